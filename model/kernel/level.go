@@ -1,0 +1,80 @@
+package kernel
+
+import "fmt"
+
+// Level is a set of instructions that the kernels may use. Results are equal
+// bit for bit within a level and differ in the last places between levels.
+type Level uint8
+
+// The levels, slowest first.
+const (
+	Generic Level = iota // plain Go, the specification
+	AVX2                 // AVX2 and FMA, 8 lanes
+	AVX512               // AVX-512 F, BW, DQ and VL, 16 lanes
+)
+
+// String returns the level's name.
+func (l Level) String() string {
+	switch l {
+	case Generic:
+		return "generic"
+	case AVX2:
+		return "avx2"
+	case AVX512:
+		return "avx512"
+	}
+	return fmt.Sprintf("Level(%d)", uint8(l))
+}
+
+// cpuHas is what the processor and the build offer; it never changes.
+var cpuHas = detect()
+
+// active is the choice that every dispatch reads. It changes only in SetLevel.
+var active = cpuHas
+
+// features is a level and the instruction groups beyond it.
+type features struct {
+	level Level
+	bf16  bool // AVX512_BF16: VDPBF16PS and the conversions
+	vnni  bool // AVX512_VNNI: VPDPBUSD
+}
+
+// Active returns the level in use: the best one available, unless [SetLevel]
+// chose another.
+func Active() Level { return active.level }
+
+// HasBF16 says whether products of bfloat16 pairs run in one instruction.
+func HasBF16() bool { return active.bf16 }
+
+// HasVNNI says whether products of int8 quads run in one instruction.
+func HasVNNI() bool { return active.vnni }
+
+// Available returns the levels that this processor and build can run, slowest
+// first. Generic is always among them.
+func Available() []Level {
+	var ls []Level
+	for l := Generic; l <= cpuHas.level; l++ {
+		ls = append(ls, l)
+	}
+	return ls
+}
+
+// SetLevel makes l the level in use, for tests and benchmarks, and returns a
+// function that undoes it. It must not run while a kernel does. Packed
+// weights serve every level. It panics when l is not available.
+func SetLevel(l Level) (restore func()) {
+	if l > cpuHas.level {
+		panic(fmt.Sprintf("kernel: SetLevel: %v is not available, the best level here is %v", l, cpuHas.level))
+	}
+	f := features{level: l}
+	if l == cpuHas.level {
+		f = cpuHas
+	}
+	return setFeatures(f)
+}
+
+func setFeatures(f features) (restore func()) {
+	old := active
+	active = f
+	return func() { active = old }
+}

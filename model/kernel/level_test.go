@@ -1,0 +1,39 @@
+package kernel
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// eachLevel runs f once at every level this machine has, as a subtest.
+func eachLevel(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	for _, l := range Available() {
+		t.Run(l.String(), func(t *testing.T) {
+			defer SetLevel(l)()
+			f(t)
+		})
+	}
+}
+
+func TestLevel(t *testing.T) {
+	t.Run("the active level is the best available one", func(t *testing.T) {
+		ls := Available()
+		assert.Equal(t, ls[len(ls)-1], Active())
+		assert.Equal(t, Generic, ls[0])
+	})
+	t.Run("restore undoes a choice and its features", func(t *testing.T) {
+		before := active
+		restore := SetLevel(Generic)
+		assert.Equal(t, Generic, Active())
+		assert.False(t, HasBF16())
+		assert.False(t, HasVNNI())
+		restore()
+		assert.Equal(t, before, active)
+	})
+	t.Run("a level beyond the processor is refused", func(t *testing.T) {
+		require.Panics(t, func() { SetLevel(AVX512 + 1) })
+	})
+}
