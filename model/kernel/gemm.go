@@ -52,8 +52,10 @@ type Scratch struct {
 // scratch of its own.
 func (g *Product) Panels(p0, p1 int, s *Scratch) {
 	g.check(p0, p1)
-	for m0 := 0; m0 < g.M; m0 += RowBlock {
-		gemm(g, m0, min(RowBlock, g.M-m0), p0, p1, s)
+	blocks := (g.M + RowBlock - 1) / RowBlock
+	for b := range blocks {
+		m0, m1 := b*g.M/blocks, (b+1)*g.M/blocks
+		g.block(m0, m1-m0, p0, p1, s)
 	}
 }
 
@@ -73,6 +75,8 @@ func (g *Product) check(p0, p1 int) {
 		panic(fmt.Sprintf("kernel: Product: C has %d elements, stride %d, want (%d, %d)", len(g.C), g.LDC, g.M, cols))
 	case p0 < 0 || p1 > g.W.Len() || g.Epilogue.Gated() && (p0%2 != 0 || p1%2 != 0):
 		panic(fmt.Sprintf("kernel: Product: panels [%d, %d) of %d", p0, p1, g.W.Len()))
+	case len(g.W.F32) < g.W.Len()*g.W.K*NR:
+		panic(fmt.Sprintf("kernel: Product: W has %d elements, want [%d %d] in panels", len(g.W.F32), g.W.N, g.W.K))
 	case g.Bias != nil && len(g.Bias) < p1*NR:
 		panic(fmt.Sprintf("kernel: Product: bias has %d elements, want %d", len(g.Bias), p1*NR))
 	}
@@ -84,10 +88,78 @@ func (g *Product) check(p0, p1 int) {
 // Shapes: C is (m, n·NR) with stride ldc; A is (m, k) with stride lda; panels
 // are n of [≥k][NR], panel elements apart. Writes C.
 func MatMul(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int) {
-	for m0 := 0; m0 < m; m0 += RowBlock {
-		rows := min(RowBlock, m-m0)
-		for p := range n {
-			tile(c[m0*ldc+p*NR:], ldc, a[m0*lda:], lda, panels[p*panel:], nil, rows, k, false)
+	blocks := (m + RowBlock - 1) / RowBlock
+	for b := range blocks {
+		m0, m1 := b*m/blocks, (b+1)*m/blocks
+		tiles(c[m0*ldc:], ldc, a[m0*lda:], lda, panels, panel, nil, m1-m0, k, n, false)
+	}
+}
+
+// block computes rows [m0, m0+m) and panels [p0, p1), m ≤ RowBlock.
+func (g *Product) block(m0, m, p0, p1 int, s *Scratch) {
+	if p0 == p1 {
+		return
+	}
+	a := g.A[m0*g.LDA:]
+	if g.Epilogue == Store || g.Epilogue == Add {
+		g.tiles(g.C[m0*g.LDC+p0*NR:], g.LDC, a, m, p0, p1, g.Epilogue == Add)
+		return
+	}
+	if !g.Epilogue.Gated() {
+		for p := p0; p < p1; p++ {
+			c := g.C[m0*g.LDC+p*NR:]
+			g.tiles(c, g.LDC, a, m, p, p+1, false)
+			for i := range m {
+				activate(c[i*g.LDC:][:NR], g.Epilogue)
+			}
 		}
+		return
+	}
+	s.grow()
+	for p := p0; p < p1; p += 2 {
+		g.tiles(s.tile, 2*NR, a, m, p, p+2, false)
+		for i := range m {
+			gate, up := s.tile[i*2*NR:][:NR], s.tile[i*2*NR+NR:][:NR]
+			gateMul(g.C[(m0+i)*g.LDC+p/2*NR:][:NR], gate, up, g.Epilogue)
+		}
+	}
+}
+
+// tiles computes the panels [p0, p1) of m rows of A into C without epilogue.
+func (g *Product) tiles(c []float32, ldc int, a []float32, m, p0, p1 int, add bool) {
+	panel := g.W.K * NR
+	var bias []float32
+	if g.Bias != nil {
+		bias = g.Bias[p0*NR:]
+	}
+	tiles(c, ldc, a, g.LDA, g.W.F32[p0*panel:], panel, bias, m, g.W.K, p1-p0, add)
+}
+
+// grow allocates the scratch of a gated product once.
+func (s *Scratch) grow() {
+	if s.tile == nil {
+		s.tile = make([]float32, RowBlock*2*NR)
+	}
+}
+
+func activate(x []float32, e Epilogue) {
+	switch e {
+	case GELU:
+		gelu(x)
+	case GELUTanh:
+		geluTanh(x)
+	case ReLU:
+		relu(x)
+	}
+}
+
+func gateMul(c, gate, up []float32, e Epilogue) {
+	if e == SiLUMul {
+		siluMul(c, gate, up)
+		return
+	}
+	geluTanh(gate)
+	for j := range c {
+		c[j] = gate[j] * up[j]
 	}
 }

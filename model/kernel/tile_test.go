@@ -1,0 +1,218 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// guard is the bit pattern around a slice that a kernel must not touch: a NaN
+// no arithmetic makes, so that a read of it shows too.
+const guardBits = 0x7fc0beef
+
+const guardLen = 64
+
+// guarded returns n random floats with guard words on both sides, at an odd
+// offset in memory, and a check that the guards are whole.
+func guarded(r *rand.Rand, n int) (x []float32, intact func() bool) {
+	all := make([]float32, n+2*guardLen+1)
+	for i := range all {
+		all[i] = math.Float32frombits(guardBits)
+	}
+	lo := guardLen + 1
+	x = all[lo : lo+n : lo+n]
+	for i := range x {
+		x[i] = r.Float32()*2 - 1
+	}
+	return x, func() bool {
+		for i, v := range all {
+			if (i < lo || i >= lo+n) && math.Float32bits(v) != guardBits {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// fuse marks the columns between n and the stride with guard words, which a
+// product must leave alone, and returns a check.
+func fuse(c []float32, ld, n int) (intact func() bool) {
+	each := func(f func(*float32)) {
+		for i := range c {
+			if i%ld >= n {
+				f(&c[i])
+			}
+		}
+	}
+	each(func(v *float32) { *v = math.Float32frombits(guardBits) })
+	return func() bool {
+		ok := true
+		each(func(v *float32) { ok = ok && math.Float32bits(*v) == guardBits })
+		return ok
+	}
+}
+
+func sameBits(t *testing.T, want, got []float32, msg ...any) {
+	t.Helper()
+	require.Len(t, got, len(want))
+	for i := range want {
+		if math.Float32bits(want[i]) != math.Float32bits(got[i]) {
+			require.Failf(t, "bits differ", "element %d: want %v (%#x), got %v (%#x) %v", i,
+				want[i], math.Float32bits(want[i]), got[i], math.Float32bits(got[i]), fmt.Sprint(msg...))
+		}
+	}
+}
+
+// sumBound is the largest error of a float32 sum of k products in any order of
+// rounding: (k+2)·2⁻²⁴·Σ|terms| (Higham 2002, eq. 3.5, plus bias and residual).
+func sumBound(k int, abs float64) float64 { return float64(k+2)*0x1p-24*abs*1.01 + 1e-40 }
+
+func TestTileAgreesWithFloat64(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 300 {
+			m, k, n := 1+r.IntN(130), r.IntN(131), 1+r.IntN(6)
+			lda, ldc, panel := k+r.IntN(9), n*NR+r.IntN(9), k*NR+r.IntN(9)
+			add, withBias := r.IntN(2) == 0, r.IntN(2) == 0
+			a, okA := guarded(r, (m-1)*lda+k)
+			w, okW := guarded(r, (n-1)*panel+k*NR)
+			c, okC := guarded(r, (m-1)*ldc+n*NR)
+			okLD := fuse(c, ldc, n*NR)
+			var bias []float32
+			okB := func() bool { return true }
+			if withBias {
+				bias, okB = guarded(r, n*NR)
+			}
+			before := append([]float32(nil), c...)
+			tiles(c, ldc, a, lda, w, panel, bias, m, k, n, add)
+			require.True(t, okA() && okW() && okC() && okB() && okLD(), "guards of %d×%d×%d", m, k, n)
+			for i := range m {
+				for j := range n * NR {
+					var sum, abs float64
+					if withBias {
+						sum, abs = float64(bias[j]), math.Abs(float64(bias[j]))
+					}
+					for kk := range k {
+						p := float64(a[i*lda+kk]) * float64(w[j/NR*panel+kk*NR+j%NR])
+						sum, abs = sum+p, abs+math.Abs(p)
+					}
+					if add {
+						sum, abs = sum+float64(before[i*ldc+j]), abs+math.Abs(float64(before[i*ldc+j]))
+					}
+					require.InDelta(t, sum, c[i*ldc+j], sumBound(k, abs), "[%d %d] of %d×%d×%d", i, j, m, k, n)
+				}
+			}
+		}
+	})
+}
+
+func TestTileRowsDoNotDependOnTheirCompany(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 4))
+		for _, k := range []int{1, 3, 64, 129} {
+			const m, n = 120, 9
+			a, _ := guarded(r, m*k)
+			w, _ := guarded(r, n*NR*k)
+			bias, _ := guarded(r, n*NR)
+			all := make([]float32, m*n*NR)
+			for i := range m { // one row at a time, one panel at a time
+				for p := range n {
+					tiles(all[i*n*NR+p*NR:], n*NR, a[i*k:], k, w[p*k*NR:], k*NR, bias[p*NR:], 1, k, 1, false)
+				}
+			}
+			for rows := 1; rows <= m; rows++ {
+				m0, p0 := r.IntN(m-rows+1), r.IntN(n)
+				np := 1 + r.IntN(n-p0)
+				c := make([]float32, rows*n*NR)
+				tiles(c[p0*NR:], n*NR, a[m0*k:], k, w[p0*k*NR:], k*NR, bias[p0*NR:], rows, k, np, false)
+				for i := range rows {
+					sameBits(t, all[(m0+i)*n*NR+p0*NR:][:np*NR], c[i*n*NR+p0*NR:][:np*NR], rows, " rows, k ", k)
+				}
+			}
+		}
+	})
+}
+
+func TestTileSpecialValues(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	tests := []struct {
+		name string
+		a, w []float32
+		want float32
+	}{
+		{"an infinity stays", []float32{1, inf, 1}, []float32{1, 1, 1}, inf},
+		{"a negative infinity stays", []float32{1, -inf, 1}, []float32{1, 1, 1}, -inf},
+		{"infinities of both signs make NaN", []float32{inf, -inf, 1}, []float32{1, 1, 1}, nan},
+		{"zero times infinity makes NaN", []float32{0, 1, 1}, []float32{inf, 1, 1}, nan},
+		{"NaN stays", []float32{1, nan, 1}, []float32{1, 0, 1}, nan},
+		{"denormals are added exactly", []float32{1, 1, 2}, []float32{0x1p-149, 0x1p-149, 0x1p-140}, 0x1p-139 + 0x1p-148},
+		{"a product may be denormal", []float32{0x1p-80, 0, 0}, []float32{0x1p-60, 0, 0}, 0x1p-140},
+		{"negative zero times one is absorbed by the bias of zero", []float32{float32(math.Copysign(0, -1)), 0, 0}, []float32{1, 0, 0}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			eachLevel(t, func(t *testing.T) {
+				for _, m := range []int{1, 4, 14, 40} {
+					a := make([]float32, m*3)
+					w := make([]float32, 4*3*NR)
+					for i := range a {
+						a[i] = tt.a[i%3]
+					}
+					for i := range w {
+						w[i] = tt.w[i/NR%3]
+					}
+					c := make([]float32, m*4*NR)
+					tiles(c, 4*NR, a, 3, w, 3*NR, nil, m, 3, 4, false)
+					for i, got := range c {
+						if tt.want != tt.want {
+							require.True(t, got != got, "element %d: %v", i, got)
+							continue
+						}
+						require.Equal(t, math.Float32bits(tt.want), math.Float32bits(got), "element %d: %v", i, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestTileSplitIsBalanced(t *testing.T) {
+	for m := 1; m <= 2*RowBlock; m++ {
+		var s tileArgs
+		s.split(m, 14)
+		assert.Equal(t, m, s.mr*s.tiles+(s.mr-1)*s.small, "m = %d", m)
+		assert.LessOrEqual(t, s.mr, 14)
+		assert.Positive(t, s.tiles)
+		assert.True(t, s.small == 0 || s.mr > 1)
+	}
+}
+
+func FuzzTile(f *testing.F) {
+	f.Add(uint8(1), uint8(1), uint8(1), uint64(1))
+	f.Add(uint8(15), uint8(33), uint8(5), uint64(7))
+	f.Fuzz(func(t *testing.T, mm, kk, nn uint8, seed uint64) {
+		m, k, n := 1+int(mm), int(kk), 1+int(nn)%8
+		r := rand.New(rand.NewPCG(seed, 5))
+		a, _ := guarded(r, m*k)
+		w, _ := guarded(r, n*NR*k)
+		want := make([]float32, m*n*NR)
+		func() {
+			defer SetLevel(Generic)()
+			tiles(want, n*NR, a, k, w, k*NR, nil, m, k, n, false)
+		}()
+		for _, l := range Available() {
+			restore := SetLevel(l)
+			c, intact := guarded(r, m*n*NR)
+			tiles(c, n*NR, a, k, w, k*NR, nil, m, k, n, false)
+			restore()
+			require.True(t, intact())
+			for i := range c { // both sides carry one rounding a step
+				require.InDelta(t, want[i], c[i], 2*sumBound(k, float64(k)), "%v, element %d of %d×%d×%d", l, i, m, k, n)
+			}
+		}
+	})
+}
