@@ -22,6 +22,7 @@ import (
 // Asm; the pair is called NAME_amd64.s and NAME_amd64.go.
 var generators = map[string]func(*Asm){
 	"gemm": gemm,
+	"peak": peak,
 }
 
 func main() {

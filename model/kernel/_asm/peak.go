@@ -1,0 +1,54 @@
+package main
+
+// peak writes loops of nothing but multiply-adds, and one that reads memory:
+// what the processor can do at most.
+func peak(a *Asm) {
+	peakLoop(a, "peakF32AVX512", 28, "float32 multiply-adds of 16 lanes", func(i int) {
+		a.I("VFMADD231PS", Z(28), Z(29), Z(i))
+	})
+	peakLoop(a, "peakBF16AVX512", 28, "bfloat16 dot products of 16 pairs", func(i int) {
+		a.VDPBF16PS(28, 29, i)
+	})
+	peakLoop(a, "peakInt8AVX512", 28, "int8 dot products of 16 quads", func(i int) {
+		a.I("VPDPBUSD", Z(28), Z(29), Z(i))
+	})
+	peakLoop(a, "peakF32AVX2", 12, "float32 multiply-adds of 8 lanes", func(i int) {
+		a.I("VFMADD231PS", Y(12), Y(13), Y(i))
+	})
+	const name = "readAVX2"
+	a.Func(name, "(x *byte, n int)", name+" reads n bytes at x, a multiple of 512.", 0, 16)
+	a.I("MOVQ", "x+0(FP)", "AX")
+	a.I("MOVQ", "n+8(FP)", "CX")
+	for i := range 8 {
+		a.I("VPXOR", Y(i), Y(i), Y(i))
+	}
+	a.Label(name + "Loop")
+	for i := range 16 {
+		a.I("VPXOR", At(32*i, "AX"), Y(i%8), Y(i%8))
+	}
+	a.I("ADDQ", "$512", "AX")
+	a.I("SUBQ", "$512", "CX")
+	a.I("JGT", name+"Loop")
+	a.I("VZEROUPPER")
+	a.I("RET")
+}
+
+func peakLoop(a *Asm, name string, accs int, what string, step func(i int)) {
+	a.Func(name, "(n int)", name+" performs n times "+Imm(accs)[1:]+" independent "+what+".", 0, 8)
+	a.I("MOVQ", "n+0(FP)", "CX")
+	for i := range accs + 2 {
+		if accs == 28 {
+			a.I("VPXORD", Z(i), Z(i), Z(i))
+		} else {
+			a.I("VPXOR", Y(i), Y(i), Y(i))
+		}
+	}
+	a.Label(name + "Loop")
+	for i := range accs {
+		step(i)
+	}
+	a.I("DECQ", "CX")
+	a.I("JNE", name+"Loop")
+	a.I("VZEROUPPER")
+	a.I("RET")
+}

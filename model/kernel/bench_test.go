@@ -1,0 +1,82 @@
+package kernel_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/par"
+)
+
+// shapes are tokens × in × out of linear layers, from MiniLM to Qwen3-0.6B.
+var shapes = [][3]int{
+	{128, 384, 384}, {1024, 384, 1536}, {1024, 768, 768}, {1024, 768, 3072},
+	{2048, 1024, 4096}, {4096, 1024, 3072}, {16, 1024, 3072}, {4, 1024, 3072}, {1, 1024, 3072},
+}
+
+// panelTask computes a product by ranges of panels.
+type panelTask struct {
+	g *kernel.Product
+	s []kernel.Scratch
+}
+
+func (t *panelTask) Do(worker, lo, hi int) { t.g.Panels(lo, hi, &t.s[worker]) }
+
+func fill(x []float32) []float32 {
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range x {
+		x[i] = r.Float32() - 0.5
+	}
+	return x
+}
+
+func newProduct(d kernel.DType, m, k, n int) *kernel.Product {
+	w := kernel.NewPanels(d, n, k)
+	w.Pack(0, fill(make([]float32, n*k)))
+	return &kernel.Product{
+		C: make([]float32, m*kernel.Stride(n)), LDC: kernel.Stride(n),
+		A: fill(make([]float32, m*kernel.Stride(k))), LDA: kernel.Stride(k), W: w, M: m,
+	}
+}
+
+// BenchmarkProduct reports the median and the best rate of whole products, and
+// their shares of the peak measured before and after in the same process.
+func BenchmarkProduct(b *testing.B) {
+	for _, d := range benchDTypes {
+		for _, threads := range []int{1, 2} {
+			for _, s := range shapes {
+				b.Run(fmt.Sprintf("%v/t%d/%dx%dx%d", d, threads, s[0], s[1], s[2]), func(b *testing.B) {
+					team := par.NewTeam(threads)
+					defer team.Close()
+					g := newProduct(d, s[0], s[1], s[2])
+					task := &panelTask{g, make([]kernel.Scratch, threads)}
+					peak := kernel.Peak(d)
+					var took []float64
+					for b.Loop() {
+						t := time.Now()
+						team.Run(g.W.Len(), grain(g, threads), task)
+						took = append(took, time.Since(t).Seconds())
+					}
+					peak = max(peak, kernel.Peak(d)) * float64(threads)
+					slices.Sort(took)
+					rate := func(sec float64) float64 { return 2 * float64(s[0]) * float64(s[1]) * float64(s[2]) / sec / 1e9 }
+					median := rate(took[len(took)/2])
+					b.ReportMetric(median, "Gop/s")
+					b.ReportMetric(100*median/peak, "%peak")
+					b.ReportMetric(100*rate(took[0])/peak, "%best")
+					b.ReportMetric(0, "ns/op")
+				})
+			}
+		}
+	}
+}
+
+// grain gives each worker about four ranges.
+func grain(g *kernel.Product, threads int) int {
+	return max(1, g.W.Len()/(4*threads))
+}
+
+var benchDTypes = []kernel.DType{kernel.Float32}
