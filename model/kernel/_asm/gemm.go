@@ -113,7 +113,7 @@ func rowsLabel(name string, mr int) string { return fmt.Sprintf("%sRows%d", name
 
 const (
 	unroll   = 4
-	prefetch = 1536 // bytes ahead in the panel
+	prefetch = 12288
 )
 
 // rows512 writes one row tile: accumulator of row i, half h is Z(2i+h).
@@ -128,6 +128,14 @@ func rows512(a *Asm, mr int, step step512) {
 		a.I("VMOVAPS", Z(1), Z(2*i+1))
 	}
 	setRows(a, mr)
+	a.I("MOVQ", regC, regTmp)
+	for i := range mr {
+		a.I("PREFETCHT0", At(0, regTmp))
+		a.I("PREFETCHT0", At(64, regTmp))
+		if i+1 < mr {
+			a.I("ADDQ", regLDC, regTmp)
+		}
+	}
 	one := func(u int) {
 		a.I("VMOVUPS", At(128*u, regW), Z(28))
 		a.I("VMOVUPS", At(128*u+64, regW), Z(29))

@@ -1,0 +1,111 @@
+package model
+
+import (
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// architecture is what differs between the classes of transformers before any
+// weight is read: defaults of absent keys and the constructor.
+type architecture struct {
+	modelType   string
+	new         func(c *Config) network
+	activations map[string]kernel.Epilogue
+	defaults    defaults
+	grouped     bool // num_key_value_heads and head_dim are read
+	layerNorm   bool // layer_norm_eps rather than rms_norm_eps
+	encoder     bool // bidirectional, with absolute positions and token types
+	window      windowRule
+}
+
+// defaults are the configuration class's own, for keys that are absent.
+type defaults struct {
+	ropeTheta     float64
+	rotaryShare   float64 // 0: the class has no partial rotary embedding
+	layerNormEps  float64
+	activation    string
+	attentionBias bool
+	kvHeads       *int
+	headDim       *int
+}
+
+type windowRule uint8
+
+const (
+	noWindow windowRule = iota
+	always              // sliding_window holds for every layer
+	whenUsed            // only with use_sliding_window, from max_window_layers on
+)
+
+func ptr[T any](v T) *T { return &v }
+
+// architectures are the supported classes, by the name in config.json.
+var architectures = map[string]architecture{
+	"LlamaForSequenceClassification": {
+		modelType: "llama", new: newLlama, activations: gatedActivations, grouped: true,
+		defaults: defaults{ropeTheta: 10000, activation: "silu"},
+	},
+	"MistralForSequenceClassification": {
+		modelType: "mistral", new: newMistral, activations: gatedActivations, grouped: true, window: always,
+		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(8)},
+	},
+	"Qwen2ForSequenceClassification": {
+		modelType: "qwen2", new: newQwen2, activations: gatedActivations, grouped: true, window: whenUsed,
+		defaults: defaults{ropeTheta: 10000, activation: "silu"},
+	},
+	"Qwen3ForSequenceClassification": {
+		modelType: "qwen3", new: newQwen3, activations: gatedActivations, grouped: true, window: whenUsed,
+		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: ptr(128)},
+	},
+	"GPTNeoXForSequenceClassification": {
+		modelType: "gpt_neox", new: newGPTNeoX, activations: plainActivations, layerNorm: true,
+		defaults: defaults{ropeTheta: 10000, rotaryShare: 0.25, layerNormEps: 1e-5, activation: "gelu", attentionBias: true},
+	},
+	"BertForSequenceClassification": {
+		modelType: "bert", new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
+		defaults: defaults{layerNormEps: 1e-12, activation: "gelu"},
+	},
+}
+
+// network is one architecture with its weights: a stack of blocks between an
+// embedding and a score head.
+type network interface {
+	// embed writes the input of the first block for one token.
+	embed(x []float32, id, typ, pos int32)
+	blocks() []block
+	// score returns the reward of one token's output of the last block, which
+	// it may overwrite.
+	score(w *worker, x []float32) float32
+	// causal says whether tokens see only those before them.
+	causal() bool
+}
+
+// block is one layer of a network: attention and a feed-forward network, with
+// their norms and residual connections.
+type block interface {
+	attention() *nn.Attention
+	// project computes the attention input of rows [lo, hi) of s.x: queries
+	// into s.q and keys and values into s.kv, each unless nil.
+	project(w *worker, s *stage, lo, hi int)
+	// mix completes rows [lo, hi) of s.x from the attention's output s.attn.
+	mix(w *worker, s *stage, lo, hi int)
+}
+
+// newRope returns the rotary embedding of a configuration.
+func newRope(c *Config) *nn.Rope {
+	f := nn.InvFreq(c.RopeTheta, c.RotaryDim())
+	if l := c.Llama3; l != nil {
+		nn.Llama3Frequencies(f, l.Factor, l.Low, l.High, l.Original)
+	}
+	if c.Linear > 1 {
+		for i := range f {
+			f[i] = float32(float64(f[i]) / c.Linear)
+		}
+	}
+	return nn.NewRope(f, c.MaxPositions)
+}
+
+// newAttention returns the attention of a layer.
+func newAttention(c *Config, layer int, causal bool) nn.Attention {
+	return nn.Attention{H: c.Heads, K: c.KVHeads, D: c.HeadDim, Scale: nn.DefaultScale(c.HeadDim), Causal: causal, Window: c.Window(layer)}
+}

@@ -1,0 +1,341 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/warmserve/warmserve/model/kernel"
+)
+
+// Config is what a checkpoint's config.json says about the function that the
+// model computes, in the spelling of transformers 4 or 5.
+type Config struct {
+	Architecture string // such as "LlamaForSequenceClassification"
+	ModelType    string // such as "llama"
+
+	VocabSize    int
+	Hidden       int // C
+	Intermediate int // F
+	Layers       int
+	Heads        int // H
+	KVHeads      int // K
+	HeadDim      int // D
+	MaxPositions int // longest sequence
+	TypeVocab    int // token types, 0 for decoders
+
+	NormEps       float64
+	Activation    string
+	AttentionBias bool
+	MLPBias       bool
+	Parallel      bool  // GPT-NeoX: attention and feed-forward side by side
+	Windows       []int // for each layer the tokens a query sees, 0 for all; nil for all layers 0
+
+	RopeTheta   float64
+	RotaryShare float64 // part of each head that is rotated
+	Llama3      *Llama3Scaling
+	Linear      float64 // positions are divided by it; 0 or 1 for none
+
+	PadTokenID *int32 // nil when the configuration has none
+	NumLabels  int
+	Label      string // id2label["0"]
+}
+
+// Llama3Scaling is the rope_type "llama3".
+type Llama3Scaling struct {
+	Factor   float64 `json:"factor"`
+	Low      float64 `json:"low_freq_factor"`
+	High     float64 `json:"high_freq_factor"`
+	Original float64 `json:"original_max_position_embeddings"`
+}
+
+// rawConfig has config.json's keys. Pointers tell an absent or null key, for
+// which the class's default holds, from a zero.
+type rawConfig struct {
+	Architectures []string `json:"architectures"`
+	ModelType     string   `json:"model_type"`
+
+	VocabSize    *int `json:"vocab_size"`
+	Hidden       *int `json:"hidden_size"`
+	Intermediate *int `json:"intermediate_size"`
+	Layers       *int `json:"num_hidden_layers"`
+	Heads        *int `json:"num_attention_heads"`
+	KVHeads      *int `json:"num_key_value_heads"`
+	HeadDim      *int `json:"head_dim"`
+	MaxPositions *int `json:"max_position_embeddings"`
+	TypeVocab    *int `json:"type_vocab_size"`
+
+	RMSNormEps    *float64 `json:"rms_norm_eps"`
+	LayerNormEps  *float64 `json:"layer_norm_eps"`
+	Activation    *string  `json:"hidden_act"`
+	AttentionBias *bool    `json:"attention_bias"`
+	MLPBias       *bool    `json:"mlp_bias"`
+	Parallel      *bool    `json:"use_parallel_residual"`
+	PositionType  *string  `json:"position_embedding_type"`
+
+	SlidingWindow    json.RawMessage `json:"sliding_window"` // absent and null differ
+	UseSlidingWindow *bool           `json:"use_sliding_window"`
+	MaxWindowLayers  *int            `json:"max_window_layers"`
+	LayerTypes       []string        `json:"layer_types"`
+
+	RopeTheta      *float64        `json:"rope_theta"`
+	RotaryBase     *float64        `json:"rotary_emb_base"`
+	RotaryShare    *float64        `json:"rotary_pct"`
+	PartialRotary  *float64        `json:"partial_rotary_factor"`
+	RopeScaling    json.RawMessage `json:"rope_scaling"`
+	RopeParameters json.RawMessage `json:"rope_parameters"`
+
+	PadTokenID *int32            `json:"pad_token_id"`
+	NumLabels  *int              `json:"num_labels"`
+	ID2Label   map[string]string `json:"id2label"`
+}
+
+// rawRope is rope_scaling (transformers 4) or rope_parameters (5).
+type rawRope struct {
+	Type     string   `json:"rope_type"`
+	OldType  string   `json:"type"`
+	Theta    *float64 `json:"rope_theta"`
+	Partial  *float64 `json:"partial_rotary_factor"`
+	Original *float64 `json:"original_max_position_embeddings"`
+	Llama3Scaling
+}
+
+// ErrArchitecture is wrapped by the error for a configuration whose
+// architecture this engine does not run.
+var ErrArchitecture = errors.New("unsupported architecture")
+
+// ParseConfig reads config.json. The error lists every problem found.
+func ParseConfig(data []byte) (*Config, error) {
+	var raw rawConfig
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	if len(raw.Architectures) != 1 {
+		return nil, fmt.Errorf("config.json: architectures: %v, want one of %s: %w", raw.Architectures, architectureNames(), ErrArchitecture)
+	}
+	a, ok := architectures[raw.Architectures[0]]
+	if !ok {
+		return nil, fmt.Errorf("config.json: architectures: %q, want one of %s: %w", raw.Architectures[0], architectureNames(), ErrArchitecture)
+	}
+	c := &Config{Architecture: raw.Architectures[0], ModelType: raw.ModelType, Label: raw.ID2Label["0"]}
+	if c.ModelType != "" && c.ModelType != a.modelType {
+		return nil, fmt.Errorf("config.json: model_type: %q, want %q for %s", c.ModelType, a.modelType, c.Architecture)
+	}
+	c.common(&raw, a)
+	err := errors.Join(c.rope(&raw, a), c.windows(&raw, a), c.validate(&raw, a))
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	return c, nil
+}
+
+func architectureNames() string {
+	var names []string
+	for n := range architectures {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// or returns *p, or def when the key is absent.
+func or[T any](p *T, def T) T {
+	if p == nil {
+		return def
+	}
+	return *p
+}
+
+func (c *Config) common(raw *rawConfig, a architecture) {
+	c.VocabSize = or(raw.VocabSize, 0)
+	c.Hidden = or(raw.Hidden, 0)
+	c.Intermediate = or(raw.Intermediate, 0)
+	c.Layers = or(raw.Layers, 0)
+	c.Heads = or(raw.Heads, 0)
+	c.MaxPositions = or(raw.MaxPositions, 0)
+	c.KVHeads = c.Heads
+	if a.grouped {
+		c.KVHeads = or(raw.KVHeads, or(a.defaults.kvHeads, c.Heads))
+	}
+	if c.Heads > 0 {
+		c.HeadDim = c.Hidden / c.Heads
+	}
+	if a.grouped {
+		c.HeadDim = or(raw.HeadDim, or(a.defaults.headDim, c.HeadDim))
+	}
+	if a.encoder {
+		c.TypeVocab = or(raw.TypeVocab, 2)
+	}
+	c.NormEps = or(raw.RMSNormEps, 1e-6)
+	if a.layerNorm {
+		c.NormEps = or(raw.LayerNormEps, a.defaults.layerNormEps)
+	}
+	c.Activation = or(raw.Activation, a.defaults.activation)
+	c.AttentionBias = or(raw.AttentionBias, a.defaults.attentionBias)
+	c.MLPBias = or(raw.MLPBias, false)
+	c.Parallel = or(raw.Parallel, true)
+	c.PadTokenID = raw.PadTokenID
+	c.NumLabels = or(raw.NumLabels, 2)
+	if n := len(raw.ID2Label); n > 0 {
+		c.NumLabels = n // what transformers goes by
+	}
+}
+
+// rope reads the rotary embedding in either spelling.
+func (c *Config) rope(raw *rawConfig, a architecture) error {
+	if a.encoder {
+		return nil
+	}
+	c.RopeTheta = or(raw.RopeTheta, or(raw.RotaryBase, a.defaults.ropeTheta))
+	c.RotaryShare = 1
+	if a.defaults.rotaryShare != 0 {
+		c.RotaryShare = or(raw.PartialRotary, or(raw.RotaryShare, a.defaults.rotaryShare))
+	}
+	data := raw.RopeParameters
+	if data == nil || string(data) == "null" {
+		data = raw.RopeScaling
+	}
+	if data == nil || string(data) == "null" {
+		return nil
+	}
+	var r rawRope
+	if err := json.Unmarshal(data, &r); err != nil {
+		return fmt.Errorf("rope_parameters: %w", err)
+	}
+	c.RopeTheta = or(r.Theta, c.RopeTheta)
+	if a.defaults.rotaryShare != 0 {
+		c.RotaryShare = or(r.Partial, c.RotaryShare)
+	}
+	if r.Type == "" {
+		r.Type = r.OldType
+	}
+	switch r.Type {
+	case "", "default":
+	case "linear":
+		c.Linear = r.Factor
+		if r.Factor < 1 {
+			return fmt.Errorf("rope_parameters: factor: %v, want at least 1", r.Factor)
+		}
+	case "llama3":
+		l := r.Llama3Scaling
+		l.Original = or(r.Original, 0)
+		if l.Factor < 1 || l.Low <= 0 || l.High <= l.Low || l.Original <= 0 {
+			return fmt.Errorf("rope_parameters: llama3 scaling %+v: want factor ≥ 1, 0 < low_freq_factor < high_freq_factor, original_max_position_embeddings > 0", l)
+		}
+		c.Llama3 = &l
+	default:
+		return fmt.Errorf("rope_parameters: rope_type %q is not supported, want default, linear or llama3", r.Type)
+	}
+	return nil
+}
+
+// windows reads which layers attend to a sliding window only.
+func (c *Config) windows(raw *rawConfig, a architecture) error {
+	if a.window == noWindow || c.Layers <= 0 || c.Layers > maxDim {
+		return nil
+	}
+	w := 0
+	switch {
+	case raw.SlidingWindow == nil && a.window == always:
+		w = 4096 // MistralConfig's default for an absent key
+	case raw.SlidingWindow == nil || string(raw.SlidingWindow) == "null":
+	default:
+		if err := json.Unmarshal(raw.SlidingWindow, &w); err != nil || w < 1 {
+			return fmt.Errorf("sliding_window: %s, want null or a positive number", raw.SlidingWindow)
+		}
+	}
+	if a.window == whenUsed && !or(raw.UseSlidingWindow, false) {
+		w = 0
+	}
+	if w == 0 {
+		return nil
+	}
+	if raw.LayerTypes != nil && len(raw.LayerTypes) != c.Layers {
+		return fmt.Errorf("layer_types: %d entries for %d layers", len(raw.LayerTypes), c.Layers)
+	}
+	c.Windows = make([]int, c.Layers)
+	for l := range c.Windows {
+		slides := a.window == always || l >= or(raw.MaxWindowLayers, 28)
+		if raw.LayerTypes != nil {
+			slides = raw.LayerTypes[l] == "sliding_attention"
+		}
+		if slides {
+			c.Windows[l] = w
+		}
+	}
+	return nil
+}
+
+// maxDim bounds every size of a configuration, so that products of a few of
+// them stay far from overflow.
+const maxDim = 1 << 21
+
+func (c *Config) validate(raw *rawConfig, a architecture) error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	for _, d := range []struct {
+		key string
+		v   int
+	}{
+		{"vocab_size", c.VocabSize}, {"hidden_size", c.Hidden}, {"intermediate_size", c.Intermediate},
+		{"num_hidden_layers", c.Layers}, {"num_attention_heads", c.Heads}, {"num_key_value_heads", c.KVHeads},
+		{"head_dim", c.HeadDim}, {"max_position_embeddings", c.MaxPositions},
+	} {
+		if d.v < 1 || d.v > maxDim {
+			bad("%s: %d, want 1 to %d", d.key, d.v, maxDim)
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if c.Heads%c.KVHeads != 0 {
+		bad("num_attention_heads: %d is no multiple of num_key_value_heads %d", c.Heads, c.KVHeads)
+	}
+	if raw.HeadDim == nil && c.HeadDim*c.Heads != c.Hidden && a.defaults.headDim == nil {
+		bad("hidden_size: %d is no multiple of num_attention_heads %d", c.Hidden, c.Heads)
+	}
+	if n := c.RotaryDim(); !a.encoder && (n%2 != 0 || n > c.HeadDim || n < 0) {
+		bad("rotary embedding of %d of %d head dimensions, want an even number up to that", n, c.HeadDim)
+	}
+	if !a.encoder && !(c.RopeTheta > 0) {
+		bad("rope_theta: %v, want a positive number", c.RopeTheta)
+	}
+	if !(c.NormEps > 0) || c.NormEps > 1 {
+		bad("norm epsilon: %v, want a number in (0, 1]", c.NormEps)
+	}
+	if _, ok := a.activations[c.Activation]; !ok {
+		bad("hidden_act: %q is not supported for %s", c.Activation, c.Architecture)
+	}
+	if p := or(raw.PositionType, "absolute"); a.encoder && p != "absolute" {
+		bad("position_embedding_type: %q is not supported, want absolute", p)
+	}
+	if c.NumLabels != 1 {
+		bad("num_labels: %d (id2label has %d entries): a reward model has one output", c.NumLabels, len(raw.ID2Label))
+	}
+	return errors.Join(errs...)
+}
+
+// RotaryDim returns the number of rotated elements of a head.
+func (c *Config) RotaryDim() int { return int(c.RotaryShare * float64(c.HeadDim)) }
+
+// Window returns the sliding window of a layer, 0 for none.
+func (c *Config) Window(layer int) int {
+	if c.Windows == nil {
+		return 0
+	}
+	return c.Windows[layer]
+}
+
+// activations of plain and of gated feed-forward layers, by hidden_act.
+var (
+	plainActivations = map[string]kernel.Epilogue{
+		"gelu": kernel.GELU, "gelu_new": kernel.GELUTanh, "gelu_fast": kernel.GELUTanh,
+		"gelu_pytorch_tanh": kernel.GELUTanh, "relu": kernel.ReLU,
+	}
+	gatedActivations = map[string]kernel.Epilogue{
+		"silu": kernel.SiLUMul, "swish": kernel.SiLUMul,
+		"gelu_pytorch_tanh": kernel.GELUTanhMul, "gelu_new": kernel.GELUTanhMul,
+	}
+)

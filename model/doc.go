@@ -1,0 +1,21 @@
+// Package model knows the architectures: how a reward model is configured,
+// which parameters it has and how it turns token ids into a reward.
+//
+// [Load] reads a configuration and a [Source] of tensors into a [Model], packing
+// each weight once. An [Engine] scores batches of [Sequence] on a fixed team of
+// workers. A reward is a raw float32 logit; its bits depend on the sequence, the
+// model and the CPU level alone, never on batch mates, their order, the number
+// of workers or whether a prefix was shared.
+//
+// # How a batch is computed
+//
+// Sequences are packed one behind the other without padding. Equal sequences
+// are scored once, and a prefix that several causal sequences share is computed
+// once (see plan). What is left is divided into chunks of whole sequences, and
+// every worker carries a chunk through all layers alone; only what cannot be
+// divided evenly is computed by the whole team. In the last layer only the
+// scored tokens pass through attention and the feed-forward network.
+//
+// Package model opens no files and knows no text: tokenizers, checkpoints and
+// averaging are other packages' matters.
+package model

@@ -1,0 +1,286 @@
+package model
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader/safetensors"
+	"github.com/warmserve/warmserve/model/kernel"
+)
+
+// goldens returns the folder of reference values, or skips the test.
+func goldens(t testing.TB) string {
+	dir := os.Getenv("WARM_SHARED")
+	if dir == "" {
+		dir = "../../shared"
+	}
+	dir = filepath.Join(dir, "goldens")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("no reference values at %s (set WARM_SHARED): %v", dir, err)
+	}
+	return dir
+}
+
+// fileSource reads the tensors of some safetensors files.
+type fileSource map[string]*safetensors.Tensor
+
+func openSource(t testing.TB, paths ...string) fileSource {
+	src := fileSource{}
+	for _, p := range paths {
+		f, err := safetensors.Open(p)
+		require.NoError(t, err)
+		t.Cleanup(func() { f.Close() })
+		for i := range f.Tensors {
+			src[f.Tensors[i].Name] = &f.Tensors[i]
+		}
+	}
+	return src
+}
+
+func (s fileSource) Names() []string {
+	var names []string
+	for n := range s {
+		names = append(names, n)
+	}
+	return names
+}
+
+func (s fileSource) Shape(name string) ([]int, bool) {
+	t, ok := s[name]
+	if !ok {
+		return nil, false
+	}
+	return t.Shape, true
+}
+
+func (s fileSource) ReadAt(dst []float32, name string, offset int) error {
+	return s[name].ReadAt(dst, offset)
+}
+
+// golden is the part of golden.json that these tests read.
+type golden struct {
+	NumParameters int `json:"num_parameters"`
+	Sequences     []struct {
+		IDs   []int32 `json:"input_ids"`
+		Types []int32 `json:"token_type_ids"`
+	} `json:"sequences"`
+	Scores []float64 `json:"scores_f64"`
+	Hidden struct {
+		Sequence int `json:"sequence"`
+	} `json:"hidden"`
+}
+
+func (g *golden) inputs(m *Model) []Sequence {
+	var out []Sequence
+	for _, s := range g.Sequences {
+		at := 0
+		if m.Causal() {
+			at = PoolHF.At(s.IDs, m.Config.PadTokenID, 0)
+		}
+		out = append(out, Sequence{IDs: s.IDs, Types: s.Types, At: at})
+	}
+	return out
+}
+
+func readJSON(t testing.TB, path string, v any) {
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, v))
+}
+
+func loadGolden(t testing.TB, dir, config string, d kernel.DType) (*Model, *golden) {
+	data, err := os.ReadFile(filepath.Join(dir, config))
+	require.NoError(t, err)
+	c, err := ParseConfig(data)
+	require.NoError(t, err)
+	shards, err := filepath.Glob(filepath.Join(dir, "model*.safetensors"))
+	require.NoError(t, err)
+	m, err := Load(c, openSource(t, shards...), LoadOptions{DType: d})
+	require.NoError(t, err)
+	g := &golden{}
+	if _, err := os.Stat(filepath.Join(dir, "golden.json")); err == nil {
+		readJSON(t, filepath.Join(dir, "golden.json"), g)
+	}
+	return m, g
+}
+
+var goldenVariants = []string{
+	"llama-gqa", "llama-rope3", "llama-bf16", "llama-sharded", "mistral-full", "mistral-window",
+	"qwen2-tied", "qwen2-untied", "qwen3-tied", "qwen3-untied",
+	"gptneox-parallel", "gptneox-sequential", "bert-base", "bert-types",
+}
+
+// eachLevel runs the test at every level of arithmetic this machine has.
+func eachLevel(t *testing.T, f func(t *testing.T)) {
+	for _, l := range kernel.Available() {
+		t.Run(l.String(), func(t *testing.T) {
+			defer kernel.SetLevel(l)()
+			f(t)
+		})
+	}
+}
+
+// scoreTolerance is the goldens' own, twenty times what two float32
+// implementations differ by.
+const scoreTolerance = 2e-5
+
+func TestScoresEqualTransformers(t *testing.T) {
+	dir := goldens(t)
+	e := NewEngine(2)
+	defer e.Close()
+	for _, v := range goldenVariants {
+		for _, config := range []string{"config.json", "config.v4.json", "config.v5.json"} {
+			if _, err := os.Stat(filepath.Join(dir, v, config)); err != nil {
+				continue // each variant has its own and one other spelling, the copies one
+			}
+			t.Run(v+"/"+config, func(t *testing.T) {
+				eachLevel(t, func(t *testing.T) {
+					m, g := loadGolden(t, filepath.Join(dir, v), config, kernel.Float32)
+					if g.NumParameters > 0 {
+						assert.Equal(t, g.NumParameters, m.Parameters())
+					}
+					got := make([]float32, len(g.Sequences))
+					require.NoError(t, e.Score(m, got, g.inputs(m)))
+					for i, want := range g.Scores {
+						assert.InDelta(t, want, got[i], scoreTolerance, "sequence %d", i)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestHiddenStatesEqualTransformers(t *testing.T) {
+	dir := goldens(t)
+	for _, v := range goldenVariants {
+		path := filepath.Join(dir, v, "hidden.safetensors")
+		if _, err := os.Stat(path); err != nil {
+			continue // llama-sharded has llama-gqa's weights
+		}
+		t.Run(v, func(t *testing.T) {
+			m, g := loadGolden(t, filepath.Join(dir, v), "config.json", kernel.Float32)
+			src := openSource(t, path)
+			s := g.inputs(m)[g.Hidden.Sequence]
+			c := m.Config.Hidden
+			r := newRun(nil)
+			r.observe = func(layer int, x []float32, ld int) {
+				name := "hidden_states." + string(rune('1'+layer))
+				last := layer == m.Config.Layers-1
+				if last {
+					name = "last_hidden_state_f64"
+				} else if _, ok := src[name]; !ok {
+					return // llama-bf16 has the last one only
+				}
+				want := make([]float32, len(s.IDs)*c)
+				require.NoError(t, src.ReadAt(want, name, 0))
+				row := make([]float32, c)
+				for i := range s.IDs {
+					copy(row, x[i*ld:])
+					if last {
+						finalNorm(m, row)
+					}
+					for j, w := range want[i*c:][:c] {
+						require.InDelta(t, w, row[j], scoreTolerance, "%s, token %d, element %d", name, i, j)
+					}
+				}
+			}
+			var p plan
+			s.At = len(s.IDs) - 1 // every token is computed
+			p.make([]Sequence{s}, m.Causal(), 1)
+			r.forward(m, &p, p.chunks[0], []Sequence{s}, make([]float32, 1))
+		})
+	}
+}
+
+// finalNorm applies the norm behind the last block, where there is one.
+func finalNorm(m *Model, x []float32) {
+	switch n := m.net.(type) {
+	case *llama:
+		n.Norm.Forward(x, 0, x, 0, 1)
+	case *gptNeoX:
+		n.Norm.Forward(x, 0, x, 0, 1)
+	}
+}
+
+func TestPoolingRulesEqualBothVersionsOfTransformers(t *testing.T) {
+	dir := goldens(t)
+	var g struct {
+		Pad int32     `json:"pad_token_id"`
+		IDs [][]int32 `json:"input_ids"`
+		V4  struct {
+			Position []int     `json:"position"`
+			Score    []float64 `json:"score_f64"`
+		} `json:"v4"`
+		V5 struct {
+			Position []int     `json:"position"`
+			Score    []float64 `json:"score_f64"`
+		} `json:"v5"`
+	}
+	readJSON(t, filepath.Join(dir, "pad-rule.json"), &g)
+	m, _ := loadGolden(t, filepath.Join(dir, "llama-gqa"), "config.json", kernel.Float32)
+	e := NewEngine(1)
+	defer e.Close()
+	for _, rule := range []struct {
+		Pooling
+		position []int
+		score    []float64
+	}{{PoolHFLegacy, g.V4.Position, g.V4.Score}, {PoolHF, g.V5.Position, g.V5.Score}} {
+		t.Run(string(rule.Pooling), func(t *testing.T) {
+			var seqs []Sequence
+			for i, ids := range g.IDs {
+				at := rule.At(ids, &g.Pad, 0)
+				assert.Equal(t, rule.position[i], at, "sequence %d", i)
+				seqs = append(seqs, Sequence{IDs: ids, At: at})
+			}
+			got := make([]float32, len(seqs))
+			require.NoError(t, e.Score(m, got, seqs))
+			for i, want := range rule.score {
+				assert.InDelta(t, want, got[i], scoreTolerance, "sequence %d", i)
+			}
+		})
+	}
+}
+
+func TestPoolingRulesInCornerCases(t *testing.T) {
+	pad := int32(0)
+	for _, c := range []struct {
+		name   string
+		rule   Pooling
+		ids    []int32
+		pad    *int32
+		prompt int
+		want   int
+	}{
+		{"hf without a padding token takes the last", PoolHF, []int32{1, 0, 0}, nil, 0, 2},
+		{"hf of nothing but padding takes the first", PoolHF, []int32{0, 0}, &pad, 0, 0},
+		{"last takes padding too", PoolLast, []int32{1, 0}, &pad, 0, 1},
+		{"legacy with padding first takes the last", PoolHFLegacy, []int32{0, 5, 6}, &pad, 0, 2},
+		{"legacy without padding takes the last", PoolHFLegacy, []int32{4, 5, 6}, &pad, 0, 2},
+		{"first pad after prompt skips padding in the prompt", PoolPrompt, []int32{1, 0, 5, 6, 0, 0}, &pad, 3, 3},
+		{"first pad after prompt without padding takes the last", PoolPrompt, []int32{1, 0, 5, 6}, &pad, 3, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assert.Equal(t, c.want, c.rule.At(c.ids, c.pad, c.prompt))
+		})
+	}
+}
+
+func TestRewardIsARawLogit(t *testing.T) {
+	m, g := loadGolden(t, filepath.Join(goldens(t), "llama-gqa"), "config.json", kernel.Float32)
+	e := NewEngine(1)
+	defer e.Close()
+	got := make([]float32, len(g.Sequences))
+	require.NoError(t, e.Score(m, got, g.inputs(m)))
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for _, r := range got {
+		lo, hi = min(lo, float64(r)), max(hi, float64(r))
+	}
+	assert.Less(t, lo, 0.0)
+	assert.Greater(t, hi, 1.0, "a sigmoid would stay below 1")
+}
