@@ -1,0 +1,61 @@
+package model
+
+import (
+	"hash/fnv"
+	"math"
+	"strings"
+
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// Random is a Source of reproducible random weights for a configuration: load
+// tests and measurements need no checkpoint. Matrices have variance 1/in, so
+// that activations keep their size; norms are ones and biases small.
+type Random struct {
+	seed   uint64
+	names  []string
+	shapes map[string][]int
+}
+
+// NewRandom returns random weights for a configuration.
+func NewRandom(c *Config, seed uint64) *Random {
+	r := &Random{seed: seed, shapes: map[string][]int{}}
+	for _, p := range nn.Params(architectures[c.Architecture].new(c)) {
+		r.names = append(r.names, p.Name)
+		r.shapes[p.Name] = p.Shape
+	}
+	return r
+}
+
+// Names implements Source.
+func (r *Random) Names() []string { return r.names }
+
+// Shape implements Source.
+func (r *Random) Shape(name string) ([]int, bool) {
+	s, ok := r.shapes[name]
+	return s, ok
+}
+
+// ReadAt implements Source. A value depends on seed, name and index alone.
+func (r *Random) ReadAt(dst []float32, name string, offset int) error {
+	shape := r.shapes[name]
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	key := h.Sum64() ^ r.seed*0x9e3779b97f4a7c15
+	mean, half := float32(0), float32(0.02)
+	switch {
+	case len(shape) == 2: // uniform with variance 1/in
+		half = float32(math.Sqrt(3 / float64(shape[1])))
+	case strings.HasSuffix(name, ".weight"):
+		mean, half = 1, 0.1
+	}
+	for i := range dst {
+		// splitmix64 of the index: Steele et al. 2014.
+		z := key + uint64(offset+i+1)*0x9e3779b97f4a7c15
+		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		z ^= z >> 31
+		dst[i] = mean + half*(float32(z>>40)*(2.0/(1<<24))-1)
+	}
+	return nil
+}

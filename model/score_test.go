@@ -1,0 +1,357 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/kernel"
+)
+
+// configs are small models of every architecture whose sizes are no multiples
+// of a panel or of a row block.
+var configs = map[string]string{
+	"llama":    `{"architectures":["LlamaForSequenceClassification"],"hidden_size":40,"intermediate_size":75,"num_hidden_layers":3,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":90,"max_position_embeddings":4096,"rms_norm_eps":1e-5,"pad_token_id":0,"id2label":{"0":"LABEL_0"}}`,
+	"llama32":  `{"architectures":["LlamaForSequenceClassification"],"hidden_size":64,"intermediate_size":96,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":32,"vocab_size":90,"max_position_embeddings":4096,"pad_token_id":0,"id2label":{"0":"LABEL_0"}}`,
+	"mistral":  `{"architectures":["MistralForSequenceClassification"],"hidden_size":48,"intermediate_size":64,"num_hidden_layers":2,"num_attention_heads":3,"num_key_value_heads":1,"vocab_size":90,"max_position_embeddings":4096,"sliding_window":37,"id2label":{"0":"LABEL_0"}}`,
+	"qwen3":    `{"architectures":["Qwen3ForSequenceClassification"],"hidden_size":36,"intermediate_size":50,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":20,"vocab_size":90,"max_position_embeddings":4096,"id2label":{"0":"LABEL_0"}}`,
+	"gpt_neox": `{"architectures":["GPTNeoXForSequenceClassification"],"hidden_size":48,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":3,"vocab_size":90,"max_position_embeddings":4096,"rotary_pct":0.25,"id2label":{"0":"LABEL_0"}}`,
+	"bert":     `{"architectures":["BertForSequenceClassification"],"hidden_size":40,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":512,"id2label":{"0":"LABEL_0"}}`,
+}
+
+func randomModel(t testing.TB, config string, d kernel.DType) *Model {
+	c, err := ParseConfig([]byte(config))
+	require.NoError(t, err)
+	m, err := Load(c, NewRandom(c, 1), LoadOptions{DType: d, Workers: 2})
+	require.NoError(t, err)
+	return m
+}
+
+// dtypes are the number formats that every property must hold in.
+var dtypes = []kernel.DType{kernel.Float32}
+
+// sequences returns n random inputs of up to longest tokens; most of them share
+// a prefix with others, some are equal.
+func sequences(r *rand.Rand, m *Model, n, longest int) []Sequence {
+	ids := func(n int) []int32 {
+		s := make([]int32, n)
+		for i := range s {
+			s[i] = 1 + r.Int32N(int32(m.Config.VocabSize-1))
+		}
+		return s
+	}
+	prefixes := [][]int32{nil, ids(longest / 2), ids(longest / 3), ids(9)}
+	var out []Sequence
+	for range n {
+		if len(out) > 0 && r.IntN(6) == 0 {
+			out = append(out, out[r.IntN(len(out))])
+			continue
+		}
+		p := prefixes[r.IntN(len(prefixes))]
+		s := append(append([]int32{}, p...), ids(1+r.IntN(longest-len(p)))...)
+		if r.IntN(8) == 0 && p != nil {
+			s = p // the prefix itself
+		}
+		q := Sequence{IDs: s, At: len(s) - 1}
+		if !m.Causal() {
+			q.At = 0
+			q.Types = make([]int32, len(s))
+			for i := range q.Types {
+				q.Types[i] = int32(2 * i / len(s))
+			}
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+func TestRewardDependsOnItsSequenceAloneToTheBit(t *testing.T) {
+	alone, team := NewEngine(1), NewEngine(3)
+	defer alone.Close()
+	defer team.Close()
+	for name, config := range configs {
+		t.Run(name, func(t *testing.T) {
+			eachLevel(t, func(t *testing.T) {
+				for _, d := range dtypes {
+					t.Run(d.String(), func(t *testing.T) {
+						testInvariance(t, randomModel(t, config, d), alone, team)
+					})
+				}
+			})
+		})
+	}
+}
+
+func testInvariance(t *testing.T, m *Model, alone, team *Engine) {
+	r := rand.New(rand.NewPCG(1, 2))
+	seqs := sequences(r, m, 24, 170)
+	want := make([]float32, len(seqs))
+	for i := range seqs { // each alone, by one worker
+		require.NoError(t, alone.Score(m, want[i:i+1], seqs[i:i+1]))
+	}
+	for _, e := range []*Engine{alone, team} {
+		for _, size := range []int{1, 2, 7, len(seqs)} {
+			order := r.Perm(len(seqs))
+			for at := 0; at < len(seqs); at += size {
+				part := order[at:min(at+size, len(seqs))]
+				batch := make([]Sequence, len(part))
+				got := make([]float32, len(part))
+				for i, j := range part {
+					batch[i] = seqs[j]
+				}
+				require.NoError(t, e.Score(m, got, batch))
+				for i, j := range part {
+					require.Equal(t, math.Float32bits(want[j]), math.Float32bits(got[i]),
+						"sequence %d: %v alone, %v in a batch of %d by %d workers", j, want[j], got[i], size, e.Workers())
+				}
+			}
+		}
+	}
+}
+
+func TestCPULevelsAgree(t *testing.T) {
+	e := NewEngine(1)
+	defer e.Close()
+	for name, config := range configs {
+		t.Run(name, func(t *testing.T) {
+			m := randomModel(t, config, kernel.Float32)
+			seqs := sequences(rand.New(rand.NewPCG(3, 4)), m, 12, 100)
+			var want []float32
+			for _, l := range kernel.Available() {
+				restore := kernel.SetLevel(l)
+				got := make([]float32, len(seqs))
+				require.NoError(t, e.Score(m, got, seqs))
+				restore()
+				if want == nil {
+					want = got
+				}
+				for i := range got {
+					// Two orders of summation of numbers of order one.
+					assert.InDelta(t, want[i], got[i], 1e-5*max(1, math.Abs(float64(want[i]))), "%v, sequence %d", l, i)
+				}
+			}
+		})
+	}
+}
+
+func TestScoringAllocatesNothing(t *testing.T) {
+	e := NewEngine(2)
+	defer e.Close()
+	for name, config := range configs {
+		t.Run(name, func(t *testing.T) {
+			m := randomModel(t, config, kernel.Float32)
+			seqs := sequences(rand.New(rand.NewPCG(5, 6)), m, 30, 150)
+			dst := make([]float32, len(seqs))
+			n := testing.AllocsPerRun(20, func() {
+				if err := e.Score(m, dst, seqs); err != nil {
+					t.Fatal(err)
+				}
+			})
+			assert.Zero(t, n)
+		})
+	}
+}
+
+func TestSequencesThatCannotBeScored(t *testing.T) {
+	e := NewEngine(1)
+	defer e.Close()
+	m, b := randomModel(t, configs["llama"], kernel.Float32), randomModel(t, configs["bert"], kernel.Float32)
+	for _, c := range []struct {
+		name string
+		m    *Model
+		s    Sequence
+		want string
+	}{
+		{"no token", m, Sequence{}, "no token"},
+		{"too long", m, Sequence{IDs: make([]int32, 5000)}, "5000 tokens, the context holds 4096"},
+		{"id beyond the vocabulary", m, Sequence{IDs: []int32{1, 90}}, "token id 90 at position 1"},
+		{"negative id", m, Sequence{IDs: []int32{-1}}, "token id -1 at position 0"},
+		{"scored token outside", m, Sequence{IDs: []int32{1}, At: 1}, "scored token 1 of 1"},
+		{"types for a decoder", m, Sequence{IDs: []int32{1}, Types: []int32{0}}, "token types"},
+		{"types of another length", b, Sequence{IDs: []int32{1, 2}, Types: []int32{0}}, "1 token types for 2 tokens"},
+		{"unknown type", b, Sequence{IDs: []int32{1}, Types: []int32{2}}, "token type 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := e.Score(c.m, make([]float32, 2), []Sequence{{IDs: []int32{1}}, c.s})
+			require.ErrorContains(t, err, "sequence 1: ")
+			assert.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+func TestPlanComputesSharedPrefixesOnce(t *testing.T) {
+	prompt := make([]int32, 400)
+	var seqs []Sequence
+	for i := range 8 {
+		ids := append(append([]int32{}, prompt...), make([]int32, 50)...)
+		ids[400] = int32(i + 1)
+		seqs = append(seqs, Sequence{IDs: ids, At: len(ids) - 1})
+	}
+	seqs = append(seqs, seqs[3]) // an equal one costs nothing
+	var p plan
+	p.make(seqs, true, 2)
+	require.Len(t, p.units, 1)
+	assert.EqualValues(t, 400+8*50, p.units[0].tokens)
+	assert.Equal(t, p.same[3], p.same[8])
+
+	p.make(seqs, false, 2)
+	assert.Len(t, p.units, 8, "an encoder shares nothing but equal inputs")
+}
+
+func TestPlanCoversEverySequence(t *testing.T) {
+	m := randomModel(t, configs["llama"], kernel.Float32)
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		seqs := sequences(r, m, 1+r.IntN(60), 20+r.IntN(900))
+		var p plan
+		p.make(seqs, true, 1+r.IntN(4))
+		run, seen, tokens := newRun(nil), map[int32]bool{}, 0
+		for _, c := range p.chunks {
+			run.load(&p, c, seqs)
+			assert.EqualValues(t, c.tokens, len(run.ids))
+			tokens += len(run.ids)
+			for _, s := range run.scored {
+				seen[s.unique] = true
+				sp := run.spans[s.span]
+				ids := p.ids[p.unique[s.unique]]
+				require.Equal(t, ids[len(ids)-1], run.ids[sp.Row+int(s.at)])
+			}
+		}
+		require.Len(t, seen, len(p.unique))
+	}
+}
+
+func TestBindingNamesEveryTensorThatDiffers(t *testing.T) {
+	c, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	src := NewRandom(c, 1)
+	delete(src.shapes, "score.weight")
+	delete(src.shapes, "model.layers.1.mlp.up_proj.weight")
+	src.names = append(src.names, "lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq")
+	src.shapes["model.norm.weight"] = []int{41}
+	_, err = Load(c, src, LoadOptions{})
+	var e *BindingError
+	require.ErrorAs(t, err, &e)
+	assert.ElementsMatch(t, []string{"score.weight", "model.layers.1.mlp.up_proj.weight"}, e.Missing)
+	assert.Equal(t, []string{"lm_head.weight"}, e.Unknown, "rotary tables are no weights")
+	assert.Equal(t, []string{"model.norm.weight: shape [41], want [40]"}, e.Shapes)
+	assert.ErrorContains(t, err, "without its score head")
+}
+
+// brokenSource has one value that is not a number.
+type brokenSource struct{ *Random }
+
+func (b brokenSource) ReadAt(dst []float32, name string, offset int) error {
+	err := b.Random.ReadAt(dst, name, offset)
+	if name == "model.layers.2.mlp.down_proj.weight" {
+		dst[7] = float32(math.NaN())
+	}
+	return err
+}
+
+func TestLoadRefusesWeightsThatAreNotFinite(t *testing.T) {
+	c, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	_, err = Load(c, brokenSource{NewRandom(c, 1)}, LoadOptions{Workers: 4})
+	require.ErrorIs(t, err, ErrNotFinite)
+	assert.ErrorContains(t, err, `tensor "model.layers.2.mlp.down_proj.weight": element 7 is NaN`)
+}
+
+func TestDigestNamesTheWeightsWhateverTheReadingOrder(t *testing.T) {
+	c, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	load := func(seed uint64, workers int) string {
+		m, err := Load(c, NewRandom(c, seed), LoadOptions{Workers: workers})
+		require.NoError(t, err)
+		return m.Digest()
+	}
+	assert.Regexp(t, `^sha256:[0-9a-f]{64}$`, load(1, 1))
+	assert.Equal(t, load(1, 1), load(1, 7))
+	assert.NotEqual(t, load(1, 1), load(2, 1))
+}
+
+func TestConfigProblemsAreReportedTogether(t *testing.T) {
+	edit := func(changes map[string]any) []byte {
+		var c map[string]any
+		require.NoError(t, json.Unmarshal([]byte(configs["llama"]), &c))
+		for k, v := range changes {
+			if v == nil {
+				delete(c, k)
+			} else {
+				c[k] = v
+			}
+		}
+		data, err := json.Marshal(c)
+		require.NoError(t, err)
+		return data
+	}
+	for _, c := range []struct {
+		name    string
+		changes map[string]any
+		want    []string
+	}{
+		{"unknown architecture", map[string]any{"architectures": []string{"T5Model"}}, []string{`"T5Model"`, "LlamaForSequenceClassification"}},
+		{"language model", map[string]any{"architectures": []string{"LlamaForCausalLM"}}, []string{`"LlamaForCausalLM"`}},
+		{"model type of another class", map[string]any{"model_type": "qwen2"}, []string{`model_type: "qwen2", want "llama"`}},
+		{"missing sizes", map[string]any{"hidden_size": nil, "vocab_size": 0}, []string{"hidden_size: 0", "vocab_size: 0"}},
+		{"absurd size", map[string]any{"intermediate_size": 1 << 40}, []string{"intermediate_size: 1099511627776"}},
+		{"two labels", map[string]any{"id2label": map[string]string{"0": "a", "1": "b"}, "hidden_act": "mish"}, []string{"num_labels: 2", `hidden_act: "mish"`}},
+		{"no labels", map[string]any{"id2label": nil}, []string{"num_labels: 2"}},
+		{"heads that do not divide", map[string]any{"num_key_value_heads": 3}, []string{"no multiple of num_key_value_heads 3"}},
+		{"unknown rope", map[string]any{"rope_scaling": map[string]any{"rope_type": "dynamic"}}, []string{`rope_type "dynamic" is not supported`}},
+		{"broken llama3 rope", map[string]any{"rope_parameters": map[string]any{"rope_type": "llama3", "factor": 8}}, []string{"llama3 scaling"}},
+		{"negative epsilon", map[string]any{"rms_norm_eps": -1}, []string{"norm epsilon"}},
+		{"zero theta", map[string]any{"rope_theta": 0}, []string{"rope_theta"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := ParseConfig(edit(c.changes))
+			for _, w := range c.want {
+				assert.ErrorContains(t, err, w)
+			}
+		})
+	}
+	_, err := ParseConfig([]byte("{"))
+	assert.ErrorContains(t, err, "config.json: ")
+}
+
+func BenchmarkScore(b *testing.B) {
+	for _, c := range []struct {
+		name, config string
+	}{
+		{"minilm6x384", `{"architectures":["BertForSequenceClassification"],"hidden_size":384,"intermediate_size":1536,"num_hidden_layers":6,"num_attention_heads":12,"vocab_size":1000,"max_position_embeddings":512,"id2label":{"0":"LABEL_0"}}`},
+		{"dec12x768", `{"architectures":["LlamaForSequenceClassification"],"hidden_size":768,"intermediate_size":2048,"num_hidden_layers":12,"num_attention_heads":12,"vocab_size":1000,"max_position_embeddings":4096,"id2label":{"0":"LABEL_0"}}`},
+	} {
+		m := randomModel(b, c.config, kernel.Float32)
+		for _, threads := range []int{1, 2} {
+			for _, shape := range [][2]int{{32, 128}, {8, 512}, {1, 128}} {
+				b.Run(fmt.Sprintf("%s/threads=%d/%dx%d", c.name, threads, shape[0], shape[1]), func(b *testing.B) {
+					e := NewEngine(threads)
+					defer e.Close()
+					r := rand.New(rand.NewPCG(7, 8))
+					seqs := make([]Sequence, shape[0])
+					for i := range seqs {
+						seqs[i].IDs = make([]int32, shape[1])
+						for j := range seqs[i].IDs {
+							seqs[i].IDs[j] = r.Int32N(1000)
+						}
+						if m.Causal() {
+							seqs[i].At = shape[1] - 1
+						}
+					}
+					dst := make([]float32, len(seqs))
+					for b.Loop() {
+						if err := e.Score(m, dst, seqs); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(float64(b.N*shape[0]*shape[1])/b.Elapsed().Seconds(), "tokens/s")
+				})
+			}
+		}
+	}
+}
