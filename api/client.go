@@ -1,0 +1,163 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// maxReply bounds what Client reads of one reply: more than the largest
+// request's answer with every member and every token id.
+const maxReply = 256 << 20
+
+// Client calls a server. It keeps connections open between calls and is safe
+// for concurrent use. It does not try again after an error: [Error.RetryAfter]
+// says when a caller may.
+type Client struct {
+	base *url.URL
+	key  string
+	http *http.Client
+}
+
+// Option changes a Client that is being made.
+type Option func(*Client)
+
+// WithKey sends key with every call. The default is none.
+func WithKey(key string) Option { return func(c *Client) { c.key = key } }
+
+// WithHTTPClient makes the calls through h, whose transport decides about
+// connections, proxies and TLS. The default is a client without a timeout of
+// its own, as the context bounds each call, that keeps up to 256 idle connections.
+func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
+
+// NewClient returns a client of the server at baseURL, such as "http://127.0.0.1:8000".
+func NewClient(baseURL string, opts ...Option) (*Client, error) {
+	base, err := url.Parse(baseURL)
+	if err != nil {
+		return nil, fmt.Errorf("api: base url: %w", err)
+	}
+	if (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+		return nil, fmt.Errorf("api: base url %q: want http://HOST or https://HOST", base.Redacted())
+	}
+	c := &Client{base: base}
+	for _, o := range opts {
+		o(c)
+	}
+	if c.http == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConns, t.MaxIdleConnsPerHost = 256, 256
+		c.http = &http.Client{Transport: t}
+	}
+	return c, nil
+}
+
+// Reward scores the inputs of req. The server is told of ctx's deadline, so
+// that it drops what nobody waits for. An answer of the server that is not a
+// reward is an *[Error].
+func (c *Client) Reward(ctx context.Context, req *RewardRequest) (*RewardResponse, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("api: encode request: %w", err)
+	}
+	reply := new(RewardResponse)
+	if err := c.call(ctx, http.MethodPost, "/v1/reward", body, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// Models lists the models being served.
+func (c *Client) Models(ctx context.Context) (*ModelList, error) {
+	list := new(ModelList)
+	if err := c.call(ctx, http.MethodGet, "/v1/models", nil, list); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// Model describes the model called name.
+func (c *Client) Model(ctx context.Context, name string) (*Model, error) {
+	m := new(Model)
+	if err := c.call(ctx, http.MethodGet, "/v1/models/"+url.PathEscape(name), nil, m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Ready returns nil when the server answers that it is ready.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/readyz", nil, new(Status))
+}
+
+// call sends body, when there is one, and reads the reply into out. Fields
+// that this version does not know are ignored, so that an older client reads a
+// newer server.
+func (c *Client) call(ctx context.Context, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.base.String(), "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if left := time.Until(deadline).Seconds(); left > 0 {
+			req.Header.Set("X-Request-Timeout", strconv.FormatFloat(left, 'f', 3, 64))
+		}
+	}
+	reply, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	defer reply.Body.Close()
+	// A body that is read to its end lets the connection be used again.
+	data, err := io.ReadAll(io.LimitReader(reply.Body, maxReply+1))
+	if err != nil {
+		return fmt.Errorf("api: %s %s: read reply: %w", method, path, err)
+	}
+	if len(data) > maxReply {
+		return fmt.Errorf("api: %s %s: the reply is over %d bytes", method, path, maxReply)
+	}
+	if reply.StatusCode != http.StatusOK {
+		return replyError(reply, data)
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return fmt.Errorf("api: %s %s: decode reply: %w", method, path, err)
+	}
+	return nil
+}
+
+// replyError reads the error of a reply, of our shape or not.
+func replyError(reply *http.Response, data []byte) *Error {
+	var body errorBody
+	e := &Error{Message: reply.Status}
+	if err := json.Unmarshal(data, &body); err == nil && body.Error.Code != "" {
+		e = &Error{Type: body.Error.Type, Message: body.Error.Message, Code: body.Error.Code}
+		if body.Error.Param != nil {
+			e.Param = *body.Error.Param
+		}
+	}
+	e.Status = reply.StatusCode
+	if s, err := strconv.Atoi(reply.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	return e
+}
+
+// IsCode reports whether err is, or wraps, an *[Error] of code.
+func IsCode(err error, code Code) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Code == code
+}

@@ -1,0 +1,209 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxDepth bounds how deep a request nests: what is deeper than any message
+// of a real conversation, and shallow enough for the code that walks it.
+const MaxDepth = 64
+
+// DecodeRewardRequest reads the body of POST /v1/reward. It checks the form
+// and not the meaning, which [RewardRequest.Validate] does. Its errors are
+// *[Error] with a code of status 400.
+func DecodeRewardRequest(body []byte) (*RewardRequest, error) {
+	req := new(RewardRequest)
+	if err := decode(body, req); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+// decode reads one JSON value strictly into v.
+func decode(body []byte, v any) error {
+	if at := invalidUTF8(body); at >= 0 {
+		return Errorf(CodeInvalidUTF8, "", "the body is not UTF-8 at byte %d", at)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return Errorf(CodeInvalidJSON, "", "the body is empty")
+	}
+	if depth(body) > MaxDepth {
+		return Errorf(CodeInvalidJSON, "", "the body nests deeper than %d", MaxDepth)
+	}
+	err := json.Unmarshal(body, v, json.RejectUnknownMembers(true))
+	if err == nil {
+		return nil
+	}
+	return wireError(err)
+}
+
+// encode writes v as JSON. Bytes that are not UTF-8 are replaced: v is the
+// server's own, and text of a request was checked when it was read.
+func encode(v any) ([]byte, error) {
+	return json.Marshal(v, jsontext.AllowInvalidUTF8(true))
+}
+
+// Encode writes a reply. It is an error when a number in v is not finite.
+func Encode(v any) ([]byte, error) { return encode(v) }
+
+// invalidUTF8 returns the first offset in body that is not UTF-8, or -1.
+func invalidUTF8(body []byte) int {
+	if utf8.Valid(body) {
+		return -1
+	}
+	for i := 0; i < len(body); {
+		r, n := utf8.DecodeRune(body[i:])
+		if r == utf8.RuneError && n <= 1 {
+			return i
+		}
+		i += n
+	}
+	return -1
+}
+
+// depth returns how many brackets are open at once, at most, in a body that may
+// not be JSON.
+func depth(body []byte) (most int) {
+	open, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			open++
+			most = max(most, open)
+		case c == '}' || c == ']':
+			open--
+		}
+	}
+	return most
+}
+
+// wireError says what a decoding error means in the terms of the wire.
+func wireError(err error) *Error {
+	if own, ok := errors.AsType[*located](err); ok {
+		return own.err
+	}
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return syntaxError(syntax)
+	}
+	semantic, ok := errors.AsType[*json.SemanticError](err)
+	if !ok {
+		return Errorf(CodeInvalidJSON, "", "%v", err)
+	}
+	param := paramOf(semantic.JSONPointer)
+	if errors.Is(semantic, json.ErrUnknownName) {
+		return Errorf(CodeUnknownField, param, "unknown field %s", quote(semantic.JSONPointer.LastToken()))
+	}
+	got := kindName(semantic.JSONKind)
+	if semantic.JSONKind == '0' && len(semantic.JSONValue) > 0 {
+		got = "the number " + clip(string(semantic.JSONValue))
+	}
+	if semantic.GoType == nil {
+		return Errorf(CodeInvalidValue, param, "%s is not what belongs here", got)
+	}
+	return Errorf(CodeInvalidValue, param, "%s, want %s", got, wantName(semantic.GoType.String()))
+}
+
+func syntaxError(e *jsontext.SyntacticError) *Error {
+	param := paramOf(e.JSONPointer)
+	switch {
+	case errors.Is(e, jsontext.ErrDuplicateName):
+		return Errorf(CodeInvalidJSON, param, "the field %s is given twice", quote(e.JSONPointer.LastToken()))
+	case errors.Is(e, io.ErrUnexpectedEOF):
+		return Errorf(CodeInvalidJSON, param, "the body ends in the middle of a value, at byte %d", e.ByteOffset)
+	}
+	what := "not JSON"
+	if e.Err != nil {
+		what = strings.TrimPrefix(e.Err.Error(), "jsontext: ")
+	}
+	return Errorf(CodeInvalidJSON, param, "%s, at byte %d", what, e.ByteOffset)
+}
+
+// located marks an *Error that an unmarshal method made, its place included,
+// among the errors that the json package wraps.
+type located struct{ err *Error }
+
+func (l *located) Error() string { return l.err.Error() }
+
+// refuse is the error of the value that dec has just read, or, with a name, of
+// the field of this name in it.
+func refuse(dec *jsontext.Decoder, code Code, name, format string, args ...any) error {
+	return &located{Errorf(code, name, format, args...).Under(paramOf(dec.StackPointer()))}
+}
+
+// paramOf turns "/inputs/3/prompt" into "inputs[3].prompt". A name that looks
+// like a number is written as an index; no field of ours does.
+func paramOf(p jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range p.Tokens() {
+		if n, err := strconv.ParseUint(token, 10, 63); err == nil && token == strconv.FormatUint(n, 10) {
+			fmt.Fprintf(&b, "[%d]", n)
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(clip(token))
+	}
+	return b.String()
+}
+
+// clip bounds what of a caller's own words is sent back.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	cut := most
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+func quote(s string) string { return strconv.Quote(clip(s)) }
+
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	}
+	return "a value"
+}
+
+func wantName(goType string) string {
+	switch strings.TrimLeft(goType, "*") {
+	case "string":
+		return "a string"
+	case "bool":
+		return "true or false"
+	case "float64":
+		return "a finite number"
+	case "api.RewardRequest", "api.Input", "api.Message", "api.Part":
+		return "an object"
+	}
+	return "a list"
+}

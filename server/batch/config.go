@@ -1,0 +1,97 @@
+package batch
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors of Submit. Others come from the context or from the scorer.
+var (
+	// ErrOverloaded is returned when the queue holds too many tokens.
+	ErrOverloaded = errors.New("batch: the queue is full")
+	// ErrExpired is returned when a sequence waited longer than Config.MaxWait.
+	ErrExpired = errors.New("batch: waited too long in the queue")
+	// ErrDraining is returned once Drain or Close was called.
+	ErrDraining = errors.New("batch: the queue is draining")
+	// ErrStopped is returned when the queue's own goroutine has died, by a
+	// fault of the queue or a scorer that ended it.
+	ErrStopped = errors.New("batch: the queue has stopped")
+)
+
+// Config sets a Queue's limits. A zero field takes the default.
+type Config struct {
+	// MaxBatchTokens is the token budget of one batch; default 8,192. Longer
+	// batches gain nothing once the kernels are full, and delay whoever comes
+	// next. A longer sequence is a batch of its own.
+	MaxBatchTokens int
+	// MaxBatchSequences bounds the sequences of one batch; default 1,024.
+	MaxBatchSequences int
+	// MaxQueuedTokens bounds the tokens that wait; default 4,194,304 (a step of
+	// 1,024 prompts with 8 answers of 512 tokens). A single submission over it
+	// is taken when nothing else waits, so that what can never fit is not told
+	// to try again.
+	MaxQueuedTokens int
+	// MaxWait bounds how long a sequence waits before its batch starts;
+	// default 10 minutes. It is a backstop: callers set deadlines of their own.
+	MaxWait time.Duration
+	// Patience is how long a sequence waits before age goes over the lanes'
+	// turns; default 5 s.
+	Patience time.Duration
+	// Observe, when set, is called after each batch, from the queue's
+	// goroutine: it must return soon.
+	Observe func(Batch)
+}
+
+// Batch tells Config.Observe of one call of a scorer.
+type Batch struct {
+	Lane      *Lane
+	Sequences int
+	Tokens    int
+	Compute   time.Duration
+	Err       error // of the scorer; a *PanicError when it panicked
+}
+
+// lookahead is how many waiting sequences of a lane a batch considers beyond
+// those it takes: enough to find short ones, few enough to be quick.
+const lookahead = 512
+
+func (c Config) withDefaults() Config {
+	defaults := Config{MaxBatchTokens: 8192, MaxBatchSequences: 1024, MaxQueuedTokens: 4 << 20, MaxWait: 10 * time.Minute, Patience: 5 * time.Second}
+	if c.MaxBatchTokens == 0 {
+		c.MaxBatchTokens = defaults.MaxBatchTokens
+	}
+	if c.MaxBatchSequences == 0 {
+		c.MaxBatchSequences = defaults.MaxBatchSequences
+	}
+	if c.MaxQueuedTokens == 0 {
+		c.MaxQueuedTokens = defaults.MaxQueuedTokens
+	}
+	if c.MaxWait == 0 {
+		c.MaxWait = defaults.MaxWait
+	}
+	if c.Patience == 0 {
+		c.Patience = defaults.Patience
+	}
+	return c
+}
+
+// Validate reports every field that is out of range, together.
+func (c Config) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxBatchTokens", int64(c.MaxBatchTokens)},
+		{"MaxBatchSequences", int64(c.MaxBatchSequences)},
+		{"MaxQueuedTokens", int64(c.MaxQueuedTokens)},
+		{"MaxWait", int64(c.MaxWait)},
+		{"Patience", int64(c.Patience)},
+	} {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("batch: %s is %d, want 0 for the default or more", f.name, f.value))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,283 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Queue batches the sequences of many callers for scorers that take one batch
+// at a time. Make one with New, end it with Drain or Close.
+type Queue struct {
+	cfg     Config
+	wake    chan struct{} // holds a token when the loop has something to look at
+	stopped chan struct{} // closed when the loop has ended
+
+	mu       sync.Mutex
+	lines    map[*Lane]*line // of lanes with something waiting
+	turns    []*line         // the same lines; the next turn is the first's
+	requests map[*request]struct{}
+	tokens   int // that wait
+	count    int // sequences that wait
+	draining bool
+	dead     error // why the loop ended, once it has
+}
+
+// New starts a queue. It panics when cfg does not validate, which callers do before.
+func New(cfg Config) *Queue {
+	if err := cfg.Validate(); err != nil {
+		panic(fmt.Sprintf("batch: New: %v", err))
+	}
+	q := &Queue{
+		cfg:      cfg.withDefaults(),
+		wake:     make(chan struct{}, 1),
+		stopped:  make(chan struct{}),
+		lines:    make(map[*Lane]*line),
+		requests: make(map[*request]struct{}),
+	}
+	go q.run()
+	return q
+}
+
+// Depth is what waits in a queue.
+type Depth struct {
+	Tokens    int
+	Sequences int
+	Oldest    time.Duration // how long the oldest sequence has waited; 0 when none waits
+}
+
+// Depth returns what waits now, which does not include the batch being computed.
+func (q *Queue) Depth() Depth {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d := Depth{Tokens: q.tokens, Sequences: q.count}
+	now := time.Now()
+	for _, l := range q.turns {
+		d.Oldest = max(d.Oldest, l.waiting(now))
+	}
+	return d
+}
+
+// Err returns nil while the queue takes sequences, else ErrDraining or ErrStopped.
+func (q *Queue) Err() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.refusal()
+}
+
+func (q *Queue) refusal() error {
+	switch {
+	case q.dead != nil:
+		return q.dead
+	case q.draining:
+		return ErrDraining
+	}
+	return nil
+}
+
+// Drain refuses new sequences and waits until those that wait are computed.
+// When ctx ends first, what still waits fails with ErrDraining and Drain
+// returns ctx's error; a batch that is being computed goes on to its end,
+// because a scorer cannot be interrupted. Draining twice is waiting twice.
+func (q *Queue) Drain(ctx context.Context) error {
+	q.mu.Lock()
+	q.draining = true
+	q.mu.Unlock()
+	q.signal()
+	select {
+	case <-q.stopped:
+		return nil
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	q.failAll(ErrDraining)
+	q.mu.Unlock()
+	q.signal()
+	return context.Cause(ctx)
+}
+
+// Close drops what waits and returns when the batch that is being computed, if
+// any, is done.
+func (q *Queue) Close() {
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	// The error is that of the context just cancelled.
+	_ = q.Drain(done)
+	<-q.stopped
+}
+
+// run is the loop of the queue's own goroutine.
+func (q *Queue) run() {
+	why := ErrStopped
+	// Nothing may wait for a loop that is gone, however it went: by its end, a
+	// fault of ours, or a scorer that called runtime.Goexit.
+	defer func() {
+		if v := recover(); v != nil {
+			why = fmt.Errorf("%w: panic: %v\n%s", ErrStopped, v, debug.Stack())
+		}
+		q.mu.Lock()
+		q.dead = why
+		q.failAll(why)
+		q.mu.Unlock()
+		close(q.stopped)
+	}()
+	for {
+		b, end := q.next()
+		switch {
+		case end:
+			why = ErrDraining
+			return
+		case b == nil:
+			<-q.wake
+		default:
+			q.compute(b)
+		}
+	}
+}
+
+func (q *Queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// work is a batch on its way to its scorer.
+type work struct {
+	lane   *Lane
+	items  []*item
+	tokens int
+}
+
+// next takes the next batch out of its line. It returns nil when nothing waits,
+// and end when nothing will.
+func (q *Queue) next() (b *work, end bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.turns) > 0 {
+		at := q.turn(time.Now())
+		l := q.turns[at]
+		items := l.pick(q.cfg.MaxBatchTokens, q.cfg.MaxBatchSequences)
+		if q.dropGone(items) {
+			continue
+		}
+		q.turns = append(append(q.turns[:at], q.turns[at+1:]...), l)
+		b = &work{lane: l.lane, items: items}
+		for _, it := range items {
+			b.tokens += it.tokens()
+			it.req.waiting--
+			q.unlink(it)
+		}
+		return b, false
+	}
+	return nil, q.draining
+}
+
+// dropGone fails the requests of items that nobody waits for although their
+// callers have not said so yet: a context ends before the goroutine that
+// watches it runs.
+func (q *Queue) dropGone(items []*item) (dropped bool) {
+	for _, it := range items {
+		select {
+		case <-it.req.gone:
+			q.fail(it.req, errGone)
+			dropped = true
+		default:
+		}
+	}
+	return dropped
+}
+
+// turn chooses the line of the next batch: the longest wait over the patience,
+// else the line whose turn it is.
+func (q *Queue) turn(now time.Time) int {
+	at := 0
+	longest := q.cfg.Patience
+	for i, l := range q.turns {
+		if w := l.waiting(now); w > longest {
+			at, longest = i, w
+		}
+	}
+	return at
+}
+
+// unlink takes a sequence out of its line, and the line out of the turns once
+// it is empty.
+func (q *Queue) unlink(it *item) {
+	l := it.line
+	l.remove(it)
+	q.tokens -= it.tokens()
+	q.count--
+	if l.count > 0 {
+		return
+	}
+	delete(q.lines, l.lane)
+	for i, other := range q.turns {
+		if other == l {
+			q.turns = append(q.turns[:i], q.turns[i+1:]...)
+			return
+		}
+	}
+}
+
+// compute scores a batch and hands out its rewards.
+func (q *Queue) compute(b *work) {
+	seqs := make([]Sequence, len(b.items))
+	for i, it := range b.items {
+		seqs[i] = it.seq
+	}
+	rewards := make([]float32, len(seqs))
+	start := time.Now()
+	returned := false
+	// A scorer that ends this goroutine leaves its requests to run's defer,
+	// which fails whatever is still known.
+	defer func() {
+		if !returned {
+			q.deliver(b, nil, ErrStopped, time.Since(start))
+		}
+	}()
+	err := score(b.lane.scorer, rewards, seqs)
+	returned = true
+	took := time.Since(start)
+	q.deliver(b, rewards, err, took)
+	if q.cfg.Observe != nil {
+		q.cfg.Observe(Batch{Lane: b.lane, Sequences: len(seqs), Tokens: b.tokens, Compute: took, Err: err})
+	}
+}
+
+// score calls the scorer and turns a panic of it into an error.
+func score(s Scorer, dst []float32, seqs []Sequence) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return s.Score(dst, seqs)
+}
+
+// deliver writes the rewards of a batch into its requests and wakes those that
+// are complete; with an error it fails all of them.
+func (q *Queue) deliver(b *work, rewards []float32, err error, took time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, it := range b.items {
+		req := it.req
+		if req.last != b {
+			req.last = b
+			req.compute += took
+			req.batches++
+		}
+		switch {
+		case req.finished:
+		case err != nil:
+			q.fail(req, fmt.Errorf("batch: lane %q: %w", b.lane.name, err))
+		default:
+			*it.dst = rewards[i]
+			if req.left--; req.left == 0 {
+				q.finish(req, nil)
+			}
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package batch
+
+import "fmt"
+
+// Sequence is one answer to score, after template, tokeniser and truncation.
+type Sequence struct {
+	IDs   []int32 // at least one
+	Types []int32 // token_type_ids, as long as IDs; nil where the model has none
+	At    int     // the index of the scored token, in [0, len(IDs))
+}
+
+// Scorer computes rewards. A Queue calls it from one goroutine at a time;
+// scorers that share an engine share a Queue.
+type Scorer interface {
+	// Score sets dst[i] to the raw reward of seqs[i]; both are of one length,
+	// which may be 0. The reward of a sequence is the same to the bit whatever
+	// the others are. Score reads seqs and keeps none of it. After an error dst
+	// holds nothing of meaning. A NaN or an infinity is returned as it is.
+	Score(dst []float32, seqs []Sequence) error
+}
+
+// Lane is a queue's line of work for one scorer. The lane is its own identity:
+// two lanes of one scorer take turns with each other.
+type Lane struct {
+	name   string
+	scorer Scorer
+}
+
+// NewLane returns a lane for scorer. The name is for people and metrics.
+func NewLane(name string, scorer Scorer) *Lane {
+	if scorer == nil {
+		panic(fmt.Sprintf("batch: lane %q without a scorer", name))
+	}
+	return &Lane{name: name, scorer: scorer}
+}
+
+// Name returns the name that the lane was made with.
+func (l *Lane) Name() string { return l.name }
+
+// Scorer returns the scorer that the lane was made with.
+func (l *Lane) Scorer() Scorer { return l.scorer }
+
+// PanicError is the error of a batch whose scorer panicked.
+type PanicError struct {
+	Value any    // what it panicked with; may hold text of a request, so it is not shown to callers
+	Stack []byte // where
+}
+
+// Error says that there was a panic, and not with what.
+func (e *PanicError) Error() string { return "batch: the scorer panicked" }
