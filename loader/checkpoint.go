@@ -1,0 +1,221 @@
+package loader
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"slices"
+	"sync"
+
+	"github.com/warmserve/warmserve/loader/safetensors"
+)
+
+// Source is a set of named tensors that can be read piece by piece.
+type Source interface {
+	// Names returns the tensors' names, sorted. The caller must not change the slice.
+	Names() []string
+	// Shape returns the shape of a tensor; it is read-only. ok is false when there is no such tensor.
+	Shape(name string) (shape []int, ok bool)
+	// ReadAt writes the elements [offset, offset+len(dst)) in row-major order into dst. It may be
+	// called by several goroutines.
+	ReadAt(dst []float32, name string, offset int) error
+}
+
+// Releaser is a [Source] that can give back the memory behind a tensor which is not needed for now.
+type Releaser interface {
+	Release(name string)
+}
+
+// ErrNoTensor is returned by reads of a tensor that the checkpoint does not have.
+var ErrNoTensor = errors.New("no such tensor")
+
+// ErrShrunk is returned when a tensor's file became shorter after it was opened.
+var ErrShrunk = safetensors.ErrShrunk
+
+// Checkpoint is an open checkpoint directory. The exported fields are read-only.
+type Checkpoint struct {
+	Dir              string // as given to Open
+	Config           []byte // config.json, a JSON object
+	Tokenizer        []byte // tokenizer.json; nil when there is none
+	TokenizerConfig  []byte // tokenizer_config.json; nil when there is none
+	SpecialTokensMap []byte // special_tokens_map.json; nil when there is none
+	ChatTemplate     string // Jinja; "" when there is none
+
+	names   []string
+	tensors map[string]located
+	files   []*safetensors.File
+	hash    func() string
+}
+
+// located is a tensor and the file that holds it.
+type located struct {
+	tensor *safetensors.Tensor
+	file   *safetensors.File
+}
+
+// Close unmaps the tensors. Nothing may read them any more, views included.
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, f := range c.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Names returns the names of all tensors, sorted, without the prefix of DistributedDataParallel.
+func (c *Checkpoint) Names() []string { return c.names }
+
+// Shape returns the shape of a tensor.
+func (c *Checkpoint) Shape(name string) (shape []int, ok bool) {
+	l, ok := c.tensors[name]
+	if !ok {
+		return nil, false
+	}
+	return l.tensor.Shape, true
+}
+
+// DType returns the stored element type, such as "F32" or "BF16", and "" when there is no such tensor.
+func (c *Checkpoint) DType(name string) string {
+	if l, ok := c.tensors[name]; ok {
+		return string(l.tensor.DType)
+	}
+	return ""
+}
+
+// ReadAt writes the elements [offset, offset+len(dst)) of a floating tensor into dst as float32. It is safe for
+// concurrent use and allocates nothing. Integer tensors are an error.
+func (c *Checkpoint) ReadAt(dst []float32, name string, offset int) error {
+	l, ok := c.tensors[name]
+	if !ok {
+		return fmt.Errorf("loader: %s: tensor %q: %w", c.Dir, name, ErrNoTensor)
+	}
+	if err := l.tensor.ReadAt(dst, offset); err != nil {
+		return fmt.Errorf("loader: %s: %w", c.Dir, err)
+	}
+	return nil
+}
+
+// View returns a tensor's values without a copy, and false where that is impossible: another
+// element type than F32, a misaligned tensor, a big-endian machine. The view is read-only, ends with Close,
+// and is read inside of [Guard], since the file may shrink.
+func (c *Checkpoint) View(name string) (values []float32, ok bool) {
+	l, ok := c.tensors[name]
+	if !ok {
+		return nil, false
+	}
+	return l.tensor.Float32s()
+}
+
+// Raw returns the stored bytes of a tensor without a copy. They are read-only, end with Close, and are
+// read inside of [Guard].
+func (c *Checkpoint) Raw(name string) (data []byte, ok bool) {
+	l, ok := c.tensors[name]
+	if !ok {
+		return nil, false
+	}
+	return l.tensor.Data, true
+}
+
+// Guard runs fn and returns its error, or [ErrShrunk] when fn touched a part of a file that is gone.
+func Guard(fn func() error) error { return safetensors.Guard(fn) }
+
+// Prefetch asks the kernel to read a tensor ahead, without waiting for it.
+func (c *Checkpoint) Prefetch(name string) {
+	if l, ok := c.tensors[name]; ok {
+		l.file.Prefetch(l.tensor)
+	}
+}
+
+// Release gives the memory behind a tensor back until it is touched again.
+func (c *Checkpoint) Release(name string) {
+	if l, ok := c.tensors[name]; ok {
+		l.file.Release(l.tensor)
+	}
+}
+
+// Hash identifies the content: "sha256:" and the digest of the small files and of every tensor's name,
+// dtype, shape and stored bytes. It does not depend on how tensors are spread over shards, nor on the
+// directory's name. The first call reads everything (at the speed of SHA-256 on each processor); later calls
+// cost nothing. It returns "" when a file shrank, which is an error for every read as well.
+func (c *Checkpoint) Hash() string { return c.hash() }
+
+func (c *Checkpoint) computeHash() string {
+	sums := make([][sha256.Size]byte, len(c.names))
+	errs := make([]error, len(c.names))
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range 4 { // Enough to keep a disk busy; the digest of each tensor is one goroutine's.
+		wg.Go(func() {
+			for i := range next {
+				l := c.tensors[c.names[i]]
+				errs[i] = Guard(func() error {
+					sums[i] = sha256.Sum256(l.tensor.Data)
+					return nil
+				})
+				l.file.Release(l.tensor)
+			}
+		})
+	}
+	for i := range c.names {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	if errors.Join(errs...) != nil {
+		return ""
+	}
+	h := sha256.New()
+	for _, small := range [][]byte{c.Config, c.Tokenizer, c.TokenizerConfig, c.SpecialTokensMap, []byte(c.ChatTemplate)} {
+		hashBytes(h, small)
+	}
+	for i, name := range c.names {
+		l := c.tensors[name]
+		hashBytes(h, []byte(name))
+		hashBytes(h, []byte(l.tensor.DType))
+		hashInt(h, len(l.tensor.Shape))
+		for _, d := range l.tensor.Shape {
+			hashInt(h, d)
+		}
+		h.Write(sums[i][:])
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// hashBytes adds a length and the bytes, so that no two lists of fields look the same.
+func hashBytes(h hash.Hash, b []byte) {
+	hashInt(h, len(b))
+	h.Write(b)
+}
+
+func hashInt(h hash.Hash, v int) {
+	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(v)))
+}
+
+// add registers the tensors of one file. Names are unique across files when it is called.
+func (c *Checkpoint) add(f *safetensors.File) {
+	c.files = append(c.files, f)
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		c.tensors[t.Name] = located{tensor: t, file: f}
+		c.names = append(c.names, t.Name)
+	}
+}
+
+// finish removes the prefixes of DistributedDataParallel and sorts the names.
+func (c *Checkpoint) finish() {
+	const prefix = "module."
+	hasPrefix := func(s string) bool { return len(s) > len(prefix) && s[:len(prefix)] == prefix }
+	for len(c.names) > 0 && !slices.ContainsFunc(c.names, func(s string) bool { return !hasPrefix(s) }) {
+		stripped := make(map[string]located, len(c.tensors))
+		for i, name := range c.names {
+			c.names[i] = name[len(prefix):]
+			stripped[c.names[i]] = c.tensors[name]
+		}
+		c.tensors = stripped
+	}
+	slices.Sort(c.names)
+	c.hash = sync.OnceValue(c.computeHash)
+}

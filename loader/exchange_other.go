@@ -1,0 +1,5 @@
+//go:build !linux
+
+package loader
+
+func exchange(fresh, old string) error { return exchangeByRenames(fresh, old) }

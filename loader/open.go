@@ -1,0 +1,300 @@
+package loader
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/warmserve/warmserve/loader/safetensors"
+)
+
+// The files of a checkpoint directory.
+const (
+	configFile          = "config.json"
+	weightsFile         = "model.safetensors"
+	indexFile           = "model.safetensors.index.json"
+	tokenizerFile       = "tokenizer.json"
+	tokenizerConfigFile = "tokenizer_config.json"
+	specialTokensFile   = "special_tokens_map.json"
+	templateFile        = "chat_template.jinja"
+	adapterConfigFile   = "adapter_config.json"
+)
+
+// Limits on the small files, in bytes. The largest tokenizer.json of a public model has about 35 MB.
+const (
+	maxSmallFile = 16 << 20
+	maxTokenizer = 512 << 20
+	maxIndex     = 128 << 20
+)
+
+// Errors about a directory as a whole.
+var (
+	// ErrNoConfig is returned for a directory without config.json.
+	ErrNoConfig = errors.New("config.json is missing")
+	// ErrNoWeights is returned for a directory without safetensors weights.
+	ErrNoWeights = errors.New("no model.safetensors and no model.safetensors.index.json")
+	// ErrPickle is returned for a directory whose weights exist only as pickles.
+	ErrPickle = errors.New("weights exist only as pickles, which are refused because reading one runs the code in it; " +
+		"convert them where they are trusted: AutoModelForSequenceClassification.from_pretrained(dir).save_pretrained(out, safe_serialization=True)")
+	// ErrAdapter is returned for a directory with an adapter and no model.
+	ErrAdapter = errors.New("directory holds an adapter (adapter_config.json) without its model; " +
+		"merge it into the model first: PeftModel.merge_and_unload().save_pretrained(out)")
+	// ErrIndex is returned when an index does not describe its shards.
+	ErrIndex = errors.New("index and shards disagree")
+	// ErrJSON is returned when a file is not the JSON that it should be.
+	ErrJSON = errors.New("not a JSON object")
+	// ErrTemplate is returned when tokenizer_config.json has a chat_template of unknown form.
+	ErrTemplate = errors.New("chat_template")
+)
+
+// Open reads the small files of a checkpoint directory, maps its weights and checks that all is consistent. The tensors
+// themselves are not read. Files that are not named in the package comment are ignored.
+func Open(dir string) (*Checkpoint, error) {
+	c := &Checkpoint{Dir: dir, tensors: map[string]located{}}
+	if err := c.open(); err != nil {
+		_ = c.Close() // The error that counts is the one found first.
+		return nil, fmt.Errorf("loader: %s: %w", dir, err)
+	}
+	c.finish()
+	return c, nil
+}
+
+func (c *Checkpoint) open() error {
+	if info, err := os.Stat(c.Dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return errors.New("not a directory")
+	}
+	// The weights are looked for first: their absence says best what is wrong with a directory.
+	if err := c.openWeights(); err != nil {
+		return err
+	}
+	var err error
+	if c.Config, err = readObject(c.Dir, configFile, maxSmallFile); err != nil {
+		return err
+	}
+	if c.Config == nil {
+		return ErrNoConfig
+	}
+	if c.Tokenizer, err = readObject(c.Dir, tokenizerFile, maxTokenizer); err != nil {
+		return err
+	}
+	if c.TokenizerConfig, err = readObject(c.Dir, tokenizerConfigFile, maxSmallFile); err != nil {
+		return err
+	}
+	if c.SpecialTokensMap, err = readObject(c.Dir, specialTokensFile, maxSmallFile); err != nil {
+		return err
+	}
+	c.ChatTemplate, err = readTemplate(c.Dir, c.TokenizerConfig)
+	return err
+}
+
+func (c *Checkpoint) openWeights() error {
+	f, err := safetensors.Open(filepath.Join(c.Dir, weightsFile))
+	if err == nil {
+		c.add(f)
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	index, err := readSmall(c.Dir, indexFile, maxIndex)
+	if err != nil {
+		return err
+	}
+	if index != nil {
+		return c.openShards(index)
+	}
+	switch {
+	case exists(c.Dir, "pytorch_model.bin") || exists(c.Dir, "pytorch_model.bin.index.json"):
+		return ErrPickle
+	case exists(c.Dir, adapterConfigFile):
+		return ErrAdapter
+	}
+	return ErrNoWeights
+}
+
+func exists(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
+}
+
+// openShards maps every shard that the index names and compares both, reporting every disagreement.
+func (c *Checkpoint) openShards(raw []byte) error {
+	weightMap, err := decodeIndex(raw)
+	if err != nil {
+		return err
+	}
+	byShard := map[string][]string{}
+	for name, shard := range weightMap {
+		byShard[shard] = append(byShard[shard], name)
+	}
+	var wrong []string
+	holder := map[string]string{}
+	for _, shard := range sortedKeys(byShard) {
+		f, err := safetensors.Open(filepath.Join(c.Dir, shard))
+		if errors.Is(err, fs.ErrNotExist) {
+			wrong = append(wrong, fmt.Sprintf("shard %s of %d tensors is missing", shard, len(byShard[shard])))
+			continue
+		} else if err != nil {
+			return err
+		}
+		c.files = append(c.files, f)
+		for i := range f.Tensors {
+			name := f.Tensors[i].Name
+			switch other, twice := holder[name]; {
+			case twice:
+				wrong = append(wrong, fmt.Sprintf("tensor %q is in %s and in %s", name, other, shard))
+			case weightMap[name] == "":
+				wrong = append(wrong, fmt.Sprintf("tensor %q of %s is not in the index", name, shard))
+			case weightMap[name] != shard:
+				wrong = append(wrong, fmt.Sprintf("tensor %q is in %s, the index says %s", name, shard, weightMap[name]))
+			}
+			holder[name] = shard
+		}
+		slices.Sort(byShard[shard])
+		for _, name := range byShard[shard] {
+			if holder[name] == "" {
+				wrong = append(wrong, fmt.Sprintf("tensor %q is not in %s", name, shard))
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: %s", ErrIndex, strings.Join(wrong, "; "))
+	}
+	opened := c.files
+	c.files = nil
+	for _, f := range opened {
+		c.add(f)
+	}
+	return nil
+}
+
+// decodeIndex returns tensor name → shard. It refuses a name that occurs twice, which a map would hide, and a
+// shard that is not a plain file name, which could point out of the directory. total_size is not looked
+// at: the files themselves say how large they are, and public indexes have it wrong.
+func decodeIndex(raw []byte) (map[string]string, error) {
+	var top struct {
+		WeightMap json.RawMessage `json:"weight_map"`
+	}
+	if err := json.Unmarshal(raw, &top); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", indexFile, ErrJSON, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(top.WeightMap))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("%w: %s has no weight_map", ErrIndex, indexFile)
+	}
+	out := map[string]string{}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", indexFile, ErrJSON, err)
+		}
+		name := key.(string) // Unmarshal has checked the syntax: keys are strings.
+		value, err := dec.Token()
+		shard, ok := value.(string)
+		switch {
+		case err != nil || !ok:
+			return nil, fmt.Errorf("%w: weight_map[%q] is not a file name", ErrIndex, name)
+		case out[name] != "":
+			return nil, fmt.Errorf("%w: weight_map has %q twice", ErrIndex, name)
+		case shard != filepath.Base(shard) || strings.ContainsAny(shard, `/\`) || !strings.HasSuffix(shard, ".safetensors"):
+			return nil, fmt.Errorf("%w: weight_map[%q] is %q, want a .safetensors file in the same directory", ErrIndex, name, shard)
+		}
+		out[name] = shard
+	}
+	return out, nil
+}
+
+// readSmall returns a file's bytes, or nil when it does not exist.
+func readSmall(dir, name string, limit int64) ([]byte, error) {
+	f, err := os.Open(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s: larger than %d bytes", name, limit)
+	}
+	return b, nil
+}
+
+// readObject is readSmall for a file that holds one JSON object.
+func readObject(dir, name string, limit int64) ([]byte, error) {
+	b, err := readSmall(dir, name, limit)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	if !isObject(b) {
+		return nil, fmt.Errorf("%s: %w", name, ErrJSON)
+	}
+	return b, nil
+}
+
+func isObject(b []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) && json.Valid(b)
+}
+
+// readTemplate finds the chat template.
+func readTemplate(dir string, tokenizerConfig []byte) (string, error) {
+	b, err := readSmall(dir, templateFile, maxSmallFile)
+	if err != nil {
+		return "", err
+	}
+	if b != nil {
+		return string(b), nil
+	}
+	return configTemplate(tokenizerConfig)
+}
+
+// configTemplate returns the chat template of a tokenizer_config.json: a string, or a list of named ones of which
+// "default" is taken. It is an error when none of several is the default, since any choice would be a guess.
+func configTemplate(tokenizerConfig []byte) (string, error) {
+	if tokenizerConfig == nil {
+		return "", nil
+	}
+	var top struct {
+		ChatTemplate json.RawMessage `json:"chat_template"`
+	}
+	if err := json.Unmarshal(tokenizerConfig, &top); err != nil {
+		return "", fmt.Errorf("%s: %w: %w", tokenizerConfigFile, ErrJSON, err)
+	}
+	if top.ChatTemplate == nil || string(top.ChatTemplate) == "null" {
+		return "", nil
+	}
+	var one string
+	if json.Unmarshal(top.ChatTemplate, &one) == nil {
+		return one, nil
+	}
+	var named []struct {
+		Name     *string `json:"name"`
+		Template *string `json:"template"`
+	}
+	if err := json.Unmarshal(top.ChatTemplate, &named); err != nil {
+		return "", fmt.Errorf("%s: %w is neither a string nor a list of {name, template}", tokenizerConfigFile, ErrTemplate)
+	}
+	var names []string
+	for _, n := range named {
+		if n.Name == nil || n.Template == nil {
+			return "", fmt.Errorf("%s: %w: an entry has no name or no template", tokenizerConfigFile, ErrTemplate)
+		}
+		if *n.Name == "default" {
+			return *n.Template, nil
+		}
+		names = append(names, *n.Name)
+	}
+	return "", fmt.Errorf("%s: %w has no default among %q", tokenizerConfigFile, ErrTemplate, names)
+}
