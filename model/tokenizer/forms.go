@@ -1,0 +1,157 @@
+package tokenizer
+
+import (
+	"slices"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+const (
+	nfc  = norm.NFC
+	nfd  = norm.NFD
+	nfkc = norm.NFKC
+	nfkd = norm.NFKD
+)
+
+// A form is a Unicode normalization form, as the reference computes it: without
+// the limit of 30 marks in a row at which package norm puts in a U+034F, and
+// with the runes of classInert left alone.
+type form struct{ norm.Form }
+
+func (f form) normalize(dst, src []byte) ([]byte, change) {
+	if isASCII(src) {
+		return dst, unchanged
+	}
+	if plain(src) && f.Form.QuickSpan(src) == len(src) {
+		return dst, unchanged
+	}
+	return f.append(dst, src), rewritten
+}
+
+// append appends the normalized src to dst.
+func (f form) append(dst, src []byte) []byte {
+	if plain(src) {
+		return f.Form.Append(dst, src...)
+	}
+	classes := unicodeClasses()
+	start := 0
+	for i := 0; i < len(src); {
+		c, n := classes.at(src, i)
+		if c&classInert != 0 {
+			dst = f.appendSlow(dst, src[start:i])
+			dst = append(dst, src[i:i+n]...)
+			start = i + n
+		}
+		i += n
+	}
+	return f.appendSlow(dst, src[start:])
+}
+
+// plainMarks is how many marks in a row package norm certainly takes without
+// its limit: one rune decomposes into at most four marks.
+const plainMarks = 30 / 4
+
+// plain reports whether package norm does what the reference does: src has no
+// inert rune and no long run of marks.
+func plain(src []byte) bool {
+	classes := unicodeClasses()
+	marks := 0
+	for i := 0; i < len(src); {
+		if src[i] < utf8.RuneSelf {
+			marks = 0
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(src[i:])
+		c := classes.of(r)
+		switch {
+		case c&classInert != 0:
+			return false
+		case c&(classCombining|classNonspacing) == 0 && r != 0xFF9E && r != 0xFF9F:
+			// The two half-width marks are letters that decompose into marks.
+			marks = 0
+		default:
+			if marks++; marks > plainMarks {
+				return false
+			}
+		}
+		i += n
+	}
+	return true
+}
+
+// A mark is a rune with its canonical combining class, 0 for a starter.
+type mark struct {
+	r   rune
+	ccc uint8
+}
+
+// appendSlow is normalization as the standard defines it (Unicode 15, section
+// 3.11), one rune at a time, with package norm for the properties of runes only.
+func (f form) appendSlow(dst, src []byte) []byte {
+	decompose := nfd
+	if f.Form == nfkc || f.Form == nfkd {
+		decompose = nfkd
+	}
+	var chars []mark
+	for i := 0; i < len(src); {
+		_, n := utf8.DecodeRune(src[i:])
+		for _, r := range string(decompose.Bytes(src[i : i+n])) {
+			chars = append(chars, mark{r, norm.NFD.PropertiesString(string(r)).CCC()})
+		}
+		i += n
+	}
+	reorder(chars)
+	if f.Form == nfc || f.Form == nfkc {
+		chars = recompose(chars)
+	}
+	for _, c := range chars {
+		dst = utf8.AppendRune(dst, c.r)
+	}
+	return dst
+}
+
+// reorder sorts each run of marks by combining class, keeping the order of
+// equals.
+func reorder(chars []mark) {
+	for i := 0; i < len(chars); {
+		end := i + 1
+		if chars[i].ccc != 0 {
+			for end < len(chars) && chars[end].ccc != 0 {
+				end++
+			}
+			slices.SortStableFunc(chars[i:end], func(a, b mark) int { return int(a.ccc) - int(b.ccc) })
+		}
+		i = end
+	}
+}
+
+// recompose joins starters with what follows them and is not blocked, in place.
+func recompose(chars []mark) []mark {
+	starter := -1
+	out := chars[:0]
+	last := uint8(0) // class of the last mark kept since the starter
+	for _, c := range chars {
+		if starter >= 0 && (last < c.ccc || len(out) == starter+1) {
+			if r, ok := compose(out[starter].r, c.r); ok {
+				out[starter].r = r
+				continue
+			}
+		}
+		if c.ccc == 0 {
+			starter, last = len(out), 0
+		} else {
+			last = c.ccc
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// compose returns the primary composite of two runes.
+func compose(a, b rune) (rune, bool) {
+	pair := norm.NFC.String(string(a) + string(b))
+	r, n := utf8.DecodeRuneInString(pair)
+	return r, n == len(pair)
+}
