@@ -74,6 +74,7 @@ func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
 	// Whole rounds of one chunk a worker; what is left is done by all together.
 	n := e.team.Size()
 	rounds := len(p.chunks) / n * n
+	e.reserve(m)
 	e.batch = batch{e: e, m: m, seqs: seqs}
 	e.team.Run(rounds, 1, &e.batch)
 	for _, c := range p.chunks[rounds:] {
@@ -84,6 +85,32 @@ func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
 	}
 	e.batch = batch{}
 	return nil
+}
+
+// reserve gives every run room for the longest chunk of the plan, so that which
+// worker meets it does not matter and repeated batches allocate nothing.
+func (e *Engine) reserve(m *Model) {
+	p := &e.plan
+	tokens, unique, longest := 0, 0, 0
+	for _, c := range p.chunks {
+		tokens = max(tokens, int(c.tokens))
+		n := 0
+		for _, u := range p.units[c.lo:c.hi] {
+			n += int(u.hi - u.lo)
+		}
+		unique = max(unique, n)
+	}
+	for i := range p.unique {
+		longest = max(longest, int(p.len(i)))
+	}
+	if len(p.chunks) >= len(e.alone) {
+		for _, r := range e.alone {
+			r.reserve(m, tokens, unique, longest)
+		}
+	}
+	if len(p.chunks)%len(e.alone) > 0 {
+		e.joint.reserve(m, tokens, unique, longest)
+	}
 }
 
 // worker is the memory of one worker of a run.

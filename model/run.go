@@ -1,6 +1,8 @@
 package model
 
 import (
+	"slices"
+
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/model/par"
@@ -17,6 +19,7 @@ type run struct {
 	queries         []nn.Query // every token of every span
 	last            []nn.Query // the scored tokens alone
 	scored          []scored
+	groups          [][2]int // of the stage's queries: neighbours behind one prefix
 	x, q, kv, attn  []float32
 	lastX           []float32
 	lastPos         []int32
@@ -29,6 +32,26 @@ type scored struct {
 	span, at int32 // token at of the span
 	unique   int32 // index of the sequence in plan.unique
 }
+
+// reserve makes room for chunks of so many tokens and sequences.
+func (r *run) reserve(m *Model, tokens, unique, longest int) {
+	spans := 2 * unique // a prefix and the rest at most
+	r.ids, r.types, r.pos = reserve(r.ids, tokens), reserve(r.types, tokens), reserve(r.pos, tokens)
+	r.spans, r.queries, r.groups = reserve(r.spans, spans), reserve(r.queries, spans), reserve(r.groups, spans)
+	r.last, r.scored, r.lastPos = reserve(r.last, unique), reserve(r.scored, unique), reserve(r.lastPos, unique)
+	c := m.Config
+	q := kernel.Stride(c.Heads * c.HeadDim)
+	grow(&r.x, tokens*kernel.Stride(c.Hidden))
+	grow(&r.q, tokens*q)
+	grow(&r.attn, tokens*q)
+	grow(&r.kv, tokens*kernel.Stride(2*c.KVHeads*c.HeadDim))
+	grow(&r.lastX, unique*kernel.Stride(c.Hidden))
+	for i := range r.workers {
+		r.workers[i].Reserve(m.blocks[0].attention(), longest)
+	}
+}
+
+func reserve[T any](s []T, n int) []T { return slices.Grow(s[:0], n) }
 
 func newRun(team *par.Team) *run {
 	return &run{team: team, workers: make([]worker, team.Size())}
@@ -60,8 +83,8 @@ func (s *stage) Do(id, lo, hi int) {
 	if s.op == attend {
 		a := s.blk.attention()
 		for i := lo; i < hi; i++ {
-			q := s.queries[i/a.K]
-			a.Forward(&w.Scratch, s.attn, s.ldq, s.q, s.ldq, s.kv, s.kv[a.K*a.D:], s.ldkv, s.run.spans, q, i%a.K)
+			g := s.run.groups[i/a.K]
+			a.Forward(&w.Scratch, s.attn, s.ldq, s.q, s.ldq, s.kv, s.kv[a.K*a.D:], s.ldkv, s.run.spans, s.queries[g[0]:g[1]], i%a.K)
 		}
 		return
 	}
@@ -112,7 +135,7 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 			break
 		}
 		s.run1(project, n)
-		s.run1(attend, len(r.queries)*c0.KVHeads)
+		s.run1(attend, r.group(r.queries, c0.KVHeads)*c0.KVHeads)
 		s.run1(mix, n)
 		if r.observe != nil {
 			r.observe(l, s.x, s.ldx)
@@ -145,8 +168,28 @@ func (r *run) lastLayer(s *stage, n int) {
 	s.x, s.pos, s.q, s.kv = x, r.lastPos, q, nil
 	s.run1(project, len(r.scored))
 	s.kv, s.queries = kv, r.last
-	s.run1(attend, len(r.last)*s.blk.attention().K)
+	heads := s.blk.attention().K
+	s.run1(attend, r.group(r.last, heads)*heads)
 	s.run1(mix, len(r.scored))
+}
+
+// group divides queries for attention, several behind the same prefix together,
+// but not so many that a team has nothing to divide. It returns the number.
+func (r *run) group(queries []nn.Query, heads int) int {
+	longest := max(1, len(queries)*heads/(4*r.team.Size()))
+	r.groups = r.groups[:0]
+	for i, q := range queries {
+		if n := len(r.groups); n > 0 {
+			g := &r.groups[n-1]
+			p := r.spans[q.Span].Prefix
+			if p >= 0 && p == r.spans[queries[i-1].Span].Prefix && i-g[0] < longest {
+				g[1] = i + 1
+				continue
+			}
+		}
+		r.groups = append(r.groups, [2]int{i, i + 1})
+	}
+	return len(r.groups)
 }
 
 // load lays out a chunk's tokens, spans and scored tokens.

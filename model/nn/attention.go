@@ -38,78 +38,123 @@ type Scratch struct {
 	keys, values, scores, out []float32
 }
 
+// Reserve makes room for sequences of up to n tokens, so that which worker meets
+// the longest does not matter.
+func (s *Scratch) Reserve(a *Attention, n int) {
+	grow(&s.keys, kernel.Pad(n)*a.D)
+	grow(&s.values, kernel.Pad(a.D)*n)
+	grow(&s.scores, max(scoreBudget, 14*kernel.Stride(n)))
+	grow(&s.out, kernel.RowBlock*kernel.Pad(a.D))
+}
+
 // scoreBudget is the number of scores kept at a time, 192 KB of a core's L2.
 const scoreBudget = 48 << 10
 
-// Forward computes one key/value head for one query: all query heads that share
-// it, for the query's tokens.
+// Forward computes one key/value head for some queries: all query heads that
+// share it. Queries whose spans follow the same prefix, one behind the other,
+// have the prefix's keys and values laid out once.
 //
 // Shapes: q and out are (rows, H·D) with strides ldq and ldo; k and v are
 // (T, K·D) with stride ldk. Writes out. The bits of a row depend on its own
 // sequence alone, however that is divided into spans and queries.
-func (a *Attention) Forward(s *Scratch, out []float32, ldo int, q []float32, ldq int, k, v []float32, ldk int, spans []Span, query Query, head int) {
-	sp := spans[query.Span]
-	end := sp.Pos + sp.Len // keys of the sequence
-	if a.Causal {
-		end = sp.Pos + query.Hi
+func (a *Attention) Forward(s *Scratch, out []float32, ldo int, q []float32, ldq int, k, v []float32, ldk int, spans []Span, queries []Query, head int) {
+	l := layout{a: a, k: k[head*a.D:], v: v[head*a.D:], ldk: ldk, spans: spans}
+	longest := 0
+	for _, q := range queries {
+		first, end := a.keys(spans[q.Span], q)
+		longest = max(longest, end-first)
 	}
-	first := 0 // first key any of the queries sees, in whole panels
-	if a.Window > 0 {
-		first = max(0, sp.Pos+query.Lo-a.Window+1) / kernel.NR * kernel.NR
-	}
-	n := end - first
-	kp, vp := a.D*kernel.NR, n*kernel.NR // distance between panels
-	keys := grow(&s.keys, kernel.Pad(n)*a.D)
-	values := grow(&s.values, kernel.Pad(a.D)*n)
-	a.pack(keys, values, kp, vp, k[head*a.D:], v[head*a.D:], ldk, spans, sp, first, end)
-
-	lds := kernel.Stride(n)
-	rows := min(kernel.RowBlock, max(14, scoreBudget/lds/14*14))
-	scores := grow(&s.scores, rows*lds)
-	for g := range a.H / a.K {
-		col := (head*(a.H/a.K) + g) * a.D
-		for lo := query.Lo; lo < query.Hi; lo += rows {
-			m := min(rows, query.Hi-lo)
-			r := query.Row + lo - query.Lo
-			// Keys that this block of queries sees: [from, to), panels aligned.
-			from, to := 0, n
-			if a.Causal {
-				to = sp.Pos + lo + m - first
-			}
-			if a.Window > 0 {
-				from = max(0, sp.Pos+lo-a.Window+1-first) / kernel.NR * kernel.NR
-			}
-			kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, keys[from/kernel.NR*kp:], kp, m, a.D, (to-from+kernel.NR-1)/kernel.NR)
-			for i := range m {
-				l, h := 0, to-from
-				if a.Causal {
-					h = sp.Pos + lo + i + 1 - first - from
-				}
-				if a.Window > 0 {
-					l = max(0, sp.Pos+lo+i-a.Window+1-first-from)
-				}
-				kernel.Softmax(scores[i*lds:][:to-from], l, h, a.Scale)
-			}
-			a.mix(s, out[r*ldo+col:], ldo, scores, lds, values[from*kernel.NR:], vp, m, to-from)
+	l.kp, l.vp = a.D*kernel.NR, longest*kernel.NR
+	l.keys = grow(&s.keys, kernel.Pad(longest)*a.D)
+	l.values = grow(&s.values, kernel.Pad(a.D)*longest)
+	prefix := -1 // the span whose keys and values lie at the front
+	for _, query := range queries {
+		sp := spans[query.Span]
+		l.first, l.end = a.keys(sp, query)
+		l.pack(sp, prefix)
+		prefix = -1
+		if a.Window == 0 {
+			prefix = sp.Prefix
+		}
+		for g := range a.H / a.K {
+			a.attend(s, &l, out, ldo, q, ldq, sp, query, (head*(a.H/a.K)+g)*a.D)
 		}
 	}
 }
 
-// pack lays out the keys and values [first, end) of the span's sequence.
-func (a *Attention) pack(keys, values []float32, kp, vp int, k, v []float32, ldk int, spans []Span, sp Span, first, end int) {
-	put := func(sp Span, lo, hi int) { // positions [lo, hi) from a span
-		lo, hi = max(lo, first), min(hi, end)
-		if lo >= hi {
-			return
+// keys returns the positions that the tokens of a query see, [first, end), first
+// being the beginning of a panel.
+func (a *Attention) keys(sp Span, q Query) (first, end int) {
+	end = sp.Pos + sp.Len
+	if a.Causal {
+		end = sp.Pos + q.Hi
+	}
+	if a.Window > 0 {
+		first = max(0, sp.Pos+q.Lo-a.Window+1) / kernel.NR * kernel.NR
+	}
+	return first, end
+}
+
+// layout is the keys and values of one head in panels.
+type layout struct {
+	a            *Attention
+	k, v         []float32 // the head's columns
+	ldk          int
+	spans        []Span
+	keys, values []float32
+	kp, vp       int // distance between panels
+	first, end   int // positions laid out
+}
+
+// pack lays out the sequence of a span, less the prefix if it is there already.
+func (l *layout) pack(sp Span, prefix int) {
+	if sp.Prefix >= 0 && sp.Prefix != prefix {
+		l.put(l.spans[sp.Prefix], 0, sp.Pos)
+	}
+	l.put(sp, sp.Pos, sp.Pos+sp.Len)
+}
+
+// put lays out the positions [lo, hi) of a span.
+func (l *layout) put(sp Span, lo, hi int) {
+	lo, hi = max(lo, l.first), min(hi, l.end)
+	if lo >= hi {
+		return
+	}
+	at := (sp.Row + lo - sp.Pos) * l.ldk
+	kernel.PackRows(l.keys, l.kp, lo-l.first, l.k[at:], l.ldk, hi-lo, l.a.D)
+	kernel.PackCols(l.values, l.vp, lo-l.first, l.v[at:], l.ldk, hi-lo, l.a.D)
+}
+
+// attend computes one query head, whose columns begin at col.
+func (a *Attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []float32, ldq int, sp Span, query Query, col int) {
+	n := l.end - l.first
+	lds := kernel.Stride(n)
+	rows := min(kernel.RowBlock, max(14, scoreBudget/lds/14*14))
+	scores := grow(&s.scores, max(scoreBudget, 14*lds))
+	for lo := query.Lo; lo < query.Hi; lo += rows {
+		m := min(rows, query.Hi-lo)
+		r := query.Row + lo - query.Lo
+		pos := sp.Pos + lo - l.first // of the first query, as keys are counted
+		from, to := 0, n             // keys that the block sees
+		if a.Causal {
+			to = pos + m
 		}
-		at := (sp.Row + lo - sp.Pos) * ldk
-		kernel.PackRows(keys, kp, lo-first, k[at:], ldk, hi-lo, a.D)
-		kernel.PackCols(values, vp, lo-first, v[at:], ldk, hi-lo, a.D)
+		if a.Window > 0 {
+			from = max(0, pos-a.Window+1) / kernel.NR * kernel.NR
+		}
+		kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, (to-from+kernel.NR-1)/kernel.NR)
+		for i := range m {
+			first, end := 0, to-from
+			if a.Causal {
+				end = pos + i + 1 - from
+			}
+			if a.Window > 0 {
+				first = max(0, pos+i-a.Window+1-from)
+			}
+			kernel.Softmax(scores[i*lds:][:to-from], first, end, a.Scale)
+		}
+		a.mix(s, out[r*ldo+col:], ldo, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from)
 	}
-	if sp.Prefix >= 0 {
-		put(spans[sp.Prefix], 0, sp.Pos)
-	}
-	put(sp, sp.Pos, sp.Pos+sp.Len)
 }
 
 // mix writes the weighted values of m rows: out (m, D) = scores (m, n) · values.
@@ -120,7 +165,7 @@ func (a *Attention) mix(s *Scratch, out []float32, ldo int, scores []float32, ld
 		return
 	}
 	w := kernel.Pad(a.D) // a product writes whole panels: not into the next head
-	tmp := grow(&s.out, m*w)
+	tmp := grow(&s.out, kernel.RowBlock*w)
 	kernel.MatMul(tmp, w, scores, lds, values, vp, m, n, panels)
 	for i := range m {
 		copy(out[i*ldo:][:a.D], tmp[i*w:])
@@ -133,7 +178,7 @@ func DefaultScale(d int) float32 { return float32(1 / math.Sqrt(float64(d))) }
 // grow returns *buf with n elements, of any value, allocating when it is too short.
 func grow(buf *[]float32, n int) []float32 {
 	if cap(*buf) < n {
-		*buf = make([]float32, n+n/4)
+		*buf = make([]float32, n+n/8)
 	}
 	return (*buf)[:n]
 }
