@@ -1,0 +1,235 @@
+package jinja
+
+import (
+	"slices"
+	"strconv"
+)
+
+func itoa(i int64) string { return strconv.FormatInt(i, 10) }
+
+// args are evaluated arguments.
+type args struct {
+	pos   []Value
+	names []string
+	named []Value
+}
+
+func (c *callArgs) eval(st *state) (*args, error) {
+	a := &args{}
+	if len(c.pos) == 0 && len(c.named) == 0 && c.star == nil && c.starstar == nil {
+		return a, nil
+	}
+	var err error
+	if a.pos, err = st.evalAll(c.pos); err != nil {
+		return nil, err
+	}
+	if a.named, err = st.evalAll(c.named); err != nil {
+		return nil, err
+	}
+	a.names = slices.Clone(c.names)
+	if c.star != nil {
+		v, err := c.star.eval(st)
+		if err != nil {
+			return nil, err
+		}
+		more, err := st.collect(v)
+		if err != nil {
+			return nil, err
+		}
+		a.pos = append(a.pos, more...)
+	}
+	if c.starstar != nil {
+		v, err := c.starstar.eval(st)
+		if err != nil {
+			return nil, err
+		}
+		d, ok := v.(*Dict)
+		if !ok {
+			return nil, typeErrorf("argument after ** must be a mapping, not %s", typeName(v))
+		}
+		for k, v := range d.All() {
+			name, ok := text(k)
+			if !ok {
+				return nil, typeErrorf("keywords must be strings")
+			}
+			if slices.Contains(a.names, name) {
+				return nil, typeErrorf("got multiple values for keyword argument '%s'", name)
+			}
+			a.names, a.named = append(a.names, name), append(a.named, v)
+		}
+	}
+	return a, nil
+}
+
+// absent stands for a parameter that got no argument.
+type absent struct{}
+
+// bind assigns the arguments to params, of which the first need are required. A parameter without
+// an argument is absent{}.
+func (a *args) bind(fn string, need int, params ...string) ([]Value, error) {
+	if len(a.pos) > len(params) {
+		return nil, typeErrorf("%s() takes at most %d arguments (%d given)", fn, len(params), len(a.pos))
+	}
+	out := make([]Value, len(params))
+	for i := range out {
+		if i < len(a.pos) {
+			out[i] = a.pos[i]
+		} else {
+			out[i] = absent{}
+		}
+	}
+	for i, name := range a.names {
+		j := slices.Index(params, name)
+		switch {
+		case j < 0:
+			return nil, typeErrorf("%s() got an unexpected keyword argument '%s'", fn, name)
+		case j < len(a.pos):
+			return nil, typeErrorf("%s() got multiple values for argument '%s'", fn, name)
+		}
+		out[j] = a.named[i]
+	}
+	for i := range need {
+		if isAbsent(out[i]) {
+			return nil, typeErrorf("%s() missing required argument: '%s'", fn, params[i])
+		}
+	}
+	return out, nil
+}
+
+func isAbsent(v Value) bool { _, ok := v.(absent); return ok }
+
+// orDefault is v, or def when the parameter got no argument.
+func orDefault(v, def Value) Value {
+	if isAbsent(v) {
+		return def
+	}
+	return v
+}
+
+// intArg reads an integer parameter.
+func intArg(v Value, def int64) (int64, error) {
+	if isAbsent(v) {
+		return def, nil
+	}
+	if u, ok := v.(*Undefined); ok {
+		return 0, u.err()
+	}
+	i, ok := integer(v)
+	if !ok {
+		return 0, typeErrorf("'%s' object cannot be interpreted as an integer", typeName(v))
+	}
+	return i, nil
+}
+
+// Macro is a macro with the scope it was defined in.
+type Macro struct {
+	def  *macroDef
+	home *scope
+}
+
+func (s *macroStmt) exec(st *state) (flow, error) {
+	st.scope.set(s.def.name, &Macro{s.def, st.scope})
+	return flowNext, nil
+}
+
+func (s *callBlockStmt) exec(st *state) (flow, error) {
+	v, err := s.call.call(st, &Macro{s.def, st.scope})
+	if err != nil {
+		return flowNext, err
+	}
+	t, err := str(st.m, v)
+	if err != nil {
+		return flowNext, at(err, s.line)
+	}
+	return flowNext, st.out.write(t)
+}
+
+// call runs the macro and returns what it wrote.
+func (m *Macro) call(st *state, a *args) (Value, error) {
+	if err := st.m.enter(); err != nil {
+		return nil, err
+	}
+	defer st.m.leave()
+	sc, err := m.bind(st, a)
+	if err != nil {
+		return nil, err
+	}
+	return st.capture(sc, m.def.body)
+}
+
+// bind makes the scope of a call.
+func (m *Macro) bind(st *state, a *args) (*scope, error) {
+	def := m.def
+	sc := newScope(m.home)
+	used := make([]bool, len(a.names))
+	for i, param := range def.params {
+		if i < len(a.pos) {
+			sc.set(param, a.pos[i])
+			continue
+		}
+		if j := slices.Index(a.names, param); j >= 0 {
+			sc.set(param, a.named[j])
+			used[j] = true
+			continue
+		}
+		d := i - (len(def.params) - len(def.defaults))
+		if d < 0 {
+			u := undefinedHint("parameter '" + param + "' was not provided")
+			u.name = param
+			sc.set(param, u)
+			continue
+		}
+		outer := st.scope
+		st.scope = sc
+		v, err := def.defaults[d].eval(st)
+		st.scope = outer
+		if err != nil {
+			return nil, err
+		}
+		sc.set(param, v)
+	}
+	if def.usesCaller {
+		if j := slices.Index(a.names, "caller"); j >= 0 {
+			sc.set("caller", a.named[j])
+			used[j] = true
+		} else {
+			sc.set("caller", undefinedHint("No caller defined"))
+		}
+	}
+	return sc, m.rest(st, sc, a, used)
+}
+
+// rest gives the arguments that no parameter took to kwargs and varargs, or refuses them.
+func (m *Macro) rest(st *state, sc *scope, a *args, used []bool) error {
+	def := m.def
+	kwargs := NewDict(0)
+	for j, name := range a.names {
+		if used[j] {
+			continue
+		}
+		if !def.usesKwargs {
+			if name == "caller" {
+				return typeErrorf("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", m.repr())
+			}
+			return typeErrorf("macro %s takes no keyword argument %s", m.repr(), reprString(name))
+		}
+		kwargs.Set(name, a.named[j])
+	}
+	if def.usesKwargs {
+		sc.set("kwargs", kwargs)
+	}
+	extra := a.pos[min(len(a.pos), len(def.params)):]
+	if def.usesVarargs {
+		sc.set("varargs", &Tuple{extra})
+	} else if len(extra) > 0 {
+		return typeErrorf("macro %s takes not more than %d argument(s)", m.repr(), len(def.params))
+	}
+	return st.m.step(len(a.pos))
+}
+
+func (m *Macro) repr() string {
+	if m.def.name == "" {
+		return "None"
+	}
+	return reprString(m.def.name)
+}

@@ -1,0 +1,150 @@
+package jinja
+
+import (
+	"iter"
+	"math"
+	"math/big"
+)
+
+// Dict is a Python dict: it keeps insertion order, and setting a key that exists keeps its place.
+// The zero value is empty. A template never changes one.
+type Dict struct {
+	keys, vals []Value
+	index      map[dictKey]int // built past dictScan entries
+}
+
+// dictScan is how many entries are searched one by one before an index pays.
+const dictScan = 12
+
+// dictKey is a key in comparable form: numbers that Python holds equal (1, 1.0, True) are equal.
+type dictKey struct {
+	kind byte
+	s    string
+	n    int64
+}
+
+func keyOf(v Value) (dictKey, error) {
+	switch v := v.(type) {
+	case string:
+		return dictKey{'s', v, 0}, nil
+	case Markup:
+		return dictKey{'s', string(v), 0}, nil
+	case nil:
+		return dictKey{kind: 'n'}, nil
+	case bool, int64:
+		i, _ := integer(v)
+		return dictKey{'i', "", i}, nil
+	case *big.Int:
+		return dictKey{'b', v.String(), 0}, nil
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<62 {
+			return dictKey{'i', "", int64(v)}, nil
+		}
+		return dictKey{'f', "", int64(math.Float64bits(v))}, nil
+	case *Undefined:
+		return dictKey{kind: 'u'}, nil
+	case *Tuple:
+		return dictKey{}, typeErrorf("a tuple as a dict key is not supported")
+	}
+	return dictKey{}, typeErrorf("unhashable type: '%s'", typeName(v))
+}
+
+// NewDict returns an empty dict with room for n entries.
+func NewDict(n int) *Dict {
+	return &Dict{keys: make([]Value, 0, n), vals: make([]Value, 0, n)}
+}
+
+// Len is the number of entries.
+func (d *Dict) Len() int { return len(d.keys) }
+
+// All yields the entries in order.
+func (d *Dict) All() iter.Seq2[Value, Value] {
+	return func(yield func(Value, Value) bool) {
+		for i, k := range d.keys {
+			if !yield(k, d.vals[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Get returns the value of a string key.
+func (d *Dict) Get(key string) (Value, bool) {
+	if i := d.find(dictKey{'s', key, 0}); i >= 0 {
+		return d.vals[i], true
+	}
+	return nil, false
+}
+
+// Set sets a string key. It must not be called once the dict has been given to a render.
+func (d *Dict) Set(key string, v Value) { d.put(dictKey{'s', key, 0}, key, v) }
+
+func (d *Dict) find(k dictKey) int {
+	if d.index != nil {
+		if i, ok := d.index[k]; ok {
+			return i
+		}
+		return -1
+	}
+	for i, have := range d.keys {
+		if s, ok := have.(string); ok {
+			if k.kind == 's' && s == k.s {
+				return i
+			}
+			continue
+		}
+		if h, err := keyOf(have); err == nil && h == k {
+			return i
+		}
+	}
+	return -1
+}
+
+func (d *Dict) put(k dictKey, key, v Value) {
+	if i := d.find(k); i >= 0 {
+		d.vals[i] = v
+		return
+	}
+	d.keys = append(d.keys, key)
+	d.vals = append(d.vals, v)
+	switch {
+	case d.index != nil:
+		d.index[k] = len(d.keys) - 1
+	case len(d.keys) > dictScan:
+		d.index = make(map[dictKey]int, 2*len(d.keys))
+		for i, have := range d.keys {
+			if h, err := keyOf(have); err == nil {
+				d.index[h] = i
+			}
+		}
+	}
+}
+
+// lookup finds any value as a key; a value that cannot be a key is a TypeError.
+func (d *Dict) lookup(key Value) (Value, bool, error) {
+	k, err := keyOf(key)
+	if err != nil {
+		return nil, false, err
+	}
+	if i := d.find(k); i >= 0 {
+		return d.vals[i], true, nil
+	}
+	return nil, false, nil
+}
+
+func (d *Dict) set(key, v Value) error {
+	k, err := keyOf(key)
+	if err != nil {
+		return err
+	}
+	d.put(k, key, v)
+	return nil
+}
+
+func (d *Dict) clone() *Dict {
+	c := NewDict(len(d.keys))
+	for k, v := range d.All() {
+		_ = c.set(k, v) // the keys were keys already
+	}
+	return c
+}

@@ -1,0 +1,361 @@
+package jinja
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/big"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxJSONDepth bounds the nesting of data; what may be printed is bounded by [Limits] as well.
+const maxJSONDepth = 500
+
+// DecodeJSON reads one JSON value as Python's json.loads does: key order kept, the last of two
+// equal keys wins at the place of the first, integers exact, other numbers float64. Text that is no
+// valid UTF-8, and escapes of lone surrogates, are errors.
+func DecodeJSON(data []byte) (Value, error) {
+	if !utf8.Valid(data) {
+		return nil, errors.New("json: invalid UTF-8")
+	}
+	if i := loneSurrogate(data); i >= 0 {
+		return nil, fmt.Errorf("json: offset %d: lone surrogate is not text", i)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	v, err := decodeValue(dec, 0)
+	if err != nil {
+		return nil, fmt.Errorf("json: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("json: offset %d: more data after the value", dec.InputOffset())
+	}
+	return v, nil
+}
+
+func decodeValue(dec *json.Decoder, depth int) (Value, error) {
+	if depth > maxJSONDepth {
+		return nil, fmt.Errorf("offset %d: nested deeper than %d levels", dec.InputOffset(), maxJSONDepth)
+	}
+	t, err := dec.Token()
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch t := t.(type) {
+	case json.Delim:
+		if t == '[' {
+			return decodeList(dec, depth)
+		}
+		return decodeDict(dec, depth)
+	case json.Number:
+		return decodeNumber(string(t))
+	}
+	return t, nil // nil, bool or string
+}
+
+func decodeList(dec *json.Decoder, depth int) (Value, error) {
+	l := &List{}
+	for dec.More() {
+		v, err := decodeValue(dec, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		l.Items = append(l.Items, v)
+	}
+	_, err := dec.Token()
+	return l, err
+}
+
+func decodeDict(dec *json.Decoder, depth int) (Value, error) {
+	d := NewDict(0)
+	for dec.More() {
+		k, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		v, err := decodeValue(dec, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		d.Set(k.(string), v) // the decoder hands out only strings as keys
+	}
+	_, err := dec.Token()
+	return d, err
+}
+
+func decodeNumber(s string) (Value, error) {
+	if strings.ContainsAny(s, ".eE") {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return nil, fmt.Errorf("number %.40s is out of range", s)
+		}
+		return f, nil
+	}
+	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return i, nil
+	}
+	if len(s) > 4300 { // Python's own limit on digits
+		return nil, fmt.Errorf("number of %d digits is too long", len(s))
+	}
+	b, ok := new(big.Int).SetString(s, 10)
+	if !ok {
+		return nil, fmt.Errorf("number %.40s is malformed", s)
+	}
+	return b, nil
+}
+
+// loneSurrogate is the offset of a \u escape that is half of a pair without its other half, or -1.
+func loneSurrogate(data []byte) int {
+	if !bytes.Contains(data, []byte(`\u`)) {
+		return -1
+	}
+	half := func(i int) uint64 {
+		if i+6 > len(data) || data[i] != '\\' || data[i+1] != 'u' {
+			return 0
+		}
+		v, _ := strconv.ParseUint(string(data[i+2:i+6]), 16, 16)
+		return v
+	}
+	for i := 0; i < len(data); i++ {
+		if data[i] != '\\' {
+			continue
+		}
+		switch v := half(i); {
+		case v >= 0xd800 && v < 0xdc00:
+			if w := half(i + 6); w < 0xdc00 || w > 0xdfff {
+				return i
+			}
+			i += 11
+		case v >= 0xdc00 && v < 0xe000:
+			return i
+		default:
+			i++ // the escaped character
+		}
+	}
+	return -1
+}
+
+// jsonWriter writes values as Python's json.dumps does.
+type jsonWriter struct {
+	m          *meter
+	b          strings.Builder
+	ascii      bool
+	sort       bool
+	indent     string
+	lines      bool // indent was given, even when empty
+	sepItem    string
+	sepKey     string
+	indentions int
+}
+
+// EncodeJSON writes v as json.dumps(v, ensure_ascii=False) does.
+func EncodeJSON(v Value) (string, error) {
+	w := &jsonWriter{m: &meter{limits: Limits{}.withDefaults()}, sepItem: ", ", sepKey: ": "}
+	err := w.write(v)
+	return w.b.String(), err
+}
+
+func (w *jsonWriter) put(s string) error {
+	if err := w.m.grow(len(s)); err != nil {
+		return err
+	}
+	w.b.WriteString(s)
+	return w.m.step(1)
+}
+
+func (w *jsonWriter) newline() error {
+	if !w.lines {
+		return nil
+	}
+	if err := w.put("\n"); err != nil {
+		return err
+	}
+	for range w.indentions {
+		if err := w.put(w.indent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *jsonWriter) write(v Value) error {
+	if items, ok := sequence(v); ok {
+		return w.group("[", len(items), func(i int) error { return w.write(items[i]) }, "]")
+	}
+	switch v := v.(type) {
+	case nil:
+		return w.put("null")
+	case bool:
+		return w.put(strconv.FormatBool(v))
+	case float64:
+		return w.put(jsonFloat(v))
+	case string:
+		return w.put(w.quote(v))
+	case Markup:
+		return w.put(w.quote(string(v)))
+	case *Dict:
+		return w.dict(v)
+	case int64, *big.Int:
+		return w.put(fmt.Sprint(v))
+	}
+	return typeErrorf("Object of type %s is not JSON serializable", typeName(v))
+}
+
+func jsonFloat(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return "NaN"
+	case math.IsInf(f, 1):
+		return "Infinity"
+	case math.IsInf(f, -1):
+		return "-Infinity"
+	}
+	return floatRepr(f)
+}
+
+func (w *jsonWriter) dict(d *Dict) error {
+	order := make([]int, d.Len())
+	keys := make([]string, d.Len())
+	for i, k := range d.keys {
+		order[i] = i
+		switch k := k.(type) {
+		case string:
+			keys[i] = k
+		case Markup:
+			keys[i] = string(k)
+		case nil:
+			keys[i] = "null"
+		case bool:
+			keys[i] = strconv.FormatBool(k)
+		case float64:
+			keys[i] = jsonFloat(k)
+		case int64, *big.Int:
+			keys[i] = fmt.Sprint(k)
+		default:
+			return typeErrorf("keys must be str, int, float, bool or None, not %s", typeName(k))
+		}
+	}
+	if w.sort {
+		var failed error
+		sort.SliceStable(order, func(a, b int) bool {
+			less, err := less(w.m, "<", d.keys[order[a]], d.keys[order[b]])
+			if err != nil {
+				failed = err
+			}
+			return less
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return w.group("{", len(keys), func(i int) error {
+		if err := w.put(w.quote(keys[order[i]]) + w.sepKey); err != nil {
+			return err
+		}
+		return w.write(d.vals[order[i]])
+	}, "}")
+}
+
+func (w *jsonWriter) group(open string, n int, item func(i int) error, end string) error {
+	if n == 0 {
+		return w.put(open + end)
+	}
+	if err := w.m.enter(); err != nil {
+		return err
+	}
+	defer w.m.leave()
+	if err := w.put(open); err != nil {
+		return err
+	}
+	w.indentions++
+	for i := range n {
+		if i > 0 {
+			if err := w.put(w.sepItem); err != nil {
+				return err
+			}
+		}
+		if err := w.newline(); err != nil {
+			return err
+		}
+		if err := item(i); err != nil {
+			return err
+		}
+	}
+	w.indentions--
+	if err := w.newline(); err != nil {
+		return err
+	}
+	return w.put(end)
+}
+
+// quote is a JSON string with only the escapes that JSON demands, or ASCII alone.
+func (w *jsonWriter) quote(s string) string {
+	var b strings.Builder
+	b.Grow(len(s) + 2)
+	b.WriteByte('"')
+	short := map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\f': `\f`, '\b': `\b`}
+	for _, r := range s {
+		switch e := short[r]; {
+		case e != "":
+			b.WriteString(e)
+		case r < 0x20 || (w.ascii && r > 0x7e && r < 0x10000):
+			fmt.Fprintf(&b, `\u%04x`, r)
+		case w.ascii && r >= 0x10000:
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// filterToJSON is transformers' tojson: json.dumps with ensure_ascii off.
+func filterToJSON(st *state, in Value, a *args) (Value, error) {
+	b, err := a.bind("tojson", 0, "ensure_ascii", "indent", "separators", "sort_keys")
+	if err != nil {
+		return nil, err
+	}
+	w := &jsonWriter{m: st.m, ascii: truth(orDefault(b[0], false)), sort: truth(orDefault(b[3], false)), sepItem: ", ", sepKey: ": "}
+	if indent := orDefault(b[1], nil); indent != nil {
+		w.lines, w.sepItem = true, ","
+		if s, ok := text(indent); ok {
+			w.indent = s
+		} else {
+			n, err := intArg(indent, 0)
+			if err != nil {
+				return nil, err
+			}
+			if n > 1<<16 {
+				return nil, valueErrorf("indent of %d is too wide", n)
+			}
+			w.indent = strings.Repeat(" ", int(max(n, 0)))
+		}
+	}
+	if sep := orDefault(b[2], nil); sep != nil {
+		pair, err := st.unpack(sep, 2)
+		if err != nil {
+			return nil, err
+		}
+		item, ok1 := text(pair[0])
+		key, ok2 := text(pair[1])
+		if !ok1 || !ok2 {
+			return nil, typeErrorf("separators must be strings")
+		}
+		w.sepItem, w.sepKey = item, key
+	}
+	if err := w.write(in); err != nil {
+		return nil, err
+	}
+	return w.b.String(), nil
+}

@@ -1,0 +1,335 @@
+package jinja
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
+)
+
+// methodFunc is a method bound to its receiver.
+type methodFunc func(st *state, self Value, a *args) (Value, error)
+
+// methods are the methods of Python's types that a template may call.
+var methods = map[string]map[string]methodFunc{
+	"str":    strMethods,
+	"Markup": markupMethods(),
+	"dict": {
+		"get":    dictGet,
+		"keys":   view('k'),
+		"values": view('v'),
+		"items":  view('i'),
+		"copy": func(st *state, self Value, _ *args) (Value, error) {
+			d := self.(*Dict)
+			return d.clone(), st.m.items(2 * d.Len())
+		},
+	},
+	"list":  {"count": seqCount, "index": seqIndex, "copy": listCopy},
+	"tuple": {"count": seqCount, "index": seqIndex},
+	"float": {"is_integer": func(_ *state, self Value, _ *args) (Value, error) {
+		f := self.(float64)
+		return f == float64(int64(f)), nil
+	}},
+}
+
+var strMethods = map[string]methodFunc{
+	"upper":        unary1(upper),
+	"lower":        unary1(lower),
+	"casefold":     unary1(func(s string) string { return cases.Fold().String(s) }),
+	"capitalize":   unary1(capitalize),
+	"title":        unary1(title),
+	"swapcase":     unary1(swapcase),
+	"strip":        strip(strings.TrimFunc),
+	"lstrip":       strip(strings.TrimLeftFunc),
+	"rstrip":       strip(strings.TrimRightFunc),
+	"startswith":   affix(strings.HasPrefix, "startswith"),
+	"endswith":     affix(strings.HasSuffix, "endswith"),
+	"removeprefix": cut(strings.TrimPrefix, "removeprefix"),
+	"removesuffix": cut(strings.TrimSuffix, "removesuffix"),
+	"split":        strSplit,
+	"rsplit":       strRSplit,
+	"splitlines":   strSplitLines,
+	"partition":    partition(false),
+	"rpartition":   partition(true),
+	"replace":      strReplace,
+	"join":         strJoin,
+	"find":         find("find", false),
+	"rfind":        find("rfind", true),
+	"index":        find("index", false),
+	"rindex":       find("rindex", true),
+	"count":        strCount,
+	"center":       pad("center"),
+	"ljust":        pad("ljust"),
+	"rjust":        pad("rjust"),
+	"zfill":        strZfill,
+	"expandtabs":   strExpandTabs,
+	"format":       strFormat,
+	"isspace":      allRunes(isSpace),
+	"isalpha":      allRunes(unicode.IsLetter),
+	"isalnum":      allRunes(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }),
+	"isdecimal":    allRunes(unicode.IsDigit),
+	"isdigit":      allRunes(unicode.IsDigit),
+	"isnumeric":    allRunes(unicode.IsNumber),
+	"isascii":      predicate(isASCII),
+	"isprintable":  predicate(func(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 }),
+	"islower":      predicate(func(s string) bool { return cased(s) && strings.ToLower(s) == s }),
+	"isupper":      predicate(func(s string) bool { return cased(s) && strings.ToUpper(s) == s }),
+	"istitle":      predicate(func(s string) bool { return cased(s) && title(s) == s }),
+	"isidentifier": predicate(func(s string) bool {
+		r, _ := utf8.DecodeRuneInString(s)
+		return s != "" && scanName(s) == len(s) && !unicode.IsNumber(r)
+	}),
+}
+
+// markupMethods are those whose result cannot depend on escaping an argument.
+func markupMethods() map[string]methodFunc {
+	out := map[string]methodFunc{}
+	for _, name := range []string{"upper", "lower", "capitalize", "title", "swapcase", "strip", "lstrip", "rstrip"} {
+		f := strMethods[name]
+		out[name] = func(st *state, self Value, a *args) (Value, error) {
+			v, err := f(st, string(self.(Markup)), a)
+			if err != nil {
+				return nil, err
+			}
+			return Markup(v.(string)), nil
+		}
+	}
+	for name, f := range strMethods {
+		if strings.HasPrefix(name, "is") || name == "startswith" || name == "endswith" || name == "find" || name == "count" {
+			out[name] = func(st *state, self Value, a *args) (Value, error) { return f(st, string(self.(Markup)), a) }
+		}
+	}
+	return out
+}
+
+// recv is the receiver of a method of str; reading it is charged.
+func recv(st *state, self Value) (string, error) {
+	s, _ := text(self)
+	return s, st.m.scan(len(s))
+}
+
+func upper(s string) string { return cases.Upper(language.Und).String(s) }
+
+func lower(s string) string { return cases.Lower(language.Und).String(s) }
+
+// cased tells whether s has a letter that has case.
+func cased(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r) }) >= 0
+}
+
+func capitalize(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return ""
+	}
+	return string(unicode.ToTitle(r)) + lower(s[n:])
+}
+
+// title upper-cases each letter that follows none.
+func title(s string) string {
+	var b strings.Builder
+	prev := false
+	for _, r := range s {
+		if prev {
+			b.WriteRune(unicode.ToLower(r))
+		} else {
+			b.WriteRune(unicode.ToTitle(r))
+		}
+		prev = unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r)
+	}
+	return b.String()
+}
+
+func swapcase(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsUpper(r) {
+			return unicode.ToLower(r)
+		}
+		return unicode.ToUpper(r)
+	}, s)
+}
+
+// unary1 is a method without arguments that returns a new string.
+func unary1(f func(string) string) methodFunc {
+	return func(st *state, self Value, a *args) (Value, error) {
+		if _, err := a.bind("str", 0); err != nil {
+			return nil, err
+		}
+		s, err := recv(st, self)
+		if err != nil {
+			return nil, err
+		}
+		if err := st.m.grow(len(s)); err != nil {
+			return nil, err
+		}
+		return st.m.str(f(s))
+	}
+}
+
+func predicate(f func(string) bool) methodFunc {
+	return func(st *state, self Value, a *args) (Value, error) {
+		if _, err := a.bind("str", 0); err != nil {
+			return nil, err
+		}
+		s, err := recv(st, self)
+		return f(s), err
+	}
+}
+
+func allRunes(f func(rune) bool) methodFunc {
+	return predicate(func(s string) bool {
+		return s != "" && strings.IndexFunc(s, func(r rune) bool { return !f(r) }) < 0
+	})
+}
+
+// strip removes a set of characters, white space by default, from the ends that trim takes.
+func strip(trim func(string, func(rune) bool) string) methodFunc {
+	return func(st *state, self Value, a *args) (Value, error) {
+		b, err := a.bind("strip", 0, "chars")
+		if err != nil {
+			return nil, err
+		}
+		s, err := recv(st, self)
+		if err != nil {
+			return nil, err
+		}
+		set := orDefault(b[0], nil)
+		if set == nil {
+			return trim(s, isSpace), nil
+		}
+		chars, ok := text(set)
+		if !ok {
+			return nil, typeErrorf("strip arg must be None or str")
+		}
+		if err := st.m.step(len(s) * (1 + len(chars)>>6) >> 3); err != nil {
+			return nil, err
+		}
+		return trim(s, func(r rune) bool { return strings.ContainsRune(chars, r) }), nil
+	}
+}
+
+// affix is startswith or endswith: one string or a tuple of them, with optional bounds.
+func affix(has func(s, part string) bool, name string) methodFunc {
+	return func(st *state, self Value, a *args) (Value, error) {
+		b, err := a.bind(name, 1, "prefix", "start", "end")
+		if err != nil {
+			return nil, err
+		}
+		s, err := st.bounded(self, b[1], b[2])
+		if err != nil {
+			return nil, err
+		}
+		parts := []Value{b[0]}
+		if t, ok := b[0].(*Tuple); ok {
+			parts = t.Items
+		}
+		for _, p := range parts {
+			part, ok := text(p)
+			if !ok {
+				return nil, typeErrorf("%s first arg must be str or a tuple of str, not %s", name, typeName(p))
+			}
+			if err := st.m.scan(len(part)); err != nil {
+				return nil, err
+			}
+			if has(s, part) {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+}
+
+// bounded is self[start:end].
+func (st *state) bounded(self, start, end Value) (string, error) {
+	s, err := recv(st, self)
+	lo, hi := orDefault(start, nil), orDefault(end, nil)
+	if err != nil || (lo == nil && hi == nil) {
+		return s, err
+	}
+	return st.sliceText(s, [3]Value{lo, hi, nil})
+}
+
+func cut(f func(s, part string) string, name string) methodFunc {
+	return func(st *state, self Value, a *args) (Value, error) {
+		s, part, err := recvStr(st, self, a, name)
+		if err != nil {
+			return nil, err
+		}
+		return f(s, part), nil
+	}
+}
+
+// recvStr reads the receiver and one string argument.
+func recvStr(st *state, self Value, a *args, name string) (s, arg string, err error) {
+	b, err := a.bind(name, 1, "arg")
+	if err != nil {
+		return "", "", err
+	}
+	arg, ok := text(b[0])
+	if !ok {
+		return "", "", typeErrorf("%s() argument must be str, not %s", name, typeName(b[0]))
+	}
+	s, err = recv(st, self)
+	return s, arg, err
+}
+
+func view(kind byte) methodFunc {
+	return func(_ *state, self Value, a *args) (Value, error) {
+		if _, err := a.bind("dict", 0); err != nil {
+			return nil, err
+		}
+		return &dictView{kind, self.(*Dict)}, nil
+	}
+}
+
+func dictGet(_ *state, self Value, a *args) (Value, error) {
+	b, err := a.bind("get", 1, "key", "default")
+	if err != nil {
+		return nil, err
+	}
+	v, ok, err := self.(*Dict).lookup(b[0])
+	if err != nil || ok {
+		return v, err
+	}
+	return orDefault(b[1], nil), nil
+}
+
+func seqCount(st *state, self Value, a *args) (Value, error) {
+	b, err := a.bind("count", 1, "value")
+	if err != nil {
+		return nil, err
+	}
+	items, _ := sequence(self)
+	n := int64(0)
+	for _, v := range items {
+		same, err := equal(st.m, v, b[0])
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func seqIndex(st *state, self Value, a *args) (Value, error) {
+	b, err := a.bind("index", 1, "value")
+	if err != nil {
+		return nil, err
+	}
+	items, _ := sequence(self)
+	for i, v := range items {
+		if same, err := equal(st.m, v, b[0]); same || err != nil {
+			return int64(i), err
+		}
+	}
+	return nil, valueErrorf("value is not in %s", typeName(self))
+}
+
+func listCopy(st *state, self Value, _ *args) (Value, error) {
+	items := self.(*List).Items
+	return &List{items}, st.m.items(len(items))
+}

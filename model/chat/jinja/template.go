@@ -1,0 +1,142 @@
+package jinja
+
+import (
+	"strings"
+	"time"
+)
+
+// Template is a parsed template. It is immutable and safe for concurrent use.
+type Template struct {
+	body   []stmt
+	limits Limits
+}
+
+// Parse reads a template. The error is an *[Error] of kind [SyntaxError] or [LimitError].
+func Parse(source string, limits Limits) (*Template, error) {
+	limits = limits.withDefaults()
+	if len(source) > limits.Source {
+		return nil, newError(LimitError, "template is %d bytes long, limit is %d", len(source), limits.Source)
+	}
+	toks, err := lex(source)
+	if err != nil {
+		return nil, err
+	}
+	p := &parser{toks: toks}
+	body, err := p.parse()
+	if err != nil {
+		return nil, err
+	}
+	return &Template{body: body, limits: limits}, nil
+}
+
+// Render evaluates the template with vars as its variables. now is the time that strftime_now
+// tells. vars is only read. The error is an *[Error].
+func (t *Template) Render(vars *Dict, now time.Time) (string, error) {
+	out := &output{}
+	st := &state{m: &meter{limits: t.limits}, out: out, now: now, filters: filters, tests: tests}
+	out.m = st.m
+	st.scope = &scope{vars: vars}
+	st.scope = newScope(st.scope)
+	if _, err := st.run(t.body); err != nil {
+		return "", err
+	}
+	return out.b.String(), nil
+}
+
+// output is where statements write; its bytes are charged.
+type output struct {
+	b strings.Builder
+	m *meter
+}
+
+func (o *output) write(s string) error {
+	if err := o.m.grow(len(s)); err != nil {
+		return err
+	}
+	o.b.WriteString(s)
+	return nil
+}
+
+// state is one render.
+type state struct {
+	m     *meter
+	scope *scope
+	out   *output
+	now   time.Time
+	// the tables, for filters that take the name of another
+	filters map[string]filterFunc
+	tests   map[string]testFunc
+}
+
+// scope holds the variables of one level, innermost first through parent.
+type scope struct {
+	parent *scope
+	names  []string
+	vals   []Value
+	vars   *Dict // of the outermost scope: the arguments of the render
+}
+
+func newScope(parent *scope) *scope { return &scope{parent: parent} }
+
+func (s *scope) set(name string, v Value) {
+	for i, n := range s.names {
+		if n == name {
+			s.vals[i] = v
+			return
+		}
+	}
+	s.names = append(s.names, name)
+	s.vals = append(s.vals, v)
+}
+
+// lookup finds a variable, or a builtin function, or returns undefined.
+func (s *scope) lookup(name string) Value {
+	for ; s != nil; s = s.parent {
+		for i, n := range s.names {
+			if n == name {
+				return s.vals[i]
+			}
+		}
+		if s.vars != nil {
+			if v, ok := s.vars.Get(name); ok {
+				return v
+			}
+		}
+	}
+	if c, ok := globals[name]; ok {
+		return c
+	}
+	return undefinedName(name)
+}
+
+// run executes statements in the current scope.
+func (st *state) run(body []stmt) (flow, error) {
+	for _, s := range body {
+		if err := st.m.step(1); err != nil {
+			return flowNext, err
+		}
+		if f, err := s.exec(st); err != nil || f != flowNext {
+			return f, err
+		}
+	}
+	return flowNext, nil
+}
+
+// within runs body in scope and restores the current one.
+func (st *state) within(sc *scope, body []stmt) (flow, error) {
+	outer := st.scope
+	st.scope = sc
+	f, err := st.run(body)
+	st.scope = outer
+	return f, err
+}
+
+// capture runs body in scope and returns what it wrote.
+func (st *state) capture(sc *scope, body []stmt) (string, error) {
+	outer := st.out
+	st.out = &output{m: st.m}
+	_, err := st.within(sc, body)
+	s := st.out.b.String()
+	st.out = outer
+	return s, err
+}

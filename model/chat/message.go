@@ -1,0 +1,165 @@
+package chat
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/warmserve/warmserve/model/chat/jinja"
+)
+
+// Message is one turn of a conversation: a JSON object with role, content and whatever else arrived
+// (name, tool_calls, reasoning_content, …), keys in their order. It is immutable; the zero Message
+// is an object without keys.
+type Message struct{ d *jinja.Dict }
+
+// NewMessage returns the turn of a role with plain text as its content.
+func NewMessage(role, content string) Message {
+	d := jinja.NewDict(2)
+	d.Set("role", role)
+	d.Set("content", content)
+	return Message{d}
+}
+
+// ParseMessages reads a JSON array of message objects. Each must have a role that is a string;
+// content may be absent, as it is beside tool calls.
+func ParseMessages(data []byte) ([]Message, error) {
+	v, err := jinja.DecodeJSON(data)
+	if err != nil {
+		return nil, fmt.Errorf("messages: %w", err)
+	}
+	list, ok := v.(*jinja.List)
+	if !ok {
+		return nil, errors.New("messages: want an array of objects")
+	}
+	out := make([]Message, len(list.Items))
+	for i, item := range list.Items {
+		if out[i], err = newMessage(item); err != nil {
+			return nil, fmt.Errorf("messages[%d]: %w", i, err)
+		}
+	}
+	return out, nil
+}
+
+func newMessage(v jinja.Value) (Message, error) {
+	d, ok := v.(*jinja.Dict)
+	if !ok {
+		return Message{}, errors.New("want an object")
+	}
+	role, ok := d.Get("role")
+	if !ok {
+		return Message{}, errors.New("role is missing")
+	}
+	if _, ok := role.(string); !ok {
+		return Message{}, errors.New("role: want a string")
+	}
+	return Message{d}, nil
+}
+
+// UnmarshalJSON reads one message object, as [ParseMessages] does.
+func (m *Message) UnmarshalJSON(data []byte) error {
+	v, err := jinja.DecodeJSON(data)
+	if err != nil {
+		return err
+	}
+	got, err := newMessage(v)
+	if err == nil {
+		*m = got
+	}
+	return err
+}
+
+// MarshalJSON writes the message with its keys in order.
+func (m Message) MarshalJSON() ([]byte, error) {
+	s, err := jinja.EncodeJSON(m.dict())
+	return []byte(s), err
+}
+
+// Role is the role, "" when there is none.
+func (m Message) Role() string {
+	s, _ := m.text("role")
+	return s
+}
+
+// Content is the content when it is a string, or the text parts of a list of parts joined without
+// separator. ok is false when there is neither, or a part is no text.
+func (m Message) Content() (content string, ok bool) {
+	if s, ok := m.text("content"); ok {
+		return s, true
+	}
+	v, _ := m.dict().Get("content")
+	list, ok := v.(*jinja.List)
+	if !ok {
+		return "", false
+	}
+	var b bytes.Buffer
+	for _, item := range list.Items {
+		part, ok := item.(*jinja.Dict)
+		if !ok {
+			return "", false
+		}
+		s, ok := Message{part}.text("text")
+		if !ok {
+			return "", false
+		}
+		b.WriteString(s)
+	}
+	return b.String(), true
+}
+
+// Flattened returns the message with a list of text parts replaced by their joined text, at the
+// same place among the keys. Templates of text models mostly expect a string. A content that is no
+// list of text parts is left as it is.
+func (m Message) Flattened() Message {
+	s, ok := m.Content()
+	if _, plain := m.text("content"); plain || !ok {
+		return m
+	}
+	d := jinja.NewDict(m.dict().Len())
+	for k, v := range m.dict().All() {
+		if k == "content" {
+			v = s
+		}
+		d.Set(k.(string), v) // JSON has only strings as keys
+	}
+	return Message{d}
+}
+
+// Equal tells whether two messages have the same keys and values; the order of keys does not count.
+func (m Message) Equal(o Message) bool {
+	a, err1 := canonical(m)
+	b, err2 := canonical(o)
+	return err1 == nil && err2 == nil && bytes.Equal(a, b)
+}
+
+func canonical(m Message) ([]byte, error) {
+	data, err := m.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	var v any
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if err := dec.Decode(&v); err != nil {
+		return nil, err
+	}
+	return json.Marshal(v) // sorts the keys
+}
+
+func (m Message) text(key string) (string, bool) {
+	v, _ := m.dict().Get(key)
+	s, ok := v.(string)
+	return s, ok
+}
+
+func (m Message) dict() *jinja.Dict {
+	if m.d == nil {
+		return jinja.NewDict(0)
+	}
+	return m.d
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
