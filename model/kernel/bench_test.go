@@ -79,4 +79,4 @@ func grain(g *kernel.Product, threads int) int {
 	return max(1, g.W.Len()/(4*threads))
 }
 
-var benchDTypes = []kernel.DType{kernel.Float32}
+var benchDTypes = []kernel.DType{kernel.Float32, kernel.BFloat16, kernel.Int8}

@@ -44,7 +44,9 @@ type Product struct {
 // Scratch is memory that a product works in: one for each worker, never shared
 // by two that run at the same time. The zero value is ready.
 type Scratch struct {
-	tile []float32 // (RowBlock, 2·NR)
+	tile  []float32 // (RowBlock, 2·NR): gate and up
+	low   []uint32  // (RowBlock, steps): activations as bfloat16 or int8
+	scale []float32 // (RowBlock): of the int8 activations
 }
 
 // Panels computes the columns of the panels [p0, p1) for all rows. For a gated
@@ -75,8 +77,6 @@ func (g *Product) check(p0, p1 int) {
 		panic(fmt.Sprintf("kernel: Product: C has %d elements, stride %d, want (%d, %d)", len(g.C), g.LDC, g.M, cols))
 	case p0 < 0 || p1 > g.W.Len() || g.Epilogue.Gated() && (p0%2 != 0 || p1%2 != 0):
 		panic(fmt.Sprintf("kernel: Product: panels [%d, %d) of %d", p0, p1, g.W.Len()))
-	case len(g.W.F32) < g.W.Len()*g.W.K*NR:
-		panic(fmt.Sprintf("kernel: Product: W has %d elements, want [%d %d] in panels", len(g.W.F32), g.W.N, g.W.K))
 	case g.Bias != nil && len(g.Bias) < p1*NR:
 		panic(fmt.Sprintf("kernel: Product: bias has %d elements, want %d", len(g.Bias), p1*NR))
 	}
@@ -88,10 +88,15 @@ func (g *Product) check(p0, p1 int) {
 // Shapes: C is (m, n·NR) with stride ldc; A is (m, k) with stride lda; panels
 // are n of [≥k][NR], panel elements apart. Writes C.
 func MatMul(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	x := operand{lda: lda, k: k, w: words(panels), panel: panel, n: n}
 	blocks := (m + RowBlock - 1) / RowBlock
 	for b := range blocks {
 		m0, m1 := b*m/blocks, (b+1)*m/blocks
-		tiles(c[m0*ldc:], ldc, a[m0*lda:], lda, panels, panel, nil, m1-m0, k, n, false)
+		x.a, x.m = words(a[m0*lda:]), m1-m0
+		x.mul(c[m0*ldc:], ldc, false)
 	}
 }
 
@@ -100,24 +105,29 @@ func (g *Product) block(m0, m, p0, p1 int, s *Scratch) {
 	if p0 == p1 {
 		return
 	}
-	a := g.A[m0*g.LDA:]
+	x := g.operand(m0, m, s)
 	if g.Epilogue == Store || g.Epilogue == Add {
-		g.tiles(g.C[m0*g.LDC+p0*NR:], g.LDC, a, m, p0, p1, g.Epilogue == Add)
+		y := x.from(p0, p1-p0)
+		y.mul(g.C[m0*g.LDC+p0*NR:], g.LDC, g.Epilogue == Add)
 		return
 	}
 	if !g.Epilogue.Gated() {
 		for p := p0; p < p1; p++ {
 			c := g.C[m0*g.LDC+p*NR:]
-			g.tiles(c, g.LDC, a, m, p, p+1, false)
+			y := x.from(p, 1)
+			y.mul(c, g.LDC, false)
 			for i := range m {
 				activate(c[i*g.LDC:][:NR], g.Epilogue)
 			}
 		}
 		return
 	}
-	s.grow()
+	if s.tile == nil {
+		s.tile = make([]float32, RowBlock*2*NR)
+	}
 	for p := p0; p < p1; p += 2 {
-		g.tiles(s.tile, 2*NR, a, m, p, p+2, false)
+		y := x.from(p, 2)
+		y.mul(s.tile, 2*NR, false)
 		for i := range m {
 			gate, up := s.tile[i*2*NR:][:NR], s.tile[i*2*NR+NR:][:NR]
 			gateMul(g.C[(m0+i)*g.LDC+p/2*NR:][:NR], gate, up, g.Epilogue)
@@ -125,21 +135,36 @@ func (g *Product) block(m0, m, p0, p1 int, s *Scratch) {
 	}
 }
 
-// tiles computes the panels [p0, p1) of m rows of A into C without epilogue.
-func (g *Product) tiles(c []float32, ldc int, a []float32, m, p0, p1 int, add bool) {
-	panel := g.W.K * NR
-	var bias []float32
-	if g.Bias != nil {
-		bias = g.Bias[p0*NR:]
+// operand returns rows [m0, m0+m) of A in the format of W, and all panels.
+func (g *Product) operand(m0, m int, s *Scratch) operand {
+	w := g.W
+	x := operand{dtype: w.DType, a: words(g.A[m0*g.LDA:]), lda: g.LDA, m: m, k: steps(w.DType, w.K), w: w.words(), n: w.Len(), bias: g.Bias}
+	x.panel = x.k * NR
+	if w.DType == Float32 {
+		return x
 	}
-	tiles(c, ldc, a, g.LDA, g.W.F32[p0*panel:], panel, bias, m, g.W.K, p1-p0, add)
-}
-
-// grow allocates the scratch of a gated product once.
-func (s *Scratch) grow() {
-	if s.tile == nil {
-		s.tile = make([]float32, RowBlock*2*NR)
+	x.lda = Stride(x.k)
+	if len(s.low) < RowBlock*x.lda {
+		s.low = make([]uint32, RowBlock*x.lda)
 	}
+	x.a = s.low
+	if w.DType == BFloat16 {
+		for i := range m {
+			bf16Row(s.low[i*x.lda:][:x.k], g.A[(m0+i)*g.LDA:][:w.K])
+		}
+		return x
+	}
+	if s.scale == nil {
+		s.scale = make([]float32, RowBlock)
+	}
+	for i := range m {
+		row := g.A[(m0+i)*g.LDA:][:w.K]
+		var inv float32
+		inv, s.scale[i] = quantScale(maxAbs(row))
+		quantRow(s.low[i*x.lda:][:x.k], row, inv, quantZero)
+	}
+	x.scale, x.wscale, x.start = s.scale, w.Scale, w.Start
+	return x
 }
 
 func activate(x []float32, e Epilogue) {

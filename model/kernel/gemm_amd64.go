@@ -4,7 +4,7 @@
 
 package kernel
 
-// tileF32AVX512 computes one panel for float32 operands.
+// tileF32AVX512 computes one panel for operands of float32.
 //
 //go:noescape
 func tileF32AVX512(args *tileArgs)
@@ -14,6 +14,28 @@ func tileF32AVX512(args *tileArgs)
 //
 //go:noescape
 func tileWideF32AVX512(args *tileArgs)
+
+// tileBF16AVX512 computes one panel for operands of bfloat16 pairs.
+//
+//go:noescape
+func tileBF16AVX512(args *tileArgs)
+
+// tileWideBF16AVX512 computes four neighbouring panels for one to three rows of
+// bfloat16 pairs.
+//
+//go:noescape
+func tileWideBF16AVX512(args *tileArgs)
+
+// tileInt8AVX512 computes one panel for operands of int8 quads.
+//
+//go:noescape
+func tileInt8AVX512(args *tileArgs)
+
+// tileWideInt8AVX512 computes four neighbouring panels for one to three rows of
+// int8 quads.
+//
+//go:noescape
+func tileWideInt8AVX512(args *tileArgs)
 
 // tileF32AVX2 computes half a panel for float32 operands.
 //

@@ -5,18 +5,21 @@ import "unsafe"
 // tileArgs is what a tile kernel reads; the assembly knows the fields by name.
 // Strides are in bytes. A step is four bytes of A and four bytes a column of W.
 type tileArgs struct {
-	c     unsafe.Pointer // (rows, NR) float32
-	ldc   int
-	a     unsafe.Pointer // (rows, k) steps
-	lda   int
-	w     unsafe.Pointer // [k][NR] steps
-	panel int            // from one panel to the next; wide tiles only
-	bias  unsafe.Pointer // NR starting values, never nil
-	k     int            // steps, ≥ 1
-	mr    int            // rows of the first tiles
-	tiles int            // number of tiles of mr rows, ≥ 1
-	small int            // number of tiles of mr-1 rows after them
-	add   bool           // add to C instead of writing it
+	c      unsafe.Pointer // (rows, NR) float32
+	ldc    int
+	a      unsafe.Pointer // (rows, k) steps
+	lda    int
+	w      unsafe.Pointer // [k][NR] steps
+	panel  int            // from one panel to the next
+	bias   unsafe.Pointer // NR starting values: float32, int32 for int8; never nil
+	scale  unsafe.Pointer // rows float32; int8 only, as the next two
+	wscale unsafe.Pointer // NR float32
+	wbias  unsafe.Pointer // NR float32
+	k      int            // steps, ≥ 1
+	mr     int            // rows of the first tiles
+	tiles  int            // number of tiles of mr rows, ≥ 1
+	small  int            // number of tiles of mr-1 rows after them
+	add    bool           // add to C instead of writing it
 }
 
 // split divides m rows into tiles of at most mr rows whose sizes differ by one
@@ -39,29 +42,69 @@ const (
 // zeros is the bias of a product without one.
 var zeros [wide * NR]float32
 
-// tiles computes n neighbouring panels, each panel elements after the one
-// before: C (m, n·NR) = or += A (m, k) · W + bias. It is the one place where the
-// level is chosen for float32.
-func tiles(c []float32, ldc int, a []float32, lda int, w []float32, panel int, bias []float32, m, k, n int, add bool) {
-	if m == 0 || n == 0 {
+// operand is the left side of a product and the panels of its right side.
+type operand struct {
+	dtype DType
+	a     []uint32 // (m, k) steps with row stride lda; of Float32 the floats themselves
+	lda   int
+	m, k  int // rows and steps
+	w     []uint32
+	panel int // steps from one panel to the next
+	n     int // panels
+	bias  []float32
+
+	scale  []float32 // Int8 only: of each row
+	wscale []float32 // Int8 only: of each column, for all panels
+	start  []int32   // Int8 only: where each column's sum begins
+}
+
+// from returns the operand without its first p panels.
+func (x operand) from(p, n int) operand {
+	x.w, x.n = x.w[p*x.panel:], n
+	if x.bias != nil {
+		x.bias = x.bias[p*NR:]
+	}
+	if x.dtype == Int8 {
+		x.wscale, x.start = x.wscale[p*NR:], x.start[p*NR:]
+	}
+	return x
+}
+
+// mul computes neighbouring panels: C (m, n·NR) = or += A (m, k) · W + bias. It
+// is the one place where the level is chosen for products.
+func (x *operand) mul(c []float32, ldc int, add bool) {
+	if x.m == 0 || x.n == 0 {
 		return
 	}
 	// The assembly trusts these lengths.
-	_ = c[(m-1)*ldc+n*NR-1]
-	if k == 0 || active.level == Generic {
-		for p := range n {
-			var b []float32
-			if bias != nil {
-				b = bias[p*NR:][:NR]
-			}
-			tileGeneric(c[p*NR:], ldc, a, lda, w[p*panel:], b, m, k, add)
+	_ = c[(x.m-1)*ldc+x.n*NR-1]
+	if x.bias != nil {
+		_ = x.bias[x.n*NR-1]
+	}
+	if x.k > 0 {
+		_ = x.a[(x.m-1)*x.lda+x.k-1]
+		_ = x.w[(x.n-1)*x.panel+x.k*NR-1]
+	}
+	if x.dtype == Int8 {
+		_ = x.scale[x.m-1]
+		_ = x.wscale[x.n*NR-1]
+		_ = x.start[x.n*NR-1]
+	}
+	if x.k == 0 || !mulAsm(x, c, ldc, add) {
+		mulGeneric(x, c, ldc, add)
+	}
+}
+
+func mulGeneric(x *operand, c []float32, ldc int, add bool) {
+	for p := range x.n {
+		y := x.from(p, 1)
+		switch x.dtype {
+		case Float32:
+			tileGeneric(c[p*NR:], ldc, &y, add)
+		case BFloat16:
+			tileBF16Generic(c[p*NR:], ldc, &y, add)
+		case Int8:
+			tileInt8Generic(c[p*NR:], ldc, &y, add)
 		}
-		return
 	}
-	_ = a[(m-1)*lda+k-1]
-	_ = w[(n-1)*panel+k*NR-1]
-	if bias != nil {
-		_ = bias[n*NR-1]
-	}
-	tilesAsm(c, ldc, a, lda, w, panel, bias, m, k, n, add)
 }

@@ -11,15 +11,27 @@ const maxRows512 = 14
 
 // gemm writes the tiles of the matrix products.
 func gemm(a *Asm) {
-	tile512(a, "tileF32AVX512", "computes one panel for float32 operands.", f32Step)
-	wide512(a, "tileWideF32AVX512", "computes four neighbouring panels for one to three rows of float32.", 3, 4, f32Step)
+	for _, k := range []kind{
+		{"F32", "float32", stepF32, store512},
+		{"BF16", "bfloat16 pairs", stepBF16, store512},
+		{"Int8", "int8 quads", stepInt8, dequantise512},
+	} {
+		tile512(a, "tile"+k.name+"AVX512", "computes one panel for operands of "+k.what+".", k)
+		wide512(a, "tileWide"+k.name+"AVX512", "computes four neighbouring panels for one to three rows of "+k.what+".", 3, 4, k)
+	}
 	tile256(a)
 }
 
-// step512 emits the multiply-add of one register pair: acc += b·w.
-type step512 func(a *Asm, w, b, acc int)
+// kind is what differs between the number formats.
+type kind struct {
+	name, what string
+	step       func(a *Asm, w, b, acc int) // acc += b·w
+	store      func(a *Asm, mr, nv int)    // registers to C
+}
 
-func f32Step(a *Asm, w, b, acc int) { a.I("VFMADD231PS", Z(w), Z(b), Z(acc)) }
+func stepF32(a *Asm, w, b, acc int)  { a.I("VFMADD231PS", Z(w), Z(b), Z(acc)) }
+func stepBF16(a *Asm, w, b, acc int) { a.VDPBF16PS(w, b, acc) }
+func stepInt8(a *Asm, w, b, acc int) { a.I("VPDPBUSD", Z(w), Z(b), Z(acc)) }
 
 // Registers of every tile.
 const (
@@ -83,7 +95,7 @@ func nextRows(a *Asm, mr int) {
 
 // tile512 writes a function that computes tiles row tiles of mr rows, then
 // small row tiles of mr-1 rows, of one panel of 32 columns.
-func tile512(a *Asm, name, doc string, step step512) {
+func tile512(a *Asm, name, doc string, k kind) {
 	a.Func(name, "(args *tileArgs)", name+" "+doc, 0, 8)
 	prologue(a)
 	a.I("MOVQ", arg("mr"), regTmp)
@@ -94,7 +106,7 @@ func tile512(a *Asm, name, doc string, step step512) {
 	a.I("JMP", rowsLabel(name, 1))
 	for mr := maxRows512; mr > 0; mr-- {
 		a.Label(rowsLabel(name, mr))
-		rows512(a, mr, step)
+		rows512(a, mr, k)
 		a.I("DECQ", regTiles)
 		a.I("JNE", rowsLabel(name, mr))
 		a.I("MOVQ", arg("small"), regTiles)
@@ -121,7 +133,7 @@ const (
 )
 
 // rows512 writes one row tile: accumulator of row i, half h is Z(2i+h).
-func rows512(a *Asm, mr int, step step512) {
+func rows512(a *Asm, mr int, k kind) {
 	loop, tail, done := a.Fresh("loop"), a.Fresh("tail"), a.Fresh("done")
 	a.I("MOVQ", arg("w"), regW)
 	a.I("MOVQ", arg("bias"), regTmp)
@@ -140,8 +152,8 @@ func rows512(a *Asm, mr int, step step512) {
 		for i := range mr {
 			b := 30 + i%2
 			a.I("VBROADCASTSS", row(i, 4*u), Z(b))
-			step(a, 28, b, 2*i)
-			step(a, 29, b, 2*i+1)
+			k.step(a, 28, b, 2*i)
+			k.step(a, 29, b, 2*i+1)
 		}
 	}
 	a.I("MOVQ", arg("k"), regK)
@@ -166,7 +178,7 @@ func rows512(a *Asm, mr int, step step512) {
 	a.I("DECQ", regK)
 	a.I("JNE", single)
 	a.Label(done)
-	store512(a, mr, 2)
+	k.store(a, mr, 2)
 	nextRows(a, mr)
 }
 
@@ -195,11 +207,49 @@ func store512(a *Asm, mr, nv int) {
 	a.Label(end)
 }
 
+// dequantise512 writes the int32 sums as floats: float(acc)·(scale of the row ·
+// scale of the column) + bias, rounded after each operation, and C if asked.
+func dequantise512(a *Asm, mr, nv int) {
+	plain, end := a.Fresh("store"), a.Fresh("stored")
+	scale, wscale, wbias := "R9", "R10", "R11"
+	a.I("MOVQ", arg("scale"), scale)
+	a.I("MOVQ", arg("wscale"), wscale)
+	a.I("MOVQ", arg("wbias"), wbias)
+	a.I("CMPB", arg("add"), Imm(0))
+	a.I("JEQ", plain)
+	for _, add := range []bool{true, false} {
+		if !add {
+			a.Label(plain)
+		}
+		for i := range mr {
+			a.I("VBROADCASTSS", At(4*i, scale), Z(30))
+			for v := range nv {
+				acc := Z(nv*i + v)
+				a.I("VMULPS", At(64*v, wscale), Z(30), Z(31))
+				a.I("VCVTDQ2PS", acc, acc)
+				a.I("VMULPS", Z(31), acc, acc)
+				a.I("VADDPS", At(64*v, wbias), acc, acc)
+				if add {
+					a.I("VADDPS", At(64*v, regC), acc, acc)
+				}
+				a.I("VMOVUPS", acc, At(64*v, regC))
+			}
+			a.I("ADDQ", regLDC, regC)
+		}
+		if add {
+			a.I("JMP", end)
+		}
+	}
+	a.Label(end)
+	a.I("ADDQ", Imm(4*mr), scale)
+	a.I("MOVQ", scale, arg("scale"))
+}
+
 // wide512 writes a function for at most maxRows rows and exactly np panels,
 // arg panel bytes apart, whose columns are neighbours in C. So few rows are
 // bound by reading W: several panels at once keep more reads in flight and the
 // multiply-adds independent.
-func wide512(a *Asm, name, doc string, maxRows, np int, step step512) {
+func wide512(a *Asm, name, doc string, maxRows, np int, k kind) {
 	a.Func(name, "(args *tileArgs)", name+" "+doc, 0, 8)
 	prologue(a)
 	a.I("MOVQ", arg("mr"), regTmp)
@@ -210,13 +260,13 @@ func wide512(a *Asm, name, doc string, maxRows, np int, step step512) {
 	a.I("JMP", rowsLabel(name, 1))
 	for mr := maxRows; mr > 0; mr-- {
 		a.Label(rowsLabel(name, mr))
-		wideRows512(a, mr, np, step)
+		wideRows512(a, mr, np, k)
 		a.I("VZEROUPPER")
 		a.I("RET")
 	}
 }
 
-func wideRows512(a *Asm, mr, np int, step step512) {
+func wideRows512(a *Asm, mr, np int, k kind) {
 	loop, tail, done := a.Fresh("loop"), a.Fresh("tail"), a.Fresh("done")
 	nv := 2 * np
 	panels := []string{regW, "R9", "R10", "R11"}[:np]
@@ -245,7 +295,7 @@ func wideRows512(a *Asm, mr, np int, step step512) {
 				a.I("PREFETCHT0", At(128*u+128*(v%2)+prefetch, panels[v/2]))
 			}
 			for i := range mr {
-				step(a, w, 31-i, nv*i+v)
+				k.step(a, w, 31-i, nv*i+v)
 			}
 		}
 	}
@@ -275,5 +325,5 @@ func wideRows512(a *Asm, mr, np int, step step512) {
 	a.I("DECQ", regK)
 	a.I("JNE", single)
 	a.Label(done)
-	store512(a, mr, nv)
+	k.store(a, mr, nv)
 }

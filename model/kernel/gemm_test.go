@@ -1,0 +1,264 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var allDTypes = []DType{Float32, BFloat16, Int8}
+
+// eachEngine runs f at every level, and at the best level without the
+// instructions for bfloat16 and int8.
+func eachEngine(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	eachLevel(t, f)
+	if cpuHas.bf16 || cpuHas.vnni {
+		t.Run(cpuHas.level.String()+" alone", func(t *testing.T) {
+			defer setFeatures(features{level: cpuHas.level})()
+			f(t)
+		})
+	}
+}
+
+// problem is a product whose slices stand between guard words.
+type problem struct {
+	Product
+	weights []float32 // (N, K)
+	before  []float32 // C
+	intact  func() bool
+}
+
+func newProblem(r *rand.Rand, d DType, m, k, n int, e Epilogue, bias bool) *problem {
+	p := &problem{}
+	cols := Pad(n)
+	if e.Gated() {
+		n = 2 * Pad(n)
+	}
+	p.weights = make([]float32, n*k)
+	for i := range p.weights {
+		p.weights[i] = r.Float32()*2 - 1
+	}
+	w := NewPanels(d, n, k)
+	w.Pack(0, p.weights)
+	p.Product = Product{W: w, M: m, Epilogue: e, LDA: k + r.IntN(9), LDC: cols + r.IntN(9)}
+	checks := make([]func() bool, 4)
+	p.A, checks[0] = walled(r, max(0, (m-1)*p.LDA+k))
+	p.C, checks[1] = walled(r, max(0, (m-1)*p.LDC+cols))
+	checks[2] = fuse(p.C, p.LDC, cols)
+	checks[3] = func() bool { return true }
+	if bias {
+		p.Bias, checks[3] = walled(r, Pad(n))
+	}
+	p.before = append([]float32(nil), p.C...)
+	p.intact = func() bool { return checks[0]() && checks[1]() && checks[2]() && checks[3]() }
+	return p
+}
+
+// at returns column j of row i before the epilogue in float64, from operands
+// rounded as the format wants, and Σ|terms|. For Int8 the rounding of a row and
+// a column is known only by its bound, which is added to slack.
+func (p *problem) at(i, j int) (y, abs, slack float64) {
+	if p.Bias != nil {
+		y, abs = float64(p.Bias[j]), math.Abs(float64(p.Bias[j]))
+	}
+	if j >= p.W.N {
+		return y, abs, 0
+	}
+	a, w := p.A[i*p.LDA:][:p.W.K], p.weights[j*p.W.K:][:p.W.K]
+	sa, sw := float64(maxAbs(a))/127, float64(maxAbs(w))/127
+	for k := range a {
+		x, v := float64(a[k]), float64(w[k])
+		if p.W.DType == BFloat16 {
+			x, v = float64(bf16Value(a[k])), float64(bf16Value(w[k]))
+		}
+		y, abs = y+x*v, abs+math.Abs(x*v)
+		if p.W.DType == Int8 { // half a unit each
+			slack += 0.5*sa*math.Abs(v) + 0.5*sw*math.Abs(x) + 0.25*sa*sw
+		}
+	}
+	return y, abs, slack
+}
+
+func bf16Value(v float32) float32 { return math.Float32frombits(uint32(bf16(v)) << 16) }
+
+func TestProductAgreesWithFloat64(t *testing.T) {
+	for _, d := range allDTypes {
+		t.Run(d.String(), func(t *testing.T) {
+			eachEngine(t, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(6, uint64(d)))
+				var s Scratch
+				for range 60 {
+					m, k, n := r.IntN(131), 1+r.IntN(130), 1+r.IntN(200)
+					e := []Epilogue{Store, Add}[r.IntN(2)]
+					p := newProblem(r, d, m, k, n, e, r.IntN(2) == 0)
+					p.All(&s)
+					require.True(t, p.intact(), "guards of %d×%d×%d", m, k, n)
+					for i := range m {
+						for j := range Pad(n) {
+							want, abs, slack := p.at(i, j)
+							if e == Add {
+								want += float64(p.before[i*p.LDC+j])
+								abs += math.Abs(float64(p.before[i*p.LDC+j]))
+							}
+							within(t, want, p.C[i*p.LDC+j], sumBound(k, abs)+slack, "[%d %d] of %d×%d×%d", i, j, m, k, n)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestLowPrecisionIsEqualAtEveryLevel: exact products leave no room for another
+// order of the same roundings.
+func TestLowPrecisionIsEqualAtEveryLevel(t *testing.T) {
+	for _, d := range []DType{BFloat16, Int8} {
+		for _, shape := range [][3]int{{1, 1, 1}, {3, 7, 130}, {5, 64, 33}, {30, 129, 70}, {112, 96, 256}} {
+			var want []float32
+			eachEngine(t, func(t *testing.T) {
+				p := newProblem(rand.New(rand.NewPCG(7, 7)), d, shape[0], shape[1], shape[2], Add, true)
+				p.All(&Scratch{})
+				if want == nil {
+					want = p.C
+				}
+				sameBits(t, want, p.C, d, shape)
+			})
+		}
+	}
+}
+
+func TestProductRowsDoNotDependOnTheirCompany(t *testing.T) {
+	for _, d := range allDTypes {
+		for _, e := range []Epilogue{Store, Add, GELU, GELUTanh, ReLU, SiLUMul, GELUTanhMul} {
+			eachLevel(t, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(8, uint64(e)))
+				m := 130
+				if Active() == Generic {
+					m = 20
+				}
+				p := newProblem(r, d, m, 70, 96, e, true)
+				var s Scratch
+				p.All(&s)
+				for range 8 {
+					lo := r.IntN(m)
+					hi := lo + 1 + r.IntN(min(m-lo, 40))
+					q := p.Product
+					q.M = hi - lo
+					q.A = p.A[lo*p.LDA:]
+					q.C = append([]float32(nil), p.before[lo*p.LDC:]...)
+					step := 2 * (1 + r.IntN(2))
+					for p0 := 0; p0 < q.W.Len(); p0 += step { // panels in ranges too
+						q.Panels(p0, min(p0+step, q.W.Len()), &s)
+					}
+					for i := range q.M {
+						sameBits(t, p.C[(lo+i)*p.LDC:][:96], q.C[i*p.LDC:][:96], d, e, lo, hi)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestEpilogueIsTheRowOperationOfTheProduct(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for _, e := range []Epilogue{GELU, GELUTanh, ReLU} {
+			p := newProblem(rand.New(rand.NewPCG(9, 9)), Float32, 40, 33, 70, e, true)
+			var s Scratch
+			p.All(&s)
+			plain := p.Product
+			plain.Epilogue, plain.C = Store, append([]float32(nil), p.before...)
+			plain.All(&s)
+			for i := range p.M {
+				row := plain.C[i*p.LDC:][:96]
+				activate(row, e)
+				sameBits(t, row, p.C[i*p.LDC:][:96], e)
+			}
+			require.True(t, p.intact())
+		}
+		for _, e := range []Epilogue{SiLUMul, GELUTanhMul} {
+			p := newProblem(rand.New(rand.NewPCG(9, 10)), Float32, 40, 33, 70, e, true)
+			var s Scratch
+			p.All(&s)
+			plain := p.Product
+			plain.Epilogue, plain.LDC = Store, plain.W.Len()*NR
+			plain.C = make([]float32, p.M*plain.LDC)
+			plain.All(&s)
+			for i := range p.M {
+				want := make([]float32, 96)
+				for j := 0; j < 96; j += NR {
+					both := plain.C[i*plain.LDC+2*j:]
+					gateMul(want[j:j+NR], both[:NR], both[NR:2*NR], e)
+				}
+				sameBits(t, want, p.C[i*p.LDC:][:96], e)
+			}
+			require.True(t, p.intact())
+		}
+	})
+}
+
+func TestProductHidesNoBadActivation(t *testing.T) {
+	for _, d := range allDTypes {
+		for _, bad := range []float32{float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())} {
+			eachEngine(t, func(t *testing.T) {
+				p := newProblem(rand.New(rand.NewPCG(10, 10)), d, 20, 40, 64, Store, true)
+				p.A[7*p.LDA+39] = bad
+				p.All(&Scratch{})
+				for i := range p.M {
+					for j := range 64 {
+						v := float64(p.C[i*p.LDC+j])
+						require.Equal(t, i == 7, math.IsNaN(v) || math.IsInf(v, 0), "%v: row %d: %v", d, i, v)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestProductOfTinyAndZeroRows(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		p := newProblem(rand.New(rand.NewPCG(11, 11)), Int8, 3, 16, 32, Store, true)
+		for k := range 16 {
+			p.A[k], p.A[p.LDA+k] = 0, 0x1p-130
+		}
+		p.All(&Scratch{})
+		sameBits(t, p.Bias, p.C[:32])
+		sameBits(t, p.Bias, p.C[p.LDC:][:32])
+	})
+}
+
+func TestProductRefuses(t *testing.T) {
+	tests := []struct {
+		name string
+		edit func(p *Product)
+	}{
+		{"A too short", func(p *Product) { p.A = p.A[:len(p.A)-1] }},
+		{"a row stride below K", func(p *Product) { p.LDA = p.W.K - 1 }},
+		{"C too short", func(p *Product) { p.C = p.C[:len(p.C)-1] }},
+		{"a row stride below N", func(p *Product) { p.LDC = 63 }},
+		{"a short bias", func(p *Product) { p.Bias = p.Bias[:63] }},
+		{"panels that are too short", func(p *Product) { p.W = &Panels{N: 64, K: 8, F32: make([]float32, 64*8-1)} }},
+		{"odd panels of a gated product", func(p *Product) { p.W = NewPanels(Float32, 96, 8); p.Epilogue = SiLUMul; p.Bias = nil; p.LDC = 64 }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newProblem(rand.New(rand.NewPCG(1, 1)), Float32, 5, 8, 64, Store, true).Product
+			tt.edit(&p)
+			assert.Panics(t, func() { p.All(&Scratch{}) })
+		})
+	}
+}
+
+func TestProductAllocatesNothing(t *testing.T) {
+	for _, d := range allDTypes {
+		for _, e := range []Epilogue{Store, Add, GELU, SiLUMul} {
+			p := newProblem(rand.New(rand.NewPCG(1, 1)), d, 20, 33, 64, e, true)
+			var s Scratch
+			p.All(&s)
+			assert.Zero(t, testing.AllocsPerRun(10, func() { p.All(&s) }), "%v", d)
+		}
+	}
+}
