@@ -339,3 +339,6 @@ var (
 		"gelu_pytorch_tanh": kernel.GELUTanhMul, "gelu_new": kernel.GELUTanhMul,
 	}
 )
+
+// Causal says whether tokens see only those before them.
+func (c *Config) Causal() bool { return !architectures[c.Architecture].encoder }

@@ -26,6 +26,12 @@ type Source interface {
 	ReadAt(dst []float32, name string, offset int) error
 }
 
+// releaser is a Source that is told when a tensor was read entirely, so that
+// mapped files do not stay in memory beside the packed weights.
+type releaser interface {
+	Release(name string)
+}
+
 // LoadOptions say how weights are kept.
 type LoadOptions struct {
 	DType    kernel.DType
@@ -135,6 +141,7 @@ func pieceRows(p *nn.Param) int { return max(64, pieceLen/p.RowLen()/64*64) }
 func (m *Model) read(params []nn.Param, src Source, o LoadOptions) error {
 	var pieces []piece
 	longest := 0
+	left := make([]atomic.Int32, len(params)) // pieces not yet read
 	for i := range params {
 		p := &params[i]
 		n := pieceRows(p)
@@ -142,6 +149,7 @@ func (m *Model) read(params []nn.Param, src Source, o LoadOptions) error {
 			rows := min(n, p.Shape[0]-row)
 			pieces = append(pieces, piece{param: i, row: row, rows: rows})
 			longest = max(longest, rows*p.RowLen())
+			left[i].Add(1)
 		}
 		m.parameters += p.Len()
 	}
@@ -164,6 +172,9 @@ func (m *Model) read(params []nn.Param, src Source, o LoadOptions) error {
 					once.Do(func() { failed = err })
 					next.Store(int64(len(pieces)))
 					return
+				}
+				if r, ok := src.(releaser); ok && left[p.param].Add(-1) == 0 {
+					r.Release(params[p.param].Name)
 				}
 				n := done.Add(int64(p.rows * params[p.param].RowLen()))
 				if o.Progress != nil {

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/warm"
+)
+
+// averageFlags is the command line of warm average.
+type averageFlags struct {
+	out         string
+	weights     []float64
+	base        string
+	alpha       float64
+	extrapolate bool
+	dtype       string
+	replace     bool
+}
+
+func (p *program) average() *cobra.Command {
+	var f averageFlags
+	c := &cobra.Command{
+		Use:   "average --out DIR MEMBER…",
+		Short: "Write the weight average of checkpoints as a checkpoint",
+		Long: `average writes θ₀ + α·(Σ wᵢθᵢ − θ₀) as a Hugging Face directory that transformers,
+vLLM and warm read. The sum is taken in float64 and rounded once. Members stream
+from disk: the memory of one tensor is enough.
+
+Members must share architecture, configuration, tokenizer and chat template; what
+differs is listed and nothing is written.`,
+		Example: `  warm average --out runs/wa runs/rm-1 runs/rm-2 runs/rm-3
+  warm average --out runs/half --base runs/probe --alpha 0.5 runs/rm-1 runs/rm-2`,
+		Args: arguments(cobra.MinimumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			var alpha *float64
+			if c.Flags().Changed("alpha") {
+				alpha = &f.alpha
+			}
+			return p.runAverage(f, alpha, args)
+		},
+	}
+	l := c.Flags()
+	l.StringVar(&f.out, "out", "", "`directory` to write; required")
+	l.Float64SliceVar(&f.weights, "weights", nil, "one weight a member (default equal)")
+	l.StringVar(&f.base, "base", "", "`directory` of the shared initialisation, for --alpha")
+	l.Float64Var(&f.alpha, "alpha", 1, "distance of the average from --base: 0 is the base, 1 the average")
+	l.BoolVar(&f.extrapolate, "extrapolate", false, "allow negative weights and an alpha outside [0, 1]")
+	l.StringVar(&f.dtype, "dtype", "float32", "stored format: float32 or bfloat16")
+	l.BoolVar(&f.replace, "replace", false, "replace a checkpoint that is there already")
+	return c
+}
+
+func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err error) {
+	stored, ok := map[string]string{"float32": "F32", "bfloat16": "BF16"}[f.dtype]
+	switch {
+	case f.out == "":
+		return usagef("warm average needs --out DIR")
+	case len(f.weights) > 0 && len(f.weights) != len(dirs):
+		return usagef("--weights: %d for %d members", len(f.weights), len(dirs))
+	case !ok:
+		return usagef("--dtype: %q, want float32 or bfloat16", f.dtype)
+	}
+	start := time.Now()
+	a, closeAll, err := openAverage(dirs, f.weights, f.base, warm.Options{Alpha: alpha, Extrapolate: f.extrapolate})
+	defer closeAll()
+	if err != nil {
+		return err
+	}
+	for _, w := range a.Warnings() {
+		fmt.Fprintf(p.stderr, "warning: %s\n", w)
+	}
+	contents := a.Contents()
+	contents.DType, contents.Replace = stored, f.replace
+	if err := loader.Save(f.out, contents); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stderr, "wrote the average of %d members, %d tensors, to %s in %v\n",
+		len(dirs), len(a.Names()), f.out, time.Since(start).Round(time.Millisecond))
+	return nil
+}
+
+// openAverage opens checkpoints and prepares their average; closeAll is to be
+// called when it is no longer read, also after an error.
+func openAverage(dirs []string, weights []float64, base string, o warm.Options) (a *warm.Average, closeAll func(), err error) {
+	var open []*loader.Checkpoint
+	closeAll = func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}
+	var errs []error
+	get := func(dir string) *loader.Checkpoint {
+		c, err := loader.Open(dir)
+		if err != nil {
+			errs = append(errs, err)
+			return nil
+		}
+		open = append(open, c)
+		return c
+	}
+	var members []warm.Member
+	for i, d := range dirs {
+		m := warm.Member{Name: filepath.Clean(d), Checkpoint: get(d)}
+		if weights != nil {
+			m.Weight = weights[i]
+		}
+		members = append(members, m)
+	}
+	if base != "" {
+		o.Base = get(base)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, closeAll, err
+	}
+	a, err = warm.NewAverage(members, o)
+	return a, closeAll, err
+}

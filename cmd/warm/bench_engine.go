@@ -1,0 +1,436 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/par"
+)
+
+// engineBench is the command line of warm bench engine.
+type engineBench struct {
+	random  string
+	batch   int
+	length  int
+	ragged  bool
+	answers int
+	dtypes  []string
+	threads int
+	level   string
+	rounds  int
+	json    bool
+}
+
+// engineReport is what one run measured. Rates are the median of the rounds.
+type engineReport struct {
+	CPU        string          `json:"cpu"`
+	Level      string          `json:"level"`
+	Go         string          `json:"go"`
+	Threads    int             `json:"threads"`
+	Peaks      []peakReport    `json:"peaks"`
+	ReadGBs    float64         `json:"memory_read_gb_per_s"` // all threads, 256 MB
+	GEMM       []gemmReport    `json:"gemm"`
+	Config     string          `json:"config"`
+	Parameters int             `json:"parameters"`
+	Forward    []forwardReport `json:"forward"`
+}
+
+type peakReport struct {
+	DType  string  `json:"dtype"`
+	GFLOPs float64 `json:"gflop_per_s"` // all threads
+}
+
+type gemmReport struct {
+	DType  string  `json:"dtype"`
+	M      int     `json:"m"`
+	K      int     `json:"k"`
+	N      int     `json:"n"`
+	GFLOPs float64 `json:"gflop_per_s"`
+	Share  float64 `json:"share_of_peak"`
+}
+
+type forwardReport struct {
+	DType       string    `json:"dtype"`
+	Sequences   int       `json:"sequences"`
+	Tokens      int       `json:"tokens"`
+	LoadSeconds float64   `json:"load_seconds"` // making random weights included
+	WeightBytes int       `json:"weight_bytes"`
+	RSSBytes    int       `json:"rss_bytes"` // after scoring, 0 where the system does not say
+	Seconds     []float64 `json:"seconds"`   // of each round
+	TokensPerS  float64   `json:"tokens_per_s"`
+	GFLOPs      float64   `json:"gflop_per_s"`
+	Share       float64   `json:"share_of_peak"`
+	// Against float32 on the same inputs, when that was measured too.
+	RMSError  *float64 `json:"rms_error_of_score_std,omitempty"`
+	PairOrder *float64 `json:"pair_order_kept,omitempty"`
+}
+
+func (p *program) benchEngine() *cobra.Command {
+	var b engineBench
+	c := &cobra.Command{
+		Use:   "engine",
+		Short: "Measure the processor's peak, matrix products and the whole forward pass",
+		Long: `engine measures, in one run, what the processor can do at most, the matrix
+products at the model's shapes and the whole forward pass, and prints tokens/s,
+GFLOP/s and the share of the peak. Medians of the rounds.
+
+With several --dtype it also prints what the smaller formats cost: the root mean
+square difference of the scores from float32, as a share of their standard
+deviation, and the share of pairs of inputs whose order is kept.`,
+		Example: `  warm bench engine --random config.json --batch 32 --length 128 --dtype float32,bfloat16
+  warm bench engine --random config.json --batch 1 --length 512 --threads 1 --json`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error { return p.runBenchEngine(b) },
+	}
+	f := c.Flags()
+	f.StringVar(&b.random, "random", "", "a Hugging Face config.json; weights are random, no checkpoint is needed")
+	f.IntVar(&b.batch, "batch", 32, "sequences in a batch")
+	f.IntVar(&b.length, "length", 128, "tokens of a sequence")
+	f.BoolVar(&b.ragged, "ragged", false, "lengths uniform in [length/8, length]")
+	f.IntVar(&b.answers, "answers", 1, "answers that share each prompt; the last eighth of a sequence is its own")
+	f.StringSliceVar(&b.dtypes, "dtype", []string{"float32"}, "number formats: float32, bfloat16, int8")
+	f.IntVar(&b.threads, "threads", runtime.GOMAXPROCS(0), "workers")
+	f.StringVar(&b.level, "level", "", "CPU level: generic, avx2, avx512 (default the best)")
+	f.IntVar(&b.rounds, "rounds", 5, "measured rounds, after one that is not")
+	f.BoolVar(&b.json, "json", false, "print JSON")
+	return c
+}
+
+func (p *program) runBenchEngine(b engineBench) error {
+	if b.random == "" {
+		return usagef("warm bench engine needs --random CONFIG.json")
+	}
+	for _, v := range []struct {
+		flag string
+		n    int
+	}{{"batch", b.batch}, {"length", b.length}, {"threads", b.threads}, {"rounds", b.rounds}, {"answers", b.answers}} {
+		if v.n < 1 {
+			return usagef("--%s: %d, want at least 1", v.flag, v.n)
+		}
+	}
+	var dtypes []kernel.DType
+	for _, s := range b.dtypes {
+		d, err := kernel.ParseDType(s)
+		if err != nil {
+			return usageError{err}
+		}
+		dtypes = append(dtypes, d)
+	}
+	if b.level != "" {
+		i := slices.IndexFunc(kernel.Available(), func(l kernel.Level) bool { return l.String() == b.level })
+		if i < 0 {
+			return usagef("--level: %q is not one of this machine's levels %v", b.level, kernel.Available())
+		}
+		defer kernel.SetLevel(kernel.Available()[i])()
+	}
+	data, err := os.ReadFile(b.random)
+	if err != nil {
+		return usageError{err}
+	}
+	cfg, err := model.ParseConfig(data)
+	if err != nil {
+		return err
+	}
+	if b.length > cfg.MaxPositions {
+		return usagef("--length: %d is over the model's context of %d", b.length, cfg.MaxPositions)
+	}
+	r := &engineReport{CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Threads: b.threads, Config: b.random}
+	if err := b.measure(r, cfg, dtypes); err != nil {
+		return err
+	}
+	if b.json {
+		enc := json.NewEncoder(p.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	return r.print(p.stdout)
+}
+
+func (b *engineBench) measure(r *engineReport, cfg *model.Config, dtypes []kernel.DType) error {
+	peak := map[kernel.DType]float64{}
+	for _, d := range dtypes {
+		peak[d] = onAll(b.threads, func() float64 { return kernel.Peak(d) })
+		r.Peaks = append(r.Peaks, peakReport{d.String(), peak[d]})
+	}
+	buf := make([]byte, 256<<20)
+	for i := range buf {
+		buf[i] = byte(i) // pages of their own: untouched ones are all the same zero page
+	}
+	n := len(buf) / b.threads
+	var next sync.Mutex
+	at := 0
+	r.ReadGBs = onAll(b.threads, func() float64 {
+		next.Lock()
+		part := buf[at : at+n]
+		at += n
+		next.Unlock()
+		return kernel.ReadBandwidth(part, 5)
+	})
+	buf = nil
+	for _, d := range dtypes {
+		b.gemms(r, cfg, d, peak[d])
+	}
+	runtime.GC()
+	var exact []float32
+	for _, d := range dtypes {
+		f, scores, err := b.forward(r, cfg, d, peak[d])
+		if err != nil {
+			return err
+		}
+		if d == kernel.Float32 {
+			exact = scores
+		} else if exact != nil {
+			f.compare(exact, scores)
+		}
+		r.Forward = append(r.Forward, f)
+	}
+	return nil
+}
+
+// onAll runs f on every thread at once and adds up what they return.
+func onAll(threads int, f func() float64) float64 {
+	var (
+		wg  sync.WaitGroup
+		mu  sync.Mutex
+		sum float64
+	)
+	for range threads {
+		wg.Go(func() {
+			v := f()
+			mu.Lock()
+			sum += v
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	return sum
+}
+
+// gemmTask multiplies with the rows divided among the workers, as the engine does.
+type gemmTask struct {
+	p       kernel.Product
+	rows    int // 0: the panels are divided instead
+	scratch []kernel.Scratch
+}
+
+func (t *gemmTask) Do(worker, lo, hi int) {
+	if t.rows == 0 {
+		t.p.Panels(lo, hi, &t.scratch[worker])
+		return
+	}
+	p := t.p
+	p.A, p.C, p.M = p.A[lo*p.LDA:], p.C[lo*p.LDC:], hi-lo
+	p.All(&t.scratch[worker])
+}
+
+func (b *engineBench) gemms(r *engineReport, cfg *model.Config, d kernel.DType, peak float64) {
+	team := par.NewTeam(b.threads)
+	defer team.Close()
+	shapes := [][2]int{{cfg.Hidden, cfg.Heads * cfg.HeadDim}, {cfg.Hidden, cfg.Intermediate}, {cfg.Intermediate, cfg.Hidden}}
+	for i, s := range slices.Compact(shapes) {
+		for _, m := range []int{1, 16, 128, 1024} {
+			if m < 128 && i == 0 {
+				continue
+			}
+			k, n := s[0], s[1]
+			lda, ldc := kernel.Stride(k), kernel.Stride(n)
+			t := &gemmTask{scratch: make([]kernel.Scratch, b.threads), p: kernel.Product{
+				A: randomValues(m*lda, 1), LDA: lda, C: make([]float32, m*ldc), LDC: ldc, W: kernel.NewPanels(d, n, k), M: m,
+			}}
+			w := randomValues(n*k, 2)
+			t.p.W.Pack(0, w)
+			total, grain := t.p.W.Len(), 1
+			if m >= 14*b.threads {
+				t.rows, total = m, m
+				grain = (m + b.threads - 1) / b.threads
+				if grain > kernel.RowBlock {
+					grain = kernel.RowBlock
+				}
+			} else {
+				grain = max(1, total/(4*b.threads))
+			}
+			rates := b.rates(2*float64(m)*float64(n)*float64(k), func() { team.Run(total, grain, t) })
+			g := median(rates)
+			r.GEMM = append(r.GEMM, gemmReport{d.String(), m, k, n, g, g / peak})
+		}
+	}
+}
+
+// rates measures f for each round and returns 10⁹ operations a second. A round
+// repeats f for at least 20 ms.
+func (b *engineBench) rates(ops float64, f func()) []float64 {
+	f()
+	t := time.Now()
+	f()
+	repeat := max(1, int(20*time.Millisecond/max(time.Since(t), 1)))
+	var out []float64
+	for range b.rounds {
+		t := time.Now()
+		for range repeat {
+			f()
+		}
+		out = append(out, ops*float64(repeat)/time.Since(t).Seconds()/1e9)
+	}
+	return out
+}
+
+func (b *engineBench) forward(r *engineReport, cfg *model.Config, d kernel.DType, peak float64) (forwardReport, []float32, error) {
+	f := forwardReport{DType: d.String()}
+	t := time.Now()
+	m, err := model.Load(cfg, model.NewRandom(cfg, 1), model.LoadOptions{DType: d, Workers: b.threads})
+	if err != nil {
+		return f, nil, err
+	}
+	f.LoadSeconds = time.Since(t).Seconds()
+	f.WeightBytes, r.Parameters = m.Bytes(), m.Parameters()
+	e := model.NewEngine(b.threads)
+	defer e.Close()
+	seqs := b.sequences(m)
+	flops := 0.0
+	for _, s := range seqs {
+		f.Tokens += len(s.IDs)
+		flops += cfg.FLOPs(len(s.IDs))
+	}
+	f.Sequences = len(seqs)
+	scores := make([]float32, len(seqs))
+	for i := range b.rounds + 1 {
+		t := time.Now()
+		if err := e.Score(m, scores, seqs); err != nil {
+			return f, nil, err
+		}
+		if i > 0 {
+			f.Seconds = append(f.Seconds, time.Since(t).Seconds())
+		}
+	}
+	s := median(f.Seconds)
+	f.TokensPerS, f.GFLOPs = float64(f.Tokens)/s, flops/s/1e9
+	f.Share = f.GFLOPs / peak
+	f.RSSBytes = rss()
+	return f, scores, nil
+}
+
+// sequences returns the batch: random ids, groups of answers sharing a prompt.
+func (b *engineBench) sequences(m *model.Model) []model.Sequence {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	out := make([]model.Sequence, b.batch)
+	for i := range out {
+		n := b.length
+		if b.ragged {
+			n = max(1, b.length/8+rnd.IntN(b.length-b.length/8+1))
+		}
+		ids := make([]int32, n)
+		for j := range ids {
+			ids[j] = rnd.Int32N(int32(m.Config.VocabSize))
+		}
+		if b.answers > 1 && i%b.answers > 0 {
+			copy(ids, out[i-i%b.answers].IDs[:b.length-b.length/8])
+		}
+		out[i].IDs = ids
+		if m.Causal() {
+			out[i].At = n - 1
+		}
+	}
+	return out
+}
+
+// compare fills in what a smaller number format costs against float32.
+func (f *forwardReport) compare(exact, got []float32) {
+	var mean, std, diff, kept, pairs float64
+	n := float64(len(exact))
+	for _, v := range exact {
+		mean += float64(v) / n
+	}
+	for i, v := range exact {
+		std += (float64(v) - mean) * (float64(v) - mean) / n
+		diff += (float64(v) - float64(got[i])) * (float64(v) - float64(got[i])) / n
+		for j := range i {
+			pairs++
+			if (v < exact[j]) == (got[i] < got[j]) {
+				kept++
+			}
+		}
+	}
+	if std > 0 && pairs > 0 {
+		rms, order := math.Sqrt(diff/std), kept/pairs
+		f.RMSError, f.PairOrder = &rms, &order
+	}
+}
+
+func (r *engineReport) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s, level %s, %d threads, %s\n\n", r.CPU, r.Level, r.Threads, r.Go)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "peak\tGFLOP/s\t")
+	for _, p := range r.Peaks {
+		fmt.Fprintf(t, "%s\t%.0f\t\n", p.DType, p.GFLOPs)
+	}
+	fmt.Fprintf(t, "memory read, GB/s\t%.0f\t\n\t\t\n", r.ReadGBs)
+	fmt.Fprintln(t, "product\tM x K x N\tGFLOP/s\tof peak\t")
+	for _, g := range r.GEMM {
+		fmt.Fprintf(t, "%s\t%d x %d x %d\t%.0f\t%.0f %%\t\n", g.DType, g.M, g.K, g.N, g.GFLOPs, 100*g.Share)
+	}
+	fmt.Fprintf(t, "\t\t\t\t\n")
+	fmt.Fprintln(t, "forward\tsequences\ttokens\ttokens/s\tGFLOP/s\tof peak\tms\tweights MB\tRSS MB\trms error\tpairs kept\t")
+	for _, f := range r.Forward {
+		rms, order := "", ""
+		if f.RMSError != nil {
+			rms, order = fmt.Sprintf("%.2f %%", 100**f.RMSError), fmt.Sprintf("%.2f %%", 100**f.PairOrder)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", f.DType, f.Sequences, f.Tokens, f.TokensPerS,
+			f.GFLOPs, 100*f.Share, 1e3*median(f.Seconds), float64(f.WeightBytes)/1e6, float64(f.RSSBytes)/1e6, rms, order)
+	}
+	return errors.Join(t.Flush())
+}
+
+func median(x []float64) float64 {
+	s := slices.Sorted(slices.Values(x))
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
+
+func randomValues(n int, seed uint64) []float32 {
+	r := rand.New(rand.NewPCG(seed, 0))
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = r.Float32()*2 - 1
+	}
+	return x
+}
+
+// cpuName returns the processor's name, or the architecture where the system
+// does not say.
+func cpuName() string {
+	data, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(data)) {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// rss returns the resident memory of the process in bytes, 0 where the system
+// does not say.
+func rss() int {
+	data, _ := os.ReadFile("/proc/self/statm")
+	f := strings.Fields(string(data))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.Atoi(f[1])
+	return pages * os.Getpagesize()
+}

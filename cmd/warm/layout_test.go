@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/warmserve/warmserve/"
+
+// layout is the architecture: for each package of ours, which others of ours it
+// may import. A new package or edge is fine when this table changes with it, on
+// purpose. cmd/warm may import everything and is not listed.
+var layout = map[string][]string{
+	"api":                {},
+	"server/batch":       {},
+	"server/scorertest":  {"server/batch"},
+	"server":             {"api", "server/batch"},
+	"model/kernel":       {},
+	"model/par":          {},
+	"model/nn":           {"model/kernel", "model/par"},
+	"model/tokenizer":    {},
+	"model/chat":         {"model/chat/jinja"},
+	"model/chat/jinja":   {},
+	"model":              {"model/nn", "model/kernel", "model/par"},
+	"model/reward":       {"model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
+	"loader/safetensors": {},
+	"loader":             {"loader/safetensors"},
+	"warm":               {"loader"},
+	"trainer":            {},
+	"trainer/data":       {},
+	"trainer/eval":       {},
+}
+
+// bans are the imports, direct or not, that would undo a boundary.
+var bans = []struct {
+	from, of string // packages with the prefix from must not depend on of
+	except   string
+	reason   string
+}{
+	{"api", module, module + "api", "a program that wants rewards imports the wire alone"},
+	{"server/batch", "net/http", "", "the queue knows nothing of the protocol"},
+	{"server", module + "model", "", "the server scores through the interface that it declares"},
+	{"server", module + "loader", "", "the server is given models, it does not read them"},
+	{"server", module + "warm", "", "aggregation reaches the server through its interface"},
+	{"server", module + "trainer", "", "serving does not need training"},
+	{"model/kernel", module, module + "model/kernel", "arithmetic knows nothing above it"},
+	{"model/nn", "os", "", "layers open no files"},
+	{"model/nn", "context", "", "arithmetic is not interrupted"},
+	{"model/tokenizer", "net/http", "", "text processing is offline"},
+	{"model", "net/http", "", "models are not served here"},
+	{"loader", module + "model", "", "a checkpoint is read without knowing what it computes"},
+	{"warm", module + "model", "", "averaging is about tensors and scores, whatever the architecture"},
+	{"trainer", module + "server", "", "the trainer scores locally or through the client"},
+}
+
+// dep is what go list says of a package.
+type dep struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func TestPackagesImportWhatTheLayoutAllows(t *testing.T) {
+	root := filepath.Join("..", "..")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Dir = root
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, "go list: %s", stderr.String())
+	seen := map[string]bool{}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p dep
+		if err := dec.Decode(&p); err == io.EOF {
+			break
+		} else {
+			require.NoError(t, err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if strings.HasPrefix(name, "cmd/") {
+			continue
+		}
+		seen[name] = true
+		allowed, ok := layout[name]
+		if !assert.True(t, ok, "package %s is not in the layout", name) {
+			continue
+		}
+		for _, i := range p.Imports {
+			if ours, ok := strings.CutPrefix(i, module); ok {
+				assert.Contains(t, allowed, ours, "%s imports %s", name, ours)
+			}
+		}
+		for _, b := range bans {
+			if name != b.from && !strings.HasPrefix(name, b.from+"/") {
+				continue
+			}
+			for _, d := range p.Deps {
+				hit := d == b.of || strings.HasPrefix(d, strings.TrimSuffix(b.of, "/")+"/")
+				if b.of == "os" || b.of == "context" { // direct imports alone: the library uses them
+					hit = d == b.of && slices.Contains(p.Imports, d)
+				}
+				if hit && (b.except == "" || !strings.HasPrefix(d, b.except)) {
+					t.Errorf("%s depends on %s: %s", name, d, b.reason)
+				}
+			}
+		}
+	}
+	for name := range layout {
+		assert.True(t, seen[name], "package %s of the layout does not exist", name)
+	}
+}
+
+func TestTopLevelHoldsWhatTheDesignNames(t *testing.T) {
+	allowed := []string{
+		"server", "model", "warm", "loader", "api", "trainer", "cmd", "deploy",
+		"openapi.yaml", "go.mod", "go.sum", "Dockerfile", "README.md", "LICENSE",
+	}
+	out, err := exec.Command("git", "-C", filepath.Join("..", ".."), "ls-files").Output()
+	if err != nil {
+		t.Skipf("not a git checkout: %v", err)
+	}
+	for f := range strings.Lines(string(out)) {
+		top, _, _ := strings.Cut(strings.TrimSpace(f), "/")
+		if !strings.HasPrefix(top, ".") {
+			assert.Contains(t, allowed, top)
+		}
+	}
+}

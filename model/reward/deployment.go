@@ -1,0 +1,339 @@
+package reward
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/warm"
+)
+
+// Mode says which weights a deployment holds, and so what it can answer.
+type Mode string
+
+const (
+	ModeWA   Mode = "wa"   // the weight average alone: the cost of one model
+	ModeEns  Mode = "ens"  // every member, whose scores are aggregated
+	ModeBoth Mode = "both" // the average and every member
+	// ModeMember and a member's name is that member alone.
+	ModeMember Mode = "member:"
+)
+
+// Member is one checkpoint of a deployment.
+type Member struct {
+	Name   string  // "" is the last element of Dir
+	Dir    string  // a Hugging Face checkpoint directory
+	Weight float64 // in the average, relative to the others'; all 0 for equal weights
+	// Calibration, when not nil, makes z-scores of the member's rewards before
+	// an ensemble aggregates them.
+	Calibration *warm.Calibration
+}
+
+// Config says what a deployment is made of.
+type Config struct {
+	Members     []Member
+	Mode        Mode     // "" is ModeWA
+	Base        string   // directory of the shared initialisation θ₀; "" for none
+	Alpha       *float64 // distance from Base; nil is 1, which needs no base
+	Extrapolate bool     // negative weights and an Alpha outside [0, 1] are meant
+	DType       kernel.DType
+	Pooling     model.Pooling // "" is the checkpoint's own, else model.PoolHF
+	MaxTokens   int           // of a sequence; 0 is the model's context
+
+	// Progress is told what is being done and how much of it, in [0, 1]; may be nil.
+	Progress func(what string, share float64)
+}
+
+// Deployment is a loaded reward model: immutable and safe for concurrent use.
+type Deployment struct {
+	*Encoder
+	Mode     Mode
+	Revision string // "sha256:…", of all that decides a reward
+	DType    kernel.DType
+	Created  time.Time
+	LoadTime time.Duration
+	Warnings []string // what is allowed and yet probably a mistake
+
+	members []Member
+	average *model.Model   // nil unless wa or both
+	models  []*model.Model // of the members; nil where not loaded
+}
+
+// Open loads a deployment. Workers is the number of tensors read at a time.
+func Open(c Config, workers int) (*Deployment, error) {
+	start := time.Now()
+	if c.Mode == "" {
+		c.Mode = ModeWA
+	}
+	d := &Deployment{Mode: c.Mode, DType: c.DType, Created: start, members: slices.Clone(c.Members)}
+	if err := nameMembers(d.members); err != nil {
+		return nil, err
+	}
+	only := strings.TrimPrefix(string(c.Mode), string(ModeMember)) // a member's name, or the mode
+	if m := slices.IndexFunc(d.members, func(m Member) bool { return m.Name == only }); strings.HasPrefix(string(c.Mode), string(ModeMember)) {
+		if m < 0 {
+			return nil, fmt.Errorf("mode %q: no member has that name", c.Mode)
+		}
+		d.members = d.members[m : m+1]
+	} else if !slices.Contains([]Mode{ModeWA, ModeEns, ModeBoth}, c.Mode) {
+		return nil, fmt.Errorf("mode %q: want wa, ens, both or member:NAME", c.Mode)
+	}
+	open, err := openAll(d.members, c.Base)
+	defer open.close()
+	if err != nil {
+		return nil, err
+	}
+	l := &loading{config: c, workers: workers, open: open, d: d}
+	if err := l.run(); err != nil {
+		return nil, err
+	}
+	d.Revision = d.revision(open.checkpoints[0])
+	d.LoadTime = time.Since(start)
+	return d, nil
+}
+
+// nameMembers fills in missing names and refuses doubled ones.
+func nameMembers(members []Member) error {
+	if len(members) == 0 {
+		return errors.New("no checkpoint directory")
+	}
+	seen := map[string]string{}
+	for i := range members {
+		m := &members[i]
+		if m.Name == "" {
+			abs, err := filepath.Abs(m.Dir)
+			if err != nil {
+				return err
+			}
+			m.Name = filepath.Base(abs)
+		}
+		if other, ok := seen[m.Name]; ok {
+			return fmt.Errorf("two members are called %q (%s and %s): name them apart", m.Name, other, m.Dir)
+		}
+		seen[m.Name] = m.Dir
+	}
+	return nil
+}
+
+// opened is the checkpoints of a deployment while it is loaded.
+type opened struct {
+	checkpoints []*loader.Checkpoint
+	base        *loader.Checkpoint
+}
+
+func (o *opened) close() {
+	for _, c := range append(o.checkpoints, o.base) {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+func openAll(members []Member, base string) (*opened, error) {
+	o := &opened{}
+	var errs []error
+	for _, m := range members {
+		c, err := loader.Open(m.Dir)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		o.checkpoints = append(o.checkpoints, c)
+	}
+	if base != "" {
+		c, err := loader.Open(base)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("base: %w", err))
+		}
+		o.base = c
+	}
+	return o, errors.Join(errs...)
+}
+
+// loading is the work of Open.
+type loading struct {
+	config  Config
+	workers int
+	open    *opened
+	d       *Deployment
+}
+
+func (l *loading) run() error {
+	average, err := l.combine()
+	if err != nil {
+		return err
+	}
+	d, first := l.d, l.open.checkpoints[0]
+	configJSON := first.Config
+	if average != nil {
+		configJSON = average.Config()
+	}
+	cfg, err := parseConfig(first.Dir, configJSON)
+	if err != nil {
+		return err
+	}
+	if d.Encoder, err = newEncoder(first, cfg, l.config); err != nil {
+		return fmt.Errorf("%s: %w", first.Dir, err)
+	}
+	if average != nil {
+		if d.average, err = l.load("weight average", cfg, average); err != nil {
+			return err
+		}
+	}
+	d.models = make([]*model.Model, len(d.members))
+	if l.config.Mode == ModeWA {
+		return nil
+	}
+	for i, ckpt := range l.open.checkpoints {
+		c, err := parseConfig(ckpt.Dir, ckpt.Config)
+		if err != nil {
+			return err
+		}
+		if err := l.sharesText(c, d.models[:i]); err != nil {
+			return fmt.Errorf("%s: %w", ckpt.Dir, err)
+		}
+		if d.models[i], err = l.load(d.members[i].Name, c, ckpt); err != nil {
+			return fmt.Errorf("%s: %w", ckpt.Dir, err)
+		}
+	}
+	return nil
+}
+
+// combine checks that the members go together in the deployment's mode, and
+// returns their average where that is served.
+func (l *loading) combine() (*warm.Average, error) {
+	var members []warm.Member
+	for i, m := range l.d.members {
+		members = append(members, warm.Member{Name: m.Name, Checkpoint: l.open.checkpoints[i], Weight: m.Weight})
+	}
+	wants := l.config.Mode == ModeWA || l.config.Mode == ModeBoth
+	o := warm.Options{}
+	if wants {
+		o = warm.Options{Alpha: l.config.Alpha, Base: l.open.base, Extrapolate: l.config.Extrapolate}
+	}
+	a, err := warm.NewAverage(members, o)
+	if bad := (*warm.IncompatibleError)(nil); !wants && errors.As(err, &bad) {
+		// An ensemble's members may be different networks, as long as they
+		// read the same text in the same way.
+		rest := slices.DeleteFunc(slices.Clone(bad.Reasons), func(r warm.Reason) bool {
+			return r.Against != "" && (r.Aspect == warm.AspectConfig || r.Aspect == warm.AspectTensors || r.Aspect == warm.AspectShapes)
+		})
+		if len(rest) == 0 {
+			return nil, nil
+		}
+		return nil, &warm.IncompatibleError{Reasons: rest}
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range a.Warnings() {
+		l.d.Warnings = append(l.d.Warnings, w.String())
+	}
+	if !wants {
+		return nil, nil
+	}
+	return a, nil
+}
+
+// sharesText refuses a member of an ensemble that would need other sequences
+// than the first.
+func (l *loading) sharesText(c *model.Config, before []*model.Model) error {
+	e := l.d.Encoder
+	switch {
+	case c.VocabSize != e.config.VocabSize:
+		return fmt.Errorf("vocab_size %d, the first member has %d", c.VocabSize, e.config.VocabSize)
+	case (c.TypeVocab > 0) != (e.config.TypeVocab > 0):
+		return fmt.Errorf("%s and %s read text differently", c.Architecture, e.config.Architecture)
+	case c.MaxPositions < e.Context:
+		return fmt.Errorf("context of %d tokens, the ensemble's is %d: set max_tokens", c.MaxPositions, e.Context)
+	}
+	return nil
+}
+
+func (l *loading) load(what string, c *model.Config, src model.Source) (*model.Model, error) {
+	o := model.LoadOptions{DType: l.config.DType, Workers: l.workers}
+	if p := l.config.Progress; p != nil {
+		o.Progress = func(share float64) { p(what, share) }
+	}
+	return model.Load(c, src, o)
+}
+
+func parseConfig(dir string, data []byte) (*model.Config, error) {
+	c, err := model.ParseConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return c, nil
+}
+
+// revision hashes all that decides a reward: the weights before rounding, the
+// number format, and how text becomes tokens.
+func (d *Deployment) revision(c *loader.Checkpoint) string {
+	h := sha256.New()
+	add := func(name string, value any) { fmt.Fprintf(h, "%s %q\n", name, fmt.Sprint(value)) }
+	if d.average != nil {
+		add("average", d.average.Digest())
+	}
+	for i, m := range d.models {
+		if m != nil {
+			add("member "+d.members[i].Name, m.Digest())
+			if z := d.members[i].Calibration; z != nil {
+				add("calibration", *z)
+			}
+		}
+	}
+	add("config", fmt.Sprintf("%+v", functionOf(d.config)))
+	add("dtype", d.DType)
+	add("pooling", d.Pooling)
+	add("context", d.Context)
+	add("tokenizer", hex.EncodeToString(sum(c.Tokenizer)))
+	add("template", hex.EncodeToString(sum([]byte(c.ChatTemplate))))
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// functionOf returns the configuration as values without pointers.
+func functionOf(c *model.Config) string {
+	data, err := json.Marshal(c)
+	if err != nil {
+		panic("reward: " + err.Error()) // plain numbers and strings
+	}
+	return string(data)
+}
+
+func sum(b []byte) []byte {
+	s := sha256.Sum256(b)
+	return s[:]
+}
+
+// Members returns the members, named.
+func (d *Deployment) Members() []Member { return d.members }
+
+// Config returns the configuration of the first member, whose architecture is
+// that of the average.
+func (d *Deployment) Config() *model.Config { return d.config }
+
+// Average returns the weight average, nil when it is not loaded.
+func (d *Deployment) Average() *model.Model { return d.average }
+
+// Member returns the i-th member's model, nil when it is not loaded.
+func (d *Deployment) Member(i int) *model.Model { return d.models[i] }
+
+// Bytes returns the memory of all packed weights.
+func (d *Deployment) Bytes() int {
+	n := 0
+	for _, m := range append([]*model.Model{d.average}, d.models...) {
+		if m != nil {
+			n += m.Bytes()
+		}
+	}
+	return n
+}

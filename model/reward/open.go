@@ -1,0 +1,63 @@
+package reward
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/chat"
+	"github.com/warmserve/warmserve/model/tokenizer"
+)
+
+// ownConfig is what this project's trainer adds to config.json.
+type ownConfig struct {
+	Warmserve struct {
+		Pooling string `json:"pooling"`
+	} `json:"warmserve"`
+}
+
+// newEncoder reads a checkpoint's tokenizer and chat template.
+func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder, error) {
+	e := &Encoder{Pooling: c.Pooling, Context: cfg.MaxPositions, config: cfg, causal: cfg.Causal(), bos: -1}
+	if c.MaxTokens < 0 || c.MaxTokens > cfg.MaxPositions {
+		return nil, fmt.Errorf("max_tokens: %d, want 1 to %d, the model's context", c.MaxTokens, cfg.MaxPositions)
+	}
+	if c.MaxTokens > 0 {
+		e.Context = c.MaxTokens
+	}
+	if e.Pooling == "" {
+		var own ownConfig
+		if err := json.Unmarshal(ckpt.Config, &own); err != nil {
+			return nil, fmt.Errorf("config.json: warmserve: %w", err)
+		}
+		p, err := model.ParsePooling(own.Warmserve.Pooling)
+		if err != nil {
+			return nil, fmt.Errorf("config.json: warmserve: %w", err)
+		}
+		e.Pooling = p
+	}
+	if ckpt.Tokenizer == nil {
+		return e, nil
+	}
+	var err error
+	if e.Tokenizer, err = tokenizer.Parse(ckpt.Tokenizer); err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	if n := e.Tokenizer.VocabSize(); n > cfg.VocabSize {
+		return nil, fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d", n, cfg.VocabSize)
+	}
+	special, err := chat.SpecialTokens(ckpt.TokenizerConfig, ckpt.SpecialTokensMap)
+	if err != nil {
+		return nil, err
+	}
+	if id, ok := e.Tokenizer.ID(special["bos_token"]); ok && special["bos_token"] != "" {
+		e.bos = id
+	}
+	if ckpt.ChatTemplate != "" {
+		if e.Template, err = chat.Parse(ckpt.ChatTemplate, special); err != nil {
+			return nil, fmt.Errorf("chat template: %w", err)
+		}
+	}
+	return e, nil
+}
