@@ -1,39 +1,84 @@
 package kernel
 
-// RMSNorm computes dst = x / √(mean(x²) + eps) · w for one row.
-// dst may be x. Source: transformers LlamaRMSNorm.
-func RMSNorm(dst, x, w []float32, eps float32) { rmsNorm(dst[:len(x)], x, w[:len(x)], eps) }
+import "fmt"
 
-// LayerNorm computes dst = (x − mean) / √(var + eps) · w + b for one row, with
-// the population variance; b may be nil. dst may be x. Source: torch LayerNorm.
-func LayerNorm(dst, x, w, b []float32, eps float32) {
-	if b != nil {
-		b = b[:len(x)]
+// callElements bounds the elements that one call of an assembly function works
+// on, because the runtime cannot stop a goroutine in one: about 10 µs from
+// cache, and below 100 µs from memory. A longer row is one call all the same.
+const callElements = 1 << 16
+
+// rowsPerCall is the number of rows of cols elements that make one call.
+func rowsPerCall(cols int) int { return max(1, callElements/cols) }
+
+// checkRows panics unless n elements hold (rows, cols) with stride ld. The
+// assembly trusts the lengths that it has seen.
+func checkRows(what string, n, ld, rows, cols int) {
+	if rows < 0 || cols < 0 || ld < cols && rows > 1 || n < (rows-1)*ld+cols {
+		panic(fmt.Sprintf("kernel: %s has %d elements, stride %d, want (%d, %d)", what, n, ld, rows, cols))
 	}
-	layerNorm(dst[:len(x)], x, w[:len(x)], b, eps)
-}
-
-// Softmax replaces s[lo:hi] by softmax(scale·s[lo:hi]) and every other element
-// of s by zero. The lane of an element in the sum is its index mod 16.
-func Softmax(s []float32, lo, hi int, scale float32) {
-	_ = s[lo:hi]
-	softmax(s, lo, hi, scale)
-}
-
-// Rotate applies the rotary position embedding in its half-split form to the
-// first 2·len(cos) elements of each of the heads: (x1, x2) becomes
-// (x1·cos − x2·sin, x2·cos + x1·sin), x1 and x2 being the two halves.
-//
-// Shapes: x is (heads, d) without gaps; cos and sin are half the rotated size.
-// Source: Su et al. 2021, eq. 34; transformers apply_rotary_pos_emb.
-func Rotate(x []float32, heads, d int, cos, sin []float32) {
-	_ = x[:heads*d]
-	_ = sin[:len(cos)]
-	rotate(x, heads, d, cos, sin)
 }
 
 // AddTo computes dst += x.
-func AddTo(dst, x []float32) { addTo(dst[:len(x)], x) }
+func AddTo(dst, x []float32) {
+	dst = dst[:len(x)]
+	if active.level == Generic {
+		addTo(dst, x)
+		return
+	}
+	for len(x) > 0 {
+		n := min(len(x), callElements)
+		addToAsm(dst[:n], x[:n])
+		dst, x = dst[n:], x[n:]
+	}
+}
 
-// Dot returns Σ a[i]·b[i], sixteen lanes by index mod 16.
-func Dot(a, b []float32) float32 { return dot(a, b[:len(a)]) }
+// AddScaled computes dst += alpha·x: a step of an average or of an optimiser.
+func AddScaled(dst []float32, alpha float32, x []float32) {
+	dst = dst[:len(x)]
+	if active.level == Generic {
+		addScaled(dst, alpha, x)
+		return
+	}
+	for len(x) > 0 {
+		n := min(len(x), callElements)
+		addScaledAsm(dst[:n], alpha, x[:n])
+		dst, x = dst[n:], x[n:]
+	}
+}
+
+// Dot returns Σ a[i]·b[i], sixty-four lanes by index mod 64.
+func Dot(a, b []float32) float32 {
+	b = b[:len(a)]
+	if len(a) == 0 || active.level == Generic {
+		return dot(a, b)
+	}
+	return dotAsm(a, b)
+}
+
+// RoundBF16 rounds src to bfloat16, to nearest even, into dst. Numbers beyond
+// the largest finite bfloat16 become infinite and denormals stay denormal; a NaN
+// becomes quiet and keeps its sign and upper bits. All levels give the same bits.
+func RoundBF16(dst []uint16, src []float32) {
+	dst = dst[:len(src)]
+	if active.level != Generic {
+		for len(src) >= lanes {
+			n := min(len(src), callElements) &^ (lanes - 1)
+			roundBF16Asm(dst[:n], src[:n])
+			dst, src = dst[n:], src[n:]
+		}
+	}
+	roundBF16(dst, src)
+}
+
+// WidenBF16 converts bfloat16 to float32, which is exact.
+func WidenBF16(dst []float32, src []uint16) {
+	dst = dst[:len(src)]
+	if active.level != Generic {
+		for len(src) >= lanes {
+			n := min(len(src), callElements) &^ (lanes - 1)
+			widenBF16Asm(dst[:n], src[:n])
+			dst, src = dst[n:], src[n:]
+		}
+	}
+	widenBF16(dst, src)
+}

@@ -24,6 +24,12 @@ var generators = map[string]func(*Asm){
 	"gemm":  gemm,
 	"peak":  peak,
 	"quant": quant,
+
+	"act":     act,
+	"norm":    norm,
+	"rope":    rope,
+	"rows":    rows,
+	"softmax": softmax,
 }
 
 func main() {

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// exp2Coefficients are those of q in 2^f = 1 + f·q(f), |f| ≤ 1/2: minimax in the
+// relative error of 2^f (9.2e-8) by Remez exchange, rounded to float32. 2^0 is
+// exact.
+var exp2Coefficients = []float64{
+	0.6931470036506653, 0.24022242426872253, 0.0555073507130146, 0.009671518579125404, 0.0013264449080452323,
+}
+
+// expm1Coefficients are those of q with one more term: minimax in the relative
+// error of q itself (1.1e-8), for 2^f − 1 = f·q(f).
+var expm1Coefficients = []float64{
+	0.6931471824645996, 0.24022649228572845, 0.05550357326865196,
+	0.009618237614631653, 0.0013390776002779603, 0.00015403599536512047,
+}
+
+// geluCoefficients are those of h in Φ(x) = 1/(1 + 2^(x·h(x²))), lowest first:
+// minimax in the error of x·Φ(x) (7.4e-8) for |x| ≤ 4.8 by Remez exchange, rounded to
+// float32. Beyond that range h keeps its sign and grows, so that Φ goes to 0 and
+// 1 as it should and the error stays below that within.
+var geluCoefficients = []float64{
+	-2.302206516265869, -0.10484008491039276, 9.675469482317567e-05, 0.0001590148312970996,
+	-1.1396500667615328e-05, 3.812551199189329e-07, -5.116704393515192e-09,
+}
+
+// Names of the coefficients in the table of constants.
+var (
+	exp2Names  = numbered("e", len(exp2Coefficients))
+	expm1Names = numbered("m", len(expm1Coefficients))
+	geluNames  = numbered("g", len(geluCoefficients))
+)
+
+func numbered(prefix string, n int) []string {
+	s := make([]string, n)
+	for i := range s {
+		s[i] = fmt.Sprintf("%s%d", prefix, i)
+	}
+	return s
+}
+
+func exp2Constants() []constant {
+	cs := []constant{f32("one", 1)}
+	for i, c := range exp2Coefficients {
+		cs = append(cs, f32(exp2Names[i], c))
+	}
+	return cs
+}
+
+// act writes the activations over blocks of rows.
+func act(a *Asm) {
+	const c = 2 * 0.7978845608028654 * math.Log2E // 2·√(2/π) in powers of two
+	cs := append(exp2Constants(),
+		f32("zero", 0), f32("two", 2),
+		f32("exp2Max", 128), f32("exp2Min", -127),
+		f32("log2e", -math.Log2E), f32("tanh0", -c), f32("tanh1", -c*0.044715),
+		f32("tanhMax", 10), f32("tanhScale", -2*math.Log2E),
+		constant{"abs", 0x7fffffff}, constant{"sign", 0x80000000})
+	for i, g := range geluCoefficients {
+		cs = append(cs, f32(geluNames[i], g))
+	}
+	for i, m := range expm1Coefficients {
+		cs = append(cs, f32(expm1Names[i], m))
+	}
+	maskTable(a, "act")
+	vec := constants(a, "act", cs)
+	for _, wide := range []bool{true, false} {
+		v := vec(wide)
+		v.block("gelu", "replaces x by x·Φ(x).", 1, v.sigmoidConstants(geluNames...), v.gelu)
+		v.block("geluTanh", "replaces x by x·½(1+tanh(…)).", 1, v.sigmoidConstants("tanh0", "tanh1"), v.geluTanh)
+		v.block("relu", "replaces x by max(x, 0).", 1, []string{"zero"}, func() { v.op("VMAXPS", "t4", v.creg("zero", "t0"), "t0") })
+		v.block("silu", "replaces x by x·σ(x).", 1, v.sigmoidConstants("log2e"), v.silu)
+		v.softCap()
+		v.block("siluMul", "computes dst = silu(gate)·up.", 3, v.sigmoidConstants("log2e"), func() {
+			v.silu()
+			v.load("DX", "t1")
+			v.op("VMULPS", "t1", "t0", "t0")
+		})
+		v.block("geluTanhMul", "computes dst = geluTanh(gate)·up.", 3, v.sigmoidConstants("tanh0", "tanh1"), func() {
+			v.geluTanh()
+			v.load("DX", "t1")
+			v.op("VMULPS", "t1", "t0", "t0")
+		})
+	}
+}
+
+// block writes a function of elements over rows and columns: of one operand in
+// place or, with three, of gate and up into dst. body finds its input in t4 and
+// leaves its result in t0; a third operand is at DX.
+func (v *Vec) block(name, doc string, operands int, held []string, body func()) {
+	src := "DI"
+	if operands == 1 {
+		v.begin(name, doc, 0, false, "x *float32", "ldx int", "rows int", "cols int")
+		v.I("MOVQ", v.arg("x"), "DI")
+		v.I("MOVQ", v.arg("ldx"), "R8")
+	} else {
+		src = "SI"
+		v.begin(name, doc, 0, false, "dst *float32", "ldd int", "gate *float32", "ldg int", "up *float32", "ldu int", "rows int", "cols int")
+		v.I("MOVQ", v.arg("dst"), "DI")
+		v.I("MOVQ", v.arg("ldd"), "R8")
+		v.I("MOVQ", v.arg("gate"), "SI")
+		v.I("MOVQ", v.arg("ldg"), "R9")
+		v.I("MOVQ", v.arg("up"), "DX")
+		v.I("MOVQ", v.arg("ldu"), "R10")
+	}
+	v.hold(held...)
+	v.rows(operands, func() {
+		v.each(2, func() {
+			v.load(src, "t4")
+			body()
+			v.store("t0", "DI")
+		})
+	})
+	v.end()
+}
+
+// rows emits the loop over rows of one or three operands.
+func (v *Vec) rows(operands int, row func()) {
+	v.I("MOVQ", v.arg("rows"), "R11")
+	v.I("MOVQ", v.arg("cols"), regFull)
+	v.columns()
+	loop := v.Fresh("rows")
+	v.Label(loop)
+	row()
+	v.I("ADDQ", "R8", "DI")
+	if operands == 3 {
+		v.I("ADDQ", "R9", "SI")
+		v.I("ADDQ", "R10", "DX")
+	}
+	v.I("DECQ", "R11")
+	v.I("JNE", loop)
+}
+
+func (v *Vec) sigmoidConstants(more ...string) []string {
+	return append(append(more, "one", "exp2Max", "exp2Min"), exp2Names...)
+}
+
+// horner leaves the polynomial with the named coefficients, lowest first, of
+// temporary x in temporary y.
+func (v *Vec) horner(names []string, x, y string) {
+	last := len(names) - 1
+	v.op("VMOVUPS", v.c(names[last]), y)
+	for i := last - 1; i >= 0; i-- {
+		v.op("VFMADD213PS", v.c(names[i]), x, y)
+	}
+}
+
+// exp2 replaces t0 by 2^t0 for any t0: 0, +Inf and NaN where it should, and a
+// value below 2^-126 to within that. It uses t1 to t3.
+func (v *Vec) exp2() {
+	if v.wide {
+		v.op("VREDUCEPS", "$0", "t0", "t1") // 0 for ±Inf
+		v.op("VRNDSCALEPS", "$0", "t0", "t2")
+		v.horner(exp2Names, "t1", "t3")
+		v.op("VFMADD213PS", v.c("one"), "t1", "t3")
+		v.op("VSCALEFPS", "t2", "t3", "t0")
+		return
+	}
+	// At the ends f is 0 and the exponent field becomes that of Inf or of 0.
+	// A NaN is the second source, which MIN and MAX return.
+	v.op("VMINPS", "t0", v.creg("exp2Max", "t1"), "t0")
+	v.op("VMAXPS", "t0", v.creg("exp2Min", "t1"), "t0")
+	v.op("VROUNDPS", "$8", "t0", "t2")
+	v.op("VSUBPS", "t2", "t0", "t1")
+	v.horner(exp2Names, "t1", "t3")
+	v.op("VFMADD213PS", v.c("one"), "t1", "t3")
+	v.op("VCVTPS2DQ", "t2", "t2")
+	v.op("VPSLLD", "$23", "t2", "t2")
+	v.op("VPADDD", "t2", "t3", "t0")
+}
+
+// sigmoid replaces t0 by t4/(1 + 2^t0).
+func (v *Vec) sigmoid() {
+	v.exp2()
+	v.op("VADDPS", v.c("one"), "t0", "t0")
+	v.op("VDIVPS", "t0", "t4", "t0")
+}
+
+// silu leaves t4/(1+exp(−t4)) in t0.
+func (v *Vec) silu() {
+	v.op("VMULPS", v.c("log2e"), "t4", "t0")
+	v.sigmoid()
+}
+
+// geluTanh leaves ½x(1+tanh(y)) = x/(1+exp(−2y)) in t0, x being t4.
+func (v *Vec) geluTanh() { v.oddSigmoid([]string{"tanh0", "tanh1"}) }
+
+// gelu leaves t4·Φ(t4) in t0.
+func (v *Vec) gelu() { v.oddSigmoid(geluNames) }
+
+// oddSigmoid leaves x/(1 + 2^(x·p(x²))) in t0, x being t4 and p the polynomial
+// with the named coefficients.
+func (v *Vec) oddSigmoid(names []string) {
+	v.op("VMULPS", "t4", "t4", "t0")
+	v.horner(names, "t0", "t1")
+	v.op("VMULPS", "t1", "t4", "t0")
+	v.sigmoid()
+}
+
+// softCap writes cap·tanh(x/cap). With e = exp(−2|y|) − 1, computed without
+// cancellation, tanh|y| is −e/(2+e).
+func (v *Vec) softCap() {
+	v.begin("softCap", "replaces x by limit·tanh(x·inv).", 0, false, "x *float32", "ldx int", "rows int", "cols int", "inv float32", "limit float32")
+	v.I("MOVQ", v.arg("x"), "DI")
+	v.I("MOVQ", v.arg("ldx"), "R8")
+	v.hold(append([]string{"one", "two", "abs", "sign", "tanhMax", "tanhScale"}, expm1Names...)...)
+	inv, limit := v.r(12), v.r(13)
+	v.I("VBROADCASTSS", v.arg("inv"), inv)
+	v.I("VBROADCASTSS", v.arg("limit"), limit)
+	v.rows(1, func() {
+		v.each(2, func() {
+			v.load("DI", "t4")
+			v.op("VMULPS", inv, "t4", "t4")
+			v.op("VANDPS", v.c("abs"), "t4", "t0")
+			v.op("VMINPS", "t0", v.creg("tanhMax", "t1"), "t0") // keeps NaN
+			v.op("VMULPS", v.c("tanhScale"), "t0", "t0")
+			v.power()
+			v.horner(expm1Names, "t1", "t3")
+			v.op("VMULPS", "t1", "t3", "t1")
+			v.op("VSUBPS", v.c("one"), "t2", "t5")
+			v.op("VFMADD231PS", "t2", "t1", "t5")
+			v.op("VADDPS", v.c("two"), "t5", "t0")
+			v.op("VDIVPS", "t0", "t5", "t0")
+			v.op("VANDPS", v.c("abs"), "t0", "t0")
+			v.op("VANDPS", v.c("sign"), "t4", "t4")
+			v.op("VORPS", "t4", "t0", "t0")
+			v.op("VMULPS", limit, "t0", "t0")
+			v.store("t0", "DI")
+		})
+	})
+	v.end()
+}
+
+// power splits t0 into n + f with |f| ≤ 1/2 and leaves f in t1 and 2^n in t2.
+func (v *Vec) power() {
+	if v.wide {
+		v.op("VRNDSCALEPS", "$0", "t0", "t2")
+		v.op("VSUBPS", "t2", "t0", "t1")
+		v.op("VSCALEFPS", "t2", v.c("one"), "t2")
+		return
+	}
+	v.op("VROUNDPS", "$8", "t0", "t2")
+	v.op("VSUBPS", "t2", "t0", "t1")
+	v.op("VCVTPS2DQ", "t2", "t2")
+	v.op("VPSLLD", "$23", "t2", "t2")
+	v.op("VPADDD", v.c("one"), "t2", "t2")
+}

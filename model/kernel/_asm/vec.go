@@ -1,0 +1,377 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Vec writes the row operations once for both register widths. An operation is
+// written on temporaries t0, t1, … and [Vec.op] emits each instruction for every
+// stream, a vector of neighbouring elements with registers of its own, so that
+// two streams interleave without being written twice.
+type Vec struct {
+	*Asm
+	wide    bool // 512 bits, else 256
+	table   string
+	names   []string          // of the constants, in the order of the table
+	regs    map[string]string // registers that hold constants
+	args    map[string]string // name+offset(FP)
+	streams []int             // offsets in vectors; empty outside of a loop
+	tail    bool              // accesses go through the tail mask
+
+	perStream map[string]func(stream int) string // operands that differ between streams
+}
+
+// Registers shared by the loops over elements.
+const (
+	regOffset = "BX"  // bytes from the start of the rows
+	regCount  = "CX"  // vectors or rows left
+	regFull   = "AX"  // whole vectors in a row
+	regTail   = "R15" // elements after them
+	maskTail  = "K1"  // 512 bits: the tail as a mask
+	temps     = 6     // temporaries of a stream
+)
+
+// constants defines the table of a file: each constant eight times, so that it
+// serves as a 256-bit memory operand and as the source of a broadcast.
+func constants(a *Asm, table string, values []constant) func(wide bool) *Vec {
+	var words []uint32
+	var names []string
+	for _, c := range values {
+		names = append(names, c.name)
+		for range 8 {
+			words = append(words, c.bits)
+		}
+	}
+	a.Table(table, words...)
+	return func(wide bool) *Vec { return &Vec{Asm: a, wide: wide, table: table, names: names} }
+}
+
+type constant struct {
+	name string
+	bits uint32
+}
+
+func f32(name string, v float64) constant { return constant{name, math.Float32bits(float32(v))} }
+
+// level is the suffix of function names.
+func (v *Vec) level() string {
+	if v.wide {
+		return "AVX512"
+	}
+	return "AVX2"
+}
+
+// size is the bytes and lanes the elements of one vector.
+func (v *Vec) size() int {
+	if v.wide {
+		return 64
+	}
+	return 32
+}
+
+func (v *Vec) lanes() int { return v.size() / 4 }
+
+func (v *Vec) shift() string {
+	if v.wide {
+		return "$4"
+	}
+	return "$3"
+}
+
+// r names a vector register of the width.
+func (v *Vec) r(i int) string {
+	if v.wide {
+		return Z(i)
+	}
+	return Y(i)
+}
+
+// begin starts a function of the level. Parameters are "name type" with type
+// *float32, *uint16, int or float32; results follow them when ret is set.
+func (v *Vec) begin(name, doc string, frame int, ret bool, params ...string) {
+	v.args = map[string]string{}
+	v.regs = map[string]string{}
+	at := 0
+	for _, p := range params {
+		n, t, _ := strings.Cut(p, " ")
+		v.args[n] = fmt.Sprintf("%s+%d(FP)", n, at)
+		at += 8
+		if t == "float32" {
+			at -= 4
+		} else if at%8 != 0 {
+			panic("parameters of eight bytes come first")
+		}
+	}
+	sig := "(" + strings.Join(params, ", ") + ")"
+	if ret {
+		at = (at + 7) / 8 * 8
+		v.args["ret"] = fmt.Sprintf("ret+%d(FP)", at)
+		at += 4
+		sig += " float32"
+	}
+	v.Func(name+v.level(), sig, name+v.level()+" "+doc, frame, at)
+}
+
+func (v *Vec) end() {
+	v.I("VZEROUPPER")
+	v.I("RET")
+}
+
+// arg is the memory operand of a parameter.
+func (v *Vec) arg(name string) string {
+	a, ok := v.args[name]
+	if !ok {
+		panic("no parameter " + name)
+	}
+	return a
+}
+
+// hold keeps constants in registers from the top down, at 512 bits only: there
+// are sixteen more of them, and 256-bit instructions take them from memory.
+func (v *Vec) hold(names ...string) {
+	if !v.wide {
+		return
+	}
+	for i, n := range names {
+		r := 31 - i
+		v.I("VBROADCASTSS", v.constant(n), Z(r))
+		v.regs[n] = Z(r)
+	}
+}
+
+func (v *Vec) constant(name string) string {
+	for i, n := range v.names {
+		if n == name {
+			return fmt.Sprintf("·%s<>+%d(SB)", v.table, 32*i)
+		}
+	}
+	panic("no constant " + name)
+}
+
+// c is a constant as a first operand: a register or memory.
+func (v *Vec) c(name string) string {
+	if r, ok := v.regs[name]; ok {
+		return r
+	}
+	if v.wide {
+		panic("constant not held: " + name)
+	}
+	return v.constant(name)
+}
+
+// creg is a constant in a register, loaded into temporary t where it is not held.
+func (v *Vec) creg(name, t string) string {
+	if r, ok := v.regs[name]; ok {
+		return r
+	}
+	v.op("VMOVUPS", v.c(name), t)
+	return t
+}
+
+// op emits an instruction for each stream. t0…t5 stand for the temporaries of
+// the stream, and mem(…) for its elements.
+func (v *Vec) op(name string, args ...string) {
+	for s := range v.streams {
+		out := make([]string, len(args))
+		for i, a := range args {
+			out[i] = v.operand(s, a)
+		}
+		v.I(name, out...)
+	}
+}
+
+func (v *Vec) operand(stream int, a string) string {
+	if len(a) == 2 && a[0] == 't' {
+		return v.r(temps*stream + int(a[1]-'0'))
+	}
+	if base, ok := strings.CutPrefix(a, "mem:"); ok {
+		return AtIndex(v.streams[stream]*v.size(), base, regOffset, 1)
+	}
+	if f, ok := v.perStream[a]; ok {
+		return f(stream)
+	}
+	return a
+}
+
+// load reads the stream's elements of the row at base into a temporary; the
+// lanes beyond a tail become zero.
+func (v *Vec) load(base, t string) {
+	switch {
+	case !v.tail:
+		v.op("VMOVUPS", "mem:"+base, t)
+	case v.wide:
+		v.op("VMOVUPS.Z", "mem:"+base, maskTail, t)
+	default:
+		v.op("VMASKMOVPS", "mem:"+base, v.regs["tail"], t)
+	}
+}
+
+// store writes a temporary to the row at base.
+func (v *Vec) store(t, base string) {
+	switch {
+	case !v.tail:
+		v.op("VMOVUPS", t, "mem:"+base)
+	case v.wide:
+		v.op("VMOVUPS", t, maskTail, "mem:"+base)
+	default:
+		v.op("VMASKMOVPS", t, v.regs["tail"], "mem:"+base)
+	}
+}
+
+// columns splits the number of columns, found in regFull, into whole vectors and
+// a tail, and makes the tail mask.
+func (v *Vec) columns() {
+	v.I("MOVQ", regFull, regTail)
+	v.I("ANDQ", Imm(v.lanes()-1), regTail)
+	v.I("SHRQ", v.shift(), regFull)
+	if v.wide {
+		v.I("MOVQ", regTail, regCount)
+		v.I("MOVL", "$1", regOffset)
+		v.I("SHLQ", "CX", regOffset)
+		v.I("DECQ", regOffset)
+		v.I("KMOVW", regOffset, maskTail)
+		return
+	}
+	v.regs["tail"] = Y(15)
+	v.I("LEAQ", "·"+v.table+"Mask<>+32(SB)", regOffset)
+	v.I("MOVQ", regTail, regCount)
+	v.I("SHLQ", "$2", regCount)
+	v.I("SUBQ", regCount, regOffset)
+	v.I("VMOVUPS", "("+regOffset+")", Y(15))
+}
+
+// maskTable defines the words that 256-bit tails take their mask from: eight set
+// and eight clear, to be read from 8-tail.
+func maskTable(a *Asm, table string) {
+	words := make([]uint32, 16)
+	for i := range 8 {
+		words[i] = math.MaxUint32
+	}
+	a.Table(table+"Mask", words...)
+}
+
+// each runs body over the vectors of one row, up to unroll at a time, and over
+// the tail.
+func (v *Vec) each(unroll int, body func()) {
+	loop, one, rest, done := v.Fresh("vectors"), v.Fresh("one"), v.Fresh("rest"), v.Fresh("done")
+	v.I("XORL", regOffset, regOffset)
+	v.I("MOVQ", regFull, regCount)
+	if unroll > 1 {
+		v.I("SUBQ", Imm(unroll), regCount)
+		v.I("JLT", one)
+		v.Label(loop)
+		v.run(unroll, false, body)
+		v.I("ADDQ", Imm(unroll*v.size()), regOffset)
+		v.I("SUBQ", Imm(unroll), regCount)
+		v.I("JGE", loop)
+		v.Label(one)
+		v.I("ADDQ", Imm(unroll), regCount)
+	} else {
+		v.I("TESTQ", regCount, regCount)
+	}
+	v.I("JEQ", rest)
+	single := v.Fresh("single")
+	v.Label(single)
+	v.run(1, false, body)
+	v.I("ADDQ", Imm(v.size()), regOffset)
+	v.I("DECQ", regCount)
+	v.I("JNE", single)
+	v.Label(rest)
+	v.I("TESTQ", regTail, regTail)
+	v.I("JEQ", done)
+	v.run(1, true, body)
+	v.Label(done)
+}
+
+// run emits body for n neighbouring vectors.
+func (v *Vec) run(n int, tail bool, body func()) {
+	v.streams = v.streams[:0]
+	for i := range n {
+		v.streams = append(v.streams, i)
+	}
+	v.tail = tail
+	body()
+	v.streams, v.tail = nil, false
+}
+
+// sums is the number of partial sums of a row, each a vector: 64 lanes in all.
+func (v *Vec) sums() int { return 256 / v.size() }
+
+// reduce runs body over the vectors of a row with the number of the accumulator
+// that takes the vector, which is that of the vector modulo sums, so that lane
+// j mod 64 takes element j.
+func (v *Vec) reduce(body func(acc int)) {
+	n := v.sums()
+	loop, rem, done := v.Fresh("sums"), v.Fresh("rem"), v.Fresh("summed")
+	v.I("XORL", regOffset, regOffset)
+	v.I("MOVQ", regFull, regCount)
+	v.I("SUBQ", Imm(n), regCount)
+	v.I("JLT", rem)
+	v.Label(loop)
+	for k := range n {
+		v.streams = []int{k}
+		body(k)
+	}
+	v.I("ADDQ", Imm(256), regOffset)
+	v.I("SUBQ", Imm(n), regCount)
+	v.I("JGE", loop)
+	v.Label(rem)
+	v.I("ADDQ", Imm(n), regCount)
+	var tails []string
+	for k := range n {
+		tails = append(tails, v.Fresh("tail"))
+		v.I("JEQ", tails[k])
+		if k == n-1 {
+			break
+		}
+		v.run(1, false, func() { body(k) })
+		v.I("ADDQ", Imm(v.size()), regOffset)
+		v.I("DECQ", regCount)
+	}
+	for k := n - 1; k >= 0; k-- {
+		v.Label(tails[k])
+		v.I("TESTQ", regTail, regTail)
+		v.I("JEQ", done)
+		v.run(1, true, func() { body(k) })
+		if k > 0 {
+			v.I("JMP", done)
+		}
+	}
+	v.Label(done)
+	v.streams = nil
+}
+
+// clear sets the accumulators of reduce, registers first and up, to zero.
+func (v *Vec) clear(first int) {
+	for k := range v.sums() {
+		v.I("VXORPS", v.r(first+k), v.r(first+k), v.r(first+k))
+	}
+}
+
+// total adds the lanes of the accumulators in the order of the specification
+// and leaves the sum in lane 0 of register first.
+func (v *Vec) total(first int) {
+	for n := v.sums() / 2; n > 0; n /= 2 {
+		for k := range n {
+			v.I("VADDPS", v.r(first+k+n), v.r(first+k), v.r(first+k))
+		}
+	}
+	v.lanesum(first, first+1, "VADDPS")
+}
+
+// lanesum folds the lanes of register r with op, halves first, into lane 0.
+// tmp is overwritten.
+func (v *Vec) lanesum(r, tmp int, op string) {
+	if v.wide {
+		v.I("VEXTRACTF64X4", "$1", Z(r), Y(tmp))
+		v.I(op, Y(tmp), Y(r), Y(r))
+	}
+	v.I("VEXTRACTF128", "$1", Y(r), X(tmp))
+	v.I(op, X(tmp), X(r), X(r))
+	v.I("VPERMILPS", "$0x0e", X(r), X(tmp))
+	v.I(op, X(tmp), X(r), X(r))
+	v.I("VMOVSHDUP", X(r), X(tmp))
+	v.I(op, X(tmp), X(r), X(r))
+}

@@ -1,0 +1,98 @@
+package kernel
+
+import "fmt"
+
+// Activate applies the activation e to every element: GELU, GELUTanh or ReLU.
+// Store leaves them as they are.
+//
+// Shapes: x is (rows, cols) with stride ldx.
+// Error: below 1e-7 (GELU) and 3e-8 (GELUTanh) of absolute value beside 1.2e-7 of
+// the result, measured densely over [-12, 12] and over every magnitude.
+// NaN stays NaN. +Inf stays; −Inf becomes NaN (−Inf·0) as in the references,
+// but 0 by ReLU.
+func Activate(x []float32, ldx, rows, cols int, e Epilogue) {
+	if rows == 0 || cols == 0 || e == Store {
+		return
+	}
+	if e != GELU && e != GELUTanh && e != ReLU {
+		panic(fmt.Sprintf("kernel: Activate: epilogue %d is not an activation", e))
+	}
+	checkRows("Activate: x", len(x), ldx, rows, cols)
+	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
+		n := min(m, rows-r)
+		if active.level != Generic {
+			activateAsm(x[r*ldx:], ldx, n, cols, e)
+			continue
+		}
+		for i := r; i < r+n; i++ {
+			activateGeneric(x[i*ldx:][:cols], e)
+		}
+	}
+}
+
+// Gate computes dst = act(gate)·up for the gated epilogues SiLUMul and
+// GELUTanhMul.
+//
+// Shapes: dst, gate and up are (rows, cols) with strides ldd, ldg and ldu.
+// Aliasing: dst may be gate or up with the same stride.
+// Error and special values: those of the activation, times up.
+func Gate(dst []float32, ldd int, gate []float32, ldg int, up []float32, ldu, rows, cols int, e Epilogue) {
+	if rows == 0 || cols == 0 {
+		return
+	}
+	if !e.Gated() {
+		panic(fmt.Sprintf("kernel: Gate: epilogue %d is not gated", e))
+	}
+	checkRows("Gate: dst", len(dst), ldd, rows, cols)
+	checkRows("Gate: gate", len(gate), ldg, rows, cols)
+	checkRows("Gate: up", len(up), ldu, rows, cols)
+	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
+		n := min(m, rows-r)
+		if active.level != Generic {
+			gateAsm(dst[r*ldd:], ldd, gate[r*ldg:], ldg, up[r*ldu:], ldu, n, cols, e)
+			continue
+		}
+		for i := r; i < r+n; i++ {
+			gateGeneric(dst[i*ldd:][:cols], gate[i*ldg:], up[i*ldu:], e)
+		}
+	}
+}
+
+// SiLU replaces x by x·σ(x) = x/(1+exp(−x)).
+//
+// Error: below 5e-8 beside 1.2e-7 of the result (measured as for Activate).
+// −Inf becomes NaN.
+func SiLU(x []float32) {
+	for n := 0; len(x) > 0; x = x[n:] {
+		n = min(len(x), callElements)
+		if active.level != Generic {
+			siluAsm(x[:n])
+		} else {
+			silu(x[:n])
+		}
+	}
+}
+
+// Tanh replaces x by tanh x.
+func Tanh(x []float32) { SoftCap(x, len(x), 1, len(x), 1) }
+
+// SoftCap replaces s by limit·tanh(s/limit), which bounds scores smoothly.
+//
+// Shapes: s is (rows, n) with stride lds. limit is positive and finite.
+// Source: Bello et al. 2016; transformers Gemma 2 (attn_logit_softcapping).
+func SoftCap(s []float32, lds, rows, n int, limit float32) {
+	if rows == 0 || n == 0 {
+		return
+	}
+	checkRows("SoftCap: s", len(s), lds, rows, n)
+	for r, m := 0, rowsPerCall(n); r < rows; r += m {
+		k := min(m, rows-r)
+		if active.level != Generic {
+			softCapAsm(s[r*lds:], lds, k, n, limit)
+			continue
+		}
+		for i := r; i < r+k; i++ {
+			softCap(s[i*lds:][:n], limit)
+		}
+	}
+}

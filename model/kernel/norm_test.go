@@ -1,0 +1,190 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// normOracle returns the norm of x in float64: about its mean when centred.
+func normOracle(x, w, b []float32, eps float64, centred bool) []float64 {
+	var mean, square float64
+	if centred {
+		for _, v := range x {
+			mean += float64(v) / float64(len(x))
+		}
+	}
+	for _, v := range x {
+		square += (float64(v) - mean) * (float64(v) - mean) / float64(len(x))
+	}
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = (float64(v) - mean) / math.Sqrt(square+eps) * float64(w[i])
+		if b != nil {
+			y[i] += float64(b[i])
+		}
+	}
+	return y
+}
+
+func TestNormsMatchTheOracle(t *testing.T) {
+	const eps = 1e-5
+	eachLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 1))
+		worst := 0.0
+		for _, n := range append(lengths()[1:], 384, 768, 1024, 4096) {
+			dst, x, w, b := newFenced(n, n%3), newFenced(n, n%7), newFenced(n, n%11), newFenced(n, n%5)
+			for _, g := range []*fenced{x, w, b} {
+				g.normal(r)
+			}
+			RMSNorm(dst.s, x.s, w.s, eps)
+			for i, want := range normOracle(x.s, w.s, nil, eps, false) {
+				e := math.Abs(float64(dst.s[i])-want) / math.Abs(want)
+				worst = max(worst, e)
+				require.LessOrEqual(t, e, 1e-6, "RMSNorm of %d: element %d is %g, want %g", n, i, dst.s[i], want)
+			}
+			for i := range x.s {
+				x.s[i] += 10
+			}
+			for _, bias := range [][]float32{nil, b.s} {
+				LayerNorm(dst.s, x.s, w.s, bias, eps)
+				// The mean is rounded to a float near 10: an error of 2⁻²¹ in
+				// every difference, and the same again from the sum itself.
+				for i, want := range normOracle(x.s, w.s, bias, eps, true) {
+					size := math.Abs(want) + math.Abs(float64(w.s[i])*min(1/math.Sqrt(eps), float64(n)))
+					if bias != nil {
+						size += math.Abs(float64(bias[i]))
+					}
+					require.InDelta(t, want, dst.s[i], 3e-6*size, "LayerNorm of %d, element %d", n, i)
+				}
+			}
+			for _, g := range []*fenced{dst, x, w, b} {
+				g.check(t)
+			}
+		}
+		t.Logf("worst relative error of RMSNorm %.2g", worst)
+	})
+}
+
+// TestNormsOfBlocks says that a row gives the same bits alone and in a block,
+// in place and not, and that the fused forms give those of their two steps.
+func TestNormsOfBlocks(t *testing.T) {
+	const eps, rows = 1e-6, 5
+	eachLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(2, 1))
+		for _, n := range []int{1, 7, 8, 31, 32, 63, 64, 65, 100, 127, 128, 192, 200, 384} {
+			ldd, ldr, ldx := n+3, n+1, n+5
+			w, b := newFenced(n, 1), newFenced(n, 3)
+			w.normal(r)
+			b.normal(r)
+			norms := map[string]struct {
+				row   func(dst, x []float32)
+				block func(dst []float32, ldd int, x []float32, ldx int)
+				fused func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int)
+			}{
+				"RMSNorm": {
+					func(dst, x []float32) { RMSNorm(dst, x, w.s, eps) },
+					func(dst []float32, ldd int, x []float32, ldx int) { RMSNormRows(dst, ldd, x, ldx, rows, w.s, eps) },
+					func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
+						AddRMSNormRows(dst, ldd, res, ldr, x, ldx, rows, w.s, eps)
+					},
+				},
+				"LayerNorm": {
+					func(dst, x []float32) { LayerNorm(dst, x, w.s, b.s, eps) },
+					func(dst []float32, ldd int, x []float32, ldx int) {
+						LayerNormRows(dst, ldd, x, ldx, rows, w.s, b.s, eps)
+					},
+					func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
+						AddLayerNormRows(dst, ldd, res, ldr, x, ldx, rows, w.s, b.s, eps)
+					},
+				},
+				"LayerNorm without bias": {
+					func(dst, x []float32) { LayerNorm(dst, x, w.s, nil, eps) },
+					func(dst []float32, ldd int, x []float32, ldx int) {
+						LayerNormRows(dst, ldd, x, ldx, rows, w.s, nil, eps)
+					},
+					func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
+						AddLayerNormRows(dst, ldd, res, ldr, x, ldx, rows, w.s, nil, eps)
+					},
+				},
+			}
+			for name, f := range norms {
+				dst, res, x := newFenced((rows-1)*ldd+n, 2), newFenced((rows-1)*ldr+n, 4), newFenced((rows-1)*ldx+n, 7)
+				res.normal(r)
+				x.normal(r)
+				sum := make([]float32, rows*n)
+				for i := range rows {
+					copy(sum[i*n:][:n], res.s[i*ldr:])
+					AddTo(sum[i*n:][:n], x.s[i*ldx:][:n])
+				}
+				want := make([]float32, n)
+				same := func(what string, got []float32, ld int, src []float32, lds int) {
+					t.Helper()
+					for i := range rows {
+						f.row(want, src[i*lds:][:n])
+						require.Equal(t, bits(want), bits(got[i*ld:][:n]), "%s, %s of %d, row %d", name, what, n, i)
+					}
+				}
+				f.block(dst.s, ldd, x.s, ldx)
+				same("block", dst.s, ldd, x.s, ldx)
+				f.fused(dst.s, ldd, res.s, ldr, x.s, ldx)
+				same("fused", dst.s, ldd, sum, n)
+				for i := range rows {
+					require.Equal(t, bits(sum[i*n:][:n]), bits(res.s[i*ldr:][:n]), "%s, the residual of %d", name, n)
+				}
+				old := append([]float32(nil), x.s...)
+				f.block(x.s, ldx, x.s, ldx)
+				same("in place", x.s, ldx, old, ldx)
+				for _, g := range []*fenced{dst, res, x, w, b} {
+					g.check(t)
+				}
+				// The residual itself may be overwritten by its norm.
+				copy(x.s, old)
+				f.fused(res.s, ldr, res.s, ldr, x.s, ldx)
+				for i := range rows {
+					AddTo(sum[i*n:][:n], x.s[i*ldx:][:n])
+				}
+				same("fused in place", res.s, ldr, sum, n)
+				res.check(t)
+			}
+		}
+	})
+}
+
+func TestNormsOfSpecialValues(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	eachLevel(t, func(t *testing.T) {
+		for _, n := range []int{5, 64, 70} {
+			w, x, y := make([]float32, n), make([]float32, n), make([]float32, n)
+			for i := range w {
+				w[i] = 1
+			}
+			RMSNorm(y, x, w, 1e-6)
+			require.Equal(t, x, y, "the norm of zeros is zero")
+			LayerNorm(y, x, w, nil, 1e-6)
+			require.Equal(t, x, y)
+			for at := range n {
+				clear(x)
+				x[at] = nan
+				RMSNorm(y, x, w, 1e-6)
+				for i, v := range y {
+					require.True(t, v != v, "NaN at %d, element %d of RMSNorm is %g", at, i, v)
+				}
+				LayerNorm(y, x, w, nil, 1e-6)
+				for i, v := range y {
+					require.True(t, v != v, "NaN at %d, element %d of LayerNorm is %g", at, i, v)
+				}
+				x[at] = inf
+				RMSNorm(y, x, w, 1e-6)
+				require.True(t, y[at] != y[at], "Inf·0 is %g", y[at])
+			}
+			for i := range x {
+				x[i] = 1e-40 // denormal: its square is 0
+			}
+			RMSNorm(y, x, w, 1e-6)
+			require.InDelta(t, 1e-37, y[n-1], 1e-41)
+		}
+	})
+}

@@ -1,0 +1,40 @@
+package kernel
+
+import "fmt"
+
+// Rotate applies the rotary position embedding in its half-split form to the
+// first 2·len(cos) elements of each of the heads: (x1, x2) becomes
+// (x1·cos − x2·sin, x2·cos + x1·sin), x1 and x2 being the two halves.
+//
+// Shapes: x is (heads, d) without gaps; cos and sin are half the rotated size.
+// Source: Su et al. 2021, eq. 34; transformers apply_rotary_pos_emb.
+func Rotate(x []float32, heads, d int, cos, sin []float32) {
+	RotateRows(x, heads*d, 1, heads, d, cos, sin[:len(cos)], len(cos), len(cos))
+}
+
+// RotateRows is [Rotate] for rows, row r by row r of the tables: neighbouring
+// tokens of a sequence have neighbouring rows of its cosines and sines.
+//
+// Shapes: x is (rows, heads·d) with stride ldx; cos and sin are (rows, half)
+// with stride ldt; 2·half ≤ d.
+func RotateRows(x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, half int) {
+	if rows == 0 || heads == 0 || half == 0 {
+		return
+	}
+	checkRows("RotateRows: x", len(x), ldx, rows, heads*d)
+	checkRows("RotateRows: cos", len(cos), ldt, rows, half)
+	checkRows("RotateRows: sin", len(sin), ldt, rows, half)
+	if 2*half > d {
+		panic(fmt.Sprintf("kernel: RotateRows: %d pairs in a head of %d", half, d))
+	}
+	for r, m := 0, rowsPerCall(heads*d); r < rows; r += m {
+		n := min(m, rows-r)
+		if active.level != Generic {
+			rotateAsm(x[r*ldx:], ldx, n, heads, d, cos[r*ldt:], sin[r*ldt:], ldt, half)
+			continue
+		}
+		for i := r; i < r+n; i++ {
+			rotate(x[i*ldx:], heads, d, cos[i*ldt:][:half], sin[i*ldt:][:half])
+		}
+	}
+}
