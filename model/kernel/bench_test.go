@@ -74,6 +74,27 @@ func BenchmarkProduct(b *testing.B) {
 	}
 }
 
+// BenchmarkEpilogue compares a feed-forward product with and without its
+// activation on one core.
+func BenchmarkEpilogue(b *testing.B) {
+	for _, d := range benchDTypes {
+		for _, e := range []struct {
+			name string
+			kernel.Epilogue
+		}{{"store", kernel.Store}, {"add", kernel.Add}, {"gelu", kernel.GELU}, {"gelutanh", kernel.GELUTanh}, {"silumul", kernel.SiLUMul}} {
+			b.Run(d.String()+"/"+e.name, func(b *testing.B) {
+				g := newProduct(d, 512, 768, 3072)
+				g.Epilogue = e.Epilogue
+				var s kernel.Scratch
+				for b.Loop() {
+					g.All(&s)
+				}
+				b.ReportMetric(2*512*768*3072*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gop/s")
+			})
+		}
+	}
+}
+
 // grain gives each worker about four ranges.
 func grain(g *kernel.Product, threads int) int {
 	return max(1, g.W.Len()/(4*threads))

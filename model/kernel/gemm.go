@@ -111,29 +111,34 @@ func (g *Product) block(m0, m, p0, p1 int, s *Scratch) {
 		y.mul(g.C[m0*g.LDC+p0*NR:], g.LDC, g.Epilogue == Add)
 		return
 	}
+	group := tilePanels(m)
 	if !g.Epilogue.Gated() {
-		for p := p0; p < p1; p++ {
+		for p := p0; p < p1; p += group {
+			n := min(group, p1-p)
 			c := g.C[m0*g.LDC+p*NR:]
-			y := x.from(p, 1)
+			y := x.from(p, n)
 			y.mul(c, g.LDC, false)
-			for i := range m {
-				activate(c[i*g.LDC:][:NR], g.Epilogue)
-			}
+			Activate(c, g.LDC, m, n*NR, g.Epilogue)
 		}
 		return
 	}
 	if s.tile == nil {
 		s.tile = make([]float32, RowBlock*2*NR)
 	}
-	for p := p0; p < p1; p += 2 {
-		y := x.from(p, 2)
-		y.mul(s.tile, 2*NR, false)
-		for i := range m {
-			gate, up := s.tile[i*2*NR:][:NR], s.tile[i*2*NR+NR:][:NR]
-			gateMul(g.C[(m0+i)*g.LDC+p/2*NR:][:NR], gate, up, g.Epilogue)
+	for p := p0; p < p1; p += group {
+		n := min(group, p1-p)
+		y := x.from(p, n)
+		y.mul(s.tile, n*NR, false)
+		for i := 0; i < n; i += 2 {
+			c := g.C[m0*g.LDC+(p+i)/2*NR:]
+			Gate(c, g.LDC, s.tile[i*NR:], n*NR, s.tile[(i+1)*NR:], n*NR, m, NR, g.Epilogue)
 		}
 	}
 }
+
+// tilePanels returns the number of panels of m rows that fit Scratch.tile, 28 KB
+// of a core's first cache: their epilogue runs before they leave it.
+func tilePanels(m int) int { return max(2, min(RowBlock/m, 8)*2) }
 
 // operand returns rows [m0, m0+m) of A in the format of W, and all panels.
 func (g *Product) operand(m0, m int, s *Scratch) operand {
@@ -165,26 +170,4 @@ func (g *Product) operand(m0, m int, s *Scratch) operand {
 	}
 	x.scale, x.wscale, x.start = s.scale, w.Scale, w.Start
 	return x
-}
-
-func activate(x []float32, e Epilogue) {
-	switch e {
-	case GELU:
-		gelu(x)
-	case GELUTanh:
-		geluTanh(x)
-	case ReLU:
-		relu(x)
-	}
-}
-
-func gateMul(c, gate, up []float32, e Epilogue) {
-	if e == SiLUMul {
-		siluMul(c, gate, up)
-		return
-	}
-	geluTanh(gate)
-	for j := range c {
-		c[j] = gate[j] * up[j]
-	}
 }

@@ -174,7 +174,7 @@ func TestEpilogueIsTheRowOperationOfTheProduct(t *testing.T) {
 			plain.All(&s)
 			for i := range p.M {
 				row := plain.C[i*p.LDC:][:96]
-				activate(row, e)
+				Activate(row, 96, 1, 96, e)
 				sameBits(t, row, p.C[i*p.LDC:][:96], e)
 			}
 			require.True(t, p.intact())
@@ -191,7 +191,7 @@ func TestEpilogueIsTheRowOperationOfTheProduct(t *testing.T) {
 				want := make([]float32, 96)
 				for j := 0; j < 96; j += NR {
 					both := plain.C[i*plain.LDC+2*j:]
-					gateMul(want[j:j+NR], both[:NR], both[NR:2*NR], e)
+					Gate(want[j:j+NR], NR, both[:NR], NR, both[NR:2*NR], NR, 1, NR, e)
 				}
 				sameBits(t, want, p.C[i*p.LDC:][:96], e)
 			}

@@ -100,6 +100,7 @@ maxAbsAVX512Loop:
 
 maxAbsAVX512Tail:
 	ADDQ           $64, CX
+	JEQ            maxAbsAVX512Reduce
 	MOVL           $16, R10
 	MOVL           CX, R11
 	CMPL           R11, R10
@@ -160,6 +161,8 @@ maxAbsAVX512Tail:
 	VPANDD         Z4, Z31, Z4
 	VPMAXUD        Z4, Z3, Z3
 	SUBQ           $16, CX
+
+maxAbsAVX512Reduce:
 	VPMAXUD        Z1, Z0, Z0
 	VPMAXUD        Z3, Z2, Z2
 	VPMAXUD        Z2, Z0, Z0
@@ -207,6 +210,7 @@ quantRowAVX512Loop:
 
 quantRowAVX512Rest:
 	ADDQ           $32, CX
+	JEQ            quantRowAVX512Reduce
 	MOVQ           CX, R8
 	MOVL           $16, R10
 	MOVL           CX, R11
@@ -273,6 +277,8 @@ quantRowAVX512Rest:
 	VPADDD         Z31, Z0, Z0
 	VPMOVDB        Z0, K2, 16(DI)
 	SUBQ           $16, CX
+
+quantRowAVX512Reduce:
 	VPADDD         Z28, Z29, Z0
 	VEXTRACTI64X4  $1, Z0, Y1
 	VPADDD         Y1, Y0, Y0

@@ -84,6 +84,7 @@ func maxAbs(a *Asm) {
 	a.I("JGE", name+"Loop")
 	a.Label(name + "Tail")
 	a.I("ADDQ", "$64", "CX")
+	a.I("JEQ", name+"Reduce")
 	for i := range 4 {
 		lowLanes(a, "K1")
 		a.I("VMOVDQU32.Z", At(64*i, "SI"), "K1", "Z4")
@@ -91,6 +92,7 @@ func maxAbs(a *Asm) {
 		a.I("VPMAXUD", "Z4", Z(i), Z(i))
 		a.I("SUBQ", "$16", "CX")
 	}
+	a.Label(name + "Reduce")
 	a.I("VPMAXUD", "Z1", "Z0", "Z0")
 	a.I("VPMAXUD", "Z3", "Z2", "Z2")
 	a.I("VPMAXUD", "Z2", "Z0", "Z0")
@@ -141,6 +143,7 @@ func quantRow(a *Asm) {
 	a.I("JGE", name+"Loop")
 	a.Label(name + "Rest")
 	a.I("ADDQ", "$32", "CX")
+	a.I("JEQ", name+"Reduce")
 	for i := range 2 {
 		a.I("MOVQ", "CX", "R8")
 		lowLanes(a, "K1")
@@ -156,6 +159,7 @@ func quantRow(a *Asm) {
 		a.I("VPMOVDB", "Z0", "K2", At(16*i, "DI"))
 		a.I("SUBQ", "$16", "CX")
 	}
+	a.Label(name + "Reduce")
 	a.I("VPADDD", "Z28", "Z29", "Z0")
 	a.I("VEXTRACTI64X4", "$1", "Z0", "Y1")
 	a.I("VPADDD", "Y1", "Y0", "Y0")
