@@ -68,8 +68,15 @@ func (t *classTable) run(b []byte, i int, want class) int {
 // runNot returns the end of the run of runes from i on that are in none of not.
 func (t *classTable) runNot(b []byte, i int, not class) int {
 	for i < len(b) {
-		c, n := t.at(b, i)
-		if c&not != 0 {
+		if c := b[i]; c < utf8.RuneSelf {
+			if t.ascii[c]&not != 0 {
+				return i
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRune(b[i:])
+		if t.of(r)&not != 0 {
 			return i
 		}
 		i += n

@@ -94,11 +94,15 @@ func (f form) appendSlow(dst, src []byte) []byte {
 	if f.Form == nfkc || f.Form == nfkd {
 		decompose = nfkd
 	}
-	var chars []mark
+	chars := make([]mark, 0, len(src))
+	var buf []byte
 	for i := 0; i < len(src); {
 		_, n := utf8.DecodeRune(src[i:])
-		for _, r := range string(decompose.Bytes(src[i : i+n])) {
-			chars = append(chars, mark{r, norm.NFD.PropertiesString(string(r)).CCC()})
+		buf = decompose.Append(buf[:0], src[i:i+n]...)
+		for k := 0; k < len(buf); {
+			r, n := utf8.DecodeRune(buf[k:])
+			chars = append(chars, mark{r, nfd.Properties(buf[k:]).CCC()})
+			k += n
 		}
 		i += n
 	}
@@ -151,7 +155,8 @@ func recompose(chars []mark) []mark {
 
 // compose returns the primary composite of two runes.
 func compose(a, b rune) (rune, bool) {
-	pair := norm.NFC.String(string(a) + string(b))
-	r, n := utf8.DecodeRuneInString(pair)
-	return r, n == len(pair)
+	var pair, whole [3 * utf8.UTFMax]byte
+	out := nfc.Append(whole[:0], utf8.AppendRune(utf8.AppendRune(pair[:0], a), b)...)
+	r, n := utf8.DecodeRune(out)
+	return r, n == len(out)
 }

@@ -2,6 +2,8 @@ package tokenizer
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -70,9 +72,11 @@ func toLower(r rune) rune {
 type filter struct{ drop class }
 
 func (f filter) normalize(dst, src []byte) ([]byte, change) {
-	return keepRunes(dst, src, func(r rune) (rune, bool) {
-		return r, unicodeClasses().of(r)&f.drop == 0
-	})
+	classes := unicodeClasses()
+	if !classes.any(src, f.drop) {
+		return dst, unchanged
+	}
+	return keepRunes(dst, src, func(r rune) (rune, bool) { return r, classes.of(r)&f.drop == 0 })
 }
 
 // keepRunes appends the runes of src that keep wants, as it wants them.
@@ -179,6 +183,9 @@ type bertNormalizer struct {
 }
 
 func (b bertNormalizer) normalize(dst, src []byte) ([]byte, change) {
+	if isASCII(src) {
+		return b.normalizeASCII(dst, src)
+	}
 	done := rewritten
 	if b.cleanText {
 		dst, done = keepRunes(dst, src, cleanRune)
@@ -186,25 +193,57 @@ func (b bertNormalizer) normalize(dst, src []byte) ([]byte, change) {
 		dst = append(dst, src...)
 	}
 	if b.chinese {
-		dst = spaceChinese(dst)
+		dst = rewrite(dst, spaceChinese)
 	}
-	if b.stripAccents && !isASCII(dst) {
-		out, c := filter{classNonspacing}.normalize(nil, form{nfd}.append(nil, dst))
-		dst, done = append(dst[:0], out...), max(done, c)
+	if b.stripAccents {
+		dst = rewrite(dst, form{nfd}.append)
+		dst = rewrite(dst, func(dst, src []byte) []byte {
+			out, c := filter{classNonspacing}.normalize(dst, src)
+			if c == unchanged {
+				return src
+			}
+			done = max(done, c)
+			return out
+		})
 	}
 	if b.lowercase {
-		if isASCII(dst) {
-			for i, c := range dst {
-				if 'A' <= c && c <= 'Z' {
-					dst[i] = c + 'a' - 'A'
-				}
-			}
-		} else {
-			out, _ := lowercase{}.normalize(nil, dst)
-			dst = append(dst[:0], out...)
-		}
+		dst = rewrite(dst, func(dst, src []byte) []byte {
+			out, _ := lowercase{}.normalize(dst, src)
+			return out
+		})
 	}
 	return dst, done
+}
+
+// normalizeASCII is normalize for the text where only cleaning and case matter.
+func (b bertNormalizer) normalizeASCII(dst, src []byte) ([]byte, change) {
+	done := rewritten
+	for i, c := range src {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			if b.lowercase {
+				c += 'a' - 'A'
+			}
+		case c >= ' ' && c != 0x7F || !b.cleanText:
+		case c == '\t' || c == '\n' || c == '\r':
+			c = ' '
+		default:
+			if i == 0 {
+				done = leadRemoved
+			}
+			continue
+		}
+		dst = append(dst, c)
+	}
+	return dst, done
+}
+
+// rewrite replaces text by what do makes of it, in the same buffer. do gets an
+// empty slice to append to, behind the text, and may return its source.
+func rewrite(text []byte, do func(dst, src []byte) []byte) []byte {
+	n := len(text)
+	text = slices.Grow(text, n+n/2+utf8.UTFMax)
+	return append(text[:0], do(text[n:n], text)...)
 }
 
 // cleanRune drops control characters and makes all white space a space.
@@ -225,23 +264,17 @@ func cleanRune(r rune) (rune, bool) {
 }
 
 // spaceChinese puts spaces around CJK ideographs.
-func spaceChinese(text []byte) []byte {
-	i := 0
-	for i < len(text) && text[i] < utf8.RuneSelf {
-		i++
-	}
-	if i == len(text) {
-		return text
-	}
-	var out []byte
-	for _, r := range string(text) {
+func spaceChinese(dst, src []byte) []byte {
+	for i := 0; i < len(src); {
+		r, n := utf8.DecodeRune(src[i:])
 		if isChinese(r) {
-			out = append(utf8.AppendRune(append(out, ' '), r), ' ')
+			dst = append(append(append(dst, ' '), src[i:i+n]...), ' ')
 		} else {
-			out = utf8.AppendRune(out, r)
+			dst = append(dst, src[i:i+n]...)
 		}
+		i += n
 	}
-	return out
+	return dst
 }
 
 // isChinese reports whether BERT takes r for a CJK ideograph. The gap from
@@ -276,6 +309,12 @@ func (nmt) normalize(dst, src []byte) ([]byte, change) {
 }
 
 func isASCII(b []byte) bool {
+	for len(b) >= 8 {
+		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+			return false
+		}
+		b = b[8:]
+	}
 	for _, c := range b {
 		if c >= utf8.RuneSelf {
 			return false

@@ -164,15 +164,14 @@ func (t *Tokenizer) parsePre(data json.RawMessage) (bytewise bool, err error) {
 }
 
 func newStages(typ string, j preJSON) ([]stage, error) {
-	spaces := splitStage{pattern: runes{classSpace}, behavior: removed}
 	switch typ {
 	case "Metaspace":
 		m, err := newMetaspace(j.metaspaceJSON)
 		return []stage{m}, err
 	case "BertPreTokenizer":
-		return []stage{spaces, splitStage{pattern: runes{classPunct}}}, nil
+		return []stage{bertStage{}}, nil
 	case "WhitespaceSplit":
-		return []stage{spaces}, nil
+		return []stage{splitStage{runes{classSpace}, removed, false}}, nil
 	case "Whitespace":
 		return []stage{splitStage{words{}, removed, true}}, nil
 	case "Punctuation":

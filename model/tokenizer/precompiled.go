@@ -15,7 +15,8 @@ import (
 // double-array trie from character sequences to offsets of their replacement.
 type precompiled struct {
 	units []uint32
-	texts []byte // replacements, each ended by a zero byte
+	texts []byte              // replacements, each ended by a zero byte
+	keeps [utf8.RuneSelf]bool // ASCII characters without replacement
 }
 
 func parsePrecompiled(data json.RawMessage) (*precompiled, error) {
@@ -43,6 +44,10 @@ func parsePrecompiled(data json.RawMessage) (*precompiled, error) {
 	}
 	if !utf8.Valid(p.texts) {
 		return nil, fmt.Errorf("precompiled_charsmap: the replacements are not UTF-8")
+	}
+	for c := range p.keeps {
+		_, replaced := p.lookup([]byte{byte(c)})
+		p.keeps[c] = !replaced && c != '\r' // which may share a cluster with \n
 	}
 	return p, nil
 }
@@ -103,6 +108,12 @@ func (p *precompiled) normalize(dst, src []byte) ([]byte, change) {
 	}
 	state := -1
 	for len(src) > 0 {
+		// An ASCII character before another is a cluster of its own.
+		if c := src[0]; c < utf8.RuneSelf && p.keeps[c] && (len(src) == 1 || src[1] < utf8.RuneSelf) {
+			dst = append(dst, c)
+			src, state = src[1:], -1
+			continue
+		}
 		var cluster []byte
 		cluster, src, _, state = uniseg.FirstGraphemeCluster(src, state)
 		if len(cluster) < maxCluster {

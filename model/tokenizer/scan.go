@@ -10,15 +10,19 @@ type scanner func(classes *classTable, text []byte, i int) int
 // Lookahead is what Go's regexp lacks, and a backtracking engine is fifty times
 // slower.
 var scanners = map[string]scanner{
-	gpt2Pattern: scanGPT2,
-	// Llama 3, and tiktoken's cl100k_base in the spelling of transformers.
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: scanDigits3,
-	// Qwen 2, 2.5 and 3.
-	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`: scanDigits1,
+	gpt2Pattern:   scanGPT2,
+	llama3Pattern: scanDigits3,
+	qwenPattern:   scanDigits1,
 }
 
-// gpt2Pattern is also what ByteLevel splits with.
-const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+const (
+	// GPT-2's is also what ByteLevel splits with.
+	gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+	// Llama 3, and tiktoken's cl100k_base in the spelling of transformers.
+	llama3Pattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	// Qwen 2, 2.5 and 3.
+	qwenPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+)
 
 func scanGPT2(classes *classTable, text []byte, i int) int {
 	if text[i] == '\'' {

@@ -117,6 +117,28 @@ func (b behavior) join(spans []span) []span {
 	return out
 }
 
+// bertStage drops white space and makes a piece of each punctuation mark.
+type bertStage struct{}
+
+func (bertStage) split(_ *scratch, out []piece, p piece) []piece {
+	classes := unicodeClasses()
+	for i := 0; i < len(p.text); {
+		from := i
+		c, n := classes.at(p.text, i)
+		switch {
+		case c&classSpace != 0:
+			i += n
+			continue
+		case c&classPunct != 0:
+			i += n
+		default:
+			i = classes.runNot(p.text, i+n, classSpace|classPunct)
+		}
+		out = append(out, piece{p.text[from:i:i], p.first && from == 0})
+	}
+	return out
+}
+
 // prefixSpace puts a space in front of pieces that start with none.
 type prefixSpace struct{}
 

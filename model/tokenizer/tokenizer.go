@@ -55,7 +55,6 @@ type scratch struct {
 	arena  []byte    // what stages write; pieces point into it
 	pieces [2][]piece
 	spans  []span
-	runes  []rune
 	merge  mergeScratch
 	best   []bestNode
 }
