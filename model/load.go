@@ -245,3 +245,14 @@ func float32Bytes(x []float32) []byte {
 	}
 	return b
 }
+
+// Count returns the number of weights that a configuration asks for, and a
+// *BindingError when the source's tensors are others.
+func Count(c *Config, src Source) (int, error) {
+	params := nn.Params(architectures[c.Architecture].new(c))
+	n := 0
+	for i := range params {
+		n += params[i].Len()
+	}
+	return n, bind(c, params, src)
+}

@@ -3,6 +3,7 @@ package model
 import (
 	"hash/fnv"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/warmserve/warmserve/model/nn"
@@ -24,10 +25,11 @@ func NewRandom(c *Config, seed uint64) *Random {
 		r.names = append(r.names, p.Name)
 		r.shapes[p.Name] = p.Shape
 	}
+	slices.Sort(r.names)
 	return r
 }
 
-// Names implements Source.
+// Names implements Source; they are sorted.
 func (r *Random) Names() []string { return r.names }
 
 // Shape implements Source.

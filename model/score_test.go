@@ -33,7 +33,7 @@ func randomModel(t testing.TB, config string, d kernel.DType) *Model {
 }
 
 // dtypes are the number formats that every property must hold in.
-var dtypes = []kernel.DType{kernel.Float32}
+var dtypes = []kernel.DType{kernel.Float32, kernel.BFloat16, kernel.Int8}
 
 // sequences returns n random inputs of up to longest tokens; most of them share
 // a prefix with others, some are equal.

@@ -23,6 +23,7 @@ var layout = map[string][]string{
 	"api":                {},
 	"server/batch":       {},
 	"server/scorertest":  {"server/batch"},
+	"server/servertest":  {"api", "server", "server/batch"},
 	"server":             {"api", "server/batch"},
 	"model/kernel":       {},
 	"model/par":          {},

@@ -64,13 +64,13 @@ Start with "warm check DIR…" to see what would be served, then "warm serve".`,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          arguments(cobra.NoArgs),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(p.serve(), p.average(), p.bench())
+	root.AddCommand(p.serve(), p.average(), p.check(), p.bench())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/reward"
+)
+
+func TestAverageIsTheFloat64MeanRoundedOnceAndLoadsAgain(t *testing.T) {
+	dirs := paradetox(t)
+	out := filepath.Join(t.TempDir(), "wa")
+	code, _, stderr := command(t, "", append([]string{"average", "--out", out}, dirs...)...)
+	require.Equal(t, exitOK, code, stderr)
+
+	var members []*loader.Checkpoint
+	for _, d := range dirs {
+		c, err := loader.Open(d)
+		require.NoError(t, err)
+		defer c.Close()
+		members = append(members, c)
+	}
+	written, err := loader.Open(out)
+	require.NoError(t, err)
+	defer written.Close()
+	require.Equal(t, members[0].Names(), written.Names())
+	for _, name := range written.Names() {
+		got := values(t, written, name)
+		sum := make([]float64, len(got))
+		for _, m := range members {
+			for i, v := range values(t, m, name) {
+				sum[i] += float64(v)
+			}
+		}
+		for i := range got {
+			want := float32(sum[i] / float64(len(members)))
+			require.Equal(t, math.Float32bits(want), math.Float32bits(got[i]), "%s[%d]", name, i)
+		}
+	}
+
+	// The directory is served as the members are averaged in memory.
+	open := func(dirs ...string) string {
+		c := reward.Config{}
+		for _, d := range dirs {
+			c.Members = append(c.Members, reward.Member{Dir: d})
+		}
+		d, err := reward.Open(c, 2)
+		require.NoError(t, err)
+		return d.Average().Digest()
+	}
+	assert.Equal(t, open(dirs...), open(out))
+}
+
+func values(t testing.TB, c *loader.Checkpoint, name string) []float32 {
+	shape, ok := c.Shape(name)
+	require.True(t, ok, name)
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	v := make([]float32, n)
+	require.NoError(t, c.ReadAt(v, name, 0))
+	return v
+}
+
+// averageMemory, when set in the environment, makes the test binary average
+// checkpoints and print the peak of its memory: a process of its own, so that
+// nothing else counts.
+const averageMemory = "WARM_TEST_AVERAGE_MEMORY"
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(averageMemory); args != "" {
+		os.Exit(run(context.Background(), append([]string{"average"}, strings.Split(args, "\n")...), os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func TestAveragingKeepsNoModelInMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes four checkpoints of 60 MB")
+	}
+	dir := t.TempDir()
+	cfg := []byte(`{"architectures":["LlamaForSequenceClassification"],"model_type":"llama","hidden_size":512,"intermediate_size":1376,"num_hidden_layers":4,"num_attention_heads":8,"vocab_size":4000,"max_position_embeddings":512,"id2label":{"0":"LABEL_0"}}`)
+	c, err := model.ParseConfig(cfg)
+	require.NoError(t, err)
+	args := []string{"--out", filepath.Join(dir, "wa")}
+	for i := range 4 {
+		d := filepath.Join(dir, string(rune('a'+i)))
+		require.NoError(t, loader.Save(d, loader.Contents{Config: cfg, Source: model.NewRandom(c, uint64(i))}))
+		args = append(args, d)
+	}
+	m, err := model.Load(c, model.NewRandom(c, 0), model.LoadOptions{DType: kernel.Float32})
+	require.NoError(t, err)
+
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), averageMemory+"="+strings.Join(args, "\n"))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	peak, ok := peakRSS(cmd.ProcessState)
+	if !ok {
+		t.Skip("this system does not report a process's peak memory")
+	}
+	size := 4 * m.Parameters()
+	t.Logf("one model %d MB, peak resident memory %d MB, mapped files included", size>>20, peak>>20)
+	// The members' mapped pages are part of the resident set while they are read;
+	// the program itself takes some 20 MB.
+	assert.Less(t, float64(peak), 1.3*float64(size)+20<<20)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/warm"
+)
+
+func (p *program) check() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check DIR…",
+		Short: "Say what checkpoints would be served as, and whether they can be averaged",
+		Long: `check reads checkpoint directories and prints for each what would be served:
+architecture, parameters, score head, which token is scored, special tokens and
+chat template. For several it says whether they can be averaged, with every
+reason when they cannot, and how alike they are. It exits with 1 when anything
+stands against serving them.`,
+		Example: "  warm check runs/rm-1 runs/rm-2 runs/rm-3",
+		Args:    arguments(cobra.MinimumNArgs(1)),
+		RunE:    func(_ *cobra.Command, args []string) error { return p.runCheck(args) },
+	}
+}
+
+// errCheck ends warm check when something stands against serving.
+var errCheck = errors.New("these checkpoints cannot be served as they are")
+
+func (p *program) runCheck(dirs []string) error {
+	ok := true
+	var members []warm.Member
+	for _, dir := range dirs {
+		s, err := reward.Inspect(dir)
+		fmt.Fprintf(p.stdout, "%s\n", dir)
+		if err != nil {
+			ok = false
+			for line := range strings.Lines(err.Error()) {
+				fmt.Fprintf(p.stdout, "  PROBLEM         %s\n", strings.TrimSpace(line))
+			}
+		}
+		if s != nil {
+			printSummary(p.stdout, s)
+		}
+		fmt.Fprintln(p.stdout)
+		c, err := loader.Open(dir)
+		if err != nil {
+			continue // said already
+		}
+		defer c.Close()
+		members = append(members, warm.Member{Name: filepath.Clean(dir), Checkpoint: c})
+	}
+	if len(dirs) > 1 && !p.checkSet(members, len(dirs)) {
+		ok = false
+	}
+	if !ok {
+		return errCheck
+	}
+	return nil
+}
+
+func printSummary(w io.Writer, s *reward.Summary) {
+	line := func(key, format string, args ...any) {
+		fmt.Fprintf(w, "  %-15s %s\n", key, fmt.Sprintf(format, args...))
+	}
+	c := s.Config
+	line("architecture", "%s (%s)", c.Architecture, s.DType)
+	line("parameters", "%s", count(s.Parameters))
+	line("size", "%d layers, hidden %d, %d heads (%d for keys), vocabulary %d", c.Layers, c.Hidden, c.Heads, c.KVHeads, c.VocabSize)
+	line("context", "%d tokens", c.MaxPositions)
+	line("score head", "%s", s.Head)
+	line("scored token", "%s", s.Pooling)
+	line("pad token", "%s", s.Pad)
+	line("tokenizer", "%s", s.Tokenizer)
+	line("special tokens", "%s", s.Special)
+	line("chat template", "%s", s.Template)
+	for _, n := range s.Notes {
+		line("note", "%s", n)
+	}
+}
+
+// checkSet says whether the members can be averaged.
+func (p *program) checkSet(members []warm.Member, dirs int) bool {
+	if len(members) < dirs {
+		fmt.Fprintln(p.stdout, "average: not possible, see the problems above")
+		return false
+	}
+	a, err := warm.NewAverage(members, warm.Options{})
+	if err != nil {
+		fmt.Fprintln(p.stdout, "average: not possible")
+		if bad := (*warm.IncompatibleError)(nil); errors.As(err, &bad) {
+			for _, r := range bad.Reasons {
+				fmt.Fprintf(p.stdout, "  PROBLEM         %s\n", r)
+			}
+		} else {
+			fmt.Fprintf(p.stdout, "  PROBLEM         %v\n", err)
+		}
+		return false
+	}
+	fmt.Fprintf(p.stdout, "average: possible, %d members, %d tensors\n", len(members), len(a.Names()))
+	warnings := a.Warnings()
+	if d, err := warm.Diagnose(members); err == nil {
+		lowest := d.Pairs[0]
+		for _, s := range d.Pairs {
+			if s.Cosine < lowest.Cosine {
+				lowest = s
+			}
+		}
+		fmt.Fprintf(p.stdout, "  least alike     %s and %s: cosine %.4f, distance %.1f %% of the weights' size\n", lowest.A, lowest.B, lowest.Cosine, 100*lowest.Distance)
+		warnings = d.Warnings
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(p.stdout, "  warning         %s\n", w)
+	}
+	return true
+}
+
+// count prints a number of parameters for people.
+func count(n int) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f B (%d)", float64(n)/1e9, n)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f M (%d)", float64(n)/1e6, n)
+	}
+	return fmt.Sprintf("%.1f K (%d)", float64(n)/1e3, n)
+}
