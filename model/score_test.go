@@ -89,7 +89,11 @@ func TestRewardDependsOnItsSequenceAloneToTheBit(t *testing.T) {
 
 func testInvariance(t *testing.T, m *Model, alone, team *Engine) {
 	r := rand.New(rand.NewPCG(1, 2))
-	seqs := sequences(r, m, 24, 170)
+	n, longest := 24, 170
+	if kernel.Active() == kernel.Generic || testing.Short() { // slow, and simple
+		n, longest = 10, 60
+	}
+	seqs := sequences(r, m, n, longest)
 	want := make([]float32, len(seqs))
 	for i := range seqs { // each alone, by one worker
 		require.NoError(t, alone.Score(m, want[i:i+1], seqs[i:i+1]))

@@ -237,3 +237,15 @@ func TestRequestsThatCannotBeAnswered(t *testing.T) {
 	assert.NotContains(t, s.stderr.String(), long, "no user text in the log")
 	assert.Equal(t, exitOK, s.stop())
 }
+
+func TestRandomWeightsAreServedForLoadTests(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.json")
+	require.NoError(t, os.WriteFile(path, []byte(tinyConfig), 0o600))
+	s := startServe(t, "--model", "load=random:"+path)
+	status, got := s.post(t, `{"inputs":[{"input_ids":[1,2,3]}]}`)
+	require.Equal(t, 200, status, "%+v", got.Error)
+	status, got = s.post(t, `{"inputs":[{"text":"a"}]}`)
+	assert.Equal(t, 400, status)
+	assert.Equal(t, "unsupported_input", got.Error.Code, "without a tokenizer there is no text")
+	assert.Contains(t, s.stderr.String(), "the weights are random")
+}

@@ -75,6 +75,9 @@ type limitsConfig struct {
 	DrainTimeout     time.Duration `yaml:"drain_timeout"`
 }
 
+// randomMember in front of a config.json's path asks for random weights.
+const randomMember = "random:"
+
 const defaultAddr = "127.0.0.1:8080"
 
 // readConfig reads a configuration file; paths in it are relative to it.
@@ -89,8 +92,12 @@ func readConfig(path string) (serveConfig, error) {
 	}
 	dir := filepath.Dir(path)
 	relative := func(p *string) {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
+		random, rest := "", *p
+		if r, ok := strings.CutPrefix(*p, randomMember); ok {
+			random, rest = randomMember, r
+		}
+		if rest != "" && !filepath.IsAbs(rest) {
+			*p = random + filepath.Join(dir, rest)
 		}
 	}
 	relative(&c.KeyFile)

@@ -49,7 +49,8 @@ func (p *program) serve() *cobra.Command {
 		Long: `serve averages each model's members, packs the result and answers
 POST /v1/reward. It binds to 127.0.0.1 unless told otherwise.
 
-A model is a name and the directories of its members. Settings come from flags,
+A model is a name and the directories of its members; random:CONFIG.json instead
+of a directory serves random weights, for load tests. Settings come from flags,
 the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE, WARM_LOG and WARM_API_KEY,
 and a YAML file, in this order of precedence.`,
 		Example: `  warm serve --model helpful=runs/rm-1,runs/rm-2,runs/rm-3

@@ -143,16 +143,14 @@ func (a *Attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 			from = max(0, pos-a.Window+1) / kernel.NR * kernel.NR
 		}
 		kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, (to-from+kernel.NR-1)/kernel.NR)
-		for i := range m {
-			first, end := 0, to-from
-			if a.Causal {
-				end = pos + i + 1 - from
-			}
-			if a.Window > 0 {
-				first = max(0, pos+i-a.Window+1-from)
-			}
-			kernel.Softmax(scores[i*lds:][:to-from], first, end, a.Scale)
+		span := kernel.Span{Hi: to - from}
+		if a.Causal {
+			span.Hi, span.HiStep = pos+1-from, 1
 		}
+		if a.Window > 0 {
+			span.Lo, span.LoStep = pos-a.Window+1-from, 1
+		}
+		kernel.SoftmaxRows(scores, lds, m, to-from, span, a.Scale)
 		a.mix(s, out[r*ldo+col:], ldo, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from)
 	}
 }

@@ -26,9 +26,7 @@ func (n *RMSNorm) Params(names []string) []Param {
 
 // Forward normalises m rows of x (stride ldx) into y (stride ldy). y may be x.
 func (n *RMSNorm) Forward(y []float32, ldy int, x []float32, ldx, m int) {
-	for i := range m {
-		kernel.RMSNorm(y[i*ldy:][:n.C], x[i*ldx:][:n.C], n.W, n.Eps)
-	}
+	kernel.RMSNormRows(y, ldy, x, ldx, m, n.W, n.Eps)
 }
 
 // LayerNorm is (x − mean) / √(var + eps) · w + b. Source: Ba et al. 2016.
@@ -57,7 +55,5 @@ func (n *LayerNorm) Params(names []string) []Param {
 
 // Forward normalises m rows of x (stride ldx) into y (stride ldy). y may be x.
 func (n *LayerNorm) Forward(y []float32, ldy int, x []float32, ldx, m int) {
-	for i := range m {
-		kernel.LayerNorm(y[i*ldy:][:n.C], x[i*ldx:][:n.C], n.W, n.B, n.Eps)
-	}
+	kernel.LayerNormRows(y, ldy, x, ldx, m, n.W, n.B, n.Eps)
 }

@@ -54,15 +54,15 @@ func Llama3Frequencies(invFreq []float32, factor, low, high, original float64) {
 	}
 }
 
-// At returns cosine and sine of the angles of one position.
-func (r *Rope) At(pos int) (cos, sin []float32) {
+// tables returns cosine and sine of the angles from a position to the end of its
+// block.
+func (r *Rope) tables(pos int) (cos, sin []float32) {
 	t := r.blocks[pos/ropeBlock].Load()
 	if t == nil {
 		t = r.compute(pos / ropeBlock)
 	}
-	n := len(r.InvFreq)
-	i := pos % ropeBlock * n
-	return t.cos[i : i+n], t.sin[i : i+n]
+	i := pos % ropeBlock * len(r.InvFreq)
+	return t.cos[i:], t.sin[i:]
 }
 
 func (r *Rope) compute(block int) *ropeTable {
@@ -91,8 +91,19 @@ func (r *Rope) Forward(x []float32, ldx, heads, d int, pos []int32) {
 	if len(r.InvFreq) == 0 {
 		return
 	}
-	for i, p := range pos {
-		cos, sin := r.At(int(p))
-		kernel.Rotate(x[i*ldx:], heads, d, cos, sin)
+	for i := 0; i < len(pos); {
+		m := r.run(pos[i:])
+		cos, sin := r.tables(int(pos[i]))
+		kernel.RotateRows(x[i*ldx:], ldx, m, heads, d, cos, sin, len(r.InvFreq), len(r.InvFreq))
+		i += m
 	}
+}
+
+// run returns how many of the positions follow each other in one block's tables.
+func (r *Rope) run(pos []int32) int {
+	n := 1
+	for n < len(pos) && pos[n] == pos[n-1]+1 && pos[n]%ropeBlock != 0 {
+		n++
+	}
+	return n
 }

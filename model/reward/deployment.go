@@ -70,11 +70,10 @@ type Deployment struct {
 
 // Open loads a deployment. Workers is the number of tensors read at a time.
 func Open(c Config, workers int) (*Deployment, error) {
-	start := time.Now()
 	if c.Mode == "" {
 		c.Mode = ModeWA
 	}
-	d := &Deployment{Mode: c.Mode, DType: c.DType, Created: start, members: slices.Clone(c.Members)}
+	d := &Deployment{Mode: c.Mode, DType: c.DType, Created: time.Now(), members: slices.Clone(c.Members)}
 	if err := nameMembers(d.members); err != nil {
 		return nil, err
 	}
@@ -87,6 +86,9 @@ func Open(c Config, workers int) (*Deployment, error) {
 	} else if !slices.Contains([]Mode{ModeWA, ModeEns, ModeBoth}, c.Mode) {
 		return nil, fmt.Errorf("mode %q: want wa, ens, both or member:NAME", c.Mode)
 	}
+	if path, ok := strings.CutPrefix(d.members[0].Dir, randomPrefix); ok {
+		return d, openRandom(d, c, path, workers)
+	}
 	open, err := openAll(d.members, c.Base)
 	defer open.close()
 	if err != nil {
@@ -96,9 +98,14 @@ func Open(c Config, workers int) (*Deployment, error) {
 	if err := l.run(); err != nil {
 		return nil, err
 	}
-	d.Revision = d.revision(open.checkpoints[0])
-	d.LoadTime = time.Since(start)
+	d.seal(open.checkpoints[0].Tokenizer, open.checkpoints[0].ChatTemplate)
 	return d, nil
+}
+
+// seal names the revision, at the end of loading.
+func (d *Deployment) seal(tokenizer []byte, template string) {
+	d.Revision = d.revision(tokenizer, template)
+	d.LoadTime = time.Since(d.Created)
 }
 
 // nameMembers fills in missing names and refuses doubled ones.
@@ -277,7 +284,7 @@ func parseConfig(dir string, data []byte) (*model.Config, error) {
 
 // revision hashes all that decides a reward: the weights before rounding, the
 // number format, and how text becomes tokens.
-func (d *Deployment) revision(c *loader.Checkpoint) string {
+func (d *Deployment) revision(tokenizer []byte, template string) string {
 	h := sha256.New()
 	add := func(name string, value any) { fmt.Fprintf(h, "%s %q\n", name, fmt.Sprint(value)) }
 	if d.average != nil {
@@ -295,8 +302,8 @@ func (d *Deployment) revision(c *loader.Checkpoint) string {
 	add("dtype", d.DType)
 	add("pooling", d.Pooling)
 	add("context", d.Context)
-	add("tokenizer", hex.EncodeToString(sum(c.Tokenizer)))
-	add("template", hex.EncodeToString(sum([]byte(c.ChatTemplate))))
+	add("tokenizer", hex.EncodeToString(sum(tokenizer)))
+	add("template", hex.EncodeToString(sum([]byte(template))))
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 

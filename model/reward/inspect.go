@@ -1,0 +1,133 @@
+package reward
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/chat"
+)
+
+// Summary says in words what a checkpoint would be served as.
+type Summary struct {
+	Config     *model.Config
+	Parameters int
+	DType      string // stored types, as "F32" or "BF16 and F32"
+	Head       string
+	Pooling    string
+	Pad        string
+	Tokenizer  string
+	Special    string
+	Template   string
+	Notes      []string // worth knowing, and no problem
+}
+
+// Inspect says what the checkpoint in a directory would be served as, without
+// reading its weights. The error lists all that stands against it; the summary
+// is nil only when not even the configuration can be read.
+func Inspect(dir string) (*Summary, error) {
+	ckpt, err := loader.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer ckpt.Close()
+	cfg, err := model.ParseConfig(ckpt.Config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Summary{Config: cfg, Pad: "none: the last token is scored"}
+	n, bindErr := model.Count(cfg, ckpt)
+	s.Parameters = n
+	e, encErr := newEncoder(ckpt, cfg, Config{})
+	s.DType = storedTypes(ckpt)
+	s.Head = headOf(ckpt)
+	if cfg.PadTokenID != nil {
+		s.Pad = fmt.Sprintf("%d", *cfg.PadTokenID)
+	}
+	if e != nil {
+		s.describe(e, ckpt)
+	}
+	return s, errors.Join(bindErr, encErr)
+}
+
+func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
+	s.Pooling = poolingWords[e.Pooling]
+	if !e.causal {
+		s.Pooling = "first (pooler)"
+	}
+	if e.Tokenizer == nil {
+		s.Tokenizer, s.Special, s.Template = "none: only input_ids can be scored", "unknown", "none"
+		return
+	}
+	s.Tokenizer = fmt.Sprintf("%d tokens", e.Tokenizer.VocabSize())
+	before, after := e.Tokenizer.SingleTemplate()
+	s.Special = fmt.Sprintf("%s in front of a text, %s behind it", e.words(before), e.words(after))
+	s.Template = "none: prompt and response are joined as they are"
+	if e.Template != nil {
+		s.Template = s.render(e)
+	}
+	pad := e.config.PadTokenID
+	if pad == nil {
+		return
+	}
+	special, err := chat.SpecialTokens(ckpt.TokenizerConfig, ckpt.SpecialTokensMap)
+	if err != nil {
+		return // an error of newEncoder already
+	}
+	if id, ok := e.Tokenizer.ID(special["eos_token"]); ok && id == *pad && e.causal {
+		s.Notes = append(s.Notes, fmt.Sprintf("the padding token is the end-of-text token %q: with pooling hf a text that ends with it is scored at the token before", special["eos_token"]))
+	}
+}
+
+// render shows what the template makes of one exchange.
+func (s *Summary) render(e *Encoder) string {
+	t, err := e.conversation([]chat.Message{chat.NewMessage("user", "Q"), chat.NewMessage("assistant", "A")})
+	if err != nil {
+		s.Notes = append(s.Notes, fmt.Sprintf("the chat template refuses a plain exchange: %v", err))
+		return "yes"
+	}
+	return fmt.Sprintf("user Q, assistant A becomes %q", t.s)
+}
+
+// words names tokens for people.
+func (e *Encoder) words(ids []int32) string {
+	if len(ids) == 0 {
+		return "nothing"
+	}
+	var out []string
+	for _, id := range ids {
+		t, _ := e.Tokenizer.Token(id)
+		out = append(out, fmt.Sprintf("%s (%d)", t, id))
+	}
+	return strings.Join(out, " ")
+}
+
+var poolingWords = map[model.Pooling]string{
+	model.PoolHF:       "hf: the last that is not padding",
+	model.PoolLast:     "last: the last, whatever it is",
+	model.PoolHFLegacy: "hf_legacy: the one before the first padding",
+	model.PoolPrompt:   "first_pad_after_prompt: the one before the first padding behind the prompt",
+}
+
+func storedTypes(c *loader.Checkpoint) string {
+	var types []string
+	for _, n := range c.Names() {
+		if t := c.DType(n); !slices.Contains(types, t) {
+			types = append(types, t)
+		}
+	}
+	slices.Sort(types)
+	return strings.Join(types, " and ")
+}
+
+func headOf(c *loader.Checkpoint) string {
+	for _, n := range []string{"score.weight", "classifier.weight"} {
+		if shape, ok := c.Shape(n); ok {
+			return fmt.Sprintf("%s %v", n, shape)
+		}
+	}
+	return "MISSING"
+}

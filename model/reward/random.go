@@ -1,0 +1,51 @@
+package reward
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/warmserve/warmserve/model"
+)
+
+// randomPrefix in front of the path of a config.json makes a member of random
+// weights, for load tests: any architecture at any size without a checkpoint.
+// It has no tokenizer and scores token ids alone.
+const randomPrefix = "random:"
+
+// randomSeed is the seed of every random model, so that its revision is the same
+// each time.
+const randomSeed = 1
+
+func openRandom(d *Deployment, c Config, path string, workers int) error {
+	if len(d.members) != 1 || c.Mode != ModeWA || c.Base != "" {
+		return errors.New("a random model is served alone, in mode wa")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	cfg, err := parseConfig(path, data)
+	if err != nil {
+		return err
+	}
+	pooling := c.Pooling
+	if pooling == "" {
+		pooling = model.PoolHF
+	}
+	if c.MaxTokens < 0 || c.MaxTokens > cfg.MaxPositions {
+		return fmt.Errorf("max_tokens: %d, want 1 to %d, the model's context", c.MaxTokens, cfg.MaxPositions)
+	}
+	d.Encoder = &Encoder{Pooling: pooling, Context: cfg.MaxPositions, config: cfg, causal: cfg.Causal(), bos: -1}
+	if c.MaxTokens > 0 {
+		d.Context = c.MaxTokens
+	}
+	l := &loading{config: c, workers: workers, d: d}
+	if d.average, err = l.load("random weights", cfg, model.NewRandom(cfg, randomSeed)); err != nil {
+		return err
+	}
+	d.models = make([]*model.Model, 1)
+	d.Warnings = append(d.Warnings, "the weights are random: rewards mean nothing")
+	d.seal(nil, "")
+	return nil
+}
