@@ -1,0 +1,126 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/batch"
+)
+
+// Config sets a Server's limits. A zero field takes the default.
+type Config struct {
+	// Keys are the keys that a client may send; without any, all are let in.
+	// Each is 8 bytes or more of printable ASCII without spaces. Default: none.
+	Keys []string
+
+	// MaxBodyBytes bounds a request's body, as it is sent and as it is once
+	// decompressed; default 32 MiB.
+	MaxBodyBytes int64
+	// MaxSequences bounds the answers in one request; default api.DefaultMaxSequences.
+	MaxSequences int
+	// MaxRequestTokens bounds the tokens of one request's answers together; default 1,048,576.
+	MaxRequestTokens int
+
+	// Timeout is how long a request may take, from its first byte of body to its
+	// rewards, where it does not say itself with X-Request-Timeout; default 60 s.
+	Timeout time.Duration
+	// MaxTimeout bounds what a request may say; default 10 minutes.
+	MaxTimeout time.Duration
+	// HeaderTimeout bounds the reading of a request's head, default 10 s;
+	// BodyTimeout that of its body, default 60 s; WriteTimeout the writing of a
+	// reply, default 60 s; IdleTimeout an idle connection's life, default 2 minutes.
+	HeaderTimeout, BodyTimeout, WriteTimeout, IdleTimeout time.Duration
+	// MaxHeaderBytes bounds a request's head; default 64 KiB.
+	MaxHeaderBytes int
+	// MaxConnections bounds the open connections; those beyond wait to be
+	// accepted. Default 16,384.
+	MaxConnections int
+
+	// DrainDelay is how long the server still takes requests after it was told
+	// to stop and /readyz has turned 503, so that a load balancer sees it;
+	// default 0. DrainTimeout bounds how long requests in flight may then
+	// take; default 60 s.
+	DrainDelay, DrainTimeout time.Duration
+
+	// Queue sets the queue's limits. Its Observe is called beside the server's own.
+	Queue batch.Config
+	// Logger takes one record for each request, and faults; default slog.Default().
+	Logger *slog.Logger
+	// Version is written to the metric warm_build_info; default "unknown".
+	Version string
+}
+
+func (c Config) withDefaults() Config {
+	orInt := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orTime := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if c.MaxBodyBytes == 0 {
+		c.MaxBodyBytes = 32 << 20
+	}
+	orInt(&c.MaxSequences, api.DefaultMaxSequences)
+	orInt(&c.MaxRequestTokens, 1<<20)
+	orInt(&c.MaxHeaderBytes, 64<<10)
+	orInt(&c.MaxConnections, 16384)
+	orTime(&c.Timeout, 60*time.Second)
+	orTime(&c.MaxTimeout, 10*time.Minute)
+	orTime(&c.HeaderTimeout, 10*time.Second)
+	orTime(&c.BodyTimeout, 60*time.Second)
+	orTime(&c.WriteTimeout, 60*time.Second)
+	orTime(&c.IdleTimeout, 2*time.Minute)
+	orTime(&c.DrainTimeout, 60*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Version == "" {
+		c.Version = "unknown"
+	}
+	return c
+}
+
+// Validate reports every field that is out of range, together. It never prints a key.
+func (c Config) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxBodyBytes", c.MaxBodyBytes},
+		{"MaxSequences", int64(c.MaxSequences)},
+		{"MaxRequestTokens", int64(c.MaxRequestTokens)},
+		{"Timeout", int64(c.Timeout)},
+		{"MaxTimeout", int64(c.MaxTimeout)},
+		{"HeaderTimeout", int64(c.HeaderTimeout)},
+		{"BodyTimeout", int64(c.BodyTimeout)},
+		{"WriteTimeout", int64(c.WriteTimeout)},
+		{"IdleTimeout", int64(c.IdleTimeout)},
+		{"MaxHeaderBytes", int64(c.MaxHeaderBytes)},
+		{"MaxConnections", int64(c.MaxConnections)},
+		{"DrainDelay", int64(c.DrainDelay)},
+		{"DrainTimeout", int64(c.DrainTimeout)},
+	} {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("server: %s is %d, want 0 for the default or more", f.name, f.value))
+		}
+	}
+	for i, key := range c.Keys {
+		if len(key) < 8 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			errs = append(errs, fmt.Errorf("server: key %d: want 8 or more printable ASCII characters without spaces", i+1))
+		}
+	}
+	full := c.withDefaults()
+	if full.Timeout > full.MaxTimeout {
+		errs = append(errs, fmt.Errorf("server: Timeout %v is over MaxTimeout %v", full.Timeout, full.MaxTimeout))
+	}
+	return errors.Join(append(errs, c.Queue.Validate())...)
+}

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/batch"
+)
+
+var (
+	// errDeadline is the cause of a request's context whose time is up.
+	errDeadline = errors.New("server: the request's time is up")
+	// errClientGone stands for a client that hung up: nobody reads an answer.
+	errClientGone = errors.New("server: the client hung up")
+)
+
+// statusClientGone is what the log and the metrics say of a client that hung
+// up. It is never sent.
+const statusClientGone = 499
+
+// wireError returns what err is on the wire. An error that is not one of ours
+// is internal, and internal says nothing of itself.
+func wireError(err error) *api.Error {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return api.Errorf(api.CodeBodyTooLarge, "", "the body is over %d bytes", e.Limit)
+	}
+	switch {
+	case errors.Is(err, batch.ErrOverloaded):
+		return api.Errorf(api.CodeOverloaded, "", "the queue is full, try again")
+	case errors.Is(err, errDeadline), errors.Is(err, batch.ErrExpired), errors.Is(err, context.DeadlineExceeded):
+		return api.Errorf(api.CodeDeadlineExceeded, "", "the queue did not reach the request in time, try again")
+	case errors.Is(err, batch.ErrDraining):
+		return api.Errorf(api.CodeDraining, "", "the server is stopping, try another or again")
+	}
+	return api.Errorf(api.CodeInternal, "", "a fault of the server; its log has more under this request's id")
+}
+
+// retryAfter is the Retry-After of a 503, in seconds: about the time in which a
+// busy queue moves on.
+const retryAfter = "1"
+
+// writeError answers with e in the native shape.
+func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *api.Error) {
+	exchangeOf(r).code = e.Code
+	switch e.Code.Status() {
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", retryAfter)
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	s.writeJSON(w, e.Code.Status(), api.EncodeError(e))
+}
+
+// panicText says what a panic was, for the log: the runtime's own words, and
+// of any other value only its type, as it may hold text of a request.
+func panicText(v any) string {
+	if e, ok := v.(runtime.Error); ok {
+		return e.Error()
+	}
+	return fmt.Sprintf("a value of type %T", v)
+}

@@ -1,0 +1,201 @@
+package server
+
+import (
+	"math"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/batch"
+)
+
+// metrics are the server's own, in a registry of their own. Every name begins
+// with warm_, times are in seconds, and every label is of a closed set: routes,
+// statuses, codes, the live models and the modes they offer.
+type metrics struct {
+	registry *prometheus.Registry
+
+	requests    *prometheus.CounterVec   // by route, status
+	errors      *prometheus.CounterVec   // by code
+	latency     *prometheus.HistogramVec // by route
+	inFlight    prometheus.Gauge
+	connections prometheus.Gauge
+	panics      prometheus.Counter
+
+	tokenize prometheus.Histogram // of one request each
+	queue    prometheus.Histogram
+	compute  prometheus.Histogram
+
+	batchSeconds   *prometheus.HistogramVec // by lane
+	batchTokens    prometheus.Histogram
+	batchSequences prometheus.Histogram
+	batchErrors    prometheus.Counter
+
+	sequences *prometheus.CounterVec   // by model
+	tokens    *prometheus.CounterVec   // by model
+	truncated *prometheus.CounterVec   // by model
+	rewards   *prometheus.HistogramVec // by model, mode
+	spread    *prometheus.HistogramVec // by model
+	gap       *prometheus.HistogramVec // by model
+}
+
+// The buckets. Times go from a probe's to a queue's worst; rewards are logits.
+var (
+	secondBuckets   = prometheus.ExponentialBuckets(0.0005, 2, 18) // 0.5 ms to 65 s
+	tokenBuckets    = prometheus.ExponentialBuckets(16, 2, 13)     // 16 to 65,536
+	sequenceBuckets = prometheus.ExponentialBuckets(1, 2, 12)      // 1 to 2,048
+	rewardBuckets   = []float64{-20, -15, -10, -7, -5, -4, -3, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 4, 5, 7, 10, 15, 20}
+	spreadBuckets   = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10}
+)
+
+func newMetrics(version string, models *Models) *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), modelCollector{models})
+	m.requests = m.counters("requests_total", "Requests answered.", "route", "status")
+	m.errors = m.counters("errors_total", "Requests refused or failed.", "code")
+	m.latency = m.histograms("request_seconds", "Time from a request's head to the end of its reply.", secondBuckets, "route")
+	m.inFlight = m.gauge("requests_in_flight", "Requests being handled.")
+	m.connections = m.gauge("connections", "Open connections.")
+	m.panics = m.counter("panics_total", "Panics of handlers and scorers that were contained.")
+	m.tokenize = m.histogram("tokenize_seconds", "Time for template and tokeniser, by request.", secondBuckets)
+	m.queue = m.histogram("queue_seconds", "Time in the queue, by request.", secondBuckets)
+	m.compute = m.histogram("compute_seconds", "Time of the batches that held a request's sequences.", secondBuckets)
+	m.batchSeconds = m.histograms("batch_seconds", "Time to compute a batch.", secondBuckets, "lane")
+	m.batchTokens = m.histogram("batch_tokens", "Tokens in a batch.", tokenBuckets)
+	m.batchSequences = m.histogram("batch_sequences", "Sequences in a batch.", sequenceBuckets)
+	m.batchErrors = m.counter("batch_errors_total", "Batches that failed.")
+	m.sequences = m.counters("sequences_total", "Answers scored.", "model")
+	m.tokens = m.counters("tokens_total", "Tokens of the answers scored, with their prompts.", "model")
+	m.truncated = m.counters("truncated_total", "Answers scored after truncation.", "model")
+	m.rewards = m.histograms("reward", "Rewards.", rewardBuckets, "model", "mode")
+	m.spread = m.histograms("reward_std", "Standard deviation of the members' rewards.", spreadBuckets, "model")
+	m.gap = m.histograms("reward_gap", "Absolute difference of the weight average's and the ensemble's reward, in the mode both.", spreadBuckets, "model")
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "warm_build_info", Help: "1, with the build in its labels.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(build)
+	return m
+}
+
+func (m *metrics) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "warm_" + name, Help: help})
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "warm_" + name, Help: help}, labels)
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *metrics) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "warm_" + name, Help: help})
+	m.registry.MustRegister(g)
+	return g
+}
+
+func (m *metrics) histogram(name, help string, buckets []float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "warm_" + name, Help: help, Buckets: buckets})
+	m.registry.MustRegister(h)
+	return h
+}
+
+func (m *metrics) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "warm_" + name, Help: help, Buckets: buckets}, labels)
+	m.registry.MustRegister(h)
+	return h
+}
+
+// watchQueue reads the queue's depth at each scrape.
+func (m *metrics) watchQueue(q *batch.Queue) {
+	for _, g := range []struct {
+		name, help string
+		value      func(batch.Depth) float64
+	}{
+		{"queue_tokens", "Tokens that wait.", func(d batch.Depth) float64 { return float64(d.Tokens) }},
+		{"queue_sequences", "Sequences that wait.", func(d batch.Depth) float64 { return float64(d.Sequences) }},
+		{"queue_oldest_seconds", "How long the oldest sequence has waited.", func(d batch.Depth) float64 { return d.Oldest.Seconds() }},
+	} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + g.name, Help: g.help},
+			func() float64 { return g.value(q.Depth()) }))
+	}
+}
+
+// handler serves the registry. The server compresses replies by itself.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
+}
+
+func (m *metrics) request(route string, x *exchange, took time.Duration) {
+	m.requests.WithLabelValues(route, strconv.Itoa(x.status)).Inc()
+	m.latency.WithLabelValues(route).Observe(took.Seconds())
+	if x.code != "" {
+		m.errors.WithLabelValues(string(x.code)).Inc()
+	}
+}
+
+// scored counts a request that has its rewards.
+func (m *metrics) scored(x *exchange, reply *api.RewardResponse) {
+	m.tokenize.Observe(x.tokenize.Seconds())
+	m.queue.Observe(x.queue.Seconds())
+	m.compute.Observe(x.compute.Seconds())
+	m.sequences.WithLabelValues(x.model).Add(float64(x.sequences))
+	m.tokens.WithLabelValues(x.model).Add(float64(x.tokens))
+	rewards := m.rewards.WithLabelValues(x.model, x.mode)
+	truncated := 0
+	for i := range reply.Data {
+		r := &reply.Data[i]
+		rewards.Observe(float64(r.Reward))
+		if r.Truncated {
+			truncated++
+		}
+		if r.Std != nil {
+			m.spread.WithLabelValues(x.model).Observe(float64(*r.Std))
+		}
+		if r.Ensemble != nil {
+			m.gap.WithLabelValues(x.model).Observe(math.Abs(float64(r.Reward) - float64(*r.Ensemble)))
+		}
+	}
+	m.truncated.WithLabelValues(x.model).Add(float64(truncated))
+}
+
+func (m *metrics) batch(b batch.Batch) {
+	m.batchSeconds.WithLabelValues(b.Lane.Name()).Observe(b.Compute.Seconds())
+	m.batchTokens.Observe(float64(b.Tokens))
+	m.batchSequences.Observe(float64(b.Sequences))
+	if b.Err != nil {
+		m.batchErrors.Inc()
+	}
+}
+
+func (m *metrics) connState(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		m.connections.Inc()
+	case http.StateClosed, http.StateHijacked:
+		m.connections.Dec()
+	}
+}
+
+// modelCollector describes the live models, as they are at a scrape.
+type modelCollector struct{ models *Models }
+
+var modelInfo = prometheus.NewDesc("warm_model_info", "1 for each live model, with what it is in its labels.", []string{"model", "revision", "mode", "architecture"}, nil)
+
+func (c modelCollector) Describe(ch chan<- *prometheus.Desc) { ch <- modelInfo }
+
+func (c modelCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, i := range c.models.List() {
+		ch <- prometheus.MustNewConstMetric(modelInfo, prometheus.GaugeValue, 1, i.Name, i.Revision, i.Mode, i.Architecture)
+	}
+}

@@ -1,0 +1,75 @@
+package server
+
+import (
+	"time"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/batch"
+)
+
+// Model is one deployment: a revision of a model under a name. It does not
+// change, and its methods are called from many goroutines at once.
+type Model interface {
+	// Info describes the deployment, the same at each call.
+	Info() Info
+
+	// Prepare turns an input into what is scored, one entry for each of its
+	// answers, in their order: template, tokens, truncation. in has passed
+	// RewardRequest.Validate, so it has exactly one form.
+	//
+	// What is wrong with the input is an *api.Error whose Param is relative to
+	// the input ("messages[2]", "input_ids[7]"): token_out_of_range, too_long,
+	// unsupported_input, template_error, empty_input. Any other error is the
+	// server's fault, is logged, and so holds no text of the input.
+	Prepare(in *api.Input, o PrepareOptions) ([]Prepared, error)
+
+	// Lane returns the queue's lane for scores of the weight average (name
+	// api.ModeWA) or of one member (api.ModeMember and its name). It is called
+	// only for names that follow from Info: api.ModeWA when Modes has it or
+	// "both", a member's when Modes has "ens", "both" or the member itself. A
+	// name has the same lane at each call.
+	Lane(name string) (*batch.Lane, error)
+
+	// Aggregate makes the ensemble's reward of its members', which are in the
+	// order of Info.Members, and returns their population standard deviation.
+	// how is one of the api.Aggregate words.
+	Aggregate(members []float32, how string, lambda float64) (reward, std float64, err error)
+}
+
+// Info describes a deployment.
+type Info struct {
+	Name          string // 1 to 200 bytes of printable ASCII without spaces
+	Revision      string // a hash of what is served
+	Mode          string // of a request that names none; one of Modes
+	Modes         []string
+	Members       []string // by name; may be empty when Modes has neither ens nor both
+	Architecture  string
+	Parameters    int64 // of one member
+	ContextLength int   // the most tokens in one sequence, at least 1
+	Pooling       string
+	DType         string
+	Normalized    bool
+	Created       time.Time // when the deployment was made
+}
+
+// PrepareOptions is what a request says about how its inputs are read.
+type PrepareOptions struct {
+	Truncate     string // one of the api.Truncate words, never ""
+	ParseSpecial bool   // whether special tokens written out in the text become tokens
+}
+
+// Prepared is one answer, ready to be scored. Its tokens are Sequence.IDs.
+type Prepared struct {
+	Sequence  batch.Sequence
+	Truncated bool
+}
+
+// wire returns the model as GET /v1/models has it.
+func (i *Info) wire() api.Model {
+	return api.Model{
+		ID: i.Name, Object: "model", Created: i.Created.Unix(), OwnedBy: "warmserve",
+		Revision: i.Revision, Mode: i.Mode, Modes: i.Modes, Members: i.Members,
+		Architecture: i.Architecture, Parameters: i.Parameters, ContextLength: i.ContextLength,
+		Pooling: i.Pooling, DType: i.DType, Normalized: i.Normalized,
+	}
+}

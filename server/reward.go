@@ -1,0 +1,223 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/batch"
+)
+
+// reward handles POST /v1/reward.
+func (s *Server) reward(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel, err := s.withDeadline(r)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	body, err := s.bodies.read(exchangeOf(r).raw, r)
+	if err != nil {
+		return err
+	}
+	req, err := api.DecodeRewardRequest(body.Bytes())
+	s.bodies.free(body)
+	if err != nil {
+		return err
+	}
+	reply, err := s.score(ctx, exchangeOf(r), req)
+	if err != nil {
+		return err
+	}
+	return s.reply(w, reply)
+}
+
+// withDeadline bounds a request by its X-Request-Timeout, or the default.
+func (s *Server) withDeadline(r *http.Request) (context.Context, context.CancelFunc, error) {
+	timeout := s.cfg.Timeout
+	if header := r.Header.Get("X-Request-Timeout"); header != "" {
+		seconds, err := strconv.ParseFloat(header, 64)
+		if err != nil || !(seconds > 0 && seconds < 1e9) {
+			return nil, nil, api.Errorf(api.CodeInvalidValue, "X-Request-Timeout", "want a number of seconds above 0")
+		}
+		timeout = min(time.Duration(seconds*float64(time.Second)), s.cfg.MaxTimeout)
+	}
+	ctx, cancel := context.WithTimeoutCause(r.Context(), timeout, errDeadline)
+	return ctx, cancel, nil
+}
+
+// task is a request on its way through one deployment.
+type task struct {
+	req      *api.RewardRequest
+	model    Model
+	info     Info
+	mode     string
+	ensemble bool // whether the members are scored, as with ens and both
+	prepared []Prepared
+	places   []place     // of each prepared answer
+	rewards  []float32   // of the weight average or the one member; nil with ens
+	members  [][]float32 // by member, then answer; nil without an ensemble
+}
+
+// place is where in the request an answer stands.
+type place struct{ input, answer int }
+
+func (p place) param(req *api.RewardRequest) string {
+	if req.Inputs[p.input].Responses != nil {
+		return fmt.Sprintf("inputs[%d].responses[%d]", p.input, p.answer)
+	}
+	return fmt.Sprintf("inputs[%d]", p.input)
+}
+
+// score answers a native request. Every dialect is a translation to and from it.
+func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest) (*api.RewardResponse, error) {
+	if err := req.Validate(s.cfg.MaxSequences); err != nil {
+		return nil, err
+	}
+	d, err := s.models.acquire(req.Model)
+	if err != nil {
+		return nil, err
+	}
+	defer d.release()
+	t := &task{req: req, model: d.model, info: d.info, mode: cmp.Or(req.Mode, d.info.Mode)}
+	t.ensemble = t.mode == api.ModeEns || t.mode == api.ModeBoth
+	x.model, x.mode = t.info.Name, t.mode
+	if err := t.checkMode(); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	if err := t.prepare(ctx, s.cfg.MaxRequestTokens); err != nil {
+		return nil, err
+	}
+	x.tokenize = time.Since(start)
+	x.sequences, x.tokens = len(t.prepared), t.tokens()
+	stats, err := t.submit(ctx, s.queue)
+	x.queue, x.compute = stats.Queue, stats.Compute
+	if err != nil {
+		return nil, err
+	}
+	reply, err := t.reply(x.id)
+	if err == nil {
+		s.metrics.scored(x, reply)
+	}
+	return reply, err
+}
+
+func (t *task) checkMode() error {
+	if !slices.Contains(t.info.Modes, t.mode) {
+		return api.Errorf(api.CodeUnsupportedMode, "mode", "model %q does not offer the mode %q, only %q", t.info.Name, t.mode, t.info.Modes)
+	}
+	if err := t.req.CheckMode(t.mode); err != nil {
+		return err
+	}
+	return nil
+}
+
+// prepare turns every input into sequences, within maxTokens together.
+func (t *task) prepare(ctx context.Context, maxTokens int) error {
+	options := PrepareOptions{
+		Truncate:     cmp.Or(t.req.Truncate, api.TruncatePromptLeft),
+		ParseSpecial: t.req.ParseSpecial == nil || *t.req.ParseSpecial,
+	}
+	tokens := 0
+	for i := range t.req.Inputs {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		in := &t.req.Inputs[i]
+		answers, err := t.model.Prepare(in, options)
+		if err != nil {
+			if e, ok := err.(*api.Error); ok {
+				return e.Under(fmt.Sprintf("inputs[%d]", i))
+			}
+			return fmt.Errorf("server: prepare inputs[%d]: %w", i, err)
+		}
+		if len(answers) != in.Count() {
+			return fmt.Errorf("server: model %q prepared %d answers of inputs[%d], which has %d", t.info.Name, len(answers), i, in.Count())
+		}
+		for j, p := range answers {
+			at := place{i, j}
+			if err := t.checkPrepared(p, at); err != nil {
+				return err
+			}
+			if tokens += len(p.Sequence.IDs); tokens > maxTokens {
+				return api.Errorf(api.CodeTooManyTokens, at.param(t.req), "the request has more than %d tokens up to here", maxTokens)
+			}
+			t.prepared, t.places = append(t.prepared, p), append(t.places, at)
+		}
+	}
+	return nil
+}
+
+// checkPrepared holds a model to its word before its sequences meet those of
+// others in a batch.
+func (t *task) checkPrepared(p Prepared, at place) error {
+	n := len(p.Sequence.IDs)
+	switch {
+	case n == 0:
+		return api.Errorf(api.CodeEmptyInput, at.param(t.req), "there is no token to score")
+	case n > t.info.ContextLength:
+		return fmt.Errorf("server: model %q prepared %d tokens, its context has %d", t.info.Name, n, t.info.ContextLength)
+	case p.Sequence.At < 0 || p.Sequence.At >= n:
+		return fmt.Errorf("server: model %q scores token %d of %d", t.info.Name, p.Sequence.At, n)
+	case p.Sequence.Types != nil && len(p.Sequence.Types) != n:
+		return fmt.Errorf("server: model %q prepared %d token types for %d tokens", t.info.Name, len(p.Sequence.Types), n)
+	}
+	return nil
+}
+
+func (t *task) tokens() int {
+	n := 0
+	for _, p := range t.prepared {
+		n += len(p.Sequence.IDs)
+	}
+	return n
+}
+
+// submit scores the task on the lanes of its mode and keeps the rewards.
+func (t *task) submit(ctx context.Context, q *batch.Queue) (batch.Stats, error) {
+	var names []string
+	if t.mode != api.ModeEns {
+		names = append(names, t.single())
+	}
+	if t.ensemble {
+		for _, m := range t.info.Members {
+			names = append(names, api.ModeMember+m)
+		}
+	}
+	seqs := make([]batch.Sequence, len(t.prepared))
+	for i, p := range t.prepared {
+		seqs[i] = p.Sequence
+	}
+	jobs := make([]batch.Job, len(names))
+	for i, name := range names {
+		lane, err := t.model.Lane(name)
+		if err != nil {
+			return batch.Stats{}, fmt.Errorf("server: model %q: lane %q: %w", t.info.Name, name, err)
+		}
+		jobs[i] = batch.Job{Lane: lane, Seqs: seqs}
+	}
+	rewards, stats, err := q.SubmitAll(ctx, jobs)
+	if err != nil {
+		return stats, err
+	}
+	if t.mode != api.ModeEns {
+		t.rewards, rewards = rewards[0], rewards[1:]
+	}
+	if t.ensemble {
+		t.members = rewards
+	}
+	return stats, nil
+}
+
+// single returns the lane that answers by itself: the member's, or the weight average's.
+func (t *task) single() string {
+	if t.mode == api.ModeBoth {
+		return api.ModeWA
+	}
+	return t.mode
+}

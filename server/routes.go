@@ -1,0 +1,136 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// routes lays out the paths of openapi.yaml.
+func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
+	r := chi.NewRouter()
+	r.Use(s.observe, compress, s.contain, s.authorize, middleware.GetHead)
+	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error {
+		return api.Errorf(api.CodeUnknownRoute, "", "there is no such path; GET /openapi.yaml lists those there are")
+	}))
+	r.MethodNotAllowed(s.handle(func(w http.ResponseWriter, req *http.Request) error {
+		allowed := allowedMethods(r, req.URL)
+		w.Header().Set("Allow", allowed)
+		return api.Errorf(api.CodeMethodNotAllowed, "", "this path takes %s", allowed)
+	}))
+	r.Post("/v1/reward", s.handle(s.reward))
+	r.Get("/v1/models", s.handle(s.listModels))
+	r.Get("/v1/models/{name}", s.handle(s.getModel))
+	r.Get("/livez", s.handle(s.livez))
+	r.Get("/readyz", s.handle(s.readyz))
+	r.Get("/metrics", s.scrape(s.metrics.handler()))
+	r.Get("/openapi.yaml", s.openapi)
+	return r
+}
+
+// handle adapts a handler that returns its error, and answers that in the
+// native shape.
+func (s *Server) handle(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		x := exchangeOf(r)
+		// A context that is merely done says nothing: net/http ends it when a
+		// body times out, too, whose sender is still there.
+		if errors.Is(err, errClientGone) || errors.Is(err, context.Canceled) {
+			// Whoever may still listen must not take an empty 200 for an answer.
+			x.status = statusClientGone
+			panic(http.ErrAbortHandler)
+		}
+		e := wireError(err)
+		if e.Code.Status() == http.StatusInternalServerError {
+			s.logFault(x, err)
+		}
+		s.writeError(w, r, e)
+	}
+}
+
+// allowedMethods lists the methods that a path takes, as the header Allow does.
+func allowedMethods(routes chi.Routes, u *url.URL) string {
+	path := u.RawPath
+	if path == "" {
+		path = u.Path
+	}
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), method, path) {
+			allowed = append(allowed, method)
+			if method == http.MethodGet {
+				allowed = append(allowed, http.MethodHead)
+			}
+		}
+	}
+	return strings.Join(allowed, ", ")
+}
+
+// listModels handles GET /v1/models.
+func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
+	list := api.ModelList{Object: "list", Data: []api.Model{}}
+	for _, info := range s.models.List() {
+		list.Data = append(list.Data, info.wire())
+	}
+	return s.reply(w, list)
+}
+
+// getModel handles GET /v1/models/{name}.
+func (s *Server) getModel(w http.ResponseWriter, r *http.Request) error {
+	// chi matches the path as it was sent when that is not its canonical form,
+	// as with a slash in the name.
+	name := chi.URLParam(r, "name")
+	if plain, err := url.PathUnescape(name); err == nil && r.URL.RawPath != "" {
+		name = plain
+	}
+	for _, info := range s.models.List() {
+		if info.Name == name {
+			return s.reply(w, info.wire())
+		}
+	}
+	return unknownModel("name", name)
+}
+
+// livez handles GET /livez.
+func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
+	return s.reply(w, api.Status{Status: "live"})
+}
+
+// readyz handles GET /readyz.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
+	if s.draining.Load() {
+		return api.Errorf(api.CodeDraining, "", "the server is stopping")
+	}
+	if s.queue.Err() != nil {
+		return api.Errorf(api.CodeNotReady, "", "the queue has stopped")
+	}
+	if len(s.models.List()) == 0 {
+		return api.Errorf(api.CodeNotReady, "", "no model is live yet")
+	}
+	return s.reply(w, api.Status{Status: "ready"})
+}
+
+// scrape handles GET /metrics.
+func (s *Server) scrape(metrics http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s.limitWrite(w)
+		metrics.ServeHTTP(w, r)
+	}
+}
+
+// openapi handles GET /openapi.yaml.
+func (s *Server) openapi(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	s.write(w, http.StatusOK, []byte(api.OpenAPI()))
+}

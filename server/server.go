@@ -1,0 +1,180 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+	"golang.org/x/net/netutil"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/batch"
+)
+
+// Server answers requests with the rewards of live models. Make one with New;
+// it works until Run returns or Close is called.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	models   *Models
+	queue    *batch.Queue
+	metrics  *metrics
+	bodies   *bodies
+	keys     [][sha256.Size]byte // digests of Config.Keys
+	handler  http.Handler
+	draining atomic.Bool
+}
+
+// minCompressed is the length from which a reply is compressed: under about
+// one packet there is nothing to gain.
+const minCompressed = 1400
+
+// New returns a server of the models in models, which may be empty and filled
+// later: until then the server is not ready. It starts the queue's goroutine.
+func New(cfg Config, models *Models) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(minCompressed))
+	if err != nil {
+		return nil, fmt.Errorf("server: compression of replies: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger, models: models,
+		bodies: &bodies{max: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout},
+	}
+	for _, key := range cfg.Keys {
+		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
+	}
+	s.metrics = newMetrics(cfg.Version, models)
+	queue := cfg.Queue
+	queue.Observe = func(b batch.Batch) {
+		s.observeBatch(b)
+		if cfg.Queue.Observe != nil {
+			cfg.Queue.Observe(b)
+		}
+	}
+	s.queue = batch.New(queue)
+	s.metrics.watchQueue(s.queue)
+	s.handler = s.routes(func(next http.Handler) http.Handler { return wrap(next) })
+	return s, nil
+}
+
+// Handler returns the server's routes, for a listener other than Run's.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Close ends the queue at once: what waits in it fails. It is for a server
+// whose Run was never called.
+func (s *Server) Close() {
+	s.draining.Store(true)
+	s.queue.Close()
+}
+
+// Run serves on ln until ctx ends, and then drains: /readyz turns 503, requests
+// are still taken for Config.DrainDelay, then the listener is closed, and those
+// in flight have Config.DrainTimeout to finish. It returns nil when all did.
+// Run closes ln and is called once.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	hs := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: s.cfg.HeaderTimeout,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    s.cfg.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState:         s.metrics.connState,
+	}
+	served := make(chan error, 1)
+	go func() { served <- hs.Serve(netutil.LimitListener(ln, s.cfg.MaxConnections)) }()
+	select {
+	case err := <-served:
+		s.Close()
+		return fmt.Errorf("server: %w", err)
+	case <-ctx.Done():
+	}
+	s.log.Info("draining", "delay", s.cfg.DrainDelay, "timeout", s.cfg.DrainTimeout)
+	s.draining.Store(true)
+	select {
+	case err := <-served:
+		s.Close()
+		return fmt.Errorf("server: %w", err)
+	case <-time.After(s.cfg.DrainDelay):
+	}
+	err := s.drain(hs)
+	<-served
+	return err
+}
+
+// drain lets what is in flight finish, and past its time fails it.
+func (s *Server) drain(hs *http.Server) error {
+	limit, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	err := hs.Shutdown(limit)
+	if err == nil {
+		return s.queue.Drain(limit)
+	}
+	// The queue fails what waits, so that those requests still get their 503;
+	// whoever is stuck elsewhere is cut off.
+	err = fmt.Errorf("server: requests still in flight after %v: %w", s.cfg.DrainTimeout, err)
+	_ = s.queue.Drain(limit) // its error would be limit's once more
+	last, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if hs.Shutdown(last) != nil {
+		err = errors.Join(err, hs.Close())
+	}
+	return err
+}
+
+// observeBatch counts a batch and logs its fault.
+func (s *Server) observeBatch(b batch.Batch) {
+	s.metrics.batch(b)
+	if p, ok := errors.AsType[*batch.PanicError](b.Err); ok {
+		s.metrics.panics.Inc()
+		s.log.Error("panic in a scorer", "lane", b.Lane.Name(), "sequences", b.Sequences, "tokens", b.Tokens, "panic", panicText(p.Value), "stack", string(p.Stack))
+	}
+}
+
+// logFault writes an error that its client is not told of.
+func (s *Server) logFault(x *exchange, err error) {
+	s.log.Error("fault", "id", x.id, "model", x.model, "error", err.Error())
+}
+
+// reply answers 200 with v.
+func (s *Server) reply(w http.ResponseWriter, v any) error {
+	body, err := api.Encode(v)
+	if err != nil {
+		return fmt.Errorf("server: encode reply: %w", err)
+	}
+	s.writeJSON(w, http.StatusOK, body)
+	return nil
+}
+
+func (s *Server) writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	s.write(w, status, body)
+}
+
+// write sends a whole reply, within the time for it. An error of writing means
+// that the client is gone, and nobody is left to tell.
+func (s *Server) write(w http.ResponseWriter, status int, body []byte) {
+	s.limitWrite(w)
+	h := w.Header()
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// limitWrite starts the time in which a reply must be written.
+func (s *Server) limitWrite(w http.ResponseWriter) {
+	// A writer without deadlines, as tests use, has no slow reader either.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+}

@@ -1,0 +1,201 @@
+// Package servertest has a model for tests of the server and of what stands
+// behind or before it: real in its interface, with a tokeniser of bytes and
+// scorers that hash.
+package servertest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/scorertest"
+)
+
+// The ids of the fake tokeniser: a byte is its value, and then come the marks
+// of the template. Vocab is how many ids there are.
+const (
+	BOS   = 256
+	Open  = 257 // written "<|" in text
+	Close = 258 // written "|>" in text
+	Vocab = 259
+)
+
+// Model is a fake deployment. Make one with New.
+type Model struct {
+	Fakes map[string]*scorertest.Fake // by lane; to be changed before the model is used
+
+	// BeforePrepare, when set, is called first by Prepare; it may block, fail or panic.
+	BeforePrepare func(*api.Input) error
+
+	info  server.Info
+	lanes map[string]*batch.Lane
+}
+
+// New returns a model of the weight average and two members, "one" and "two",
+// that offers every mode. change edits its description before it is fixed.
+func New(name string, change ...func(*server.Info)) *Model {
+	m := &Model{
+		Fakes: make(map[string]*scorertest.Fake),
+		lanes: make(map[string]*batch.Lane),
+		info: server.Info{
+			Name: name, Revision: "sha256:" + name, Mode: api.ModeWA,
+			Modes:   []string{api.ModeWA, api.ModeEns, api.ModeBoth, "member:one", "member:two"},
+			Members: []string{"one", "two"}, Architecture: "FakeForSequenceClassification", Parameters: 1000,
+			ContextLength: 64, Pooling: "last", DType: "f32", Created: time.Unix(1_780_000_000, 0),
+		},
+	}
+	for _, c := range change {
+		c(&m.info)
+	}
+	names := []string{api.ModeWA}
+	for _, member := range m.info.Members {
+		names = append(names, api.ModeMember+member)
+	}
+	for i, lane := range names {
+		m.Fakes[lane] = &scorertest.Fake{Seed: uint64(i), Vocab: Vocab}
+		m.lanes[lane] = batch.NewLane(m.info.Name+"/"+lane, m.Fakes[lane])
+	}
+	return m
+}
+
+// Info implements server.Model.
+func (m *Model) Info() server.Info { return m.info }
+
+// Lane implements server.Model.
+func (m *Model) Lane(name string) (*batch.Lane, error) {
+	if lane := m.lanes[name]; lane != nil {
+		return lane, nil
+	}
+	return nil, fmt.Errorf("servertest: no lane %q", name)
+}
+
+// Aggregate implements server.Model.
+func (m *Model) Aggregate(members []float32, how string, lambda float64) (reward, std float64, err error) {
+	sorted := make([]float64, len(members))
+	mean, variance := 0.0, 0.0
+	for i, v := range members {
+		sorted[i] = float64(v)
+		mean += float64(v) / float64(len(members))
+	}
+	slices.Sort(sorted)
+	for _, v := range sorted {
+		variance += (v - mean) * (v - mean) / float64(len(members))
+	}
+	std = math.Sqrt(variance)
+	n := len(sorted)
+	switch how {
+	case api.AggregateMean:
+		return mean, std, nil
+	case api.AggregateMin:
+		return sorted[0], std, nil
+	case api.AggregateMedian:
+		return (sorted[(n-1)/2] + sorted[n/2]) / 2, std, nil
+	case api.AggregateMeanMinusStd:
+		return mean - lambda*std, std, nil
+	case api.AggregateMeanMinusVar:
+		return mean - lambda*variance, std, nil
+	}
+	return 0, 0, fmt.Errorf("servertest: aggregate %q", how)
+}
+
+// Prepare implements server.Model.
+func (m *Model) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepared, error) {
+	if m.BeforePrepare != nil {
+		if err := m.BeforePrepare(in); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case in.InputIDs != nil:
+		for i, id := range in.InputIDs {
+			if id >= Vocab {
+				return nil, api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("input_ids[%d]", i), "id %d, the vocabulary has %d", id, Vocab)
+			}
+		}
+		return m.one(nil, in.InputIDs, o, "input_ids")
+	case in.Text != nil:
+		ids := Encode(*in.Text, o.ParseSpecial)
+		if in.AddSpecialTokens != nil && *in.AddSpecialTokens {
+			ids = append([]int32{BOS}, ids...)
+		}
+		return m.one(nil, ids, o, "text")
+	case in.Messages != nil:
+		last := len(in.Messages) - 1
+		return m.one(m.render(in.Messages[:last], o), m.render(in.Messages[last:], o), o, "messages")
+	}
+	prompt := in.Prompt.Messages
+	if prompt == nil {
+		prompt = []api.Message{api.Says("user", in.Prompt.Text)}
+	}
+	head := m.render(prompt, o)
+	if in.Response != nil {
+		return m.one(head, m.render([]api.Message{api.Says("assistant", *in.Response)}, o), o, "response")
+	}
+	var all []server.Prepared
+	for i, response := range in.Responses {
+		p, err := m.one(head, m.render([]api.Message{api.Says("assistant", response)}, o), o, fmt.Sprintf("responses[%d]", i))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p...)
+	}
+	return all, nil
+}
+
+// render is the fake's template: <|role|> and the content, of each message.
+func (m *Model) render(messages []api.Message, o server.PrepareOptions) []int32 {
+	var ids []int32
+	for _, msg := range messages {
+		ids = append(ids, Open)
+		ids = append(ids, Encode(msg.Role, false)...)
+		ids = append(ids, Close)
+		ids = append(ids, Encode(msg.Content.Text, o.ParseSpecial)...)
+		for _, part := range msg.Content.Parts {
+			ids = append(ids, Encode(part.Text, o.ParseSpecial)...)
+		}
+	}
+	return ids
+}
+
+// one truncates and wraps up the tokens of one answer.
+func (m *Model) one(prompt, answer []int32, o server.PrepareOptions, param string) ([]server.Prepared, error) {
+	ids := append(slices.Clone(prompt), answer...)
+	over := len(ids) - m.info.ContextLength
+	if over > 0 {
+		keepsAnswer := o.Truncate == api.TruncatePromptLeft && prompt != nil
+		switch {
+		case o.Truncate == api.TruncateError:
+			return nil, api.Errorf(api.CodeTooLong, param, "%d tokens, the context has %d", len(ids), m.info.ContextLength)
+		case keepsAnswer && over > len(prompt):
+			return nil, api.Errorf(api.CodeTooLong, param, "the answer alone has %d tokens, the context has %d", len(answer), m.info.ContextLength)
+		case o.Truncate == api.TruncateRight:
+			ids = ids[:m.info.ContextLength]
+		default:
+			ids = ids[over:]
+		}
+	}
+	return []server.Prepared{{Sequence: batch.Sequence{IDs: ids, At: len(ids) - 1}, Truncated: over > 0}}, nil
+}
+
+// Encode is the fake's tokeniser.
+func Encode(text string, parseSpecial bool) []int32 {
+	var ids []int32
+	for i := 0; i < len(text); i++ {
+		switch {
+		case parseSpecial && strings.HasPrefix(text[i:], "<|"):
+			ids = append(ids, Open)
+			i++
+		case parseSpecial && strings.HasPrefix(text[i:], "|>"):
+			ids = append(ids, Close)
+			i++
+		default:
+			ids = append(ids, int32(text[i]))
+		}
+	}
+	return ids
+}
