@@ -157,7 +157,7 @@ func TestAverageOfOneIsItself(t *testing.T) {
 		require.NoError(t, err)
 		assertSameBits(t, m[2].Checkpoint, a, 0)
 	}
-	odd := []float32{math.Float32frombits(0xffc12345), float32(math.Copysign(0, -1)), float32(math.Inf(1)), math.SmallestNonzeroFloat32}
+	odd := []float32{math.Float32frombits(0xffc12345), math.Float32frombits(0x7f812345), float32(math.Copysign(0, -1)), float32(math.Inf(1)), math.SmallestNonzeroFloat32}
 	c := build(t, "{}", map[string][]float32{"w": odd}, nil)
 	a, err := NewAverage([]Member{{Checkpoint: c}}, Options{})
 	require.NoError(t, err)
@@ -421,6 +421,42 @@ func TestNormalisationOfMembersIsDropped(t *testing.T) {
 	one, err := NewAverage([]Member{{Checkpoint: scaled}}, Options{})
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(scaled.Config, one.Config()), "a model alone keeps its own")
+}
+
+func TestBuffersAreKnownByName(t *testing.T) {
+	for name, want := range map[string]bool{
+		"transformer.h.0.attn.bias": true, "transformer.h.0.attn.masked_bias": true,
+		"gpt_neox.layers.3.attention.bias": true, "gpt_neox.layers.3.attention.masked_bias": true,
+		"gpt_neox.layers.3.attention.rotary_emb.inv_freq": true, "model.rotary_emb.inv_freq": true,
+		"model.rotary_emb.original_inv_freq": true, "model.layers.0.self_attn.rotary_emb.cos_cached": true,
+		"bert.embeddings.position_ids": true, "roberta.embeddings.token_type_ids": true,
+		"transformer.h.0.attn.c_attn.bias": false, "gpt_neox.layers.3.attention.dense.bias": false,
+		"bert.embeddings.position_embeddings.weight": false, "bert.encoder.layer.0.attention.output.dense.bias": false,
+		"score.weight": false, "crossattn.bias": false,
+	} {
+		assert.Equal(t, want, isBuffer(name), name)
+	}
+}
+
+func TestAbsentFieldsMeanTheirDefaults(t *testing.T) {
+	for _, tt := range []struct{ name, short, long string }{
+		{"the rotated share of GPT-NeoX", `{"model_type":"gpt_neox"}`, `{"model_type":"gpt_neox","rotary_pct":0.25,"rotary_emb_base":10000}`},
+		{"the whole head elsewhere", `{"model_type":"llama"}`, `{"model_type":"llama","rope_parameters":{"partial_rotary_factor":1.0,"rope_theta":1e4}}`},
+		{"the early spelling of a scaling", `{"model_type":"llama","rope_scaling":{"type":"linear","factor":2}}`, `{"model_type":"llama","rope_scaling":{"rope_type":"linear","factor":2.0}}`},
+		{"the head size", `{"hidden_size":64,"num_attention_heads":4}`, `{"hidden_size":64,"num_attention_heads":4,"head_dim":16,"num_key_value_heads":4}`},
+		{"a null", `{"a":null}`, `{}`},
+		{"the number of labels", `{}`, `{"num_labels":2}`},
+		{"names of labels", `{"id2label":{"0":"good"}}`, `{"num_labels":1}`},
+		{"the global base for a local null", `{"model_type":"modernbert","global_rope_theta":5,"local_rope_theta":null}`, `{"model_type":"modernbert","global_rope_theta":5,"local_rope_theta":5}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, err := canonicalConfig([]byte(tt.short))
+			require.NoError(t, err)
+			b, err := canonicalConfig([]byte(tt.long))
+			require.NoError(t, err)
+			assert.Empty(t, differences(a, b))
+		})
+	}
 }
 
 func TestBuffersAreLeftOut(t *testing.T) {
