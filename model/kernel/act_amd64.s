@@ -268,7 +268,6 @@ GLOBL ·act<>(SB), RODATA|NOPTR, $960
 // func geluAVX512(x *float32, ldx int, rows int, cols int)
 TEXT ·geluAVX512(SB), NOSPLIT, $0-32
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	VBROADCASTSS   ·act<>+544(SB), Z31
 	VBROADCASTSS   ·act<>+576(SB), Z30
 	VBROADCASTSS   ·act<>+608(SB), Z29
@@ -277,13 +276,11 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-32
 	VBROADCASTSS   ·act<>+704(SB), Z26
 	VBROADCASTSS   ·act<>+736(SB), Z25
 	VBROADCASTSS   ·act<>+0(SB), Z24
-	VBROADCASTSS   ·act<>+256(SB), Z23
-	VBROADCASTSS   ·act<>+288(SB), Z22
-	VBROADCASTSS   ·act<>+32(SB), Z21
-	VBROADCASTSS   ·act<>+64(SB), Z20
-	VBROADCASTSS   ·act<>+96(SB), Z19
-	VBROADCASTSS   ·act<>+128(SB), Z18
-	VBROADCASTSS   ·act<>+160(SB), Z17
+	VBROADCASTSS   ·act<>+32(SB), Z23
+	VBROADCASTSS   ·act<>+64(SB), Z22
+	VBROADCASTSS   ·act<>+96(SB), Z21
+	VBROADCASTSS   ·act<>+128(SB), Z20
+	VBROADCASTSS   ·act<>+160(SB), Z19
 	MOVQ           rows+16(FP), R11
 	MOVQ           cols+24(FP), AX
 	MOVQ           AX, R15
@@ -294,69 +291,387 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-32
 	SHLQ           CX, BX
 	DECQ           BX
 	KMOVW          BX, K1
+	SUBQ           $3, R11
+	JLT            oneRow1
 
-rows1:
+rows3:
+	MOVQ           ldx+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldx+8(FP), R9
+	ADDQ           R8, R9
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one3
+	JLT            one5
 
-vectors2:
-	VMOVUPS        (DI)(BX*1), Z4
-	VMOVUPS        64(DI)(BX*1), Z10
-	VMULPS         Z4, Z4, Z0
-	VMULPS         Z10, Z10, Z6
+vectors4:
+	VMOVUPS        (DI)(BX*1), Z2
+	VMOVUPS        64(DI)(BX*1), Z5
+	VMOVUPS        (R8)(BX*1), Z8
+	VMOVUPS        64(R8)(BX*1), Z11
+	VMOVUPS        (R9)(BX*1), Z14
+	VMOVUPS        64(R9)(BX*1), Z17
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMULPS         Z8, Z8, Z6
+	VMULPS         Z11, Z11, Z9
+	VMULPS         Z14, Z14, Z12
+	VMULPS         Z17, Z17, Z15
 	VMOVUPS        Z25, Z1
+	VMOVUPS        Z25, Z4
 	VMOVUPS        Z25, Z7
+	VMOVUPS        Z25, Z10
+	VMOVUPS        Z25, Z13
+	VMOVUPS        Z25, Z16
 	VFMADD213PS    Z26, Z0, Z1
+	VFMADD213PS    Z26, Z3, Z4
 	VFMADD213PS    Z26, Z6, Z7
+	VFMADD213PS    Z26, Z9, Z10
+	VFMADD213PS    Z26, Z12, Z13
+	VFMADD213PS    Z26, Z15, Z16
 	VFMADD213PS    Z27, Z0, Z1
+	VFMADD213PS    Z27, Z3, Z4
 	VFMADD213PS    Z27, Z6, Z7
+	VFMADD213PS    Z27, Z9, Z10
+	VFMADD213PS    Z27, Z12, Z13
+	VFMADD213PS    Z27, Z15, Z16
 	VFMADD213PS    Z28, Z0, Z1
+	VFMADD213PS    Z28, Z3, Z4
 	VFMADD213PS    Z28, Z6, Z7
+	VFMADD213PS    Z28, Z9, Z10
+	VFMADD213PS    Z28, Z12, Z13
+	VFMADD213PS    Z28, Z15, Z16
 	VFMADD213PS    Z29, Z0, Z1
+	VFMADD213PS    Z29, Z3, Z4
 	VFMADD213PS    Z29, Z6, Z7
+	VFMADD213PS    Z29, Z9, Z10
+	VFMADD213PS    Z29, Z12, Z13
+	VFMADD213PS    Z29, Z15, Z16
 	VFMADD213PS    Z30, Z0, Z1
+	VFMADD213PS    Z30, Z3, Z4
 	VFMADD213PS    Z30, Z6, Z7
+	VFMADD213PS    Z30, Z9, Z10
+	VFMADD213PS    Z30, Z12, Z13
+	VFMADD213PS    Z30, Z15, Z16
 	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
 	VFMADD213PS    Z31, Z6, Z7
-	VMULPS         Z1, Z4, Z0
-	VMULPS         Z7, Z10, Z6
+	VFMADD213PS    Z31, Z9, Z10
+	VFMADD213PS    Z31, Z12, Z13
+	VFMADD213PS    Z31, Z15, Z16
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VMULPS         Z7, Z8, Z6
+	VMULPS         Z10, Z11, Z9
+	VMULPS         Z13, Z14, Z12
+	VMULPS         Z16, Z17, Z15
 	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
 	VREDUCEPS      $0, Z6, Z7
+	VREDUCEPS      $0, Z9, Z10
+	VREDUCEPS      $0, Z12, Z13
+	VREDUCEPS      $0, Z15, Z16
 	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
 	VRNDSCALEPS    $0, Z6, Z8
-	VMOVUPS        Z17, Z3
-	VMOVUPS        Z17, Z9
-	VFMADD213PS    Z18, Z1, Z3
-	VFMADD213PS    Z18, Z7, Z9
-	VFMADD213PS    Z19, Z1, Z3
-	VFMADD213PS    Z19, Z7, Z9
-	VFMADD213PS    Z20, Z1, Z3
-	VFMADD213PS    Z20, Z7, Z9
-	VFMADD213PS    Z21, Z1, Z3
-	VFMADD213PS    Z21, Z7, Z9
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z24, Z7, Z9
-	VSCALEFPS      Z2, Z3, Z0
-	VSCALEFPS      Z8, Z9, Z6
+	VRNDSCALEPS    $0, Z9, Z11
+	VRNDSCALEPS    $0, Z12, Z14
+	VRNDSCALEPS    $0, Z15, Z17
+	VMOVUPS        Z19, Z0
+	VMOVUPS        Z19, Z3
+	VMOVUPS        Z19, Z6
+	VMOVUPS        Z19, Z9
+	VMOVUPS        Z19, Z12
+	VMOVUPS        Z19, Z15
+	VFMADD213PS    Z20, Z1, Z0
+	VFMADD213PS    Z20, Z4, Z3
+	VFMADD213PS    Z20, Z7, Z6
+	VFMADD213PS    Z20, Z10, Z9
+	VFMADD213PS    Z20, Z13, Z12
+	VFMADD213PS    Z20, Z16, Z15
+	VFMADD213PS    Z21, Z1, Z0
+	VFMADD213PS    Z21, Z4, Z3
+	VFMADD213PS    Z21, Z7, Z6
+	VFMADD213PS    Z21, Z10, Z9
+	VFMADD213PS    Z21, Z13, Z12
+	VFMADD213PS    Z21, Z16, Z15
+	VFMADD213PS    Z22, Z1, Z0
+	VFMADD213PS    Z22, Z4, Z3
+	VFMADD213PS    Z22, Z7, Z6
+	VFMADD213PS    Z22, Z10, Z9
+	VFMADD213PS    Z22, Z13, Z12
+	VFMADD213PS    Z22, Z16, Z15
+	VFMADD213PS    Z23, Z1, Z0
+	VFMADD213PS    Z23, Z4, Z3
+	VFMADD213PS    Z23, Z7, Z6
+	VFMADD213PS    Z23, Z10, Z9
+	VFMADD213PS    Z23, Z13, Z12
+	VFMADD213PS    Z23, Z16, Z15
+	VFMADD213PS    Z24, Z1, Z0
+	VFMADD213PS    Z24, Z4, Z3
+	VFMADD213PS    Z24, Z7, Z6
+	VFMADD213PS    Z24, Z10, Z9
+	VFMADD213PS    Z24, Z13, Z12
+	VFMADD213PS    Z24, Z16, Z15
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VSCALEFPS      Z11, Z9, Z9
+	VSCALEFPS      Z14, Z12, Z12
+	VSCALEFPS      Z17, Z15, Z15
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        64(DI)(BX*1), Z4
+	VMOVUPS        (R8)(BX*1), Z7
+	VMOVUPS        64(R8)(BX*1), Z10
+	VMOVUPS        (R9)(BX*1), Z13
+	VMOVUPS        64(R9)(BX*1), Z16
 	VADDPS         Z24, Z0, Z0
+	VADDPS         Z24, Z3, Z3
 	VADDPS         Z24, Z6, Z6
-	VDIVPS         Z0, Z4, Z0
-	VDIVPS         Z6, Z10, Z6
+	VADDPS         Z24, Z9, Z9
+	VADDPS         Z24, Z12, Z12
+	VADDPS         Z24, Z15, Z15
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VDIVPS         Z9, Z10, Z9
+	VDIVPS         Z12, Z13, Z12
+	VDIVPS         Z15, Z16, Z15
 	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	VMOVUPS        Z6, (R8)(BX*1)
+	VMOVUPS        Z9, 64(R8)(BX*1)
+	VMOVUPS        Z12, (R9)(BX*1)
+	VMOVUPS        Z15, 64(R9)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors2
+	JGE            vectors4
 
-one3:
+one5:
 	ADDQ           $2, CX
-	JEQ            rest4
+	JEQ            rest6
 
-single6:
-	VMOVUPS        (DI)(BX*1), Z4
-	VMULPS         Z4, Z4, Z0
+single8:
+	VMOVUPS        (DI)(BX*1), Z2
+	VMOVUPS        (R8)(BX*1), Z5
+	VMOVUPS        (R9)(BX*1), Z8
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMULPS         Z8, Z8, Z6
+	VMOVUPS        Z25, Z1
+	VMOVUPS        Z25, Z4
+	VMOVUPS        Z25, Z7
+	VFMADD213PS    Z26, Z0, Z1
+	VFMADD213PS    Z26, Z3, Z4
+	VFMADD213PS    Z26, Z6, Z7
+	VFMADD213PS    Z27, Z0, Z1
+	VFMADD213PS    Z27, Z3, Z4
+	VFMADD213PS    Z27, Z6, Z7
+	VFMADD213PS    Z28, Z0, Z1
+	VFMADD213PS    Z28, Z3, Z4
+	VFMADD213PS    Z28, Z6, Z7
+	VFMADD213PS    Z29, Z0, Z1
+	VFMADD213PS    Z29, Z3, Z4
+	VFMADD213PS    Z29, Z6, Z7
+	VFMADD213PS    Z30, Z0, Z1
+	VFMADD213PS    Z30, Z3, Z4
+	VFMADD213PS    Z30, Z6, Z7
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VFMADD213PS    Z31, Z6, Z7
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VMULPS         Z7, Z8, Z6
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VREDUCEPS      $0, Z6, Z7
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VRNDSCALEPS    $0, Z6, Z8
+	VMOVUPS        Z19, Z0
+	VMOVUPS        Z19, Z3
+	VMOVUPS        Z19, Z6
+	VFMADD213PS    Z20, Z1, Z0
+	VFMADD213PS    Z20, Z4, Z3
+	VFMADD213PS    Z20, Z7, Z6
+	VFMADD213PS    Z21, Z1, Z0
+	VFMADD213PS    Z21, Z4, Z3
+	VFMADD213PS    Z21, Z7, Z6
+	VFMADD213PS    Z22, Z1, Z0
+	VFMADD213PS    Z22, Z4, Z3
+	VFMADD213PS    Z22, Z7, Z6
+	VFMADD213PS    Z23, Z1, Z0
+	VFMADD213PS    Z23, Z4, Z3
+	VFMADD213PS    Z23, Z7, Z6
+	VFMADD213PS    Z24, Z1, Z0
+	VFMADD213PS    Z24, Z4, Z3
+	VFMADD213PS    Z24, Z7, Z6
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        (R8)(BX*1), Z4
+	VMOVUPS        (R9)(BX*1), Z7
+	VADDPS         Z24, Z0, Z0
+	VADDPS         Z24, Z3, Z3
+	VADDPS         Z24, Z6, Z6
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, (R8)(BX*1)
+	VMOVUPS        Z6, (R9)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single8
+
+rest6:
+	TESTQ          R15, R15
+	JEQ            done7
+	VMOVUPS.Z      (DI)(BX*1), K1, Z2
+	VMOVUPS.Z      (R8)(BX*1), K1, Z5
+	VMOVUPS.Z      (R9)(BX*1), K1, Z8
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMULPS         Z8, Z8, Z6
+	VMOVUPS        Z25, Z1
+	VMOVUPS        Z25, Z4
+	VMOVUPS        Z25, Z7
+	VFMADD213PS    Z26, Z0, Z1
+	VFMADD213PS    Z26, Z3, Z4
+	VFMADD213PS    Z26, Z6, Z7
+	VFMADD213PS    Z27, Z0, Z1
+	VFMADD213PS    Z27, Z3, Z4
+	VFMADD213PS    Z27, Z6, Z7
+	VFMADD213PS    Z28, Z0, Z1
+	VFMADD213PS    Z28, Z3, Z4
+	VFMADD213PS    Z28, Z6, Z7
+	VFMADD213PS    Z29, Z0, Z1
+	VFMADD213PS    Z29, Z3, Z4
+	VFMADD213PS    Z29, Z6, Z7
+	VFMADD213PS    Z30, Z0, Z1
+	VFMADD213PS    Z30, Z3, Z4
+	VFMADD213PS    Z30, Z6, Z7
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VFMADD213PS    Z31, Z6, Z7
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VMULPS         Z7, Z8, Z6
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VREDUCEPS      $0, Z6, Z7
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VRNDSCALEPS    $0, Z6, Z8
+	VMOVUPS        Z19, Z0
+	VMOVUPS        Z19, Z3
+	VMOVUPS        Z19, Z6
+	VFMADD213PS    Z20, Z1, Z0
+	VFMADD213PS    Z20, Z4, Z3
+	VFMADD213PS    Z20, Z7, Z6
+	VFMADD213PS    Z21, Z1, Z0
+	VFMADD213PS    Z21, Z4, Z3
+	VFMADD213PS    Z21, Z7, Z6
+	VFMADD213PS    Z22, Z1, Z0
+	VFMADD213PS    Z22, Z4, Z3
+	VFMADD213PS    Z22, Z7, Z6
+	VFMADD213PS    Z23, Z1, Z0
+	VFMADD213PS    Z23, Z4, Z3
+	VFMADD213PS    Z23, Z7, Z6
+	VFMADD213PS    Z24, Z1, Z0
+	VFMADD213PS    Z24, Z4, Z3
+	VFMADD213PS    Z24, Z7, Z6
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VMOVUPS.Z      (DI)(BX*1), K1, Z1
+	VMOVUPS.Z      (R8)(BX*1), K1, Z4
+	VMOVUPS.Z      (R9)(BX*1), K1, Z7
+	VADDPS         Z24, Z0, Z0
+	VADDPS         Z24, Z3, Z3
+	VADDPS         Z24, Z6, Z6
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+	VMOVUPS        Z3, K1, (R8)(BX*1)
+	VMOVUPS        Z6, K1, (R9)(BX*1)
+
+done7:
+	MOVQ           R9, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $3, R11
+	JGE            rows3
+
+oneRow1:
+	ADDQ           $3, R11
+	JEQ            done2
+
+rows9:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one11
+
+vectors10:
+	VMOVUPS        (DI)(BX*1), Z2
+	VMOVUPS        64(DI)(BX*1), Z5
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMOVUPS        Z25, Z1
+	VMOVUPS        Z25, Z4
+	VFMADD213PS    Z26, Z0, Z1
+	VFMADD213PS    Z26, Z3, Z4
+	VFMADD213PS    Z27, Z0, Z1
+	VFMADD213PS    Z27, Z3, Z4
+	VFMADD213PS    Z28, Z0, Z1
+	VFMADD213PS    Z28, Z3, Z4
+	VFMADD213PS    Z29, Z0, Z1
+	VFMADD213PS    Z29, Z3, Z4
+	VFMADD213PS    Z30, Z0, Z1
+	VFMADD213PS    Z30, Z3, Z4
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z19, Z0
+	VMOVUPS        Z19, Z3
+	VFMADD213PS    Z20, Z1, Z0
+	VFMADD213PS    Z20, Z4, Z3
+	VFMADD213PS    Z21, Z1, Z0
+	VFMADD213PS    Z21, Z4, Z3
+	VFMADD213PS    Z22, Z1, Z0
+	VFMADD213PS    Z22, Z4, Z3
+	VFMADD213PS    Z23, Z1, Z0
+	VFMADD213PS    Z23, Z4, Z3
+	VFMADD213PS    Z24, Z1, Z0
+	VFMADD213PS    Z24, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        64(DI)(BX*1), Z4
+	VADDPS         Z24, Z0, Z0
+	VADDPS         Z24, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors10
+
+one11:
+	ADDQ           $2, CX
+	JEQ            rest12
+
+single14:
+	VMOVUPS        (DI)(BX*1), Z2
+	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z25, Z1
 	VFMADD213PS    Z26, Z0, Z1
 	VFMADD213PS    Z27, Z0, Z1
@@ -364,28 +679,29 @@ single6:
 	VFMADD213PS    Z29, Z0, Z1
 	VFMADD213PS    Z30, Z0, Z1
 	VFMADD213PS    Z31, Z0, Z1
-	VMULPS         Z1, Z4, Z0
+	VMULPS         Z1, Z2, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z17, Z3
-	VFMADD213PS    Z18, Z1, Z3
-	VFMADD213PS    Z19, Z1, Z3
-	VFMADD213PS    Z20, Z1, Z3
-	VFMADD213PS    Z21, Z1, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z19, Z0
+	VFMADD213PS    Z20, Z1, Z0
+	VFMADD213PS    Z21, Z1, Z0
+	VFMADD213PS    Z22, Z1, Z0
+	VFMADD213PS    Z23, Z1, Z0
+	VFMADD213PS    Z24, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS        (DI)(BX*1), Z1
 	VADDPS         Z24, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single6
+	JNE            single14
 
-rest4:
+rest12:
 	TESTQ          R15, R15
-	JEQ            done5
-	VMOVUPS.Z      (DI)(BX*1), K1, Z4
-	VMULPS         Z4, Z4, Z0
+	JEQ            done13
+	VMOVUPS.Z      (DI)(BX*1), K1, Z2
+	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z25, Z1
 	VFMADD213PS    Z26, Z0, Z1
 	VFMADD213PS    Z27, Z0, Z1
@@ -393,41 +709,42 @@ rest4:
 	VFMADD213PS    Z29, Z0, Z1
 	VFMADD213PS    Z30, Z0, Z1
 	VFMADD213PS    Z31, Z0, Z1
-	VMULPS         Z1, Z4, Z0
+	VMULPS         Z1, Z2, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z17, Z3
-	VFMADD213PS    Z18, Z1, Z3
-	VFMADD213PS    Z19, Z1, Z3
-	VFMADD213PS    Z20, Z1, Z3
-	VFMADD213PS    Z21, Z1, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z19, Z0
+	VFMADD213PS    Z20, Z1, Z0
+	VFMADD213PS    Z21, Z1, Z0
+	VFMADD213PS    Z22, Z1, Z0
+	VFMADD213PS    Z23, Z1, Z0
+	VFMADD213PS    Z24, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS.Z      (DI)(BX*1), K1, Z1
 	VADDPS         Z24, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done5:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows1
+done13:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows9
+
+done2:
 	VZEROUPPER
 	RET
 
 // func geluTanhAVX512(x *float32, ldx int, rows int, cols int)
 TEXT ·geluTanhAVX512(SB), NOSPLIT, $0-32
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	VBROADCASTSS   ·act<>+352(SB), Z31
 	VBROADCASTSS   ·act<>+384(SB), Z30
 	VBROADCASTSS   ·act<>+0(SB), Z29
-	VBROADCASTSS   ·act<>+256(SB), Z28
-	VBROADCASTSS   ·act<>+288(SB), Z27
-	VBROADCASTSS   ·act<>+32(SB), Z26
-	VBROADCASTSS   ·act<>+64(SB), Z25
-	VBROADCASTSS   ·act<>+96(SB), Z24
-	VBROADCASTSS   ·act<>+128(SB), Z23
-	VBROADCASTSS   ·act<>+160(SB), Z22
+	VBROADCASTSS   ·act<>+32(SB), Z28
+	VBROADCASTSS   ·act<>+64(SB), Z27
+	VBROADCASTSS   ·act<>+96(SB), Z26
+	VBROADCASTSS   ·act<>+128(SB), Z25
+	VBROADCASTSS   ·act<>+160(SB), Z24
 	MOVQ           rows+16(FP), R11
 	MOVQ           cols+24(FP), AX
 	MOVQ           AX, R15
@@ -438,110 +755,372 @@ TEXT ·geluTanhAVX512(SB), NOSPLIT, $0-32
 	SHLQ           CX, BX
 	DECQ           BX
 	KMOVW          BX, K1
+	SUBQ           $3, R11
+	JLT            oneRow15
 
-rows7:
+rows17:
+	MOVQ           ldx+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldx+8(FP), R9
+	ADDQ           R8, R9
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one9
+	JLT            one19
 
-vectors8:
-	VMOVUPS        (DI)(BX*1), Z4
-	VMOVUPS        64(DI)(BX*1), Z10
-	VMULPS         Z4, Z4, Z0
-	VMULPS         Z10, Z10, Z6
+vectors18:
+	VMOVUPS        (DI)(BX*1), Z2
+	VMOVUPS        64(DI)(BX*1), Z5
+	VMOVUPS        (R8)(BX*1), Z8
+	VMOVUPS        64(R8)(BX*1), Z11
+	VMOVUPS        (R9)(BX*1), Z14
+	VMOVUPS        64(R9)(BX*1), Z17
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMULPS         Z8, Z8, Z6
+	VMULPS         Z11, Z11, Z9
+	VMULPS         Z14, Z14, Z12
+	VMULPS         Z17, Z17, Z15
 	VMOVUPS        Z30, Z1
+	VMOVUPS        Z30, Z4
 	VMOVUPS        Z30, Z7
+	VMOVUPS        Z30, Z10
+	VMOVUPS        Z30, Z13
+	VMOVUPS        Z30, Z16
 	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
 	VFMADD213PS    Z31, Z6, Z7
-	VMULPS         Z1, Z4, Z0
-	VMULPS         Z7, Z10, Z6
+	VFMADD213PS    Z31, Z9, Z10
+	VFMADD213PS    Z31, Z12, Z13
+	VFMADD213PS    Z31, Z15, Z16
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VMULPS         Z7, Z8, Z6
+	VMULPS         Z10, Z11, Z9
+	VMULPS         Z13, Z14, Z12
+	VMULPS         Z16, Z17, Z15
 	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
 	VREDUCEPS      $0, Z6, Z7
+	VREDUCEPS      $0, Z9, Z10
+	VREDUCEPS      $0, Z12, Z13
+	VREDUCEPS      $0, Z15, Z16
 	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
 	VRNDSCALEPS    $0, Z6, Z8
-	VMOVUPS        Z22, Z3
-	VMOVUPS        Z22, Z9
-	VFMADD213PS    Z23, Z1, Z3
-	VFMADD213PS    Z23, Z7, Z9
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z24, Z7, Z9
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z25, Z7, Z9
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z26, Z7, Z9
-	VFMADD213PS    Z29, Z1, Z3
-	VFMADD213PS    Z29, Z7, Z9
-	VSCALEFPS      Z2, Z3, Z0
-	VSCALEFPS      Z8, Z9, Z6
+	VRNDSCALEPS    $0, Z9, Z11
+	VRNDSCALEPS    $0, Z12, Z14
+	VRNDSCALEPS    $0, Z15, Z17
+	VMOVUPS        Z24, Z0
+	VMOVUPS        Z24, Z3
+	VMOVUPS        Z24, Z6
+	VMOVUPS        Z24, Z9
+	VMOVUPS        Z24, Z12
+	VMOVUPS        Z24, Z15
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z25, Z4, Z3
+	VFMADD213PS    Z25, Z7, Z6
+	VFMADD213PS    Z25, Z10, Z9
+	VFMADD213PS    Z25, Z13, Z12
+	VFMADD213PS    Z25, Z16, Z15
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z26, Z7, Z6
+	VFMADD213PS    Z26, Z10, Z9
+	VFMADD213PS    Z26, Z13, Z12
+	VFMADD213PS    Z26, Z16, Z15
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z27, Z10, Z9
+	VFMADD213PS    Z27, Z13, Z12
+	VFMADD213PS    Z27, Z16, Z15
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z28, Z10, Z9
+	VFMADD213PS    Z28, Z13, Z12
+	VFMADD213PS    Z28, Z16, Z15
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VFMADD213PS    Z29, Z10, Z9
+	VFMADD213PS    Z29, Z13, Z12
+	VFMADD213PS    Z29, Z16, Z15
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VSCALEFPS      Z11, Z9, Z9
+	VSCALEFPS      Z14, Z12, Z12
+	VSCALEFPS      Z17, Z15, Z15
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        64(DI)(BX*1), Z4
+	VMOVUPS        (R8)(BX*1), Z7
+	VMOVUPS        64(R8)(BX*1), Z10
+	VMOVUPS        (R9)(BX*1), Z13
+	VMOVUPS        64(R9)(BX*1), Z16
 	VADDPS         Z29, Z0, Z0
+	VADDPS         Z29, Z3, Z3
 	VADDPS         Z29, Z6, Z6
-	VDIVPS         Z0, Z4, Z0
-	VDIVPS         Z6, Z10, Z6
+	VADDPS         Z29, Z9, Z9
+	VADDPS         Z29, Z12, Z12
+	VADDPS         Z29, Z15, Z15
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VDIVPS         Z9, Z10, Z9
+	VDIVPS         Z12, Z13, Z12
+	VDIVPS         Z15, Z16, Z15
 	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	VMOVUPS        Z6, (R8)(BX*1)
+	VMOVUPS        Z9, 64(R8)(BX*1)
+	VMOVUPS        Z12, (R9)(BX*1)
+	VMOVUPS        Z15, 64(R9)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors8
+	JGE            vectors18
 
-one9:
+one19:
 	ADDQ           $2, CX
-	JEQ            rest10
+	JEQ            rest20
 
-single12:
-	VMOVUPS        (DI)(BX*1), Z4
-	VMULPS         Z4, Z4, Z0
+single22:
+	VMOVUPS        (DI)(BX*1), Z2
+	VMOVUPS        (R8)(BX*1), Z5
+	VMOVUPS        (R9)(BX*1), Z8
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMULPS         Z8, Z8, Z6
+	VMOVUPS        Z30, Z1
+	VMOVUPS        Z30, Z4
+	VMOVUPS        Z30, Z7
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VFMADD213PS    Z31, Z6, Z7
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VMULPS         Z7, Z8, Z6
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VREDUCEPS      $0, Z6, Z7
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VRNDSCALEPS    $0, Z6, Z8
+	VMOVUPS        Z24, Z0
+	VMOVUPS        Z24, Z3
+	VMOVUPS        Z24, Z6
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z25, Z4, Z3
+	VFMADD213PS    Z25, Z7, Z6
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z26, Z7, Z6
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        (R8)(BX*1), Z4
+	VMOVUPS        (R9)(BX*1), Z7
+	VADDPS         Z29, Z0, Z0
+	VADDPS         Z29, Z3, Z3
+	VADDPS         Z29, Z6, Z6
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, (R8)(BX*1)
+	VMOVUPS        Z6, (R9)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single22
+
+rest20:
+	TESTQ          R15, R15
+	JEQ            done21
+	VMOVUPS.Z      (DI)(BX*1), K1, Z2
+	VMOVUPS.Z      (R8)(BX*1), K1, Z5
+	VMOVUPS.Z      (R9)(BX*1), K1, Z8
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMULPS         Z8, Z8, Z6
+	VMOVUPS        Z30, Z1
+	VMOVUPS        Z30, Z4
+	VMOVUPS        Z30, Z7
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VFMADD213PS    Z31, Z6, Z7
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VMULPS         Z7, Z8, Z6
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VREDUCEPS      $0, Z6, Z7
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VRNDSCALEPS    $0, Z6, Z8
+	VMOVUPS        Z24, Z0
+	VMOVUPS        Z24, Z3
+	VMOVUPS        Z24, Z6
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z25, Z4, Z3
+	VFMADD213PS    Z25, Z7, Z6
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z26, Z7, Z6
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VMOVUPS.Z      (DI)(BX*1), K1, Z1
+	VMOVUPS.Z      (R8)(BX*1), K1, Z4
+	VMOVUPS.Z      (R9)(BX*1), K1, Z7
+	VADDPS         Z29, Z0, Z0
+	VADDPS         Z29, Z3, Z3
+	VADDPS         Z29, Z6, Z6
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+	VMOVUPS        Z3, K1, (R8)(BX*1)
+	VMOVUPS        Z6, K1, (R9)(BX*1)
+
+done21:
+	MOVQ           R9, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $3, R11
+	JGE            rows17
+
+oneRow15:
+	ADDQ           $3, R11
+	JEQ            done16
+
+rows23:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one25
+
+vectors24:
+	VMOVUPS        (DI)(BX*1), Z2
+	VMOVUPS        64(DI)(BX*1), Z5
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMOVUPS        Z30, Z1
+	VMOVUPS        Z30, Z4
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z24, Z0
+	VMOVUPS        Z24, Z3
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z25, Z4, Z3
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        64(DI)(BX*1), Z4
+	VADDPS         Z29, Z0, Z0
+	VADDPS         Z29, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors24
+
+one25:
+	ADDQ           $2, CX
+	JEQ            rest26
+
+single28:
+	VMOVUPS        (DI)(BX*1), Z2
+	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z30, Z1
 	VFMADD213PS    Z31, Z0, Z1
-	VMULPS         Z1, Z4, Z0
+	VMULPS         Z1, Z2, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z22, Z3
-	VFMADD213PS    Z23, Z1, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z29, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z24, Z0
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS        (DI)(BX*1), Z1
 	VADDPS         Z29, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single12
+	JNE            single28
 
-rest10:
+rest26:
 	TESTQ          R15, R15
-	JEQ            done11
-	VMOVUPS.Z      (DI)(BX*1), K1, Z4
-	VMULPS         Z4, Z4, Z0
+	JEQ            done27
+	VMOVUPS.Z      (DI)(BX*1), K1, Z2
+	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z30, Z1
 	VFMADD213PS    Z31, Z0, Z1
-	VMULPS         Z1, Z4, Z0
+	VMULPS         Z1, Z2, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z22, Z3
-	VFMADD213PS    Z23, Z1, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z29, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z24, Z0
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS.Z      (DI)(BX*1), K1, Z1
 	VADDPS         Z29, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done11:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows7
+done27:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows23
+
+done16:
 	VZEROUPPER
 	RET
 
 // func reluAVX512(x *float32, ldx int, rows int, cols int)
 TEXT ·reluAVX512(SB), NOSPLIT, $0-32
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	VBROADCASTSS   ·act<>+192(SB), Z31
 	MOVQ           rows+16(FP), R11
 	MOVQ           cols+24(FP), AX
@@ -553,63 +1132,139 @@ TEXT ·reluAVX512(SB), NOSPLIT, $0-32
 	SHLQ           CX, BX
 	DECQ           BX
 	KMOVW          BX, K1
+	SUBQ           $3, R11
+	JLT            oneRow29
 
-rows13:
+rows31:
+	MOVQ           ldx+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldx+8(FP), R9
+	ADDQ           R8, R9
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one15
+	JLT            one33
 
-vectors14:
-	VMOVUPS        (DI)(BX*1), Z4
-	VMOVUPS        64(DI)(BX*1), Z10
-	VMAXPS         Z4, Z31, Z0
-	VMAXPS         Z10, Z31, Z6
+vectors32:
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        64(DI)(BX*1), Z4
+	VMOVUPS        (R8)(BX*1), Z7
+	VMOVUPS        64(R8)(BX*1), Z10
+	VMOVUPS        (R9)(BX*1), Z13
+	VMOVUPS        64(R9)(BX*1), Z16
+	VMAXPS         Z1, Z31, Z0
+	VMAXPS         Z4, Z31, Z3
+	VMAXPS         Z7, Z31, Z6
+	VMAXPS         Z10, Z31, Z9
+	VMAXPS         Z13, Z31, Z12
+	VMAXPS         Z16, Z31, Z15
 	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	VMOVUPS        Z6, (R8)(BX*1)
+	VMOVUPS        Z9, 64(R8)(BX*1)
+	VMOVUPS        Z12, (R9)(BX*1)
+	VMOVUPS        Z15, 64(R9)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors14
+	JGE            vectors32
 
-one15:
+one33:
 	ADDQ           $2, CX
-	JEQ            rest16
+	JEQ            rest34
 
-single18:
-	VMOVUPS        (DI)(BX*1), Z4
-	VMAXPS         Z4, Z31, Z0
+single36:
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        (R8)(BX*1), Z4
+	VMOVUPS        (R9)(BX*1), Z7
+	VMAXPS         Z1, Z31, Z0
+	VMAXPS         Z4, Z31, Z3
+	VMAXPS         Z7, Z31, Z6
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, (R8)(BX*1)
+	VMOVUPS        Z6, (R9)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single36
+
+rest34:
+	TESTQ          R15, R15
+	JEQ            done35
+	VMOVUPS.Z      (DI)(BX*1), K1, Z1
+	VMOVUPS.Z      (R8)(BX*1), K1, Z4
+	VMOVUPS.Z      (R9)(BX*1), K1, Z7
+	VMAXPS         Z1, Z31, Z0
+	VMAXPS         Z4, Z31, Z3
+	VMAXPS         Z7, Z31, Z6
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+	VMOVUPS        Z3, K1, (R8)(BX*1)
+	VMOVUPS        Z6, K1, (R9)(BX*1)
+
+done35:
+	MOVQ           R9, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $3, R11
+	JGE            rows31
+
+oneRow29:
+	ADDQ           $3, R11
+	JEQ            done30
+
+rows37:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one39
+
+vectors38:
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        64(DI)(BX*1), Z4
+	VMAXPS         Z1, Z31, Z0
+	VMAXPS         Z4, Z31, Z3
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors38
+
+one39:
+	ADDQ           $2, CX
+	JEQ            rest40
+
+single42:
+	VMOVUPS        (DI)(BX*1), Z1
+	VMAXPS         Z1, Z31, Z0
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single18
+	JNE            single42
 
-rest16:
+rest40:
 	TESTQ          R15, R15
-	JEQ            done17
-	VMOVUPS.Z      (DI)(BX*1), K1, Z4
-	VMAXPS         Z4, Z31, Z0
+	JEQ            done41
+	VMOVUPS.Z      (DI)(BX*1), K1, Z1
+	VMAXPS         Z1, Z31, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done17:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows13
+done41:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows37
+
+done30:
 	VZEROUPPER
 	RET
 
 // func siluAVX512(x *float32, ldx int, rows int, cols int)
 TEXT ·siluAVX512(SB), NOSPLIT, $0-32
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	VBROADCASTSS   ·act<>+320(SB), Z31
 	VBROADCASTSS   ·act<>+0(SB), Z30
-	VBROADCASTSS   ·act<>+256(SB), Z29
-	VBROADCASTSS   ·act<>+288(SB), Z28
-	VBROADCASTSS   ·act<>+32(SB), Z27
-	VBROADCASTSS   ·act<>+64(SB), Z26
-	VBROADCASTSS   ·act<>+96(SB), Z25
-	VBROADCASTSS   ·act<>+128(SB), Z24
-	VBROADCASTSS   ·act<>+160(SB), Z23
+	VBROADCASTSS   ·act<>+32(SB), Z29
+	VBROADCASTSS   ·act<>+64(SB), Z28
+	VBROADCASTSS   ·act<>+96(SB), Z27
+	VBROADCASTSS   ·act<>+128(SB), Z26
+	VBROADCASTSS   ·act<>+160(SB), Z25
 	MOVQ           rows+16(FP), R11
 	MOVQ           cols+24(FP), AX
 	MOVQ           AX, R15
@@ -620,98 +1275,324 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-32
 	SHLQ           CX, BX
 	DECQ           BX
 	KMOVW          BX, K1
+	SUBQ           $3, R11
+	JLT            oneRow43
 
-rows19:
+rows45:
+	MOVQ           ldx+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldx+8(FP), R9
+	ADDQ           R8, R9
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one21
+	JLT            one47
 
-vectors20:
-	VMOVUPS        (DI)(BX*1), Z4
-	VMOVUPS        64(DI)(BX*1), Z10
-	VMULPS         Z31, Z4, Z0
-	VMULPS         Z31, Z10, Z6
+vectors46:
+	VMOVUPS        (DI)(BX*1), Z0
+	VMOVUPS        64(DI)(BX*1), Z3
+	VMOVUPS        (R8)(BX*1), Z6
+	VMOVUPS        64(R8)(BX*1), Z9
+	VMOVUPS        (R9)(BX*1), Z12
+	VMOVUPS        64(R9)(BX*1), Z15
+	VMULPS         Z31, Z0, Z0
+	VMULPS         Z31, Z3, Z3
+	VMULPS         Z31, Z6, Z6
+	VMULPS         Z31, Z9, Z9
+	VMULPS         Z31, Z12, Z12
+	VMULPS         Z31, Z15, Z15
 	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
 	VREDUCEPS      $0, Z6, Z7
+	VREDUCEPS      $0, Z9, Z10
+	VREDUCEPS      $0, Z12, Z13
+	VREDUCEPS      $0, Z15, Z16
 	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
 	VRNDSCALEPS    $0, Z6, Z8
-	VMOVUPS        Z23, Z3
-	VMOVUPS        Z23, Z9
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z24, Z7, Z9
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z25, Z7, Z9
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z26, Z7, Z9
-	VFMADD213PS    Z27, Z1, Z3
-	VFMADD213PS    Z27, Z7, Z9
-	VFMADD213PS    Z30, Z1, Z3
-	VFMADD213PS    Z30, Z7, Z9
-	VSCALEFPS      Z2, Z3, Z0
-	VSCALEFPS      Z8, Z9, Z6
+	VRNDSCALEPS    $0, Z9, Z11
+	VRNDSCALEPS    $0, Z12, Z14
+	VRNDSCALEPS    $0, Z15, Z17
+	VMOVUPS        Z25, Z0
+	VMOVUPS        Z25, Z3
+	VMOVUPS        Z25, Z6
+	VMOVUPS        Z25, Z9
+	VMOVUPS        Z25, Z12
+	VMOVUPS        Z25, Z15
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z26, Z7, Z6
+	VFMADD213PS    Z26, Z10, Z9
+	VFMADD213PS    Z26, Z13, Z12
+	VFMADD213PS    Z26, Z16, Z15
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z27, Z10, Z9
+	VFMADD213PS    Z27, Z13, Z12
+	VFMADD213PS    Z27, Z16, Z15
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z28, Z10, Z9
+	VFMADD213PS    Z28, Z13, Z12
+	VFMADD213PS    Z28, Z16, Z15
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VFMADD213PS    Z29, Z10, Z9
+	VFMADD213PS    Z29, Z13, Z12
+	VFMADD213PS    Z29, Z16, Z15
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VFMADD213PS    Z30, Z7, Z6
+	VFMADD213PS    Z30, Z10, Z9
+	VFMADD213PS    Z30, Z13, Z12
+	VFMADD213PS    Z30, Z16, Z15
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VSCALEFPS      Z11, Z9, Z9
+	VSCALEFPS      Z14, Z12, Z12
+	VSCALEFPS      Z17, Z15, Z15
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        64(DI)(BX*1), Z4
+	VMOVUPS        (R8)(BX*1), Z7
+	VMOVUPS        64(R8)(BX*1), Z10
+	VMOVUPS        (R9)(BX*1), Z13
+	VMOVUPS        64(R9)(BX*1), Z16
 	VADDPS         Z30, Z0, Z0
+	VADDPS         Z30, Z3, Z3
 	VADDPS         Z30, Z6, Z6
-	VDIVPS         Z0, Z4, Z0
-	VDIVPS         Z6, Z10, Z6
+	VADDPS         Z30, Z9, Z9
+	VADDPS         Z30, Z12, Z12
+	VADDPS         Z30, Z15, Z15
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VDIVPS         Z9, Z10, Z9
+	VDIVPS         Z12, Z13, Z12
+	VDIVPS         Z15, Z16, Z15
 	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	VMOVUPS        Z6, (R8)(BX*1)
+	VMOVUPS        Z9, 64(R8)(BX*1)
+	VMOVUPS        Z12, (R9)(BX*1)
+	VMOVUPS        Z15, 64(R9)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors20
+	JGE            vectors46
 
-one21:
+one47:
 	ADDQ           $2, CX
-	JEQ            rest22
+	JEQ            rest48
 
-single24:
-	VMOVUPS        (DI)(BX*1), Z4
-	VMULPS         Z31, Z4, Z0
+single50:
+	VMOVUPS        (DI)(BX*1), Z0
+	VMOVUPS        (R8)(BX*1), Z3
+	VMOVUPS        (R9)(BX*1), Z6
+	VMULPS         Z31, Z0, Z0
+	VMULPS         Z31, Z3, Z3
+	VMULPS         Z31, Z6, Z6
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VREDUCEPS      $0, Z6, Z7
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VRNDSCALEPS    $0, Z6, Z8
+	VMOVUPS        Z25, Z0
+	VMOVUPS        Z25, Z3
+	VMOVUPS        Z25, Z6
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z26, Z7, Z6
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VFMADD213PS    Z30, Z7, Z6
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        (R8)(BX*1), Z4
+	VMOVUPS        (R9)(BX*1), Z7
+	VADDPS         Z30, Z0, Z0
+	VADDPS         Z30, Z3, Z3
+	VADDPS         Z30, Z6, Z6
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, (R8)(BX*1)
+	VMOVUPS        Z6, (R9)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single50
+
+rest48:
+	TESTQ          R15, R15
+	JEQ            done49
+	VMOVUPS.Z      (DI)(BX*1), K1, Z0
+	VMOVUPS.Z      (R8)(BX*1), K1, Z3
+	VMOVUPS.Z      (R9)(BX*1), K1, Z6
+	VMULPS         Z31, Z0, Z0
+	VMULPS         Z31, Z3, Z3
+	VMULPS         Z31, Z6, Z6
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VREDUCEPS      $0, Z6, Z7
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VRNDSCALEPS    $0, Z6, Z8
+	VMOVUPS        Z25, Z0
+	VMOVUPS        Z25, Z3
+	VMOVUPS        Z25, Z6
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z26, Z7, Z6
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VFMADD213PS    Z30, Z7, Z6
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VMOVUPS.Z      (DI)(BX*1), K1, Z1
+	VMOVUPS.Z      (R8)(BX*1), K1, Z4
+	VMOVUPS.Z      (R9)(BX*1), K1, Z7
+	VADDPS         Z30, Z0, Z0
+	VADDPS         Z30, Z3, Z3
+	VADDPS         Z30, Z6, Z6
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+	VMOVUPS        Z3, K1, (R8)(BX*1)
+	VMOVUPS        Z6, K1, (R9)(BX*1)
+
+done49:
+	MOVQ           R9, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $3, R11
+	JGE            rows45
+
+oneRow43:
+	ADDQ           $3, R11
+	JEQ            done44
+
+rows51:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one53
+
+vectors52:
+	VMOVUPS        (DI)(BX*1), Z0
+	VMOVUPS        64(DI)(BX*1), Z3
+	VMULPS         Z31, Z0, Z0
+	VMULPS         Z31, Z3, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z25, Z0
+	VMOVUPS        Z25, Z3
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS        (DI)(BX*1), Z1
+	VMOVUPS        64(DI)(BX*1), Z4
+	VADDPS         Z30, Z0, Z0
+	VADDPS         Z30, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors52
+
+one53:
+	ADDQ           $2, CX
+	JEQ            rest54
+
+single56:
+	VMOVUPS        (DI)(BX*1), Z0
+	VMULPS         Z31, Z0, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z23, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z27, Z1, Z3
-	VFMADD213PS    Z30, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z25, Z0
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z30, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS        (DI)(BX*1), Z1
 	VADDPS         Z30, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single24
+	JNE            single56
 
-rest22:
+rest54:
 	TESTQ          R15, R15
-	JEQ            done23
-	VMOVUPS.Z      (DI)(BX*1), K1, Z4
-	VMULPS         Z31, Z4, Z0
+	JEQ            done55
+	VMOVUPS.Z      (DI)(BX*1), K1, Z0
+	VMULPS         Z31, Z0, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z23, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z27, Z1, Z3
-	VFMADD213PS    Z30, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z25, Z0
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z30, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS.Z      (DI)(BX*1), K1, Z1
 	VADDPS         Z30, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done23:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows19
+done55:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows51
+
+done44:
 	VZEROUPPER
 	RET
 
 // func softCapAVX512(x *float32, ldx int, rows int, cols int, inv float32, limit float32)
 TEXT ·softCapAVX512(SB), NOSPLIT, $0-40
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	VBROADCASTSS   ·act<>+0(SB), Z31
 	VBROADCASTSS   ·act<>+224(SB), Z30
 	VBROADCASTSS   ·act<>+480(SB), Z29
@@ -737,13 +1618,13 @@ TEXT ·softCapAVX512(SB), NOSPLIT, $0-40
 	DECQ           BX
 	KMOVW          BX, K1
 
-rows25:
+rows59:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one27
+	JLT            one61
 
-vectors26:
+vectors60:
 	VMOVUPS        (DI)(BX*1), Z4
 	VMOVUPS        64(DI)(BX*1), Z10
 	VMULPS         Z12, Z4, Z4
@@ -794,13 +1675,13 @@ vectors26:
 	VMOVUPS        Z6, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors26
+	JGE            vectors60
 
-one27:
+one61:
 	ADDQ           $2, CX
-	JEQ            rest28
+	JEQ            rest62
 
-single30:
+single64:
 	VMOVUPS        (DI)(BX*1), Z4
 	VMULPS         Z12, Z4, Z4
 	VANDPS         Z29, Z4, Z0
@@ -827,11 +1708,11 @@ single30:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single30
+	JNE            single64
 
-rest28:
+rest62:
 	TESTQ          R15, R15
-	JEQ            done29
+	JEQ            done63
 	VMOVUPS.Z      (DI)(BX*1), K1, Z4
 	VMULPS         Z12, Z4, Z4
 	VANDPS         Z29, Z4, Z0
@@ -857,30 +1738,28 @@ rest28:
 	VMULPS         Z13, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done29:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows25
+done63:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows59
+
+done58:
 	VZEROUPPER
 	RET
 
 // func siluMulAVX512(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
 TEXT ·siluMulAVX512(SB), NOSPLIT, $0-64
 	MOVQ           dst+0(FP), DI
-	MOVQ           ldd+8(FP), R8
 	MOVQ           gate+16(FP), SI
-	MOVQ           ldg+24(FP), R9
 	MOVQ           up+32(FP), DX
-	MOVQ           ldu+40(FP), R10
 	VBROADCASTSS   ·act<>+320(SB), Z31
 	VBROADCASTSS   ·act<>+0(SB), Z30
-	VBROADCASTSS   ·act<>+256(SB), Z29
-	VBROADCASTSS   ·act<>+288(SB), Z28
-	VBROADCASTSS   ·act<>+32(SB), Z27
-	VBROADCASTSS   ·act<>+64(SB), Z26
-	VBROADCASTSS   ·act<>+96(SB), Z25
-	VBROADCASTSS   ·act<>+128(SB), Z24
-	VBROADCASTSS   ·act<>+160(SB), Z23
+	VBROADCASTSS   ·act<>+32(SB), Z29
+	VBROADCASTSS   ·act<>+64(SB), Z28
+	VBROADCASTSS   ·act<>+96(SB), Z27
+	VBROADCASTSS   ·act<>+128(SB), Z26
+	VBROADCASTSS   ·act<>+160(SB), Z25
 	MOVQ           rows+48(FP), R11
 	MOVQ           cols+56(FP), AX
 	MOVQ           AX, R15
@@ -891,122 +1770,308 @@ TEXT ·siluMulAVX512(SB), NOSPLIT, $0-64
 	SHLQ           CX, BX
 	DECQ           BX
 	KMOVW          BX, K1
+	SUBQ           $2, R11
+	JLT            oneRow65
 
-rows31:
+rows67:
+	MOVQ           ldd+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldg+24(FP), R10
+	ADDQ           SI, R10
+	MOVQ           ldu+40(FP), R12
+	ADDQ           DX, R12
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one33
+	JLT            one69
 
-vectors32:
-	VMOVUPS        (SI)(BX*1), Z4
-	VMOVUPS        64(SI)(BX*1), Z10
-	VMULPS         Z31, Z4, Z0
-	VMULPS         Z31, Z10, Z6
+vectors68:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        64(SI)(BX*1), Z3
+	VMOVUPS        (R10)(BX*1), Z6
+	VMOVUPS        64(R10)(BX*1), Z9
+	VMULPS         Z31, Z0, Z0
+	VMULPS         Z31, Z3, Z3
+	VMULPS         Z31, Z6, Z6
+	VMULPS         Z31, Z9, Z9
 	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
 	VREDUCEPS      $0, Z6, Z7
+	VREDUCEPS      $0, Z9, Z10
 	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
 	VRNDSCALEPS    $0, Z6, Z8
-	VMOVUPS        Z23, Z3
-	VMOVUPS        Z23, Z9
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z24, Z7, Z9
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z25, Z7, Z9
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z26, Z7, Z9
-	VFMADD213PS    Z27, Z1, Z3
-	VFMADD213PS    Z27, Z7, Z9
-	VFMADD213PS    Z30, Z1, Z3
-	VFMADD213PS    Z30, Z7, Z9
-	VSCALEFPS      Z2, Z3, Z0
-	VSCALEFPS      Z8, Z9, Z6
+	VRNDSCALEPS    $0, Z9, Z11
+	VMOVUPS        Z25, Z0
+	VMOVUPS        Z25, Z3
+	VMOVUPS        Z25, Z6
+	VMOVUPS        Z25, Z9
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z26, Z7, Z6
+	VFMADD213PS    Z26, Z10, Z9
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z27, Z10, Z9
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z28, Z10, Z9
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VFMADD213PS    Z29, Z10, Z9
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VFMADD213PS    Z30, Z7, Z6
+	VFMADD213PS    Z30, Z10, Z9
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VSCALEFPS      Z11, Z9, Z9
+	VMOVUPS        (SI)(BX*1), Z1
+	VMOVUPS        64(SI)(BX*1), Z4
+	VMOVUPS        (R10)(BX*1), Z7
+	VMOVUPS        64(R10)(BX*1), Z10
 	VADDPS         Z30, Z0, Z0
+	VADDPS         Z30, Z3, Z3
 	VADDPS         Z30, Z6, Z6
-	VDIVPS         Z0, Z4, Z0
-	VDIVPS         Z6, Z10, Z6
+	VADDPS         Z30, Z9, Z9
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VDIVPS         Z9, Z10, Z9
 	VMOVUPS        (DX)(BX*1), Z1
-	VMOVUPS        64(DX)(BX*1), Z7
+	VMOVUPS        64(DX)(BX*1), Z4
+	VMOVUPS        (R12)(BX*1), Z7
+	VMOVUPS        64(R12)(BX*1), Z10
 	VMULPS         Z1, Z0, Z0
+	VMULPS         Z4, Z3, Z3
 	VMULPS         Z7, Z6, Z6
+	VMULPS         Z10, Z9, Z9
 	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	VMOVUPS        Z6, (R8)(BX*1)
+	VMOVUPS        Z9, 64(R8)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors32
+	JGE            vectors68
 
-one33:
+one69:
 	ADDQ           $2, CX
-	JEQ            rest34
+	JEQ            rest70
 
-single36:
-	VMOVUPS        (SI)(BX*1), Z4
-	VMULPS         Z31, Z4, Z0
+single72:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (R10)(BX*1), Z3
+	VMULPS         Z31, Z0, Z0
+	VMULPS         Z31, Z3, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z25, Z0
+	VMOVUPS        Z25, Z3
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS        (SI)(BX*1), Z1
+	VMOVUPS        (R10)(BX*1), Z4
+	VADDPS         Z30, Z0, Z0
+	VADDPS         Z30, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS        (DX)(BX*1), Z1
+	VMOVUPS        (R12)(BX*1), Z4
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z4, Z3, Z3
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, (R8)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single72
+
+rest70:
+	TESTQ          R15, R15
+	JEQ            done71
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (R10)(BX*1), K1, Z3
+	VMULPS         Z31, Z0, Z0
+	VMULPS         Z31, Z3, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z25, Z0
+	VMOVUPS        Z25, Z3
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS.Z      (SI)(BX*1), K1, Z1
+	VMOVUPS.Z      (R10)(BX*1), K1, Z4
+	VADDPS         Z30, Z0, Z0
+	VADDPS         Z30, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VMOVUPS.Z      (R12)(BX*1), K1, Z4
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z4, Z3, Z3
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+	VMOVUPS        Z3, K1, (R8)(BX*1)
+
+done71:
+	MOVQ           R8, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           R10, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           R12, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $2, R11
+	JGE            rows67
+
+oneRow65:
+	ADDQ           $2, R11
+	JEQ            done66
+
+rows73:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one75
+
+vectors74:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        64(SI)(BX*1), Z3
+	VMULPS         Z31, Z0, Z0
+	VMULPS         Z31, Z3, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z25, Z0
+	VMOVUPS        Z25, Z3
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS        (SI)(BX*1), Z1
+	VMOVUPS        64(SI)(BX*1), Z4
+	VADDPS         Z30, Z0, Z0
+	VADDPS         Z30, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS        (DX)(BX*1), Z1
+	VMOVUPS        64(DX)(BX*1), Z4
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z4, Z3, Z3
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors74
+
+one75:
+	ADDQ           $2, CX
+	JEQ            rest76
+
+single78:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMULPS         Z31, Z0, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z23, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z27, Z1, Z3
-	VFMADD213PS    Z30, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z25, Z0
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z30, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS        (SI)(BX*1), Z1
 	VADDPS         Z30, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS        (DX)(BX*1), Z1
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single36
+	JNE            single78
 
-rest34:
+rest76:
 	TESTQ          R15, R15
-	JEQ            done35
-	VMOVUPS.Z      (SI)(BX*1), K1, Z4
-	VMULPS         Z31, Z4, Z0
+	JEQ            done77
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMULPS         Z31, Z0, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z23, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z27, Z1, Z3
-	VFMADD213PS    Z30, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z25, Z0
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z30, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS.Z      (SI)(BX*1), K1, Z1
 	VADDPS         Z30, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS.Z      (DX)(BX*1), K1, Z1
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done35:
-	ADDQ           R8, DI
-	ADDQ           R9, SI
-	ADDQ           R10, DX
-	DECQ           R11
-	JNE            rows31
+done77:
+	MOVQ           DI, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           SI, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           DX, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $1, R11
+	JNE            rows73
+
+done66:
 	VZEROUPPER
 	RET
 
 // func geluTanhMulAVX512(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
 TEXT ·geluTanhMulAVX512(SB), NOSPLIT, $0-64
 	MOVQ           dst+0(FP), DI
-	MOVQ           ldd+8(FP), R8
 	MOVQ           gate+16(FP), SI
-	MOVQ           ldg+24(FP), R9
 	MOVQ           up+32(FP), DX
-	MOVQ           ldu+40(FP), R10
 	VBROADCASTSS   ·act<>+352(SB), Z31
 	VBROADCASTSS   ·act<>+384(SB), Z30
 	VBROADCASTSS   ·act<>+0(SB), Z29
-	VBROADCASTSS   ·act<>+256(SB), Z28
-	VBROADCASTSS   ·act<>+288(SB), Z27
-	VBROADCASTSS   ·act<>+32(SB), Z26
-	VBROADCASTSS   ·act<>+64(SB), Z25
-	VBROADCASTSS   ·act<>+96(SB), Z24
-	VBROADCASTSS   ·act<>+128(SB), Z23
-	VBROADCASTSS   ·act<>+160(SB), Z22
+	VBROADCASTSS   ·act<>+32(SB), Z28
+	VBROADCASTSS   ·act<>+64(SB), Z27
+	VBROADCASTSS   ·act<>+96(SB), Z26
+	VBROADCASTSS   ·act<>+128(SB), Z25
+	VBROADCASTSS   ·act<>+160(SB), Z24
 	MOVQ           rows+48(FP), R11
 	MOVQ           cols+56(FP), AX
 	MOVQ           AX, R15
@@ -1017,120 +2082,334 @@ TEXT ·geluTanhMulAVX512(SB), NOSPLIT, $0-64
 	SHLQ           CX, BX
 	DECQ           BX
 	KMOVW          BX, K1
+	SUBQ           $2, R11
+	JLT            oneRow79
 
-rows37:
+rows81:
+	MOVQ           ldd+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldg+24(FP), R10
+	ADDQ           SI, R10
+	MOVQ           ldu+40(FP), R12
+	ADDQ           DX, R12
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one39
+	JLT            one83
 
-vectors38:
-	VMOVUPS        (SI)(BX*1), Z4
-	VMOVUPS        64(SI)(BX*1), Z10
-	VMULPS         Z4, Z4, Z0
-	VMULPS         Z10, Z10, Z6
+vectors82:
+	VMOVUPS        (SI)(BX*1), Z2
+	VMOVUPS        64(SI)(BX*1), Z5
+	VMOVUPS        (R10)(BX*1), Z8
+	VMOVUPS        64(R10)(BX*1), Z11
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMULPS         Z8, Z8, Z6
+	VMULPS         Z11, Z11, Z9
 	VMOVUPS        Z30, Z1
+	VMOVUPS        Z30, Z4
 	VMOVUPS        Z30, Z7
+	VMOVUPS        Z30, Z10
 	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
 	VFMADD213PS    Z31, Z6, Z7
-	VMULPS         Z1, Z4, Z0
-	VMULPS         Z7, Z10, Z6
+	VFMADD213PS    Z31, Z9, Z10
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VMULPS         Z7, Z8, Z6
+	VMULPS         Z10, Z11, Z9
 	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
 	VREDUCEPS      $0, Z6, Z7
+	VREDUCEPS      $0, Z9, Z10
 	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
 	VRNDSCALEPS    $0, Z6, Z8
-	VMOVUPS        Z22, Z3
-	VMOVUPS        Z22, Z9
-	VFMADD213PS    Z23, Z1, Z3
-	VFMADD213PS    Z23, Z7, Z9
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z24, Z7, Z9
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z25, Z7, Z9
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z26, Z7, Z9
-	VFMADD213PS    Z29, Z1, Z3
-	VFMADD213PS    Z29, Z7, Z9
-	VSCALEFPS      Z2, Z3, Z0
-	VSCALEFPS      Z8, Z9, Z6
+	VRNDSCALEPS    $0, Z9, Z11
+	VMOVUPS        Z24, Z0
+	VMOVUPS        Z24, Z3
+	VMOVUPS        Z24, Z6
+	VMOVUPS        Z24, Z9
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z25, Z4, Z3
+	VFMADD213PS    Z25, Z7, Z6
+	VFMADD213PS    Z25, Z10, Z9
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z26, Z7, Z6
+	VFMADD213PS    Z26, Z10, Z9
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z27, Z10, Z9
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z28, Z10, Z9
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VFMADD213PS    Z29, Z10, Z9
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VSCALEFPS      Z11, Z9, Z9
+	VMOVUPS        (SI)(BX*1), Z1
+	VMOVUPS        64(SI)(BX*1), Z4
+	VMOVUPS        (R10)(BX*1), Z7
+	VMOVUPS        64(R10)(BX*1), Z10
 	VADDPS         Z29, Z0, Z0
+	VADDPS         Z29, Z3, Z3
 	VADDPS         Z29, Z6, Z6
-	VDIVPS         Z0, Z4, Z0
-	VDIVPS         Z6, Z10, Z6
+	VADDPS         Z29, Z9, Z9
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VDIVPS         Z6, Z7, Z6
+	VDIVPS         Z9, Z10, Z9
 	VMOVUPS        (DX)(BX*1), Z1
-	VMOVUPS        64(DX)(BX*1), Z7
+	VMOVUPS        64(DX)(BX*1), Z4
+	VMOVUPS        (R12)(BX*1), Z7
+	VMOVUPS        64(R12)(BX*1), Z10
 	VMULPS         Z1, Z0, Z0
+	VMULPS         Z4, Z3, Z3
 	VMULPS         Z7, Z6, Z6
+	VMULPS         Z10, Z9, Z9
 	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	VMOVUPS        Z6, (R8)(BX*1)
+	VMOVUPS        Z9, 64(R8)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors38
+	JGE            vectors82
 
-one39:
+one83:
 	ADDQ           $2, CX
-	JEQ            rest40
+	JEQ            rest84
 
-single42:
-	VMOVUPS        (SI)(BX*1), Z4
-	VMULPS         Z4, Z4, Z0
+single86:
+	VMOVUPS        (SI)(BX*1), Z2
+	VMOVUPS        (R10)(BX*1), Z5
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMOVUPS        Z30, Z1
+	VMOVUPS        Z30, Z4
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z24, Z0
+	VMOVUPS        Z24, Z3
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z25, Z4, Z3
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS        (SI)(BX*1), Z1
+	VMOVUPS        (R10)(BX*1), Z4
+	VADDPS         Z29, Z0, Z0
+	VADDPS         Z29, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS        (DX)(BX*1), Z1
+	VMOVUPS        (R12)(BX*1), Z4
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z4, Z3, Z3
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, (R8)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single86
+
+rest84:
+	TESTQ          R15, R15
+	JEQ            done85
+	VMOVUPS.Z      (SI)(BX*1), K1, Z2
+	VMOVUPS.Z      (R10)(BX*1), K1, Z5
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMOVUPS        Z30, Z1
+	VMOVUPS        Z30, Z4
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z24, Z0
+	VMOVUPS        Z24, Z3
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z25, Z4, Z3
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS.Z      (SI)(BX*1), K1, Z1
+	VMOVUPS.Z      (R10)(BX*1), K1, Z4
+	VADDPS         Z29, Z0, Z0
+	VADDPS         Z29, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VMOVUPS.Z      (R12)(BX*1), K1, Z4
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z4, Z3, Z3
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+	VMOVUPS        Z3, K1, (R8)(BX*1)
+
+done85:
+	MOVQ           R8, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           R10, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           R12, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $2, R11
+	JGE            rows81
+
+oneRow79:
+	ADDQ           $2, R11
+	JEQ            done80
+
+rows87:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one89
+
+vectors88:
+	VMOVUPS        (SI)(BX*1), Z2
+	VMOVUPS        64(SI)(BX*1), Z5
+	VMULPS         Z2, Z2, Z0
+	VMULPS         Z5, Z5, Z3
+	VMOVUPS        Z30, Z1
+	VMOVUPS        Z30, Z4
+	VFMADD213PS    Z31, Z0, Z1
+	VFMADD213PS    Z31, Z3, Z4
+	VMULPS         Z1, Z2, Z0
+	VMULPS         Z4, Z5, Z3
+	VREDUCEPS      $0, Z0, Z1
+	VREDUCEPS      $0, Z3, Z4
+	VRNDSCALEPS    $0, Z0, Z2
+	VRNDSCALEPS    $0, Z3, Z5
+	VMOVUPS        Z24, Z0
+	VMOVUPS        Z24, Z3
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z25, Z4, Z3
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z26, Z4, Z3
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VMOVUPS        (SI)(BX*1), Z1
+	VMOVUPS        64(SI)(BX*1), Z4
+	VADDPS         Z29, Z0, Z0
+	VADDPS         Z29, Z3, Z3
+	VDIVPS         Z0, Z1, Z0
+	VDIVPS         Z3, Z4, Z3
+	VMOVUPS        (DX)(BX*1), Z1
+	VMOVUPS        64(DX)(BX*1), Z4
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z4, Z3, Z3
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors88
+
+one89:
+	ADDQ           $2, CX
+	JEQ            rest90
+
+single92:
+	VMOVUPS        (SI)(BX*1), Z2
+	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z30, Z1
 	VFMADD213PS    Z31, Z0, Z1
-	VMULPS         Z1, Z4, Z0
+	VMULPS         Z1, Z2, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z22, Z3
-	VFMADD213PS    Z23, Z1, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z29, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z24, Z0
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS        (SI)(BX*1), Z1
 	VADDPS         Z29, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS        (DX)(BX*1), Z1
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single42
+	JNE            single92
 
-rest40:
+rest90:
 	TESTQ          R15, R15
-	JEQ            done41
-	VMOVUPS.Z      (SI)(BX*1), K1, Z4
-	VMULPS         Z4, Z4, Z0
+	JEQ            done91
+	VMOVUPS.Z      (SI)(BX*1), K1, Z2
+	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z30, Z1
 	VFMADD213PS    Z31, Z0, Z1
-	VMULPS         Z1, Z4, Z0
+	VMULPS         Z1, Z2, Z0
 	VREDUCEPS      $0, Z0, Z1
 	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z22, Z3
-	VFMADD213PS    Z23, Z1, Z3
-	VFMADD213PS    Z24, Z1, Z3
-	VFMADD213PS    Z25, Z1, Z3
-	VFMADD213PS    Z26, Z1, Z3
-	VFMADD213PS    Z29, Z1, Z3
-	VSCALEFPS      Z2, Z3, Z0
+	VMOVUPS        Z24, Z0
+	VFMADD213PS    Z25, Z1, Z0
+	VFMADD213PS    Z26, Z1, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVUPS.Z      (SI)(BX*1), K1, Z1
 	VADDPS         Z29, Z0, Z0
-	VDIVPS         Z0, Z4, Z0
+	VDIVPS         Z0, Z1, Z0
 	VMOVUPS.Z      (DX)(BX*1), K1, Z1
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done41:
-	ADDQ           R8, DI
-	ADDQ           R9, SI
-	ADDQ           R10, DX
-	DECQ           R11
-	JNE            rows37
+done91:
+	MOVQ           DI, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           SI, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           DX, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $1, R11
+	JNE            rows87
+
+done80:
 	VZEROUPPER
 	RET
 
 // func geluAVX2(x *float32, ldx int, rows int, cols int)
 TEXT ·geluAVX2(SB), NOSPLIT, $0-32
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	MOVQ           rows+16(FP), R11
 	MOVQ           cols+24(FP), AX
 	MOVQ           AX, R15
@@ -1141,81 +2420,353 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-32
 	SHLQ           $2, CX
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
+	SUBQ           $2, R11
+	JLT            oneRow93
 
-rows43:
+rows95:
+	MOVQ           ldx+8(FP), R8
+	ADDQ           DI, R8
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one45
+	JLT            one97
 
-vectors44:
-	VMOVUPS        (DI)(BX*1), Y4
-	VMOVUPS        32(DI)(BX*1), Y10
-	VMULPS         Y4, Y4, Y0
-	VMULPS         Y10, Y10, Y6
+vectors96:
+	VMOVUPS        (DI)(BX*1), Y2
+	VMOVUPS        32(DI)(BX*1), Y5
+	VMOVUPS        (R8)(BX*1), Y8
+	VMOVUPS        32(R8)(BX*1), Y11
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMULPS         Y8, Y8, Y6
+	VMULPS         Y11, Y11, Y9
 	VMOVUPS        ·act<>+736(SB), Y1
+	VMOVUPS        ·act<>+736(SB), Y4
 	VMOVUPS        ·act<>+736(SB), Y7
+	VMOVUPS        ·act<>+736(SB), Y10
 	VFMADD213PS    ·act<>+704(SB), Y0, Y1
+	VFMADD213PS    ·act<>+704(SB), Y3, Y4
 	VFMADD213PS    ·act<>+704(SB), Y6, Y7
+	VFMADD213PS    ·act<>+704(SB), Y9, Y10
 	VFMADD213PS    ·act<>+672(SB), Y0, Y1
+	VFMADD213PS    ·act<>+672(SB), Y3, Y4
 	VFMADD213PS    ·act<>+672(SB), Y6, Y7
+	VFMADD213PS    ·act<>+672(SB), Y9, Y10
 	VFMADD213PS    ·act<>+640(SB), Y0, Y1
+	VFMADD213PS    ·act<>+640(SB), Y3, Y4
 	VFMADD213PS    ·act<>+640(SB), Y6, Y7
+	VFMADD213PS    ·act<>+640(SB), Y9, Y10
 	VFMADD213PS    ·act<>+608(SB), Y0, Y1
+	VFMADD213PS    ·act<>+608(SB), Y3, Y4
 	VFMADD213PS    ·act<>+608(SB), Y6, Y7
+	VFMADD213PS    ·act<>+608(SB), Y9, Y10
 	VFMADD213PS    ·act<>+576(SB), Y0, Y1
+	VFMADD213PS    ·act<>+576(SB), Y3, Y4
 	VFMADD213PS    ·act<>+576(SB), Y6, Y7
+	VFMADD213PS    ·act<>+576(SB), Y9, Y10
 	VFMADD213PS    ·act<>+544(SB), Y0, Y1
+	VFMADD213PS    ·act<>+544(SB), Y3, Y4
 	VFMADD213PS    ·act<>+544(SB), Y6, Y7
-	VMULPS         Y1, Y4, Y0
-	VMULPS         Y7, Y10, Y6
+	VFMADD213PS    ·act<>+544(SB), Y9, Y10
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMULPS         Y7, Y8, Y6
+	VMULPS         Y10, Y11, Y9
 	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
 	VMOVUPS        ·act<>+256(SB), Y7
+	VMOVUPS        ·act<>+256(SB), Y10
 	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
 	VMINPS         Y6, Y7, Y6
+	VMINPS         Y9, Y10, Y9
 	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
 	VMOVUPS        ·act<>+288(SB), Y7
+	VMOVUPS        ·act<>+288(SB), Y10
 	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
 	VMAXPS         Y6, Y7, Y6
+	VMAXPS         Y9, Y10, Y9
 	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
 	VROUNDPS       $8, Y6, Y8
+	VROUNDPS       $8, Y9, Y11
 	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
 	VSUBPS         Y8, Y6, Y7
+	VSUBPS         Y11, Y9, Y10
+	VMOVUPS        ·act<>+160(SB), Y0
 	VMOVUPS        ·act<>+160(SB), Y3
+	VMOVUPS        ·act<>+160(SB), Y6
 	VMOVUPS        ·act<>+160(SB), Y9
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+128(SB), Y7, Y9
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y7, Y9
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y7, Y9
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y7, Y9
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y7, Y9
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+128(SB), Y7, Y6
+	VFMADD213PS    ·act<>+128(SB), Y10, Y9
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y7, Y6
+	VFMADD213PS    ·act<>+96(SB), Y10, Y9
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y7, Y6
+	VFMADD213PS    ·act<>+64(SB), Y10, Y9
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y7, Y6
+	VFMADD213PS    ·act<>+32(SB), Y10, Y9
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y7, Y6
+	VFMADD213PS    ·act<>+0(SB), Y10, Y9
 	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
 	VCVTPS2DQ      Y8, Y8
+	VCVTPS2DQ      Y11, Y11
 	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
 	VPSLLD         $23, Y8, Y8
-	VPADDD         Y2, Y3, Y0
-	VPADDD         Y8, Y9, Y6
+	VPSLLD         $23, Y11, Y11
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VPADDD         Y8, Y6, Y6
+	VPADDD         Y11, Y9, Y9
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        32(DI)(BX*1), Y4
+	VMOVUPS        (R8)(BX*1), Y7
+	VMOVUPS        32(R8)(BX*1), Y10
 	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
 	VADDPS         ·act<>+0(SB), Y6, Y6
-	VDIVPS         Y0, Y4, Y0
-	VDIVPS         Y6, Y10, Y6
+	VADDPS         ·act<>+0(SB), Y9, Y9
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VDIVPS         Y6, Y7, Y6
+	VDIVPS         Y9, Y10, Y9
 	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	VMOVUPS        Y6, (R8)(BX*1)
+	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors44
+	JGE            vectors96
 
-one45:
+one97:
 	ADDQ           $2, CX
-	JEQ            rest46
+	JEQ            rest98
 
-single48:
-	VMOVUPS        (DI)(BX*1), Y4
-	VMULPS         Y4, Y4, Y0
+single100:
+	VMOVUPS        (DI)(BX*1), Y2
+	VMOVUPS        (R8)(BX*1), Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+736(SB), Y1
+	VMOVUPS        ·act<>+736(SB), Y4
+	VFMADD213PS    ·act<>+704(SB), Y0, Y1
+	VFMADD213PS    ·act<>+704(SB), Y3, Y4
+	VFMADD213PS    ·act<>+672(SB), Y0, Y1
+	VFMADD213PS    ·act<>+672(SB), Y3, Y4
+	VFMADD213PS    ·act<>+640(SB), Y0, Y1
+	VFMADD213PS    ·act<>+640(SB), Y3, Y4
+	VFMADD213PS    ·act<>+608(SB), Y0, Y1
+	VFMADD213PS    ·act<>+608(SB), Y3, Y4
+	VFMADD213PS    ·act<>+576(SB), Y0, Y1
+	VFMADD213PS    ·act<>+576(SB), Y3, Y4
+	VFMADD213PS    ·act<>+544(SB), Y0, Y1
+	VFMADD213PS    ·act<>+544(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        (R8)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, (R8)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single100
+
+rest98:
+	TESTQ          R15, R15
+	JEQ            done99
+	VMASKMOVPS     (DI)(BX*1), Y15, Y2
+	VMASKMOVPS     (R8)(BX*1), Y15, Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+736(SB), Y1
+	VMOVUPS        ·act<>+736(SB), Y4
+	VFMADD213PS    ·act<>+704(SB), Y0, Y1
+	VFMADD213PS    ·act<>+704(SB), Y3, Y4
+	VFMADD213PS    ·act<>+672(SB), Y0, Y1
+	VFMADD213PS    ·act<>+672(SB), Y3, Y4
+	VFMADD213PS    ·act<>+640(SB), Y0, Y1
+	VFMADD213PS    ·act<>+640(SB), Y3, Y4
+	VFMADD213PS    ·act<>+608(SB), Y0, Y1
+	VFMADD213PS    ·act<>+608(SB), Y3, Y4
+	VFMADD213PS    ·act<>+576(SB), Y0, Y1
+	VFMADD213PS    ·act<>+576(SB), Y3, Y4
+	VFMADD213PS    ·act<>+544(SB), Y0, Y1
+	VFMADD213PS    ·act<>+544(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMASKMOVPS     (DI)(BX*1), Y15, Y1
+	VMASKMOVPS     (R8)(BX*1), Y15, Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
+
+done99:
+	MOVQ           R8, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $2, R11
+	JGE            rows95
+
+oneRow93:
+	ADDQ           $2, R11
+	JEQ            done94
+
+rows101:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one103
+
+vectors102:
+	VMOVUPS        (DI)(BX*1), Y2
+	VMOVUPS        32(DI)(BX*1), Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+736(SB), Y1
+	VMOVUPS        ·act<>+736(SB), Y4
+	VFMADD213PS    ·act<>+704(SB), Y0, Y1
+	VFMADD213PS    ·act<>+704(SB), Y3, Y4
+	VFMADD213PS    ·act<>+672(SB), Y0, Y1
+	VFMADD213PS    ·act<>+672(SB), Y3, Y4
+	VFMADD213PS    ·act<>+640(SB), Y0, Y1
+	VFMADD213PS    ·act<>+640(SB), Y3, Y4
+	VFMADD213PS    ·act<>+608(SB), Y0, Y1
+	VFMADD213PS    ·act<>+608(SB), Y3, Y4
+	VFMADD213PS    ·act<>+576(SB), Y0, Y1
+	VFMADD213PS    ·act<>+576(SB), Y3, Y4
+	VFMADD213PS    ·act<>+544(SB), Y0, Y1
+	VFMADD213PS    ·act<>+544(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        32(DI)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors102
+
+one103:
+	ADDQ           $2, CX
+	JEQ            rest104
+
+single106:
+	VMOVUPS        (DI)(BX*1), Y2
+	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+736(SB), Y1
 	VFMADD213PS    ·act<>+704(SB), Y0, Y1
 	VFMADD213PS    ·act<>+672(SB), Y0, Y1
@@ -1223,34 +2774,35 @@ single48:
 	VFMADD213PS    ·act<>+608(SB), Y0, Y1
 	VFMADD213PS    ·act<>+576(SB), Y0, Y1
 	VFMADD213PS    ·act<>+544(SB), Y0, Y1
-	VMULPS         Y1, Y4, Y0
+	VMULPS         Y1, Y2, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMOVUPS        (DI)(BX*1), Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single48
+	JNE            single106
 
-rest46:
+rest104:
 	TESTQ          R15, R15
-	JEQ            done47
-	VMASKMOVPS     (DI)(BX*1), Y15, Y4
-	VMULPS         Y4, Y4, Y0
+	JEQ            done105
+	VMASKMOVPS     (DI)(BX*1), Y15, Y2
+	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+736(SB), Y1
 	VFMADD213PS    ·act<>+704(SB), Y0, Y1
 	VFMADD213PS    ·act<>+672(SB), Y0, Y1
@@ -1258,37 +2810,40 @@ rest46:
 	VFMADD213PS    ·act<>+608(SB), Y0, Y1
 	VFMADD213PS    ·act<>+576(SB), Y0, Y1
 	VFMADD213PS    ·act<>+544(SB), Y0, Y1
-	VMULPS         Y1, Y4, Y0
+	VMULPS         Y1, Y2, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMASKMOVPS     (DI)(BX*1), Y15, Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done47:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows43
+done105:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows101
+
+done94:
 	VZEROUPPER
 	RET
 
 // func geluTanhAVX2(x *float32, ldx int, rows int, cols int)
 TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-32
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	MOVQ           rows+16(FP), R11
 	MOVQ           cols+24(FP), AX
 	MOVQ           AX, R15
@@ -1299,134 +2854,370 @@ TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-32
 	SHLQ           $2, CX
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
+	SUBQ           $2, R11
+	JLT            oneRow107
 
-rows49:
+rows109:
+	MOVQ           ldx+8(FP), R8
+	ADDQ           DI, R8
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one51
+	JLT            one111
 
-vectors50:
-	VMOVUPS        (DI)(BX*1), Y4
-	VMOVUPS        32(DI)(BX*1), Y10
-	VMULPS         Y4, Y4, Y0
-	VMULPS         Y10, Y10, Y6
+vectors110:
+	VMOVUPS        (DI)(BX*1), Y2
+	VMOVUPS        32(DI)(BX*1), Y5
+	VMOVUPS        (R8)(BX*1), Y8
+	VMOVUPS        32(R8)(BX*1), Y11
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMULPS         Y8, Y8, Y6
+	VMULPS         Y11, Y11, Y9
 	VMOVUPS        ·act<>+384(SB), Y1
+	VMOVUPS        ·act<>+384(SB), Y4
 	VMOVUPS        ·act<>+384(SB), Y7
+	VMOVUPS        ·act<>+384(SB), Y10
 	VFMADD213PS    ·act<>+352(SB), Y0, Y1
+	VFMADD213PS    ·act<>+352(SB), Y3, Y4
 	VFMADD213PS    ·act<>+352(SB), Y6, Y7
-	VMULPS         Y1, Y4, Y0
-	VMULPS         Y7, Y10, Y6
+	VFMADD213PS    ·act<>+352(SB), Y9, Y10
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMULPS         Y7, Y8, Y6
+	VMULPS         Y10, Y11, Y9
 	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
 	VMOVUPS        ·act<>+256(SB), Y7
+	VMOVUPS        ·act<>+256(SB), Y10
 	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
 	VMINPS         Y6, Y7, Y6
+	VMINPS         Y9, Y10, Y9
 	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
 	VMOVUPS        ·act<>+288(SB), Y7
+	VMOVUPS        ·act<>+288(SB), Y10
 	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
 	VMAXPS         Y6, Y7, Y6
+	VMAXPS         Y9, Y10, Y9
 	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
 	VROUNDPS       $8, Y6, Y8
+	VROUNDPS       $8, Y9, Y11
 	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
 	VSUBPS         Y8, Y6, Y7
+	VSUBPS         Y11, Y9, Y10
+	VMOVUPS        ·act<>+160(SB), Y0
 	VMOVUPS        ·act<>+160(SB), Y3
+	VMOVUPS        ·act<>+160(SB), Y6
 	VMOVUPS        ·act<>+160(SB), Y9
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+128(SB), Y7, Y9
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y7, Y9
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y7, Y9
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y7, Y9
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y7, Y9
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+128(SB), Y7, Y6
+	VFMADD213PS    ·act<>+128(SB), Y10, Y9
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y7, Y6
+	VFMADD213PS    ·act<>+96(SB), Y10, Y9
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y7, Y6
+	VFMADD213PS    ·act<>+64(SB), Y10, Y9
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y7, Y6
+	VFMADD213PS    ·act<>+32(SB), Y10, Y9
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y7, Y6
+	VFMADD213PS    ·act<>+0(SB), Y10, Y9
 	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
 	VCVTPS2DQ      Y8, Y8
+	VCVTPS2DQ      Y11, Y11
 	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
 	VPSLLD         $23, Y8, Y8
-	VPADDD         Y2, Y3, Y0
-	VPADDD         Y8, Y9, Y6
+	VPSLLD         $23, Y11, Y11
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VPADDD         Y8, Y6, Y6
+	VPADDD         Y11, Y9, Y9
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        32(DI)(BX*1), Y4
+	VMOVUPS        (R8)(BX*1), Y7
+	VMOVUPS        32(R8)(BX*1), Y10
 	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
 	VADDPS         ·act<>+0(SB), Y6, Y6
-	VDIVPS         Y0, Y4, Y0
-	VDIVPS         Y6, Y10, Y6
+	VADDPS         ·act<>+0(SB), Y9, Y9
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VDIVPS         Y6, Y7, Y6
+	VDIVPS         Y9, Y10, Y9
 	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	VMOVUPS        Y6, (R8)(BX*1)
+	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors50
+	JGE            vectors110
 
-one51:
+one111:
 	ADDQ           $2, CX
-	JEQ            rest52
+	JEQ            rest112
 
-single54:
-	VMOVUPS        (DI)(BX*1), Y4
-	VMULPS         Y4, Y4, Y0
+single114:
+	VMOVUPS        (DI)(BX*1), Y2
+	VMOVUPS        (R8)(BX*1), Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+384(SB), Y1
+	VMOVUPS        ·act<>+384(SB), Y4
+	VFMADD213PS    ·act<>+352(SB), Y0, Y1
+	VFMADD213PS    ·act<>+352(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        (R8)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, (R8)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single114
+
+rest112:
+	TESTQ          R15, R15
+	JEQ            done113
+	VMASKMOVPS     (DI)(BX*1), Y15, Y2
+	VMASKMOVPS     (R8)(BX*1), Y15, Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+384(SB), Y1
+	VMOVUPS        ·act<>+384(SB), Y4
+	VFMADD213PS    ·act<>+352(SB), Y0, Y1
+	VFMADD213PS    ·act<>+352(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMASKMOVPS     (DI)(BX*1), Y15, Y1
+	VMASKMOVPS     (R8)(BX*1), Y15, Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
+
+done113:
+	MOVQ           R8, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $2, R11
+	JGE            rows109
+
+oneRow107:
+	ADDQ           $2, R11
+	JEQ            done108
+
+rows115:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one117
+
+vectors116:
+	VMOVUPS        (DI)(BX*1), Y2
+	VMOVUPS        32(DI)(BX*1), Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+384(SB), Y1
+	VMOVUPS        ·act<>+384(SB), Y4
+	VFMADD213PS    ·act<>+352(SB), Y0, Y1
+	VFMADD213PS    ·act<>+352(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        32(DI)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors116
+
+one117:
+	ADDQ           $2, CX
+	JEQ            rest118
+
+single120:
+	VMOVUPS        (DI)(BX*1), Y2
+	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+384(SB), Y1
 	VFMADD213PS    ·act<>+352(SB), Y0, Y1
-	VMULPS         Y1, Y4, Y0
+	VMULPS         Y1, Y2, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMOVUPS        (DI)(BX*1), Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single54
+	JNE            single120
 
-rest52:
+rest118:
 	TESTQ          R15, R15
-	JEQ            done53
-	VMASKMOVPS     (DI)(BX*1), Y15, Y4
-	VMULPS         Y4, Y4, Y0
+	JEQ            done119
+	VMASKMOVPS     (DI)(BX*1), Y15, Y2
+	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+384(SB), Y1
 	VFMADD213PS    ·act<>+352(SB), Y0, Y1
-	VMULPS         Y1, Y4, Y0
+	VMULPS         Y1, Y2, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMASKMOVPS     (DI)(BX*1), Y15, Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done53:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows49
+done119:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows115
+
+done108:
 	VZEROUPPER
 	RET
 
 // func reluAVX2(x *float32, ldx int, rows int, cols int)
 TEXT ·reluAVX2(SB), NOSPLIT, $0-32
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	MOVQ           rows+16(FP), R11
 	MOVQ           cols+24(FP), AX
 	MOVQ           AX, R15
@@ -1437,58 +3228,130 @@ TEXT ·reluAVX2(SB), NOSPLIT, $0-32
 	SHLQ           $2, CX
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
+	SUBQ           $2, R11
+	JLT            oneRow121
 
-rows55:
+rows123:
+	MOVQ           ldx+8(FP), R8
+	ADDQ           DI, R8
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one57
+	JLT            one125
 
-vectors56:
-	VMOVUPS        (DI)(BX*1), Y4
-	VMOVUPS        32(DI)(BX*1), Y10
+vectors124:
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        32(DI)(BX*1), Y4
+	VMOVUPS        (R8)(BX*1), Y7
+	VMOVUPS        32(R8)(BX*1), Y10
 	VMOVUPS        ·act<>+192(SB), Y0
+	VMOVUPS        ·act<>+192(SB), Y3
 	VMOVUPS        ·act<>+192(SB), Y6
-	VMAXPS         Y4, Y0, Y0
-	VMAXPS         Y10, Y6, Y6
+	VMOVUPS        ·act<>+192(SB), Y9
+	VMAXPS         Y1, Y0, Y0
+	VMAXPS         Y4, Y3, Y3
+	VMAXPS         Y7, Y6, Y6
+	VMAXPS         Y10, Y9, Y9
 	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	VMOVUPS        Y6, (R8)(BX*1)
+	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors56
+	JGE            vectors124
 
-one57:
+one125:
 	ADDQ           $2, CX
-	JEQ            rest58
+	JEQ            rest126
 
-single60:
-	VMOVUPS        (DI)(BX*1), Y4
+single128:
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        (R8)(BX*1), Y4
 	VMOVUPS        ·act<>+192(SB), Y0
-	VMAXPS         Y4, Y0, Y0
+	VMOVUPS        ·act<>+192(SB), Y3
+	VMAXPS         Y1, Y0, Y0
+	VMAXPS         Y4, Y3, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, (R8)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single128
+
+rest126:
+	TESTQ          R15, R15
+	JEQ            done127
+	VMASKMOVPS     (DI)(BX*1), Y15, Y1
+	VMASKMOVPS     (R8)(BX*1), Y15, Y4
+	VMOVUPS        ·act<>+192(SB), Y0
+	VMOVUPS        ·act<>+192(SB), Y3
+	VMAXPS         Y1, Y0, Y0
+	VMAXPS         Y4, Y3, Y3
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
+
+done127:
+	MOVQ           R8, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $2, R11
+	JGE            rows123
+
+oneRow121:
+	ADDQ           $2, R11
+	JEQ            done122
+
+rows129:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one131
+
+vectors130:
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        32(DI)(BX*1), Y4
+	VMOVUPS        ·act<>+192(SB), Y0
+	VMOVUPS        ·act<>+192(SB), Y3
+	VMAXPS         Y1, Y0, Y0
+	VMAXPS         Y4, Y3, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors130
+
+one131:
+	ADDQ           $2, CX
+	JEQ            rest132
+
+single134:
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        ·act<>+192(SB), Y0
+	VMAXPS         Y1, Y0, Y0
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single60
+	JNE            single134
 
-rest58:
+rest132:
 	TESTQ          R15, R15
-	JEQ            done59
-	VMASKMOVPS     (DI)(BX*1), Y15, Y4
+	JEQ            done133
+	VMASKMOVPS     (DI)(BX*1), Y15, Y1
 	VMOVUPS        ·act<>+192(SB), Y0
-	VMAXPS         Y4, Y0, Y0
+	VMAXPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done59:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows55
+done133:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows129
+
+done122:
 	VZEROUPPER
 	RET
 
 // func siluAVX2(x *float32, ldx int, rows int, cols int)
 TEXT ·siluAVX2(SB), NOSPLIT, $0-32
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	MOVQ           rows+16(FP), R11
 	MOVQ           cols+24(FP), AX
 	MOVQ           AX, R15
@@ -1499,122 +3362,334 @@ TEXT ·siluAVX2(SB), NOSPLIT, $0-32
 	SHLQ           $2, CX
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
+	SUBQ           $2, R11
+	JLT            oneRow135
 
-rows61:
+rows137:
+	MOVQ           ldx+8(FP), R8
+	ADDQ           DI, R8
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one63
+	JLT            one139
 
-vectors62:
-	VMOVUPS        (DI)(BX*1), Y4
-	VMOVUPS        32(DI)(BX*1), Y10
-	VMULPS         ·act<>+320(SB), Y4, Y0
-	VMULPS         ·act<>+320(SB), Y10, Y6
+vectors138:
+	VMOVUPS        (DI)(BX*1), Y0
+	VMOVUPS        32(DI)(BX*1), Y3
+	VMOVUPS        (R8)(BX*1), Y6
+	VMOVUPS        32(R8)(BX*1), Y9
+	VMULPS         ·act<>+320(SB), Y0, Y0
+	VMULPS         ·act<>+320(SB), Y3, Y3
+	VMULPS         ·act<>+320(SB), Y6, Y6
+	VMULPS         ·act<>+320(SB), Y9, Y9
 	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
 	VMOVUPS        ·act<>+256(SB), Y7
+	VMOVUPS        ·act<>+256(SB), Y10
 	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
 	VMINPS         Y6, Y7, Y6
+	VMINPS         Y9, Y10, Y9
 	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
 	VMOVUPS        ·act<>+288(SB), Y7
+	VMOVUPS        ·act<>+288(SB), Y10
 	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
 	VMAXPS         Y6, Y7, Y6
+	VMAXPS         Y9, Y10, Y9
 	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
 	VROUNDPS       $8, Y6, Y8
+	VROUNDPS       $8, Y9, Y11
 	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
 	VSUBPS         Y8, Y6, Y7
+	VSUBPS         Y11, Y9, Y10
+	VMOVUPS        ·act<>+160(SB), Y0
 	VMOVUPS        ·act<>+160(SB), Y3
+	VMOVUPS        ·act<>+160(SB), Y6
 	VMOVUPS        ·act<>+160(SB), Y9
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+128(SB), Y7, Y9
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y7, Y9
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y7, Y9
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y7, Y9
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y7, Y9
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+128(SB), Y7, Y6
+	VFMADD213PS    ·act<>+128(SB), Y10, Y9
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y7, Y6
+	VFMADD213PS    ·act<>+96(SB), Y10, Y9
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y7, Y6
+	VFMADD213PS    ·act<>+64(SB), Y10, Y9
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y7, Y6
+	VFMADD213PS    ·act<>+32(SB), Y10, Y9
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y7, Y6
+	VFMADD213PS    ·act<>+0(SB), Y10, Y9
 	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
 	VCVTPS2DQ      Y8, Y8
+	VCVTPS2DQ      Y11, Y11
 	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
 	VPSLLD         $23, Y8, Y8
-	VPADDD         Y2, Y3, Y0
-	VPADDD         Y8, Y9, Y6
+	VPSLLD         $23, Y11, Y11
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VPADDD         Y8, Y6, Y6
+	VPADDD         Y11, Y9, Y9
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        32(DI)(BX*1), Y4
+	VMOVUPS        (R8)(BX*1), Y7
+	VMOVUPS        32(R8)(BX*1), Y10
 	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
 	VADDPS         ·act<>+0(SB), Y6, Y6
-	VDIVPS         Y0, Y4, Y0
-	VDIVPS         Y6, Y10, Y6
+	VADDPS         ·act<>+0(SB), Y9, Y9
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VDIVPS         Y6, Y7, Y6
+	VDIVPS         Y9, Y10, Y9
 	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	VMOVUPS        Y6, (R8)(BX*1)
+	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors62
+	JGE            vectors138
 
-one63:
+one139:
 	ADDQ           $2, CX
-	JEQ            rest64
+	JEQ            rest140
 
-single66:
-	VMOVUPS        (DI)(BX*1), Y4
-	VMULPS         ·act<>+320(SB), Y4, Y0
+single142:
+	VMOVUPS        (DI)(BX*1), Y0
+	VMOVUPS        (R8)(BX*1), Y3
+	VMULPS         ·act<>+320(SB), Y0, Y0
+	VMULPS         ·act<>+320(SB), Y3, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        (R8)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, (R8)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single142
+
+rest140:
+	TESTQ          R15, R15
+	JEQ            done141
+	VMASKMOVPS     (DI)(BX*1), Y15, Y0
+	VMASKMOVPS     (R8)(BX*1), Y15, Y3
+	VMULPS         ·act<>+320(SB), Y0, Y0
+	VMULPS         ·act<>+320(SB), Y3, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMASKMOVPS     (DI)(BX*1), Y15, Y1
+	VMASKMOVPS     (R8)(BX*1), Y15, Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
+
+done141:
+	MOVQ           R8, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $2, R11
+	JGE            rows137
+
+oneRow135:
+	ADDQ           $2, R11
+	JEQ            done136
+
+rows143:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one145
+
+vectors144:
+	VMOVUPS        (DI)(BX*1), Y0
+	VMOVUPS        32(DI)(BX*1), Y3
+	VMULPS         ·act<>+320(SB), Y0, Y0
+	VMULPS         ·act<>+320(SB), Y3, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (DI)(BX*1), Y1
+	VMOVUPS        32(DI)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors144
+
+one145:
+	ADDQ           $2, CX
+	JEQ            rest146
+
+single148:
+	VMOVUPS        (DI)(BX*1), Y0
+	VMULPS         ·act<>+320(SB), Y0, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMOVUPS        (DI)(BX*1), Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single66
+	JNE            single148
 
-rest64:
+rest146:
 	TESTQ          R15, R15
-	JEQ            done65
-	VMASKMOVPS     (DI)(BX*1), Y15, Y4
-	VMULPS         ·act<>+320(SB), Y4, Y0
+	JEQ            done147
+	VMASKMOVPS     (DI)(BX*1), Y15, Y0
+	VMULPS         ·act<>+320(SB), Y0, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMASKMOVPS     (DI)(BX*1), Y15, Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done65:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows61
+done147:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows143
+
+done136:
 	VZEROUPPER
 	RET
 
 // func softCapAVX2(x *float32, ldx int, rows int, cols int, inv float32, limit float32)
 TEXT ·softCapAVX2(SB), NOSPLIT, $0-40
 	MOVQ           x+0(FP), DI
-	MOVQ           ldx+8(FP), R8
 	VBROADCASTSS   inv+32(FP), Y12
 	VBROADCASTSS   limit+36(FP), Y13
 	MOVQ           rows+16(FP), R11
@@ -1628,13 +3703,13 @@ TEXT ·softCapAVX2(SB), NOSPLIT, $0-40
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 
-rows67:
+rows151:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one69
+	JLT            one153
 
-vectors68:
+vectors152:
 	VMOVUPS        (DI)(BX*1), Y4
 	VMOVUPS        32(DI)(BX*1), Y10
 	VMULPS         Y12, Y4, Y4
@@ -1691,13 +3766,13 @@ vectors68:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors68
+	JGE            vectors152
 
-one69:
+one153:
 	ADDQ           $2, CX
-	JEQ            rest70
+	JEQ            rest154
 
-single72:
+single156:
 	VMOVUPS        (DI)(BX*1), Y4
 	VMULPS         Y12, Y4, Y4
 	VANDPS         ·act<>+480(SB), Y4, Y0
@@ -1727,11 +3802,11 @@ single72:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single72
+	JNE            single156
 
-rest70:
+rest154:
 	TESTQ          R15, R15
-	JEQ            done71
+	JEQ            done155
 	VMASKMOVPS     (DI)(BX*1), Y15, Y4
 	VMULPS         Y12, Y4, Y4
 	VANDPS         ·act<>+480(SB), Y4, Y0
@@ -1760,21 +3835,21 @@ rest70:
 	VMULPS         Y13, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done71:
-	ADDQ           R8, DI
-	DECQ           R11
-	JNE            rows67
+done155:
+	MOVQ           DI, DI
+	ADDQ           ldx+8(FP), DI
+	SUBQ           $1, R11
+	JNE            rows151
+
+done150:
 	VZEROUPPER
 	RET
 
 // func siluMulAVX2(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
 TEXT ·siluMulAVX2(SB), NOSPLIT, $0-64
 	MOVQ           dst+0(FP), DI
-	MOVQ           ldd+8(FP), R8
 	MOVQ           gate+16(FP), SI
-	MOVQ           ldg+24(FP), R9
 	MOVQ           up+32(FP), DX
-	MOVQ           ldu+40(FP), R10
 	MOVQ           rows+48(FP), R11
 	MOVQ           cols+56(FP), AX
 	MOVQ           AX, R15
@@ -1785,136 +3860,372 @@ TEXT ·siluMulAVX2(SB), NOSPLIT, $0-64
 	SHLQ           $2, CX
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
+	SUBQ           $2, R11
+	JLT            oneRow157
 
-rows73:
+rows159:
+	MOVQ           ldd+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldg+24(FP), R10
+	ADDQ           SI, R10
+	MOVQ           ldu+40(FP), R12
+	ADDQ           DX, R12
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one75
+	JLT            one161
 
-vectors74:
-	VMOVUPS        (SI)(BX*1), Y4
-	VMOVUPS        32(SI)(BX*1), Y10
-	VMULPS         ·act<>+320(SB), Y4, Y0
-	VMULPS         ·act<>+320(SB), Y10, Y6
+vectors160:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        32(SI)(BX*1), Y3
+	VMOVUPS        (R10)(BX*1), Y6
+	VMOVUPS        32(R10)(BX*1), Y9
+	VMULPS         ·act<>+320(SB), Y0, Y0
+	VMULPS         ·act<>+320(SB), Y3, Y3
+	VMULPS         ·act<>+320(SB), Y6, Y6
+	VMULPS         ·act<>+320(SB), Y9, Y9
 	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
 	VMOVUPS        ·act<>+256(SB), Y7
+	VMOVUPS        ·act<>+256(SB), Y10
 	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
 	VMINPS         Y6, Y7, Y6
+	VMINPS         Y9, Y10, Y9
 	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
 	VMOVUPS        ·act<>+288(SB), Y7
+	VMOVUPS        ·act<>+288(SB), Y10
 	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
 	VMAXPS         Y6, Y7, Y6
+	VMAXPS         Y9, Y10, Y9
 	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
 	VROUNDPS       $8, Y6, Y8
+	VROUNDPS       $8, Y9, Y11
 	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
 	VSUBPS         Y8, Y6, Y7
+	VSUBPS         Y11, Y9, Y10
+	VMOVUPS        ·act<>+160(SB), Y0
 	VMOVUPS        ·act<>+160(SB), Y3
+	VMOVUPS        ·act<>+160(SB), Y6
 	VMOVUPS        ·act<>+160(SB), Y9
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+128(SB), Y7, Y9
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y7, Y9
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y7, Y9
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y7, Y9
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y7, Y9
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+128(SB), Y7, Y6
+	VFMADD213PS    ·act<>+128(SB), Y10, Y9
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y7, Y6
+	VFMADD213PS    ·act<>+96(SB), Y10, Y9
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y7, Y6
+	VFMADD213PS    ·act<>+64(SB), Y10, Y9
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y7, Y6
+	VFMADD213PS    ·act<>+32(SB), Y10, Y9
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y7, Y6
+	VFMADD213PS    ·act<>+0(SB), Y10, Y9
 	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
 	VCVTPS2DQ      Y8, Y8
+	VCVTPS2DQ      Y11, Y11
 	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
 	VPSLLD         $23, Y8, Y8
-	VPADDD         Y2, Y3, Y0
-	VPADDD         Y8, Y9, Y6
+	VPSLLD         $23, Y11, Y11
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VPADDD         Y8, Y6, Y6
+	VPADDD         Y11, Y9, Y9
+	VMOVUPS        (SI)(BX*1), Y1
+	VMOVUPS        32(SI)(BX*1), Y4
+	VMOVUPS        (R10)(BX*1), Y7
+	VMOVUPS        32(R10)(BX*1), Y10
 	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
 	VADDPS         ·act<>+0(SB), Y6, Y6
-	VDIVPS         Y0, Y4, Y0
-	VDIVPS         Y6, Y10, Y6
+	VADDPS         ·act<>+0(SB), Y9, Y9
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VDIVPS         Y6, Y7, Y6
+	VDIVPS         Y9, Y10, Y9
 	VMOVUPS        (DX)(BX*1), Y1
-	VMOVUPS        32(DX)(BX*1), Y7
+	VMOVUPS        32(DX)(BX*1), Y4
+	VMOVUPS        (R12)(BX*1), Y7
+	VMOVUPS        32(R12)(BX*1), Y10
 	VMULPS         Y1, Y0, Y0
+	VMULPS         Y4, Y3, Y3
 	VMULPS         Y7, Y6, Y6
+	VMULPS         Y10, Y9, Y9
 	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	VMOVUPS        Y6, (R8)(BX*1)
+	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors74
+	JGE            vectors160
 
-one75:
+one161:
 	ADDQ           $2, CX
-	JEQ            rest76
+	JEQ            rest162
 
-single78:
-	VMOVUPS        (SI)(BX*1), Y4
-	VMULPS         ·act<>+320(SB), Y4, Y0
+single164:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (R10)(BX*1), Y3
+	VMULPS         ·act<>+320(SB), Y0, Y0
+	VMULPS         ·act<>+320(SB), Y3, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (SI)(BX*1), Y1
+	VMOVUPS        (R10)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        (DX)(BX*1), Y1
+	VMOVUPS        (R12)(BX*1), Y4
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y4, Y3, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, (R8)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single164
+
+rest162:
+	TESTQ          R15, R15
+	JEQ            done163
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (R10)(BX*1), Y15, Y3
+	VMULPS         ·act<>+320(SB), Y0, Y0
+	VMULPS         ·act<>+320(SB), Y3, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMASKMOVPS     (SI)(BX*1), Y15, Y1
+	VMASKMOVPS     (R10)(BX*1), Y15, Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VMASKMOVPS     (R12)(BX*1), Y15, Y4
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y4, Y3, Y3
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
+
+done163:
+	MOVQ           R8, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           R10, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           R12, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $2, R11
+	JGE            rows159
+
+oneRow157:
+	ADDQ           $2, R11
+	JEQ            done158
+
+rows165:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one167
+
+vectors166:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        32(SI)(BX*1), Y3
+	VMULPS         ·act<>+320(SB), Y0, Y0
+	VMULPS         ·act<>+320(SB), Y3, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (SI)(BX*1), Y1
+	VMOVUPS        32(SI)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        (DX)(BX*1), Y1
+	VMOVUPS        32(DX)(BX*1), Y4
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y4, Y3, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors166
+
+one167:
+	ADDQ           $2, CX
+	JEQ            rest168
+
+single170:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMULPS         ·act<>+320(SB), Y0, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMOVUPS        (SI)(BX*1), Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VMULPS         Y1, Y0, Y0
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single78
+	JNE            single170
 
-rest76:
+rest168:
 	TESTQ          R15, R15
-	JEQ            done77
-	VMASKMOVPS     (SI)(BX*1), Y15, Y4
-	VMULPS         ·act<>+320(SB), Y4, Y0
+	JEQ            done169
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMULPS         ·act<>+320(SB), Y0, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMASKMOVPS     (SI)(BX*1), Y15, Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done77:
-	ADDQ           R8, DI
-	ADDQ           R9, SI
-	ADDQ           R10, DX
-	DECQ           R11
-	JNE            rows73
+done169:
+	MOVQ           DI, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           SI, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           DX, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $1, R11
+	JNE            rows165
+
+done158:
 	VZEROUPPER
 	RET
 
 // func geluTanhMulAVX2(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
 TEXT ·geluTanhMulAVX2(SB), NOSPLIT, $0-64
 	MOVQ           dst+0(FP), DI
-	MOVQ           ldd+8(FP), R8
 	MOVQ           gate+16(FP), SI
-	MOVQ           ldg+24(FP), R9
 	MOVQ           up+32(FP), DX
-	MOVQ           ldu+40(FP), R10
 	MOVQ           rows+48(FP), R11
 	MOVQ           cols+56(FP), AX
 	MOVQ           AX, R15
@@ -1925,136 +4236,399 @@ TEXT ·geluTanhMulAVX2(SB), NOSPLIT, $0-64
 	SHLQ           $2, CX
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
+	SUBQ           $2, R11
+	JLT            oneRow171
 
-rows79:
+rows173:
+	MOVQ           ldd+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldg+24(FP), R10
+	ADDQ           SI, R10
+	MOVQ           ldu+40(FP), R12
+	ADDQ           DX, R12
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one81
+	JLT            one175
 
-vectors80:
-	VMOVUPS        (SI)(BX*1), Y4
-	VMOVUPS        32(SI)(BX*1), Y10
-	VMULPS         Y4, Y4, Y0
-	VMULPS         Y10, Y10, Y6
+vectors174:
+	VMOVUPS        (SI)(BX*1), Y2
+	VMOVUPS        32(SI)(BX*1), Y5
+	VMOVUPS        (R10)(BX*1), Y8
+	VMOVUPS        32(R10)(BX*1), Y11
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMULPS         Y8, Y8, Y6
+	VMULPS         Y11, Y11, Y9
 	VMOVUPS        ·act<>+384(SB), Y1
+	VMOVUPS        ·act<>+384(SB), Y4
 	VMOVUPS        ·act<>+384(SB), Y7
+	VMOVUPS        ·act<>+384(SB), Y10
 	VFMADD213PS    ·act<>+352(SB), Y0, Y1
+	VFMADD213PS    ·act<>+352(SB), Y3, Y4
 	VFMADD213PS    ·act<>+352(SB), Y6, Y7
-	VMULPS         Y1, Y4, Y0
-	VMULPS         Y7, Y10, Y6
+	VFMADD213PS    ·act<>+352(SB), Y9, Y10
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMULPS         Y7, Y8, Y6
+	VMULPS         Y10, Y11, Y9
 	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
 	VMOVUPS        ·act<>+256(SB), Y7
+	VMOVUPS        ·act<>+256(SB), Y10
 	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
 	VMINPS         Y6, Y7, Y6
+	VMINPS         Y9, Y10, Y9
 	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
 	VMOVUPS        ·act<>+288(SB), Y7
+	VMOVUPS        ·act<>+288(SB), Y10
 	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
 	VMAXPS         Y6, Y7, Y6
+	VMAXPS         Y9, Y10, Y9
 	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
 	VROUNDPS       $8, Y6, Y8
+	VROUNDPS       $8, Y9, Y11
 	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
 	VSUBPS         Y8, Y6, Y7
+	VSUBPS         Y11, Y9, Y10
+	VMOVUPS        ·act<>+160(SB), Y0
 	VMOVUPS        ·act<>+160(SB), Y3
+	VMOVUPS        ·act<>+160(SB), Y6
 	VMOVUPS        ·act<>+160(SB), Y9
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+128(SB), Y7, Y9
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y7, Y9
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y7, Y9
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y7, Y9
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y7, Y9
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+128(SB), Y7, Y6
+	VFMADD213PS    ·act<>+128(SB), Y10, Y9
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y7, Y6
+	VFMADD213PS    ·act<>+96(SB), Y10, Y9
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y7, Y6
+	VFMADD213PS    ·act<>+64(SB), Y10, Y9
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y7, Y6
+	VFMADD213PS    ·act<>+32(SB), Y10, Y9
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y7, Y6
+	VFMADD213PS    ·act<>+0(SB), Y10, Y9
 	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
 	VCVTPS2DQ      Y8, Y8
+	VCVTPS2DQ      Y11, Y11
 	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
 	VPSLLD         $23, Y8, Y8
-	VPADDD         Y2, Y3, Y0
-	VPADDD         Y8, Y9, Y6
+	VPSLLD         $23, Y11, Y11
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VPADDD         Y8, Y6, Y6
+	VPADDD         Y11, Y9, Y9
+	VMOVUPS        (SI)(BX*1), Y1
+	VMOVUPS        32(SI)(BX*1), Y4
+	VMOVUPS        (R10)(BX*1), Y7
+	VMOVUPS        32(R10)(BX*1), Y10
 	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
 	VADDPS         ·act<>+0(SB), Y6, Y6
-	VDIVPS         Y0, Y4, Y0
-	VDIVPS         Y6, Y10, Y6
+	VADDPS         ·act<>+0(SB), Y9, Y9
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VDIVPS         Y6, Y7, Y6
+	VDIVPS         Y9, Y10, Y9
 	VMOVUPS        (DX)(BX*1), Y1
-	VMOVUPS        32(DX)(BX*1), Y7
+	VMOVUPS        32(DX)(BX*1), Y4
+	VMOVUPS        (R12)(BX*1), Y7
+	VMOVUPS        32(R12)(BX*1), Y10
 	VMULPS         Y1, Y0, Y0
+	VMULPS         Y4, Y3, Y3
 	VMULPS         Y7, Y6, Y6
+	VMULPS         Y10, Y9, Y9
 	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	VMOVUPS        Y6, (R8)(BX*1)
+	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors80
+	JGE            vectors174
 
-one81:
+one175:
 	ADDQ           $2, CX
-	JEQ            rest82
+	JEQ            rest176
 
-single84:
-	VMOVUPS        (SI)(BX*1), Y4
-	VMULPS         Y4, Y4, Y0
+single178:
+	VMOVUPS        (SI)(BX*1), Y2
+	VMOVUPS        (R10)(BX*1), Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+384(SB), Y1
+	VMOVUPS        ·act<>+384(SB), Y4
+	VFMADD213PS    ·act<>+352(SB), Y0, Y1
+	VFMADD213PS    ·act<>+352(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (SI)(BX*1), Y1
+	VMOVUPS        (R10)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        (DX)(BX*1), Y1
+	VMOVUPS        (R12)(BX*1), Y4
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y4, Y3, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, (R8)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single178
+
+rest176:
+	TESTQ          R15, R15
+	JEQ            done177
+	VMASKMOVPS     (SI)(BX*1), Y15, Y2
+	VMASKMOVPS     (R10)(BX*1), Y15, Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+384(SB), Y1
+	VMOVUPS        ·act<>+384(SB), Y4
+	VFMADD213PS    ·act<>+352(SB), Y0, Y1
+	VFMADD213PS    ·act<>+352(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMASKMOVPS     (SI)(BX*1), Y15, Y1
+	VMASKMOVPS     (R10)(BX*1), Y15, Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VMASKMOVPS     (R12)(BX*1), Y15, Y4
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y4, Y3, Y3
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
+
+done177:
+	MOVQ           R8, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           R10, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           R12, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $2, R11
+	JGE            rows173
+
+oneRow171:
+	ADDQ           $2, R11
+	JEQ            done172
+
+rows179:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one181
+
+vectors180:
+	VMOVUPS        (SI)(BX*1), Y2
+	VMOVUPS        32(SI)(BX*1), Y5
+	VMULPS         Y2, Y2, Y0
+	VMULPS         Y5, Y5, Y3
+	VMOVUPS        ·act<>+384(SB), Y1
+	VMOVUPS        ·act<>+384(SB), Y4
+	VFMADD213PS    ·act<>+352(SB), Y0, Y1
+	VFMADD213PS    ·act<>+352(SB), Y3, Y4
+	VMULPS         Y1, Y2, Y0
+	VMULPS         Y4, Y5, Y3
+	VMOVUPS        ·act<>+256(SB), Y1
+	VMOVUPS        ·act<>+256(SB), Y4
+	VMINPS         Y0, Y1, Y0
+	VMINPS         Y3, Y4, Y3
+	VMOVUPS        ·act<>+288(SB), Y1
+	VMOVUPS        ·act<>+288(SB), Y4
+	VMAXPS         Y0, Y1, Y0
+	VMAXPS         Y3, Y4, Y3
+	VROUNDPS       $8, Y0, Y2
+	VROUNDPS       $8, Y3, Y5
+	VSUBPS         Y2, Y0, Y1
+	VSUBPS         Y5, Y3, Y4
+	VMOVUPS        ·act<>+160(SB), Y0
+	VMOVUPS        ·act<>+160(SB), Y3
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+128(SB), Y4, Y3
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y4, Y3
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y4, Y3
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y4, Y3
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y4, Y3
+	VCVTPS2DQ      Y2, Y2
+	VCVTPS2DQ      Y5, Y5
+	VPSLLD         $23, Y2, Y2
+	VPSLLD         $23, Y5, Y5
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y5, Y3, Y3
+	VMOVUPS        (SI)(BX*1), Y1
+	VMOVUPS        32(SI)(BX*1), Y4
+	VADDPS         ·act<>+0(SB), Y0, Y0
+	VADDPS         ·act<>+0(SB), Y3, Y3
+	VDIVPS         Y0, Y1, Y0
+	VDIVPS         Y3, Y4, Y3
+	VMOVUPS        (DX)(BX*1), Y1
+	VMOVUPS        32(DX)(BX*1), Y4
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y4, Y3, Y3
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y3, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors180
+
+one181:
+	ADDQ           $2, CX
+	JEQ            rest182
+
+single184:
+	VMOVUPS        (SI)(BX*1), Y2
+	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+384(SB), Y1
 	VFMADD213PS    ·act<>+352(SB), Y0, Y1
-	VMULPS         Y1, Y4, Y0
+	VMULPS         Y1, Y2, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMOVUPS        (SI)(BX*1), Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VMULPS         Y1, Y0, Y0
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single84
+	JNE            single184
 
-rest82:
+rest182:
 	TESTQ          R15, R15
-	JEQ            done83
-	VMASKMOVPS     (SI)(BX*1), Y15, Y4
-	VMULPS         Y4, Y4, Y0
+	JEQ            done183
+	VMASKMOVPS     (SI)(BX*1), Y15, Y2
+	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+384(SB), Y1
 	VFMADD213PS    ·act<>+352(SB), Y0, Y1
-	VMULPS         Y1, Y4, Y0
+	VMULPS         Y1, Y2, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
 	VMINPS         Y0, Y1, Y0
 	VMOVUPS        ·act<>+288(SB), Y1
 	VMAXPS         Y0, Y1, Y0
 	VROUNDPS       $8, Y0, Y2
 	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y3
+	VMOVUPS        ·act<>+160(SB), Y0
+	VFMADD213PS    ·act<>+128(SB), Y1, Y0
+	VFMADD213PS    ·act<>+96(SB), Y1, Y0
+	VFMADD213PS    ·act<>+64(SB), Y1, Y0
+	VFMADD213PS    ·act<>+32(SB), Y1, Y0
+	VFMADD213PS    ·act<>+0(SB), Y1, Y0
 	VCVTPS2DQ      Y2, Y2
 	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y3, Y0
+	VPADDD         Y2, Y0, Y0
+	VMASKMOVPS     (SI)(BX*1), Y15, Y1
 	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y4, Y0
+	VDIVPS         Y0, Y1, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done83:
-	ADDQ           R8, DI
-	ADDQ           R9, SI
-	ADDQ           R10, DX
-	DECQ           R11
-	JNE            rows79
+done183:
+	MOVQ           DI, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           SI, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           DX, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $1, R11
+	JNE            rows179
+
+done172:
 	VZEROUPPER
 	RET

@@ -55,12 +55,18 @@ func addLayerNormAsm(dst []float32, ldd int, res []float32, ldr int, x []float32
 	}
 }
 
+// softGroupElements is how much of the first-level cache a group of rows may
+// take while it goes through the steps of softmax.
+const softGroupElements = 4096
+
 func softmaxAsm(s []float32, lds, rows, n int, p Span, scale float32) {
 	high, low := powerScale(scale)
+	least := -256 / high
+	group := min(max(softGroupElements/n, 1), 8)
 	if active.level == AVX512 {
-		softmaxAVX512(&s[0], 4*lds, rows, n, p.Lo, p.Hi, p.LoStep, p.HiStep, high, low)
+		softmaxAVX512(&s[0], 4*lds, rows, n, p.Lo, p.Hi, p.LoStep, p.HiStep, group, high, low, least)
 	} else {
-		softmaxAVX2(&s[0], 4*lds, rows, n, p.Lo, p.Hi, p.LoStep, p.HiStep, high, low)
+		softmaxAVX2(&s[0], 4*lds, rows, n, p.Lo, p.Hi, p.LoStep, p.HiStep, group, high, low, least)
 	}
 }
 

@@ -2,11 +2,6 @@ package kernel
 
 import "math"
 
-// flushBelow is the power of two below which softmax takes a weight for zero:
-// far below what a sum of weights can notice, and so far above the smallest
-// normal number that no denormal arises.
-const flushBelow = -100
-
 // Span is the part of each row of a block that is in use: row r has the columns
 // [Lo + r·LoStep, Hi + r·HiStep), cut to those that exist. All keys are steps 0;
 // a causal block is HiStep 1, with a sliding window LoStep 1 as well.
@@ -31,8 +26,8 @@ func Softmax(s []float32, lo, hi int, scale float32) {
 //
 // Shapes: s is (rows, n) with stride lds. scale must not be negative.
 // Error: the exponential has a relative error below 2e-7 (measured over
-// [-69, 0]) with respect to the rounded difference s − max s; it is exactly 1 at
-// 0, and 0 below 2⁻¹⁰⁰.
+// [-87, 0]) with respect to the rounded difference s − max s; it is exactly 1 at
+// 0. Denormal exponentials and weights, those below 2⁻¹²⁶, become zero.
 // A NaN or +Inf in use makes the whole span NaN, as does a span of −Inf alone;
 // −Inf beside finite numbers has weight 0.
 func SoftmaxRows(s []float32, lds, rows, n int, span Span, scale float32) {

@@ -6,14 +6,18 @@ package kernel
 
 // softmaxAVX512 replaces columns [lo, hi) of each row by their softmax and the
 // others by zero; lo and hi grow by their steps from row to row. scale and
-// scaleLow add up to the scale in powers of two.
+// scaleLow add up to the scale in powers of two; least is a difference whose
+// exponential is zero. Up to group rows, 8 at most, go through each step
+// together.
 //
 //go:noescape
-func softmaxAVX512(s *float32, lds int, rows int, n int, lo int, hi int, loStep int, hiStep int, scale float32, scaleLow float32)
+func softmaxAVX512(s *float32, lds int, rows int, n int, lo int, hi int, loStep int, hiStep int, group int, scale float32, scaleLow float32, least float32)
 
 // softmaxAVX2 replaces columns [lo, hi) of each row by their softmax and the
 // others by zero; lo and hi grow by their steps from row to row. scale and
-// scaleLow add up to the scale in powers of two.
+// scaleLow add up to the scale in powers of two; least is a difference whose
+// exponential is zero. Up to group rows, 8 at most, go through each step
+// together.
 //
 //go:noescape
-func softmaxAVX2(s *float32, lds int, rows int, n int, lo int, hi int, loStep int, hiStep int, scale float32, scaleLow float32)
+func softmaxAVX2(s *float32, lds int, rows int, n int, lo int, hi int, loStep int, hiStep int, group int, scale float32, scaleLow float32, least float32)

@@ -61,14 +61,14 @@ DATA ·softmax<>+208(SB)/4, $0xff800000
 DATA ·softmax<>+212(SB)/4, $0xff800000
 DATA ·softmax<>+216(SB)/4, $0xff800000
 DATA ·softmax<>+220(SB)/4, $0xff800000
-DATA ·softmax<>+224(SB)/4, $0xc2c80000
-DATA ·softmax<>+228(SB)/4, $0xc2c80000
-DATA ·softmax<>+232(SB)/4, $0xc2c80000
-DATA ·softmax<>+236(SB)/4, $0xc2c80000
-DATA ·softmax<>+240(SB)/4, $0xc2c80000
-DATA ·softmax<>+244(SB)/4, $0xc2c80000
-DATA ·softmax<>+248(SB)/4, $0xc2c80000
-DATA ·softmax<>+252(SB)/4, $0xc2c80000
+DATA ·softmax<>+224(SB)/4, $0xc2fc0000
+DATA ·softmax<>+228(SB)/4, $0xc2fc0000
+DATA ·softmax<>+232(SB)/4, $0xc2fc0000
+DATA ·softmax<>+236(SB)/4, $0xc2fc0000
+DATA ·softmax<>+240(SB)/4, $0xc2fc0000
+DATA ·softmax<>+244(SB)/4, $0xc2fc0000
+DATA ·softmax<>+248(SB)/4, $0xc2fc0000
+DATA ·softmax<>+252(SB)/4, $0xc2fc0000
 GLOBL ·softmax<>(SB), RODATA|NOPTR, $256
 
 DATA ·softmaxMask<>+0(SB)/4, $0x00000000
@@ -121,22 +121,27 @@ DATA ·softmaxMask<>+184(SB)/4, $0x00000000
 DATA ·softmaxMask<>+188(SB)/4, $0x00000000
 GLOBL ·softmaxMask<>(SB), RODATA|NOPTR, $192
 
-// func softmaxAVX512(s *float32, lds int, rows int, n int, lo int, hi int, loStep int, hiStep int, scale float32, scaleLow float32)
-TEXT ·softmaxAVX512(SB), NOSPLIT, $0-72
+// func softmaxAVX512(s *float32, lds int, rows int, n int, lo int, hi int, loStep int, hiStep int, group int, scale float32, scaleLow float32, least float32)
+TEXT ·softmaxAVX512(SB), NOSPLIT, $640-84
 	MOVQ           s+0(FP), DI
 	MOVQ           n+24(FP), R8
 	MOVQ           rows+16(FP), R11
 	MOVQ           lo+32(FP), R12
 	MOVQ           hi+40(FP), R13
+	STMXCSR        536(SP)
+	MOVL           536(SP), AX
+	ORL            $32768, AX
+	MOVL           AX, 540(SP)
+	LDMXCSR        540(SP)
 	VBROADCASTSS   ·softmax<>+0(SB), Z31
-	VBROADCASTSS   ·softmax<>+224(SB), Z30
-	VBROADCASTSS   ·softmax<>+32(SB), Z29
-	VBROADCASTSS   ·softmax<>+64(SB), Z28
-	VBROADCASTSS   ·softmax<>+96(SB), Z27
-	VBROADCASTSS   ·softmax<>+128(SB), Z26
-	VBROADCASTSS   ·softmax<>+160(SB), Z25
-	VBROADCASTSS   scale+64(FP), Z16
-	VBROADCASTSS   scaleLow+68(FP), Z17
+	VBROADCASTSS   ·softmax<>+32(SB), Z30
+	VBROADCASTSS   ·softmax<>+64(SB), Z29
+	VBROADCASTSS   ·softmax<>+96(SB), Z28
+	VBROADCASTSS   ·softmax<>+128(SB), Z27
+	VBROADCASTSS   ·softmax<>+160(SB), Z26
+	VBROADCASTSS   scale+72(FP), Z21
+	VBROADCASTSS   scaleLow+76(FP), Z22
+	VBROADCASTSS   least+80(FP), Z23
 	LEAQ           -1(R8), R15
 	ANDQ           $-16, R15
 	SHLQ           $2, R15
@@ -149,7 +154,19 @@ TEXT ·softmaxAVX512(SB), NOSPLIT, $0-72
 	SHRL           CX, DX
 	KMOVW          DX, K4
 
-rows1:
+group1:
+	MOVQ           group+64(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	SHLQ           $6, CX
+	LEAQ           (SP)(CX*1), CX
+	MOVQ           CX, 520(SP)
+	MOVQ           DI, 512(SP)
+	MOVQ           512(SP), DI
+	MOVQ           SP, SI
+
+step2:
 	MOVQ           R12, AX
 	XORL           DX, DX
 	CMPQ           AX, R8
@@ -162,13 +179,15 @@ rows1:
 	CMOVQGT        R8, BX
 	TESTQ          BX, BX
 	CMOVQLT        DX, BX
+	MOVQ           $-1, (SI)
 	CMPQ           AX, BX
-	JGE            empty2
+	JGE            empty3
 	MOVQ           AX, CX
 	ANDQ           $15, CX
 	MOVL           $0xffff, DX
 	SHLL           CX, DX
 	KMOVW          DX, K1
+	MOVQ           DX, 16(SI)
 	DECQ           BX
 	MOVQ           BX, CX
 	NOTQ           CX
@@ -176,15 +195,20 @@ rows1:
 	MOVL           $0xffff, DX
 	SHRL           CX, DX
 	KMOVW          DX, K3
+	MOVQ           DX, 24(SI)
 	MOVQ           AX, R9
 	ANDQ           $-16, R9
 	SHLQ           $2, R9
 	MOVQ           BX, R10
 	ANDQ           $-16, R10
 	SHLQ           $2, R10
+	MOVQ           R9, (SI)
+	MOVQ           R10, 8(SI)
 	CMPQ           R9, R10
 	JNE            several4
 	KANDW          K3, K1, K1
+	KMOVW          K1, DX
+	MOVQ           DX, 16(SI)
 
 several4:
 	LEAQ           64(R9), CX
@@ -195,6 +219,7 @@ several4:
 	MOVL           $0xffff, DX
 	SHRL           CX, DX
 	KMOVW          DX, K5
+	MOVQ           DX, 32(SI)
 	LEAQ           64(R10), CX
 	SHRQ           $2, CX
 	XORL           DX, DX
@@ -203,12 +228,13 @@ several4:
 	MOVL           $0xffff, DX
 	SHRL           CX, DX
 	KMOVW          DX, K6
-	VBROADCASTSS   ·softmax<>+192(SB), Z14
-	VMOVAPS        Z14, Z13
-	VMOVAPS        Z14, Z12
-	VMOVAPS        Z14, Z18
+	MOVQ           DX, 40(SI)
+	VBROADCASTSS   ·softmax<>+192(SB), Z12
+	VMOVAPS        Z12, Z13
+	VMOVAPS        Z12, Z14
+	VMOVAPS        Z12, Z15
 	MOVQ           R9, BX
-	VMAXPS         (DI)(BX*1), Z14, K1, Z14
+	VMAXPS         (DI)(BX*1), Z12, K1, Z12
 	CMPQ           R9, R10
 	JEQ            done8
 	ADDQ           $64, BX
@@ -217,246 +243,333 @@ many5:
 	LEAQ           256(BX), DX
 	CMPQ           DX, R10
 	JGT            one6
-	VMAXPS         (DI)(BX*1), Z14, Z14
+	VMAXPS         (DI)(BX*1), Z12, Z12
 	VMAXPS         64(DI)(BX*1), Z13, Z13
-	VMAXPS         128(DI)(BX*1), Z12, Z12
-	VMAXPS         192(DI)(BX*1), Z18, Z18
+	VMAXPS         128(DI)(BX*1), Z14, Z14
+	VMAXPS         192(DI)(BX*1), Z15, Z15
 	MOVQ           DX, BX
 	JMP            many5
 
 one6:
 	CMPQ           BX, R10
 	JGE            tail7
-	VMAXPS         (DI)(BX*1), Z14, Z14
+	VMAXPS         (DI)(BX*1), Z12, Z12
 	ADDQ           $64, BX
 	JMP            one6
 
 tail7:
-	VMAXPS         (DI)(BX*1), Z14, K3, Z14
+	VMAXPS         (DI)(BX*1), Z12, K3, Z12
 
 done8:
-	VMAXPS         Z13, Z14, Z14
-	VMAXPS         Z18, Z12, Z12
-	VMAXPS         Z12, Z14, Z14
-	VEXTRACTF64X4  $1, Z14, Y13
-	VMAXPS         Y13, Y14, Y14
-	VEXTRACTF128   $1, Y14, X13
-	VMAXPS         X13, X14, X14
-	VPERMILPS      $0x0e, X14, X13
-	VMAXPS         X13, X14, X14
-	VMOVSHDUP      X14, X13
-	VMAXPS         X13, X14, X14
-	VBROADCASTSS   X14, Z15
-	VXORPS         X14, X14, X14
+	VMAXPS         Z13, Z12, Z12
+	VMAXPS         Z15, Z14, Z14
+	VMAXPS         Z14, Z12, Z12
+	VEXTRACTF64X4  $1, Z12, Y13
+	VMAXPS         Y13, Y12, Y12
+	VEXTRACTF128   $1, Y12, X13
+	VMAXPS         X13, X12, X12
+	VPERMILPS      $0x0e, X12, X13
+	VMAXPS         X13, X12, X12
+	VMOVSHDUP      X12, X13
+	VMAXPS         X13, X12, X12
+	VMOVSS         X12, 56(SI)
+
+empty3:
+	ADDQ           loStep+48(FP), R12
+	ADDQ           hiStep+56(FP), R13
+	ADDQ           lds+8(FP), DI
+	ADDQ           $64, SI
+	CMPQ           SI, 520(SP)
+	JNE            step2
+	MOVQ           512(SP), DI
+	MOVQ           SP, SI
+
+step9:
+	MOVQ           (SI), R9
+	TESTQ          R9, R9
+	JLT            empty10
+	MOVQ           8(SI), R10
+	KMOVW          16(SI), K1
+	KMOVW          24(SI), K3
+	KMOVW          32(SI), K5
+	KMOVW          40(SI), K6
+	VBROADCASTSS   56(SI), Z20
+	VXORPS         X12, X12, X12
 	MOVQ           R9, BX
 	VMOVUPS.Z      (DI)(BX*1), K1, Z0
-	VSUBPS         Z15, Z0, Z0
-	VMULPS         Z16, Z0, Z1
+	VSUBPS         Z20, Z0, Z0
+	VMAXPS         Z0, Z23, Z0
+	VMULPS         Z21, Z0, Z1
 	VRNDSCALEPS    $0, Z1, Z2
-	VMOVAPS        Z2, Z3
-	VFMSUB231PS    Z16, Z0, Z3
-	VFMADD231PS    Z17, Z0, Z3
-	VMOVUPS        Z25, Z4
-	VFMADD213PS    Z26, Z3, Z4
-	VFMADD213PS    Z27, Z3, Z4
-	VFMADD213PS    Z28, Z3, Z4
-	VFMADD213PS    Z29, Z3, Z4
-	VFMADD213PS    Z31, Z3, Z4
-	VCMPPS         $0x15, Z30, Z1, K1, K2
-	VSCALEFPS.Z    Z2, Z4, K2, Z0
-	VADDPS         Z0, Z14, Z14
+	VMOVAPS        Z2, Z1
+	VFMSUB231PS    Z21, Z0, Z1
+	VFMADD231PS    Z22, Z0, Z1
+	VMOVUPS        Z26, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z31, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VADDPS         Z0, Z12, Z12
 	VMOVUPS        Z0, K5, (DI)(BX*1)
 	CMPQ           R9, R10
-	JEQ            done12
+	JEQ            done14
 	ADDQ           $64, BX
 
-many9:
-	LEAQ           128(BX), DX
+many11:
+	LEAQ           256(BX), DX
 	CMPQ           DX, R10
-	JGT            one10
+	JGT            one12
 	VMOVUPS        (DI)(BX*1), Z0
-	VMOVUPS        64(DI)(BX*1), Z6
-	VSUBPS         Z15, Z0, Z0
-	VSUBPS         Z15, Z6, Z6
-	VMULPS         Z16, Z0, Z1
-	VMULPS         Z16, Z6, Z7
+	VMOVUPS        64(DI)(BX*1), Z3
+	VMOVUPS        128(DI)(BX*1), Z6
+	VMOVUPS        192(DI)(BX*1), Z9
+	VSUBPS         Z20, Z0, Z0
+	VSUBPS         Z20, Z3, Z3
+	VSUBPS         Z20, Z6, Z6
+	VSUBPS         Z20, Z9, Z9
+	VMAXPS         Z0, Z23, Z0
+	VMAXPS         Z3, Z23, Z3
+	VMAXPS         Z6, Z23, Z6
+	VMAXPS         Z9, Z23, Z9
+	VMULPS         Z21, Z0, Z1
+	VMULPS         Z21, Z3, Z4
+	VMULPS         Z21, Z6, Z7
+	VMULPS         Z21, Z9, Z10
 	VRNDSCALEPS    $0, Z1, Z2
+	VRNDSCALEPS    $0, Z4, Z5
 	VRNDSCALEPS    $0, Z7, Z8
-	VMOVAPS        Z2, Z3
-	VMOVAPS        Z8, Z9
-	VFMSUB231PS    Z16, Z0, Z3
-	VFMSUB231PS    Z16, Z6, Z9
-	VFMADD231PS    Z17, Z0, Z3
-	VFMADD231PS    Z17, Z6, Z9
-	VMOVUPS        Z25, Z4
-	VMOVUPS        Z25, Z10
-	VFMADD213PS    Z26, Z3, Z4
-	VFMADD213PS    Z26, Z9, Z10
-	VFMADD213PS    Z27, Z3, Z4
-	VFMADD213PS    Z27, Z9, Z10
-	VFMADD213PS    Z28, Z3, Z4
-	VFMADD213PS    Z28, Z9, Z10
-	VFMADD213PS    Z29, Z3, Z4
-	VFMADD213PS    Z29, Z9, Z10
-	VFMADD213PS    Z31, Z3, Z4
-	VFMADD213PS    Z31, Z9, Z10
-	VCMPPS         $0x15, Z30, Z1, K2
-	VSCALEFPS.Z    Z2, Z4, K2, Z0
-	VCMPPS         $0x15, Z30, Z7, K7
-	VSCALEFPS.Z    Z8, Z10, K7, Z6
-	VADDPS         Z0, Z14, Z14
-	VADDPS         Z6, Z14, Z14
+	VRNDSCALEPS    $0, Z10, Z11
+	VMOVAPS        Z2, Z1
+	VMOVAPS        Z5, Z4
+	VMOVAPS        Z8, Z7
+	VMOVAPS        Z11, Z10
+	VFMSUB231PS    Z21, Z0, Z1
+	VFMSUB231PS    Z21, Z3, Z4
+	VFMSUB231PS    Z21, Z6, Z7
+	VFMSUB231PS    Z21, Z9, Z10
+	VFMADD231PS    Z22, Z0, Z1
+	VFMADD231PS    Z22, Z3, Z4
+	VFMADD231PS    Z22, Z6, Z7
+	VFMADD231PS    Z22, Z9, Z10
+	VMOVUPS        Z26, Z0
+	VMOVUPS        Z26, Z3
+	VMOVUPS        Z26, Z6
+	VMOVUPS        Z26, Z9
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z27, Z4, Z3
+	VFMADD213PS    Z27, Z7, Z6
+	VFMADD213PS    Z27, Z10, Z9
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z28, Z4, Z3
+	VFMADD213PS    Z28, Z7, Z6
+	VFMADD213PS    Z28, Z10, Z9
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z29, Z4, Z3
+	VFMADD213PS    Z29, Z7, Z6
+	VFMADD213PS    Z29, Z10, Z9
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z30, Z4, Z3
+	VFMADD213PS    Z30, Z7, Z6
+	VFMADD213PS    Z30, Z10, Z9
+	VFMADD213PS    Z31, Z1, Z0
+	VFMADD213PS    Z31, Z4, Z3
+	VFMADD213PS    Z31, Z7, Z6
+	VFMADD213PS    Z31, Z10, Z9
+	VSCALEFPS      Z2, Z0, Z0
+	VSCALEFPS      Z5, Z3, Z3
+	VSCALEFPS      Z8, Z6, Z6
+	VSCALEFPS      Z11, Z9, Z9
+	VADDPS         Z0, Z12, Z12
+	VADDPS         Z3, Z12, Z12
+	VADDPS         Z6, Z12, Z12
+	VADDPS         Z9, Z12, Z12
 	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	VMOVUPS        Z6, 128(DI)(BX*1)
+	VMOVUPS        Z9, 192(DI)(BX*1)
 	MOVQ           DX, BX
-	JMP            many9
+	JMP            many11
 
-one10:
+one12:
 	CMPQ           BX, R10
-	JGE            tail11
+	JGE            tail13
 	VMOVUPS        (DI)(BX*1), Z0
-	VSUBPS         Z15, Z0, Z0
-	VMULPS         Z16, Z0, Z1
+	VSUBPS         Z20, Z0, Z0
+	VMAXPS         Z0, Z23, Z0
+	VMULPS         Z21, Z0, Z1
 	VRNDSCALEPS    $0, Z1, Z2
-	VMOVAPS        Z2, Z3
-	VFMSUB231PS    Z16, Z0, Z3
-	VFMADD231PS    Z17, Z0, Z3
-	VMOVUPS        Z25, Z4
-	VFMADD213PS    Z26, Z3, Z4
-	VFMADD213PS    Z27, Z3, Z4
-	VFMADD213PS    Z28, Z3, Z4
-	VFMADD213PS    Z29, Z3, Z4
-	VFMADD213PS    Z31, Z3, Z4
-	VCMPPS         $0x15, Z30, Z1, K2
-	VSCALEFPS.Z    Z2, Z4, K2, Z0
-	VADDPS         Z0, Z14, Z14
+	VMOVAPS        Z2, Z1
+	VFMSUB231PS    Z21, Z0, Z1
+	VFMADD231PS    Z22, Z0, Z1
+	VMOVUPS        Z26, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z31, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VADDPS         Z0, Z12, Z12
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            one10
+	JMP            one12
 
-tail11:
+tail13:
 	VMOVUPS.Z      (DI)(BX*1), K3, Z0
-	VSUBPS         Z15, Z0, Z0
-	VMULPS         Z16, Z0, Z1
+	VSUBPS         Z20, Z0, Z0
+	VMAXPS         Z0, Z23, Z0
+	VMULPS         Z21, Z0, Z1
 	VRNDSCALEPS    $0, Z1, Z2
-	VMOVAPS        Z2, Z3
-	VFMSUB231PS    Z16, Z0, Z3
-	VFMADD231PS    Z17, Z0, Z3
-	VMOVUPS        Z25, Z4
-	VFMADD213PS    Z26, Z3, Z4
-	VFMADD213PS    Z27, Z3, Z4
-	VFMADD213PS    Z28, Z3, Z4
-	VFMADD213PS    Z29, Z3, Z4
-	VFMADD213PS    Z31, Z3, Z4
-	VCMPPS         $0x15, Z30, Z1, K3, K2
-	VSCALEFPS.Z    Z2, Z4, K2, Z0
-	VADDPS         Z0, Z14, Z14
+	VMOVAPS        Z2, Z1
+	VFMSUB231PS    Z21, Z0, Z1
+	VFMADD231PS    Z22, Z0, Z1
+	VMOVUPS        Z26, Z0
+	VFMADD213PS    Z27, Z1, Z0
+	VFMADD213PS    Z28, Z1, Z0
+	VFMADD213PS    Z29, Z1, Z0
+	VFMADD213PS    Z30, Z1, Z0
+	VFMADD213PS    Z31, Z1, Z0
+	VSCALEFPS      Z2, Z0, Z0
+	VMOVAPS.Z      Z0, K3, Z0
+	VADDPS         Z0, Z12, Z12
 	VMOVUPS        Z0, K6, (DI)(BX*1)
 
-done12:
-	VEXTRACTF64X4  $1, Z14, Y13
-	VADDPS         Y13, Y14, Y14
-	VEXTRACTF128   $1, Y14, X13
-	VADDPS         X13, X14, X14
-	VPERMILPS      $0x0e, X14, X13
-	VADDPS         X13, X14, X14
-	VMOVSHDUP      X14, X13
-	VADDPS         X13, X14, X14
+done14:
+	VEXTRACTF64X4  $1, Z12, Y13
+	VADDPS         Y13, Y12, Y12
+	VEXTRACTF128   $1, Y12, X13
+	VADDPS         X13, X12, X12
+	VPERMILPS      $0x0e, X12, X13
+	VADDPS         X13, X12, X12
+	VMOVSHDUP      X12, X13
+	VADDPS         X13, X12, X12
 	VMOVSS         ·softmax<>+0(SB), X13
-	VDIVSS         X14, X13, X14
-	VBROADCASTSS   X14, Z14
+	VDIVSS         X12, X13, X12
+	VMOVSS         X12, 60(SI)
+
+empty10:
+	ADDQ           lds+8(FP), DI
+	ADDQ           $64, SI
+	CMPQ           SI, 520(SP)
+	JNE            step9
+	MOVQ           512(SP), DI
+	MOVQ           SP, SI
+
+step15:
+	MOVQ           (SI), R9
+	TESTQ          R9, R9
+	JLT            empty16
+	MOVQ           8(SI), R10
+	KMOVW          16(SI), K1
+	KMOVW          24(SI), K3
+	KMOVW          32(SI), K5
+	KMOVW          40(SI), K6
+	VBROADCASTSS   60(SI), Z12
 	MOVQ           R9, BX
-	VMULPS.Z       (DI)(BX*1), Z14, K1, Z0
+	VMULPS.Z       (DI)(BX*1), Z12, K1, Z0
 	VMOVUPS        Z0, K5, (DI)(BX*1)
 	CMPQ           R9, R10
-	JEQ            done16
+	JEQ            done21
 	ADDQ           $64, BX
 
-many13:
-	LEAQ           128(BX), DX
+many18:
+	LEAQ           256(BX), DX
 	CMPQ           DX, R10
-	JGT            one14
-	VMULPS         (DI)(BX*1), Z14, Z0
-	VMULPS         64(DI)(BX*1), Z14, Z6
+	JGT            one19
+	VMULPS         (DI)(BX*1), Z12, Z0
+	VMULPS         64(DI)(BX*1), Z12, Z3
+	VMULPS         128(DI)(BX*1), Z12, Z6
+	VMULPS         192(DI)(BX*1), Z12, Z9
 	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
+	VMOVUPS        Z3, 64(DI)(BX*1)
+	VMOVUPS        Z6, 128(DI)(BX*1)
+	VMOVUPS        Z9, 192(DI)(BX*1)
 	MOVQ           DX, BX
-	JMP            many13
+	JMP            many18
 
-one14:
+one19:
 	CMPQ           BX, R10
-	JGE            tail15
-	VMULPS         (DI)(BX*1), Z14, Z0
+	JGE            tail20
+	VMULPS         (DI)(BX*1), Z12, Z0
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            one14
+	JMP            one19
 
-tail15:
-	VMULPS.Z       (DI)(BX*1), Z14, K3, Z0
+tail20:
+	VMULPS.Z       (DI)(BX*1), Z12, K3, Z0
 	VMOVUPS        Z0, K6, (DI)(BX*1)
 
-done16:
+done21:
 	XORL           BX, BX
 	VXORPS         X0, X0, X0
 
-clear17:
+clear22:
 	CMPQ           BX, R9
-	JGE            cleared18
+	JGE            cleared23
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            clear17
+	JMP            clear22
 
-cleared18:
+cleared23:
 	CMPQ           R10, R15
-	JEQ            next3
+	JEQ            next17
 	LEAQ           64(R10), BX
 	VXORPS         X0, X0, X0
 
-clear19:
+clear24:
 	CMPQ           BX, R15
-	JGE            cleared20
+	JGE            cleared25
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            clear19
+	JMP            clear24
 
-cleared20:
+cleared25:
 	VMOVUPS        Z0, K4, (DI)(R15*1)
-	JMP            next3
+	JMP            next17
 
-empty2:
+empty16:
 	XORL           BX, BX
 	VXORPS         X0, X0, X0
 
-clear21:
+clear26:
 	CMPQ           BX, R15
-	JGE            cleared22
+	JGE            cleared27
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            clear21
+	JMP            clear26
 
-cleared22:
+cleared27:
 	VMOVUPS        Z0, K4, (DI)(R15*1)
 
-next3:
+next17:
 	ADDQ           lds+8(FP), DI
-	ADDQ           loStep+48(FP), R12
-	ADDQ           hiStep+56(FP), R13
-	DECQ           R11
-	JNE            rows1
+	ADDQ           $64, SI
+	CMPQ           SI, 520(SP)
+	JNE            step15
+	TESTQ          R11, R11
+	JNE            group1
+	LDMXCSR        536(SP)
 	VZEROUPPER
 	RET
 
-// func softmaxAVX2(s *float32, lds int, rows int, n int, lo int, hi int, loStep int, hiStep int, scale float32, scaleLow float32)
-TEXT ·softmaxAVX2(SB), NOSPLIT, $416-72
+// func softmaxAVX2(s *float32, lds int, rows int, n int, lo int, hi int, loStep int, hiStep int, group int, scale float32, scaleLow float32, least float32)
+TEXT ·softmaxAVX2(SB), NOSPLIT, $640-84
 	MOVQ           s+0(FP), DI
 	MOVQ           n+24(FP), R8
 	MOVQ           rows+16(FP), R11
 	MOVQ           lo+32(FP), R12
 	MOVQ           hi+40(FP), R13
-	VBROADCASTSS   scale+64(FP), Y0
-	VMOVUPS        Y0, 352(SP)
-	VBROADCASTSS   scaleLow+68(FP), Y0
-	VMOVUPS        Y0, 384(SP)
+	STMXCSR        536(SP)
+	MOVL           536(SP), AX
+	ORL            $32768, AX
+	MOVL           AX, 540(SP)
+	LDMXCSR        540(SP)
+	VBROADCASTSS   scale+72(FP), Y0
+	VMOVUPS        Y0, 544(SP)
+	VBROADCASTSS   scaleLow+76(FP), Y0
+	VMOVUPS        Y0, 576(SP)
 	LEAQ           -1(R8), R15
 	ANDQ           $-16, R15
 	SHLQ           $2, R15
@@ -466,12 +579,22 @@ TEXT ·softmaxAVX2(SB), NOSPLIT, $416-72
 	SUBQ           R8, CX
 	CMOVQLT        DX, CX
 	LEAQ           ·softmaxMask<>+64(SB), DX
-	VMOVUPS        (DX)(CX*4), Y0
-	VMOVUPS        32(DX)(CX*4), Y1
-	VMOVUPS        Y0, 128(SP)
-	VMOVUPS        Y1, 160(SP)
+	LEAQ           (DX)(CX*4), DX
+	MOVQ           DX, 528(SP)
 
-rows23:
+group28:
+	MOVQ           group+64(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	SHLQ           $6, CX
+	LEAQ           (SP)(CX*1), CX
+	MOVQ           CX, 520(SP)
+	MOVQ           DI, 512(SP)
+	MOVQ           512(SP), DI
+	MOVQ           SP, SI
+
+step29:
 	MOVQ           R12, AX
 	XORL           DX, DX
 	CMPQ           AX, R8
@@ -484,66 +607,59 @@ rows23:
 	CMOVQGT        R8, BX
 	TESTQ          BX, BX
 	CMOVQLT        DX, BX
+	MOVQ           $-1, (SI)
 	CMPQ           AX, BX
-	JGE            empty24
+	JGE            empty30
 	MOVQ           AX, CX
 	ANDQ           $15, CX
-	LEAQ           ·softmaxMask<>+64(SB), DX
 	NEGQ           CX
-	VMOVUPS        (DX)(CX*4), Y0
-	VMOVUPS        32(DX)(CX*4), Y1
-	VMOVUPS        Y0, (SP)
-	VMOVUPS        Y1, 32(SP)
+	LEAQ           ·softmaxMask<>+64(SB), DX
+	LEAQ           (DX)(CX*4), DX
+	MOVQ           DX, 16(SI)
 	DECQ           BX
 	MOVQ           BX, CX
 	NOTQ           CX
 	ANDQ           $15, CX
 	LEAQ           ·softmaxMask<>+64(SB), DX
-	VMOVUPS        (DX)(CX*4), Y0
-	VMOVUPS        32(DX)(CX*4), Y1
-	VMOVUPS        Y0, 64(SP)
-	VMOVUPS        Y1, 96(SP)
+	LEAQ           (DX)(CX*4), DX
+	MOVQ           DX, 24(SI)
 	MOVQ           AX, R9
 	ANDQ           $-16, R9
 	SHLQ           $2, R9
 	MOVQ           BX, R10
 	ANDQ           $-16, R10
 	SHLQ           $2, R10
+	MOVQ           R9, (SI)
+	MOVQ           R10, 8(SI)
+	LEAQ           ·softmaxMask<>+64(SB), CX
 	CMPQ           R9, R10
-	JNE            several26
-	VMOVUPS        (SP), Y0
-	VANDPS         64(SP), Y0, Y0
-	VMOVUPS        Y0, (SP)
-	VMOVUPS        32(SP), Y0
-	VANDPS         96(SP), Y0, Y0
-	VMOVUPS        Y0, 32(SP)
-
-several26:
+	CMOVQEQ        DX, CX
+	MOVQ           CX, 48(SI)
 	LEAQ           64(R9), CX
 	SHRQ           $2, CX
 	XORL           DX, DX
 	SUBQ           R8, CX
 	CMOVQLT        DX, CX
 	LEAQ           ·softmaxMask<>+64(SB), DX
-	VMOVUPS        (DX)(CX*4), Y0
-	VMOVUPS        32(DX)(CX*4), Y1
-	VMOVUPS        Y0, 192(SP)
-	VMOVUPS        Y1, 224(SP)
+	LEAQ           (DX)(CX*4), DX
+	MOVQ           DX, 32(SI)
 	LEAQ           64(R10), CX
 	SHRQ           $2, CX
 	XORL           DX, DX
 	SUBQ           R8, CX
 	CMOVQLT        DX, CX
 	LEAQ           ·softmaxMask<>+64(SB), DX
-	VMOVUPS        (DX)(CX*4), Y0
-	VMOVUPS        32(DX)(CX*4), Y1
-	VMOVUPS        Y0, 256(SP)
-	VMOVUPS        Y1, 288(SP)
+	LEAQ           (DX)(CX*4), DX
+	MOVQ           DX, 40(SI)
 	VBROADCASTSS   ·softmax<>+192(SB), Y12
 	VMOVAPS        Y12, Y13
 	MOVQ           R9, BX
-	VMOVUPS        (SP), Y5
-	VMOVUPS        32(SP), Y11
+	MOVQ           16(SI), AX
+	MOVQ           48(SI), CX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
+	VANDPS         (CX), Y5, Y5
+	VANDPS         32(CX), Y11, Y11
 	VMASKMOVPS     (DI)(BX*1), Y5, Y0
 	VMASKMOVPS     32(DI)(BX*1), Y11, Y6
 	VMOVUPS        ·softmax<>+192(SB), Y1
@@ -553,20 +669,24 @@ several26:
 	VMAXPS         Y0, Y12, Y12
 	VMAXPS         Y6, Y13, Y13
 	CMPQ           R9, R10
-	JEQ            done30
+	JEQ            done35
 	ADDQ           $64, BX
 
-one28:
+one33:
 	CMPQ           BX, R10
-	JGE            tail29
+	JGE            tail34
 	VMAXPS         (DI)(BX*1), Y12, Y12
 	VMAXPS         32(DI)(BX*1), Y13, Y13
 	ADDQ           $64, BX
-	JMP            one28
+	JMP            one33
 
-tail29:
-	VMOVUPS        64(SP), Y5
-	VMOVUPS        96(SP), Y11
+tail34:
+	MOVQ           24(SI), AX
+	MOVQ           24(SI), CX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
+	VANDPS         (CX), Y5, Y5
+	VANDPS         32(CX), Y11, Y11
 	VMASKMOVPS     (DI)(BX*1), Y5, Y0
 	VMASKMOVPS     32(DI)(BX*1), Y11, Y6
 	VMOVUPS        ·softmax<>+192(SB), Y1
@@ -576,7 +696,7 @@ tail29:
 	VMAXPS         Y0, Y12, Y12
 	VMAXPS         Y6, Y13, Y13
 
-done30:
+done35:
 	VMAXPS         Y13, Y12, Y12
 	VEXTRACTF128   $1, Y12, X13
 	VMAXPS         X13, X12, X12
@@ -584,156 +704,183 @@ done30:
 	VMAXPS         X13, X12, X12
 	VMOVSHDUP      X12, X13
 	VMAXPS         X13, X12, X12
-	VBROADCASTSS   X12, Y12
-	VMOVUPS        Y12, 320(SP)
-	VXORPS         Y13, Y13, Y13
+	VMOVSS         X12, 56(SI)
+
+empty30:
+	ADDQ           loStep+48(FP), R12
+	ADDQ           hiStep+56(FP), R13
+	ADDQ           lds+8(FP), DI
+	ADDQ           $64, SI
+	CMPQ           SI, 520(SP)
+	JNE            step29
+	MOVQ           512(SP), DI
+	MOVQ           SP, SI
+
+step36:
+	MOVQ           (SI), R9
+	TESTQ          R9, R9
+	JLT            empty37
+	MOVQ           8(SI), R10
+	VBROADCASTSS   56(SI), Y0
+	VMOVUPS        Y0, 608(SP)
+	VXORPS         X13, X13, X13
 	VXORPS         X12, X12, X12
 	MOVQ           R9, BX
-	VMOVUPS        (SP), Y5
-	VMOVUPS        32(SP), Y11
+	MOVQ           16(SI), AX
+	MOVQ           48(SI), CX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
+	VANDPS         (CX), Y5, Y5
+	VANDPS         32(CX), Y11, Y11
 	VMASKMOVPS     (DI)(BX*1), Y5, Y0
 	VMASKMOVPS     32(DI)(BX*1), Y11, Y6
-	VSUBPS         320(SP), Y0, Y0
-	VSUBPS         320(SP), Y6, Y6
-	VMULPS         352(SP), Y0, Y1
-	VMULPS         352(SP), Y6, Y7
+	VSUBPS         608(SP), Y0, Y0
+	VSUBPS         608(SP), Y6, Y6
+	VMULPS         544(SP), Y0, Y1
+	VMULPS         544(SP), Y6, Y7
 	VROUNDPS       $8, Y1, Y2
 	VROUNDPS       $8, Y7, Y8
-	VMOVAPS        Y2, Y3
-	VMOVAPS        Y8, Y9
-	VFMSUB231PS    352(SP), Y0, Y3
-	VFMSUB231PS    352(SP), Y6, Y9
-	VFMADD231PS    384(SP), Y0, Y3
-	VFMADD231PS    384(SP), Y6, Y9
-	VMOVUPS        ·softmax<>+160(SB), Y4
-	VMOVUPS        ·softmax<>+160(SB), Y10
-	VFMADD213PS    ·softmax<>+128(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+128(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+96(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+96(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+64(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+64(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+32(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+32(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+0(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+0(SB), Y9, Y10
+	VCMPPS         $0x15, ·softmax<>+224(SB), Y1, Y3
+	VCMPPS         $0x15, ·softmax<>+224(SB), Y7, Y9
+	VMOVAPS        Y2, Y1
+	VMOVAPS        Y8, Y7
+	VFMSUB231PS    544(SP), Y0, Y1
+	VFMSUB231PS    544(SP), Y6, Y7
+	VFMADD231PS    576(SP), Y0, Y1
+	VFMADD231PS    576(SP), Y6, Y7
+	VMOVUPS        ·softmax<>+160(SB), Y0
+	VMOVUPS        ·softmax<>+160(SB), Y6
+	VFMADD213PS    ·softmax<>+128(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+128(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+96(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+96(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+64(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+64(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+32(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+32(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+0(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+0(SB), Y7, Y6
 	VCVTPS2DQ      Y2, Y2
 	VCVTPS2DQ      Y8, Y8
 	VPSLLD         $23, Y2, Y2
 	VPSLLD         $23, Y8, Y8
-	VPADDD         Y2, Y4, Y4
-	VPADDD         Y8, Y10, Y10
-	VCMPPS         $0x15, ·softmax<>+224(SB), Y1, Y1
-	VCMPPS         $0x15, ·softmax<>+224(SB), Y7, Y7
-	VANDPS         Y1, Y4, Y0
-	VANDPS         Y7, Y10, Y6
-	VANDPS         (SP), Y0, Y0
-	VANDPS         32(SP), Y6, Y6
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y8, Y6, Y6
+	VANDPS         Y3, Y0, Y0
+	VANDPS         Y9, Y6, Y6
+	VANDPS         Y5, Y0, Y0
+	VANDPS         Y11, Y6, Y6
 	VADDPS         Y0, Y12, Y12
 	VADDPS         Y6, Y13, Y13
-	VMOVUPS        192(SP), Y5
-	VMOVUPS        224(SP), Y11
+	MOVQ           32(SI), AX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
 	VMASKMOVPS     Y0, Y5, (DI)(BX*1)
 	VMASKMOVPS     Y6, Y11, 32(DI)(BX*1)
 	CMPQ           R9, R10
-	JEQ            done34
+	JEQ            done41
 	ADDQ           $64, BX
 
-one32:
+one39:
 	CMPQ           BX, R10
-	JGE            tail33
+	JGE            tail40
 	VMOVUPS        (DI)(BX*1), Y0
 	VMOVUPS        32(DI)(BX*1), Y6
-	VSUBPS         320(SP), Y0, Y0
-	VSUBPS         320(SP), Y6, Y6
-	VMULPS         352(SP), Y0, Y1
-	VMULPS         352(SP), Y6, Y7
+	VSUBPS         608(SP), Y0, Y0
+	VSUBPS         608(SP), Y6, Y6
+	VMULPS         544(SP), Y0, Y1
+	VMULPS         544(SP), Y6, Y7
 	VROUNDPS       $8, Y1, Y2
 	VROUNDPS       $8, Y7, Y8
-	VMOVAPS        Y2, Y3
-	VMOVAPS        Y8, Y9
-	VFMSUB231PS    352(SP), Y0, Y3
-	VFMSUB231PS    352(SP), Y6, Y9
-	VFMADD231PS    384(SP), Y0, Y3
-	VFMADD231PS    384(SP), Y6, Y9
-	VMOVUPS        ·softmax<>+160(SB), Y4
-	VMOVUPS        ·softmax<>+160(SB), Y10
-	VFMADD213PS    ·softmax<>+128(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+128(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+96(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+96(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+64(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+64(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+32(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+32(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+0(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+0(SB), Y9, Y10
+	VCMPPS         $0x15, ·softmax<>+224(SB), Y1, Y3
+	VCMPPS         $0x15, ·softmax<>+224(SB), Y7, Y9
+	VMOVAPS        Y2, Y1
+	VMOVAPS        Y8, Y7
+	VFMSUB231PS    544(SP), Y0, Y1
+	VFMSUB231PS    544(SP), Y6, Y7
+	VFMADD231PS    576(SP), Y0, Y1
+	VFMADD231PS    576(SP), Y6, Y7
+	VMOVUPS        ·softmax<>+160(SB), Y0
+	VMOVUPS        ·softmax<>+160(SB), Y6
+	VFMADD213PS    ·softmax<>+128(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+128(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+96(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+96(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+64(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+64(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+32(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+32(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+0(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+0(SB), Y7, Y6
 	VCVTPS2DQ      Y2, Y2
 	VCVTPS2DQ      Y8, Y8
 	VPSLLD         $23, Y2, Y2
 	VPSLLD         $23, Y8, Y8
-	VPADDD         Y2, Y4, Y4
-	VPADDD         Y8, Y10, Y10
-	VCMPPS         $0x15, ·softmax<>+224(SB), Y1, Y1
-	VCMPPS         $0x15, ·softmax<>+224(SB), Y7, Y7
-	VANDPS         Y1, Y4, Y0
-	VANDPS         Y7, Y10, Y6
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y8, Y6, Y6
+	VANDPS         Y3, Y0, Y0
+	VANDPS         Y9, Y6, Y6
 	VADDPS         Y0, Y12, Y12
 	VADDPS         Y6, Y13, Y13
 	VMOVUPS        Y0, (DI)(BX*1)
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            one32
+	JMP            one39
 
-tail33:
-	VMOVUPS        64(SP), Y5
-	VMOVUPS        96(SP), Y11
+tail40:
+	MOVQ           24(SI), AX
+	MOVQ           24(SI), CX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
+	VANDPS         (CX), Y5, Y5
+	VANDPS         32(CX), Y11, Y11
 	VMASKMOVPS     (DI)(BX*1), Y5, Y0
 	VMASKMOVPS     32(DI)(BX*1), Y11, Y6
-	VSUBPS         320(SP), Y0, Y0
-	VSUBPS         320(SP), Y6, Y6
-	VMULPS         352(SP), Y0, Y1
-	VMULPS         352(SP), Y6, Y7
+	VSUBPS         608(SP), Y0, Y0
+	VSUBPS         608(SP), Y6, Y6
+	VMULPS         544(SP), Y0, Y1
+	VMULPS         544(SP), Y6, Y7
 	VROUNDPS       $8, Y1, Y2
 	VROUNDPS       $8, Y7, Y8
-	VMOVAPS        Y2, Y3
-	VMOVAPS        Y8, Y9
-	VFMSUB231PS    352(SP), Y0, Y3
-	VFMSUB231PS    352(SP), Y6, Y9
-	VFMADD231PS    384(SP), Y0, Y3
-	VFMADD231PS    384(SP), Y6, Y9
-	VMOVUPS        ·softmax<>+160(SB), Y4
-	VMOVUPS        ·softmax<>+160(SB), Y10
-	VFMADD213PS    ·softmax<>+128(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+128(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+96(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+96(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+64(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+64(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+32(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+32(SB), Y9, Y10
-	VFMADD213PS    ·softmax<>+0(SB), Y3, Y4
-	VFMADD213PS    ·softmax<>+0(SB), Y9, Y10
+	VCMPPS         $0x15, ·softmax<>+224(SB), Y1, Y3
+	VCMPPS         $0x15, ·softmax<>+224(SB), Y7, Y9
+	VMOVAPS        Y2, Y1
+	VMOVAPS        Y8, Y7
+	VFMSUB231PS    544(SP), Y0, Y1
+	VFMSUB231PS    544(SP), Y6, Y7
+	VFMADD231PS    576(SP), Y0, Y1
+	VFMADD231PS    576(SP), Y6, Y7
+	VMOVUPS        ·softmax<>+160(SB), Y0
+	VMOVUPS        ·softmax<>+160(SB), Y6
+	VFMADD213PS    ·softmax<>+128(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+128(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+96(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+96(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+64(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+64(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+32(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+32(SB), Y7, Y6
+	VFMADD213PS    ·softmax<>+0(SB), Y1, Y0
+	VFMADD213PS    ·softmax<>+0(SB), Y7, Y6
 	VCVTPS2DQ      Y2, Y2
 	VCVTPS2DQ      Y8, Y8
 	VPSLLD         $23, Y2, Y2
 	VPSLLD         $23, Y8, Y8
-	VPADDD         Y2, Y4, Y4
-	VPADDD         Y8, Y10, Y10
-	VCMPPS         $0x15, ·softmax<>+224(SB), Y1, Y1
-	VCMPPS         $0x15, ·softmax<>+224(SB), Y7, Y7
-	VANDPS         Y1, Y4, Y0
-	VANDPS         Y7, Y10, Y6
-	VANDPS         64(SP), Y0, Y0
-	VANDPS         96(SP), Y6, Y6
+	VPADDD         Y2, Y0, Y0
+	VPADDD         Y8, Y6, Y6
+	VANDPS         Y3, Y0, Y0
+	VANDPS         Y9, Y6, Y6
+	VANDPS         Y5, Y0, Y0
+	VANDPS         Y11, Y6, Y6
 	VADDPS         Y0, Y12, Y12
 	VADDPS         Y6, Y13, Y13
-	VMOVUPS        256(SP), Y5
-	VMOVUPS        288(SP), Y11
+	MOVQ           40(SI), AX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
 	VMASKMOVPS     Y0, Y5, (DI)(BX*1)
 	VMASKMOVPS     Y6, Y11, 32(DI)(BX*1)
 
-done34:
+done41:
 	VADDPS         Y13, Y12, Y12
 	VEXTRACTF128   $1, Y12, X13
 	VADDPS         X13, X12, X12
@@ -743,104 +890,133 @@ done34:
 	VADDPS         X13, X12, X12
 	VMOVSS         ·softmax<>+0(SB), X13
 	VDIVSS         X12, X13, X12
-	VBROADCASTSS   X12, Y12
+	VMOVSS         X12, 60(SI)
+
+empty37:
+	ADDQ           lds+8(FP), DI
+	ADDQ           $64, SI
+	CMPQ           SI, 520(SP)
+	JNE            step36
+	MOVQ           512(SP), DI
+	MOVQ           SP, SI
+
+step42:
+	MOVQ           (SI), R9
+	TESTQ          R9, R9
+	JLT            empty43
+	MOVQ           8(SI), R10
+	VBROADCASTSS   60(SI), Y12
 	MOVQ           R9, BX
-	VMOVUPS        (SP), Y5
-	VMOVUPS        32(SP), Y11
+	MOVQ           16(SI), AX
+	MOVQ           48(SI), CX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
+	VANDPS         (CX), Y5, Y5
+	VANDPS         32(CX), Y11, Y11
 	VMASKMOVPS     (DI)(BX*1), Y5, Y0
 	VMASKMOVPS     32(DI)(BX*1), Y11, Y6
 	VMULPS         Y12, Y0, Y0
 	VMULPS         Y12, Y6, Y6
 	VANDPS         Y5, Y0, Y0
 	VANDPS         Y11, Y6, Y6
-	VMOVUPS        192(SP), Y5
-	VMOVUPS        224(SP), Y11
+	MOVQ           32(SI), AX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
 	VMASKMOVPS     Y0, Y5, (DI)(BX*1)
 	VMASKMOVPS     Y6, Y11, 32(DI)(BX*1)
 	CMPQ           R9, R10
-	JEQ            done38
+	JEQ            done48
 	ADDQ           $64, BX
 
-one36:
+one46:
 	CMPQ           BX, R10
-	JGE            tail37
+	JGE            tail47
 	VMULPS         (DI)(BX*1), Y12, Y0
 	VMULPS         32(DI)(BX*1), Y12, Y6
 	VMOVUPS        Y0, (DI)(BX*1)
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            one36
+	JMP            one46
 
-tail37:
-	VMOVUPS        64(SP), Y5
-	VMOVUPS        96(SP), Y11
+tail47:
+	MOVQ           24(SI), AX
+	MOVQ           24(SI), CX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
+	VANDPS         (CX), Y5, Y5
+	VANDPS         32(CX), Y11, Y11
 	VMASKMOVPS     (DI)(BX*1), Y5, Y0
 	VMASKMOVPS     32(DI)(BX*1), Y11, Y6
 	VMULPS         Y12, Y0, Y0
 	VMULPS         Y12, Y6, Y6
 	VANDPS         Y5, Y0, Y0
 	VANDPS         Y11, Y6, Y6
-	VMOVUPS        256(SP), Y5
-	VMOVUPS        288(SP), Y11
+	MOVQ           40(SI), AX
+	VMOVUPS        (AX), Y5
+	VMOVUPS        32(AX), Y11
 	VMASKMOVPS     Y0, Y5, (DI)(BX*1)
 	VMASKMOVPS     Y6, Y11, 32(DI)(BX*1)
 
-done38:
+done48:
 	XORL           BX, BX
 	VXORPS         X0, X0, X0
 
-clear39:
+clear49:
 	CMPQ           BX, R9
-	JGE            cleared40
+	JGE            cleared50
 	VMOVUPS        Y0, (DI)(BX*1)
 	VMOVUPS        Y0, 32(DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            clear39
+	JMP            clear49
 
-cleared40:
+cleared50:
 	CMPQ           R10, R15
-	JEQ            next25
+	JEQ            next44
 	LEAQ           64(R10), BX
 	VXORPS         X0, X0, X0
 
-clear41:
+clear51:
 	CMPQ           BX, R15
-	JGE            cleared42
+	JGE            cleared52
 	VMOVUPS        Y0, (DI)(BX*1)
 	VMOVUPS        Y0, 32(DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            clear41
+	JMP            clear51
 
-cleared42:
-	VMOVUPS        128(SP), Y1
+cleared52:
+	MOVQ           528(SP), AX
+	VMOVUPS        (AX), Y1
 	VMASKMOVPS     Y0, Y1, (DI)(R15*1)
-	VMOVUPS        160(SP), Y1
+	VMOVUPS        32(AX), Y1
 	VMASKMOVPS     Y0, Y1, 32(DI)(R15*1)
-	JMP            next25
+	JMP            next44
 
-empty24:
+empty43:
 	XORL           BX, BX
 	VXORPS         X0, X0, X0
 
-clear43:
+clear53:
 	CMPQ           BX, R15
-	JGE            cleared44
+	JGE            cleared54
 	VMOVUPS        Y0, (DI)(BX*1)
 	VMOVUPS        Y0, 32(DI)(BX*1)
 	ADDQ           $64, BX
-	JMP            clear43
+	JMP            clear53
 
-cleared44:
-	VMOVUPS        128(SP), Y1
+cleared54:
+	MOVQ           528(SP), AX
+	VMOVUPS        (AX), Y1
 	VMASKMOVPS     Y0, Y1, (DI)(R15*1)
-	VMOVUPS        160(SP), Y1
+	VMOVUPS        32(AX), Y1
 	VMASKMOVPS     Y0, Y1, 32(DI)(R15*1)
 
-next25:
+next44:
 	ADDQ           lds+8(FP), DI
-	ADDQ           loStep+48(FP), R12
-	ADDQ           hiStep+56(FP), R13
-	DECQ           R11
-	JNE            rows23
+	ADDQ           $64, SI
+	CMPQ           SI, 520(SP)
+	JNE            step42
+	TESTQ          R11, R11
+	JNE            group28
+	LDMXCSR        536(SP)
 	VZEROUPPER
 	RET

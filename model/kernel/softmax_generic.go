@@ -12,19 +12,22 @@ func softmax(s []float32, lo, hi int, scale float32) {
 	for _, v := range s[lo:hi] {
 		m = max(m, v)
 	}
-	const flush = flushBelow * math.Ln2
 	var l [lanes]float32
 	for j := lo; j < hi; j++ {
-		x := float64(scale) * float64(s[j]-m)
-		e := float32(math.Exp(x))
-		if x < flush {
-			e = 0
-		}
+		e := flush(float32(math.Exp(float64(scale) * float64(s[j]-m))))
 		s[j] = e
 		l[j%lanes] += e
 	}
 	inv := 1 / sumLanes(l[:])
 	for j := lo; j < hi; j++ {
-		s[j] *= inv
+		s[j] = flush(s[j] * inv)
 	}
+}
+
+// flush makes a denormal zero.
+func flush(x float32) float32 {
+	if x < 0x1p-126 {
+		return 0
+	}
+	return x
 }

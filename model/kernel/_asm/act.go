@@ -72,7 +72,10 @@ func act(a *Asm) {
 		v := vec(wide)
 		v.block("gelu", "replaces x by x·Φ(x).", 1, v.sigmoidConstants(geluNames...), v.gelu)
 		v.block("geluTanh", "replaces x by x·½(1+tanh(…)).", 1, v.sigmoidConstants("tanh0", "tanh1"), v.geluTanh)
-		v.block("relu", "replaces x by max(x, 0).", 1, []string{"zero"}, func() { v.op("VMAXPS", "t4", v.creg("zero", "t0"), "t0") })
+		v.block("relu", "replaces x by max(x, 0).", 1, []string{"zero"}, func() {
+			v.load(v.in, "t1")
+			v.op("VMAXPS", "t1", v.creg("zero", "t0"), "t0")
+		})
 		v.block("silu", "replaces x by x·σ(x).", 1, v.sigmoidConstants("log2e"), v.silu)
 		v.softCap()
 		v.block("siluMul", "computes dst = silu(gate)·up.", 3, v.sigmoidConstants("log2e"), func() {
@@ -89,54 +92,85 @@ func act(a *Asm) {
 }
 
 // block writes a function of elements over rows and columns: of one operand in
-// place or, with three, of gate and up into dst. body finds its input in t4 and
-// leaves its result in t0; a third operand is at DX.
+// place or, with three, of gate and up into dst. body reads its input with
+// v.load(v.in, …) and leaves its result in t0; a third operand is at DX.
 func (v *Vec) block(name, doc string, operands int, held []string, body func()) {
-	src := "DI"
+	v.temps, v.in = 3, "DI"
+	together := 3 // rows: six streams, as registers last
 	if operands == 1 {
 		v.begin(name, doc, 0, false, "x *float32", "ldx int", "rows int", "cols int")
 		v.I("MOVQ", v.arg("x"), "DI")
-		v.I("MOVQ", v.arg("ldx"), "R8")
 	} else {
-		src = "SI"
+		v.in = "SI"
+		together = 2
 		v.begin(name, doc, 0, false, "dst *float32", "ldd int", "gate *float32", "ldg int", "up *float32", "ldu int", "rows int", "cols int")
 		v.I("MOVQ", v.arg("dst"), "DI")
-		v.I("MOVQ", v.arg("ldd"), "R8")
 		v.I("MOVQ", v.arg("gate"), "SI")
-		v.I("MOVQ", v.arg("ldg"), "R9")
 		v.I("MOVQ", v.arg("up"), "DX")
-		v.I("MOVQ", v.arg("ldu"), "R10")
+	}
+	if !v.wide {
+		together = 2
 	}
 	v.hold(held...)
-	v.rows(operands, func() {
-		v.each(2, func() {
-			v.load(src, "t4")
-			body()
-			v.store("t0", "DI")
-		})
+	v.rows(together, operands, func() {
+		body()
+		v.store("t0", "DI")
 	})
 	v.end()
+	v.temps = 6
 }
 
-// rows emits the loop over rows of one or three operands.
-func (v *Vec) rows(operands int, row func()) {
+// rows emits the loop over rows of one or three operands, so many together that
+// their chains of dependent instructions keep the multipliers busy, and then one
+// by one.
+func (v *Vec) rows(together, operands int, body func()) {
+	strides := map[string]string{"DI": "ldx"}
+	if operands == 3 {
+		strides = map[string]string{"DI": "ldd", "SI": "ldg", "DX": "ldu"}
+	}
+	order := []string{"DI", "SI", "DX"}[:operands]
 	v.I("MOVQ", v.arg("rows"), "R11")
 	v.I("MOVQ", v.arg("cols"), regFull)
 	v.columns()
-	loop := v.Fresh("rows")
-	v.Label(loop)
-	row()
-	v.I("ADDQ", "R8", "DI")
-	if operands == 3 {
-		v.I("ADDQ", "R9", "SI")
-		v.I("ADDQ", "R10", "DX")
+	one, done := v.Fresh("oneRow"), v.Fresh("done")
+	steps := []int{together, 1}
+	if together == 1 {
+		steps = steps[:1]
 	}
-	v.I("DECQ", "R11")
-	v.I("JNE", loop)
+	for _, n := range steps {
+		loop := v.Fresh("rows")
+		if n > 1 {
+			v.I("SUBQ", Imm(n), "R11")
+			v.I("JLT", one)
+		} else if together > 1 {
+			v.Label(one)
+			v.I("ADDQ", Imm(together), "R11")
+			v.I("JEQ", done)
+		}
+		v.Label(loop)
+		for _, b := range order {
+			for i := 1; i < n; i++ {
+				v.I("MOVQ", v.arg(strides[b]), bases[b][i])
+				v.I("ADDQ", bases[b][i-1], bases[b][i])
+			}
+		}
+		v.eachOf(n, 2, body)
+		for _, b := range order {
+			v.I("MOVQ", bases[b][n-1], b)
+			v.I("ADDQ", v.arg(strides[b]), b)
+		}
+		v.I("SUBQ", Imm(n), "R11")
+		if n > 1 {
+			v.I("JGE", loop)
+		} else {
+			v.I("JNE", loop)
+		}
+	}
+	v.Label(done)
 }
 
 func (v *Vec) sigmoidConstants(more ...string) []string {
-	return append(append(more, "one", "exp2Max", "exp2Min"), exp2Names...)
+	return append(append(more, "one"), exp2Names...)
 }
 
 // horner leaves the polynomial with the named coefficients, lowest first, of
@@ -150,54 +184,58 @@ func (v *Vec) horner(names []string, x, y string) {
 }
 
 // exp2 replaces t0 by 2^t0 for any t0: 0, +Inf and NaN where it should, and a
-// value below 2^-126 to within that. It uses t1 to t3.
+// value below 2^-126 to within that. It uses t1 and t2.
 func (v *Vec) exp2() {
 	if v.wide {
 		v.op("VREDUCEPS", "$0", "t0", "t1") // 0 for ±Inf
 		v.op("VRNDSCALEPS", "$0", "t0", "t2")
-		v.horner(exp2Names, "t1", "t3")
-		v.op("VFMADD213PS", v.c("one"), "t1", "t3")
-		v.op("VSCALEFPS", "t2", "t3", "t0")
+	} else {
+		// At the ends f is 0 and the exponent field becomes that of Inf or of 0.
+		// A NaN is the second source, which MIN and MAX return.
+		v.op("VMINPS", "t0", v.creg("exp2Max", "t1"), "t0")
+		v.op("VMAXPS", "t0", v.creg("exp2Min", "t1"), "t0")
+		v.op("VROUNDPS", "$8", "t0", "t2")
+		v.op("VSUBPS", "t2", "t0", "t1")
+	}
+	v.horner(exp2Names, "t1", "t0")
+	v.op("VFMADD213PS", v.c("one"), "t1", "t0")
+	if v.wide {
+		v.op("VSCALEFPS", "t2", "t0", "t0")
 		return
 	}
-	// At the ends f is 0 and the exponent field becomes that of Inf or of 0.
-	// A NaN is the second source, which MIN and MAX return.
-	v.op("VMINPS", "t0", v.creg("exp2Max", "t1"), "t0")
-	v.op("VMAXPS", "t0", v.creg("exp2Min", "t1"), "t0")
-	v.op("VROUNDPS", "$8", "t0", "t2")
-	v.op("VSUBPS", "t2", "t0", "t1")
-	v.horner(exp2Names, "t1", "t3")
-	v.op("VFMADD213PS", v.c("one"), "t1", "t3")
 	v.op("VCVTPS2DQ", "t2", "t2")
 	v.op("VPSLLD", "$23", "t2", "t2")
-	v.op("VPADDD", "t2", "t3", "t0")
+	v.op("VPADDD", "t2", "t0", "t0")
 }
 
-// sigmoid replaces t0 by t4/(1 + 2^t0).
+// sigmoid replaces t0 by x/(1 + 2^t0), x being the input.
 func (v *Vec) sigmoid() {
 	v.exp2()
+	v.load(v.in, "t1")
 	v.op("VADDPS", v.c("one"), "t0", "t0")
-	v.op("VDIVPS", "t0", "t4", "t0")
+	v.op("VDIVPS", "t0", "t1", "t0")
 }
 
-// silu leaves t4/(1+exp(−t4)) in t0.
+// silu leaves x/(1+exp(−x)) in t0.
 func (v *Vec) silu() {
-	v.op("VMULPS", v.c("log2e"), "t4", "t0")
+	v.load(v.in, "t0")
+	v.op("VMULPS", v.c("log2e"), "t0", "t0")
 	v.sigmoid()
 }
 
-// geluTanh leaves ½x(1+tanh(y)) = x/(1+exp(−2y)) in t0, x being t4.
+// geluTanh leaves ½x(1+tanh(y)) = x/(1+exp(−2y)) in t0.
 func (v *Vec) geluTanh() { v.oddSigmoid([]string{"tanh0", "tanh1"}) }
 
-// gelu leaves t4·Φ(t4) in t0.
+// gelu leaves x·Φ(x) in t0.
 func (v *Vec) gelu() { v.oddSigmoid(geluNames) }
 
-// oddSigmoid leaves x/(1 + 2^(x·p(x²))) in t0, x being t4 and p the polynomial
-// with the named coefficients.
+// oddSigmoid leaves x/(1 + 2^(x·p(x²))) in t0, p being the polynomial with the
+// named coefficients.
 func (v *Vec) oddSigmoid(names []string) {
-	v.op("VMULPS", "t4", "t4", "t0")
+	v.load(v.in, "t2")
+	v.op("VMULPS", "t2", "t2", "t0")
 	v.horner(names, "t0", "t1")
-	v.op("VMULPS", "t1", "t4", "t0")
+	v.op("VMULPS", "t1", "t2", "t0")
 	v.sigmoid()
 }
 
@@ -206,31 +244,28 @@ func (v *Vec) oddSigmoid(names []string) {
 func (v *Vec) softCap() {
 	v.begin("softCap", "replaces x by limit·tanh(x·inv).", 0, false, "x *float32", "ldx int", "rows int", "cols int", "inv float32", "limit float32")
 	v.I("MOVQ", v.arg("x"), "DI")
-	v.I("MOVQ", v.arg("ldx"), "R8")
 	v.hold(append([]string{"one", "two", "abs", "sign", "tanhMax", "tanhScale"}, expm1Names...)...)
 	inv, limit := v.r(12), v.r(13)
 	v.I("VBROADCASTSS", v.arg("inv"), inv)
 	v.I("VBROADCASTSS", v.arg("limit"), limit)
-	v.rows(1, func() {
-		v.each(2, func() {
-			v.load("DI", "t4")
-			v.op("VMULPS", inv, "t4", "t4")
-			v.op("VANDPS", v.c("abs"), "t4", "t0")
-			v.op("VMINPS", "t0", v.creg("tanhMax", "t1"), "t0") // keeps NaN
-			v.op("VMULPS", v.c("tanhScale"), "t0", "t0")
-			v.power()
-			v.horner(expm1Names, "t1", "t3")
-			v.op("VMULPS", "t1", "t3", "t1")
-			v.op("VSUBPS", v.c("one"), "t2", "t5")
-			v.op("VFMADD231PS", "t2", "t1", "t5")
-			v.op("VADDPS", v.c("two"), "t5", "t0")
-			v.op("VDIVPS", "t0", "t5", "t0")
-			v.op("VANDPS", v.c("abs"), "t0", "t0")
-			v.op("VANDPS", v.c("sign"), "t4", "t4")
-			v.op("VORPS", "t4", "t0", "t0")
-			v.op("VMULPS", limit, "t0", "t0")
-			v.store("t0", "DI")
-		})
+	v.rows(1, 1, func() {
+		v.load("DI", "t4")
+		v.op("VMULPS", inv, "t4", "t4")
+		v.op("VANDPS", v.c("abs"), "t4", "t0")
+		v.op("VMINPS", "t0", v.creg("tanhMax", "t1"), "t0") // keeps NaN
+		v.op("VMULPS", v.c("tanhScale"), "t0", "t0")
+		v.power()
+		v.horner(expm1Names, "t1", "t3")
+		v.op("VMULPS", "t1", "t3", "t1")
+		v.op("VSUBPS", v.c("one"), "t2", "t5")
+		v.op("VFMADD231PS", "t2", "t1", "t5")
+		v.op("VADDPS", v.c("two"), "t5", "t0")
+		v.op("VDIVPS", "t0", "t5", "t0")
+		v.op("VANDPS", v.c("abs"), "t0", "t0")
+		v.op("VANDPS", v.c("sign"), "t4", "t4")
+		v.op("VORPS", "t4", "t0", "t0")
+		v.op("VMULPS", limit, "t0", "t0")
+		v.store("t0", "DI")
 	})
 	v.end()
 }

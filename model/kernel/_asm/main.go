@@ -21,9 +21,10 @@ import (
 // generators names every pair of files. The function writes its text into an
 // Asm; the pair is called NAME_amd64.s and NAME_amd64.go.
 var generators = map[string]func(*Asm){
-	"gemm":  gemm,
-	"peak":  peak,
-	"quant": quant,
+	"gemm":       gemm,
+	"peak":       peak,
+	"quant":      quant,
+	"tilecompat": tilecompat,
 
 	"act":     act,
 	"norm":    norm,

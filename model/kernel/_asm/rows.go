@@ -110,7 +110,7 @@ func (v *Vec) roundBF16() {
 			return
 		}
 		v.run(2, false, func() { round("SI") })
-		v.I("VPACKUSDW", Y(temps+2), Y(2), Y(2))
+		v.I("VPACKUSDW", Y(v.temps+2), Y(2), Y(2))
 		v.I("VPERMQ", "$0xd8", Y(2), Y(2))
 		v.I("VMOVDQU", Y(2), "(DI)")
 	})

@@ -17,11 +17,22 @@ type Vec struct {
 	names   []string          // of the constants, in the order of the table
 	regs    map[string]string // registers that hold constants
 	args    map[string]string // name+offset(FP)
-	streams []int             // offsets in vectors; empty outside of a loop
+	streams []stream          // empty outside of a loop
+	temps   int               // temporaries of a stream
+	held    int               // registers that hold constants, from the top
+	in      string            // base of the row that a function of one operand reads
 	tail    bool              // accesses go through the tail mask
 
 	perStream map[string]func(stream int) string // operands that differ between streams
 }
+
+// stream is a vector of elements: so many vectors on from the offset, in the
+// given one of the rows that are worked on together.
+type stream struct{ vector, row int }
+
+// bases are the registers that point to the rows worked on together, by that of
+// the first.
+var bases = map[string][]string{"DI": {"DI", "R8", "R9"}, "SI": {"SI", "R10"}, "DX": {"DX", "R12"}}
 
 // Registers shared by the loops over elements.
 const (
@@ -30,7 +41,6 @@ const (
 	regFull   = "AX"  // whole vectors in a row
 	regTail   = "R15" // elements after them
 	maskTail  = "K1"  // 512 bits: the tail as a mask
-	temps     = 6     // temporaries of a stream
 )
 
 // constants defines the table of a file: each constant eight times, so that it
@@ -45,7 +55,7 @@ func constants(a *Asm, table string, values []constant) func(wide bool) *Vec {
 		}
 	}
 	a.Table(table, words...)
-	return func(wide bool) *Vec { return &Vec{Asm: a, wide: wide, table: table, names: names} }
+	return func(wide bool) *Vec { return &Vec{Asm: a, wide: wide, table: table, names: names, temps: 6} }
 }
 
 type constant struct {
@@ -91,7 +101,7 @@ func (v *Vec) r(i int) string {
 // begin starts a function of the level. Parameters are "name type" with type
 // *float32, *uint16, int or float32; results follow them when ret is set.
 func (v *Vec) begin(name, doc string, frame int, ret bool, params ...string) {
-	v.args = map[string]string{}
+	v.args, v.held = map[string]string{}, 0
 	v.regs = map[string]string{}
 	at := 0
 	for _, p := range params {
@@ -139,6 +149,7 @@ func (v *Vec) hold(names ...string) {
 		v.I("VBROADCASTSS", v.constant(n), Z(r))
 		v.regs[n] = Z(r)
 	}
+	v.held = len(names)
 }
 
 func (v *Vec) constant(name string) string {
@@ -184,10 +195,17 @@ func (v *Vec) op(name string, args ...string) {
 
 func (v *Vec) operand(stream int, a string) string {
 	if len(a) == 2 && a[0] == 't' {
-		return v.r(temps*stream + int(a[1]-'0'))
+		return v.r(v.temps*stream + int(a[1]-'0'))
 	}
 	if base, ok := strings.CutPrefix(a, "mem:"); ok {
-		return AtIndex(v.streams[stream]*v.size(), base, regOffset, 1)
+		s := v.streams[stream]
+		if s.row > 0 {
+			base = bases[base][s.row]
+		}
+		return AtIndex(s.vector*v.size(), base, regOffset, 1)
+	}
+	if base, ok := strings.CutPrefix(a, "window:"); ok {
+		return At(stream*v.size(), base)
 	}
 	if f, ok := v.perStream[a]; ok {
 		return f(stream)
@@ -254,7 +272,10 @@ func maskTable(a *Asm, table string) {
 
 // each runs body over the vectors of one row, up to unroll at a time, and over
 // the tail.
-func (v *Vec) each(unroll int, body func()) {
+func (v *Vec) each(unroll int, body func()) { v.eachOf(1, unroll, body) }
+
+// eachOf is each for rows worked on together.
+func (v *Vec) eachOf(rows, unroll int, body func()) {
 	loop, one, rest, done := v.Fresh("vectors"), v.Fresh("one"), v.Fresh("rest"), v.Fresh("done")
 	v.I("XORL", regOffset, regOffset)
 	v.I("MOVQ", regFull, regCount)
@@ -262,7 +283,7 @@ func (v *Vec) each(unroll int, body func()) {
 		v.I("SUBQ", Imm(unroll), regCount)
 		v.I("JLT", one)
 		v.Label(loop)
-		v.run(unroll, false, body)
+		v.runOf(rows, unroll, false, body)
 		v.I("ADDQ", Imm(unroll*v.size()), regOffset)
 		v.I("SUBQ", Imm(unroll), regCount)
 		v.I("JGE", loop)
@@ -274,22 +295,29 @@ func (v *Vec) each(unroll int, body func()) {
 	v.I("JEQ", rest)
 	single := v.Fresh("single")
 	v.Label(single)
-	v.run(1, false, body)
+	v.runOf(rows, 1, false, body)
 	v.I("ADDQ", Imm(v.size()), regOffset)
 	v.I("DECQ", regCount)
 	v.I("JNE", single)
 	v.Label(rest)
 	v.I("TESTQ", regTail, regTail)
 	v.I("JEQ", done)
-	v.run(1, true, body)
+	v.runOf(rows, 1, true, body)
 	v.Label(done)
 }
 
 // run emits body for n neighbouring vectors.
-func (v *Vec) run(n int, tail bool, body func()) {
-	v.streams = v.streams[:0]
-	for i := range n {
-		v.streams = append(v.streams, i)
+func (v *Vec) run(n int, tail bool, body func()) { v.runOf(1, n, tail, body) }
+
+func (v *Vec) runOf(rows, n int, tail bool, body func()) {
+	v.streams = nil
+	for r := range rows {
+		for i := range n {
+			v.streams = append(v.streams, stream{i, r})
+		}
+	}
+	if registers := v.temps*len(v.streams) + v.held; registers > 32 || !v.wide && registers > 15 {
+		panic(fmt.Sprintf("%d streams of %d registers beside %d constants", len(v.streams), v.temps, v.held))
 	}
 	v.tail = tail
 	body()
@@ -311,7 +339,7 @@ func (v *Vec) reduce(body func(acc int)) {
 	v.I("JLT", rem)
 	v.Label(loop)
 	for k := range n {
-		v.streams = []int{k}
+		v.streams = []stream{{vector: k}}
 		body(k)
 	}
 	v.I("ADDQ", Imm(256), regOffset)
