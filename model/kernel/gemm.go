@@ -91,7 +91,7 @@ func MatMul(c []float32, ldc int, a []float32, lda int, panels []float32, panel,
 	if m <= 0 || n <= 0 {
 		return
 	}
-	x := operand{lda: lda, k: k, w: words(panels), panel: panel, n: n}
+	x := operand{lda: lda, words: 1, k: k, w: words(panels), panel: panel, n: n}
 	blocks := (m + RowBlock - 1) / RowBlock
 	for b := range blocks {
 		m0, m1 := b*m/blocks, (b+1)*m/blocks
@@ -143,31 +143,50 @@ func tilePanels(m int) int { return max(2, min(RowBlock/m, 8)*2) }
 // operand returns rows [m0, m0+m) of A in the format of W, and all panels.
 func (g *Product) operand(m0, m int, s *Scratch) operand {
 	w := g.W
-	x := operand{dtype: w.DType, a: words(g.A[m0*g.LDA:]), lda: g.LDA, m: m, k: steps(w.DType, w.K), w: w.words(), n: w.Len(), bias: g.Bias}
+	x := operand{
+		dtype: w.DType, a: words(g.A[m0*g.LDA:]), lda: g.LDA, words: 1, m: m, k: steps(w.DType, w.K),
+		w: w.words(), n: w.Len(), bias: g.Bias,
+	}
 	x.panel = x.k * NR
 	if w.DType == Float32 {
 		return x
 	}
-	x.lda = Stride(x.k)
+	if wideSteps(w.DType) {
+		x.words = 2
+	}
+	x.lda = Stride(x.words * x.k)
 	if len(s.low) < RowBlock*x.lda {
 		s.low = make([]uint32, RowBlock*x.lda)
 	}
 	x.a = s.low
-	if w.DType == BFloat16 {
-		for i := range m {
-			bf16Row(s.low[i*x.lda:][:x.k], g.A[(m0+i)*g.LDA:][:w.K])
+	if w.DType == Int8 {
+		if s.scale == nil {
+			s.scale = make([]float32, RowBlock)
 		}
-		return x
-	}
-	if s.scale == nil {
-		s.scale = make([]float32, RowBlock)
+		x.scale, x.wscale, x.start = s.scale, w.Scale, w.Start
 	}
 	for i := range m {
-		row := g.A[(m0+i)*g.LDA:][:w.K]
-		var inv float32
-		inv, s.scale[i] = quantScale(maxAbs(row))
-		quantRow(s.low[i*x.lda:][:x.k], row, inv, quantZero)
+		x.convert(i, g.A[(m0+i)*g.LDA:][:w.K])
 	}
-	x.scale, x.wscale, x.start = s.scale, w.Scale, w.Start
 	return x
+}
+
+// convert stores row i of A.
+func (x *operand) convert(i int, row []float32) {
+	dst := x.a[i*x.lda:][:x.words*x.k]
+	if x.dtype == BFloat16 {
+		if x.words == 2 {
+			bf16Floats(dst, row)
+		} else {
+			bf16Row(dst, row)
+		}
+		return
+	}
+	var inv float32
+	inv, x.scale[i] = quantScale(maxAbs(row))
+	if x.words == 2 {
+		quantInt16(dst, row, inv)
+	} else {
+		quantRow(dst, row, inv, quantZero)
+	}
 }

@@ -37,7 +37,7 @@ func tileInt8AVX512(args *tileArgs)
 //go:noescape
 func tileWideInt8AVX512(args *tileArgs)
 
-// tileF32AVX2 computes half a panel for float32 operands.
+// tileF32AVX2 computes half a panel, 16 columns, for operands of float32.
 //
 //go:noescape
 func tileF32AVX2(args *tileArgs)

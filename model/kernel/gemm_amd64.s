@@ -281,9 +281,9 @@ loop1:
 
 tail2:
 	ADDQ           $4, CX
-	JEQ            done3
+	JEQ            done4
 
-single4:
+single3:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -337,9 +337,9 @@ single4:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single4
+	JNE            single3
 
-done3:
+done4:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store5
 	VADDPS         (DI), Z0, Z0
@@ -460,7 +460,7 @@ store5:
 
 stored6:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $14, R8, R15
 	ADDQ           R15, AX
@@ -696,9 +696,9 @@ loop7:
 
 tail8:
 	ADDQ           $4, CX
-	JEQ            done9
+	JEQ            done10
 
-single10:
+single9:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -749,9 +749,9 @@ single10:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single10
+	JNE            single9
 
-done9:
+done10:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store11
 	VADDPS         (DI), Z0, Z0
@@ -864,7 +864,7 @@ store11:
 
 stored12:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $13, R8, R15
 	ADDQ           R15, AX
@@ -1083,9 +1083,9 @@ loop13:
 
 tail14:
 	ADDQ           $4, CX
-	JEQ            done15
+	JEQ            done16
 
-single16:
+single15:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1132,9 +1132,9 @@ single16:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single16
+	JNE            single15
 
-done15:
+done16:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store17
 	VADDPS         (DI), Z0, Z0
@@ -1239,7 +1239,7 @@ store17:
 
 stored18:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $12, R8, R15
 	ADDQ           R15, AX
@@ -1444,9 +1444,9 @@ loop19:
 
 tail20:
 	ADDQ           $4, CX
-	JEQ            done21
+	JEQ            done22
 
-single22:
+single21:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1490,9 +1490,9 @@ single22:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single22
+	JNE            single21
 
-done21:
+done22:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store23
 	VADDPS         (DI), Z0, Z0
@@ -1589,7 +1589,7 @@ store23:
 
 stored24:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $11, R8, R15
 	ADDQ           R15, AX
@@ -1780,9 +1780,9 @@ loop25:
 
 tail26:
 	ADDQ           $4, CX
-	JEQ            done27
+	JEQ            done28
 
-single28:
+single27:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1823,9 +1823,9 @@ single28:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single28
+	JNE            single27
 
-done27:
+done28:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store29
 	VADDPS         (DI), Z0, Z0
@@ -1914,7 +1914,7 @@ store29:
 
 stored30:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $10, R8, R15
 	ADDQ           R15, AX
@@ -2088,9 +2088,9 @@ loop31:
 
 tail32:
 	ADDQ           $4, CX
-	JEQ            done33
+	JEQ            done34
 
-single34:
+single33:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2127,9 +2127,9 @@ single34:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single34
+	JNE            single33
 
-done33:
+done34:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store35
 	VADDPS         (DI), Z0, Z0
@@ -2210,7 +2210,7 @@ store35:
 
 stored36:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $9, R8, R15
 	ADDQ           R15, AX
@@ -2370,9 +2370,9 @@ loop37:
 
 tail38:
 	ADDQ           $4, CX
-	JEQ            done39
+	JEQ            done40
 
-single40:
+single39:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2406,9 +2406,9 @@ single40:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single40
+	JNE            single39
 
-done39:
+done40:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store41
 	VADDPS         (DI), Z0, Z0
@@ -2481,7 +2481,7 @@ store41:
 
 stored42:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $8, R8, R15
 	ADDQ           R15, AX
@@ -2627,9 +2627,9 @@ loop43:
 
 tail44:
 	ADDQ           $4, CX
-	JEQ            done45
+	JEQ            done46
 
-single46:
+single45:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2660,9 +2660,9 @@ single46:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single46
+	JNE            single45
 
-done45:
+done46:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store47
 	VADDPS         (DI), Z0, Z0
@@ -2727,7 +2727,7 @@ store47:
 
 stored48:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $7, R8, R15
 	ADDQ           R15, AX
@@ -2856,9 +2856,9 @@ loop49:
 
 tail50:
 	ADDQ           $4, CX
-	JEQ            done51
+	JEQ            done52
 
-single52:
+single51:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2885,9 +2885,9 @@ single52:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single52
+	JNE            single51
 
-done51:
+done52:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store53
 	VADDPS         (DI), Z0, Z0
@@ -2944,7 +2944,7 @@ store53:
 
 stored54:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $6, R8, R15
 	ADDQ           R15, AX
@@ -3059,9 +3059,9 @@ loop55:
 
 tail56:
 	ADDQ           $4, CX
-	JEQ            done57
+	JEQ            done58
 
-single58:
+single57:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3085,9 +3085,9 @@ single58:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single58
+	JNE            single57
 
-done57:
+done58:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store59
 	VADDPS         (DI), Z0, Z0
@@ -3136,7 +3136,7 @@ store59:
 
 stored60:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $5, R8, R15
 	ADDQ           R15, AX
@@ -3237,9 +3237,9 @@ loop61:
 
 tail62:
 	ADDQ           $4, CX
-	JEQ            done63
+	JEQ            done64
 
-single64:
+single63:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3260,9 +3260,9 @@ single64:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single64
+	JNE            single63
 
-done63:
+done64:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store65
 	VADDPS         (DI), Z0, Z0
@@ -3303,7 +3303,7 @@ store65:
 
 stored66:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $4, R8, R15
 	ADDQ           R15, AX
@@ -3387,9 +3387,9 @@ loop67:
 
 tail68:
 	ADDQ           $4, CX
-	JEQ            done69
+	JEQ            done70
 
-single70:
+single69:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3406,9 +3406,9 @@ single70:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single70
+	JNE            single69
 
-done69:
+done70:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store71
 	VADDPS         (DI), Z0, Z0
@@ -3441,7 +3441,7 @@ store71:
 
 stored72:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $3, R8, R15
 	ADDQ           R15, AX
@@ -3511,9 +3511,9 @@ loop73:
 
 tail74:
 	ADDQ           $4, CX
-	JEQ            done75
+	JEQ            done76
 
-single76:
+single75:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3527,9 +3527,9 @@ single76:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single76
+	JNE            single75
 
-done75:
+done76:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store77
 	VADDPS         (DI), Z0, Z0
@@ -3554,7 +3554,7 @@ store77:
 
 stored78:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $2, R8, R15
 	ADDQ           R15, AX
@@ -3610,9 +3610,9 @@ loop79:
 
 tail80:
 	ADDQ           $4, CX
-	JEQ            done81
+	JEQ            done82
 
-single82:
+single81:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3623,9 +3623,9 @@ single82:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single82
+	JNE            single81
 
-done81:
+done82:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store83
 	VADDPS         (DI), Z0, Z0
@@ -3642,7 +3642,7 @@ store83:
 
 stored84:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $1, R8, R15
 	ADDQ           R15, AX
@@ -3873,9 +3873,9 @@ loop85:
 
 tail86:
 	ADDQ           $4, CX
-	JEQ            done87
+	JEQ            done88
 
-single88:
+single87:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -3925,9 +3925,9 @@ single88:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single88
+	JNE            single87
 
-done87:
+done88:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store89
 	VADDPS         (DI), Z0, Z0
@@ -4174,9 +4174,9 @@ loop91:
 
 tail92:
 	ADDQ           $4, CX
-	JEQ            done93
+	JEQ            done94
 
-single94:
+single93:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -4217,9 +4217,9 @@ single94:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single94
+	JNE            single93
 
-done93:
+done94:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store95
 	VADDPS         (DI), Z0, Z0
@@ -4396,9 +4396,9 @@ loop97:
 
 tail98:
 	ADDQ           $4, CX
-	JEQ            done99
+	JEQ            done100
 
-single100:
+single99:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -4430,9 +4430,9 @@ single100:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single100
+	JNE            single99
 
-done99:
+done100:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store101
 	VADDPS         (DI), Z0, Z0
@@ -4745,9 +4745,9 @@ loop103:
 
 tail104:
 	ADDQ           $4, CX
-	JEQ            done105
+	JEQ            done106
 
-single106:
+single105:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -4801,9 +4801,9 @@ single106:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single106
+	JNE            single105
 
-done105:
+done106:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store107
 	VADDPS         (DI), Z0, Z0
@@ -4924,7 +4924,7 @@ store107:
 
 stored108:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $14, R8, R15
 	ADDQ           R15, AX
@@ -5160,9 +5160,9 @@ loop109:
 
 tail110:
 	ADDQ           $4, CX
-	JEQ            done111
+	JEQ            done112
 
-single112:
+single111:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5213,9 +5213,9 @@ single112:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single112
+	JNE            single111
 
-done111:
+done112:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store113
 	VADDPS         (DI), Z0, Z0
@@ -5328,7 +5328,7 @@ store113:
 
 stored114:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $13, R8, R15
 	ADDQ           R15, AX
@@ -5547,9 +5547,9 @@ loop115:
 
 tail116:
 	ADDQ           $4, CX
-	JEQ            done117
+	JEQ            done118
 
-single118:
+single117:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5596,9 +5596,9 @@ single118:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single118
+	JNE            single117
 
-done117:
+done118:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store119
 	VADDPS         (DI), Z0, Z0
@@ -5703,7 +5703,7 @@ store119:
 
 stored120:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $12, R8, R15
 	ADDQ           R15, AX
@@ -5908,9 +5908,9 @@ loop121:
 
 tail122:
 	ADDQ           $4, CX
-	JEQ            done123
+	JEQ            done124
 
-single124:
+single123:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5954,9 +5954,9 @@ single124:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single124
+	JNE            single123
 
-done123:
+done124:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store125
 	VADDPS         (DI), Z0, Z0
@@ -6053,7 +6053,7 @@ store125:
 
 stored126:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $11, R8, R15
 	ADDQ           R15, AX
@@ -6244,9 +6244,9 @@ loop127:
 
 tail128:
 	ADDQ           $4, CX
-	JEQ            done129
+	JEQ            done130
 
-single130:
+single129:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6287,9 +6287,9 @@ single130:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single130
+	JNE            single129
 
-done129:
+done130:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store131
 	VADDPS         (DI), Z0, Z0
@@ -6378,7 +6378,7 @@ store131:
 
 stored132:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $10, R8, R15
 	ADDQ           R15, AX
@@ -6552,9 +6552,9 @@ loop133:
 
 tail134:
 	ADDQ           $4, CX
-	JEQ            done135
+	JEQ            done136
 
-single136:
+single135:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6591,9 +6591,9 @@ single136:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single136
+	JNE            single135
 
-done135:
+done136:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store137
 	VADDPS         (DI), Z0, Z0
@@ -6674,7 +6674,7 @@ store137:
 
 stored138:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $9, R8, R15
 	ADDQ           R15, AX
@@ -6834,9 +6834,9 @@ loop139:
 
 tail140:
 	ADDQ           $4, CX
-	JEQ            done141
+	JEQ            done142
 
-single142:
+single141:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6870,9 +6870,9 @@ single142:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single142
+	JNE            single141
 
-done141:
+done142:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store143
 	VADDPS         (DI), Z0, Z0
@@ -6945,7 +6945,7 @@ store143:
 
 stored144:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $8, R8, R15
 	ADDQ           R15, AX
@@ -7091,9 +7091,9 @@ loop145:
 
 tail146:
 	ADDQ           $4, CX
-	JEQ            done147
+	JEQ            done148
 
-single148:
+single147:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7124,9 +7124,9 @@ single148:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single148
+	JNE            single147
 
-done147:
+done148:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store149
 	VADDPS         (DI), Z0, Z0
@@ -7191,7 +7191,7 @@ store149:
 
 stored150:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $7, R8, R15
 	ADDQ           R15, AX
@@ -7320,9 +7320,9 @@ loop151:
 
 tail152:
 	ADDQ           $4, CX
-	JEQ            done153
+	JEQ            done154
 
-single154:
+single153:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7349,9 +7349,9 @@ single154:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single154
+	JNE            single153
 
-done153:
+done154:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store155
 	VADDPS         (DI), Z0, Z0
@@ -7408,7 +7408,7 @@ store155:
 
 stored156:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $6, R8, R15
 	ADDQ           R15, AX
@@ -7523,9 +7523,9 @@ loop157:
 
 tail158:
 	ADDQ           $4, CX
-	JEQ            done159
+	JEQ            done160
 
-single160:
+single159:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7549,9 +7549,9 @@ single160:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single160
+	JNE            single159
 
-done159:
+done160:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store161
 	VADDPS         (DI), Z0, Z0
@@ -7600,7 +7600,7 @@ store161:
 
 stored162:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $5, R8, R15
 	ADDQ           R15, AX
@@ -7701,9 +7701,9 @@ loop163:
 
 tail164:
 	ADDQ           $4, CX
-	JEQ            done165
+	JEQ            done166
 
-single166:
+single165:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7724,9 +7724,9 @@ single166:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single166
+	JNE            single165
 
-done165:
+done166:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store167
 	VADDPS         (DI), Z0, Z0
@@ -7767,7 +7767,7 @@ store167:
 
 stored168:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $4, R8, R15
 	ADDQ           R15, AX
@@ -7851,9 +7851,9 @@ loop169:
 
 tail170:
 	ADDQ           $4, CX
-	JEQ            done171
+	JEQ            done172
 
-single172:
+single171:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7870,9 +7870,9 @@ single172:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single172
+	JNE            single171
 
-done171:
+done172:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store173
 	VADDPS         (DI), Z0, Z0
@@ -7905,7 +7905,7 @@ store173:
 
 stored174:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $3, R8, R15
 	ADDQ           R15, AX
@@ -7975,9 +7975,9 @@ loop175:
 
 tail176:
 	ADDQ           $4, CX
-	JEQ            done177
+	JEQ            done178
 
-single178:
+single177:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7991,9 +7991,9 @@ single178:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single178
+	JNE            single177
 
-done177:
+done178:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store179
 	VADDPS         (DI), Z0, Z0
@@ -8018,7 +8018,7 @@ store179:
 
 stored180:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $2, R8, R15
 	ADDQ           R15, AX
@@ -8074,9 +8074,9 @@ loop181:
 
 tail182:
 	ADDQ           $4, CX
-	JEQ            done183
+	JEQ            done184
 
-single184:
+single183:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8087,9 +8087,9 @@ single184:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single184
+	JNE            single183
 
-done183:
+done184:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store185
 	VADDPS         (DI), Z0, Z0
@@ -8106,7 +8106,7 @@ store185:
 
 stored186:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $1, R8, R15
 	ADDQ           R15, AX
@@ -8337,9 +8337,9 @@ loop187:
 
 tail188:
 	ADDQ           $4, CX
-	JEQ            done189
+	JEQ            done190
 
-single190:
+single189:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -8389,9 +8389,9 @@ single190:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single190
+	JNE            single189
 
-done189:
+done190:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store191
 	VADDPS         (DI), Z0, Z0
@@ -8638,9 +8638,9 @@ loop193:
 
 tail194:
 	ADDQ           $4, CX
-	JEQ            done195
+	JEQ            done196
 
-single196:
+single195:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -8681,9 +8681,9 @@ single196:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single196
+	JNE            single195
 
-done195:
+done196:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store197
 	VADDPS         (DI), Z0, Z0
@@ -8860,9 +8860,9 @@ loop199:
 
 tail200:
 	ADDQ           $4, CX
-	JEQ            done201
+	JEQ            done202
 
-single202:
+single201:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -8894,9 +8894,9 @@ single202:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single202
+	JNE            single201
 
-done201:
+done202:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store203
 	VADDPS         (DI), Z0, Z0
@@ -9209,9 +9209,9 @@ loop205:
 
 tail206:
 	ADDQ           $4, CX
-	JEQ            done207
+	JEQ            done208
 
-single208:
+single207:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -9265,10 +9265,11 @@ single208:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single208
+	JNE            single207
 
-done207:
+done208:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -9642,10 +9643,9 @@ store209:
 	ADDQ           DX, DI
 
 stored210:
-	ADDQ           $56, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $56, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $14, R8, R15
 	ADDQ           R15, AX
@@ -9881,9 +9881,9 @@ loop211:
 
 tail212:
 	ADDQ           $4, CX
-	JEQ            done213
+	JEQ            done214
 
-single214:
+single213:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -9934,10 +9934,11 @@ single214:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single214
+	JNE            single213
 
-done213:
+done214:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -10285,10 +10286,9 @@ store215:
 	ADDQ           DX, DI
 
 stored216:
-	ADDQ           $52, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $52, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $13, R8, R15
 	ADDQ           R15, AX
@@ -10507,9 +10507,9 @@ loop217:
 
 tail218:
 	ADDQ           $4, CX
-	JEQ            done219
+	JEQ            done220
 
-single220:
+single219:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -10556,10 +10556,11 @@ single220:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single220
+	JNE            single219
 
-done219:
+done220:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -10881,10 +10882,9 @@ store221:
 	ADDQ           DX, DI
 
 stored222:
-	ADDQ           $48, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $48, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $12, R8, R15
 	ADDQ           R15, AX
@@ -11089,9 +11089,9 @@ loop223:
 
 tail224:
 	ADDQ           $4, CX
-	JEQ            done225
+	JEQ            done226
 
-single226:
+single225:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -11135,10 +11135,11 @@ single226:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single226
+	JNE            single225
 
-done225:
+done226:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -11434,10 +11435,9 @@ store227:
 	ADDQ           DX, DI
 
 stored228:
-	ADDQ           $44, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $44, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $11, R8, R15
 	ADDQ           R15, AX
@@ -11628,9 +11628,9 @@ loop229:
 
 tail230:
 	ADDQ           $4, CX
-	JEQ            done231
+	JEQ            done232
 
-single232:
+single231:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -11671,10 +11671,11 @@ single232:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single232
+	JNE            single231
 
-done231:
+done232:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -11944,10 +11945,9 @@ store233:
 	ADDQ           DX, DI
 
 stored234:
-	ADDQ           $40, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $40, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $10, R8, R15
 	ADDQ           R15, AX
@@ -12121,9 +12121,9 @@ loop235:
 
 tail236:
 	ADDQ           $4, CX
-	JEQ            done237
+	JEQ            done238
 
-single238:
+single237:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -12160,10 +12160,11 @@ single238:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single238
+	JNE            single237
 
-done237:
+done238:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -12407,10 +12408,9 @@ store239:
 	ADDQ           DX, DI
 
 stored240:
-	ADDQ           $36, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $36, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $9, R8, R15
 	ADDQ           R15, AX
@@ -12570,9 +12570,9 @@ loop241:
 
 tail242:
 	ADDQ           $4, CX
-	JEQ            done243
+	JEQ            done244
 
-single244:
+single243:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -12606,10 +12606,11 @@ single244:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single244
+	JNE            single243
 
-done243:
+done244:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -12827,10 +12828,9 @@ store245:
 	ADDQ           DX, DI
 
 stored246:
-	ADDQ           $32, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $32, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $8, R8, R15
 	ADDQ           R15, AX
@@ -12976,9 +12976,9 @@ loop247:
 
 tail248:
 	ADDQ           $4, CX
-	JEQ            done249
+	JEQ            done250
 
-single250:
+single249:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13009,10 +13009,11 @@ single250:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single250
+	JNE            single249
 
-done249:
+done250:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -13204,10 +13205,9 @@ store251:
 	ADDQ           DX, DI
 
 stored252:
-	ADDQ           $28, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $28, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $7, R8, R15
 	ADDQ           R15, AX
@@ -13336,9 +13336,9 @@ loop253:
 
 tail254:
 	ADDQ           $4, CX
-	JEQ            done255
+	JEQ            done256
 
-single256:
+single255:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13365,10 +13365,11 @@ single256:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single256
+	JNE            single255
 
-done255:
+done256:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -13534,10 +13535,9 @@ store257:
 	ADDQ           DX, DI
 
 stored258:
-	ADDQ           $24, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $24, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $6, R8, R15
 	ADDQ           R15, AX
@@ -13652,9 +13652,9 @@ loop259:
 
 tail260:
 	ADDQ           $4, CX
-	JEQ            done261
+	JEQ            done262
 
-single262:
+single261:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13678,10 +13678,11 @@ single262:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single262
+	JNE            single261
 
-done261:
+done262:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -13821,10 +13822,9 @@ store263:
 	ADDQ           DX, DI
 
 stored264:
-	ADDQ           $20, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $20, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $5, R8, R15
 	ADDQ           R15, AX
@@ -13925,9 +13925,9 @@ loop265:
 
 tail266:
 	ADDQ           $4, CX
-	JEQ            done267
+	JEQ            done268
 
-single268:
+single267:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13948,10 +13948,11 @@ single268:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single268
+	JNE            single267
 
-done267:
+done268:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -14065,10 +14066,9 @@ store269:
 	ADDQ           DX, DI
 
 stored270:
-	ADDQ           $16, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $16, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $4, R8, R15
 	ADDQ           R15, AX
@@ -14152,9 +14152,9 @@ loop271:
 
 tail272:
 	ADDQ           $4, CX
-	JEQ            done273
+	JEQ            done274
 
-single274:
+single273:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14171,10 +14171,11 @@ single274:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single274
+	JNE            single273
 
-done273:
+done274:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -14262,10 +14263,9 @@ store275:
 	ADDQ           DX, DI
 
 stored276:
-	ADDQ           $12, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $12, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $3, R8, R15
 	ADDQ           R15, AX
@@ -14335,9 +14335,9 @@ loop277:
 
 tail278:
 	ADDQ           $4, CX
-	JEQ            done279
+	JEQ            done280
 
-single280:
+single279:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14351,10 +14351,11 @@ single280:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single280
+	JNE            single279
 
-done279:
+done280:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -14416,10 +14417,9 @@ store281:
 	ADDQ           DX, DI
 
 stored282:
-	ADDQ           $8, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $8, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $2, R8, R15
 	ADDQ           R15, AX
@@ -14475,9 +14475,9 @@ loop283:
 
 tail284:
 	ADDQ           $4, CX
-	JEQ            done285
+	JEQ            done286
 
-single286:
+single285:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14488,10 +14488,11 @@ single286:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single286
+	JNE            single285
 
-done285:
+done286:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -14527,10 +14528,9 @@ store287:
 	ADDQ           DX, DI
 
 stored288:
-	ADDQ           $4, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $4, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $1, R8, R15
 	ADDQ           R15, AX
@@ -14761,9 +14761,9 @@ loop289:
 
 tail290:
 	ADDQ           $4, CX
-	JEQ            done291
+	JEQ            done292
 
-single292:
+single291:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -14813,10 +14813,11 @@ single292:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single292
+	JNE            single291
 
-done291:
+done292:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -15102,8 +15103,7 @@ store293:
 	ADDQ           DX, DI
 
 stored294:
-	ADDQ           $12, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $12, tileArgs_scaled(SI)
 	VZEROUPPER
 	RET
 
@@ -15265,9 +15265,9 @@ loop295:
 
 tail296:
 	ADDQ           $4, CX
-	JEQ            done297
+	JEQ            done298
 
-single298:
+single297:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -15308,10 +15308,11 @@ single298:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single298
+	JNE            single297
 
-done297:
+done298:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -15505,8 +15506,7 @@ store299:
 	ADDQ           DX, DI
 
 stored300:
-	ADDQ           $8, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $8, tileArgs_scaled(SI)
 	VZEROUPPER
 	RET
 
@@ -15624,9 +15624,9 @@ loop301:
 
 tail302:
 	ADDQ           $4, CX
-	JEQ            done303
+	JEQ            done304
 
-single304:
+single303:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -15658,10 +15658,11 @@ single304:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single304
+	JNE            single303
 
-done303:
+done304:
 	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
@@ -15763,8 +15764,7 @@ store305:
 	ADDQ           DX, DI
 
 stored306:
-	ADDQ           $4, R9
-	MOVQ           R9, tileArgs_scale(SI)
+	ADDQ           $4, tileArgs_scaled(SI)
 	VZEROUPPER
 	RET
 
@@ -15903,9 +15903,9 @@ loop307:
 
 tail308:
 	ADDQ           $4, CX
-	JEQ            done309
+	JEQ            done310
 
-single310:
+single309:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -15931,9 +15931,9 @@ single310:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single310
+	JNE            single309
 
-done309:
+done310:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store311
 	VADDPS         (DI), Y0, Y0
@@ -15990,7 +15990,7 @@ store311:
 
 stored312:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $6, R8, R15
 	ADDQ           R15, AX
@@ -16101,9 +16101,9 @@ loop313:
 
 tail314:
 	ADDQ           $4, CX
-	JEQ            done315
+	JEQ            done316
 
-single316:
+single315:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16126,9 +16126,9 @@ single316:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single316
+	JNE            single315
 
-done315:
+done316:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store317
 	VADDPS         (DI), Y0, Y0
@@ -16177,7 +16177,7 @@ store317:
 
 stored318:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $5, R8, R15
 	ADDQ           R15, AX
@@ -16274,9 +16274,9 @@ loop319:
 
 tail320:
 	ADDQ           $4, CX
-	JEQ            done321
+	JEQ            done322
 
-single322:
+single321:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16296,9 +16296,9 @@ single322:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single322
+	JNE            single321
 
-done321:
+done322:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store323
 	VADDPS         (DI), Y0, Y0
@@ -16339,7 +16339,7 @@ store323:
 
 stored324:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $4, R8, R15
 	ADDQ           R15, AX
@@ -16419,9 +16419,9 @@ loop325:
 
 tail326:
 	ADDQ           $4, CX
-	JEQ            done327
+	JEQ            done328
 
-single328:
+single327:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16437,9 +16437,9 @@ single328:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single328
+	JNE            single327
 
-done327:
+done328:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store329
 	VADDPS         (DI), Y0, Y0
@@ -16472,7 +16472,7 @@ store329:
 
 stored330:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $3, R8, R15
 	ADDQ           R15, AX
@@ -16538,9 +16538,9 @@ loop331:
 
 tail332:
 	ADDQ           $4, CX
-	JEQ            done333
+	JEQ            done334
 
-single334:
+single333:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16553,9 +16553,9 @@ single334:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single334
+	JNE            single333
 
-done333:
+done334:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store335
 	VADDPS         (DI), Y0, Y0
@@ -16580,7 +16580,7 @@ store335:
 
 stored336:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $2, R8, R15
 	ADDQ           R15, AX
@@ -16632,9 +16632,9 @@ loop337:
 
 tail338:
 	ADDQ           $4, CX
-	JEQ            done339
+	JEQ            done340
 
-single340:
+single339:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16644,9 +16644,9 @@ single340:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single340
+	JNE            single339
 
-done339:
+done340:
 	CMPB           tileArgs_add(SI), $0
 	JEQ            store341
 	VADDPS         (DI), Y0, Y0
@@ -16663,7 +16663,7 @@ store341:
 
 stored342:
 	MOVQ           tileArgs_k(SI), R15
-	SHLQ           $2, R15
+	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
 	IMUL3Q         $1, R8, R15
 	ADDQ           R15, AX

@@ -44,10 +44,7 @@ func maxAbsGeneric(x []float32) uint32 {
 // zero up to whole quads; NaN is stored as zero. It returns Σ round(x·inv).
 func quantRowGeneric(dst []uint8, x []float32, inv float32, zero int32) (sum int32) {
 	for i, v := range x {
-		q := int32(0)
-		if y := v * inv; y == y {
-			q = int32(math.RoundToEven(float64(y)))
-		}
+		q := quant(v, inv)
 		sum += q
 		dst[i] = uint8(q + zero)
 	}
@@ -55,6 +52,14 @@ func quantRowGeneric(dst []uint8, x []float32, inv float32, zero int32) (sum int
 		dst[i] = uint8(zero)
 	}
 	return sum
+}
+
+// quant returns round(v·inv), ties to even, and 0 for NaN.
+func quant(v, inv float32) int32 {
+	if y := v * inv; y == y {
+		return int32(math.RoundToEven(float64(y)))
+	}
+	return 0
 }
 
 // bf16 rounds to the nearest bfloat16, ties to even. Denormals become zero of

@@ -25,3 +25,20 @@ func quantRowAVX512(dst *uint8, src *float32, k int, inv float32, zero int32) (s
 //
 //go:noescape
 func transposeAVX512(args *transposeArgs)
+
+// bf16FloatsAVX2 rounds n floats, a multiple of 8, to the floats that bfloat16
+// can hold.
+//
+//go:noescape
+func bf16FloatsAVX2(dst *uint32, src *float32, n int)
+
+// maxAbsAVX2 returns the largest |x| of n floats, a multiple of 8, as bits.
+//
+//go:noescape
+func maxAbsAVX2(src *float32, n int) (bits uint32)
+
+// quantInt16AVX2 stores round(x·inv) for n floats, a multiple of 16, and 0 for
+// NaN.
+//
+//go:noescape
+func quantInt16AVX2(dst *int16, src *float32, n int, inv float32)

@@ -584,3 +584,115 @@ transposeAVX512Tail:
 transposeAVX512Done:
 	VZEROUPPER
 	RET
+
+// func bf16FloatsAVX2(dst *uint32, src *float32, n int)
+TEXT ·bf16FloatsAVX2(SB), NOSPLIT, $0-24
+	MOVQ           dst+0(FP), DI
+	MOVQ           src+8(FP), SI
+	MOVQ           n+16(FP), CX
+	MOVL           $0x7fff, AX
+	VMOVD          AX, X9
+	VPBROADCASTD   X9, Y9
+	MOVL           $1, AX
+	VMOVD          AX, X10
+	VPBROADCASTD   X10, Y10
+	MOVL           $0xffff0000, AX
+	VMOVD          AX, X11
+	VPBROADCASTD   X11, Y11
+	MOVL           $0x7fffffff, AX
+	VMOVD          AX, X12
+	VPBROADCASTD   X12, Y12
+	MOVL           $0x7f800000, AX
+	VMOVD          AX, X13
+	VPBROADCASTD   X13, Y13
+	MOVL           $0x00800000, AX
+	VMOVD          AX, X14
+	VPBROADCASTD   X14, Y14
+	MOVL           $0x00400000, AX
+	VMOVD          AX, X15
+	VPBROADCASTD   X15, Y15
+	TESTQ          CX, CX
+	JEQ            bf16FloatsAVX2Done
+
+bf16FloatsAVX2Loop:
+	VMOVDQU        (SI), Y0
+	VPSRLD         $16, Y0, Y1
+	VPAND          Y10, Y1, Y1
+	VPADDD         Y9, Y0, Y2
+	VPADDD         Y1, Y2, Y2
+	VPAND          Y12, Y0, Y3
+	VPCMPGTD       Y13, Y3, Y4
+	VPOR           Y15, Y0, Y5
+	VPBLENDVB      Y4, Y5, Y2, Y2
+	VPCMPGTD       Y3, Y14, Y4
+	VPANDN         Y0, Y12, Y5
+	VPBLENDVB      Y4, Y5, Y2, Y2
+	VPAND          Y11, Y2, Y2
+	VMOVDQU        Y2, (DI)
+	ADDQ           $32, DI
+	ADDQ           $32, SI
+	SUBQ           $8, CX
+	JNE            bf16FloatsAVX2Loop
+
+bf16FloatsAVX2Done:
+	VZEROUPPER
+	RET
+
+// func maxAbsAVX2(src *float32, n int) (bits uint32)
+TEXT ·maxAbsAVX2(SB), NOSPLIT, $0-20
+	MOVQ           src+0(FP), SI
+	MOVQ           n+8(FP), CX
+	VPCMPEQD       Y2, Y2, Y2
+	VPSRLD         $1, Y2, Y2
+	VPXOR          Y0, Y0, Y0
+	TESTQ          CX, CX
+	JEQ            maxAbsAVX2Done
+
+maxAbsAVX2Loop:
+	VPAND          (SI), Y2, Y1
+	VPMAXUD        Y1, Y0, Y0
+	ADDQ           $32, SI
+	SUBQ           $8, CX
+	JNE            maxAbsAVX2Loop
+
+maxAbsAVX2Done:
+	VEXTRACTI128   $1, Y0, X1
+	VPMAXUD        X1, X0, X0
+	VPSHUFD        $0x4e, X0, X1
+	VPMAXUD        X1, X0, X0
+	VPSHUFD        $0xb1, X0, X1
+	VPMAXUD        X1, X0, X0
+	VMOVD          X0, AX
+	MOVL           AX, bits+16(FP)
+	VZEROUPPER
+	RET
+
+// func quantInt16AVX2(dst *int16, src *float32, n int, inv float32)
+TEXT ·quantInt16AVX2(SB), NOSPLIT, $0-28
+	MOVQ           dst+0(FP), DI
+	MOVQ           src+8(FP), SI
+	MOVQ           n+16(FP), CX
+	VBROADCASTSS   inv+24(FP), Y4
+	TESTQ          CX, CX
+	JEQ            quantInt16AVX2Done
+
+quantInt16AVX2Loop:
+	VMULPS         (SI), Y4, Y0
+	VCMPPS         $7, Y0, Y0, Y2
+	VCVTPS2DQ      Y0, Y0
+	VPAND          Y2, Y0, Y0
+	VMULPS         32(SI), Y4, Y1
+	VCMPPS         $7, Y1, Y1, Y2
+	VCVTPS2DQ      Y1, Y1
+	VPAND          Y2, Y1, Y1
+	VPACKSSDW      Y1, Y0, Y0
+	VPERMQ         $0xd8, Y0, Y0
+	VMOVDQU        Y0, (DI)
+	ADDQ           $32, DI
+	ADDQ           $64, SI
+	SUBQ           $16, CX
+	JNE            quantInt16AVX2Loop
+
+quantInt16AVX2Done:
+	VZEROUPPER
+	RET

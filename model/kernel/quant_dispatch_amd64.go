@@ -30,8 +30,12 @@ func bf16Row(dst []uint32, x []float32) {
 
 // maxAbs returns the largest |x|, NaN if there is one.
 func maxAbs(x []float32) float32 {
-	if active.level == AVX512 && len(x) > 0 {
+	n := len(x) &^ 7
+	switch {
+	case active.level == AVX512 && len(x) > 0:
 		return math.Float32frombits(maxAbsAVX512(&x[0], len(x)))
+	case active.level == AVX2 && n > 0:
+		return math.Float32frombits(max(maxAbsAVX2(&x[0], n), maxAbsGeneric(x[n:])))
 	}
 	return math.Float32frombits(maxAbsGeneric(x))
 }
@@ -43,6 +47,36 @@ func quantRow(dst []uint32, x []float32, inv float32, zero int32) (sum int32) {
 		return quantRowAVX512((*uint8)(unsafe.Pointer(&dst[0])), &x[0], len(x), inv, zero)
 	}
 	return quantRowGeneric(quads(dst), x, inv, zero)
+}
+
+// quantInt16 stores round(x·inv) as int16, which fill dst, zero after the last.
+func quantInt16(dst []uint32, x []float32, inv float32) {
+	if len(dst) == 0 {
+		return
+	}
+	d := unsafe.Slice((*int16)(unsafe.Pointer(&dst[0])), 2*len(dst))
+	n := len(x) &^ 15
+	if n > 0 {
+		quantInt16AVX2(&d[:n][0], &x[0], n, inv)
+	}
+	for i, v := range x[n:] {
+		d[n+i] = int16(quant(v, inv))
+	}
+	clear(d[len(x):])
+}
+
+// bf16Floats stores x rounded to bfloat16 as floats, which fill dst, zero after
+// the last.
+func bf16Floats(dst []uint32, x []float32) {
+	n := len(x) &^ 7
+	if n > 0 {
+		_ = dst[n-1]
+		bf16FloatsAVX2(&dst[0], &x[0], n)
+	}
+	for i, v := range x[n:] {
+		dst[n+i] = uint32(bf16(v)) << 16
+	}
+	clear(dst[len(x):])
 }
 
 // packHalf stores rows of k dwords, each lds after the one before, as columns

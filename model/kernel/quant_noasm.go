@@ -15,3 +15,9 @@ func quantRow(dst []uint32, x []float32, inv float32, zero int32) (sum int32) {
 func packHalf(dst []uint32, col int, src []uint32, lds, rows, k int) {
 	packHalfGeneric(dst, col, src, lds, rows, k)
 }
+
+// No level of this build wants activations wide, see wideSteps.
+
+func quantInt16([]uint32, []float32, float32) { panic("kernel: no assembly in this build") }
+
+func bf16Floats([]uint32, []float32) { panic("kernel: no assembly in this build") }

@@ -3,7 +3,8 @@ package kernel
 import "unsafe"
 
 // tileArgs is what a tile kernel reads; the assembly knows the fields by name.
-// Strides are in bytes. A step is four bytes of A and four bytes a column of W.
+// Strides are in bytes. A step is four bytes a column of W and four of A, or
+// eight of A where a kernel says so.
 type tileArgs struct {
 	c      unsafe.Pointer // (rows, NR) float32
 	ldc    int
@@ -12,7 +13,8 @@ type tileArgs struct {
 	w      unsafe.Pointer // [k][NR] steps
 	panel  int            // from one panel to the next
 	bias   unsafe.Pointer // NR starting values: float32, int32 for int8; never nil
-	scale  unsafe.Pointer // rows float32; int8 only, as the next two
+	scale  unsafe.Pointer // rows float32; int8 only, as the next three
+	scaled int            // bytes of scale that the tiles so far have used
 	wscale unsafe.Pointer // NR float32
 	wbias  unsafe.Pointer // NR float32
 	k      int            // steps, ≥ 1
@@ -47,6 +49,7 @@ type operand struct {
 	dtype DType
 	a     []uint32 // (m, k) steps with row stride lda; of Float32 the floats themselves
 	lda   int
+	words int // of A a step: 2 when the active level wants A wide, see wideSteps
 	m, k  int // rows and steps
 	w     []uint32
 	panel int // steps from one panel to the next
@@ -82,7 +85,7 @@ func (x *operand) mul(c []float32, ldc int, add bool) {
 		_ = x.bias[x.n*NR-1]
 	}
 	if x.k > 0 {
-		_ = x.a[(x.m-1)*x.lda+x.k-1]
+		_ = x.a[(x.m-1)*x.lda+x.words*x.k-1]
 		_ = x.w[(x.n-1)*x.panel+x.k*NR-1]
 	}
 	if x.dtype == Int8 {

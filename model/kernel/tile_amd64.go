@@ -5,8 +5,9 @@ package kernel
 import "unsafe"
 
 //go:generate go -C _asm run . -out .. -only gemm
+//go:generate go -C _asm run . -out .. -only tilecompat
 
-// tileKind names a pair of tile kernels.
+// tileKind names a tile kernel.
 type tileKind uint8
 
 const (
@@ -14,22 +15,47 @@ const (
 	f32AVX512
 	bf16AVX512
 	int8AVX512
+	bf16WideningAVX512
 	f32AVX2
+	bf16WideningAVX2
+	int8AVX2
 )
 
-// tileOf returns the kernels for d at the active level.
+// tileOf returns the kernel for d at the active level.
 func tileOf(d DType) tileKind {
+	kinds := [...][3]tileKind{
+		Generic: {},
+		AVX2:    {f32AVX2, bf16WideningAVX2, int8AVX2},
+		AVX512:  {f32AVX512, bf16WideningAVX512, int8AVX2},
+	}
 	switch {
-	case d == Float32 && active.level == AVX512:
-		return f32AVX512
-	case d == Float32 && active.level == AVX2:
-		return f32AVX2
 	case d == BFloat16 && active.bf16:
 		return bf16AVX512
 	case d == Int8 && active.vnni:
 		return int8AVX512
 	}
-	return noTile
+	return kinds[active.level][d]
+}
+
+// wideSteps says whether A takes eight bytes a step at the active level: floats
+// for bfloat16, int16 for int8.
+func wideSteps(d DType) bool {
+	switch tileOf(d) {
+	case bf16WideningAVX512, bf16WideningAVX2, int8AVX2:
+		return true
+	}
+	return false
+}
+
+// shape returns the most rows of a row tile and its bytes of C's columns.
+func (k tileKind) shape() (rows, size int) {
+	switch k {
+	case f32AVX2, bf16WideningAVX2:
+		return 6, 64
+	case int8AVX2:
+		return 6, 32
+	}
+	return 14, 128
 }
 
 func (t *tileArgs) narrow(kind tileKind) {
@@ -40,10 +66,19 @@ func (t *tileArgs) narrow(kind tileKind) {
 		tileBF16AVX512(t)
 	case int8AVX512:
 		tileInt8AVX512(t)
+	case bf16WideningAVX512:
+		tileBF16WideningAVX512(t)
+	case f32AVX2:
+		tileF32AVX2(t)
+	case bf16WideningAVX2:
+		tileBF16WideningAVX2(t)
+	case int8AVX2:
+		tileInt8AVX2(t)
 	}
 }
 
-func (t *tileArgs) wide(kind tileKind) {
+// wide computes several panels at once for a few rows, if there is a kernel.
+func (t *tileArgs) wide(kind tileKind) bool {
 	switch kind {
 	case f32AVX512:
 		tileWideF32AVX512(t)
@@ -51,7 +86,10 @@ func (t *tileArgs) wide(kind tileKind) {
 		tileWideBF16AVX512(t)
 	case int8AVX512:
 		tileWideInt8AVX512(t)
+	default:
+		return false
 	}
+	return true
 }
 
 // mulAsm computes x unless the active level has no kernel for it. The caller has
@@ -63,43 +101,40 @@ func mulAsm(x *operand, c []float32, ldc int, add bool) bool {
 	}
 	t := tileArgs{ldc: 4 * ldc, lda: 4 * x.lda, panel: 4 * x.panel, k: x.k, add: add}
 	p := 0
-	if kind != f32AVX2 && x.m <= wideRows {
+	if x.m <= wideRows {
 		t.mr = x.m
 		for ; p+wide <= x.n; p += wide {
-			t.at(x, c, p)
-			t.wide(kind)
+			t.at(x, c, p, 0)
+			if !t.wide(kind) {
+				break
+			}
 		}
 	}
+	rows, size := kind.shape()
 	for ; p < x.n; p++ {
-		t.at(x, c, p)
-		if kind != f32AVX2 {
-			t.split(x.m, 14)
+		for part := 0; part < 4*NR; part += size {
+			t.at(x, c, p, part)
+			t.split(x.m, rows)
 			t.narrow(kind)
-			continue
 		}
-		t.split(x.m, 6)
-		tileF32AVX2(&t)
-		t.at(x, c, p)
-		t.c, t.w, t.bias = unsafe.Add(t.c, 64), unsafe.Add(t.w, 64), unsafe.Add(t.bias, 64)
-		t.split(x.m, 6)
-		tileF32AVX2(&t)
 	}
 	return true
 }
 
-// at moves the arguments to row 0 of panel p.
-func (t *tileArgs) at(x *operand, c []float32, p int) {
-	t.c = unsafe.Pointer(&c[p*NR])
+// at moves the arguments to row 0 of panel p, part bytes into its columns.
+func (t *tileArgs) at(x *operand, c []float32, p, part int) {
+	col := p*NR + part/4
+	t.c = unsafe.Pointer(&c[col])
 	t.a = unsafe.Pointer(&x.a[0])
-	t.w = unsafe.Pointer(&x.w[p*x.panel])
+	t.w = unsafe.Pointer(&x.w[p*x.panel+part/4])
 	t.bias = unsafe.Pointer(&zeros)
 	if x.bias != nil {
-		t.bias = unsafe.Pointer(&x.bias[p*NR])
+		t.bias = unsafe.Pointer(&x.bias[col])
 	}
 	if x.dtype == Int8 {
-		t.scale = unsafe.Pointer(&x.scale[0])
-		t.wscale = unsafe.Pointer(&x.wscale[p*NR])
+		t.scale, t.scaled = unsafe.Pointer(&x.scale[0]), 0
+		t.wscale = unsafe.Pointer(&x.wscale[col])
 		t.wbias = t.bias
-		t.bias = unsafe.Pointer(&x.start[p*NR])
+		t.bias = unsafe.Pointer(&x.start[col])
 	}
 }

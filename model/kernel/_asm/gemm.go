@@ -6,27 +6,31 @@ import "fmt"
 // loop, because a step is four bytes of A and four bytes of W a column in each:
 // a float, two bfloat16 or four int8.
 
-// maxRows512 rows of two registers each leave four registers for operands.
-const maxRows512 = 14
-
 // gemm writes the tiles of the matrix products.
 func gemm(a *Asm) {
 	for _, k := range []kind{
-		{"F32", "float32", stepF32, store512},
-		{"BF16", "bfloat16 pairs", stepBF16, store512},
+		{"F32", "float32", stepF32, storeFloats},
+		{"BF16", "bfloat16 pairs", stepBF16, storeFloats},
 		{"Int8", "int8 quads", stepInt8, dequantise512},
 	} {
-		tile512(a, "tile"+k.name+"AVX512", "computes one panel for operands of "+k.what+".", k)
+		tile{
+			name: "tile" + k.name + "AVX512", doc: "computes one panel for operands of " + k.what + ".",
+			reg: Z, size: 64, rows: 14, unroll: 4, aStep: 4,
+			step: func(a *Asm, mr, u int) { step512(a, mr, u, k) }, store: k.store,
+		}.write(a)
 		wide512(a, "tileWide"+k.name+"AVX512", "computes four neighbouring panels for one to three rows of "+k.what+".", 3, 4, k)
 	}
-	tile256(a)
+	tile{
+		name: "tileF32AVX2", doc: "computes half a panel, 16 columns, for operands of float32.",
+		reg: Y, size: 32, rows: 6, unroll: 4, aStep: 4, step: step256, store: storeFloats,
+	}.write(a)
 }
 
 // kind is what differs between the number formats.
 type kind struct {
 	name, what string
 	step       func(a *Asm, w, b, acc int) // acc += b·w
-	store      func(a *Asm, mr, nv int)    // registers to C
+	store      func(a *Asm, t tile, mr, nv int)
 }
 
 func stepF32(a *Asm, w, b, acc int)  { a.I("VFMADD231PS", Z(w), Z(b), Z(acc)) }
@@ -84,106 +88,142 @@ func advance(a *Asm, mr, n int) {
 	}
 }
 
-// nextRows moves A and C to the next row tile; regA is at the end of its row.
-func nextRows(a *Asm, mr int) {
-	a.I("MOVQ", arg("k"), regTmp)
-	a.I("SHLQ", "$2", regTmp)
-	a.I("SUBQ", regTmp, regA)
-	a.I("IMUL3Q", Imm(mr), regLDA, regTmp)
-	a.I("ADDQ", regTmp, regA)
+// tile describes a function that computes tiles row tiles of mr rows, then small
+// row tiles of mr-1 rows, of two registers of columns. The accumulator of row i,
+// half h is register 2i+h; what the rows leave is for operands.
+type tile struct {
+	name, doc string
+	reg       func(int) string
+	size      int // bytes of a register
+	rows      int // at most
+	unroll    int
+	aStep     int  // bytes of A a step
+	zero      bool // accumulators begin at zero, not at the bias
+	setup     func(a *Asm)
+	step      func(a *Asm, mr, u int) // the u-th of unroll steps
+	store     func(a *Asm, t tile, mr, nv int)
 }
 
-// tile512 writes a function that computes tiles row tiles of mr rows, then
-// small row tiles of mr-1 rows, of one panel of 32 columns.
-func tile512(a *Asm, name, doc string, k kind) {
-	a.Func(name, "(args *tileArgs)", name+" "+doc, 0, 8)
+func (t tile) label(mr int) string { return rowsLabel(t.name, mr) }
+
+func (t tile) write(a *Asm) {
+	a.Func(t.name, "(args *tileArgs)", t.name+" "+t.doc, 0, 8)
 	prologue(a)
-	a.I("MOVQ", arg("mr"), regTmp)
-	for mr := maxRows512; mr > 1; mr-- {
-		a.I("CMPQ", regTmp, Imm(mr))
-		a.I("JEQ", rowsLabel(name, mr))
+	if t.setup != nil {
+		t.setup(a)
 	}
-	a.I("JMP", rowsLabel(name, 1))
-	for mr := maxRows512; mr > 0; mr-- {
-		a.Label(rowsLabel(name, mr))
-		rows512(a, mr, k)
+	a.I("MOVQ", arg("mr"), regTmp)
+	for mr := t.rows; mr > 1; mr-- {
+		a.I("CMPQ", regTmp, Imm(mr))
+		a.I("JEQ", t.label(mr))
+	}
+	a.I("JMP", t.label(1))
+	for mr := t.rows; mr > 0; mr-- {
+		a.Label(t.label(mr))
+		t.writeRows(a, mr)
 		a.I("DECQ", regTiles)
-		a.I("JNE", rowsLabel(name, mr))
+		a.I("JNE", t.label(mr))
 		a.I("MOVQ", arg("small"), regTiles)
 		a.I("MOVQ", Imm(0), arg("small"))
 		a.I("TESTQ", regTiles, regTiles)
 		if mr > 1 {
-			a.I("JEQ", name+"Done")
+			a.I("JEQ", t.name+"Done")
 		}
 	}
-	a.Label(name + "Done")
+	a.Label(t.name + "Done")
 	a.I("VZEROUPPER")
 	a.I("RET")
 }
 
 func rowsLabel(name string, mr int) string { return fmt.Sprintf("%sRows%d", name, mr) }
 
-const (
-	unroll = 4
-	// prefetch is the distance in bytes at which a panel is asked for ahead of
-	// its use: 64 steps of fourteen rows last longer than a read from memory.
-	// Past its end it reaches the beginning of the next panel. Measured on Zen 5
-	// at 1024×768×3072: 76-87 % of peak with none, 89 % with 1.5 KB, 93 % with 8.
-	prefetch = 8192
-)
+// prefetch is the distance in bytes at which a panel is asked for ahead of its
+// use: 64 steps of fourteen rows last longer than a read from memory. Past its
+// end it reaches the beginning of the next panel. Measured on Zen 5 at
+// 1024×768×3072: 76-87 % of peak with none, 89 % with 1.5 KB, 93 % with 8.
+const prefetch = 8192
 
-// rows512 writes one row tile: accumulator of row i, half h is Z(2i+h).
-func rows512(a *Asm, mr int, k kind) {
-	loop, tail, done := a.Fresh("loop"), a.Fresh("tail"), a.Fresh("done")
+// writeRows writes one row tile.
+func (t tile) writeRows(a *Asm, mr int) {
 	a.I("MOVQ", arg("w"), regW)
-	a.I("MOVQ", arg("bias"), regTmp)
-	a.I("VMOVUPS", At(0, regTmp), Z(0))
-	a.I("VMOVUPS", At(64, regTmp), Z(1))
-	for i := 1; i < mr; i++ {
-		a.I("VMOVAPS", Z(0), Z(2*i))
-		a.I("VMOVAPS", Z(1), Z(2*i+1))
-	}
-	setRows(a, mr)
-	one := func(u int) {
-		a.I("VMOVUPS", At(128*u, regW), Z(28))
-		a.I("VMOVUPS", At(128*u+64, regW), Z(29))
-		a.I("PREFETCHT0", At(128*u+prefetch, regW))
-		a.I("PREFETCHT0", At(128*u+64+prefetch, regW))
-		for i := range mr {
-			b := 30 + i%2
-			a.I("VBROADCASTSS", row(i, 4*u), Z(b))
-			k.step(a, 28, b, 2*i)
-			k.step(a, 29, b, 2*i+1)
+	if t.zero {
+		for i := range 2 * mr {
+			a.I("VPXOR", Y(i), Y(i), Y(i))
+		}
+	} else {
+		a.I("MOVQ", arg("bias"), regTmp)
+		a.I("VMOVUPS", At(0, regTmp), t.reg(0))
+		a.I("VMOVUPS", At(t.size, regTmp), t.reg(1))
+		for i := 2; i < 2*mr; i++ {
+			a.I("VMOVAPS", t.reg(i%2), t.reg(i))
 		}
 	}
+	setRows(a, mr)
+	steps(a, t.unroll, func(u int) { t.step(a, mr, u) }, func(n int) {
+		advance(a, mr, t.aStep*n)
+		a.I("ADDQ", Imm(128*n), regW)
+	})
+	t.store(a, t, mr, 2)
+	a.I("MOVQ", arg("k"), regTmp) // back to the first step, down to the next rows
+	a.I("IMUL3Q", Imm(t.aStep), regTmp, regTmp)
+	a.I("SUBQ", regTmp, regA)
+	a.I("IMUL3Q", Imm(mr), regLDA, regTmp)
+	a.I("ADDQ", regTmp, regA)
+}
+
+// steps writes the loop over arg k: unroll steps at a time, then single ones.
+// move advances the operands by n steps.
+func steps(a *Asm, unroll int, step func(u int), move func(n int)) {
+	loop, tail, single, done := a.Fresh("loop"), a.Fresh("tail"), a.Fresh("single"), a.Fresh("done")
 	a.I("MOVQ", arg("k"), regK)
 	a.I("SUBQ", Imm(unroll), regK)
 	a.I("JLT", tail)
 	a.Label(loop)
 	for u := range unroll {
-		one(u)
+		step(u)
 	}
-	advance(a, mr, 4*unroll)
-	a.I("ADDQ", Imm(128*unroll), regW)
+	move(unroll)
 	a.I("SUBQ", Imm(unroll), regK)
 	a.I("JGE", loop)
 	a.Label(tail)
 	a.I("ADDQ", Imm(unroll), regK)
 	a.I("JEQ", done)
-	single := a.Fresh("single")
 	a.Label(single)
-	one(0)
-	advance(a, mr, 4)
-	a.I("ADDQ", "$128", regW)
+	step(0)
+	move(1)
 	a.I("DECQ", regK)
 	a.I("JNE", single)
 	a.Label(done)
-	k.store(a, mr, 2)
-	nextRows(a, mr)
 }
 
-// store512 writes mr rows of nv registers to C, adding what is there if asked.
-func store512(a *Asm, mr, nv int) {
+func step512(a *Asm, mr, u int, k kind) {
+	a.I("VMOVUPS", At(128*u, regW), Z(28))
+	a.I("VMOVUPS", At(128*u+64, regW), Z(29))
+	a.I("PREFETCHT0", At(128*u+prefetch, regW))
+	a.I("PREFETCHT0", At(128*u+64+prefetch, regW))
+	for i := range mr {
+		b := 30 + i%2
+		a.I("VBROADCASTSS", row(i, 4*u), Z(b))
+		k.step(a, 28, b, 2*i)
+		k.step(a, 29, b, 2*i+1)
+	}
+}
+
+func step256(a *Asm, mr, u int) {
+	a.I("VMOVUPS", At(128*u, regW), Y(12))
+	a.I("VMOVUPS", At(128*u+32, regW), Y(13))
+	a.I("PREFETCHT0", At(128*u+prefetch, regW))
+	for i := range mr {
+		b := 14 + i%2
+		a.I("VBROADCASTSS", row(i, 4*u), Y(b))
+		a.I("VFMADD231PS", Y(12), Y(b), Y(2*i))
+		a.I("VFMADD231PS", Y(13), Y(b), Y(2*i+1))
+	}
+}
+
+// eachStore writes a store of mr rows twice, with and without adding what
+// stands in C: at emits row i, register v.
+func eachStore(a *Asm, mr, nv int, begin func(i int), at func(i, v int, add bool)) {
 	plain, end := a.Fresh("store"), a.Fresh("stored")
 	a.I("CMPB", arg("add"), Imm(0))
 	a.I("JEQ", plain)
@@ -192,11 +232,9 @@ func store512(a *Asm, mr, nv int) {
 			a.Label(plain)
 		}
 		for i := range mr {
+			begin(i)
 			for v := range nv {
-				if add {
-					a.I("VADDPS", At(64*v, regC), Z(nv*i+v), Z(nv*i+v))
-				}
-				a.I("VMOVUPS", Z(nv*i+v), At(64*v, regC))
+				at(i, v, add)
 			}
 			a.I("ADDQ", regLDC, regC)
 		}
@@ -205,45 +243,51 @@ func store512(a *Asm, mr, nv int) {
 		}
 	}
 	a.Label(end)
+}
+
+// storeFloats writes mr rows of nv registers to C.
+func storeFloats(a *Asm, t tile, mr, nv int) {
+	eachStore(a, mr, nv, func(int) {}, func(i, v int, add bool) {
+		acc, c := t.reg(nv*i+v), At(t.size*v, regC)
+		if add {
+			a.I("VADDPS", c, acc, acc)
+		}
+		a.I("VMOVUPS", acc, c)
+	})
 }
 
 // dequantise512 writes the int32 sums as floats: float(acc)·(scale of the row ·
-// scale of the column) + bias, rounded after each operation, and C if asked.
-func dequantise512(a *Asm, mr, nv int) {
-	plain, end := a.Fresh("store"), a.Fresh("stored")
-	scale, wscale, wbias := "R9", "R10", "R11"
-	a.I("MOVQ", arg("scale"), scale)
-	a.I("MOVQ", arg("wscale"), wscale)
-	a.I("MOVQ", arg("wbias"), wbias)
-	a.I("CMPB", arg("add"), Imm(0))
-	a.I("JEQ", plain)
-	for _, add := range []bool{true, false} {
-		if !add {
-			a.Label(plain)
-		}
-		for i := range mr {
-			a.I("VBROADCASTSS", At(4*i, scale), Z(30))
-			for v := range nv {
-				acc := Z(nv*i + v)
-				a.I("VMULPS", At(64*v, wscale), Z(30), Z(31))
-				a.I("VCVTDQ2PS", acc, acc)
-				a.I("VMULPS", Z(31), acc, acc)
-				a.I("VADDPS", At(64*v, wbias), acc, acc)
-				if add {
-					a.I("VADDPS", At(64*v, regC), acc, acc)
-				}
-				a.I("VMOVUPS", acc, At(64*v, regC))
-			}
-			a.I("ADDQ", regLDC, regC)
-		}
+// scale of the column) + bias, rounded after each operation.
+func dequantise512(a *Asm, t tile, mr, nv int) {
+	scale, wscale, wbias := scaleRegs(a)
+	eachStore(a, mr, nv, func(i int) {
+		a.I("VBROADCASTSS", At(4*i, scale), Z(30))
+	}, func(i, v int, add bool) {
+		acc, c := Z(nv*i+v), At(64*v, regC)
+		a.I("VMULPS", At(64*v, wscale), Z(30), Z(31))
+		a.I("VCVTDQ2PS", acc, acc)
+		a.I("VMULPS", Z(31), acc, acc)
+		a.I("VADDPS", At(64*v, wbias), acc, acc)
 		if add {
-			a.I("JMP", end)
+			a.I("VADDPS", c, acc, acc)
 		}
-	}
-	a.Label(end)
-	a.I("ADDQ", Imm(4*mr), scale)
-	a.I("MOVQ", scale, arg("scale"))
+		a.I("VMOVUPS", acc, c)
+	})
+	nextScales(a, mr)
 }
+
+// scaleRegs loads the arguments of a dequantising store over the row bases.
+func scaleRegs(a *Asm) (scale, wscale, wbias string) {
+	a.I("MOVQ", arg("scale"), "R9")
+	a.I("ADDQ", arg("scaled"), "R9")
+	a.I("MOVQ", arg("wscale"), "R10")
+	a.I("MOVQ", arg("wbias"), "R11")
+	return "R9", "R10", "R11"
+}
+
+// nextScales moves on by mr rows. It counts in an integer: a pointer past the
+// last scale would point to another object, which the garbage collector follows.
+func nextScales(a *Asm, mr int) { a.I("ADDQ", Imm(4*mr), arg("scaled")) }
 
 // wide512 writes a function for at most maxRows rows and exactly np panels,
 // arg panel bytes apart, whose columns are neighbours in C. So few rows are
@@ -267,7 +311,6 @@ func wide512(a *Asm, name, doc string, maxRows, np int, k kind) {
 }
 
 func wideRows512(a *Asm, mr, np int, k kind) {
-	loop, tail, done := a.Fresh("loop"), a.Fresh("tail"), a.Fresh("done")
 	nv := 2 * np
 	panels := []string{regW, "R9", "R10", "R11"}[:np]
 	a.I("MOVQ", arg("w"), regW)
@@ -305,25 +348,6 @@ func wideRows512(a *Asm, mr, np int, k kind) {
 			a.I("ADDQ", Imm(128*n), p)
 		}
 	}
-	a.I("MOVQ", arg("k"), regK)
-	a.I("SUBQ", Imm(unroll), regK)
-	a.I("JLT", tail)
-	a.Label(loop)
-	for u := range unroll {
-		one(u)
-	}
-	move(unroll)
-	a.I("SUBQ", Imm(unroll), regK)
-	a.I("JGE", loop)
-	a.Label(tail)
-	a.I("ADDQ", Imm(unroll), regK)
-	a.I("JEQ", done)
-	single := a.Fresh("single")
-	a.Label(single)
-	one(0)
-	move(1)
-	a.I("DECQ", regK)
-	a.I("JNE", single)
-	a.Label(done)
-	k.store(a, mr, nv)
+	steps(a, 4, one, move)
+	k.store(a, tile{reg: Z, size: 64}, mr, nv)
 }

@@ -7,6 +7,7 @@ func quant(a *Asm) {
 	maxAbs(a)
 	quantRow(a)
 	transpose(a)
+	quant256(a)
 }
 
 // lowLanes sets mask k to the lowest n bits for n in CX, clamped to [0, 16].
