@@ -41,7 +41,9 @@ func compile(expr string) (pattern, error) {
 	if s, ok := scanners[expr]; ok {
 		return scanPattern{s}, nil
 	}
-	re, err := regexp2.Compile(expr, regexp2.None)
+	// The stack grows with the text, as in the reference; by default a long word
+	// would end the match with an error.
+	re, err := regexp2.Compile(expr, regexp2.OptionMaxBacktrackingStackSize(-1))
 	if err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", expr, err)
 	}
@@ -122,31 +124,24 @@ type backtracker struct{ re *regexp2.Regexp }
 
 func (p backtracker) find(dst []span, text []byte) []span {
 	in := []rune(string(text))
-	from, at, rune0 := 0, 0, 0 // bytes covered; the byte and rune the search is at
-	last := -1                 // where the last match ended, in bytes
-	for rune0 <= len(in) {
-		m, err := p.re.FindRunesMatchStartingAt(in, rune0)
-		if err != nil {
-			// Only a timeout or a stack limit can end a match, and none is set.
-			panic(fmt.Sprintf("tokenizer: pattern %q: %v", p.re.String(), err))
-		}
-		if m == nil {
-			break
-		}
-		start := at + runesLen(in[rune0:m.RuneIndex])
-		end := start + runesLen(in[m.RuneIndex:m.RuneIndex+m.RuneLength])
-		rune0, at = m.RuneIndex+m.RuneLength, end
-		if m.RuneLength == 0 && start == last {
-			// An empty match right after a match does not count.
-			if rune0 >= len(in) {
-				break
-			}
-			at += utf8.RuneLen(in[rune0])
-			rune0++
-			continue
+	from := 0               // bytes covered by spans, which is where the last match ended
+	seen, seenRunes := 0, 0 // bytes and runes up to the last place converted
+	matched := false
+	err := p.re.FindRunesMatches(in, 0, func(m regexp2.MatchView) bool {
+		at, n, _ := m.GroupRange(0)
+		start := seen + runesLen(in[seenRunes:at])
+		end := start + runesLen(in[at:at+n])
+		seen, seenRunes = end, at+n
+		if n == 0 && matched && start == from {
+			return true // an empty match right after a match does not count
 		}
 		dst = append(between(dst, from, start), span{start, end, true})
-		from, last = end, end
+		from, matched = end, true
+		return true
+	})
+	if err != nil {
+		// Only a timeout or the stack limit ends a match, and neither is set.
+		panic(fmt.Sprintf("tokenizer: pattern %q: %v", p.re.String(), err))
 	}
 	return between(dst, from, len(text))
 }

@@ -86,3 +86,26 @@ func TestOnlyThePieceAtTheStartIsFirst(t *testing.T) {
 		assert.Equal(t, want, tokensOf(tok, tok.AppendEncode(nil, text, Options{})), text)
 	}
 }
+
+// o200k is a pattern without a scanner here.
+const o200k = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|` +
+	`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|` +
+	`\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+
+func TestABacktrackingPatternTakesALongWord(t *testing.T) {
+	p, err := compile(o200k)
+	require.NoError(t, err)
+	word := strings.Repeat("你", 200_000) // letters without case may stand in both halves
+	assert.Equal(t, []span{{0, len(word), true}}, p.find(nil, []byte(word)))
+}
+
+func BenchmarkBacktracker(b *testing.B) {
+	p, err := compile(o200k)
+	require.NoError(b, err)
+	text := []byte(strings.Repeat("Some words, 1234 of them; it's prose.\n", 2_500))
+	b.SetBytes(int64(len(text)))
+	var spans []span
+	for b.Loop() {
+		spans = p.find(spans[:0], text)
+	}
+}
