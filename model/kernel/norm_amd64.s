@@ -33,8 +33,8 @@ DATA ·norm<>+24(SB)/4, $0x3f800000
 DATA ·norm<>+28(SB)/4, $0x3f800000
 GLOBL ·norm<>(SB), RODATA|NOPTR, $32
 
-// func rmsNormAVX512(dst *float32, ldd int, x *float32, ldx int, w *float32, rows int, cols int, eps float32, n float32)
-TEXT ·rmsNormAVX512(SB), NOSPLIT, $0-64
+// func rmsNormAVX512(dst *float32, ldd int, x *float32, ldx int, w *float32, rows int, cols int, group int, eps float32, n float32)
+TEXT ·rmsNormAVX512(SB), NOSPLIT, $96-72
 	MOVQ           dst+0(FP), DI
 	MOVQ           x+16(FP), SI
 	MOVQ           w+32(FP), R8
@@ -49,7 +49,20 @@ TEXT ·rmsNormAVX512(SB), NOSPLIT, $0-64
 	DECQ           BX
 	KMOVW          BX, K1
 
-rows1:
+group1:
+	MOVQ           DI, 64(SP)
+	MOVQ           SI, 72(SP)
+	MOVQ           group+56(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	LEAQ           (SP)(CX*8), CX
+	MOVQ           CX, 88(SP)
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step2:
 	VXORPS         Z6, Z6, Z6
 	VXORPS         Z7, Z7, Z7
 	VXORPS         Z8, Z8, Z8
@@ -57,9 +70,9 @@ rows1:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $4, CX
-	JLT            rem3
+	JLT            rem4
 
-sums2:
+sums3:
 	VMOVUPS        (SI)(BX*1), Z0
 	VFMADD231PS    Z0, Z0, Z6
 	VMOVUPS        64(SI)(BX*1), Z0
@@ -70,496 +83,55 @@ sums2:
 	VFMADD231PS    Z0, Z0, Z9
 	ADDQ           $256, BX
 	SUBQ           $4, CX
-	JGE            sums2
+	JGE            sums3
 
-rem3:
+rem4:
 	ADDQ           $4, CX
-	JEQ            tail5
-	VMOVUPS        (SI)(BX*1), Z0
-	VFMADD231PS    Z0, Z0, Z6
-	ADDQ           $64, BX
-	DECQ           CX
 	JEQ            tail6
 	VMOVUPS        (SI)(BX*1), Z0
-	VFMADD231PS    Z0, Z0, Z7
+	VFMADD231PS    Z0, Z0, Z6
 	ADDQ           $64, BX
 	DECQ           CX
 	JEQ            tail7
 	VMOVUPS        (SI)(BX*1), Z0
-	VFMADD231PS    Z0, Z0, Z8
+	VFMADD231PS    Z0, Z0, Z7
 	ADDQ           $64, BX
 	DECQ           CX
 	JEQ            tail8
+	VMOVUPS        (SI)(BX*1), Z0
+	VFMADD231PS    Z0, Z0, Z8
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail9
+
+tail9:
+	TESTQ          R15, R15
+	JEQ            summed5
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VFMADD231PS    Z0, Z0, Z9
+	JMP            summed5
 
 tail8:
 	TESTQ          R15, R15
-	JEQ            summed4
+	JEQ            summed5
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VFMADD231PS    Z0, Z0, Z9
-	JMP            summed4
+	VFMADD231PS    Z0, Z0, Z8
+	JMP            summed5
 
 tail7:
 	TESTQ          R15, R15
-	JEQ            summed4
+	JEQ            summed5
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VFMADD231PS    Z0, Z0, Z8
-	JMP            summed4
+	VFMADD231PS    Z0, Z0, Z7
+	JMP            summed5
 
 tail6:
 	TESTQ          R15, R15
-	JEQ            summed4
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VFMADD231PS    Z0, Z0, Z7
-	JMP            summed4
-
-tail5:
-	TESTQ          R15, R15
-	JEQ            summed4
+	JEQ            summed5
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VFMADD231PS    Z0, Z0, Z6
 
-summed4:
-	VADDPS         Z8, Z6, Z6
-	VADDPS         Z9, Z7, Z7
-	VADDPS         Z7, Z6, Z6
-	VEXTRACTF64X4  $1, Z6, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+60(FP), X6, X6
-	VADDSS         eps+56(FP), X6, X6
-	VSQRTSS        X6, X6, X6
-	VMOVSS         ·norm<>+0(SB), X7
-	VDIVSS         X6, X7, X6
-	VBROADCASTSS   X6, Z13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one10
-
-vectors9:
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        64(SI)(BX*1), Z6
-	VMOVUPS        (R8)(BX*1), Z1
-	VMOVUPS        64(R8)(BX*1), Z7
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z13, Z6, Z6
-	VMULPS         Z1, Z0, Z0
-	VMULPS         Z7, Z6, Z6
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
-	ADDQ           $128, BX
-	SUBQ           $2, CX
-	JGE            vectors9
-
-one10:
-	ADDQ           $2, CX
-	JEQ            rest11
-
-single13:
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (R8)(BX*1), Z1
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DI)(BX*1)
-	ADDQ           $64, BX
-	DECQ           CX
-	JNE            single13
-
-rest11:
-	TESTQ          R15, R15
-	JEQ            done12
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (R8)(BX*1), K1, Z1
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DI)(BX*1)
-
-done12:
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	DECQ           R11
-	JNE            rows1
-	VZEROUPPER
-	RET
-
-// func addRMSNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, rows int, cols int, eps float32, n float32)
-TEXT ·addRMSNormAVX512(SB), NOSPLIT, $0-80
-	MOVQ           dst+0(FP), DI
-	MOVQ           x+16(FP), SI
-	MOVQ           res+32(FP), DX
-	MOVQ           w+48(FP), R8
-	MOVQ           rows+56(FP), R11
-	MOVQ           cols+64(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $15, R15
-	SHRQ           $4, AX
-	MOVQ           R15, CX
-	MOVL           $1, BX
-	SHLQ           CX, BX
-	DECQ           BX
-	KMOVW          BX, K1
-
-rows14:
-	VXORPS         Z6, Z6, Z6
-	VXORPS         Z7, Z7, Z7
-	VXORPS         Z8, Z8, Z8
-	VXORPS         Z9, Z9, Z9
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $4, CX
-	JLT            rem16
-
-sums15:
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z6
-	VMOVUPS        64(SI)(BX*1), Z0
-	VMOVUPS        64(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 64(DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z7
-	VMOVUPS        128(SI)(BX*1), Z0
-	VMOVUPS        128(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 128(DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z8
-	VMOVUPS        192(SI)(BX*1), Z0
-	VMOVUPS        192(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 192(DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z9
-	ADDQ           $256, BX
-	SUBQ           $4, CX
-	JGE            sums15
-
-rem16:
-	ADDQ           $4, CX
-	JEQ            tail18
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z6
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail19
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z7
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail20
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z8
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail21
-
-tail21:
-	TESTQ          R15, R15
-	JEQ            summed17
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z9
-	JMP            summed17
-
-tail20:
-	TESTQ          R15, R15
-	JEQ            summed17
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z8
-	JMP            summed17
-
-tail19:
-	TESTQ          R15, R15
-	JEQ            summed17
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z7
-	JMP            summed17
-
-tail18:
-	TESTQ          R15, R15
-	JEQ            summed17
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z6
-
-summed17:
-	VADDPS         Z8, Z6, Z6
-	VADDPS         Z9, Z7, Z7
-	VADDPS         Z7, Z6, Z6
-	VEXTRACTF64X4  $1, Z6, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+76(FP), X6, X6
-	VADDSS         eps+72(FP), X6, X6
-	VSQRTSS        X6, X6, X6
-	VMOVSS         ·norm<>+0(SB), X7
-	VDIVSS         X6, X7, X6
-	VBROADCASTSS   X6, Z13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one23
-
-vectors22:
-	VMOVUPS        (DX)(BX*1), Z0
-	VMOVUPS        64(DX)(BX*1), Z6
-	VMOVUPS        (R8)(BX*1), Z1
-	VMOVUPS        64(R8)(BX*1), Z7
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z13, Z6, Z6
-	VMULPS         Z1, Z0, Z0
-	VMULPS         Z7, Z6, Z6
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
-	ADDQ           $128, BX
-	SUBQ           $2, CX
-	JGE            vectors22
-
-one23:
-	ADDQ           $2, CX
-	JEQ            rest24
-
-single26:
-	VMOVUPS        (DX)(BX*1), Z0
-	VMOVUPS        (R8)(BX*1), Z1
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DI)(BX*1)
-	ADDQ           $64, BX
-	DECQ           CX
-	JNE            single26
-
-rest24:
-	TESTQ          R15, R15
-	JEQ            done25
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VMOVUPS.Z      (R8)(BX*1), K1, Z1
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DI)(BX*1)
-
-done25:
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	DECQ           R11
-	JNE            rows14
-	VZEROUPPER
-	RET
-
-// func layerNormAVX512(dst *float32, ldd int, x *float32, ldx int, w *float32, b *float32, rows int, cols int, eps float32, n float32)
-TEXT ·layerNormAVX512(SB), NOSPLIT, $0-72
-	MOVQ           dst+0(FP), DI
-	MOVQ           x+16(FP), SI
-	MOVQ           w+32(FP), R8
-	MOVQ           b+40(FP), R9
-	MOVQ           rows+48(FP), R11
-	MOVQ           cols+56(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $15, R15
-	SHRQ           $4, AX
-	MOVQ           R15, CX
-	MOVL           $1, BX
-	SHLQ           CX, BX
-	DECQ           BX
-	KMOVW          BX, K1
-
-rows27:
-	VXORPS         Z6, Z6, Z6
-	VXORPS         Z7, Z7, Z7
-	VXORPS         Z8, Z8, Z8
-	VXORPS         Z9, Z9, Z9
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $4, CX
-	JLT            rem29
-
-sums28:
-	VMOVUPS        (SI)(BX*1), Z0
-	VADDPS         Z0, Z6, Z6
-	VMOVUPS        64(SI)(BX*1), Z0
-	VADDPS         Z0, Z7, Z7
-	VMOVUPS        128(SI)(BX*1), Z0
-	VADDPS         Z0, Z8, Z8
-	VMOVUPS        192(SI)(BX*1), Z0
-	VADDPS         Z0, Z9, Z9
-	ADDQ           $256, BX
-	SUBQ           $4, CX
-	JGE            sums28
-
-rem29:
-	ADDQ           $4, CX
-	JEQ            tail31
-	VMOVUPS        (SI)(BX*1), Z0
-	VADDPS         Z0, Z6, Z6
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail32
-	VMOVUPS        (SI)(BX*1), Z0
-	VADDPS         Z0, Z7, Z7
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail33
-	VMOVUPS        (SI)(BX*1), Z0
-	VADDPS         Z0, Z8, Z8
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail34
-
-tail34:
-	TESTQ          R15, R15
-	JEQ            summed30
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VADDPS         Z0, Z9, Z9
-	JMP            summed30
-
-tail33:
-	TESTQ          R15, R15
-	JEQ            summed30
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VADDPS         Z0, Z8, Z8
-	JMP            summed30
-
-tail32:
-	TESTQ          R15, R15
-	JEQ            summed30
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VADDPS         Z0, Z7, Z7
-	JMP            summed30
-
-tail31:
-	TESTQ          R15, R15
-	JEQ            summed30
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VADDPS         Z0, Z6, Z6
-
-summed30:
-	VADDPS         Z8, Z6, Z6
-	VADDPS         Z9, Z7, Z7
-	VADDPS         Z7, Z6, Z6
-	VEXTRACTF64X4  $1, Z6, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+68(FP), X6, X6
-	VBROADCASTSS   X6, Z14
-	VXORPS         Z6, Z6, Z6
-	VXORPS         Z7, Z7, Z7
-	VXORPS         Z8, Z8, Z8
-	VXORPS         Z9, Z9, Z9
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $4, CX
-	JLT            rem36
-
-sums35:
-	VMOVUPS        (SI)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z6
-	VMOVUPS        64(SI)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z7
-	VMOVUPS        128(SI)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z8
-	VMOVUPS        192(SI)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z9
-	ADDQ           $256, BX
-	SUBQ           $4, CX
-	JGE            sums35
-
-rem36:
-	ADDQ           $4, CX
-	JEQ            tail38
-	VMOVUPS        (SI)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z6
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail39
-	VMOVUPS        (SI)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z7
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail40
-	VMOVUPS        (SI)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z8
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail41
-
-tail41:
-	TESTQ          R15, R15
-	JEQ            summed37
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
-	VFMADD231PS    Z0, Z0, Z9
-	JMP            summed37
-
-tail40:
-	TESTQ          R15, R15
-	JEQ            summed37
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
-	VFMADD231PS    Z0, Z0, Z8
-	JMP            summed37
-
-tail39:
-	TESTQ          R15, R15
-	JEQ            summed37
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
-	VFMADD231PS    Z0, Z0, Z7
-	JMP            summed37
-
-tail38:
-	TESTQ          R15, R15
-	JEQ            summed37
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
-	VFMADD231PS    Z0, Z0, Z6
-
-summed37:
+summed5:
 	VADDPS         Z8, Z6, Z6
 	VADDPS         Z9, Z7, Z7
 	VADDPS         Z7, Z6, Z6
@@ -576,76 +148,28 @@ summed37:
 	VSQRTSS        X6, X6, X6
 	VMOVSS         ·norm<>+0(SB), X7
 	VDIVSS         X6, X7, X6
-	VBROADCASTSS   X6, Z13
-	TESTQ          R9, R9
-	JEQ            unbiased42
+	VMOVSS         X6, 4(R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step2
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step10:
+	VBROADCASTSS   4(R12), Z13
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one45
+	JLT            one12
 
-vectors44:
+vectors11:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        64(SI)(BX*1), Z6
 	VMOVUPS        (R8)(BX*1), Z1
 	VMOVUPS        64(R8)(BX*1), Z7
-	VSUBPS         Z14, Z0, Z0
-	VSUBPS         Z14, Z6, Z6
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z13, Z6, Z6
-	VMOVUPS        (R9)(BX*1), Z2
-	VMOVUPS        64(R9)(BX*1), Z8
-	VFMADD213PS    Z2, Z1, Z0
-	VFMADD213PS    Z8, Z7, Z6
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
-	ADDQ           $128, BX
-	SUBQ           $2, CX
-	JGE            vectors44
-
-one45:
-	ADDQ           $2, CX
-	JEQ            rest46
-
-single48:
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (R8)(BX*1), Z1
-	VSUBPS         Z14, Z0, Z0
-	VMULPS         Z13, Z0, Z0
-	VMOVUPS        (R9)(BX*1), Z2
-	VFMADD213PS    Z2, Z1, Z0
-	VMOVUPS        Z0, (DI)(BX*1)
-	ADDQ           $64, BX
-	DECQ           CX
-	JNE            single48
-
-rest46:
-	TESTQ          R15, R15
-	JEQ            done47
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (R8)(BX*1), K1, Z1
-	VSUBPS         Z14, Z0, Z0
-	VMULPS         Z13, Z0, Z0
-	VMOVUPS.Z      (R9)(BX*1), K1, Z2
-	VFMADD213PS    Z2, Z1, Z0
-	VMOVUPS        Z0, K1, (DI)(BX*1)
-
-done47:
-	JMP            normed43
-
-unbiased42:
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one50
-
-vectors49:
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        64(SI)(BX*1), Z6
-	VMOVUPS        (R8)(BX*1), Z1
-	VMOVUPS        64(R8)(BX*1), Z7
-	VSUBPS         Z14, Z0, Z0
-	VSUBPS         Z14, Z6, Z6
 	VMULPS         Z13, Z0, Z0
 	VMULPS         Z13, Z6, Z6
 	VMULPS         Z1, Z0, Z0
@@ -654,52 +178,50 @@ vectors49:
 	VMOVUPS        Z6, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors49
+	JGE            vectors11
 
-one50:
+one12:
 	ADDQ           $2, CX
-	JEQ            rest51
+	JEQ            rest13
 
-single53:
+single15:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        (R8)(BX*1), Z1
-	VSUBPS         Z14, Z0, Z0
 	VMULPS         Z13, Z0, Z0
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single53
+	JNE            single15
 
-rest51:
+rest13:
 	TESTQ          R15, R15
-	JEQ            done52
+	JEQ            done14
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VMOVUPS.Z      (R8)(BX*1), K1, Z1
-	VSUBPS         Z14, Z0, Z0
 	VMULPS         Z13, Z0, Z0
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done52:
-
-normed43:
+done14:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
-	DECQ           R11
-	JNE            rows27
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step10
+	TESTQ          R11, R11
+	JNE            group1
 	VZEROUPPER
 	RET
 
-// func addLayerNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, b *float32, rows int, cols int, eps float32, n float32)
-TEXT ·addLayerNormAVX512(SB), NOSPLIT, $0-88
+// func addRMSNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, rows int, cols int, group int, eps float32, n float32)
+TEXT ·addRMSNormAVX512(SB), NOSPLIT, $96-88
 	MOVQ           dst+0(FP), DI
 	MOVQ           x+16(FP), SI
 	MOVQ           res+32(FP), DX
 	MOVQ           w+48(FP), R8
-	MOVQ           b+56(FP), R9
-	MOVQ           rows+64(FP), R11
-	MOVQ           cols+72(FP), AX
+	MOVQ           rows+56(FP), R11
+	MOVQ           cols+64(FP), AX
 	MOVQ           AX, R15
 	ANDQ           $15, R15
 	SHRQ           $4, AX
@@ -709,7 +231,22 @@ TEXT ·addLayerNormAVX512(SB), NOSPLIT, $0-88
 	DECQ           BX
 	KMOVW          BX, K1
 
-rows54:
+group16:
+	MOVQ           DI, 64(SP)
+	MOVQ           SI, 72(SP)
+	MOVQ           DX, 80(SP)
+	MOVQ           group+72(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	LEAQ           (SP)(CX*8), CX
+	MOVQ           CX, 88(SP)
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step17:
 	VXORPS         Z6, Z6, Z6
 	VXORPS         Z7, Z7, Z7
 	VXORPS         Z8, Z8, Z8
@@ -717,198 +254,101 @@ rows54:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $4, CX
-	JLT            rem56
+	JLT            rem19
 
-sums55:
+sums18:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        (DX)(BX*1), Z1
 	VADDPS         Z1, Z0, Z0
 	VMOVUPS        Z0, (DX)(BX*1)
-	VADDPS         Z0, Z6, Z6
+	VFMADD231PS    Z0, Z0, Z6
 	VMOVUPS        64(SI)(BX*1), Z0
 	VMOVUPS        64(DX)(BX*1), Z1
 	VADDPS         Z1, Z0, Z0
 	VMOVUPS        Z0, 64(DX)(BX*1)
-	VADDPS         Z0, Z7, Z7
+	VFMADD231PS    Z0, Z0, Z7
 	VMOVUPS        128(SI)(BX*1), Z0
 	VMOVUPS        128(DX)(BX*1), Z1
 	VADDPS         Z1, Z0, Z0
 	VMOVUPS        Z0, 128(DX)(BX*1)
-	VADDPS         Z0, Z8, Z8
+	VFMADD231PS    Z0, Z0, Z8
 	VMOVUPS        192(SI)(BX*1), Z0
 	VMOVUPS        192(DX)(BX*1), Z1
 	VADDPS         Z1, Z0, Z0
 	VMOVUPS        Z0, 192(DX)(BX*1)
-	VADDPS         Z0, Z9, Z9
-	ADDQ           $256, BX
-	SUBQ           $4, CX
-	JGE            sums55
-
-rem56:
-	ADDQ           $4, CX
-	JEQ            tail58
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VADDPS         Z0, Z6, Z6
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail59
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VADDPS         Z0, Z7, Z7
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail60
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VADDPS         Z0, Z8, Z8
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail61
-
-tail61:
-	TESTQ          R15, R15
-	JEQ            summed57
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VADDPS         Z0, Z9, Z9
-	JMP            summed57
-
-tail60:
-	TESTQ          R15, R15
-	JEQ            summed57
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VADDPS         Z0, Z8, Z8
-	JMP            summed57
-
-tail59:
-	TESTQ          R15, R15
-	JEQ            summed57
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VADDPS         Z0, Z7, Z7
-	JMP            summed57
-
-tail58:
-	TESTQ          R15, R15
-	JEQ            summed57
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VADDPS         Z0, Z6, Z6
-
-summed57:
-	VADDPS         Z8, Z6, Z6
-	VADDPS         Z9, Z7, Z7
-	VADDPS         Z7, Z6, Z6
-	VEXTRACTF64X4  $1, Z6, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+84(FP), X6, X6
-	VBROADCASTSS   X6, Z14
-	VXORPS         Z6, Z6, Z6
-	VXORPS         Z7, Z7, Z7
-	VXORPS         Z8, Z8, Z8
-	VXORPS         Z9, Z9, Z9
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $4, CX
-	JLT            rem63
-
-sums62:
-	VMOVUPS        (DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z6
-	VMOVUPS        64(DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z7
-	VMOVUPS        128(DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z8
-	VMOVUPS        192(DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
 	VFMADD231PS    Z0, Z0, Z9
 	ADDQ           $256, BX
 	SUBQ           $4, CX
-	JGE            sums62
+	JGE            sums18
 
-rem63:
+rem19:
 	ADDQ           $4, CX
-	JEQ            tail65
-	VMOVUPS        (DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
+	JEQ            tail21
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DX)(BX*1)
 	VFMADD231PS    Z0, Z0, Z6
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail66
-	VMOVUPS        (DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
+	JEQ            tail22
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DX)(BX*1)
 	VFMADD231PS    Z0, Z0, Z7
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail67
-	VMOVUPS        (DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
+	JEQ            tail23
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DX)(BX*1)
 	VFMADD231PS    Z0, Z0, Z8
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail68
+	JEQ            tail24
 
-tail68:
+tail24:
 	TESTQ          R15, R15
-	JEQ            summed64
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
+	JEQ            summed20
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DX)(BX*1)
 	VFMADD231PS    Z0, Z0, Z9
-	JMP            summed64
+	JMP            summed20
 
-tail67:
+tail23:
 	TESTQ          R15, R15
-	JEQ            summed64
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
+	JEQ            summed20
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DX)(BX*1)
 	VFMADD231PS    Z0, Z0, Z8
-	JMP            summed64
+	JMP            summed20
 
-tail66:
+tail22:
 	TESTQ          R15, R15
-	JEQ            summed64
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
+	JEQ            summed20
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DX)(BX*1)
 	VFMADD231PS    Z0, Z0, Z7
-	JMP            summed64
+	JMP            summed20
 
-tail65:
+tail21:
 	TESTQ          R15, R15
-	JEQ            summed64
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
+	JEQ            summed20
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DX)(BX*1)
 	VFMADD231PS    Z0, Z0, Z6
 
-summed64:
+summed20:
 	VADDPS         Z8, Z6, Z6
 	VADDPS         Z9, Z7, Z7
 	VADDPS         Z7, Z6, Z6
@@ -925,15 +365,714 @@ summed64:
 	VSQRTSS        X6, X6, X6
 	VMOVSS         ·norm<>+0(SB), X7
 	VDIVSS         X6, X7, X6
-	VBROADCASTSS   X6, Z13
-	TESTQ          R9, R9
-	JEQ            unbiased69
+	VMOVSS         X6, 4(R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           ldr+40(FP), DX
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step17
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step25:
+	VBROADCASTSS   4(R12), Z13
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one72
+	JLT            one27
 
-vectors71:
+vectors26:
+	VMOVUPS        (DX)(BX*1), Z0
+	VMOVUPS        64(DX)(BX*1), Z6
+	VMOVUPS        (R8)(BX*1), Z1
+	VMOVUPS        64(R8)(BX*1), Z7
+	VMULPS         Z13, Z0, Z0
+	VMULPS         Z13, Z6, Z6
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z7, Z6, Z6
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z6, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors26
+
+one27:
+	ADDQ           $2, CX
+	JEQ            rest28
+
+single30:
+	VMOVUPS        (DX)(BX*1), Z0
+	VMOVUPS        (R8)(BX*1), Z1
+	VMULPS         Z13, Z0, Z0
+	VMULPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DI)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single30
+
+rest28:
+	TESTQ          R15, R15
+	JEQ            done29
+	VMOVUPS.Z      (DX)(BX*1), K1, Z0
+	VMOVUPS.Z      (R8)(BX*1), K1, Z1
+	VMULPS         Z13, Z0, Z0
+	VMULPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+
+done29:
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           ldr+40(FP), DX
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step25
+	TESTQ          R11, R11
+	JNE            group16
+	VZEROUPPER
+	RET
+
+// func layerNormAVX512(dst *float32, ldd int, x *float32, ldx int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
+TEXT ·layerNormAVX512(SB), NOSPLIT, $96-80
+	MOVQ           dst+0(FP), DI
+	MOVQ           x+16(FP), SI
+	MOVQ           w+32(FP), R8
+	MOVQ           b+40(FP), R9
+	MOVQ           rows+48(FP), R11
+	MOVQ           cols+56(FP), AX
+	MOVQ           AX, R15
+	ANDQ           $15, R15
+	SHRQ           $4, AX
+	MOVQ           R15, CX
+	MOVL           $1, BX
+	SHLQ           CX, BX
+	DECQ           BX
+	KMOVW          BX, K1
+
+group31:
+	MOVQ           DI, 64(SP)
+	MOVQ           SI, 72(SP)
+	MOVQ           group+64(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	LEAQ           (SP)(CX*8), CX
+	MOVQ           CX, 88(SP)
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step32:
+	VXORPS         Z6, Z6, Z6
+	VXORPS         Z7, Z7, Z7
+	VXORPS         Z8, Z8, Z8
+	VXORPS         Z9, Z9, Z9
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $4, CX
+	JLT            rem34
+
+sums33:
+	VMOVUPS        (SI)(BX*1), Z0
+	VADDPS         Z0, Z6, Z6
+	VMOVUPS        64(SI)(BX*1), Z0
+	VADDPS         Z0, Z7, Z7
+	VMOVUPS        128(SI)(BX*1), Z0
+	VADDPS         Z0, Z8, Z8
+	VMOVUPS        192(SI)(BX*1), Z0
+	VADDPS         Z0, Z9, Z9
+	ADDQ           $256, BX
+	SUBQ           $4, CX
+	JGE            sums33
+
+rem34:
+	ADDQ           $4, CX
+	JEQ            tail36
+	VMOVUPS        (SI)(BX*1), Z0
+	VADDPS         Z0, Z6, Z6
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail37
+	VMOVUPS        (SI)(BX*1), Z0
+	VADDPS         Z0, Z7, Z7
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail38
+	VMOVUPS        (SI)(BX*1), Z0
+	VADDPS         Z0, Z8, Z8
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail39
+
+tail39:
+	TESTQ          R15, R15
+	JEQ            summed35
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VADDPS         Z0, Z9, Z9
+	JMP            summed35
+
+tail38:
+	TESTQ          R15, R15
+	JEQ            summed35
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VADDPS         Z0, Z8, Z8
+	JMP            summed35
+
+tail37:
+	TESTQ          R15, R15
+	JEQ            summed35
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VADDPS         Z0, Z7, Z7
+	JMP            summed35
+
+tail36:
+	TESTQ          R15, R15
+	JEQ            summed35
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VADDPS         Z0, Z6, Z6
+
+summed35:
+	VADDPS         Z8, Z6, Z6
+	VADDPS         Z9, Z7, Z7
+	VADDPS         Z7, Z6, Z6
+	VEXTRACTF64X4  $1, Z6, Y7
+	VADDPS         Y7, Y6, Y6
+	VEXTRACTF128   $1, Y6, X7
+	VADDPS         X7, X6, X6
+	VPERMILPS      $0x0e, X6, X7
+	VADDPS         X7, X6, X6
+	VMOVSHDUP      X6, X7
+	VADDPS         X7, X6, X6
+	VDIVSS         n+76(FP), X6, X6
+	VMOVSS         X6, (R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step32
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step40:
+	VBROADCASTSS   (R12), Z14
+	VXORPS         Z6, Z6, Z6
+	VXORPS         Z7, Z7, Z7
+	VXORPS         Z8, Z8, Z8
+	VXORPS         Z9, Z9, Z9
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $4, CX
+	JLT            rem42
+
+sums41:
+	VMOVUPS        (SI)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z6
+	VMOVUPS        64(SI)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z7
+	VMOVUPS        128(SI)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z8
+	VMOVUPS        192(SI)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z9
+	ADDQ           $256, BX
+	SUBQ           $4, CX
+	JGE            sums41
+
+rem42:
+	ADDQ           $4, CX
+	JEQ            tail44
+	VMOVUPS        (SI)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z6
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail45
+	VMOVUPS        (SI)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z7
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail46
+	VMOVUPS        (SI)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z8
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail47
+
+tail47:
+	TESTQ          R15, R15
+	JEQ            summed43
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VSUBPS         Z14, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VFMADD231PS    Z0, Z0, Z9
+	JMP            summed43
+
+tail46:
+	TESTQ          R15, R15
+	JEQ            summed43
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VSUBPS         Z14, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VFMADD231PS    Z0, Z0, Z8
+	JMP            summed43
+
+tail45:
+	TESTQ          R15, R15
+	JEQ            summed43
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VSUBPS         Z14, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VFMADD231PS    Z0, Z0, Z7
+	JMP            summed43
+
+tail44:
+	TESTQ          R15, R15
+	JEQ            summed43
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VSUBPS         Z14, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VFMADD231PS    Z0, Z0, Z6
+
+summed43:
+	VADDPS         Z8, Z6, Z6
+	VADDPS         Z9, Z7, Z7
+	VADDPS         Z7, Z6, Z6
+	VEXTRACTF64X4  $1, Z6, Y7
+	VADDPS         Y7, Y6, Y6
+	VEXTRACTF128   $1, Y6, X7
+	VADDPS         X7, X6, X6
+	VPERMILPS      $0x0e, X6, X7
+	VADDPS         X7, X6, X6
+	VMOVSHDUP      X6, X7
+	VADDPS         X7, X6, X6
+	VDIVSS         n+76(FP), X6, X6
+	VADDSS         eps+72(FP), X6, X6
+	VSQRTSS        X6, X6, X6
+	VMOVSS         ·norm<>+0(SB), X7
+	VDIVSS         X6, X7, X6
+	VMOVSS         X6, 4(R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step40
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step48:
+	VBROADCASTSS   (R12), Z14
+	VBROADCASTSS   4(R12), Z13
+	TESTQ          R9, R9
+	JEQ            unbiased49
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one52
+
+vectors51:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        64(SI)(BX*1), Z6
+	VMOVUPS        (R8)(BX*1), Z1
+	VMOVUPS        64(R8)(BX*1), Z7
+	VSUBPS         Z14, Z0, Z0
+	VSUBPS         Z14, Z6, Z6
+	VMULPS         Z13, Z0, Z0
+	VMULPS         Z13, Z6, Z6
+	VMOVUPS        (R9)(BX*1), Z2
+	VMOVUPS        64(R9)(BX*1), Z8
+	VFMADD213PS    Z2, Z1, Z0
+	VFMADD213PS    Z8, Z7, Z6
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z6, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors51
+
+one52:
+	ADDQ           $2, CX
+	JEQ            rest53
+
+single55:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (R8)(BX*1), Z1
+	VSUBPS         Z14, Z0, Z0
+	VMULPS         Z13, Z0, Z0
+	VMOVUPS        (R9)(BX*1), Z2
+	VFMADD213PS    Z2, Z1, Z0
+	VMOVUPS        Z0, (DI)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single55
+
+rest53:
+	TESTQ          R15, R15
+	JEQ            done54
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (R8)(BX*1), K1, Z1
+	VSUBPS         Z14, Z0, Z0
+	VMULPS         Z13, Z0, Z0
+	VMOVUPS.Z      (R9)(BX*1), K1, Z2
+	VFMADD213PS    Z2, Z1, Z0
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+
+done54:
+	JMP            normed50
+
+unbiased49:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one57
+
+vectors56:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        64(SI)(BX*1), Z6
+	VMOVUPS        (R8)(BX*1), Z1
+	VMOVUPS        64(R8)(BX*1), Z7
+	VSUBPS         Z14, Z0, Z0
+	VSUBPS         Z14, Z6, Z6
+	VMULPS         Z13, Z0, Z0
+	VMULPS         Z13, Z6, Z6
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z7, Z6, Z6
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z6, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors56
+
+one57:
+	ADDQ           $2, CX
+	JEQ            rest58
+
+single60:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (R8)(BX*1), Z1
+	VSUBPS         Z14, Z0, Z0
+	VMULPS         Z13, Z0, Z0
+	VMULPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DI)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single60
+
+rest58:
+	TESTQ          R15, R15
+	JEQ            done59
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (R8)(BX*1), K1, Z1
+	VSUBPS         Z14, Z0, Z0
+	VMULPS         Z13, Z0, Z0
+	VMULPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+
+done59:
+
+normed50:
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step48
+	TESTQ          R11, R11
+	JNE            group31
+	VZEROUPPER
+	RET
+
+// func addLayerNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
+TEXT ·addLayerNormAVX512(SB), NOSPLIT, $96-96
+	MOVQ           dst+0(FP), DI
+	MOVQ           x+16(FP), SI
+	MOVQ           res+32(FP), DX
+	MOVQ           w+48(FP), R8
+	MOVQ           b+56(FP), R9
+	MOVQ           rows+64(FP), R11
+	MOVQ           cols+72(FP), AX
+	MOVQ           AX, R15
+	ANDQ           $15, R15
+	SHRQ           $4, AX
+	MOVQ           R15, CX
+	MOVL           $1, BX
+	SHLQ           CX, BX
+	DECQ           BX
+	KMOVW          BX, K1
+
+group61:
+	MOVQ           DI, 64(SP)
+	MOVQ           SI, 72(SP)
+	MOVQ           DX, 80(SP)
+	MOVQ           group+80(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	LEAQ           (SP)(CX*8), CX
+	MOVQ           CX, 88(SP)
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step62:
+	VXORPS         Z6, Z6, Z6
+	VXORPS         Z7, Z7, Z7
+	VXORPS         Z8, Z8, Z8
+	VXORPS         Z9, Z9, Z9
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $4, CX
+	JLT            rem64
+
+sums63:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DX)(BX*1)
+	VADDPS         Z0, Z6, Z6
+	VMOVUPS        64(SI)(BX*1), Z0
+	VMOVUPS        64(DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, 64(DX)(BX*1)
+	VADDPS         Z0, Z7, Z7
+	VMOVUPS        128(SI)(BX*1), Z0
+	VMOVUPS        128(DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, 128(DX)(BX*1)
+	VADDPS         Z0, Z8, Z8
+	VMOVUPS        192(SI)(BX*1), Z0
+	VMOVUPS        192(DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, 192(DX)(BX*1)
+	VADDPS         Z0, Z9, Z9
+	ADDQ           $256, BX
+	SUBQ           $4, CX
+	JGE            sums63
+
+rem64:
+	ADDQ           $4, CX
+	JEQ            tail66
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DX)(BX*1)
+	VADDPS         Z0, Z6, Z6
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail67
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DX)(BX*1)
+	VADDPS         Z0, Z7, Z7
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail68
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (DX)(BX*1), Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DX)(BX*1)
+	VADDPS         Z0, Z8, Z8
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail69
+
+tail69:
+	TESTQ          R15, R15
+	JEQ            summed65
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DX)(BX*1)
+	VADDPS         Z0, Z9, Z9
+	JMP            summed65
+
+tail68:
+	TESTQ          R15, R15
+	JEQ            summed65
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DX)(BX*1)
+	VADDPS         Z0, Z8, Z8
+	JMP            summed65
+
+tail67:
+	TESTQ          R15, R15
+	JEQ            summed65
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DX)(BX*1)
+	VADDPS         Z0, Z7, Z7
+	JMP            summed65
+
+tail66:
+	TESTQ          R15, R15
+	JEQ            summed65
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VADDPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DX)(BX*1)
+	VADDPS         Z0, Z6, Z6
+
+summed65:
+	VADDPS         Z8, Z6, Z6
+	VADDPS         Z9, Z7, Z7
+	VADDPS         Z7, Z6, Z6
+	VEXTRACTF64X4  $1, Z6, Y7
+	VADDPS         Y7, Y6, Y6
+	VEXTRACTF128   $1, Y6, X7
+	VADDPS         X7, X6, X6
+	VPERMILPS      $0x0e, X6, X7
+	VADDPS         X7, X6, X6
+	VMOVSHDUP      X6, X7
+	VADDPS         X7, X6, X6
+	VDIVSS         n+92(FP), X6, X6
+	VMOVSS         X6, (R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           ldr+40(FP), DX
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step62
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step70:
+	VBROADCASTSS   (R12), Z14
+	VXORPS         Z6, Z6, Z6
+	VXORPS         Z7, Z7, Z7
+	VXORPS         Z8, Z8, Z8
+	VXORPS         Z9, Z9, Z9
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $4, CX
+	JLT            rem72
+
+sums71:
+	VMOVUPS        (DX)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z6
+	VMOVUPS        64(DX)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z7
+	VMOVUPS        128(DX)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z8
+	VMOVUPS        192(DX)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z9
+	ADDQ           $256, BX
+	SUBQ           $4, CX
+	JGE            sums71
+
+rem72:
+	ADDQ           $4, CX
+	JEQ            tail74
+	VMOVUPS        (DX)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z6
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail75
+	VMOVUPS        (DX)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z7
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail76
+	VMOVUPS        (DX)(BX*1), Z0
+	VSUBPS         Z14, Z0, Z0
+	VFMADD231PS    Z0, Z0, Z8
+	ADDQ           $64, BX
+	DECQ           CX
+	JEQ            tail77
+
+tail77:
+	TESTQ          R15, R15
+	JEQ            summed73
+	VMOVUPS.Z      (DX)(BX*1), K1, Z0
+	VSUBPS         Z14, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VFMADD231PS    Z0, Z0, Z9
+	JMP            summed73
+
+tail76:
+	TESTQ          R15, R15
+	JEQ            summed73
+	VMOVUPS.Z      (DX)(BX*1), K1, Z0
+	VSUBPS         Z14, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VFMADD231PS    Z0, Z0, Z8
+	JMP            summed73
+
+tail75:
+	TESTQ          R15, R15
+	JEQ            summed73
+	VMOVUPS.Z      (DX)(BX*1), K1, Z0
+	VSUBPS         Z14, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VFMADD231PS    Z0, Z0, Z7
+	JMP            summed73
+
+tail74:
+	TESTQ          R15, R15
+	JEQ            summed73
+	VMOVUPS.Z      (DX)(BX*1), K1, Z0
+	VSUBPS         Z14, Z0, Z0
+	VMOVAPS.Z      Z0, K1, Z0
+	VFMADD231PS    Z0, Z0, Z6
+
+summed73:
+	VADDPS         Z8, Z6, Z6
+	VADDPS         Z9, Z7, Z7
+	VADDPS         Z7, Z6, Z6
+	VEXTRACTF64X4  $1, Z6, Y7
+	VADDPS         Y7, Y6, Y6
+	VEXTRACTF128   $1, Y6, X7
+	VADDPS         X7, X6, X6
+	VPERMILPS      $0x0e, X6, X7
+	VADDPS         X7, X6, X6
+	VMOVSHDUP      X6, X7
+	VADDPS         X7, X6, X6
+	VDIVSS         n+92(FP), X6, X6
+	VADDSS         eps+88(FP), X6, X6
+	VSQRTSS        X6, X6, X6
+	VMOVSS         ·norm<>+0(SB), X7
+	VDIVSS         X6, X7, X6
+	VMOVSS         X6, 4(R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           ldr+40(FP), DX
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step70
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step78:
+	VBROADCASTSS   (R12), Z14
+	VBROADCASTSS   4(R12), Z13
+	TESTQ          R9, R9
+	JEQ            unbiased79
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one82
+
+vectors81:
 	VMOVUPS        (DX)(BX*1), Z0
 	VMOVUPS        64(DX)(BX*1), Z6
 	VMOVUPS        (R8)(BX*1), Z1
@@ -950,13 +1089,13 @@ vectors71:
 	VMOVUPS        Z6, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors71
+	JGE            vectors81
 
-one72:
+one82:
 	ADDQ           $2, CX
-	JEQ            rest73
+	JEQ            rest83
 
-single75:
+single85:
 	VMOVUPS        (DX)(BX*1), Z0
 	VMOVUPS        (R8)(BX*1), Z1
 	VSUBPS         Z14, Z0, Z0
@@ -966,11 +1105,11 @@ single75:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single75
+	JNE            single85
 
-rest73:
+rest83:
 	TESTQ          R15, R15
-	JEQ            done74
+	JEQ            done84
 	VMOVUPS.Z      (DX)(BX*1), K1, Z0
 	VMOVUPS.Z      (R8)(BX*1), K1, Z1
 	VSUBPS         Z14, Z0, Z0
@@ -979,16 +1118,16 @@ rest73:
 	VFMADD213PS    Z2, Z1, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done74:
-	JMP            normed70
+done84:
+	JMP            normed80
 
-unbiased69:
+unbiased79:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one77
+	JLT            one87
 
-vectors76:
+vectors86:
 	VMOVUPS        (DX)(BX*1), Z0
 	VMOVUPS        64(DX)(BX*1), Z6
 	VMOVUPS        (R8)(BX*1), Z1
@@ -1003,13 +1142,13 @@ vectors76:
 	VMOVUPS        Z6, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors76
+	JGE            vectors86
 
-one77:
+one87:
 	ADDQ           $2, CX
-	JEQ            rest78
+	JEQ            rest88
 
-single80:
+single90:
 	VMOVUPS        (DX)(BX*1), Z0
 	VMOVUPS        (R8)(BX*1), Z1
 	VSUBPS         Z14, Z0, Z0
@@ -1018,11 +1157,11 @@ single80:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single80
+	JNE            single90
 
-rest78:
+rest88:
 	TESTQ          R15, R15
-	JEQ            done79
+	JEQ            done89
 	VMOVUPS.Z      (DX)(BX*1), K1, Z0
 	VMOVUPS.Z      (R8)(BX*1), K1, Z1
 	VSUBPS         Z14, Z0, Z0
@@ -1030,19 +1169,22 @@ rest78:
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done79:
+done89:
 
-normed70:
+normed80:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           ldr+40(FP), DX
-	DECQ           R11
-	JNE            rows54
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step78
+	TESTQ          R11, R11
+	JNE            group61
 	VZEROUPPER
 	RET
 
-// func rmsNormAVX2(dst *float32, ldd int, x *float32, ldx int, w *float32, rows int, cols int, eps float32, n float32)
-TEXT ·rmsNormAVX2(SB), NOSPLIT, $0-64
+// func rmsNormAVX2(dst *float32, ldd int, x *float32, ldx int, w *float32, rows int, cols int, group int, eps float32, n float32)
+TEXT ·rmsNormAVX2(SB), NOSPLIT, $96-72
 	MOVQ           dst+0(FP), DI
 	MOVQ           x+16(FP), SI
 	MOVQ           w+32(FP), R8
@@ -1057,7 +1199,20 @@ TEXT ·rmsNormAVX2(SB), NOSPLIT, $0-64
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 
-rows81:
+group91:
+	MOVQ           DI, 64(SP)
+	MOVQ           SI, 72(SP)
+	MOVQ           group+56(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	LEAQ           (SP)(CX*8), CX
+	MOVQ           CX, 88(SP)
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step92:
 	VXORPS         Y6, Y6, Y6
 	VXORPS         Y7, Y7, Y7
 	VXORPS         Y8, Y8, Y8
@@ -1069,9 +1224,9 @@ rows81:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $8, CX
-	JLT            rem83
+	JLT            rem94
 
-sums82:
+sums93:
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y6
 	VMOVUPS        32(SI)(BX*1), Y0
@@ -1090,782 +1245,103 @@ sums82:
 	VFMADD231PS    Y0, Y0, Y13
 	ADDQ           $256, BX
 	SUBQ           $8, CX
-	JGE            sums82
+	JGE            sums93
 
-rem83:
+rem94:
 	ADDQ           $8, CX
-	JEQ            tail85
+	JEQ            tail96
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y6
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail86
+	JEQ            tail97
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y7
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail87
+	JEQ            tail98
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y8
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail88
+	JEQ            tail99
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y9
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail89
+	JEQ            tail100
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y10
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail90
+	JEQ            tail101
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y11
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail91
-	VMOVUPS        (SI)(BX*1), Y0
-	VFMADD231PS    Y0, Y0, Y12
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail92
-
-tail92:
-	TESTQ          R15, R15
-	JEQ            summed84
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VFMADD231PS    Y0, Y0, Y13
-	JMP            summed84
-
-tail91:
-	TESTQ          R15, R15
-	JEQ            summed84
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VFMADD231PS    Y0, Y0, Y12
-	JMP            summed84
-
-tail90:
-	TESTQ          R15, R15
-	JEQ            summed84
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VFMADD231PS    Y0, Y0, Y11
-	JMP            summed84
-
-tail89:
-	TESTQ          R15, R15
-	JEQ            summed84
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VFMADD231PS    Y0, Y0, Y10
-	JMP            summed84
-
-tail88:
-	TESTQ          R15, R15
-	JEQ            summed84
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VFMADD231PS    Y0, Y0, Y9
-	JMP            summed84
-
-tail87:
-	TESTQ          R15, R15
-	JEQ            summed84
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VFMADD231PS    Y0, Y0, Y8
-	JMP            summed84
-
-tail86:
-	TESTQ          R15, R15
-	JEQ            summed84
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VFMADD231PS    Y0, Y0, Y7
-	JMP            summed84
-
-tail85:
-	TESTQ          R15, R15
-	JEQ            summed84
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VFMADD231PS    Y0, Y0, Y6
-
-summed84:
-	VADDPS         Y10, Y6, Y6
-	VADDPS         Y11, Y7, Y7
-	VADDPS         Y12, Y8, Y8
-	VADDPS         Y13, Y9, Y9
-	VADDPS         Y8, Y6, Y6
-	VADDPS         Y9, Y7, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+60(FP), X6, X6
-	VADDSS         eps+56(FP), X6, X6
-	VSQRTSS        X6, X6, X6
-	VMOVSS         ·norm<>+0(SB), X7
-	VDIVSS         X6, X7, X6
-	VBROADCASTSS   X6, Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one94
-
-vectors93:
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        32(SI)(BX*1), Y6
-	VMOVUPS        (R8)(BX*1), Y1
-	VMOVUPS        32(R8)(BX*1), Y7
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y13, Y6, Y6
-	VMULPS         Y1, Y0, Y0
-	VMULPS         Y7, Y6, Y6
-	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
-	ADDQ           $64, BX
-	SUBQ           $2, CX
-	JGE            vectors93
-
-one94:
-	ADDQ           $2, CX
-	JEQ            rest95
-
-single97:
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (R8)(BX*1), Y1
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DI)(BX*1)
-	ADDQ           $32, BX
-	DECQ           CX
-	JNE            single97
-
-rest95:
-	TESTQ          R15, R15
-	JEQ            done96
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (R8)(BX*1), Y15, Y1
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
-
-done96:
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	DECQ           R11
-	JNE            rows81
-	VZEROUPPER
-	RET
-
-// func addRMSNormAVX2(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, rows int, cols int, eps float32, n float32)
-TEXT ·addRMSNormAVX2(SB), NOSPLIT, $0-80
-	MOVQ           dst+0(FP), DI
-	MOVQ           x+16(FP), SI
-	MOVQ           res+32(FP), DX
-	MOVQ           w+48(FP), R8
-	MOVQ           rows+56(FP), R11
-	MOVQ           cols+64(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $7, R15
-	SHRQ           $3, AX
-	LEAQ           ·normMask<>+32(SB), BX
-	MOVQ           R15, CX
-	SHLQ           $2, CX
-	SUBQ           CX, BX
-	VMOVUPS        (BX), Y15
-
-rows98:
-	VXORPS         Y6, Y6, Y6
-	VXORPS         Y7, Y7, Y7
-	VXORPS         Y8, Y8, Y8
-	VXORPS         Y9, Y9, Y9
-	VXORPS         Y10, Y10, Y10
-	VXORPS         Y11, Y11, Y11
-	VXORPS         Y12, Y12, Y12
-	VXORPS         Y13, Y13, Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $8, CX
-	JLT            rem100
-
-sums99:
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y6
-	VMOVUPS        32(SI)(BX*1), Y0
-	VMOVUPS        32(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 32(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y7
-	VMOVUPS        64(SI)(BX*1), Y0
-	VMOVUPS        64(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 64(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y8
-	VMOVUPS        96(SI)(BX*1), Y0
-	VMOVUPS        96(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 96(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y9
-	VMOVUPS        128(SI)(BX*1), Y0
-	VMOVUPS        128(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 128(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y10
-	VMOVUPS        160(SI)(BX*1), Y0
-	VMOVUPS        160(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 160(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y11
-	VMOVUPS        192(SI)(BX*1), Y0
-	VMOVUPS        192(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 192(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y12
-	VMOVUPS        224(SI)(BX*1), Y0
-	VMOVUPS        224(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 224(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y13
-	ADDQ           $256, BX
-	SUBQ           $8, CX
-	JGE            sums99
-
-rem100:
-	ADDQ           $8, CX
 	JEQ            tail102
 	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y6
+	VFMADD231PS    Y0, Y0, Y12
 	ADDQ           $32, BX
 	DECQ           CX
 	JEQ            tail103
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y7
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail104
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y8
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail105
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y9
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail106
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y10
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail107
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y11
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail108
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y12
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail109
-
-tail109:
-	TESTQ          R15, R15
-	JEQ            summed101
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y13
-	JMP            summed101
-
-tail108:
-	TESTQ          R15, R15
-	JEQ            summed101
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y12
-	JMP            summed101
-
-tail107:
-	TESTQ          R15, R15
-	JEQ            summed101
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y11
-	JMP            summed101
-
-tail106:
-	TESTQ          R15, R15
-	JEQ            summed101
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y10
-	JMP            summed101
-
-tail105:
-	TESTQ          R15, R15
-	JEQ            summed101
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y9
-	JMP            summed101
-
-tail104:
-	TESTQ          R15, R15
-	JEQ            summed101
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y8
-	JMP            summed101
 
 tail103:
 	TESTQ          R15, R15
-	JEQ            summed101
+	JEQ            summed95
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y7
-	JMP            summed101
+	VFMADD231PS    Y0, Y0, Y13
+	JMP            summed95
 
 tail102:
 	TESTQ          R15, R15
-	JEQ            summed101
+	JEQ            summed95
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y6
-
-summed101:
-	VADDPS         Y10, Y6, Y6
-	VADDPS         Y11, Y7, Y7
-	VADDPS         Y12, Y8, Y8
-	VADDPS         Y13, Y9, Y9
-	VADDPS         Y8, Y6, Y6
-	VADDPS         Y9, Y7, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+76(FP), X6, X6
-	VADDSS         eps+72(FP), X6, X6
-	VSQRTSS        X6, X6, X6
-	VMOVSS         ·norm<>+0(SB), X7
-	VDIVSS         X6, X7, X6
-	VBROADCASTSS   X6, Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one111
-
-vectors110:
-	VMOVUPS        (DX)(BX*1), Y0
-	VMOVUPS        32(DX)(BX*1), Y6
-	VMOVUPS        (R8)(BX*1), Y1
-	VMOVUPS        32(R8)(BX*1), Y7
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y13, Y6, Y6
-	VMULPS         Y1, Y0, Y0
-	VMULPS         Y7, Y6, Y6
-	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
-	ADDQ           $64, BX
-	SUBQ           $2, CX
-	JGE            vectors110
-
-one111:
-	ADDQ           $2, CX
-	JEQ            rest112
-
-single114:
-	VMOVUPS        (DX)(BX*1), Y0
-	VMOVUPS        (R8)(BX*1), Y1
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DI)(BX*1)
-	ADDQ           $32, BX
-	DECQ           CX
-	JNE            single114
-
-rest112:
-	TESTQ          R15, R15
-	JEQ            done113
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VMASKMOVPS     (R8)(BX*1), Y15, Y1
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
-
-done113:
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	DECQ           R11
-	JNE            rows98
-	VZEROUPPER
-	RET
-
-// func layerNormAVX2(dst *float32, ldd int, x *float32, ldx int, w *float32, b *float32, rows int, cols int, eps float32, n float32)
-TEXT ·layerNormAVX2(SB), NOSPLIT, $0-72
-	MOVQ           dst+0(FP), DI
-	MOVQ           x+16(FP), SI
-	MOVQ           w+32(FP), R8
-	MOVQ           b+40(FP), R9
-	MOVQ           rows+48(FP), R11
-	MOVQ           cols+56(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $7, R15
-	SHRQ           $3, AX
-	LEAQ           ·normMask<>+32(SB), BX
-	MOVQ           R15, CX
-	SHLQ           $2, CX
-	SUBQ           CX, BX
-	VMOVUPS        (BX), Y15
-
-rows115:
-	VXORPS         Y6, Y6, Y6
-	VXORPS         Y7, Y7, Y7
-	VXORPS         Y8, Y8, Y8
-	VXORPS         Y9, Y9, Y9
-	VXORPS         Y10, Y10, Y10
-	VXORPS         Y11, Y11, Y11
-	VXORPS         Y12, Y12, Y12
-	VXORPS         Y13, Y13, Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $8, CX
-	JLT            rem117
-
-sums116:
-	VMOVUPS        (SI)(BX*1), Y0
-	VADDPS         Y0, Y6, Y6
-	VMOVUPS        32(SI)(BX*1), Y0
-	VADDPS         Y0, Y7, Y7
-	VMOVUPS        64(SI)(BX*1), Y0
-	VADDPS         Y0, Y8, Y8
-	VMOVUPS        96(SI)(BX*1), Y0
-	VADDPS         Y0, Y9, Y9
-	VMOVUPS        128(SI)(BX*1), Y0
-	VADDPS         Y0, Y10, Y10
-	VMOVUPS        160(SI)(BX*1), Y0
-	VADDPS         Y0, Y11, Y11
-	VMOVUPS        192(SI)(BX*1), Y0
-	VADDPS         Y0, Y12, Y12
-	VMOVUPS        224(SI)(BX*1), Y0
-	VADDPS         Y0, Y13, Y13
-	ADDQ           $256, BX
-	SUBQ           $8, CX
-	JGE            sums116
-
-rem117:
-	ADDQ           $8, CX
-	JEQ            tail119
-	VMOVUPS        (SI)(BX*1), Y0
-	VADDPS         Y0, Y6, Y6
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail120
-	VMOVUPS        (SI)(BX*1), Y0
-	VADDPS         Y0, Y7, Y7
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail121
-	VMOVUPS        (SI)(BX*1), Y0
-	VADDPS         Y0, Y8, Y8
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail122
-	VMOVUPS        (SI)(BX*1), Y0
-	VADDPS         Y0, Y9, Y9
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail123
-	VMOVUPS        (SI)(BX*1), Y0
-	VADDPS         Y0, Y10, Y10
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail124
-	VMOVUPS        (SI)(BX*1), Y0
-	VADDPS         Y0, Y11, Y11
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail125
-	VMOVUPS        (SI)(BX*1), Y0
-	VADDPS         Y0, Y12, Y12
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail126
-
-tail126:
-	TESTQ          R15, R15
-	JEQ            summed118
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VADDPS         Y0, Y13, Y13
-	JMP            summed118
-
-tail125:
-	TESTQ          R15, R15
-	JEQ            summed118
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VADDPS         Y0, Y12, Y12
-	JMP            summed118
-
-tail124:
-	TESTQ          R15, R15
-	JEQ            summed118
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VADDPS         Y0, Y11, Y11
-	JMP            summed118
-
-tail123:
-	TESTQ          R15, R15
-	JEQ            summed118
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VADDPS         Y0, Y10, Y10
-	JMP            summed118
-
-tail122:
-	TESTQ          R15, R15
-	JEQ            summed118
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VADDPS         Y0, Y9, Y9
-	JMP            summed118
-
-tail121:
-	TESTQ          R15, R15
-	JEQ            summed118
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VADDPS         Y0, Y8, Y8
-	JMP            summed118
-
-tail120:
-	TESTQ          R15, R15
-	JEQ            summed118
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VADDPS         Y0, Y7, Y7
-	JMP            summed118
-
-tail119:
-	TESTQ          R15, R15
-	JEQ            summed118
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VADDPS         Y0, Y6, Y6
-
-summed118:
-	VADDPS         Y10, Y6, Y6
-	VADDPS         Y11, Y7, Y7
-	VADDPS         Y12, Y8, Y8
-	VADDPS         Y13, Y9, Y9
-	VADDPS         Y8, Y6, Y6
-	VADDPS         Y9, Y7, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+68(FP), X6, X6
-	VBROADCASTSS   X6, Y14
-	VXORPS         Y6, Y6, Y6
-	VXORPS         Y7, Y7, Y7
-	VXORPS         Y8, Y8, Y8
-	VXORPS         Y9, Y9, Y9
-	VXORPS         Y10, Y10, Y10
-	VXORPS         Y11, Y11, Y11
-	VXORPS         Y12, Y12, Y12
-	VXORPS         Y13, Y13, Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $8, CX
-	JLT            rem128
-
-sums127:
-	VMOVUPS        (SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y6
-	VMOVUPS        32(SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y7
-	VMOVUPS        64(SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y8
-	VMOVUPS        96(SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y9
-	VMOVUPS        128(SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y10
-	VMOVUPS        160(SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y11
-	VMOVUPS        192(SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y12
-	VMOVUPS        224(SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y13
-	ADDQ           $256, BX
-	SUBQ           $8, CX
-	JGE            sums127
+	JMP            summed95
 
-rem128:
-	ADDQ           $8, CX
-	JEQ            tail130
-	VMOVUPS        (SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y6
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail131
-	VMOVUPS        (SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y7
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail132
-	VMOVUPS        (SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y8
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail133
-	VMOVUPS        (SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y9
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail134
-	VMOVUPS        (SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y10
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail135
-	VMOVUPS        (SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
+tail101:
+	TESTQ          R15, R15
+	JEQ            summed95
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y11
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail136
-	VMOVUPS        (SI)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y12
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail137
+	JMP            summed95
 
-tail137:
+tail100:
 	TESTQ          R15, R15
-	JEQ            summed129
+	JEQ            summed95
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y13
-	JMP            summed129
-
-tail136:
-	TESTQ          R15, R15
-	JEQ            summed129
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y12
-	JMP            summed129
-
-tail135:
-	TESTQ          R15, R15
-	JEQ            summed129
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y11
-	JMP            summed129
-
-tail134:
-	TESTQ          R15, R15
-	JEQ            summed129
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y10
-	JMP            summed129
+	JMP            summed95
 
-tail133:
+tail99:
 	TESTQ          R15, R15
-	JEQ            summed129
+	JEQ            summed95
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y9
-	JMP            summed129
+	JMP            summed95
 
-tail132:
+tail98:
 	TESTQ          R15, R15
-	JEQ            summed129
+	JEQ            summed95
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y8
-	JMP            summed129
+	JMP            summed95
 
-tail131:
+tail97:
 	TESTQ          R15, R15
-	JEQ            summed129
+	JEQ            summed95
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y7
-	JMP            summed129
+	JMP            summed95
 
-tail130:
+tail96:
 	TESTQ          R15, R15
-	JEQ            summed129
+	JEQ            summed95
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y6
 
-summed129:
+summed95:
 	VADDPS         Y10, Y6, Y6
 	VADDPS         Y11, Y7, Y7
 	VADDPS         Y12, Y8, Y8
@@ -1884,15 +1360,775 @@ summed129:
 	VSQRTSS        X6, X6, X6
 	VMOVSS         ·norm<>+0(SB), X7
 	VDIVSS         X6, X7, X6
-	VBROADCASTSS   X6, Y13
-	TESTQ          R9, R9
-	JEQ            unbiased138
+	VMOVSS         X6, 4(R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step92
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step104:
+	VBROADCASTSS   4(R12), Y13
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one141
+	JLT            one106
 
-vectors140:
+vectors105:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        32(SI)(BX*1), Y6
+	VMOVUPS        (R8)(BX*1), Y1
+	VMOVUPS        32(R8)(BX*1), Y7
+	VMULPS         Y13, Y0, Y0
+	VMULPS         Y13, Y6, Y6
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y7, Y6, Y6
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y6, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors105
+
+one106:
+	ADDQ           $2, CX
+	JEQ            rest107
+
+single109:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (R8)(BX*1), Y1
+	VMULPS         Y13, Y0, Y0
+	VMULPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DI)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single109
+
+rest107:
+	TESTQ          R15, R15
+	JEQ            done108
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (R8)(BX*1), Y15, Y1
+	VMULPS         Y13, Y0, Y0
+	VMULPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+
+done108:
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step104
+	TESTQ          R11, R11
+	JNE            group91
+	VZEROUPPER
+	RET
+
+// func addRMSNormAVX2(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, rows int, cols int, group int, eps float32, n float32)
+TEXT ·addRMSNormAVX2(SB), NOSPLIT, $96-88
+	MOVQ           dst+0(FP), DI
+	MOVQ           x+16(FP), SI
+	MOVQ           res+32(FP), DX
+	MOVQ           w+48(FP), R8
+	MOVQ           rows+56(FP), R11
+	MOVQ           cols+64(FP), AX
+	MOVQ           AX, R15
+	ANDQ           $7, R15
+	SHRQ           $3, AX
+	LEAQ           ·normMask<>+32(SB), BX
+	MOVQ           R15, CX
+	SHLQ           $2, CX
+	SUBQ           CX, BX
+	VMOVUPS        (BX), Y15
+
+group110:
+	MOVQ           DI, 64(SP)
+	MOVQ           SI, 72(SP)
+	MOVQ           DX, 80(SP)
+	MOVQ           group+72(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	LEAQ           (SP)(CX*8), CX
+	MOVQ           CX, 88(SP)
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step111:
+	VXORPS         Y6, Y6, Y6
+	VXORPS         Y7, Y7, Y7
+	VXORPS         Y8, Y8, Y8
+	VXORPS         Y9, Y9, Y9
+	VXORPS         Y10, Y10, Y10
+	VXORPS         Y11, Y11, Y11
+	VXORPS         Y12, Y12, Y12
+	VXORPS         Y13, Y13, Y13
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $8, CX
+	JLT            rem113
+
+sums112:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y6
+	VMOVUPS        32(SI)(BX*1), Y0
+	VMOVUPS        32(DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 32(DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y7
+	VMOVUPS        64(SI)(BX*1), Y0
+	VMOVUPS        64(DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 64(DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y8
+	VMOVUPS        96(SI)(BX*1), Y0
+	VMOVUPS        96(DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 96(DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y9
+	VMOVUPS        128(SI)(BX*1), Y0
+	VMOVUPS        128(DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 128(DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y10
+	VMOVUPS        160(SI)(BX*1), Y0
+	VMOVUPS        160(DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 160(DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y11
+	VMOVUPS        192(SI)(BX*1), Y0
+	VMOVUPS        192(DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 192(DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y12
+	VMOVUPS        224(SI)(BX*1), Y0
+	VMOVUPS        224(DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 224(DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y13
+	ADDQ           $256, BX
+	SUBQ           $8, CX
+	JGE            sums112
+
+rem113:
+	ADDQ           $8, CX
+	JEQ            tail115
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y6
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail116
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y7
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail117
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y8
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail118
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y9
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail119
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y10
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail120
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y11
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail121
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VADDPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y12
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail122
+
+tail122:
+	TESTQ          R15, R15
+	JEQ            summed114
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VADDPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y13
+	JMP            summed114
+
+tail121:
+	TESTQ          R15, R15
+	JEQ            summed114
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VADDPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y12
+	JMP            summed114
+
+tail120:
+	TESTQ          R15, R15
+	JEQ            summed114
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VADDPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y11
+	JMP            summed114
+
+tail119:
+	TESTQ          R15, R15
+	JEQ            summed114
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VADDPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y10
+	JMP            summed114
+
+tail118:
+	TESTQ          R15, R15
+	JEQ            summed114
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VADDPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y9
+	JMP            summed114
+
+tail117:
+	TESTQ          R15, R15
+	JEQ            summed114
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VADDPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y8
+	JMP            summed114
+
+tail116:
+	TESTQ          R15, R15
+	JEQ            summed114
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VADDPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y7
+	JMP            summed114
+
+tail115:
+	TESTQ          R15, R15
+	JEQ            summed114
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VADDPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
+	VFMADD231PS    Y0, Y0, Y6
+
+summed114:
+	VADDPS         Y10, Y6, Y6
+	VADDPS         Y11, Y7, Y7
+	VADDPS         Y12, Y8, Y8
+	VADDPS         Y13, Y9, Y9
+	VADDPS         Y8, Y6, Y6
+	VADDPS         Y9, Y7, Y7
+	VADDPS         Y7, Y6, Y6
+	VEXTRACTF128   $1, Y6, X7
+	VADDPS         X7, X6, X6
+	VPERMILPS      $0x0e, X6, X7
+	VADDPS         X7, X6, X6
+	VMOVSHDUP      X6, X7
+	VADDPS         X7, X6, X6
+	VDIVSS         n+84(FP), X6, X6
+	VADDSS         eps+80(FP), X6, X6
+	VSQRTSS        X6, X6, X6
+	VMOVSS         ·norm<>+0(SB), X7
+	VDIVSS         X6, X7, X6
+	VMOVSS         X6, 4(R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           ldr+40(FP), DX
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step111
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step123:
+	VBROADCASTSS   4(R12), Y13
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one125
+
+vectors124:
+	VMOVUPS        (DX)(BX*1), Y0
+	VMOVUPS        32(DX)(BX*1), Y6
+	VMOVUPS        (R8)(BX*1), Y1
+	VMOVUPS        32(R8)(BX*1), Y7
+	VMULPS         Y13, Y0, Y0
+	VMULPS         Y13, Y6, Y6
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y7, Y6, Y6
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y6, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors124
+
+one125:
+	ADDQ           $2, CX
+	JEQ            rest126
+
+single128:
+	VMOVUPS        (DX)(BX*1), Y0
+	VMOVUPS        (R8)(BX*1), Y1
+	VMULPS         Y13, Y0, Y0
+	VMULPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DI)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single128
+
+rest126:
+	TESTQ          R15, R15
+	JEQ            done127
+	VMASKMOVPS     (DX)(BX*1), Y15, Y0
+	VMASKMOVPS     (R8)(BX*1), Y15, Y1
+	VMULPS         Y13, Y0, Y0
+	VMULPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+
+done127:
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           ldr+40(FP), DX
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step123
+	TESTQ          R11, R11
+	JNE            group110
+	VZEROUPPER
+	RET
+
+// func layerNormAVX2(dst *float32, ldd int, x *float32, ldx int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
+TEXT ·layerNormAVX2(SB), NOSPLIT, $96-80
+	MOVQ           dst+0(FP), DI
+	MOVQ           x+16(FP), SI
+	MOVQ           w+32(FP), R8
+	MOVQ           b+40(FP), R9
+	MOVQ           rows+48(FP), R11
+	MOVQ           cols+56(FP), AX
+	MOVQ           AX, R15
+	ANDQ           $7, R15
+	SHRQ           $3, AX
+	LEAQ           ·normMask<>+32(SB), BX
+	MOVQ           R15, CX
+	SHLQ           $2, CX
+	SUBQ           CX, BX
+	VMOVUPS        (BX), Y15
+
+group129:
+	MOVQ           DI, 64(SP)
+	MOVQ           SI, 72(SP)
+	MOVQ           group+64(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	LEAQ           (SP)(CX*8), CX
+	MOVQ           CX, 88(SP)
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step130:
+	VXORPS         Y6, Y6, Y6
+	VXORPS         Y7, Y7, Y7
+	VXORPS         Y8, Y8, Y8
+	VXORPS         Y9, Y9, Y9
+	VXORPS         Y10, Y10, Y10
+	VXORPS         Y11, Y11, Y11
+	VXORPS         Y12, Y12, Y12
+	VXORPS         Y13, Y13, Y13
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $8, CX
+	JLT            rem132
+
+sums131:
+	VMOVUPS        (SI)(BX*1), Y0
+	VADDPS         Y0, Y6, Y6
+	VMOVUPS        32(SI)(BX*1), Y0
+	VADDPS         Y0, Y7, Y7
+	VMOVUPS        64(SI)(BX*1), Y0
+	VADDPS         Y0, Y8, Y8
+	VMOVUPS        96(SI)(BX*1), Y0
+	VADDPS         Y0, Y9, Y9
+	VMOVUPS        128(SI)(BX*1), Y0
+	VADDPS         Y0, Y10, Y10
+	VMOVUPS        160(SI)(BX*1), Y0
+	VADDPS         Y0, Y11, Y11
+	VMOVUPS        192(SI)(BX*1), Y0
+	VADDPS         Y0, Y12, Y12
+	VMOVUPS        224(SI)(BX*1), Y0
+	VADDPS         Y0, Y13, Y13
+	ADDQ           $256, BX
+	SUBQ           $8, CX
+	JGE            sums131
+
+rem132:
+	ADDQ           $8, CX
+	JEQ            tail134
+	VMOVUPS        (SI)(BX*1), Y0
+	VADDPS         Y0, Y6, Y6
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail135
+	VMOVUPS        (SI)(BX*1), Y0
+	VADDPS         Y0, Y7, Y7
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail136
+	VMOVUPS        (SI)(BX*1), Y0
+	VADDPS         Y0, Y8, Y8
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail137
+	VMOVUPS        (SI)(BX*1), Y0
+	VADDPS         Y0, Y9, Y9
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail138
+	VMOVUPS        (SI)(BX*1), Y0
+	VADDPS         Y0, Y10, Y10
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail139
+	VMOVUPS        (SI)(BX*1), Y0
+	VADDPS         Y0, Y11, Y11
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail140
+	VMOVUPS        (SI)(BX*1), Y0
+	VADDPS         Y0, Y12, Y12
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail141
+
+tail141:
+	TESTQ          R15, R15
+	JEQ            summed133
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VADDPS         Y0, Y13, Y13
+	JMP            summed133
+
+tail140:
+	TESTQ          R15, R15
+	JEQ            summed133
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VADDPS         Y0, Y12, Y12
+	JMP            summed133
+
+tail139:
+	TESTQ          R15, R15
+	JEQ            summed133
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VADDPS         Y0, Y11, Y11
+	JMP            summed133
+
+tail138:
+	TESTQ          R15, R15
+	JEQ            summed133
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VADDPS         Y0, Y10, Y10
+	JMP            summed133
+
+tail137:
+	TESTQ          R15, R15
+	JEQ            summed133
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VADDPS         Y0, Y9, Y9
+	JMP            summed133
+
+tail136:
+	TESTQ          R15, R15
+	JEQ            summed133
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VADDPS         Y0, Y8, Y8
+	JMP            summed133
+
+tail135:
+	TESTQ          R15, R15
+	JEQ            summed133
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VADDPS         Y0, Y7, Y7
+	JMP            summed133
+
+tail134:
+	TESTQ          R15, R15
+	JEQ            summed133
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VADDPS         Y0, Y6, Y6
+
+summed133:
+	VADDPS         Y10, Y6, Y6
+	VADDPS         Y11, Y7, Y7
+	VADDPS         Y12, Y8, Y8
+	VADDPS         Y13, Y9, Y9
+	VADDPS         Y8, Y6, Y6
+	VADDPS         Y9, Y7, Y7
+	VADDPS         Y7, Y6, Y6
+	VEXTRACTF128   $1, Y6, X7
+	VADDPS         X7, X6, X6
+	VPERMILPS      $0x0e, X6, X7
+	VADDPS         X7, X6, X6
+	VMOVSHDUP      X6, X7
+	VADDPS         X7, X6, X6
+	VDIVSS         n+76(FP), X6, X6
+	VMOVSS         X6, (R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step130
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step142:
+	VBROADCASTSS   (R12), Y14
+	VXORPS         Y6, Y6, Y6
+	VXORPS         Y7, Y7, Y7
+	VXORPS         Y8, Y8, Y8
+	VXORPS         Y9, Y9, Y9
+	VXORPS         Y10, Y10, Y10
+	VXORPS         Y11, Y11, Y11
+	VXORPS         Y12, Y12, Y12
+	VXORPS         Y13, Y13, Y13
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $8, CX
+	JLT            rem144
+
+sums143:
+	VMOVUPS        (SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y6
+	VMOVUPS        32(SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y7
+	VMOVUPS        64(SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y8
+	VMOVUPS        96(SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y9
+	VMOVUPS        128(SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y10
+	VMOVUPS        160(SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y11
+	VMOVUPS        192(SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y12
+	VMOVUPS        224(SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y13
+	ADDQ           $256, BX
+	SUBQ           $8, CX
+	JGE            sums143
+
+rem144:
+	ADDQ           $8, CX
+	JEQ            tail146
+	VMOVUPS        (SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y6
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail147
+	VMOVUPS        (SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y7
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail148
+	VMOVUPS        (SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y8
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail149
+	VMOVUPS        (SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y9
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail150
+	VMOVUPS        (SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y10
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail151
+	VMOVUPS        (SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y11
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail152
+	VMOVUPS        (SI)(BX*1), Y0
+	VSUBPS         Y14, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y12
+	ADDQ           $32, BX
+	DECQ           CX
+	JEQ            tail153
+
+tail153:
+	TESTQ          R15, R15
+	JEQ            summed145
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VSUBPS         Y14, Y0, Y0
+	VANDPS         Y15, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y13
+	JMP            summed145
+
+tail152:
+	TESTQ          R15, R15
+	JEQ            summed145
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VSUBPS         Y14, Y0, Y0
+	VANDPS         Y15, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y12
+	JMP            summed145
+
+tail151:
+	TESTQ          R15, R15
+	JEQ            summed145
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VSUBPS         Y14, Y0, Y0
+	VANDPS         Y15, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y11
+	JMP            summed145
+
+tail150:
+	TESTQ          R15, R15
+	JEQ            summed145
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VSUBPS         Y14, Y0, Y0
+	VANDPS         Y15, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y10
+	JMP            summed145
+
+tail149:
+	TESTQ          R15, R15
+	JEQ            summed145
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VSUBPS         Y14, Y0, Y0
+	VANDPS         Y15, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y9
+	JMP            summed145
+
+tail148:
+	TESTQ          R15, R15
+	JEQ            summed145
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VSUBPS         Y14, Y0, Y0
+	VANDPS         Y15, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y8
+	JMP            summed145
+
+tail147:
+	TESTQ          R15, R15
+	JEQ            summed145
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VSUBPS         Y14, Y0, Y0
+	VANDPS         Y15, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y7
+	JMP            summed145
+
+tail146:
+	TESTQ          R15, R15
+	JEQ            summed145
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VSUBPS         Y14, Y0, Y0
+	VANDPS         Y15, Y0, Y0
+	VFMADD231PS    Y0, Y0, Y6
+
+summed145:
+	VADDPS         Y10, Y6, Y6
+	VADDPS         Y11, Y7, Y7
+	VADDPS         Y12, Y8, Y8
+	VADDPS         Y13, Y9, Y9
+	VADDPS         Y8, Y6, Y6
+	VADDPS         Y9, Y7, Y7
+	VADDPS         Y7, Y6, Y6
+	VEXTRACTF128   $1, Y6, X7
+	VADDPS         X7, X6, X6
+	VPERMILPS      $0x0e, X6, X7
+	VADDPS         X7, X6, X6
+	VMOVSHDUP      X6, X7
+	VADDPS         X7, X6, X6
+	VDIVSS         n+76(FP), X6, X6
+	VADDSS         eps+72(FP), X6, X6
+	VSQRTSS        X6, X6, X6
+	VMOVSS         ·norm<>+0(SB), X7
+	VDIVSS         X6, X7, X6
+	VMOVSS         X6, 4(R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step142
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           SP, R12
+
+step154:
+	VBROADCASTSS   (R12), Y14
+	VBROADCASTSS   4(R12), Y13
+	TESTQ          R9, R9
+	JEQ            unbiased155
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one158
+
+vectors157:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        32(SI)(BX*1), Y6
 	VMOVUPS        (R8)(BX*1), Y1
@@ -1909,13 +2145,13 @@ vectors140:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors140
+	JGE            vectors157
 
-one141:
+one158:
 	ADDQ           $2, CX
-	JEQ            rest142
+	JEQ            rest159
 
-single144:
+single161:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (R8)(BX*1), Y1
 	VSUBPS         Y14, Y0, Y0
@@ -1925,11 +2161,11 @@ single144:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single144
+	JNE            single161
 
-rest142:
+rest159:
 	TESTQ          R15, R15
-	JEQ            done143
+	JEQ            done160
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (R8)(BX*1), Y15, Y1
 	VSUBPS         Y14, Y0, Y0
@@ -1938,16 +2174,16 @@ rest142:
 	VFMADD213PS    Y2, Y1, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done143:
-	JMP            normed139
+done160:
+	JMP            normed156
 
-unbiased138:
+unbiased155:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one146
+	JLT            one163
 
-vectors145:
+vectors162:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        32(SI)(BX*1), Y6
 	VMOVUPS        (R8)(BX*1), Y1
@@ -1962,13 +2198,13 @@ vectors145:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors145
+	JGE            vectors162
 
-one146:
+one163:
 	ADDQ           $2, CX
-	JEQ            rest147
+	JEQ            rest164
 
-single149:
+single166:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (R8)(BX*1), Y1
 	VSUBPS         Y14, Y0, Y0
@@ -1977,11 +2213,11 @@ single149:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single149
+	JNE            single166
 
-rest147:
+rest164:
 	TESTQ          R15, R15
-	JEQ            done148
+	JEQ            done165
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (R8)(BX*1), Y15, Y1
 	VSUBPS         Y14, Y0, Y0
@@ -1989,18 +2225,21 @@ rest147:
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done148:
+done165:
 
-normed139:
+normed156:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
-	DECQ           R11
-	JNE            rows115
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step154
+	TESTQ          R11, R11
+	JNE            group129
 	VZEROUPPER
 	RET
 
-// func addLayerNormAVX2(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, b *float32, rows int, cols int, eps float32, n float32)
-TEXT ·addLayerNormAVX2(SB), NOSPLIT, $0-88
+// func addLayerNormAVX2(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
+TEXT ·addLayerNormAVX2(SB), NOSPLIT, $96-96
 	MOVQ           dst+0(FP), DI
 	MOVQ           x+16(FP), SI
 	MOVQ           res+32(FP), DX
@@ -2017,7 +2256,22 @@ TEXT ·addLayerNormAVX2(SB), NOSPLIT, $0-88
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 
-rows150:
+group167:
+	MOVQ           DI, 64(SP)
+	MOVQ           SI, 72(SP)
+	MOVQ           DX, 80(SP)
+	MOVQ           group+80(FP), CX
+	CMPQ           CX, R11
+	CMOVQGT        R11, CX
+	SUBQ           CX, R11
+	LEAQ           (SP)(CX*8), CX
+	MOVQ           CX, 88(SP)
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step168:
 	VXORPS         Y6, Y6, Y6
 	VXORPS         Y7, Y7, Y7
 	VXORPS         Y8, Y8, Y8
@@ -2029,9 +2283,9 @@ rows150:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $8, CX
-	JLT            rem152
+	JLT            rem170
 
-sums151:
+sums169:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VADDPS         Y1, Y0, Y0
@@ -2074,11 +2328,11 @@ sums151:
 	VADDPS         Y0, Y13, Y13
 	ADDQ           $256, BX
 	SUBQ           $8, CX
-	JGE            sums151
+	JGE            sums169
 
-rem152:
+rem170:
 	ADDQ           $8, CX
-	JEQ            tail154
+	JEQ            tail172
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VADDPS         Y1, Y0, Y0
@@ -2086,7 +2340,7 @@ rem152:
 	VADDPS         Y0, Y6, Y6
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail155
+	JEQ            tail173
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VADDPS         Y1, Y0, Y0
@@ -2094,7 +2348,7 @@ rem152:
 	VADDPS         Y0, Y7, Y7
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail156
+	JEQ            tail174
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VADDPS         Y1, Y0, Y0
@@ -2102,7 +2356,7 @@ rem152:
 	VADDPS         Y0, Y8, Y8
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail157
+	JEQ            tail175
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VADDPS         Y1, Y0, Y0
@@ -2110,7 +2364,7 @@ rem152:
 	VADDPS         Y0, Y9, Y9
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail158
+	JEQ            tail176
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VADDPS         Y1, Y0, Y0
@@ -2118,7 +2372,7 @@ rem152:
 	VADDPS         Y0, Y10, Y10
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail159
+	JEQ            tail177
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VADDPS         Y1, Y0, Y0
@@ -2126,7 +2380,7 @@ rem152:
 	VADDPS         Y0, Y11, Y11
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail160
+	JEQ            tail178
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (DX)(BX*1), Y1
 	VADDPS         Y1, Y0, Y0
@@ -2134,88 +2388,88 @@ rem152:
 	VADDPS         Y0, Y12, Y12
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail161
+	JEQ            tail179
 
-tail161:
+tail179:
 	TESTQ          R15, R15
-	JEQ            summed153
+	JEQ            summed171
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VADDPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
 	VADDPS         Y0, Y13, Y13
-	JMP            summed153
+	JMP            summed171
 
-tail160:
+tail178:
 	TESTQ          R15, R15
-	JEQ            summed153
+	JEQ            summed171
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VADDPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
 	VADDPS         Y0, Y12, Y12
-	JMP            summed153
+	JMP            summed171
 
-tail159:
+tail177:
 	TESTQ          R15, R15
-	JEQ            summed153
+	JEQ            summed171
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VADDPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
 	VADDPS         Y0, Y11, Y11
-	JMP            summed153
+	JMP            summed171
 
-tail158:
+tail176:
 	TESTQ          R15, R15
-	JEQ            summed153
+	JEQ            summed171
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VADDPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
 	VADDPS         Y0, Y10, Y10
-	JMP            summed153
+	JMP            summed171
 
-tail157:
+tail175:
 	TESTQ          R15, R15
-	JEQ            summed153
+	JEQ            summed171
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VADDPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
 	VADDPS         Y0, Y9, Y9
-	JMP            summed153
+	JMP            summed171
 
-tail156:
+tail174:
 	TESTQ          R15, R15
-	JEQ            summed153
+	JEQ            summed171
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VADDPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
 	VADDPS         Y0, Y8, Y8
-	JMP            summed153
+	JMP            summed171
 
-tail155:
+tail173:
 	TESTQ          R15, R15
-	JEQ            summed153
+	JEQ            summed171
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VADDPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
 	VADDPS         Y0, Y7, Y7
-	JMP            summed153
+	JMP            summed171
 
-tail154:
+tail172:
 	TESTQ          R15, R15
-	JEQ            summed153
+	JEQ            summed171
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (DX)(BX*1), Y15, Y1
 	VADDPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
 	VADDPS         Y0, Y6, Y6
 
-summed153:
+summed171:
 	VADDPS         Y10, Y6, Y6
 	VADDPS         Y11, Y7, Y7
 	VADDPS         Y12, Y8, Y8
@@ -2229,8 +2483,21 @@ summed153:
 	VADDPS         X7, X6, X6
 	VMOVSHDUP      X6, X7
 	VADDPS         X7, X6, X6
-	VDIVSS         n+84(FP), X6, X6
-	VBROADCASTSS   X6, Y14
+	VDIVSS         n+92(FP), X6, X6
+	VMOVSS         X6, (R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           ldr+40(FP), DX
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step168
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step180:
+	VBROADCASTSS   (R12), Y14
 	VXORPS         Y6, Y6, Y6
 	VXORPS         Y7, Y7, Y7
 	VXORPS         Y8, Y8, Y8
@@ -2242,9 +2509,9 @@ summed153:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $8, CX
-	JLT            rem163
+	JLT            rem182
 
-sums162:
+sums181:
 	VMOVUPS        (DX)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y6
@@ -2271,126 +2538,126 @@ sums162:
 	VFMADD231PS    Y0, Y0, Y13
 	ADDQ           $256, BX
 	SUBQ           $8, CX
-	JGE            sums162
+	JGE            sums181
 
-rem163:
+rem182:
 	ADDQ           $8, CX
-	JEQ            tail165
+	JEQ            tail184
 	VMOVUPS        (DX)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y6
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail166
+	JEQ            tail185
 	VMOVUPS        (DX)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y7
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail167
+	JEQ            tail186
 	VMOVUPS        (DX)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y8
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail168
+	JEQ            tail187
 	VMOVUPS        (DX)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y9
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail169
+	JEQ            tail188
 	VMOVUPS        (DX)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y10
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail170
+	JEQ            tail189
 	VMOVUPS        (DX)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y11
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail171
+	JEQ            tail190
 	VMOVUPS        (DX)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y12
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail172
+	JEQ            tail191
 
-tail172:
+tail191:
 	TESTQ          R15, R15
-	JEQ            summed164
+	JEQ            summed183
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y13
-	JMP            summed164
+	JMP            summed183
 
-tail171:
+tail190:
 	TESTQ          R15, R15
-	JEQ            summed164
+	JEQ            summed183
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y12
-	JMP            summed164
+	JMP            summed183
 
-tail170:
+tail189:
 	TESTQ          R15, R15
-	JEQ            summed164
+	JEQ            summed183
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y11
-	JMP            summed164
+	JMP            summed183
 
-tail169:
+tail188:
 	TESTQ          R15, R15
-	JEQ            summed164
+	JEQ            summed183
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y10
-	JMP            summed164
+	JMP            summed183
 
-tail168:
+tail187:
 	TESTQ          R15, R15
-	JEQ            summed164
+	JEQ            summed183
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y9
-	JMP            summed164
+	JMP            summed183
 
-tail167:
+tail186:
 	TESTQ          R15, R15
-	JEQ            summed164
+	JEQ            summed183
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y8
-	JMP            summed164
+	JMP            summed183
 
-tail166:
+tail185:
 	TESTQ          R15, R15
-	JEQ            summed164
+	JEQ            summed183
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y7
-	JMP            summed164
+	JMP            summed183
 
-tail165:
+tail184:
 	TESTQ          R15, R15
-	JEQ            summed164
+	JEQ            summed183
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y6
 
-summed164:
+summed183:
 	VADDPS         Y10, Y6, Y6
 	VADDPS         Y11, Y7, Y7
 	VADDPS         Y12, Y8, Y8
@@ -2404,20 +2671,34 @@ summed164:
 	VADDPS         X7, X6, X6
 	VMOVSHDUP      X6, X7
 	VADDPS         X7, X6, X6
-	VDIVSS         n+84(FP), X6, X6
-	VADDSS         eps+80(FP), X6, X6
+	VDIVSS         n+92(FP), X6, X6
+	VADDSS         eps+88(FP), X6, X6
 	VSQRTSS        X6, X6, X6
 	VMOVSS         ·norm<>+0(SB), X7
 	VDIVSS         X6, X7, X6
-	VBROADCASTSS   X6, Y13
+	VMOVSS         X6, 4(R12)
+	ADDQ           ldd+8(FP), DI
+	ADDQ           ldx+24(FP), SI
+	ADDQ           ldr+40(FP), DX
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step180
+	MOVQ           64(SP), DI
+	MOVQ           72(SP), SI
+	MOVQ           80(SP), DX
+	MOVQ           SP, R12
+
+step192:
+	VBROADCASTSS   (R12), Y14
+	VBROADCASTSS   4(R12), Y13
 	TESTQ          R9, R9
-	JEQ            unbiased173
+	JEQ            unbiased193
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one176
+	JLT            one196
 
-vectors175:
+vectors195:
 	VMOVUPS        (DX)(BX*1), Y0
 	VMOVUPS        32(DX)(BX*1), Y6
 	VMOVUPS        (R8)(BX*1), Y1
@@ -2434,13 +2715,13 @@ vectors175:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors175
+	JGE            vectors195
 
-one176:
+one196:
 	ADDQ           $2, CX
-	JEQ            rest177
+	JEQ            rest197
 
-single179:
+single199:
 	VMOVUPS        (DX)(BX*1), Y0
 	VMOVUPS        (R8)(BX*1), Y1
 	VSUBPS         Y14, Y0, Y0
@@ -2450,11 +2731,11 @@ single179:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single179
+	JNE            single199
 
-rest177:
+rest197:
 	TESTQ          R15, R15
-	JEQ            done178
+	JEQ            done198
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VMASKMOVPS     (R8)(BX*1), Y15, Y1
 	VSUBPS         Y14, Y0, Y0
@@ -2463,16 +2744,16 @@ rest177:
 	VFMADD213PS    Y2, Y1, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done178:
-	JMP            normed174
+done198:
+	JMP            normed194
 
-unbiased173:
+unbiased193:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one181
+	JLT            one201
 
-vectors180:
+vectors200:
 	VMOVUPS        (DX)(BX*1), Y0
 	VMOVUPS        32(DX)(BX*1), Y6
 	VMOVUPS        (R8)(BX*1), Y1
@@ -2487,13 +2768,13 @@ vectors180:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors180
+	JGE            vectors200
 
-one181:
+one201:
 	ADDQ           $2, CX
-	JEQ            rest182
+	JEQ            rest202
 
-single184:
+single204:
 	VMOVUPS        (DX)(BX*1), Y0
 	VMOVUPS        (R8)(BX*1), Y1
 	VSUBPS         Y14, Y0, Y0
@@ -2502,11 +2783,11 @@ single184:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single184
+	JNE            single204
 
-rest182:
+rest202:
 	TESTQ          R15, R15
-	JEQ            done183
+	JEQ            done203
 	VMASKMOVPS     (DX)(BX*1), Y15, Y0
 	VMASKMOVPS     (R8)(BX*1), Y15, Y1
 	VSUBPS         Y14, Y0, Y0
@@ -2514,13 +2795,16 @@ rest182:
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done183:
+done203:
 
-normed174:
+normed194:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           ldr+40(FP), DX
-	DECQ           R11
-	JNE            rows150
+	ADDQ           $8, R12
+	CMPQ           R12, 88(SP)
+	JNE            step192
+	TESTQ          R11, R11
+	JNE            group167
 	VZEROUPPER
 	RET

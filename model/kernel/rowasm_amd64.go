@@ -11,21 +11,25 @@ package kernel
 // The functions here call the assembly of the active level, AVX2 or AVX512. The
 // callers have checked every length; there is at least one row and one column.
 
+// rowGroup is the number of rows of n elements that go through each step of a
+// norm or of softmax together: 16 KB, a third of the first-level cache.
+func rowGroup(n int) int { return min(max(4096/n, 1), 8) }
+
 func rmsNormAsm(dst []float32, ldd int, x []float32, ldx, rows int, w []float32, eps float32) {
 	n := len(w)
 	if active.level == AVX512 {
-		rmsNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], rows, n, eps, float32(n))
+		rmsNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], rows, n, rowGroup(n), eps, float32(n))
 	} else {
-		rmsNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], rows, n, eps, float32(n))
+		rmsNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], rows, n, rowGroup(n), eps, float32(n))
 	}
 }
 
 func addRMSNormAsm(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx, rows int, w []float32, eps float32) {
 	n := len(w)
 	if active.level == AVX512 {
-		addRMSNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], rows, n, eps, float32(n))
+		addRMSNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], rows, n, rowGroup(n), eps, float32(n))
 	} else {
-		addRMSNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], rows, n, eps, float32(n))
+		addRMSNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], rows, n, rowGroup(n), eps, float32(n))
 	}
 }
 
@@ -40,33 +44,28 @@ func first(b []float32) *float32 {
 func layerNormAsm(dst []float32, ldd int, x []float32, ldx, rows int, w, b []float32, eps float32) {
 	n := len(w)
 	if active.level == AVX512 {
-		layerNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], first(b), rows, n, eps, float32(n))
+		layerNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], first(b), rows, n, rowGroup(n), eps, float32(n))
 	} else {
-		layerNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], first(b), rows, n, eps, float32(n))
+		layerNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], first(b), rows, n, rowGroup(n), eps, float32(n))
 	}
 }
 
 func addLayerNormAsm(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx, rows int, w, b []float32, eps float32) {
 	n := len(w)
 	if active.level == AVX512 {
-		addLayerNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], first(b), rows, n, eps, float32(n))
+		addLayerNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], first(b), rows, n, rowGroup(n), eps, float32(n))
 	} else {
-		addLayerNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], first(b), rows, n, eps, float32(n))
+		addLayerNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], first(b), rows, n, rowGroup(n), eps, float32(n))
 	}
 }
-
-// softGroupElements is how much of the first-level cache a group of rows may
-// take while it goes through the steps of softmax.
-const softGroupElements = 4096
 
 func softmaxAsm(s []float32, lds, rows, n int, p Span, scale float32) {
 	high, low := powerScale(scale)
 	least := -256 / high
-	group := min(max(softGroupElements/n, 1), 8)
 	if active.level == AVX512 {
-		softmaxAVX512(&s[0], 4*lds, rows, n, p.Lo, p.Hi, p.LoStep, p.HiStep, group, high, low, least)
+		softmaxAVX512(&s[0], 4*lds, rows, n, p.Lo, p.Hi, p.LoStep, p.HiStep, rowGroup(n), high, low, least)
 	} else {
-		softmaxAVX2(&s[0], 4*lds, rows, n, p.Lo, p.Hi, p.LoStep, p.HiStep, group, high, low, least)
+		softmaxAVX2(&s[0], 4*lds, rows, n, p.Lo, p.Hi, p.LoStep, p.HiStep, rowGroup(n), high, low, least)
 	}
 }
 

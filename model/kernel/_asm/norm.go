@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // Registers of the norms beside the temporaries: accumulators from normSum up.
 const (
 	normSum  = 6
@@ -20,25 +22,45 @@ func norm(a *Asm) {
 	}
 }
 
-// normRows begins a norm and emits its loop over rows. Rows are at DI (dst), SI
-// (x) and DX (res), the weight at R8 and the bias at R9. It returns the operand
-// that holds what is normalised.
-func (v *Vec) normRows(name, doc string, add, bias bool, row func(src string)) {
+// A group of rows passes through each step of a norm before the next begins: the
+// sums across lanes, roots and quotients, which are chains of dependent
+// instructions, overlap with other rows. The frame has the results of each row.
+const (
+	normGroup = 8
+
+	normRecord     = "R12" // of the row
+	normRecordSize = 8
+	recordMean     = 0
+	recordRstd     = 4
+
+	frameDst      = normGroup * normRecordSize // of the first row of the group
+	frameX        = frameDst + 8
+	frameRes      = frameDst + 16
+	frameRecords  = frameDst + 24 // the end of the records in use
+	normFrameSize = frameDst + 32
+)
+
+// normRows begins a norm and emits the loop over groups with its steps for one
+// row. Rows are at DI (dst), SI (x) and DX (res), the weight at R8 and the bias
+// at R9.
+func (v *Vec) normRows(name, doc string, add, bias bool, steps ...func()) {
 	params := []string{"dst *float32", "ldd int", "x *float32", "ldx int"}
+	pointers := []struct {
+		reg, start, ld string
+	}{{"DI", At(frameDst, "SP"), "ldd"}, {"SI", At(frameX, "SP"), "ldx"}, {"DX", At(frameRes, "SP"), "ldr"}}
 	if add {
 		params = append(params, "res *float32", "ldr int")
+	} else {
+		pointers = pointers[:2]
 	}
 	params = append(params, "w *float32")
 	if bias {
 		params = append(params, "b *float32")
 	}
-	v.begin(name, doc, 0, false, append(params, "rows int", "cols int", "eps float32", "n float32")...)
-	v.I("MOVQ", v.arg("dst"), "DI")
-	v.I("MOVQ", v.arg("x"), "SI")
-	src := "SI"
-	if add {
-		v.I("MOVQ", v.arg("res"), "DX")
-		src = "DX"
+	v.begin(name, doc+" Up to group rows, 8 at most, go through each step together.", normFrameSize, false,
+		append(params, "rows int", "cols int", "group int", "eps float32", "n float32")...)
+	for _, p := range pointers {
+		v.I("MOVQ", v.arg(map[string]string{"DI": "dst", "SI": "x", "DX": "res"}[p.reg]), p.reg)
 	}
 	v.I("MOVQ", v.arg("w"), "R8")
 	if bias {
@@ -47,17 +69,43 @@ func (v *Vec) normRows(name, doc string, add, bias bool, row func(src string)) {
 	v.I("MOVQ", v.arg("rows"), "R11")
 	v.I("MOVQ", v.arg("cols"), regFull)
 	v.columns()
-	loop := v.Fresh("rows")
-	v.Label(loop)
-	row(src)
-	v.I("ADDQ", v.arg("ldd"), "DI")
-	v.I("ADDQ", v.arg("ldx"), "SI")
-	if add {
-		v.I("ADDQ", v.arg("ldr"), "DX")
+	group := v.Fresh("group")
+	v.Label(group)
+	for _, p := range pointers {
+		v.I("MOVQ", p.reg, p.start)
 	}
-	v.I("DECQ", "R11")
-	v.I("JNE", loop)
+	v.I("MOVQ", v.arg("group"), "CX")
+	v.I("CMPQ", "CX", "R11")
+	v.I("CMOVQGT", "R11", "CX")
+	v.I("SUBQ", "CX", "R11")
+	v.I("LEAQ", fmt.Sprintf("(SP)(CX*%d)", normRecordSize), "CX")
+	v.I("MOVQ", "CX", At(frameRecords, "SP"))
+	for _, step := range steps {
+		for _, p := range pointers {
+			v.I("MOVQ", p.start, p.reg)
+		}
+		v.I("MOVQ", "SP", normRecord)
+		loop := v.Fresh("step")
+		v.Label(loop)
+		step()
+		for _, p := range pointers {
+			v.I("ADDQ", v.arg(p.ld), p.reg)
+		}
+		v.I("ADDQ", Imm(normRecordSize), normRecord)
+		v.I("CMPQ", normRecord, At(frameRecords, "SP"))
+		v.I("JNE", loop)
+	}
+	v.I("TESTQ", "R11", "R11")
+	v.I("JNE", group)
 	v.end()
+}
+
+// normSource is the operand that holds what is normalised.
+func normSource(add bool) string {
+	if add {
+		return "DX"
+	}
+	return "SI"
 }
 
 // loadSum loads what is normalised into t0 in the first pass over it.
@@ -70,7 +118,7 @@ func (v *Vec) loadSum(add bool) {
 	}
 }
 
-// invRoot replaces lane 0 of normSum, a sum, by 1/√(sum/n + eps).
+// invRoot turns lane 0 of normSum, a sum, into 1/√(sum/n + eps) in the record.
 func (v *Vec) invRoot() {
 	x, y := X(normSum), X(normSum+1)
 	v.I("VDIVSS", v.arg("n"), x, x)
@@ -78,10 +126,14 @@ func (v *Vec) invRoot() {
 	v.I("VSQRTSS", x, x, x)
 	v.I("VMOVSS", v.constant("one"), y)
 	v.I("VDIVSS", x, y, x)
+	v.I("VMOVSS", x, At(recordRstd, normRecord))
 }
 
+// recall broadcasts a result of the row.
+func (v *Vec) recall(record, reg int) { v.I("VBROADCASTSS", At(record, normRecord), v.r(reg)) }
+
 func (v *Vec) rmsNorm(name, doc string, add bool) {
-	v.normRows(name, doc, add, false, func(src string) {
+	square := func() {
 		v.clear(normSum)
 		v.reduce(func(acc int) {
 			v.loadSum(add)
@@ -89,19 +141,22 @@ func (v *Vec) rmsNorm(name, doc string, add bool) {
 		})
 		v.total(normSum)
 		v.invRoot()
-		v.I("VBROADCASTSS", X(normSum), v.r(normRstd))
+	}
+	scale := func() {
+		v.recall(recordRstd, normRstd)
 		v.each(2, func() {
-			v.load(src, "t0")
+			v.load(normSource(add), "t0")
 			v.load("R8", "t1")
 			v.op("VMULPS", v.r(normRstd), "t0", "t0")
 			v.op("VMULPS", "t1", "t0", "t0")
 			v.store("t0", "DI")
 		})
-	})
+	}
+	v.normRows(name, doc, add, false, square, scale)
 }
 
 func (v *Vec) layerNorm(name, doc string, add bool) {
-	v.normRows(name, doc, add, true, func(src string) {
+	mean := func() {
 		v.clear(normSum)
 		v.reduce(func(acc int) {
 			v.loadSum(add)
@@ -109,26 +164,33 @@ func (v *Vec) layerNorm(name, doc string, add bool) {
 		})
 		v.total(normSum)
 		v.I("VDIVSS", v.arg("n"), X(normSum), X(normSum))
-		v.I("VBROADCASTSS", X(normSum), v.r(normMean))
+		v.I("VMOVSS", X(normSum), At(recordMean, normRecord))
+	}
+	variance := func() {
+		v.recall(recordMean, normMean)
 		v.clear(normSum)
 		v.reduce(func(acc int) {
-			v.load(src, "t0")
+			v.load(normSource(add), "t0")
 			v.op("VSUBPS", v.r(normMean), "t0", "t0")
 			v.keepTail("t0")
 			v.op("VFMADD231PS", "t0", "t0", v.r(normSum+acc))
 		})
 		v.total(normSum)
 		v.invRoot()
-		v.I("VBROADCASTSS", X(normSum), v.r(normRstd))
+	}
+	scale := func() {
+		v.recall(recordMean, normMean)
+		v.recall(recordRstd, normRstd)
 		plain, done := v.Fresh("unbiased"), v.Fresh("normed")
 		v.I("TESTQ", "R9", "R9")
 		v.I("JEQ", plain)
-		v.each(2, func() { v.scale(src, true) })
+		v.each(2, func() { v.scale(normSource(add), true) })
 		v.I("JMP", done)
 		v.Label(plain)
-		v.each(2, func() { v.scale(src, false) })
+		v.each(2, func() { v.scale(normSource(add), false) })
 		v.Label(done)
-	})
+	}
+	v.normRows(name, doc, add, true, mean, variance, scale)
 }
 
 // scale writes (x − mean)·rstd·w, plus the bias.
