@@ -21,7 +21,9 @@
 // does not depend, not by one bit, on the number of rows, on the rows beside it
 // or on how the work is split. Row operations reduce over sixteen lanes, lane
 // j mod 16 for element j, and then over the lanes in a fixed tree.
-// Bits differ between CPU levels and between float types, never within one.
+// Bits differ between number formats, and for float32 between CPU levels, never
+// within one. bfloat16 products have the same bits at every level where no
+// denormals occur, int8 products always.
 //
 // Every operation has a version in plain Go (x_generic.go) that specifies it.
 package kernel

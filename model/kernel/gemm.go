@@ -2,8 +2,8 @@ package kernel
 
 import "fmt"
 
-// RowBlock is the largest number of rows that one product takes: it keeps the
-// rows in cache while the panels pass by, and one call of a kernel below 100 µs.
+// RowBlock is the largest number of rows that panels pass by at a time: they stay
+// in a core's second cache meanwhile.
 const RowBlock = 112
 
 // Epilogue says what becomes of the product y = A·Wᵀ + bias.

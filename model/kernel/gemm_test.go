@@ -262,3 +262,99 @@ func TestProductAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestLongRowsAreSplitIntoSeveralCalls crosses the bound of one call.
+func TestLongRowsAreSplitIntoSeveralCalls(t *testing.T) {
+	for _, d := range allDTypes {
+		for _, l := range Available()[1:] {
+			func() {
+				defer SetLevel(l)()
+				const m, k = 45, 4*RowBlock*3500/45 + 3
+				a := make([]float32, m*k)
+				w := NewPanels(d, 32, min(k, MaxInt8K))
+				row := make([]float32, w.K)
+				for i := range row {
+					row[i] = float32(i%3) - 1 // −1, 0, 1: exact in every format
+				}
+				w.Pack(5, row)
+				for i := range m {
+					for j := range w.K {
+						a[i*k+j] = float32((i+j)%3) - 1
+					}
+				}
+				p := Product{C: make([]float32, m*NR), LDC: NR, A: a, LDA: k, W: w, M: m}
+				p.All(&Scratch{})
+				for i := range m {
+					want := float32(0)
+					for j := range w.K {
+						want += a[i*k+j] * row[j]
+					}
+					require.Equal(t, want, p.C[i*NR+5], "%v %v, row %d", l, d, i)
+					require.Zero(t, p.C[i*NR+6])
+				}
+			}()
+		}
+	}
+}
+
+// FuzzProduct compares every level with the specification.
+func FuzzProduct(f *testing.F) {
+	f.Add(uint8(1), uint8(1), uint8(1), uint8(0), uint8(0), uint64(1))
+	f.Add(uint8(15), uint8(33), uint8(130), uint8(1), uint8(3), uint64(7))
+	f.Add(uint8(112), uint8(7), uint8(64), uint8(2), uint8(5), uint64(9))
+	f.Fuzz(func(t *testing.T, mm, kk, nn, dd, ee uint8, seed uint64) {
+		m, k, n := int(mm), 1+int(kk), 1+int(nn)
+		d, e := DType(dd%3), Epilogue(ee)%(GELUTanhMul+1)
+		var want []float32
+		eachEngine(t, func(t *testing.T) {
+			p := newProblem(rand.New(rand.NewPCG(seed, 5)), d, m, k, n, e, seed%2 == 0)
+			p.All(&Scratch{})
+			require.True(t, p.intact())
+			if want == nil {
+				want = p.C
+			}
+			// Without activation low precision leaves no freedom; float32 sums
+			// carry one rounding a step on both sides, an activation has a slope
+			// of at most 1.13 and an error of 1e-6, and a gate multiplies two sums.
+			bound := 2.3*sumBound(k, float64(k)+2) + 1e-6
+			switch {
+			case e.Gated():
+				bound *= 2 * float64(k+2)
+			case d != Float32 && (e == Store || e == Add):
+				sameBits(t, want, p.C)
+				return
+			}
+			for i := range want {
+				if i%p.LDC < Pad(n) {
+					within(t, float64(want[i]), p.C[i], bound, "element %d of %d×%d×%d", i, m, k, n)
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkLevel compares the levels at one shape on one core.
+func BenchmarkLevel(b *testing.B) {
+	engines := map[string]features{}
+	for _, l := range Available() {
+		engines[l.String()] = features{level: l}
+	}
+	engines["best"] = cpuHas
+	for name, f := range engines {
+		for _, d := range allDTypes {
+			b.Run(name+"/"+d.String(), func(b *testing.B) {
+				defer setFeatures(f)()
+				m, k, n := 224, 768, 768
+				if f.level == Generic {
+					m = 8
+				}
+				p := newProblem(rand.New(rand.NewPCG(1, 1)), d, m, k, n, Store, false)
+				var s Scratch
+				for b.Loop() {
+					p.All(&s)
+				}
+				b.ReportMetric(2*float64(m*k*n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gop/s")
+			})
+		}
+	}
+}

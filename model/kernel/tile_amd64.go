@@ -104,35 +104,46 @@ func mulAsm(x *operand, c []float32, ldc int, add bool) bool {
 	if x.m <= wideRows {
 		t.mr = x.m
 		for ; p+wide <= x.n; p += wide {
-			t.at(x, c, p, 0)
+			t.at(x, c[p*NR:], 0, p, 0)
 			if !t.wide(kind) {
 				break
 			}
 		}
 	}
 	rows, size := kind.shape()
+	calls := 1 + x.m*x.words*x.k/callSteps
 	for ; p < x.n; p++ {
 		for part := 0; part < 4*NR; part += size {
-			t.at(x, c, p, part)
-			t.split(x.m, rows)
-			t.narrow(kind)
+			for i := range calls {
+				m0, m1 := i*x.m/calls, (i+1)*x.m/calls
+				if m0 < m1 {
+					t.at(x, c[m0*ldc+p*NR:], m0, p, part)
+					t.split(m1-m0, rows)
+					t.narrow(kind)
+				}
+			}
 		}
 	}
 	return true
 }
 
-// at moves the arguments to row 0 of panel p, part bytes into its columns.
-func (t *tileArgs) at(x *operand, c []float32, p, part int) {
+// callSteps is the number of steps of rows that one call takes, because the
+// runtime cannot stop a goroutine in one: 100 µs on Zen 5.
+const callSteps = RowBlock * 3500
+
+// at moves the arguments to row i of panel p, part bytes into its columns; c
+// begins at that row and panel.
+func (t *tileArgs) at(x *operand, c []float32, i, p, part int) {
 	col := p*NR + part/4
-	t.c = unsafe.Pointer(&c[col])
-	t.a = unsafe.Pointer(&x.a[0])
+	t.c = unsafe.Pointer(&c[part/4])
+	t.a = unsafe.Pointer(&x.a[i*x.lda])
 	t.w = unsafe.Pointer(&x.w[p*x.panel+part/4])
 	t.bias = unsafe.Pointer(&zeros)
 	if x.bias != nil {
 		t.bias = unsafe.Pointer(&x.bias[col])
 	}
 	if x.dtype == Int8 {
-		t.scale, t.scaled = unsafe.Pointer(&x.scale[0]), 0
+		t.scale, t.scaled = unsafe.Pointer(&x.scale[i]), 0
 		t.wscale = unsafe.Pointer(&x.wscale[col])
 		t.wbias = t.bias
 		t.bias = unsafe.Pointer(&x.start[col])

@@ -203,29 +203,3 @@ func TestTileSplitIsBalanced(t *testing.T) {
 		assert.True(t, s.small == 0 || s.mr > 1)
 	}
 }
-
-func FuzzTile(f *testing.F) {
-	f.Add(uint8(1), uint8(1), uint8(1), uint64(1))
-	f.Add(uint8(15), uint8(33), uint8(5), uint64(7))
-	f.Fuzz(func(t *testing.T, mm, kk, nn uint8, seed uint64) {
-		m, k, n := 1+int(mm), int(kk), 1+int(nn)%8
-		r := rand.New(rand.NewPCG(seed, 5))
-		a, _ := walled(r, m*k)
-		w, _ := walled(r, n*NR*k)
-		want := make([]float32, m*n*NR)
-		func() {
-			defer SetLevel(Generic)()
-			tiles(want, n*NR, a, k, w, k*NR, nil, m, k, n, false)
-		}()
-		for _, l := range Available() {
-			restore := SetLevel(l)
-			c, intact := walled(r, m*n*NR)
-			tiles(c, n*NR, a, k, w, k*NR, nil, m, k, n, false)
-			restore()
-			require.True(t, intact())
-			for i := range c { // both sides carry one rounding a step
-				within(t, float64(want[i]), c[i], 2*sumBound(k, float64(k)), "%v, element %d of %d×%d×%d", l, i, m, k, n)
-			}
-		}
-	})
-}
