@@ -113,9 +113,9 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, out
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		if left := time.Until(deadline).Seconds(); left > 0 {
-			req.Header.Set("X-Request-Timeout", strconv.FormatFloat(left, 'f', 3, 64))
-		}
+		// At least what three decimals can say: 0 would be refused.
+		left := max(time.Until(deadline).Seconds(), 0.001)
+		req.Header.Set("X-Request-Timeout", strconv.FormatFloat(left, 'f', 3, 64))
 	}
 	reply, err := c.http.Do(req)
 	if err != nil {
