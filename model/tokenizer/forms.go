@@ -134,11 +134,12 @@ func reorder(chars []mark) {
 // recompose joins starters with what follows them and is not blocked, in place.
 func recompose(chars []mark) []mark {
 	starter := -1
+	buf := make([]byte, 0, 64)
 	out := chars[:0]
 	last := uint8(0) // class of the last mark kept since the starter
 	for _, c := range chars {
 		if starter >= 0 && (last < c.ccc || len(out) == starter+1) {
-			if r, ok := compose(out[starter].r, c.r); ok {
+			if r, ok := compose(buf, out[starter].r, c.r); ok {
 				out[starter].r = r
 				continue
 			}
@@ -153,10 +154,11 @@ func recompose(chars []mark) []mark {
 	return out
 }
 
-// compose returns the primary composite of two runes.
-func compose(a, b rune) (rune, bool) {
-	var pair, whole [3 * utf8.UTFMax]byte
-	out := nfc.Append(whole[:0], utf8.AppendRune(utf8.AppendRune(pair[:0], a), b)...)
+// compose returns the primary composite of two runes. buf is space for both,
+// which package norm would otherwise make escape at each call.
+func compose(buf []byte, a, b rune) (rune, bool) {
+	pair := utf8.AppendRune(utf8.AppendRune(buf[:0], a), b)
+	out := nfc.Append(pair[len(pair):], pair...)
 	r, n := utf8.DecodeRune(out)
 	return r, n == len(out)
 }
