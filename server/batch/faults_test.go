@@ -71,7 +71,7 @@ func TestAScorersErrorFailsItsBatchAlone(t *testing.T) {
 			p, ok := errors.AsType[*batch.PanicError](err)
 			require.True(t, ok, "%v", err)
 			assert.Equal(t, "index out of range", p.Value)
-			assert.Contains(t, string(p.Stack), "queue_test.go")
+			assert.Contains(t, string(p.Stack), "faults_test.go")
 			assert.NotContains(t, err.Error(), "index out of range", "the value may hold a caller's text")
 		}},
 	} {
