@@ -41,7 +41,7 @@ func maxAbsGeneric(x []float32) uint32 {
 }
 
 // quantRowGeneric stores round(x·inv) + zero, ties to even, one byte each, then
-// zero up to whole quads; NaN is stored as zero. It returns Σ round(x·inv).
+// zero up to whole quads. It returns Σ round(x·inv).
 func quantRowGeneric(dst []uint8, x []float32, inv float32, zero int32) (sum int32) {
 	for i, v := range x {
 		q := quant(v, inv)
@@ -54,12 +54,14 @@ func quantRowGeneric(dst []uint8, x []float32, inv float32, zero int32) (sum int
 	return sum
 }
 
-// quant returns round(v·inv), ties to even, and 0 for NaN.
+// quant returns round(v·inv), ties to even, in [-127, 127]. What it returns for
+// NaN only has to be the same everywhere: the scale of such a row is NaN or
+// infinite.
 func quant(v, inv float32) int32 {
 	if y := v * inv; y == y {
 		return int32(math.RoundToEven(float64(y)))
 	}
-	return 0
+	return -128
 }
 
 // bf16 rounds to the nearest bfloat16, ties to even. Denormals become zero of

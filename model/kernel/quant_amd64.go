@@ -37,8 +37,7 @@ func bf16FloatsAVX2(dst *uint32, src *float32, n int)
 //go:noescape
 func maxAbsAVX2(src *float32, n int) (bits uint32)
 
-// quantInt16AVX2 stores round(x·inv) for n floats, a multiple of 16, and 0 for
-// NaN.
+// quantInt16AVX2 stores round(x·inv) for n floats, a multiple of 16.
 //
 //go:noescape
 func quantInt16AVX2(dst *int16, src *float32, n int, inv float32)

@@ -5,6 +5,24 @@
 #include "textflag.h"
 #include "go_asm.h"
 
+DATA ·quantOrder<>+0(SB)/4, $0x00000000
+DATA ·quantOrder<>+4(SB)/4, $0x00000004
+DATA ·quantOrder<>+8(SB)/4, $0x00000008
+DATA ·quantOrder<>+12(SB)/4, $0x0000000c
+DATA ·quantOrder<>+16(SB)/4, $0x00000001
+DATA ·quantOrder<>+20(SB)/4, $0x00000005
+DATA ·quantOrder<>+24(SB)/4, $0x00000009
+DATA ·quantOrder<>+28(SB)/4, $0x0000000d
+DATA ·quantOrder<>+32(SB)/4, $0x00000002
+DATA ·quantOrder<>+36(SB)/4, $0x00000006
+DATA ·quantOrder<>+40(SB)/4, $0x0000000a
+DATA ·quantOrder<>+44(SB)/4, $0x0000000e
+DATA ·quantOrder<>+48(SB)/4, $0x00000003
+DATA ·quantOrder<>+52(SB)/4, $0x00000007
+DATA ·quantOrder<>+56(SB)/4, $0x0000000b
+DATA ·quantOrder<>+60(SB)/4, $0x0000000f
+GLOBL ·quantOrder<>(SB), RODATA|NOPTR, $64
+
 // func bf16RowAVX512(dst *uint32, src *float32, k int)
 TEXT ·bf16RowAVX512(SB), NOSPLIT, $0-24
 	MOVQ           dst+0(FP), DI
@@ -186,32 +204,44 @@ TEXT ·quantRowAVX512(SB), NOSPLIT, $0-36
 	MOVQ           k+16(FP), CX
 	VBROADCASTSS   inv+24(FP), Z30
 	MOVL           zero+28(FP), AX
-	VPBROADCASTD   AX, Z31
-	VPXORD         Z29, Z29, Z29
+	VPBROADCASTB   AX, Z31
+	VMOVDQU32      ·quantOrder<>(SB), Z29
 	VPXORD         Z28, Z28, Z28
-	SUBQ           $32, CX
+	MOVL           $1, AX
+	VPBROADCASTB   AX, Z27
+	MOVL           $0x10001, AX
+	VPBROADCASTD   AX, Z26
+	SUBQ           $64, CX
 	JLT            quantRowAVX512Rest
 
 quantRowAVX512Loop:
 	VMULPS         (SI), Z30, Z0
-	VCVTPS2DQ      Z0, Z0
-	VPADDD         Z0, Z28, Z28
-	VPADDD         Z31, Z0, Z0
-	VPMOVDB        Z0, (DI)
 	VMULPS         64(SI), Z30, Z1
+	VMULPS         128(SI), Z30, Z2
+	VMULPS         192(SI), Z30, Z3
+	VCVTPS2DQ      Z0, Z0
 	VCVTPS2DQ      Z1, Z1
-	VPADDD         Z1, Z29, Z29
-	VPADDD         Z31, Z1, Z1
-	VPMOVDB        Z1, 16(DI)
-	ADDQ           $128, SI
-	ADDQ           $32, DI
-	SUBQ           $32, CX
+	VCVTPS2DQ      Z2, Z2
+	VCVTPS2DQ      Z3, Z3
+	VPACKSSDW      Z1, Z0, Z0
+	VPACKSSDW      Z3, Z2, Z2
+	VPACKSSWB      Z2, Z0, Z0
+	VPERMD         Z0, Z29, Z0
+	VPMADDUBSW     Z0, Z27, Z1
+	VPMADDWD       Z26, Z1, Z1
+	VPADDD         Z1, Z28, Z28
+	VPADDB         Z31, Z0, Z0
+	VMOVDQU32      Z0, (DI)
+	ADDQ           $256, SI
+	ADDQ           $64, DI
+	SUBQ           $64, CX
 	JGE            quantRowAVX512Loop
 
 quantRowAVX512Rest:
-	ADDQ           $32, CX
+	ADDQ           $64, CX
 	JEQ            quantRowAVX512Reduce
-	MOVQ           CX, R8
+	LEAQ           3(CX), R8
+	SHRQ           $2, R8
 	MOVL           $16, R10
 	MOVL           CX, R11
 	CMPL           R11, R10
@@ -223,28 +253,9 @@ quantRowAVX512Rest:
 	SHLXL          R11, R10, R10
 	NOTL           R10
 	KMOVW          R10, K1
-	ADDQ           $3, CX
-	ANDQ           $-4, CX
-	MOVL           $16, R10
-	MOVL           CX, R11
-	CMPL           R11, R10
-	CMOVLGT        R10, R11
-	XORL           R10, R10
-	TESTL          R11, R11
-	CMOVLLT        R10, R11
-	MOVL           $-1, R10
-	SHLXL          R11, R10, R10
-	NOTL           R10
-	KMOVW          R10, K2
-	MOVQ           R8, CX
 	VMOVUPS.Z      (SI), K1, Z0
-	VMULPS         Z0, Z30, Z0
-	VCVTPS2DQ.Z    Z0, K1, Z0
-	VPADDD         Z0, Z29, Z29
-	VPADDD         Z31, Z0, Z0
-	VPMOVDB        Z0, K2, (DI)
+	VMULPS.Z       Z0, Z30, K1, Z0
 	SUBQ           $16, CX
-	MOVQ           CX, R8
 	MOVL           $16, R10
 	MOVL           CX, R11
 	CMPL           R11, R10
@@ -256,8 +267,9 @@ quantRowAVX512Rest:
 	SHLXL          R11, R10, R10
 	NOTL           R10
 	KMOVW          R10, K1
-	ADDQ           $3, CX
-	ANDQ           $-4, CX
+	VMOVUPS.Z      64(SI), K1, Z1
+	VMULPS.Z       Z1, Z30, K1, Z1
+	SUBQ           $16, CX
 	MOVL           $16, R10
 	MOVL           CX, R11
 	CMPL           R11, R10
@@ -268,20 +280,53 @@ quantRowAVX512Rest:
 	MOVL           $-1, R10
 	SHLXL          R11, R10, R10
 	NOTL           R10
-	KMOVW          R10, K2
-	MOVQ           R8, CX
-	VMOVUPS.Z      64(SI), K1, Z0
-	VMULPS         Z0, Z30, Z0
-	VCVTPS2DQ.Z    Z0, K1, Z0
-	VPADDD         Z0, Z29, Z29
-	VPADDD         Z31, Z0, Z0
-	VPMOVDB        Z0, K2, 16(DI)
+	KMOVW          R10, K1
+	VMOVUPS.Z      128(SI), K1, Z2
+	VMULPS.Z       Z2, Z30, K1, Z2
 	SUBQ           $16, CX
+	MOVL           $16, R10
+	MOVL           CX, R11
+	CMPL           R11, R10
+	CMOVLGT        R10, R11
+	XORL           R10, R10
+	TESTL          R11, R11
+	CMOVLLT        R10, R11
+	MOVL           $-1, R10
+	SHLXL          R11, R10, R10
+	NOTL           R10
+	KMOVW          R10, K1
+	VMOVUPS.Z      192(SI), K1, Z3
+	VMULPS.Z       Z3, Z30, K1, Z3
+	SUBQ           $16, CX
+	VCVTPS2DQ      Z0, Z0
+	VCVTPS2DQ      Z1, Z1
+	VCVTPS2DQ      Z2, Z2
+	VCVTPS2DQ      Z3, Z3
+	VPACKSSDW      Z1, Z0, Z0
+	VPACKSSDW      Z3, Z2, Z2
+	VPACKSSWB      Z2, Z0, Z0
+	VPERMD         Z0, Z29, Z0
+	VPMADDUBSW     Z0, Z27, Z1
+	VPMADDWD       Z26, Z1, Z1
+	VPADDD         Z1, Z28, Z28
+	VPADDB         Z31, Z0, Z0
+	MOVQ           R8, CX
+	MOVL           $16, R10
+	MOVL           CX, R11
+	CMPL           R11, R10
+	CMOVLGT        R10, R11
+	XORL           R10, R10
+	TESTL          R11, R11
+	CMOVLLT        R10, R11
+	MOVL           $-1, R10
+	SHLXL          R11, R10, R10
+	NOTL           R10
+	KMOVW          R10, K1
+	VMOVDQU32      Z0, K1, (DI)
 
 quantRowAVX512Reduce:
-	VPADDD         Z28, Z29, Z0
-	VEXTRACTI64X4  $1, Z0, Y1
-	VPADDD         Y1, Y0, Y0
+	VEXTRACTI64X4  $1, Z28, Y1
+	VPADDD         Y1, Y28, Y0
 	VEXTRACTI128   $1, Y0, X1
 	VPADDD         X1, X0, X0
 	VPSHUFD        $0x4e, X0, X1
@@ -678,13 +723,9 @@ TEXT ·quantInt16AVX2(SB), NOSPLIT, $0-28
 
 quantInt16AVX2Loop:
 	VMULPS         (SI), Y4, Y0
-	VCMPPS         $7, Y0, Y0, Y2
 	VCVTPS2DQ      Y0, Y0
-	VPAND          Y2, Y0, Y0
 	VMULPS         32(SI), Y4, Y1
-	VCMPPS         $7, Y1, Y1, Y2
 	VCVTPS2DQ      Y1, Y1
-	VPAND          Y2, Y1, Y1
 	VPACKSSDW      Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VMOVDQU        Y0, (DI)

@@ -118,6 +118,13 @@ func reduceDwords(a *Asm, op string) {
 
 func quantRow(a *Asm) {
 	const name = "quantRowAVX512"
+	// Packing works inside of 128-bit lanes: dword 4·lane+j then holds the bytes of
+	// lane of register j.
+	order := make([]uint32, 16)
+	for i := range order {
+		order[i] = uint32(i%4*4 + i/4)
+	}
+	a.Table("quantOrder", order...)
 	a.Func(name, "(dst *uint8, src *float32, k int, inv float32, zero int32) (sum int32)",
 		name+" stores round(x·inv) + zero for k floats, and zero up to whole quads; it returns Σ round(x·inv).", 0, 36)
 	a.I("MOVQ", "dst+0(FP)", "DI")
@@ -125,45 +132,56 @@ func quantRow(a *Asm) {
 	a.I("MOVQ", "k+16(FP)", "CX")
 	a.I("VBROADCASTSS", "inv+24(FP)", "Z30")
 	a.I("MOVL", "zero+28(FP)", "AX")
-	a.I("VPBROADCASTD", "AX", "Z31")
-	a.I("VPXORD", "Z29", "Z29", "Z29")
+	a.I("VPBROADCASTB", "AX", "Z31")
+	a.I("VMOVDQU32", "·quantOrder<>(SB)", "Z29")
 	a.I("VPXORD", "Z28", "Z28", "Z28")
-	a.I("SUBQ", "$32", "CX")
+	a.I("MOVL", "$1", "AX")
+	a.I("VPBROADCASTB", "AX", "Z27")
+	pack := func() { // Z0 to Z3 to the bytes of Z0
+		for i := range 4 {
+			a.I("VCVTPS2DQ", Z(i), Z(i))
+		}
+		a.I("VPACKSSDW", "Z1", "Z0", "Z0")
+		a.I("VPACKSSDW", "Z3", "Z2", "Z2")
+		a.I("VPACKSSWB", "Z2", "Z0", "Z0")
+		a.I("VPERMD", "Z0", "Z29", "Z0")
+		a.I("VPMADDUBSW", "Z0", "Z27", "Z1") // pairs: unsigned ones times the bytes
+		a.I("VPMADDWD", "Z26", "Z1", "Z1")   // quads
+		a.I("VPADDD", "Z1", "Z28", "Z28")
+		a.I("VPADDB", "Z31", "Z0", "Z0")
+	}
+	a.I("MOVL", "$0x10001", "AX")
+	a.I("VPBROADCASTD", "AX", "Z26")
+	a.I("SUBQ", "$64", "CX")
 	a.I("JLT", name+"Rest")
 	a.Label(name + "Loop")
-	for i := range 2 {
+	for i := range 4 {
 		a.I("VMULPS", At(64*i, "SI"), "Z30", Z(i))
-		a.I("VCVTPS2DQ", Z(i), Z(i))
-		a.I("VPADDD", Z(i), Z(28+i), Z(28+i))
-		a.I("VPADDD", "Z31", Z(i), Z(i))
-		a.I("VPMOVDB", Z(i), At(16*i, "DI"))
 	}
-	a.I("ADDQ", "$128", "SI")
-	a.I("ADDQ", "$32", "DI")
-	a.I("SUBQ", "$32", "CX")
+	pack()
+	a.I("VMOVDQU32", "Z0", "(DI)")
+	a.I("ADDQ", "$256", "SI")
+	a.I("ADDQ", "$64", "DI")
+	a.I("SUBQ", "$64", "CX")
 	a.I("JGE", name+"Loop")
 	a.Label(name + "Rest")
-	a.I("ADDQ", "$32", "CX")
+	a.I("ADDQ", "$64", "CX")
 	a.I("JEQ", name+"Reduce")
-	for i := range 2 {
-		a.I("MOVQ", "CX", "R8")
+	a.I("LEAQ", "3(CX)", "R8")
+	a.I("SHRQ", "$2", "R8")
+	for i := range 4 {
 		lowLanes(a, "K1")
-		a.I("ADDQ", "$3", "CX")
-		a.I("ANDQ", "$-4", "CX")
-		lowLanes(a, "K2")
-		a.I("MOVQ", "R8", "CX")
-		a.I("VMOVUPS.Z", At(64*i, "SI"), "K1", "Z0")
-		a.I("VMULPS", "Z0", "Z30", "Z0")
-		a.I("VCVTPS2DQ.Z", "Z0", "K1", "Z0")
-		a.I("VPADDD", "Z0", "Z29", "Z29")
-		a.I("VPADDD", "Z31", "Z0", "Z0")
-		a.I("VPMOVDB", "Z0", "K2", At(16*i, "DI"))
+		a.I("VMOVUPS.Z", At(64*i, "SI"), "K1", Z(i))
+		a.I("VMULPS.Z", Z(i), "Z30", "K1", Z(i))
 		a.I("SUBQ", "$16", "CX")
 	}
+	pack()
+	a.I("MOVQ", "R8", "CX")
+	lowLanes(a, "K1")
+	a.I("VMOVDQU32", "Z0", "K1", "(DI)")
 	a.Label(name + "Reduce")
-	a.I("VPADDD", "Z28", "Z29", "Z0")
-	a.I("VEXTRACTI64X4", "$1", "Z0", "Y1")
-	a.I("VPADDD", "Y1", "Y0", "Y0")
+	a.I("VEXTRACTI64X4", "$1", "Z28", "Y1")
+	a.I("VPADDD", "Y1", "Y28", "Y0")
 	reduceDwords(a, "VPADDD")
 	a.I("VMOVD", "X0", "AX")
 	a.I("MOVL", "AX", "sum+32(FP)")

@@ -77,7 +77,7 @@ func maxAbs256(a *Asm) {
 func quantInt16(a *Asm) {
 	const name = "quantInt16AVX2"
 	a.Func(name, "(dst *int16, src *float32, n int, inv float32)",
-		name+" stores round(x·inv) for n floats, a multiple of 16, and 0 for NaN.", 0, 28)
+		name+" stores round(x·inv) for n floats, a multiple of 16.", 0, 28)
 	a.I("MOVQ", "dst+0(FP)", "DI")
 	a.I("MOVQ", "src+8(FP)", "SI")
 	a.I("MOVQ", "n+16(FP)", "CX")
@@ -85,9 +85,7 @@ func quantInt16(a *Asm) {
 	loop256(a, name, 16, func() {
 		for i := range 2 {
 			a.I("VMULPS", At(32*i, "SI"), "Y4", Y(i))
-			a.I("VCMPPS", "$7", Y(i), Y(i), Y(2)) // ordered: not NaN
 			a.I("VCVTPS2DQ", Y(i), Y(i))
-			a.I("VPAND", Y(2), Y(i), Y(i))
 		}
 		a.I("VPACKSSDW", "Y1", "Y0", "Y0")
 		a.I("VPERMQ", "$0xd8", "Y0", "Y0")
