@@ -36,6 +36,9 @@ type Scratch struct {
 	Gemm kernel.Scratch
 
 	keys, values, scores, out []float32
+
+	learn learning // these two are empty in a worker that serves
+	rows  []float32
 }
 
 // Reserve makes room for sequences of up to n tokens, so that which worker meets

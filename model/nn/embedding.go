@@ -6,6 +6,8 @@ import "github.com/warmserve/warmserve/model/kernel"
 type Embedding struct {
 	V, C int
 	Data []float32 // (V, C)
+
+	grad []float32 // (V, C), while training
 }
 
 // NewEmbedding returns a table of v rows.

@@ -14,6 +14,8 @@ type Gated struct {
 
 	W    *kernel.Panels // [2·Pad(F), C]
 	Bias []float32      // (2·Pad(F)), nil when the layer has none
+
+	master *master // gate above up, nil when the layer serves
 }
 
 // NewGated returns a layer from in to f.

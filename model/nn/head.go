@@ -9,6 +9,9 @@ type ScoreHead struct {
 	bias bool
 	W    []float32 // (C)
 	B    [1]float32
+
+	dw []float32 // (C), nil when the layer serves
+	db [1]float32
 }
 
 // NewScoreHead returns a head over c values.

@@ -15,6 +15,8 @@ type Linear struct {
 
 	W    *kernel.Panels
 	Bias []float32 // (Pad(N)), nil when the layer has none
+
+	master *master // nil when the layer serves
 }
 
 // NewLinear returns a layer from in to the sum of outs.

@@ -8,6 +8,8 @@ type RMSNorm struct {
 	C   int
 	Eps float32
 	W   []float32 // (C)
+
+	dw []float32 // (C), nil when the layer serves
 }
 
 // NewRMSNorm returns a norm over c values.
@@ -34,6 +36,8 @@ type LayerNorm struct {
 	C    int
 	Eps  float32
 	W, B []float32 // (C)
+
+	dw, db []float32 // (C), nil when the layer serves
 }
 
 // NewLayerNorm returns a norm over c values.

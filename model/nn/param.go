@@ -17,6 +17,11 @@ type Param struct {
 	// beginning with row. Calls for rows of different groups of 64 may run at
 	// the same time.
 	Store func(row int, values []float32)
+
+	// Data and Grad are the values in row-major order and their gradient, as
+	// [TrainingParams] gives them; nil in a layer that serves. Whoever changes
+	// Data calls Refresh of the layer.
+	Data, Grad []float32
 }
 
 // RowLen returns the number of values in a row, an index of the first dimension.

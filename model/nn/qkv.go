@@ -8,6 +8,8 @@ import "github.com/warmserve/warmserve/model/kernel"
 type FusedQKV struct {
 	H, D  int
 	Q, KV Linear
+
+	master *master // in the checkpoint's order, nil when the layer serves
 }
 
 // NewFusedQKV returns the layer for h heads of size d.

@@ -1,0 +1,58 @@
+package nn
+
+import "github.com/warmserve/warmserve/model/kernel"
+
+// AllocTraining implements [Trainable].
+func (g *Gated) AllocTraining() {
+	g.Alloc(kernel.Float32)
+	g.master = newMaster(2*g.F, g.In, g.bias)
+}
+
+// Learned implements [Trainable].
+func (g *Gated) Learned(p []Param) { g.master.params(p) }
+
+// Refresh implements [Trainable].
+func (g *Gated) Refresh() {
+	for half := range 2 {
+		w := g.master.w[half*g.F*g.In:][:g.F*g.In]
+		g.interleave(half, 0, g.F, func(at, i, n int) { g.W.Pack(at, w[i*g.In:(i+n)*g.In]) })
+		if g.bias {
+			b := g.master.b[half*g.F:][:g.F]
+			g.interleave(half, 0, g.F, func(at, i, n int) { copy(g.Bias[at:], b[i:i+n]) })
+		}
+	}
+	g.master.refresh()
+}
+
+// Saved computes h = act(gate)·up for m rows and keeps gate and up, with the bits
+// of [Gated.Forward].
+//
+// Shapes: h is (m, Pad(F)) with stride ldh; gu is (m, 2·Pad(F)) with stride ldgu,
+// gate and up in turn by panels of kernel.NR columns; x is (m, in) with stride ldx.
+func (g *Gated) Saved(s *kernel.Scratch, h []float32, ldh int, gu []float32, ldgu int, x []float32, ldx, m int) {
+	p := kernel.Product{C: gu, LDC: ldgu, A: x, LDA: ldx, W: g.W, Bias: g.Bias, M: m, Epilogue: kernel.Store}
+	p.All(s)
+	for j := 0; j < kernel.Pad(g.F); j += kernel.NR {
+		kernel.Gate(h[j:], ldh, gu[2*j:], ldgu, gu[2*j+kernel.NR:], ldgu, m, kernel.NR, g.act)
+	}
+}
+
+// Backward computes the gradients of h = act(x·Wgᵀ)·(x·Wuᵀ): dx, and accumulates
+// those of both weights and biases.
+//
+// Shapes: dx is (m, Pad(in)) with stride lddx; dh is (m, Pad(F)) with stride
+// lddh; gu is what Saved kept; dgu is (m, 2·F) with stride ldgu, room for the
+// gradients of gate and, behind them, up. Writes dx, or with add accumulates into
+// it, and dgu.
+func (g *Gated) Backward(w *Work, dx []float32, lddx int, add bool, dgu, dh []float32, lddh int, gu []float32, ldgu int, x []float32, ldx, m int) {
+	w.Each(m, 16, func(_ *Scratch, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			d, u, e := dgu[i*ldgu:], gu[i*ldgu:], dh[i*lddh:]
+			for j := 0; j < g.F; j += kernel.NR {
+				n := min(kernel.NR, g.F-j)
+				kernel.GateBackward(d[j:j+n], d[g.F+j:g.F+j+n], e[j:j+n], u[2*j:], u[2*j+kernel.NR:], g.act)
+			}
+		}
+	})
+	g.master.backward(w, dx, lddx, add, dgu, ldgu, x, ldx, m)
+}
