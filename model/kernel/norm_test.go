@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -68,89 +69,92 @@ func TestNormsMatchTheOracle(t *testing.T) {
 	})
 }
 
-// TestNormsOfBlocks says that a row gives the same bits alone and in a block,
-// in place and not, and that the fused forms give those of their two steps.
+// normForms are the forms of one norm.
+type normForms struct {
+	row   func(dst, x []float32)
+	block func(dst []float32, ldd int, x []float32, ldx int)
+	fused func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int)
+}
+
+func layerNormForms(rows int, w, b []float32, eps float32) normForms {
+	return normForms{
+		func(dst, x []float32) { LayerNorm(dst, x, w, b, eps) },
+		func(dst []float32, ldd int, x []float32, ldx int) { LayerNormRows(dst, ldd, x, ldx, rows, w, b, eps) },
+		func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
+			AddLayerNormRows(dst, ldd, res, ldr, x, ldx, rows, w, b, eps)
+		},
+	}
+}
+
+func rmsNormForms(rows int, w []float32, eps float32) normForms {
+	return normForms{
+		func(dst, x []float32) { RMSNorm(dst, x, w, eps) },
+		func(dst []float32, ldd int, x []float32, ldx int) { RMSNormRows(dst, ldd, x, ldx, rows, w, eps) },
+		func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
+			AddRMSNormRows(dst, ldd, res, ldr, x, ldx, rows, w, eps)
+		},
+	}
+}
+
 func TestNormsOfBlocks(t *testing.T) {
-	const eps, rows = 1e-6, 5
+	const eps, rows = 1e-6, 19 // two groups of the assembly and a part of one
 	eachLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(2, 1))
 		for _, n := range []int{1, 7, 8, 31, 32, 63, 64, 65, 100, 127, 128, 192, 200, 384} {
-			ldd, ldr, ldx := n+3, n+1, n+5
 			w, b := newFenced(n, 1), newFenced(n, 3)
 			w.normal(r)
 			b.normal(r)
-			norms := map[string]struct {
-				row   func(dst, x []float32)
-				block func(dst []float32, ldd int, x []float32, ldx int)
-				fused func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int)
-			}{
-				"RMSNorm": {
-					func(dst, x []float32) { RMSNorm(dst, x, w.s, eps) },
-					func(dst []float32, ldd int, x []float32, ldx int) { RMSNormRows(dst, ldd, x, ldx, rows, w.s, eps) },
-					func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
-						AddRMSNormRows(dst, ldd, res, ldr, x, ldx, rows, w.s, eps)
-					},
-				},
-				"LayerNorm": {
-					func(dst, x []float32) { LayerNorm(dst, x, w.s, b.s, eps) },
-					func(dst []float32, ldd int, x []float32, ldx int) {
-						LayerNormRows(dst, ldd, x, ldx, rows, w.s, b.s, eps)
-					},
-					func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
-						AddLayerNormRows(dst, ldd, res, ldr, x, ldx, rows, w.s, b.s, eps)
-					},
-				},
-				"LayerNorm without bias": {
-					func(dst, x []float32) { LayerNorm(dst, x, w.s, nil, eps) },
-					func(dst []float32, ldd int, x []float32, ldx int) {
-						LayerNormRows(dst, ldd, x, ldx, rows, w.s, nil, eps)
-					},
-					func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
-						AddLayerNormRows(dst, ldd, res, ldr, x, ldx, rows, w.s, nil, eps)
-					},
-				},
+			for name, f := range map[string]normForms{
+				"RMSNorm": rmsNormForms(rows, w.s, eps), "LayerNorm": layerNormForms(rows, w.s, b.s, eps),
+				"LayerNorm without bias": layerNormForms(rows, w.s, nil, eps),
+			} {
+				t.Run(fmt.Sprintf("%s of %d", name, n), func(t *testing.T) { checkNormForms(t, f, rows, n, r) })
 			}
-			for name, f := range norms {
-				dst, res, x := newFenced((rows-1)*ldd+n, 2), newFenced((rows-1)*ldr+n, 4), newFenced((rows-1)*ldx+n, 7)
-				res.normal(r)
-				x.normal(r)
-				sum := make([]float32, rows*n)
-				for i := range rows {
-					copy(sum[i*n:][:n], res.s[i*ldr:])
-					AddTo(sum[i*n:][:n], x.s[i*ldx:][:n])
-				}
-				want := make([]float32, n)
-				same := func(what string, got []float32, ld int, src []float32, lds int) {
-					t.Helper()
-					for i := range rows {
-						f.row(want, src[i*lds:][:n])
-						require.Equal(t, bits(want), bits(got[i*ld:][:n]), "%s, %s of %d, row %d", name, what, n, i)
-					}
-				}
-				f.block(dst.s, ldd, x.s, ldx)
-				same("block", dst.s, ldd, x.s, ldx)
-				f.fused(dst.s, ldd, res.s, ldr, x.s, ldx)
-				same("fused", dst.s, ldd, sum, n)
-				for i := range rows {
-					require.Equal(t, bits(sum[i*n:][:n]), bits(res.s[i*ldr:][:n]), "%s, the residual of %d", name, n)
-				}
-				old := append([]float32(nil), x.s...)
-				f.block(x.s, ldx, x.s, ldx)
-				same("in place", x.s, ldx, old, ldx)
-				for _, g := range []*fenced{dst, res, x, w, b} {
-					g.check(t)
-				}
-				// The residual itself may be overwritten by its norm.
-				copy(x.s, old)
-				f.fused(res.s, ldr, res.s, ldr, x.s, ldx)
-				for i := range rows {
-					AddTo(sum[i*n:][:n], x.s[i*ldx:][:n])
-				}
-				same("fused in place", res.s, ldr, sum, n)
-				res.check(t)
-			}
+			w.check(t)
+			b.check(t)
 		}
 	})
+}
+
+// checkNormForms says that a row gives the same bits alone and in a block, in
+// place and not, and that the fused forms give those of their two steps.
+func checkNormForms(t *testing.T, f normForms, rows, n int, r *rand.Rand) {
+	ldd, ldr, ldx := n+3, n+1, n+5
+	dst, res, x := newFenced((rows-1)*ldd+n, 2), newFenced((rows-1)*ldr+n, 4), newFenced((rows-1)*ldx+n, 7)
+	res.normal(r)
+	x.normal(r)
+	sum := make([]float32, rows*n)
+	for i := range rows {
+		copy(sum[i*n:][:n], res.s[i*ldr:])
+		AddTo(sum[i*n:][:n], x.s[i*ldx:][:n])
+	}
+	want := make([]float32, n)
+	same := func(what string, got []float32, ld int, src []float32, lds int) {
+		t.Helper()
+		for i := range rows {
+			f.row(want, src[i*lds:][:n])
+			require.Equal(t, bits(want), bits(got[i*ld:][:n]), "%s, row %d", what, i)
+		}
+	}
+	f.block(dst.s, ldd, x.s, ldx)
+	same("block", dst.s, ldd, x.s, ldx)
+	f.fused(dst.s, ldd, res.s, ldr, x.s, ldx)
+	same("fused", dst.s, ldd, sum, n)
+	for i := range rows {
+		require.Equal(t, bits(sum[i*n:][:n]), bits(res.s[i*ldr:][:n]), "residual, row %d", i)
+	}
+	old := append([]float32(nil), x.s...)
+	f.block(x.s, ldx, x.s, ldx)
+	same("in place", x.s, ldx, old, ldx)
+	dst.check(t)
+	x.check(t)
+	copy(x.s, old)
+	f.fused(res.s, ldr, res.s, ldr, x.s, ldx) // over the residual itself
+	for i := range rows {
+		AddTo(sum[i*n:][:n], x.s[i*ldx:][:n])
+	}
+	same("fused in place", res.s, ldr, sum, n)
+	res.check(t)
 }
 
 func TestNormsOfSpecialValues(t *testing.T) {
