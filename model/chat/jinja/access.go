@@ -156,9 +156,6 @@ func resolve(parts [3]Value, length int) (span, error) {
 		}
 		i, ok := integer(v)
 		if !ok {
-			if u, isUndef := v.(*Undefined); isUndef && u.kind == SecurityError {
-				return 0, u.err()
-			}
 			return 0, typeErrorf("slice indices must be integers or None or have an __index__ method")
 		}
 		return i, nil

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"fmt"
 	"iter"
 	"math"
 	"math/big"
@@ -44,9 +45,35 @@ func keyOf(v Value) (dictKey, error) {
 	case *Undefined:
 		return dictKey{kind: 'u'}, nil
 	case *Tuple:
-		return dictKey{}, typeErrorf("a tuple as a dict key is not supported")
+		b, err := appendKey(nil, v, 0)
+		return dictKey{'t', string(b), 0}, err
+	case *List, *Dict:
+		return dictKey{}, typeErrorf("unhashable type: '%s'", typeName(v))
 	}
-	return dictKey{}, typeErrorf("unhashable type: '%s'", typeName(v))
+	return dictKey{}, typeErrorf("a %s as a dict key is not supported", typeName(v))
+}
+
+// appendKey writes the key of each item of a tuple so that only equal tuples write the same bytes.
+func appendKey(b []byte, t *Tuple, depth int) ([]byte, error) {
+	for _, v := range t.Items {
+		if depth > 20 || len(b) > 1<<16 {
+			return nil, newError(LimitError, "a tuple is too large for a dict key")
+		}
+		if inner, ok := v.(*Tuple); ok {
+			var err error
+			if b, err = appendKey(append(b, '('), inner, depth+1); err != nil {
+				return nil, err
+			}
+			b = append(b, ')')
+			continue
+		}
+		k, err := keyOf(v)
+		if err != nil {
+			return nil, err
+		}
+		b = fmt.Appendf(b, "%c%d:%d:%s", k.kind, k.n, len(k.s), k.s)
+	}
+	return b, nil
 }
 
 // NewDict returns an empty dict with room for n entries.

@@ -25,7 +25,10 @@
 //   - Text that would hold a memory address, such as a printed generator or method, is an error.
 //   - The filters urlize, xmlattr, pprint, random, wordwrap, filesizeformat, urlencode and
 //     striptags, and the tags block, extends, include, import, from and autoescape, are refused
-//     at parse time.
+//     at parse time; the globals lipsum and self do not exist.
+//   - The difference, union and order of dict views, complex numbers, nested fields and attributes
+//     in str.format, and most methods of Markup (what safe and escape return) are errors.
+//   - A slice of a literal that cannot be sliced is an error; Jinja2 sometimes folds it to undefined.
 //   - str.encode, str.translate and str.maketrans do not exist.
 //   - A macro reads variables where they stand when it runs; Jinja2 decides some of that before
 //     the first statement runs. The two differ when a macro is called before a top-level set of a

@@ -7,9 +7,6 @@ import (
 	"strings"
 )
 
-// maxPad bounds the width and precision of formatted values.
-const maxPad = 1 << 16
-
 // spec is how one value is formatted.
 type spec struct {
 	fill      string
@@ -22,119 +19,56 @@ type spec struct {
 	verb      byte
 }
 
-// pad is center, ljust or rjust.
-func pad(name string) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		b, err := a.bind(name, 1, "width", "fillchar")
-		if err != nil {
-			return nil, err
-		}
-		n, err := intArg(b[0], 0)
-		if err != nil {
-			return nil, err
-		}
-		fill, ok := text(orDefault(b[1], " "))
-		if !ok || runes(fill) != 1 {
-			return nil, typeErrorf("The fill character must be exactly one character long")
-		}
-		s, err := recv(st, self)
-		if err != nil {
-			return nil, err
-		}
-		room := n - int64(runes(s))
-		if room <= 0 {
-			return s, nil
-		}
-		if room > maxPad {
-			return nil, newError(LimitError, "width of %d is too large", n)
-		}
-		left := map[string]int64{"center": room/2 + room&n&1, "ljust": 0, "rjust": room}[name]
-		return st.m.str(strings.Repeat(fill, int(left)) + s + strings.Repeat(fill, int(room-left)))
-	}
+// percentArgs hands out the right side of a % operation.
+type percentArgs struct {
+	vals []Value
+	used int
+	dict *Dict // set when the right side is a dict
+	// lenient is set when what is left over is no error: Python lets a mapping be left over, and
+	// takes a list, a range and undefined for one.
+	lenient bool
 }
 
-func strZfill(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("zfill", 1, "width")
-	if err != nil {
-		return nil, err
+func newPercentArgs(arg Value) *percentArgs {
+	if t, ok := arg.(*Tuple); ok {
+		return &percentArgs{vals: t.Items}
 	}
-	n, err := intArg(b[0], 0)
-	if err != nil {
-		return nil, err
-	}
-	s, err := recv(st, self)
-	if err != nil {
-		return nil, err
-	}
-	room := n - int64(runes(s))
-	if room <= 0 {
-		return s, nil
-	}
-	if room > maxPad {
-		return nil, newError(LimitError, "width of %d is too large", n)
-	}
-	sign := ""
-	if strings.HasPrefix(s, "+") || strings.HasPrefix(s, "-") {
-		sign, s = s[:1], s[1:]
-	}
-	return st.m.str(sign + strings.Repeat("0", int(room)) + s)
+	d, _ := arg.(*Dict)
+	lenient := d != nil || isType[*List](arg) || isType[*Range](arg) || isType[*Undefined](arg)
+	return &percentArgs{vals: []Value{arg}, dict: d, lenient: lenient}
 }
 
-func strExpandTabs(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("expandtabs", 0, "tabsize")
-	if err != nil {
-		return nil, err
+func (a *percentArgs) take() (Value, error) {
+	if a.used == len(a.vals) {
+		return nil, typeErrorf("not enough arguments for format string")
 	}
-	size, err := intArg(b[0], 8)
-	if err != nil {
-		return nil, err
+	a.used++
+	return a.vals[a.used-1], nil
+}
+
+// key reads "(name)" at the start of s and returns the value of that name and what follows. keyed is
+// false when there is no name.
+func (a *percentArgs) key(s string) (v Value, rest string, keyed bool, err error) {
+	if !strings.HasPrefix(s, "(") {
+		return nil, s, false, nil
 	}
-	s, err := recv(st, self)
-	if err != nil {
-		return nil, err
+	name, rest, ok := strings.Cut(s[1:], ")")
+	switch {
+	case !ok:
+		return nil, "", false, valueErrorf("incomplete format key")
+	case a.dict == nil:
+		return nil, "", false, typeErrorf("format requires a mapping")
 	}
-	if size > maxPad {
-		return nil, newError(LimitError, "tab size of %d is too large", size)
+	if v, ok = a.dict.Get(name); !ok {
+		return nil, "", false, valueErrorf("%s", reprString(name))
 	}
-	if err := st.m.grow(len(s) + strings.Count(s, "\t")*int(max(size, 0))); err != nil {
-		return nil, err
-	}
-	var out strings.Builder
-	col := int64(0)
-	for _, r := range s {
-		switch {
-		case r == '\t':
-			if size > 0 {
-				n := size - col%size
-				out.WriteString(strings.Repeat(" ", int(n)))
-				col += n
-			}
-			continue
-		case r == '\n' || r == '\r':
-			col = -1
-		}
-		out.WriteRune(r)
-		col++
-	}
-	return out.String(), nil
+	return v, rest, true, nil
 }
 
 // percent is Python's s % arg.
 func (st *state) percent(s string, arg Value) (Value, error) {
-	vals, tuple := []Value{arg}, false
-	if t, ok := arg.(*Tuple); ok {
-		vals, tuple = t.Items, true
-	}
-	d, _ := arg.(*Dict)
-	used := 0
+	a := newPercentArgs(arg)
 	var out strings.Builder
-	take := func() (Value, error) {
-		if used == len(vals) {
-			return nil, typeErrorf("not enough arguments for format string")
-		}
-		used++
-		return vals[used-1], nil
-	}
 	for s != "" {
 		i := strings.IndexByte(s, '%')
 		if i < 0 {
@@ -148,29 +82,17 @@ func (st *state) percent(s string, arg Value) (Value, error) {
 			s = s[1:]
 			continue
 		}
-		var v Value
-		var have bool
-		if strings.HasPrefix(s, "(") {
-			j := strings.IndexByte(s, ')')
-			if j < 0 {
-				return nil, valueErrorf("incomplete format key")
-			}
-			if d == nil {
-				return nil, typeErrorf("format requires a mapping")
-			}
-			var ok bool
-			if v, ok = d.Get(s[1:j]); !ok {
-				return nil, valueErrorf("%s", reprString(s[1:j]))
-			}
-			have, s = true, s[j+1:]
-		}
-		sp, n, err := percentSpec(s, take)
+		v, rest, keyed, err := a.key(s)
 		if err != nil {
 			return nil, err
 		}
-		s = s[n:]
-		if !have {
-			if v, err = take(); err != nil {
+		sp, n, err := percentSpec(rest, a.take)
+		if err != nil {
+			return nil, err
+		}
+		s = rest[n:]
+		if !keyed {
+			if v, err = a.take(); err != nil {
 				return nil, err
 			}
 		}
@@ -183,9 +105,7 @@ func (st *state) percent(s string, arg Value) (Value, error) {
 		}
 		out.WriteString(t)
 	}
-	// Python lets a mapping be left over, and takes a list and undefined for one.
-	mapping := !tuple && (d != nil || isType[*List](arg) || isType[*Undefined](arg))
-	if used < len(vals) && !mapping {
+	if a.used < len(a.vals) && !a.lenient {
 		return nil, typeErrorf("not all arguments converted during string formatting")
 	}
 	return st.m.str(out.String())
@@ -214,46 +134,13 @@ flags:
 			break flags
 		}
 	}
-	size := func(dst *int) error {
-		if i < len(s) && s[i] == '*' {
-			v, err := take()
-			if err != nil {
-				return err
-			}
-			n, ok := integer(v)
-			if !ok {
-				return typeErrorf("* wants int")
-			}
-			i++
-			if n < 0 {
-				sp.align, n = '<', -n
-			}
-			*dst = int(min(n, maxPad+1))
-		} else {
-			j := i
-			for i < len(s) && isDecimal(s[i]) {
-				i++
-			}
-			if i > j {
-				n, err := strconv.Atoi(s[j:i])
-				if err != nil {
-					n = maxPad + 1
-				}
-				*dst = n
-			}
-		}
-		if *dst > maxPad {
-			return newError(LimitError, "format width is too large")
-		}
-		return nil
-	}
-	if err := size(&sp.width); err != nil {
+	if err := percentSize(&sp, s, &i, &sp.width, take); err != nil {
 		return sp, 0, err
 	}
 	if i < len(s) && s[i] == '.' {
 		i++
 		sp.prec = 0
-		if err := size(&sp.prec); err != nil {
+		if err := percentSize(&sp, s, &i, &sp.prec, take); err != nil {
 			return sp, 0, err
 		}
 	}
@@ -265,6 +152,42 @@ flags:
 	}
 	sp.verb = s[i]
 	return sp, i + 1, nil
+}
+
+// percentSize reads a width or precision at s[*i:], digits or a star for the next argument.
+func percentSize(sp *spec, s string, i, dst *int, take func() (Value, error)) error {
+	if *i < len(s) && s[*i] == '*' {
+		v, err := take()
+		if err != nil {
+			return err
+		}
+		n, ok := integer(v)
+		if !ok {
+			return typeErrorf("* wants int")
+		}
+		*i++
+		if n < 0 {
+			sp.align, n = '<', -n
+		}
+		if n < 0 || n > maxPad {
+			return newError(LimitError, "format width is too large")
+		}
+		*dst = int(n)
+		return nil
+	}
+	j := *i
+	for *i < len(s) && isDecimal(s[*i]) {
+		*i++
+	}
+	if *i == j {
+		return nil
+	}
+	n, err := strconv.Atoi(s[j:*i])
+	if err != nil || n > maxPad {
+		return newError(LimitError, "format width is too large")
+	}
+	*dst = n
+	return nil
 }
 
 func (st *state) percentValue(sp spec, v Value) (string, error) {
@@ -454,181 +377,4 @@ func group(digits string, sep byte) string {
 		b.WriteByte(digits[i])
 	}
 	return b.String() + digits[n:]
-}
-
-// strFormat is str.format with the fields {}, {0}, {name}, conversions and format specs.
-func strFormat(st *state, self Value, a *args) (Value, error) {
-	s, err := recv(st, self)
-	if err != nil {
-		return nil, err
-	}
-	var out strings.Builder
-	auto := 0
-	for s != "" {
-		i := strings.IndexAny(s, "{}")
-		if i < 0 {
-			out.WriteString(s)
-			break
-		}
-		out.WriteString(s[:i])
-		c := s[i]
-		s = s[i+1:]
-		if strings.HasPrefix(s, string(c)) {
-			out.WriteByte(c)
-			s = s[1:]
-			continue
-		}
-		if c == '}' {
-			return nil, valueErrorf("Single '}' encountered in format string")
-		}
-		j := strings.IndexAny(s, "{}")
-		switch {
-		case j < 0:
-			return nil, valueErrorf("expected '}' before end of string")
-		case s[j] == '{':
-			return nil, typeErrorf("nested fields in str.format are not supported")
-		}
-		t, err := st.formatField(s[:j], &auto, a)
-		if err != nil {
-			return nil, err
-		}
-		if err := st.m.grow(len(t)); err != nil {
-			return nil, err
-		}
-		out.WriteString(t)
-		s = s[j+1:]
-	}
-	return st.m.str(out.String())
-}
-
-func (st *state) formatField(field string, auto *int, a *args) (string, error) {
-	name, specText, _ := strings.Cut(field, ":")
-	name, conv, _ := strings.Cut(name, "!")
-	var v Value
-	switch i, err := strconv.Atoi(name); {
-	case name == "":
-		i = *auto
-		*auto++
-		fallthrough
-	case err == nil:
-		if i < 0 || i >= len(a.pos) {
-			return "", valueErrorf("Replacement index %d out of range for positional args tuple", i)
-		}
-		v = a.pos[i]
-	case strings.ContainsAny(name, ".["):
-		return "", typeErrorf("attributes in str.format are not supported")
-	default:
-		found := false
-		for j, n := range a.names {
-			if n == name {
-				v, found = a.named[j], true
-			}
-		}
-		if !found {
-			return "", valueErrorf("%s", reprString(name))
-		}
-	}
-	switch conv {
-	case "":
-	case "r", "a", "s":
-		f := reprValue
-		if conv == "s" {
-			f = str
-		}
-		s, err := f(st.m, v)
-		if err != nil {
-			return "", err
-		}
-		v = s
-	default:
-		return "", valueErrorf("Unknown conversion specifier '%s'", conv)
-	}
-	return st.formatValue(v, specText)
-}
-
-// formatValue is Python's format(v, spec).
-func (st *state) formatValue(v Value, specText string) (string, error) {
-	if specText == "" {
-		return str(st.m, v)
-	}
-	sp, err := parseSpec(specText)
-	if err != nil {
-		return "", err
-	}
-	if s, ok := text(v); ok {
-		if sp.verb != 0 && sp.verb != 's' {
-			return "", valueErrorf("Unknown format code '%c' for object of type 'str'", sp.verb)
-		}
-		if sp.align == 0 {
-			sp.align = '<'
-		}
-		return padText(sp, cutRunes(s, sp.prec)), nil
-	}
-	if _, ok := number(v); !ok {
-		return "", typeErrorf("unsupported format string passed to %s.__format__", typeName(v))
-	}
-	if b, ok := v.(bool); ok && sp.verb == 0 {
-		s, _ := str(st.m, b)
-		return padText(sp, s), nil
-	}
-	if _, isFloat := v.(float64); isFloat && strings.IndexByte("dxXobc", max(sp.verb, 1)) >= 0 {
-		return "", valueErrorf("Unknown format code '%c' for object of type 'float'", sp.verb)
-	}
-	if sp.align == 0 {
-		sp.align = '>'
-		if sp.zero {
-			sp.align, sp.fill = '=', "0"
-		}
-	}
-	return formatNumber(sp, v)
-}
-
-func parseSpec(s string) (spec, error) {
-	sp := spec{fill: " ", prec: -1}
-	bad := valueErrorf("Invalid format specifier '%s'", s)
-	rs := []rune(s)
-	isAlign := func(i int) bool { return i < len(rs) && strings.ContainsRune("<>^=", rs[i]) }
-	i := 0
-	if isAlign(1) {
-		sp.fill, sp.align, i = string(rs[0]), byte(rs[1]), 2
-	} else if isAlign(0) {
-		sp.align, i = byte(rs[0]), 1
-	}
-	accept := func(set string) rune {
-		if i < len(rs) && strings.ContainsRune(set, rs[i]) {
-			i++
-			return rs[i-1]
-		}
-		return 0
-	}
-	num := func() (int, bool) {
-		n, any := 0, false
-		for i < len(rs) && rs[i] >= '0' && rs[i] <= '9' && n <= maxPad {
-			n, any = n*10+int(rs[i]-'0'), true
-			i++
-		}
-		return n, any
-	}
-	if r := accept("+- "); r != 0 && r != '-' {
-		sp.sign = byte(r)
-	}
-	sp.alt = accept("#") != 0
-	sp.zero = accept("0") != 0
-	sp.width, _ = num()
-	sp.comma = byte(accept(",_"))
-	if accept(".") != 0 {
-		n, ok := num()
-		if !ok {
-			return sp, valueErrorf("Format specifier missing precision")
-		}
-		sp.prec = n
-	}
-	sp.verb = byte(accept("sdxXobeEfFgG%"))
-	if i != len(rs) {
-		return sp, bad
-	}
-	if sp.width > maxPad || sp.prec > maxPad {
-		return sp, newError(LimitError, "format width is too large")
-	}
-	return sp, nil
 }

@@ -79,9 +79,6 @@ func iterate(v Value) (iterator, int, error) {
 	case *Dict:
 		return &sliceIter{items: v.keys}, len(v.keys), nil
 	case *Undefined:
-		if v.kind == SecurityError {
-			return nil, 0, v.err()
-		}
 		return &sliceIter{}, 0, nil
 	case *Range:
 		return &indexIter{n: int(v.n), at: func(i int) Value { return v.at(int64(i)) }}, int(v.n), nil

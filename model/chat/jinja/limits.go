@@ -7,8 +7,8 @@ type Limits struct {
 	// Source is the largest template in bytes. Default 1 MiB; the largest in common use are near 30 KiB.
 	Source int
 	// Steps bounds evaluated nodes and loop rounds; scanning a string counts one step for each
-	// 64 bytes. Default 20 million: about a second of one core, and more than 100 times what the
-	// longest conversations take.
+	// 64 bytes. Default 2 million: under a second of one core, and more than ten times what a
+	// conversation of 1,000 messages takes.
 	Steps int
 	// Bytes bounds the sum of all strings and lists that a render builds, output included: the
 	// total, not the peak. Default 256 MiB.
@@ -32,7 +32,7 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	def(&l.Source, 1<<20)
-	def(&l.Steps, 20_000_000)
+	def(&l.Steps, 2_000_000)
 	def(&l.Bytes, 256<<20)
 	def(&l.Depth, 200)
 	return l

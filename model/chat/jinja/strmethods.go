@@ -28,6 +28,7 @@ var methods = map[string]map[string]methodFunc{
 	},
 	"list":  {"count": seqCount, "index": seqIndex, "copy": listCopy},
 	"tuple": {"count": seqCount, "index": seqIndex},
+	"range": {"count": seqCount, "index": seqIndex},
 	"float": {"is_integer": func(_ *state, self Value, _ *args) (Value, error) {
 		f := self.(float64)
 		return f == float64(int64(f)), nil
@@ -301,7 +302,10 @@ func seqCount(st *state, self Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, _ := sequence(self)
+	items, err := st.collect(self)
+	if err != nil {
+		return nil, err
+	}
 	n := int64(0)
 	for _, v := range items {
 		same, err := equal(st.m, v, b[0])
@@ -320,7 +324,10 @@ func seqIndex(st *state, self Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, _ := sequence(self)
+	items, err := st.collect(self)
+	if err != nil {
+		return nil, err
+	}
 	for i, v := range items {
 		if same, err := equal(st.m, v, b[0]); same || err != nil {
 			return int64(i), err

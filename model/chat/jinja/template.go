@@ -74,9 +74,16 @@ type scope struct {
 	names  []string
 	vals   []Value
 	vars   *Dict // of the outermost scope: the arguments of the render
+	// room for the few names that most scopes hold
+	names0 [4]string
+	vals0  [4]Value
 }
 
-func newScope(parent *scope) *scope { return &scope{parent: parent} }
+func newScope(parent *scope) *scope {
+	s := &scope{parent: parent}
+	s.names, s.vals = s.names0[:0], s.vals0[:0]
+	return s
+}
 
 func (s *scope) set(name string, v Value) {
 	for i, n := range s.names {

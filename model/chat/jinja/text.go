@@ -26,9 +26,6 @@ func str(m *meter, v Value) (string, error) {
 	case float64:
 		return floatRepr(v), nil
 	case *Undefined:
-		if v.kind == SecurityError {
-			return "", v.err()
-		}
 		return "", nil
 	}
 	return reprValue(m, v)

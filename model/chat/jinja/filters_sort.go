@@ -1,0 +1,335 @@
+package jinja
+
+import (
+	"slices"
+	"strings"
+)
+
+// sorted returns items in the order of their keys, stably.
+func (st *state) sorted(items []Value, key func(Value) (Value, error), reverse bool) ([]Value, error) {
+	type entry struct{ item, key Value }
+	if err := st.m.items(3 * len(items)); err != nil {
+		return nil, err
+	}
+	entries := make([]entry, len(items))
+	for i, v := range items {
+		k, err := key(v)
+		if err != nil {
+			return nil, err
+		}
+		entries[i] = entry{v, k}
+	}
+	var failed error
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		if failed != nil {
+			return 0
+		}
+		if reverse {
+			a, b = b, a
+		}
+		for _, p := range []struct {
+			l, r Value
+			c    int
+		}{{a.key, b.key, -1}, {b.key, a.key, 1}} {
+			lt, err := less(st.m, "<", p.l, p.r)
+			if err != nil {
+				failed = err
+				return 0
+			}
+			if lt {
+				return p.c
+			}
+		}
+		return 0
+	})
+	out := make([]Value, len(entries))
+	for i, e := range entries {
+		out[i] = e.item
+	}
+	return out, failed
+}
+
+func filterSort(st *state, in Value, a *args) (Value, error) {
+	b, err := a.bind("sort", 0, "reverse", "case_sensitive", "attribute")
+	if err != nil {
+		return nil, err
+	}
+	items, err := st.collect(in)
+	if err != nil {
+		return nil, err
+	}
+	attr := orDefault(b[2], nil)
+	cs := truth(orDefault(b[1], false))
+	key := st.keyed(attr, cs, nil)
+	if s, ok := text(attr); ok && strings.Contains(s, ",") {
+		var keys []func(Value) (Value, error)
+		for _, part := range strings.Split(s, ",") {
+			keys = append(keys, st.keyed(part, cs, nil))
+		}
+		key = func(v Value) (Value, error) {
+			t := &Tuple{make([]Value, len(keys))}
+			for i, k := range keys {
+				var err error
+				if t.Items[i], err = k(v); err != nil {
+					return nil, err
+				}
+			}
+			return t, nil
+		}
+	}
+	out, err := st.sorted(items, key, truth(orDefault(b[0], false)))
+	if err != nil {
+		return nil, err
+	}
+	return &List{out}, nil
+}
+
+func filterDictSort(st *state, in Value, a *args) (Value, error) {
+	b, err := a.bind("dictsort", 0, "case_sensitive", "by", "reverse")
+	if err != nil {
+		return nil, err
+	}
+	by, _ := text(orDefault(b[1], "key"))
+	if by != "key" && by != "value" {
+		return nil, valueErrorf(`You can only sort by either "key" or "value"`)
+	}
+	d, ok := in.(*Dict)
+	if u, isUndef := in.(*Undefined); isUndef {
+		return nil, u.err()
+	}
+	if !ok {
+		return nil, typeErrorf("'%s' object has no attribute 'items'", typeName(in))
+	}
+	pairs := make([]Value, d.Len())
+	for i := range pairs {
+		pairs[i] = (&dictView{'i', d}).at(i)
+	}
+	pos := map[string]Value{"key": int64(0), "value": int64(1)}[by]
+	out, err := st.sorted(pairs, st.keyed(pos, truth(orDefault(b[0], false)), nil), truth(orDefault(b[2], false)))
+	if err != nil {
+		return nil, err
+	}
+	return &List{out}, nil
+}
+
+func filterUnique(st *state, in Value, a *args) (Value, error) {
+	b, err := a.bind("unique", 0, "case_sensitive", "attribute")
+	if err != nil {
+		return nil, err
+	}
+	key := st.keyed(orDefault(b[1], nil), truth(orDefault(b[0], false)), nil)
+	seen := NewDict(0)
+	var it iterator
+	return &generator{kind: "generator", pull: func(st *state) (Value, bool, error) {
+		if it == nil {
+			var err error
+			if it, _, err = iterate(in); err != nil {
+				return nil, false, err
+			}
+		}
+		for {
+			v, ok, err := it.next(st)
+			if err != nil || !ok {
+				return nil, false, err
+			}
+			k, err := key(v)
+			if err != nil {
+				return nil, false, err
+			}
+			_, dup, err := seen.lookup(k)
+			if err != nil {
+				return nil, false, err
+			}
+			if !dup {
+				return v, true, firstErr(seen.set(k, nil), st.m.items(2))
+			}
+			if err := st.m.step(1); err != nil {
+				return nil, false, err
+			}
+		}
+	}}, nil
+}
+
+func firstErr(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// extreme is min ("<") or max (">").
+func extreme(op string) filterFunc {
+	return func(st *state, in Value, a *args) (Value, error) {
+		b, err := a.bind("min", 0, "case_sensitive", "attribute")
+		if err != nil {
+			return nil, err
+		}
+		items, err := st.collect(in)
+		if err != nil {
+			return nil, err
+		}
+		if len(items) == 0 {
+			return undefinedHint("No aggregated item, sequence was empty."), nil
+		}
+		key := st.keyed(orDefault(b[1], nil), truth(orDefault(b[0], false)), nil)
+		var best, bestKey Value
+		for i, v := range items {
+			k, err := key(v)
+			if err != nil {
+				return nil, err
+			}
+			better := i == 0
+			if !better {
+				if better, err = less(st.m, op, k, bestKey); err != nil {
+					return nil, err
+				}
+			}
+			if better {
+				best, bestKey = v, k
+			}
+		}
+		return best, nil
+	}
+}
+
+func filterSum(st *state, in Value, a *args) (Value, error) {
+	b, err := a.bind("sum", 0, "attribute", "start")
+	if err != nil {
+		return nil, err
+	}
+	items, err := st.collect(in)
+	if err != nil {
+		return nil, err
+	}
+	var p path
+	if attr := orDefault(b[0], nil); attr != nil {
+		p = newPath(attr)
+	}
+	sum := orDefault(b[1], int64(0))
+	if _, ok := text(sum); ok {
+		return nil, typeErrorf("sum() can't sum strings [use ''.join(seq) instead]")
+	}
+	for _, v := range items {
+		if v, err = p.get(st, v, nil); err != nil {
+			return nil, err
+		}
+		if sum, err = st.binary("+", sum, v); err != nil {
+			return nil, err
+		}
+	}
+	return sum, nil
+}
+
+func filterBatch(st *state, in Value, a *args) (Value, error) {
+	b, err := a.bind("batch", 1, "linecount", "fill_with")
+	if err != nil {
+		return nil, err
+	}
+	n, err := intArg(b[0], 0)
+	if err != nil {
+		return nil, err
+	}
+	items, err := st.collect(in)
+	if err != nil {
+		return nil, err
+	}
+	if n < 1 || n > maxRange {
+		return nil, valueErrorf("batch of %d items is out of range", n)
+	}
+	var out []Value
+	for chunk := range slices.Chunk(items, int(n)) {
+		chunk = slices.Clone(chunk)
+		if fill := orDefault(b[1], nil); fill != nil {
+			for len(chunk) < int(n) {
+				chunk = append(chunk, fill)
+			}
+		}
+		if err := st.m.items(len(chunk)); err != nil {
+			return nil, err
+		}
+		out = append(out, &List{chunk})
+	}
+	it := &sliceIter{items: out}
+	return &generator{kind: "generator", pull: it.next}, nil
+}
+
+func filterSlice(st *state, in Value, a *args) (Value, error) {
+	b, err := a.bind("slice", 1, "slices", "fill_with")
+	if err != nil {
+		return nil, err
+	}
+	n, err := intArg(b[0], 0)
+	if err != nil {
+		return nil, err
+	}
+	items, err := st.collect(in)
+	if err != nil {
+		return nil, err
+	}
+	if n < 1 || n > maxRange {
+		return nil, valueErrorf("%d slices is out of range", n)
+	}
+	if err := st.m.items(len(items) + 2*int(n)); err != nil {
+		return nil, err
+	}
+	each, extra := len(items)/int(n), len(items)%int(n)
+	out := make([]Value, n)
+	for i := range out {
+		size := each
+		if i < extra {
+			size++
+		}
+		part := slices.Clone(items[:size])
+		items = items[size:]
+		if fill := orDefault(b[1], nil); fill != nil && i >= extra {
+			part = append(part, fill)
+		}
+		out[i] = &List{part}
+	}
+	it := &sliceIter{items: out}
+	return &generator{kind: "generator", pull: it.next}, nil
+}
+
+// filterGroupBy returns (key, items) pairs, sorted by key.
+func filterGroupBy(st *state, in Value, a *args) (Value, error) {
+	b, err := a.bind("groupby", 1, "attribute", "default", "case_sensitive")
+	if err != nil {
+		return nil, err
+	}
+	cs, def := truth(orDefault(b[2], false)), orDefault(b[1], nil)
+	items, err := st.collect(in)
+	if err != nil {
+		return nil, err
+	}
+	key := st.keyed(b[0], cs, def)
+	if items, err = st.sorted(items, key, false); err != nil {
+		return nil, err
+	}
+	var out []Value
+	var group *List
+	var last Value
+	for _, v := range items {
+		k, err := key(v)
+		if err != nil {
+			return nil, err
+		}
+		same := false
+		if group != nil {
+			if same, err = equal(st.m, k, last); err != nil {
+				return nil, err
+			}
+		}
+		if !same {
+			name, err := st.keyed(b[0], true, def)(v)
+			if err != nil {
+				return nil, err
+			}
+			group, last = &List{}, k
+			out = append(out, &Tuple{[]Value{name, group}})
+		}
+		group.Items = append(group.Items, v)
+	}
+	return &List{out}, st.m.items(3 * len(items))
+}
