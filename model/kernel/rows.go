@@ -46,7 +46,8 @@ func AddScaled(dst []float32, alpha float32, x []float32) {
 	}
 }
 
-// Dot returns Σ a[i]·b[i], sixty-four lanes by index mod 64.
+// Dot returns Σ a[i]·b[i], summed in sixty-four lanes by index mod 64 and then
+// over the lanes, the upper half onto the lower.
 func Dot(a, b []float32) float32 {
 	b = b[:len(a)]
 	if len(a) == 0 || active.level == Generic {
