@@ -71,7 +71,7 @@ var architectures = map[string]architecture{
 // embedding and a score head.
 type network interface {
 	// embed writes the input of the first block for one token.
-	embed(x []float32, id, typ, pos int32)
+	embed(w *worker, x []float32, id, typ, pos int32)
 	blocks() []block
 	// score returns the reward of one token's output of the last block, which
 	// it may overwrite.

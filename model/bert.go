@@ -61,10 +61,11 @@ func newBert(c *Config) network {
 
 func (n *bert) causal() bool { return false }
 
-func (n *bert) embed(x []float32, id, typ, pos int32) {
-	copy(x, n.Words.Row(id))
-	kernel.AddTo(x, n.Types.Row(typ))
-	kernel.AddTo(x, n.Positions.Row(pos))
+func (n *bert) embed(w *worker, x []float32, id, typ, pos int32) {
+	tmp, _ := w.rows(len(x))
+	n.Words.Read(x, id)
+	n.Types.AddTo(x, tmp, typ)
+	n.Positions.AddTo(x, tmp, pos)
 	n.Norm.Forward(x, 0, x, 0, 1)
 }
 

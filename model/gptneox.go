@@ -57,7 +57,7 @@ func newGPTNeoX(c *Config) network {
 
 func (n *gptNeoX) causal() bool { return true }
 
-func (n *gptNeoX) embed(x []float32, id, _, _ int32) { copy(x, n.Embed.Row(id)) }
+func (n *gptNeoX) embed(_ *worker, x []float32, id, _, _ int32) { n.Embed.Read(x, id) }
 
 func (n *gptNeoX) blocks() []block {
 	out := make([]block, len(n.Layers))

@@ -71,7 +71,7 @@ func newLlamaLike(c *Config, b llamaBiases) *llama {
 
 func (n *llama) causal() bool { return true }
 
-func (n *llama) embed(x []float32, id, _, _ int32) { copy(x, n.Embed.Row(id)) }
+func (n *llama) embed(_ *worker, x []float32, id, _, _ int32) { n.Embed.Read(x, id) }
 
 func (n *llama) blocks() []block {
 	out := make([]block, len(n.Layers))

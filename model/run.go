@@ -125,7 +125,7 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 	q, attn := grow(&r.q, n*s.ldq), grow(&r.attn, n*s.ldq)
 	kv := grow(&r.kv, n*s.ldkv)
 	for i, id := range r.ids {
-		m.net.embed(s.x[i*s.ldx:][:c0.Hidden], id, r.types[i], r.pos[i])
+		m.net.embed(&r.workers[0], s.x[i*s.ldx:][:c0.Hidden], id, r.types[i], r.pos[i])
 	}
 	blocks := m.blocks
 	for l, b := range blocks {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,58 +13,15 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/reward/rewardtest"
 )
 
 // tinyConfig is a reward model of some thousand weights.
-const tinyConfig = `{"architectures":["LlamaForSequenceClassification"],"model_type":"llama","hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":2,"vocab_size":300,"max_position_embeddings":64,"pad_token_id":0,"id2label":{"0":"LABEL_0"}}`
-
-// byteTokenizer returns a tokenizer.json whose tokens are bytes, after <s> (0)
-// and </s> (1); extra makes it differ from others.
-func byteTokenizer(extra string) []byte {
-	vocab := map[string]int{"<s>": 0, "</s>": 1}
-	n := 0
-	for b := range 256 { // the printable characters that byte-level BPE uses for bytes
-		r := rune(b)
-		if b < 33 || b > 126 && b < 161 || b == 173 {
-			r = rune(256 + n)
-			n++
-		}
-		vocab[string(r)] = 2 + b
-	}
-	if extra != "" {
-		vocab[extra] = len(vocab)
-	}
-	special := func(id int, s string) map[string]any {
-		return map[string]any{"id": id, "content": s, "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}
-	}
-	data, err := json.Marshal(map[string]any{
-		"version": "1.0", "added_tokens": []any{special(0, "<s>"), special(1, "</s>")},
-		"normalizer": nil, "pre_tokenizer": map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-		"post_processor": nil, "decoder": map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-		"model": map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}},
-	})
-	if err != nil {
-		panic(err)
-	}
-	return data
-}
-
-const tinyTemplate = `{% for m in messages %}{{ '[' + m['role'] + ']' + m['content'] }}{% endfor %}`
+const tinyConfig = rewardtest.Config
 
 // tinyModel writes a random checkpoint and returns its directory.
 func tinyModel(t testing.TB, name string, edit func(c *loader.Contents)) string {
-	cfg, err := model.ParseConfig([]byte(tinyConfig))
-	require.NoError(t, err)
-	c := loader.Contents{
-		Config: []byte(tinyConfig), Source: model.NewRandom(cfg, uint64(len(name))), Tokenizer: byteTokenizer(""),
-		TokenizerConfig: []byte(`{"bos_token":"<s>","eos_token":"</s>"}`), ChatTemplate: tinyTemplate,
-	}
-	if edit != nil {
-		edit(&c)
-	}
-	dir := filepath.Join(t.TempDir(), name)
-	require.NoError(t, loader.Save(dir, c))
-	return dir
+	return rewardtest.Checkpoint(t, name, edit)
 }
 
 // partial is a source without some tensors, or with others' shapes.
@@ -146,7 +102,7 @@ func TestCheckpointsThatCannotBeServed(t *testing.T) {
 		})}, []string{"num_labels: 2"}},
 		{"a broken tokenizer", []string{damage("token", func(d string) { file(d, "tokenizer.json", `{"model":{"type":"Magic"}}`) })}, []string{"tokenizer.json", "Magic"}},
 		{"a broken template", []string{damage("template", func(d string) { file(d, "chat_template.jinja", "{% for %}") })}, []string{"chat template"}},
-		{"tokenizers that differ", []string{good, tinyModel(t, "other", func(c *loader.Contents) { c.Tokenizer = byteTokenizer("extra") })}, []string{"tokenizer"}},
+		{"tokenizers that differ", []string{good, tinyModel(t, "other", func(c *loader.Contents) { c.Tokenizer = rewardtest.Tokenizer("extra") })}, []string{"tokenizer"}},
 		{"templates that differ", []string{good, tinyModel(t, "style", func(c *loader.Contents) { c.ChatTemplate += "!" })}, []string{"chat template"}},
 		{"sizes that differ", []string{good, tinyModel(t, "deep", func(c *loader.Contents) {
 			deep := strings.Replace(tinyConfig, `"num_hidden_layers":2`, `"num_hidden_layers":3`, 1)

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -183,10 +184,10 @@ func (b *engineBench) measure(r *engineReport, cfg *model.Config, dtypes []kerne
 		return kernel.ReadBandwidth(part, 5)
 	})
 	buf = nil
+	debug.FreeOSMemory() // or it would count as the model's
 	for _, d := range dtypes {
 		b.gemms(r, cfg, d, peak[d])
 	}
-	runtime.GC()
 	var exact []float32
 	for _, d := range dtypes {
 		f, scores, err := b.forward(r, cfg, d, peak[d])
@@ -298,6 +299,7 @@ func (b *engineBench) forward(r *engineReport, cfg *model.Config, d kernel.DType
 		return f, nil, err
 	}
 	f.LoadSeconds = time.Since(t).Seconds()
+	debug.FreeOSMemory() // what loading needed for a moment
 	f.WeightBytes, r.Parameters = m.Bytes(), m.Parameters()
 	e := model.NewEngine(b.threads)
 	defer e.Close()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -191,6 +192,7 @@ func loadAll(ctx context.Context, c serveConfig, e *model.Engine, models *server
 		if err != nil {
 			return fmt.Errorf("model %s: %w", name, err)
 		}
+		debug.FreeOSMemory() // the memory that loading needed for a moment
 		for _, w := range d.Warnings {
 			log.Warn(w, "model", name)
 		}

@@ -3,6 +3,7 @@ package reward
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,8 +46,9 @@ const (
 // EncodeOptions say how an input becomes tokens.
 type EncodeOptions struct {
 	Truncate Truncation // "" is TruncatePromptLeft
-	// PlainText reads the names of special tokens inside messages, prompts and
-	// texts as text rather than as the tokens.
+	// PlainText reads the names of special tokens inside messages, prompts,
+	// answers and texts as text rather than as the tokens; those that the chat
+	// template puts stay tokens.
 	PlainText bool
 }
 
@@ -86,7 +88,8 @@ type Encoder struct {
 
 	config *model.Config
 	causal bool
-	bos    int32 // -1 when the tokenizer has none
+	bos    int32    // -1 when the tokenizer has none
+	marks  []string // the special tokens' texts
 }
 
 // text is an input before tokenisation.
@@ -95,6 +98,7 @@ type text struct {
 	head       int // bytes before the first message: the template's own
 	answer     int // bytes before the answer, -1 when that is not known
 	addSpecial bool
+	contents   []string // of the messages, in order; nil when the text is all the user's
 }
 
 // Encode returns the tokens of an input and the token to score.
@@ -149,7 +153,10 @@ func (e *Encoder) conversation(messages []chat.Message) (text, error) {
 	if err != nil {
 		return text{}, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}
-	t := text{s: s, answer: -1}
+	t := text{s: s, answer: -1, contents: make([]string, 0, len(messages))}
+	for _, m := range messages {
+		t.contents = append(t.contents, content(m))
+	}
 	// Templates trim contents and some rewrite the answer; what is not found
 	// as it stands cannot be kept apart from the prompt.
 	if a := content(messages[len(messages)-1]); a != "" {
@@ -176,8 +183,13 @@ func content(m chat.Message) string {
 
 // text tokenises a text, cuts it where it must and finds the scored token.
 func (e *Encoder) text(t text, o EncodeOptions) (Encoded, error) {
-	opts := tokenizer.Options{AddSpecial: t.addSpecial, NoParseSpecial: o.PlainText}
-	ids := e.Tokenizer.AppendEncode(make([]int32, 0, len(t.s)/3+8), t.s, opts)
+	opts := tokenizer.Options{AddSpecial: t.addSpecial, NoParseSpecial: o.PlainText && t.contents == nil}
+	ids := make([]int32, 0, len(t.s)/3+8)
+	if o.PlainText && t.contents != nil {
+		ids = e.appendPlain(ids, t)
+	} else {
+		ids = e.Tokenizer.AppendEncode(ids, t.s, opts)
+	}
 	if len(ids) > 1 && e.bos >= 0 && ids[0] == e.bos && ids[1] == e.bos {
 		ids = ids[1:] // the template and the tokenizer both put one
 	}
@@ -208,6 +220,27 @@ func (e *Encoder) text(t text, o EncodeOptions) (Encoded, error) {
 		out.At = e.Pooling.At(ids, e.config.PadTokenID, max(0, region.answer))
 	}
 	return out, nil
+}
+
+// appendPlain tokenises a rendered conversation with the contents as plain text.
+// Only a content that names a special token is tokenised apart from what
+// surrounds it, so that all others give the tokens of the whole text.
+func (e *Encoder) appendPlain(ids []int32, t text) []int32 {
+	done, from := 0, 0 // bytes tokenised, and where the next content is looked for
+	for _, c := range t.contents {
+		i := strings.Index(t.s[from:], c)
+		if i < 0 {
+			continue // rewritten by the template
+		}
+		from += i + len(c)
+		if !slices.ContainsFunc(e.marks, func(m string) bool { return strings.Contains(c, m) }) {
+			continue
+		}
+		ids = e.Tokenizer.AppendEncode(ids, t.s[done:from-len(c)], tokenizer.Options{})
+		ids = e.Tokenizer.AppendEncode(ids, c, tokenizer.Options{NoParseSpecial: true})
+		done = from
+	}
+	return e.Tokenizer.AppendEncode(ids, t.s[done:], tokenizer.Options{})
 }
 
 // shared returns how many tokens of ids come from a prefix of the text.

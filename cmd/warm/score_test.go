@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// accuracies reads the table that warm score prints.
+func accuracies(t testing.TB, stderr string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(stderr) {
+		f := strings.Fields(line)
+		for i, w := range f {
+			if n, err := strconv.Atoi(w); err == nil && n > 100 && i+1 < len(f) {
+				out[strings.Join(f[:i], " ")] = f[i+1]
+				break
+			}
+		}
+	}
+	return out
+}
+
+func TestScoreGivesTheAccuraciesOfTheReference(t *testing.T) {
+	var in strings.Builder
+	rows := 0
+	for id, p := range paradetoxPairs(t) {
+		n, _, _ := strings.Cut(id, "-")
+		if i, err := strconv.Atoi(n); err != nil || i%10 != 0 {
+			continue
+		}
+		data, err := json.Marshal(map[string]string{"id": id, "prompt": "", "chosen": p.Chosen, "rejected": p.Rejected})
+		require.NoError(t, err)
+		in.Write(append(data, '\n'))
+		rows++
+	}
+	require.Equal(t, 1960, rows)
+	out := filepath.Join(t.TempDir(), "scores.jsonl")
+	code, _, stderr := command(t, in.String(), append([]string{"score", "--mode", "both", "--out", out}, paradetox(t)...)...)
+	require.Equal(t, exitOK, code, stderr)
+	got := accuracies(t, stderr)
+	for judge, want := range map[string]string{
+		"WA": "0.9980", "ENS mean": "0.9974",
+		"rm-paradetox-1": "0.9939", "rm-paradetox-2": "0.9964", "rm-paradetox-3": "0.9964", "rm-paradetox-4": "0.9964",
+	} {
+		assert.Equal(t, want, got[judge], judge)
+	}
+	data, err := os.ReadFile(out)
+	require.NoError(t, err)
+	assert.Equal(t, rows, strings.Count(string(data), "\n"))
+}
+
+func TestScoreReadsEveryFormOfInput(t *testing.T) {
+	dir := tinyModel(t, "one", nil)
+	in := `{"id":7,"prompt":"Q","response":"A"}
+{"prompt":"Q","responses":["A","B"]}
+
+{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}]}
+{"input_ids":[0,5,6]}
+{"prompt":[{"role":"user","content":"Q"}],"chosen":[{"role":"assistant","content":"A"}],"rejected":"B"}
+`
+	code, stdout, stderr := command(t, in, "score", dir)
+	require.Equal(t, exitOK, code, stderr)
+	var rows []scoredRow
+	for line := range strings.Lines(stdout) {
+		var r scoredRow
+		require.NoError(t, json.Unmarshal([]byte(line), &r))
+		rows = append(rows, r)
+	}
+	require.Len(t, rows, 5)
+	assert.EqualValues(t, 7, rows[0].ID)
+	assert.Len(t, rows[1].Answers, 2)
+	want := rows[0].Answers[0].Reward
+	assert.Equal(t, want, rows[1].Answers[0].Reward)
+	assert.Equal(t, want, rows[2].Answers[0].Reward)
+	assert.Equal(t, 4, rows[2].Line, "an empty line counts")
+	assert.Equal(t, want, rows[4].Chosen.Reward)
+	assert.Equal(t, rows[1].Answers[1].Reward, rows[4].Rejected.Reward)
+}
+
+func TestScoreNamesTheLineThatIsWrong(t *testing.T) {
+	dir := tinyModel(t, "one", nil)
+	for _, c := range []struct{ name, line, want string }{
+		{"not JSON", `{"prompt":`, "line 2"},
+		{"half a pair", `{"prompt":"Q","chosen":"A"}`, "line 2: a preference pair has chosen and rejected"},
+		{"nothing to score", `{"id":1}`, "line 2"},
+		{"a token that is not there", `{"input_ids":[301]}`, "line 2: token id out of range: 301 at position 0"},
+		{"an answer over the context", `{"prompt":"Q","response":"` + strings.Repeat("a", 99) + `"}`, "line 2: longer than the context"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, _, stderr := command(t, `{"prompt":"Q","response":"A"}`+"\n"+c.line+"\n", "score", dir)
+			assert.Equal(t, exitFailure, code)
+			assert.Contains(t, stderr, c.want)
+		})
+	}
+}
