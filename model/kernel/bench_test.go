@@ -17,13 +17,43 @@ var shapes = [][3]int{
 	{2048, 1024, 4096}, {4096, 1024, 3072}, {16, 1024, 3072}, {4, 1024, 3072}, {1, 1024, 3072},
 }
 
-// panelTask computes a product by ranges of panels.
-type panelTask struct {
+// splitTask computes a product by ranges of rows, or of panels where the rows are
+// few.
+type splitTask struct {
 	g *kernel.Product
 	s []kernel.Scratch
 }
 
-func (t *panelTask) Do(worker, lo, hi int) { t.g.Panels(lo, hi, &t.s[worker]) }
+// fewRows is the number of rows below which ranges of panels are handed out.
+const fewRows = 56
+
+func (t *splitTask) Do(worker, lo, hi int) {
+	if t.g.M < fewRows {
+		t.g.Panels(lo, hi, &t.s[worker])
+		return
+	}
+	g := *t.g
+	g.A, g.C, g.M = g.A[lo*g.LDA:], g.C[lo*g.LDC:], hi-lo
+	g.All(&t.s[worker])
+}
+
+// run computes the product in about two ranges for each worker.
+func (t *splitTask) run(team *par.Team) {
+	n := t.g.M
+	if n < fewRows {
+		n = t.g.W.Len()
+	}
+	if team.Size() == 1 {
+		t.g.All(&t.s[0])
+		return
+	}
+	parts := 2 * team.Size()
+	if grain := (n + parts - 1) / parts; t.g.M >= fewRows {
+		team.Run(n, max(grain, 28), t)
+	} else {
+		team.Run(n, grain, t)
+	}
+}
 
 func fill(x []float32) []float32 {
 	r := rand.New(rand.NewPCG(1, 1))
@@ -52,12 +82,13 @@ func BenchmarkProduct(b *testing.B) {
 					team := par.NewTeam(threads)
 					defer team.Close()
 					g := newProduct(d, s[0], s[1], s[2])
-					task := &panelTask{g, make([]kernel.Scratch, threads)}
+					task := &splitTask{g, make([]kernel.Scratch, threads)}
+					task.run(team) // the first writes of C fault its pages in
 					peak := kernel.Peak(d)
 					var took []float64
 					for b.Loop() {
 						t := time.Now()
-						team.Run(g.W.Len(), grain(g, threads), task)
+						task.run(team)
 						took = append(took, time.Since(t).Seconds())
 					}
 					peak = max(peak, kernel.Peak(d)) * float64(threads)
@@ -93,11 +124,6 @@ func BenchmarkEpilogue(b *testing.B) {
 			})
 		}
 	}
-}
-
-// grain gives each worker about four ranges.
-func grain(g *kernel.Product, threads int) int {
-	return max(1, g.W.Len()/(4*threads))
 }
 
 var benchDTypes = []kernel.DType{kernel.Float32, kernel.BFloat16, kernel.Int8}

@@ -2,11 +2,11 @@ package kernel
 
 import "time"
 
-// peakRuns and peakSpan: the best of several spans of about a millisecond, short
-// enough that some pass without an interruption.
+// peakRuns and peakSpan: the best of many spans, short enough that some pass
+// without an interruption.
 const (
-	peakRuns = 12
-	peakSpan = time.Millisecond
+	peakRuns = 50
+	peakSpan = time.Millisecond / 2
 )
 
 // Peak measures what one core can do at most in products of format d at the
@@ -48,39 +48,4 @@ func ReadBandwidth(x []byte, runs int) float64 {
 		best = max(best, float64(n)/time.Since(t).Seconds()/1e9)
 	}
 	return best
-}
-
-// peakGeneric does n·16 multiply-adds in plain Go in eight independent sums.
-func peakGeneric(n int) {
-	var s [8]float32
-	a, b := float32(n), float32(1)/float32(n+1)
-	for range n {
-		for range 2 {
-			s[0] += a * b
-			s[1] += a * b
-			s[2] += a * b
-			s[3] += a * b
-			s[4] += a * b
-			s[5] += a * b
-			s[6] += a * b
-			s[7] += a * b
-		}
-		a = b
-	}
-	sink = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7]
-}
-
-// sink keeps the compiler from dropping a measured loop.
-var sink float32
-
-func readGeneric(x []byte) {
-	var s [8]uint64
-	for len(x) >= 64 {
-		for i := range s {
-			s[i] ^= uint64(x[8*i]) | uint64(x[8*i+1])<<8 | uint64(x[8*i+2])<<16 | uint64(x[8*i+3])<<24 |
-				uint64(x[8*i+4])<<32 | uint64(x[8*i+5])<<40 | uint64(x[8*i+6])<<48 | uint64(x[8*i+7])<<56
-		}
-		x = x[64:]
-	}
-	sink = float32(s[0] ^ s[1] ^ s[2] ^ s[3] ^ s[4] ^ s[5] ^ s[6] ^ s[7])
 }

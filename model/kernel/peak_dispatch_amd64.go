@@ -2,6 +2,8 @@
 
 package kernel
 
+import "runtime"
+
 //go:generate go -C _asm run . -out .. -only peak
 
 // peakLoop returns the loop to measure and its operations for each count.
@@ -16,7 +18,7 @@ func peakLoop(d DType) (loop func(int), ops float64) {
 	case active.level == AVX2:
 		return peakF32AVX2, 12 * 16
 	}
-	return peakGeneric, 32
+	return func(n int) { runtime.KeepAlive(peakGeneric(n)) }, 32
 }
 
 func readAll(x []byte) {
@@ -24,5 +26,5 @@ func readAll(x []byte) {
 		readAVX2(&x[0], len(x))
 		return
 	}
-	readGeneric(x)
+	runtime.KeepAlive(readGeneric(x))
 }

@@ -2,6 +2,10 @@
 
 package kernel
 
-func peakLoop(DType) (loop func(int), ops float64) { return peakGeneric, 32 }
+import "runtime"
 
-func readAll(x []byte) { readGeneric(x) }
+func peakLoop(DType) (loop func(int), ops float64) {
+	return func(n int) { runtime.KeepAlive(peakGeneric(n)) }, 32
+}
+
+func readAll(x []byte) { runtime.KeepAlive(readGeneric(x)) }
