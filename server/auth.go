@@ -9,8 +9,17 @@ import (
 	"github.com/warmserve/warmserve/api"
 )
 
-// public are the paths that never ask for a key: probes have none to send.
-var public = map[string]bool{"/livez": true, "/readyz": true}
+// public reports whether a path never asks for a key: probes have none to send.
+// GET / is a probe of text-embeddings-inference's clients.
+func public(r *http.Request) bool {
+	switch r.URL.Path {
+	case "/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready":
+		return true
+	case "/":
+		return r.Method == http.MethodGet || r.Method == http.MethodHead
+	}
+	return false
+}
 
 // authorize lets a request pass that bears one of the keys, or when there are
 // none. It stands before the routes, so that a stranger cannot tell which exist.
@@ -19,7 +28,7 @@ func (s *Server) authorize(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !public[r.URL.Path] && !s.bearsKey(r) {
+		if !public(r) && !bearsKey(r, s.keys) {
 			s.writeError(w, r, api.Errorf(api.CodeUnauthorized, "", `send the key as "Authorization: Bearer KEY"`))
 			return
 		}
@@ -29,15 +38,37 @@ func (s *Server) authorize(next http.Handler) http.Handler {
 
 // bearsKey compares digests, each with each, so that the time taken says
 // nothing of a key, not even its length.
-func (s *Server) bearsKey(r *http.Request) bool {
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return false
-	}
-	got := sha256.Sum256([]byte(strings.TrimSpace(key)))
+func bearsKey(r *http.Request, keys [][sha256.Size]byte) bool {
 	match := 0
-	for _, want := range s.keys {
-		match |= subtle.ConstantTimeCompare(got[:], want[:])
+	for _, sent := range credentials(r) {
+		got := sha256.Sum256([]byte(sent))
+		for _, want := range keys {
+			match |= subtle.ConstantTimeCompare(got[:], want[:])
+		}
 	}
 	return match == 1
+}
+
+// credentials returns what a request offers as a key. Reward clients that take
+// nothing but a URL cannot send a header of their own: from http://x:KEY@host
+// they make HTTP Basic, and ?key=KEY passes through all of them. Neither is
+// logged: of a URL the log has the route's pattern alone.
+func credentials(r *http.Request) []string {
+	var sent []string
+	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		sent = append(sent, strings.TrimSpace(key))
+	}
+	if key := r.Header.Get("X-Api-Key"); key != "" {
+		sent = append(sent, key)
+	}
+	if _, password, ok := r.BasicAuth(); ok {
+		sent = append(sent, password)
+	}
+	if r.URL.RawQuery != "" {
+		if key := r.URL.Query().Get("key"); key != "" {
+			sent = append(sent, key)
+		}
+	}
+	return sent
 }
