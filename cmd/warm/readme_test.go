@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "rewrite the replies in README.md with those of this run")
+
+// example is a curl command of the README and the reply printed behind it.
+var example = regexp.MustCompile("(?s)```sh\n(curl [^`]*?)```\n\n```json\n(.*?)```")
+
+// TestCurlExamplesOfTheReadmeRunAsPrinted runs each command by a shell, with the
+// address of a server started here.
+func TestCurlExamplesOfTheReadmeRunAsPrinted(t *testing.T) {
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("no %s: %v", tool, err)
+		}
+	}
+	s := startServe(t, "--model", "detox="+strings.Join(paradetox(t), ","), "--mode", "both")
+	path := filepath.Join("..", "..", "README.md")
+	readme, err := os.ReadFile(path)
+	require.NoError(t, err)
+	examples := example.FindAllSubmatch(readme, -1)
+	require.GreaterOrEqual(t, len(examples), 4)
+	for _, e := range examples {
+		command, printed := string(e[1]), e[2]
+		cmd := exec.Command("bash", "-c", strings.ReplaceAll(command, "http://127.0.0.1:8080", s.url))
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		got, err := cmd.Output()
+		require.NoError(t, err, "%s\n%s", command, stderr.String())
+		if *update {
+			var b bytes.Buffer
+			require.NoError(t, json.Indent(&b, got, "", "  "))
+			readme = bytes.Replace(readme, printed, append(bytes.TrimSpace(b.Bytes()), '\n'), 1)
+			continue
+		}
+		var want, have any
+		require.NoError(t, json.Unmarshal(printed, &want), "the reply printed behind\n%s", command)
+		require.NoError(t, json.Unmarshal(got, &have), "%s\n%s", command, got)
+		sameReply(t, command, want, have)
+	}
+	if *update {
+		require.NoError(t, os.WriteFile(path, readme, 0o644))
+	}
+}
+
+// sameReply compares replies key by key. Ids, times and revisions differ from
+// run to run or from file to file; numbers may differ in the last digits between
+// processors.
+func sameReply(t *testing.T, at string, want, have any) {
+	switch w := want.(type) {
+	case map[string]any:
+		h, ok := have.(map[string]any)
+		require.True(t, ok, at)
+		for k := range h {
+			assert.Contains(t, w, k, "%s: the reply has more than the README", at)
+		}
+		for k, v := range w {
+			if !assert.Contains(t, h, k, at) || k == "id" && w["object"] != "model" || k == "created" || k == "revision" || k == "live_since" {
+				continue
+			}
+			sameReply(t, at+"."+k, v, h[k])
+		}
+	case []any:
+		h, ok := have.([]any)
+		require.True(t, ok, at)
+		require.Len(t, h, len(w), at)
+		for i := range w {
+			sameReply(t, at, w[i], h[i])
+		}
+	case float64:
+		assert.InDelta(t, w, have, 1e-4*math.Max(1, math.Abs(w)), at)
+	default:
+		assert.Equal(t, want, have, at)
+	}
+}
+
+func TestReadmeNamesEveryCommand(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	require.NoError(t, err)
+	p := &program{}
+	for _, c := range p.root().Commands() {
+		if c.Runnable() && !c.HasSubCommands() {
+			assert.Contains(t, string(readme), "`warm "+c.Name()+"`")
+		}
+	}
+}
