@@ -105,3 +105,78 @@ func largest(x []float32) float64 {
 	}
 	return m
 }
+
+func TestGradientsHaveTheSameBitsForAnyNumberOfWorkers(t *testing.T) {
+	dir := goldens(t)
+	for _, v := range []string{"llama-gqa", "qwen3-tied", "gptneox-parallel", "bert-types"} {
+		t.Run(v, func(t *testing.T) {
+			pass := Pass{Regularization: Regularization{Attention: 0.1, Hidden: 0.2, Embedding: 0.1}, Seed: 3, Step: 9}
+			run := func(workers int) ([]float32, [][]float32) {
+				tr, g := newGoldenTraining(t, filepath.Join(dir, v), workers)
+				// Enough rows for several pieces, in several blocks of sums.
+				seqs := g.inputs(tr.Model())
+				for range 3 {
+					seqs = append(seqs, seqs...)
+				}
+				scores := make([]float32, len(seqs))
+				require.NoError(t, tr.Forward(scores, seqs, pass))
+				d := make([]float32, len(seqs))
+				for i := range d {
+					d[i] = float32(i%5) - 2
+				}
+				tr.Backward(d)
+				var grads [][]float32
+				for _, p := range tr.Params() {
+					grads = append(grads, p.Grad)
+				}
+				return scores, grads
+			}
+			scores, grads := run(1)
+			for _, workers := range []int{2, 3} {
+				s, g := run(workers)
+				require.Equal(t, scores, s)
+				require.Equal(t, grads, g)
+			}
+		})
+	}
+}
+
+func TestDropoutDependsOnTheStepAndNotOnHowItIsDivided(t *testing.T) {
+	tr, g := newGoldenTraining(t, filepath.Join(goldens(t), "llama-gqa"), 2)
+	seqs := g.inputs(tr.Model())
+	score := func(p Pass, seqs []Sequence) []float32 {
+		out := make([]float32, len(seqs))
+		require.NoError(t, tr.Forward(out, seqs, p))
+		return out
+	}
+	drop := Regularization{Attention: 0.2, Hidden: 0.2, Embedding: 0.2}
+	whole := score(Pass{Regularization: drop, Seed: 1, Step: 1}, seqs)
+	parts := append(score(Pass{Regularization: drop, Seed: 1, Step: 1}, seqs[:2]),
+		score(Pass{Regularization: drop, Seed: 1, Step: 1, First: 2}, seqs[2:])...)
+	assert.Equal(t, whole, parts, "a step in two parts drops the same")
+	assert.NotEqual(t, whole, score(Pass{Regularization: drop, Seed: 1, Step: 2}, seqs), "another step")
+	assert.NotEqual(t, whole, score(Pass{Regularization: drop, Seed: 2, Step: 1}, seqs), "another run")
+	assert.NotEqual(t, whole, score(Pass{}, seqs), "no dropout")
+}
+
+func TestTrainingScoresAsItServes(t *testing.T) {
+	dir := goldens(t)
+	for _, v := range learnVariants {
+		t.Run(v, func(t *testing.T) {
+			tr, g := newGoldenTraining(t, filepath.Join(dir, v), 2)
+			seqs := g.inputs(tr.Model())
+			learned, served := make([]float32, len(seqs)), make([]float32, len(seqs))
+			require.NoError(t, tr.Forward(learned, seqs, Pass{}))
+			e := NewEngine(2)
+			defer e.Close()
+			require.NoError(t, e.Score(tr.Model(), served, seqs))
+			assert.Equal(t, served, learned, "one set of layers, one set of bits")
+		})
+	}
+}
+
+func TestTrainingRefusesWhatItCannotScore(t *testing.T) {
+	tr, _ := newGoldenTraining(t, filepath.Join(goldens(t), "llama-gqa"), 1)
+	err := tr.Forward(make([]float32, 2), []Sequence{{IDs: []int32{1}}, {IDs: []int32{9999}}}, Pass{})
+	require.ErrorContains(t, err, "sequence 1")
+}
