@@ -202,7 +202,9 @@ func wantName(goType string) string {
 		return "true or false"
 	case "float64":
 		return "a finite number"
-	case "api.RewardRequest", "api.Input", "api.Message", "api.Part":
+	case "int":
+		return "an integer"
+	case "api.RewardRequest", "api.Input", "api.Message", "api.Part", "api.ModelSpec", "api.GuardSpec":
 		return "an object"
 	}
 	return "a list"

@@ -29,13 +29,21 @@ const (
 	CodeUnknownModel            Code = "unknown_model"
 	CodeUnknownRoute            Code = "unknown_route"
 	CodeMethodNotAllowed        Code = "method_not_allowed"
+	CodeForbidden               Code = "forbidden"
+	CodeAdminDisabled           Code = "admin_disabled"
+	CodePathRefused             Code = "path_refused"
 	CodeRequestTimeout          Code = "request_timeout"
+	CodeRevisionGone            Code = "revision_gone"
+	CodeNoPrevious              Code = "no_previous"
+	CodeSuperseded              Code = "superseded"
 	CodeBodyTooLarge            Code = "body_too_large"
 	CodeTooManySequences        Code = "too_many_sequences"
 	CodeTooManyTokens           Code = "too_many_tokens"
 	CodeUnsupportedMediaType    Code = "unsupported_media_type"
 	CodeUnsupportedEncoding     Code = "unsupported_encoding"
 	CodeTooLong                 Code = "too_long"
+	CodeLoadFailed              Code = "load_failed"
+	CodeGuardRefused            Code = "guard_refused"
 	CodeInternal                Code = "internal"
 	CodeNonFinite               Code = "non_finite"
 	CodeDeadlineExceeded        Code = "deadline_exceeded"
@@ -71,13 +79,21 @@ var meanings = map[Code]meaning{
 	CodeUnknownModel:            {"unknown_model", http.StatusNotFound},
 	CodeUnknownRoute:            {"not_found", http.StatusNotFound},
 	CodeMethodNotAllowed:        {"method_not_allowed", http.StatusMethodNotAllowed},
+	CodeForbidden:               {"forbidden", http.StatusForbidden},
+	CodeAdminDisabled:           {"forbidden", http.StatusForbidden},
+	CodePathRefused:             {"forbidden", http.StatusForbidden},
 	CodeRequestTimeout:          {"request_timeout", http.StatusRequestTimeout},
+	CodeRevisionGone:            {"conflict", http.StatusConflict},
+	CodeNoPrevious:              {"conflict", http.StatusConflict},
+	CodeSuperseded:              {"conflict", http.StatusConflict},
 	CodeBodyTooLarge:            {"too_large", http.StatusRequestEntityTooLarge},
 	CodeTooManySequences:        {"too_large", http.StatusRequestEntityTooLarge},
 	CodeTooManyTokens:           {"too_large", http.StatusRequestEntityTooLarge},
 	CodeUnsupportedMediaType:    {"unsupported_media_type", http.StatusUnsupportedMediaType},
 	CodeUnsupportedEncoding:     {"unsupported_media_type", http.StatusUnsupportedMediaType},
 	CodeTooLong:                 {"too_long", http.StatusUnprocessableEntity},
+	CodeLoadFailed:              {"load_failed", http.StatusUnprocessableEntity},
+	CodeGuardRefused:            {"load_failed", http.StatusUnprocessableEntity},
 	CodeInternal:                {"internal", http.StatusInternalServerError},
 	CodeNonFinite:               {"internal", http.StatusInternalServerError},
 	CodeDeadlineExceeded:        {"overloaded", http.StatusServiceUnavailable},

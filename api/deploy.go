@@ -1,0 +1,228 @@
+package api
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// maxMembers bounds the members of one model: far beyond what anyone averages.
+const maxMembers = 1024
+
+// ModelSpec is what a model is made of: the body of PUT /v1/models/{name}. A
+// zero field is left to the server.
+type ModelSpec struct {
+	Members     []MemberSpec `json:"members"`
+	Weights     []float64    `json:"weights,omitempty"`    // one for each member, in place of the members' own
+	Base        string       `json:"base,omitzero"`        // directory of the shared initialisation; needed when Alpha is not 1
+	Alpha       *float64     `json:"alpha,omitzero"`       // distance of the average from Base; nil is 1
+	Extrapolate bool         `json:"extrapolate,omitzero"` // negative weights and an Alpha outside [0, 1] are meant
+	Mode        string       `json:"mode,omitzero"`        // "" is wa
+	DType       string       `json:"dtype,omitzero"`       // "" is float32
+	Pooling     string       `json:"pooling,omitzero"`     // "" is the checkpoint's own
+	MaxTokens   int          `json:"max_tokens,omitzero"`  // of a sequence; 0 is the model's context
+	Guard       *GuardSpec   `json:"guard,omitzero"`       // nil is none
+}
+
+// MemberSpec is one checkpoint of a model; in JSON a plain string is its Path.
+type MemberSpec struct {
+	Name   string   `json:"name,omitzero"` // "" is the last element of Path
+	Path   string   `json:"path"`
+	Weight float64  `json:"weight,omitzero"` // in the average, relative to the others'; all 0 for equal weights
+	Mean   *float64 `json:"mean,omitzero"`   // of its rewards, for z-scores in an ensemble; with Std
+	Std    *float64 `json:"std,omitzero"`
+}
+
+// GuardSpec refuses an average that lost what its members know: on preference
+// pairs it must win, within MaxLoss points, as often as its members do on average.
+type GuardSpec struct {
+	Pairs   string  `json:"pairs"`             // a JSONL file, or JSONL compressed with zstd, of {"prompt"?, "chosen", "rejected"}
+	MaxLoss float64 `json:"max_loss,omitzero"` // percentage points, 0 or more; below 0 asks for a gain
+}
+
+// UnmarshalJSONFrom reads a path or the full form.
+func (m *MemberSpec) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*m = MemberSpec{}
+	switch k := dec.PeekKind(); k {
+	case '"':
+		path, err := readString(dec)
+		m.Path = path
+		return err
+	case '{':
+		type plain MemberSpec
+		return json.UnmarshalDecode(dec, (*plain)(m))
+	default:
+		return skip(dec, k, "a directory or an object")
+	}
+}
+
+// DecodeModelSpec reads the body of PUT /v1/models/{name}. It checks the form
+// and not the meaning, which [ModelSpec.Validate] does.
+func DecodeModelSpec(body []byte) (*ModelSpec, error) {
+	spec := new(ModelSpec)
+	if err := decode(body, spec); err != nil {
+		return nil, err
+	}
+	return spec, nil
+}
+
+// Validate checks what can be known without a file. Its errors are *[Error] and
+// name the first thing that is wrong.
+func (s *ModelSpec) Validate() error {
+	for _, check := range []func() *Error{s.checkMembers, s.checkWeights, s.checkRange, s.checkGuard} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *ModelSpec) checkMembers() *Error {
+	switch {
+	case s.Members == nil:
+		return Errorf(CodeMissingField, "members", "members is missing")
+	case len(s.Members) == 0:
+		return Errorf(CodeInvalidValue, "members", "members is empty")
+	case len(s.Members) > maxMembers:
+		return Errorf(CodeInvalidValue, "members", "%d members, at most %d", len(s.Members), maxMembers)
+	}
+	for i, m := range s.Members {
+		at := fmt.Sprintf("members[%d]", i)
+		switch {
+		case m.Path == "":
+			return Errorf(CodeMissingField, at+".path", "a member needs the path of its checkpoint")
+		case !finite(m.Weight):
+			return Errorf(CodeInvalidValue, at+".weight", "%v is not finite", m.Weight)
+		case (m.Mean == nil) != (m.Std == nil):
+			return Errorf(CodeMissingField, at, "mean and std go together")
+		case m.Mean != nil && (!finite(*m.Mean) || !finite(*m.Std) || *m.Std <= 0):
+			return Errorf(CodeInvalidValue, at, "mean %v and std %v, want finite numbers and std above 0", *m.Mean, *m.Std)
+		}
+	}
+	return nil
+}
+
+func (s *ModelSpec) checkWeights() *Error {
+	if s.Weights == nil {
+		return nil
+	}
+	if len(s.Weights) != len(s.Members) {
+		return Errorf(CodeInvalidValue, "weights", "%d weights for %d members", len(s.Weights), len(s.Members))
+	}
+	for i, w := range s.Weights {
+		if !finite(w) {
+			return Errorf(CodeInvalidValue, fmt.Sprintf("weights[%d]", i), "%v is not finite", w)
+		}
+		if s.Members[i].Weight != 0 {
+			return Errorf(CodeConflictingFields, "weights", "member %d has a weight of its own", i)
+		}
+	}
+	return nil
+}
+
+func (s *ModelSpec) checkRange() *Error {
+	switch {
+	case !knownMode(s.Mode):
+		return Errorf(CodeInvalidValue, "mode", "mode %s, want wa, ens, both or member:NAME", quote(s.Mode))
+	case s.Alpha != nil && !finite(*s.Alpha):
+		return Errorf(CodeInvalidValue, "alpha", "%v is not finite", *s.Alpha)
+	case s.MaxTokens < 0:
+		return Errorf(CodeInvalidValue, "max_tokens", "%d, want 1 or more", s.MaxTokens)
+	}
+	return nil
+}
+
+func (s *ModelSpec) checkGuard() *Error {
+	switch {
+	case s.Guard == nil:
+	case s.Guard.Pairs == "":
+		return Errorf(CodeMissingField, "guard.pairs", "a guard needs a file of preference pairs")
+	case math.IsNaN(s.Guard.MaxLoss) || math.Abs(s.Guard.MaxLoss) > 100:
+		return Errorf(CodeInvalidValue, "guard.max_loss", "%v, want percentage points in [-100, 100]", s.Guard.MaxLoss)
+	case !slices.Contains([]string{"", ModeWA, ModeBoth}, s.Mode):
+		return Errorf(CodeConflictingFields, "guard", "a guard judges the average, which the mode %s does not serve", quote(s.Mode))
+	}
+	return nil
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// Clone returns a copy of s that shares nothing with it.
+func (s *ModelSpec) Clone() *ModelSpec {
+	if s == nil {
+		return nil
+	}
+	out := *s
+	out.Members, out.Weights = slices.Clone(s.Members), slices.Clone(s.Weights)
+	out.Alpha = clonePointer(s.Alpha)
+	for i := range out.Members {
+		m := &out.Members[i]
+		m.Mean, m.Std = clonePointer(m.Mean), clonePointer(m.Std)
+	}
+	out.Guard = clonePointer(s.Guard)
+	return &out
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}
+
+// The states of a model, and the outcomes of a change.
+const (
+	StateLive    = "live"    // it answers; a load may be under way beside it
+	StateLoading = "loading" // it has never been live, and is being loaded
+	StateFailed  = "failed"  // it has never been live, and its last load failed
+
+	OutcomeLive       = "live"       // the revision went live
+	OutcomeUnchanged  = "unchanged"  // the load came to the revision that was live already
+	OutcomeFailed     = "failed"     // the load failed; what was live before goes on
+	OutcomeRefused    = "refused"    // the guard refused the revision; what was live before goes on
+	OutcomeSuperseded = "superseded" // a later change of the model took its place
+	OutcomeRemoved    = "removed"    // the model was taken out of service
+)
+
+// ModelDetail is the body of GET /v1/models/{name}.
+type ModelDetail struct {
+	ID     string `json:"id"`
+	Object string `json:"object"` // "model"
+	State  string `json:"state"`
+	*Model        // nil while the model is not live
+	// Previous is the revision before, while it still answers requests that are
+	// pinned to it.
+	Previous string       `json:"previous,omitzero"`
+	Loads    []LoadStatus `json:"loads,omitempty"` // under way, then those that wait
+	History  []ModelEvent `json:"history"`         // oldest first
+}
+
+// LoadStatus says how far a load is.
+type LoadStatus struct {
+	Cause    string  `json:"cause"`
+	Asked    int64   `json:"asked"`    // Unix time, seconds
+	Doing    string  `json:"doing"`    // for people
+	Progress float64 `json:"progress"` // of Doing, in [0, 1]
+}
+
+// ModelEvent is one change of a model, or an attempt at one.
+type ModelEvent struct {
+	Time        int64    `json:"time"` // Unix time, seconds
+	Cause       string   `json:"cause"`
+	Outcome     string   `json:"outcome"`
+	Revision    string   `json:"revision,omitzero"`
+	LoadSeconds float64  `json:"load_seconds"`
+	Members     []string `json:"members,omitempty"`
+	Error       string   `json:"error,omitzero"` // why it failed or was refused
+}
+
+// Deleted is the body of DELETE /v1/models/{name}.
+type Deleted struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"` // "model"
+	Deleted bool   `json:"deleted"`
+}
