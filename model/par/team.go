@@ -230,7 +230,8 @@ func (t *Team) work(worker int) {
 func (t *Team) take(worker int) {
 	defer func() {
 		if r := recover(); r != nil {
-			p := r // its address is kept: a variable of its own, so that only a panic allocates
+			// The address is kept: of a variable of its own, so that only a panic allocates.
+			p := r
 			t.next.Store(int64(t.n)) // no further range is begun
 			t.panicked.CompareAndSwap(nil, &p)
 		}
