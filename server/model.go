@@ -56,6 +56,20 @@ type Info struct {
 type PrepareOptions struct {
 	Truncate     string // one of the api.Truncate words, never ""
 	ParseSpecial bool   // whether special tokens written out in the text become tokens
+
+	// What only requests of other stacks say; the native route leaves it zero.
+
+	Pooling   string // which token is scored, in the words of Info.Pooling; "" is the model's own rule
+	MaxTokens int    // the length from which an input is truncated, where that is below the context; 0 is the context
+	Chat      ChatOptions
+}
+
+// ChatOptions is what a request says about how its messages become text.
+type ChatOptions struct {
+	AddSpecial          bool        // the tokeniser adds its special tokens to the template's
+	AddGenerationPrompt bool        // the template opens a further answer
+	ContinueFinal       bool        // the text ends with the last message's content, without the template's end of turn
+	Variables           []api.Field // of the template
 }
 
 // Prepared is one answer, ready to be scored. Its tokens are Sequence.IDs.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -77,7 +78,10 @@ func (d *deployment) Aggregate(members []float32, how string, lambda float64) (f
 
 // Prepare implements server.Model.
 func (d *deployment) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepared, error) {
-	opts := reward.EncodeOptions{Truncate: reward.Truncation(o.Truncate), PlainText: !o.ParseSpecial}
+	opts := reward.EncodeOptions{
+		Truncate: reward.Truncation(o.Truncate), PlainText: !o.ParseSpecial,
+		Pooling: model.Pooling(o.Pooling), MaxTokens: o.MaxTokens, Chat: chatOptions(o.Chat),
+	}
 	out := make([]server.Prepared, in.Count())
 	for i := range out {
 		x, err := answer(in, i)
@@ -91,6 +95,17 @@ func (d *deployment) Prepare(in *api.Input, o server.PrepareOptions) ([]server.P
 		return nil, inputError(in, i, err)
 	}
 	return out, nil
+}
+
+func chatOptions(o server.ChatOptions) reward.ChatOptions {
+	out := reward.ChatOptions{AddSpecial: o.AddSpecial, AddGenerationPrompt: o.AddGenerationPrompt, ContinueFinal: o.ContinueFinal}
+	if len(o.Variables) > 0 {
+		out.Variables = make(map[string]any, len(o.Variables))
+		for _, v := range o.Variables {
+			out.Variables[v.Name] = json.RawMessage(v.Value)
+		}
+	}
+	return out
 }
 
 // answer returns the i-th answer of a wire input.

@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,6 +51,21 @@ type EncodeOptions struct {
 	// answers and texts as text rather than as the tokens; those that the chat
 	// template puts stay tokens.
 	PlainText bool
+	// Pooling picks the scored token; "" leaves it to the model.
+	Pooling model.Pooling
+	// MaxTokens is the length from which an input is truncated, where that is
+	// below the model's context; 0 is the context.
+	MaxTokens int
+	Chat      ChatOptions
+}
+
+// ChatOptions say how messages become text. The zero value is what a reward
+// model was trained on.
+type ChatOptions struct {
+	AddSpecial          bool           // the tokenizer adds its special tokens to the template's
+	AddGenerationPrompt bool           // the template opens a further answer
+	ContinueFinal       bool           // the text ends with the last message's content, without the template's end of turn
+	Variables           map[string]any // of the template, such as enable_thinking
 }
 
 // Encoded is an input ready to be scored.
@@ -106,6 +122,7 @@ func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 	if o.Truncate == "" {
 		o.Truncate = TruncatePromptLeft
 	}
+	e = e.with(o)
 	if in.IDs != nil {
 		return e.tokens(in.IDs, o)
 	}
@@ -115,15 +132,29 @@ func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 	if !e.causal && in.Prompt != nil {
 		return e.pair(*in.Prompt, in.Response, o)
 	}
-	t, err := e.render(in)
+	t, err := e.render(in, o.Chat)
 	if err != nil {
 		return Encoded{}, err
 	}
 	return e.text(t, o)
 }
 
+// with returns the encoder of one input, whose options may say otherwise than
+// the model.
+func (e *Encoder) with(o EncodeOptions) *Encoder {
+	if o.Pooling == "" && o.MaxTokens == 0 {
+		return e
+	}
+	own := *e
+	own.Pooling = cmp.Or(o.Pooling, e.Pooling)
+	if o.MaxTokens > 0 {
+		own.Context = min(own.Context, o.MaxTokens)
+	}
+	return &own
+}
+
 // render turns any form with text into one text.
-func (e *Encoder) render(in Input) (text, error) {
+func (e *Encoder) render(in Input, o ChatOptions) (text, error) {
 	switch {
 	case in.Text != nil:
 		return text{s: *in.Text, answer: -1, addSpecial: in.AddSpecial}, nil
@@ -131,17 +162,17 @@ func (e *Encoder) render(in Input) (text, error) {
 		if e.Template == nil {
 			return text{}, fmt.Errorf("%w: send prompt and response, text or input_ids", ErrNoTemplate)
 		}
-		return e.conversation(in.Messages)
+		return e.conversation(in.Messages, o)
 	case in.Prompt == nil:
 		return text{}, fmt.Errorf("%w: no messages, prompt, text or input_ids", ErrInput)
 	case e.Template != nil:
-		return e.conversation([]chat.Message{chat.NewMessage("user", *in.Prompt), chat.NewMessage("assistant", in.Response)})
+		return e.conversation([]chat.Message{chat.NewMessage("user", *in.Prompt), chat.NewMessage("assistant", in.Response)}, o)
 	}
 	return text{s: *in.Prompt + in.Response, answer: len(*in.Prompt), addSpecial: true}, nil
 }
 
 // conversation renders messages and finds the head and the answer in the text.
-func (e *Encoder) conversation(messages []chat.Message) (text, error) {
+func (e *Encoder) conversation(messages []chat.Message, o ChatOptions) (text, error) {
 	if n := len(messages); n == 0 || messages[n-1].Role() != "assistant" {
 		return text{}, fmt.Errorf("%w: the last message must be the assistant's, whose answer is scored", ErrInput)
 	}
@@ -149,11 +180,11 @@ func (e *Encoder) conversation(messages []chat.Message) (text, error) {
 	for i, m := range messages {
 		flat[i] = m.Flattened() // templates of text models expect a string
 	}
-	s, err := e.Template.Render(flat, chat.Options{Now: templateDate})
+	s, err := e.Template.Render(flat, chat.Options{AddGenerationPrompt: o.AddGenerationPrompt, Extra: o.Variables, Now: templateDate})
 	if err != nil {
 		return text{}, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}
-	t := text{s: s, answer: -1, contents: make([]string, 0, len(messages))}
+	t := text{s: s, answer: -1, addSpecial: o.AddSpecial, contents: make([]string, 0, len(messages))}
 	for _, m := range messages {
 		t.contents = append(t.contents, content(m))
 	}
@@ -161,6 +192,9 @@ func (e *Encoder) conversation(messages []chat.Message) (text, error) {
 	// as it stands cannot be kept apart from the prompt.
 	if a := content(messages[len(messages)-1]); a != "" {
 		t.answer = strings.LastIndex(s, a)
+		if o.ContinueFinal && t.answer >= 0 {
+			t.s = s[:t.answer+len(a)]
+		}
 	}
 	for _, m := range messages {
 		if first := content(m); first != "" && m.Role() != "system" {
@@ -186,7 +220,12 @@ func (e *Encoder) text(t text, o EncodeOptions) (Encoded, error) {
 	opts := tokenizer.Options{AddSpecial: t.addSpecial, NoParseSpecial: o.PlainText && t.contents == nil}
 	ids := make([]int32, 0, len(t.s)/3+8)
 	if o.PlainText && t.contents != nil {
-		ids = e.appendPlain(ids, t)
+		var after []int32
+		if t.addSpecial {
+			ids, after = e.Tokenizer.SingleTemplate()
+			ids = slices.Clone(ids)
+		}
+		ids = append(e.appendPlain(ids, t), after...)
 	} else {
 		ids = e.Tokenizer.AppendEncode(ids, t.s, opts)
 	}

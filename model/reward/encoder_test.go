@@ -190,3 +190,35 @@ func TestTheScoredTokenFollowsThePoolingRule(t *testing.T) {
 	})
 	assert.Equal(t, model.PoolLast, open(t, Config{}, own).Pooling, "the checkpoint's own rule")
 }
+
+func TestAnInputMayAskForAnotherReading(t *testing.T) {
+	d := withTemplate(t)
+	bosIsEOS := map[string]any{"bos_token": "</s>"}
+	for _, c := range []struct {
+		name string
+		in   Input
+		o    EncodeOptions
+		want string
+		at   int // from the end
+	}{
+		{"the model pads with <s> and ends with </s>", messages("Q", "A"), EncodeOptions{}, "<s>[user]Q</s>[assistant]A</s>", 0},
+		{"the last token is scored, padding or not", messages("Q", "A<s>"), EncodeOptions{Chat: ChatOptions{ContinueFinal: true}, Pooling: model.PoolLast}, "<s>[user]Q</s>[assistant]A<s>", 0},
+		{"the model's own rule passes over padding", messages("Q", "A<s>"), EncodeOptions{Chat: ChatOptions{ContinueFinal: true}}, "<s>[user]Q</s>[assistant]A<s>", 1},
+		{"a shorter context", messages("Quick", "A"), EncodeOptions{MaxTokens: 24}, "<s>[user]ick</s>[assistant]A</s>", 0},
+		{"a context beyond the model's is the model's", messages("Q", strings.Repeat("A", 200)), EncodeOptions{MaxTokens: 500, Truncate: TruncateLeft}, "<s>" + strings.Repeat("A", 62) + "</s>", 0},
+		{"the text may end with the answer", messages("Q", "A "), EncodeOptions{Chat: ChatOptions{ContinueFinal: true}}, "<s>[user]Q</s>[assistant]A", 0},
+		{"variables reach the template", messages("Q", "A"), EncodeOptions{Chat: ChatOptions{Variables: bosIsEOS}}, "</s>[user]Q</s>[assistant]A</s>", 0},
+		{"special tokens may be added", messages("Q", "A"), EncodeOptions{Chat: ChatOptions{AddSpecial: true, Variables: bosIsEOS}}, "<s></s>[user]Q</s>[assistant]A</s>", 0},
+		{"special tokens may be added to plain text", messages("Q", "<s>"), EncodeOptions{PlainText: true, Chat: ChatOptions{AddSpecial: true, Variables: bosIsEOS}}, "<s></s>[user]Q</s>[assistant]<s></s>", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, err := d.Encode(c.in, c.o)
+			require.NoError(t, err)
+			assert.Equal(t, c.want, decoded(d, e))
+			assert.Equal(t, len(e.IDs)-1-c.at, e.At)
+		})
+	}
+	again, err := d.Encode(messages("Quick", "A"), EncodeOptions{})
+	require.NoError(t, err)
+	assert.False(t, again.Truncated, "the options of one input are not those of the next")
+}

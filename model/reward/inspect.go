@@ -84,7 +84,7 @@ func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
 
 // render shows what the template makes of one exchange.
 func (s *Summary) render(e *Encoder) string {
-	t, err := e.conversation([]chat.Message{chat.NewMessage("user", "Q"), chat.NewMessage("assistant", "A")})
+	t, err := e.conversation([]chat.Message{chat.NewMessage("user", "Q"), chat.NewMessage("assistant", "A")}, ChatOptions{})
 	if err != nil {
 		s.Notes = append(s.Notes, fmt.Sprintf("the chat template refuses a plain exchange: %v", err))
 		return "yes"
