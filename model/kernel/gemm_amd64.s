@@ -81,11 +81,57 @@ tileF32AVX512Rows14:
 	ADDQ           R8, R11
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd1
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd1:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail2
+	JLT            tail3
 
-loop1:
+loop2:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -277,13 +323,13 @@ loop1:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop1
+	JGE            loop2
 
-tail2:
+tail3:
 	ADDQ           $4, CX
-	JEQ            done4
+	JEQ            done5
 
-single3:
+single4:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -337,11 +383,11 @@ single3:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single3
+	JNE            single4
 
-done4:
+done5:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store5
+	JEQ            store6
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -412,9 +458,9 @@ done4:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored6
+	JMP            stored7
 
-store5:
+store6:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -458,7 +504,7 @@ store5:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored6:
+stored7:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -508,11 +554,54 @@ tileF32AVX512Rows13:
 	ADDQ           R8, R11
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd8
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd8:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail8
+	JLT            tail10
 
-loop7:
+loop9:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -692,13 +781,13 @@ loop7:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop7
+	JGE            loop9
 
-tail8:
+tail10:
 	ADDQ           $4, CX
-	JEQ            done10
+	JEQ            done12
 
-single9:
+single11:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -749,11 +838,11 @@ single9:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single9
+	JNE            single11
 
-done10:
+done12:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store11
+	JEQ            store13
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -819,9 +908,9 @@ done10:
 	VADDPS         64(DI), Z25, Z25
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored12
+	JMP            stored14
 
-store11:
+store13:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -862,7 +951,7 @@ store11:
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
 
-stored12:
+stored14:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -908,11 +997,51 @@ tileF32AVX512Rows12:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd15
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd15:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail14
+	JLT            tail17
 
-loop13:
+loop16:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1079,13 +1208,13 @@ loop13:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop13
+	JGE            loop16
 
-tail14:
+tail17:
 	ADDQ           $4, CX
-	JEQ            done16
+	JEQ            done19
 
-single15:
+single18:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1132,11 +1261,11 @@ single15:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single15
+	JNE            single18
 
-done16:
+done19:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store17
+	JEQ            store20
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -1197,9 +1326,9 @@ done16:
 	VADDPS         64(DI), Z23, Z23
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored18
+	JMP            stored21
 
-store17:
+store20:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -1237,7 +1366,7 @@ store17:
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
 
-stored18:
+stored21:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -1281,11 +1410,48 @@ tileF32AVX512Rows11:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd22
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd22:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail20
+	JLT            tail24
 
-loop19:
+loop23:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1440,13 +1606,13 @@ loop19:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop19
+	JGE            loop23
 
-tail20:
+tail24:
 	ADDQ           $4, CX
-	JEQ            done22
+	JEQ            done26
 
-single21:
+single25:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1490,11 +1656,11 @@ single21:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single21
+	JNE            single25
 
-done22:
+done26:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store23
+	JEQ            store27
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -1550,9 +1716,9 @@ done22:
 	VADDPS         64(DI), Z21, Z21
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored24
+	JMP            stored28
 
-store23:
+store27:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -1587,7 +1753,7 @@ store23:
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
 
-stored24:
+stored28:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -1629,11 +1795,45 @@ tileF32AVX512Rows10:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd29
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd29:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail26
+	JLT            tail31
 
-loop25:
+loop30:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1776,13 +1976,13 @@ loop25:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop25
+	JGE            loop30
 
-tail26:
+tail31:
 	ADDQ           $4, CX
-	JEQ            done28
+	JEQ            done33
 
-single27:
+single32:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1823,11 +2023,11 @@ single27:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single27
+	JNE            single32
 
-done28:
+done33:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store29
+	JEQ            store34
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -1878,9 +2078,9 @@ done28:
 	VADDPS         64(DI), Z19, Z19
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored30
+	JMP            stored35
 
-store29:
+store34:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -1912,7 +2112,7 @@ store29:
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
 
-stored30:
+stored35:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -1950,11 +2150,42 @@ tileF32AVX512Rows9:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd36
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd36:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail32
+	JLT            tail38
 
-loop31:
+loop37:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2084,13 +2315,13 @@ loop31:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop31
+	JGE            loop37
 
-tail32:
+tail38:
 	ADDQ           $4, CX
-	JEQ            done34
+	JEQ            done40
 
-single33:
+single39:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2127,11 +2358,11 @@ single33:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single33
+	JNE            single39
 
-done34:
+done40:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store35
+	JEQ            store41
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2177,9 +2408,9 @@ done34:
 	VADDPS         64(DI), Z17, Z17
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored36
+	JMP            stored42
 
-store35:
+store41:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2208,7 +2439,7 @@ store35:
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
 
-stored36:
+stored42:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -2244,11 +2475,39 @@ tileF32AVX512Rows8:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd43
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd43:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail38
+	JLT            tail45
 
-loop37:
+loop44:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2366,13 +2625,13 @@ loop37:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop37
+	JGE            loop44
 
-tail38:
+tail45:
 	ADDQ           $4, CX
-	JEQ            done40
+	JEQ            done47
 
-single39:
+single46:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2406,11 +2665,11 @@ single39:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single39
+	JNE            single46
 
-done40:
+done47:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store41
+	JEQ            store48
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2451,9 +2710,9 @@ done40:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored42
+	JMP            stored49
 
-store41:
+store48:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2479,7 +2738,7 @@ store41:
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
 
-stored42:
+stored49:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -2513,11 +2772,36 @@ tileF32AVX512Rows7:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd50
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd50:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail44
+	JLT            tail52
 
-loop43:
+loop51:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2623,13 +2907,13 @@ loop43:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop43
+	JGE            loop51
 
-tail44:
+tail52:
 	ADDQ           $4, CX
-	JEQ            done46
+	JEQ            done54
 
-single45:
+single53:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2660,11 +2944,11 @@ single45:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single45
+	JNE            single53
 
-done46:
+done54:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store47
+	JEQ            store55
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2700,9 +2984,9 @@ done46:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored48
+	JMP            stored56
 
-store47:
+store55:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2725,7 +3009,7 @@ store47:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored48:
+stored56:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -2755,11 +3039,33 @@ tileF32AVX512Rows6:
 	VMOVAPS        Z1, Z11
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd57
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd57:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail50
+	JLT            tail59
 
-loop49:
+loop58:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2852,13 +3158,13 @@ loop49:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop49
+	JGE            loop58
 
-tail50:
+tail59:
 	ADDQ           $4, CX
-	JEQ            done52
+	JEQ            done61
 
-single51:
+single60:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2885,11 +3191,11 @@ single51:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single51
+	JNE            single60
 
-done52:
+done61:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store53
+	JEQ            store62
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2920,9 +3226,9 @@ done52:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored54
+	JMP            stored63
 
-store53:
+store62:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2942,7 +3248,7 @@ store53:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored54:
+stored63:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -2970,11 +3276,30 @@ tileF32AVX512Rows5:
 	VMOVAPS        Z1, Z9
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd64
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd64:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail56
+	JLT            tail66
 
-loop55:
+loop65:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3055,13 +3380,13 @@ loop55:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop55
+	JGE            loop65
 
-tail56:
+tail66:
 	ADDQ           $4, CX
-	JEQ            done58
+	JEQ            done68
 
-single57:
+single67:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3085,11 +3410,11 @@ single57:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single57
+	JNE            single67
 
-done58:
+done68:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store59
+	JEQ            store69
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3115,9 +3440,9 @@ done58:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored60
+	JMP            stored70
 
-store59:
+store69:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3134,7 +3459,7 @@ store59:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored60:
+stored70:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3160,11 +3485,27 @@ tileF32AVX512Rows4:
 	VMOVAPS        Z1, Z7
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd71
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd71:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail62
+	JLT            tail73
 
-loop61:
+loop72:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3233,13 +3574,13 @@ loop61:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop61
+	JGE            loop72
 
-tail62:
+tail73:
 	ADDQ           $4, CX
-	JEQ            done64
+	JEQ            done75
 
-single63:
+single74:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3260,11 +3601,11 @@ single63:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single63
+	JNE            single74
 
-done64:
+done75:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store65
+	JEQ            store76
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3285,9 +3626,9 @@ done64:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored66
+	JMP            stored77
 
-store65:
+store76:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3301,7 +3642,7 @@ store65:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored66:
+stored77:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3323,11 +3664,24 @@ tileF32AVX512Rows3:
 	VMOVAPS        Z1, Z3
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd78
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd78:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail68
+	JLT            tail80
 
-loop67:
+loop79:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3383,13 +3737,13 @@ loop67:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop67
+	JGE            loop79
 
-tail68:
+tail80:
 	ADDQ           $4, CX
-	JEQ            done70
+	JEQ            done82
 
-single69:
+single81:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3406,11 +3760,11 @@ single69:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single69
+	JNE            single81
 
-done70:
+done82:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store71
+	JEQ            store83
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3426,9 +3780,9 @@ done70:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored72
+	JMP            stored84
 
-store71:
+store83:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3439,7 +3793,7 @@ store71:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored72:
+stored84:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3459,11 +3813,21 @@ tileF32AVX512Rows2:
 	VMOVUPS        64(R15), Z1
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd85
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd85:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail74
+	JLT            tail87
 
-loop73:
+loop86:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3507,13 +3871,13 @@ loop73:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop73
+	JGE            loop86
 
-tail74:
+tail87:
 	ADDQ           $4, CX
-	JEQ            done76
+	JEQ            done89
 
-single75:
+single88:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3527,11 +3891,11 @@ single75:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single75
+	JNE            single88
 
-done76:
+done89:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store77
+	JEQ            store90
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3542,9 +3906,9 @@ done76:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored78
+	JMP            stored91
 
-store77:
+store90:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3552,7 +3916,7 @@ store77:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored78:
+stored91:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3570,11 +3934,18 @@ tileF32AVX512Rows1:
 	MOVQ           tileArgs_bias(SI), R15
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd92
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd92:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail80
+	JLT            tail94
 
-loop79:
+loop93:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3606,13 +3977,13 @@ loop79:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop79
+	JGE            loop93
 
-tail80:
+tail94:
 	ADDQ           $4, CX
-	JEQ            done82
+	JEQ            done96
 
-single81:
+single95:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3623,24 +3994,24 @@ single81:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single81
+	JNE            single95
 
-done82:
+done96:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store83
+	JEQ            store97
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored84
+	JMP            stored98
 
-store83:
+store97:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored84:
+stored98:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3704,9 +4075,9 @@ tileWideF32AVX512Rows3:
 	VMOVAPS        Z7, Z23
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail86
+	JLT            tail100
 
-loop85:
+loop99:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -3869,13 +4240,13 @@ loop85:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop85
+	JGE            loop99
 
-tail86:
+tail100:
 	ADDQ           $4, CX
-	JEQ            done88
+	JEQ            done102
 
-single87:
+single101:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -3925,11 +4296,11 @@ single87:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single87
+	JNE            single101
 
-done88:
+done102:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store89
+	JEQ            store103
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3981,9 +4352,9 @@ done88:
 	VADDPS         448(DI), Z23, Z23
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored90
+	JMP            stored104
 
-store89:
+store103:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -4012,7 +4383,7 @@ store89:
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
 
-stored90:
+stored104:
 	VZEROUPPER
 	RET
 
@@ -4041,9 +4412,9 @@ tileWideF32AVX512Rows2:
 	VMOVAPS        Z7, Z15
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail92
+	JLT            tail106
 
-loop91:
+loop105:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -4170,13 +4541,13 @@ loop91:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop91
+	JGE            loop105
 
-tail92:
+tail106:
 	ADDQ           $4, CX
-	JEQ            done94
+	JEQ            done108
 
-single93:
+single107:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -4217,11 +4588,11 @@ single93:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single93
+	JNE            single107
 
-done94:
+done108:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store95
+	JEQ            store109
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -4256,9 +4627,9 @@ done94:
 	VADDPS         448(DI), Z15, Z15
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored96
+	JMP            stored110
 
-store95:
+store109:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -4278,7 +4649,7 @@ store95:
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
 
-stored96:
+stored110:
 	VZEROUPPER
 	RET
 
@@ -4299,9 +4670,9 @@ tileWideF32AVX512Rows1:
 	VMOVUPS        448(R15), Z7
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail98
+	JLT            tail112
 
-loop97:
+loop111:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -4392,13 +4763,13 @@ loop97:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop97
+	JGE            loop111
 
-tail98:
+tail112:
 	ADDQ           $4, CX
-	JEQ            done100
+	JEQ            done114
 
-single99:
+single113:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -4430,11 +4801,11 @@ single99:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single99
+	JNE            single113
 
-done100:
+done114:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store101
+	JEQ            store115
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -4452,9 +4823,9 @@ done100:
 	VADDPS         448(DI), Z7, Z7
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored102
+	JMP            stored116
 
-store101:
+store115:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -4465,7 +4836,7 @@ store101:
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
 
-stored102:
+stored116:
 	VZEROUPPER
 	RET
 
@@ -4545,11 +4916,57 @@ tileBF16AVX512Rows14:
 	ADDQ           R8, R11
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd117
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd117:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail104
+	JLT            tail119
 
-loop103:
+loop118:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -4741,13 +5158,13 @@ loop103:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop103
+	JGE            loop118
 
-tail104:
+tail119:
 	ADDQ           $4, CX
-	JEQ            done106
+	JEQ            done121
 
-single105:
+single120:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -4801,11 +5218,11 @@ single105:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single105
+	JNE            single120
 
-done106:
+done121:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store107
+	JEQ            store122
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -4876,9 +5293,9 @@ done106:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored108
+	JMP            stored123
 
-store107:
+store122:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -4922,7 +5339,7 @@ store107:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored108:
+stored123:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -4972,11 +5389,54 @@ tileBF16AVX512Rows13:
 	ADDQ           R8, R11
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd124
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd124:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail110
+	JLT            tail126
 
-loop109:
+loop125:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5156,13 +5616,13 @@ loop109:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop109
+	JGE            loop125
 
-tail110:
+tail126:
 	ADDQ           $4, CX
-	JEQ            done112
+	JEQ            done128
 
-single111:
+single127:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5213,11 +5673,11 @@ single111:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single111
+	JNE            single127
 
-done112:
+done128:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store113
+	JEQ            store129
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -5283,9 +5743,9 @@ done112:
 	VADDPS         64(DI), Z25, Z25
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored114
+	JMP            stored130
 
-store113:
+store129:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -5326,7 +5786,7 @@ store113:
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
 
-stored114:
+stored130:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -5372,11 +5832,51 @@ tileBF16AVX512Rows12:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd131
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd131:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail116
+	JLT            tail133
 
-loop115:
+loop132:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5543,13 +6043,13 @@ loop115:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop115
+	JGE            loop132
 
-tail116:
+tail133:
 	ADDQ           $4, CX
-	JEQ            done118
+	JEQ            done135
 
-single117:
+single134:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5596,11 +6096,11 @@ single117:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single117
+	JNE            single134
 
-done118:
+done135:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store119
+	JEQ            store136
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -5661,9 +6161,9 @@ done118:
 	VADDPS         64(DI), Z23, Z23
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored120
+	JMP            stored137
 
-store119:
+store136:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -5701,7 +6201,7 @@ store119:
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
 
-stored120:
+stored137:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -5745,11 +6245,48 @@ tileBF16AVX512Rows11:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd138
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd138:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail122
+	JLT            tail140
 
-loop121:
+loop139:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5904,13 +6441,13 @@ loop121:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop121
+	JGE            loop139
 
-tail122:
+tail140:
 	ADDQ           $4, CX
-	JEQ            done124
+	JEQ            done142
 
-single123:
+single141:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5954,11 +6491,11 @@ single123:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single123
+	JNE            single141
 
-done124:
+done142:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store125
+	JEQ            store143
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -6014,9 +6551,9 @@ done124:
 	VADDPS         64(DI), Z21, Z21
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored126
+	JMP            stored144
 
-store125:
+store143:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -6051,7 +6588,7 @@ store125:
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
 
-stored126:
+stored144:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -6093,11 +6630,45 @@ tileBF16AVX512Rows10:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd145
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd145:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail128
+	JLT            tail147
 
-loop127:
+loop146:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6240,13 +6811,13 @@ loop127:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop127
+	JGE            loop146
 
-tail128:
+tail147:
 	ADDQ           $4, CX
-	JEQ            done130
+	JEQ            done149
 
-single129:
+single148:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6287,11 +6858,11 @@ single129:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single129
+	JNE            single148
 
-done130:
+done149:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store131
+	JEQ            store150
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -6342,9 +6913,9 @@ done130:
 	VADDPS         64(DI), Z19, Z19
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored132
+	JMP            stored151
 
-store131:
+store150:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -6376,7 +6947,7 @@ store131:
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
 
-stored132:
+stored151:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -6414,11 +6985,42 @@ tileBF16AVX512Rows9:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd152
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd152:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail134
+	JLT            tail154
 
-loop133:
+loop153:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6548,13 +7150,13 @@ loop133:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop133
+	JGE            loop153
 
-tail134:
+tail154:
 	ADDQ           $4, CX
-	JEQ            done136
+	JEQ            done156
 
-single135:
+single155:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6591,11 +7193,11 @@ single135:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single135
+	JNE            single155
 
-done136:
+done156:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store137
+	JEQ            store157
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -6641,9 +7243,9 @@ done136:
 	VADDPS         64(DI), Z17, Z17
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored138
+	JMP            stored158
 
-store137:
+store157:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -6672,7 +7274,7 @@ store137:
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
 
-stored138:
+stored158:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -6708,11 +7310,39 @@ tileBF16AVX512Rows8:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd159
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd159:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail140
+	JLT            tail161
 
-loop139:
+loop160:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6830,13 +7460,13 @@ loop139:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop139
+	JGE            loop160
 
-tail140:
+tail161:
 	ADDQ           $4, CX
-	JEQ            done142
+	JEQ            done163
 
-single141:
+single162:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6870,11 +7500,11 @@ single141:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single141
+	JNE            single162
 
-done142:
+done163:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store143
+	JEQ            store164
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -6915,9 +7545,9 @@ done142:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored144
+	JMP            stored165
 
-store143:
+store164:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -6943,7 +7573,7 @@ store143:
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
 
-stored144:
+stored165:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -6977,11 +7607,36 @@ tileBF16AVX512Rows7:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd166
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd166:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail146
+	JLT            tail168
 
-loop145:
+loop167:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7087,13 +7742,13 @@ loop145:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop145
+	JGE            loop167
 
-tail146:
+tail168:
 	ADDQ           $4, CX
-	JEQ            done148
+	JEQ            done170
 
-single147:
+single169:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7124,11 +7779,11 @@ single147:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single147
+	JNE            single169
 
-done148:
+done170:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store149
+	JEQ            store171
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -7164,9 +7819,9 @@ done148:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored150
+	JMP            stored172
 
-store149:
+store171:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -7189,7 +7844,7 @@ store149:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored150:
+stored172:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -7219,11 +7874,33 @@ tileBF16AVX512Rows6:
 	VMOVAPS        Z1, Z11
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd173
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd173:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail152
+	JLT            tail175
 
-loop151:
+loop174:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7316,13 +7993,13 @@ loop151:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop151
+	JGE            loop174
 
-tail152:
+tail175:
 	ADDQ           $4, CX
-	JEQ            done154
+	JEQ            done177
 
-single153:
+single176:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7349,11 +8026,11 @@ single153:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single153
+	JNE            single176
 
-done154:
+done177:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store155
+	JEQ            store178
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -7384,9 +8061,9 @@ done154:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored156
+	JMP            stored179
 
-store155:
+store178:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -7406,7 +8083,7 @@ store155:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored156:
+stored179:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -7434,11 +8111,30 @@ tileBF16AVX512Rows5:
 	VMOVAPS        Z1, Z9
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd180
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd180:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail158
+	JLT            tail182
 
-loop157:
+loop181:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7519,13 +8215,13 @@ loop157:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop157
+	JGE            loop181
 
-tail158:
+tail182:
 	ADDQ           $4, CX
-	JEQ            done160
+	JEQ            done184
 
-single159:
+single183:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7549,11 +8245,11 @@ single159:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single159
+	JNE            single183
 
-done160:
+done184:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store161
+	JEQ            store185
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -7579,9 +8275,9 @@ done160:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored162
+	JMP            stored186
 
-store161:
+store185:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -7598,7 +8294,7 @@ store161:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored162:
+stored186:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -7624,11 +8320,27 @@ tileBF16AVX512Rows4:
 	VMOVAPS        Z1, Z7
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd187
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd187:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail164
+	JLT            tail189
 
-loop163:
+loop188:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7697,13 +8409,13 @@ loop163:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop163
+	JGE            loop188
 
-tail164:
+tail189:
 	ADDQ           $4, CX
-	JEQ            done166
+	JEQ            done191
 
-single165:
+single190:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7724,11 +8436,11 @@ single165:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single165
+	JNE            single190
 
-done166:
+done191:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store167
+	JEQ            store192
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -7749,9 +8461,9 @@ done166:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored168
+	JMP            stored193
 
-store167:
+store192:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -7765,7 +8477,7 @@ store167:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored168:
+stored193:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -7787,11 +8499,24 @@ tileBF16AVX512Rows3:
 	VMOVAPS        Z1, Z3
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd194
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd194:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail170
+	JLT            tail196
 
-loop169:
+loop195:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7847,13 +8572,13 @@ loop169:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop169
+	JGE            loop195
 
-tail170:
+tail196:
 	ADDQ           $4, CX
-	JEQ            done172
+	JEQ            done198
 
-single171:
+single197:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7870,11 +8595,11 @@ single171:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single171
+	JNE            single197
 
-done172:
+done198:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store173
+	JEQ            store199
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -7890,9 +8615,9 @@ done172:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored174
+	JMP            stored200
 
-store173:
+store199:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -7903,7 +8628,7 @@ store173:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored174:
+stored200:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -7923,11 +8648,21 @@ tileBF16AVX512Rows2:
 	VMOVUPS        64(R15), Z1
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd201
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd201:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail176
+	JLT            tail203
 
-loop175:
+loop202:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7971,13 +8706,13 @@ loop175:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop175
+	JGE            loop202
 
-tail176:
+tail203:
 	ADDQ           $4, CX
-	JEQ            done178
+	JEQ            done205
 
-single177:
+single204:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7991,11 +8726,11 @@ single177:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single177
+	JNE            single204
 
-done178:
+done205:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store179
+	JEQ            store206
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8006,9 +8741,9 @@ done178:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored180
+	JMP            stored207
 
-store179:
+store206:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -8016,7 +8751,7 @@ store179:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored180:
+stored207:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -8034,11 +8769,18 @@ tileBF16AVX512Rows1:
 	MOVQ           tileArgs_bias(SI), R15
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd208
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd208:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail182
+	JLT            tail210
 
-loop181:
+loop209:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8070,13 +8812,13 @@ loop181:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop181
+	JGE            loop209
 
-tail182:
+tail210:
 	ADDQ           $4, CX
-	JEQ            done184
+	JEQ            done212
 
-single183:
+single211:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8087,24 +8829,24 @@ single183:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single183
+	JNE            single211
 
-done184:
+done212:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store185
+	JEQ            store213
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored186
+	JMP            stored214
 
-store185:
+store213:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored186:
+stored214:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -8168,9 +8910,9 @@ tileWideBF16AVX512Rows3:
 	VMOVAPS        Z7, Z23
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail188
+	JLT            tail216
 
-loop187:
+loop215:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -8333,13 +9075,13 @@ loop187:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop187
+	JGE            loop215
 
-tail188:
+tail216:
 	ADDQ           $4, CX
-	JEQ            done190
+	JEQ            done218
 
-single189:
+single217:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -8389,11 +9131,11 @@ single189:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single189
+	JNE            single217
 
-done190:
+done218:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store191
+	JEQ            store219
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8445,9 +9187,9 @@ done190:
 	VADDPS         448(DI), Z23, Z23
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored192
+	JMP            stored220
 
-store191:
+store219:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -8476,7 +9218,7 @@ store191:
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
 
-stored192:
+stored220:
 	VZEROUPPER
 	RET
 
@@ -8505,9 +9247,9 @@ tileWideBF16AVX512Rows2:
 	VMOVAPS        Z7, Z15
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail194
+	JLT            tail222
 
-loop193:
+loop221:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -8634,13 +9376,13 @@ loop193:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop193
+	JGE            loop221
 
-tail194:
+tail222:
 	ADDQ           $4, CX
-	JEQ            done196
+	JEQ            done224
 
-single195:
+single223:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -8681,11 +9423,11 @@ single195:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single195
+	JNE            single223
 
-done196:
+done224:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store197
+	JEQ            store225
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8720,9 +9462,9 @@ done196:
 	VADDPS         448(DI), Z15, Z15
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored198
+	JMP            stored226
 
-store197:
+store225:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -8742,7 +9484,7 @@ store197:
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
 
-stored198:
+stored226:
 	VZEROUPPER
 	RET
 
@@ -8763,9 +9505,9 @@ tileWideBF16AVX512Rows1:
 	VMOVUPS        448(R15), Z7
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail200
+	JLT            tail228
 
-loop199:
+loop227:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -8856,13 +9598,13 @@ loop199:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop199
+	JGE            loop227
 
-tail200:
+tail228:
 	ADDQ           $4, CX
-	JEQ            done202
+	JEQ            done230
 
-single201:
+single229:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -8894,11 +9636,11 @@ single201:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single201
+	JNE            single229
 
-done202:
+done230:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store203
+	JEQ            store231
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8916,9 +9658,9 @@ done202:
 	VADDPS         448(DI), Z7, Z7
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored204
+	JMP            stored232
 
-store203:
+store231:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -8929,7 +9671,7 @@ store203:
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
 
-stored204:
+stored232:
 	VZEROUPPER
 	RET
 
@@ -9009,11 +9751,57 @@ tileInt8AVX512Rows14:
 	ADDQ           R8, R11
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd233
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd233:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail206
+	JLT            tail235
 
-loop205:
+loop234:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -9205,13 +9993,13 @@ loop205:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop205
+	JGE            loop234
 
-tail206:
+tail235:
 	ADDQ           $4, CX
-	JEQ            done208
+	JEQ            done237
 
-single207:
+single236:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -9265,15 +10053,15 @@ single207:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single207
+	JNE            single236
 
-done208:
+done237:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store209
+	JEQ            store238
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -9470,9 +10258,9 @@ done208:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored210
+	JMP            stored239
 
-store209:
+store238:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -9642,7 +10430,7 @@ store209:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored210:
+stored239:
 	ADDQ           $56, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -9693,11 +10481,54 @@ tileInt8AVX512Rows13:
 	ADDQ           R8, R11
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd240
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd240:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail212
+	JLT            tail242
 
-loop211:
+loop241:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -9877,13 +10708,13 @@ loop211:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop211
+	JGE            loop241
 
-tail212:
+tail242:
 	ADDQ           $4, CX
-	JEQ            done214
+	JEQ            done244
 
-single213:
+single243:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -9932,2678 +10763,6 @@ single213:
 	ADDQ           $4, R10
 	ADDQ           $4, R11
 	ADDQ           $4, R12
-	ADDQ           $128, BX
-	DECQ           CX
-	JNE            single213
-
-done214:
-	MOVQ           tileArgs_scale(SI), R9
-	ADDQ           tileArgs_scaled(SI), R9
-	MOVQ           tileArgs_wscale(SI), R10
-	MOVQ           tileArgs_wbias(SI), R11
-	CMPB           tileArgs_add(SI), $0
-	JEQ            store215
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VADDPS         (DI), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VADDPS         64(DI), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VADDPS         (DI), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VADDPS         64(DI), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VADDPS         (DI), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VADDPS         64(DI), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VADDPS         (DI), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VADDPS         64(DI), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VADDPS         (DI), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VADDPS         64(DI), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VADDPS         (DI), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VADDPS         64(DI), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VADDPS         (DI), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VADDPS         64(DI), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VADDPS         (DI), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VADDPS         64(DI), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VADDPS         (DI), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VADDPS         64(DI), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   36(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z31, Z18, Z18
-	VADDPS         (R11), Z18, Z18
-	VADDPS         (DI), Z18, Z18
-	VMOVUPS        Z18, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z19, Z19
-	VMULPS         Z31, Z19, Z19
-	VADDPS         64(R11), Z19, Z19
-	VADDPS         64(DI), Z19, Z19
-	VMOVUPS        Z19, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   40(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z20, Z20
-	VMULPS         Z31, Z20, Z20
-	VADDPS         (R11), Z20, Z20
-	VADDPS         (DI), Z20, Z20
-	VMOVUPS        Z20, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z21, Z21
-	VMULPS         Z31, Z21, Z21
-	VADDPS         64(R11), Z21, Z21
-	VADDPS         64(DI), Z21, Z21
-	VMOVUPS        Z21, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   44(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z22, Z22
-	VMULPS         Z31, Z22, Z22
-	VADDPS         (R11), Z22, Z22
-	VADDPS         (DI), Z22, Z22
-	VMOVUPS        Z22, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z23, Z23
-	VMULPS         Z31, Z23, Z23
-	VADDPS         64(R11), Z23, Z23
-	VADDPS         64(DI), Z23, Z23
-	VMOVUPS        Z23, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   48(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z24, Z24
-	VMULPS         Z31, Z24, Z24
-	VADDPS         (R11), Z24, Z24
-	VADDPS         (DI), Z24, Z24
-	VMOVUPS        Z24, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z25, Z25
-	VMULPS         Z31, Z25, Z25
-	VADDPS         64(R11), Z25, Z25
-	VADDPS         64(DI), Z25, Z25
-	VMOVUPS        Z25, 64(DI)
-	ADDQ           DX, DI
-	JMP            stored216
-
-store215:
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   36(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z31, Z18, Z18
-	VADDPS         (R11), Z18, Z18
-	VMOVUPS        Z18, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z19, Z19
-	VMULPS         Z31, Z19, Z19
-	VADDPS         64(R11), Z19, Z19
-	VMOVUPS        Z19, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   40(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z20, Z20
-	VMULPS         Z31, Z20, Z20
-	VADDPS         (R11), Z20, Z20
-	VMOVUPS        Z20, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z21, Z21
-	VMULPS         Z31, Z21, Z21
-	VADDPS         64(R11), Z21, Z21
-	VMOVUPS        Z21, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   44(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z22, Z22
-	VMULPS         Z31, Z22, Z22
-	VADDPS         (R11), Z22, Z22
-	VMOVUPS        Z22, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z23, Z23
-	VMULPS         Z31, Z23, Z23
-	VADDPS         64(R11), Z23, Z23
-	VMOVUPS        Z23, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   48(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z24, Z24
-	VMULPS         Z31, Z24, Z24
-	VADDPS         (R11), Z24, Z24
-	VMOVUPS        Z24, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z25, Z25
-	VMULPS         Z31, Z25, Z25
-	VADDPS         64(R11), Z25, Z25
-	VMOVUPS        Z25, 64(DI)
-	ADDQ           DX, DI
-
-stored216:
-	ADDQ           $52, tileArgs_scaled(SI)
-	MOVQ           tileArgs_k(SI), R15
-	IMUL3Q         $4, R15, R15
-	SUBQ           R15, AX
-	IMUL3Q         $13, R8, R15
-	ADDQ           R15, AX
-	DECQ           R13
-	JNE            tileInt8AVX512Rows13
-	MOVQ           tileArgs_small(SI), R13
-	MOVQ           $0, tileArgs_small(SI)
-	TESTQ          R13, R13
-	JEQ            tileInt8AVX512Done
-
-tileInt8AVX512Rows12:
-	MOVQ           tileArgs_w(SI), BX
-	MOVQ           tileArgs_bias(SI), R15
-	VMOVUPS        (R15), Z0
-	VMOVUPS        64(R15), Z1
-	VMOVAPS        Z0, Z2
-	VMOVAPS        Z1, Z3
-	VMOVAPS        Z0, Z4
-	VMOVAPS        Z1, Z5
-	VMOVAPS        Z0, Z6
-	VMOVAPS        Z1, Z7
-	VMOVAPS        Z0, Z8
-	VMOVAPS        Z1, Z9
-	VMOVAPS        Z0, Z10
-	VMOVAPS        Z1, Z11
-	VMOVAPS        Z0, Z12
-	VMOVAPS        Z1, Z13
-	VMOVAPS        Z0, Z14
-	VMOVAPS        Z1, Z15
-	VMOVAPS        Z0, Z16
-	VMOVAPS        Z1, Z17
-	VMOVAPS        Z0, Z18
-	VMOVAPS        Z1, Z19
-	VMOVAPS        Z0, Z20
-	VMOVAPS        Z1, Z21
-	VMOVAPS        Z0, Z22
-	VMOVAPS        Z1, Z23
-	LEAQ           (AX)(R8*2), R9
-	ADDQ           R8, R9
-	LEAQ           (R9)(R8*2), R10
-	ADDQ           R8, R10
-	LEAQ           (R10)(R8*2), R11
-	ADDQ           R8, R11
-	MOVQ           tileArgs_k(SI), CX
-	SUBQ           $4, CX
-	JLT            tail218
-
-loop217:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   (R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   (R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   (R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	VBROADCASTSS   (R11)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z22
-	VPDPBUSD       Z29, Z31, Z23
-	VMOVUPS        128(BX), Z28
-	VMOVUPS        192(BX), Z29
-	PREFETCHT0     8320(BX)
-	PREFETCHT0     8384(BX)
-	VBROADCASTSS   4(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   4(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	VBROADCASTSS   4(R11)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z22
-	VPDPBUSD       Z29, Z31, Z23
-	VMOVUPS        256(BX), Z28
-	VMOVUPS        320(BX), Z29
-	PREFETCHT0     8448(BX)
-	PREFETCHT0     8512(BX)
-	VBROADCASTSS   8(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   8(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   8(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   8(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   8(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   8(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   8(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   8(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   8(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   8(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   8(R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	VBROADCASTSS   8(R11)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z22
-	VPDPBUSD       Z29, Z31, Z23
-	VMOVUPS        384(BX), Z28
-	VMOVUPS        448(BX), Z29
-	PREFETCHT0     8576(BX)
-	PREFETCHT0     8640(BX)
-	VBROADCASTSS   12(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   12(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   12(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   12(R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	VBROADCASTSS   12(R11)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z22
-	VPDPBUSD       Z29, Z31, Z23
-	ADDQ           $16, AX
-	ADDQ           $16, R9
-	ADDQ           $16, R10
-	ADDQ           $16, R11
-	ADDQ           $512, BX
-	SUBQ           $4, CX
-	JGE            loop217
-
-tail218:
-	ADDQ           $4, CX
-	JEQ            done220
-
-single219:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   (R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   (R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   (R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	VBROADCASTSS   (R11)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z22
-	VPDPBUSD       Z29, Z31, Z23
-	ADDQ           $4, AX
-	ADDQ           $4, R9
-	ADDQ           $4, R10
-	ADDQ           $4, R11
-	ADDQ           $128, BX
-	DECQ           CX
-	JNE            single219
-
-done220:
-	MOVQ           tileArgs_scale(SI), R9
-	ADDQ           tileArgs_scaled(SI), R9
-	MOVQ           tileArgs_wscale(SI), R10
-	MOVQ           tileArgs_wbias(SI), R11
-	CMPB           tileArgs_add(SI), $0
-	JEQ            store221
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VADDPS         (DI), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VADDPS         64(DI), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VADDPS         (DI), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VADDPS         64(DI), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VADDPS         (DI), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VADDPS         64(DI), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VADDPS         (DI), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VADDPS         64(DI), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VADDPS         (DI), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VADDPS         64(DI), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VADDPS         (DI), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VADDPS         64(DI), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VADDPS         (DI), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VADDPS         64(DI), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VADDPS         (DI), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VADDPS         64(DI), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VADDPS         (DI), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VADDPS         64(DI), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   36(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z31, Z18, Z18
-	VADDPS         (R11), Z18, Z18
-	VADDPS         (DI), Z18, Z18
-	VMOVUPS        Z18, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z19, Z19
-	VMULPS         Z31, Z19, Z19
-	VADDPS         64(R11), Z19, Z19
-	VADDPS         64(DI), Z19, Z19
-	VMOVUPS        Z19, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   40(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z20, Z20
-	VMULPS         Z31, Z20, Z20
-	VADDPS         (R11), Z20, Z20
-	VADDPS         (DI), Z20, Z20
-	VMOVUPS        Z20, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z21, Z21
-	VMULPS         Z31, Z21, Z21
-	VADDPS         64(R11), Z21, Z21
-	VADDPS         64(DI), Z21, Z21
-	VMOVUPS        Z21, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   44(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z22, Z22
-	VMULPS         Z31, Z22, Z22
-	VADDPS         (R11), Z22, Z22
-	VADDPS         (DI), Z22, Z22
-	VMOVUPS        Z22, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z23, Z23
-	VMULPS         Z31, Z23, Z23
-	VADDPS         64(R11), Z23, Z23
-	VADDPS         64(DI), Z23, Z23
-	VMOVUPS        Z23, 64(DI)
-	ADDQ           DX, DI
-	JMP            stored222
-
-store221:
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   36(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z31, Z18, Z18
-	VADDPS         (R11), Z18, Z18
-	VMOVUPS        Z18, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z19, Z19
-	VMULPS         Z31, Z19, Z19
-	VADDPS         64(R11), Z19, Z19
-	VMOVUPS        Z19, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   40(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z20, Z20
-	VMULPS         Z31, Z20, Z20
-	VADDPS         (R11), Z20, Z20
-	VMOVUPS        Z20, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z21, Z21
-	VMULPS         Z31, Z21, Z21
-	VADDPS         64(R11), Z21, Z21
-	VMOVUPS        Z21, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   44(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z22, Z22
-	VMULPS         Z31, Z22, Z22
-	VADDPS         (R11), Z22, Z22
-	VMOVUPS        Z22, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z23, Z23
-	VMULPS         Z31, Z23, Z23
-	VADDPS         64(R11), Z23, Z23
-	VMOVUPS        Z23, 64(DI)
-	ADDQ           DX, DI
-
-stored222:
-	ADDQ           $48, tileArgs_scaled(SI)
-	MOVQ           tileArgs_k(SI), R15
-	IMUL3Q         $4, R15, R15
-	SUBQ           R15, AX
-	IMUL3Q         $12, R8, R15
-	ADDQ           R15, AX
-	DECQ           R13
-	JNE            tileInt8AVX512Rows12
-	MOVQ           tileArgs_small(SI), R13
-	MOVQ           $0, tileArgs_small(SI)
-	TESTQ          R13, R13
-	JEQ            tileInt8AVX512Done
-
-tileInt8AVX512Rows11:
-	MOVQ           tileArgs_w(SI), BX
-	MOVQ           tileArgs_bias(SI), R15
-	VMOVUPS        (R15), Z0
-	VMOVUPS        64(R15), Z1
-	VMOVAPS        Z0, Z2
-	VMOVAPS        Z1, Z3
-	VMOVAPS        Z0, Z4
-	VMOVAPS        Z1, Z5
-	VMOVAPS        Z0, Z6
-	VMOVAPS        Z1, Z7
-	VMOVAPS        Z0, Z8
-	VMOVAPS        Z1, Z9
-	VMOVAPS        Z0, Z10
-	VMOVAPS        Z1, Z11
-	VMOVAPS        Z0, Z12
-	VMOVAPS        Z1, Z13
-	VMOVAPS        Z0, Z14
-	VMOVAPS        Z1, Z15
-	VMOVAPS        Z0, Z16
-	VMOVAPS        Z1, Z17
-	VMOVAPS        Z0, Z18
-	VMOVAPS        Z1, Z19
-	VMOVAPS        Z0, Z20
-	VMOVAPS        Z1, Z21
-	LEAQ           (AX)(R8*2), R9
-	ADDQ           R8, R9
-	LEAQ           (R9)(R8*2), R10
-	ADDQ           R8, R10
-	LEAQ           (R10)(R8*2), R11
-	ADDQ           R8, R11
-	MOVQ           tileArgs_k(SI), CX
-	SUBQ           $4, CX
-	JLT            tail224
-
-loop223:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   (R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   (R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   (R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	VMOVUPS        128(BX), Z28
-	VMOVUPS        192(BX), Z29
-	PREFETCHT0     8320(BX)
-	PREFETCHT0     8384(BX)
-	VBROADCASTSS   4(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   4(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	VMOVUPS        256(BX), Z28
-	VMOVUPS        320(BX), Z29
-	PREFETCHT0     8448(BX)
-	PREFETCHT0     8512(BX)
-	VBROADCASTSS   8(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   8(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   8(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   8(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   8(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   8(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   8(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   8(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   8(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   8(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   8(R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	VMOVUPS        384(BX), Z28
-	VMOVUPS        448(BX), Z29
-	PREFETCHT0     8576(BX)
-	PREFETCHT0     8640(BX)
-	VBROADCASTSS   12(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   12(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   12(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   12(R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	ADDQ           $16, AX
-	ADDQ           $16, R9
-	ADDQ           $16, R10
-	ADDQ           $16, R11
-	ADDQ           $512, BX
-	SUBQ           $4, CX
-	JGE            loop223
-
-tail224:
-	ADDQ           $4, CX
-	JEQ            done226
-
-single225:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   (R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   (R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VBROADCASTSS   (R11)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z20
-	VPDPBUSD       Z29, Z30, Z21
-	ADDQ           $4, AX
-	ADDQ           $4, R9
-	ADDQ           $4, R10
-	ADDQ           $4, R11
-	ADDQ           $128, BX
-	DECQ           CX
-	JNE            single225
-
-done226:
-	MOVQ           tileArgs_scale(SI), R9
-	ADDQ           tileArgs_scaled(SI), R9
-	MOVQ           tileArgs_wscale(SI), R10
-	MOVQ           tileArgs_wbias(SI), R11
-	CMPB           tileArgs_add(SI), $0
-	JEQ            store227
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VADDPS         (DI), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VADDPS         64(DI), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VADDPS         (DI), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VADDPS         64(DI), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VADDPS         (DI), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VADDPS         64(DI), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VADDPS         (DI), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VADDPS         64(DI), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VADDPS         (DI), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VADDPS         64(DI), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VADDPS         (DI), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VADDPS         64(DI), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VADDPS         (DI), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VADDPS         64(DI), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VADDPS         (DI), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VADDPS         64(DI), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VADDPS         (DI), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VADDPS         64(DI), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   36(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z31, Z18, Z18
-	VADDPS         (R11), Z18, Z18
-	VADDPS         (DI), Z18, Z18
-	VMOVUPS        Z18, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z19, Z19
-	VMULPS         Z31, Z19, Z19
-	VADDPS         64(R11), Z19, Z19
-	VADDPS         64(DI), Z19, Z19
-	VMOVUPS        Z19, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   40(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z20, Z20
-	VMULPS         Z31, Z20, Z20
-	VADDPS         (R11), Z20, Z20
-	VADDPS         (DI), Z20, Z20
-	VMOVUPS        Z20, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z21, Z21
-	VMULPS         Z31, Z21, Z21
-	VADDPS         64(R11), Z21, Z21
-	VADDPS         64(DI), Z21, Z21
-	VMOVUPS        Z21, 64(DI)
-	ADDQ           DX, DI
-	JMP            stored228
-
-store227:
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   36(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z31, Z18, Z18
-	VADDPS         (R11), Z18, Z18
-	VMOVUPS        Z18, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z19, Z19
-	VMULPS         Z31, Z19, Z19
-	VADDPS         64(R11), Z19, Z19
-	VMOVUPS        Z19, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   40(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z20, Z20
-	VMULPS         Z31, Z20, Z20
-	VADDPS         (R11), Z20, Z20
-	VMOVUPS        Z20, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z21, Z21
-	VMULPS         Z31, Z21, Z21
-	VADDPS         64(R11), Z21, Z21
-	VMOVUPS        Z21, 64(DI)
-	ADDQ           DX, DI
-
-stored228:
-	ADDQ           $44, tileArgs_scaled(SI)
-	MOVQ           tileArgs_k(SI), R15
-	IMUL3Q         $4, R15, R15
-	SUBQ           R15, AX
-	IMUL3Q         $11, R8, R15
-	ADDQ           R15, AX
-	DECQ           R13
-	JNE            tileInt8AVX512Rows11
-	MOVQ           tileArgs_small(SI), R13
-	MOVQ           $0, tileArgs_small(SI)
-	TESTQ          R13, R13
-	JEQ            tileInt8AVX512Done
-
-tileInt8AVX512Rows10:
-	MOVQ           tileArgs_w(SI), BX
-	MOVQ           tileArgs_bias(SI), R15
-	VMOVUPS        (R15), Z0
-	VMOVUPS        64(R15), Z1
-	VMOVAPS        Z0, Z2
-	VMOVAPS        Z1, Z3
-	VMOVAPS        Z0, Z4
-	VMOVAPS        Z1, Z5
-	VMOVAPS        Z0, Z6
-	VMOVAPS        Z1, Z7
-	VMOVAPS        Z0, Z8
-	VMOVAPS        Z1, Z9
-	VMOVAPS        Z0, Z10
-	VMOVAPS        Z1, Z11
-	VMOVAPS        Z0, Z12
-	VMOVAPS        Z1, Z13
-	VMOVAPS        Z0, Z14
-	VMOVAPS        Z1, Z15
-	VMOVAPS        Z0, Z16
-	VMOVAPS        Z1, Z17
-	VMOVAPS        Z0, Z18
-	VMOVAPS        Z1, Z19
-	LEAQ           (AX)(R8*2), R9
-	ADDQ           R8, R9
-	LEAQ           (R9)(R8*2), R10
-	ADDQ           R8, R10
-	LEAQ           (R10)(R8*2), R11
-	ADDQ           R8, R11
-	MOVQ           tileArgs_k(SI), CX
-	SUBQ           $4, CX
-	JLT            tail230
-
-loop229:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   (R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   (R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VMOVUPS        128(BX), Z28
-	VMOVUPS        192(BX), Z29
-	PREFETCHT0     8320(BX)
-	PREFETCHT0     8384(BX)
-	VBROADCASTSS   4(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   4(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VMOVUPS        256(BX), Z28
-	VMOVUPS        320(BX), Z29
-	PREFETCHT0     8448(BX)
-	PREFETCHT0     8512(BX)
-	VBROADCASTSS   8(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   8(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   8(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   8(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   8(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   8(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   8(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   8(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   8(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   8(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	VMOVUPS        384(BX), Z28
-	VMOVUPS        448(BX), Z29
-	PREFETCHT0     8576(BX)
-	PREFETCHT0     8640(BX)
-	VBROADCASTSS   12(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   12(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   12(R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	ADDQ           $16, AX
-	ADDQ           $16, R9
-	ADDQ           $16, R10
-	ADDQ           $16, R11
-	ADDQ           $512, BX
-	SUBQ           $4, CX
-	JGE            loop229
-
-tail230:
-	ADDQ           $4, CX
-	JEQ            done232
-
-single231:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   (R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VBROADCASTSS   (R11), Z31
-	VPDPBUSD       Z28, Z31, Z18
-	VPDPBUSD       Z29, Z31, Z19
-	ADDQ           $4, AX
-	ADDQ           $4, R9
-	ADDQ           $4, R10
-	ADDQ           $4, R11
-	ADDQ           $128, BX
-	DECQ           CX
-	JNE            single231
-
-done232:
-	MOVQ           tileArgs_scale(SI), R9
-	ADDQ           tileArgs_scaled(SI), R9
-	MOVQ           tileArgs_wscale(SI), R10
-	MOVQ           tileArgs_wbias(SI), R11
-	CMPB           tileArgs_add(SI), $0
-	JEQ            store233
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VADDPS         (DI), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VADDPS         64(DI), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VADDPS         (DI), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VADDPS         64(DI), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VADDPS         (DI), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VADDPS         64(DI), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VADDPS         (DI), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VADDPS         64(DI), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VADDPS         (DI), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VADDPS         64(DI), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VADDPS         (DI), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VADDPS         64(DI), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VADDPS         (DI), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VADDPS         64(DI), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VADDPS         (DI), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VADDPS         64(DI), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VADDPS         (DI), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VADDPS         64(DI), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   36(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z31, Z18, Z18
-	VADDPS         (R11), Z18, Z18
-	VADDPS         (DI), Z18, Z18
-	VMOVUPS        Z18, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z19, Z19
-	VMULPS         Z31, Z19, Z19
-	VADDPS         64(R11), Z19, Z19
-	VADDPS         64(DI), Z19, Z19
-	VMOVUPS        Z19, 64(DI)
-	ADDQ           DX, DI
-	JMP            stored234
-
-store233:
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   36(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z31, Z18, Z18
-	VADDPS         (R11), Z18, Z18
-	VMOVUPS        Z18, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z19, Z19
-	VMULPS         Z31, Z19, Z19
-	VADDPS         64(R11), Z19, Z19
-	VMOVUPS        Z19, 64(DI)
-	ADDQ           DX, DI
-
-stored234:
-	ADDQ           $40, tileArgs_scaled(SI)
-	MOVQ           tileArgs_k(SI), R15
-	IMUL3Q         $4, R15, R15
-	SUBQ           R15, AX
-	IMUL3Q         $10, R8, R15
-	ADDQ           R15, AX
-	DECQ           R13
-	JNE            tileInt8AVX512Rows10
-	MOVQ           tileArgs_small(SI), R13
-	MOVQ           $0, tileArgs_small(SI)
-	TESTQ          R13, R13
-	JEQ            tileInt8AVX512Done
-
-tileInt8AVX512Rows9:
-	MOVQ           tileArgs_w(SI), BX
-	MOVQ           tileArgs_bias(SI), R15
-	VMOVUPS        (R15), Z0
-	VMOVUPS        64(R15), Z1
-	VMOVAPS        Z0, Z2
-	VMOVAPS        Z1, Z3
-	VMOVAPS        Z0, Z4
-	VMOVAPS        Z1, Z5
-	VMOVAPS        Z0, Z6
-	VMOVAPS        Z1, Z7
-	VMOVAPS        Z0, Z8
-	VMOVAPS        Z1, Z9
-	VMOVAPS        Z0, Z10
-	VMOVAPS        Z1, Z11
-	VMOVAPS        Z0, Z12
-	VMOVAPS        Z1, Z13
-	VMOVAPS        Z0, Z14
-	VMOVAPS        Z1, Z15
-	VMOVAPS        Z0, Z16
-	VMOVAPS        Z1, Z17
-	LEAQ           (AX)(R8*2), R9
-	ADDQ           R8, R9
-	LEAQ           (R9)(R8*2), R10
-	ADDQ           R8, R10
-	MOVQ           tileArgs_k(SI), CX
-	SUBQ           $4, CX
-	JLT            tail236
-
-loop235:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   (R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VMOVUPS        128(BX), Z28
-	VMOVUPS        192(BX), Z29
-	PREFETCHT0     8320(BX)
-	PREFETCHT0     8384(BX)
-	VBROADCASTSS   4(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   4(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VMOVUPS        256(BX), Z28
-	VMOVUPS        320(BX), Z29
-	PREFETCHT0     8448(BX)
-	PREFETCHT0     8512(BX)
-	VBROADCASTSS   8(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   8(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   8(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   8(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   8(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   8(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   8(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   8(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   8(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	VMOVUPS        384(BX), Z28
-	VMOVUPS        448(BX), Z29
-	PREFETCHT0     8576(BX)
-	PREFETCHT0     8640(BX)
-	VBROADCASTSS   12(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   12(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	ADDQ           $16, AX
-	ADDQ           $16, R9
-	ADDQ           $16, R10
-	ADDQ           $512, BX
-	SUBQ           $4, CX
-	JGE            loop235
-
-tail236:
-	ADDQ           $4, CX
-	JEQ            done238
-
-single237:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VBROADCASTSS   (R10)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z16
-	VPDPBUSD       Z29, Z30, Z17
-	ADDQ           $4, AX
-	ADDQ           $4, R9
-	ADDQ           $4, R10
-	ADDQ           $128, BX
-	DECQ           CX
-	JNE            single237
-
-done238:
-	MOVQ           tileArgs_scale(SI), R9
-	ADDQ           tileArgs_scaled(SI), R9
-	MOVQ           tileArgs_wscale(SI), R10
-	MOVQ           tileArgs_wbias(SI), R11
-	CMPB           tileArgs_add(SI), $0
-	JEQ            store239
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VADDPS         (DI), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VADDPS         64(DI), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VADDPS         (DI), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VADDPS         64(DI), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VADDPS         (DI), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VADDPS         64(DI), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VADDPS         (DI), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VADDPS         64(DI), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VADDPS         (DI), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VADDPS         64(DI), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VADDPS         (DI), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VADDPS         64(DI), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VADDPS         (DI), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VADDPS         64(DI), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VADDPS         (DI), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VADDPS         64(DI), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VADDPS         (DI), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VADDPS         64(DI), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-	JMP            stored240
-
-store239:
-	VBROADCASTSS   (R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z31, Z0, Z0
-	VADDPS         (R11), Z0, Z0
-	VMOVUPS        Z0, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z1, Z1
-	VMULPS         Z31, Z1, Z1
-	VADDPS         64(R11), Z1, Z1
-	VMOVUPS        Z1, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   4(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z31, Z2, Z2
-	VADDPS         (R11), Z2, Z2
-	VMOVUPS        Z2, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z3, Z3
-	VMULPS         Z31, Z3, Z3
-	VADDPS         64(R11), Z3, Z3
-	VMOVUPS        Z3, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   8(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z31, Z4, Z4
-	VADDPS         (R11), Z4, Z4
-	VMOVUPS        Z4, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z31, Z5, Z5
-	VADDPS         64(R11), Z5, Z5
-	VMOVUPS        Z5, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   12(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z31, Z6, Z6
-	VADDPS         (R11), Z6, Z6
-	VMOVUPS        Z6, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z31, Z7, Z7
-	VADDPS         64(R11), Z7, Z7
-	VMOVUPS        Z7, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   16(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z31, Z8, Z8
-	VADDPS         (R11), Z8, Z8
-	VMOVUPS        Z8, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z31, Z9, Z9
-	VADDPS         64(R11), Z9, Z9
-	VMOVUPS        Z9, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   20(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z31, Z10, Z10
-	VADDPS         (R11), Z10, Z10
-	VMOVUPS        Z10, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z31, Z11, Z11
-	VADDPS         64(R11), Z11, Z11
-	VMOVUPS        Z11, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   24(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z31, Z12, Z12
-	VADDPS         (R11), Z12, Z12
-	VMOVUPS        Z12, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z13, Z13
-	VMULPS         Z31, Z13, Z13
-	VADDPS         64(R11), Z13, Z13
-	VMOVUPS        Z13, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   28(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z31, Z14, Z14
-	VADDPS         (R11), Z14, Z14
-	VMOVUPS        Z14, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z31, Z15, Z15
-	VADDPS         64(R11), Z15, Z15
-	VMOVUPS        Z15, 64(DI)
-	ADDQ           DX, DI
-	VBROADCASTSS   32(R9), Z30
-	VMULPS         (R10), Z30, Z31
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z31, Z16, Z16
-	VADDPS         (R11), Z16, Z16
-	VMOVUPS        Z16, (DI)
-	VMULPS         64(R10), Z30, Z31
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z31, Z17, Z17
-	VADDPS         64(R11), Z17, Z17
-	VMOVUPS        Z17, 64(DI)
-	ADDQ           DX, DI
-
-stored240:
-	ADDQ           $36, tileArgs_scaled(SI)
-	MOVQ           tileArgs_k(SI), R15
-	IMUL3Q         $4, R15, R15
-	SUBQ           R15, AX
-	IMUL3Q         $9, R8, R15
-	ADDQ           R15, AX
-	DECQ           R13
-	JNE            tileInt8AVX512Rows9
-	MOVQ           tileArgs_small(SI), R13
-	MOVQ           $0, tileArgs_small(SI)
-	TESTQ          R13, R13
-	JEQ            tileInt8AVX512Done
-
-tileInt8AVX512Rows8:
-	MOVQ           tileArgs_w(SI), BX
-	MOVQ           tileArgs_bias(SI), R15
-	VMOVUPS        (R15), Z0
-	VMOVUPS        64(R15), Z1
-	VMOVAPS        Z0, Z2
-	VMOVAPS        Z1, Z3
-	VMOVAPS        Z0, Z4
-	VMOVAPS        Z1, Z5
-	VMOVAPS        Z0, Z6
-	VMOVAPS        Z1, Z7
-	VMOVAPS        Z0, Z8
-	VMOVAPS        Z1, Z9
-	VMOVAPS        Z0, Z10
-	VMOVAPS        Z1, Z11
-	VMOVAPS        Z0, Z12
-	VMOVAPS        Z1, Z13
-	VMOVAPS        Z0, Z14
-	VMOVAPS        Z1, Z15
-	LEAQ           (AX)(R8*2), R9
-	ADDQ           R8, R9
-	LEAQ           (R9)(R8*2), R10
-	ADDQ           R8, R10
-	MOVQ           tileArgs_k(SI), CX
-	SUBQ           $4, CX
-	JLT            tail242
-
-loop241:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VMOVUPS        128(BX), Z28
-	VMOVUPS        192(BX), Z29
-	PREFETCHT0     8320(BX)
-	PREFETCHT0     8384(BX)
-	VBROADCASTSS   4(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   4(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VMOVUPS        256(BX), Z28
-	VMOVUPS        320(BX), Z29
-	PREFETCHT0     8448(BX)
-	PREFETCHT0     8512(BX)
-	VBROADCASTSS   8(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   8(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   8(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   8(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   8(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   8(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   8(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   8(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	VMOVUPS        384(BX), Z28
-	VMOVUPS        448(BX), Z29
-	PREFETCHT0     8576(BX)
-	PREFETCHT0     8640(BX)
-	VBROADCASTSS   12(AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   12(R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	ADDQ           $16, AX
-	ADDQ           $16, R9
-	ADDQ           $16, R10
-	ADDQ           $512, BX
-	SUBQ           $4, CX
-	JGE            loop241
-
-tail242:
-	ADDQ           $4, CX
-	JEQ            done244
-
-single243:
-	VMOVUPS        (BX), Z28
-	VMOVUPS        64(BX), Z29
-	PREFETCHT0     8192(BX)
-	PREFETCHT0     8256(BX)
-	VBROADCASTSS   (AX), Z30
-	VPDPBUSD       Z28, Z30, Z0
-	VPDPBUSD       Z29, Z30, Z1
-	VBROADCASTSS   (AX)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z2
-	VPDPBUSD       Z29, Z31, Z3
-	VBROADCASTSS   (AX)(R8*2), Z30
-	VPDPBUSD       Z28, Z30, Z4
-	VPDPBUSD       Z29, Z30, Z5
-	VBROADCASTSS   (R9), Z31
-	VPDPBUSD       Z28, Z31, Z6
-	VPDPBUSD       Z29, Z31, Z7
-	VBROADCASTSS   (R9)(R8*1), Z30
-	VPDPBUSD       Z28, Z30, Z8
-	VPDPBUSD       Z29, Z30, Z9
-	VBROADCASTSS   (R9)(R8*2), Z31
-	VPDPBUSD       Z28, Z31, Z10
-	VPDPBUSD       Z29, Z31, Z11
-	VBROADCASTSS   (R10), Z30
-	VPDPBUSD       Z28, Z30, Z12
-	VPDPBUSD       Z29, Z30, Z13
-	VBROADCASTSS   (R10)(R8*1), Z31
-	VPDPBUSD       Z28, Z31, Z14
-	VPDPBUSD       Z29, Z31, Z15
-	ADDQ           $4, AX
-	ADDQ           $4, R9
-	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
 	JNE            single243
@@ -12727,6 +10886,76 @@ done244:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   36(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z31, Z18, Z18
+	VADDPS         (R11), Z18, Z18
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z19, Z19
+	VMULPS         Z31, Z19, Z19
+	VADDPS         64(R11), Z19, Z19
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   40(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z20, Z20
+	VMULPS         Z31, Z20, Z20
+	VADDPS         (R11), Z20, Z20
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z21, Z21
+	VMULPS         Z31, Z21, Z21
+	VADDPS         64(R11), Z21, Z21
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   44(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z22, Z22
+	VMULPS         Z31, Z22, Z22
+	VADDPS         (R11), Z22, Z22
+	VADDPS         (DI), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z23, Z23
+	VMULPS         Z31, Z23, Z23
+	VADDPS         64(R11), Z23, Z23
+	VADDPS         64(DI), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   48(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z24, Z24
+	VMULPS         Z31, Z24, Z24
+	VADDPS         (R11), Z24, Z24
+	VADDPS         (DI), Z24, Z24
+	VMOVUPS        Z24, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z25, Z25
+	VMULPS         Z31, Z25, Z25
+	VADDPS         64(R11), Z25, Z25
+	VADDPS         64(DI), Z25, Z25
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
 	JMP            stored246
 
 store245:
@@ -12826,8 +11055,2780 @@ store245:
 	VADDPS         64(R11), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   36(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z31, Z18, Z18
+	VADDPS         (R11), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z19, Z19
+	VMULPS         Z31, Z19, Z19
+	VADDPS         64(R11), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   40(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z20, Z20
+	VMULPS         Z31, Z20, Z20
+	VADDPS         (R11), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z21, Z21
+	VMULPS         Z31, Z21, Z21
+	VADDPS         64(R11), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   44(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z22, Z22
+	VMULPS         Z31, Z22, Z22
+	VADDPS         (R11), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z23, Z23
+	VMULPS         Z31, Z23, Z23
+	VADDPS         64(R11), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   48(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z24, Z24
+	VMULPS         Z31, Z24, Z24
+	VADDPS         (R11), Z24, Z24
+	VMOVUPS        Z24, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z25, Z25
+	VMULPS         Z31, Z25, Z25
+	VADDPS         64(R11), Z25, Z25
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
 
 stored246:
+	ADDQ           $52, tileArgs_scaled(SI)
+	MOVQ           tileArgs_k(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $13, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            tileInt8AVX512Rows13
+	MOVQ           tileArgs_small(SI), R13
+	MOVQ           $0, tileArgs_small(SI)
+	TESTQ          R13, R13
+	JEQ            tileInt8AVX512Done
+
+tileInt8AVX512Rows12:
+	MOVQ           tileArgs_w(SI), BX
+	MOVQ           tileArgs_bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+	VMOVAPS        Z0, Z22
+	VMOVAPS        Z1, Z23
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd247
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd247:
+	MOVQ           tileArgs_k(SI), CX
+	SUBQ           $4, CX
+	JLT            tail249
+
+loop248:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z22
+	VPDPBUSD       Z29, Z31, Z23
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VBROADCASTSS   4(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   4(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z22
+	VPDPBUSD       Z29, Z31, Z23
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	PREFETCHT0     8448(BX)
+	PREFETCHT0     8512(BX)
+	VBROADCASTSS   8(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   8(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	VBROADCASTSS   8(R11)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z22
+	VPDPBUSD       Z29, Z31, Z23
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	PREFETCHT0     8576(BX)
+	PREFETCHT0     8640(BX)
+	VBROADCASTSS   12(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   12(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z22
+	VPDPBUSD       Z29, Z31, Z23
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop248
+
+tail249:
+	ADDQ           $4, CX
+	JEQ            done251
+
+single250:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z22
+	VPDPBUSD       Z29, Z31, Z23
+	ADDQ           $4, AX
+	ADDQ           $4, R9
+	ADDQ           $4, R10
+	ADDQ           $4, R11
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single250
+
+done251:
+	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
+	MOVQ           tileArgs_wscale(SI), R10
+	MOVQ           tileArgs_wbias(SI), R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            store252
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   36(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z31, Z18, Z18
+	VADDPS         (R11), Z18, Z18
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z19, Z19
+	VMULPS         Z31, Z19, Z19
+	VADDPS         64(R11), Z19, Z19
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   40(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z20, Z20
+	VMULPS         Z31, Z20, Z20
+	VADDPS         (R11), Z20, Z20
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z21, Z21
+	VMULPS         Z31, Z21, Z21
+	VADDPS         64(R11), Z21, Z21
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   44(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z22, Z22
+	VMULPS         Z31, Z22, Z22
+	VADDPS         (R11), Z22, Z22
+	VADDPS         (DI), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z23, Z23
+	VMULPS         Z31, Z23, Z23
+	VADDPS         64(R11), Z23, Z23
+	VADDPS         64(DI), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored253
+
+store252:
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   36(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z31, Z18, Z18
+	VADDPS         (R11), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z19, Z19
+	VMULPS         Z31, Z19, Z19
+	VADDPS         64(R11), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   40(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z20, Z20
+	VMULPS         Z31, Z20, Z20
+	VADDPS         (R11), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z21, Z21
+	VMULPS         Z31, Z21, Z21
+	VADDPS         64(R11), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   44(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z22, Z22
+	VMULPS         Z31, Z22, Z22
+	VADDPS         (R11), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z23, Z23
+	VMULPS         Z31, Z23, Z23
+	VADDPS         64(R11), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+
+stored253:
+	ADDQ           $48, tileArgs_scaled(SI)
+	MOVQ           tileArgs_k(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $12, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            tileInt8AVX512Rows12
+	MOVQ           tileArgs_small(SI), R13
+	MOVQ           $0, tileArgs_small(SI)
+	TESTQ          R13, R13
+	JEQ            tileInt8AVX512Done
+
+tileInt8AVX512Rows11:
+	MOVQ           tileArgs_w(SI), BX
+	MOVQ           tileArgs_bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd254
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd254:
+	MOVQ           tileArgs_k(SI), CX
+	SUBQ           $4, CX
+	JLT            tail256
+
+loop255:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VBROADCASTSS   4(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   4(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	PREFETCHT0     8448(BX)
+	PREFETCHT0     8512(BX)
+	VBROADCASTSS   8(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   8(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	PREFETCHT0     8576(BX)
+	PREFETCHT0     8640(BX)
+	VBROADCASTSS   12(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   12(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop255
+
+tail256:
+	ADDQ           $4, CX
+	JEQ            done258
+
+single257:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z20
+	VPDPBUSD       Z29, Z30, Z21
+	ADDQ           $4, AX
+	ADDQ           $4, R9
+	ADDQ           $4, R10
+	ADDQ           $4, R11
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single257
+
+done258:
+	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
+	MOVQ           tileArgs_wscale(SI), R10
+	MOVQ           tileArgs_wbias(SI), R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            store259
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   36(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z31, Z18, Z18
+	VADDPS         (R11), Z18, Z18
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z19, Z19
+	VMULPS         Z31, Z19, Z19
+	VADDPS         64(R11), Z19, Z19
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   40(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z20, Z20
+	VMULPS         Z31, Z20, Z20
+	VADDPS         (R11), Z20, Z20
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z21, Z21
+	VMULPS         Z31, Z21, Z21
+	VADDPS         64(R11), Z21, Z21
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored260
+
+store259:
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   36(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z31, Z18, Z18
+	VADDPS         (R11), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z19, Z19
+	VMULPS         Z31, Z19, Z19
+	VADDPS         64(R11), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   40(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z20, Z20
+	VMULPS         Z31, Z20, Z20
+	VADDPS         (R11), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z21, Z21
+	VMULPS         Z31, Z21, Z21
+	VADDPS         64(R11), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+
+stored260:
+	ADDQ           $44, tileArgs_scaled(SI)
+	MOVQ           tileArgs_k(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $11, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            tileInt8AVX512Rows11
+	MOVQ           tileArgs_small(SI), R13
+	MOVQ           $0, tileArgs_small(SI)
+	TESTQ          R13, R13
+	JEQ            tileInt8AVX512Done
+
+tileInt8AVX512Rows10:
+	MOVQ           tileArgs_w(SI), BX
+	MOVQ           tileArgs_bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd261
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd261:
+	MOVQ           tileArgs_k(SI), CX
+	SUBQ           $4, CX
+	JLT            tail263
+
+loop262:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VBROADCASTSS   4(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   4(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	PREFETCHT0     8448(BX)
+	PREFETCHT0     8512(BX)
+	VBROADCASTSS   8(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   8(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	PREFETCHT0     8576(BX)
+	PREFETCHT0     8640(BX)
+	VBROADCASTSS   12(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   12(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop262
+
+tail263:
+	ADDQ           $4, CX
+	JEQ            done265
+
+single264:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z31
+	VPDPBUSD       Z28, Z31, Z18
+	VPDPBUSD       Z29, Z31, Z19
+	ADDQ           $4, AX
+	ADDQ           $4, R9
+	ADDQ           $4, R10
+	ADDQ           $4, R11
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single264
+
+done265:
+	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
+	MOVQ           tileArgs_wscale(SI), R10
+	MOVQ           tileArgs_wbias(SI), R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            store266
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   36(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z31, Z18, Z18
+	VADDPS         (R11), Z18, Z18
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z19, Z19
+	VMULPS         Z31, Z19, Z19
+	VADDPS         64(R11), Z19, Z19
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored267
+
+store266:
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   36(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z31, Z18, Z18
+	VADDPS         (R11), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z19, Z19
+	VMULPS         Z31, Z19, Z19
+	VADDPS         64(R11), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+
+stored267:
+	ADDQ           $40, tileArgs_scaled(SI)
+	MOVQ           tileArgs_k(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $10, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            tileInt8AVX512Rows10
+	MOVQ           tileArgs_small(SI), R13
+	MOVQ           $0, tileArgs_small(SI)
+	TESTQ          R13, R13
+	JEQ            tileInt8AVX512Done
+
+tileInt8AVX512Rows9:
+	MOVQ           tileArgs_w(SI), BX
+	MOVQ           tileArgs_bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd268
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd268:
+	MOVQ           tileArgs_k(SI), CX
+	SUBQ           $4, CX
+	JLT            tail270
+
+loop269:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VBROADCASTSS   4(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   4(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	PREFETCHT0     8448(BX)
+	PREFETCHT0     8512(BX)
+	VBROADCASTSS   8(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   8(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	PREFETCHT0     8576(BX)
+	PREFETCHT0     8640(BX)
+	VBROADCASTSS   12(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   12(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop269
+
+tail270:
+	ADDQ           $4, CX
+	JEQ            done272
+
+single271:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z16
+	VPDPBUSD       Z29, Z30, Z17
+	ADDQ           $4, AX
+	ADDQ           $4, R9
+	ADDQ           $4, R10
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single271
+
+done272:
+	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
+	MOVQ           tileArgs_wscale(SI), R10
+	MOVQ           tileArgs_wbias(SI), R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            store273
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored274
+
+store273:
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   32(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z16, Z16
+	VMULPS         Z31, Z16, Z16
+	VADDPS         (R11), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z17, Z17
+	VMULPS         Z31, Z17, Z17
+	VADDPS         64(R11), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+
+stored274:
+	ADDQ           $36, tileArgs_scaled(SI)
+	MOVQ           tileArgs_k(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $9, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            tileInt8AVX512Rows9
+	MOVQ           tileArgs_small(SI), R13
+	MOVQ           $0, tileArgs_small(SI)
+	TESTQ          R13, R13
+	JEQ            tileInt8AVX512Done
+
+tileInt8AVX512Rows8:
+	MOVQ           tileArgs_w(SI), BX
+	MOVQ           tileArgs_bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd275
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd275:
+	MOVQ           tileArgs_k(SI), CX
+	SUBQ           $4, CX
+	JLT            tail277
+
+loop276:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VBROADCASTSS   4(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   4(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	PREFETCHT0     8448(BX)
+	PREFETCHT0     8512(BX)
+	VBROADCASTSS   8(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   8(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	PREFETCHT0     8576(BX)
+	PREFETCHT0     8640(BX)
+	VBROADCASTSS   12(AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   12(R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop276
+
+tail277:
+	ADDQ           $4, CX
+	JEQ            done279
+
+single278:
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VBROADCASTSS   (AX), Z30
+	VPDPBUSD       Z28, Z30, Z0
+	VPDPBUSD       Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z2
+	VPDPBUSD       Z29, Z31, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VPDPBUSD       Z28, Z30, Z4
+	VPDPBUSD       Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z31
+	VPDPBUSD       Z28, Z31, Z6
+	VPDPBUSD       Z29, Z31, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VPDPBUSD       Z28, Z30, Z8
+	VPDPBUSD       Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z31
+	VPDPBUSD       Z28, Z31, Z10
+	VPDPBUSD       Z29, Z31, Z11
+	VBROADCASTSS   (R10), Z30
+	VPDPBUSD       Z28, Z30, Z12
+	VPDPBUSD       Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z31
+	VPDPBUSD       Z28, Z31, Z14
+	VPDPBUSD       Z29, Z31, Z15
+	ADDQ           $4, AX
+	ADDQ           $4, R9
+	ADDQ           $4, R10
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single278
+
+done279:
+	MOVQ           tileArgs_scale(SI), R9
+	ADDQ           tileArgs_scaled(SI), R9
+	MOVQ           tileArgs_wscale(SI), R10
+	MOVQ           tileArgs_wbias(SI), R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            store280
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored281
+
+store280:
+	VBROADCASTSS   (R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z0, Z0
+	VMULPS         Z31, Z0, Z0
+	VADDPS         (R11), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z1, Z1
+	VMULPS         Z31, Z1, Z1
+	VADDPS         64(R11), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z31, Z2, Z2
+	VADDPS         (R11), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z3, Z3
+	VMULPS         Z31, Z3, Z3
+	VADDPS         64(R11), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z31, Z4, Z4
+	VADDPS         (R11), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z31, Z5, Z5
+	VADDPS         64(R11), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z31, Z6, Z6
+	VADDPS         (R11), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z31, Z7, Z7
+	VADDPS         64(R11), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z31, Z8, Z8
+	VADDPS         (R11), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z31, Z9, Z9
+	VADDPS         64(R11), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z31, Z10, Z10
+	VADDPS         (R11), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z31, Z11, Z11
+	VADDPS         64(R11), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   24(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z31, Z12, Z12
+	VADDPS         (R11), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z13, Z13
+	VMULPS         Z31, Z13, Z13
+	VADDPS         64(R11), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   28(R9), Z30
+	VMULPS         (R10), Z30, Z31
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z31, Z14, Z14
+	VADDPS         (R11), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VMULPS         64(R10), Z30, Z31
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z31, Z15, Z15
+	VADDPS         64(R11), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+
+stored281:
 	ADDQ           $32, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -12862,11 +13863,36 @@ tileInt8AVX512Rows7:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd282
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd282:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail248
+	JLT            tail284
 
-loop247:
+loop283:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -12972,13 +13998,13 @@ loop247:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop247
+	JGE            loop283
 
-tail248:
+tail284:
 	ADDQ           $4, CX
-	JEQ            done250
+	JEQ            done286
 
-single249:
+single285:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13009,15 +14035,15 @@ single249:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single249
+	JNE            single285
 
-done250:
+done286:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store251
+	JEQ            store287
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13116,9 +14142,9 @@ done250:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored252
+	JMP            stored288
 
-store251:
+store287:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13204,7 +14230,7 @@ store251:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored252:
+stored288:
 	ADDQ           $28, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -13235,11 +14261,33 @@ tileInt8AVX512Rows6:
 	VMOVAPS        Z1, Z11
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd289
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd289:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail254
+	JLT            tail291
 
-loop253:
+loop290:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13332,13 +14380,13 @@ loop253:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop253
+	JGE            loop290
 
-tail254:
+tail291:
 	ADDQ           $4, CX
-	JEQ            done256
+	JEQ            done293
 
-single255:
+single292:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13365,15 +14413,15 @@ single255:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single255
+	JNE            single292
 
-done256:
+done293:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store257
+	JEQ            store294
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13458,9 +14506,9 @@ done256:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored258
+	JMP            stored295
 
-store257:
+store294:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13534,7 +14582,7 @@ store257:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored258:
+stored295:
 	ADDQ           $24, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -13563,11 +14611,30 @@ tileInt8AVX512Rows5:
 	VMOVAPS        Z1, Z9
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd296
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd296:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail260
+	JLT            tail298
 
-loop259:
+loop297:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13648,13 +14715,13 @@ loop259:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop259
+	JGE            loop297
 
-tail260:
+tail298:
 	ADDQ           $4, CX
-	JEQ            done262
+	JEQ            done300
 
-single261:
+single299:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13678,15 +14745,15 @@ single261:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single261
+	JNE            single299
 
-done262:
+done300:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store263
+	JEQ            store301
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13757,9 +14824,9 @@ done262:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored264
+	JMP            stored302
 
-store263:
+store301:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13821,7 +14888,7 @@ store263:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored264:
+stored302:
 	ADDQ           $20, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -13848,11 +14915,27 @@ tileInt8AVX512Rows4:
 	VMOVAPS        Z1, Z7
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd303
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd303:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail266
+	JLT            tail305
 
-loop265:
+loop304:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13921,13 +15004,13 @@ loop265:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop265
+	JGE            loop304
 
-tail266:
+tail305:
 	ADDQ           $4, CX
-	JEQ            done268
+	JEQ            done307
 
-single267:
+single306:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13948,15 +15031,15 @@ single267:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single267
+	JNE            single306
 
-done268:
+done307:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store269
+	JEQ            store308
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14013,9 +15096,9 @@ done268:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored270
+	JMP            stored309
 
-store269:
+store308:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14065,7 +15148,7 @@ store269:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored270:
+stored309:
 	ADDQ           $16, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -14088,11 +15171,24 @@ tileInt8AVX512Rows3:
 	VMOVAPS        Z1, Z3
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd310
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd310:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail272
+	JLT            tail312
 
-loop271:
+loop311:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14148,13 +15244,13 @@ loop271:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop271
+	JGE            loop311
 
-tail272:
+tail312:
 	ADDQ           $4, CX
-	JEQ            done274
+	JEQ            done314
 
-single273:
+single313:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14171,15 +15267,15 @@ single273:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single273
+	JNE            single313
 
-done274:
+done314:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store275
+	JEQ            store315
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14222,9 +15318,9 @@ done274:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored276
+	JMP            stored316
 
-store275:
+store315:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14262,7 +15358,7 @@ store275:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored276:
+stored316:
 	ADDQ           $12, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -14283,11 +15379,21 @@ tileInt8AVX512Rows2:
 	VMOVUPS        64(R15), Z1
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd317
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd317:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail278
+	JLT            tail319
 
-loop277:
+loop318:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14331,13 +15437,13 @@ loop277:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop277
+	JGE            loop318
 
-tail278:
+tail319:
 	ADDQ           $4, CX
-	JEQ            done280
+	JEQ            done321
 
-single279:
+single320:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14351,15 +15457,15 @@ single279:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single279
+	JNE            single320
 
-done280:
+done321:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store281
+	JEQ            store322
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14388,9 +15494,9 @@ done280:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored282
+	JMP            stored323
 
-store281:
+store322:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14416,7 +15522,7 @@ store281:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored282:
+stored323:
 	ADDQ           $8, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -14435,11 +15541,18 @@ tileInt8AVX512Rows1:
 	MOVQ           tileArgs_bias(SI), R15
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd324
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd324:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail284
+	JLT            tail326
 
-loop283:
+loop325:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14471,13 +15584,13 @@ loop283:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop283
+	JGE            loop325
 
-tail284:
+tail326:
 	ADDQ           $4, CX
-	JEQ            done286
+	JEQ            done328
 
-single285:
+single327:
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14488,15 +15601,15 @@ single285:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single285
+	JNE            single327
 
-done286:
+done328:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store287
+	JEQ            store329
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14511,9 +15624,9 @@ done286:
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored288
+	JMP            stored330
 
-store287:
+store329:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14527,7 +15640,7 @@ store287:
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored288:
+stored330:
 	ADDQ           $4, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -14592,9 +15705,9 @@ tileWideInt8AVX512Rows3:
 	VMOVAPS        Z7, Z23
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail290
+	JLT            tail332
 
-loop289:
+loop331:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -14757,13 +15870,13 @@ loop289:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop289
+	JGE            loop331
 
-tail290:
+tail332:
 	ADDQ           $4, CX
-	JEQ            done292
+	JEQ            done334
 
-single291:
+single333:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -14813,15 +15926,15 @@ single291:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single291
+	JNE            single333
 
-done292:
+done334:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store293
+	JEQ            store335
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14972,9 +16085,9 @@ done292:
 	VADDPS         448(DI), Z23, Z23
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored294
+	JMP            stored336
 
-store293:
+store335:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15102,7 +16215,7 @@ store293:
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
 
-stored294:
+stored336:
 	ADDQ           $12, tileArgs_scaled(SI)
 	VZEROUPPER
 	RET
@@ -15132,9 +16245,9 @@ tileWideInt8AVX512Rows2:
 	VMOVAPS        Z7, Z15
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail296
+	JLT            tail338
 
-loop295:
+loop337:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -15261,13 +16374,13 @@ loop295:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop295
+	JGE            loop337
 
-tail296:
+tail338:
 	ADDQ           $4, CX
-	JEQ            done298
+	JEQ            done340
 
-single297:
+single339:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -15308,15 +16421,15 @@ single297:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single297
+	JNE            single339
 
-done298:
+done340:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store299
+	JEQ            store341
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15417,9 +16530,9 @@ done298:
 	VADDPS         448(DI), Z15, Z15
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored300
+	JMP            stored342
 
-store299:
+store341:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15505,7 +16618,7 @@ store299:
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
 
-stored300:
+stored342:
 	ADDQ           $8, tileArgs_scaled(SI)
 	VZEROUPPER
 	RET
@@ -15527,9 +16640,9 @@ tileWideInt8AVX512Rows1:
 	VMOVUPS        448(R15), Z7
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail302
+	JLT            tail344
 
-loop301:
+loop343:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -15620,13 +16733,13 @@ loop301:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop301
+	JGE            loop343
 
-tail302:
+tail344:
 	ADDQ           $4, CX
-	JEQ            done304
+	JEQ            done346
 
-single303:
+single345:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -15658,15 +16771,15 @@ single303:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single303
+	JNE            single345
 
-done304:
+done346:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store305
+	JEQ            store347
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15717,9 +16830,9 @@ done304:
 	VADDPS         448(DI), Z7, Z7
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored306
+	JMP            stored348
 
-store305:
+store347:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15763,7 +16876,7 @@ store305:
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
 
-stored306:
+stored348:
 	ADDQ           $4, tileArgs_scaled(SI)
 	VZEROUPPER
 	RET
@@ -15806,11 +16919,27 @@ tileF32AVX2Rows6:
 	VMOVAPS        Y1, Y11
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd349
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd349:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail308
+	JLT            tail351
 
-loop307:
+loop350:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -15899,13 +17028,13 @@ loop307:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop307
+	JGE            loop350
 
-tail308:
+tail351:
 	ADDQ           $4, CX
-	JEQ            done310
+	JEQ            done353
 
-single309:
+single352:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -15931,11 +17060,11 @@ single309:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single309
+	JNE            single352
 
-done310:
+done353:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store311
+	JEQ            store354
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -15966,9 +17095,9 @@ done310:
 	VADDPS         32(DI), Y11, Y11
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored312
+	JMP            stored355
 
-store311:
+store354:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -15988,7 +17117,7 @@ store311:
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
 
-stored312:
+stored355:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -16016,11 +17145,25 @@ tileF32AVX2Rows5:
 	VMOVAPS        Y1, Y9
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd356
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd356:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail314
+	JLT            tail358
 
-loop313:
+loop357:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16097,13 +17240,13 @@ loop313:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop313
+	JGE            loop357
 
-tail314:
+tail358:
 	ADDQ           $4, CX
-	JEQ            done316
+	JEQ            done360
 
-single315:
+single359:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16126,11 +17269,11 @@ single315:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single315
+	JNE            single359
 
-done316:
+done360:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store317
+	JEQ            store361
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -16156,9 +17299,9 @@ done316:
 	VADDPS         32(DI), Y9, Y9
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored318
+	JMP            stored362
 
-store317:
+store361:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -16175,7 +17318,7 @@ store317:
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
 
-stored318:
+stored362:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -16201,11 +17344,23 @@ tileF32AVX2Rows4:
 	VMOVAPS        Y1, Y7
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd363
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd363:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail320
+	JLT            tail365
 
-loop319:
+loop364:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16270,13 +17425,13 @@ loop319:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop319
+	JGE            loop364
 
-tail320:
+tail365:
 	ADDQ           $4, CX
-	JEQ            done322
+	JEQ            done367
 
-single321:
+single366:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16296,11 +17451,11 @@ single321:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single321
+	JNE            single366
 
-done322:
+done367:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store323
+	JEQ            store368
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -16321,9 +17476,9 @@ done322:
 	VADDPS         32(DI), Y7, Y7
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored324
+	JMP            stored369
 
-store323:
+store368:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -16337,7 +17492,7 @@ store323:
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
 
-stored324:
+stored369:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -16359,11 +17514,21 @@ tileF32AVX2Rows3:
 	VMOVAPS        Y1, Y3
 	VMOVAPS        Y0, Y4
 	VMOVAPS        Y1, Y5
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd370
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd370:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail326
+	JLT            tail372
 
-loop325:
+loop371:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16415,13 +17580,13 @@ loop325:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop325
+	JGE            loop371
 
-tail326:
+tail372:
 	ADDQ           $4, CX
-	JEQ            done328
+	JEQ            done374
 
-single327:
+single373:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16437,11 +17602,11 @@ single327:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single327
+	JNE            single373
 
-done328:
+done374:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store329
+	JEQ            store375
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -16457,9 +17622,9 @@ done328:
 	VADDPS         32(DI), Y5, Y5
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored330
+	JMP            stored376
 
-store329:
+store375:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -16470,7 +17635,7 @@ store329:
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
 
-stored330:
+stored376:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -16490,11 +17655,19 @@ tileF32AVX2Rows2:
 	VMOVUPS        32(R15), Y1
 	VMOVAPS        Y0, Y2
 	VMOVAPS        Y1, Y3
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd377
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd377:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail332
+	JLT            tail379
 
-loop331:
+loop378:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16534,13 +17707,13 @@ loop331:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop331
+	JGE            loop378
 
-tail332:
+tail379:
 	ADDQ           $4, CX
-	JEQ            done334
+	JEQ            done381
 
-single333:
+single380:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16553,11 +17726,11 @@ single333:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single333
+	JNE            single380
 
-done334:
+done381:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store335
+	JEQ            store382
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -16568,9 +17741,9 @@ done334:
 	VADDPS         32(DI), Y3, Y3
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored336
+	JMP            stored383
 
-store335:
+store382:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -16578,7 +17751,7 @@ store335:
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
 
-stored336:
+stored383:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -16596,11 +17769,17 @@ tileF32AVX2Rows1:
 	MOVQ           tileArgs_bias(SI), R15
 	VMOVUPS        (R15), Y0
 	VMOVUPS        32(R15), Y1
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd384
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+
+noadd384:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $4, CX
-	JLT            tail338
+	JLT            tail386
 
-loop337:
+loop385:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16628,13 +17807,13 @@ loop337:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop337
+	JGE            loop385
 
-tail338:
+tail386:
 	ADDQ           $4, CX
-	JEQ            done340
+	JEQ            done388
 
-single339:
+single387:
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16644,24 +17823,24 @@ single339:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single339
+	JNE            single387
 
-done340:
+done388:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store341
+	JEQ            store389
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored342
+	JMP            stored390
 
-store341:
+store389:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
 
-stored342:
+stored390:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX

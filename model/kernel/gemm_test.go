@@ -91,7 +91,7 @@ func TestProductAgreesWithFloat64(t *testing.T) {
 			eachEngine(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(6, uint64(d)))
 				var s Scratch
-				for range 60 {
+				for range 40 {
 					m, k, n := r.IntN(131), 1+r.IntN(130), 1+r.IntN(200)
 					e := []Epilogue{Store, Add}[r.IntN(2)]
 					p := newProblem(r, d, m, k, n, e, r.IntN(2) == 0)

@@ -88,7 +88,7 @@ func tiles(c []float32, ldc int, a []float32, lda int, w []float32, panel int, b
 func TestTileAgreesWithFloat64(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for range 150 {
+		for range 80 {
 			m, k, n := 1+r.IntN(130), r.IntN(131), 1+r.IntN(6)
 			lda, ldc, panel := k+r.IntN(9), n*NR+r.IntN(9), k*NR+r.IntN(9)
 			add, withBias := r.IntN(2) == 0, r.IntN(2) == 0

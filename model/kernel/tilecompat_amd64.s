@@ -84,11 +84,57 @@ tileBF16WideningAVX512Rows14:
 	ADDQ           R8, R11
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd1
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd1:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail2
+	JLT            tail3
 
-loop1:
+loop2:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -272,13 +318,13 @@ loop1:
 	ADDQ           $16, R12
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop1
+	JGE            loop2
 
-tail2:
+tail3:
 	ADDQ           $2, CX
-	JEQ            done4
+	JEQ            done5
 
-single3:
+single4:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -374,11 +420,11 @@ single3:
 	ADDQ           $8, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single3
+	JNE            single4
 
-done4:
+done5:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store5
+	JEQ            store6
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -449,9 +495,9 @@ done4:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored6
+	JMP            stored7
 
-store5:
+store6:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -495,7 +541,7 @@ store5:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored6:
+stored7:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -545,11 +591,54 @@ tileBF16WideningAVX512Rows13:
 	ADDQ           R8, R11
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd8
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd8:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail8
+	JLT            tail10
 
-loop7:
+loop9:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -721,13 +810,13 @@ loop7:
 	ADDQ           $16, R12
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop7
+	JGE            loop9
 
-tail8:
+tail10:
 	ADDQ           $2, CX
-	JEQ            done10
+	JEQ            done12
 
-single9:
+single11:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -817,11 +906,11 @@ single9:
 	ADDQ           $8, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single9
+	JNE            single11
 
-done10:
+done12:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store11
+	JEQ            store13
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -887,9 +976,9 @@ done10:
 	VADDPS         64(DI), Z25, Z25
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored12
+	JMP            stored14
 
-store11:
+store13:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -930,7 +1019,7 @@ store11:
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
 
-stored12:
+stored14:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -976,11 +1065,51 @@ tileBF16WideningAVX512Rows12:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd15
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd15:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail14
+	JLT            tail17
 
-loop13:
+loop16:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -1139,13 +1268,13 @@ loop13:
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop13
+	JGE            loop16
 
-tail14:
+tail17:
 	ADDQ           $2, CX
-	JEQ            done16
+	JEQ            done19
 
-single15:
+single18:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -1228,11 +1357,11 @@ single15:
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single15
+	JNE            single18
 
-done16:
+done19:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store17
+	JEQ            store20
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -1293,9 +1422,9 @@ done16:
 	VADDPS         64(DI), Z23, Z23
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored18
+	JMP            stored21
 
-store17:
+store20:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -1333,7 +1462,7 @@ store17:
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
 
-stored18:
+stored21:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -1377,11 +1506,48 @@ tileBF16WideningAVX512Rows11:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd22
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd22:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail20
+	JLT            tail24
 
-loop19:
+loop23:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -1528,13 +1694,13 @@ loop19:
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop19
+	JGE            loop23
 
-tail20:
+tail24:
 	ADDQ           $2, CX
-	JEQ            done22
+	JEQ            done26
 
-single21:
+single25:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -1611,11 +1777,11 @@ single21:
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single21
+	JNE            single25
 
-done22:
+done26:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store23
+	JEQ            store27
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -1671,9 +1837,9 @@ done22:
 	VADDPS         64(DI), Z21, Z21
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored24
+	JMP            stored28
 
-store23:
+store27:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -1708,7 +1874,7 @@ store23:
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
 
-stored24:
+stored28:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -1750,11 +1916,45 @@ tileBF16WideningAVX512Rows10:
 	ADDQ           R8, R10
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd29
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd29:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail26
+	JLT            tail31
 
-loop25:
+loop30:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -1889,13 +2089,13 @@ loop25:
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop25
+	JGE            loop30
 
-tail26:
+tail31:
 	ADDQ           $2, CX
-	JEQ            done28
+	JEQ            done33
 
-single27:
+single32:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -1966,11 +2166,11 @@ single27:
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single27
+	JNE            single32
 
-done28:
+done33:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store29
+	JEQ            store34
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2021,9 +2221,9 @@ done28:
 	VADDPS         64(DI), Z19, Z19
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored30
+	JMP            stored35
 
-store29:
+store34:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2055,7 +2255,7 @@ store29:
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
 
-stored30:
+stored35:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -2093,11 +2293,42 @@ tileBF16WideningAVX512Rows9:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd36
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd36:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail32
+	JLT            tail38
 
-loop31:
+loop37:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -2219,13 +2450,13 @@ loop31:
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop31
+	JGE            loop37
 
-tail32:
+tail38:
 	ADDQ           $2, CX
-	JEQ            done34
+	JEQ            done40
 
-single33:
+single39:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -2289,11 +2520,11 @@ single33:
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single33
+	JNE            single39
 
-done34:
+done40:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store35
+	JEQ            store41
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2339,9 +2570,9 @@ done34:
 	VADDPS         64(DI), Z17, Z17
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored36
+	JMP            stored42
 
-store35:
+store41:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2370,7 +2601,7 @@ store35:
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
 
-stored36:
+stored42:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -2406,11 +2637,39 @@ tileBF16WideningAVX512Rows8:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd43
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd43:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail38
+	JLT            tail45
 
-loop37:
+loop44:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -2520,13 +2779,13 @@ loop37:
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop37
+	JGE            loop44
 
-tail38:
+tail45:
 	ADDQ           $2, CX
-	JEQ            done40
+	JEQ            done47
 
-single39:
+single46:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -2584,11 +2843,11 @@ single39:
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single39
+	JNE            single46
 
-done40:
+done47:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store41
+	JEQ            store48
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2629,9 +2888,9 @@ done40:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored42
+	JMP            stored49
 
-store41:
+store48:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2657,7 +2916,7 @@ store41:
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
 
-stored42:
+stored49:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -2691,11 +2950,36 @@ tileBF16WideningAVX512Rows7:
 	ADDQ           R8, R9
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd50
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd50:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail44
+	JLT            tail52
 
-loop43:
+loop51:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -2793,13 +3077,13 @@ loop43:
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop43
+	JGE            loop51
 
-tail44:
+tail52:
 	ADDQ           $2, CX
-	JEQ            done46
+	JEQ            done54
 
-single45:
+single53:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -2851,11 +3135,11 @@ single45:
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single45
+	JNE            single53
 
-done46:
+done54:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store47
+	JEQ            store55
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2891,9 +3175,9 @@ done46:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored48
+	JMP            stored56
 
-store47:
+store55:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2916,7 +3200,7 @@ store47:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored48:
+stored56:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -2946,11 +3230,33 @@ tileBF16WideningAVX512Rows6:
 	VMOVAPS        Z1, Z11
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd57
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd57:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail50
+	JLT            tail59
 
-loop49:
+loop58:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3035,13 +3341,13 @@ loop49:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop49
+	JGE            loop58
 
-tail50:
+tail59:
 	ADDQ           $2, CX
-	JEQ            done52
+	JEQ            done61
 
-single51:
+single60:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3086,11 +3392,11 @@ single51:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single51
+	JNE            single60
 
-done52:
+done61:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store53
+	JEQ            store62
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3121,9 +3427,9 @@ done52:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored54
+	JMP            stored63
 
-store53:
+store62:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3143,7 +3449,7 @@ store53:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored54:
+stored63:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -3171,11 +3477,30 @@ tileBF16WideningAVX512Rows5:
 	VMOVAPS        Z1, Z9
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd64
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd64:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail56
+	JLT            tail66
 
-loop55:
+loop65:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3248,13 +3573,13 @@ loop55:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop55
+	JGE            loop65
 
-tail56:
+tail66:
 	ADDQ           $2, CX
-	JEQ            done58
+	JEQ            done68
 
-single57:
+single67:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3293,11 +3618,11 @@ single57:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single57
+	JNE            single67
 
-done58:
+done68:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store59
+	JEQ            store69
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3323,9 +3648,9 @@ done58:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored60
+	JMP            stored70
 
-store59:
+store69:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3342,7 +3667,7 @@ store59:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored60:
+stored70:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -3368,11 +3693,27 @@ tileBF16WideningAVX512Rows4:
 	VMOVAPS        Z1, Z7
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd71
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd71:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail62
+	JLT            tail73
 
-loop61:
+loop72:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3433,13 +3774,13 @@ loop61:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop61
+	JGE            loop72
 
-tail62:
+tail73:
 	ADDQ           $2, CX
-	JEQ            done64
+	JEQ            done75
 
-single63:
+single74:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3472,11 +3813,11 @@ single63:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single63
+	JNE            single74
 
-done64:
+done75:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store65
+	JEQ            store76
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3497,9 +3838,9 @@ done64:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored66
+	JMP            stored77
 
-store65:
+store76:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3513,7 +3854,7 @@ store65:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored66:
+stored77:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -3535,11 +3876,24 @@ tileBF16WideningAVX512Rows3:
 	VMOVAPS        Z1, Z3
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd78
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd78:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail68
+	JLT            tail80
 
-loop67:
+loop79:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3587,13 +3941,13 @@ loop67:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop67
+	JGE            loop79
 
-tail68:
+tail80:
 	ADDQ           $2, CX
-	JEQ            done70
+	JEQ            done82
 
-single69:
+single81:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3619,11 +3973,11 @@ single69:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single69
+	JNE            single81
 
-done70:
+done82:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store71
+	JEQ            store83
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3639,9 +3993,9 @@ done70:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored72
+	JMP            stored84
 
-store71:
+store83:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3652,7 +4006,7 @@ store71:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored72:
+stored84:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -3672,11 +4026,21 @@ tileBF16WideningAVX512Rows2:
 	VMOVUPS        64(R15), Z1
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd85
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd85:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail74
+	JLT            tail87
 
-loop73:
+loop86:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3712,13 +4076,13 @@ loop73:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop73
+	JGE            loop86
 
-tail74:
+tail87:
 	ADDQ           $2, CX
-	JEQ            done76
+	JEQ            done89
 
-single75:
+single88:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3738,11 +4102,11 @@ single75:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single75
+	JNE            single88
 
-done76:
+done89:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store77
+	JEQ            store90
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3753,9 +4117,9 @@ done76:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored78
+	JMP            stored91
 
-store77:
+store90:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3763,7 +4127,7 @@ store77:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored78:
+stored91:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -3781,11 +4145,18 @@ tileBF16WideningAVX512Rows1:
 	MOVQ           tileArgs_bias(SI), R15
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd92
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd92:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail80
+	JLT            tail94
 
-loop79:
+loop93:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3809,13 +4180,13 @@ loop79:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop79
+	JGE            loop93
 
-tail80:
+tail94:
 	ADDQ           $2, CX
-	JEQ            done82
+	JEQ            done96
 
-single81:
+single95:
 	VPANDD         (BX), Z31, Z28
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
@@ -3829,24 +4200,24 @@ single81:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single81
+	JNE            single95
 
-done82:
+done96:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store83
+	JEQ            store97
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored84
+	JMP            stored98
 
-store83:
+store97:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored84:
+stored98:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -3903,11 +4274,27 @@ tileBF16WideningAVX2Rows6:
 	VMOVAPS        Y1, Y11
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd99
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd99:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail86
+	JLT            tail101
 
-loop85:
+loop100:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -3996,13 +4383,13 @@ loop85:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop85
+	JGE            loop100
 
-tail86:
+tail101:
 	ADDQ           $2, CX
-	JEQ            done88
+	JEQ            done103
 
-single87:
+single102:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4049,11 +4436,11 @@ single87:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single87
+	JNE            single102
 
-done88:
+done103:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store89
+	JEQ            store104
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -4084,9 +4471,9 @@ done88:
 	VADDPS         32(DI), Y11, Y11
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored90
+	JMP            stored105
 
-store89:
+store104:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -4106,7 +4493,7 @@ store89:
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
 
-stored90:
+stored105:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -4134,11 +4521,25 @@ tileBF16WideningAVX2Rows5:
 	VMOVAPS        Y1, Y9
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd106
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd106:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail92
+	JLT            tail108
 
-loop91:
+loop107:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4215,13 +4616,13 @@ loop91:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop91
+	JGE            loop107
 
-tail92:
+tail108:
 	ADDQ           $2, CX
-	JEQ            done94
+	JEQ            done110
 
-single93:
+single109:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4262,11 +4663,11 @@ single93:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single93
+	JNE            single109
 
-done94:
+done110:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store95
+	JEQ            store111
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -4292,9 +4693,9 @@ done94:
 	VADDPS         32(DI), Y9, Y9
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored96
+	JMP            stored112
 
-store95:
+store111:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -4311,7 +4712,7 @@ store95:
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
 
-stored96:
+stored112:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -4337,11 +4738,23 @@ tileBF16WideningAVX2Rows4:
 	VMOVAPS        Y1, Y7
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd113
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd113:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail98
+	JLT            tail115
 
-loop97:
+loop114:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4406,13 +4819,13 @@ loop97:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop97
+	JGE            loop114
 
-tail98:
+tail115:
 	ADDQ           $2, CX
-	JEQ            done100
+	JEQ            done117
 
-single99:
+single116:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4447,11 +4860,11 @@ single99:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single99
+	JNE            single116
 
-done100:
+done117:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store101
+	JEQ            store118
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -4472,9 +4885,9 @@ done100:
 	VADDPS         32(DI), Y7, Y7
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored102
+	JMP            stored119
 
-store101:
+store118:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -4488,7 +4901,7 @@ store101:
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
 
-stored102:
+stored119:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -4510,11 +4923,21 @@ tileBF16WideningAVX2Rows3:
 	VMOVAPS        Y1, Y3
 	VMOVAPS        Y0, Y4
 	VMOVAPS        Y1, Y5
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd120
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd120:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail104
+	JLT            tail122
 
-loop103:
+loop121:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4566,13 +4989,13 @@ loop103:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop103
+	JGE            loop121
 
-tail104:
+tail122:
 	ADDQ           $2, CX
-	JEQ            done106
+	JEQ            done124
 
-single105:
+single123:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4600,11 +5023,11 @@ single105:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single105
+	JNE            single123
 
-done106:
+done124:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store107
+	JEQ            store125
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -4620,9 +5043,9 @@ done106:
 	VADDPS         32(DI), Y5, Y5
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored108
+	JMP            stored126
 
-store107:
+store125:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -4633,7 +5056,7 @@ store107:
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
 
-stored108:
+stored126:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -4653,11 +5076,19 @@ tileBF16WideningAVX2Rows2:
 	VMOVUPS        32(R15), Y1
 	VMOVAPS        Y0, Y2
 	VMOVAPS        Y1, Y3
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd127
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd127:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail110
+	JLT            tail129
 
-loop109:
+loop128:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4697,13 +5128,13 @@ loop109:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop109
+	JGE            loop128
 
-tail110:
+tail129:
 	ADDQ           $2, CX
-	JEQ            done112
+	JEQ            done131
 
-single111:
+single130:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4725,11 +5156,11 @@ single111:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single111
+	JNE            single130
 
-done112:
+done131:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store113
+	JEQ            store132
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -4740,9 +5171,9 @@ done112:
 	VADDPS         32(DI), Y3, Y3
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored114
+	JMP            stored133
 
-store113:
+store132:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -4750,7 +5181,7 @@ store113:
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
 
-stored114:
+stored133:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -4768,11 +5199,17 @@ tileBF16WideningAVX2Rows1:
 	MOVQ           tileArgs_bias(SI), R15
 	VMOVUPS        (R15), Y0
 	VMOVUPS        32(R15), Y1
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd134
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+
+noadd134:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail116
+	JLT            tail136
 
-loop115:
+loop135:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4800,13 +5237,13 @@ loop115:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop115
+	JGE            loop135
 
-tail116:
+tail136:
 	ADDQ           $2, CX
-	JEQ            done118
+	JEQ            done138
 
-single117:
+single137:
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -4822,24 +5259,24 @@ single117:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single117
+	JNE            single137
 
-done118:
+done138:
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store119
+	JEQ            store139
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored120
+	JMP            stored140
 
-store119:
+store139:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
 
-stored120:
+stored140:
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -4892,11 +5329,27 @@ tileInt8AVX2Rows6:
 	VPXOR          Y11, Y11, Y11
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd141
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd141:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail122
+	JLT            tail143
 
-loop121:
+loop142:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -4965,13 +5418,13 @@ loop121:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop121
+	JGE            loop142
 
-tail122:
+tail143:
 	ADDQ           $2, CX
-	JEQ            done124
+	JEQ            done145
 
-single123:
+single144:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5008,15 +5461,15 @@ single123:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single123
+	JNE            single144
 
-done124:
+done145:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store125
+	JEQ            store146
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5077,9 +5530,9 @@ done124:
 	VADDPS         (DI), Y10, Y10
 	VMOVUPS        Y10, (DI)
 	ADDQ           DX, DI
-	JMP            stored126
+	JMP            stored147
 
-store125:
+store146:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5135,7 +5588,7 @@ store125:
 	VMOVUPS        Y10, (DI)
 	ADDQ           DX, DI
 
-stored126:
+stored147:
 	ADDQ           $24, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -5163,11 +5616,25 @@ tileInt8AVX2Rows5:
 	VPXOR          Y9, Y9, Y9
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd148
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd148:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail128
+	JLT            tail150
 
-loop127:
+loop149:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5226,13 +5693,13 @@ loop127:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop127
+	JGE            loop149
 
-tail128:
+tail150:
 	ADDQ           $2, CX
-	JEQ            done130
+	JEQ            done152
 
-single129:
+single151:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5264,15 +5731,15 @@ single129:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single129
+	JNE            single151
 
-done130:
+done152:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store131
+	JEQ            store153
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5323,9 +5790,9 @@ done130:
 	VADDPS         (DI), Y8, Y8
 	VMOVUPS        Y8, (DI)
 	ADDQ           DX, DI
-	JMP            stored132
+	JMP            stored154
 
-store131:
+store153:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5372,7 +5839,7 @@ store131:
 	VMOVUPS        Y8, (DI)
 	ADDQ           DX, DI
 
-stored132:
+stored154:
 	ADDQ           $20, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -5398,11 +5865,23 @@ tileInt8AVX2Rows4:
 	VPXOR          Y7, Y7, Y7
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd155
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd155:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail134
+	JLT            tail157
 
-loop133:
+loop156:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5451,13 +5930,13 @@ loop133:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop133
+	JGE            loop156
 
-tail134:
+tail157:
 	ADDQ           $2, CX
-	JEQ            done136
+	JEQ            done159
 
-single135:
+single158:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5484,15 +5963,15 @@ single135:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single135
+	JNE            single158
 
-done136:
+done159:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store137
+	JEQ            store160
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5533,9 +6012,9 @@ done136:
 	VADDPS         (DI), Y6, Y6
 	VMOVUPS        Y6, (DI)
 	ADDQ           DX, DI
-	JMP            stored138
+	JMP            stored161
 
-store137:
+store160:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5573,7 +6052,7 @@ store137:
 	VMOVUPS        Y6, (DI)
 	ADDQ           DX, DI
 
-stored138:
+stored161:
 	ADDQ           $16, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -5595,11 +6074,21 @@ tileInt8AVX2Rows3:
 	VPXOR          Y3, Y3, Y3
 	VPXOR          Y4, Y4, Y4
 	VPXOR          Y5, Y5, Y5
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd162
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd162:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail140
+	JLT            tail164
 
-loop139:
+loop163:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5637,13 +6126,13 @@ loop139:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop139
+	JGE            loop163
 
-tail140:
+tail164:
 	ADDQ           $2, CX
-	JEQ            done142
+	JEQ            done166
 
-single141:
+single165:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5664,15 +6153,15 @@ single141:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single141
+	JNE            single165
 
-done142:
+done166:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store143
+	JEQ            store167
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5703,9 +6192,9 @@ done142:
 	VADDPS         (DI), Y4, Y4
 	VMOVUPS        Y4, (DI)
 	ADDQ           DX, DI
-	JMP            stored144
+	JMP            stored168
 
-store143:
+store167:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5734,7 +6223,7 @@ store143:
 	VMOVUPS        Y4, (DI)
 	ADDQ           DX, DI
 
-stored144:
+stored168:
 	ADDQ           $12, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -5754,11 +6243,19 @@ tileInt8AVX2Rows2:
 	VPXOR          Y1, Y1, Y1
 	VPXOR          Y2, Y2, Y2
 	VPXOR          Y3, Y3, Y3
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd169
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd169:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail146
+	JLT            tail171
 
-loop145:
+loop170:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5786,13 +6283,13 @@ loop145:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop145
+	JGE            loop170
 
-tail146:
+tail171:
 	ADDQ           $2, CX
-	JEQ            done148
+	JEQ            done173
 
-single147:
+single172:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5808,15 +6305,15 @@ single147:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single147
+	JNE            single172
 
-done148:
+done173:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store149
+	JEQ            store174
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5837,9 +6334,9 @@ done148:
 	VADDPS         (DI), Y2, Y2
 	VMOVUPS        Y2, (DI)
 	ADDQ           DX, DI
-	JMP            stored150
+	JMP            stored175
 
-store149:
+store174:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5859,7 +6356,7 @@ store149:
 	VMOVUPS        Y2, (DI)
 	ADDQ           DX, DI
 
-stored150:
+stored175:
 	ADDQ           $8, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -5877,11 +6374,17 @@ tileInt8AVX2Rows1:
 	MOVQ           tileArgs_w(SI), BX
 	VPXOR          Y0, Y0, Y0
 	VPXOR          Y1, Y1, Y1
+	CMPB           tileArgs_add(SI), $0
+	JEQ            noadd176
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+
+noadd176:
 	MOVQ           tileArgs_k(SI), CX
 	SUBQ           $2, CX
-	JLT            tail152
+	JLT            tail178
 
-loop151:
+loop177:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5899,13 +6402,13 @@ loop151:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop151
+	JGE            loop177
 
-tail152:
+tail178:
 	ADDQ           $2, CX
-	JEQ            done154
+	JEQ            done180
 
-single153:
+single179:
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -5916,15 +6419,15 @@ single153:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single153
+	JNE            single179
 
-done154:
+done180:
 	MOVQ           tileArgs_scale(SI), R9
 	ADDQ           tileArgs_scaled(SI), R9
 	MOVQ           tileArgs_wscale(SI), R10
 	MOVQ           tileArgs_wbias(SI), R11
 	CMPB           tileArgs_add(SI), $0
-	JEQ            store155
+	JEQ            store181
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5935,9 +6438,9 @@ done154:
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	ADDQ           DX, DI
-	JMP            stored156
+	JMP            stored182
 
-store155:
+store181:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -5948,7 +6451,7 @@ store155:
 	VMOVUPS        Y0, (DI)
 	ADDQ           DX, DI
 
-stored156:
+stored182:
 	ADDQ           $4, tileArgs_scaled(SI)
 	MOVQ           tileArgs_k(SI), R15
 	IMUL3Q         $8, R15, R15

@@ -159,6 +159,7 @@ func (t tile) writeRows(a *Asm, mr int) {
 		}
 	}
 	setRows(a, mr)
+	t.prefetchC(a, mr)
 	steps(a, t.unroll, func(u int) { t.step(a, mr, u) }, func(n int) {
 		advance(a, mr, t.aStep*n)
 		a.I("ADDQ", Imm(128*n), regW)
@@ -169,6 +170,23 @@ func (t tile) writeRows(a *Asm, mr int) {
 	a.I("SUBQ", regTmp, regA)
 	a.I("IMUL3Q", Imm(mr), regLDA, regTmp)
 	a.I("ADDQ", regTmp, regA)
+}
+
+// prefetchC asks for the rows of C that the store will add to.
+func (t tile) prefetchC(a *Asm, mr int) {
+	skip := a.Fresh("noadd")
+	a.I("CMPB", arg("add"), Imm(0))
+	a.I("JEQ", skip)
+	a.I("MOVQ", regC, regTmp)
+	for i := range mr {
+		for line := 0; line < 2*t.size; line += 64 {
+			a.I("PREFETCHT0", At(line, regTmp))
+		}
+		if i+1 < mr {
+			a.I("ADDQ", regLDC, regTmp)
+		}
+	}
+	a.Label(skip)
 }
 
 // steps writes the loop over arg k: unroll steps at a time, then single ones.
