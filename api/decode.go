@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -28,8 +29,15 @@ func DecodeRewardRequest(body []byte) (*RewardRequest, error) {
 	return req, nil
 }
 
+// DecodeLenient reads one JSON value, which a client of another protocol sent,
+// into v. It is as strict as DecodeRewardRequest but for fields that v does not
+// have, which are left out. Its errors are *[Error] of status 400.
+func DecodeLenient(body []byte, v any) error {
+	return decode(body, v, json.RejectUnknownMembers(false))
+}
+
 // decode reads one JSON value strictly into v.
-func decode(body []byte, v any) error {
+func decode(body []byte, v any, o ...json.Options) error {
 	if at := invalidUTF8(body); at >= 0 {
 		return Errorf(CodeInvalidUTF8, "", "the body is not UTF-8 at byte %d", at)
 	}
@@ -39,7 +47,7 @@ func decode(body []byte, v any) error {
 	if depth(body) > MaxDepth {
 		return Errorf(CodeInvalidJSON, "", "the body nests deeper than %d", MaxDepth)
 	}
-	err := json.Unmarshal(body, v, json.RejectUnknownMembers(true))
+	err := json.Unmarshal(body, v, append([]json.Options{json.RejectUnknownMembers(true)}, o...)...)
 	if err == nil {
 		return nil
 	}
@@ -114,7 +122,7 @@ func wireError(err error) *Error {
 	if semantic.GoType == nil {
 		return Errorf(CodeInvalidValue, param, "%s is not what belongs here", got)
 	}
-	return Errorf(CodeInvalidValue, param, "%s, want %s", got, wantName(semantic.GoType.String()))
+	return Errorf(CodeInvalidValue, param, "%s, want %s", got, wantName(semantic.GoType))
 }
 
 func syntaxError(e *jsontext.SyntacticError) *Error {
@@ -194,17 +202,20 @@ func kindName(k jsontext.Kind) string {
 	return "a value"
 }
 
-func wantName(goType string) string {
-	switch strings.TrimLeft(goType, "*") {
-	case "string":
+func wantName(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.String:
 		return "a string"
-	case "bool":
+	case reflect.Bool:
 		return "true or false"
-	case "float64":
-		return "a finite number"
-	case "int":
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		return "an integer"
-	case "api.RewardRequest", "api.Input", "api.Message", "api.Part", "api.ModelSpec", "api.GuardSpec":
+	case reflect.Float32, reflect.Float64:
+		return "a finite number"
+	case reflect.Struct, reflect.Map:
 		return "an object"
 	}
 	return "a list"

@@ -148,3 +148,27 @@ func BenchmarkDecodeRewardRequest(b *testing.B) {
 		})
 	}
 }
+
+func TestLenientDecodingLeavesOutOnlyUnknownFields(t *testing.T) {
+	type foreign struct {
+		Text  string  `json:"text"`
+		N     *int    `json:"n"`
+		Score float64 `json:"score"`
+	}
+	var got foreign
+	require.NoError(t, api.DecodeLenient([]byte(`{"text":"a","other":{"x":[1]},"n":3}`), &got))
+	assert.Equal(t, foreign{Text: "a", N: ptr(3)}, got)
+	for body, want := range map[string]string{
+		`{"text":"a","text":"b"}`:       `invalid_json: text: the field "text" is given twice`,
+		`{"text":1}`:                    `invalid_value: text: the number 1, want a string`,
+		`{"n":"x"}`:                     `invalid_value: n: a string, want an integer`,
+		`{"score":[]}`:                  `invalid_value: score: a list, want a finite number`,
+		`[]`:                            `invalid_value: a list, want an object`,
+		"{\"text\":\"\xff\"}":           "invalid_utf8: the body is not UTF-8 at byte 9",
+		``:                              "invalid_json: the body is empty",
+		strings.Repeat(`{"x":`, 65):     "invalid_json: the body nests deeper than 64",
+		`{"text":"a"} {"text":"again"}`: "invalid_json: invalid character '{' after top-level value, at byte 13",
+	} {
+		assert.EqualError(t, api.DecodeLenient([]byte(body), new(foreign)), want)
+	}
+}
