@@ -110,6 +110,22 @@ func (m Message) Content() (content string, ok bool) {
 	return b.String(), true
 }
 
+// Has tells whether the message has a key whose value is not null, nor an empty list, string or object.
+func (m Message) Has(key string) bool {
+	v, _ := m.dict().Get(key)
+	switch v := v.(type) {
+	case nil:
+		return false
+	case string:
+		return v != ""
+	case *jinja.List:
+		return len(v.Items) > 0
+	case *jinja.Dict:
+		return v.Len() > 0
+	}
+	return true
+}
+
 // Flattened returns the message with a list of text parts replaced by their joined text, at the
 // same place among the keys. Templates of text models mostly expect a string. A content that is no
 // list of text parts is left as it is.

@@ -1,0 +1,73 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What can be wrong with a line or a stream. Each is wrapped in an *[Error].
+var (
+	// ErrSyntax: the line is no JSON object.
+	ErrSyntax = errors.New("not a JSON object")
+	// ErrMissing: a field that the form needs is absent.
+	ErrMissing = errors.New("missing")
+	// ErrType: a field has a value of the wrong type.
+	ErrType = errors.New("wrong type")
+	// ErrEmpty: an answer has no text but white space.
+	ErrEmpty = errors.New("empty")
+	// ErrSame: both answers are the same, so that neither can be better.
+	ErrSame = errors.New("both answers are the same")
+	// ErrForm: the texts do not fit together, such as a plain prompt with messages as answers.
+	ErrForm = errors.New("wrong form")
+	// ErrText: the line is no valid UTF-8, or escapes half of a surrogate pair.
+	ErrText = errors.New("not valid text")
+	// ErrLongLine: the line is longer than [Options.MaxLine].
+	ErrLongLine = errors.New("line is too long")
+	// ErrDamaged: the compressed stream is cut off or corrupt. It ends the reading.
+	ErrDamaged = errors.New("damaged stream")
+)
+
+// Error says where and why a line cannot be used.
+type Error struct {
+	// File is the name the reader was given.
+	File string
+	// Line counts from 1.
+	Line int
+	// Column is the byte in the line, from 1, where that is known, else 0.
+	Column int
+	// Field is the field at fault, such as chosen or votes[3]; "" when it is the whole line.
+	Field string
+	// Err wraps one of the sentinels, or is the failure of reading the file.
+	Err error
+}
+
+// Error implements error: pairs.jsonl:12:7: chosen: empty.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s:%d", e.File, e.Line)
+	if e.Column > 0 {
+		s += fmt.Sprintf(":%d", e.Column)
+	}
+	if e.Field != "" {
+		s += ": " + e.Field
+	}
+	return s + ": " + e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// fieldError is a failure inside a line, before its place is known.
+type fieldError struct {
+	field  string
+	column int
+	err    error
+}
+
+func (e *fieldError) Error() string { return e.field + ": " + e.err.Error() }
+
+func fault(field string, sentinel error, format string, args ...any) error {
+	if format == "" {
+		return &fieldError{field: field, err: sentinel}
+	}
+	return &fieldError{field: field, err: fmt.Errorf("%w: %s", sentinel, fmt.Sprintf(format, args...))}
+}

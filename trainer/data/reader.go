@@ -1,0 +1,196 @@
+package data
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Options say how to read.
+type Options struct {
+	// Name stands for the file in errors. Default: the path given to Open, or "input".
+	Name string
+	// Set names the set of lines that do not name theirs. Default: the file's name without its
+	// endings for Open, none for NewReader.
+	Set string
+	// MaxLine is the longest line in bytes, its newline not counted. Default 16 MiB.
+	MaxLine int
+}
+
+// maxWindow is the largest zstd window that is decoded: what zstd --long makes by default.
+const maxWindow = 128 << 20
+
+// Reader reads lines of one stream. It is not safe for concurrent use.
+type Reader struct {
+	o     Options
+	lines *bufio.Reader
+	line  int
+	buf   []byte
+	close []func() error
+	// packed is set when the stream is compressed, so that a failure may be the decoder's.
+	packed bool
+}
+
+// Open reads a file. Close the reader when it is no longer needed.
+func Open(path string, o Options) (*Reader, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if o.Name == "" {
+		o.Name = path
+	}
+	if o.Set == "" {
+		o.Set, _, _ = strings.Cut(filepath.Base(path), ".")
+	}
+	r, err := NewReader(f, o)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	r.close = append(r.close, f.Close)
+	return r, nil
+}
+
+// NewReader reads a stream: plain, gzip or zstd, as its first bytes tell. Closing the reader does
+// not close src.
+func NewReader(src io.Reader, o Options) (*Reader, error) {
+	if o.Name == "" {
+		o.Name = "input"
+	}
+	if o.MaxLine <= 0 {
+		o.MaxLine = 16 << 20
+	}
+	r := &Reader{o: o}
+	raw := bufio.NewReaderSize(src, 1<<16)
+	head, err := raw.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", o.Name, err)
+	}
+	var plain io.Reader = raw
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(raw)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", o.Name, ErrDamaged, err)
+		}
+		plain = z // closing it would only repeat the error of the last read
+		r.packed = true
+	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}),
+		len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18}): // a skippable frame
+		z, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", o.Name, ErrDamaged, err)
+		}
+		r.close = append(r.close, func() error { z.Close(); return nil })
+		plain = z
+		r.packed = true
+	}
+	r.lines = bufio.NewReaderSize(plain, 1<<16)
+	if mark, _ := r.lines.Peek(3); bytes.Equal(mark, []byte("\ufeff")) {
+		_, _ = r.lines.Discard(3) // a byte order mark some editors leave
+	}
+	return r, nil
+}
+
+// Close releases the decoder, and the file when Open opened it.
+func (r *Reader) Close() error {
+	var errs []error
+	for _, c := range r.close {
+		errs = append(errs, c())
+	}
+	r.close = nil
+	return errors.Join(errs...)
+}
+
+// Pairs yields the pairs of the remaining lines. Blank lines are passed over. After an error of one
+// line the next line follows, unless the error is [ErrDamaged] or a failure of reading.
+func (r *Reader) Pairs() iter.Seq2[Pair, error] {
+	return func(yield func(Pair, error) bool) { each(r, parsePair, yield) }
+}
+
+// Votes yields the remaining lines as answers with votes, as Pairs does.
+func (r *Reader) Votes() iter.Seq2[Votes, error] {
+	return func(yield func(Votes, error) bool) { each(r, parseVotes, yield) }
+}
+
+func each[T any](r *Reader, parse func(line []byte, o lineInfo) (T, error), yield func(T, error) bool) {
+	for {
+		line, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		var zero T
+		if err != nil {
+			if !yield(zero, r.wrap(err)) || !errors.Is(err, ErrLongLine) {
+				return
+			}
+			continue
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		v, err := parse(line, lineInfo{number: r.line, set: r.o.Set})
+		if err != nil {
+			v, err = zero, r.wrap(err)
+		}
+		if !yield(v, err) {
+			return
+		}
+	}
+}
+
+// wrap gives an error its place.
+func (r *Reader) wrap(err error) error {
+	e := &Error{File: r.o.Name, Line: r.line, Err: err}
+	var f *fieldError
+	if errors.As(err, &f) {
+		e.Field, e.Column, e.Err = f.field, f.column, f.err
+	}
+	return e
+}
+
+// next returns the next line without its end. It is valid until the next call. At the end of the
+// stream the error is io.EOF alone.
+func (r *Reader) next() ([]byte, error) {
+	r.line++
+	r.buf = r.buf[:0]
+	tooLong := false
+	for {
+		part, err := r.lines.ReadSlice('\n')
+		if len(r.buf)+len(bytes.TrimSuffix(part, []byte("\n"))) > r.o.MaxLine {
+			tooLong, r.buf = true, r.buf[:0]
+		}
+		if !tooLong {
+			r.buf = append(r.buf, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF) && len(r.buf) == 0 && len(part) == 0 && !tooLong:
+			return nil, io.EOF
+		case err != nil && !errors.Is(err, io.EOF):
+			if r.packed && !isFileError(err) {
+				err = fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			return nil, err
+		case tooLong:
+			return nil, fmt.Errorf("%w: the limit is %d bytes", ErrLongLine, r.o.MaxLine)
+		}
+		return bytes.TrimSuffix(r.buf, []byte("\n")), nil
+	}
+}
+
+// isFileError tells a failure of the file from one of the decoder.
+func isFileError(err error) bool {
+	var p *os.PathError
+	return errors.As(err, &p)
+}
