@@ -93,6 +93,9 @@ func Load(c *Config, src Source, o LoadOptions) (*Model, error) {
 		return nil, err
 	}
 	m.modules(func(l nn.Module) { l.Alloc(o.DType) })
+	for _, b := range m.blocks {
+		b.attention().Low = o.DType != kernel.Float32
+	}
 	if err := m.read(params, src, o); err != nil {
 		return nil, err
 	}

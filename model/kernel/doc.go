@@ -19,8 +19,8 @@
 // Every output element is one sum, taken in ascending order of k by one
 // accumulator, whatever the tile it falls into. The result for a row therefore
 // does not depend, not by one bit, on the number of rows, on the rows beside it
-// or on how the work is split. Row operations reduce over sixteen lanes, lane
-// j mod 16 for element j, and then over the lanes in a fixed tree.
+// or on how the work is split. Softmax sums over sixteen lanes, lane j mod 16 for
+// element j, norms and dot products over sixty-four, then in a fixed tree.
 // Bits differ between number formats, and for float32 between CPU levels, never
 // within one. bfloat16 products have the same bits at every level where no
 // denormals occur, int8 products always.

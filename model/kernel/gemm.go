@@ -151,14 +151,7 @@ func (g *Product) operand(m0, m int, s *Scratch) operand {
 	if w.DType == Float32 {
 		return x
 	}
-	if wideSteps(w.DType) {
-		x.words = 2
-	}
-	x.lda = Stride(x.words * x.k)
-	if len(s.low) < RowBlock*x.lda {
-		s.low = make([]uint32, RowBlock*x.lda)
-	}
-	x.a = s.low
+	x.low(s, w.K)
 	if w.DType == Int8 {
 		if s.scale == nil {
 			s.scale = make([]float32, RowBlock)
@@ -169,6 +162,19 @@ func (g *Product) operand(m0, m int, s *Scratch) operand {
 		x.convert(i, g.A[(m0+i)*g.LDA:][:w.K])
 	}
 	return x
+}
+
+// low gives A, of k columns, room for rows in the operand's format.
+func (x *operand) low(s *Scratch, k int) {
+	x.k, x.words = steps(x.dtype, k), 1
+	if wideSteps(x.dtype) {
+		x.words = 2
+	}
+	x.lda = Stride(x.words * x.k)
+	if len(s.low) < RowBlock*x.lda {
+		s.low = make([]uint32, RowBlock*x.lda)
+	}
+	x.a = s.low
 }
 
 // convert stores row i of A.

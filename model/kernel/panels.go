@@ -150,7 +150,7 @@ func (p *Panels) Pack(row int, src []float32) {
 		n := min(rows, 16-row%16)
 		d := dst[row/NR*panel:][:panel]
 		if p.DType == BFloat16 {
-			packBF16(d, row%NR, src, n, p.K)
+			packBF16(d, row%NR, src, p.K, n, p.K)
 		} else {
 			packInt8(d, row%NR, src, n, p.K, p.Scale[row:][:n], p.Start[row:][:n])
 		}
@@ -161,13 +161,14 @@ func (p *Panels) Pack(row int, src []float32) {
 // packSteps is how many steps of sixteen rows are converted at a time: 16 KB.
 const packSteps = 256
 
-// packBF16 converts rows of W to the columns [col, col+rows) of one half panel.
-func packBF16(panel []uint32, col int, src []float32, rows, k int) {
+// packBF16 converts rows of W, lds apart, to the columns [col, col+rows) of one
+// half panel.
+func packBF16(panel []uint32, col int, src []float32, lds, rows, k int) {
 	var buf [16 * packSteps]uint32
 	for k0 := 0; k0 < k; k0 += 2 * packSteps {
 		k1 := min(k, k0+2*packSteps)
 		for r := range rows {
-			bf16Row(buf[r*packSteps:], src[r*k+k0:r*k+k1])
+			bf16Row(buf[r*packSteps:], src[r*lds+k0:r*lds+k1])
 		}
 		packHalf(panel[k0/2*NR:], col, buf[:], packSteps, rows, steps(BFloat16, k1-k0))
 	}

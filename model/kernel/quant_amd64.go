@@ -26,6 +26,12 @@ func quantRowAVX512(dst *uint8, src *float32, k int, inv float32, zero int32) (s
 //go:noescape
 func transposeAVX512(args *transposeArgs)
 
+// pairRowsAVX512 stores rows 2i and 2i+1 of up to 32 columns, stride bytes
+// apart, as bfloat16 pairs of step i.
+//
+//go:noescape
+func pairRowsAVX512(dst *uint32, src *float32, stride, pairs, cols int)
+
 // bf16FloatsAVX2 rounds n floats, a multiple of 8, to the floats that bfloat16
 // can hold.
 //

@@ -630,6 +630,63 @@ transposeAVX512Done:
 	VZEROUPPER
 	RET
 
+// func pairRowsAVX512(dst *uint32, src *float32, stride, pairs, cols int)
+TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-40
+	MOVQ           dst+0(FP), DI
+	MOVQ           src+8(FP), SI
+	MOVQ           stride+16(FP), R8
+	MOVQ           pairs+24(FP), R9
+	MOVQ           cols+32(FP), CX
+	MOVL           $16, R10
+	MOVL           CX, R11
+	CMPL           R11, R10
+	CMOVLGT        R10, R11
+	XORL           R10, R10
+	TESTL          R11, R11
+	CMOVLLT        R10, R11
+	MOVL           $-1, R10
+	SHLXL          R11, R10, R10
+	NOTL           R10
+	KMOVW          R10, K1
+	SUBQ           $16, CX
+	MOVL           $16, R10
+	MOVL           CX, R11
+	CMPL           R11, R10
+	CMOVLGT        R10, R11
+	XORL           R10, R10
+	TESTL          R11, R11
+	CMOVLLT        R10, R11
+	MOVL           $-1, R10
+	SHLXL          R11, R10, R10
+	NOTL           R10
+	KMOVW          R10, K2
+
+pairRowsAVX512Loop:
+	VMOVUPS.Z      (SI), K1, Z0
+	VMOVUPS.Z      (SI)(R8*1), K1, Z1
+	LONG $0x4877f262; WORD $0xd072 // VCVTNE2PS2BF16 Z0, Z1, Z2
+	VEXTRACTI64X4  $1, Z2, Y3
+	VPMOVZXWD      Y2, Z4
+	VPMOVZXWD      Y3, Z5
+	VPSLLD         $16, Z5, Z5
+	VPORD          Z4, Z5, Z4
+	VMOVDQU32      Z4, (DI)
+	VMOVUPS.Z      64(SI), K2, Z0
+	VMOVUPS.Z      64(SI)(R8*1), K2, Z1
+	LONG $0x4877f262; WORD $0xd072 // VCVTNE2PS2BF16 Z0, Z1, Z2
+	VEXTRACTI64X4  $1, Z2, Y3
+	VPMOVZXWD      Y2, Z4
+	VPMOVZXWD      Y3, Z5
+	VPSLLD         $16, Z5, Z5
+	VPORD          Z4, Z5, Z4
+	VMOVDQU32      Z4, 64(DI)
+	LEAQ           (SI)(R8*2), SI
+	ADDQ           $128, DI
+	DECQ           R9
+	JNE            pairRowsAVX512Loop
+	VZEROUPPER
+	RET
+
 // func bf16FloatsAVX2(dst *uint32, src *float32, n int)
 TEXT ·bf16FloatsAVX2(SB), NOSPLIT, $0-24
 	MOVQ           dst+0(FP), DI

@@ -28,6 +28,15 @@ func bf16Row(dst []uint32, x []float32) {
 	bf16RowGeneric(dst, x)
 }
 
+// pairRows stores rows 2i and 2i+1 of up to NR columns as the halves of step i.
+func pairRows(dst []uint32, src []float32, lds, pairs, cols int) {
+	if active.bf16 {
+		pairRowsAVX512(&dst[0], &src[0], 4*lds, pairs, cols)
+		return
+	}
+	pairRowsGeneric(dst, src, lds, pairs, cols)
+}
+
 // maxAbs returns the largest |x|, NaN if there is one.
 func maxAbs(x []float32) float32 {
 	n := len(x) &^ 7

@@ -21,3 +21,7 @@ func packHalf(dst []uint32, col int, src []uint32, lds, rows, k int) {
 func quantInt16([]uint32, []float32, float32) { panic("kernel: no assembly in this build") }
 
 func bf16Floats([]uint32, []float32) { panic("kernel: no assembly in this build") }
+
+func pairRows(dst []uint32, src []float32, lds, pairs, cols int) {
+	pairRowsGeneric(dst, src, lds, pairs, cols)
+}

@@ -29,6 +29,9 @@ type Attention struct {
 	Scale   float32
 	Causal  bool
 	Window  int // tokens a query sees, itself included; 0 for all
+	// Low multiplies in bfloat16 where the processor does that itself: for
+	// models whose weights are not float32. Softmax stays float32.
+	Low bool
 }
 
 // Scratch is the memory of one worker.
@@ -36,6 +39,7 @@ type Scratch struct {
 	Gemm kernel.Scratch
 
 	keys, values, scores, out []float32
+	lowKeys, lowValues        []uint32 // instead of keys and values, in pairs
 
 	learn learning // these two are empty in a worker that serves
 	rows  []float32
@@ -44,8 +48,14 @@ type Scratch struct {
 // Reserve makes room for sequences of up to n tokens, so that which worker meets
 // the longest does not matter.
 func (s *Scratch) Reserve(a *Attention, n int) {
-	grow(&s.keys, kernel.Pad(n)*a.D)
-	grow(&s.values, kernel.Pad(a.D)*n)
+	if a.low() {
+		grow(&s.lowKeys, kernel.Pad(n)*((a.D+1)/2))
+		grow(&s.lowValues, kernel.Pad(a.D)*((n+1)/2))
+		s.Gemm.ReserveBF16(max(n, a.D))
+	} else {
+		grow(&s.keys, kernel.Pad(n)*a.D)
+		grow(&s.values, kernel.Pad(a.D)*n)
+	}
 	grow(&s.scores, max(scoreBudget, 14*kernel.Stride(n)))
 	grow(&s.out, kernel.RowBlock*kernel.Pad(a.D))
 }
@@ -67,9 +77,15 @@ func (a *Attention) Forward(s *Scratch, out []float32, ldo int, q []float32, ldq
 		first, end := a.keys(spans[q.Span], q)
 		longest = max(longest, end-first)
 	}
-	l.kp, l.vp = a.D*kernel.NR, longest*kernel.NR
-	l.keys = grow(&s.keys, kernel.Pad(longest)*a.D)
-	l.values = grow(&s.values, kernel.Pad(a.D)*longest)
+	if l.low = a.low(); l.low {
+		l.kp, l.vp = (a.D+1)/2*kernel.NR, (longest+1)/2*kernel.NR
+		l.lowKeys = grow(&s.lowKeys, kernel.Pad(longest)*((a.D+1)/2))
+		l.lowValues = grow(&s.lowValues, kernel.Pad(a.D)*((longest+1)/2))
+	} else {
+		l.kp, l.vp = a.D*kernel.NR, longest*kernel.NR
+		l.keys = grow(&s.keys, kernel.Pad(longest)*a.D)
+		l.values = grow(&s.values, kernel.Pad(a.D)*longest)
+	}
 	prefix := -1 // the span whose keys and values lie at the front
 	for _, query := range queries {
 		sp := spans[query.Span]
@@ -104,10 +120,16 @@ type layout struct {
 	k, v         []float32 // the head's columns
 	ldk          int
 	spans        []Span
+	low          bool // in bfloat16: lowKeys and lowValues instead of keys and values
 	keys, values []float32
+	lowKeys      []uint32
+	lowValues    []uint32
 	kp, vp       int // distance between panels
 	first, end   int // positions laid out
 }
+
+// low says whether this processor multiplies the layer's attention in bfloat16.
+func (a *Attention) low() bool { return a.Low && kernel.HasBF16() }
 
 // pack lays out the sequence of a span, less the prefix if it is there already.
 func (l *layout) pack(sp Span, prefix int) {
@@ -124,6 +146,11 @@ func (l *layout) put(sp Span, lo, hi int) {
 		return
 	}
 	at := (sp.Row + lo - sp.Pos) * l.ldk
+	if l.low {
+		kernel.PackRowsBF16(l.lowKeys, l.kp, lo-l.first, l.k[at:], l.ldk, hi-lo, l.a.D)
+		kernel.PackColsBF16(l.lowValues, l.vp, lo-l.first, l.v[at:], l.ldk, hi-lo, l.a.D)
+		return
+	}
 	kernel.PackRows(l.keys, l.kp, lo-l.first, l.k[at:], l.ldk, hi-lo, l.a.D)
 	kernel.PackCols(l.values, l.vp, lo-l.first, l.v[at:], l.ldk, hi-lo, l.a.D)
 }
@@ -145,7 +172,12 @@ func (a *Attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 		if a.Window > 0 {
 			from = max(0, pos-a.Window+1) / kernel.NR * kernel.NR
 		}
-		kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, (to-from+kernel.NR-1)/kernel.NR)
+		panels := (to - from + kernel.NR - 1) / kernel.NR
+		if l.low {
+			kernel.MatMulBF16(scores, lds, q[r*ldq+col:], ldq, l.lowKeys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels, &s.Gemm)
+		} else {
+			kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels)
+		}
 		span := kernel.Span{Hi: to - from}
 		if a.Causal {
 			span.Hi, span.HiStep = pos+1-from, 1
@@ -154,22 +186,45 @@ func (a *Attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 			span.Lo, span.LoStep = pos-a.Window+1-from, 1
 		}
 		kernel.SoftmaxRows(scores, lds, m, to-from, span, a.Scale)
-		a.mix(s, out[r*ldo+col:], ldo, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from)
+		if l.low {
+			a.mixLow(s, out[r*ldo+col:], ldo, scores, lds, l.lowValues[from/2*kernel.NR:], l.vp, m, to-from)
+		} else {
+			a.mix(s, out[r*ldo+col:], ldo, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from)
+		}
 	}
 }
 
 // mix writes the weighted values of m rows: out (m, D) = scores (m, n) · values.
 func (a *Attention) mix(s *Scratch, out []float32, ldo int, scores []float32, lds int, values []float32, vp, m, n int) {
-	panels := kernel.Pad(a.D) / kernel.NR
+	dst, ldd := a.whole(s, out, ldo)
+	kernel.MatMul(dst, ldd, scores, lds, values, vp, m, n, kernel.Pad(a.D)/kernel.NR)
+	a.place(out, ldo, dst, ldd, m)
+}
+
+// mixLow is mix in bfloat16.
+func (a *Attention) mixLow(s *Scratch, out []float32, ldo int, scores []float32, lds int, values []uint32, vp, m, n int) {
+	dst, ldd := a.whole(s, out, ldo)
+	kernel.MatMulBF16(dst, ldd, scores, lds, values, vp, m, n, kernel.Pad(a.D)/kernel.NR, &s.Gemm)
+	a.place(out, ldo, dst, ldd, m)
+}
+
+// whole returns where a product of whole panels may be written: out itself, or
+// memory apart where it would reach into the next head.
+func (a *Attention) whole(s *Scratch, out []float32, ldo int) ([]float32, int) {
 	if a.D%kernel.NR == 0 {
-		kernel.MatMul(out, ldo, scores, lds, values, vp, m, n, panels)
+		return out, ldo
+	}
+	ld := kernel.Pad(a.D)
+	return grow(&s.out, kernel.RowBlock*ld), ld
+}
+
+// place copies the head's columns to out where they were written apart.
+func (a *Attention) place(out []float32, ldo int, dst []float32, ldd, m int) {
+	if a.D%kernel.NR == 0 {
 		return
 	}
-	w := kernel.Pad(a.D) // a product writes whole panels: not into the next head
-	tmp := grow(&s.out, kernel.RowBlock*w)
-	kernel.MatMul(tmp, w, scores, lds, values, vp, m, n, panels)
 	for i := range m {
-		copy(out[i*ldo:][:a.D], tmp[i*w:])
+		copy(out[i*ldo:][:a.D], dst[i*ldd:])
 	}
 }
 
@@ -177,9 +232,9 @@ func (a *Attention) mix(s *Scratch, out []float32, ldo int, scores []float32, ld
 func DefaultScale(d int) float32 { return float32(1 / math.Sqrt(float64(d))) }
 
 // grow returns *buf with n elements, of any value, allocating when it is too short.
-func grow(buf *[]float32, n int) []float32 {
+func grow[T any](buf *[]T, n int) []T {
 	if cap(*buf) < n {
-		*buf = make([]float32, n+n/8)
+		*buf = make([]T, n+n/8)
 	}
 	return (*buf)[:n]
 }

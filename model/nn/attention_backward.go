@@ -46,7 +46,7 @@ func (a *Attention) Dropped(s *Scratch, out []float32, ldo int, q []float32, ldq
 				for j := range m {
 					drop.Apply(p[j*ldp:][:seen], dropRow(numbers[i], h, lo+j))
 				}
-				a.mix(s, out[r*ldo+h*a.D:], ldo, p, ldp, values, vp, m, seen)
+				a.product(l, out[r*ldo+h*a.D:], ldo, p, ldp, values, vp, m, seen)
 			}
 		}
 	}
@@ -173,11 +173,17 @@ func (a *Attention) block(l *learning, t *Grads, b block, drop Dropout, number f
 	}
 	kernel.Transpose(turned, ldt, dp, ld, b.m, b.n)
 	a.accumulate(l, t.DK[b.key:], t.LDK, turned, ldt, q, t.LDQ, b.m, b.n)
+	a.product(l, t.DQ[at:], t.LDQ, dp, ld, l.keyCols, b.packed*nr, b.m, b.n)
+}
+
+// product writes dst (m, D) = weights (m, n) · panels, through memory of its own:
+// a product writes whole panels, and not into the next head.
+func (a *Attention) product(l *learning, dst []float32, ldd int, weights []float32, ldw int, panels []float32, panel, m, n int) {
 	w := kernel.Pad(a.D)
-	tmp := grow(&l.out, b.m*w)
-	kernel.MatMul(tmp, w, dp, ld, l.keyCols, b.packed*nr, b.m, b.n, w/nr)
-	for j := range b.m {
-		copy(t.DQ[at+j*t.LDQ:][:a.D], tmp[j*w:])
+	tmp := grow(&l.out, m*w)
+	kernel.MatMul(tmp, w, weights, ldw, panels, panel, m, n, w/kernel.NR)
+	for i := range m {
+		copy(dst[i*ldd:][:a.D], tmp[i*w:])
 	}
 }
 

@@ -7,6 +7,7 @@ func quant(a *Asm) {
 	maxAbs(a)
 	quantRow(a)
 	transpose(a)
+	pairRows(a)
 	quant256(a)
 }
 
@@ -102,6 +103,40 @@ func maxAbs(a *Asm) {
 	reduceDwords(a, "VPMAXUD")
 	a.I("VMOVD", "X0", "AX")
 	a.I("MOVL", "AX", "bits+16(FP)")
+	a.I("VZEROUPPER")
+	a.I("RET")
+}
+
+// pairRows converts the columns of one panel, two rows to a step: the values of
+// attention, which are summed over rows. K1 and K2 are the columns that exist.
+func pairRows(a *Asm) {
+	const name = "pairRowsAVX512"
+	a.Func(name, "(dst *uint32, src *float32, stride, pairs, cols int)",
+		name+" stores rows 2i and 2i+1 of up to 32 columns, stride bytes apart, as bfloat16 pairs of step i.", 0, 40)
+	a.I("MOVQ", "dst+0(FP)", "DI")
+	a.I("MOVQ", "src+8(FP)", "SI")
+	a.I("MOVQ", "stride+16(FP)", "R8")
+	a.I("MOVQ", "pairs+24(FP)", "R9")
+	a.I("MOVQ", "cols+32(FP)", "CX")
+	lowLanes(a, "K1")
+	a.I("SUBQ", "$16", "CX")
+	lowLanes(a, "K2")
+	a.Label(name + "Loop")
+	for i, k := range []string{"K1", "K2"} {
+		a.I("VMOVUPS.Z", At(64*i, "SI"), k, "Z0")
+		a.I("VMOVUPS.Z", AtIndex(64*i, "SI", "R8", 1), k, "Z1")
+		a.VCVTNE2PS2BF16(0, 1, 2)
+		a.I("VEXTRACTI64X4", "$1", "Z2", "Y3")
+		a.I("VPMOVZXWD", "Y2", "Z4")
+		a.I("VPMOVZXWD", "Y3", "Z5")
+		a.I("VPSLLD", "$16", "Z5", "Z5")
+		a.I("VPORD", "Z4", "Z5", "Z4")
+		a.I("VMOVDQU32", "Z4", At(64*i, "DI"))
+	}
+	a.I("LEAQ", "(SI)(R8*2)", "SI")
+	a.I("ADDQ", "$128", "DI")
+	a.I("DECQ", "R9")
+	a.I("JNE", name+"Loop")
 	a.I("VZEROUPPER")
 	a.I("RET")
 }
