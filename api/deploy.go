@@ -174,6 +174,27 @@ func clonePointer[T any](p *T) *T {
 	return &v
 }
 
+// PathField is a path in a spec and where it stands there.
+type PathField struct {
+	Param string
+	Path  *string
+}
+
+// Paths returns every path of s that is set.
+func (s *ModelSpec) Paths() []PathField {
+	var paths []PathField
+	for i := range s.Members {
+		paths = append(paths, PathField{fmt.Sprintf("members[%d].path", i), &s.Members[i].Path})
+	}
+	if s.Base != "" {
+		paths = append(paths, PathField{"base", &s.Base})
+	}
+	if s.Guard != nil {
+		paths = append(paths, PathField{"guard.pairs", &s.Guard.Pairs})
+	}
+	return paths
+}
+
 // The states of a model, and the outcomes of a change.
 const (
 	StateLive    = "live"    // it answers; a load may be under way beside it

@@ -21,19 +21,44 @@ func public(r *http.Request) bool {
 	return false
 }
 
-// authorize lets a request pass that bears one of the keys, or when there are
-// none. It stands before the routes, so that a stranger cannot tell which exist.
+// authorize lets a request pass that bears one of the keys, an administrator's
+// among them, or when there are none. It stands before the routes, so that a stranger cannot tell which exist.
 func (s *Server) authorize(next http.Handler) http.Handler {
 	if len(s.keys) == 0 {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !public(r) && !bearsKey(r, s.keys) {
+		if !public(r) && !bearsKey(r, s.keys) && !bearsKey(r, s.adminKeys) {
 			s.writeError(w, r, api.Errorf(api.CodeUnauthorized, "", `send the key as "Authorization: Bearer KEY"`))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// admin lets a request pass to h that bears an administrator's key. Without
+// one configured, nobody passes: what changes models is never open by default.
+func (s *Server) admin(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		switch {
+		case len(s.adminKeys) == 0 || s.live == nil:
+			return api.Errorf(api.CodeAdminDisabled, "", "models cannot be changed here: the server was started without administrators' keys")
+		case bearsKey(r, s.adminKeys):
+			return h(w, r)
+		case len(s.keys) > 0 && bearsKey(r, s.keys):
+			return api.Errorf(api.CodeForbidden, "", "this path asks for an administrator's key, and this one is not")
+		}
+		return api.Errorf(api.CodeUnauthorized, "", `this path asks for an administrator's key: send it as "Authorization: Bearer KEY"`)
+	})
+}
+
+// digests returns the digests that bearsKey compares with.
+func digests(keys []string) [][sha256.Size]byte {
+	var out [][sha256.Size]byte
+	for _, key := range keys {
+		out = append(out, sha256.Sum256([]byte(key)))
+	}
+	return out
 }
 
 // bearsKey compares digests, each with each, so that the time taken says

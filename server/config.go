@@ -17,6 +17,24 @@ type Config struct {
 	// Each is 8 bytes or more of printable ASCII without spaces. Default: none.
 	Keys []string
 
+	// AdminKeys are the keys that open the routes which change models, and every
+	// other route too; without any those routes are closed. Each is as one of
+	// Keys. Default: none.
+	AdminKeys []string
+	// ModelRoot is the folder that holds every path of a request to load a
+	// model; without it such requests are refused. Default: none.
+	ModelRoot string
+	// Builder makes the models that are loaded while the server runs; without
+	// it Server.Live is nil. Default: none.
+	Builder Builder
+	// StateFile holds the last good state of the models across restarts, kill -9
+	// among them. One process uses it at a time. Default: none.
+	StateFile string
+	// KeepPrevious is how long the revision before the live one is kept after
+	// the swap and after each request that is pinned to it; the next load ends
+	// it at once, as it needs the memory. Below 0 it is not kept. Default 60 s.
+	KeepPrevious time.Duration
+
 	// MaxBodyBytes bounds a request's body, as it is sent and as it is once
 	// decompressed; default 32 MiB.
 	MaxBodyBytes int64
@@ -79,6 +97,7 @@ func (c Config) withDefaults() Config {
 	orTime(&c.WriteTimeout, 60*time.Second)
 	orTime(&c.IdleTimeout, 2*time.Minute)
 	orTime(&c.DrainTimeout, 60*time.Second)
+	orTime(&c.KeepPrevious, keepPreviousDefault)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -113,11 +132,15 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("server: %s is %d, want 0 for the default or more", f.name, f.value))
 		}
 	}
-	for i, key := range c.Keys {
-		if len(key) < 8 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			errs = append(errs, fmt.Errorf("server: key %d: want 8 or more printable ASCII characters without spaces", i+1))
+	checkKeys := func(what string, keys []string) {
+		for i, key := range keys {
+			if len(key) < 8 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				errs = append(errs, fmt.Errorf("server: %s %d: want 8 or more printable ASCII characters without spaces", what, i+1))
+			}
 		}
 	}
+	checkKeys("key", c.Keys)
+	checkKeys("administrator's key", c.AdminKeys)
 	full := c.withDefaults()
 	if full.Timeout > full.MaxTimeout {
 		errs = append(errs, fmt.Errorf("server: Timeout %v is over MaxTimeout %v", full.Timeout, full.MaxTimeout))

@@ -16,10 +16,12 @@ import (
 )
 
 // exchange is what the log and the metrics say of one request. Its handler
-// fills it in; it holds nothing that a client wrote but the id, which is checked.
+// fills it in; it holds nothing that a client wrote but the id, which is checked,
+// and the pin, which is not written anywhere.
 type exchange struct {
 	id    string
 	raw   http.ResponseWriter // the connection's own
+	pin   string              // the X-Pin-Revision header, as it was sent
 	start time.Time
 
 	status int // 0 until the reply's head is written
@@ -39,7 +41,7 @@ func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKe
 // observe gives a request its exchange and its id, and records it when it is over.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{id: requestID(r.Header.Get("X-Request-Id")), raw: w, start: time.Now()}
+		x := &exchange{id: requestID(r.Header.Get("X-Request-Id")), raw: w, pin: r.Header.Get(pinHeader), start: time.Now()}
 		w.Header().Set("X-Request-Id", x.id)
 		s.bodies.limit(w, r)
 		s.metrics.inFlight.Inc()

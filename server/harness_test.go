@@ -149,6 +149,9 @@ func (h *harness) do(method, path, body string, header ...string) *reply {
 // operation finds what the document says of a path.
 func operation(method, path string) *openapi3.Operation {
 	item := document().Paths.Find(path)
+	if item == nil && strings.HasPrefix(path, "/v1/models/") && strings.HasSuffix(path, "/rollback") {
+		item = document().Paths.Find("/v1/models/{name}/rollback")
+	}
 	if item == nil && strings.HasPrefix(path, "/v1/models/") {
 		item = document().Paths.Find("/v1/models/{name}")
 	}

@@ -2,36 +2,47 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/warmserve/warmserve/api"
 )
 
-// Models holds the models that are live, one deployment under each name. A
-// request holds on to the deployment that it began with, so that a swap never
-// changes what scores it.
+// Models holds the models that are live, one deployment under each name, and
+// of a model the revision before while it is kept. A request holds on to the
+// deployment that it began with, so that a swap never changes what scores it.
 type Models struct {
-	mu   sync.Mutex
-	live map[string]*deployment
+	mu      sync.Mutex
+	live    map[string]*deployment
+	kept    map[string]*deployment   // by name; the revision before, for requests pinned to it
+	retired map[*deployment]struct{} // out of service, with requests that hold them
+	endings int                      // deployments that ended
+	ended   func()                   // called without the lock when deployments have ended; may be nil
 }
 
 // deployment is a model and how many requests hold it. The lock of Models
-// guards users and retired.
+// guards all that changes.
 type deployment struct {
 	model   Model
 	info    Info
 	models  *Models
 	users   int
-	retired bool
 	drained chan struct{} // closed when retired and without users
+
+	grace  time.Duration // how long it is kept after its last pinned request
+	pinned time.Time     // when it was kept, or last asked for by a pin
+	timer  *time.Timer   // while it is kept
 }
 
 // NewModels returns an empty registry: a server that is not ready yet.
-func NewModels() *Models { return &Models{live: make(map[string]*deployment)} }
+func NewModels() *Models {
+	return &Models{live: make(map[string]*deployment), kept: make(map[string]*deployment), retired: make(map[*deployment]struct{})}
+}
 
 // Swap makes m live under its name, in place of the deployment that was there.
 // Requests that came before are scored by the old one to their end; drained is
@@ -39,40 +50,199 @@ func NewModels() *Models { return &Models{live: make(map[string]*deployment)} }
 // be given back. Without an old one drained is closed already. When m does not
 // describe itself well nothing changes.
 func (ms *Models) Swap(m Model) (drained <-chan struct{}, err error) {
+	old, err := ms.exchange(m, 0)
+	if err != nil {
+		return nil, err
+	}
+	if old == nil {
+		return closed(), nil
+	}
+	return old.drained, nil
+}
+
+// closed returns a channel that is closed.
+func closed() <-chan struct{} {
+	none := make(chan struct{})
+	close(none)
+	return none
+}
+
+// exchange makes m live and keeps what it replaces, which it returns, for
+// grace after its last pinned request; 0 is not at all. What was kept before is
+// retired: of a name there are never more than the live and one kept.
+func (ms *Models) exchange(m Model, grace time.Duration) (old *deployment, err error) {
 	info := m.Info()
 	if err := info.check(); err != nil {
 		return nil, err
 	}
 	d := &deployment{model: m, info: info, models: ms, drained: make(chan struct{})}
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	old := ms.live[info.Name]
-	ms.live[info.Name] = d
-	return retire(old), nil
+	ms.change(func() {
+		ms.dropKept(info.Name)
+		old = ms.live[info.Name]
+		ms.live[info.Name] = d
+		ms.shelve(old, grace)
+	})
+	return old, nil
+}
+
+// restore makes the kept revision of a model live again and keeps the one that
+// was. It reports whether revision is the one that is kept.
+func (ms *Models) restore(name, revision string, grace time.Duration) (ok bool) {
+	ms.change(func() {
+		d := ms.kept[name]
+		if d == nil || d.info.Revision != revision {
+			return
+		}
+		d.timer.Stop()
+		delete(ms.kept, name)
+		old := ms.live[name]
+		ms.live[name] = d
+		ms.shelve(old, grace)
+		ok = true
+	})
+	return ok
+}
+
+// shelve keeps d, which has just ceased to be live and may be nil, or retires it.
+func (ms *Models) shelve(d *deployment, grace time.Duration) {
+	if d == nil {
+		return
+	}
+	if grace <= 0 || d.info.Revision == ms.live[d.info.Name].info.Revision {
+		ms.retire(d)
+		return
+	}
+	ms.kept[d.info.Name] = d
+	d.grace, d.pinned = grace, time.Now()
+	d.timer = time.AfterFunc(grace, func() { ms.expire(d) })
+}
+
+// expire retires a kept deployment whose last pinned request is long enough ago.
+func (ms *Models) expire(d *deployment) {
+	ms.change(func() {
+		if ms.kept[d.info.Name] != d {
+			return
+		}
+		if left := d.grace - time.Since(d.pinned); left > 0 {
+			d.timer.Reset(left)
+			return
+		}
+		ms.dropKept(d.info.Name)
+	})
+}
+
+// dropKept retires what is kept of a model.
+func (ms *Models) dropKept(name string) {
+	if d := ms.kept[name]; d != nil {
+		d.timer.Stop()
+		delete(ms.kept, name)
+		ms.retire(d)
+	}
+}
+
+// dropAllKept retires every kept deployment: what is loaded next needs its room.
+func (ms *Models) dropAllKept() {
+	ms.change(func() {
+		for name := range ms.kept {
+			ms.dropKept(name)
+		}
+	})
 }
 
 // Remove takes the model called name out of service; drained is as in Swap. It
 // reports whether there was one.
 func (ms *Models) Remove(name string) (drained <-chan struct{}, ok bool) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	old, ok := ms.live[name]
-	delete(ms.live, name)
-	return retire(old), ok
+	drained = closed()
+	ms.change(func() {
+		ms.dropKept(name)
+		var old *deployment
+		if old, ok = ms.live[name]; ok {
+			delete(ms.live, name)
+			ms.retire(old)
+			drained = old.drained
+		}
+	})
+	return drained, ok
 }
 
-// retire marks d, which may be nil, as replaced.
-func retire(d *deployment) <-chan struct{} {
-	if d == nil {
-		none := make(chan struct{})
-		close(none)
-		return none
+// change runs f under the lock and tells of deployments that ended in it.
+func (ms *Models) change(f func()) {
+	ms.mu.Lock()
+	before := ms.endings
+	f()
+	ended := ms.endings > before
+	ms.mu.Unlock()
+	if ended && ms.ended != nil {
+		ms.ended()
 	}
-	d.retired = true
+}
+
+// end is the end of a deployment that nobody holds any more.
+func (ms *Models) end(d *deployment) {
+	ms.endings++
+	close(d.drained)
+}
+
+// retire marks d as out of service.
+func (ms *Models) retire(d *deployment) {
 	if d.users == 0 {
-		close(d.drained)
+		ms.end(d)
+		return
 	}
-	return d.drained
+	ms.retired[d] = struct{}{}
+}
+
+// settle waits until no request holds a retired deployment.
+func (ms *Models) settle(ctx context.Context) error {
+	for {
+		ms.mu.Lock()
+		var wait <-chan struct{}
+		for d := range ms.retired {
+			wait = d.drained
+			break
+		}
+		ms.mu.Unlock()
+		if wait == nil {
+			return nil
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// revisions counts the deployments in memory, by name: live, kept and retired
+// with requests that hold them.
+func (ms *Models) revisions() map[string]int {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	n := map[string]int{}
+	for name := range ms.live {
+		n[name]++
+	}
+	for name := range ms.kept {
+		n[name]++
+	}
+	for d := range ms.retired {
+		n[d.info.Name]++
+	}
+	return n
+}
+
+// describe returns the live model called name, and the revision of it that is
+// kept; "" when none is.
+func (ms *Models) describe(name string) (info Info, kept string, ok bool) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if d := ms.kept[name]; d != nil {
+		kept = d.info.Revision
+	}
+	if d := ms.live[name]; d != nil {
+		return d.info, kept, true
+	}
+	return Info{}, kept, false
 }
 
 // List describes the live models, by name.
@@ -87,36 +257,71 @@ func (ms *Models) List() []Info {
 	return list
 }
 
-// acquire holds the deployment called name, or the only one when name is "".
-// The caller releases it.
-func (ms *Models) acquire(name string) (*deployment, error) {
+// acquire holds the deployment that answers a request for name, which may be
+// "" where one model is served and may carry a pin behind an @, with the pin
+// of the request's header. The caller releases it.
+func (ms *Models) acquire(name, header string) (*deployment, error) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	if len(ms.live) == 0 {
 		return nil, api.Errorf(api.CodeNotReady, "", "no model is live yet")
 	}
-	d := ms.live[name]
-	if name == "" {
-		if len(ms.live) > 1 {
-			return nil, api.Errorf(api.CodeMissingField, "model", "several models are served: name one")
-		}
-		for _, d = range ms.live {
-		}
+	d, pin, err := ms.find(name, header)
+	if err != nil {
+		return nil, err
 	}
-	if d == nil {
-		return nil, unknownModel("model", name)
+	if pin.digits != "" && !pin.matches(d.info.Revision) {
+		live := d.info.Revision
+		if d = ms.kept[d.info.Name]; d == nil || !pin.matches(d.info.Revision) {
+			return nil, api.Errorf(api.CodeRevisionGone, pin.param, "revision %s is not held; the live one is %s", pin.digits, live)
+		}
+		d.pinned = time.Now()
 	}
 	d.users++
 	return d, nil
 }
 
-func (d *deployment) release() {
-	d.models.mu.Lock()
-	defer d.models.mu.Unlock()
-	d.users--
-	if d.retired && d.users == 0 {
-		close(d.drained)
+// find returns the live deployment that name means, and the request's pin.
+func (ms *Models) find(name, header string) (*deployment, pin, error) {
+	p, err := parsePin(pinHeader, header)
+	if err != nil {
+		return nil, p, err
 	}
+	if name == "" {
+		if len(ms.live) > 1 {
+			return nil, p, api.Errorf(api.CodeMissingField, "model", "several models are served: name one")
+		}
+		for _, d := range ms.live {
+			return d, p, nil
+		}
+	}
+	if d := ms.live[name]; d != nil {
+		return d, p, nil
+	}
+	at := strings.LastIndexByte(name, '@')
+	if at < 0 || ms.live[name[:at]] == nil {
+		return nil, p, unknownModel("model", name)
+	}
+	inName, err := parsePin("model", name[at+1:])
+	switch {
+	case err != nil:
+		return nil, p, err
+	case inName.digits == "":
+		return nil, p, api.Errorf(api.CodeInvalidValue, "model", "no revision behind the @")
+	case p.digits != "" && p.digits != inName.digits:
+		return nil, p, api.Errorf(api.CodeConflictingFields, "model", "the model and %s ask for different revisions", pinHeader)
+	}
+	return ms.live[name[:at]], inName, nil
+}
+
+func (d *deployment) release() {
+	d.models.change(func() {
+		d.users--
+		if _, retired := d.models.retired[d]; retired && d.users == 0 {
+			delete(d.models.retired, d)
+			d.models.end(d)
+		}
+	})
 }
 
 func unknownModel(param, name string) *api.Error {
@@ -126,13 +331,18 @@ func unknownModel(param, name string) *api.Error {
 	return api.Errorf(api.CodeUnknownModel, param, "model %q is not served here", name)
 }
 
+// validName reports whether a model may be called name.
+func validName(name string) bool {
+	return len(name) > 0 && len(name) <= 200 && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
 // check reports everything that is wrong with a deployment's description.
 func (i *Info) check() error {
 	var errs []error
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("server: model %q: "+format, append([]any{i.Name}, args...)...))
 	}
-	if len(i.Name) == 0 || len(i.Name) > 200 || strings.ContainsFunc(i.Name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !validName(i.Name) {
 		bad("the name must be 1 to 200 printable ASCII characters without spaces")
 	}
 	if i.ContextLength < 1 {

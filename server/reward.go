@@ -78,7 +78,7 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
-	d, err := s.models.acquire(req.Model)
+	d, err := s.models.acquire(req.Model, x.pin)
 	if err != nil {
 		return nil, err
 	}

@@ -205,9 +205,11 @@ func TestModelsAreListedAndFound(t *testing.T) {
 	require.Len(t, list.Data, 2)
 	assert.Equal(t, []string{"a/b", "z"}, []string{list.Data[0].ID, list.Data[1].ID})
 	assert.Equal(t, []string{"wa", "ens", "both", "member:one", "member:two"}, list.Data[1].Modes)
-	var one api.Model
+	var one api.ModelDetail
 	h.get("/v1/models/a%2Fb").json(t, &one)
-	assert.Equal(t, list.Data[0], one)
+	one.Model.ID, one.Model.Object = one.ID, one.Object // written once
+	assert.Equal(t, &list.Data[0], one.Model)
+	assert.Equal(t, api.StateLive, one.State)
 	r := h.get("/v1/models/nobody")
 	assert.Equal(t, http.StatusNotFound, r.status)
 	assert.Equal(t, "name", *r.error(t).Error.Param)

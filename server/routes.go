@@ -28,6 +28,9 @@ func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
 	r.Post("/v1/reward", s.handle(s.reward))
 	r.Get("/v1/models", s.handle(s.listModels))
 	r.Get("/v1/models/{name}", s.handle(s.getModel))
+	r.Put("/v1/models/{name}", s.admin(s.putModel))
+	r.Delete("/v1/models/{name}", s.admin(s.deleteModel))
+	r.Post("/v1/models/{name}/rollback", s.admin(s.rollbackModel))
 	r.Get("/livez", s.handle(s.livez))
 	r.Get("/readyz", s.handle(s.readyz))
 	r.Get("/metrics", s.scrape(s.metrics.handler()))
@@ -88,16 +91,9 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 
 // getModel handles GET /v1/models/{name}.
 func (s *Server) getModel(w http.ResponseWriter, r *http.Request) error {
-	// chi matches the path as it was sent when that is not its canonical form,
-	// as with a slash in the name.
-	name := chi.URLParam(r, "name")
-	if plain, err := url.PathUnescape(name); err == nil && r.URL.RawPath != "" {
-		name = plain
-	}
-	for _, info := range s.models.List() {
-		if info.Name == name {
-			return s.reply(w, info.wire())
-		}
+	name := modelName(r)
+	if detail, ok := s.detail(name); ok {
+		return s.reply(w, detail)
 	}
 	return unknownModel("name", name)
 }

@@ -22,15 +22,17 @@ import (
 // Server answers requests with the rewards of live models. Make one with New;
 // it works until Run returns or Close is called.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	models   *Models
-	queue    *batch.Queue
-	metrics  *metrics
-	bodies   *bodies
-	keys     [][sha256.Size]byte // digests of Config.Keys
-	handler  http.Handler
-	draining atomic.Bool
+	cfg       Config
+	log       *slog.Logger
+	models    *Models
+	queue     *batch.Queue
+	metrics   *metrics
+	bodies    *bodies
+	live      *Live               // nil without a Config.Builder
+	keys      [][sha256.Size]byte // digests of Config.Keys
+	adminKeys [][sha256.Size]byte // digests of Config.AdminKeys
+	handler   http.Handler
+	draining  atomic.Bool
 }
 
 // minCompressed is the length from which a reply is compressed: under about
@@ -52,9 +54,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 		cfg: cfg, log: cfg.Logger, models: models,
 		bodies: &bodies{max: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout},
 	}
-	for _, key := range cfg.Keys {
-		s.keys = append(s.keys, sha256.Sum256([]byte(key)))
-	}
+	s.keys, s.adminKeys = digests(cfg.Keys), digests(cfg.AdminKeys)
 	s.metrics = newMetrics(cfg.Version, models)
 	queue := cfg.Queue
 	queue.Observe = func(b batch.Batch) {
@@ -65,6 +65,12 @@ func New(cfg Config, models *Models) (*Server, error) {
 	}
 	s.queue = batch.New(queue)
 	s.metrics.watchQueue(s.queue)
+	if cfg.Builder != nil {
+		if s.live, err = newLive(cfg, models, s.queue, newLiveMetrics(s.metrics, models)); err != nil {
+			s.queue.Close()
+			return nil, err
+		}
+	}
 	s.handler = s.routes(func(next http.Handler) http.Handler { return wrap(next) })
 	return s, nil
 }
@@ -76,7 +82,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // whose Run was never called.
 func (s *Server) Close() {
 	s.draining.Store(true)
+	s.live.stop()
 	s.queue.Close()
+	s.live.close()
 }
 
 // Run serves on ln until ctx ends, and then drains: /readyz turns 503, requests
@@ -108,8 +116,10 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("server: %w", err)
 	case <-time.After(s.cfg.DrainDelay):
 	}
+	s.live.stop() // what is loaded now would not answer any more
 	err := s.drain(hs)
 	<-served
+	s.live.close()
 	return err
 }
 

@@ -54,10 +54,11 @@ func TestEveryDocumentedRequestDecodesAndIsValid(t *testing.T) {
 
 func TestEveryDocumentedReplyDecodesStrictly(t *testing.T) {
 	targets := map[string]func() any{
-		"reward":     func() any { return new(api.RewardResponse) },
-		"listModels": func() any { return new(api.ModelList) },
-		"livez":      func() any { return new(api.Status) },
-		"readyz":     func() any { return new(api.Status) },
+		"reward":      func() any { return new(api.RewardResponse) },
+		"listModels":  func() any { return new(api.ModelList) },
+		"deleteModel": func() any { return new(api.Deleted) },
+		"livez":       func() any { return new(api.Status) },
+		"readyz":      func() any { return new(api.Status) },
 	}
 	seen := 0
 	for _, item := range document().Paths.Map() {

@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/batch"
+)
+
+// probe scores a few inputs with every lane of a model that is not live yet: a
+// model that answers NaN, an error or a panic never meets a request.
+func (l *Live) probe(ctx context.Context, name string, m Model) error {
+	info := m.Info()
+	if err := info.check(); err != nil {
+		return err
+	}
+	if info.Name != name {
+		return fmt.Errorf("the builder made a model called %q of %q", info.Name, name)
+	}
+	inputs := []api.Input{api.Tokens(0)}
+	if info.ContextLength > 1 {
+		inputs = append(inputs, api.Tokens(slices.Repeat([]int32{0}, min(info.ContextLength, 16))...))
+	}
+	// Not every model reads text: one that refuses it as a client's mistake may.
+	text := api.Answers("What is the capital of France?", "Paris.")
+	if _, err := m.Prepare(&text, prepareDefaults); err == nil {
+		inputs = append(inputs, text)
+	} else if _, ok := errors.AsType[*api.Error](err); !ok {
+		return fmt.Errorf("probe: %w", err)
+	}
+	for _, lane := range info.lanes() {
+		rewards, err := l.rewards(ctx, m, lane, inputs)
+		if err != nil {
+			return fmt.Errorf("probe of %s: %w", lane, err)
+		}
+		for _, r := range rewards {
+			if !finite(r) {
+				return fmt.Errorf("probe of %s: the reward is %v", lane, r)
+			}
+		}
+	}
+	return nil
+}
+
+// lanes lists the names of the lanes that the model's modes need.
+func (i *Info) lanes() []string {
+	var names []string
+	add := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, mode := range i.Modes {
+		if mode == api.ModeWA || mode == api.ModeBoth {
+			add(api.ModeWA)
+		}
+		switch mode {
+		case api.ModeWA:
+		case api.ModeEns, api.ModeBoth:
+			for _, m := range i.Members {
+				add(api.ModeMember + m)
+			}
+		default:
+			add(mode)
+		}
+	}
+	return names
+}
+
+// prepareDefaults are the options of a request that says nothing.
+var prepareDefaults = PrepareOptions{Truncate: api.TruncatePromptLeft, ParseSpecial: true}
+
+// rewards scores inputs with one lane of a model, in the queue with everyone's
+// requests, as scorers may share an engine. While the queue is full it waits.
+func (l *Live) rewards(ctx context.Context, m Model, lane string, inputs []api.Input) ([]float32, error) {
+	const pause = 50 * time.Millisecond
+	var seqs []batch.Sequence
+	for i := range inputs {
+		prepared, err := m.Prepare(&inputs[i], prepareDefaults)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range prepared {
+			seqs = append(seqs, p.Sequence)
+		}
+	}
+	to, err := m.Lane(lane)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		rewards, _, err := l.queue.Submit(ctx, to, seqs)
+		if !errors.Is(err, batch.ErrOverloaded) {
+			return rewards, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

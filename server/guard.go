@@ -1,0 +1,250 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// The guard holds a new average to what makes averaging weights work at all:
+// that the members are linearly mode connected, so that the average is at least
+// as accurate as its members are on average (Ramé et al., arXiv 2401.12187,
+// observation 1). An average that lost accuracy to that interpolation on the
+// guard's preference pairs is refused, with the figures.
+
+const (
+	maxPairs     = 100_000
+	maxPairLine  = 4 << 20   // bytes
+	maxPairBytes = 512 << 20 // of a file, decompressed
+	pairChunk    = 32        // pairs that are queued at a time, between everyone's requests
+)
+
+// pair is a line of a guard's file. Chosen and rejected are an answer's text to
+// the prompt, or messages: a conversation, or its end behind the prompt's.
+type pair struct {
+	Prompt   *api.Prompt `json:"prompt"`
+	Chosen   *api.Prompt `json:"chosen"`
+	Rejected *api.Prompt `json:"rejected"`
+}
+
+// verdict is what the members of a model do on the guard's pairs.
+type verdict struct {
+	pairs  [][2]api.Input // chosen, rejected
+	names  []string
+	shares []float64 // of the pairs each member wins, in [0, 1]; nil until they are known
+	weight []float64 // of each member in the average; they sum to 1
+}
+
+// judgeMembers reads the guard's pairs and scores them with each member. A
+// member that the deployment will not hold is built by itself, before the
+// average is, so that memory holds one model beside the live one.
+func (l *Live) judgeMembers(ld *Load) (*verdict, error) {
+	pairs, err := readPairs(ld.spec.Guard.Pairs)
+	if err != nil {
+		return nil, fmt.Errorf("guard: %w", err)
+	}
+	v := &verdict{pairs: pairs, weight: weightsOf(ld.spec)}
+	for _, m := range ld.spec.Members {
+		name := m.Name
+		if name == "" {
+			name = filepath.Base(m.Path)
+		}
+		v.names = append(v.names, name)
+	}
+	if ld.spec.Mode == api.ModeBoth {
+		return v, nil // judge asks the deployment
+	}
+	for i, member := range ld.spec.Members {
+		alone := api.ModelSpec{
+			Members: []api.MemberSpec{{Name: v.names[i], Path: member.Path}}, Mode: api.ModeMember + v.names[i],
+			DType: ld.spec.DType, Pooling: ld.spec.Pooling, MaxTokens: ld.spec.MaxTokens,
+		}
+		m, err := l.builder.Build(ld.ctx, ld.name, &alone, ld.progress)
+		if err != nil {
+			return nil, fmt.Errorf("guard: %w", err)
+		}
+		share, err := l.wins(ld, m, alone.Mode, pairs)
+		if err != nil {
+			return nil, err
+		}
+		v.shares = append(v.shares, share)
+		signal(l.ended)
+	}
+	return v, nil
+}
+
+// judge compares the average with its members.
+func (l *Live) judge(ld *Load, m Model, v *verdict) error {
+	if v.shares == nil {
+		for _, name := range v.names {
+			share, err := l.wins(ld, m, api.ModeMember+name, v.pairs)
+			if err != nil {
+				return err
+			}
+			v.shares = append(v.shares, share)
+		}
+	}
+	average, err := l.wins(ld, m, api.ModeWA, v.pairs)
+	if err != nil {
+		return err
+	}
+	interpolated := 0.0
+	var each []string
+	for i, share := range v.shares {
+		interpolated += v.weight[i] * share
+		each = append(each, fmt.Sprintf("%s %.2f %%", v.names[i], 100*share))
+	}
+	loss := 100 * (interpolated - average)
+	figures := fmt.Sprintf("the average wins %.2f %% of %d pairs and its members %.2f %% on average (%s)",
+		100*average, len(v.pairs), 100*interpolated, strings.Join(each, ", "))
+	l.log.Info("guard", "model", ld.name, "loss", loss, "allowed", ld.spec.Guard.MaxLoss, "figures", figures)
+	if loss > ld.spec.Guard.MaxLoss {
+		return api.Errorf(api.CodeGuardRefused, "", "%s: a loss of %.2f points, at most %.2f is allowed", figures, loss, ld.spec.Guard.MaxLoss)
+	}
+	return nil
+}
+
+// weightsOf returns the members' shares in the average.
+func weightsOf(spec *api.ModelSpec) []float64 {
+	w := make([]float64, len(spec.Members))
+	sum := 0.0
+	for i, m := range spec.Members {
+		w[i] = m.Weight
+		if spec.Weights != nil {
+			w[i] = spec.Weights[i]
+		}
+		sum += w[i]
+	}
+	for i := range w {
+		if sum == 0 {
+			w[i] = 1 / float64(len(w))
+		} else {
+			w[i] /= sum
+		}
+	}
+	return w
+}
+
+// wins returns the share of the pairs whose chosen answer has the higher
+// reward. A tie is no win: a reward that does not tell the two apart is of no
+// use to who asks.
+func (l *Live) wins(ld *Load, m Model, lane string, pairs [][2]api.Input) (float64, error) {
+	won := 0
+	for at := 0; at < len(pairs); at += pairChunk {
+		chunk := pairs[at:min(at+pairChunk, len(pairs))]
+		inputs := make([]api.Input, 0, 2*len(chunk))
+		for _, p := range chunk {
+			inputs = append(inputs, p[0], p[1])
+		}
+		ld.progress("guard: "+lane, float64(at)/float64(len(pairs)))
+		r, err := l.rewards(ld.ctx, m, lane, inputs)
+		if err != nil {
+			return 0, fmt.Errorf("guard: pairs %d to %d with %s: %w", at+1, at+len(chunk), lane, err)
+		}
+		for i := range chunk {
+			if !finite(r[2*i]) || !finite(r[2*i+1]) {
+				return 0, fmt.Errorf("guard: pair %d with %s: the rewards are %v and %v", at+i+1, lane, r[2*i], r[2*i+1])
+			}
+			if r[2*i] > r[2*i+1] {
+				won++
+			}
+		}
+	}
+	return float64(won) / float64(len(pairs)), nil
+}
+
+// readPairs reads preference pairs, JSON Lines or JSON Lines in zstd. Fields
+// other than a pair's are left alone. Errors name the line, not what it says.
+func readPairs(path string) ([][2]api.Input, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var r io.Reader = f
+	if strings.HasSuffix(path, ".zst") {
+		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		defer z.Close()
+		r = z
+	}
+	var pairs [][2]api.Input
+	lines := bufio.NewScanner(io.LimitReader(r, maxPairBytes))
+	lines.Buffer(nil, maxPairLine)
+	for n := 1; lines.Scan(); n++ {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		p, err := parsePair(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)
+		}
+		if pairs = append(pairs, p); len(pairs) > maxPairs {
+			return nil, fmt.Errorf("%s: more than %d pairs", path, maxPairs)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(pairs) == 0 {
+		return nil, fmt.Errorf("%s: no pair", path)
+	}
+	return pairs, nil
+}
+
+func parsePair(line []byte) (out [2]api.Input, err error) {
+	var p pair
+	if err := json.Unmarshal(line, &p); err != nil {
+		return out, errors.New("not a pair of chosen and rejected, with or without a prompt")
+	}
+	for i, a := range []struct {
+		name   string
+		answer *api.Prompt
+	}{{"chosen", p.Chosen}, {"rejected", p.Rejected}} {
+		if a.answer == nil {
+			return out, fmt.Errorf("%s is missing", a.name)
+		}
+		if out[i], err = answerOf(p.Prompt, a.answer); err != nil {
+			return out, fmt.Errorf("%s: %w", a.name, err)
+		}
+	}
+	return out, nil
+}
+
+// answerOf makes an input of a prompt, which may be nil, and an answer.
+func answerOf(prompt, answer *api.Prompt) (api.Input, error) {
+	var in api.Input
+	switch {
+	case answer.Messages == nil && prompt == nil:
+		in = api.Text(answer.Text)
+		special := true
+		in.AddSpecialTokens = &special
+	case answer.Messages == nil:
+		in = api.Input{Prompt: prompt, Response: &answer.Text}
+	case prompt == nil:
+		in = api.Conversation(answer.Messages...)
+	case prompt.Messages != nil:
+		in = api.Conversation(append(append([]api.Message{}, prompt.Messages...), answer.Messages...)...)
+	default:
+		in = api.Conversation(append([]api.Message{api.Says("user", prompt.Text)}, answer.Messages...)...)
+	}
+	check := api.RewardRequest{Inputs: []api.Input{in}}
+	if err := check.Validate(1); err != nil {
+		e, _ := errors.AsType[*api.Error](err)
+		return in, errors.New(string(e.Code)) // its message may quote the text
+	}
+	return in, nil
+}
