@@ -31,6 +31,8 @@ type engineBench struct {
 	length  int
 	ragged  bool
 	answers int
+	shapes  []string
+	forward bool
 	dtypes  []string
 	threads int
 	level   string
@@ -45,8 +47,8 @@ type engineReport struct {
 	Go         string          `json:"go"`
 	Threads    int             `json:"threads"`
 	Peaks      []peakReport    `json:"peaks"`
-	ReadGBs    float64         `json:"memory_read_gb_per_s"` // all threads, 256 MB
-	GEMM       []gemmReport    `json:"gemm"`
+	ReadGBs    float64         `json:"memory_read_gb_per_s,omitempty"` // all threads, 256 MB
+	GEMM       []gemmReport    `json:"gemm,omitempty"`
 	Config     string          `json:"config"`
 	Parameters int             `json:"parameters"`
 	Forward    []forwardReport `json:"forward"`
@@ -68,6 +70,7 @@ type gemmReport struct {
 
 type forwardReport struct {
 	DType       string    `json:"dtype"`
+	Shape       string    `json:"shape"`
 	Sequences   int       `json:"sequences"`
 	Tokens      int       `json:"tokens"`
 	LoadSeconds float64   `json:"load_seconds"` // making random weights included
@@ -95,7 +98,8 @@ With several --dtype it also prints what the smaller formats cost: the root mean
 square difference of the scores from float32, as a share of their standard
 deviation, and the share of pairs of inputs whose order is kept.`,
 		Example: `  warm bench engine --random config.json --batch 32 --length 128 --dtype float32,bfloat16
-  warm bench engine --random config.json --batch 1 --length 512 --threads 1 --json`,
+  warm bench engine --random config.json --batch 1 --length 512 --threads 1 --json
+  warm bench engine --random config.json --shape 32x128,32x16-128,8x400+50 --forward-only`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error { return p.runBenchEngine(b) },
 	}
@@ -105,6 +109,8 @@ deviation, and the share of pairs of inputs whose order is kept.`,
 	f.IntVar(&b.length, "length", 128, "tokens of a sequence")
 	f.BoolVar(&b.ragged, "ragged", false, "lengths uniform in [length/8, length]")
 	f.IntVar(&b.answers, "answers", 1, "answers that share each prompt; the last eighth of a sequence is its own")
+	f.StringSliceVar(&b.shapes, "shape", nil, "batches instead of --batch, --length, --ragged and --answers: BATCHxLENGTH, BATCHxLOW-HIGH (ragged), BATCHxPROMPT+RESPONSE (answers to one prompt)")
+	f.BoolVar(&b.forward, "forward-only", false, "leave out the matrix products and the memory's bandwidth")
 	f.StringSliceVar(&b.dtypes, "dtype", []string{"float32"}, "number formats: float32, bfloat16, int8")
 	f.IntVar(&b.threads, "threads", runtime.GOMAXPROCS(0), "workers")
 	f.StringVar(&b.level, "level", "", "CPU level: generic, avx2, avx512 (default the best)")
@@ -148,11 +154,12 @@ func (p *program) runBenchEngine(b engineBench) error {
 	if err != nil {
 		return err
 	}
-	if b.length > cfg.MaxPositions {
-		return usagef("--length: %d is over the model's context of %d", b.length, cfg.MaxPositions)
+	shapes, err := b.batches(cfg.MaxPositions)
+	if err != nil {
+		return usageError{err}
 	}
 	r := &engineReport{CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Threads: b.threads, Config: b.random}
-	if err := b.measure(r, cfg, dtypes); err != nil {
+	if err := b.measure(r, cfg, dtypes, shapes); err != nil {
 		return err
 	}
 	if b.json {
@@ -163,12 +170,57 @@ func (p *program) runBenchEngine(b engineBench) error {
 	return r.print(p.stdout)
 }
 
-func (b *engineBench) measure(r *engineReport, cfg *model.Config, dtypes []kernel.DType) error {
+// batches returns the shapes that the flags ask for.
+func (b *engineBench) batches(context int) ([]benchShape, error) {
+	var out []benchShape
+	for _, s := range b.shapes {
+		shape, err := parseShape(s)
+		if err != nil {
+			return nil, fmt.Errorf("--shape: %w", err)
+		}
+		out = append(out, shape)
+	}
+	if len(out) == 0 {
+		s := benchShape{batch: b.batch, low: b.length, length: b.length, answers: b.answers, shared: b.length - b.length/8}
+		s.name = fmt.Sprintf("%dx%d", b.batch, b.length)
+		if b.ragged {
+			s.low = max(1, b.length/8)
+			s.name = fmt.Sprintf("%dx%d-%d", b.batch, s.low, b.length)
+		}
+		out = append(out, s)
+	}
+	for _, s := range out {
+		if s.length > context {
+			return nil, fmt.Errorf("%s: %d tokens are over the model's context of %d", s.name, s.length, context)
+		}
+	}
+	return out, nil
+}
+
+func (b *engineBench) measure(r *engineReport, cfg *model.Config, dtypes []kernel.DType, shapes []benchShape) error {
 	peak := map[kernel.DType]float64{}
 	for _, d := range dtypes {
 		peak[d] = onAll(b.threads, func() float64 { return kernel.Peak(d) })
 		r.Peaks = append(r.Peaks, peakReport{d.String(), peak[d]})
 	}
+	if !b.forward {
+		r.ReadGBs = b.bandwidth()
+		for _, d := range dtypes {
+			b.gemms(r, cfg, d, peak[d])
+		}
+	}
+	exact := make([][]float32, len(shapes))
+	for _, d := range dtypes {
+		if err := b.forwards(r, cfg, d, peak[d], shapes, exact); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bandwidth returns what all threads read from memory in GB/s.
+func (b *engineBench) bandwidth() float64 {
+	defer debug.FreeOSMemory() // or the buffer would count as the model's
 	buf := make([]byte, 256<<20)
 	for i := range buf {
 		buf[i] = byte(i) // pages of their own: untouched ones are all the same zero page
@@ -176,32 +228,13 @@ func (b *engineBench) measure(r *engineReport, cfg *model.Config, dtypes []kerne
 	n := len(buf) / b.threads
 	var next sync.Mutex
 	at := 0
-	r.ReadGBs = onAll(b.threads, func() float64 {
+	return onAll(b.threads, func() float64 {
 		next.Lock()
 		part := buf[at : at+n]
 		at += n
 		next.Unlock()
 		return kernel.ReadBandwidth(part, 5)
 	})
-	buf = nil
-	debug.FreeOSMemory() // or it would count as the model's
-	for _, d := range dtypes {
-		b.gemms(r, cfg, d, peak[d])
-	}
-	var exact []float32
-	for _, d := range dtypes {
-		f, scores, err := b.forward(r, cfg, d, peak[d])
-		if err != nil {
-			return err
-		}
-		if d == kernel.Float32 {
-			exact = scores
-		} else if exact != nil {
-			f.compare(exact, scores)
-		}
-		r.Forward = append(r.Forward, f)
-	}
-	return nil
 }
 
 // onAll runs f on every thread at once and adds up what they return.
@@ -291,30 +324,46 @@ func (b *engineBench) rates(ops float64, f func()) []float64 {
 	return out
 }
 
-func (b *engineBench) forward(r *engineReport, cfg *model.Config, d kernel.DType, peak float64) (forwardReport, []float32, error) {
-	f := forwardReport{DType: d.String()}
+// forwards measures every shape on one loaded model. exact holds the scores of
+// each shape in float32, once they are known.
+func (b *engineBench) forwards(r *engineReport, cfg *model.Config, d kernel.DType, peak float64, shapes []benchShape, exact [][]float32) error {
 	t := time.Now()
-	m, err := model.Load(cfg, model.NewRandom(cfg, 1), model.LoadOptions{DType: d, Workers: b.threads})
+	m, err := model.Load(cfg, model.NewRandom(cfg, randomSeed), model.LoadOptions{DType: d, Workers: b.threads})
 	if err != nil {
-		return f, nil, err
+		return err
 	}
-	f.LoadSeconds = time.Since(t).Seconds()
+	load := time.Since(t).Seconds()
 	debug.FreeOSMemory() // what loading needed for a moment
-	f.WeightBytes, r.Parameters = m.Bytes(), m.Parameters()
+	r.Parameters = m.Parameters()
 	e := model.NewEngine(b.threads)
 	defer e.Close()
-	seqs := b.sequences(m)
+	for i, s := range shapes {
+		f := forwardReport{DType: d.String(), Shape: s.name, Sequences: s.batch, LoadSeconds: load, WeightBytes: m.Bytes()}
+		scores, err := b.score(&f, e, m, s.sequences(m), peak)
+		if err != nil {
+			return err
+		}
+		if d == kernel.Float32 {
+			exact[i] = scores
+		} else if exact[i] != nil {
+			f.compare(exact[i], scores)
+		}
+		r.Forward = append(r.Forward, f)
+	}
+	return nil
+}
+
+func (b *engineBench) score(f *forwardReport, e *model.Engine, m *model.Model, seqs []model.Sequence, peak float64) ([]float32, error) {
 	flops := 0.0
 	for _, s := range seqs {
 		f.Tokens += len(s.IDs)
-		flops += cfg.FLOPs(len(s.IDs))
+		flops += m.Config.FLOPs(len(s.IDs))
 	}
-	f.Sequences = len(seqs)
 	scores := make([]float32, len(seqs))
 	for i := range b.rounds + 1 {
 		t := time.Now()
 		if err := e.Score(m, scores, seqs); err != nil {
-			return f, nil, err
+			return nil, err
 		}
 		if i > 0 {
 			f.Seconds = append(f.Seconds, time.Since(t).Seconds())
@@ -324,31 +373,7 @@ func (b *engineBench) forward(r *engineReport, cfg *model.Config, d kernel.DType
 	f.TokensPerS, f.GFLOPs = float64(f.Tokens)/s, flops/s/1e9
 	f.Share = f.GFLOPs / peak
 	f.RSSBytes = rss()
-	return f, scores, nil
-}
-
-// sequences returns the batch: random ids, groups of answers sharing a prompt.
-func (b *engineBench) sequences(m *model.Model) []model.Sequence {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	out := make([]model.Sequence, b.batch)
-	for i := range out {
-		n := b.length
-		if b.ragged {
-			n = max(1, b.length/8+rnd.IntN(b.length-b.length/8+1))
-		}
-		ids := make([]int32, n)
-		for j := range ids {
-			ids[j] = rnd.Int32N(int32(m.Config.VocabSize))
-		}
-		if b.answers > 1 && i%b.answers > 0 {
-			copy(ids, out[i-i%b.answers].IDs[:b.length-b.length/8])
-		}
-		out[i].IDs = ids
-		if m.Causal() {
-			out[i].At = n - 1
-		}
-	}
-	return out
+	return scores, nil
 }
 
 // compare fills in what a smaller number format costs against float32.
@@ -381,19 +406,21 @@ func (r *engineReport) print(w io.Writer) error {
 	for _, p := range r.Peaks {
 		fmt.Fprintf(t, "%s\t%.0f\t\n", p.DType, p.GFLOPs)
 	}
-	fmt.Fprintf(t, "memory read, GB/s\t%.0f\t\n\t\t\n", r.ReadGBs)
-	fmt.Fprintln(t, "product\tM x K x N\tGFLOP/s\tof peak\t")
-	for _, g := range r.GEMM {
-		fmt.Fprintf(t, "%s\t%d x %d x %d\t%.0f\t%.0f %%\t\n", g.DType, g.M, g.K, g.N, g.GFLOPs, 100*g.Share)
+	if len(r.GEMM) > 0 {
+		fmt.Fprintf(t, "memory read, GB/s\t%.0f\t\n\t\t\n", r.ReadGBs)
+		fmt.Fprintln(t, "product\tM x K x N\tGFLOP/s\tof peak\t")
+		for _, g := range r.GEMM {
+			fmt.Fprintf(t, "%s\t%d x %d x %d\t%.0f\t%.0f %%\t\n", g.DType, g.M, g.K, g.N, g.GFLOPs, 100*g.Share)
+		}
 	}
 	fmt.Fprintf(t, "\t\t\t\t\n")
-	fmt.Fprintln(t, "forward\tsequences\ttokens\ttokens/s\tGFLOP/s\tof peak\tms\tweights MB\tRSS MB\trms error\tpairs kept\t")
+	fmt.Fprintln(t, "forward\tshape\ttokens\ttokens/s\tGFLOP/s\tof peak\tms\tweights MB\tRSS MB\trms error\tpairs kept\t")
 	for _, f := range r.Forward {
 		rms, order := "", ""
 		if f.RMSError != nil {
 			rms, order = fmt.Sprintf("%.2f %%", 100**f.RMSError), fmt.Sprintf("%.2f %%", 100**f.PairOrder)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", f.DType, f.Sequences, f.Tokens, f.TokensPerS,
+		fmt.Fprintf(t, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", f.DType, f.Shape, f.Tokens, f.TokensPerS,
 			f.GFLOPs, 100*f.Share, 1e3*median(f.Seconds), float64(f.WeightBytes)/1e6, float64(f.RSSBytes)/1e6, rms, order)
 	}
 	return errors.Join(t.Flush())
