@@ -38,8 +38,11 @@ var layout = map[string][]string{
 	"loader":                  {"loader/safetensors"},
 	"warm":                    {"loader"},
 	"trainer":                 {},
-	"trainer/data":            {},
+	"trainer/data":            {"model/chat"},
 	"trainer/eval":            {},
+	"trainer/optim":           {},
+	"trainer/loss":            {},
+	"trainer/rm":              {"model", "model/kernel", "model/nn", "model/reward", "loader", "warm", "trainer/data", "trainer/eval", "trainer/loss", "trainer/optim"},
 }
 
 // bans are the imports, direct or not, that would undo a boundary.

@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"math"
 	"text/tabwriter"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/trainer/eval"
 )
 
 // judge is one way to reward an answer.
@@ -52,35 +52,22 @@ func (s *scoring) summary(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "judge\tpairs\taccuracy\t95 %% interval\tties\tmean margin\t\n")
 	for _, j := range s.judges() {
-		wins, ties, margin := 0, 0, 0.0
-		for _, p := range s.pairs {
-			c, err := j.reward(p.chosen)
-			if err != nil {
+		chosen, rejected := make([]float64, len(s.pairs)), make([]float64, len(s.pairs))
+		for i, p := range s.pairs {
+			var err error
+			if chosen[i], err = j.reward(p.chosen); err != nil {
 				return err
 			}
-			r, err := j.reward(p.rejected)
-			if err != nil {
+			if rejected[i], err = j.reward(p.rejected); err != nil {
 				return err
-			}
-			margin += (c - r) / float64(len(s.pairs))
-			switch {
-			case c > r:
-				wins++
-			case c == r:
-				ties++
 			}
 		}
-		lo, hi := wilson(wins, len(s.pairs))
-		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.name, len(s.pairs), float64(wins)/float64(len(s.pairs)), lo, hi, ties, margin)
+		a, err := eval.Compare(chosen, rejected)
+		if err != nil {
+			return err
+		}
+		ci := a.Interval(0.95)
+		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.name, len(s.pairs), a.Strict(), ci.Low, ci.High, a.Ties, a.Margin)
 	}
 	return t.Flush()
-}
-
-// wilson returns the 95 % score interval of a share. Source: Wilson 1927.
-func wilson(wins, n int) (lo, hi float64) {
-	const z = 1.959963984540054
-	p, m := float64(wins)/float64(n), float64(n)
-	mid := (p + z*z/(2*m)) / (1 + z*z/m)
-	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
-	return mid - half, mid + half
 }
