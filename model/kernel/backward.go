@@ -9,7 +9,7 @@ func MatMulAdd(c []float32, ldc int, a []float32, lda int, panels []float32, pan
 	if m <= 0 || n <= 0 || k <= 0 {
 		return
 	}
-	x := operand{lda: lda, k: k, w: words(panels), panel: panel, n: n}
+	x := operand{lda: lda, words: 1, k: k, w: words(panels), panel: panel, n: n}
 	blocks := (m + RowBlock - 1) / RowBlock
 	for b := range blocks {
 		m0, m1 := b*m/blocks, (b+1)*m/blocks

@@ -42,22 +42,24 @@ func TestMatMulAddAddsTheProduct(t *testing.T) {
 	for _, l := range Available() {
 		t.Run(l.String(), func(t *testing.T) {
 			defer SetLevel(l)()
-			const m, k, n = 130, 19, 2
-			a, b := make([]float32, m*k), make([]float32, n*NR*k)
-			for i := range a {
-				a[i] = float32(math.Sin(float64(i)))
+			for _, m := range []int{1, 3, 17, 130} { // one row has a kernel of its own
+				const k, n = 19, 5
+				a, b := make([]float32, m*k), make([]float32, n*NR*k)
+				for i := range a {
+					a[i] = float32(math.Sin(float64(i)))
+				}
+				for i := range b {
+					b[i] = float32(math.Cos(float64(i)))
+				}
+				want, got := make([]float32, m*n*NR), make([]float32, m*n*NR)
+				MatMul(want, n*NR, a, k, b, k*NR, m, k, n)
+				for i := range got {
+					got[i] = 3
+					want[i] += 3
+				}
+				MatMulAdd(got, n*NR, a, k, b, k*NR, m, k, n)
+				assert.Equal(t, want, got, "%d rows", m)
 			}
-			for i := range b {
-				b[i] = float32(math.Cos(float64(i)))
-			}
-			want, got := make([]float32, m*n*NR), make([]float32, m*n*NR)
-			MatMul(want, n*NR, a, k, b, k*NR, m, k, n)
-			for i := range got {
-				got[i] = 3
-				want[i] += 3
-			}
-			MatMulAdd(got, n*NR, a, k, b, k*NR, m, k, n)
-			assert.Equal(t, want, got)
 		})
 	}
 }

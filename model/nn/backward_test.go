@@ -22,9 +22,10 @@ const gradTolerance = 1e-5
 func checkGrad(t *testing.T, name string, values, grad []float32, loss func(x []float64) float64) {
 	t.Helper()
 	x := wide(values)
-	want := make([]float64, len(x))
+	want := map[int]float64{}
 	most := 0.0
-	for i := range x {
+	step := max(1, len(x)/97) // about a hundred elements of large tensors
+	for i := 0; i < len(x); i += step {
 		const h = 1e-5
 		at := x[i]
 		x[i] = at + h
@@ -36,7 +37,7 @@ func checkGrad(t *testing.T, name string, values, grad []float32, loss func(x []
 	}
 	require.Greater(t, most, 0.0, "%s: the loss depends on it", name)
 	for i, w := range want {
-		require.InDelta(t, w, grad[i], gradTolerance*most, "%s: element %d of %d", name, i, len(want))
+		require.InDelta(t, w, grad[i], gradTolerance*most, "%s: element %d of %d", name, i, len(x))
 	}
 }
 
