@@ -40,9 +40,9 @@ var layout = map[string][]string{
 	"trainer":                 {},
 	"trainer/data":            {"model/chat"},
 	"trainer/eval":            {},
-	"trainer/optim":           {},
+	"trainer/optim":           {"model/kernel", "model/nn"},
 	"trainer/loss":            {},
-	"trainer/rm":              {"model", "model/kernel", "model/nn", "model/reward", "loader", "warm", "trainer/data", "trainer/eval", "trainer/loss", "trainer/optim"},
+	"trainer/rm":              {"model", "model/chat", "model/kernel", "model/nn", "model/reward", "model/tokenizer", "loader", "loader/safetensors", "warm", "trainer/data", "trainer/eval", "trainer/loss", "trainer/optim"},
 }
 
 // bans are the imports, direct or not, that would undo a boundary.
