@@ -8,11 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/klauspost/compress/zstd"
 )
 
 // maxReply bounds what Client reads of one reply: more than the largest
@@ -20,12 +22,16 @@ import (
 const maxReply = 256 << 20
 
 // Client calls a server. It keeps connections open between calls and is safe
-// for concurrent use. It does not try again after an error: [Error.RetryAfter]
-// says when a caller may.
+// for concurrent use. [WithRetry], [WithCoalescing] and [WithZstd] make it what
+// a reinforcement-learning loop needs; without them a call is one plain request,
+// and [Error.RetryAfter] says when a caller may try again.
 type Client struct {
-	base *url.URL
-	key  string
-	http *http.Client
+	base      *url.URL
+	key       string
+	http      *http.Client
+	retry     Retry
+	coalescer *coalescer    // nil without WithCoalescing
+	zstd      *zstd.Encoder // nil without WithZstd; EncodeAll alone, which is safe for concurrent use
 }
 
 // Option changes a Client that is being made.
@@ -38,6 +44,22 @@ func WithKey(key string) Option { return func(c *Client) { c.key = key } }
 // connections, proxies and TLS. The default is a client without a timeout of
 // its own, as the context bounds each call, that keeps up to 256 idle connections.
 func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h } }
+
+// minCompressed is the length from which WithZstd compresses: below it a body
+// is one packet either way.
+const minCompressed = 1400
+
+// WithZstd compresses the bodies of longer requests. The default is not to: on
+// the loopback and in a fast network that costs more time than it saves.
+func WithZstd() Option {
+	return func(c *Client) {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
+		if err != nil {
+			panic(fmt.Sprintf("api: zstd: %v", err)) // the options are constants
+		}
+		c.zstd = e
+	}
+}
 
 // NewClient returns a client of the server at baseURL, such as "http://127.0.0.1:8000".
 func NewClient(baseURL string, opts ...Option) (*Client, error) {
@@ -64,6 +86,14 @@ func NewClient(baseURL string, opts ...Option) (*Client, error) {
 // that it drops what nobody waits for. An answer of the server that is not a
 // reward is an *[Error].
 func (c *Client) Reward(ctx context.Context, req *RewardRequest) (*RewardResponse, error) {
+	if c.coalescer != nil {
+		return c.coalescer.reward(ctx, req)
+	}
+	return c.rewardAlone(ctx, req)
+}
+
+// rewardAlone is Reward in a request of its own.
+func (c *Client) rewardAlone(ctx context.Context, req *RewardRequest) (*RewardResponse, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return nil, fmt.Errorf("api: encode request: %w", err)
@@ -93,21 +123,53 @@ func (c *Client) Model(ctx context.Context, name string) (*Model, error) {
 	return m, nil
 }
 
-// Ready returns nil when the server answers that it is ready.
-func (c *Client) Ready(ctx context.Context) error {
-	return c.call(ctx, http.MethodGet, "/readyz", nil, new(Status))
+// Compare compares the weight average with the ensemble and the members, on
+// preference pairs.
+func (c *Client) Compare(ctx context.Context, req *CompareRequest) (*CompareResponse, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("api: encode request: %w", err)
+	}
+	reply := new(CompareResponse)
+	if err := c.call(ctx, http.MethodPost, "/v1/compare", body, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
 }
 
-// call sends body, when there is one, and reads the reply into out. Fields
+// Ready returns nil when the server answers that it is ready. It asks once.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.once(ctx, http.MethodGet, "/readyz", payload{}, new(Status))
+}
+
+// call is once, as often as the client's Retry says.
+func (c *Client) call(ctx context.Context, method, path string, body []byte, out any) error {
+	p := payload{bytes: body}
+	if c.zstd != nil && len(body) >= minCompressed {
+		p = payload{c.zstd.EncodeAll(body, nil), "zstd"}
+	}
+	return c.withRetries(ctx, func() error { return c.once(ctx, method, path, p, out) })
+}
+
+// payload is a request's body and its Content-Encoding; the zero one is none.
+type payload struct {
+	bytes    []byte
+	encoding string
+}
+
+// once sends body, when there is one, and reads the reply into out. Fields
 // that this version does not know are ignored, so that an older client reads a
 // newer server.
-func (c *Client) call(ctx context.Context, method, path string, body []byte, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.base.String(), "/")+path, bytes.NewReader(body))
+func (c *Client) once(ctx context.Context, method, path string, body payload, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.base.String(), "/")+path, bytes.NewReader(body.bytes))
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
-	if body != nil {
+	if body.bytes != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if body.encoding != "" {
+		req.Header.Set("Content-Encoding", body.encoding)
 	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
@@ -119,13 +181,13 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte, out
 	}
 	reply, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("api: %w", err)
+		return &transportError{err}
 	}
 	defer reply.Body.Close()
 	// A body that is read to its end lets the connection be used again.
 	data, err := io.ReadAll(io.LimitReader(reply.Body, maxReply+1))
 	if err != nil {
-		return fmt.Errorf("api: %s %s: read reply: %w", method, path, err)
+		return &transportError{fmt.Errorf("%s %s: read reply: %w", method, path, err)}
 	}
 	if len(data) > maxReply {
 		return fmt.Errorf("api: %s %s: the reply is over %d bytes", method, path, maxReply)

@@ -1,0 +1,212 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// slow is a server in which a request takes a second. It notes how many inputs
+// each had, and how many were under way at once.
+type slow struct {
+	mu       sync.Mutex
+	sizes    []int
+	now, top int
+	ended    int // requests whose context ended first
+	deadline []string
+}
+
+func (s *slow) answer(r *http.Request, body []byte) (int, map[string]string, any, error) {
+	var req api.RewardRequest
+	if err := json.Unmarshal(body, &req); err != nil {
+		return 0, nil, nil, err
+	}
+	s.mu.Lock()
+	s.sizes = append(s.sizes, len(req.Inputs))
+	s.deadline = append(s.deadline, r.Header.Get("X-Request-Timeout"))
+	s.now++
+	s.top = max(s.top, s.now)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.now--
+	}()
+	select {
+	case <-time.After(time.Second):
+	case <-r.Context().Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.ended++
+		return 0, nil, nil, r.Context().Err()
+	}
+	return score(body)
+}
+
+func text(s string) *api.RewardRequest { return &api.RewardRequest{Inputs: []api.Input{api.Text(s)}} }
+
+func TestConcurrentCallersShareRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		c := clientOf(t, s.answer, api.WithCoalescing(api.Coalesce{MaxAnswers: 10}))
+		var all sync.WaitGroup
+		for i := range 25 {
+			all.Go(func() {
+				// Two inputs, of three answers together.
+				reply, err := c.Reward(t.Context(), &api.RewardRequest{Inputs: []api.Input{api.Text(strings.Repeat("x", i+1)), api.Answers("q", "a", strings.Repeat("y", i+1))}})
+				if !assert.NoError(t, err) {
+					return
+				}
+				n := float32(i + 1)
+				assert.Equal(t, []api.Reward{{Reward: n, Tokens: i + 1}, {Index: 1, Input: 1, Reward: 1, Tokens: 1}, {Index: 2, Input: 1, Answer: 1, Reward: n, Tokens: i + 1}}, reply.Data)
+				assert.Equal(t, api.Usage{PromptTokens: 2*i + 3, TotalTokens: 2*i + 3}, reply.Usage)
+				assert.Equal(t, "r", reply.Revision)
+			})
+		}
+		all.Wait()
+		// The first two go at once; the other 23 gather, three callers of three
+		// answers a request.
+		assert.Equal(t, []int{2, 2, 6, 6, 6, 6, 6, 6, 6, 4}, s.sizes)
+		assert.Equal(t, 2, s.top)
+	})
+}
+
+func TestAWindowGathersTheFirstOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		c := clientOf(t, s.answer, api.WithCoalescing(api.Coalesce{MaxAnswers: 4, InFlight: 1, Window: 500 * time.Microsecond}))
+		var all sync.WaitGroup
+		call := func(n int) {
+			for i := range n {
+				all.Go(func() {
+					reply, err := c.Reward(t.Context(), text(strings.Repeat("x", i+1)))
+					if assert.NoError(t, err) {
+						assert.EqualValues(t, i+1, reply.Data[0].Reward)
+					}
+				})
+			}
+			all.Wait()
+		}
+		began := time.Now()
+		call(3)
+		assert.Equal(t, []int{3}, s.sizes)
+		assert.Equal(t, time.Second+500*time.Microsecond, time.Since(began))
+		began = time.Now()
+		call(4)
+		assert.Equal(t, []int{3, 4}, s.sizes)
+		assert.Equal(t, time.Second, time.Since(began), "a full request does not wait for its window")
+		call(6)
+		assert.Equal(t, []int{3, 4, 4, 2}, s.sizes)
+	})
+}
+
+func TestOnlyRequestsOfOneKindAreJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		c := clientOf(t, s.answer, api.WithCoalescing(api.Coalesce{InFlight: 1, Window: time.Millisecond}))
+		lambda := 0.5
+		var all sync.WaitGroup
+		for range 3 {
+			for _, req := range []*api.RewardRequest{{}, {Model: "a"}, {Mode: "ens"}, {Mode: "ens", Aggregate: "mean_minus_std", Lambda: &lambda}, {Return: []string{"tokens"}}} {
+				all.Go(func() {
+					own := *req
+					own.Inputs = []api.Input{api.Text("x")}
+					_, err := c.Reward(t.Context(), &own)
+					assert.NoError(t, err)
+				})
+			}
+		}
+		all.Wait()
+		assert.Equal(t, []int{3, 3, 3, 3, 3}, s.sizes)
+	})
+}
+
+func TestARefusalIsTheCallersOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		c := clientOf(t, s.answer, api.WithCoalescing(api.Coalesce{Window: time.Millisecond}))
+		var all sync.WaitGroup
+		for i := range 5 {
+			all.Go(func() {
+				if i == 3 {
+					_, err := c.Reward(t.Context(), text("bad"))
+					assert.EqualError(t, err, "empty_input: inputs[0]: no", "the place is in its own request")
+					return
+				}
+				reply, err := c.Reward(t.Context(), text("good"))
+				if assert.NoError(t, err) {
+					assert.EqualValues(t, 4, reply.Data[0].Reward)
+				}
+			})
+		}
+		all.Wait()
+		assert.Equal(t, []int{5, 1, 1, 1, 1, 1}, s.sizes)
+	})
+}
+
+func TestACallerThatLeavesDoesNotTakeTheOthersWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		c := clientOf(t, s.answer, api.WithCoalescing(api.Coalesce{InFlight: 1, Window: time.Millisecond}))
+		call := func(timeout time.Duration) <-chan error {
+			out := make(chan error, 1)
+			go func() {
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
+				defer cancel()
+				_, err := c.Reward(ctx, text("x"))
+				out <- err
+			}()
+			return out
+		}
+		hurried, patient := call(100*time.Millisecond), call(5*time.Second)
+		time.Sleep(2 * time.Millisecond)
+		waiting := call(50 * time.Millisecond)
+		assert.ErrorIs(t, <-waiting, context.DeadlineExceeded, "while it waits")
+		assert.ErrorIs(t, <-hurried, context.DeadlineExceeded, "while it is under way")
+		assert.NoError(t, <-patient)
+		assert.Equal(t, []int{2}, s.sizes, "who left while waiting was never sent")
+		assert.Equal(t, "4.999", s.deadline[0], "the last caller's deadline")
+		assert.Zero(t, s.ended)
+
+		a, b := call(100*time.Millisecond), call(200*time.Millisecond)
+		assert.Error(t, <-a)
+		assert.Error(t, <-b)
+		synctest.Wait()
+		assert.Equal(t, 1, s.ended, "a request that nobody waits for is cancelled")
+	})
+}
+
+func TestRequestsOverTheBoundGoAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		c := clientOf(t, s.answer, api.WithCoalescing(api.Coalesce{MaxAnswers: 2, InFlight: 1}))
+		var all sync.WaitGroup
+		for i := range 3 {
+			all.Go(func() {
+				var answers []string
+				for k := range 5 {
+					answers = append(answers, fmt.Sprint(i, k))
+				}
+				reply, err := c.Reward(t.Context(), &api.RewardRequest{Inputs: []api.Input{api.Answers("q", answers...)}})
+				if assert.NoError(t, err) {
+					assert.Len(t, reply.Data, 5)
+				}
+			})
+		}
+		all.Wait()
+		assert.Equal(t, 3, s.top)
+		_, err := c.Reward(t.Context(), &api.RewardRequest{})
+		require.NoError(t, err, "nothing to join is for the server to refuse")
+	})
+}
