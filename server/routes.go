@@ -26,6 +26,7 @@ func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
 		return api.Errorf(api.CodeMethodNotAllowed, "", "this path takes %s", allowed)
 	}))
 	r.Post("/v1/reward", s.handle(s.reward))
+	r.Post("/v1/compare", s.handle(s.compare))
 	r.Get("/v1/models", s.handle(s.listModels))
 	r.Get("/v1/models/{name}", s.handle(s.getModel))
 	r.Put("/v1/models/{name}", s.admin(s.putModel))

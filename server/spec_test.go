@@ -55,6 +55,7 @@ func TestEveryDocumentedRequestDecodesAndIsValid(t *testing.T) {
 func TestEveryDocumentedReplyDecodesStrictly(t *testing.T) {
 	targets := map[string]func() any{
 		"reward":      func() any { return new(api.RewardResponse) },
+		"compare":     func() any { return new(api.CompareResponse) },
 		"listModels":  func() any { return new(api.ModelList) },
 		"deleteModel": func() any { return new(api.Deleted) },
 		"livez":       func() any { return new(api.Status) },
