@@ -234,6 +234,9 @@ func (l *Live) Start(ctx context.Context, configured map[string]*api.ModelSpec) 
 			if errors.Is(err, errStopping) || ctx.Err() != nil {
 				return err
 			}
+			if e, ok := errors.AsType[*api.Error](err); ok {
+				err = errors.New(e.Message) // the code is for callers on the wire
+			}
 			errs = append(errs, fmt.Errorf("model %s: %w", name, err))
 		}
 	}

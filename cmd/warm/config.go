@@ -28,6 +28,12 @@ type serveConfig struct {
 	Log     string                 `yaml:"log"`      // text or json; default text
 	Models  map[string]modelConfig `yaml:"models"`
 	Limits  limitsConfig           `yaml:"limits"`
+
+	AdminKeyFile string         `yaml:"admin_key_file"` // keys of the routes that change models; without any they are closed
+	ModelRoot    string         `yaml:"model_root"`     // folder that holds every path that such a request names
+	Watch        string         `yaml:"watch"`          // manifest of models that is carried out whenever it is replaced, or its folder
+	State        string         `yaml:"state"`          // file for the last good state across restarts
+	KeepPrevious *time.Duration `yaml:"keep_previous"`  // how long the revision before is kept for pinned requests; default 60 s, 0 is not at all
 }
 
 // modelConfig is one deployment.
@@ -36,10 +42,18 @@ type modelConfig struct {
 	Mode        string         `yaml:"mode"`        // wa (default), ens, both or member:NAME
 	Base        string         `yaml:"base"`        // directory of the shared initialisation
 	Alpha       *float64       `yaml:"alpha"`       // distance from base; default 1
+	Weights     []float64      `yaml:"weights"`     // one for each member, in place of the members' own
 	Extrapolate bool           `yaml:"extrapolate"` // allow negative weights and alpha outside [0, 1]
 	DType       string         `yaml:"dtype"`       // float32 (default), bfloat16 or int8
 	Pooling     string         `yaml:"pooling"`     // hf, last, hf_legacy or first_pad_after_prompt; default the checkpoint's, else hf
 	MaxTokens   int            `yaml:"max_tokens"`  // of a sequence; default the model's context
+	Guard       *guardConfig   `yaml:"guard"`       // what an average must not lose to go live; default none
+}
+
+// guardConfig refuses an average that loses accuracy to its members.
+type guardConfig struct {
+	Pairs   string  `yaml:"pairs"`    // JSONL of chosen and rejected
+	MaxLoss float64 `yaml:"max_loss"` // percentage points
 }
 
 // memberConfig is one checkpoint; in YAML a plain string is its path.
@@ -91,29 +105,43 @@ func readConfig(path string) (serveConfig, error) {
 		return c, fmt.Errorf("%s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	dir := filepath.Dir(path)
-	relative := func(p *string) {
-		random, rest := "", *p
-		if r, ok := strings.CutPrefix(*p, randomMember); ok {
-			random, rest = randomMember, r
-		}
-		if rest != "" && !filepath.IsAbs(rest) {
-			*p = random + filepath.Join(dir, rest)
-		}
+	for _, p := range []*string{&c.KeyFile, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {
+		relative(dir, p)
 	}
-	relative(&c.KeyFile)
-	for name, m := range c.Models {
-		for i := range m.Members {
-			relative(&m.Members[i].Path)
-		}
-		relative(&m.Base)
-		c.Models[name] = m
-	}
+	relativeTo(dir, c.Models)
 	return c, nil
 }
 
-// environment overlays the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE and WARM_LOG.
+// relativeTo makes the models' paths relative to dir.
+func relativeTo(dir string, models map[string]modelConfig) {
+	for name, m := range models {
+		for i := range m.Members {
+			relative(dir, &m.Members[i].Path)
+		}
+		relative(dir, &m.Base)
+		if m.Guard != nil {
+			relative(dir, &m.Guard.Pairs)
+		}
+		models[name] = m
+	}
+}
+
+// relative makes a path relative to dir, unless it is absolute or not given.
+func relative(dir string, p *string) {
+	random, rest := "", *p
+	if r, ok := strings.CutPrefix(*p, randomMember); ok {
+		random, rest = randomMember, r
+	}
+	if rest != "" && !filepath.IsAbs(rest) {
+		*p = random + filepath.Join(dir, rest)
+	}
+}
+
+// environment overlays the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE,
+// WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT, WARM_WATCH, WARM_STATE and WARM_LOG.
 func (c *serveConfig) environment(getenv func(string) string) error {
-	for name, p := range map[string]*string{"WARM_ADDR": &c.Addr, "WARM_KEY_FILE": &c.KeyFile, "WARM_LOG": &c.Log} {
+	for name, p := range map[string]*string{"WARM_ADDR": &c.Addr, "WARM_KEY_FILE": &c.KeyFile, "WARM_LOG": &c.Log,
+		"WARM_ADMIN_KEY_FILE": &c.AdminKeyFile, "WARM_MODEL_ROOT": &c.ModelRoot, "WARM_WATCH": &c.Watch, "WARM_STATE": &c.State} {
 		if v := getenv(name); v != "" {
 			*p = v
 		}
@@ -163,6 +191,9 @@ func (c *serveConfig) validate() error {
 	if c.Threads < 0 {
 		bad("threads: %d, want 0 for all processors, or more", c.Threads)
 	}
+	if c.KeepPrevious != nil && *c.KeepPrevious < 0 {
+		bad("keep_previous: %v, want 0 or more", *c.KeepPrevious)
+	}
 	if !slices.Contains([]string{"", "text", "json"}, c.Log) {
 		bad("log: %q, want text or json", c.Log)
 	}
@@ -172,9 +203,22 @@ func (c *serveConfig) validate() error {
 		}
 		if _, err := m.deployment(); err != nil {
 			bad("models.%s: %w", name, err)
+		} else if err := m.spec().Validate(); err != nil {
+			bad("models.%s: %w", name, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// keepPrevious returns the setting as the server has it, where 0 is its default.
+func (c *serveConfig) keepPrevious() time.Duration {
+	switch {
+	case c.KeepPrevious == nil:
+		return 0
+	case *c.KeepPrevious == 0:
+		return -1
+	}
+	return *c.KeepPrevious
 }
 
 // deployment returns the configuration that package reward reads.
@@ -197,8 +241,15 @@ func (m *modelConfig) deployment() (reward.Config, error) {
 	if len(m.Members) == 0 {
 		errs = append(errs, errors.New("members: none"))
 	}
-	for _, x := range m.Members {
+	if m.Weights != nil && len(m.Weights) != len(m.Members) {
+		errs = append(errs, fmt.Errorf("weights: %d for %d members", len(m.Weights), len(m.Members)))
+		return c, errors.Join(errs...)
+	}
+	for i, x := range m.Members {
 		r := reward.Member{Name: x.Name, Dir: x.Path, Weight: x.Weight}
+		if m.Weights != nil {
+			r.Weight = m.Weights[i]
+		}
 		switch {
 		case x.Path == "":
 			errs = append(errs, fmt.Errorf("members: %q has no path", x.Name))
@@ -212,11 +263,11 @@ func (m *modelConfig) deployment() (reward.Config, error) {
 	return c, errors.Join(errs...)
 }
 
-// readKeys reads API keys: the variable WARM_API_KEY, and the lines of a file.
-// Empty lines and those that begin with # are left out.
-func readKeys(file string, getenv func(string) string) ([]string, error) {
+// readKeys reads keys: the variable, and the lines of a file, which setting
+// names. Empty lines and those that begin with # are left out.
+func readKeys(variable, setting, file string, getenv func(string) string) ([]string, error) {
 	var keys []string
-	if k := getenv("WARM_API_KEY"); k != "" {
+	if k := getenv(variable); k != "" {
 		keys = append(keys, k)
 	}
 	if file == "" {
@@ -224,7 +275,7 @@ func readKeys(file string, getenv func(string) string) ([]string, error) {
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("key_file: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	n := len(keys)
 	for line := range strings.Lines(string(data)) {
@@ -233,7 +284,7 @@ func readKeys(file string, getenv func(string) string) ([]string, error) {
 		}
 	}
 	if len(keys) == n {
-		return nil, fmt.Errorf("key_file: %s holds no key", file)
+		return nil, fmt.Errorf("%s: %s holds no key", setting, file)
 	}
 	return keys, nil
 }

@@ -3,18 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
 	"net"
-	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
 )
@@ -29,9 +25,12 @@ type serveFlags struct {
 	log     string
 	def     modelConfig // what the --model flags have in common
 	alpha   float64
+
+	adminKeyFile, modelRoot, watch, state string
+	keepPrevious                          time.Duration
 }
 
-const noModels = `warm serve: nothing to serve.
+const noModels = `nothing to serve.
 
 Point it at reward-model checkpoints, Hugging Face directories that were
 fine-tuned from one initialisation:
@@ -53,7 +52,13 @@ POST /v1/reward. It binds to 127.0.0.1 unless told otherwise.
 A model is a name and the directories of its members; random:CONFIG.json instead
 of a directory serves random weights, for load tests. Settings come from flags,
 the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE, WARM_LOG and WARM_API_KEY,
-and a YAML file, in this order of precedence.`,
+and a YAML file, in this order of precedence.
+
+Models change while they are served: by PUT, DELETE and rollback at
+/v1/models/NAME for who bears a key of --admin-key-file or WARM_ADMIN_KEY, and
+by a manifest that --watch names. With --state the last good state outlives the
+process. The settings have variables, too: WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT,
+WARM_WATCH and WARM_STATE.`,
 		Example: `  warm serve --model helpful=runs/rm-1,runs/rm-2,runs/rm-3
   warm serve --model helpful=runs/rm-1,runs/rm-2 --mode both --dtype bfloat16
   warm serve --config serve.yaml --addr 0.0.0.0:8080`,
@@ -66,14 +71,25 @@ and a YAML file, in this order of precedence.`,
 		},
 	}
 	l := c.Flags()
-	l.StringVar(&f.config, "config", "", "YAML configuration `file`")
-	l.StringArrayVar(&f.models, "model", nil, "`NAME=DIR,DIR,…`: a model and its members; may be repeated")
-	l.StringVar(&f.addr, "addr", defaultAddr, "`host:port` to listen on")
+	l.StringVar(&f.config, "config", "", "configuration in YAML, a `file`")
+	l.StringArrayVar(&f.models, "model", nil, "a model and its members, as `NAME=DIR,DIR,…`; may be repeated")
+	l.StringVar(&f.addr, "addr", defaultAddr, "where to listen, as `host:port`")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
-	l.StringVar(&f.keyFile, "key-file", "", "`file` of API keys, one a line")
+	l.StringVar(&f.keyFile, "key-file", "", "API keys, one a line, in a `file`")
 	l.StringVar(&f.log, "log", "text", "log format: text or json")
+	liveFlags(c, &f)
 	modelFlags(c, &f.def, &f.alpha)
 	return c
+}
+
+// liveFlags are the settings of models that change while they are served.
+func liveFlags(c *cobra.Command, f *serveFlags) {
+	l := c.Flags()
+	l.StringVar(&f.adminKeyFile, "admin-key-file", "", "keys of the routes that change models, one a line, in a `file`; without any they are closed")
+	l.StringVar(&f.modelRoot, "model-root", "", "`directory` that holds every path that such a request names")
+	l.StringVar(&f.watch, "watch", "", "manifest of models that is carried out whenever it is replaced: a `file`, or its directory")
+	l.StringVar(&f.state, "state", "", "`file` for the last good state of the models across restarts")
+	l.DurationVar(&f.keepPrevious, "keep-previous", time.Minute, "how long the revision before is kept for requests pinned to it; 0 is not at all")
 }
 
 // modelFlags are the settings of a model that several commands take.
@@ -83,7 +99,7 @@ func modelFlags(c *cobra.Command, m *modelConfig, alpha *float64) {
 	l.StringVar(&m.DType, "dtype", "float32", "number format of the weights: float32, bfloat16 or int8")
 	l.StringVar(&m.Pooling, "pooling", "", "which token is scored: hf, last, hf_legacy or first_pad_after_prompt (default the checkpoint's own, else hf)")
 	l.IntVar(&m.MaxTokens, "max-tokens", 0, "tokens of a sequence (default the model's context)")
-	l.StringVar(&m.Base, "base", "", "`directory` of the shared initialisation, for --alpha")
+	l.StringVar(&m.Base, "base", "", "the shared initialisation for --alpha, a `directory`")
 	l.Float64Var(alpha, "alpha", 1, "distance of the average from --base: 0 is the base, 1 the average")
 }
 
@@ -104,6 +120,12 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 		"threads":  func() { c.Threads = f.threads },
 		"key-file": func() { c.KeyFile = f.keyFile },
 		"log":      func() { c.Log = f.log },
+
+		"admin-key-file": func() { c.AdminKeyFile = f.adminKeyFile },
+		"model-root":     func() { c.ModelRoot = f.modelRoot },
+		"watch":          func() { c.Watch = f.watch },
+		"state":          func() { c.State = f.state },
+		"keep-previous":  func() { c.KeepPrevious = &f.keepPrevious },
 	} {
 		if changed(name) {
 			set()
@@ -123,20 +145,27 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	if err != nil {
 		return usageError{err}
 	}
-	if len(c.Models) == 0 {
-		return usageError{errors.New(noModels)}
-	}
-	keys, err := readKeys(c.KeyFile, p.getenv)
+	keys, err := readKeys("WARM_API_KEY", "key_file", c.KeyFile, p.getenv)
 	if err != nil {
 		return usageError{err}
+	}
+	adminKeys, err := readKeys("WARM_ADMIN_KEY", "admin_key_file", c.AdminKeyFile, p.getenv)
+	if err != nil {
+		return usageError{err}
+	}
+	if len(c.Models) == 0 && c.Watch == "" && len(adminKeys) == 0 {
+		return usageError{errors.New(noModels)}
 	}
 	log := slog.New(slog.NewTextHandler(p.stderr, nil))
 	if c.Log == "json" {
 		log = slog.New(slog.NewJSONHandler(p.stderr, nil))
 	}
 	l := c.Limits
-	models := server.NewModels()
+	models, engine := server.NewModels(), model.NewEngine(c.Threads)
+	defer engine.Close()
 	s, err := server.New(server.Config{
+		Builder:   &builder{engine: engine, models: models, log: log},
+		AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
 		Keys: keys, Logger: log, Version: version(),
 		MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
 		MaxConnections: l.MaxConnections, Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
@@ -145,19 +174,16 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	if err != nil {
 		return usageError{err}
 	}
+	defer s.Close() // after Run: a batch that outlived the drain still computes on the engine
 	ln, err := net.Listen("tcp", c.Addr)
 	if err != nil {
-		s.Close()
 		return err
 	}
 	if host, _, _ := net.SplitHostPort(ln.Addr().String()); len(keys) == 0 && !net.ParseIP(host).IsLoopback() {
 		log.Warn("listening beyond this machine without an API key: whoever reaches it can use it", "addr", ln.Addr().String())
 	}
 	log.Info("listening", "addr", "http://"+ln.Addr().String())
-	return p.serveWhileLoading(ctx, s, ln, func(ctx context.Context) error {
-		e := model.NewEngine(c.Threads)
-		return loadAll(ctx, c, e, models, log)
-	})
+	return p.serveWhileLoading(ctx, s, ln, func(ctx context.Context) error { return keepModels(ctx, c, s.Live(), log) })
 }
 
 // serveWhileLoading answers from the start, as not ready until the models are
@@ -177,47 +203,22 @@ func (p *program) serveWhileLoading(ctx context.Context, s *server.Server, ln ne
 	return errors.Join(<-failed, err)
 }
 
-func loadAll(ctx context.Context, c serveConfig, e *model.Engine, models *server.Models, log *slog.Logger) error {
-	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
-		if ctx.Err() != nil {
-			return nil // told to stop before all was loaded
-		}
-		m := c.Models[name]
-		rc, err := m.deployment()
-		if err != nil {
-			return fmt.Errorf("model %s: %w", name, err)
-		}
-		rc.Progress = logProgress(log, name)
-		d, err := reward.Open(rc, e.Workers())
-		if err != nil {
-			return fmt.Errorf("model %s: %w", name, err)
-		}
-		debug.FreeOSMemory() // the memory that loading needed for a moment
-		for _, w := range d.Warnings {
-			log.Warn(w, "model", name)
-		}
-		if _, err := models.Swap(newDeployment(name, d, e)); err != nil {
-			return fmt.Errorf("model %s: %w", name, err)
-		}
-		log.Info("model is live", "model", name, "mode", string(d.Mode), "members", len(d.Members()), "architecture", d.Config().Architecture,
-			"dtype", d.DType.String(), "pooling", string(d.Pooling), "context", d.Context, "weights_mb", d.Bytes()/1e6,
-			"revision", short(d.Revision), "seconds", d.LoadTime.Round(time.Millisecond).Seconds())
+// keepModels loads the models of the configuration, and those of the watched
+// manifest whenever it is replaced.
+func keepModels(ctx context.Context, c serveConfig, live *server.Live, log *slog.Logger) error {
+	specs := map[string]*api.ModelSpec{}
+	for name, m := range c.Models {
+		specs[name] = m.spec()
 	}
+	err := live.Start(ctx, specs)
+	switch {
+	case ctx.Err() != nil:
+		return nil // told to stop before all was loaded
+	case c.Watch == "":
+		return err
+	case err != nil: // the manifest may have the cure
+		log.Error("start", "error", err.Error())
+	}
+	newWatcher(c.Watch, live, log).run(ctx)
 	return nil
-}
-
-// logProgress returns a progress function that logs every five seconds.
-func logProgress(log *slog.Logger, name string) func(string, float64) {
-	every := newThrottle(5 * time.Second)
-	return func(what string, share float64) {
-		if every.pass() {
-			log.Info("loading", "model", name, "what", what, "percent", int(100*share))
-		}
-	}
-}
-
-// short abbreviates a revision for people.
-func short(revision string) string {
-	const digits = 12
-	return revision[:min(len(revision), len("sha256:")+digits)]
 }

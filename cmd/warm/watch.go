@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// The watched manifest is looked at every second. Polling needs no dependency,
+// and works where notifications do not come: on network file systems, through
+// the renamed symbolic links of Kubernetes' mounts, across a folder that is
+// replaced as a whole. Its cost is one stat a second.
+const watchInterval = time.Second
+
+// maxManifest bounds a manifest's bytes.
+const maxManifest = 1 << 20
+
+// manifest is what is watched: the models as the configuration has them. JSON
+// is YAML, too.
+type manifest struct {
+	Models map[string]modelConfig `yaml:"models"`
+}
+
+// syncer is the part of server.Live that a watcher needs.
+type syncer interface {
+	Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error
+}
+
+// watcher carries out a manifest whenever it is replaced.
+type watcher struct {
+	path string // of the manifest, or of a folder that holds it
+	live syncer
+	log  *slog.Logger
+
+	info    fs.FileInfo // of the manifest at the last look
+	file    string      // where it was
+	seen    string      // its digest then
+	carried string      // the digest of the one that was last carried out or given up
+	again   time.Time   // when the current one may be tried again after a failure
+	wait    time.Duration
+	failure string // the last complaint, so that it is made once
+}
+
+// The pauses between attempts at a manifest whose models do not load: its
+// checkpoints may still be on their way here.
+const (
+	firstRetry = 5 * time.Second
+	lastRetry  = 5 * time.Minute
+)
+
+func newWatcher(path string, live syncer, log *slog.Logger) *watcher {
+	return &watcher{path: path, live: live, log: log}
+}
+
+// run looks at the manifest every second until ctx ends.
+func (w *watcher) run(ctx context.Context) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		w.poll(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// poll looks once, and complains once of what is wrong.
+func (w *watcher) poll(ctx context.Context) {
+	err := w.look(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	complaint := ""
+	if err != nil {
+		complaint = err.Error()
+	}
+	if complaint != w.failure && complaint != "" {
+		w.log.Error("watch", "path", w.path, "error", complaint)
+	}
+	w.failure = complaint
+}
+
+// look carries the manifest out if it has changed.
+func (w *watcher) look(ctx context.Context) error {
+	file, err := findManifest(w.path)
+	if err != nil {
+		return err
+	}
+	data, info, err := w.read(file)
+	if err != nil {
+		return err
+	}
+	if data == nil { // nothing has changed since the last look
+		if w.seen == w.carried || time.Now().Before(w.again) {
+			return w.unless(w.failure)
+		}
+		if data, err = os.ReadFile(file); err != nil {
+			return err
+		}
+	}
+	sum := sha256.Sum256(append([]byte(file+"\x00"), data...))
+	digest := hex.EncodeToString(sum[:])
+	settled := w.settled(file, info, digest)
+	if digest != w.seen {
+		w.again, w.wait = time.Time{}, 0
+	}
+	w.file, w.info, w.seen = file, info, digest
+	switch {
+	case digest == w.carried:
+		return nil
+	case !settled, time.Now().Before(w.again): // half written, perhaps, or tried a moment ago
+		return w.unless(w.failure)
+	}
+	return w.carry(ctx, file, digest, data)
+}
+
+// unless returns the last complaint again.
+func (w *watcher) unless(failure string) error {
+	if failure == "" {
+		return nil
+	}
+	return errors.New(failure)
+}
+
+// read returns the manifest's bytes, or nil when it is as it was: the same file
+// of the same size and time, and the time long enough ago that a change right
+// after the last look would show in it.
+func (w *watcher) read(file string) ([]byte, fs.FileInfo, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if w.info != nil && file == w.file && os.SameFile(info, w.info) && info.Size() == w.info.Size() &&
+		info.ModTime().Equal(w.info.ModTime()) && time.Since(info.ModTime()) > 3*watchInterval && w.seen != "" {
+		return nil, info, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(data) > maxManifest {
+		return nil, nil, fmt.Errorf("%s: over %d bytes", file, maxManifest)
+	}
+	return data, info, nil
+}
+
+// settled reports whether the manifest is whole. One that was renamed into
+// place is at once; one that was written where it stands may not be, and is
+// believed when two looks find the same.
+func (w *watcher) settled(file string, info fs.FileInfo, digest string) bool {
+	switch {
+	case digest == w.seen:
+		return true
+	case w.info == nil:
+		return time.Since(info.ModTime()) > 2*watchInterval
+	}
+	return file == w.file && !os.SameFile(info, w.info)
+}
+
+// carry makes the models be what the manifest says.
+func (w *watcher) carry(ctx context.Context, file, digest string, data []byte) error {
+	specs, err := parseManifest(file, data)
+	if err != nil {
+		w.carried = digest // the same bytes will not parse the next time
+		return err
+	}
+	w.log.Info("manifest", "file", file, "models", len(specs), "digest", digest[:12])
+	err = w.live.Sync(ctx, digest, specs)
+	if err == nil || refused(err) {
+		w.carried, w.wait = digest, 0
+		return err
+	}
+	w.wait = min(max(2*w.wait, firstRetry), lastRetry)
+	w.again = time.Now().Add(w.wait)
+	return err
+}
+
+// refused reports whether the guard refused a model: it would again.
+func refused(err error) bool { return api.IsCode(err, api.CodeGuardRefused) }
+
+// findManifest returns the manifest that path stands for: itself; or of a folder
+// its manifest.yaml, manifest.yml or manifest.json; or that of the folder, or
+// the file, which the folder's CURRENT names or links to.
+func findManifest(path string) (string, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return path, err
+	}
+	current := filepath.Join(path, "CURRENT")
+	info, err := os.Stat(current)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return inFolder(path)
+	case err != nil:
+		return "", err
+	case info.IsDir():
+		if current, err = filepath.EvalSymlinks(current); err != nil {
+			return "", err
+		}
+		return inFolder(current)
+	}
+	return followCurrent(path, current)
+}
+
+// followCurrent returns the manifest that the file current names, on one line
+// that ends: a line without its end may be half a name.
+func followCurrent(folder, current string) (string, error) {
+	f, err := os.Open(current)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	if err != nil {
+		return "", err
+	}
+	name, rest, ended := bytes.Cut(text, []byte("\n"))
+	target := strings.TrimSpace(string(name))
+	if !ended || target == "" || len(bytes.TrimSpace(rest)) > 0 {
+		return "", fmt.Errorf("%s: want one line, the name of a folder or a manifest", current)
+	}
+	if !filepath.IsAbs(target) {
+		target = filepath.Join(folder, target)
+	}
+	if target, err = filepath.EvalSymlinks(target); err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(target); err != nil || !info.IsDir() {
+		return target, err
+	}
+	return inFolder(target)
+}
+
+func inFolder(folder string) (string, error) {
+	for _, name := range []string{"manifest.yaml", "manifest.yml", "manifest.json"} {
+		path, err := filepath.EvalSymlinks(filepath.Join(folder, name))
+		if err == nil {
+			return path, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("%s: no CURRENT and no manifest.yaml, manifest.yml or manifest.json", folder)
+}
+
+// parseManifest reads a manifest. Paths are relative to it, and what they link
+// to now is what will be loaded, now and after a restart.
+func parseManifest(file string, data []byte) (map[string]*api.ModelSpec, error) {
+	var m manifest
+	if err := yaml.UnmarshalWithOptions(data, &m, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("%s: %s", file, strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	if len(m.Models) == 0 {
+		return nil, fmt.Errorf("%s: no models", file) // an empty or cut file must not take every model away
+	}
+	relativeTo(filepath.Dir(file), m.Models)
+	c := serveConfig{Addr: defaultAddr, Models: m.Models}
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	specs := map[string]*api.ModelSpec{}
+	for name, x := range m.Models {
+		spec := x.spec()
+		for _, p := range spec.Paths() {
+			if real, err := filepath.EvalSymlinks(*p.Path); err == nil {
+				*p.Path = real
+			}
+		}
+		specs[name] = spec
+	}
+	return specs, nil
+}
