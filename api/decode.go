@@ -112,6 +112,9 @@ func wireError(err error) *Error {
 		return Errorf(CodeInvalidJSON, "", "%v", err)
 	}
 	param := paramOf(semantic.JSONPointer)
+	if own, ok := errors.AsType[*Error](semantic.Err); ok {
+		return own.Under(param)
+	}
 	if errors.Is(semantic, json.ErrUnknownName) {
 		return Errorf(CodeUnknownField, param, "unknown field %s", quote(semantic.JSONPointer.LastToken()))
 	}

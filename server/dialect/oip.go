@@ -1,0 +1,324 @@
+package dialect
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// inferRequest is the body of the Open Inference Protocol's infer.
+type inferRequest struct {
+	ID         string           `json:"id"`
+	Parameters inferParameters  `json:"parameters"`
+	Inputs     []inferInput     `json:"inputs"`
+	Outputs    []inferRequested `json:"outputs"` // absent: all
+}
+
+// inferParameters are ours; the protocol leaves them to the server.
+type inferParameters struct {
+	Mode             string   `json:"mode"`
+	Aggregate        string   `json:"aggregate"`
+	Lambda           *float64 `json:"lambda"`
+	Truncate         string   `json:"truncate"`
+	AddSpecialTokens bool     `json:"add_special_tokens"` // with TEXT
+}
+
+type inferInput struct {
+	Name       string `json:"name"`
+	Shape      []int  `json:"shape"`
+	Datatype   string `json:"datatype"`
+	Parameters struct {
+		BinarySize *int `json:"binary_data_size"`
+	} `json:"parameters"`
+	Data jsontext.Value `json:"data"`
+}
+
+type inferRequested struct {
+	Name       string `json:"name"`
+	Parameters struct {
+		Binary bool `json:"binary_data"`
+	} `json:"parameters"`
+}
+
+type inferReply struct {
+	ModelName    string        `json:"model_name"`
+	ModelVersion string        `json:"model_version"`
+	ID           string        `json:"id,omitzero"`
+	Outputs      []inferOutput `json:"outputs"`
+}
+
+type inferOutput struct {
+	Name     string    `json:"name"`
+	Shape    []int     `json:"shape"`
+	Datatype string    `json:"datatype"`
+	Data     []float32 `json:"data"`
+}
+
+// Version is a revision's name in the protocol: digits that say which weights
+// answer, and that a client may send as a path's version.
+func Version(revision string) string {
+	const digits = 12
+	v := strings.TrimPrefix(revision, "sha256:")
+	return v[:min(len(v), digits)]
+}
+
+// infer is POST /v2/models/{name}[/versions/{version}]/infer: TEXT as it
+// stands, PROMPT with RESPONSE, or tokens with sequence_lengths, which with
+// sentences for TEXT are the names that NeMo-Aligner's reward server has.
+func infer(body []byte, at Target) (*Call, error) {
+	var r inferRequest
+	if err := api.DecodeLenient(body, &r); err != nil {
+		return nil, err
+	}
+	inputs, name, err := r.inputs()
+	if err != nil {
+		return nil, err
+	}
+	for i, o := range r.Outputs {
+		param := fmt.Sprintf("outputs[%d]", i)
+		if o.Name != "rewards" && o.Name != "std" {
+			return nil, api.Errorf(api.CodeInvalidValue, param+".name", "want rewards or std")
+		}
+		if o.Parameters.Binary {
+			return nil, api.Errorf(api.CodeInvalidValue, param+".parameters.binary_data", "binary data is not supported: want JSON")
+		}
+	}
+	p := r.Parameters
+	c := &Call{
+		Request: &api.RewardRequest{
+			Model: at.Model, Mode: p.Mode, Aggregate: p.Aggregate, Lambda: p.Lambda, Truncate: p.Truncate, Inputs: inputs,
+		},
+		Shape: oipShape, Param: under(name, false),
+		Reply: func(res *Result) (any, error) { return r.reply(res) },
+	}
+	if at.Version != "" {
+		c.Request.Model += "@" + at.Version
+	}
+	if c.Request.Truncate == "" && inputs[0].Prompt == nil {
+		c.Request.Truncate = api.TruncateLeft
+	}
+	return c, c.choose(at.Query)
+}
+
+// inputs makes native inputs of the tensors; name is that of the first of them.
+func (r *inferRequest) inputs() (inputs []api.Input, name string, err error) {
+	tensors := map[string]*inferInput{}
+	for i := range r.Inputs {
+		t := &r.Inputs[i]
+		if tensors[t.Name] != nil {
+			return nil, "", api.Errorf(api.CodeConflictingFields, fmt.Sprintf("inputs[%d].name", i), "a tensor of this name is given twice")
+		}
+		tensors[t.Name] = t
+	}
+	has := func(names ...string) bool {
+		for _, n := range names {
+			if tensors[n] == nil {
+				return false
+			}
+		}
+		return len(tensors) == len(names)
+	}
+	switch {
+	case has("TEXT"), has("sentences"):
+		t := &r.Inputs[0]
+		texts, err := t.strings()
+		for i := range texts {
+			inputs = append(inputs, api.Input{Text: &texts[i], AddSpecialTokens: &r.Parameters.AddSpecialTokens})
+		}
+		return inputs, t.Name, err
+	case has("PROMPT", "RESPONSE"):
+		inputs, err := promptsAndResponses(tensors["PROMPT"], tensors["RESPONSE"])
+		return inputs, "PROMPT", err
+	case has("tokens", "sequence_lengths"):
+		inputs, err := tokenRows(tensors["tokens"], tensors["sequence_lengths"])
+		return inputs, "tokens", err
+	}
+	return nil, "", api.Errorf(api.CodeInvalidValue, "inputs", "want the tensor TEXT, or PROMPT and RESPONSE, or tokens and sequence_lengths")
+}
+
+func promptsAndResponses(p, r *inferInput) ([]api.Input, error) {
+	prompts, err := p.strings()
+	if err != nil {
+		return nil, err
+	}
+	responses, err := r.strings()
+	if err != nil {
+		return nil, err
+	}
+	if len(prompts) != len(responses) {
+		return nil, api.Errorf(api.CodeInvalidValue, "RESPONSE", "%d responses for %d prompts", len(responses), len(prompts))
+	}
+	inputs := make([]api.Input, len(prompts))
+	for i := range prompts {
+		inputs[i] = api.Input{Prompt: &api.Prompt{Text: prompts[i]}, Response: &responses[i]}
+	}
+	return inputs, nil
+}
+
+// tokenRows takes the ids at the left of each padded row.
+func tokenRows(tokens, lengths *inferInput) ([]api.Input, error) {
+	ids, err := tokens.ints()
+	if err != nil {
+		return nil, err
+	}
+	n, err := lengths.ints()
+	if err != nil {
+		return nil, err
+	}
+	if len(tokens.Shape) != 2 || tokens.Shape[0] != len(n) {
+		return nil, api.Errorf(api.CodeInvalidValue, "tokens", "shape %v for %d sequence_lengths, want [%d, most tokens]", tokens.Shape, len(n), len(n))
+	}
+	width := tokens.Shape[1]
+	inputs := make([]api.Input, len(n))
+	for i, length := range n {
+		if length < 1 || int(length) > width {
+			return nil, api.Errorf(api.CodeInvalidValue, fmt.Sprintf("sequence_lengths[%d]", i), "%d, want 1 to %d, the width of tokens", length, width)
+		}
+		inputs[i] = api.Tokens(ids[i*width : i*width+int(length)]...)
+	}
+	return inputs, nil
+}
+
+// size returns how many elements the shape has: [n] or [n, m].
+func (t *inferInput) size(datatype ...string) (int, error) {
+	if t.Parameters.BinarySize != nil {
+		return 0, api.Errorf(api.CodeInvalidValue, t.Name, "binary data is not supported: want JSON")
+	}
+	ok := false
+	for _, d := range datatype {
+		ok = ok || t.Datatype == d
+	}
+	if !ok {
+		return 0, api.Errorf(api.CodeInvalidValue, t.Name, "want the datatype %s", datatype[0])
+	}
+	if len(t.Shape) < 1 || len(t.Shape) > 2 {
+		return 0, api.Errorf(api.CodeInvalidValue, t.Name, "a shape of %d dimensions, want 1 or 2", len(t.Shape))
+	}
+	n := 1
+	for _, d := range t.Shape {
+		if d < 1 || d > maxElements/n {
+			return 0, api.Errorf(api.CodeInvalidValue, t.Name, "shape %v, want 1 or more and at most %d elements", t.Shape, maxElements)
+		}
+		n *= d
+	}
+	return n, nil
+}
+
+// maxElements bounds a tensor; the server's own limits are below it.
+const maxElements = 1 << 26
+
+// strings reads a tensor of texts, one in each row.
+func (t *inferInput) strings() ([]string, error) {
+	n, err := t.size("BYTES")
+	if err != nil {
+		return nil, err
+	}
+	if n != t.Shape[0] {
+		return nil, api.Errorf(api.CodeInvalidValue, t.Name, "shape %v, want [n] or [n, 1]", t.Shape)
+	}
+	var out []string
+	err = t.flat(func(dec *jsontext.Decoder, k jsontext.Kind) bool {
+		if k != '"' {
+			return false
+		}
+		token, err := dec.ReadToken()
+		if err == nil {
+			out = append(out, token.String())
+		}
+		return err == nil
+	})
+	if err == nil && len(out) != n {
+		err = api.Errorf(api.CodeInvalidValue, t.Name, "%d elements for the shape %v", len(out), t.Shape)
+	}
+	return out, err
+}
+
+// ints reads a tensor of ids or lengths.
+func (t *inferInput) ints() ([]int32, error) {
+	n, err := t.size("INT64", "INT32")
+	if err != nil {
+		return nil, err
+	}
+	var out []int32
+	err = t.flat(func(dec *jsontext.Decoder, k jsontext.Kind) bool {
+		if k != '0' {
+			return false
+		}
+		token, err := dec.ReadToken()
+		if err != nil {
+			return false
+		}
+		v, err := token.Float()
+		if err != nil || v != float64(int32(v)) {
+			return false
+		}
+		out = append(out, int32(v))
+		return true
+	})
+	if err == nil && len(out) != n {
+		err = api.Errorf(api.CodeInvalidValue, t.Name, "%d elements for the shape %v", len(out), t.Shape)
+	}
+	return out, err
+}
+
+// flat walks the data, which may be nested as the shape is or flat, and calls
+// element at each.
+func (t *inferInput) flat(element func(*jsontext.Decoder, jsontext.Kind) bool) error {
+	wrong := api.Errorf(api.CodeInvalidValue, t.Name, "data: want a list of elements of the datatype %s", t.Datatype)
+	if t.Data.Kind() != '[' {
+		return wrong
+	}
+	dec := jsontext.NewDecoder(bytes.NewBuffer(t.Data))
+	for depth := 0; ; {
+		switch k := dec.PeekKind(); k {
+		case '[':
+			depth++
+			_, _ = dec.ReadToken()
+		case ']':
+			depth--
+			_, _ = dec.ReadToken()
+			if depth == 0 {
+				return nil
+			}
+		default:
+			if !element(dec, k) {
+				return wrong
+			}
+		}
+	}
+}
+
+func (r *inferRequest) reply(res *Result) (any, error) {
+	n := len(res.Data)
+	rewards := inferOutput{"rewards", []int{n, 1}, "FP32", res.rewards()}
+	std := inferOutput{"std", []int{n, 1}, "FP32", make([]float32, n)}
+	spread := true
+	for i, d := range res.Data {
+		if spread = spread && d.Std != nil; spread {
+			std.Data[i] = *d.Std
+		}
+	}
+	out := inferReply{ModelName: res.Model, ModelVersion: Version(res.Revision), ID: r.ID}
+	if r.Outputs == nil {
+		out.Outputs = append(out.Outputs, rewards)
+		if spread {
+			out.Outputs = append(out.Outputs, std)
+		}
+		return out, nil
+	}
+	for i, o := range r.Outputs {
+		switch {
+		case o.Name == "rewards":
+			out.Outputs = append(out.Outputs, rewards)
+		case spread:
+			out.Outputs = append(out.Outputs, std)
+		default:
+			return nil, api.Errorf(api.CodeUnsupportedMode, fmt.Sprintf("outputs[%d]", i), "std is known in the modes ens and both alone, and %q answered", res.Mode)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,159 @@
+package dialect
+
+import (
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// What OpenRLHF's scores are.
+const (
+	scoresSigmoid = "sigmoid"
+	scoresRaw     = "raw"
+)
+
+// openRLHFWait stays below the 180 s after which OpenRLHF's client gives up; it
+// tries five times within five seconds, and then the step is lost.
+var openRLHFWait = hold(150 * time.Second)
+
+// clipRange is where --reward.clip_range of OpenRLHF cuts by default.
+const clipRange = 10
+
+// openRLHF is POST /get_reward.
+type openRLHF struct{ scores string }
+
+type openRLHFRequest struct {
+	Query   jsontext.Value `json:"query"`   // prompt and response as the policy saw them, special tokens written out
+	Prompts jsontext.Value `json:"prompts"` // read to tell the response from the prompt, with ?retemplate alone
+}
+
+type openRLHFReply struct {
+	Rewards   []float32     `json:"rewards"`
+	Scores    []float32     `json:"scores"`
+	ExtraLogs openRLHFExtra `json:"extra_logs"`
+}
+
+// openRLHFExtra are numbers under names that are the same in every reply: the
+// client merges them name by name over a batch. Without an ensemble the spread
+// is that of one model, 0.
+type openRLHFExtra struct {
+	Std       []float32 `json:"reward_std"`
+	Tokens    []int     `json:"reward_tokens"`
+	Truncated []int     `json:"truncated"`
+}
+
+func (o openRLHF) decode(body []byte, at Target) (*Call, error) {
+	var r openRLHFRequest
+	if err := api.DecodeLenient(body, &r); err != nil {
+		return nil, err
+	}
+	if !given(r.Query) {
+		return nil, api.Errorf(api.CodeMissingField, "query", "query is missing")
+	}
+	scores, err := o.scoring(at.Query)
+	if err != nil {
+		return nil, err
+	}
+	queries, single, err := readStrings(r.Query, "query")
+	if err != nil {
+		return nil, err
+	}
+	c := &Call{
+		Reading: Reading{Pooling: "last"}, Wait: openRLHFWait, Param: under("query", single), Warn: clipped,
+		Reply: func(res *Result) (any, error) { return openRLHFReplyOf(res, scores), nil },
+	}
+	if len(queries) == 0 {
+		return c, nil // a client with more servers than samples sends such to the rest
+	}
+	c.Request = &api.RewardRequest{Truncate: api.TruncateLeft}
+	if c.Request.Inputs, err = o.inputs(queries, r.Prompts, at.Query.Get("retemplate")); err != nil {
+		return nil, err
+	}
+	if c.Request.Inputs[0].Messages != nil {
+		c.Request.Truncate, c.Reading.Pooling = api.TruncatePromptLeft, ""
+	}
+	return c, c.choose(at.Query)
+}
+
+func (o openRLHF) scoring(q url.Values) (string, error) {
+	scores := o.scores
+	if q.Has("scores") {
+		scores = q.Get("scores")
+	}
+	switch scores {
+	case "", scoresSigmoid:
+		return scoresSigmoid, nil
+	case scoresRaw:
+		return scoresRaw, nil
+	}
+	return "", api.Errorf(api.CodeInvalidValue, "scores", "want sigmoid or raw")
+}
+
+// inputs are the queries as they stand or, where the reward model's template is
+// another than the policy's, the messages that the policy's markup says.
+func (o openRLHF) inputs(queries []string, prompts jsontext.Value, retemplate string) ([]api.Input, error) {
+	m, err := markupOf(retemplate)
+	if err != nil {
+		return nil, err
+	}
+	var known []string
+	if m != nil && given(prompts) {
+		if known, _, err = readStrings(prompts, "prompts"); err != nil {
+			return nil, err
+		}
+		if len(known) != len(queries) {
+			return nil, api.Errorf(api.CodeInvalidValue, "prompts", "%d prompts for %d queries", len(known), len(queries))
+		}
+	}
+	inputs := make([]api.Input, len(queries))
+	for i := range queries {
+		if m == nil {
+			inputs[i] = api.Text(queries[i])
+			continue
+		}
+		prompt := ""
+		if known != nil {
+			prompt = known[i]
+		}
+		messages, err := m.conversation(prompt, queries[i])
+		if err != nil {
+			return nil, err.Under(fmt.Sprintf("query[%d]", i))
+		}
+		inputs[i] = api.Conversation(messages...)
+	}
+	return inputs, nil
+}
+
+func openRLHFReplyOf(res *Result, scores string) *openRLHFReply {
+	n := len(res.Data)
+	out := &openRLHFReply{
+		Rewards: res.rewards(), Scores: res.rewards(),
+		ExtraLogs: openRLHFExtra{Std: make([]float32, n), Tokens: make([]int, n), Truncated: make([]int, n)},
+	}
+	for i, d := range res.Data {
+		if scores == scoresSigmoid {
+			out.Scores[i] = sigmoid(d.Reward)
+		}
+		if d.Std != nil {
+			out.ExtraLogs.Std[i] = *d.Std
+		}
+		out.ExtraLogs.Tokens[i] = d.Tokens
+		if d.Truncated {
+			out.ExtraLogs.Truncated[i] = 1
+		}
+	}
+	return out
+}
+
+func clipped(res *Result) string {
+	for _, d := range res.Data {
+		if d.Reward > clipRange || d.Reward < -clipRange {
+			return "a reward is beyond 10: OpenRLHF clips to --reward.clip_range, which is (-10, 10) unless set"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,151 @@
+package dialect
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"math"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// given reports whether a field was sent and is not null.
+func given(v jsontext.Value) bool { return len(v) > 0 && v.Kind() != 'n' }
+
+// first returns the kind of a list's first element, or 0 when there is none.
+func first(list jsontext.Value) jsontext.Kind {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(list))
+	if _, err := dec.ReadToken(); err != nil {
+		return 0
+	}
+	if k := dec.PeekKind(); k != ']' {
+		return k
+	}
+	return 0
+}
+
+// read decodes the value of a field.
+func read(v jsontext.Value, param string, into any) error {
+	err := api.DecodeLenient(v, into)
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e.Under(param)
+	}
+	return err
+}
+
+// strings reads a string or a list of strings; single reports which.
+func readStrings(v jsontext.Value, param string) (list []string, single bool, err error) {
+	switch v.Kind() {
+	case '"':
+		list = make([]string, 1)
+		return list, true, read(v, param, &list[0])
+	case '[':
+		var l api.Responses // which reads no null
+		err := read(v, param, &l)
+		return l, false, err
+	}
+	return nil, false, api.Errorf(api.CodeInvalidValue, param, "want a string or a list of strings")
+}
+
+// readTexts reads vLLM's four forms of a text: a string, a list of strings, the
+// token ids of one text, or a list of those.
+func readTexts(v jsontext.Value, param string, addSpecial bool) (inputs []api.Input, single bool, err error) {
+	if v.Kind() == '[' {
+		switch first(v) {
+		case '0':
+			var ids api.TokenIDs
+			err := read(v, param, &ids)
+			return []api.Input{{InputIDs: ids}}, true, err
+		case '[':
+			var lists []api.TokenIDs
+			err := read(v, param, &lists)
+			for _, ids := range lists {
+				inputs = append(inputs, api.Input{InputIDs: append(api.TokenIDs{}, ids...)})
+			}
+			return inputs, false, err
+		}
+	}
+	list, single, err := readStrings(v, param)
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range list {
+		inputs = append(inputs, api.Input{Text: &list[i], AddSpecialTokens: &addSpecial})
+	}
+	return inputs, single, nil
+}
+
+// object is the fields of a JSON object in their order, repeated ones refused
+// by the decoder.
+type object []api.Field
+
+// UnmarshalJSONFrom reads an object.
+func (o *object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '{' {
+		if err := dec.SkipValue(); err != nil {
+			return err
+		}
+		return api.Errorf(api.CodeInvalidValue, "", "want an object")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		field := api.Field{Name: name.String()}
+		v, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		field.Value = v.Clone()
+		*o = append(*o, field)
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// MarshalJSONTo writes the object.
+func (o object) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if err := enc.WriteToken(jsontext.BeginObject); err != nil {
+		return err
+	}
+	for _, f := range o {
+		if err := enc.WriteToken(jsontext.String(f.Name)); err != nil {
+			return err
+		}
+		if err := enc.WriteValue(f.Value); err != nil {
+			return err
+		}
+	}
+	return enc.WriteToken(jsontext.EndObject)
+}
+
+// get returns a field's value, nil when there is none.
+func (o object) get(name string) jsontext.Value {
+	for _, f := range o {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return nil
+}
+
+// sigmoid returns 1/(1+e^-x), which is what other servers' activation is of a
+// single label.
+func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
+
+// encode64 returns floats as base64 of their little-endian bytes, as OpenAI's
+// clients ask for by default.
+func encode64(floats []float32) string {
+	b := make([]byte, 0, 4*len(floats))
+	for _, f := range floats {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}

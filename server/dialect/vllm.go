@@ -1,0 +1,229 @@
+package dialect
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// vllmWait is long: verl has no timeout of its own and gives up after 16
+// refusals, thirty seconds apart at most.
+var vllmWait = hold(300 * time.Second)
+
+// vllm is the routes of vLLM's pooling models.
+type vllm struct{ activation bool }
+
+// vllmOptions are the fields that several routes share.
+type vllmOptions struct {
+	Model                string         `json:"model"`
+	TruncatePromptTokens *int           `json:"truncate_prompt_tokens"` // -1 is the context
+	TruncationSide       string         `json:"truncation_side"`
+	UseActivation        *bool          `json:"use_activation"`
+	Activation           *bool          `json:"activation"` // earlier names of use_activation
+	Softmax              *bool          `json:"softmax"`
+	Normalize            jsontext.Value `json:"normalize"` // removed by vLLM, which refuses it, too
+	EncodingFormat       string         `json:"encoding_format"`
+}
+
+// vllmTexts is the body of /classify, /pooling and /v1/embeddings: input, or messages.
+type vllmTexts struct {
+	vllmOptions
+	Input                jsontext.Value `json:"input"`
+	Messages             []api.Message  `json:"messages"`
+	AddSpecialTokens     *bool          `json:"add_special_tokens"` // absent: true for input, false for messages
+	AddGenerationPrompt  bool           `json:"add_generation_prompt"`
+	ContinueFinalMessage bool           `json:"continue_final_message"`
+	ChatTemplate         jsontext.Value `json:"chat_template"`
+	ChatTemplateKwargs   object         `json:"chat_template_kwargs"`
+	Task                 string         `json:"task"` // of /pooling
+}
+
+// vllmUsage has what OpenAI's usage has for a model that generates nothing.
+type vllmUsage struct {
+	PromptTokens        int            `json:"prompt_tokens"`
+	TotalTokens         int            `json:"total_tokens"`
+	CompletionTokens    int            `json:"completion_tokens"`
+	PromptTokensDetails jsontext.Value `json:"prompt_tokens_details"` // always null
+}
+
+func usageOf(res *Result) vllmUsage {
+	return vllmUsage{PromptTokens: res.Usage.PromptTokens, TotalTokens: res.Usage.TotalTokens, PromptTokensDetails: jsontext.Value("null")}
+}
+
+// vllmList is the reply of every route but the rerank ones.
+type vllmList struct {
+	ID      string    `json:"id,omitzero"`
+	Object  string    `json:"object"`
+	Created int64     `json:"created,omitzero"`
+	Model   string    `json:"model"`
+	Data    any       `json:"data"`
+	Usage   vllmUsage `json:"usage"`
+}
+
+// list makes a reply of one entry for each answer.
+func list[T any](res *Result, id string, entry func(d *api.Reward) T) vllmList {
+	data := make([]T, len(res.Data))
+	for i := range res.Data {
+		data[i] = entry(&res.Data[i])
+	}
+	return vllmList{
+		ID: id + strings.TrimPrefix(res.ID, "rwd-"), Object: "list", Created: res.Created, Model: res.Model,
+		Data: data, Usage: usageOf(res),
+	}
+}
+
+type vllmClass struct {
+	Index      int       `json:"index"`
+	Label      *string   `json:"label"`
+	Probs      []float32 `json:"probs"`
+	NumClasses int       `json:"num_classes"`
+	Truncated  bool      `json:"truncated,omitzero"`
+}
+
+func (v vllm) classify(body []byte, at Target) (*Call, error) {
+	return v.texts(body, at, func(res *Result, r *vllmTexts, score func(float32) float32) any {
+		var label *string
+		if res.Label != "" {
+			label = &res.Label
+		}
+		return list(res, "classify-", func(d *api.Reward) vllmClass {
+			return vllmClass{d.Index, label, []float32{score(d.Reward)}, 1, d.Truncated}
+		})
+	})
+}
+
+type vllmPooled struct {
+	Index     int    `json:"index"`
+	Object    string `json:"object"`
+	Data      any    `json:"data"`
+	Truncated bool   `json:"truncated,omitzero"`
+}
+
+func (v vllm) pooling(body []byte, at Target) (*Call, error) {
+	return v.texts(body, at, func(res *Result, r *vllmTexts, score func(float32) float32) any {
+		return list(res, "pool-", func(d *api.Reward) vllmPooled {
+			return vllmPooled{d.Index, "pooling", r.vector(score(d.Reward)), d.Truncated}
+		})
+	})
+}
+
+type vllmEmbedding struct {
+	Object    string `json:"object"`
+	Index     int    `json:"index"`
+	Embedding any    `json:"embedding"`
+	Truncated bool   `json:"truncated,omitzero"`
+}
+
+// embeddings is what verl asks for when it believes to speak to SGLang.
+func (v vllm) embeddings(body []byte, at Target) (*Call, error) {
+	return v.texts(body, at, func(res *Result, r *vllmTexts, score func(float32) float32) any {
+		out := list(res, "", func(d *api.Reward) vllmEmbedding {
+			return vllmEmbedding{"embedding", d.Index, r.vector(score(d.Reward)), d.Truncated}
+		})
+		out.ID, out.Created = "", 0
+		return out
+	})
+}
+
+// texts decodes the body that three routes share.
+func (v vllm) texts(body []byte, at Target, reply func(*Result, *vllmTexts, func(float32) float32) any) (*Call, error) {
+	r := new(vllmTexts)
+	if err := api.DecodeLenient(body, r); err != nil {
+		return nil, err
+	}
+	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape}
+	score, err := r.options(c, v.activation)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains([]string{"", "classify", "score", "reward", "encode", "embed"}, r.Task) {
+		return nil, api.Errorf(api.CodeInvalidValue, "task", "a reward model has one score for a text, and none for each token: want classify")
+	}
+	switch {
+	case given(r.Input) && r.Messages != nil:
+		return nil, api.Errorf(api.CodeConflictingFields, "messages", "input and messages together")
+	case r.Messages != nil:
+		if err := r.chat(c); err != nil {
+			return nil, err
+		}
+	case given(r.Input):
+		special := r.AddSpecialTokens == nil || *r.AddSpecialTokens
+		inputs, single, err := readTexts(r.Input, "input", special)
+		if err != nil {
+			return nil, err
+		}
+		c.Request.Inputs, c.Param = inputs, under("input", single)
+		c.Request.Truncate = cmp.Or(c.Request.Truncate, api.TruncateLeft)
+		if len(inputs) == 0 {
+			return nil, api.Errorf(api.CodeEmptyInput, "input", "input is empty")
+		}
+	default:
+		return nil, api.Errorf(api.CodeMissingField, "input", "input or messages is missing")
+	}
+	c.Reply = func(res *Result) (any, error) { return reply(res, r, score), nil }
+	return c, c.choose(at.Query)
+}
+
+// chat reads the fields that go with messages.
+func (r *vllmTexts) chat(c *Call) error {
+	switch {
+	case given(r.ChatTemplate):
+		return api.Errorf(api.CodeInvalidValue, "chat_template", "templates are not taken from requests: the model's own is used")
+	case r.AddGenerationPrompt && r.ContinueFinalMessage:
+		return api.Errorf(api.CodeConflictingFields, "continue_final_message", "add_generation_prompt and continue_final_message together")
+	}
+	c.Request.Inputs = []api.Input{api.Conversation(r.Messages...)}
+	c.Param = places(func(_ int, rest string) string { return cmp.Or(rest, "messages") })
+	c.Reading.AddSpecial = r.AddSpecialTokens != nil && *r.AddSpecialTokens
+	c.Reading.AddGenerationPrompt, c.Reading.ContinueFinal = r.AddGenerationPrompt, r.ContinueFinalMessage
+	c.Reading.Variables = r.ChatTemplateKwargs
+	return nil
+}
+
+// options reads the shared fields into c and returns what scores are made of rewards.
+func (o *vllmOptions) options(c *Call, activation bool) (score func(float32) float32, err error) {
+	if given(o.Normalize) {
+		return nil, api.Errorf(api.CodeInvalidValue, "normalize", "normalize is not supported any more, use use_activation instead")
+	}
+	if o.EncodingFormat != "" && o.EncodingFormat != "float" && o.EncodingFormat != "base64" {
+		return nil, api.Errorf(api.CodeInvalidValue, "encoding_format", "want float or base64")
+	}
+	switch o.TruncationSide {
+	case "":
+	case "left":
+		c.Request.Truncate = api.TruncateLeft
+	case "right":
+		c.Request.Truncate = api.TruncateRight
+	default:
+		return nil, api.Errorf(api.CodeInvalidValue, "truncation_side", "want left or right")
+	}
+	if n := o.TruncatePromptTokens; n != nil && *n != -1 {
+		if *n < 1 {
+			return nil, api.Errorf(api.CodeInvalidValue, "truncate_prompt_tokens", "%d, want 1 or more, or -1 for the model's context", *n)
+		}
+		c.Reading.MaxTokens = *n
+	}
+	for _, choice := range []*bool{o.UseActivation, o.Activation, o.Softmax} {
+		if choice != nil {
+			activation = *choice
+			break
+		}
+	}
+	if activation {
+		return sigmoid, nil
+	}
+	return func(x float32) float32 { return x }, nil
+}
+
+// vector is the one number of an answer in the encoding asked for.
+func (o *vllmOptions) vector(score float32) any {
+	if o.EncodingFormat == "base64" {
+		return encode64([]float32{score})
+	}
+	return []float32{score}
+}

@@ -1,0 +1,189 @@
+package dialect
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/warmserve/warmserve/api"
+)
+
+// vllmPairs is the body of /score and of the rerank routes.
+type vllmPairs struct {
+	vllmOptions
+	Queries   jsontext.Value `json:"queries"`
+	Text1     jsontext.Value `json:"text_1"`
+	Data1     jsontext.Value `json:"data_1"`
+	Documents jsontext.Value `json:"documents"`
+	Items     jsontext.Value `json:"items"`
+	Text2     jsontext.Value `json:"text_2"`
+	Data2     jsontext.Value `json:"data_2"`
+
+	Query           *string `json:"query"` // of the rerank routes, as are these
+	TopN            int     `json:"top_n"` // 0 is all
+	ReturnDocuments *bool   `json:"return_documents"`
+}
+
+// named is a field under one of several names.
+type named struct {
+	name  string
+	value jsontext.Value
+}
+
+// oneOf returns the only one that is given.
+func oneOf(names ...named) (named, error) {
+	var out named
+	for _, n := range names {
+		if !given(n.value) {
+			continue
+		}
+		if out.name != "" {
+			return out, api.Errorf(api.CodeConflictingFields, n.name, "%s and %s together", out.name, n.name)
+		}
+		out = n
+	}
+	if out.name == "" {
+		return out, api.Errorf(api.CodeMissingField, names[0].name, "%s is missing", names[0].name)
+	}
+	return out, nil
+}
+
+type vllmScore struct {
+	Index     int     `json:"index"`
+	Object    string  `json:"object"`
+	Score     float32 `json:"score"`
+	Truncated bool    `json:"truncated,omitzero"`
+}
+
+// score is one prompt with N responses, or N prompts with a response each.
+func (v vllm) score(body []byte, at Target) (*Call, error) {
+	var r vllmPairs
+	if err := api.DecodeLenient(body, &r); err != nil {
+		return nil, err
+	}
+	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape}
+	score, err := r.options(c, v.activation)
+	if err != nil {
+		return nil, err
+	}
+	left, err := oneOf(named{"queries", r.Queries}, named{"text_1", r.Text1}, named{"data_1", r.Data1})
+	if err != nil {
+		return nil, err
+	}
+	right, err := oneOf(named{"documents", r.Documents}, named{"items", r.Items}, named{"text_2", r.Text2}, named{"data_2", r.Data2})
+	if err != nil {
+		return nil, err
+	}
+	if err := pairs(c, left, right); err != nil {
+		return nil, err
+	}
+	c.Reply = func(res *Result) (any, error) {
+		return list(res, "score-", func(d *api.Reward) vllmScore { return vllmScore{d.Index, "score", score(d.Reward), d.Truncated} }), nil
+	}
+	return c, c.choose(at.Query)
+}
+
+// pairs makes inputs of prompts and responses.
+func pairs(c *Call, left, right named) error {
+	prompts, _, err := readStrings(left.value, left.name)
+	if err != nil {
+		return err
+	}
+	responses, single, err := readStrings(right.value, right.name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(prompts) == 0:
+		return api.Errorf(api.CodeEmptyInput, left.name, "%s is empty", left.name)
+	case len(responses) == 0:
+		return api.Errorf(api.CodeEmptyInput, right.name, "%s is empty", right.name)
+	case len(prompts) == 1:
+		c.Request.Inputs = []api.Input{api.Answers(prompts[0], responses...)}
+		c.Param = answers(left.name, right.name)
+		return nil
+	case len(prompts) != len(responses):
+		return api.Errorf(api.CodeInvalidValue, right.name, "%d %s for %d %s: want one for each, or one of %s alone", len(responses), right.name, len(prompts), left.name, left.name)
+	}
+	c.Param = under(right.name, single)
+	for i := range prompts {
+		c.Request.Inputs = append(c.Request.Inputs, api.Input{Prompt: &api.Prompt{Text: prompts[i]}, Response: &responses[i]})
+	}
+	return nil
+}
+
+// answers is the Param of one prompt with responses.
+func answers(prompt, responses string) func(string) string {
+	return places(func(_ int, rest string) string {
+		if index, ok := strings.CutPrefix(rest, "responses"); ok {
+			return responses + index
+		}
+		return prompt
+	})
+}
+
+type vllmRanked struct {
+	Index     int           `json:"index"`
+	Document  *vllmDocument `json:"document,omitzero"`
+	Score     float32       `json:"relevance_score"`
+	Truncated bool          `json:"truncated,omitzero"`
+}
+
+type vllmDocument struct {
+	Text string `json:"text"`
+}
+
+type vllmRanking struct {
+	ID      string       `json:"id"`
+	Model   string       `json:"model"`
+	Usage   api.Usage    `json:"usage"`
+	Results []vllmRanked `json:"results"`
+}
+
+// rerank ranks answers to a prompt: best of N.
+func (v vllm) rerank(body []byte, at Target) (*Call, error) {
+	var r vllmPairs
+	if err := api.DecodeLenient(body, &r); err != nil {
+		return nil, err
+	}
+	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape, Param: answers("query", "documents")}
+	score, err := r.options(c, v.activation)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Query == nil:
+		return nil, api.Errorf(api.CodeMissingField, "query", "query is missing")
+	case !given(r.Documents):
+		return nil, api.Errorf(api.CodeMissingField, "documents", "documents is missing")
+	case r.TopN < 0:
+		return nil, api.Errorf(api.CodeInvalidValue, "top_n", "%d, want 0 for all or more", r.TopN)
+	}
+	documents, _, err := readStrings(r.Documents, "documents")
+	if err != nil {
+		return nil, err
+	}
+	if len(documents) == 0 {
+		return nil, api.Errorf(api.CodeEmptyInput, "documents", "documents is empty")
+	}
+	c.Request.Inputs = []api.Input{api.Answers(*r.Query, documents...)}
+	text := r.ReturnDocuments == nil || *r.ReturnDocuments
+	c.Reply = func(res *Result) (any, error) {
+		out := vllmRanking{ID: "rerank-" + strings.TrimPrefix(res.ID, "rwd-"), Model: res.Model, Usage: res.Usage}
+		for i, d := range res.Data {
+			e := vllmRanked{Index: i, Score: score(d.Reward), Truncated: d.Truncated}
+			if text {
+				e.Document = &vllmDocument{documents[i]}
+			}
+			out.Results = append(out.Results, e)
+		}
+		slices.SortStableFunc(out.Results, func(a, b vllmRanked) int { return cmp.Compare(b.Score, a.Score) })
+		if r.TopN > 0 {
+			out.Results = out.Results[:min(r.TopN, len(out.Results))]
+		}
+		return out, nil
+	}
+	return c, c.choose(at.Query)
+}
