@@ -120,12 +120,13 @@ type Load struct {
 	by         origin
 	asked      time.Time
 
-	live   *Live
-	ctx    context.Context // ends with the server, or with the load's purpose
-	cancel context.CancelCauseFunc
-	doing  string
-	share  float64
-	logged time.Time
+	live    *Live
+	ctx     context.Context // ends with the server, or with the load's purpose
+	cancel  context.CancelCauseFunc
+	doing   string
+	share   float64
+	logged  time.Time
+	removed bool // whether it was called off because its model was removed
 
 	done  chan struct{}
 	event api.ModelEvent // once done
@@ -193,7 +194,7 @@ func (l *Live) put(ld *Load) (*Load, error) {
 		if other.name != ld.name {
 			return false
 		}
-		l.finish(other, api.ModelEvent{Outcome: api.OutcomeSuperseded}, later)
+		l.finish(other, api.ModelEvent{}, later)
 		return true
 	})
 	l.waiting = append(l.waiting, ld)
@@ -244,7 +245,7 @@ func (l *Live) carryOut(ld *Load) {
 	if err == nil {
 		err = l.exchange(ld, m, &event)
 	}
-	if err != nil && l.ctx.Err() == nil && ld.ctx.Err() != nil {
+	if err != nil && ld.ctx.Err() != nil {
 		err = context.Cause(ld.ctx) // why it was called off says more than where it was
 	}
 	l.mu.Lock()
@@ -343,8 +344,9 @@ func (l *Live) finish(ld *Load, event api.ModelEvent, err error) {
 			event.Outcome = api.OutcomeRefused
 		case api.CodeSuperseded:
 			event.Outcome = api.OutcomeSuperseded
-		case api.CodeUnknownModel:
-			event.Outcome = api.OutcomeRemoved
+			if ld.removed {
+				event.Outcome = api.OutcomeRemoved
+			}
 		}
 		level := slog.LevelError
 		if event.Outcome == api.OutcomeSuperseded || event.Outcome == api.OutcomeRemoved || e == errStopping {
@@ -369,7 +371,7 @@ func loadError(err error) *api.Error {
 	}
 	if e, ok := errors.AsType[*api.Error](err); ok {
 		switch e.Code {
-		case api.CodeGuardRefused, api.CodeSuperseded, api.CodeUnknownModel, api.CodeDraining:
+		case api.CodeGuardRefused, api.CodeSuperseded, api.CodeDraining:
 			return e
 		}
 	}
@@ -425,19 +427,19 @@ func (l *Live) reclaim() {
 // Remove takes a model out of service: loads of it are called off, and requests
 // that hold it are answered. The error is an *api.Error.
 func (l *Live) Remove(name, cause string) error {
-	gone := api.Errorf(api.CodeUnknownModel, "", "model %q was removed", name)
+	gone := api.Errorf(api.CodeSuperseded, "", "model %q was removed", name)
 	l.mu.Lock()
 	found := false
 	l.waiting = slices.DeleteFunc(l.waiting, func(ld *Load) bool {
 		if ld.name != name {
 			return false
 		}
-		found = true
-		l.finish(ld, api.ModelEvent{Outcome: api.OutcomeRemoved}, gone)
+		found, ld.removed = true, true
+		l.finish(ld, api.ModelEvent{}, gone)
 		return true
 	})
 	if l.current != nil && l.current.name == name {
-		found = true
+		found, l.current.removed = true, true
 		l.current.cancel(gone)
 	}
 	l.mu.Unlock()

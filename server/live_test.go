@@ -1,0 +1,522 @@
+package server_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/servertest"
+)
+
+const adminKey = "admin-key-1"
+
+// factory is a builder of fakes: a revision is the hash of its members' names.
+type factory struct {
+	mu     sync.Mutex
+	built  []string // the first member of each build
+	before func(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) error
+	change func(spec *api.ModelSpec, m *servertest.Model)
+}
+
+func revisionOf(spec *api.ModelSpec) string {
+	var names []string
+	for _, m := range spec.Members {
+		names = append(names, filepath.Base(m.Path))
+	}
+	sum := sha256.Sum256([]byte(strings.Join(names, ",") + spec.Mode))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func (f *factory) Check(spec *api.ModelSpec) error {
+	if spec.DType == "float12" {
+		return errors.New(`unknown dtype "float12"`)
+	}
+	return nil
+}
+
+func (f *factory) Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) (server.Model, error) {
+	f.mu.Lock()
+	f.built = append(f.built, filepath.Base(spec.Members[0].Path))
+	f.mu.Unlock()
+	progress("reading", 0.5)
+	if f.before != nil {
+		if err := f.before(ctx, name, spec, progress); err != nil {
+			return nil, err
+		}
+	}
+	m := servertest.New(name, func(i *server.Info) {
+		i.Revision, i.Members = revisionOf(spec), nil
+		for _, x := range spec.Members {
+			n := x.Name
+			if n == "" {
+				n = filepath.Base(x.Path)
+			}
+			i.Members = append(i.Members, n)
+		}
+		switch {
+		case spec.Mode == "" || spec.Mode == "wa":
+			i.Modes = []string{"wa"}
+		case spec.Mode == "both":
+			i.Modes = []string{"wa", "ens", "both"}
+		default:
+			i.Mode, i.Modes = spec.Mode, []string{spec.Mode}
+		}
+	})
+	for lane, fake := range m.Fakes {
+		sum := sha256.Sum256([]byte(revisionOf(spec) + lane))
+		fake.Seed = uint64(sum[0])<<8 | uint64(sum[1])
+	}
+	if f.change != nil {
+		f.change(spec, m)
+	}
+	return m, nil
+}
+
+func (f *factory) builds() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.built)
+}
+
+// of returns the spec of the average of some members under root.
+func of(root string, members ...string) *api.ModelSpec {
+	s := &api.ModelSpec{}
+	for _, m := range members {
+		s.Members = append(s.Members, api.MemberSpec{Path: filepath.Join(root, m)})
+	}
+	return s
+}
+
+// live is a harness whose models can be changed: its folder of models holds
+// the empty folders a to f.
+type live struct {
+	*harness
+	factory *factory
+	root    string
+}
+
+func startLive(t *testing.T, cfg server.Config, f *factory) *live {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	for _, n := range []string{"a", "b", "c", "d", "e", "f"} {
+		require.NoError(t, os.Mkdir(filepath.Join(root, n), 0o700))
+	}
+	if f == nil {
+		f = &factory{}
+	}
+	cfg.Builder, cfg.ModelRoot = f, root
+	if cfg.AdminKeys == nil {
+		cfg.AdminKeys = []string{adminKey}
+	}
+	return &live{start(t, cfg), f, root}
+}
+
+// admin sends a request with the administrator's key.
+func (l *live) admin(method, path, body string) *reply {
+	l.t.Helper()
+	return l.do(method, path, body, "Authorization", "Bearer "+adminKey)
+}
+
+// put makes the average of members live as m.
+func (l *live) put(members ...string) *reply {
+	l.t.Helper()
+	body, err := json.Marshal(map[string]any{"members": members})
+	require.NoError(l.t, err)
+	return l.admin("PUT", "/v1/models/m?wait=true", string(body))
+}
+
+func (l *live) detail(name string) (d api.ModelDetail) {
+	l.t.Helper()
+	r := l.get("/v1/models/" + name)
+	require.Equal(l.t, http.StatusOK, r.status, "%s", r.body)
+	r.json(l.t, &d)
+	return d
+}
+
+// rev returns the revision that the factory makes of members.
+func rev(members ...string) string { return revisionOf(of("", members...)) }
+
+func TestAPutModelAnswersTheNextRequest(t *testing.T) {
+	l := startLive(t, server.Config{}, nil)
+	assert.Equal(t, http.StatusServiceUnavailable, l.post(one).status, "nothing is live yet")
+	r := l.put("a", "b")
+	require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+	var d api.ModelDetail
+	r.json(t, &d)
+	assert.Equal(t, api.StateLive, d.State)
+	assert.Equal(t, rev("a", "b"), d.Revision)
+	assert.Equal(t, []string{"a", "b"}, d.Members)
+	require.Len(t, d.History, 1)
+	assert.Equal(t, "put", d.History[0].Cause)
+	assert.Equal(t, api.OutcomeLive, d.History[0].Outcome)
+	assert.Equal(t, rev("a", "b"), d.History[0].Revision)
+	assert.Equal(t, []string{"a", "b"}, d.History[0].Members)
+	first := l.post(one).rewards(t)
+	assert.Equal(t, rev("a", "b"), first.Revision)
+
+	require.Equal(t, http.StatusOK, l.put("c").status)
+	second := l.post(one).rewards(t)
+	assert.Equal(t, rev("c"), second.Revision)
+	assert.NotEqual(t, first.Data[0].Reward, second.Data[0].Reward)
+	assert.Equal(t, rev("a", "b"), l.detail("m").Previous)
+
+	require.Equal(t, http.StatusOK, l.put("c").status)
+	h := l.detail("m").History
+	assert.Equal(t, api.OutcomeUnchanged, h[len(h)-1].Outcome)
+	metrics := string(l.get("/metrics").body)
+	assert.Contains(t, metrics, `warm_swaps_total{cause="put",model="m",outcome="live"} 2`)
+	assert.Contains(t, metrics, `warm_swaps_total{cause="put",model="m",outcome="unchanged"} 1`)
+	assert.Contains(t, metrics, `warm_load_seconds_count{model="m"} 2`)
+	assert.Contains(t, metrics, `warm_live_revisions{model="m"} 1`, "the unchanged load ended what was kept")
+}
+
+func TestWithoutWaitingALoadShowsItsProgress(t *testing.T) {
+	go_ := make(chan struct{})
+	f := &factory{before: func(ctx context.Context, _ string, _ *api.ModelSpec, progress func(string, float64)) error {
+		progress("weight average", 0.25)
+		select {
+		case <-go_:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	l := startLive(t, server.Config{}, f)
+	r := l.admin("PUT", "/v1/models/m", `{"members":["a"]}`)
+	assert.Equal(t, http.StatusAccepted, r.status)
+	eventually(t, "the builder reports", func() bool {
+		d := l.detail("m")
+		return d.State == api.StateLoading && d.Model == nil && len(d.Loads) == 1 && d.Loads[0].Doing == "weight average" && d.Loads[0].Progress == 0.25
+	})
+	r = l.do("PUT", "/v1/models/m?wait=true", `{"members":["b"]}`, "Authorization", "Bearer "+adminKey, "X-Request-Timeout", "0.05")
+	assert.Equal(t, http.StatusAccepted, r.status, "the caller's time is up, the load's is not")
+	var d api.ModelDetail
+	r.json(t, &d)
+	assert.Len(t, d.Loads, 2, "one under way, one that waits")
+	superseded := make(chan *reply, 1)
+	go func() { superseded <- l.admin("PUT", "/v1/models/m?wait=true", `{"members":["c"]}`) }()
+	eventually(t, "the third takes the second's place", func() bool {
+		d := l.detail("m")
+		return len(d.History) == 1 && d.History[0].Outcome == api.OutcomeSuperseded
+	})
+	close(go_)
+	assert.Equal(t, http.StatusOK, (<-superseded).status)
+	assert.Equal(t, rev("c"), l.detail("m").Revision)
+	assert.Equal(t, []string{"a", "c"}, f.built, "what was superseded is not built")
+}
+
+func TestALoadThatFailsLeavesTheOldServing(t *testing.T) {
+	lane := func(change func(*servertest.Model)) func(*factory) {
+		return func(f *factory) { f.change = func(_ *api.ModelSpec, m *servertest.Model) { change(m) } }
+	}
+	for _, c := range []struct {
+		name   string
+		break_ func(*factory)
+		want   string
+	}{
+		{"the builder fails", func(f *factory) {
+			f.before = func(context.Context, string, *api.ModelSpec, func(string, float64)) error {
+				return errors.New("b/model.safetensors: ends in the middle")
+			}
+		}, "b/model.safetensors: ends in the middle"},
+		{"the builder panics", func(f *factory) {
+			f.before = func(context.Context, string, *api.ModelSpec, func(string, float64)) error { panic("text") }
+		}, "panic: a value of type string"},
+		{"a reward is not a number", lane(func(m *servertest.Model) {
+			m.Fakes["wa"].Reward = func(batch.Sequence) (float32, bool) { return float32(math.NaN()), true }
+		}), "probe of wa: the reward is NaN"},
+		{"a scorer fails", lane(func(m *servertest.Model) {
+			m.Fakes["wa"].Before = func([]batch.Sequence) error { return errors.New("no such kernel") }
+		}), "no such kernel"},
+		{"a scorer panics", lane(func(m *servertest.Model) {
+			m.Fakes["wa"].Before = func([]batch.Sequence) error { panic("text") }
+		}), "the scorer panicked"},
+		{"preparing fails", lane(func(m *servertest.Model) {
+			m.BeforePrepare = func(*api.Input) error { return errors.New("no tokens here") }
+		}), "no tokens here"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := startLive(t, server.Config{}, nil)
+			require.Equal(t, http.StatusOK, l.put("a").status)
+			before := l.post(one).rewards(t).Data
+			c.break_(l.factory)
+			r := l.put("b")
+			assert.Equal(t, http.StatusUnprocessableEntity, r.status)
+			e := r.error(t).Error
+			assert.Equal(t, "load_failed", e.Code)
+			assert.Contains(t, e.Message, c.want)
+			d := l.detail("m")
+			assert.Equal(t, rev("a"), d.Revision)
+			last := d.History[len(d.History)-1]
+			assert.Equal(t, api.OutcomeFailed, last.Outcome)
+			assert.Contains(t, last.Error, c.want)
+			got := l.post(one).rewards(t)
+			assert.Equal(t, before, got.Data)
+			assert.Equal(t, rev("a"), got.Revision)
+			l.factory.before, l.factory.change = nil, nil
+			assert.Equal(t, http.StatusOK, l.put("b").status, "and the next load works")
+		})
+	}
+}
+
+func TestALoadThatNeverWorkedIsVisible(t *testing.T) {
+	l := startLive(t, server.Config{}, &factory{before: func(context.Context, string, *api.ModelSpec, func(string, float64)) error { return errors.New("why") }})
+	assert.Equal(t, http.StatusUnprocessableEntity, l.put("a").status)
+	d := l.detail("m")
+	assert.Equal(t, api.StateFailed, d.State)
+	assert.Nil(t, d.Model)
+	assert.Equal(t, "why", d.History[0].Error)
+	assert.Equal(t, http.StatusServiceUnavailable, l.get("/readyz").status)
+}
+
+func TestWhoMayChangeModels(t *testing.T) {
+	routes := [][2]string{{"PUT", "/v1/models/m"}, {"DELETE", "/v1/models/m"}, {"POST", "/v1/models/m/rollback"}}
+	for _, c := range []struct {
+		name        string
+		keys, admin []string
+		sent        string
+		status      int
+		code        string
+	}{
+		{"nobody without an administrator's key configured", nil, []string{}, "Bearer " + adminKey, 403, "admin_disabled"},
+		{"not without a key", nil, []string{adminKey}, "", 401, "unauthorized"},
+		{"not with a wrong key", nil, []string{adminKey}, "Bearer admin-key-2", 401, "unauthorized"},
+		{"not with a client's key", []string{"client-key"}, []string{adminKey}, "Bearer client-key", 403, "forbidden"},
+		{"not with a key that is neither", []string{"client-key"}, []string{adminKey}, "Bearer other-key", 401, "unauthorized"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := startLive(t, server.Config{Keys: c.keys, AdminKeys: c.admin}, nil)
+			for _, r := range routes {
+				got := l.do(r[0], r[1], `{"members":["a"]}`, "Authorization", c.sent)
+				assert.Equal(t, c.status, got.status, "%s %s", r[0], r[1])
+				assert.Equal(t, c.code, got.error(t).Error.Code)
+			}
+			assert.Zero(t, l.factory.builds())
+		})
+	}
+	t.Run("with an administrator's key, which opens the other routes too", func(t *testing.T) {
+		l := startLive(t, server.Config{Keys: []string{"client-key"}}, nil)
+		assert.Equal(t, http.StatusOK, l.put("a").status)
+		assert.Equal(t, http.StatusUnauthorized, l.post(one).status)
+		assert.Equal(t, http.StatusOK, l.post(one, "Authorization", "Bearer "+adminKey).status)
+		assert.NotContains(t, l.log.String(), adminKey)
+	})
+	t.Run("a server without a builder changes nothing", func(t *testing.T) {
+		h := start(t, server.Config{AdminKeys: []string{adminKey}})
+		assert.Equal(t, "admin_disabled", h.do("DELETE", "/v1/models/m", "", "Authorization", "Bearer "+adminKey).error(t).Error.Code)
+	})
+}
+
+func TestPathsStayInTheFolderOfModels(t *testing.T) {
+	l := startLive(t, server.Config{}, nil)
+	outside := t.TempDir()
+	require.NoError(t, os.Symlink(outside, filepath.Join(l.root, "leaves")))
+	require.NoError(t, os.Symlink("a", filepath.Join(l.root, "stays")))
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "pairs.jsonl"), []byte(`{"chosen":"a","rejected":"b"}`), 0o600))
+	for _, c := range []struct{ name, body, param string }{
+		{"an absolute path outside", `{"members":["a",` + quoted(outside) + `]}`, "members[1].path"},
+		{"a path that climbs out", `{"members":["a/../../x"]}`, "members[0].path"},
+		{"the folder above", `{"members":[".."]}`, "members[0].path"},
+		{"a link that leaves", `{"members":["leaves"]}`, "members[0].path"},
+		{"a file that is not there", `{"members":["nowhere"]}`, "members[0].path"},
+		{"a neighbour whose name begins alike", `{"members":[` + quoted(l.root+"x") + `]}`, "members[0].path"},
+		{"a base outside", `{"members":["a"],"base":` + quoted(outside) + `}`, "base"},
+		{"pairs outside", `{"members":["a"],"guard":{"pairs":` + quoted(filepath.Join(outside, "pairs.jsonl")) + `}}`, "guard.pairs"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := l.admin("PUT", "/v1/models/m?wait=true", c.body)
+			assert.Equal(t, http.StatusForbidden, r.status)
+			e := r.error(t).Error
+			assert.Equal(t, "path_refused", e.Code)
+			assert.Equal(t, c.param, *e.Param)
+		})
+	}
+	assert.Zero(t, l.factory.builds())
+	require.Equal(t, http.StatusOK, l.put("stays").status)
+	assert.Equal(t, rev("a"), l.detail("m").Revision, "a link is resolved before it is loaded")
+	require.Equal(t, http.StatusOK, l.put(filepath.Join(l.root, "b")).status, "an absolute path inside")
+
+	h := start(t, server.Config{Builder: &factory{}, AdminKeys: []string{adminKey}})
+	r := h.do("PUT", "/v1/models/m", `{"members":["a"]}`, "Authorization", "Bearer "+adminKey)
+	assert.Equal(t, "admin_disabled", r.error(t).Error.Code, "no folder, no path")
+}
+
+func quoted(s string) string {
+	b, _ := json.Marshal(s)
+	return string(b)
+}
+
+func TestSpecsThatCannotBeLoaded(t *testing.T) {
+	l := startLive(t, server.Config{}, nil)
+	for _, c := range []struct{ body, code, param string }{
+		{``, "invalid_json", ""},
+		{`{`, "invalid_json", ""},
+		{`{"members":["a"],"members":["b"]}`, "invalid_json", "members"},
+		{`[]`, "invalid_value", ""},
+		{`{"members":["a"],"temperature":1}`, "unknown_field", "temperature"},
+		{`{"members":[{"path":"a","speed":1}]}`, "unknown_field", "members[0].speed"},
+		{`{}`, "missing_field", "members"},
+		{`{"members":[]}`, "invalid_value", "members"},
+		{`{"members":[1]}`, "invalid_value", "members[0]"},
+		{`{"members":[""]}`, "missing_field", "members[0].path"},
+		{`{"members":[{"name":"x"}]}`, "missing_field", "members[0].path"},
+		{`{"members":[{"path":"a","mean":1}]}`, "missing_field", "members[0]"},
+		{`{"members":[{"path":"a","mean":1,"std":0}]}`, "invalid_value", "members[0]"},
+		{`{"members":["a"],"weights":[1,2]}`, "invalid_value", "weights"},
+		{`{"members":[{"path":"a","weight":2}],"weights":[1]}`, "conflicting_fields", "weights"},
+		{`{"members":["a"],"mode":"best"}`, "invalid_value", "mode"},
+		{`{"members":["a"],"dtype":"float12"}`, "invalid_value", ""},
+		{`{"members":["a"],"max_tokens":-1}`, "invalid_value", "max_tokens"},
+		{`{"members":["a"],"max_tokens":"x"}`, "invalid_value", "max_tokens"},
+		{`{"members":["a"],"alpha":1e999}`, "invalid_value", "alpha"},
+		{`{"members":["a"],"guard":{}}`, "missing_field", "guard.pairs"},
+		{`{"members":["a"],"guard":{"pairs":"a","max_loss":101}}`, "invalid_value", "guard.max_loss"},
+		{`{"members":["a"],"mode":"ens","guard":{"pairs":"a"}}`, "conflicting_fields", "guard"},
+	} {
+		t.Run(c.body, func(t *testing.T) {
+			r := l.admin("PUT", "/v1/models/m", c.body)
+			assert.Equal(t, http.StatusBadRequest, r.status)
+			e := r.error(t).Error
+			assert.Equal(t, c.code, e.Code, e.Message)
+			if c.param == "" {
+				assert.Nil(t, e.Param)
+			} else if assert.NotNil(t, e.Param) {
+				assert.Equal(t, c.param, *e.Param)
+			}
+		})
+	}
+	assert.Equal(t, "invalid_value", l.admin("PUT", "/v1/models/a%20b", `{"members":["a"]}`).error(t).Error.Code)
+	assert.Zero(t, l.factory.builds())
+}
+
+func TestRollbackGoesBackRevisionByRevision(t *testing.T) {
+	l := startLive(t, server.Config{}, nil)
+	back := func() *reply { return l.admin("POST", "/v1/models/m/rollback?wait=true", "") }
+	assert.Equal(t, http.StatusNotFound, back().status)
+	require.Equal(t, http.StatusOK, l.put("a").status)
+	r := back()
+	assert.Equal(t, http.StatusConflict, r.status)
+	assert.Equal(t, "no_previous", r.error(t).Error.Code)
+	require.Equal(t, http.StatusOK, l.put("b").status)
+	require.Equal(t, http.StatusOK, l.put("c").status)
+
+	require.Equal(t, http.StatusOK, back().status)
+	assert.Equal(t, rev("b"), l.post(one).rewards(t).Revision)
+	assert.Equal(t, 3, l.factory.builds(), "the revision was still in memory")
+	assert.Equal(t, rev("c"), l.detail("m").Previous)
+	require.Equal(t, http.StatusOK, back().status)
+	assert.Equal(t, rev("a"), l.post(one).rewards(t).Revision)
+	assert.Equal(t, 4, l.factory.builds(), "this one was built again")
+	assert.Equal(t, http.StatusConflict, back().status)
+	h := l.detail("m").History
+	assert.Equal(t, "rollback", h[len(h)-1].Cause)
+
+	require.Equal(t, http.StatusOK, l.put("d").status)
+	require.Equal(t, http.StatusOK, l.put("e").status)
+	require.Equal(t, http.StatusOK, back().status)
+	l.factory.change = func(_ *api.ModelSpec, m *servertest.Model) {
+		*m = *servertest.New("m", func(i *server.Info) { i.Revision = "sha256:" + strings.Repeat("0", 64) })
+	}
+	r = back()
+	assert.Equal(t, http.StatusUnprocessableEntity, r.status, "checkpoints that changed do not make the revision")
+	assert.Contains(t, r.error(t).Error.Message, "want "+rev("a"))
+	assert.Equal(t, rev("d"), l.post(one).rewards(t).Revision)
+}
+
+func TestDeleteTakesAModelOutOfService(t *testing.T) {
+	l := startLive(t, server.Config{}, nil)
+	assert.Equal(t, http.StatusNotFound, l.admin("DELETE", "/v1/models/m", "").status)
+	require.Equal(t, http.StatusOK, l.put("a").status)
+	var d api.Deleted
+	l.admin("DELETE", "/v1/models/m", "").json(t, &d)
+	assert.True(t, d.Deleted)
+	assert.Equal(t, http.StatusServiceUnavailable, l.post(one).status)
+	assert.Equal(t, http.StatusNotFound, l.get("/v1/models/m").status)
+	assert.Equal(t, http.StatusNotFound, l.admin("DELETE", "/v1/models/m", "").status)
+
+	entered := make(chan struct{})
+	l.factory.before = func(ctx context.Context, _ string, _ *api.ModelSpec, _ func(string, float64)) error {
+		close(entered)
+		<-ctx.Done()
+		return nil // a builder that does not look
+	}
+	loading := make(chan *reply, 1)
+	go func() { loading <- l.put("b") }()
+	<-entered
+	assert.Equal(t, http.StatusOK, l.admin("DELETE", "/v1/models/m", "").status)
+	r := <-loading
+	assert.Equal(t, "superseded", r.error(t).Error.Code)
+	assert.Equal(t, http.StatusServiceUnavailable, l.post(one).status, "the load was called off")
+	assert.Equal(t, http.StatusNotFound, l.get("/v1/models/m").status)
+}
+
+func TestAServerThatStopsCallsItsLoadsOff(t *testing.T) {
+	entered := make(chan struct{})
+	f := &factory{before: func(ctx context.Context, _ string, _ *api.ModelSpec, _ func(string, float64)) error {
+		close(entered)
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	s, err := server.New(server.Config{Builder: f}, server.NewModels())
+	require.NoError(t, err)
+	first, err := s.Live().Put("m", of("/", "a"), "test")
+	require.NoError(t, err)
+	<-entered
+	second, err := s.Live().Put("n", of("/", "b"), "test")
+	require.NoError(t, err)
+	s.Close()
+	assert.True(t, api.IsCode(first.Wait(t.Context()), api.CodeDraining))
+	assert.True(t, api.IsCode(second.Wait(t.Context()), api.CodeDraining))
+	_, err = s.Live().Put("m", of("/", "a"), "test")
+	assert.True(t, api.IsCode(err, api.CodeDraining))
+}
+
+// TestOneModelDoesNotStarveAnother floods one model and asks another.
+func TestOneModelDoesNotStarveAnother(t *testing.T) {
+	busy, quiet := servertest.New("busy"), servertest.New("quiet")
+	gate := make(chan struct{})
+	busy.Fakes["wa"].Before = func([]batch.Sequence) error { <-gate; return nil }
+	h := start(t, server.Config{Queue: batch.Config{MaxBatchSequences: 1}}, busy, quiet)
+	var flood []<-chan *reply
+	for range 50 {
+		flood = append(flood, h.async(`{"model":"busy","inputs":[{"text":"x"}]}`))
+	}
+	queued := func(n int) func() bool {
+		return func() bool {
+			return strings.Contains(string(h.get("/metrics").body), fmt.Sprintf("warm_queue_sequences %d\n", n))
+		}
+	}
+	eventually(t, "one is being computed and the others wait", queued(49))
+	asked := h.async(`{"model":"quiet","inputs":[{"text":"x"}]}`)
+	eventually(t, "one more waits", queued(50))
+	for range 2 {
+		gate <- struct{}{}
+	}
+	select {
+	case r := <-asked:
+		assert.Equal(t, http.StatusOK, r.status)
+	case <-time.After(5 * time.Second):
+		t.Error("the quiet model waits behind the busy one's 49")
+	}
+	close(gate)
+	for _, f := range flood {
+		assert.Equal(t, http.StatusOK, (<-f).status)
+	}
+}
