@@ -25,6 +25,10 @@ type Config struct {
 	// batches gain nothing once the kernels are full, and delay whoever comes
 	// next. A longer sequence is a batch of its own.
 	MaxBatchTokens int
+	// BatchTime is how long a batch should take at the pace of the lane's last
+	// ones; default 250 ms. A fast model's batches end at MaxBatchTokens, a slow
+	// one's at this, but not below 1,024 tokens: whoever comes next waits for it.
+	BatchTime time.Duration
 	// MaxBatchSequences bounds the sequences of one batch; default 1,024.
 	MaxBatchSequences int
 	// MaxQueuedTokens bounds the tokens that wait; default 4,194,304 (a step of
@@ -56,10 +60,26 @@ type Batch struct {
 // those it takes: enough to find short ones, few enough to be quick.
 const lookahead = 512
 
+// minBatchTokens is the smallest budget that a slow pace leads to: enough that
+// the weights are read for many tokens at a time.
+const minBatchTokens = 1024
+
+// budget returns the tokens of a batch of a lane that runs at a pace, in tokens
+// a second, 0 when that is not known yet.
+func (c *Config) budget(pace float64) int {
+	if pace == 0 {
+		return min(c.MaxBatchTokens, 2*minBatchTokens)
+	}
+	return min(c.MaxBatchTokens, max(minBatchTokens, int(pace*c.BatchTime.Seconds())))
+}
+
 func (c Config) withDefaults() Config {
-	defaults := Config{MaxBatchTokens: 8192, MaxBatchSequences: 1024, MaxQueuedTokens: 4 << 20, MaxWait: 10 * time.Minute, Patience: 5 * time.Second}
+	defaults := Config{MaxBatchTokens: 8192, BatchTime: 250 * time.Millisecond, MaxBatchSequences: 1024, MaxQueuedTokens: 4 << 20, MaxWait: 10 * time.Minute, Patience: 5 * time.Second}
 	if c.MaxBatchTokens == 0 {
 		c.MaxBatchTokens = defaults.MaxBatchTokens
+	}
+	if c.BatchTime == 0 {
+		c.BatchTime = defaults.BatchTime
 	}
 	if c.MaxBatchSequences == 0 {
 		c.MaxBatchSequences = defaults.MaxBatchSequences
@@ -84,6 +104,7 @@ func (c Config) Validate() error {
 		value int64
 	}{
 		{"MaxBatchTokens", int64(c.MaxBatchTokens)},
+		{"BatchTime", int64(c.BatchTime)},
 		{"MaxBatchSequences", int64(c.MaxBatchSequences)},
 		{"MaxQueuedTokens", int64(c.MaxQueuedTokens)},
 		{"MaxWait", int64(c.MaxWait)},

@@ -159,7 +159,7 @@ func (q *Queue) next() (b *work, end bool) {
 	for len(q.turns) > 0 {
 		at := q.turn(time.Now())
 		l := q.turns[at]
-		items := l.pick(q.cfg.MaxBatchTokens, q.cfg.MaxBatchSequences)
+		items := l.pick(q.cfg.budget(l.lane.pace), q.cfg.MaxBatchSequences)
 		if q.dropGone(items) {
 			continue
 		}
@@ -262,6 +262,9 @@ func score(s Scorer, dst []float32, seqs []Sequence) (err error) {
 func (q *Queue) deliver(b *work, rewards []float32, err error, took time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if err == nil {
+		b.lane.measure(b.tokens, took)
+	}
 	for i, it := range b.items {
 		req := it.req
 		if req.last != b {

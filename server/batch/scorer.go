@@ -1,6 +1,9 @@
 package batch
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Sequence is one answer to score, after template, tokeniser and truncation.
 type Sequence struct {
@@ -24,6 +27,7 @@ type Scorer interface {
 type Lane struct {
 	name   string
 	scorer Scorer
+	pace   float64 // tokens a second of the last batches, 0 before the first; the queue's lock guards it
 }
 
 // NewLane returns a lane for scorer. The name is for people and metrics.
@@ -32,6 +36,20 @@ func NewLane(name string, scorer Scorer) *Lane {
 		panic(fmt.Sprintf("batch: lane %q without a scorer", name))
 	}
 	return &Lane{name: name, scorer: scorer}
+}
+
+// measure takes a batch into the lane's pace. A short one tells little, unless
+// nothing else is known.
+func (l *Lane) measure(tokens int, took time.Duration) {
+	if took <= 0 || l.pace > 0 && tokens < minBatchTokens/2 {
+		return
+	}
+	const weight = 0.3 // of the newest
+	p := float64(tokens) / took.Seconds()
+	if l.pace > 0 {
+		p = (1-weight)*l.pace + weight*p
+	}
+	l.pace = p
 }
 
 // Name returns the name that the lane was made with.
