@@ -134,8 +134,9 @@ type piece struct {
 	sum       [sha256.Size]byte
 }
 
-// pieceLen is about how many values a piece has.
-const pieceLen = 1 << 20
+// pieceLen is about how many values a piece has: half a megabyte, so that what is
+// read is still in cache when it is hashed and packed.
+const pieceLen = 1 << 17
 
 // pieceRows keeps the pieces of a parameter apart by whole groups of 64 rows, so
 // that two are never packed into the same panel at once.
