@@ -9,6 +9,6 @@ func (p *program) bench() *cobra.Command {
 		Args:  arguments(cobra.NoArgs),
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(p.benchEngine(), p.benchCheckpoint())
+	c.AddCommand(p.benchEngine(), p.benchCheckpoint(), p.benchLoad())
 	return c
 }

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/cmd/warm/load"
+)
+
+func TestBenchLoadMeasuresAServer(t *testing.T) {
+	s := startServe(t, "--model", "m="+tinyModel(t, "one", nil))
+	code, stdout, stderr := command(t, "", "bench", "load", "--url", s.url, "--clients", "8", "--duration", "300ms", "--warmup", "50ms",
+		"--prompt", "uniform:1-4", "--answer", "2", "--answers", "2", "--new-connections", "--json")
+	require.Equal(t, exitOK, code, stderr)
+	var r load.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &r))
+	assert.Zero(t, r.Failed, "%v %s", r.Statuses, r.Example)
+	assert.Positive(t, r.TokensPerS)
+	assert.Positive(t, r.Latency.P99)
+
+	code, stdout, _ = command(t, "", "bench", "load", "--url", s.url, "--clients", "2", "--duration", "50ms", "--warmup", "0", "--ids", "300", "--prompt", "100")
+	assert.Equal(t, exitFailure, code, "nothing was answered: the sequences are over the context")
+	assert.Contains(t, stdout, "answers 422")
+}
+
+func TestBenchLoadRefusesOtherMachinesAndNonsense(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"", exitUsage, "url"},
+		{"--url http://192.0.2.1", exitFailure, "--i-own-this-host"},
+		{"--url http://127.0.0.1:1 --dialect grpc", exitUsage, `"grpc"`},
+		{"--url http://127.0.0.1:1 --prompt much", exitUsage, "--prompt"},
+		{"--url http://127.0.0.1:1 --duration 10ms --warmup 0 --clients 1", exitFailure, "connection refused"},
+	} {
+		code, _, stderr := command(t, "", append([]string{"bench", "load"}, strings.Fields(c.args)...)...)
+		assert.Equal(t, c.code, code, c.args)
+		assert.Contains(t, stderr, c.want)
+	}
+}
