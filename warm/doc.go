@@ -7,8 +7,7 @@
 // Start with [NewAverage], which takes open checkpoints and is itself a [loader.Source]: its tensors are
 // computed when they are read, piece by piece, so that an average of M models needs the memory
 // of one tensor. [Average.Contents] goes to [loader.Save]; [Ensemble] aggregates the scores of members that
-// are kept apart; [Diagnose] says whether members look like children of one initialisation; [Revision]
-// names the weights that are served.
+// are kept apart; [Diagnose] says whether members look like children of one initialisation.
 //
 // # What is computed
 //
