@@ -35,9 +35,9 @@ type Training struct {
 
 // Regularization is the dropout of a training run, each a share in [0, 1).
 type Regularization struct {
-	Attention float32 // of attention weights
-	Hidden    float32 // of what attention and feed-forward add to the residual stream
-	Embedding float32 // of the first layer's input
+	Attention float32 `json:"attention,omitempty"` // of attention weights
+	Hidden    float32 `json:"hidden,omitempty"`    // of what attention and feed-forward add to the residual stream
+	Embedding float32 `json:"embedding,omitempty"` // of the first layer's input
 }
 
 // Pass says how a forward pass is made.

@@ -6,10 +6,11 @@
 //
 //   - data: reading preference pairs and crowd votes from JSON Lines.
 //   - eval: pairwise accuracy with intervals, agreement of score vectors.
-//   - optim: AdamW, gradient clipping, schedules and moving averages of weights.
+//   - loss: the Bradley–Terry loss and its gradient.
+//   - optim: AdamW, clipping, schedules, the moving average of weights.
+//   - rm: reward-model training, members that share their start, and their comparison.
 //
-// What is meant to join them: losses, the loops of supervised and of reward training,
-// reinforcement learning against a served model, and the experiments of the WARM paper. A package
+// What is meant to join them: the loops of pretraining and supervised training, reinforcement learning against a served model, and the experiments of the WARM paper. A package
 // that this list does not name as existing may not be finished.
 //
 // The trainer may use the model, loader, warm and api packages; it never imports the server, whose

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/trainer/optim"
+	"github.com/warmserve/warmserve/trainer/rm"
+)
+
+func (p *program) train() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "train",
+		Short: "Train reward models",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(p.trainRM(), p.trainMembers())
+	return c
+}
+
+// trainFlags are the settings of one run as flags. The zero value of a Config's
+// field is its default, which the help names.
+func trainFlags(c *cobra.Command, f *rm.Config) {
+	l := c.Flags()
+	l.StringVar(&f.Base, "base", "", "checkpoint `directory` to start from: a causal language model or a classifier with one output; required")
+	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
+	l.BoolVar(&f.Replace, "replace", false, "replace a checkpoint that is there already")
+	l.StringSliceVar(&f.Train, "train", nil, "`files` of preference pairs or votes; required")
+	l.StringSliceVar(&f.Test, "test", nil, "`files` of pairs to measure on")
+	l.StringVar(&f.Holdout, "holdout", "", "`rule` of the training pairs to measure on instead: id%N, group=NAME,… or text:SHARE")
+	l.StringVar((*string)(&f.Votes), "votes", string(rm.DrawVote), "what votes become: draw, majority or soft")
+	l.IntVar(&f.MaxPairs, "max-pairs", 0, "largest number of training pairs (default all)")
+	l.Float64Var(&f.Corrupt, "corrupt", 0, "share of training pairs whose preference is swapped")
+	l.Uint64Var(&f.CorruptSeed, "corrupt-seed", 0, "decides which pairs are swapped")
+	l.IntVar(&f.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
+	l.BoolVar(&f.DropLong, "drop-long", false, "leave out pairs that do not fit")
+	l.Float64Var(&f.LR, "lr", 0, "peak learning rate; required")
+	l.StringVar((*string)(&f.Schedule), "schedule", string(optim.Constant), "of the learning rate: constant, linear or cosine")
+	l.Float64Var(&f.Warmup, "warmup", 0, "share of the steps that warm up")
+	l.Float64Var(&f.Epochs, "epochs", 1, "how often the pairs are seen")
+	l.IntVar(&f.Steps, "steps", 0, "largest number of steps (default by --epochs)")
+	l.IntVar(&f.Batch, "batch", 32, "pairs in a step")
+	l.IntVar(&f.TokenBudget, "token-budget", 16384, "tokens in memory at a time")
+	l.Float64Var(&f.Decay, "weight-decay", 0, "weight decay of matrices")
+	l.Float64Var(&f.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
+	l.Float64Var(&f.Beta1, "beta1", 0.9, "AdamW's first decay")
+	l.Float64Var(&f.Beta2, "beta2", 0.999, "AdamW's second decay")
+	l.Float64Var(&f.Eps, "eps", 1e-8, "AdamW's epsilon")
+	l.Float64Var(&f.EMA, "ema", 0, "decay of a moving average of the weights, which is then the result (default none)")
+	l.Float64Var(&f.Center, "center", 0, "weight of centring the rewards")
+	l.Float32Var(&f.Dropout.Attention, "dropout-attention", 0, "dropout of attention weights")
+	l.Float32Var(&f.Dropout.Hidden, "dropout", 0, "dropout of what each layer adds")
+	l.Float32Var(&f.Dropout.Embedding, "dropout-embedding", 0, "dropout of embeddings")
+	l.Uint64Var(&f.Seed, "seed", 0, "decides dropout")
+	l.Uint64Var(&f.DataSeed, "data-seed", 0, "decides the order of the pairs")
+	l.IntVar(&f.Probe, "probe", 4096, "pairs for linear probing of the score head")
+	l.BoolVar(&f.NoProbe, "no-probe", false, "keep the score head of a base that has one")
+	l.IntVar(&f.SaveEvery, "save-every", 100, "steps between saved states")
+	l.IntVar(&f.EvalEvery, "eval-every", 0, "steps between measurements (default at the end)")
+	l.IntVar(&f.Workers, "workers", 0, "number of workers (default one a processor)")
+}
+
+func (p *program) trainRM() *cobra.Command {
+	var f rm.Config
+	c := &cobra.Command{
+		Use:   "rm --base DIR --train FILE --out DIR --lr RATE",
+		Short: "Train one reward model from preference pairs",
+		Long: `rm trains a reward model by the Bradley-Terry loss. A language model first gets a
+score head by linear probing on frozen features. The result is a Hugging Face
+checkpoint with metrics.jsonl and training.json beside the weights.
+
+While it runs, OUT.train holds its state. A run that was interrupted goes on when
+the same command is given again, and ends in the same bytes.`,
+		Example: `  warm train rm --base base --train pairs.jsonl.zst --holdout id%10 --lr 5e-4 --out runs/rm-1`,
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.Validate(); err != nil {
+				return usageError{err}
+			}
+			r, err := p.runTraining(c.Context(), f)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(p.stdout).Encode(r)
+		},
+	}
+	trainFlags(c, &f)
+	return c
+}
+
+// runTraining runs one training and tells its progress on stderr.
+func (p *program) runTraining(ctx context.Context, c rm.Config) (*rm.Result, error) {
+	t := newTrainLog(p.stderr)
+	c.Progress = t.progress
+	r, err := rm.Train(ctx, c)
+	t.end()
+	if err == nil {
+		fmt.Fprintf(p.stderr, "wrote %s: %d steps, %d pairs%s\n", c.Out, r.Steps, r.Pairs, accuracy(r.Test))
+	}
+	return r, err
+}
+
+func accuracy(s *rm.Score) string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf(", accuracy %.4f on %d test pairs (%d ties)", s.Accuracy, s.Pairs, s.Ties)
+}
+
+// trainLog tells the progress of a run: a line that is written over on a
+// terminal, else a line every few seconds.
+type trainLog struct {
+	w        io.Writer
+	terminal bool
+	begin    time.Time
+	last     time.Time
+	first    int // steps made before this program began
+	tokens   int
+	loss     float64 // of the steps since the last line
+	right    float64
+	steps    int
+	open     bool // the line has no end yet
+}
+
+func newTrainLog(w io.Writer) *trainLog {
+	t := &trainLog{w: w, first: -1}
+	if f, ok := w.(*os.File); ok {
+		info, err := f.Stat()
+		t.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	return t
+}
+
+func (t *trainLog) progress(p rm.Progress) {
+	now := time.Now()
+	switch {
+	case p.Message != "":
+		t.end()
+		fmt.Fprintln(t.w, p.Message)
+		return
+	case p.Tokens == 0:
+		t.end()
+		fmt.Fprintf(t.w, "step %d of %d%s\n", p.Step, p.Steps, accuracy(p.Test))
+		return
+	}
+	if t.first < 0 {
+		t.first, t.begin = p.Step-1, now
+	} else {
+		t.tokens += p.Tokens // the first step's time is not known
+	}
+	t.loss, t.right, t.steps = t.loss+p.Loss, t.right+p.Accuracy, t.steps+1
+	pause := 5 * time.Second
+	if t.terminal {
+		pause = 200 * time.Millisecond
+	}
+	if now.Sub(t.last) < pause && p.Step < p.Steps && p.Test == nil {
+		return
+	}
+	t.last = now
+	n, since := float64(t.steps), now.Sub(t.begin).Seconds()
+	line := fmt.Sprintf("step %d of %d: loss %.4f, accuracy %.3f, lr %.2g, gradient %.3g", p.Step, p.Steps, t.loss/n, t.right/n, p.LR, p.Norm)
+	if done := p.Step - 1 - t.first; done > 0 && since > 0 {
+		left := time.Duration(since / float64(done) * float64(p.Steps-p.Step) * float64(time.Second))
+		line += fmt.Sprintf(", %.0f tokens/s, %v left", float64(t.tokens)/since, left.Round(time.Second))
+	}
+	line += accuracy(p.Test)
+	t.loss, t.right, t.steps = 0, 0, 0
+	if t.terminal {
+		fmt.Fprintf(t.w, "\r\x1b[K%s", line)
+		t.open = true
+		return
+	}
+	fmt.Fprintln(t.w, line)
+}
+
+// end completes a line that would be written over.
+func (t *trainLog) end() {
+	if t.open {
+		fmt.Fprintln(t.w)
+		t.open = false
+	}
+}
+
+var errMembersFailed = errors.New("not every member was trained")

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/trainer/rm"
+)
+
+// membersFlags is the command line of warm train members, beside the settings of
+// one run.
+type membersFlags struct {
+	plan     string
+	m        int
+	gridSeed uint64
+	lrs      []string
+	dropouts []string
+	bases    []string
+	task     int
+	list     bool
+}
+
+func (p *program) trainMembers() *cobra.Command {
+	var f membersFlags
+	var run rm.Config
+	c := &cobra.Command{
+		Use:   "members --base DIR --train FILE --out DIR",
+		Short: "Train the members of a weight average",
+		Long: `members trains several reward models from one shared initialisation: a score head
+probed once, then one run a member with its own learning rate, dropout, data order
+and seed. Members that are done are not trained again, and one that fails does not
+stop the others. At the end a table compares members, weight average (WA) and
+ensemble (ENS) on the test pairs.
+
+The combinations come from --lrs and --dropouts, from a default grid about the
+usual rates for the model's size, or from a plan file with "members" or "grid".
+With --task K only the K-th member is trained, counted from 1, so that an array
+of jobs trains all; results have the same bytes.`,
+		Example: `  warm train members --base base --train pairs.jsonl.zst --holdout id%10 --m 4 --out runs
+  warm train members --plan plan.yaml
+  warm train members --plan plan.yaml --task "$SLURM_ARRAY_TASK_ID"`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			plan, err := f.read(run)
+			if err != nil {
+				return err
+			}
+			return p.runMembers(c.Context(), plan, f)
+		},
+	}
+	trainFlags(c, &run)
+	l := c.Flags()
+	l.StringVar(&f.plan, "plan", "", "`file` of the plan in YAML or JSON, instead of the settings here")
+	l.IntVar(&f.m, "m", 0, "number of members drawn from the grid (default 4)")
+	l.Uint64Var(&f.gridSeed, "grid-seed", 0, "decides which combinations are drawn")
+	l.StringSliceVar(&f.lrs, "lrs", nil, "learning `rates` to choose from")
+	l.StringSliceVar(&f.dropouts, "dropouts", nil, "dropouts to choose from")
+	l.StringSliceVar(&f.bases, "bases", nil, "several start `directories` along one trajectory, one a member in turn")
+	l.IntVar(&f.task, "task", 0, "train this member alone, counted from 1")
+	l.BoolVar(&f.list, "list", false, "print the members' settings and train nothing")
+	return c
+}
+
+// read returns the plan of a file, or of flags.
+func (f *membersFlags) read(run rm.Config) (*rm.Plan, error) {
+	plan := &rm.Plan{}
+	if f.plan != "" {
+		data, err := os.ReadFile(f.plan)
+		if err != nil {
+			return nil, err
+		}
+		if data, err = yaml.YAMLToJSON(data); err != nil { // JSON is YAML too
+			return nil, usagef("%s: %w", f.plan, err)
+		}
+		dec := json.NewDecoder(bytes.NewReader(data))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(plan); err != nil {
+			return nil, usagef("%s: %w", f.plan, err)
+		}
+		plan.Run.Workers, plan.Run.SaveEvery = run.Workers, run.SaveEvery
+		return plan, nil
+	}
+	plan = &rm.Plan{Out: run.Out, Run: run, Bases: f.bases, M: f.m, GridSeed: f.gridSeed}
+	plan.Run.Out = ""
+	if len(f.lrs)+len(f.dropouts) > 0 {
+		plan.Grid = map[string][]json.RawMessage{}
+	}
+	for _, v := range f.lrs {
+		plan.Grid["lr"] = append(plan.Grid["lr"], json.RawMessage(v))
+	}
+	for _, v := range f.dropouts {
+		plan.Grid["dropout"] = append(plan.Grid["dropout"], json.RawMessage(`{"hidden":`+v+`}`))
+	}
+	return plan, nil
+}
+
+func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags) error {
+	runs, err := plan.Expand()
+	if err != nil {
+		return usageError{err}
+	}
+	if f.task < 0 || f.task > len(runs) {
+		return usagef("--task: %d, want 1 to %d", f.task, len(runs))
+	}
+	if f.list {
+		return json.NewEncoder(p.stdout).Encode(runs)
+	}
+	log := newTrainLog(p.stderr)
+	plan.Run.Progress = log.progress
+	if err := plan.Initialize(ctx); err != nil {
+		return err
+	}
+	chosen := runs
+	if f.task > 0 {
+		chosen = runs[f.task-1 : f.task]
+	}
+	failed := 0
+	for i := range chosen {
+		m := &chosen[i]
+		fmt.Fprintf(p.stderr, "%s: lr %g, dropout %+v, base %s\n", m.Name, m.Config.LR, m.Config.Dropout, m.Config.Base)
+		log := newTrainLog(p.stderr)
+		err := plan.TrainMember(ctx, m, log.progress)
+		log.end()
+		if errors.Is(err, rm.ErrInterrupted) {
+			return err
+		}
+		if err != nil {
+			failed++
+			fmt.Fprintf(p.stderr, "%s failed: %v\n", m.Name, err)
+		}
+	}
+	if f.task == 0 {
+		err = p.compareMembers(plan, runs)
+	}
+	if failed > 0 {
+		err = errors.Join(fmt.Errorf("%d of %d: %w", failed, len(chosen), errMembersFailed), err)
+	}
+	return err
+}
+
+// summaryFile is where the comparison of a plan's members goes.
+const summaryFile = "summary.json"
+
+// compareMembers judges the members that were trained, when there are test pairs.
+func (p *program) compareMembers(plan *rm.Plan, runs []rm.MemberRun) error {
+	var dirs []string
+	for _, m := range runs {
+		if m.Result != nil {
+			dirs = append(dirs, m.Config.Out)
+		}
+	}
+	c := plan.Run
+	t := rm.Test{Files: c.Test, Votes: c.Votes, DataSeed: c.DataSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, Workers: c.Workers}
+	if len(c.Test) == 0 {
+		t.Files, t.Holdout = c.Train, c.Holdout
+	}
+	if len(dirs) == 0 || t.Holdout == "" && len(c.Test) == 0 {
+		return nil
+	}
+	report, err := rm.Judge(dirs, t)
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(struct {
+		Members []rm.MemberRun `json:"members"`
+		Report  *rm.Report     `json:"report"`
+	}{runs, report}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(plan.Out, summaryFile), append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	printReport(p, report)
+	return nil
+}
+
+// printReport writes the table of a report.
+func printReport(p *program, r *rm.Report) {
+	fmt.Fprintf(p.stdout, "%-24s %8s  %-16s %5s  %-14s %9s %8s\n", fmt.Sprintf("on %d pairs", r.Pairs), "accuracy", "95 % interval", "ties", "length-matched", "margin", "std")
+	row := func(j *rm.Judged) {
+		matched := "-"
+		if m := j.Matched; m != nil {
+			matched = fmt.Sprintf("%.4f (%d)", m.Accuracy, m.Pairs)
+		}
+		fmt.Fprintf(p.stdout, "%-24s %8.4f  [%.4f, %.4f] %5d  %-14s %9.4f %8.4f\n", j.Name, j.Accuracy, j.Low, j.High, j.Ties, matched, j.Margin, j.Std)
+	}
+	for i := range r.Members {
+		row(&r.Members[i])
+	}
+	for _, j := range []*rm.Judged{r.WA, r.Ens} {
+		if j != nil {
+			row(j)
+		}
+	}
+	fmt.Fprintf(p.stdout, "%-24s %8.4f\n", "the longer answer", r.Longer)
+	if r.Dropped > 0 {
+		fmt.Fprintf(p.stdout, "%d pairs are longer than the context and were left out\n", r.Dropped)
+	}
+}
+
+func (p *program) eval() *cobra.Command {
+	var t rm.Test
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "eval --data FILE MEMBER…",
+		Short: "Measure the accuracy of members, their weight average and their ensemble",
+		Long: `eval scores preference pairs with each checkpoint, with their weight average (WA) and
+with the mean of their rewards (ENS), and prints how often the chosen answer scores
+higher. A tie counts as a loss. Length-matched accuracy is that of pairs whose
+answers differ in length by a tenth at most; a model that only likes long answers
+fails there.`,
+		Example: `  warm eval --data pairs.jsonl.zst --holdout id%10 runs/member-1 runs/member-2`,
+		Args:    arguments(cobra.MinimumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(t.Files) == 0 {
+				return usagef("warm eval needs --data FILE")
+			}
+			if _, err := rm.ParseHoldout(t.Holdout); err != nil {
+				return usageError{err}
+			}
+			r, err := rm.Judge(args, t)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(p.stdout).Encode(r)
+			}
+			printReport(p, r)
+			return nil
+		},
+	}
+	l := c.Flags()
+	l.StringSliceVar(&t.Files, "data", nil, "`files` of preference pairs or votes; required")
+	l.StringVar(&t.Holdout, "holdout", "", "`rule` of the pairs to take: id%N, group=NAME,… or text:SHARE (default all)")
+	l.StringVar((*string)(&t.Votes), "votes", string(rm.DrawVote), "what votes become: "+strings.Join([]string{string(rm.DrawVote), string(rm.MajorityVote), string(rm.SoftVotes)}, ", "))
+	l.Uint64Var(&t.DataSeed, "data-seed", 0, "decides --holdout text and drawn votes")
+	l.IntVar(&t.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
+	l.BoolVar(&t.DropLong, "drop-long", false, "leave out pairs that do not fit")
+	l.Float64Var(&t.Tolerance, "tolerance", 0.1, "largest relative difference in length of the length-matched pairs")
+	l.IntVar(&t.Workers, "workers", 0, "number of workers (default one a processor)")
+	l.BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}

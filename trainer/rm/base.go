@@ -1,0 +1,168 @@
+package rm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/chat"
+	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/model/tokenizer"
+)
+
+// base is a checkpoint as a reward model sees it: of a causal language model the
+// backbone, with a score head of zeros.
+type base struct {
+	ckpt    *loader.Checkpoint
+	config  []byte // config.json of the reward model
+	parsed  *model.Config
+	encoder *reward.Encoder
+	newHead bool // the head is zeros and wants probing
+}
+
+// openBase opens a checkpoint for training. Close its checkpoint.
+func openBase(dir string, maxTokens int) (*base, error) {
+	ckpt, err := loader.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	b := &base{ckpt: ckpt}
+	if err := b.read(maxTokens); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), ckpt.Close())
+	}
+	return b, nil
+}
+
+const (
+	causalSuffix     = "ForCausalLM"
+	classifierSuffix = "ForSequenceClassification"
+)
+
+func (b *base) read(maxTokens int) error {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(b.ckpt.Config, &raw); err != nil {
+		return fmt.Errorf("config.json: %w", err)
+	}
+	var arch []string
+	if err := json.Unmarshal(raw["architectures"], &arch); err != nil || len(arch) != 1 {
+		return fmt.Errorf("config.json: architectures: %s, want one", raw["architectures"])
+	}
+	b.config = b.ckpt.Config
+	if name, ok := strings.CutSuffix(arch[0], causalSuffix); ok {
+		b.newHead = true
+		if err := b.rewrite(raw, name+classifierSuffix); err != nil {
+			return err
+		}
+	}
+	var err error
+	if b.parsed, err = model.ParseConfig(b.config); err != nil {
+		return err
+	}
+	if b.ckpt.Tokenizer == nil {
+		return reward.ErrNoTokenizer
+	}
+	b.encoder, err = reward.NewEncoder(b.ckpt, b.parsed, reward.Config{MaxTokens: maxTokens})
+	return err
+}
+
+// rewrite makes a reward model's configuration of a language model's.
+func (b *base) rewrite(raw map[string]json.RawMessage, arch string) error {
+	set := map[string]any{
+		"architectures": []string{arch},
+		"num_labels":    1,
+		"id2label":      map[string]string{"0": "LABEL_0"},
+		"label2id":      map[string]int{"LABEL_0": 0},
+	}
+	if id, ok := raw["pad_token_id"]; !ok || string(id) == "null" {
+		id, err := b.padToken()
+		if err != nil {
+			return err
+		}
+		if id >= 0 { // transformers needs one for batches of several sequences
+			set["pad_token_id"] = id
+		}
+	}
+	for k, v := range set {
+		data, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		raw[k] = data
+	}
+	config, err := json.MarshalIndent(raw, "", "  ") // keys in the order of the alphabet
+	b.config = append(config, '\n')
+	return err
+}
+
+// padToken returns the id of the tokenizer's padding token, -1 when it has none.
+func (b *base) padToken() (int32, error) {
+	if b.ckpt.Tokenizer == nil {
+		return -1, reward.ErrNoTokenizer
+	}
+	special, err := chat.SpecialTokens(b.ckpt.TokenizerConfig, b.ckpt.SpecialTokensMap)
+	if err != nil || special["pad_token"] == "" {
+		return -1, err
+	}
+	t, err := tokenizer.Parse(b.ckpt.Tokenizer)
+	if err != nil {
+		return -1, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	if id, ok := t.ID(special["pad_token"]); ok {
+		return id, nil
+	}
+	return -1, fmt.Errorf("tokenizer_config.json: pad_token %q is not in tokenizer.json", special["pad_token"])
+}
+
+// source returns the reward model's tensors: for a new head the backbone's and
+// zeros.
+func (b *base) source() model.Source {
+	if !b.newHead {
+		return b.ckpt
+	}
+	return &headless{Checkpoint: b.ckpt, hidden: b.parsed.Hidden}
+}
+
+// contents is a checkpoint of the reward model with the given weights.
+func (b *base) contents(w loader.Source) loader.Contents {
+	c := b.ckpt
+	return loader.Contents{
+		Config: b.config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap,
+		ChatTemplate: c.ChatTemplate, Source: w,
+	}
+}
+
+// headless is a language model's checkpoint without its output layer and with a
+// score head of zeros.
+type headless struct {
+	*loader.Checkpoint
+	hidden int
+}
+
+// outputLayers are the heads of language models, which a reward model drops.
+var outputLayers = []string{"lm_head.weight", "embed_out.weight"}
+
+const scoreWeight = "score.weight"
+
+func (h *headless) Names() []string {
+	names := slices.DeleteFunc(slices.Clone(h.Checkpoint.Names()), func(n string) bool { return slices.Contains(outputLayers, n) })
+	return append(names, scoreWeight)
+}
+
+func (h *headless) Shape(name string) ([]int, bool) {
+	if name == scoreWeight {
+		return []int{1, h.hidden}, true
+	}
+	return h.Checkpoint.Shape(name)
+}
+
+func (h *headless) ReadAt(dst []float32, name string, offset int) error {
+	if name == scoreWeight {
+		clear(dst)
+		return nil
+	}
+	return h.Checkpoint.ReadAt(dst, name, offset)
+}

@@ -1,0 +1,213 @@
+package rm
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/trainer/optim"
+)
+
+// Config is one training run. The zero value of a field is its default where
+// one is named.
+type Config struct {
+	// Base is the checkpoint directory to start from: a causal language model,
+	// whose score head is then probed, or a sequence classifier with one output.
+	Base string `json:"base"`
+	// Out is the directory of the result. It must not hold anything unless
+	// Replace is set.
+	Out     string `json:"-"`
+	Replace bool   `json:"-"`
+
+	// Train and Test are files of preferences (JSON Lines, also compressed).
+	// Test pairs come from Test or from Holdout.
+	Train []string `json:"train"`
+	Test  []string `json:"test,omitempty"`
+	// Holdout keeps pairs of Train for testing: "" for none, or a rule of
+	// [ParseHoldout].
+	Holdout string `json:"holdout,omitempty"`
+	// Votes says how a line of votes becomes a preference: draw (one vote by
+	// DataSeed), majority, or soft (the share of votes as label). Default draw.
+	Votes Votes `json:"votes,omitempty"`
+	// MaxPairs bounds the training pairs, chosen by DataSeed; 0 for all.
+	MaxPairs int `json:"max_pairs,omitempty"`
+	// Corrupt is the share of training pairs whose preference is swapped, drawn
+	// by CorruptSeed, in [0, 1].
+	Corrupt     float64 `json:"corrupt,omitempty"`
+	CorruptSeed uint64  `json:"corrupt_seed,omitempty"`
+	// MaxTokens is the longest sequence; 0 is the model's context. Longer ones
+	// lose the left of their prompt; those that cannot be cut are an error that
+	// names the pair, or are left out with DropLong.
+	MaxTokens int  `json:"max_tokens,omitempty"`
+	DropLong  bool `json:"drop_long,omitempty"`
+
+	// LR is the peak learning rate.
+	LR       float64        `json:"lr"`
+	Schedule optim.Schedule `json:"schedule"` // default constant
+	// Warmup is the share of the steps that warm up, in [0, 1].
+	Warmup float64 `json:"warmup,omitempty"`
+	// Epochs is how often the training pairs are seen; Steps ends earlier when
+	// it is not 0.
+	Epochs float64 `json:"epochs"` // default 1
+	Steps  int     `json:"steps,omitempty"`
+	// Batch is the number of pairs in a step; TokenBudget bounds the tokens that
+	// are in memory at a time, and changes no more than rounding.
+	Batch       int `json:"batch"`        // default 32
+	TokenBudget int `json:"token_budget"` // default 16384
+	// Decay, Clip, Beta1, Beta2 and Eps are AdamW's and the largest gradient
+	// norm; Clip 0 is none.
+	Decay float64 `json:"weight_decay,omitempty"`
+	Clip  float64 `json:"clip,omitempty"`
+	Beta1 float64 `json:"beta1"` // default 0.9
+	Beta2 float64 `json:"beta2"` // default 0.999
+	Eps   float64 `json:"eps"`   // default 1e-8
+	// EMA is the decay of a moving average of the weights, which is then the
+	// result; 0 for none.
+	EMA float64 `json:"ema,omitempty"`
+	// Center is the weight of the loss's centring.
+	Center float64 `json:"center,omitempty"`
+	// Dropout is the regularisation during training.
+	Dropout model.Regularization `json:"dropout"`
+	// Seed decides dropout, DataSeed the order of the pairs and draws of votes.
+	Seed     uint64 `json:"seed"`
+	DataSeed uint64 `json:"data_seed"`
+
+	// Probe is the number of training pairs for linear probing of the score
+	// head before the first step; 0 is 4096. NoProbe keeps the head of a base
+	// that has one.
+	Probe   int  `json:"probe"`
+	NoProbe bool `json:"no_probe,omitempty"`
+
+	// SaveEvery is the number of steps between saved states; 0 is 100. EvalEvery
+	// is that between measurements on the test pairs; 0 for at the end alone.
+	SaveEvery int `json:"-"`
+	EvalEvery int `json:"eval_every,omitempty"`
+	// Workers is the number of workers; 0 is GOMAXPROCS. It changes no bit.
+	Workers int `json:"-"`
+	// Progress is told how the run goes; may be nil.
+	Progress func(Progress) `json:"-"`
+}
+
+// Votes says how votes become a preference.
+type Votes string
+
+// The ways.
+const (
+	DrawVote     Votes = "draw"
+	MajorityVote Votes = "majority"
+	SoftVotes    Votes = "soft"
+)
+
+// Progress is how a run goes.
+type Progress struct {
+	Step, Steps int
+	Loss        float64 // mean of the step's pairs
+	Accuracy    float64 // of the step's pairs
+	LR          float64
+	Norm        float64 // of the gradient, before clipping
+	Tokens      int     // of the step
+	Test        *Score  // when the step was followed by a measurement
+	Message     string  // instead of a step: what is being done
+}
+
+// withDefaults returns the configuration with its defaults filled in.
+func (c Config) withDefaults() Config {
+	set := func(v *float64, def float64) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	setInt := func(v *int, def int) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	set(&c.Epochs, 1)
+	set(&c.Beta1, 0.9)
+	set(&c.Beta2, 0.999)
+	set(&c.Eps, 1e-8)
+	setInt(&c.Batch, 32)
+	setInt(&c.TokenBudget, 16384)
+	setInt(&c.Probe, 4096)
+	setInt(&c.SaveEvery, 100)
+	if c.Schedule == "" {
+		c.Schedule = optim.Constant
+	}
+	if c.Votes == "" {
+		c.Votes = DrawVote
+	}
+	return c
+}
+
+// Validate reports every setting that cannot be.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Base == "" {
+		bad("base: no checkpoint directory")
+	}
+	if c.Out == "" {
+		bad("out: no directory")
+	}
+	if len(c.Train) == 0 {
+		bad("train: no file")
+	}
+	if len(c.Test) > 0 && c.Holdout != "" {
+		bad("test and holdout: want one of them")
+	}
+	if _, err := ParseHoldout(c.Holdout); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := optim.ParseSchedule(string(c.Schedule)); err != nil {
+		errs = append(errs, err)
+	}
+	if !slices.Contains([]Votes{DrawVote, MajorityVote, SoftVotes}, c.Votes) {
+		bad("votes: %q, want draw, majority or soft", c.Votes)
+	}
+	for _, f := range []struct {
+		name    string
+		v       float64
+		lo, hi  float64
+		whether string
+	}{
+		{"lr", c.LR, math.SmallestNonzeroFloat64, 1, "in (0, 1]"},
+		{"warmup", c.Warmup, 0, 1, "in [0, 1]"},
+		{"epochs", c.Epochs, math.SmallestNonzeroFloat64, 1e6, "above 0"},
+		{"corrupt", c.Corrupt, 0, 1, "in [0, 1]"},
+		{"clip", c.Clip, 0, math.MaxFloat64, "of 0 or more"},
+		{"center", c.Center, 0, math.MaxFloat64, "of 0 or more"},
+		{"ema", c.EMA, 0, 1 - 1e-9, "in [0, 1)"},
+		{"dropout: attention", float64(c.Dropout.Attention), 0, 0.99, "in [0, 0.99]"},
+		{"dropout: hidden", float64(c.Dropout.Hidden), 0, 0.99, "in [0, 0.99]"},
+		{"dropout: embedding", float64(c.Dropout.Embedding), 0, 0.99, "in [0, 0.99]"},
+	} {
+		if !(f.v >= f.lo && f.v <= f.hi) {
+			bad("%s: %v, want a number %s", f.name, f.v, f.whether)
+		}
+	}
+	for _, n := range []struct {
+		name string
+		v    int
+	}{{"batch", c.Batch}, {"token_budget", c.TokenBudget}, {"probe", c.Probe}, {"save_every", c.SaveEvery}} {
+		if n.v < 1 {
+			bad("%s: %d, want 1 or more", n.name, n.v)
+		}
+	}
+	for _, n := range []struct {
+		name string
+		v    int
+	}{{"max_pairs", c.MaxPairs}, {"max_tokens", c.MaxTokens}, {"steps", c.Steps}, {"eval_every", c.EvalEvery}} {
+		if n.v < 0 {
+			bad("%s: %d, want 0 or more", n.name, n.v)
+		}
+	}
+	errs = append(errs, c.adamW().Validate()...)
+	return errors.Join(errs...)
+}
+
+func (c *Config) adamW() optim.AdamWConfig {
+	return optim.AdamWConfig{Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps, Decay: c.Decay}
+}

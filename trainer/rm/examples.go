@@ -1,0 +1,252 @@
+package rm
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/chat"
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/trainer/data"
+)
+
+// preference is a pair with its label: the probability that chosen is better.
+type preference struct {
+	data.Pair
+	label float64
+}
+
+// example is a preference as tokens.
+type example struct {
+	id               string
+	group            string
+	chosen, rejected model.Sequence
+	lengths          [2]int // of the answers' texts in bytes, chosen first
+	margin, label    float64
+}
+
+// tokens is how many tokens both answers take.
+func (e *example) tokens() int { return len(e.chosen.IDs) + len(e.rejected.IDs) }
+
+// dataset is what a run learns from and is tested on.
+type dataset struct {
+	train, test []example
+	dropped     int               // pairs that do not fit the context
+	hashes      map[string]string // of each file, "sha256:…"
+}
+
+// load reads, splits and encodes the data of a run.
+func (c *Config) load(e *reward.Encoder) (*dataset, error) {
+	d := &dataset{hashes: map[string]string{}}
+	train, err := c.readAll(c.Train, d.hashes)
+	if err != nil {
+		return nil, err
+	}
+	holdout, err := ParseHoldout(c.Holdout)
+	if err != nil {
+		return nil, err
+	}
+	train, test, err := holdout.split(train, c.DataSeed)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Test) > 0 {
+		if test, err = c.readAll(c.Test, d.hashes); err != nil {
+			return nil, err
+		}
+	}
+	train = c.choose(train)
+	c.corrupt(train)
+	if d.train, err = c.encode(e, train, &d.dropped); err != nil {
+		return nil, err
+	}
+	if d.test, err = c.encode(e, test, &d.dropped); err != nil {
+		return nil, err
+	}
+	if len(d.train) == 0 {
+		return nil, fmt.Errorf("no pair to learn from in %v", c.Train)
+	}
+	return d, nil
+}
+
+// choose keeps MaxPairs of the pairs, in their order.
+func (c *Config) choose(pairs []preference) []preference {
+	if c.MaxPairs == 0 || c.MaxPairs >= len(pairs) {
+		return pairs
+	}
+	keep := permutation(len(pairs), nn.Mix(c.DataSeed, seedChoice))[:c.MaxPairs]
+	slices.Sort(keep)
+	out := make([]preference, len(keep))
+	for i, k := range keep {
+		out[i] = pairs[k]
+	}
+	return out
+}
+
+// corrupt swaps a share of the preferences.
+func (c *Config) corrupt(pairs []preference) {
+	for i := range pairs {
+		p := &pairs[i]
+		if share(nn.Mix(c.CorruptSeed, uint64(i))) < c.Corrupt {
+			p.Chosen, p.Rejected = p.Rejected, p.Chosen
+		}
+	}
+}
+
+// share turns a random word into a number in [0, 1).
+func share(r uint64) float64 { return float64(r>>11) / (1 << 53) }
+
+// readAll reads the preferences of some files. It stops at the first bad line.
+func (c *Config) readAll(paths []string, hashes map[string]string) ([]preference, error) {
+	var out []preference
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(content)
+		hashes[path] = "sha256:" + hex.EncodeToString(sum[:])
+		n := len(out)
+		if out, err = c.read(out, path, content); err != nil {
+			return nil, err
+		}
+		if len(out) == n {
+			return nil, fmt.Errorf("%s: no preference in it", path)
+		}
+	}
+	return out, nil
+}
+
+// read appends a file's preferences: pairs, or else votes.
+func (c *Config) read(out []preference, path string, content []byte) ([]preference, error) {
+	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
+	if err != nil {
+		return nil, err
+	}
+	votes := false
+	n := len(out)
+	for p, err := range r.Pairs() {
+		var bad *data.Error
+		if errors.As(err, &bad) && len(out) == n && bad.Field == "chosen" && errors.Is(err, data.ErrMissing) {
+			votes = true // the first line has no pair: it is a file of votes
+			break
+		}
+		if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		out = append(out, preference{Pair: p, label: 1})
+	}
+	if err := r.Close(); err != nil || !votes {
+		return out, err
+	}
+	return c.readVotes(out, path, bytes.NewReader(content))
+}
+
+func (c *Config) readVotes(out []preference, path string, src io.Reader) ([]preference, error) {
+	r, err := data.NewReader(src, data.Options{Name: path})
+	if err != nil {
+		return nil, err
+	}
+	for v, err := range r.Votes() {
+		if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+		if p, ok := c.preferenceOf(v, len(out)); ok {
+			out = append(out, p)
+		}
+	}
+	return out, r.Close()
+}
+
+// preferenceOf makes a preference of votes; false when there is none, as in a tie.
+func (c *Config) preferenceOf(v data.Votes, index int) (preference, bool) {
+	first, second, _ := v.Count()
+	p := preference{Pair: data.Pair{ID: v.ID, Set: v.Set, Group: v.Group, Prompt: v.Prompt, Chosen: v.A1, Rejected: v.A2}, label: 1}
+	swap := false
+	switch c.Votes {
+	case DrawVote:
+		i := int(nn.Mix(nn.Mix(c.DataSeed, seedVotes), uint64(index)) % uint64(len(v.Votes)))
+		if v.Votes[i] == data.Equal {
+			return p, false
+		}
+		swap = v.Votes[i] == data.Second
+	case MajorityVote:
+		if first == second {
+			return p, false
+		}
+		swap = second > first
+	case SoftVotes:
+		if first+second == 0 {
+			return p, false
+		}
+		p.label = float64(first) / float64(first+second)
+		if swap = p.label < 0.5; swap {
+			p.label = 1 - p.label
+		}
+	}
+	if swap {
+		p.Chosen, p.Rejected = p.Rejected, p.Chosen
+	}
+	return p, true
+}
+
+// encode turns preferences into tokens.
+func (c *Config) encode(e *reward.Encoder, pairs []preference, dropped *int) ([]example, error) {
+	out := make([]example, 0, len(pairs))
+	for _, p := range pairs {
+		x := example{id: p.ID, group: p.Group, label: p.label, lengths: [2]int{p.Chosen.Len(), p.Rejected.Len()}}
+		if p.Margin != nil {
+			x.margin = *p.Margin
+		}
+		err := errors.Join(
+			c.encodeAnswer(e, p.Prompt, p.Chosen, &x.chosen),
+			c.encodeAnswer(e, p.Prompt, p.Rejected, &x.rejected))
+		if err != nil && c.DropLong && errors.Is(err, reward.ErrTooLong) {
+			*dropped++
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: pair %q: %w", p.Set, p.ID, err)
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+func (c *Config) encodeAnswer(e *reward.Encoder, prompt, answer data.Text, dst *model.Sequence) error {
+	in := reward.Input{Prompt: &prompt.Plain, Response: answer.Plain}
+	if answer.IsChat() {
+		in = reward.Input{Messages: slices.Concat([]chat.Message(prompt.Messages), []chat.Message(answer.Messages))}
+	}
+	enc, err := e.Encode(in, reward.EncodeOptions{})
+	if err != nil {
+		return err
+	}
+	*dst = enc.Sequence
+	return nil
+}
+
+// Uses of a data seed, so that they are independent of each other.
+const (
+	seedChoice = iota + 1
+	seedVotes
+	seedOrder
+)
+
+// permutation returns a random order of n things that a seed decides.
+func permutation(n int, seed uint64) []int {
+	p := make([]int, n)
+	for i := range p { // Durstenfeld's shuffle, inside out
+		j := int(nn.Mix(seed, uint64(i)) % uint64(i+1))
+		p[i] = p[j]
+		p[j] = i
+	}
+	return p
+}

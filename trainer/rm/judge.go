@@ -1,0 +1,197 @@
+package rm
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/warm"
+)
+
+// Test is what to judge models on.
+type Test struct {
+	Files     []string
+	Holdout   string // of the files, the pairs to take; "" for all
+	Votes     Votes
+	DataSeed  uint64 // of the holdout and of drawn votes
+	MaxTokens int
+	DropLong  bool
+	// Tolerance is the largest difference in length, relative to the longer
+	// answer, of the pairs of the length-matched accuracy; 0 is 0.1.
+	Tolerance float64
+	Workers   int
+}
+
+// Judged is how one model does.
+type Judged struct {
+	Name string `json:"name"`
+	Score
+	// Matched is the accuracy on pairs of about equal lengths; nil without any.
+	Matched *Score `json:"length_matched,omitempty"`
+	// Groups are the accuracies by group, when there are several.
+	Groups map[string]float64 `json:"groups,omitempty"`
+}
+
+// Report is how members, their weight average and their ensemble do.
+type Report struct {
+	Pairs   int      `json:"pairs"`
+	Dropped int      `json:"dropped_pairs,omitempty"`
+	Members []Judged `json:"members"`
+	WA      *Judged  `json:"wa,omitempty"`  // nil for one member
+	Ens     *Judged  `json:"ens,omitempty"` // the mean of the members' rewards
+	// Longer is the accuracy of always taking the longer answer, for comparison.
+	Longer float64 `json:"longer_answer"`
+}
+
+// judge holds the pairs and what scores them.
+type judge struct {
+	test   Test
+	pairs  []example
+	engine *model.Engine
+}
+
+// Judge measures checkpoints on preference pairs, alone, as weight average and as
+// ensemble. All read text as the first one does.
+func Judge(dirs []string, t Test) (*Report, error) {
+	if len(dirs) == 0 {
+		return nil, errors.New("no checkpoint directory")
+	}
+	b, err := openBase(dirs[0], t.MaxTokens)
+	if err != nil {
+		return nil, err
+	}
+	defer b.ckpt.Close()
+	if t.Tolerance == 0 {
+		t.Tolerance = 0.1
+	}
+	j := &judge{test: t}
+	dropped := 0
+	if j.pairs, err = t.load(b, &dropped); err != nil {
+		return nil, err
+	}
+	j.engine = model.NewEngine(t.Workers)
+	defer j.engine.Close()
+	r := &Report{Pairs: len(j.pairs), Dropped: dropped}
+	return r, j.run(r, dirs)
+}
+
+func (t Test) load(b *base, dropped *int) ([]example, error) {
+	c := Config{Votes: t.Votes, DataSeed: t.DataSeed, DropLong: t.DropLong}.withDefaults()
+	pairs, err := c.readAll(t.Files, map[string]string{})
+	if err != nil {
+		return nil, err
+	}
+	holdout, err := ParseHoldout(t.Holdout)
+	if err != nil {
+		return nil, err
+	}
+	if t.Holdout != "" {
+		if _, pairs, err = holdout.split(pairs, t.DataSeed); err != nil {
+			return nil, err
+		}
+	}
+	out, err := c.encode(b.encoder, pairs, dropped)
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("no pair to judge on in %v", t.Files)
+	}
+	return out, err
+}
+
+func (j *judge) run(r *Report, dirs []string) error {
+	n := len(j.pairs)
+	ensC, ensR := make([]float64, n), make([]float64, n)
+	var members []warm.Member
+	defer func() {
+		for _, m := range members {
+			m.Checkpoint.Close()
+		}
+	}()
+	for _, dir := range dirs {
+		ckpt, err := loader.Open(dir)
+		if err != nil {
+			return err
+		}
+		members = append(members, warm.Member{Name: dir, Checkpoint: ckpt})
+		chosen, rejected, err := j.score(ckpt.Config, ckpt)
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+		for i := range n {
+			ensC[i] += chosen[i] / float64(len(dirs))
+			ensR[i] += rejected[i] / float64(len(dirs))
+		}
+		one, err := j.judged(filepath.Base(filepath.Clean(dir)), chosen, rejected)
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+		r.Members = append(r.Members, *one)
+	}
+	for _, p := range j.pairs {
+		if p.lengths[0] > p.lengths[1] {
+			r.Longer += 1 / float64(n)
+		}
+	}
+	if len(dirs) == 1 {
+		return nil
+	}
+	var err error
+	if r.Ens, err = j.judged("ENS", ensC, ensR); err != nil {
+		return err
+	}
+	average, err := warm.NewAverage(members, warm.Options{})
+	if err != nil {
+		return err
+	}
+	chosen, rejected, err := j.score(average.Config(), average)
+	if err != nil {
+		return err
+	}
+	r.WA, err = j.judged("WA", chosen, rejected)
+	return err
+}
+
+func (j *judge) score(config []byte, src model.Source) (chosen, rejected []float64, err error) {
+	c, err := model.ParseConfig(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := model.Load(c, src, model.LoadOptions{Workers: j.engine.Workers()})
+	if err != nil {
+		return nil, nil, err
+	}
+	return scorePairs(j.engine, m, j.pairs)
+}
+
+func (j *judge) judged(name string, chosen, rejected []float64) (*Judged, error) {
+	s, err := newScore(chosen, rejected)
+	if err != nil {
+		return nil, err
+	}
+	out := &Judged{Name: name, Score: *s}
+	groups, longC, longR := make([]string, len(j.pairs)), make([]int, len(j.pairs)), make([]int, len(j.pairs))
+	for i, p := range j.pairs {
+		groups[i], longC[i], longR[i] = p.group, p.lengths[0], p.lengths[1]
+	}
+	matched, err := eval.LengthMatched(chosen, rejected, longC, longR, j.test.Tolerance)
+	switch {
+	case err == nil:
+		i := matched.Interval(0.95)
+		out.Matched = &Score{Pairs: matched.Pairs, Wins: matched.Wins, Ties: matched.Ties, Accuracy: matched.Strict(), Low: i.Low, High: i.High, Margin: matched.Margin}
+	case !errors.Is(err, eval.ErrEmpty):
+		return nil, err
+	}
+	by, err := eval.ByGroup(groups, chosen, rejected)
+	if err != nil {
+		return nil, err
+	}
+	if len(by) > 1 {
+		out.Groups = map[string]float64{}
+		for _, g := range by {
+			out.Groups[g.Name] = g.Strict()
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,249 @@
+package rm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// Plan is the training of several members that share their initialisation.
+type Plan struct {
+	// Out is the directory of all: the shared initialisation in init or, with
+	// several bases, init-1, init-2 and so on, and the members in member-1 on.
+	Out string `json:"out"`
+	// Run is what the members have in common. Its Base is the one
+	// initialisation, unless Bases are given.
+	Run Config `json:"run"`
+	// Bases are several starts along one training trajectory ("Baklava"): each
+	// member takes one, in turn. All share the head probed on the first.
+	Bases []string `json:"bases,omitempty"`
+	// Members are settings of Run by their JSON names, one object a member, that
+	// differ from Run. Empty means M members drawn from Grid.
+	Members []json.RawMessage `json:"members,omitempty"`
+	// M is the number of members drawn from Grid; 0 is 4.
+	M int `json:"m,omitempty"`
+	// Grid has for a setting of Run, by its JSON name, the values to choose from.
+	// Nil is DefaultGrid. Members get different combinations as long as there
+	// are any.
+	Grid map[string][]json.RawMessage `json:"grid,omitempty"`
+	// GridSeed decides which combinations are drawn.
+	GridSeed uint64 `json:"grid_seed,omitempty"`
+}
+
+// DefaultGrid returns learning rates and dropouts about the usual ones for a
+// hidden size, in the ratios of the paper's grid.
+func DefaultGrid(hidden int) map[string][]json.RawMessage {
+	peak := min(1e-3, 0.064/float64(hidden)) // 1e-3 at 64, 8e-5 at 768, 1.6e-5 at 4096
+	grid := map[string][]json.RawMessage{}
+	for _, f := range []float64{0.5, 0.75, 1} {
+		grid["lr"] = append(grid["lr"], json.RawMessage(fmt.Sprintf("%.3g", f*peak)))
+	}
+	for _, p := range []string{"0", "0.05", "0.1"} {
+		grid["dropout"] = append(grid["dropout"], json.RawMessage(`{"hidden":`+p+`}`))
+	}
+	return grid
+}
+
+// MemberRun is one member of a plan.
+type MemberRun struct {
+	Name   string  `json:"name"`
+	Config Config  `json:"config"`
+	Result *Result `json:"result,omitempty"`
+	Err    error   `json:"-"`
+	Error  string  `json:"error,omitempty"`
+}
+
+// Validate reports every setting that cannot be, of the members as well.
+func (p *Plan) Validate() error {
+	if p.Out == "" {
+		return errors.New("out: no directory")
+	}
+	if p.Run.Base == "" && len(p.Bases) == 0 {
+		return errors.New("base: no checkpoint directory")
+	}
+	if p.M < 0 {
+		return fmt.Errorf("m: %d, want 1 or more", p.M)
+	}
+	if len(p.Members) > 0 && (p.M > 0 || p.Grid != nil) {
+		return errors.New("members: give a list or a grid, not both")
+	}
+	return nil
+}
+
+func (p *Plan) bases() []string {
+	if len(p.Bases) > 0 {
+		return p.Bases
+	}
+	return []string{p.Run.Base}
+}
+
+func (p *Plan) initDir(i int) string {
+	if len(p.bases()) == 1 {
+		return filepath.Join(p.Out, "init")
+	}
+	return filepath.Join(p.Out, fmt.Sprintf("init-%d", i+1))
+}
+
+// Expand returns the runs of the plan. Each begins at an initialisation of the
+// plan, which Initialize writes.
+func (p *Plan) Expand() ([]MemberRun, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	settings := p.Members
+	if len(settings) == 0 {
+		var err error
+		if settings, err = p.draw(); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]MemberRun, len(settings))
+	var errs []error
+	for i, s := range settings {
+		m := MemberRun{Name: fmt.Sprintf("member-%d", i+1), Config: p.Run}
+		c := &m.Config
+		c.Seed, c.DataSeed = p.Run.Seed+uint64(i), p.Run.DataSeed+uint64(i)
+		dec := json.NewDecoder(bytes.NewReader(s))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(c); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
+			continue
+		}
+		c.Base, c.NoProbe = p.initDir(i%len(p.bases())), true
+		c.Out = filepath.Join(p.Out, m.Name)
+		if err := c.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
+		}
+		out[i] = m
+	}
+	return out, errors.Join(errs...)
+}
+
+// draw chooses combinations of the grid.
+func (p *Plan) draw() ([]json.RawMessage, error) {
+	grid := p.Grid
+	if grid == nil {
+		b, err := openBase(p.bases()[0], 0)
+		if err != nil {
+			return nil, err
+		}
+		grid = DefaultGrid(b.parsed.Hidden)
+		if err := b.ckpt.Close(); err != nil {
+			return nil, err
+		}
+	}
+	var keys []string
+	for k, v := range grid {
+		if len(v) == 0 {
+			return nil, fmt.Errorf("grid: %s: no value", k)
+		}
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	total := 1
+	for _, k := range keys {
+		if total *= len(grid[k]); total > 1<<20 {
+			return nil, errors.New("grid: more than a million combinations")
+		}
+	}
+	m := p.M
+	if m == 0 {
+		m = 4
+	}
+	order := permutation(total, nn.Mix(p.GridSeed, seedChoice))
+	var out []json.RawMessage
+	for i := range m {
+		at := order[i%total]
+		set := map[string]json.RawMessage{}
+		for _, k := range keys {
+			n := len(grid[k])
+			set[k] = grid[k][at%n]
+			at /= n
+		}
+		data, err := json.Marshal(set)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, data)
+	}
+	return out, nil
+}
+
+// Initialize writes the shared initialisations that are not there yet: the bases
+// as reward models, with one score head that is probed on the first.
+func (p *Plan) Initialize(ctx context.Context) error {
+	there := 0
+	for i := range p.bases() {
+		if _, err := os.Stat(filepath.Join(p.initDir(i), "config.json")); err == nil {
+			there++
+		}
+	}
+	if there == len(p.bases()) {
+		return nil
+	}
+	var head []float32
+	for i, dir := range p.bases() {
+		out := p.initDir(i)
+		c := p.Run
+		c.Base, c.Out, c.LR = dir, out, max(c.LR, 1e-9) // the rate plays no part
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		var err error
+		if head, err = initialize(ctx, c.withDefaults(), head); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// initialize writes one initialisation, with the given head or a probed one, and
+// returns the head. It is no error when another process has written it.
+func initialize(ctx context.Context, c Config, head []float32) ([]float32, error) {
+	r := &run{config: c, epoch: -1}
+	defer r.close()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	if head != nil {
+		copy(r.head().Data, head)
+	} else {
+		if r.base.newHead || !c.NoProbe {
+			r.say("probing the score head")
+			if err := r.probe(ctx); err != nil {
+				return nil, interrupted(err)
+			}
+		}
+		head = slices.Clone(r.head().Data)
+	}
+	err := loader.Save(c.Out, r.base.contents(newWeights(r.t.Params())))
+	if err != nil {
+		if _, there := os.Stat(filepath.Join(c.Out, "config.json")); there == nil {
+			err = nil
+		}
+	}
+	return head, err
+}
+
+// TrainMember trains one member of the plan, or returns its result when that was
+// done before.
+func (p *Plan) TrainMember(ctx context.Context, m *MemberRun, progress func(Progress)) error {
+	c := m.Config
+	c.Progress = progress
+	m.Result, m.Err = readResult(c.Out)
+	if m.Result == nil && m.Err == nil {
+		m.Result, m.Err = Train(ctx, c)
+	}
+	if m.Err != nil {
+		m.Error = m.Err.Error()
+	}
+	return m.Err
+}

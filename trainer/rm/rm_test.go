@@ -1,0 +1,445 @@
+package rm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/trainer/data"
+)
+
+func shared(t testing.TB, path string) string {
+	dir := os.Getenv("WARM_SHARED")
+	if dir == "" {
+		dir = "../../../shared"
+	}
+	path = filepath.Join(dir, path)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("no reference material (set WARM_SHARED): %v", err)
+	}
+	return path
+}
+
+// firstPairs is a file of the first 4,000 pairs of paradetox, quicker to read than
+// all.
+func firstPairs(t testing.TB) string {
+	r, err := data.Open(shared(t, "data/paradetox/pairs.jsonl.zst"), data.Options{})
+	require.NoError(t, err)
+	defer r.Close()
+	var b bytes.Buffer
+	enc, n := json.NewEncoder(&b), 0
+	for p, err := range r.Pairs() {
+		require.NoError(t, err)
+		require.NoError(t, enc.Encode(map[string]string{"id": p.ID, "chosen": p.Chosen.Plain, "rejected": p.Rejected.Plain}))
+		if n++; n == 4000 {
+			break
+		}
+	}
+	path := filepath.Join(t.TempDir(), "pairs.jsonl")
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+	return path
+}
+
+// small is a run of a few seconds from real weights on real pairs.
+func small(t testing.TB) Config {
+	return Config{
+		Base: shared(t, "models/stories260K-hf"), Out: filepath.Join(t.TempDir(), "out"),
+		Train: []string{firstPairs(t)}, Holdout: "id%50",
+		MaxPairs: 64, Batch: 8, LR: 1e-3, Clip: 1, Probe: 32, Workers: 2,
+		Dropout: model.Regularization{Attention: 0.1, Hidden: 0.1, Embedding: 0.05},
+		Seed:    3, DataSeed: 4, TokenBudget: 300, EvalEvery: 3, EMA: 0.9, Warmup: 0.2,
+	}
+}
+
+// contents reads every file below a directory.
+func contents(t testing.TB, dir string) map[string]string {
+	out := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		rel, _ := filepath.Rel(dir, path)
+		out[rel] = string(b)
+		return err
+	}))
+	return out
+}
+
+func TestASmallModelLearnsParadetox(t *testing.T) {
+	c := small(t)
+	c.MaxPairs, c.Batch, c.Probe, c.TokenBudget, c.EvalEvery, c.EMA = 1000, 16, 1000, 8192, 0, 0
+	c.Dropout = model.Regularization{}
+	r, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	assert.Equal(t, 63, r.Steps)
+	assert.Greater(t, r.Probed.Accuracy, 0.75, "probing alone beats chance")
+	// About 80 pairs: 0.92 is four standard deviations below the 0.99 of longer runs.
+	assert.Greater(t, r.Test.Accuracy, 0.92)
+
+	ckpt, err := loader.Open(c.Out)
+	require.NoError(t, err)
+	defer ckpt.Close()
+	cfg, err := model.ParseConfig(ckpt.Config)
+	require.NoError(t, err)
+	assert.Equal(t, "LlamaForSequenceClassification", cfg.Architecture)
+	assert.EqualValues(t, 2, *cfg.PadTokenID, "the tokenizer's padding token")
+	require.NoDirExists(t, c.Out+".train")
+
+	report, err := Judge([]string{c.Out}, Test{Files: c.Train, Holdout: c.Holdout})
+	require.NoError(t, err)
+	assert.Equal(t, *r.Test, report.Members[0].Score, "the checkpoint scores as the run did")
+	assert.Nil(t, report.WA)
+}
+
+func TestAnInterruptedRunEndsInTheSameBytes(t *testing.T) {
+	whole := small(t)
+	_, err := Train(t.Context(), whole)
+	require.NoError(t, err)
+	want := contents(t, whole.Out)
+	require.Contains(t, want, "metrics.jsonl")
+
+	again := func(t *testing.T) Config {
+		c := small(t)
+		c.Train = whole.Train // a result names its data
+		return c
+	}
+	t.Run("by a signal", func(t *testing.T) {
+		c := again(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		c.Progress = func(p Progress) {
+			if p.Step == 3 {
+				cancel()
+			}
+		}
+		_, err := Train(ctx, c)
+		require.ErrorIs(t, err, ErrInterrupted)
+		require.NoDirExists(t, c.Out)
+		c.Workers, c.Progress = 1, nil
+		_, err = Train(t.Context(), c)
+		require.NoError(t, err)
+		assert.Equal(t, want, contents(t, c.Out))
+	})
+	t.Run("by a crash between saved states", func(t *testing.T) {
+		c := again(t)
+		c.SaveEvery = 2
+		c.Progress = func(p Progress) {
+			if p.Step == 5 && p.Tokens > 0 {
+				panic("power cut")
+			}
+		}
+		require.Panics(t, func() { _, _ = Train(t.Context(), c) })
+		c.Progress = nil
+		_, err := Train(t.Context(), c)
+		require.NoError(t, err)
+		assert.Equal(t, want, contents(t, c.Out))
+	})
+	t.Run("while probing", func(t *testing.T) {
+		c := again(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		c.Progress = func(p Progress) {
+			if strings.HasPrefix(p.Message, "probing") {
+				cancel()
+			}
+		}
+		_, err := Train(ctx, c)
+		require.ErrorIs(t, err, ErrInterrupted)
+		c.Progress = nil
+		_, err = Train(t.Context(), c)
+		require.NoError(t, err)
+		assert.Equal(t, want, contents(t, c.Out))
+	})
+	t.Run("after the checkpoint was written", func(t *testing.T) {
+		c := again(t)
+		c.SaveEvery = 2
+		var state []byte
+		c.Progress = func(p Progress) {
+			if p.Step == 7 && p.Tokens > 0 {
+				state, _ = os.ReadFile(filepath.Join(c.Out+".train", stateFile))
+			}
+		}
+		_, err := Train(t.Context(), c)
+		require.NoError(t, err)
+		require.NoError(t, os.MkdirAll(c.Out+".train", 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(c.Out+".train", stateFile), state, 0o644))
+		r, err := Train(t.Context(), c)
+		require.NoError(t, err)
+		assert.Equal(t, 8, r.Steps)
+		assert.Equal(t, want, contents(t, c.Out))
+		require.NoDirExists(t, c.Out+".train")
+	})
+	t.Run("and refuses another run's state", func(t *testing.T) {
+		c := again(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		c.Progress = func(p Progress) {
+			if p.Step == 1 {
+				cancel()
+			}
+		}
+		_, err := Train(ctx, c)
+		require.ErrorIs(t, err, ErrInterrupted)
+		c.Seed++
+		_, err = Train(t.Context(), c)
+		require.ErrorIs(t, err, ErrOtherRun)
+	})
+}
+
+func TestARunDoesNotDependOnTheTokenBudgetButForRounding(t *testing.T) {
+	c := small(t)
+	c.EMA, c.Steps = 0, 2
+	a, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	d := small(t)
+	d.EMA, d.Steps, d.TokenBudget = 0, 2, 100000
+	b, err := Train(t.Context(), d)
+	require.NoError(t, err)
+	// Another order of summation, magnified by two steps of Adam.
+	assert.InDelta(t, a.Test.Mean, b.Test.Mean, 1e-3)
+}
+
+func TestNaNStopsTheRunAndNamesThePair(t *testing.T) {
+	c := small(t)
+	r := &run{config: c.withDefaults(), epoch: -1}
+	defer r.close()
+	require.NoError(t, r.open())
+	require.NoError(t, r.metrics.create(r.workDir(), 0))
+	r.head().Data[0] = float32(math.NaN())
+	err := r.step()
+	require.ErrorIs(t, err, ErrNotFinite)
+	id := r.data.train[r.batch(0)[0]].id
+	assert.ErrorContains(t, err, `pair "`+id+`"`)
+	require.NoDirExists(t, c.Out)
+}
+
+func TestBadDataIsNamedAndNothingIsWritten(t *testing.T) {
+	for _, c := range []struct{ name, content, want string }{
+		{"missing key", "{\"chosen\":\"a\",\"rejected\":\"b\"}\n{\"chosen\":\"a\"}\n", ":2"},
+		{"empty answer", `{"chosen":"a","rejected":" "}`, "rejected: empty"},
+		{"invalid UTF-8", "{\"chosen\":\"a\xff\",\"rejected\":\"b\"}", ":1"},
+		{"equal answers", `{"chosen":"a","rejected":"a"}`, "same"},
+		{"empty file", "\n", "no preference"},
+		{"truncated zstd", "\x28\xb5\x2f\xfd\x00", "damaged"},
+		{"a pair longer than the context", `{"id":"long","chosen":"` + strings.Repeat("word ", 600) + `","rejected":"b"}`, `pair "long"`},
+		{"all ties", `{"a1":"x","a2":"y","votes":["equal"]}`, "no preference"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := small(t)
+			path := filepath.Join(t.TempDir(), "bad.jsonl")
+			require.NoError(t, os.WriteFile(path, []byte(c.content), 0o644))
+			cfg.Train, cfg.Holdout = []string{path}, ""
+			_, err := Train(t.Context(), cfg)
+			require.ErrorContains(t, err, c.want)
+			require.NoDirExists(t, cfg.Out)
+			require.NoDirExists(t, cfg.Out+".train")
+		})
+	}
+}
+
+func TestOneLineIsEnough(t *testing.T) {
+	c := small(t)
+	path := filepath.Join(t.TempDir(), "one.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte(`{"prompt":"p ","chosen":"good","rejected":"bad","margin":1}`), 0o644))
+	c.Train, c.Holdout, c.Steps = []string{path}, "", 2
+	r, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	assert.Equal(t, 1, r.Steps)
+	assert.Nil(t, r.Test)
+}
+
+func TestSettingsAreAllChecked(t *testing.T) {
+	err := Config{LR: -1, Corrupt: 2, Batch: -1, Holdout: "x", Schedule: "y", Votes: "z", Beta1: 1}.Validate()
+	for _, want := range []string{"base", "out", "train", "lr", "corrupt", "batch", "holdout", "schedule", "votes", "beta1"} {
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+func pairOf(id, group, chosen, rejected string) preference {
+	return preference{Pair: data.Pair{ID: id, Group: group, Chosen: data.Text{Plain: chosen}, Rejected: data.Text{Plain: rejected}}, label: 1}
+}
+
+func TestHoldoutRules(t *testing.T) {
+	pairs := []preference{
+		pairOf("10-1", "a", "t1", "t2"), pairOf("11-1", "b", "t2", "t3"), pairOf("20", "a", "t4", "t5"),
+		pairOf("21", "c", "t6", "t7"), pairOf("22", "c", "t8", "t9"),
+	}
+	split := func(rule string) (train, test []string) {
+		h, err := ParseHoldout(rule)
+		require.NoError(t, err)
+		a, b, err := h.split(pairs, 1)
+		require.NoError(t, err)
+		for _, p := range a {
+			train = append(train, p.ID)
+		}
+		for _, p := range b {
+			test = append(test, p.ID)
+		}
+		return train, test
+	}
+	train, test := split("id%10")
+	assert.Equal(t, []string{"11-1", "21", "22"}, train)
+	assert.Equal(t, []string{"10-1", "20"}, test)
+	_, test = split("group=b,c")
+	assert.Equal(t, []string{"11-1", "21", "22"}, test)
+	_, test = split("")
+	assert.Empty(t, test)
+	for seed := range uint64(20) {
+		h, err := ParseHoldout("text:0.4")
+		require.NoError(t, err)
+		a, b, err := h.split(pairs, seed)
+		require.NoError(t, err)
+		assert.Len(t, b, 2)
+		seen := map[string]bool{}
+		for _, p := range a {
+			seen[p.Chosen.Plain], seen[p.Rejected.Plain] = true, true
+		}
+		for _, p := range b {
+			assert.False(t, seen[p.Chosen.Plain] || seen[p.Rejected.Plain], "a text on both sides")
+		}
+	}
+	for _, bad := range []string{"id%1", "id%x", "text:0", "text:1", "every"} {
+		_, err := ParseHoldout(bad)
+		assert.Error(t, err, bad)
+	}
+	h, err := ParseHoldout("group=zz")
+	require.NoError(t, err)
+	_, _, err = h.split(pairs, 0)
+	assert.ErrorContains(t, err, "zz")
+}
+
+func TestCorruptionSwapsItsShare(t *testing.T) {
+	swapped := func(seed uint64) (n int, which string) {
+		pairs := make([]preference, 4000)
+		for i := range pairs {
+			pairs[i] = pairOf("", "", "good", "bad")
+		}
+		c := Config{Corrupt: 0.25, CorruptSeed: seed}
+		c.corrupt(pairs)
+		for _, p := range pairs {
+			if p.Chosen.Plain == "bad" {
+				n++
+				which += "1"
+			} else {
+				which += "0"
+			}
+		}
+		return n, which
+	}
+	n, first := swapped(1)
+	assert.InDelta(t, 1000, n, 110) // four standard deviations
+	_, again := swapped(1)
+	_, other := swapped(2)
+	assert.Equal(t, first, again)
+	assert.NotEqual(t, first, other)
+}
+
+func TestVotesBecomePreferences(t *testing.T) {
+	v := data.Votes{A1: data.Text{Plain: "one"}, A2: data.Text{Plain: "two"},
+		Votes: []data.Vote{data.Second, data.Second, data.First, data.Equal}}
+	majority := Config{Votes: MajorityVote}
+	p, ok := majority.preferenceOf(v, 0)
+	require.True(t, ok)
+	assert.Equal(t, "two", p.Chosen.Plain)
+	assert.Equal(t, 1.0, p.label)
+	soft := Config{Votes: SoftVotes}
+	p, ok = soft.preferenceOf(v, 0)
+	require.True(t, ok)
+	assert.Equal(t, "two", p.Chosen.Plain)
+	assert.InDelta(t, 2.0/3, p.label, 1e-12)
+	count := map[string]int{}
+	for i := range 4000 {
+		draw := Config{Votes: DrawVote}
+		if p, ok := draw.preferenceOf(v, i); ok {
+			count[p.Chosen.Plain]++
+		} else {
+			count["none"]++
+		}
+	}
+	assert.InDelta(t, 2000, count["two"], 130)
+	assert.InDelta(t, 1000, count["one"], 110)
+	assert.InDelta(t, 1000, count["none"], 110)
+}
+
+func TestLogisticRegressionFindsTheDirection(t *testing.T) {
+	var diffs [][]float64
+	labels := make([]float64, 200)
+	for i := range labels {
+		x, y := math.Sin(float64(3*i)), math.Cos(float64(7*i))
+		if 2*x-y < 0 {
+			x, y = -x, -y
+		}
+		diffs, labels[i] = append(diffs, []float64{x, y}), 1
+	}
+	w, err := logistic(diffs, labels)
+	require.NoError(t, err)
+	assert.InDelta(t, -0.5, w[1]/w[0], 0.1)
+	_, err = logistic([][]float64{{0, 0}}, []float64{1})
+	assert.Error(t, err)
+}
+
+func TestMembersShareTheirStartAndAverage(t *testing.T) {
+	c := small(t)
+	c.MaxPairs, c.Batch, c.EMA, c.EvalEvery, c.Probe = 160, 16, 0, 0, 160
+	c.LR = 0
+	out := c.Out
+	c.Out = ""
+	plan := Plan{Out: out, Run: c, M: 3, Grid: map[string][]json.RawMessage{
+		"lr":      {json.RawMessage("5e-4"), json.RawMessage("1e-3")},
+		"dropout": {json.RawMessage(`{"hidden":0.05}`), json.RawMessage(`{"hidden":0.1}`)},
+	}}
+	runs, err := plan.Expand()
+	require.NoError(t, err)
+	require.Len(t, runs, 3)
+	combos := map[string]bool{}
+	for _, r := range runs {
+		b, _ := json.Marshal([]any{r.Config.LR, r.Config.Dropout})
+		combos[string(b)] = true
+	}
+	assert.Len(t, combos, 3, "different combinations")
+	require.NoError(t, plan.Initialize(t.Context()))
+	var dirs []string
+	for i := range runs {
+		require.NoError(t, plan.TrainMember(t.Context(), &runs[i], nil))
+		dirs = append(dirs, runs[i].Config.Out)
+	}
+	report, err := Judge(dirs, Test{Files: c.Train, Holdout: c.Holdout})
+	require.NoError(t, err)
+	require.Len(t, report.Members, 3)
+	assert.Greater(t, report.WA.Accuracy, 0.75)
+	assert.Greater(t, report.Ens.Accuracy, 0.75)
+
+	// A task of an array alone makes the same bytes.
+	alone := plan
+	alone.Out = filepath.Join(t.TempDir(), "alone")
+	tasks, err := alone.Expand()
+	require.NoError(t, err)
+	require.NoError(t, alone.Initialize(t.Context()))
+	require.NoError(t, alone.TrainMember(t.Context(), &tasks[1], nil))
+	weights := "model.safetensors"
+	a, err := os.ReadFile(filepath.Join(dirs[1], weights))
+	require.NoError(t, err)
+	b, err := os.ReadFile(filepath.Join(tasks[1].Config.Out, weights))
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(a, b))
+
+	before := runs[0].Result
+	require.NoError(t, plan.TrainMember(t.Context(), &runs[0], func(Progress) { t.Error("trained again") }))
+	assert.Equal(t, before.Test, runs[0].Result.Test, "what is done is not done again")
+}
+
+func TestPlansAreChecked(t *testing.T) {
+	_, err := (&Plan{Out: "o"}).Expand()
+	assert.Error(t, err)
+	_, err = (&Plan{Out: "o", Run: Config{Base: "b", Train: []string{"t"}}, Members: []json.RawMessage{json.RawMessage(`{"lrr":1}`)}}).Expand()
+	assert.ErrorContains(t, err, "lrr")
+}

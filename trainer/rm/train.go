@@ -1,0 +1,392 @@
+package rm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/trainer/loss"
+	"github.com/warmserve/warmserve/trainer/optim"
+)
+
+// Errors of Train.
+var (
+	// ErrInterrupted is returned when the context ends: the state is saved, and
+	// the same call goes on from there.
+	ErrInterrupted = errors.New("interrupted: the state is saved, run the same again to go on")
+	// ErrNotFinite is returned, with the pairs' ids, when a score or a gradient
+	// is NaN or infinite. The state before that step stays as last saved.
+	ErrNotFinite = errors.New("not a finite number")
+	// ErrOtherRun is returned when the saved state belongs to another
+	// configuration, base or data.
+	ErrOtherRun = errors.New("the saved state is of another run")
+)
+
+// Result is what a run came to.
+type Result struct {
+	Run    string            `json:"run"` // hash of all that decides the result
+	Config Config            `json:"config"`
+	Hashes map[string]string `json:"data"` // of the files of data
+	Base   string            `json:"base"` // hash of the base checkpoint
+	Steps  int               `json:"steps"`
+	Pairs  int               `json:"train_pairs"`
+	Drop   int               `json:"dropped_pairs,omitempty"` // longer than the context
+	Tokens int               `json:"tokens"`                  // that were learned from
+	Probed *Score            `json:"probed,omitempty"`        // on the test pairs, of the probed head alone
+	Test   *Score            `json:"test,omitempty"`          // on the test pairs, of the result
+}
+
+// run is one training on its way.
+type run struct {
+	config Config
+	base   *base
+	data   *dataset
+	t      *model.Training
+	opt    *optim.AdamW
+	ema    *optim.EMA
+	engine *model.Engine
+	steps  int
+
+	state    state
+	metrics  metrics
+	room     []float32
+	grad     []float32
+	pairs    []loss.Pair
+	sequence []model.Sequence
+	epoch    int // whose order is in order
+	order    []int
+}
+
+// Train runs a training to its end, or on from where an earlier call was
+// interrupted.
+func Train(ctx context.Context, c Config) (*Result, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	_, err := os.Stat(filepath.Join(workDir(c.Out), stateFile))
+	begun := err == nil
+	if !begun {
+		if err := checkOut(c.Out, c.Replace); err != nil {
+			return nil, err
+		}
+	}
+	r := &run{config: c, epoch: -1}
+	defer r.close()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	if begun {
+		if res, err := r.finished(); res != nil || err != nil {
+			return res, err
+		}
+		if err := checkOut(c.Out, c.Replace); err != nil {
+			return nil, err
+		}
+	}
+	resumed, err := r.restore()
+	if err != nil {
+		return nil, err
+	}
+	if !resumed {
+		if err := r.begin(ctx); err != nil {
+			return nil, interrupted(err)
+		}
+	}
+	if err := r.loop(ctx); err != nil {
+		return nil, interrupted(err)
+	}
+	return r.finish()
+}
+
+func interrupted(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// finished returns the result of a run that was interrupted after its checkpoint
+// was written and before its state was removed; nil when there is none.
+func (r *run) finished() (*Result, error) {
+	res, err := readResult(r.config.Out)
+	if err != nil || res == nil {
+		return nil, err
+	}
+	run, err := r.identity()
+	if err != nil || res.Run != run {
+		return nil, err
+	}
+	return res, os.RemoveAll(r.workDir())
+}
+
+// resultFile is what Train writes of a Result beside the weights.
+const resultFile = "training.json"
+
+// readResult returns the result that a checkpoint tells of, nil when there is
+// none.
+func readResult(dir string) (*Result, error) {
+	data, err := os.ReadFile(filepath.Join(dir, resultFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{}
+	if err := json.Unmarshal(data, res); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, resultFile), err)
+	}
+	return res, nil
+}
+
+// checkOut refuses early what Save would refuse at the end.
+func checkOut(dir string, replace bool) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if len(entries) > 0 && !replace {
+		return fmt.Errorf("%s: %w", dir, loader.ErrExists)
+	}
+	return nil
+}
+
+func (r *run) open() error {
+	c := &r.config
+	var err error
+	if r.base, err = openBase(c.Base, c.MaxTokens); err != nil {
+		return err
+	}
+	r.say("reading data")
+	if r.data, err = c.load(r.base.encoder); err != nil {
+		return err
+	}
+	if r.t, err = model.NewTraining(r.base.parsed, r.base.source(), c.Workers); err != nil {
+		return fmt.Errorf("%s: %w", c.Base, err)
+	}
+	r.engine = model.NewEngine(c.Workers)
+	r.opt = optim.NewAdamW(c.adamW(), r.t.Params())
+	perEpoch := float64(len(r.data.train)) / float64(c.Batch)
+	r.steps = max(1, int(math.Ceil(c.Epochs*perEpoch-1e-9)))
+	if c.Steps > 0 {
+		r.steps = min(r.steps, c.Steps)
+	}
+	return nil
+}
+
+func (r *run) close() {
+	if r.t != nil {
+		r.t.Close()
+	}
+	if r.engine != nil {
+		r.engine.Close()
+	}
+	if r.base != nil {
+		r.base.ckpt.Close()
+	}
+	r.metrics.close()
+}
+
+func (r *run) say(message string) {
+	if f := r.config.Progress; f != nil {
+		f(Progress{Message: message, Steps: r.steps})
+	}
+}
+
+// begin prepares the first step: the score head, and the moving average.
+func (r *run) begin(ctx context.Context) error {
+	if err := r.metrics.create(r.workDir(), 0); err != nil {
+		return err
+	}
+	if r.base.newHead || !r.config.NoProbe {
+		r.say("probing the score head")
+		if err := r.probe(ctx); err != nil {
+			return err
+		}
+		if len(r.data.test) > 0 {
+			s, err := r.evaluate()
+			if err != nil {
+				return err
+			}
+			r.state.Probed = s
+			if err := r.metrics.add(line{Step: 0, Test: s}); err != nil {
+				return err
+			}
+			r.report(Progress{Test: s})
+		}
+	}
+	if err := r.average(); err != nil {
+		return err
+	}
+	return r.save()
+}
+
+// average begins the moving average of weights, when one is wanted.
+func (r *run) average() (err error) {
+	if r.config.EMA > 0 {
+		r.ema, err = optim.NewEMA(r.config.EMA, r.t.Params())
+	}
+	return err
+}
+
+func (r *run) report(p Progress) {
+	if f := r.config.Progress; f != nil {
+		p.Step, p.Steps = r.state.Step, r.steps
+		f(p)
+	}
+}
+
+// loop makes the remaining steps.
+func (r *run) loop(ctx context.Context) error {
+	saved := r.state.Step
+	for r.state.Step < r.steps {
+		if ctx.Err() != nil {
+			return errors.Join(r.save(), ctx.Err())
+		}
+		if err := r.step(); err != nil {
+			return err
+		}
+		if r.state.Step-saved >= r.config.SaveEvery && r.state.Step < r.steps {
+			if err := r.save(); err != nil {
+				return err
+			}
+			saved = r.state.Step
+		}
+	}
+	return nil
+}
+
+// step makes one step.
+func (r *run) step() error {
+	c := &r.config
+	batch := r.batch(r.state.Step)
+	p := Progress{LR: c.LR * c.Schedule.Factor(r.state.Step, int(c.Warmup*float64(r.steps)), r.steps)}
+	r.t.ZeroGrads()
+	total := loss.Result{}
+	for at := 0; at < len(batch); {
+		part := r.part(batch[at:])
+		result, tokens, err := r.accumulate(part, 2*at, 1/float64(len(batch)))
+		if err != nil {
+			return err
+		}
+		at += len(part)
+		p.Tokens += tokens
+		total.Loss += result.Loss
+		total.Correct += result.Correct
+	}
+	p.Norm = optim.Clip(r.t.Work(), r.t.Params(), c.Clip)
+	if math.IsNaN(p.Norm) || math.IsInf(p.Norm, 0) {
+		return fmt.Errorf("step %d: gradient norm %v: %w; pairs %q", r.state.Step+1, p.Norm, ErrNotFinite, r.ids(batch))
+	}
+	r.opt.Step(r.t.Work(), p.LR)
+	if r.ema != nil {
+		r.ema.Update(r.t.Work())
+	}
+	r.t.Refresh()
+	r.state.Step++
+	r.state.Tokens += p.Tokens
+	p.Loss, p.Accuracy = total.Loss/float64(len(batch)), float64(total.Correct)/float64(len(batch))
+	if n := c.EvalEvery; n > 0 && r.state.Step%n == 0 && r.state.Step < r.steps && len(r.data.test) > 0 {
+		s, err := r.evaluate()
+		if err != nil {
+			return err
+		}
+		p.Test = s
+	}
+	r.report(p)
+	return r.metrics.add(line{Step: r.state.Step, Loss: &p.Loss, Accuracy: &p.Accuracy, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens, Test: p.Test})
+}
+
+// accumulate adds the gradients of some pairs, of which the first sequence has
+// the number first within the step.
+func (r *run) accumulate(part []int, first int, scale float64) (loss.Result, int, error) {
+	seqs, tokens := r.lay(part)
+	scores := r.scores(len(seqs))
+	pass := model.Pass{Regularization: r.config.Dropout, Seed: r.config.Seed, Step: uint64(r.state.Step), First: first}
+	if err := r.t.Forward(scores, seqs, pass); err != nil {
+		return loss.Result{}, 0, err
+	}
+	r.pairs = r.pairs[:0]
+	for i, k := range part {
+		x := &r.data.train[k]
+		r.pairs = append(r.pairs, loss.Pair{Chosen: 2 * i, Rejected: 2*i + 1, Margin: x.margin, Label: x.label})
+	}
+	r.grad = slices.Grow(r.grad[:0], len(seqs))[:len(seqs)]
+	result := loss.BradleyTerry{Center: r.config.Center}.Gradient(r.grad, scores, r.pairs, scale)
+	if result.Bad >= 0 {
+		return result, 0, fmt.Errorf("step %d: pair %q scores %v and %v: %w; pairs of the batch: %q", r.state.Step+1,
+			r.data.train[part[result.Bad]].id, scores[2*result.Bad], scores[2*result.Bad+1], ErrNotFinite, r.ids(part))
+	}
+	r.t.Backward(r.grad)
+	return result, tokens, nil
+}
+
+func (r *run) ids(batch []int) []string {
+	out := make([]string, len(batch))
+	for i, k := range batch {
+		out[i] = r.data.train[k].id
+	}
+	return out
+}
+
+func (r *run) orderSeed(epoch int) uint64 {
+	return nn.Mix(nn.Mix(r.config.DataSeed, seedOrder), uint64(epoch))
+}
+
+// batch returns the pairs of a step: the next of an endless row of epochs, each
+// in an order of its own.
+func (r *run) batch(step int) []int {
+	n := len(r.data.train)
+	out := make([]int, r.config.Batch)
+	for i := range out {
+		k := step*r.config.Batch + i
+		if k/n != r.epoch {
+			r.epoch = k / n
+			r.order = permutation(n, r.orderSeed(r.epoch))
+		}
+		out[i] = r.order[k%n]
+	}
+	return out
+}
+
+// part returns the first pairs that the token budget holds, one at least.
+func (r *run) part(batch []int) []int {
+	tokens := 0
+	for i, k := range batch {
+		tokens += r.data.train[k].tokens()
+		if i > 0 && tokens > r.config.TokenBudget {
+			return batch[:i]
+		}
+	}
+	return batch
+}
+
+// lay returns the sequences of some pairs, chosen and rejected in turn.
+func (r *run) lay(part []int) (seqs []model.Sequence, tokens int) {
+	r.sequence = r.sequence[:0]
+	for _, k := range part {
+		x := &r.data.train[k]
+		r.sequence = append(r.sequence, x.chosen, x.rejected)
+		tokens += x.tokens()
+	}
+	return r.sequence, tokens
+}
+
+func (r *run) scores(n int) []float32 {
+	r.room = slices.Grow(r.room[:0], n)[:n]
+	return r.room
+}
+
+func (r *run) workDir() string { return workDir(r.config.Out) }
+
+// workDir is where a run keeps its state, beside its result.
+func workDir(out string) string { return filepath.Clean(out) + ".train" }
