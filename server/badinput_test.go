@@ -167,7 +167,7 @@ func TestWrongPathsAndMethods(t *testing.T) {
 		{"POST", "/livez", 405, "GET, HEAD"},
 		{"POST", "/v1/models/a%2Fb", 405, "GET, HEAD, PUT, DELETE"},
 		{"BREW", "/v1/reward", 405, "POST"},
-		{"GET", "/", 404, ""},
+		{"GET", "/v1", 404, ""},
 		{"GET", "/v1/rewards", 404, ""},
 		{"POST", "/v1/reward/", 404, ""},
 	} {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/dialect"
 )
 
 // Config sets a Server's limits. A zero field takes the default.
@@ -63,6 +64,9 @@ type Config struct {
 	// default 0. DrainTimeout bounds how long requests in flight may then
 	// take; default 60 s.
 	DrainDelay, DrainTimeout time.Duration
+
+	// Dialects sets what other stacks' routes answer.
+	Dialects dialect.Config
 
 	// Queue sets the queue's limits. Its Observe is called beside the server's own.
 	Queue batch.Config
@@ -145,5 +149,5 @@ func (c Config) Validate() error {
 	if full.Timeout > full.MaxTimeout {
 		errs = append(errs, fmt.Errorf("server: Timeout %v is over MaxTimeout %v", full.Timeout, full.MaxTimeout))
 	}
-	return errors.Join(append(errs, c.Queue.Validate())...)
+	return errors.Join(append(errs, c.Dialects.Validate(), c.Queue.Validate())...)
 }

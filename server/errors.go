@@ -46,16 +46,30 @@ func wireError(err error) *api.Error {
 // busy queue moves on.
 const retryAfter = "1"
 
-// writeError answers with e in the native shape.
+// writeError answers with e in the native shape, or that of the request's dialect.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *api.Error) {
-	exchangeOf(r).code = e.Code
+	x := exchangeOf(r)
+	x.code = e.Code
 	switch e.Code.Status() {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
-	s.writeJSON(w, e.Code.Status(), api.EncodeError(e))
+	if x.shape == nil {
+		s.writeJSON(w, e.Code.Status(), api.EncodeError(e))
+		return
+	}
+	status, v := x.shape.Error(e)
+	if v == nil {
+		s.write(w, status, nil)
+		return
+	}
+	body, err := api.Encode(v)
+	if err != nil {
+		panic(fmt.Sprintf("server: error %q does not encode: %v", e.Code, err)) // strings and numbers
+	}
+	s.writeJSON(w, status, body)
 }
 
 // panicText says what a panic was, for the log: the runtime's own words, and

@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/dialect"
 )
 
 // exchange is what the log and the metrics say of one request. Its handler
@@ -28,6 +29,11 @@ type exchange struct {
 	bytes  int64
 	code   api.Code
 
+	shape   *dialect.Shape  // of errors; nil is the native one
+	reading dialect.Reading // how a dialect's inputs are read
+	label   string          // the model's name for its score
+	queued  int             // tokens that the queue would have to take
+
 	model, mode              string
 	sequences, tokens        int
 	tokenize, queue, compute time.Duration
@@ -41,7 +47,7 @@ func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKe
 // observe gives a request its exchange and its id, and records it when it is over.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{id: requestID(r.Header.Get("X-Request-Id")), raw: w, pin: r.Header.Get(pinHeader), start: time.Now()}
+		x := &exchange{id: requestID(r.Header.Get("X-Request-Id")), raw: w, pin: r.Header.Get(pinHeader), start: time.Now(), shape: dialect.ShapeOf(r.URL.Path)}
 		w.Header().Set("X-Request-Id", x.id)
 		s.bodies.limit(w, r)
 		s.metrics.inFlight.Inc()

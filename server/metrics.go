@@ -26,6 +26,7 @@ type metrics struct {
 	errors      *prometheus.CounterVec   // by code
 	latency     *prometheus.HistogramVec // by route
 	inFlight    prometheus.Gauge
+	held        prometheus.Gauge
 	connections prometheus.Gauge
 	panics      prometheus.Counter
 
@@ -62,6 +63,7 @@ func newMetrics(version string, models *Models) *metrics {
 	m.errors = m.counters("errors_total", "Requests refused or failed.", "code")
 	m.latency = m.histograms("request_seconds", "Time from a request's head to the end of its reply.", secondBuckets, "route")
 	m.inFlight = m.gauge("requests_in_flight", "Requests being handled.")
+	m.held = m.gauge("requests_held", "Requests of other stacks' clients that wait for room in the queue, or for a first model.")
 	m.connections = m.gauge("connections", "Open connections.")
 	m.panics = m.counter("panics_total", "Panics of handlers and scorers that were contained.")
 	m.tokenize = m.histogram("tokenize_seconds", "Time for template and tokeniser, by request.", secondBuckets)

@@ -49,7 +49,25 @@ type Info struct {
 	Pooling       string
 	DType         string
 	Normalized    bool
+	Label         string    // of the score, id2label["0"]; may be ""
 	Created       time.Time // when the deployment was made
+}
+
+// Vocabulary is a Model that shows its tokeniser.
+type Vocabulary interface {
+	// Tokenize splits text, special tokens written out in it included. An
+	// *api.Error says that there is no tokeniser (unsupported_input).
+	Tokenize(text string, addSpecial bool) ([]Token, error)
+	// Detokenize joins ids to text. Besides Tokenize's, its error is an
+	// *api.Error of token_out_of_range, whose Param is "[i]".
+	Detokenize(ids []int32, skipSpecial bool) (string, error)
+}
+
+// Token is one token of a text.
+type Token struct {
+	ID      int32
+	Text    string // by itself, which may be part of a character
+	Special bool
 }
 
 // PrepareOptions is what a request says about how its inputs are read.

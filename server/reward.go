@@ -11,6 +11,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/dialect"
 )
 
 // reward handles POST /v1/reward.
@@ -38,7 +39,11 @@ func (s *Server) reward(w http.ResponseWriter, r *http.Request) error {
 
 // withDeadline bounds a request by its X-Request-Timeout, or the default.
 func (s *Server) withDeadline(r *http.Request) (context.Context, context.CancelFunc, error) {
-	timeout := s.cfg.Timeout
+	return s.within(r, s.cfg.Timeout)
+}
+
+// within bounds a request by its X-Request-Timeout, or by timeout.
+func (s *Server) within(r *http.Request, timeout time.Duration) (context.Context, context.CancelFunc, error) {
 	if header := r.Header.Get("X-Request-Timeout"); header != "" {
 		seconds, err := strconv.ParseFloat(header, 64)
 		if err != nil || !(seconds > 0 && seconds < 1e9) {
@@ -53,6 +58,7 @@ func (s *Server) withDeadline(r *http.Request) (context.Context, context.CancelF
 // task is a request on its way through one deployment.
 type task struct {
 	req      *api.RewardRequest
+	reading  dialect.Reading // zero on the native route
 	model    Model
 	info     Info
 	mode     string
@@ -83,9 +89,9 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 		return nil, err
 	}
 	defer d.release()
-	t := &task{req: req, model: d.model, info: d.info, mode: cmp.Or(req.Mode, d.info.Mode)}
+	t := &task{req: req, reading: x.reading, model: d.model, info: d.info, mode: cmp.Or(req.Mode, d.info.Mode)}
 	t.ensemble = t.mode == api.ModeEns || t.mode == api.ModeBoth
-	x.model, x.mode = t.info.Name, t.mode
+	x.model, x.mode, x.label = t.info.Name, t.mode, t.info.Label
 	if err := t.checkMode(); err != nil {
 		return nil, err
 	}
@@ -95,6 +101,7 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	}
 	x.tokenize = time.Since(start)
 	x.sequences, x.tokens = len(t.prepared), t.tokens()
+	x.queued = x.tokens * len(t.lanes())
 	stats, err := t.submit(ctx, s.queue)
 	x.queue, x.compute = stats.Queue, stats.Compute
 	if err != nil {
@@ -122,6 +129,12 @@ func (t *task) prepare(ctx context.Context, maxTokens int) error {
 	options := PrepareOptions{
 		Truncate:     cmp.Or(t.req.Truncate, api.TruncatePromptLeft),
 		ParseSpecial: t.req.ParseSpecial == nil || *t.req.ParseSpecial,
+		Pooling:      t.reading.Pooling,
+		MaxTokens:    t.reading.MaxTokens,
+		Chat: ChatOptions{
+			AddSpecial: t.reading.AddSpecial, AddGenerationPrompt: t.reading.AddGenerationPrompt,
+			ContinueFinal: t.reading.ContinueFinal, Variables: t.reading.Variables,
+		},
 	}
 	tokens := 0
 	for i := range t.req.Inputs {
@@ -178,8 +191,8 @@ func (t *task) tokens() int {
 	return n
 }
 
-// submit scores the task on the lanes of its mode and keeps the rewards.
-func (t *task) submit(ctx context.Context, q *batch.Queue) (batch.Stats, error) {
+// lanes names what the task is scored on.
+func (t *task) lanes() []string {
 	var names []string
 	if t.mode != api.ModeEns {
 		names = append(names, t.single())
@@ -189,6 +202,12 @@ func (t *task) submit(ctx context.Context, q *batch.Queue) (batch.Stats, error) 
 			names = append(names, api.ModeMember+m)
 		}
 	}
+	return names
+}
+
+// submit scores the task on the lanes of its mode and keeps the rewards.
+func (t *task) submit(ctx context.Context, q *batch.Queue) (batch.Stats, error) {
+	names := t.lanes()
 	seqs := make([]batch.Sequence, len(t.prepared))
 	for i, p := range t.prepared {
 		seqs[i] = p.Sequence

@@ -32,6 +32,7 @@ func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
 	r.Put("/v1/models/{name}", s.admin(s.putModel))
 	r.Delete("/v1/models/{name}", s.admin(s.deleteModel))
 	r.Post("/v1/models/{name}/rollback", s.admin(s.rollbackModel))
+	s.dialects(r)
 	r.Get("/livez", s.handle(s.livez))
 	r.Get("/readyz", s.handle(s.readyz))
 	r.Get("/metrics", s.scrape(s.metrics.handler()))
@@ -106,6 +107,14 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
 
 // readyz handles GET /readyz.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
+	if err := s.notReady(); err != nil {
+		return err
+	}
+	return s.reply(w, api.Status{Status: "ready"})
+}
+
+// notReady says why requests should not be sent here; nil when they may.
+func (s *Server) notReady() error {
 	if s.draining.Load() {
 		return api.Errorf(api.CodeDraining, "", "the server is stopping")
 	}
@@ -115,7 +124,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
 	if len(s.models.List()) == 0 {
 		return api.Errorf(api.CodeNotReady, "", "no model is live yet")
 	}
-	return s.reply(w, api.Status{Status: "ready"})
+	return nil
 }
 
 // scrape handles GET /metrics.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,9 @@ type Server struct {
 	adminKeys [][sha256.Size]byte // digests of Config.AdminKeys
 	handler   http.Handler
 	draining  atomic.Bool
+
+	turn   chan struct{} // holds a token while the first in line waits for room, see patient
+	warned sync.Map      // what was logged once, see annotate
 }
 
 // minCompressed is the length from which a reply is compressed: under about
@@ -51,7 +55,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 		return nil, fmt.Errorf("server: compression of replies: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, models: models,
+		cfg: cfg, log: cfg.Logger, models: models, turn: make(chan struct{}, 1),
 		bodies: &bodies{max: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout},
 	}
 	s.keys, s.adminKeys = digests(cfg.Keys), digests(cfg.AdminKeys)

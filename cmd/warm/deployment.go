@@ -10,6 +10,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/model/tokenizer"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/warm"
@@ -28,7 +29,7 @@ func newDeployment(name string, d *reward.Deployment, e *model.Engine) *deployme
 	c := d.Config()
 	out := &deployment{Deployment: d, lanes: map[string]*batch.Lane{}, info: server.Info{
 		Name: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
-		Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(), Created: d.Created,
+		Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(), Label: c.Label, Created: d.Created,
 	}}
 	if m := d.Average(); m != nil {
 		out.info.Parameters = int64(m.Parameters())
@@ -106,6 +107,32 @@ func chatOptions(o server.ChatOptions) reward.ChatOptions {
 		}
 	}
 	return out
+}
+
+// Tokenize implements server.Vocabulary.
+func (d *deployment) Tokenize(text string, addSpecial bool) ([]server.Token, error) {
+	if d.Tokenizer == nil {
+		return nil, api.Errorf(api.CodeUnsupportedInput, "", "%v", reward.ErrNoTokenizer)
+	}
+	ids := d.Tokenizer.AppendEncode(nil, text, tokenizer.Options{AddSpecial: addSpecial})
+	out := make([]server.Token, len(ids))
+	for i, id := range ids {
+		out[i] = server.Token{ID: id, Text: d.Tokenizer.Decode(ids[i:i+1], false), Special: d.Tokenizer.IsSpecial(id)}
+	}
+	return out, nil
+}
+
+// Detokenize implements server.Vocabulary.
+func (d *deployment) Detokenize(ids []int32, skipSpecial bool) (string, error) {
+	if d.Tokenizer == nil {
+		return "", api.Errorf(api.CodeUnsupportedInput, "", "%v", reward.ErrNoTokenizer)
+	}
+	for i, id := range ids {
+		if size := d.Config().VocabSize; id < 0 || int(id) >= size {
+			return "", api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("[%d]", i), "id %d, want 0 to %d", id, size-1)
+		}
+	}
+	return d.Tokenizer.Decode(ids, skipSpecial), nil
 }
 
 // answer returns the i-th answer of a wire input.

@@ -137,6 +137,17 @@ func (q *Queue) admit(req *request, jobs []Job) error {
 	return nil
 }
 
+// Limits returns the queue's configuration, defaults filled in.
+func (q *Queue) Limits() Config { return q.cfg }
+
+// Room reports whether a submission of so many tokens would not be refused for
+// the queue's being full.
+func (q *Queue) Room(tokens int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.refusal() != nil || q.tokens == 0 || q.tokens+tokens <= q.cfg.MaxQueuedTokens
+}
+
 // line returns the line of lane, which joins the turns at the back when new.
 func (q *Queue) line(lane *Lane) *line {
 	l := q.lines[lane]

@@ -97,8 +97,10 @@ func (c Config) Validate() error {
 
 // Route is a path that scores.
 type Route struct {
-	Path   string // for POST; chi's pattern
-	Shape  *Shape // of errors until Decode has told more; nil is the native one
+	Path  string // for POST; chi's pattern
+	Shape *Shape // of errors until Decode has told more; nil is the native one
+	// Decode reads a request. Its error is an *api.Error; a Call that comes with
+	// it has nothing but the Shape to answer that in.
 	Decode func(body []byte, at Target) (*Call, error)
 }
 

@@ -6,6 +6,15 @@ import (
 	"github.com/warmserve/warmserve/api"
 )
 
+// shaped returns c or, where decoding it failed, a Call that says the shape of
+// that error.
+func shaped(c *Call, shape *Shape) *Call {
+	if c == nil {
+		return &Call{Shape: shape}
+	}
+	return c
+}
+
 // rerankOrTEI tells two protocols on one path apart: TEI's has texts.
 func (v vllm) rerankOrTEI(body []byte, at Target) (*Call, error) {
 	var keys struct {
@@ -19,7 +28,8 @@ func (v vllm) rerankOrTEI(body []byte, at Target) (*Call, error) {
 	case given(keys.Texts) && given(keys.Documents):
 		return nil, api.Errorf(api.CodeConflictingFields, "documents", "texts (of text-embeddings-inference) and documents (of vLLM) together")
 	case given(keys.Texts):
-		return teiRerank(body, at)
+		c, err := teiRerank(body, at)
+		return shaped(c, teiShape), err
 	}
 	return v.rerank(body, at)
 }
@@ -51,7 +61,8 @@ func (v vllm) classifyOrSGLang(body []byte, at Target) (*Call, error) {
 	case theirs != "" && ours != "":
 		return nil, api.Errorf(api.CodeConflictingFields, theirs, "%s (of vLLM) and %s (of SGLang) together", ours, theirs)
 	case theirs != "":
-		return sglangClassify(body, at)
+		c, err := sglangClassify(body, at)
+		return shaped(c, sglangShape), err
 	}
 	return v.classify(body, at)
 }

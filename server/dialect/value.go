@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -148,4 +149,13 @@ func encode64(floats []float32) string {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
 	}
 	return base64.StdEncoding.EncodeToString(b)
+}
+
+// clip bounds what of a client's own words is sent back.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -126,7 +126,11 @@ func (m *Model) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepar
 		return m.one(nil, ids, o, "text")
 	case in.Messages != nil:
 		last := len(in.Messages) - 1
-		return m.one(m.render(in.Messages[:last], o), m.render(in.Messages[last:], o), o, "messages")
+		head := m.render(in.Messages[:last], o)
+		if o.Chat.AddSpecial {
+			head = append([]int32{BOS}, head...)
+		}
+		return m.one(head, m.render(in.Messages[last:], o), o, "messages")
 	}
 	prompt := in.Prompt.Messages
 	if prompt == nil {
@@ -162,19 +166,63 @@ func (m *Model) render(messages []api.Message, o server.PrepareOptions) []int32 
 	return ids
 }
 
+// Tokenize implements server.Vocabulary.
+func (m *Model) Tokenize(text string, addSpecial bool) ([]server.Token, error) {
+	ids := Encode(text, true)
+	if addSpecial {
+		ids = append([]int32{BOS}, ids...)
+	}
+	var out []server.Token
+	for _, id := range ids {
+		out = append(out, server.Token{ID: id, Text: word(id), Special: id >= BOS})
+	}
+	return out, nil
+}
+
+// Detokenize implements server.Vocabulary.
+func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
+	var b strings.Builder
+	for i, id := range ids {
+		if id < 0 || id >= Vocab {
+			return "", api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("[%d]", i), "id %d, the vocabulary has %d", id, Vocab)
+		}
+		if id < BOS || !skipSpecial {
+			b.WriteString(word(id))
+		}
+	}
+	return b.String(), nil
+}
+
+// word is a token's text.
+func word(id int32) string {
+	switch id {
+	case BOS:
+		return "<bos>"
+	case Open:
+		return "<|"
+	case Close:
+		return "|>"
+	}
+	return string([]byte{byte(id)})
+}
+
 // one truncates and wraps up the tokens of one answer.
 func (m *Model) one(prompt, answer []int32, o server.PrepareOptions, param string) ([]server.Prepared, error) {
 	ids := append(slices.Clone(prompt), answer...)
-	over := len(ids) - m.info.ContextLength
+	limit := m.info.ContextLength
+	if o.MaxTokens > 0 {
+		limit = min(limit, o.MaxTokens)
+	}
+	over := len(ids) - limit
 	if over > 0 {
 		keepsAnswer := o.Truncate == api.TruncatePromptLeft && prompt != nil
 		switch {
 		case o.Truncate == api.TruncateError:
-			return nil, api.Errorf(api.CodeTooLong, param, "%d tokens, the context has %d", len(ids), m.info.ContextLength)
+			return nil, api.Errorf(api.CodeTooLong, param, "%d tokens, the context has %d", len(ids), limit)
 		case keepsAnswer && over > len(prompt):
-			return nil, api.Errorf(api.CodeTooLong, param, "the answer alone has %d tokens, the context has %d", len(answer), m.info.ContextLength)
+			return nil, api.Errorf(api.CodeTooLong, param, "the answer alone has %d tokens, the context has %d", len(answer), limit)
 		case o.Truncate == api.TruncateRight:
-			ids = ids[:m.info.ContextLength]
+			ids = ids[:limit]
 		default:
 			ids = ids[over:]
 		}

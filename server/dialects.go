@@ -1,0 +1,92 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/dialect"
+)
+
+// dialects lays out other stacks' paths: those that score, and what their
+// clients ask for besides.
+func (s *Server) dialects(r chi.Router) {
+	for _, route := range dialect.Routes(s.cfg.Dialects) {
+		r.Post(route.Path, s.translate(route))
+	}
+	for _, path := range []string{"/", "/health", "/ping"} {
+		r.Get(path, s.handle(s.health))
+	}
+	r.Get("/info", s.handle(s.teiInfo))
+	r.Post("/tokenize", s.handle(s.tokenize))
+	r.Post("/decode", s.handle(s.detokenize))
+	r.Post("/seed_session", s.handle(s.seedSession))
+	r.Get("/reverify_mode", s.handle(s.reverifyMode))
+	r.Get("/get_model_info", s.handle(s.sglangInfo))
+	r.Post("/update_weights_from_disk", s.admin(s.updateWeights))
+	r.Get("/v2", s.handle(s.oipServer))
+	r.Get("/v2/health/live", s.handle(s.oipLive))
+	r.Get("/v2/health/ready", s.handle(s.oipReady))
+	for _, path := range []string{"/v2/models/{name}", "/v2/models/{name}/versions/{version}"} {
+		r.Get(path, s.handle(s.oipModel))
+		r.Get(path+"/ready", s.handle(s.oipModelReady))
+	}
+	r.Post("/v2/repository/index", s.handle(s.repositoryIndex))
+	r.Post("/v2/repository/models/{name}/load", s.admin(s.repositoryLoad))
+	r.Post("/v2/repository/models/{name}/unload", s.admin(s.repositoryUnload))
+}
+
+// health handles the probes of vLLM's, SGLang's and TEI's clients: ready or not.
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
+	if err := s.notReady(); err != nil {
+		return err
+	}
+	s.write(w, http.StatusOK, nil)
+	return nil
+}
+
+// seedSession handles NeMo Gym's POST /seed_session.
+func (s *Server) seedSession(w http.ResponseWriter, r *http.Request) error {
+	seed, err := read(s, r, dialect.DecodeSeed)
+	if err != nil {
+		return err
+	}
+	return s.reply(w, seed)
+}
+
+// reverifyMode handles NeMo Gym's GET /reverify_mode.
+func (s *Server) reverifyMode(w http.ResponseWriter, _ *http.Request) error {
+	return s.reply(w, dialect.ReverifyMode)
+}
+
+// read decodes the body of a request.
+func read[T any](s *Server, r *http.Request, decode func([]byte) (T, error)) (T, error) {
+	body, err := s.bodies.read(exchangeOf(r).raw, r)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer s.bodies.free(body)
+	return decode(body.Bytes())
+}
+
+// served returns the model that ?model names, or the only one, for questions
+// about it; the caller releases it.
+func (s *Server) served(r *http.Request) (*deployment, error) {
+	return s.models.acquire(r.URL.Query().Get("model"), "")
+}
+
+// vocabulary returns the tokeniser of the model that ?model names.
+func (s *Server) vocabulary(r *http.Request) (Vocabulary, func(), error) {
+	d, err := s.served(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, ok := d.model.(Vocabulary)
+	if !ok {
+		d.release()
+		return nil, nil, api.Errorf(api.CodeUnsupportedInput, "", "model %q does not show its tokeniser", d.info.Name)
+	}
+	return v, d.release, nil
+}

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/dialect"
+)
+
+// oipServer handles GET /v2.
+func (s *Server) oipServer(w http.ResponseWriter, _ *http.Request) error {
+	return s.reply(w, dialect.NewOIPServer(s.cfg.Version))
+}
+
+// oipLive handles GET /v2/health/live.
+func (s *Server) oipLive(w http.ResponseWriter, _ *http.Request) error {
+	return s.reply(w, dialect.OIPLive{Live: true})
+}
+
+// oipReady handles GET /v2/health/ready.
+func (s *Server) oipReady(w http.ResponseWriter, _ *http.Request) error {
+	if err := s.notReady(); err != nil {
+		return err
+	}
+	ready := true
+	return s.reply(w, dialect.OIPLive{Live: true, Ready: &ready})
+}
+
+// version finds the model of a path and, where it has one, the version.
+func (s *Server) version(r *http.Request) (info Info, kept string, err error) {
+	name := modelName(r)
+	if v := chi.URLParam(r, "version"); v != "" {
+		name += "@" + v
+	}
+	d, err := s.models.acquire(name, "")
+	if err != nil {
+		return Info{}, "", err
+	}
+	defer d.release()
+	_, kept, _ = s.models.describe(d.info.Name)
+	return d.info, kept, nil
+}
+
+// oipModel handles GET /v2/models/{name}[/versions/{version}].
+func (s *Server) oipModel(w http.ResponseWriter, r *http.Request) error {
+	info, kept, err := s.version(r)
+	if err != nil {
+		return err
+	}
+	revisions := []string{info.Revision}
+	if kept != "" && kept != info.Revision {
+		revisions = append(revisions, kept)
+	}
+	ensemble := slices.Contains(info.Modes, api.ModeEns) || slices.Contains(info.Modes, api.ModeBoth)
+	return s.reply(w, dialect.NewOIPModel(info.Name, revisions, ensemble))
+}
+
+// oipModelReady handles GET /v2/models/{name}[/versions/{version}]/ready.
+func (s *Server) oipModelReady(w http.ResponseWriter, r *http.Request) error {
+	info, _, err := s.version(r)
+	if err != nil {
+		return err
+	}
+	return s.reply(w, dialect.OIPModelReady{Name: info.Name, Ready: true})
+}
+
+// repositoryIndex handles POST /v2/repository/index.
+func (s *Server) repositoryIndex(w http.ResponseWriter, r *http.Request) error {
+	only, err := read(s, r, dialect.DecodeIndex)
+	if err != nil {
+		return err
+	}
+	index := []dialect.OIPIndexed{}
+	live := map[string]bool{}
+	for _, info := range s.models.List() {
+		live[info.Name] = true
+		index = append(index, dialect.OIPIndexed{Name: info.Name, Version: dialect.Version(info.Revision), State: "READY"})
+	}
+	if only || s.live == nil {
+		return s.reply(w, index)
+	}
+	for _, name := range s.live.names() {
+		if d, ok := s.detail(name); ok && !live[name] {
+			index = append(index, unavailable(d))
+		}
+	}
+	return s.reply(w, index)
+}
+
+// unavailable describes a model that is not live.
+func unavailable(d *api.ModelDetail) dialect.OIPIndexed {
+	out := dialect.OIPIndexed{Name: d.ID, State: "UNAVAILABLE"}
+	switch {
+	case d.State == api.StateLoading:
+		out.State = "LOADING"
+	case len(d.History) > 0:
+		out.Reason = d.History[len(d.History)-1].Error
+	}
+	return out
+}
+
+// names returns the models that a load was ever asked for.
+func (l *Live) names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for name := range l.history {
+		names = append(names, name)
+	}
+	for _, ld := range append([]*Load{l.current}, l.waiting...) {
+		if ld != nil {
+			names = append(names, ld.name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// repositoryLoad handles POST /v2/repository/models/{name}/load, and answers
+// when the model is live: what its parameters say, or what it was made of last.
+func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
+	spec, err := read(s, r, dialect.DecodeLoad)
+	if err != nil {
+		return err
+	}
+	name := modelName(r)
+	if spec == nil {
+		if spec = s.live.spec(name); spec == nil {
+			return api.Errorf(api.CodeMissingField, "parameters.path", "model %q was never loaded here: say of what it is made", name)
+		}
+	}
+	if err := s.load(r, name, spec, "repository load"); err != nil {
+		return err
+	}
+	return s.reply(w, dialect.OIPChanged{Name: name, Load: true})
+}
+
+// repositoryUnload handles POST /v2/repository/models/{name}/unload.
+func (s *Server) repositoryUnload(w http.ResponseWriter, r *http.Request) error {
+	name := modelName(r)
+	if err := s.live.Remove(name, "repository unload"); err != nil {
+		return err
+	}
+	return s.reply(w, dialect.OIPChanged{Name: name, Unload: true})
+}

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/dialect"
+)
+
+// sglangInfo handles SGLang's GET /get_model_info.
+func (s *Server) sglangInfo(w http.ResponseWriter, r *http.Request) error {
+	d, err := s.served(r)
+	if err != nil {
+		return err
+	}
+	defer d.release()
+	return s.reply(w, dialect.NewSGLangInfo(d.info.Name, d.info.Revision))
+}
+
+// updateWeights handles SGLang's POST /update_weights_from_disk: the model that
+// ?model names, or the only one, becomes the checkpoint at the path, with its
+// other settings as they were. It answers when that is live.
+func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
+	path, err := read(s, r, dialect.DecodeSGLangUpdate)
+	if err != nil {
+		return err
+	}
+	d, err := s.served(r)
+	if err != nil {
+		return err
+	}
+	name := d.info.Name
+	d.release()
+	err = s.load(r, name, s.replaced(name, path), "update_weights_from_disk")
+	out := dialect.SGLangUpdated{Success: err == nil, Message: "Succeeded to update model weights."}
+	status := http.StatusOK
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		// The client reads success and message whatever the status is.
+		exchangeOf(r).code, status, out.Message = e.Code, e.Code.Status(), e.Error()
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	data, err := api.Encode(out)
+	if err == nil {
+		s.writeJSON(w, status, data)
+	}
+	return err
+}
+
+// replaced returns what a model is made of, with the checkpoint at path in the
+// place of all its members.
+func (s *Server) replaced(name, path string) *api.ModelSpec {
+	spec := s.live.spec(name)
+	if spec == nil {
+		spec = new(api.ModelSpec)
+	}
+	spec.Members, spec.Weights, spec.Mode = []api.MemberSpec{{Path: path}}, nil, ""
+	spec.Base, spec.Alpha = "", nil
+	return spec
+}
+
+// load makes what spec describes live under name, and returns once it is.
+func (s *Server) load(r *http.Request, name string, spec *api.ModelSpec, cause string) error {
+	if err := spec.Validate(); err != nil {
+		return err
+	}
+	spec, err := s.confine(spec)
+	if err != nil {
+		return err
+	}
+	ld, err := s.live.Put(name, spec, cause)
+	if err != nil {
+		return err
+	}
+	err = ld.Wait(r.Context())
+	if errors.Is(err, context.Canceled) {
+		return errClientGone
+	}
+	return err
+}
+
+// spec returns what a live model was made of; nil when it was not loaded here.
+func (l *Live) spec(name string) *api.ModelSpec {
+	l.commit.Lock()
+	defer l.commit.Unlock()
+	m := l.state.Models[name]
+	if g := m.top(); g != nil {
+		return g.Spec.Clone()
+	}
+	return nil
+}
