@@ -26,10 +26,9 @@ type Training struct {
 
 	batch  tokens
 	drop   Pass
-	layer  []saved // of each layer
-	hidden []float32
+	layer  []saved   // of each layer
+	hidden []float32 // (T, C) what the embedding's backward needs
 	feat   []float32 // (B, C) what the score head reads
-	head   []float32 // what the network keeps behind its last layer
 	room   gradients
 }
 

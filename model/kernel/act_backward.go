@@ -5,136 +5,77 @@ import (
 	"math"
 )
 
-// actBlock is how many elements an activation's gradient takes at a time, so
-// that its intermediate values stay in a core's first cache.
-const actBlock = 256
-
 // ActivateBackward computes dx = dy · act′(x) for the activations GELU, GELUTanh
 // and ReLU; with Store dx = dy.
 //
 // Shapes: all are (rows, cols) with strides lddx, lddy and ldx.
-// Aliasing: dx may be dy with the same stride. Writes dx.
-// Error: below 5e-7 (GELU) and 3e-6 (GELUTanh) of |dy| (measured over [-12, 12]).
+// Aliasing: dx may be dy or x with the same stride. Writes dx.
+// Error: below 1e-6 of |dy| (measured over [-12, 12]).
 func ActivateBackward(dx []float32, lddx int, dy []float32, lddy int, x []float32, ldx, rows, cols int, e Epilogue) {
-	if rows == 0 || cols == 0 {
-		return
-	}
-	checkRows("ActivateBackward: dx", len(dx), lddx, rows, cols)
-	checkRows("ActivateBackward: dy", len(dy), lddy, rows, cols)
-	checkRows("ActivateBackward: x", len(x), ldx, rows, cols)
-	for i := range rows {
-		for j := 0; j < cols; j += actBlock {
-			n := min(actBlock, cols-j)
-			activateBackward(dx[i*lddx+j:][:n], dy[i*lddy+j:][:n], x[i*ldx+j:][:n], e)
-		}
-	}
-}
-
-func activateBackward(dx, dy, x []float32, e Epilogue) {
-	dy, x = dy[:len(dx)], x[:len(dx)]
-	switch e {
-	case Store:
-		copy(dx, dy)
-	case ReLU:
-		for i, v := range x {
-			if v > 0 {
-				dx[i] = dy[i]
-			} else {
-				dx[i] = 0
-			}
-		}
-	case GELU:
-		geluBackward(dx, dy, x)
-	case GELUTanh:
-		var t [actBlock]float32
-		geluTanhSlope(t[:len(x)], x)
-		for i, d := range dy {
-			dx[i] = d * t[i]
-		}
-	default:
+	if e.Gated() {
 		panic(fmt.Sprintf("kernel: ActivateBackward: epilogue %d is not an activation", e))
 	}
-}
-
-// geluBackward uses gelu′(x) = Φ(x) + x·φ(x). Φ is GELU(x)/x where that is well
-// conditioned and its series around 0 elsewhere; the density's exponential is
-// (1+t)/(1−t) with t = tanh(−x²/4), which has an absolute error of one rounding.
-func geluBackward(dx, dy, x []float32) {
-	var y, t [actBlock]float32
-	n := len(x)
-	copy(y[:n], x)
-	Activate(y[:n], n, 1, n, GELU)
-	for i, v := range x {
-		t[i] = -0.25 * v * v
-	}
-	Tanh(t[:n])
-	const density = 0.3989422804014327 // 1/√(2π)
-	for i, v := range x {
-		phi := density * (1 + t[i]) / (1 - t[i])
-		var cdf float32
-		if v > 0.5 || v < -0.5 {
-			cdf = y[i] / v
-		} else {
-			s := v * v
-			cdf = 0.5 + density*v*(1+s*(-1.0/6+s*(1.0/40+s*(-1.0/336+s*(1.0/3456-s*(1.0/42240))))))
-		}
-		dx[i] = dy[i] * (cdf + v*phi)
-	}
-}
-
-// geluTanhSlope writes the derivative of GELUTanh at x.
-func geluTanhSlope(d, x []float32) {
-	const c, k = 0.7978845608028654, 0.044715 // √(2/π)
-	for i, v := range x {
-		d[i] = c * (v + k*v*v*v)
-	}
-	Tanh(d)
-	for i, v := range x {
-		t := d[i]
-		d[i] = 0.5*(1+t) + 0.5*v*(1-t*t)*c*(1+3*k*v*v)
-	}
+	slope(dx, lddx, x, ldx, dy, lddy, rows, cols, e)
 }
 
 // GateBackward computes the gradients of y = act(gate)·up:
 // dgate = dy·up·act′(gate) and dup = dy·act(gate).
 //
-// Shapes: all have the length of dy. Aliasing: none of the outputs may overlap
-// an input. Writes dgate and dup.
-// Error: below 1e-6 (SiLUMul) and 3e-6 (GELUTanhMul) of |dy|, times |up| for
-// dgate and max(1, |gate|) for dup (measured over [-12, 12]).
-func GateBackward(dgate, dup, dy, gate, up []float32, e Epilogue) {
-	if !e.Gated() {
-		panic(fmt.Sprintf("kernel: GateBackward: epilogue %d is not gated", e))
+// Shapes: dgate and dup are (rows, cols) with stride ldd, dy with stride lddy,
+// gate and up with stride ldg. Aliasing: no output may overlap an input.
+// Writes dgate and dup.
+// Error: below 1e-6 of |dy|, times |up| for dgate and max(1, |gate|) for dup
+// (measured over [-12, 12]).
+func GateBackward(dgate, dup []float32, ldd int, dy []float32, lddy int, gate, up []float32, ldg, rows, cols int, e Epilogue) {
+	if rows == 0 || cols == 0 {
+		return
 	}
-	for n := 0; len(dy) > 0; dgate, dup, dy, gate, up = dgate[n:], dup[n:], dy[n:], gate[n:], up[n:] {
-		n = min(len(dy), actBlock)
-		gateBackward(dgate[:n], dup[:n], dy[:n], gate[:n], up[:n], e)
+	checkRows("GateBackward: dgate", len(dgate), ldd, rows, cols)
+	checkRows("GateBackward: dy", len(dy), lddy, rows, cols)
+	checkRows("GateBackward: up", len(up), ldg, rows, cols)
+	Gate(dup, ldd, gate, ldg, dy, lddy, rows, cols, e)
+	for i := range rows {
+		d, y, u := dgate[i*ldd:][:cols], dy[i*lddy:][:cols], up[i*ldg:][:cols]
+		for j, v := range y {
+			d[j] = v * u[j]
+		}
+	}
+	slope(dgate, ldd, gate, ldg, dgate, ldd, rows, cols, e)
+}
+
+// slope computes dst = act′(x) · dy, the activation being that of a gated
+// epilogue too. dst may be dy with the same stride.
+func slope(dst []float32, ldd int, x []float32, ldx int, dy []float32, ldy, rows, cols int, e Epilogue) {
+	if rows == 0 || cols == 0 {
+		return
+	}
+	checkRows("slope: dst", len(dst), ldd, rows, cols)
+	checkRows("slope: x", len(x), ldx, rows, cols)
+	checkRows("slope: dy", len(dy), ldy, rows, cols)
+	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
+		n := min(m, rows-r)
+		if (e == GELU || e == SiLUMul) && active.level != Generic {
+			slopeAsm(dst[r*ldd:], ldd, x[r*ldx:], ldx, dy[r*ldy:], ldy, n, cols, e)
+			continue
+		}
+		for i := r; i < r+n; i++ {
+			slopeRow(dst[i*ldd:][:cols], x[i*ldx:], dy[i*ldy:], e)
+		}
 	}
 }
 
-func gateBackward(dgate, dup, dy, gate, up []float32, e Epilogue) {
-	n := len(dy)
-	dgate, dup, gate, up = dgate[:n], dup[:n], gate[:n], up[:n]
-	var t [actBlock]float32
-	if e == SiLUMul {
-		for i, g := range gate {
-			t[i] = 0.5 * g
-		}
-		Tanh(t[:n])
-		for i, g := range gate {
-			s := 0.5 + 0.5*t[i] // σ(g)
-			a := g * s
-			dgate[i] = dy[i] * up[i] * (s + a*(1-s))
-			dup[i] = dy[i] * a
-		}
-		return
-	}
-	geluTanhSlope(t[:n], gate)
-	copy(dup, gate)
-	Activate(dup, n, 1, n, GELUTanh)
-	for i, d := range dy {
-		dgate[i] = d * up[i] * t[i]
-		dup[i] *= d
+func slopeRow(dst, x, dy []float32, e Epilogue) {
+	switch e {
+	case Store:
+		copy(dst, dy)
+	case ReLU:
+		reluSlope(dst, x, dy)
+	case GELU:
+		geluSlope(dst, x, dy)
+	case SiLUMul:
+		siluSlope(dst, x, dy)
+	default:
+		geluTanhSlope(dst, x, dy)
 	}
 }
 

@@ -64,8 +64,8 @@ func TestMatMulAddAddsTheProduct(t *testing.T) {
 	}
 }
 
-// slope is the derivative of f by central differences in float64.
-func slope(f func(float64) float64, x float64) float64 {
+// difference is the derivative of f by central differences in float64.
+func difference(f func(float64) float64, x float64) float64 {
 	const h = 1e-5
 	return (f(x+h) - f(x-h)) / (2 * h)
 }
@@ -92,13 +92,13 @@ func TestActivationGradientsEqualDifferences(t *testing.T) {
 				f    func(float64) float64
 				tol  float64 // as documented; the differences are exact to 1e-9
 			}{
-				{"gelu", GELU, func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) }, 5e-7},
-				{"gelu tanh", GELUTanh, tanh, 3e-6},
-				{"store", Store, func(x float64) float64 { return x }, 5e-7},
+				{"gelu", GELU, func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) }, 1e-6},
+				{"gelu tanh", GELUTanh, tanh, 1e-6},
+				{"store", Store, func(x float64) float64 { return x }, 1e-6},
 			} {
 				ActivateBackward(dx, len(xs), dy, len(xs), xs, len(xs), 1, len(xs), c.e)
 				for i, x := range xs {
-					require.InDelta(t, slope(c.f, float64(x)), dx[i], c.tol, "%s at %v", c.name, x)
+					require.InDelta(t, difference(c.f, float64(x)), dx[i], c.tol, "%s at %v", c.name, x)
 				}
 			}
 			ActivateBackward(dx[:3], 3, dy[:3], 3, []float32{-1, 0, 2}, 3, 1, 3, ReLU)
@@ -115,11 +115,42 @@ func TestActivationGradientsEqualDifferences(t *testing.T) {
 				e    Epilogue
 				f    func(float64) float64
 				tol  float64 // as documented; the differences are exact to 1e-9
-			}{{"silu", SiLUMul, silu, 1e-6}, {"gelu tanh", GELUTanhMul, tanh, 3e-6}} {
-				GateBackward(dx, dup, dy, xs, up, c.e)
+			}{{"silu", SiLUMul, silu, 1e-6}, {"gelu tanh", GELUTanhMul, tanh, 1e-6}} {
+				GateBackward(dx, dup, len(xs), dy, len(xs), xs, up, len(xs), 1, len(xs), c.e)
 				for i, x := range xs {
-					require.InDelta(t, slope(c.f, float64(x)), dx[i], c.tol, "%s gate at %v", c.name, x)
+					require.InDelta(t, difference(c.f, float64(x)), dx[i], c.tol, "%s gate at %v", c.name, x)
 					require.InDelta(t, c.f(float64(x)), dup[i], c.tol*max(1, math.Abs(float64(x))), "%s up at %v", c.name, x)
+				}
+			}
+		})
+	}
+}
+
+func TestSlopesOfEveryShapeStayWithinTheirRows(t *testing.T) {
+	for _, l := range Available() {
+		t.Run(l.String(), func(t *testing.T) {
+			defer SetLevel(l)()
+			for _, e := range []Epilogue{GELU, SiLUMul, GELUTanh, ReLU} {
+				for rows := 1; rows <= 5; rows++ {
+					for cols := 1; cols <= 67; cols++ {
+						ld := cols + 3
+						x, dy, dst := make([]float32, rows*ld), make([]float32, rows*ld), make([]float32, rows*ld)
+						for i := range x {
+							x[i], dy[i], dst[i] = float32(math.Sin(float64(i)))*4, float32(i%7)-3, -99
+						}
+						slope(dst, ld, x, ld, dy, ld, rows, cols, e)
+						want := make([]float32, cols)
+						for i := range rows {
+							slopeRow(want, x[i*ld:], dy[i*ld:], e)
+							for j := range ld {
+								if j >= cols {
+									require.EqualValues(t, -99, dst[i*ld+j], "the gap between rows stays")
+									continue
+								}
+								require.InDelta(t, want[j], dst[i*ld+j], 4e-6, "%d rows, %d columns", rows, cols) // 1e-6 of |dy| ≤ 3
+							}
+						}
+					}
 				}
 			}
 		})

@@ -46,12 +46,10 @@ func (g *Gated) Saved(s *kernel.Scratch, h []float32, ldh int, gu []float32, ldg
 // it, and dgu.
 func (g *Gated) Backward(w *Work, dx []float32, lddx int, add bool, dgu, dh []float32, lddh int, gu []float32, ldgu int, x []float32, ldx, m int) {
 	w.Each(m, 16, func(_ *Scratch, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			d, u, e := dgu[i*ldgu:], gu[i*ldgu:], dh[i*lddh:]
-			for j := 0; j < g.F; j += kernel.NR {
-				n := min(kernel.NR, g.F-j)
-				kernel.GateBackward(d[j:j+n], d[g.F+j:g.F+j+n], e[j:j+n], u[2*j:], u[2*j+kernel.NR:], g.act)
-			}
+		d, u, e := dgu[lo*ldgu:], gu[lo*ldgu:], dh[lo*lddh:]
+		for j := 0; j < g.F; j += kernel.NR {
+			n := min(kernel.NR, g.F-j)
+			kernel.GateBackward(d[j:], d[g.F+j:], ldgu, e[j:], lddh, u[2*j:], u[2*j+kernel.NR:], ldgu, hi-lo, n, g.act)
 		}
 	})
 	g.master.backward(w, dx, lddx, add, dgu, ldgu, x, ldx, m)

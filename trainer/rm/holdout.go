@@ -105,8 +105,7 @@ func leadingNumber(id string) (int, error) {
 // by seed.
 func apart(pairs []preference, share float64, seed uint64) func(i int) bool {
 	parent := make([]int, len(pairs)) // a forest of components
-	var root func(i int) int
-	root = func(i int) int {
+	root := func(i int) int {
 		for parent[i] != i {
 			parent[i] = parent[parent[i]]
 			i = parent[i]

@@ -30,6 +30,7 @@ var generators = map[string]func(*Asm){
 	"norm":    norm,
 	"rope":    rope,
 	"rows":    rows,
+	"slope":   slope,
 	"softmax": softmax,
 }
 

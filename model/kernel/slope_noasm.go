@@ -1,0 +1,5 @@
+//go:build noasm || !amd64
+
+package kernel
+
+func slopeAsm([]float32, int, []float32, int, []float32, int, int, int, Epilogue) { noAsm() }
