@@ -16,6 +16,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/server/dialect"
 	"github.com/warmserve/warmserve/warm"
 )
 
@@ -28,6 +29,8 @@ type serveConfig struct {
 	Log     string                 `yaml:"log"`      // text or json; default text
 	Models  map[string]modelConfig `yaml:"models"`
 	Limits  limitsConfig           `yaml:"limits"`
+
+	Dialects dialectsConfig `yaml:"dialects"` // what other stacks' routes answer
 
 	AdminKeyFile string         `yaml:"admin_key_file"` // keys of the routes that change models; without any they are closed
 	ModelRoot    string         `yaml:"model_root"`     // folder that holds every path that such a request names
@@ -74,6 +77,16 @@ func (m *memberConfig) UnmarshalYAML(data []byte) error {
 	}
 	type plain memberConfig
 	return yaml.UnmarshalWithOptions(data, (*plain)(m), yaml.Strict())
+}
+
+// dialectsConfig sets what the protocols of other stacks leave to a server.
+type dialectsConfig struct {
+	OpenRLHFScores string `yaml:"openrlhf_scores"` // sigmoid (default) or raw: the "scores" of /get_reward
+	VLLMActivation bool   `yaml:"vllm_activation"` // vLLM's default, a sigmoid, where a request does not say; default false, raw logits
+}
+
+func (c dialectsConfig) config() dialect.Config {
+	return dialect.Config{Scores: c.OpenRLHFScores, Activation: c.VLLMActivation}
 }
 
 // limitsConfig bounds what clients may ask for; 0 is the default.
@@ -196,6 +209,9 @@ func (c *serveConfig) validate() error {
 	}
 	if !slices.Contains([]string{"", "text", "json"}, c.Log) {
 		bad("log: %q, want text or json", c.Log)
+	}
+	if s := c.Dialects.OpenRLHFScores; !slices.Contains([]string{"", "sigmoid", "raw"}, s) {
+		bad("dialects.openrlhf_scores: %q, want sigmoid or raw", s)
 	}
 	for name, m := range c.Models {
 		if name == "" || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {

@@ -169,7 +169,8 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		Keys: keys, Logger: log, Version: version(),
 		MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
 		MaxConnections: l.MaxConnections, Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
-		Queue: batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
+		Dialects: c.Dialects.config(),
+		Queue:    batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
 	}, models)
 	if err != nil {
 		return usageError{err}
