@@ -200,21 +200,8 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 			return fmt.Errorf("sequence %d: %w", i, err)
 		}
 	}
-	t.drop = p
-	t.batch.load(seqs, t.model.Causal(), p.First)
+	t.forward(seqs, p, true)
 	c := t.Config
-	x := grow(&t.layer[0].x, len(t.batch.ids)*t.ldc())
-	t.net.learnEmbedding(t, x)
-	t.dropout(0, siteEmbedding).Rows(t.work, x, t.ldc(), c.Hidden, t.batch.rows)
-	for i, l := range t.layers {
-		s := &t.layer[i]
-		last := i == len(t.layers)-1
-		s.begin(&t.batch, i, last)
-		l.learn(t, s)
-		if !last {
-			t.layer[i+1].x = s.out
-		}
-	}
 	out := t.layer[len(t.layers)-1].out
 	feat := grow(&t.feat, len(seqs)*t.ldc())
 	t.net.learnFeatures(t, feat, out, len(seqs))
@@ -222,6 +209,25 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 		scores[i] = t.net.scoreHead().Score(feat[i*t.ldc():][:c.Hidden])
 	}
 	return nil
+}
+
+// forward carries a batch through all layers, the last one for the scored tokens
+// alone when that is asked.
+func (t *Training) forward(seqs []Sequence, p Pass, scored bool) {
+	t.drop = p
+	t.batch.load(seqs, t.model.Causal(), p.First)
+	x := grow(&t.layer[0].x, len(t.batch.ids)*t.ldc())
+	t.net.learnEmbedding(t, x)
+	t.dropout(0, siteEmbedding).Rows(t.work, x, t.ldc(), t.Config.Hidden, t.batch.rows)
+	for i, l := range t.layers {
+		s := &t.layer[i]
+		last := i == len(t.layers)-1
+		s.begin(&t.batch, i, last && scored)
+		l.learn(t, s)
+		if !last {
+			t.layer[i+1].x = s.out
+		}
+	}
 }
 
 // Features returns what the score head read of sequence i in the last Forward.
@@ -240,10 +246,17 @@ func (t *Training) Backward(dscores []float32) {
 	r := &t.room
 	dfeat := grow(&r.features, n*ld)
 	t.net.scoreHead().Backward(dfeat, ld, dscores, t.feat, ld)
-	dx, dy := grow(&r.a, tokens*ld), grow(&r.b, tokens*ld)
-	last := len(t.layers) - 1
-	t.net.featuresBackward(t, dx, dfeat, t.layer[last].out, n)
-	for i := last; i >= 0; i-- {
+	dx := grow(&r.a, tokens*ld)
+	t.net.featuresBackward(t, dx, dfeat, t.layer[len(t.layers)-1].out, n)
+	t.backward(dx)
+}
+
+// backward carries the gradient dx of the last layer's output, in room.a, back to
+// the embedding.
+func (t *Training) backward(dx []float32) {
+	r, ld := &t.room, t.ldc()
+	dy := grow(&r.b, len(t.batch.ids)*ld)
+	for i := len(t.layers) - 1; i >= 0; i-- {
 		r.dout = dx
 		t.layers[i].backward(t, &t.layer[i], dy)
 		dx, dy = dy, dx

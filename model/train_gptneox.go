@@ -13,6 +13,8 @@ func (n *gptNeoX) learnedBlocks() []learnedBlock {
 	return out
 }
 
+func (n *gptNeoX) embedding() *nn.Embedding { return &n.Embed }
+
 func (n *gptNeoX) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *gptNeoX) learnEmbedding(t *Training, x []float32) {

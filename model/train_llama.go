@@ -13,6 +13,8 @@ func (n *llama) learnedBlocks() []learnedBlock {
 	return out
 }
 
+func (n *llama) embedding() *nn.Embedding { return &n.Embed }
+
 func (n *llama) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *llama) learnEmbedding(t *Training, x []float32) {

@@ -1,0 +1,229 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// Language is a causal language model that learns: the layers of a reward model
+// below an output layer over the vocabulary. As for [Training], bits do not
+// depend on the number of workers.
+type Language struct {
+	t      *Training
+	head   *nn.Linear
+	params []nn.Param
+
+	features, dfeatures, logits []float32
+	targets                     []int32
+	losses                      []float64
+}
+
+// NoTarget is the target of a token after which nothing is to be learned.
+const NoTarget = int32(-1)
+
+// logitRows is how many tokens' logits are in memory at a time.
+const logitRows = 256
+
+// headless is a language model's source as a reward model's: without an output
+// layer, and with a score head of zeros that nothing reads.
+type headless struct {
+	Source
+	c    *Config
+	head string // of the output layer, "" when it is tied
+}
+
+func (h headless) Names() []string {
+	names := slices.DeleteFunc(slices.Clone(h.Source.Names()), func(n string) bool { return n == h.head })
+	return append(names, scoreName)
+}
+
+func (h headless) Shape(name string) ([]int, bool) {
+	if name == scoreName {
+		return []int{1, h.c.Hidden}, true
+	}
+	return h.Source.Shape(name)
+}
+
+func (h headless) ReadAt(dst []float32, name string, offset int) error {
+	if name == scoreName {
+		clear(dst)
+		return nil
+	}
+	return h.Source.ReadAt(dst, name, offset)
+}
+
+const scoreName = "score.weight"
+
+// OutputLayer returns the name of the output layer's weight in language models of
+// a configuration's family.
+func OutputLayer(c *Config) string {
+	if c.ModelType == "gpt_neox" || c.Architecture == "GPTNeoXForSequenceClassification" {
+		return "embed_out.weight"
+	}
+	return "lm_head.weight"
+}
+
+// NewLanguage reads a language model for training. c is the configuration of the
+// reward model with the same backbone; tied says that the output layer is the
+// embedding.
+func NewLanguage(c *Config, src Source, tied bool, workers int) (*Language, error) {
+	head := OutputLayer(c)
+	if shape, ok := src.Shape(head); !tied && (!ok || !slices.Equal(shape, []int{c.VocabSize, c.Hidden})) {
+		return nil, &BindingError{Architecture: c.Architecture, Missing: []string{fmt.Sprintf("%s of shape [%d %d]", head, c.VocabSize, c.Hidden)}}
+	}
+	if tied {
+		head = "" // a copy of the embedding in the file would be unknown
+		if shape, ok := src.Shape(OutputLayer(c)); ok {
+			return nil, &BindingError{Architecture: c.Architecture, Unknown: []string{fmt.Sprintf("%s of shape %v of a model with tied embeddings", OutputLayer(c), shape)}}
+		}
+	}
+	t, err := NewTraining(c, headless{src, c, head}, workers)
+	if err != nil {
+		return nil, err
+	}
+	l := &Language{t: t, params: slices.DeleteFunc(slices.Clone(t.params), func(p nn.Param) bool { return p.Name == scoreName })}
+	if err := l.output(src, head); err != nil {
+		t.Close()
+		return nil, err
+	}
+	l.Refresh()
+	return l, nil
+}
+
+// output makes the output layer: of the embedding, or of a weight of its own.
+func (l *Language) output(src Source, head string) error {
+	if head == "" {
+		e, ok := l.t.net.(interface{ embedding() *nn.Embedding })
+		if !ok {
+			return fmt.Errorf("%s is no language model: %w", l.t.Config.Architecture, ErrArchitecture)
+		}
+		l.head = nn.NewTied(e.embedding())
+		return nil
+	}
+	if !l.t.model.Causal() {
+		return fmt.Errorf("%s is no language model: %w", l.t.Config.Architecture, ErrArchitecture)
+	}
+	own := nn.NewLinear(l.t.Config.Hidden, false, l.t.Config.VocabSize)
+	l.head = &own
+	l.head.AllocTraining()
+	p := l.head.Params([]string{head[:len(head)-len(".weight")]})
+	l.head.Learned(p)
+	l.params = append(l.params, p...)
+	return src.ReadAt(p[0].Data, head, 0)
+}
+
+// Close ends the workers.
+func (l *Language) Close() { l.t.Close() }
+
+// Params returns every weight with its gradient.
+func (l *Language) Params() []nn.Param { return l.params }
+
+// Work returns the workers.
+func (l *Language) Work() *nn.Work { return l.t.work }
+
+// Refresh makes what is computed from the weights follow them.
+func (l *Language) Refresh() {
+	l.t.Refresh()
+	l.head.Refresh()
+}
+
+// ZeroGrads forgets the gradients.
+func (l *Language) ZeroGrads() {
+	for i := range l.params {
+		clear(l.params[i].Grad)
+	}
+}
+
+// Text is a sequence to learn from: after token i follows Targets[i], or nothing
+// with NoTarget. Nil targets are the sequence's own next tokens.
+type Text struct {
+	IDs     []int32
+	Targets []int32
+}
+
+// Count returns the number of targets.
+func (x *Text) Count() int {
+	if x.Targets == nil {
+		return max(0, len(x.IDs)-1)
+	}
+	n := 0
+	for _, t := range x.Targets {
+		if t != NoTarget {
+			n++
+		}
+	}
+	return n
+}
+
+// Step adds up the cross entropy of all targets and, unless scale is 0,
+// accumulates scale times its gradient.
+func (l *Language) Step(texts []Text, scale float32, p Pass) (loss float64, err error) {
+	if err := l.forward(texts, p); err != nil {
+		return 0, err
+	}
+	t := l.t
+	T, ld, V := len(t.batch.ids), t.ldc(), t.Config.VocabSize
+	out := t.layer[len(t.layers)-1].out
+	features := keep(&l.features, T, ld)
+	t.work.Rows(T, func(_ *nn.Scratch, lo, hi int) { t.net.learnFeatures(t, features[lo*ld:], out[lo*ld:], hi-lo) })
+	l.losses = append(l.losses[:0], make([]float64, T)...)
+	ldv := kernel.Stride(V)
+	logits := keep(&l.logits, min(T, logitRows), ldv)
+	dfeatures := keep(&l.dfeatures, T, ld)
+	for at := 0; at < T; at += logitRows {
+		m := min(logitRows, T-at)
+		t.work.Rows(m, func(w *nn.Scratch, lo, hi int) {
+			l.head.Forward(&w.Gemm, logits[lo*ldv:], ldv, features[(at+lo)*ld:], ld, hi-lo, kernel.Store)
+			for i := lo; i < hi; i++ {
+				row := logits[i*ldv:][:V]
+				if target := l.targets[at+i]; target == NoTarget {
+					clear(row)
+				} else {
+					l.losses[at+i] = nn.CrossEntropy(row, target, scale)
+				}
+			}
+		})
+		if scale != 0 {
+			l.head.Backward(t.work, dfeatures[at*ld:], ld, false, logits, ldv, features[at*ld:], ld, m)
+		}
+	}
+	for _, v := range l.losses {
+		loss += v
+	}
+	if scale != 0 {
+		dx := grow(&t.room.a, T*ld)
+		t.net.featuresBackward(t, dx, dfeatures, out, T)
+		t.backward(dx)
+	}
+	return loss, nil
+}
+
+// forward carries the texts through all layers, every token through all of them.
+func (l *Language) forward(texts []Text, p Pass) error {
+	seqs := make([]Sequence, len(texts))
+	l.targets = l.targets[:0]
+	for i, x := range texts {
+		seqs[i] = Sequence{IDs: x.IDs, At: len(x.IDs) - 1}
+		if err := l.t.model.Validate(seqs[i]); err != nil {
+			return fmt.Errorf("sequence %d: %w", i, err)
+		}
+		if x.Targets == nil {
+			l.targets = append(append(l.targets, x.IDs[1:]...), NoTarget)
+			continue
+		}
+		if len(x.Targets) != len(x.IDs) {
+			return fmt.Errorf("sequence %d: %d targets for %d tokens", i, len(x.Targets), len(x.IDs))
+		}
+		l.targets = append(l.targets, x.Targets...)
+	}
+	for i, v := range l.targets {
+		if v != NoTarget && (v < 0 || int(v) >= l.t.Config.VocabSize) {
+			return fmt.Errorf("target %d at token %d, want 0 to %d", v, i, l.t.Config.VocabSize-1)
+		}
+	}
+	l.t.forward(seqs, p, false)
+	return nil
+}
