@@ -148,6 +148,7 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 		}
 		scores[t.unique] = m.net.score(&r.workers[0], s.x[row*s.ldx:][:c0.Hidden])
 	}
+	s.blk = nil // a run that waits for its next chunk must not hold a model that was replaced
 }
 
 // lastLayer computes keys and values of all n rows, and everything else of the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -216,7 +217,9 @@ func (q *Queue) unlink(it *item) {
 	delete(q.lines, l.lane)
 	for i, other := range q.turns {
 		if other == l {
-			q.turns = append(q.turns[:i], q.turns[i+1:]...)
+			// Delete clears the place that is left: it would hold the lane, and
+			// with it the memory of a model that nobody asks any more.
+			q.turns = slices.Delete(q.turns, i, i+1)
 			return
 		}
 	}
