@@ -72,6 +72,9 @@ type Config struct {
 	Queue batch.Config
 	// Logger takes one record for each request, and faults; default slog.Default().
 	Logger *slog.Logger
+	// DriftScores is how many rewards of a revision, its first ones, the metrics
+	// of drift compare the last as many with; default 1,000.
+	DriftScores int
 	// Version is written to the metric warm_build_info; default "unknown".
 	Version string
 }
@@ -94,6 +97,7 @@ func (c Config) withDefaults() Config {
 	orInt(&c.MaxRequestTokens, 1<<20)
 	orInt(&c.MaxHeaderBytes, 64<<10)
 	orInt(&c.MaxConnections, 16384)
+	orInt(&c.DriftScores, 1000)
 	orTime(&c.Timeout, 60*time.Second)
 	orTime(&c.MaxTimeout, 10*time.Minute)
 	orTime(&c.HeaderTimeout, 10*time.Second)
@@ -129,6 +133,7 @@ func (c Config) Validate() error {
 		{"IdleTimeout", int64(c.IdleTimeout)},
 		{"MaxHeaderBytes", int64(c.MaxHeaderBytes)},
 		{"MaxConnections", int64(c.MaxConnections)},
+		{"DriftScores", int64(c.DriftScores)},
 		{"DrainDelay", int64(c.DrainDelay)},
 		{"DrainTimeout", int64(c.DrainTimeout)},
 	} {

@@ -42,6 +42,11 @@ func wireError(err error) *api.Error {
 	return api.Errorf(api.CodeInternal, "", "a fault of the server; its log has more under this request's id")
 }
 
+// isOverload reports whether err says that the queue has no room or no time.
+func isOverload(err error) bool {
+	return errors.Is(err, batch.ErrOverloaded) || errors.Is(err, batch.ErrExpired) || errors.Is(err, batch.ErrDraining)
+}
+
 // retryAfter is the Retry-After of a 503, in seconds: about the time in which a
 // busy queue moves on.
 const retryAfter = "1"

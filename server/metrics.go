@@ -18,7 +18,7 @@ import (
 
 // metrics are the server's own, in a registry of their own. Every name begins
 // with warm_, times are in seconds, and every label is of a closed set: routes,
-// statuses, codes, the live models and the modes they offer.
+// statuses, codes, the live models with their last revisions, and the modes they offer.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -42,9 +42,12 @@ type metrics struct {
 	sequences *prometheus.CounterVec   // by model
 	tokens    *prometheus.CounterVec   // by model
 	truncated *prometheus.CounterVec   // by model
-	rewards   *prometheus.HistogramVec // by model, mode
-	spread    *prometheus.HistogramVec // by model
-	gap       *prometheus.HistogramVec // by model
+	rewards   *prometheus.HistogramVec // by model, revision, mode
+	lengths   *prometheus.HistogramVec // by model, revision
+	spread    *prometheus.HistogramVec // by model, revision
+	gap       *prometheus.HistogramVec // by model, revision
+	samples   *prometheus.CounterVec   // by model, outcome
+	drift     *drift
 }
 
 // The buckets. Times go from a probe's to a queue's worst; rewards are logits.
@@ -56,7 +59,7 @@ var (
 	spreadBuckets   = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10}
 )
 
-func newMetrics(version string, models *Models) *metrics {
+func newMetrics(version string, driftScores int, models *Models) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), modelCollector{models})
 	m.requests = m.counters("requests_total", "Requests answered.", "route", "status")
@@ -76,9 +79,14 @@ func newMetrics(version string, models *Models) *metrics {
 	m.sequences = m.counters("sequences_total", "Answers scored.", "model")
 	m.tokens = m.counters("tokens_total", "Tokens of the answers scored, with their prompts.", "model")
 	m.truncated = m.counters("truncated_total", "Answers scored after truncation.", "model")
-	m.rewards = m.histograms("reward", "Rewards.", rewardBuckets, "model", "mode")
-	m.spread = m.histograms("reward_std", "Standard deviation of the members' rewards.", spreadBuckets, "model")
-	m.gap = m.histograms("reward_gap", "Absolute difference of the weight average's and the ensemble's reward, in the mode both.", spreadBuckets, "model")
+	m.rewards = m.histograms("reward", "Rewards.", rewardBuckets, "model", "revision", "mode")
+	m.lengths = m.histograms("answer_tokens", "Tokens of an answer with its prompt.", tokenBuckets, "model", "revision")
+	m.spread = m.histograms("reward_std", "Standard deviation of the members' rewards.", spreadBuckets, "model", "revision")
+	m.gap = m.histograms("reward_gap", "Absolute difference of the weight average's and the ensemble's reward, where both were asked for or sampled.", spreadBuckets, "model", "revision")
+	m.samples = m.counters("ab_samples_total", "Requests whose ensemble was to be scored beside the weight average, and what came of it.", "model", "outcome")
+	m.drift = newDrift(driftScores, models)
+	m.drift.forget = m.forget
+	m.registry.MustRegister(m.drift)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "warm_build_info", Help: "1, with the build in its labels.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
@@ -153,22 +161,33 @@ func (m *metrics) scored(x *exchange, reply *api.RewardResponse) {
 	m.compute.Observe(x.compute.Seconds())
 	m.sequences.WithLabelValues(x.model).Add(float64(x.sequences))
 	m.tokens.WithLabelValues(x.model).Add(float64(x.tokens))
-	rewards := m.rewards.WithLabelValues(x.model, x.mode)
+	rewards := m.rewards.WithLabelValues(x.model, reply.Revision, x.mode)
+	lengths := m.lengths.WithLabelValues(x.model, reply.Revision)
 	truncated := 0
 	for i := range reply.Data {
 		r := &reply.Data[i]
 		rewards.Observe(float64(r.Reward))
+		lengths.Observe(float64(r.Tokens))
 		if r.Truncated {
 			truncated++
 		}
 		if r.Std != nil {
-			m.spread.WithLabelValues(x.model).Observe(float64(*r.Std))
+			m.spread.WithLabelValues(x.model, reply.Revision).Observe(float64(*r.Std))
 		}
 		if r.Ensemble != nil {
-			m.gap.WithLabelValues(x.model).Observe(math.Abs(float64(r.Reward) - float64(*r.Ensemble)))
+			m.gap.WithLabelValues(x.model, reply.Revision).Observe(math.Abs(float64(r.Reward) - float64(*r.Ensemble)))
 		}
 	}
 	m.truncated.WithLabelValues(x.model).Add(float64(truncated))
+	m.drift.observe(x.model, reply.Revision, x.mode, reply.Data)
+}
+
+// forget drops the metrics of a revision that nothing scores any more.
+func (m *metrics) forget(model, revision string) {
+	labels := prometheus.Labels{"model": model, "revision": revision}
+	for _, h := range []*prometheus.HistogramVec{m.rewards, m.lengths, m.spread, m.gap} {
+		h.DeletePartialMatch(labels)
+	}
 }
 
 func (m *metrics) batch(b batch.Batch) {

@@ -51,6 +51,10 @@ type Info struct {
 	Normalized    bool
 	Label         string    // of the score, id2label["0"]; may be ""
 	Created       time.Time // when the deployment was made
+	// Sample is the share of requests in the mode wa, in [0, 1], whose ensemble
+	// is scored beside them, in the background, for the metrics alone. Above 0
+	// it needs the modes wa and ens.
+	Sample float64
 }
 
 // Vocabulary is a Model that shows its tokeniser.

@@ -33,6 +33,7 @@ type deployment struct {
 	models  *Models
 	users   int
 	drained chan struct{} // closed when retired and without users
+	retired chan struct{} // closed when retired: what is not an answer must let go
 
 	grace  time.Duration // how long it is kept after its last pinned request
 	pinned time.Time     // when it was kept, or last asked for by a pin
@@ -75,7 +76,7 @@ func (ms *Models) exchange(m Model, grace time.Duration) (old *deployment, err e
 	if err := info.check(); err != nil {
 		return nil, err
 	}
-	d := &deployment{model: m, info: info, models: ms, drained: make(chan struct{})}
+	d := &deployment{model: m, info: info, models: ms, drained: make(chan struct{}), retired: make(chan struct{})}
 	ms.change(func() {
 		ms.dropKept(info.Name)
 		old = ms.live[info.Name]
@@ -185,6 +186,7 @@ func (ms *Models) end(d *deployment) {
 
 // retire marks d as out of service.
 func (ms *Models) retire(d *deployment) {
+	close(d.retired)
 	if d.users == 0 {
 		ms.end(d)
 		return
@@ -314,6 +316,13 @@ func (ms *Models) find(name, header string) (*deployment, pin, error) {
 	return ms.live[name[:at]], inName, nil
 }
 
+// hold takes one more hold of a deployment that the caller holds.
+func (d *deployment) hold() {
+	d.models.mu.Lock()
+	defer d.models.mu.Unlock()
+	d.users++
+}
+
 func (d *deployment) release() {
 	d.models.change(func() {
 		d.users--
@@ -351,6 +360,7 @@ func (i *Info) check() error {
 	if !slices.Contains(i.Modes, i.Mode) {
 		bad("the default mode %q is not one of the modes %q", i.Mode, i.Modes)
 	}
+	i.checkSample(bad)
 	for _, mode := range i.Modes {
 		name, member := strings.CutPrefix(mode, api.ModeMember)
 		switch {

@@ -110,6 +110,7 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	reply, err := t.reply(x.id)
 	if err == nil {
 		s.metrics.scored(x, reply)
+		s.shadow.offer(d, t)
 	}
 	return reply, err
 }
@@ -191,7 +192,8 @@ func (t *task) tokens() int {
 	return n
 }
 
-// lanes names what the task is scored on.
+// lanes names what the task is scored on: the lane that answers by itself, if
+// any, and then the members.
 func (t *task) lanes() []string {
 	var names []string
 	if t.mode != api.ModeEns {
@@ -205,8 +207,8 @@ func (t *task) lanes() []string {
 	return names
 }
 
-// submit scores the task on the lanes of its mode and keeps the rewards.
-func (t *task) submit(ctx context.Context, q *batch.Queue) (batch.Stats, error) {
+// jobs is the task on each of its lanes.
+func (t *task) jobs() ([]batch.Job, error) {
 	names := t.lanes()
 	seqs := make([]batch.Sequence, len(t.prepared))
 	for i, p := range t.prepared {
@@ -216,9 +218,18 @@ func (t *task) submit(ctx context.Context, q *batch.Queue) (batch.Stats, error) 
 	for i, name := range names {
 		lane, err := t.model.Lane(name)
 		if err != nil {
-			return batch.Stats{}, fmt.Errorf("server: model %q: lane %q: %w", t.info.Name, name, err)
+			return nil, fmt.Errorf("server: model %q: lane %q: %w", t.info.Name, name, err)
 		}
 		jobs[i] = batch.Job{Lane: lane, Seqs: seqs}
+	}
+	return jobs, nil
+}
+
+// submit scores the task on the lanes of its mode and keeps the rewards.
+func (t *task) submit(ctx context.Context, q *batch.Queue) (batch.Stats, error) {
+	jobs, err := t.jobs()
+	if err != nil {
+		return batch.Stats{}, err
 	}
 	rewards, stats, err := q.SubmitAll(ctx, jobs)
 	if err != nil {

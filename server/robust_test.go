@@ -289,7 +289,8 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		`warm_batch_seconds_count{lane="m/member:two"} 1`,
 		`warm_queue_tokens 0`, `warm_queue_sequences 0`, `warm_queue_oldest_seconds 0`,
 		`warm_sequences_total{model="m"} 3`, `warm_tokens_total{model="m"} 129`, `warm_truncated_total{model="m"} 2`,
-		`warm_reward_count{mode="both",model="m"} 3`, `warm_reward_std_count{model="m"} 3`, `warm_reward_gap_count{model="m"} 3`,
+		`warm_reward_count{mode="both",model="m",revision="sha256:m"} 3`, `warm_reward_std_count{model="m",revision="sha256:m"} 3`, `warm_reward_gap_count{model="m",revision="sha256:m"} 3`,
+		`warm_answer_tokens_count{model="m",revision="sha256:m"} 3`, `warm_answer_tokens_sum{model="m",revision="sha256:m"} 129`,
 		`warm_model_info{architecture="FakeForSequenceClassification",mode="wa",model="m",revision="sha256:m"} 1`,
 		`version="1.2.3"`, `warm_panics_total 0`, `go_goroutines`, `process_open_fds`,
 	} {

@@ -28,6 +28,7 @@ type Server struct {
 	models    *Models
 	queue     *batch.Queue
 	metrics   *metrics
+	shadow    *shadow
 	bodies    *bodies
 	live      *Live               // nil without a Config.Builder
 	keys      [][sha256.Size]byte // digests of Config.Keys
@@ -59,7 +60,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 		bodies: &bodies{max: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout},
 	}
 	s.keys, s.adminKeys = digests(cfg.Keys), digests(cfg.AdminKeys)
-	s.metrics = newMetrics(cfg.Version, models)
+	s.metrics = newMetrics(cfg.Version, cfg.DriftScores, models)
 	queue := cfg.Queue
 	queue.Observe = func(b batch.Batch) {
 		s.observeBatch(b)
@@ -69,6 +70,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 	}
 	s.queue = batch.New(queue)
 	s.metrics.watchQueue(s.queue)
+	s.shadow = newShadow(s.queue, s.metrics)
 	if cfg.Builder != nil {
 		if s.live, err = newLive(cfg, models, s.queue, newLiveMetrics(s.metrics, models)); err != nil {
 			s.queue.Close()
@@ -87,6 +89,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() {
 	s.draining.Store(true)
 	s.live.stop()
+	s.shadow.stop()
 	s.queue.Close()
 	s.live.close()
 }
@@ -121,6 +124,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	case <-time.After(s.cfg.DrainDelay):
 	}
 	s.live.stop() // what is loaded now would not answer any more
+	s.shadow.stop()
 	err := s.drain(hs)
 	<-served
 	s.live.close()

@@ -20,7 +20,8 @@ type Queue struct {
 	lines    map[*Lane]*line // of lanes with something waiting
 	turns    []*line         // the same lines; the next turn is the first's
 	requests map[*request]struct{}
-	tokens   int // that wait
+	tokens   int // that wait, in all lanes
+	behind   int // of them in background lanes
 	count    int // sequences that wait
 	draining bool
 	dead     error // why the loop ended, once it has
@@ -46,7 +47,7 @@ func New(cfg Config) *Queue {
 type Depth struct {
 	Tokens    int
 	Sequences int
-	Oldest    time.Duration // how long the oldest sequence has waited; 0 when none waits
+	Oldest    time.Duration // how long the oldest sequence has waited, background lanes aside; 0 when none waits
 }
 
 // Depth returns what waits now, which does not include the batch being computed.
@@ -56,7 +57,9 @@ func (q *Queue) Depth() Depth {
 	d := Depth{Tokens: q.tokens, Sequences: q.count}
 	now := time.Now()
 	for _, l := range q.turns {
-		d.Oldest = max(d.Oldest, l.waiting(now))
+		if !l.lane.behind {
+			d.Oldest = max(d.Oldest, l.waiting(now))
+		}
 	}
 	return d
 }
@@ -160,7 +163,7 @@ func (q *Queue) next() (b *work, end bool) {
 	for len(q.turns) > 0 {
 		at := q.turn(time.Now())
 		l := q.turns[at]
-		items := l.pick(q.cfg.budget(l.lane.pace), q.cfg.MaxBatchSequences)
+		items := l.pick(q.cfg.budget(l.lane.pace), q.sequences(l))
 		if q.dropGone(items) {
 			continue
 		}
@@ -192,16 +195,28 @@ func (q *Queue) dropGone(items []*item) (dropped bool) {
 }
 
 // turn chooses the line of the next batch: the longest wait over the patience,
-// else the line whose turn it is.
+// else the line whose turn it is. A background line is chosen when there is no
+// other.
 func (q *Queue) turn(now time.Time) int {
-	at := 0
+	at := -1
 	longest := q.cfg.Patience
 	for i, l := range q.turns {
-		if w := l.waiting(now); w > longest {
-			at, longest = i, w
+		if l.lane.behind {
+			continue
+		}
+		if w := l.waiting(now); w > longest || at < 0 {
+			at, longest = i, max(w, longest)
 		}
 	}
-	return at
+	return max(at, 0)
+}
+
+// sequences bounds a batch of the line l.
+func (q *Queue) sequences(l *line) int {
+	if l.lane.behind {
+		return 1
+	}
+	return q.cfg.MaxBatchSequences
 }
 
 // unlink takes a sequence out of its line, and the line out of the turns once
@@ -210,6 +225,9 @@ func (q *Queue) unlink(it *item) {
 	l := it.line
 	l.remove(it)
 	q.tokens -= it.tokens()
+	if l.lane.behind {
+		q.behind -= it.tokens()
+	}
 	q.count--
 	if l.count > 0 {
 		return

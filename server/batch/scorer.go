@@ -27,6 +27,7 @@ type Scorer interface {
 type Lane struct {
 	name   string
 	scorer Scorer
+	behind bool    // gives way to every lane that does not
 	pace   float64 // tokens a second of the last batches, 0 before the first; the queue's lock guards it
 }
 
@@ -36,6 +37,14 @@ func NewLane(name string, scorer Scorer) *Lane {
 		panic(fmt.Sprintf("batch: lane %q without a scorer", name))
 	}
 	return &Lane{name: name, scorer: scorer}
+}
+
+// Background returns a lane for the same scorer whose sequences give way: they
+// are computed one by one while no other lane has any, so that what comes next
+// waits for one sequence at most. They take no room from the others' limit on
+// queued tokens: an eighth of it is theirs beside it.
+func (l *Lane) Background() *Lane {
+	return &Lane{name: l.name + "/background", scorer: l.scorer, behind: true}
 }
 
 // measure takes a batch into the lane's pace. A short one tells little, unless

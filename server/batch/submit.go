@@ -103,6 +103,10 @@ func newRequest(ctx context.Context, jobs []Job) (*request, [][]float32) {
 	return req, rewards
 }
 
+// backgroundShare is which part of MaxQueuedTokens may wait in background lanes,
+// beside what the others may.
+const backgroundShare = 8
+
 // admit takes all sequences of a request into the queue, or none.
 func (q *Queue) admit(req *request, jobs []Job) error {
 	tokens := 0
@@ -119,9 +123,22 @@ func (q *Queue) admit(req *request, jobs []Job) error {
 		req.finished = true
 		return nil
 	}
-	if q.tokens > 0 && q.tokens+tokens > q.cfg.MaxQueuedTokens {
-		return fmt.Errorf("%w: %d tokens wait, %d more would be over %d", ErrOverloaded, q.tokens, tokens, q.cfg.MaxQueuedTokens)
+	behind := 0
+	for _, j := range jobs {
+		if j.Lane.behind {
+			for _, s := range j.Seqs {
+				behind += len(s.IDs)
+			}
+		}
 	}
+	waiting, limit := q.tokens-q.behind, q.cfg.MaxQueuedTokens
+	if waiting > 0 && waiting+tokens-behind > limit {
+		return fmt.Errorf("%w: %d tokens wait, %d more would be over %d", ErrOverloaded, waiting, tokens-behind, limit)
+	}
+	if q.behind > 0 && behind > 0 && q.behind+behind > limit/backgroundShare {
+		return fmt.Errorf("%w: %d tokens wait in the background, %d more would be over %d", ErrOverloaded, q.behind, behind, limit/backgroundShare)
+	}
+	q.behind += behind
 	req.since = time.Now()
 	q.requests[req] = struct{}{}
 	q.tokens += tokens
