@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/loader"
@@ -46,9 +47,9 @@ differs is listed and nothing is written.`,
 		},
 	}
 	l := c.Flags()
-	l.StringVar(&f.out, "out", "", "`directory` to write; required")
+	l.StringVar(&f.out, "out", "", "where to write, a `directory`; required")
 	l.Float64SliceVar(&f.weights, "weights", nil, "one weight a member (default equal)")
-	l.StringVar(&f.base, "base", "", "`directory` of the shared initialisation, for --alpha")
+	l.StringVar(&f.base, "base", "", "the shared initialisation for --alpha, a `directory`")
 	l.Float64Var(&f.alpha, "alpha", 1, "distance of the average from --base: 0 is the base, 1 the average")
 	l.BoolVar(&f.extrapolate, "extrapolate", false, "allow negative weights and an alpha outside [0, 1]")
 	l.StringVar(&f.dtype, "dtype", "float32", "stored format: float32 or bfloat16")
@@ -77,12 +78,42 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 	}
 	contents := a.Contents()
 	contents.DType, contents.Replace = stored, f.replace
+	watched := &watchedSource{Average: a, bar: p.progressBar(valueBytes(a), "averaging")}
+	contents.Source = watched
 	if err := loader.Save(f.out, contents); err != nil {
 		return err
 	}
+	watched.bar.Finish()
 	fmt.Fprintf(p.stderr, "wrote the average of %d members, %d tensors, to %s in %v\n",
 		len(dirs), len(a.Names()), f.out, time.Since(start).Round(time.Millisecond))
 	return nil
+}
+
+// watchedSource shows how much of an average was computed.
+type watchedSource struct {
+	*warm.Average
+	bar *progressbar.ProgressBar
+}
+
+// ReadAt implements loader.Source.
+func (w *watchedSource) ReadAt(dst []float32, name string, offset int) error {
+	err := w.Average.ReadAt(dst, name, offset)
+	w.bar.Add(4 * len(dst))
+	return err
+}
+
+// valueBytes returns the size of a source's values as float32.
+func valueBytes(s loader.Source) int64 {
+	sum := int64(0)
+	for _, name := range s.Names() {
+		n := int64(4)
+		shape, _ := s.Shape(name)
+		for _, d := range shape {
+			n *= int64(d)
+		}
+		sum += n
+	}
+	return sum
 }
 
 // openAverage opens checkpoints and prepares their average; closeAll is to be

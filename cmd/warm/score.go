@@ -61,8 +61,8 @@ stderr, as far as --mode holds them.`,
 		},
 	}
 	l := c.Flags()
-	l.StringVar(&f.in, "in", "-", "`file` to read, - for standard input")
-	l.StringVar(&f.out, "out", "-", "`file` to write, - for standard output")
+	l.StringVar(&f.in, "in", "-", "what to read, a `file` or - for standard input")
+	l.StringVar(&f.out, "out", "-", "where to write, a `file` or - for standard output")
 	l.StringVar(&f.aggregate, "aggregate", api.AggregateMean, "how members become the ensemble's reward: mean, min, median, mean_minus_std or mean_minus_var")
 	l.Float64Var(&f.lambda, "lambda", api.DefaultLambda, "weight of the spread in mean_minus_std and mean_minus_var")
 	l.StringVar(&f.truncate, "truncate", string(reward.TruncatePromptLeft), "text over the context: prompt_left, left, right or error")
@@ -102,7 +102,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		out = file
 	}
-	s := &scoring{flags: f, engine: e, model: newDeployment("score", d, e), w: bufio.NewWriter(out), bar: p.progressBar(size)}
+	s := &scoring{flags: f, engine: e, model: newDeployment("score", d, e), w: bufio.NewWriter(out), bar: p.progressBar(size, "scoring")}
 	if err := s.run(ctx, in); err != nil {
 		return err
 	}
@@ -168,12 +168,12 @@ func (p *program) openInput(path string) (*input, int64, error) {
 }
 
 // progressBar returns a bar on a terminal, and one that draws nothing otherwise.
-func (p *program) progressBar(size int64) *progressbar.ProgressBar {
+func (p *program) progressBar(size int64, what string) *progressbar.ProgressBar {
 	f, ok := p.stderr.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return progressbar.DefaultBytesSilent(size)
 	}
-	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("scoring"),
+	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
 }
