@@ -83,6 +83,9 @@ func TestMain(m *testing.M) {
 	if args := os.Getenv(averageMemory); args != "" {
 		os.Exit(run(context.Background(), append([]string{"average"}, strings.Split(args, "\n")...), os.Getenv, os.Stdin, os.Stdout, os.Stderr))
 	}
+	if args := os.Getenv(childCommand); args != "" {
+		os.Exit(runChild(strings.Split(args, "\n")))
+	}
 	os.Exit(m.Run())
 }
 

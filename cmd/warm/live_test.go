@@ -1,0 +1,497 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/model/reward/rewardtest"
+)
+
+const testAdminKey = "an-admin-key"
+
+// smallConfig is a reward model of 2.6 MB: small enough to be loaded in some
+// milliseconds, large enough that two hundred that are not freed are seen.
+const smallConfig = `{"architectures":["LlamaForSequenceClassification"],"model_type":"llama","hidden_size":128,"intermediate_size":256,"num_hidden_layers":4,"num_attention_heads":4,"vocab_size":300,"max_position_embeddings":64,"pad_token_id":0,"id2label":{"0":"LABEL_0"}}`
+
+// store is a folder of checkpoints: good ones, whose rewards are known, and
+// ones that must not be served.
+type store struct {
+	root     string
+	inputs   [][]int32
+	revision map[string]string    // by checkpoint
+	rewards  map[string][]float32 // by revision, then input
+}
+
+func newStore(t testing.TB, good ...string) *store {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	s := &store{root: root, revision: map[string]string{}, rewards: map[string][]float32{}}
+	for n := range 8 {
+		ids := make([]int32, 2+5*n)
+		for i := range ids {
+			ids[i] = int32((7*n + 3*i) % 300)
+		}
+		s.inputs = append(s.inputs, ids)
+	}
+	e := model.NewEngine(1)
+	defer e.Close()
+	for i, name := range good {
+		s.write(t, name, uint64(i+1), nil)
+		d, err := reward.Open(reward.Config{Members: []reward.Member{{Dir: filepath.Join(root, name)}}}, 1)
+		require.NoError(t, err)
+		var seqs []reward.Encoded
+		for _, ids := range s.inputs {
+			x, err := d.Encode(reward.Input{IDs: ids}, reward.EncodeOptions{})
+			require.NoError(t, err)
+			seqs = append(seqs, x)
+		}
+		s.revision[name] = d.Revision
+		s.rewards[d.Revision], err = d.Score(e, d.Average(), seqs)
+		require.NoError(t, err)
+	}
+	return s
+}
+
+// write saves a checkpoint of random weights.
+func (s *store) write(t testing.TB, name string, seed uint64, edit func(*loader.Contents)) {
+	cfg, err := model.ParseConfig([]byte(smallConfig))
+	require.NoError(t, err)
+	c := rewardtest.Contents(t, name)
+	c.Config, c.Source = []byte(smallConfig), model.NewRandom(cfg, seed)
+	if edit != nil {
+		edit(&c)
+	}
+	require.NoError(t, loader.Save(filepath.Join(s.root, name), c))
+}
+
+// breakSome writes checkpoints that must not be served, and returns their names.
+func (s *store) breakSome(t testing.TB) []string {
+	s.write(t, "short", 9, nil)
+	weights := filepath.Join(s.root, "short", "model.safetensors")
+	info, err := os.Stat(weights)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(weights, info.Size()/2))
+	s.write(t, "nan", 9, func(c *loader.Contents) { c.Source = notFinite{c.Source} })
+	s.write(t, "headless", 9, func(c *loader.Contents) { c.Source = partial{Source: c.Source, without: "score.weight"} })
+	s.write(t, "empty", 9, nil)
+	require.NoError(t, os.Remove(filepath.Join(s.root, "empty", "model.safetensors")))
+	return []string{"short", "nan", "headless", "empty"}
+}
+
+// flags are the ones with which a server's models can be changed.
+func (s *store) flags(t testing.TB) []string {
+	key := filepath.Join(t.TempDir(), "admin")
+	require.NoError(t, os.WriteFile(key, []byte(testAdminKey+"\n"), 0o600))
+	return []string{"--admin-key-file", key, "--model-root", s.root}
+}
+
+// check holds a reply against the revision that it names, to the bit.
+func (s *store) check(got *reply, input int) error {
+	want, ok := s.rewards[got.Revision]
+	if !ok {
+		return fmt.Errorf("revision %q was never good", got.Revision)
+	}
+	if len(got.Data) != 1 || math.Float32bits(got.Data[0].Reward) != math.Float32bits(want[input]) {
+		return fmt.Errorf("revision %s: input %d: %v, want %v", got.Revision, input, got.Data, want[input])
+	}
+	return nil
+}
+
+// ask scores one input on a connection of its own.
+func ask(ctx context.Context, url string, ids []int32) (*reply, int, error) {
+	body, err := json.Marshal(map[string]any{"inputs": []any{map[string]any{"input_ids": ids}}})
+	if err != nil {
+		return nil, 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, "POST", url+"/v1/reward", bytes.NewReader(body))
+	if err != nil {
+		return nil, 0, err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Do(req)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer r.Body.Close()
+	got := new(reply)
+	return got, r.StatusCode, json.NewDecoder(r.Body).Decode(got)
+}
+
+// putModel makes a checkpoint live as m.
+func putModel(url, dir string) (status int, body string, err error) {
+	req, err := http.NewRequest("PUT", url+"/v1/models/m?wait=true", strings.NewReader(fmt.Sprintf(`{"members":[%q]}`, dir)))
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+testAdminKey)
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.Body.Close()
+	data, err := io.ReadAll(r.Body)
+	return r.StatusCode, string(data), err
+}
+
+// heap returns the bytes that are in use once the collector has been through,
+// without the server's log, which the test alone keeps.
+func heap(w *instance) uint64 {
+	w.stderr.mu.Lock()
+	w.stderr.buf = bytes.Buffer{}
+	w.stderr.mu.Unlock()
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestTwoHundredSwapsUnderLoadLoseNothing swaps two revisions back and forth
+// while clients ask on connections of their own: no request fails, and every
+// reward is to the bit that of the revision which its reply names. Broken
+// checkpoints in between are refused each time.
+func TestTwoHundredSwapsUnderLoadLoseNothing(t *testing.T) {
+	swaps := 200
+	if testing.Short() {
+		swaps = 20
+	}
+	s := newStore(t, "x", "y")
+	broken := s.breakSome(t)
+	before := runtime.NumGoroutine()
+	w := startServe(t, append(s.flags(t), "--model", "m="+filepath.Join(s.root, "x"), "--keep-previous", "0")...)
+	one := heap(w)
+
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	var asked, failed atomic.Int64
+	var seen sync.Map
+	for c := range 8 {
+		clients.Go(func() {
+			for n := c; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				input := n % len(s.inputs)
+				got, status, err := ask(t.Context(), w.url, s.inputs[input])
+				if err == nil && status != http.StatusOK {
+					err = fmt.Errorf("status %d: %+v", status, got.Error)
+				}
+				if err == nil {
+					err = s.check(got, input)
+				}
+				asked.Add(1)
+				if err != nil {
+					failed.Add(1)
+					t.Error(err)
+					return
+				}
+				seen.Store(got.Revision, true)
+			}
+		})
+	}
+	most, refused := uint64(0), 0
+	start := time.Now()
+	for n := range swaps {
+		status, body, err := putModel(w.url, []string{"y", "x"}[n%2])
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status, body)
+		if n%10 == 9 {
+			bad := broken[n/10%len(broken)]
+			status, body, err := putModel(w.url, bad)
+			require.NoError(t, err)
+			assert.Equal(t, http.StatusUnprocessableEntity, status, "%s: %s", bad, body)
+			refused++
+			most = max(most, heap(w))
+		}
+	}
+	took := time.Since(start)
+	close(stop)
+	clients.Wait()
+	http.DefaultClient.CloseIdleConnections()
+	end := heap(w)
+	revisions := 0
+	seen.Range(func(any, any) bool { revisions++; return true })
+	t.Logf("%d swaps in %v, %d refused, %d requests, %d failed; heap with one model %d KB, most seen %d KB, at the end %d KB",
+		swaps, took.Round(time.Millisecond), refused, asked.Load(), failed.Load(), one>>10, most>>10, end>>10)
+	assert.Equal(t, 2, revisions, "the load saw both revisions")
+	assert.Zero(t, failed.Load())
+	// Less than one more model than at the start; with all 200 it would be 500 MB.
+	const size = 2600 << 10
+	assert.Less(t, end, one+size)
+	assert.Equal(t, exitOK, w.stop())
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, 5*time.Second, 10*time.Millisecond,
+		"goroutines return: %d before, %d after", before, runtime.NumGoroutine())
+}
+
+// childCommand, when set in the environment, makes the test binary run warm
+// with its lines as arguments: a process that can be killed.
+const childCommand = "WARM_TEST_CHILD"
+
+// runChild is main in a child.
+func runChild(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, args, noEnv, strings.NewReader(""), io.Discard, os.Stderr)
+}
+
+// child is a warm serve in a process of its own.
+type child struct {
+	url    string
+	cmd    *exec.Cmd
+	stderr *output
+	ended  chan struct{}
+}
+
+func startChild(t testing.TB, args ...string) *child {
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	c := &child{cmd: exec.Command(exe), stderr: &output{}, ended: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), childCommand+"="+strings.Join(append([]string{"serve", "--addr", "127.0.0.1:0"}, args...), "\n"))
+	c.cmd.Stderr = c.stderr
+	require.NoError(t, c.cmd.Start())
+	go func() {
+		_ = c.cmd.Wait() // how it ended is asked of ProcessState
+		close(c.ended)
+	}()
+	t.Cleanup(func() {
+		_ = c.cmd.Process.Kill() // it may have ended
+		<-c.ended
+	})
+	require.Eventually(t, func() bool {
+		m := listening.FindStringSubmatch(c.stderr.String())
+		if m == nil {
+			select {
+			case <-c.ended:
+				t.Fatalf("the child ended: %s", c.stderr)
+			default:
+			}
+			return false
+		}
+		c.url = m[1]
+		r, err := http.Get(c.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	}, 30*time.Second, 5*time.Millisecond, "the child does not become ready")
+	return c
+}
+
+// kill ends the child as a loss of power would, as far as the process goes.
+func (c *child) kill(t testing.TB) {
+	require.NoError(t, c.cmd.Process.Kill())
+	<-c.ended
+}
+
+// TestAKilledServerComesBackWithItsLastGoodState kills the server at random
+// moments of a PUT and starts it again: it serves the last revision that it
+// confirmed, or the one that was on its way, and never anything else. What it
+// was configured with at first it does not go back to.
+func TestAKilledServerComesBackWithItsLastGoodState(t *testing.T) {
+	t.Parallel()
+	kills := 12
+	if testing.Short() {
+		kills = 3
+	}
+	s := newStore(t, "x", "y", "z")
+	s.breakSome(t)
+	args := append(s.flags(t), "--model", "m="+filepath.Join(s.root, "x"), "--state", filepath.Join(t.TempDir(), "state.json"))
+	c := startChild(t, args...)
+	start := time.Now()
+	status, body, err := putModel(c.url, "y")
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status, body)
+	took := time.Since(start)
+	confirmed := "y"
+	came := map[string]int{}
+	for n := range kills {
+		next := []string{"z", "y", "short"}[n%3]
+		done := make(chan bool, 1)
+		go func() {
+			status, _, err := putModel(c.url, next)
+			done <- err == nil && status == http.StatusOK
+		}()
+		time.Sleep(time.Duration(rand.Int64N(int64(3 * took)))) // not to synchronise: the moment of the kill is what varies
+		c.kill(t)
+		c = startChild(t, args...)
+		allowed := []string{s.revision[confirmed]}
+		if next != "short" {
+			allowed = append(allowed, s.revision[next])
+		}
+		if <-done {
+			allowed = []string{s.revision[next]}
+		}
+		got, status, err := ask(t.Context(), c.url, s.inputs[3])
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, allowed, got.Revision, "kill %d in a PUT of %s", n, next)
+		require.NoError(t, s.check(got, 3))
+		if next != "short" && got.Revision == s.revision[next] && s.revision[next] != s.revision[confirmed] {
+			came["the new one"]++
+			confirmed = next
+		} else {
+			came["the old one"]++
+		}
+	}
+	t.Logf("a PUT takes %v; %d kills within thrice that: %v", took.Round(time.Millisecond), kills, came)
+}
+
+// TestAKilledServerCarriesTheManifestOut kills the server at random moments
+// after its manifest was replaced: each start serves a good revision at once
+// and comes to the manifest's.
+func TestAKilledServerCarriesTheManifestOut(t *testing.T) {
+	t.Parallel()
+	kills := 2
+	if testing.Short() {
+		kills = 1
+	}
+	s := newStore(t, "x", "y")
+	s.breakSome(t)
+	path := filepath.Join(s.root, "manifest.yaml")
+	manifest := func(name string) { replace(t, path, "models:\n  m:\n    members: ["+name+"]\n") }
+	manifest("x")
+	age(t, path, time.Hour)
+	args := []string{"--watch", s.root, "--state", filepath.Join(t.TempDir(), "state.json")}
+	c := startChild(t, args...)
+	is := func(c *child, name string) func() bool {
+		return func() bool {
+			got, status, err := ask(t.Context(), c.url, s.inputs[2])
+			return err == nil && status == http.StatusOK && s.check(got, 2) == nil && got.Revision == s.revision[name]
+		}
+	}
+	require.Eventually(t, is(c, "x"), 10*time.Second, 10*time.Millisecond)
+	for n := range kills {
+		name := []string{"y", "x"}[n%2]
+		manifest(name)
+		time.Sleep(time.Duration(rand.Int64N(int64(1200 * time.Millisecond)))) // the moment of the kill is what varies
+		c.kill(t)
+		c = startChild(t, args...)
+		got, _, err := ask(t.Context(), c.url, s.inputs[2])
+		require.NoError(t, err)
+		require.NoError(t, s.check(got, 2), "right after the start")
+		require.Eventually(t, is(c, name), 10*time.Second, 10*time.Millisecond, "it comes to the manifest")
+	}
+	manifest("short")
+	require.Eventually(t, func() bool { return strings.Contains(c.stderr.String(), "load failed") }, 10*time.Second, 10*time.Millisecond)
+	c.kill(t)
+	c = startChild(t, args...)
+	assert.True(t, is(c, []string{"y", "x"}[(kills-1)%2])(), "the last good one")
+}
+
+// TestReplicasConvergeOnAManifest watches one folder with two servers.
+func TestReplicasConvergeOnAManifest(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, "x", "y")
+	put(t, s.root, "one/manifest.yaml", "models:\n  m:\n    members: [../x]\n")
+	put(t, s.root, "two/manifest.yaml", "models:\n  m:\n    members: [../y]\n    mode: both\n")
+	put(t, s.root, "CURRENT", "one\n")
+	for _, f := range []string{"one/manifest.yaml", "two/manifest.yaml", "CURRENT"} {
+		age(t, filepath.Join(s.root, f), time.Hour)
+	}
+	var servers []*instance
+	for range 2 {
+		servers = append(servers, startServe(t, "--watch", s.root))
+	}
+	for _, w := range servers {
+		got, status, err := ask(t.Context(), w.url, s.inputs[1])
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status)
+		require.NoError(t, s.check(got, 1))
+	}
+	replace(t, filepath.Join(s.root, "CURRENT"), "two\n")
+	require.Eventually(t, func() bool {
+		for _, w := range servers {
+			r, err := http.Get(w.url + "/v1/models")
+			if err != nil {
+				return false
+			}
+			data, _ := io.ReadAll(r.Body)
+			r.Body.Close()
+			if !strings.Contains(string(data), `"both"`) {
+				return false
+			}
+		}
+		return true
+	}, 10*time.Second, 20*time.Millisecond, "both serve what CURRENT names, without a call")
+}
+
+// TestSIGTERMUnderLoadLosesNoRequest ends a server while clients ask, as a load
+// balancer would have it: they go elsewhere once the server says that it stops.
+func TestSIGTERMUnderLoadLosesNoRequest(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, "x")
+	config := filepath.Join(t.TempDir(), "serve.yaml")
+	require.NoError(t, os.WriteFile(config, []byte("limits:\n  drain_delay: 400ms\nmodels:\n  m:\n    members: ["+filepath.Join(s.root, "x")+"]\n"), 0o600))
+	c := startChild(t, "--config", config)
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	var answered atomic.Int64
+	for n := range 32 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				got, status, err := ask(t.Context(), c.url, s.inputs[n%len(s.inputs)])
+				if err == nil && status != http.StatusOK {
+					err = fmt.Errorf("status %d", status)
+				}
+				if err == nil {
+					err = s.check(got, n%len(s.inputs))
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return answered.Load() > 100 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool {
+		r, err := http.Get(c.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		r.Body.Close()
+		return r.StatusCode == http.StatusServiceUnavailable
+	}, 5*time.Second, time.Millisecond, "the server says that it stops")
+	close(stop)
+	clients.Wait()
+	select {
+	case <-c.ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the server does not end")
+	}
+	assert.Equal(t, exitOK, c.cmd.ProcessState.ExitCode(), c.stderr)
+	t.Logf("%d requests answered", answered.Load())
+}
