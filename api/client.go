@@ -192,7 +192,7 @@ func (c *Client) once(ctx context.Context, method, path string, body payload, ou
 	if len(data) > maxReply {
 		return fmt.Errorf("api: %s %s: the reply is over %d bytes", method, path, maxReply)
 	}
-	if reply.StatusCode != http.StatusOK {
+	if reply.StatusCode != http.StatusOK && reply.StatusCode != http.StatusAccepted {
 		return replyError(reply, data)
 	}
 	if err := json.Unmarshal(data, out); err != nil {

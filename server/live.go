@@ -252,6 +252,7 @@ func (l *Live) carryOut(ld *Load) {
 	defer l.mu.Unlock()
 	l.current = nil
 	l.finish(ld, event, err)
+	signal(l.ended) // what loading needed for a moment, and what did not go live
 }
 
 // build makes a load's model and holds it against everything that a model must

@@ -520,3 +520,40 @@ func TestOneModelDoesNotStarveAnother(t *testing.T) {
 		assert.Equal(t, http.StatusOK, (<-f).status)
 	}
 }
+
+func TestTheGoClientChangesModels(t *testing.T) {
+	l := startLive(t, server.Config{}, nil)
+	c, err := api.NewClient(l.url, api.WithKey(adminKey))
+	require.NoError(t, err)
+	ctx := t.Context()
+	d, err := c.PutModel(ctx, "a/b", of(l.root, "a", "b"), true)
+	require.NoError(t, err)
+	assert.Equal(t, rev("a", "b"), d.Revision)
+	assert.Equal(t, "a/b", d.Model.ID)
+	weighted := of(l.root, "c", "d")
+	weighted.Weights = []float64{1, 2}
+	_, err = c.PutModel(ctx, "a/b", weighted, true)
+	require.NoError(t, err)
+	reply, err := c.Reward(ctx, &api.RewardRequest{Model: "a/b@" + rev("a", "b"), Inputs: []api.Input{api.Text("x")}})
+	require.NoError(t, err)
+	assert.Equal(t, rev("a", "b"), reply.Revision)
+	d, err = c.RollbackModel(ctx, "a/b", true)
+	require.NoError(t, err)
+	assert.Equal(t, rev("a", "b"), d.Revision)
+	d, err = c.ModelDetail(ctx, "a/b")
+	require.NoError(t, err)
+	assert.Len(t, d.History, 3)
+	_, err = c.RollbackModel(ctx, "a/b", true)
+	assert.True(t, api.IsCode(err, api.CodeNoPrevious))
+	require.NoError(t, c.DeleteModel(ctx, "a/b"))
+	_, err = c.ModelDetail(ctx, "a/b")
+	assert.True(t, api.IsCode(err, api.CodeUnknownModel))
+	l.factory.before = func(context.Context, string, *api.ModelSpec, func(string, float64)) error {
+		time.Sleep(100 * time.Millisecond)
+		return nil
+	}
+	d, err = c.PutModel(ctx, "a/b", of(l.root, "a"), false)
+	require.NoError(t, err)
+	assert.Equal(t, api.StateLoading, d.State)
+	assert.Nil(t, d.Model)
+}

@@ -228,7 +228,9 @@ func (l *Live) Start(ctx context.Context, configured map[string]*api.ModelSpec) 
 	for _, name := range l.known(configured) {
 		ld, err := l.startOne(name, configured[name])
 		if err == nil && ld != nil {
-			err = ld.Wait(ctx)
+			if err = ld.Wait(ctx); api.IsCode(err, api.CodeSuperseded) {
+				err = nil // somebody asked for another already
+			}
 		}
 		if err != nil {
 			if errors.Is(err, errStopping) || ctx.Err() != nil {
@@ -335,7 +337,10 @@ func (l *Live) syncOne(ctx context.Context, digest, name string, spec *api.Model
 	if err != nil {
 		return err
 	}
-	return ld.Wait(ctx)
+	if err := ld.Wait(ctx); !api.IsCode(err, api.CodeSuperseded) {
+		return err
+	}
+	return nil // what was asked for after the manifest counts for more
 }
 
 // unwatched lists the models of earlier manifests that specs lacks.
