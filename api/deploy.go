@@ -24,6 +24,7 @@ type ModelSpec struct {
 	DType       string       `json:"dtype,omitzero"`       // "" is float32
 	Pooling     string       `json:"pooling,omitzero"`     // "" is the checkpoint's own
 	MaxTokens   int          `json:"max_tokens,omitzero"`  // of a sequence; 0 is the model's context
+	ABSample    float64      `json:"ab_sample,omitzero"`   // the share of requests in the mode wa whose ensemble is scored beside them, for the metrics; with the mode both
 	Guard       *GuardSpec   `json:"guard,omitzero"`       // nil is none
 }
 
@@ -124,6 +125,12 @@ func (s *ModelSpec) checkWeights() *Error {
 }
 
 func (s *ModelSpec) checkRange() *Error {
+	if !(s.ABSample >= 0 && s.ABSample <= 1) {
+		return Errorf(CodeInvalidValue, "ab_sample", "%v, want a share in [0, 1]", s.ABSample)
+	}
+	if s.ABSample > 0 && s.Mode != ModeBoth {
+		return Errorf(CodeConflictingFields, "ab_sample", "ab_sample is read only with the mode both")
+	}
 	switch {
 	case !knownMode(s.Mode):
 		return Errorf(CodeInvalidValue, "mode", "mode %s, want wa, ens, both or member:NAME", quote(s.Mode))

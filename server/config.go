@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,6 +59,9 @@ type Config struct {
 	// MaxConnections bounds the open connections; those beyond wait to be
 	// accepted. Default 16,384.
 	MaxConnections int
+
+	// TLS, when not nil, is spoken on every connection; HTTP/2 is not offered.
+	TLS *tls.Config
 
 	// DrainDelay is how long the server still takes requests after it was told
 	// to stop and /readyz has turned 503, so that a load balancer sees it;

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -108,7 +109,11 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		ConnState:         s.metrics.connState,
 	}
 	served := make(chan error, 1)
-	go func() { served <- hs.Serve(netutil.LimitListener(ln, s.cfg.MaxConnections)) }()
+	ln = netutil.LimitListener(ln, s.cfg.MaxConnections)
+	if s.cfg.TLS != nil {
+		ln = tls.NewListener(ln, s.cfg.TLS)
+	}
+	go func() { served <- hs.Serve(ln) }()
 	select {
 	case err := <-served:
 		s.Close()

@@ -47,7 +47,9 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 		b.log.Warn(w, "model", name)
 	}
 	b.log.Info("loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision, "seconds", d.LoadTime.Seconds())
-	return newDeployment(name, d, b.engine), nil
+	out := newDeployment(name, d, b.engine)
+	out.info.Sample = spec.ABSample
+	return out, nil
 }
 
 // spec returns the configuration as the server has it, with absolute paths: it
@@ -55,7 +57,7 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 func (m *modelConfig) spec() *api.ModelSpec {
 	s := &api.ModelSpec{
 		Weights: m.Weights, Base: m.Base, Alpha: m.Alpha, Extrapolate: m.Extrapolate,
-		Mode: m.Mode, DType: m.DType, Pooling: m.Pooling, MaxTokens: m.MaxTokens,
+		Mode: m.Mode, DType: m.DType, Pooling: m.Pooling, MaxTokens: m.MaxTokens, ABSample: m.ABSample,
 	}
 	for _, x := range m.Members {
 		s.Members = append(s.Members, api.MemberSpec(x))
@@ -80,7 +82,7 @@ func (m *modelConfig) spec() *api.ModelSpec {
 func configOf(s *api.ModelSpec) *modelConfig {
 	m := &modelConfig{
 		Weights: s.Weights, Base: s.Base, Alpha: s.Alpha, Extrapolate: s.Extrapolate,
-		Mode: s.Mode, DType: s.DType, Pooling: s.Pooling, MaxTokens: s.MaxTokens,
+		Mode: s.Mode, DType: s.DType, Pooling: s.Pooling, MaxTokens: s.MaxTokens, ABSample: s.ABSample,
 	}
 	for _, x := range s.Members {
 		m.Members = append(m.Members, memberConfig(x))

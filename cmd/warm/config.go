@@ -25,8 +25,10 @@ import (
 type serveConfig struct {
 	Addr    string                 `yaml:"addr"`     // default 127.0.0.1:8080
 	KeyFile string                 `yaml:"key_file"` // API keys, one a line; relative to the configuration file
-	Threads int                    `yaml:"threads"`  // engine workers; default all processors
-	Log     string                 `yaml:"log"`      // text or json; default text
+	TLSCert string                 `yaml:"tls_cert"` // PEM files for HTTPS, relative to the configuration file; with tls_key
+	TLSKey  string                 `yaml:"tls_key"`
+	Threads int                    `yaml:"threads"` // engine workers; default all processors
+	Log     string                 `yaml:"log"`     // text or json; default text
 	Models  map[string]modelConfig `yaml:"models"`
 	Limits  limitsConfig           `yaml:"limits"`
 
@@ -50,6 +52,7 @@ type modelConfig struct {
 	DType       string         `yaml:"dtype"`       // float32 (default), bfloat16 or int8
 	Pooling     string         `yaml:"pooling"`     // hf, last, hf_legacy or first_pad_after_prompt; default the checkpoint's, else hf
 	MaxTokens   int            `yaml:"max_tokens"`  // of a sequence; default the model's context
+	ABSample    float64        `yaml:"ab_sample"`   // share of requests whose ensemble is scored beside the average, for the metrics; with the mode both
 	Guard       *guardConfig   `yaml:"guard"`       // what an average must not lose to go live; default none
 }
 
@@ -244,6 +247,9 @@ func (m *modelConfig) deployment() (reward.Config, error) {
 	}
 	var errs []error
 	var err error
+	if !(m.ABSample >= 0 && m.ABSample <= 1) || m.ABSample > 0 && m.Mode != string(reward.ModeBoth) {
+		errs = append(errs, fmt.Errorf("ab_sample: %v, want a share in [0, 1], and the mode both", m.ABSample))
+	}
 	if m.DType != "" {
 		if c.DType, err = kernel.ParseDType(m.DType); err != nil {
 			errs = append(errs, err)

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -254,7 +253,7 @@ const childCommand = "WARM_TEST_CHILD"
 
 // runChild is main in a child.
 func runChild(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
 	return run(ctx, args, noEnv, strings.NewReader(""), io.Discard, os.Stderr)
 }

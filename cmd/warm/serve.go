@@ -21,6 +21,8 @@ type serveFlags struct {
 	models  []string
 	addr    string
 	threads int
+	tlsCert string
+	tlsKey  string
 	keyFile string
 	log     string
 	def     modelConfig // what the --model flags have in common
@@ -76,9 +78,12 @@ WARM_WATCH and WARM_STATE.`,
 	l.StringVar(&f.addr, "addr", defaultAddr, "where to listen, as `host:port`")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
 	l.StringVar(&f.keyFile, "key-file", "", "API keys, one a line, in a `file`")
+	l.StringVar(&f.tlsCert, "tls-cert", "", "certificates for HTTPS, in a PEM `file`; read again when it changes")
+	l.StringVar(&f.tlsKey, "tls-key", "", "the certificate's key, in a PEM `file`")
 	l.StringVar(&f.log, "log", "text", "log format: text or json")
 	liveFlags(c, &f)
 	modelFlags(c, &f.def, &f.alpha)
+	l.Float64Var(&f.def.ABSample, "ab-sample", 0, "share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
 	return c
 }
 
@@ -120,6 +125,8 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 		"threads":  func() { c.Threads = f.threads },
 		"key-file": func() { c.KeyFile = f.keyFile },
 		"log":      func() { c.Log = f.log },
+		"tls-cert": func() { c.TLSCert = f.tlsCert },
+		"tls-key":  func() { c.TLSKey = f.tlsKey },
 
 		"admin-key-file": func() { c.AdminKeyFile = f.adminKeyFile },
 		"model-root":     func() { c.ModelRoot = f.modelRoot },
@@ -160,6 +167,10 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	if c.Log == "json" {
 		log = slog.New(slog.NewJSONHandler(p.stderr, nil))
 	}
+	certificates, err := tlsConfig(c.TLSCert, c.TLSKey, log)
+	if err != nil {
+		return usageError{err}
+	}
 	l := c.Limits
 	models, engine := server.NewModels(), model.NewEngine(c.Threads)
 	defer engine.Close()
@@ -168,7 +179,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
 		Keys: keys, Logger: log, Version: version(),
 		MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
-		MaxConnections: l.MaxConnections, Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
+		MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates, Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
 		Dialects: c.Dialects.config(),
 		Queue:    batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
 	}, models)
@@ -183,7 +194,11 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	if host, _, _ := net.SplitHostPort(ln.Addr().String()); len(keys) == 0 && !net.ParseIP(host).IsLoopback() {
 		log.Warn("listening beyond this machine without an API key: whoever reaches it can use it", "addr", ln.Addr().String())
 	}
-	log.Info("listening", "addr", "http://"+ln.Addr().String())
+	scheme := "http://"
+	if certificates != nil {
+		scheme = "https://"
+	}
+	log.Info("listening", "addr", scheme+ln.Addr().String())
 	return p.serveWhileLoading(ctx, s, ln, func(ctx context.Context) error { return keepModels(ctx, c, s.Live(), log) })
 }
 
