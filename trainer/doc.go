@@ -6,12 +6,14 @@
 //
 //   - data: reading preference pairs and crowd votes from JSON Lines.
 //   - eval: pairwise accuracy with intervals, agreement of score vectors.
+//   - lm: pretraining and fine-tuning of causal language models.
 //   - loss: the Bradley–Terry loss and its gradient.
 //   - optim: AdamW, clipping, schedules, the moving average of weights.
 //   - rm: reward-model training, members that share their start, and their comparison.
+//   - state: the saved state of a run and its metrics.
 //
-// What is meant to join them: the loops of pretraining and supervised training, reinforcement learning against a served model, and the experiments of the WARM paper. A package
-// that this list does not name as existing may not be finished.
+// What is meant to join them: reinforcement learning against a served model, and the experiments of
+// the WARM paper. A package that this list does not name as existing may not be finished.
 //
 // The trainer may use the model, loader, warm and api packages; it never imports the server, whose
 // rewards it asks for through the api client.

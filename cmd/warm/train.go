@@ -18,11 +18,11 @@ import (
 func (p *program) train() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "train",
-		Short: "Train reward models",
+		Short: "Train language models, reward models and the members of an average",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(p.trainRM(), p.trainMembers())
+	c.AddCommand(p.trainLM(), p.trainSFT(), p.trainRM(), p.trainMembers())
 	return c
 }
 
@@ -128,6 +128,7 @@ type trainLog struct {
 	right    float64
 	steps    int
 	open     bool // the line has no end yet
+	language bool // there is no accuracy
 }
 
 func newTrainLog(w io.Writer) *trainLog {
@@ -166,7 +167,11 @@ func (t *trainLog) progress(p rm.Progress) {
 	}
 	t.last = now
 	n, since := float64(t.steps), now.Sub(t.begin).Seconds()
-	line := fmt.Sprintf("step %d of %d: loss %.4f, accuracy %.3f, lr %.2g, gradient %.3g", p.Step, p.Steps, t.loss/n, t.right/n, p.LR, p.Norm)
+	line := fmt.Sprintf("step %d of %d: loss %.4f", p.Step, p.Steps, t.loss/n)
+	if !t.language {
+		line += fmt.Sprintf(", accuracy %.3f", t.right/n)
+	}
+	line += fmt.Sprintf(", lr %.2g, gradient %.3g", p.LR, p.Norm)
 	if done := p.Step - 1 - t.first; done > 0 && since > 0 {
 		left := time.Duration(since / float64(done) * float64(p.Steps-p.Step) * float64(time.Second))
 		line += fmt.Sprintf(", %.0f tokens/s, %v left", float64(t.tokens)/since, left.Round(time.Second))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Plan is the training of several members that share their initialisation.
@@ -224,7 +225,7 @@ func initialize(ctx context.Context, c Config, head []float32) ([]float32, error
 		}
 		head = slices.Clone(r.head().Data)
 	}
-	err := loader.Save(c.Out, r.base.contents(newWeights(r.t.Params())))
+	err := loader.Save(c.Out, r.base.contents(state.NewWeights(r.t.Params())))
 	if err != nil {
 		if _, there := os.Stat(filepath.Join(c.Out, "config.json")); there == nil {
 			err = nil

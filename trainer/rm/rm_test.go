@@ -17,6 +17,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 func shared(t testing.TB, path string) string {
@@ -163,16 +164,16 @@ func TestAnInterruptedRunEndsInTheSameBytes(t *testing.T) {
 	t.Run("after the checkpoint was written", func(t *testing.T) {
 		c := again(t)
 		c.SaveEvery = 2
-		var state []byte
+		var left []byte
 		c.Progress = func(p Progress) {
 			if p.Step == 7 && p.Tokens > 0 {
-				state, _ = os.ReadFile(filepath.Join(c.Out+".train", stateFile))
+				left, _ = os.ReadFile(filepath.Join(c.Out+".train", state.File))
 			}
 		}
 		_, err := Train(t.Context(), c)
 		require.NoError(t, err)
 		require.NoError(t, os.MkdirAll(c.Out+".train", 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(c.Out+".train", stateFile), state, 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(c.Out+".train", state.File), left, 0o644))
 		r, err := Train(t.Context(), c)
 		require.NoError(t, err)
 		assert.Equal(t, 8, r.Steps)
@@ -213,7 +214,7 @@ func TestNaNStopsTheRunAndNamesThePair(t *testing.T) {
 	r := &run{config: c.withDefaults(), epoch: -1}
 	defer r.close()
 	require.NoError(t, r.open())
-	require.NoError(t, r.metrics.create(r.workDir(), 0))
+	require.NoError(t, r.metrics.Create(r.workDir(), 0))
 	r.head().Data[0] = float32(math.NaN())
 	err := r.step()
 	require.ErrorIs(t, err, ErrNotFinite)

@@ -15,19 +15,14 @@ import (
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/trainer/loss"
 	"github.com/warmserve/warmserve/trainer/optim"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Errors of Train.
 var (
-	// ErrInterrupted is returned when the context ends: the state is saved, and
-	// the same call goes on from there.
-	ErrInterrupted = errors.New("interrupted: the state is saved, run the same again to go on")
-	// ErrNotFinite is returned, with the pairs' ids, when a score or a gradient
-	// is NaN or infinite. The state before that step stays as last saved.
-	ErrNotFinite = errors.New("not a finite number")
-	// ErrOtherRun is returned when the saved state belongs to another
-	// configuration, base or data.
-	ErrOtherRun = errors.New("the saved state is of another run")
+	ErrInterrupted = state.ErrInterrupted
+	ErrNotFinite   = state.ErrNotFinite
+	ErrOtherRun    = state.ErrOtherRun
 )
 
 // Result is what a run came to.
@@ -55,8 +50,8 @@ type run struct {
 	engine *model.Engine
 	steps  int
 
-	state    state
-	metrics  metrics
+	about    about
+	metrics  state.Metrics
 	room     []float32
 	grad     []float32
 	pairs    []loss.Pair
@@ -72,8 +67,7 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	_, err := os.Stat(filepath.Join(workDir(c.Out), stateFile))
-	begun := err == nil
+	begun := state.Begun(c.Out)
 	if !begun {
 		if err := checkOut(c.Out, c.Replace); err != nil {
 			return nil, err
@@ -193,7 +187,7 @@ func (r *run) close() {
 	if r.base != nil {
 		r.base.ckpt.Close()
 	}
-	r.metrics.close()
+	r.metrics.Close()
 }
 
 func (r *run) say(message string) {
@@ -204,7 +198,7 @@ func (r *run) say(message string) {
 
 // begin prepares the first step: the score head, and the moving average.
 func (r *run) begin(ctx context.Context) error {
-	if err := r.metrics.create(r.workDir(), 0); err != nil {
+	if err := r.metrics.Create(r.workDir(), 0); err != nil {
 		return err
 	}
 	if r.base.newHead || !r.config.NoProbe {
@@ -217,8 +211,8 @@ func (r *run) begin(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			r.state.Probed = s
-			if err := r.metrics.add(line{Step: 0, Test: s}); err != nil {
+			r.about.Probed = s
+			if err := r.metrics.Add(line{Step: 0, Test: s}); err != nil {
 				return err
 			}
 			r.report(Progress{Test: s})
@@ -240,26 +234,26 @@ func (r *run) average() (err error) {
 
 func (r *run) report(p Progress) {
 	if f := r.config.Progress; f != nil {
-		p.Step, p.Steps = r.state.Step, r.steps
+		p.Step, p.Steps = r.about.Step, r.steps
 		f(p)
 	}
 }
 
 // loop makes the remaining steps.
 func (r *run) loop(ctx context.Context) error {
-	saved := r.state.Step
-	for r.state.Step < r.steps {
+	saved := r.about.Step
+	for r.about.Step < r.steps {
 		if ctx.Err() != nil {
 			return errors.Join(r.save(), ctx.Err())
 		}
 		if err := r.step(); err != nil {
 			return err
 		}
-		if r.state.Step-saved >= r.config.SaveEvery && r.state.Step < r.steps {
+		if r.about.Step-saved >= r.config.SaveEvery && r.about.Step < r.steps {
 			if err := r.save(); err != nil {
 				return err
 			}
-			saved = r.state.Step
+			saved = r.about.Step
 		}
 	}
 	return nil
@@ -268,8 +262,8 @@ func (r *run) loop(ctx context.Context) error {
 // step makes one step.
 func (r *run) step() error {
 	c := &r.config
-	batch := r.batch(r.state.Step)
-	p := Progress{LR: c.LR * c.Schedule.Factor(r.state.Step, int(c.Warmup*float64(r.steps)), r.steps)}
+	batch := r.batch(r.about.Step)
+	p := Progress{LR: c.LR * c.Schedule.Factor(r.about.Step, int(c.Warmup*float64(r.steps)), r.steps)}
 	r.t.ZeroGrads()
 	total := loss.Result{}
 	for at := 0; at < len(batch); {
@@ -285,17 +279,17 @@ func (r *run) step() error {
 	}
 	p.Norm = optim.Clip(r.t.Work(), r.t.Params(), c.Clip)
 	if math.IsNaN(p.Norm) || math.IsInf(p.Norm, 0) {
-		return fmt.Errorf("step %d: gradient norm %v: %w; pairs %q", r.state.Step+1, p.Norm, ErrNotFinite, r.ids(batch))
+		return fmt.Errorf("step %d: gradient norm %v: %w; pairs %q", r.about.Step+1, p.Norm, ErrNotFinite, r.ids(batch))
 	}
 	r.opt.Step(r.t.Work(), p.LR)
 	if r.ema != nil {
 		r.ema.Update(r.t.Work())
 	}
 	r.t.Refresh()
-	r.state.Step++
-	r.state.Tokens += p.Tokens
+	r.about.Step++
+	r.about.Tokens += p.Tokens
 	p.Loss, p.Accuracy = total.Loss/float64(len(batch)), float64(total.Correct)/float64(len(batch))
-	if n := c.EvalEvery; n > 0 && r.state.Step%n == 0 && r.state.Step < r.steps && len(r.data.test) > 0 {
+	if n := c.EvalEvery; n > 0 && r.about.Step%n == 0 && r.about.Step < r.steps && len(r.data.test) > 0 {
 		s, err := r.evaluate()
 		if err != nil {
 			return err
@@ -303,7 +297,7 @@ func (r *run) step() error {
 		p.Test = s
 	}
 	r.report(p)
-	return r.metrics.add(line{Step: r.state.Step, Loss: &p.Loss, Accuracy: &p.Accuracy, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens, Test: p.Test})
+	return r.metrics.Add(line{Step: r.about.Step, Loss: &p.Loss, Accuracy: &p.Accuracy, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens, Test: p.Test})
 }
 
 // accumulate adds the gradients of some pairs, of which the first sequence has
@@ -311,7 +305,7 @@ func (r *run) step() error {
 func (r *run) accumulate(part []int, first int, scale float64) (loss.Result, int, error) {
 	seqs, tokens := r.lay(part)
 	scores := r.scores(len(seqs))
-	pass := model.Pass{Regularization: r.config.Dropout, Seed: r.config.Seed, Step: uint64(r.state.Step), First: first}
+	pass := model.Pass{Regularization: r.config.Dropout, Seed: r.config.Seed, Step: uint64(r.about.Step), First: first}
 	if err := r.t.Forward(scores, seqs, pass); err != nil {
 		return loss.Result{}, 0, err
 	}
@@ -323,7 +317,7 @@ func (r *run) accumulate(part []int, first int, scale float64) (loss.Result, int
 	r.grad = slices.Grow(r.grad[:0], len(seqs))[:len(seqs)]
 	result := loss.BradleyTerry{Center: r.config.Center}.Gradient(r.grad, scores, r.pairs, scale)
 	if result.Bad >= 0 {
-		return result, 0, fmt.Errorf("step %d: pair %q scores %v and %v: %w; pairs of the batch: %q", r.state.Step+1,
+		return result, 0, fmt.Errorf("step %d: pair %q scores %v and %v: %w; pairs of the batch: %q", r.about.Step+1,
 			r.data.train[part[result.Bad]].id, scores[2*result.Bad], scores[2*result.Bad+1], ErrNotFinite, r.ids(part))
 	}
 	r.t.Backward(r.grad)
@@ -386,7 +380,4 @@ func (r *run) scores(n int) []float32 {
 	return r.room
 }
 
-func (r *run) workDir() string { return workDir(r.config.Out) }
-
-// workDir is where a run keeps its state, beside its result.
-func workDir(out string) string { return filepath.Clean(out) + ".train" }
+func (r *run) workDir() string { return state.Dir(r.config.Out) }
