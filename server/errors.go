@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"strconv"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
@@ -47,9 +49,13 @@ func isOverload(err error) bool {
 	return errors.Is(err, batch.ErrOverloaded) || errors.Is(err, batch.ErrExpired) || errors.Is(err, batch.ErrDraining)
 }
 
-// retryAfter is the Retry-After of a 503, in seconds: about the time in which a
-// busy queue moves on.
-const retryAfter = "1"
+// maxRetryAfter bounds the Retry-After of a 503, in seconds.
+const maxRetryAfter = 3
+
+// retryAfter draws the Retry-After of a 503: soon, as a busy queue moves on, and
+// not the same for all, so that clients which were refused together do not come
+// back together.
+func retryAfter() string { return strconv.Itoa(1 + rand.IntN(maxRetryAfter)) }
 
 // writeError answers with e in the native shape, or that of the request's dialect.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *api.Error) {
@@ -57,7 +63,7 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *api.Error
 	x.code = e.Code
 	switch e.Code.Status() {
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", retryAfter)
+		w.Header().Set("Retry-After", retryAfter())
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
