@@ -70,7 +70,7 @@ Start with "warm check DIR…" to see what would be served, then "warm serve".`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(p.serve(), p.average(), p.check(), p.score(), p.train(), p.eval(), p.bench())
+	root.AddCommand(p.serve(), p.average(), p.check(), p.score(), p.train(), p.eval(), p.generate(), p.bench())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

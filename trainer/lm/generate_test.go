@@ -1,0 +1,54 @@
+package lm
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestGreedyTextOfARealModel(t *testing.T) {
+	var b strings.Builder
+	err := Generate(t.Context(), shared(t, "models/stories260K-hf"), "", Sampling{Tokens: 60}, func(s string) error {
+		b.WriteString(s)
+		return nil
+	})
+	require.NoError(t, err)
+	// What the reference generates (models/README.md).
+	assert.True(t, strings.HasPrefix(strings.TrimSpace(b.String()), "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."), b.String())
+}
+
+func TestSampledTextDependsOnTheSeedAlone(t *testing.T) {
+	dir := shared(t, "models/stories260K-hf")
+	text := func(seed uint64) string {
+		var b strings.Builder
+		require.NoError(t, Generate(t.Context(), dir, "The dog", Sampling{Tokens: 20, Temperature: 1, TopP: 0.9, Seed: seed}, func(s string) error {
+			b.WriteString(s)
+			return nil
+		}))
+		return b.String()
+	}
+	assert.Equal(t, text(1), text(1))
+	assert.NotEqual(t, text(1), text(2))
+}
+
+func TestChoicesFollowTheDistribution(t *testing.T) {
+	logits := []float32{0, float32(math.Log(3)), float32(math.Log(6))}
+	count := func(s Sampling) [3]int {
+		var n [3]int
+		for i := range uint64(10000) {
+			n[s.choose(logits, i)]++
+		}
+		return n
+	}
+	n := count(Sampling{Temperature: 1})
+	assert.InDelta(t, 1000, n[0], 120) // four standard deviations
+	assert.InDelta(t, 3000, n[1], 185)
+	assert.InDelta(t, 6000, n[2], 200)
+	assert.Equal(t, [3]int{0, 0, 10000}, count(Sampling{}))
+	assert.Zero(t, count(Sampling{Temperature: 1, TopK: 2})[0])
+	assert.Zero(t, count(Sampling{Temperature: 1, TopP: 0.85})[0])
+	assert.Error(t, Sampling{Temperature: -1, TopP: 2, TopK: -1}.Validate())
+}
