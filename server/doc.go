@@ -14,6 +14,11 @@
 // with everyone else's, and answered. Its context ends when the client hangs up
 // or its deadline passes, and what was not computed by then is dropped.
 //
+// Models change while the server serves: [Live] builds one beside the live one,
+// probes it, lets a guard judge it, writes it to the state file and exchanges
+// one pointer. A request is answered by one revision, which the reply names and
+// which later requests may pin; the revision before is kept a while for those.
+//
 // The server never answers 4xx for load: a full queue, a missed deadline, a
 // server that drains or has no model yet answer 503 with Retry-After.
 //

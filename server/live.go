@@ -328,7 +328,7 @@ func (l *Live) exchange(ld *Load, m Model, event *api.ModelEvent) error {
 
 // sameModel reports whether two deployments answer every request alike.
 func sameModel(a, b Info) bool {
-	return a.Revision == b.Revision && a.Mode == b.Mode && slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members)
+	return a.Revision == b.Revision && a.Mode == b.Mode && a.Sample == b.Sample && slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members)
 }
 
 // finish ends a load and tells everyone. The caller holds mu.

@@ -132,11 +132,11 @@ func (l *Live) set(name string, m modelState) error {
 // writeState replaces the state, in the file first. The caller holds commit.
 func (l *Live) writeState(next state) error {
 	if l.file != "" {
-		data, err := json.Marshal(next, jsontext.WithIndent("  "), json.Deterministic(true))
+		data, err := next.encode()
 		if err != nil {
 			return fmt.Errorf("state file: %w", err)
 		}
-		if err := writeAtomically(l.file, append(data, '\n')); err != nil {
+		if err := writeAtomically(l.file, data); err != nil {
 			return fmt.Errorf("state file: %w", err)
 		}
 	}
@@ -196,12 +196,27 @@ func (l *Live) readState() error {
 	if err != nil {
 		return fmt.Errorf("server: state file: %w", err)
 	}
-	var read state
-	if err := json.Unmarshal(data, &read, json.RejectUnknownMembers(true)); err != nil {
+	read, err := parseState(data)
+	if err != nil {
 		return fmt.Errorf("server: state file %s: %w", l.file, err)
 	}
+	for name, m := range read.Models {
+		for _, g := range m.Generations {
+			l.remember(name, api.ModelEvent{Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision, LoadSeconds: g.LoadSeconds, Members: g.Members})
+		}
+	}
+	l.state = read
+	return nil
+}
+
+// parseState reads what encode wrote.
+func parseState(data []byte) (state, error) {
+	var read state
+	if err := json.Unmarshal(data, &read, json.RejectUnknownMembers(true)); err != nil {
+		return read, err
+	}
 	if read.Version != stateVersion {
-		return fmt.Errorf("server: state file %s: version %d, want %d", l.file, read.Version, stateVersion)
+		return read, fmt.Errorf("version %d, want %d", read.Version, stateVersion)
 	}
 	if read.Models == nil {
 		read.Models = map[string]modelState{}
@@ -209,13 +224,17 @@ func (l *Live) readState() error {
 	for name, m := range read.Models {
 		for i, g := range m.Generations {
 			if g.Spec == nil {
-				return fmt.Errorf("server: state file %s: model %q: generation %d has no spec", l.file, name, i)
+				return read, fmt.Errorf("model %q: generation %d has no spec", name, i)
 			}
-			l.remember(name, api.ModelEvent{Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision, LoadSeconds: g.LoadSeconds, Members: g.Members})
 		}
 	}
-	l.state = read
-	return nil
+	return read, nil
+}
+
+// encode returns the state as its file holds it.
+func (s *state) encode() ([]byte, error) {
+	data, err := json.Marshal(s, jsontext.WithIndent("  "), json.Deterministic(true))
+	return append(data, '\n'), err
 }
 
 // Start loads the models of the configuration, and waits. Where the state file

@@ -250,3 +250,28 @@ func TestAManifestThatFailsIsTriedAgainAfterAPause(t *testing.T) {
 	}
 	assert.Len(t, s.got, n+1, "what the guard refused it would refuse again")
 }
+
+// FuzzParseManifest holds the reader of manifests to its word: what it takes is
+// at least one model, each of which could be put.
+func FuzzParseManifest(f *testing.F) {
+	for _, seed := range []string{
+		oneModel, "models:\n  m:\n    members:\n    - {path: a, weight: 2, mean: 0, std: 1}\n    mode: both\n    guard: {pairs: p, max_loss: 1}\n",
+		`{"models":{"m":{"members":["a"]}}}`, "models: {}", "models: [", "", "a: &a [*a]\nmodels: *a", "models:\n  m: {members: [a], members: [b]}\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		specs, err := parseManifest("/nowhere/manifest.yaml", data)
+		if err != nil {
+			return
+		}
+		assert.NotEmpty(t, specs)
+		for name, spec := range specs {
+			assert.NotEmpty(t, name)
+			assert.NoError(t, spec.Validate())
+			for _, p := range spec.Paths() {
+				assert.True(t, filepath.IsAbs(strings.TrimPrefix(*p.Path, randomMember)), *p.Path)
+			}
+		}
+	})
+}
