@@ -4,6 +4,7 @@
 //
 // What exists:
 //
+//   - bpe: byte-level tokenizers from text.
 //   - data: reading preference pairs and crowd votes from JSON Lines.
 //   - eval: pairwise accuracy with intervals, agreement of score vectors.
 //   - lm: pretraining and fine-tuning of causal language models.

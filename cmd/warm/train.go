@@ -22,7 +22,7 @@ func (p *program) train() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(p.trainLM(), p.trainSFT(), p.trainRM(), p.trainMembers())
+	c.AddCommand(p.trainTokenizer(), p.trainLM(), p.trainSFT(), p.trainRM(), p.trainMembers())
 	return c
 }
 

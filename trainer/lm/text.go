@@ -157,6 +157,30 @@ func (b *base) windows(texts []model.Text, path string, content []byte, context 
 
 // documents reads JSON Lines with a "text" each.
 func (b *base) documents(texts []model.Text, path string, content []byte, context int) ([]model.Text, error) {
+	err := eachDocument(path, content, func(text string) { texts = append(texts, b.example(text, context, true)) })
+	return texts, err
+}
+
+// EachText calls f for the texts of some files: a plain one as a whole, and those
+// of JSON Lines one by one.
+func EachText(paths []string, f func(text []byte)) error {
+	for _, path := range paths {
+		content, err := read(path, map[string]string{})
+		if err != nil {
+			return err
+		}
+		if !isLines(path) {
+			f(content)
+			continue
+		}
+		if err := eachDocument(path, content, func(text string) { f([]byte(text)) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachDocument(path string, content []byte, f func(text string)) error {
 	s := bufio.NewScanner(bytes.NewReader(content))
 	s.Buffer(nil, len(content)+1)
 	for line := 1; s.Scan(); line++ {
@@ -167,17 +191,17 @@ func (b *base) documents(texts []model.Text, path string, content []byte, contex
 			Text *string `json:"text"`
 		}
 		if !utf8.Valid(s.Bytes()) {
-			return nil, fmt.Errorf("%s:%d: invalid UTF-8", path, line)
+			return fmt.Errorf("%s:%d: invalid UTF-8", path, line)
 		}
 		if err := json.Unmarshal(s.Bytes(), &doc); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", path, line, err)
+			return fmt.Errorf("%s:%d: %w", path, line, err)
 		}
 		if doc.Text == nil || strings.TrimSpace(*doc.Text) == "" {
-			return nil, fmt.Errorf("%s:%d: text: missing or empty", path, line)
+			return fmt.Errorf("%s:%d: text: missing or empty", path, line)
 		}
-		texts = append(texts, b.example(*doc.Text, context, true))
+		f(*doc.Text)
 	}
-	return texts, s.Err()
+	return s.Err()
 }
 
 // answers reads preferences and takes the prompt and the chosen answer.
