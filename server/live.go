@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -77,6 +78,12 @@ func newLive(cfg Config, models *Models, queue *batch.Queue, metrics *liveMetric
 	}
 	if err := l.readState(); err != nil {
 		return nil, err
+	}
+	if info, err := os.Stat(cfg.ModelRoot); cfg.ModelRoot != "" && (err != nil || !info.IsDir()) {
+		return nil, fmt.Errorf("server: model root %s: not a folder", cfg.ModelRoot)
+	}
+	if len(cfg.AdminKeys) > 0 && cfg.ModelRoot == "" {
+		l.log.Warn("no model can be loaded by a request: there are administrators' keys but no model root")
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	models.mu.Lock()

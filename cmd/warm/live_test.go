@@ -102,9 +102,14 @@ func (s *store) breakSome(t testing.TB) []string {
 
 // flags are the ones with which a server's models can be changed.
 func (s *store) flags(t testing.TB) []string {
-	key := filepath.Join(t.TempDir(), "admin")
-	require.NoError(t, os.WriteFile(key, []byte(testAdminKey+"\n"), 0o600))
-	return []string{"--admin-key-file", key, "--model-root", s.root}
+	return []string{"--admin-key-file", adminKeyFile(t), "--model-root", s.root}
+}
+
+// adminKeyFile returns a file that holds testAdminKey.
+func adminKeyFile(t testing.TB) string {
+	path := filepath.Join(t.TempDir(), "admin")
+	require.NoError(t, os.WriteFile(path, []byte(testAdminKey+"\n"), 0o600))
+	return path
 }
 
 // check holds a reply against the revision that it names, to the bit.
