@@ -19,6 +19,7 @@ import (
 // models under a guard on their test pairs. Its figures are those that PyTorch
 // measured: shared/models/rm-paradetox.json.
 func TestTheGuardJudgesRealMembers(t *testing.T) {
+	t.Parallel()
 	members := paradetox(t)
 	root, err := filepath.Abs(filepath.Dir(members[0]))
 	require.NoError(t, err)
