@@ -252,8 +252,14 @@ func busy(t *testing.T, cfg server.Config) (h *harness, release func()) {
 	cfg.Queue = batch.Config{MaxQueuedTokens: 8, MaxBatchTokens: 8}
 	h = start(t, cfg, m)
 	var done sync.WaitGroup
-	for range 2 { // one that computes, and one that waits
-		done.Go(func() { // outlives the test's context
+	var once sync.Once
+	release = func() { once.Do(func() { close(gate) }) }
+	t.Cleanup(func() {
+		release()
+		done.Wait()
+	})
+	occupy := func() { // outlives the test's context
+		done.Go(func() {
 			r, err := http.Post(h.url+"/v1/reward", "application/json", strings.NewReader(`{"inputs":[{"text":"12345678"}]}`))
 			if assert.NoError(t, err) {
 				r.Body.Close()
@@ -261,16 +267,12 @@ func busy(t *testing.T, cfg server.Config) (h *harness, release func()) {
 			}
 		})
 	}
+	occupy() // this one computes
 	<-entered
+	occupy() // and this one waits
 	require.Eventually(t, func() bool {
 		return strings.Contains(string(h.get("/metrics").body), "warm_queue_tokens 8")
 	}, 5*time.Second, time.Millisecond)
-	var once sync.Once
-	release = func() { once.Do(func() { close(gate) }) }
-	t.Cleanup(func() {
-		release()
-		done.Wait()
-	})
 	return h, release
 }
 

@@ -105,7 +105,10 @@ var teiShape = &Shape{"tei", func(e *api.Error) (int, any) {
 	case status >= 500:
 		status, kind = http.StatusFailedDependency, "Backend"
 	}
-	return status, map[string]string{"error": message, "error_type": kind}
+	return status, struct {
+		Error string `json:"error"`
+		Type  string `json:"error_type"`
+	}{message, kind}
 }}
 
 var oipShape = &Shape{"oip", func(e *api.Error) (int, any) {
