@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
@@ -59,6 +62,7 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.Float32Var(&f.Dropout.Attention, "dropout-attention", 0, "dropout of attention weights")
 	l.Float32Var(&f.Dropout.Hidden, "dropout", 0, "dropout of what each layer adds")
 	l.Float32Var(&f.Dropout.Embedding, "dropout-embedding", 0, "dropout of embeddings")
+	l.Var(loraFlag{&f.LoRA}, "lora", "learn a low-rank change: `rank,alpha,target,…` such as 8,16,q_proj,v_proj")
 	l.Uint64Var(&f.Seed, "seed", 0, "decides dropout")
 	l.Uint64Var(&f.DataSeed, "data-seed", 0, "decides the order of the pairs")
 	l.IntVar(&f.Probe, "probe", 4096, "pairs for linear probing of the score head")
@@ -66,6 +70,36 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.IntVar(&f.SaveEvery, "save-every", 100, "steps between saved states")
 	l.IntVar(&f.EvalEvery, "eval-every", 0, "steps between measurements (default at the end)")
 	l.IntVar(&f.Workers, "workers", 0, "number of workers (default one a processor)")
+}
+
+// loraFlag reads rank, alpha and targets.
+type loraFlag struct{ config **model.LoRAConfig }
+
+func (f loraFlag) Type() string { return "lora" }
+
+func (f loraFlag) String() string {
+	if f.config == nil || *f.config == nil {
+		return ""
+	}
+	c := *f.config
+	return fmt.Sprintf("%d,%g,%s", c.Rank, c.Alpha, strings.Join(c.Targets, ","))
+}
+
+func (f loraFlag) Set(s string) error {
+	parts := strings.Split(s, ",")
+	if len(parts) < 3 {
+		return fmt.Errorf("%q: want rank,alpha,target,…", s)
+	}
+	rank, err := strconv.Atoi(parts[0])
+	if err != nil {
+		return fmt.Errorf("rank %q: want a whole number", parts[0])
+	}
+	alpha, err := strconv.ParseFloat(parts[1], 64)
+	if err != nil {
+		return fmt.Errorf("alpha %q: want a number", parts[1])
+	}
+	*f.config = &model.LoRAConfig{Rank: rank, Alpha: alpha, Targets: parts[2:]}
+	return nil
 }
 
 func (p *program) trainRM() *cobra.Command {

@@ -70,6 +70,10 @@ type Config struct {
 	Center float64 `json:"center,omitempty"`
 	// Dropout is the regularisation during training.
 	Dropout model.Regularization `json:"dropout"`
+	// LoRA learns a low-rank change instead of all weights: not nil to do so. The
+	// result is the merged model; the change alone is written to Out-adapter in
+	// PEFT's format.
+	LoRA *model.LoRAConfig `json:"lora,omitempty"`
 	// Seed decides dropout, DataSeed the order of the pairs and draws of votes.
 	Seed     uint64 `json:"seed"`
 	DataSeed uint64 `json:"data_seed"`
@@ -203,6 +207,9 @@ func (c Config) Validate() error {
 		if n.v < 0 {
 			bad("%s: %d, want 0 or more", n.name, n.v)
 		}
+	}
+	if l := c.LoRA; l != nil && (l.Rank < 1 || !(l.Alpha > 0) || len(l.Targets) == 0) {
+		bad("lora: %+v, want a rank from 1 on, an alpha above 0 and some target", *l)
 	}
 	errs = append(errs, c.adamW().Validate()...)
 	return errors.Join(errs...)

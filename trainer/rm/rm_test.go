@@ -388,6 +388,43 @@ func TestLogisticRegressionFindsTheDirection(t *testing.T) {
 	assert.Error(t, err)
 }
 
+func TestLoRALearnsAndResumes(t *testing.T) {
+	c := small(t)
+	c.LoRA = &model.LoRAConfig{Rank: 4, Alpha: 8, Targets: []string{"q_proj", "v_proj"}}
+	c.MaxPairs, c.Dropout, c.LR = 160, model.Regularization{}, 3e-3
+	r, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, r.Test.Accuracy, r.Probed.Accuracy)
+	require.FileExists(t, filepath.Join(c.Out+"-adapter", "adapter_config.json"))
+	base, err := loader.Open(c.Base)
+	require.NoError(t, err)
+	defer base.Close()
+	got, err := loader.Open(c.Out)
+	require.NoError(t, err)
+	defer got.Close()
+	for name, changed := range map[string]bool{"model.layers.0.self_attn.q_proj.weight": true, "model.layers.0.self_attn.k_proj.weight": false} {
+		a, _ := base.Raw(name)
+		b, _ := got.Raw(name)
+		assert.Equal(t, changed, !bytes.Equal(a, b), name)
+	}
+
+	d := c
+	d.Out = filepath.Join(t.TempDir(), "again")
+	ctx, cancel := context.WithCancel(t.Context())
+	d.Progress = func(p Progress) {
+		if p.Step == 3 {
+			cancel()
+		}
+	}
+	_, err = Train(ctx, d)
+	require.ErrorIs(t, err, ErrInterrupted)
+	d.Progress = nil
+	_, err = Train(t.Context(), d)
+	require.NoError(t, err)
+	assert.Equal(t, contents(t, c.Out), contents(t, d.Out))
+	assert.Equal(t, contents(t, c.Out+"-adapter"), contents(t, d.Out+"-adapter"))
+}
+
 func TestMembersShareTheirStartAndAverage(t *testing.T) {
 	c := small(t)
 	c.MaxPairs, c.Batch, c.EMA, c.EvalEvery, c.Probe = 160, 16, 0, 0, 160

@@ -23,7 +23,7 @@ type about struct {
 // tensors calls f for every tensor of the state: weights, the optimiser's
 // moments and the moving average.
 func (r *run) tensors(f func(name string, shape []int, values []float32) error) error {
-	for _, p := range r.t.Params() {
+	for _, p := range r.learning() {
 		if err := f("w."+p.Name, p.Shape, p.Data); err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (r *run) restore() (bool, error) {
 	}
 	r.about = a
 	r.opt.Steps = a.Step
-	r.t.Refresh()
+	r.refresh()
 	r.say(fmt.Sprintf("going on after step %d", a.Step))
 	return true, r.metrics.Create(r.workDir(), a.Metrics)
 }
@@ -101,10 +101,10 @@ func (r *run) finish() (*Result, error) {
 		if err := r.ema.State(func(name string, _ []int, v []float32) error { averaged[name] = v; return nil }); err != nil {
 			return nil, err
 		}
-		for _, p := range r.t.Params() {
+		for _, p := range r.learning() {
 			copy(p.Data, averaged[p.Name])
 		}
-		r.t.Refresh()
+		r.refresh()
 	}
 	w := state.NewWeights(r.t.Params())
 	run, err := r.identity()
@@ -128,6 +128,11 @@ func (r *run) finish() (*Result, error) {
 	lines, err := r.metrics.Read(r.workDir())
 	if err != nil {
 		return nil, err
+	}
+	if r.lora != nil {
+		if err := r.saveAdapter(); err != nil {
+			return nil, err
+		}
 	}
 	contents := r.base.contents(w)
 	contents.Replace = r.config.Replace

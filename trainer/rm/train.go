@@ -45,6 +45,7 @@ type run struct {
 	base   *base
 	data   *dataset
 	t      *model.Training
+	lora   *model.LoRA // nil when all weights learn
 	opt    *optim.AdamW
 	ema    *optim.EMA
 	engine *model.Engine
@@ -168,7 +169,12 @@ func (r *run) open() error {
 		return fmt.Errorf("%s: %w", c.Base, err)
 	}
 	r.engine = model.NewEngine(c.Workers)
-	r.opt = optim.NewAdamW(c.adamW(), r.t.Params())
+	if c.LoRA != nil {
+		if r.lora, err = model.NewLoRA(r.t, *c.LoRA, c.Seed); err != nil {
+			return err
+		}
+	}
+	r.opt = optim.NewAdamW(c.adamW(), r.learning())
 	perEpoch := float64(len(r.data.train)) / float64(c.Batch)
 	r.steps = max(1, int(math.Ceil(c.Epochs*perEpoch-1e-9)))
 	if c.Steps > 0 {
@@ -227,7 +233,7 @@ func (r *run) begin(ctx context.Context) error {
 // average begins the moving average of weights, when one is wanted.
 func (r *run) average() (err error) {
 	if r.config.EMA > 0 {
-		r.ema, err = optim.NewEMA(r.config.EMA, r.t.Params())
+		r.ema, err = optim.NewEMA(r.config.EMA, r.learning())
 	}
 	return err
 }
@@ -264,7 +270,7 @@ func (r *run) step() error {
 	c := &r.config
 	batch := r.batch(r.about.Step)
 	p := Progress{LR: c.LR * c.Schedule.Factor(r.about.Step, int(c.Warmup*float64(r.steps)), r.steps)}
-	r.t.ZeroGrads()
+	r.zeroGrads()
 	total := loss.Result{}
 	for at := 0; at < len(batch); {
 		part := r.part(batch[at:])
@@ -277,7 +283,10 @@ func (r *run) step() error {
 		total.Loss += result.Loss
 		total.Correct += result.Correct
 	}
-	p.Norm = optim.Clip(r.t.Work(), r.t.Params(), c.Clip)
+	if r.lora != nil {
+		r.lora.Project()
+	}
+	p.Norm = optim.Clip(r.t.Work(), r.learning(), c.Clip)
 	if math.IsNaN(p.Norm) || math.IsInf(p.Norm, 0) {
 		return fmt.Errorf("step %d: gradient norm %v: %w; pairs %q", r.about.Step+1, p.Norm, ErrNotFinite, r.ids(batch))
 	}
@@ -285,7 +294,7 @@ func (r *run) step() error {
 	if r.ema != nil {
 		r.ema.Update(r.t.Work())
 	}
-	r.t.Refresh()
+	r.refresh()
 	r.about.Step++
 	r.about.Tokens += p.Tokens
 	p.Loss, p.Accuracy = total.Loss/float64(len(batch)), float64(total.Correct)/float64(len(batch))
@@ -298,6 +307,31 @@ func (r *run) step() error {
 	}
 	r.report(p)
 	return r.metrics.Add(line{Step: r.about.Step, Loss: &p.Loss, Accuracy: &p.Accuracy, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens, Test: p.Test})
+}
+
+// learning returns what learns: all weights, or the low-rank change.
+func (r *run) learning() []nn.Param {
+	if r.lora != nil {
+		return r.lora.Params()
+	}
+	return r.t.Params()
+}
+
+// refresh makes the model follow what learns.
+func (r *run) refresh() {
+	if r.lora != nil {
+		r.lora.Refresh()
+		return
+	}
+	r.t.Refresh()
+}
+
+func (r *run) zeroGrads() {
+	if r.lora != nil {
+		r.lora.ZeroGrads()
+		return
+	}
+	r.t.ZeroGrads()
 }
 
 // accumulate adds the gradients of some pairs, of which the first sequence has

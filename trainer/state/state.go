@@ -52,28 +52,16 @@ func Save(dir string, about any, tensors Tensors) error {
 		return err
 	}
 	var specs []safetensors.Spec
-	values := map[string][]float32{}
+	w := &Weights{params: map[string]nn.Param{}}
 	err = tensors(func(name string, shape []int, v []float32) error {
 		specs = append(specs, safetensors.Spec{Name: name, DType: safetensors.F32, Shape: shape})
-		values[name] = v
+		w.params[name] = nn.Param{Data: v}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, 1<<18)
-	fill := func(w io.Writer, s safetensors.Spec) error {
-		for v := values[s.Name]; len(v) > 0; {
-			n := min(len(v), len(buf)/4)
-			safetensors.EncodeF32(buf[:4*n], v[:n])
-			if _, err := w.Write(buf[:4*n]); err != nil {
-				return err
-			}
-			v = v[n:]
-		}
-		return nil
-	}
-	return safetensors.WriteFile(filepath.Join(dir, File), specs, map[string]string{key: string(text)}, fill)
+	return safetensors.WriteFile(filepath.Join(dir, File), specs, map[string]string{key: string(text)}, w.Fill)
 }
 
 // Saved is a state on disk.
@@ -153,5 +141,20 @@ func (w *Weights) ReadAt(dst []float32, name string, offset int) error {
 		return fmt.Errorf("tensor %q: %w", name, loader.ErrNoTensor)
 	}
 	copy(dst, p.Data[offset:])
+	return nil
+}
+
+// Fill writes a tensor to a safetensors file.
+func (w *Weights) Fill(dst io.Writer, s safetensors.Spec) error {
+	const block = 1 << 16
+	buf := make([]byte, 4*block)
+	for v := w.params[s.Name].Data; len(v) > 0; {
+		n := min(len(v), block)
+		safetensors.EncodeF32(buf[:4*n], v[:n])
+		if _, err := dst.Write(buf[:4*n]); err != nil {
+			return err
+		}
+		v = v[n:]
+	}
 	return nil
 }

@@ -1,0 +1,43 @@
+package rm
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/warmserve/warmserve/loader/safetensors"
+	"github.com/warmserve/warmserve/trainer/state"
+)
+
+// saveAdapter writes the low-rank change as PEFT does. Writing it again gives the
+// same bytes.
+func (r *run) saveAdapter() error {
+	dir := filepath.Clean(r.config.Out) + "-adapter"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	head := "score"
+	if r.head().Name != scoreWeight {
+		head = "classifier"
+	}
+	config, err := json.MarshalIndent(map[string]any{
+		"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": r.config.Base,
+		"r": r.config.LoRA.Rank, "lora_alpha": r.config.LoRA.Alpha, "target_modules": r.config.LoRA.Targets,
+		"modules_to_save": []string{head}, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": false,
+		"inference_mode": true, "use_rslora": false, "use_dora": false,
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	w := state.NewWeights(r.lora.Params())
+	var specs []safetensors.Spec
+	for _, n := range w.Names() {
+		shape, _ := w.Shape(n)
+		specs = append(specs, safetensors.Spec{Name: n, DType: safetensors.F32, Shape: shape})
+	}
+	err = safetensors.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), specs, map[string]string{"format": "pt"}, w.Fill)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "adapter_config.json"), append(config, '\n'), 0o644)
+}
