@@ -2,8 +2,8 @@
 
 run.sh prepares what this needs and calls it. Every figure is the median over
 processes of each process's median round. Processes of all engines alternate
-(A B C A B C), so that a slow minute of the machine hits all of them, and share
-nothing. In each process a shape runs once unmeasured and then --rounds times."""
+(A B C A B C), so that a slow minute of the machine hits all of them, and what
+other programs took of the processors is measured beside each. In each process a shape runs once unmeasured and then --rounds times."""
 
 import argparse
 import json
@@ -20,6 +20,7 @@ INT8 = ("warm int8", "ort int8")
 BF16 = ("warm bf16", "llama bf16")
 ENGINES = ("warm f32", "warm bf16", "warm int8", "torch f32", "ort f32 export", "ort f32 fused", "ort int8", "llama f32", "llama bf16")
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "int8": "int8"}
+QUIET = 0.05  # share of the processors that other programs may take beside a process
 MODELS = ("minilm6x384", "bert12x768", "dec12x768", "qwen3-0.6b")
 # Scores of float32 engines must agree to this. llama.cpp takes GELU from a table
 # in half precision and the others sum in another order.
@@ -29,6 +30,7 @@ TOLERANCE = {"warm": 0, "torch": 1e-4, "ort": 1e-4, "llama": 2e-3}
 class Bench:
     def __init__(self, args):
         self.args, self.start = args, time.monotonic()
+        # (model, threads, engine, shape) → (median seconds, foreign share) by process
         self.results, self.processes, self.checks, self.want, self.failures = {}, [], {}, {}, []
         self.environment = dict(os.environ)
         with open("/proc/cpuinfo") as f:
@@ -105,7 +107,7 @@ class Bench:
         report["foreign"] = max(0.0, (after[0] - before[0] - (after[1] - before[1])) / wall / os.cpu_count())
         self.processes.append(report)
         for shape, seconds in report["seconds"].items():
-            self.results.setdefault((model, threads, engine, shape), []).append(statistics.median(seconds))
+            self.results.setdefault((model, threads, engine, shape), []).append((statistics.median(seconds), report["foreign"]))
         if check:
             self.check(engine, model, report.get("scores"))
 
@@ -139,11 +141,12 @@ class Bench:
 
 
 def processor_time():
-    """Seconds that all processes, and the children that ended, have used."""
+    """Seconds that the processors were busy or taken by the host, and those that
+    this program's ended children have used."""
     with open("/proc/stat") as f:
         t = [int(x) for x in f.readline().split()[1:]]
     children = os.times()
-    return (sum(t[:3]) + sum(t[5:7])) / os.sysconf("SC_CLK_TCK"), children.children_user + children.children_system
+    return (sum(t[:3]) + sum(t[5:8])) / os.sysconf("SC_CLK_TCK"), children.children_user + children.children_system
 
 
 def plan(args):
@@ -172,18 +175,33 @@ def plan(args):
 
 
 def measure(bench, groups):
-    """Runs every group once, then repeats what is repeated while there is time."""
-    cost, checked = [0.0] * len(groups), set()
-    for repeat in range(bench.args.repeats):
-        for i, (model, threads, by_engine, rounds, repeated) in enumerate(groups):
-            if repeat > 0 and (not repeated or cost[i] > bench.left()):
-                continue
-            start = time.monotonic()
-            for engine, shapes in by_engine.items():
-                if bench.available(engine, model):
-                    bench.run(engine, model, threads, shapes, rounds, (model, engine) not in checked)
-                    checked.add((model, engine))
-            cost[i] = max(cost[i], time.monotonic() - start)
+    """Runs the repeated groups once, then the others, then repeats while there is
+    time. What finds no time is told."""
+    cost, checked = {}, set()
+
+    def once(group):
+        model, threads, by_engine, rounds, _ = group
+        start = time.monotonic()
+        for engine, shapes in by_engine.items():
+            if bench.available(engine, model):
+                bench.run(engine, model, threads, shapes, rounds, (model, engine) not in checked)
+                checked.add((model, engine))
+        cost[id(group)] = max(cost.get(id(group), 0), time.monotonic() - start)
+
+    main = [g for g in groups if g[4]]
+    for group in main:
+        once(group)
+    for group in groups:
+        if group[4]:
+            continue
+        if bench.left() > 0:
+            once(group)
+        else:
+            bench.failures.append(f"{group[0]}, {group[1]} threads, {', '.join(group[2])}: no time left (--seconds)")
+    for _ in range(bench.args.repeats - 1):
+        for group in main:
+            if cost[id(group)] <= bench.left():
+                once(group)
 
 
 def train(bench):
@@ -212,9 +230,17 @@ class Report:
             for shape, n in p.get("tokens", {}).items():
                 self.tokens[p["model"], shape] = n
 
-    def seconds(self, model, threads, engine, shape):
-        times = self.b.results.get((model, threads, engine, shape))
+    def times(self, *key):
+        """Returns seconds of the undisturbed processes, of all if there are none."""
+        times = self.b.results.get(key, [])
+        return [s for s, foreign in times if foreign <= QUIET] or [s for s, _ in times]
+
+    def seconds(self, *key):
+        times = self.times(*key)
         return statistics.median(times) if times else None
+
+    def disturbed(self, *key):
+        return all(foreign > QUIET for _, foreign in self.b.results[key])
 
     def count(self, model, shape):
         if (model, shape) in self.tokens:
@@ -253,9 +279,10 @@ class Report:
                     cells += ["", "", "", ""]
                     continue
                 length = int(x.split("x")[1])
-                times = self.b.results[model, threads, e, x]
+                times = self.times(model, threads, e, x)
+                noise = "*" if self.disturbed(model, threads, e, x) else ""
                 work = s.flops(length) / length * r / 1e9
-                cells += [f"{r:,.0f}", f"{work:,.0f}", f"{r / base:.2f}" if base else "", f"{len(times)} ({100 * (max(times) / min(times) - 1):.0f} %)"]
+                cells += [f"{r:,.0f}{noise}", f"{work:,.0f}", f"{r / base:.2f}" if base else "", f"{len(times)} ({100 * (max(times) / min(times) - 1):.0f} %)"]
             if any(cells):
                 lines.append(f"| {e} | " + " | ".join(cells) + f" | {self.memory(model, threads, e) / 1e6:,.0f} |")
         saved = ", ".join(f"{s.flops(n) / s.flops(n, True):.2f} at {n} tokens" for n in sorted({int(x.split('x')[1]) for x in shapes}))
@@ -330,8 +357,8 @@ class Report:
         lines = [f"{len(b.processes)} processes in {time.monotonic() - b.start:.0f} s, {os.cpu_count()} processors; torch {versions.get('torch', '-')}, "
                  f"ONNX Runtime {versions.get('ort', '-')}, llama.cpp {b.args.llama_version or '-'}.",
                  f"f32 peak, all processors: {statistics.median(peaks):.0f} GFLOP/s." if peaks else "",
-                 f"Processor time that other programs took meanwhile: median {100 * statistics.median(foreign):.0f} %, worst {100 * max(foreign):.0f} %."
-                 + (" **Not a quiet machine: these figures prove nothing.**" if statistics.median(foreign) > 0.03 else ""), ""]
+                 f"Processor time that others took meanwhile: median {100 * statistics.median(foreign):.0f} %, worst {100 * max(foreign):.0f} %. "
+                 f"Processes beside which others took over {100 * QUIET:.0f} % count only where there is no other, and are marked *: such figures prove nothing.", ""]
         for model in b.args.models:
             for threads in sorted({os.cpu_count(), 1}, reverse=True):
                 lines += self.throughput(model, threads)

@@ -1,0 +1,65 @@
+#!/bin/sh
+# Measures how fast six checkpoints of the Qwen3-0.6B shape become one served
+# model, and the same average in PyTorch:
+#
+#   deploy/peers/load.sh [F32|BF16]
+#
+# The checkpoints hold random weights and are deleted at the end: 14.3 GB in
+# float32, half of that in bfloat16. They and one model more must fit into memory,
+# because a cached start is what is measured. Run run.sh first.
+set -eu
+export PYTHONDONTWRITEBYTECODE=1
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+dir=${PEERS_DIR:-/tmp/warm-peers}
+stored=${1:-F32}
+config=$root/cmd/warm/testdata/qwen3-0.6b.json
+work=$dir/load
+case $stored in F32) gb=15 ;; BF16) gb=8 ;; *) echo "load.sh: $stored is neither F32 nor BF16" >&2; exit 2 ;; esac
+
+mkdir -p "$work"
+server=
+trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+disk=$(df --output=avail -BG "$work" | tail -1 | tr -dc 0-9)
+memory=$(awk '/MemAvailable/ {print int($2 / 1000000)}' /proc/meminfo)
+if [ "$disk" -lt $((gb + 1)) ] || [ "$memory" -lt $((gb + 3)) ]; then
+  echo "load.sh: needs $((gb + 1)) GB of disk and $((gb + 3)) GB of memory, has $disk and $memory; try BF16" >&2
+  exit 1
+fi
+(cd "$root" && CGO_ENABLED=0 go build -o "$dir/warm" ./cmd/warm)
+
+echo "writing six checkpoints in $stored" >&2
+members=
+for seed in 1 2 3 4 5 6; do
+  "$dir/warm" bench checkpoint --random "$config" --seed $seed --dtype "$stored" "$work/$seed"
+  members=$members,$work/$seed
+done
+members=${members#,}
+
+# serve DTYPE: starts the server and prints when the model is live.
+serve() {
+  cat "$work"/*/*.safetensors >/dev/null # a cached start
+  start=$(date +%s.%N)
+  "$dir/warm" serve --addr 127.0.0.1:0 --log json --dtype "$1" --model "load=$members" 2>"$work/log" &
+  server=$!
+  until grep -q '"model is live"' "$work/log"; do
+    kill -0 $server 2>/dev/null || { cat "$work/log" >&2; exit 1; }
+    sleep 0.05
+  done
+  end=$(date +%s.%N)
+  memory=$(awk '/VmRSS|RssAnon/ {printf "%s %d MB  ", $1, $2 / 1024}' /proc/$server/status)
+  echo "warm serve $1: live after $(awk "BEGIN {printf \"%.2f\", $end - $start}") s; $memory"
+  grep '"model is live"' "$work/log"
+  kill $server
+  wait $server 2>/dev/null || true
+  server=
+}
+
+for dtype in float32 bfloat16 int8; do
+  serve $dtype
+done
+cat "$work"/*/*.safetensors >/dev/null
+echo "PyTorch, average alone (nothing packed):"
+OMP_NUM_THREADS=$(nproc) /usr/bin/python3 "$here/average.py" "$(nproc)" "$work"/[1-6]
