@@ -400,3 +400,35 @@ func TestOneModelDoesNotStarveAnother(t *testing.T) {
 		assert.Equal(t, http.StatusOK, (<-f).status)
 	}
 }
+
+// TestALoadWaitsForAFullQueue fills the queue, so that the probe of a new model
+// finds no room: the load waits for it, and does not fail.
+func TestALoadWaitsForAFullQueue(t *testing.T) {
+	m, entered, open := blocked(t, "m")
+	l := startLive(t, server.Config{Queue: batch.Config{MaxQueuedTokens: 1}}, nil)
+	_, err := l.models.Swap(m)
+	require.NoError(t, err)
+	first := l.async(one)
+	<-entered
+	second := l.async(one)
+	eventually(t, "the queue is full", func() bool {
+		return strings.Contains(string(l.get("/metrics").body), "warm_queue_sequences 1\n")
+	})
+	put := make(chan *reply, 1)
+	go func() { put <- l.put("a") }()
+	eventually(t, "the load is at its probe", func() bool {
+		d := l.detail("m")
+		return len(d.Loads) == 1 && d.Loads[0].Doing == "checking"
+	})
+	select {
+	case r := <-put:
+		t.Errorf("the load did not wait: %s", r.body)
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(open)
+	assert.Equal(t, http.StatusOK, (<-put).status)
+	for _, r := range []<-chan *reply{first, second} {
+		assert.Equal(t, http.StatusOK, (<-r).status)
+	}
+	assert.Equal(t, rev("a"), l.detail("m").Revision)
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -168,6 +169,23 @@ func writeAtomically(path string, data []byte) (err error) {
 	return syncDir(dir)
 }
 
+// removeLeftovers removes what a process that was killed left beside path in
+// the middle of writeAtomically.
+func removeLeftovers(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "."+filepath.Base(path)+".") {
+			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // syncDir makes a rename in dir last through a loss of power.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
@@ -186,6 +204,9 @@ func (l *Live) readState() error {
 	l.state = state{Version: stateVersion, Models: map[string]modelState{}}
 	if l.file == "" {
 		return nil
+	}
+	if err := removeLeftovers(l.file); err != nil {
+		return fmt.Errorf("server: state file: %w", err)
 	}
 	data, err := os.ReadFile(l.file)
 	if errors.Is(err, fs.ErrNotExist) {

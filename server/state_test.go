@@ -206,3 +206,18 @@ func TestDeletedModelsOfAManifestStayDeletedUntilItChanges(t *testing.T) {
 	require.NoError(t, l.server.Live().Sync(t.Context(), "2", manifest))
 	assert.Equal(t, rev("a"), l.detail("m").Revision)
 }
+
+func TestWhatAKillLeftBesideTheStateIsRemoved(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state.json")
+	left := filepath.Join(filepath.Dir(file), ".state.json.123")
+	other := filepath.Join(filepath.Dir(file), "state.json.bak")
+	for _, path := range []string{left, other} {
+		require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+	}
+	_, err := begin(t, file, nil)
+	require.NoError(t, err)
+	assert.NoFileExists(t, left)
+	assert.FileExists(t, other)
+	_, err = begin(t, filepath.Join(t.TempDir(), "no", "state.json"), nil)
+	assert.ErrorContains(t, err, "state file", "a folder that is not there is told at the start")
+}
