@@ -401,3 +401,33 @@ func TestShapesOfErrors(t *testing.T) {
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"error":{"message":"bad"}}`, string(data))
 }
+
+func TestErrorsOfTheOtherRoutes(t *testing.T) {
+	for _, c := range []struct {
+		decode func([]byte) error
+		body   string
+		want   string
+	}{
+		{tokenizes, `{}`, `missing_field: inputs: inputs is missing`},
+		{tokenizes, `{"inputs":[]}`, "empty_input: inputs: `inputs` cannot be empty"},
+		{tokenizes, `{"inputs":[1]}`, `invalid_value: inputs[0]: a number, want a string`},
+		{decodes, `{}`, `missing_field: ids: ids is missing`},
+		{decodes, `{"ids":[]}`, "empty_input: ids: `input_ids` cannot be empty"},
+		{decodes, `{"ids":["a"]}`, `invalid_value: ids[0]: a string, want a token id`},
+		{decodes, `{"ids":[[1],2]}`, `invalid_value: ids[1]: a number, want a list`},
+		{indexes, `{"ready":1}`, `invalid_value: ready: a number, want true or false`},
+		{loads, `{"parameters":{"file:1/x":"b64"}}`, `unknown_field: parameters.file:1/x: want path or config`},
+		{loads, `{"parameters":{"path":1}}`, `invalid_value: parameters.path: a number, want a string`},
+		{loads, `{"parameters":{"path":"a","config":"{}"}}`, `conflicting_fields: parameters.config: path and config together`},
+		{loads, `{"parameters":{"config":"{\"x\":1}"}}`, `unknown_field: parameters.config.x: unknown field "x"`},
+		{updates, `{"model_path":""}`, `missing_field: model_path: model_path is missing`},
+	} {
+		t.Run(c.body, func(t *testing.T) { assert.EqualError(t, c.decode([]byte(c.body)), c.want) })
+	}
+}
+
+func tokenizes(b []byte) error { _, err := dialect.DecodeTEITokenize(b); return err }
+func decodes(b []byte) error   { _, err := dialect.DecodeTEIDecode(b); return err }
+func indexes(b []byte) error   { _, err := dialect.DecodeIndex(b); return err }
+func loads(b []byte) error     { _, err := dialect.DecodeLoad(b); return err }
+func updates(b []byte) error   { _, err := dialect.DecodeSGLangUpdate(b); return err }

@@ -101,12 +101,24 @@ func FuzzInfer(f *testing.F) {
 		`{"inputs":[{"name":"PROMPT","shape":[1],"datatype":"BYTES","data":["a"]},{"name":"RESPONSE","shape":[1],"datatype":"BYTES","data":["b"]}]}`)
 }
 
-func FuzzSeed(f *testing.F) {
-	f.Add([]byte(`{"resources_session_id":"a"}`))
+// FuzzOthers feeds the decoders of the routes that do not score.
+func FuzzOthers(f *testing.F) {
+	for _, seed := range []string{
+		`{"resources_session_id":"a"}`, `{"inputs":["a"],"add_special_tokens":false}`, `{"ids":[[1],[2]]}`, `{"ids":[1]}`, `{"ready":true}`,
+		`{"parameters":{"path":"a"}}`, `{"parameters":{"config":"{\"members\":[\"a\"]}"}}`, `{"model_path":"a"}`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if _, err := dialect.DecodeSeed(body); err != nil {
-			if _, ok := errors.AsType[*api.Error](err); !ok {
-				t.Fatal(err)
+		_, seed := dialect.DecodeSeed(body)
+		_, tokenize := dialect.DecodeTEITokenize(body)
+		_, decode := dialect.DecodeTEIDecode(body)
+		_, index := dialect.DecodeIndex(body)
+		_, load := dialect.DecodeLoad(body)
+		_, update := dialect.DecodeSGLangUpdate(body)
+		for _, err := range []error{seed, tokenize, decode, index, load, update} {
+			if e, ok := errors.AsType[*api.Error](err); err != nil && (!ok || e.Code.Status() != 400) {
+				t.Fatalf("%q is answered by %v", body, err)
 			}
 		}
 	})
