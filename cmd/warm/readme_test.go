@@ -95,7 +95,7 @@ func TestReadmeNamesEveryCommand(t *testing.T) {
 	p := &program{}
 	for _, c := range p.root().Commands() {
 		if c.Runnable() && !c.HasSubCommands() {
-			assert.Contains(t, string(readme), "`warm "+c.Name()+"`")
+			assert.True(t, bytes.Contains(readme, []byte("`warm "+c.Name()+"`")), "warm %s", c.Name())
 		}
 	}
 }
