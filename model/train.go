@@ -17,6 +17,10 @@ import (
 // is not safe for concurrent use.
 type Training struct {
 	Config *Config
+	// Recompute keeps of every layer its input alone and runs it forward again
+	// before it runs backward: a third more arithmetic for the memory of about
+	// one layer. It changes no bit. Set it before the first pass.
+	Recompute bool
 
 	net    learner
 	layers []learnedBlock
@@ -26,9 +30,11 @@ type Training struct {
 
 	batch  tokens
 	drop   Pass
-	layer  []saved   // of each layer
-	hidden []float32 // (T, C) what the embedding's backward needs
-	feat   []float32 // (B, C) what the score head reads
+	scored bool        // the last layer has the scored tokens alone
+	layer  []saved     // of each layer; of the first alone when recomputing
+	hidden []float32   // (T, C) what the embedding's backward needs
+	inputs [][]float32 // (T, C) of each layer, when recomputing
+	feat   []float32   // (B, C) what the score head reads
 	room   gradients
 }
 
@@ -71,7 +77,8 @@ type saved struct {
 	kv         []float32 // (T, 2·K·D) keys and values
 	qRaw, kRaw []float32 // (Q, H·D) and (T, K·D) before the norm of each head
 	attn       []float32 // (Q, H·D)
-	xq         []float32 // (Q, C) the input of the tokens in Q
+	xq         []float32 // (Q, C) the input of the tokens in Q: x, or the picked rows
+	picks      []float32 // (Q, C) memory of the picked rows
 	mid        []float32 // (Q, C) after attention
 	n2         []float32 // (Q, C) the norm of it
 	up         []float32 // (Q, Pad(F)) before the activation, twice as wide when gated
@@ -202,7 +209,7 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 	}
 	t.forward(seqs, p, true)
 	c := t.Config
-	out := t.layer[len(t.layers)-1].out
+	out := t.out()
 	feat := grow(&t.feat, len(seqs)*t.ldc())
 	t.net.learnFeatures(t, feat, out, len(seqs))
 	for i := range seqs {
@@ -216,19 +223,54 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 func (t *Training) forward(seqs []Sequence, p Pass, scored bool) {
 	t.drop = p
 	t.batch.load(seqs, t.model.Causal(), p.First)
-	x := grow(&t.layer[0].x, len(t.batch.ids)*t.ldc())
+	t.scored = scored
+	x := grow(t.input(0), len(t.batch.ids)*t.ldc())
 	t.net.learnEmbedding(t, x)
 	t.dropout(0, siteEmbedding).Rows(t.work, x, t.ldc(), t.Config.Hidden, t.batch.rows)
 	for i, l := range t.layers {
-		s := &t.layer[i]
-		last := i == len(t.layers)-1
-		s.begin(&t.batch, i, last && scored)
+		s := t.begin(i)
 		l.learn(t, s)
-		if !last {
+		switch {
+		case i == len(t.layers)-1:
+		case t.Recompute: // the layer's memory is the next one's too
+			copy(grow(t.input(i+1), len(t.batch.ids)*t.ldc()), s.out)
+		default:
 			t.layer[i+1].x = s.out
 		}
 	}
 }
+
+// input is where the input of a layer lies.
+func (t *Training) input(i int) *[]float32 {
+	if t.Recompute {
+		if t.inputs == nil {
+			t.inputs = make([][]float32, len(t.layers))
+		}
+		return &t.inputs[i]
+	}
+	return &t.layer[i].x
+}
+
+// saved is the memory of a layer.
+func (t *Training) saved(i int) *saved {
+	if t.Recompute {
+		return &t.layer[0]
+	}
+	return &t.layer[i]
+}
+
+// begin prepares a layer's memory for a batch.
+func (t *Training) begin(i int) *saved {
+	s := t.saved(i)
+	s.begin(&t.batch, i, t.scored && i == len(t.layers)-1)
+	if t.Recompute {
+		s.x = t.inputs[i]
+	}
+	return s
+}
+
+// out is the output of the last layer, after a forward pass.
+func (t *Training) out() []float32 { return t.saved(len(t.layers) - 1).out }
 
 // Features returns what the score head read of sequence i in the last Forward.
 func (t *Training) Features(i int) []float32 {
@@ -247,7 +289,7 @@ func (t *Training) Backward(dscores []float32) {
 	dfeat := grow(&r.features, n*ld)
 	t.net.scoreHead().Backward(dfeat, ld, dscores, t.feat, ld)
 	dx := grow(&r.a, tokens*ld)
-	t.net.featuresBackward(t, dx, dfeat, t.layer[len(t.layers)-1].out, n)
+	t.net.featuresBackward(t, dx, dfeat, t.out(), n)
 	t.backward(dx)
 }
 
@@ -257,8 +299,12 @@ func (t *Training) backward(dx []float32) {
 	r, ld := &t.room, t.ldc()
 	dy := grow(&r.b, len(t.batch.ids)*ld)
 	for i := len(t.layers) - 1; i >= 0; i-- {
+		s := t.saved(i)
+		if t.Recompute && i < len(t.layers)-1 {
+			t.layers[i].learn(t, t.begin(i))
+		}
 		r.dout = dx
-		t.layers[i].backward(t, &t.layer[i], dy)
+		t.layers[i].backward(t, s, dy)
 		dx, dy = dy, dx
 	}
 	t.dropout(0, siteEmbedding).Rows(t.work, dx, ld, t.Config.Hidden, t.batch.rows)

@@ -64,7 +64,7 @@ func (l *bertBlock) learn(t *Training, s *saved) {
 	t.work.Rows(T, func(w *nn.Scratch, lo, hi int) {
 		l.KV.Forward(&w.Gemm, kv[lo*ldkv:], ldkv, s.x[lo*ld:], ld, hi-lo, kernel.Store)
 	})
-	xq := t.pick(s, &s.xq, s.x)
+	xq := t.pick(s, &s.picks, s.x)
 	s.xq = xq
 	q := keep(&s.q, Q, ldq)
 	t.work.Rows(Q, func(w *nn.Scratch, lo, hi int) {

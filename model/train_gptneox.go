@@ -43,10 +43,8 @@ func (l *gptNeoXBlock) learn(t *Training, s *saved) {
 		l.QKV.KV.Forward(&w.Gemm, kv[lo*ldkv:], ldkv, n1[lo*ld:], ld, hi-lo, kernel.Store)
 		l.rope.Forward(kv[lo*ldkv:], ldkv, a.K, a.D, t.batch.pos[lo:hi])
 	})
-	n1q, xq := t.pick(s, &s.n1q, n1), t.pick(s, &s.xq, s.x)
-	if !s.picked {
-		s.xq = xq
-	}
+	n1q, xq := t.pick(s, &s.n1q, n1), t.pick(s, &s.picks, s.x)
+	s.xq = xq
 	q := keep(&s.q, Q, ldq)
 	t.work.Rows(Q, func(w *nn.Scratch, lo, hi int) {
 		l.QKV.Q.Forward(&w.Gemm, q[lo*ldq:], ldq, n1q[lo*ld:], ld, hi-lo, kernel.Store)

@@ -51,7 +51,7 @@ func (l *llamaBlock) learn(t *Training, s *saved) {
 		normHeads(l.KNorm, kv[lo*ldkv:], ldkv, hi-lo, a.K, a.D)
 		l.rope.Forward(kv[lo*ldkv:], ldkv, a.K, a.D, t.batch.pos[lo:hi])
 	})
-	n1q, xq := t.pick(s, &s.n1q, n1), t.pick(s, &s.xq, s.x)
+	n1q, xq := t.pick(s, &s.n1q, n1), t.pick(s, &s.picks, s.x)
 	q := keep(&s.q, Q, ldq)
 	t.work.Rows(Q, func(w *nn.Scratch, lo, hi int) {
 		l.Q.Forward(&w.Gemm, q[lo*ldq:], ldq, n1q[lo*ld:], ld, hi-lo, kernel.Store)

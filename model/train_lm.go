@@ -115,6 +115,10 @@ func (l *Language) output(src Source, head string) error {
 	return src.ReadAt(p[0].Data, head, 0)
 }
 
+// Recompute saves memory as [Training.Recompute] does. Set it before the first
+// step.
+func (l *Language) Recompute(on bool) { l.t.Recompute = on }
+
 // Close ends the workers.
 func (l *Language) Close() { l.t.Close() }
 
@@ -166,7 +170,7 @@ func (l *Language) Step(texts []Text, scale float32, p Pass) (loss float64, err 
 	}
 	t := l.t
 	T, ld, V := len(t.batch.ids), t.ldc(), t.Config.VocabSize
-	out := t.layer[len(t.layers)-1].out
+	out := t.out()
 	features := keep(&l.features, T, ld)
 	t.work.Rows(T, func(_ *nn.Scratch, lo, hi int) { t.net.learnFeatures(t, features[lo*ld:], out[lo*ld:], hi-lo) })
 	l.losses = append(l.losses[:0], make([]float64, T)...)

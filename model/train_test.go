@@ -180,3 +180,30 @@ func TestTrainingRefusesWhatItCannotScore(t *testing.T) {
 	err := tr.Forward(make([]float32, 2), []Sequence{{IDs: []int32{1}}, {IDs: []int32{9999}}}, Pass{})
 	require.ErrorContains(t, err, "sequence 1")
 }
+
+func TestRecomputingLayersChangesNoBit(t *testing.T) {
+	dir := goldens(t)
+	for _, v := range learnVariants {
+		t.Run(v, func(t *testing.T) {
+			run := func(recompute bool) ([]float32, [][]float32) {
+				tr, g := newGoldenTraining(t, filepath.Join(dir, v), 2)
+				tr.Recompute = recompute
+				seqs := g.inputs(tr.Model())
+				scores, d := make([]float32, len(seqs)), []float32{1, -1, 0.5, 2, -3, 0.25}
+				for _, n := range []int{2, len(seqs)} { // memory of a smaller batch is used again
+					require.NoError(t, tr.Forward(scores[:n], seqs[:n], Pass{Regularization: Regularization{Attention: 0.1, Hidden: 0.1}, Seed: 2}))
+					tr.Backward(d[:n])
+				}
+				var grads [][]float32
+				for _, p := range tr.Params() {
+					grads = append(grads, p.Grad)
+				}
+				return scores, grads
+			}
+			scores, grads := run(false)
+			again, same := run(true)
+			assert.Equal(t, scores, again)
+			require.Equal(t, grads, same)
+		})
+	}
+}

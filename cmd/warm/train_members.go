@@ -86,7 +86,7 @@ func (f *membersFlags) read(run rm.Config) (*rm.Plan, error) {
 		if err := dec.Decode(plan); err != nil {
 			return nil, usagef("%s: %w", f.plan, err)
 		}
-		plan.Run.Workers, plan.Run.SaveEvery = run.Workers, run.SaveEvery
+		plan.Run.Workers, plan.Run.SaveEvery, plan.Run.Recompute = run.Workers, run.SaveEvery, run.Recompute
 		return plan, nil
 	}
 	plan = &rm.Plan{Out: run.Out, Run: run, Bases: f.bases, M: f.m, GridSeed: f.gridSeed}

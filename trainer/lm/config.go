@@ -62,6 +62,7 @@ type Config struct {
 
 	SaveEvery int            `json:"-"` // default 100
 	EvalEvery int            `json:"eval_every,omitempty"`
+	Recompute bool           `json:"-"` // less memory for a third more time; changes no bit
 	Workers   int            `json:"-"`
 	Progress  func(Progress) `json:"-"`
 }

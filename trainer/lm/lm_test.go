@@ -109,7 +109,7 @@ func TestAnInterruptedRunEndsInTheSameBytes(t *testing.T) {
 		}
 	}
 	require.Panics(t, func() { _, _ = Train(t.Context(), c) })
-	c.Progress, c.Workers = nil, 2
+	c.Progress, c.Workers, c.Recompute = nil, 2, true
 	_, err = Train(t.Context(), c)
 	require.NoError(t, err)
 	assert.Equal(t, want, contents(t, filepath.Dir(c.Out)))

@@ -115,6 +115,7 @@ func (r *run) open() error {
 	if r.m, err = model.NewLanguage(r.base.config, src, r.base.tied, c.Workers); err != nil {
 		return err
 	}
+	r.m.Recompute(c.Recompute)
 	r.opt = optim.NewAdamW(c.adamW(), r.m.Params())
 	r.steps = max(1, int(math.Ceil(c.Epochs*float64(len(r.data.train))/float64(c.Batch)-1e-9)))
 	if c.Steps > 0 {

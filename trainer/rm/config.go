@@ -88,6 +88,9 @@ type Config struct {
 	// is that between measurements on the test pairs; 0 for at the end alone.
 	SaveEvery int `json:"-"`
 	EvalEvery int `json:"eval_every,omitempty"`
+	// Recompute keeps less of the forward pass and computes it again when it is
+	// needed: a third more time for a fraction of the memory. It changes no bit.
+	Recompute bool `json:"-"`
 	// Workers is the number of workers; 0 is GOMAXPROCS. It changes no bit.
 	Workers int `json:"-"`
 	// Progress is told how the run goes; may be nil.

@@ -127,7 +127,7 @@ func TestAnInterruptedRunEndsInTheSameBytes(t *testing.T) {
 		_, err := Train(ctx, c)
 		require.ErrorIs(t, err, ErrInterrupted)
 		require.NoDirExists(t, c.Out)
-		c.Workers, c.Progress = 1, nil
+		c.Workers, c.Recompute, c.Progress = 1, true, nil
 		_, err = Train(t.Context(), c)
 		require.NoError(t, err)
 		assert.Equal(t, want, contents(t, c.Out))

@@ -168,6 +168,7 @@ func (r *run) open() error {
 	if r.t, err = model.NewTraining(r.base.parsed, r.base.source(), c.Workers); err != nil {
 		return fmt.Errorf("%s: %w", c.Base, err)
 	}
+	r.t.Recompute = c.Recompute
 	r.engine = model.NewEngine(c.Workers)
 	if c.LoRA != nil {
 		if r.lora, err = model.NewLoRA(r.t, *c.LoRA, c.Seed); err != nil {
