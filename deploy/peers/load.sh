@@ -42,16 +42,16 @@ members=${members#,}
 serve() {
   cat "$work"/*/*.safetensors >/dev/null # a cached start
   start=$(date +%s.%N)
-  "$dir/warm" serve --addr 127.0.0.1:0 --log json --dtype "$1" --model "load=$members" 2>"$work/log" &
+  "$dir/warm" serve --addr 127.0.0.1:0 --log json --dtype "$1" --model "load=$members" 2>"$work/$1.log" &
   server=$!
-  until grep -q '"model is live"' "$work/log"; do
-    kill -0 $server 2>/dev/null || { cat "$work/log" >&2; exit 1; }
+  until grep -qs '"model is live"' "$work/$1.log"; do
+    kill -0 $server 2>/dev/null || { cat "$work/$1.log" >&2; exit 1; }
     sleep 0.05
   done
   end=$(date +%s.%N)
   memory=$(awk '/VmRSS|RssAnon/ {printf "%s %d MB  ", $1, $2 / 1024}' /proc/$server/status)
   echo "warm serve $1: live after $(awk "BEGIN {printf \"%.2f\", $end - $start}") s; $memory"
-  grep '"model is live"' "$work/log"
+  grep '"model is live"' "$work/$1.log"
   kill $server
   wait $server 2>/dev/null || true
   server=
