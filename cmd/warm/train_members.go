@@ -159,7 +159,7 @@ func (p *program) compareMembers(plan *rm.Plan, runs []rm.MemberRun) error {
 		}
 	}
 	c := plan.Run
-	t := rm.Test{Files: c.Test, Votes: c.Votes, DataSeed: c.DataSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, Workers: c.Workers}
+	t := rm.Test{Files: c.Test, Votes: c.Votes, DataSeed: c.DataSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, Workers: c.Workers, Baseline: c.Train}
 	if len(c.Test) == 0 {
 		t.Files, t.Holdout = c.Train, c.Holdout
 	}
@@ -197,7 +197,7 @@ func printReport(p *program, r *rm.Report) {
 	for i := range r.Members {
 		row(&r.Members[i])
 	}
-	for _, j := range []*rm.Judged{r.WA, r.Ens} {
+	for _, j := range []*rm.Judged{r.WA, r.Ens, r.Words} {
 		if j != nil {
 			row(j)
 		}
@@ -241,6 +241,7 @@ fails there.`,
 	}
 	l := c.Flags()
 	l.StringSliceVar(&t.Files, "data", nil, "`files` of preference pairs or votes; required")
+	l.StringSliceVar(&t.Baseline, "baseline", nil, "`files` that a bag of words learns from, for comparison; held-out pairs are left out")
 	l.StringVar(&t.Holdout, "holdout", "", "`rule` of the pairs to take: id%N, group=NAME,… or text:SHARE (default all)")
 	l.StringVar((*string)(&t.Votes), "votes", string(rm.DrawVote), "what votes become: "+strings.Join([]string{string(rm.DrawVote), string(rm.MajorityVote), string(rm.SoftVotes)}, ", "))
 	l.Uint64Var(&t.DataSeed, "data-seed", 0, "decides --holdout text and drawn votes")

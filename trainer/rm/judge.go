@@ -22,7 +22,10 @@ type Test struct {
 	// Tolerance is the largest difference in length, relative to the longer
 	// answer, of the pairs of the length-matched accuracy; 0 is 0.1.
 	Tolerance float64
-	Workers   int
+	// Baseline are files that a bag of words learns from, for comparison; the
+	// pairs that Holdout takes from Files are left out where the two overlap.
+	Baseline []string
+	Workers  int
 }
 
 // Judged is how one model does.
@@ -44,11 +47,14 @@ type Report struct {
 	Ens     *Judged  `json:"ens,omitempty"` // the mean of the members' rewards
 	// Longer is the accuracy of always taking the longer answer, for comparison.
 	Longer float64 `json:"longer_answer"`
+	// Words is a bag of words, when there is data for it.
+	Words *Judged `json:"bag_of_words,omitempty"`
 }
 
 // judge holds the pairs and what scores them.
 type judge struct {
 	test   Test
+	texts  []preference // those of pairs
 	pairs  []example
 	engine *model.Engine
 }
@@ -69,7 +75,10 @@ func Judge(dirs []string, t Test) (*Report, error) {
 	}
 	j := &judge{test: t}
 	dropped := 0
-	if j.pairs, err = t.load(b, &dropped); err != nil {
+	if j.texts, err = t.preferences(); err != nil {
+		return nil, err
+	}
+	if j.texts, j.pairs, err = t.encode(b, j.texts, &dropped); err != nil {
 		return nil, err
 	}
 	j.engine = model.NewEngine(t.Workers)
@@ -78,26 +87,71 @@ func Judge(dirs []string, t Test) (*Report, error) {
 	return r, j.run(r, dirs)
 }
 
-func (t Test) load(b *base, dropped *int) ([]example, error) {
-	c := Config{Votes: t.Votes, DataSeed: t.DataSeed, DropLong: t.DropLong}.withDefaults()
+// settings are those of a run that reads the same data.
+func (t Test) settings() Config {
+	return Config{Votes: t.Votes, DataSeed: t.DataSeed, DropLong: t.DropLong}.withDefaults()
+}
+
+// preferences reads the pairs to judge on.
+func (t Test) preferences() ([]preference, error) {
+	c := t.settings()
 	pairs, err := c.readAll(t.Files, map[string]string{})
-	if err != nil {
-		return nil, err
+	if err != nil || t.Holdout == "" {
+		return pairs, err
 	}
 	holdout, err := ParseHoldout(t.Holdout)
 	if err != nil {
 		return nil, err
 	}
-	if t.Holdout != "" {
-		if _, pairs, err = holdout.split(pairs, t.DataSeed); err != nil {
+	_, pairs, err = holdout.split(pairs, t.DataSeed)
+	return pairs, err
+}
+
+// encode returns the pairs that fit the context, as texts and as tokens.
+func (t Test) encode(b *base, pairs []preference, dropped *int) ([]preference, []example, error) {
+	c := t.settings()
+	var texts []preference
+	var out []example
+	for i := range pairs {
+		one, err := c.encode(b.encoder, pairs[i:i+1], dropped)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(one) > 0 {
+			texts, out = append(texts, pairs[i]), append(out, one[0])
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil, fmt.Errorf("no pair to judge on in %v", t.Files)
+	}
+	return texts, out, nil
+}
+
+// words judges a bag of words that learned from the baseline's files.
+func (j *judge) words() (*Judged, error) {
+	c := j.test.settings()
+	pairs, err := c.readAll(j.test.Baseline, map[string]string{})
+	if err != nil {
+		return nil, err
+	}
+	if j.test.Holdout != "" {
+		holdout, err := ParseHoldout(j.test.Holdout)
+		if err != nil {
+			return nil, err
+		}
+		if pairs, _, err = holdout.split(pairs, j.test.DataSeed); err != nil {
 			return nil, err
 		}
 	}
-	out, err := c.encode(b.encoder, pairs, dropped)
-	if err == nil && len(out) == 0 {
-		err = fmt.Errorf("no pair to judge on in %v", t.Files)
+	b, err := newBagOfWords(pairs)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	chosen, rejected := make([]float64, len(j.texts)), make([]float64, len(j.texts))
+	for i, p := range j.texts {
+		chosen[i], rejected[i] = b.score(textKey(p.Chosen)), b.score(textKey(p.Rejected))
+	}
+	return j.judged("a bag of words", chosen, rejected)
 }
 
 func (j *judge) run(r *Report, dirs []string) error {
@@ -132,6 +186,12 @@ func (j *judge) run(r *Report, dirs []string) error {
 	for _, p := range j.pairs {
 		if p.lengths[0] > p.lengths[1] {
 			r.Longer += 1 / float64(n)
+		}
+	}
+	if len(j.test.Baseline) > 0 {
+		var err error
+		if r.Words, err = j.words(); err != nil {
+			return err
 		}
 	}
 	if len(dirs) == 1 {

@@ -388,6 +388,22 @@ func TestLogisticRegressionFindsTheDirection(t *testing.T) {
 	assert.Error(t, err)
 }
 
+func TestABagOfWordsLearnsWhichWordsDecide(t *testing.T) {
+	var pairs []preference
+	for i := range 100 {
+		w := string(rune('a'+i%26)) + " thing"
+		pairs = append(pairs, pairOf("", "", "The GOOD "+w, "the bad "+w))
+	}
+	b, err := newBagOfWords(pairs)
+	require.NoError(t, err)
+	assert.Greater(t, b.score("good!"), b.score("bad!"))
+	assert.InDelta(t, 0, b.score("thing"), 1e-6, "a word on both sides says nothing")
+	assert.Zero(t, b.score("unseen"))
+	assert.Equal(t, []string{"it", "'", "s", "42", "é"}, splitWords("It's 42 É"))
+	_, err = newBagOfWords(nil)
+	assert.Error(t, err)
+}
+
 func TestLoRALearnsAndResumes(t *testing.T) {
 	c := small(t)
 	c.LoRA = &model.LoRAConfig{Rank: 4, Alpha: 8, Targets: []string{"q_proj", "v_proj"}}
