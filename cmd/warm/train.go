@@ -52,6 +52,7 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.IntVar(&f.Steps, "steps", 0, "largest number of steps (default by --epochs)")
 	l.IntVar(&f.Batch, "batch", 32, "pairs in a step")
 	l.IntVar(&f.TokenBudget, "token-budget", 16384, "tokens in memory at a time")
+	l.StringVar((*string)(&f.Optimizer), "optimizer", string(optim.KindAdamW), "adamw, or adafactor with less memory")
 	l.Float64Var(&f.Decay, "weight-decay", 0, "weight decay of matrices")
 	l.Float64Var(&f.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
 	l.Float64Var(&f.Beta1, "beta1", 0.9, "AdamW's first decay")

@@ -51,6 +51,7 @@ type Config struct {
 	Steps       int                  `json:"steps,omitempty"` // ends earlier
 	Batch       int                  `json:"batch"`           // windows or examples in a step; default 32
 	TokenBudget int                  `json:"token_budget"`    // default 8192
+	Optimizer   optim.Kind           `json:"optimizer"`       // default adamw
 	Decay       float64              `json:"weight_decay,omitempty"`
 	Clip        float64              `json:"clip,omitempty"`
 	Beta1       float64              `json:"beta1"` // default 0.9
@@ -95,6 +96,9 @@ func (c Config) withDefaults() Config {
 	setInt(&c.Batch, 32)
 	setInt(&c.TokenBudget, 8192)
 	setInt(&c.SaveEvery, 100)
+	if c.Optimizer == "" {
+		c.Optimizer = optim.KindAdamW
+	}
 	if c.Schedule == "" {
 		c.Schedule = optim.Constant
 	}
@@ -124,6 +128,9 @@ func (c Config) Validate() error {
 	}
 	if len(c.Text)+len(c.Pairs) == 0 {
 		bad("text: no file to learn from")
+	}
+	if _, err := optim.ParseKind(string(c.Optimizer)); err != nil {
+		errs = append(errs, err)
 	}
 	if _, err := optim.ParseSchedule(string(c.Schedule)); err != nil {
 		errs = append(errs, err)

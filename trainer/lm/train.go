@@ -54,7 +54,7 @@ type run struct {
 	base   *base
 	data   *corpus
 	m      *model.Language
-	opt    *optim.AdamW
+	opt    optim.Optimizer
 	steps  int
 
 	about   about
@@ -116,7 +116,7 @@ func (r *run) open() error {
 		return err
 	}
 	r.m.Recompute(c.Recompute)
-	r.opt = optim.NewAdamW(c.adamW(), r.m.Params())
+	r.opt = optim.New(c.Optimizer, c.adamW(), r.m.Params())
 	r.steps = max(1, int(math.Ceil(c.Epochs*float64(len(r.data.train))/float64(c.Batch)-1e-9)))
 	if c.Steps > 0 {
 		r.steps = min(r.steps, c.Steps)
@@ -327,7 +327,8 @@ func (r *run) restore() (bool, error) {
 	if err := saved.Fill(r.tensors); err != nil {
 		return false, err
 	}
-	r.about, r.opt.Steps = a, a.Step
+	r.about = a
+	r.opt.Resume(a.Step)
 	r.m.Refresh()
 	r.say(fmt.Sprintf("going on after step %d", a.Step))
 	return true, r.metrics.Create(r.dir(), a.Metrics)

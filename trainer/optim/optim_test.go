@@ -206,3 +206,71 @@ func BenchmarkAdamW(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(p.Data)), "ns/weight")
 }
+
+// adafactor64 is algorithm 4 in float64 for one matrix, step by step.
+func adafactor64(w, r, c []float64, g []float32, n, m, t int, lr float64) {
+	rest := math.Pow(float64(t), -0.8)
+	row, col := make([]float64, n), make([]float64, m)
+	for i := range n {
+		for j := range m {
+			s := float64(g[i*m+j])*float64(g[i*m+j]) + 1e-30
+			row[i] += s / float64(m)
+			col[j] += s / float64(n)
+		}
+	}
+	mean := 0.0
+	for i := range n {
+		r[i] = (1-rest)*r[i] + rest*row[i]
+		mean += r[i] / float64(n)
+	}
+	for j := range m {
+		c[j] = (1-rest)*c[j] + rest*col[j]
+	}
+	u, square := make([]float64, n*m), 0.0
+	for i := range n {
+		for j := range m {
+			u[i*m+j] = float64(g[i*m+j]) / math.Sqrt(r[i]*c[j]/mean)
+			square += u[i*m+j] * u[i*m+j] / float64(n*m)
+		}
+	}
+	for k := range u {
+		w[k] = w[k]*(1-lr*0.1) - lr*u[k]/max(1, math.Sqrt(square))
+	}
+}
+
+func TestAdafactorEqualsItsAlgorithm(t *testing.T) {
+	const n, m = 5, 70
+	for _, workers := range []int{1, 3} {
+		p := param("w", []int{n, m}, make([]float32, n*m))
+		want, r, c := make([]float64, n*m), make([]float64, n), make([]float64, m)
+		for i := range p.Data {
+			p.Data[i] = float32(math.Sin(float64(i)))
+			want[i] = float64(p.Data[i])
+		}
+		config := DefaultAdafactor()
+		config.Decay = 0.1
+		o := NewAdafactor(config, []nn.Param{p})
+		w := newWork(t, workers)
+		for step := 1; step <= 6; step++ {
+			for i := range p.Grad {
+				p.Grad[i] = float32(math.Cos(float64(i*step))) * float32(1+i%3)
+			}
+			o.Step(w, 0.01)
+			adafactor64(want, r, c, p.Grad, n, m, step, 0.01)
+			for i, v := range want {
+				require.InDelta(t, v, p.Data[i], 2e-6, "step %d, weight %d", step, i) // six roundings of 1 and of steps of lr
+			}
+		}
+	}
+}
+
+func TestAdafactorOfAVectorNormalisesEachElement(t *testing.T) {
+	p := param("b", []int{2}, []float32{1, 1})
+	o := NewAdafactor(DefaultAdafactor(), []nn.Param{p})
+	copy(p.Grad, []float32{4, -0.5})
+	o.Step(newWork(t, 1), 0.1)
+	assert.InDeltaSlice(t, []float64{0.9, 1.1}, []float64{float64(p.Data[0]), float64(p.Data[1])}, 1e-6)
+	n := 0
+	require.NoError(t, o.State(func(string, []int, []float32) error { n++; return nil }))
+	assert.Equal(t, 1, n)
+}

@@ -56,6 +56,9 @@ type Config struct {
 	// are in memory at a time, and changes no more than rounding.
 	Batch       int `json:"batch"`        // default 32
 	TokenBudget int `json:"token_budget"` // default 16384
+	// Optimizer is adamw, the default, or adafactor, whose state is a fraction of
+	// AdamW's.
+	Optimizer optim.Kind `json:"optimizer"`
 	// Decay, Clip, Beta1, Beta2 and Eps are AdamW's and the largest gradient
 	// norm; Clip 0 is none.
 	Decay float64 `json:"weight_decay,omitempty"`
@@ -139,6 +142,9 @@ func (c Config) withDefaults() Config {
 	setInt(&c.TokenBudget, 16384)
 	setInt(&c.Probe, 4096)
 	setInt(&c.SaveEvery, 100)
+	if c.Optimizer == "" {
+		c.Optimizer = optim.KindAdamW
+	}
 	if c.Schedule == "" {
 		c.Schedule = optim.Constant
 	}
@@ -166,6 +172,9 @@ func (c Config) Validate() error {
 		bad("test and holdout: want one of them")
 	}
 	if _, err := ParseHoldout(c.Holdout); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := optim.ParseKind(string(c.Optimizer)); err != nil {
 		errs = append(errs, err)
 	}
 	if _, err := optim.ParseSchedule(string(c.Schedule)); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/state"
 )
 
@@ -259,8 +260,8 @@ func TestOneLineIsEnough(t *testing.T) {
 }
 
 func TestSettingsAreAllChecked(t *testing.T) {
-	err := Config{LR: -1, Corrupt: 2, Batch: -1, Holdout: "x", Schedule: "y", Votes: "z", Beta1: 1}.Validate()
-	for _, want := range []string{"base", "out", "train", "lr", "corrupt", "batch", "holdout", "schedule", "votes", "beta1"} {
+	err := Config{LR: -1, Corrupt: 2, Batch: -1, Holdout: "x", Schedule: "y", Votes: "z", Optimizer: "sgd", Beta1: 1}.Validate()
+	for _, want := range []string{"base", "out", "train", "lr", "corrupt", "batch", "holdout", "schedule", "votes", "optimizer", "beta1"} {
 		assert.ErrorContains(t, err, want)
 	}
 }
@@ -424,6 +425,9 @@ func TestLoRALearnsAndResumes(t *testing.T) {
 		assert.Equal(t, changed, !bytes.Equal(a, b), name)
 	}
 
+	c.Optimizer, c.Out = optim.KindAdafactor, filepath.Join(t.TempDir(), "adafactor")
+	_, err = Train(t.Context(), c)
+	require.NoError(t, err)
 	d := c
 	d.Out = filepath.Join(t.TempDir(), "again")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -88,7 +88,7 @@ func (r *run) restore() (bool, error) {
 		return false, err
 	}
 	r.about = a
-	r.opt.Steps = a.Step
+	r.opt.Resume(a.Step)
 	r.refresh()
 	r.say(fmt.Sprintf("going on after step %d", a.Step))
 	return true, r.metrics.Create(r.workDir(), a.Metrics)

@@ -46,7 +46,7 @@ type run struct {
 	data   *dataset
 	t      *model.Training
 	lora   *model.LoRA // nil when all weights learn
-	opt    *optim.AdamW
+	opt    optim.Optimizer
 	ema    *optim.EMA
 	engine *model.Engine
 	steps  int
@@ -175,7 +175,7 @@ func (r *run) open() error {
 			return err
 		}
 	}
-	r.opt = optim.NewAdamW(c.adamW(), r.learning())
+	r.opt = optim.New(c.Optimizer, c.adamW(), r.learning())
 	perEpoch := float64(len(r.data.train)) / float64(c.Batch)
 	r.steps = max(1, int(math.Ceil(c.Epochs*perEpoch-1e-9)))
 	if c.Steps > 0 {

@@ -1,0 +1,87 @@
+package state
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+func TestAStateIsReadAsItWasSaved(t *testing.T) {
+	dir := t.TempDir()
+	saved, err := Open(dir)
+	require.NoError(t, err)
+	assert.Nil(t, saved, "there is none")
+	assert.False(t, Begun(filepath.Join(dir, "run")))
+
+	values := map[string][]float32{"a": {1, 2, 3, 4}, "b": {-0.5}}
+	tensors := func(v map[string][]float32, names ...string) Tensors {
+		return func(f func(string, []int, []float32) error) error {
+			for _, n := range names {
+				if err := f(n, []int{len(v[n])}, v[n]); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	require.NoError(t, Save(dir, map[string]int{"step": 7}, tensors(values, "a", "b")))
+	saved, err = Open(dir)
+	require.NoError(t, err)
+	defer saved.Close()
+	about := map[string]int{}
+	require.NoError(t, saved.About(&about))
+	assert.Equal(t, 7, about["step"])
+	got := map[string][]float32{"a": make([]float32, 4), "b": make([]float32, 1), "c": make([]float32, 1)}
+	require.NoError(t, saved.Fill(tensors(got, "a", "b")))
+	assert.Equal(t, values["a"], got["a"])
+	assert.Equal(t, values["b"], got["b"])
+	assert.ErrorIs(t, saved.Fill(tensors(got, "c")), loader.ErrNoTensor)
+	broken := errors.New("broken")
+	assert.ErrorIs(t, Save(dir, nil, func(func(string, []int, []float32) error) error { return broken }), broken)
+	again, err := Open(dir)
+	require.NoError(t, err, "a failed save leaves the old state")
+	require.NoError(t, again.Close())
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, File), []byte("cut"), 0o644))
+	_, err = Open(dir)
+	assert.Error(t, err)
+}
+
+func TestMetricsAreCutToTheSavedSize(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run.train")
+	var m Metrics
+	require.NoError(t, m.Create(dir, 0))
+	require.NoError(t, m.Add(1))
+	size, err := m.Sync()
+	require.NoError(t, err)
+	require.NoError(t, m.Add("lost in a crash"))
+	m.Close()
+	m.Close()
+
+	var again Metrics
+	require.NoError(t, again.Create(dir, size))
+	require.NoError(t, again.Add(2))
+	text, err := again.Read(dir)
+	require.NoError(t, err)
+	assert.Equal(t, "1\n2\n", string(text))
+	var short Metrics
+	assert.ErrorContains(t, short.Create(dir, 100), "shorter")
+}
+
+func TestWeightsAreASource(t *testing.T) {
+	w := NewWeights([]nn.Param{{Name: "w", Shape: []int{3}, Data: []float32{1, 2, 3}}})
+	assert.Equal(t, []string{"w"}, w.Names())
+	part := make([]float32, 2)
+	require.NoError(t, w.ReadAt(part, "w", 1))
+	assert.Equal(t, []float32{2, 3}, part)
+	assert.ErrorIs(t, w.ReadAt(part, "x", 0), loader.ErrNoTensor)
+	_, ok := w.Shape("x")
+	assert.False(t, ok)
+}
