@@ -100,6 +100,7 @@ type limitsConfig struct {
 	MaxBatchTokens   int           `yaml:"max_batch_tokens"`
 	MaxQueuedTokens  int           `yaml:"max_queued_tokens"`
 	MaxConnections   int           `yaml:"max_connections"`
+	DriftScores      int           `yaml:"drift_scores"` // rewards of a revision that the metrics of drift start from
 	Timeout          time.Duration `yaml:"timeout"`
 	DrainDelay       time.Duration `yaml:"drain_delay"`
 	DrainTimeout     time.Duration `yaml:"drain_timeout"`

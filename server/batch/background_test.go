@@ -29,8 +29,11 @@ func TestBackgroundLanesGiveWay(t *testing.T) {
 		time.Sleep(time.Minute) // far beyond the patience
 		assert.Equal(t, 6, q.Depth().Tokens)
 		assert.Zero(t, q.Depth().Oldest, "nobody waits for the background")
-		waits := []<-chan result{first, submit(t.Context(), q, b, seq(4, 0)), submit(t.Context(), q, a, seq(4, 1)), submit(t.Context(), q, b, seq(4, 2))}
-		synctest.Wait()
+		waits := []<-chan result{first}
+		for i, lane := range []*batch.Lane{b, a, b} {
+			waits = append(waits, submit(t.Context(), q, lane, seq(4, int32(i))))
+			synctest.Wait()
+		}
 		close(g.open)
 		for _, w := range waits {
 			require.NoError(t, (<-w).err)
