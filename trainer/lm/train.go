@@ -374,9 +374,13 @@ func (r *run) finish() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	table, err := state.CSV(lines)
+	if err != nil {
+		return nil, err
+	}
 	c := r.base.contents
 	c.Source, c.Replace = state.NewWeights(params), r.config.Replace
-	c.Extra = map[string][]byte{"training.json": append(text, '\n'), state.MetricsFile: lines}
+	c.Extra = map[string][]byte{"training.json": append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table}
 	if err := loader.Save(r.config.Out, c); err != nil {
 		return nil, err
 	}

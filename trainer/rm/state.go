@@ -129,6 +129,10 @@ func (r *run) finish() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	table, err := state.CSV(lines)
+	if err != nil {
+		return nil, err
+	}
 	if r.lora != nil {
 		if err := r.saveAdapter(); err != nil {
 			return nil, err
@@ -136,7 +140,7 @@ func (r *run) finish() (*Result, error) {
 	}
 	contents := r.base.contents(w)
 	contents.Replace = r.config.Replace
-	contents.Extra = map[string][]byte{resultFile: append(text, '\n'), state.MetricsFile: lines}
+	contents.Extra = map[string][]byte{resultFile: append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table}
 	if err := loader.Save(r.config.Out, contents); err != nil {
 		return nil, err
 	}

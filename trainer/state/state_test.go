@@ -85,3 +85,11 @@ func TestWeightsAreASource(t *testing.T) {
 	_, ok := w.Shape("x")
 	assert.False(t, ok)
 }
+
+func TestMetricsBecomeATable(t *testing.T) {
+	got, err := CSV([]byte("{\"step\":0,\"test\":{\"wins\":3}}\n{\"step\":1,\"loss\":0.5,\"lr\":1e-3}\n"))
+	require.NoError(t, err)
+	assert.Equal(t, "step,loss,lr,test.wins\n0,,,3\n1,0.5,1e-3,\n", string(got))
+	_, err = CSV([]byte("{"))
+	assert.Error(t, err)
+}
