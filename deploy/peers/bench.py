@@ -295,7 +295,7 @@ class Report:
         engines = [e for e in self.b.args.engines if any(self.seconds(m, t, e, x) for m, t, x in keys)]
         lines = ["### One sequence alone, ms", "", "| model | threads | tokens | " + " | ".join(engines) + " |", "| --- |" + " ---: |" * (2 + len(engines))]
         for m, t, x in keys:
-            cells = [f"{1e3 * s:.1f}" if (s := self.seconds(m, t, e, x)) else "" for e in engines]
+            cells = [f"{1e3 * s:.1f}{'*' * self.disturbed(m, t, e, x)}" if (s := self.seconds(m, t, e, x)) else "" for e in engines]
             lines.append(f"| {m} | {t} | {x[2:]} | " + " | ".join(cells) + " |")
         return lines + [""]
 
@@ -310,7 +310,7 @@ class Report:
             if not own or not uniform:
                 continue
             peer = f"{ort * real / full:,.0f} | {own / (ort * real / full):.2f}" if ort else " | "
-            lines.append(f"| {m} | {x} | {e} | {own:,.0f} | {100 * own / uniform:.0f} % | {peer} |")
+            lines.append(f"| {m} | {x} | {e} | {own:,.0f}{'*' * self.disturbed(m, t, e, x)} | {100 * own / uniform:.0f} % | {peer} |")
         if not lines:
             return []
         return ["### Ragged lengths, real tokens/s", "",
