@@ -41,7 +41,7 @@ fine-tuned from one initialisation:
 
 serves their weight average as NAME at http://127.0.0.1:8080/v1/reward.
 "warm check DIR…" says beforehand what would be served and whether the
-directories can be averaged. "warm serve --help" explains the rest.`
+directories can be averaged. "warm serve --help" explains the rest`
 
 func (p *program) serve() *cobra.Command {
 	var f serveFlags
