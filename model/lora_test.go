@@ -12,7 +12,7 @@ import (
 func TestLoRAEqualsPEFT(t *testing.T) {
 	dir := filepath.Join(goldens(t), "lora")
 	m, _ := loadGolden(t, filepath.Join(dir, "base"), "config.json", 0)
-	tr, err := NewTraining(m.Config, openSource(t, filepath.Join(dir, "base", "model.safetensors")), 2)
+	tr, err := NewTraining(m.Config, openSource(t, filepath.Join(dir, "base", "model.safetensors")), 2, 0)
 	require.NoError(t, err)
 	defer tr.Close()
 	var g struct {

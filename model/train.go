@@ -129,8 +129,12 @@ type gradients struct {
 
 // NewTraining reads the weights of a configuration from a source, whose tensors
 // must be the model's own (see [Load]). Workers is their number, 0 for
-// GOMAXPROCS.
-func NewTraining(c *Config, src Source, workers int) (*Training, error) {
+// GOMAXPROCS. With d bfloat16 the products of weights round both sides to that;
+// weights, gradients and everything else stay float32. Int8 is not for training.
+func NewTraining(c *Config, src Source, workers int, d kernel.DType) (*Training, error) {
+	if d != kernel.Float32 && d != kernel.BFloat16 {
+		return nil, fmt.Errorf("model: training in %v, want float32 or bfloat16", d)
+	}
 	net, ok := architectures[c.Architecture].new(c).(learner)
 	if !ok {
 		return nil, fmt.Errorf("%s cannot be trained: %w", c.Architecture, ErrArchitecture)
@@ -140,8 +144,8 @@ func NewTraining(c *Config, src Source, workers int) (*Training, error) {
 	}
 	t := &Training{Config: c, net: net, layers: net.learnedBlocks(), work: nn.NewWork(workers)}
 	t.layer = make([]saved, len(t.layers))
-	t.model = &Model{Config: c, net: net, blocks: net.blocks()}
-	params, unable := nn.TrainingParams(net)
+	t.model = &Model{Config: c, DType: d, net: net, blocks: net.blocks()}
+	params, unable := nn.TrainingParams(net, d)
 	if unable != nil {
 		t.Close()
 		return nil, fmt.Errorf("%v cannot be trained: %w", unable, ErrArchitecture)

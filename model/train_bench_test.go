@@ -17,10 +17,13 @@ func BenchmarkTrainingStep(b *testing.B) {
 		name                     string
 		arch, typ                string
 		layers, hidden, heads, f int
+		dtype                    kernel.DType
 	}{
-		{"llama 6x384", "LlamaForSequenceClassification", "llama", 6, 384, 6, 1024},
-		{"bert 6x384", "BertForSequenceClassification", "bert", 6, 384, 6, 1536},
-		{"llama 12x768", "LlamaForSequenceClassification", "llama", 12, 768, 12, 2048},
+		{"llama 6x384", "LlamaForSequenceClassification", "llama", 6, 384, 6, 1024, kernel.Float32},
+		{"bert 6x384", "BertForSequenceClassification", "bert", 6, 384, 6, 1536, kernel.Float32},
+		{"llama 12x768", "LlamaForSequenceClassification", "llama", 12, 768, 12, 2048, kernel.Float32},
+		{"llama bf16 6x384", "LlamaForSequenceClassification", "llama", 6, 384, 6, 1024, kernel.BFloat16},
+		{"llama bf16 12x768", "LlamaForSequenceClassification", "llama", 12, 768, 12, 2048, kernel.BFloat16},
 	} {
 		c, err := ParseConfig(fmt.Appendf(nil, `{"architectures":[%q],"model_type":%q,"hidden_size":%d,"intermediate_size":%d,
 			"num_hidden_layers":%d,"num_attention_heads":%d,"vocab_size":1000,"max_position_embeddings":512,"num_labels":1,
@@ -29,7 +32,7 @@ func BenchmarkTrainingStep(b *testing.B) {
 		for _, workers := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/%d workers", shape.name, workers), func(b *testing.B) {
 				const sequences, length = 32, 128
-				t, err := NewTraining(c, NewRandom(c, 1), workers)
+				t, err := NewTraining(c, NewRandom(c, 1), workers, shape.dtype)
 				require.NoError(b, err)
 				defer t.Close()
 				seqs := make([]Sequence, sequences)

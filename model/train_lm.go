@@ -68,8 +68,9 @@ func OutputLayer(c *Config) string {
 
 // NewLanguage reads a language model for training. c is the configuration of the
 // reward model with the same backbone; tied says that the output layer is the
-// embedding.
-func NewLanguage(c *Config, src Source, tied bool, workers int) (*Language, error) {
+// embedding. workers and d are those of [NewTraining]; the output layer stays
+// float32.
+func NewLanguage(c *Config, src Source, tied bool, workers int, d kernel.DType) (*Language, error) {
 	head := OutputLayer(c)
 	if shape, ok := src.Shape(head); !tied && (!ok || !slices.Equal(shape, []int{c.VocabSize, c.Hidden})) {
 		return nil, &BindingError{Architecture: c.Architecture, Missing: []string{fmt.Sprintf("%s of shape [%d %d]", head, c.VocabSize, c.Hidden)}}
@@ -80,7 +81,7 @@ func NewLanguage(c *Config, src Source, tied bool, workers int) (*Language, erro
 			return nil, &BindingError{Architecture: c.Architecture, Unknown: []string{fmt.Sprintf("%s of shape %v of a model with tied embeddings", OutputLayer(c), shape)}}
 		}
 	}
-	t, err := NewTraining(c, headless{src, c, head}, workers)
+	t, err := NewTraining(c, headless{src, c, head}, workers, d)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (l *Language) output(src Source, head string) error {
 	}
 	own := nn.NewLinear(l.t.Config.Hidden, false, l.t.Config.VocabSize)
 	l.head = &own
-	l.head.AllocTraining()
+	l.head.AllocTraining(kernel.Float32)
 	p := l.head.Params([]string{head[:len(head)-len(".weight")]})
 	l.head.Learned(p)
 	l.params = append(l.params, p...)

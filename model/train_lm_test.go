@@ -19,7 +19,7 @@ func loadLanguage(t *testing.T, dir string, tied bool, workers int) *Language {
 	data = bytes.Replace(data, []byte("{"), []byte(`{"num_labels": 1, "id2label": {"0": "LABEL_0"},`), 1)
 	c, err := ParseConfig(data)
 	require.NoError(t, err)
-	l, err := NewLanguage(c, openSource(t, filepath.Join(dir, "model.safetensors")), tied, workers)
+	l, err := NewLanguage(c, openSource(t, filepath.Join(dir, "model.safetensors")), tied, workers, 0)
 	require.NoError(t, err)
 	t.Cleanup(l.Close)
 	return l
@@ -135,6 +135,6 @@ func TestLanguageRefusesWhatItCannotRead(t *testing.T) {
 	_, err = l.Step([]Text{{IDs: nil}}, 0, Pass{})
 	assert.ErrorContains(t, err, "no token")
 	m, _ := loadGolden(t, dir, "config.json", 0)
-	_, err = NewLanguage(m.Config, openSource(t, filepath.Join(dir, "model.safetensors")), false, 1)
+	_, err = NewLanguage(m.Config, openSource(t, filepath.Join(dir, "model.safetensors")), false, 1, 0)
 	assert.ErrorContains(t, err, "lm_head.weight")
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/kernel"
 )
 
 // learnGolden is the part of golden.json that training is compared with.
@@ -32,10 +34,14 @@ var learnVariants = []string{
 }
 
 func newGoldenTraining(t testing.TB, dir string, workers int) (*Training, *learnGolden) {
+	return newGoldenTrainingIn(t, dir, workers, kernel.Float32)
+}
+
+func newGoldenTrainingIn(t testing.TB, dir string, workers int, d kernel.DType) (*Training, *learnGolden) {
 	m, _ := loadGolden(t, dir, "config.json", 0)
 	shards, err := filepath.Glob(filepath.Join(dir, "model*.safetensors"))
 	require.NoError(t, err)
-	tr, err := NewTraining(m.Config, openSource(t, shards...), workers)
+	tr, err := NewTraining(m.Config, openSource(t, shards...), workers, d)
 	require.NoError(t, err)
 	t.Cleanup(tr.Close)
 	g := &learnGolden{}
@@ -206,4 +212,45 @@ func TestRecomputingLayersChangesNoBit(t *testing.T) {
 			require.Equal(t, grads, same)
 		})
 	}
+}
+
+func TestGradientsOfBFloat16ProductsAreClose(t *testing.T) {
+	dir := goldens(t)
+	for _, v := range []string{"llama-gqa", "qwen3-untied", "gptneox-parallel", "bert-base"} {
+		t.Run(v, func(t *testing.T) {
+			run := func(d kernel.DType, workers int) ([]float32, [][]float32) {
+				tr, g := newGoldenTrainingIn(t, filepath.Join(dir, v), workers, d)
+				scores := make([]float32, len(g.Sequences))
+				require.NoError(t, tr.Forward(scores, g.inputs(tr.Model()), Pass{}))
+				tr.Backward([]float32{1, -1, 0.5, 2, -3, 0.25})
+				var grads [][]float32
+				for _, p := range tr.Params() {
+					grads = append(grads, p.Grad)
+				}
+				return scores, grads
+			}
+			_, want := run(kernel.Float32, 2)
+			scores, got := run(kernel.BFloat16, 2)
+			along, off, whole := 0.0, 0.0, 0.0
+			for i := range want {
+				for j, w := range want[i] {
+					d := float64(got[i][j] - w)
+					off += d * d
+					along += float64(w) * float64(got[i][j])
+					whole += float64(w) * float64(w)
+				}
+			}
+			// Eight bits of mantissa on either side of each product: 2⁻⁸ each, some
+			// twenty products deep.
+			assert.Less(t, math.Sqrt(off/whole), 0.05, "relative error of all gradients together")
+			assert.Greater(t, off, 0.0, "bfloat16 was used")
+			assert.InDelta(t, 1, along/whole, 0.05)
+			again, same := run(kernel.BFloat16, 3)
+			assert.Equal(t, scores, again)
+			assert.Equal(t, got, same, "the same bits for any number of workers")
+		})
+	}
+	tr, _ := newGoldenTraining(t, filepath.Join(dir, "llama-gqa"), 1)
+	_, err := NewTraining(tr.Config, NewRandom(tr.Config, 1), 1, kernel.Int8)
+	assert.ErrorContains(t, err, "int8")
 }

@@ -46,7 +46,7 @@ var layout = map[string][]string{
 	"trainer/loss":            {},
 	"trainer/bpe":             {},
 	"trainer/state":           {"model/nn", "loader", "loader/safetensors"},
-	"trainer/lm":              {"model", "model/chat", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
+	"trainer/lm":              {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
 	"trainer/rm":              {"model", "model/chat", "model/kernel", "model/nn", "model/reward", "model/tokenizer", "loader", "loader/safetensors", "warm", "trainer/data", "trainer/eval", "trainer/loss", "trainer/optim", "trainer/state"},
 }
 

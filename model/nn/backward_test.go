@@ -103,7 +103,7 @@ func linear64(x, w, b []float64, in, out int) []float64 {
 
 func learnedParams(t *testing.T, l Trainable, r *rand.Rand, names ...string) []Param {
 	t.Helper()
-	l.AllocTraining()
+	l.AllocTraining(kernel.Float32)
 	p := l.Params(names)
 	l.Learned(p)
 	for i := range p {

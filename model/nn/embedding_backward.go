@@ -3,7 +3,7 @@ package nn
 import "github.com/warmserve/warmserve/model/kernel"
 
 // AllocTraining implements [Trainable].
-func (e *Embedding) AllocTraining() {
+func (e *Embedding) AllocTraining(kernel.DType) {
 	e.Alloc(kernel.Float32)
 	e.grad = make([]float32, e.V*e.C)
 }

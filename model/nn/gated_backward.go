@@ -3,9 +3,9 @@ package nn
 import "github.com/warmserve/warmserve/model/kernel"
 
 // AllocTraining implements [Trainable].
-func (g *Gated) AllocTraining() {
-	g.Alloc(kernel.Float32)
-	g.master = newMaster(2*g.F, g.In, g.bias)
+func (g *Gated) AllocTraining(d kernel.DType) {
+	g.Alloc(d)
+	g.master = newMaster(d, 2*g.F, g.In, g.bias)
 }
 
 // Learned implements [Trainable].

@@ -3,7 +3,7 @@ package nn
 import "github.com/warmserve/warmserve/model/kernel"
 
 // AllocTraining implements [Trainable].
-func (h *ScoreHead) AllocTraining() {
+func (h *ScoreHead) AllocTraining(kernel.DType) {
 	h.Alloc(kernel.Float32)
 	h.dw = make([]float32, h.C)
 }

@@ -3,9 +3,9 @@ package nn
 import "github.com/warmserve/warmserve/model/kernel"
 
 // AllocTraining implements [Trainable].
-func (l *Linear) AllocTraining() {
-	l.Alloc(kernel.Float32)
-	l.master = newMaster(l.Out(), l.In, l.bias)
+func (l *Linear) AllocTraining(d kernel.DType) {
+	l.Alloc(d)
+	l.master = newMaster(d, l.Out(), l.In, l.bias)
 }
 
 // Learned implements [Trainable].

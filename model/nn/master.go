@@ -11,10 +11,16 @@ type master struct {
 	w, dw []float32 // (n, in)
 	b, db []float32 // (n), nil without bias
 	back  []float32 // panels of W, [n][NR] each: W as the right side of dX = dY·W
+	low   *low      // instead of back, for products in bfloat16
 }
 
-func newMaster(n, in int, bias bool) *master {
-	m := &master{n: n, in: in, w: make([]float32, n*in), dw: make([]float32, n*in), back: make([]float32, n*kernel.Pad(in))}
+func newMaster(d kernel.DType, n, in int, bias bool) *master {
+	m := &master{n: n, in: in, w: make([]float32, n*in), dw: make([]float32, n*in)}
+	if d == kernel.BFloat16 {
+		m.low = newLow(n, in)
+	} else {
+		m.back = make([]float32, n*kernel.Pad(in))
+	}
 	if bias {
 		m.b, m.db = make([]float32, n), make([]float32, n)
 	}
@@ -39,6 +45,10 @@ func (m *master) params(p []Param) {
 
 // refresh packs the panels of the backward pass from the weight.
 func (m *master) refresh() {
+	if m.low != nil {
+		m.low.refresh(m)
+		return
+	}
 	kernel.PackCols(m.back, m.n*kernel.NR, 0, m.w, m.in, m.n, m.in)
 }
 
@@ -48,6 +58,10 @@ func (m *master) refresh() {
 // lddy, x is (rows, in) with stride ldx. Reads dy and x. Writes dx, or with add
 // accumulates into it; a nil dx is not wanted. Accumulates into dW and db.
 func (m *master) backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, rows int) {
+	if m.low != nil {
+		m.lowBackward(w, dx, lddx, add, dy, lddy, x, ldx, rows)
+		return
+	}
 	panels := kernel.Pad(m.in) / kernel.NR
 	if dx != nil {
 		w.Rows(rows, func(_ *Scratch, lo, hi int) {
@@ -84,10 +98,16 @@ func (m *master) gradient(s *Scratch, at, xp []float32, k, lo, hi int) {
 			kernel.AddTo(m.dw[(lo+r)*m.in+whole*nr:], tmp[r*nr:][:rest])
 		}
 	}
-	if m.db != nil {
-		for r := range rows {
-			m.db[lo+r] += kernel.Dot(a[r*blockStride:][:k], ones[:k])
-		}
+	m.sumBias(a, k, lo, hi)
+}
+
+// sumBias adds the sums of k tokens to the elements [lo, hi) of db.
+func (m *master) sumBias(a []float32, k, lo, hi int) {
+	if m.db == nil {
+		return
+	}
+	for r := range hi - lo {
+		m.db[lo+r] += kernel.Dot(a[r*blockStride:][:k], ones[:k])
 	}
 }
 

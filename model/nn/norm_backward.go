@@ -3,7 +3,7 @@ package nn
 import "github.com/warmserve/warmserve/model/kernel"
 
 // AllocTraining implements [Trainable].
-func (n *RMSNorm) AllocTraining() {
+func (n *RMSNorm) AllocTraining(kernel.DType) {
 	n.Alloc(kernel.Float32)
 	n.dw = make([]float32, n.C)
 }
@@ -32,7 +32,7 @@ func (n *RMSNorm) Backward(w *Work, dx []float32, lddx int, add bool, dy []float
 }
 
 // AllocTraining implements [Trainable].
-func (n *LayerNorm) AllocTraining() {
+func (n *LayerNorm) AllocTraining(kernel.DType) {
 	n.Alloc(kernel.Float32)
 	both := make([]float32, 2*n.C) // db behind dw, so that both are summed at once
 	n.dw, n.db = both[:n.C], both[n.C:]

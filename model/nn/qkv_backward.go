@@ -3,9 +3,9 @@ package nn
 import "github.com/warmserve/warmserve/model/kernel"
 
 // AllocTraining implements [Trainable].
-func (f *FusedQKV) AllocTraining() {
-	f.Alloc(kernel.Float32)
-	f.master = newMaster(3*f.H*f.D, f.Q.In, f.Q.bias)
+func (f *FusedQKV) AllocTraining(d kernel.DType) {
+	f.Alloc(d)
+	f.master = newMaster(d, 3*f.H*f.D, f.Q.In, f.Q.bias)
 }
 
 // Learned implements [Trainable].

@@ -1,11 +1,14 @@
 package nn
 
+import "github.com/warmserve/warmserve/model/kernel"
+
 // Trainable is a layer that can learn.
 type Trainable interface {
 	Module
 	// AllocTraining gives the layer float32 weights and gradients, all zero,
-	// beside the panels of its forward pass.
-	AllocTraining()
+	// beside the panels that its products read, in the number format d: float32
+	// or bfloat16.
+	AllocTraining(d kernel.DType)
 	// Learned sets Data and Grad of the layer's own parameters, in the order of
 	// Params, after AllocTraining.
 	Learned(p []Param)
@@ -14,9 +17,9 @@ type Trainable interface {
 }
 
 // TrainingParams returns the parameters of all layers of the struct that v points
-// to with data and gradient. It returns the names of a layer that cannot learn,
+// to with data and gradient, whose products are in the number format d. It returns the names of a layer that cannot learn,
 // if there is one.
-func TrainingParams(v any) (params []Param, unable []string) {
+func TrainingParams(v any, d kernel.DType) (params []Param, unable []string) {
 	Modules(v, func(names []string, m Module) {
 		t, ok := m.(Trainable)
 		if !ok {
@@ -24,7 +27,7 @@ func TrainingParams(v any) (params []Param, unable []string) {
 			return
 		}
 		p := t.Params(names)
-		t.AllocTraining()
+		t.AllocTraining(d)
 		t.Learned(p)
 		params = append(params, p...)
 	})

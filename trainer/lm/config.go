@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/trainer/optim"
 )
 
@@ -58,7 +59,8 @@ type Config struct {
 	Beta2       float64              `json:"beta2"` // default 0.95
 	Eps         float64              `json:"eps"`   // default 1e-8
 	Dropout     model.Regularization `json:"dropout"`
-	Seed        uint64               `json:"seed"` // of new weights and dropout
+	BF16        bool                 `json:"bf16,omitempty"` // products in bfloat16
+	Seed        uint64               `json:"seed"`           // of new weights and dropout
 	DataSeed    uint64               `json:"data_seed"`
 
 	SaveEvery int            `json:"-"` // default 100
@@ -154,6 +156,13 @@ func (c Config) Validate() error {
 	}
 	errs = append(errs, c.adamW().Validate()...)
 	return errors.Join(errs...)
+}
+
+func (c *Config) dtype() kernel.DType {
+	if c.BF16 {
+		return kernel.BFloat16
+	}
+	return kernel.Float32
 }
 
 func (c *Config) adamW() optim.AdamWConfig {

@@ -112,7 +112,7 @@ func (r *run) open() error {
 	if r.base.ckpt == nil {
 		src = newFresh(r.base.config, r.base.tied, c.Seed)
 	}
-	if r.m, err = model.NewLanguage(r.base.config, src, r.base.tied, c.Workers); err != nil {
+	if r.m, err = model.NewLanguage(r.base.config, src, r.base.tied, c.Workers, c.dtype()); err != nil {
 		return err
 	}
 	r.m.Recompute(c.Recompute)

@@ -50,7 +50,7 @@ func checkFiveSteps(t *testing.T, dir string) {
 	defer ckpt.Close()
 	c, err := model.ParseConfig(ckpt.Config)
 	require.NoError(t, err)
-	tr, err := model.NewTraining(c, ckpt, 2)
+	tr, err := model.NewTraining(c, ckpt, 2, 0)
 	require.NoError(t, err)
 	defer tr.Close()
 	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/trainer/optim"
 )
 
@@ -73,6 +74,9 @@ type Config struct {
 	Center float64 `json:"center,omitempty"`
 	// Dropout is the regularisation during training.
 	Dropout model.Regularization `json:"dropout"`
+	// BF16 multiplies in bfloat16; weights, gradients and measurements stay
+	// float32.
+	BF16 bool `json:"bf16,omitempty"`
 	// LoRA learns a low-rank change instead of all weights: not nil to do so. The
 	// result is the merged model; the change alone is written to Out-adapter in
 	// PEFT's format.
@@ -225,6 +229,13 @@ func (c Config) Validate() error {
 	}
 	errs = append(errs, c.adamW().Validate()...)
 	return errors.Join(errs...)
+}
+
+func (c *Config) dtype() kernel.DType {
+	if c.BF16 {
+		return kernel.BFloat16
+	}
+	return kernel.Float32
 }
 
 func (c *Config) adamW() optim.AdamWConfig {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Score is how a model, or an ensemble, does on test pairs.
@@ -22,7 +23,14 @@ type Score struct {
 
 // evaluate scores the test pairs as the server would.
 func (r *run) evaluate() (*Score, error) {
-	chosen, rejected, err := scorePairs(r.engine, r.t.Model(), r.data.test)
+	m := r.t.Model()
+	if r.config.BF16 { // it is served in float32 unless somebody asks
+		var err error
+		if m, err = model.Load(r.base.parsed, state.NewWeights(r.t.Params()), model.LoadOptions{}); err != nil {
+			return nil, err
+		}
+	}
+	chosen, rejected, err := scorePairs(r.engine, m, r.data.test)
 	if err != nil {
 		return nil, err
 	}

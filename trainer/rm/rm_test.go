@@ -425,7 +425,7 @@ func TestLoRALearnsAndResumes(t *testing.T) {
 		assert.Equal(t, changed, !bytes.Equal(a, b), name)
 	}
 
-	c.Optimizer, c.Out = optim.KindAdafactor, filepath.Join(t.TempDir(), "adafactor")
+	c.Optimizer, c.BF16, c.Out = optim.KindAdafactor, true, filepath.Join(t.TempDir(), "adafactor")
 	_, err = Train(t.Context(), c)
 	require.NoError(t, err)
 	d := c

@@ -165,7 +165,7 @@ func (r *run) open() error {
 	if r.data, err = c.load(r.base.encoder); err != nil {
 		return err
 	}
-	if r.t, err = model.NewTraining(r.base.parsed, r.base.source(), c.Workers); err != nil {
+	if r.t, err = model.NewTraining(r.base.parsed, r.base.source(), c.Workers, c.dtype()); err != nil {
 		return fmt.Errorf("%s: %w", c.Base, err)
 	}
 	r.t.Recompute = c.Recompute
