@@ -187,6 +187,36 @@ func TestACallerThatLeavesDoesNotTakeTheOthersWithIt(t *testing.T) {
 	})
 }
 
+func TestARequestLivesAsLongAsOneOfItsCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		c := clientOf(t, s.answer, api.WithCoalescing(api.Coalesce{InFlight: 1, Window: time.Millisecond}))
+		call := func(ctx context.Context) <-chan error {
+			out := make(chan error, 1)
+			go func() {
+				_, err := c.Reward(ctx, text("x"))
+				out <- err
+			}()
+			return out
+		}
+		hurried, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer stop()
+		brief, forever := call(hurried), call(t.Context())
+		assert.ErrorIs(t, <-brief, context.DeadlineExceeded)
+		assert.NoError(t, <-forever, "a caller without a deadline is not bound by another's")
+		assert.Equal(t, []string{""}, s.deadline)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		one, two := call(ctx), call(ctx)
+		time.Sleep(10 * time.Millisecond)
+		cancel()
+		assert.ErrorIs(t, <-one, context.Canceled)
+		assert.ErrorIs(t, <-two, context.Canceled)
+		synctest.Wait()
+		assert.Equal(t, 1, s.ended, "nobody waits for it, and it has no deadline")
+	})
+}
+
 func TestRequestsOverTheBoundGoAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slow{}
