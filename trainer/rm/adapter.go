@@ -6,8 +6,34 @@ import (
 	"path/filepath"
 
 	"github.com/warmserve/warmserve/loader/safetensors"
+	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/trainer/state"
 )
+
+// learning returns what learns: all weights, or the low-rank change.
+func (r *run) learning() []nn.Param {
+	if r.lora != nil {
+		return r.lora.Params()
+	}
+	return r.t.Params()
+}
+
+// refresh makes the model follow what learns.
+func (r *run) refresh() {
+	if r.lora != nil {
+		r.lora.Refresh()
+		return
+	}
+	r.t.Refresh()
+}
+
+func (r *run) zeroGrads() {
+	if r.lora != nil {
+		r.lora.ZeroGrads()
+		return
+	}
+	r.t.ZeroGrads()
+}
 
 // saveAdapter writes the low-rank change as PEFT does. Writing it again gives the
 // same bytes.

@@ -187,6 +187,18 @@ func (c Config) Validate() error {
 	if !slices.Contains([]Votes{DrawVote, MajorityVote, SoftVotes}, c.Votes) {
 		bad("votes: %q, want draw, majority or soft", c.Votes)
 	}
+	errs = append(errs, c.ranges()...)
+	if l := c.LoRA; l != nil && (l.Rank < 1 || !(l.Alpha > 0) || len(l.Targets) == 0) {
+		bad("lora: %+v, want a rank from 1 on, an alpha above 0 and some target", *l)
+	}
+	errs = append(errs, c.adamW().Validate()...)
+	return errors.Join(errs...)
+}
+
+// ranges reports the numbers that are out of range.
+func (c *Config) ranges() []error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, f := range []struct {
 		name    string
 		v       float64
@@ -224,11 +236,7 @@ func (c Config) Validate() error {
 			bad("%s: %d, want 0 or more", n.name, n.v)
 		}
 	}
-	if l := c.LoRA; l != nil && (l.Rank < 1 || !(l.Alpha > 0) || len(l.Targets) == 0) {
-		bad("lora: %+v, want a rank from 1 on, an alpha above 0 and some target", *l)
-	}
-	errs = append(errs, c.adamW().Validate()...)
-	return errors.Join(errs...)
+	return errs
 }
 
 func (c *Config) dtype() kernel.DType {
