@@ -2,6 +2,7 @@ package batch_test
 
 import (
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 	"weak"
@@ -20,8 +21,14 @@ func TestAnIdleQueueHoldsNoLane(t *testing.T) {
 	defer q.Close()
 	var held []weak.Pointer[scorertest.Fake]
 	func() {
-		open := make(chan struct{})
-		gate := batch.NewLane("gate", &scorertest.Fake{Before: func([]batch.Sequence) error { <-open; return nil }})
+		entered, open := make(chan struct{}), make(chan struct{})
+		release := sync.OnceFunc(func() { close(open) })
+		defer release() // a failed test must not wait for the gate
+		gate := batch.NewLane("gate", &scorertest.Fake{Before: func([]batch.Sequence) error {
+			close(entered)
+			<-open
+			return nil
+		}})
 		seqs := []batch.Sequence{{IDs: []int32{1}}}
 		done := make(chan error, 3)
 		submit := func(l *batch.Lane) {
@@ -29,13 +36,14 @@ func TestAnIdleQueueHoldsNoLane(t *testing.T) {
 			done <- err
 		}
 		go submit(gate)
+		<-entered
 		for range 2 {
 			fake := &scorertest.Fake{}
 			held = append(held, weak.Make(fake))
 			go submit(batch.NewLane("lane", fake))
 		}
-		require.Eventually(t, func() bool { return q.Depth().Sequences >= 2 }, 5*time.Second, time.Millisecond)
-		close(open)
+		require.Eventually(t, func() bool { return q.Depth().Sequences == 2 }, 5*time.Second, time.Millisecond)
+		release()
 		for range 3 {
 			require.NoError(t, <-done)
 		}
