@@ -12,7 +12,6 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/trainer/loss"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/state"
