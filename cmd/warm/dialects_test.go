@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -145,4 +147,24 @@ func TestWeightsAreSwappedInOtherStacksWords(t *testing.T) {
 	assert.Equal(t, 404, s.ask(t, "POST", "/v2/repository/models/n/unload", "", nil))
 	s.ask(t, "POST", "/v2/repository/index", `{"ready":true}`, &index)
 	assert.Len(t, index, 1)
+}
+
+func TestDialectsAreConfigured(t *testing.T) {
+	file := func(dialects string) string {
+		path := filepath.Join(t.TempDir(), "serve.yaml")
+		require.NoError(t, os.WriteFile(path, []byte("models: {m: {members: ["+rewardtest.Checkpoint(t, "one", nil)+"]}}\ndialects: "+dialects+"\n"), 0o600))
+		return path
+	}
+	s := startServe(t, "--config", file("{openrlhf_scores: raw, vllm_activation: true}"))
+	var got struct {
+		Rewards, Scores []float32
+		Data            []struct{ Probs []float32 }
+	}
+	require.Equal(t, 200, s.ask(t, "POST", "/get_reward", `{"query":["hi"]}`, &got))
+	assert.Equal(t, got.Rewards, got.Scores)
+	require.Equal(t, 200, s.ask(t, "POST", "/classify", `{"input":"hi","add_special_tokens":false}`, &got))
+	assert.InDelta(t, 1/(1+math.Exp(-float64(got.Rewards[0]))), got.Data[0].Probs[0], 1e-7, "a float32 of the same sigmoid")
+	code, _, stderr := command(t, "", "serve", "--config", file("{openrlhf_scores: softmax}"))
+	assert.Equal(t, 2, code)
+	assert.Contains(t, stderr, `dialects.openrlhf_scores: "softmax", want sigmoid or raw`)
 }
