@@ -66,6 +66,7 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.Var(loraFlag{&f.LoRA}, "lora", "learn a low-rank change: `rank,alpha,target,…` such as 8,16,q_proj,v_proj")
 	l.Uint64Var(&f.Seed, "seed", 0, "decides dropout")
 	l.Uint64Var(&f.DataSeed, "data-seed", 0, "decides the order of the pairs")
+	l.Uint64Var(&f.SplitSeed, "split-seed", 0, "decides which pairs are held out, chosen and drawn from votes")
 	l.IntVar(&f.Probe, "probe", 4096, "pairs for linear probing of the score head")
 	l.BoolVar(&f.NoProbe, "no-probe", false, "keep the score head of a base that has one")
 	l.IntVar(&f.SaveEvery, "save-every", 100, "steps between saved states")

@@ -159,7 +159,7 @@ func (p *program) compareMembers(plan *rm.Plan, runs []rm.MemberRun) error {
 		}
 	}
 	c := plan.Run
-	t := rm.Test{Files: c.Test, Votes: c.Votes, DataSeed: c.DataSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, Workers: c.Workers, Baseline: c.Train}
+	t := rm.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, Workers: c.Workers, Baseline: c.Train}
 	if len(c.Test) == 0 {
 		t.Files, t.Holdout = c.Train, c.Holdout
 	}
@@ -244,7 +244,7 @@ fails there.`,
 	l.StringSliceVar(&t.Baseline, "baseline", nil, "`files` that a bag of words learns from, for comparison; held-out pairs are left out")
 	l.StringVar(&t.Holdout, "holdout", "", "`rule` of the pairs to take: id%N, group=NAME,… or text:SHARE (default all)")
 	l.StringVar((*string)(&t.Votes), "votes", string(rm.DrawVote), "what votes become: "+strings.Join([]string{string(rm.DrawVote), string(rm.MajorityVote), string(rm.SoftVotes)}, ", "))
-	l.Uint64Var(&t.DataSeed, "data-seed", 0, "decides --holdout text and drawn votes")
+	l.Uint64Var(&t.SplitSeed, "split-seed", 0, "decides --holdout text and drawn votes")
 	l.IntVar(&t.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
 	l.BoolVar(&t.DropLong, "drop-long", false, "leave out pairs that do not fit")
 	l.Float64Var(&t.Tolerance, "tolerance", 0.1, "largest relative difference in length of the length-matched pairs")

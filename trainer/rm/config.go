@@ -30,9 +30,9 @@ type Config struct {
 	// [ParseHoldout].
 	Holdout string `json:"holdout,omitempty"`
 	// Votes says how a line of votes becomes a preference: draw (one vote by
-	// DataSeed), majority, or soft (the share of votes as label). Default draw.
+	// SplitSeed), majority, or soft (the share of votes as label). Default draw.
 	Votes Votes `json:"votes,omitempty"`
-	// MaxPairs bounds the training pairs, chosen by DataSeed; 0 for all.
+	// MaxPairs bounds the training pairs, chosen by SplitSeed; 0 for all.
 	MaxPairs int `json:"max_pairs,omitempty"`
 	// Corrupt is the share of training pairs whose preference is swapped, drawn
 	// by CorruptSeed, in [0, 1].
@@ -81,9 +81,12 @@ type Config struct {
 	// result is the merged model; the change alone is written to Out-adapter in
 	// PEFT's format.
 	LoRA *model.LoRAConfig `json:"lora,omitempty"`
-	// Seed decides dropout, DataSeed the order of the pairs and draws of votes.
-	Seed     uint64 `json:"seed"`
-	DataSeed uint64 `json:"data_seed"`
+	// Seed decides dropout, DataSeed the order of the pairs. SplitSeed decides which
+	// pairs there are: held out, chosen, drawn from votes. Members of an average
+	// share it.
+	Seed      uint64 `json:"seed"`
+	DataSeed  uint64 `json:"data_seed"`
+	SplitSeed uint64 `json:"split_seed"`
 
 	// Probe is the number of training pairs for linear probing of the score
 	// head before the first step; 0 is 4096. NoProbe keeps the head of a base

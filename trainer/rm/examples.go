@@ -53,7 +53,7 @@ func (c *Config) load(e *reward.Encoder) (*dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	train, test, err := holdout.split(train, c.DataSeed)
+	train, test, err := holdout.split(train, c.SplitSeed)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (c *Config) choose(pairs []preference) []preference {
 	if c.MaxPairs == 0 || c.MaxPairs >= len(pairs) {
 		return pairs
 	}
-	keep := permutation(len(pairs), nn.Mix(c.DataSeed, seedChoice))[:c.MaxPairs]
+	keep := permutation(len(pairs), nn.Mix(c.SplitSeed, seedChoice))[:c.MaxPairs]
 	slices.Sort(keep)
 	out := make([]preference, len(keep))
 	for i, k := range keep {
@@ -172,7 +172,7 @@ func (c *Config) preferenceOf(v data.Votes, index int) (preference, bool) {
 	swap := false
 	switch c.Votes {
 	case DrawVote:
-		i := int(nn.Mix(nn.Mix(c.DataSeed, seedVotes), uint64(index)) % uint64(len(v.Votes)))
+		i := int(nn.Mix(nn.Mix(c.SplitSeed, seedVotes), uint64(index)) % uint64(len(v.Votes)))
 		if v.Votes[i] == data.Equal {
 			return p, false
 		}

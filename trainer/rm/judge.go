@@ -16,7 +16,7 @@ type Test struct {
 	Files     []string
 	Holdout   string // of the files, the pairs to take; "" for all
 	Votes     Votes
-	DataSeed  uint64 // of the holdout and of drawn votes
+	SplitSeed uint64 // as in Config
 	MaxTokens int
 	DropLong  bool
 	// Tolerance is the largest difference in length, relative to the longer
@@ -89,7 +89,7 @@ func Judge(dirs []string, t Test) (*Report, error) {
 
 // settings are those of a run that reads the same data.
 func (t Test) settings() Config {
-	return Config{Votes: t.Votes, DataSeed: t.DataSeed, DropLong: t.DropLong}.withDefaults()
+	return Config{Votes: t.Votes, SplitSeed: t.SplitSeed, DropLong: t.DropLong}.withDefaults()
 }
 
 // preferences reads the pairs to judge on.
@@ -103,7 +103,7 @@ func (t Test) preferences() ([]preference, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, pairs, err = holdout.split(pairs, t.DataSeed)
+	_, pairs, err = holdout.split(pairs, t.SplitSeed)
 	return pairs, err
 }
 
@@ -139,7 +139,7 @@ func (j *judge) words() (*Judged, error) {
 		if err != nil {
 			return nil, err
 		}
-		if pairs, _, err = holdout.split(pairs, j.test.DataSeed); err != nil {
+		if pairs, _, err = holdout.split(pairs, j.test.SplitSeed); err != nil {
 			return nil, err
 		}
 	}

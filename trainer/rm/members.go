@@ -118,6 +118,9 @@ func (p *Plan) Expand() ([]MemberRun, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
 			continue
 		}
+		if same := slices.Equal(c.Test, p.Run.Test) && c.Holdout == p.Run.Holdout && c.SplitSeed == p.Run.SplitSeed; !same {
+			errs = append(errs, fmt.Errorf("%s: test, holdout and split_seed are the plan's: no member may learn from another's test pairs", m.Name))
+		}
 		c.Base, c.NoProbe = p.initDir(i%len(p.bases())), true
 		c.Out = filepath.Join(p.Out, m.Name)
 		if err := c.Validate(); err != nil {

@@ -500,4 +500,28 @@ func TestPlansAreChecked(t *testing.T) {
 	assert.Error(t, err)
 	_, err = (&Plan{Out: "o", Run: Config{Base: "b", Train: []string{"t"}}, Members: []json.RawMessage{json.RawMessage(`{"lrr":1}`)}}).Expand()
 	assert.ErrorContains(t, err, "lrr")
+	_, err = (&Plan{Out: "o", Run: Config{Base: "b", Train: []string{"t"}}, Members: []json.RawMessage{json.RawMessage(`{"lr":0.1,"split_seed":1}`)}}).Expand()
+	assert.ErrorContains(t, err, "split_seed")
+}
+
+func TestMembersAreTestedOnPairsThatNoneLearnsFrom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "votes.jsonl")
+	var b strings.Builder
+	for i := range 60 { // texts recur, and judges disagree
+		b.WriteString(`{"a1":"text ` + string(rune('a'+i%20)) + `","a2":"other ` + string(rune('a'+i/3)) + `","votes":["a1","a2","a1","equal"]}` + "\n")
+	}
+	require.NoError(t, os.WriteFile(path, []byte(b.String()), 0o644))
+	base, err := openBase(shared(t, "models/stories260K-hf"), 0)
+	require.NoError(t, err)
+	defer base.ckpt.Close()
+	load := func(dataSeed uint64) *dataset {
+		c := Config{Train: []string{path}, Holdout: "text:0.3", DataSeed: dataSeed, SplitSeed: 5}.withDefaults()
+		d, err := c.load(base.encoder)
+		require.NoError(t, err)
+		return d
+	}
+	one, two := load(1), load(2)
+	assert.Equal(t, one.test, two.test)
+	assert.Equal(t, one.train, two.train)
+	require.NotEmpty(t, one.test)
 }
