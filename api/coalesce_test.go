@@ -77,7 +77,8 @@ func TestConcurrentCallersShareRequests(t *testing.T) {
 		all.Wait()
 		// The first two go at once; the other 23 gather, three callers of three
 		// answers a request.
-		assert.Equal(t, []int{2, 2, 6, 6, 6, 6, 6, 6, 6, 4}, s.sizes)
+		assert.ElementsMatch(t, []int{2, 2, 6, 6, 6, 6, 6, 6, 6, 4}, s.sizes, "two at a time, in no order")
+		assert.Equal(t, []int{2, 2}, s.sizes[:2])
 		assert.Equal(t, 2, s.top)
 	})
 }
@@ -201,7 +202,9 @@ func TestARequestLivesAsLongAsOneOfItsCallers(t *testing.T) {
 		}
 		hurried, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer stop()
-		brief, forever := call(hurried), call(t.Context())
+		brief := call(hurried)
+		synctest.Wait() // it waits for its window, and is the first
+		forever := call(t.Context())
 		assert.ErrorIs(t, <-brief, context.DeadlineExceeded)
 		assert.NoError(t, <-forever, "a caller without a deadline is not bound by another's")
 		assert.Equal(t, []string{""}, s.deadline)
