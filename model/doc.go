@@ -16,6 +16,15 @@
 // divided evenly is computed by the whole team. In the last layer only the
 // scored tokens pass through attention and the feed-forward network.
 //
+// # How a model learns
+//
+// A [Training] runs the same layers over a packed batch with the whole team, layer
+// by layer, keeps what the backward pass needs and accumulates gradients beside
+// float32 weights; its scores have the bits of the server. A [Language] is one with
+// an output layer over the vocabulary, a [LoRA] learns a low-rank change. In the
+// last layer of a reward model only the scored tokens are computed, here as well.
+// Optimisers, losses and data are other packages' matters.
+//
 // Package model opens no files and knows no text: tokenizers, checkpoints and
 // averaging are other packages' matters.
 package model
