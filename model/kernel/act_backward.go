@@ -34,13 +34,24 @@ func GateBackward(dgate, dup []float32, ldd int, dy []float32, lddy int, gate, u
 	checkRows("GateBackward: dy", len(dy), lddy, rows, cols)
 	checkRows("GateBackward: up", len(up), ldg, rows, cols)
 	Gate(dup, ldd, gate, ldg, dy, lddy, rows, cols, e)
-	for i := range rows {
-		d, y, u := dgate[i*ldd:][:cols], dy[i*lddy:][:cols], up[i*ldg:][:cols]
-		for j, v := range y {
-			d[j] = v * u[j]
+	times(dgate, ldd, dy, lddy, up, ldg, rows, cols)
+	slope(dgate, ldd, gate, ldg, dgate, ldd, rows, cols, e)
+}
+
+// times computes dst = x·y, element by element.
+func times(dst []float32, ldd int, x []float32, ldx int, y []float32, ldy, rows, cols int) {
+	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
+		n := min(m, rows-r)
+		if active.level != Generic {
+			timesAsm(dst[r*ldd:], ldd, x[r*ldx:], ldx, y[r*ldy:], ldy, n, cols)
+			continue
+		}
+		for i := r; i < r+n; i++ {
+			for j, v := range x[i*ldx:][:cols] {
+				dst[i*ldd+j] = v * y[i*ldy+j]
+			}
 		}
 	}
-	slope(dgate, ldd, gate, ldg, dgate, ldd, rows, cols, e)
 }
 
 // slope computes dst = act′(x) · dy, the activation being that of a gated

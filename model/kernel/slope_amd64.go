@@ -4,6 +4,11 @@
 
 package kernel
 
+// timesAVX512 computes dst = gate·up.
+//
+//go:noescape
+func timesAVX512(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
+
 // siluSlopeAVX512 computes dst = silu′(gate)·up.
 //
 //go:noescape
@@ -13,6 +18,11 @@ func siluSlopeAVX512(dst *float32, ldd int, gate *float32, ldg int, up *float32,
 //
 //go:noescape
 func geluSlopeAVX512(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
+
+// timesAVX2 computes dst = gate·up.
+//
+//go:noescape
+func timesAVX2(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
 
 // siluSlopeAVX2 computes dst = silu′(gate)·up.
 //

@@ -169,18 +169,11 @@ DATA ·slope<>+568(SB)/4, $0xb1afcf02
 DATA ·slope<>+572(SB)/4, $0xb1afcf02
 GLOBL ·slope<>(SB), RODATA|NOPTR, $576
 
-// func siluSlopeAVX512(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
-TEXT ·siluSlopeAVX512(SB), NOSPLIT, $0-64
+// func timesAVX512(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
+TEXT ·timesAVX512(SB), NOSPLIT, $0-64
 	MOVQ           dst+0(FP), DI
 	MOVQ           gate+16(FP), SI
 	MOVQ           up+32(FP), DX
-	VBROADCASTSS   ·slope<>+192(SB), Z31
-	VBROADCASTSS   ·slope<>+0(SB), Z30
-	VBROADCASTSS   ·slope<>+32(SB), Z29
-	VBROADCASTSS   ·slope<>+64(SB), Z28
-	VBROADCASTSS   ·slope<>+96(SB), Z27
-	VBROADCASTSS   ·slope<>+128(SB), Z26
-	VBROADCASTSS   ·slope<>+160(SB), Z25
 	MOVQ           rows+48(FP), R11
 	MOVQ           cols+56(FP), AX
 	MOVQ           AX, R15
@@ -207,6 +200,161 @@ rows3:
 	JLT            one5
 
 vectors4:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        64(SI)(BX*1), Z4
+	VMOVUPS        (R10)(BX*1), Z8
+	VMOVUPS        64(R10)(BX*1), Z12
+	VMOVUPS        (DX)(BX*1), Z1
+	VMOVUPS        64(DX)(BX*1), Z5
+	VMOVUPS        (R12)(BX*1), Z9
+	VMOVUPS        64(R12)(BX*1), Z13
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z5, Z4, Z4
+	VMULPS         Z9, Z8, Z8
+	VMULPS         Z13, Z12, Z12
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z4, 64(DI)(BX*1)
+	VMOVUPS        Z8, (R8)(BX*1)
+	VMOVUPS        Z12, 64(R8)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors4
+
+one5:
+	ADDQ           $2, CX
+	JEQ            rest6
+
+single8:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (R10)(BX*1), Z4
+	VMOVUPS        (DX)(BX*1), Z1
+	VMOVUPS        (R12)(BX*1), Z5
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z5, Z4, Z4
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z4, (R8)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single8
+
+rest6:
+	TESTQ          R15, R15
+	JEQ            done7
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (R10)(BX*1), K1, Z4
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VMOVUPS.Z      (R12)(BX*1), K1, Z5
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z5, Z4, Z4
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+	VMOVUPS        Z4, K1, (R8)(BX*1)
+
+done7:
+	MOVQ           R8, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           R10, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           R12, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $2, R11
+	JGE            rows3
+
+oneRow1:
+	ADDQ           $2, R11
+	JEQ            done2
+
+rows9:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one11
+
+vectors10:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        64(SI)(BX*1), Z4
+	VMOVUPS        (DX)(BX*1), Z1
+	VMOVUPS        64(DX)(BX*1), Z5
+	VMULPS         Z1, Z0, Z0
+	VMULPS         Z5, Z4, Z4
+	VMOVUPS        Z0, (DI)(BX*1)
+	VMOVUPS        Z4, 64(DI)(BX*1)
+	ADDQ           $128, BX
+	SUBQ           $2, CX
+	JGE            vectors10
+
+one11:
+	ADDQ           $2, CX
+	JEQ            rest12
+
+single14:
+	VMOVUPS        (SI)(BX*1), Z0
+	VMOVUPS        (DX)(BX*1), Z1
+	VMULPS         Z1, Z0, Z0
+	VMOVUPS        Z0, (DI)(BX*1)
+	ADDQ           $64, BX
+	DECQ           CX
+	JNE            single14
+
+rest12:
+	TESTQ          R15, R15
+	JEQ            done13
+	VMOVUPS.Z      (SI)(BX*1), K1, Z0
+	VMOVUPS.Z      (DX)(BX*1), K1, Z1
+	VMULPS         Z1, Z0, Z0
+	VMOVUPS        Z0, K1, (DI)(BX*1)
+
+done13:
+	MOVQ           DI, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           SI, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           DX, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $1, R11
+	JNE            rows9
+
+done2:
+	VZEROUPPER
+	RET
+
+// func siluSlopeAVX512(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
+TEXT ·siluSlopeAVX512(SB), NOSPLIT, $0-64
+	MOVQ           dst+0(FP), DI
+	MOVQ           gate+16(FP), SI
+	MOVQ           up+32(FP), DX
+	VBROADCASTSS   ·slope<>+192(SB), Z31
+	VBROADCASTSS   ·slope<>+0(SB), Z30
+	VBROADCASTSS   ·slope<>+32(SB), Z29
+	VBROADCASTSS   ·slope<>+64(SB), Z28
+	VBROADCASTSS   ·slope<>+96(SB), Z27
+	VBROADCASTSS   ·slope<>+128(SB), Z26
+	VBROADCASTSS   ·slope<>+160(SB), Z25
+	MOVQ           rows+48(FP), R11
+	MOVQ           cols+56(FP), AX
+	MOVQ           AX, R15
+	ANDQ           $15, R15
+	SHRQ           $4, AX
+	MOVQ           R15, CX
+	MOVL           $1, BX
+	SHLQ           CX, BX
+	DECQ           BX
+	KMOVW          BX, K1
+	SUBQ           $2, R11
+	JLT            oneRow15
+
+rows17:
+	MOVQ           ldd+8(FP), R8
+	ADDQ           DI, R8
+	MOVQ           ldg+24(FP), R10
+	ADDQ           SI, R10
+	MOVQ           ldu+40(FP), R12
+	ADDQ           DX, R12
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one19
+
+vectors18:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        64(SI)(BX*1), Z4
 	VMOVUPS        (R10)(BX*1), Z8
@@ -289,13 +437,13 @@ vectors4:
 	VMOVUPS        Z12, 64(R8)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors4
+	JGE            vectors18
 
-one5:
+one19:
 	ADDQ           $2, CX
-	JEQ            rest6
+	JEQ            rest20
 
-single8:
+single22:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        (R10)(BX*1), Z4
 	VMULPS         Z31, Z0, Z0
@@ -338,11 +486,11 @@ single8:
 	VMOVUPS        Z4, (R8)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single8
+	JNE            single22
 
-rest6:
+rest20:
 	TESTQ          R15, R15
-	JEQ            done7
+	JEQ            done21
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VMOVUPS.Z      (R10)(BX*1), K1, Z4
 	VMULPS         Z31, Z0, Z0
@@ -384,7 +532,7 @@ rest6:
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 	VMOVUPS        Z4, K1, (R8)(BX*1)
 
-done7:
+done21:
 	MOVQ           R8, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           R10, SI
@@ -392,19 +540,19 @@ done7:
 	MOVQ           R12, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $2, R11
-	JGE            rows3
+	JGE            rows17
 
-oneRow1:
+oneRow15:
 	ADDQ           $2, R11
-	JEQ            done2
+	JEQ            done16
 
-rows9:
+rows23:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one11
+	JLT            one25
 
-vectors10:
+vectors24:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        64(SI)(BX*1), Z4
 	VMULPS         Z31, Z0, Z0
@@ -447,13 +595,13 @@ vectors10:
 	VMOVUPS        Z4, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors10
+	JGE            vectors24
 
-one11:
+one25:
 	ADDQ           $2, CX
-	JEQ            rest12
+	JEQ            rest26
 
-single14:
+single28:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMULPS         Z31, Z0, Z0
 	VREDUCEPS      $0, Z0, Z1
@@ -476,11 +624,11 @@ single14:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single14
+	JNE            single28
 
-rest12:
+rest26:
 	TESTQ          R15, R15
-	JEQ            done13
+	JEQ            done27
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VMULPS         Z31, Z0, Z0
 	VREDUCEPS      $0, Z0, Z1
@@ -502,7 +650,7 @@ rest12:
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done13:
+done27:
 	MOVQ           DI, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           SI, SI
@@ -510,9 +658,9 @@ done13:
 	MOVQ           DX, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $1, R11
-	JNE            rows9
+	JNE            rows23
 
-done2:
+done16:
 	VZEROUPPER
 	RET
 
@@ -547,9 +695,9 @@ TEXT ·geluSlopeAVX512(SB), NOSPLIT, $0-64
 	DECQ           BX
 	KMOVW          BX, K1
 	SUBQ           $2, R11
-	JLT            oneRow15
+	JLT            oneRow29
 
-rows17:
+rows31:
 	MOVQ           ldd+8(FP), R8
 	ADDQ           DI, R8
 	MOVQ           ldg+24(FP), R10
@@ -559,9 +707,9 @@ rows17:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one19
+	JLT            one33
 
-vectors18:
+vectors32:
 	VMOVUPS        (SI)(BX*1), Z2
 	VMOVUPS        64(SI)(BX*1), Z6
 	VMOVUPS        (R10)(BX*1), Z10
@@ -724,13 +872,13 @@ vectors18:
 	VMOVUPS        Z12, 64(R8)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors18
+	JGE            vectors32
 
-one19:
+one33:
 	ADDQ           $2, CX
-	JEQ            rest20
+	JEQ            rest34
 
-single22:
+single36:
 	VMOVUPS        (SI)(BX*1), Z2
 	VMOVUPS        (R10)(BX*1), Z6
 	VMULPS         Z2, Z2, Z0
@@ -813,11 +961,11 @@ single22:
 	VMOVUPS        Z4, (R8)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single22
+	JNE            single36
 
-rest20:
+rest34:
 	TESTQ          R15, R15
-	JEQ            done21
+	JEQ            done35
 	VMOVUPS.Z      (SI)(BX*1), K1, Z2
 	VMOVUPS.Z      (R10)(BX*1), K1, Z6
 	VMULPS         Z2, Z2, Z0
@@ -899,7 +1047,7 @@ rest20:
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 	VMOVUPS        Z4, K1, (R8)(BX*1)
 
-done21:
+done35:
 	MOVQ           R8, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           R10, SI
@@ -907,19 +1055,19 @@ done21:
 	MOVQ           R12, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $2, R11
-	JGE            rows17
+	JGE            rows31
 
-oneRow15:
+oneRow29:
 	ADDQ           $2, R11
-	JEQ            done16
+	JEQ            done30
 
-rows23:
+rows37:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one25
+	JLT            one39
 
-vectors24:
+vectors38:
 	VMOVUPS        (SI)(BX*1), Z2
 	VMOVUPS        64(SI)(BX*1), Z6
 	VMULPS         Z2, Z2, Z0
@@ -1002,13 +1150,13 @@ vectors24:
 	VMOVUPS        Z4, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors24
+	JGE            vectors38
 
-one25:
+one39:
 	ADDQ           $2, CX
-	JEQ            rest26
+	JEQ            rest40
 
-single28:
+single42:
 	VMOVUPS        (SI)(BX*1), Z2
 	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z25, Z1
@@ -1051,11 +1199,11 @@ single28:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single28
+	JNE            single42
 
-rest26:
+rest40:
 	TESTQ          R15, R15
-	JEQ            done27
+	JEQ            done41
 	VMOVUPS.Z      (SI)(BX*1), K1, Z2
 	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z25, Z1
@@ -1097,7 +1245,7 @@ rest26:
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done27:
+done41:
 	MOVQ           DI, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           SI, SI
@@ -1105,9 +1253,79 @@ done27:
 	MOVQ           DX, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $1, R11
-	JNE            rows23
+	JNE            rows37
 
-done16:
+done30:
+	VZEROUPPER
+	RET
+
+// func timesAVX2(dst *float32, ldd int, gate *float32, ldg int, up *float32, ldu int, rows int, cols int)
+TEXT ·timesAVX2(SB), NOSPLIT, $0-64
+	MOVQ           dst+0(FP), DI
+	MOVQ           gate+16(FP), SI
+	MOVQ           up+32(FP), DX
+	MOVQ           rows+48(FP), R11
+	MOVQ           cols+56(FP), AX
+	MOVQ           AX, R15
+	ANDQ           $7, R15
+	SHRQ           $3, AX
+	LEAQ           ·slopeMask<>+32(SB), BX
+	MOVQ           R15, CX
+	SHLQ           $2, CX
+	SUBQ           CX, BX
+	VMOVUPS        (BX), Y15
+
+rows45:
+	XORL           BX, BX
+	MOVQ           AX, CX
+	SUBQ           $2, CX
+	JLT            one47
+
+vectors46:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        32(SI)(BX*1), Y4
+	VMOVUPS        (DX)(BX*1), Y1
+	VMOVUPS        32(DX)(BX*1), Y5
+	VMULPS         Y1, Y0, Y0
+	VMULPS         Y5, Y4, Y4
+	VMOVUPS        Y0, (DI)(BX*1)
+	VMOVUPS        Y4, 32(DI)(BX*1)
+	ADDQ           $64, BX
+	SUBQ           $2, CX
+	JGE            vectors46
+
+one47:
+	ADDQ           $2, CX
+	JEQ            rest48
+
+single50:
+	VMOVUPS        (SI)(BX*1), Y0
+	VMOVUPS        (DX)(BX*1), Y1
+	VMULPS         Y1, Y0, Y0
+	VMOVUPS        Y0, (DI)(BX*1)
+	ADDQ           $32, BX
+	DECQ           CX
+	JNE            single50
+
+rest48:
+	TESTQ          R15, R15
+	JEQ            done49
+	VMASKMOVPS     (SI)(BX*1), Y15, Y0
+	VMASKMOVPS     (DX)(BX*1), Y15, Y1
+	VMULPS         Y1, Y0, Y0
+	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
+
+done49:
+	MOVQ           DI, DI
+	ADDQ           ldd+8(FP), DI
+	MOVQ           SI, SI
+	ADDQ           ldg+24(FP), SI
+	MOVQ           DX, DX
+	ADDQ           ldu+40(FP), DX
+	SUBQ           $1, R11
+	JNE            rows45
+
+done44:
 	VZEROUPPER
 	RET
 
@@ -1127,13 +1345,13 @@ TEXT ·siluSlopeAVX2(SB), NOSPLIT, $0-64
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 
-rows31:
+rows53:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one33
+	JLT            one55
 
-vectors32:
+vectors54:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        32(SI)(BX*1), Y4
 	VMULPS         ·slope<>+192(SB), Y0, Y0
@@ -1192,13 +1410,13 @@ vectors32:
 	VMOVUPS        Y4, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors32
+	JGE            vectors54
 
-one33:
+one55:
 	ADDQ           $2, CX
-	JEQ            rest34
+	JEQ            rest56
 
-single36:
+single58:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMULPS         ·slope<>+192(SB), Y0, Y0
 	VMOVUPS        ·slope<>+288(SB), Y1
@@ -1229,11 +1447,11 @@ single36:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single36
+	JNE            single58
 
-rest34:
+rest56:
 	TESTQ          R15, R15
-	JEQ            done35
+	JEQ            done57
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMULPS         ·slope<>+192(SB), Y0, Y0
 	VMOVUPS        ·slope<>+288(SB), Y1
@@ -1263,7 +1481,7 @@ rest34:
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done35:
+done57:
 	MOVQ           DI, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           SI, SI
@@ -1271,9 +1489,9 @@ done35:
 	MOVQ           DX, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $1, R11
-	JNE            rows31
+	JNE            rows53
 
-done30:
+done52:
 	VZEROUPPER
 	RET
 
@@ -1293,13 +1511,13 @@ TEXT ·geluSlopeAVX2(SB), NOSPLIT, $0-64
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 
-rows39:
+rows61:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one41
+	JLT            one63
 
-vectors40:
+vectors62:
 	VMOVUPS        (SI)(BX*1), Y2
 	VMOVUPS        32(SI)(BX*1), Y6
 	VMULPS         Y2, Y2, Y0
@@ -1408,13 +1626,13 @@ vectors40:
 	VMOVUPS        Y4, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors40
+	JGE            vectors62
 
-one41:
+one63:
 	ADDQ           $2, CX
-	JEQ            rest42
+	JEQ            rest64
 
-single44:
+single66:
 	VMOVUPS        (SI)(BX*1), Y2
 	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·slope<>+544(SB), Y1
@@ -1470,11 +1688,11 @@ single44:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single44
+	JNE            single66
 
-rest42:
+rest64:
 	TESTQ          R15, R15
-	JEQ            done43
+	JEQ            done65
 	VMASKMOVPS     (SI)(BX*1), Y15, Y2
 	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·slope<>+544(SB), Y1
@@ -1529,7 +1747,7 @@ rest42:
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done43:
+done65:
 	MOVQ           DI, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           SI, SI
@@ -1537,8 +1755,8 @@ done43:
 	MOVQ           DX, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $1, R11
-	JNE            rows39
+	JNE            rows61
 
-done38:
+done60:
 	VZEROUPPER
 	RET

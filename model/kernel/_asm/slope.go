@@ -15,6 +15,7 @@ func slope(a *Asm) {
 	vec := constants(a, "slope", cs)
 	for _, wide := range []bool{true, false} {
 		v := vec(wide)
+		v.slopeOf("times", "computes dst = gate·up.", nil, func() { v.load(v.in, "t0") })
 		v.slopeOf("siluSlope", "computes dst = silu′(gate)·up.", v.sigmoidConstants("log2e"), v.siluSlope)
 		v.slopeOf("geluSlope", "computes dst = gelu′(gate)·up.", v.sigmoidConstants(append(geluNames, "halfLog2e", "density")...), v.geluSlope)
 	}
