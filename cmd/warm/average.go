@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/loader"
@@ -83,7 +82,7 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 	if err := loader.Save(f.out, contents); err != nil {
 		return err
 	}
-	watched.bar.Finish()
+	watched.bar.finish()
 	fmt.Fprintf(p.stderr, "wrote the average of %d members, %d tensors, to %s in %v\n",
 		len(dirs), len(a.Names()), f.out, time.Since(start).Round(time.Millisecond))
 	return nil
@@ -92,13 +91,13 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 // watchedSource shows how much of an average was computed.
 type watchedSource struct {
 	*warm.Average
-	bar *progressbar.ProgressBar
+	bar progress
 }
 
 // ReadAt implements loader.Source.
 func (w *watchedSource) ReadAt(dst []float32, name string, offset int) error {
 	err := w.Average.ReadAt(dst, name, offset)
-	w.bar.Add(4 * len(dst))
+	w.bar.add(4 * len(dst))
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -91,8 +93,8 @@ func (s *instance) natively(t *testing.T, samples []sample, input func(sample) a
 }
 
 // TestRLClientsGetTheNativeRewards runs the loops of each stack, 64 samples at
-// once, and holds what they got to the native route's rewards, to the bit. Half
-// of the answers on the way are refusals of a busy server.
+// once, and holds what they got to the native route's rewards, to the bit. A
+// busy server on the way refuses each request once.
 func TestRLClientsGetTheNativeRewards(t *testing.T) {
 	s := startServe(t, "--mode", "both", "--model", "m="+rewardtest.Checkpoint(t, "one", nil)+","+rewardtest.Checkpoint(t, "two", nil))
 	samples := rollouts()
@@ -106,9 +108,17 @@ func TestRLClientsGetTheNativeRewards(t *testing.T) {
 	target, err := url.Parse(s.url)
 	require.NoError(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	var requests, refused atomic.Int64
+	var (
+		seen    sync.Map // requests, by path and body: each is refused once
+		refused atomic.Int64
+	)
 	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if requests.Add(1)%3 == 0 {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client has gone
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if _, again := seen.LoadOrStore(r.URL.Path+string(body), true); !again {
 			refused.Add(1)
 			w.Header().Set("Retry-After", "0")
 			http.Error(w, `{"error":{"type":"overloaded","message":"busy","param":null,"code":"overloaded"}}`, http.StatusServiceUnavailable)
@@ -118,7 +128,7 @@ func TestRLClientsGetTheNativeRewards(t *testing.T) {
 	}))
 	defer busy.Close()
 
-	for name, url := range map[string]string{"of the server itself": s.url, "of a server that is busy now and then": busy.URL} {
+	for name, url := range map[string]string{"of the server itself": s.url, "of a server that is busy at first": busy.URL} {
 		t.Run(name, func(t *testing.T) {
 			saw := runClients(t, url, samples)
 			for i := range samples {

@@ -9,14 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
@@ -106,7 +103,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 	if err := s.run(ctx, in); err != nil {
 		return err
 	}
-	s.bar.Finish()
+	s.bar.finish()
 	return s.summary(p.stderr)
 }
 
@@ -167,17 +164,6 @@ func (p *program) openInput(path string) (*input, int64, error) {
 	return in, size, nil
 }
 
-// progressBar returns a bar on a terminal, and one that draws nothing otherwise.
-func (p *program) progressBar(size int64, what string) *progressbar.ProgressBar {
-	f, ok := p.stderr.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return progressbar.DefaultBytesSilent(size)
-	}
-	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
-}
-
 // scoreRow is a line of input: a wire input or a preference pair.
 type scoreRow struct {
 	ID       any             `json:"id,omitzero"`
@@ -219,7 +205,7 @@ type scoring struct {
 	engine *model.Engine
 	model  *deployment
 	w      *bufio.Writer
-	bar    *progressbar.ProgressBar
+	bar    progress
 
 	rows    []scoredRow
 	answers []*scoredAnswer // of the rows, in order
@@ -246,7 +232,7 @@ func (s *scoring) run(ctx context.Context, in *input) error {
 			if err := s.flush(); err != nil {
 				return err
 			}
-			s.bar.Set64(in.raw.n)
+			s.bar.set(in.raw.n)
 		}
 		if ctx.Err() != nil {
 			return errors.Join(ctx.Err(), s.w.Flush())
