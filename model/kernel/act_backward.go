@@ -144,23 +144,20 @@ func LayerNormBackward(dx, dw, db, dy, x, w []float32, eps float32, add bool) {
 	n := len(x)
 	dx, dw, db, dy, w = dx[:n], dw[:n], db[:n], dy[:n], w[:n]
 	inv := 1 / float32(n)
-	var sum float32
-	for _, v := range x {
-		sum += v
+	mean := sum(x) * inv
+	rstd := float32(1 / math.Sqrt(float64(sumSquares(x, mean)*inv+eps)))
+	// Two sums each, so that an addition need not wait for the one before.
+	var a0, a1, b0, b1 float32
+	for i := 0; i+2 <= n; i += 2 {
+		g0, g1 := dy[i]*w[i], dy[i+1]*w[i+1]
+		a0, a1 = a0+g0, a1+g1
+		b0, b1 = b0+g0*(x[i]-mean), b1+g1*(x[i+1]-mean)
 	}
-	mean := sum * inv
-	var square float32
-	for _, v := range x {
-		square += (v - mean) * (v - mean)
+	if n%2 == 1 {
+		g := dy[n-1] * w[n-1]
+		a0, b0 = a0+g, b0+g*(x[n-1]-mean)
 	}
-	rstd := float32(1 / math.Sqrt(float64(square*inv+eps)))
-	var sg, sgx float32
-	for i, d := range dy {
-		g := d * w[i]
-		sg += g
-		sgx += g * (x[i] - mean)
-	}
-	sg, sgx = sg*inv, sgx*inv*rstd
+	sg, sgx := (a0+a1)*inv, (b0+b1)*inv*rstd
 	for i, d := range dy {
 		xh := (x[i] - mean) * rstd
 		dw[i] += d * xh
@@ -171,4 +168,30 @@ func LayerNormBackward(dx, dw, db, dy, x, w []float32, eps float32, add bool) {
 		}
 		dx[i] = v
 	}
+}
+
+// sum adds the elements up, four sums by index mod 4.
+func sum(x []float32) float32 {
+	var a, b, c, d float32
+	for ; len(x) >= 4; x = x[4:] {
+		a, b, c, d = a+x[0], b+x[1], c+x[2], d+x[3]
+	}
+	for _, v := range x {
+		a += v
+	}
+	return a + b + (c + d)
+}
+
+// sumSquares adds up the squared differences from a mean, four sums by index mod
+// 4.
+func sumSquares(x []float32, mean float32) float32 {
+	var a, b, c, d float32
+	for ; len(x) >= 4; x = x[4:] {
+		p, q, r, s := x[0]-mean, x[1]-mean, x[2]-mean, x[3]-mean
+		a, b, c, d = a+p*p, b+q*q, c+r*r, d+s*s
+	}
+	for _, v := range x {
+		a += (v - mean) * (v - mean)
+	}
+	return a + b + (c + d)
 }

@@ -156,3 +156,14 @@ func TestSlopesOfEveryShapeStayWithinTheirRows(t *testing.T) {
 		})
 	}
 }
+
+func BenchmarkLayerNormBackward(b *testing.B) {
+	const n = 384
+	x, dy, w, dx, sums := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, 2*n)
+	for i := range x {
+		x[i], dy[i], w[i] = float32(i%13), float32(i%7), 1
+	}
+	for b.Loop() {
+		LayerNormBackward(dx, sums[:n], sums[n:], dy, x, w, 1e-5, false)
+	}
+}
