@@ -26,6 +26,7 @@ type membersFlags struct {
 	dropouts []string
 	bases    []string
 	task     int
+	index    int // task − 1, or −1
 	list     bool
 }
 
@@ -66,6 +67,7 @@ of jobs trains all; results have the same bytes.`,
 	l.StringSliceVar(&f.dropouts, "dropouts", nil, "dropouts to choose from")
 	l.StringSliceVar(&f.bases, "bases", nil, "several start `directories` along one trajectory, one a member in turn")
 	l.IntVar(&f.task, "task", 0, "train this member alone, counted from 1")
+	l.IntVar(&f.index, "index", -1, "as --task, counted from 0, as a Kubernetes Indexed Job counts")
 	l.BoolVar(&f.list, "list", false, "print the members' settings and train nothing")
 	return c
 }
@@ -107,6 +109,9 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 	runs, err := plan.Expand()
 	if err != nil {
 		return usageError{err}
+	}
+	if f.index >= 0 {
+		f.task = f.index + 1
 	}
 	if f.task < 0 || f.task > len(runs) {
 		return usagef("--task: %d, want 1 to %d", f.task, len(runs))
