@@ -201,9 +201,9 @@ func PackRows(dst []float32, panel, row int, src []float32, lds, rows, k int) {
 	if rows <= 0 || k <= 0 {
 		return
 	}
-	_ = src[(rows-1)*lds+k-1]
-	_ = dst[(row+rows-1)/NR*panel+k*NR-1]
-	d, s := words(dst), words(src)
+	// Slicing checks the bounds without reading an element that another caller may be writing.
+	d := words(dst[:(row+rows-1)/NR*panel+k*NR])
+	s := words(src[:(rows-1)*lds+k])
 	for r := 0; r < rows; {
 		j := row + r
 		n := min(rows-r, 16-j%16)
