@@ -1,0 +1,65 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/json"
+	"image/png"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRewardsKeepTheirBitsInJSON(t *testing.T) {
+	want := Rewards{0, float32(math.Copysign(0, -1)), 1.0 / 3, -math.MaxFloat32, math.SmallestNonzeroFloat32}
+	text, err := json.Marshal(want)
+	require.NoError(t, err)
+	var got Rewards
+	require.NoError(t, json.Unmarshal(text, &got))
+	require.Len(t, got, len(want))
+	for i := range want {
+		assert.Equal(t, math.Float32bits(want[i]), math.Float32bits(got[i]))
+	}
+	assert.Error(t, json.Unmarshal([]byte(`"AAA"`), &got))
+}
+
+func TestDifferenceIsPaired(t *testing.T) {
+	// a wins wherever b does, and on every tenth pair besides: on each sample the
+	// difference is above 0, however uncertain either accuracy is.
+	var a, b []float64
+	for i := range 200 {
+		b = append(b, float64(i%2)-0.5)
+		a = append(a, b[i])
+		if i%10 == 0 {
+			a[i] = 1
+		}
+	}
+	d, err := Difference(a, b, nil)
+	require.NoError(t, err)
+	assert.InDelta(t, 0.1, d.Value, 1e-12)
+	assert.Equal(t, Seen, d.Judge())
+	back, err := Difference(b, a, nil)
+	require.NoError(t, err)
+	assert.Equal(t, Contradicted, back.Judge())
+	same, err := Difference(a, a, nil)
+	require.NoError(t, err)
+	assert.Equal(t, Unclear, same.Judge())
+}
+
+func TestFigureIsDrawn(t *testing.T) {
+	f := Figure{Title: "t", X: Axis{Label: "x (1)", Log: true}, Y: Axis{Label: "y"}, Series: []Series{
+		{Label: "a", X: []float64{1, 10, 100}, Y: []float64{1, 2, 3}, Low: []float64{0, 1, 2}, High: []float64{2, 3, 4}},
+		{Label: "b", X: []float64{1, 10}, Y: []float64{1, 1}, Low: []float64{0, 1}, High: []float64{2, 3}, Style: "points"},
+	}}
+	image, err := f.Draw("png")
+	require.NoError(t, err)
+	_, err = png.Decode(bytes.NewReader(image))
+	require.NoError(t, err)
+	again, err := f.Draw("svg")
+	require.NoError(t, err)
+	assert.Contains(t, string(again), "<svg")
+	f.Series[0].Y[1] = math.NaN()
+	_, err = f.Draw("png")
+	assert.ErrorContains(t, err, `series "a"`)
+}

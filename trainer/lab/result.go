@@ -1,0 +1,142 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Experiment is one question and how it is answered.
+type Experiment struct {
+	// Name is the command's and the file's: connectivity, corruption, …
+	Name string
+	// Title and Question head its part of the report.
+	Title, Question string
+	// Settings are those of a size: they are written into the result.
+	Settings func(Size) any
+	// Measure does what takes time and returns what was measured: a value that
+	// JSON holds. What it makes is kept in the lab, so that a second call is quick.
+	Measure func(ctx context.Context, l *Lab) (any, error)
+	// Analyse computes tables, figures and verdicts from what was measured, in
+	// the JSON form. It is pure: the same input gives the same output.
+	Analyse func(measured []byte) (*Findings, error)
+}
+
+// Findings is what an experiment says.
+type Findings struct {
+	Verdicts []Verdict `json:"verdicts"`
+	Tables   []Table   `json:"tables"`
+	Figures  []Figure  `json:"figures"`
+	// Notes are sentences about what limits the findings.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Verdict is one claim of the paper, and whether it was seen here.
+type Verdict struct {
+	Claim  string  `json:"claim"`  // "WA is more accurate than ENS out of distribution under corruption"
+	Source string  `json:"source"` // "Observation 3, figure 4"
+	Seen   Outcome `json:"seen"`
+	// Figures is the evidence in words and numbers with intervals.
+	Figures string `json:"figures"`
+}
+
+// Outcome is whether a claim was seen.
+type Outcome string
+
+// The outcomes. A claim whose interval has both signs is Unclear, and a claim
+// whose opposite was seen is Contradicted.
+const (
+	Seen         Outcome = "seen"
+	Contradicted Outcome = "contradicted"
+	Unclear      Outcome = "unclear"
+)
+
+// Table is rows of text under columns.
+type Table struct {
+	Name    string     `json:"name"`
+	Title   string     `json:"title"`
+	Columns []string   `json:"columns"`
+	Rows    [][]string `json:"rows"`
+}
+
+// Result is the file of an experiment, DIR/NAME.json.
+type Result struct {
+	Experiment string          `json:"experiment"`
+	Title      string          `json:"title"`
+	Question   string          `json:"question"`
+	Size       Size            `json:"size"`
+	Settings   any             `json:"settings"`
+	Base       string          `json:"base"`    // hash of the base checkpoint
+	Machine    string          `json:"machine"` // operating system, architecture, processors
+	Seconds    float64         `json:"seconds"` // that measuring took in all, over all interruptions
+	Measured   json.RawMessage `json:"measured"`
+	Findings   *Findings       `json:"findings"`
+}
+
+// Run measures and analyses, and writes the result and its figures. An
+// interrupted run goes on where it stopped.
+func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
+	begun := time.Now()
+	measured, err := e.Measure(ctx, l)
+	spent, unwritten := l.spent(e, time.Since(begun))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Name, err)
+	}
+	if unwritten != nil {
+		return nil, unwritten
+	}
+	raw, err := json.Marshal(measured)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Experiment: e.Name, Title: e.Title, Question: e.Question, Size: l.Size, Settings: e.Settings(l.Size),
+		Machine: machine(), Seconds: spent.Seconds(), Measured: raw}
+	if r.Base, err = l.baseHash(); err != nil {
+		return nil, err
+	}
+	if r.Findings, err = e.Analyse(raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Name, err)
+	}
+	return r, l.write(r)
+}
+
+// write writes the result, and each figure as SVG and PNG.
+func (l *Lab) write(r *Result) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(r); err != nil {
+		return err
+	}
+	for i := range r.Findings.Figures {
+		f := &r.Findings.Figures[i]
+		for _, format := range []string{"svg", "png"} {
+			image, err := f.Draw(format)
+			if err != nil {
+				return fmt.Errorf("%s: figure %s: %w", r.Experiment, f.Name, err)
+			}
+			if err := writeFile(filepath.Join(l.Dir, r.Experiment+"-"+f.Name+"."+format), image); err != nil {
+				return err
+			}
+		}
+	}
+	return writeFile(filepath.Join(l.Dir, r.Experiment+".json"), b.Bytes())
+}
+
+// ReadResult reads the result of an experiment from a lab's directory.
+func ReadResult(dir, experiment string) (*Result, error) {
+	text, err := os.ReadFile(filepath.Join(dir, experiment+".json"))
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("%s.json: %w", experiment, err)
+	}
+	return r, nil
+}

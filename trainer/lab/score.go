@@ -1,0 +1,189 @@
+package lab
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/warm"
+)
+
+// Model says what is scored: checkpoints averaged,
+// θ = θ₀ + α·(Σ wᵢ θᵢ − θ₀) as warm.NewAverage has it. One member is that member.
+type Model struct {
+	Members []string  `json:"members"`           // checkpoint directories
+	Weights []float64 `json:"weights,omitempty"` // nil for equal ones
+	Base    string    `json:"base,omitempty"`    // θ₀, wanted unless Alpha is 1
+	Alpha   *float64  `json:"alpha,omitempty"`   // nil is 1
+}
+
+// Rewards are rewards in JSON's smallest exact form: base64 of little-endian
+// float32.
+type Rewards []float32
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Rewards) MarshalText() ([]byte, error) {
+	b := make([]byte, 0, 4*len(r))
+	for _, v := range r {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return base64.StdEncoding.AppendEncode(nil, b), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Rewards) UnmarshalText(text []byte) error {
+	b, err := base64.StdEncoding.AppendDecode(nil, text)
+	if err != nil {
+		return err
+	}
+	if len(b)%4 != 0 {
+		return fmt.Errorf("rewards: %d bytes, want a multiple of 4", len(b))
+	}
+	*r = make(Rewards, len(b)/4)
+	for i := range *r {
+		(*r)[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return nil
+}
+
+// Scored are the rewards of a set's pairs.
+type Scored struct {
+	Chosen   Rewards `json:"chosen"`
+	Rejected Rewards `json:"rejected"`
+}
+
+// Margins returns chosen − rejected of each pair.
+func (s Scored) Margins() []float64 {
+	out := make([]float64, len(s.Chosen))
+	for i, c := range s.Chosen {
+		out[i] = float64(c) - float64(s.Rejected[i])
+	}
+	return out
+}
+
+// Score returns the rewards that a model gives the pairs of a set, from
+// DIR/scores when they were computed before.
+func (l *Lab) Score(ctx context.Context, m Model, s *Set) (*Scored, error) {
+	id, err := fingerprint([]any{m, s.Hash})
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(l.Dir, "scores", id+".json")
+	out := &Scored{}
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, out) == nil && len(out.Chosen) == len(s.Pairs) {
+		return out, nil
+	}
+	texts := make([]reward.Input, 0, 2*len(s.Pairs))
+	for _, p := range s.Pairs {
+		texts = append(texts, input(p.Prompt, p.Chosen), input(p.Prompt, p.Rejected))
+	}
+	rewards, err := l.Rewards(ctx, m, texts)
+	if err != nil {
+		return nil, fmt.Errorf("set %s: %w", s.Name, err)
+	}
+	for i := range s.Pairs {
+		out.Chosen = append(out.Chosen, rewards[2*i])
+		out.Rejected = append(out.Rejected, rewards[2*i+1])
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return nil, err
+	}
+	return out, writeFile(path, text)
+}
+
+// input is how a pair's answer is read, in training as in serving.
+func input(prompt, answer data.Text) reward.Input {
+	return reward.Input{Prompt: &prompt.Plain, Response: answer.Plain}
+}
+
+// Rewards scores texts with a model.
+func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]float32, error) {
+	average, done, err := m.open()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	config, err := model.ParseConfig(average.Config())
+	if err != nil {
+		return nil, err
+	}
+	net, err := model.Load(config, average, model.LoadOptions{Workers: l.workers()})
+	if err != nil {
+		return nil, err
+	}
+	first, err := loader.Open(m.Members[0])
+	if err != nil {
+		return nil, err
+	}
+	defer first.Close()
+	encoder, err := reward.NewEncoder(first, config, reward.Config{})
+	if err != nil {
+		return nil, err
+	}
+	const batch = 128
+	out := make([]float32, len(texts))
+	for at := 0; at < len(texts); at += batch {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var seqs []model.Sequence
+		for i := at; i < min(at+batch, len(texts)); i++ {
+			e, err := encoder.Encode(texts[i], reward.EncodeOptions{})
+			if err != nil {
+				return nil, fmt.Errorf("text %d: %w", i, err)
+			}
+			seqs = append(seqs, e.Sequence)
+		}
+		if err := l.engine.Score(net, out[at:at+len(seqs)], seqs); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// open opens the members as one average. Call done after use.
+func (m Model) open() (average *warm.Average, done func(), err error) {
+	var opened []*loader.Checkpoint
+	done = func() {
+		for _, c := range opened {
+			c.Close()
+		}
+	}
+	defer func() {
+		if err != nil {
+			done()
+		}
+	}()
+	var members []warm.Member
+	for i, dir := range m.Members {
+		c, err := loader.Open(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		opened = append(opened, c)
+		one := warm.Member{Name: dir, Checkpoint: c}
+		if m.Weights != nil {
+			one.Weight = m.Weights[i]
+		}
+		members = append(members, one)
+	}
+	o := warm.Options{Alpha: m.Alpha, Extrapolate: true}
+	if m.Base != "" {
+		if o.Base, err = loader.Open(m.Base); err != nil {
+			return nil, nil, err
+		}
+		opened = append(opened, o.Base)
+	}
+	average, err = warm.NewAverage(members, o)
+	return average, done, err
+}

@@ -1,0 +1,122 @@
+package lab
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/warmserve/warmserve/trainer/data"
+)
+
+// Set is preference pairs, kept as a file that trainings read too.
+type Set struct {
+	Name  string
+	Path  string // DIR/sets/NAME.jsonl
+	Hash  string // of the file
+	Pairs []data.Pair
+	// Clusters names for each pair what it shares texts with: its group, or
+	// itself when it has none.
+	Clusters []string
+}
+
+// line is a pair in a set's file, in TRL's form.
+type line struct {
+	ID       string `json:"id"`
+	Set      string `json:"set,omitempty"`
+	Group    string `json:"group,omitempty"`
+	Prompt   string `json:"prompt,omitempty"`
+	Chosen   string `json:"chosen"`
+	Rejected string `json:"rejected"`
+}
+
+// NewSet writes plain pairs to the set's file.
+func (l *Lab) NewSet(name string, pairs []data.Pair) (*Set, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for _, p := range pairs {
+		if p.Chosen.IsChat() || p.Prompt.IsChat() {
+			return nil, fmt.Errorf("set %s: pair %s: messages, want plain text", name, p.ID)
+		}
+		if err := enc.Encode(line{p.ID, p.Set, p.Group, p.Prompt.Plain, p.Chosen.Plain, p.Rejected.Plain}); err != nil {
+			return nil, err
+		}
+	}
+	path := filepath.Join(l.Dir, "sets", name+".jsonl")
+	if old, err := os.ReadFile(path); err != nil || !bytes.Equal(old, b.Bytes()) {
+		if err := writeFile(path, b.Bytes()); err != nil {
+			return nil, err
+		}
+	}
+	h := sha256.Sum256(b.Bytes())
+	s := &Set{Name: name, Path: path, Hash: "sha256:" + hex.EncodeToString(h[:]), Pairs: pairs}
+	for i, p := range pairs {
+		c := p.Group
+		if c == "" {
+			c = fmt.Sprintf("%s/%d", p.ID, i)
+		}
+		s.Clusters = append(s.Clusters, c)
+	}
+	return s, nil
+}
+
+// ReadPairs reads a file of pairs below the lab's data, such as
+// "ukp/strict.jsonl.zst".
+func (l *Lab) ReadPairs(name string) ([]data.Pair, error) {
+	r, err := data.Open(filepath.Join(l.Data, filepath.FromSlash(name)), data.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var out []data.Pair
+	for p, err := range r.Pairs() {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// ReadVotes reads a file of votes below the lab's data.
+func (l *Lab) ReadVotes(name string) ([]data.Votes, error) {
+	r, err := data.Open(filepath.Join(l.Data, filepath.FromSlash(name)), data.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var out []data.Votes
+	for v, err := range r.Votes() {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// writeFile writes a file in one step.
+func writeFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if e := f.Chmod(0o644); err == nil {
+		err = e
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}

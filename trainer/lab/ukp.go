@@ -1,0 +1,107 @@
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/trainer/data"
+)
+
+// UKP is UKPConvArg1 (Habernal and Gurevych, ACL 2016) as the experiments use it:
+// which of two arguments in a debate is more convincing.
+type UKP struct {
+	// Train are pairs with gold preferences of ten debates, and Valid such pairs of
+	// the same debates whose arguments Train does not have: in distribution.
+	Train, Valid []data.Pair
+	// Near are pairs with gold preferences of the four other debates: near out of
+	// distribution.
+	Near []data.Pair
+	// Votes are the crowd's votes on the pairs of Train, by id.
+	Votes map[string]data.Votes
+}
+
+// heldOut tells which debates are Near: every third in alphabetical order. The
+// embedded model's members have not seen them either.
+func heldOut(debates []string, debate string) bool {
+	i, found := slices.BinarySearch(debates, debate)
+	return found && i%3 == 2
+}
+
+const seedValid = 101 // of the choice of the arguments that are held out
+
+// UKP reads and splits the data. An argument is never on both sides: of the
+// arguments of the ten debates a fifth is Valid's, and pairs across are left out.
+func (l *Lab) UKP() (*UKP, error) {
+	pairs, err := l.ReadPairs("ukp/strict.jsonl.zst")
+	if err != nil {
+		return nil, err
+	}
+	var debates []string
+	debate := make([]string, len(pairs))
+	for i, p := range pairs {
+		if err := json.Unmarshal(p.Meta["debate"], &debate[i]); err != nil {
+			return nil, fmt.Errorf("pair %s: debate: %w", p.ID, err)
+		}
+		if !slices.Contains(debates, debate[i]) {
+			debates = append(debates, debate[i])
+		}
+	}
+	slices.Sort(debates)
+	u := &UKP{Votes: map[string]data.Votes{}}
+	for i, p := range pairs {
+		a, b := validText(p.Chosen.Plain), validText(p.Rejected.Plain)
+		switch {
+		case heldOut(debates, debate[i]):
+			u.Near = append(u.Near, p)
+		case a && b:
+			u.Valid = append(u.Valid, p)
+		case !a && !b:
+			u.Train = append(u.Train, p)
+		}
+	}
+	votes, err := l.ReadVotes("ukp/votes.jsonl.zst")
+	if err != nil {
+		return nil, err
+	}
+	train := make(map[string]bool, len(u.Train))
+	for _, p := range u.Train {
+		train[p.ID] = true
+	}
+	for _, v := range votes {
+		if train[v.ID] {
+			u.Votes[v.ID] = v
+		}
+	}
+	return u, nil
+}
+
+// validText tells whether an argument is Valid's, by its text alone.
+func validText(s string) bool {
+	h := uint64(seedValid)
+	for _, b := range []byte(s) {
+		h = nn.Mix(h, uint64(b))
+	}
+	return h%5 == 0
+}
+
+// Sample returns n of the pairs, drawn by a seed, in their order; all when there
+// are fewer.
+func Sample(pairs []data.Pair, n int, seed uint64) []data.Pair {
+	if len(pairs) <= n {
+		return pairs
+	}
+	order := make([]int, len(pairs))
+	for i := range order { // Durstenfeld's shuffle, inside out
+		j := int(nn.Mix(seed, uint64(i)) % uint64(i+1))
+		order[i], order[j] = order[j], i
+	}
+	chosen := order[:n]
+	slices.Sort(chosen)
+	out := make([]data.Pair, n)
+	for i, at := range chosen {
+		out[i] = pairs[at]
+	}
+	return out
+}
