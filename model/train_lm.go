@@ -86,7 +86,7 @@ func NewLanguage(c *Config, src Source, tied bool, workers int, d kernel.DType) 
 		return nil, err
 	}
 	l := &Language{t: t, params: slices.DeleteFunc(slices.Clone(t.params), func(p nn.Param) bool { return p.Name == scoreName })}
-	if err := l.output(src, head); err != nil {
+	if err := l.bindOutput(src, head); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -94,8 +94,8 @@ func NewLanguage(c *Config, src Source, tied bool, workers int, d kernel.DType) 
 	return l, nil
 }
 
-// output makes the output layer: of the embedding, or of a weight of its own.
-func (l *Language) output(src Source, head string) error {
+// bindOutput makes the output layer: of the embedding, or of a weight of its own.
+func (l *Language) bindOutput(src Source, head string) error {
 	if head == "" {
 		e, ok := l.t.net.(interface{ embedding() *nn.Embedding })
 		if !ok {
@@ -169,12 +169,25 @@ func (l *Language) Step(texts []Text, scale float32, p Pass) (loss float64, err 
 	if err := l.forward(texts, p); err != nil {
 		return 0, err
 	}
+	l.losses = append(l.losses[:0], make([]float64, len(l.t.batch.ids))...)
+	l.output(scale != 0, func(_ *nn.Scratch, i int, row []float32) {
+		l.losses[i] = nn.CrossEntropy(row, l.targets[i], scale)
+	})
+	for _, v := range l.losses {
+		loss += v
+	}
+	return loss, nil
+}
+
+// output computes the logits of every token that has a target and calls f, in
+// parallel, which replaces them by the gradient of the loss; with learn that is
+// carried back to the weights.
+func (l *Language) output(learn bool, f func(w *nn.Scratch, i int, row []float32)) {
 	t := l.t
 	T, ld, V := len(t.batch.ids), t.ldc(), t.Config.VocabSize
 	out := t.out()
 	features := keep(&l.features, T, ld)
 	t.work.Rows(T, func(_ *nn.Scratch, lo, hi int) { t.net.learnFeatures(t, features[lo*ld:], out[lo*ld:], hi-lo) })
-	l.losses = append(l.losses[:0], make([]float64, T)...)
 	ldv := kernel.Stride(V)
 	logits := keep(&l.logits, min(T, logitRows), ldv)
 	dfeatures := keep(&l.dfeatures, T, ld)
@@ -184,26 +197,22 @@ func (l *Language) Step(texts []Text, scale float32, p Pass) (loss float64, err 
 			l.head.Forward(&w.Gemm, logits[lo*ldv:], ldv, features[(at+lo)*ld:], ld, hi-lo, kernel.Store)
 			for i := lo; i < hi; i++ {
 				row := logits[i*ldv:][:V]
-				if target := l.targets[at+i]; target == NoTarget {
+				if l.targets[at+i] == NoTarget {
 					clear(row)
 				} else {
-					l.losses[at+i] = nn.CrossEntropy(row, target, scale)
+					f(w, at+i, row)
 				}
 			}
 		})
-		if scale != 0 {
+		if learn {
 			l.head.Backward(t.work, dfeatures[at*ld:], ld, false, logits, ldv, features[at*ld:], ld, m)
 		}
 	}
-	for _, v := range l.losses {
-		loss += v
-	}
-	if scale != 0 {
+	if learn {
 		dx := grow(&t.room.a, T*ld)
 		t.net.featuresBackward(t, dx, dfeatures, out, T)
 		t.backward(dx)
 	}
-	return loss, nil
 }
 
 // forward carries the texts through all layers, every token through all of them.

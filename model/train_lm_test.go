@@ -67,9 +67,24 @@ func checkDirection(t *testing.T, l *Language, texts []Text) {
 	l.ZeroGrads()
 	_, err := l.Step(texts, 1, Pass{})
 	require.NoError(t, err)
+	var grads [][]float32
 	for _, p := range l.Params() {
+		grads = append(grads, p.Grad)
+	}
+	checkSlopes(t, l, grads, func() float64 {
+		loss, err := l.Step(texts, 0, Pass{})
+		require.NoError(t, err)
+		return loss
+	})
+}
+
+// checkSlopes compares the length of each parameter's gradient with the slope of
+// the loss along it.
+func checkSlopes(t *testing.T, l *Language, grads [][]float32, loss func() float64) {
+	for k, p := range l.Params() {
+		grad := grads[k]
 		norm := 0.0
-		for _, g := range p.Grad {
+		for _, g := range grad {
 			norm += float64(g) * float64(g)
 		}
 		norm = math.Sqrt(norm)
@@ -77,13 +92,11 @@ func checkDirection(t *testing.T, l *Language, texts []Text) {
 		at := append([]float32(nil), p.Data...)
 		h := min(0.02, 0.2/norm) // a change of the loss far above its rounding
 		move := func(h float64) float64 {
-			for i, g := range p.Grad {
+			for i, g := range grad {
 				p.Data[i] = at[i] + float32(h*float64(g)/norm)
 			}
 			l.Refresh()
-			loss, err := l.Step(texts, 0, Pass{})
-			require.NoError(t, err)
-			return loss
+			return loss()
 		}
 		slope := (move(h) - move(-h)) / (2 * h)
 		copy(p.Data, at)

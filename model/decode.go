@@ -1,0 +1,246 @@
+package model
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/model/par"
+)
+
+// Decoder continues many texts at a time with a causal language model. In each
+// step every text that goes on is one row of the same matrix products, divided
+// among the workers; a text that ends makes room for the next, and the keys and
+// values of a prompt are computed once for all its answers. Logits have the bits
+// of a training pass over the whole text, whatever else is being continued.
+//
+// A Decoder is not safe for concurrent use.
+type Decoder struct {
+	Config *Config
+
+	m    *Model
+	net  languageNetwork
+	head *nn.Linear
+	run  *run
+	// slots is how many answers are continued at a time.
+	slots int
+
+	cache  [][]float32 // of each layer (rows, 2·K·D), the keys and values that were read
+	kv     []float32   // of the rows being computed
+	logits [][]float32 // of each worker
+	at     []int32     // where in the cache the row being computed lies
+}
+
+// slotsPerWorker gives each worker rows enough for its products to be bound by
+// arithmetic rather than by reading weights.
+const slotsPerWorker = 64
+
+// NewDecoder reads a language model; see [NewGenerator] for the arguments and
+// [NewTraining] for workers.
+func NewDecoder(c *Config, src Source, tied bool, workers int) (*Decoder, error) {
+	g, err := NewGenerator(c, src, tied)
+	if err != nil {
+		return nil, err
+	}
+	return newDecoder(g.m, g.net, &g.head, workers), nil
+}
+
+// Decoder returns a decoder that shares the weights and follows every Refresh. It
+// must not be used while they change.
+func (l *Language) Decoder() (*Decoder, error) {
+	net, ok := l.t.net.(languageNetwork)
+	if !ok {
+		return nil, fmt.Errorf("%s is no language model: %w", l.t.Config.Architecture, ErrArchitecture)
+	}
+	return newDecoder(l.t.model, net, l.head, l.t.work.Workers()), nil
+}
+
+func newDecoder(m *Model, net languageNetwork, head *nn.Linear, workers int) *Decoder {
+	d := &Decoder{Config: m.Config, m: m, net: net, head: head, run: newRun(par.NewTeam(workers))}
+	d.cache = make([][]float32, len(m.blocks))
+	d.logits = make([][]float32, len(d.run.workers))
+	d.slots = slotsPerWorker * len(d.run.workers)
+	return d
+}
+
+// Close ends the workers.
+func (d *Decoder) Close() { d.run.team.Close() }
+
+// Choose is told the logits of the token that follows an answer, of length V, and
+// returns that token, and whether the answer ends with it. It may change the
+// logits. It is called by several goroutines at once, each for another answer.
+type Choose func(answer int, logits []float32) (token int32, end bool)
+
+// Decode continues each prompt with so many answers of at most most tokens; answer
+// i belongs to prompt i/answers. It ends early with ctx.
+func (d *Decoder) Decode(ctx context.Context, prompts [][]int32, answers, most int, choose Choose) error {
+	if answers < 1 || most < 1 {
+		return fmt.Errorf("model: %d answers of %d tokens, want 1 or more", answers, most)
+	}
+	longest := 0
+	for i, p := range prompts {
+		if err := d.m.Validate(Sequence{IDs: p, At: len(p) - 1}); err != nil {
+			return fmt.Errorf("prompt %d: %w", i, err)
+		}
+		if len(p)+most-1 > d.Config.MaxPositions {
+			return fmt.Errorf("prompt %d: %d tokens and %d to come, the context holds %d", i, len(p), most, d.Config.MaxPositions)
+		}
+		longest = max(longest, len(p)-1)
+	}
+	s := newSlots(min(d.slots, len(prompts)*answers), longest, most)
+	d.reserve(s.rows())
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if fresh := s.fill(prompts, answers); len(fresh) > 0 {
+			d.prefill(fresh)
+		}
+		if len(s.active) == 0 {
+			return nil
+		}
+		d.step(s)
+		s.ended = s.ended[:0]
+		for range s.active {
+			s.ended = append(s.ended, false)
+		}
+		d.each(len(s.active), func(i int, logits []float32) {
+			a := &s.active[i]
+			a.next, s.ended[i] = choose(a.answer, logits)
+		})
+		for i := range s.active {
+			if t := s.active[i].next; t < 0 || int(t) >= d.Config.VocabSize {
+				return fmt.Errorf("model: token %d was chosen, want 0 to %d", t, d.Config.VocabSize-1)
+			}
+		}
+		s.drop()
+	}
+}
+
+// reserve makes room for so many rows of the cache.
+func (d *Decoder) reserve(rows int) {
+	for l := range d.cache {
+		grow(&d.cache[l], rows*kernel.Stride(2*d.Config.KVHeads*d.Config.HeadDim))
+	}
+}
+
+// begin forgets the rows of the last step.
+func (d *Decoder) begin() {
+	r := d.run
+	r.ids, r.pos, r.spans, r.queries, d.at = r.ids[:0], r.pos[:0], r.spans[:0], r.queries[:0], d.at[:0]
+}
+
+// add appends the tokens that follow the n tokens of a span of the cache that are
+// already there. Prefix is the number of the span before it, of pos tokens.
+func (d *Decoder) add(ids []int32, row, n, prefix, pos int) {
+	r := d.run
+	r.queries = append(r.queries, nn.Query{Span: len(r.spans), Lo: n, Hi: n + len(ids), Row: len(r.ids)})
+	r.spans = append(r.spans, nn.Span{Row: row, Len: n + len(ids), Prefix: prefix, Pos: pos})
+	r.ids = append(r.ids, ids...)
+	for i := range ids {
+		r.pos = append(r.pos, int32(pos+n+i))
+		d.at = append(d.at, int32(row+n+i))
+	}
+}
+
+// prefill reads new prompts, less the last token of each, which begins its answers.
+func (d *Decoder) prefill(fresh []prompt) {
+	d.begin()
+	for _, p := range fresh {
+		if n := len(p.ids) - 1; n > 0 {
+			d.add(p.ids[:n], p.row, 0, -1, 0)
+		}
+	}
+	d.forward(false)
+}
+
+// step reads the next token of every answer.
+func (d *Decoder) step(s *slots) {
+	d.begin()
+	r := d.run
+	last, span := -1, -1
+	for i := range s.active {
+		a := &s.active[i]
+		p := &s.prompts[a.prompt]
+		if a.prompt != last {
+			last, span = a.prompt, -1
+			if n := len(p.ids) - 1; n > 0 {
+				span = len(r.spans)
+				r.spans = append(r.spans, nn.Span{Row: p.row, Len: n, Prefix: -1})
+			}
+		}
+		d.add([]int32{a.next}, a.row, a.n, span, len(p.ids)-1)
+		a.n++
+	}
+	d.forward(true)
+}
+
+// forward carries the rows through all layers and adds their keys and values to
+// the cache. Without whole, of the last layer that is all.
+func (d *Decoder) forward(whole bool) {
+	r, c, n := d.run, d.Config, len(d.run.ids)
+	if n == 0 {
+		return
+	}
+	s := &r.stage
+	*s = stage{run: r, pos: r.pos, queries: r.queries, ldx: kernel.Stride(c.Hidden),
+		ldq: kernel.Stride(c.Heads * c.HeadDim), ldkv: kernel.Stride(2 * c.KVHeads * c.HeadDim)}
+	s.x = grow(&r.x, n*s.ldx)
+	q, attn, kv := grow(&r.q, n*s.ldq), grow(&r.attn, n*s.ldq), grow(&d.kv, n*s.ldkv)
+	for i, id := range r.ids {
+		d.net.embed(&r.workers[0], s.x[i*s.ldx:][:c.Hidden], id, 0, r.pos[i])
+	}
+	pairs := r.group(r.queries, c.KVHeads) * c.KVHeads
+	for l, b := range d.m.blocks {
+		keys := !whole && l == len(d.m.blocks)-1
+		s.blk, s.q, s.kv, s.attn = b, q, kv, attn
+		if keys {
+			s.q = nil
+		}
+		s.run1(project, n)
+		s.kv = d.cache[l][:cap(d.cache[l])]
+		for i, row := range d.at {
+			copy(s.kv[int(row)*s.ldkv:][:s.ldkv], kv[i*s.ldkv:])
+		}
+		if keys {
+			break
+		}
+		s.run1(attend, pairs)
+		s.run1(mix, n)
+	}
+	s.blk = nil
+}
+
+// rowTask is a function of rows as the team runs it.
+type rowTask struct {
+	d *Decoder
+	f func(i int, logits []float32)
+}
+
+// each calls f with the logits of every row of the last forward, in parallel.
+func (d *Decoder) each(n int, f func(i int, logits []float32)) {
+	t := d.run.team.Size()
+	d.run.team.Run(n, max(1, min(kernel.RowBlock, (n+t-1)/t)), &rowTask{d, f})
+}
+
+// Do computes the logits of the rows [lo, hi), a block of them at a time.
+func (t *rowTask) Do(id, lo, hi int) {
+	d := t.d
+	w, c := &d.run.workers[id], d.Config
+	ldx, ldv := kernel.Stride(c.Hidden), kernel.Stride(c.VocabSize)
+	x := d.run.stage.x
+	for lo < hi {
+		m := min(kernel.RowBlock, hi-lo)
+		y, ldy := w.rows(c.Hidden)
+		for i := range m {
+			d.net.final(y[i*ldy:][:c.Hidden], x[(lo+i)*ldx:][:c.Hidden])
+		}
+		logits := grow(&d.logits[id], m*ldv)
+		d.head.Forward(&w.Gemm, logits, ldv, y, ldy, m, kernel.Store)
+		for i := range m {
+			t.f(lo+i, logits[i*ldv:][:c.VocabSize])
+		}
+		lo += m
+	}
+}
