@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"math"
 	"slices"
 	"sync"
 
@@ -50,10 +51,11 @@ type Checkpoint struct {
 	hash    func() string
 }
 
-// located is a tensor and the file that holds it.
+// located is a tensor, the file that holds it, and the change that an adapter makes of it.
 type located struct {
 	tensor *safetensors.Tensor
 	file   *safetensors.File
+	low    *lowRank // nil where there is none
 }
 
 // Close unmaps the tensors. Nothing may read them any more, views included.
@@ -77,9 +79,13 @@ func (c *Checkpoint) Shape(name string) (shape []int, ok bool) {
 	return l.tensor.Shape, true
 }
 
-// DType returns the stored element type, such as "F32" or "BF16", and "" when there is no such tensor.
+// DType returns the stored element type, such as "F32" or "BF16", and "" when there is no such tensor. A matrix that an
+// adapter changes is computed when it is read, as "F32".
 func (c *Checkpoint) DType(name string) string {
 	if l, ok := c.tensors[name]; ok {
+		if l.low != nil {
+			return string(safetensors.F32)
+		}
 		return string(l.tensor.DType)
 	}
 	return ""
@@ -92,28 +98,34 @@ func (c *Checkpoint) ReadAt(dst []float32, name string, offset int) error {
 	if !ok {
 		return fmt.Errorf("loader: %s: tensor %q: %w", c.Dir, name, ErrNoTensor)
 	}
-	if err := l.tensor.ReadAt(dst, offset); err != nil {
+	var err error
+	if l.low != nil {
+		err = l.low.readAt(dst, l.tensor, offset)
+	} else {
+		err = l.tensor.ReadAt(dst, offset)
+	}
+	if err != nil {
 		return fmt.Errorf("loader: %s: %w", c.Dir, err)
 	}
 	return nil
 }
 
 // View returns a tensor's values without a copy, and false where that is impossible: another
-// element type than F32, a misaligned tensor, a big-endian machine. The view is read-only, ends with Close,
+// element type than F32, a misaligned tensor, a big-endian machine, a matrix that an adapter changes. The view is read-only, ends with Close,
 // and is read inside of [Guard], since the file may shrink.
 func (c *Checkpoint) View(name string) (values []float32, ok bool) {
 	l, ok := c.tensors[name]
-	if !ok {
+	if !ok || l.low != nil {
 		return nil, false
 	}
 	return l.tensor.Float32s()
 }
 
-// Raw returns the stored bytes of a tensor without a copy. They are read-only, end with Close, and are
-// read inside of [Guard].
+// Raw returns the stored bytes of a tensor without a copy, and false for a matrix that an adapter changes: its bytes are
+// stored nowhere. They are read-only, end with Close, and are read inside of [Guard].
 func (c *Checkpoint) Raw(name string) (data []byte, ok bool) {
 	l, ok := c.tensors[name]
-	if !ok {
+	if !ok || l.low != nil {
 		return nil, false
 	}
 	return l.tensor.Data, true
@@ -126,6 +138,10 @@ func Guard(fn func() error) error { return safetensors.Guard(fn) }
 func (c *Checkpoint) Prefetch(name string) {
 	if l, ok := c.tensors[name]; ok {
 		l.file.Prefetch(l.tensor)
+		if l.low != nil {
+			l.low.file.Prefetch(l.low.a)
+			l.low.file.Prefetch(l.low.b)
+		}
 	}
 }
 
@@ -137,7 +153,7 @@ func (c *Checkpoint) Release(name string) {
 }
 
 // Hash identifies the content: "sha256:" and the digest of the small files and of every tensor's name,
-// dtype, shape and stored bytes. It does not depend on how tensors are spread over shards, nor on the
+// dtype, shape and stored bytes; where an adapter changes a matrix, those of W, A and B, and the scale. It does not depend on how tensors are spread over shards, nor on the
 // directory's name. The first call reads everything (at the speed of SHA-256 on each processor); later calls
 // cost nothing. It returns "" when a file shrank, which is an error for every read as well.
 func (c *Checkpoint) Hash() string { return c.hash() }
@@ -152,7 +168,7 @@ func (c *Checkpoint) computeHash() string {
 			for i := range next {
 				l := c.tensors[c.names[i]]
 				errs[i] = Guard(func() error {
-					sums[i] = sha256.Sum256(l.tensor.Data)
+					sums[i] = l.sum()
 					return nil
 				})
 				l.file.Release(l.tensor)
@@ -174,7 +190,7 @@ func (c *Checkpoint) computeHash() string {
 	for i, name := range c.names {
 		l := c.tensors[name]
 		hashBytes(h, []byte(name))
-		hashBytes(h, []byte(l.tensor.DType))
+		hashBytes(h, []byte(c.DType(name)))
 		hashInt(h, len(l.tensor.Shape))
 		for _, d := range l.tensor.Shape {
 			hashInt(h, d)
@@ -182,6 +198,20 @@ func (c *Checkpoint) computeHash() string {
 		h.Write(sums[i][:])
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// sum hashes what the tensor's values are made of.
+func (l located) sum() [sha256.Size]byte {
+	if l.low == nil {
+		return sha256.Sum256(l.tensor.Data)
+	}
+	h := sha256.New()
+	for _, t := range []*safetensors.Tensor{l.tensor, l.low.a, l.low.b} {
+		hashBytes(h, []byte(t.DType))
+		hashBytes(h, t.Data)
+	}
+	hashInt(h, int(math.Float64bits(l.low.scale)))
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // hashBytes adds a length and the bytes, so that no two lists of fields look the same.

@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/warmserve/warmserve/loader/safetensors"
 )
 
 // The files of a checkpoint directory.
@@ -24,7 +20,6 @@ const (
 	tokenizerConfigFile = "tokenizer_config.json"
 	specialTokensFile   = "special_tokens_map.json"
 	templateFile        = "chat_template.jinja"
-	adapterConfigFile   = "adapter_config.json"
 )
 
 // Limits on the small files, in bytes. The largest tokenizer.json of a public model has about 35 MB.
@@ -43,9 +38,9 @@ var (
 	// ErrPickle is returned for a directory whose weights exist only as pickles.
 	ErrPickle = errors.New("weights exist only as pickles, which are refused because reading one runs the code in it; " +
 		"convert them where they are trusted: AutoModelForSequenceClassification.from_pretrained(dir).save_pretrained(out, safe_serialization=True)")
-	// ErrAdapter is returned for a directory with an adapter and no model.
-	ErrAdapter = errors.New("directory holds an adapter (adapter_config.json) without its model; " +
-		"merge it into the model first: PeftModel.merge_and_unload().save_pretrained(out)")
+	// ErrAdapter is returned for a directory with an adapter (adapter_config.json) that cannot be opened as the
+	// checkpoint it makes of its base.
+	ErrAdapter = errors.New("adapter")
 	// ErrIndex is returned when an index does not describe its shards.
 	ErrIndex = errors.New("index and shards disagree")
 	// ErrJSON is returned when a file is not the JSON that it should be.
@@ -56,48 +51,70 @@ var (
 
 // Open reads the small files of a checkpoint directory, maps its weights and checks that all is consistent. The tensors
 // themselves are not read. Files that are not named in the package comment are ignored.
-func Open(dir string) (*Checkpoint, error) {
-	c := &Checkpoint{Dir: dir, tensors: map[string]located{}}
-	if err := c.open(); err != nil {
+//
+// A directory with a LoRA adapter of PEFT instead of weights opens as the merged checkpoint. The base of the
+// adapter is the first that exists of: the directory or link "base" inside of the adapter's directory, and what
+// base_model_name_or_path says, read as an absolute path or relative to the adapter's directory or, as PEFT reads
+// it, to the working directory.
+func Open(dir string) (*Checkpoint, error) { return openStore(dirStore(dir), dir) }
+
+// OpenFS is [Open] for a directory of a file system, whose files are read into memory. An adapter's base lies
+// in the same file system. It becomes the checkpoint's Dir under the name that is given.
+func OpenFS(fsys fs.FS, dir, name string) (*Checkpoint, error) {
+	return openStore(fsStore{fsys, dir}, name)
+}
+
+func openStore(s store, name string) (*Checkpoint, error) {
+	c := &Checkpoint{Dir: name, tensors: map[string]located{}}
+	if err := c.open(s); err != nil {
 		_ = c.Close() // The error that counts is the one found first.
-		return nil, fmt.Errorf("loader: %s: %w", dir, err)
+		return nil, fmt.Errorf("loader: %s: %w", name, err)
 	}
 	c.finish()
 	return c, nil
 }
 
-func (c *Checkpoint) open() error {
-	if info, err := os.Stat(c.Dir); err != nil {
+func (c *Checkpoint) open(s store) error {
+	if err := s.check(); err != nil {
 		return err
-	} else if !info.IsDir() {
-		return errors.New("not a directory")
 	}
 	// The weights are looked for first: their absence says best what is wrong with a directory.
-	if err := c.openWeights(); err != nil {
+	err := c.openWeights(s)
+	if errors.Is(err, errNoWeightsHere) {
+		return c.openAdapter(s)
+	}
+	if err != nil {
 		return err
 	}
-	var err error
-	if c.Config, err = readObject(c.Dir, configFile, maxSmallFile); err != nil {
+	if c.Config, err = readObject(s, configFile, maxSmallFile); err != nil {
 		return err
 	}
 	if c.Config == nil {
 		return ErrNoConfig
 	}
-	if c.Tokenizer, err = readObject(c.Dir, tokenizerFile, maxTokenizer); err != nil {
+	return c.openText(s)
+}
+
+// openText reads what makes tokens of text.
+func (c *Checkpoint) openText(s store) (err error) {
+	if c.Tokenizer, err = readObject(s, tokenizerFile, maxTokenizer); err != nil {
 		return err
 	}
-	if c.TokenizerConfig, err = readObject(c.Dir, tokenizerConfigFile, maxSmallFile); err != nil {
+	if c.TokenizerConfig, err = readObject(s, tokenizerConfigFile, maxSmallFile); err != nil {
 		return err
 	}
-	if c.SpecialTokensMap, err = readObject(c.Dir, specialTokensFile, maxSmallFile); err != nil {
+	if c.SpecialTokensMap, err = readObject(s, specialTokensFile, maxSmallFile); err != nil {
 		return err
 	}
-	c.ChatTemplate, err = readTemplate(c.Dir, c.TokenizerConfig)
+	c.ChatTemplate, err = readTemplate(s, c.TokenizerConfig)
 	return err
 }
 
-func (c *Checkpoint) openWeights() error {
-	f, err := safetensors.Open(filepath.Join(c.Dir, weightsFile))
+// errNoWeightsHere says that a directory holds an adapter and no weights of its own.
+var errNoWeightsHere = errors.New("an adapter without weights")
+
+func (c *Checkpoint) openWeights(s store) error {
+	f, err := s.tensors(weightsFile)
 	if err == nil {
 		c.add(f)
 		return nil
@@ -105,29 +122,24 @@ func (c *Checkpoint) openWeights() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	index, err := readSmall(c.Dir, indexFile, maxIndex)
+	index, err := readSmall(s, indexFile, maxIndex)
 	if err != nil {
 		return err
 	}
 	if index != nil {
-		return c.openShards(index)
+		return c.openShards(s, index)
 	}
 	switch {
-	case exists(c.Dir, "pytorch_model.bin") || exists(c.Dir, "pytorch_model.bin.index.json"):
+	case exists(s, "pytorch_model.bin") || exists(s, "pytorch_model.bin.index.json"):
 		return ErrPickle
-	case exists(c.Dir, adapterConfigFile):
-		return ErrAdapter
+	case exists(s, adapterConfigFile):
+		return errNoWeightsHere
 	}
 	return ErrNoWeights
 }
 
-func exists(dir, name string) bool {
-	_, err := os.Stat(filepath.Join(dir, name))
-	return err == nil
-}
-
 // openShards maps every shard that the index names and compares both, reporting every disagreement.
-func (c *Checkpoint) openShards(raw []byte) error {
+func (c *Checkpoint) openShards(s store, raw []byte) error {
 	weightMap, err := decodeIndex(raw)
 	if err != nil {
 		return err
@@ -139,7 +151,7 @@ func (c *Checkpoint) openShards(raw []byte) error {
 	var wrong []string
 	holder := map[string]string{}
 	for _, shard := range sortedKeys(byShard) {
-		f, err := safetensors.Open(filepath.Join(c.Dir, shard))
+		f, err := s.tensors(shard)
 		if errors.Is(err, fs.ErrNotExist) {
 			wrong = append(wrong, fmt.Sprintf("shard %s of %d tensors is missing", shard, len(byShard[shard])))
 			continue
@@ -213,44 +225,13 @@ func decodeIndex(raw []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// readSmall returns a file's bytes, or nil when it does not exist.
-func readSmall(dir, name string, limit int64) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s: larger than %d bytes", name, limit)
-	}
-	return b, nil
-}
-
-// readObject is readSmall for a file that holds one JSON object.
-func readObject(dir, name string, limit int64) ([]byte, error) {
-	b, err := readSmall(dir, name, limit)
-	if err != nil || b == nil {
-		return nil, err
-	}
-	if !isObject(b) {
-		return nil, fmt.Errorf("%s: %w", name, ErrJSON)
-	}
-	return b, nil
-}
-
 func isObject(b []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) && json.Valid(b)
 }
 
 // readTemplate finds the chat template.
-func readTemplate(dir string, tokenizerConfig []byte) (string, error) {
-	b, err := readSmall(dir, templateFile, maxSmallFile)
+func readTemplate(s store, tokenizerConfig []byte) (string, error) {
+	b, err := readSmall(s, templateFile, maxSmallFile)
 	if err != nil {
 		return "", err
 	}

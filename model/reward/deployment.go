@@ -49,6 +49,9 @@ type Config struct {
 	Pooling     model.Pooling // "" is the checkpoint's own, else model.PoolHF
 	MaxTokens   int           // of a sequence; 0 is the model's context
 
+	// Open opens the checkpoint of a Dir or of Base; nil is [loader.Open].
+	Open func(dir string) (*loader.Checkpoint, error)
+
 	// Progress is told what is being done and how much of it, in [0, 1]; may be nil.
 	Progress func(what string, share float64)
 }
@@ -89,7 +92,10 @@ func Open(c Config, workers int) (*Deployment, error) {
 	if path, ok := strings.CutPrefix(d.members[0].Dir, randomPrefix); ok {
 		return d, openRandom(d, c, path, workers)
 	}
-	open, err := openAll(d.members, c.Base)
+	if c.Open == nil {
+		c.Open = loader.Open
+	}
+	open, err := openAll(d.members, c)
 	defer open.close()
 	if err != nil {
 		return nil, err
@@ -145,19 +151,19 @@ func (o *opened) close() {
 	}
 }
 
-func openAll(members []Member, base string) (*opened, error) {
+func openAll(members []Member, config Config) (*opened, error) {
 	o := &opened{}
 	var errs []error
 	for _, m := range members {
-		c, err := loader.Open(m.Dir)
+		c, err := config.Open(m.Dir)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		o.checkpoints = append(o.checkpoints, c)
 	}
-	if base != "" {
-		c, err := loader.Open(base)
+	if config.Base != "" {
+		c, err := config.Open(config.Base)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("base: %w", err))
 		}

@@ -34,6 +34,11 @@ func Inspect(dir string) (*Summary, error) {
 		return nil, err
 	}
 	defer ckpt.Close()
+	return InspectCheckpoint(ckpt)
+}
+
+// InspectCheckpoint is [Inspect] of an open checkpoint.
+func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 	cfg, err := model.ParseConfig(ckpt.Config)
 	if err != nil {
 		return nil, err

@@ -30,9 +30,14 @@ func openBase(dir string, maxTokens int) (*base, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readBase(ckpt, maxTokens)
+}
+
+// readBase is openBase of an open checkpoint, which it closes after an error.
+func readBase(ckpt *loader.Checkpoint, maxTokens int) (*base, error) {
 	b := &base{ckpt: ckpt}
 	if err := b.read(maxTokens); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), ckpt.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", ckpt.Dir, err), ckpt.Close())
 	}
 	return b, nil
 }

@@ -26,6 +26,8 @@ type Test struct {
 	// pairs that Holdout takes from Files are left out where the two overlap.
 	Baseline []string
 	Workers  int
+	// Open opens a checkpoint; nil is [loader.Open].
+	Open func(dir string) (*loader.Checkpoint, error)
 }
 
 // Judged is how one model does.
@@ -65,7 +67,14 @@ func Judge(dirs []string, t Test) (*Report, error) {
 	if len(dirs) == 0 {
 		return nil, errors.New("no checkpoint directory")
 	}
-	b, err := openBase(dirs[0], t.MaxTokens)
+	if t.Open == nil {
+		t.Open = loader.Open
+	}
+	first, err := t.Open(dirs[0])
+	if err != nil {
+		return nil, err
+	}
+	b, err := readBase(first, t.MaxTokens)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +173,7 @@ func (j *judge) run(r *Report, dirs []string) error {
 		}
 	}()
 	for _, dir := range dirs {
-		ckpt, err := loader.Open(dir)
+		ckpt, err := j.test.Open(dir)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,135 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/warmserve/warmserve/loader/safetensors"
+)
+
+// store is where a checkpoint's files lie.
+type store interface {
+	// check says what is wrong with the place itself.
+	check() error
+	// open returns a file, or an error that is fs.ErrNotExist.
+	open(name string) (io.ReadCloser, error)
+	// tensors maps or reads a file of tensors.
+	tensors(name string) (*safetensors.File, error)
+	// bases returns where an adapter's base may lie, the first that exists counts.
+	bases(named string) []store
+	fmt.Stringer // for messages
+}
+
+// dirStore is a directory.
+type dirStore string
+
+func (d dirStore) String() string { return string(d) }
+
+func (d dirStore) check() error {
+	if info, err := os.Stat(string(d)); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return errors.New("not a directory")
+	}
+	return nil
+}
+
+func (d dirStore) open(name string) (io.ReadCloser, error) {
+	return os.Open(filepath.Join(string(d), name))
+}
+
+func (d dirStore) tensors(name string) (*safetensors.File, error) {
+	return safetensors.Open(filepath.Join(string(d), name))
+}
+
+func (d dirStore) bases(named string) []store {
+	out := []store{dirStore(filepath.Join(string(d), baseDir))}
+	if named == "" {
+		return out
+	}
+	if filepath.IsAbs(named) {
+		return append(out, dirStore(filepath.Clean(named)))
+	}
+	return append(out, dirStore(filepath.Join(string(d), named)), dirStore(filepath.Clean(named)))
+}
+
+// fsStore is a directory of a file system whose files are read into memory.
+type fsStore struct {
+	fsys fs.FS
+	dir  string
+}
+
+func (f fsStore) String() string { return f.dir }
+
+func (f fsStore) check() error {
+	if info, err := fs.Stat(f.fsys, f.dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return errors.New("not a directory")
+	}
+	return nil
+}
+
+func (f fsStore) open(name string) (io.ReadCloser, error) { return f.fsys.Open(path.Join(f.dir, name)) }
+
+func (f fsStore) tensors(name string) (*safetensors.File, error) {
+	b, err := fs.ReadFile(f.fsys, path.Join(f.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	return safetensors.Parse(b)
+}
+
+func (f fsStore) bases(named string) []store {
+	out := []store{fsStore{f.fsys, path.Join(f.dir, baseDir)}}
+	if p := path.Join(f.dir, filepath.ToSlash(named)); named != "" && !path.IsAbs(named) && fs.ValidPath(p) {
+		out = append(out, fsStore{f.fsys, p})
+	}
+	return out
+}
+
+// exists reports whether a store has a file.
+func exists(s store, name string) bool {
+	f, err := s.open(name)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+// readSmall returns a file's bytes, or nil when it does not exist.
+func readSmall(s store, name string, limit int64) ([]byte, error) {
+	f, err := s.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s: larger than %d bytes", name, limit)
+	}
+	return b, nil
+}
+
+// readObject is readSmall for a file that holds one JSON object.
+func readObject(s store, name string, limit int64) ([]byte, error) {
+	b, err := readSmall(s, name, limit)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	if !isObject(b) {
+		return nil, fmt.Errorf("%s: %w", name, ErrJSON)
+	}
+	return b, nil
+}
