@@ -33,6 +33,8 @@ const seedValid = 101 // of the choice of the arguments that are held out
 
 // UKP reads and splits the data. An argument is never on both sides: of the
 // arguments of the ten debates a fifth is Valid's, and pairs across are left out.
+// A prompt is a debate's question and, on the next line, the side that is argued
+// for.
 func (l *Lab) UKP() (*UKP, error) {
 	pairs, err := l.ReadPairs("ukp/strict.jsonl.zst")
 	if err != nil {
@@ -46,6 +48,13 @@ func (l *Lab) UKP() (*UKP, error) {
 		}
 		if !slices.Contains(debates, debate[i]) {
 			debates = append(debates, debate[i])
+		}
+		var stance string
+		if err := json.Unmarshal(p.Meta["stance"], &stance); err != nil {
+			return nil, fmt.Errorf("pair %s: stance: %w", p.ID, err)
+		}
+		if stance != "" {
+			pairs[i].Prompt.Plain += "\n" + stance
 		}
 	}
 	slices.Sort(debates)
@@ -65,12 +74,13 @@ func (l *Lab) UKP() (*UKP, error) {
 	if err != nil {
 		return nil, err
 	}
-	train := make(map[string]bool, len(u.Train))
+	train := make(map[string]data.Text, len(u.Train))
 	for _, p := range u.Train {
-		train[p.ID] = true
+		train[p.ID] = p.Prompt
 	}
 	for _, v := range votes {
-		if train[v.ID] {
+		if prompt, ok := train[v.ID]; ok {
+			v.Prompt = prompt
 			u.Votes[v.ID] = v
 		}
 	}
