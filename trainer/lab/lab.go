@@ -2,9 +2,6 @@ package lab
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // Lab is a directory in which experiments run. It is not safe for concurrent use;
@@ -34,8 +30,15 @@ type Lab struct {
 	// Progress is told how the work goes; may be nil. It may be called from
 	// several goroutines at once.
 	Progress func(Progress)
+	// Serve starts a reward server on the members, as warm serve does in a mode such
+	// as wa, ens or member:NAME, and returns its address, such as
+	// http://127.0.0.1:41234; stop ends it. Members are named member-1, member-2 and
+	// so on in their order. It is nil where no experiment needs a server.
+	Serve func(ctx context.Context, name string, members []string, mode string) (url string, stop func() error, err error)
 
 	engine *model.Engine
+	mu     sync.Mutex
+	hashes map[string]string // of checkpoints and files that were read, by path
 }
 
 // Size names how much an experiment does. Each experiment has its settings for
@@ -93,11 +96,20 @@ func (l *Lab) Open() error {
 	if l.Dir == "" || l.Base == "" || l.Data == "" {
 		return errors.New("a lab wants a directory, a base and data")
 	}
+	// What a run is called must not depend on where the program was started.
+	for _, p := range []*string{&l.Dir, &l.Base, &l.Data} {
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return err
+		}
+		*p = abs
+	}
 	for _, sub := range []string{"sets", "runs", "scores"} {
 		if err := os.MkdirAll(filepath.Join(l.Dir, sub), 0o755); err != nil {
 			return err
 		}
 	}
+	l.hashes = map[string]string{}
 	l.engine = model.NewEngine(l.workers())
 	return nil
 }
@@ -105,75 +117,5 @@ func (l *Lab) Open() error {
 // Close lets the workers go.
 func (l *Lab) Close() { l.engine.Close() }
 
-// fingerprint is a short name for a value: the beginning of the hash of its JSON.
-func fingerprint(v any) (string, error) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return "", err
-	}
-	h := sha256.Sum256(data)
-	return hex.EncodeToString(h[:6]), nil
-}
-
-// Members trains the members of a plan, or returns those that were trained
-// before: their directories, in the plan's order. The plan's Out is set here; the
-// same plan gives the same members whichever experiment asks. As many members are
-// trained side by side as there are workers, each by one.
-func (l *Lab) Members(ctx context.Context, name string, plan rm.Plan) ([]string, error) {
-	plan.Out = ""
-	id, err := fingerprint(plan)
-	if err != nil {
-		return nil, err
-	}
-	plan.Out = filepath.Join(l.Dir, "runs", name+"-"+id)
-	plan.Run.Workers = l.workers()
-	if err := plan.Initialize(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	plan.Run.Workers = 1
-	runs, err := plan.Expand()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	next := make(chan *rm.MemberRun)
-	for range min(l.workers(), len(runs)) {
-		wg.Go(func() {
-			for m := range next {
-				what := name + ": " + m.Name
-				err := plan.TrainMember(ctx, m, func(p rm.Progress) {
-					if p.Steps > 0 {
-						l.progress(what, p.Step, p.Steps)
-					}
-				})
-				if err != nil {
-					cancel() // the others stop after saving what they have
-				}
-			}
-		})
-	}
-	for i := range runs {
-		next <- &runs[i]
-	}
-	close(next)
-	wg.Wait()
-	dirs := make([]string, len(runs))
-	var errs []error
-	for i := range runs {
-		dirs[i] = runs[i].Config.Out
-		if err := runs[i].Err; err != nil {
-			errs = append(errs, fmt.Errorf("%s: %s: %w", name, runs[i].Name, err))
-		}
-	}
-	return dirs, errors.Join(errs...)
-}
-
-// Init returns the directory of the plan's shared initialisation θ₀, the base
-// with its probed score head, once Members has made it.
-func (l *Lab) Init(name string, plan rm.Plan) (string, error) {
-	plan.Out = ""
-	id, err := fingerprint(plan)
-	return filepath.Join(l.Dir, "runs", name+"-"+id, "init"), err
-}
+// Engine computes on the lab's workers.
+func (l *Lab) Engine() *model.Engine { return l.engine }

@@ -18,6 +18,11 @@ type Experiment struct {
 	Title, Question string
 	// Settings are those of a size: they are written into the result.
 	Settings func(Size) any
+	// Trainings are those that Measure asks of Members, as far as they are known
+	// before it: their members can then be trained each as a task of its own, on
+	// other machines. It reads data and writes sets, and trains nothing. Nil for
+	// none.
+	Trainings func(l *Lab) ([]Training, error)
 	// Measure does what takes time and returns what was measured: a value that
 	// JSON holds. What it makes is kept in the lab, so that a second call is quick.
 	Measure func(ctx context.Context, l *Lab) (any, error)
@@ -95,7 +100,7 @@ func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 	}
 	r := &Result{Experiment: e.Name, Title: e.Title, Question: e.Question, Size: l.Size, Settings: e.Settings(l.Size),
 		Machine: machine(), Seconds: spent.Seconds(), Measured: raw}
-	if r.Base, err = l.baseHash(); err != nil {
+	if r.Base, err = l.checkpointHash(l.Base); err != nil {
 		return nil, err
 	}
 	if r.Findings, err = e.Analyse(raw); err != nil {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
@@ -73,7 +74,11 @@ func (s Scored) Margins() []float64 {
 // Score returns the rewards that a model gives the pairs of a set, from
 // DIR/scores when they were computed before.
 func (l *Lab) Score(ctx context.Context, m Model, s *Set) (*Scored, error) {
-	id, err := fingerprint([]any{m, s.Hash})
+	content, err := l.contents(m)
+	if err != nil {
+		return nil, fmt.Errorf("set %s: %w", s.Name, err)
+	}
+	id, err := fingerprint([]any{content, s.Hash})
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +154,27 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 		}
 	}
 	return out, nil
+}
+
+// contents is the model with the hashes of its checkpoints in place of their
+// paths.
+func (l *Lab) contents(m Model) (Model, error) {
+	m.Members = slices.Clone(m.Members)
+	paths := []*string{&m.Base}
+	for i := range m.Members {
+		paths = append(paths, &m.Members[i])
+	}
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		h, err := l.checkpointHash(*p)
+		if err != nil {
+			return m, err
+		}
+		*p = h
+	}
+	return m, nil
 }
 
 // open opens the members as one average. Call done after use.

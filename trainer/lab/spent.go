@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
-
-	"github.com/warmserve/warmserve/loader"
 )
 
 // spent adds to the time that measuring an experiment took, over all
@@ -30,15 +28,6 @@ func (l *Lab) spent(e *Experiment, more time.Duration) (time.Duration, error) {
 	}
 	seconds += more.Seconds()
 	return time.Duration(seconds * float64(time.Second)), writeFile(path, []byte(fmt.Sprintf("%.3f\n", seconds)))
-}
-
-func (l *Lab) baseHash() (string, error) {
-	c, err := loader.Open(l.Base)
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	return c.Hash(), nil
 }
 
 func machine() string {
