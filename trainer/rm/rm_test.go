@@ -465,9 +465,9 @@ func TestMembersShareTheirStartAndAverage(t *testing.T) {
 	}
 	assert.Len(t, combos, 3, "different combinations")
 	require.NoError(t, plan.Initialize(t.Context()))
+	require.NoError(t, plan.TrainMembers(t.Context(), runs, 2, nil))
 	var dirs []string
 	for i := range runs {
-		require.NoError(t, plan.TrainMember(t.Context(), &runs[i], nil))
 		dirs = append(dirs, runs[i].Config.Out)
 	}
 	report, err := Judge(dirs, Test{Files: c.Train, Holdout: c.Holdout})
