@@ -34,7 +34,7 @@ const seedValid = 101 // of the choice of the arguments that are held out
 // UKP reads and splits the data. An argument is never on both sides: of the
 // arguments of the ten debates a fifth is Valid's, and pairs across are left out.
 // A prompt is a debate's question and, on the next line, the side that is argued
-// for.
+// for. It ends its line, so that an argument may follow it without a template.
 func (l *Lab) UKP() (*UKP, error) {
 	pairs, err := l.ReadPairs("ukp/strict.jsonl.zst")
 	if err != nil {
@@ -56,6 +56,7 @@ func (l *Lab) UKP() (*UKP, error) {
 		if stance != "" {
 			pairs[i].Prompt.Plain += "\n" + stance
 		}
+		pairs[i].Prompt.Plain += "\n"
 	}
 	slices.Sort(debates)
 	u := &UKP{Votes: map[string]data.Votes{}}
