@@ -27,8 +27,18 @@ vLLM's POST /classify, as verl calls it; predict is text-embeddings-inference's
 POST /predict. A path in --url takes the place of the dialect's own.
 
 Lengths are a number, uniform:A-B or lognormal:MEDIAN,SIGMA; in tokens with
---ids, else in words. The generator shares the machine with a local server:
-what it needs is missing there.
+--ids, else in words.
+
+After a warm-up comes a window, --duration. Throughput is what was answered in the
+window over its length, latencies and statuses are of the same requests, whenever
+they were sent; so the figures hold where an answer takes longer than the window.
+What is under way at its end is waited for, for --timeout at most, and checked:
+an error in any part counts as failed. The three parts together are what the
+server's own metrics count. A closed loop is steady once every client has been
+answered; give --warmup that long, or latencies are too good.
+
+The generator shares the machine with a local server: what it takes of the
+processors, which is printed, is missing there.
 
 Exit code 1 when no request was answered well.`,
 		Example: `  warm bench load --url http://127.0.0.1:8080 --clients 256 --new-connections --duration 60s
@@ -58,9 +68,9 @@ Exit code 1 when no request was answered well.`,
 	l.StringVar(&cfg.Model, "model", "", "`name` of the model, where several are served")
 	l.StringVar(&cfg.Key, "key", "", "API `key` (default the variable WARM_API_KEY)")
 	l.IntVar(&cfg.Clients, "clients", 256, "clients; with --rate the most requests under way")
-	l.DurationVar(&cfg.Duration, "duration", 30*time.Second, "time to measure")
-	l.DurationVar(&cfg.Warmup, "warmup", 2*time.Second, "time to send before measuring")
-	l.DurationVar(&cfg.Timeout, "timeout", 180*time.Second, "time for one request")
+	l.DurationVar(&cfg.Duration, "duration", 30*time.Second, "the window: time to measure")
+	l.DurationVar(&cfg.Warmup, "warmup", 2*time.Second, "time to send before the window")
+	l.DurationVar(&cfg.Timeout, "timeout", 180*time.Second, "time for one request, also for those under way at the window's end")
 	l.Float64Var(&cfg.Rate, "rate", 0, "requests per second, whatever the server does; 0 for clients that wait for their answers")
 	l.BoolVar(&cfg.NewConnections, "new-connections", false, "a new connection for each request")
 	l.BoolVar(&cfg.Backoff, "backoff", false, "clients wait as Retry-After says")
@@ -87,8 +97,8 @@ func (p *program) runLoad(c *cobra.Command, cfg load.Config, asJSON bool) error 
 	} else {
 		err = report.Write(p.stdout)
 	}
-	if err == nil && report.Statuses["200"] == 0 {
-		return fmt.Errorf("no request was answered well: %v", report.Statuses)
+	if err == nil && report.Total.Requests == 0 {
+		return fmt.Errorf("no request was answered well: %v", report.Total.Statuses)
 	}
 	return err
 }

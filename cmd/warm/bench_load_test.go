@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -18,9 +19,16 @@ func TestBenchLoadMeasuresAServer(t *testing.T) {
 	require.Equal(t, exitOK, code, stderr)
 	var r load.Report
 	require.NoError(t, json.Unmarshal([]byte(stdout), &r))
-	assert.Zero(t, r.Failed, "%v %s", r.Statuses, r.Example)
+	assert.Zero(t, r.Failed, "%v %s", r.Total.Statuses, r.Example)
 	assert.Positive(t, r.TokensPerS)
 	assert.Positive(t, r.Latency.P99)
+
+	// What the generator counts is what the server counts.
+	served := scrape(t, s.url)
+	assert.EqualValues(t, r.Total.Requests, served[`warm_requests_total{route="/v1/reward",status="200"}`])
+	assert.EqualValues(t, r.Total.Answers, served[`warm_sequences_total{model="m"}`])
+	assert.EqualValues(t, r.Total.Tokens, served[`warm_tokens_total{model="m"}`])
+	assert.EqualValues(t, r.Total.Requests, r.Connections)
 
 	code, stdout, _ = command(t, "", "bench", "load", "--url", s.url, "--clients", "2", "--duration", "50ms", "--warmup", "0", "--ids", "300", "--prompt", "100")
 	assert.Equal(t, exitFailure, code, "nothing was answered: the sequences are over the context")
@@ -43,4 +51,14 @@ func TestBenchLoadRefusesOtherMachinesAndNonsense(t *testing.T) {
 		assert.Equal(t, c.code, code, c.args)
 		assert.Contains(t, stderr, c.want)
 	}
+}
+
+// scrape reads a server's metrics that have a value, by name and labels.
+func scrape(t testing.TB, url string) map[string]float64 {
+	r, err := http.Get(url + "/metrics")
+	require.NoError(t, err)
+	defer r.Body.Close()
+	out, err := parseMetrics(r.Body)
+	require.NoError(t, err)
+	return out
 }

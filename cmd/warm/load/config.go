@@ -25,9 +25,9 @@ type Config struct {
 
 	Clients  int           // closed loop: clients; open loop: the most requests under way
 	Rate     float64       // requests per second of an open loop; 0 for a closed one
-	Warmup   time.Duration // sent and not counted
-	Duration time.Duration
-	Timeout  time.Duration // of a request
+	Warmup   time.Duration // of sending before the window; a closed loop is steady once each client was answered
+	Duration time.Duration // of the window
+	Timeout  time.Duration // of a request; bounds the wait for what is under way when the window ends
 
 	NewConnections bool // one for each request, as most of the stacks do
 	Backoff        bool // a client of a closed loop waits for as long as Retry-After says
@@ -37,6 +37,10 @@ type Config struct {
 	Vocabulary     int    // token ids are sent, below this; 0 sends words
 	Distinct       int    // bodies that are made beforehand and sent in turn
 	Seed           uint64 // of all that is drawn
+
+	// Begin and End, when set, are called when the window begins and ends, as for
+	// reading the server's counters. Each runs beside the load and is waited for.
+	Begin, End func()
 }
 
 // Validate reports every field that is out of range, together.
@@ -181,3 +185,6 @@ func randomText(rng *rand.Rand, n int) string {
 	}
 	return b.String()
 }
+
+// Words are what text is made of.
+func Words() []string { return slices.Clone(words) }

@@ -8,8 +8,17 @@
 // users; then a latency counts from the moment at which a request was due, so
 // that a slow server cannot hide its delay by slowing the generator down.
 //
-// Throughput counts what was answered within the measured time; what was still
-// under way at its end is waited for and counted among statuses and latencies.
+// A run has a warm-up and then a window. Every request is counted once, by when
+// its answer came: before the window, in it, or after it, where what is still
+// under way is waited for, each request for at most its timeout. Throughput is
+// what was answered in the window over its length, whenever it was sent: in the
+// steady state of a closed loop as much is sent before the window and answered
+// in it as is sent in it and answered after, so that the figure holds however
+// long an answer takes. Latencies and statuses are of the same requests. An error
+// in any part is a failure, and the parts together are what the server counted.
+//
+// The generator takes the processor from a server beside it: a report says how
+// much.
 //
 // It refuses hosts other than this machine unless it is told that the caller
 // answers for them, and checks the address of each connection again.

@@ -66,3 +66,6 @@ func (l Length) draw(rng *rand.Rand) int {
 	}
 	return int(l.a)
 }
+
+// Fixed is the length n, from 0 to that of the longest context.
+func Fixed(n int) Length { return Length{kind: "fixed", a: float64(n)} }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -133,7 +134,7 @@ func TestEachDialectSendsItsStacksBodyAndReadsItsReply(t *testing.T) {
 			c.Dialect, c.Answers, c.Vocabulary, c.Model = test.dialect, test.answers, test.ids, "m"
 			r, err := Run(t.Context(), c)
 			require.NoError(t, err)
-			assert.Zero(t, r.Failed, "%v %s", r.Statuses, r.Example)
+			assert.Zero(t, r.Failed, "%v %s", r.Total.Statuses, r.Example)
 			assert.Positive(t, r.RequestsPerS)
 			assert.InDelta(t, r.RequestsPerS*float64(test.answers), r.AnswersPerS, 1e-6*r.AnswersPerS)
 			assert.InDelta(t, r.AnswersPerS*7, r.TokensPerS, 1e-6*r.TokensPerS)
@@ -149,7 +150,7 @@ func TestConnectionsAreNewWhenAskedFor(t *testing.T) {
 	c.NewConnections = true
 	r, err := Run(t.Context(), c)
 	require.NoError(t, err)
-	assert.EqualValues(t, r.Statuses["200"], r.Connections)
+	assert.EqualValues(t, r.Total.Statuses["200"], r.Connections)
 }
 
 func TestFailuresAreCountedByKind(t *testing.T) {
@@ -173,12 +174,85 @@ func TestFailuresAreCountedByKind(t *testing.T) {
 	r, err := Run(t.Context(), quick(t, s.URL))
 	require.NoError(t, err)
 	for _, kind := range []string{"200", "503", "bad reply"} {
-		assert.Positive(t, r.Statuses[kind], "%s of %v", kind, r.Statuses)
+		assert.Positive(t, r.Total.Statuses[kind], "%s of %v", kind, r.Total.Statuses)
 	}
-	assert.Positive(t, r.Statuses["connection closed"]+r.Statuses["connection reset"], "%v", r.Statuses)
+	assert.Positive(t, r.Total.Statuses["connection closed"]+r.Total.Statuses["connection reset"], "%v", r.Total.Statuses)
 	assert.NotEmpty(t, r.Example)
-	assert.EqualValues(t, r.Statuses["200"], r.Latency.Count)
-	assert.EqualValues(t, r.Failed, r.Refused.Count)
+	assert.EqualValues(t, r.Measured.Statuses["200"], r.Latency.Count)
+	assert.EqualValues(t, r.Measured.Ended()-r.Measured.Requests, r.Refused.Count)
+}
+
+// serial answers one request after the other, each in a fixed time, as an engine
+// does whose batches are full.
+func serial(t *testing.T, each time.Duration) *httptest.Server {
+	var engine sync.Mutex
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		engine.Lock()
+		time.Sleep(each)
+		engine.Unlock()
+		io.WriteString(w, `{"data":[{"reward":1}],"usage":{"total_tokens":10}}`)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestThroughputIsMeasuredWhereAnAnswerTakesLongerThanTheWindow(t *testing.T) {
+	const each = 10 * time.Millisecond
+	c := quick(t, serial(t, each).URL)
+	c.Clients, c.Warmup, c.Duration = 64, 900*time.Millisecond, 400*time.Millisecond
+	r, err := Run(t.Context(), c)
+	require.NoError(t, err)
+	assert.Greater(t, r.Latency.P50, 400.0, "the window is shorter: no request of it is answered in it")
+	assert.True(t, r.Settled, "%v", r.Warmup)
+	// 100 a second, less what time.Sleep and a busy machine add to each answer.
+	assert.InDelta(t, 80, r.RequestsPerS, 25)
+	assert.InDelta(t, 10*r.RequestsPerS, r.TokensPerS, 1e-9)
+	assert.EqualValues(t, 64, r.After.Requests, "what was under way is waited for")
+	assert.Zero(t, r.Failed)
+}
+
+func TestTheCountsOfARunAgree(t *testing.T) {
+	var served atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		time.Sleep(time.Millisecond)
+		if served.Add(1)%10 == 0 {
+			w.Header().Set("Retry-After", "2")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, `{"data":[{"reward":1}],"usage":{"total_tokens":10}}`)
+	}))
+	defer s.Close()
+	c := quick(t, s.URL)
+	c.Warmup, c.NewConnections = 100*time.Millisecond, true
+	var begin, end int64
+	c.Begin, c.End = func() { begin = served.Load() }, func() { end = served.Load() }
+	r, err := Run(t.Context(), c)
+	require.NoError(t, err)
+	assert.EqualValues(t, served.Load(), r.Total.Ended())
+	assert.EqualValues(t, served.Load()/10, r.Failed)
+	assert.Equal(t, map[string]int{"2": r.Failed}, r.Total.RetryAfter)
+	assert.EqualValues(t, served.Load(), r.Connections)
+	assert.Equal(t, r.Total.Requests, r.Warmup.Requests+r.Measured.Requests+r.After.Requests)
+	assert.EqualValues(t, r.Measured.Requests, r.Latency.Count)
+	assert.EqualValues(t, r.Measured.Statuses["503"], r.Refused.Count)
+	assert.InDelta(t, float64(r.Measured.Requests), r.RequestsPerS*r.Seconds, 1e-9*float64(r.Measured.Requests))
+	assert.InDelta(t, end-begin, r.Measured.Ended(), float64(4*c.Clients), "the callers' hooks run at the window's ends, give or take a few answers")
+	assert.Positive(t, r.CPUShare())
+}
+
+func TestARunThatIsStoppedEndsItsWindow(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+	defer cancel()
+	c := quick(t, serial(t, time.Millisecond).URL)
+	c.Duration = time.Minute
+	r, err := Run(ctx, c)
+	require.NoError(t, err)
+	assert.InDelta(t, 0.15, r.Seconds, 0.1)
+	assert.InDelta(t, float64(r.Measured.Requests), r.RequestsPerS*r.Seconds, 1e-6)
+	assert.Zero(t, r.Failed)
 }
 
 // TestAnOpenLoopCountsFromWhenARequestWasDue is the difference from a closed
@@ -203,7 +277,7 @@ func TestAnOpenLoopCountsFromWhenARequestWasDue(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "open", r.Loop)
 	assert.Zero(t, r.Failed)
-	assert.InDelta(t, 400, r.Statuses["200"], 120, "a Poisson number, of standard deviation 20, on a busy machine")
+	assert.InDelta(t, 400, r.Total.Statuses["200"], 120, "a Poisson number, of standard deviation 20, on a busy machine")
 	assert.Greater(t, r.Latency.Mean, 20.0)
 	assert.Greater(t, r.Latency.Max, 180.0)
 
@@ -224,7 +298,7 @@ func TestClientsBackOffWhenAskedTo(t *testing.T) {
 	c.Backoff = true
 	r, err := Run(t.Context(), c)
 	require.NoError(t, err)
-	assert.Equal(t, map[string]int{"503": 4}, r.Statuses)
+	assert.Equal(t, map[string]int{"503": 4}, r.Total.Statuses)
 }
 
 func TestOnlyThisMachineIsLoaded(t *testing.T) {
@@ -238,7 +312,7 @@ func TestOnlyThisMachineIsLoaded(t *testing.T) {
 		require.NoError(t, err)
 		r, err := Run(t.Context(), quick(t, "http://"+host+":"+port))
 		require.NoError(t, err, host)
-		assert.Positive(t, r.Statuses["200"], "%s: %v", host, r.Statuses)
+		assert.Positive(t, r.Total.Statuses["200"], "%s: %v", host, r.Total.Statuses)
 	}
 	assert.ErrorIs(t, onlyLoopback("tcp", "198.51.100.7:80", nil), ErrRemote, "what is dialled counts")
 }

@@ -32,42 +32,77 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{Config: c, url: c.target(), bodies: bodies, dialect: dialects[c.Dialect], statuses: map[string]int{}}
+	r := &runner{Config: c, url: c.target(), bodies: bodies, dialect: dialects[c.Dialect]}
 	r.client = &http.Client{Transport: r.transport()}
 	defer r.client.CloseIdleConnections()
 	r.begin = time.Now().Add(c.Warmup)
-	r.end = r.begin.Add(c.Duration)
-	sending, stop := context.WithDeadline(ctx, r.end)
+	r.last = r.begin.Add(c.Duration)
+	r.end = r.last
+	sending, stop := context.WithDeadline(ctx, r.last)
 	defer stop()
+	var window sync.WaitGroup
+	window.Go(func() { r.window(sending) })
 	if c.Rate > 0 {
 		r.open(sending)
 	} else {
 		r.closed(sending)
 	}
-	return r.report(max(0, min(time.Since(r.begin), c.Duration))), nil
+	window.Wait()
+	return r.report(), nil
 }
 
 // runner is a load under way. Its lock guards what is below it.
 type runner struct {
 	Config
-	url        string
-	bodies     []request
-	dialect    dialect
-	client     *http.Client
-	begin, end time.Time
-	next       atomic.Int64 // body
-	dialled    atomic.Int64
+	url     string
+	bodies  []request
+	dialect dialect
+	client  *http.Client
+	begin   time.Time    // of the window
+	last    time.Time    // nothing is sent from here on
+	next    atomic.Int64 // body
+	dialled atomic.Int64
 
 	mu       sync.Mutex
-	statuses map[string]int
-	answered histogram // latencies of good replies
-	refused  histogram // latencies of the others
+	end      time.Time     // of the window: last, or when the caller stopped it
+	cpu      time.Duration // that this process took in the window
+	cpuKnown bool
+	parts    [3]Tally  // before, in and after the window, by when the answer came
+	answered histogram // latencies of good replies in the window
+	refused  histogram // latencies of the others in it
 	example  string    // of a failure that is no status
-	requests int       // good, within the measured time
-	answers  int
-	tokens   int
-	units    int
 	unsent   int
+}
+
+// window waits for the measured time to begin and to end, and takes the
+// processor time between.
+func (r *runner) window(sending context.Context) {
+	wait := func(t time.Time) {
+		select {
+		case <-time.After(time.Until(t)):
+		case <-sending.Done():
+		}
+	}
+	var hooks sync.WaitGroup
+	defer hooks.Wait()
+	call := func(f func()) {
+		if f != nil {
+			hooks.Go(f)
+		}
+	}
+	wait(r.begin)
+	call(r.Begin)
+	before, ok := ProcessCPU()
+	wait(r.last)
+	now := time.Now()
+	after, _ := ProcessCPU()
+	call(r.End)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Before(r.last) {
+		r.end = now
+	}
+	r.cpu, r.cpuKnown = after-before, ok
 }
 
 func (r *runner) transport() *http.Transport {
@@ -116,7 +151,7 @@ func (r *runner) open(sending context.Context) {
 		next = next.Add(time.Duration(rng.ExpFloat64() / r.Rate * float64(time.Second)))
 		due := next
 		// What was due before the end is sent, also by a generator that lags.
-		if due.After(r.end) || errors.Is(sending.Err(), context.Canceled) {
+		if due.After(r.last) || errors.Is(sending.Err(), context.Canceled) {
 			return
 		}
 		if wait := time.Until(due); wait > 0 {
@@ -157,25 +192,25 @@ func (r *runner) send(due time.Time) (wait time.Duration) {
 	defer cancel()
 	got, status, wait, err := r.exchange(ctx, req)
 	done := time.Now()
-	if due.Before(r.begin) {
-		return wait
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.statuses[status]++
-	if err != nil {
-		r.refused.add(done.Sub(due))
-		if r.example == "" && status != strconv.Itoa(http.StatusServiceUnavailable) {
-			r.example = err.Error()
-		}
-		return wait
+	in, part := false, &r.parts[0]
+	switch {
+	case done.After(r.end):
+		part = &r.parts[2]
+	case !done.Before(r.begin):
+		in, part = true, &r.parts[1]
 	}
-	r.answered.add(done.Sub(due))
-	if !done.After(r.end) {
-		r.requests++
-		r.answers += got.answers
-		r.tokens += got.tokens
-		r.units += req.units
+	part.count(status, wait, err == nil, got, req.units)
+	if err != nil && r.example == "" && status != strconv.Itoa(http.StatusServiceUnavailable) {
+		r.example = err.Error()
+	}
+	switch {
+	case !in:
+	case err != nil:
+		r.refused.add(done.Sub(due))
+	default:
+		r.answered.add(done.Sub(due))
 	}
 	return wait
 }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// testCommand runs warm in a process of its own.
+func testCommand(args ...string) (*exec.Cmd, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := exec.Command(exe)
+	c.Env = append(os.Environ(), childCommand+"="+strings.Join(args, "\n"))
+	return c, nil
+}
+
+func TestBenchServeMeasuresTheServerBesideTheEngine(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "config.json")
+	require.NoError(t, os.WriteFile(config, []byte(`{"architectures": ["LlamaForSequenceClassification"], "hidden_size": 64, "intermediate_size": 128,
+		"num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 2000, "max_position_embeddings": 128, "id2label": {"0": "LABEL_0"}}`), 0o600))
+	b := serveBench{
+		random: config, dtype: "float32", threads: 1, dialects: []string{"reward", "openrlhf"}, clients: 8, prompt: 20, answer: 11,
+		warmup: 100 * time.Millisecond, duration: 300 * time.Millisecond, timeout: 10 * time.Second, rounds: 2, engine: 3, overload: true, json: true, command: testCommand,
+	}
+	var out bytes.Buffer
+	p := &program{getenv: noEnv, stdout: &out, stderr: &output{}}
+	require.NoError(t, p.runBenchServe(t.Context(), &b), "%s", p.stderr)
+	var r serveReport
+	require.NoError(t, json.Unmarshal(out.Bytes(), &r))
+	require.Len(t, r.Runs, 4)
+	for _, run := range r.Runs {
+		assert.Zero(t, run.Load.Failed, "%v", run.Load.Total.Statuses)
+		assert.EqualValues(t, run.Load.Total.Ended(), run.Load.Connections, "a new connection each")
+		// A word is a token and BOS is one; where prompt and answer are joined without a
+		// space two words become one or three.
+		assert.InDelta(t, 32, float64(run.Load.Measured.Tokens)/float64(run.Load.Measured.Requests), 1.5)
+		assert.Regexp(t, `^\d+x3[123]$`, run.Shape)
+		// What the server computed in the window is what was answered in it, but for
+		// the batches at its ends and answers on their way.
+		assert.InDelta(t, run.Server.Sequences, run.Load.Measured.Answers, 4*8)
+		assert.InDelta(t, run.Load.TokensPerS/run.EngineTokensPerS, run.Ratio, 1e-9)
+		assert.GreaterOrEqual(t, run.RatioAlone, run.Ratio)
+	}
+	o := r.Overload
+	require.NotNil(t, o)
+	assert.Equal(t, 3*median([]float64{r.Runs[0].Load.RequestsPerS, r.Runs[2].Load.RequestsPerS}), o.Load.Rate)
+	assert.NotNil(t, o.RecoverySeconds)
+	retry := 0
+	for _, n := range o.Load.Total.RetryAfter {
+		retry += n
+	}
+	assert.Equal(t, o.Load.Total.Statuses["503"], retry, "each refusal says when to try again")
+
+	out.Reset()
+	require.NoError(t, r.write(&out))
+	for _, want := range []string{"openrlhf 2", "of the engine", "ratio without it", "recovery", "Retry-After"} {
+		assert.Contains(t, out.String(), want)
+	}
+}
+
+func TestBenchServeFailsWithWhatWentWrong(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"", "--random"},
+		{"--random no-such.json", "no-such.json"},
+		{"--random no-such.json --dialects grpc --rounds 0", "--rounds"},
+		{"--random testdata/minilm6x384.json --prompt 600", "context"},
+	} {
+		code, _, stderr := command(t, "", append([]string{"bench", "serve"}, strings.Fields(c.args)...)...)
+		assert.Equal(t, exitUsage, code, c.args)
+		assert.Contains(t, stderr, c.want)
+	}
+}
+
+func TestMetricsAreReadByNameAndLabels(t *testing.T) {
+	m, err := parseMetrics(strings.NewReader("# HELP a b c\na{x=\"y z\"} 3\na{x=\"w\"} 1e2\nb NaN\n\n"))
+	require.NoError(t, err)
+	assert.Equal(t, 3.0, m[`a{x="y z"}`])
+	before := map[string]float64{`warm_batch_seconds_sum{lane="m"}`: 1, "warm_batch_tokens_sum": 10}
+	after := map[string]float64{`warm_batch_seconds_sum{lane="m"}`: 3, `warm_batch_seconds_sum{lane="n"}`: 4, "warm_batch_tokens_sum": 30, "process_resident_memory_bytes": 5}
+	assert.Equal(t, serverWindow{Tokens: 20, ComputeSeconds: 6, RSSBytes: 5}, window(before, after))
+	_, err = parseMetrics(strings.NewReader("a x\n"))
+	assert.ErrorContains(t, err, `"a x"`)
+}
