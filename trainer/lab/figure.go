@@ -1,25 +1,24 @@
 package lab
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"image/color"
 	"math"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
-// Figure is a drawing as data.
+// Figure is a drawing as data: series over two axes, or the cells of a matrix.
 type Figure struct {
-	Name    string   `json:"name"` // of the file, behind the experiment's
-	Title   string   `json:"title"`
-	X       Axis     `json:"x"`
-	Y       Axis     `json:"y"`
-	Series  []Series `json:"series"`
-	Caption string   `json:"caption"` // M, seeds, pairs, kind of interval
+	Name   string   `json:"name"` // of the file, behind the experiment's
+	Title  string   `json:"title"`
+	X      Axis     `json:"x"`
+	Y      Axis     `json:"y"`
+	Series []Series `json:"series,omitempty"`
+	// Cells are a matrix's values, row by row from the top, in place of series: the
+	// rows are Y's Ticks and the columns X's. Larger values are darker, 0 is white.
+	Cells [][]float64 `json:"cells,omitempty"`
+	// Caption says M, seeds, the number of pairs and the kind of interval. It is
+	// drawn below.
+	Caption string `json:"caption"`
 }
 
 // Axis is a labelled axis, with its unit in the label.
@@ -40,118 +39,60 @@ type Series struct {
 	Low  []float64 `json:"low,omitempty"`
 	High []float64 `json:"high,omitempty"`
 	// Style is "line" (the default, with a band for the interval), "points" (with
-	// bars) or "dashes" (a reference).
+	// bars) or "dashes" (a reference). Where X's places have names, points of
+	// several series stand beside each other.
 	Style string `json:"style,omitempty"`
 }
 
-// palette is told apart with any colour vision (Okabe and Ito 2008).
-var palette = []color.RGBA{
-	{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255},
-	{86, 180, 233, 255}, {230, 159, 0, 255}, {0, 0, 0, 255}, {120, 120, 120, 255},
-}
-
-// Draw renders the figure, as "svg" or "png".
-func (f *Figure) Draw(format string) ([]byte, error) {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = f.Title, f.X.Label, f.Y.Label
-	p.Title.Padding, p.X.Padding, p.Y.Padding = vg.Points(8), vg.Points(4), vg.Points(4)
-	p.Legend.Top, p.Legend.Padding = true, vg.Points(2)
-	p.Add(plotter.NewGrid())
-	f.X.prepare(&p.X)
-	f.Y.prepare(&p.Y)
-	for i, s := range f.Series {
-		if err := s.add(p, i); err != nil {
-			return nil, fmt.Errorf("series %q: %w", s.Label, err)
+// check reports what cannot be drawn.
+func (f *Figure) check() error {
+	if f.Cells != nil {
+		return f.checkCells()
+	}
+	if len(f.Series) == 0 {
+		return errors.New("nothing to draw")
+	}
+	for _, s := range f.Series {
+		if err := s.check(f.X.Log, f.Y.Log); err != nil {
+			return fmt.Errorf("series %q: %w", s.Label, err)
 		}
 	}
-	// The legend stands right of the axes, where it hides nothing.
-	w, err := p.WriterTo(7.5*vg.Inch, 4.5*vg.Inch, format)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	_, err = w.WriteTo(&b)
-	return b.Bytes(), err
+	return nil
 }
 
-func (a Axis) prepare(p *plot.Axis) {
-	if a.Log {
-		p.Scale, p.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+func (f *Figure) checkCells() error {
+	if len(f.Cells) != len(f.Y.Ticks) || len(f.Series) > 0 {
+		return fmt.Errorf("%d rows of cells, %d names, %d series", len(f.Cells), len(f.Y.Ticks), len(f.Series))
 	}
-	if a.Ticks != nil {
-		var ticks []plot.Tick
-		for i, t := range a.Ticks {
-			ticks = append(ticks, plot.Tick{Value: float64(i), Label: t})
+	for i, row := range f.Cells {
+		if len(row) != len(f.X.Ticks) {
+			return fmt.Errorf("row %d: %d cells, %d names", i, len(row), len(f.X.Ticks))
 		}
-		p.Tick.Marker = plot.ConstantTicks(ticks)
-		p.Min, p.Max = -0.5, float64(len(ticks))-0.5
-	}
-}
-
-// points are the places of a series with their intervals.
-type points struct{ Series }
-
-func (s points) Len() int                         { return len(s.X) }
-func (s points) XY(i int) (x, y float64)          { return s.X[i], s.Y[i] }
-func (s points) YError(i int) (low, high float64) { return s.Y[i] - s.Low[i], s.High[i] - s.Y[i] }
-func (s points) band() (xys plotter.XYs) {
-	for i, x := range s.X {
-		xys = append(xys, plotter.XY{X: x, Y: s.High[i]})
-	}
-	for i := len(s.X) - 1; i >= 0; i-- {
-		xys = append(xys, plotter.XY{X: s.X[i], Y: s.Low[i]})
-	}
-	return xys
-}
-
-// add draws the i-th series.
-func (s Series) add(p *plot.Plot, i int) error {
-	for j, y := range s.Y {
-		if math.IsNaN(y) || math.IsInf(y, 0) || len(s.X) != len(s.Y) {
-			return fmt.Errorf("point %d of %d is (%v, %v)", j, len(s.X), s.X[j], y)
+		for j, v := range row {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return fmt.Errorf("cell %d of row %d is %v", j, i, v)
+			}
 		}
 	}
-	intervals := s.Low != nil
-	if intervals && (len(s.Low) != len(s.Y) || len(s.High) != len(s.Y)) {
+	return nil
+}
+
+func (s *Series) check(logX, logY bool) error {
+	if len(s.X) != len(s.Y) || len(s.X) == 0 {
+		return fmt.Errorf("%d places, %d values", len(s.X), len(s.Y))
+	}
+	if (s.Low != nil || s.High != nil) && (len(s.Low) != len(s.Y) || len(s.High) != len(s.Y)) {
 		return fmt.Errorf("%d points, %d and %d ends of intervals", len(s.Y), len(s.Low), len(s.High))
 	}
-	c := palette[i%len(palette)]
-	data := points{s}
-	if s.Style == "points" {
-		marks, err := plotter.NewScatter(data)
-		if err != nil {
-			return err
-		}
-		marks.GlyphStyle = draw.GlyphStyle{Color: c, Radius: vg.Points(3.5), Shape: draw.CircleGlyph{}}
-		if intervals {
-			bars, err := plotter.NewYErrorBars(data)
-			if err != nil {
-				return err
+	for _, values := range []struct {
+		v   []float64
+		log bool
+	}{{s.X, logX}, {s.Y, logY}, {s.Low, logY}, {s.High, logY}} {
+		for i, v := range values.v {
+			if math.IsNaN(v) || math.IsInf(v, 0) || values.log && v <= 0 {
+				return fmt.Errorf("point %d of %d is %v at (%v, %v)", i, len(s.X), v, s.X[i], s.Y[i])
 			}
-			bars.Color, bars.Width = c, vg.Points(1.2)
-			p.Add(bars)
 		}
-		p.Add(marks)
-		p.Legend.Add(s.Label, marks)
-		return nil
 	}
-	if intervals {
-		band, err := plotter.NewPolygon(data.band())
-		if err != nil {
-			return err
-		}
-		band.Color, band.LineStyle.Width = color.NRGBA{c.R, c.G, c.B, 40}, 0
-		p.Add(band)
-	}
-	line, err := plotter.NewLine(data)
-	if err != nil {
-		return err
-	}
-	line.Color, line.Width = c, vg.Points(1.8)
-	if s.Style == "dashes" {
-		line.Dashes = []vg.Length{vg.Points(5), vg.Points(4)}
-	}
-	p.Add(line)
-	p.Legend.Add(s.Label, line)
 	return nil
 }
