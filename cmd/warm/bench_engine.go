@@ -123,29 +123,19 @@ func (p *program) runBenchEngine(b engineBench) error {
 	if b.random == "" {
 		return usagef("warm bench engine needs --random CONFIG.json")
 	}
-	for _, v := range []struct {
-		flag string
-		n    int
-	}{{"batch", b.batch}, {"length", b.length}, {"threads", b.threads}, {"rounds", b.rounds}, {"answers", b.answers}} {
-		if v.n < 1 {
-			return usagef("--%s: %d, want at least 1", v.flag, v.n)
-		}
+	if err := atLeastOne(flagValue{"batch", b.batch}, flagValue{"length", b.length}, flagValue{"threads", b.threads},
+		flagValue{"rounds", b.rounds}, flagValue{"answers", b.answers}); err != nil {
+		return err
 	}
-	var dtypes []kernel.DType
-	for _, s := range b.dtypes {
-		d, err := kernel.ParseDType(s)
-		if err != nil {
-			return usageError{err}
-		}
-		dtypes = append(dtypes, d)
+	dtypes, err := parseDTypes(b.dtypes)
+	if err != nil {
+		return err
 	}
-	if b.level != "" {
-		i := slices.IndexFunc(kernel.Available(), func(l kernel.Level) bool { return l.String() == b.level })
-		if i < 0 {
-			return usagef("--level: %q is not one of this machine's levels %v", b.level, kernel.Available())
-		}
-		defer kernel.SetLevel(kernel.Available()[i])()
+	restore, err := useLevel(b.level)
+	if err != nil {
+		return err
 	}
+	defer restore()
 	data, err := os.ReadFile(b.random)
 	if err != nil {
 		return usageError{err}
@@ -168,6 +158,48 @@ func (p *program) runBenchEngine(b engineBench) error {
 		return enc.Encode(r)
 	}
 	return r.print(p.stdout)
+}
+
+// flagValue is a number on the command line.
+type flagValue struct {
+	flag string
+	n    int
+}
+
+// atLeastOne refuses the first number below 1.
+func atLeastOne(values ...flagValue) error {
+	for _, v := range values {
+		if v.n < 1 {
+			return usagef("--%s: %d, want at least 1", v.flag, v.n)
+		}
+	}
+	return nil
+}
+
+// parseDTypes reads the number formats of --dtype.
+func parseDTypes(names []string) ([]kernel.DType, error) {
+	var out []kernel.DType
+	for _, s := range names {
+		d, err := kernel.ParseDType(s)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// useLevel sets the CPU level of --level, "" being the best, and returns what
+// sets it back.
+func useLevel(name string) (restore func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	i := slices.IndexFunc(kernel.Available(), func(l kernel.Level) bool { return l.String() == name })
+	if i < 0 {
+		return nil, usagef("--level: %q is not one of this machine's levels %v", name, kernel.Available())
+	}
+	return kernel.SetLevel(kernel.Available()[i]), nil
 }
 
 // batches returns the shapes that the flags ask for.

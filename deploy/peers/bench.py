@@ -27,23 +27,29 @@ MODELS = ("minilm6x384", "bert12x768", "dec12x768", "qwen3-0.6b")
 TOLERANCE = {"warm": 0, "torch": 1e-4, "ort": 1e-4, "llama": 2e-3}
 
 
+def tuning(openblas):
+    """The environment that makes PyTorch fast; openblas is the folder of its
+    OpenMP build."""
+    tuned = {
+        # One thread pool instead of two, and no page faults for each activation.
+        "LD_LIBRARY_PATH": openblas,
+        "MALLOC_MMAP_THRESHOLD_": "4294967296",
+        "MALLOC_TRIM_THRESHOLD_": "4294967296",
+    }
+    with open("/proc/cpuinfo") as f:
+        if "avx512f" in f.read():
+            # An OpenBLAS older than the processor takes its AVX2 kernels.
+            tuned["OPENBLAS_CORETYPE"] = "SkylakeX"
+    return tuned
+
+
 class Bench:
     def __init__(self, args):
         self.args, self.start = args, time.monotonic()
         # (model, threads, engine, shape) → (median seconds, foreign share) by process
         self.results, self.processes, self.checks, self.want, self.failures = {}, [], {}, {}, []
         self.environment = dict(os.environ)
-        with open("/proc/cpuinfo") as f:
-            flags = f.read()
-        self.tuned = {
-            # One thread pool instead of two, and no page faults for each activation.
-            "LD_LIBRARY_PATH": args.openblas,
-            "MALLOC_MMAP_THRESHOLD_": "4294967296",
-            "MALLOC_TRIM_THRESHOLD_": "4294967296",
-        }
-        if "avx512f" in flags:
-            # An OpenBLAS older than the processor takes its AVX2 kernels.
-            self.tuned["OPENBLAS_CORETYPE"] = "SkylakeX"
+        self.tuned = tuning(args.openblas)
 
     def folder(self, model):
         return os.path.join(self.args.dir, "models", model)

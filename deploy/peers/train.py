@@ -4,6 +4,7 @@
 backward and update. Prints one JSON object."""
 
 import json
+import os
 import sys
 import time
 
@@ -39,7 +40,9 @@ def main(folder, threads, steps):
             phases[phase].append(b - a)
     assert losses[-1] < losses[0], losses
     seconds = [sum(p[i] for p in phases.values()) for i in range(1, int(steps) + 1)]
-    out = {"seconds": seconds, "phases": {k: v[1:] for k, v in phases.items()}, "losses": losses,
+    with open("/proc/self/statm") as f:
+        rss = int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    out = {"seconds": seconds, "rss_bytes": rss, "phases": {k: v[1:] for k, v in phases.items()}, "losses": losses,
            "tokens": 2 * PAIRS * LENGTH, "flops": 3 * 2 * PAIRS * s.flops(LENGTH)}
     print(json.dumps(out))
 
