@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/warm"
 )
@@ -65,6 +66,10 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 		return usagef("--weights: %d for %d members", len(f.weights), len(dirs))
 	case !ok:
 		return usagef("--dtype: %q, want float32 or bfloat16", f.dtype)
+	}
+	dirs, err = references(dirs)
+	if err != nil {
+		return err
 	}
 	start := time.Now()
 	a, closeAll, err := openAverage(dirs, f.weights, f.base, warm.Options{Alpha: alpha, Extrapolate: f.extrapolate})
@@ -125,8 +130,9 @@ func openAverage(dirs []string, weights []float64, base string, o warm.Options) 
 		}
 	}
 	var errs []error
+	model := embedded.New()
 	get := func(dir string) *loader.Checkpoint {
-		c, err := loader.Open(dir)
+		c, err := model.OpenReference(dir)
 		if err != nil {
 			errs = append(errs, err)
 			return nil

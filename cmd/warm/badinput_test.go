@@ -126,11 +126,17 @@ func TestMistakesOnTheCommandLineExitWith2(t *testing.T) {
 	good := tinyModel(t, "good", nil)
 	broken := filepath.Join(t.TempDir(), "serve.yaml")
 	require.NoError(t, os.WriteFile(broken, []byte("models:\n  m:\n    members: [a]\n    dtipe: int8\n"), 0o600))
+	empty := filepath.Join(t.TempDir(), "empty.yaml")
+	require.NoError(t, os.WriteFile(empty, []byte("addr: 127.0.0.1:0\n"), 0o600))
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"serve"}, "nothing to serve"},
+		{[]string{"serve", "--config", empty}, "nothing to serve"},
+		{[]string{"serve", "--state", filepath.Join(t.TempDir(), "state")}, "nothing to serve"},
+		{[]string{"serve", "--dtype", "float12"}, `unknown dtype "float12"`},
+		{[]string{"embedded"}, "--card"},
+		{[]string{"embedded", "--card", "dir"}, "--card"},
 		{[]string{"serve", "--model", "m=" + good, "--adr", "x"}, "unknown flag: --adr"},
 		{[]string{"serve", "--model", "m=" + good, "--addr", "nonsense"}, "addr"},
 		{[]string{"serve", "--model", "m=" + good, "--dtype", "float12"}, `unknown dtype "float12"`},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/server"
@@ -31,7 +32,7 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 	if err != nil {
 		return nil, err
 	}
-	rc.Progress = progress
+	rc.Progress, rc.Open = progress, embedded.New().OpenReference
 	workers := b.engine.Workers()
 	if len(b.models.List()) > 0 {
 		workers = max(1, workers/2) // the rest is for the requests beside it
@@ -66,6 +67,9 @@ func (m *modelConfig) spec() *api.ModelSpec {
 		s.Guard = &api.GuardSpec{Pairs: m.Guard.Pairs, MaxLoss: m.Guard.MaxLoss}
 	}
 	for _, p := range s.Paths() {
+		if strings.HasPrefix(*p.Path, embedded.Prefix) {
+			continue
+		}
 		path, random := strings.CutPrefix(*p.Path, randomMember)
 		if abs, err := filepath.Abs(path); err == nil && path != "" {
 			path = abs

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/warm"
 )
@@ -33,10 +33,21 @@ stands against serving them.`,
 var errCheck = errors.New("these checkpoints cannot be served as they are")
 
 func (p *program) runCheck(dirs []string) error {
+	dirs, err := references(dirs)
+	if err != nil {
+		return err
+	}
 	ok := true
 	var members []warm.Member
+	model := embedded.New()
 	for _, dir := range dirs {
-		s, err := reward.Inspect(dir)
+		var s *reward.Summary
+		c, err := model.OpenReference(dir)
+		if err == nil {
+			defer c.Close()
+			members = append(members, warm.Member{Name: filepath.Clean(dir), Checkpoint: c})
+			s, err = reward.InspectCheckpoint(c)
+		}
 		fmt.Fprintf(p.stdout, "%s\n", dir)
 		if err != nil {
 			ok = false
@@ -48,12 +59,6 @@ func (p *program) runCheck(dirs []string) error {
 			printSummary(p.stdout, s)
 		}
 		fmt.Fprintln(p.stdout)
-		c, err := loader.Open(dir)
-		if err != nil {
-			continue // said already
-		}
-		defer c.Close()
-		members = append(members, warm.Member{Name: filepath.Clean(dir), Checkpoint: c})
 	}
 	if len(dirs) > 1 && !p.checkSet(members, len(dirs)) {
 		ok = false

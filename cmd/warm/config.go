@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/reward"
@@ -125,13 +126,16 @@ func readConfig(path string) (serveConfig, error) {
 	for _, p := range []*string{&c.KeyFile, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {
 		relative(dir, p)
 	}
-	relativeTo(dir, c.Models)
-	return c, nil
+	return c, relativeTo(dir, c.Models)
 }
 
-// relativeTo makes the models' paths relative to dir.
-func relativeTo(dir string, models map[string]modelConfig) {
+// relativeTo makes the models' paths relative to dir, and lists the embedded members one by one.
+func relativeTo(dir string, models map[string]modelConfig) error {
 	for name, m := range models {
+		var err error
+		if m.Members, err = embeddedMembers(m.Members); err != nil {
+			return err
+		}
 		for i := range m.Members {
 			relative(dir, &m.Members[i].Path)
 		}
@@ -141,10 +145,14 @@ func relativeTo(dir string, models map[string]modelConfig) {
 		}
 		models[name] = m
 	}
+	return nil
 }
 
-// relative makes a path relative to dir, unless it is absolute or not given.
+// relative makes a path relative to dir, unless it is absolute, not given or of the embedded model.
 func relative(dir string, p *string) {
+	if strings.HasPrefix(*p, embedded.Prefix) {
+		return
+	}
 	random, rest := "", *p
 	if r, ok := strings.CutPrefix(*p, randomMember); ok {
 		random, rest = randomMember, r
@@ -189,6 +197,10 @@ func (c *serveConfig) addModels(flags []string, def modelConfig) error {
 				return fmt.Errorf("--model %s: an empty directory name", f)
 			}
 			m.Members = append(m.Members, memberConfig{Path: d})
+		}
+		var err error
+		if m.Members, err = embeddedMembers(m.Members); err != nil {
+			return err
 		}
 		if c.Models == nil {
 			c.Models = map[string]modelConfig{}

@@ -60,7 +60,8 @@ func (p *program) root() *cobra.Command {
 		Long: `warm turns M reward models, fine-tuned from one shared initialisation, into one
 weight average (WARM, arXiv 2401.12187) and serves it to reinforcement-learning loops.
 
-Start with "warm check DIR…" to see what would be served, then "warm serve".`,
+Start with "warm serve", which serves a small model of its own, or with
+"warm check DIR…" to see what your checkpoints would be served as.`,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -70,7 +71,7 @@ Start with "warm check DIR…" to see what would be served, then "warm serve".`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(p.serve(), p.average(), p.check(), p.score(), p.train(), p.eval(), p.generate(), p.bench())
+	root.AddCommand(p.serve(), p.average(), p.check(), p.score(), p.train(), p.eval(), p.generate(), p.bench(), p.embedded())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

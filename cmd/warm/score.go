@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/model/reward"
@@ -54,6 +55,10 @@ stderr, as far as --mode holds them.`,
 			for _, d := range args {
 				f.model.Members = append(f.model.Members, memberConfig{Path: d})
 			}
+			var err error
+			if f.model.Members, err = embeddedMembers(f.model.Members); err != nil {
+				return err
+			}
 			return p.runScore(c.Context(), f)
 		},
 	}
@@ -83,6 +88,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 	defer in.Close()
 	e := model.NewEngine(f.threads)
 	defer e.Close()
+	rc.Open = embedded.New().OpenReference
 	d, err := reward.Open(rc, e.Workers())
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
@@ -32,9 +33,10 @@ type serveFlags struct {
 	keepPrevious                          time.Duration
 }
 
-const noModels = `nothing to serve.
+const noModels = `nothing to serve: no model is named.
 
-Point it at reward-model checkpoints, Hugging Face directories that were
+Without --config and --state "warm serve" serves a small reward model that is part
+of the program. For your own, point it at reward-model checkpoints, Hugging Face directories that were
 fine-tuned from one initialisation:
 
   warm serve --model NAME=DIR,DIR,DIR,DIR
@@ -49,10 +51,13 @@ func (p *program) serve() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve reward models over HTTP",
 		Long: `serve averages each model's members, packs the result and answers
-POST /v1/reward. It binds to 127.0.0.1 unless told otherwise.
+POST /v1/reward. It binds to 127.0.0.1 unless told otherwise. When no model is
+named anywhere, it serves a small one that is part of the program, for trying out.
 
-A model is a name and the directories of its members; random:CONFIG.json instead
-of a directory serves random weights, for load tests. Settings come from flags,
+A model is a name and the directories of its members, whole checkpoints or LoRA
+adapters as PEFT writes them; embedded: instead of directories is the members of
+the program's own model, and random:CONFIG.json serves random weights, for load
+tests. Settings come from flags,
 the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE, WARM_LOG and WARM_API_KEY,
 and a YAML file, in this order of precedence.
 
@@ -61,7 +66,8 @@ Models change while they are served: by PUT, DELETE and rollback at
 by a manifest that --watch names. With --state the last good state outlives the
 process. The settings have variables, too: WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT,
 WARM_WATCH and WARM_STATE.`,
-		Example: `  warm serve --model helpful=runs/rm-1,runs/rm-2,runs/rm-3
+		Example: `  warm serve
+  warm serve --model helpful=runs/rm-1,runs/rm-2,runs/rm-3
   warm serve --model helpful=runs/rm-1,runs/rm-2 --mode both --dtype bfloat16
   warm serve --config serve.yaml --addr 0.0.0.0:8080`,
 		Args: arguments(cobra.NoArgs),
@@ -147,6 +153,17 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 	return c, c.validate()
 }
 
+// serveEmbedded makes the embedded model the one that is served, where nothing asks for others.
+func (f *serveFlags) serveEmbedded(c *serveConfig) error {
+	if f.config != "" || c.State != "" {
+		return errors.New(noModels)
+	}
+	if err := c.addModels([]string{embeddedName + "=" + embedded.Prefix}, f.def); err != nil {
+		return err
+	}
+	return c.validate()
+}
+
 func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(string) bool) error {
 	c, err := f.settings(p.getenv, changed)
 	if err != nil {
@@ -160,8 +177,11 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	if err != nil {
 		return usageError{err}
 	}
-	if len(c.Models) == 0 && c.Watch == "" && len(adminKeys) == 0 {
-		return usageError{errors.New(noModels)}
+	demo := len(c.Models) == 0 && c.Watch == "" && len(adminKeys) == 0
+	if demo {
+		if err := f.serveEmbedded(&c); err != nil {
+			return usageError{err}
+		}
 	}
 	log := slog.New(slog.NewTextHandler(p.stderr, nil))
 	if c.Log == "json" {
@@ -197,6 +217,9 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	scheme := "http://"
 	if certificates != nil {
 		scheme = "https://"
+	}
+	if demo {
+		log.Info(`serving the embedded demonstration model, since no other is named; "warm embedded --card" says what it is`, "model", embeddedName, "members", len(c.Models[embeddedName].Members))
 	}
 	log.Info("listening", "addr", scheme+ln.Addr().String())
 	return p.serveWhileLoading(ctx, s, ln, func(ctx context.Context) error { return keepModels(ctx, c, s.Live(), log) })

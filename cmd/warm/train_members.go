@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
@@ -233,6 +234,11 @@ fails there.`,
 			if _, err := rm.ParseHoldout(t.Holdout); err != nil {
 				return usageError{err}
 			}
+			args, err := references(args)
+			if err != nil {
+				return err
+			}
+			t.Open = embedded.New().OpenReference
 			r, err := rm.Judge(args, t)
 			if err != nil {
 				return err

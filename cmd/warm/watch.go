@@ -278,7 +278,9 @@ func parseManifest(file string, data []byte) (map[string]*api.ModelSpec, error) 
 	if len(m.Models) == 0 {
 		return nil, fmt.Errorf("%s: no models", file) // an empty or cut file must not take every model away
 	}
-	relativeTo(filepath.Dir(file), m.Models)
+	if err := relativeTo(filepath.Dir(file), m.Models); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
 	c := serveConfig{Addr: defaultAddr, Models: m.Models}
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)

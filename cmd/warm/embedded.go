@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
+)
+
+// embeddedName is the name of the model that warm serve serves when none is named.
+const embeddedName = "embedded"
+
+func (p *program) embedded() *cobra.Command {
+	var merged, card bool
+	c := &cobra.Command{
+		Use:   "embedded DIR",
+		Short: "Write the reward model that is part of this program as checkpoints",
+		Long: `embedded writes the reward model that "warm serve" serves when no other is named: a
+small language model (base, a Hugging Face checkpoint) and the members of the
+average over it (member-1 and so on, LoRA adapters as PEFT writes them). Training,
+transformers and PEFT start from them.
+
+Commands that read checkpoints take references to it in place of directories:
+embedded: is all members, embedded:member-1 is one and embedded:base the language
+model.`,
+		Example: `  warm embedded demo
+  warm embedded --card
+  warm score --mode both --in pairs.jsonl embedded:`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			m := embedded.New()
+			switch {
+			case card && len(args) == 0:
+				text, err := m.Card()
+				if err != nil {
+					return err
+				}
+				_, err = io.WriteString(p.stdout, text)
+				return err
+			case card || len(args) == 0:
+				return usagef("warm embedded wants a directory to write to, or --card")
+			}
+			if err := m.Extract(args[0], merged); err != nil {
+				return err
+			}
+			members, err := m.Members()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(p.stderr, "wrote %s and %s to %s\n", embedded.Base, strings.Join(members, ", "), args[0])
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&merged, "merged", false, "write members as whole reward models instead of adapters")
+	c.Flags().BoolVar(&card, "card", false, "print the model's card and write nothing")
+	return c
+}
+
+// references replaces each reference to all embedded members by one for each of them.
+func references(refs []string) ([]string, error) {
+	var out []string
+	for _, r := range refs {
+		if r != embedded.Prefix {
+			out = append(out, r)
+			continue
+		}
+		members, err := embedded.New().Members()
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range members {
+			out = append(out, embedded.Prefix+name)
+		}
+	}
+	return out, nil
+}
+
+// embeddedMembers does what references does, and names the embedded members.
+func embeddedMembers(members []memberConfig) ([]memberConfig, error) {
+	var out []memberConfig
+	for _, m := range members {
+		paths, err := references([]string{m.Path})
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range paths {
+			one := m
+			one.Path = path
+			if name, ok := strings.CutPrefix(path, embedded.Prefix); ok && (m.Name == "" || len(paths) > 1) {
+				one.Name = name
+			}
+			out = append(out, one)
+		}
+	}
+	return out, nil
+}
