@@ -1,0 +1,157 @@
+package rl
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/chat"
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/model/tokenizer"
+	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/lm"
+)
+
+// Answer is what a policy said.
+type Answer struct {
+	Prompt   int     // which it answers, by number
+	Text     string  // without special tokens
+	IDs      []int32 // the end token included, when there is one
+	LogProbs []float64
+	Ended    bool // by the end token, not by its length
+
+	// Reward and Control are set in training.
+	Reward, Control float64
+}
+
+// LogProb is the log-probability of the whole answer.
+func (a *Answer) LogProb() float64 {
+	sum := 0.0
+	for _, v := range a.LogProbs {
+		sum += v
+	}
+	return sum
+}
+
+// Sample draws answers to plain prompts with the language model of a directory:
+// Sampling.N to each, one prompt's behind the other's.
+func Sample(ctx context.Context, dir string, prompts []string, s Sampling) ([]Answer, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	s = s.withDefaults()
+	p, err := lm.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close() // read-only: nothing can be lost
+	d, err := model.NewDecoder(p.Config, p.Source, p.Tied, s.Workers)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	defer d.Close()
+	v := &voice{policy: p, decoder: d}
+	asked := make([]question, len(prompts))
+	for i, text := range prompts {
+		if asked[i], err = v.read(data.Text{Plain: text}); err != nil {
+			return nil, fmt.Errorf("prompt %d: %w", i, err)
+		}
+		asked[i].key = uint64(i)
+		if n := len(asked[i].ids) + s.Tokens - 1; n > p.Config.MaxPositions {
+			return nil, fmt.Errorf("prompt %d: %d tokens with the answer, the context of %s is %d", i, n, dir, p.Config.MaxPositions)
+		}
+	}
+	return v.sample(ctx, asked, s)
+}
+
+// question is a prompt as the policy reads it.
+type question struct {
+	text data.Text
+	ids  []int32
+	said string // what ids decode to
+	key  uint64 // stands for the prompt in random numbers
+}
+
+// voice is a policy that speaks.
+type voice struct {
+	policy  *lm.Policy
+	decoder *model.Decoder
+	rooms   sync.Pool // of []float32, for the probabilities of a token
+}
+
+// read encodes a prompt, as supervised fine-tuning reads one.
+func (v *voice) read(t data.Text) (question, error) {
+	p := v.policy
+	q := question{text: t}
+	text := t.Plain
+	if t.IsChat() {
+		if p.Template == nil {
+			return q, fmt.Errorf("a conversation, and the policy has no chat template")
+		}
+		var err error
+		if text, err = p.Template.Render(t.Messages, chat.Options{AddGenerationPrompt: true}); err != nil {
+			return q, err
+		}
+	} else if p.BOS >= 0 {
+		q.ids = append(q.ids, p.BOS)
+	}
+	q.ids = p.Tokenizer.AppendEncode(q.ids, text, tokenizer.Options{NoParseSpecial: !t.IsChat()})
+	if len(q.ids) == 0 {
+		return q, fmt.Errorf("an empty prompt, and the policy has no token that begins a text")
+	}
+	q.said = p.Tokenizer.Decode(q.ids, true)
+	return q, nil
+}
+
+// sample draws answers with the weights as they are.
+func (v *voice) sample(ctx context.Context, asked []question, s Sampling) ([]Answer, error) {
+	prompts := make([][]int32, len(asked))
+	keys := make([]uint64, len(asked)*s.N)
+	out := make([]Answer, len(keys))
+	for i, q := range asked {
+		prompts[i] = q.ids
+		for j := range s.N {
+			keys[i*s.N+j] = key(s.Seed, q.key, uint64(j))
+			out[i*s.N+j].Prompt = i
+		}
+	}
+	temperature := s.temperature()
+	eos := v.policy.EOS
+	err := v.decoder.Decode(ctx, prompts, s.N, s.Tokens, func(i int, logits []float32) (int32, bool) {
+		a := &out[i]
+		room, ok := v.rooms.Get().(*[]float32)
+		if !ok {
+			room = new(make([]float32, len(logits)))
+		}
+		defer v.rooms.Put(room)
+		c := nn.NewCategorical(*room, logits, temperature)
+		id := s.draw(c.P, uniform(nn.Mix(keys[i], uint64(len(a.IDs)))))
+		a.IDs = append(a.IDs, id)
+		a.LogProbs = append(a.LogProbs, c.LogProb(id))
+		a.Ended = id == eos
+		return id, a.Ended
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		out[i].Text = v.say(&asked[out[i].Prompt], out[i].IDs)
+	}
+	return out, nil
+}
+
+// say decodes an answer behind its prompt: the first token of a text may be
+// written otherwise than one in its middle.
+func (v *voice) say(q *question, ids []int32) string {
+	whole := v.policy.Tokenizer.Decode(append(append([]int32(nil), q.ids...), ids...), true)
+	if n := len(q.said); len(whole) >= n && whole[:n] == q.said {
+		return whole[n:]
+	}
+	return v.policy.Tokenizer.Decode(ids, true)
+}
+
+// written is prompt and answer with the special tokens written out.
+func (v *voice) written(q *question, ids []int32) string {
+	return v.policy.Tokenizer.Decode(append(append([]int32(nil), q.ids...), ids...), false)
+}

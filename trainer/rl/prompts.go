@@ -1,0 +1,150 @@
+package rl
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/trainer/data"
+)
+
+// deck is the prompts of a run.
+type deck struct {
+	train, held []question
+	long        int               // prompts that leave no room for an answer
+	hashes      map[string]string // of each file, "sha256:…"
+}
+
+// load reads all prompts. Equal ones count once; which are held out is decided by
+// their text, so that files may be reordered or grow.
+func (c *Config) load(v *voice) (*deck, error) {
+	d := &deck{hashes: map[string]string{}}
+	seen := map[string]bool{}
+	for _, path := range c.Prompts {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(content)
+		d.hashes[path] = "sha256:" + hex.EncodeToString(sum[:])
+		r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
+		if err != nil {
+			return nil, err
+		}
+		for p, err := range r.Prompts() {
+			if err == nil {
+				err = c.put(d, v, p, seen)
+			}
+			if err != nil {
+				return nil, errors.Join(err, r.Close())
+			}
+		}
+		if err := r.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if len(d.train) == 0 {
+		return nil, fmt.Errorf("no prompt to learn from in %v (%d leave no room for %d tokens, %d held out)", c.Prompts, d.long, c.Tokens, len(d.held))
+	}
+	if c.Holdout > 0 && len(d.held) == 0 {
+		return nil, fmt.Errorf("holdout: %v of %d prompts is none", c.Holdout, len(d.train))
+	}
+	return d, nil
+}
+
+// put adds a prompt that was not there yet.
+func (c *Config) put(d *deck, v *voice, p data.Prompt, seen map[string]bool) error {
+	text, err := c.format(p)
+	if err != nil {
+		return err
+	}
+	name, err := json.Marshal([]any{text.Plain, text.Messages})
+	if err != nil {
+		return err
+	}
+	if seen[string(name)] {
+		return nil
+	}
+	seen[string(name)] = true
+	q, err := v.read(text)
+	if err != nil {
+		return fmt.Errorf("prompt %q: %w", p.ID, err)
+	}
+	if len(q.ids)+c.Tokens-1 > v.policy.Config.MaxPositions {
+		d.long++
+		return nil
+	}
+	h := fnv.New64a()
+	h.Write(name)
+	q.key = h.Sum64()
+	if uniform(nn.Mix(c.DataSeed, q.key)) < c.Holdout {
+		d.held = append(d.held, q)
+	} else {
+		d.train = append(d.train, q)
+	}
+	return nil
+}
+
+// place is a field's name in a format.
+var place = regexp.MustCompile(`\{[A-Za-z0-9_.-]+\}`)
+
+// format makes the text of a line's fields.
+func (c *Config) format(p data.Prompt) (data.Text, error) {
+	if c.Format == "" {
+		return p.Prompt, nil
+	}
+	if p.Prompt.IsChat() {
+		return data.Text{}, fmt.Errorf("prompt %q: a conversation has no format", p.ID)
+	}
+	var missing []string
+	text := place.ReplaceAllStringFunc(c.Format, func(name string) string {
+		name = strings.Trim(name, "{}")
+		if name == "prompt" {
+			return p.Prompt.Plain
+		}
+		var s string
+		if raw, ok := p.Meta[name]; !ok || json.Unmarshal(raw, &s) != nil {
+			missing = append(missing, name)
+		}
+		return s
+	})
+	if missing != nil {
+		return data.Text{}, fmt.Errorf("prompt %q: format %q: no text in the fields %v", p.ID, c.Format, missing)
+	}
+	return data.Text{Plain: text}, nil
+}
+
+// batch returns the prompts of a step: the next of an endless row of epochs, each
+// in an order of its own.
+func (d *deck) batch(step, n int, seed uint64) []question {
+	out := make([]question, n)
+	epoch := -1
+	var order []int
+	for i := range out {
+		k := step*n + i
+		if e := k / len(d.train); e != epoch {
+			epoch, order = e, permutation(len(d.train), nn.Mix(seed, uint64(e)))
+		}
+		out[i] = d.train[order[k%len(d.train)]]
+	}
+	return out
+}
+
+// permutation returns a random order of n things that a seed decides.
+func permutation(n int, seed uint64) []int {
+	p := make([]int, n)
+	for i := range p { // Durstenfeld's shuffle, inside out
+		j := int(nn.Mix(seed, uint64(i)) % uint64(i+1))
+		p[i] = p[j]
+		p[j] = i
+	}
+	return p
+}

@@ -1,0 +1,388 @@
+package rl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/trainer/lm"
+	"github.com/warmserve/warmserve/trainer/optim"
+	"github.com/warmserve/warmserve/trainer/state"
+)
+
+// run is a training under way.
+type run struct {
+	config    Config
+	voice     *voice
+	deck      *deck
+	m         *model.Language
+	opt       optim.Optimizer
+	reference *model.Decoder
+	refHash   string
+
+	about   about
+	metrics state.Metrics
+	times   timesFile
+}
+
+// Train runs a training to its end, or on from where an earlier call was
+// interrupted. When ctx ends it saves the state and returns
+// [state.ErrInterrupted]; when the scorer gives up, [ErrRewards].
+func Train(ctx context.Context, c Config) (*Result, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	if c.Scorer == nil {
+		return nil, errors.New("rl: no scorer")
+	}
+	if !state.Begun(c.Out) && !c.Replace {
+		if entries, err := os.ReadDir(c.Out); err == nil && len(entries) > 0 {
+			return nil, fmt.Errorf("%s: %w", c.Out, loader.ErrExists)
+		}
+	}
+	r := &run{config: c}
+	defer r.close()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	if err := r.begin(); err != nil {
+		return nil, err
+	}
+	if err := r.loop(ctx); err != nil {
+		return nil, err
+	}
+	return r.finish(ctx)
+}
+
+func (r *run) dir() string { return state.Dir(r.config.Out) }
+
+func (r *run) open() error {
+	c := &r.config
+	p, err := lm.Open(c.Policy)
+	if err != nil {
+		return err
+	}
+	r.voice = &voice{policy: p}
+	if r.deck, err = c.load(r.voice); err != nil {
+		return err
+	}
+	if n := r.deck.long; n > 0 {
+		r.say(fmt.Sprintf("left out %d prompts that leave no room for %d tokens in a context of %d", n, c.Tokens, p.Config.MaxPositions))
+	}
+	if r.m, err = model.NewLanguage(p.Config, p.Source, p.Tied, c.Workers, kernel.Float32); err != nil {
+		return fmt.Errorf("%s: %w", c.Policy, err)
+	}
+	r.m.Recompute(c.Recompute)
+	r.opt = optim.New(c.Optimizer, c.adamW(), r.m.Params())
+	if r.voice.decoder, err = r.m.Decoder(); err != nil {
+		return fmt.Errorf("%s: %w", c.Policy, err)
+	}
+	return r.openReference()
+}
+
+// openReference reads the model that the penalty refers to, whose weights stay.
+func (r *run) openReference() error {
+	c, p := &r.config, r.voice.policy
+	if c.Reference != "" {
+		ref, err := lm.Open(c.Reference)
+		if err != nil {
+			return err
+		}
+		defer ref.Close() // read-only: nothing can be lost
+		if ref.Config.VocabSize != p.Config.VocabSize || ref.Config.MaxPositions < p.Config.MaxPositions {
+			return fmt.Errorf("%s: a vocabulary of %d and a context of %d, those of %s are %d and %d", c.Reference,
+				ref.Config.VocabSize, ref.Config.MaxPositions, c.Policy, p.Config.VocabSize, p.Config.MaxPositions)
+		}
+		p = ref
+	}
+	r.refHash = p.Hash
+	var err error
+	r.reference, err = model.NewDecoder(p.Config, p.Source, p.Tied, c.Workers)
+	return err
+}
+
+func (r *run) close() {
+	if r.voice != nil {
+		if r.voice.decoder != nil {
+			r.voice.decoder.Close()
+		}
+		r.voice.policy.Close() // read-only: nothing can be lost
+	}
+	if r.m != nil {
+		r.m.Close()
+	}
+	if r.reference != nil {
+		r.reference.Close()
+	}
+	r.metrics.Close()
+	r.times.close()
+}
+
+func (r *run) say(message string) {
+	if f := r.config.Progress; f != nil {
+		f(Progress{Message: message, Steps: r.config.Steps})
+	}
+}
+
+// loop makes the remaining steps.
+func (r *run) loop(ctx context.Context) error {
+	c := &r.config
+	saved := r.about.Step
+	for r.about.Step < c.Steps {
+		if err := r.step(ctx); err != nil {
+			return r.stopped(ctx, err)
+		}
+		if r.about.Step == c.Steps {
+			break
+		}
+		if err := r.keep(); err != nil {
+			return err
+		}
+		if r.about.Step-saved >= c.SaveEvery {
+			if err := r.save(); err != nil {
+				return err
+			}
+			saved = r.about.Step
+		}
+	}
+	return nil
+}
+
+// stopped saves the state where a step ended before it changed anything.
+func (r *run) stopped(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return errors.Join(r.save(), state.ErrInterrupted)
+	case errors.Is(err, ErrRewards):
+		return errors.Join(r.save(), err)
+	}
+	return err
+}
+
+// experience is a batch of answers with all that is learned from.
+type experience struct {
+	asked     []question
+	answers   []Answer
+	scored    []Scored
+	reference [][]float64 // log-probabilities of the answers' tokens
+	kls       []float64   // of each answer
+	advantage []float64
+	returns   []float64
+}
+
+// step makes one step. Until it begins to learn it changes nothing that is saved.
+func (r *run) step(ctx context.Context) error {
+	c := &r.config
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	step := r.about.Step
+	if n := c.EvalEvery; n > 0 && step%n == 0 {
+		if err := r.measure(ctx); err != nil {
+			return err
+		}
+	}
+	var t Times
+	s := c.sampling()
+	s.Seed = nn.Mix(c.Seed, uint64(step))
+	e, err := r.explore(ctx, r.deck.batch(step, c.Batch, c.DataSeed), s, &t)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	line := r.judge(e)
+	if err := r.learn(e, line); err != nil {
+		return err
+	}
+	t.Learning = since(begin)
+	r.about.Step++
+	r.about.Tokens += line.Tokens
+	line.Step, t.Step = r.about.Step, r.about.Step
+	if c.Saw != nil {
+		c.Saw(e.answers)
+	}
+	if f := c.Progress; f != nil {
+		f(Progress{Steps: c.Steps, Metrics: line, Times: t})
+	}
+	r.about.Times.add(t)
+	return errors.Join(r.times.add(t), r.metrics.Add(line))
+}
+
+// explore samples and scores answers. The reference's likelihoods are computed
+// while the rewards are on their way.
+func (r *run) explore(ctx context.Context, asked []question, s Sampling, t *Times) (*experience, error) {
+	e := &experience{asked: asked}
+	begin := time.Now()
+	var err error
+	if e.answers, err = r.voice.sample(ctx, asked, s); err != nil {
+		return nil, err
+	}
+	t.Sampling += since(begin)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- r.score(ctx, e, s.N) }()
+	begin = time.Now()
+	refErr := r.refer(ctx, e)
+	if refErr != nil {
+		cancel()
+	}
+	t.Reference += since(begin)
+	begin = time.Now()
+	err = <-done
+	t.Waiting += since(begin)
+	if refErr != nil {
+		return nil, refErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range e.answers {
+		t.Tokens += len(e.answers[i].IDs)
+	}
+	for _, g := range e.scored {
+		t.Retries += g.Retries
+	}
+	return e, nil
+}
+
+// refer computes the reference's likelihoods and the answers' KL from it.
+func (r *run) refer(ctx context.Context, e *experience) error {
+	prompts := make([][]int32, len(e.asked))
+	for i, q := range e.asked {
+		prompts[i] = q.ids
+	}
+	answers := make([][]int32, len(e.answers))
+	for i := range e.answers {
+		answers[i] = e.answers[i].IDs
+	}
+	s := r.config.sampling()
+	var err error
+	if e.reference, err = r.reference.LogProbs(ctx, prompts, answers, s.temperature()); err != nil {
+		return err
+	}
+	e.kls = make([]float64, len(answers))
+	for i := range e.answers {
+		for j, v := range e.answers[i].LogProbs {
+			e.kls[i] += v - e.reference[i][j]
+		}
+	}
+	return nil
+}
+
+// score asks for rewards, and for those that are only looked at.
+func (r *run) score(ctx context.Context, e *experience, n int) error {
+	groups := make([]Group, len(e.asked))
+	for i := range groups {
+		q := &e.asked[i]
+		groups[i].Prompt = q.text
+		for _, a := range e.answers[i*n : (i+1)*n] {
+			groups[i].Answers = append(groups[i].Answers, a.Text)
+			groups[i].Written = append(groups[i].Written, r.voice.written(q, a.IDs))
+		}
+	}
+	ask := func(s Scorer, set func(a *Answer, v float64)) ([]Scored, error) {
+		scored, err := s.Score(ctx, groups)
+		if err == nil && len(scored) != len(groups) {
+			err = fmt.Errorf("%d groups scored of %d", len(scored), len(groups))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRewards, err)
+		}
+		for i, g := range scored {
+			if len(g.Rewards) != n || slices.ContainsFunc(g.Rewards, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) {
+				return nil, fmt.Errorf("%w: rewards %v of %d answers", ErrRewards, g.Rewards, n)
+			}
+			for j, v := range g.Rewards {
+				set(&e.answers[i*n+j], v)
+			}
+		}
+		return scored, nil
+	}
+	var err error
+	if e.scored, err = ask(r.config.Scorer, func(a *Answer, v float64) { a.Reward = v }); err != nil || r.config.Control == nil {
+		return err
+	}
+	_, err = ask(r.config.Control, func(a *Answer, v float64) { a.Control = v })
+	return err
+}
+
+// judge computes advantages and the metrics that do not depend on learning. It
+// moves the run's running averages.
+func (r *run) judge(e *experience) *Metrics {
+	c := &r.config
+	for i := range e.answers {
+		r.about.Rewards.add(e.answers[i].Reward)
+	}
+	e.returns = c.Shaping.shape(e.answers, &r.about.Rewards)
+	if c.KLIn == InReward {
+		for i := range e.returns {
+			e.returns[i] -= c.KL * e.kls[i]
+		}
+	}
+	mean := momentsOf(e.returns).Mean
+	if r.about.Step == 0 {
+		r.about.Baseline = mean
+	}
+	baseline := r.about.Baseline
+	r.about.Baseline = c.Baseline*baseline + (1-c.Baseline)*mean
+	e.advantage = c.advantages(e.returns, baseline)
+
+	told := describe(e.answers, e.kls)
+	line := &Metrics{
+		Reward: told.reward.Mean, RewardStd: told.reward.std(), Return: mean,
+		KL: told.kl.Mean, KLToken: told.kl.Mean / told.length.Mean, Length: told.length.Mean, Ended: told.ended.Mean, Tokens: told.tokens,
+	}
+	if c.Control != nil {
+		line.Control = &told.control.Mean
+	}
+	if c.Algorithm == Reinforce {
+		line.Baseline = &baseline
+	}
+	revisions := map[string]bool{}
+	for _, g := range e.scored {
+		revisions[g.Revision] = true
+		line.Revision = g.Revision
+		line.Rescored += g.Rescored
+	}
+	if len(revisions) > 1 {
+		line.Revisions = len(revisions)
+	}
+	return line
+}
+
+// measure measures the policy on held-out prompts, unless that was done after the
+// same step. The draws are the same at every measurement.
+func (r *run) measure(ctx context.Context) error {
+	c := &r.config
+	if len(r.deck.held) == 0 || r.about.Held != nil && r.about.Held.Step == r.about.Step {
+		return nil
+	}
+	s := c.sampling()
+	s.N, s.Seed = 1, nn.Mix(c.Seed, heldSeed)
+	e, err := r.explore(ctx, r.deck.held[:min(len(r.deck.held), c.Measured)], s, new(Times))
+	if err != nil {
+		return err
+	}
+	told := describe(e.answers, e.kls)
+	r.about.Held = told.held(r.about.Step)
+	if c.Control != nil {
+		r.about.Held.Control = &told.control.Mean
+	}
+	if f := c.Progress; f != nil {
+		f(Progress{Steps: c.Steps, Held: r.about.Held})
+	}
+	return r.metrics.Add(map[string]any{"step": r.about.Step, "held": r.about.Held})
+}
+
+// heldSeed is no step's number.
+const heldSeed = math.MaxUint64
