@@ -122,7 +122,11 @@ func (f *Figure) compose(p *plot.Plot, legend []entry, format string, caption bo
 	}
 	var b bytes.Buffer
 	_, err = canvas.WriteTo(&b)
-	return b.Bytes(), err
+	if format != "svg" {
+		return b.Bytes(), err
+	}
+	// Where the font is not installed another one without serifs takes its place.
+	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")), err
 }
 
 // sans sets a style's font.

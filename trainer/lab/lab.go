@@ -38,7 +38,8 @@ type Lab struct {
 
 	engine *model.Engine
 	mu     sync.Mutex
-	hashes map[string]string // of checkpoints and files that were read, by path
+	hashes map[string]string // of checkpoints that were used, by path
+	read   map[string]string // hashes of the data files that were read since Run began, by name
 }
 
 // Size names how much an experiment does. Each experiment has its settings for
@@ -109,7 +110,7 @@ func (l *Lab) Open() error {
 			return err
 		}
 	}
-	l.hashes = map[string]string{}
+	l.hashes, l.read = map[string]string{}, map[string]string{}
 	l.engine = model.NewEngine(l.workers())
 	return nil
 }

@@ -23,6 +23,9 @@ type Experiment struct {
 	// other machines. It reads data and writes sets, and trains nothing. Nil for
 	// none.
 	Trainings func(l *Lab) ([]Training, error)
+	// Minutes is about how long size small takes on two cores, without the members
+	// that an experiment before it has trained; 0 where it is not known.
+	Minutes float64
 	// Measure does what takes time and returns what was measured: a value that
 	// JSON holds. What it makes is kept in the lab, so that a second call is quick.
 	Measure func(ctx context.Context, l *Lab) (any, error)
@@ -70,22 +73,24 @@ type Table struct {
 
 // Result is the file of an experiment, DIR/NAME.json.
 type Result struct {
-	Experiment string          `json:"experiment"`
-	Title      string          `json:"title"`
-	Question   string          `json:"question"`
-	Size       Size            `json:"size"`
-	Settings   any             `json:"settings"`
-	Base       string          `json:"base"`    // hash of the base checkpoint
-	Machine    string          `json:"machine"` // operating system, architecture, processors
-	Seconds    float64         `json:"seconds"` // that measuring took in all, over all interruptions
-	Measured   json.RawMessage `json:"measured"`
-	Findings   *Findings       `json:"findings"`
+	Experiment string            `json:"experiment"`
+	Title      string            `json:"title"`
+	Question   string            `json:"question"`
+	Size       Size              `json:"size"`
+	Settings   any               `json:"settings"`
+	Base       string            `json:"base"`    // hash of the base checkpoint
+	Data       map[string]string `json:"data"`    // hashes of the data files that were read
+	Machine    string            `json:"machine"` // operating system, architecture, processors
+	Seconds    float64           `json:"seconds"` // that measuring took in all, over all interruptions
+	Measured   json.RawMessage   `json:"measured"`
+	Findings   *Findings         `json:"findings"`
 }
 
 // Run measures and analyses, and writes the result and its figures. An
 // interrupted run goes on where it stopped.
 func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 	begun := time.Now()
+	l.read = map[string]string{}
 	measured, err := e.Measure(ctx, l)
 	spent, unwritten := l.spent(e, time.Since(begun))
 	if err != nil {
@@ -96,27 +101,27 @@ func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 	}
 	raw, err := json.Marshal(measured)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", e.Name, err)
 	}
 	r := &Result{Experiment: e.Name, Title: e.Title, Question: e.Question, Size: l.Size, Settings: e.Settings(l.Size),
-		Machine: machine(), Seconds: spent.Seconds(), Measured: raw}
+		Data: l.read, Machine: machine(), Seconds: spent.Seconds(), Measured: raw}
 	if r.Base, err = l.checkpointHash(l.Base); err != nil {
 		return nil, err
 	}
 	if r.Findings, err = e.Analyse(raw); err != nil {
 		return nil, fmt.Errorf("%s: %w", e.Name, err)
 	}
-	return r, l.write(r)
+	return r, r.write(l.Dir)
 }
 
 // write writes the result, and each figure as SVG and PNG.
-func (l *Lab) write(r *Result) error {
+func (r *Result) write(dir string) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", " ")
 	if err := enc.Encode(r); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", r.Experiment, err)
 	}
 	for i := range r.Findings.Figures {
 		f := &r.Findings.Figures[i]
@@ -125,23 +130,56 @@ func (l *Lab) write(r *Result) error {
 			if err != nil {
 				return fmt.Errorf("%s: figure %s: %w", r.Experiment, f.Name, err)
 			}
-			if err := writeFile(filepath.Join(l.Dir, r.Experiment+"-"+f.Name+"."+format), image); err != nil {
+			if err := writeFile(filepath.Join(dir, r.Experiment+"-"+f.Name+"."+format), image); err != nil {
 				return err
 			}
 		}
 	}
-	return writeFile(filepath.Join(l.Dir, r.Experiment+".json"), b.Bytes())
+	return writeFile(filepath.Join(dir, r.Experiment+".json"), b.Bytes())
 }
 
-// ReadResult reads the result of an experiment from a lab's directory.
+// ReadResult reads the result of an experiment from a lab's directory. The error
+// is fs.ErrNotExist's when the experiment was not run.
 func ReadResult(dir, experiment string) (*Result, error) {
-	text, err := os.ReadFile(filepath.Join(dir, experiment+".json"))
+	path := filepath.Join(dir, experiment+".json")
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	r := &Result{}
 	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("%s.json: %w", experiment, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	switch {
+	case r.Experiment != experiment:
+		return nil, fmt.Errorf("%s: the result of %q, want %q", path, r.Experiment, experiment)
+	case len(r.Measured) == 0 || string(r.Measured) == "null":
+		return nil, fmt.Errorf("%s: no measurements", path)
+	case r.Findings == nil:
+		return nil, fmt.Errorf("%s: no findings", path)
 	}
 	return r, nil
+}
+
+// Recompute computes the findings again from what was measured, and tells whether
+// they are those of the file.
+func (r *Result) Recompute(e *Experiment) (f *Findings, same bool, err error) {
+	// A damaged measurement may be anything; it must not end the program.
+	defer func() {
+		if p := recover(); p != nil {
+			f, err = nil, fmt.Errorf("%s: the measurements cannot be analysed: %v", e.Name, p)
+		}
+	}()
+	if f, err = e.Analyse(r.Measured); err != nil {
+		return nil, false, fmt.Errorf("%s: %w", e.Name, err)
+	}
+	is, err := json.Marshal(r.Findings)
+	if err != nil {
+		return nil, false, err
+	}
+	want, err := json.Marshal(f)
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: %w", e.Name, err)
+	}
+	return f, bytes.Equal(is, want), nil
 }

@@ -67,7 +67,7 @@ func (l *Lab) NewSet(name string, pairs []data.Pair) (*Set, error) {
 // ReadPairs reads a file of pairs below the lab's data, such as
 // "ukp/strict.jsonl.zst".
 func (l *Lab) ReadPairs(name string) ([]data.Pair, error) {
-	r, err := data.Open(filepath.Join(l.Data, filepath.FromSlash(name)), data.Options{})
+	r, err := l.openData(name)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (l *Lab) ReadPairs(name string) ([]data.Pair, error) {
 
 // ReadVotes reads a file of votes below the lab's data.
 func (l *Lab) ReadVotes(name string) ([]data.Votes, error) {
-	r, err := data.Open(filepath.Join(l.Data, filepath.FromSlash(name)), data.Options{})
+	r, err := l.openData(name)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +97,19 @@ func (l *Lab) ReadVotes(name string) ([]data.Votes, error) {
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// openData opens a data file and notes its hash for the result.
+func (l *Lab) openData(name string) (*data.Reader, error) {
+	path := filepath.Join(l.Data, filepath.FromSlash(name))
+	if _, noted := l.read[name]; !noted {
+		h, err := fileHash(path)
+		if err != nil {
+			return nil, err
+		}
+		l.read[name] = h
+	}
+	return data.Open(path, data.Options{})
 }
 
 // writeFile writes a file in one step.

@@ -75,7 +75,13 @@ func (l *Lab) Member(ctx context.Context, name string, plan rm.Plan, i int) erro
 // begin writes the initialisation that the members share and returns their runs.
 func (l *Lab) begin(ctx context.Context, name string, plan *rm.Plan) ([]rm.MemberRun, error) {
 	plan.Run.Workers = l.workers()
-	if err := plan.Initialize(ctx); err != nil {
+	unlock, err := lock(ctx, plan.Out+".lock")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	err = plan.Initialize(ctx)
+	unlock()
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	plan.Run.Workers = 1
@@ -86,9 +92,18 @@ func (l *Lab) begin(ctx context.Context, name string, plan *rm.Plan) ([]rm.Membe
 	return runs, nil
 }
 
+// trainMember trains a member, or waits for the process that does so already.
 func (l *Lab) trainMember(ctx context.Context, name string, plan *rm.Plan, m *rm.MemberRun) {
 	what := name + ": " + m.Name
-	err := plan.TrainMember(ctx, m, func(p rm.Progress) {
+	unlock, err := lock(ctx, m.Config.Out+".lock")
+	if err != nil {
+		if m.Err = err; ctx.Err() != nil {
+			m.Err = rm.ErrInterrupted
+		}
+		return
+	}
+	defer unlock()
+	err = plan.TrainMember(ctx, m, func(p rm.Progress) {
 		if p.Steps > 0 {
 			l.progress(what, p.Step, p.Steps)
 		}
@@ -145,7 +160,7 @@ func (l *Lab) planDir(name string, plan rm.Plan) (string, error) {
 	}
 	for _, files := range [][]string{content.Run.Train, content.Run.Test} {
 		for i := range files {
-			replace(&files[i], l.fileHash)
+			replace(&files[i], fileHash)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

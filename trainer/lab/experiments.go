@@ -1,0 +1,17 @@
+package lab
+
+// Experiments returns all experiments in the order in which they share members
+// best.
+func Experiments() []*Experiment {
+	return nil
+}
+
+// Find returns the experiment of a name; nil when there is none.
+func Find(name string) *Experiment {
+	for _, e := range Experiments() {
+		if e.Name == name {
+			return e
+		}
+	}
+	return nil
+}
