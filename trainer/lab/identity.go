@@ -40,7 +40,7 @@ func (l *Lab) checkpointHash(dir string) (string, error) {
 
 // fileHash returns the hash of a file, which is computed anew: a set may be
 // written again.
-func fileHash(path string) (string, error) {
+func (l *Lab) fileHash(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -101,15 +101,25 @@ func (l *Lab) ReadVotes(name string) ([]data.Votes, error) {
 
 // openData opens a data file and notes its hash for the result.
 func (l *Lab) openData(name string) (*data.Reader, error) {
+	path, err := l.dataFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return data.Open(path, data.Options{})
+}
+
+// dataFile returns the path of a file below the lab's data, and notes its hash for
+// the result.
+func (l *Lab) dataFile(name string) (string, error) {
 	path := filepath.Join(l.Data, filepath.FromSlash(name))
 	if _, noted := l.read[name]; !noted {
-		h, err := fileHash(path)
+		h, err := l.fileHash(path)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		l.read[name] = h
 	}
-	return data.Open(path, data.Options{})
+	return path, nil
 }
 
 // writeFile writes a file in one step.

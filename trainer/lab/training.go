@@ -160,7 +160,7 @@ func (l *Lab) planDir(name string, plan rm.Plan) (string, error) {
 	}
 	for _, files := range [][]string{content.Run.Train, content.Run.Test} {
 		for i := range files {
-			replace(&files[i], fileHash)
+			replace(&files[i], l.fileHash)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
