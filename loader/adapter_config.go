@@ -3,6 +3,7 @@ package loader
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -127,8 +128,13 @@ func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
 			wrong = append(wrong, err.Error())
 		}
 	}
+	for _, p := range c.ranks {
+		if p.value != math.Trunc(p.value) || p.value < 1 || p.value > maxRank {
+			bad("rank_pattern: %v, want whole numbers from 1 to %d", p.value, maxRank)
+		}
+	}
 	if len(wrong) > 0 {
-		return nil, fmt.Errorf("%s", strings.Join(wrong, "; "))
+		return nil, errors.New(strings.Join(wrong, "; "))
 	}
 	return c, nil
 }

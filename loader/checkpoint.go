@@ -210,7 +210,7 @@ func (l located) sum() [sha256.Size]byte {
 		hashBytes(h, []byte(t.DType))
 		hashBytes(h, t.Data)
 	}
-	hashInt(h, int(math.Float64bits(l.low.scale)))
+	h.Write(binary.LittleEndian.AppendUint64(nil, math.Float64bits(l.low.scale)))
 	return [sha256.Size]byte(h.Sum(nil))
 }
 

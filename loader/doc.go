@@ -15,8 +15,23 @@
 //   - The index and the shards must agree both ways. All disagreements are reported together.
 //   - The prefix "module." of DistributedDataParallel is removed when every tensor has it.
 //   - Pickles (pytorch_model.bin) are refused: reading one runs the code that is in it.
-//   - A directory with nothing but an adapter is refused: it is not a model.
+//   - A directory with a LoRA adapter of PEFT and no weights is the merged model: see below.
 //   - The chat template is that of chat_template.jinja, else that of tokenizer_config.json.
+//
+// # Adapters
+//
+// A directory with adapter_config.json and adapter_model.safetensors opens as its base with every changed matrix
+//
+//	W + scale·B·A, with scale α/r, or α/√r where use_rslora is set,
+//
+// computed when it is read, in float64 and rounded once to float32, and with the modules of modules_to_save, such as the
+// score head, replaced. Over a causal language model an adapter for classification gets the configuration of
+// the classifier, and the output layer is left out. The base is mapped, so that adapters over one base
+// share its memory. Whoever averages adapters averages these merged weights, as those of any checkpoints: averages of
+// A and of B on their own would have another product, which also holds the cross terms Bᵢ·Aⱼ.
+//
+// What this sum is not the model of is refused with the reason: DoRA, biases, embeddings as targets, bases that
+// the initialisation changed, and every option that is set and not known here.
 //
 // A Checkpoint may be read by several goroutines. Its byte slices are read-only.
 package loader
