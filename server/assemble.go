@@ -14,7 +14,7 @@ import (
 func (t *task) reply(id string) (*api.RewardResponse, error) {
 	out := &api.RewardResponse{
 		ID: "rwd-" + id, Object: "reward.list", Created: time.Now().Unix(),
-		Model: t.info.Name, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized,
+		Model: t.info.Name, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized && (t.mode == api.ModeEns || t.mode == api.ModeBoth),
 		Data: make([]api.Reward, len(t.prepared)),
 	}
 	for k := range t.prepared {

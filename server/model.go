@@ -48,7 +48,7 @@ type Info struct {
 	ContextLength int   // the most tokens in one sequence, at least 1
 	Pooling       string
 	DType         string
-	Normalized    bool
+	Normalized    bool      // the ensemble's members are calibrated: its rewards are made of z-scores
 	Label         string    // of the score, id2label["0"]; may be ""
 	Created       time.Time // when the deployment was made
 	// Sample is the share of requests in the mode wa, in [0, 1], whose ensemble

@@ -58,6 +58,7 @@ func newDeployment(name string, d *reward.Deployment, e *model.Engine) *deployme
 	if len(out.calibrations) < len(d.Members()) {
 		out.calibrations = nil
 	}
+	out.info.Normalized = out.calibrations != nil
 	return out
 }
 
