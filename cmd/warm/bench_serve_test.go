@@ -45,7 +45,7 @@ func TestBenchServeMeasuresTheServerBesideTheEngine(t *testing.T) {
 		// A word is a token and BOS is one; where prompt and answer are joined without a
 		// space two words become one or three.
 		assert.InDelta(t, 32, float64(run.Load.Measured.Tokens)/float64(run.Load.Measured.Requests), 1.5)
-		assert.Regexp(t, `^\d+x3[123]$`, run.Shape)
+		assert.Regexp(t, `^\d+x(29|3[0-4])$`, run.Shape)
 		// What the server computed in the window is what was answered in it, but for
 		// the batches at its ends and answers on their way.
 		assert.InDelta(t, run.Server.Sequences, run.Load.Measured.Answers, 4*8)

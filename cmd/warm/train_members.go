@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
@@ -186,80 +184,5 @@ func (p *program) compareMembers(plan *rm.Plan, runs []rm.MemberRun) error {
 	if err := os.WriteFile(filepath.Join(plan.Out, summaryFile), append(data, '\n'), 0o644); err != nil {
 		return err
 	}
-	printReport(p, report)
-	return nil
-}
-
-// printReport writes the table of a report.
-func printReport(p *program, r *rm.Report) {
-	fmt.Fprintf(p.stdout, "%-24s %8s  %-16s %5s  %-14s %9s %8s\n", fmt.Sprintf("on %d pairs", r.Pairs), "accuracy", "95 % interval", "ties", "length-matched", "margin", "std")
-	row := func(j *rm.Judged) {
-		matched := "-"
-		if m := j.Matched; m != nil {
-			matched = fmt.Sprintf("%.4f (%d)", m.Accuracy, m.Pairs)
-		}
-		fmt.Fprintf(p.stdout, "%-24s %8.4f  [%.4f, %.4f] %5d  %-14s %9.4f %8.4f\n", j.Name, j.Accuracy, j.Low, j.High, j.Ties, matched, j.Margin, j.Std)
-	}
-	for i := range r.Members {
-		row(&r.Members[i])
-	}
-	for _, j := range []*rm.Judged{r.WA, r.Ens, r.Words} {
-		if j != nil {
-			row(j)
-		}
-	}
-	fmt.Fprintf(p.stdout, "%-24s %8.4f\n", "the longer answer", r.Longer)
-	if r.Dropped > 0 {
-		fmt.Fprintf(p.stdout, "%d pairs are longer than the context and were left out\n", r.Dropped)
-	}
-}
-
-func (p *program) eval() *cobra.Command {
-	var t rm.Test
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "eval --data FILE MEMBER…",
-		Short: "Measure the accuracy of members, their weight average and their ensemble",
-		Long: `eval scores preference pairs with each checkpoint, with their weight average (WA) and
-with the mean of their rewards (ENS), and prints how often the chosen answer scores
-higher. A tie counts as a loss. Length-matched accuracy is that of pairs whose
-answers differ in length by a tenth at most; a model that only likes long answers
-fails there.`,
-		Example: `  warm eval --data pairs.jsonl.zst --holdout id%10 runs/member-1 runs/member-2`,
-		Args:    arguments(cobra.MinimumNArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if len(t.Files) == 0 {
-				return usagef("warm eval needs --data FILE")
-			}
-			if _, err := rm.ParseHoldout(t.Holdout); err != nil {
-				return usageError{err}
-			}
-			args, err := references(args)
-			if err != nil {
-				return err
-			}
-			t.Open = embedded.New().OpenReference
-			r, err := rm.Judge(args, t)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return json.NewEncoder(p.stdout).Encode(r)
-			}
-			printReport(p, r)
-			return nil
-		},
-	}
-	l := c.Flags()
-	l.StringSliceVar(&t.Files, "data", nil, "`files` of preference pairs or votes; required")
-	l.StringSliceVar(&t.Baseline, "baseline", nil, "`files` that a bag of words learns from, for comparison; held-out pairs are left out")
-	l.StringVar(&t.Holdout, "holdout", "", "`rule` of the pairs to take: id%N, group=NAME,… or text:SHARE (default all)")
-	l.StringVar((*string)(&t.Votes), "votes", string(rm.DrawVote), "what votes become: "+strings.Join([]string{string(rm.DrawVote), string(rm.MajorityVote), string(rm.SoftVotes)}, ", "))
-	l.Uint64Var(&t.SplitSeed, "split-seed", 0, "decides --holdout text and drawn votes")
-	l.IntVar(&t.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
-	l.BoolVar(&t.DropLong, "drop-long", false, "leave out pairs that do not fit")
-	l.Float64Var(&t.Tolerance, "tolerance", 0.1, "largest relative difference in length of the length-matched pairs")
-	l.IntVar(&t.Workers, "workers", 0, "number of workers (default one a processor)")
-	l.BoolVar(&asJSON, "json", false, "print JSON")
-	return c
+	return printReport(p.stdout, report)
 }

@@ -26,9 +26,7 @@ type preference struct {
 // example is a preference as tokens.
 type example struct {
 	id               string
-	group            string
 	chosen, rejected model.Sequence
-	lengths          [2]int // of the answers' texts in bytes, chosen first
 	margin, label    float64
 }
 
@@ -201,7 +199,7 @@ func (c *Config) preferenceOf(v data.Votes, index int) (preference, bool) {
 func (c *Config) encode(e *reward.Encoder, pairs []preference, dropped *int) ([]example, error) {
 	out := make([]example, 0, len(pairs))
 	for _, p := range pairs {
-		x := example{id: p.ID, group: p.Group, label: p.label, lengths: [2]int{p.Chosen.Len(), p.Rejected.Len()}}
+		x := example{id: p.ID, label: p.label}
 		if p.Margin != nil {
 			x.margin = *p.Margin
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/trainer/eval"
 	"github.com/warmserve/warmserve/warm"
 )
 
@@ -30,35 +29,13 @@ type Test struct {
 	Open func(dir string) (*loader.Checkpoint, error)
 }
 
-// Judged is how one model does.
-type Judged struct {
-	Name string `json:"name"`
-	Score
-	// Matched is the accuracy on pairs of about equal lengths; nil without any.
-	Matched *Score `json:"length_matched,omitempty"`
-	// Groups are the accuracies by group, when there are several.
-	Groups map[string]float64 `json:"groups,omitempty"`
-}
-
-// Report is how members, their weight average and their ensemble do.
-type Report struct {
-	Pairs   int      `json:"pairs"`
-	Dropped int      `json:"dropped_pairs,omitempty"`
-	Members []Judged `json:"members"`
-	WA      *Judged  `json:"wa,omitempty"`  // nil for one member
-	Ens     *Judged  `json:"ens,omitempty"` // the mean of the members' rewards
-	// Longer is the accuracy of always taking the longer answer, for comparison.
-	Longer float64 `json:"longer_answer"`
-	// Words is a bag of words, when there is data for it.
-	Words *Judged `json:"bag_of_words,omitempty"`
-}
-
 // judge holds the pairs and what scores them.
 type judge struct {
 	test   Test
-	texts  []preference // those of pairs
-	pairs  []example
+	texts  []preference
+	pairs  []example // of texts, in their order; nil where a server scores them
 	engine *model.Engine
+	groups []string // of each text, as clusters; nil when pairs are independent
 }
 
 // Judge measures checkpoints on preference pairs, alone, as weight average and as
@@ -79,21 +56,30 @@ func Judge(dirs []string, t Test) (*Report, error) {
 		return nil, err
 	}
 	defer b.ckpt.Close()
-	if t.Tolerance == 0 {
-		t.Tolerance = 0.1
-	}
-	j := &judge{test: t}
-	dropped := 0
-	if j.texts, err = t.preferences(); err != nil {
+	j, err := newJudge(t)
+	if err != nil {
 		return nil, err
 	}
+	dropped := 0
 	if j.texts, j.pairs, err = t.encode(b, j.texts, &dropped); err != nil {
 		return nil, err
 	}
 	j.engine = model.NewEngine(t.Workers)
 	defer j.engine.Close()
-	r := &Report{Pairs: len(j.pairs), Dropped: dropped}
-	return r, j.run(r, dirs)
+	r := j.begin(dropped)
+	if err := j.run(r, dirs); err != nil {
+		return nil, err
+	}
+	return r, j.baselines(r)
+}
+
+// newJudge reads the pairs.
+func newJudge(t Test) (*judge, error) {
+	if t.Tolerance == 0 {
+		t.Tolerance = 0.1
+	}
+	texts, err := t.preferences()
+	return &judge{test: t, texts: texts}, err
 }
 
 // settings are those of a run that reads the same data.
@@ -160,7 +146,7 @@ func (j *judge) words() (*Judged, error) {
 	for i, p := range j.texts {
 		chosen[i], rejected[i] = b.score(textKey(p.Chosen)), b.score(textKey(p.Rejected))
 	}
-	return j.judged("a bag of words", chosen, rejected)
+	return j.judged(NameWords, chosen, rejected)
 }
 
 func (j *judge) run(r *Report, dirs []string) error {
@@ -192,22 +178,11 @@ func (j *judge) run(r *Report, dirs []string) error {
 		}
 		r.Members = append(r.Members, *one)
 	}
-	for _, p := range j.pairs {
-		if p.lengths[0] > p.lengths[1] {
-			r.Longer += 1 / float64(n)
-		}
-	}
-	if len(j.test.Baseline) > 0 {
-		var err error
-		if r.Words, err = j.words(); err != nil {
-			return err
-		}
-	}
 	if len(dirs) == 1 {
 		return nil
 	}
 	var err error
-	if r.Ens, err = j.judged("ENS", ensC, ensR); err != nil {
+	if r.Ens, err = j.judged(NameEns, ensC, ensR); err != nil {
 		return err
 	}
 	average, err := warm.NewAverage(members, warm.Options{})
@@ -218,7 +193,7 @@ func (j *judge) run(r *Report, dirs []string) error {
 	if err != nil {
 		return err
 	}
-	r.WA, err = j.judged("WA", chosen, rejected)
+	r.WA, err = j.judged(NameWA, chosen, rejected)
 	return err
 }
 
@@ -232,35 +207,4 @@ func (j *judge) score(config []byte, src model.Source) (chosen, rejected []float
 		return nil, nil, err
 	}
 	return scorePairs(j.engine, m, j.pairs)
-}
-
-func (j *judge) judged(name string, chosen, rejected []float64) (*Judged, error) {
-	s, err := newScore(chosen, rejected)
-	if err != nil {
-		return nil, err
-	}
-	out := &Judged{Name: name, Score: *s}
-	groups, longC, longR := make([]string, len(j.pairs)), make([]int, len(j.pairs)), make([]int, len(j.pairs))
-	for i, p := range j.pairs {
-		groups[i], longC[i], longR[i] = p.group, p.lengths[0], p.lengths[1]
-	}
-	matched, err := eval.LengthMatched(chosen, rejected, longC, longR, j.test.Tolerance)
-	switch {
-	case err == nil:
-		i := matched.Interval(0.95)
-		out.Matched = &Score{Pairs: matched.Pairs, Wins: matched.Wins, Ties: matched.Ties, Accuracy: matched.Strict(), Low: i.Low, High: i.High, Margin: matched.Margin}
-	case !errors.Is(err, eval.ErrEmpty):
-		return nil, err
-	}
-	by, err := eval.ByGroup(groups, chosen, rejected)
-	if err != nil {
-		return nil, err
-	}
-	if len(by) > 1 {
-		out.Groups = map[string]float64{}
-		for _, g := range by {
-			out.Groups[g.Name] = g.Strict()
-		}
-	}
-	return out, nil
 }

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/trainer/rm"
+)
+
+// evalFlags is the command line of warm eval.
+type evalFlags struct {
+	test        rm.Test
+	url, key    string
+	name        string
+	mode        string
+	calibration string
+	json        bool
+}
+
+func (p *program) eval() *cobra.Command {
+	var f evalFlags
+	c := &cobra.Command{
+		Use:   "eval --data FILE (MEMBER… | --url URL)",
+		Short: "Measure accuracy and calibration of members, their weight average and their ensemble",
+		Long: `eval scores preference pairs with each checkpoint, with their weight average (WA) and
+with the mean of their rewards (ENS); or, with --url, with a server's model: with
+the mode both, its default where a model offers it, all of these from one request
+a pair.
+
+Accuracy is how often the chosen answer scores higher; a tie counts as a loss. Its
+interval is Wilson's, or of a bootstrap over groups where the pairs have several.
+Length-matched accuracy is that of pairs whose answers differ in length by a tenth
+at most; a model that only likes long answers fails there.
+
+Reliability asks whether probabilities hold: pairs are put in bins of equal mass by
+σ(|margin|), and the share of right ones is set against it. ECE is the expected
+calibration error, beside what a calibrated model would show by chance on as many
+pairs; then the Brier score, the log loss, and the temperature by which margins
+are to be divided for the least log loss.
+
+Mean and standard deviation of the rewards calibrate a member in an ensemble;
+--calibration writes them as a configuration that warm serve --config reads.`,
+		Example: `  warm eval --data pairs.jsonl.zst --holdout id%10 --baseline-train pairs.jsonl.zst runs/member-1 runs/member-2
+  warm eval --data pairs.jsonl.zst --calibration serve.yaml --name helpful runs/member-1 runs/member-2
+  warm eval --data pairs.jsonl.zst --url http://127.0.0.1:8080 --name helpful`,
+		RunE: func(c *cobra.Command, args []string) error { return p.runEval(c.Context(), &f, args) },
+	}
+	l := c.Flags()
+	l.StringSliceVar(&f.test.Files, "data", nil, "`files` of preference pairs or votes; required")
+	l.StringVar(&f.url, "url", "", "`address` of a server that scores, in place of checkpoints")
+	l.StringVar(&f.name, "name", "", "`name` of the server's model, where several are served; or of the model in --calibration's file")
+	l.StringVar(&f.mode, "mode", "", "mode of the server's model: wa, ens, both or member:NAME (default both where it is offered)")
+	l.StringVar(&f.key, "key", "", "API `key` (default the variable WARM_API_KEY)")
+	l.StringSliceVar(&f.test.Baseline, "baseline-train", nil, "`files` that a bag of words learns from, for comparison; held-out pairs are left out")
+	l.StringVar(&f.calibration, "calibration", "", "write means and standard deviations to a `file` that warm serve --config reads")
+	l.StringVar(&f.test.Holdout, "holdout", "", "`rule` of the pairs to take: id%N, group=NAME,… or text:SHARE (default all)")
+	l.StringVar((*string)(&f.test.Votes), "votes", string(rm.DrawVote), "what votes become: "+strings.Join([]string{string(rm.DrawVote), string(rm.MajorityVote), string(rm.SoftVotes)}, ", "))
+	l.Uint64Var(&f.test.SplitSeed, "split-seed", 0, "decides --holdout text and drawn votes")
+	l.IntVar(&f.test.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
+	l.BoolVar(&f.test.DropLong, "drop-long", false, "leave out pairs that do not fit")
+	l.Float64Var(&f.test.Tolerance, "tolerance", 0.1, "largest relative difference in length of the length-matched pairs")
+	l.IntVar(&f.test.Workers, "workers", 0, "number of workers (default one a processor)")
+	l.BoolVar(&f.json, "json", false, "print all of it as JSON")
+	return c
+}
+
+// check reports a command line that asks for what cannot be.
+func (f *evalFlags) check(dirs []string) error {
+	switch {
+	case len(f.test.Files) == 0:
+		return usagef("warm eval needs --data FILE")
+	case f.url == "" && len(dirs) == 0:
+		return usagef("warm eval needs members' directories, or --url URL")
+	case f.url != "" && len(dirs) > 0:
+		return usagef("--url takes the place of the members' directories: %q", dirs)
+	case f.url == "" && (f.mode != "" || f.key != ""):
+		return usagef("--mode and --key belong to --url")
+	case f.url != "" && f.calibration != "":
+		return usagef("--calibration needs the members' directories: a server does not say where they lie")
+	case f.url != "" && f.test.MaxTokens != 0:
+		return usagef("--max-tokens: a server's model has its own context")
+	}
+	if _, err := rm.ParseHoldout(f.test.Holdout); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) error {
+	if err := f.check(dirs); err != nil {
+		return err
+	}
+	r, err := p.judge(ctx, f, dirs)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		err = json.NewEncoder(p.stdout).Encode(r)
+	} else {
+		err = printReport(p.stdout, r)
+	}
+	if err != nil || f.calibration == "" {
+		return err
+	}
+	dirs, err = references(dirs)
+	if err != nil {
+		return err
+	}
+	return writeCalibration(f.calibration, f.name, r, dirs)
+}
+
+// judge measures checkpoints, or a server's model.
+func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*rm.Report, error) {
+	if f.url == "" {
+		dirs, err := references(dirs)
+		if err != nil {
+			return nil, err
+		}
+		f.test.Open = embedded.New().OpenReference
+		return rm.Judge(dirs, f.test)
+	}
+	if f.key == "" {
+		f.key = p.getenv("WARM_API_KEY")
+	}
+	client, err := api.NewClient(f.url, api.WithKey(f.key), api.WithRetry(api.Retry{}))
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return rm.JudgeRemote(ctx, rm.Remote{Client: client, Model: f.name, Mode: f.mode}, f.test)
+}
+
+// calibratedModel is a model of a configuration, as warm serve reads it.
+type calibratedModel struct {
+	Mode    string             `yaml:"mode"`
+	Members []calibratedMember `yaml:"members"`
+}
+
+type calibratedMember struct {
+	Name string  `yaml:"name"`
+	Path string  `yaml:"path"`
+	Mean float64 `yaml:"mean"`
+	Std  float64 `yaml:"std"`
+}
+
+// writeCalibration writes the configuration of an ensemble whose members are
+// z-scored by the rewards that were measured.
+func writeCalibration(path, name string, r *rm.Report, dirs []string) error {
+	if name == "" {
+		name = "default"
+	}
+	m := calibratedModel{Mode: "both"}
+	if len(dirs) == 1 {
+		m.Mode = "ens"
+	}
+	for i, j := range r.Members {
+		if j.Std == 0 {
+			return fmt.Errorf("%s: %s gives every answer the same reward: there is nothing to calibrate", path, j.Name)
+		}
+		dir := dirs[i]
+		if !strings.HasPrefix(dir, embedded.Prefix) {
+			var err error
+			if dir, err = filepath.Abs(dir); err != nil {
+				return err
+			}
+		}
+		m.Members = append(m.Members, calibratedMember{j.Name, dir, j.Mean, j.Std})
+	}
+	data, err := yaml.Marshal(map[string]map[string]calibratedModel{"models": {name: m}})
+	if err != nil {
+		return err
+	}
+	head := fmt.Sprintf("# Means and standard deviations of rewards on %d pairs; read by warm serve --config.\n", r.Pairs)
+	return os.WriteFile(path, append([]byte(head), data...), 0o644)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/warmserve/warmserve/trainer/rm"
+)
+
+// maxGroups is the most groups that are printed; JSON has all.
+const maxGroups = 40
+
+// printReport writes the tables of a report.
+func printReport(w io.Writer, r *rm.Report) error {
+	if s := r.Served; s != nil {
+		fmt.Fprintf(w, "%s, mode %s, revision %s\n", s.Model, s.Mode, s.Revision)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "on %d pairs\taccuracy\t95 %% interval\tties\tlength-matched\tmargin\tmean\tstd\t\n", r.Pairs)
+	for _, j := range r.All() {
+		matched := "–"
+		if m := j.Matched; m != nil {
+			matched = fmt.Sprintf("%.4f of %d", m.Accuracy, m.Pairs)
+		}
+		fmt.Fprintf(t, "%s\t%.4f\t%.4f to %.4f\t%d\t%s\t%.4g\t%.4g\t%.4g\t\n", j.Name, j.Accuracy, j.Low, j.High, j.Ties, matched, j.Margin, j.Mean, j.Std)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "intervals: %s; mean and std: of all rewards\n", r.Interval)
+	if r.Dropped > 0 {
+		fmt.Fprintf(w, "%d pairs are longer than the context and were left out\n", r.Dropped)
+	}
+	if err := printReliability(w, r); err != nil {
+		return err
+	}
+	return printGroups(w, r)
+}
+
+// printReliability writes how far probabilities hold, and the bins of the first
+// of WA, ENS and the members.
+func printReliability(w io.Writer, r *rm.Report) error {
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "reliability\tECE\t95 % interval\tby chance\tBrier\tlog loss\tbest temperature\tlog loss there\t")
+	for _, j := range r.All() {
+		x := j.Reliability
+		if x == nil {
+			continue
+		}
+		temperature, tempered := "none", "–"
+		if x.Temperature != nil {
+			temperature, tempered = fmt.Sprintf("%.3g", *x.Temperature), fmt.Sprintf("%.4f", *x.Tempered)
+		}
+		fmt.Fprintf(t, "%s\t%.4f\t%.4f to %.4f\t%.4f\t%.4f\t%.4f\t%s\t%s\t\n", j.Name, x.ECE, x.ECELow, x.ECEHigh, x.Floor, x.Brier, x.LogLoss, temperature, tempered)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	first := r.WA
+	for _, j := range r.All() {
+		if first == nil {
+			first = j
+		}
+	}
+	fmt.Fprintln(w)
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "%s: σ(|margin|)\tpairs\tmean\tobserved\t\n", first.Name)
+	for _, b := range first.Reliability.Bins {
+		fmt.Fprintf(t, "%.4f to %.4f\t%d\t%.4f\t%.4f\t\n", b.Low, b.High, b.Pairs, b.Confidence, b.Observed)
+	}
+	return t.Flush()
+}
+
+// printGroups writes the accuracy on each group, where there are several.
+func printGroups(w io.Writer, r *rm.Report) error {
+	if len(r.GroupPairs) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	if len(r.GroupPairs) > maxGroups {
+		_, err := fmt.Fprintf(w, "%d groups: --json has their accuracies\n", len(r.GroupPairs))
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "group\tpairs\t")
+	for _, j := range r.All() {
+		fmt.Fprintf(t, "%s\t", j.Name)
+	}
+	fmt.Fprintln(t)
+	for _, g := range slices.Sorted(maps.Keys(r.GroupPairs)) {
+		name := g
+		if g == "" {
+			name = "(none)"
+		}
+		fmt.Fprintf(t, "%s\t%d\t", name, r.GroupPairs[g])
+		for _, j := range r.All() {
+			fmt.Fprintf(t, "%.4f\t", j.Groups[g])
+		}
+		fmt.Fprintln(t)
+	}
+	return t.Flush()
+}
