@@ -1,6 +1,11 @@
 package lab
 
-import "github.com/warmserve/warmserve/trainer/data"
+import (
+	"slices"
+
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/trainer/data"
+)
 
 // arguments returns pairs that have each answer to each prompt once as the chosen
 // one, which is what package lm learns of a pair.
@@ -15,6 +20,18 @@ func arguments(pairs []data.Pair) []data.Pair {
 				out = append(out, p)
 			}
 			p.Chosen, p.Rejected = p.Rejected, p.Chosen
+		}
+	}
+	return out
+}
+
+// swap exchanges the answers of a share of pairs, drawn by a seed. A larger share
+// includes a smaller one's pairs.
+func swap(pairs []data.Pair, share float64, seed uint64) []data.Pair {
+	out := slices.Clone(pairs)
+	for i := range out {
+		if float64(nn.Mix(seed, uint64(i))>>11)/(1<<53) < share {
+			out[i].Chosen, out[i].Rejected = out[i].Rejected, out[i].Chosen
 		}
 	}
 	return out
