@@ -104,7 +104,7 @@ func (l *Lab) trainMember(ctx context.Context, name string, plan *rm.Plan, m *rm
 	}
 	defer unlock()
 	err = plan.TrainMember(ctx, m, func(p rm.Progress) {
-		if p.Steps > 0 {
+		if p.Message == "" {
 			l.progress(what, p.Step, p.Steps)
 		}
 	})
