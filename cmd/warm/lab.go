@@ -1,0 +1,338 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/trainer/lab"
+)
+
+// labFlags is the command line of warm lab.
+type labFlags struct {
+	size, base, data, out string
+	workers               int
+	list                  bool
+	task, index           int // the task, counted from 1 and from 0
+	gflops                float64
+}
+
+func (p *program) lab() *cobra.Command {
+	var f labFlags
+	c := &cobra.Command{
+		Use:   "lab",
+		Short: "Measure the claims about weight averaging on real data",
+		Long: `lab repeats the experiments that weight averaging of reward models rests on (WARM,
+arXiv 2401.12187) and reports what is seen, whichever way it points. Each experiment
+writes to the directory --out a JSON file with what it measured, and its figures as
+SVG and PNG; "warm lab report" makes one page, report.html, of all of them, and
+report.md with the tables.
+
+What took time is kept in --out: an interrupted command goes on when the same is
+given again (a signal saves first; a crash loses at most 100 steps of each member),
+and experiments share the members that they have in common.
+
+The data is a directory with ukp/, ethics/, hh/, paradetox/ and text/: --data or
+$WARM_DATA. Members start from --base, by default the small language model that is
+part of this program.
+
+Sizes: small runs everything within an hour on two cores; paper is the paper's grid,
+days of work, for an array of jobs: --list prints its tasks and --task does one.
+
+` + experimentsHelp(),
+		Example: `  warm lab all --data shared/data --out lab
+  warm lab connectivity --data shared/data --out lab --base runs/sft
+  warm lab all --size paper --list
+  warm lab report --out lab`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	for _, e := range lab.Experiments() {
+		long := e.Question
+		if e.Minutes > 0 {
+			long += fmt.Sprintf("\n\nSize small takes about %.0f minutes on two cores, less what other experiments have\ntrained before.", e.Minutes)
+		}
+		c.AddCommand(p.labExperiments(&f, e.Name, e.Title, long, []*lab.Experiment{e}))
+	}
+	all := lab.Experiments()
+	c.AddCommand(p.labExperiments(&f, "all", "All experiments, and the report",
+		"all runs every experiment in turn and writes the report. An experiment that fails stops\nno other.\n\n"+experimentsHelp(), all), p.labReport(&f))
+	return c
+}
+
+// experimentsHelp lists what the experiments ask and cost.
+func experimentsHelp() string {
+	var b strings.Builder
+	b.WriteString("What the experiments ask, and what size small takes on two cores, in minutes:\n")
+	sum := 0.0
+	for _, e := range lab.Experiments() {
+		fmt.Fprintf(&b, "\n%-14s%3.0f  %s", e.Name, e.Minutes, wrapped(e.Question, 62, 19))
+		sum += e.Minutes
+	}
+	fmt.Fprintf(&b, "\n%-14s%3.0f", "all", sum)
+	return b.String()
+}
+
+// wrapped breaks text into lines of a width, those after the first indented.
+func wrapped(s string, width, indent int) string {
+	var b strings.Builder
+	at := 0
+	for word := range strings.FieldsSeq(s) {
+		n := len([]rune(word))
+		switch {
+		case at == 0:
+		case at+1+n > width:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at = 0
+		default:
+			b.WriteString(" ")
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	return b.String()
+}
+
+func (p *program) labExperiments(f *labFlags, name, title, long string, experiments []*lab.Experiment) *cobra.Command {
+	c := &cobra.Command{
+		Use:   name,
+		Short: title,
+		Long:  long,
+		Args:  arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return p.runLab(c.Context(), f, experiments)
+		},
+	}
+	l := c.Flags()
+	l.StringVar(&f.size, "size", string(lab.Small), "how much is done: small or paper")
+	l.StringVar(&f.base, "base", embedded.Prefix, "checkpoint `directory` of the causal language model that members start from, or embedded:")
+	l.StringVar(&f.data, "data", "", "`directory` of the data sets (default $WARM_DATA)")
+	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured")
+	l.IntVar(&f.workers, "workers", 0, "number of workers, each of which trains a member (default one a processor)")
+	l.BoolVar(&f.list, "list", false, "print the tasks with estimates and do nothing else")
+	l.IntVar(&f.task, "task", 0, "do this task alone, counted from 1 as --list does")
+	l.IntVar(&f.index, "index", -1, "as --task, counted from 0")
+	l.Float64Var(&f.gflops, "gflops", 100, "speed of a worker that the estimates of --list take for granted, in GFLOP/s")
+	return c
+}
+
+func (p *program) labReport(f *labFlags) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "report",
+		Short: "Make the report from what was measured",
+		Long: `report computes verdicts, tables and figures again from the measurements in the
+experiments' JSON files, and writes report.html, one page that needs no other file,
+and report.md. It wants neither base nor data.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error { return p.writeReport(f.out) },
+	}
+	c.Flags().StringVar(&f.out, "out", "lab", "`directory` of the lab")
+	return c
+}
+
+// writeReport writes the report of a lab's directory.
+func (p *program) writeReport(dir string) error {
+	r, err := lab.NewReport(dir, lab.Experiments())
+	if err != nil {
+		return err
+	}
+	for _, part := range r.Parts {
+		if part.Changed {
+			fmt.Fprintf(p.stderr, "%s: the analysis gives other findings than those in %s.json, which is written again\n", part.Experiment, part.Experiment)
+		}
+	}
+	if err := r.Write(dir); err != nil {
+		return err
+	}
+	if len(r.Missing) > 0 {
+		fmt.Fprintf(p.stderr, "not run: %s\n", strings.Join(r.Missing, ", "))
+	}
+	fmt.Fprintln(p.stdout, filepath.Join(dir, "report.html"))
+	return nil
+}
+
+// open checks the settings and opens the lab.
+func (p *program) openLab(f *labFlags) (*lab.Lab, error) {
+	size, err := lab.ParseSize(f.size)
+	if err != nil {
+		return nil, usagef("--size: %w", err)
+	}
+	if f.data == "" {
+		f.data = p.getenv("WARM_DATA")
+	}
+	if err := checkData(f.data); err != nil {
+		return nil, err
+	}
+	base := f.base
+	if base == embedded.Prefix {
+		if base, err = extractBase(f.out); err != nil {
+			return nil, err
+		}
+	}
+	l := &lab.Lab{Dir: f.out, Base: base, Data: f.data, Size: size, Workers: f.workers, Serve: p.serveMembers(f.workers)}
+	return l, l.Open()
+}
+
+const wantedData = `the lab wants a directory with preference data: --data DIR or $WARM_DATA. In it:
+
+  ukp/strict.jsonl.zst, ukp/votes.jsonl.zst   UKPConvArg1: gold preferences, and each crowd vote
+  ethics/train.jsonl.zst                      ETHICS utilitarianism pairs
+  hh/harmless.jsonl.zst                       HH-RLHF harmless-base test pairs
+  paradetox/pairs.jsonl.zst                   ParaDetox pairs
+  text/openstax_ccby.txt.zst                  English text
+
+as JSON Lines of {"chosen", "rejected"} and, in votes.jsonl.zst, of votes`
+
+// checkData tells what a data directory must hold, when it does not look like one.
+func checkData(dir string) error {
+	if dir == "" {
+		return usagef("%s", wantedData)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ukp", "strict.jsonl.zst")); err != nil {
+		return usagef("%w\n\n%s", err, wantedData)
+	}
+	return nil
+}
+
+// extractBase writes the embedded language model below the lab's directory, under
+// the name of its contents, and returns its directory.
+func extractBase(out string) (string, error) {
+	m := embedded.New()
+	c, err := m.Checkpoint(embedded.Base)
+	if err != nil {
+		return "", err
+	}
+	_, hash, _ := strings.Cut(c.Hash(), ":")
+	if err := c.Close(); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(out, "base-"+hash[:min(12, len(hash))])
+	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+		return dir, nil
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", err
+	}
+	temporary, err := os.MkdirTemp(out, ".tmp-*")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(temporary)
+	if err := m.Extract(temporary, false); err != nil {
+		return "", err
+	}
+	err = os.Rename(filepath.Join(temporary, embedded.Base), dir)
+	if _, there := os.Stat(filepath.Join(dir, "config.json")); there == nil {
+		err = nil // another task was quicker
+	}
+	return dir, err
+}
+
+var errExperimentsFailed = errors.New("not every experiment was measured")
+
+// runLab runs experiments, or one of their tasks, or lists the tasks.
+func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Experiment) error {
+	l, err := p.openLab(f)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if f.index >= 0 {
+		f.task = f.index + 1
+	}
+	if f.list || f.task != 0 {
+		return p.runTask(ctx, l, f, experiments)
+	}
+	progress := newLabProgress(p.stderr, experiments, l.Size)
+	defer progress.end()
+	l.Progress = progress.tell
+	failed := 0
+	for _, e := range experiments {
+		progress.begin(e)
+		r, err := l.Run(ctx, e)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: interrupted: what was made is kept, run the same again to go on", e.Name)
+		}
+		if err != nil {
+			failed++
+			progress.message(fmt.Sprintf("%s failed: %v", e.Name, err))
+			continue
+		}
+		progress.done(e)
+		p.printVerdicts(r)
+	}
+	progress.end()
+	if failed == len(experiments) {
+		return fmt.Errorf("%d of %d: %w", failed, len(experiments), errExperimentsFailed)
+	}
+	if len(experiments) > 1 {
+		err = p.writeReport(f.out)
+	}
+	if failed > 0 {
+		err = errors.Join(fmt.Errorf("%d of %d: %w", failed, len(experiments), errExperimentsFailed), err)
+	}
+	return err
+}
+
+// printVerdicts prints what an experiment found.
+func (p *program) printVerdicts(r *lab.Result) {
+	fmt.Fprintf(p.stdout, "%s (%.0f s of measuring)\n", r.Title, r.Seconds)
+	for _, v := range r.Findings.Verdicts {
+		fmt.Fprintf(p.stdout, "  %-12s  %s (%s): %s\n", v.Seen, v.Claim, v.Source, v.Figures)
+	}
+}
+
+// runTask does one task, or lists all of them.
+func (p *program) runTask(ctx context.Context, l *lab.Lab, f *labFlags, experiments []*lab.Experiment) error {
+	tasks, err := l.Tasks(experiments)
+	if err != nil {
+		return err
+	}
+	if f.list {
+		p.listTasks(tasks, f.gflops)
+		return nil
+	}
+	if f.task < 1 || f.task > len(tasks) {
+		return usagef("--task: %d, want 1 to %d", f.task, len(tasks))
+	}
+	t := &tasks[f.task-1]
+	progress := newLabProgress(p.stderr, nil, l.Size)
+	defer progress.end()
+	l.Progress = progress.tell
+	progress.message(fmt.Sprintf("task %d of %d: %s", f.task, len(tasks), t.Name))
+	r, err := l.RunTask(ctx, t)
+	if err == nil && r != nil {
+		progress.end()
+		p.printVerdicts(r)
+	}
+	return err
+}
+
+// listTasks prints tasks with estimates.
+func (p *program) listTasks(tasks []lab.Task, gflops float64) {
+	fmt.Fprintf(p.stdout, "%4s  %-44s %12s %10s  %s\n", "task", "what", "tokens", "hours", "for")
+	hours, members, left := 0.0, 0, 0
+	for i, t := range tasks {
+		tokens, estimate := "-", "-"
+		if !t.Measures {
+			h := t.FLOP / (gflops * 1e9) / 3600
+			tokens, estimate = fmt.Sprint(t.Tokens), fmt.Sprintf("%.2f", h)
+			members++
+			if t.Done {
+				estimate = "done"
+			} else {
+				hours, left = hours+h, left+1
+			}
+		}
+		fmt.Fprintf(p.stdout, "%4d  %-44s %12s %10s  %s\n", i+1, t.Name, tokens, estimate, strings.Join(t.Experiments, ", "))
+	}
+	fmt.Fprintf(p.stdout, "\ntasks 1 to %d train members: %d are left, %.1f hours of one worker at %g GFLOP/s\n", members, left, hours, gflops)
+	fmt.Fprintf(p.stdout, "tasks %d to %d measure, when the members are trained\n", members+1, len(tasks))
+}
