@@ -39,6 +39,7 @@ type serveBench struct {
 	engine   int // rounds of the engine beside each
 	overload bool
 	json     bool
+	report   string // a file for the JSON, "" for none
 
 	command func(args ...string) (*exec.Cmd, error) // warm in a process of its own
 }
@@ -119,6 +120,7 @@ than twice what it took before.`,
 	f.IntVar(&b.engine, "engine-rounds", 20, "batches that the engine computes beside each window")
 	f.BoolVar(&b.overload, "overload", false, "measure three times the capacity too")
 	f.BoolVar(&b.json, "json", false, "print JSON")
+	f.StringVar(&b.report, "report", "", "write the JSON to a `file` too")
 	return c
 }
 
@@ -195,14 +197,24 @@ func (p *program) runBenchServe(ctx context.Context, b *serveBench) (err error) 
 			return err
 		}
 	}
-	if b.json {
-		e := json.NewEncoder(p.stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(r)
-	} else {
-		err = r.write(p.stdout)
+	return errors.Join(b.tell(p, r), r.failure())
+}
+
+// tell prints the report, and writes it to the file that was asked for.
+func (b *serveBench) tell(p *program, r *serveReport) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, r.failure())
+	data = append(data, '\n')
+	if b.report != "" {
+		err = os.WriteFile(b.report, data, 0o644)
+	}
+	if b.json {
+		_, e := p.stdout.Write(data)
+		return errors.Join(err, e)
+	}
+	return errors.Join(err, r.write(p.stdout))
 }
 
 // writeLoadable writes random weights with a tokenizer that has each of the

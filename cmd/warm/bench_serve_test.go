@@ -33,12 +33,16 @@ func TestBenchServeMeasuresTheServerBesideTheEngine(t *testing.T) {
 		random: config, dtype: "float32", threads: 1, dialects: []string{"reward", "openrlhf"}, clients: 8, prompt: 20, answer: 11,
 		warmup: 100 * time.Millisecond, duration: 300 * time.Millisecond, timeout: 10 * time.Second, rounds: 2, engine: 3, overload: true, json: true, command: testCommand,
 	}
+	b.report = filepath.Join(t.TempDir(), "report.json")
 	var out bytes.Buffer
 	p := &program{getenv: noEnv, stdout: &out, stderr: &output{}}
 	require.NoError(t, p.runBenchServe(t.Context(), &b), "%s", p.stderr)
 	var r serveReport
 	require.NoError(t, json.Unmarshal(out.Bytes(), &r))
 	require.Len(t, r.Runs, 4)
+	written, err := os.ReadFile(b.report)
+	require.NoError(t, err)
+	assert.Equal(t, out.String(), string(written))
 	for _, run := range r.Runs {
 		assert.Zero(t, run.Load.Failed, "%v", run.Load.Total.Statuses)
 		assert.EqualValues(t, run.Load.Total.Ended(), run.Load.Connections, "a new connection each")

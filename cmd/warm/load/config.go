@@ -27,7 +27,7 @@ type Config struct {
 	Rate     float64       // requests per second of an open loop; 0 for a closed one
 	Warmup   time.Duration // of sending before the window; a closed loop is steady once each client was answered
 	Duration time.Duration // of the window
-	Timeout  time.Duration // of a request; bounds the wait for what is under way when the window ends
+	Timeout  time.Duration // of a request, and so of what is under way when the window ends; the dialect reward tells it to the server
 
 	NewConnections bool // one for each request, as most of the stacks do
 	Backoff        bool // a client of a closed loop waits for as long as Retry-After says

@@ -20,6 +20,7 @@ type group struct {
 type dialect struct {
 	path  string
 	ids   bool // whether it can send token ids
+	says  bool // whether its client says how long it waits, in X-Request-Timeout
 	body  func(model string, g group) any
 	count func(reply []byte, h http.Header) (outcome, error)
 }
@@ -35,10 +36,10 @@ func Dialects() []string { return []string{"reward", "openrlhf", "classify", "pr
 
 // dialects holds each stack's request as it sends it.
 var dialects = map[string]dialect{
-	"reward":   {"/v1/reward", true, rewardBody, countReward},
-	"openrlhf": {"/get_reward", false, openRLHFBody, countOpenRLHF},
-	"classify": {"/classify", true, classifyBody, countClassify},
-	"predict":  {"/predict", false, predictBody, countPredict},
+	"reward":   {"/v1/reward", true, true, rewardBody, countReward},
+	"openrlhf": {"/get_reward", false, false, openRLHFBody, countOpenRLHF},
+	"classify": {"/classify", true, false, classifyBody, countClassify},
+	"predict":  {"/predict", false, false, predictBody, countPredict},
 }
 
 // whole returns prompt and answer as one text, for stacks that send no two.

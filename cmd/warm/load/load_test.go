@@ -39,6 +39,8 @@ func peer(t *testing.T, check func(path string, body map[string]any)) *httptest.
 		if !assert.NoError(t, json.NewDecoder(r.Body).Decode(&body)) {
 			return
 		}
+		says := map[bool]string{true: "5.000"}[r.URL.Path == "/v1/reward"]
+		assert.Equal(t, says, r.Header.Get("X-Request-Timeout"), "as package api sends it, and no other client")
 		check(r.URL.Path, body)
 		n := func(v any) int {
 			if list, ok := v.([]any); ok {

@@ -222,6 +222,9 @@ func (r *runner) exchange(ctx context.Context, q *request) (got outcome, status 
 		return got, "other", 0, err
 	}
 	hr.Header.Set("Content-Type", "application/json")
+	if r.dialect.says {
+		hr.Header.Set("X-Request-Timeout", strconv.FormatFloat(r.Timeout.Seconds(), 'f', 3, 64))
+	}
 	if r.Key != "" {
 		hr.Header.Set("Authorization", "Bearer "+r.Key)
 	}
