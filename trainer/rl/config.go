@@ -118,12 +118,20 @@ type Config struct {
 	Seed      uint64         `json:"seed"`           // of the answers
 	DataSeed  uint64         `json:"data_seed"`      // of the order of prompts, and of those held out
 
-	TokenBudget int                 `json:"token_budget"` // tokens in memory at a time; default 8192
-	SaveEvery   int                 `json:"-"`            // steps between saved states; default 20
-	Recompute   bool                `json:"-"`            // less memory for a third more time; changes no bit
-	Workers     int                 `json:"-"`            // 0 is one a processor
-	Progress    func(Progress)      `json:"-"`
-	Saw         func(step []Answer) `json:"-"` // is shown the answers of every step with their rewards
+	TokenBudget int            `json:"token_budget"` // tokens in memory at a time; default 8192
+	SaveEvery   int            `json:"-"`            // steps between saved states; default 20
+	Recompute   bool           `json:"-"`            // less memory for a third more time; changes no bit
+	Workers     int            `json:"-"`            // 0 is one a processor
+	Progress    func(Progress) `json:"-"`
+	Saw         func(Seen)     `json:"-"` // is shown the answers of every step
+}
+
+// Seen is the answers of a step with their rewards.
+type Seen struct {
+	Step    int
+	Prompts []string // as the policy read them, without special tokens
+	Answers []Answer
+	Control bool // the answers have a control reward
 }
 
 // Progress is how a run goes.

@@ -208,7 +208,11 @@ func (r *run) step(ctx context.Context) error {
 	r.about.Tokens += line.Tokens
 	line.Step, t.Step = r.about.Step, r.about.Step
 	if c.Saw != nil {
-		c.Saw(e.answers)
+		seen := Seen{Step: line.Step, Answers: e.answers, Control: c.Control != nil}
+		for _, q := range e.asked {
+			seen.Prompts = append(seen.Prompts, q.said)
+		}
+		c.Saw(seen)
 	}
 	if f := c.Progress; f != nil {
 		f(Progress{Steps: c.Steps, Metrics: line, Times: t})
