@@ -1,9 +1,6 @@
 package kernel
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // ActivateBackward computes dx = dy · act′(x) for the activations GELU, GELUTanh
 // and ReLU; with Store dx = dy.
@@ -33,6 +30,14 @@ func GateBackward(dgate, dup []float32, ldd int, dy []float32, lddy int, gate, u
 	checkRows("GateBackward: dgate", len(dgate), ldd, rows, cols)
 	checkRows("GateBackward: dy", len(dy), lddy, rows, cols)
 	checkRows("GateBackward: up", len(up), ldg, rows, cols)
+	checkRows("GateBackward: dup", len(dup), ldd, rows, cols)
+	checkRows("GateBackward: gate", len(gate), ldg, rows, cols)
+	if e == SiLUMul && active.level != Generic {
+		for r, m := 0, rowsPerCall(2*cols); r < rows; r += m {
+			siluBackwardAsm(dgate[r*ldd:], dup[r*ldd:], ldd, dy[r*lddy:], lddy, gate[r*ldg:], up[r*ldg:], ldg, min(m, rows-r), cols)
+		}
+		return
+	}
 	Gate(dup, ldd, gate, ldg, dy, lddy, rows, cols, e)
 	times(dgate, ldd, dy, lddy, up, ldg, rows, cols)
 	slope(dgate, ldd, gate, ldg, dgate, ldd, rows, cols, e)
@@ -100,98 +105,4 @@ func SoftmaxBackward(dp, p []float32, delta, scale float32) {
 	for i, d := range dp {
 		dp[i] = scale * p[i] * (d - delta)
 	}
-}
-
-// RMSNormBackward computes the gradients of one row of y = x·rstd·w:
-// dx = rstd·(g − x̂·mean(g·x̂)) with g = dy·w and x̂ = x·rstd; dw += dy·x̂.
-//
-// Shapes: all have the length of x. Aliasing: dx may be dy.
-// Writes dx, or with add accumulates into it; accumulates into dw.
-func RMSNormBackward(dx, dw, dy, x, w []float32, eps float32, add bool) {
-	n := len(x)
-	dx, dw, dy, w = dx[:n], dw[:n], dy[:n], w[:n]
-	rstd := float32(1 / math.Sqrt(float64(Dot(x, x)/float32(n)+eps)))
-	var l [4]float32
-	i := 0
-	for ; i+4 <= n; i += 4 {
-		l[0] += dy[i] * w[i] * x[i]
-		l[1] += dy[i+1] * w[i+1] * x[i+1]
-		l[2] += dy[i+2] * w[i+2] * x[i+2]
-		l[3] += dy[i+3] * w[i+3] * x[i+3]
-	}
-	for ; i < n; i++ {
-		l[0] += dy[i] * w[i] * x[i]
-	}
-	k := (l[0] + l[1] + (l[2] + l[3])) * rstd / float32(n)
-	for i, d := range dy {
-		xh := x[i] * rstd
-		dw[i] += d * xh
-		v := rstd * (d*w[i] - xh*k)
-		if add {
-			v += dx[i]
-		}
-		dx[i] = v
-	}
-}
-
-// LayerNormBackward computes the gradients of one row of y = x̂·w + b with
-// x̂ = (x − mean)·rstd: dx = rstd·(g − mean(g) − x̂·mean(g·x̂)) with g = dy·w;
-// dw += dy·x̂ and db += dy.
-//
-// Shapes: all have the length of x. Aliasing: dx may be dy.
-// Writes dx, or with add accumulates into it; accumulates into dw and db.
-func LayerNormBackward(dx, dw, db, dy, x, w []float32, eps float32, add bool) {
-	n := len(x)
-	dx, dw, db, dy, w = dx[:n], dw[:n], db[:n], dy[:n], w[:n]
-	inv := 1 / float32(n)
-	mean := sum(x) * inv
-	rstd := float32(1 / math.Sqrt(float64(sumSquares(x, mean)*inv+eps)))
-	// Two sums each, so that an addition need not wait for the one before.
-	var a0, a1, b0, b1 float32
-	for i := 0; i+2 <= n; i += 2 {
-		g0, g1 := dy[i]*w[i], dy[i+1]*w[i+1]
-		a0, a1 = a0+g0, a1+g1
-		b0, b1 = b0+g0*(x[i]-mean), b1+g1*(x[i+1]-mean)
-	}
-	if n%2 == 1 {
-		g := dy[n-1] * w[n-1]
-		a0, b0 = a0+g, b0+g*(x[n-1]-mean)
-	}
-	sg, sgx := (a0+a1)*inv, (b0+b1)*inv*rstd
-	for i, d := range dy {
-		xh := (x[i] - mean) * rstd
-		dw[i] += d * xh
-		db[i] += d
-		v := rstd * (d*w[i] - sg - xh*sgx)
-		if add {
-			v += dx[i]
-		}
-		dx[i] = v
-	}
-}
-
-// sum adds the elements up, four sums by index mod 4.
-func sum(x []float32) float32 {
-	var a, b, c, d float32
-	for ; len(x) >= 4; x = x[4:] {
-		a, b, c, d = a+x[0], b+x[1], c+x[2], d+x[3]
-	}
-	for _, v := range x {
-		a += v
-	}
-	return a + b + (c + d)
-}
-
-// sumSquares adds up the squared differences from a mean, four sums by index mod
-// 4.
-func sumSquares(x []float32, mean float32) float32 {
-	var a, b, c, d float32
-	for ; len(x) >= 4; x = x[4:] {
-		p, q, r, s := x[0]-mean, x[1]-mean, x[2]-mean, x[3]-mean
-		a, b, c, d = a+p*p, b+q*q, c+r*r, d+s*s
-	}
-	for _, v := range x {
-		a += (v - mean) * (v - mean)
-	}
-	return a + b + (c + d)
 }

@@ -230,6 +230,14 @@ func packHalfGeneric(dst []uint32, col int, src []uint32, lds, rows, k int) {
 // (rows, n) with row stride lds. Columns from n to Pad(n) are set to zero.
 func PackCols(dst []float32, panel, step int, src []float32, lds, rows, n int) {
 	whole := n / NR
+	if rows > 0 && n%NR == 0 && whole > 0 && active.level != Generic {
+		// The assembly trusts these lengths.
+		_, _ = src[(rows-1)*lds+n-1], dst[(whole-1)*panel+(step+rows)*NR-1]
+		for r, m := 0, rowsPerCall(n); r < rows; r += m {
+			spreadRowsAsm(dst[(step+r)*NR:], panel, src[r*lds:], lds, min(m, rows-r), whole)
+		}
+		return
+	}
 	for r := range rows {
 		s := src[r*lds:][:n]
 		at := (step + r) * NR

@@ -80,7 +80,7 @@ func (m *master) backward(w *Work, dx []float32, lddx int, add bool, dy []float3
 			kernel.Transpose(at[lo:], blockStride, dy[(t+lo)*lddy:], lddy, hi-lo, m.n)
 			kernel.PackCols(xp, tokenBlock*kernel.NR, lo, x[(t+lo)*ldx:], ldx, hi-lo, m.in)
 		})
-		w.Each(m.n, 56, func(s *Scratch, lo, hi int) { m.gradient(s, at, xp, k, lo, hi) })
+		w.pieces(m.n, kernel.RowBlock, func(s *Scratch, lo, hi int) { m.gradient(s, at, xp, k, lo, hi) })
 	}
 }
 

@@ -46,7 +46,7 @@ func (m *master) lowBackward(w *Work, dx []float32, lddx int, add bool, dy []flo
 			kernel.Transpose(turned[lo:], k, x[(t+lo)*ldx:], ldx, hi-lo, m.in)
 		})
 		w.Each(m.in, 2*kernel.NR, func(_ *Scratch, lo, hi int) { l.cols.Pack(lo, turned[lo*k:hi*k]) })
-		w.Each(m.n, 56, func(s *Scratch, lo, hi int) { m.lowGradient(s, at, k, lo, hi) })
+		w.pieces(m.n, kernel.RowBlock, func(s *Scratch, lo, hi int) { m.lowGradient(s, at, k, lo, hi) })
 	}
 }
 

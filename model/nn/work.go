@@ -54,11 +54,28 @@ func (w *Work) Each(n, grain int, f func(s *Scratch, lo, hi int)) {
 	w.team.Run(n, grain, &task{w, f})
 }
 
-// Rows is Each for m rows of a product, in pieces that a tile divides evenly.
-func (w *Work) Rows(m int, f func(s *Scratch, lo, hi int)) {
-	n := w.team.Size()
-	grain := min(kernel.RowBlock, max(28, (m+2*n-1)/(2*n)))
-	w.Each(m, grain, f)
+// Rows calls f for pieces of m rows of a product, in parallel. A piece is small
+// enough that what one operation of f leaves of it is in cache for the next.
+func (w *Work) Rows(m int, f func(s *Scratch, lo, hi int)) { w.pieces(m, kernel.RowBlock, f) }
+
+// pieces calls f for ranges of up to size indices that cover [0, n), in parallel:
+// as many for each worker, at least two while they do not become short.
+func (w *Work) pieces(n, size int, f func(s *Scratch, lo, hi int)) {
+	const short = 28
+	workers := w.team.Size()
+	count := max((n+size-1)/size, min(2*workers, n/short))
+	count = (count + workers - 1) / workers * workers
+	if count == 0 {
+		return
+	}
+	grain := (n + count - 1) / count
+	if workers > 1 {
+		w.Each(n, grain, f)
+		return
+	}
+	for lo := 0; lo < n; lo += grain { // a team of one would take all at once
+		f(&w.scratch[0], lo, min(n, lo+grain))
+	}
 }
 
 // sums calls f for each block of rows with zeroed room for n partial sums, in

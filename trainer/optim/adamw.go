@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
 
@@ -71,38 +72,26 @@ func (o *AdamW) Step(w *nn.Work, lr float64) {
 	o.Steps++
 	c := &o.Config
 	t := float64(o.Steps)
-	u := update{
-		beta1: float32(c.Beta1), rest1: float32(1 - c.Beta1),
-		beta2: float32(c.Beta2), rest2: float32(1 - c.Beta2),
-		eps:  float32(c.Eps),
-		root: float32(math.Sqrt(1 - math.Pow(c.Beta2, t))),
-		step: float32(lr / (1 - math.Pow(c.Beta1, t))),
+	decayed := kernel.AdamWStep{
+		Keep:  float32(1 - lr*c.Decay),
+		Beta1: float32(c.Beta1), Rest1: float32(1 - c.Beta1),
+		Beta2: float32(c.Beta2), Rest2: float32(1 - c.Beta2),
+		Eps:  float32(c.Eps),
+		Root: float32(math.Sqrt(1 - math.Pow(c.Beta2, t))),
+		Step: float32(lr / (1 - math.Pow(c.Beta1, t))),
 	}
-	decayed := float32(1 - lr*c.Decay)
+	whole := decayed
+	whole.Keep = 1
 	w.Each(len(o.chunks), 1, func(_ *nn.Scratch, lo, hi int) {
 		for _, k := range o.chunks[lo:hi] {
 			p := &o.params[k.param]
-			keep := decayed
+			u := &decayed
 			if len(p.Shape) < 2 && !c.DecayVectors {
-				keep = 1
+				u = &whole
 			}
-			u.run(keep, p.Data[k.lo:k.hi], p.Grad[k.lo:k.hi], o.m[k.param][k.lo:k.hi], o.v[k.param][k.lo:k.hi])
+			u.Apply(p.Data[k.lo:k.hi], p.Grad[k.lo:k.hi], o.m[k.param][k.lo:k.hi], o.v[k.param][k.lo:k.hi])
 		}
 	})
-}
-
-// update is one step's constants.
-type update struct{ beta1, rest1, beta2, rest2, eps, root, step float32 }
-
-func (u *update) run(keep float32, data, grad, m, v []float32) {
-	grad, m, v = grad[:len(data)], m[:len(data)], v[:len(data)]
-	inv := 1 / u.root
-	for i, g := range grad {
-		mi := u.beta1*m[i] + u.rest1*g
-		vi := u.beta2*v[i] + u.rest2*g*g
-		m[i], v[i] = mi, vi
-		data[i] = keep*data[i] - u.step*mi/(float32(math.Sqrt(float64(vi)))*inv+u.eps)
-	}
 }
 
 // State calls f for each tensor of the state, in a fixed order, with a name that

@@ -27,6 +27,7 @@ var generators = map[string]func(*Asm){
 	"tilecompat": tilecompat,
 
 	"act":     act,
+	"learn":   learn,
 	"norm":    norm,
 	"rope":    rope,
 	"rows":    rows,
