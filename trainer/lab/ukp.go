@@ -32,7 +32,7 @@ func heldOut(debates []string, debate string) bool {
 const seedValid = 101 // of the choice of the arguments that are held out
 
 // UKP reads and splits the data. An argument is never on both sides: of the
-// arguments of the ten debates a fifth is Valid's, and pairs across are left out.
+// arguments of the ten debates a third is Valid's, and pairs across are left out.
 // A prompt is a debate's question and, on the next line, the side that is argued
 // for. It ends its line, so that an argument may follow it without a template.
 func (l *Lab) UKP() (*UKP, error) {
@@ -94,7 +94,7 @@ func validText(s string) bool {
 	for _, b := range []byte(s) {
 		h = nn.Mix(h, uint64(b))
 	}
-	return h%5 == 0
+	return h%3 == 0
 }
 
 // Sample returns n of the pairs, drawn by a seed, in their order; all when there
