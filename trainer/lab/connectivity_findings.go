@@ -1,0 +1,448 @@
+package lab
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/warmserve/warmserve/trainer/eval"
+)
+
+// tolerance is how far an accuracy may fall and still count as no worse: two
+// percentage points, about what separates two members of one recipe.
+const tolerance = 0.02
+
+// kindNames are the kinds of lines in the order of tables and figures.
+var kindNames = []struct{ kind, name string }{
+	{kindShared, "shared pre-training"},
+	{kindRates, "rates up to several times the usual"},
+	{kindStarts, "starts along a fine-tuning"},
+	{kindOther, "shared pre-training, the other base"},
+	{kindTwin, "itself, units renumbered"},
+	{kindPermuted, "another member, units renumbered"},
+	{kindUnshared, "pre-trained apart"},
+}
+
+// judged is a set's margins along a line.
+type judged struct {
+	clusters []string
+	of       func(v *visited) Rewards
+	full     bool // only full paths have it
+}
+
+func (m *connectivityMeasured) sets() map[string]judged {
+	return map[string]judged{
+		"valid": {m.Valid.Clusters, func(v *visited) Rewards { return v.Valid }, false},
+		"near":  {m.Near.Clusters, func(v *visited) Rewards { return v.Near }, true},
+		"fit":   {m.Fit.Clusters, func(v *visited) Rewards { return v.Fit }, true},
+	}
+}
+
+// nll is the Bradley–Terry loss of each margin, −log σ(margin), in nats.
+func nll(margins []float64) []float64 {
+	out := make([]float64, len(margins))
+	for i, m := range margins {
+		out[i] = math.Max(-m, 0) + math.Log1p(math.Exp(-math.Abs(m)))
+	}
+	return out
+}
+
+// above is, for each pair, how far a figure of it at a place of a path lies above
+// the chord between the ends.
+func (p *path) above(j judged, figure func([]float64) []float64, at int) ([]float64, error) {
+	first, last := &p.Visited[0], &p.Visited[len(p.Visited)-1]
+	a, b, x := figure(j.of(first).Values()), figure(j.of(last).Values()), figure(j.of(&p.Visited[at]).Values())
+	if n := len(j.clusters); len(a) != n || len(b) != n || len(x) != n {
+		return nil, fmt.Errorf("%s to %s at %v: %d, %d and %d margins, want %d", p.A, p.B, p.Visited[at].At, len(a), len(x), len(b), n)
+	}
+	lambda := p.Visited[at].At
+	for i := range x {
+		x[i] -= (1-lambda)*a[i] + lambda*b[i]
+	}
+	return x, nil
+}
+
+// place returns the index of the visit nearest to lambda.
+func (p *path) place(lambda float64) int {
+	best := 0
+	for i, v := range p.Visited {
+		if math.Abs(v.At-lambda) < math.Abs(p.Visited[best].At-lambda) {
+			best = i
+		}
+	}
+	return best
+}
+
+// middle estimates how far a figure lies above the chord half-way, over all paths
+// of a kind: values of a pair are averaged over the paths before pairs are
+// resampled.
+func middle(paths []path, j judged, figure func([]float64) []float64) (Estimate, error) {
+	sum := make([]float64, len(j.clusters))
+	n := 0
+	for i := range paths {
+		p := &paths[i]
+		if j.full && !p.Full {
+			continue
+		}
+		v, err := p.above(j, figure, p.place(0.5))
+		if err != nil {
+			return Estimate{}, err
+		}
+		n++
+		for k := range sum {
+			sum[k] += v[k]
+		}
+	}
+	for k := range sum {
+		sum[k] /= float64(n)
+	}
+	return Mean(sum, j.clusters)
+}
+
+// barrier estimates max over λ of the chord's accuracy less the accuracy at λ, at
+// least 0. Its interval is that of the maximum, which noise alone lifts above 0.
+func (p *path) barrier(j judged) (Estimate, error) {
+	var all [][]float64
+	for at := range p.Visited {
+		v, err := p.above(j, wins, at)
+		if err != nil {
+			return Estimate{}, err
+		}
+		all = append(all, v)
+	}
+	largest := func(index []int) float64 {
+		worst := 0.0
+		for _, v := range all {
+			sum := 0.0
+			for _, i := range index {
+				sum -= v[i]
+			}
+			worst = max(worst, sum/float64(len(index)))
+		}
+		return worst
+	}
+	every := make([]int, len(j.clusters))
+	for i := range every {
+		every[i] = i
+	}
+	in, err := eval.Bootstrap(len(every), largest, eval.Resampling{Resamples: resamples, Seed: 1, Clusters: j.clusters})
+	return Estimate{largest(every), in.Low, in.High}, err
+}
+
+// Losses half-way above the chord, in nats; indifference costs ln 2 = 0.69.
+const (
+	flatLoss = 0.05 // no more than that is no barrier
+	highLoss = 0.1  // more than that is one
+)
+
+// connected judges a kind of lines by how far accuracy in distribution and loss of
+// training pairs lie above the chord half-way. It is seen when the accuracy's
+// interval leaves no more than the tolerance below the chord, and contradicted
+// when all of it lies below. Where it does neither, for want of pairs, the loss
+// decides, as long as the accuracy's interval does not speak against it.
+func connected(accuracy, loss Estimate) Outcome {
+	switch {
+	case accuracy.Low >= -tolerance:
+		return Seen
+	case accuracy.High < 0:
+		return Contradicted
+	case loss.High <= flatLoss:
+		return Seen
+	case loss.Low >= highLoss && accuracy.Value < -tolerance:
+		return Contradicted
+	}
+	return Unclear
+}
+
+func analyseConnectivity(measured []byte) (*Findings, error) {
+	m, err := readMeasured[connectivityMeasured](measured)
+	if err != nil {
+		return nil, err
+	}
+	byKind := map[string][]path{}
+	for _, p := range m.Paths {
+		if len(p.Visited) < 3 {
+			return nil, fmt.Errorf("%s to %s: %d places, want 3 or more", p.A, p.B, len(p.Visited))
+		}
+		byKind[p.Kind] = append(byKind[p.Kind], p)
+	}
+	f := &Findings{Notes: m.Skipped}
+	for _, part := range []func(*connectivityMeasured, map[string][]path, *Findings) error{kindsFindings, matrixFindings, curveFigures, alphaFindings} {
+		if err := part(m, byKind, f); err != nil {
+			return nil, err
+		}
+	}
+	f.Notes = append(f.Notes,
+		fmt.Sprintf("Connected: the interval of the accuracy half-way, in distribution, lies above −%.0f percentage points; broken: all of it is below 0. Where it is too wide for either, the loss of training pairs decides: connected up to %g nats above the chord, broken from %g on.", 100*tolerance, flatLoss, highLoss),
+		fmt.Sprintf("Pairs of a debate's side share arguments: intervals resample %d such clusters of validation pairs and %d of unseen debates.",
+			distinct(m.Valid.Clusters), distinct(m.Near.Clusters)),
+		"Loss is that of training pairs: members that fit their training pairs are so sure of themselves that their loss on others exceeds that of indifference, ln 2, and any average lowers it.")
+	return f, nil
+}
+
+func distinct(names []string) int {
+	seen := map[string]bool{}
+	for _, n := range names {
+		seen[n] = true
+	}
+	return len(seen)
+}
+
+// kindsFindings are the table of kinds and the verdicts.
+func kindsFindings(m *connectivityMeasured, byKind map[string][]path, f *Findings) error {
+	t := Table{Name: "kinds", Title: "Half-way between two members, above the chord between them (percentage points; loss in nats)",
+		Columns: []string{"ends share", "lines", "distance", "ends, valid (%)", "half-way, valid", "half-way, near", "loss half-way, training pairs", "connected"}}
+	sets := m.sets()
+	for _, k := range kindNames {
+		paths := byKind[k.kind]
+		if len(paths) == 0 {
+			continue
+		}
+		distance := 0.0
+		for _, p := range paths {
+			distance += p.Distance / float64(len(paths))
+		}
+		accuracy, err := ends(paths, sets["valid"])
+		if err != nil {
+			return err
+		}
+		learned, err := ends(paths, sets["fit"])
+		if err != nil {
+			return err
+		}
+		valid, err := middle(paths, sets["valid"], wins)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.kind, err)
+		}
+		near, err := middle(paths, sets["near"], wins)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.kind, err)
+		}
+		loss, err := middle(paths, sets["fit"], nll)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.kind, err)
+		}
+		outcome := connected(valid, loss)
+		if learned.Low <= 0.5 {
+			outcome = Unclear // ends that learned nothing have nothing to lose
+		}
+		t.Rows = append(t.Rows, []string{k.name, fmt.Sprint(len(paths)), fmt.Sprintf("%.3f", distance), accuracy.Percent(), valid.Points(), near.Points(), loss.String(),
+			map[Outcome]string{Seen: "yes", Contradicted: "no", Unclear: "unclear"}[outcome]})
+		f.Verdicts = append(f.Verdicts, kindVerdict(k.kind, k.name, outcome, valid, near, loss))
+	}
+	f.Tables = append(f.Tables, t)
+	return nil
+}
+
+// ends estimates the accuracy of the ends of paths.
+func ends(paths []path, j judged) (Estimate, error) {
+	sum := make([]float64, len(j.clusters))
+	n := 0
+	for i := range paths {
+		if j.full && !paths[i].Full {
+			continue
+		}
+		for _, v := range []*visited{&paths[i].Visited[0], &paths[i].Visited[len(paths[i].Visited)-1]} {
+			won := wins(j.of(v).Values())
+			if len(won) != len(sum) {
+				return Estimate{}, fmt.Errorf("%s to %s: %d margins, want %d", paths[i].A, paths[i].B, len(won), len(sum))
+			}
+			for k := range sum {
+				sum[k] += won[k]
+			}
+			n++
+		}
+	}
+	for k := range sum {
+		sum[k] /= float64(n)
+	}
+	return Mean(sum, j.clusters)
+}
+
+// kindVerdict says what a kind of lines was expected to show.
+func kindVerdict(kind, name string, outcome Outcome, valid, near, loss Estimate) Verdict {
+	v := Verdict{Seen: outcome, Source: "Observation 1, figure 3", Figures: fmt.Sprintf(
+		"half-way, against the chord: %s points in distribution, %s near out of distribution; loss of training pairs %s nats", valid.Points(), near.Points(), loss)}
+	switch kind {
+	case kindShared:
+		v.Claim = "Members that share their pre-training are linearly connected"
+	case kindRates:
+		v.Claim, v.Source = "Members stay connected at learning rates several times the usual", "section 3.1"
+	case kindStarts:
+		v.Claim, v.Source = "Members from different checkpoints of one fine-tuning are linearly connected", "section 3.1 (Baklava)"
+	case kindOther:
+		v.Claim = "Members of another, poorer base are linearly connected with each other"
+	default: // controls: to break is what is expected
+		v.Claim, v.Source = "Control: without a shared pre-training the line breaks ("+name+")", "Observation 1; section 3.1"
+		switch outcome {
+		case Seen:
+			v.Seen = Contradicted
+		case Contradicted:
+			v.Seen = Seen
+		}
+	}
+	return v
+}
+
+// matrixFindings are the barriers between all members.
+func matrixFindings(m *connectivityMeasured, byKind map[string][]path, f *Findings) error {
+	paths := byKind[kindShared]
+	t := Table{Name: "barriers", Title: "Barrier of each line, in distribution: the largest fall below the chord (percentage points)",
+		Columns: []string{"kind", "from", "to", "distance", "cosine", "barrier"}}
+	names := []string{}
+	number := map[string]int{}
+	for _, p := range paths {
+		for _, n := range []string{p.A, p.B} {
+			if _, ok := number[n]; !ok {
+				number[n] = len(names)
+				names = append(names, n)
+			}
+		}
+	}
+	cells := make([][]float64, len(names))
+	for i := range cells {
+		cells[i] = make([]float64, len(names))
+	}
+	for _, k := range kindNames {
+		for i := range byKind[k.kind] {
+			p := &byKind[k.kind][i]
+			b, err := p.barrier(m.sets()["valid"])
+			if err != nil {
+				return err
+			}
+			t.Rows = append(t.Rows, []string{k.name, p.A, p.B, fmt.Sprintf("%.3f", p.Distance), fmt.Sprintf("%.3f", p.Cosine), b.Points()})
+			if k.kind == kindShared {
+				x, y := number[p.A], number[p.B]
+				cells[x][y], cells[y][x] = 100*b.Value, 100*b.Value
+			}
+		}
+	}
+	f.Tables = append(f.Tables, t)
+	if len(names) > 0 {
+		f.Figures = append(f.Figures, Figure{Name: "matrix", Title: "Barriers between members that share their pre-training", X: Axis{Label: "member", Ticks: names}, Y: Axis{Label: "member", Ticks: names}, Cells: cells,
+			Caption: fmt.Sprintf("Largest fall of accuracy below the chord, in percentage points, on %d validation pairs; M = %d, %s", len(m.Valid.Clusters), m.M, seeded)})
+	}
+	return nil
+}
+
+// seeded says which seeds members have, for captions.
+var seeded = fmt.Sprintf("seeds from %d on, one a member.", seedMembers)
+
+// along averages a figure over the full paths of a kind, at each place.
+func along(paths []path, j judged, value func(p *path, at int) ([]float64, error)) (Series, error) {
+	s := Series{}
+	var full []*path
+	for i := range paths {
+		if paths[i].Full {
+			full = append(full, &paths[i])
+		}
+	}
+	if len(full) == 0 {
+		return s, nil
+	}
+	for at := range full[0].Visited {
+		sum := make([]float64, len(j.clusters))
+		for _, p := range full {
+			if len(p.Visited) != len(full[0].Visited) {
+				return s, fmt.Errorf("%s to %s: %d places, want %d", p.A, p.B, len(p.Visited), len(full[0].Visited))
+			}
+			v, err := value(p, at)
+			if err != nil {
+				return s, err
+			}
+			if len(v) != len(sum) {
+				return s, fmt.Errorf("%s to %s: %d margins, want %d", p.A, p.B, len(v), len(sum))
+			}
+			for i := range sum {
+				sum[i] += v[i] / float64(len(full))
+			}
+		}
+		e, err := Mean(sum, j.clusters)
+		if err != nil {
+			return s, err
+		}
+		s.X = append(s.X, full[0].Visited[at].At)
+		s.Y, s.Low, s.High = append(s.Y, e.Value), append(s.Low, e.Low), append(s.High, e.High)
+	}
+	return s, nil
+}
+
+// scaled multiplies a series, to percent.
+func (s Series) scaled(by float64) Series {
+	for i := range s.Y {
+		s.Y[i], s.Low[i], s.High[i] = by*s.Y[i], by*s.Low[i], by*s.High[i]
+	}
+	return s
+}
+
+// curveFigures are the walks along λ.
+func curveFigures(m *connectivityMeasured, byKind map[string][]path, f *Findings) error {
+	sets := m.sets()
+	for _, d := range []struct{ name, set, title, label string }{
+		{"lambda-valid", "valid", "Accuracy between two members, in distribution", "accuracy (%)"},
+		{"lambda-near", "near", "Accuracy between two members, unseen debates", "accuracy (%)"},
+		{"loss-fit", "fit", "Loss between two members, training pairs", "loss above the chord (nats)"},
+	} {
+		j := sets[d.set]
+		fig := Figure{Name: d.name, Title: d.title, X: Axis{Label: "λ, the weight of the second model"}, Y: Axis{Label: d.label}}
+		for _, k := range kindNames {
+			value := func(p *path, at int) ([]float64, error) { return wins(j.of(&p.Visited[at]).Values()), nil }
+			by := 100.0
+			if d.set == "fit" {
+				value = func(p *path, at int) ([]float64, error) { return p.above(j, nll, at) }
+				by = 1
+			}
+			s, err := along(byKind[k.kind], j, value)
+			if err != nil {
+				return err
+			}
+			if s.X == nil {
+				continue
+			}
+			s = s.scaled(by)
+			s.Label = k.name
+			if k.kind != kindShared { // one band is read, seven are not
+				s.Low, s.High = nil, nil
+			}
+			fig.Series = append(fig.Series, s)
+		}
+		fig.Caption = fmt.Sprintf("%d pairs; band: 95 %% bootstrap over clusters of pairs, for the first line (the others are as wide); M = %d, %s", len(j.clusters), m.M, seeded)
+		f.Figures = append(f.Figures, fig)
+	}
+	return nil
+}
+
+// alphaFindings are the walk from the initialisation through the average and on.
+func alphaFindings(m *connectivityMeasured, _ map[string][]path, f *Findings) error {
+	fig := Figure{Name: "alpha", Title: "From the initialisation through the average of all members and beyond",
+		X: Axis{Label: "α: 0 is the initialisation, 1 the average"}, Y: Axis{Label: "accuracy (%)"},
+		Caption: fmt.Sprintf("Average of M = %d members; bands: 95 %% bootstrap over clusters of pairs; %s", m.M, seeded)}
+	t := Table{Name: "alpha", Title: "Accuracy along θ₀ + α·(average − θ₀) (%)", Columns: []string{"α", "in distribution", "unseen debates", "training pairs"}}
+	for _, v := range m.Alpha {
+		t.Rows = append(t.Rows, []string{fmt.Sprintf("%.2f", v.At)})
+	}
+	for _, name := range []string{"valid", "near", "fit"} {
+		j := m.sets()[name]
+		s := Series{Label: map[string]string{"valid": "in distribution", "near": "unseen debates", "fit": "training pairs"}[name]}
+		for i := range m.Alpha {
+			margins := j.of(&m.Alpha[i]).Values()
+			if len(margins) != len(j.clusters) {
+				return fmt.Errorf("α = %v: %d margins, want %d", m.Alpha[i].At, len(margins), len(j.clusters))
+			}
+			e, err := Accuracy(margins, j.clusters)
+			if err != nil {
+				return err
+			}
+			s.X, s.Y = append(s.X, m.Alpha[i].At), append(s.Y, e.Value)
+			s.Low, s.High = append(s.Low, e.Low), append(s.High, e.High)
+			t.Rows[i] = append(t.Rows[i], e.Percent())
+		}
+		if s.X != nil {
+			fig.Series = append(fig.Series, s.scaled(100))
+		}
+	}
+	f.Tables = append(f.Tables, t)
+	if len(fig.Series) > 0 {
+		f.Figures = append(f.Figures, fig)
+	}
+	return nil
+}

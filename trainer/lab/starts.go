@@ -1,0 +1,173 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/trainer/lm"
+	"github.com/warmserve/warmserve/trainer/optim"
+)
+
+// starts says how other starts than the base are made.
+type starts struct {
+	// Trajectory is the number of checkpoints, evenly spaced, of a fine-tuning of the
+	// base on the training pairs' arguments, in TuneEpochs. TuneRate is its learning
+	// rate as a multiple of the usual one.
+	Trajectory int     `json:"trajectory"`
+	TuneEpochs float64 `json:"tune_epochs"`
+	TuneRate   float64 `json:"tune_rate"`
+	// PretrainBytes of text are read, in steps of PretrainBatch windows of
+	// PretrainWindow tokens, by a base that was initialised with another seed. 0
+	// leaves that base out.
+	PretrainBytes  int     `json:"pretrain_bytes,omitempty"`
+	PretrainBatch  int     `json:"pretrain_batch,omitempty"`
+	PretrainWindow int     `json:"pretrain_window,omitempty"`
+	PretrainRate   float64 `json:"pretrain_rate,omitempty"` // learning rate
+}
+
+const (
+	seedTrajectory = 401
+	seedOther      = 402 // of the other base
+)
+
+// kept returns runs/NAME-ID, ID naming all that decides what is made there, and
+// whether it is there already.
+func (l *Lab) kept(name string, content ...any) (dir string, there bool, err error) {
+	id, err := fingerprint(content)
+	if err != nil {
+		return "", false, err
+	}
+	dir = filepath.Join(l.Dir, "runs", name+"-"+id)
+	_, missing := os.Stat(filepath.Join(dir, "config.json"))
+	return dir, missing == nil, nil
+}
+
+// trajectory returns checkpoints along a fine-tuning of the base on the arguments
+// of a set, in order.
+func (l *Lab) trajectory(ctx context.Context, s starts, train *Set) ([]string, error) {
+	texts, err := l.NewSet("texts-of-"+train.Name, arguments(train.Pairs))
+	if err != nil {
+		return nil, err
+	}
+	usual, err := usualRate(l.Base)
+	if err != nil {
+		return nil, err
+	}
+	base, err := l.checkpointHash(l.Base)
+	if err != nil {
+		return nil, err
+	}
+	c := lm.Config{LR: s.TuneRate * usual, Schedule: optim.Cosine, Warmup: 0.1, Epochs: s.TuneEpochs, Batch: 32, Clip: 1,
+		Keep: s.Trajectory - 1, Seed: seedTrajectory, DataSeed: seedTrajectory}
+	dir, there, err := l.kept("trajectory", c, base, texts.Hash)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		c.Base, c.Pairs, c.Out, c.Workers = l.Base, []string{texts.Path}, dir, l.workers()
+		c.Progress = l.reading("fine-tuning along a trajectory")
+		if _, err := lm.Train(ctx, c); err != nil {
+			return nil, fmt.Errorf("trajectory: %w", err)
+		}
+	}
+	var out []string
+	for i := range s.Trajectory - 1 {
+		out = append(out, fmt.Sprintf("%s-%d", dir, i+1))
+	}
+	return append(out, dir), nil
+}
+
+func (l *Lab) reading(what string) func(lm.Progress) {
+	return func(p lm.Progress) {
+		if p.Message == "" {
+			l.progress(what, p.Step, p.Steps)
+		}
+	}
+}
+
+// other returns a base of the same shape and tokenizer that shares nothing with
+// the lab's: initialised with another seed, and pre-trained a little on other
+// text. What it predicts is poor; what matters is where its weights are.
+func (l *Lab) other(ctx context.Context, s starts) (string, error) {
+	base, err := loader.Open(l.Base)
+	if err != nil {
+		return "", err
+	}
+	defer base.Close()
+	shape, err := llamaShape(base)
+	if err != nil {
+		return "", err
+	}
+	text, err := l.someText("text/openstax_ccby.txt.zst", s.PretrainBytes)
+	if err != nil {
+		return "", err
+	}
+	hash, err := l.fileHash(text)
+	if err != nil {
+		return "", err
+	}
+	c := lm.Config{Shape: shape, Context: s.PretrainWindow, LR: s.PretrainRate, Schedule: optim.Cosine, Warmup: 0.05, Batch: s.PretrainBatch, Clip: 1,
+		Decay: 0.1, BF16: true, Seed: seedOther, DataSeed: seedOther}
+	dir, there, err := l.kept("other", c, hash, base.Hash())
+	if err != nil || there {
+		return dir, err
+	}
+	c.Tokenizer, c.Text, c.Out, c.Workers = l.Base, []string{text}, dir+"-read", l.workers()
+	c.Progress = l.reading("pre-training another base")
+	if _, err := os.Stat(filepath.Join(c.Out, "config.json")); err != nil {
+		if _, err := lm.Train(ctx, c); err != nil {
+			return "", fmt.Errorf("another base: %w", err)
+		}
+	}
+	read, err := loader.Open(c.Out)
+	if err != nil {
+		return "", err
+	}
+	defer read.Close()
+	// The same template and special tokens: members read the same text.
+	return dir, saveAs(dir, base, read)
+}
+
+// someText writes the beginning of a text below the lab's data to a file of the
+// lab.
+func (l *Lab) someText(name string, size int) (string, error) {
+	source, err := l.dataFile(name)
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	err = lm.EachText([]string{source}, func(text []byte) {
+		b.Write(text[:min(len(text), size-b.Len())])
+	})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(l.Dir, "sets", fmt.Sprintf("text-%d.txt", size))
+	return path, writeFile(path, bytes.ToValidUTF8(b.Bytes(), nil))
+}
+
+// llamaShape is the shape of a Llama as package lm makes them.
+func llamaShape(c *loader.Checkpoint) (*lm.Shape, error) {
+	var s struct {
+		Type    string  `json:"model_type"`
+		Layers  int     `json:"num_hidden_layers"`
+		Hidden  int     `json:"hidden_size"`
+		Heads   int     `json:"num_attention_heads"`
+		KVHeads int     `json:"num_key_value_heads"`
+		Inner   int     `json:"intermediate_size"`
+		Context int     `json:"max_position_embeddings"`
+		Theta   float64 `json:"rope_theta"`
+	}
+	if err := json.Unmarshal(c.Config, &s); err != nil {
+		return nil, fmt.Errorf("%s: config.json: %w", c.Dir, err)
+	}
+	if s.Type != "llama" {
+		return nil, fmt.Errorf("%s: a %s: another base of its shape can be made of a llama only", c.Dir, s.Type)
+	}
+	return &lm.Shape{Layers: s.Layers, Hidden: s.Hidden, Heads: s.Heads, KVHeads: s.KVHeads, Intermediate: s.Inner, Context: s.Context, RopeTheta: s.Theta}, nil
+}
