@@ -40,6 +40,7 @@ type Lab struct {
 	mu     sync.Mutex
 	hashes map[string]string // of checkpoints that were used, by path
 	read   map[string]string // hashes of the data files that were read since Run began, by name
+	ukp    *UKP              // nil until it was read
 }
 
 // Size names how much an experiment does. Each experiment has its settings for

@@ -34,9 +34,30 @@ const seedValid = 101 // of the choice of the arguments that are held out
 // UKP reads and splits the data. An argument is never on both sides: of the
 // arguments of the ten debates a third is Valid's, and pairs across are left out.
 // A prompt is a debate's question and, on the next line, the side that is argued
-// for. It ends its line, so that an argument may follow it without a template.
+// for. It ends its line, so that an argument may follow it without a template. The
+// data are read once, and not to be changed.
 func (l *Lab) UKP() (*UKP, error) {
-	pairs, err := l.ReadPairs("ukp/strict.jsonl.zst")
+	for _, name := range []string{ukpPairs, ukpVotes} {
+		if _, err := l.dataFile(name); err != nil { // which notes that it is used
+			return nil, err
+		}
+	}
+	if l.ukp != nil {
+		return l.ukp, nil
+	}
+	u, err := l.readUKP()
+	l.ukp = u
+	return u, err
+}
+
+// The files of UKP below the lab's data.
+const (
+	ukpPairs = "ukp/strict.jsonl.zst"
+	ukpVotes = "ukp/votes.jsonl.zst"
+)
+
+func (l *Lab) readUKP() (*UKP, error) {
+	pairs, err := l.ReadPairs(ukpPairs)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +92,7 @@ func (l *Lab) UKP() (*UKP, error) {
 			u.Train = append(u.Train, p)
 		}
 	}
-	votes, err := l.ReadVotes("ukp/votes.jsonl.zst")
+	votes, err := l.ReadVotes(ukpVotes)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,169 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+)
+
+// bonSettings are those of the best-of-N experiment.
+type bonSettings struct {
+	contest
+	// Samples are drawn for each prompt; N are the numbers of which the best is
+	// taken, Samples at most.
+	Samples int   `json:"samples"`
+	N       []int `json:"n"`
+	// Ms are the numbers of members that are averaged and ensembled.
+	Ms []int `json:"ms"`
+	// Swapped are the shares of labels that are wrong.
+	Swapped []float64 `json:"swapped"`
+}
+
+func bonSettingsOf(size Size) bonSettings {
+	s := bonSettings{contest: contestOf(size), Samples: 256, N: []int{1, 2, 4, 8, 16, 32, 64, 128, 256}, Ms: []int{2, 4, 6}, Swapped: []float64{0, 0.25}}
+	switch size {
+	case Tiny:
+		s.Samples, s.N, s.Ms = 8, []int{1, 2, 4, 8}, []int{2}
+	case Paper:
+		s.Samples, s.Ms = 512, []int{2, 6, 10}
+	}
+	return s
+}
+
+// bonMeasured is what the experiment measures.
+type bonMeasured struct {
+	Samples int   `json:"samples"` // to each prompt
+	N       []int `json:"n"`
+	Ms      []int `json:"ms"`
+	// Unseen tells of each prompt whether it belongs to a debate that the proxies
+	// did not learn from.
+	Unseen []bool `json:"unseen"`
+	// Tokens are the lengths of all samples, one prompt's behind the other's, and
+	// Control their rewards by the control.
+	Tokens  []int   `json:"tokens"`
+	Control Rewards `json:"control"`
+	// Valid are the control's rewards for the pairs of UKP.Valid, and Groups the
+	// clusters of those pairs.
+	Valid   *Scored      `json:"valid"`
+	Groups  []string     `json:"groups"`
+	Proxies []bonProxies `json:"proxies"`
+}
+
+// bonProxies are the reward models that learned from one set of labels.
+type bonProxies struct {
+	Swapped  float64      `json:"swapped"`
+	Members  []bonProxy   `json:"members"`
+	Averages []bonAverage `json:"averages"`
+}
+
+// bonProxy is what one model says of all samples and of the pairs of UKP.Valid.
+type bonProxy struct {
+	Samples Rewards `json:"samples"`
+	Valid   *Scored `json:"valid"`
+}
+
+// bonAverage is the weight average of some members, by their numbers from 0.
+type bonAverage struct {
+	Of []int `json:"of"`
+	bonProxy
+}
+
+// BestOfN is the experiment on the best of N samples.
+func BestOfN() *Experiment {
+	return &Experiment{
+		Name:  "bon",
+		Title: "Best of N",
+		Question: "A policy writes N arguments and a reward model picks one. How good is the pick in the eyes of a control reward model, " +
+			"when the reward model is a single one, an ensemble or a weight average?",
+		Settings:  func(size Size) any { return bonSettingsOf(size) },
+		Trainings: func(l *Lab) ([]Training, error) { return l.contestTrainings(bonSettingsOf(l.Size).Swapped) },
+		Measure:   measureBestOfN,
+		Analyse:   analyseBestOfN,
+	}
+}
+
+func measureBestOfN(ctx context.Context, l *Lab) (any, error) {
+	s := bonSettingsOf(l.Size)
+	a, err := l.arena(ctx)
+	if err != nil {
+		return nil, err
+	}
+	drawn, err := l.samples(ctx, a.policy, a.prompts, s.Samples, s.Tokens, seedSamples)
+	if err != nil {
+		return nil, err
+	}
+	judge := func(m Model) (p bonProxy, err error) {
+		if p.Samples, err = l.scoreSamples(ctx, m, drawn); err == nil {
+			p.Valid, err = l.Score(ctx, m, a.Valid)
+		}
+		return p, err
+	}
+	out := bonMeasured{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.unseen, Tokens: drawn.Tokens, Groups: shorten(a.Valid.Clusters)}
+	control, err := judge(a.control)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	out.Control, out.Valid = control.Samples, control.Valid
+	for _, share := range s.Swapped {
+		t, err := l.proxyTraining(a.corpus, share)
+		if err != nil {
+			return nil, err
+		}
+		members, err := l.Members(ctx, t.Name, t.Plan)
+		if err != nil {
+			return nil, err
+		}
+		proxies, err := judgeProxies(members, s.Ms, func(m Model, done, of int) (bonProxy, error) {
+			l.progress(fmt.Sprintf("scoring samples, %.0f %% swapped", 100*share), done, of)
+			return judge(m)
+		})
+		if err != nil {
+			return nil, err
+		}
+		proxies.Swapped = share
+		out.Proxies = append(out.Proxies, *proxies)
+	}
+	return out, nil
+}
+
+// judgeProxies has every member and the averages of each number of members judge.
+func judgeProxies(members []string, ms []int, judge func(m Model, done, of int) (bonProxy, error)) (*bonProxies, error) {
+	out := &bonProxies{}
+	var groups [][]int
+	for _, m := range ms {
+		groups = append(groups, rotations(len(members), m)...)
+	}
+	of := len(members) + len(groups)
+	for i, dir := range members {
+		p, err := judge(Model{Members: []string{dir}}, i, of)
+		if err != nil {
+			return nil, err
+		}
+		out.Members = append(out.Members, p)
+	}
+	for i, group := range groups {
+		m := Model{}
+		for _, k := range group {
+			m.Members = append(m.Members, members[k])
+		}
+		p, err := judge(m, len(members)+i, of)
+		if err != nil {
+			return nil, err
+		}
+		out.Averages = append(out.Averages, bonAverage{group, p})
+	}
+	return out, nil
+}
+
+// rotations are groups of m among n members, so many that every member is in one:
+// neighbours, counted around.
+func rotations(n, m int) [][]int {
+	var out [][]int
+	for at := 0; at < n; at += m {
+		var group []int
+		for i := range m {
+			group = append(group, (at+i)%n)
+		}
+		out = append(out, group)
+	}
+	return out
+}

@@ -1,0 +1,261 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+)
+
+const kindControl = "control"
+
+// bonReport turns measurements into findings.
+type bonReport struct {
+	*bonMeasured
+	f                       *Findings
+	judges, values, matches [][]string
+}
+
+// labels names a set of labels.
+func labels(swapped float64) string {
+	if swapped == 0 {
+		return "clean labels"
+	}
+	return fmt.Sprintf("%.0f %% of labels swapped", 100*swapped)
+}
+
+// accuracy adds a row on how a judge does on pairs that it did not learn from.
+func (r *bonReport) accuracy(name, learned string, s selector) error {
+	mean := make([]float64, len(r.Groups))
+	for _, margins := range s.valid {
+		for i, w := range wins(margins) {
+			mean[i] += w / float64(len(s.valid))
+		}
+	}
+	e, err := Mean(mean, r.Groups)
+	if err != nil {
+		return err
+	}
+	r.judges = append(r.judges, []string{name, learned, e.Percent()})
+	return nil
+}
+
+// chosen is a selector with its picks for each of N.
+type chosen struct {
+	selector
+	picks []picked
+}
+
+// proxies adds what one set of proxies shows.
+func (r *bonReport) proxies(p *bonProxies) error {
+	selectors, err := p.selectors(r.Ms)
+	if err != nil {
+		return err
+	}
+	control := gains(r.Control.Values(), r.Samples)
+	tokens := make([]float64, len(r.Tokens))
+	for i, n := range r.Tokens {
+		tokens[i] = float64(n)
+	}
+	var all []chosen
+	for _, s := range selectors {
+		if err := r.accuracy(s.String(), labels(p.Swapped), s); err != nil {
+			return err
+		}
+		c := chosen{selector: s}
+		for _, n := range r.N {
+			c.picks = append(c.picks, s.pick(n, r.Samples, control, tokens))
+		}
+		all = append(all, c)
+	}
+	if err := r.rows(p, all); err != nil {
+		return err
+	}
+	if err := r.figures(p, all); err != nil {
+		return err
+	}
+	return r.verdicts(p, all, control)
+}
+
+// rows adds to the table of gains.
+func (r *bonReport) rows(p *bonProxies, all []chosen) error {
+	last := len(r.N) - 1
+	for _, c := range all {
+		row := []string{labels(p.Swapped), c.String()}
+		for _, k := range r.shown() {
+			e, err := Mean(c.picks[k].control, nil)
+			if err != nil {
+				return err
+			}
+			row = append(row, deviations(e))
+		}
+		own, err := Mean(c.picks[last].own, nil)
+		if err != nil {
+			return err
+		}
+		length, err := Mean(c.picks[last].tokens, nil)
+		if err != nil {
+			return err
+		}
+		row = append(row, deviations(own), fmt.Sprintf("%.1f", length.Value))
+		r.values = append(r.values, row)
+	}
+	return nil
+}
+
+// shown are the places in N of the columns: a small, a middling and the largest.
+func (r *bonReport) shown() []int {
+	n := len(r.N)
+	out := []int{n / 4, n / 2, n - 1}
+	return slices.Compact(out)
+}
+
+// figures adds the gain in control reward and in the proxies' own reward over KL.
+func (r *bonReport) figures(p *bonProxies, all []chosen) error {
+	most := slices.Max(r.Ms)
+	x := make([]float64, len(r.N))
+	for i, n := range r.N {
+		x[i] = bestOfKL(n)
+	}
+	draw := func(name, title, y string, value func(picked) []float64) error {
+		f := Figure{Name: fmt.Sprintf("%s-c%02.0f", name, 100*p.Swapped), Title: title + ", " + labels(p.Swapped),
+			X: Axis{Label: "KL of best of N from the policy, log N − (N−1)/N (nats)"}, Y: Axis{Label: y}, Caption: r.caption(p)}
+		for _, c := range all {
+			s := Series{Label: c.String(), X: x}
+			if c.kind == kindSingle {
+				s.Label = kindSingle
+			}
+			band := c.kind == kindSingle || c.m == most && c.kind != kindMin
+			if c.kind != kindWA && !band && c.m != most {
+				continue // ensembles are drawn for the largest M
+			}
+			for _, picks := range c.picks {
+				e, err := Mean(value(picks), nil)
+				if err != nil {
+					return err
+				}
+				s.Y = append(s.Y, e.Value)
+				if band {
+					s.Low, s.High = append(s.Low, e.Low), append(s.High, e.High)
+				}
+			}
+			f.Series = append(f.Series, s)
+		}
+		r.f.Figures = append(r.f.Figures, f)
+		return nil
+	}
+	const unit = " (standard deviations)"
+	if err := draw("control", "Control reward of the pick", "gain in control reward"+unit, func(p picked) []float64 { return p.control }); err != nil {
+		return err
+	}
+	return draw("proxy", "Its own reward of the pick", "gain in its own reward"+unit, func(p picked) []float64 { return p.own })
+}
+
+func (r *bonReport) caption(p *bonProxies) string {
+	return fmt.Sprintf("%d prompts, %d samples each at temperature 1, N up to %d; %d members; mean over members or groups of M; gain: over the mean of the prompt's samples, in standard deviations of all; bands: 95 %% bootstrap over prompts.",
+		len(r.Unseen), r.Samples, slices.Max(r.N), len(p.Members))
+}
+
+// verdicts compares the average of most members with a single one and with the
+// ensemble.
+func (r *bonReport) verdicts(p *bonProxies, all []chosen, control []float64) error {
+	most, last := slices.Max(r.Ms), len(r.N)-1
+	find := func(kind string) chosen {
+		i := slices.IndexFunc(all, func(c chosen) bool { return c.kind == kind && (c.m == most || kind == kindSingle) })
+		return all[i]
+	}
+	wa := find(kindWA)
+	for _, other := range []chosen{find(kindSingle), find(kindENS), find(kindMin)} {
+		a, b := wa.picks[last], other.picks[last]
+		difference := make([]float64, len(a.control))
+		for i := range difference {
+			difference[i] = a.control[i] - b.control[i]
+		}
+		d, err := Mean(difference, nil)
+		if err != nil {
+			return err
+		}
+		won, err := r.match(p, wa, other, control)
+		if err != nil {
+			return err
+		}
+		if other.kind == kindMin {
+			continue // in the tables alone: the paper does not compare with it
+		}
+		name := "a single reward model"
+		if other.kind == kindENS {
+			name = fmt.Sprintf("ENS, M = %d", most)
+		}
+		r.f.Verdicts = append(r.f.Verdicts, Verdict{
+			Claim:  fmt.Sprintf("The best of %d by WA, M = %d, has a higher control reward than by %s; %s", r.N[last], most, name, labels(p.Swapped)),
+			Source: bonSource, Seen: d.Judge(),
+			Figures: fmt.Sprintf("difference %s standard deviations over %d prompts; win rate %s %%", deviations(d), len(difference), won.Percent()),
+		})
+	}
+	return nil
+}
+
+// match adds the win rates of WA against another selector, and returns that at the
+// largest N.
+func (r *bonReport) match(p *bonProxies, wa, other chosen, control []float64) (Estimate, error) {
+	var last Estimate
+	for _, k := range r.shown() {
+		results := wa.picks[k].against(other.picks[k], r.Samples, control)
+		half := make([]float64, len(results))
+		var mean outcomes
+		for i, o := range results {
+			half[i] = o.half()
+			mean.win += o.win / float64(len(results))
+			mean.tie += o.tie / float64(len(results))
+			mean.loss += o.loss / float64(len(results))
+		}
+		e, err := Mean(half, nil)
+		if err != nil {
+			return e, err
+		}
+		last = e
+		r.matches = append(r.matches, []string{labels(p.Swapped), wa.String() + " against " + other.String(), fmt.Sprint(r.N[k]),
+			percent(mean.win), percent(mean.tie), percent(mean.loss), e.Percent()})
+	}
+	return last, nil
+}
+
+// deviations prints a figure in standard deviations, with its interval.
+func deviations(e Estimate) string {
+	return fmt.Sprintf("%+.2f [%+.2f, %+.2f]", e.Value, e.Low, e.High)
+}
+
+func percent(share float64) string { return fmt.Sprintf("%.1f", 100*share) }
+
+// finish adds tables and notes.
+func (r *bonReport) finish() *Findings {
+	columns := []string{"labels", "selector"}
+	for _, k := range r.shown() {
+		columns = append(columns, fmt.Sprintf("gain, N = %d", r.N[k]))
+	}
+	most := slices.Max(r.N)
+	columns = append(columns, fmt.Sprintf("its own gain, N = %d", most), fmt.Sprintf("tokens, N = %d", most))
+	tokens := 0
+	for _, n := range r.Tokens {
+		tokens += n
+	}
+	unseen := 0
+	for _, u := range r.Unseen {
+		if u {
+			unseen++
+		}
+	}
+	r.f.Tables = []Table{
+		{Name: "gain", Title: "Gain in control reward of the pick over a random sample, in standard deviations of the control's rewards", Columns: columns, Rows: r.values},
+		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
+			Columns: []string{"labels", "match", "N", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
+		{Name: "judges", Title: fmt.Sprintf("Accuracy in percent on %d pairs with gold labels whose arguments no judge has seen", len(r.Groups)),
+			Columns: []string{"judge", "learned from", "accuracy"}, Rows: r.judges},
+	}
+	r.f.Notes = []string{
+		fmt.Sprintf("Intervals are over the %d prompts, %d of which belong to debates that no proxy learned from; policy, members and control are one draw each.", len(r.Unseen), unseen),
+		"The control is a reward model as well, from the same base as the proxies: what it shares with them it cannot see. Its accuracy stands in the table.",
+		"For N below the number of samples the picks are averaged over all subsets of size N, which is unbiased; win rates there are of independent subsets.",
+		"The mean of ENS is of raw rewards, its minimum of rewards z-scored on the samples.",
+		fmt.Sprintf("A sample has %.1f tokens on average.", float64(tokens)/float64(len(r.Tokens))),
+	}
+	return r.f
+}

@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// noise is a number about 0 with deviation 1, of a seed and a place.
+func noise(seed, i int) float64 {
+	sum := 0.0
+	for k := range 12 {
+		sum += float64(nn.Mix(nn.Mix(uint64(seed), uint64(k)), uint64(i))>>11) / (1 << 53)
+	}
+	return sum - 6
+}
+
+// noisyBestOfN are measurements in which a judge's reward is the control's and
+// noise of so many standard deviations.
+func noisyBestOfN(members, averages float64) *bonMeasured {
+	const prompts, samples, valid, many = 12, 32, 20, 4
+	m := &bonMeasured{Samples: samples, N: []int{1, 2, 4, 8, 16, 32}, Ms: []int{2, 4}, Unseen: make([]bool, prompts), Groups: make([]string, valid)}
+	m.Unseen[0] = true
+	for i := range prompts * samples {
+		m.Control = append(m.Control, float32(noise(1, i)))
+		m.Tokens = append(m.Tokens, 10)
+	}
+	for i := range valid {
+		m.Groups[i] = string(rune('a' + i))
+	}
+	judge := func(seed int, deviation float64) bonProxy {
+		p := bonProxy{Valid: &Scored{Chosen: make(Rewards, valid), Rejected: make(Rewards, valid)}}
+		for i, c := range m.Control {
+			p.Samples = append(p.Samples, c+float32(deviation*noise(seed, i)))
+		}
+		for i := range valid {
+			p.Valid.Chosen[i] = float32(1 + deviation*noise(seed+1000, i))
+		}
+		return p
+	}
+	control := judge(2, 0)
+	m.Valid = control.Valid
+	for k, share := range []float64{0, 0.25} {
+		p := bonProxies{Swapped: share}
+		for i := range many {
+			p.Members = append(p.Members, judge(10+100*k+i, members))
+		}
+		for _, n := range m.Ms {
+			for i, group := range rotations(many, n) {
+				p.Averages = append(p.Averages, bonAverage{group, judge(50+100*k+10*n+i, averages)})
+			}
+		}
+		m.Proxies = append(m.Proxies, p)
+	}
+	return m
+}
+
+func analysed(t *testing.T, m *bonMeasured) *Findings {
+	text, err := json.Marshal(m)
+	require.NoError(t, err)
+	f, err := BestOfN().Analyse(text)
+	require.NoError(t, err)
+	return f
+}
+
+func TestBestOfNFindsWhatWasPutIn(t *testing.T) {
+	t.Run("an average with less noise is better than a member", func(t *testing.T) {
+		f := analysed(t, noisyBestOfN(3, 0.1))
+		require.Len(t, f.Verdicts, 4)
+		for _, v := range f.Verdicts {
+			assert.Equal(t, Seen, v.Seen, "%s: %s", v.Claim, v.Figures)
+		}
+	})
+	t.Run("an average with more noise is worse", func(t *testing.T) {
+		for _, v := range analysed(t, noisyBestOfN(0.1, 3)).Verdicts {
+			assert.Equal(t, Contradicted, v.Seen, "%s: %s", v.Claim, v.Figures)
+		}
+	})
+	t.Run("judges without noise are alike", func(t *testing.T) {
+		f := analysed(t, noisyBestOfN(0, 0))
+		for _, v := range f.Verdicts {
+			assert.Equal(t, Unclear, v.Seen, "%s: %s", v.Claim, v.Figures)
+			assert.Contains(t, v.Figures, "win rate 50.0 [50.0, 50.0] %")
+		}
+	})
+}
+
+func TestBestOfNFiguresAreDrawn(t *testing.T) {
+	f := analysed(t, noisyBestOfN(1, 0.5))
+	require.Len(t, f.Figures, 4)
+	for _, figure := range f.Figures {
+		_, err := figure.Draw("svg")
+		require.NoError(t, err, figure.Name)
+		assert.Zero(t, figure.Series[0].X[0], "the best of one is the policy")
+		for _, s := range figure.Series {
+			assert.InDelta(t, 0, s.Y[0], 1e-9, "%s: a random sample gains nothing", s.Label)
+		}
+	}
+}
+
+func TestBestOfNOfItselfIsTheLargestOrderStatistic(t *testing.T) {
+	// A judge that agrees with the control gains the expectation of the maximum.
+	m := noisyBestOfN(0, 0)
+	control := gains(m.Control.Values(), m.Samples)
+	for _, y := range analysed(t, m).Figures[0].Series {
+		mean := 0.0
+		for p := range m.Unseen {
+			best := math.Inf(-1)
+			for _, v := range control[p*m.Samples:][:m.Samples] {
+				best = max(best, v)
+			}
+			mean += best / float64(len(m.Unseen))
+		}
+		assert.InDelta(t, mean, y.Y[len(y.Y)-1], 1e-9, y.Label)
+	}
+}
+
+func TestBestOfNRefusesDamagedMeasurements(t *testing.T) {
+	for name, damage := range map[string]func(m *bonMeasured){
+		"a reward is missing":             func(m *bonMeasured) { m.Control = m.Control[1:] },
+		"a member's reward is missing":    func(m *bonMeasured) { m.Proxies[0].Members[1].Samples = nil },
+		"a member has not judged":         func(m *bonMeasured) { m.Proxies[0].Members[1].Valid = nil },
+		"an average is of no member":      func(m *bonMeasured) { m.Proxies[1].Averages[0].Of[0] = 99 },
+		"an average is missing":           func(m *bonMeasured) { m.Proxies[1].Averages = m.Proxies[1].Averages[:1] },
+		"more are compared than sampled":  func(m *bonMeasured) { m.N = append(m.N, 1000) },
+		"nothing was measured":            func(m *bonMeasured) { *m = bonMeasured{} },
+		"the control has not judged":      func(m *bonMeasured) { m.Valid = nil },
+		"a reward is not a finite number": func(m *bonMeasured) { m.Proxies[0].Members[0].Samples[3] = float32(math.NaN()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := noisyBestOfN(1, 1)
+			damage(m)
+			text, err := json.Marshal(m)
+			require.NoError(t, err)
+			_, err = BestOfN().Analyse(text)
+			assert.Error(t, err)
+		})
+	}
+}

@@ -1,0 +1,171 @@
+package lab
+
+import "fmt"
+
+// smooth is the number of steps whose mean a line over steps shows.
+const smooth = 5
+
+// row adds the last checkpoint of a kind to the table.
+func (r *rlReport) row(t *tuned, kl float64) error {
+	k := len(t.steps) - 1
+	row := []string{fmt.Sprint(kl), t.kind, fmt.Sprint(len(t.runs))}
+	for _, v := range [][]float64{t.control[k], t.own[k], t.gap()} {
+		e, err := Mean(v, nil)
+		if err != nil {
+			return err
+		}
+		row = append(row, deviations(e))
+	}
+	fall, err := r.statistic(t.fall)
+	if err != nil {
+		return err
+	}
+	row = append(row, deviations(fall))
+	for _, of := range stepValues {
+		row = append(row, fmt.Sprintf("%.2f", t.late(of.value)))
+	}
+	r.values = append(r.values, row)
+	return nil
+}
+
+// seeds adds each run to the table of runs.
+func (r *rlReport) seeds(t *tuned, kl float64) {
+	for _, run := range t.runs {
+		last := run.Judged[len(run.Judged)-1]
+		one := tuned{runs: []*rlRun{run}}
+		control, _ := meanStd(r.perPrompt(last.Control, r.control))
+		own, _ := meanStd(r.perPrompt(last.Proxy, r.proxies[run.Proxy]))
+		before, _ := meanStd(r.start[""])
+		beforeOwn, _ := meanStd(r.start[run.Proxy])
+		row := []string{fmt.Sprint(kl), t.kind, run.Proxy, fmt.Sprint(run.Seed), fmt.Sprintf("%+.2f", control-before), fmt.Sprintf("%+.2f", own-beforeOwn)}
+		for _, of := range stepValues {
+			row = append(row, fmt.Sprintf("%.2f", one.late(of.value)))
+		}
+		r.each = append(r.each, row)
+	}
+}
+
+// stepValues are what is shown of every step, besides rewards.
+var stepValues = []struct {
+	name, label, title string
+	value              func(rlStep) float64
+}{
+	{"kl", "KL from the policy before (nats, of an answer)", "Divergence from the policy before", func(s rlStep) float64 { return s.KL }},
+	{"length", "length (tokens)", "Length of the answers", func(s rlStep) float64 { return s.Length }},
+	{"entropy", "entropy (nats, of a token)", "Entropy of the policy", func(s rlStep) float64 { return s.Entropy }},
+}
+
+// late is the mean of a value over the last steps of all runs.
+func (t *tuned) late(value func(rlStep) float64) float64 {
+	return t.around(len(t.runs[0].Steps), value)
+}
+
+// around is the mean of a value over the steps up to and including one.
+func (t *tuned) around(step int, value func(rlStep) float64) float64 {
+	sum, n := 0.0, 0
+	for _, run := range t.runs {
+		for _, s := range run.Steps[max(0, step-smooth):step] {
+			sum += value(s)
+			n++
+		}
+	}
+	return sum / float64(n)
+}
+
+// overSteps is a value over steps: the mean over the runs, and their range.
+func (t *tuned) overSteps(value func(*rlRun, rlStep) float64) Series {
+	s := Series{Label: t.kind}
+	for step := range t.runs[0].Steps {
+		mean, low, high := 0.0, 0.0, 0.0
+		for i, run := range t.runs {
+			one := tuned{runs: []*rlRun{run}}
+			v := one.around(step+1, func(at rlStep) float64 { return value(run, at) })
+			mean += v / float64(len(t.runs))
+			if i == 0 || v < low {
+				low = v
+			}
+			if i == 0 || v > high {
+				high = v
+			}
+		}
+		s.X, s.Y, s.Low, s.High = append(s.X, float64(step+1)), append(s.Y, mean), append(s.Low, low), append(s.High, high)
+	}
+	return s
+}
+
+// overCheckpoints is a value of checkpoints, with the interval over prompts.
+func overCheckpoints(label string, x []float64, values [][]float64) (Series, error) {
+	s := Series{Label: label, X: x}
+	for _, v := range values {
+		e, err := Mean(v, nil)
+		if err != nil {
+			return s, err
+		}
+		s.Y, s.Low, s.High = append(s.Y, e.Value), append(s.Low, e.Low), append(s.High, e.High)
+	}
+	return s, nil
+}
+
+// figures draws the runs of one coefficient.
+func (r *rlReport) figures(all []*tuned, suffix string, kl float64) error {
+	runs := fmt.Sprintf("%s, M = %d, KL coefficient %g, %d runs each (seeds 1 to %d)", labels(r.Swapped), r.M, kl, len(all[0].runs), len(all[0].runs))
+	judged := fmt.Sprintf("%s. Checkpoints judged on %d prompts, %d answers each; mean over runs; bands: 95 %% bootstrap over prompts.", runs, len(r.Unseen), r.Judged)
+	trained := fmt.Sprintf("%s. Means over %d steps' answers and the runs; bands: range over the runs.", runs, smooth)
+	control := Figure{Name: "control" + suffix, Title: "Control reward of the fine-tuned policy", X: Axis{Label: "step"},
+		Y: Axis{Label: "gain in control reward (standard deviations)"}, Caption: judged}
+	own := Figure{Name: "own" + suffix, Title: "Reward that is optimised", X: Axis{Label: "step"},
+		Y: Axis{Label: "gain in the proxy's reward (standard deviations)"}, Caption: judged}
+	pareto := Figure{Name: "control-over-kl" + suffix, Title: "Control reward over divergence", X: Axis{Label: "KL from the policy before (nats, of an answer)"},
+		Y: Axis{Label: "gain in control reward (standard deviations)"}, Caption: judged}
+	seen := Figure{Name: "control-steps" + suffix, Title: "Control reward of the answers that were learned from", X: Axis{Label: "step"},
+		Y: Axis{Label: "control reward (z-score of the policy before)"}, Caption: trained}
+	for _, t := range all {
+		steps, kls := make([]float64, len(t.steps)), make([]float64, len(t.steps))
+		for k, step := range t.steps {
+			steps[k] = float64(step)
+			if step > 0 {
+				kls[k] = t.around(step, func(s rlStep) float64 { return s.KL })
+			}
+		}
+		for _, d := range []struct {
+			f      *Figure
+			x      []float64
+			values [][]float64
+		}{{&control, steps, t.control}, {&own, steps, t.own}, {&pareto, kls, t.control}} {
+			s, err := overCheckpoints(t.kind, d.x, d.values)
+			if err != nil {
+				return err
+			}
+			d.f.Series = append(d.f.Series, s)
+		}
+		seen.Series = append(seen.Series, t.overSteps(func(_ *rlRun, s rlStep) float64 { return r.control.z(s.Control) }))
+	}
+	r.f.Figures = append(r.f.Figures, control, own, pareto, seen)
+	for _, of := range stepValues {
+		f := Figure{Name: of.name + suffix, Title: of.title, X: Axis{Label: "step"}, Y: Axis{Label: of.label}, Caption: trained}
+		for _, t := range all {
+			f.Series = append(f.Series, t.overSteps(func(_ *rlRun, s rlStep) float64 { return of.value(s) }))
+		}
+		r.f.Figures = append(r.f.Figures, f)
+	}
+	return nil
+}
+
+// finish adds tables and notes.
+func (r *rlReport) finish() *Findings {
+	tail := []string{"KL (nats)", "tokens", "entropy (nats)"}
+	r.f.Tables = []Table{
+		{Name: "final", Title: "The fine-tuned policies: gains over the policy before, in standard deviations",
+			Columns: append([]string{"KL coefficient", "proxy", "runs", "control", "its own", "gap", "fall of control from its best"}, tail...), Rows: r.values},
+		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
+			Columns: []string{"KL coefficient", "match", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
+		{Name: "runs", Title: "Each run", Columns: append([]string{"KL coefficient", "proxy", "of", "seed", "control", "its own"}, tail...), Rows: r.each},
+	}
+	r.f.Notes = []string{
+		fmt.Sprintf("Proxies learned from %s. Rewards came from a running server; the policy's own are z-scored on its answers before the first step, and so are the control's.", labels(r.Swapped)),
+		fmt.Sprintf("Intervals are over the %d prompts; the runs of a kind differ in seed and, for single reward models, in the member, and there are few of them: the table of runs shows how far they differ.", len(r.Unseen)),
+		"The control scores each answer by itself, so that no order can matter. It is a reward model from the same base: what it shares with the proxies it cannot see.",
+		"The best of several checkpoints is above their mean by chance alone, so that a fall is a little overstated; both sides of a comparison have it.",
+	}
+	return r.f
+}
