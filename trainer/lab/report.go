@@ -112,6 +112,18 @@ func (r *Report) HTML() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// Count counts the verdicts of an outcome.
+func (r *Report) Count(o Outcome) (n int) {
+	for _, p := range r.Parts {
+		for _, v := range p.Findings.Verdicts {
+			if v.Seen == o {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // Seconds is what measuring took in all.
 func (r *Report) Seconds() (sum float64) {
 	for _, p := range r.Parts {
@@ -183,7 +195,8 @@ func (r *Report) Markdown() []byte {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "# What was seen\n\nSize %s, base %s, %s, %v of measuring in all.\n\n", strings.Join(r.Sizes(), ", "), strings.Join(r.Bases(), ", "),
+	fmt.Fprintf(&b, "# What was seen\n\n%d claims were seen, %d contradicted, and %d are unclear. Size %s, base %s, %s, %v of measuring in all.\n\n",
+		r.Count(Seen), r.Count(Contradicted), r.Count(Unclear), strings.Join(r.Sizes(), ", "), strings.Join(r.Bases(), ", "),
 		strings.Join(r.Machines(), "; "), time.Duration(r.Seconds()*float64(time.Second)).Round(time.Second))
 	verdicts := Table{Columns: []string{"claim", "source", "here", "evidence"}}
 	for _, p := range r.Parts {
