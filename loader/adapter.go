@@ -71,6 +71,7 @@ func (c *Checkpoint) readAdapter(s store) error {
 		return err
 	}
 	c.Tokenizer, c.TokenizerConfig, c.SpecialTokensMap, c.ChatTemplate = base.Tokenizer, base.TokenizerConfig, base.SpecialTokensMap, base.ChatTemplate
+	c.Base = base.Dir
 	m := merging{config: config, base: base, file: low, out: c.tensors, pairs: map[string]*lowRank{}}
 	if err := m.run(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -205,6 +206,8 @@ func TestAnAdapterWithoutChangeIsItsBase(t *testing.T) {
 	}
 	dir := writeAdapter(t, adapterOptions(), tensors)
 	got, base := mustOpen(t, dir), mustOpen(t, filepath.Join(dir, "..", "base"))
+	assert.Equal(t, base.Dir, got.Base)
+	assert.Empty(t, base.Base)
 	for _, name := range got.Names() {
 		if name != "score.weight" {
 			assert.Equal(t, bitsOf(values(t, base, name)), bitsOf(values(t, got, name)), name)
@@ -341,6 +344,26 @@ func TestWhereTheBaseOfAnAdapterLies(t *testing.T) {
 		_, err = Open(at(t, t.TempDir(), bare))
 		assert.ErrorIs(t, err, ErrNoConfig)
 	})
+}
+
+func TestAdaptersAreReadByManyAtOnce(t *testing.T) {
+	tensors := adapterTensors()
+	for i := range tensors {
+		tensors[i].dtype = safetensors.BF16 // so that A and B are converted by the first reader
+	}
+	dir := writeAdapter(t, adapterOptions(), tensors)
+	const name = "model.layers.0.q_proj.weight"
+	want := values(t, mustOpen(t, dir), name)
+	c := mustOpen(t, dir)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			got := make([]float32, len(want))
+			assert.NoError(t, c.ReadAt(got, name, 0))
+			assert.Equal(t, want, got)
+		})
+	}
+	wg.Wait()
 }
 
 func TestAClosedAdapterIsNotRead(t *testing.T) {

@@ -44,6 +44,7 @@ type Checkpoint struct {
 	TokenizerConfig  []byte // tokenizer_config.json; nil when there is none
 	SpecialTokensMap []byte // special_tokens_map.json; nil when there is none
 	ChatTemplate     string // Jinja; "" when there is none
+	Base             string // where the base of an adapter lies; "" for a checkpoint with weights of its own
 
 	names   []string
 	tensors map[string]located

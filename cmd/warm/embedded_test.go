@@ -26,7 +26,7 @@ func TestServeWithoutArgumentsServesTheEmbeddedModel(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Len(t, r.Data, 2)
 	t.Logf("first reward after %v", elapsed)
-	// A quarter of a second on an idle machine; the bound is for one that is busy.
+	// 0.3 to 0.7 s on two busy cores; the bound is for machines that are busier.
 	assert.Less(t, elapsed, 20*time.Second)
 	assert.Contains(t, s.stderr.String(), "embedded demonstration model")
 
@@ -45,9 +45,7 @@ func TestServeWithoutArgumentsServesTheEmbeddedModel(t *testing.T) {
 	assert.Equal(t, embeddedNames(t), list.Data[0].Members)
 	assert.Equal(t, r.Revision, list.Data[0].Revision)
 
-	for _, merged := range []bool{false, true} {
-		assert.Equal(t, r.Revision, revisionOf(t, extract(t, merged)), "the served average is that of the extracted directories (merged: %v)", merged)
-	}
+	assert.Equal(t, r.Revision, revisionOf(t, extract(t, false)), "the served average is that of the extracted directories")
 }
 
 // embeddedNames returns the names of the embedded members.

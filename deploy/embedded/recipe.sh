@@ -28,9 +28,10 @@ out=$(cd "$2" && pwd)
 : "${LAYERS:=4}" "${HIDDEN:=256}" "${HEADS:=4}"
 : "${LM_FLAGS:=--window 256 --lr 2e-3 --bf16 --batch 32 --seed 1 --data-seed 1 --epochs 1 --save-every 200 --eval-every 1000}"
 
-# Preferences. Whole debates are held out: the same arguments recur within one.
+# Preferences: single votes of crowd workers to learn from, their verdicts to be judged by. Whole debates are held out,
+# since the same arguments recur within one.
 : "${VOTES:=$data/ukp/votes.jsonl.zst}" "${PAIRS:=$data/ukp/strict.jsonl.zst}"
-: "${HELD:=ban-plastic-water-bottles_no-bad-for-the-economy,ban-plastic-water-bottles_yes-emergencies-only,pro-choice-vs-pro-life_pro-choice,pro-choice-vs-pro-life_pro-life}"
+: "${HELD:=evolution-vs-creation,human-growth-and-development-should-parents-use-spanking-as-an-option-to-discipline-,is-it-better-to-have-a-lousy-father-or-to-be-fatherless-,pro-choice-vs-pro-life}"
 
 # Supervised fine-tuning, of which START are the checkpoints that are averaged into the
 # base: sft is the last one, sft-1 and so on are those that --keep leaves along the way.
@@ -41,7 +42,7 @@ out=$(cd "$2" && pwd)
 : "${MEMBERS:=4}" "${LRS:=5e-4,1e-3}" "${DROPOUTS:=0,0.05}"
 : "${LORA:=16,32,q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj}"
 : "${MEMBER_FLAGS:=--votes draw --schedule linear --epochs 3 --batch 32 --seed 1 --data-seed 1 --split-seed 1}"
-: "${EVAL_FLAGS:=--votes majority --split-seed 1}"
+: "${EVAL_FLAGS:=--baseline $out/data/strict-train.jsonl}"
 
 : "${MODEL:=$root/cmd/warm/embedded/model}"  # where the packed model goes
 : "${LOG:=$here/recipe.log}"
@@ -50,7 +51,7 @@ log=$out/recipe.log
 cd "$root"
 go build -o "$out/warm" ./cmd/warm
 
-# step RESULT COMMAND… runs a command unless its result is there, and logs it.
+# step RESULT COMMAND… runs a command unless its result is there, and logs it with the end of what it says to people.
 step() {
   local result=$1 begin=$SECONDS
   shift
@@ -59,29 +60,33 @@ step() {
     return
   fi
   echo "+ $*" >&2
-  "$@" 2>&1 | tee "$out/step.log"
+  "$@" 2>&1 > "$out/step.out" | tee "$out/step.log" >&2
   {
-    echo "$ $*" | sed "s#$out/##g; s#$data/##g; s#$root/##g"
-    grep -v '^{' "$out/step.log" | tail -n 12 | sed "s#$out/##g; s#$data/##g; s#$root/##g"
+    echo "$ $*"
+    tail -n 24 "$out/step.log"
     echo "$((SECONDS - begin)) s"
     echo
-  } >> "$log"
+  } | sed "s#$out/##g; s#$data/##g; s#$root/##g" >> "$log"
 }
 
-# seen writes the pairs of the debates that are not held out.
-seen() {
-  zstd -dcq "$PAIRS" | grep -vE "\"group\": ?\"(${HELD//,/|})\"" > "$out/sft.tmp"
-  mv "$out/sft.tmp" "$out/sft.jsonl"
-  wc -l < "$out/sft.jsonl"
+# split writes the preferences of the debates that are held out (near) and of the others (train).
+split() {
+  local held="\"debate\": ?\"(${HELD//,/|})\""
+  mkdir -p "$out/data"
+  zstd -dcq "$VOTES" | grep -vE "$held" > "$out/data/votes-train.jsonl"
+  zstd -dcq "$PAIRS" | grep -vE "$held" > "$out/data/strict-train.jsonl"
+  zstd -dcq "$PAIRS" | grep -E "$held" > "$out/data/near.tmp"
+  mv "$out/data/near.tmp" "$out/data/strict-near.jsonl"
+  wc -l "$out"/data/*.jsonl
 }
 
 # evaluate prints how members, their average and their ensemble do on the held-out debates.
 evaluate() {
   # The flags are words on purpose.
   # shellcheck disable=SC2086
-  "$out/warm" eval --data "$VOTES" --holdout "group=$HELD" $EVAL_FLAGS "${adapters[@]}" > "$out/eval.tmp"
+  "$out/warm" eval --data "$out/data/strict-near.jsonl" $EVAL_FLAGS "${adapters[@]}" > "$out/eval.tmp"
   mv "$out/eval.tmp" "$out/eval.txt"
-  cat "$out/eval.txt"
+  sed '/^$/q' "$out/eval.txt" >&2
 }
 
 read -ra starts <<< "$START"
@@ -90,20 +95,21 @@ read -ra starts <<< "$START"
   step tok/tokenizer.json "$out/warm" train tokenizer --text "$TEXT" --vocab "$VOCAB" --context "$CONTEXT" --out "$out/tok"
   step base/config.json "$out/warm" train lm --tokenizer "$out/tok" --layers "$LAYERS" --hidden "$HIDDEN" --heads "$HEADS" \
     --context "$CONTEXT" --text "$TEXT" --out "$out/base" $LM_FLAGS
-  step sft.jsonl seen
-  step sft/config.json "$out/warm" train sft --base "$out/base" --pairs "$out/sft.jsonl" --out "$out/sft" $SFT_FLAGS
+  step base/chat_template.jinja cp "$here/chat_template.jinja" "$out/base/chat_template.jinja"
+  step data/strict-near.jsonl split
+  step sft/config.json "$out/warm" train sft --base "$out/base" --pairs "$out/data/strict-train.jsonl" --out "$out/sft" $SFT_FLAGS
   # Adapters are trained over the base as it is stored, in bfloat16.
   step start/config.json "$out/warm" average --dtype bfloat16 --out "$out/start" "${starts[@]/#/$out/}"
-  step members/summary.json "$out/warm" train members --base "$out/start" --train "$VOTES" --holdout "group=$HELD" \
-    --m "$MEMBERS" --lrs "$LRS" --dropouts "$DROPOUTS" --lora "$LORA" --out "$out/members" $MEMBER_FLAGS
+  step members/summary.json "$out/warm" train members --base "$out/start" --train "$out/data/votes-train.jsonl" \
+    --test "$out/data/strict-near.jsonl" --m "$MEMBERS" --lrs "$LRS" --dropouts "$DROPOUTS" --lora "$LORA" --out "$out/members" $MEMBER_FLAGS
 }
 adapters=()
 for i in $(seq "$MEMBERS"); do
   adapters+=("$out/members/member-$i-adapter")
 done
 step eval.txt evaluate
-# The card's last lines are the table.
-{ cat "$here/README.md" && echo '```' && cat "$out/eval.txt" && echo '```'; } > "$out/card.md"
+# The card's last lines are the report's first table.
+{ cat "$here/README.md" && echo '```' && sed '/^$/,$d' "$out/eval.txt" && echo '```'; } > "$out/card.md"
 go run ./cmd/warm/embedded/pack --base "$out/start" --card "$out/card.md" --out "$MODEL" "${adapters[@]}"
 cp "$log" "$LOG"
 go build -o "$out/warm" ./cmd/warm

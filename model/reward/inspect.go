@@ -55,6 +55,9 @@ func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 	if e != nil {
 		s.describe(e, ckpt)
 	}
+	if ckpt.Base != "" {
+		s.Notes = append(s.Notes, "a LoRA adapter over "+ckpt.Base+", merged when it is read")
+	}
 	return s, errors.Join(bindErr, encErr)
 }
 

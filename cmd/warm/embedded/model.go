@@ -127,7 +127,8 @@ func (m *Model) ReadFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-// Open implements [fs.FS]: it opens the folder of a checkpoint, or one of its files, decompressed.
+// Open implements [fs.FS]: it opens the folder of a checkpoint, or one of its files, decompressed. A folder lists its
+// files under the names that they have when packed.
 func (m *Model) Open(name string) (fs.File, error) {
 	f, err := m.packed.Open(name)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {

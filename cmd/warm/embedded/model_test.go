@@ -2,9 +2,13 @@ package embedded
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -12,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/safetensors"
 )
 
 // maxSize bounds what the model adds to the program and to the repository.
@@ -95,67 +100,108 @@ func TestReferencesNameEmbeddedCheckpointsAndDirectories(t *testing.T) {
 	}
 }
 
-func TestPackingTheExtractedModelGivesTheSameBytes(t *testing.T) {
-	dir, members := extracted(t)
-	out := filepath.Join(t.TempDir(), "model")
-	card, err := New().Card()
-	require.NoError(t, err)
-	require.NoError(t, Pack(out, filepath.Join(dir, Base), members, []byte(card)))
-	want, got := map[string][]byte{}, map[string][]byte{}
-	for files, fsys := range map[*map[string][]byte]fs.FS{&want: New().packed, &got: os.DirFS(out)} {
-		require.NoError(t, fs.WalkDir(fsys, ".", func(name string, e fs.DirEntry, err error) error {
-			if err == nil && !e.IsDir() {
-				(*files)[name], err = fs.ReadFile(fsys, name)
-			}
+// small writes a language model of one matrix, whose values bfloat16 holds, and two adapters over it.
+func small(t testing.TB) (base string, adapters []string) {
+	dir := t.TempDir()
+	base = filepath.Join(dir, "lm")
+	save(t, base, 1)
+	for i := range 2 {
+		adapter := filepath.Join(dir, fmt.Sprintf("adapter-%d", i))
+		require.NoError(t, os.Mkdir(adapter, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(adapter, adapterConfig), []byte(`{"peft_type":"LORA","task_type":"SEQ_CLS",
+			"base_model_name_or_path":"../lm","r":1,"lora_alpha":2,"target_modules":["q_proj"]}`), 0o644))
+		var specs []safetensors.Spec
+		for name, shape := range map[string][]int{"q_proj.lora_A.weight": {1, 4}, "q_proj.lora_B.weight": {4, 1}, "score.weight": {1, 4}} {
+			specs = append(specs, safetensors.Spec{Name: "base_model.model." + name, DType: safetensors.F32, Shape: shape})
+		}
+		slices.SortFunc(specs, func(a, b safetensors.Spec) int { return strings.Compare(a.Name, b.Name) })
+		fill := func(w io.Writer, _ safetensors.Spec) error {
+			b := make([]byte, 16)
+			safetensors.EncodeF32(b, []float32{0.1, -0.2, 0.3, float32(i)})
+			_, err := w.Write(b)
 			return err
-		}))
+		}
+		require.NoError(t, safetensors.WriteFile(filepath.Join(adapter, adapterWeights), specs, nil, fill))
+		adapters = append(adapters, adapter)
 	}
-	assert.Equal(t, want, got)
-	require.NoError(t, Pack(out, filepath.Join(dir, Base), members[:1], []byte(card)), "what is there is replaced")
+	return base, adapters
+}
+
+// save writes the language model of small, its weights multiplied by scale.
+func save(t testing.TB, dir string, scale float32) {
+	require.NoError(t, loader.Save(dir, loader.Contents{Config: []byte(`{"architectures":["LlamaForCausalLM"]}`),
+		Tokenizer: []byte(`{"added_tokens":[]}`), Source: matrix(scale), Replace: true}))
+}
+
+// matrix is a source of one matrix.
+type matrix float32
+
+func (matrix) Names() []string            { return []string{"q_proj.weight"} }
+func (matrix) Shape(string) ([]int, bool) { return []int{4, 4}, true }
+func (m matrix) ReadAt(dst []float32, _ string, offset int) error {
+	for i := range dst {
+		dst[i] = float32(m) * float32(offset+i-8)
+	}
+	return nil
+}
+
+// contentsOf returns the files below a directory by name.
+func contentsOf(t testing.TB, dir string) map[string]string {
+	out := map[string]string{}
+	fsys := os.DirFS(dir)
+	require.NoError(t, fs.WalkDir(fsys, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(fsys, name)
+		out[name] = string(b)
+		return err
+	}))
+	return out
+}
+
+func TestPackingAnExtractedModelGivesTheSameBytes(t *testing.T) {
+	base, adapters := small(t)
+	out, again := filepath.Join(t.TempDir(), "model"), filepath.Join(t.TempDir(), "again")
+	require.NoError(t, Pack(out, base, adapters, []byte("a card")))
+	m := newModel(os.DirFS(out))
+	card, err := m.Card()
+	require.NoError(t, err)
+	assert.Equal(t, "a card", card)
+
+	dir := filepath.Join(t.TempDir(), "demo")
+	require.NoError(t, m.Extract(dir, false))
+	require.NoError(t, Pack(again, filepath.Join(dir, Base), []string{filepath.Join(dir, "member-1"), filepath.Join(dir, "member-2")}, []byte("a card")))
+	assert.Equal(t, contentsOf(t, out), contentsOf(t, again))
+	assert.ErrorIs(t, m.Extract(dir, false), ErrExists)
+
+	whole := filepath.Join(t.TempDir(), "merged")
+	require.NoError(t, m.Extract(whole, true))
+	for i, adapter := range adapters {
+		require.NoError(t, m.verify(fmt.Sprintf("member-%d", i+1), filepath.Join(whole, fmt.Sprintf("member-%d", i+1))))
+		require.NoError(t, m.verify(fmt.Sprintf("member-%d", i+1), adapter))
+	}
+
+	require.NoError(t, Pack(out, base, adapters[:1], nil), "what is there is replaced")
 	assert.NoDirExists(t, filepath.Join(out, "member-2"))
 }
 
 func TestPackRefusesWhatWouldChangeValues(t *testing.T) {
-	dir, members := extracted(t)
-	base := filepath.Join(dir, Base)
-	c, err := loader.Open(base)
-	require.NoError(t, err)
-	defer c.Close()
-	other := contents(c)
-	other.Source = nudged{c}
-	fine := filepath.Join(t.TempDir(), "fine")
-	require.NoError(t, loader.Save(fine, other))
+	base, adapters := small(t)
 	out := filepath.Join(t.TempDir(), "model")
-	assert.ErrorIs(t, Pack(out, fine, members, nil), ErrInexact, "the base is not bfloat16")
-	coarse := filepath.Join(t.TempDir(), "coarse")
-	other.DType, other.Source = "BF16", halved{c}
-	require.NoError(t, loader.Save(coarse, other))
-	err = Pack(out, coarse, members, nil)
+	fine := filepath.Join(t.TempDir(), "fine")
+	save(t, fine, 1+0x1p-20)
+	assert.ErrorIs(t, Pack(out, fine, adapters, nil), ErrInexact, "the base is not bfloat16")
+	other := filepath.Join(t.TempDir(), "other")
+	save(t, other, 2)
+	err := Pack(out, other, adapters, nil)
 	require.ErrorIs(t, err, ErrInexact, "the adapters belong to another base")
 	assert.ErrorContains(t, err, "member-1")
 	assert.NoDirExists(t, out, "nothing is written then")
 	assert.Error(t, Pack(out, base, nil, nil))
+	assert.Error(t, Pack(out, base, make([]string, 10), nil), "names have one digit")
 	assert.Error(t, Pack(out, base, []string{t.TempDir()}, nil), "no adapter")
-}
-
-// nudged adds what bfloat16 cannot hold.
-type nudged struct{ *loader.Checkpoint }
-
-func (n nudged) ReadAt(dst []float32, name string, offset int) error {
-	err := n.Checkpoint.ReadAt(dst, name, offset)
-	for i := range dst {
-		dst[i] *= 1 + 0x1p-20
-	}
-	return err
-}
-
-// halved is exact in bfloat16, and another model.
-type halved struct{ *loader.Checkpoint }
-
-func (h halved) ReadAt(dst []float32, name string, offset int) error {
-	err := h.Checkpoint.ReadAt(dst, name, offset)
-	for i := range dst {
-		dst[i] /= 2
-	}
-	return err
+	left, err := os.ReadDir(filepath.Dir(out))
+	require.NoError(t, err)
+	assert.Empty(t, left, "nothing is left behind")
 }
