@@ -47,7 +47,7 @@ var layout = map[string][]string{
 	"trainer/bpe":             {},
 	"trainer/state":           {"model/nn", "loader", "loader/safetensors"},
 	"trainer/lm":              {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
-	"trainer/lab":             {"model", "model/kernel", "model/nn", "model/reward", "loader", "warm", "trainer/data", "trainer/eval", "trainer/lm", "trainer/rl", "trainer/rm"},
+	"trainer/lab":             {"model", "model/kernel", "model/nn", "model/reward", "loader", "warm", "trainer/data", "trainer/eval", "trainer/lm", "trainer/optim", "trainer/rl", "trainer/rm", "trainer/state"},
 	"trainer/rl":              {"api", "loader", "model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/lm", "trainer/optim", "trainer/state"},
 	"trainer/rm":              {"api", "model", "model/chat", "model/kernel", "model/nn", "model/reward", "model/tokenizer", "loader", "loader/safetensors", "warm", "trainer/data", "trainer/eval", "trainer/loss", "trainer/optim", "trainer/state"},
 }
