@@ -21,6 +21,10 @@ var update = flag.Bool("update", false, "rewrite the replies in README.md with t
 // example is a curl command of the README and the reply printed behind it.
 var example = regexp.MustCompile("(?s)```sh\n(curl [^`]*?)```\n\n```json\n(.*?)```")
 
+// detoxExamples stands in front of the examples that ask for the model "detox";
+// those before it are answered by warm serve without arguments.
+const detoxExamples = `on four small reward models served as "detox"`
+
 // TestCurlExamplesOfTheReadmeRunAsPrinted runs each command by a shell, with the
 // address of a server started here.
 func TestCurlExamplesOfTheReadmeRunAsPrinted(t *testing.T) {
@@ -29,15 +33,33 @@ func TestCurlExamplesOfTheReadmeRunAsPrinted(t *testing.T) {
 			t.Skipf("no %s: %v", tool, err)
 		}
 	}
-	s := startServe(t, "--model", "detox="+strings.Join(paradetox(t), ","), "--mode", "both")
 	path := filepath.Join("..", "..", "README.md")
 	readme, err := os.ReadFile(path)
 	require.NoError(t, err)
-	examples := example.FindAllSubmatch(readme, -1)
-	require.GreaterOrEqual(t, len(examples), 4)
+	first, rest, ok := bytes.Cut(readme, []byte(detoxExamples))
+	require.True(t, ok, "the README has a line %q", detoxExamples)
+	if *update {
+		defer func() {
+			require.NoError(t, os.WriteFile(path, bytes.Join([][]byte{first, rest}, []byte(detoxExamples)), 0o644))
+		}()
+	}
+	t.Run("of the embedded model", func(t *testing.T) {
+		first = runExamples(t, first, startServe(t).url, 1)
+	})
+	t.Run("of models of one's own", func(t *testing.T) {
+		s := startServe(t, "--model", "detox="+strings.Join(paradetox(t), ","), "--mode", "both")
+		rest = runExamples(t, rest, s.url, 4)
+	})
+}
+
+// runExamples runs the examples of a text, at least so many, and returns the text,
+// with the replies of this run when those are to be written.
+func runExamples(t *testing.T, text []byte, url string, least int) []byte {
+	examples := example.FindAllSubmatch(text, -1)
+	require.GreaterOrEqual(t, len(examples), least)
 	for _, e := range examples {
 		command, printed := string(e[1]), e[2]
-		cmd := exec.Command("bash", "-c", strings.ReplaceAll(command, "http://127.0.0.1:8080", s.url))
+		cmd := exec.Command("bash", "-c", strings.ReplaceAll(command, "http://127.0.0.1:8080", url))
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		got, err := cmd.Output()
@@ -45,7 +67,7 @@ func TestCurlExamplesOfTheReadmeRunAsPrinted(t *testing.T) {
 		if *update {
 			var b bytes.Buffer
 			require.NoError(t, json.Indent(&b, got, "", "  "))
-			readme = bytes.Replace(readme, printed, append(bytes.TrimSpace(b.Bytes()), '\n'), 1)
+			text = bytes.Replace(text, printed, append(bytes.TrimSpace(b.Bytes()), '\n'), 1)
 			continue
 		}
 		var want, have any
@@ -53,9 +75,7 @@ func TestCurlExamplesOfTheReadmeRunAsPrinted(t *testing.T) {
 		require.NoError(t, json.Unmarshal(got, &have), "%s\n%s", command, got)
 		sameReply(t, command, want, have)
 	}
-	if *update {
-		require.NoError(t, os.WriteFile(path, readme, 0o644))
-	}
+	return text
 }
 
 // sameReply compares replies key by key. Ids, times and revisions differ from
