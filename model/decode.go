@@ -105,7 +105,7 @@ func (d *Decoder) Decode(ctx context.Context, prompts [][]int32, answers, most i
 		for range s.active {
 			s.ended = append(s.ended, false)
 		}
-		d.each(len(s.active), func(i int, logits []float32) {
+		d.each(len(s.active), func(_ *nn.Scratch, i int, logits []float32) {
 			a := &s.active[i]
 			a.next, s.ended[i] = choose(a.answer, logits)
 		})
@@ -215,11 +215,11 @@ func (d *Decoder) forward(whole bool) {
 // rowTask is a function of rows as the team runs it.
 type rowTask struct {
 	d *Decoder
-	f func(i int, logits []float32)
+	f func(w *nn.Scratch, i int, logits []float32)
 }
 
 // each calls f with the logits of every row of the last forward, in parallel.
-func (d *Decoder) each(n int, f func(i int, logits []float32)) {
+func (d *Decoder) each(n int, f func(w *nn.Scratch, i int, logits []float32)) {
 	t := d.run.team.Size()
 	d.run.team.Run(n, max(1, min(kernel.RowBlock, (n+t-1)/t)), &rowTask{d, f})
 }
@@ -239,7 +239,7 @@ func (t *rowTask) Do(id, lo, hi int) {
 		logits := grow(&d.logits[id], m*ldv)
 		d.head.Forward(&w.Gemm, logits, ldv, y, ldy, m, kernel.Store)
 		for i := range m {
-			t.f(lo+i, logits[i*ldv:][:c.VocabSize])
+			t.f(&w.Scratch, lo+i, logits[i*ldv:][:c.VocabSize])
 		}
 		lo += m
 	}

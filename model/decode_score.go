@@ -89,9 +89,9 @@ func (d *Decoder) score(out [][]float64, prompts, answers [][]int32, temperature
 		}
 	}
 	d.forward(true)
-	d.each(len(targets), func(i int, logits []float32) {
+	d.each(len(targets), func(w *nn.Scratch, i int, logits []float32) {
 		t := targets[i]
-		c := nn.NewCategorical(make([]float32, len(logits)), logits, temperature)
+		c := nn.NewCategorical(w.Rows(len(logits)), logits, temperature)
 		out[t.answer][t.token] = c.LogProb(answers[t.answer][t.token])
 	})
 }

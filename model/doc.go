@@ -25,6 +25,13 @@
 // last layer of a reward model only the scored tokens are computed, here as well.
 // Optimisers, losses and data are other packages' matters.
 //
+// # How a policy speaks
+//
+// A [Decoder] continues many texts at a time, each one row of a step's products,
+// over the weights of a Language while it learns or over those of a checkpoint;
+// [Language.Likelihood] is the policy gradient. Both give a token the same
+// log-probability, to the bit.
+//
 // Package model opens no files and knows no text: tokenizers, checkpoints and
 // averaging are other packages' matters.
 package model

@@ -204,6 +204,9 @@ func timeTable(w io.Writer, r *rl.Result) {
 	if t.Retries > 0 {
 		fmt.Fprintf(w, "; %d requests were sent again", t.Retries)
 	}
+	if r.Rescored > 0 {
+		fmt.Fprintf(w, "; %d groups met two revisions and were scored again", r.Rescored)
+	}
 	fmt.Fprintln(w)
 }
 

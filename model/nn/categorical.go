@@ -25,7 +25,9 @@ type Categorical struct {
 func NewCategorical(p, logits []float32, temperature float32) Categorical {
 	c := Categorical{P: p, logits: logits, top: logits[0], scale: 1 / temperature}
 	for _, v := range logits {
-		c.top = max(c.top, v)
+		if v > c.top { // twice as fast as max, which minds NaN
+			c.top = v
+		}
 	}
 	copy(p, logits)
 	kernel.Softmax(p, 0, len(p), c.scale)
@@ -33,7 +35,9 @@ func NewCategorical(p, logits []float32, temperature float32) Categorical {
 	// without another pass.
 	most := float32(0)
 	for _, v := range p {
-		most = max(most, v)
+		if v > most {
+			most = v
+		}
 	}
 	c.logMost = math.Log(float64(most))
 	return c

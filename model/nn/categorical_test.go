@@ -54,3 +54,14 @@ func TestAnImpossibleTokenHasAFiniteLogarithm(t *testing.T) {
 	assert.InDelta(t, -300, c.LogProb(1), 1e-9)
 	assert.InDelta(t, 0, c.Entropy(), 1e-9)
 }
+
+func BenchmarkCategorical(b *testing.B) {
+	logits, p := make([]float32, 4096), make([]float32, 4096)
+	for i := range logits {
+		logits[i] = float32(Mix(3, uint64(i))>>40) / (1 << 22)
+	}
+	for b.Loop() {
+		c := NewCategorical(p, logits, 1)
+		c.Entropy()
+	}
+}

@@ -270,6 +270,36 @@ func (f failing) Score(ctx context.Context, groups []Group) ([]Scored, error) {
 	return scorer(lower).Score(ctx, groups)
 }
 
+func TestRevisionsAreCounted(t *testing.T) {
+	c := small(t)
+	c.Steps = 2
+	c.Scorer = swapping{}
+	c.Progress = func(p Progress) {
+		if p.Metrics != nil {
+			assert.Equal(t, 2, p.Metrics.Revisions)
+			assert.Equal(t, 3, p.Metrics.Rescored)
+			assert.Equal(t, "sha256:new", p.Metrics.Revision)
+			assert.Equal(t, 4, p.Times.Retries)
+		}
+	}
+	r, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	assert.Equal(t, 6, r.Rescored)
+	assert.Equal(t, 8, r.Times.Retries)
+}
+
+// swapping gives the first group's rewards under another revision.
+type swapping struct{}
+
+func (swapping) Score(ctx context.Context, groups []Group) ([]Scored, error) {
+	out, err := scorer(lower).Score(ctx, groups)
+	for i := range out {
+		out[i].Revision, out[i].Rescored, out[i].Retries = "sha256:new", min(i, 1), 1
+	}
+	out[0].Revision = "sha256:old"
+	return out, err
+}
+
 func TestRewardsThatAreNoneEndTheRun(t *testing.T) {
 	for _, v := range []float64{math.NaN(), math.Inf(1)} {
 		c := small(t)

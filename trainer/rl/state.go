@@ -24,6 +24,7 @@ type about struct {
 	Baseline float64 `json:"baseline"`
 	Rewards  moments `json:"rewards"` // all raw rewards so far
 	Held     *Held   `json:"held,omitempty"`
+	Rescored int     `json:"rescored,omitempty"`
 	Times    Times   `json:"times"`
 }
 
@@ -36,9 +37,10 @@ type Result struct {
 	Reference  string            `json:"reference"` // hash of the reference
 	Parameters int               `json:"parameters"`
 	Steps      int               `json:"steps"`
-	Prompts    int               `json:"prompts"`           // that were learned from
-	Dropped    int               `json:"dropped,omitempty"` // prompts that left no room for an answer
-	Tokens     int               `json:"tokens"`            // of all answers
+	Prompts    int               `json:"prompts"`            // that were learned from
+	Dropped    int               `json:"dropped,omitempty"`  // prompts that left no room for an answer
+	Tokens     int               `json:"tokens"`             // of all answers
+	Rescored   int               `json:"rescored,omitempty"` // groups that had met several revisions
 	Held       *Held             `json:"held,omitempty"`
 	Times      Times             `json:"-"` // all steps together
 }
@@ -139,7 +141,7 @@ func (r *run) finish(ctx context.Context) (*Result, error) {
 	}
 	res := &Result{
 		Run: id, Config: r.config, Hashes: r.deck.hashes, Policy: r.voice.policy.Hash, Reference: r.refHash, Steps: r.about.Step,
-		Prompts: len(r.deck.train), Dropped: r.deck.long, Tokens: r.about.Tokens, Held: r.about.Held, Times: r.about.Times,
+		Prompts: len(r.deck.train), Dropped: r.deck.long, Tokens: r.about.Tokens, Rescored: r.about.Rescored, Held: r.about.Held, Times: r.about.Times,
 	}
 	params := r.m.Params()
 	for i := range params {

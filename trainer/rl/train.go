@@ -206,6 +206,7 @@ func (r *run) step(ctx context.Context) error {
 	t.Learning = since(begin)
 	r.about.Step++
 	r.about.Tokens += line.Tokens
+	r.about.Rescored += line.Rescored
 	line.Step, t.Step = r.about.Step, r.about.Step
 	if c.Saw != nil {
 		seen := Seen{Step: line.Step, Answers: e.answers, Control: c.Control != nil}
