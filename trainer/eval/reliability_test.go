@@ -53,7 +53,7 @@ func calibrated(seed uint64, n int) []float64 {
 
 func TestTheErrorOfACalibratedModelVanishes(t *testing.T) {
 	last := 1.0
-	for _, n := range []int{500, 8000, 128000} {
+	for _, n := range []int{500, 4000, 32000} {
 		r, err := Reliable(calibrated(3, n), 10, 1)
 		require.NoError(t, err)
 		// A bin of n/10 pairs is off by 0.4 of √(10·0.2/n) on average; thrice that is never seen.
@@ -67,7 +67,7 @@ func TestTheErrorOfACalibratedModelVanishes(t *testing.T) {
 }
 
 func TestScalingMarginsScalesTheTemperatureThatMendsThem(t *testing.T) {
-	base := calibrated(4, 40000)
+	base := calibrated(4, 10000)
 	for _, factor := range []float64{0.25, 1, 3, 20} {
 		t.Run(fmt.Sprint("factor ", factor), func(t *testing.T) {
 			margins := make([]float64, len(base))
@@ -76,8 +76,8 @@ func TestScalingMarginsScalesTheTemperatureThatMendsThem(t *testing.T) {
 			}
 			r, err := Reliable(margins, 10, 1)
 			require.NoError(t, err)
-			// The standard error of a slope on 40,000 pairs is about 1 %.
-			assert.InEpsilon(t, factor, r.Temperature, 0.04)
+			// The standard error of a slope on 10,000 pairs is about 2 %.
+			assert.InEpsilon(t, factor, r.Temperature, 0.08)
 			if factor != 1 {
 				assert.Greater(t, r.ECE, 3*r.Floor, "it is not calibrated")
 				assert.Less(t, r.Tempered, r.LogLoss)

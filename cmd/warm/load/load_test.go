@@ -184,34 +184,45 @@ func TestFailuresAreCountedByKind(t *testing.T) {
 	assert.EqualValues(t, r.Measured.Ended()-r.Measured.Requests, r.Refused.Count)
 }
 
-// serial answers one request after the other, each in a fixed time, as an engine
-// does whose batches are full.
-func serial(t *testing.T, each time.Duration) *httptest.Server {
+// serial answers one request after the other, each in a fixed time at least, as
+// an engine does whose batches are full. It counts them.
+func serial(t *testing.T, each time.Duration) (url string, answered *atomic.Int64) {
 	var engine sync.Mutex
+	answered = new(atomic.Int64)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		engine.Lock()
 		time.Sleep(each)
+		answered.Add(1)
 		engine.Unlock()
 		io.WriteString(w, `{"data":[{"reward":1}],"usage":{"total_tokens":10}}`)
 	}))
 	t.Cleanup(s.Close)
-	return s
+	return s.URL, answered
 }
 
 func TestThroughputIsMeasuredWhereAnAnswerTakesLongerThanTheWindow(t *testing.T) {
-	const each = 10 * time.Millisecond
-	c := quick(t, serial(t, each).URL)
+	url, answered := serial(t, 10*time.Millisecond)
+	c := quick(t, url)
 	c.Clients, c.Warmup, c.Duration = 64, 900*time.Millisecond, 400*time.Millisecond
+	var begin, end int64
+	c.Begin, c.End = func() { begin = answered.Load() }, func() { end = answered.Load() }
 	r, err := Run(t.Context(), c)
 	require.NoError(t, err)
-	assert.Greater(t, r.Latency.P50, 400.0, "the window is shorter: no request of it is answered in it")
-	assert.True(t, r.Settled, "%v", r.Warmup)
-	// 100 a second, less what time.Sleep and a busy machine add to each answer.
-	assert.InDelta(t, 80, r.RequestsPerS, 25)
-	assert.InDelta(t, 10*r.RequestsPerS, r.TokensPerS, 1e-9)
+	assert.Greater(t, r.Latency.P50, 1000*r.Seconds, "no request of the window is answered in it: 64 take 640 ms at least")
+	assert.Positive(t, r.Measured.Requests)
+	// The server's own count: an answer or two are on their way at either end, a few
+	// more on a busy machine.
+	assert.InDelta(t, float64(end-begin)/r.Seconds, r.RequestsPerS, 6/r.Seconds)
+	assert.InDelta(t, 10*r.RequestsPerS, r.TokensPerS, 1e-9*r.TokensPerS)
 	assert.EqualValues(t, 64, r.After.Requests, "what was under way is waited for")
+	assert.Equal(t, r.Warmup.Requests >= 64, r.Settled)
 	assert.Zero(t, r.Failed)
+
+	c.Warmup = 0
+	r, err = Run(t.Context(), c)
+	require.NoError(t, err)
+	assert.False(t, r.Settled)
 }
 
 func TestTheCountsOfARunAgree(t *testing.T) {
@@ -248,7 +259,8 @@ func TestTheCountsOfARunAgree(t *testing.T) {
 func TestARunThatIsStoppedEndsItsWindow(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer cancel()
-	c := quick(t, serial(t, time.Millisecond).URL)
+	url, _ := serial(t, time.Millisecond)
+	c := quick(t, url)
 	c.Duration = time.Minute
 	r, err := Run(ctx, c)
 	require.NoError(t, err)
