@@ -67,57 +67,42 @@ var refusedOptions = map[string]string{
 	"loftq_config":            "the base was changed before the training",
 }
 
+// adapterFile is the part of an adapter_config.json that decides about weights.
+type adapterFile struct {
+	Type      string          `json:"peft_type"`
+	Task      string          `json:"task_type"`
+	Base      string          `json:"base_model_name_or_path"`
+	Rank      int             `json:"r"`
+	Alpha     *float64        `json:"lora_alpha"`
+	RSLoRA    bool            `json:"use_rslora"`
+	Bias      string          `json:"bias"`
+	Init      json.RawMessage `json:"init_lora_weights"`
+	Targets   json.RawMessage `json:"target_modules"`
+	Whole     []string        `json:"modules_to_save"`
+	Ranks     json.RawMessage `json:"rank_pattern"`
+	Alphas    json.RawMessage `json:"alpha_pattern"`
+	Layers    json.RawMessage `json:"layers_to_transform"`
+	Excluding json.RawMessage `json:"exclude_modules"`
+}
+
 // parseAdapterConfig reads an adapter_config.json and refuses, with all reasons at once, what would not give the
 // weights that PEFT computes. An option that is set and not known here is refused as well.
 func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
 	if !isObject(raw) {
 		return nil, ErrJSON
 	}
-	var in struct {
-		Type      string          `json:"peft_type"`
-		Task      string          `json:"task_type"`
-		Base      string          `json:"base_model_name_or_path"`
-		Rank      int             `json:"r"`
-		Alpha     *float64        `json:"lora_alpha"`
-		RSLoRA    bool            `json:"use_rslora"`
-		Bias      string          `json:"bias"`
-		Init      json.RawMessage `json:"init_lora_weights"`
-		Targets   json.RawMessage `json:"target_modules"`
-		Whole     []string        `json:"modules_to_save"`
-		Ranks     json.RawMessage `json:"rank_pattern"`
-		Alphas    json.RawMessage `json:"alpha_pattern"`
-		Layers    json.RawMessage `json:"layers_to_transform"`
-		Excluding json.RawMessage `json:"exclude_modules"`
-	}
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrJSON, err)
 	}
+	var in adapterFile
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return nil, err
 	}
-	var wrong []string
-	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
-	if in.Type != "LORA" {
-		bad("peft_type %q, want LORA", in.Type)
-	}
-	if in.Task != taskClassifier && in.Task != taskCausal {
-		bad("task_type %q, want %s or %s", in.Task, taskClassifier, taskCausal)
-	}
-	if in.Rank < 1 || in.Rank > maxRank {
-		bad("r %d, want 1 to %d", in.Rank, maxRank)
-	}
+	wrong := append(in.refusals(), refusals(all)...)
 	if in.Alpha == nil {
-		bad("lora_alpha is missing")
 		in.Alpha = new(float64)
 	}
-	if in.Bias != "" && in.Bias != "none" {
-		bad("bias %q: biases are changed as well, want none", in.Bias)
-	}
-	if s := initialisation(in.Init); s != "" {
-		bad("init_lora_weights %s: the base was changed before the training", s)
-	}
-	wrong = append(wrong, refusals(all)...)
 	c := &adapterConfig{Base: in.Base, Task: in.Task, Rank: in.Rank, Alpha: *in.Alpha, RSLoRA: in.RSLoRA, Whole: in.Whole,
 		narrowed: isSet(in.Layers) || isSet(in.Excluding)}
 	if in.Task == taskClassifier {
@@ -130,7 +115,7 @@ func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
 	}
 	for _, p := range c.ranks {
 		if p.value != math.Trunc(p.value) || p.value < 1 || p.value > maxRank {
-			bad("rank_pattern: %v, want whole numbers from 1 to %d", p.value, maxRank)
+			wrong = append(wrong, fmt.Sprintf("rank_pattern: %v, want whole numbers from 1 to %d", p.value, maxRank))
 		}
 	}
 	if len(wrong) > 0 {
@@ -139,13 +124,37 @@ func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
 	return c, nil
 }
 
+// refusals says what stands against the values of the options that are read here.
+func (in *adapterFile) refusals() (out []string) {
+	bad := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if in.Type != "LORA" {
+		bad("peft_type %q, want LORA", in.Type)
+	}
+	if in.Task != taskClassifier && in.Task != taskCausal {
+		bad("task_type %q, want %s or %s", in.Task, taskClassifier, taskCausal)
+	}
+	if in.Rank < 1 || in.Rank > maxRank {
+		bad("r %d, want 1 to %d", in.Rank, maxRank)
+	}
+	if in.Alpha == nil {
+		bad("lora_alpha is missing")
+	}
+	if in.Bias != "" && in.Bias != "none" {
+		bad("bias %q: biases are changed as well, want none", in.Bias)
+	}
+	if s := initialisation(in.Init); s != "" {
+		bad("init_lora_weights %s: the base was changed before the training", s)
+	}
+	return out
+}
+
 // isSet reports whether an option has a value that asks for something.
 func isSet(v json.RawMessage) bool {
 	v = bytes.Join(bytes.Fields(v), nil)
 	return !slices.Contains([]string{"", "null", "false", "{}", "[]", `""`}, string(v))
 }
 
-// refusals says what stands against the options that are set.
+// refusals says what stands against the other options that are set.
 func refusals(all map[string]json.RawMessage) (out []string) {
 	for _, key := range sortedKeys(all) {
 		switch reason := refusedOptions[key]; {
