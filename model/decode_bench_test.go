@@ -31,6 +31,20 @@ func BenchmarkDecode(b *testing.B) {
 		}
 		b.ReportMetric(float64(256*64*b.N)/b.Elapsed().Seconds(), "tokens/s")
 	})
+	b.Run("scored", func(b *testing.B) {
+		d, err := NewDecoder(c, src, true, 0)
+		require.NoError(b, err)
+		defer d.Close()
+		answers := make([][]int32, 256)
+		for i := range answers {
+			answers[i] = append(prompt, prompt...)
+		}
+		for b.Loop() {
+			_, err := d.LogProbs(b.Context(), [][]int32{prompt}, answers, 1)
+			require.NoError(b, err)
+		}
+		b.ReportMetric(float64(256*64*b.N)/b.Elapsed().Seconds(), "tokens/s")
+	})
 	b.Run("alone", func(b *testing.B) {
 		g, err := NewGenerator(c, src, true)
 		require.NoError(b, err)
