@@ -9,8 +9,9 @@ import (
 )
 
 // BenchmarkDecode continues one prompt of 32 tokens with 256 answers of 64, as
-// best-of-N does, with a model of 6 layers of 384 and 4,096 tokens; and one at a
-// time for comparison.
+// best-of-N does, with a model of 6 layers of 384 and 4,096 tokens. For
+// comparison, scored computes the likelihoods of such answers, all tokens at once,
+// and alone continues one text at a time.
 func BenchmarkDecode(b *testing.B) {
 	c, err := ParseConfig([]byte(`{"architectures":["LlamaForSequenceClassification"],"model_type":"llama","hidden_size":384,"intermediate_size":1024,
 		"num_hidden_layers":6,"num_attention_heads":6,"vocab_size":4096,"max_position_embeddings":256,"num_labels":1,"id2label":{"0":"LABEL_0"}}`))
