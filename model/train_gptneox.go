@@ -90,11 +90,14 @@ func expand(w *nn.Scratch, l *nn.Linear, act kernel.Epilogue, h, up []float32, l
 func (t *Training) expandBackward(up, down *nn.Linear, act kernel.Epilogue, s *saved, dn2 []float32, add bool, dout []float32) {
 	Q, ld, ldf := len(s.pos), t.ldc(), kernel.Stride(up.Out())
 	dh := grow(&t.room.dh, Q*ldf)
-	down.Backward(t.work, dh, ldf, false, dout, ld, s.h, ldf, Q)
-	t.work.Each(Q, 16, func(_ *nn.Scratch, lo, hi int) {
-		kernel.ActivateBackward(dh[lo*ldf:], ldf, dh[lo*ldf:], ldf, s.up[lo*ldf:], ldf, hi-lo, up.Out(), act)
+	down.BackwardWeight(t.work, dout, ld, s.h, ldf, Q) // first: dn2 may be dout
+	t.work.Rows(Q, func(w *nn.Scratch, lo, hi int) {
+		d, m := dh[lo*ldf:], hi-lo
+		down.BackwardInput(w, d, ldf, false, dout[lo*ld:], ld, m)
+		kernel.ActivateBackward(d, ldf, d, ldf, s.up[lo*ldf:], ldf, m, up.Out(), act)
+		up.BackwardInput(w, dn2[lo*ld:], ld, add, d, ldf, m)
 	})
-	up.Backward(t.work, dn2, ld, add, dh, ldf, s.n2, ld, Q)
+	up.BackwardWeight(t.work, dh, ldf, s.n2, ld, Q)
 }
 
 func (l *gptNeoXBlock) backward(t *Training, s *saved, dx []float32) {

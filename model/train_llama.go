@@ -85,8 +85,13 @@ func (l *llamaBlock) backward(t *Training, s *saved, dx []float32) {
 	dmid := r.dout // the residual stream's, which every branch adds to
 
 	dh, dgu, dn2 := grow(&r.dh, Q*ldf), grow(&r.dup, Q*ldg), grow(&r.dn2, Q*ld)
-	l.Down.Backward(t.work, dh, ldf, false, t.undrop(dmid, s, siteOutput), ld, s.h, ldf, Q)
-	l.GateUp.Backward(t.work, dn2, ld, false, dgu, dh, ldf, s.up, ldg, s.n2, ld, Q)
+	dout := t.undrop(dmid, s, siteOutput)
+	t.work.Rows(Q, func(w *nn.Scratch, lo, hi int) {
+		l.Down.BackwardInput(w, dh[lo*ldf:], ldf, false, dout[lo*ld:], ld, hi-lo)
+		l.GateUp.BackwardInput(w, dn2[lo*ld:], ld, false, dgu[lo*ldg:], dh[lo*ldf:], ldf, s.up[lo*ldg:], ldg, hi-lo)
+	})
+	l.Down.BackwardWeight(t.work, dout, ld, s.h, ldf, Q)
+	l.GateUp.BackwardWeight(t.work, dgu, ldg, s.n2, ld, Q)
 	l.PostNorm.Backward(t.work, dmid, ld, true, dn2, ld, s.mid, ld, Q, 1)
 
 	dattn := grow(&r.dattn, Q*ldq)
@@ -101,13 +106,19 @@ func (l *llamaBlock) backward(t *Training, s *saved, dx []float32) {
 		l.KNorm.Backward(t.work, r.dkv, ldkv, false, r.dkv, ldkv, s.kRaw, ldkv, T, a.K)
 	}
 	dn1 := grow(&r.dn1, T*ld)
-	l.KV.Backward(t.work, dn1, ld, false, r.dkv, ldkv, s.n1, ld, T)
+	t.work.Rows(T, func(w *nn.Scratch, lo, hi int) {
+		l.KV.BackwardInput(w, dn1[lo*ld:], ld, false, r.dkv[lo*ldkv:], ldkv, hi-lo)
+		if !s.picked {
+			l.Q.BackwardInput(w, dn1[lo*ld:], ld, true, r.dq[lo*ldq:], ldq, hi-lo)
+		}
+	})
+	l.KV.BackwardWeight(t.work, r.dkv, ldkv, s.n1, ld, T)
 	if s.picked {
 		dn1q := grow(&r.dn1q, Q*ld)
 		l.Q.Backward(t.work, dn1q, ld, false, r.dq, ldq, s.n1q, ld, Q)
 		t.addPicked(dn1, dn1q, t.Config.Hidden)
 	} else {
-		l.Q.Backward(t.work, dn1, ld, true, r.dq, ldq, s.n1, ld, Q)
+		l.Q.BackwardWeight(t.work, r.dq, ldq, s.n1, ld, Q)
 	}
 	t.unpick(s, dx, dmid)
 	l.InputNorm.Backward(t.work, dx, ld, true, dn1, ld, s.x, ld, T, 1)

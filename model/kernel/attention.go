@@ -76,6 +76,10 @@ func pairRowsGeneric(dst []uint32, src []float32, lds, pairs, cols int) {
 // Shapes: C is (m, n·NR) with stride ldc; A is (m, k) with stride lda; panels
 // are n of [≥⌈k/2⌉][NR], panel dwords apart. Writes C.
 func MatMulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int, s *Scratch) {
+	mulBF16(c, ldc, a, lda, panels, panel, m, k, n, false, s)
+}
+
+func mulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int, add bool, s *Scratch) {
 	if m <= 0 || n <= 0 {
 		return
 	}
@@ -87,7 +91,7 @@ func MatMulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, pan
 		for i := range x.m {
 			x.convert(i, a[(m0+i)*lda:][:k])
 		}
-		x.mul(c[m0*ldc:], ldc, false)
+		x.mul(c[m0*ldc:], ldc, add)
 	}
 }
 

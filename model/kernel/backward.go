@@ -18,6 +18,17 @@ func MatMulAdd(c []float32, ldc int, a []float32, lda int, panels []float32, pan
 	}
 }
 
+// MatMulAddBF16 is [MatMulAdd] in bfloat16, for panels of [PackRowsBF16] or
+// [PackColsBF16]. A is rounded to bfloat16, an odd k completed with zero; sums
+// are float32.
+//
+// Shapes and aliasing are those of [MatMulBF16]. Accumulates into C.
+func MatMulAddBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int, s *Scratch) {
+	if k > 0 {
+		mulBF16(c, ldc, a, lda, panels, panel, m, k, n, true, s)
+	}
+}
+
 // transposeCols is how many columns are turned at a time, 8 KB of a core's first
 // cache.
 const transposeCols = 64
@@ -42,6 +53,12 @@ func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 			packHalf(buf[:], 0, s[i*lds+j:], lds, min(m, NR/2), n)
 			if m > NR/2 {
 				packHalf(buf[:], NR/2, s[(i+NR/2)*lds+j:], lds, m-NR/2, n)
+			}
+			if m == NR && active.level != Generic {
+				// Row c of the buffer goes to row j+c of dst.
+				_ = dst[(j+n-1)*ldd+i+NR-1]
+				spreadRowsAsm(dst[j*ldd+i:], ldd, floats(buf[:]), 0, 1, n)
+				continue
 			}
 			if m == NR {
 				for c := range n {

@@ -128,6 +128,14 @@ func words(x []float32) []uint32 {
 	return unsafe.Slice((*uint32)(unsafe.Pointer(&x[0])), len(x))
 }
 
+// floats returns dwords as floats.
+func floats(x []uint32) []float32 {
+	if len(x) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&x[0])), len(x))
+}
+
 // Pack stores whole rows of W, beginning with output column row.
 //
 // Shapes: src is (rows, K) without gaps. Calls for disjoint rows may run

@@ -4,7 +4,7 @@ import "github.com/warmserve/warmserve/model/kernel"
 
 // queryBlock is how many queries attention takes at a time while it is trained.
 // It is fixed, so that the sums over queries have one order.
-const queryBlock = 56
+const queryBlock = 64
 
 // Grads are the tensors of an attention layer and their gradients.
 //

@@ -45,12 +45,27 @@ func (g *Gated) Saved(s *kernel.Scratch, h []float32, ldh int, gu []float32, ldg
 // gradients of gate and, behind them, up. Writes dx, or with add accumulates into
 // it, and dgu.
 func (g *Gated) Backward(w *Work, dx []float32, lddx int, add bool, dgu, dh []float32, lddh int, gu []float32, ldgu int, x []float32, ldx, m int) {
-	w.Each(m, 16, func(_ *Scratch, lo, hi int) {
-		d, u, e := dgu[lo*ldgu:], gu[lo*ldgu:], dh[lo*lddh:]
+	w.Rows(m, func(s *Scratch, lo, hi int) {
+		g.BackwardInput(s, dx[lo*lddx:], lddx, add, dgu[lo*ldgu:], dh[lo*lddh:], lddh, gu[lo*ldgu:], ldgu, hi-lo)
+	})
+	g.BackwardWeight(w, dgu, ldgu, x, ldx, m)
+}
+
+// BackwardInput is the part of Backward that computes dx and dgu, for some rows
+// by one worker.
+func (g *Gated) BackwardInput(s *Scratch, dx []float32, lddx int, add bool, dgu, dh []float32, lddh int, gu []float32, ldgu, m int) {
+	for lo := 0; lo < m; lo += 16 { // in the first cache
+		d, u, e, rows := dgu[lo*ldgu:], gu[lo*ldgu:], dh[lo*lddh:], min(16, m-lo)
 		for j := 0; j < g.F; j += kernel.NR {
 			n := min(kernel.NR, g.F-j)
-			kernel.GateBackward(d[j:], d[g.F+j:], ldgu, e[j:], lddh, u[2*j:], u[2*j+kernel.NR:], ldgu, hi-lo, n, g.act)
+			kernel.GateBackward(d[j:], d[g.F+j:], ldgu, e[j:], lddh, u[2*j:], u[2*j+kernel.NR:], ldgu, rows, n, g.act)
 		}
-	})
-	g.master.backward(w, dx, lddx, add, dgu, ldgu, x, ldx, m)
+	}
+	g.master.backwardInput(s, dx, lddx, add, dgu, ldgu, m)
+}
+
+// BackwardWeight is the part of Backward that accumulates into the weights'
+// gradients and the biases'.
+func (g *Gated) BackwardWeight(w *Work, dgu []float32, ldgu int, x []float32, ldx, m int) {
+	g.master.backwardWeight(w, dgu, ldgu, x, ldx, m)
 }

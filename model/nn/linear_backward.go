@@ -27,3 +27,14 @@ func (l *Linear) Refresh() {
 func (l *Linear) Backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m int) {
 	l.master.backward(w, dx, lddx, add, dy, lddy, x, ldx, m)
 }
+
+// BackwardInput is the part of Backward that computes dx, for some rows by one
+// worker.
+func (l *Linear) BackwardInput(s *Scratch, dx []float32, lddx int, add bool, dy []float32, lddy, m int) {
+	l.master.backwardInput(s, dx, lddx, add, dy, lddy, m)
+}
+
+// BackwardWeight is the part of Backward that accumulates into dW and db.
+func (l *Linear) BackwardWeight(w *Work, dy []float32, lddy int, x []float32, ldx, m int) {
+	l.master.backwardWeight(w, dy, lddy, x, ldx, m)
+}

@@ -11,12 +11,15 @@ func (r *Rope) Backward(dx []float32, lddx, heads, d int, pos []int32) {
 		return
 	}
 	n := len(r.InvFreq)
-	back := make([]float32, n)
-	for i, p := range pos {
-		cos, sin := r.tables(int(p))
-		for j, s := range sin[:n] {
-			back[j] = -s
+	var back []float32
+	for i := 0; i < len(pos); {
+		m := r.run(pos[i:])
+		cos, sin := r.tables(int(pos[i]))
+		back = back[:0]
+		for _, s := range sin[:m*n] {
+			back = append(back, -s)
 		}
-		kernel.Rotate(dx[i*lddx:], heads, d, cos[:n], back)
+		kernel.RotateRows(dx[i*lddx:], lddx, m, heads, d, cos, back, n, n)
+		i += m
 	}
 }

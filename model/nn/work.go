@@ -13,9 +13,28 @@ type Work struct {
 	team    *par.Team
 	scratch []Scratch
 
-	at      []float32 // (N, blockStride): dYᵀ of a block of tokens
-	xp      []float32 // panels of X of the same block, [tokenBlock][NR] each
+	blocks  [2]sides  // of the block that is multiplied and of the one that is laid out
 	partial []float32 // sums of each block of rows
+}
+
+// sides are both sides of the product that makes the gradient of a weight
+// (N, in), of one block of tokens.
+type sides struct {
+	at  []float32 // (N, blockStride): dYᵀ
+	xp  []float32 // panels of X, [tokenBlock][NR] each
+	low []uint32  // instead of xp, in bfloat16: [tokenBlock/2][NR] each, two tokens a step
+}
+
+// sides returns room for a block of a weight's gradient, the first or the second.
+func (w *Work) sides(i int, m *master) sides {
+	b, panels := &w.blocks[i], kernel.Pad(m.in)/kernel.NR
+	o := sides{at: grow(&b.at, m.n*blockStride)}
+	if m.low != nil {
+		o.low = grow(&b.low, panels*lowPanel)
+	} else {
+		o.xp = grow(&b.xp, panels*tokenPanel)
+	}
+	return o
 }
 
 const (
@@ -24,6 +43,9 @@ const (
 	tokenBlock = 512
 	// blockStride keeps rows of at apart by no multiple of 4096 bytes.
 	blockStride = tokenBlock + 16
+	// tokenPanel and lowPanel are the elements of a panel of a block.
+	tokenPanel = tokenBlock * kernel.NR
+	lowPanel   = tokenPanel / 2
 	// sumBlock is how many rows one partial sum of a norm's gradient covers.
 	sumBlock = 64
 )
@@ -56,26 +78,22 @@ func (w *Work) Each(n, grain int, f func(s *Scratch, lo, hi int)) {
 
 // Rows calls f for pieces of m rows of a product, in parallel. A piece is small
 // enough that what one operation of f leaves of it is in cache for the next.
-func (w *Work) Rows(m int, f func(s *Scratch, lo, hi int)) { w.pieces(m, kernel.RowBlock, f) }
+func (w *Work) Rows(m int, f func(s *Scratch, lo, hi int)) {
+	count := w.count(m, kernel.RowBlock)
+	w.Each(count, 1, func(s *Scratch, lo, hi int) {
+		for i := lo; i < hi; i++ { // a team of one takes all at once
+			f(s, i*m/count, (i+1)*m/count)
+		}
+	})
+}
 
-// pieces calls f for ranges of up to size indices that cover [0, n), in parallel:
-// as many for each worker, at least two while they do not become short.
-func (w *Work) pieces(n, size int, f func(s *Scratch, lo, hi int)) {
+// count returns into how many pieces of up to size indices n are divided: as many
+// for each worker, at least two while they do not become short, and no empty one.
+func (w *Work) count(n, size int) int {
 	const short = 28
 	workers := w.team.Size()
 	count := max((n+size-1)/size, min(2*workers, n/short))
-	count = (count + workers - 1) / workers * workers
-	if count == 0 {
-		return
-	}
-	grain := (n + count - 1) / count
-	if workers > 1 {
-		w.Each(n, grain, f)
-		return
-	}
-	for lo := 0; lo < n; lo += grain { // a team of one would take all at once
-		f(&w.scratch[0], lo, min(n, lo+grain))
-	}
+	return min(n, (count+workers-1)/workers*workers)
 }
 
 // sums calls f for each block of rows with zeroed room for n partial sums, in
