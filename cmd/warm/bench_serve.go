@@ -96,8 +96,8 @@ the one without the generator: tokens/s ÷ (1 − generator's processor time ÷
 
 With --overload a second server with a queue of one second is sent three times the
 measured rate, whatever it answers: throughput against capacity, refusals with
-their Retry-After, and the time from the end of it until a request takes no more
-than twice what it took before.`,
+their Retry-After, and the time from the end of it until a client alone waits no
+longer than twice as long as before, or 5 ms more.`,
 		Example: `  warm bench serve --random cmd/warm/testdata/minilm6x384.json
   warm bench serve --random cmd/warm/testdata/qwen3-0.6b.json --clients 24 --warmup 20s --rounds 1
   warm bench serve --random config.json --dialects reward --overload --json`,

@@ -91,6 +91,6 @@ func (o *overloadReport) write(w io.Writer) {
 	fmt.Fprintf(w, "  latency       answered p50 %.0f ms, p99 %.0f ms; refused p50 %.0f ms\n", l.Latency.P50, l.Latency.P99, refused)
 	fmt.Fprintf(w, "  memory        %.0f MB before, %.0f MB at the end\n", o.RSSBefore/1e6, o.Server.RSSBytes/1e6)
 	if o.RecoverySeconds != nil {
-		fmt.Fprintf(w, "  recovery      %.2f s until a client alone was answered in at most twice its %.1f ms before\n", *o.RecoverySeconds, o.IdleP50)
+		fmt.Fprintf(w, "  recovery      %.2f s until a client alone was answered in at most twice its %.1f ms before, or 5 ms more\n", *o.RecoverySeconds, o.IdleP50)
 	}
 }
