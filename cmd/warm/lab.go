@@ -239,14 +239,17 @@ var errExperimentsFailed = errors.New("not every experiment was measured")
 
 // runLab runs experiments, or one of their tasks, or lists the tasks.
 func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Experiment) error {
+	if f.index >= 0 {
+		f.task = f.index + 1
+	}
+	if f.task < 0 {
+		return usagef("--task: %d, want 1 or more", f.task)
+	}
 	l, err := p.openLab(f)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	if f.index >= 0 {
-		f.task = f.index + 1
-	}
 	if f.list || f.task != 0 {
 		return p.runTask(ctx, l, f, experiments)
 	}
@@ -299,7 +302,7 @@ func (p *program) runTask(ctx context.Context, l *lab.Lab, f *labFlags, experime
 		p.listTasks(tasks, f.gflops)
 		return nil
 	}
-	if f.task < 1 || f.task > len(tasks) {
+	if f.task > len(tasks) {
 		return usagef("--task: %d, want 1 to %d", f.task, len(tasks))
 	}
 	t := &tasks[f.task-1]

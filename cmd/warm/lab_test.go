@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/trainer/lab"
+)
+
+func TestLabSaysWhatItWants(t *testing.T) {
+	data, base := shared(t, "data"), trainable(t)
+	empty := t.TempDir()
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no data":                   {[]string{"all", "--out", empty}, "ukp/strict.jsonl.zst"},
+		"a directory without data":  {[]string{"all", "--out", empty, "--data", empty}, "UKPConvArg1"},
+		"an unknown size":           {[]string{"connectivity", "--size", "huge", "--data", data}, `size "huge"`},
+		"an argument":               {[]string{"all", "now"}, "unknown command"},
+		"a task that is not there":  {[]string{"bon", "--size", "tiny", "--base", base, "--data", data, "--out", empty, "--task", "999"}, "want 1 to"},
+		"a negative task":           {[]string{"bon", "--size", "tiny", "--base", base, "--data", data, "--out", empty, "--task", "-1"}, "want 1 or more"},
+		"a flag of another command": {[]string{"report", "--size", "small"}, "unknown flag"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, log := command(t, "", append([]string{"lab"}, c.args...)...)
+			assert.Equal(t, exitUsage, code)
+			assert.Contains(t, log, c.want)
+		})
+	}
+	code, _, log := command(t, "", "lab", "report", "--out", empty)
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, log, "no experiment has a result")
+}
+
+func TestLabHelpTeachesEveryExperiment(t *testing.T) {
+	code, help, _ := command(t, "", "lab", "--help")
+	require.Equal(t, exitOK, code)
+	for _, e := range lab.Experiments() {
+		assert.Contains(t, help, "\n"+e.Name+" ")
+		code, one, _ := command(t, "", "lab", e.Name, "--help")
+		require.Equal(t, exitOK, code)
+		assert.Contains(t, one, e.Question)
+	}
+}
+
+// lastTask matches the line of a list that counts the experiments.
+var lastTask = regexp.MustCompile(`(?m)^tasks (\d+) to (\d+) measure`)
+
+func TestLabListsItsTasksAndTrainsOne(t *testing.T) {
+	args := []string{"lab", "connectivity", "--size", "tiny", "--base", trainable(t), "--data", shared(t, "data"), "--out", t.TempDir(), "--workers", "1"}
+	code, list, log := command(t, "", append(args, "--list")...)
+	require.Equal(t, exitOK, code, log)
+	assert.Contains(t, list, "measure connectivity")
+	require.Regexp(t, lastTask, list)
+	lines := strings.Split(list, "\n")
+	assert.NotContains(t, lines[1], "done")
+
+	code, _, log = command(t, "", append(args, "--index", "0")...)
+	require.Equal(t, exitOK, code, log)
+	assert.Contains(t, log, "task 1 of")
+	code, list, log = command(t, "", append(args, "--list")...)
+	require.Equal(t, exitOK, code, log)
+	assert.Contains(t, strings.Split(list, "\n")[1], "done")
+}
+
+func TestInterruptedLabSaysHowToGoOn(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var log output
+	out := t.TempDir()
+	stop := watchedWriter{&log, func(s string) {
+		if strings.Contains(s, "member-") {
+			cancel()
+		}
+	}}
+	code := run(ctx, []string{"lab", "all", "--size", "tiny", "--base", trainable(t), "--data", shared(t, "data"), "--out", out}, noEnv, strings.NewReader(""), &log, stop)
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, log.String(), "run the same again to go on")
+	results, err := filepath.Glob(filepath.Join(out, "*.json"))
+	require.NoError(t, err)
+	assert.Empty(t, results)
+}
+
+// watchedWriter calls a function with everything that is written.
+type watchedWriter struct {
+	*output
+	saw func(string)
+}
+
+func (w watchedWriter) Write(b []byte) (int, error) {
+	w.saw(string(b))
+	return w.output.Write(b)
+}
+
+func TestLabServesMembersWithTheRealServer(t *testing.T) {
+	p := &program{getenv: noEnv, stderr: &output{}}
+	serve := p.serveMembers(1)
+	members := paradetox(t)[:2]
+	rewards := map[string]float32{}
+	for _, mode := range []string{"wa", "ens", "member:member-2"} {
+		url, stop, err := serve(t.Context(), "proxy", members, mode)
+		require.NoError(t, err)
+		s := &instance{url: url}
+		code, r := s.post(t, map[string]any{"model": "proxy", "inputs": []any{map[string]string{"text": "you are very kind"}}})
+		assert.Equal(t, http.StatusOK, code)
+		if assert.Len(t, r.Data, 1) {
+			rewards[mode] = r.Data[0].Reward
+		}
+		require.NoError(t, stop())
+		_, err = http.Get(url + "/readyz")
+		assert.Error(t, err, "the server is gone")
+	}
+	assert.NotEqual(t, rewards["wa"], rewards["member:member-2"])
+	_, _, err := serve(t.Context(), "proxy", []string{t.TempDir()}, "wa")
+	assert.Error(t, err)
+}
+
+func TestLabProgressInALog(t *testing.T) {
+	var b bytes.Buffer
+	one, two := &lab.Experiment{Name: "one", Minutes: 10}, &lab.Experiment{Name: "two", Minutes: 5}
+	g := newLabProgress(&b, []*lab.Experiment{one, two}, lab.Small)
+	now := time.Unix(0, 0)
+	g.now = func() time.Time { return now }
+	g.begun = now
+	g.begin(one)
+	assert.Equal(t, "experiment 1 of 2, one: about 15 minutes left in all\n", b.String())
+	b.Reset()
+	for step := range 61 { // one a second
+		now = now.Add(time.Second)
+		g.tell(lab.Progress{What: "c: member-1", Done: step, Of: 120})
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	assert.Equal(t, []string{
+		"one, 1s: c: member-1: 0 of 120", "one, 16s: c: member-1: 15 of 120, 1m45s left", "one, 31s: c: member-1: 30 of 120, 1m30s left",
+		"one, 46s: c: member-1: 45 of 120, 1m15s left", "one, 1m1s: c: member-1: 60 of 120, 1m0s left"}, lines)
+	b.Reset()
+	now = time.Unix(0, 0).Add(20 * time.Minute) // half as fast as expected
+	g.begin(two)
+	assert.Equal(t, "experiment 2 of 2, two: about 10 minutes left in all\n", b.String())
+	b.Reset()
+	g.tell(lab.Progress{What: "found", Done: 3, Of: 3})
+	g.tell(lab.Progress{Message: "a word"})
+	assert.Equal(t, "a word\n", b.String(), "what was done before is not told")
+}
+
+// TestTheSlurmScriptSubmitsEveryTaskOnce runs the script with an sbatch that runs the
+// jobs at once, and a warm that notes how it was called.
+func TestTheSlurmScriptSubmitsEveryTaskOnce(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a shell script")
+	}
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("no bash")
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte("#!"+bash+"\n"+text), 0o755))
+		return path
+	}
+	write("sbatch", `echo "$@" >> "$CALLS.sbatch"
+for last; do :; done
+for a; do case $a in --array=*) range=${a#--array=}; range=${range%\%1};; esac; done
+if [ -z "${range:-}" ]; then bash "$last"; else for i in $(seq ${range/-/ }); do SLURM_ARRAY_TASK_ID=$i bash "$last"; done; fi
+echo 7
+`)
+	var list bytes.Buffer
+	p := &program{stdout: &list}
+	p.listTasks([]lab.Task{{Name: "a: member-1"}, {Name: "a: member-2"}, {Name: "measure x", Measures: true}}, 1)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "list"), list.Bytes(), 0o644))
+	warm := write("warm", `case "$*" in *--list*) cat "$(dirname "$0")/list";; *) echo "$@" >> "$CALLS";; esac
+`)
+	cmd := exec.Command(bash, filepath.Join("..", "..", "deploy", "lab", "slurm.sh"), "--partition=cpu")
+	calls := filepath.Join(dir, "calls")
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "WARM="+warm, "WARM_DATA=/data", "LAB=/lab", "CALLS="+calls, "SLURM_CPUS_PER_TASK=4")
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(text))
+	did, err := os.ReadFile(calls)
+	require.NoError(t, err)
+	one := "lab all --size paper --base embedded: --out /lab --task "
+	assert.Equal(t, []string{one + "1 --workers 4", one + "2 --workers 4", one + "3 --workers 4", "lab report --out /lab"}, strings.Split(strings.TrimSpace(string(did)), "\n"))
+	submitted, err := os.ReadFile(calls + ".sbatch")
+	require.NoError(t, err)
+	assert.Contains(t, string(submitted), "--array=1-2 --partition=cpu")
+	assert.Contains(t, string(submitted), "--array=3-3%1 --dependency=afterok:7")
+}
