@@ -34,7 +34,7 @@ type contest struct {
 
 // contestOf returns the settings of a size.
 func contestOf(size Size) contest {
-	s := contest{PolicyEpochs: 4, PolicyLR: 5e-4, Tokens: 48, ControlM: 2, ControlPairs: 2048, ControlEpochs: 2, Members: recipes[size]}
+	s := contest{PolicyEpochs: 4, PolicyLR: 5e-4, Tokens: 48, ControlM: 2, ControlPairs: 3072, ControlEpochs: 1, Members: recipes[size]}
 	switch size {
 	case Tiny:
 		s.PolicyEpochs, s.Tokens, s.ControlM, s.ControlPairs, s.ControlEpochs = 0.2, 8, 1, 96, 1

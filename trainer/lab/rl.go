@@ -30,7 +30,7 @@ type rlSettings struct {
 }
 
 func rlSettingsOf(size Size) rlSettings {
-	s := rlSettings{contest: contestOf(size), Swapped: 0.25, Runs: 3, KL: []float64{0.01}, Batch: 14, Answers: 4, Steps: 60, LR: 2e-4, Kept: 3, Judged: 8}
+	s := rlSettings{contest: contestOf(size), Swapped: 0.25, Runs: 3, KL: []float64{0.01}, Batch: 14, Answers: 4, Steps: 48, LR: 2e-4, Kept: 3, Judged: 8}
 	switch size {
 	case Tiny:
 		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged = 2, 4, 2, 3, 1, 2
@@ -96,6 +96,7 @@ func RL() *Experiment {
 		Title: "Reinforcement learning",
 		Question: "A policy is fine-tuned on the rewards of a server. Does the control reward keep up with the reward that is optimised, " +
 			"when that is of a single reward model, an ensemble or a weight average?",
+		Minutes:   7,
 		Settings:  func(size Size) any { return rlSettingsOf(size) },
 		Trainings: func(l *Lab) ([]Training, error) { return l.contestTrainings([]float64{rlSettingsOf(l.Size).Swapped}) },
 		Measure:   measureRL,
