@@ -3,6 +3,7 @@ package rl
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,11 +13,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/trainer/data"
 )
@@ -220,25 +223,43 @@ func TestWhatWillNotPassIsNotRepeated(t *testing.T) {
 }
 
 func TestAServerThatStaysAwayIsGivenUp(t *testing.T) {
-	s := newFakeServer(t)
-	hang := make(chan struct{})
-	t.Cleanup(func() { close(hang) })
-	s.before = func(n int64, w http.ResponseWriter, _ *http.Request) bool {
-		if n == 1 { // it accepts and never answers
-			<-hang
-		}
-		http.Error(w, "later", http.StatusServiceUnavailable)
-		return true
-	}
-	c := client(t, s, func(c *ClientConfig) { c.Timeout, c.Attempt = 300*time.Millisecond, 50*time.Millisecond })
-	_, err := c.Score(t.Context(), plainGroups([]int{1}))
-	assert.ErrorContains(t, err, "no answer within 300ms")
-	assert.Greater(t, s.requests.Load(), int64(1), "the request that hung was given up for another")
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		c := &Client{config: ClientConfig{Timeout: time.Minute, Attempt: 10 * time.Second, Say: func(m string) { said = append(said, m) }}}
+		begin, tries := time.Now(), 0
+		retries, err := c.persist(t.Context(), func(ctx context.Context) error {
+			if tries++; tries == 1 { // it accepts and never answers
+				<-ctx.Done()
+				assert.Equal(t, 10*time.Second, time.Since(begin))
+				return ctx.Err()
+			}
+			return &api.Error{Status: http.StatusServiceUnavailable, Message: "later", RetryAfter: 5 * time.Second}
+		})
+		assert.ErrorContains(t, err, "no answer within 1m0s")
+		assert.ErrorContains(t, err, "later")
+		assert.Equal(t, tries-1, retries)
+		assert.Greater(t, tries, 5, "half a minute of waits of 5 s and a little more")
+		assert.LessOrEqual(t, time.Since(begin), time.Minute)
+		assert.Len(t, said, 1, "it is said once")
+	})
+}
 
+func TestACallerThatIsGoneEndsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{config: ClientConfig{Timeout: time.Hour, Attempt: time.Minute}}
+		ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+		defer cancel()
+		begin := time.Now()
+		_, err := c.persist(ctx, func(context.Context) error { return errors.New("refused") })
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 7*time.Second, time.Since(begin))
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = c.Score(ctx, plainGroups([]int{1}))
+	s := newFakeServer(t)
+	_, err := client(t, s, nil).Score(ctx, plainGroups([]int{1}))
 	assert.ErrorIs(t, err, context.Canceled)
+	assert.Zero(t, s.requests.Load())
 }
 
 func TestRequestsSayWhatIsAsked(t *testing.T) {
