@@ -165,8 +165,9 @@ type trainLog struct {
 	loss     float64 // of the steps since the last line
 	right    float64
 	steps    int
-	open     bool // the line has no end yet
-	language bool // there is no accuracy
+	open     bool   // the line has no end yet
+	language bool   // there is no accuracy
+	name     string // in front of each line, when several runs share the writer
 }
 
 func newTrainLog(w io.Writer) *trainLog {
@@ -183,11 +184,11 @@ func (t *trainLog) progress(p rm.Progress) {
 	switch {
 	case p.Message != "":
 		t.end()
-		fmt.Fprintln(t.w, p.Message)
+		fmt.Fprintln(t.w, t.name+p.Message)
 		return
 	case p.Tokens == 0:
 		t.end()
-		fmt.Fprintf(t.w, "step %d of %d%s\n", p.Step, p.Steps, accuracy(p.Test))
+		fmt.Fprintf(t.w, "%sstep %d of %d%s\n", t.name, p.Step, p.Steps, accuracy(p.Test))
 		return
 	}
 	if t.first < 0 {
@@ -205,7 +206,7 @@ func (t *trainLog) progress(p rm.Progress) {
 	}
 	t.last = now
 	n, since := float64(t.steps), now.Sub(t.begin).Seconds()
-	line := fmt.Sprintf("step %d of %d: loss %.4f", p.Step, p.Steps, t.loss/n)
+	line := fmt.Sprintf("%sstep %d of %d: loss %.4f", t.name, p.Step, p.Steps, t.loss/n)
 	if !t.language {
 		line += fmt.Sprintf(", accuracy %.3f", t.right/n)
 	}

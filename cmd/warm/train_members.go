@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ type membersFlags struct {
 	task     int
 	index    int // task − 1, or −1
 	list     bool
+	parallel int
 }
 
 func (p *program) trainMembers() *cobra.Command {
@@ -67,6 +69,7 @@ of jobs trains all; results have the same bytes.`,
 	l.StringSliceVar(&f.bases, "bases", nil, "several start `directories` along one trajectory, one a member in turn")
 	l.IntVar(&f.task, "task", 0, "train this member alone, counted from 1")
 	l.IntVar(&f.index, "index", -1, "as --task, counted from 0, as a Kubernetes Indexed Job counts")
+	l.IntVar(&f.parallel, "parallel", 1, "members trained side by side, each with its share of the workers: faster for small models, the same bytes")
 	l.BoolVar(&f.list, "list", false, "print the members' settings and train nothing")
 	return c
 }
@@ -127,20 +130,9 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 	if f.task > 0 {
 		chosen = runs[f.task-1 : f.task]
 	}
-	failed := 0
-	for i := range chosen {
-		m := &chosen[i]
-		fmt.Fprintf(p.stderr, "%s: lr %g, dropout %+v, base %s\n", m.Name, m.Config.LR, m.Config.Dropout, m.Config.Base)
-		log := newTrainLog(p.stderr)
-		err := plan.TrainMember(ctx, m, log.progress)
-		log.end()
-		if errors.Is(err, rm.ErrInterrupted) {
-			return err
-		}
-		if err != nil {
-			failed++
-			fmt.Fprintf(p.stderr, "%s failed: %v\n", m.Name, err)
-		}
+	failed, err := p.trainSelected(ctx, plan, chosen, f.parallel)
+	if err != nil {
+		return err
 	}
 	if f.task == 0 {
 		err = p.compareMembers(plan, runs)
@@ -149,6 +141,38 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 		err = errors.Join(fmt.Errorf("%d of %d: %w", failed, len(chosen), errMembersFailed), err)
 	}
 	return err
+}
+
+// trainSelected trains members and says how it goes. It returns how many failed;
+// the error is rm.ErrInterrupted.
+func (p *program) trainSelected(ctx context.Context, plan *rm.Plan, chosen []rm.MemberRun, parallel int) (failed int, err error) {
+	var mu sync.Mutex // of stderr and what is begun
+	logs := make([]*trainLog, len(chosen))
+	err = plan.TrainMembers(ctx, chosen, parallel, func(i int, r rm.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		if logs[i] == nil {
+			m := &chosen[i]
+			fmt.Fprintf(p.stderr, "%s: lr %g, dropout %+v, base %s\n", m.Name, m.Config.LR, m.Config.Dropout, m.Config.Base)
+			if logs[i] = newTrainLog(p.stderr); parallel > 1 {
+				logs[i].name, logs[i].terminal = m.Name+": ", false
+			}
+		}
+		logs[i].progress(r)
+		if r.Steps > 0 && r.Step == r.Steps {
+			logs[i].end()
+		}
+	})
+	if errors.Is(err, rm.ErrInterrupted) {
+		return 0, err
+	}
+	for i := range chosen {
+		if m := &chosen[i]; m.Err != nil {
+			failed++
+			fmt.Fprintf(p.stderr, "%s failed: %v\n", m.Name, m.Err)
+		}
+	}
+	return failed, nil
 }
 
 // summaryFile is where the comparison of a plan's members goes.

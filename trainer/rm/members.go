@@ -261,6 +261,10 @@ func (p *Plan) TrainMembers(ctx context.Context, members []MemberRun, parallel i
 					return
 				}
 				m := &members[i]
+				if ctx.Err() != nil {
+					m.Err = ErrInterrupted
+					continue
+				}
 				m.Config.Workers = max(1, workers/parallel)
 				var tell func(Progress)
 				if progress != nil {
