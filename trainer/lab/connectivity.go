@@ -117,11 +117,15 @@ func (l *Lab) connectivityTrainings(c *corpus) ([]Training, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := connectivityOf(l.Size)
-	fast := c.recipe
-	fast.M, fast.Rates, fast.Dropouts = len(s.FastRates), s.FastRates, []float64{0}
-	rates, err := fast.training("rates", l.Base, c.Train)
+	rates, err := l.fast(c, connectivityOf(l.Size).FastRates)
 	return []Training{clean, rates}, err
+}
+
+// fast are members of gold labels, one for each learning rate.
+func (l *Lab) fast(c *corpus, rates []float64) (Training, error) {
+	r := c.recipe
+	r.M, r.Rates, r.Dropouts = len(rates), rates, []float64{0}
+	return r.training("rates", l.Base, c.Train)
 }
 
 // segment is a path to walk.

@@ -86,8 +86,8 @@ type condition struct {
 // methods are the scores of one test.
 type methods struct {
 	Members  []Scored   `json:"members"`
-	EMA      Rewards    `json:"ema"`      // margins
-	Averages []averaged `json:"averages"` // of members
+	EMA      Rewards    `json:"ema,omitempty"` // margins
+	Averages []averaged `json:"averages"`      // of members
 }
 
 // averaged are the margins of a weight average of members.
@@ -95,6 +95,9 @@ type averaged struct {
 	Members []int   `json:"members"`
 	Margins Rewards `json:"margins"`
 }
+
+// realVotes is the name of the labelling by votes.
+const realVotes = "real votes"
 
 // labelling is the training pairs with some labels wrong.
 type labelling struct {
@@ -127,7 +130,7 @@ func (l *Lab) labellings(c *corpus) ([]labelling, []Training, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	out = append(out, labelling{name: "real votes", set: votes})
+	out = append(out, labelling{name: realVotes, set: votes})
 	var trainings []Training
 	for i := range out {
 		b := &out[i]

@@ -3,7 +3,7 @@ package lab
 // Experiments returns all experiments in the order in which they share members
 // best.
 func Experiments() []*Experiment {
-	return []*Experiment{Connectivity(), Corruption(), BestOfN(), RL()}
+	return []*Experiment{Connectivity(), Corruption(), Shift(), Soups(), Pareto(), BestOfN(), RL()}
 }
 
 // Find returns the experiment of a name; nil when there is none.

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -109,13 +110,24 @@ func (r *recipe) sample(pairs []data.Pair, n int, seed uint64) []data.Pair {
 	return Sample(pairs, n, seed)
 }
 
-// far are pairs of another data set, of another kind of preference.
+// far are pairs of another data set, of another kind of preference. Pairs with an
+// empty answer, or two equal ones, are left out.
 func (l *Lab) far(c *corpus, name, file string) (*Set, error) {
-	pairs, err := l.ReadPairs(file)
+	r, err := l.openData(file)
 	if err != nil {
 		return nil, err
 	}
-	pairs = slices.DeleteFunc(pairs, func(p data.Pair) bool { return p.Prompt.IsChat() || p.Chosen.IsChat() })
+	defer r.Close()
+	var pairs []data.Pair
+	for p, err := range r.Pairs() {
+		switch {
+		case errors.Is(err, data.ErrEmpty), errors.Is(err, data.ErrSame):
+		case err != nil:
+			return nil, err
+		case !p.Prompt.IsChat() && !p.Chosen.IsChat():
+			pairs = append(pairs, p)
+		}
+	}
 	pairs = c.sample(pairs, c.FarPairs, seedJudge)
 	for i := range pairs {
 		pairs[i].Group = "" // it names the whole data set: pairs share no texts
