@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -70,12 +71,19 @@ days of work, for an array of jobs: --list prints its tasks and --task does one.
 func experimentsHelp() string {
 	var b strings.Builder
 	b.WriteString("What the experiments ask, and what size small takes on two cores, in minutes:\n")
-	sum := 0.0
+	sum, known := 0.0, true
 	for _, e := range lab.Experiments() {
-		fmt.Fprintf(&b, "\n%-14s%3.0f  %s", e.Name, e.Minutes, wrapped(e.Question, 62, 19))
+		minutes := "  -"
+		if e.Minutes > 0 {
+			minutes = fmt.Sprintf("%3.0f", e.Minutes)
+		}
+		known = known && e.Minutes > 0
+		fmt.Fprintf(&b, "\n%-14s%s  %s", e.Name, minutes, wrapped(e.Question, 62, 19))
 		sum += e.Minutes
 	}
-	fmt.Fprintf(&b, "\n%-14s%3.0f", "all", sum)
+	if known {
+		fmt.Fprintf(&b, "\n%-14s%3.0f", "all", sum)
+	}
 	return b.String()
 }
 
@@ -320,13 +328,13 @@ func (p *program) runTask(ctx context.Context, l *lab.Lab, f *labFlags, experime
 
 // listTasks prints tasks with estimates.
 func (p *program) listTasks(tasks []lab.Task, gflops float64) {
-	fmt.Fprintf(p.stdout, "%4s  %-44s %12s %10s  %s\n", "task", "what", "tokens", "hours", "for")
+	fmt.Fprintf(p.stdout, "%4s  %-34s %12s %10s  %s\n", "task", "what", "tokens", "time", "for")
 	hours, members, left := 0.0, 0, 0
 	for i, t := range tasks {
 		tokens, estimate := "-", "-"
 		if !t.Measures {
 			h := t.FLOP / (gflops * 1e9) / 3600
-			tokens, estimate = fmt.Sprint(t.Tokens), fmt.Sprintf("%.2f", h)
+			tokens, estimate = fmt.Sprint(t.Tokens), time.Duration(h*float64(time.Hour)).Round(time.Second).String()
 			members++
 			if t.Done {
 				estimate = "done"
@@ -334,7 +342,7 @@ func (p *program) listTasks(tasks []lab.Task, gflops float64) {
 				hours, left = hours+h, left+1
 			}
 		}
-		fmt.Fprintf(p.stdout, "%4d  %-44s %12s %10s  %s\n", i+1, t.Name, tokens, estimate, strings.Join(t.Experiments, ", "))
+		fmt.Fprintf(p.stdout, "%4d  %-34s %12s %10s  %s\n", i+1, t.Name, tokens, estimate, strings.Join(t.Experiments, ", "))
 	}
 	fmt.Fprintf(p.stdout, "\ntasks 1 to %d train members: %d are left, %.1f hours of one worker at %g GFLOP/s\n", members, left, hours, gflops)
 	fmt.Fprintf(p.stdout, "tasks %d to %d measure, when the members are trained\n", members+1, len(tasks))
