@@ -10,6 +10,10 @@
 // alone by a pure function, Experiment.Analyse, so that anyone can compute them
 // again.
 //
+// Start with Lab.Run for one of Experiments, and NewReport for the page of all. A
+// grid that is too large for one machine is Lab.Tasks, which other processes and
+// machines do in any order: those that want the same member wait for each other.
+//
 // The package trains through trainer/rm, scores through model and averages
 // through warm, as the server does. It knows nothing of command lines.
 //
