@@ -273,7 +273,7 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 		}
 		if err != nil {
 			failed++
-			progress.message(fmt.Sprintf("%s failed: %v", e.Name, err))
+			progress.message(fmt.Sprintf("failed: %v", err)) // which names the experiment
 			continue
 		}
 		progress.done(e)

@@ -94,6 +94,19 @@ func TestInterruptedLabSaysHowToGoOn(t *testing.T) {
 	assert.Empty(t, results)
 }
 
+func TestLabTellsEveryExperimentThatFails(t *testing.T) {
+	data := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(data, "ukp"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(data, "ukp", "strict.jsonl.zst"), []byte("not compressed"), 0o644))
+	code, _, log := command(t, "", "lab", "all", "--size", "tiny", "--base", trainable(t), "--data", data, "--out", t.TempDir())
+	assert.Equal(t, exitFailure, code)
+	for _, e := range lab.Experiments() {
+		assert.Contains(t, log, "failed: "+e.Name+": ")
+	}
+	assert.Contains(t, log, "votes.jsonl.zst", "the file that is missing")
+	assert.Contains(t, log, errExperimentsFailed.Error())
+}
+
 // watchedWriter calls a function with everything that is written.
 type watchedWriter struct {
 	*output
