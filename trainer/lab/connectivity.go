@@ -35,7 +35,7 @@ func connectivityOf(size Size) connectivitySettings {
 	switch size {
 	case Tiny:
 		s.Steps, s.Coarse, s.Alphas, s.Curves = 4, []float64{0.5}, []float64{0, 1, 1.5}, 1
-		s.Trajectory, s.TuneEpochs = 2, 1
+		s.Trajectory, s.TuneEpochs, s.FastRates = 2, 1, []float64{2, 6}
 		s.PretrainBytes, s.PretrainBatch, s.PretrainWindow, s.PretrainRate, s.Others = 40_000, 4, 64, 2e-3, 1
 	case Small:
 		s.PretrainBytes, s.PretrainBatch, s.PretrainWindow, s.PretrainRate, s.Others = 5_000_000, 16, 256, 2e-3, 2

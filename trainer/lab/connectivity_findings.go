@@ -128,26 +128,30 @@ func (p *path) barrier(j judged) (Estimate, error) {
 	return Estimate{largest(every), in.Low, in.High}, err
 }
 
-// Losses half-way above the chord, in nats; indifference costs ln 2 = 0.69.
-const (
-	flatLoss = 0.05 // no more than that is no barrier
-	highLoss = 0.1  // more than that is one
-)
+// fitTolerance is how far the accuracy on training pairs may fall where it has to
+// decide. Members rank nearly all of them right, and what lies beyond a barrier
+// only half.
+const fitTolerance = 0.1
 
-// connected judges a kind of lines by how far accuracy in distribution and loss of
-// training pairs lie above the chord half-way. It is seen when the accuracy's
-// interval leaves no more than the tolerance below the chord, and contradicted
-// when all of it lies below. Where it does neither, for want of pairs, the loss
-// decides, as long as the accuracy's interval does not speak against it.
-func connected(accuracy, loss Estimate) Outcome {
+// connected judges a kind of lines by how far accuracy in distribution, and on
+// training pairs, lies above the chord half-way. It is seen when the interval in
+// distribution leaves no more than the tolerance below the chord, and
+// contradicted when all of it lies below. Where it does neither, for want of
+// pairs, or the ends are no better than chance there, so that nothing can be
+// lost, training pairs decide in the same way with their own tolerance.
+func connected(valid, fit, ends Estimate) Outcome {
+	if ends.Low > 0.5 {
+		switch {
+		case valid.Low >= -tolerance:
+			return Seen
+		case valid.High < 0:
+			return Contradicted
+		}
+	}
 	switch {
-	case accuracy.Low >= -tolerance:
+	case fit.Low >= -fitTolerance:
 		return Seen
-	case accuracy.High < 0:
-		return Contradicted
-	case loss.High <= flatLoss:
-		return Seen
-	case loss.Low >= highLoss && accuracy.Value < -tolerance:
+	case fit.High <= -fitTolerance:
 		return Contradicted
 	}
 	return Unclear
@@ -172,10 +176,10 @@ func analyseConnectivity(measured []byte) (*Findings, error) {
 		}
 	}
 	f.Notes = append(f.Notes,
-		fmt.Sprintf("Connected: the interval of the accuracy half-way, in distribution, lies above −%.0f percentage points; broken: all of it is below 0. Where it is too wide for either, the loss of training pairs decides: connected up to %g nats above the chord, broken from %g on.", 100*tolerance, flatLoss, highLoss),
+		fmt.Sprintf("Connected: the interval of the accuracy half-way, in distribution, lies above −%.0f percentage points; broken: all of it is below 0. Where it is too wide for either, or the ends are no better than chance, training pairs decide: connected above −%.0f points, broken below.", 100*tolerance, 100*fitTolerance),
 		fmt.Sprintf("Pairs of a debate's side share arguments: intervals resample %d such clusters of validation pairs and %d of unseen debates.",
 			distinct(m.Valid.Clusters), distinct(m.Near.Clusters)),
-		"Loss is that of training pairs: members that fit their training pairs are so sure of themselves that their loss on others exceeds that of indifference, ln 2, and any average lowers it.")
+		"The loss is that of training pairs: members that fit their training pairs are so sure of themselves that their loss on others exceeds that of indifference, ln 2, and any average lowers it.")
 	return f, nil
 }
 
@@ -190,7 +194,7 @@ func distinct(names []string) int {
 // kindsFindings are the table of kinds and the verdicts.
 func kindsFindings(m *connectivityMeasured, byKind map[string][]path, f *Findings) error {
 	t := Table{Name: "kinds", Title: "Half-way between two members, above the chord between them (percentage points; loss in nats)",
-		Columns: []string{"ends share", "lines", "distance", "ends, valid (%)", "half-way, valid", "half-way, near", "loss half-way, training pairs", "connected"}}
+		Columns: []string{"ends share", "lines", "distance", "ends, valid (%)", "half-way, valid", "half-way, near", "half-way, training pairs", "loss, training pairs", "connected"}}
 	sets := m.sets()
 	for _, k := range kindNames {
 		paths := byKind[k.kind]
@@ -217,17 +221,22 @@ func kindsFindings(m *connectivityMeasured, byKind map[string][]path, f *Finding
 		if err != nil {
 			return fmt.Errorf("%s: %w", k.kind, err)
 		}
+		fit, err := middle(paths, sets["fit"], wins)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.kind, err)
+		}
 		loss, err := middle(paths, sets["fit"], nll)
 		if err != nil {
 			return fmt.Errorf("%s: %w", k.kind, err)
 		}
-		outcome := connected(valid, loss)
+		outcome := connected(valid, fit, accuracy)
 		if learned.Low <= 0.5 {
 			outcome = Unclear // ends that learned nothing have nothing to lose
 		}
-		t.Rows = append(t.Rows, []string{k.name, fmt.Sprint(len(paths)), fmt.Sprintf("%.3f", distance), accuracy.Percent(), valid.Points(), near.Points(), loss.String(),
+		t.Rows = append(t.Rows, []string{k.name, fmt.Sprint(len(paths)), fmt.Sprintf("%.3f", distance), accuracy.Percent(), valid.Points(), near.Points(), fit.Points(), loss.String(),
 			map[Outcome]string{Seen: "yes", Contradicted: "no", Unclear: "unclear"}[outcome]})
-		f.Verdicts = append(f.Verdicts, kindVerdict(k.kind, k.name, outcome, valid, near, loss))
+		f.Verdicts = append(f.Verdicts, kindVerdict(k.kind, k.name, outcome, fmt.Sprintf(
+			"half-way, against the chord: %s points in distribution, %s near out of distribution, %s on training pairs, whose loss is %s nats above it", valid.Points(), near.Points(), fit.Points(), loss)))
 	}
 	f.Tables = append(f.Tables, t)
 	return nil
@@ -259,9 +268,8 @@ func ends(paths []path, j judged) (Estimate, error) {
 }
 
 // kindVerdict says what a kind of lines was expected to show.
-func kindVerdict(kind, name string, outcome Outcome, valid, near, loss Estimate) Verdict {
-	v := Verdict{Seen: outcome, Source: "Observation 1, figure 3", Figures: fmt.Sprintf(
-		"half-way, against the chord: %s points in distribution, %s near out of distribution; loss of training pairs %s nats", valid.Points(), near.Points(), loss)}
+func kindVerdict(kind, name string, outcome Outcome, figures string) Verdict {
+	v := Verdict{Seen: outcome, Source: "Observation 1, figure 3", Figures: figures}
 	switch kind {
 	case kindShared:
 		v.Claim = "Members that share their pre-training are linearly connected"

@@ -114,13 +114,16 @@ func TestConnectivityVerdicts(t *testing.T) {
 	})
 }
 
-func TestLossDecidesWhereAccuracyIsTooUncertain(t *testing.T) {
-	wide := Estimate{-0.05, -0.15, 0.05}
-	assert.Equal(t, Seen, connected(wide, Estimate{0, -0.01, 0.01}))
-	assert.Equal(t, Contradicted, connected(wide, Estimate{1, 0.5, 2}))
-	assert.Equal(t, Unclear, connected(wide, Estimate{0.1, 0.02, 0.3}))
-	assert.Equal(t, Unclear, connected(Estimate{0.05, -0.05, 0.15}, Estimate{1, 0.5, 2}), "the accuracy speaks against it")
-	assert.Equal(t, Seen, connected(Estimate{0, -0.019, 0.02}, Estimate{1, 0.5, 2}), "the accuracy comes first")
+func TestTrainingPairsDecideWhereOthersCannot(t *testing.T) {
+	wide, level := Estimate{-0.05, -0.15, 0.05}, Estimate{0, -0.019, 0.02}
+	good, chance := Estimate{0.8, 0.75, 0.85}, Estimate{0.55, 0.49, 0.6}
+	holds, falls := Estimate{-0.02, -0.06, 0}, Estimate{-0.4, -0.5, -0.2}
+	assert.Equal(t, Seen, connected(wide, holds, good))
+	assert.Equal(t, Contradicted, connected(wide, falls, good))
+	assert.Equal(t, Unclear, connected(wide, Estimate{-0.1, -0.2, 0}, good))
+	assert.Equal(t, Seen, connected(level, falls, good), "accuracy in distribution comes first")
+	assert.Equal(t, Contradicted, connected(Estimate{-0.1, -0.15, -0.01}, holds, good))
+	assert.Equal(t, Contradicted, connected(level, falls, chance), "what is at chance has no accuracy to lose")
 }
 
 func TestBarrierIsTheLargestFallBelowTheChord(t *testing.T) {

@@ -43,7 +43,7 @@ type recipe struct {
 
 // recipes are the settings of each size.
 var recipes = map[Size]recipe{
-	Tiny: {M: 3, TrainPairs: 48, ValidPairs: 64, NearPairs: 64, FarPairs: 24, Chars: 200, Epochs: 4, Batch: 16,
+	Tiny: {M: 3, TrainPairs: 48, ValidPairs: 64, NearPairs: 64, FarPairs: 16, Chars: 200, Epochs: 4, Batch: 16,
 		Rates: []float64{2, 1}, Dropouts: []float64{0, 0.05}},
 	Small: {M: 6, TrainPairs: 512, ValidPairs: 320, NearPairs: 320, FarPairs: 160, Chars: 300, Epochs: 6, Batch: 32,
 		Rates: []float64{2, 3, 4}, Dropouts: []float64{0, 0.05, 0.1}, BF16: true},
