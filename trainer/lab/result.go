@@ -81,7 +81,7 @@ type Result struct {
 	Base       string            `json:"base"`    // hash of the base checkpoint
 	Data       map[string]string `json:"data"`    // hashes of the data files that were read
 	Machine    string            `json:"machine"` // operating system, architecture, processors
-	Seconds    float64           `json:"seconds"` // that measuring took in all, over all interruptions
+	Seconds    float64           `json:"seconds"` // of measuring, over all interruptions; not of tasks, or of a process that was killed
 	Measured   json.RawMessage   `json:"measured"`
 	Findings   *Findings         `json:"findings"`
 }
