@@ -333,7 +333,7 @@ func matrixFindings(m *connectivityMeasured, byKind map[string][]path, f *Findin
 }
 
 // seeded says which seeds members have, for captions.
-var seeded = fmt.Sprintf("seeds from %d on, one a member.", seedMembers)
+var seeded = fmt.Sprintf("seeds %d, %d and so on.", seedMembers, seedMembers+1)
 
 // along averages a figure over the full paths of a kind, at each place.
 func along(paths []path, j judged, value func(p *path, at int) ([]float64, error)) (Series, error) {

@@ -118,8 +118,9 @@ func (l *Lab) labellings(c *corpus) ([]labelling, []Training, error) {
 	}
 	var out []labelling
 	for _, share := range s.Shares {
-		out = append(out, labelling{name: fmt.Sprintf("%.0f %% swapped", 100*share), share: share, set: c.Train})
+		out = append(out, labelling{name: "gold labels", share: share, set: c.Train})
 		if share > 0 {
+			out[len(out)-1].name = fmt.Sprintf("%.0f %% swapped", 100*share)
 			pairs := swap(c.Train.Pairs, share, seedFlip)
 			if out[len(out)-1].set, err = l.NewSet(fmt.Sprintf("%s-c%02.0f", c.Train.Name, 100*share), pairs); err != nil {
 				return nil, nil, err

@@ -135,7 +135,7 @@ func (m *paretoMeasured) frontFindings(fr *front, f *Findings) error {
 	union.put(100*a.Value, b, 100)
 	f.Tables = append(f.Tables, t)
 	f.Figures = append(f.Figures, Figure{Name: fr.Name, Title: "One average for debates and " + fr.Name, X: Axis{Label: "accuracy on debates, in distribution (%)"}, Y: Axis{Label: "accuracy on " + fr.Name + " (%)"},
-		Series: []Series{wa, ens, union}, Caption: fmt.Sprintf("%d members of each kind, %d training pairs of each; %d and %d pairs to judge on; bar: 95 %% bootstrap; %s", m.K, m.Pairs, len(m.Debates.Clusters), len(fr.Other.Clusters), seeded)})
+		Series: []Series{wa, ens, union}, Caption: fmt.Sprintf("Members of each kind: %d; %d training pairs of each; %d and %d pairs to judge on; bar: 95 %% bootstrap; %s", m.K, m.Pairs, len(m.Debates.Clusters), len(fr.Other.Clusters), seeded)})
 	return m.frontVerdicts(fr, f)
 }
 

@@ -188,10 +188,10 @@ func sortedKeys[V any](m map[string]V) []string {
 	return out
 }
 
-// brief is the beginning of a debate's name, at most three words or so.
+// brief is the beginning of a debate's name, two words or three.
 func brief(name string) string {
 	words := strings.Split(name, "-")
-	for len(words) > 1 && len(strings.Join(words, " ")) > 24 {
+	for len(words) > 1 && len(strings.Join(words, " ")) > 16 {
 		words = words[:len(words)-1]
 	}
 	return strings.Join(words, " ")

@@ -127,9 +127,9 @@ func (m *soupsMeasured) poolFindings(i int, f *Findings) error {
 	if err != nil {
 		return err
 	}
-	uniform, greedy, weighted := p.Soups[0].contender("uniform"), p.Soups[1].contender(fmt.Sprintf("greedy, %d of %d", len(p.Soups[1].Members), len(p.Members))), p.Soups[2].contender("weighted")
+	uniform, greedy, weighted := p.Soups[0].contender("uniform"), p.Soups[1].contender(fmt.Sprintf("greedy (%d of %d)", len(p.Soups[1].Members), len(p.Members))), p.Soups[2].contender("weighted")
 	all := []contender{p.Members[best].contender("best member"), uniform, greedy, weighted, ens}
-	if err := m.compare(fmt.Sprintf("pool-%d", i+1), p.Name, all, 1, f); err != nil {
+	if err := m.compare(fmt.Sprintf("pool-%d", i+1), "Soups: "+p.Name, all, 1, f); err != nil {
 		return err
 	}
 	for _, c := range []struct {
@@ -167,7 +167,7 @@ func (m *soupsMeasured) apartFindings(f *Findings) error {
 	}
 	wa := a.WA.contender(fmt.Sprintf("WA %d+0", 2*n))
 	mixed := a.Mixed.contender(fmt.Sprintf("WA %d+%d", n, n))
-	if err := m.compare("apart", fmt.Sprintf("Members of one base and of one pre-trained apart (%d+%d: of ours and of the other)", n, n), []contender{wa, same, both, theirs, mixed}, 0, f); err != nil {
+	if err := m.compare("apart", fmt.Sprintf("Members of one base and of one pre-trained apart (%d+%d: of the first and of the other)", n, n), []contender{wa, same, both, theirs, mixed}, 0, f); err != nil {
 		return err
 	}
 	for _, c := range []struct {
