@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,6 +71,9 @@ func (f *Figure) draw(format string, caption bool) ([]byte, error) {
 		f.X.prepare(&p.X, f.values(func(s Series) []float64 { return s.X }))
 		f.Y.prepare(&p.Y, f.values(func(s Series) []float64 { return s.Y }))
 		room(&p.Y, f.Y.Log)
+		if f.X.Ticks == nil && slices.ContainsFunc(f.Series, func(s Series) bool { return s.Style == "points" }) {
+			room(&p.X, f.X.Log)
+		}
 	}
 	return f.compose(p, legend, format, caption)
 }
@@ -172,7 +176,7 @@ func (a Axis) prepare(p *plot.Axis, values []float64) {
 	case a.Ticks != nil:
 		p.Min, p.Max = -0.5, float64(len(a.Ticks))-0.5
 		p.Tick.Marker = named(a.Ticks)
-		p.Tick.Length = 0
+		p.Tick.LineStyle.Width, p.Tick.Length = 0, 3 // no marks, but their room
 	case a.Log:
 		p.Scale = plot.LogScale{}
 		if p.Min == p.Max {
@@ -213,14 +217,16 @@ func (linearTicks) Ticks(low, high float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// named are ticks with names at 0, 1, 2, …; long names are broken into lines.
+// named are ticks with names at 0, 1, 2, …; names longer than their share of the
+// width are broken into lines.
 func named(names []string) plot.ConstantTicks {
+	var style text.Style
+	sans(&style, tickSize, font.WeightNormal)
+	style.Handler = plot.DefaultTextHandler
+	share := (figureWidth - 1.2*vg.Inch) / vg.Length(len(names))
 	var ticks []plot.Tick
 	for i, t := range names {
-		if len(names) > 4 && len(t) > 9 {
-			t = strings.ReplaceAll(t, " ", "\n")
-		}
-		ticks = append(ticks, plot.Tick{Value: float64(i), Label: t})
+		ticks = append(ticks, plot.Tick{Value: float64(i), Label: strings.Join(wrap(t, style, share-4), "\n")})
 	}
 	return ticks
 }

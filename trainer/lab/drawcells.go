@@ -41,6 +41,7 @@ func addCells(p *plot.Plot, f *Figure) {
 		ticks = append(ticks, plot.Tick{Value: float64(n - 1 - i), Label: t})
 	}
 	p.Y.Tick.Marker = plot.ConstantTicks(ticks)
+	p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, 3
 	p.X.Padding, p.Y.Padding = 0, 0
 }
 

@@ -67,14 +67,16 @@ func NewReport(dir string, experiments []*Experiment) (*Report, error) {
 	return r, nil
 }
 
-// Write writes report.html, one page that needs no other file, and report.md to a
-// lab's directory, and the results whose findings changed.
+// Write writes report.html, one page that needs no other file, report.md and the
+// figures to a lab's directory, and the results whose findings changed.
 func (r *Report) Write(dir string) error {
 	for _, p := range r.Parts {
+		write := p.Result.writeFigures
 		if p.Changed {
-			if err := p.Result.write(dir); err != nil {
-				return err
-			}
+			write = p.Result.write
+		}
+		if err := write(dir); err != nil {
+			return err
 		}
 	}
 	page, err := r.HTML()

@@ -123,6 +123,13 @@ func (r *Result) write(dir string) error {
 	if err := enc.Encode(r); err != nil {
 		return fmt.Errorf("%s: %w", r.Experiment, err)
 	}
+	if err := r.writeFigures(dir); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, r.Experiment+".json"), b.Bytes())
+}
+
+func (r *Result) writeFigures(dir string) error {
 	for i := range r.Findings.Figures {
 		f := &r.Findings.Figures[i]
 		for _, format := range []string{"svg", "png"} {
@@ -135,7 +142,7 @@ func (r *Result) write(dir string) error {
 			}
 		}
 	}
-	return writeFile(filepath.Join(dir, r.Experiment+".json"), b.Bytes())
+	return nil
 }
 
 // ReadResult reads the result of an experiment from a lab's directory. The error
