@@ -47,7 +47,7 @@ var recipes = map[Size]recipe{
 		Rates: []float64{2, 1}, Dropouts: []float64{0, 0.05}},
 	Small: {M: 6, TrainPairs: 512, ValidPairs: 320, NearPairs: 320, FarPairs: 160, Chars: 300, Epochs: 6, Batch: 32,
 		Rates: []float64{2, 3, 4}, Dropouts: []float64{0, 0.05, 0.1}, BF16: true},
-	Paper: {M: 10, FarPairs: 2000, Epochs: 6, Batch: 128,
+	Paper: {M: 10, FarPairs: 2000, Chars: 1500, Epochs: 6, Batch: 128,
 		Rates: []float64{0.5, 1, 2}, Dropouts: []float64{0, 0.05, 0.1}},
 }
 
@@ -92,7 +92,7 @@ func (l *Lab) corpus() (*corpus, error) {
 			return nil, err
 		}
 	}
-	fit := Sample(c.Train.Pairs, max(16, c.ValidPairs/2), seedJudge)
+	fit := Sample(c.Train.Pairs, max(16, len(c.Valid.Pairs)/2), seedJudge)
 	c.Fit, err = l.NewSet(fmt.Sprintf("fit-%d", len(fit)), fit)
 	return c, err
 }
