@@ -43,9 +43,13 @@ type bonMeasured struct {
 	Control Rewards `json:"control"`
 	// Valid are the control's rewards for the pairs of UKP.Valid, and Groups the
 	// clusters of those pairs.
-	Valid   *Scored      `json:"valid"`
-	Groups  []string     `json:"groups"`
-	Proxies []bonProxies `json:"proxies"`
+	Valid  *Scored  `json:"valid"`
+	Groups []string `json:"groups"`
+	// Fresh and FreshGroups are the same of pairs of the debates that the proxies do
+	// not know, with arguments that the control does not know either.
+	Fresh       *Scored      `json:"fresh,omitempty"`
+	FreshGroups []string     `json:"fresh_groups,omitempty"`
+	Proxies     []bonProxies `json:"proxies"`
 }
 
 // bonProxies are the reward models that learned from one set of labels.
@@ -55,10 +59,12 @@ type bonProxies struct {
 	Averages []bonAverage `json:"averages"`
 }
 
-// bonProxy is what one model says of all samples and of the pairs of UKP.Valid.
+// bonProxy is what one model says of all samples and of the pairs of UKP.Valid
+// and of Fresh.
 type bonProxy struct {
 	Samples Rewards `json:"samples"`
 	Valid   *Scored `json:"valid"`
+	Fresh   *Scored `json:"fresh,omitempty"`
 }
 
 // bonAverage is the weight average of some members, by their numbers from 0.
@@ -93,17 +99,21 @@ func measureBestOfN(ctx context.Context, l *Lab) (any, error) {
 		return nil, err
 	}
 	judge := func(m Model) (p bonProxy, err error) {
-		if p.Samples, err = l.scoreSamples(ctx, m, drawn); err == nil {
-			p.Valid, err = l.Score(ctx, m, a.Valid)
+		if p.Samples, err = l.scoreSamples(ctx, m, drawn); err != nil {
+			return p, err
 		}
+		if p.Valid, err = l.Score(ctx, m, a.Valid); err != nil {
+			return p, err
+		}
+		p.Fresh, err = l.Score(ctx, m, a.fresh)
 		return p, err
 	}
-	out := bonMeasured{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.unseen, Tokens: drawn.Tokens, Groups: shorten(a.Valid.Clusters)}
+	out := bonMeasured{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.unseen, Tokens: drawn.Tokens, Groups: shorten(a.Valid.Clusters), FreshGroups: shorten(a.fresh.Clusters)}
 	control, err := judge(a.control)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	out.Control, out.Valid = control.Samples, control.Valid
+	out.Control, out.Valid, out.Fresh = control.Samples, control.Valid, control.Fresh
 	for _, share := range s.Swapped {
 		t, err := l.proxyTraining(a.corpus, share)
 		if err != nil {

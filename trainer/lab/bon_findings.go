@@ -16,12 +16,21 @@ const bonSource = "section 5, best-of-N experiments"
 // ensemble of m members. It has several candidates, such as each single member,
 // whose results are averaged.
 type selector struct {
-	kind string // of the four below
-	m    int
-	// rewards of each candidate for all samples.
-	rewards [][]float64
-	// valid are the margins of each candidate on UKP.Valid.
-	valid [][]float64
+	kind       string // of the four below
+	m          int
+	candidates []candidate
+}
+
+// candidate is what one judge says: its rewards for all samples, and its margins on
+// the pairs of these names.
+type candidate struct{ samples, valid, fresh []float64 }
+
+func (b *bonProxy) candidate() candidate {
+	c := candidate{samples: b.Samples.Values(), valid: b.Valid.Margins()}
+	if b.Fresh != nil {
+		c.fresh = b.Fresh.Margins()
+	}
+	return c
 }
 
 // The kinds of selectors.
@@ -42,8 +51,8 @@ func (s *selector) String() string {
 // selectors lists the ways of one set of proxies.
 func (p *bonProxies) selectors(ms []int) ([]selector, error) {
 	single := selector{kind: kindSingle, m: 1}
-	for _, member := range p.Members {
-		single.add(member.Samples.Values(), member.Valid.Margins())
+	for i := range p.Members {
+		single.candidates = append(single.candidates, p.Members[i].candidate())
 	}
 	out := []selector{single}
 	for _, m := range ms {
@@ -52,19 +61,19 @@ func (p *bonProxies) selectors(ms []int) ([]selector, error) {
 			if len(a.Of) != m {
 				continue
 			}
-			wa.add(a.Samples.Values(), a.Valid.Margins())
+			wa.candidates = append(wa.candidates, a.candidate())
 			for _, e := range []struct {
 				to        *selector
 				aggregate warm.Aggregate
 			}{{&mean, warm.Mean}, {&least, warm.Min}} {
-				samples, margins, err := p.ensemble(a.Of, e.aggregate)
+				c, err := p.ensemble(a.Of, e.aggregate)
 				if err != nil {
 					return nil, err
 				}
-				e.to.add(samples, margins)
+				e.to.candidates = append(e.to.candidates, c)
 			}
 		}
-		if len(wa.rewards) == 0 {
+		if len(wa.candidates) == 0 {
 			return nil, fmt.Errorf("no average of %d members", m)
 		}
 		out = append(out, wa, mean, least)
@@ -72,47 +81,68 @@ func (p *bonProxies) selectors(ms []int) ([]selector, error) {
 	return out, nil
 }
 
-func (s *selector) add(rewards, valid []float64) {
-	s.rewards, s.valid = append(s.rewards, rewards), append(s.valid, valid)
+// ensemble is the ensemble of some members. The mean is that of raw rewards, as the
+// paper has it; for the minimum each member is z-scored on the samples, because a
+// Bradley–Terry loss leaves its shift open.
+func (p *bonProxies) ensemble(of []int, aggregate warm.Aggregate) (c candidate, err error) {
+	e := warm.Ensemble{Aggregate: aggregate}
+	var samples []Rewards
+	var valid, fresh []*Scored
+	for _, k := range of {
+		m := &p.Members[k]
+		samples, valid = append(samples, m.Samples), append(valid, m.Valid)
+		if m.Fresh != nil {
+			fresh = append(fresh, m.Fresh)
+		}
+		if aggregate != warm.Mean {
+			calibration, err := warm.Calibrate(m.Samples)
+			if err != nil {
+				return c, err
+			}
+			e.Calibration = append(e.Calibration, calibration)
+		}
+	}
+	if c.samples, err = aggregated(e, samples); err != nil {
+		return c, err
+	}
+	if c.valid, err = pairMargins(e, valid); err != nil || fresh == nil {
+		return c, err
+	}
+	c.fresh, err = pairMargins(e, fresh)
+	return c, err
 }
 
-// ensemble returns the rewards of an ensemble for all samples and its margins on
-// UKP.Valid. The mean is that of raw rewards, as the paper has it; for the minimum
-// each member is z-scored on the samples, because a Bradley–Terry loss leaves its
-// shift open.
-func (p *bonProxies) ensemble(of []int, aggregate warm.Aggregate) (samples, margins []float64, err error) {
-	e := warm.Ensemble{Aggregate: aggregate}
-	var all, chosen, rejected []Rewards
-	for _, k := range of {
-		member := p.Members[k]
-		all, chosen, rejected = append(all, member.Samples), append(chosen, member.Valid.Chosen), append(rejected, member.Valid.Rejected)
-		if aggregate == warm.Mean {
-			continue
+// aggregated are the rewards of an ensemble for texts, of the members' rewards.
+func aggregated(e warm.Ensemble, members []Rewards) ([]float64, error) {
+	out := make([]float64, len(members[0]))
+	scores := make([]float32, len(members))
+	for i := range out {
+		for k, m := range members {
+			scores[k] = m[i]
 		}
-		c, err := warm.Calibrate(member.Samples)
-		if err != nil {
-			return nil, nil, err
-		}
-		e.Calibration = append(e.Calibration, c)
-	}
-	var sides [3][]float64
-	for i, members := range [][]Rewards{all, chosen, rejected} {
-		scores := make([]float32, len(of))
-		for j := range members[0] {
-			for k := range scores {
-				scores[k] = members[k][j]
-			}
-			r, _, err := e.Reward(scores)
-			if err != nil {
-				return nil, nil, err
-			}
-			sides[i] = append(sides[i], r)
+		var err error
+		if out[i], _, err = e.Reward(scores); err != nil {
+			return nil, err
 		}
 	}
-	for i, c := range sides[1] {
-		margins = append(margins, c-sides[2][i])
+	return out, nil
+}
+
+// pairMargins are the margins of an ensemble on pairs.
+func pairMargins(e warm.Ensemble, members []*Scored) ([]float64, error) {
+	var chosen, rejected []Rewards
+	for _, m := range members {
+		chosen, rejected = append(chosen, m.Chosen), append(rejected, m.Rejected)
 	}
-	return sides[0], margins, nil
+	out, err := aggregated(e, chosen)
+	if err != nil {
+		return nil, err
+	}
+	less, err := aggregated(e, rejected)
+	for i, v := range less {
+		out[i] -= v
+	}
+	return out, err
 }
 
 // gains are values less their mean among the samples of their prompt, in standard
@@ -154,13 +184,13 @@ type picked struct {
 func (s *selector) pick(n, each int, control, tokens []float64) picked {
 	prompts := len(control) / each
 	p := picked{control: make([]float64, prompts), own: make([]float64, prompts), tokens: make([]float64, prompts)}
-	share := 1 / float64(len(s.rewards))
-	for _, rewards := range s.rewards {
-		own := gains(rewards, each)
+	share := 1 / float64(len(s.candidates))
+	for _, c := range s.candidates {
+		own := gains(c.samples, each)
 		var odds [][]float64
 		for i := range prompts {
 			lo, hi := i*each, (i+1)*each
-			q := selection(rewards[lo:hi], n)
+			q := selection(c.samples[lo:hi], n)
 			p.control[i] += share * expected(q, control[lo:hi])
 			p.own[i] += share * expected(q, own[lo:hi])
 			p.tokens[i] += share * expected(q, tokens[lo:hi])
@@ -192,12 +222,13 @@ func (a picked) against(b picked, each int, control []float64) []outcomes {
 // check reports measurements that cannot be.
 func (m *bonMeasured) check() error {
 	prompts := len(m.Unseen)
-	if prompts == 0 || m.Samples < 1 || len(m.N) == 0 || len(m.Ms) == 0 || len(m.Proxies) == 0 {
+	if prompts == 0 || m.Samples < 1 || len(m.N) == 0 || len(m.Ms) == 0 || len(m.Proxies) == 0 || len(m.Groups) == 0 {
 		return errors.New("nothing was measured")
 	}
 	all := prompts * m.Samples
-	if len(m.Control) != all || len(m.Tokens) != all || m.Valid == nil || len(m.Valid.Chosen) != len(m.Groups) {
-		return fmt.Errorf("%d prompts of %d samples, %d rewards by the control, %d lengths", prompts, m.Samples, len(m.Control), len(m.Tokens))
+	if len(m.Control) != all || len(m.Tokens) != all || m.Valid == nil || !m.Valid.of(len(m.Groups)) || !m.Fresh.of(len(m.FreshGroups)) {
+		return fmt.Errorf("%d prompts of %d samples, %d rewards by the control, %d lengths, or others than of %d and %d pairs", prompts, m.Samples,
+			len(m.Control), len(m.Tokens), len(m.Groups), len(m.FreshGroups))
 	}
 	for _, n := range m.N {
 		if n < 1 || n > m.Samples {
@@ -216,12 +247,20 @@ func (m *bonMeasured) check() error {
 			}
 		}
 		for _, b := range each {
-			if len(b.Samples) != all || b.Valid == nil || len(b.Valid.Chosen) != len(m.Groups) || len(b.Valid.Rejected) != len(m.Groups) {
-				return fmt.Errorf("%d rewards of %d samples", len(b.Samples), all)
+			if len(b.Samples) != all || !b.Valid.of(len(m.Groups)) || !b.Fresh.of(len(m.FreshGroups)) {
+				return fmt.Errorf("%d rewards of %d samples, or others than of %d and %d pairs", len(b.Samples), all, len(m.Groups), len(m.FreshGroups))
 			}
 		}
 	}
 	return nil
+}
+
+// of says whether there are rewards of so many pairs; none are as good as nil.
+func (s *Scored) of(pairs int) bool {
+	if s == nil {
+		return pairs == 0
+	}
+	return len(s.Chosen) == pairs && len(s.Rejected) == pairs
 }
 
 // analyseBestOfN computes the findings.
@@ -234,7 +273,8 @@ func analyseBestOfN(measured []byte) (*Findings, error) {
 		return nil, err
 	}
 	r := &bonReport{bonMeasured: m, f: &Findings{}}
-	if err := r.accuracy(kindControl, "gold, all debates", selector{valid: [][]float64{m.Valid.Margins()}}); err != nil {
+	control := bonProxy{Samples: m.Control, Valid: m.Valid, Fresh: m.Fresh}
+	if err := r.accuracy(kindControl, "gold, all debates", []candidate{control.candidate()}); err != nil {
 		return nil, err
 	}
 	for i := range m.Proxies {

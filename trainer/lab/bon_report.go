@@ -22,19 +22,30 @@ func labels(swapped float64) string {
 	return fmt.Sprintf("%.0f %% of labels swapped", 100*swapped)
 }
 
-// accuracy adds a row on how a judge does on pairs that it did not learn from.
-func (r *bonReport) accuracy(name, learned string, s selector) error {
-	mean := make([]float64, len(r.Groups))
-	for _, margins := range s.valid {
-		for i, w := range wins(margins) {
-			mean[i] += w / float64(len(s.valid))
+// accuracy adds a row on how judges, on average, do on pairs that none learned
+// from.
+func (r *bonReport) accuracy(name, learned string, judges []candidate) error {
+	row := []string{name, learned}
+	for _, on := range []struct {
+		groups  []string
+		margins func(c candidate) []float64
+	}{{r.Groups, func(c candidate) []float64 { return c.valid }}, {r.FreshGroups, func(c candidate) []float64 { return c.fresh }}} {
+		if len(on.groups) == 0 {
+			continue
 		}
+		mean := make([]float64, len(on.groups))
+		for _, c := range judges {
+			for i, w := range wins(on.margins(c)) {
+				mean[i] += w / float64(len(judges))
+			}
+		}
+		e, err := Mean(mean, on.groups)
+		if err != nil {
+			return err
+		}
+		row = append(row, e.Percent())
 	}
-	e, err := Mean(mean, r.Groups)
-	if err != nil {
-		return err
-	}
-	r.judges = append(r.judges, []string{name, learned, e.Percent()})
+	r.judges = append(r.judges, row)
 	return nil
 }
 
@@ -57,7 +68,7 @@ func (r *bonReport) proxies(p *bonProxies) error {
 	}
 	var all []chosen
 	for _, s := range selectors {
-		if err := r.accuracy(s.String(), labels(p.Swapped), s); err != nil {
+		if err := r.accuracy(s.String(), labels(p.Swapped), s.candidates); err != nil {
 			return err
 		}
 		c := chosen{selector: s}
@@ -233,6 +244,10 @@ func (r *bonReport) finish() *Findings {
 	}
 	most := slices.Max(r.N)
 	columns = append(columns, fmt.Sprintf("its own gain, N = %d", most), fmt.Sprintf("tokens, N = %d", most))
+	known := []string{"judge", "learned from", fmt.Sprintf("debates that all know (%d pairs)", len(r.Groups))}
+	if n := len(r.FreshGroups); n > 0 {
+		known = append(known, fmt.Sprintf("debates that the control alone knows (%d pairs)", n))
+	}
 	tokens := 0
 	for _, n := range r.Tokens {
 		tokens += n
@@ -247,8 +262,7 @@ func (r *bonReport) finish() *Findings {
 		{Name: "gain", Title: "Gain in control reward of the pick over a random sample, in standard deviations of the control's rewards", Columns: columns, Rows: r.values},
 		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
 			Columns: []string{"labels", "match", "N", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
-		{Name: "judges", Title: fmt.Sprintf("Accuracy in percent on %d pairs with gold labels whose arguments no judge has seen", len(r.Groups)),
-			Columns: []string{"judge", "learned from", "accuracy"}, Rows: r.judges},
+		{Name: "judges", Title: "Accuracy in percent on pairs with gold labels whose arguments no judge has seen", Columns: known, Rows: r.judges},
 	}
 	r.f.Notes = []string{
 		fmt.Sprintf("Intervals are over the %d prompts, %d of which belong to debates that no proxy learned from; policy, members and control are one draw each.", len(r.Unseen), unseen),

@@ -24,14 +24,14 @@ func noise(seed, i int) float64 {
 // noise of so many standard deviations.
 func noisyBestOfN(members, averages float64) *bonMeasured {
 	const prompts, samples, valid, many = 12, 32, 20, 4
-	m := &bonMeasured{Samples: samples, N: []int{1, 2, 4, 8, 16, 32}, Ms: []int{2, 4}, Unseen: make([]bool, prompts), Groups: make([]string, valid)}
+	m := &bonMeasured{Samples: samples, N: []int{1, 2, 4, 8, 16, 32}, Ms: []int{2, 4}, Unseen: make([]bool, prompts), Groups: make([]string, valid), FreshGroups: make([]string, valid)}
 	m.Unseen[0] = true
 	for i := range prompts * samples {
 		m.Control = append(m.Control, float32(noise(1, i)))
 		m.Tokens = append(m.Tokens, 10)
 	}
 	for i := range valid {
-		m.Groups[i] = string(rune('a' + i))
+		m.Groups[i], m.FreshGroups[i] = string(rune('a'+i)), string(rune('a'+i/2))
 	}
 	judge := func(seed int, deviation float64) bonProxy {
 		p := bonProxy{Valid: &Scored{Chosen: make(Rewards, valid), Rejected: make(Rewards, valid)}}
@@ -41,10 +41,11 @@ func noisyBestOfN(members, averages float64) *bonMeasured {
 		for i := range valid {
 			p.Valid.Chosen[i] = float32(1 + deviation*noise(seed+1000, i))
 		}
+		p.Fresh = &Scored{Chosen: p.Valid.Rejected, Rejected: p.Valid.Chosen}
 		return p
 	}
 	control := judge(2, 0)
-	m.Valid = control.Valid
+	m.Valid, m.Fresh = control.Valid, control.Fresh
 	for k, share := range []float64{0, 0.25} {
 		p := bonProxies{Swapped: share}
 		for i := range many {
@@ -90,6 +91,25 @@ func TestBestOfNFindsWhatWasPutIn(t *testing.T) {
 	})
 }
 
+func TestBestOfNTellsHowGoodTheControlIs(t *testing.T) {
+	m := noisyBestOfN(1, 1)
+	table := analysed(t, m).Tables[2]
+	assert.Equal(t, []string{"control", "gold, all debates", "100.0 [100.0, 100.0]", "0.0 [0.0, 0.0]"}, table.Rows[0], "right about the known, wrong about the new")
+	assert.Len(t, table.Columns, 4)
+	m.FreshGroups, m.Fresh = nil, nil
+	for _, p := range m.Proxies {
+		for i := range p.Members {
+			p.Members[i].Fresh = nil
+		}
+		for i := range p.Averages {
+			p.Averages[i].Fresh = nil
+		}
+	}
+	table = analysed(t, m).Tables[2]
+	assert.Equal(t, []string{"control", "gold, all debates", "100.0 [100.0, 100.0]"}, table.Rows[0])
+	assert.Len(t, table.Columns, 3)
+}
+
 func TestBestOfNFiguresAreDrawn(t *testing.T) {
 	f := analysed(t, noisyBestOfN(1, 0.5))
 	require.Len(t, f.Figures, 4)
@@ -129,6 +149,7 @@ func TestBestOfNRefusesDamagedMeasurements(t *testing.T) {
 		"an average is missing":           func(m *bonMeasured) { m.Proxies[1].Averages = m.Proxies[1].Averages[:1] },
 		"more are compared than sampled":  func(m *bonMeasured) { m.N = append(m.N, 1000) },
 		"nothing was measured":            func(m *bonMeasured) { *m = bonMeasured{} },
+		"a judge left pairs out":          func(m *bonMeasured) { m.Proxies[0].Averages[1].Fresh = nil },
 		"the control has not judged":      func(m *bonMeasured) { m.Valid = nil },
 		"a reward is not a finite number": func(m *bonMeasured) { m.Proxies[0].Members[0].Samples[3] = float32(math.NaN()) },
 	} {

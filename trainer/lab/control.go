@@ -15,7 +15,8 @@ import (
 // The proxies are the members of the other experiments (see recipe): they learned
 // from a part of UKP.Train, with clean or swapped labels. The control never sees a
 // swapped label and learns from more: gold labels of pairs of Train and of Near, so
-// that it knows the debates that the proxies do not.
+// that it knows the debates that the proxies do not. Of both, the arguments that are
+// held out stay so: they tell how good the control is.
 type contest struct {
 	// PolicyEpochs is how often the base reads the arguments of UKP.Train before it
 	// is the policy.
@@ -34,7 +35,7 @@ type contest struct {
 
 // contestOf returns the settings of a size.
 func contestOf(size Size) contest {
-	s := contest{PolicyEpochs: 4, PolicyLR: 5e-4, Tokens: 48, ControlM: 2, ControlPairs: 3072, ControlEpochs: 1, Members: recipes[size]}
+	s := contest{PolicyEpochs: 4, PolicyLR: 5e-4, Tokens: 48, ControlM: 3, ControlPairs: 3072, ControlEpochs: 2, Members: recipes[size]}
 	switch size {
 	case Tiny:
 		s.PolicyEpochs, s.Tokens, s.ControlM, s.ControlPairs, s.ControlEpochs = 0.2, 8, 1, 96, 1
@@ -60,6 +61,7 @@ type arena struct {
 	prompts []string // of all debates and sides, in order
 	unseen  []bool   // of each prompt, whether it is of a debate that no proxy has seen
 	control Model
+	fresh   *Set // pairs of Near whose arguments no judge has learned from
 }
 
 // arena makes the policy and the control, or finds them made.
@@ -88,7 +90,14 @@ func (l *Lab) arena(ctx context.Context) (*arena, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.control.Members, err = l.Members(ctx, t.Name, t.Plan)
+	if a.control.Members, err = l.Members(ctx, t.Name, t.Plan); err != nil {
+		return nil, err
+	}
+	_, fresh := byArguments(u.Near)
+	if l.Size == Tiny {
+		fresh = Sample(fresh, 24, seedJudge)
+	}
+	a.fresh, err = l.NewSet("fresh", fresh)
 	return a, err
 }
 
@@ -119,7 +128,8 @@ func (l *Lab) policy(ctx context.Context, s contest, u *UKP) (string, error) {
 func (l *Lab) controlTraining(s contest, u *UKP) (Training, error) {
 	r := s.Members
 	r.M, r.Epochs = s.ControlM, s.ControlEpochs
-	pairs := r.sample(slices.Concat(u.Train, u.Near), s.ControlPairs, seedControl)
+	near, _ := byArguments(u.Near)
+	pairs := r.sample(slices.Concat(u.Train, near), s.ControlPairs, seedControl)
 	set, err := l.NewSet(fmt.Sprintf("control-%d", len(pairs)), pairs)
 	if err != nil {
 		return Training{}, err

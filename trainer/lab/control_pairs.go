@@ -36,3 +36,18 @@ func swap(pairs []data.Pair, share float64, seed uint64) []data.Pair {
 	}
 	return out
 }
+
+// byArguments splits pairs by their arguments, as UKP divides the debates of Train and
+// Valid: pairs with none of the arguments that are held out, and pairs of such
+// arguments alone.
+func byArguments(pairs []data.Pair) (learned, held []data.Pair) {
+	for _, p := range pairs {
+		switch a, b := validText(p.Chosen.Plain), validText(p.Rejected.Plain); {
+		case a && b:
+			held = append(held, p)
+		case !a && !b:
+			learned = append(learned, p)
+		}
+	}
+	return learned, held
+}
