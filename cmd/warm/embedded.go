@@ -14,14 +14,14 @@ import (
 const embeddedName = "embedded"
 
 func (p *program) embedded() *cobra.Command {
-	var merged, card bool
+	var card bool
 	c := &cobra.Command{
 		Use:   "embedded DIR",
 		Short: "Write the reward model that is part of this program as checkpoints",
 		Long: `embedded writes the reward model that "warm serve" serves when no other is named: a
 small language model (base, a Hugging Face checkpoint) and the members of the
-average over it (member-1 and so on, LoRA adapters as PEFT writes them). Training,
-transformers and PEFT start from them.
+average that were fine-tuned from it (member-1 and so on). Training and transformers
+start from them.
 
 Commands that read checkpoints take references to it in place of directories:
 embedded: is all members, embedded:member-1 is one and embedded:base the language
@@ -43,7 +43,7 @@ model.`,
 			case card || len(args) == 0:
 				return usagef("warm embedded wants a directory to write to, or --card")
 			}
-			if err := m.Extract(args[0], merged); err != nil {
+			if err := m.Extract(args[0]); err != nil {
 				return err
 			}
 			members, err := m.Members()
@@ -54,7 +54,6 @@ model.`,
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&merged, "merged", false, "write members as whole reward models instead of adapters")
 	c.Flags().BoolVar(&card, "card", false, "print the model's card and write nothing")
 	return c
 }

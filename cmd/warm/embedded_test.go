@@ -45,7 +45,7 @@ func TestServeWithoutArgumentsServesTheEmbeddedModel(t *testing.T) {
 	assert.Equal(t, embeddedNames(t), list.Data[0].Members)
 	assert.Equal(t, r.Revision, list.Data[0].Revision)
 
-	assert.Equal(t, r.Revision, revisionOf(t, extract(t, false)), "the served average is that of the extracted directories")
+	assert.Equal(t, r.Revision, revisionOf(t, extract(t)), "the served average is that of the extracted directories")
 }
 
 // embeddedNames returns the names of the embedded members.
@@ -57,13 +57,9 @@ func embeddedNames(t testing.TB) []string {
 }
 
 // extract writes the embedded model and returns the members' directories.
-func extract(t testing.TB, merged bool) []string {
+func extract(t testing.TB) []string {
 	dir := filepath.Join(t.TempDir(), "demo")
-	args := []string{"embedded", dir}
-	if merged {
-		args = append(args, "--merged")
-	}
-	code, _, log := command(t, "", args...)
+	code, _, log := command(t, "", "embedded", dir)
 	require.Equal(t, exitOK, code, log)
 	var out []string
 	for _, name := range embeddedNames(t) {
@@ -84,7 +80,7 @@ func revisionOf(t testing.TB, dirs []string) string {
 }
 
 func TestTheEmbeddedModelIsItsExtractedDirectories(t *testing.T) {
-	dirs := extract(t, false)
+	dirs := extract(t)
 	code, printed, log := command(t, "", append([]string{"check"}, dirs...)...)
 	require.Equal(t, exitOK, code, printed+log)
 	assert.NotContains(t, strings.ToLower(printed), "warning", "the members are one family")
@@ -102,16 +98,6 @@ func TestTheEmbeddedModelIsItsExtractedDirectories(t *testing.T) {
 	code, _, log = command(t, "", "embedded", filepath.Dir(dirs[0]))
 	assert.Equal(t, exitFailure, code, "what is there is not overwritten")
 	assert.Contains(t, log, "not empty")
-
-	for i, whole := range extract(t, true) {
-		a, err := loader.Open(dirs[i])
-		require.NoError(t, err)
-		defer a.Close()
-		b, err := loader.Open(whole)
-		require.NoError(t, err)
-		defer b.Close()
-		assert.Zero(t, largestDifference(t, a, b), whole)
-	}
 }
 
 func TestCommandsTakeEmbeddedReferences(t *testing.T) {
@@ -123,7 +109,7 @@ func TestCommandsTakeEmbeddedReferences(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(printed), &out), printed)
 		return out.Answers[0].Reward
 	}
-	dirs := extract(t, false)
+	dirs := extract(t)
 	wa := filepath.Join(t.TempDir(), "wa")
 	code, _, log := command(t, "", "average", "--out", wa, "embedded:")
 	require.Equal(t, exitOK, code, log)

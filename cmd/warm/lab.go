@@ -233,7 +233,7 @@ func extractBase(out string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(temporary)
-	if err := m.Extract(temporary, false); err != nil {
+	if err := m.Extract(temporary); err != nil {
 		return "", err
 	}
 	err = os.Rename(filepath.Join(temporary, embedded.Base), dir)

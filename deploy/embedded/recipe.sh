@@ -35,14 +35,13 @@ out=$(cd "$2" && pwd)
 
 # Supervised fine-tuning, of which START are the checkpoints that are averaged into the
 # base: sft is the last one, sft-1 and so on are those that --keep leaves along the way.
-: "${SFT_FLAGS:=--keep 3 --lr 2e-4 --batch 32 --seed 1 --data-seed 1 --epochs 1}"
+: "${SFT_FLAGS:=--keep 3 --lr 2e-4 --batch 32 --seed 1 --data-seed 1 --epochs 1 --bf16}"
 : "${START:=sft}"
 
-# Members: low-rank changes of all linear layers.
-: "${MEMBERS:=4}" "${LRS:=5e-4,1e-3}" "${DROPOUTS:=0,0.05}"
-: "${LORA:=16,32,q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj}"
-: "${MEMBER_FLAGS:=--votes draw --schedule linear --epochs 3 --batch 32 --seed 1 --data-seed 1 --split-seed 1}"
-: "${EVAL_FLAGS:=--baseline $out/data/strict-train.jsonl}"
+# Members.
+: "${MEMBERS:=4}" "${LRS:=2e-4,3e-4,4e-4}" "${DROPOUTS:=0,0.05,0.1}"
+: "${MEMBER_FLAGS:=--votes soft --schedule linear --warmup 0.05 --steps 150 --batch 32 --bf16 --parallel 2 --seed 1 --data-seed 1 --split-seed 1}"
+: "${EVAL_FLAGS:=--baseline-train $out/data/strict-train.jsonl}"
 
 : "${MODEL:=$root/cmd/warm/embedded/model}"  # where the packed model goes
 : "${LOG:=$here/recipe.log}"
@@ -80,11 +79,17 @@ split() {
   wc -l "$out"/data/*.jsonl
 }
 
-# evaluate prints how members, their average and their ensemble do on the held-out debates.
+# pack fills the folder of the program's model.
+pack() {
+  go run ./cmd/warm/embedded/pack --base "$out/start" --card "$1" --out "$MODEL" "${members[@]}"
+  go build -o "$out/warm" ./cmd/warm
+}
+
+# evaluate prints how the packed members, their average and their ensemble do on the held-out debates.
 evaluate() {
   # The flags are words on purpose.
   # shellcheck disable=SC2086
-  "$out/warm" eval --data "$out/data/strict-near.jsonl" $EVAL_FLAGS "${adapters[@]}" > "$out/eval.tmp"
+  "$out/warm" eval --data "$out/data/strict-near.jsonl" $EVAL_FLAGS embedded: > "$out/eval.tmp"
   mv "$out/eval.tmp" "$out/eval.txt"
   sed '/^$/q' "$out/eval.txt" >&2
 }
@@ -98,19 +103,21 @@ read -ra starts <<< "$START"
   step base/chat_template.jinja cp "$here/chat_template.jinja" "$out/base/chat_template.jinja"
   step data/strict-near.jsonl split
   step sft/config.json "$out/warm" train sft --base "$out/base" --pairs "$out/data/strict-train.jsonl" --out "$out/sft" $SFT_FLAGS
-  # Adapters are trained over the base as it is stored, in bfloat16.
+  # Members begin at the base as it is stored, in bfloat16.
   step start/config.json "$out/warm" average --dtype bfloat16 --out "$out/start" "${starts[@]/#/$out/}"
   step members/summary.json "$out/warm" train members --base "$out/start" --train "$out/data/votes-train.jsonl" \
-    --test "$out/data/strict-near.jsonl" --m "$MEMBERS" --lrs "$LRS" --dropouts "$DROPOUTS" --lora "$LORA" --out "$out/members" $MEMBER_FLAGS
+    --test "$out/data/strict-near.jsonl" --m "$MEMBERS" --lrs "$LRS" --dropouts "$DROPOUTS" --out "$out/members" $MEMBER_FLAGS
 }
-adapters=()
+members=()
 for i in $(seq "$MEMBERS"); do
-  adapters+=("$out/members/member-$i-adapter")
+  members+=("$out/members/member-$i")
 done
+if [ ! -e "$out/eval.txt" ]; then
+  pack "$here/README.md"
+fi
 step eval.txt evaluate
 # The card's last lines are the report's first table.
 { cat "$here/README.md" && echo '```' && sed '/^$/,$d' "$out/eval.txt" && echo '```'; } > "$out/card.md"
-go run ./cmd/warm/embedded/pack --base "$out/start" --card "$out/card.md" --out "$MODEL" "${adapters[@]}"
+pack "$out/card.md"
 cp "$log" "$LOG"
-go build -o "$out/warm" ./cmd/warm
 du -sh "$MODEL" >&2

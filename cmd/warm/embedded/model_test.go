@@ -1,14 +1,14 @@
 package embedded
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -26,7 +26,7 @@ const maxSize = 16 << 20
 func extracted(t testing.TB) (dir string, members []string) {
 	m := New()
 	dir = filepath.Join(t.TempDir(), "demo")
-	require.NoError(t, m.Extract(dir, false))
+	require.NoError(t, m.Extract(dir))
 	names, err := m.Members()
 	require.NoError(t, err)
 	for _, n := range names {
@@ -37,7 +37,14 @@ func extracted(t testing.TB) (dir string, members []string) {
 
 func TestTheAverageOfTheExtractedMembersHasTheRecordedDigest(t *testing.T) {
 	_, members := extracted(t)
-	got, err := Digest(members)
+	var checkpoints []*loader.Checkpoint
+	for _, dir := range members {
+		c, err := loader.Open(dir)
+		require.NoError(t, err)
+		defer c.Close()
+		checkpoints = append(checkpoints, c)
+	}
+	got, err := Digest(checkpoints)
 	require.NoError(t, err)
 	want, err := fs.ReadFile(New().packed, digestFile)
 	require.NoError(t, err)
@@ -100,47 +107,56 @@ func TestReferencesNameEmbeddedCheckpointsAndDirectories(t *testing.T) {
 	}
 }
 
-// small writes a language model of one matrix, whose values bfloat16 holds, and two adapters over it.
-func small(t testing.TB) (base string, adapters []string) {
+// small writes a language model of one matrix, whose values bfloat16 holds, and two reward models fine-tuned from it.
+func small(t testing.TB) (base string, members []string) {
 	dir := t.TempDir()
 	base = filepath.Join(dir, "lm")
-	save(t, base, 1)
+	save(t, base, matrix{})
 	for i := range 2 {
-		adapter := filepath.Join(dir, fmt.Sprintf("adapter-%d", i))
-		require.NoError(t, os.Mkdir(adapter, 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(adapter, adapterConfig), []byte(`{"peft_type":"LORA","task_type":"SEQ_CLS",
-			"base_model_name_or_path":"../lm","r":1,"lora_alpha":2,"target_modules":["q_proj"]}`), 0o644))
-		var specs []safetensors.Spec
-		for name, shape := range map[string][]int{"q_proj.lora_A.weight": {1, 4}, "q_proj.lora_B.weight": {4, 1}, "score.weight": {1, 4}} {
-			specs = append(specs, safetensors.Spec{Name: "base_model.model." + name, DType: safetensors.F32, Shape: shape})
-		}
-		slices.SortFunc(specs, func(a, b safetensors.Spec) int { return strings.Compare(a.Name, b.Name) })
-		fill := func(w io.Writer, _ safetensors.Spec) error {
-			b := make([]byte, 16)
-			safetensors.EncodeF32(b, []float32{0.1, -0.2, 0.3, float32(i)})
-			_, err := w.Write(b)
-			return err
-		}
-		require.NoError(t, safetensors.WriteFile(filepath.Join(adapter, adapterWeights), specs, nil, fill))
-		adapters = append(adapters, adapter)
+		member := filepath.Join(dir, fmt.Sprintf("member-%d", i+1))
+		save(t, member, matrix{moved: 0.01 * float32(i+1), head: true})
+		members = append(members, member)
 	}
-	return base, adapters
+	return base, members
 }
 
-// save writes the language model of small, its weights multiplied by scale.
-func save(t testing.TB, dir string, scale float32) {
-	require.NoError(t, loader.Save(dir, loader.Contents{Config: []byte(`{"architectures":["LlamaForCausalLM"]}`),
-		Tokenizer: []byte(`{"added_tokens":[]}`), Source: matrix(scale), Replace: true}))
+func save(t testing.TB, dir string, m matrix) {
+	architecture := "LlamaForCausalLM"
+	if m.head {
+		architecture = "LlamaForSequenceClassification"
+	}
+	require.NoError(t, loader.Save(dir, loader.Contents{Config: []byte(`{"architectures":["` + architecture + `"]}`),
+		Tokenizer: []byte(`{"added_tokens":[]}`), Source: m, Replace: true}))
 }
 
-// matrix is a source of one matrix.
-type matrix float32
+// matrix is a source of one matrix and perhaps a score head.
+type matrix struct {
+	moved float32 // by how much the values in the second half are further from 0
+	head  bool
+}
 
-func (matrix) Names() []string            { return []string{"q_proj.weight"} }
-func (matrix) Shape(string) ([]int, bool) { return []int{4, 4}, true }
-func (m matrix) ReadAt(dst []float32, _ string, offset int) error {
+func (m matrix) Names() []string {
+	if m.head {
+		return []string{"q_proj.weight", "score.weight"}
+	}
+	return []string{"q_proj.weight"}
+}
+
+func (m matrix) Shape(name string) ([]int, bool) {
+	if name == "score.weight" {
+		return []int{1, 4}, m.head
+	}
+	return []int{4, 4}, true
+}
+
+func (m matrix) ReadAt(dst []float32, name string, offset int) error {
 	for i := range dst {
-		dst[i] = float32(m) * float32(offset+i-8)
+		dst[i] = float32(offset + i - 8)
+		if name == "score.weight" {
+			dst[i] += 1.0 / 3 // kept to the bit
+		} else if dst[i] >= 0 {
+			dst[i] += m.moved
+		}
 	}
 	return nil
 }
@@ -161,47 +177,66 @@ func contentsOf(t testing.TB, dir string) map[string]string {
 }
 
 func TestPackingAnExtractedModelGivesTheSameBytes(t *testing.T) {
-	base, adapters := small(t)
+	base, members := small(t)
 	out, again := filepath.Join(t.TempDir(), "model"), filepath.Join(t.TempDir(), "again")
-	require.NoError(t, Pack(out, base, adapters, []byte("a card")))
+	require.NoError(t, Pack(out, base, members, []byte("a card")))
 	m := newModel(os.DirFS(out))
 	card, err := m.Card()
 	require.NoError(t, err)
 	assert.Equal(t, "a card", card)
 
 	dir := filepath.Join(t.TempDir(), "demo")
-	require.NoError(t, m.Extract(dir, false))
+	require.NoError(t, m.Extract(dir))
 	require.NoError(t, Pack(again, filepath.Join(dir, Base), []string{filepath.Join(dir, "member-1"), filepath.Join(dir, "member-2")}, []byte("a card")))
 	assert.Equal(t, contentsOf(t, out), contentsOf(t, again))
-	assert.ErrorIs(t, m.Extract(dir, false), ErrExists)
+	assert.ErrorIs(t, m.Extract(dir), ErrExists)
 
-	whole := filepath.Join(t.TempDir(), "merged")
-	require.NoError(t, m.Extract(whole, true))
-	for i, adapter := range adapters {
-		require.NoError(t, m.verify(fmt.Sprintf("member-%d", i+1), filepath.Join(whole, fmt.Sprintf("member-%d", i+1))))
-		require.NoError(t, m.verify(fmt.Sprintf("member-%d", i+1), adapter))
+	for i, member := range members {
+		name := fmt.Sprintf("member-%d", i+1)
+		require.NoError(t, m.verify(name, filepath.Join(dir, name), 0), "what is extracted is what is served")
+		require.NoError(t, m.verify(name, member, step/2))
+		assert.ErrorIs(t, m.verify(name, member, step/100), ErrInexact, "members are rounded")
+		got, err := m.Checkpoint(name)
+		require.NoError(t, err)
+		values, err := read(got, "q_proj.weight")
+		require.NoError(t, err)
+		assert.Equal(t, 3+step*float32(math.Round(0.01*float64(i+1)/step)), values[11])
+		head, err := read(got, "score.weight")
+		require.NoError(t, err)
+		assert.Equal(t, []float32{-8 + 1.0/3, -7 + 1.0/3, -6 + 1.0/3, -5 + 1.0/3}, head)
+		require.NoError(t, got.Close())
 	}
 
-	require.NoError(t, Pack(out, base, adapters[:1], nil), "what is there is replaced")
+	require.NoError(t, Pack(out, base, members[:1], nil), "what is there is replaced")
 	assert.NoDirExists(t, filepath.Join(out, "member-2"))
 }
 
-func TestPackRefusesWhatWouldChangeValues(t *testing.T) {
-	base, adapters := small(t)
+func TestPackRefusesWhatItCannotHold(t *testing.T) {
+	base, members := small(t)
 	out := filepath.Join(t.TempDir(), "model")
 	fine := filepath.Join(t.TempDir(), "fine")
-	save(t, fine, 1+0x1p-20)
-	assert.ErrorIs(t, Pack(out, fine, adapters, nil), ErrInexact, "the base is not bfloat16")
-	other := filepath.Join(t.TempDir(), "other")
-	save(t, other, 2)
-	err := Pack(out, other, adapters, nil)
-	require.ErrorIs(t, err, ErrInexact, "the adapters belong to another base")
-	assert.ErrorContains(t, err, "member-1")
+	save(t, fine, matrix{moved: 0x1p-20})
+	assert.ErrorIs(t, Pack(out, fine, members, nil), ErrInexact, "the base is not bfloat16")
+	far := filepath.Join(t.TempDir(), "far")
+	save(t, far, matrix{moved: 1, head: true})
+	assert.ErrorContains(t, Pack(out, base, []string{far}, nil), "too far from the base's")
 	assert.NoDirExists(t, out, "nothing is written then")
 	assert.Error(t, Pack(out, base, nil, nil))
 	assert.Error(t, Pack(out, base, make([]string, 10), nil), "names have one digit")
-	assert.Error(t, Pack(out, base, []string{t.TempDir()}, nil), "no adapter")
+	assert.Error(t, Pack(out, base, []string{t.TempDir()}, nil), "no member")
 	left, err := os.ReadDir(filepath.Dir(out))
 	require.NoError(t, err)
 	assert.Empty(t, left, "nothing is left behind")
+}
+
+func TestDamagedStepsAreRefused(t *testing.T) {
+	base, members := small(t)
+	out := filepath.Join(t.TempDir(), "model")
+	require.NoError(t, Pack(out, base, members, nil))
+	var other bytes.Buffer
+	require.NoError(t, safetensors.Write(&other, []safetensors.Spec{{Name: "q_proj.weight", DType: steps, Shape: []int{3}}}, nil,
+		func(w io.Writer, _ safetensors.Spec) error { _, err := w.Write([]byte{1, 2, 3}); return err }))
+	require.NoError(t, writeCompressed(filepath.Join(out, "member-1", stepsFile), other.Bytes()))
+	_, err := newModel(os.DirFS(out)).Checkpoint("member-1")
+	assert.ErrorContains(t, err, "is not the base's")
 }
