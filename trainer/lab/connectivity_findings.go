@@ -128,17 +128,13 @@ func (p *path) barrier(j judged) (Estimate, error) {
 	return Estimate{largest(every), in.Low, in.High}, err
 }
 
-// fitTolerance is how far the accuracy on training pairs may fall where it has to
-// decide. Members rank nearly all of them right, and what lies beyond a barrier
-// only half.
-const fitTolerance = 0.1
-
 // connected judges a kind of lines by how far accuracy in distribution, and on
 // training pairs, lies above the chord half-way. It is seen when the interval in
 // distribution leaves no more than the tolerance below the chord, and
 // contradicted when all of it lies below. Where it does neither, for want of
 // pairs, or the ends are no better than chance there, so that nothing can be
-// lost, training pairs decide in the same way with their own tolerance.
+// lost, training pairs decide: seen as above, contradicted when all of the interval
+// lies more than the tolerance below the chord.
 func connected(valid, fit, ends Estimate) Outcome {
 	if ends.Low > 0.5 {
 		switch {
@@ -149,9 +145,9 @@ func connected(valid, fit, ends Estimate) Outcome {
 		}
 	}
 	switch {
-	case fit.Low >= -fitTolerance:
+	case fit.Low >= -tolerance:
 		return Seen
-	case fit.High <= -fitTolerance:
+	case fit.High < -tolerance:
 		return Contradicted
 	}
 	return Unclear
@@ -176,7 +172,7 @@ func analyseConnectivity(measured []byte) (*Findings, error) {
 		}
 	}
 	f.Notes = append(f.Notes,
-		fmt.Sprintf("Connected: the interval of the accuracy half-way, in distribution, lies above −%.0f percentage points; broken: all of it is below 0. Where it is too wide for either, or the ends are no better than chance, training pairs decide: connected above −%.0f points, broken below.", 100*tolerance, 100*fitTolerance),
+		fmt.Sprintf("Connected: the interval of the accuracy half-way, in distribution, lies above −%.0f percentage points; broken: all of it is below 0. Where it is too wide for either, or the ends are no better than chance, training pairs decide: connected above −%.0f points, broken below.", 100*tolerance, 100*tolerance),
 		fmt.Sprintf("Pairs of a debate's side share arguments: intervals resample %d such clusters of validation pairs and %d of unseen debates.",
 			distinct(m.Valid.Clusters), distinct(m.Near.Clusters)),
 		"The loss is that of training pairs: members that fit their training pairs are so sure of themselves that their loss on others exceeds that of indifference, ln 2, and any average lowers it.")
