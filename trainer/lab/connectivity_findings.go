@@ -316,7 +316,8 @@ func matrixFindings(m *connectivityMeasured, byKind map[string][]path, f *Findin
 			t.Rows = append(t.Rows, []string{k.name, p.A, p.B, fmt.Sprintf("%.3f", p.Distance), fmt.Sprintf("%.3f", p.Cosine), b.Points()})
 			if k.kind == kindShared {
 				x, y := number[p.A], number[p.B]
-				cells[x][y], cells[y][x] = 100*b.Value, 100*b.Value
+				cells[x][y] = math.Round(1000*b.Value) / 10 // three digits fill a cell
+				cells[y][x] = cells[x][y]
 			}
 		}
 	}
