@@ -50,14 +50,14 @@ func (m *corruptionMeasured) caption(n int) string {
 }
 
 func corruptionVerdicts(m *corruptionMeasured, f *Findings) error {
-	var clean, votes *condition
-	focus := m.focus()
+	var clean *condition
+	var noisy []*condition
 	for i := range m.Conditions {
 		switch c := &m.Conditions[i]; {
 		case len(c.Wrong) == 0:
 			clean = c
-		case c.Share == 0:
-			votes = c
+		case c.Share < 0.5: // with half of them swapped, labels say nothing
+			noisy = append(noisy, c)
 		}
 	}
 	more := Estimate.Judge
@@ -68,12 +68,9 @@ func corruptionVerdicts(m *corruptionMeasured, f *Findings) error {
 			claim{"With clean labels, WA is about as accurate as ENS on unseen debates", "Observation 2", clean, testNear, methodWA, methodENS, about},
 			claim{"With clean labels, WA is more accurate than a member alone on unseen debates", "section 4", clean, testNear, methodWA, methodSingle, more})
 	}
-	for _, c := range []*condition{focus, votes} {
-		if c == nil {
-			continue
-		}
+	for _, c := range noisy {
 		with := "With " + c.Name
-		if c == focus {
+		if c.Share > 0 {
 			with = fmt.Sprintf("With %.0f %% of the labels swapped", 100*c.Share)
 		}
 		claims = append(claims,

@@ -61,6 +61,21 @@ func divide(values []float64, by float64) {
 	}
 }
 
+// fewest pairs make a test.
+const fewest = 12
+
+// noWorse judges a difference that should not be below 0: seen when the interval
+// leaves no more than the tolerance, contradicted when all of it is below.
+func noWorse(difference Estimate) Outcome {
+	switch {
+	case difference.Low >= -tolerance:
+		return Seen
+	case difference.High < 0:
+		return Contradicted
+	}
+	return Unclear
+}
+
 func analyseShift(measured []byte) (*Findings, error) {
 	m, err := readMeasured[shiftMeasured](measured)
 	if err != nil {
@@ -70,7 +85,12 @@ func analyseShift(measured []byte) (*Findings, error) {
 		return nil, fmt.Errorf("measurements: %w", err)
 	}
 	// Training pairs first, then by distance.
-	order := everyone(len(m.Tests))
+	var order []int
+	for i, t := range m.Tests {
+		if i == 0 || len(t.Clusters) >= fewest {
+			order = append(order, i)
+		}
+	}
 	slices.SortStableFunc(order[1:], func(a, b int) int {
 		switch x, y := m.Tests[a].Distance, m.Tests[b].Distance; {
 		case x < y:
@@ -81,6 +101,7 @@ func analyseShift(measured []byte) (*Findings, error) {
 		return 0
 	})
 	f := &Findings{Notes: []string{
+		fmt.Sprintf("Tests of fewer than %d pairs are left out.", fewest),
 		"Distance is the Jensen–Shannon divergence of word frequencies, in bits, between equally many words of the training pairs and of the test; a sample of the same texts is not at 0.",
 		"ETHICS, HH harmless and ParaDetox ask for other things than convincingness; an accuracy below 50 % there says that the two preferences disagree (convincing arguments are long, polite sentences are short), not that a model is broken.",
 		"Disagreement compares judges that share no member: two members; the averages, or the ensembles, of two halves of the members.",
@@ -185,15 +206,16 @@ func (p *pool) verdicts(m *shiftMeasured, c *shiftCondition, f *Findings) error 
 	for _, k := range []struct {
 		claim, source string
 		less, more    []float64
+		judge         func(Estimate) Outcome
 	}{
-		{"Averages of different members disagree less than the members", "section 4.1, variance", p.all.wa, p.all.single},
-		{"Averages of different members disagree less than ensembles of the same ones", "section 4.1, variance", p.all.wa, p.all.ens},
+		{"Averages of different members disagree less than the members", "section 4, variance", p.all.wa, p.all.single, Estimate.Judge},
+		{"Averages of different members disagree no more than ensembles of the same ones", "ours: an average stands for an ensemble", p.all.wa, p.all.ens, noWorse},
 	} {
 		e, err := Mean(less(k.more, k.less), p.clusters)
 		if err != nil {
 			return err
 		}
-		f.Verdicts = append(f.Verdicts, Verdict{Claim: k.claim + ", labels: " + c.Name, Source: k.source, Seen: e.Judge(),
+		f.Verdicts = append(f.Verdicts, Verdict{Claim: k.claim + ", labels: " + c.Name, Source: k.source, Seen: k.judge(e),
 			Figures: fmt.Sprintf("%s points less over %d pairs that were not trained on, M = %d", e.Points(), len(p.clusters), m.M)})
 	}
 	return nil

@@ -47,7 +47,11 @@ func shifted(k int) shiftMeasured {
 func TestShiftVerdicts(t *testing.T) {
 	f := findingsOf(t, analyseShift, shifted(4))
 	assert.Equal(t, Seen, outcome(t, f, "Averages of different members disagree less than the members"))
-	assert.Equal(t, Unclear, outcome(t, f, "Averages of different members disagree less than ensembles"), "neither disagrees")
+	assert.Equal(t, Seen, outcome(t, f, "Averages of different members disagree no more than ensembles"), "neither disagrees")
+	few := shifted(4)
+	few.Tests[1].Clusters = few.Tests[1].Clusters[:fewest-1]
+	few.Conditions[0].Results[1] = few.Conditions[0].Results[1].part(everyone(fewest - 1))
+	assert.Len(t, findingsOf(t, analyseShift, few).Tables[0].Rows, 2, "a test of few pairs is left out")
 	var order []string
 	for _, row := range f.Tables[0].Rows {
 		order = append(order, row[0])
