@@ -104,6 +104,7 @@ func analyseShift(measured []byte) (*Findings, error) {
 		fmt.Sprintf("Tests of fewer than %d pairs are left out.", fewest),
 		"Distance is the Jensen–Shannon divergence of word frequencies, in bits, between equally many words of the training pairs and of the test; a sample of the same texts is not at 0.",
 		"ETHICS, HH harmless and ParaDetox ask for other things than convincingness; an accuracy below 50 % there says that the two preferences disagree (convincing arguments are long, polite sentences are short), not that a model is broken.",
+		"Within one debate single pairs are resampled, though they share arguments: intervals there are too narrow.",
 		"Disagreement compares judges that share no member: two members; the averages, or the ensembles, of two halves of the members.",
 	}}
 	for i := range m.Conditions {
@@ -131,6 +132,15 @@ func (m *shiftMeasured) check() error {
 	return nil
 }
 
+// resampled are the clusters of a test, nil to resample single pairs where there are
+// too few clusters for an interval: a debate has two sides.
+func (t *shiftTest) resampled() []string {
+	if distinct(t.Clusters) < 5 {
+		return nil
+	}
+	return t.Clusters
+}
+
 // conditionFindings are a condition's table, figures and verdicts.
 func (m *shiftMeasured) conditionFindings(c *shiftCondition, order []int, f *Findings) error {
 	t := Table{Name: fileName(c.Name), Title: "Labels: " + c.Name + ". Accuracy and disagreement (%)",
@@ -149,14 +159,14 @@ func (m *shiftMeasured) conditionFindings(c *shiftCondition, order []int, f *Fin
 			if values[k], err = one.values(r, p); err != nil {
 				return err
 			}
-			e, err := Mean(values[k], test.Clusters)
+			e, err := Mean(values[k], test.resampled())
 			if err != nil {
 				return err
 			}
 			accuracy[k].put(float64(x), e, 100)
 			row = append(row, e.Percent())
 		}
-		e, err := Mean(less(values[1], values[2]), test.Clusters)
+		e, err := Mean(less(values[1], values[2]), test.resampled())
 		if err != nil {
 			return err
 		}
@@ -166,7 +176,7 @@ func (m *shiftMeasured) conditionFindings(c *shiftCondition, order []int, f *Fin
 			return err
 		}
 		for k, v := range [][]float64{d.single, d.wa, d.ens} {
-			e, err := Mean(v, test.Clusters)
+			e, err := Mean(v, test.resampled())
 			if err != nil {
 				return err
 			}

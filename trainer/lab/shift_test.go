@@ -68,6 +68,13 @@ func TestDisagreementIsCountedOverPairsOfMembers(t *testing.T) {
 	assert.Zero(t, d.wa[0])
 }
 
+func TestFewClustersAreNoSample(t *testing.T) {
+	two := shiftTest{test: test{Clusters: []string{"a", "b", "a", "b", "a", "b"}}}
+	assert.Nil(t, two.resampled())
+	many := shiftTest{test: test{Clusters: numbered(6)}}
+	assert.Equal(t, many.Clusters, many.resampled())
+}
+
 func TestNamesOfFiles(t *testing.T) {
 	assert.Equal(t, "25-swapped", fileName("25 % swapped"))
 	assert.Equal(t, "a-b", fileName(" a, b! "))
