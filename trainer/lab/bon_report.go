@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 const kindControl = "control"
@@ -22,30 +23,70 @@ func labels(swapped float64) string {
 	return fmt.Sprintf("%.0f %% of labels swapped", 100*swapped)
 }
 
+// tests are the pairs that judges are compared on.
+func (r *bonReport) tests() []judgeTest {
+	out := []judgeTest{{r.Groups, func(c candidate) []float64 { return c.valid }}}
+	if len(r.FreshGroups) > 0 {
+		out = append(out, judgeTest{r.FreshGroups, func(c candidate) []float64 { return c.fresh }})
+	}
+	return out
+}
+
+// judgeTest are pairs by their clusters, and a judge's margins on them.
+type judgeTest struct {
+	groups  []string
+	margins func(c candidate) []float64
+}
+
+// right is the share of the judges that are right about each pair.
+func (t judgeTest) right(judges []candidate) []float64 {
+	out := make([]float64, len(t.groups))
+	for _, c := range judges {
+		for i, w := range wins(t.margins(c)) {
+			out[i] += w / float64(len(judges))
+		}
+	}
+	return out
+}
+
 // accuracy adds a row on how judges, on average, do on pairs that none learned
 // from.
 func (r *bonReport) accuracy(name, learned string, judges []candidate) error {
 	row := []string{name, learned}
-	for _, on := range []struct {
-		groups  []string
-		margins func(c candidate) []float64
-	}{{r.Groups, func(c candidate) []float64 { return c.valid }}, {r.FreshGroups, func(c candidate) []float64 { return c.fresh }}} {
-		if len(on.groups) == 0 {
-			continue
-		}
-		mean := make([]float64, len(on.groups))
-		for _, c := range judges {
-			for i, w := range wins(on.margins(c)) {
-				mean[i] += w / float64(len(judges))
-			}
-		}
-		e, err := Mean(mean, on.groups)
+	for _, t := range r.tests() {
+		e, err := Mean(t.right(judges), t.groups)
 		if err != nil {
 			return err
 		}
 		row = append(row, e.Percent())
 	}
 	r.judges = append(r.judges, row)
+	return nil
+}
+
+// stronger notes by how much the control is more accurate than single proxies, on
+// all pairs that no judge learned from.
+func (r *bonReport) stronger(p *bonProxies, single selector) error {
+	control := bonProxy{Valid: r.Valid, Fresh: r.Fresh}
+	var difference []float64
+	var groups []string
+	for k, t := range r.tests() {
+		better := t.right([]candidate{control.candidate()})
+		for i, w := range t.right(single.candidates) {
+			difference = append(difference, better[i]-w)
+			groups = append(groups, fmt.Sprint(k, " ", t.groups[i]))
+		}
+	}
+	e, err := Mean(difference, groups)
+	if err != nil {
+		return err
+	}
+	verdict := "the control is a better judge"
+	if e.Judge() != Seen {
+		verdict = "the control is not shown to be a better judge, and what it says of their picks is agreement rather than quality"
+	}
+	r.f.Notes = append(r.f.Notes, fmt.Sprintf("On the %d pairs of the table of judges the control is more accurate than single reward models with %s by %s points: %s.",
+		len(difference), labels(p.Swapped), e.Points(), verdict))
 	return nil
 }
 
@@ -65,6 +106,9 @@ func (r *bonReport) proxies(p *bonProxies) error {
 	tokens := make([]float64, len(r.Tokens))
 	for i, n := range r.Tokens {
 		tokens[i] = float64(n)
+	}
+	if err := r.stronger(p, selectors[0]); err != nil {
+		return err
 	}
 	var all []chosen
 	for _, s := range selectors {
@@ -175,16 +219,7 @@ func (r *bonReport) verdicts(p *bonProxies, all []chosen, control []float64) err
 	}
 	wa := find(kindWA)
 	for _, other := range []chosen{find(kindSingle), find(kindENS), find(kindMin)} {
-		a, b := wa.picks[last], other.picks[last]
-		difference := make([]float64, len(a.control))
-		for i := range difference {
-			difference[i] = a.control[i] - b.control[i]
-		}
-		d, err := Mean(difference, nil)
-		if err != nil {
-			return err
-		}
-		won, err := r.match(p, wa, other, control)
+		matches, err := r.match(p, wa, other, control)
 		if err != nil {
 			return err
 		}
@@ -195,38 +230,53 @@ func (r *bonReport) verdicts(p *bonProxies, all []chosen, control []float64) err
 		if other.kind == kindENS {
 			name = fmt.Sprintf("ENS, M = %d", most)
 		}
+		var figures []string
+		for i := len(matches) - 1; i >= 0; i-- {
+			m := matches[i]
+			figures = append(figures, fmt.Sprintf("N = %d: difference %s standard deviations, win rate %s %%", m.n, deviations(m.difference), m.rate.Percent()))
+		}
 		r.f.Verdicts = append(r.f.Verdicts, Verdict{
 			Claim:  fmt.Sprintf("The best of %d by WA, M = %d, has a higher control reward than by %s; %s", r.N[last], most, name, labels(p.Swapped)),
-			Source: bonSource, Seen: d.Judge(),
-			Figures: fmt.Sprintf("difference %s standard deviations over %d prompts; win rate %s %%", deviations(d), len(difference), won.Percent()),
+			Source: bonSource, Seen: matches[len(matches)-1].difference.Judge(),
+			Figures: fmt.Sprintf("%s; %d prompts", strings.Join(figures, "; "), len(r.Unseen)),
 		})
 	}
 	return nil
 }
 
-// match adds the win rates of WA against another selector, and returns that at the
-// largest N.
-func (r *bonReport) match(p *bonProxies, wa, other chosen, control []float64) (Estimate, error) {
-	var last Estimate
+// bonMatch is how WA does against another selector at one N.
+type bonMatch struct {
+	n int
+	// difference is that of the control rewards of their picks, prompt by prompt, and
+	// rate the win rate.
+	difference, rate Estimate
+}
+
+// match adds the matches of WA against another selector to the table.
+func (r *bonReport) match(p *bonProxies, wa, other chosen, control []float64) (out []bonMatch, err error) {
 	for _, k := range r.shown() {
-		results := wa.picks[k].against(other.picks[k], r.Samples, control)
-		half := make([]float64, len(results))
+		a, b := wa.picks[k], other.picks[k]
+		results := a.against(b, r.Samples, control)
+		half, difference := make([]float64, len(results)), make([]float64, len(results))
 		var mean outcomes
 		for i, o := range results {
-			half[i] = o.half()
+			half[i], difference[i] = o.half(), a.control[i]-b.control[i]
 			mean.win += o.win / float64(len(results))
 			mean.tie += o.tie / float64(len(results))
 			mean.loss += o.loss / float64(len(results))
 		}
-		e, err := Mean(half, nil)
-		if err != nil {
-			return e, err
+		m := bonMatch{n: r.N[k]}
+		if m.rate, err = Mean(half, nil); err != nil {
+			return nil, err
 		}
-		last = e
-		r.matches = append(r.matches, []string{labels(p.Swapped), wa.String() + " against " + other.String(), fmt.Sprint(r.N[k]),
-			percent(mean.win), percent(mean.tie), percent(mean.loss), e.Percent()})
+		if m.difference, err = Mean(difference, nil); err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+		r.matches = append(r.matches, []string{labels(p.Swapped), wa.String() + " against " + other.String(), fmt.Sprint(m.n),
+			deviations(m.difference), percent(mean.win), percent(mean.tie), percent(mean.loss), m.rate.Percent()})
 	}
-	return last, nil
+	return out, nil
 }
 
 // deviations prints a figure in standard deviations, with its interval.
@@ -260,16 +310,16 @@ func (r *bonReport) finish() *Findings {
 	}
 	r.f.Tables = []Table{
 		{Name: "gain", Title: "Gain in control reward of the pick over a random sample, in standard deviations of the control's rewards", Columns: columns, Rows: r.values},
-		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
-			Columns: []string{"labels", "match", "N", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
+		{Name: "wins", Title: "Difference in control reward in standard deviations, and wins, ties and losses in percent; the win rate counts a tie as half",
+			Columns: []string{"labels", "match", "N", "difference", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
 		{Name: "judges", Title: "Accuracy in percent on pairs with gold labels whose arguments no judge has seen", Columns: known, Rows: r.judges},
 	}
-	r.f.Notes = []string{
+	r.f.Notes = append(r.f.Notes,
 		fmt.Sprintf("Intervals are over the %d prompts, %d of which belong to debates that no proxy learned from; policy, members and control are one draw each.", len(r.Unseen), unseen),
-		"The control is a reward model as well, from the same base as the proxies: what it shares with them it cannot see. Its accuracy stands in the table.",
+		"The control is a reward model as well, from the same base as the proxies: what it shares with them it cannot see.",
 		"For N below the number of samples the picks are averaged over all subsets of size N, which is unbiased; win rates there are of independent subsets.",
 		"The mean of ENS is of raw rewards, its minimum of rewards z-scored on the samples.",
 		fmt.Sprintf("A sample has %.1f tokens on average.", float64(tokens)/float64(len(r.Tokens))),
-	}
+	)
 	return r.f
 }

@@ -86,7 +86,7 @@ func TestBestOfNFindsWhatWasPutIn(t *testing.T) {
 		f := analysed(t, noisyBestOfN(0, 0))
 		for _, v := range f.Verdicts {
 			assert.Equal(t, Unclear, v.Seen, "%s: %s", v.Claim, v.Figures)
-			assert.Contains(t, v.Figures, "win rate 50.0 [50.0, 50.0] %")
+			assert.Contains(t, v.Figures, "N = 32: difference +0.00 [+0.00, +0.00] standard deviations, win rate 50.0 [50.0, 50.0] %; N = 8: ")
 		}
 	})
 }
@@ -108,6 +108,26 @@ func TestBestOfNTellsHowGoodTheControlIs(t *testing.T) {
 	table = analysed(t, m).Tables[2]
 	assert.Equal(t, []string{"control", "gold, all debates", "100.0 [100.0, 100.0]"}, table.Rows[0])
 	assert.Len(t, table.Columns, 3)
+}
+
+func TestBestOfNSaysWhetherTheControlIsStronger(t *testing.T) {
+	m := noisyBestOfN(3, 3)
+	m.FreshGroups, m.Fresh = nil, nil
+	for k := range m.Proxies {
+		p := &m.Proxies[k]
+		for i := range p.Members {
+			p.Members[i].Fresh = nil
+			if k == 1 {
+				p.Members[i].Valid = m.Valid
+			}
+		}
+		for i := range p.Averages {
+			p.Averages[i].Fresh = nil
+		}
+	}
+	notes := analysed(t, m).Notes
+	assert.Regexp(t, `^On the 20 pairs .* with clean labels by \+.*: the control is a better judge\.$`, notes[0])
+	assert.Regexp(t, `with 25 % of labels swapped by \+0\.00 \[\+0\.00, \+0\.00\] points: the control is not shown to be a better judge`, notes[1])
 }
 
 func TestBestOfNFiguresAreDrawn(t *testing.T) {
