@@ -30,7 +30,7 @@ type rlSettings struct {
 }
 
 func rlSettingsOf(size Size) rlSettings {
-	s := rlSettings{contest: contestOf(size), Swapped: 0.25, Runs: 3, KL: []float64{0.01}, Batch: 14, Answers: 4, Steps: 40, LR: 3e-4, Kept: 3, Judged: 8}
+	s := rlSettings{contest: contestOf(size), Swapped: 0.25, Runs: 5, KL: []float64{0.01}, Batch: 10, Answers: 4, Steps: 30, LR: 3e-4, Kept: 2, Judged: 8}
 	switch size {
 	case Tiny:
 		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged = 2, 4, 2, 3, 1, 2

@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // rlSource is where the paper has these claims.
@@ -29,38 +30,51 @@ func (s scale) z(v float64) float64 { return (v - s.mean) / s.std }
 type tuned struct {
 	kind string
 	runs []*rlRun
-	// control and own are gains over the start in the control's and the proxies' own
-	// rewards, of each checkpoint and prompt, averaged over answers and runs, in
-	// standard deviations. The first checkpoint is the start, where all are 0.
+	// control and own are the mean z-scores by the control and by the run's own proxy,
+	// of each checkpoint and run: gains over the start, whose mean is 0. The first
+	// checkpoint is the start.
 	control, own [][]float64
 	steps        []int // of the checkpoints
 }
 
-// gap is by how much the own reward outran the control's, of each prompt at the
-// last checkpoint.
-func (t *tuned) gap() []float64 {
-	k := len(t.steps) - 1
-	out := make([]float64, len(t.control[k]))
+// last is the last checkpoint.
+func (t *tuned) last() int { return len(t.steps) - 1 }
+
+// gap is by how much each run's own reward outran the control's.
+func (t *tuned) gap() []float64 { return minus(t.own[t.last()], t.control[t.last()]) }
+
+// fall is by how much each run's control reward ended below the best that it was.
+func (t *tuned) fall() []float64 {
+	out := make([]float64, len(t.runs))
 	for i := range out {
-		out[i] = t.own[k][i] - t.control[k][i]
+		best := 0.0
+		for _, c := range t.control {
+			best = max(best, c[i])
+		}
+		out[i] = best - t.control[t.last()][i]
 	}
 	return out
 }
 
-// fall is by how much the mean control gain of some prompts ends below the best
-// that it was.
-func (t *tuned) fall(prompts []int) float64 {
-	best, last := 0.0, 0.0
-	for k := range t.steps {
-		last = 0
-		for _, i := range prompts {
-			last += t.control[k][i] / float64(len(prompts))
-		}
-		if k == 0 || last > best {
-			best = last
-		}
+// minus is a − b, run by run.
+func minus(a, b []float64) []float64 {
+	out := make([]float64, len(a))
+	for i := range a {
+		out[i] = a[i] - b[i]
 	}
-	return best - last
+	return out
+}
+
+// overRuns estimates the mean over runs with Student's interval. Runs are few and
+// differ much; what their answers are judged on does not vary besides.
+func overRuns(values []float64) (Estimate, error) {
+	n := float64(len(values))
+	if n < 2 {
+		return Estimate{}, fmt.Errorf("%d runs, an interval wants 2 at least", len(values))
+	}
+	mean, std := meanStd(values)
+	half := distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * std / math.Sqrt(n-1)
+	return Estimate{mean, mean - half, mean + half}, nil
 }
 
 // rlReport turns measurements into findings.
@@ -69,7 +83,6 @@ type rlReport struct {
 	f       *Findings
 	control scale
 	proxies map[string]scale
-	start   map[string][]float64 // z-scores before any step of each prompt, by proxy; "" is the control
 	values  [][]string
 	matches [][]string
 	each    [][]string
@@ -124,17 +137,15 @@ func analyseRL(measured []byte) (*Findings, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	r := &rlReport{rlMeasured: m, f: &Findings{}, proxies: map[string]scale{}, start: map[string][]float64{}}
+	r := &rlReport{rlMeasured: m, f: &Findings{}, proxies: map[string]scale{}}
 	var err error
 	if r.control, err = newScale(m.Start.Control); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
-	r.start[""] = r.perPrompt(m.Start.Control, r.control)
 	for _, p := range m.Proxies {
 		if r.proxies[p.Name], err = newScale(p.Start); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
-		r.start[p.Name] = r.perPrompt(p.Start, r.proxies[p.Name])
 	}
 	var coefficients []float64
 	for _, run := range m.Runs {
@@ -150,41 +161,35 @@ func analyseRL(measured []byte) (*Findings, error) {
 	return r.finish(), nil
 }
 
-// perPrompt are the mean z-scores of each prompt's answers.
-func (r *rlReport) perPrompt(rewards Rewards, s scale) []float64 {
-	out := make([]float64, len(r.Unseen))
-	for i, v := range rewards {
-		out[i/r.Judged] += s.z(float64(v)) / float64(r.Judged)
-	}
-	return out
+// meanOf is the mean z-score of rewards.
+func (s scale) meanOf(r Rewards) float64 {
+	mean, _ := meanStd(r.Values())
+	return s.z(mean)
 }
 
 // tunings gathers the runs of a coefficient, in the order of their kinds.
 func (r *rlReport) tunings(kl float64) ([]*tuned, error) {
 	var out []*tuned
 	for _, kind := range []string{kindSingle, kindENS, kindWA} {
-		t := &tuned{kind: kind, steps: []int{0}, control: [][]float64{make([]float64, len(r.Unseen))}, own: [][]float64{make([]float64, len(r.Unseen))}}
+		t := &tuned{kind: kind, steps: []int{0}}
 		for i := range r.Runs {
 			if run := &r.Runs[i]; run.Kind == kind && run.KL == kl {
 				t.runs = append(t.runs, run)
 			}
 		}
-		if len(t.runs) == 0 {
-			return nil, fmt.Errorf("no run by %s with coefficient %v", kind, kl)
+		if len(t.runs) < 2 || len(out) > 0 && len(t.runs) != len(out[0].runs) {
+			return nil, fmt.Errorf("%d runs by %s with coefficient %v", len(t.runs), kind, kl)
 		}
+		t.control, t.own = [][]float64{make([]float64, len(t.runs))}, [][]float64{make([]float64, len(t.runs))}
 		for k, j := range t.runs[0].Judged {
 			t.steps = append(t.steps, j.Step)
-			control, own := make([]float64, len(r.Unseen)), make([]float64, len(r.Unseen))
-			for _, run := range t.runs {
-				if run.Judged[k].Step != j.Step {
-					return nil, fmt.Errorf("%s: checkpoints after steps %d and %d", kind, j.Step, run.Judged[k].Step)
+			var control, own []float64
+			for i, run := range t.runs {
+				if at := run.Judged[k]; at.Step != j.Step || len(out) > 0 && run.Seed != out[0].runs[i].Seed {
+					return nil, fmt.Errorf("%s: seed %d, checkpoint after step %d: the first run's is after step %d, or seeds differ", kind, run.Seed, at.Step, j.Step)
 				}
-				c := r.perPrompt(run.Judged[k].Control, r.control)
-				o := r.perPrompt(run.Judged[k].Proxy, r.proxies[run.Proxy])
-				for i := range control {
-					control[i] += (c[i] - r.start[""][i]) / float64(len(t.runs))
-					own[i] += (o[i] - r.start[run.Proxy][i]) / float64(len(t.runs))
-				}
+				control = append(control, r.control.meanOf(run.Judged[k].Control))
+				own = append(own, r.proxies[run.Proxy].meanOf(run.Judged[k].Proxy))
 			}
 			t.control, t.own = append(t.control, control), append(t.own, own)
 		}
@@ -215,27 +220,30 @@ func (r *rlReport) coefficient(kl float64, several bool) error {
 	return r.verdicts(all[0], all[1], all[2], where, kl)
 }
 
-// duels are the outcomes of one policy's last answers against another's, of each
-// prompt and pair of runs with one seed. No order is involved: the control scores
-// every answer by itself.
-func (r *rlReport) duels(a, b []Rewards) (out []outcomes, prompts []string) {
-	n := r.Judged
+// duels are the outcomes of one policy's last answers against another's to the same
+// prompt, of each pair of runs with one seed. No order is involved: the control
+// scores every answer by itself.
+func (r *rlReport) duels(a, b []Rewards) []outcomes {
+	n, prompts := r.Judged, float64(len(r.Unseen))
 	p, q := make([]float64, 2*n), make([]float64, 2*n)
 	for i := range n {
 		p[i], q[n+i] = 1/float64(n), 1/float64(n)
 	}
+	out := make([]outcomes, len(a))
 	for k := range a {
 		x, y := a[k].Values(), b[k].Values()
 		for i := range r.Unseen {
-			out = append(out, duel(p, q, slices.Concat(x[i*n:][:n], y[i*n:][:n])))
-			prompts = append(prompts, fmt.Sprint(i))
+			o := duel(p, q, slices.Concat(x[i*n:][:n], y[i*n:][:n]))
+			out[k].win += o.win / prompts
+			out[k].tie += o.tie / prompts
+			out[k].loss += o.loss / prompts
 		}
 	}
-	return out, prompts
+	return out
 }
 
-// last are the control's rewards for the last checkpoint of each run.
-func (t *tuned) last() []Rewards {
+// ends are the control's rewards for the last checkpoint of each run.
+func (t *tuned) ends() []Rewards {
 	var out []Rewards
 	for _, r := range t.runs {
 		out = append(out, r.Judged[len(r.Judged)-1].Control)
@@ -245,10 +253,7 @@ func (t *tuned) last() []Rewards {
 
 // match adds the outcomes of a match and returns the win rate.
 func (r *rlReport) match(name string, kl float64, a, b []Rewards) (Estimate, error) {
-	if len(a) != len(b) {
-		return Estimate{}, fmt.Errorf("%s: %d and %d runs", name, len(a), len(b))
-	}
-	results, prompts := r.duels(a, b)
+	results := r.duels(a, b)
 	half := make([]float64, len(results))
 	var mean outcomes
 	for i, o := range results {
@@ -257,11 +262,13 @@ func (r *rlReport) match(name string, kl float64, a, b []Rewards) (Estimate, err
 		mean.tie += o.tie / float64(len(results))
 		mean.loss += o.loss / float64(len(results))
 	}
-	e, err := Mean(half, prompts)
-	if err == nil {
-		r.matches = append(r.matches, []string{fmt.Sprint(kl), name, percent(mean.win), percent(mean.tie), percent(mean.loss), e.Percent()})
+	e, err := overRuns(half)
+	if err != nil {
+		return e, err
 	}
-	return e, err
+	e.Low, e.High = max(0, e.Low), min(1, e.High)
+	r.matches = append(r.matches, []string{fmt.Sprint(kl), name, percent(mean.win), percent(mean.tie), percent(mean.loss), e.Percent()})
+	return e, nil
 }
 
 // verdicts compares WA with the others.
@@ -278,11 +285,11 @@ func (r *rlReport) verdicts(single, ens, wa *tuned, where string, kl float64) er
 		a, b  []Rewards
 		claim string
 	}{
-		{"WA against single RM", wa.last(), single.last(), fmt.Sprintf("A policy fine-tuned by WA, M = %d, wins against one fine-tuned by a single reward model (the paper: 79.4 %%)", r.M)},
-		{"WA against ENS", wa.last(), ens.last(), fmt.Sprintf("A policy fine-tuned by WA wins against one fine-tuned by ENS, M = %d", r.M)},
-		{"WA against the policy before", wa.last(), start, ""},
-		{"ENS against the policy before", ens.last(), start, ""},
-		{"single RM against the policy before", single.last(), start, ""},
+		{"WA against single RM", wa.ends(), single.ends(), fmt.Sprintf("A policy fine-tuned by WA, M = %d, wins against one fine-tuned by a single reward model (the paper: 79.4 %%)", r.M)},
+		{"WA against ENS", wa.ends(), ens.ends(), fmt.Sprintf("A policy fine-tuned by WA wins against one fine-tuned by ENS, M = %d", r.M)},
+		{"WA against the policy before", wa.ends(), start, ""},
+		{"ENS against the policy before", ens.ends(), start, ""},
+		{"single RM against the policy before", single.ends(), start, ""},
 	} {
 		e, err := r.match(m.name, kl, m.a, m.b)
 		if err != nil {
@@ -290,38 +297,24 @@ func (r *rlReport) verdicts(single, ens, wa *tuned, where string, kl float64) er
 		}
 		if m.claim != "" {
 			centred := Estimate{e.Value - 0.5, e.Low - 0.5, e.High - 0.5}
-			add(m.claim, centred.Judge(), fmt.Sprintf("win rate %s %%, judged by the control", e.Percent()))
+			add(m.claim, centred.Judge(), fmt.Sprintf("win rate %s %% over %d runs each, judged by the control", e.Percent(), len(wa.runs)))
 		}
 	}
-	difference := single.gap()
-	for i, g := range wa.gap() {
-		difference[i] -= g
-	}
-	d, err := Mean(difference, nil)
+	d, err := overRuns(minus(single.gap(), wa.gap()))
 	if err != nil {
 		return err
 	}
 	add("The reward that is optimised outruns the control reward less with WA than with a single reward model", d.Judge(),
 		fmt.Sprintf("the gap at the end is smaller by %s standard deviations", deviations(d)))
-	f, err := r.statistic(func(prompts []int) float64 { return single.fall(prompts) - wa.fall(prompts) })
+	f, err := overRuns(minus(single.fall(), wa.fall()))
 	if err != nil {
 		return err
 	}
-	s, err := r.statistic(single.fall)
+	s, err := overRuns(single.fall())
 	if err != nil {
 		return err
 	}
 	add("Reward hacking is slower with WA: the control reward falls less from its best than with a single reward model", f.Judge(),
 		fmt.Sprintf("it falls by %s standard deviations with a single reward model, and by %s less with WA", deviations(s), deviations(f)))
 	return nil
-}
-
-// statistic estimates a statistic of prompts.
-func (r *rlReport) statistic(f func(prompts []int) float64) (Estimate, error) {
-	all := make([]int, len(r.Unseen))
-	for i := range all {
-		all[i] = i
-	}
-	in, err := eval.Bootstrap(len(all), f, eval.Resampling{Resamples: resamples, Seed: 1})
-	return Estimate{f(all), in.Low, in.High}, err
 }

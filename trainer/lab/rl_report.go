@@ -7,20 +7,14 @@ const smooth = 5
 
 // row adds the last checkpoint of a kind to the table.
 func (r *rlReport) row(t *tuned, kl float64) error {
-	k := len(t.steps) - 1
 	row := []string{fmt.Sprint(kl), t.kind, fmt.Sprint(len(t.runs))}
-	for _, v := range [][]float64{t.control[k], t.own[k], t.gap()} {
-		e, err := Mean(v, nil)
+	for _, v := range [][]float64{t.control[t.last()], t.own[t.last()], t.gap(), t.fall()} {
+		e, err := overRuns(v)
 		if err != nil {
 			return err
 		}
 		row = append(row, deviations(e))
 	}
-	fall, err := r.statistic(t.fall)
-	if err != nil {
-		return err
-	}
-	row = append(row, deviations(fall))
 	for _, of := range stepValues {
 		row = append(row, fmt.Sprintf("%.2f", t.late(of.value)))
 	}
@@ -30,14 +24,13 @@ func (r *rlReport) row(t *tuned, kl float64) error {
 
 // seeds adds each run to the table of runs.
 func (r *rlReport) seeds(t *tuned, kl float64) {
-	for _, run := range t.runs {
-		last := run.Judged[len(run.Judged)-1]
+	fall := t.fall()
+	for i, run := range t.runs {
 		one := tuned{runs: []*rlRun{run}}
-		control, _ := meanStd(r.perPrompt(last.Control, r.control))
-		own, _ := meanStd(r.perPrompt(last.Proxy, r.proxies[run.Proxy]))
-		before, _ := meanStd(r.start[""])
-		beforeOwn, _ := meanStd(r.start[run.Proxy])
-		row := []string{fmt.Sprint(kl), t.kind, run.Proxy, fmt.Sprint(run.Seed), fmt.Sprintf("%+.2f", control-before), fmt.Sprintf("%+.2f", own-beforeOwn)}
+		row := []string{fmt.Sprint(kl), t.kind, run.Proxy, fmt.Sprint(run.Seed)}
+		for _, v := range []float64{t.control[t.last()][i], t.own[t.last()][i], fall[i]} {
+			row = append(row, fmt.Sprintf("%+.2f", v))
+		}
 		for _, of := range stepValues {
 			row = append(row, fmt.Sprintf("%.2f", one.late(of.value)))
 		}
@@ -93,11 +86,11 @@ func (t *tuned) overSteps(value func(*rlRun, rlStep) float64) Series {
 	return s
 }
 
-// overCheckpoints is a value of checkpoints, with the interval over prompts.
+// overCheckpoints is a value of checkpoints, with the interval over runs.
 func overCheckpoints(label string, x []float64, values [][]float64) (Series, error) {
 	s := Series{Label: label, X: x}
 	for _, v := range values {
-		e, err := Mean(v, nil)
+		e, err := overRuns(v)
 		if err != nil {
 			return s, err
 		}
@@ -109,7 +102,7 @@ func overCheckpoints(label string, x []float64, values [][]float64) (Series, err
 // figures draws the runs of one coefficient.
 func (r *rlReport) figures(all []*tuned, suffix string, kl float64) error {
 	runs := fmt.Sprintf("%s, M = %d, KL coefficient %g, %d runs each (seeds 1 to %d)", labels(r.Swapped), r.M, kl, len(all[0].runs), len(all[0].runs))
-	judged := fmt.Sprintf("%s. Checkpoints judged on %d prompts, %d answers each; mean over runs; bands: 95 %% bootstrap over prompts.", runs, len(r.Unseen), r.Judged)
+	judged := fmt.Sprintf("%s. Checkpoints judged on %d prompts, %d answers each; mean over runs; bands: Student's 95 %% over runs.", runs, len(r.Unseen), r.Judged)
 	trained := fmt.Sprintf("%s. Means over %d steps' answers and the runs; bands: range over the runs.", runs, smooth)
 	control := Figure{Name: "control" + suffix, Title: "Control reward of the fine-tuned policy", X: Axis{Label: "step"},
 		Y: Axis{Label: "gain in control reward (standard deviations)"}, Caption: judged}
@@ -159,13 +152,12 @@ func (r *rlReport) finish() *Findings {
 			Columns: append([]string{"KL coefficient", "proxy", "runs", "control", "its own", "gap", "fall of control from its best"}, tail...), Rows: r.values},
 		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
 			Columns: []string{"KL coefficient", "match", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
-		{Name: "runs", Title: "Each run", Columns: append([]string{"KL coefficient", "proxy", "of", "seed", "control", "its own"}, tail...), Rows: r.each},
+		{Name: "runs", Title: "Each run", Columns: append([]string{"KL coefficient", "proxy", "of", "seed", "control", "its own", "fall"}, tail...), Rows: r.each},
 	}
 	r.f.Notes = []string{
 		fmt.Sprintf("Proxies learned from %s. Rewards came from a running server; the policy's own are z-scored on its answers before the first step, and so are the control's.", labels(r.Swapped)),
-		fmt.Sprintf("Intervals are over the %d prompts; the runs of a kind differ in seed and, for single reward models, in the member, and there are few of them: the table of runs shows how far they differ.", len(r.Unseen)),
+		"Intervals are Student's over the runs, compared seed by seed: a kind's runs differ in seed and, for single reward models, in the member. Members, average and control are one draw each.",
 		"The control scores each answer by itself, so that no order can matter. It is a reward model from the same base: what it shares with the proxies it cannot see.",
-		"The best of several checkpoints is above their mean by chance alone, so that a fall is a little overstated; both sides of a comparison have it.",
 	}
 	return r.f
 }

@@ -88,6 +88,27 @@ func TestReinforcementLearningFindsWhatWasPutIn(t *testing.T) {
 	})
 }
 
+func TestReinforcementLearningNeedsRunsThatAgree(t *testing.T) {
+	better, same := course{control: []float64{4}, own: []float64{4}}, course{control: []float64{1}, own: []float64{1}}
+	m := coursed(map[string]course{kindSingle: same, kindENS: same, kindWA: better})
+	assert.Equal(t, Seen, analysedRL(t, m).Verdicts[0].Seen)
+	last := coursed(map[string]course{kindSingle: same, kindENS: same, kindWA: same})
+	m.Runs[4].Judged = last.Runs[4].Judged // of WA, seed 2
+	require.Equal(t, "wa", m.Runs[4].Proxy)
+	assert.Equal(t, Unclear, analysedRL(t, m).Verdicts[0].Seen, "one run of two is no finding, however many its answers")
+}
+
+func TestOverRunsIsStudents(t *testing.T) {
+	// Of 1, 2, 3 and 6: mean 3, standard error 1.0801, quantile of 3 degrees 3.1824.
+	e, err := overRuns([]float64{1, 2, 3, 6})
+	require.NoError(t, err)
+	assert.InDelta(t, 3, e.Value, 1e-12)
+	assert.InDelta(t, 3-3.4374, e.Low, 1e-3)
+	assert.InDelta(t, 3+3.4374, e.High, 1e-3)
+	_, err = overRuns([]float64{1})
+	assert.Error(t, err)
+}
+
 func TestReinforcementLearningGainsAreInDeviationsOfTheStart(t *testing.T) {
 	m := coursed(map[string]course{kindSingle: {[]float64{2}, []float64{3}}, kindENS: {[]float64{0}, []float64{0}}, kindWA: {[]float64{1}, []float64{1}}})
 	_, control := meanStd(m.Start.Control.Values())
@@ -119,6 +140,7 @@ func TestReinforcementLearningRefusesDamagedMeasurements(t *testing.T) {
 		"a proxy is missing":         func(m *rlMeasured) { m.Proxies = m.Proxies[1:] },
 		"a kind is missing":          func(m *rlMeasured) { m.Runs = m.Runs[:2] },
 		"a run is missing":           func(m *rlMeasured) { m.Runs = m.Runs[:5] },
+		"seeds differ":               func(m *rlMeasured) { m.Runs[1].Seed = 9 },
 		"all rewards are the same":   func(m *rlMeasured) { clear(m.Start.Control) },
 		"a reward is not finite":     func(m *rlMeasured) { m.Start.Control[0] = float32(math.NaN()) },
 		"a checkpoint is of no step": func(m *rlMeasured) { m.Runs[0].Judged[0].Step = 0 },
