@@ -27,7 +27,8 @@ type overloadReport struct {
 const overloadFactor = 3
 
 // measureOverload sends the rate of the first dialect's runs, times three, to a
-// server whose queue holds one second of work.
+// server whose queue holds half a second of work: what is queued when the load ends is
+// what recovery waits for.
 func (b *serveBench) measureOverload(ctx context.Context, p *program, checkpoint string, runs []servedRun) (*overloadReport, error) {
 	var requests, tokens []float64
 	for _, r := range runs {
@@ -36,7 +37,7 @@ func (b *serveBench) measureOverload(ctx context.Context, p *program, checkpoint
 		}
 	}
 	out := &overloadReport{CapacityTokensPerS: median(tokens)}
-	out.QueuedTokens = max(int(out.CapacityTokensPerS), 4*(b.prompt+b.answer))
+	out.QueuedTokens = max(int(out.CapacityTokensPerS/2), 4*(b.prompt+b.answer))
 	config := filepath.Join(filepath.Dir(checkpoint), "overload.yaml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, "limits: {max_queued_tokens: %d}\n", out.QueuedTokens), 0o600); err != nil {
 		return nil, err
