@@ -94,7 +94,7 @@ The generator shares the processors with the server. Beside the raw ratio stands
 the one without the generator: tokens/s ÷ (1 − generator's processor time ÷
 (processors × time)), over the engine's. It is a computed figure, not a measured one.
 
-With --overload a second server with a queue of one second is sent three times the
+With --overload a second server with a queue of half a second is sent three times the
 measured rate, whatever it answers: throughput against capacity, refusals with
 their Retry-After, and the time from the end of it until a client alone waits no
 longer than twice as long as before, or 5 ms more.`,
