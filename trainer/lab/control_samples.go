@@ -42,8 +42,13 @@ func (l *Lab) samples(ctx context.Context, policy string, prompts []string, n, t
 	s.Texts, s.Tokens = nil, nil
 	// A few prompts at a time, so that there is something to tell.
 	const few = 4
+	tell := func(done int) {
+		if n*len(prompts) >= 1024 { // fewer are drawn before anyone has read it
+			l.progress("sampling", done, len(prompts))
+		}
+	}
 	for at := 0; at < len(prompts); at += few {
-		l.progress("sampling", at, len(prompts))
+		tell(at)
 		part := prompts[at:min(at+few, len(prompts))]
 		answers, err := rl.Sample(ctx, policy, part, rl.Sampling{N: n, Temperature: 1, Tokens: tokens, Seed: seed + uint64(at), Workers: l.workers()})
 		if err != nil {
@@ -54,7 +59,7 @@ func (l *Lab) samples(ctx context.Context, policy string, prompts []string, n, t
 			s.Tokens = append(s.Tokens, len(answers[i].IDs))
 		}
 	}
-	l.progress("sampling", len(prompts), len(prompts))
+	tell(len(prompts))
 	text, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
