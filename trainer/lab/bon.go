@@ -80,7 +80,7 @@ func BestOfN() *Experiment {
 		Title: "Best of N",
 		Question: "A policy writes N arguments and a reward model picks one. How good is the pick in the eyes of a control reward model, " +
 			"when the reward model is a single one, an ensemble or a weight average?",
-		Minutes:   4,
+		Minutes:   5,
 		Settings:  func(size Size) any { return bonSettingsOf(size) },
 		Trainings: func(l *Lab) ([]Training, error) { return l.contestTrainings(bonSettingsOf(l.Size).Swapped) },
 		Measure:   measureBestOfN,

@@ -34,6 +34,7 @@ func Pareto() *Experiment {
 		Title: "Two kinds of preference",
 		Question: "Members learned two kinds of preference from one initialisation. How accurate on both are the averages between them, " +
 			"against the ensembles between them and against members that learned both?",
+		Minutes:  2,
 		Settings: func(s Size) any { return paretoOf(s) },
 		Trainings: func(l *Lab) ([]Training, error) {
 			c, err := l.corpus()

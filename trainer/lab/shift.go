@@ -41,6 +41,7 @@ func Shift() *Experiment {
 		Title: "Further and further from the training pairs",
 		Question: "How do accuracy and agreement fall from training pairs over validation pairs and unseen debates to other kinds of text and preference, " +
 			"for a member alone, for the weight average and for the ensemble?",
+		Minutes:  1,
 		Settings: func(s Size) any { return shiftOf(s) },
 		Trainings: func(l *Lab) ([]Training, error) {
 			c, err := l.corpus()

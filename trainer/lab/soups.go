@@ -31,6 +31,7 @@ func Soups() *Experiment {
 		Title: "Which members to average",
 		Question: "Is an average of chosen or weighted members, judged on validation pairs, better on unseen debates than the average of all? " +
 			"And does an ensemble of members that were pre-trained apart, which cannot be averaged, do better than either?",
+		Minutes:  1,
 		Settings: func(s Size) any { return soupsOf(s) },
 		Trainings: func(l *Lab) ([]Training, error) {
 			c, err := l.corpus()
