@@ -242,17 +242,17 @@ func (r *rlReport) duels(a, b []Rewards) []outcomes {
 	return out
 }
 
-// ends are the control's rewards for the last checkpoint of each run.
-func (t *tuned) ends() []Rewards {
+// at are the control's rewards for the k-th checkpoint of each run, counted from 1.
+func (t *tuned) at(k int) []Rewards {
 	var out []Rewards
 	for _, r := range t.runs {
-		out = append(out, r.Judged[len(r.Judged)-1].Control)
+		out = append(out, r.Judged[k-1].Control)
 	}
 	return out
 }
 
-// match adds the outcomes of a match and returns the win rate.
-func (r *rlReport) match(name string, kl float64, a, b []Rewards) (Estimate, error) {
+// match adds the outcomes of a match after a step and returns the win rate.
+func (r *rlReport) match(name string, kl float64, step int, a, b []Rewards) (Estimate, error) {
 	results := r.duels(a, b)
 	half := make([]float64, len(results))
 	var mean outcomes
@@ -267,37 +267,48 @@ func (r *rlReport) match(name string, kl float64, a, b []Rewards) (Estimate, err
 		return e, err
 	}
 	e.Low, e.High = max(0, e.Low), min(1, e.High)
-	r.matches = append(r.matches, []string{fmt.Sprint(kl), name, percent(mean.win), percent(mean.tie), percent(mean.loss), e.Percent()})
+	r.matches = append(r.matches, []string{fmt.Sprint(kl), name, fmt.Sprint(step), percent(mean.win), percent(mean.tie), percent(mean.loss), e.Percent()})
 	return e, nil
+}
+
+// contests adds the matches of WA against another kind after every checkpoint. It
+// returns the win rate at the end, and all of them in words, the last first.
+func (r *rlReport) contests(wa, other *tuned, kl float64) (last Estimate, words string, err error) {
+	for k := 1; k <= wa.last(); k++ {
+		if last, err = r.match("WA against "+other.kind, kl, wa.steps[k], wa.at(k), other.at(k)); err != nil {
+			return last, "", err
+		}
+		words = fmt.Sprintf(", after step %d: %s %%", wa.steps[k], last.Percent()) + words
+	}
+	return last, fmt.Sprintf("win rate over %d runs each, judged by the control%s", len(wa.runs), words), nil
 }
 
 // verdicts compares WA with the others.
 func (r *rlReport) verdicts(single, ens, wa *tuned, where string, kl float64) error {
-	start := make([]Rewards, len(wa.runs))
-	for i := range start {
-		start[i] = r.Start.Control
-	}
 	add := func(claim string, seen Outcome, figures string) {
 		r.f.Verdicts = append(r.f.Verdicts, Verdict{Claim: claim + where, Source: rlSource, Seen: seen, Figures: figures})
 	}
 	for _, m := range []struct {
-		name  string
-		a, b  []Rewards
+		other *tuned
 		claim string
 	}{
-		{"WA against single RM", wa.ends(), single.ends(), fmt.Sprintf("A policy fine-tuned by WA, M = %d, wins against one fine-tuned by a single reward model (the paper: 79.4 %%)", r.M)},
-		{"WA against ENS", wa.ends(), ens.ends(), fmt.Sprintf("A policy fine-tuned by WA wins against one fine-tuned by ENS, M = %d", r.M)},
-		{"WA against the policy before", wa.ends(), start, ""},
-		{"ENS against the policy before", ens.ends(), start, ""},
-		{"single RM against the policy before", single.ends(), start, ""},
+		{single, fmt.Sprintf("A policy fine-tuned by WA, M = %d, wins against one fine-tuned by a single reward model (the paper: 79.4 %%)", r.M)},
+		{ens, fmt.Sprintf("A policy fine-tuned by WA wins against one fine-tuned by ENS, M = %d", r.M)},
 	} {
-		e, err := r.match(m.name, kl, m.a, m.b)
+		e, words, err := r.contests(wa, m.other, kl)
 		if err != nil {
 			return err
 		}
-		if m.claim != "" {
-			centred := Estimate{e.Value - 0.5, e.Low - 0.5, e.High - 0.5}
-			add(m.claim, centred.Judge(), fmt.Sprintf("win rate %s %% over %d runs each, judged by the control", e.Percent(), len(wa.runs)))
+		centred := Estimate{e.Value - 0.5, e.Low - 0.5, e.High - 0.5}
+		add(m.claim, centred.Judge(), words)
+	}
+	start := make([]Rewards, len(wa.runs))
+	for i := range start {
+		start[i] = r.Start.Control
+	}
+	for _, t := range []*tuned{wa, ens, single} {
+		if _, err := r.match(t.kind+" against the policy before", kl, t.steps[t.last()], t.at(t.last()), start); err != nil {
+			return err
 		}
 	}
 	d, err := overRuns(minus(single.gap(), wa.gap()))

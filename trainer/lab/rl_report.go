@@ -151,7 +151,7 @@ func (r *rlReport) finish() *Findings {
 		{Name: "final", Title: "The fine-tuned policies: gains over the policy before, in standard deviations",
 			Columns: append([]string{"KL coefficient", "proxy", "runs", "control", "its own", "gap", "fall of control from its best"}, tail...), Rows: r.values},
 		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
-			Columns: []string{"KL coefficient", "match", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
+			Columns: []string{"KL coefficient", "match", "after step", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
 		{Name: "runs", Title: "Each run", Columns: append([]string{"KL coefficient", "proxy", "of", "seed", "control", "its own", "fall"}, tail...), Rows: r.each},
 	}
 	r.f.Notes = []string{
