@@ -24,12 +24,13 @@ type evalFlags struct {
 	mode        string
 	calibration string
 	json        bool
+	pool        []string
 }
 
 func (p *program) eval() *cobra.Command {
 	var f evalFlags
 	c := &cobra.Command{
-		Use:   "eval --data FILE (MEMBER… | --url URL)",
+		Use:   "eval (--data FILE (MEMBER… | --url URL) | --pool REPORT,…)",
 		Short: "Measure accuracy and calibration of members, their weight average and their ensemble",
 		Long: `eval scores preference pairs with each checkpoint, with their weight average (WA) and
 with the mean of their rewards (ENS); or, with --url, with a server's model: with
@@ -47,11 +48,17 @@ calibration error, beside what a calibrated model would show by chance on as man
 pairs; then the Brier score, the log loss, and the temperature by which margins
 are to be divided for the least log loss.
 
+Differences set WA against all others on the same pairs, with an interval of their own.
+
+In a cross-validation every group of pairs is held out by one fold, and judged by members
+that were trained without it. --pool puts the folds' reports, written by --json, together.
+
 Mean and standard deviation of the rewards calibrate a member in an ensemble;
 --calibration writes them as a configuration that warm serve --config reads.`,
 		Example: `  warm eval --data pairs.jsonl.zst --holdout id%10 --baseline-train pairs.jsonl.zst runs/member-1 runs/member-2
   warm eval --data pairs.jsonl.zst --calibration serve.yaml --name helpful runs/member-1 runs/member-2
-  warm eval --data pairs.jsonl.zst --url http://127.0.0.1:8080 --name helpful`,
+  warm eval --data pairs.jsonl.zst --url http://127.0.0.1:8080 --name helpful
+  warm eval --pool fold-1.json,fold-2.json,fold-3.json`,
 		RunE: func(c *cobra.Command, args []string) error { return p.runEval(c.Context(), &f, args) },
 	}
 	l := c.Flags()
@@ -69,6 +76,7 @@ Mean and standard deviation of the rewards calibrate a member in an ensemble;
 	l.BoolVar(&f.test.DropLong, "drop-long", false, "leave out pairs that do not fit")
 	l.Float64Var(&f.test.Tolerance, "tolerance", 0.1, "largest relative difference in length of the length-matched pairs")
 	l.IntVar(&f.test.Workers, "workers", 0, "number of workers (default one a processor)")
+	l.StringSliceVar(&f.pool, "pool", nil, "`files` that --json wrote, of the folds of a cross-validation: print them as one")
 	l.BoolVar(&f.json, "json", false, "print all of it as JSON")
 	return c
 }
@@ -76,6 +84,10 @@ Mean and standard deviation of the rewards calibrate a member in an ensemble;
 // check reports a command line that asks for what cannot be.
 func (f *evalFlags) check(dirs []string) error {
 	switch {
+	case len(f.pool) > 0 && (len(dirs)+len(f.test.Files)+len(f.url)+len(f.calibration) > 0):
+		return usagef("--pool takes the place of --data, --url, --calibration and of members")
+	case len(f.pool) > 0:
+		return nil
 	case len(f.test.Files) == 0:
 		return usagef("warm eval needs --data FILE")
 	case f.url == "" && len(dirs) == 0:
@@ -99,7 +111,11 @@ func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) erro
 	if err := f.check(dirs); err != nil {
 		return err
 	}
-	r, err := p.judge(ctx, f, dirs)
+	judge := p.judge
+	if len(f.pool) > 0 {
+		judge = pool
+	}
+	r, err := judge(ctx, f, dirs)
 	if err != nil {
 		return err
 	}
@@ -136,6 +152,23 @@ func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*rm.R
 		return nil, usageError{err}
 	}
 	return rm.JudgeRemote(ctx, rm.Remote{Client: client, Model: f.name, Mode: f.mode}, f.test)
+}
+
+// pool reads the reports of folds.
+func pool(_ context.Context, f *evalFlags, _ []string) (*rm.Report, error) {
+	var folds []*rm.Report
+	for _, path := range f.pool {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		r := new(rm.Report)
+		if err := json.Unmarshal(data, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		folds = append(folds, r)
+	}
+	return rm.Pool(folds)
 }
 
 // calibratedModel is a model of a configuration, as warm serve reads it.

@@ -19,25 +19,56 @@ func printReport(w io.Writer, r *rm.Report) error {
 		fmt.Fprintf(w, "%s, mode %s, revision %s\n", s.Model, s.Mode, s.Revision)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "on %d pairs\taccuracy\t95 %% interval\tties\tlength-matched\tmargin\tmean\tstd\t\n", r.Pairs)
+	fmt.Fprintf(t, "on %d pairs\taccuracy\t95 %% interval\tties\tlength-matched\tmargin\t", r.Pairs)
+	moments := func(*rm.Judged) {}
+	if r.Folds == 0 {
+		fmt.Fprint(t, "mean\tstd\t")
+		moments = func(j *rm.Judged) { fmt.Fprintf(t, "%.4g\t%.4g\t", j.Mean, j.Std) }
+	}
+	fmt.Fprintln(t)
 	for _, j := range r.All() {
 		matched := "–"
 		if m := j.Matched; m != nil {
 			matched = fmt.Sprintf("%.4f of %d", m.Accuracy, m.Pairs)
 		}
-		fmt.Fprintf(t, "%s\t%.4f\t%.4f to %.4f\t%d\t%s\t%.4g\t%.4g\t%.4g\t\n", j.Name, j.Accuracy, j.Low, j.High, j.Ties, matched, j.Margin, j.Mean, j.Std)
+		fmt.Fprintf(t, "%s\t%.4f\t%.4f to %.4f\t%d\t%s\t%.4g\t", j.Name, j.Accuracy, j.Low, j.High, j.Ties, matched, j.Margin)
+		moments(j)
+		fmt.Fprintln(t)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "intervals: %s; mean and std: of all rewards\n", r.Interval)
+	fmt.Fprintf(w, "intervals: %s", r.Interval)
+	if r.Folds == 0 {
+		fmt.Fprint(w, "; mean and std: of all rewards")
+	}
+	fmt.Fprintln(w)
 	if r.Dropped > 0 {
 		fmt.Fprintf(w, "%d pairs are longer than the context and were left out\n", r.Dropped)
 	}
-	if err := printReliability(w, r); err != nil {
+	if err := printDifferences(w, r); err != nil {
 		return err
 	}
+	if r.Folds == 0 {
+		if err := printReliability(w, r); err != nil {
+			return err
+		}
+	}
 	return printGroups(w, r)
+}
+
+// printDifferences writes how WA stands to all others.
+func printDifferences(w io.Writer, r *rm.Report) error {
+	if len(r.Differences) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "%s more often right than\tpoints\t95 %% interval\t\n", r.Differences[0].Name)
+	for _, d := range r.Differences {
+		fmt.Fprintf(t, "%s\t%+.1f\t%+.1f to %+.1f\t\n", d.Than, 100*d.Difference, 100*d.Low, 100*d.High)
+	}
+	return t.Flush()
 }
 
 // printReliability writes how far probabilities hold, and the bins of the first

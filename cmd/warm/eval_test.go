@@ -55,11 +55,33 @@ func TestEvalOverHTTPSaysWhatEvalOfDirectoriesSays(t *testing.T) {
 	assert.Contains(t, stderr, `"n"`)
 }
 
+func TestFoldsArePooledFromTheirReports(t *testing.T) {
+	model, pairs := tinyModel(t, "one", nil), easyPairs(t, 60)
+	var folds []string
+	for _, rule := range []string{"id%2", "id%3"} {
+		code, stdout, stderr := command(t, "", "eval", "--json", "--data", pairs, "--holdout", rule, model)
+		require.Equal(t, exitOK, code, stderr)
+		folds = append(folds, filepath.Join(t.TempDir(), "fold.json"))
+		require.NoError(t, os.WriteFile(folds[len(folds)-1], []byte(stdout), 0o644))
+	}
+	code, stdout, stderr := command(t, "", "eval", "--pool", strings.Join(folds, ","))
+	require.Equal(t, exitOK, code, stderr)
+	for _, want := range []string{"on 50 pairs", "groups of 2 folds", "one more often right than", "the longer answer"} {
+		assert.Contains(t, stdout, want)
+	}
+	assert.NotContains(t, stdout, "ECE", "it is of one fold")
+
+	require.NoError(t, os.WriteFile(folds[1], []byte("{"), 0o644))
+	code, _, stderr = command(t, "", "eval", "--pool", strings.Join(folds, ","))
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, stderr, folds[1])
+}
+
 func TestEvalPrintsEveryTable(t *testing.T) {
 	pairs := easyPairs(t, 60)
 	code, stdout, stderr := command(t, "", "eval", "--data", pairs, "--baseline-train", pairs, tinyModel(t, "one", nil))
 	require.Equal(t, exitOK, code, stderr)
-	for _, want := range []string{"on 60 pairs", "the longer answer", "a bag of words", "bootstrap over 26 groups", "ECE", "Brier", "best temperature", "σ(|margin|)", "observed", "group"} {
+	for _, want := range []string{"on 60 pairs", "the longer answer", "a bag of words", "bootstrap over 26 groups", "one more often right than", "ECE", "Brier", "best temperature", "σ(|margin|)", "observed", "group"} {
 		assert.Contains(t, stdout, want)
 	}
 }
@@ -74,6 +96,7 @@ func TestEvalRefusesCommandLinesThatContradictThemselves(t *testing.T) {
 		{"--data p --url http://127.0.0.1:1 --max-tokens 5", "--max-tokens"},
 		{"--data p --url ftp://x", "http"},
 		{"--data p --holdout x dir", "holdout"},
+		{"--pool a,b dir", "--pool"},
 	} {
 		code, _, stderr := command(t, "", append([]string{"eval"}, strings.Fields(c.args)...)...)
 		assert.Equal(t, exitUsage, code, c.args)

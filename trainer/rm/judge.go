@@ -70,7 +70,7 @@ func Judge(dirs []string, t Test) (*Report, error) {
 	if err := j.run(r, dirs); err != nil {
 		return nil, err
 	}
-	return r, j.baselines(r)
+	return r, j.finish(r)
 }
 
 // newJudge reads the pairs.

@@ -74,7 +74,7 @@ func JudgeRemote(ctx context.Context, m Remote, t Test) (*Report, error) {
 	if err := j.remote(r, rewards); err != nil {
 		return nil, err
 	}
-	return r, j.baselines(r)
+	return r, j.finish(r)
 }
 
 // choose settles model and mode where they are not named.

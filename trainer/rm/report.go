@@ -29,6 +29,8 @@ type Judged struct {
 	// Reliability is how far its probabilities hold; nil where the scores are no
 	// rewards, as lengths are none.
 	Reliability *Reliability `json:"reliability,omitempty"`
+
+	won []float64 // of each pair, 1 where the chosen answer scores higher
 }
 
 // Reliability is how far a model's probabilities hold, with a 95 % interval.
@@ -61,6 +63,10 @@ type Report struct {
 	Longer *Judged `json:"longer_answer"`
 	// Words is a bag of words, when there is data for it.
 	Words *Judged `json:"bag_of_words,omitempty"`
+	// Differences set WA, or the only model there is, against all others.
+	Differences []Difference `json:"differences,omitempty"`
+	// Folds is how many reports were pooled.
+	Folds int `json:"folds,omitempty"`
 }
 
 // All are the judged in the order of a table.
@@ -100,8 +106,8 @@ func (j *judge) begin(dropped int) *Report {
 	return r
 }
 
-// baselines judges what needs no reward model.
-func (j *judge) baselines(r *Report) (err error) {
+// finish judges what needs no reward model, and compares.
+func (j *judge) finish(r *Report) (err error) {
 	chosen, rejected := make([]float64, len(j.texts)), make([]float64, len(j.texts))
 	for i, p := range j.texts {
 		chosen[i], rejected[i] = float64(p.Chosen.Len()), float64(p.Rejected.Len())
@@ -111,9 +117,11 @@ func (j *judge) baselines(r *Report) (err error) {
 	}
 	r.Longer.Reliability = nil
 	if len(j.test.Baseline) > 0 {
-		r.Words, err = j.words()
+		if r.Words, err = j.words(); err != nil {
+			return err
+		}
 	}
-	return err
+	return r.compare(j.groups)
 }
 
 // judged measures scores of the judge's pairs.
@@ -122,7 +130,12 @@ func (j *judge) judged(name string, chosen, rejected []float64) (*Judged, error)
 	if err != nil {
 		return nil, err
 	}
-	out := &Judged{Name: name, Score: *s}
+	out := &Judged{Name: name, Score: *s, won: make([]float64, len(chosen))}
+	for i, c := range chosen {
+		if c > rejected[i] {
+			out.won[i] = 1
+		}
+	}
 	if err := j.interval(&out.Score, chosen, rejected); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,190 @@
+package rm
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/warmserve/warmserve/trainer/eval"
+)
+
+// Pool puts the reports of a cross-validation together: each fold's models were trained
+// without the pairs that they were judged on, and every pair counts once. The reports must
+// judge the same models by name, such as member-1, which are others in each fold. What needs
+// single rewards, such as reliability, stays with the folds. Reports without groups count as
+// one group each.
+func Pool(reports []*Report) (*Report, error) {
+	if len(reports) < 2 {
+		return nil, errors.New("pool: want the reports of two folds at least")
+	}
+	out := &Report{Folds: len(reports), GroupPairs: map[string]int{}}
+	folds := make([]*Report, len(reports))
+	for i, r := range reports {
+		var err error
+		if folds[i], err = grouped(r, fmt.Sprintf("fold %d", i+1)); err != nil {
+			return nil, fmt.Errorf("pool: report %d: %w", i+1, err)
+		}
+		if err := sameModels(reports[0], r); err != nil {
+			return nil, fmt.Errorf("pool: report %d: %w", i+1, err)
+		}
+		out.Pairs += r.Pairs
+		out.Dropped += r.Dropped
+		for g, n := range folds[i].GroupPairs {
+			out.GroupPairs[g] += n
+		}
+	}
+	var clusters []string
+	for _, r := range folds {
+		for _, g := range slices.Sorted(maps.Keys(r.GroupPairs)) {
+			clusters = append(clusters, slices.Repeat([]string{g}, r.GroupPairs[g])...)
+		}
+	}
+	out.Interval = fmt.Sprintf("bootstrap over the %d groups of %d folds", len(out.GroupPairs), len(folds))
+	pool := func(pick func(*Report) *Judged) (*Judged, error) {
+		if pick(folds[0]) == nil {
+			return nil, nil
+		}
+		return poolOne(folds, out.GroupPairs, clusters, pick)
+	}
+	var err error
+	for i := range reports[0].Members {
+		one, err := pool(func(r *Report) *Judged { return &r.Members[i] })
+		if err != nil {
+			return nil, err
+		}
+		out.Members = append(out.Members, *one)
+	}
+	for _, x := range []struct {
+		to   **Judged
+		pick func(*Report) *Judged
+	}{
+		{&out.WA, func(r *Report) *Judged { return r.WA }},
+		{&out.Ens, func(r *Report) *Judged { return r.Ens }},
+		{&out.Longer, func(r *Report) *Judged { return r.Longer }},
+		{&out.Words, func(r *Report) *Judged { return r.Words }},
+	} {
+		if *x.to, err = pool(x.pick); err != nil {
+			return nil, err
+		}
+	}
+	return out, out.compare(clusters)
+}
+
+// poolOne adds up what one model won in each fold.
+func poolOne(folds []*Report, groupPairs map[string]int, clusters []string, pick func(*Report) *Judged) (*Judged, error) {
+	out := &Judged{Name: pick(folds[0]).Name, Groups: map[string]float64{}}
+	matched := &Score{}
+	for _, r := range folds {
+		j := pick(r)
+		out.add(&j.Score)
+		if j.Matched != nil {
+			matched.add(j.Matched)
+		}
+		for _, g := range slices.Sorted(maps.Keys(r.GroupPairs)) {
+			n := r.GroupPairs[g]
+			wins := int(math.Round(j.Groups[g] * float64(n)))
+			out.Groups[g] += float64(wins) / float64(groupPairs[g])
+			for k := range n {
+				won := 0.0
+				if k < wins {
+					won = 1
+				}
+				out.won = append(out.won, won)
+			}
+		}
+	}
+	if wins := int(floats.Sum(out.won)); len(out.won) != out.Pairs || wins != out.Wins {
+		return nil, fmt.Errorf("pool: %s wins %d of %d pairs, and its groups %d of %d", out.Name, out.Wins, out.Pairs, wins, len(out.won))
+	}
+	out.settle()
+	if out.Wins > 0 && out.Wins < out.Pairs { // else Wilson's stays, as in a fold
+		lost := make([]float64, len(out.won))
+		for i, w := range out.won {
+			lost[i] = 1 - w
+		}
+		in, err := eval.StrictInterval(out.won, lost, eval.Resampling{Seed: seedResampling, Clusters: clusters})
+		if err != nil {
+			return nil, err
+		}
+		out.Low, out.High = in.Low, in.High
+	}
+	if matched.Pairs > 0 {
+		matched.settle()
+		out.Matched = matched
+	}
+	return out, nil
+}
+
+// settle sets accuracy and Wilson's interval by the counts.
+func (s *Score) settle() {
+	in := eval.Wilson(s.Wins, s.Pairs, 0.95)
+	s.Accuracy, s.Low, s.High = float64(s.Wins)/float64(s.Pairs), in.Low, in.High
+}
+
+// add counts the pairs of another fold. Mean and spread of all rewards stay zero: those of one
+// fold's model say nothing of another's.
+func (s *Score) add(fold *Score) {
+	n, m := float64(s.Pairs), float64(fold.Pairs)
+	s.Margin = (n*s.Margin + m*fold.Margin) / (n + m)
+	s.Pairs += fold.Pairs
+	s.Wins += fold.Wins
+	s.Ties += fold.Ties
+}
+
+// grouped returns a report with groups: one of its own, if it has none.
+func grouped(r *Report, name string) (*Report, error) {
+	if r.Pairs < 1 || r.Longer == nil {
+		return nil, errors.New("not a report of warm eval --json")
+	}
+	for _, j := range r.All() {
+		for _, s := range []*Score{&j.Score, j.Matched} {
+			if s != nil && (s.Pairs < 1 || s.Wins < 0 || s.Wins > s.Pairs) {
+				return nil, fmt.Errorf("%s wins %d of %d pairs", j.Name, s.Wins, s.Pairs)
+			}
+		}
+	}
+	left := r.Pairs
+	for g, n := range r.GroupPairs {
+		if n < 1 || n > left {
+			return nil, fmt.Errorf("group %q of %d pairs, of %d", g, n, r.Pairs)
+		}
+		left -= n
+	}
+	if len(r.GroupPairs) > 0 {
+		return r, nil
+	}
+	one := *r
+	one.GroupPairs = map[string]int{name: r.Pairs}
+	alone := func(j *Judged) *Judged {
+		if j == nil {
+			return nil
+		}
+		x := *j
+		x.Groups = map[string]float64{name: j.Accuracy}
+		return &x
+	}
+	one.Members = slices.Clone(r.Members)
+	for i := range one.Members {
+		one.Members[i] = *alone(&r.Members[i])
+	}
+	one.WA, one.Ens, one.Words, one.Longer = alone(r.WA), alone(r.Ens), alone(r.Words), alone(r.Longer)
+	return &one, nil
+}
+
+// sameModels reports what one fold has judged and another has not.
+func sameModels(a, b *Report) error {
+	names := func(r *Report) (out []string) {
+		for _, j := range r.All() {
+			out = append(out, j.Name)
+		}
+		return out
+	}
+	if x, y := names(a), names(b); !slices.Equal(x, y) {
+		return fmt.Errorf("it judges %q, and the first one %q", y, x)
+	}
+	return nil
+}
