@@ -1,6 +1,7 @@
 package lm
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,29 +82,15 @@ type Progress struct {
 }
 
 func (c Config) withDefaults() Config {
-	set := func(v *float64, def float64) {
-		if *v == 0 {
-			*v = def
-		}
-	}
-	setInt := func(v *int, def int) {
-		if *v == 0 {
-			*v = def
-		}
-	}
-	set(&c.Epochs, 1)
-	set(&c.Beta1, 0.9)
-	set(&c.Beta2, 0.95)
-	set(&c.Eps, 1e-8)
-	setInt(&c.Batch, 32)
-	setInt(&c.TokenBudget, 8192)
-	setInt(&c.SaveEvery, 100)
-	if c.Optimizer == "" {
-		c.Optimizer = optim.KindAdamW
-	}
-	if c.Schedule == "" {
-		c.Schedule = optim.Constant
-	}
+	c.Epochs = cmp.Or(c.Epochs, 1)
+	c.Beta1 = cmp.Or(c.Beta1, 0.9)
+	c.Beta2 = cmp.Or(c.Beta2, 0.95)
+	c.Eps = cmp.Or(c.Eps, 1e-8)
+	c.Batch = cmp.Or(c.Batch, 32)
+	c.TokenBudget = cmp.Or(c.TokenBudget, 8192)
+	c.SaveEvery = cmp.Or(c.SaveEvery, 100)
+	c.Optimizer = cmp.Or(c.Optimizer, optim.KindAdamW)
+	c.Schedule = cmp.Or(c.Schedule, optim.Constant)
 	return c
 }
 

@@ -41,14 +41,6 @@ type line struct {
 	Valid  *float64 `json:"valid,omitempty"`
 }
 
-// about is what a saved state knows besides tensors.
-type about struct {
-	Run     string `json:"run"`
-	Step    int    `json:"step"`
-	Tokens  int    `json:"tokens"`
-	Metrics int64  `json:"metrics"`
-}
-
 type run struct {
 	config Config
 	base   *base
@@ -57,7 +49,7 @@ type run struct {
 	opt    optim.Optimizer
 	steps  int
 
-	about   about
+	about   state.Head
 	metrics state.Metrics
 	epoch   int
 	order   []int
@@ -308,22 +300,16 @@ func (r *run) save() error {
 }
 
 func (r *run) restore() (bool, error) {
-	saved, err := state.Open(r.dir())
+	id, err := r.identity()
+	if err != nil {
+		return false, err
+	}
+	var a state.Head
+	saved, err := state.Find(r.dir(), id, &a, &a)
 	if saved == nil {
 		return false, err
 	}
 	defer saved.Close()
-	var a about
-	if err := saved.About(&a); err != nil {
-		return false, err
-	}
-	want, err := r.identity()
-	if err != nil {
-		return false, err
-	}
-	if a.Run != want {
-		return false, fmt.Errorf("%s: %w: its configuration, base or data differ; remove it to begin anew", r.dir(), state.ErrOtherRun)
-	}
 	if err := saved.Fill(r.tensors); err != nil {
 		return false, err
 	}

@@ -17,10 +17,7 @@ import (
 
 // about is what a saved state knows besides tensors.
 type about struct {
-	Run      string  `json:"run"`
-	Step     int     `json:"step"`
-	Tokens   int     `json:"tokens"`
-	Metrics  int64   `json:"metrics"`
+	state.Head
 	Baseline float64 `json:"baseline"`
 	Rewards  moments `json:"rewards"` // all raw rewards so far
 	Held     *Held   `json:"held,omitempty"`
@@ -47,7 +44,12 @@ type Result struct {
 
 // begin takes up a saved state, or a new run's files.
 func (r *run) begin() error {
-	saved, err := state.Open(r.dir())
+	id, err := r.identity()
+	if err != nil {
+		return err
+	}
+	var a about
+	saved, err := state.Find(r.dir(), id, &a, &a.Head)
 	if err != nil {
 		return err
 	}
@@ -58,17 +60,6 @@ func (r *run) begin() error {
 		return r.times.open(r.dir(), 0)
 	}
 	defer saved.Close()
-	var a about
-	if err := saved.About(&a); err != nil {
-		return err
-	}
-	want, err := r.identity()
-	if err != nil {
-		return err
-	}
-	if a.Run != want {
-		return fmt.Errorf("%s: %w: its configuration, policy or prompts differ; remove it to begin anew", r.dir(), state.ErrOtherRun)
-	}
 	if err := saved.Fill(r.tensors); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package rm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -131,33 +132,17 @@ type Progress struct {
 
 // withDefaults returns the configuration with its defaults filled in.
 func (c Config) withDefaults() Config {
-	set := func(v *float64, def float64) {
-		if *v == 0 {
-			*v = def
-		}
-	}
-	setInt := func(v *int, def int) {
-		if *v == 0 {
-			*v = def
-		}
-	}
-	set(&c.Epochs, 1)
-	set(&c.Beta1, 0.9)
-	set(&c.Beta2, 0.999)
-	set(&c.Eps, 1e-8)
-	setInt(&c.Batch, 32)
-	setInt(&c.TokenBudget, 16384)
-	setInt(&c.Probe, 4096)
-	setInt(&c.SaveEvery, 100)
-	if c.Optimizer == "" {
-		c.Optimizer = optim.KindAdamW
-	}
-	if c.Schedule == "" {
-		c.Schedule = optim.Constant
-	}
-	if c.Votes == "" {
-		c.Votes = DrawVote
-	}
+	c.Epochs = cmp.Or(c.Epochs, 1)
+	c.Beta1 = cmp.Or(c.Beta1, 0.9)
+	c.Beta2 = cmp.Or(c.Beta2, 0.999)
+	c.Eps = cmp.Or(c.Eps, 1e-8)
+	c.Batch = cmp.Or(c.Batch, 32)
+	c.TokenBudget = cmp.Or(c.TokenBudget, 16384)
+	c.Probe = cmp.Or(c.Probe, 4096)
+	c.SaveEvery = cmp.Or(c.SaveEvery, 100)
+	c.Optimizer = cmp.Or(c.Optimizer, optim.KindAdamW)
+	c.Schedule = cmp.Or(c.Schedule, optim.Constant)
+	c.Votes = cmp.Or(c.Votes, DrawVote)
 	return c
 }
 

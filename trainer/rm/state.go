@@ -13,11 +13,8 @@ import (
 
 // about is what a run knows besides its tensors.
 type about struct {
-	Run     string `json:"run"` // hash of configuration, base and data
-	Step    int    `json:"step"`
-	Tokens  int    `json:"tokens"`
-	Metrics int64  `json:"metrics"` // bytes of metrics.jsonl
-	Probed  *Score `json:"probed,omitempty"`
+	state.Head
+	Probed *Score `json:"probed,omitempty"`
 }
 
 // tensors calls f for every tensor of the state: weights, the optimiser's
@@ -65,22 +62,16 @@ func (r *run) save() error {
 
 // restore puts a saved state back. It returns false when there is none.
 func (r *run) restore() (bool, error) {
-	saved, err := state.Open(r.workDir())
+	id, err := r.identity()
+	if err != nil {
+		return false, err
+	}
+	var a about
+	saved, err := state.Find(r.workDir(), id, &a, &a.Head)
 	if saved == nil {
 		return false, err
 	}
 	defer saved.Close()
-	var a about
-	if err := saved.About(&a); err != nil {
-		return false, err
-	}
-	want, err := r.identity()
-	if err != nil {
-		return false, err
-	}
-	if a.Run != want {
-		return false, fmt.Errorf("%s: %w: its configuration, base or data differ; remove it to begin anew", r.workDir(), ErrOtherRun)
-	}
 	if err := r.average(); err != nil {
 		return false, err
 	}

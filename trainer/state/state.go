@@ -64,14 +64,42 @@ func Save(dir string, about any, tensors Tensors) error {
 	return safetensors.WriteFile(filepath.Join(dir, File), specs, map[string]string{key: string(text)}, w.Fill)
 }
 
+// Head is what every run knows besides tensors.
+type Head struct {
+	Run     string `json:"run"` // hash of all that decides the result
+	Step    int    `json:"step"`
+	Tokens  int    `json:"tokens"`
+	Metrics int64  `json:"metrics"` // bytes of [MetricsFile]
+}
+
 // Saved is a state on disk.
 type Saved struct {
 	path string
 	file *safetensors.File
 }
 
-// Open opens the state in a directory; nil without an error when there is none.
-func Open(dir string) (*Saved, error) {
+// Find opens the state that a run has saved in a directory, and decodes what it knew besides tensors into
+// about, which holds head. It returns nil without an error when there is none, and [ErrOtherRun] when it
+// is not of this run.
+func Find(dir, run string, about any, head *Head) (*Saved, error) {
+	s, err := open(dir)
+	if s == nil {
+		return nil, err
+	}
+	err = json.Unmarshal([]byte(s.file.Metadata[key]), about)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%s: %w", s.path, err)
+	case head.Run != run:
+		err = fmt.Errorf("%s: %w: its configuration, base or data differ; remove it to begin anew", dir, ErrOtherRun)
+	default:
+		return s, nil
+	}
+	return nil, errors.Join(err, s.Close())
+}
+
+// open opens the state in a directory; nil without an error when there is none.
+func open(dir string) (*Saved, error) {
 	path := filepath.Join(dir, File)
 	f, err := safetensors.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -85,14 +113,6 @@ func Open(dir string) (*Saved, error) {
 
 // Close releases the file.
 func (s *Saved) Close() error { return s.file.Close() }
-
-// About decodes what the run knew besides tensors.
-func (s *Saved) About(v any) error {
-	if err := json.Unmarshal([]byte(s.file.Metadata[key]), v); err != nil {
-		return fmt.Errorf("%s: %w", s.path, err)
-	}
-	return nil
-}
 
 // Fill reads the tensors.
 func (s *Saved) Fill(tensors Tensors) error {

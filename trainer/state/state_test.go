@@ -15,7 +15,8 @@ import (
 
 func TestAStateIsReadAsItWasSaved(t *testing.T) {
 	dir := t.TempDir()
-	saved, err := Open(dir)
+	var head Head
+	saved, err := Find(dir, "run", &head, &head)
 	require.NoError(t, err)
 	assert.Nil(t, saved, "there is none")
 	assert.False(t, Begun(filepath.Join(dir, "run")))
@@ -31,13 +32,13 @@ func TestAStateIsReadAsItWasSaved(t *testing.T) {
 			return nil
 		}
 	}
-	require.NoError(t, Save(dir, map[string]int{"step": 7}, tensors(values, "a", "b")))
-	saved, err = Open(dir)
+	require.NoError(t, Save(dir, Head{Run: "run", Step: 7}, tensors(values, "a", "b")))
+	saved, err = Find(dir, "run", &head, &head)
 	require.NoError(t, err)
 	defer saved.Close()
-	about := map[string]int{}
-	require.NoError(t, saved.About(&about))
-	assert.Equal(t, 7, about["step"])
+	assert.Equal(t, 7, head.Step)
+	_, err = Find(dir, "another", &head, &head)
+	assert.ErrorIs(t, err, ErrOtherRun)
 	got := map[string][]float32{"a": make([]float32, 4), "b": make([]float32, 1), "c": make([]float32, 1)}
 	require.NoError(t, saved.Fill(tensors(got, "a", "b")))
 	assert.Equal(t, values["a"], got["a"])
@@ -45,12 +46,12 @@ func TestAStateIsReadAsItWasSaved(t *testing.T) {
 	assert.ErrorIs(t, saved.Fill(tensors(got, "c")), loader.ErrNoTensor)
 	broken := errors.New("broken")
 	assert.ErrorIs(t, Save(dir, nil, func(func(string, []int, []float32) error) error { return broken }), broken)
-	again, err := Open(dir)
+	again, err := open(dir)
 	require.NoError(t, err, "a failed save leaves the old state")
 	require.NoError(t, again.Close())
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, File), []byte("cut"), 0o644))
-	_, err = Open(dir)
+	_, err = open(dir)
 	assert.Error(t, err)
 }
 
