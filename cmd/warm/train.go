@@ -63,6 +63,7 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.Float32Var(&f.Dropout.Attention, "dropout-attention", 0, "dropout of attention weights")
 	l.Float32Var(&f.Dropout.Hidden, "dropout", 0, "dropout of what each layer adds")
 	l.Float32Var(&f.Dropout.Embedding, "dropout-embedding", 0, "dropout of embeddings")
+	l.Float64Var(&f.TokenDropout, "dropout-token", 0, "share of the answers' tokens that a step leaves out: where few texts recur in many pairs")
 	l.Var(loraFlag{&f.LoRA}, "lora", "learn a low-rank change: `rank,alpha,target,…` such as 8,16,q_proj,v_proj")
 	l.Uint64Var(&f.Seed, "seed", 0, "decides dropout")
 	l.Uint64Var(&f.DataSeed, "data-seed", 0, "decides the order of the pairs")

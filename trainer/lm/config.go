@@ -32,7 +32,7 @@ type Config struct {
 	Tokenizer string `json:"tokenizer,omitempty"`
 	// Text are files of plain text, or of JSON Lines with a "text" each, also
 	// compressed. Pairs are files of preferences, of which the prompt and the
-	// chosen answer are learned.
+	// chosen answer are learned, each once.
 	Text  []string `json:"text,omitempty"`
 	Pairs []string `json:"pairs,omitempty"`
 	// Out is the directory of the result. Keep is the number of checkpoints along

@@ -118,7 +118,10 @@ func TestAnInterruptedRunEndsInTheSameBytes(t *testing.T) {
 func TestPairsAreLearnedFromTheirChosenAnswers(t *testing.T) {
 	c := small(t)
 	path := filepath.Join(t.TempDir(), "pairs.jsonl")
-	require.NoError(t, os.WriteFile(path, []byte(`{"prompt":"a ","chosen":"b","rejected":"zzz"}`+"\n"), 0o644))
+	require.NoError(t, os.WriteFile(path, []byte(`{"prompt":"a ","chosen":"b","rejected":"zzz"}
+{"prompt":"a ","chosen":"b","rejected":"zz"}
+{"prompt":"c ","chosen":"b","rejected":"zz"}
+`), 0o644))
 	c.Shape, c.Tokenizer, c.Base = nil, "", shared(t, "models/stories260K-hf")
 	c.Text, c.Pairs, c.Valid = nil, []string{path}, 0
 	b, err := c.open()
@@ -126,7 +129,7 @@ func TestPairsAreLearnedFromTheirChosenAnswers(t *testing.T) {
 	defer b.close()
 	got, err := c.load(b)
 	require.NoError(t, err)
-	require.Len(t, got.train, 1)
+	require.Len(t, got.train, 2, "an answer that is in two pairs is learned once")
 	ids := got.train[0].IDs
 	assert.EqualValues(t, 1, ids[0], "it begins with <s>")
 	assert.EqualValues(t, 2, ids[len(ids)-1], "it ends with </s>")

@@ -55,12 +55,13 @@ func (c *Config) load(b *base) (*corpus, error) {
 			return nil, err
 		}
 	}
+	seen := map[string]bool{}
 	for _, path := range c.Pairs {
 		content, err := read(path, out.hashes)
 		if err != nil {
 			return nil, err
 		}
-		if texts, err = b.answers(texts, path, content, context); err != nil {
+		if texts, err = b.answers(texts, path, content, context, seen); err != nil {
 			return nil, err
 		}
 	}
@@ -204,8 +205,10 @@ func eachDocument(path string, content []byte, f func(text string)) error {
 	return s.Err()
 }
 
-// answers reads preferences and takes the prompt and the chosen answer.
-func (b *base) answers(texts []model.Text, path string, content []byte, context int) ([]model.Text, error) {
+// answers reads preferences and takes the prompt and the chosen answer: once, however
+// often it was chosen. An answer that is in many pairs would be learned by heart, and would be
+// both learned and measured on.
+func (b *base) answers(texts []model.Text, path string, content []byte, context int, seen map[string]bool) ([]model.Text, error) {
 	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
 	if err != nil {
 		return nil, err
@@ -214,18 +217,21 @@ func (b *base) answers(texts []model.Text, path string, content []byte, context 
 		if err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
-		if !p.Chosen.IsChat() {
-			texts = append(texts, b.example(p.Prompt.Plain+p.Chosen.Plain, context, true))
+		text, plain := p.Prompt.Plain+p.Chosen.Plain, !p.Chosen.IsChat()
+		if !plain {
+			if b.template == nil {
+				return nil, errors.Join(fmt.Errorf("%s: pair %q is a conversation, the base has no chat template", path, p.ID), r.Close())
+			}
+			text, err = b.template.Render(slices.Concat(p.Prompt.Messages, p.Chosen.Messages), chat.Options{})
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("%s: pair %q: %w", path, p.ID, err), r.Close())
+			}
+		}
+		if seen[text] {
 			continue
 		}
-		if b.template == nil {
-			return nil, errors.Join(fmt.Errorf("%s: pair %q is a conversation, the base has no chat template", path, p.ID), r.Close())
-		}
-		s, err := b.template.Render(slices.Concat(p.Prompt.Messages, p.Chosen.Messages), chat.Options{})
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: pair %q: %w", path, p.ID, err), r.Close())
-		}
-		texts = append(texts, b.example(s, context, false))
+		seen[text] = true
+		texts = append(texts, b.example(text, context, plain))
 	}
 	return texts, r.Close()
 }

@@ -58,6 +58,50 @@ func (r *run) lay(part []int) (seqs []model.Sequence, tokens int) {
 	return r.sequence, tokens
 }
 
+// dropTokens leaves out tokens of the answers of chosen and rejected sequences in turn, the
+// first of which has the number first within the step, and returns how many tokens are left.
+// What a pair's sequences begin with, the prompt, stays, and so do scored and last tokens.
+func (r *run) dropTokens(seqs []model.Sequence, first int) (tokens int) {
+	key := nn.Mix(nn.Mix(r.config.Seed, seedTokens), uint64(r.about.Step))
+	limit := uint64(r.config.TokenDropout * (1 << 53))
+	for i := 0; i < len(seqs); i += 2 {
+		prompt := common(seqs[i].IDs, seqs[i+1].IDs)
+		for k := i; k < i+2; k++ {
+			row := nn.Mix(key, uint64(first+k))
+			seqs[k] = without(seqs[k], func(j int) bool { return j >= prompt && nn.Mix(row, uint64(j))>>11 < limit })
+			tokens += len(seqs[k].IDs)
+		}
+	}
+	return tokens
+}
+
+// without leaves out tokens of a sequence, but never the scored one and the last one.
+func without(s model.Sequence, drop func(at int) bool) model.Sequence {
+	kept := model.Sequence{IDs: make([]int32, 0, len(s.IDs))}
+	for j, id := range s.IDs {
+		if j != s.At && j != len(s.IDs)-1 && drop(j) {
+			continue
+		}
+		if j == s.At {
+			kept.At = len(kept.IDs)
+		}
+		kept.IDs = append(kept.IDs, id)
+		if s.Types != nil {
+			kept.Types = append(kept.Types, s.Types[j])
+		}
+	}
+	return kept
+}
+
+// common counts the tokens that both sequences begin with.
+func common(a, b []int32) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
 func (r *run) scores(n int) []float32 {
 	r.room = slices.Grow(r.room[:0], n)[:n]
 	return r.room

@@ -75,6 +75,9 @@ type Config struct {
 	Center float64 `json:"center,omitempty"`
 	// Dropout is the regularisation during training.
 	Dropout model.Regularization `json:"dropout"`
+	// TokenDropout is the share of the answers' tokens that each step leaves out, others
+	// each time: few texts that recur in many pairs are harder to learn by heart.
+	TokenDropout float64 `json:"token_dropout,omitempty"`
 	// BF16 multiplies in bfloat16; weights, gradients and measurements stay
 	// float32.
 	BF16 bool `json:"bf16,omitempty"`
@@ -82,7 +85,7 @@ type Config struct {
 	// result is the merged model; the change alone is written to Out-adapter in
 	// PEFT's format.
 	LoRA *model.LoRAConfig `json:"lora,omitempty"`
-	// Seed decides dropout, DataSeed the order of the pairs. SplitSeed decides which
+	// Seed decides dropouts, DataSeed the order of the pairs. SplitSeed decides which
 	// pairs there are: held out, chosen, drawn from votes. Members of an average
 	// share it.
 	Seed      uint64 `json:"seed"`
@@ -203,6 +206,7 @@ func (c *Config) ranges() []error {
 		{"dropout: attention", float64(c.Dropout.Attention), 0, 0.99, "in [0, 0.99]"},
 		{"dropout: hidden", float64(c.Dropout.Hidden), 0, 0.99, "in [0, 0.99]"},
 		{"dropout: embedding", float64(c.Dropout.Embedding), 0, 0.99, "in [0, 0.99]"},
+		{"token_dropout", c.TokenDropout, 0, 0.99, "in [0, 0.99]"},
 	} {
 		if !(f.v >= f.lo && f.v <= f.hi) {
 			bad("%s: %v, want a number %s", f.name, f.v, f.whether)

@@ -236,6 +236,7 @@ const (
 	seedChoice = iota + 1
 	seedVotes
 	seedOrder
+	seedTokens
 )
 
 // permutation returns a random order of n things that a seed decides.

@@ -60,7 +60,7 @@ func small(t testing.TB) Config {
 		Train: []string{firstPairs(t)}, Holdout: "id%50",
 		MaxPairs: 64, Batch: 8, LR: 1e-3, Clip: 1, Probe: 32, Workers: 2,
 		Dropout: model.Regularization{Attention: 0.1, Hidden: 0.1, Embedding: 0.05},
-		Seed:    3, DataSeed: 4, TokenBudget: 300, EvalEvery: 3, EMA: 0.9, Warmup: 0.2,
+		Seed:    3, DataSeed: 4, TokenBudget: 300, EvalEvery: 3, EMA: 0.9, Warmup: 0.2, TokenDropout: 0.1,
 	}
 }
 

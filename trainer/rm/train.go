@@ -313,6 +313,9 @@ func (r *run) step() error {
 // the number first within the step.
 func (r *run) accumulate(part []int, first int, scale float64) (loss.Result, int, error) {
 	seqs, tokens := r.lay(part)
+	if r.config.TokenDropout > 0 {
+		tokens = r.dropTokens(seqs, first)
+	}
 	scores := r.scores(len(seqs))
 	pass := model.Pass{Regularization: r.config.Dropout, Seed: r.config.Seed, Step: uint64(r.about.Step), First: first}
 	if err := r.t.Forward(scores, seqs, pass); err != nil {
