@@ -64,9 +64,15 @@ func printDifferences(w io.Writer, r *rm.Report) error {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "%s more often right than\tpoints\t95 %% interval\t\n", r.Differences[0].Name)
+	fmt.Fprintf(t, "%s more often right than\tpoints\t95 %% interval\tlength-matched\t95 %% interval\t\n", r.Differences[0].Name)
 	for _, d := range r.Differences {
-		fmt.Fprintf(t, "%s\t%+.1f\t%+.1f to %+.1f\t\n", d.Than, 100*d.Difference, 100*d.Low, 100*d.High)
+		fmt.Fprintf(t, "%s\t%+.1f\t%+.1f to %+.1f\t", d.Than, 100*d.Difference, 100*d.Low, 100*d.High)
+		if m := d.Matched; m != nil {
+			fmt.Fprintf(t, "%+.1f\t%+.1f to %+.1f\t", 100*m.Difference, 100*m.Low, 100*m.High)
+		} else {
+			fmt.Fprint(t, "–\t–\t")
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }

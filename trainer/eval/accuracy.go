@@ -133,32 +133,44 @@ func Macro(groups []Group) float64 {
 	return sum / float64(len(groups))
 }
 
-// LengthMatched judges only the pairs whose answers are about equally long: |a − b| ≤ tolerance ·
-// max(a, b). chosenLen and rejectedLen are lengths in any one unit, not negative; tolerance is in
-// [0, 1], where 0.1 means ten percent and 1 takes every pair. A model that prefers the longer answer
+// LengthMatched judges only the pairs of [LengthMatchedPairs]. A model that prefers the longer answer
 // cannot profit from it there. When no pair matches the error is ErrEmpty.
 func LengthMatched(chosen, rejected []float64, chosenLen, rejectedLen []int, tolerance float64) (Accuracy, error) {
 	if err := check(chosen, rejected); err != nil {
 		return Accuracy{}, err
 	}
-	if len(chosenLen) != len(chosen) || len(rejectedLen) != len(chosen) {
-		return Accuracy{}, fmt.Errorf("%w: %d and %d lengths for %d pairs", ErrLength, len(chosenLen), len(rejectedLen), len(chosen))
+	if len(chosenLen) != len(chosen) {
+		return Accuracy{}, fmt.Errorf("%w: %d lengths for %d pairs", ErrLength, len(chosenLen), len(chosen))
+	}
+	index, err := LengthMatchedPairs(chosenLen, rejectedLen, tolerance)
+	if err != nil {
+		return Accuracy{}, err
+	}
+	return compare(chosen, rejected, index), nil
+}
+
+// LengthMatchedPairs returns the indices of the pairs whose answers are about equally long:
+// |a − b| ≤ tolerance · max(a, b). Lengths are in any one unit, not negative; tolerance is in [0, 1],
+// where 0.1 means ten percent and 1 takes every pair. When no pair matches the error is ErrEmpty.
+func LengthMatchedPairs(chosenLen, rejectedLen []int, tolerance float64) ([]int, error) {
+	if len(rejectedLen) != len(chosenLen) {
+		return nil, fmt.Errorf("%w: %d lengths of chosen answers, %d of rejected ones", ErrLength, len(chosenLen), len(rejectedLen))
 	}
 	if !(tolerance >= 0 && tolerance <= 1) {
-		return Accuracy{}, fmt.Errorf("eval: tolerance %v is outside [0, 1]", tolerance)
+		return nil, fmt.Errorf("eval: tolerance %v is outside [0, 1]", tolerance)
 	}
 	var index []int
 	for i, c := range chosenLen {
 		r := rejectedLen[i]
 		if c < 0 || r < 0 {
-			return Accuracy{}, fmt.Errorf("eval: pair %d has a negative length", i)
+			return nil, fmt.Errorf("eval: pair %d has a negative length", i)
 		}
 		if math.Abs(float64(c-r)) <= tolerance*float64(max(c, r)) {
 			index = append(index, i)
 		}
 	}
 	if index == nil {
-		return Accuracy{}, ErrEmpty
+		return nil, ErrEmpty
 	}
-	return compare(chosen, rejected, index), nil
+	return index, nil
 }

@@ -1,25 +1,35 @@
 package rm
 
-import "github.com/warmserve/warmserve/trainer/eval"
+import (
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/warmserve/warmserve/trainer/eval"
+)
 
 // NameMembers is the mean of the members' accuracies.
 const NameMembers = "a member"
 
-// Difference is how much more often one model is right than another on the same
-// pairs. The two are right and wrong on much the same pairs, so that its interval,
-// a bootstrap's 95 % over the report's groups or its pairs, is narrower than those of the
-// two accuracies would suggest.
-type Difference struct {
-	Name       string  `json:"name"`
-	Than       string  `json:"than"`
-	Difference float64 `json:"difference"` // of accuracies
+// Gap is a difference of accuracies, with a 95 % interval by the bootstrap over
+// groups, or over pairs where there are no groups.
+type Gap struct {
+	Difference float64 `json:"difference"`
 	Low        float64 `json:"low"`
 	High       float64 `json:"high"`
 }
 
+// Difference is how much more often one model is right than another on the same
+// pairs. The two are right and wrong on much the same pairs, so that its interval
+// says more than the overlap of the intervals of two accuracies.
+type Difference struct {
+	Name string `json:"name"`
+	Than string `json:"than"`
+	Gap
+	Matched *Gap `json:"length_matched,omitempty"` // nil without such pairs
+}
+
 // compare sets the weight average, or the only model there is, against all others.
-// Clusters are the groups of the pairs, or nil.
-func (r *Report) compare(clusters []string) error {
+// The groups of all pairs and of the length-matched ones may be nil.
+func (r *Report) compare(groups, matched []string) error {
 	first := r.WA
 	switch {
 	case first != nil:
@@ -42,35 +52,48 @@ func (r *Report) compare(clusters []string) error {
 	}
 	for _, other := range others {
 		d := Difference{Name: first.Name, Than: other.Name}
-		mean := func(index []int) float64 {
-			sum := 0.0
-			for _, i := range index {
-				sum += first.won[i] - other.won[i]
-			}
-			return sum / float64(len(index))
-		}
-		all := make([]int, len(first.won))
-		for i := range all {
-			all[i] = i
-		}
-		d.Difference = mean(all)
-		in, err := eval.Bootstrap(len(all), mean, eval.Resampling{Seed: seedResampling, Clusters: clusters})
+		all, err := gap(first.won, other.won, groups)
 		if err != nil {
 			return err
 		}
-		d.Low, d.High = in.Low, in.High
+		d.Gap = *all
+		if len(first.matchedWon) > 0 {
+			if d.Matched, err = gap(first.matchedWon, other.matchedWon, matched); err != nil {
+				return err
+			}
+		}
 		r.Differences = append(r.Differences, d)
 	}
 	return nil
 }
 
+// gap compares what two models won.
+func gap(a, b []float64, groups []string) (*Gap, error) {
+	mean := func(index []int) float64 {
+		sum := 0.0
+		for _, i := range index {
+			sum += a[i] - b[i]
+		}
+		return sum / float64(len(index))
+	}
+	all := make([]int, len(a))
+	for i := range all {
+		all[i] = i
+	}
+	in, err := eval.Bootstrap(len(a), mean, eval.Resampling{Seed: seedResampling, Clusters: groups})
+	if err != nil {
+		return nil, err
+	}
+	return &Gap{Difference: mean(all), Low: in.Low, High: in.High}, nil
+}
+
 // meanMember wins the share of each pair that members do.
 func (r *Report) meanMember() *Judged {
-	mean := &Judged{Name: NameMembers, won: make([]float64, len(r.Members[0].won))}
+	m := &Judged{Name: NameMembers, won: make([]float64, len(r.Members[0].won)), matchedWon: make([]float64, len(r.Members[0].matchedWon))}
+	share := 1 / float64(len(r.Members))
 	for i := range r.Members {
-		for k, w := range r.Members[i].won {
-			mean.won[k] += w / float64(len(r.Members))
-		}
+		floats.AddScaled(m.won, share, r.Members[i].won)
+		floats.AddScaled(m.matchedWon, share, r.Members[i].matchedWon)
 	}
-	return mean
+	return m
 }

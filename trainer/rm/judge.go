@@ -36,6 +36,8 @@ type judge struct {
 	pairs  []example // of texts, in their order; nil where a server scores them
 	engine *model.Engine
 	groups []string // of each text, as clusters; nil when pairs are independent
+	// matched are the texts whose answers are about equally long.
+	matched []int
 }
 
 // Judge measures checkpoints on preference pairs, alone, as weight average and as
@@ -66,7 +68,10 @@ func Judge(dirs []string, t Test) (*Report, error) {
 	}
 	j.engine = model.NewEngine(t.Workers)
 	defer j.engine.Close()
-	r := j.begin(dropped)
+	r, err := j.begin(dropped)
+	if err != nil {
+		return nil, err
+	}
 	if err := j.run(r, dirs); err != nil {
 		return nil, err
 	}

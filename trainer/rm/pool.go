@@ -21,7 +21,7 @@ func Pool(reports []*Report) (*Report, error) {
 	if len(reports) < 2 {
 		return nil, errors.New("pool: want the reports of two folds at least")
 	}
-	out := &Report{Folds: len(reports), GroupPairs: map[string]int{}}
+	out := &Report{Folds: len(reports), GroupPairs: map[string]int{}, MatchedPairs: map[string]int{}}
 	folds := make([]*Report, len(reports))
 	for i, r := range reports {
 		var err error
@@ -35,12 +35,14 @@ func Pool(reports []*Report) (*Report, error) {
 		out.Dropped += r.Dropped
 		for g, n := range folds[i].GroupPairs {
 			out.GroupPairs[g] += n
+			out.MatchedPairs[g] += folds[i].MatchedPairs[g]
 		}
 	}
-	var clusters []string
+	var groups, matched []string
 	for _, r := range folds {
 		for _, g := range slices.Sorted(maps.Keys(r.GroupPairs)) {
-			clusters = append(clusters, slices.Repeat([]string{g}, r.GroupPairs[g])...)
+			groups = append(groups, slices.Repeat([]string{g}, r.GroupPairs[g])...)
+			matched = append(matched, slices.Repeat([]string{g}, r.MatchedPairs[g])...)
 		}
 	}
 	out.Interval = fmt.Sprintf("bootstrap over the %d groups of %d folds", len(out.GroupPairs), len(folds))
@@ -48,7 +50,7 @@ func Pool(reports []*Report) (*Report, error) {
 		if pick(folds[0]) == nil {
 			return nil, nil
 		}
-		return poolOne(folds, out.GroupPairs, clusters, pick)
+		return poolOne(folds, out, groups, pick)
 	}
 	var err error
 	for i := range reports[0].Members {
@@ -71,12 +73,12 @@ func Pool(reports []*Report) (*Report, error) {
 			return nil, err
 		}
 	}
-	return out, out.compare(clusters)
+	return out, out.compare(groups, matched)
 }
 
 // poolOne adds up what one model won in each fold.
-func poolOne(folds []*Report, groupPairs map[string]int, clusters []string, pick func(*Report) *Judged) (*Judged, error) {
-	out := &Judged{Name: pick(folds[0]).Name, Groups: map[string]float64{}}
+func poolOne(folds []*Report, all *Report, groups []string, pick func(*Report) *Judged) (*Judged, error) {
+	out := &Judged{Name: pick(folds[0]).Name, Groups: map[string]float64{}, MatchedGroups: map[string]float64{}}
 	matched := &Score{}
 	for _, r := range folds {
 		j := pick(r)
@@ -85,20 +87,20 @@ func poolOne(folds []*Report, groupPairs map[string]int, clusters []string, pick
 			matched.add(j.Matched)
 		}
 		for _, g := range slices.Sorted(maps.Keys(r.GroupPairs)) {
-			n := r.GroupPairs[g]
-			wins := int(math.Round(j.Groups[g] * float64(n)))
-			out.Groups[g] += float64(wins) / float64(groupPairs[g])
-			for k := range n {
-				won := 0.0
-				if k < wins {
-					won = 1
-				}
-				out.won = append(out.won, won)
+			won := outcomes(j.Groups[g], r.GroupPairs[g])
+			out.won = append(out.won, won...)
+			out.Groups[g] += floats.Sum(won) / float64(all.GroupPairs[g])
+			if won = outcomes(j.MatchedGroups[g], r.MatchedPairs[g]); len(won) > 0 {
+				out.matchedWon = append(out.matchedWon, won...)
+				out.MatchedGroups[g] += floats.Sum(won) / float64(all.MatchedPairs[g])
 			}
 		}
 	}
 	if wins := int(floats.Sum(out.won)); len(out.won) != out.Pairs || wins != out.Wins {
 		return nil, fmt.Errorf("pool: %s wins %d of %d pairs, and its groups %d of %d", out.Name, out.Wins, out.Pairs, wins, len(out.won))
+	}
+	if wins := int(floats.Sum(out.matchedWon)); len(out.matchedWon) != matched.Pairs || wins != matched.Wins {
+		return nil, fmt.Errorf("pool: %s wins %d of %d length-matched pairs, and its groups %d of %d", out.Name, matched.Wins, matched.Pairs, wins, len(out.matchedWon))
 	}
 	out.settle()
 	if out.Wins > 0 && out.Wins < out.Pairs { // else Wilson's stays, as in a fold
@@ -106,7 +108,7 @@ func poolOne(folds []*Report, groupPairs map[string]int, clusters []string, pick
 		for i, w := range out.won {
 			lost[i] = 1 - w
 		}
-		in, err := eval.StrictInterval(out.won, lost, eval.Resampling{Seed: seedResampling, Clusters: clusters})
+		in, err := eval.StrictInterval(out.won, lost, eval.Resampling{Seed: seedResampling, Clusters: groups})
 		if err != nil {
 			return nil, err
 		}
@@ -117,6 +119,15 @@ func poolOne(folds []*Report, groupPairs map[string]int, clusters []string, pick
 		out.Matched = matched
 	}
 	return out, nil
+}
+
+// outcomes are n pairs of which a share is won.
+func outcomes(share float64, n int) []float64 {
+	out := make([]float64, n)
+	for i := range min(n, max(0, int(math.Round(share*float64(n))))) {
+		out[i] = 1
+	}
+	return out
 }
 
 // settle sets accuracy and Wilson's interval by the counts.
@@ -149,8 +160,8 @@ func grouped(r *Report, name string) (*Report, error) {
 	}
 	left := r.Pairs
 	for g, n := range r.GroupPairs {
-		if n < 1 || n > left {
-			return nil, fmt.Errorf("group %q of %d pairs, of %d", g, n, r.Pairs)
+		if m := r.MatchedPairs[g]; n < 1 || n > left || m < 0 || m > n {
+			return nil, fmt.Errorf("group %q of %d pairs, %d length-matched, of %d", g, n, m, r.Pairs)
 		}
 		left -= n
 	}
@@ -158,13 +169,19 @@ func grouped(r *Report, name string) (*Report, error) {
 		return r, nil
 	}
 	one := *r
-	one.GroupPairs = map[string]int{name: r.Pairs}
+	one.GroupPairs, one.MatchedPairs = map[string]int{name: r.Pairs}, map[string]int{}
+	if m := r.Longer.Matched; m != nil {
+		one.MatchedPairs[name] = m.Pairs
+	}
 	alone := func(j *Judged) *Judged {
 		if j == nil {
 			return nil
 		}
 		x := *j
 		x.Groups = map[string]float64{name: j.Accuracy}
+		if j.Matched != nil {
+			x.MatchedGroups = map[string]float64{name: j.Matched.Accuracy}
+		}
 		return &x
 	}
 	one.Members = slices.Clone(r.Members)

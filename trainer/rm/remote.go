@@ -69,7 +69,10 @@ func JudgeRemote(ctx context.Context, m Remote, t Test) (*Report, error) {
 	if len(j.texts) == 0 {
 		return nil, fmt.Errorf("every pair is over the model's context")
 	}
-	r := j.begin(all - len(j.texts))
+	r, err := j.begin(all - len(j.texts))
+	if err != nil {
+		return nil, err
+	}
 	r.Served = served
 	if err := j.remote(r, rewards); err != nil {
 		return nil, err

@@ -24,13 +24,15 @@ type Judged struct {
 	Score
 	// Matched is the accuracy on pairs of about equal lengths; nil without any.
 	Matched *Score `json:"length_matched,omitempty"`
-	// Groups are the accuracies by group, when there are several.
-	Groups map[string]float64 `json:"groups,omitempty"`
+	// Groups are the accuracies by group, when there are several, and MatchedGroups
+	// those on the pairs of Matched.
+	Groups        map[string]float64 `json:"groups,omitempty"`
+	MatchedGroups map[string]float64 `json:"length_matched_groups,omitempty"`
 	// Reliability is how far its probabilities hold; nil where the scores are no
 	// rewards, as lengths are none.
 	Reliability *Reliability `json:"reliability,omitempty"`
 
-	won []float64 // of each pair, 1 where the chosen answer scores higher
+	won, matchedWon []float64 // of each pair, of all and of Matched's, 1 where the chosen answer scores higher
 }
 
 // Reliability is how far a model's probabilities hold, with a 95 % interval.
@@ -53,6 +55,8 @@ type Report struct {
 	// one group share texts or judges.
 	Interval   string         `json:"interval"`
 	GroupPairs map[string]int `json:"group_pairs,omitempty"`
+	// MatchedPairs are the length-matched ones of GroupPairs.
+	MatchedPairs map[string]int `json:"length_matched_pairs,omitempty"`
 	// Served is what a server says of the model that it scored with; nil where
 	// checkpoints were scored here.
 	Served  *Served  `json:"served,omitempty"`
@@ -87,8 +91,15 @@ func (r *Report) All() []*Judged {
 const seedResampling = 1
 
 // begin starts the report of the judge's pairs.
-func (j *judge) begin(dropped int) *Report {
+func (j *judge) begin(dropped int) (_ *Report, err error) {
 	r := &Report{Pairs: len(j.texts), Dropped: dropped, Interval: "Wilson"}
+	var chosen, rejected []int
+	for _, p := range j.texts {
+		chosen, rejected = append(chosen, p.Chosen.Len()), append(rejected, p.Rejected.Len())
+	}
+	if j.matched, err = eval.LengthMatchedPairs(chosen, rejected, j.test.Tolerance); err != nil && !errors.Is(err, eval.ErrEmpty) {
+		return nil, err
+	}
 	count := map[string]int{}
 	j.groups = make([]string, len(j.texts))
 	for i, p := range j.texts {
@@ -99,11 +110,14 @@ func (j *judge) begin(dropped int) *Report {
 	}
 	if len(count) < 2 {
 		j.groups = nil
-		return r
+		return r, nil
 	}
-	r.GroupPairs = count
+	r.GroupPairs, r.MatchedPairs = count, map[string]int{}
+	for _, i := range j.matched {
+		r.MatchedPairs[j.texts[i].Group]++
+	}
 	r.Interval = fmt.Sprintf("bootstrap over %d groups", len(count))
-	return r
+	return r, nil
 }
 
 // finish judges what needs no reward model, and compares.
@@ -121,7 +135,10 @@ func (j *judge) finish(r *Report) (err error) {
 			return err
 		}
 	}
-	return r.compare(j.groups)
+	if j.groups == nil {
+		return r.compare(nil, nil)
+	}
+	return r.compare(j.groups, at(j.groups, j.matched))
 }
 
 // judged measures scores of the judge's pairs.
@@ -139,34 +156,44 @@ func (j *judge) judged(name string, chosen, rejected []float64) (*Judged, error)
 	if err := j.interval(&out.Score, chosen, rejected); err != nil {
 		return nil, err
 	}
-	longC, longR := make([]int, len(j.texts)), make([]int, len(j.texts))
-	for i, p := range j.texts {
-		longC[i], longR[i] = p.Chosen.Len(), p.Rejected.Len()
-	}
-	matched, err := eval.LengthMatched(chosen, rejected, longC, longR, j.test.Tolerance)
-	switch {
-	case err == nil:
-		i := matched.Interval(0.95)
-		out.Matched = &Score{Pairs: matched.Pairs, Wins: matched.Wins, Ties: matched.Ties, Accuracy: matched.Strict(), Low: i.Low, High: i.High, Margin: matched.Margin}
-	case !errors.Is(err, eval.ErrEmpty):
-		return nil, err
+	if len(j.matched) > 0 {
+		out.matchedWon = at(out.won, j.matched)
+		if out.Matched, err = newScore(at(chosen, j.matched), at(rejected, j.matched)); err != nil {
+			return nil, err
+		}
 	}
 	if j.groups != nil {
 		names := make([]string, len(j.texts))
 		for i, p := range j.texts {
 			names[i] = p.Group
 		}
-		by, err := eval.ByGroup(names, chosen, rejected)
-		if err != nil {
-			return nil, err
-		}
-		out.Groups = map[string]float64{}
-		for _, g := range by {
-			out.Groups[g.Name] = g.Strict()
-		}
+		out.Groups = shares(names, out.won)
+		out.MatchedGroups = shares(at(names, j.matched), out.matchedWon)
 	}
 	out.Reliability, err = j.reliability(chosen, rejected)
 	return out, err
+}
+
+// at returns the values of some indices.
+func at[T any](values []T, index []int) []T {
+	out := make([]T, len(index))
+	for k, i := range index {
+		out[k] = values[i]
+	}
+	return out
+}
+
+// shares returns the mean of each group's values.
+func shares(groups []string, won []float64) map[string]float64 {
+	out, count := map[string]float64{}, map[string]float64{}
+	for i, g := range groups {
+		out[g] += won[i]
+		count[g]++
+	}
+	for g := range out {
+		out[g] /= count[g]
+	}
+	return out
 }
 
 // interval makes the interval that of the bootstrap over groups, where there are
