@@ -15,7 +15,7 @@ import (
 func languageFlags(c *cobra.Command, f *lm.Config) {
 	l := c.Flags()
 	l.StringSliceVar(&f.Text, "text", nil, "`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); also .zst and .gz")
-	l.StringSliceVar(&f.Pairs, "pairs", nil, "`files` of preference pairs, of which prompt and chosen answer are learned")
+	l.StringSliceVar(&f.Pairs, "pairs", nil, "`files` of preference pairs, of which prompt and chosen answer are learned, each once")
 	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
 	l.BoolVar(&f.Replace, "replace", false, "replace a checkpoint that is there already")
 	l.IntVar(&f.Keep, "keep", 0, "number of checkpoints to keep along the way, in OUT-1, OUT-2, …")

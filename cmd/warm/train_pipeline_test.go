@@ -31,7 +31,7 @@ func TestTheWholePipeline(t *testing.T) {
 	} {
 		args := strings.NewReplacer("TEXT", at("text.txt"), "PAIRS", pairs, "TOK", at("tok"), "BASE", at("base"), "SFT", at("sft"), "RUNS", at("runs")).Replace(step.args)
 		if strings.HasPrefix(step.args, "train sft") {
-			args += " --steps 20 --epochs 4"
+			args += " --steps 20 --epochs 8"
 		}
 		code, stdout, stderr := trainCommand(t, strings.Fields(args)...)
 		require.Equal(t, exitOK, code, "%s\n%s", args, stderr)
