@@ -116,7 +116,7 @@ pack() {
 evaluate() {
   "$out/warm" eval --data "$out/fold-1/data/strict-test.jsonl" --baseline-train "$out/fold-1/data/strict-train.jsonl" embedded: > "$out/eval.tmp"
   mv "$out/eval.tmp" "$out/eval.txt"
-  sed '/^group/,$d' "$out/eval.txt" >&2
+  sed '/^ *reliability/,$d' "$out/eval.txt" >&2
 }
 
 # pool prints how members do over all folds.
@@ -142,6 +142,7 @@ for i in "${!folds[@]}"; do
     # The program's base is stored in bfloat16.
     step start/config.json "$out/warm" average --dtype bfloat16 --out "$out/start" "$out/$dir/${STARTS##* }"
     if [ ! -e "$out/eval.txt" ]; then
+      rm -rf "$out/packed"
       pack "$here/README.md"
     fi
     step eval.txt evaluate
@@ -159,7 +160,7 @@ step pool.txt pool "${reports[@]}"
   cat "$here/README.md"
   printf '%s\n\n' 'Over all folds, each of the 14 debates judged by members of this recipe that were trained without it:'
   echo '```' && sed '/^$/,$d' "$out/pool.txt" && echo && sed '1,/^$/d;/^$/,$d' "$out/pool.txt" && echo '```'
-  printf '\n%s\n\n' 'The members that are embedded, on the four debates that they have not seen, which are the hardest fold:'
+  printf '\n%s\n\n' 'The members that are embedded, those of the first fold, on its four debates:'
   echo '```' && sed '/^$/,$d' "$out/eval.txt" && echo '```'
 } > "$out/card.md"
 pack "$out/card.md"
