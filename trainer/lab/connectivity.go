@@ -53,7 +53,7 @@ func Connectivity() *Experiment {
 		Title: "Linear mode connectivity",
 		Question: "Is a reward model between two members at least as accurate as the members, weighed as the weights are? " +
 			"Members share their pre-training, or, in the controls that must break, do not.",
-		Minutes:  16,
+		Minutes:  8,
 		Settings: func(s Size) any { return connectivityOf(s) },
 		Trainings: func(l *Lab) ([]Training, error) {
 			c, err := l.corpus()

@@ -42,7 +42,7 @@ func Corruption() *Experiment {
 		Title: "Wrong labels",
 		Question: "When preferences contradict each other, does the weight average memorise less than the ensemble and its members, " +
 			"and is it more accurate out of distribution? Labels are swapped at random, or are one real vote each.",
-		Minutes:  11,
+		Minutes:  12,
 		Settings: func(s Size) any { return corruptionOf(s) },
 		Trainings: func(l *Lab) ([]Training, error) {
 			c, err := l.corpus()

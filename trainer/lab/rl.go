@@ -96,7 +96,7 @@ func RL() *Experiment {
 		Title: "Reinforcement learning",
 		Question: "A policy is fine-tuned on the rewards of a server. Does the control reward keep up with the reward that is optimised, " +
 			"when that is of a single reward model, an ensemble or a weight average?",
-		Minutes:   7,
+		Minutes:   6,
 		Settings:  func(size Size) any { return rlSettingsOf(size) },
 		Trainings: func(l *Lab) ([]Training, error) { return l.contestTrainings([]float64{rlSettingsOf(l.Size).Swapped}) },
 		Measure:   measureRL,
