@@ -35,7 +35,7 @@ func TestLongConversationsStayFarBelowTheLimits(t *testing.T) {
 			tpl := &Template{t: p}
 			text, err := tpl.Render(messages, Options{Tools: Unset})
 			require.NoError(t, err)
-			assert.Greater(t, len(text), 400_000)
+			assert.Greater(t, len(text.Text), 400_000)
 		})
 	}
 }
@@ -48,7 +48,7 @@ func BenchmarkRender(b *testing.B) {
 				messages := longConversation(n)
 				text, err := tpl.Render(messages, Options{Tools: Unset})
 				require.NoError(b, err)
-				b.SetBytes(int64(len(text)))
+				b.SetBytes(int64(len(text.Text)))
 				b.ReportAllocs()
 				for b.Loop() {
 					if _, err := tpl.Render(messages, Options{Tools: Unset}); err != nil {

@@ -40,7 +40,7 @@ func TestVariablesOfATemplate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := mustParse(t, c.template, map[string]string{"bos_token": "<s>"}).Render(nil, c.o)
 			require.NoError(t, err)
-			assert.Equal(t, c.want, got)
+			assert.Equal(t, c.want, got.Text)
 		})
 	}
 }
@@ -71,7 +71,7 @@ func TestMessagesKeepUnknownKeysAndOrder(t *testing.T) {
 	assert.Equal(t, strings.Trim(data, "[]"), strings.Trim(string(out), "[]"))
 	text, err := mustParse(t, "{{ messages|tojson }}", nil).Render(ms, Options{})
 	require.NoError(t, err)
-	assert.Equal(t, data, text)
+	assert.Equal(t, data, text.Text)
 	var again Message
 	require.NoError(t, json.Unmarshal(out, &again))
 	assert.True(t, again.Equal(ms[0]))

@@ -80,7 +80,7 @@ func TestTemplatesRenderWhatJinja2Renders(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, *g.Text, got)
+			assert.Equal(t, *g.Text, got.Text)
 		})
 	}
 	require.NoError(t, sc.Err())

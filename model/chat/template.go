@@ -59,9 +59,9 @@ type Options struct {
 	Now time.Time
 }
 
-// Render returns the text of a conversation. The error is a *TemplateError, or says which option
+// Render returns the text of a conversation and where it came from. The error is a *TemplateError, or says which option
 // cannot be a template value.
-func (t *Template) Render(messages []Message, o Options) (string, error) {
+func (t *Template) Render(messages []Message, o Options) (Rendered, error) {
 	vars := jinja.NewDict(8 + len(t.tokens))
 	list := &jinja.List{Items: make([]jinja.Value, len(messages))}
 	for i, m := range messages {
@@ -72,19 +72,23 @@ func (t *Template) Render(messages []Message, o Options) (string, error) {
 	}
 	for _, name := range sortedKeys(o.Extra) {
 		if err := setVar(vars, name, o.Extra[name]); err != nil {
-			return "", err
+			return Rendered{}, err
 		}
 	}
 	vars.Set("messages", list)
 	vars.Set("add_generation_prompt", o.AddGenerationPrompt)
 	if err := errors.Join(setVar(vars, "tools", o.Tools), setVar(vars, "documents", o.Documents)); err != nil {
-		return "", err
+		return Rendered{}, err
 	}
 	now := o.Now
 	if now.IsZero() {
 		now = time.Now()
 	}
-	return t.t.Render(vars, now)
+	text, err := t.t.Render(vars, now)
+	if err != nil {
+		return Rendered{}, err
+	}
+	return Rendered{Text: text, Pieces: []Piece{{len(text), Source{Message: Own}}}}, nil
 }
 
 func setVar(vars *jinja.Dict, name string, v any) error {

@@ -180,10 +180,11 @@ func (e *Encoder) conversation(messages []chat.Message, o ChatOptions) (text, er
 	for i, m := range messages {
 		flat[i] = m.Flattened() // templates of text models expect a string
 	}
-	s, err := e.Template.Render(flat, chat.Options{AddGenerationPrompt: o.AddGenerationPrompt, Extra: o.Variables, Now: templateDate})
+	r, err := e.Template.Render(flat, chat.Options{AddGenerationPrompt: o.AddGenerationPrompt, Extra: o.Variables, Now: templateDate})
 	if err != nil {
 		return text{}, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}
+	s := r.Text
 	t := text{s: s, answer: -1, addSpecial: o.AddSpecial, contents: make([]string, 0, len(messages))}
 	for _, m := range messages {
 		t.contents = append(t.contents, content(m))

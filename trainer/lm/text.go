@@ -222,10 +222,11 @@ func (b *base) answers(texts []model.Text, path string, content []byte, context 
 			if b.template == nil {
 				return nil, errors.Join(fmt.Errorf("%s: pair %q is a conversation, the base has no chat template", path, p.ID), r.Close())
 			}
-			text, err = b.template.Render(slices.Concat(p.Prompt.Messages, p.Chosen.Messages), chat.Options{})
+			rendered, err := b.template.Render(slices.Concat(p.Prompt.Messages, p.Chosen.Messages), chat.Options{})
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("%s: pair %q: %w", path, p.ID, err), r.Close())
 			}
+			text = rendered.Text
 		}
 		if seen[text] {
 			continue

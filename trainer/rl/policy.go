@@ -89,10 +89,11 @@ func (v *voice) read(t data.Text) (question, error) {
 		if p.Template == nil {
 			return q, fmt.Errorf("a conversation, and the policy has no chat template")
 		}
-		var err error
-		if text, err = p.Template.Render(t.Messages, chat.Options{AddGenerationPrompt: true}); err != nil {
+		r, err := p.Template.Render(t.Messages, chat.Options{AddGenerationPrompt: true})
+		if err != nil {
 			return q, err
 		}
+		text = r.Text
 	} else if p.BOS >= 0 {
 		q.ids = append(q.ids, p.BOS)
 	}
