@@ -20,13 +20,39 @@ const MaxDepth = 64
 
 // DecodeRewardRequest reads the body of POST /v1/reward. It checks the form
 // and not the meaning, which [RewardRequest.Validate] does. Its errors are
-// *[Error] with a code of status 400.
+// *[Error] with a code of status 400. With on_error: item an input of a wrong
+// form is no error but has a Fault.
 func DecodeRewardRequest(body []byte) (*RewardRequest, error) {
 	req := new(RewardRequest)
-	if err := decode(body, req); err != nil {
-		return nil, err
+	err := decode(body, req)
+	if err == nil {
+		return req, nil
 	}
-	return req, nil
+	if itemized := decodeItems(body); itemized != nil {
+		return itemized, nil
+	}
+	return nil, err
+}
+
+// decodeItems reads a request one of whose inputs may have a wrong form, input
+// by input; nil when the fault is another's, or is the request's.
+func decodeItems(body []byte) *RewardRequest {
+	var r struct {
+		RewardRequest
+		Inputs []jsontext.Value `json:"inputs"`
+	}
+	if decode(body, &r) != nil || r.OnError != OnErrorItem {
+		return nil
+	}
+	req := &r.RewardRequest
+	req.Inputs = make([]Input, len(r.Inputs))
+	for i, v := range r.Inputs {
+		if err := decode(v, &req.Inputs[i]); err != nil {
+			fault, _ := errors.AsType[*Error](err)
+			req.Inputs[i] = Input{Fault: fault}
+		}
+	}
+	return req
 }
 
 // DecodeLenient reads one JSON value, which a client of another protocol sent,

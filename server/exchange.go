@@ -36,6 +36,7 @@ type exchange struct {
 
 	model, mode              string
 	sequences, tokens        int
+	refused                  int // answers that were refused alone
 	tokenize, queue, compute time.Duration
 }
 
@@ -92,6 +93,9 @@ func (s *Server) record(r *http.Request, x *exchange) {
 		attrs = append(attrs, slog.String("model", x.model), slog.String("mode", x.mode),
 			slog.Int("sequences", x.sequences), slog.Int("tokens", x.tokens),
 			slog.Float64("tokenize_ms", ms(x.tokenize)), slog.Float64("queue_ms", ms(x.queue)), slog.Float64("compute_ms", ms(x.compute)))
+	}
+	if x.refused > 0 {
+		attrs = append(attrs, slog.Int("refused", x.refused))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
