@@ -146,7 +146,7 @@ func wireError(err error) *Error {
 	}
 	got := kindName(semantic.JSONKind)
 	if semantic.JSONKind == '0' && len(semantic.JSONValue) > 0 {
-		got = "the number " + clip(string(semantic.JSONValue))
+		got = "the number " + Clip(string(semantic.JSONValue))
 	}
 	if semantic.GoType == nil {
 		return Errorf(CodeInvalidValue, param, "%s is not what belongs here", got)
@@ -193,13 +193,13 @@ func paramOf(p jsontext.Pointer) string {
 		if b.Len() > 0 {
 			b.WriteByte('.')
 		}
-		b.WriteString(clip(token))
+		b.WriteString(Clip(token))
 	}
 	return b.String()
 }
 
-// clip bounds what of a caller's own words is sent back.
-func clip(s string) string {
+// Clip bounds what of a caller's own words is sent back.
+func Clip(s string) string {
 	const most = 64
 	if len(s) <= most {
 		return s
@@ -211,7 +211,7 @@ func clip(s string) string {
 	return s[:cut] + "…"
 }
 
-func quote(s string) string { return strconv.Quote(clip(s)) }
+func quote(s string) string { return strconv.Quote(Clip(s)) }
 
 func kindName(k jsontext.Kind) string {
 	switch k {

@@ -49,15 +49,16 @@ const DefaultLambda = 0.1
 
 // RewardRequest is the body of POST /v1/reward. A zero field is left to the server.
 type RewardRequest struct {
-	Model        string   `json:"model,omitzero"`         // may be "" when one model is served
-	Mode         string   `json:"mode,omitzero"`          // "" is the model's own default
-	Aggregate    string   `json:"aggregate,omitzero"`     // "" is mean; only with ens and both
-	Lambda       *float64 `json:"lambda,omitzero"`        // in [0, 1e6]; nil is DefaultLambda
-	Truncate     string   `json:"truncate,omitzero"`      // "" is prompt_left
-	ParseSpecial *bool    `json:"parse_special,omitzero"` // nil is true, as transformers does
-	OnError      string   `json:"on_error,omitzero"`      // "" is request
-	Return       []string `json:"return,omitempty"`
-	Inputs       []Input  `json:"inputs"`
+	Model              string   `json:"model,omitzero"`         // may be "" when one model is served
+	Mode               string   `json:"mode,omitzero"`          // "" is the model's own default
+	Aggregate          string   `json:"aggregate,omitzero"`     // "" is mean; only with ens and both
+	Lambda             *float64 `json:"lambda,omitzero"`        // in [0, 1e6]; nil is DefaultLambda
+	Truncate           string   `json:"truncate,omitzero"`      // "" is prompt_left
+	ParseSpecial       *bool    `json:"parse_special,omitzero"` // nil is true, as transformers does
+	OnError            string   `json:"on_error,omitzero"`      // "" is request
+	Return             []string `json:"return,omitempty"`
+	ChatTemplateKwargs Fields   `json:"chat_template_kwargs,omitempty"` // variables of the chat template, such as enable_thinking
+	Inputs             []Input  `json:"inputs"`
 }
 
 // Input is what to score, in exactly one of five forms: Messages; Prompt with

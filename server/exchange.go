@@ -34,10 +34,18 @@ type exchange struct {
 	label   string          // the model's name for its score
 	queued  int             // tokens that the queue would have to take
 
+	revision                 string // of the model that the reply is about; its header
 	model, mode              string
 	sequences, tokens        int
 	refused                  int // answers that were refused alone
 	tokenize, queue, compute time.Duration
+}
+
+// about notes which model a reply describes; none when it is not live.
+func (x *exchange) about(d *api.ModelDetail) {
+	if d.Model != nil {
+		x.revision = d.Revision
+	}
 }
 
 type exchangeKey struct{}
@@ -156,6 +164,9 @@ type recorder struct {
 func (w *recorder) WriteHeader(status int) {
 	if w.x.status == 0 && status >= 200 {
 		w.x.status = status
+		if w.x.revision != "" {
+			w.Header().Set("X-Model-Revision", w.x.revision)
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

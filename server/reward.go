@@ -29,6 +29,9 @@ func (s *Server) reward(w http.ResponseWriter, r *http.Request) error {
 	}
 	req, err := api.DecodeRewardRequest(body.Bytes())
 	s.bodies.free(body)
+	if err == nil {
+		err = dialect.Choose(req, r.URL.Query())
+	}
 	if err != nil {
 		return err
 	}
@@ -106,6 +109,7 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	defer d.release()
 	t := &task{req: req, reading: x.reading, model: d.model, info: d.info, mode: cmp.Or(req.Mode, d.info.Mode)}
 	t.ensemble = t.mode == api.ModeEns || t.mode == api.ModeBoth
+	x.revision = t.info.Revision
 	x.model, x.mode, x.label = t.info.Name, t.mode, t.info.Label
 	if err := t.checkMode(); err != nil {
 		return nil, err
@@ -147,13 +151,12 @@ func (t *task) checkMode() error {
 // prepare turns every input into sequences, within maxTokens together.
 func (t *task) prepare(ctx context.Context, maxTokens int) error {
 	options := PrepareOptions{
-		Truncate:     cmp.Or(t.req.Truncate, api.TruncatePromptLeft),
 		ParseSpecial: t.req.ParseSpecial == nil || *t.req.ParseSpecial,
 		Pooling:      t.reading.Pooling,
 		MaxTokens:    t.reading.MaxTokens,
 		Chat: ChatOptions{
 			AddSpecial: t.reading.AddSpecial, AddGenerationPrompt: t.reading.AddGenerationPrompt,
-			ContinueFinal: t.reading.ContinueFinal, Variables: t.reading.Variables,
+			ContinueFinal: t.reading.ContinueFinal, Variables: t.req.ChatTemplateKwargs,
 		},
 	}
 	tokens := 0
@@ -190,6 +193,7 @@ type answer struct {
 // or with some of its answers, is theirs alone.
 func (t *task) answers(i int, o PrepareOptions) ([]answer, error) {
 	in := &t.req.Inputs[i]
+	o.Truncate = truncation(t.req.Truncate, in)
 	param := fmt.Sprintf("inputs[%d]", i)
 	if t.req.OnError != api.OnErrorItem {
 		return t.whole(in, i, o)
@@ -223,6 +227,19 @@ func (t *task) answers(i int, o PrepareOptions) ([]answer, error) {
 		}
 	}
 	return all, nil
+}
+
+// truncation says how an input is cut, the same on every route: at the left of
+// the prompt, and then of the answer. Text and tokens, which do not tell the one
+// from the other, are cut at their left.
+func truncation(asked string, in *api.Input) string {
+	if asked == "" || asked == api.TruncatePromptLeft {
+		if in.Text != nil || in.InputIDs != nil {
+			return api.TruncateLeft
+		}
+		return api.TruncatePromptLeft
+	}
+	return asked
 }
 
 // whole prepares every answer of in, which is the i-th input or a part of it.
