@@ -20,39 +20,13 @@ const MaxDepth = 64
 
 // DecodeRewardRequest reads the body of POST /v1/reward. It checks the form
 // and not the meaning, which [RewardRequest.Validate] does. Its errors are
-// *[Error] with a code of status 400. With on_error: item an input of a wrong
-// form is no error but has a Fault.
+// *[Error] with a code of status 400.
 func DecodeRewardRequest(body []byte) (*RewardRequest, error) {
 	req := new(RewardRequest)
-	err := decode(body, req)
-	if err == nil {
-		return req, nil
+	if err := decode(body, req); err != nil {
+		return nil, err
 	}
-	if itemized := decodeItems(body); itemized != nil {
-		return itemized, nil
-	}
-	return nil, err
-}
-
-// decodeItems reads a request one of whose inputs may have a wrong form, input
-// by input; nil when the fault is another's, or is the request's.
-func decodeItems(body []byte) *RewardRequest {
-	var r struct {
-		RewardRequest
-		Inputs []jsontext.Value `json:"inputs"`
-	}
-	if decode(body, &r) != nil || r.OnError != OnErrorItem {
-		return nil
-	}
-	req := &r.RewardRequest
-	req.Inputs = make([]Input, len(r.Inputs))
-	for i, v := range r.Inputs {
-		if err := decode(v, &req.Inputs[i]); err != nil {
-			fault, _ := errors.AsType[*Error](err)
-			req.Inputs[i] = Input{Fault: fault}
-		}
-	}
-	return req
+	return req, nil
 }
 
 // DecodeLenient reads one JSON value, which a client of another protocol sent,
@@ -146,7 +120,7 @@ func wireError(err error) *Error {
 	}
 	got := kindName(semantic.JSONKind)
 	if semantic.JSONKind == '0' && len(semantic.JSONValue) > 0 {
-		got = "the number " + Clip(string(semantic.JSONValue))
+		got = "the number " + clip(string(semantic.JSONValue))
 	}
 	if semantic.GoType == nil {
 		return Errorf(CodeInvalidValue, param, "%s is not what belongs here", got)
@@ -193,13 +167,13 @@ func paramOf(p jsontext.Pointer) string {
 		if b.Len() > 0 {
 			b.WriteByte('.')
 		}
-		b.WriteString(Clip(token))
+		b.WriteString(clip(token))
 	}
 	return b.String()
 }
 
-// Clip bounds what of a caller's own words is sent back.
-func Clip(s string) string {
+// clip bounds what of a caller's own words is sent back.
+func clip(s string) string {
 	const most = 64
 	if len(s) <= most {
 		return s
@@ -211,7 +185,7 @@ func Clip(s string) string {
 	return s[:cut] + "…"
 }
 
-func quote(s string) string { return strconv.Quote(Clip(s)) }
+func quote(s string) string { return strconv.Quote(clip(s)) }
 
 func kindName(k jsontext.Kind) string {
 	switch k {

@@ -86,7 +86,6 @@ func (s *Server) replyLoad(w http.ResponseWriter, r *http.Request, ld *Load) err
 		status = http.StatusAccepted
 	}
 	detail, _ := s.detail(ld.name)
-	exchangeOf(r).about(detail)
 	data, err := api.Encode(detail)
 	if err != nil {
 		return err

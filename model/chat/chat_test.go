@@ -63,7 +63,7 @@ func TestARaisedErrorGivesItsOwnText(t *testing.T) {
 }
 
 func TestMessagesKeepUnknownKeysAndOrder(t *testing.T) {
-	data := `[{"role": "assistant", "content": null, "zeta": 1.0, "tool_calls": [{"function": {"name": "f", "arguments": {"z": 1, "a": [true, null]}}}], "alpha": "é"}]`
+	data := `[{"role": "assistant", "content": [null], "zeta": 1.0, "tool_calls": [{"function": {"name": "f", "arguments": {"z": 1, "a": [true, null]}}}], "alpha": "é"}]`
 	ms, err := ParseMessages([]byte(data))
 	require.NoError(t, err)
 	out, err := ms[0].MarshalJSON()

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/warmserve/warmserve/model/chat/jinja"
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // Message is one turn of a conversation: a JSON object with role, content and whatever else arrived
@@ -53,7 +54,7 @@ func newMessage(v jinja.Value) (Message, error) {
 	if !ok {
 		return Message{}, errors.New("role is missing")
 	}
-	if _, ok := role.(string); !ok {
+	if _, ok := role.(origin.Text); !ok {
 		return Message{}, errors.New("role: want a string")
 	}
 	return Message{d}, nil
@@ -116,8 +117,8 @@ func (m Message) Has(key string) bool {
 	switch v := v.(type) {
 	case nil:
 		return false
-	case string:
-		return v != ""
+	case origin.Text:
+		return v.Len() > 0
 	case *jinja.List:
 		return len(v.Items) > 0
 	case *jinja.Dict:
@@ -134,15 +135,21 @@ func (m Message) Flattened() Message {
 	if _, plain := m.text("content"); plain || !ok {
 		return m
 	}
+	return m.with("content", s)
+}
+
+// with returns the message with another value under a key that it has.
+func (m Message) with(key string, v any) Message {
 	d := jinja.NewDict(m.dict().Len())
-	for k, v := range m.dict().All() {
-		if k == "content" {
-			v = s
-		}
-		d.Set(k.(string), v) // JSON has only strings as keys
+	for k, old := range m.dict().All() {
+		d.Set(name(k), old)
 	}
+	d.Set(key, v)
 	return Message{d}
 }
+
+// name is a key of an object: JSON has only strings as keys.
+func name(key jinja.Value) string { return key.(origin.Text).Peek() }
 
 // Equal tells whether two messages have the same keys and values; the order of keys does not count.
 func (m Message) Equal(o Message) bool {
@@ -167,8 +174,8 @@ func canonical(m Message) ([]byte, error) {
 
 func (m Message) text(key string) (string, bool) {
 	v, _ := m.dict().Get(key)
-	s, ok := v.(string)
-	return s, ok
+	s, ok := v.(origin.Text)
+	return s.Peek(), ok
 }
 
 func (m Message) dict() *jinja.Dict {

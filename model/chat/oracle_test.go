@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/model/chat/jinja"
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // job is one render for the oracle. Vars is a JSON object.
@@ -72,7 +73,9 @@ func renderJob(tb testing.TB, j job) answer {
 	var text string
 	t, err := jinja.Parse(j.Template, jinja.Limits{})
 	if err == nil {
-		text, err = t.Render(vars.(*jinja.Dict), oracleTime)
+		var out origin.Text
+		out, err = t.Render(vars.(*jinja.Dict), oracleTime)
+		text = out.Peek()
 	}
 	if err == nil {
 		return answer{Text: &text}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/model/chat/jinja"
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // TemplateError is what a template fails with, at [Parse] or [Template.Render]: its Kind, Line and
@@ -63,12 +64,13 @@ type Options struct {
 // cannot be a template value.
 func (t *Template) Render(messages []Message, o Options) (Rendered, error) {
 	vars := jinja.NewDict(8 + len(t.tokens))
+	var s sources
 	list := &jinja.List{Items: make([]jinja.Value, len(messages))}
 	for i, m := range messages {
-		list.Items[i] = m.dict()
+		list.Items[i] = s.message(i, m, t.t.TestsNone("content"))
 	}
 	for _, tok := range t.tokens {
-		vars.Set(tok.name, tok.text)
+		vars.Set(tok.name, origin.Literal(tok.text))
 	}
 	for _, name := range sortedKeys(o.Extra) {
 		if err := setVar(vars, name, o.Extra[name]); err != nil {
@@ -88,7 +90,7 @@ func (t *Template) Render(messages []Message, o Options) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, err
 	}
-	return Rendered{Text: text, Pieces: []Piece{{len(text), Source{Message: Own}}}}, nil
+	return s.rendered(text), nil
 }
 
 func setVar(vars *jinja.Dict, name string, v any) error {
@@ -120,7 +122,9 @@ func value(v any) (jinja.Value, error) {
 			l.Items = append(l.Items, m.dict())
 		}
 		return l, nil
-	case nil, bool, string, float64, int64:
+	case string:
+		return origin.Given(v, origin.Request), nil
+	case nil, bool, float64, int64:
 		return v, nil
 	case int:
 		return int64(v), nil

@@ -17,25 +17,18 @@ const (
 	leadRemoved        // there is new text, and it no longer starts where the old did
 )
 
-// ends say which ends of a text those of a chunk of it are.
-type ends struct{ left, right bool }
-
-// A normalizer rewrites a chunk of a text. Implementations are immutable.
+// A normalizer rewrites a part of the text. Implementations are immutable.
 type normalizer interface {
 	// normalize appends the new text to dst, which is empty and does not
-	// overlap src, and returns it. When it returns unchanged, src stands. It
-	// moves the borders of a, which may be nil.
-	normalize(dst, src []byte, e ends, a *aligner) ([]byte, change)
+	// overlap src, and returns it. When it returns unchanged, src stands.
+	normalize(dst, src []byte) ([]byte, change)
 }
 
 // lowercase maps every rune to lower case, without the rules that depend on
 // what stands around it.
 type lowercase struct{}
 
-func (lowercase) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
-	if a != nil {
-		return alignRunes(lowercase{}, dst, src, a)
-	}
+func (lowercase) normalize(dst, src []byte) ([]byte, change) {
 	for i := 0; i < len(src); {
 		if c := src[i]; c < utf8.RuneSelf {
 			if 'A' <= c && c <= 'Z' {
@@ -78,10 +71,7 @@ func toLower(r rune) rune {
 // filter drops the runes of a class.
 type filter struct{ drop class }
 
-func (f filter) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
-	if a != nil {
-		return alignRunes(f, dst, src, a)
-	}
+func (f filter) normalize(dst, src []byte) ([]byte, change) {
 	classes := unicodeClasses()
 	if !classes.any(src, f.drop) {
 		return dst, unchanged
@@ -107,39 +97,29 @@ func keepRunes(dst, src []byte, keep func(rune) (rune, bool)) ([]byte, change) {
 // strip removes white space at the ends.
 type strip struct{ left, right bool }
 
-func (s strip) normalize(dst, src []byte, e ends, a *aligner) ([]byte, change) {
+func (s strip) normalize(dst, src []byte) ([]byte, change) {
 	start, end := 0, len(src)
-	if s.left && e.left {
+	if s.left {
 		start = spaceAfter(src, 0)
 	}
-	if s.right && e.right {
+	if s.right {
 		end = spaceBefore(src, end, start)
 	}
-	if start == 0 && end == len(src) {
+	switch {
+	case start == 0 && end == len(src):
 		return dst, unchanged
+	case start > 0:
+		return append(dst, src[start:end]...), leadRemoved
 	}
-	dst = append(dst, src[start:end]...)
-	if a != nil {
-		a.unit(0, start, 0, 0)
-		a.copied(end, -start)
-		a.end(len(dst))
-	}
-	if start > 0 {
-		return dst, leadRemoved
-	}
-	return dst, rewritten
+	return append(dst, src[:end]...), rewritten
 }
 
 // prepend puts text in front of text that is not empty.
 type prepend struct{ text string }
 
-func (p prepend) normalize(dst, src []byte, e ends, a *aligner) ([]byte, change) {
-	if len(src) == 0 || !e.left {
+func (p prepend) normalize(dst, src []byte) ([]byte, change) {
+	if len(src) == 0 {
 		return dst, unchanged
-	}
-	if a != nil {
-		a.unit(0, 1, 0, 0) // the text counts to the first rune
-		a.copied(len(src)+1, len(p.text))
 	}
 	return append(append(dst, p.text...), src...), rewritten
 }
@@ -147,44 +127,24 @@ func (p prepend) normalize(dst, src []byte, e ends, a *aligner) ([]byte, change)
 // replace puts content where a fixed string stands.
 type replace struct{ old, content string }
 
-func (p replace) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
+func (p replace) normalize(dst, src []byte) ([]byte, change) {
 	old := []byte(p.old)
 	if !bytes.Contains(src, old) {
 		return dst, unchanged
 	}
 	done := rewritten
 	for at := 0; ; {
-		i := bytes.Index(src[at:], old)
+		i := bytes.Index(src, old)
 		if i < 0 {
-			return appendCopy(dst, src, at, len(src), a), done
+			return append(dst, src...), done
 		}
-		dst = appendCopy(dst, src, at, at+i, a)
-		at += i
-		if at == 0 && movesLead(old, p.content) {
+		if at+i == 0 && movesLead(old, p.content) {
 			done = leadRemoved
 		}
-		dst = appendUnit(dst, p.content, at, at+len(old), a)
-		at += len(old)
+		dst = append(append(dst, src[:i]...), p.content...)
+		at += i + len(old)
+		src = src[i+len(old):]
 	}
-}
-
-// appendCopy appends src[from:to].
-func appendCopy(dst, src []byte, from, to int, a *aligner) []byte {
-	if a != nil {
-		a.copied(to, len(dst)-from)
-		if to == len(src) {
-			a.end(len(dst) + to - from)
-		}
-	}
-	return append(dst, src[from:to]...)
-}
-
-// appendUnit appends what the source [from, to) becomes as one.
-func appendUnit[S string | []byte](dst []byte, s S, from, to int, a *aligner) []byte {
-	if a != nil {
-		a.unit(from, to, len(dst), len(dst)+len(s))
-	}
-	return append(dst, s...)
 }
 
 // movesLead reports whether text that replaces old at the start no longer
@@ -199,15 +159,11 @@ type replacePattern struct {
 	content string
 }
 
-func (p replacePattern) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
+func (p replacePattern) normalize(dst, src []byte) ([]byte, change) {
 	done := unchanged
-	spans := p.pattern.find(nil, src)
-	if !slices.ContainsFunc(spans, func(s span) bool { return s.match }) {
-		return dst, unchanged
-	}
-	for _, s := range spans {
+	for _, s := range p.pattern.find(nil, src) {
 		if !s.match {
-			dst = appendCopy(dst, src, s.start, s.end, a)
+			dst = append(dst, src[s.start:s.end]...)
 			continue
 		}
 		if done == unchanged {
@@ -216,10 +172,7 @@ func (p replacePattern) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, 
 		if s.start == 0 && s.end > 0 && movesLead(src[:s.end], p.content) {
 			done = leadRemoved
 		}
-		dst = appendUnit(dst, p.content, s.start, s.end, a)
-	}
-	if a != nil {
-		a.end(len(dst))
+		dst = append(dst, p.content...)
 	}
 	return dst, done
 }
@@ -229,14 +182,8 @@ type bertNormalizer struct {
 	cleanText, chinese, stripAccents, lowercase bool
 }
 
-func (b bertNormalizer) normalize(dst, src []byte, e ends, a *aligner) ([]byte, change) {
-	ascii := isASCII(src)
-	switch {
-	case a != nil && ascii:
-		return alignRunes(b, dst, src, a)
-	case a != nil:
-		return b.align(dst, src, e, a)
-	case ascii:
+func (b bertNormalizer) normalize(dst, src []byte) ([]byte, change) {
+	if isASCII(src) {
 		return b.normalizeASCII(dst, src)
 	}
 	done := rewritten
@@ -251,7 +198,7 @@ func (b bertNormalizer) normalize(dst, src []byte, e ends, a *aligner) ([]byte, 
 	if b.stripAccents {
 		dst = rewrite(dst, form{nfd}.append)
 		dst = rewrite(dst, func(dst, src []byte) []byte {
-			out, c := filter{classNonspacing}.normalize(dst, src, e, nil)
+			out, c := filter{classNonspacing}.normalize(dst, src)
 			if c == unchanged {
 				return src
 			}
@@ -261,45 +208,11 @@ func (b bertNormalizer) normalize(dst, src []byte, e ends, a *aligner) ([]byte, 
 	}
 	if b.lowercase {
 		dst = rewrite(dst, func(dst, src []byte) []byte {
-			out, _ := lowercase{}.normalize(dst, src, e, nil)
+			out, _ := lowercase{}.normalize(dst, src)
 			return out
 		})
 	}
 	return dst, done
-}
-
-// align is normalize, one step at a time.
-func (b bertNormalizer) align(dst, src []byte, e ends, a *aligner) ([]byte, change) {
-	done, moving := rewritten, a.b
-	for _, step := range []struct {
-		on bool
-		n  normalizer
-	}{
-		{b.cleanText, runeByRune(func(dst, src []byte) ([]byte, change) { return keepRunes(dst, src, cleanRune) })},
-		{b.chinese, runeByRune(func(dst, src []byte) ([]byte, change) { return spaceChinese(dst, src), rewritten })},
-		{b.stripAccents, form{nfd}},
-		{b.stripAccents, filter{classNonspacing}},
-		{b.lowercase, lowercase{}},
-	} {
-		if !step.on {
-			continue
-		}
-		out, c := step.n.normalize(nil, src, e, a.run.aligner(moving))
-		if c != unchanged {
-			src, done = out, max(done, c)
-		}
-	}
-	return append(dst, src...), done
-}
-
-// runeByRune is a normalizer that looks at one rune at a time.
-type runeByRune func(dst, src []byte) ([]byte, change)
-
-func (f runeByRune) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
-	if a != nil {
-		return alignRunes(f, dst, src, a)
-	}
-	return f(dst, src)
 }
 
 // normalizeASCII is normalize for the text where only cleaning and case matter.
@@ -382,10 +295,7 @@ func isChinese(r rune) bool {
 // nmt is the cleaning of Google's NMT models.
 type nmt struct{}
 
-func (nmt) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
-	if a != nil {
-		return alignRunes(nmt{}, dst, src, a)
-	}
+func (nmt) normalize(dst, src []byte) ([]byte, change) {
 	return keepRunes(dst, src, func(r rune) (rune, bool) {
 		switch {
 		case r == '\t', r == '\n', r == '\f', r == '\r', r == 0x1680, r >= 0x200B && r <= 0x200F,
@@ -416,6 +326,6 @@ func isASCII(b []byte) bool {
 // byteLevelText writes every byte as its character of the byte alphabet.
 type byteLevelText struct{}
 
-func (byteLevelText) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
-	return alignByteLevel(dst, src, a), rewritten
+func (byteLevelText) normalize(dst, src []byte) ([]byte, change) {
+	return appendByteLevel(dst, src), rewritten
 }

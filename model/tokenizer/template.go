@@ -9,11 +9,18 @@ import (
 // A postProcessor puts special tokens around encoded texts.
 type postProcessor struct {
 	prefix, suffix []int32 // around a single text
-	single, pair   []Segment
+	pair           []templatePiece
 }
 
-func sequenceA(typeID int32) Segment { return Segment{0, nil, typeID} }
-func sequenceB(typeID int32) Segment { return Segment{1, nil, typeID} }
+// A templatePiece is one of the texts or a run of special tokens.
+type templatePiece struct {
+	sequence int     // 0 for A, 1 for B, -1 for special tokens
+	ids      []int32 // of the special tokens
+	typeID   int32
+}
+
+func sequenceA(typeID int32) templatePiece { return templatePiece{0, nil, typeID} }
+func sequenceB(typeID int32) templatePiece { return templatePiece{1, nil, typeID} }
 
 type postJSON struct {
 	Type       string            `json:"type"`
@@ -39,7 +46,7 @@ type templateJSON struct {
 // parsePost reads "post_processor". ByteLevel only trims offsets there, which
 // nothing here has.
 func (t *Tokenizer) parsePost(data json.RawMessage) error {
-	t.post.single, t.post.pair = []Segment{sequenceA(0)}, []Segment{sequenceA(0), sequenceB(1)}
+	t.post.pair = []templatePiece{sequenceA(0), sequenceB(1)}
 	found := false
 	return flatten(data, "post_processor", "processors", func(typ string, data json.RawMessage) error {
 		if typ == "ByteLevel" {
@@ -57,14 +64,14 @@ func (t *Tokenizer) parsePost(data json.RawMessage) error {
 		case "TemplateProcessing":
 			return t.parseTemplate(j)
 		case "BertProcessing":
-			return t.parseClsSep(j, func(cls, sep Segment) []Segment {
+			return t.parseClsSep(j, func(cls, sep templatePiece) []templatePiece {
 				last := sep
-				last.TypeID = 1
-				return []Segment{cls, sequenceA(0), sep, sequenceB(1), last}
+				last.typeID = 1
+				return []templatePiece{cls, sequenceA(0), sep, sequenceB(1), last}
 			})
 		case "RobertaProcessing":
-			return t.parseClsSep(j, func(cls, sep Segment) []Segment {
-				return []Segment{cls, sequenceA(0), sep, sep, sequenceB(0), sep}
+			return t.parseClsSep(j, func(cls, sep templatePiece) []templatePiece {
+				return []templatePiece{cls, sequenceA(0), sep, sep, sequenceB(0), sep}
 			})
 		}
 		return &UnsupportedError{"post_processor", typ}
@@ -72,7 +79,7 @@ func (t *Tokenizer) parsePost(data json.RawMessage) error {
 }
 
 // parseClsSep reads the [token, id] members of BERT's and RoBERTa's processor.
-func (t *Tokenizer) parseClsSep(j postJSON, pair func(cls, sep Segment) []Segment) error {
+func (t *Tokenizer) parseClsSep(j postJSON, pair func(cls, sep templatePiece) []templatePiece) error {
 	var ids [2]int32
 	for i, member := range [][]any{j.Cls, j.Sep} {
 		name := [2]string{"cls", "sep"}[i]
@@ -89,41 +96,39 @@ func (t *Tokenizer) parseClsSep(j postJSON, pair func(cls, sep Segment) []Segmen
 		ids[i] = int32(id)
 	}
 	t.post.prefix, t.post.suffix = ids[:1], ids[1:]
-	before, after := Segment{-1, ids[:1:1], 0}, Segment{-1, ids[1:], 0}
-	t.post.single, t.post.pair = []Segment{before, sequenceA(0), after}, pair(before, after)
+	t.post.pair = pair(templatePiece{-1, ids[:1], 0}, templatePiece{-1, ids[1:], 0})
 	return nil
 }
 
 func (t *Tokenizer) parseTemplate(j postJSON) error {
-	single, err := t.segments(j, j.Single)
+	single, err := t.templatePieces(j, j.Single)
 	if err != nil {
 		return fmt.Errorf("single: %w", err)
 	}
 	texts := 0
 	for _, p := range single {
 		switch {
-		case p.Text == 1:
+		case p.sequence == 1:
 			return fmt.Errorf("single: uses sequence B")
-		case p.Text == 0:
+		case p.sequence == 0:
 			texts++
 		case texts == 0:
-			t.post.prefix = append(t.post.prefix, p.IDs...)
+			t.post.prefix = append(t.post.prefix, p.ids...)
 		default:
-			t.post.suffix = append(t.post.suffix, p.IDs...)
+			t.post.suffix = append(t.post.suffix, p.ids...)
 		}
 	}
 	if texts != 1 {
 		return fmt.Errorf("single: uses sequence A %d times, want once", texts)
 	}
-	t.post.single = single
-	if t.post.pair, err = t.segments(j, j.Pair); err != nil {
+	if t.post.pair, err = t.templatePieces(j, j.Pair); err != nil {
 		return fmt.Errorf("pair: %w", err)
 	}
 	return nil
 }
 
-func (t *Tokenizer) segments(j postJSON, in []templateJSON) ([]Segment, error) {
-	var out []Segment
+func (t *Tokenizer) templatePieces(j postJSON, in []templateJSON) ([]templatePiece, error) {
+	var out []templatePiece
 	for i, p := range in {
 		switch {
 		case p.Sequence != nil && p.SpecialToken == nil:
@@ -131,18 +136,18 @@ func (t *Tokenizer) segments(j postJSON, in []templateJSON) ([]Segment, error) {
 			if at < 0 {
 				return nil, fmt.Errorf("piece %d: sequence %q, want A or B", i, p.Sequence.ID)
 			}
-			out = append(out, Segment{at, nil, p.Sequence.TypeID})
+			out = append(out, templatePiece{at, nil, p.Sequence.TypeID})
 		case p.SpecialToken != nil && p.Sequence == nil:
 			special, ok := j.Special[p.SpecialToken.ID]
 			if !ok {
 				return nil, fmt.Errorf("piece %d: %q is not in special_tokens", i, p.SpecialToken.ID)
 			}
-			piece := Segment{-1, nil, p.SpecialToken.TypeID}
+			piece := templatePiece{-1, nil, p.SpecialToken.TypeID}
 			for _, id := range special.IDs {
 				if err := t.checkID(id); err != nil {
 					return nil, fmt.Errorf("special token %q: %w", p.SpecialToken.ID, err)
 				}
-				piece.IDs = append(piece.IDs, int32(id))
+				piece.ids = append(piece.ids, int32(id))
 			}
 			out = append(out, piece)
 		default:

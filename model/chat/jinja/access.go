@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // mutators are the methods that the sandbox hides, by type.
@@ -30,7 +32,7 @@ func (st *state) method(obj Value, name string) (v Value, ok bool, err error) {
 		}
 	case *Macro:
 		if name == "name" {
-			return o.def.name, true, nil
+			return origin.Literal(o.def.name), true, nil
 		}
 	case *cycler:
 		if v, ok := o.attr(name); ok {
@@ -67,7 +69,7 @@ func (st *state) getattr(obj Value, name string) (Value, error) {
 			return v, nil
 		}
 	}
-	return undefinedAttr(obj, name), nil
+	return undefinedAttr(obj, origin.Literal(name)), nil
 }
 
 // getitem is obj[key]: the item, else for a string the attribute, else undefined.
@@ -114,10 +116,11 @@ func (st *state) index(obj, key Value) (Value, bool, error) {
 		i, ok := at(int(r.n))
 		return r.at(int64(i)), ok, nil
 	}
-	s, ok := text(obj)
+	t, ok := chars(obj)
 	if !ok {
 		return nil, false, nil
 	}
+	s := t.Peek()
 	if err := st.m.scan(len(s)); err != nil {
 		return nil, false, err
 	}
@@ -126,14 +129,15 @@ func (st *state) index(obj, key Value) (Value, bool, error) {
 		return nil, false, nil
 	}
 	if len(s) > n && isASCII(s) {
-		return s[n : n+1], true, nil
+		return t.Slice(n, n+1), true, nil
 	}
+	begin := 0
 	for range n {
-		_, w := utf8.DecodeRuneInString(s)
-		s = s[w:]
+		_, w := utf8.DecodeRuneInString(s[begin:])
+		begin += w
 	}
-	_, w := utf8.DecodeRuneInString(s)
-	return s[:w], true, nil
+	_, w := utf8.DecodeRuneInString(s[begin:])
+	return t.Slice(begin, begin+w), true, nil
 }
 
 func isASCII(s string) bool {
@@ -216,12 +220,9 @@ func (st *state) slice(obj Value, parts [3]Value) (Value, error) {
 		}
 		return like(obj, out), nil
 	}
-	if s, ok := text(obj); ok {
-		v, err := st.sliceText(s, parts)
-		if _, markup := obj.(Markup); markup && err == nil {
-			return Markup(v), nil
-		}
-		return v, err
+	if t, ok := chars(obj); ok {
+		t, err := st.sliceText(t, parts)
+		return sameKind(obj, t), err
 	}
 	switch o := obj.(type) {
 	case *Undefined:
@@ -240,35 +241,42 @@ func (st *state) slice(obj Value, parts [3]Value) (Value, error) {
 	return nil, typeErrorf("'%s' object is not subscriptable", typeName(obj))
 }
 
-func (st *state) sliceText(s string, parts [3]Value) (string, error) {
+func (st *state) sliceText(t Text, parts [3]Value) (Text, error) {
+	s := t.Peek()
 	if err := st.m.scan(len(s)); err != nil {
-		return "", err
+		return Text{}, err
 	}
-	if isASCII(s) {
-		sp, err := resolve(parts, len(s))
-		if err != nil || sp.n == 0 {
-			return "", err
+	ends := func(i int) int { return i }
+	n := len(s)
+	if !isASCII(s) {
+		// starts holds where each character begins, and the end.
+		if err := st.m.grow(8 * len(s)); err != nil {
+			return Text{}, err
 		}
-		if sp.step == 1 {
-			return s[sp.start : sp.start+sp.n], nil
+		starts := make([]int, 0, len(s)+1)
+		for i := range s {
+			starts = append(starts, i)
 		}
-		out := make([]byte, sp.n)
-		for i := range out {
-			out[i] = s[sp.start+i*sp.step]
-		}
-		return string(out), st.m.grow(sp.n)
+		n = len(starts)
+		starts = append(starts, len(s))
+		ends = func(i int) int { return starts[i] }
 	}
-	if err := st.m.grow(4 * len(s)); err != nil {
-		return "", err
-	}
-	rs := []rune(s)
-	sp, err := resolve(parts, len(rs))
+	sp, err := resolve(parts, n)
 	if err != nil {
-		return "", err
+		return Text{}, err
 	}
-	out := make([]rune, sp.n)
-	for i := range out {
-		out[i] = rs[sp.start+i*sp.step]
+	if sp.n == 0 {
+		at := ends(min(max(sp.start, 0), n))
+		return t.Slice(at, at), nil
 	}
-	return string(out), nil
+	if sp.step == 1 {
+		return t.Slice(ends(sp.start), ends(sp.start+sp.n)), nil
+	}
+	var b origin.Builder
+	for i := range sp.n {
+		k := sp.start + i*sp.step
+		b.Write(t.Slice(ends(k), ends(k+1)))
+	}
+	out := b.Text()
+	return out, st.m.grow(out.Cost())
 }

@@ -130,7 +130,7 @@ type callArgs struct {
 
 // Statements.
 type (
-	dataStmt struct{ text string }
+	dataStmt struct{ text Text }
 
 	printStmt struct {
 		x    expr

@@ -3,6 +3,8 @@ package jinja
 import (
 	"slices"
 	"strconv"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 func itoa(i int64) string { return strconv.FormatInt(i, 10) }
@@ -10,7 +12,7 @@ func itoa(i int64) string { return strconv.FormatInt(i, 10) }
 // args are evaluated arguments.
 type args struct {
 	pos   []Value
-	names []string
+	names []Text // of named
 	named []Value
 }
 
@@ -26,7 +28,9 @@ func (c *callArgs) eval(st *state) (*args, error) {
 	if a.named, err = st.evalAll(c.named); err != nil {
 		return nil, err
 	}
-	a.names = slices.Clone(c.names)
+	for _, name := range c.names {
+		a.names = append(a.names, origin.Literal(name))
+	}
 	if c.star != nil {
 		v, err := c.star.eval(st)
 		if err != nil {
@@ -48,17 +52,22 @@ func (c *callArgs) eval(st *state) (*args, error) {
 			return nil, typeErrorf("argument after ** must be a mapping, not %s", typeName(v))
 		}
 		for k, v := range d.All() {
-			name, ok := text(k)
+			name, ok := chars(k)
 			if !ok {
 				return nil, typeErrorf("keywords must be strings")
 			}
-			if slices.Contains(a.names, name) {
-				return nil, typeErrorf("got multiple values for keyword argument '%s'", name)
+			if a.name(name.Peek()) >= 0 {
+				return nil, typeErrorf("got multiple values for keyword argument '%s'", name.Peek())
 			}
 			a.names, a.named = append(a.names, name), append(a.named, v)
 		}
 	}
 	return a, nil
+}
+
+// name is the place among the named arguments of the one of that name, or -1.
+func (a *args) name(name string) int {
+	return slices.IndexFunc(a.names, func(t Text) bool { return t.Peek() == name })
 }
 
 // absent stands for a parameter that got no argument.
@@ -78,7 +87,8 @@ func (a *args) bind(fn string, need int, params ...string) ([]Value, error) {
 			out[i] = absent{}
 		}
 	}
-	for i, name := range a.names {
+	for i, t := range a.names {
+		name := t.Peek()
 		j := slices.Index(params, name)
 		switch {
 		case j < 0:
@@ -167,7 +177,7 @@ func (m *Macro) bind(st *state, a *args) (*scope, error) {
 			sc.set(param, a.pos[i])
 			continue
 		}
-		if j := slices.Index(a.names, param); j >= 0 {
+		if j := a.name(param); j >= 0 {
 			sc.set(param, a.named[j])
 			used[j] = true
 			continue
@@ -175,7 +185,7 @@ func (m *Macro) bind(st *state, a *args) (*scope, error) {
 		d := i - (len(def.params) - len(def.defaults))
 		if d < 0 {
 			u := undefinedHint("parameter '" + param + "' was not provided")
-			u.name = param
+			u.name = origin.Literal(param)
 			sc.set(param, u)
 			continue
 		}
@@ -189,7 +199,7 @@ func (m *Macro) bind(st *state, a *args) (*scope, error) {
 		sc.set(param, v)
 	}
 	if def.usesCaller {
-		if j := slices.Index(a.names, "caller"); j >= 0 {
+		if j := a.name("caller"); j >= 0 {
 			sc.set("caller", a.named[j])
 			used[j] = true
 		} else {
@@ -208,12 +218,14 @@ func (m *Macro) rest(st *state, sc *scope, a *args, used []bool) error {
 			continue
 		}
 		if !def.usesKwargs {
-			if name == "caller" {
+			if name.Peek() == "caller" {
 				return typeErrorf("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", m.repr())
 			}
-			return typeErrorf("macro %s takes no keyword argument %s", m.repr(), reprString(name))
+			return typeErrorf("macro %s takes no keyword argument %s", m.repr(), reprString(name.Peek()))
 		}
-		kwargs.Set(name, a.named[j])
+		if err := kwargs.set(name, a.named[j]); err != nil {
+			return err
+		}
 	}
 	if def.usesKwargs {
 		sc.set("kwargs", kwargs)

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"math"
 	"math/big"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // Dict is a Python dict: it keeps insertion order, and setting a key that exists keeps its place.
@@ -12,6 +14,8 @@ import (
 type Dict struct {
 	keys, vals []Value
 	index      map[dictKey]int // built past dictScan entries
+	// from is the origin of what prints the dict beside the text in it.
+	from origin.ID
 }
 
 // dictScan is how many entries are searched one by one before an index pays.
@@ -26,10 +30,10 @@ type dictKey struct {
 
 func keyOf(v Value) (dictKey, error) {
 	switch v := v.(type) {
-	case string:
-		return dictKey{'s', v, 0}, nil
+	case Text:
+		return dictKey{'s', v.Peek(), 0}, nil
 	case Markup:
-		return dictKey{'s', string(v), 0}, nil
+		return dictKey{'s', v.Peek(), 0}, nil
 	case nil:
 		return dictKey{kind: 'n'}, nil
 	case bool, int64:
@@ -78,7 +82,8 @@ func appendKey(b []byte, t *Tuple, depth int) ([]byte, error) {
 
 // NewDict returns an empty dict with room for n entries.
 func NewDict(n int) *Dict {
-	return &Dict{keys: make([]Value, 0, n), vals: make([]Value, 0, n)}
+	room := make([]Value, 2*n)
+	return &Dict{keys: room[:0:n], vals: room[n:n]}
 }
 
 // Len is the number of entries.
@@ -103,8 +108,22 @@ func (d *Dict) Get(key string) (Value, bool) {
 	return nil, false
 }
 
-// Set sets a string key. It must not be called once the dict has been given to a render.
-func (d *Dict) Set(key string, v Value) { d.put(dictKey{'s', key, 0}, key, v) }
+// Set sets a string key of a dict that comes from outside. It must not be called once the dict has
+// been given to a render. A Go string becomes text of the request's, as the key does.
+func (d *Dict) Set(key string, v any) {
+	if s, ok := v.(string); ok {
+		v = origin.Given(s, origin.Request)
+	}
+	d.put(dictKey{'s', key, 0}, origin.Given(key, origin.Request), v)
+}
+
+// Add sets a string key of the given origin, under the same rule as Set.
+func (d *Dict) Add(key string, v Value, from origin.ID) {
+	d.put(dictKey{'s', key, 0}, origin.Given(key, from), v)
+}
+
+// own sets a key that the template names.
+func (d *Dict) own(key string, v Value) { d.put(dictKey{'s', key, 0}, origin.Literal(key), v) }
 
 func (d *Dict) find(k dictKey) int {
 	if d.index != nil {
@@ -114,8 +133,8 @@ func (d *Dict) find(k dictKey) int {
 		return -1
 	}
 	for i, have := range d.keys {
-		if s, ok := have.(string); ok {
-			if k.kind == 's' && s == k.s {
+		if t, ok := have.(Text); ok {
+			if k.kind == 's' && t.Peek() == k.s {
 				return i
 			}
 			continue
@@ -170,6 +189,7 @@ func (d *Dict) set(key, v Value) error {
 
 func (d *Dict) clone() *Dict {
 	c := NewDict(len(d.keys))
+	c.from = d.from
 	for k, v := range d.All() {
 		_ = c.set(k, v) // the keys were keys already
 	}

@@ -64,6 +64,9 @@ func valueErrorf(format string, args ...any) error { return newError(ValueError,
 
 // at gives err the line of the node that was evaluated, unless a node further inside gave its own.
 func at(err error, line int) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
 	if errors.As(err, &e) && e.Line == 0 {
 		e.Line = line

@@ -1,6 +1,6 @@
 package jinja
 
-import "strings"
+import "github.com/warmserve/warmserve/model/chat/origin"
 
 func (x *constExpr) eval(*state) (Value, error) { return x.val, nil }
 
@@ -11,7 +11,7 @@ func (x *listExpr) eval(st *state) (Value, error) {
 	if x.tuple {
 		return &Tuple{items}, err
 	}
-	return &List{items}, err
+	return &List{Items: items}, err
 }
 
 func (st *state) evalAll(xs []expr) ([]Value, error) {
@@ -117,6 +117,15 @@ func (x *unaryExpr) eval(st *state) (Value, error) {
 }
 
 func (x *binaryExpr) eval(st *state) (Value, error) {
+	if x.op == "+" {
+		var room [8]Text
+		v, parts, err := x.sum(st, room[:0])
+		if err != nil || len(parts) == 0 {
+			return v, err
+		}
+		t, err := st.join(parts, Text{})
+		return t, at(err, x.line)
+	}
 	l, err := x.l.eval(st)
 	if err != nil {
 		return nil, err
@@ -130,6 +139,39 @@ func (x *binaryExpr) eval(st *state) (Value, error) {
 		return nil, at(err, x.line)
 	}
 	return v, nil
+}
+
+// sum evaluates a chain of additions. A sum of texts is returned in parts, which are to be joined
+// at once, so that a long chain is not copied again for each of its operands.
+func (x *binaryExpr) sum(st *state, parts []Text) (Value, []Text, error) {
+	var l Value
+	var err error
+	if inner, ok := x.l.(*binaryExpr); ok && inner.op == "+" {
+		l, parts, err = inner.sum(st, parts)
+	} else if l, err = x.l.eval(st); err == nil {
+		if t, ok := l.(Text); ok {
+			parts = append(parts, t)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := x.r.eval(st)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(parts) > 0 {
+		if t, ok := r.(Text); ok {
+			return nil, append(parts, t), at(st.m.step(1), x.line)
+		}
+		t, err := st.join(parts, Text{})
+		if err != nil {
+			return nil, nil, at(err, x.line)
+		}
+		l = t
+	}
+	v, err := st.binary("+", l, r)
+	return v, nil, at(err, x.line)
 }
 
 func (x *logicExpr) eval(st *state) (Value, error) {
@@ -163,7 +205,7 @@ func (x *compareExpr) eval(st *state) (Value, error) {
 }
 
 func (x *concatExpr) eval(st *state) (Value, error) {
-	parts := make([]string, len(x.parts))
+	parts := make([]Text, len(x.parts))
 	for i, p := range x.parts {
 		v, err := p.eval(st)
 		if err != nil {
@@ -174,13 +216,13 @@ func (x *concatExpr) eval(st *state) (Value, error) {
 		}
 	}
 	n := 0
-	for _, s := range parts {
-		n += len(s)
+	for _, t := range parts {
+		n += t.Cost()
 	}
 	if err := st.m.grow(n); err != nil {
 		return nil, at(err, x.line)
 	}
-	return strings.Join(parts, ""), nil
+	return origin.Join(parts, Text{}), nil
 }
 
 func (x *condExpr) eval(st *state) (Value, error) {
@@ -210,7 +252,7 @@ func (x *callExpr) call(st *state, caller *Macro) (Value, error) {
 		return nil, at(err, x.line)
 	}
 	if caller != nil {
-		a.names, a.named = append(a.names, "caller"), append(a.named, caller)
+		a.names, a.named = append(a.names, origin.Own("caller")), append(a.named, caller)
 	}
 	if err := st.m.step(1); err != nil {
 		return nil, at(err, x.line)

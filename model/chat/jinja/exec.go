@@ -77,7 +77,7 @@ func (s *filterBlockStmt) exec(st *state) (flow, error) {
 }
 
 // piped evaluates a filter chain whose innermost filter takes the text of a block.
-func (st *state) piped(sc *scope, filter expr, in string) (Value, error) {
+func (st *state) piped(sc *scope, filter expr, in Text) (Value, error) {
 	outer := st.scope
 	st.scope = newScope(sc)
 	st.scope.set(blockBody, in)
@@ -139,7 +139,7 @@ func (st *state) store(sc *scope, t *target, v Value) error {
 			}
 		}
 	case t.attr != "":
-		sc.lookup(t.name).(*Namespace).attrs.Set(t.attr, v)
+		sc.lookup(t.name).(*Namespace).attrs.own(t.attr, v)
 	default:
 		sc.set(t.name, v)
 	}
@@ -183,16 +183,16 @@ func (s *forStmt) exec(st *state) (flow, error) {
 		return flowNext, at(s.loop(st, st.scope, v, nil, 0), s.line)
 	}
 	home := st.scope
-	var recurse func(v Value, depth int) (string, error)
-	recurse = func(v Value, depth int) (string, error) {
+	var recurse func(v Value, depth int) (Text, error)
+	recurse = func(v Value, depth int) (Text, error) {
 		if err := st.m.enter(); err != nil {
-			return "", err
+			return Text{}, err
 		}
 		defer st.m.leave()
 		outer, sc := st.out, st.scope
 		st.out, st.scope = &output{m: st.m}, home
 		err := s.loop(st, home, v, recurse, depth)
-		t := st.out.b.String()
+		t := st.out.b.Text()
 		st.out, st.scope = outer, sc
 		return t, err
 	}
@@ -204,7 +204,7 @@ func (s *forStmt) exec(st *state) (flow, error) {
 }
 
 // loop runs the body for every item of v, in a new scope each time.
-func (s *forStmt) loop(st *state, home *scope, v Value, recurse func(Value, int) (string, error), depth int) error {
+func (s *forStmt) loop(st *state, home *scope, v Value, recurse func(Value, int) (Text, error), depth int) error {
 	it, size, err := iterate(v)
 	if err != nil {
 		return err

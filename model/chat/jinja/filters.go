@@ -5,6 +5,8 @@ import (
 	"math/big"
 	"strings"
 	"unicode"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // filterFunc is one filter: in|name(a).
@@ -64,14 +66,14 @@ var filters = map[string]filterFunc{
 var refusedFilters = []string{"filesizeformat", "pprint", "random", "striptags", "urlencode", "urlize", "wordwrap", "xmlattr"}
 
 // sameKind gives the result of a filter the kind of its input: Markup stays Markup.
-func sameKind(in Value, s string) Value {
+func sameKind(in Value, t Text) Value {
 	if _, ok := in.(Markup); ok {
-		return Markup(s)
+		return Markup{t}
 	}
-	return s
+	return t
 }
 
-// textFilter is a filter of the input's text without arguments.
+// textFilter is a filter of the input's text without arguments; f is as [origin.Text.Map] wants it.
 func textFilter(f func(string) string) filterFunc {
 	return func(st *state, in Value, a *args) (Value, error) {
 		if _, err := a.bind("filter", 0); err != nil {
@@ -81,10 +83,10 @@ func textFilter(f func(string) string) filterFunc {
 		if err != nil {
 			return nil, err
 		}
-		if err := st.m.grow(2 * len(s)); err != nil {
+		if err := st.m.grow(2 * s.Cost()); err != nil {
 			return nil, err
 		}
-		return sameKind(in, f(s)), nil
+		return sameKind(in, s.Map(f)), nil
 	}
 }
 
@@ -114,7 +116,7 @@ func filterString(st *state, in Value, _ *args) (Value, error) {
 
 func filterSafe(st *state, in Value, _ *args) (Value, error) {
 	s, err := str(st.m, in)
-	return Markup(s), err
+	return Markup{s}, err
 }
 
 func filterEscape(st *state, in Value, a *args) (Value, error) {
@@ -129,10 +131,10 @@ func filterForceEscape(st *state, in Value, _ *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := st.m.grow(6 * len(s)); err != nil {
+	if err := st.m.grow(6 * s.Cost()); err != nil {
 		return nil, err
 	}
-	return Markup(escapeHTML(s)), nil
+	return Markup{s.Map(escapeHTML)}, nil
 }
 
 func filterAbs(_ *state, in Value, _ *args) (Value, error) {
@@ -168,7 +170,7 @@ func filterAttr(st *state, in Value, a *args) (Value, error) {
 	if v, ok, err := st.method(in, name); ok || err != nil {
 		return v, err
 	}
-	return undefinedAttr(in, name), nil
+	return undefinedAttr(in, b[0]), nil
 }
 
 func filterDefault(_ *state, in Value, a *args) (Value, error) {
@@ -178,7 +180,7 @@ func filterDefault(_ *state, in Value, a *args) (Value, error) {
 	}
 	_, undef := in.(*Undefined)
 	if undef || (truth(orDefault(b[1], false)) && !truth(in)) {
-		return orDefault(b[0], ""), nil
+		return orDefault(b[0], Text{}), nil
 	}
 	return in, nil
 }
@@ -215,11 +217,11 @@ func filterTrim(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := strip(strings.TrimFunc)(st, s, &args{pos: []Value{orDefault(b[0], nil)}})
+	v, err := strip(true, true)(st, s, &args{pos: []Value{orDefault(b[0], nil)}})
 	if err != nil {
 		return nil, err
 	}
-	return sameKind(in, v.(string)), nil
+	return sameKind(in, v.(Text)), nil
 }
 
 func filterReplace(st *state, in Value, a *args) (Value, error) {
@@ -227,7 +229,7 @@ func filterReplace(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	var s [3]string
+	var s [3]Text
 	for i, v := range []Value{in, b[0], b[1]} {
 		if s[i], err = str(st.m, v); err != nil {
 			return nil, err
@@ -255,27 +257,28 @@ func filterTruncate(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	end, ok := text(orDefault(b[2], "..."))
-	if !ok || n < int64(runes(end)) || leeway < 0 || n > math.MaxInt32 || leeway > math.MaxInt32 {
-		return nil, valueErrorf("expected length >= %d, got %d", runes(end), n)
+	end, ok := chars(orDefault(b[2], origin.Own("...")))
+	room := n - int64(runes(end.Peek()))
+	if !ok || room < 0 || leeway < 0 || n > math.MaxInt32 || leeway > math.MaxInt32 {
+		return nil, valueErrorf("expected length >= %d, got %d", runes(end.Peek()), n)
 	}
 	if size, err := length(st.m, in); err != nil || int64(size) <= n+leeway {
 		return in, err
 	}
-	s, ok := text(in)
+	s, ok := chars(in)
 	if !ok {
 		return nil, typeErrorf("truncate takes strings, not %s", typeName(in))
 	}
-	cut, err := st.sliceText(s, [3]Value{nil, n - int64(runes(end)), nil})
+	cut, err := st.sliceText(s, [3]Value{nil, room, nil})
 	if err != nil {
 		return nil, err
 	}
 	if !truth(orDefault(b[1], false)) {
-		if i := strings.LastIndexByte(cut, ' '); i >= 0 {
-			cut = cut[:i]
+		if i := strings.LastIndexByte(cut.Peek(), ' '); i >= 0 {
+			cut = cut.Slice(0, i)
 		}
 	}
-	return st.m.str(cut + end)
+	return st.m.text(origin.Join([]Text{cut, end}, Text{}))
 }
 
 func filterIndent(st *state, in Value, a *args) (Value, error) {
@@ -283,14 +286,14 @@ func filterIndent(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, ok := text(in)
+	s, ok := chars(in)
 	if !ok {
 		if u, isUndef := in.(*Undefined); isUndef {
 			return nil, u.err()
 		}
 		return nil, typeErrorf("unsupported operand type(s) for +=: '%s' and 'str'", typeName(in))
 	}
-	pad, ok := text(b[0])
+	pad, ok := chars(b[0])
 	if !ok {
 		n, err := intArg(b[0], 4)
 		if err != nil {
@@ -299,29 +302,29 @@ func filterIndent(st *state, in Value, a *args) (Value, error) {
 		if n > 1<<16 {
 			return nil, valueErrorf("indent of %d is too wide", n)
 		}
-		pad = strings.Repeat(" ", int(max(n, 0)))
+		pad = origin.Own(" ").Repeat(int(max(n, 0)))
 	}
-	lines := splitLines(s+"\n", false)
+	lines := splitLines(origin.Join([]Text{s, origin.Own("\n")}, Text{}), false)
 	blank := truth(orDefault(b[2], false))
 	if err := st.m.items(len(lines)); err != nil {
 		return nil, err
 	}
 	for i, line := range lines {
-		if i > 0 && (blank || line != "") {
-			if err := st.m.grow(len(pad)); err != nil {
+		if i > 0 && (blank || line.Len() > 0) {
+			if err := st.m.grow(pad.Cost()); err != nil {
 				return nil, err
 			}
-			lines[i] = pad + line
+			lines[i] = origin.Join([]Text{pad, line}, Text{})
 		}
 	}
 	if truth(orDefault(b[1], false)) {
-		lines[0] = pad + lines[0]
+		lines[0] = origin.Join([]Text{pad, lines[0]}, Text{})
 	}
-	v, err := st.join(lines, "\n")
+	t, err := st.join(lines, origin.Own("\n"))
 	if err != nil {
 		return nil, err
 	}
-	return sameKind(in, v.(string)), nil
+	return sameKind(in, t), nil
 }
 
 func filterWordCount(st *state, in Value, _ *args) (Value, error) {
@@ -330,13 +333,13 @@ func filterWordCount(st *state, in Value, _ *args) (Value, error) {
 		return nil, err
 	}
 	n, inside := int64(0), false
-	for _, r := range s {
+	for _, r := range s.Peek() {
 		if isWord(r) && !inside {
 			n++
 		}
 		inside = isWord(r)
 	}
-	return n, st.m.scan(len(s))
+	return n, st.m.scan(s.Len())
 }
 
 func filterFormat(st *state, in Value, a *args) (Value, error) {
@@ -350,7 +353,9 @@ func filterFormat(st *state, in Value, a *args) (Value, error) {
 		}
 		d := NewDict(len(a.names))
 		for i, name := range a.names {
-			d.Set(name, a.named[i])
+			if err := d.set(name, a.named[i]); err != nil {
+				return nil, err
+			}
 		}
 		return st.percent(s, d)
 	}

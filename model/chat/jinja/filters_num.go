@@ -5,6 +5,8 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // parseInt reads text as Python's int(text, base) does; ok is false when it is no integer.
@@ -127,7 +129,7 @@ func filterRound(st *state, in Value, a *args) (Value, error) {
 	if prec > 300 || prec < -300 {
 		return nil, valueErrorf("precision of %d is out of range", prec)
 	}
-	method, _ := text(orDefault(b[1], "common"))
+	method, _ := text(orDefault(b[1], origin.Own("common")))
 	x, ok := number(in)
 	switch {
 	case !ok && method == "common":

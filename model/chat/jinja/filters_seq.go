@@ -3,20 +3,20 @@ package jinja
 import (
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // path is an attribute path such as "a.b.0": what map, sort and their like look up in each item.
 type path []Value
 
 func newPath(v Value) path {
-	s, ok := text(v)
+	t, ok := chars(v)
 	if !ok {
 		return path{v}
 	}
 	var p path
-	for _, part := range strings.Split(s, ".") {
-		if i, err := strconv.ParseInt(part, 10, 64); err == nil && isDecimal(part[0]) {
+	for _, part := range cutAll(t, ".", -1) {
+		s := part.Peek()
+		if i, err := strconv.ParseInt(s, 10, 64); err == nil && isDecimal(s[0]) {
 			p = append(p, i)
 		} else {
 			p = append(p, part)
@@ -53,8 +53,8 @@ func (st *state) keyed(attribute Value, caseSensitive bool, def Value) func(Valu
 		if err != nil || caseSensitive {
 			return v, err
 		}
-		if s, ok := text(v); ok {
-			return lower(s), st.m.grow(len(s))
+		if t, ok := chars(v); ok {
+			return t.Map(lower), st.m.grow(t.Cost())
 		}
 		return v, nil
 	}
@@ -68,7 +68,7 @@ func filterList(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &List{items}, nil
+	return &List{Items: items}, nil
 }
 
 func filterFirst(st *state, in Value, _ *args) (Value, error) {
@@ -98,8 +98,8 @@ func filterLast(st *state, in Value, _ *args) (Value, error) {
 }
 
 func filterReverse(st *state, in Value, _ *args) (Value, error) {
-	if s, ok := text(in); ok {
-		r, err := st.sliceText(s, [3]Value{nil, nil, int64(-1)})
+	if t, ok := chars(in); ok {
+		r, err := st.sliceText(t, [3]Value{nil, nil, int64(-1)})
 		return sameKind(in, r), err
 	}
 	items, err := st.collect(in)
@@ -109,7 +109,7 @@ func filterReverse(st *state, in Value, _ *args) (Value, error) {
 	out := slices.Clone(items)
 	slices.Reverse(out)
 	if _, ok := in.(*generator); ok {
-		return &List{out}, st.m.items(len(out))
+		return &List{Items: out}, st.m.items(len(out))
 	}
 	it := &sliceIter{items: out}
 	return &generator{kind: "list_reverseiterator", pull: it.next}, st.m.items(len(out))
@@ -140,7 +140,7 @@ func filterJoin(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	sep, err := str(st.m, orDefault(b[0], ""))
+	sep, err := str(st.m, orDefault(b[0], Text{}))
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func filterJoin(st *state, in Value, a *args) (Value, error) {
 	if attr := orDefault(b[1], nil); attr != nil {
 		p = newPath(attr)
 	}
-	parts := make([]string, len(items))
+	parts := make([]Text, len(items))
 	for i, v := range items {
 		if v, err = p.get(st, v, nil); err != nil {
 			return nil, err
@@ -193,7 +193,7 @@ func mapped(in Value, f func(st *state, v Value) (Value, bool, error)) (Value, e
 }
 
 func filterMap(_ *state, in Value, a *args) (Value, error) {
-	if i := slices.Index(a.names, "attribute"); i >= 0 && len(a.pos) == 0 {
+	if i := a.name("attribute"); i >= 0 && len(a.pos) == 0 {
 		b, err := a.bind("map", 0, "attribute", "default")
 		if err != nil {
 			return lazyError(err), nil

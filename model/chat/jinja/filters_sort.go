@@ -3,6 +3,8 @@ package jinja
 import (
 	"slices"
 	"strings"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // sorted returns items in the order of their keys, stably.
@@ -61,9 +63,9 @@ func filterSort(st *state, in Value, a *args) (Value, error) {
 	attr := orDefault(b[2], nil)
 	cs := truth(orDefault(b[1], false))
 	key := st.keyed(attr, cs, nil)
-	if s, ok := text(attr); ok && strings.Contains(s, ",") {
+	if t, ok := chars(attr); ok && strings.Contains(t.Peek(), ",") {
 		var keys []func(Value) (Value, error)
-		for _, part := range strings.Split(s, ",") {
+		for _, part := range cutAll(t, ",", -1) {
 			keys = append(keys, st.keyed(part, cs, nil))
 		}
 		key = func(v Value) (Value, error) {
@@ -81,7 +83,7 @@ func filterSort(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &List{out}, nil
+	return &List{Items: out}, nil
 }
 
 func filterDictSort(st *state, in Value, a *args) (Value, error) {
@@ -89,7 +91,7 @@ func filterDictSort(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	by, _ := text(orDefault(b[1], "key"))
+	by, _ := text(orDefault(b[1], origin.Own("key")))
 	if by != "key" && by != "value" {
 		return nil, valueErrorf(`You can only sort by either "key" or "value"`)
 	}
@@ -109,7 +111,7 @@ func filterDictSort(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &List{out}, nil
+	return &List{Items: out}, nil
 }
 
 func filterUnique(st *state, in Value, a *args) (Value, error) {
@@ -249,7 +251,7 @@ func filterBatch(st *state, in Value, a *args) (Value, error) {
 		if err := st.m.items(len(chunk)); err != nil {
 			return nil, err
 		}
-		out = append(out, &List{chunk})
+		out = append(out, &List{Items: chunk})
 	}
 	it := &sliceIter{items: out}
 	return &generator{kind: "generator", pull: it.next}, nil
@@ -286,7 +288,7 @@ func filterSlice(st *state, in Value, a *args) (Value, error) {
 		if fill := orDefault(b[1], nil); fill != nil && i >= extra {
 			part = append(part, fill)
 		}
-		out[i] = &List{part}
+		out[i] = &List{Items: part}
 	}
 	it := &sliceIter{items: out}
 	return &generator{kind: "generator", pull: it.next}, nil
@@ -331,5 +333,5 @@ func filterGroupBy(st *state, in Value, a *args) (Value, error) {
 		}
 		group.Items = append(group.Items, v)
 	}
-	return &List{out}, st.m.items(3 * len(items))
+	return &List{Items: out}, st.m.items(3 * len(items))
 }

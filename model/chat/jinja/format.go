@@ -5,11 +5,13 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // spec is how one value is formatted.
 type spec struct {
-	fill      string
+	fill      Text
 	align     byte // '<', '>', '^', '=' or 0
 	sign      byte // '+', ' ' or 0
 	alt, zero bool
@@ -46,74 +48,76 @@ func (a *percentArgs) take() (Value, error) {
 	return a.vals[a.used-1], nil
 }
 
-// key reads "(name)" at the start of s and returns the value of that name and what follows. keyed is
-// false when there is no name.
-func (a *percentArgs) key(s string) (v Value, rest string, keyed bool, err error) {
+// key reads "(name)" at the start of s and returns the value of that name and the length of what
+// was read. keyed is false when there is no name.
+func (a *percentArgs) key(s string) (v Value, n int, keyed bool, err error) {
 	if !strings.HasPrefix(s, "(") {
-		return nil, s, false, nil
+		return nil, 0, false, nil
 	}
-	name, rest, ok := strings.Cut(s[1:], ")")
+	name, _, ok := strings.Cut(s[1:], ")")
 	switch {
 	case !ok:
-		return nil, "", false, valueErrorf("incomplete format key")
+		return nil, 0, false, valueErrorf("incomplete format key")
 	case a.dict == nil:
-		return nil, "", false, typeErrorf("format requires a mapping")
+		return nil, 0, false, typeErrorf("format requires a mapping")
 	}
 	if v, ok = a.dict.Get(name); !ok {
-		return nil, "", false, valueErrorf("%s", reprString(name))
+		return nil, 0, false, valueErrorf("%s", reprString(name))
 	}
-	return v, rest, true, nil
+	return v, len(name) + 2, true, nil
 }
 
 // percent is Python's s % arg.
-func (st *state) percent(s string, arg Value) (Value, error) {
+func (st *state) percent(t Text, arg Value) (Value, error) {
 	a := newPercentArgs(arg)
-	var out strings.Builder
-	for s != "" {
-		i := strings.IndexByte(s, '%')
+	var out origin.Builder
+	s := t.Peek()
+	for at := 0; at < len(s) || at == 0; {
+		i := strings.IndexByte(s[at:], '%')
 		if i < 0 {
-			out.WriteString(s)
+			out.Write(t.Slice(at, len(s)))
 			break
 		}
-		out.WriteString(s[:i])
-		s = s[i+1:]
-		if strings.HasPrefix(s, "%") {
-			out.WriteByte('%')
-			s = s[1:]
+		out.Write(t.Slice(at, at+i))
+		at += i + 1
+		if strings.HasPrefix(s[at:], "%") {
+			out.Write(t.Slice(at, at+1))
+			at++
 			continue
 		}
-		v, rest, keyed, err := a.key(s)
+		v, n, keyed, err := a.key(s[at:])
 		if err != nil {
 			return nil, err
 		}
-		sp, n, err := percentSpec(rest, a.take)
+		at += n
+		sp, n, err := percentSpec(s[at:], a.take)
 		if err != nil {
 			return nil, err
 		}
-		s = rest[n:]
+		at += n
 		if !keyed {
 			if v, err = a.take(); err != nil {
 				return nil, err
 			}
 		}
-		t, err := st.percentValue(sp, v)
+		part, err := st.percentValue(sp, v)
 		if err != nil {
 			return nil, err
 		}
-		if err := st.m.grow(len(t)); err != nil {
+		if err := st.m.grow(part.Cost()); err != nil {
 			return nil, err
 		}
-		out.WriteString(t)
+		out.Write(part)
 	}
 	if a.used < len(a.vals) && !a.lenient {
 		return nil, typeErrorf("not all arguments converted during string formatting")
 	}
-	return st.m.str(out.String())
+	return st.m.text(out.Text())
 }
 
 // percentSpec reads flags, width, precision and verb.
 func percentSpec(s string, take func() (Value, error)) (spec, int, error) {
-	sp := spec{fill: " ", prec: -1}
+	sp := spec{fill: origin.Own(" "), prec: -1}
 	i := 0
 flags:
 	for ; i < len(s); i++ {
@@ -190,11 +194,11 @@ func percentSize(sp *spec, s string, i, dst *int, take func() (Value, error)) er
 	return nil
 }
 
-func (st *state) percentValue(sp spec, v Value) (string, error) {
+func (st *state) percentValue(sp spec, v Value) (Text, error) {
 	if sp.align == 0 {
 		sp.align = '>'
 		if sp.zero && strings.IndexByte("sra", sp.verb) < 0 {
-			sp.fill, sp.align = "0", '='
+			sp.fill, sp.align = origin.Own("0"), '='
 		}
 	}
 	switch sp.verb {
@@ -205,20 +209,21 @@ func (st *state) percentValue(sp spec, v Value) (string, error) {
 		}
 		s, err := conv(st.m, v)
 		if err != nil {
-			return "", err
+			return Text{}, err
 		}
 		return padText(sp, cutRunes(s, sp.prec)), nil
 	case 'c':
-		if s, ok := text(v); ok && runes(s) == 1 {
-			return padText(sp, s), nil
+		if t, ok := chars(v); ok && runes(t.Peek()) == 1 {
+			return padText(sp, t), nil
 		}
 		if i, ok := integer(v); ok && i >= 0 && i <= 0x10ffff {
-			return padText(sp, string(rune(i))), nil
+			// A number does not tell where it came from, and this makes any character of it.
+			return padText(sp, origin.Given(string(rune(i)), origin.Request)), nil
 		}
-		return "", typeErrorf("%%c requires int or char")
+		return Text{}, typeErrorf("%%c requires int or char")
 	case 'd', 'i', 'u':
 		if u, ok := v.(*Undefined); ok {
-			return "", u.err()
+			return Text{}, u.err()
 		}
 		if f, ok := v.(float64); ok {
 			if t, ok := truncated(f); ok {
@@ -226,43 +231,44 @@ func (st *state) percentValue(sp spec, v Value) (string, error) {
 			}
 		}
 		if typeName(v) != "int" && typeName(v) != "bool" {
-			return "", typeErrorf("%%%c format: a real number is required, not %s", sp.verb, typeName(v))
+			return Text{}, typeErrorf("%%%c format: a real number is required, not %s", sp.verb, typeName(v))
 		}
 		sp.verb = 'd'
 		return formatNumber(sp, v)
 	case 'x', 'X', 'o':
 		if typeName(v) != "int" && typeName(v) != "bool" {
-			return "", typeErrorf("%%%c format: an integer is required, not %s", sp.verb, typeName(v))
+			return Text{}, typeErrorf("%%%c format: an integer is required, not %s", sp.verb, typeName(v))
 		}
 		return formatNumber(sp, v)
 	case 'e', 'E', 'f', 'F', 'g', 'G':
 		f, ok := number(v)
 		if !ok {
-			return "", typeErrorf("must be real number, not %s", typeName(v))
+			return Text{}, typeErrorf("must be real number, not %s", typeName(v))
 		}
 		return formatNumber(sp, f)
 	}
-	return "", valueErrorf("unsupported format character '%c'", sp.verb)
+	return Text{}, valueErrorf("unsupported format character '%c'", sp.verb)
 }
 
-func cutRunes(s string, n int) string {
+// cutRunes is the first n characters of t, all when n is negative.
+func cutRunes(t Text, n int) Text {
 	if n < 0 {
-		return s
+		return t
 	}
-	for i := range s {
+	for i := range t.Peek() {
 		if n == 0 {
-			return s[:i]
+			return t.Slice(0, i)
 		}
 		n--
 	}
-	return s
+	return t
 }
 
-// padText fills s up to the width of sp.
-func padText(sp spec, s string) string {
-	room := sp.width - runes(s)
+// padText fills t up to the width of sp.
+func padText(sp spec, t Text) Text {
+	room := sp.width - runes(t.Peek())
 	if room <= 0 {
-		return s
+		return t
 	}
 	left := 0
 	switch sp.align {
@@ -271,14 +277,14 @@ func padText(sp spec, s string) string {
 	case '^':
 		left = room / 2
 	}
-	return strings.Repeat(sp.fill, left) + s + strings.Repeat(sp.fill, room-left)
+	return origin.Join([]Text{sp.fill.Repeat(left), t, sp.fill.Repeat(room - left)}, Text{})
 }
 
 // formatNumber writes an int, bool or float with the sign, base and grouping of sp.
-func formatNumber(sp spec, v Value) (string, error) {
+func formatNumber(sp spec, v Value) (Text, error) {
 	sign, digits, err := numberText(&sp, v)
 	if err != nil {
-		return "", err
+		return Text{}, err
 	}
 	switch {
 	case sign == "-":
@@ -294,9 +300,9 @@ func formatNumber(sp spec, v Value) (string, error) {
 	if sp.align == '=' {
 		sp.align = '>'
 		sp.width -= len(sign)
-		return sign + padText(sp, digits), nil
+		return origin.Join([]Text{origin.Number(sign), padText(sp, origin.Number(digits))}, Text{}), nil
 	}
-	return padText(sp, sign+digits), nil
+	return padText(sp, origin.Number(sign+digits)), nil
 }
 
 func numberText(sp *spec, v Value) (sign, digits string, err error) {

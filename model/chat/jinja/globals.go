@@ -1,6 +1,10 @@
 package jinja
 
-import "math"
+import (
+	"math"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
+)
 
 // globals are the functions every template sees.
 var globals = map[string]*Callable{
@@ -63,7 +67,9 @@ func globalDict(st *state, a *args) (Value, error) {
 		}
 	}
 	for i, name := range a.names {
-		d.Set(name, a.named[i])
+		if err := d.set(name, a.named[i]); err != nil {
+			return nil, err
+		}
 	}
 	return d, st.m.items(2 * d.Len())
 }
@@ -111,7 +117,7 @@ type joiner struct {
 func (j *joiner) next() Value {
 	if !j.used {
 		j.used = true
-		return ""
+		return Text{}
 	}
 	return j.sep
 }
@@ -121,7 +127,7 @@ func globalJoiner(_ *state, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &joiner{sep: orDefault(b[0], ", ")}, nil
+	return &joiner{sep: orDefault(b[0], origin.Own(", "))}, nil
 }
 
 // cycler returns its items in turn.
@@ -165,7 +171,7 @@ func globalRaise(st *state, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, &Error{Kind: RaisedError, Message: msg}
+	return nil, &Error{Kind: RaisedError, Message: msg.Peek()}
 }
 
 func globalStrftime(st *state, a *args) (Value, error) {
@@ -173,7 +179,7 @@ func globalStrftime(st *state, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	layout, ok := text(b[0])
+	layout, ok := chars(b[0])
 	if !ok {
 		return nil, typeErrorf("strftime() argument 1 must be str, not %s", typeName(b[0]))
 	}
@@ -181,5 +187,5 @@ func globalStrftime(st *state, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return st.m.str(s)
+	return st.m.text(s)
 }

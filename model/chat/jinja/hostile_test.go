@@ -13,10 +13,10 @@ import (
 // small limits keep the tests quick; the defaults are tested where they matter.
 var small = Limits{Steps: 200_000, Bytes: 1 << 20}
 
-func renderWith(l Limits, source string) (string, error) {
+func renderWith(l Limits, source string) (Text, error) {
 	t, err := Parse(source, l)
 	if err != nil {
-		return "", err
+		return Text{}, err
 	}
 	return t.Render(NewDict(0), time.Time{})
 }

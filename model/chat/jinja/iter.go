@@ -20,16 +20,20 @@ func (it *sliceIter) next(*state) (Value, bool, error) {
 	return it.items[it.i-1], true, nil
 }
 
-type runeIter struct{ s string }
+// runeIter yields the characters of a text.
+type runeIter struct {
+	t  Text
+	at int
+}
 
 func (it *runeIter) next(*state) (Value, bool, error) {
-	if it.s == "" {
+	if it.at == it.t.Len() {
 		return nil, false, nil
 	}
-	_, n := utf8.DecodeRuneInString(it.s)
-	c := it.s[:n]
-	it.s = it.s[n:]
-	return c, true, nil
+	begin := it.at
+	_, n := utf8.DecodeRuneInString(it.t.Peek()[begin:])
+	it.at += n
+	return it.t.Slice(begin, it.at), true, nil
 }
 
 type indexIter struct {
@@ -72,10 +76,10 @@ func iterate(v Value) (iterator, int, error) {
 		return &sliceIter{items: items}, len(items), nil
 	}
 	switch v := v.(type) {
-	case string:
-		return &runeIter{v}, runes(v), nil
+	case Text:
+		return &runeIter{t: v}, runes(v.Peek()), nil
 	case Markup:
-		return &runeIter{string(v)}, runes(string(v)), nil
+		return &runeIter{t: v.Text}, runes(v.Peek()), nil
 	case *Dict:
 		return &sliceIter{items: v.keys}, len(v.keys), nil
 	case *Undefined:
@@ -123,10 +127,10 @@ func length(m *meter, v Value) (int, error) {
 		return len(items), nil
 	}
 	switch v := v.(type) {
-	case string:
-		return runes(v), m.scan(len(v))
+	case Text:
+		return runes(v.Peek()), m.scan(v.Len())
 	case Markup:
-		return runes(string(v)), m.scan(len(v))
+		return runes(v.Peek()), m.scan(v.Len())
 	case *Dict:
 		return v.Len(), nil
 	case *Undefined:
@@ -150,7 +154,7 @@ type loopContext struct {
 	ahead   bool
 	ended   bool
 	changed []Value // the last arguments of changed(), nil before the first call
-	recurse func(v Value, depth int) (string, error)
+	recurse func(v Value, depth int) (Text, error)
 	depth0  int
 }
 

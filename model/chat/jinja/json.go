@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // maxJSONDepth bounds the nesting of data; what may be printed is bounded by [Limits] as well.
@@ -19,7 +21,8 @@ const maxJSONDepth = 500
 
 // DecodeJSON reads one JSON value as Python's json.loads does: key order kept, the last of two
 // equal keys wins at the place of the first, integers exact, other numbers float64. Text that is no
-// valid UTF-8, and escapes of lone surrogates, are errors.
+// valid UTF-8, and escapes of lone surrogates, are errors. Its
+// text counts as the request's; [Tag] tells it apart.
 func DecodeJSON(data []byte) (Value, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("json: invalid UTF-8")
@@ -59,11 +62,14 @@ func decodeValue(dec *json.Decoder, depth int) (Value, error) {
 	case json.Number:
 		return decodeNumber(string(t))
 	}
-	return t, nil // nil, bool or string
+	if s, ok := t.(string); ok {
+		return origin.Given(s, origin.Request), nil
+	}
+	return t, nil // nil or bool
 }
 
 func decodeList(dec *json.Decoder, depth int) (Value, error) {
-	l := &List{}
+	l := &List{from: origin.Request}
 	for dec.More() {
 		v, err := decodeValue(dec, depth+1)
 		if err != nil {
@@ -77,6 +83,7 @@ func decodeList(dec *json.Decoder, depth int) (Value, error) {
 
 func decodeDict(dec *json.Decoder, depth int) (Value, error) {
 	d := NewDict(0)
+	d.from = origin.Request
 	for dec.More() {
 		k, err := dec.Token()
 		if err != nil {
@@ -146,37 +153,29 @@ func loneSurrogate(data []byte) int {
 
 // jsonWriter writes values as Python's json.dumps does.
 type jsonWriter struct {
-	m          *meter
-	b          strings.Builder
+	valueWriter
 	ascii      bool
 	sort       bool
-	indent     string
+	indent     Text
 	lines      bool // indent was given, even when empty
-	sepItem    string
-	sepKey     string
+	sepItem    Text
+	sepKey     Text
 	indentions int
 }
 
 // EncodeJSON writes v as json.dumps(v, ensure_ascii=False) does.
 func EncodeJSON(v Value) (string, error) {
-	w := &jsonWriter{m: &meter{limits: Limits{}.withDefaults()}, sepItem: ", ", sepKey: ": "}
+	m := &meter{limits: Limits{}.withDefaults()}
+	w := &jsonWriter{valueWriter: valueWriter{m: m}, sepItem: origin.Own(", "), sepKey: origin.Own(": ")}
 	err := w.write(v)
-	return w.b.String(), err
-}
-
-func (w *jsonWriter) put(s string) error {
-	if err := w.m.grow(len(s)); err != nil {
-		return err
-	}
-	w.b.WriteString(s)
-	return w.m.step(1)
+	return w.b.Text().Peek(), err
 }
 
 func (w *jsonWriter) newline() error {
 	if !w.lines {
 		return nil
 	}
-	if err := w.put("\n"); err != nil {
+	if err := w.put(origin.Own("\n")); err != nil {
 		return err
 	}
 	for range w.indentions {
@@ -189,57 +188,57 @@ func (w *jsonWriter) newline() error {
 
 func (w *jsonWriter) write(v Value) error {
 	if items, ok := sequence(v); ok {
-		return w.group("[", len(items), func(i int) error { return w.write(items[i]) }, "]")
+		return w.group(v, origin.Own("["), len(items), func(i int) error { return w.write(items[i]) }, origin.Own("]"))
 	}
 	switch v := v.(type) {
 	case nil:
-		return w.put("null")
+		return w.put(origin.Own("null"))
 	case bool:
-		return w.put(strconv.FormatBool(v))
+		return w.put(origin.Literal(strconv.FormatBool(v)))
 	case float64:
 		return w.put(jsonFloat(v))
-	case string:
-		return w.put(w.quote(v))
+	case Text:
+		return w.quote(v)
 	case Markup:
-		return w.put(w.quote(string(v)))
+		return w.quote(v.Text)
 	case *Dict:
 		return w.dict(v)
 	case int64, *big.Int:
-		return w.put(fmt.Sprint(v))
+		return w.put(origin.Number(fmt.Sprint(v)))
 	}
 	return typeErrorf("Object of type %s is not JSON serializable", typeName(v))
 }
 
-func jsonFloat(f float64) string {
+func jsonFloat(f float64) Text {
 	switch {
 	case math.IsNaN(f):
-		return "NaN"
+		return origin.Own("NaN")
 	case math.IsInf(f, 1):
-		return "Infinity"
+		return origin.Own("Infinity")
 	case math.IsInf(f, -1):
-		return "-Infinity"
+		return origin.Own("-Infinity")
 	}
-	return floatRepr(f)
+	return origin.Number(floatRepr(f))
 }
 
 func (w *jsonWriter) dict(d *Dict) error {
 	order := make([]int, d.Len())
-	keys := make([]string, d.Len())
+	keys := make([]Text, d.Len())
 	for i, k := range d.keys {
 		order[i] = i
 		switch k := k.(type) {
-		case string:
+		case Text:
 			keys[i] = k
 		case Markup:
-			keys[i] = string(k)
+			keys[i] = k.Text
 		case nil:
-			keys[i] = "null"
+			keys[i] = origin.Own("null")
 		case bool:
-			keys[i] = strconv.FormatBool(k)
+			keys[i] = origin.Literal(strconv.FormatBool(k))
 		case float64:
 			keys[i] = jsonFloat(k)
 		case int64, *big.Int:
-			keys[i] = fmt.Sprint(k)
+			keys[i] = origin.Number(fmt.Sprint(k))
 		default:
 			return typeErrorf("keys must be str, int, float, bool or None, not %s", typeName(k))
 		}
@@ -257,51 +256,65 @@ func (w *jsonWriter) dict(d *Dict) error {
 			return failed
 		}
 	}
-	return w.group("{", len(keys), func(i int) error {
-		if err := w.put(w.quote(keys[order[i]]) + w.sepKey); err != nil {
+	return w.group(d, origin.Own("{"), len(keys), func(i int) error {
+		if err := w.quote(keys[order[i]]); err != nil {
+			return err
+		}
+		if err := w.put(w.sepKey); err != nil {
 			return err
 		}
 		return w.write(d.vals[order[i]])
-	}, "}")
+	}, origin.Own("}"))
 }
 
-func (w *jsonWriter) group(open string, n int, item func(i int) error, end string) error {
+// group writes the items of a container between its brackets.
+func (w *jsonWriter) group(v Value, open Text, n int, item func(i int) error, end Text) error {
+	from := containerOrigin(v)
 	if n == 0 {
-		return w.put(open + end)
+		return w.chars(origin.Join([]Text{open, end}, Text{}).Within(from))
 	}
-	if err := w.m.enter(); err != nil {
-		return err
-	}
-	defer w.m.leave()
-	if err := w.put(open); err != nil {
-		return err
-	}
-	w.indentions++
-	for i := range n {
-		if i > 0 {
-			if err := w.put(w.sepItem); err != nil {
+	return w.inside(from, func() error {
+		if err := w.put(open); err != nil {
+			return err
+		}
+		w.indentions++
+		for i := range n {
+			if i > 0 {
+				if err := w.put(w.sepItem); err != nil {
+					return err
+				}
+			}
+			if err := w.newline(); err != nil {
+				return err
+			}
+			if err := item(i); err != nil {
 				return err
 			}
 		}
+		w.indentions--
 		if err := w.newline(); err != nil {
 			return err
 		}
-		if err := item(i); err != nil {
-			return err
-		}
-	}
-	w.indentions--
-	if err := w.newline(); err != nil {
-		return err
-	}
-	return w.put(end)
+		return w.put(end)
+	})
 }
 
-// quote is a JSON string with only the escapes that JSON demands, or ASCII alone.
-func (w *jsonWriter) quote(s string) string {
+// quote writes a JSON string with only the escapes that JSON demands, or ASCII alone.
+func (w *jsonWriter) quote(t Text) error {
+	mark := origin.Own(`"`)
+	if err := w.put(mark); err != nil {
+		return err
+	}
+	if err := w.chars(t.Map(w.escape)); err != nil {
+		return err
+	}
+	return w.put(mark)
+}
+
+// escape is what stands between the quotes.
+func (w *jsonWriter) escape(s string) string {
 	var b strings.Builder
-	b.Grow(len(s) + 2)
-	b.WriteByte('"')
+	b.Grow(len(s))
 	short := map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\f': `\f`, '\b': `\b`}
 	for _, r := range s {
 		switch e := short[r]; {
@@ -316,7 +329,6 @@ func (w *jsonWriter) quote(s string) string {
 			b.WriteRune(r)
 		}
 	}
-	b.WriteByte('"')
 	return b.String()
 }
 
@@ -326,11 +338,14 @@ func filterToJSON(st *state, in Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &jsonWriter{m: st.m, ascii: truth(orDefault(b[0], false)), sort: truth(orDefault(b[3], false)), sepItem: ", ", sepKey: ": "}
+	w := &jsonWriter{
+		valueWriter: valueWriter{m: st.m}, ascii: truth(orDefault(b[0], false)), sort: truth(orDefault(b[3], false)),
+		sepItem: origin.Own(", "), sepKey: origin.Own(": "),
+	}
 	if indent := orDefault(b[1], nil); indent != nil {
-		w.lines, w.sepItem = true, ","
-		if s, ok := text(indent); ok {
-			w.indent = s
+		w.lines, w.sepItem = true, origin.Own(",")
+		if t, ok := chars(indent); ok {
+			w.indent = t
 		} else {
 			n, err := intArg(indent, 0)
 			if err != nil {
@@ -339,7 +354,7 @@ func filterToJSON(st *state, in Value, a *args) (Value, error) {
 			if n > 1<<16 {
 				return nil, valueErrorf("indent of %d is too wide", n)
 			}
-			w.indent = strings.Repeat(" ", int(max(n, 0)))
+			w.indent = origin.Own(" ").Repeat(int(max(n, 0)))
 		}
 	}
 	if sep := orDefault(b[2], nil); sep != nil {
@@ -347,8 +362,8 @@ func filterToJSON(st *state, in Value, a *args) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		item, ok1 := text(pair[0])
-		key, ok2 := text(pair[1])
+		item, ok1 := chars(pair[0])
+		key, ok2 := chars(pair[1])
 		if !ok1 || !ok2 {
 			return nil, typeErrorf("separators must be strings")
 		}
@@ -357,5 +372,33 @@ func filterToJSON(st *state, in Value, a *args) (Value, error) {
 	if err := w.write(in); err != nil {
 		return nil, err
 	}
-	return w.b.String(), nil
+	return w.b.Text(), nil
+}
+
+// Tagged returns d, which is new and nobody else's, with what prints it counted as of one origin.
+func Tagged(d *Dict, from origin.ID) *Dict {
+	d.from = from
+	return d
+}
+
+// Tag returns v with all its text, keys included, and what prints it counted as of one origin.
+func Tag(v Value, from origin.ID) Value {
+	switch v := v.(type) {
+	case Text:
+		return origin.Given(v.Peek(), from)
+	case *List:
+		out := &List{Items: make([]Value, len(v.Items)), from: from}
+		for i, item := range v.Items {
+			out.Items[i] = Tag(item, from)
+		}
+		return out
+	case *Dict:
+		out := NewDict(v.Len())
+		for k, item := range v.All() {
+			out.Add(k.(Text).Peek(), Tag(item, from), from) // JSON has only strings as keys
+		}
+		out.from = from
+		return out
+	}
+	return v
 }

@@ -10,7 +10,7 @@ type Limits struct {
 	// 64 bytes. Default 2 million: under a second of one core, and more than ten times what a
 	// conversation of 1,000 messages takes.
 	Steps int
-	// Bytes bounds the sum of all strings and lists that a render builds, output included: the
+	// Bytes bounds the sum of all strings and lists that a render builds, output and origins included: the
 	// total, not the peak. Default 256 MiB.
 	Bytes int
 	// Depth bounds nested calls of macros and recursive loops, and the nesting of printed,
@@ -88,12 +88,12 @@ func (m *meter) enter() error {
 
 func (m *meter) leave() { m.depth-- }
 
-// str charges a new string and returns it as a value.
-func (m *meter) str(s string) (Value, error) {
-	if err := m.grow(len(s)); err != nil {
+// text charges a new text and returns it as a value.
+func (m *meter) text(t Text) (Value, error) {
+	if err := m.grow(t.Cost()); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return t, nil
 }
 
 // runes counts the code points of s: the length Python sees.

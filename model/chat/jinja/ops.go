@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/big"
 	"strings"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // binary is an arithmetic operator on any two values.
@@ -12,11 +14,11 @@ func (st *state) binary(op string, l, r Value) (Value, error) {
 	if err := st.m.step(1); err != nil {
 		return nil, err
 	}
-	if s, ok := text(l); ok && op == "%" {
+	if t, ok := chars(l); ok && op == "%" {
 		if _, markup := l.(Markup); markup {
 			return nil, typeErrorf("formatting Markup with %% is not supported")
 		}
-		return st.percent(s, r)
+		return st.percent(t, r)
 	}
 	for _, v := range []Value{l, r} {
 		if u, ok := v.(*Undefined); ok {
@@ -56,24 +58,25 @@ func (st *state) binary(op string, l, r Value) (Value, error) {
 
 // add joins two strings, lists or tuples.
 func (st *state) add(l, r Value) (Value, error) {
-	a, aok := text(l)
-	b, bok := text(r)
+	a, aok := chars(l)
+	b, bok := chars(r)
 	_, lm := l.(Markup)
 	_, rm := r.(Markup)
 	switch {
 	case aok && bok:
 		if lm && !rm {
-			b = escapeHTML(b)
+			b = b.Map(escapeHTML)
 		} else if rm && !lm {
-			a = escapeHTML(a)
+			a = a.Map(escapeHTML)
 		}
-		if err := st.m.grow(len(a) + len(b)); err != nil {
+		if err := st.m.grow(a.Cost() + b.Cost()); err != nil {
 			return nil, err
 		}
+		sum := origin.Join([]Text{a, b}, Text{})
 		if lm || rm {
-			return Markup(a + b), nil
+			return Markup{sum}, nil
 		}
-		return a + b, nil
+		return sum, nil
 	case aok:
 		return nil, typeErrorf(`can only concatenate str (not "%s") to str`, typeName(r))
 	}
@@ -91,29 +94,26 @@ func (st *state) add(l, r Value) (Value, error) {
 	return nil, typeErrorf("unsupported operand type(s) for +: '%s' and '%s'", typeName(l), typeName(r))
 }
 
-// like wraps items in a list or tuple, whichever v is.
+// like wraps items of v in a list or tuple, whichever v is.
 func like(v Value, items []Value) Value {
 	if _, ok := v.(*Tuple); ok {
 		return &Tuple{items}
 	}
-	return &List{items}
+	return &List{Items: items, from: containerOrigin(v)}
 }
 
 // repeat is v * n for a string, list or tuple; nil for anything else.
 func (st *state) repeat(v Value, n int64) (Value, error) {
 	n = max(n, 0)
-	if s, ok := text(v); ok {
-		if len(s) > 0 && n > int64(math.MaxInt32)/int64(len(s)) {
+	if t, ok := chars(v); ok {
+		size := t.Cost()
+		if size > 0 && n > int64(math.MaxInt32)/int64(size) {
 			return nil, st.m.grow(-1)
 		}
-		if err := st.m.grow(len(s) * int(n)); err != nil {
+		if err := st.m.grow(size * int(n)); err != nil {
 			return nil, err
 		}
-		s = strings.Repeat(s, int(n))
-		if _, ok := v.(Markup); ok {
-			return Markup(s), nil
-		}
-		return s, nil
+		return sameKind(v, t.Repeat(int(n))), nil
 	}
 	items, ok := sequence(v)
 	if !ok {

@@ -1,6 +1,10 @@
 package jinja
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
+)
 
 // maxPad bounds the width and precision of formatted values.
 const maxPad = 1 << 16
@@ -16,15 +20,15 @@ func pad(name string) methodFunc {
 		if err != nil {
 			return nil, err
 		}
-		fill, ok := text(orDefault(b[1], " "))
-		if !ok || runes(fill) != 1 {
+		fill, ok := chars(orDefault(b[1], origin.Own(" ")))
+		if !ok || runes(fill.Peek()) != 1 {
 			return nil, typeErrorf("The fill character must be exactly one character long")
 		}
 		s, err := recv(st, self)
 		if err != nil {
 			return nil, err
 		}
-		room := n - int64(runes(s))
+		room := n - int64(runes(s.Peek()))
 		if room <= 0 {
 			return s, nil
 		}
@@ -32,7 +36,7 @@ func pad(name string) methodFunc {
 			return nil, newError(LimitError, "width of %d is too large", n)
 		}
 		left := map[string]int64{"center": room/2 + room&n&1, "ljust": 0, "rjust": room}[name]
-		return st.m.str(strings.Repeat(fill, int(left)) + s + strings.Repeat(fill, int(room-left)))
+		return st.m.text(origin.Join([]Text{fill.Repeat(int(left)), s, fill.Repeat(int(room - left))}, Text{}))
 	}
 }
 
@@ -49,18 +53,19 @@ func strZfill(st *state, self Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	room := n - int64(runes(s))
+	room := n - int64(runes(s.Peek()))
 	if room <= 0 {
 		return s, nil
 	}
 	if room > maxPad {
 		return nil, newError(LimitError, "width of %d is too large", n)
 	}
-	sign := ""
-	if strings.HasPrefix(s, "+") || strings.HasPrefix(s, "-") {
-		sign, s = s[:1], s[1:]
+	sign := 0
+	if strings.HasPrefix(s.Peek(), "+") || strings.HasPrefix(s.Peek(), "-") {
+		sign = 1
 	}
-	return st.m.str(sign + strings.Repeat("0", int(room)) + s)
+	zeros := origin.Own("0").Repeat(int(room))
+	return st.m.text(origin.Join([]Text{s.Slice(0, sign), zeros, s.Slice(sign, s.Len())}, Text{}))
 }
 
 func strExpandTabs(st *state, self Value, a *args) (Value, error) {
@@ -79,25 +84,32 @@ func strExpandTabs(st *state, self Value, a *args) (Value, error) {
 	if size > maxPad {
 		return nil, newError(LimitError, "tab size of %d is too large", size)
 	}
-	if err := st.m.grow(len(s) + strings.Count(s, "\t")*int(max(size, 0))); err != nil {
+	tabs := strings.Count(s.Peek(), "\t")
+	if err := st.m.grow(s.Cost() + tabs*int(max(size, 0))); err != nil {
 		return nil, err
 	}
-	var out strings.Builder
-	col := int64(0)
-	for _, r := range s {
+	// The spaces count as the tab that they stand for.
+	var out origin.Builder
+	col, begin := int64(0), 0
+	for i, r := range s.Peek() {
 		switch {
 		case r == '\t':
+			out.Write(s.Slice(begin, i))
+			begin = i + 1
+			n := int64(0)
 			if size > 0 {
-				n := size - col%size
-				out.WriteString(strings.Repeat(" ", int(n)))
+				n = size - col%size
 				col += n
 			}
+			out.Write(s.Slice(i, i+1).Map(func(s string) string {
+				return strings.ReplaceAll(s, "\t", strings.Repeat(" ", int(n)))
+			}))
 			continue
 		case r == '\n' || r == '\r':
 			col = -1
 		}
-		out.WriteRune(r)
 		col++
 	}
-	return out.String(), nil
+	out.Write(s.Slice(begin, s.Len()))
+	return out.Text(), nil
 }

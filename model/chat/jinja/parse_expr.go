@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // chain counts the links of a left-leaning chain such as a + b + c, whose tree is as deep as it is
@@ -146,6 +148,9 @@ func (p *parser) compare() (expr, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c, ok := x.(*constExpr); ok && c.val == nil && (op == "==" || op == "!=") && n.rest == nil {
+			p.testsNone(first)
+		}
 		n.ops, n.rest = append(n.ops, op), append(n.rest, x)
 	}
 }
@@ -229,7 +234,7 @@ func (p *parser) primary() (expr, error) {
 		for p.cur().kind == tokString {
 			b.WriteString(p.next().text)
 		}
-		return &constExpr{b.String()}, nil
+		return &constExpr{origin.Literal(b.String())}, nil
 	case tokInt, tokFloat:
 		return p.numberLiteral()
 	case tokOp:

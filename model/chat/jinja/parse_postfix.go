@@ -218,6 +218,9 @@ func (p *parser) test(x expr) (expr, error) {
 		return nil, err
 	}
 	n := &testExpr{in: x, name: name, fn: tests[name], line: line}
+	if name == "none" {
+		p.testsNone(x)
+	}
 	if n.fn == nil {
 		p.missing(line, "No test named '%s'.", name)
 	}
@@ -245,4 +248,29 @@ func (p *parser) test(x expr) (expr, error) {
 		return &unaryExpr{"not", n, line}, nil
 	}
 	return n, nil
+}
+
+// testsNone notes that the template tells none from other values of x.
+func (p *parser) testsNone(x expr) {
+	name := ""
+	switch x := x.(type) {
+	case *nameExpr:
+		name = x.name
+	case *attrExpr:
+		name = x.name
+	case *itemExpr:
+		if key, ok := x.key.(*constExpr); ok {
+			name, _ = text(key.val)
+		}
+	case *callExpr: // x.get("name")
+		if len(x.args.pos) > 0 {
+			if key, ok := x.args.pos[0].(*constExpr); ok {
+				name, _ = text(key.val)
+			}
+		}
+	}
+	if p.nones == nil {
+		p.nones = map[string]bool{}
+	}
+	p.nones[name] = true
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // parser turns tokens into statements.
@@ -24,6 +26,8 @@ type parser struct {
 	ends [][]string
 	// reads collects the names that expressions read, for macros to see which special ones they use.
 	reads map[string]bool
+	// nones collects the names of what the template tests for none.
+	nones map[string]bool
 }
 
 func (p *parser) cur() token { return p.toks[p.i] }
@@ -141,7 +145,7 @@ func (p *parser) body(ends []string) ([]stmt, error) {
 			return out, nil
 		case tokData:
 			p.i++
-			out = append(out, &dataStmt{t.text})
+			out = append(out, &dataStmt{origin.Literal(t.text)})
 		case tokVarBegin:
 			p.i++
 			x, err := p.tuple(tupleOpts{cond: true})

@@ -3,55 +3,61 @@ package jinja
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // strFormat is str.format with the fields {}, {0}, {name}, conversions and format specs.
 func strFormat(st *state, self Value, a *args) (Value, error) {
-	s, err := recv(st, self)
+	format, err := recv(st, self)
 	if err != nil {
 		return nil, err
 	}
-	var out strings.Builder
+	var out origin.Builder
 	auto := 0
-	for s != "" {
-		i := strings.IndexAny(s, "{}")
+	s := format.Peek()
+	for at := 0; at < len(s) || at == 0; {
+		i := strings.IndexAny(s[at:], "{}")
 		if i < 0 {
-			out.WriteString(s)
+			out.Write(format.Slice(at, len(s)))
 			break
 		}
-		out.WriteString(s[:i])
-		c := s[i]
-		s = s[i+1:]
-		if strings.HasPrefix(s, string(c)) {
-			out.WriteByte(c)
-			s = s[1:]
+		out.Write(format.Slice(at, at+i))
+		at += i
+		c := s[at]
+		at++
+		if strings.HasPrefix(s[at:], string(c)) {
+			out.Write(format.Slice(at, at+1))
+			at++
 			continue
 		}
 		if c == '}' {
 			return nil, valueErrorf("Single '}' encountered in format string")
 		}
-		j := strings.IndexAny(s, "{}")
+		j := strings.IndexAny(s[at:], "{}")
 		switch {
 		case j < 0:
 			return nil, valueErrorf("expected '}' before end of string")
-		case s[j] == '{':
+		case s[at+j] == '{':
 			return nil, typeErrorf("nested fields in str.format are not supported")
 		}
-		t, err := st.formatField(s[:j], &auto, a)
+		part, err := st.formatField(format.Slice(at, at+j), &auto, a)
 		if err != nil {
 			return nil, err
 		}
-		if err := st.m.grow(len(t)); err != nil {
+		if err := st.m.grow(part.Cost()); err != nil {
 			return nil, err
 		}
-		out.WriteString(t)
-		s = s[j+1:]
+		out.Write(part)
+		at += j + 1
 	}
-	return st.m.str(out.String())
+	return st.m.text(out.Text())
 }
 
-func (st *state) formatField(field string, auto *int, a *args) (string, error) {
-	name, specText, _ := strings.Cut(field, ":")
+func (st *state) formatField(field Text, auto *int, a *args) (Text, error) {
+	name, _, _ := strings.Cut(field.Peek(), ":")
+	specText := field.Slice(min(len(name)+1, field.Len()), field.Len())
 	name, conv, _ := strings.Cut(name, "!")
 	var v Value
 	switch i, err := strconv.Atoi(name); {
@@ -61,20 +67,20 @@ func (st *state) formatField(field string, auto *int, a *args) (string, error) {
 		fallthrough
 	case err == nil:
 		if i < 0 || i >= len(a.pos) {
-			return "", valueErrorf("Replacement index %d out of range for positional args tuple", i)
+			return Text{}, valueErrorf("Replacement index %d out of range for positional args tuple", i)
 		}
 		v = a.pos[i]
 	case strings.ContainsAny(name, ".["):
-		return "", typeErrorf("attributes in str.format are not supported")
+		return Text{}, typeErrorf("attributes in str.format are not supported")
 	default:
 		found := false
 		for j, n := range a.names {
-			if n == name {
+			if n.Peek() == name {
 				v, found = a.named[j], true
 			}
 		}
 		if !found {
-			return "", valueErrorf("%s", reprString(name))
+			return Text{}, valueErrorf("%s", reprString(name))
 		}
 	}
 	switch conv {
@@ -86,27 +92,27 @@ func (st *state) formatField(field string, auto *int, a *args) (string, error) {
 		}
 		s, err := f(st.m, v)
 		if err != nil {
-			return "", err
+			return Text{}, err
 		}
 		v = s
 	default:
-		return "", valueErrorf("Unknown conversion specifier '%s'", conv)
+		return Text{}, valueErrorf("Unknown conversion specifier '%s'", conv)
 	}
 	return st.formatValue(v, specText)
 }
 
 // formatValue is Python's format(v, spec).
-func (st *state) formatValue(v Value, specText string) (string, error) {
-	if specText == "" {
+func (st *state) formatValue(v Value, specText Text) (Text, error) {
+	if specText.Len() == 0 {
 		return str(st.m, v)
 	}
 	sp, err := parseSpec(specText)
 	if err != nil {
-		return "", err
+		return Text{}, err
 	}
-	if s, ok := text(v); ok {
+	if s, ok := chars(v); ok {
 		if sp.verb != 0 && sp.verb != 's' {
-			return "", valueErrorf("Unknown format code '%c' for object of type 'str'", sp.verb)
+			return Text{}, valueErrorf("Unknown format code '%c' for object of type 'str'", sp.verb)
 		}
 		if sp.align == 0 {
 			sp.align = '<'
@@ -114,32 +120,33 @@ func (st *state) formatValue(v Value, specText string) (string, error) {
 		return padText(sp, cutRunes(s, sp.prec)), nil
 	}
 	if _, ok := number(v); !ok {
-		return "", typeErrorf("unsupported format string passed to %s.__format__", typeName(v))
+		return Text{}, typeErrorf("unsupported format string passed to %s.__format__", typeName(v))
 	}
 	if b, ok := v.(bool); ok && sp.verb == 0 {
 		s, _ := str(st.m, b)
 		return padText(sp, s), nil
 	}
 	if _, isFloat := v.(float64); isFloat && strings.IndexByte("dxXobc", max(sp.verb, 1)) >= 0 {
-		return "", valueErrorf("Unknown format code '%c' for object of type 'float'", sp.verb)
+		return Text{}, valueErrorf("Unknown format code '%c' for object of type 'float'", sp.verb)
 	}
 	if sp.align == 0 {
 		sp.align = '>'
 		if sp.zero {
-			sp.align, sp.fill = '=', "0"
+			sp.align, sp.fill = '=', origin.Own("0")
 		}
 	}
 	return formatNumber(sp, v)
 }
 
-func parseSpec(s string) (spec, error) {
-	sp := spec{fill: " ", prec: -1}
+func parseSpec(t Text) (spec, error) {
+	s := t.Peek()
+	sp := spec{fill: origin.Own(" "), prec: -1}
 	bad := valueErrorf("Invalid format specifier '%s'", s)
 	rs := []rune(s)
 	isAlign := func(i int) bool { return i < len(rs) && strings.ContainsRune("<>^=", rs[i]) }
 	i := 0
 	if isAlign(1) {
-		sp.fill, sp.align, i = string(rs[0]), byte(rs[1]), 2
+		sp.fill, sp.align, i = t.Slice(0, utf8.RuneLen(rs[0])), byte(rs[1]), 2
 	} else if isAlign(0) {
 		sp.align, i = byte(rs[0]), 1
 	}

@@ -4,20 +4,28 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // strftime formats t as Python's datetime.strftime does in the C locale.
-func strftime(t time.Time, layout string) (string, error) {
+func strftime(t time.Time, format Text) (Text, error) {
+	layout := format.Peek()
 	goLayouts := map[byte]string{
 		'a': "Mon", 'A': "Monday", 'b': "Jan", 'h': "Jan", 'B': "January", 'd': "02", 'm': "01", 'y': "06", 'Y': "2006",
 		'H': "15", 'I': "03", 'p': "PM", 'M': "04", 'S': "05", 'z': "-0700", 'Z': "MST", 'j': "002",
 		'c': "Mon Jan _2 15:04:05 2006", 'x': "01/02/06", 'X': "15:04:05", 'D': "01/02/06", 'F': "2006-01-02", 'T': "15:04:05",
 		'R': "15:04", 'e': "_2",
 	}
-	var b strings.Builder
+	var b origin.Builder
 	for i := 0; i < len(layout); i++ {
 		if layout[i] != '%' || i+1 == len(layout) {
-			b.WriteByte(layout[i])
+			n := strings.IndexByte(layout[i+1:], '%') + 1
+			if n == 0 {
+				n = len(layout) - i
+			}
+			b.Write(format.Slice(i, i+n))
+			i += n - 1
 			continue
 		}
 		i++
@@ -58,7 +66,7 @@ func strftime(t time.Time, layout string) (string, error) {
 		default:
 			layout, ok := goLayouts[c]
 			if !ok {
-				return "", valueErrorf("strftime directive %%%c is not supported", c)
+				return Text{}, valueErrorf("strftime directive %%%c is not supported", c)
 			}
 			s = t.Format(layout)
 		}
@@ -67,7 +75,7 @@ func strftime(t time.Time, layout string) (string, error) {
 				s = "0"
 			}
 		}
-		b.WriteString(s)
+		b.Write(origin.Literal(s)) // the clock's
 	}
-	return b.String(), nil
+	return b.Text(), nil
 }

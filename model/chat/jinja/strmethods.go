@@ -42,13 +42,13 @@ var strMethods = map[string]methodFunc{
 	"capitalize":   unary1(capitalize),
 	"title":        unary1(title),
 	"swapcase":     unary1(swapcase),
-	"strip":        strip(strings.TrimFunc),
-	"lstrip":       strip(strings.TrimLeftFunc),
-	"rstrip":       strip(strings.TrimRightFunc),
+	"strip":        strip(true, true),
+	"lstrip":       strip(true, false),
+	"rstrip":       strip(false, true),
 	"startswith":   affix(strings.HasPrefix, "startswith"),
 	"endswith":     affix(strings.HasSuffix, "endswith"),
-	"removeprefix": cut(strings.TrimPrefix, "removeprefix"),
-	"removesuffix": cut(strings.TrimSuffix, "removesuffix"),
+	"removeprefix": strRemovePrefix,
+	"removesuffix": strRemoveSuffix,
 	"split":        strSplit,
 	"rsplit":       strRSplit,
 	"splitlines":   strSplitLines,
@@ -90,25 +90,25 @@ func markupMethods() map[string]methodFunc {
 	for _, name := range []string{"upper", "lower", "capitalize", "title", "swapcase", "strip", "lstrip", "rstrip"} {
 		f := strMethods[name]
 		out[name] = func(st *state, self Value, a *args) (Value, error) {
-			v, err := f(st, string(self.(Markup)), a)
+			v, err := f(st, self.(Markup).Text, a)
 			if err != nil {
 				return nil, err
 			}
-			return Markup(v.(string)), nil
+			return Markup{v.(Text)}, nil
 		}
 	}
 	for name, f := range strMethods {
 		if strings.HasPrefix(name, "is") || name == "startswith" || name == "endswith" || name == "find" || name == "count" {
-			out[name] = func(st *state, self Value, a *args) (Value, error) { return f(st, string(self.(Markup)), a) }
+			out[name] = func(st *state, self Value, a *args) (Value, error) { return f(st, self.(Markup).Text, a) }
 		}
 	}
 	return out
 }
 
 // recv is the receiver of a method of str; reading it is charged.
-func recv(st *state, self Value) (string, error) {
-	s, _ := text(self)
-	return s, st.m.scan(len(s))
+func recv(st *state, self Value) (Text, error) {
+	t, _ := chars(self)
+	return t, st.m.scan(t.Len())
 }
 
 func upper(s string) string { return cases.Upper(language.Und).String(s) }
@@ -152,7 +152,7 @@ func swapcase(s string) string {
 	}, s)
 }
 
-// unary1 is a method without arguments that returns a new string.
+// unary1 is a method without arguments that returns a new string; f is as [origin.Text.Map] wants it.
 func unary1(f func(string) string) methodFunc {
 	return func(st *state, self Value, a *args) (Value, error) {
 		if _, err := a.bind("str", 0); err != nil {
@@ -162,10 +162,10 @@ func unary1(f func(string) string) methodFunc {
 		if err != nil {
 			return nil, err
 		}
-		if err := st.m.grow(len(s)); err != nil {
+		if err := st.m.grow(s.Cost()); err != nil {
 			return nil, err
 		}
-		return st.m.str(f(s))
+		return st.m.text(s.Map(f))
 	}
 }
 
@@ -175,7 +175,7 @@ func predicate(f func(string) bool) methodFunc {
 			return nil, err
 		}
 		s, err := recv(st, self)
-		return f(s), err
+		return f(s.Peek()), err
 	}
 }
 
@@ -185,8 +185,8 @@ func allRunes(f func(rune) bool) methodFunc {
 	})
 }
 
-// strip removes a set of characters, white space by default, from the ends that trim takes.
-func strip(trim func(string, func(rune) bool) string) methodFunc {
+// strip removes a set of characters, white space by default, from the left, the right or both.
+func strip(left, right bool) methodFunc {
 	return func(st *state, self Value, a *args) (Value, error) {
 		b, err := a.bind("strip", 0, "chars")
 		if err != nil {
@@ -198,16 +198,16 @@ func strip(trim func(string, func(rune) bool) string) methodFunc {
 		}
 		set := orDefault(b[0], nil)
 		if set == nil {
-			return trim(s, isSpace), nil
+			return s.TrimFunc(left, right, isSpace), nil
 		}
-		chars, ok := text(set)
+		drop, ok := text(set)
 		if !ok {
 			return nil, typeErrorf("strip arg must be None or str")
 		}
-		if err := st.m.step(len(s) * (1 + len(chars)>>6) >> 3); err != nil {
+		if err := st.m.step(s.Len() * (1 + len(drop)>>6) >> 3); err != nil {
 			return nil, err
 		}
-		return trim(s, func(r rune) bool { return strings.ContainsRune(chars, r) }), nil
+		return s.TrimFunc(left, right, func(r rune) bool { return strings.ContainsRune(drop, r) }), nil
 	}
 }
 
@@ -234,7 +234,7 @@ func affix(has func(s, part string) bool, name string) methodFunc {
 			if err := st.m.scan(len(part)); err != nil {
 				return nil, err
 			}
-			if has(s, part) {
+			if has(s.Peek(), part) {
 				return true, nil
 			}
 		}
@@ -243,7 +243,7 @@ func affix(has func(s, part string) bool, name string) methodFunc {
 }
 
 // bounded is self[start:end].
-func (st *state) bounded(self, start, end Value) (string, error) {
+func (st *state) bounded(self, start, end Value) (Text, error) {
 	s, err := recv(st, self)
 	lo, hi := orDefault(start, nil), orDefault(end, nil)
 	if err != nil || (lo == nil && hi == nil) {
@@ -252,25 +252,31 @@ func (st *state) bounded(self, start, end Value) (string, error) {
 	return st.sliceText(s, [3]Value{lo, hi, nil})
 }
 
-func cut(f func(s, part string) string, name string) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		s, part, err := recvStr(st, self, a, name)
-		if err != nil {
-			return nil, err
-		}
-		return f(s, part), nil
+func strRemovePrefix(st *state, self Value, a *args) (Value, error) {
+	t, part, err := recvStr(st, self, a, "removeprefix")
+	if err != nil || !strings.HasPrefix(t.Peek(), part.Peek()) {
+		return t, err
 	}
+	return t.Trim(part.Len(), t.Len()), nil
+}
+
+func strRemoveSuffix(st *state, self Value, a *args) (Value, error) {
+	t, part, err := recvStr(st, self, a, "removesuffix")
+	if err != nil || !strings.HasSuffix(t.Peek(), part.Peek()) {
+		return t, err
+	}
+	return t.Trim(0, t.Len()-part.Len()), nil
 }
 
 // recvStr reads the receiver and one string argument.
-func recvStr(st *state, self Value, a *args, name string) (s, arg string, err error) {
+func recvStr(st *state, self Value, a *args, name string) (s, arg Text, err error) {
 	b, err := a.bind(name, 1, "arg")
 	if err != nil {
-		return "", "", err
+		return s, arg, err
 	}
-	arg, ok := text(b[0])
+	arg, ok := chars(b[0])
 	if !ok {
-		return "", "", typeErrorf("%s() argument must be str, not %s", name, typeName(b[0]))
+		return s, arg, typeErrorf("%s() argument must be str, not %s", name, typeName(b[0]))
 	}
 	s, err = recv(st, self)
 	return s, arg, err
@@ -338,5 +344,5 @@ func seqIndex(st *state, self Value, a *args) (Value, error) {
 
 func listCopy(st *state, self Value, _ *args) (Value, error) {
 	items := self.(*List).Items
-	return &List{items}, st.m.items(len(items))
+	return &List{Items: items}, st.m.items(len(items))
 }

@@ -3,10 +3,12 @@ package jinja
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // texts makes a list of strings, which share the bytes of their source.
-func (st *state) texts(parts []string) (Value, error) {
+func (st *state) texts(parts []Text) (Value, error) {
 	if err := st.m.items(len(parts)); err != nil {
 		return nil, err
 	}
@@ -14,7 +16,7 @@ func (st *state) texts(parts []string) (Value, error) {
 	for i, p := range parts {
 		out[i] = p
 	}
-	return &List{out}, nil
+	return &List{Items: out}, nil
 }
 
 // splitArgs reads (sep=None, maxsplit=-1).
@@ -50,28 +52,47 @@ func strSplit(st *state, self Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := recv(st, self)
+	t, err := recv(st, self)
 	if err != nil {
 		return nil, err
 	}
+	s := t.Peek()
 	if err := st.m.items(1 + countUpTo(s, sep, space, limit)); err != nil {
 		return nil, err
 	}
 	if !space {
-		if limit >= 0 {
-			limit++
-		}
-		return st.texts(strings.SplitN(s, sep, limit))
+		return st.texts(cutAll(t, sep, limit))
 	}
-	var parts []string
-	for s = strings.TrimLeftFunc(s, isSpace); s != ""; s = strings.TrimLeftFunc(s, isSpace) {
-		i := strings.IndexFunc(s, isSpace)
-		if i < 0 || (limit >= 0 && len(parts) == limit) {
-			i = len(s) // the last piece keeps what follows it
+	var parts []Text
+	for at := skipSpace(s, 0); at < len(s); {
+		n := strings.IndexFunc(s[at:], isSpace)
+		if n < 0 || (limit >= 0 && len(parts) == limit) {
+			n = len(s) - at // the last piece keeps what follows it
 		}
-		parts, s = append(parts, s[:i]), s[i:]
+		parts = append(parts, t.Slice(at, at+n))
+		at = skipSpace(s, at+n)
 	}
 	return st.texts(parts)
+}
+
+// skipSpace is the offset of the first character from at on that is no white space.
+func skipSpace(s string, at int) int {
+	return len(s) - len(strings.TrimLeftFunc(s[at:], isSpace))
+}
+
+// cutAll cuts t at the first limit places of sep, at all when limit is negative.
+func cutAll(t Text, sep string, limit int) []Text {
+	var parts []Text
+	s, at := t.Peek(), 0
+	for limit < 0 || len(parts) < limit {
+		n := strings.Index(s[at:], sep)
+		if n < 0 {
+			break
+		}
+		parts = append(parts, t.Slice(at, at+n))
+		at += n + len(sep)
+	}
+	return append(parts, t.Slice(at, len(s)))
 }
 
 // countUpTo bounds how many pieces a split makes.
@@ -94,23 +115,24 @@ func strRSplit(st *state, self Value, a *args) (Value, error) {
 	if limit < 0 {
 		return strSplit(st, self, a)
 	}
-	s, err := recv(st, self)
+	t, err := recv(st, self)
 	if err != nil {
 		return nil, err
 	}
+	s := t.Peek()
 	if err := st.m.items(1 + countUpTo(s, sep, space, limit)); err != nil {
 		return nil, err
 	}
-	var parts []string
+	var parts []Text // from the right; s is what is left
 	if space {
 		for s = strings.TrimRightFunc(s, isSpace); s != ""; s = strings.TrimRightFunc(s, isSpace) {
 			i := strings.LastIndexFunc(s, isSpace)
 			if i < 0 || len(parts) == limit {
-				parts, s = append(parts, s), ""
+				parts = append(parts, t.Slice(0, len(s)))
 				break
 			}
 			_, w := utf8.DecodeRuneInString(s[i:])
-			parts, s = append(parts, s[i+w:]), s[:i]
+			parts, s = append(parts, t.Slice(i+w, len(s))), s[:i]
 		}
 	} else {
 		for len(parts) < limit {
@@ -118,9 +140,9 @@ func strRSplit(st *state, self Value, a *args) (Value, error) {
 			if i < 0 {
 				break
 			}
-			parts, s = append(parts, s[i+len(sep):]), s[:i]
+			parts, s = append(parts, t.Slice(i+len(sep), len(s))), s[:i]
 		}
-		parts = append(parts, s)
+		parts = append(parts, t.Slice(0, len(s)))
 	}
 	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
 		parts[i], parts[j] = parts[j], parts[i]
@@ -129,23 +151,25 @@ func strRSplit(st *state, self Value, a *args) (Value, error) {
 }
 
 // splitLines splits at every line end Python knows; keep leaves the ends in place.
-func splitLines(s string, keep bool) []string {
-	var out []string
-	for s != "" {
-		i := strings.IndexFunc(s, isLineEnd)
-		if i < 0 {
-			return append(out, s)
+func splitLines(t Text, keep bool) []Text {
+	var out []Text
+	s := t.Peek()
+	for at := 0; at < len(s); {
+		n := strings.IndexFunc(s[at:], isLineEnd)
+		if n < 0 {
+			return append(out, t.Slice(at, len(s)))
 		}
-		_, w := utf8.DecodeRuneInString(s[i:])
-		if strings.HasPrefix(s[i:], "\r\n") {
+		end := at + n
+		_, w := utf8.DecodeRuneInString(s[end:])
+		if strings.HasPrefix(s[end:], "\r\n") {
 			w = 2
 		}
 		if keep {
-			out = append(out, s[:i+w])
+			out = append(out, t.Slice(at, end+w))
 		} else {
-			out = append(out, s[:i])
+			out = append(out, t.Slice(at, end))
 		}
-		s = s[i+w:]
+		at = end + w
 	}
 	return out
 }
@@ -163,7 +187,7 @@ func strSplitLines(st *state, self Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := st.m.items(len(s) / 8); err != nil {
+	if err := st.m.items(s.Len() / 8); err != nil {
 		return nil, err
 	}
 	return st.texts(splitLines(s, truth(orDefault(b[0], false))))
@@ -171,43 +195,44 @@ func strSplitLines(st *state, self Value, a *args) (Value, error) {
 
 func partition(last bool) methodFunc {
 	return func(st *state, self Value, a *args) (Value, error) {
-		s, sep, err := recvStr(st, self, a, "partition")
+		t, sep, err := recvStr(st, self, a, "partition")
 		if err != nil {
 			return nil, err
 		}
-		if sep == "" {
+		if sep.Len() == 0 {
 			return nil, valueErrorf("empty separator")
 		}
-		i := strings.Index(s, sep)
+		i := strings.Index(t.Peek(), sep.Peek())
 		if last {
-			i = strings.LastIndex(s, sep)
+			i = strings.LastIndex(t.Peek(), sep.Peek())
 		}
+		end := i + sep.Len()
 		switch {
 		case i >= 0:
-			return &Tuple{[]Value{s[:i], sep, s[i+len(sep):]}}, nil
+			return &Tuple{[]Value{t.Slice(0, i), t.Slice(i, end), t.Slice(end, t.Len())}}, nil
 		case last:
-			return &Tuple{[]Value{"", "", s}}, nil
+			return &Tuple{[]Value{Text{}, Text{}, t}}, nil
 		}
-		return &Tuple{[]Value{s, "", ""}}, nil
+		return &Tuple{[]Value{t, Text{}, Text{}}}, nil
 	}
 }
 
 // replace is s.replace(old, repl, count), charged before it is built; count < 0 means all.
-func (st *state) replace(s, old, repl string, count int64) (Value, error) {
-	if err := st.m.scan(len(s)); err != nil {
+func (st *state) replace(t, old, repl Text, count int64) (Value, error) {
+	if err := st.m.scan(t.Len()); err != nil {
 		return nil, err
 	}
-	n := int64(strings.Count(s, old))
+	n := int64(strings.Count(t.Peek(), old.Peek()))
 	if count >= 0 {
 		n = min(n, count)
 	}
-	if len(repl) > 0 && n > int64(1<<40)/int64(len(repl)) {
+	if size := repl.Cost(); size > 0 && n > int64(1<<40)/int64(size) {
 		return nil, st.m.grow(-1)
 	}
-	if err := st.m.grow(len(s) + int(n)*len(repl)); err != nil {
+	if err := st.m.grow(t.ReplaceCost(repl, int(n))); err != nil {
 		return nil, err
 	}
-	return strings.Replace(s, old, repl, int(n)), nil
+	return t.Replace(old.Peek(), repl, int(n)), nil
 }
 
 func strReplace(st *state, self Value, a *args) (Value, error) {
@@ -215,8 +240,8 @@ func strReplace(st *state, self Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	old, ok1 := text(b[0])
-	repl, ok2 := text(b[1])
+	old, ok1 := chars(b[0])
+	repl, ok2 := chars(b[1])
 	if !ok1 || !ok2 {
 		bad := b[0]
 		if ok1 {
@@ -228,7 +253,7 @@ func strReplace(st *state, self Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _ := text(self)
+	s, _ := chars(self)
 	return st.replace(s, old, repl, n)
 }
 
@@ -237,14 +262,14 @@ func strJoin(st *state, self Value, a *args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	sep, _ := text(self)
+	sep, _ := chars(self)
 	items, err := st.collect(b[0])
 	if err != nil {
 		return nil, err
 	}
-	parts := make([]string, len(items))
+	parts := make([]Text, len(items))
 	for i, v := range items {
-		s, ok := text(v)
+		s, ok := chars(v)
 		if !ok {
 			return nil, typeErrorf("sequence item %d: expected str instance, %s found", i, typeName(v))
 		}
@@ -254,17 +279,17 @@ func strJoin(st *state, self Value, a *args) (Value, error) {
 }
 
 // join joins parts, charged before it is built.
-func (st *state) join(parts []string, sep string) (Value, error) {
+func (st *state) join(parts []Text, sep Text) (Text, error) {
 	for i, p := range parts {
-		n := len(p)
+		n := p.Cost()
 		if i > 0 {
-			n += len(sep)
+			n += sep.Cost()
 		}
 		if err := st.m.grow(n); err != nil {
-			return nil, err
+			return Text{}, err
 		}
 	}
-	return strings.Join(parts, sep), nil
+	return origin.Join(parts, sep), nil
 }
 
 // find is find, rfind, index or rindex: the offset in characters.
@@ -282,9 +307,9 @@ func find(name string, last bool) methodFunc {
 		if err != nil {
 			return nil, err
 		}
-		i := strings.Index(s, sub)
+		i := strings.Index(s.Peek(), sub)
 		if last {
-			i = strings.LastIndex(s, sub)
+			i = strings.LastIndex(s.Peek(), sub)
 		}
 		if i < 0 {
 			if strings.HasSuffix(name, "index") {
@@ -300,7 +325,7 @@ func find(name string, last bool) methodFunc {
 			whole, _ := text(self)
 			start = max(0, start+int64(runes(whole)))
 		}
-		return start + int64(runes(s[:i])), nil
+		return start + int64(runes(s.Peek()[:i])), nil
 	}
 }
 
@@ -314,5 +339,5 @@ func strCount(st *state, self Value, a *args) (Value, error) {
 		return nil, typeErrorf("must be str, not %s", typeName(b[0]))
 	}
 	s, err := st.bounded(self, b[1], b[2])
-	return int64(strings.Count(s, sub)), err
+	return int64(strings.Count(s.Peek(), sub)), err
 }

@@ -1,14 +1,16 @@
 package jinja
 
 import (
-	"strings"
 	"time"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // Template is a parsed template. It is immutable and safe for concurrent use.
 type Template struct {
 	body   []stmt
 	limits Limits
+	nones  map[string]bool
 }
 
 // Parse reads a template. The error is an *[Error] of kind [SyntaxError] or [LimitError].
@@ -26,34 +28,38 @@ func Parse(source string, limits Limits) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Template{body: body, limits: limits}, nil
+	return &Template{body: body, limits: limits, nones: p.nones}, nil
 }
+
+// TestsNone tells whether the template tests somewhere whether a variable, attribute or item of that
+// name is none.
+func (t *Template) TestsNone(name string) bool { return t.nones[name] }
 
 // Render evaluates the template with vars as its variables. now is the time that strftime_now
 // tells. vars is only read. The error is an *[Error].
-func (t *Template) Render(vars *Dict, now time.Time) (string, error) {
+func (t *Template) Render(vars *Dict, now time.Time) (Text, error) {
 	out := &output{}
 	st := &state{m: &meter{limits: t.limits}, out: out, now: now, filters: filters, tests: tests}
 	out.m = st.m
 	st.scope = &scope{vars: vars}
 	st.scope = newScope(st.scope)
 	if _, err := st.run(t.body); err != nil {
-		return "", err
+		return Text{}, err
 	}
-	return out.b.String(), nil
+	return out.b.Text(), nil
 }
 
 // output is where statements write; its bytes are charged.
 type output struct {
-	b strings.Builder
+	b origin.Builder
 	m *meter
 }
 
-func (o *output) write(s string) error {
-	if err := o.m.grow(len(s)); err != nil {
+func (o *output) write(t Text) error {
+	if err := o.m.grow(t.Cost()); err != nil {
 		return err
 	}
-	o.b.WriteString(s)
+	o.b.Write(t)
 	return nil
 }
 
@@ -139,11 +145,11 @@ func (st *state) within(sc *scope, body []stmt) (flow, error) {
 }
 
 // capture runs body in scope and returns what it wrote.
-func (st *state) capture(sc *scope, body []stmt) (string, error) {
+func (st *state) capture(sc *scope, body []stmt) (Text, error) {
 	outer := st.out
 	st.out = &output{m: st.m}
 	_, err := st.within(sc, body)
-	s := st.out.b.String()
+	s := st.out.b.Text()
 	st.out = outer
 	return s, err
 }

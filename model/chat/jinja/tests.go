@@ -56,7 +56,7 @@ func isSequence(v Value) bool {
 		return true
 	}
 	switch v.(type) {
-	case string, Markup, *Dict, *Range, *Undefined:
+	case Text, Markup, *Dict, *Range, *Undefined:
 		return true
 	}
 	return false
@@ -125,6 +125,10 @@ func testSameAs(_ *state, in Value, a *args) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if l, ok := text(in); ok {
+		r, ok := text(b[0])
+		return ok && l == r && typeName(in) == typeName(b[0]), nil
+	}
 	return in == b[0], nil
 }
 
@@ -134,10 +138,11 @@ func caseTest(method string) testFunc {
 		if _, err := a.bind("test", 0); err != nil {
 			return false, err
 		}
-		s, err := str(st.m, in)
+		t, err := str(st.m, in)
 		if err != nil {
 			return false, err
 		}
+		s := t.Peek()
 		if err := st.m.scan(len(s)); err != nil {
 			return false, err
 		}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 // Value is one value of a template. Its dynamic type is one of
@@ -11,21 +13,28 @@ import (
 //	nil                  None
 //	bool, int64, float64
 //	*big.Int             an integer of the data outside 64 bits
-//	string, Markup       Markup is what the safe and escape filters return
+//	Text, Markup         a str; Markup is what the safe and escape filters return
 //	*List, *Tuple, *Dict
 //	*Undefined, *Namespace, and the package's own iterators and callables
 //
 // Values are immutable after construction, except Namespace; they may be shared between renders.
 type Value = any
 
+// Text is a Python str. It knows where its characters came from; a Go string is no Value.
+type Text = origin.Text
+
 // List is a Python list. A template cannot change it.
-type List struct{ Items []Value }
+type List struct {
+	Items []Value
+	// from is the origin of what prints the list beside the text in it: brackets, numbers, null.
+	from origin.ID
+}
 
 // Tuple is a Python tuple.
 type Tuple struct{ Items []Value }
 
 // Markup is text already escaped for HTML: adding a plain string to it escapes that string.
-type Markup string
+type Markup struct{ Text }
 
 // Undefined stands for a name, attribute or item that does not exist.
 type Undefined struct {
@@ -36,7 +45,9 @@ type Undefined struct {
 	kind Kind   // UndefinedError, or SecurityError for what the sandbox hides
 }
 
-func undefinedName(name string) *Undefined { return &Undefined{name: name, kind: UndefinedError} }
+func undefinedName(name string) *Undefined {
+	return &Undefined{name: origin.Literal(name), kind: UndefinedError}
+}
 
 func undefinedHint(hint string) *Undefined { return &Undefined{hint: hint, kind: UndefinedError} }
 
@@ -50,14 +61,15 @@ func (u *Undefined) err() error {
 	case u.hint != "":
 		return newError(u.kind, "%s", u.hint)
 	case !u.has:
-		return newError(u.kind, "%s is undefined", reprString(u.name.(string)))
+		name, _ := text(u.name)
+		return newError(u.kind, "%s is undefined", reprString(name))
 	}
-	if s, ok := u.name.(string); ok {
+	if s, ok := text(u.name); ok {
 		return newError(u.kind, "%s has no attribute %s", reprString(objectTypeRepr(u.obj)), reprString(s))
 	}
 	key := "?"
 	if k, err := reprValue(nil, u.name); err == nil {
-		key = k
+		key = k.Peek()
 	}
 	return newError(u.kind, "%s has no element %s", objectTypeRepr(u.obj), key)
 }
@@ -104,7 +116,7 @@ func typeName(v Value) string {
 		return "int"
 	case float64:
 		return "float"
-	case string:
+	case Text:
 		return "str"
 	case Markup:
 		return "Markup"
@@ -167,10 +179,10 @@ func truth(v Value) bool {
 		return v != 0
 	case float64:
 		return v != 0
-	case string:
-		return v != ""
+	case Text:
+		return v.Len() > 0
 	case Markup:
-		return v != ""
+		return v.Len() > 0
 	case *List:
 		return len(v.Items) > 0
 	case *Tuple:
@@ -185,15 +197,21 @@ func truth(v Value) bool {
 	return true // objects, and integers too large for 64 bits
 }
 
-// text returns the characters of a string or Markup.
-func text(v Value) (string, bool) {
+// chars returns a str or Markup with its origins, for what becomes a value again.
+func chars(v Value) (Text, bool) {
 	switch v := v.(type) {
-	case string:
+	case Text:
 		return v, true
 	case Markup:
-		return string(v), true
+		return v.Text, true
 	}
-	return "", false
+	return Text{}, false
+}
+
+// text returns the characters of a str or Markup, to decide by.
+func text(v Value) (string, bool) {
+	t, ok := chars(v)
+	return t.Peek(), ok
 }
 
 // integer returns v as an int64 when Python would take it as an index: an int or a bool.

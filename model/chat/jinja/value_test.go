@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
 func TestADictKeepsOrderAndOneEntryForEachKey(t *testing.T) {
@@ -19,7 +21,7 @@ func TestADictKeepsOrderAndOneEntryForEachKey(t *testing.T) {
 	require.Equal(t, 50, d.Len())
 	i := 0
 	for k, v := range d.All() {
-		assert.Equal(t, fmt.Sprint("k", i), k)
+		assert.Equal(t, fmt.Sprint("k", i), k.(Text).Peek())
 		assert.Equal(t, int64(i+50), v)
 		i++
 	}
@@ -30,7 +32,7 @@ func TestADictKeepsOrderAndOneEntryForEachKey(t *testing.T) {
 func TestEqualNumbersAreOneKey(t *testing.T) {
 	for name, keys := range map[string][]Value{
 		"integers, floats and booleans": {int64(1), 1.0, true},
-		"tuples of them":                {&Tuple{[]Value{int64(1), "a"}}, &Tuple{[]Value{true, "a"}}},
+		"tuples of them":                {&Tuple{[]Value{int64(1), origin.Own("a")}}, &Tuple{[]Value{true, origin.Own("a")}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := NewDict(0)
@@ -41,7 +43,9 @@ func TestEqualNumbersAreOneKey(t *testing.T) {
 		})
 	}
 	d := NewDict(0)
-	for _, k := range []Value{"1", int64(1), 1.5, nil, &Tuple{[]Value{"a", "b"}}, &Tuple{[]Value{"a1:b"}}, &Tuple{}} {
+	for _, k := range []Value{
+		origin.Own("1"), int64(1), 1.5, nil, &Tuple{[]Value{origin.Own("a"), origin.Own("b")}}, &Tuple{[]Value{origin.Own("a1:b")}}, &Tuple{},
+	} {
 		require.NoError(t, d.set(k, nil))
 	}
 	assert.Equal(t, 7, d.Len(), "different keys")
@@ -105,7 +109,7 @@ func TestOneTemplateRendersInManyGoroutines(t *testing.T) {
 				vars.Set("messages", shared)
 				got, err := tpl.Render(vars, time.Time{})
 				assert.NoError(t, err)
-				assert.Equal(t, "6", got)
+				assert.Equal(t, "6", got.Peek())
 			}
 		})
 	}

@@ -1,0 +1,113 @@
+package chat
+
+import (
+	"strings"
+
+	"github.com/warmserve/warmserve/model/chat/jinja"
+	"github.com/warmserve/warmserve/model/chat/origin"
+)
+
+// entry is a key of a message as templates see it. field is the key that its value arrived under.
+type entry struct {
+	key, field string
+	value      jinja.Value
+}
+
+// reasoningFields are the names that clients give to a message's reasoning, first come first.
+var reasoningFields = []string{"reasoning_content", "thinking", "reasoning"}
+
+// forTemplates returns the message as templates expect it. Clients write the same thing in several
+// ways, of which templates read one: the arguments of a tool call as an object, as vLLM hands them
+// on, not as JSON in a string; the content beside tool calls as text, not null, unless keepNull says
+// that the template tells null apart; the reasoning as reasoning_content, and as thinking where that
+// is absent, as transformers 5.24 does. The entries are appended to out.
+func (m Message) forTemplates(out []entry, keepNull bool) []entry {
+	calls := m.Has("tool_calls")
+	for k, v := range m.dict().All() {
+		key := name(k)
+		switch {
+		case key == "tool_calls" && calls:
+			v = parsedCalls(v)
+		case key == "content" && calls && v == nil && !keepNull:
+			v = origin.Given("", origin.Request)
+		}
+		out = append(out, entry{key, key, v})
+	}
+	return withReasoning(out)
+}
+
+// withReasoning gives the reasoning the names that templates read.
+func withReasoning(entries []entry) []entry {
+	find := func(key string) int {
+		for i, e := range entries {
+			if e.key == key {
+				return i
+			}
+		}
+		return -1
+	}
+	for _, key := range reasoningFields {
+		i := find(key)
+		if i < 0 || entries[i].value == nil {
+			continue
+		}
+		content, thinking := entries[i], entries[i]
+		content.key, thinking.key = "reasoning_content", "thinking"
+		if j := find(content.key); j >= 0 {
+			entries[j] = content
+		} else {
+			entries = append(entries, content)
+		}
+		if find(thinking.key) < 0 {
+			entries = append([]entry{thinking}, entries...)
+		}
+		break
+	}
+	return entries
+}
+
+// parsedCalls returns tool calls with their arguments as objects.
+func parsedCalls(v jinja.Value) jinja.Value {
+	calls, ok := v.(*jinja.List)
+	if !ok {
+		return v
+	}
+	out := &jinja.List{Items: make([]jinja.Value, len(calls.Items))}
+	for i, item := range calls.Items {
+		out.Items[i] = parsedCall(item)
+	}
+	return out
+}
+
+// parsedCall returns a tool call, or the function in it, with its arguments as an object.
+func parsedCall(v jinja.Value) jinja.Value {
+	call, ok := v.(*jinja.Dict)
+	if !ok {
+		return v
+	}
+	m := Message{call}
+	if f, ok := call.Get("function"); ok {
+		m = m.with("function", parsedCall(f))
+	}
+	if a, ok := call.Get("arguments"); ok {
+		m = m.with("arguments", parsedArguments(a))
+	}
+	return m.d
+}
+
+// parsedArguments is the object that a string of arguments spells. None at all are an empty object;
+// what spells no object stays as it is.
+func parsedArguments(v jinja.Value) jinja.Value {
+	s, ok := v.(origin.Text)
+	if v == nil || ok && strings.TrimSpace(s.Peek()) == "" {
+		return jinja.NewDict(0)
+	}
+	if !ok {
+		return v
+	}
+	args, err := jinja.DecodeJSON([]byte(s.Peek()))
+	if _, object := args.(*jinja.Dict); err != nil || !object {
+		return v
+	}
+	return args
+}
