@@ -205,11 +205,8 @@ func (c *Client) once(ctx context.Context, method, path string, body payload, ou
 func replyError(reply *http.Response, data []byte) *Error {
 	var body errorBody
 	e := &Error{Message: reply.Status}
-	if err := json.Unmarshal(data, &body); err == nil && body.Error.Code != "" {
-		e = &Error{Type: body.Error.Type, Message: body.Error.Message, Code: body.Error.Code}
-		if body.Error.Param != nil {
-			e.Param = *body.Error.Param
-		}
+	if err := json.Unmarshal(data, &body); err == nil && body.Error != nil && body.Error.Code != "" {
+		e = body.Error
 	}
 	e.Status = reply.StatusCode
 	if s, err := strconv.Atoi(reply.Header.Get("Retry-After")); err == nil && s > 0 {

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -250,6 +252,17 @@ func (o *coalescer) score(ctx context.Context, j *joined) {
 	}
 }
 
+// shift returns e of the input at from, said of the one at to.
+func (e *Error) shift(from, to int) *Error {
+	rest, ok := strings.CutPrefix(e.Param, fmt.Sprintf("inputs[%d]", from))
+	if !ok {
+		return e
+	}
+	out := *e
+	out.Param = fmt.Sprintf("inputs[%d]%s", to, rest)
+	return &out
+}
+
 // part returns the reply to one caller of a joined request, whose inputs begin
 // at the first-th.
 func part(reply *RewardResponse, first int, c *caller) (*RewardResponse, error) {
@@ -258,6 +271,9 @@ func part(reply *RewardResponse, first int, c *caller) (*RewardResponse, error) 
 	for _, r := range reply.Data {
 		if r.Input < first || r.Input >= first+len(c.req.Inputs) {
 			continue
+		}
+		if r.Error != nil {
+			r.Error = r.Error.shift(r.Input, r.Input-first)
 		}
 		r.Index, r.Input = len(out.Data), r.Input-first
 		out.Data = append(out.Data, r)

@@ -243,3 +243,41 @@ func TestRequestsOverTheBoundGoAlone(t *testing.T) {
 		require.NoError(t, err, "nothing to join is for the server to refuse")
 	})
 }
+
+// With on_error: item a joined request is not voided by one of its callers, and
+// what each is told of a bad answer is in the terms of its own request.
+func TestABadAnswerOfAJoinedRequestIsItsCallersAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{}
+		c := clientOf(t, s.answer, api.WithCoalescing(api.Coalesce{InFlight: 1, Window: time.Second}))
+		var all sync.WaitGroup
+		for i := range 4 {
+			all.Go(func() {
+				req := &api.RewardRequest{OnError: api.OnErrorItem, Inputs: []api.Input{api.Text("good"), api.Answers("q", "good", "bad")}}
+				if i == 0 {
+					req.Inputs[1] = api.Text("fine")
+				}
+				reply, err := c.Reward(t.Context(), req)
+				if !assert.NoError(t, err) || i == 0 {
+					return
+				}
+				if assert.Len(t, reply.Data, 3) && assert.NotNil(t, reply.Data[2].Error) {
+					assert.Equal(t, "empty_input: inputs[1]: no", reply.Data[2].Error.Error())
+					assert.Equal(t, api.Reward{Index: 2, Input: 1, Answer: 1, Error: reply.Data[2].Error}, reply.Data[2])
+				}
+			})
+		}
+		all.Wait()
+		assert.Equal(t, []int{8}, s.sizes)
+	})
+}
+
+func TestARefusedAnswerHasNoRewardOnTheWire(t *testing.T) {
+	in := api.Reward{Index: 3, Input: 1, Answer: 2, Error: api.Errorf(api.CodeTooLong, "inputs[1].responses[2]", "too long")}
+	data, err := api.Encode([]api.Reward{in})
+	require.NoError(t, err)
+	assert.Equal(t, `[{"index":3,"input":1,"answer":2,"error":{"type":"too_long","message":"too long","param":"inputs[1].responses[2]","code":"too_long"}}]`, string(data))
+	var out []api.Reward
+	require.NoError(t, json.Unmarshal(data, &out))
+	assert.Equal(t, []api.Reward{in}, out)
+}

@@ -182,7 +182,7 @@ func (c *Candidate) check() *Error {
 	case c.Input != nil && c.Input.Responses != nil:
 		return Errorf(CodeConflictingFields, "responses", "one side of a pair is one answer: want response")
 	case c.Input != nil:
-		return c.Input.check()
+		return c.Input.Check()
 	case c.Messages != nil:
 		err := checkConversation(c.Messages)
 		if err != nil {

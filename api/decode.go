@@ -20,13 +20,39 @@ const MaxDepth = 64
 
 // DecodeRewardRequest reads the body of POST /v1/reward. It checks the form
 // and not the meaning, which [RewardRequest.Validate] does. Its errors are
-// *[Error] with a code of status 400.
+// *[Error] with a code of status 400. With on_error: item an input of a wrong
+// form is no error but has a Fault.
 func DecodeRewardRequest(body []byte) (*RewardRequest, error) {
 	req := new(RewardRequest)
-	if err := decode(body, req); err != nil {
-		return nil, err
+	err := decode(body, req)
+	if err == nil {
+		return req, nil
 	}
-	return req, nil
+	if itemized := decodeItems(body); itemized != nil {
+		return itemized, nil
+	}
+	return nil, err
+}
+
+// decodeItems reads a request one of whose inputs may have a wrong form, input
+// by input; nil when the fault is another's, or is the request's.
+func decodeItems(body []byte) *RewardRequest {
+	var r struct {
+		RewardRequest
+		Inputs []jsontext.Value `json:"inputs"`
+	}
+	if decode(body, &r) != nil || r.OnError != OnErrorItem {
+		return nil
+	}
+	req := &r.RewardRequest
+	req.Inputs = make([]Input, len(r.Inputs))
+	for i, v := range r.Inputs {
+		if err := decode(v, &req.Inputs[i]); err != nil {
+			fault, _ := errors.AsType[*Error](err)
+			req.Inputs[i] = Input{Fault: fault}
+		}
+	}
+	return req
 }
 
 // DecodeLenient reads one JSON value, which a client of another protocol sent,
@@ -120,7 +146,7 @@ func wireError(err error) *Error {
 	}
 	got := kindName(semantic.JSONKind)
 	if semantic.JSONKind == '0' && len(semantic.JSONValue) > 0 {
-		got = "the number " + clip(string(semantic.JSONValue))
+		got = "the number " + Clip(string(semantic.JSONValue))
 	}
 	if semantic.GoType == nil {
 		return Errorf(CodeInvalidValue, param, "%s is not what belongs here", got)
@@ -167,13 +193,13 @@ func paramOf(p jsontext.Pointer) string {
 		if b.Len() > 0 {
 			b.WriteByte('.')
 		}
-		b.WriteString(clip(token))
+		b.WriteString(Clip(token))
 	}
 	return b.String()
 }
 
-// clip bounds what of a caller's own words is sent back.
-func clip(s string) string {
+// Clip bounds what of a caller's own words is sent back.
+func Clip(s string) string {
 	const most = 64
 	if len(s) <= most {
 		return s
@@ -185,7 +211,7 @@ func clip(s string) string {
 	return s[:cut] + "…"
 }
 
-func quote(s string) string { return strconv.Quote(clip(s)) }
+func quote(s string) string { return strconv.Quote(Clip(s)) }
 
 func kindName(k jsontext.Kind) string {
 	switch k {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Code says what is wrong, in one word of a closed set. Callers decide by it,
@@ -175,11 +178,12 @@ func (e *Error) Under(prefix string) *Error {
 	return &out
 }
 
-// errorBody is the wire's shape of an Error.
+// errorBody is the body of a reply that is an error.
 type errorBody struct {
-	Error errorFields `json:"error"`
+	Error *Error `json:"error"`
 }
 
+// errorFields is the wire's shape of an Error.
 type errorFields struct {
 	Type    string  `json:"type"`
 	Message string  `json:"message"`
@@ -189,15 +193,33 @@ type errorFields struct {
 
 // EncodeError returns the body of the reply that says e.
 func EncodeError(e *Error) []byte {
-	f := errorFields{Type: e.Type, Message: e.Message, Code: e.Code}
-	if e.Param != "" {
-		f.Param = &e.Param
-	}
 	// The names in Message and Param may come from outside a JSON body (a
 	// path, a header), where bytes need not be UTF-8.
-	body, err := encode(errorBody{f})
+	body, err := encode(errorBody{e})
 	if err != nil {
 		panic(fmt.Sprintf("api: error %q does not encode: %v", e.Code, err))
 	}
 	return body
+}
+
+// MarshalJSONTo writes the four fields that are the wire's.
+func (e *Error) MarshalJSONTo(enc *jsontext.Encoder) error {
+	f := errorFields{Type: e.Type, Message: e.Message, Code: e.Code}
+	if e.Param != "" {
+		f.Param = &e.Param
+	}
+	return json.MarshalEncode(enc, f)
+}
+
+// UnmarshalJSONFrom reads them, and leaves the others as they are.
+func (e *Error) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	var f errorFields
+	if err := json.UnmarshalDecode(dec, &f); err != nil {
+		return err
+	}
+	e.Type, e.Message, e.Code, e.Param = f.Type, f.Message, f.Code, ""
+	if f.Param != nil {
+		e.Param = *f.Param
+	}
+	return nil
 }

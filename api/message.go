@@ -29,7 +29,7 @@ func (t *TokenIDs) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		}
 		id, err := strconv.ParseInt(string(v), 10, 32)
 		if err != nil {
-			return refuse(dec, CodeInvalidValue, "", "the number %s is not a 32-bit integer", clip(string(v)))
+			return refuse(dec, CodeInvalidValue, "", "the number %s is not a 32-bit integer", Clip(string(v)))
 		}
 		*t = append(*t, int32(id))
 		return nil
@@ -143,6 +143,54 @@ func (m *Message) MarshalJSONTo(enc *jsontext.Encoder) error {
 	return enc.WriteToken(jsontext.EndObject)
 }
 
+// Fields are the fields of a JSON object, in their order. The decoder refuses
+// repeated ones.
+type Fields []Field
+
+// UnmarshalJSONFrom reads an object.
+func (o *Fields) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*o = nil
+	switch k := dec.PeekKind(); k {
+	case 'n': // absent
+		_, err := dec.ReadToken()
+		return err
+	case '{':
+	default:
+		return skip(dec, k, "an object")
+	}
+	return readObject(dec, func(name string) error {
+		v, err := dec.ReadValue()
+		*o = append(*o, Field{Name: name, Value: v.Clone()})
+		return err
+	})
+}
+
+// MarshalJSONTo writes the object.
+func (o Fields) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if err := enc.WriteToken(jsontext.BeginObject); err != nil {
+		return err
+	}
+	for _, f := range o {
+		if err := enc.WriteToken(jsontext.String(f.Name)); err != nil {
+			return err
+		}
+		if err := enc.WriteValue(f.Value); err != nil {
+			return err
+		}
+	}
+	return enc.WriteToken(jsontext.EndObject)
+}
+
+// Get returns a field's value, nil when there is none.
+func (o Fields) Get(name string) jsontext.Value {
+	for _, f := range o {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return nil
+}
+
 // readPart reads one part. It is read here, and not by the json package, so
 // that a kind of part that we cannot score is named before its other fields
 // are called unknown.
@@ -174,7 +222,7 @@ func readPart(dec *jsontext.Decoder) (part Part, err error) {
 	case part.Type != "text":
 		return part, refuse(dec, CodeUnsupportedInput, "type", "parts of type %s are not read, only text", quote(part.Type))
 	case unknown != "":
-		return part, refuse(dec, CodeUnknownField, clip(unknown), "unknown field %s", quote(unknown))
+		return part, refuse(dec, CodeUnknownField, Clip(unknown), "unknown field %s", quote(unknown))
 	case !texted:
 		return part, refuse(dec, CodeMissingField, "text", "a part of type text needs a text")
 	}

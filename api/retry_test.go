@@ -65,6 +65,10 @@ func score(body []byte) (int, map[string]string, any, error) {
 		for a, text := range texts {
 			if text == "bad" {
 				e := api.Errorf(api.CodeEmptyInput, fmt.Sprintf("inputs[%d]", i), "no")
+				if req.OnError == api.OnErrorItem {
+					out.Data = append(out.Data, api.Reward{Index: len(out.Data), Input: i, Answer: a, Error: e})
+					continue
+				}
 				return e.Code.Status(), nil, map[string]any{"error": map[string]any{"type": e.Type, "message": e.Message, "param": e.Param, "code": e.Code}}, nil
 			}
 			out.Data = append(out.Data, api.Reward{Index: len(out.Data), Input: i, Answer: a, Reward: float32(len(text)), Tokens: len(text)})

@@ -1,6 +1,9 @@
 package api
 
-import "github.com/go-json-experiment/json/jsontext"
+import (
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // The modes of a request. ModeMember is a prefix: "member:seed-1".
 const (
@@ -28,6 +31,12 @@ const (
 	TruncateRight      = "right"
 )
 
+// What a bad answer costs: the request, or itself alone.
+const (
+	OnErrorRequest = "request"
+	OnErrorItem    = "item"
+)
+
 // What a request may ask to be returned beside the rewards.
 const (
 	ReturnMembers = "members"
@@ -40,14 +49,16 @@ const DefaultLambda = 0.1
 
 // RewardRequest is the body of POST /v1/reward. A zero field is left to the server.
 type RewardRequest struct {
-	Model        string   `json:"model,omitzero"`         // may be "" when one model is served
-	Mode         string   `json:"mode,omitzero"`          // "" is the model's own default
-	Aggregate    string   `json:"aggregate,omitzero"`     // "" is mean; only with ens and both
-	Lambda       *float64 `json:"lambda,omitzero"`        // in [0, 1e6]; nil is DefaultLambda
-	Truncate     string   `json:"truncate,omitzero"`      // "" is prompt_left
-	ParseSpecial *bool    `json:"parse_special,omitzero"` // nil is true, as transformers does
-	Return       []string `json:"return,omitempty"`
-	Inputs       []Input  `json:"inputs"`
+	Model              string   `json:"model,omitzero"`         // may be "" when one model is served
+	Mode               string   `json:"mode,omitzero"`          // "" is the model's own default
+	Aggregate          string   `json:"aggregate,omitzero"`     // "" is mean; only with ens and both
+	Lambda             *float64 `json:"lambda,omitzero"`        // in [0, 1e6]; nil is DefaultLambda
+	Truncate           string   `json:"truncate,omitzero"`      // "" is prompt_left
+	ParseSpecial       *bool    `json:"parse_special,omitzero"` // nil is true, as transformers does
+	OnError            string   `json:"on_error,omitzero"`      // "" is request
+	Return             []string `json:"return,omitempty"`
+	ChatTemplateKwargs Fields   `json:"chat_template_kwargs,omitempty"` // variables of the chat template, such as enable_thinking
+	Inputs             []Input  `json:"inputs"`
 }
 
 // Input is what to score, in exactly one of five forms: Messages; Prompt with
@@ -61,6 +72,11 @@ type Input struct {
 	Text             *string   `json:"text,omitzero"`
 	AddSpecialTokens *bool     `json:"add_special_tokens,omitzero"` // with Text alone; nil is false
 	InputIDs         TokenIDs  `json:"input_ids,omitzero"`          // nil is absent
+
+	// Fault is what was wrong with the input when it was read, where that does
+	// not void the request; its Param is relative to the input. Such an input
+	// has none of the forms.
+	Fault *Error `json:"-"`
 }
 
 // Responses is a list of answers. It reads no null in the list: a missing
@@ -86,13 +102,9 @@ func Text(text string) Input { return Input{Text: &text} }
 func Tokens(ids ...int32) Input { return Input{InputIDs: append(TokenIDs{}, ids...)} }
 
 // Count returns how many answers in has, and so how many entries of the
-// response are its own.
-func (in *Input) Count() int {
-	if in.Responses != nil {
-		return len(in.Responses)
-	}
-	return 1
-}
+// response are its own: at least one, which says what is wrong with an input
+// that has none.
+func (in *Input) Count() int { return max(1, len(in.Responses)) }
 
 // Prompt is a user's text or, when Messages is not nil, the conversation up to
 // the answer.
@@ -148,6 +160,9 @@ type RewardResponse struct {
 
 // Reward is the reward of one answer. Rewards are finite, and written as the
 // shortest decimal that reads back as the same float32.
+//
+// Of an answer that was refused alone (on_error: item) nothing but its place
+// and Error is on the wire: there is no reward to take for one.
 type Reward struct {
 	Index     int            `json:"index"`  // in Data
 	Input     int            `json:"input"`  // in the request's Inputs
@@ -159,6 +174,24 @@ type Reward struct {
 	Std       *float32       `json:"std,omitzero"`       // modes ens and both: the members' population standard deviation
 	Members   []MemberReward `json:"members,omitempty"`  // mode both, and ens when asked for
 	TokenIDs  TokenIDs       `json:"token_ids,omitzero"` // when asked for
+	Error     *Error         `json:"error,omitzero"`     // why there is no reward; nil when there is
+}
+
+// refusedReward is what is written of a Reward with an Error.
+type refusedReward struct {
+	Index  int    `json:"index"`
+	Input  int    `json:"input"`
+	Answer int    `json:"answer"`
+	Error  *Error `json:"error"`
+}
+
+// MarshalJSONTo writes a reward, or the error that there is in its place.
+func (r Reward) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if r.Error != nil {
+		return json.MarshalEncode(enc, refusedReward{r.Index, r.Input, r.Answer, r.Error})
+	}
+	type plain Reward
+	return json.MarshalEncode(enc, plain(r))
 }
 
 // MemberReward is the reward that one member of an ensemble gave.

@@ -16,7 +16,8 @@ const maxLambda = 1e6
 
 // Validate checks what can be known without a model: that every input has one
 // form, that words are of their sets, and that there are at most maxSequences
-// answers. Its errors are *[Error] and name the first thing that is wrong.
+// answers. Its errors are *[Error] and name the first thing that is wrong. With
+// on_error: item the inputs are left to [Input.Check].
 func (r *RewardRequest) Validate(maxSequences int) error {
 	for _, check := range []func() *Error{r.checkWords, r.checkEnsemble, func() *Error { return r.checkInputs(maxSequences) }} {
 		if err := check(); err != nil {
@@ -36,6 +37,7 @@ func (r *RewardRequest) checkWords() *Error {
 	}{
 		{"aggregate", r.Aggregate, []string{"", AggregateMean, AggregateMin, AggregateMedian, AggregateMeanMinusStd, AggregateMeanMinusVar}},
 		{"truncate", r.Truncate, []string{"", TruncateError, TruncatePromptLeft, TruncateLeft, TruncateRight}},
+		{"on_error", r.OnError, []string{"", OnErrorRequest, OnErrorItem}},
 	}
 	for i, word := range r.Return {
 		param := fmt.Sprintf("return[%d]", i)
@@ -107,8 +109,10 @@ func (r *RewardRequest) checkInputs(maxSequences int) *Error {
 	}
 	sequences := 0
 	for i := range r.Inputs {
-		if err := r.Inputs[i].check(); err != nil {
-			return err.Under(fmt.Sprintf("inputs[%d]", i))
+		if r.OnError != OnErrorItem {
+			if err := r.Inputs[i].Check(); err != nil {
+				return err.Under(fmt.Sprintf("inputs[%d]", i))
+			}
 		}
 		if sequences += r.Inputs[i].Count(); sequences > maxSequences {
 			return Errorf(CodeTooManySequences, "inputs", "more than %d answers in one request", maxSequences)
@@ -117,8 +121,13 @@ func (r *RewardRequest) checkInputs(maxSequences int) *Error {
 	return nil
 }
 
-// check refuses an input that has not exactly one form.
-func (in *Input) check() *Error {
+// Check refuses an input that has not exactly one form, or was found bad when
+// it was read. The error is nil or an *[Error] whose Param is relative to the
+// input.
+func (in *Input) Check() *Error {
+	if in.Fault != nil {
+		return in.Fault
+	}
 	var given []string
 	for _, f := range []struct {
 		name string

@@ -86,6 +86,7 @@ func (s *Server) replyLoad(w http.ResponseWriter, r *http.Request, ld *Load) err
 		status = http.StatusAccepted
 	}
 	detail, _ := s.detail(ld.name)
+	exchangeOf(r).about(detail)
 	data, err := api.Encode(detail)
 	if err != nil {
 		return err

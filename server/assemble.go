@@ -15,24 +15,36 @@ func (t *task) reply(id string) (*api.RewardResponse, error) {
 	out := &api.RewardResponse{
 		ID: "rwd-" + id, Object: "reward.list", Created: time.Now().Unix(),
 		Model: t.info.Name, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized && (t.mode == api.ModeEns || t.mode == api.ModeBoth),
-		Data: make([]api.Reward, len(t.prepared)),
+		Data: make([]api.Reward, 0, len(t.prepared)+len(t.refused)),
 	}
-	for k := range t.prepared {
-		r, err := t.entry(k)
-		if err != nil {
-			return nil, err
+	refused := t.refused
+	for k := 0; k < len(t.prepared) || len(refused) > 0; {
+		r := api.Reward{}
+		if len(refused) > 0 && (k == len(t.prepared) || refused[0].before(t.places[k])) {
+			r = api.Reward{Input: refused[0].input, Answer: refused[0].answer, Error: refused[0].err}
+			refused = refused[1:]
+		} else {
+			var err error
+			if r, err = t.entry(k); err != nil && t.req.OnError != api.OnErrorItem {
+				return nil, err
+			}
+			if err != nil {
+				r, t.faults = api.Reward{Input: r.Input, Answer: r.Answer, Error: wireError(err)}, append(t.faults, err)
+			}
+			k++
 		}
-		out.Data[k] = r
+		r.Index = len(out.Data)
+		out.Data = append(out.Data, r)
 		out.Usage.PromptTokens += r.Tokens
 	}
 	out.Usage.TotalTokens = out.Usage.PromptTokens
 	return out, nil
 }
 
-// entry makes the k-th entry of the data.
+// entry makes the data's entry of the k-th prepared answer.
 func (t *task) entry(k int) (api.Reward, error) {
 	p := &t.prepared[k]
-	r := api.Reward{Index: k, Input: t.places[k].input, Answer: t.places[k].answer, Tokens: len(p.Sequence.IDs), Truncated: p.Truncated}
+	r := api.Reward{Input: t.places[k].input, Answer: t.places[k].answer, Tokens: len(p.Sequence.IDs), Truncated: p.Truncated}
 	if slices.Contains(t.req.Return, api.ReturnTokens) {
 		r.TokenIDs = p.Sequence.IDs
 	}

@@ -38,7 +38,7 @@ func (s *Server) authorize(next http.Handler) http.Handler {
 
 // admin lets a request pass to h that bears an administrator's key. Without
 // one configured, nobody passes: what changes models is never open by default.
-func (s *Server) admin(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (s *Server) admin(h handler, query ...string) http.HandlerFunc {
 	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
 		switch {
 		case len(s.adminKeys) == 0 || s.live == nil:
@@ -49,7 +49,7 @@ func (s *Server) admin(h func(http.ResponseWriter, *http.Request) error) http.Ha
 			return api.Errorf(api.CodeForbidden, "", "this path asks for an administrator's key, and this one is not")
 		}
 		return api.Errorf(api.CodeUnauthorized, "", `this path asks for an administrator's key: send it as "Authorization: Bearer KEY"`)
-	})
+	}, query...)
 }
 
 // digests returns the digests that bearsKey compares with.

@@ -72,7 +72,8 @@ func TestBadInputIsRefusedByNameAndTheServerGoesOn(t *testing.T) {
 		{"zstd that is none", good, []string{"Content-Encoding", "zstd"}, 400, "invalid_encoding", "Content-Encoding", "magic"},
 		{"an encoding unknown", good, []string{"Content-Encoding", "br"}, 415, "unsupported_encoding", "Content-Encoding", "gzip"},
 		{"two encodings", good, []string{"Content-Encoding", "gzip, zstd"}, 415, "unsupported_encoding", "Content-Encoding", "one"},
-		{"a form", good, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", "Content-Type", "application/json"},
+		{"a form", good, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "unsupported_media_type", "Content-Type", "-H 'Content-Type: application/json'"},
+		{"text", good, []string{"Content-Type", "text/plain"}, 415, "unsupported_media_type", "Content-Type", "application/json"},
 		{"another charset", good, []string{"Content-Type", "application/json; charset=latin1"}, 415, "unsupported_media_type", "Content-Type", "utf-8"},
 		{"an empty body", ``, nil, 400, "invalid_json", "", "empty"},
 		{"half a body", `{"inputs":[{"text":"x"}`, nil, 400, "invalid_json", "inputs", "ends"},
@@ -116,7 +117,7 @@ func TestBadInputIsRefusedByNameAndTheServerGoesOn(t *testing.T) {
 		{"an image", `{"inputs":[{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}]}`, nil, 400, "unsupported_input", "inputs[0].messages[0].content[0].type", `"image_url"`},
 		{"a prompt that is a number", `{"inputs":[{"prompt":1,"response":"b"}]}`, nil, 400, "invalid_value", "inputs[0].prompt", "a number"},
 		{"text over the context", `{"model":"m","truncate":"error","inputs":[{"text":"x"},{"text":"` + long + `"}]}`, nil, 422, "too_long", "inputs[1].text", "100 tokens"},
-		{"an answer over the context", `{"model":"m","inputs":[{"prompt":"q","response":"` + long + `"}]}`, nil, 422, "too_long", "inputs[0].response", "the answer alone"},
+		{"an answer over the context", `{"model":"m","truncate":"error","inputs":[{"prompt":"q","response":"` + long + `"}]}`, nil, 422, "too_long", "inputs[0].response", "the context has 64"},
 		{"too many answers", `{"model":"m","inputs":[{"prompt":"q","responses":["1","2","3","4","5","6","7","8"]},{"text":"9"}]}`, nil, 413, "too_many_sequences", "inputs", "8"},
 		{"too many tokens", `{"model":"m","inputs":[{"text":"` + long + `"},{"text":"` + long + `"}]}`, nil, 413, "too_many_tokens", "inputs[1]", "100"},
 		{"a mode that is none", `{"mode":"average","inputs":[{"text":"x"}]}`, nil, 400, "invalid_value", "mode", `"average"`},
@@ -169,7 +170,7 @@ func TestWrongPathsAndMethods(t *testing.T) {
 		{"BREW", "/v1/reward", 405, "POST"},
 		{"GET", "/v1", 404, ""},
 		{"GET", "/v1/rewards", 404, ""},
-		{"POST", "/v1/reward/", 404, ""},
+		{"POST", "/v1/reward/x", 404, ""},
 	} {
 		t.Run(test.method+" "+test.path, func(t *testing.T) {
 			r := h.do(test.method, test.path, "")

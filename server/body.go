@@ -104,8 +104,11 @@ func checkContentType(header string) error {
 		return nil
 	}
 	kind, params, err := mime.ParseMediaType(header)
-	if err != nil || kind != "application/json" {
-		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type", "want application/json")
+	switch {
+	case err == nil && kind == "application/x-www-form-urlencoded":
+		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type", "the body is declared as a form, as curl -d does: add the header Content-Type: application/json (curl -H 'Content-Type: application/json', or curl --json)")
+	case err != nil || kind != "application/json":
+		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type", "want the header Content-Type: application/json")
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type", "want the charset utf-8")

@@ -88,7 +88,7 @@ func (s *Server) comparePairs(ctx context.Context, x *exchange, req *api.Compare
 	if req.Lambda != nil {
 		c.lambda = *req.Lambda
 	}
-	x.model, x.mode = d.info.Name, "compare"
+	x.model, x.mode, x.revision = d.info.Name, "compare", d.info.Revision
 	start := time.Now()
 	if err := c.prepare(ctx, s.cfg.MaxRequestTokens); err != nil {
 		return nil, err

@@ -155,7 +155,7 @@ func TestCompareNamesWhatIsWrong(t *testing.T) {
 		"two answers on a side":    {`{"pairs":[{"chosen":{"text":"a"},"rejected":{"prompt":"","responses":["a","b"]}}]}`, "conflicting_fields", "pairs[0].rejected.responses"},
 		"the user speaks last":     {`{"pairs":[{"chosen":[{"role":"user","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]}]}`, "last_message_not_assistant", "pairs[0].chosen[0].role"},
 		"an id out of range":       {`{"pairs":[{"chosen":{"text":"a"},"rejected":{"input_ids":[1,999]}}]}`, "token_out_of_range", "pairs[0].rejected.input_ids[1]"},
-		"an answer too long":       {`{"pairs":[` + fine + `,{"prompt":"","chosen":"a","rejected":"` + long + `"}]}`, "too_long", "pairs[1].rejected"},
+		"an answer too long":       {`{"truncate":"error","pairs":[` + fine + `,{"prompt":"","chosen":"a","rejected":"` + long + `"}]}`, "too_long", "pairs[1].rejected"},
 		"a conversation too long":  {`{"truncate":"error","pairs":[{"chosen":[{"role":"assistant","content":"` + long + `"}],"rejected":[{"role":"assistant","content":"b"}]}]}`, "too_long", "pairs[0].chosen"},
 		"too many tokens":          {`{"pairs":[{"chosen":{"text":"` + long[:60] + `"},"rejected":{"text":"` + long[:60] + `"}},{"chosen":{"text":"` + long[:60] + `"},"rejected":{"text":"` + long[:60] + `"}}]}`, "too_many_tokens", "pairs[1].rejected"},
 		"an unknown model":         {`{"model":"x","pairs":[` + fine + `]}`, "unknown_model", "model"},

@@ -18,13 +18,13 @@ func (s *Server) dialects(r chi.Router) {
 	for _, path := range []string{"/", "/health", "/ping"} {
 		r.Get(path, s.handle(s.health))
 	}
-	r.Get("/info", s.handle(s.teiInfo))
-	r.Post("/tokenize", s.handle(s.tokenize))
-	r.Post("/decode", s.handle(s.detokenize))
+	r.Get("/info", s.handle(s.teiInfo, "model"))
+	r.Post("/tokenize", s.handle(s.tokenize, "model"))
+	r.Post("/decode", s.handle(s.detokenize, "model"))
 	r.Post("/seed_session", s.handle(s.seedSession))
 	r.Get("/reverify_mode", s.handle(s.reverifyMode))
-	r.Get("/get_model_info", s.handle(s.sglangInfo))
-	r.Post("/update_weights_from_disk", s.admin(s.updateWeights))
+	r.Get("/get_model_info", s.handle(s.sglangInfo, "model"))
+	r.Post("/update_weights_from_disk", s.admin(s.updateWeights, "model"))
 	r.Get("/v2", s.handle(s.oipServer))
 	r.Get("/v2/health/live", s.handle(s.oipLive))
 	r.Get("/v2/health/ready", s.handle(s.oipReady))
@@ -74,7 +74,11 @@ func read[T any](s *Server, r *http.Request, decode func([]byte) (T, error)) (T,
 // served returns the model that ?model names, or the only one, for questions
 // about it; the caller releases it.
 func (s *Server) served(r *http.Request) (*deployment, error) {
-	return s.models.acquire(r.URL.Query().Get("model"), "")
+	d, err := s.models.acquire(r.URL.Query().Get("model"), "")
+	if err == nil {
+		exchangeOf(r).revision = d.info.Revision
+	}
+	return d, err
 }
 
 // vocabulary returns the tokeniser of the model that ?model names.

@@ -83,6 +83,9 @@ func (d *drift) observe(model, revision, mode string, data []api.Reward) {
 	var rewards, spreads *series
 	for i := range data {
 		r := &data[i]
+		if r.Error != nil {
+			continue
+		}
 		if rewards == nil {
 			rewards = d.series(d.rewards, seriesKey{model, revision, mode})
 		}

@@ -34,9 +34,18 @@ type exchange struct {
 	label   string          // the model's name for its score
 	queued  int             // tokens that the queue would have to take
 
+	revision                 string // of the model that the reply is about; its header
 	model, mode              string
 	sequences, tokens        int
+	refused                  int // answers that were refused alone
 	tokenize, queue, compute time.Duration
+}
+
+// about notes which model a reply describes; none when it is not live.
+func (x *exchange) about(d *api.ModelDetail) {
+	if d.Model != nil {
+		x.revision = d.Revision
+	}
 }
 
 type exchangeKey struct{}
@@ -92,6 +101,9 @@ func (s *Server) record(r *http.Request, x *exchange) {
 		attrs = append(attrs, slog.String("model", x.model), slog.String("mode", x.mode),
 			slog.Int("sequences", x.sequences), slog.Int("tokens", x.tokens),
 			slog.Float64("tokenize_ms", ms(x.tokenize)), slog.Float64("queue_ms", ms(x.queue)), slog.Float64("compute_ms", ms(x.compute)))
+	}
+	if x.refused > 0 {
+		attrs = append(attrs, slog.Int("refused", x.refused))
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
@@ -152,6 +164,9 @@ type recorder struct {
 func (w *recorder) WriteHeader(status int) {
 	if w.x.status == 0 && status >= 200 {
 		w.x.status = status
+		if w.x.revision != "" {
+			w.Header().Set("X-Model-Revision", w.x.revision)
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,9 +143,15 @@ func (h *harness) do(method, path, body string, header ...string) *reply {
 	require.NoError(h.t, err)
 	r := &reply{resp.StatusCode, resp.Header, data}
 	if resp.Header.Get("Content-Encoding") == "" && method != http.MethodHead {
-		checkDocumented(h.t, method, req.URL.EscapedPath(), r)
+		checkDocumented(h.t, method, plainPath(req.URL), r)
 	}
 	return r
+}
+
+// plainPath is a path without the slashes that the server overlooks.
+func plainPath(u *url.URL) string {
+	parts := strings.FieldsFunc(u.EscapedPath(), func(r rune) bool { return r == '/' })
+	return "/" + strings.Join(parts, "/")
 }
 
 // operation finds what the document says of a path.
@@ -191,6 +198,9 @@ func checkDocumented(t *testing.T, method, path string, r *reply) {
 	}
 	for name, hdr := range ref.Value.Headers {
 		value := r.header.Get(name)
+		if value == "" && !hdr.Value.Required {
+			continue
+		}
 		if assert.NotEmpty(t, value, "header %s of %d", name, r.status) {
 			var v any = value
 			if hdr.Value.Schema.Value.Type.Is("integer") {

@@ -42,6 +42,7 @@ type metrics struct {
 	sequences *prometheus.CounterVec   // by model
 	tokens    *prometheus.CounterVec   // by model
 	truncated *prometheus.CounterVec   // by model
+	refused   *prometheus.CounterVec   // by model, code
 	rewards   *prometheus.HistogramVec // by model, revision, mode
 	lengths   *prometheus.HistogramVec // by model, revision
 	spread    *prometheus.HistogramVec // by model, revision
@@ -79,6 +80,7 @@ func newMetrics(version string, driftScores int, models *Models) *metrics {
 	m.sequences = m.counters("sequences_total", "Answers scored.", "model")
 	m.tokens = m.counters("tokens_total", "Tokens of the answers scored, with their prompts.", "model")
 	m.truncated = m.counters("truncated_total", "Answers scored after truncation.", "model")
+	m.refused = m.counters("refused_answers_total", "Answers that were refused while others of their request were scored (on_error: item), by the error's code.", "model", "code")
 	m.rewards = m.histograms("reward", "Rewards.", rewardBuckets, "model", "revision", "mode")
 	m.lengths = m.histograms("answer_tokens", "Tokens of an answer with its prompt.", tokenBuckets, "model", "revision")
 	m.spread = m.histograms("reward_std", "Standard deviation of the members' rewards.", spreadBuckets, "model", "revision")
@@ -166,6 +168,10 @@ func (m *metrics) scored(x *exchange, reply *api.RewardResponse) {
 	truncated := 0
 	for i := range reply.Data {
 		r := &reply.Data[i]
+		if r.Error != nil {
+			m.refused.WithLabelValues(x.model, string(r.Error.Code)).Inc()
+			continue
+		}
 		rewards.Observe(float64(r.Reward))
 		lengths.Observe(float64(r.Tokens))
 		if r.Truncated {

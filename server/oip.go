@@ -40,6 +40,7 @@ func (s *Server) version(r *http.Request) (info Info, kept string, err error) {
 		return Info{}, "", err
 	}
 	defer d.release()
+	exchangeOf(r).revision = d.info.Revision
 	_, kept, _ = s.models.describe(d.info.Name)
 	return d.info, kept, nil
 }

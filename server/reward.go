@@ -3,10 +3,12 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/warmserve/warmserve/api"
@@ -27,6 +29,9 @@ func (s *Server) reward(w http.ResponseWriter, r *http.Request) error {
 	}
 	req, err := api.DecodeRewardRequest(body.Bytes())
 	s.bodies.free(body)
+	if err == nil {
+		err = dialect.Choose(req, r.URL.Query())
+	}
 	if err != nil {
 		return err
 	}
@@ -65,12 +70,25 @@ type task struct {
 	ensemble bool // whether the members are scored, as with ens and both
 	prepared []Prepared
 	places   []place     // of each prepared answer
+	refused  []refusal   // with on_error: item, the answers that are not prepared, in their order
+	faults   []error     // of answers that the model did not score, with on_error: item
 	rewards  []float32   // of the weight average or the one member; nil with ens
 	members  [][]float32 // by member, then answer; nil without an ensemble
 }
 
 // place is where in the request an answer stands.
 type place struct{ input, answer int }
+
+// before reports whether p stands before q in the request.
+func (p place) before(q place) bool {
+	return p.input < q.input || p.input == q.input && p.answer < q.answer
+}
+
+// refusal is an answer that cannot be scored, and why.
+type refusal struct {
+	place
+	err *api.Error // its Param is the request's
+}
 
 func (p place) param(req *api.RewardRequest) string {
 	if req.Inputs[p.input].Responses != nil {
@@ -91,6 +109,7 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	defer d.release()
 	t := &task{req: req, reading: x.reading, model: d.model, info: d.info, mode: cmp.Or(req.Mode, d.info.Mode)}
 	t.ensemble = t.mode == api.ModeEns || t.mode == api.ModeBoth
+	x.revision = t.info.Revision
 	x.model, x.mode, x.label = t.info.Name, t.mode, t.info.Label
 	if err := t.checkMode(); err != nil {
 		return nil, err
@@ -109,6 +128,10 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	}
 	reply, err := t.reply(x.id)
 	if err == nil {
+		x.refused = len(t.refused) + len(t.faults)
+		for _, fault := range t.faults {
+			s.logFault(x, fault)
+		}
 		s.metrics.scored(x, reply)
 		s.shadow.offer(d, t)
 	}
@@ -128,13 +151,12 @@ func (t *task) checkMode() error {
 // prepare turns every input into sequences, within maxTokens together.
 func (t *task) prepare(ctx context.Context, maxTokens int) error {
 	options := PrepareOptions{
-		Truncate:     cmp.Or(t.req.Truncate, api.TruncatePromptLeft),
 		ParseSpecial: t.req.ParseSpecial == nil || *t.req.ParseSpecial,
 		Pooling:      t.reading.Pooling,
 		MaxTokens:    t.reading.MaxTokens,
 		Chat: ChatOptions{
 			AddSpecial: t.reading.AddSpecial, AddGenerationPrompt: t.reading.AddGenerationPrompt,
-			ContinueFinal: t.reading.ContinueFinal, Variables: t.reading.Variables,
+			ContinueFinal: t.reading.ContinueFinal, Variables: t.req.ChatTemplateKwargs,
 		},
 	}
 	tokens := 0
@@ -142,29 +164,104 @@ func (t *task) prepare(ctx context.Context, maxTokens int) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		in := &t.req.Inputs[i]
-		answers, err := t.model.Prepare(in, options)
+		answers, err := t.answers(i, options)
 		if err != nil {
-			if e, ok := err.(*api.Error); ok {
-				return e.Under(fmt.Sprintf("inputs[%d]", i))
-			}
-			return fmt.Errorf("server: prepare inputs[%d]: %w", i, err)
-		}
-		if len(answers) != in.Count() {
-			return fmt.Errorf("server: model %q prepared %d answers of inputs[%d], which has %d", t.info.Name, len(answers), i, in.Count())
+			return err
 		}
 		for j, p := range answers {
 			at := place{i, j}
-			if err := t.checkPrepared(p, at); err != nil {
-				return err
+			if p.refused != nil {
+				t.refused = append(t.refused, refusal{at, p.refused})
+				continue
 			}
 			if tokens += len(p.Sequence.IDs); tokens > maxTokens {
 				return api.Errorf(api.CodeTooManyTokens, at.param(t.req), "the request has more than %d tokens up to here", maxTokens)
 			}
-			t.prepared, t.places = append(t.prepared, p), append(t.places, at)
+			t.prepared, t.places = append(t.prepared, p.Prepared), append(t.places, at)
 		}
 	}
 	return nil
+}
+
+// answer is one of an input's answers, or why it cannot be scored.
+type answer struct {
+	Prepared
+	refused *api.Error
+}
+
+// answers prepares the i-th input. With on_error: item what is wrong with it,
+// or with some of its answers, is theirs alone.
+func (t *task) answers(i int, o PrepareOptions) ([]answer, error) {
+	in := &t.req.Inputs[i]
+	o.Truncate = truncation(t.req.Truncate, in)
+	param := fmt.Sprintf("inputs[%d]", i)
+	if t.req.OnError != api.OnErrorItem {
+		return t.whole(in, i, o)
+	}
+	if fault := in.Check(); fault != nil {
+		return slices.Repeat([]answer{{refused: fault.Under(param)}}, in.Count()), nil
+	}
+	all, err := t.whole(in, i, o)
+	e, bad := errors.AsType[*api.Error](err)
+	switch {
+	case !bad:
+		return all, err
+	case in.Responses == nil:
+		return []answer{{refused: e}}, nil
+	}
+	// One answer of the group is at fault: alone, each is told of its own.
+	all = make([]answer, len(in.Responses))
+	for j := range in.Responses {
+		one := *in
+		one.Responses = in.Responses[j : j+1]
+		a, err := t.whole(&one, i, o)
+		if e, bad := errors.AsType[*api.Error](err); bad {
+			if rest, ok := strings.CutPrefix(e.Param, param+".responses[0]"); ok {
+				e = api.Errorf(e.Code, place{i, j}.param(t.req)+rest, "%s", e.Message)
+			}
+			all[j].refused = e
+		} else if err != nil {
+			return nil, err
+		} else {
+			all[j] = a[0]
+		}
+	}
+	return all, nil
+}
+
+// truncation says how an input is cut, the same on every route: at the left of
+// the prompt, and then of the answer. Text and tokens, which do not tell the one
+// from the other, are cut at their left.
+func truncation(asked string, in *api.Input) string {
+	if asked == "" || asked == api.TruncatePromptLeft {
+		if in.Text != nil || in.InputIDs != nil {
+			return api.TruncateLeft
+		}
+		return api.TruncatePromptLeft
+	}
+	return asked
+}
+
+// whole prepares every answer of in, which is the i-th input or a part of it.
+func (t *task) whole(in *api.Input, i int, o PrepareOptions) ([]answer, error) {
+	answers, err := t.model.Prepare(in, o)
+	if err != nil {
+		if e, ok := err.(*api.Error); ok {
+			return nil, e.Under(fmt.Sprintf("inputs[%d]", i))
+		}
+		return nil, fmt.Errorf("server: prepare inputs[%d]: %w", i, err)
+	}
+	if len(answers) != in.Count() {
+		return nil, fmt.Errorf("server: model %q prepared %d answers of inputs[%d], which has %d", t.info.Name, len(answers), i, in.Count())
+	}
+	out := make([]answer, len(answers))
+	for j, p := range answers {
+		if err := t.checkPrepared(p, place{i, j}); err != nil {
+			return nil, err
+		}
+		out[j].Prepared = p
+	}
+	return out, nil
 }
 
 // checkPrepared holds a model to its word before its sequences meet those of
@@ -227,6 +324,9 @@ func (t *task) jobs() ([]batch.Job, error) {
 
 // submit scores the task on the lanes of its mode and keeps the rewards.
 func (t *task) submit(ctx context.Context, q *batch.Queue) (batch.Stats, error) {
+	if len(t.prepared) == 0 {
+		return batch.Stats{}, nil // every answer was refused
+	}
 	jobs, err := t.jobs()
 	if err != nil {
 		return batch.Stats{}, err

@@ -11,38 +11,53 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/dialect"
 )
 
 // routes lays out the paths of openapi.yaml.
 func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
 	r := chi.NewRouter()
-	r.Use(s.observe, compress, s.contain, s.authorize, middleware.GetHead)
-	r.NotFound(s.handle(func(http.ResponseWriter, *http.Request) error {
+	r.Use(canonical, s.observe, compress, s.contain, s.authorize, middleware.GetHead)
+	r.NotFound(s.answer(func(http.ResponseWriter, *http.Request) error {
 		return api.Errorf(api.CodeUnknownRoute, "", "there is no such path; GET /openapi.yaml lists those there are")
 	}))
-	r.MethodNotAllowed(s.handle(func(w http.ResponseWriter, req *http.Request) error {
+	r.MethodNotAllowed(s.answer(func(w http.ResponseWriter, req *http.Request) error {
 		allowed := allowedMethods(r, req.URL)
 		w.Header().Set("Allow", allowed)
 		return api.Errorf(api.CodeMethodNotAllowed, "", "this path takes %s", allowed)
 	}))
-	r.Post("/v1/reward", s.handle(s.reward))
+	r.Post("/v1/reward", s.handle(s.reward, dialect.Choices...))
 	r.Post("/v1/compare", s.handle(s.compare))
 	r.Get("/v1/models", s.handle(s.listModels))
 	r.Get("/v1/models/{name}", s.handle(s.getModel))
-	r.Put("/v1/models/{name}", s.admin(s.putModel))
+	r.Put("/v1/models/{name}", s.admin(s.putModel, "wait"))
 	r.Delete("/v1/models/{name}", s.admin(s.deleteModel))
-	r.Post("/v1/models/{name}/rollback", s.admin(s.rollbackModel))
+	r.Post("/v1/models/{name}/rollback", s.admin(s.rollbackModel, "wait"))
 	s.dialects(r)
 	r.Get("/livez", s.handle(s.livez))
 	r.Get("/readyz", s.handle(s.readyz))
-	r.Get("/metrics", s.scrape(s.metrics.handler()))
-	r.Get("/openapi.yaml", s.openapi)
+	r.Get("/metrics", s.handle(s.scrape(s.metrics.handler())))
+	r.Get("/openapi.yaml", s.handle(s.openapi))
 	return r
 }
 
-// handle adapts a handler that returns its error, and answers that in the
-// native shape.
-func (s *Server) handle(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+// handler is a handler that returns its error.
+type handler func(http.ResponseWriter, *http.Request) error
+
+// handle adapts a handler of a route whose query has the parameters named, and
+// no others.
+func (s *Server) handle(h handler, query ...string) http.HandlerFunc {
+	return s.answer(func(w http.ResponseWriter, r *http.Request) error {
+		if err := checkQuery(r, query); err != nil {
+			return err
+		}
+		return h(w, r)
+	})
+}
+
+// answer answers a handler's error in the native shape, or that of the
+// request's dialect.
+func (s *Server) answer(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := h(w, r)
 		if err == nil {
@@ -95,6 +110,7 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) getModel(w http.ResponseWriter, r *http.Request) error {
 	name := modelName(r)
 	if detail, ok := s.detail(name); ok {
+		exchangeOf(r).about(detail)
 		return s.reply(w, detail)
 	}
 	return unknownModel("name", name)
@@ -128,15 +144,17 @@ func (s *Server) notReady() error {
 }
 
 // scrape handles GET /metrics.
-func (s *Server) scrape(metrics http.Handler) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+func (s *Server) scrape(metrics http.Handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
 		s.limitWrite(w)
 		metrics.ServeHTTP(w, r)
+		return nil
 	}
 }
 
 // openapi handles GET /openapi.yaml.
-func (s *Server) openapi(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) openapi(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/yaml")
 	s.write(w, http.StatusOK, []byte(api.OpenAPI()))
+	return nil
 }

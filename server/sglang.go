@@ -80,6 +80,9 @@ func (s *Server) load(r *http.Request, name string, spec *api.ModelSpec, cause s
 	if errors.Is(err, context.Canceled) {
 		return errClientGone
 	}
+	if info, _, ok := s.models.describe(name); ok {
+		exchangeOf(r).revision = info.Revision
+	}
 	return err
 }
 

@@ -39,7 +39,7 @@ func (s *Server) translate(route dialect.Route) http.HandlerFunc {
 		}
 		s.annotate(w, x, call, result)
 		return s.reply(w, reply)
-	})
+	}, route.Query...)
 }
 
 // decodeCall reads a body in its dialect.
@@ -140,10 +140,6 @@ func (s *Server) until(ctx context.Context, changed func() bool) bool {
 // annotate sets what a dialect's reply says in headers, and warns once of what
 // an operator should know.
 func (s *Server) annotate(w http.ResponseWriter, x *exchange, c *dialect.Call, res *dialect.Result) {
-	h := w.Header()
-	if res.Revision != "" {
-		h.Set("X-Model-Revision", res.Revision)
-	}
 	if c.Warn != nil && res.RewardResponse != nil {
 		if text := c.Warn(res); text != "" {
 			if _, said := s.warned.LoadOrStore(text, true); !said {
@@ -154,6 +150,7 @@ func (s *Server) annotate(w http.ResponseWriter, x *exchange, c *dialect.Call, r
 	if !c.Timed {
 		return
 	}
+	h := w.Header()
 	h.Set("X-Compute-Type", "cpu")
 	h.Set("X-Compute-Characters", strconv.Itoa(c.Characters))
 	h.Set("X-Compute-Tokens", strconv.Itoa(x.tokens))

@@ -16,6 +16,7 @@ type addedToken struct {
 	rstrip     bool // takes the white space on its right with it
 	normalized bool // matches its normalized form, in normalized text
 	special    bool
+	pattern    string // what it matches: content, or its normalized form
 }
 
 // addedTokens are the tokens that are matched before the model sees the text.
@@ -71,7 +72,7 @@ func (t *Tokenizer) parseAdded(data json.RawMessage) error {
 			return fmt.Errorf("added_tokens: id %d is given to both %q and %q", id, other, e.Content)
 		}
 		a.ids[e.Content] = id
-		a.byID[id] = addedToken{e.Content, id, e.SingleWord, e.LStrip, e.RStrip, e.Normalized, e.Special}
+		a.byID[id] = addedToken{e.Content, id, e.SingleWord, e.LStrip, e.RStrip, e.Normalized, e.Special, e.Content}
 		if e.Special {
 			a.special[e.Content] = true
 		}
@@ -81,21 +82,21 @@ func (t *Tokenizer) parseAdded(data json.RawMessage) error {
 
 // indexAdded builds the two sets of patterns.
 func (t *Tokenizer) indexAdded(entries []addedTokenJSON) error {
-	sc := t.scratch()
 	for _, e := range entries {
 		tok, ok := t.added.byID[t.added.ids[e.Content]]
 		if !ok || e.Content == "" {
 			continue
 		}
-		set, pattern := &t.added.raw, tok.content
+		set := &t.added.raw
 		if tok.normalized {
 			set = &t.added.normal
-			pattern = string(t.normalize(sc, piece{text: []byte(tok.content)}).text)
-			if pattern != tok.content {
-				t.added.decoded[tok.id] = pattern
+			tok.pattern = t.normalized(tok.content)
+			if tok.pattern != tok.content {
+				t.added.decoded[tok.id] = tok.pattern
 			}
 		}
-		if err := set.add(pattern, tok, t.added.special[tok.content]); err != nil {
+		tok.special = t.added.special[tok.content]
+		if err := set.add(tok); err != nil {
 			return fmt.Errorf("added_tokens: %w", err)
 		}
 	}
@@ -122,17 +123,16 @@ type tokenSet struct {
 
 func (s *tokenSet) empty() bool { return len(s.tokens) == 0 }
 
-func (s *tokenSet) add(pattern string, tok addedToken, special bool) error {
-	if pattern == "" {
+func (s *tokenSet) add(tok addedToken) error {
+	if tok.pattern == "" {
 		return nil // a normalizer may leave nothing, which matches nowhere
 	}
 	if s.trie == nil {
 		s.trie = newTrie()
 	}
-	tok.special = special
 	s.tokens = append(s.tokens, tok)
-	s.starts[pattern[0]] = true
-	return s.trie.insert(pattern, int32(len(s.tokens)-1))
+	s.starts[tok.pattern[0]] = true
+	return s.trie.insert(tok.pattern, int32(len(s.tokens)-1))
 }
 
 func (s *tokenSet) finish() {
@@ -149,17 +149,19 @@ func (s *tokenSet) finish() {
 	}
 }
 
-// matcher walks over text, which must stay as it is meanwhile.
-func (s *tokenSet) matcher(text []byte, noSpecial bool) matcher {
-	return matcher{set: s, text: text, noSpecial: noSpecial, pendingID: -1}
+// matcher walks over text, which must stay as it is meanwhile. plain are the
+// parts of it that no special token may hold.
+func (a *addedTokens) matcher(set *tokenSet, text []byte, plain []span) matcher {
+	return matcher{all: a, set: set, text: text, plain: plain, pendingID: -1}
 }
 
 // A matcher yields, from left to right, the parts of a text between added
 // tokens and the added tokens.
 type matcher struct {
+	all       *addedTokens
 	set       *tokenSet
 	text      []byte
-	noSpecial bool
+	plain     []span
 	from      int // where the search goes on: the end of the last match
 	start     int // end of what was yielded
 	pending   span
@@ -208,13 +210,17 @@ func (m *matcher) search() (at span, id int32, ok bool) {
 		if n == 0 {
 			return span{}, -1, false
 		}
+		for n > 0 && m.refused(&m.set.tokens[index], start, start+n) {
+			n, index = m.set.trie.longest(0, m.text[start:start+n-1])
+		}
+		if n == 0 {
+			m.from = start + 1
+			continue
+		}
 		end := start + n
 		m.from = end
 		tok := &m.set.tokens[index]
-		if tok.special && m.noSpecial {
-			continue
-		}
-		if tok.singleWord && (wordBefore(m.text, start) || wordAfter(m.text, end)) {
+		if tok.singleWord && !m.alone(tok, start, end) {
 			continue
 		}
 		if tok.lstrip {
@@ -225,6 +231,51 @@ func (m *matcher) search() (at span, id int32, ok bool) {
 		}
 		return span{start: start, end: end}, tok.id, true
 	}
+}
+
+// refused reports whether text is not read as a token because of its plain
+// parts: a special token that would hold a byte of one, or another token that
+// would, with a byte of one, break up a special token outside of them.
+func (m *matcher) refused(tok *addedToken, start, end int) bool {
+	if !touches(m.plain, start, end) {
+		return false
+	}
+	if tok.special {
+		return true
+	}
+	for i := start; i < end; i++ {
+		if m.all.raw.specialAt(m.text, i, m.plain) || m.all.normal.specialAt(m.text, i, m.plain) {
+			return true
+		}
+	}
+	return false
+}
+
+// specialAt reports whether a special token outside of the plain parts starts
+// at text[i].
+func (s *tokenSet) specialAt(text []byte, i int, plain []span) bool {
+	if s.empty() || !s.starts[text[i]] {
+		return false
+	}
+	node := uint32(0)
+	for end, c := range text[i:] {
+		if node = s.trie.step(node, c); node == 0 {
+			return false
+		}
+		if v := s.trie.values[node]; v >= 0 && s.tokens[v].special {
+			return !touches(plain, i, i+end+1)
+		}
+	}
+	return false
+}
+
+// alone reports whether no word character touches a token. Those of plain parts
+// do not count for a special token, which they could destroy.
+func (m *matcher) alone(tok *addedToken, start, end int) bool {
+	if wordBefore(m.text, start) && !(tok.special && touches(m.plain, start-1, start)) {
+		return false
+	}
+	return !wordAfter(m.text, end) || tok.special && touches(m.plain, end, end+1)
 }
 
 // find returns the leftmost longest pattern at or after from; n is 0 when there

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -25,6 +26,7 @@ type bpe struct {
 	// bytewise is set when words come as raw bytes that stand for characters of
 	// the byte alphabet.
 	bytewise bool
+	missing  bool          // bytewise: some byte is no symbol
 	initial  [4][256]int32 // bytewise: ids by isFirst | isLast<<1 and byte; -1
 }
 
@@ -70,10 +72,10 @@ func (t *Tokenizer) parseBPE(data json.RawMessage, bytewise bool) error {
 	if j.IgnoreMerges {
 		m.indexWhole()
 	}
-	missing := m.indexInitial()
+	m.missing = m.indexInitial()
 	if j.UnkToken != nil {
 		id, ok := t.vocab.ids[*j.UnkToken]
-		if !ok && missing {
+		if !ok && m.missing {
 			return fmt.Errorf("unk_token %q is not in the vocabulary", *j.UnkToken)
 		}
 		if ok {
@@ -214,8 +216,13 @@ func (m *bpe) seams(results []int32) (seams, bool) {
 			forbid(token)
 		}
 	}
-	return seams{[]byte(string(mark)), after}, true
+	return seams{string(mark), after}, true
 }
+
+// allBytes reports whether each rune is made of at least one token.
+func (m *bpe) allBytes() bool { return m.byteFallback && slices.Min(m.byteTokens[:]) >= 0 }
+
+func (m *bpe) unknown() int32 { return m.unk }
 
 func (m *bpe) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
 	if m.whole != nil {
@@ -224,17 +231,36 @@ func (m *bpe) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
 		}
 	}
 	sc.merge.ids = sc.merge.ids[:0]
+	u := unknowns{m: m, sc: &sc.merge}
 	if m.bytewise {
-		m.byteSymbols(&sc.merge, word)
+		m.byteSymbols(&u, word)
 	} else {
-		m.runeSymbols(&sc.merge, word)
+		m.runeSymbols(&u, word)
 	}
 	return m.merges.merge(&sc.merge, dst)
 }
 
-// byteSymbols appends the symbols of a word of raw bytes to sc.ids.
-func (m *bpe) byteSymbols(sc *mergeScratch, word []byte) {
-	u := unknowns{m: m, sc: sc}
+func (m *bpe) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32 {
+	sc.held = sc.held[:0]
+	if m.whole != nil {
+		if id, ok := m.whole[string(word)]; ok && !no.token(id, 0, len(word)) {
+			sc.held = append(sc.held, span{start: 0, end: len(word)})
+			return append(dst, id)
+		}
+	}
+	sc.merge.ids = sc.merge.ids[:0]
+	u := unknowns{m: m, sc: &sc.merge, held: &sc.held, no: no}
+	if m.bytewise {
+		m.byteSymbols(&u, word)
+	} else {
+		m.runeSymbols(&u, word)
+	}
+	return m.merges.mergeHeld(sc, dst, no)
+}
+
+// byteSymbols appends the symbols of a word of raw bytes.
+func (m *bpe) byteSymbols(u *unknowns, word []byte) {
+	sc := u.sc
 	for i, b := range word {
 		place := 0
 		if i == 0 {
@@ -243,8 +269,9 @@ func (m *bpe) byteSymbols(sc *mergeScratch, word []byte) {
 		if i == len(word)-1 {
 			place |= 2
 		}
+		u.at = span{start: i, end: i + 1}
 		id := m.initial[place][b]
-		if id >= 0 {
+		if id >= 0 && !u.no.token(id, i, i+1) {
 			u.known(id)
 			continue
 		}
@@ -254,9 +281,9 @@ func (m *bpe) byteSymbols(sc *mergeScratch, word []byte) {
 	u.flush()
 }
 
-// runeSymbols appends the symbols of a word of characters to sc.ids.
-func (m *bpe) runeSymbols(sc *mergeScratch, word []byte) {
-	u := unknowns{m: m, sc: sc}
+// runeSymbols appends the symbols of a word of characters.
+func (m *bpe) runeSymbols(u *unknowns, word []byte) {
+	sc := u.sc
 	plain := m.prefix == "" && m.suffix == ""
 	for i := 0; i < len(word); {
 		_, n := utf8.DecodeRune(word[i:])
@@ -272,8 +299,9 @@ func (m *bpe) runeSymbols(sc *mergeScratch, word []byte) {
 			sc.key = append(sc.key[:0], symbol...)
 			symbol = m.affix(sc.key, place)
 		}
+		u.at = span{start: i, end: i + n}
 		i += n
-		if id, ok := m.vocab.ids[string(symbol)]; ok {
+		if id, ok := m.vocab.ids[string(symbol)]; ok && !u.no.token(id, u.at.start, u.at.end) {
 			u.known(id)
 		} else {
 			u.unknown(symbol)
@@ -300,11 +328,22 @@ type unknowns struct {
 	m       *bpe
 	sc      *mergeScratch
 	pending bool
+	no      refusal
+	at      span    // the bytes of the word that the symbol stands for
+	unk     span    // those of the unknown token that is held back
+	held    *[]span // those of each of sc.ids, unless nil
+}
+
+func (u *unknowns) append(id int32, at span) {
+	u.sc.ids = append(u.sc.ids, id)
+	if u.held != nil {
+		*u.held = append(*u.held, at)
+	}
 }
 
 func (u *unknowns) known(id int32) {
 	u.flush()
-	u.sc.ids = append(u.sc.ids, id)
+	u.append(id, u.at)
 }
 
 func (u *unknowns) unknown(symbol []byte) {
@@ -315,20 +354,31 @@ func (u *unknowns) unknown(symbol []byte) {
 		return // without an unknown token the symbol is lost
 	}
 	if u.pending && !u.m.fuseUnk {
-		u.sc.ids = append(u.sc.ids, u.m.unk)
+		u.append(u.m.unk, u.unk)
+		u.pending = false
 	}
+	if !u.pending {
+		u.unk = u.at
+	}
+	u.unk.end = u.at.end
 	u.pending = true
 }
 
 // fallback appends the byte tokens of symbol, if there is one for each byte.
 func (u *unknowns) fallback(symbol []byte) bool {
 	for _, b := range symbol {
-		if u.m.byteTokens[b] < 0 {
+		if id := u.m.byteTokens[b]; id < 0 || u.no.token(id, u.at.start, u.at.end) {
 			return false
 		}
 	}
-	for _, b := range symbol {
-		u.sc.ids = append(u.sc.ids, u.m.byteTokens[b])
+	// Bytes of a symbol with an affix cannot be told from the affix's.
+	at := u.at
+	bytewise := len(symbol) == at.end-at.start
+	for i, b := range symbol {
+		if bytewise {
+			at = span{start: u.at.start + i, end: u.at.start + i + 1}
+		}
+		u.append(u.m.byteTokens[b], at)
 	}
 	return true
 }
@@ -336,6 +386,6 @@ func (u *unknowns) fallback(symbol []byte) bool {
 func (u *unknowns) flush() {
 	if u.pending {
 		u.pending = false
-		u.sc.ids = append(u.sc.ids, u.m.unk)
+		u.append(u.m.unk, u.unk)
 	}
 }

@@ -40,6 +40,21 @@ func appendByteLevel(dst, src []byte) []byte {
 	return dst
 }
 
+// alignByteLevel is appendByteLevel to an empty dst.
+func alignByteLevel(dst, src []byte, a *aligner) []byte {
+	if a == nil {
+		return appendByteLevel(dst, src)
+	}
+	from := len(dst)
+	for i := range src {
+		x := len(dst) - from
+		dst = appendByteLevel(dst, src[i:i+1])
+		a.unit(i, i+1, x, len(dst)-from)
+	}
+	a.end(len(dst) - from)
+	return dst
+}
+
 // appendBytes appends the bytes that token stands for. ok is false when some
 // character is not of the alphabet.
 func appendBytes(dst []byte, token string) (out []byte, ok bool) {

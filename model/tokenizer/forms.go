@@ -19,14 +19,87 @@ const (
 // with the runes of classInert left alone.
 type form struct{ norm.Form }
 
-func (f form) normalize(dst, src []byte) ([]byte, change) {
+func (f form) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
 	if isASCII(src) {
 		return dst, unchanged
 	}
 	if plain(src) && f.Form.QuickSpan(src) == len(src) {
 		return dst, unchanged
 	}
+	if a != nil {
+		return f.align(dst, src, a), rewritten
+	}
 	return f.append(dst, src), rewritten
+}
+
+// align is append that moves borders: around each it normalizes what may not be
+// cut apart, one rune at a time.
+func (f form) align(dst, src []byte, a *aligner) []byte {
+	done := 0
+	for {
+		p, ok := a.next()
+		if !ok {
+			return f.append(dst, src[done:])
+		}
+		from, to := f.segment(src, p)
+		dst = f.append(dst, src[done:from])
+		x := len(dst)
+		if from == to {
+			a.unit(p, p+1, x, x)
+		} else {
+			var runs []made
+			dst, runs = f.appendMade(dst, src[from:to], from)
+			a.spread(to, runs, x, len(dst))
+		}
+		done = to
+	}
+}
+
+// segment returns the smallest part of src around p that can be normalized
+// apart from what surrounds it; it is empty where src can be cut at p.
+func (f form) segment(src []byte, p int) (from, to int) {
+	starts := func(i int) bool {
+		return i == 0 || i == len(src) || src[i] < utf8.RuneSelf || f.Form.Properties(src[i:]).BoundaryBefore()
+	}
+	from = runeStart(src, p)
+	to = from
+	if from == p && starts(p) {
+		return p, p
+	}
+	for !starts(from) {
+		_, n := utf8.DecodeLastRune(src[:from])
+		from -= n
+	}
+	for to < p || !starts(to) {
+		_, n := utf8.DecodeRune(src[to:])
+		to += n
+	}
+	return from, to
+}
+
+// appendMade is append, and says where each rune comes from; at is where src
+// stands in the text.
+func (f form) appendMade(dst, src []byte, at int) ([]byte, []made) {
+	classes := unicodeClasses()
+	var chars []mark
+	start := 0
+	for i := 0; i < len(src); {
+		c, n := classes.at(src, i)
+		if c&classInert != 0 {
+			r, _ := utf8.DecodeRune(src[i:])
+			chars = append(append(chars, f.chars(src[start:i], start)...), mark{r, 0, i, i + n})
+			start = i + n
+		}
+		i += n
+	}
+	chars = append(chars, f.chars(src[start:], start)...)
+	runs := make([]made, 0, len(chars))
+	for _, c := range chars {
+		x := len(dst)
+		dst = utf8.AppendRune(dst, c.r)
+		runs = append(runs, made{at + c.from, at + c.to, x, len(dst)})
+	}
+	return dst, runs
 }
 
 // append appends the normalized src to dst.
@@ -81,15 +154,25 @@ func plain(src []byte) bool {
 	return true
 }
 
-// A mark is a rune with its canonical combining class, 0 for a starter.
+// A mark is a rune with its canonical combining class, 0 for a starter, and
+// the part of the source that it comes from.
 type mark struct {
-	r   rune
-	ccc uint8
+	r        rune
+	ccc      uint8
+	from, to int
 }
 
 // appendSlow is normalization as the standard defines it (Unicode 15, section
 // 3.11), one rune at a time, with package norm for the properties of runes only.
 func (f form) appendSlow(dst, src []byte) []byte {
+	for _, c := range f.chars(src, 0) {
+		dst = utf8.AppendRune(dst, c.r)
+	}
+	return dst
+}
+
+// chars returns the runes of the normalized src, which stands at offset at.
+func (f form) chars(src []byte, at int) []mark {
 	decompose := nfd
 	if f.Form == nfkc || f.Form == nfkd {
 		decompose = nfkd
@@ -97,23 +180,20 @@ func (f form) appendSlow(dst, src []byte) []byte {
 	chars := make([]mark, 0, len(src))
 	var buf []byte
 	for i := 0; i < len(src); {
-		_, n := utf8.DecodeRune(src[i:])
-		buf = decompose.Append(buf[:0], src[i:i+n]...)
+		_, size := utf8.DecodeRune(src[i:])
+		buf = decompose.Append(buf[:0], src[i:i+size]...)
 		for k := 0; k < len(buf); {
 			r, n := utf8.DecodeRune(buf[k:])
-			chars = append(chars, mark{r, nfd.Properties(buf[k:]).CCC()})
+			chars = append(chars, mark{r, nfd.Properties(buf[k:]).CCC(), at + i, at + i + size})
 			k += n
 		}
-		i += n
+		i += size
 	}
 	reorder(chars)
 	if f.Form == nfc || f.Form == nfkc {
 		chars = recompose(chars)
 	}
-	for _, c := range chars {
-		dst = utf8.AppendRune(dst, c.r)
-	}
-	return dst
+	return chars
 }
 
 // reorder sorts each run of marks by combining class, keeping the order of
@@ -140,7 +220,8 @@ func recompose(chars []mark) []mark {
 	for _, c := range chars {
 		if starter >= 0 && (last < c.ccc || len(out) == starter+1) {
 			if r, ok := compose(buf, out[starter].r, c.r); ok {
-				out[starter].r = r
+				s := &out[starter]
+				s.r, s.from, s.to = r, min(s.from, c.from), max(s.to, c.to)
 				continue
 			}
 		}

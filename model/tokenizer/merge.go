@@ -84,7 +84,7 @@ func (t *mergeTable) merge(sc *mergeScratch, dst []int32) []int32 {
 	}
 	sc.ranks = ranks
 	if len(ids) > shortWord {
-		return t.mergeLong(sc, dst)
+		return t.mergeLong(sc, dst, nil)
 	}
 	for {
 		best, at := noMerge, 0
@@ -113,7 +113,10 @@ func (t *mergeTable) merge(sc *mergeScratch, dst []int32) []int32 {
 // mergeLong is merge with a heap of candidates. A candidate whose pair has
 // changed meanwhile is dropped when it comes up. Each merge pushes at most two,
 // so a word of n symbols costs O(n log n).
-func (t *mergeTable) mergeLong(sc *mergeScratch, dst []int32) []int32 {
+//
+// h, where it is not nil, says which bytes of the word each symbol holds, may
+// refuse merges and gets the bytes of each token.
+func (t *mergeTable) mergeLong(sc *mergeScratch, dst []int32, h *holding) []int32 {
 	n := int32(len(sc.ids))
 	ids, ranks := sc.ids, append(sc.ranks, noMerge)
 	prev, next, heap := sc.prev[:0], sc.next[:0], sc.heap[:0]
@@ -144,18 +147,67 @@ func (t *mergeTable) mergeLong(sc *mergeScratch, dst []int32) []int32 {
 		ranks[at] = noMerge
 		if right := next[at]; right < n {
 			prev[right] = at
-			ranks[at] = t.get(ids[at], ids[right])
+			ranks[at] = h.allow(t.get(ids[at], ids[right]), at, next[right])
 			heap = sc.push(heap, ranks[at], at)
 		}
 		if left := prev[at]; left >= 0 {
-			ranks[left] = t.get(ids[left], ids[at])
+			ranks[left] = h.allow(t.get(ids[left], ids[at]), left, next[at])
 			heap = sc.push(heap, ranks[left], left)
 		}
 	}
 	for i := int32(0); i < n; i = next[i] {
 		dst = append(dst, ids[i])
+		h.append(i, next[i])
 	}
 	sc.ranks, sc.prev, sc.next, sc.heap = ranks, prev, next, heap
+	return dst
+}
+
+// A holding says which bytes of a word the symbols of a merge hold.
+type holding struct {
+	symbols []span // as the merge began
+	out     []span // of the tokens, in place of the first symbols
+	no      refusal
+}
+
+// of returns the bytes of the symbols [from, to).
+func (h *holding) of(from, to int32) span {
+	s := h.symbols[from]
+	for _, other := range h.symbols[from+1 : to] {
+		s.start, s.end = min(s.start, other.start), max(s.end, other.end)
+	}
+	return s
+}
+
+// allow returns what a pair merges into, unless that is refused.
+func (h *holding) allow(merge uint64, from, to int32) uint64 {
+	if h == nil || merge == noMerge || len(h.no.plain) == 0 || !h.no.guard.has(int32(uint32(merge))) {
+		return merge
+	}
+	if s := h.of(from, to); touches(h.no.plain, s.start, s.end) {
+		return noMerge
+	}
+	return merge
+}
+
+// append adds a token of the symbols [from, to).
+func (h *holding) append(from, to int32) {
+	if h != nil {
+		h.out = append(h.out, h.of(from, to))
+	}
+}
+
+// mergeHeld is merge of the symbols of sc.merge.ids, whose bytes are in sc.held;
+// it leaves the bytes of the tokens there.
+func (t *mergeTable) mergeHeld(sc *scratch, dst []int32, no refusal) []int32 {
+	m := &sc.merge
+	h := &holding{symbols: sc.held, out: sc.held[:0], no: no}
+	m.ranks = m.ranks[:0]
+	for i := 1; i < len(m.ids); i++ {
+		m.ranks = append(m.ranks, h.allow(t.get(m.ids[i-1], m.ids[i]), int32(i-1), int32(i+1)))
+	}
+	dst = t.mergeLong(m, dst, h)
+	sc.held = h.out
 	return dst
 }
 

@@ -17,18 +17,25 @@ const (
 	leadRemoved        // there is new text, and it no longer starts where the old did
 )
 
-// A normalizer rewrites a part of the text. Implementations are immutable.
+// ends say which ends of a text those of a chunk of it are.
+type ends struct{ left, right bool }
+
+// A normalizer rewrites a chunk of a text. Implementations are immutable.
 type normalizer interface {
 	// normalize appends the new text to dst, which is empty and does not
-	// overlap src, and returns it. When it returns unchanged, src stands.
-	normalize(dst, src []byte) ([]byte, change)
+	// overlap src, and returns it. When it returns unchanged, src stands. It
+	// moves the borders of a, which may be nil.
+	normalize(dst, src []byte, e ends, a *aligner) ([]byte, change)
 }
 
 // lowercase maps every rune to lower case, without the rules that depend on
 // what stands around it.
 type lowercase struct{}
 
-func (lowercase) normalize(dst, src []byte) ([]byte, change) {
+func (lowercase) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
+	if a != nil {
+		return alignRunes(lowercase{}, dst, src, a)
+	}
 	for i := 0; i < len(src); {
 		if c := src[i]; c < utf8.RuneSelf {
 			if 'A' <= c && c <= 'Z' {
@@ -71,7 +78,10 @@ func toLower(r rune) rune {
 // filter drops the runes of a class.
 type filter struct{ drop class }
 
-func (f filter) normalize(dst, src []byte) ([]byte, change) {
+func (f filter) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
+	if a != nil {
+		return alignRunes(f, dst, src, a)
+	}
 	classes := unicodeClasses()
 	if !classes.any(src, f.drop) {
 		return dst, unchanged
@@ -97,29 +107,39 @@ func keepRunes(dst, src []byte, keep func(rune) (rune, bool)) ([]byte, change) {
 // strip removes white space at the ends.
 type strip struct{ left, right bool }
 
-func (s strip) normalize(dst, src []byte) ([]byte, change) {
+func (s strip) normalize(dst, src []byte, e ends, a *aligner) ([]byte, change) {
 	start, end := 0, len(src)
-	if s.left {
+	if s.left && e.left {
 		start = spaceAfter(src, 0)
 	}
-	if s.right {
+	if s.right && e.right {
 		end = spaceBefore(src, end, start)
 	}
-	switch {
-	case start == 0 && end == len(src):
+	if start == 0 && end == len(src) {
 		return dst, unchanged
-	case start > 0:
-		return append(dst, src[start:end]...), leadRemoved
 	}
-	return append(dst, src[:end]...), rewritten
+	dst = append(dst, src[start:end]...)
+	if a != nil {
+		a.unit(0, start, 0, 0)
+		a.copied(end, -start)
+		a.end(len(dst))
+	}
+	if start > 0 {
+		return dst, leadRemoved
+	}
+	return dst, rewritten
 }
 
 // prepend puts text in front of text that is not empty.
 type prepend struct{ text string }
 
-func (p prepend) normalize(dst, src []byte) ([]byte, change) {
-	if len(src) == 0 {
+func (p prepend) normalize(dst, src []byte, e ends, a *aligner) ([]byte, change) {
+	if len(src) == 0 || !e.left {
 		return dst, unchanged
+	}
+	if a != nil {
+		a.unit(0, 1, 0, 0) // the text counts to the first rune
+		a.copied(len(src)+1, len(p.text))
 	}
 	return append(append(dst, p.text...), src...), rewritten
 }
@@ -127,24 +147,44 @@ func (p prepend) normalize(dst, src []byte) ([]byte, change) {
 // replace puts content where a fixed string stands.
 type replace struct{ old, content string }
 
-func (p replace) normalize(dst, src []byte) ([]byte, change) {
+func (p replace) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
 	old := []byte(p.old)
 	if !bytes.Contains(src, old) {
 		return dst, unchanged
 	}
 	done := rewritten
 	for at := 0; ; {
-		i := bytes.Index(src, old)
+		i := bytes.Index(src[at:], old)
 		if i < 0 {
-			return append(dst, src...), done
+			return appendCopy(dst, src, at, len(src), a), done
 		}
-		if at+i == 0 && movesLead(old, p.content) {
+		dst = appendCopy(dst, src, at, at+i, a)
+		at += i
+		if at == 0 && movesLead(old, p.content) {
 			done = leadRemoved
 		}
-		dst = append(append(dst, src[:i]...), p.content...)
-		at += i + len(old)
-		src = src[i+len(old):]
+		dst = appendUnit(dst, p.content, at, at+len(old), a)
+		at += len(old)
 	}
+}
+
+// appendCopy appends src[from:to].
+func appendCopy(dst, src []byte, from, to int, a *aligner) []byte {
+	if a != nil {
+		a.copied(to, len(dst)-from)
+		if to == len(src) {
+			a.end(len(dst) + to - from)
+		}
+	}
+	return append(dst, src[from:to]...)
+}
+
+// appendUnit appends what the source [from, to) becomes as one.
+func appendUnit[S string | []byte](dst []byte, s S, from, to int, a *aligner) []byte {
+	if a != nil {
+		a.unit(from, to, len(dst), len(dst)+len(s))
+	}
+	return append(dst, s...)
 }
 
 // movesLead reports whether text that replaces old at the start no longer
@@ -159,11 +199,15 @@ type replacePattern struct {
 	content string
 }
 
-func (p replacePattern) normalize(dst, src []byte) ([]byte, change) {
+func (p replacePattern) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
 	done := unchanged
-	for _, s := range p.pattern.find(nil, src) {
+	spans := p.pattern.find(nil, src)
+	if !slices.ContainsFunc(spans, func(s span) bool { return s.match }) {
+		return dst, unchanged
+	}
+	for _, s := range spans {
 		if !s.match {
-			dst = append(dst, src[s.start:s.end]...)
+			dst = appendCopy(dst, src, s.start, s.end, a)
 			continue
 		}
 		if done == unchanged {
@@ -172,7 +216,10 @@ func (p replacePattern) normalize(dst, src []byte) ([]byte, change) {
 		if s.start == 0 && s.end > 0 && movesLead(src[:s.end], p.content) {
 			done = leadRemoved
 		}
-		dst = append(dst, p.content...)
+		dst = appendUnit(dst, p.content, s.start, s.end, a)
+	}
+	if a != nil {
+		a.end(len(dst))
 	}
 	return dst, done
 }
@@ -182,8 +229,14 @@ type bertNormalizer struct {
 	cleanText, chinese, stripAccents, lowercase bool
 }
 
-func (b bertNormalizer) normalize(dst, src []byte) ([]byte, change) {
-	if isASCII(src) {
+func (b bertNormalizer) normalize(dst, src []byte, e ends, a *aligner) ([]byte, change) {
+	ascii := isASCII(src)
+	switch {
+	case a != nil && ascii:
+		return alignRunes(b, dst, src, a)
+	case a != nil:
+		return b.align(dst, src, e, a)
+	case ascii:
 		return b.normalizeASCII(dst, src)
 	}
 	done := rewritten
@@ -198,7 +251,7 @@ func (b bertNormalizer) normalize(dst, src []byte) ([]byte, change) {
 	if b.stripAccents {
 		dst = rewrite(dst, form{nfd}.append)
 		dst = rewrite(dst, func(dst, src []byte) []byte {
-			out, c := filter{classNonspacing}.normalize(dst, src)
+			out, c := filter{classNonspacing}.normalize(dst, src, e, nil)
 			if c == unchanged {
 				return src
 			}
@@ -208,11 +261,45 @@ func (b bertNormalizer) normalize(dst, src []byte) ([]byte, change) {
 	}
 	if b.lowercase {
 		dst = rewrite(dst, func(dst, src []byte) []byte {
-			out, _ := lowercase{}.normalize(dst, src)
+			out, _ := lowercase{}.normalize(dst, src, e, nil)
 			return out
 		})
 	}
 	return dst, done
+}
+
+// align is normalize, one step at a time.
+func (b bertNormalizer) align(dst, src []byte, e ends, a *aligner) ([]byte, change) {
+	done, moving := rewritten, a.b
+	for _, step := range []struct {
+		on bool
+		n  normalizer
+	}{
+		{b.cleanText, runeByRune(func(dst, src []byte) ([]byte, change) { return keepRunes(dst, src, cleanRune) })},
+		{b.chinese, runeByRune(func(dst, src []byte) ([]byte, change) { return spaceChinese(dst, src), rewritten })},
+		{b.stripAccents, form{nfd}},
+		{b.stripAccents, filter{classNonspacing}},
+		{b.lowercase, lowercase{}},
+	} {
+		if !step.on {
+			continue
+		}
+		out, c := step.n.normalize(nil, src, e, a.run.aligner(moving))
+		if c != unchanged {
+			src, done = out, max(done, c)
+		}
+	}
+	return append(dst, src...), done
+}
+
+// runeByRune is a normalizer that looks at one rune at a time.
+type runeByRune func(dst, src []byte) ([]byte, change)
+
+func (f runeByRune) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
+	if a != nil {
+		return alignRunes(f, dst, src, a)
+	}
+	return f(dst, src)
 }
 
 // normalizeASCII is normalize for the text where only cleaning and case matter.
@@ -295,7 +382,10 @@ func isChinese(r rune) bool {
 // nmt is the cleaning of Google's NMT models.
 type nmt struct{}
 
-func (nmt) normalize(dst, src []byte) ([]byte, change) {
+func (nmt) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
+	if a != nil {
+		return alignRunes(nmt{}, dst, src, a)
+	}
 	return keepRunes(dst, src, func(r rune) (rune, bool) {
 		switch {
 		case r == '\t', r == '\n', r == '\f', r == '\r', r == 0x1680, r >= 0x200B && r <= 0x200F,
@@ -326,6 +416,6 @@ func isASCII(b []byte) bool {
 // byteLevelText writes every byte as its character of the byte alphabet.
 type byteLevelText struct{}
 
-func (byteLevelText) normalize(dst, src []byte) ([]byte, change) {
-	return appendByteLevel(dst, src), rewritten
+func (byteLevelText) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
+	return alignByteLevel(dst, src, a), rewritten
 }

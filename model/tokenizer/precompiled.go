@@ -95,42 +95,56 @@ func offset(unit uint32) uint32 { return unit >> 10 << (unit & (1 << 9) >> 6) }
 // runes of a grapheme cluster and no longer at the cluster.
 const maxCluster = 6
 
-func (p *precompiled) normalize(dst, src []byte) ([]byte, change) {
+func (p *precompiled) normalize(dst, src []byte, _ ends, a *aligner) ([]byte, change) {
 	done := unchanged
-	replace := func(from, text []byte) {
-		if done == unchanged {
+	at := 0 // offset of what is left of src
+	put := func(n int, cluster []byte) {
+		from, text, replaced := cluster[:n], cluster[:n], false
+		if t, ok := p.lookup(from); ok {
+			text, replaced = t, true
+		}
+		if replaced && done == unchanged {
 			done = rewritten
 		}
-		if len(dst) == 0 && len(text) == 0 && len(from) > 0 {
+		if replaced && len(dst) == 0 && len(text) == 0 {
 			done = leadRemoved
 		}
+		if a != nil && replaced {
+			a.unit(at, at+n, len(dst), len(dst)+len(text))
+		} else if a != nil {
+			a.copied(at+n, len(dst)-at)
+		}
 		dst = append(dst, text...)
+		at += n
 	}
 	state := -1
 	for len(src) > 0 {
 		// An ASCII character before another is a cluster of its own.
 		if c := src[0]; c < utf8.RuneSelf && p.keeps[c] && (len(src) == 1 || src[1] < utf8.RuneSelf) {
+			if a != nil {
+				a.copied(at+1, len(dst)-at)
+			}
 			dst = append(dst, c)
 			src, state = src[1:], -1
+			at++
 			continue
 		}
 		var cluster []byte
 		cluster, src, _, state = uniseg.FirstGraphemeCluster(src, state)
 		if len(cluster) < maxCluster {
-			if text, ok := p.lookup(cluster); ok {
-				replace(cluster, text)
+			if _, ok := p.lookup(cluster); ok {
+				put(len(cluster), cluster)
 				continue
 			}
 		}
 		for len(cluster) > 0 {
 			_, n := utf8.DecodeRune(cluster)
-			if text, ok := p.lookup(cluster[:n]); ok {
-				replace(cluster[:n], text)
-			} else {
-				dst = append(dst, cluster[:n]...)
-			}
+			put(n, cluster)
 			cluster = cluster[n:]
 		}
+	}
+	if a != nil {
+		a.end(len(dst))
 	}
 	return dst, done
 }

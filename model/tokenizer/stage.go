@@ -5,11 +5,15 @@ import (
 	"unicode/utf8"
 )
 
-// A stage cuts a piece into smaller ones. Implementations are immutable.
+// A stage cuts a text into pieces, or rewrites it. Implementations are
+// immutable.
 type stage interface {
-	// split appends the pieces of p to out, none of them empty. Their text is
-	// p's or lies in sc.arena.
-	split(sc *scratch, out []piece, p piece) []piece
+	// run passes the pieces of text, which is not empty, to the next stage by
+	// r.words, none of them empty, from left to right. They lie in text or in
+	// the arena of the scratch space. first is set when text starts where the
+	// text of the call starts, which is what the "first" prepend scheme of
+	// Metaspace asks for. It passes the borders b, which lie in text.
+	run(r *run, next int, text []byte, first bool, b borders)
 }
 
 // A behavior says what becomes of the matches a Split finds.
@@ -26,14 +30,14 @@ const (
 // scanStage cuts a text into the words of a scanner.
 type scanStage struct{ scan scanner }
 
-func (s scanStage) split(_ *scratch, out []piece, p piece) []piece {
+func (s scanStage) run(r *run, next int, text []byte, first bool, b borders) {
 	classes := unicodeClasses()
-	for i := 0; i < len(p.text); {
-		end := s.scan(classes, p.text, i)
-		out = append(out, piece{p.text[i:end:end], p.first && i == 0})
+	for i := 0; i < len(text) && !r.over; {
+		end := s.scan(classes, text, i)
+		r.words(next, text[i:end:end], first && i == 0, r.enter(&b, i, end))
 		i = end
 	}
-	return out
+	r.settle(b)
 }
 
 // splitStage cuts a text where a pattern matches.
@@ -52,20 +56,28 @@ func newSplit(p pattern, b behavior, invert bool) stage {
 	return splitStage{p, b, invert}
 }
 
-func (s splitStage) split(sc *scratch, out []piece, p piece) []piece {
-	sc.spans = s.pattern.find(sc.spans[:0], p.text)
+func (s splitStage) run(r *run, next int, text []byte, first bool, b borders) {
+	// A later stage of this kind puts its spans behind these.
+	from := len(r.sc.spans)
+	all := s.pattern.find(r.sc.spans, text)
+	spans := all[from:]
 	if s.invert {
-		for i := range sc.spans {
-			sc.spans[i].match = !sc.spans[i].match
+		for i := range spans {
+			spans[i].match = !spans[i].match
 		}
 	}
-	sc.spans = s.behavior.join(sc.spans)
-	for _, part := range sc.spans {
+	spans = s.behavior.join(spans)
+	r.sc.spans = all
+	for _, part := range spans {
+		if r.over {
+			break
+		}
 		if part.start < part.end {
-			out = append(out, piece{p.text[part.start:part.end:part.end], p.first && part.start == 0})
+			r.words(next, text[part.start:part.end:part.end], first && part.start == 0, r.enter(&b, part.start, part.end))
 		}
 	}
-	return out
+	r.sc.spans = r.sc.spans[:from]
+	r.settle(b)
 }
 
 // join turns the spans of a pattern into the spans of pieces, in place.
@@ -120,11 +132,11 @@ func (b behavior) join(spans []span) []span {
 // bertStage drops white space and makes a piece of each punctuation mark.
 type bertStage struct{}
 
-func (bertStage) split(_ *scratch, out []piece, p piece) []piece {
+func (bertStage) run(r *run, next int, text []byte, first bool, b borders) {
 	classes := unicodeClasses()
-	for i := 0; i < len(p.text); {
+	for i := 0; i < len(text) && !r.over; {
 		from := i
-		c, n := classes.at(p.text, i)
+		c, n := classes.at(text, i)
 		switch {
 		case c&classSpace != 0:
 			i += n
@@ -132,23 +144,26 @@ func (bertStage) split(_ *scratch, out []piece, p piece) []piece {
 		case c&classPunct != 0:
 			i += n
 		default:
-			i = classes.runNot(p.text, i+n, classSpace|classPunct)
+			i = classes.runNot(text, i+n, classSpace|classPunct)
 		}
-		out = append(out, piece{p.text[from:i:i], p.first && from == 0})
+		r.words(next, text[from:i:i], first && from == 0, r.enter(&b, from, i))
 	}
-	return out
+	r.settle(b)
 }
 
 // prefixSpace puts a space in front of pieces that start with none.
 type prefixSpace struct{}
 
-func (prefixSpace) split(sc *scratch, out []piece, p piece) []piece {
-	if p.text[0] != ' ' {
-		from := len(sc.arena)
-		sc.arena = append(append(sc.arena, ' '), p.text...)
-		p.text = sc.arena[from:len(sc.arena):len(sc.arena)]
+func (prefixSpace) run(r *run, next int, text []byte, first bool, b borders) {
+	if text[0] == ' ' {
+		r.words(next, text, first, b)
+		return
 	}
-	return append(out, p)
+	from := len(r.sc.arena)
+	r.sc.arena = append(append(r.sc.arena, ' '), text...)
+	r.aligner(b).copied(len(text)+1, 1)
+	r.words(next, r.sc.arena[from:len(r.sc.arena):len(r.sc.arena)], first, b)
+	r.sc.arena = r.sc.arena[:from]
 }
 
 // byteLevelStage writes every byte as its character of the byte alphabet. It
@@ -156,11 +171,11 @@ func (prefixSpace) split(sc *scratch, out []piece, p piece) []piece {
 // bytes itself.
 type byteLevelStage struct{}
 
-func (byteLevelStage) split(sc *scratch, out []piece, p piece) []piece {
-	from := len(sc.arena)
-	sc.arena = appendByteLevel(sc.arena, p.text)
-	p.text = sc.arena[from:len(sc.arena):len(sc.arena)]
-	return append(out, p)
+func (byteLevelStage) run(r *run, next int, text []byte, first bool, b borders) {
+	from := len(r.sc.arena)
+	r.sc.arena = alignByteLevel(r.sc.arena, text, r.alignerOrNil(b))
+	r.words(next, r.sc.arena[from:len(r.sc.arena):len(r.sc.arena)], first, b)
+	r.sc.arena = r.sc.arena[:from]
 }
 
 // A prependScheme says which pieces Metaspace starts with its mark.
@@ -179,35 +194,41 @@ type metaspace struct {
 	cut    bool
 }
 
-func (m metaspace) split(sc *scratch, out []piece, p piece) []piece {
-	from := len(sc.arena)
-	starts := p.text[0] == ' ' || bytes.HasPrefix(p.text, []byte(m.mark))
-	if !starts && (m.scheme == prependAlways || m.scheme == prependFirst && p.first) {
-		sc.arena = append(sc.arena, m.mark...)
+func (m metaspace) run(r *run, next int, text []byte, first bool, b borders) {
+	from := len(r.sc.arena)
+	out, a := r.sc.arena, r.aligner(b)
+	starts := text[0] == ' ' || bytes.HasPrefix(text, []byte(m.mark))
+	if !starts && (m.scheme == prependAlways || m.scheme == prependFirst && first) {
+		out = append(out, m.mark...)
 	}
-	rest := p.text
-	for {
-		i := bytes.IndexByte(rest, ' ')
+	for at := 0; ; {
+		i := bytes.IndexByte(text[at:], ' ')
 		if i < 0 {
+			a.copied(len(text)+1, len(out)-from-at)
+			out = append(out, text[at:]...)
 			break
 		}
-		sc.arena = append(append(sc.arena, rest[:i]...), m.mark...)
-		rest = rest[i+1:]
+		i += at
+		a.copied(i+1, len(out)-from-at) // a border before the space, too
+		out = append(append(out, text[at:i]...), m.mark...)
+		at = i + 1
 	}
-	sc.arena = append(sc.arena, rest...)
-	text := sc.arena[from:len(sc.arena):len(sc.arena)]
-	if !m.cut {
-		return append(out, piece{text, p.first})
+	r.sc.arena = out
+	out = out[from:len(out):len(out)]
+	if m.cut {
+		r.cutBefore(next, out, first, b, m.mark, nil)
+	} else {
+		r.words(next, out, first, b)
 	}
-	return cutBefore(out, piece{text, p.first}, []byte(m.mark), nil)
+	r.sc.arena = r.sc.arena[:from]
 }
 
-// cutBefore cuts p before each mark; where only is not nil, just before the
-// marks that follow a rune in it.
-func cutBefore(out []piece, p piece, mark []byte, only *runeSet) []piece {
+// cutBefore passes on text cut before each mark; where only is not nil, just
+// before the marks that follow a rune in it.
+func (r *run) cutBefore(next int, text []byte, first bool, b borders, mark string, only *runeSet) {
 	start := 0
-	for at := 0; ; {
-		i := bytes.Index(p.text[at:], mark)
+	for at := 0; !r.over; {
+		i := bytes.Index(text[at:], []byte(mark))
 		if i < 0 {
 			break
 		}
@@ -217,26 +238,27 @@ func cutBefore(out []piece, p piece, mark []byte, only *runeSet) []piece {
 			continue
 		}
 		if only != nil {
-			if r, _ := utf8.DecodeLastRune(p.text[:i]); !only.has(r) {
+			if c, _ := utf8.DecodeLastRune(text[:i]); !only.has(c) {
 				continue
 			}
 		}
-		out = append(out, piece{p.text[start:i:i], p.first && start == 0})
+		r.words(next, text[start:i:i], first && start == 0, r.enter(&b, start, i))
 		start = i
 	}
-	return append(out, piece{p.text[start:], p.first && start == 0})
+	r.words(next, text[start:], first && start == 0, r.enter(&b, start, len(text)))
+	r.settle(b)
 }
 
 // seams cuts a text before those marks that no merge can reach across, so that
 // a BPE that takes the whole text for one word becomes one over words, with the
 // same result.
 type seams struct {
-	mark  []byte
+	mark  string
 	after *runeSet // runes after which no merge makes a token with the mark
 }
 
-func (s seams) split(_ *scratch, out []piece, p piece) []piece {
-	return cutBefore(out, p, s.mark, s.after)
+func (s seams) run(r *run, next int, text []byte, first bool, b borders) {
+	r.cutBefore(next, text, first, b, s.mark, s.after)
 }
 
 // A runeSet is a set of runes of the Basic Multilingual Plane.
@@ -259,15 +281,15 @@ func (s *runeSet) has(r rune) bool { return r>>16 == 0 && s[r>>6]>>(r&63)&1 != 0
 // fixedLength cuts a text every so many runes.
 type fixedLength struct{ runes int }
 
-func (f fixedLength) split(_ *scratch, out []piece, p piece) []piece {
+func (f fixedLength) run(r *run, next int, text []byte, first bool, b borders) {
 	start, n := 0, 0
-	for i := 0; i < len(p.text); {
-		_, size := utf8.DecodeRune(p.text[i:])
+	for i := 0; i < len(text) && !r.over; {
+		_, size := utf8.DecodeRune(text[i:])
 		i += size
-		if n++; n == f.runes || i == len(p.text) {
-			out = append(out, piece{p.text[start:i:i], p.first && start == 0})
+		if n++; n == f.runes || i == len(text) {
+			r.words(next, text[start:i:i], first && start == 0, r.enter(&b, start, i))
 			start, n = i, 0
 		}
 	}
-	return out
+	r.settle(b)
 }

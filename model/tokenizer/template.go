@@ -9,18 +9,11 @@ import (
 // A postProcessor puts special tokens around encoded texts.
 type postProcessor struct {
 	prefix, suffix []int32 // around a single text
-	pair           []templatePiece
+	single, pair   []Segment
 }
 
-// A templatePiece is one of the texts or a run of special tokens.
-type templatePiece struct {
-	sequence int     // 0 for A, 1 for B, -1 for special tokens
-	ids      []int32 // of the special tokens
-	typeID   int32
-}
-
-func sequenceA(typeID int32) templatePiece { return templatePiece{0, nil, typeID} }
-func sequenceB(typeID int32) templatePiece { return templatePiece{1, nil, typeID} }
+func sequenceA(typeID int32) Segment { return Segment{0, nil, typeID} }
+func sequenceB(typeID int32) Segment { return Segment{1, nil, typeID} }
 
 type postJSON struct {
 	Type       string            `json:"type"`
@@ -46,7 +39,7 @@ type templateJSON struct {
 // parsePost reads "post_processor". ByteLevel only trims offsets there, which
 // nothing here has.
 func (t *Tokenizer) parsePost(data json.RawMessage) error {
-	t.post.pair = []templatePiece{sequenceA(0), sequenceB(1)}
+	t.post.single, t.post.pair = []Segment{sequenceA(0)}, []Segment{sequenceA(0), sequenceB(1)}
 	found := false
 	return flatten(data, "post_processor", "processors", func(typ string, data json.RawMessage) error {
 		if typ == "ByteLevel" {
@@ -64,14 +57,14 @@ func (t *Tokenizer) parsePost(data json.RawMessage) error {
 		case "TemplateProcessing":
 			return t.parseTemplate(j)
 		case "BertProcessing":
-			return t.parseClsSep(j, func(cls, sep templatePiece) []templatePiece {
+			return t.parseClsSep(j, func(cls, sep Segment) []Segment {
 				last := sep
-				last.typeID = 1
-				return []templatePiece{cls, sequenceA(0), sep, sequenceB(1), last}
+				last.TypeID = 1
+				return []Segment{cls, sequenceA(0), sep, sequenceB(1), last}
 			})
 		case "RobertaProcessing":
-			return t.parseClsSep(j, func(cls, sep templatePiece) []templatePiece {
-				return []templatePiece{cls, sequenceA(0), sep, sep, sequenceB(0), sep}
+			return t.parseClsSep(j, func(cls, sep Segment) []Segment {
+				return []Segment{cls, sequenceA(0), sep, sep, sequenceB(0), sep}
 			})
 		}
 		return &UnsupportedError{"post_processor", typ}
@@ -79,7 +72,7 @@ func (t *Tokenizer) parsePost(data json.RawMessage) error {
 }
 
 // parseClsSep reads the [token, id] members of BERT's and RoBERTa's processor.
-func (t *Tokenizer) parseClsSep(j postJSON, pair func(cls, sep templatePiece) []templatePiece) error {
+func (t *Tokenizer) parseClsSep(j postJSON, pair func(cls, sep Segment) []Segment) error {
 	var ids [2]int32
 	for i, member := range [][]any{j.Cls, j.Sep} {
 		name := [2]string{"cls", "sep"}[i]
@@ -96,39 +89,41 @@ func (t *Tokenizer) parseClsSep(j postJSON, pair func(cls, sep templatePiece) []
 		ids[i] = int32(id)
 	}
 	t.post.prefix, t.post.suffix = ids[:1], ids[1:]
-	t.post.pair = pair(templatePiece{-1, ids[:1], 0}, templatePiece{-1, ids[1:], 0})
+	before, after := Segment{-1, ids[:1:1], 0}, Segment{-1, ids[1:], 0}
+	t.post.single, t.post.pair = []Segment{before, sequenceA(0), after}, pair(before, after)
 	return nil
 }
 
 func (t *Tokenizer) parseTemplate(j postJSON) error {
-	single, err := t.templatePieces(j, j.Single)
+	single, err := t.segments(j, j.Single)
 	if err != nil {
 		return fmt.Errorf("single: %w", err)
 	}
 	texts := 0
 	for _, p := range single {
 		switch {
-		case p.sequence == 1:
+		case p.Text == 1:
 			return fmt.Errorf("single: uses sequence B")
-		case p.sequence == 0:
+		case p.Text == 0:
 			texts++
 		case texts == 0:
-			t.post.prefix = append(t.post.prefix, p.ids...)
+			t.post.prefix = append(t.post.prefix, p.IDs...)
 		default:
-			t.post.suffix = append(t.post.suffix, p.ids...)
+			t.post.suffix = append(t.post.suffix, p.IDs...)
 		}
 	}
 	if texts != 1 {
 		return fmt.Errorf("single: uses sequence A %d times, want once", texts)
 	}
-	if t.post.pair, err = t.templatePieces(j, j.Pair); err != nil {
+	t.post.single = single
+	if t.post.pair, err = t.segments(j, j.Pair); err != nil {
 		return fmt.Errorf("pair: %w", err)
 	}
 	return nil
 }
 
-func (t *Tokenizer) templatePieces(j postJSON, in []templateJSON) ([]templatePiece, error) {
-	var out []templatePiece
+func (t *Tokenizer) segments(j postJSON, in []templateJSON) ([]Segment, error) {
+	var out []Segment
 	for i, p := range in {
 		switch {
 		case p.Sequence != nil && p.SpecialToken == nil:
@@ -136,18 +131,18 @@ func (t *Tokenizer) templatePieces(j postJSON, in []templateJSON) ([]templatePie
 			if at < 0 {
 				return nil, fmt.Errorf("piece %d: sequence %q, want A or B", i, p.Sequence.ID)
 			}
-			out = append(out, templatePiece{at, nil, p.Sequence.TypeID})
+			out = append(out, Segment{at, nil, p.Sequence.TypeID})
 		case p.SpecialToken != nil && p.Sequence == nil:
 			special, ok := j.Special[p.SpecialToken.ID]
 			if !ok {
 				return nil, fmt.Errorf("piece %d: %q is not in special_tokens", i, p.SpecialToken.ID)
 			}
-			piece := templatePiece{-1, nil, p.SpecialToken.TypeID}
+			piece := Segment{-1, nil, p.SpecialToken.TypeID}
 			for _, id := range special.IDs {
 				if err := t.checkID(id); err != nil {
 					return nil, fmt.Errorf("special token %q: %w", p.SpecialToken.ID, err)
 				}
-				piece.ids = append(piece.ids, int32(id))
+				piece.IDs = append(piece.IDs, int32(id))
 			}
 			out = append(out, piece)
 		default:

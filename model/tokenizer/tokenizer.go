@@ -8,14 +8,17 @@ import (
 // A Tokenizer is one parsed tokenizer.json. It never changes after Parse, and
 // all its methods may be called from several goroutines at once.
 type Tokenizer struct {
-	vocab vocabulary
-	added addedTokens
-	norm  []normalizer
-	pre   []stage
-	model model
-	cache *wordCache
-	post  postProcessor
-	dec   []decoder // nil: tokens are joined by single spaces
+	vocab   vocabulary
+	added   addedTokens
+	norm    []normalizer
+	pre     []stage
+	model   model
+	cache   *wordCache
+	post    postProcessor
+	guard   *guard // nil: the model makes no special token
+	cut     cutter
+	weights weights
+	dec     []decoder // nil: tokens are joined by single spaces
 
 	pool sync.Pool // of *scratch
 }
@@ -36,32 +39,30 @@ type Options struct {
 // A model turns one word into ids. Implementations are immutable.
 type model interface {
 	// appendWord appends the ids of word, which is not empty and is valid
-	// UTF-8. It may use sc.merge, and nothing else of sc.
+	// UTF-8. It may use sc.merge and sc.best, and nothing else of sc.
 	appendWord(sc *scratch, dst []int32, word []byte) []int32
-}
-
-// A piece is a part of the text on its way through the stages.
-type piece struct {
-	text []byte
-	// first is set when the piece starts where the text of the call starts,
-	// which is what the "first" prepend scheme of Metaspace asks for.
-	first bool
+	// appendTokens is appendWord, slower: it makes no token that no refuses,
+	// and leaves in sc.held which bytes of the word each token holds.
+	appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32
+	// unknown returns the token of what has no other, -1 when there is none.
+	unknown() int32
 }
 
 // scratch is the space one call needs. One goroutine owns it at a time.
 type scratch struct {
-	text   []byte    // the text of the call, valid UTF-8
-	norm   [2][]byte // what normalizers write, in turn
-	arena  []byte    // what stages write; pieces point into it
-	pieces [2][]piece
-	spans  []span
-	merge  mergeScratch
-	best   []bestNode
+	run   run
+	whole [1]Part   // the part of a call without parts
+	text  []byte    // the text of the call, where it had to be repaired
+	norm  [2][]byte // what normalizers write, in turn
+	arena []byte    // what stages write; pieces point into it
+	spans []span
+	merge mergeScratch
+	best  []bestNode
+	held  []span // see model
 }
 
-// scratchKeep is the largest text, in bytes, whose scratch space is kept for
-// the next call; a server should not hold the space of its one huge request
-// for ever.
+// scratchKeep is how much scratch space, in bytes, is kept for the next call; a
+// server should not hold the space of its one huge request for ever.
 const scratchKeep = 1 << 20
 
 func (t *Tokenizer) scratch() *scratch {
@@ -72,7 +73,11 @@ func (t *Tokenizer) scratch() *scratch {
 }
 
 func (t *Tokenizer) release(sc *scratch) {
-	if cap(sc.text) <= scratchKeep {
+	m := &sc.merge
+	size := cap(sc.text) + cap(sc.norm[0]) + cap(sc.norm[1]) + cap(sc.arena) + 24*(cap(sc.spans)+cap(sc.held)) +
+		16*cap(sc.best) + 4*(cap(m.ids)+cap(m.prev)+cap(m.next)) + 8*(cap(m.ranks)+cap(m.heap))
+	if size <= scratchKeep {
+		sc.run.parts = nil
 		t.pool.Put(sc)
 	}
 }
@@ -97,17 +102,31 @@ func (t *Tokenizer) EncodePair(a, b string, o Options) (ids, typeIDs []int32) {
 	texts := [2]string{a, b}
 	for _, p := range t.post.pair {
 		switch {
-		case p.sequence >= 0:
-			ids = t.appendText(ids, texts[p.sequence], o)
+		case p.Text >= 0:
+			ids = t.appendText(ids, texts[p.Text], o)
 		case o.AddSpecial:
-			ids = append(ids, p.ids...)
+			ids = append(ids, p.IDs...)
 		}
 		for len(typeIDs) < len(ids) {
-			typeIDs = append(typeIDs, p.typeID)
+			typeIDs = append(typeIDs, p.TypeID)
 		}
 	}
 	return ids, typeIDs
 }
+
+// A Segment is a text or a run of special tokens in a sequence as the
+// post-processor makes it.
+type Segment struct {
+	Text   int     // 0 for the first text, 1 for the second, -1 for special tokens
+	IDs    []int32 // of the special tokens; the tokenizer's own, to be read only
+	TypeID int32   // the token type of all tokens of the segment
+}
+
+// Single returns the sequence that a text becomes with its special tokens.
+func (t *Tokenizer) Single() []Segment { return slices.Clone(t.post.single) }
+
+// Pair returns the sequence that two texts become with their special tokens.
+func (t *Tokenizer) Pair() []Segment { return slices.Clone(t.post.pair) }
 
 // SingleTemplate returns the ids that AddSpecial puts before and after a single
 // text. The slices are the caller's.
@@ -145,83 +164,25 @@ func (t *Tokenizer) IsSpecial(id int32) bool {
 
 // appendText appends the ids of text, with no template around them.
 func (t *Tokenizer) appendText(dst []int32, text string, o Options) []int32 {
-	if text == "" {
-		return dst
-	}
 	sc := t.scratch()
-	sc.text = appendValid(sc.text[:0], text)
-	m := t.added.raw.matcher(sc.text, o.NoParseSpecial)
-	for {
-		part, id, ok := m.next()
-		if !ok {
-			break
-		}
-		if id >= 0 {
-			dst = append(dst, id)
-			continue
-		}
-		dst = t.appendPart(sc, dst, piece{sc.text[part.start:part.end], part.start == 0}, o)
-	}
-	t.release(sc)
+	defer t.release(sc)
+	sc.whole[0] = Part{len(text), o.NoParseSpecial}
+	r := &sc.run
+	r.begin(t, sc, dst, sc.whole[:], 0)
+	r.text(text)
+	dst, r.ids = r.ids, nil
 	return dst
 }
 
-// appendPart appends the ids of a part of the text that holds no added token
-// of the kind that matches before normalization.
-func (t *Tokenizer) appendPart(sc *scratch, dst []int32, p piece, o Options) []int32 {
-	p = t.normalize(sc, p)
-	if t.added.normal.empty() {
-		return t.appendWords(sc, dst, p)
-	}
-	m := t.added.normal.matcher(p.text, o.NoParseSpecial)
-	for {
-		part, id, ok := m.next()
-		if !ok {
-			return dst
-		}
-		if id >= 0 {
-			dst = append(dst, id)
-			continue
-		}
-		dst = t.appendWords(sc, dst, piece{p.text[part.start:part.end], p.first && part.start == 0})
-	}
-}
-
-// normalize runs the normalizers over p.
-func (t *Tokenizer) normalize(sc *scratch, p piece) piece {
-	turn := 0
+// normalized returns what the normalizers make of a text.
+func (t *Tokenizer) normalized(text string) string {
+	out := []byte(text)
 	for _, n := range t.norm {
-		out, change := n.normalize(sc.norm[turn][:0], p.text)
-		if change == unchanged {
-			continue
+		if next, change := n.normalize(nil, out, ends{true, true}, nil); change != unchanged {
+			out = next
 		}
-		sc.norm[turn] = out
-		turn ^= 1
-		p.text = out
-		p.first = p.first && change != leadRemoved
 	}
-	return p
-}
-
-// appendWords cuts p into words and appends their ids.
-func (t *Tokenizer) appendWords(sc *scratch, dst []int32, p piece) []int32 {
-	if len(p.text) == 0 {
-		return dst
-	}
-	sc.arena = sc.arena[:0]
-	in, out := append(sc.pieces[0][:0], p), sc.pieces[1][:0]
-	for _, s := range t.pre {
-		out = out[:0]
-		for _, p := range in {
-			out = s.split(sc, out, p)
-		}
-		in, out = out, in
-	}
-	sc.pieces[0], sc.pieces[1] = in, out
-	for _, p := range in {
-		dst = t.appendWord(sc, dst, p.text)
-	}
-	return dst
+	return string(out)
 }
 
 // appendWord appends the ids of one word, from the cache where it is there.

@@ -62,7 +62,7 @@ func TestNormalizationFormsHaveNoLimitOnMarks(t *testing.T) {
 		{name: "runes the reference does not know stay", form: nfkc, text: "ﬁ㋿ﬁ", want: "fi㋿fi"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, _ := form{c.form}.normalize(nil, []byte(c.text))
+			got, _ := form{c.form}.normalize(nil, []byte(c.text), ends{true, true}, nil)
 			assert.Equal(t, c.want, string(got))
 		})
 	}

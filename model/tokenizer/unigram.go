@@ -93,8 +93,15 @@ func parseScored(data json.RawMessage) (token string, score float64, err error) 
 	return token, score, err
 }
 
+func (m *unigram) unknown() int32 { return m.unk }
+
 func (m *unigram) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
-	m.search(sc, word)
+	return m.appendTokens(sc, dst, word, refusal{})
+}
+
+func (m *unigram) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32 {
+	m.search(sc, word, no)
+	sc.held = sc.held[:0]
 	// The path is read from its end; ends collects it, and runs of unknown
 	// runes become one token.
 	ends := sc.merge.ids[:0]
@@ -111,17 +118,19 @@ func (m *unigram) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
 	sc.merge.ids = ends
 	for i := len(ends) - 1; i >= 0; i-- {
 		node := sc.best[ends[i]]
+		from, to := int(node.start), int(ends[i])
 		if node.id != m.unk {
 			dst = append(dst, node.id)
+			sc.held = append(sc.held, span{start: from, end: to})
 			continue
 		}
-		dst = m.appendUnknown(dst, word[node.start:ends[i]])
+		dst = m.appendUnknown(sc, dst, word, from, to, no)
 	}
 	return dst
 }
 
 // search fills sc.best, one node an offset of word.
-func (m *unigram) search(sc *scratch, word []byte) {
+func (m *unigram) search(sc *scratch, word []byte, no refusal) {
 	sc.best = append(sc.best[:0], bestNode{})
 	for range word {
 		sc.best = append(sc.best, bestNode{start: -1})
@@ -137,7 +146,7 @@ func (m *unigram) search(sc *scratch, word []byte) {
 				break
 			}
 			id := m.trie.values[node]
-			if id < 0 {
+			if id < 0 || no.token(id, i, i+k+1) {
 				continue
 			}
 			single = single || k+1 == size
@@ -156,20 +165,26 @@ func (m *unigram) search(sc *scratch, word []byte) {
 	}
 }
 
-// appendUnknown appends what a run of unknown runes becomes.
-func (m *unigram) appendUnknown(dst []int32, text []byte) []int32 {
-	if id, ok := m.ids[string(text)]; ok {
+// appendUnknown appends what the run of unknown runes word[from:to] becomes.
+func (m *unigram) appendUnknown(sc *scratch, dst []int32, word []byte, from, to int, no refusal) []int32 {
+	whole := span{start: from, end: to}
+	text, first, held := word[from:to], len(dst), len(sc.held)
+	if id, ok := m.ids[string(text)]; ok && !no.token(id, from, to) {
+		sc.held = append(sc.held, whole)
 		return append(dst, id) // the run is, as a whole, a token
 	}
 	if m.byteFallback {
-		from := len(dst)
-		for _, b := range text {
-			if m.byteTokens[b] < 0 {
-				return append(dst[:from], m.unk)
+		for i, b := range text {
+			id := m.byteTokens[b]
+			if id < 0 || no.token(id, from+i, from+i+1) {
+				sc.held = append(sc.held[:held], whole)
+				return append(dst[:first], m.unk)
 			}
-			dst = append(dst, m.byteTokens[b])
+			sc.held = append(sc.held, span{start: from + i, end: from + i + 1})
+			dst = append(dst, id)
 		}
 		return dst
 	}
+	sc.held = append(sc.held, whole)
 	return append(dst, m.unk)
 }

@@ -74,6 +74,36 @@ func (m *wordPiece) appendWord(_ *scratch, dst []int32, word []byte) []int32 {
 	return dst
 }
 
+func (m *wordPiece) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32 {
+	unknown := func(dst []int32) []int32 {
+		sc.held = append(sc.held[:0], span{start: 0, end: len(word)})
+		return append(dst, m.unk)
+	}
+	sc.held = sc.held[:0]
+	if len(word) > m.maxRunes && utf8.RuneCount(word) > m.maxRunes {
+		return unknown(dst)
+	}
+	first, node := len(dst), uint32(0)
+	for from := 0; from < len(word); {
+		n, id := m.trie.longest(node, word[from:])
+		for n > 0 && no.token(id, from, from+n) {
+			n, id = m.trie.longest(node, word[from:from+n-1])
+		}
+		if n == 0 {
+			return unknown(dst[:first])
+		}
+		dst = append(dst, id)
+		sc.held = append(sc.held, span{start: from, end: from + n})
+		from += n
+		if node = m.rest; m.broken && from < len(word) {
+			return unknown(dst[:first])
+		}
+	}
+	return dst
+}
+
+func (m *wordPiece) unknown() int32 { return m.unk }
+
 // A wordLevel has a token for each word it knows.
 type wordLevel struct {
 	vocab *vocabulary
@@ -103,3 +133,13 @@ func (m *wordLevel) appendWord(_ *scratch, dst []int32, word []byte) []int32 {
 	}
 	return append(dst, m.unk)
 }
+
+func (m *wordLevel) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32 {
+	sc.held = append(sc.held[:0], span{start: 0, end: len(word)})
+	if id, ok := m.vocab.ids[string(word)]; ok && !no.token(id, 0, len(word)) {
+		return append(dst, id)
+	}
+	return append(dst, m.unk)
+}
+
+func (m *wordLevel) unknown() int32 { return m.unk }

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -41,7 +42,6 @@ type Reading struct {
 	AddSpecial          bool   // with messages: the tokeniser adds its special tokens
 	AddGenerationPrompt bool
 	ContinueFinal       bool
-	Variables           []api.Field // of the chat template
 }
 
 // Wait says how long a request is worth waiting for.
@@ -95,10 +95,14 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// Choices are the query parameters that every path that scores takes, Choose's.
+var Choices = []string{"model", "mode", "aggregate", "lambda"}
+
 // Route is a path that scores.
 type Route struct {
-	Path  string // for POST; chi's pattern
-	Shape *Shape // of errors until Decode has told more; nil is the native one
+	Path  string   // for POST; chi's pattern
+	Query []string // the query parameters that it takes
+	Shape *Shape   // of errors until Decode has told more; nil is the native one
 	// Decode reads a request. Its error is an *api.Error; a Call that comes with
 	// it has nothing but the Shape to answer that in.
 	Decode func(body []byte, at Target) (*Call, error)
@@ -107,47 +111,62 @@ type Route struct {
 // Routes returns every path of the dialects that scores.
 func Routes(c Config) []Route {
 	v := vllm{activation: c.Activation}
+	with := func(more ...string) []string { return append(more, Choices...) }
+	inPath := Choices[1:] // the model is in the path
 	return []Route{
-		{"/get_reward", nil, openRLHF{scores: c.Scores}.decode},
-		{"/classify", vllmShape, v.classifyOrSGLang},
-		{"/v1/classify", vllmShape, v.classify},
-		{"/pooling", vllmShape, v.pooling},
-		{"/score", vllmShape, v.score},
-		{"/v1/score", vllmShape, v.score},
-		{"/rerank", vllmShape, v.rerankOrTEI},
-		{"/v1/rerank", vllmShape, v.rerank},
-		{"/v2/rerank", vllmShape, v.rerank},
-		{"/v1/embeddings", vllmShape, v.embeddings},
-		{"/predict", teiShape, teiPredict},
-		{"/", teiShape, teiRoot},
-		{"/v1/score-one", nil, slime},
-		{"/verify", nil, nemoGym},
-		{"/v2/models/{name}/infer", oipShape, infer},
-		{"/v2/models/{name}/versions/{version}/infer", oipShape, infer},
+		{"/get_reward", with("pooling", "retemplate", "scores"), nil, openRLHF{scores: c.Scores}.decode},
+		{"/classify", with(), vllmShape, v.classifyOrSGLang},
+		{"/v1/classify", with(), vllmShape, v.classify},
+		{"/pooling", with(), vllmShape, v.pooling},
+		{"/score", with(), vllmShape, v.score},
+		{"/v1/score", with(), vllmShape, v.score},
+		{"/rerank", with(), vllmShape, v.rerankOrTEI},
+		{"/v1/rerank", with(), vllmShape, v.rerank},
+		{"/v2/rerank", with(), vllmShape, v.rerank},
+		{"/v1/embeddings", with(), vllmShape, v.embeddings},
+		{"/predict", with(), teiShape, teiPredict},
+		{"/", with(), teiShape, teiRoot},
+		{"/v1/score-one", with("bare", "retemplate"), nil, slime},
+		{"/verify", with(), nil, nemoGym},
+		{"/v2/models/{name}/infer", inPath, oipShape, infer},
+		{"/v2/models/{name}/versions/{version}/infer", inPath, oipShape, infer},
 	}
 }
 
-// choose fills in what the query says of the model and the ensemble where the
-// body does not.
+// choose is Choose of a call that may have nothing to score.
 func (c *Call) choose(q url.Values) error {
 	if c.Request == nil {
 		return nil
 	}
+	return Choose(c.Request, q)
+}
+
+// Choose fills in what the query says of the model and the ensemble. What the
+// body says otherwise is refused: either could be the one that was meant. The
+// error is nil or an *api.Error.
+func Choose(r *api.RewardRequest, q url.Values) error {
 	for _, f := range []struct {
 		name string
 		to   *string
-	}{{"model", &c.Request.Model}, {"mode", &c.Request.Mode}, {"aggregate", &c.Request.Aggregate}} {
-		if *f.to == "" {
-			*f.to = q.Get(f.name)
+	}{{"model", &r.Model}, {"mode", &r.Mode}, {"aggregate", &r.Aggregate}} {
+		asked := q.Get(f.name)
+		if *f.to != "" && asked != "" && *f.to != asked {
+			return api.Errorf(api.CodeConflictingFields, f.name, "%q in the body and %q in the URL: say it in one place", api.Clip(*f.to), api.Clip(asked))
 		}
+		*f.to = cmp.Or(*f.to, asked)
 	}
-	if text := q.Get("lambda"); text != "" {
-		lambda, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return api.Errorf(api.CodeInvalidValue, "lambda", "want a number")
-		}
-		c.Request.Lambda = &lambda
+	text := q.Get("lambda")
+	if text == "" {
+		return nil
 	}
+	lambda, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return api.Errorf(api.CodeInvalidValue, "lambda", "want a number")
+	}
+	if r.Lambda != nil && *r.Lambda != lambda {
+		return api.Errorf(api.CodeConflictingFields, "lambda", "%v in the body and %v in the URL: say it in one place", *r.Lambda, lambda)
+	}
+	r.Lambda = &lambda
 	return nil
 }
 

@@ -20,9 +20,8 @@
 // and advantages of saturated rewards are 0. TEI's routes alone keep its sigmoid,
 // because their clients expect probabilities.
 //
-// A text over the context is truncated as the native route does where a dialect
-// does not say otherwise: messages and pairs at the left of the prompt, plain
-// text and tokens at their left, since the answer stands at the end.
+// A text over the context is truncated as the native route does unless a
+// dialect's own field says otherwise: no answer is too long to be scored.
 //
 // Sources: the protocols' own code (openrlhf/utils/agent.py and cli/serve_rm.py;
 // vllm/entrypoints/pooling; verl/experimental/reward_loop; sglang's

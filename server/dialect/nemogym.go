@@ -34,15 +34,15 @@ type gymPart struct {
 // nemoGym is POST /verify: a rollout in the terms of OpenAI's Responses API,
 // echoed with its reward.
 func nemoGym(body []byte, at Target) (*Call, error) {
-	var echo object
+	var echo api.Fields
 	if err := api.DecodeLenient(body, &echo); err != nil {
 		return nil, err
 	}
-	messages, err := gymPrompt(echo.get("responses_create_params"))
+	messages, err := gymPrompt(echo.Get("responses_create_params"))
 	if err != nil {
 		return nil, err
 	}
-	answer, err := gymAnswer(echo.get("response"))
+	answer, err := gymAnswer(echo.Get("response"))
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func gymText(v jsontext.Value) (string, *api.Error) {
 }
 
 // gymReply echoes the request with the reward and its components in it.
-func gymReply(echo object, res *Result) (any, error) {
+func gymReply(echo api.Fields, res *Result) (any, error) {
 	d := res.Data[0]
 	components := map[string]float32{}
 	switch {
@@ -219,7 +219,7 @@ func gymReply(echo object, res *Result) (any, error) {
 	if d.Std != nil {
 		components["std"] = *d.Std
 	}
-	out := make(object, 0, len(echo)+2)
+	out := make(api.Fields, 0, len(echo)+2)
 	for _, f := range echo {
 		if f.Name != "reward" && f.Name != "reward_components" {
 			out = append(out, f)

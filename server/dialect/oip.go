@@ -98,9 +98,6 @@ func infer(body []byte, at Target) (*Call, error) {
 	if at.Version != "" {
 		c.Request.Model += "@" + at.Version
 	}
-	if c.Request.Truncate == "" && inputs[0].Prompt == nil {
-		c.Request.Truncate = api.TruncateLeft
-	}
 	return c, c.choose(at.Query)
 }
 

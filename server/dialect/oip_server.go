@@ -98,7 +98,7 @@ func DecodeIndex(body []byte) (ready bool, err error) {
 // nil for a body that names neither: what is live is loaded again.
 func DecodeLoad(body []byte) (*api.ModelSpec, error) {
 	var r struct {
-		Parameters object `json:"parameters"`
+		Parameters api.Fields `json:"parameters"`
 	}
 	if len(body) == 0 {
 		return nil, nil
@@ -115,7 +115,7 @@ func DecodeLoad(body []byte) (*api.ModelSpec, error) {
 		case "config":
 			to = &config
 		default:
-			return nil, api.Errorf(api.CodeUnknownField, "parameters."+clip(f.Name), "want path or config")
+			return nil, api.Errorf(api.CodeUnknownField, "parameters."+api.Clip(f.Name), "want path or config")
 		}
 		if err := read(f.Value, "parameters."+f.Name, to); err != nil {
 			return nil, err

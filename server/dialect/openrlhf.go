@@ -58,25 +58,44 @@ func (o openRLHF) decode(body []byte, at Target) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	pooling, err := o.pooling(at.Query)
+	if err != nil {
+		return nil, err
+	}
 	queries, single, err := readStrings(r.Query, "query")
 	if err != nil {
 		return nil, err
 	}
 	c := &Call{
-		Reading: Reading{Pooling: "last"}, Wait: openRLHFWait, Param: under("query", single), Warn: clipped,
+		Reading: Reading{Pooling: pooling}, Wait: openRLHFWait, Param: under("query", single), Warn: clipped,
 		Reply: func(res *Result) (any, error) { return openRLHFReplyOf(res, scores), nil },
 	}
 	if len(queries) == 0 {
 		return c, nil // a client with more servers than samples sends such to the rest
 	}
-	c.Request = &api.RewardRequest{Truncate: api.TruncateLeft}
+	c.Request = &api.RewardRequest{}
 	if c.Request.Inputs, err = o.inputs(queries, r.Prompts, at.Query.Get("retemplate")); err != nil {
 		return nil, err
 	}
-	if c.Request.Inputs[0].Messages != nil {
-		c.Request.Truncate, c.Reading.Pooling = api.TruncatePromptLeft, ""
+	if c.Request.Inputs[0].Messages != nil && !at.Query.Has("pooling") {
+		c.Reading.Pooling = ""
 	}
 	return c, c.choose(at.Query)
+}
+
+// pooling says which token is scored: the last, as OpenRLHF's own server does,
+// unless the query asks for the rule of other trainers' models (hf: TRL's) or
+// for the model's own.
+func (o openRLHF) pooling(q url.Values) (string, error) {
+	switch p := q.Get("pooling"); p {
+	case "":
+		return "last", nil
+	case "model":
+		return "", nil
+	case "hf", "last", "hf_legacy":
+		return p, nil
+	}
+	return "", api.Errorf(api.CodeInvalidValue, "pooling", "want hf, last, hf_legacy or model")
 }
 
 func (o openRLHF) scoring(q url.Values) (string, error) {

@@ -47,7 +47,7 @@ func sglangClassify(body []byte, at Target) (*Call, error) {
 		return nil, api.Errorf(api.CodeInvalidValue, one.name, "want text for text, and token ids for input_ids")
 	}
 	c := &Call{
-		Request: &api.RewardRequest{Truncate: api.TruncateLeft, Inputs: inputs}, Wait: vllmWait, Shape: sglangShape,
+		Request: &api.RewardRequest{Inputs: inputs}, Wait: vllmWait, Shape: sglangShape,
 		Param: under(one.name, single),
 		Reply: func(res *Result) (any, error) {
 			out := make([]sglangScored, len(res.Data))

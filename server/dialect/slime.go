@@ -41,12 +41,12 @@ func slime(body []byte, at Target) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	input, truncate, err := r.input(at.Query.Get("retemplate"))
+	input, err := r.input(at.Query.Get("retemplate"))
 	if err != nil {
 		return nil, err
 	}
 	c := &Call{
-		Request: &api.RewardRequest{Truncate: truncate, Inputs: []api.Input{input}}, Wait: slimeWait,
+		Request: &api.RewardRequest{Inputs: []api.Input{input}}, Wait: slimeWait,
 		Param: places(func(_ int, rest string) string { return rest }),
 		Reply: func(res *Result) (any, error) {
 			s := res.Data[0].Reward
@@ -59,19 +59,19 @@ func slime(body []byte, at Target) (*Call, error) {
 	return c, c.choose(at.Query)
 }
 
-func (r *slimeRequest) input(retemplate string) (in api.Input, truncate string, err error) {
+func (r *slimeRequest) input(retemplate string) (api.Input, error) {
 	m, err := markupOf(retemplate)
 	switch {
 	case err != nil:
-		return in, "", err
+		return api.Input{}, err
 	case r.Prompt.Messages != nil || retemplate == "":
-		return api.Input{Prompt: r.Prompt, Response: r.Response}, api.TruncatePromptLeft, nil
+		return api.Input{Prompt: r.Prompt, Response: r.Response}, nil
 	case m == nil:
-		return api.Text(r.Prompt.Text + *r.Response), api.TruncateLeft, nil
+		return api.Text(r.Prompt.Text + *r.Response), nil
 	}
 	messages, wrong := m.conversation(r.Prompt.Text, r.Prompt.Text+*r.Response)
 	if wrong != nil {
-		return in, "", wrong.Under("prompt")
+		return api.Input{}, wrong.Under("prompt")
 	}
-	return api.Conversation(messages...), api.TruncatePromptLeft, nil
+	return api.Conversation(messages...), nil
 }

@@ -17,7 +17,7 @@ var teiWait = Wait{Room: 5 * time.Second}
 // teiOptions are what /predict and /rerank share.
 type teiOptions struct {
 	Truncate  *bool  `json:"truncate"`             // absent: true
-	Direction string `json:"truncation_direction"` // absent: the side that the answer is not on
+	Direction string `json:"truncation_direction"` // absent: as the native route
 	RawScores bool   `json:"raw_scores"`           // absent: a sigmoid
 }
 
@@ -25,7 +25,7 @@ type teiOptions struct {
 const teiSigmoid = "text-embeddings-inference routes answer a sigmoid of the reward unless the request says raw_scores: true, which rewards need"
 
 // call begins a Call with the options.
-func (o *teiOptions) call(inputs []api.Input, pair bool) (*Call, error) {
+func (o *teiOptions) call(inputs []api.Input) (*Call, error) {
 	c := &Call{Request: &api.RewardRequest{Inputs: inputs}, Wait: teiWait, Shape: teiShape, Timed: true}
 	if !o.RawScores {
 		c.Warn = func(*Result) string { return teiSigmoid }
@@ -39,10 +39,6 @@ func (o *teiOptions) call(inputs []api.Input, pair bool) (*Call, error) {
 		c.Request.Truncate = api.TruncateRight
 	case o.Direction != "":
 		return nil, api.Errorf(api.CodeInvalidValue, "truncation_direction", "want left or right")
-	case pair:
-		c.Request.Truncate = api.TruncatePromptLeft
-	default:
-		c.Request.Truncate = api.TruncateLeft
 	}
 	return c, nil
 }
@@ -74,13 +70,7 @@ func teiPredict(body []byte, at Target) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	pairs := slices.ContainsFunc(inputs, func(in api.Input) bool { return in.Text == nil })
-	texts := slices.ContainsFunc(inputs, func(in api.Input) bool { return in.Text != nil })
-	if pairs && texts && r.Direction == "" && (r.Truncate == nil || *r.Truncate) {
-		// One request has one truncation; in both, what is oldest stands left.
-		r.Direction = "left"
-	}
-	c, err := r.call(inputs, pairs)
+	c, err := r.call(inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +172,7 @@ func teiRerank(body []byte, at Target) (*Call, error) {
 	case len(r.Texts) == 0:
 		return nil, api.Errorf(api.CodeEmptyInput, "texts", "`texts` cannot be empty")
 	}
-	c, err := r.call([]api.Input{api.Answers(*r.Query, r.Texts...)}, true)
+	c, err := r.call([]api.Input{api.Answers(*r.Query, r.Texts...)})
 	if err != nil {
 		return nil, err
 	}

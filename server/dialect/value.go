@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -79,64 +78,6 @@ func readTexts(v jsontext.Value, param string, addSpecial bool) (inputs []api.In
 	return inputs, single, nil
 }
 
-// object is the fields of a JSON object in their order, repeated ones refused
-// by the decoder.
-type object []api.Field
-
-// UnmarshalJSONFrom reads an object.
-func (o *object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if dec.PeekKind() != '{' {
-		if err := dec.SkipValue(); err != nil {
-			return err
-		}
-		return api.Errorf(api.CodeInvalidValue, "", "want an object")
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	for dec.PeekKind() != '}' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return err
-		}
-		field := api.Field{Name: name.String()}
-		v, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		field.Value = v.Clone()
-		*o = append(*o, field)
-	}
-	_, err := dec.ReadToken()
-	return err
-}
-
-// MarshalJSONTo writes the object.
-func (o object) MarshalJSONTo(enc *jsontext.Encoder) error {
-	if err := enc.WriteToken(jsontext.BeginObject); err != nil {
-		return err
-	}
-	for _, f := range o {
-		if err := enc.WriteToken(jsontext.String(f.Name)); err != nil {
-			return err
-		}
-		if err := enc.WriteValue(f.Value); err != nil {
-			return err
-		}
-	}
-	return enc.WriteToken(jsontext.EndObject)
-}
-
-// get returns a field's value, nil when there is none.
-func (o object) get(name string) jsontext.Value {
-	for _, f := range o {
-		if f.Name == name {
-			return f.Value
-		}
-	}
-	return nil
-}
-
 // sigmoid returns 1/(1+e^-x), which is what other servers' activation is of a
 // single label.
 func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
@@ -149,13 +90,4 @@ func encode64(floats []float32) string {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
 	}
 	return base64.StdEncoding.EncodeToString(b)
-}
-
-// clip bounds what of a client's own words is sent back.
-func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -39,7 +39,7 @@ type vllmTexts struct {
 	AddGenerationPrompt  bool           `json:"add_generation_prompt"`
 	ContinueFinalMessage bool           `json:"continue_final_message"`
 	ChatTemplate         jsontext.Value `json:"chat_template"`
-	ChatTemplateKwargs   object         `json:"chat_template_kwargs"`
+	ChatTemplateKwargs   api.Fields     `json:"chat_template_kwargs"`
 	Task                 string         `json:"task"` // of /pooling
 }
 
@@ -158,7 +158,6 @@ func (v vllm) texts(body []byte, at Target, reply func(*Result, *vllmTexts, func
 			return nil, err
 		}
 		c.Request.Inputs, c.Param = inputs, under("input", single)
-		c.Request.Truncate = cmp.Or(c.Request.Truncate, api.TruncateLeft)
 		if len(inputs) == 0 {
 			return nil, api.Errorf(api.CodeEmptyInput, "input", "input is empty")
 		}
@@ -181,7 +180,7 @@ func (r *vllmTexts) chat(c *Call) error {
 	c.Param = places(func(_ int, rest string) string { return cmp.Or(rest, "messages") })
 	c.Reading.AddSpecial = r.AddSpecialTokens != nil && *r.AddSpecialTokens
 	c.Reading.AddGenerationPrompt, c.Reading.ContinueFinal = r.AddGenerationPrompt, r.ContinueFinalMessage
-	c.Reading.Variables = r.ChatTemplateKwargs
+	c.Request.ChatTemplateKwargs = r.ChatTemplateKwargs
 	return nil
 }
 

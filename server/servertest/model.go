@@ -215,12 +215,9 @@ func (m *Model) one(prompt, answer []int32, o server.PrepareOptions, param strin
 	}
 	over := len(ids) - limit
 	if over > 0 {
-		keepsAnswer := o.Truncate == api.TruncatePromptLeft && prompt != nil
 		switch {
 		case o.Truncate == api.TruncateError:
 			return nil, api.Errorf(api.CodeTooLong, param, "%d tokens, the context has %d", len(ids), limit)
-		case keepsAnswer && over > len(prompt):
-			return nil, api.Errorf(api.CodeTooLong, param, "the answer alone has %d tokens, the context has %d", len(answer), limit)
 		case o.Truncate == api.TruncateRight:
 			ids = ids[:limit]
 		default:
