@@ -197,7 +197,7 @@ func TestErrorsHaveTheShapeOfTheirDialect(t *testing.T) {
 		status     int
 		want       string
 	}{
-		{"/get_reward", `{"query":["a",""]}`, 400, `{"error":{"type":"invalid_request","message":"text is empty","param":"query[1]","code":"empty_input"}}`},
+		{"/get_reward?on_error=request", `{"query":["a",""]}`, 400, `{"error":{"type":"invalid_request","message":"text is empty","param":"query[1]","code":"empty_input"}}`},
 		{"/get_reward", `{"query"`, 400, `{"error":{"type":"invalid_request","message":"the body ends in the middle of a value, at byte 8","param":"query","code":"invalid_json"}}`},
 		{"/classify", `{"input":["a",""]}`, 400, `{"error":{"message":"input[1]: text is empty","type":"BadRequestError","param":"input[1]","code":400}}`},
 		{"/classify", `{"messages":[{"role":"user","content":"q"}]}`, 400, `{"error":{"message":"messages[0].role: the role of the last message is \"user\", want \"assistant\"","type":"BadRequestError","param":"messages[0].role","code":400}}`},

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
@@ -141,4 +142,71 @@ func TestANaNOfTheModelCostsItsAnswerAlone(t *testing.T) {
 	assert.NotZero(t, got.Data[2].Reward)
 	assert.Contains(t, h.log.String(), `"msg":"fault"`)
 	assert.Equal(t, http.StatusInternalServerError, h.post(`{"inputs":[{"text":"a"},{"text":"bbb"}]}`).status)
+}
+
+// TestDialectsThatCanSayThatOneAnswerIsBadDo sends a bad answer among good ones,
+// asking for it where the protocol's own servers void the batch.
+func TestDialectsThatCanSayThatOneAnswerIsBadDo(t *testing.T) {
+	h := start(t, server.Config{}, named("m"))
+	long := strings.Repeat("x", 100)
+	const chatml = `<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n`
+	for _, c := range []struct{ name, path, body, bad string }{
+		{"OpenRLHF", "/get_reward", `{"query":["a","","b"]}`,
+			`"errors":[null,{"type":"invalid_request","message":"text is empty","param":"query[1]","code":"empty_input"},null]`},
+		{"OpenRLHF's markup", "/get_reward?retemplate=chatml", `{"query":["` + chatml + `a","plain","` + chatml + `b"]}`, `"param":"query[1]"`},
+		{"vLLM", "/classify?on_error=item", `{"input":["a","","b"]}`, `{"index":1,"error":{"message":"input[1]: text is empty","type":"BadRequestError","param":"input[1]","code":400}}`},
+		{"vLLM's pooling", "/pooling?on_error=item", `{"input":[[1],[999],[2]]}`, `{"index":1,"error":{"message":"input[1]: id 999`},
+		{"vLLM's embeddings", "/v1/embeddings?on_error=item", `{"input":["a","","b"]}`, `{"index":1,"error":{`},
+		{"SGLang", "/classify?on_error=item", `{"text":["a","","b"]}`, `{"error":{"message":"text[1]: text is empty"}}`},
+		{"TEI", "/predict?on_error=item", `{"inputs":[["a"],[""],["b"]]}`, `{"error":"inputs[1]: text is empty","error_type":"Empty"}`},
+		{"TEI, over the context", "/predict?on_error=item", `{"truncate":false,"inputs":[["a"],["` + long + `"],["q","b"]]}`, `"error":"inputs[1]: 101 tokens`},
+		{"TEI's rerank", "/rerank?on_error=item", `{"query":"q","texts":["a","` + long + `","b"],"truncate":false}`, `{"index":1,"error":"texts[1]: `},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := h.send(c.path, c.body)
+			require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+			assert.Contains(t, string(r.body), c.bad)
+			path, _, _ := strings.Cut(c.path, "?")
+			query := "?on_error=request"
+			if strings.Contains(c.path, "retemplate") {
+				query += "&retemplate=chatml"
+			}
+			assert.Contains(t, []int{400, 422}, h.send(path+query, c.body).status)
+		})
+	}
+	for _, path := range []string{"/v1/score-one", "/v2/models/m/infer"} {
+		assert.Contains(t, string(h.send(path+"?on_error=item", `{}`).body), "unknown query parameter")
+	}
+	assert.Contains(t, string(h.send("/classify?on_error=skip", `{"input":["a"]}`).body), "want one of request, item")
+	r := h.send("/get_reward", `{"query":[""]}`)
+	assert.Equal(t, http.StatusBadRequest, r.status, "OpenRLHF's client sends one, and reads no null")
+}
+
+// A rollout that cannot be scored is told as NeMo Gym's own servers tell of a
+// judge that failed: its client ends the run at any other status.
+func TestNeMoGymIsToldOfARolloutThatCannotBeScored(t *testing.T) {
+	h := start(t, server.Config{}, named("m"))
+	long := strings.Repeat("x", 100)
+	for name, output := range map[string]string{
+		"an item of another type": `[{"type":"web_search_call"}]`,
+		"an image":                `[{"type":"message","role":"assistant","content":[{"type":"output_image"}]}]`,
+		"a message without role":  `[{"type":"message","content":"a"}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := h.send("/verify", `{"extra":1,"instance_config":{"k":2},"reward":9,"responses_create_params":{"input":"q"},"response":{"output":`+output+`}}`)
+			require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+			var got map[string]any
+			require.NoError(t, json.Unmarshal(r.body, &got))
+			assert.Equal(t, "judge_failed", got["_ng_failure_class"])
+			assert.Equal(t, true, got["mask_sample"])
+			assert.Equal(t, map[string]any{"k": 2.0, "mask_sample": true}, got["instance_config"])
+			assert.Contains(t, got["failure_reason"], "response.output[0]")
+			assert.EqualValues(t, 0, got["reward"])
+			assert.EqualValues(t, 1, got["extra"])
+			assert.NotContains(t, got, "reward_components")
+		})
+	}
+	r := h.send("/verify", `{"responses_create_params":{"input":"`+long+`"},"response":{"output":[{"role":"assistant","content":"a"}]}}`)
+	assert.NotContains(t, string(r.body), "_ng_failure_class", "a rollout over the context is truncated")
+	assert.Equal(t, http.StatusNotFound, h.send("/verify?model=nobody", `{"responses_create_params":{"input":"q"},"response":{"output":[]}}`).status)
 }

@@ -72,6 +72,13 @@ func (s *Server) call(ctx context.Context, x *exchange, c *dialect.Call) (*diale
 	if err != nil {
 		return nil, err
 	}
+	for i := range reply.Data {
+		if d := &reply.Data[i]; d.Error != nil && c.Param != nil {
+			there := *d.Error
+			there.Param = c.Param(there.Param)
+			d.Error = &there
+		}
+	}
 	return &dialect.Result{RewardResponse: reply, Label: x.label}, nil
 }
 

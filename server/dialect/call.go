@@ -29,6 +29,8 @@ type Call struct {
 	// hold nothing of the request, or ""; nil is never.
 	Warn func(*Result) string
 
+	onError string // what a bad answer costs where the query does not say; "" is the request
+
 	// Timed asks for TEI's x-*-time headers; Characters is how long its texts are.
 	Timed      bool
 	Characters int
@@ -62,7 +64,8 @@ type Result struct {
 	Label string // id2label["0"] of the model's configuration
 }
 
-// rewards returns the rewards in order; never nil.
+// rewards returns the rewards in order, of a request that a bad answer fails;
+// never nil.
 func (r *Result) rewards() []float32 {
 	out := make([]float32, len(r.Data))
 	for i := range r.Data {
@@ -95,8 +98,9 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Choices are the query parameters that every path that scores takes, Choose's.
-var Choices = []string{"model", "mode", "aggregate", "lambda"}
+// Choices are the query parameters that Choose reads. A path whose protocol has
+// no room for the error of one answer among others does not take on_error.
+var Choices = []string{"model", "mode", "aggregate", "lambda", "on_error"}
 
 // Route is a path that scores.
 type Route struct {
@@ -112,7 +116,7 @@ type Route struct {
 func Routes(c Config) []Route {
 	v := vllm{activation: c.Activation}
 	with := func(more ...string) []string { return append(more, Choices...) }
-	inPath := Choices[1:] // the model is in the path
+	inPath := Choices[1:4] // the model is in the path
 	return []Route{
 		{"/get_reward", with("pooling", "retemplate", "scores"), nil, openRLHF{scores: c.Scores}.decode},
 		{"/classify", with(), vllmShape, v.classifyOrSGLang},
@@ -126,7 +130,7 @@ func Routes(c Config) []Route {
 		{"/v1/embeddings", with(), vllmShape, v.embeddings},
 		{"/predict", with(), teiShape, teiPredict},
 		{"/", with(), teiShape, teiRoot},
-		{"/v1/score-one", with("bare", "retemplate"), nil, slime},
+		{"/v1/score-one", append([]string{"bare", "retemplate"}, Choices[:4]...), nil, slime},
 		{"/verify", with(), nil, nemoGym},
 		{"/v2/models/{name}/infer", inPath, oipShape, infer},
 		{"/v2/models/{name}/versions/{version}/infer", inPath, oipShape, infer},
@@ -138,7 +142,9 @@ func (c *Call) choose(q url.Values) error {
 	if c.Request == nil {
 		return nil
 	}
-	return Choose(c.Request, q)
+	err := Choose(c.Request, q)
+	c.Request.OnError = cmp.Or(c.Request.OnError, c.onError)
+	return err
 }
 
 // Choose fills in what the query says of the model and the ensemble. What the
@@ -148,7 +154,7 @@ func Choose(r *api.RewardRequest, q url.Values) error {
 	for _, f := range []struct {
 		name string
 		to   *string
-	}{{"model", &r.Model}, {"mode", &r.Mode}, {"aggregate", &r.Aggregate}} {
+	}{{"model", &r.Model}, {"mode", &r.Mode}, {"aggregate", &r.Aggregate}, {"on_error", &r.OnError}} {
 		asked := q.Get(f.name)
 		if *f.to != "" && asked != "" && *f.to != asked {
 			return api.Errorf(api.CodeConflictingFields, f.name, "%q in the body and %q in the URL: say it in one place", api.Clip(*f.to), api.Clip(asked))

@@ -2,7 +2,7 @@ package dialect
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -18,11 +18,12 @@ var gymWait = hold(300 * time.Second)
 type gymItem struct {
 	Type      string         `json:"type"` // absent: message
 	Role      string         `json:"role"`
-	Content   jsontext.Value `json:"content"`
-	Name      string         `json:"name"` // of a function_call, as are these
-	Arguments string         `json:"arguments"`
+	Content   jsontext.Value `json:"content"` // of a message, or the text of reasoning
+	Name      string         `json:"name"`    // of a function_call, as are these
+	Arguments jsontext.Value `json:"arguments"`
 	CallID    string         `json:"call_id"`
-	Output    jsontext.Value `json:"output"` // of a function_call_output
+	Output    jsontext.Value `json:"output"`  // of a function_call_output
+	Summary   jsontext.Value `json:"summary"` // of reasoning
 }
 
 type gymPart struct {
@@ -32,60 +33,74 @@ type gymPart struct {
 }
 
 // nemoGym is POST /verify: a rollout in the terms of OpenAI's Responses API,
-// echoed with its reward.
+// echoed with its reward. A rollout that cannot be scored is answered as the
+// protocol says of a judge that fails, and not with a status, which would end
+// the run.
 func nemoGym(body []byte, at Target) (*Call, error) {
 	var echo api.Fields
 	if err := api.DecodeLenient(body, &echo); err != nil {
 		return nil, err
 	}
-	messages, err := gymPrompt(echo.Get("responses_create_params"))
+	asked, tools, err := gymAsked(echo.Get("responses_create_params"))
 	if err != nil {
 		return nil, err
 	}
-	answer, err := gymAnswer(echo.Get("response"))
+	said, err := gymSaid(echo.Get("response"))
 	if err != nil {
 		return nil, err
 	}
 	c := &Call{
-		Request: &api.RewardRequest{Inputs: []api.Input{api.Conversation(append(messages, answer...)...)}}, Wait: gymWait,
+		Request: &api.RewardRequest{}, Wait: gymWait, onError: api.OnErrorItem,
 		Param: places(func(_ int, rest string) string { return rest }),
 		Reply: func(res *Result) (any, error) { return gymReply(echo, res) },
 	}
+	in, kwargs, fault := gymConversation(asked, tools, said)
+	if fault != nil {
+		in = api.Input{Fault: fault}
+	}
+	c.Request.Inputs, c.Request.ChatTemplateKwargs = []api.Input{in}, kwargs
 	return c, c.choose(at.Query)
 }
 
-// gymPrompt reads instructions and input: what the policy was asked.
-func gymPrompt(v jsontext.Value) ([]api.Message, error) {
+// gymAsked reads what the policy was asked: instructions and input, and the
+// tools that it could call.
+func gymAsked(v jsontext.Value) (items []gymItem, tools jsontext.Value, err error) {
 	const param = "responses_create_params"
 	var p struct {
 		Instructions *string        `json:"instructions"`
 		Input        jsontext.Value `json:"input"`
+		Tools        jsontext.Value `json:"tools"`
 	}
 	if !given(v) {
-		return nil, api.Errorf(api.CodeMissingField, param, "%s is missing", param)
+		return nil, nil, api.Errorf(api.CodeMissingField, param, "%s is missing", param)
 	}
 	if err := read(v, param, &p); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !given(p.Input) {
-		return nil, api.Errorf(api.CodeMissingField, param+".input", "input is missing")
-	}
-	var out []api.Message
-	if p.Instructions != nil && *p.Instructions != "" {
-		out = append(out, api.Says("system", *p.Instructions))
+		return nil, nil, api.Errorf(api.CodeMissingField, param+".input", "input is missing")
 	}
 	if p.Input.Kind() == '"' {
-		var text string
-		err := read(p.Input, param+".input", &text)
-		return append(out, api.Says("user", text)), err
+		items = []gymItem{{Role: "user", Content: p.Input}}
+	} else if err := read(p.Input, param+".input", &items); err != nil {
+		return nil, nil, err
 	}
-	items, err := gymItems(p.Input, param+".input")
-	return append(out, items...), err
+	if p.Instructions != nil && *p.Instructions != "" {
+		text, err := json.Marshal(*p.Instructions)
+		if err != nil {
+			panic("dialect: a string that was decoded does not encode: " + err.Error())
+		}
+		items = append([]gymItem{{Type: gymInstructions, Content: text}}, items...)
+	}
+	return items, p.Tools, nil
 }
 
-// gymAnswer reads what the policy said. What it said last is scored, and is
-// empty when it only called tools or thought.
-func gymAnswer(v jsontext.Value) ([]api.Message, error) {
+// gymInstructions is a type of item of our own, for the instructions that stand
+// before all others.
+const gymInstructions = "\x00instructions"
+
+// gymSaid reads what the policy said.
+func gymSaid(v jsontext.Value) (items []gymItem, err error) {
 	var r struct {
 		Output jsontext.Value `json:"output"`
 	}
@@ -98,144 +113,94 @@ func gymAnswer(v jsontext.Value) ([]api.Message, error) {
 	if !given(r.Output) {
 		return nil, api.Errorf(api.CodeMissingField, "response.output", "output is missing")
 	}
-	out, err := gymItems(r.Output, "response.output")
-	if n := len(out); n == 0 || out[n-1].Role != "assistant" {
-		out = append(out, api.Says("assistant", ""))
-	}
-	return out, err
+	err = read(r.Output, "response.output", &items)
+	return items, err
 }
 
-// gymItems turns items into messages; reasoning is left out, as chat templates
-// leave it out of earlier turns.
-func gymItems(v jsontext.Value, param string) ([]api.Message, error) {
-	var items []gymItem
-	if err := read(v, param, &items); err != nil {
-		return nil, err
+// gymConversation is the rollout as a chat template reads it. What the policy
+// said last is scored, and is empty when a tool had the last word.
+func gymConversation(asked []gymItem, tools jsontext.Value, said []gymItem) (api.Input, api.Fields, *api.Error) {
+	t := &gymTurns{}
+	for _, part := range []struct {
+		items []gymItem
+		param string
+	}{{asked, "responses_create_params.input"}, {said, "response.output"}} {
+		place := 0
+		for i := range part.items {
+			if err := t.add(&part.items[i]); err != nil {
+				return api.Input{}, nil, err.Under(fmt.Sprintf("%s[%d]", part.param, place))
+			}
+			if part.items[i].Type != gymInstructions { // which is no item of the list
+				place++
+			}
+		}
+		t.flush() // what was asked and what was said are never one message
 	}
-	var out []api.Message
-	for i := range items {
-		m, err := items[i].message()
+	if n := len(t.messages); n == 0 || t.messages[n-1].Role != "assistant" {
+		t.messages = append(t.messages, api.Says("assistant", ""))
+	}
+	kwargs, err := gymTools(tools)
+	return api.Conversation(t.messages...), kwargs, err
+}
+
+// gymReply echoes the request with the reward and its components in it, or with
+// what marks a rollout that has none.
+func gymReply(echo api.Fields, res *Result) (any, error) {
+	d := &res.Data[0]
+	marks := gymMarks(d, res.Mode)
+	if d.Error != nil {
+		marks = gymFailure(whole(d.Error), echo)
+	}
+	out := make(api.Fields, 0, len(echo)+len(marks))
+	for _, f := range echo {
+		if !slices.ContainsFunc(marks, func(m gymMark) bool { return m.name == f.Name }) && f.Name != "reward_components" {
+			out = append(out, f)
+		}
+	}
+	for _, m := range marks {
+		v, err := json.Marshal(m.value, json.Deterministic(true))
 		if err != nil {
-			return nil, err.Under(fmt.Sprintf("%s[%d]", param, i))
+			return nil, err
 		}
-		if m != nil {
-			out = append(out, *m)
-		}
+		out = append(out, api.Field{Name: m.name, Value: v})
 	}
 	return out, nil
 }
 
-// message returns nil for an item that is not part of the conversation's text.
-func (g *gymItem) message() (*api.Message, *api.Error) {
-	switch g.Type {
-	case "", "message":
-		if g.Role == "" {
-			return nil, api.Errorf(api.CodeMissingField, "role", "a message needs a role")
-		}
-		text, err := gymText(g.Content)
-		if err != nil {
-			return nil, err.Under("content")
-		}
-		role := g.Role
-		if role == "developer" {
-			role = "system" // the later name of the same; chat templates know the earlier
-		}
-		m := api.Says(role, text)
-		return &m, nil
-	case "reasoning":
-		return nil, nil
-	case "function_call":
-		return g.call(), nil
-	case "function_call_output":
-		text, err := gymText(g.Output)
-		if err != nil {
-			return nil, err.Under("output")
-		}
-		m := api.Says("tool", text)
-		return &m, nil
-	}
-	return nil, api.Errorf(api.CodeUnsupportedInput, "type", "items of this type are not read: want message, function_call, function_call_output or reasoning")
+// gymMark is a field that is added to a rollout.
+type gymMark struct {
+	name  string
+	value any
 }
 
-// call is a function call in the terms of chat templates.
-func (g *gymItem) call() *api.Message {
-	type function struct {
-		Name      string `json:"name"`
-		Arguments string `json:"arguments"`
-	}
-	type toolCall struct {
-		ID       string   `json:"id"`
-		Type     string   `json:"type"`
-		Function function `json:"function"`
-	}
-	calls, err := json.Marshal([]toolCall{{g.CallID, "function", function{g.Name, g.Arguments}}})
-	if err != nil {
-		panic("dialect: strings that were decoded do not encode: " + err.Error())
-	}
-	return &api.Message{Role: "assistant", Content: api.Content{Null: true}, Extra: []api.Field{{Name: "tool_calls", Value: calls}}}
-}
-
-// gymText reads a content: a string or parts of text.
-func gymText(v jsontext.Value) (string, *api.Error) {
-	if !given(v) {
-		return "", nil
-	}
-	var text string
-	var parts []gymPart
-	var err error
-	if v.Kind() == '"' {
-		err = read(v, "", &text)
-	} else {
-		err = read(v, "", &parts)
-	}
-	if err != nil {
-		return "", err.(*api.Error)
-	}
-	var b strings.Builder
-	b.WriteString(text)
-	for i, p := range parts {
-		switch p.Type {
-		case "input_text", "output_text", "text":
-			b.WriteString(p.Text)
-		case "refusal":
-			b.WriteString(p.Refusal)
-		default:
-			return "", api.Errorf(api.CodeUnsupportedInput, fmt.Sprintf("[%d].type", i), "parts of this type are not read, only text")
-		}
-	}
-	return b.String(), nil
-}
-
-// gymReply echoes the request with the reward and its components in it.
-func gymReply(echo api.Fields, res *Result) (any, error) {
-	d := res.Data[0]
+func gymMarks(d *api.Reward, mode string) []gymMark {
 	components := map[string]float32{}
-	switch {
-	case d.Ensemble != nil:
+	if d.Ensemble != nil {
 		components["wa"], components["ens"] = d.Reward, *d.Ensemble
-	default:
-		components[res.Mode] = d.Reward
+	} else {
+		components[mode] = d.Reward
 	}
 	if d.Std != nil {
 		components["std"] = *d.Std
 	}
-	out := make(api.Fields, 0, len(echo)+2)
-	for _, f := range echo {
-		if f.Name != "reward" && f.Name != "reward_components" {
-			out = append(out, f)
-		}
+	return []gymMark{{"reward", d.Reward}, {"reward_components", components}}
+}
+
+// gymFailure is what nemo_gym/judge.py adds to a rollout whose judge failed: it
+// goes to the file of failures, out of every average, and its sample is masked.
+// It is terminal, as the same rollout would fail again. Older trainers read the
+// mask in instance_config.
+func gymFailure(reason string, echo api.Fields) []gymMark {
+	var config api.Fields
+	if read(echo.Get("instance_config"), "", &config) != nil {
+		config = nil
 	}
-	for _, f := range []struct {
-		name  string
-		value any
-	}{{"reward", d.Reward}, {"reward_components", components}} {
-		v, err := json.Marshal(f.value, json.Deterministic(true))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, api.Field{Name: f.name, Value: v})
+	config = slices.DeleteFunc(config, func(f api.Field) bool { return f.Name == "mask_sample" })
+	config = append(config, api.Field{Name: "mask_sample", Value: jsontext.Value("true")})
+	return []gymMark{
+		{"reward", 0}, {"mask_sample", true}, {"instance_config", config}, {"failure_kind", "judge_failed"}, {"failure_reason", reason},
+		{"_ng_failure_class", "judge_failed"}, {"_ng_failure_judge_error", reason}, {"_ng_failure_terminal", true},
 	}
-	return out, nil
 }
 
 // Seeded is the reply of NeMo Gym's /seed_session: scoring keeps no state.

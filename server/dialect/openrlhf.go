@@ -1,7 +1,7 @@
 package dialect
 
 import (
-	"fmt"
+	"cmp"
 	"net/url"
 	"time"
 
@@ -31,19 +31,23 @@ type openRLHFRequest struct {
 	Prompts jsontext.Value `json:"prompts"` // read to tell the response from the prompt, with ?retemplate alone
 }
 
+// openRLHFReply has null in the place of an answer that was refused alone, and
+// why in errors. The protocol knows neither: OpenRLHF's own client sends one
+// query and is told of a bad one by the status.
 type openRLHFReply struct {
-	Rewards   []float32     `json:"rewards"`
-	Scores    []float32     `json:"scores"`
+	Rewards   []*float32    `json:"rewards"`
+	Scores    []*float32    `json:"scores"`
 	ExtraLogs openRLHFExtra `json:"extra_logs"`
+	Errors    []*api.Error  `json:"errors,omitempty"` // null in the place of a good answer; absent when all are
 }
 
 // openRLHFExtra are numbers under names that are the same in every reply: the
 // client merges them name by name over a batch. Without an ensemble the spread
 // is that of one model, 0.
 type openRLHFExtra struct {
-	Std       []float32 `json:"reward_std"`
-	Tokens    []int     `json:"reward_tokens"`
-	Truncated []int     `json:"truncated"`
+	Std       []*float32 `json:"reward_std"`
+	Tokens    []*int     `json:"reward_tokens"`
+	Truncated []*int     `json:"truncated"`
 }
 
 func (o openRLHF) decode(body []byte, at Target) (*Call, error) {
@@ -74,10 +78,13 @@ func (o openRLHF) decode(body []byte, at Target) (*Call, error) {
 		return c, nil // a client with more servers than samples sends such to the rest
 	}
 	c.Request = &api.RewardRequest{}
+	if len(queries) > 1 {
+		c.onError = api.OnErrorItem
+	}
 	if c.Request.Inputs, err = o.inputs(queries, r.Prompts, at.Query.Get("retemplate")); err != nil {
 		return nil, err
 	}
-	if c.Request.Inputs[0].Messages != nil && !at.Query.Has("pooling") {
+	if c.Request.Inputs[0].Text == nil && !at.Query.Has("pooling") {
 		c.Reading.Pooling = ""
 	}
 	return c, c.choose(at.Query)
@@ -138,11 +145,7 @@ func (o openRLHF) inputs(queries []string, prompts jsontext.Value, retemplate st
 		if known != nil {
 			prompt = known[i]
 		}
-		messages, err := m.conversation(prompt, queries[i])
-		if err != nil {
-			return nil, err.Under(fmt.Sprintf("query[%d]", i))
-		}
-		inputs[i] = api.Conversation(messages...)
+		inputs[i] = m.input(prompt, queries[i])
 	}
 	return inputs, nil
 }
@@ -150,27 +153,34 @@ func (o openRLHF) inputs(queries []string, prompts jsontext.Value, retemplate st
 func openRLHFReplyOf(res *Result, scores string) *openRLHFReply {
 	n := len(res.Data)
 	out := &openRLHFReply{
-		Rewards: res.rewards(), Scores: res.rewards(),
-		ExtraLogs: openRLHFExtra{Std: make([]float32, n), Tokens: make([]int, n), Truncated: make([]int, n)},
+		Rewards: make([]*float32, n), Scores: make([]*float32, n),
+		ExtraLogs: openRLHFExtra{Std: make([]*float32, n), Tokens: make([]*int, n), Truncated: make([]*int, n)},
 	}
-	for i, d := range res.Data {
+	for i := range res.Data {
+		d := &res.Data[i]
+		if d.Error != nil {
+			if out.Errors == nil {
+				out.Errors = make([]*api.Error, n)
+			}
+			out.Errors[i] = d.Error
+			continue
+		}
+		score, truncated := d.Reward, 0
 		if scores == scoresSigmoid {
-			out.Scores[i] = sigmoid(d.Reward)
+			score = sigmoid(d.Reward)
 		}
-		if d.Std != nil {
-			out.ExtraLogs.Std[i] = *d.Std
-		}
-		out.ExtraLogs.Tokens[i] = d.Tokens
 		if d.Truncated {
-			out.ExtraLogs.Truncated[i] = 1
+			truncated = 1
 		}
+		out.Rewards[i], out.Scores[i] = &d.Reward, &score
+		out.ExtraLogs.Std[i], out.ExtraLogs.Tokens[i], out.ExtraLogs.Truncated[i] = cmp.Or(d.Std, new(float32)), &d.Tokens, &truncated
 	}
 	return out
 }
 
 func clipped(res *Result) string {
 	for _, d := range res.Data {
-		if d.Reward > clipRange || d.Reward < -clipRange {
+		if d.Error == nil && (d.Reward > clipRange || d.Reward < -clipRange) {
 			return "a reward is beyond 10: OpenRLHF clips to --reward.clip_range, which is (-10, 10) unless set"
 		}
 	}

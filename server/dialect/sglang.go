@@ -50,8 +50,12 @@ func sglangClassify(body []byte, at Target) (*Call, error) {
 		Request: &api.RewardRequest{Inputs: inputs}, Wait: vllmWait, Shape: sglangShape,
 		Param: under(one.name, single),
 		Reply: func(res *Result) (any, error) {
-			out := make([]sglangScored, len(res.Data))
+			out := make([]any, len(res.Data))
 			for i, d := range res.Data {
+				if d.Error != nil {
+					_, out[i] = sglangShape.Error(d.Error)
+					continue
+				}
 				out[i] = sglangScored{[]float32{d.Reward}, sglangMeta{strings.TrimPrefix(res.ID, "rwd-"), d.Tokens, d.Truncated}}
 			}
 			if single {

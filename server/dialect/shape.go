@@ -50,10 +50,23 @@ func invalid(e *api.Error) bool {
 // vllmShape: verl gives up for good on any 4xx, so that load is always 503; a
 // request that cannot be scored is 400, as vLLM's validation answers.
 var vllmShape = &Shape{"vllm", func(e *api.Error) (int, any) {
+	if e.Code.Status() == http.StatusUnauthorized {
+		return http.StatusUnauthorized, map[string]string{"error": "Unauthorized"}
+	}
+	status, fields := vllmError(e)
+	return status, map[string]vllmFields{"error": fields}
+}}
+
+type vllmFields struct {
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    int     `json:"code"`
+}
+
+func vllmError(e *api.Error) (int, vllmFields) {
 	status, kind := e.Code.Status(), ""
 	switch {
-	case status == http.StatusUnauthorized:
-		return status, map[string]string{"error": "Unauthorized"}
 	case invalid(e):
 		status, kind = http.StatusBadRequest, "BadRequestError"
 	case status == http.StatusNotFound:
@@ -65,18 +78,12 @@ var vllmShape = &Shape{"vllm", func(e *api.Error) (int, any) {
 	default:
 		kind = strings.ReplaceAll(http.StatusText(status), " ", "") + "Error"
 	}
-	type fields struct {
-		Message string  `json:"message"`
-		Type    string  `json:"type"`
-		Param   *string `json:"param"`
-		Code    int     `json:"code"`
-	}
-	f := fields{Message: whole(e), Type: kind, Code: status}
+	f := vllmFields{Message: whole(e), Type: kind, Code: status}
 	if e.Param != "" {
 		f.Param = &e.Param
 	}
-	return status, map[string]fields{"error": f}
-}}
+	return status, f
+}
 
 var sglangShape = &Shape{"sglang", func(e *api.Error) (int, any) {
 	status := e.Code.Status()
@@ -105,11 +112,13 @@ var teiShape = &Shape{"tei", func(e *api.Error) (int, any) {
 	case status >= 500:
 		status, kind = http.StatusFailedDependency, "Backend"
 	}
-	return status, struct {
-		Error string `json:"error"`
-		Type  string `json:"error_type"`
-	}{message, kind}
+	return status, teiError{message, kind}
 }}
+
+type teiError struct {
+	Error string `json:"error"`
+	Type  string `json:"error_type"`
+}
 
 var oipShape = &Shape{"oip", func(e *api.Error) (int, any) {
 	status := e.Code.Status()

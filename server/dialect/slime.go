@@ -69,9 +69,9 @@ func (r *slimeRequest) input(retemplate string) (api.Input, error) {
 	case m == nil:
 		return api.Text(r.Prompt.Text + *r.Response), nil
 	}
-	messages, wrong := m.conversation(r.Prompt.Text, r.Prompt.Text+*r.Response)
-	if wrong != nil {
-		return api.Input{}, wrong.Under("prompt")
+	in := m.input(r.Prompt.Text, r.Prompt.Text+*r.Response)
+	if in.Fault != nil {
+		in.Fault = in.Fault.Under("prompt")
 	}
-	return api.Conversation(messages...), nil
+	return in, nil
 }

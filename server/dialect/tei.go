@@ -79,8 +79,12 @@ func teiPredict(body []byte, at Target) (*Call, error) {
 		c.Characters += characters(&inputs[i])
 	}
 	c.Reply = func(res *Result) (any, error) {
-		out := make([][]teiPrediction, len(res.Data))
+		out := make([]any, len(res.Data)) // a list of one prediction, or an error
 		for i, d := range res.Data {
+			if d.Error != nil {
+				_, out[i] = teiShape.Error(d.Error)
+				continue
+			}
 			out[i] = []teiPrediction{{r.score(d.Reward), cmp.Or(res.Label, "LABEL_0")}}
 		}
 		if single {
@@ -160,6 +164,12 @@ type teiRank struct {
 	Score float32 `json:"score"`
 }
 
+// teiRefused stands behind the ranks, for a text that was refused alone.
+type teiRefused struct {
+	Index int `json:"index"`
+	teiError
+}
+
 // teiRerank is TEI's POST /rerank: answers to a prompt, the best first.
 func teiRerank(body []byte, at Target) (*Call, error) {
 	var r teiRerankRequest
@@ -178,15 +188,26 @@ func teiRerank(body []byte, at Target) (*Call, error) {
 	}
 	c.Param, c.Characters = answers("query", "texts"), characters(&c.Request.Inputs[0])
 	c.Reply = func(res *Result) (any, error) {
-		out := make([]teiRank, len(res.Data))
+		var ranked []teiRank
+		var refused []any
 		for i, d := range res.Data {
-			out[i] = teiRank{Index: i, Score: r.score(d.Reward)}
-			if r.ReturnText {
-				out[i].Text = &r.Texts[i]
+			if d.Error != nil {
+				_, e := teiShape.Error(d.Error)
+				refused = append(refused, teiRefused{i, e.(teiError)})
+				continue
 			}
+			e := teiRank{Index: i, Score: r.score(d.Reward)}
+			if r.ReturnText {
+				e.Text = &r.Texts[i]
+			}
+			ranked = append(ranked, e)
 		}
-		slices.SortStableFunc(out, func(a, b teiRank) int { return cmp.Compare(b.Score, a.Score) })
-		return out, nil
+		slices.SortStableFunc(ranked, func(a, b teiRank) int { return cmp.Compare(b.Score, a.Score) })
+		out := make([]any, len(ranked))
+		for i, e := range ranked {
+			out[i] = e
+		}
+		return append(out, refused...), nil
 	}
 	return c, c.choose(at.Query)
 }

@@ -65,11 +65,26 @@ type vllmList struct {
 	Usage   vllmUsage `json:"usage"`
 }
 
+// vllmRefused is in the place of an answer that was refused alone.
+type vllmRefused struct {
+	Index int        `json:"index"`
+	Error vllmFields `json:"error"`
+}
+
+func refusedOf(d *api.Reward) vllmRefused {
+	_, fields := vllmError(d.Error)
+	return vllmRefused{d.Index, fields}
+}
+
 // list makes a reply of one entry for each answer.
-func list[T any](res *Result, id string, entry func(d *api.Reward) T) vllmList {
-	data := make([]T, len(res.Data))
+func list(res *Result, id string, entry func(d *api.Reward) any) vllmList {
+	data := make([]any, len(res.Data))
 	for i := range res.Data {
-		data[i] = entry(&res.Data[i])
+		if d := &res.Data[i]; d.Error != nil {
+			data[i] = refusedOf(d)
+		} else {
+			data[i] = entry(d)
+		}
 	}
 	return vllmList{
 		ID: id + strings.TrimPrefix(res.ID, "rwd-"), Object: "list", Created: res.Created, Model: res.Model,
@@ -91,7 +106,7 @@ func (v vllm) classify(body []byte, at Target) (*Call, error) {
 		if res.Label != "" {
 			label = &res.Label
 		}
-		return list(res, "classify-", func(d *api.Reward) vllmClass {
+		return list(res, "classify-", func(d *api.Reward) any {
 			return vllmClass{d.Index, label, []float32{score(d.Reward)}, 1, d.Truncated}
 		})
 	})
@@ -106,7 +121,7 @@ type vllmPooled struct {
 
 func (v vllm) pooling(body []byte, at Target) (*Call, error) {
 	return v.texts(body, at, func(res *Result, r *vllmTexts, score func(float32) float32) any {
-		return list(res, "pool-", func(d *api.Reward) vllmPooled {
+		return list(res, "pool-", func(d *api.Reward) any {
 			return vllmPooled{d.Index, "pooling", r.vector(score(d.Reward)), d.Truncated}
 		})
 	})
@@ -122,7 +137,7 @@ type vllmEmbedding struct {
 // embeddings is what verl asks for when it believes to speak to SGLang.
 func (v vllm) embeddings(body []byte, at Target) (*Call, error) {
 	return v.texts(body, at, func(res *Result, r *vllmTexts, score func(float32) float32) any {
-		out := list(res, "", func(d *api.Reward) vllmEmbedding {
+		out := list(res, "", func(d *api.Reward) any {
 			return vllmEmbedding{"embedding", d.Index, r.vector(score(d.Reward)), d.Truncated}
 		})
 		out.ID, out.Created = "", 0

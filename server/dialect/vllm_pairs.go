@@ -80,7 +80,7 @@ func (v vllm) score(body []byte, at Target) (*Call, error) {
 		return nil, err
 	}
 	c.Reply = func(res *Result) (any, error) {
-		return list(res, "score-", func(d *api.Reward) vllmScore { return vllmScore{d.Index, "score", score(d.Reward), d.Truncated} }), nil
+		return list(res, "score-", func(d *api.Reward) any { return vllmScore{d.Index, "score", score(d.Reward), d.Truncated} }), nil
 	}
 	return c, c.choose(at.Query)
 }
@@ -136,10 +136,10 @@ type vllmDocument struct {
 }
 
 type vllmRanking struct {
-	ID      string       `json:"id"`
-	Model   string       `json:"model"`
-	Usage   api.Usage    `json:"usage"`
-	Results []vllmRanked `json:"results"`
+	ID      string    `json:"id"`
+	Model   string    `json:"model"`
+	Usage   api.Usage `json:"usage"`
+	Results []any     `json:"results"` // vllmRanked, the best first, then vllmRefused
 }
 
 // rerank ranks answers to a prompt: best of N.
@@ -171,18 +171,29 @@ func (v vllm) rerank(body []byte, at Target) (*Call, error) {
 	c.Request.Inputs = []api.Input{api.Answers(*r.Query, documents...)}
 	text := r.ReturnDocuments == nil || *r.ReturnDocuments
 	c.Reply = func(res *Result) (any, error) {
-		out := vllmRanking{ID: "rerank-" + strings.TrimPrefix(res.ID, "rwd-"), Model: res.Model, Usage: res.Usage}
-		for i, d := range res.Data {
+		var ranked []vllmRanked
+		var refused []any
+		for i := range res.Data {
+			d := &res.Data[i]
+			if d.Error != nil {
+				refused = append(refused, refusedOf(d))
+				continue
+			}
 			e := vllmRanked{Index: i, Score: score(d.Reward), Truncated: d.Truncated}
 			if text {
 				e.Document = &vllmDocument{documents[i]}
 			}
+			ranked = append(ranked, e)
+		}
+		slices.SortStableFunc(ranked, func(a, b vllmRanked) int { return cmp.Compare(b.Score, a.Score) })
+		if r.TopN > 0 {
+			ranked = ranked[:min(r.TopN, len(ranked))]
+		}
+		out := vllmRanking{ID: "rerank-" + strings.TrimPrefix(res.ID, "rwd-"), Model: res.Model, Usage: res.Usage}
+		for _, e := range ranked {
 			out.Results = append(out.Results, e)
 		}
-		slices.SortStableFunc(out.Results, func(a, b vllmRanked) int { return cmp.Compare(b.Score, a.Score) })
-		if r.TopN > 0 {
-			out.Results = out.Results[:min(r.TopN, len(out.Results))]
-		}
+		out.Results = append(out.Results, refused...)
 		return out, nil
 	}
 	return c, c.choose(at.Query)
