@@ -115,7 +115,7 @@ async def verl_func():
 async def trl(conversational):
     """GRPOTrainer._calculate_rewards: one call a batch, None becomes NaN."""
     f = load("trl_reward.py").WarmReward(url)
-    assert asyncio.iscoroutinefunction(f) and f.__name__ == "warm_reward"
+    assert inspect.iscoroutinefunction(f.__call__) and f.__name__ == "warm_reward"
     prompts, completions = [s["prompt"] for s in samples], [s["response"] for s in samples]
     if conversational:
         prompts = [[{"role": "user", "content": p}] for p in prompts]
@@ -126,13 +126,24 @@ async def trl(conversational):
     return [math.nan if r is None else r for r in got[0]]
 
 
-async def trl_failures():
-    """A sample that is refused, and a server that is not there, give None."""
-    module = load("trl_reward.py")
-    bad = [{"role": "assistant", "content": "a"}, {"role": "user", "content": "not an answer"}]
-    some = await module.WarmReward(url)(["q", "q", "q"], ["a", bad, "b"])
-    none = await module.WarmReward("http://127.0.0.1:1", timeout=0.3)(["q"], ["a"])
-    return [some, none]
+def trl_without_await():
+    """OnlineDPOTrainer, and ms-swift: prompts come as messages, completions by position."""
+    f = load("trl_reward.py").SyncWarmReward(url)
+    said = [[{"role": "user", "content": s["prompt"]}, {"role": "assistant", "content": s["response"]}] for s in samples]
+    return f([s["response"] for s in samples], trainer_state=None, messages=said)
+
+
+async def verl_remote():
+    """The remote reward manager, which refuses async functions; it has 8 workers."""
+    score = load("verl_reward.py").compute_score_sync
+    assert not inspect.iscoroutinefunction(score)
+    gate = asyncio.Semaphore(8)
+
+    async def one(s):
+        async with gate:
+            return (await in_thread(score, "d", s["response"], "", {"question": s["prompt"]}))["score"]
+
+    return await asyncio.gather(*[one(s) for s in samples])
 
 
 async def slime():
@@ -162,7 +173,8 @@ async def main():
         "verl_func": await verl_func(),
         "trl": await trl(False),
         "trl_conversational": await trl(True),
-        "trl_failures": await trl_failures(),
+        "trl_without_await": trl_without_await(),
+        "verl_remote": await verl_remote(),
         "slime": await slime(),
         "fatal": tries["fatal"],
     }
