@@ -183,8 +183,8 @@ func TestRequestsThatCannotBeAnswered(t *testing.T) {
 		{"two forms at once", `{"inputs":[{"text":"a","input_ids":[1]}]}`, 400, "conflicting_fields", "inputs[0]"},
 		{"the user speaks last", `{"inputs":[{"messages":[{"role":"user","content":"hi"}]}]}`, 400, "last_message_not_assistant", "inputs[0].messages"},
 		{"text over the context", `{"truncate":"error","inputs":[{"prompt":"` + long + `","response":"b"}]}`, 422, "too_long", "inputs[0]"},
-		{"an answer over the context", `{"inputs":[{"prompt":"b","response":"` + long + `"}]}`, 422, "too_long", "inputs[0]"},
-		{"a text that cannot be cut", `{"inputs":[{"text":"` + long + `"}]}`, 422, "too_long", "send prompt and response"},
+		{"an answer over the context", `{"truncate":"error","inputs":[{"prompt":"b","response":"` + long + `"}]}`, 422, "too_long", "inputs[0]"},
+		{"a finished text over the context", `{"truncate":"error","inputs":[{"text":"` + long + `"}]}`, 422, "too_long", "inputs[0]"},
 		{"a mode that is not held", `{"mode":"ens","inputs":[{"text":"a"}]}`, 400, "unsupported_mode", "ens"},
 		{"an empty text", `{"inputs":[{"text":""}]}`, 400, "empty_input", "inputs[0]"},
 	} {

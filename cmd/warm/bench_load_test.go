@@ -30,9 +30,9 @@ func TestBenchLoadMeasuresAServer(t *testing.T) {
 	assert.EqualValues(t, r.Total.Tokens, served[`warm_tokens_total{model="m"}`])
 	assert.EqualValues(t, r.Total.Requests, r.Connections)
 
-	code, stdout, _ = command(t, "", "bench", "load", "--url", s.url, "--clients", "2", "--duration", "50ms", "--warmup", "0", "--ids", "300", "--prompt", "100")
-	assert.Equal(t, exitFailure, code, "nothing was answered: the sequences are over the context")
-	assert.Contains(t, stdout, "answers 422")
+	code, stdout, _ = command(t, "", "bench", "load", "--url", s.url, "--clients", "2", "--duration", "50ms", "--warmup", "0", "--ids", "100000")
+	assert.Equal(t, exitFailure, code, "nothing was answered: the ids are outside the vocabulary")
+	assert.Contains(t, stdout, "answers 400")
 }
 
 func TestBenchLoadRefusesOtherMachinesAndNonsense(t *testing.T) {
