@@ -73,11 +73,12 @@ func decode(body []byte, v any, o ...json.Options) error {
 	if depth(body) > MaxDepth {
 		return Errorf(CodeInvalidJSON, "", "the body nests deeper than %d", MaxDepth)
 	}
+	body = withStandIns(body)
 	err := json.Unmarshal(body, v, append([]json.Options{json.RejectUnknownMembers(true)}, o...)...)
 	if err == nil {
 		return nil
 	}
-	return wireError(err)
+	return BlameNonFinite(body, wireError(err))
 }
 
 // encode writes v as JSON. Bytes that are not UTF-8 are replaced: v is the

@@ -108,7 +108,7 @@ func (m *Message) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 			err = json.UnmarshalDecode(dec, &m.Content)
 		default:
 			var v jsontext.Value
-			v, err = dec.ReadValue()
+			v, err = readFinite(dec)
 			m.Extra = append(m.Extra, Field{Name: name, Value: v.Clone()})
 		}
 		return err
@@ -159,7 +159,7 @@ func (o *Fields) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return skip(dec, k, "an object")
 	}
 	return readObject(dec, func(name string) error {
-		v, err := dec.ReadValue()
+		v, err := readFinite(dec)
 		*o = append(*o, Field{Name: name, Value: v.Clone()})
 		return err
 	})
@@ -246,6 +246,15 @@ func readObject(dec *jsontext.Decoder, field func(name string) error) error {
 	}
 	_, err := dec.ReadToken()
 	return err
+}
+
+// readFinite reads a value that is kept as it is.
+func readFinite(dec *jsontext.Decoder) (jsontext.Value, error) {
+	v, err := dec.ReadValue()
+	if err == nil && holdsNonFinite(v) {
+		err = refuse(dec, CodeInvalidJSON, "", "NaN and Infinity are not JSON")
+	}
+	return v, err
 }
 
 // readList calls begin and then element until the list ends. A null is a list

@@ -433,3 +433,35 @@ func TestDocumentedRequestsOfDialectsAreAnswered(t *testing.T) {
 	}
 	assert.Greater(t, seen, 9)
 }
+
+// Python's json.dumps writes NaN where a sample has no label.
+func TestNaNInFieldsThatAreNotReadIsIgnored(t *testing.T) {
+	h := start(t, server.Config{}, named("m"))
+	for path, body := range map[string]string{
+		"/get_reward":        `{"query":["a"],"prompts":["p"],"labels":[NaN]}`,
+		"/v1/score-one":      `{"prompt":"q","response":"a","label":{"x":Infinity}}`,
+		"/classify":          `{"input":"a","priority":NaN}`,
+		"/predict":           `{"inputs":"a","extra":-Infinity}`,
+		"/verify":            `{"extra":{"x":[NaN]},"responses_create_params":{"input":"q","temperature":NaN},"response":{"score":NaN,"output":[]}}`,
+		"/v2/models/m/infer": `{"extra":NaN,"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","data":["a"]}]}`,
+	} {
+		r := h.send(path, body)
+		assert.Equal(t, http.StatusOK, r.status, "%s: %s", path, r.body)
+		if path == "/verify" {
+			assert.Contains(t, string(r.body), `"extra":{"x":[null]}`)
+		}
+	}
+	for path, body := range map[string]string{
+		"/get_reward":        `{"query":NaN}`,
+		"/v1/score-one":      `{"prompt":"q","response":NaN}`,
+		"/classify":          `{"input":["a",NaN]}`,
+		"/rerank":            `{"query":"q","documents":["a"],"top_n":NaN}`,
+		"/predict":           `{"inputs":"a","raw_scores":NaN}`,
+		"/verify":            `{"responses_create_params":{"input":NaN},"response":{"output":[]}}`,
+		"/v2/models/m/infer": `{"parameters":{"lambda":NaN},"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","data":["a"]}]}`,
+	} {
+		r := h.send(path, body)
+		assert.Contains(t, []int{400, 422}, r.status, path)
+		assert.Contains(t, string(r.body), "NaN is not JSON", path)
+	}
+}

@@ -117,7 +117,7 @@ func Routes(c Config) []Route {
 	v := vllm{activation: c.Activation}
 	with := func(more ...string) []string { return append(more, Choices...) }
 	inPath := Choices[1:4] // the model is in the path
-	return []Route{
+	routes := []Route{
 		{"/get_reward", with("pooling", "retemplate", "scores"), nil, openRLHF{scores: c.Scores}.decode},
 		{"/classify", with(), vllmShape, v.classifyOrSGLang},
 		{"/v1/classify", with(), vllmShape, v.classify},
@@ -135,6 +135,13 @@ func Routes(c Config) []Route {
 		{"/v2/models/{name}/infer", inPath, oipShape, infer},
 		{"/v2/models/{name}/versions/{version}/infer", inPath, oipShape, infer},
 	}
+	for i, r := range routes {
+		routes[i].Decode = func(body []byte, at Target) (*Call, error) {
+			c, err := r.Decode(body, at)
+			return c, api.BlameNonFinite(body, err)
+		}
+	}
+	return routes
 }
 
 // choose is Choose of a call that may have nothing to score.

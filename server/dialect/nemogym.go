@@ -37,15 +37,22 @@ type gymPart struct {
 // protocol says of a judge that fails, and not with a status, which would end
 // the run.
 func nemoGym(body []byte, at Target) (*Call, error) {
-	var echo api.Fields
-	if err := api.DecodeLenient(body, &echo); err != nil {
+	var r struct {
+		Params   jsontext.Value `json:"responses_create_params"`
+		Response jsontext.Value `json:"response"`
+	}
+	if err := api.DecodeLenient(body, &r); err != nil {
 		return nil, err
 	}
-	asked, tools, err := gymAsked(echo.Get("responses_create_params"))
+	var echo api.Fields
+	if err := api.DecodeLenient(api.NullNonFinite(body), &echo); err != nil {
+		return nil, err
+	}
+	asked, tools, err := gymAsked(r.Params)
 	if err != nil {
 		return nil, err
 	}
-	said, err := gymSaid(echo.Get("response"))
+	said, err := gymSaid(r.Response)
 	if err != nil {
 		return nil, err
 	}
