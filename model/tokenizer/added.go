@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -28,6 +29,7 @@ type addedTokens struct {
 	extra   int                  // how many are not in the model's vocabulary
 	raw     tokenSet             // matched in the text as it comes
 	normal  tokenSet             // matched in normalized text
+	mutable bool                 // some special token is in normal
 }
 
 type addedTokenJSON struct {
@@ -102,6 +104,7 @@ func (t *Tokenizer) indexAdded(entries []addedTokenJSON) error {
 	}
 	t.added.raw.finish()
 	t.added.normal.finish()
+	t.added.mutable = slices.ContainsFunc(t.added.normal.tokens, func(tok addedToken) bool { return tok.special })
 	return nil
 }
 

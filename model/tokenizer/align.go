@@ -1,6 +1,9 @@
 package tokenizer
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // An aligner moves the borders of a piece to where they stand in the text that
 // a normalizer makes of it. The normalizer tells it from left to right what
@@ -141,4 +144,45 @@ func runeStart(src []byte, i int) int {
 		i--
 	}
 	return i
+}
+
+// newLengths returns how many bytes of a word each token of the model holds; 0
+// for the unknown token, and nil for a model whose words get affixes.
+func (t *Tokenizer) newLengths() []int32 {
+	prefix, bytewise := "", false
+	bytes := [256]int32{} // tokens that stand for one byte
+	switch m := t.model.(type) {
+	case *bpe:
+		if m.prefix != "" || m.suffix != "" {
+			return nil
+		}
+		bytewise = m.bytewise
+		if m.byteFallback {
+			bytes = m.byteTokens
+		}
+	case *unigram:
+		if m.byteFallback {
+			bytes = m.byteTokens
+		}
+	case *wordPiece:
+		prefix = m.prefix
+	}
+	lengths := make([]int32, len(t.vocab.tokens))
+	var raw []byte
+	for token, id := range t.vocab.ids {
+		lengths[id] = int32(len(strings.TrimPrefix(token, prefix)))
+		if bytewise {
+			raw, _ = appendBytes(raw[:0], token)
+			lengths[id] = int32(len(raw))
+		}
+	}
+	for _, id := range bytes {
+		if id > 0 {
+			lengths[id] = 1
+		}
+	}
+	if unk := t.model.unknown(); unk >= 0 {
+		lengths[unk] = 0
+	}
+	return lengths
 }

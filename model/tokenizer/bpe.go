@@ -219,9 +219,6 @@ func (m *bpe) seams(results []int32) (seams, bool) {
 	return seams{string(mark), after}, true
 }
 
-// allBytes reports whether each rune is made of at least one token.
-func (m *bpe) allBytes() bool { return m.byteFallback && slices.Min(m.byteTokens[:]) >= 0 }
-
 func (m *bpe) unknown() int32 { return m.unk }
 
 func (m *bpe) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
@@ -261,6 +258,7 @@ func (m *bpe) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []
 // byteSymbols appends the symbols of a word of raw bytes.
 func (m *bpe) byteSymbols(u *unknowns, word []byte) {
 	sc := u.sc
+	sc.ids = slices.Grow(sc.ids, len(word))
 	for i, b := range word {
 		place := 0
 		if i == 0 {

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -21,6 +22,7 @@ const (
 // tokenizers.
 type cutter struct {
 	ok    bool
+	size  int       // bytes of a chunk at least
 	after [256]bool // letters that the space may follow
 }
 
@@ -53,7 +55,7 @@ func (r *run) chunkEnd(text []byte, from int, b borders) int {
 	if !c.ok {
 		return len(text)
 	}
-	to := from + chunkBytes
+	to := from + c.size
 	border := len(text)
 	for side, s := range b {
 		for i := s.from; i < s.to; i++ {
@@ -82,7 +84,7 @@ func (r *run) chunkEnd(text []byte, from int, b borders) int {
 // or U+2581; look at nothing beyond a letter and a space; and some step must
 // itself cut before the space.
 func (t *Tokenizer) newCutter() cutter {
-	c := cutter{ok: true}
+	c := cutter{ok: true, size: chunkBytes}
 	for i := range c.after {
 		c.after[i] = isLetter(byte(i))
 	}
@@ -188,21 +190,28 @@ const longWord = 1 << 10
 
 // weights are, by byte, one over the length of the longest token that holds it,
 // in units of 1<<32, rounded down. Those of the bytes of a token sum to at most
-// one, so those of a word sum to at most its tokens. nil: a token may be longer
-// than its text.
+// one, so those of a word sum to at most its tokens. A byte that an unknown
+// token may swallow weighs nothing.
 type weights *[256]uint64
 
-// newWeights looks at models that make tokens of all bytes of a word.
+// newWeights returns nil for models that look at a word as a whole.
 func (t *Tokenizer) newWeights() weights {
-	m, ok := t.model.(*bpe)
-	if !ok || m.prefix != "" || m.suffix != "" || m.bytewise && m.missing || !m.bytewise && !m.allBytes() {
+	bytewise, all := false, false
+	switch m := t.model.(type) {
+	case *bpe:
+		if m.prefix != "" || m.suffix != "" {
+			return nil
+		}
+		bytewise, all = m.bytewise, m.bytewise && !m.missing || m.byteFallback && slices.Min(m.byteTokens[:]) >= 0
+	case *unigram:
+	default:
 		return nil
 	}
 	longest := [256]int{}
 	var raw []byte
 	for token := range t.vocab.ids {
 		raw = append(raw[:0], token...)
-		if m.bytewise {
+		if bytewise {
 			raw, _ = appendBytes(raw[:0], token) // what is no bytes is made of none
 		}
 		for _, c := range raw {
@@ -211,7 +220,10 @@ func (t *Tokenizer) newWeights() weights {
 	}
 	var w [256]uint64
 	for c, n := range longest {
-		w[c] = 1 << 32 / uint64(max(n, 1))
+		_, known := t.vocab.ids[string(rune(c))]
+		if all || !bytewise && known && c < utf8.RuneSelf {
+			w[c] = 1 << 32 / uint64(max(n, 1))
+		}
 	}
 	return &w
 }

@@ -1,5 +1,10 @@
 package tokenizer
 
+import (
+	"slices"
+	"strings"
+)
+
 // A guard knows the ids of the special tokens that a model has in its own
 // vocabulary, and so may make of text in which no added token is matched. The
 // unknown token is not among them: it is what text becomes that has no token.
@@ -57,4 +62,35 @@ func touches(spans []span, from, to int) bool {
 		}
 	}
 	return low < len(spans) && spans[low].start < to
+}
+
+// forcedCuts returns where a piece must be cut before it is normalized, since
+// text of a plain part would otherwise become one character with a special token
+// of the part beside it: "<s>" and U+0338 are "<s≯" after NFC.
+func (r *run) forcedCuts(text []byte, b borders) (cuts []int) {
+	if !r.plain || !r.t.added.mutable || len(r.t.norm) == 0 || b.none() {
+		return nil
+	}
+	plain := append(r.plainSpans(2, len(text), b), span{start: len(text), end: len(text)})
+	start := 0
+	for _, p := range plain {
+		if run := text[start:p.start]; len(run) > 0 {
+			norm := r.t.normalized(string(run))
+			if start > 0 && r.t.added.normal.at(norm, strings.HasPrefix) &&
+				!strings.HasSuffix(r.t.normalized(string(text[runeStart(text, max(0, start-nearBorder)):p.start])), norm) {
+				cuts = append(cuts, start)
+			}
+			if p.start < len(text) && r.t.added.normal.at(norm, strings.HasSuffix) &&
+				!strings.HasPrefix(r.t.normalized(string(text[start:runeStart(text, min(len(text), p.start+nearBorder))])), norm) {
+				cuts = append(cuts, p.start)
+			}
+		}
+		start = p.end
+	}
+	return cuts
+}
+
+// at reports whether a special token stands at an end of a text.
+func (s *tokenSet) at(text string, end func(text, pattern string) bool) bool {
+	return slices.ContainsFunc(s.tokens, func(tok addedToken) bool { return tok.special && end(text, tok.pattern) })
 }

@@ -1,5 +1,7 @@
 package tokenizer
 
+import "slices"
+
 // noMerge is the rank of a pair that does not merge; it is above every rank.
 const noMerge = ^uint64(0)
 
@@ -78,7 +80,7 @@ func (t *mergeTable) merge(sc *mergeScratch, dst []int32) []int32 {
 	if len(ids) < 2 {
 		return append(dst, ids...)
 	}
-	ranks := sc.ranks[:0]
+	ranks := slices.Grow(sc.ranks[:0], len(ids))
 	for i := 1; i < len(ids); i++ {
 		ranks = append(ranks, t.get(ids[i-1], ids[i]))
 	}
@@ -119,7 +121,8 @@ func (t *mergeTable) merge(sc *mergeScratch, dst []int32) []int32 {
 func (t *mergeTable) mergeLong(sc *mergeScratch, dst []int32, h *holding) []int32 {
 	n := int32(len(sc.ids))
 	ids, ranks := sc.ids, append(sc.ranks, noMerge)
-	prev, next, heap := sc.prev[:0], sc.next[:0], sc.heap[:0]
+	// A huge word needs 28 bytes a symbol, and no more for growing slices.
+	prev, next, heap := slices.Grow(sc.prev[:0], int(n)), slices.Grow(sc.next[:0], int(n)), slices.Grow(sc.heap[:0], int(n))
 	for i := range n {
 		prev, next = append(prev, i-1), append(next, i+1)
 		if ranks[i] != noMerge {
@@ -202,7 +205,7 @@ func (h *holding) append(from, to int32) {
 func (t *mergeTable) mergeHeld(sc *scratch, dst []int32, no refusal) []int32 {
 	m := &sc.merge
 	h := &holding{symbols: sc.held, out: sc.held[:0], no: no}
-	m.ranks = m.ranks[:0]
+	m.ranks = slices.Grow(m.ranks[:0], len(m.ids))
 	for i := 1; i < len(m.ids); i++ {
 		m.ranks = append(m.ranks, h.allow(t.get(m.ids[i-1], m.ids[i]), int32(i-1), int32(i+1)))
 	}

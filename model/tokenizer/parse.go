@@ -64,7 +64,7 @@ func parse(data []byte) (*Tokenizer, error) {
 	if err := t.parseAdded(f.AddedTokens); err != nil {
 		return nil, err
 	}
-	t.guard, t.cut, t.weights = t.newGuard(), t.newCutter(), t.newWeights()
+	t.guard, t.cut, t.weights, t.lengths = t.newGuard(), t.newCutter(), t.newWeights(), t.newLengths()
 	if err := t.parsePost(f.PostProcessor); err != nil {
 		return nil, fmt.Errorf("post_processor: %w", err)
 	}

@@ -263,8 +263,15 @@ func (r *run) plainSpans(level, n int, b borders) []span {
 // piece tokenises text that holds no added token of the kind that matches
 // before normalization, in chunks. first says that it starts the text.
 func (r *run) piece(text []byte, first bool, b borders) {
+	forced := r.forcedCuts(text, b)
 	for from := 0; from < len(text) && !r.over; {
 		to := r.chunkEnd(text, from, b)
+		for len(forced) > 0 && forced[0] <= from {
+			forced = forced[1:]
+		}
+		if len(forced) > 0 {
+			to = min(to, forced[0])
+		}
 		inner := r.enter(&b, from, to)
 		r.chunk(text[from:to], ends{from == 0, to == len(text)}, first && from == 0, inner)
 		from = to
@@ -346,7 +353,10 @@ func (r *run) wordAcross(word []byte, b borders) {
 		no = refusal{r.t.guard, r.plainSpans(2, len(word), b)}
 	}
 	from := len(r.ids)
-	r.ids = r.t.model.appendTokens(r.sc, r.ids, word, no)
+	r.ids = r.t.appendWord(r.sc, r.ids, word)
+	if len(no.plain) > 0 && no.guard.any(r.ids[from:]) || !r.hold(r.ids[from:], len(word)) {
+		r.ids = r.t.model.appendTokens(r.sc, r.ids[:from], word, no)
+	}
 	held := r.sc.held
 	for i := b[behind].from; i < b[behind].to; i++ {
 		at, k := r.at[behind][i], 0
@@ -364,4 +374,20 @@ func (r *run) wordAcross(word []byte, b borders) {
 	}
 	r.pos += len(word)
 	r.over = r.over || len(r.ids) >= r.most
+}
+
+// hold sets sc.held for the tokens of a word of n bytes from their lengths. It
+// reports false where those do not fill the word, as with unknown tokens.
+func (r *run) hold(ids []int32, n int) bool {
+	held, at := r.sc.held[:0], 0
+	for _, id := range ids {
+		if int(id) >= len(r.t.lengths) || r.t.lengths[id] == 0 {
+			return false
+		}
+		end := at + int(r.t.lengths[id])
+		held = append(held, span{start: at, end: end})
+		at = end
+	}
+	r.sc.held = held
+	return at == n
 }

@@ -18,6 +18,7 @@ type Tokenizer struct {
 	guard   *guard // nil: the model makes no special token
 	cut     cutter
 	weights weights
+	lengths []int32   // bytes of a word that a token of the model holds, by id; 0 where that varies
 	dec     []decoder // nil: tokens are joined by single spaces
 
 	pool sync.Pool // of *scratch

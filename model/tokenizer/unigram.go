@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -131,7 +132,7 @@ func (m *unigram) appendTokens(sc *scratch, dst []int32, word []byte, no refusal
 
 // search fills sc.best, one node an offset of word.
 func (m *unigram) search(sc *scratch, word []byte, no refusal) {
-	sc.best = append(sc.best[:0], bestNode{})
+	sc.best = append(slices.Grow(sc.best[:0], len(word)+1), bestNode{})
 	for range word {
 		sc.best = append(sc.best, bestNode{start: -1})
 	}

@@ -11,6 +11,7 @@ import (
 type wordPiece struct {
 	trie     *trie
 	rest     uint32 // where the continuing prefix leads in trie; ends there are continuations
+	prefix   string // of tokens that continue a word
 	unk      int32
 	maxRunes int
 	broken   bool // no token starts with the continuing prefix
@@ -35,7 +36,7 @@ func (t *Tokenizer) parseWordPiece(data json.RawMessage) error {
 	if t.vocab, err = parseVocab(j.Vocab); err != nil {
 		return err
 	}
-	m := &wordPiece{trie: newTrie(), maxRunes: *j.MaxRunes}
+	m := &wordPiece{trie: newTrie(), prefix: *j.Prefix, maxRunes: *j.MaxRunes}
 	var ok bool
 	if m.unk, ok = t.vocab.ids[j.UnkToken]; !ok {
 		return fmt.Errorf("unk_token %q is not in the vocabulary", j.UnkToken)
