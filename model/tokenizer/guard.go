@@ -71,21 +71,22 @@ func (r *run) forcedCuts(text []byte, b borders) (cuts []int) {
 	if !r.plain || !r.t.added.mutable || len(r.t.norm) == 0 || b.none() {
 		return nil
 	}
+	normalized := func(from, to int) string {
+		return r.t.normalized(string(text[runeStart(text, max(0, from)):runeStart(text, min(to, len(text)))]))
+	}
 	plain := append(r.plainSpans(2, len(text), b), span{start: len(text), end: len(text)})
 	start := 0
 	for _, p := range plain {
-		if run := text[start:p.start]; len(run) > 0 {
-			norm := r.t.normalized(string(run))
-			if start > 0 && r.t.added.normal.at(norm, strings.HasPrefix) &&
-				!strings.HasSuffix(r.t.normalized(string(text[runeStart(text, max(0, start-nearBorder)):p.start])), norm) {
+		if p.start > start && runeStart(text, start) == start && runeStart(text, p.start) == p.start {
+			own := normalized(start, p.start)
+			if r.t.added.normal.at(own, strings.HasPrefix) && !strings.HasSuffix(normalized(start-nearBorder, p.start), own) {
 				cuts = append(cuts, start)
 			}
-			if p.start < len(text) && r.t.added.normal.at(norm, strings.HasSuffix) &&
-				!strings.HasPrefix(r.t.normalized(string(text[start:runeStart(text, min(len(text), p.start+nearBorder))])), norm) {
+			if r.t.added.normal.at(own, strings.HasSuffix) && !strings.HasPrefix(normalized(start, p.start+nearBorder), own) {
 				cuts = append(cuts, p.start)
 			}
 		}
-		start = p.end
+		start = max(start, p.end)
 	}
 	return cuts
 }
