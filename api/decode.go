@@ -108,22 +108,70 @@ func invalidUTF8(body []byte) int {
 // depth returns how many brackets are open at once, at most, in a body that may
 // not be JSON.
 func depth(body []byte) (most int) {
-	open, quoted := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
+	open := 0
+	outside(body, func(c byte) {
+		switch c {
+		case '{', '[':
 			open++
 			most = max(most, open)
-		case c == '}' || c == ']':
+		case '}', ']':
 			open--
 		}
-	}
+	})
 	return most
+}
+
+// What decoding takes beside the text of the strings, in bytes: the largest type
+// of ours, twice because lists grow by doubling, and so a name or an element.
+const (
+	objectSize  = 224
+	memberSize  = 96
+	elementSize = 24
+)
+
+// DecodedSize bounds what the values of a body take once it is decoded, beside
+// the bytes of their strings: a body of short values takes many times its length.
+func DecodedSize(body []byte) (bytes int64) {
+	outside(body, func(c byte) {
+		switch c {
+		case '{':
+			bytes += objectSize
+		case ':':
+			bytes += memberSize
+		case '[', ',':
+			bytes += elementSize
+		}
+	})
+	return bytes
+}
+
+// outside calls visit with every byte that is in no string, in a body that may
+// not be JSON.
+func outside(body []byte, visit func(byte)) {
+	for i := 0; i < len(body); i++ {
+		if body[i] == '"' {
+			i += stringEnd(body[i+1:]) + 1
+			continue
+		}
+		visit(body[i])
+	}
+}
+
+// stringEnd returns where the string ends whose opening quote s follows.
+func stringEnd(s []byte) int {
+	for from := 0; ; {
+		n := bytes.IndexByte(s[from:], '"')
+		if n < 0 {
+			return len(s)
+		}
+		escapes := 0
+		for at := from + n - 1; at >= from && s[at] == '\\'; at-- {
+			escapes++
+		}
+		if from += n + 1; escapes%2 == 0 {
+			return from - 1
+		}
+	}
 }
 
 // wireError says what a decoding error means in the terms of the wire.

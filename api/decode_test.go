@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -171,4 +173,41 @@ func TestLenientDecodingLeavesOutOnlyUnknownFields(t *testing.T) {
 	} {
 		assert.EqualError(t, api.DecodeLenient([]byte(body), new(foreign)), want)
 	}
+}
+
+// TestDecodedSizeBoundsWhatDecodingTakes decodes bodies of values so short that
+// what they become is many times their length.
+func TestDecodedSizeBoundsWhatDecodingTakes(t *testing.T) {
+	const n = 1 << 16
+	for name, body := range map[string]string{
+		"inputs":    `{"inputs":[` + strings.Repeat(`{},`, n) + `{}]}`,
+		"messages":  `{"inputs":[{"messages":[` + strings.Repeat(`{},`, n) + `{}]}]}`,
+		"responses": `{"inputs":[{"prompt":"","responses":[` + strings.Repeat(`"",`, n) + `""]}]}`,
+		"ids":       `{"inputs":[{"input_ids":[` + strings.Repeat(`1,`, n) + `1]}]}`,
+		"parts":     `{"inputs":[{"messages":[{"role":"user","content":[` + strings.Repeat(`{"type":"text","text":""},`, n) + `{"type":"text","text":""}]}]}]}`,
+		"fields":    `{"inputs":[{"messages":[{"role":"user","content":""` + manyFields(n) + `}]}]}`,
+		"texts":     `{"inputs":[` + strings.Repeat(`{"text":"some words"},`, n) + `{"text":"x"}]}`,
+		"escapes":   `{"inputs":[{"text":"` + strings.Repeat(`\"\\`, n) + `"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			req, err := api.DecodeRewardRequest([]byte(body))
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			require.NoError(t, err)
+			took := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+			assert.LessOrEqual(t, took, int64(len(body))+api.DecodedSize([]byte(body))+1<<16)
+			runtime.KeepAlive(req)
+		})
+	}
+}
+
+func manyFields(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"%x":1`, i)
+	}
+	return b.String()
 }

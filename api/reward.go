@@ -106,6 +106,15 @@ func Tokens(ids ...int32) Input { return Input{InputIDs: append(TokenIDs{}, ids.
 // that has none.
 func (in *Input) Count() int { return max(1, len(in.Responses)) }
 
+// Count returns how many answers r has.
+func (r *RewardRequest) Count() int {
+	n := 0
+	for i := range r.Inputs {
+		n += r.Inputs[i].Count()
+	}
+	return n
+}
+
 // Prompt is a user's text or, when Messages is not nil, the conversation up to
 // the answer.
 type Prompt struct {

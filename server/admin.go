@@ -19,12 +19,7 @@ func (s *Server) Live() *Live { return s.live }
 
 // putModel handles PUT /v1/models/{name}.
 func (s *Server) putModel(w http.ResponseWriter, r *http.Request) error {
-	body, err := s.bodies.read(exchangeOf(r).raw, r)
-	if err != nil {
-		return err
-	}
-	spec, err := api.DecodeModelSpec(body.Bytes())
-	s.bodies.free(body)
+	spec, err := read(s, r, api.DecodeModelSpec)
 	if err != nil {
 		return err
 	}

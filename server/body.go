@@ -2,11 +2,14 @@ package server
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -15,69 +18,179 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/memory"
 )
 
-// bodies reads requests' bodies and keeps what that takes for the next one.
+// bodies reads requests' bodies, each after it has reserved the memory for it.
+// It keeps no buffers: what a large request needed is free with its end.
 type bodies struct {
 	max     int64 // bytes, before and after decompression
 	timeout time.Duration
-	buffers sync.Pool // of *bytes.Buffer
+	room    *memory.Room
 	gzips   sync.Pool // of *gzip.Reader
-	zstds   sync.Pool // of *zstd.Decoder
+	zstd    *zstd.Decoder
 }
 
-// maxWindow bounds the memory that a zstd stream may ask for: the format's
+// maxWindow bounds the window that a zstd stream may ask for: the format's
 // recommendation for decoders, and what every level up to 19 stays within.
 const maxWindow = 8 << 20
 
-// maxKept bounds the buffers that are kept, so that one large request does not
-// hold its memory for ever.
-const maxKept = 1 << 20
+// firstBuffer is the room for a body of unknown length at first.
+const firstBuffer = 16 << 10
 
-// read returns the decompressed body of r, to be given to free once it is no
-// longer needed. raw is the connection's own writer.
-func (b *bodies) read(raw http.ResponseWriter, r *http.Request) (*bytes.Buffer, error) {
+func newBodies(max int64, timeout time.Duration, room *memory.Room) (*bodies, error) {
+	// Whole frames are decoded at once into the body's own memory, which has
+	// been reserved: that needs no window, and goes no further than it has room.
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		return nil, err
+	}
+	return &bodies{max: max, timeout: timeout, room: room, zstd: z}, nil
+}
+
+// read returns the decompressed body of the request of x. It reserves what the
+// request may come to hold, in x.hold, and waits for that until ctx ends.
+func (b *bodies) read(ctx context.Context, x *exchange, r *http.Request) ([]byte, error) {
 	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
 		return nil, err
 	}
 	if r.ContentLength > b.max {
 		return nil, tooLarge(b.max)
 	}
-	source := &sourceReader{r: http.MaxBytesReader(raw, r.Body, b.max)}
-	decoded, done, err := b.decoder(r.Header.Values("Content-Encoding"), source)
-	if err == nil {
-		buf := b.buffer()
-		if _, err = buf.ReadFrom(io.LimitReader(decoded, b.max+1)); err == nil && int64(buf.Len()) > b.max {
-			err = tooLarge(b.max)
-		}
-		done()
-		if err == nil {
-			// Whoever waits in the queue now may wait for longer than a body may take.
-			_ = http.NewResponseController(raw).SetReadDeadline(time.Time{})
-			return buf, nil
-		}
-		b.free(buf)
+	encoding, err := encodingOf(r.Header.Values("Content-Encoding"))
+	if err != nil {
+		return nil, err
 	}
-	return nil, b.bodyError(err, source.err)
+	sent, cost := r.ContentLength, requestCost
+	if encoding != "" {
+		cost = func(n int64) int64 { return fixedCost + n }
+	}
+	if sent < 0 {
+		sent = firstBuffer
+	}
+	if x.hold, err = b.room.Reserve(ctx, cost(sent)); err != nil {
+		return nil, err
+	}
+	b.limit(x.raw, r) // the wait was not the client's
+	body, err := b.fill(ctx, x.hold, http.MaxBytesReader(x.raw, r.Body, b.max), sent, cost)
+	if err != nil {
+		return nil, b.receiveError(err)
+	}
+	// Whoever waits in the queue now may wait for longer than a body may take.
+	_ = http.NewResponseController(x.raw).SetReadDeadline(time.Time{})
+	if encoding != "" {
+		if body, err = b.decompress(ctx, x.hold, encoding, body); err != nil {
+			return nil, decompressError(err, b.max)
+		}
+	}
+	x.text = requestCost(int64(len(body))) + api.DecodedSize(body)
+	return body, x.hold.Resize(ctx, x.text)
 }
 
-// bodyError says what went wrong in reading: err is the decoder's, source the
-// connection's, and the decoder may have hidden the connection's in its own.
-func (b *bodies) bodyError(err, source error) error {
-	if source != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](source); ok {
-			return source
+// fill reads r to its end into memory of size bytes, and into twice as much
+// whenever that was not enough, each time after it has reserved the cost of it.
+func (b *bodies) fill(ctx context.Context, h *memory.Hold, r io.Reader, size int64, cost func(int64) int64) ([]byte, error) {
+	buf := make([]byte, 0, size)
+	var beyond [1]byte
+	for {
+		into := buf[len(buf):cap(buf)]
+		if len(into) == 0 {
+			into = beyond[:]
 		}
-		if errors.Is(source, os.ErrDeadlineExceeded) {
-			return api.Errorf(api.CodeRequestTimeout, "", "the body did not arrive within %v", b.timeout)
+		n, err := r.Read(into)
+		if len(buf) < cap(buf) {
+			buf, n = buf[:len(buf)+n], 0
 		}
-		return errClientGone
+		if n > 0 {
+			if int64(len(buf)) >= b.max {
+				return nil, tooLarge(b.max)
+			}
+			size = min(max(2*size, firstBuffer), b.max)
+			if err := h.Resize(ctx, cost(size)); err != nil {
+				return nil, err
+			}
+			buf = append(append(make([]byte, 0, size), buf...), beyond[0])
+		}
+		switch {
+		case err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return nil, err
+		}
 	}
+}
+
+// decompress returns what was compressed to sent.
+func (b *bodies) decompress(ctx context.Context, h *memory.Hold, encoding string, sent []byte) ([]byte, error) {
+	cost := func(n int64) int64 { return requestCost(n) + int64(len(sent)) }
+	size := min(announced(encoding, sent), b.max) // the decoder finds out what is over it
+	if err := h.Resize(ctx, cost(size)); err != nil {
+		return nil, err
+	}
+	if encoding == "gzip" {
+		z, _ := b.gzips.Get().(*gzip.Reader)
+		if z == nil {
+			z = new(gzip.Reader)
+		}
+		defer b.gzips.Put(z)
+		if err := z.Reset(bytes.NewReader(sent)); err != nil {
+			return nil, err
+		}
+		return b.fill(ctx, h, z, size, cost)
+	}
+	for {
+		out, err := b.zstd.DecodeAll(sent, make([]byte, 0, size))
+		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+			return out, err
+		}
+		if size == b.max {
+			return nil, tooLarge(b.max)
+		}
+		size = min(max(4*size, firstBuffer), b.max)
+		if err := h.Resize(ctx, cost(size)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// announced returns how long a compressed body says that it is, and a guess
+// where it does not. A body need not keep its word.
+func announced(encoding string, sent []byte) int64 {
+	if encoding == "gzip" {
+		if len(sent) < 18 { // the head and the tail of the format
+			return 0
+		}
+		return int64(binary.LittleEndian.Uint32(sent[len(sent)-4:]))
+	}
+	var h zstd.Header
+	if h.Decode(sent) == nil && h.HasFCS {
+		return int64(min(h.FrameContentSize, 1<<62))
+	}
+	return 4 * int64(len(sent))
+}
+
+// receiveError says what went wrong in receiving a body.
+func (b *bodies) receiveError(err error) error {
 	if _, ok := errors.AsType[*api.Error](err); ok {
 		return err
 	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || isMemory(err) {
+		return err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return api.Errorf(api.CodeRequestTimeout, "", "the body did not arrive within %v", b.timeout)
+	}
+	return errClientGone
+}
+
+// decompressError says what went wrong in decompressing a body.
+func decompressError(err error, limit int64) error {
+	if _, ok := errors.AsType[*api.Error](err); ok || isMemory(err) {
+		return err
+	}
 	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-		return tooLarge(b.max)
+		return tooLarge(limit)
 	}
 	return api.Errorf(api.CodeInvalidEncoding, "Content-Encoding", "the body does not decompress: %v", err)
 }
@@ -116,69 +229,15 @@ func checkContentType(header string) error {
 	return nil
 }
 
-// decoder returns a reader of the decompressed body and what to call after it.
-func (b *bodies) decoder(encodings []string, r io.Reader) (io.Reader, func(), error) {
-	switch encoding := strings.ToLower(strings.TrimSpace(strings.Join(encodings, ","))); encoding {
+// encodingOf returns "gzip", "zstd" or, for none, "".
+func encodingOf(headers []string) (string, error) {
+	switch encoding := strings.ToLower(strings.TrimSpace(strings.Join(headers, ","))); encoding {
 	case "", "identity":
-		return r, func() {}, nil
+		return "", nil
 	case "gzip", "x-gzip":
-		z, _ := b.gzips.Get().(*gzip.Reader)
-		if z == nil {
-			z = new(gzip.Reader)
-		}
-		if err := z.Reset(r); err != nil {
-			b.gzips.Put(z)
-			return nil, nil, err
-		}
-		return z, func() { b.gzips.Put(z) }, nil
+		return "gzip", nil
 	case "zstd":
-		z, _ := b.zstds.Get().(*zstd.Decoder)
-		if z == nil {
-			var err error
-			z, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-				zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(uint64(b.max)+maxWindow))
-			if err != nil {
-				return nil, nil, err
-			}
-		}
-		if err := z.Reset(r); err != nil {
-			return nil, nil, err
-		}
-		return z, func() {
-			if z.Reset(nil) == nil {
-				b.zstds.Put(z)
-			}
-		}, nil
+		return "zstd", nil
 	}
-	return nil, nil, api.Errorf(api.CodeUnsupportedEncoding, "Content-Encoding", "want gzip, zstd or identity, and one of them")
-}
-
-func (b *bodies) buffer() *bytes.Buffer {
-	if buf, ok := b.buffers.Get().(*bytes.Buffer); ok {
-		return buf
-	}
-	return new(bytes.Buffer)
-}
-
-// free takes a body's buffer back. What was decoded from it has its own memory.
-func (b *bodies) free(buf *bytes.Buffer) {
-	if buf.Cap() > maxKept {
-		return
-	}
-	buf.Reset()
-	b.buffers.Put(buf)
-}
-
-// sourceReader remembers the error of what it reads.
-type sourceReader struct {
-	r   io.Reader
-	err error
-}
-
-func (s *sourceReader) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	return n, err
+	return "", api.Errorf(api.CodeUnsupportedEncoding, "Content-Encoding", "want gzip, zstd or identity, and one of them")
 }

@@ -22,16 +22,12 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer cancel()
-	body, err := s.bodies.read(exchangeOf(r).raw, r)
+	x := exchangeOf(r)
+	req, err := readBody(ctx, s, x, r, api.DecodeCompareRequest)
 	if err != nil {
 		return err
 	}
-	req, err := api.DecodeCompareRequest(body.Bytes())
-	s.bodies.free(body)
-	if err != nil {
-		return err
-	}
-	reply, err := s.comparePairs(ctx, exchangeOf(r), req)
+	reply, err := s.comparePairs(ctx, x, req)
 	if err != nil {
 		return err
 	}
@@ -89,11 +85,18 @@ func (s *Server) comparePairs(ctx context.Context, x *exchange, req *api.Compare
 		c.lambda = *req.Lambda
 	}
 	x.model, x.mode, x.revision = d.info.Name, "compare", d.info.Revision
+	lanes := len(d.info.lanes())
+	if err := s.reserveTokens(ctx, x, 2*len(req.Pairs), lanes, d.info.ContextLength); err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	if err := c.prepare(ctx, s.cfg.MaxRequestTokens); err != nil {
 		return nil, err
 	}
 	x.tokenize, x.sequences, x.tokens = time.Since(start), len(c.seqs), c.tokens
+	if err := s.keepTokens(ctx, x, len(c.seqs), lanes, c.tokens); err != nil {
+		return nil, err
+	}
 	err = c.scoreAll(ctx, s.queue)
 	x.queue, x.compute = c.queue, c.compute
 	if err != nil {

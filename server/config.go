@@ -45,6 +45,14 @@ type Config struct {
 	// MaxRequestTokens bounds the tokens of one request's answers together; default 1,048,576.
 	MaxRequestTokens int
 
+	// RequestMemory bounds the bytes that all requests hold together, from before
+	// their bodies are read until their replies are written; default half of what
+	// Memory leaves beside the models, from 64 MiB to 4 GiB. One request may
+	// hold seven eighths of it: the rest is for small ones.
+	RequestMemory int64
+	// Memory is how many bytes the process may use; default unknown.
+	Memory int64
+
 	// Timeout is how long a request may take, from its first byte of body to its
 	// rewards, where it does not say itself with X-Request-Timeout; default 60 s.
 	Timeout time.Duration
@@ -129,6 +137,8 @@ func (c Config) Validate() error {
 		{"MaxBodyBytes", c.MaxBodyBytes},
 		{"MaxSequences", int64(c.MaxSequences)},
 		{"MaxRequestTokens", int64(c.MaxRequestTokens)},
+		{"RequestMemory", c.RequestMemory},
+		{"Memory", c.Memory},
 		{"Timeout", int64(c.Timeout)},
 		{"MaxTimeout", int64(c.MaxTimeout)},
 		{"HeaderTimeout", int64(c.HeaderTimeout)},

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
@@ -60,15 +61,26 @@ func (s *Server) reverifyMode(w http.ResponseWriter, _ *http.Request) error {
 	return s.reply(w, dialect.ReverifyMode)
 }
 
-// read decodes the body of a request.
+// read decodes the body of a request that takes the server's default time.
 func read[T any](s *Server, r *http.Request, decode func([]byte) (T, error)) (T, error) {
-	body, err := s.bodies.read(exchangeOf(r).raw, r)
+	ctx, cancel, err := s.withDeadline(r)
 	if err != nil {
 		var none T
 		return none, err
 	}
-	defer s.bodies.free(body)
-	return decode(body.Bytes())
+	defer cancel()
+	return readBody(ctx, s, exchangeOf(r), r, decode)
+}
+
+// readBody decodes the body of a request. The body itself is free with that:
+// what was decoded has its own memory.
+func readBody[T any](ctx context.Context, s *Server, x *exchange, r *http.Request, decode func([]byte) (T, error)) (T, error) {
+	body, err := s.bodies.read(ctx, x, r)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return decode(body)
 }
 
 // served returns the model that ?model names, or the only one, for questions

@@ -11,6 +11,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/memory"
 )
 
 var (
@@ -33,7 +34,12 @@ func wireError(err error) *api.Error {
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return api.Errorf(api.CodeBodyTooLarge, "", "the body is over %d bytes", e.Limit)
 	}
+	if e, ok := errors.AsType[*memory.TooLargeError](err); ok {
+		return api.Errorf(api.CodeBodyTooLarge, "", "the request may come to hold %d bytes, and one request may hold %d (limits.request_memory): send less at once", e.Bytes, e.Limit)
+	}
 	switch {
+	case errors.Is(err, memory.ErrNoRoom):
+		return api.Errorf(api.CodeOverloaded, "", "other requests hold the memory that this one needs (limits.request_memory), try again")
 	case errors.Is(err, batch.ErrOverloaded):
 		return api.Errorf(api.CodeOverloaded, "", "the queue is full, try again")
 	case errors.Is(err, errDeadline), errors.Is(err, batch.ErrExpired), errors.Is(err, context.DeadlineExceeded):

@@ -14,6 +14,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/memory"
 )
 
 // exchange is what the log and the metrics say of one request. Its handler
@@ -33,6 +34,9 @@ type exchange struct {
 	reading dialect.Reading // how a dialect's inputs are read
 	label   string          // the model's name for its score
 	queued  int             // tokens that the queue would have to take
+
+	hold *memory.Hold // of the request's memory, until its reply is written; nil before its body is read
+	text int64        // bytes of it for the body and what is decoded and rendered from it
 
 	revision                 string // of the model that the reply is about; its header
 	model, mode              string
@@ -62,6 +66,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		defer s.letGo(x)
 		defer s.record(r, x)
 		next.ServeHTTP(&recorder{ResponseWriter: w, x: x}, r)
 	})

@@ -76,6 +76,7 @@ func start(t *testing.T, cfg server.Config, models ...server.Model) *harness {
 	t.Cleanup(func() {
 		hs.Close()
 		s.Close()
+		assert.Zero(t, server.Held(s), "bytes that a request reserved and did not give back")
 	})
 	return h
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/memory"
 )
 
 // metrics are the server's own, in a registry of their own. Every name begins
@@ -141,6 +142,19 @@ func (m *metrics) watchQueue(q *batch.Queue) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + g.name, Help: g.help},
 			func() float64 { return g.value(q.Depth()) }))
 	}
+}
+
+// watchRoom reads what requests hold at each scrape.
+func (m *metrics) watchRoom(r *memory.Room) {
+	gauge := func(name, help string, value func(memory.Stats) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name, Help: help},
+			func() float64 { return value(r.Stats()) }))
+	}
+	gauge("request_memory_bytes", "Bytes that requests have reserved.", func(s memory.Stats) float64 { return float64(s.Held) })
+	gauge("request_memory_limit_bytes", "Bytes that requests may reserve together.", func(s memory.Stats) float64 { return float64(s.Limit) })
+	gauge("requests_waiting_for_memory", "Requests that wait until others have given memory back.", func(s memory.Stats) float64 { return float64(s.Waiting) })
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "warm_requests_refused_for_memory_total", Help: "Requests that waited for memory in vain, or were larger than what one may hold."},
+		func() float64 { return float64(r.Stats().Refused) }))
 }
 
 // handler serves the registry. The server compresses replies by itself.

@@ -45,6 +45,7 @@ type Info struct {
 	Members       []string // by name; may be empty when Modes has neither ens nor both
 	Architecture  string
 	Parameters    int64 // of one member
+	Memory        int64 // bytes that the deployment takes while it is held
 	ContextLength int   // the most tokens in one sequence, at least 1
 	Pooling       string
 	DType         string

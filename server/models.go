@@ -23,6 +23,8 @@ type Models struct {
 	retired map[*deployment]struct{} // out of service, with requests that hold them
 	endings int                      // deployments that ended
 	ended   func()                   // called without the lock when deployments have ended; may be nil
+	memory  int64                    // of all deployments that are held
+	resized func(bytes int64)        // called with the lock when memory has changed; may be nil
 }
 
 // deployment is a model and how many requests hold it. The lock of Models
@@ -79,6 +81,7 @@ func (ms *Models) exchange(m Model, grace time.Duration) (old *deployment, err e
 	d := &deployment{model: m, info: info, models: ms, drained: make(chan struct{}), retired: make(chan struct{})}
 	ms.change(func() {
 		ms.dropKept(info.Name)
+		ms.resize(info.Memory)
 		old = ms.live[info.Name]
 		ms.live[info.Name] = d
 		ms.shelve(old, grace)
@@ -181,7 +184,25 @@ func (ms *Models) change(f func()) {
 // end is the end of a deployment that nobody holds any more.
 func (ms *Models) end(d *deployment) {
 	ms.endings++
+	ms.resize(-d.info.Memory)
 	close(d.drained)
+}
+
+// resize adds to the memory of the deployments that are held.
+func (ms *Models) resize(bytes int64) {
+	ms.memory += bytes
+	if ms.resized != nil {
+		ms.resized(ms.memory)
+	}
+}
+
+// watchMemory calls f, now and whenever it changes, with the memory of all
+// deployments that are held.
+func (ms *Models) watchMemory(f func(bytes int64)) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.resized = f
+	f(ms.memory)
 }
 
 // retire marks d as out of service.

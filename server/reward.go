@@ -23,19 +23,15 @@ func (s *Server) reward(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer cancel()
-	body, err := s.bodies.read(exchangeOf(r).raw, r)
+	x := exchangeOf(r)
+	req, err := readBody(ctx, s, x, r, api.DecodeRewardRequest)
 	if err != nil {
 		return err
 	}
-	req, err := api.DecodeRewardRequest(body.Bytes())
-	s.bodies.free(body)
-	if err == nil {
-		err = dialect.Choose(req, r.URL.Query())
-	}
-	if err != nil {
+	if err := dialect.Choose(req, r.URL.Query()); err != nil {
 		return err
 	}
-	reply, err := s.score(ctx, exchangeOf(r), req)
+	reply, err := s.score(ctx, x, req)
 	if err != nil {
 		return err
 	}
@@ -114,13 +110,20 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	if err := t.checkMode(); err != nil {
 		return nil, err
 	}
+	lanes := len(t.lanes())
+	if err := s.reserveTokens(ctx, x, req.Count(), lanes, t.info.ContextLength); err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	if err := t.prepare(ctx, s.cfg.MaxRequestTokens); err != nil {
 		return nil, err
 	}
 	x.tokenize = time.Since(start)
 	x.sequences, x.tokens = len(t.prepared), t.tokens()
-	x.queued = x.tokens * len(t.lanes())
+	x.queued = x.tokens * lanes
+	if err := s.keepTokens(ctx, x, req.Count(), lanes, x.tokens); err != nil {
+		return nil, err
+	}
 	stats, err := t.submit(ctx, s.queue)
 	x.queue, x.compute = stats.Queue, stats.Compute
 	if err != nil {
@@ -133,7 +136,7 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 			s.logFault(x, fault)
 		}
 		s.metrics.scored(x, reply)
-		s.shadow.offer(d, t)
+		s.shadow.offer(d, t, x.hold)
 	}
 	return reply, err
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/memory"
 )
 
 // Server answers requests with the rewards of live models. Make one with New;
@@ -31,6 +32,8 @@ type Server struct {
 	metrics   *metrics
 	shadow    *shadow
 	bodies    *bodies
+	room      *memory.Room
+	reclaimer reclaimer
 	live      *Live               // nil without a Config.Builder
 	keys      [][sha256.Size]byte // digests of Config.Keys
 	adminKeys [][sha256.Size]byte // digests of Config.AdminKeys
@@ -58,8 +61,15 @@ func New(cfg Config, models *Models) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, models: models, turn: make(chan struct{}, 1),
-		bodies: &bodies{max: cfg.MaxBodyBytes, timeout: cfg.BodyTimeout},
+		room: memory.New(cfg.requestMemory(0)),
 	}
+	if s.bodies, err = newBodies(cfg.MaxBodyBytes, cfg.BodyTimeout, s.room); err != nil {
+		return nil, fmt.Errorf("server: compression of requests: %w", err)
+	}
+	models.watchMemory(func(bytes int64) {
+		s.room.SetLimit(cfg.requestMemory(bytes))
+		s.reclaimer.released(reclaimFrom) // loading makes garbage, too
+	})
 	s.keys, s.adminKeys = digests(cfg.Keys), digests(cfg.AdminKeys)
 	s.metrics = newMetrics(cfg.Version, cfg.DriftScores, models)
 	queue := cfg.Queue
@@ -71,6 +81,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 	}
 	s.queue = batch.New(queue)
 	s.metrics.watchQueue(s.queue)
+	s.metrics.watchRoom(s.room)
 	s.shadow = newShadow(s.queue, s.metrics)
 	if cfg.Builder != nil {
 		if s.live, err = newLive(cfg, models, s.queue, newLiveMetrics(s.metrics, models)); err != nil {
@@ -91,6 +102,7 @@ func (s *Server) Close() {
 	s.draining.Store(true)
 	s.live.stop()
 	s.shadow.stop()
+	s.reclaimer.stop()
 	s.queue.Close()
 	s.live.close()
 }
@@ -132,6 +144,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	s.shadow.stop()
 	err := s.drain(hs)
 	<-served
+	s.reclaimer.stop()
 	s.live.close()
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/memory"
 )
 
 // shadow scores a sample of what the weight average answered by the ensemble,
@@ -57,7 +58,7 @@ func (s *shadow) stop() {
 }
 
 // offer takes an answered task into the sample, or not. The caller holds d.
-func (s *shadow) offer(d *deployment, t *task) {
+func (s *shadow) offer(d *deployment, t *task, h *memory.Hold) {
 	if t.mode != api.ModeWA || d.info.Sample <= 0 || rand.Float64() >= d.info.Sample {
 		return
 	}
@@ -73,7 +74,9 @@ func (s *shadow) offer(d *deployment, t *task) {
 		return
 	}
 	d.hold()
+	letGo := h.Share()
 	s.samples.Go(func() {
+		defer letGo()
 		defer d.release()
 		defer func() { <-s.slots }()
 		ctx, cancel := context.WithTimeout(s.ctx, sampleTime)

@@ -37,6 +37,9 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) error {
 	if len(req.Texts) > s.cfg.MaxSequences {
 		return api.Errorf(api.CodeTooManySequences, "inputs", "more than %d texts in one request", s.cfg.MaxSequences)
 	}
+	if err := reserveReply(s, r, tokenizeCost, req.Texts); err != nil {
+		return err
+	}
 	out := make([][]dialect.TEIToken, len(req.Texts))
 	for i, text := range req.Texts {
 		tokens, err := v.Tokenize(text, req.AddSpecial)
@@ -51,6 +54,29 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) error {
 	return s.reply(w, out)
 }
 
+// What the reply to a question about tokens takes: a byte of text may be a token
+// of its own, and a token many bytes.
+const (
+	tokenizeCost   = 200
+	detokenizeCost = 64
+)
+
+// reserveReply makes room for a reply that takes cost bytes for each element of
+// what it is about.
+func reserveReply[T ~string | ~[]int32](s *Server, r *http.Request, cost int64, of []T) error {
+	n := 0
+	for _, v := range of {
+		n += len(v)
+	}
+	ctx, cancel, err := s.withDeadline(r)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	x := exchangeOf(r)
+	return x.hold.Resize(ctx, x.text+cost*int64(n))
+}
+
 // detokenize handles text-embeddings-inference's POST /decode.
 func (s *Server) detokenize(w http.ResponseWriter, r *http.Request) error {
 	req, err := read(s, r, dialect.DecodeTEIDecode)
@@ -62,6 +88,9 @@ func (s *Server) detokenize(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
+	if err := reserveReply(s, r, detokenizeCost, req.IDs); err != nil {
+		return err
+	}
 	out := make([]string, len(req.IDs))
 	for i, ids := range req.IDs {
 		if out[i], err = v.Detokenize(ids, req.SkipSpecial); err != nil {

@@ -44,12 +44,9 @@ func (s *Server) translate(route dialect.Route) http.HandlerFunc {
 
 // decodeCall reads a body in its dialect.
 func (s *Server) decodeCall(r *http.Request, x *exchange, route dialect.Route) (*dialect.Call, error) {
-	body, err := s.bodies.read(x.raw, r)
-	if err != nil {
-		return nil, err
-	}
-	call, err := route.Decode(body.Bytes(), dialect.Target{Query: r.URL.Query(), Model: modelName(r), Version: chi.URLParam(r, "version")})
-	s.bodies.free(body)
+	call, err := read(s, r, func(body []byte) (*dialect.Call, error) {
+		return route.Decode(body, dialect.Target{Query: r.URL.Query(), Model: modelName(r), Version: chi.URLParam(r, "version")})
+	})
 	if call != nil {
 		x.reading = call.Reading
 		x.shape = cmp.Or(call.Shape, x.shape)

@@ -30,6 +30,7 @@ func newDeployment(name string, d *reward.Deployment, e *model.Engine) *deployme
 	out := &deployment{Deployment: d, lanes: map[string]*batch.Lane{}, info: server.Info{
 		Name: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
 		Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(), Label: c.Label, Created: d.Created,
+		Memory: int64(d.Bytes()),
 	}}
 	if m := d.Average(); m != nil {
 		out.info.Parameters = int64(m.Parameters())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ const childCommand = "WARM_TEST_CHILD"
 func runChild(args []string) int {
 	ctx, stop := untilSignal()
 	defer stop()
+	limitMemory(os.Getenv)
 	return run(ctx, args, noEnv, strings.NewReader(""), io.Discard, os.Stderr)
 }
 
@@ -38,10 +40,14 @@ type child struct {
 	ended  chan struct{}
 }
 
-func startChild(t testing.TB, args ...string) *child {
+func startChild(t testing.TB, args ...string) *child { return startChildIn(t, nil, args...) }
+
+// startChildIn starts a child through a command that runs its arguments.
+func startChildIn(t testing.TB, within []string, args ...string) *child {
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	c := &child{cmd: exec.Command(exe), stderr: &output{}, ended: make(chan struct{})}
+	line := append(slices.Clone(within), exe)
+	c := &child{cmd: exec.Command(line[0], line[1:]...), stderr: &output{}, ended: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), childCommand+"="+strings.Join(append([]string{"serve", "--addr", "127.0.0.1:0"}, args...), "\n"))
 	c.cmd.Stderr = c.stderr
 	require.NoError(t, c.cmd.Start())

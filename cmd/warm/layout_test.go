@@ -22,10 +22,11 @@ const module = "github.com/warmserve/warmserve/"
 var layout = map[string][]string{
 	"api":                     {},
 	"server/batch":            {},
+	"server/memory":           {},
 	"server/scorertest":       {"server/batch"},
 	"server/servertest":       {"api", "server", "server/batch", "server/scorertest"},
 	"server/compare":          {},
-	"server":                  {"api", "server/batch", "server/compare", "server/dialect"},
+	"server":                  {"api", "server/batch", "server/compare", "server/dialect", "server/memory"},
 	"server/dialect":          {"api"},
 	"model/kernel":            {},
 	"model/par":               {},

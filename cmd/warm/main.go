@@ -10,6 +10,7 @@ import (
 
 func main() {
 	ctx, stop := untilSignal()
+	limitMemory(os.Getenv)
 	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
