@@ -39,8 +39,8 @@ type Config struct {
 	// MaxWait bounds how long a sequence waits before its batch starts;
 	// default 10 minutes. It is a backstop: callers set deadlines of their own.
 	MaxWait time.Duration
-	// Patience is how long a sequence waits before age goes over the lanes'
-	// turns; default 5 s.
+	// Patience is how long a sequence waits before age decides half of what is
+	// computed next, of every batch and of the lanes' turns; default 5 s.
 	Patience time.Duration
 	// Observe, when set, is called after each batch, from the queue's
 	// goroutine: it must return soon.
@@ -55,10 +55,6 @@ type Batch struct {
 	Compute   time.Duration
 	Err       error // of the scorer; a *PanicError when it panicked
 }
-
-// lookahead is how many waiting sequences of a lane a batch considers beyond
-// those it takes: enough to find short ones, few enough to be quick.
-const lookahead = 512
 
 // minBatchTokens is the smallest budget that a slow pace leads to: enough that
 // the weights are read for many tokens at a time.

@@ -19,6 +19,7 @@ type Queue struct {
 	mu       sync.Mutex
 	lines    map[*Lane]*line // of lanes with something waiting
 	turns    []*line         // the same lines; the next turn is the first's
+	byAge    bool            // the last line was chosen for its wait
 	requests map[*request]struct{}
 	tokens   int // that wait, in all lanes
 	behind   int // of them in background lanes
@@ -161,42 +162,20 @@ func (q *Queue) next() (b *work, end bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.turns) > 0 {
-		at := q.turn(time.Now())
+		now := time.Now()
+		at := q.turn(now)
 		l := q.turns[at]
-		items := l.pick(q.cfg.budget(l.lane.pace), q.sequences(l))
-		if q.dropGone(items) {
-			continue
+		q.turns = append(slices.Delete(q.turns, at, at+1), l)
+		if b := q.pick(l, now); b != nil {
+			return b, false
 		}
-		q.turns = append(append(q.turns[:at], q.turns[at+1:]...), l)
-		b = &work{lane: l.lane, items: items}
-		for _, it := range items {
-			b.tokens += it.tokens()
-			it.req.waiting--
-			q.unlink(it)
-		}
-		return b, false
 	}
 	return nil, q.draining
 }
 
-// dropGone fails the requests of items that nobody waits for although their
-// callers have not said so yet: a context ends before the goroutine that
-// watches it runs.
-func (q *Queue) dropGone(items []*item) (dropped bool) {
-	for _, it := range items {
-		select {
-		case <-it.req.gone:
-			q.fail(it.req, errGone)
-			dropped = true
-		default:
-		}
-	}
-	return dropped
-}
-
-// turn chooses the line of the next batch: the longest wait over the patience,
-// else the line whose turn it is. A background line is chosen when there is no
-// other.
+// turn chooses the line of the next batch: every second time the longest wait
+// over the patience, else the line whose turn it is. A background line is chosen
+// when there is no other.
 func (q *Queue) turn(now time.Time) int {
 	at := -1
 	longest := q.cfg.Patience
@@ -204,10 +183,14 @@ func (q *Queue) turn(now time.Time) int {
 		if l.lane.behind {
 			continue
 		}
-		if w := l.waiting(now); w > longest || at < 0 {
-			at, longest = i, max(w, longest)
+		if at < 0 {
+			at = i
+		}
+		if w := l.waiting(now); w > longest && !q.byAge {
+			at, longest = i, w
 		}
 	}
+	q.byAge = longest > q.cfg.Patience
 	return max(at, 0)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -11,6 +12,9 @@ import (
 type Job struct {
 	Lane *Lane
 	Seqs []Sequence
+	// Client is whose work it is: clients share a lane evenly, whatever each
+	// sends. Those without a name are one.
+	Client string
 }
 
 // Stats says where the time of one submission went.
@@ -43,7 +47,7 @@ type request struct {
 // queue ends. Then a batch that is being computed may still read seqs: their
 // memory must not be written to again.
 func (q *Queue) Submit(ctx context.Context, lane *Lane, seqs []Sequence) ([]float32, Stats, error) {
-	rewards, stats, err := q.SubmitAll(ctx, []Job{{lane, seqs}})
+	rewards, stats, err := q.SubmitAll(ctx, []Job{{Lane: lane, Seqs: seqs}})
 	if err != nil {
 		return nil, stats, err
 	}
@@ -92,15 +96,21 @@ func newRequest(ctx context.Context, jobs []Job) (*request, [][]float32) {
 	at := 0
 	for i, j := range jobs {
 		rewards[i] = all[at : at+len(j.Seqs) : at+len(j.Seqs)]
-		for _, seq := range j.Seqs {
+		for k, seq := range j.Seqs {
 			if len(seq.IDs) == 0 || seq.At < 0 || seq.At >= len(seq.IDs) || (seq.Types != nil && len(seq.Types) != len(seq.IDs)) {
 				panic(fmt.Sprintf("batch: lane %q: sequence of %d ids, %d types, scored at %d", j.Lane.name, len(seq.IDs), len(seq.Types), seq.At))
 			}
-			req.items[at] = item{req: req, seq: seq, dst: &all[at]}
+			req.items[at] = item{req: req, seq: seq, dst: &all[at], joined: k > 0 && joined(j.Seqs[k-1].IDs, seq.IDs)}
 			at++
 		}
 	}
 	return req, rewards
+}
+
+// joined reports whether b shares most of its tokens with a, from the first on.
+func joined(a, b []int32) bool {
+	n := len(b)/2 + 1
+	return len(a) >= n && slices.Equal(a[:n], b[:n])
 }
 
 // backgroundShare is which part of MaxQueuedTokens may wait in background lanes,
@@ -145,9 +155,9 @@ func (q *Queue) admit(req *request, jobs []Job) error {
 	q.count += len(req.items)
 	at := 0
 	for _, j := range jobs {
-		for range j.Seqs {
-			q.line(j.Lane).push(&req.items[at])
-			at++
+		if n := len(j.Seqs); n > 0 {
+			q.line(j.Lane).add(j.Client, req.items[at:at+n])
+			at += n
 		}
 	}
 	q.signal()
@@ -169,7 +179,7 @@ func (q *Queue) Room(tokens int) bool {
 func (q *Queue) line(lane *Lane) *line {
 	l := q.lines[lane]
 	if l == nil {
-		l = &line{lane: lane}
+		l = &line{lane: lane, byName: make(map[string]*client)}
 		q.lines[lane] = l
 		q.turns = append(q.turns, l)
 	}
