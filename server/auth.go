@@ -3,7 +3,9 @@ package server
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/warmserve/warmserve/api"
@@ -61,17 +63,37 @@ func digests(keys []string) [][sha256.Size]byte {
 	return out
 }
 
-// bearsKey compares digests, each with each, so that the time taken says
-// nothing of a key, not even its length.
-func bearsKey(r *http.Request, keys [][sha256.Size]byte) bool {
+// bearsKey reports whether a request bears one of the keys.
+func bearsKey(r *http.Request, keys [][sha256.Size]byte) bool { return keyOf(r, keys) > 0 }
+
+// keyOf returns which of the keys a request bears, from 1; 0 is none. It
+// compares digests, each with each, so that the time taken says nothing of a
+// key, not even its length.
+func keyOf(r *http.Request, keys [][sha256.Size]byte) int {
 	match := 0
 	for _, sent := range credentials(r) {
 		got := sha256.Sum256([]byte(sent))
-		for _, want := range keys {
-			match |= subtle.ConstantTimeCompare(got[:], want[:])
+		for i, want := range keys {
+			match = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(got[:], want[:]), i+1, match)
 		}
 	}
-	return match == 1
+	return match
+}
+
+// clientOf names whose request r is: its key's number, else the address that it
+// comes from. Clients behind one proxy without keys are one client.
+func (s *Server) clientOf(r *http.Request) string {
+	if n := keyOf(r, s.keys); n > 0 {
+		return "key " + strconv.Itoa(n)
+	}
+	if n := keyOf(r, s.adminKeys); n > 0 {
+		return "administrator " + strconv.Itoa(n)
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // credentials returns what a request offers as a key. Reward clients that take

@@ -36,6 +36,7 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
 
 // comparison is a request on its way through the scorers of one deployment.
 type comparison struct {
+	from     string // whose it is
 	req      *api.CompareRequest
 	model    Model
 	info     Info
@@ -80,7 +81,7 @@ func (s *Server) comparePairs(ctx context.Context, x *exchange, req *api.Compare
 		return nil, err
 	}
 	defer d.release()
-	c := &comparison{req: req, model: d.model, info: d.info, lambda: api.DefaultLambda}
+	c := &comparison{req: req, from: x.from, model: d.model, info: d.info, lambda: api.DefaultLambda}
 	if req.Lambda != nil {
 		c.lambda = *req.Lambda
 	}
@@ -189,7 +190,7 @@ func (c *comparison) score(ctx context.Context, q *batch.Queue, name string) (*s
 	if err != nil {
 		return nil, fmt.Errorf("server: model %q: lane %q: %w", c.info.Name, name, err)
 	}
-	rewards, stats, err := q.Submit(ctx, lane, c.seqs)
+	rewards, stats, err := q.SubmitAll(ctx, []batch.Job{{Lane: lane, Seqs: c.seqs, Client: c.from}})
 	c.queue += stats.Queue
 	c.compute += stats.Compute
 	if err != nil {
@@ -197,7 +198,7 @@ func (c *comparison) score(ctx context.Context, q *batch.Queue, name string) (*s
 	}
 	out := newScores(name, len(c.seqs)/2)
 	out.compute = stats.Compute
-	for k, r := range rewards {
+	for k, r := range rewards[0] {
 		if err := out.set(k, r, c.info.Name); err != nil {
 			return nil, err
 		}

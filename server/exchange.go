@@ -23,6 +23,7 @@ import (
 type exchange struct {
 	id    string
 	raw   http.ResponseWriter // the connection's own
+	from  string              // whose it is, see clientOf; not written anywhere
 	pin   string              // the X-Pin-Revision header, as it was sent
 	start time.Time
 
@@ -60,7 +61,7 @@ func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKe
 // observe gives a request its exchange and its id, and records it when it is over.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{id: requestID(r.Header.Get("X-Request-Id")), raw: w, pin: r.Header.Get(pinHeader), start: time.Now(), shape: dialect.ShapeOf(r.URL.Path)}
+		x := &exchange{id: requestID(r.Header.Get("X-Request-Id")), raw: w, from: s.clientOf(r), pin: r.Header.Get(pinHeader), start: time.Now(), shape: dialect.ShapeOf(r.URL.Path)}
 		w.Header().Set("X-Request-Id", x.id)
 		s.bodies.limit(w, r)
 		s.metrics.inFlight.Inc()

@@ -1,7 +1,12 @@
 package server
 
+import "net/http"
+
 // Held returns the bytes that the server's requests have reserved.
 func Held(s *Server) int64 { return s.room.Stats().Held }
 
 // WaitingForMemory returns how many requests wait for others to give memory back.
 func WaitingForMemory(s *Server) int { return s.room.Stats().Waiting }
+
+// ClientOf returns the name under which the queue knows whose request r is.
+func ClientOf(s *Server, r *http.Request) string { return s.clientOf(r) }

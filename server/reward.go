@@ -58,6 +58,7 @@ func (s *Server) within(r *http.Request, timeout time.Duration) (context.Context
 
 // task is a request on its way through one deployment.
 type task struct {
+	from     string // whose it is
 	req      *api.RewardRequest
 	reading  dialect.Reading // zero on the native route
 	model    Model
@@ -103,7 +104,7 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 		return nil, err
 	}
 	defer d.release()
-	t := &task{req: req, reading: x.reading, model: d.model, info: d.info, mode: cmp.Or(req.Mode, d.info.Mode)}
+	t := &task{req: req, from: x.from, reading: x.reading, model: d.model, info: d.info, mode: cmp.Or(req.Mode, d.info.Mode)}
 	t.ensemble = t.mode == api.ModeEns || t.mode == api.ModeBoth
 	x.revision = t.info.Revision
 	x.model, x.mode, x.label = t.info.Name, t.mode, t.info.Label
@@ -320,7 +321,7 @@ func (t *task) jobs() ([]batch.Job, error) {
 		if err != nil {
 			return nil, fmt.Errorf("server: model %q: lane %q: %w", t.info.Name, name, err)
 		}
-		jobs[i] = batch.Job{Lane: lane, Seqs: seqs}
+		jobs[i] = batch.Job{Lane: lane, Seqs: seqs, Client: t.from}
 	}
 	return jobs, nil
 }
