@@ -6,21 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/dlclark/regexp2/v2"
+
+	"github.com/warmserve/warmserve/loader/jsonerr"
 )
 
 // adapterConfig is what an adapter_config.json says about the weights.
 type adapterConfig struct {
 	Base     string   // base_model_name_or_path; may be empty
-	Task     string   // taskClassifier or taskCausal
+	Task     string   // taskClassifier, taskCausal or ""
+	Class    string   // of the base, where PEFT was told no task; may be empty
 	Rank     int      // r ≥ 1, of the modules without a pattern
 	Alpha    float64  // lora_alpha, finite
 	RSLoRA   bool     // the change is scaled by α/√r, not by α/r
 	Whole    []string // modules_to_save: modules that the adapter replaces
 	targets  []string // the last parts of the changed modules' names; nil with a pattern
-	target   *regexp.Regexp
+	target   *fullPattern
+	all      bool // every linear layer but the output layer, and no list of them
 	narrowed bool // some modules that the targets name are left out on purpose
 	ranks    []modulePattern
 	alphas   []modulePattern
@@ -28,7 +34,7 @@ type adapterConfig struct {
 
 // modulePattern gives the modules whose name it matches another rank or alpha.
 type modulePattern struct {
-	match *regexp.Regexp
+	match *fullPattern
 	value float64
 }
 
@@ -70,7 +76,8 @@ var refusedOptions = map[string]string{
 // adapterFile is the part of an adapter_config.json that decides about weights.
 type adapterFile struct {
 	Type      string          `json:"peft_type"`
-	Task      string          `json:"task_type"`
+	Task      string          `json:"task_type"` // null where PEFT was told none
+	Auto      autoMapping     `json:"auto_mapping"`
 	Base      string          `json:"base_model_name_or_path"`
 	Rank      int             `json:"r"`
 	Alpha     *float64        `json:"lora_alpha"`
@@ -85,6 +92,11 @@ type adapterFile struct {
 	Excluding json.RawMessage `json:"exclude_modules"`
 }
 
+// autoMapping names the class of the base.
+type autoMapping struct {
+	Class string `json:"base_model_class"`
+}
+
 // parseAdapterConfig reads an adapter_config.json and refuses, with all reasons at once, what would not give the
 // weights that PEFT computes. An option that is set and not known here is refused as well.
 func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
@@ -97,13 +109,13 @@ func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
 	}
 	var in adapterFile
 	if err := json.Unmarshal(raw, &in); err != nil {
-		return nil, err
+		return nil, jsonerr.WrongType(err)
 	}
 	wrong := append(in.refusals(), refusals(all)...)
 	if in.Alpha == nil {
 		in.Alpha = new(float64)
 	}
-	c := &adapterConfig{Base: in.Base, Task: in.Task, Rank: in.Rank, Alpha: *in.Alpha, RSLoRA: in.RSLoRA, Whole: in.Whole,
+	c := &adapterConfig{Base: in.Base, Task: in.Task, Class: in.Auto.Class, Rank: in.Rank, Alpha: *in.Alpha, RSLoRA: in.RSLoRA, Whole: in.Whole,
 		narrowed: isSet(in.Layers) || isSet(in.Excluding)}
 	if in.Task == taskClassifier {
 		c.Whole = append(slices.Clone(c.Whole), "score", "classifier") // PEFT does so for every classifier
@@ -130,8 +142,8 @@ func (in *adapterFile) refusals() (out []string) {
 	if in.Type != "LORA" {
 		bad("peft_type %q, want LORA", in.Type)
 	}
-	if in.Task != taskClassifier && in.Task != taskCausal {
-		bad("task_type %q, want %s or %s", in.Task, taskClassifier, taskCausal)
+	if in.Task != "" && in.Task != taskClassifier && in.Task != taskCausal {
+		bad("task_type %q, want %s, %s or none", in.Task, taskClassifier, taskCausal)
 	}
 	if in.Rank < 1 || in.Rank > maxRank {
 		bad("r %d, want 1 to %d", in.Rank, maxRank)
@@ -182,11 +194,11 @@ func initialisation(v json.RawMessage) string {
 func (c *adapterConfig) parseTargets(v json.RawMessage) error {
 	var pattern string
 	if json.Unmarshal(v, &pattern) == nil && pattern != "" {
-		if pattern == allLinear {
+		if c.all = pattern == allLinear; c.all {
 			pattern = ".*"
 		}
 		var err error
-		if c.target, err = regexp.Compile(`^(?:` + pattern + `)$`); err != nil {
+		if c.target, err = compileFull(pattern); err != nil {
 			return fmt.Errorf("target_modules: %w", err)
 		}
 		return nil
@@ -208,7 +220,7 @@ func parsePatterns(out *[]modulePattern, object json.RawMessage, option string) 
 	}
 	for _, m := range members {
 		p := modulePattern{}
-		if p.match, err = regexp.Compile(`^(?:.*\.)?(?:` + m.key + `)$`); err != nil {
+		if p.match, err = compileFull(`(?:.*\.)?(?:` + m.key + `)`); err != nil {
 			return fmt.Errorf("%s: %w", option, err)
 		}
 		if err := json.Unmarshal(object[m.value:m.end], &p.value); err != nil {
@@ -219,9 +231,31 @@ func parsePatterns(out *[]modulePattern, object json.RawMessage, option string) 
 	return nil
 }
 
+// fullPattern is a regular expression of Python, which knows lookahead and matches a whole name.
+type fullPattern struct{ expr *regexp2.Regexp }
+
+// patternTime bounds the search for a match in one name, against expressions that take exponential time.
+const patternTime = 100 * time.Millisecond
+
+func compileFull(expr string) (*fullPattern, error) {
+	re, err := regexp2.Compile(`\A(?:` + strings.ReplaceAll(expr, "(?P<", "(?<") + `)\z`)
+	if err != nil {
+		return nil, err
+	}
+	re.MatchTimeout = patternTime
+	return &fullPattern{re}, nil
+}
+
+// matches is false for a name on which the expression takes too long: the adapter is refused then, since it changes a
+// module that is no target.
+func (p *fullPattern) matches(name string) bool {
+	ok, err := p.expr.MatchString(name)
+	return err == nil && ok
+}
+
 func valueOf(patterns []modulePattern, module string, otherwise float64) float64 {
 	for _, p := range patterns {
-		if p.match.MatchString(module) {
+		if p.match.matches(module) {
 			return p.value
 		}
 	}
@@ -243,14 +277,23 @@ func (c *adapterConfig) scale(module string) float64 {
 // isTarget reports whether the configuration names a module as one that changes.
 func (c *adapterConfig) isTarget(module string) bool {
 	if c.target != nil {
-		return c.target.MatchString(module)
+		return c.target.matches(module)
 	}
 	return slices.ContainsFunc(c.targets, func(t string) bool { return hasSuffixPart(module, t) })
 }
 
 // isWhole reports whether the configuration names a module, or one around it, as one that is replaced.
 func (c *adapterConfig) isWhole(module string) bool {
-	return slices.ContainsFunc(c.Whole, func(w string) bool { return w != "" && strings.Contains("."+module+".", "."+w+".") })
+	// PEFT replaces every module whose name ends with an entry, with all that is in it.
+	for end := 0; end <= len(module); end++ {
+		if end < len(module) && module[end] != '.' {
+			continue
+		}
+		if slices.ContainsFunc(c.Whole, func(w string) bool { return w != "" && strings.HasSuffix(module[:end], w) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasSuffixPart reports whether a dotted name ends with whole parts.

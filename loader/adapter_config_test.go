@@ -70,10 +70,14 @@ func TestAdaptersAreRefusedWithTheReason(t *testing.T) {
 		{"half a rank by a pattern", set("rank_pattern", options{"q_proj": 1.5}), []string{"rank_pattern: 1.5"}},
 		{"an alpha pattern without a number", set("alpha_pattern", options{"q": "x"}), []string{"alpha_pattern", `"q"`}},
 		{"a list for a pattern", set("alpha_pattern", []int{1}), []string{"alpha_pattern"}},
-		{"a target that the adapter does not change", set("target_modules", []string{"q_proj", "v_proj"}), []string{`no module "v_proj" is changed`}},
+		{"targets of another architecture alone", func(o options, _ []matrix) []matrix {
+			o["target_modules"], o["task_type"] = []string{"c_attn", "lm_head2"}, "CAUSAL_LM"
+			return nil
+		}, []string{"it changes nothing", "q_proj", "base_model_name_or_path"}},
+		{"a target that the adapter does not change", set("target_modules", []string{"q_proj", "embed_tokens"}), []string{`module "model.embed_tokens" is among the target_modules`}},
 		{"a change of no target", set("target_modules", []string{"layers.0.q_proj"}), []string{`module "model.layers.1.q_proj" is not among the target_modules`}},
 		{"a change that is missing", without("layers.1.q_proj.lora_A.weight"), []string{`"model.layers.1.q_proj" has one of lora_A and lora_B`}},
-		{"a module that is missing", func(_ options, m []matrix) []matrix { return m[:3] }, []string{`module "model.layers.1.q_proj" of target "q_proj" has no lora_A`}},
+		{"a module that is missing", func(_ options, m []matrix) []matrix { return m[:3] }, []string{`module "model.layers.1.q_proj" is among the target_modules and has no lora_A`}},
 		{"another rank than the configuration's", set("r", testRank+1), []string{"want rank 7"}},
 		{"another rank by a pattern", set("rank_pattern", options{"q_proj": 2}), []string{"want rank 2"}},
 		{"A that does not fit", reshape("layers.0.q_proj.lora_A.weight", testRank, testIn/2), []string{"does not fit the base's [5 300]"}},

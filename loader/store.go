@@ -22,6 +22,8 @@ type store interface {
 	tensors(name string) (*safetensors.File, error)
 	// bases returns where an adapter's base may lie, the first that exists counts.
 	bases(named string) []store
+	// same reports whether the other is this place.
+	same(other store) bool
 	fmt.Stringer // for messages
 }
 
@@ -56,6 +58,12 @@ func (d dirStore) bases(named string) []store {
 		return append(out, dirStore(filepath.Clean(named)))
 	}
 	return append(out, dirStore(filepath.Join(string(d), named)), dirStore(filepath.Clean(named)))
+}
+
+func (d dirStore) same(other store) bool {
+	a, errA := os.Stat(string(d))
+	b, errB := os.Stat(other.String())
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // fsStore is a directory of a file system whose files are read into memory.
@@ -93,6 +101,8 @@ func (f fsStore) bases(named string) []store {
 	return out
 }
 
+func (f fsStore) same(other store) bool { return path.Clean(f.dir) == path.Clean(other.String()) }
+
 // exists reports whether a store has a file.
 func exists(s store, name string) bool {
 	f, err := s.open(name)
@@ -128,8 +138,11 @@ func readObject(s store, name string, limit int64) ([]byte, error) {
 	if err != nil || b == nil {
 		return nil, err
 	}
-	if !isObject(b) {
-		return nil, fmt.Errorf("%s: %w", name, ErrJSON)
+	if isObject(b) {
+		return b, nil
 	}
-	return b, nil
+	if what := safetensors.Foreign(b); what != "" {
+		return nil, fmt.Errorf("%s: %w but %s", name, ErrJSON, what)
+	}
+	return nil, fmt.Errorf("%s: %w", name, ErrJSON)
 }

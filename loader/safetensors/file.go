@@ -35,7 +35,7 @@ type File struct {
 func Parse(file []byte) (*File, error) {
 	tensors, metadata, err := parse(file)
 	if err != nil {
-		return nil, fmt.Errorf("safetensors: %w", err)
+		return nil, fmt.Errorf("safetensors: %w", explain(file, err))
 	}
 	return &File{Tensors: tensors, Metadata: metadata, closed: new(atomic.Bool)}, nil
 }
@@ -63,8 +63,10 @@ func Open(path string) (*File, error) {
 		out.mapped = data
 	}
 	err = Guard(func() (err error) {
-		out.Tensors, out.Metadata, err = parse(data)
-		return err
+		if out.Tensors, out.Metadata, err = parse(data); err != nil {
+			return explain(data, err)
+		}
+		return nil
 	})
 	if err != nil {
 		_ = out.Close() // The error that counts is the file's.
