@@ -9,6 +9,7 @@ import (
 // weight is read: defaults of absent keys and the constructor.
 type architecture struct {
 	modelType   string
+	embedding   string // name of the tensor with a row for each token
 	new         func(c *Config) network
 	activations map[string]kernel.Epilogue
 	defaults    defaults
@@ -42,27 +43,27 @@ func ptr[T any](v T) *T { return &v }
 // architectures are the supported classes, by the name in config.json.
 var architectures = map[string]architecture{
 	"LlamaForSequenceClassification": {
-		modelType: "llama", new: newLlama, activations: gatedActivations, grouped: true,
+		modelType: "llama", embedding: "model.embed_tokens.weight", new: newLlama, activations: gatedActivations, grouped: true,
 		defaults: defaults{ropeTheta: 10000, activation: "silu"},
 	},
 	"MistralForSequenceClassification": {
-		modelType: "mistral", new: newMistral, activations: gatedActivations, grouped: true, window: always,
+		modelType: "mistral", embedding: "model.embed_tokens.weight", new: newMistral, activations: gatedActivations, grouped: true, window: always,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(8)},
 	},
 	"Qwen2ForSequenceClassification": {
-		modelType: "qwen2", new: newQwen2, activations: gatedActivations, grouped: true, window: whenUsed,
+		modelType: "qwen2", embedding: "model.embed_tokens.weight", new: newQwen2, activations: gatedActivations, grouped: true, window: whenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu"},
 	},
 	"Qwen3ForSequenceClassification": {
-		modelType: "qwen3", new: newQwen3, activations: gatedActivations, grouped: true, window: whenUsed,
+		modelType: "qwen3", embedding: "model.embed_tokens.weight", new: newQwen3, activations: gatedActivations, grouped: true, window: whenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: ptr(128)},
 	},
 	"GPTNeoXForSequenceClassification": {
-		modelType: "gpt_neox", new: newGPTNeoX, activations: plainActivations, layerNorm: true,
+		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX, activations: plainActivations, layerNorm: true,
 		defaults: defaults{ropeTheta: 10000, rotaryShare: 0.25, layerNormEps: 1e-5, activation: "gelu", attentionBias: true},
 	},
 	"BertForSequenceClassification": {
-		modelType: "bert", new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
+		modelType: "bert", embedding: "bert.embeddings.word_embeddings.weight", new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
 		defaults: defaults{layerNormEps: 1e-12, activation: "gelu"},
 	},
 }

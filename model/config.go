@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/warmserve/warmserve/loader/jsonerr"
 	"github.com/warmserve/warmserve/model/kernel"
 )
 
@@ -41,6 +43,9 @@ type Config struct {
 	PadTokenID *int32 // nil when the configuration has none
 	NumLabels  int
 	Label      string // id2label["0"]
+
+	Head     string `json:",omitempty"` // name of the score head's tensors, "" for the class's own
+	HeadBias bool   `json:",omitempty"` // a decoder's score head has a bias
 }
 
 // Llama3Scaling is the rope_type "llama3".
@@ -90,6 +95,10 @@ type rawConfig struct {
 	PadTokenID *int32            `json:"pad_token_id"`
 	NumLabels  *int              `json:"num_labels"`
 	ID2Label   map[string]string `json:"id2label"`
+
+	HeadPrefix string          `json:"value_head_prefix"` // OpenRLHF's name of the head
+	Mean       json.RawMessage `json:"mean"`              // OpenRLHF's normalisation, which is not applied
+	Std        json.RawMessage `json:"std"`
 }
 
 // rawRope is rope_scaling (transformers 4) or rope_parameters (5).
@@ -106,25 +115,45 @@ type rawRope struct {
 // architecture this engine does not run.
 var ErrArchitecture = errors.New("unsupported architecture")
 
-// ParseConfig reads config.json. The error lists every problem found.
+// ParseConfig reads config.json by what it says alone; see [Resolve] for a checkpoint's. The error lists every problem
+// found.
 func ParseConfig(data []byte) (*Config, error) {
-	var raw rawConfig
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, fmt.Errorf("config.json: %w", err)
+	raw, err := decodeConfig(data)
+	if err != nil {
+		return nil, err
 	}
 	if len(raw.Architectures) != 1 {
-		return nil, fmt.Errorf("config.json: architectures: %v, want one of %s: %w", raw.Architectures, architectureNames(), ErrArchitecture)
+		return nil, raw.unsupported()
 	}
-	a, ok := architectures[raw.Architectures[0]]
-	if !ok {
-		return nil, fmt.Errorf("config.json: architectures: %q, want one of %s: %w", raw.Architectures[0], architectureNames(), ErrArchitecture)
+	if _, ok := architectures[raw.Architectures[0]]; !ok {
+		return nil, raw.unsupported()
 	}
-	c := &Config{Architecture: raw.Architectures[0], ModelType: raw.ModelType, Label: raw.ID2Label["0"]}
+	return raw.config(raw.Architectures[0])
+}
+
+func decodeConfig(data []byte) (*rawConfig, error) {
+	var raw rawConfig
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("config.json: %w", jsonerr.WrongType(err))
+	}
+	return &raw, nil
+}
+
+// unsupported is the error for a class that is not known.
+func (raw *rawConfig) unsupported() error {
+	return fmt.Errorf("config.json: %w: architectures %q, model_type %q; supported are %s",
+		ErrArchitecture, raw.Architectures, raw.ModelType, architectureNames())
+}
+
+// config reads the configuration as one of a supported class.
+func (raw *rawConfig) config(class string) (*Config, error) {
+	a := architectures[class]
+	c := &Config{Architecture: class, ModelType: raw.ModelType, Label: raw.ID2Label["0"]}
 	if c.ModelType != "" && c.ModelType != a.modelType {
 		return nil, fmt.Errorf("config.json: model_type: %q, want %q for %s", c.ModelType, a.modelType, c.Architecture)
 	}
-	c.common(&raw, a)
-	err := errors.Join(c.rope(&raw, a), c.windows(&raw, a), c.validate(&raw, a))
+	c.common(raw, a)
+	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.validate(raw, a))
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
@@ -132,12 +161,7 @@ func ParseConfig(data []byte) (*Config, error) {
 }
 
 func architectureNames() string {
-	var names []string
-	for n := range architectures {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return strings.Join(slices.Sorted(maps.Keys(architectures)), ", ")
 }
 
 // or returns *p, or def when the key is absent.
@@ -202,7 +226,7 @@ func (c *Config) rope(raw *rawConfig, a architecture) error {
 	}
 	var r rawRope
 	if err := json.Unmarshal(data, &r); err != nil {
-		return fmt.Errorf("rope_parameters: %w", err)
+		return fmt.Errorf("rope_parameters: %w", jsonerr.WrongType(err))
 	}
 	c.RopeTheta = or(r.Theta, c.RopeTheta)
 	if a.defaults.rotaryShare != 0 {

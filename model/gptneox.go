@@ -35,7 +35,7 @@ func newGPTNeoX(c *Config) network {
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]gptNeoXBlock, c.Layers),
 		Norm:   nn.NewLayerNorm(c.Hidden, c.NormEps),
-		Head:   nn.NewScoreHead(c.Hidden, false),
+		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
 	}
 	rope := newRope(c)
 	for i := range n.Layers {

@@ -44,7 +44,7 @@ func newLlamaLike(c *Config, b llamaBiases) *llama {
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]llamaBlock, c.Layers),
 		Norm:   nn.NewRMSNorm(c.Hidden, c.NormEps),
-		Head:   nn.NewScoreHead(c.Hidden, false),
+		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
 	}
 	rope := newRope(c)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim

@@ -108,16 +108,17 @@ func bind(c *Config, params []nn.Param, src Source) error {
 	e := BindingError{Architecture: c.Architecture}
 	known := make(map[string]bool, len(params))
 	for _, p := range params {
-		known[p.Name] = true
-		switch shape, ok := src.Shape(p.Name); {
+		name := c.tensorName(p.Name)
+		known[name] = true
+		switch shape, ok := src.Shape(name); {
 		case !ok:
-			e.Missing = append(e.Missing, p.Name)
+			e.Missing = append(e.Missing, name)
 		case !slices.Equal(shape, p.Shape):
-			e.Shapes = append(e.Shapes, fmt.Sprintf("%s: shape %v, want %v", p.Name, shape, p.Shape))
+			e.Shapes = append(e.Shapes, fmt.Sprintf("%s: shape %v, want %v", name, shape, p.Shape))
 		}
 	}
 	for _, n := range src.Names() {
-		if !known[n] && !isBuffer(n) {
+		if !known[n] && !isBuffer(n) && !slices.Contains(languageHeads, n) {
 			e.Unknown = append(e.Unknown, n)
 		}
 	}
@@ -143,6 +144,7 @@ const pieceLen = 1 << 17
 func pieceRows(p *nn.Param) int { return max(64, pieceLen/p.RowLen()/64*64) }
 
 func (m *Model) read(params []nn.Param, src Source, o LoadOptions) error {
+	name := m.Config.tensorName
 	var pieces []piece
 	longest := 0
 	left := make([]atomic.Int32, len(params)) // pieces not yet read
@@ -172,13 +174,13 @@ func (m *Model) read(params []nn.Param, src Source, o LoadOptions) error {
 					return
 				}
 				p := &pieces[i]
-				if err := p.load(&params[p.param], src, buf); err != nil {
+				if err := p.load(&params[p.param], name(params[p.param].Name), src, buf); err != nil {
 					once.Do(func() { failed = err })
 					next.Store(int64(len(pieces)))
 					return
 				}
 				if r, ok := src.(releaser); ok && left[p.param].Add(-1) == 0 {
-					r.Release(params[p.param].Name)
+					r.Release(name(params[p.param].Name))
 				}
 				n := done.Add(int64(p.rows * params[p.param].RowLen()))
 				if o.Progress != nil {
@@ -195,14 +197,14 @@ func (m *Model) read(params []nn.Param, src Source, o LoadOptions) error {
 	return nil
 }
 
-func (p *piece) load(param *nn.Param, src Source, buf []float32) error {
+func (p *piece) load(param *nn.Param, name string, src Source, buf []float32) error {
 	n := param.RowLen()
 	buf = buf[:p.rows*n]
-	if err := src.ReadAt(buf, param.Name, p.row*n); err != nil {
+	if err := src.ReadAt(buf, name, p.row*n); err != nil {
 		return err
 	}
 	if i := notFinite(buf); i >= 0 {
-		return fmt.Errorf("tensor %q: element %d is %v: %w", param.Name, p.row*n+i, buf[i], ErrNotFinite)
+		return fmt.Errorf("tensor %q: element %d is %v: %w", name, p.row*n+i, buf[i], ErrNotFinite)
 	}
 	p.sum = sha256.Sum256(float32Bytes(buf))
 	param.Store(p.row, buf)

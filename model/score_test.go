@@ -236,13 +236,13 @@ func TestBindingNamesEveryTensorThatDiffers(t *testing.T) {
 	src := NewRandom(c, 1)
 	delete(src.shapes, "score.weight")
 	delete(src.shapes, "model.layers.1.mlp.up_proj.weight")
-	src.names = append(src.names, "lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq")
+	src.names = append(src.names, "lm_head.weight", "model.extra.weight", "model.layers.0.self_attn.rotary_emb.inv_freq")
 	src.shapes["model.norm.weight"] = []int{41}
 	_, err = Load(c, src, LoadOptions{})
 	var e *BindingError
 	require.ErrorAs(t, err, &e)
 	assert.ElementsMatch(t, []string{"score.weight", "model.layers.1.mlp.up_proj.weight"}, e.Missing)
-	assert.Equal(t, []string{"lm_head.weight"}, e.Unknown, "rotary tables are no weights")
+	assert.Equal(t, []string{"model.extra.weight"}, e.Unknown, "rotary tables are no weights, and an output layer is left out")
 	assert.Equal(t, []string{"model.norm.weight: shape [41], want [40]"}, e.Shapes)
 	assert.ErrorContains(t, err, "without its score head")
 }

@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -45,6 +46,7 @@ type Config struct {
 	Base        string   // directory of the shared initialisation θ₀; "" for none
 	Alpha       *float64 // distance from Base; nil is 1, which needs no base
 	Extrapolate bool     // negative weights and an Alpha outside [0, 1] are meant
+	Ignore      []string // what the members may differ in: see [warm.Options]
 	DType       kernel.DType
 	Pooling     model.Pooling // "" is the checkpoint's own, else model.PoolHF
 	MaxTokens   int           // of a sequence; 0 is the model's context
@@ -186,11 +188,11 @@ func (l *loading) run() error {
 		return err
 	}
 	d, first := l.d, l.open.checkpoints[0]
-	configJSON := first.Config
+	configJSON, tensors := first.Config, model.Source(first)
 	if average != nil {
-		configJSON = average.Config()
+		configJSON, tensors = average.Config(), average
 	}
-	cfg, err := parseConfig(first.Dir, configJSON)
+	cfg, err := l.resolve(first.Dir, configJSON, tensors)
 	if err != nil {
 		return err
 	}
@@ -198,7 +200,9 @@ func (l *loading) run() error {
 		return fmt.Errorf("%s: %w", first.Dir, err)
 	}
 	if average != nil {
-		if d.average, err = l.load("weight average", cfg, average); err != nil {
+		if d.average, err = l.load("weight average", cfg, average); errors.Is(err, model.ErrNotFinite) {
+			return cmp.Or(average.CheckFinite(), err)
+		} else if err != nil {
 			return err
 		}
 	}
@@ -207,7 +211,7 @@ func (l *loading) run() error {
 		return nil
 	}
 	for i, ckpt := range l.open.checkpoints {
-		c, err := parseConfig(ckpt.Dir, ckpt.Config)
+		c, err := l.resolve(ckpt.Dir, ckpt.Config, ckpt)
 		if err != nil {
 			return err
 		}
@@ -229,9 +233,9 @@ func (l *loading) combine() (*warm.Average, error) {
 		members = append(members, warm.Member{Name: m.Name, Checkpoint: l.open.checkpoints[i], Weight: m.Weight})
 	}
 	wants := l.config.Mode == ModeWA || l.config.Mode == ModeBoth
-	o := warm.Options{}
+	o := warm.Options{Ignore: l.config.Ignore}
 	if wants {
-		o = warm.Options{Alpha: l.config.Alpha, Base: l.open.base, Extrapolate: l.config.Extrapolate}
+		o = warm.Options{Alpha: l.config.Alpha, Base: l.open.base, Extrapolate: l.config.Extrapolate, Ignore: l.config.Ignore}
 	}
 	a, err := warm.NewAverage(members, o)
 	if bad := (*warm.IncompatibleError)(nil); !wants && errors.As(err, &bad) {
@@ -278,6 +282,25 @@ func (l *loading) load(what string, c *model.Config, src model.Source) (*model.M
 		o.Progress = func(share float64) { p(what, share) }
 	}
 	return model.Load(c, src, o)
+}
+
+// resolve reads a configuration together with the tensors it describes, and warns where they disagree.
+func (l *loading) resolve(dir string, data []byte, src model.Source) (*model.Config, error) {
+	c, notes, err := model.Resolve(data, src)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if zero, err := zeroHead(c, src); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	} else if zero != "" {
+		notes = append(notes, zero)
+	}
+	for _, n := range notes {
+		if w := dir + ": " + n; !slices.Contains(l.d.Warnings, w) {
+			l.d.Warnings = append(l.d.Warnings, w)
+		}
+	}
+	return c, nil
 }
 
 func parseConfig(dir string, data []byte) (*model.Config, error) {

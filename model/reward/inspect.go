@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/jsonerr"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
+	"github.com/warmserve/warmserve/warm"
 )
 
 // Summary says in words what a checkpoint would be served as.
@@ -22,6 +24,7 @@ type Summary struct {
 	Tokenizer  string
 	Special    string
 	Template   string
+	Average    []string // what an average was made of, a line each; nil for other checkpoints
 	Notes      []string // worth knowing, and no problem
 }
 
@@ -39,16 +42,28 @@ func Inspect(dir string) (*Summary, error) {
 
 // InspectCheckpoint is [Inspect] of an open checkpoint.
 func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
-	cfg, err := model.ParseConfig(ckpt.Config)
+	cfg, notes, err := model.Resolve(ckpt.Config, ckpt)
 	if err != nil {
 		return nil, err
 	}
-	s := &Summary{Config: cfg, Pad: "none: the last token is scored"}
+	s := &Summary{Config: cfg, Pad: "none: the last token is scored", Notes: append(slices.Clone(ckpt.Notes), notes...)}
+	if s.Average, err = averageWords(ckpt.AverageRecord); err != nil {
+		return nil, err
+	}
 	n, bindErr := model.Count(cfg, ckpt)
 	s.Parameters = n
 	e, encErr := newEncoder(ckpt, cfg, Config{})
 	s.DType = storedTypes(ckpt)
-	s.Head = headOf(ckpt)
+	s.Head = headOf(cfg, ckpt)
+	if bindErr == nil {
+		zero, err := zeroHead(cfg, ckpt)
+		if err != nil {
+			return nil, err
+		}
+		if zero != "" {
+			s.Notes = append(s.Notes, zero)
+		}
+	}
 	if cfg.PadTokenID != nil {
 		s.Pad = fmt.Sprintf("%d", *cfg.PadTokenID)
 	}
@@ -97,7 +112,7 @@ func (s *Summary) render(e *Encoder) string {
 		s.Notes = append(s.Notes, fmt.Sprintf("the chat template refuses a plain exchange: %v", err))
 		return "yes"
 	}
-	return fmt.Sprintf("user Q, assistant A becomes %q", t.s)
+	return fmt.Sprintf("user Q, assistant A becomes %+q", t.s)
 }
 
 // words names tokens for people.
@@ -131,11 +146,58 @@ func storedTypes(c *loader.Checkpoint) string {
 	return strings.Join(types, " and ")
 }
 
-func headOf(c *loader.Checkpoint) string {
-	for _, n := range []string{"score.weight", "classifier.weight"} {
-		if shape, ok := c.Shape(n); ok {
-			return fmt.Sprintf("%s %v", n, shape)
-		}
+func headOf(cfg *model.Config, c *loader.Checkpoint) string {
+	name := cfg.HeadTensors()[0]
+	if shape, ok := c.Shape(name); ok {
+		return fmt.Sprintf("%s %v", name, shape)
 	}
 	return "MISSING"
+}
+
+// averageWords says what an average was made of.
+func averageWords(record []byte) ([]string, error) {
+	if record == nil {
+		return nil, nil
+	}
+	r, err := warm.ParseRecord(record)
+	if err != nil {
+		return nil, jsonerr.WrongType(err)
+	}
+	out := []string{fmt.Sprintf("%d members, alpha %v", len(r.Members), r.Alpha)}
+	add := func(m warm.RecordMember, what string) {
+		out = append(out, fmt.Sprintf("%s%.4g × %s (%.19s…)", what, m.Weight, m.Name, m.Hash))
+	}
+	for _, m := range r.Members {
+		add(m, "")
+	}
+	if r.Base != nil {
+		add(*r.Base, "base: ")
+	}
+	if len(r.Ignored) > 0 {
+		out = append(out, "differences ignored: "+strings.Join(r.Ignored, ", "))
+	}
+	return out, nil
+}
+
+// zeroHead says that a score head is all zero, and "" for any other.
+func zeroHead(cfg *model.Config, src model.Source) (string, error) {
+	names := cfg.HeadTensors()
+	shape, ok := src.Shape(names[0])
+	if !ok || len(shape) != 2 {
+		return "", nil // which Load refuses
+	}
+	values := make([]float32, shape[0]*shape[1])
+	if err := src.ReadAt(values, names[0], 0); err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(values, func(v float32) bool { return v != 0 }) {
+		return "", nil
+	}
+	bias := make([]float32, 1)
+	if len(names) > 1 {
+		if err := src.ReadAt(bias, names[1], 0); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%s is all zero, as an untrained head is: every reward is %v", names[0], bias[0]), nil
 }

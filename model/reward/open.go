@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/jsonerr"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/model/tokenizer"
@@ -29,7 +30,7 @@ func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder,
 	if e.Pooling == "" {
 		var own ownConfig
 		if err := json.Unmarshal(ckpt.Config, &own); err != nil {
-			return nil, fmt.Errorf("config.json: warmserve: %w", err)
+			return nil, fmt.Errorf("config.json: %w", jsonerr.WrongType(err))
 		}
 		p, err := model.ParsePooling(own.Warmserve.Pooling)
 		if err != nil {
@@ -42,14 +43,14 @@ func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder,
 	}
 	var err error
 	if e.Tokenizer, err = tokenizer.Parse(ckpt.Tokenizer); err != nil {
-		return nil, fmt.Errorf("tokenizer.json: %w", err)
+		return nil, fmt.Errorf("tokenizer.json: %w", jsonerr.WrongType(err))
 	}
 	if n := e.Tokenizer.VocabSize(); n > cfg.VocabSize {
 		return nil, fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d", n, cfg.VocabSize)
 	}
 	special, err := chat.SpecialTokens(ckpt.TokenizerConfig, ckpt.SpecialTokensMap)
 	if err != nil {
-		return nil, err
+		return nil, jsonerr.WrongType(err)
 	}
 	for id := range int32(e.Tokenizer.VocabSize()) {
 		if t, ok := e.Tokenizer.Token(id); ok && t != "" && e.Tokenizer.IsSpecial(id) {

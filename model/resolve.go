@@ -1,0 +1,127 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// headNames are the names that trainers give a linear score head: transformers, OpenRLHF, TRL and LLaMA-Factory.
+var headNames = []string{"score", "value_head", "v_head.summary", "v_head"}
+
+// encoderHead is the name of an encoder's score head, which stands behind a pooler.
+const encoderHead = "classifier"
+
+// languageHeads are output layers of language models, which a reward model leaves out where its checkpoint has kept one.
+var languageHeads = []string{"lm_head.weight", "embed_out.weight"}
+
+// Resolve reads config.json together with the checkpoint's tensors, which decide: the class follows from model_type where
+// the one that is named is not known, the score head is the one that is there, with as many outputs as it has
+// rows, and the vocabulary has as many tokens as the embedding. Notes say where the configuration says otherwise.
+func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
+	raw, err := decodeConfig(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	head, rows := raw.findHead(src)
+	class := ""
+	if len(raw.Architectures) == 1 {
+		class = raw.Architectures[0]
+	}
+	a, ok := architectures[class]
+	if !ok {
+		known := classOf(raw.ModelType)
+		switch {
+		case known == "" || architectures[known].encoder:
+			return nil, nil, raw.unsupported()
+		case head == "":
+			return nil, nil, fmt.Errorf("config.json: %w: %s without a score head (none of %s.weight) is a language model, no reward model",
+				ErrArchitecture, orNone(raw.Architectures), strings.Join(headNames, ".weight, "))
+		}
+		class = known
+		a = architectures[class]
+		note("read as %s, by model_type %q and its head %s.weight; architectures names %s", class, raw.ModelType, head, orNone(raw.Architectures))
+	}
+	if a.encoder {
+		if shape, ok := src.Shape(encoderHead + ".weight"); ok && len(shape) == 2 {
+			head, rows = encoderHead, shape[0]
+		}
+	}
+	if rows > 0 {
+		if said := len(raw.ID2Label); said > 0 && said != rows || said == 0 && raw.NumLabels != nil && *raw.NumLabels != rows {
+			note("%s.weight has %d rows, config.json says %d labels: the tensor counts", head, rows, max(said, or(raw.NumLabels, 0)))
+			raw.ID2Label = nil
+		}
+		raw.NumLabels = &rows
+	}
+	if shape, ok := src.Shape(a.embedding); ok && len(shape) == 2 && raw.VocabSize != nil && *raw.VocabSize != shape[0] {
+		note("%s has %d rows, vocab_size in config.json is %d: the tensor counts", a.embedding, shape[0], *raw.VocabSize)
+		raw.VocabSize = &shape[0]
+	}
+	if c, err = raw.config(class); err != nil {
+		return nil, nil, err
+	}
+	if head != "" && !a.encoder {
+		if head != headNames[0] {
+			c.Head = head
+		}
+		_, c.HeadBias = src.Shape(head + ".bias")
+	}
+	for _, n := range languageHeads {
+		if _, ok := src.Shape(n); ok {
+			note("%s is left out: a reward model has its score head in place of it", n)
+		}
+	}
+	if raw.Mean != nil && raw.Std != nil {
+		note("mean %s and std %s of config.json are not applied: rewards are raw", raw.Mean, raw.Std)
+	}
+	return c, notes, nil
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// classOf returns the supported class of a model_type, "" when there is none.
+func classOf(modelType string) string {
+	for class, a := range architectures {
+		if a.modelType == modelType {
+			return class
+		}
+	}
+	return ""
+}
+
+// findHead returns the name of the first linear score head among the tensors and its rows; "" when there is none.
+func (raw *rawConfig) findHead(src Source) (name string, rows int) {
+	for _, n := range slices.Insert(slices.Clone(headNames), 0, raw.HeadPrefix) {
+		if shape, ok := src.Shape(n + ".weight"); n != "" && ok && len(shape) == 2 {
+			return n, shape[0]
+		}
+	}
+	return "", 0
+}
+
+// HeadTensors returns the names of the score head's tensors in the checkpoint.
+func (c *Config) HeadTensors() []string {
+	if architectures[c.Architecture].encoder {
+		return []string{encoderHead + ".weight", encoderHead + ".bias"}
+	}
+	names := []string{c.tensorName(headNames[0] + ".weight")}
+	if c.HeadBias {
+		names = append(names, c.tensorName(headNames[0]+".bias"))
+	}
+	return names
+}
+
+// tensorName returns the checkpoint's name of a parameter.
+func (c *Config) tensorName(parameter string) string {
+	if rest, ok := strings.CutPrefix(parameter, headNames[0]+"."); ok && c.Head != "" {
+		return c.Head + "." + rest
+	}
+	return parameter
+}
