@@ -20,6 +20,7 @@ type ModelSpec struct {
 	Base        string       `json:"base,omitzero"`        // directory of the shared initialisation; needed when Alpha is not 1
 	Alpha       *float64     `json:"alpha,omitzero"`       // distance of the average from Base; nil is 1
 	Extrapolate bool         `json:"extrapolate,omitzero"` // negative weights and an Alpha outside [0, 1] are meant
+	Ignore      []string     `json:"ignore,omitempty"`     // what the members may differ in: fields of config.json, special tokens, "tokenizer", "chat_template"
 	Mode        string       `json:"mode,omitzero"`        // "" is wa
 	DType       string       `json:"dtype,omitzero"`       // "" is float32
 	Pooling     string       `json:"pooling,omitzero"`     // "" is the checkpoint's own
@@ -117,6 +118,9 @@ func (s *ModelSpec) checkWeights() *Error {
 		if !finite(w) {
 			return Errorf(CodeInvalidValue, fmt.Sprintf("weights[%d]", i), "%v is not finite", w)
 		}
+		if w == 0 {
+			return Errorf(CodeInvalidValue, fmt.Sprintf("weights[%d]", i), "0 would leave the member out: leave it out of members")
+		}
 		if s.Members[i].Weight != 0 {
 			return Errorf(CodeConflictingFields, "weights", "member %d has a weight of its own", i)
 		}
@@ -164,6 +168,7 @@ func (s *ModelSpec) Clone() *ModelSpec {
 	}
 	out := *s
 	out.Members, out.Weights = slices.Clone(s.Members), slices.Clone(s.Weights)
+	out.Ignore = slices.Clone(s.Ignore)
 	out.Alpha = clonePointer(s.Alpha)
 	for i := range out.Members {
 		m := &out.Members[i]

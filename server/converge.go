@@ -25,6 +25,8 @@ func (l *Live) Start(ctx context.Context, configured map[string]*api.ModelSpec) 
 		if err == nil && ld != nil {
 			if err = ld.Wait(ctx); api.IsCode(err, api.CodeSuperseded) {
 				err = nil // somebody asked for another already
+			} else if err != nil && ctx.Err() == nil && !errors.Is(err, errStopping) {
+				err = errors.New("did not load, the log says why")
 			}
 		}
 		if err != nil {

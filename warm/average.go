@@ -24,11 +24,15 @@ type Options struct {
 	Alpha *float64
 
 	// Base is θ₀, the initialisation that the members share, as a reward model with the same tensors
-	// (that is, with the probed head they all started from). Required when Alpha is not 1, refused when it is not used.
+	// (that is, with the probed head they all started from). Required when Alpha is not 1; with 1 it is compared and not read.
 	Base *loader.Checkpoint
 
 	// Extrapolate allows negative weights and an Alpha outside of [0, 1].
 	Extrapolate bool
+
+	// Ignore names what members may differ in, because it changes no score or because the caller answers for it: fields of
+	// config.json, roles of special tokens such as pad_token, "tokenizer" and "chat_template". The first member's by name hold.
+	Ignore []string
 }
 
 // Errors of NewAverage and Interpolate, besides [IncompatibleError].
@@ -41,8 +45,10 @@ var (
 	ErrWeight = errors.New("weights")
 	// ErrAlpha is returned for an alpha that is not finite, or extrapolates without being asked to.
 	ErrAlpha = errors.New("alpha")
-	// ErrBase is returned when alpha needs a base and there is none, or the other way round.
+	// ErrBase is returned when alpha needs a base and there is none.
 	ErrBase = errors.New("base")
+	// ErrIgnore is returned for a name to be ignored that nothing has.
+	ErrIgnore = errors.New("ignore")
 )
 
 // Average is a weight average of open checkpoints, which must stay open as long as it is read. It has the methods of a
@@ -57,7 +63,9 @@ type Average struct {
 	terms    []term // those with a coefficient other than 0
 	coefs    []float64
 	divisor  float64
-	scratch  sync.Pool // of *scratch
+	record   Record
+	sources  []*loader.Checkpoint // of the record's members
+	scratch  sync.Pool            // of *scratch
 }
 
 // term is one summand: coef times the checkpoint's tensors.
@@ -87,15 +95,15 @@ const convertBlock = 4096
 func NewAverage(members []Member, opts Options) (*Average, error) {
 	members, err := named(members)
 	if err != nil {
-		return nil, fmt.Errorf("warm: average: %w", err)
+		return nil, fmt.Errorf("average: %w", err)
 	}
 	weights, equal, err := normalise(members, opts.Extrapolate)
 	if err != nil {
-		return nil, fmt.Errorf("warm: average: %w", err)
+		return nil, fmt.Errorf("average: %w", err)
 	}
 	alpha, err := opts.alpha()
 	if err != nil {
-		return nil, fmt.Errorf("warm: average: %w", err)
+		return nil, fmt.Errorf("average: %w", err)
 	}
 	divisor := 1.0
 	if equal && alpha == 1 {
@@ -108,32 +116,56 @@ func NewAverage(members []Member, opts Options) (*Average, error) {
 			terms[i].coef = 1 // The products are left out, and one division follows the sum.
 		}
 	}
-	return newAverage(members, opts.Base, append(terms, term{1 - alpha, opts.Base}), divisor)
+	a, err := newAverage(members, opts.Base, append(terms, term{1 - alpha, opts.Base}), divisor, opts.Ignore)
+	if err != nil {
+		return nil, err
+	}
+	a.record = Record{Alpha: alpha, Ignored: opts.Ignore}
+	a.sources = nil
+	for i, m := range members {
+		a.record.Members = append(a.record.Members, RecordMember{Name: m.Name, Weight: weights[i]})
+		a.sources = append(a.sources, m.Checkpoint)
+	}
+	if opts.Base != nil && alpha != 1 {
+		a.record.Base = &RecordMember{Name: opts.Base.Dir, Weight: 1 - alpha}
+		a.sources = append(a.sources, opts.Base)
+	}
+	return a, nil
 }
 
 // Interpolate returns (1−λ)·a + λ·b for λ in [0, 1]; 0 is a and 1 is b, to the bit.
 func Interpolate(a, b *loader.Checkpoint, lambda float64) (*Average, error) {
 	if !(lambda >= 0 && lambda <= 1) {
-		return nil, fmt.Errorf("warm: interpolate: %w: λ is %v, want [0, 1]; NewAverage can extrapolate", ErrWeight, lambda)
+		return nil, fmt.Errorf("interpolate: %w: λ is %v, want [0, 1]; NewAverage can extrapolate", ErrWeight, lambda)
 	}
 	members := []Member{{Name: "a: " + a.Dir, Checkpoint: a}, {Name: "b: " + b.Dir, Checkpoint: b}}
-	return newAverage(members, nil, []term{{1 - lambda, a}, {lambda, b}}, 1)
-}
-
-// newAverage does the work for terms whose coefficients are known. base may be nil.
-func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor float64) (*Average, error) {
-	names, skipped, err := checkMembers(members, base)
+	out, err := newAverage(members, nil, []term{{1 - lambda, a}, {lambda, b}}, 1, nil)
 	if err != nil {
 		return nil, err
 	}
+	out.record = Record{Alpha: 1, Members: []RecordMember{{Name: a.Dir, Weight: 1 - lambda}, {Name: b.Dir, Weight: lambda}}}
+	out.sources = []*loader.Checkpoint{a, b}
+	return out, nil
+}
+
+// newAverage does the work for terms whose coefficients are known. base may be nil.
+func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor float64, ignore []string) (*Average, error) {
+	compared, err := checkMembers(members, base, ignore)
+	if err != nil {
+		return nil, err
+	}
+	names := compared.names
 	a := &Average{
-		first: members[0].Checkpoint, config: members[0].Checkpoint.Config, names: names, skipped: skipped,
+		first: members[0].Checkpoint, config: members[0].Checkpoint.Config, names: names, skipped: compared.skipped,
 		tensors: make(map[string]*averaged, len(names)), divisor: divisor,
 	}
 	// A coefficient of 0 leaves its term out: 0·x would turn an infinity into a NaN and −0 into 0.
 	a.terms = slices.DeleteFunc(terms, func(t term) bool { return t.coef == 0 })
 	for _, t := range a.terms {
 		a.coefs = append(a.coefs, t.coef)
+	}
+	for _, r := range compared.ignored {
+		a.warnings = append(a.warnings, Warning{Kind: WarnIgnored, Members: []string{r.Member, r.Against}, Detail: r.Detail})
 	}
 	for _, name := range names {
 		shape, _ := a.first.Shape(name)
@@ -150,11 +182,11 @@ func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor
 	}
 	if len(members) > 1 {
 		if err := a.dropNormalisation(members); err != nil {
-			return nil, fmt.Errorf("warm: average: %w", err)
+			return nil, fmt.Errorf("average: %w", err)
 		}
 		twice, err := duplicates(members, names)
 		if err != nil {
-			return nil, fmt.Errorf("warm: average: %w", err)
+			return nil, fmt.Errorf("average: %w", err)
 		}
 		a.warnings = append(a.warnings, twice...)
 	}
@@ -209,10 +241,27 @@ func (a *Average) SpecialTokensMap() []byte { return a.first.SpecialTokensMap }
 // ChatTemplate returns the members' chat template, "" when they have none.
 func (a *Average) ChatTemplate() string { return a.first.ChatTemplate }
 
-// Contents returns what [loader.Save] needs to write the average in float32.
-func (a *Average) Contents() loader.Contents {
+// Contents returns what [loader.Save] needs to write the average in float32, with a record of what it is made of, for which
+// the members are read once to hash them.
+func (a *Average) Contents() (loader.Contents, error) {
+	extra, err := a.describe()
+	if err != nil {
+		return loader.Contents{}, fmt.Errorf("average: %w", err)
+	}
 	return loader.Contents{Config: a.config, Tokenizer: a.first.Tokenizer, TokenizerConfig: a.first.TokenizerConfig,
-		SpecialTokensMap: a.first.SpecialTokensMap, ChatTemplate: a.first.ChatTemplate, Source: a}
+		SpecialTokensMap: a.first.SpecialTokensMap, ChatTemplate: a.first.ChatTemplate, Source: a, Extra: extra}, nil
+}
+
+// CheckFinite reads the members' tensors and names each NaN and infinity by its member: the way to find whose value made
+// the average one.
+func (a *Average) CheckFinite() error {
+	var errs []error
+	for _, c := range a.sources {
+		if err := loader.CheckFinite(c, nil); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.Dir, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Shape returns the shape of a tensor; it is read-only.
@@ -244,10 +293,10 @@ func (a *Average) Release(name string) {
 func (a *Average) ReadAt(dst []float32, name string, offset int) error {
 	t, ok := a.tensors[name]
 	if !ok {
-		return fmt.Errorf("warm: average: tensor %q: %w", name, loader.ErrNoTensor)
+		return fmt.Errorf("average: tensor %q: %w", name, loader.ErrNoTensor)
 	}
 	if offset < 0 || offset > t.elements || len(dst) > t.elements-offset {
-		return fmt.Errorf("warm: average: tensor %q: elements [%d, %d) of %d", name, offset, offset+len(dst), t.elements)
+		return fmt.Errorf("average: tensor %q: elements [%d, %d) of %d", name, offset, offset+len(dst), t.elements)
 	}
 	if len(a.terms) == 1 && a.coefs[0] == 1 {
 		return a.terms[0].checkpoint.ReadAt(dst, name, offset) // Even the bits of a NaN stay.
@@ -268,7 +317,7 @@ func (a *Average) ReadAt(dst []float32, name string, offset int) error {
 	}
 	for at := 0; at < len(dst); at += block {
 		if err := a.readBlock(dst[at:min(at+block, len(dst))], t, s, name, offset+at); err != nil {
-			return fmt.Errorf("warm: average: tensor %q: %w", name, err)
+			return fmt.Errorf("average: tensor %q: %w", name, err)
 		}
 	}
 	return nil

@@ -281,7 +281,7 @@ func TestAverageRefusesItsArguments(t *testing.T) {
 		{"a sum that overflows", weigh(math.MaxFloat64, math.MaxFloat64), Options{}, ErrWeight},
 		{"a weight that was forgotten", weigh(1, 0, 1), Options{}, ErrWeight},
 		{"alpha without a base", m, Options{Alpha: new(0.5)}, ErrBase},
-		{"a base without a use", m, Options{Base: base}, ErrBase},
+		{"an unknown difference to ignore", m, Options{Ignore: []string{"pad_tokn"}}, ErrIgnore},
 		{"alpha NaN", m, Options{Alpha: &nan, Base: base}, ErrAlpha},
 		{"alpha beyond 1", m, Options{Alpha: new(1.1), Base: base}, ErrAlpha},
 		{"alpha below 0", m, Options{Alpha: new(-0.1), Base: base}, ErrAlpha},
@@ -342,7 +342,7 @@ func TestAverageOfRealModelsSavesAndOpensWithTheSameBits(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, a.Warnings())
 	out := filepath.Join(t.TempDir(), "wa")
-	require.NoError(t, loader.Save(out, a.Contents()))
+	require.NoError(t, loader.Save(out, contents(t, a)))
 	c := open(t, out)
 	assertSameBits(t, a, c, 0)
 	assert.Equal(t, a.Tokenizer(), c.Tokenizer)
@@ -377,7 +377,7 @@ func TestSavingAnAverageNeedsLittleMemory(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	a, err := NewAverage(m, Options{})
 	require.NoError(t, err)
-	require.NoError(t, loader.Save(filepath.Join(t.TempDir(), "wa"), a.Contents()))
+	require.NoError(t, loader.Save(filepath.Join(t.TempDir(), "wa"), contents(t, a)))
 	runtime.ReadMemStats(&after)
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20), "bytes allocated while averaging and saving 48 MB of members")
 }
@@ -410,4 +410,10 @@ func TestNormalisationOfMembersIsDropped(t *testing.T) {
 	one, err := NewAverage([]Member{{Checkpoint: scaled}}, Options{})
 	require.NoError(t, err)
 	assert.True(t, bytes.Equal(scaled.Config, one.Config()), "a model alone keeps its own")
+}
+
+func contents(t testing.TB, a *Average) loader.Contents {
+	c, err := a.Contents()
+	require.NoError(t, err)
+	return c
 }

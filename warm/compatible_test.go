@@ -82,9 +82,9 @@ func TestEveryReasonIsReportedAtOnce(t *testing.T) {
 	}
 }
 
-func TestQuantisedTensorsAreRefused(t *testing.T) {
+func TestTensorsThatAreNoWeightsAreRefused(t *testing.T) {
 	dir := t.TempDir()
-	specs := []safetensors.Spec{{Name: "q.weight", DType: "I8", Shape: []int{1}}, {Name: "embeddings.position_ids", DType: "I64", Shape: []int{1}}}
+	specs := []safetensors.Spec{{Name: "q.table", DType: "I32", Shape: []int{1}}, {Name: "embeddings.position_ids", DType: "I64", Shape: []int{1}}}
 	require.NoError(t, safetensors.WriteFile(filepath.Join(dir, "model.safetensors"), specs, nil, func(w io.Writer, s safetensors.Spec) error {
 		n, _ := s.Bytes()
 		_, err := w.Write(make([]byte, n))
@@ -95,7 +95,7 @@ func TestQuantisedTensorsAreRefused(t *testing.T) {
 	var e *IncompatibleError
 	require.ErrorAs(t, err, &e)
 	require.Len(t, e.Reasons, 1)
-	assert.Equal(t, Reason{Member: "m", Aspect: AspectElements, Items: []string{"q.weight (I8)"},
+	assert.Equal(t, Reason{Member: "m", Aspect: AspectElements, Items: []string{"q.table (I32)"},
 		Detail: "not floating and no known buffer; quantised weights cannot be averaged:"}, e.Reasons[0])
 }
 
@@ -175,6 +175,12 @@ func TestTokenizersAreComparedByMeaning(t *testing.T) {
 		{"other formatting and order", `{ "model": {"merges": ["a b"], "vocab": {"b": 1, "a": 0}, "type": "BPE"} }`, true},
 		{"truncation set", strings.Replace(base, `"truncation":null`, `"truncation":{"max_length":5}`, 1), true},
 		{"merges as pairs", strings.Replace(base, `"a b"`, `["a","b"]`, 1), true},
+		{"defaults spelled out", strings.Replace(base, `"type":"BPE"`,
+			`"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":"","end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":false`, 1), true},
+		{"the version spelled out", strings.Replace(base, `{"truncation"`, `{"version":"1.0","normalizer":null,"truncation"`, 1), true},
+		{"a byte fallback", strings.Replace(base, `"type":"BPE"`, `"type":"BPE","byte_fallback":true`, 1), false},
+		{"merges that are ignored", strings.Replace(base, `"type":"BPE"`, `"type":"BPE","ignore_merges":true`, 1), false},
+		{"a token whose text is a default's name", strings.Replace(base, `"b":1`, `"b":1,"version":null`, 1), false},
 		{"another id", strings.Replace(base, `"b":1`, `"b":2`, 1), false},
 		{"another merge", strings.Replace(base, `"a b"`, `"b a"`, 1), false},
 	} {

@@ -14,6 +14,7 @@ import (
 var ignoredFields = map[string]string{
 	"_name_or_path": "provenance", "_commit_hash": "provenance", "transformers_version": "provenance",
 	"unsloth_version": "provenance", "unsloth_fixed": "provenance",
+	"auto_map": "where transformers finds code", "quantization_config": "how weights were stored once: those that still are quantised do not open",
 	"torch_dtype": "storage", "dtype": "storage",
 	"use_cache": "execution", "_attn_implementation": "execution", "_attn_implementation_autoset": "execution",
 	"attn_implementation": "execution", "deterministic_flash_attn": "execution", "reference_compile": "execution",
@@ -28,8 +29,9 @@ var ignoredFields = map[string]string{
 	"max_length": "generation", "max_new_tokens": "generation", "num_beams": "generation",
 	"repetition_penalty": "generation",
 	"sparse_prediction":  "masked language models", "sparse_pred_ignore_index": "masked language models",
-	"decoder_bias": "masked language models",
-	"mean":         "OpenRLHF's normalisation, which is dropped from an average", "std": "OpenRLHF's normalisation",
+	"decoder_bias":     "masked language models",
+	"normalize_reward": "whether OpenRLHF applies mean and std", "value_head_prefix": "the head's name, which its tensor has",
+	"mean": "OpenRLHF's normalisation, which is dropped from an average", "std": "OpenRLHF's normalisation",
 }
 
 // defaults are the values that transformers assumes for absent fields, for every model type ("") or one, where one version
@@ -85,6 +87,7 @@ func canonicalConfig(raw []byte) (map[string]string, error) {
 		}
 	}
 	canonicalHeads(c)
+	canonicalTokens(c, modelType)
 	out := make(map[string]string, len(c))
 	for k, v := range c {
 		s, err := canonicalJSON(v)
@@ -121,6 +124,23 @@ func canonicalHeads(c map[string]any) {
 		c["num_key_value_heads"] = heads
 	}
 }
+
+// canonicalTokens spells a list of one id as the id, and removes the padding token where no score depends on it: an encoder
+// scores its first token, and the rule "last" looks at no token.
+func canonicalTokens(c map[string]any, modelType string) {
+	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id"} {
+		if list, ok := c[key].([]any); ok && len(list) == 1 {
+			c[key] = list[0]
+		}
+	}
+	own, _ := c["warmserve"].(map[string]any)
+	if slices.Contains(firstTokenTypes, modelType) || own["pooling"] == "last" {
+		delete(c, "pad_token_id")
+	}
+}
+
+// firstTokenTypes are the model types whose reward is read from the first token.
+var firstTokenTypes = []string{"bert"}
 
 // rotaryTypes are the model types with rotary embeddings, and the share of each head that is rotated by default.
 var rotaryTypes = map[string]float64{

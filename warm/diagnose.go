@@ -47,12 +47,13 @@ type Diagnosis struct {
 func Diagnose(members []Member) (*Diagnosis, error) {
 	members, err := named(members)
 	if err != nil {
-		return nil, fmt.Errorf("warm: diagnose: %w", err)
+		return nil, fmt.Errorf("diagnose: %w", err)
 	}
-	names, _, err := checkMembers(members, nil)
+	compared, err := checkMembers(members, nil, nil)
 	if err != nil {
 		return nil, err
 	}
+	names := compared.names
 	first := members[0].Checkpoint
 	d := &Diagnosis{Tensors: largest(first, names)}
 	headNames := heads(names)
@@ -62,14 +63,14 @@ func Diagnose(members []Member) (*Diagnosis, error) {
 		for _, name := range d.Tensors {
 			v, err := sample(m.Checkpoint, name)
 			if err != nil {
-				return nil, fmt.Errorf("warm: diagnose %s: %w", m.Name, err)
+				return nil, fmt.Errorf("diagnose %s: %w", m.Name, err)
 			}
 			samples[i] = append(samples[i], v)
 		}
 		for _, name := range headNames {
 			v, err := sample(m.Checkpoint, name)
 			if err != nil {
-				return nil, fmt.Errorf("warm: diagnose %s: %w", m.Name, err)
+				return nil, fmt.Errorf("diagnose %s: %w", m.Name, err)
 			}
 			headValues[i] = append(headValues[i], v...)
 		}
@@ -87,7 +88,7 @@ func Diagnose(members []Member) (*Diagnosis, error) {
 	}
 	twice, err := duplicates(members, names)
 	if err != nil {
-		return nil, fmt.Errorf("warm: diagnose: %w", err)
+		return nil, fmt.Errorf("diagnose: %w", err)
 	}
 	d.Warnings = append(d.Warnings, twice...)
 	return d, nil

@@ -40,7 +40,7 @@ func ParseAggregate(s string) (Aggregate, error) {
 	if i := slices.Index(aggregateNames, s); i >= 0 {
 		return Aggregate(i), nil
 	}
-	return 0, fmt.Errorf("warm: %w %q, want one of %s", ErrAggregate, s, strings.Join(aggregateNames, ", "))
+	return 0, fmt.Errorf("%w %q, want one of %s", ErrAggregate, s, strings.Join(aggregateNames, ", "))
 }
 
 func (a Aggregate) valid() bool { return a >= 0 && int(a) < len(aggregateNames) }
@@ -56,7 +56,7 @@ func (a Aggregate) String() string {
 // MarshalText returns the name on the wire.
 func (a Aggregate) MarshalText() ([]byte, error) {
 	if !a.valid() {
-		return nil, fmt.Errorf("warm: %w %d", ErrAggregate, int(a))
+		return nil, fmt.Errorf("%w %d", ErrAggregate, int(a))
 	}
 	return []byte(aggregateNames[a]), nil
 }
@@ -81,7 +81,7 @@ type NonFiniteError struct {
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("warm: score of member %d is %v", e.Member, e.Score)
+	return fmt.Sprintf("score of member %d is %v", e.Member, e.Score)
 }
 
 // Ensemble aggregates the scores of members that are kept apart.
@@ -116,7 +116,7 @@ func (e Ensemble) Validate(members int) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("warm: ensemble: %w", errors.Join(errs...))
+	return fmt.Errorf("ensemble: %w", errors.Join(errs...))
 }
 
 // stackScores is how many scores are sorted without an allocation.
@@ -128,7 +128,7 @@ const stackScores = 64
 // changes nothing, to the bit. A score that is NaN or infinite is a [NonFiniteError].
 func (e Ensemble) Reward(scores []float32) (reward, std float64, err error) {
 	if len(scores) == 0 || e.Calibration != nil && len(e.Calibration) != len(scores) {
-		return 0, 0, fmt.Errorf("warm: ensemble: %w: %d, with %d calibrations", ErrScores, len(scores), len(e.Calibration))
+		return 0, 0, fmt.Errorf("ensemble: %w: %d, with %d calibrations", ErrScores, len(scores), len(e.Calibration))
 	}
 	var stack [stackScores]float64
 	sorted := stack[:0]
@@ -171,7 +171,7 @@ func (e Ensemble) Reward(scores []float32) (reward, std float64, err error) {
 	case MeanMinusVar:
 		reward = mean - float64(e.Lambda*variance)
 	default:
-		return 0, 0, fmt.Errorf("warm: ensemble: %w %d", ErrAggregate, int(e.Aggregate))
+		return 0, 0, fmt.Errorf("ensemble: %w %d", ErrAggregate, int(e.Aggregate))
 	}
 	return reward, std, nil
 }
@@ -179,12 +179,12 @@ func (e Ensemble) Reward(scores []float32) (reward, std float64, err error) {
 // Calibrate returns the mean and population standard deviation of one member's rewards on reference data.
 func Calibrate(rewards []float32) (Calibration, error) {
 	if len(rewards) < 2 {
-		return Calibration{}, fmt.Errorf("warm: %w needs two rewards, got %d", ErrCalibration, len(rewards))
+		return Calibration{}, fmt.Errorf("%w needs two rewards, got %d", ErrCalibration, len(rewards))
 	}
 	sum := 0.0
 	for i, r := range rewards {
 		if v := float64(r); math.IsNaN(v) || math.IsInf(v, 0) {
-			return Calibration{}, fmt.Errorf("warm: %w: reward %d is %v", ErrCalibration, i, r)
+			return Calibration{}, fmt.Errorf("%w: reward %d is %v", ErrCalibration, i, r)
 		}
 		sum += float64(r)
 	}
@@ -196,7 +196,7 @@ func Calibrate(rewards []float32) (Calibration, error) {
 	}
 	c.Std = math.Sqrt(squares / float64(len(rewards)))
 	if c.Std == 0 {
-		return Calibration{}, fmt.Errorf("warm: %w: all %d rewards are %v", ErrCalibration, len(rewards), rewards[0])
+		return Calibration{}, fmt.Errorf("%w: all %d rewards are %v", ErrCalibration, len(rewards), rewards[0])
 	}
 	return c, nil
 }

@@ -43,6 +43,9 @@ var headNames = []string{
 	"scalar_head.weight",         // CleanRL's scalar model
 }
 
+// languageHeads are output layers of language models, which a reward model's checkpoint may have kept and which nothing reads.
+var languageHeads = []string{"lm_head.weight", "embed_out.weight"}
+
 // heads returns the score heads among names; several at once would be strange, but that is the model's business.
 func heads(names []string) (out []string) {
 	for _, n := range names {

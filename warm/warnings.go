@@ -18,6 +18,8 @@ const (
 	WarnDuplicate WarningKind = "duplicate members"
 	// WarnNormalisation: the members' mean and std of rewards were dropped. Calibrate the average on data.
 	WarnNormalisation WarningKind = "normalisation dropped"
+	// WarnIgnored: a member differs in what was to be ignored; the first member's value holds for all.
+	WarnIgnored WarningKind = "ignored difference"
 	// WarnUnrelated: two members do not look like children of one initialisation.
 	WarnUnrelated WarningKind = "unrelated members"
 	// WarnHeads: two members are related but their score heads are not: they were initialised apart.

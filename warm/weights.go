@@ -55,8 +55,6 @@ func (o Options) alpha() (float64, error) {
 		return 0, fmt.Errorf("%w: %v extrapolates; ask for that", ErrAlpha, alpha)
 	case alpha != 1 && o.Base == nil:
 		return 0, fmt.Errorf("%w: alpha %v needs the shared initialisation", ErrBase, alpha)
-	case alpha == 1 && o.Base != nil:
-		return 0, fmt.Errorf("%w: it is given, but alpha 1 does not use it", ErrBase)
 	}
 	return alpha, nil
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +24,7 @@ type averageFlags struct {
 	extrapolate bool
 	dtype       string
 	replace     bool
+	ignore      []string
 }
 
 func (p *program) average() *cobra.Command {
@@ -34,7 +37,10 @@ vLLM and warm read. The sum is taken in float64 and rounded once. Members stream
 from disk: the memory of one tensor is enough.
 
 Members must share architecture, configuration, tokenizer and chat template; what
-differs is listed and nothing is written.`,
+differs is listed and nothing is written. --ignore names differences that change no
+score, or that you answer for. A weight that is NaN or infinite is named, and
+nothing is written. warm_average.json and README.md in the directory say what the
+average is made of.`,
 		Example: `  warm average --out runs/wa runs/rm-1 runs/rm-2 runs/rm-3
   warm average --out runs/half --base runs/probe --alpha 0.5 runs/rm-1 runs/rm-2`,
 		Args: arguments(cobra.MinimumNArgs(1)),
@@ -53,6 +59,7 @@ differs is listed and nothing is written.`,
 	l.Float64Var(&f.alpha, "alpha", 1, "distance of the average from --base: 0 is the base, 1 the average")
 	l.BoolVar(&f.extrapolate, "extrapolate", false, "allow negative weights and an alpha outside [0, 1]")
 	l.StringVar(&f.dtype, "dtype", "float32", "stored format: float32 or bfloat16")
+	l.StringSliceVar(&f.ignore, "ignore", nil, "what members may differ in, `FIELD,…`: of config.json, a special token, tokenizer, chat_template")
 	l.BoolVar(&f.replace, "replace", false, "replace a checkpoint that is there already")
 	return c
 }
@@ -64,6 +71,8 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 		return usagef("warm average needs --out DIR")
 	case len(f.weights) > 0 && len(f.weights) != len(dirs):
 		return usagef("--weights: %d for %d members", len(f.weights), len(dirs))
+	case slices.Contains(f.weights, 0):
+		return usagef("--weights: 0 would leave a member out: leave it out of the command")
 	case !ok:
 		return usagef("--dtype: %q, want float32 or bfloat16", f.dtype)
 	}
@@ -72,7 +81,7 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 		return err
 	}
 	start := time.Now()
-	a, closeAll, err := openAverage(dirs, f.weights, f.base, warm.Options{Alpha: alpha, Extrapolate: f.extrapolate})
+	a, closeAll, err := openAverage(dirs, f.weights, f.base, warm.Options{Alpha: alpha, Extrapolate: f.extrapolate, Ignore: f.ignore})
 	defer closeAll()
 	if err != nil {
 		return err
@@ -80,11 +89,17 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 	for _, w := range a.Warnings() {
 		fmt.Fprintf(p.stderr, "warning: %s\n", w)
 	}
-	contents := a.Contents()
+	contents, err := a.Contents()
+	if err != nil {
+		return err
+	}
 	contents.DType, contents.Replace = stored, f.replace
 	watched := &watchedSource{Average: a, bar: p.progressBar(valueBytes(a), "averaging")}
 	contents.Source = watched
 	if err := loader.Save(f.out, contents); err != nil {
+		if errors.Is(err, loader.ErrNotFinite) {
+			err = fmt.Errorf("nothing was written: %w", cmp.Or(a.CheckFinite(), err))
+		}
 		return err
 	}
 	watched.bar.finish()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/safetensors"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/reward/rewardtest"
 )
@@ -48,15 +49,19 @@ func (p partial) Shape(name string) ([]int, bool) {
 	return p.Source.Shape(name)
 }
 
-// notFinite is a source with a NaN.
-type notFinite struct{ loader.Source }
-
-func (n notFinite) ReadAt(dst []float32, name string, offset int) error {
-	err := n.Source.ReadAt(dst, name, offset)
-	if name == "model.norm.weight" {
-		dst[0] = float32(math.NaN())
+// poke writes a value over an element of a checkpoint's tensor, as a failing disk or an overflowed training leaves it.
+func poke(t testing.TB, dir, tensor string, element int, value float32) {
+	path := filepath.Join(dir, "model.safetensors")
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	f, err := safetensors.Parse(b)
+	require.NoError(t, err)
+	for i := range f.Tensors {
+		if f.Tensors[i].Name == tensor { // Data is a part of b.
+			binary.LittleEndian.PutUint32(f.Tensors[i].Data[4*element:], math.Float32bits(value))
+		}
 	}
-	return err
+	require.NoError(t, os.WriteFile(path, b, 0o600))
 }
 
 func TestCheckpointsThatCannotBeServed(t *testing.T) {
@@ -92,13 +97,16 @@ func TestCheckpointsThatCannotBeServed(t *testing.T) {
 		{"a weight of another shape", []string{tinyModel(t, "bent", func(c *loader.Contents) {
 			c.Source = partial{Source: c.Source, shape: map[string][]int{"model.layers.1.mlp.down_proj.weight": {48, 32}}}
 		})}, []string{"model.layers.1.mlp.down_proj.weight: shape [48 32], want [32 48]"}},
-		{"a weight that is no number", []string{tinyModel(t, "nan", func(c *loader.Contents) { c.Source = notFinite{c.Source} })}, []string{`"model.norm.weight": element 0 is NaN`}},
-		{"an unknown architecture", []string{damage("t5", func(d string) { file(d, "config.json", strings.Replace(tinyConfig, "LlamaFor", "T5For", 1)) })}, []string{"T5ForSequenceClassification", "LlamaForSequenceClassification"}},
-		{"a language model", []string{damage("lm", func(d string) {
-			file(d, "config.json", strings.Replace(tinyConfig, "SequenceClassification", "CausalLM", 1))
-		})}, []string{"LlamaForCausalLM"}},
-		{"two outputs", []string{damage("two", func(d string) {
-			file(d, "config.json", strings.Replace(tinyConfig, `{"0":"LABEL_0"}`, `{"0":"bad","1":"good"}`, 1))
+		{"a weight that is no number", []string{damage("nan", func(d string) { poke(t, d, "model.norm.weight", 0, float32(math.NaN())) })}, []string{"nan: tensor", `model.norm.weight\": element 0 is NaN`}},
+		{"an unknown architecture", []string{damage("t5", func(d string) {
+			file(d, "config.json", strings.NewReplacer("LlamaFor", "T5For", `"llama"`, `"t5"`).Replace(tinyConfig))
+		})}, []string{"T5ForSequenceClassification", "LlamaForSequenceClassification"}},
+		{"a language model", []string{tinyModel(t, "lm", func(c *loader.Contents) {
+			c.Config = []byte(strings.Replace(tinyConfig, "SequenceClassification", "CausalLM", 1))
+			c.Source = partial{Source: c.Source, without: "score.weight"}
+		})}, []string{"LlamaForCausalLM without a score head", "language model"}},
+		{"two outputs", []string{tinyModel(t, "two", func(c *loader.Contents) {
+			c.Source = partial{Source: c.Source, shape: map[string][]int{"score.weight": {2, 16}}}
 		})}, []string{"num_labels: 2"}},
 		{"a broken tokenizer", []string{damage("token", func(d string) { file(d, "tokenizer.json", `{"model":{"type":"Magic"}}`) })}, []string{"tokenizer.json", "Magic"}},
 		{"a broken template", []string{damage("template", func(d string) { file(d, "chat_template.jinja", "{% for %}") })}, []string{"chat template"}},
@@ -110,7 +118,7 @@ func TestCheckpointsThatCannotBeServed(t *testing.T) {
 			require.NoError(t, err)
 			c.Config, c.Source = []byte(deep), model.NewRandom(cfg, 1)
 		})}, []string{"num_hidden_layers"}},
-		{"two members of one name", []string{good, good}, []string{`two members are called "good"`}},
+		{"two members of one name", []string{good, good}, []string{`two members are called \"good\"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, _, stderr := command(t, "", "serve", "--addr", "127.0.0.1:0", "--model", "m="+strings.Join(c.dirs, ","))

@@ -57,7 +57,7 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 // may be read again by a process that was started elsewhere.
 func (m *modelConfig) spec() *api.ModelSpec {
 	s := &api.ModelSpec{
-		Weights: m.Weights, Base: m.Base, Alpha: m.Alpha, Extrapolate: m.Extrapolate,
+		Weights: m.Weights, Base: m.Base, Alpha: m.Alpha, Extrapolate: m.Extrapolate, Ignore: m.Ignore,
 		Mode: m.Mode, DType: m.DType, Pooling: m.Pooling, MaxTokens: m.MaxTokens, ABSample: m.ABSample,
 	}
 	for _, x := range m.Members {
@@ -85,7 +85,7 @@ func (m *modelConfig) spec() *api.ModelSpec {
 // configOf is the inverse of modelConfig.spec.
 func configOf(s *api.ModelSpec) *modelConfig {
 	m := &modelConfig{
-		Weights: s.Weights, Base: s.Base, Alpha: s.Alpha, Extrapolate: s.Extrapolate,
+		Weights: s.Weights, Base: s.Base, Alpha: s.Alpha, Extrapolate: s.Extrapolate, Ignore: s.Ignore,
 		Mode: s.Mode, DType: s.DType, Pooling: s.Pooling, MaxTokens: s.MaxTokens, ABSample: s.ABSample,
 	}
 	for _, x := range s.Members {

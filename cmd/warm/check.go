@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/warm"
 )
@@ -20,17 +22,21 @@ func (p *program) check() *cobra.Command {
 		Short: "Say what checkpoints would be served as, and whether they can be averaged",
 		Long: `check reads checkpoint directories and prints for each what would be served:
 architecture, parameters, score head, which token is scored, special tokens and
-chat template. For several it says whether they can be averaged, with every
-reason when they cannot, and how alike they are. It exits with 1 when anything
-stands against serving them.`,
+chat template. It reads every weight and names those that are NaN or infinite. For
+several checkpoints it says whether they can be averaged, with every reason when
+they cannot, and how alike they are. It exits with 1 when anything stands against
+serving them.`,
 		Example: "  warm check runs/rm-1 runs/rm-2 runs/rm-3",
 		Args:    arguments(cobra.MinimumNArgs(1)),
 		RunE:    func(_ *cobra.Command, args []string) error { return p.runCheck(args) },
 	}
 }
 
-// errCheck ends warm check when something stands against serving.
-var errCheck = errors.New("these checkpoints cannot be served as they are")
+// What ends warm check when something stands against serving, or only against averaging.
+var (
+	errCheck    = errors.New("these checkpoints cannot be served as they are")
+	errCheckSet = errors.New("these checkpoints cannot be averaged as they are")
+)
 
 func (p *program) runCheck(dirs []string) error {
 	dirs, err := references(dirs)
@@ -45,14 +51,17 @@ func (p *program) runCheck(dirs []string) error {
 		c, err := model.OpenReference(dir)
 		if err == nil {
 			defer c.Close()
-			members = append(members, warm.Member{Name: filepath.Clean(dir), Checkpoint: c})
 			s, err = reward.InspectCheckpoint(c)
+			finite := p.checkValues(c)
+			if err = errors.Join(err, finite); finite == nil {
+				members = append(members, warm.Member{Name: filepath.Clean(dir), Checkpoint: c})
+			}
 		}
 		fmt.Fprintf(p.stdout, "%s\n", dir)
 		if err != nil {
 			ok = false
 			for line := range strings.Lines(err.Error()) {
-				fmt.Fprintf(p.stdout, "  PROBLEM         %s\n", strings.TrimSpace(line))
+				printLine(p.stdout, "PROBLEM", strings.TrimSpace(line))
 			}
 		}
 		if s != nil {
@@ -60,19 +69,56 @@ func (p *program) runCheck(dirs []string) error {
 		}
 		fmt.Fprintln(p.stdout)
 	}
-	if len(dirs) > 1 && !p.checkSet(members, len(dirs)) {
-		ok = false
-	}
-	if !ok {
+	together := len(dirs) == 1 || p.checkSet(members, len(dirs))
+	switch {
+	case !ok:
 		return errCheck
+	case !together:
+		return errCheckSet
 	}
 	return nil
 }
 
-func printSummary(w io.Writer, s *reward.Summary) {
-	line := func(key, format string, args ...any) {
-		fmt.Fprintf(w, "  %-15s %s\n", key, fmt.Sprintf(format, args...))
+// checkValues looks for weights that are no numbers.
+func (p *program) checkValues(c *loader.Checkpoint) error {
+	bar := p.progressBar(valueBytes(c), "reading")
+	defer bar.finish()
+	return loader.CheckFinite(c, func(values int) { bar.add(4 * values) })
+}
+
+// checkWidth is the width of what check prints, in columns.
+const checkWidth = 80
+
+// templateKey is the key of the one line whose words may be cut: markup without spaces.
+const templateKey = "chat template"
+
+// printLine prints a key and its text, which goes on below itself where it is longer than a line. A word that is longer
+// than a line, such as a path, stays whole.
+func printLine(w io.Writer, key, text string) {
+	const indent = 17 // of the space in front of the first word
+	column := indent
+	fmt.Fprintf(w, "  %-15s", key)
+	for i, word := range strings.Split(text, " ") {
+		for cut := checkWidth - indent - 1; key == templateKey && len(word) > cut; word = word[cut:] { // quoted: ASCII alone
+			if i > 0 && column > indent {
+				fmt.Fprintf(w, "\n%*s", indent, "")
+			}
+			fmt.Fprintf(w, " %s\n%*s", word[:cut], indent, "")
+			column = indent
+		}
+		n := 1 + uniseg.StringWidth(word)
+		if i > 0 && column+n > checkWidth {
+			fmt.Fprintf(w, "\n%*s", indent, "")
+			column = indent
+		}
+		fmt.Fprint(w, " "+word)
+		column += n
 	}
+	fmt.Fprintln(w)
+}
+
+func printSummary(w io.Writer, s *reward.Summary) {
+	line := func(key, format string, args ...any) { printLine(w, key, fmt.Sprintf(format, args...)) }
 	c := s.Config
 	line("architecture", "%s (%s)", c.Architecture, s.DType)
 	line("parameters", "%s", count(s.Parameters))
@@ -83,7 +129,10 @@ func printSummary(w io.Writer, s *reward.Summary) {
 	line("pad token", "%s", s.Pad)
 	line("tokenizer", "%s", s.Tokenizer)
 	line("special tokens", "%s", s.Special)
-	line("chat template", "%s", s.Template)
+	line(templateKey, "%s", s.Template)
+	for i, a := range s.Average {
+		line([]string{"average of", ""}[min(i, 1)], "%s", a)
+	}
 	for _, n := range s.Notes {
 		line("note", "%s", n)
 	}
@@ -100,10 +149,13 @@ func (p *program) checkSet(members []warm.Member, dirs int) bool {
 		fmt.Fprintln(p.stdout, "average: not possible")
 		if bad := (*warm.IncompatibleError)(nil); errors.As(err, &bad) {
 			for _, r := range bad.Reasons {
-				fmt.Fprintf(p.stdout, "  PROBLEM         %s\n", r)
+				printLine(p.stdout, "PROBLEM", r.String())
+			}
+			if how := bad.Remedy(); how != "" {
+				printLine(p.stdout, "remedy", how)
 			}
 		} else {
-			fmt.Fprintf(p.stdout, "  PROBLEM         %v\n", err)
+			printLine(p.stdout, "PROBLEM", err.Error())
 		}
 		return false
 	}
@@ -116,11 +168,11 @@ func (p *program) checkSet(members []warm.Member, dirs int) bool {
 				lowest = s
 			}
 		}
-		fmt.Fprintf(p.stdout, "  least alike     %s and %s: cosine %.4f, distance %.1f %% of the weights' size\n", lowest.A, lowest.B, lowest.Cosine, 100*lowest.Distance)
+		printLine(p.stdout, "least alike", fmt.Sprintf("%s and %s: cosine %.4f, distance %.1f %% of the weights' size", lowest.A, lowest.B, lowest.Cosine, 100*lowest.Distance))
 		warnings = d.Warnings
 	}
 	for _, w := range warnings {
-		fmt.Fprintf(p.stdout, "  warning         %s\n", w)
+		printLine(p.stdout, "warning", w.String())
 	}
 	return true
 }

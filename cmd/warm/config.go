@@ -50,6 +50,7 @@ type modelConfig struct {
 	Alpha       *float64       `yaml:"alpha"`       // distance from base; default 1
 	Weights     []float64      `yaml:"weights"`     // one for each member, in place of the members' own
 	Extrapolate bool           `yaml:"extrapolate"` // allow negative weights and alpha outside [0, 1]
+	Ignore      []string       `yaml:"ignore"`      // what members may differ in; see warm average --ignore
 	DType       string         `yaml:"dtype"`       // float32 (default), bfloat16 or int8
 	Pooling     string         `yaml:"pooling"`     // hf, last, hf_legacy or first_pad_after_prompt; default the checkpoint's, else hf
 	MaxTokens   int            `yaml:"max_tokens"`  // of a sequence; default the model's context
@@ -121,7 +122,7 @@ func readConfig(path string) (serveConfig, error) {
 		return c, err
 	}
 	if err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()); err != nil {
-		return c, fmt.Errorf("%s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, true)))
+		return c, yamlError(path, data, err)
 	}
 	dir := filepath.Dir(path)
 	for _, p := range []*string{&c.KeyFile, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {
@@ -257,7 +258,7 @@ func (c *serveConfig) keepPrevious() time.Duration {
 // deployment returns the configuration that package reward reads.
 func (m *modelConfig) deployment() (reward.Config, error) {
 	c := reward.Config{
-		Mode: reward.Mode(m.Mode), Base: m.Base, Alpha: m.Alpha, Extrapolate: m.Extrapolate, MaxTokens: m.MaxTokens,
+		Mode: reward.Mode(m.Mode), Base: m.Base, Alpha: m.Alpha, Extrapolate: m.Extrapolate, Ignore: m.Ignore, MaxTokens: m.MaxTokens,
 	}
 	var errs []error
 	var err error
@@ -284,7 +285,9 @@ func (m *modelConfig) deployment() (reward.Config, error) {
 	for i, x := range m.Members {
 		r := reward.Member{Name: x.Name, Dir: x.Path, Weight: x.Weight}
 		if m.Weights != nil {
-			r.Weight = m.Weights[i]
+			if r.Weight = m.Weights[i]; r.Weight == 0 {
+				errs = append(errs, fmt.Errorf("weights: 0 for %s would leave it out: leave it out of members", x.Path))
+			}
 		}
 		switch {
 		case x.Path == "":

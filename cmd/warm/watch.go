@@ -273,7 +273,7 @@ func inFolder(folder string) (string, error) {
 func parseManifest(file string, data []byte) (map[string]*api.ModelSpec, error) {
 	var m manifest
 	if err := yaml.UnmarshalWithOptions(data, &m, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimSpace(yaml.FormatError(err, false, true)))
+		return nil, yamlError(file, data, err)
 	}
 	if len(m.Models) == 0 {
 		return nil, fmt.Errorf("%s: no models", file) // an empty or cut file must not take every model away
