@@ -304,27 +304,27 @@ func filterIndent(st *state, in Value, a *args) (Value, error) {
 		}
 		pad = origin.Own(" ").Repeat(int(max(n, 0)))
 	}
-	lines := splitLines(origin.Join([]Text{s, origin.Own("\n")}, Text{}), false)
-	blank := truth(orDefault(b[2], false))
+	lines := splitLines(origin.Join([]Text{s, origin.Own("\n")}, Text{}), true)
+	blank, first := truth(orDefault(b[2], false)), truth(orDefault(b[1], false))
 	if err := st.m.items(len(lines)); err != nil {
 		return nil, err
 	}
-	for i, line := range lines {
-		if i > 0 && (blank || line.Len() > 0) {
-			if err := st.m.grow(pad.Cost()); err != nil {
-				return nil, err
-			}
-			lines[i] = origin.Join([]Text{pad, line}, Text{})
-		}
-	}
-	if truth(orDefault(b[1], false)) {
-		lines[0] = origin.Join([]Text{pad, lines[0]}, Text{})
-	}
-	t, err := st.join(lines, origin.Own("\n"))
-	if err != nil {
+	if err := st.m.grow(s.Cost() + len(lines)*(pad.Cost()+1)); err != nil {
 		return nil, err
 	}
-	return sameKind(in, t), nil
+	var out origin.Builder
+	for i, line := range lines {
+		n := strings.IndexFunc(line.Peek(), isLineEnd)
+		if i == 0 && first || i > 0 && (blank || n > 0) {
+			out.Write(pad)
+		}
+		out.WriteSlice(line, 0, n)
+		if i < len(lines)-1 {
+			// A line of whatever end gets a new one, which counts as what it stands for.
+			out.Write(line.Slice(n, line.Len()).Map(func(string) string { return "\n" }))
+		}
+	}
+	return sameKind(in, out.Text()), nil
 }
 
 func filterWordCount(st *state, in Value, _ *args) (Value, error) {

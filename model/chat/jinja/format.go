@@ -72,16 +72,16 @@ func (st *state) percent(t Text, arg Value) (Value, error) {
 	a := newPercentArgs(arg)
 	var out origin.Builder
 	s := t.Peek()
-	for at := 0; at < len(s) || at == 0; {
+	for at := 0; at < len(s); {
 		i := strings.IndexByte(s[at:], '%')
 		if i < 0 {
-			out.Write(t.Slice(at, len(s)))
+			out.WriteSlice(t, at, len(s))
 			break
 		}
-		out.Write(t.Slice(at, at+i))
+		out.WriteSlice(t, at, at+i)
 		at += i + 1
 		if strings.HasPrefix(s[at:], "%") {
-			out.Write(t.Slice(at, at+1))
+			out.WriteSlice(t, at, at+1)
 			at++
 			continue
 		}
@@ -111,6 +111,9 @@ func (st *state) percent(t Text, arg Value) (Value, error) {
 	}
 	if a.used < len(a.vals) && !a.lenient {
 		return nil, typeErrorf("not all arguments converted during string formatting")
+	}
+	if s == "" {
+		return t, nil
 	}
 	return st.m.text(out.Text())
 }
@@ -277,7 +280,7 @@ func padText(sp spec, t Text) Text {
 	case '^':
 		left = room / 2
 	}
-	return origin.Join([]Text{sp.fill.Repeat(left), t, sp.fill.Repeat(room - left)}, Text{})
+	return around(t, sp.fill, left, room-left)
 }
 
 // formatNumber writes an int, bool or float with the sign, base and grouping of sp.

@@ -36,8 +36,21 @@ func pad(name string) methodFunc {
 			return nil, newError(LimitError, "width of %d is too large", n)
 		}
 		left := map[string]int64{"center": room/2 + room&n&1, "ljust": 0, "rjust": room}[name]
-		return st.m.text(origin.Join([]Text{fill.Repeat(int(left)), s, fill.Repeat(int(room - left))}, Text{}))
+		return st.m.text(around(s, fill, int(left), int(room-left)))
 	}
+}
+
+// around is t between so many of fill.
+func around(t, fill Text, left, right int) Text {
+	var b origin.Builder
+	if left > 0 {
+		b.Write(fill.Repeat(left))
+	}
+	b.Write(t)
+	if right > 0 {
+		b.Write(fill.Repeat(right))
+	}
+	return b.Text()
 }
 
 func strZfill(st *state, self Value, a *args) (Value, error) {

@@ -17,18 +17,18 @@ func strFormat(st *state, self Value, a *args) (Value, error) {
 	var out origin.Builder
 	auto := 0
 	s := format.Peek()
-	for at := 0; at < len(s) || at == 0; {
+	for at := 0; at < len(s); {
 		i := strings.IndexAny(s[at:], "{}")
 		if i < 0 {
-			out.Write(format.Slice(at, len(s)))
+			out.WriteSlice(format, at, len(s))
 			break
 		}
-		out.Write(format.Slice(at, at+i))
+		out.WriteSlice(format, at, at+i)
 		at += i
 		c := s[at]
 		at++
 		if strings.HasPrefix(s[at:], string(c)) {
-			out.Write(format.Slice(at, at+1))
+			out.WriteSlice(format, at, at+1)
 			at++
 			continue
 		}
@@ -51,6 +51,9 @@ func strFormat(st *state, self Value, a *args) (Value, error) {
 		}
 		out.Write(part)
 		at += j + 1
+	}
+	if s == "" {
+		return format, nil
 	}
 	return st.m.text(out.Text())
 }

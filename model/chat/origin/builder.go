@@ -14,6 +14,19 @@ func (b *Builder) Write(t Text) {
 	b.chars.WriteString(t.s)
 }
 
+// WriteSlice adds what lies between i and j of a text: nothing when that is nothing, where
+// [Text.Slice] would have an origin.
+func (b *Builder) WriteSlice(t Text, i, j int) {
+	begin := 0
+	for end, from := range t.Runs() {
+		if n := min(end, j) - max(begin, i); n > 0 || begin == end && begin >= i && end <= j && t.runs != nil {
+			b.runs.add(n, from)
+		}
+		begin = end
+	}
+	b.chars.WriteString(t.s[i:j])
+}
+
 // Text is what was written. The Builder must not be written to again.
 func (b *Builder) Text() Text { return b.runs.text(b.chars.String()) }
 

@@ -196,16 +196,12 @@ func (t Text) Replace(old string, by Text, n int) Text {
 			_, w := utf8.DecodeRuneInString(t.s[at:])
 			j += w
 		}
-		if j > at {
-			b.Write(t.Slice(at, j))
-		}
+		b.WriteSlice(t, at, j)
 		b.runs.holes(t, j, j+len(old))
 		b.Write(by)
 		at = j + len(old)
 	}
-	if at < len(t.s) {
-		b.Write(t.Slice(at, len(t.s)))
-	}
+	b.WriteSlice(t, at, len(t.s))
 	return b.Text()
 }
 
