@@ -179,6 +179,10 @@ func runDifferential(t *testing.T, jobs []job) {
 			skipped++ // printed, but an error follows
 			continue
 		}
+		if strings.Contains(got.Error, "'markupsafe.Markup object' has no attribute") {
+			skipped++ // a method of Markup that we do not have
+			continue
+		}
 		same := want[i].Text != nil && got.Text != nil && *want[i].Text == *got.Text
 		if want[i].Text == nil {
 			same = got.Text == nil && kindOf(want[i]) == got.Type
@@ -224,6 +228,22 @@ func TestRandomTemplatesRenderAsInJinja2(t *testing.T) {
 	var jobs []job
 	for range *rounds {
 		jobs = append(jobs, job{expressions{r}.template(), json.RawMessage(snippetVars)})
+	}
+	runDifferential(t, jobs)
+}
+
+func TestRandomTextsRenderAsInJinja2(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, *seed))
+	var jobs []job
+	for range *rounds {
+		a := newAlphabets(r)
+		messages := make([]map[string]any, 1+r.IntN(3))
+		for i := range messages {
+			messages[i] = a.message(i)
+		}
+		data, err := json.Marshal(map[string]any{"messages": messages})
+		require.NoError(t, err)
+		jobs = append(jobs, job{texts{r, len(messages)}.template(), data})
 	}
 	runDifferential(t, jobs)
 }

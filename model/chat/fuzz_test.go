@@ -141,6 +141,79 @@ func (a *alphabets) check(tb testing.TB, r Rendered) {
 	}
 }
 
+// texts builds random expressions of text out of the messages' values and every operation on text.
+type texts struct {
+	r *rand.Rand
+	n int // messages
+}
+
+func (g texts) literal() string {
+	return pick(g.r, "''", "' '", "'a'", "'\\n'", "'x y'", "'</think>'", "'\"'", "'<|im_end|>'", "'ß'", "'%'")
+}
+
+func (g texts) expr(depth int) string {
+	if depth == 0 {
+		if g.r.IntN(4) == 0 {
+			return g.literal()
+		}
+		return fmt.Sprintf("(messages[%d].%s|string)", g.r.IntN(g.n), pick(g.r, "content", "content", "role", "reasoning_content", "name", "tool_calls"))
+	}
+	e := func() string { return g.expr(depth - 1 - g.r.IntN(depth)) }
+	num := func() int { return g.r.IntN(14) - 4 }
+	switch g.r.IntN(16) {
+	case 0, 1:
+		return fmt.Sprintf("(%s + %s + %s)", e(), e(), e())
+	case 2:
+		return fmt.Sprintf("(%s ~ %s)", e(), e())
+	case 3:
+		return fmt.Sprintf("('%s' %% (%s, %s))", pick(g.r, "%s|%s", "%r%5s", "%.2s%%%-4s"), e(), e())
+	case 4:
+		return fmt.Sprintf("'%s'.format(%s, %s)", pick(g.r, "{}-{}", "{1}{0!r}", "{:>6}{:.1}", "{{{}}}{}"), e(), e())
+	case 5:
+		return fmt.Sprintf("%s.replace(%s, %s)", e(), g.literal(), e())
+	case 6:
+		return fmt.Sprintf("([%s, %s, %s]|join(%s))", e(), e(), e(), e())
+	case 7:
+		return fmt.Sprintf("%s[%d:%d]", e(), num(), num())
+	case 8:
+		return fmt.Sprintf("%s[::%d]", e(), pick(g.r, -1, 2, -2, 3))
+	case 9:
+		return fmt.Sprintf("({%s: %s}|tojson%s)", e(), e(), pick(g.r, "", "(indent=2)", "(ensure_ascii=false)"))
+	case 10:
+		return fmt.Sprintf("([%s, (%s,)]|string)", e(), e())
+	case 11:
+		return fmt.Sprintf("(%s.%s(%s)|join(%s))", e(), pick(g.r, "split", "rsplit", "partition", "rpartition"), pick(g.r, "' '", "'a'", "'</think>'"), g.literal())
+	case 12:
+		return fmt.Sprintf("%s.%s(%s)", e(), pick(g.r, "strip", "lstrip", "rstrip", "removeprefix", "removesuffix"), pick(g.r, "' '", "'a'", "'</think>'", "'\\n '"))
+	case 13:
+		return fmt.Sprintf("(%s|%s)", e(), pick(g.r, "trim", "upper", "lower", "title", "capitalize", "tojson", "e", "indent", "indent(2, true)", "truncate(5, true, '..', 0)",
+			"list|join('/')", "reverse", "sort|join", "unique|join", "batch(2)|map('join')|join('.')", "slice(2)|map('join')|join('.')", "center(9)", "string", "safe", "replace('a', '')",
+			"replace('', '-', 2)", "map('upper')|join", "default('x', true)"))
+	case 14:
+		return fmt.Sprintf("(%s.%s)", e(), pick(g.r, "strip()", "upper()", "lower()", "title()", "swapcase()", "capitalize()", "casefold()", "splitlines()|join('-')", "splitlines(true)|join",
+			"split()|join(' ')", "rsplit(none, 1)|join('+')", "zfill(5)", "center(7, '*')", "expandtabs(3)", "ljust(6)"))
+	}
+	return fmt.Sprintf("f(%s, %s)", e(), e())
+}
+
+func (g texts) template() string {
+	a, b := g.expr(1+g.r.IntN(3)), g.expr(1+g.r.IntN(2))
+	head := "{% macro f(a, b) %}<{{ a }}{{ caller() if caller is defined }}{{ b }}>{% endmacro -%}"
+	switch g.r.IntN(7) {
+	case 0:
+		return head + "{% set x %} {{ " + a + " }}\n{% endset %}{{ x|trim }}|{{ x }}"
+	case 1:
+		return head + "{% filter " + pick(g.r, "upper", "trim", "replace('a', '')", "indent") + " %}{{ " + a + " }}x{{ " + b + " }}{% endfilter %}"
+	case 2:
+		return head + "{% for c in " + a + " %}{{ c }}{% if loop.first %}-{% endif %}{% endfor %}"
+	case 3:
+		return head + "{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t + m.role + " + a + " %}{% endfor %}{{ ns.t.strip() }}"
+	case 4:
+		return head + "{% call f(" + a + ", 1) %}{{ " + b + " }}{% endcall %}"
+	}
+	return head + "{{ " + a + " }}{{ " + b + " }}"
+}
+
 // randomRender renders a random conversation with a random template.
 func randomRender(tb testing.TB, seed uint64, templates []*Template) {
 	r := rand.New(rand.NewPCG(7, seed))
@@ -163,13 +236,17 @@ func randomRender(tb testing.TB, seed uint64, templates []*Template) {
 		}}}}
 	}
 	tpl := (*Template)(nil)
-	if r.IntN(2) == 0 && len(templates) > 0 {
+	switch kind := r.IntN(4); {
+	case kind == 0 && len(templates) > 0:
 		tpl = pick(r, templates...)
-	} else {
+	case kind == 1 || len(raw) == 0:
 		source := "{% set msgs = messages %}{% set msg = messages|last %}" + expressions{r}.template()
 		if tpl, err = Parse(source, nil); err != nil {
 			return
 		}
+	default:
+		tpl, err = Parse(texts{r, len(raw)}.template(), nil)
+		require.NoError(tb, err)
 	}
 	got, err := tpl.Render(messages, o)
 	if err != nil {

@@ -125,7 +125,15 @@ func capitalize(s string) string {
 	if n == 0 {
 		return ""
 	}
-	return string(unicode.ToTitle(r)) + lower(s[n:])
+	return upperFirst(r) + lower(s[n:])
+}
+
+// upperFirst is a character in title case, which may be more than one: ß is Ss.
+func upperFirst(r rune) string {
+	if r < utf8.RuneSelf {
+		return string(unicode.ToTitle(r))
+	}
+	return cases.Title(language.Und).String(string(r))
 }
 
 // title upper-cases each letter that follows none.
@@ -136,7 +144,7 @@ func title(s string) string {
 		if prev {
 			b.WriteRune(unicode.ToLower(r))
 		} else {
-			b.WriteRune(unicode.ToTitle(r))
+			b.WriteString(upperFirst(r))
 		}
 		prev = unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r)
 	}
@@ -144,12 +152,18 @@ func title(s string) string {
 }
 
 func swapcase(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsUpper(r) {
-			return unicode.ToLower(r)
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case unicode.IsUpper(r):
+			b.WriteRune(unicode.ToLower(r))
+		case r < utf8.RuneSelf:
+			b.WriteRune(unicode.ToUpper(r))
+		default:
+			b.WriteString(upper(string(r)))
 		}
-		return unicode.ToUpper(r)
-	}, s)
+	}
+	return b.String()
 }
 
 // unary1 is a method without arguments that returns a new string; f is as [origin.Text.Map] wants it.
