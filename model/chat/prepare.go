@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/warmserve/warmserve/model/chat/jinja"
@@ -36,15 +37,11 @@ func (m Message) forTemplates(out []entry, keepNull bool) []entry {
 	return withReasoning(out)
 }
 
-// withReasoning gives the reasoning the names that templates read.
+// withReasoning gives the reasoning the names that templates read, at the places where transformers
+// puts them: thinking first, reasoning_content where it was or last.
 func withReasoning(entries []entry) []entry {
 	find := func(key string) int {
-		for i, e := range entries {
-			if e.key == key {
-				return i
-			}
-		}
-		return -1
+		return slices.IndexFunc(entries, func(e entry) bool { return e.key == key })
 	}
 	for _, key := range reasoningFields {
 		i := find(key)
@@ -53,15 +50,16 @@ func withReasoning(entries []entry) []entry {
 		}
 		content, thinking := entries[i], entries[i]
 		content.key, thinking.key = "reasoning_content", "thinking"
+		if j := find(thinking.key); j >= 0 {
+			thinking = entries[j]
+			entries = slices.Delete(entries, j, j+1)
+		}
+		entries = slices.Insert(entries, 0, thinking)
 		if j := find(content.key); j >= 0 {
 			entries[j] = content
-		} else {
-			entries = append(entries, content)
+			return entries
 		}
-		if find(thinking.key) < 0 {
-			entries = append([]entry{thinking}, entries...)
-		}
-		break
+		return append(entries, content)
 	}
 	return entries
 }
