@@ -181,7 +181,7 @@ func inputError(in *api.Input, i int, err error) error {
 	case errors.Is(err, reward.ErrTooLong):
 		return api.Errorf(api.CodeTooLong, param, "%v", err)
 	case errors.As(err, &refused):
-		return api.Errorf(api.CodeTemplateError, param, "the chat template refuses the messages: %s", refused.Message)
+		return api.Errorf(api.CodeTemplateError, param, "the chat template refuses the messages: %s", refused.Reason())
 	case errors.Is(err, reward.ErrNoTemplate), errors.Is(err, reward.ErrNoTokenizer):
 		return api.Errorf(api.CodeUnsupportedInput, param, "%v", err)
 	case errors.Is(err, reward.ErrTokenRange):

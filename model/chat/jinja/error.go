@@ -45,14 +45,16 @@ type Error struct {
 	Line int
 	// Message is the text Jinja2 and Python give for the same failure where they have one.
 	Message string
+	// subject is the expression that the failure is about and is what that was; "" when not known.
+	subject, is string
 }
 
 // Error implements error.
 func (e *Error) Error() string {
 	if e.Line == 0 {
-		return fmt.Sprintf("chat template: %s", e.Message)
+		return "chat template: " + e.Reason()
 	}
-	return fmt.Sprintf("chat template line %d: %s", e.Line, e.Message)
+	return fmt.Sprintf("chat template line %d: %s", e.Line, e.Reason())
 }
 
 func newError(k Kind, format string, args ...any) *Error {

@@ -60,7 +60,7 @@ func (x *attrExpr) eval(st *state) (Value, error) {
 	}
 	v, err := st.getattr(obj, x.name)
 	if err != nil {
-		return nil, at(err, x.line)
+		return nil, at(blame(err, x.obj, obj), x.line)
 	}
 	return v, nil
 }
@@ -76,7 +76,7 @@ func (x *itemExpr) eval(st *state) (Value, error) {
 	}
 	v, err := st.getitem(obj, key)
 	if err != nil {
-		return nil, at(err, x.line)
+		return nil, at(blame(err, x.obj, obj), x.line)
 	}
 	return v, nil
 }
@@ -96,7 +96,7 @@ func (x *sliceExpr) eval(st *state) (Value, error) {
 	}
 	v, err := st.slice(obj, parts)
 	if err != nil {
-		return nil, at(err, x.line)
+		return nil, at(blame(err, x.obj, obj), x.line)
 	}
 	return v, nil
 }
@@ -136,7 +136,7 @@ func (x *binaryExpr) eval(st *state) (Value, error) {
 	}
 	v, err := st.binary(x.op, l, r)
 	if err != nil {
-		return nil, at(err, x.line)
+		return nil, at(blameOne(err, x.l, l, x.r, r), x.line)
 	}
 	return v, nil
 }
@@ -171,7 +171,7 @@ func (x *binaryExpr) sum(st *state, parts []Text) (Value, []Text, error) {
 		l = t
 	}
 	v, err := st.binary("+", l, r)
-	return v, nil, at(err, x.line)
+	return v, nil, at(blameOne(err, x.l, l, x.r, r), x.line)
 }
 
 func (x *logicExpr) eval(st *state) (Value, error) {
@@ -194,6 +194,11 @@ func (x *compareExpr) eval(st *state) (Value, error) {
 		}
 		ok, err := st.compare(op, l, r)
 		if err != nil {
+			if op == "in" || op == "not in" {
+				err = blame(err, x.rest[i], r)
+			} else if i == 0 {
+				err = blameOne(err, x.first, l, x.rest[i], r)
+			}
 			return nil, at(err, x.line)
 		}
 		if !ok {
@@ -259,7 +264,7 @@ func (x *callExpr) call(st *state, caller *Macro) (Value, error) {
 	}
 	v, err := st.invoke(fn, a)
 	if err != nil {
-		return nil, at(err, x.line)
+		return nil, at(blameCall(err, x.fn, fn), x.line)
 	}
 	return v, nil
 }
@@ -300,6 +305,9 @@ func (x *filterExpr) eval(st *state) (Value, error) {
 	}
 	v, err := x.fn(st, in, a)
 	if err != nil {
+		if x.in != nil {
+			err = blame(err, x.in, in)
+		}
 		return nil, at(err, x.line)
 	}
 	return v, nil

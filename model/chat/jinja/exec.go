@@ -207,7 +207,7 @@ func (s *forStmt) exec(st *state) (flow, error) {
 func (s *forStmt) loop(st *state, home *scope, v Value, recurse func(Value, int) (Text, error), depth int) error {
 	it, size, err := iterate(v)
 	if err != nil {
-		return err
+		return blame(err, s.iter, v)
 	}
 	if s.test != nil {
 		it, size = s.filtered(home, it), -1
