@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
@@ -35,8 +32,10 @@ type Truncation string
 const (
 	// TruncateError refuses the input.
 	TruncateError Truncation = "error"
-	// TruncatePromptLeft removes the left of the prompt, behind the head that
-	// the template puts before the first message. The answer is never cut.
+	// TruncatePromptLeft removes, as far as needed and each from its left: the
+	// prompt behind its head; the head, which is the system prompt, the tools and
+	// what the template puts before the first message; the answer, whose end is
+	// what is scored. A text or token ids alone are answer from end to end.
 	TruncatePromptLeft Truncation = "prompt_left"
 	// TruncateLeft removes the left of the text, behind its special tokens.
 	TruncateLeft Truncation = "left"
@@ -48,8 +47,8 @@ const (
 type EncodeOptions struct {
 	Truncate Truncation // "" is TruncatePromptLeft
 	// PlainText reads the names of special tokens inside messages, prompts,
-	// answers and texts as text rather than as the tokens; those that the chat
-	// template puts stay tokens.
+	// answers, texts and the template's variables as text rather than as the
+	// tokens; those that the chat template puts stay tokens.
 	PlainText bool
 	// Pooling picks the scored token; "" leaves it to the model.
 	Pooling model.Pooling
@@ -72,6 +71,7 @@ type ChatOptions struct {
 type Encoded struct {
 	model.Sequence
 	Truncated bool
+	AnswerCut bool // truncation took tokens of the answer too
 }
 
 // Errors of Encode. They are wrapped with the figures.
@@ -104,282 +104,115 @@ type Encoder struct {
 
 	config *model.Config
 	causal bool
-	bos    int32    // -1 when the tokenizer has none
-	marks  []string // the special tokens' texts
-}
-
-// text is an input before tokenisation.
-type text struct {
-	s          string
-	head       int // bytes before the first message: the template's own
-	answer     int // bytes before the answer, -1 when that is not known
-	addSpecial bool
-	contents   []string // of the messages, in order; nil when the text is all the user's
+	bos    int32 // -1 when the tokenizer has none
 }
 
 // Encode returns the tokens of an input and the token to score.
 func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
-	if o.Truncate == "" {
-		o.Truncate = TruncatePromptLeft
+	o.Truncate = cmp.Or(o.Truncate, TruncatePromptLeft)
+	o.Pooling = cmp.Or(o.Pooling, e.Pooling)
+	if o.MaxTokens <= 0 || o.MaxTokens > e.Context {
+		o.MaxTokens = e.Context
 	}
-	e = e.with(o)
-	if in.IDs != nil {
-		return e.tokens(in.IDs, o)
-	}
-	if e.Tokenizer == nil {
-		return Encoded{}, ErrNoTokenizer
-	}
-	if !e.causal && in.Prompt != nil {
-		return e.pair(*in.Prompt, in.Response, o)
-	}
-	t, err := e.render(in, o.Chat)
+	x, err := e.encoding(in, o)
 	if err != nil {
 		return Encoded{}, err
 	}
-	return e.text(t, o)
-}
-
-// with returns the encoder of one input, whose options may say otherwise than
-// the model.
-func (e *Encoder) with(o EncodeOptions) *Encoder {
-	if o.Pooling == "" && o.MaxTokens == 0 {
-		return e
-	}
-	own := *e
-	own.Pooling = cmp.Or(o.Pooling, e.Pooling)
-	if o.MaxTokens > 0 {
-		own.Context = min(own.Context, o.MaxTokens)
-	}
-	return &own
-}
-
-// render turns any form with text into one text.
-func (e *Encoder) render(in Input, o ChatOptions) (text, error) {
-	switch {
-	case in.Text != nil:
-		return text{s: *in.Text, answer: -1, addSpecial: in.AddSpecial}, nil
-	case in.Messages != nil:
-		if e.Template == nil {
-			return text{}, fmt.Errorf("%w: send prompt and response, text or input_ids", ErrNoTemplate)
-		}
-		return e.conversation(in.Messages, o)
-	case in.Prompt == nil:
-		return text{}, fmt.Errorf("%w: no messages, prompt, text or input_ids", ErrInput)
-	case e.Template != nil:
-		return e.conversation([]chat.Message{chat.NewMessage("user", *in.Prompt), chat.NewMessage("assistant", in.Response)}, o)
-	}
-	return text{s: *in.Prompt + in.Response, answer: len(*in.Prompt), addSpecial: true}, nil
-}
-
-// conversation renders messages and finds the head and the answer in the text.
-func (e *Encoder) conversation(messages []chat.Message, o ChatOptions) (text, error) {
-	if n := len(messages); n == 0 || messages[n-1].Role() != "assistant" {
-		return text{}, fmt.Errorf("%w: the last message must be the assistant's, whose answer is scored", ErrInput)
-	}
-	flat := make([]chat.Message, len(messages))
-	for i, m := range messages {
-		flat[i] = m.Flattened() // templates of text models expect a string
-	}
-	r, err := e.Template.Render(flat, chat.Options{AddGenerationPrompt: o.AddGenerationPrompt, Extra: o.Variables, Now: templateDate})
-	if err != nil {
-		return text{}, fmt.Errorf("%w: %w", ErrTemplate, err)
-	}
-	s := r.Text
-	t := text{s: s, answer: -1, addSpecial: o.AddSpecial, contents: make([]string, 0, len(messages))}
-	for _, m := range messages {
-		t.contents = append(t.contents, content(m))
-	}
-	// Templates trim contents and some rewrite the answer; what is not found
-	// as it stands cannot be kept apart from the prompt.
-	if a := content(messages[len(messages)-1]); a != "" {
-		t.answer = strings.LastIndex(s, a)
-		if o.ContinueFinal && t.answer >= 0 {
-			t.s = s[:t.answer+len(a)]
-		}
-	}
-	for _, m := range messages {
-		if first := content(m); first != "" && m.Role() != "system" {
-			t.head = max(0, strings.Index(s, first))
-			break
-		}
-	}
-	return t, nil
-}
-
-// templateDate is the day that templates are told. It is fixed, so that a reward
-// does not change at midnight, and is the one that Llama's templates fall back on.
-var templateDate = time.Date(2024, time.July, 26, 0, 0, 0, 0, time.UTC)
-
-// content is the text of a message as templates print it at least: trimmed.
-func content(m chat.Message) string {
-	s, _ := m.Content()
-	return strings.TrimSpace(s)
-}
-
-// text tokenises a text, cuts it where it must and finds the scored token.
-func (e *Encoder) text(t text, o EncodeOptions) (Encoded, error) {
-	opts := tokenizer.Options{AddSpecial: t.addSpecial, NoParseSpecial: o.PlainText && t.contents == nil}
-	ids := make([]int32, 0, len(t.s)/3+8)
-	if o.PlainText && t.contents != nil {
-		var after []int32
-		if t.addSpecial {
-			ids, after = e.Tokenizer.SingleTemplate()
-			ids = slices.Clone(ids)
-		}
-		ids = append(e.appendPlain(ids, t), after...)
-	} else {
-		ids = e.Tokenizer.AppendEncode(ids, t.s, opts)
-	}
-	if len(ids) > 1 && e.bos >= 0 && ids[0] == e.bos && ids[1] == e.bos {
-		ids = ids[1:] // the template and the tokenizer both put one
-	}
-	if len(ids) == 0 {
-		return Encoded{}, fmt.Errorf("%w: the text has no token", ErrEmpty)
-	}
-	region := region{answer: -1}
-	if t.answer >= 0 && (len(ids) > e.Context || e.Pooling == model.PoolPrompt) {
-		region.answer = e.shared(ids, t.s[:t.answer], opts)
-		region.head = e.shared(ids, t.s[:min(t.head, t.answer)], opts)
-	}
-	if t.addSpecial {
-		before, after := e.Tokenizer.SingleTemplate()
-		region.before, region.after = len(before), len(after)
-	} else if len(ids) > 0 && ids[0] == e.bos {
-		region.before = 1
+	if err := e.check(x); err != nil {
+		return Encoded{}, err
 	}
 	out := Encoded{}
-	if len(ids) > e.Context {
-		var err error
-		if ids, err = region.cut(ids, e.Context, o.Truncate); err != nil {
+	if n, answer := len(x.ids), x.count(regionAnswer); n > o.MaxTokens {
+		if err := x.cut(o.MaxTokens, o.Truncate); err != nil {
 			return Encoded{}, err
 		}
-		out.Truncated = true
+		out.Truncated, out.AnswerCut = true, x.count(regionAnswer) < answer
 	}
-	out.IDs = ids
+	out.IDs, out.Types = x.ids, x.types
 	if e.causal {
-		out.At = e.Pooling.At(ids, e.config.PadTokenID, max(0, region.answer))
+		out.At = o.Pooling.At(x.ids, e.config.PadTokenID, x.promptTokens())
 	}
 	return out, nil
 }
 
-// appendPlain tokenises a rendered conversation with the contents as plain text.
-// Only a content that names a special token is tokenised apart from what
-// surrounds it, so that all others give the tokens of the whole text.
-func (e *Encoder) appendPlain(ids []int32, t text) []int32 {
-	done, from := 0, 0 // bytes tokenised, and where the next content is looked for
-	for _, c := range t.contents {
-		i := strings.Index(t.s[from:], c)
-		if i < 0 {
-			continue // rewritten by the template
-		}
-		from += i + len(c)
-		if !slices.ContainsFunc(e.marks, func(m string) bool { return strings.Contains(c, m) }) {
+// encoding is the tokens of an input in full.
+func (e *Encoder) encoding(in Input, o EncodeOptions) (*encoding, error) {
+	x := &encoding{typed: e.config.TypeVocab > 0}
+	if in.IDs != nil {
+		x.append(in.IDs, regionAnswer, 0)
+		x.begin(e.bos)
+		return x, nil
+	}
+	if e.Tokenizer == nil {
+		return nil, ErrNoTokenizer
+	}
+	texts, err := e.passages(in, o)
+	if err != nil {
+		return nil, err
+	}
+	segments := []tokenizer.Segment{{Text: 0}}
+	switch {
+	case len(texts) == 2:
+		segments = e.Tokenizer.Pair()
+	case texts[0].addSpecial:
+		segments = e.Tokenizer.Single()
+	}
+	limit := 0 // of a text, where what is longer is refused
+	if o.Truncate == TruncateError {
+		limit = o.MaxTokens
+	}
+	for _, s := range segments {
+		if s.Text < 0 {
+			x.append(s.IDs, regionSpecial, s.TypeID)
 			continue
 		}
-		ids = e.Tokenizer.AppendEncode(ids, t.s[done:from-len(c)], tokenizer.Options{})
-		ids = e.Tokenizer.AppendEncode(ids, c, tokenizer.Options{NoParseSpecial: true})
-		done = from
-	}
-	return e.Tokenizer.AppendEncode(ids, t.s[done:], tokenizer.Options{})
-}
-
-// shared returns how many tokens of ids come from a prefix of the text.
-func (e *Encoder) shared(ids []int32, prefix string, o tokenizer.Options) int {
-	p := e.Tokenizer.AppendEncode(nil, prefix, o)
-	for i := range min(len(p), len(ids)) {
-		if p[i] != ids[i] {
-			return i
+		if err := x.appendPassage(e.Tokenizer, texts[s.Text], s.TypeID, limit); err != nil {
+			return nil, err
 		}
 	}
-	return min(len(p), len(ids))
+	x.dropDoubled(e.bos)
+	x.begin(e.bos)
+	return x, nil
 }
 
-// pair tokenises prompt and response as an encoder's two segments.
-func (e *Encoder) pair(prompt, response string, o EncodeOptions) (Encoded, error) {
-	opts := tokenizer.Options{AddSpecial: true, NoParseSpecial: o.PlainText}
-	ids, types := e.Tokenizer.EncodePair(prompt, response, opts)
-	out := Encoded{}
-	if drop := len(ids) - e.Context; drop > 0 {
-		before, _ := e.Tokenizer.SingleTemplate()
-		a := e.Tokenizer.AppendEncode(nil, prompt, tokenizer.Options{NoParseSpecial: o.PlainText})
-		r := region{before: len(before), head: len(before), answer: len(before) + len(a)}
-		var err error
-		if ids, err = r.cut(ids, e.Context, o.Truncate); err != nil {
-			return Encoded{}, err
-		}
-		if o.Truncate == TruncateRight {
-			types = types[:len(ids)]
-		} else {
-			types = append(types[:r.before:r.before], types[r.before+drop:]...)
-		}
-		out.Truncated = true
+// check refuses what no model can score: nothing, and tokens that it does not have.
+func (e *Encoder) check(x *encoding) error {
+	if len(x.ids) == 0 {
+		return fmt.Errorf("%w: there is no token", ErrEmpty)
 	}
-	if e.config.TypeVocab > 0 {
-		out.Types = types
-	}
-	out.IDs = ids
-	return out, nil
-}
-
-// tokens takes ids as they are.
-func (e *Encoder) tokens(ids []int32, o EncodeOptions) (Encoded, error) {
-	if len(ids) == 0 {
-		return Encoded{}, fmt.Errorf("%w: no token id", ErrEmpty)
-	}
-	for i, id := range ids {
+	for i, id := range x.ids {
 		if id < 0 || int(id) >= e.config.VocabSize {
-			return Encoded{}, fmt.Errorf("%w: %d at position %d, want 0 to %d", ErrTokenRange, id, i, e.config.VocabSize-1)
+			return fmt.Errorf("%w: %d at position %d, want 0 to %d", ErrTokenRange, id, i, e.config.VocabSize-1)
 		}
 	}
-	out := Encoded{}
-	if len(ids) > e.Context {
-		r := region{answer: -1}
-		if ids[0] == e.bos {
-			r.before = 1
-		}
-		var err error
-		if ids, err = r.cut(ids, e.Context, o.Truncate); err != nil {
-			return Encoded{}, err
-		}
-		out.Truncated = true
-	}
-	out.IDs = ids
-	if e.causal {
-		out.At = e.Pooling.At(ids, e.config.PadTokenID, 0)
-	}
-	return out, nil
+	return nil
 }
 
-// region says which tokens of a text may be cut.
-type region struct {
-	before, after int // special tokens at the ends
-	head, answer  int // tokens before the first message, and before the answer; -1: not known
-}
-
-// cut shortens ids to limit tokens, or says why that cannot be.
-func (r region) cut(ids []int32, limit int, how Truncation) ([]int32, error) {
-	n, drop := len(ids), len(ids)-limit
-	var from, to int // the tokens that may go
-	switch how {
-	case TruncateError:
-		return nil, fmt.Errorf("%w: %d tokens, %d fit", ErrTooLong, n, limit)
-	case TruncateLeft:
-		from, to = r.before, n-r.after
-	case TruncateRight:
-		from, to = r.before, n-r.after
-		if drop <= to-from {
-			return append(ids[:to-drop:to-drop], ids[to:]...), nil
-		}
-	case TruncatePromptLeft:
-		if r.answer < 0 {
-			return nil, fmt.Errorf("%w: %d tokens, %d fit, and where the prompt ends is not marked: send prompt and response or messages, or truncate left or right", ErrTooLong, n, limit)
-		}
-		from, to = max(r.head, r.before), r.answer
-	default:
-		return nil, fmt.Errorf("%w: unknown truncation %q", ErrInput, how)
+// passages are the texts of an input, two for an encoder's pair, else one.
+func (e *Encoder) passages(in Input, o EncodeOptions) ([]passage, error) {
+	switch {
+	case in.Text != nil:
+		p := passage{addSpecial: in.AddSpecial}
+		p.add(*in.Text, regionAnswer, o.PlainText)
+		return []passage{p}, nil
+	case in.Messages != nil && e.Template == nil:
+		return nil, fmt.Errorf("%w: send prompt and response, text or input_ids", ErrNoTemplate)
+	case in.Messages != nil:
+		p, err := e.conversation(in.Messages, o)
+		return []passage{p}, err
+	case in.Prompt == nil:
+		return nil, fmt.Errorf("%w: no messages, prompt, text or input_ids", ErrInput)
+	case !e.causal:
+		var a, b passage
+		a.add(*in.Prompt, regionPrompt, o.PlainText)
+		b.add(in.Response, regionAnswer, o.PlainText)
+		return []passage{a, b}, nil
+	case e.Template != nil:
+		p, err := e.conversation([]chat.Message{chat.NewMessage("user", *in.Prompt), chat.NewMessage("assistant", in.Response)}, o)
+		return []passage{p}, err
 	}
-	if drop > to-from {
-		return nil, fmt.Errorf("%w: %d tokens, %d fit, and the prompt has only %d to remove", ErrTooLong, n, limit, max(0, to-from))
-	}
-	return append(ids[:from:from], ids[from+drop:]...), nil
+	p := passage{addSpecial: true}
+	p.add(*in.Prompt, regionPrompt, o.PlainText)
+	p.add(in.Response, regionAnswer, o.PlainText)
+	return []passage{p}, nil
 }

@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,6 +124,11 @@ func TestTruncation(t *testing.T) {
 		{"left of everything but BOS", plain, exchange(long, "answer"), TruncateLeft, "<s>" + long[len(long)-57:] + "answer"},
 		{"right cuts the answer too", plain, exchange(long, "answer"), TruncateRight, "<s>" + long[:63]},
 		{"text can lose its right", plain, Input{Text: &long}, TruncateRight, long[:64]},
+		{"an answer beyond the context loses its left, and the prompt with it", plain, exchange("Q", long), "", "<s>" + long[len(long)-63:]},
+		{"what opens and ends an answer stays", chatty, messages("Q", long), "", "<s></s>[assistant]" + long[len(long)-50:] + "</s>"},
+		{"text is answer from end to end", plain, Input{Text: &long}, "", long[len(long)-64:]},
+		{"and so are tokens", plain, Input{IDs: slices.Concat([]int32{0, 7}, slices.Repeat([]int32{9}, 64))}, "", "<s>" + strings.Repeat("\a", 63)},
+		{"a BOS in the prompt is no part of it", plain, exchange("<s>"+long, "fine"), "", "<s>" + long[len(long)-59:] + "fine"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e, err := c.d.Encode(c.in, EncodeOptions{Truncate: c.how})
@@ -139,10 +145,8 @@ func TestTruncation(t *testing.T) {
 		how  Truncation
 		want string
 	}{
-		{"refused when asked", plain, exchange(long, "a"), TruncateError, "82 tokens, 64 fit"},
-		{"an answer is never cut", plain, exchange("Q", long), "", "the prompt has only 1 to remove"},
-		{"text has no marked prompt", plain, Input{Text: &long}, "", "where the prompt ends is not marked"},
-		{"tokens have no marked prompt", plain, Input{IDs: make([]int32, 65)}, "", "where the prompt ends is not marked"},
+		{"refused when asked", plain, exchange(long, "a"), TruncateError, "more than 64 tokens"},
+		{"token ids too", plain, Input{IDs: make([]int32, 65)}, TruncateError, "65 tokens, 64 fit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := c.d.Encode(c.in, EncodeOptions{Truncate: c.how})
@@ -206,7 +210,7 @@ func TestAnInputMayAskForAnotherReading(t *testing.T) {
 		{"the model's own rule passes over padding", messages("Q", "A<s>"), EncodeOptions{Chat: ChatOptions{ContinueFinal: true}}, "<s>[user]Q</s>[assistant]A<s>", 1},
 		{"a shorter context", messages("Quick", "A"), EncodeOptions{MaxTokens: 24}, "<s>[user]ick</s>[assistant]A</s>", 0},
 		{"a context beyond the model's is the model's", messages("Q", strings.Repeat("A", 200)), EncodeOptions{MaxTokens: 500, Truncate: TruncateLeft}, "<s>" + strings.Repeat("A", 62) + "</s>", 0},
-		{"the text may end with the answer", messages("Q", "A "), EncodeOptions{Chat: ChatOptions{ContinueFinal: true}}, "<s>[user]Q</s>[assistant]A", 0},
+		{"the text may end with the answer", messages("Q", "A "), EncodeOptions{Chat: ChatOptions{ContinueFinal: true}}, "<s>[user]Q</s>[assistant]A ", 0},
 		{"variables reach the template", messages("Q", "A"), EncodeOptions{Chat: ChatOptions{Variables: bosIsEOS}}, "</s>[user]Q</s>[assistant]A</s>", 0},
 		{"special tokens may be added", messages("Q", "A"), EncodeOptions{Chat: ChatOptions{AddSpecial: true, Variables: bosIsEOS}}, "<s></s>[user]Q</s>[assistant]A</s>", 0},
 		{"special tokens may be added to plain text", messages("Q", "<s>"), EncodeOptions{PlainText: true, Chat: ChatOptions{AddSpecial: true, Variables: bosIsEOS}}, "<s></s>[user]Q</s>[assistant]<s></s>", 0},

@@ -86,8 +86,15 @@ func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
 		return
 	}
 	s.Tokenizer = fmt.Sprintf("%d tokens", e.Tokenizer.VocabSize())
-	before, after := e.Tokenizer.SingleTemplate()
-	s.Special = fmt.Sprintf("%s in front of a text, %s behind it", e.words(before), e.words(after))
+	var around [2][]int32 // before and behind a text
+	side := 0
+	for _, x := range e.Tokenizer.Single() {
+		if x.Text == 0 {
+			side = 1
+		}
+		around[side] = append(around[side], x.IDs...)
+	}
+	s.Special = fmt.Sprintf("%s in front of a text, %s behind it", e.words(around[0]), e.words(around[1]))
 	s.Template = "none: prompt and response are joined as they are"
 	if e.Template != nil {
 		s.Template = s.render(e)
@@ -107,12 +114,12 @@ func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
 
 // render shows what the template makes of one exchange.
 func (s *Summary) render(e *Encoder) string {
-	t, err := e.conversation([]chat.Message{chat.NewMessage("user", "Q"), chat.NewMessage("assistant", "A")}, ChatOptions{})
+	t, err := e.conversation([]chat.Message{chat.NewMessage("user", "Q"), chat.NewMessage("assistant", "A")}, EncodeOptions{})
 	if err != nil {
 		s.Notes = append(s.Notes, fmt.Sprintf("the chat template refuses a plain exchange: %v", err))
 		return "yes"
 	}
-	return fmt.Sprintf("user Q, assistant A becomes %+q", t.s)
+	return fmt.Sprintf("user Q, assistant A becomes %+q", t.text)
 }
 
 // words names tokens for people.

@@ -52,11 +52,6 @@ func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder,
 	if err != nil {
 		return nil, jsonerr.WrongType(err)
 	}
-	for id := range int32(e.Tokenizer.VocabSize()) {
-		if t, ok := e.Tokenizer.Token(id); ok && t != "" && e.Tokenizer.IsSpecial(id) {
-			e.marks = append(e.marks, t)
-		}
-	}
 	if id, ok := e.Tokenizer.ID(special["bos_token"]); ok && special["bos_token"] != "" {
 		e.bos = id
 	}

@@ -227,6 +227,9 @@ func (c *Config) encodeAnswer(e *reward.Encoder, prompt, answer data.Text, dst *
 	if err != nil {
 		return err
 	}
+	if enc.AnswerCut {
+		return fmt.Errorf("%w: the answer alone is over %d tokens", reward.ErrTooLong, e.Context)
+	}
 	*dst = enc.Sequence
 	return nil
 }

@@ -1,0 +1,350 @@
+package reward
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/chat"
+	"github.com/warmserve/warmserve/model/reward/rewardtest"
+)
+
+// frames are chat templates that print what messages say word for word, in the
+// ways that real ones frame it.
+var frames = map[string]string{
+	"plain":          rewardtest.Template,
+	"no role":        `{% for m in messages %}{{ m.content + eos_token }}{% endfor %}`,
+	"default system": `{{ bos_token }}{% if messages[0].role != 'system' %}[system]be kind{{ eos_token }}{% endif %}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}`,
+	"merged system": `{{ bos_token }}{% if messages[0].role == 'system' %}{% set system = '{' ~ messages[0].content ~ '}' %}{% set rest = messages[1:] %}{% else %}{% set system = '' %}{% set rest = messages %}{% endif %}` +
+		`{% for m in rest %}{% if m.role == 'assistant' %}=> {{ m.content }}{{ eos_token }}{% else %}[{{ (system if loop.first else '') + m.content }}]{% endif %}{% endfor %}`,
+	"thought": `{% for m in messages %}{{ bos_token if loop.first }}<{{ m.role }}>{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %}{{ m.content }}{{ eos_token }}
+{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}`,
+	"the answer dropped": `{{ bos_token }}{% for m in messages if m.role != 'assistant' %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}`,
+}
+
+// marker is a letter of an alphabet of its own for a message and a field.
+func marker(message int, field string) rune {
+	return 0xE000 + rune(message)*16 + rune(slices.Index([]string{"content", "role", "reasoning_content"}, field))
+}
+
+// A cell is what one letter of a slow render stands for.
+type cell struct {
+	text   string
+	source chat.Source
+	region region
+}
+
+// slowText renders a conversation whose values are one unique letter each, and
+// then puts each value in the place of its letter. An empty value keeps its place.
+func slowText(t *testing.T, tpl *chat.Template, messages []chat.Message, o ChatOptions) []cell {
+	var marked []chat.Message
+	values := map[rune]cell{}
+	for i, m := range messages {
+		data, err := m.MarshalJSON()
+		require.NoError(t, err)
+		for _, field := range []string{"content", "role", "reasoning_content"} {
+			value, ok := valueOf(m, field)
+			if !ok {
+				continue
+			}
+			r := marker(i, field)
+			values[r] = cell{text: value, source: chat.Source{Message: i, Field: field}}
+			if field != "role" { // templates compare roles
+				old := fmt.Sprintf(`"%s": %s`, field, quoted(t, value))
+				require.Contains(t, string(data), old)
+				data = []byte(strings.Replace(string(data), old, fmt.Sprintf(`"%s": "%c"`, field, r), 1))
+			}
+		}
+		parsed, err := chat.ParseMessages([]byte("[" + string(data) + "]"))
+		require.NoError(t, err)
+		marked = append(marked, parsed...)
+	}
+	out, err := tpl.Render(marked, chat.Options{AddGenerationPrompt: o.AddGenerationPrompt, Now: templateDate})
+	require.NoError(t, err)
+	var cells []cell
+	for _, r := range out.Text {
+		c, ok := values[r]
+		if !ok {
+			c = cell{text: string(r), source: chat.Source{Message: chat.Own}}
+		}
+		cells = append(cells, c)
+	}
+	return cells
+}
+
+func valueOf(m chat.Message, field string) (string, bool) {
+	switch field {
+	case "role":
+		return m.Role(), true
+	case "content":
+		return m.Content()
+	}
+	data, err := m.MarshalJSON()
+	if err != nil {
+		return "", false
+	}
+	_, rest, ok := strings.Cut(string(data), `"reasoning_content": "`)
+	if !ok {
+		return "", false
+	}
+	value, _, _ := strings.Cut(rest, `"`) // the tests' thoughts need no escapes
+	return value, true
+}
+
+func quoted(t *testing.T, s string) string {
+	data, err := chat.NewMessage(s, "").MarshalJSON()
+	require.NoError(t, err)
+	q, ok := strings.CutPrefix(string(data), `{"role": `)
+	require.True(t, ok)
+	q, ok = strings.CutSuffix(q, `, "content": ""}`)
+	require.True(t, ok)
+	return q
+}
+
+// slowToken is a token of the tests' tokenizer, in which a byte is a token unless it is
+// part of <s> or </s>.
+type slowToken struct {
+	id     int32
+	region region
+}
+
+// slowRegions is the reference for regions: it looks at one cell after the other.
+func slowRegions(cells []cell, messages []chat.Message) {
+	last := len(messages) - 1
+	said := func(c cell) bool { return c.source.Message != chat.Own && c.source.Field != "role" }
+	head := func(c cell) bool { return said(c) && messages[c.source.Message].Role() == "system" }
+	lastOther, firstSaid := -1, len(cells)
+	for i, c := range cells {
+		if said(c) {
+			firstSaid = min(firstSaid, i)
+			if c.source.Message != last {
+				lastOther = i
+			}
+		}
+	}
+	from, to := -1, -1 // of the answer
+	for i, c := range cells {
+		if i > lastOther && said(c) {
+			if from < 0 {
+				from = i
+			}
+			to = i + 1
+		}
+	}
+	for i, c := range cells {
+		r := &cells[i].region
+		switch {
+		case i > lastOther && from < 0:
+			*r = regionClosing
+		case i > lastOther && i < from:
+			*r = regionOpening
+		case i > lastOther && i < to:
+			*r = regionAnswer
+		case i > lastOther:
+			*r = regionClosing
+		case head(c), i < firstSaid:
+			*r = regionHead
+		case said(c):
+			*r = regionPrompt
+		default: // a frame between two things that are said
+			before, after := i, i
+			for !said(cells[before]) {
+				before--
+			}
+			for !said(cells[after]) {
+				after++
+			}
+			if *r = regionPrompt; head(cells[before]) || head(cells[after]) {
+				*r = regionHead
+			}
+		}
+	}
+}
+
+// slowTokens is the reference for tokens.
+func slowTokens(cells []cell, plain, special bool) []slowToken {
+	var text string
+	var regions []region // of each byte
+	var own []bool
+	for _, c := range cells {
+		text += c.text
+		regions = append(regions, slices.Repeat([]region{c.region}, len(c.text))...)
+		own = append(own, slices.Repeat([]bool{c.source.Message == chat.Own}, len(c.text))...)
+	}
+	var out []slowToken
+	if special {
+		out = append(out, slowToken{0, regionSpecial})
+	}
+	for i := 0; i < len(text); {
+		n, id := 1, 2+int32(text[i])
+		for j, mark := range []string{"<s>", "</s>"} {
+			if strings.HasPrefix(text[i:], mark) && !(plain && slices.Contains(own[i:i+len(mark)], false)) {
+				n, id = len(mark), int32(j)
+			}
+		}
+		out = append(out, slowToken{id, slices.Max(regions[i : i+n])})
+		i += n
+	}
+	if len(out) > 1 && out[0].id == 0 && out[1].id == 0 {
+		out = out[1:]
+	}
+	if len(out) > 0 && out[0].id == 0 {
+		out[0].region = regionSpecial
+	}
+	return out
+}
+
+// slowCut removes one token after the other.
+func slowCut(tokens []slowToken, limit int, how Truncation) []slowToken {
+	for len(tokens) > limit {
+		at := -1
+		switch how {
+		case TruncateLeft:
+			at = slices.IndexFunc(tokens, func(x slowToken) bool { return x.region != regionSpecial })
+		case TruncateRight:
+			for i, x := range tokens {
+				if x.region != regionSpecial {
+					at = i
+				}
+			}
+		default:
+			for _, r := range []region{regionPrompt, regionHead, regionAnswer, regionOpening, regionClosing} {
+				if at < 0 {
+					at = slices.IndexFunc(tokens, func(x slowToken) bool { return x.region == r })
+				}
+			}
+		}
+		tokens = slices.Delete(tokens, at, at+1)
+	}
+	return tokens
+}
+
+func slowAt(tokens []slowToken, pooling Pooling) int {
+	const pad = 0
+	last := len(tokens) - 1
+	switch pooling {
+	case model.PoolHF:
+		for i := last; i >= 0; i-- {
+			if tokens[i].id != pad {
+				return i
+			}
+		}
+		return 0
+	case model.PoolPrompt:
+		behind := false
+		for i, x := range tokens {
+			behind = behind || x.region == regionAnswer || x.region == regionClosing
+			if behind && x.id == pad {
+				return max(i-1, 0)
+			}
+		}
+	}
+	return last
+}
+
+// Pooling is the model's.
+type Pooling = model.Pooling
+
+// randomTurns is a conversation of random words, some of which name special tokens.
+func randomTurns(t *testing.T, r *rand.Rand) []chat.Message {
+	words := []string{"a", "b", "zebra", " ", "", "</s>", "<s>", "<", "/s>", "s>", "assistant", "[user]", "é"}
+	say := func() string {
+		s := ""
+		for range r.IntN(5) {
+			s += words[r.IntN(len(words))]
+		}
+		return s
+	}
+	var out []chat.Message
+	roles := []string{"user", "assistant"}
+	if r.IntN(2) == 0 {
+		out = append(out, chat.NewMessage("system", say()))
+	}
+	for i := range 1 + r.IntN(4) {
+		role := roles[i%2]
+		if r.IntN(6) == 0 {
+			role = "system"
+		}
+		out = append(out, chat.NewMessage(role, say()))
+	}
+	if r.IntN(3) == 0 {
+		m, err := chat.ParseMessages([]byte(`[{"role": "assistant", "reasoning_content": "` + strings.Repeat("why ", 1+r.IntN(2)) + `", "content": ` + quoted(t, say()) + `}]`))
+		require.NoError(t, err)
+		return append(out, m...)
+	}
+	return append(out, chat.NewMessage("assistant", say()))
+}
+
+// FuzzRegions holds tokens, regions, truncation and the scored token against a
+// reference that knows positions because each value was one unique letter when
+// the template was rendered.
+func FuzzRegions(f *testing.F) {
+	names := slices.Sorted(func(yield func(string) bool) {
+		for n := range frames {
+			if !yield(n) {
+				return
+			}
+		}
+	})
+	deployments := map[string]*Deployment{}
+	for _, n := range names {
+		dir := rewardtest.Checkpoint(f, "m", func(c *loader.Contents) { c.ChatTemplate = frames[n] })
+		d, err := Open(Config{Members: []Member{{Dir: dir}}}, 1)
+		require.NoError(f, err)
+		deployments[n] = d
+	}
+	for i := range 400 {
+		f.Add(uint64(i))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		name := names[r.IntN(len(names))]
+		d := deployments[name]
+		messages := randomTurns(t, r)
+		o := EncodeOptions{
+			Truncate:  []Truncation{"", TruncatePromptLeft, TruncateLeft, TruncateRight}[r.IntN(4)],
+			PlainText: r.IntN(2) == 0,
+			Pooling:   []Pooling{model.PoolHF, model.PoolLast, model.PoolPrompt}[r.IntN(3)],
+			MaxTokens: 1 + r.IntN(64),
+			Chat:      ChatOptions{AddSpecial: r.IntN(3) == 0, AddGenerationPrompt: r.IntN(4) == 0},
+		}
+		cells := slowText(t, d.Template, messages, o.Chat)
+		slowRegions(cells, messages)
+		if o.Chat.ContinueFinal = r.IntN(4) == 0; o.Chat.ContinueFinal {
+			answer := chat.Source{Message: len(messages) - 1, Field: "content"}
+			i := len(cells) - 1
+			for i >= 0 && cells[i].source != answer {
+				i--
+			}
+			if i < 0 {
+				_, err := d.Encode(Input{Messages: messages}, o)
+				require.ErrorIs(t, err, ErrInput)
+				return
+			}
+			cells = cells[:i+1]
+		}
+		want := slowTokens(cells, o.PlainText, o.Chat.AddSpecial)
+		got, err := d.Encode(Input{Messages: messages}, o)
+		if len(want) == 0 {
+			require.ErrorIs(t, err, ErrEmpty)
+			return
+		}
+		require.NoError(t, err)
+		limit := cmp.Or(o.MaxTokens, d.Context)
+		require.Equal(t, len(want) > limit, got.Truncated)
+		want = slowCut(want, limit, o.Truncate)
+		ids := make([]int32, len(want))
+		for i, x := range want {
+			ids[i] = x.id
+		}
+		require.Equal(t, ids, got.IDs, "%s: %v, truncate %q to %d", name, cells, o.Truncate, limit)
+		require.Equal(t, slowAt(want, o.Pooling), got.At, "%s: %v, %s", name, cells, o.Pooling)
+	})
+}
