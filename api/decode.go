@@ -62,6 +62,13 @@ func DecodeLenient(body []byte, v any) error {
 	return decode(body, v, json.RejectUnknownMembers(false))
 }
 
+// DecodeStrict reads one JSON value into v, which has all its fields. The error
+// is nil or an *[Error] of status 400.
+func DecodeStrict(body []byte, v any) *Error {
+	e, _ := errors.AsType[*Error](decode(body, v))
+	return e
+}
+
 // decode reads one JSON value strictly into v.
 func decode(body []byte, v any, o ...json.Options) error {
 	if at := invalidUTF8(body); at >= 0 {

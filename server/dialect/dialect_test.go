@@ -436,3 +436,79 @@ func decodes(b []byte) error   { _, err := dialect.DecodeTEIDecode(b); return er
 func indexes(b []byte) error   { _, err := dialect.DecodeIndex(b); return err }
 func loads(b []byte) error     { _, err := dialect.DecodeLoad(b); return err }
 func updates(b []byte) error   { _, err := dialect.DecodeSGLangUpdate(b); return err }
+
+// TestFieldsThatWouldChangeARewardAreHonouredOrRefused goes through the fields of
+// the real protocols that are not ours: what asks for nothing more passes.
+func TestFieldsThatWouldChangeARewardAreHonouredOrRefused(t *testing.T) {
+	const (
+		text   = `"input":"a"`
+		chat   = `"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]`
+		score  = `"queries":"q","documents":["a"]`
+		rerank = `"query":"q","documents":["a"]`
+		sglang = `"text":"a"`
+		tei    = `"inputs":"a"`
+		oip    = `"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","data":["a"]}]`
+		infer  = "/v2/models/{name}/infer"
+	)
+	for _, c := range []struct{ path, body, field, refused string }{
+		{"/v1/embeddings", text, `"dimensions":256`, "dimensions: a reward has one dimension"},
+		{"/v1/embeddings", text, `"dimensions":1`, ""},
+		{"/v1/embeddings", text, `"dimensions":null,"user":"u"`, ""},
+		{"/pooling", text, `"embed_dtype":"float16"`, "embed_dtype: rewards are float32"},
+		{"/pooling", text, `"endianness":"big"`, "endianness: base64 is of little-endian floats"},
+		{"/classify", text, `"priority":3,"request_id":"r","cache_salt":"s"`, ""},
+		{"/classify", text, `"tools":[{}]`, "input: input has its template already"},
+		{"/classify", text, `"chat_template_kwargs":{"enable_thinking":false}`, "input: input has its template already"},
+		{"/classify", text, `"continue_final_message":true`, "input: input has its template already"},
+		{"/classify", text, `"mm_processor_kwargs":{"x":1}`, "mm_processor_kwargs: images are not read"},
+		{"/classify", chat, `"tools":[{}],"chat_template_kwargs":{"tools":[]}`, "tools: tools beside chat_template_kwargs.tools"},
+		{"/rerank", rerank, `"max_tokens_per_doc":512`, "max_tokens_per_doc: an answer is not cut for itself"},
+		{"/v2/rerank", rerank, `"max_tokens_per_doc":0`, ""},
+		{"/v1/rerank", rerank, `"max_chunks_per_doc":10`, "max_chunks_per_doc: an answer is scored whole"},
+		{"/v1/rerank", rerank, `"rank_fields":["title"]`, "rank_fields: documents are texts"},
+		{"/v1/rerank", rerank, `"instruction":"judge"`, "instruction: the prompt is the query alone"},
+		{"/score", score, `"add_special_tokens":false`, "add_special_tokens: pairs have the special tokens"},
+		{"/score", score, `"chat_template":"{{x}}"`, "chat_template: templates are not taken from requests"},
+		{"/classify", sglang, `"dimensions":8`, "dimensions: a reward has one dimension"},
+		{"/classify", sglang, `"image_data":["x"]`, "image_data: images are not read"},
+		{"/classify", sglang, `"lora_path":"x"`, "lora_path: adapters are not chosen by requests"},
+		{"/classify", sglang, `"rid":"r","image_data":null,"log_metrics":true`, ""},
+		{"/predict", tei, `"parameters":{"function_to_apply":"softmax"}`, "parameters.function_to_apply: want none"},
+		{"/predict", tei, `"parameters":{"top_k":5}`, ""},
+		{infer, oip, `"parameters":{"pooling":"hf"}`, `parameters.pooling: unknown field "pooling"`},
+		{infer, oip, `"parameters":{"binary_data_output":true}`, "parameters.binary_data_output: binary data is not supported"},
+		{infer, oip, `"parameters":{"sequence_id":0,"sequence_start":false,"sequence_end":false,"priority":0,"timeout":0}`, ""},
+	} {
+		t.Run(c.path+" "+c.field, func(t *testing.T) {
+			_, err := decode(t, c.path, `{`+c.body+`,`+c.field+`}`)
+			if c.refused == "" {
+				assert.NoError(t, err)
+				return
+			}
+			assert.ErrorContains(t, err, c.refused)
+		})
+	}
+	call, err := decode(t, "/classify", `{`+chat+`,"tools":[{"x":1}],"chat_template_kwargs":{"y":2}}`)
+	require.NoError(t, err)
+	assert.Equal(t, api.Fields{{Name: "y", Value: []byte("2")}, {Name: "tools", Value: []byte(`[{"x":1}]`)}}, call.Request.ChatTemplateKwargs)
+	assert.Contains(t, answer(t, "/predict", `{`+tei+`,"parameters":{"function_to_apply":"none","top_k":1}}`), `"score":0.5`)
+	assert.Contains(t, answer(t, "/predict", `{`+tei+`,"parameters":{"function_to_apply":"sigmoid"}}`), `"score":0.62245935`)
+	for field, want := range map[string]string{
+		`"weight_version":"v2"`:       "weight_version: the version of weights is their revision",
+		`"load_format":"dummy"`:       "load_format: checkpoints are safetensors",
+		`"is_async":true`:             "is_async: ",
+		`"abort_all_requests":true`:   "abort_all_requests: ",
+		`"keep_pause":true`:           "keep_pause: ",
+		`"flush_cache":false`:         "",
+		`"weight_version":null`:       "",
+		`"load_format":"safetensors"`: "",
+	} {
+		err := updates([]byte(`{"model_path":"p",` + field + `}`))
+		if want == "" {
+			assert.NoError(t, err, field)
+		} else {
+			assert.ErrorContains(t, err, want)
+		}
+	}
+	assert.ErrorContains(t, tokenizes([]byte(`{"inputs":"a","prompt_name":"query"}`)), "prompt_name: there are no named prompts")
+}

@@ -13,7 +13,7 @@ import (
 // inferRequest is the body of the Open Inference Protocol's infer.
 type inferRequest struct {
 	ID         string           `json:"id"`
-	Parameters inferParameters  `json:"parameters"`
+	Parameters jsontext.Value   `json:"parameters"` // inferParameters
 	Inputs     []inferInput     `json:"inputs"`
 	Outputs    []inferRequested `json:"outputs"` // absent: all
 }
@@ -25,6 +25,15 @@ type inferParameters struct {
 	Lambda           *float64 `json:"lambda"`
 	Truncate         string   `json:"truncate"`
 	AddSpecialTokens bool     `json:"add_special_tokens"` // with TEXT
+	Binary           bool     `json:"binary_data_output"`
+
+	// Triton's clients send these on their own. They are about sequences of
+	// requests and the order of a queue, and change no reward.
+	SequenceID    jsontext.Value `json:"sequence_id"`
+	SequenceStart jsontext.Value `json:"sequence_start"`
+	SequenceEnd   jsontext.Value `json:"sequence_end"`
+	Priority      jsontext.Value `json:"priority"`
+	Timeout       jsontext.Value `json:"timeout"`
 }
 
 type inferInput struct {
@@ -74,7 +83,16 @@ func infer(body []byte, at Target) (*Call, error) {
 	if err := api.DecodeLenient(body, &r); err != nil {
 		return nil, err
 	}
-	inputs, name, err := r.inputs()
+	var p inferParameters
+	if given(r.Parameters) {
+		if err := api.DecodeStrict(r.Parameters, &p); err != nil {
+			return nil, err.Under("parameters")
+		}
+	}
+	if p.Binary {
+		return nil, api.Errorf(api.CodeInvalidValue, "parameters.binary_data_output", "binary data is not supported: want JSON")
+	}
+	inputs, name, err := r.inputs(p.AddSpecialTokens)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +105,6 @@ func infer(body []byte, at Target) (*Call, error) {
 			return nil, api.Errorf(api.CodeInvalidValue, param+".parameters.binary_data", "binary data is not supported: want JSON")
 		}
 	}
-	p := r.Parameters
 	c := &Call{
 		Request: &api.RewardRequest{
 			Model: at.Model, Mode: p.Mode, Aggregate: p.Aggregate, Lambda: p.Lambda, Truncate: p.Truncate, Inputs: inputs,
@@ -102,7 +119,7 @@ func infer(body []byte, at Target) (*Call, error) {
 }
 
 // inputs makes native inputs of the tensors; name is that of the first of them.
-func (r *inferRequest) inputs() (inputs []api.Input, name string, err error) {
+func (r *inferRequest) inputs(special bool) (inputs []api.Input, name string, err error) {
 	tensors := map[string]*inferInput{}
 	for i := range r.Inputs {
 		t := &r.Inputs[i]
@@ -124,7 +141,7 @@ func (r *inferRequest) inputs() (inputs []api.Input, name string, err error) {
 		t := &r.Inputs[0]
 		texts, err := t.strings()
 		for i := range texts {
-			inputs = append(inputs, api.Input{Text: &texts[i], AddSpecialTokens: &r.Parameters.AddSpecialTokens})
+			inputs = append(inputs, api.Input{Text: &texts[i], AddSpecialTokens: &special})
 		}
 		return inputs, t.Name, err
 	case has("PROMPT", "RESPONSE"):

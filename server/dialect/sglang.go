@@ -13,6 +13,30 @@ import (
 type sglangRequest struct {
 	Text     jsontext.Value `json:"text"`
 	InputIDs jsontext.Value `json:"input_ids"`
+
+	// Not carried out. What changes no answer (rid, priority, sampling_params,
+	// log_metrics) is left out.
+	Embeds     jsontext.Value `json:"input_embeds"`
+	Image      jsontext.Value `json:"image_data"`
+	Video      jsontext.Value `json:"video_data"`
+	Audio      jsontext.Value `json:"audio_data"`
+	Dimensions jsontext.Value `json:"dimensions"`
+	LoRA       jsontext.Value `json:"lora_path"`
+	Hidden     jsontext.Value `json:"return_pooled_hidden_states"`
+	Cross      jsontext.Value `json:"is_cross_encoder_request"`
+}
+
+func (r *sglangRequest) refused() error {
+	return refuseUnread(
+		unread{"input_embeds", r.Embeds, nil, "embeddings are not read: send text or input_ids"},
+		unread{"image_data", r.Image, []string{"[]"}, "images are not read"},
+		unread{"video_data", r.Video, []string{"[]"}, "videos are not read"},
+		unread{"audio_data", r.Audio, []string{"[]"}, "sounds are not read"},
+		unread{"dimensions", r.Dimensions, []string{"1"}, "a reward has one dimension"},
+		unread{"lora_path", r.LoRA, nil, "adapters are not chosen by requests: serve each as a model"},
+		unread{"return_pooled_hidden_states", r.Hidden, []string{"false"}, "hidden states are not answered"},
+		unread{"is_cross_encoder_request", r.Cross, []string{"false"}, "pairs are read on /score and /rerank"},
+	)
 }
 
 type sglangScored struct {
@@ -30,6 +54,9 @@ type sglangMeta struct {
 func sglangClassify(body []byte, at Target) (*Call, error) {
 	var r sglangRequest
 	if err := api.DecodeLenient(body, &r); err != nil {
+		return nil, err
+	}
+	if err := r.refused(); err != nil {
 		return nil, err
 	}
 	one, err := oneOf(named{"text", r.Text}, named{"input_ids", r.InputIDs})

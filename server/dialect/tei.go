@@ -52,7 +52,26 @@ func (o *teiOptions) score(reward float32) float32 {
 
 type teiPredictRequest struct {
 	teiOptions
-	Inputs jsontext.Value `json:"inputs"`
+	Inputs     jsontext.Value `json:"inputs"`
+	Parameters teiParameters  `json:"parameters"`
+}
+
+// teiParameters are huggingface_hub's, which sends them to any server of text
+// classification. Its top_k is about labels, of which there is one.
+type teiParameters struct {
+	Function string `json:"function_to_apply"` // "" is what raw_scores says
+}
+
+// apply lets the parameters say what a score is.
+func (r *teiPredictRequest) apply() error {
+	switch r.Parameters.Function {
+	case "", "sigmoid":
+		return nil
+	case "none":
+		r.RawScores = true
+		return nil
+	}
+	return api.Errorf(api.CodeInvalidValue, "parameters.function_to_apply", "want none, for rewards as they are, or sigmoid")
 }
 
 type teiPrediction struct {
@@ -64,6 +83,9 @@ type teiPrediction struct {
 func teiPredict(body []byte, at Target) (*Call, error) {
 	var r teiPredictRequest
 	if err := api.DecodeLenient(body, &r); err != nil {
+		return nil, err
+	}
+	if err := r.apply(); err != nil {
 		return nil, err
 	}
 	inputs, single, err := teiSequences(r.Inputs)

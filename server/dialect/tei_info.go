@@ -70,8 +70,13 @@ func DecodeTEITokenize(body []byte) (TEITokenize, error) {
 	var r struct {
 		Inputs     jsontext.Value `json:"inputs"`
 		AddSpecial *bool          `json:"add_special_tokens"`
+		PromptName jsontext.Value `json:"prompt_name"`
 	}
-	if err := api.DecodeLenient(body, &r); err != nil {
+	err := api.DecodeLenient(body, &r)
+	if err == nil {
+		err = refuseUnread(unread{"prompt_name", r.PromptName, nil, "there are no named prompts: write the text out"})
+	}
+	if err != nil {
 		return TEITokenize{}, err
 	}
 	if !given(r.Inputs) {

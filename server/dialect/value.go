@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -14,6 +15,26 @@ import (
 
 // given reports whether a field was sent and is not null.
 func given(v jsontext.Value) bool { return len(v) > 0 && v.Kind() != 'n' }
+
+// unread is a field of a protocol that is not carried out here. What asks for no
+// more than is done anyway passes; all else is refused, as a reward that is
+// another than the one asked for looks like any.
+type unread struct {
+	name  string
+	value jsontext.Value
+	fine  []string // JSON of the values that change nothing; null is always
+	why   string
+}
+
+// refuseUnread refuses the first of fields that asks for something.
+func refuseUnread(fields ...unread) error {
+	for _, f := range fields {
+		if given(f.value) && !slices.Contains(f.fine, string(f.value)) {
+			return api.Errorf(api.CodeInvalidValue, f.name, "%s", f.why)
+		}
+	}
+	return nil
+}
 
 // first returns the kind of a list's first element, or 0 when there is none.
 func first(list jsontext.Value) jsontext.Kind {

@@ -28,6 +28,33 @@ type vllmOptions struct {
 	Softmax              *bool          `json:"softmax"`
 	Normalize            jsontext.Value `json:"normalize"` // removed by vLLM, which refuses it, too
 	EncodingFormat       string         `json:"encoding_format"`
+
+	// Not carried out, see refused.
+	Dimensions   jsontext.Value `json:"dimensions"`
+	EmbedDType   jsontext.Value `json:"embed_dtype"`
+	Endianness   jsontext.Value `json:"endianness"`
+	TokensPerDoc jsontext.Value `json:"max_tokens_per_doc"`
+	ChunksPerDoc jsontext.Value `json:"max_chunks_per_doc"`
+	RankFields   jsontext.Value `json:"rank_fields"`
+	Multimodal   jsontext.Value `json:"mm_processor_kwargs"`
+	Instruction  jsontext.Value `json:"instruction"`
+}
+
+// refused refuses the fields of vLLM's and Cohere's protocols that would change
+// an answer and are not carried out. Those that would not (user, request_id,
+// cache_salt, priority) are left out.
+func (o *vllmOptions) refused() error {
+	return refuseUnread(
+		unread{"normalize", o.Normalize, nil, "normalize is not supported any more, use use_activation instead"},
+		unread{"dimensions", o.Dimensions, []string{"1"}, "a reward has one dimension"},
+		unread{"embed_dtype", o.EmbedDType, []string{`"float32"`}, "rewards are float32"},
+		unread{"endianness", o.Endianness, []string{`"native"`, `"little"`}, "base64 is of little-endian floats"},
+		unread{"max_tokens_per_doc", o.TokensPerDoc, []string{"0"}, "an answer is not cut for itself: use truncate_prompt_tokens, the length of prompt and answer together"},
+		unread{"max_chunks_per_doc", o.ChunksPerDoc, nil, "an answer is scored whole, not in chunks"},
+		unread{"rank_fields", o.RankFields, []string{"[]"}, "documents are texts"},
+		unread{"mm_processor_kwargs", o.Multimodal, []string{"{}"}, "images are not read"},
+		unread{"instruction", o.Instruction, nil, "the prompt is the query alone: write the instruction into it"},
+	)
 }
 
 // vllmTexts is the body of /classify, /pooling and /v1/embeddings: input, or messages.
@@ -40,7 +67,9 @@ type vllmTexts struct {
 	ContinueFinalMessage bool           `json:"continue_final_message"`
 	ChatTemplate         jsontext.Value `json:"chat_template"`
 	ChatTemplateKwargs   api.Fields     `json:"chat_template_kwargs"`
-	Task                 string         `json:"task"` // of /pooling
+	Tools                jsontext.Value `json:"tools"`     // variables of the template,
+	Documents            jsontext.Value `json:"documents"` // as transformers passes them
+	Task                 string         `json:"task"`      // of /pooling
 }
 
 // vllmUsage has what OpenAI's usage has for a model that generates nothing.
@@ -166,6 +195,8 @@ func (v vllm) texts(body []byte, at Target, reply func(*Result, *vllmTexts, func
 		if err := r.chat(c); err != nil {
 			return nil, err
 		}
+	case given(r.Input) && (r.AddGenerationPrompt || r.ContinueFinalMessage || given(r.ChatTemplate) || len(r.ChatTemplateKwargs) > 0 || given(r.Tools)):
+		return nil, api.Errorf(api.CodeConflictingFields, "input", "input has its template already: add_generation_prompt, continue_final_message, chat_template, chat_template_kwargs and tools go with messages")
 	case given(r.Input):
 		special := r.AddSpecialTokens == nil || *r.AddSpecialTokens
 		inputs, single, err := readTexts(r.Input, "input", special)
@@ -196,13 +227,22 @@ func (r *vllmTexts) chat(c *Call) error {
 	c.Reading.AddSpecial = r.AddSpecialTokens != nil && *r.AddSpecialTokens
 	c.Reading.AddGenerationPrompt, c.Reading.ContinueFinal = r.AddGenerationPrompt, r.ContinueFinalMessage
 	c.Request.ChatTemplateKwargs = r.ChatTemplateKwargs
+	for _, v := range []named{{"tools", r.Tools}, {"documents", r.Documents}} {
+		if !given(v.value) {
+			continue
+		}
+		if given(r.ChatTemplateKwargs.Get(v.name)) {
+			return api.Errorf(api.CodeConflictingFields, v.name, "%s beside chat_template_kwargs.%s: say it in one place", v.name, v.name)
+		}
+		c.Request.ChatTemplateKwargs = append(c.Request.ChatTemplateKwargs, api.Field{Name: v.name, Value: v.value})
+	}
 	return nil
 }
 
 // options reads the shared fields into c and returns what scores are made of rewards.
 func (o *vllmOptions) options(c *Call, activation bool) (score func(float32) float32, err error) {
-	if given(o.Normalize) {
-		return nil, api.Errorf(api.CodeInvalidValue, "normalize", "normalize is not supported any more, use use_activation instead")
+	if err := o.refused(); err != nil {
+		return nil, err
 	}
 	if o.EncodingFormat != "" && o.EncodingFormat != "float" && o.EncodingFormat != "base64" {
 		return nil, api.Errorf(api.CodeInvalidValue, "encoding_format", "want float or base64")

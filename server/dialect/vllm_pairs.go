@@ -21,6 +21,9 @@ type vllmPairs struct {
 	Text2     jsontext.Value `json:"text_2"`
 	Data2     jsontext.Value `json:"data_2"`
 
+	AddSpecialTokens jsontext.Value `json:"add_special_tokens"` // not carried out
+	ChatTemplate     jsontext.Value `json:"chat_template"`      // likewise
+
 	Query           *string `json:"query"` // of the rerank routes, as are these
 	TopN            int     `json:"top_n"` // 0 is all
 	ReturnDocuments *bool   `json:"return_documents"`
@@ -50,6 +53,18 @@ func oneOf(names ...named) (named, error) {
 	return out, nil
 }
 
+// pairOptions is options for pairs, which become text by the model's template.
+func (r *vllmPairs) pairOptions(c *Call, activation bool) (func(float32) float32, error) {
+	err := refuseUnread(
+		unread{"add_special_tokens", r.AddSpecialTokens, []string{"true"}, "pairs have the special tokens that the model's own template puts, or its tokeniser where there is none"},
+		unread{"chat_template", r.ChatTemplate, nil, "templates are not taken from requests: the model's own is used"},
+	)
+	if err != nil {
+		return nil, err
+	}
+	return r.options(c, activation)
+}
+
 type vllmScore struct {
 	Index     int     `json:"index"`
 	Object    string  `json:"object"`
@@ -64,7 +79,7 @@ func (v vllm) score(body []byte, at Target) (*Call, error) {
 		return nil, err
 	}
 	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape}
-	score, err := r.options(c, v.activation)
+	score, err := r.pairOptions(c, v.activation)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +164,7 @@ func (v vllm) rerank(body []byte, at Target) (*Call, error) {
 		return nil, err
 	}
 	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape, Param: answers("query", "documents")}
-	score, err := r.options(c, v.activation)
+	score, err := r.pairOptions(c, v.activation)
 	if err != nil {
 		return nil, err
 	}
