@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -106,13 +107,13 @@ func Open(c Config, workers int) (*Deployment, error) {
 	if err := l.run(); err != nil {
 		return nil, err
 	}
-	d.seal(open.checkpoints[0].Tokenizer, open.checkpoints[0].ChatTemplate)
+	d.seal(open.checkpoints[0].ChatTemplate)
 	return d, nil
 }
 
 // seal names the revision, at the end of loading.
-func (d *Deployment) seal(tokenizer []byte, template string) {
-	d.Revision = d.revision(tokenizer, template)
+func (d *Deployment) seal(template string) {
+	d.Revision = d.revision(template)
 	d.LoadTime = time.Since(d.Created)
 }
 
@@ -199,6 +200,10 @@ func (l *loading) run() error {
 	if d.Encoder, err = newEncoder(first, cfg, l.config); err != nil {
 		return fmt.Errorf("%s: %w", first.Dir, err)
 	}
+	if err := checkConfigured(l.open.checkpoints); err != nil {
+		return err
+	}
+	d.Warnings = append(d.Warnings, d.Encoder.notes...)
 	if average != nil {
 		if d.average, err = l.load("weight average", cfg, average); errors.Is(err, model.ErrNotFinite) {
 			return cmp.Or(average.CheckFinite(), err)
@@ -313,7 +318,7 @@ func parseConfig(dir string, data []byte) (*model.Config, error) {
 
 // revision hashes all that decides a reward: the weights before rounding, the
 // number format, and how text becomes tokens.
-func (d *Deployment) revision(tokenizer []byte, template string) string {
+func (d *Deployment) revision(template string) string {
 	h := sha256.New()
 	add := func(name string, value any) { fmt.Fprintf(h, "%s %q\n", name, fmt.Sprint(value)) }
 	if d.average != nil {
@@ -331,7 +336,10 @@ func (d *Deployment) revision(tokenizer []byte, template string) string {
 	add("dtype", d.DType)
 	add("pooling", d.Pooling)
 	add("context", d.Context)
-	add("tokenizer", hex.EncodeToString(sum(tokenizer)))
+	add("tokenizer", hex.EncodeToString(d.digests.tokenizer))
+	for _, role := range slices.Sorted(maps.Keys(d.digests.special)) {
+		add(role, d.digests.special[role])
+	}
 	add("template", hex.EncodeToString(sum([]byte(template))))
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }

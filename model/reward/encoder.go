@@ -102,9 +102,11 @@ type Encoder struct {
 	Pooling   model.Pooling
 	Context   int // tokens at most
 
-	config *model.Config
-	causal bool
-	bos    int32 // -1 when the tokenizer has none
+	config  *model.Config
+	causal  bool
+	bos     int32    // -1 when the tokenizer has none
+	notes   []string // what the checkpoint says about its tokenizer and is not followed
+	digests textDigests
 }
 
 // Encode returns the tokens of an input and the token to score.

@@ -69,6 +69,7 @@ func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 	}
 	if e != nil {
 		s.describe(e, ckpt)
+		s.Notes = append(s.Notes, e.notes...)
 	}
 	if ckpt.Base != "" {
 		s.Notes = append(s.Notes, "a LoRA adapter over "+ckpt.Base+", merged when it is read")

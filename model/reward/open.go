@@ -41,17 +41,25 @@ func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder,
 	if ckpt.Tokenizer == nil {
 		return e, nil
 	}
-	var err error
-	if e.Tokenizer, err = tokenizer.Parse(ckpt.Tokenizer); err != nil {
+	data, err := e.configure(ckpt)
+	if err != nil {
+		return nil, jsonerr.WrongType(err)
+	}
+	if e.Tokenizer, err = tokenizer.Parse(data); err != nil {
 		return nil, fmt.Errorf("tokenizer.json: %w", jsonerr.WrongType(err))
 	}
-	if n := e.Tokenizer.VocabSize(); n > cfg.VocabSize {
-		return nil, fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d", n, cfg.VocabSize)
+	own, added := e.Tokenizer.Beyond(cfg.VocabSize)
+	if own > 0 {
+		return nil, fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d", e.Tokenizer.VocabSize(), cfg.VocabSize)
+	}
+	if len(added) > 0 {
+		e.notes = append(e.notes, fmt.Sprintf("the model's vocab_size is %d: it has no embedding of %s, and a text that holds it is refused", cfg.VocabSize, someOf(added)))
 	}
 	special, err := chat.SpecialTokens(ckpt.TokenizerConfig, ckpt.SpecialTokensMap)
 	if err != nil {
 		return nil, jsonerr.WrongType(err)
 	}
+	e.digests.special = special
 	if id, ok := e.Tokenizer.ID(special["bos_token"]); ok && special["bos_token"] != "" {
 		e.bos = id
 	}

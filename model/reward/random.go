@@ -46,6 +46,6 @@ func openRandom(d *Deployment, c Config, path string, workers int) error {
 	}
 	d.models = make([]*model.Model, 1)
 	d.Warnings = append(d.Warnings, "the weights are random: rewards mean nothing")
-	d.seal(nil, "")
+	d.seal("")
 	return nil
 }

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"maps"
 	"slices"
 	"sync"
 )
@@ -156,6 +157,22 @@ func (t *Tokenizer) Token(id int32) (string, bool) {
 // VocabSize counts the distinct tokens: the model's vocabulary and the added
 // tokens that are not in it.
 func (t *Tokenizer) VocabSize() int { return t.vocab.size + t.added.extra }
+
+// Beyond returns what has ids from n on: how many tokens of the model's own
+// vocabulary, and the added tokens in the order of their ids.
+func (t *Tokenizer) Beyond(n int) (own int, added []string) {
+	for id := n; id < len(t.vocab.tokens); id++ {
+		if _, ok := t.vocab.token(int32(id)); ok {
+			own++
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.added.byID)) {
+		if int(id) >= n && int(id) >= len(t.vocab.tokens) {
+			added = append(added, t.added.byID[id].content)
+		}
+	}
+	return own, added
+}
 
 // IsSpecial reports whether id is a special token's.
 func (t *Tokenizer) IsSpecial(id int32) bool {

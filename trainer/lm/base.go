@@ -103,16 +103,26 @@ func (b *base) read() error {
 	}
 	var err error
 	b.config, b.tied, err = parseConfig(b.contents.Config)
-	if err == nil && b.tokenizer.VocabSize() > b.config.VocabSize {
-		err = fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d", b.tokenizer.VocabSize(), b.config.VocabSize)
+	if err != nil {
+		return err
 	}
-	return err
+	switch own, added := b.tokenizer.Beyond(b.config.VocabSize); {
+	case own > 0:
+		return fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d", b.tokenizer.VocabSize(), b.config.VocabSize)
+	case len(added) > 0:
+		return fmt.Errorf("the model's vocab_size is %d: it has no embedding of the added token %q: take it out of tokenizer.json and tokenizer_config.json, or enlarge the embedding", b.config.VocabSize, added[0])
+	}
+	return nil
 }
 
 // text reads tokenizer, special tokens and template.
 func (b *base) text() error {
-	var err error
-	if b.tokenizer, err = tokenizer.Parse(b.contents.Tokenizer); err != nil {
+	c := b.contents
+	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
+	if err != nil {
+		return err
+	}
+	if b.tokenizer, err = tokenizer.Parse(data); err != nil {
 		return fmt.Errorf("tokenizer.json: %w", err)
 	}
 	special, err := chat.SpecialTokens(b.contents.TokenizerConfig, b.contents.SpecialTokensMap)

@@ -112,7 +112,12 @@ func (b *base) padToken() (int32, error) {
 	if err != nil || special["pad_token"] == "" {
 		return -1, err
 	}
-	t, err := tokenizer.Parse(b.ckpt.Tokenizer)
+	c := b.ckpt
+	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
+	if err != nil {
+		return -1, err
+	}
+	t, err := tokenizer.Parse(data)
 	if err != nil {
 		return -1, fmt.Errorf("tokenizer.json: %w", err)
 	}
