@@ -293,7 +293,8 @@ func (r *run) chunk(text []byte, e ends, first bool, b borders) {
 		first = first && change != leadRemoved
 	}
 	if r.t.added.normal.empty() {
-		r.words(0, text, first, b)
+		r.words(0, text, first, r.enter(&b, 0, len(text)))
+		r.settle(b)
 		return
 	}
 	m := r.t.added.matcher(&r.t.added.normal, text, r.plainSpans(1, len(text), b))

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"unicode/utf8"
@@ -8,15 +9,29 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// partTokenizers are small tokenizers of all kinds, with special tokens that
-// share characters with each other and with ordinary text.
+// partTokenizers are the tokenizers of partDocuments.
 func partTokenizers(t testing.TB) map[string]*Tokenizer {
+	toks := map[string]*Tokenizer{}
+	for name, data := range partDocuments(t) {
+		tok, err := Parse(data)
+		require.NoError(t, err)
+		toks[name] = tok
+	}
+	return toks
+}
+
+func sortedNames(toks map[string]*Tokenizer) []string { return slices.Sorted(maps.Keys(toks)) }
+
+// partDocuments are small tokenizers of all kinds, with special tokens that
+// share characters with each other and with ordinary text.
+func partDocuments(t testing.TB) map[string][]byte {
 	sequence := func(list string, parts ...any) member { return member{"type": "Sequence", list: parts} }
 	added := func(from int, tokens ...member) []any {
 		list := []any{}
 		for i, tok := range tokens {
-			tok["id"] = from + i
-			list = append(list, tok)
+			full := member{"id": from + i, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": false}
+			maps.Copy(full, tok)
+			list = append(list, full)
 		}
 		return list
 	}
@@ -33,30 +48,30 @@ func partTokenizers(t testing.TB) map[string]*Tokenizer {
 	accents := member{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "lowercase": true}
 	unigram := []any{[]any{"<unk>", 0.0}, []any{"</s>", 0.0}, []any{"▁", -2.0}, []any{"a", -3.0}, []any{"ab", -3.5}, []any{"▁a", -2.5},
 		[]any{"<", -4.0}, []any{"/", -4.0}, []any{"s", -4.0}, []any{">", -4.0}, []any{"s>", -1.0}}
-	return map[string]*Tokenizer{
-		"byte-level": parseDocument(t, member{"pre_tokenizer": byteLevel, "normalizer": member{"type": "NFC"},
+	return map[string][]byte{
+		"byte-level": document(t, member{"pre_tokenizer": byteLevel, "normalizer": member{"type": "NFC"},
 			"model": bytesBPE([2]string{"a", "b"}, [2]string{"Ġ", "ab"}), "added_tokens": tokens(258, false)}),
-		"NFKC, lower case": parseDocument(t, member{"pre_tokenizer": byteLevel, "added_tokens": tokens(257, true),
+		"NFKC, lower case": document(t, member{"pre_tokenizer": byteLevel, "added_tokens": tokens(257, true),
 			"normalizer": sequence("normalizers", member{"type": "NFKC"}, member{"type": "Lowercase"}), "model": bytesBPE([2]string{"a", "b"})}),
-		"Metaspace": parseDocument(t, member{"model": fallbackBPE([]string{"▁", "a", "b", "▁a"}, [2]string{"▁", "a"}),
+		"Metaspace": document(t, member{"model": fallbackBPE([]string{"▁", "a", "b", "▁a"}, [2]string{"▁", "a"}),
 			"pre_tokenizer": member{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false},
 			"added_tokens":  tokens(261, true)}),
-		"Prepend and Replace": parseDocument(t, member{"model": fallbackBPE([]string{"▁", "a", "b", "▁a", "▁▁"}, [2]string{"▁", "a"}, [2]string{"▁", "▁"}),
+		"Prepend and Replace": document(t, member{"model": fallbackBPE([]string{"▁", "a", "b", "▁a", "▁▁"}, [2]string{"▁", "a"}, [2]string{"▁", "▁"}),
 			"normalizer": sequence("normalizers", member{"type": "Prepend", "prepend": "▁"},
 				member{"type": "Replace", "pattern": member{"String": " "}, "content": "▁"}), "added_tokens": tokens(262, false)}),
-		"BERT": parseDocument(t, member{"normalizer": accents, "pre_tokenizer": member{"type": "BertPreTokenizer"},
+		"BERT": document(t, member{"normalizer": accents, "pre_tokenizer": member{"type": "BertPreTokenizer"},
 			"model": member{"type": "WordPiece", "unk_token": "u", "continuing_subword_prefix": "##", "max_input_chars_per_word": 9,
 				"vocab": vocabOf("u", "a", "##b", "b", "s", "<", ">", "[", "]", "m")}, "added_tokens": tokens(10, false)}),
-		"WordPiece over words": parseDocument(t, member{"pre_tokenizer": member{"type": "WhitespaceSplit"},
+		"WordPiece over words": document(t, member{"pre_tokenizer": member{"type": "WhitespaceSplit"},
 			"model": member{"type": "WordPiece", "unk_token": "u", "continuing_subword_prefix": "##", "max_input_chars_per_word": 9,
 				"vocab": vocabOf("u", "a", "##b", "<s>", "<", "##s", "##>", "##a")}, "added_tokens": added(3, member{"content": "<s>", "special": true})}),
-		"Unigram": parseDocument(t, member{"model": member{"type": "Unigram", "unk_id": 0, "vocab": unigram},
+		"Unigram": document(t, member{"model": member{"type": "Unigram", "unk_id": 0, "vocab": unigram},
 			"pre_tokenizer": member{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"},
 			"normalizer": sequence("normalizers", member{"type": "NFD"}, member{"type": "StripAccents"},
 				member{"type": "Replace", "pattern": member{"String": "``"}, "content": "\""}, member{"type": "Strip", "strip_left": true, "strip_right": true}),
 			"added_tokens": added(1, member{"content": "</s>", "special": true})}),
-		"merges to a special token": parseDocument(t, member{
-			"pre_tokenizer": member{"type": "ByteLevel", "add_prefix_space": true, "use_regex": false},
+		"merges to a special token": document(t, member{
+			"pre_tokenizer": member{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": false},
 			"model":         bytesBPE([2]string{"<", "s"}, [2]string{"<s", ">"}, [2]string{"<s>", "a"}),
 			"added_tokens":  added(257, member{"content": "<s>", "special": true})}),
 	}
@@ -75,13 +90,7 @@ func FuzzParts(f *testing.F) {
 	for _, tok := range chopped {
 		tok.cut.size = 1 // cuts text wherever it can
 	}
-	names := slices.Sorted(func(yield func(string) bool) {
-		for name := range toks {
-			if !yield(name) {
-				return
-			}
-		}
-	})
+	names := sortedNames(toks)
 	f.Fuzz(func(t *testing.T, text string, cuts []byte) {
 		if len(text) > 200 {
 			return
