@@ -261,10 +261,13 @@ func randomRender(tb testing.TB, seed uint64, templates []*Template) {
 // renderWithoutOrigins renders with everything counted as the template's own.
 func renderWithoutOrigins(tb testing.TB, tpl *Template, messages []Message, o Options) string {
 	tb.Helper()
+	f := form{nullContent: tpl.t.TestsNone("content")}
+	_, err := tpl.render(messages, o, f)
+	f.argumentsText = err != nil
 	list := &jinja.List{}
 	for _, m := range messages {
 		d := jinja.NewDict(0)
-		for _, e := range m.forTemplates(nil, tpl.t.TestsNone("content")) {
+		for _, e := range m.forTemplates(nil, f) {
 			d.Add(e.key, e.value, origin.Template)
 		}
 		list.Items = append(list.Items, d)

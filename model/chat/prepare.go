@@ -17,19 +17,25 @@ type entry struct {
 // reasoningFields are the names that clients give to a message's reasoning, first come first.
 var reasoningFields = []string{"reasoning_content", "thinking", "reasoning"}
 
+// form is how a template wants conversations written.
+type form struct {
+	nullContent   bool // content that is null beside tool calls stays null
+	argumentsText bool // the arguments of tool calls are JSON in a string
+}
+
 // forTemplates returns the message as templates expect it. Clients write the same thing in several
 // ways, of which templates read one: the arguments of a tool call as an object, as vLLM hands them
-// on, not as JSON in a string; the content beside tool calls as text, not null, unless keepNull says
-// that the template tells null apart; the reasoning as reasoning_content, and as thinking where that
+// on, or as JSON in a string, whichever way they came; the content beside tool calls as text, not
+// null, unless the template tells null apart; the reasoning as reasoning_content, and as thinking where that
 // is absent, as transformers 5.24 does. The entries are appended to out.
-func (m Message) forTemplates(out []entry, keepNull bool) []entry {
+func (m Message) forTemplates(out []entry, f form) []entry {
 	calls := m.Has("tool_calls")
 	for k, v := range m.dict().All() {
 		key := name(k)
 		switch {
 		case key == "tool_calls" && calls:
-			v = parsedCalls(v)
-		case key == "content" && calls && v == nil && !keepNull:
+			v = f.calls(v)
+		case key == "content" && calls && v == nil && !f.nullContent:
 			v = origin.Given("", origin.Request)
 		}
 		out = append(out, entry{key, key, v})
@@ -64,31 +70,35 @@ func withReasoning(entries []entry) []entry {
 	return entries
 }
 
-// parsedCalls returns tool calls with their arguments as objects.
-func parsedCalls(v jinja.Value) jinja.Value {
+// calls returns tool calls with their arguments in the form wanted.
+func (f form) calls(v jinja.Value) jinja.Value {
 	calls, ok := v.(*jinja.List)
 	if !ok {
 		return v
 	}
 	out := &jinja.List{Items: make([]jinja.Value, len(calls.Items))}
 	for i, item := range calls.Items {
-		out.Items[i] = parsedCall(item)
+		out.Items[i] = f.call(item)
 	}
 	return out
 }
 
-// parsedCall returns a tool call, or the function in it, with its arguments as an object.
-func parsedCall(v jinja.Value) jinja.Value {
+// call returns a tool call, or the function in it, with its arguments in the form wanted.
+func (f form) call(v jinja.Value) jinja.Value {
 	call, ok := v.(*jinja.Dict)
 	if !ok {
 		return v
 	}
 	m := Message{call}
-	if f, ok := call.Get("function"); ok {
-		m = m.with("function", parsedCall(f))
+	if inner, ok := call.Get("function"); ok {
+		m = m.with("function", f.call(inner))
 	}
 	if a, ok := call.Get("arguments"); ok {
-		m = m.with("arguments", parsedArguments(a))
+		a = parsedArguments(a)
+		if f.argumentsText {
+			a = argumentsText(a)
+		}
+		m = m.with("arguments", a)
 	}
 	return m.d
 }
@@ -108,4 +118,16 @@ func parsedArguments(v jinja.Value) jinja.Value {
 		return v
 	}
 	return args
+}
+
+// argumentsText is an object of arguments as the JSON that spells it.
+func argumentsText(v jinja.Value) jinja.Value {
+	if _, object := v.(*jinja.Dict); !object {
+		return v
+	}
+	s, err := jinja.EncodeJSON(v)
+	if err != nil {
+		return v // nested deeper than may be printed: the template fails on it as it is
+	}
+	return origin.Given(s, origin.Request)
 }

@@ -82,6 +82,17 @@ func TestArgumentsAsAnObjectAndAsAStringGiveTheSameText(t *testing.T) {
 	assert.Equal(t, `1[{"name": "f", "arguments": {"a": 1}}, "odd", {"function": 5}, {"arguments": "[1]"}, {"arguments": "{"}]`, r.Text, "what spells no object stays")
 }
 
+func TestATemplateThatPutsArgumentsIntoTextGetsText(t *testing.T) {
+	tpl := mustParse(t, "{% for m in messages %}{% for c in m.tool_calls %}{{ '<' + c.function.arguments + '>' }}{% endfor %}{% endfor %}", nil)
+	for _, arguments := range []string{`{"a": [1, "é"]}`, `"{\"a\":[1,\"\\u00e9\"]}"`} {
+		r, err := tpl.Render(parsed(t, callMessages(arguments)), Options{})
+		require.NoError(t, err)
+		assert.Equal(t, `<⟨1.tool_calls:{"a": [1, "é"]}⟩>`, marked(r))
+	}
+	_, err := mustParse(t, "{{ 1 + messages[1].tool_calls }}", nil).Render(parsed(t, callMessages("{}")), Options{})
+	assert.ErrorContains(t, err, "it cannot use messages[1].tool_calls, which is a list", "the failure is the first one's")
+}
+
 func TestNullBesideToolCallsReadsAsText(t *testing.T) {
 	calls := `"tool_calls": [{"function": {"name": "f", "arguments": {}}}]`
 	for name, c := range map[string]struct{ template, message, want string }{

@@ -44,8 +44,8 @@ func (s *sources) add(message int, field string) origin.ID {
 }
 
 // message is a message as a template's value that knows its sources.
-func (s *sources) message(i int, m Message, keepNull bool) jinja.Value {
-	s.entries = m.forTemplates(s.entries[:0], keepNull)
+func (s *sources) message(i int, m Message, f form) jinja.Value {
+	s.entries = m.forTemplates(s.entries[:0], f)
 	d := jinja.NewDict(len(s.entries))
 	for _, e := range s.entries {
 		from := s.add(i, e.field)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/warmserve/warmserve/model/chat/jinja"
@@ -63,11 +64,26 @@ type Options struct {
 // Render returns the text of a conversation and where it came from. The error is a *TemplateError, or says which option
 // cannot be a template value.
 func (t *Template) Render(messages []Message, o Options) (Rendered, error) {
+	f := form{nullContent: t.t.TestsNone("content")}
+	r, err := t.render(messages, o, f)
+	var te *TemplateError
+	if !errors.As(err, &te) || te.Kind != jinja.TypeError || !slices.ContainsFunc(messages, func(m Message) bool { return m.Has("tool_calls") }) {
+		return r, err
+	}
+	// Some templates put the arguments of a tool call into text, which an object cannot be.
+	f.argumentsText = true
+	if again, err := t.render(messages, o, f); err == nil {
+		return again, nil
+	}
+	return r, err
+}
+
+func (t *Template) render(messages []Message, o Options, f form) (Rendered, error) {
 	vars := jinja.NewDict(8 + len(t.tokens))
 	var s sources
 	list := &jinja.List{Items: make([]jinja.Value, len(messages))}
 	for i, m := range messages {
-		list.Items[i] = s.message(i, m, t.t.TestsNone("content"))
+		list.Items[i] = s.message(i, m, f)
 	}
 	for _, tok := range t.tokens {
 		vars.Set(tok.name, origin.Literal(tok.text))
