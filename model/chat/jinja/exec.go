@@ -139,7 +139,12 @@ func (st *state) store(sc *scope, t *target, v Value) error {
 			}
 		}
 	case t.attr != "":
-		sc.lookup(t.name).(*Namespace).attrs.own(t.attr, v)
+		// A target before it in a tuple may have put something else in the namespace's place.
+		ns, ok := sc.lookup(t.name).(*Namespace)
+		if !ok {
+			return at(newError(TypeError, "cannot assign attribute on non-namespace object"), t.line)
+		}
+		ns.attrs.own(t.attr, v)
 	default:
 		sc.set(t.name, v)
 	}

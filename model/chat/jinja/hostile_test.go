@@ -131,6 +131,11 @@ func TestTheSandboxHidesWhatChangesOrReveals(t *testing.T) {
 	}
 }
 
+func TestANamespaceThatIsReplacedInItsOwnTupleIsAnError(t *testing.T) {
+	_, err := renderWith(small, `{% set s = namespace() %}{% set s, s.a = 0, 0 %}`)
+	requireKind(t, TypeError, err)
+}
+
 func TestTagsThatWouldReachFilesAreRefused(t *testing.T) {
 	for _, source := range []string{
 		`{% include "/etc/passwd" %}`, `{% import "x" as y %}`, `{% from "x" import y %}`, `{% extends "x" %}`, `{% block a %}{% endblock %}`,
