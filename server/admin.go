@@ -29,20 +29,28 @@ func (s *Server) putModel(w http.ResponseWriter, r *http.Request) error {
 	if spec, err = s.confine(spec); err != nil {
 		return err
 	}
+	wait, err := waits(r)
+	if err != nil {
+		return err
+	}
 	ld, err := s.live.Put(modelName(r), spec, "put")
 	if err != nil {
 		return err
 	}
-	return s.replyLoad(w, r, ld)
+	return s.replyLoad(w, r, ld, wait)
 }
 
 // rollbackModel handles POST /v1/models/{name}/rollback.
 func (s *Server) rollbackModel(w http.ResponseWriter, r *http.Request) error {
+	wait, err := waits(r)
+	if err != nil {
+		return err
+	}
 	ld, err := s.live.Rollback(modelName(r))
 	if err != nil {
 		return err
 	}
-	return s.replyLoad(w, r, ld)
+	return s.replyLoad(w, r, ld, wait)
 }
 
 // deleteModel handles DELETE /v1/models/{name}.
@@ -54,12 +62,23 @@ func (s *Server) deleteModel(w http.ResponseWriter, r *http.Request) error {
 	return s.reply(w, api.Deleted{ID: name, Object: "model", Deleted: true})
 }
 
+// waits reads ?wait, which is looked at before anything is changed.
+func waits(r *http.Request) (bool, error) {
+	switch r.URL.Query().Get("wait") {
+	case "true":
+		return true, nil
+	case "", "false":
+		return false, nil
+	}
+	return false, api.Errorf(api.CodeInvalidValue, "wait", "want true or false")
+}
+
 // replyLoad answers 200 with the model once a load is done, or 202 with how far
-// it is: at once, or with ?wait=true when the caller's time is up.
-func (s *Server) replyLoad(w http.ResponseWriter, r *http.Request, ld *Load) error {
+// it is: at once, or with wait when the caller's time is up.
+func (s *Server) replyLoad(w http.ResponseWriter, r *http.Request, ld *Load, wait bool) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	if r.URL.Query().Get("wait") != "true" {
+	if !wait {
 		cancel() // a load that is done already is not waited for
 	} else if r.Header.Get("X-Request-Timeout") != "" {
 		limited, stop, err := s.withDeadline(r)
@@ -90,14 +109,17 @@ func (s *Server) replyLoad(w http.ResponseWriter, r *http.Request, ld *Load) err
 	return nil
 }
 
-// modelName returns the name in a request's path. chi matches the path as it
-// was sent when that is not its canonical form, as with a slash in the name.
-func modelName(r *http.Request) string {
-	name := chi.URLParam(r, "name")
-	if plain, err := url.PathUnescape(name); err == nil && r.URL.RawPath != "" {
-		name = plain
+// modelName returns the name in a request's path.
+func modelName(r *http.Request) string { return pathParam(r, "name") }
+
+// pathParam returns a part of a request's path. chi matches the path as it was
+// sent when that is not its canonical form, as with a slash in a name.
+func pathParam(r *http.Request, name string) string {
+	value := chi.URLParam(r, name)
+	if plain, err := url.PathUnescape(value); err == nil && r.URL.RawPath != "" {
+		return plain
 	}
-	return name
+	return value
 }
 
 // detail returns what GET /v1/models/{name} says of a model, and whether there

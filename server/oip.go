@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/dialect"
 )
@@ -32,7 +30,7 @@ func (s *Server) oipReady(w http.ResponseWriter, _ *http.Request) error {
 // version finds the model of a path and, where it has one, the version.
 func (s *Server) version(r *http.Request) (info Info, kept string, err error) {
 	name := modelName(r)
-	if v := chi.URLParam(r, "version"); v != "" {
+	if v := pathParam(r, "version"); v != "" {
 		name += "@" + v
 	}
 	d, err := s.models.acquire(name, "")
@@ -130,7 +128,7 @@ func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
 	name := modelName(r)
 	if spec == nil {
 		if spec = s.live.spec(name); spec == nil {
-			return api.Errorf(api.CodeMissingField, "parameters.path", "model %q was never loaded here: say of what it is made", name)
+			return api.Errorf(api.CodeNoPrevious, "parameters.path", "model %q was never loaded here: say of what it is made", name)
 		}
 	}
 	if err := s.load(r, name, spec, "repository load"); err != nil {

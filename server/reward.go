@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,17 +44,31 @@ func (s *Server) withDeadline(r *http.Request) (context.Context, context.CancelF
 	return s.within(r, s.cfg.Timeout)
 }
 
-// within bounds a request by its X-Request-Timeout, or by timeout.
-func (s *Server) within(r *http.Request, timeout time.Duration) (context.Context, context.CancelFunc, error) {
-	if header := r.Header.Get("X-Request-Timeout"); header != "" {
-		seconds, err := strconv.ParseFloat(header, 64)
-		if err != nil || !(seconds > 0 && seconds < 1e9) {
-			return nil, nil, api.Errorf(api.CodeInvalidValue, "X-Request-Timeout", "want a number of seconds above 0")
-		}
-		timeout = min(time.Duration(seconds*float64(time.Second)), s.cfg.MaxTimeout)
+// within bounds a request by its X-Request-Timeout, or by otherwise.
+func (s *Server) within(r *http.Request, otherwise time.Duration) (context.Context, context.CancelFunc, error) {
+	asked, err := timeout(r)
+	if err != nil {
+		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(r.Context(), timeout, errDeadline)
+	ctx, cancel := context.WithTimeoutCause(r.Context(), cmp.Or(min(asked, s.cfg.MaxTimeout), otherwise), errDeadline)
 	return ctx, cancel, nil
+}
+
+// seconds is a decimal number above 0 and below a thousand million.
+var seconds = regexp.MustCompile(`^0*([1-9][0-9]{0,8}([.][0-9]+)?|0[.]0*[1-9][0-9]*)$`)
+
+// timeout reads X-Request-Timeout; 0 when there is none. Every route checks it
+// before it does anything.
+func timeout(r *http.Request) (time.Duration, error) {
+	header := r.Header.Get("X-Request-Timeout")
+	if header == "" {
+		return 0, nil
+	}
+	number, err := strconv.ParseFloat(header, 64)
+	if err != nil || !seconds.MatchString(header) {
+		return 0, api.Errorf(api.CodeInvalidValue, "X-Request-Timeout", "want a number of seconds above 0")
+	}
+	return max(time.Duration(number*float64(time.Second)), 1), nil
 }
 
 // task is a request on its way through one deployment.

@@ -51,6 +51,9 @@ func (s *Server) handle(h handler, query ...string) http.HandlerFunc {
 		if err := checkQuery(r, query); err != nil {
 			return err
 		}
+		if _, err := timeout(r); err != nil {
+			return err
+		}
 		return h(w, r)
 	})
 }

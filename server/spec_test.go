@@ -192,3 +192,85 @@ func TestTheSchemaRefusesWhatTheDecoderRefuses(t *testing.T) {
 		})
 	}
 }
+
+// TestSchemasOfDialectsSayWhatTheServerDoes sends bodies that the schema allows
+// and the server takes, or that both refuse.
+func TestSchemasOfDialectsSayWhatTheServerDoes(t *testing.T) {
+	h := startLive(t, server.Config{}, &factory{})
+	_, err := h.models.Swap(named("m"))
+	require.NoError(t, err)
+	tensor := func(shape string) string {
+		return `{"inputs":[{"name":"TEXT","shape":` + shape + `,"datatype":"BYTES","data":["a"]}]}`
+	}
+	for _, c := range []struct {
+		path, body string
+		ok         bool
+	}{
+		{"/seed_session", `{}`, true},
+		{"/seed_session", `null`, true},
+		{"/seed_session", `{"resources_session_id":7}`, false},
+		{"/v2/repository/index", `null`, true},
+		{"/v2/repository/index", `{"ready":null}`, true},
+		{"/v2/repository/index", `{"ready":"yes"}`, false},
+		{"/decode", `{"ids":[1],"skip_special_tokens":null}`, true},
+		{"/decode", `{"ids":[1],"skip_special_tokens":"yes"}`, false},
+		{"/decode", `{"ids":[]}`, false},
+		{"/decode", `{"ids":[-1]}`, false},
+		{"/tokenize", `{"inputs":"a","add_special_tokens":null}`, true},
+		{"/tokenize", `{"inputs":"a","add_special_tokens":"yes"}`, false},
+		{"/tokenize", `{"inputs":[]}`, false},
+		{"/get_reward", `{"query":[]}`, true},
+		{"/get_reward", `{"query":""}`, false},
+		{"/classify", `{}`, false},
+		{"/classify", `{"input":null}`, false},
+		{"/classify", `{"input":"a","messages":null}`, true},
+		{"/classify", `{"input":"a","messages":[]}`, false},
+		{"/classify", `{"input":""}`, false},
+		{"/classify", `{"input":[""]}`, false},
+		{"/classify", `{"input":[]}`, false},
+		{"/classify", `{"input":"a","truncate_prompt_tokens":0}`, false},
+		{"/classify", `{"input":"a","truncate_prompt_tokens":-1}`, true},
+		{"/classify", `{"input":"a","truncate_prompt_tokens":null}`, true},
+		{"/classify", `{"input":"a","use_activation":"no"}`, false},
+		{"/classify", `{"text":"a","input_ids":null}`, true},
+		{"/classify", `{"text":""}`, false},
+		{"/pooling", `{}`, false},
+		{"/pooling", `{"input":"a","task":"token_classify"}`, false},
+		{"/score", `{"queries":"q"}`, false},
+		{"/score", `{"queries":"q","documents":[""]}`, true},
+		{"/score", `{"queries":"q","documents":[]}`, false},
+		{"/rerank", `{"query":"","documents":["a"],"top_n":null}`, true},
+		{"/rerank", `{"query":"q","documents":["a"],"top_n":-1}`, false},
+		{"/predict", `{"inputs":""}`, false},
+		{"/predict", `{"inputs":["",""]}`, true},
+		{"/predict", `{"inputs":[]}`, false},
+		{"/predict", `{"inputs":"a","truncation_direction":"up"}`, false},
+		{"/predict", `{"inputs":"a","raw_scores":null}`, true},
+		{"/verify", `{"responses_create_params":{"input":null},"response":{"output":[]}}`, false},
+		{"/verify", `{"responses_create_params":{"input":[]},"response":{"output":[]}}`, true},
+		{"/v2/models/m/infer", tensor("[1]"), true},
+		{"/v2/models/m/infer", tensor("[0]"), false},
+		{"/v2/models/m/infer", strings.Replace(tensor("[1]"), `{`, `{"parameters":null,`, 1), true},
+		{"/v2/models/m/infer", strings.Replace(tensor("[1]"), `{`, `{"parameters":{"x":1},`, 1), false},
+	} {
+		t.Run(c.path+" "+c.body, func(t *testing.T) {
+			var v any
+			require.NoError(t, json.Unmarshal([]byte(c.body), &v))
+			schema := operation(http.MethodPost, c.path).RequestBody.Value.Content.Get("application/json").Schema.Value
+			bySchema := schema.VisitJSON(v, openapi3.VisitAsRequest())
+			assert.Equal(t, c.ok, bySchema == nil, "schema: %v", bySchema)
+			r := h.send(c.path, c.body)
+			assert.Equal(t, c.ok, r.status < 400, "server: %d %s", r.status, r.body)
+		})
+	}
+}
+
+// A header or a query that is wrong is found before anything is changed.
+func TestAPutIsRefusedForItsHeaderOrQueryBeforeItLoads(t *testing.T) {
+	h := startLive(t, server.Config{}, &factory{})
+	for _, c := range []struct{ query, timeout string }{{"", "soon"}, {"", "0"}, {"", "-1"}, {"", "1e3"}, {"", "0x10"}, {"?wait=maybe", "1"}, {"?wait=", "1"}} {
+		r := h.do(http.MethodPut, "/v1/models/m"+c.query, `{"members":["a"]}`, "Authorization", "Bearer "+adminKey, "X-Request-Timeout", c.timeout, "Content-Type", "application/json")
+		assert.Equal(t, http.StatusBadRequest, r.status, "%v %s", c, r.body)
+	}
+	assert.Equal(t, http.StatusNotFound, h.get("/v1/models/m").status)
+}

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/server/dialect"
@@ -45,7 +43,7 @@ func (s *Server) translate(route dialect.Route) http.HandlerFunc {
 // decodeCall reads a body in its dialect.
 func (s *Server) decodeCall(r *http.Request, x *exchange, route dialect.Route) (*dialect.Call, error) {
 	call, err := read(s, r, func(body []byte) (*dialect.Call, error) {
-		return route.Decode(body, dialect.Target{Query: r.URL.Query(), Model: modelName(r), Version: chi.URLParam(r, "version")})
+		return route.Decode(body, dialect.Target{Query: r.URL.Query(), Model: modelName(r), Version: pathParam(r, "version")})
 	})
 	if call != nil {
 		x.reading = call.Reading

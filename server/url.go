@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/dialect"
 )
 
 // slashes are those that a client wrote too often: a base URL that ends with
@@ -58,6 +59,8 @@ func checkQuery(r *http.Request, known []string) error {
 			return api.Errorf(api.CodeUnknownField, api.Clip(name), "unknown query parameter: this path takes none")
 		case name != "key" && !slices.Contains(known, name):
 			return api.Errorf(api.CodeUnknownField, api.Clip(name), "unknown query parameter: this path takes %s", strings.Join(known, ", "))
+		case query.Get(name) == "" && !slices.Contains(dialect.Flags, name):
+			return api.Errorf(api.CodeInvalidValue, name, "the query parameter is empty")
 		case len(query[name]) > 1:
 			return api.Errorf(api.CodeConflictingFields, name, "the query parameter is given twice")
 		}

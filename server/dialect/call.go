@@ -102,6 +102,9 @@ func (c Config) Validate() error {
 // no room for the error of one answer among others does not take on_error.
 var Choices = []string{"model", "mode", "aggregate", "lambda", "on_error"}
 
+// Flags are the query parameters that are set by their name alone.
+var Flags = []string{"bare"}
+
 // Route is a path that scores.
 type Route struct {
 	Path  string   // for POST; chi's pattern

@@ -512,3 +512,31 @@ func TestFieldsThatWouldChangeARewardAreHonouredOrRefused(t *testing.T) {
 	}
 	assert.ErrorContains(t, tokenizes([]byte(`{"inputs":"a","prompt_name":"query"}`)), "prompt_name: there are no named prompts")
 }
+
+// TestMessagesReachTheTemplateAsTheyWereSent: what a client says beside role and
+// content (calls whose arguments are an object or a string, reasoning under any
+// of its names) is the template's to read, on every route that takes messages.
+func TestMessagesReachTheTemplateAsTheyWereSent(t *testing.T) {
+	const turn = `{"role":"assistant","content":null,"reasoning_content":"t","thinking":"t","reasoning":"t","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":{"z":1.0,"a":"x"}}},{"id":"d","type":"function","function":{"name":"g","arguments":"{\"z\": 1}"}}]}`
+	const prompt = `[{"role":"user","content":"q"},` + turn + `,{"role":"tool","tool_call_id":"c","content":"o"}]`
+	var want api.Message
+	native, err := api.DecodeRewardRequest([]byte(`{"inputs":[{"messages":[` + turn + `]}]}`))
+	require.NoError(t, err)
+	want = native.Inputs[0].Messages[0]
+	require.Len(t, want.Extra, 4)
+	assert.Equal(t, `[{"id":"c","type":"function","function":{"name":"f","arguments":{"z":1.0,"a":"x"}}},{"id":"d","type":"function","function":{"name":"g","arguments":"{\"z\": 1}"}}]`, string(want.Extra[3].Value))
+	for path, body := range map[string]string{
+		"/classify":      `{"messages":` + strings.TrimSuffix(prompt, "]") + `,{"role":"assistant","content":"a"}]}`,
+		"/v1/embeddings": `{"messages":` + strings.TrimSuffix(prompt, "]") + `,{"role":"assistant","content":"a"}]}`,
+		"/v1/score-one":  `{"prompt":` + prompt + `,"response":"a"}`,
+	} {
+		call, err := decode(t, path, body)
+		require.NoError(t, err)
+		require.NoError(t, call.Request.Validate(1))
+		messages := call.Request.Inputs[0].Messages
+		if messages == nil {
+			messages = call.Request.Inputs[0].Prompt.Messages
+		}
+		assert.Equal(t, want, messages[1], path)
+	}
+}

@@ -1,7 +1,6 @@
 package dialect
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -16,14 +15,14 @@ var gymWait = hold(300 * time.Second)
 
 // gymItem is an entry of a Responses API input or output.
 type gymItem struct {
-	Type      string         `json:"type"` // absent: message
+	Type      string         `json:"type,omitempty"` // absent: message
 	Role      string         `json:"role"`
-	Content   jsontext.Value `json:"content"` // of a message, or the text of reasoning
-	Name      string         `json:"name"`    // of a function_call, as are these
-	Arguments jsontext.Value `json:"arguments"`
+	Content   jsontext.Value `json:"content,omitempty"` // of a message, or the text of reasoning
+	Name      string         `json:"name"`              // of a function_call, as are these
+	Arguments jsontext.Value `json:"arguments,omitempty"`
 	CallID    string         `json:"call_id"`
-	Output    jsontext.Value `json:"output"`  // of a function_call_output
-	Summary   jsontext.Value `json:"summary"` // of reasoning
+	Output    jsontext.Value `json:"output,omitempty"`  // of a function_call_output
+	Summary   jsontext.Value `json:"summary,omitempty"` // of reasoning
 }
 
 type gymPart struct {
@@ -52,7 +51,7 @@ func nemoGym(body []byte, at Target) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	said, err := gymSaid(r.Response)
+	output, err := gymOutput(r.Response)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +60,7 @@ func nemoGym(body []byte, at Target) (*Call, error) {
 		Param: places(func(_ int, rest string) string { return rest }),
 		Reply: func(res *Result) (any, error) { return gymReply(echo, res) },
 	}
-	in, kwargs, fault := gymConversation(asked, tools, said)
+	in, kwargs, fault := gymConversation(asked, tools, output)
 	if fault != nil {
 		in = api.Input{Fault: fault}
 	}
@@ -69,45 +68,37 @@ func nemoGym(body []byte, at Target) (*Call, error) {
 	return c, c.choose(at.Query)
 }
 
-// gymAsked reads what the policy was asked: instructions and input, and the
-// tools that it could call.
-func gymAsked(v jsontext.Value) (items []gymItem, tools jsontext.Value, err error) {
-	const param = "responses_create_params"
-	var p struct {
-		Instructions *string        `json:"instructions"`
-		Input        jsontext.Value `json:"input"`
-		Tools        jsontext.Value `json:"tools"`
-	}
-	if !given(v) {
-		return nil, nil, api.Errorf(api.CodeMissingField, param, "%s is missing", param)
-	}
-	if err := read(v, param, &p); err != nil {
-		return nil, nil, err
-	}
-	if !given(p.Input) {
-		return nil, nil, api.Errorf(api.CodeMissingField, param+".input", "input is missing")
-	}
-	if p.Input.Kind() == '"' {
-		items = []gymItem{{Role: "user", Content: p.Input}}
-	} else if err := read(p.Input, param+".input", &items); err != nil {
-		return nil, nil, err
-	}
-	if p.Instructions != nil && *p.Instructions != "" {
-		text, err := json.Marshal(*p.Instructions)
-		if err != nil {
-			panic("dialect: a string that was decoded does not encode: " + err.Error())
-		}
-		items = append([]gymItem{{Type: gymInstructions, Content: text}}, items...)
-	}
-	return items, p.Tools, nil
+// gymParams is what of responses_create_params is read.
+type gymParams struct {
+	Instructions *string        `json:"instructions"`
+	Input        jsontext.Value `json:"input"`
+	Tools        jsontext.Value `json:"tools"`
 }
 
-// gymInstructions is a type of item of our own, for the instructions that stand
-// before all others.
-const gymInstructions = "\x00instructions"
+// Where a rollout has what the policy was asked, and what it said.
+const (
+	gymInput  = "responses_create_params.input"
+	gymAnswer = "response.output"
+)
 
-// gymSaid reads what the policy said.
-func gymSaid(v jsontext.Value) (items []gymItem, err error) {
+func gymAsked(v jsontext.Value) (p gymParams, tools jsontext.Value, err error) {
+	const param = "responses_create_params"
+	if !given(v) {
+		return p, nil, api.Errorf(api.CodeMissingField, param, "%s is missing", param)
+	}
+	if err := read(v, param, &p); err != nil {
+		return p, nil, err
+	}
+	if !given(p.Input) {
+		return p, nil, api.Errorf(api.CodeMissingField, gymInput, "input is missing")
+	}
+	if k := p.Input.Kind(); k != '"' && k != '[' {
+		return p, nil, api.Errorf(api.CodeInvalidValue, gymInput, "want a string or a list of items")
+	}
+	return p, p.Tools, nil
+}
+
+func gymOutput(v jsontext.Value) (jsontext.Value, error) {
 	var r struct {
 		Output jsontext.Value `json:"output"`
 	}
@@ -118,30 +109,28 @@ func gymSaid(v jsontext.Value) (items []gymItem, err error) {
 		return nil, err
 	}
 	if !given(r.Output) {
-		return nil, api.Errorf(api.CodeMissingField, "response.output", "output is missing")
+		return nil, api.Errorf(api.CodeMissingField, gymAnswer, "output is missing")
 	}
-	err = read(r.Output, "response.output", &items)
-	return items, err
+	if r.Output.Kind() != '[' {
+		return nil, api.Errorf(api.CodeInvalidValue, gymAnswer, "want a list of items")
+	}
+	return r.Output, nil
 }
 
 // gymConversation is the rollout as a chat template reads it. What the policy
 // said last is scored, and is empty when a tool had the last word.
-func gymConversation(asked []gymItem, tools jsontext.Value, said []gymItem) (api.Input, api.Fields, *api.Error) {
+func gymConversation(p gymParams, tools, output jsontext.Value) (api.Input, api.Fields, *api.Error) {
 	t := &gymTurns{}
-	for _, part := range []struct {
-		items []gymItem
-		param string
-	}{{asked, "responses_create_params.input"}, {said, "response.output"}} {
-		place := 0
-		for i := range part.items {
-			if err := t.add(&part.items[i]); err != nil {
-				return api.Input{}, nil, err.Under(fmt.Sprintf("%s[%d]", part.param, place))
-			}
-			if part.items[i].Type != gymInstructions { // which is no item of the list
-				place++
-			}
+	if p.Instructions != nil && *p.Instructions != "" {
+		t.instruct(*p.Instructions)
+	}
+	if p.Input.Kind() == '"' {
+		p.Input = encoded([]gymItem{{Role: "user", Content: p.Input}})
+	}
+	for _, part := range []named{{gymInput, p.Input}, {gymAnswer, output}} {
+		if err := t.addAll(part.value); err != nil {
+			return api.Input{}, nil, err.Under(part.name)
 		}
-		t.flush() // what was asked and what was said are never one message
 	}
 	if n := len(t.messages); n == 0 || t.messages[n-1].Role != "assistant" {
 		t.messages = append(t.messages, api.Says("assistant", ""))

@@ -34,10 +34,32 @@ type gymCall struct {
 	} `json:"function"`
 }
 
+// instruct begins with the instructions, which the system's messages right
+// behind them are part of, as templates read one alone, the first.
+func (t *gymTurns) instruct(text string) {
+	t.messages, t.instructed = []api.Message{api.Says("system", text)}, true
+}
+
+// addAll takes a list of items. What was asked and what was said are never one
+// message.
+func (t *gymTurns) addAll(v jsontext.Value) *api.Error {
+	var items []gymItem
+	if err := read(v, "", &items); err != nil {
+		return err.(*api.Error)
+	}
+	for i := range items {
+		if err := t.add(&items[i]); err != nil {
+			return err.Under(fmt.Sprintf("[%d]", i))
+		}
+	}
+	t.flush()
+	return nil
+}
+
 // add takes the next item.
 func (t *gymTurns) add(g *gymItem) *api.Error {
 	switch g.Type {
-	case "", "message", gymInstructions:
+	case "", "message":
 		return t.message(g)
 	case "reasoning":
 		text, err := g.thought()
@@ -69,14 +91,13 @@ func (t *gymTurns) add(g *gymItem) *api.Error {
 	return api.Errorf(api.CodeUnsupportedInput, "type", "items of this type are not read: want message, function_call, function_call_output or reasoning")
 }
 
-// message takes an item that has a role. Instructions and the system's messages
-// right behind them are one, as templates read one alone, the first.
+// message takes an item that has a role.
 func (t *gymTurns) message(g *gymItem) *api.Error {
 	role := g.Role
-	switch {
-	case g.Type == gymInstructions, role == "developer":
+	switch role {
+	case "developer":
 		role = "system" // the later name of the same; chat templates know the earlier
-	case role == "":
+	case "":
 		return api.Errorf(api.CodeMissingField, "role", "a message needs a role")
 	}
 	text, err := gymText(g.Content)
@@ -94,7 +115,6 @@ func (t *gymTurns) message(g *gymItem) *api.Error {
 		return nil
 	}
 	t.messages = append(t.messages, api.Says(role, text))
-	t.instructed = t.instructed || g.Type == gymInstructions
 	return nil
 }
 
