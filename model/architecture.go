@@ -69,27 +69,55 @@ var architectures = map[string]architecture{
 }
 
 // network is one architecture with its weights: a stack of blocks between an
-// embedding and a score head.
+// embedding and a score head. What each part computes is a program, which
+// executors run: see [nn.Program].
 type network interface {
-	// embed writes the input of the first block for one token.
-	embed(w *worker, x []float32, id, typ, pos int32)
+	// embed is the input of the first block.
+	embed(p *nn.Program) nn.Value
 	blocks() []block
-	// score returns the reward of one token's output of the last block, which
-	// it may overwrite.
-	score(w *worker, x []float32) float32
-	// causal says whether tokens see only those before them.
-	causal() bool
+	// features is what a head reads of the last block's output: the score head,
+	// or the output layer of a language model.
+	features(p *nn.Program, x nn.Value) nn.Value
+	scoreHead() *nn.ScoreHead
+	embedding() *nn.Embedding // of token ids
+	causal() bool             // whether tokens see only those before them
 }
 
 // block is one layer of a network: attention and a feed-forward network, with
 // their norms and residual connections.
 type block interface {
-	attention() *nn.Attention
-	// project computes the attention input of rows [lo, hi) of s.x: queries
-	// into s.q and keys and values into s.kv, each unless nil.
-	project(w *worker, s *stage, lo, hi int)
-	// mix completes rows [lo, hi) of s.x from the attention's output s.attn.
-	mix(w *worker, s *stage, lo, hi int)
+	forward(p *nn.Program, x nn.Value) nn.Value
+}
+
+// blocksOf lists the blocks of a network.
+func blocksOf[B any, P interface {
+	*B
+	block
+}](layers []B) []block {
+	out := make([]block, len(layers))
+	for i := range layers {
+		out[i] = P(&layers[i])
+	}
+	return out
+}
+
+// programs is a network as its programs.
+type programs struct {
+	embed    *nn.Program
+	blocks   []*nn.Program
+	features *nn.Program
+}
+
+func programsOf(n network, hidden int) programs {
+	p := programs{embed: nn.NewProgram(0), features: nn.NewProgram(hidden)}
+	p.embed.Out = n.embed(p.embed)
+	p.features.Out = n.features(p.features, p.features.In)
+	for _, b := range n.blocks() {
+		q := nn.NewProgram(hidden)
+		q.Out = b.forward(q, q.In)
+		p.blocks = append(p.blocks, q)
+	}
+	return p
 }
 
 // newRope returns the rotary embedding of a configuration.

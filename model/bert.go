@@ -1,8 +1,6 @@
 package model
 
 import (
-	"math"
-
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -61,49 +59,25 @@ func newBert(c *Config) network {
 
 func (n *bert) causal() bool { return false }
 
-func (n *bert) embed(w *worker, x []float32, id, typ, pos int32) {
-	tmp, _ := w.rows(len(x))
-	n.Words.Read(x, id)
-	n.Types.AddTo(x, tmp, typ)
-	n.Positions.AddTo(x, tmp, pos)
-	n.Norm.Forward(x, 0, x, 0, 1)
+func (n *bert) embedding() *nn.Embedding { return &n.Words }
+
+func (n *bert) scoreHead() *nn.ScoreHead { return &n.Head }
+
+func (n *bert) embed(p *nn.Program) nn.Value {
+	x := p.Lookup(&n.Words, nn.Tokens, nn.NoValue)
+	x = p.Lookup(&n.Types, nn.Types, x)
+	return p.Norm(&n.Norm, p.Lookup(&n.Positions, nn.Positions, x))
 }
 
-func (n *bert) blocks() []block {
-	out := make([]block, len(n.Layers))
-	for i := range n.Layers {
-		out[i] = &n.Layers[i]
-	}
-	return out
+func (n *bert) features(p *nn.Program, x nn.Value) nn.Value {
+	return p.Activated(&n.Pooler, x, kernel.Tanh)
 }
 
-func (n *bert) score(w *worker, x []float32) float32 {
-	y, ldy := w.rows(n.Pooler.Out())
-	n.Pooler.Forward(&w.Gemm, y, ldy, x, len(x), 1, kernel.Store)
-	for i, v := range y[:len(x)] {
-		y[i] = float32(math.Tanh(float64(v)))
-	}
-	return n.Head.Score(y[:len(x)])
-}
+func (n *bert) blocks() []block { return blocksOf(n.Layers) }
 
-func (l *bertBlock) attention() *nn.Attention { return &l.attn }
-
-func (l *bertBlock) project(w *worker, s *stage, lo, hi int) {
-	x, m := s.x[lo*s.ldx:], hi-lo
-	if s.q != nil {
-		l.Q.Forward(&w.Gemm, s.q[lo*s.ldq:], s.ldq, x, s.ldx, m, kernel.Store)
-	}
-	if s.kv != nil {
-		l.KV.Forward(&w.Gemm, s.kv[lo*s.ldkv:], s.ldkv, x, s.ldx, m, kernel.Store)
-	}
-}
-
-func (l *bertBlock) mix(w *worker, s *stage, lo, hi int) {
-	x, m := s.x[lo*s.ldx:], hi-lo
-	l.O.Forward(&w.Gemm, x, s.ldx, s.attn[lo*s.ldq:], s.ldq, m, kernel.Add)
-	l.AttnNorm.Forward(x, s.ldx, x, s.ldx, m)
-	h, ldh := w.inner(l.Up.Out())
-	l.Up.Forward(&w.Gemm, h, ldh, x, s.ldx, m, l.act)
-	l.Down.Forward(&w.Gemm, x, s.ldx, h, ldh, m, kernel.Add)
-	l.OutNorm.Forward(x, s.ldx, x, s.ldx, m)
+func (l *bertBlock) forward(p *nn.Program, x nn.Value) nn.Value {
+	q := p.Linear(&l.Q, p.Wanted(x))
+	kv := p.Linear(&l.KV, x)
+	y := p.Norm(&l.AttnNorm, p.AddLinear(&l.O, p.Wanted(x), p.Attend(&l.attn, q, kv)))
+	return p.Norm(&l.OutNorm, p.AddLinear(&l.Down, y, p.Activated(&l.Up, y, l.act)))
 }

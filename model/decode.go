@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
@@ -20,7 +21,6 @@ type Decoder struct {
 	Config *Config
 
 	m    *Model
-	net  languageNetwork
 	head *nn.Linear
 	run  *run
 	// slots is how many answers are continued at a time.
@@ -36,29 +36,55 @@ type Decoder struct {
 // arithmetic rather than by reading weights.
 const slotsPerWorker = 64
 
-// NewDecoder reads a language model; see [NewGenerator] for the arguments and
+// NewDecoder reads a language model. c is the configuration of the reward model
+// with the same backbone; tied says that the output layer is the embedding. See
 // [NewTraining] for workers.
 func NewDecoder(c *Config, src Source, tied bool, workers int) (*Decoder, error) {
-	g, err := NewGenerator(c, src, tied)
+	name := OutputLayer(c)
+	if tied {
+		name = ""
+	}
+	m, err := Load(c, headless{src, c, name}, LoadOptions{})
 	if err != nil {
 		return nil, err
 	}
-	return newDecoder(g.m, g.net, &g.head, workers), nil
+	if !m.Causal() {
+		return nil, fmt.Errorf("%s is no language model: %w", c.Architecture, ErrArchitecture)
+	}
+	head := nn.NewLinear(c.Hidden, false, c.VocabSize)
+	head.Alloc(kernel.Float32)
+	weight := m.net.embedding().Data
+	if !tied {
+		if err := hasOutput(c, src, name); err != nil {
+			return nil, err
+		}
+		weight = make([]float32, c.VocabSize*c.Hidden)
+		if err := src.ReadAt(weight, name, 0); err != nil {
+			return nil, err
+		}
+	}
+	head.W.Pack(0, weight)
+	return newDecoder(m, &head, workers), nil
+}
+
+// hasOutput says whether a source has the output layer of a language model.
+func hasOutput(c *Config, src Source, name string) error {
+	want := []int{c.VocabSize, c.Hidden}
+	if shape, ok := src.Shape(name); !ok || !slices.Equal(shape, want) {
+		return &BindingError{Architecture: c.Architecture, Missing: []string{fmt.Sprintf("%s of shape %v", name, want)}}
+	}
+	return nil
 }
 
 // Decoder returns a decoder that shares the weights and follows every Refresh. It
 // must not be used while they change.
 func (l *Language) Decoder() (*Decoder, error) {
-	net, ok := l.t.net.(languageNetwork)
-	if !ok {
-		return nil, fmt.Errorf("%s is no language model: %w", l.t.Config.Architecture, ErrArchitecture)
-	}
-	return newDecoder(l.t.model, net, l.head, l.t.work.Workers()), nil
+	return newDecoder(l.t.model, l.head, l.t.work.Workers()), nil
 }
 
-func newDecoder(m *Model, net languageNetwork, head *nn.Linear, workers int) *Decoder {
-	d := &Decoder{Config: m.Config, m: m, net: net, head: head, run: newRun(par.NewTeam(workers))}
-	d.cache = make([][]float32, len(m.blocks))
+func newDecoder(m *Model, head *nn.Linear, workers int) *Decoder {
+	d := &Decoder{Config: m.Config, m: m, head: head, run: newRun(par.NewTeam(workers))}
+	d.cache = make([][]float32, len(m.schedules))
 	d.logits = make([][]float32, len(d.run.workers))
 	d.slots = slotsPerWorker * len(d.run.workers)
 	return d
@@ -183,22 +209,19 @@ func (d *Decoder) forward(whole bool) {
 	if n == 0 {
 		return
 	}
-	s := &r.stage
-	*s = stage{run: r, pos: r.pos, queries: r.queries, ldx: kernel.Stride(c.Hidden),
-		ldq: kernel.Stride(c.Heads * c.HeadDim), ldkv: kernel.Stride(2 * c.KVHeads * c.HeadDim)}
-	s.x = grow(&r.x, n*s.ldx)
+	s := r.begin(c)
+	r.types = grow(&r.types, n) // of no type
+	clear(r.types)
+	r.embed(d.m)
 	q, attn, kv := grow(&r.q, n*s.ldq), grow(&r.attn, n*s.ldq), grow(&d.kv, n*s.ldkv)
-	for i, id := range r.ids {
-		d.net.embed(&r.workers[0], s.x[i*s.ldx:][:c.Hidden], id, 0, r.pos[i])
-	}
-	pairs := r.group(r.queries, c.KVHeads) * c.KVHeads
-	for l, b := range d.m.blocks {
-		keys := !whole && l == len(d.m.blocks)-1
-		s.blk, s.q, s.kv, s.attn = b, q, kv, attn
+	for l, b := range d.m.schedules {
+		keys := !whole && l == len(d.m.schedules)-1
+		s.block, s.q, s.kv, s.attn = b, q, kv, attn
+		steps := b.both
 		if keys {
-			s.q = nil
+			steps = b.keys
 		}
-		s.run1(project, n)
+		s.each(steps, n)
 		s.kv = d.cache[l][:cap(d.cache[l])]
 		for i, row := range d.at {
 			copy(s.kv[int(row)*s.ldkv:][:s.ldkv], kv[i*s.ldkv:])
@@ -206,10 +229,10 @@ func (d *Decoder) forward(whole bool) {
 		if keys {
 			break
 		}
-		s.run1(attend, pairs)
-		s.run1(mix, n)
+		s.attend(r.queries)
+		s.each(b.rest, n)
 	}
-	s.blk = nil
+	s.block, s.steps = nil, nil
 }
 
 // rowTask is a function of rows as the team runs it.
@@ -228,14 +251,10 @@ func (d *Decoder) each(n int, f func(w *nn.Scratch, i int, logits []float32)) {
 func (t *rowTask) Do(id, lo, hi int) {
 	d := t.d
 	w, c := &d.run.workers[id], d.Config
-	ldx, ldv := kernel.Stride(c.Hidden), kernel.Stride(c.VocabSize)
-	x := d.run.stage.x
+	ldv := kernel.Stride(c.VocabSize)
 	for lo < hi {
 		m := min(kernel.RowBlock, hi-lo)
-		y, ldy := w.rows(c.Hidden)
-		for i := range m {
-			d.net.final(y[i*ldy:][:c.Hidden], x[(lo+i)*ldx:][:c.Hidden])
-		}
+		y, ldy := d.run.stage.features(d.m, w, lo, lo+m)
 		logits := grow(&d.logits[id], m*ldv)
 		d.head.Forward(&w.Gemm, logits, ldv, y, ldy, m, kernel.Store)
 		for i := range m {

@@ -47,16 +47,13 @@ func BenchmarkDecode(b *testing.B) {
 		b.ReportMetric(float64(256*64*b.N)/b.Elapsed().Seconds(), "tokens/s")
 	})
 	b.Run("alone", func(b *testing.B) {
-		g, err := NewGenerator(c, src, true)
+		d, err := NewDecoder(c, src, true, 1)
 		require.NoError(b, err)
+		defer d.Close()
 		for b.Loop() {
-			g.Reset()
-			next := prompt
-			for range 64 {
-				_, err := g.Read(next)
-				require.NoError(b, err)
-				next = prompt[:1]
-			}
+			require.NoError(b, d.Decode(b.Context(), [][]int32{prompt}, 1, 64, func(_ int, _ []float32) (int32, bool) {
+				return prompt[0], false
+			}))
 		}
 		b.ReportMetric(float64(64*b.N)/b.Elapsed().Seconds(), "tokens/s")
 	})

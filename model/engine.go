@@ -116,19 +116,17 @@ func (e *Engine) reserve(m *Model) {
 // worker is the memory of one worker of a run.
 type worker struct {
 	nn.Scratch
-	a, b []float32
+	slots [maxSlots][]float32
 }
 
 // rows returns memory for kernel.RowBlock rows of n values, and their stride.
-func (w *worker) rows(n int) ([]float32, int) { return block2d(&w.a, n) }
-
-// inner returns memory for kernel.RowBlock rows of the feed-forward layer.
-func (w *worker) inner(n int) ([]float32, int) { return block2d(&w.b, n) }
-
-func block2d(buf *[]float32, n int) ([]float32, int) {
+func (w *worker) rows(slot, n int) ([]float32, int) {
 	ld := kernel.Stride(n)
-	return grow(buf, kernel.RowBlock*ld), ld
+	return grow(&w.slots[slot], kernel.RowBlock*ld), ld
 }
+
+// row returns memory for n values, which lasts until the worker's next call.
+func (w *worker) row(n int) []float32 { return w.Scratch.Rows(n) }
 
 // grow returns *buf with n elements of any value, allocating when it is too short.
 func grow[T any](buf *[]T, n int) []T {

@@ -57,51 +57,30 @@ func newGPTNeoX(c *Config) network {
 
 func (n *gptNeoX) causal() bool { return true }
 
-func (n *gptNeoX) embed(_ *worker, x []float32, id, _, _ int32) { n.Embed.Read(x, id) }
+func (n *gptNeoX) embedding() *nn.Embedding { return &n.Embed }
 
-func (n *gptNeoX) blocks() []block {
-	out := make([]block, len(n.Layers))
-	for i := range n.Layers {
-		out[i] = &n.Layers[i]
+func (n *gptNeoX) scoreHead() *nn.ScoreHead { return &n.Head }
+
+func (n *gptNeoX) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
+
+func (n *gptNeoX) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
+
+func (n *gptNeoX) blocks() []block { return blocksOf(n.Layers) }
+
+func (l *gptNeoXBlock) forward(p *nn.Program, x nn.Value) nn.Value {
+	a := &l.attn
+	n := p.Norm(&l.InputNorm, x)
+	q := p.Rope(l.rope, a, a.H, p.Linear(&l.QKV.Q, p.Wanted(n)))
+	kv := p.Rope(l.rope, a, a.K, p.Linear(&l.QKV.KV, n))
+	mixed := p.Attend(a, q, kv)
+	x = p.Wanted(x)
+	y := x // what the second norm reads
+	if !l.parallel {
+		y = p.AddLinear(&l.O, x, mixed)
 	}
-	return out
-}
-
-func (n *gptNeoX) score(_ *worker, x []float32) float32 {
-	n.Norm.Forward(x, 0, x, 0, 1)
-	return n.Head.Score(x)
-}
-
-func (l *gptNeoXBlock) attention() *nn.Attention { return &l.attn }
-
-func (l *gptNeoXBlock) project(w *worker, s *stage, lo, hi int) {
-	m := hi - lo
-	x, ldx := w.rows(l.InputNorm.C)
-	l.InputNorm.Forward(x, ldx, s.x[lo*s.ldx:], s.ldx, m)
-	if s.q != nil {
-		q := s.q[lo*s.ldq:]
-		l.QKV.Q.Forward(&w.Gemm, q, s.ldq, x, ldx, m, kernel.Store)
-		l.rope.Forward(q, s.ldq, l.attn.H, l.attn.D, s.pos[lo:hi])
+	h := p.Activated(&l.Up, p.Norm(&l.PostNorm, y), l.act)
+	if l.parallel {
+		y = p.AddLinear(&l.O, x, mixed)
 	}
-	if s.kv != nil {
-		kv := s.kv[lo*s.ldkv:]
-		l.QKV.KV.Forward(&w.Gemm, kv, s.ldkv, x, ldx, m, kernel.Store)
-		l.rope.Forward(kv, s.ldkv, l.attn.K, l.attn.D, s.pos[lo:hi])
-	}
-}
-
-func (l *gptNeoXBlock) mix(w *worker, s *stage, lo, hi int) {
-	m := hi - lo
-	x, attn := s.x[lo*s.ldx:], s.attn[lo*s.ldq:]
-	y, ldy := w.rows(l.PostNorm.C)
-	h, ldh := w.inner(l.Up.Out())
-	if l.parallel { // the second norm reads x before attention is added
-		l.PostNorm.Forward(y, ldy, x, s.ldx, m)
-		l.O.Forward(&w.Gemm, x, s.ldx, attn, s.ldq, m, kernel.Add)
-	} else {
-		l.O.Forward(&w.Gemm, x, s.ldx, attn, s.ldq, m, kernel.Add)
-		l.PostNorm.Forward(y, ldy, x, s.ldx, m)
-	}
-	l.Up.Forward(&w.Gemm, h, ldh, y, ldy, m, l.act)
-	l.Down.Forward(&w.Gemm, x, s.ldx, h, ldh, m, kernel.Add)
+	return p.AddLinear(&l.Down, y, h)
 }

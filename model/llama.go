@@ -1,9 +1,6 @@
 package model
 
-import (
-	"github.com/warmserve/warmserve/model/kernel"
-	"github.com/warmserve/warmserve/model/nn"
-)
+import "github.com/warmserve/warmserve/model/nn"
 
 // llama is the network of Llama, Mistral, Qwen2 and Qwen3, which differ in
 // biases, in norms of queries and keys, and in sliding windows.
@@ -71,58 +68,21 @@ func newLlamaLike(c *Config, b llamaBiases) *llama {
 
 func (n *llama) causal() bool { return true }
 
-func (n *llama) embed(_ *worker, x []float32, id, _, _ int32) { n.Embed.Read(x, id) }
+func (n *llama) embedding() *nn.Embedding { return &n.Embed }
 
-func (n *llama) blocks() []block {
-	out := make([]block, len(n.Layers))
-	for i := range n.Layers {
-		out[i] = &n.Layers[i]
-	}
-	return out
-}
+func (n *llama) scoreHead() *nn.ScoreHead { return &n.Head }
 
-func (n *llama) score(_ *worker, x []float32) float32 {
-	n.Norm.Forward(x, 0, x, 0, 1)
-	return n.Head.Score(x)
-}
+func (n *llama) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
 
-func (l *llamaBlock) attention() *nn.Attention { return &l.attn }
+func (n *llama) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
 
-func (l *llamaBlock) project(w *worker, s *stage, lo, hi int) {
-	m, d := hi-lo, l.attn.D
-	x, ldx := w.rows(l.Q.In)
-	l.InputNorm.Forward(x, ldx, s.x[lo*s.ldx:], s.ldx, m)
-	if s.q != nil {
-		q := s.q[lo*s.ldq:]
-		l.Q.Forward(&w.Gemm, q, s.ldq, x, ldx, m, kernel.Store)
-		normHeads(l.QNorm, q, s.ldq, m, l.attn.H, d)
-		l.rope.Forward(q, s.ldq, l.attn.H, d, s.pos[lo:hi])
-	}
-	if s.kv != nil {
-		kv := s.kv[lo*s.ldkv:]
-		l.KV.Forward(&w.Gemm, kv, s.ldkv, x, ldx, m, kernel.Store)
-		normHeads(l.KNorm, kv, s.ldkv, m, l.attn.K, d)
-		l.rope.Forward(kv, s.ldkv, l.attn.K, d, s.pos[lo:hi])
-	}
-}
+func (n *llama) blocks() []block { return blocksOf(n.Layers) }
 
-// normHeads normalises each head of m rows in place; a nil norm does nothing.
-func normHeads(n *nn.RMSNorm, x []float32, ldx, m, heads, d int) {
-	if n == nil {
-		return
-	}
-	for i := range m {
-		n.Forward(x[i*ldx:], d, x[i*ldx:], d, heads)
-	}
-}
-
-func (l *llamaBlock) mix(w *worker, s *stage, lo, hi int) {
-	m := hi - lo
-	x := s.x[lo*s.ldx:]
-	l.O.Forward(&w.Gemm, x, s.ldx, s.attn[lo*s.ldq:], s.ldq, m, kernel.Add)
-	y, ldy := w.rows(l.O.Out())
-	l.PostNorm.Forward(y, ldy, x, s.ldx, m)
-	h, ldh := w.inner(l.GateUp.F)
-	l.GateUp.Forward(&w.Gemm, h, ldh, y, ldy, m)
-	l.Down.Forward(&w.Gemm, x, s.ldx, h, ldh, m, kernel.Add)
+func (l *llamaBlock) forward(p *nn.Program, x nn.Value) nn.Value {
+	a := &l.attn
+	n := p.Norm(&l.InputNorm, x)
+	q := p.Rope(l.rope, a, a.H, p.HeadNorm(l.QNorm, a.H, p.Linear(&l.Q, p.Wanted(n))))
+	kv := p.Rope(l.rope, a, a.K, p.HeadNorm(l.KNorm, a.K, p.Linear(&l.KV, n)))
+	y := p.AddLinear(&l.O, p.Wanted(x), p.Attend(a, q, kv))
+	return p.AddLinear(&l.Down, y, p.Gated(&l.GateUp, p.Norm(&l.PostNorm, y)))
 }

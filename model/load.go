@@ -86,15 +86,14 @@ func isBuffer(name string) bool {
 // is missing, unknown or mis-shaped, before any memory is taken. Weights are
 // read in pieces and packed at once; there is never a second copy of the model.
 func Load(c *Config, src Source, o LoadOptions) (*Model, error) {
-	m := &Model{Config: c, DType: o.DType, net: architectures[c.Architecture].new(c)}
-	m.blocks = m.net.blocks()
+	m, _ := newModel(c, o.DType)
 	params := nn.Params(m.net)
 	if err := bind(c, params, src); err != nil {
 		return nil, err
 	}
 	m.modules(func(l nn.Module) { l.Alloc(o.DType) })
-	for _, b := range m.blocks {
-		b.attention().Low = o.DType != kernel.Float32
+	for _, s := range m.schedules {
+		s.attention.Low = o.DType != kernel.Float32
 	}
 	if err := m.read(params, src, o); err != nil {
 		return nil, err

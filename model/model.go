@@ -13,11 +13,25 @@ type Model struct {
 	Config *Config
 	DType  kernel.DType
 
-	net        network
-	blocks     []block // of net
+	net       network
+	embed     *schedule
+	schedules []*schedule // of the blocks
+	features  *schedule
+
 	parameters int
 	bytes      int
 	digest     string
+}
+
+// newModel is the model of a network without memory for its weights.
+func newModel(c *Config, d kernel.DType) (*Model, programs) {
+	m := &Model{Config: c, DType: d, net: architectures[c.Architecture].new(c)}
+	p := programsOf(m.net, c.Hidden)
+	m.embed, m.features = compile(p.embed), compile(p.features)
+	for _, b := range p.blocks {
+		m.schedules = append(m.schedules, compile(b))
+	}
+	return m, p
 }
 
 // Parameters returns the number of weights.

@@ -47,7 +47,7 @@ func (r *run) reserve(m *Model, tokens, unique, longest int) {
 	grow(&r.kv, tokens*kernel.Stride(2*c.KVHeads*c.HeadDim))
 	grow(&r.lastX, unique*kernel.Stride(c.Hidden))
 	for i := range r.workers {
-		r.workers[i].Reserve(m.blocks[0].attention(), longest)
+		r.workers[i].Reserve(m.schedules[0].attention, longest)
 	}
 }
 
@@ -59,29 +59,21 @@ func newRun(team *par.Team) *run {
 
 // stage is a part of a layer, divided among the workers by rows or by heads.
 type stage struct {
-	run *run
-	op  op
-	blk block
+	run   *run
+	block *schedule
+	steps []step // nil for the block's attention
 
-	x, q, kv, attn []float32
-	ldx, ldq, ldkv int // attn has the stride of q
-	pos            []int32
-	queries        []nn.Query
+	x, q, kv, attn  []float32
+	ldx, ldq, ldkv  int // attn has the stride of q
+	ids, types, pos []int32
+	queries         []nn.Query
 }
 
-type op uint8
-
-const (
-	project op = iota
-	attend
-	mix
-)
-
-// Do computes rows [lo, hi), or for attend pairs of query and key head.
+// Do computes rows [lo, hi), or for attention pairs of query and key head.
 func (s *stage) Do(id, lo, hi int) {
 	w := &s.run.workers[id]
-	if s.op == attend {
-		a := s.blk.attention()
+	if s.steps == nil {
+		a := s.block.attention
 		for i := lo; i < hi; i++ {
 			g := s.run.groups[i/a.K]
 			a.Forward(&w.Scratch, s.attn, s.ldq, s.q, s.ldq, s.kv, s.kv[a.K*a.D:], s.ldkv, s.run.spans, s.queries[g[0]:g[1]], i%a.K)
@@ -90,53 +82,71 @@ func (s *stage) Do(id, lo, hi int) {
 	}
 	n := (hi - lo + kernel.RowBlock - 1) / kernel.RowBlock
 	for b := range n { // blocks of equal size
-		l, h := lo+(hi-lo)*b/n, lo+(hi-lo)*(b+1)/n
-		if s.op == project {
-			s.blk.project(w, s, l, h)
-		} else {
-			s.blk.mix(w, s, l, h)
-		}
+		r := s.rows(w, lo+(hi-lo)*b/n, lo+(hi-lo)*(b+1)/n)
+		r.run(s.steps)
 	}
+}
+
+// rows returns the rows [lo, hi) of the stage.
+func (s *stage) rows(w *worker, lo, hi int) rowsOf {
+	r := rowsOf{w: w, ldx: s.ldx, ldq: s.ldq, ldkv: s.ldkv, m: hi - lo, x: s.x[lo*s.ldx:], pos: s.pos[lo:hi]}
+	if s.ids != nil {
+		r.ids, r.types = s.ids[lo:hi], s.types[lo:hi]
+	}
+	if s.q != nil {
+		r.q, r.attn = s.q[lo*s.ldq:], s.attn[lo*s.ldq:]
+	}
+	if s.kv != nil {
+		r.kv = s.kv[lo*s.ldkv:]
+	}
+	return r
 }
 
 // rowGrain is the number of rows that a worker of a team takes at a time.
 const rowGrain = 28
 
-func (s *stage) run1(o op, n int) {
-	s.op = o
-	grain := 1
-	if o != attend {
-		// A balanced share for each worker, in pieces so that a slow one is helped.
-		t := s.run.team.Size()
-		grain = max((n+2*t-1)/(2*t), min(rowGrain, (n+t-1)/t))
-	}
-	s.run.team.Run(n, grain, s)
+// each runs steps on n rows.
+func (s *stage) each(steps []step, n int) {
+	s.steps = steps
+	// A balanced share for each worker, in pieces so that a slow one is helped.
+	t := s.run.team.Size()
+	s.run.team.Run(n, max((n+2*t-1)/(2*t), min(rowGrain, (n+t-1)/t)), s)
+}
+
+// attend computes the attention of queries.
+func (s *stage) attend(queries []nn.Query) {
+	s.steps, s.queries = nil, queries
+	heads := s.block.attention.K
+	s.run.team.Run(s.run.group(queries, heads)*heads, 1, s)
+}
+
+// begin prepares the stage for a batch of the loaded tokens.
+func (r *run) begin(c *Config) *stage {
+	n := len(r.ids)
+	s := &r.stage
+	*s = stage{run: r, pos: r.pos, ldx: kernel.Stride(c.Hidden),
+		ldq: kernel.Stride(c.Heads * c.HeadDim), ldkv: kernel.Stride(2 * c.KVHeads * c.HeadDim)}
+	s.x = grow(&r.x, n*s.ldx)
+	return s
 }
 
 // forward computes the rewards of a chunk into scores.
 func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []float32) {
 	r.load(p, c, seqs)
-	c0 := m.Config
 	n := len(r.ids)
-	s := &r.stage
-	*s = stage{run: r, pos: r.pos, queries: r.queries, ldx: kernel.Stride(c0.Hidden),
-		ldq: kernel.Stride(c0.Heads * c0.HeadDim), ldkv: kernel.Stride(2 * c0.KVHeads * c0.HeadDim)}
-	s.x = grow(&r.x, n*s.ldx)
+	s := r.begin(m.Config)
+	r.embed(m)
 	q, attn := grow(&r.q, n*s.ldq), grow(&r.attn, n*s.ldq)
 	kv := grow(&r.kv, n*s.ldkv)
-	for i, id := range r.ids {
-		m.net.embed(&r.workers[0], s.x[i*s.ldx:][:c0.Hidden], id, r.types[i], r.pos[i])
-	}
-	blocks := m.blocks
-	for l, b := range blocks {
-		s.blk, s.q, s.kv, s.attn = b, q, kv, attn
-		if l == len(blocks)-1 && r.observe == nil {
+	for l, b := range m.schedules {
+		s.block, s.q, s.kv, s.attn = b, q, kv, attn
+		if l == len(m.schedules)-1 && r.observe == nil {
 			r.lastLayer(s, n)
 			break
 		}
-		s.run1(project, n)
-		s.run1(attend, r.group(r.queries, c0.KVHeads)*c0.KVHeads)
-		s.run1(mix, n)
+		s.each(b.both, n)
+		s.attend(r.queries)
+		s.each(b.rest, n)
 		if r.observe != nil {
 			r.observe(l, s.x, s.ldx)
 		}
@@ -146,19 +156,36 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 		if r.observe != nil {
 			row = r.spans[t.span].Row + int(t.at)
 		}
-		scores[t.unique] = m.net.score(&r.workers[0], s.x[row*s.ldx:][:c0.Hidden])
+		x, _ := s.features(m, &r.workers[0], row, row+1)
+		scores[t.unique] = m.net.scoreHead().Score(x[:m.Config.Hidden])
 	}
-	s.blk = nil // a run that waits for its next chunk must not hold a model that was replaced
+	s.block = nil // a run that waits for its next chunk must not hold a model that was replaced
+	s.steps = nil
+}
+
+// embed writes the input of the first block.
+func (r *run) embed(m *Model) {
+	s := &r.stage
+	s.ids, s.types = r.ids, r.types
+	for lo := 0; lo < len(r.ids); lo += kernel.RowBlock {
+		rows := s.rows(&r.workers[0], lo, min(lo+kernel.RowBlock, len(r.ids)))
+		rows.run(m.embed.rest)
+	}
+	s.ids, s.types = nil, nil
+}
+
+// features returns what a head reads of the rows [lo, hi) of the last block's
+// output, up to kernel.RowBlock, and their stride. It may overwrite those.
+func (s *stage) features(m *Model, w *worker, lo, hi int) ([]float32, int) {
+	r := rowsOf{w: w, x: s.x[lo*s.ldx:], ldx: s.ldx, m: hi - lo}
+	r.run(m.features.rest)
+	return r.at(m.features.out)
 }
 
 // lastLayer computes keys and values of all n rows, and everything else of the
 // scored ones, which become the rows of s.x.
 func (r *run) lastLayer(s *stage, n int) {
-	q := s.q
-	s.q = nil
-	s.run1(project, n)
-
-	kv := s.kv
+	s.each(s.block.keys, n)
 	x := grow(&r.lastX, len(r.scored)*s.ldx)
 	r.lastPos = r.lastPos[:0]
 	for i, t := range r.scored {
@@ -166,12 +193,10 @@ func (r *run) lastLayer(s *stage, n int) {
 		copy(x[i*s.ldx:], s.x[row*s.ldx:][:s.ldx])
 		r.lastPos = append(r.lastPos, r.pos[row])
 	}
-	s.x, s.pos, s.q, s.kv = x, r.lastPos, q, nil
-	s.run1(project, len(r.scored))
-	s.kv, s.queries = kv, r.last
-	heads := s.blk.attention().K
-	s.run1(attend, r.group(r.last, heads)*heads)
-	s.run1(mix, len(r.scored))
+	s.x, s.pos = x, r.lastPos
+	s.each(s.block.queries, len(r.scored))
+	s.attend(r.last)
+	s.each(s.block.rest, len(r.scored))
 }
 
 // group divides queries for attention, several behind the same prefix together,

@@ -22,20 +22,21 @@ type Training struct {
 	// one layer. It changes no bit. Set it before the first pass.
 	Recompute bool
 
-	net    learner
-	layers []learnedBlock
 	params []nn.Param
 	model  *Model
 	work   *nn.Work
 
-	batch  tokens
-	drop   Pass
-	scored bool        // the last layer has the scored tokens alone
-	layer  []saved     // of each layer; of the first alone when recomputing
-	hidden []float32   // (T, C) what the embedding's backward needs
-	inputs [][]float32 // (T, C) of each layer, when recomputing
-	feat   []float32   // (B, C) what the score head reads
-	room   gradients
+	embed, features *tape
+	layers          []*tape
+
+	batch    tokens
+	drop     Pass
+	embedded passed
+	layer    []passed    // of each layer; of the first alone when recomputing
+	read     passed      // of features
+	inputs   [][]float32 // (T, C) of each layer, when recomputing
+	feat     []float32   // (B, C) what the score head reads
+	pool     pool
 }
 
 // Regularization is the dropout of a training run, each a share in [0, 1).
@@ -68,63 +69,9 @@ type tokens struct {
 	all, scored     []nn.Query
 }
 
-// saved is what the backward pass of a layer needs of its forward pass. T are all
-// tokens; Q those whose output is wanted: all, or in the last layer the scored.
-type saved struct {
-	x          []float32 // (T, C) the input
-	n1, n1q    []float32 // (T, C) and (Q, C) the norm of it
-	q          []float32 // (Q, H·D) after norm and rotation
-	kv         []float32 // (T, 2·K·D) keys and values
-	qRaw, kRaw []float32 // (Q, H·D) and (T, K·D) before the norm of each head
-	attn       []float32 // (Q, H·D)
-	xq         []float32 // (Q, C) the input of the tokens in Q: x, or the picked rows
-	picks      []float32 // (Q, C) memory of the picked rows
-	mid        []float32 // (Q, C) after attention
-	n2         []float32 // (Q, C) the norm of it
-	up         []float32 // (Q, Pad(F)) before the activation, twice as wide when gated
-	h          []float32 // (Q, Pad(F)) behind it
-	sum        []float32 // (Q, C) before the norm at the end (BERT)
-	out        []float32 // (Q, C)
-
-	index   int
-	picked  bool // Q are the scored tokens alone
-	queries []nn.Query
-	pos     []int32  // of the tokens in Q
-	rows    []uint64 // of the tokens in Q
-}
-
-// learner is a network that learns.
-type learner interface {
-	network
-	learnedBlocks() []learnedBlock
-	// learnEmbedding writes the input of the first layer.
-	learnEmbedding(t *Training, x []float32)
-	// learnFeatures writes what the score head reads, of m rows of the last
-	// layer's output.
-	learnFeatures(t *Training, feat, x []float32, m int)
-	scoreHead() *nn.ScoreHead
-	// featuresBackward turns dfeat into dx, the gradient of the last layer's
-	// output; embeddingBackward ends the chain.
-	featuresBackward(t *Training, dx, dfeat, x []float32, m int)
-	embeddingBackward(t *Training, dx []float32)
-}
-
-// learnedBlock is a layer that learns.
-type learnedBlock interface {
-	block
-	learn(t *Training, s *saved)
-	// backward turns t.room.dout (Q, C), which it may overwrite, into dx (T, C).
-	backward(t *Training, s *saved, dx []float32)
-}
-
-// gradients is memory that the backward passes of all layers share.
-type gradients struct {
-	a, b             []float32 // (T, C) of a layer's output and input, in turn
-	dout             []float32 // (Q, C) of the current layer's output
-	dn1, dn1q, dn2   []float32
-	dq, dkv, dqkv    []float32
-	dattn, dh, dup   []float32
-	masked, features []float32
+// by returns the numbers that tokens are looked up by.
+func (b *tokens) by(of nn.Numbers) []int32 {
+	return [...][]int32{nn.Tokens: b.ids, nn.Types: b.types, nn.Positions: b.pos}[of]
 }
 
 // NewTraining reads the weights of a configuration from a source, whose tensors
@@ -135,17 +82,16 @@ func NewTraining(c *Config, src Source, workers int, d kernel.DType) (*Training,
 	if d != kernel.Float32 && d != kernel.BFloat16 {
 		return nil, fmt.Errorf("model: training in %v, want float32 or bfloat16", d)
 	}
-	net, ok := architectures[c.Architecture].new(c).(learner)
-	if !ok {
-		return nil, fmt.Errorf("%s cannot be trained: %w", c.Architecture, ErrArchitecture)
-	}
-	if err := bind(c, nn.Params(net), src); err != nil {
+	m, p := newModel(c, d)
+	if err := bind(c, nn.Params(m.net), src); err != nil {
 		return nil, err
 	}
-	t := &Training{Config: c, net: net, layers: net.learnedBlocks(), work: nn.NewWork(workers)}
-	t.layer = make([]saved, len(t.layers))
-	t.model = &Model{Config: c, DType: d, net: net, blocks: net.blocks()}
-	params, unable := nn.TrainingParams(net, d)
+	t := &Training{Config: c, model: m, embed: newTape(p.embed), features: newTape(p.features), work: nn.NewWork(workers)}
+	for _, b := range p.blocks {
+		t.layers = append(t.layers, newTape(b))
+	}
+	t.layer = make([]passed, len(t.layers))
+	params, unable := nn.TrainingParams(m.net, d)
 	if unable != nil {
 		t.Close()
 		return nil, fmt.Errorf("%v cannot be trained: %w", unable, ErrArchitecture)
@@ -212,12 +158,9 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 		}
 	}
 	t.forward(seqs, p, true)
-	c := t.Config
-	out := t.out()
-	feat := grow(&t.feat, len(seqs)*t.ldc())
-	t.net.learnFeatures(t, feat, out, len(seqs))
+	t.feat = t.readOut(len(seqs))
 	for i := range seqs {
-		scores[i] = t.net.scoreHead().Score(feat[i*t.ldc():][:c.Hidden])
+		scores[i] = t.model.net.scoreHead().Score(t.Features(i))
 	}
 	return nil
 }
@@ -226,55 +169,53 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 // alone when that is asked.
 func (t *Training) forward(seqs []Sequence, p Pass, scored bool) {
 	t.drop = p
-	t.batch.load(seqs, t.model.Causal(), p.First)
-	t.scored = scored
-	x := grow(t.input(0), len(t.batch.ids)*t.ldc())
-	t.net.learnEmbedding(t, x)
-	t.dropout(0, siteEmbedding).Rows(t.work, x, t.ldc(), t.Config.Hidden, t.batch.rows)
-	for i, l := range t.layers {
-		s := t.begin(i)
-		l.learn(t, s)
-		switch {
-		case i == len(t.layers)-1:
-		case t.Recompute: // the layer's memory is the next one's too
-			copy(grow(t.input(i+1), len(t.batch.ids)*t.ldc()), s.out)
-		default:
-			t.layer[i+1].x = s.out
+	b := &t.batch
+	b.load(seqs, t.model.Causal(), p.First)
+	t.embedded.all = tokenRows{n: len(b.ids)}
+	t.embedded.begin(t.embed, nil)
+	x := t.forwardTape(t.embed, &t.embedded)
+	t.dropped(0, siteEmbedding, p.Embedding).Rows(t.work, x, t.ldc(), t.Config.Hidden, b.rows)
+	for i := range t.layers {
+		if t.Recompute { // a layer's memory is the next one's too
+			if t.inputs == nil {
+				t.inputs = make([][]float32, len(t.layers))
+			}
+			copy(grow(&t.inputs[i], len(x)), x)
+			x = t.inputs[i]
 		}
+		x = t.pass(i, x, scored && i == len(t.layers)-1)
 	}
 }
 
-// input is where the input of a layer lies.
-func (t *Training) input(i int) *[]float32 {
-	if t.Recompute {
-		if t.inputs == nil {
-			t.inputs = make([][]float32, len(t.layers))
-		}
-		return &t.inputs[i]
+// pass runs a layer forward on its input x.
+func (t *Training) pass(i int, x []float32, last bool) []float32 {
+	k, b := t.passed(i), &t.batch
+	k.index, k.picked = i, last
+	k.all = tokenRows{len(b.ids), b.pos, b.rows, b.all}
+	k.wanted = k.all
+	if last {
+		k.wanted = tokenRows{len(b.last), b.lastPos, b.lastRows, b.scored}
 	}
-	return &t.layer[i].x
+	k.begin(t.layers[i], x)
+	return t.forwardTape(t.layers[i], k)
 }
 
-// saved is the memory of a layer.
-func (t *Training) saved(i int) *saved {
+// passed is the memory of a layer.
+func (t *Training) passed(i int) *passed {
 	if t.Recompute {
 		return &t.layer[0]
 	}
 	return &t.layer[i]
 }
 
-// begin prepares a layer's memory for a batch.
-func (t *Training) begin(i int) *saved {
-	s := t.saved(i)
-	s.begin(&t.batch, i, t.scored && i == len(t.layers)-1)
-	if t.Recompute {
-		s.x = t.inputs[i]
-	}
-	return s
+// readOut computes what a head reads of m rows of the last layer's output.
+func (t *Training) readOut(m int) []float32 {
+	last := len(t.layers) - 1
+	out, _ := t.passed(last).value(t.layers[last], t.layers[last].p.Out)
+	t.read.all = tokenRows{n: m}
+	t.read.begin(t.features, out)
+	return t.forwardTape(t.features, &t.read)
 }
-
-// out is the output of the last layer, after a forward pass.
-func (t *Training) out() []float32 { return t.saved(len(t.layers) - 1).out }
 
 // Features returns what the score head read of sequence i in the last Forward.
 func (t *Training) Features(i int) []float32 {
@@ -288,36 +229,31 @@ func (t *Training) Backward(dscores []float32) {
 	if len(dscores) != n {
 		panic(fmt.Sprintf("model: Backward: %d gradients of %d scores", len(dscores), n))
 	}
-	ld, tokens := t.ldc(), len(t.batch.ids)
-	r := &t.room
-	dfeat := grow(&r.features, n*ld)
-	t.net.scoreHead().Backward(dfeat, ld, dscores, t.feat, ld)
-	dx := grow(&r.a, tokens*ld)
-	t.net.featuresBackward(t, dx, dfeat, t.out(), n)
-	t.backward(dx)
+	dfeat := t.pool.take(n * t.ldc())
+	t.model.net.scoreHead().Backward(dfeat, t.ldc(), dscores, t.feat, t.ldc())
+	t.backward(dfeat)
 }
 
-// backward carries the gradient dx of the last layer's output, in room.a, back to
-// the embedding.
+// backward carries the gradient of what a head reads back to the embedding.
 func (t *Training) backward(dx []float32) {
-	r, ld := &t.room, t.ldc()
-	dy := grow(&r.b, len(t.batch.ids)*ld)
-	for i := len(t.layers) - 1; i >= 0; i-- {
-		s := t.saved(i)
-		if t.Recompute && i < len(t.layers)-1 {
-			t.layers[i].learn(t, t.begin(i))
+	dx = t.backwardTape(t.features, &t.read, dx)
+	last := len(t.layers) - 1
+	for i := last; i >= 0; i-- {
+		if t.Recompute && i < last {
+			t.pass(i, t.inputs[i], false)
 		}
-		r.dout = dx
-		t.layers[i].backward(t, s, dy)
-		dx, dy = dy, dx
+		dx = t.backwardTape(t.layers[i], t.passed(i), dx)
 	}
-	t.dropout(0, siteEmbedding).Rows(t.work, dx, ld, t.Config.Hidden, t.batch.rows)
-	t.net.embeddingBackward(t, dx)
+	t.dropped(0, siteEmbedding, t.drop.Embedding).Rows(t.work, dx, t.ldc(), t.Config.Hidden, t.batch.rows)
+	t.backwardTape(t.embed, &t.embedded, dx)
+	nn.Modules(t.model.net, func(_ []string, m nn.Module) {
+		if c, ok := m.(nn.Collector); ok {
+			c.Collect()
+		}
+	})
 }
 
-func (t *Training) ldc() int  { return kernel.Stride(t.Config.Hidden) }
-func (t *Training) ldq() int  { return kernel.Stride(t.Config.Heads * t.Config.HeadDim) }
-func (t *Training) ldkv() int { return kernel.Stride(2 * t.Config.KVHeads * t.Config.HeadDim) }
+func (t *Training) ldc() int { return kernel.Stride(t.Config.Hidden) }
 
 // load lays out a batch.
 func (b *tokens) load(seqs []Sequence, causal bool, first int) {
@@ -347,14 +283,5 @@ func (b *tokens) load(seqs []Sequence, causal bool, first int) {
 			b.pos = append(b.pos, int32(j))
 			b.rows = append(b.rows, number<<32|uint64(j))
 		}
-	}
-}
-
-// begin prepares a layer for a batch.
-func (s *saved) begin(b *tokens, index int, last bool) {
-	s.index, s.picked = index, last
-	s.queries, s.pos, s.rows = b.all, b.pos, b.rows
-	if last {
-		s.queries, s.pos, s.rows = b.scored, b.lastPos, b.lastRows
 	}
 }

@@ -16,9 +16,9 @@ type Language struct {
 	head   *nn.Linear
 	params []nn.Param
 
-	features, dfeatures, logits []float32
-	targets                     []int32
-	losses                      []float64
+	logits  []float32
+	targets []int32
+	losses  []float64
 }
 
 // NoTarget is the target of a token after which nothing is to be learned.
@@ -72,8 +72,10 @@ func OutputLayer(c *Config) string {
 // float32.
 func NewLanguage(c *Config, src Source, tied bool, workers int, d kernel.DType) (*Language, error) {
 	head := OutputLayer(c)
-	if shape, ok := src.Shape(head); !tied && (!ok || !slices.Equal(shape, []int{c.VocabSize, c.Hidden})) {
-		return nil, &BindingError{Architecture: c.Architecture, Missing: []string{fmt.Sprintf("%s of shape [%d %d]", head, c.VocabSize, c.Hidden)}}
+	if !tied {
+		if err := hasOutput(c, src, head); err != nil {
+			return nil, err
+		}
 	}
 	if tied {
 		head = "" // a copy of the embedding in the file would be unknown
@@ -96,16 +98,12 @@ func NewLanguage(c *Config, src Source, tied bool, workers int, d kernel.DType) 
 
 // bindOutput makes the output layer: of the embedding, or of a weight of its own.
 func (l *Language) bindOutput(src Source, head string) error {
-	if head == "" {
-		e, ok := l.t.net.(interface{ embedding() *nn.Embedding })
-		if !ok {
-			return fmt.Errorf("%s is no language model: %w", l.t.Config.Architecture, ErrArchitecture)
-		}
-		l.head = nn.NewTied(e.embedding())
-		return nil
-	}
 	if !l.t.model.Causal() {
 		return fmt.Errorf("%s is no language model: %w", l.t.Config.Architecture, ErrArchitecture)
+	}
+	if head == "" {
+		l.head = nn.NewTied(l.t.model.net.embedding())
+		return nil
 	}
 	own := nn.NewLinear(l.t.Config.Hidden, false, l.t.Config.VocabSize)
 	l.head = &own
@@ -185,12 +183,13 @@ func (l *Language) Step(texts []Text, scale float32, p Pass) (loss float64, err 
 func (l *Language) output(learn bool, f func(w *nn.Scratch, i int, row []float32)) {
 	t := l.t
 	T, ld, V := len(t.batch.ids), t.ldc(), t.Config.VocabSize
-	out := t.out()
-	features := keep(&l.features, T, ld)
-	t.work.Rows(T, func(_ *nn.Scratch, lo, hi int) { t.net.learnFeatures(t, features[lo*ld:], out[lo*ld:], hi-lo) })
+	features := t.readOut(T)
 	ldv := kernel.Stride(V)
 	logits := keep(&l.logits, min(T, logitRows), ldv)
-	dfeatures := keep(&l.dfeatures, T, ld)
+	var dfeatures []float32
+	if learn {
+		dfeatures = t.pool.take(T * ld)
+	}
 	for at := 0; at < T; at += logitRows {
 		m := min(logitRows, T-at)
 		t.work.Rows(m, func(w *nn.Scratch, lo, hi int) {
@@ -209,9 +208,7 @@ func (l *Language) output(learn bool, f func(w *nn.Scratch, i int, row []float32
 		}
 	}
 	if learn {
-		dx := grow(&t.room.a, T*ld)
-		t.net.featuresBackward(t, dx, dfeatures, out, T)
-		t.backward(dx)
+		t.backward(dfeatures)
 	}
 }
 

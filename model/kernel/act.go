@@ -2,8 +2,8 @@ package kernel
 
 import "fmt"
 
-// Activate applies the activation e to every element: GELU, GELUTanh or ReLU.
-// Store leaves them as they are.
+// Activate applies the activation e to every element: GELU, GELUTanh, ReLU or
+// Tanh. Store leaves them as they are.
 //
 // Shapes: x is (rows, cols) with stride ldx.
 // Error: below 1e-7 (GELU) and 3e-8 (GELUTanh) of absolute value beside 1.2e-7 of
@@ -12,6 +12,10 @@ import "fmt"
 // but 0 by ReLU.
 func Activate(x []float32, ldx, rows, cols int, e Epilogue) {
 	if rows == 0 || cols == 0 || e == Store {
+		return
+	}
+	if e == Tanh {
+		SoftCap(x, ldx, rows, cols, 1)
 		return
 	}
 	if e != GELU && e != GELUTanh && e != ReLU {
@@ -72,9 +76,6 @@ func SiLU(x []float32) {
 		}
 	}
 }
-
-// Tanh replaces x by tanh x.
-func Tanh(x []float32) { SoftCap(x, len(x), 1, len(x), 1) }
 
 // SoftCap replaces s by limit·tanh(s/limit), which bounds scores smoothly.
 //

@@ -2,8 +2,8 @@ package kernel
 
 import "fmt"
 
-// ActivateBackward computes dx = dy · act′(x) for the activations GELU, GELUTanh
-// and ReLU; with Store dx = dy.
+// ActivateBackward computes dx = dy · act′(x) for the activations GELU, GELUTanh,
+// ReLU and Tanh; with Store dx = dy.
 //
 // Shapes: all are (rows, cols) with strides lddx, lddy and ldx.
 // Aliasing: dx may be dy or x with the same stride. Writes dx.
@@ -90,6 +90,8 @@ func slopeRow(dst, x, dy []float32, e Epilogue) {
 		geluSlope(dst, x, dy)
 	case SiLUMul:
 		siluSlope(dst, x, dy)
+	case Tanh:
+		tanhSlope(dst, x, dy)
 	default:
 		geluTanhSlope(dst, x, dy)
 	}

@@ -28,7 +28,7 @@ var activations = []struct {
 	{"ReLU", func(x []float32) { Activate(x, len(x), 1, len(x), ReLU) },
 		func(x float64) float64 { return max(x, 0) }, 0, 0},
 	{"SiLU", SiLU, func(x float64) float64 { return x * sigmoid(x) }, 1e-7, 2.4e-7},
-	{"Tanh", Tanh, math.Tanh, 0, 3e-7},
+	{"Tanh", func(x []float32) { Activate(x, len(x), 1, len(x), Tanh) }, math.Tanh, 0, 3e-7},
 	{"SoftCap", func(x []float32) { SoftCap(x, len(x), 1, len(x), 30) },
 		func(x float64) float64 { return 30 * math.Tanh(x/30) }, 0, 4e-7},
 }
@@ -139,7 +139,7 @@ func TestActivationsOfOneElement(t *testing.T) {
 func TestActivateTakesBlocks(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 6))
-		for _, e := range []Epilogue{Store, GELU, GELUTanh, ReLU} {
+		for _, e := range []Epilogue{Store, GELU, GELUTanh, ReLU, Tanh} {
 			for _, cols := range []int{1, 15, 16, 31, 32, 33, 70} {
 				const rows, ld = 5, 73
 				x := newFenced((rows-1)*ld+cols, 3)

@@ -94,6 +94,7 @@ func TestActivationGradientsEqualDifferences(t *testing.T) {
 			}{
 				{"gelu", GELU, func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) }, 1e-6},
 				{"gelu tanh", GELUTanh, tanh, 1e-6},
+				{"tanh", Tanh, math.Tanh, 1e-6},
 				{"store", Store, func(x float64) float64 { return x }, 1e-6},
 			} {
 				ActivateBackward(dx, len(xs), dy, len(xs), xs, len(xs), 1, len(xs), c.e)

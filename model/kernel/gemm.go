@@ -15,6 +15,7 @@ const (
 	GELU                     // C = y·Φ(y), the exact form with erf
 	GELUTanh                 // C = y·½(1+tanh(√(2/π)(y+0.044715y³)))
 	ReLU                     // C = max(y, 0)
+	Tanh                     // C = tanh(y)
 	// SiLUMul is the gated unit silu(g)·u. Panels alternate between gate and up
 	// (see Panels of a gated layer): panel 2i holds the gate and 2i+1 the up
 	// projection of the columns [i·NR, (i+1)·NR) of C.

@@ -104,7 +104,7 @@ func TestRowsAllocateNothing(t *testing.T) {
 			Activate(x, cols, rows, cols, GELU)
 			Gate(x, cols, x, cols, y, cols, rows, cols, SiLUMul)
 			SiLU(x)
-			Tanh(x)
+			Activate(x, cols, rows, cols, Tanh)
 			SoftmaxRows(x, cols, rows, cols, Span{Hi: cols}, 1)
 			Softmax(x, 3, cols, 1)
 			RMSNorm(y[:cols], x[:cols], w, 1e-6)

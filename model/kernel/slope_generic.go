@@ -35,3 +35,10 @@ func reluSlope(dst, x, dy []float32) {
 		}
 	}
 }
+
+func tanhSlope(dst, x, dy []float32) {
+	for i, v := range x[:len(dst)] {
+		t := math.Tanh(float64(v))
+		dst[i] = float32(float64(dy[i]) * (1 - t*t))
+	}
+}

@@ -266,7 +266,7 @@ func TestNormBackwardEqualsDifferences(t *testing.T) {
 		n := NewLayerNorm(c, eps)
 		p := learnedParams(t, &n, r, "n")
 		dx := make([]float32, 2*m*c)
-		n.Backward(w, dx, c, true, dy, c, x, c, 2*m)
+		n.Backward(w, dx, c, true, dy, c, x, c, 2*m, 1)
 		checkGrad(t, "x", x, dx, func(z []float64) float64 {
 			return dot64(layer64(z, wide(p[0].Data), wide(p[1].Data)), wide(dy))
 		})
@@ -432,8 +432,21 @@ func TestFusedQKVBackwardEqualsDifferences(t *testing.T) {
 			}
 			x, dq, dkv := random(r, m*in), random(r, mq*h*d), random(r, m*2*h*d)
 			ld := kernel.Stride(in)
-			dx, room := make([]float32, m*ld), make([]float32, m*kernel.Stride(3*h*d))
-			f.Backward(w, dx, ld, room, kernel.Stride(3*h*d), dq, h*d, c.queries, dkv, 2*h*d, rows(x, in, ld), ld, m)
+			dx, xs := make([]float32, m*ld), rows(x, in, ld)
+			f.KV.Backward(w, dx, ld, false, dkv, 2*h*d, xs, ld, m)
+			if c.queries == nil {
+				f.Q.Backward(w, dx, ld, true, dq, h*d, xs, ld, m)
+			} else {
+				picked, dpicked := make([]float32, mq*ld), make([]float32, mq*ld)
+				for i, row := range c.queries {
+					copy(picked[i*ld:][:ld], xs[int(row)*ld:])
+				}
+				f.Q.Backward(w, dpicked, ld, false, dq, h*d, picked, ld, mq)
+				for i, row := range c.queries {
+					kernel.AddTo(dx[int(row)*ld:][:in], dpicked[i*ld:][:in])
+				}
+			}
+			f.Collect()
 			loss := func(x, weight, bias []float64) float64 {
 				y, s := linear64(x, weight, bias, in, 3*h*d), 0.0
 				for i := range m {

@@ -26,6 +26,9 @@ func (n *RMSNorm) Params(names []string) []Param {
 	return []Param{vector(names[0]+".weight", n.C, func() []float32 { return n.W })}
 }
 
+// Width returns C.
+func (n *RMSNorm) Width() int { return n.C }
+
 // Forward normalises m rows of x (stride ldx) into y (stride ldy). y may be x.
 func (n *RMSNorm) Forward(y []float32, ldy int, x []float32, ldx, m int) {
 	kernel.RMSNormRows(y, ldy, x, ldx, m, n.W, n.Eps)
@@ -56,6 +59,9 @@ func (n *LayerNorm) Params(names []string) []Param {
 		vector(names[0]+".bias", n.C, func() []float32 { return n.B }),
 	}
 }
+
+// Width returns C.
+func (n *LayerNorm) Width() int { return n.C }
 
 // Forward normalises m rows of x (stride ldx) into y (stride ldy). y may be x.
 func (n *LayerNorm) Forward(y []float32, ldy int, x []float32, ldx, m int) {

@@ -14,12 +14,7 @@ func (n *RMSNorm) Learned(p []Param) { learned(&p[0], n.W, n.dw) }
 // Refresh implements [Trainable].
 func (n *RMSNorm) Refresh() {}
 
-// Backward computes dx of m rows of groups neighbouring vectors each (one, or the
-// heads of a token), and accumulates dw.
-//
-// Shapes: dx, dy and x are (m, groups·C) with strides lddx, lddy and ldx.
-// Aliasing: dx may be dy with the same stride. Writes dx, or with add
-// accumulates into it.
+// Backward implements [Normalization].
 func (n *RMSNorm) Backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m, groups int) {
 	w.sums(n.dw, n.C, m, func(dw []float32, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -47,16 +42,15 @@ func (n *LayerNorm) Learned(p []Param) {
 // Refresh implements [Trainable].
 func (n *LayerNorm) Refresh() {}
 
-// Backward computes dx of m rows and accumulates dw and db.
-//
-// Shapes: dx, dy and x are (m, C) with strides lddx, lddy and ldx.
-// Aliasing: dx may be dy with the same stride. Writes dx, or with add
-// accumulates into it.
-func (n *LayerNorm) Backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m int) {
+// Backward implements [Normalization].
+func (n *LayerNorm) Backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m, groups int) {
 	both := n.dw[: 2*n.C : 2*n.C] // db lies behind dw
 	w.sums(both, 2*n.C, m, func(sum []float32, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			kernel.LayerNormBackward(dx[i*lddx:], sum[:n.C], sum[n.C:], dy[i*lddy:], x[i*ldx:][:n.C], n.W, n.Eps, add)
+			for g := range groups {
+				at := g * n.C
+				kernel.LayerNormBackward(dx[i*lddx+at:], sum[:n.C], sum[n.C:], dy[i*lddy+at:], x[i*ldx+at:][:n.C], n.W, n.Eps, add)
+			}
 		}
 	})
 }

@@ -9,7 +9,7 @@ type FusedQKV struct {
 	H, D  int
 	Q, KV Linear
 
-	master *master // in the checkpoint's order, nil when the layer serves
+	whole *master // what learns, in the checkpoint's order; nil when the layer serves
 }
 
 // NewFusedQKV returns the layer for h heads of size d.

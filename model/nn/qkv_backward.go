@@ -4,52 +4,44 @@ import "github.com/warmserve/warmserve/model/kernel"
 
 // AllocTraining implements [Trainable].
 func (f *FusedQKV) AllocTraining(d kernel.DType) {
-	f.Alloc(d)
-	f.master = newMaster(d, 3*f.H*f.D, f.Q.In, f.Q.bias)
+	f.Q.AllocTraining(d)
+	f.KV.AllocTraining(d)
+	n := 3 * f.H * f.D
+	f.whole = &master{n: n, in: f.Q.In, w: make([]float32, n*f.Q.In), dw: make([]float32, n*f.Q.In)}
+	if f.Q.bias {
+		f.whole.b, f.whole.db = make([]float32, n), make([]float32, n)
+	}
 }
 
 // Learned implements [Trainable].
-func (f *FusedQKV) Learned(p []Param) { f.master.params(p) }
+func (f *FusedQKV) Learned(p []Param) { f.whole.params(p) }
 
 // Refresh implements [Trainable].
 func (f *FusedQKV) Refresh() {
-	rows, in := 3*f.H*f.D, f.Q.In
-	f.split(0, rows, func(l *Linear, at, i, n int) {
-		l.W.Pack(at, f.master.w[i*in:(i+n)*in])
+	in := f.Q.In
+	f.split(0, f.whole.n, func(l *Linear, at, i, n int) {
+		copy(l.master.w[at*in:][:n*in], f.whole.w[i*in:])
 		if l.bias {
-			copy(l.Bias[at:], f.master.b[i:i+n])
+			copy(l.master.b[at:][:n], f.whole.b[i:])
 		}
 	})
-	f.master.refresh()
+	f.Q.Refresh()
+	f.KV.Refresh()
 }
 
-// Backward computes dx from the gradients of queries and of keys over values,
-// and accumulates the weight's and the bias's.
-//
-// Shapes: dx is (m, Pad(in)) with stride lddx; dqkv is room for (m, 3·H·D) with
-// stride ldqkv; dq is (mq, H·D), the gradient of the rows in queries, or of all m
-// when queries is nil; dkv is (m, 2·H·D). Writes dx and dqkv.
-func (f *FusedQKV) Backward(w *Work, dx []float32, lddx int, dqkv []float32, ldqkv int, dq []float32, lddq int, queries []int32, dkv []float32, lddkv int, x []float32, ldx, m int) {
-	hd := f.H * f.D
-	w.Each(m, 64, func(_ *Scratch, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			d, kv := dqkv[i*ldqkv:][:3*hd], dkv[i*lddkv:]
-			for h := range f.H {
-				to := d[3*h*f.D:]
-				if queries == nil {
-					copy(to[:f.D], dq[i*lddq+h*f.D:])
-				} else {
-					clear(to[:f.D])
-				}
-				copy(to[f.D:2*f.D], kv[h*f.D:])
-				copy(to[2*f.D:3*f.D], kv[hd+h*f.D:])
-			}
+// Collect implements [Collector].
+func (f *FusedQKV) Collect() {
+	in := f.Q.In
+	f.split(0, f.whole.n, func(l *Linear, at, i, n int) {
+		move(f.whole.dw[i*in:], l.master.dw[at*in:][:n*in])
+		if l.bias {
+			move(f.whole.db[i:], l.master.db[at:][:n])
 		}
 	})
-	for i, row := range queries {
-		for h := range f.H {
-			kernel.AddTo(dqkv[int(row)*ldqkv+3*h*f.D:][:f.D], dq[i*lddq+h*f.D:][:f.D])
-		}
-	}
-	f.master.backward(w, dx, lddx, false, dqkv, ldqkv, x, ldx, m)
+}
+
+// move adds x to dst and leaves zeros.
+func move(dst, x []float32) {
+	kernel.AddTo(dst[:len(x)], x)
+	clear(x)
 }

@@ -16,6 +16,10 @@ type Trainable interface {
 	Refresh()
 }
 
+// Collector is a trainable layer whose gradients come in other tensors than its
+// parameters': Collect adds them up after a backward pass.
+type Collector interface{ Collect() }
+
 // TrainingParams returns the parameters of all layers of the struct that v points
 // to with data and gradient, whose products are in the number format d. It returns the names of a layer that cannot learn,
 // if there is one.

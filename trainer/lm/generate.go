@@ -1,6 +1,7 @@
 package lm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,10 +54,11 @@ func Generate(ctx context.Context, dir, prompt string, s Sampling, emit func(tex
 		return err
 	}
 	defer b.close()
-	g, err := model.NewGenerator(b.config, b.ckpt, b.tied)
+	d, err := model.NewDecoder(b.config, b.ckpt, b.tied, 0)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
+	defer d.Close()
 	var ids []int32
 	if b.bos >= 0 {
 		ids = append(ids, b.bos)
@@ -67,35 +69,29 @@ func Generate(ctx context.Context, dir, prompt string, s Sampling, emit func(tex
 	if len(ids) == 0 {
 		return errors.New("a model without a token that begins a text needs a prompt")
 	}
-	if s.Tokens == 0 {
-		s.Tokens = 200
+	most := min(cmp.Or(s.Tokens, 200), b.config.MaxPositions-len(ids)+1)
+	if most < 1 {
+		return nil
 	}
 	shown := b.tokenizer.Decode(ids, true)
-	next := ids
-	for i := range s.Tokens {
-		if g.Len()+len(next) > b.config.MaxPositions {
-			return nil
-		}
-		logits, err := g.Read(next)
-		if err != nil {
-			return err
-		}
-		id := s.choose(logits, uint64(i))
-		if id == b.eos || ctx.Err() != nil {
-			return ctx.Err()
+	var failed error
+	number := uint64(0)
+	err = d.Decode(ctx, [][]int32{ids}, 1, most, func(_ int, logits []float32) (int32, bool) {
+		id := s.choose(logits, number)
+		number++
+		if id == b.eos {
+			return id, true
 		}
 		ids = append(ids, id)
-		next = ids[len(ids)-1:]
 		// Decoded as a whole: a character may take several tokens.
 		text := b.tokenizer.Decode(ids, true)
 		if n := common(shown, text); n < len(text) && complete(text) {
-			if err := emit(text[n:]); err != nil {
-				return err
-			}
+			failed = emit(text[n:])
 			shown = text
 		}
-	}
-	return nil
+		return id, failed != nil
+	})
+	return cmp.Or(failed, err)
 }
 
 // common returns the length of the longest shared beginning.

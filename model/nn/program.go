@@ -1,0 +1,213 @@
+package nn
+
+import (
+	"fmt"
+
+	"github.com/warmserve/warmserve/model/kernel"
+)
+
+// A Program is what a part of a network computes: a short list of operations
+// on registers of rows, one row for each token. A network writes it once, when
+// it is built; executors run it on batches. It holds no memory and knows no device.
+//
+// Each operation makes a new [Value]. Whether that takes the memory of an
+// operand that nothing reads any more is the executor's decision.
+type Program struct {
+	Ops []Op
+	In  Value // what the program is given; NoValue for an embedding
+	Out Value // what it returns
+
+	widths []int
+	wanted []bool
+}
+
+// Value is a register of a program: a row of values for each token, or for each
+// wanted token.
+type Value int32
+
+// NoValue is the operand that an operation does not have.
+const NoValue Value = -1
+
+// Kind is what an operation does.
+type Kind uint8
+
+const (
+	// Lookup is the table's row for each token's number, added to Y if there is one.
+	Lookup Kind = iota
+	// Norm normalises each row of X; with Heads > 0 each of its first Heads heads.
+	Norm
+	// Rotate turns the first Heads heads of each row of X by its position.
+	Rotate
+	// Multiply is the linear layer of X, with an activation.
+	Multiply
+	// MultiplyAdd is Y plus the linear layer of X: a branch that joins the residual stream.
+	MultiplyAdd
+	// MultiplyGated is the first half of a gated feed-forward layer of X.
+	MultiplyGated
+	// Sum is Y plus X, a branch that joins the residual stream.
+	Sum
+	// Attend is the attention of the queries X to the keys and values Y.
+	Attend
+	// Wanted is the rows of X whose output is wanted: all, or in the last layer
+	// those that are scored.
+	Wanted
+)
+
+// Op is one operation: Out from X and Y.
+type Op struct {
+	Kind      Kind
+	Out, X, Y Value
+
+	Table     *Embedding
+	Of        Numbers // which numbers Table is read by
+	Norm      Normalization
+	Rope      *Rope
+	Linear    *Linear
+	Gated     *Gated
+	Attention *Attention
+	Act       kernel.Epilogue // of Multiply; Store for none
+	Heads     int
+	// Branch counts the branches that joined the residual stream before this one.
+	Branch int
+}
+
+// Numbers are what a token is looked up by.
+type Numbers uint8
+
+const (
+	Tokens Numbers = iota
+	Types
+	Positions
+)
+
+// Normalization is a layer that normalises rows.
+type Normalization interface {
+	Module
+	Width() int
+	Forward(y []float32, ldy int, x []float32, ldx, m int)
+	// Backward computes dx of m rows of groups neighbouring vectors each (one, or the
+	// heads of a token), and accumulates the gradients of the weights.
+	//
+	// Shapes: dx, dy and x are (m, groups·C) with strides lddx, lddy and ldx.
+	// Aliasing: dx may be dy with the same stride. Writes dx, or with add
+	// accumulates into it.
+	Backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m, groups int)
+}
+
+// NewProgram begins a program that is given rows of so many values, or with 0
+// nothing but the tokens.
+func NewProgram(width int) *Program {
+	p := &Program{In: NoValue, Out: NoValue}
+	if width > 0 {
+		p.In = p.value(width, false)
+	}
+	return p
+}
+
+func (p *Program) value(width int, wanted bool) Value {
+	p.widths, p.wanted = append(p.widths, width), append(p.wanted, wanted)
+	return Value(len(p.widths) - 1)
+}
+
+func (p *Program) add(op Op, width int) Value {
+	wanted := op.X != NoValue && p.wanted[op.X]
+	if op.Y != NoValue && op.Kind != Attend && p.wanted[op.Y] != wanted {
+		panic(fmt.Sprintf("nn: operation %d joins all rows with the wanted ones", len(p.Ops)))
+	}
+	op.Out = p.value(width, wanted || op.Kind == Wanted)
+	p.Ops = append(p.Ops, op)
+	return op.Out
+}
+
+// Width returns how many values a row has.
+func (p *Program) Width(v Value) int { return p.widths[v] }
+
+// OfWanted says whether a value has rows for the wanted tokens alone.
+func (p *Program) OfWanted(v Value) bool { return p.wanted[v] }
+
+// Values returns the number of values.
+func (p *Program) Values() int { return len(p.widths) }
+
+// Attends returns the index of the operation that is attention, -1 without.
+func (p *Program) Attends() int {
+	at := -1
+	for i := range p.Ops {
+		if p.Ops[i].Kind != Attend {
+			continue
+		}
+		if at >= 0 {
+			panic("nn: a block with two attentions")
+		}
+		at = i
+	}
+	return at
+}
+
+// Lookup reads a table's rows and adds them to y, unless that is NoValue.
+func (p *Program) Lookup(t *Embedding, of Numbers, y Value) Value {
+	op := Op{Kind: Lookup, X: NoValue, Y: y, Table: t, Of: of}
+	op.Out = p.value(t.C, false)
+	p.Ops = append(p.Ops, op)
+	return op.Out
+}
+
+// Norm normalises rows.
+func (p *Program) Norm(n Normalization, x Value) Value {
+	return p.add(Op{Kind: Norm, X: x, Y: NoValue, Norm: n}, p.widths[x])
+}
+
+// HeadNorm normalises the first heads of each row; a nil layer leaves them.
+func (p *Program) HeadNorm(n *RMSNorm, heads int, x Value) Value {
+	if n == nil {
+		return x
+	}
+	return p.add(Op{Kind: Norm, X: x, Y: NoValue, Norm: n, Heads: heads}, p.widths[x])
+}
+
+// Rope rotates the first heads of each row by the token's position.
+func (p *Program) Rope(r *Rope, a *Attention, heads int, x Value) Value {
+	return p.add(Op{Kind: Rotate, X: x, Y: NoValue, Rope: r, Attention: a, Heads: heads}, p.widths[x])
+}
+
+// Linear multiplies by a layer.
+func (p *Program) Linear(l *Linear, x Value) Value { return p.Activated(l, x, kernel.Store) }
+
+// Activated multiplies by a layer and applies an activation.
+func (p *Program) Activated(l *Linear, x Value, act kernel.Epilogue) Value {
+	return p.add(Op{Kind: Multiply, X: x, Y: NoValue, Linear: l, Act: act}, l.Out())
+}
+
+// AddLinear is y plus a layer of x.
+func (p *Program) AddLinear(l *Linear, y, x Value) Value {
+	return p.add(Op{Kind: MultiplyAdd, X: x, Y: y, Linear: l, Branch: p.branches()}, l.Out())
+}
+
+// Add is y plus x.
+func (p *Program) Add(y, x Value) Value {
+	return p.add(Op{Kind: Sum, X: x, Y: y, Branch: p.branches()}, p.widths[y])
+}
+
+func (p *Program) branches() int {
+	n := 0
+	for i := range p.Ops {
+		if k := p.Ops[i].Kind; k == MultiplyAdd || k == Sum {
+			n++
+		}
+	}
+	return n
+}
+
+// Gated is the first half of a gated feed-forward layer.
+func (p *Program) Gated(g *Gated, x Value) Value {
+	return p.add(Op{Kind: MultiplyGated, X: x, Y: NoValue, Gated: g}, g.F)
+}
+
+// Attend is the attention of queries, of the wanted rows, to keys over values, of all.
+func (p *Program) Attend(a *Attention, q, kv Value) Value {
+	return p.add(Op{Kind: Attend, X: q, Y: kv, Attention: a}, a.H*a.D)
+}
+
+// Wanted leaves the rows of x whose output is wanted.
+func (p *Program) Wanted(x Value) Value {
+	return p.add(Op{Kind: Wanted, X: x, Y: NoValue}, p.widths[x])
+}
