@@ -11,11 +11,15 @@
 // # Rules
 //
 //   - Tensors are read as float32, in row-major order; see the package safetensors for what is exact.
-//   - model.safetensors is preferred to an index, as transformers does.
+//   - model.safetensors is preferred to an index, as transformers does. An index that tells of other weights is an error.
 //   - The index and the shards must agree both ways. All disagreements are reported together.
-//   - The prefix "module." of DistributedDataParallel is removed when every tensor has it.
-//   - Pickles (pytorch_model.bin) are refused: reading one runs the code that is in it.
+//   - What wrappers of training put into names is removed: torch.compile and FSDP anywhere, and the prefixes of
+//     DistributedDataParallel ("module.") and PEFT ("base_model.model.") where every tensor has them.
+//   - Pickles (pytorch_model.bin) are refused: reading one runs the code that is in it. So are quantised weights, and empty
+//     ones as ZeRO-3 leaves them. What is refused says what it is in the words of its format, and what to do.
 //   - A directory with a LoRA adapter of PEFT and no weights is the merged model: see below.
+//   - What was not taken as it lies there is in the checkpoint's Notes.
+//   - Nothing that is NaN or infinite is written.
 //   - The chat template is that of chat_template.jinja, else that of tokenizer_config.json.
 //
 // # Adapters
@@ -25,7 +29,8 @@
 //	W + scale·B·A, with scale α/r, or α/√r where use_rslora is set,
 //
 // computed when it is read, in float64 and rounded once to float32, and with the modules of modules_to_save, such as the
-// score head, replaced. Over a causal language model an adapter for classification gets the configuration of
+// score head, and resized embeddings replaced. Tokenizer, template and padding token are those beside the adapter,
+// where there are some, and else the base's. Over a causal language model an adapter for classification gets the configuration of
 // the classifier, and the output layer is left out. The base is mapped, so that adapters over one base
 // share its memory. Whoever averages adapters averages these merged weights, as those of any checkpoints: averages of
 // A and of B on their own would have another product, which also holds the cross terms Bᵢ·Aⱼ.

@@ -91,11 +91,20 @@ const maxBF16 = 0x7f7f8000
 // notBelow returns the index of the first value whose magnitude has bits of limit or more, -1 when there is none.
 // All NaNs and infinities have at least those of exponent.
 func notBelow(x []float32, limit uint32) int {
-	var most uint32
-	for _, v := range x { // no branch, so that the common case runs at the speed of memory
-		most = max(most, math.Float32bits(v)&0x7fffffff)
+	// No branch and four chains, so that the common case costs a small part of hashing the same bytes. The
+	// subtraction borrows, which sets the highest bit, where a magnitude is at least the limit.
+	var a, b, c, d uint32
+	rest := x
+	for ; len(rest) >= 4; rest = rest[4:] {
+		a |= limit - 1 - math.Float32bits(rest[0])&0x7fffffff
+		b |= limit - 1 - math.Float32bits(rest[1])&0x7fffffff
+		c |= limit - 1 - math.Float32bits(rest[2])&0x7fffffff
+		d |= limit - 1 - math.Float32bits(rest[3])&0x7fffffff
 	}
-	if most < limit {
+	for _, v := range rest {
+		a |= limit - 1 - math.Float32bits(v)&0x7fffffff
+	}
+	if (a|b|c|d)>>31 == 0 {
 		return -1
 	}
 	return slices.IndexFunc(x, func(v float32) bool { return math.Float32bits(v)&0x7fffffff >= limit })

@@ -118,7 +118,7 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 		return nil, err
 	}
 	defer done()
-	config, err := model.ParseConfig(average.Config())
+	config, _, err := model.Resolve(average.Config(), average)
 	if err != nil {
 		return nil, err
 	}

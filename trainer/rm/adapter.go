@@ -2,9 +2,11 @@ package rm
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/loader/safetensors"
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/trainer/state"
@@ -39,9 +41,6 @@ func (r *run) zeroGrads() {
 // same bytes.
 func (r *run) saveAdapter() error {
 	dir := filepath.Clean(r.config.Out) + "-adapter"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
 	head := "score"
 	if r.head().Name != scoreWeight {
 		head = "classifier"
@@ -56,6 +55,12 @@ func (r *run) saveAdapter() error {
 		return err
 	}
 	w := state.NewWeights(r.lora.Params())
+	if err := loader.CheckFinite(w, nil); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	var specs []safetensors.Spec
 	for _, n := range w.Names() {
 		shape, _ := w.Shape(n)

@@ -203,7 +203,7 @@ func (j *judge) run(r *Report, dirs []string) error {
 }
 
 func (j *judge) score(config []byte, src model.Source) (chosen, rejected []float64, err error) {
-	c, err := model.ParseConfig(config)
+	c, _, err := model.Resolve(config, src) // the notes are those of warm check
 	if err != nil {
 		return nil, nil, err
 	}
