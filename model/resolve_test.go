@@ -1,0 +1,137 @@
+package model
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestHeadsOfOtherTrainersScoreAsTheirOwnCode holds linear heads under every name, with and without a bias, against the
+// families' own scores. The tolerance is that of float32 sums.
+func TestHeadsOfOtherTrainersScoreAsTheirOwnCode(t *testing.T) {
+	engine := NewEngine(1)
+	defer engine.Close()
+	for name, head := range map[string]string{"openrlhf-value-head": "value_head.weight", "openrlhf-bf16": "score.weight", "openrlhf-normalized": "score.weight",
+		"score-bias": "score.weight", "trl-value-head": "v_head.summary.weight"} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(goldens(t), "..", "goldens-families", name)
+			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+			if err != nil {
+				t.Skipf("no reference values: %v", err)
+			}
+			src := openSource(t, filepath.Join(dir, "model.safetensors"))
+			c, _, err := Resolve(data, src)
+			require.NoError(t, err)
+			assert.Equal(t, head, c.HeadTensors()[0])
+			m, err := Load(c, src, LoadOptions{})
+			require.NoError(t, err)
+			raw, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+			require.NoError(t, err)
+			var golden struct {
+				Sequences []struct {
+					IDs []int32 `json:"input_ids"`
+				} `json:"sequences"`
+				Scores []float64 `json:"scores_f64"`
+				At     []int     `json:"scored_positions"`
+			}
+			require.NoError(t, json.Unmarshal(raw, &golden))
+			require.NotEmpty(t, golden.Sequences)
+			for i, s := range golden.Sequences {
+				got := make([]float32, 1)
+				at := len(s.IDs) - 1
+				if golden.At != nil {
+					at = golden.At[i]
+				}
+				require.NoError(t, engine.Score(m, got, []Sequence{{IDs: s.IDs, At: at}}))
+				assert.InDelta(t, golden.Scores[i], got[0], 2e-5)
+			}
+		})
+	}
+}
+
+func TestTensorsDecideWhereLabelsDisagree(t *testing.T) {
+	base, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	source := func(edit func(*Random)) *Random {
+		src := NewRandom(base, 1)
+		if edit != nil {
+			edit(src)
+		}
+		return src
+	}
+	rename := func(head string) func(*Random) {
+		return func(r *Random) {
+			r.shapes[head] = r.shapes["score.weight"]
+			delete(r.shapes, "score.weight")
+			for i, n := range r.names {
+				if n == "score.weight" {
+					r.names[i] = head
+				}
+			}
+		}
+	}
+	with := func(set map[string]any) string {
+		var c map[string]any
+		require.NoError(t, json.Unmarshal([]byte(configs["llama"]), &c))
+		c["model_type"] = "llama"
+		for k, v := range set {
+			if c[k] = v; v == nil {
+				delete(c, k)
+			}
+		}
+		out, err := json.Marshal(c)
+		require.NoError(t, err)
+		return string(out)
+	}
+	for _, c := range []struct {
+		name, config string
+		src          *Random
+		note, fails  string
+		check        func(t *testing.T, c *Config)
+	}{
+		{name: "they agree", config: with(nil), src: source(nil)},
+		{name: "a class of its own", config: with(map[string]any{"architectures": []string{"RewardModel"}}), src: source(nil), note: "read as LlamaForSequenceClassification"},
+		{name: "no class", config: with(map[string]any{"architectures": nil}), src: source(nil), note: "architectures names none"},
+		{name: "a language model's class over a score head", config: with(map[string]any{"architectures": []string{"LlamaForCausalLM"}}), src: source(nil), note: "LlamaForCausalLM"},
+		{name: "a language model", config: with(map[string]any{"architectures": []string{"LlamaForCausalLM"}}), src: source(rename("lm_head.weight")), fails: "is a language model"},
+		{name: "an unknown model type", config: with(map[string]any{"architectures": []string{"RewardModel"}, "model_type": "mamba"}), src: source(nil), fails: "mamba"},
+		{name: "a model type against the class", config: with(map[string]any{"model_type": "qwen2"}), src: source(nil), fails: "model_type"},
+		{name: "no word about labels", config: with(map[string]any{"id2label": nil, "num_labels": nil}), src: source(nil)},
+		{name: "two labels for one row", config: with(map[string]any{"id2label": map[string]string{"0": "a", "1": "b"}}), src: source(nil), note: "the tensor counts"},
+		{name: "two rows", config: with(nil), src: source(func(r *Random) { r.shapes["score.weight"] = []int{2, 40} }), fails: "num_labels: 2"},
+		{name: "a head of a name that the configuration has", config: with(map[string]any{"value_head_prefix": "my_head"}), src: source(rename("my_head.weight")),
+			check: func(t *testing.T, c *Config) { assert.Equal(t, "my_head", c.Head) }},
+		{name: "a vocabulary that was resized", config: with(map[string]any{"vocab_size": 7}), src: source(nil), note: "vocab_size in config.json is 7",
+			check: func(t *testing.T, c *Config) { assert.Equal(t, base.VocabSize, c.VocabSize) }},
+		{name: "an output layer beside the head", config: with(nil), src: source(func(r *Random) {
+			r.names = append(r.names, "lm_head.weight")
+			r.shapes["lm_head.weight"] = []int{3, 3}
+		}), note: "lm_head.weight is left out"},
+		{name: "OpenRLHF's normalisation", config: with(map[string]any{"mean": 0.5, "std": 2}), src: source(nil), note: "not applied"},
+		{name: "a number for a string", config: with(map[string]any{"id2label": map[string]any{"0": 1}}), src: source(nil), fails: "id2label: holds a number where a string is wanted"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, notes, err := Resolve([]byte(c.config), c.src)
+			if c.fails != "" {
+				require.ErrorContains(t, err, c.fails)
+				return
+			}
+			require.NoError(t, err)
+			if c.note == "" {
+				assert.Empty(t, notes)
+			}
+			assert.Contains(t, strings.Join(notes, "\n"), c.note)
+			if c.check != nil {
+				c.check(t, got)
+			}
+			_, err = Count(got, c.src)
+			assert.NoError(t, err)
+			assert.Equal(t, 1, got.NumLabels)
+		})
+	}
+}
