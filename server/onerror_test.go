@@ -210,3 +210,26 @@ func TestNeMoGymIsToldOfARolloutThatCannotBeScored(t *testing.T) {
 	assert.NotContains(t, string(r.body), "_ng_failure_class", "a rollout over the context is truncated")
 	assert.Equal(t, http.StatusNotFound, h.send("/verify?model=nobody", `{"responses_create_params":{"input":"q"},"response":{"output":[]}}`).status)
 }
+
+// A model without a chat template reads no messages at all: that ends the run
+// with its reason, and is not a batch of bad answers.
+func TestAModelThatCannotReadTheFormFailsTheRequest(t *testing.T) {
+	m := named("m")
+	m.BeforePrepare = func(in *api.Input) error {
+		if in.Messages != nil {
+			return api.Errorf(api.CodeUnsupportedInput, "messages", "the model has no chat template")
+		}
+		return nil
+	}
+	h := start(t, server.Config{}, m)
+	const turn = `<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\na`
+	for path, body := range map[string]string{
+		"/get_reward?retemplate=chatml": `{"query":["` + turn + `","plain","` + turn + `"]}`,
+		"/verify":                       `{"responses_create_params":{"input":"q"},"response":{"output":[]}}`,
+		"/classify?on_error=item":       `{"messages":[{"role":"assistant","content":"a"}]}`,
+	} {
+		r := h.send(path, body)
+		assert.Equal(t, http.StatusBadRequest, r.status, path)
+		assert.Contains(t, string(r.body), "the model has no chat template")
+	}
+}

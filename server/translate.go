@@ -67,6 +67,13 @@ func (s *Server) call(ctx context.Context, x *exchange, c *dialect.Call) (*diale
 	if err != nil {
 		return nil, err
 	}
+	if e := unreadable(c.Request, reply); e != nil {
+		there := *e
+		if c.Param != nil {
+			there.Param = c.Param(e.Param)
+		}
+		return nil, &there
+	}
 	for i := range reply.Data {
 		if d := &reply.Data[i]; d.Error != nil && c.Param != nil {
 			there := *d.Error
@@ -75,6 +82,22 @@ func (s *Server) call(ctx context.Context, x *exchange, c *dialect.Call) (*diale
 		}
 	}
 	return &dialect.Result{RewardResponse: reply, Label: x.label}, nil
+}
+
+// unreadable returns the error of a request whose form the model cannot read at
+// all, as messages without a chat template: that is no fault of its answers, and
+// a run that went on would have no reward in it.
+func unreadable(req *api.RewardRequest, reply *api.RewardResponse) (first *api.Error) {
+	for i := range reply.Data {
+		d := &reply.Data[i]
+		switch {
+		case d.Error == nil:
+			return nil
+		case first == nil && d.Error.Code == api.CodeUnsupportedInput && req.Inputs[d.Input].Check() == nil:
+			first = d.Error
+		}
+	}
+	return first
 }
 
 // patient scores a call, and while the queue is full or no model is live yet
