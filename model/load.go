@@ -37,6 +37,17 @@ type LoadOptions struct {
 	DType    kernel.DType
 	Workers  int                 // tensors read at a time; 0 for one
 	Progress func(share float64) // called from several goroutines; may be nil
+	// Interrupt is asked between pieces of half a megabyte, from several
+	// goroutines: its error ends the load and is returned as it is. May be nil.
+	Interrupt func() error
+}
+
+// interrupted asks whether the load is still wanted.
+func (o *LoadOptions) interrupted() error {
+	if o.Interrupt == nil {
+		return nil
+	}
+	return o.Interrupt()
 }
 
 // BindingError lists how a checkpoint's tensors differ from the model's.
@@ -91,7 +102,11 @@ func Load(c *Config, src Source, o LoadOptions) (*Model, error) {
 	if err := bind(c, params, src); err != nil {
 		return nil, err
 	}
-	m.modules(func(l nn.Module) { l.Alloc(o.DType) })
+	m.modules(func(l nn.Module) {
+		if o.interrupted() == nil { // read returns the error
+			l.Alloc(o.DType)
+		}
+	})
 	for _, s := range m.schedules {
 		s.attention.Low = o.DType != kernel.Float32
 	}
@@ -173,7 +188,11 @@ func (m *Model) read(params []nn.Param, src Source, o LoadOptions) error {
 					return
 				}
 				p := &pieces[i]
-				if err := p.load(&params[p.param], name(params[p.param].Name), src, buf); err != nil {
+				err := o.interrupted()
+				if err == nil {
+					err = p.load(&params[p.param], name(params[p.param].Name), src, buf)
+				}
+				if err != nil {
 					once.Do(func() { failed = err })
 					next.Store(int64(len(pieces)))
 					return

@@ -117,8 +117,8 @@ func signal(c chan struct{}) {
 }
 
 // Put asks for a model to be loaded and made live under name, in place of the
-// one that is. The cause is a word for the history. A load of the name that has
-// not begun is superseded. The error is an *api.Error of a spec that cannot be
+// one that is. The cause is a word for the history. An earlier load of the name,
+// waiting or under way, is superseded. The error is an *api.Error of a spec that cannot be
 // loaded whatever the files hold.
 func (l *Live) Put(name string, spec *api.ModelSpec, cause string) (*Load, error) {
 	return l.put(&Load{name: name, spec: spec.Clone(), cause: cause})
@@ -152,6 +152,9 @@ func (l *Live) put(ld *Load) (*Load, error) {
 		l.finish(other, api.ModelEvent{}, later)
 		return true
 	})
+	if l.current != nil && l.current.name == ld.name {
+		l.current.cancel(later)
+	}
 	l.waiting = append(l.waiting, ld)
 	signal(l.wake)
 	return ld, nil

@@ -191,12 +191,8 @@ func TestWithoutWaitingALoadShowsItsProgress(t *testing.T) {
 	go_ := make(chan struct{})
 	f := &factory{before: func(ctx context.Context, _ string, _ *api.ModelSpec, progress func(string, float64)) error {
 		progress("weight average", 0.25)
-		select {
-		case <-go_:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		<-go_ // in the middle of a piece of its work
+		return context.Cause(ctx)
 	}}
 	l := startLive(t, server.Config{}, f)
 	r := l.admin("PUT", "/v1/models/m", `{"members":["a"]}`)
@@ -431,4 +427,26 @@ func TestALoadWaitsForAFullQueue(t *testing.T) {
 		assert.Equal(t, http.StatusOK, (<-r).status)
 	}
 	assert.Equal(t, rev("a"), l.detail("m").Revision)
+}
+
+func TestALaterChangeCallsOffTheLoadUnderWay(t *testing.T) {
+	entered := make(chan struct{})
+	f := &factory{before: func(ctx context.Context, _ string, spec *api.ModelSpec, _ func(string, float64)) error {
+		if filepath.Base(spec.Members[0].Path) != "a" {
+			return nil
+		}
+		close(entered)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}}
+	l := startLive(t, server.Config{}, f)
+	require.Equal(t, http.StatusAccepted, l.admin("PUT", "/v1/models/m", `{"members":["a"]}`).status)
+	<-entered
+	begin := time.Now()
+	require.Equal(t, http.StatusOK, l.put("b").status)
+	assert.Less(t, time.Since(begin), time.Second)
+	d := l.detail("m")
+	assert.Equal(t, rev("b"), d.Revision)
+	require.Len(t, d.History, 2)
+	assert.Equal(t, "superseded", d.History[0].Outcome)
 }

@@ -134,13 +134,13 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	}
 	s.log.Info("draining", "delay", s.cfg.DrainDelay, "timeout", s.cfg.DrainTimeout)
 	s.draining.Store(true)
+	s.live.stop() // what is loaded now would hardly answer any more, and takes processors from what does
 	select {
 	case err := <-served:
 		s.Close()
 		return fmt.Errorf("server: %w", err)
 	case <-time.After(s.cfg.DrainDelay):
 	}
-	s.live.stop() // what is loaded now would not answer any more
 	s.shadow.stop()
 	err := s.drain(hs)
 	<-served

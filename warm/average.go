@@ -33,6 +33,10 @@ type Options struct {
 	// Ignore names what members may differ in, because it changes no score or because the caller answers for it: fields of
 	// config.json, roles of special tokens such as pad_token, "tokenizer" and "chat_template". The first member's by name hold.
 	Ignore []string
+
+	// Interrupt is asked between the members, and between pieces of what is compared: its error ends the work and is
+	// returned as it is. May be nil.
+	Interrupt func() error
 }
 
 // Errors of NewAverage and Interpolate, besides [IncompatibleError].
@@ -93,6 +97,9 @@ const convertBlock = 4096
 // NewAverage checks that the members may be averaged and prepares the average, without reading the tensors (but for
 // some bytes of each, to find members that are listed twice). An [IncompatibleError] holds every reason against it.
 func NewAverage(members []Member, opts Options) (*Average, error) {
+	if opts.Interrupt == nil {
+		opts.Interrupt = never
+	}
 	members, err := named(members)
 	if err != nil {
 		return nil, fmt.Errorf("average: %w", err)
@@ -116,7 +123,7 @@ func NewAverage(members []Member, opts Options) (*Average, error) {
 			terms[i].coef = 1 // The products are left out, and one division follows the sum.
 		}
 	}
-	a, err := newAverage(members, opts.Base, append(terms, term{1 - alpha, opts.Base}), divisor, opts.Ignore)
+	a, err := newAverage(members, opts.Base, append(terms, term{1 - alpha, opts.Base}), divisor, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +146,7 @@ func Interpolate(a, b *loader.Checkpoint, lambda float64) (*Average, error) {
 		return nil, fmt.Errorf("interpolate: %w: λ is %v, want [0, 1]; NewAverage can extrapolate", ErrWeight, lambda)
 	}
 	members := []Member{{Name: "a: " + a.Dir, Checkpoint: a}, {Name: "b: " + b.Dir, Checkpoint: b}}
-	out, err := newAverage(members, nil, []term{{1 - lambda, a}, {lambda, b}}, 1, nil)
+	out, err := newAverage(members, nil, []term{{1 - lambda, a}, {lambda, b}}, 1, Options{Interrupt: never})
 	if err != nil {
 		return nil, err
 	}
@@ -148,9 +155,12 @@ func Interpolate(a, b *loader.Checkpoint, lambda float64) (*Average, error) {
 	return out, nil
 }
 
+// never interrupts nothing.
+func never() error { return nil }
+
 // newAverage does the work for terms whose coefficients are known. base may be nil.
-func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor float64, ignore []string) (*Average, error) {
-	compared, err := checkMembers(members, base, ignore)
+func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor float64, opts Options) (*Average, error) {
+	compared, err := checkMembers(members, base, opts.Ignore, opts.Interrupt)
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +194,10 @@ func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor
 		if err := a.dropNormalisation(members); err != nil {
 			return nil, fmt.Errorf("average: %w", err)
 		}
-		twice, err := duplicates(members, names)
+		twice, err := duplicates(members, names, opts.Interrupt)
+		if stop := opts.Interrupt(); stop != nil {
+			return nil, stop
+		}
 		if err != nil {
 			return nil, fmt.Errorf("average: %w", err)
 		}

@@ -97,7 +97,7 @@ type comparison struct {
 }
 
 // checkMembers compares every member, and the base when there is one, with the first.
-func checkMembers(members []Member, base *loader.Checkpoint, ignore []string) (*comparison, error) {
+func checkMembers(members []Member, base *loader.Checkpoint, ignore []string, interrupt func() error) (*comparison, error) {
 	all := members
 	if base != nil {
 		all = append(slices.Clip(members), Member{Name: "base " + base.Dir, Checkpoint: base})
@@ -105,6 +105,9 @@ func checkMembers(members []Member, base *loader.Checkpoint, ignore []string) (*
 	var reasons []Reason
 	views := make([]*identity, len(all))
 	for i, m := range all {
+		if err := interrupt(); err != nil {
+			return nil, err
+		}
 		v, err := newIdentity(m)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.Name, err)

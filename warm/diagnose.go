@@ -49,7 +49,7 @@ func Diagnose(members []Member) (*Diagnosis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("diagnose: %w", err)
 	}
-	compared, err := checkMembers(members, nil, nil)
+	compared, err := checkMembers(members, nil, nil, never)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func Diagnose(members []Member) (*Diagnosis, error) {
 			d.Warnings = append(d.Warnings, s.warnings()...)
 		}
 	}
-	twice, err := duplicates(members, names)
+	twice, err := duplicates(members, names, never)
 	if err != nil {
 		return nil, fmt.Errorf("diagnose: %w", err)
 	}

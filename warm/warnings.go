@@ -58,14 +58,14 @@ func (a *Average) dropNormalisation(members []Member) error {
 
 // duplicates finds members with the same tensors. It compares some bytes of every tensor first, which tells
 // different members apart at no cost, and everything only where those agree.
-func duplicates(members []Member, names []string) (out []Warning, err error) {
+func duplicates(members []Member, names []string, interrupt func() error) (out []Warning, err error) {
 	for i := range members {
 		for j := range i {
 			a, b := members[j].Checkpoint, members[i].Checkpoint
 			var same bool
 			err := loader.Guard(func() (err error) {
 				for _, limit := range []int{4096, math.MaxInt} {
-					if same, err = equalTensors(a, b, names, limit); !same {
+					if same, err = equalTensors(a, b, names, limit, interrupt); !same {
 						return err
 					}
 				}
@@ -84,10 +84,16 @@ func duplicates(members []Member, names []string) (out []Warning, err error) {
 	return out, nil
 }
 
+// compareBytes is how much of a stored tensor is compared at a time.
+const compareBytes = 1 << 20
+
 // equalTensors compares the first limit stored bytes of every tensor, or the first limit/4 values of one that an adapter
 // changes and that is stored nowhere.
-func equalTensors(a, b *loader.Checkpoint, names []string, limit int) (bool, error) {
+func equalTensors(a, b *loader.Checkpoint, names []string, limit int, interrupt func() error) (bool, error) {
 	for _, name := range names {
+		if err := interrupt(); err != nil {
+			return false, err
+		}
 		x, storedA := a.Raw(name)
 		y, storedB := b.Raw(name)
 		same := storedA == storedB && a.DType(name) == b.DType(name) && len(x) == len(y)
@@ -95,12 +101,17 @@ func equalTensors(a, b *loader.Checkpoint, names []string, limit int) (bool, err
 		case !same:
 		case !storedA:
 			var err error
-			if same, err = equalValues(a, b, name, limit/4); err != nil {
+			if same, err = equalValues(a, b, name, limit/4, interrupt); err != nil {
 				return false, err
 			}
 		default:
-			n := min(limit, len(x))
-			same = bytes.Equal(x[:n], y[:n])
+			for at, n := 0, min(limit, len(x)); same && at < n; at += compareBytes {
+				if err := interrupt(); err != nil {
+					return false, err
+				}
+				end := min(at+compareBytes, n)
+				same = bytes.Equal(x[at:end], y[at:end])
+			}
 		}
 		if !same {
 			return false, nil
@@ -114,7 +125,7 @@ func equalTensors(a, b *loader.Checkpoint, names []string, limit int) (bool, err
 }
 
 // equalValues compares the first limit values of a tensor that both have in one shape.
-func equalValues(a, b *loader.Checkpoint, name string, limit int) (bool, error) {
+func equalValues(a, b *loader.Checkpoint, name string, limit int, interrupt func() error) (bool, error) {
 	n := 1
 	shape, _ := a.Shape(name)
 	for _, d := range shape {
@@ -123,6 +134,9 @@ func equalValues(a, b *loader.Checkpoint, name string, limit int) (bool, error) 
 	n = min(n, limit)
 	x, y := make([]float32, convertBlock), make([]float32, convertBlock)
 	for at := 0; at < n; at += convertBlock {
+		if err := interrupt(); err != nil {
+			return false, err
+		}
 		x, y = x[:min(convertBlock, n-at)], y[:min(convertBlock, n-at)]
 		if err := errors.Join(a.ReadAt(x, name, at), b.ReadAt(y, name, at)); err != nil {
 			return false, err

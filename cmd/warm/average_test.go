@@ -55,7 +55,7 @@ func TestAverageIsTheFloat64MeanRoundedOnceAndLoadsAgain(t *testing.T) {
 		for _, d := range dirs {
 			c.Members = append(c.Members, reward.Member{Dir: d})
 		}
-		d, err := reward.Open(c, 2)
+		d, err := reward.Open(t.Context(), c, 2)
 		require.NoError(t, err)
 		return d.Average().Digest()
 	}

@@ -37,7 +37,7 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 	if len(b.models.List()) > 0 {
 		workers = max(1, workers/2) // the rest is for the requests beside it
 	}
-	d, err := reward.Open(rc, workers)
+	d, err := reward.Open(ctx, rc, workers)
 	if err != nil {
 		return nil, err
 	}

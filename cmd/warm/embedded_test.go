@@ -74,7 +74,7 @@ func revisionOf(t testing.TB, dirs []string) string {
 	for _, d := range dirs {
 		c.Members = append(c.Members, reward.Member{Dir: d})
 	}
-	d, err := reward.Open(c, 1)
+	d, err := reward.Open(t.Context(), c, 1)
 	require.NoError(t, err)
 	return d.Revision
 }

@@ -56,7 +56,7 @@ func newStore(t testing.TB, good ...string) *store {
 	defer e.Close()
 	for i, name := range good {
 		s.write(t, name, uint64(i+1), nil)
-		d, err := reward.Open(reward.Config{Members: []reward.Member{{Dir: filepath.Join(root, name)}}}, 1)
+		d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: filepath.Join(root, name)}}}, 1)
 		require.NoError(t, err)
 		var seqs []reward.Encoded
 		for _, ids := range s.inputs {

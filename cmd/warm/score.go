@@ -89,7 +89,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 	e := model.NewEngine(f.threads)
 	defer e.Close()
 	rc.Open = embedded.New().OpenReference
-	d, err := reward.Open(rc, e.Workers())
+	d, err := reward.Open(ctx, rc, e.Workers())
 	if err != nil {
 		return err
 	}

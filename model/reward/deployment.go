@@ -2,6 +2,7 @@ package reward
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -74,8 +75,10 @@ type Deployment struct {
 	models  []*model.Model // of the members; nil where not loaded
 }
 
-// Open loads a deployment. Workers is the number of tensors read at a time.
-func Open(c Config, workers int) (*Deployment, error) {
+// Open loads a deployment. Workers is the number of tensors read at a time. Once
+// ctx has ended Open returns its cause within the time of a piece of the work: a
+// member's small files, or some megabytes of its weights.
+func Open(ctx context.Context, c Config, workers int) (*Deployment, error) {
 	if c.Mode == "" {
 		c.Mode = ModeWA
 	}
@@ -93,17 +96,20 @@ func Open(c Config, workers int) (*Deployment, error) {
 		return nil, fmt.Errorf("mode %q: want wa, ens, both or member:NAME", c.Mode)
 	}
 	if path, ok := strings.CutPrefix(d.members[0].Dir, randomPrefix); ok {
-		return d, openRandom(d, c, path, workers)
+		if err := openRandom(ctx, d, c, path, workers); err != nil {
+			return nil, err
+		}
+		return d, nil
 	}
 	if c.Open == nil {
 		c.Open = loader.Open
 	}
-	open, err := openAll(d.members, c)
+	open, err := openAll(ctx, d.members, c)
 	defer open.close()
 	if err != nil {
 		return nil, err
 	}
-	l := &loading{config: c, workers: workers, open: open, d: d}
+	l := &loading{config: c, workers: workers, open: open, d: d, interrupt: interruptOf(ctx)}
 	if err := l.run(); err != nil {
 		return nil, err
 	}
@@ -154,10 +160,18 @@ func (o *opened) close() {
 	}
 }
 
-func openAll(members []Member, config Config) (*opened, error) {
+// interruptOf asks a context, for packages whose work is arithmetic.
+func interruptOf(ctx context.Context) func() error {
+	return func() error { return context.Cause(ctx) }
+}
+
+func openAll(ctx context.Context, members []Member, config Config) (*opened, error) {
 	o := &opened{}
 	var errs []error
 	for _, m := range members {
+		if err := context.Cause(ctx); err != nil {
+			return o, err
+		}
 		c, err := config.Open(m.Dir)
 		if err != nil {
 			errs = append(errs, err)
@@ -181,6 +195,8 @@ type loading struct {
 	workers int
 	open    *opened
 	d       *Deployment
+	// interrupt says whether the deployment is still wanted.
+	interrupt func() error
 }
 
 func (l *loading) run() error {
@@ -195,6 +211,9 @@ func (l *loading) run() error {
 	}
 	cfg, err := l.resolve(first.Dir, configJSON, tensors)
 	if err != nil {
+		return err
+	}
+	if err := l.interrupt(); err != nil {
 		return err
 	}
 	if d.Encoder, err = newEncoder(first, cfg, l.config); err != nil {
@@ -238,9 +257,9 @@ func (l *loading) combine() (*warm.Average, error) {
 		members = append(members, warm.Member{Name: m.Name, Checkpoint: l.open.checkpoints[i], Weight: m.Weight})
 	}
 	wants := l.config.Mode == ModeWA || l.config.Mode == ModeBoth
-	o := warm.Options{Ignore: l.config.Ignore}
+	o := warm.Options{Ignore: l.config.Ignore, Interrupt: l.interrupt}
 	if wants {
-		o = warm.Options{Alpha: l.config.Alpha, Base: l.open.base, Extrapolate: l.config.Extrapolate, Ignore: l.config.Ignore}
+		o.Alpha, o.Base, o.Extrapolate = l.config.Alpha, l.open.base, l.config.Extrapolate
 	}
 	a, err := warm.NewAverage(members, o)
 	if bad := (*warm.IncompatibleError)(nil); !wants && errors.As(err, &bad) {
@@ -282,7 +301,7 @@ func (l *loading) sharesText(c *model.Config, before []*model.Model) error {
 }
 
 func (l *loading) load(what string, c *model.Config, src model.Source) (*model.Model, error) {
-	o := model.LoadOptions{DType: l.config.DType, Workers: l.workers}
+	o := model.LoadOptions{DType: l.config.DType, Workers: l.workers, Interrupt: l.interrupt}
 	if p := l.config.Progress; p != nil {
 		o.Progress = func(share float64) { p(what, share) }
 	}

@@ -58,11 +58,11 @@ func TestAnEnsembleMayHoldDifferentNetworks(t *testing.T) {
 	})
 	d := open(t, Config{Mode: ModeEns}, a, deep)
 	assert.NotEqual(t, d.Member(0).Parameters(), d.Member(1).Parameters())
-	_, err := Open(Config{Members: []Member{{Dir: a}, {Dir: deep}}}, 1)
+	_, err := Open(t.Context(), Config{Members: []Member{{Dir: a}, {Dir: deep}}}, 1)
 	assert.ErrorContains(t, err, "num_hidden_layers", "an average may not")
 
 	other := rewardtest.Checkpoint(t, "other", func(c *loader.Contents) { c.Tokenizer = rewardtest.Tokenizer("extra") })
-	_, err = Open(Config{Mode: ModeEns, Members: []Member{{Dir: a}, {Dir: other}}}, 1)
+	_, err = Open(t.Context(), Config{Mode: ModeEns, Members: []Member{{Dir: a}, {Dir: other}}}, 1)
 	assert.ErrorContains(t, err, "tokenizer")
 }
 
@@ -88,7 +88,7 @@ func TestMistakesInADeployment(t *testing.T) {
 		{"a random model with company", Config{Members: []Member{{Dir: "random:x"}, {Name: "y", Dir: a}}}, "served alone"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Open(c.c, 1)
+			_, err := Open(t.Context(), c.c, 1)
 			assert.ErrorContains(t, err, c.want)
 		})
 	}

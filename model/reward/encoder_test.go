@@ -18,7 +18,7 @@ func open(t *testing.T, c Config, dirs ...string) *Deployment {
 	for _, d := range dirs {
 		c.Members = append(c.Members, Member{Dir: d})
 	}
-	d, err := Open(c, 2)
+	d, err := Open(t.Context(), c, 2)
 	require.NoError(t, err)
 	return d
 }

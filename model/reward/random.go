@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +18,7 @@ const randomPrefix = "random:"
 // each time.
 const randomSeed = 1
 
-func openRandom(d *Deployment, c Config, path string, workers int) error {
+func openRandom(ctx context.Context, d *Deployment, c Config, path string, workers int) error {
 	if len(d.members) != 1 || c.Mode != ModeWA || c.Base != "" {
 		return errors.New("a random model is served alone, in mode wa")
 	}
@@ -40,7 +41,7 @@ func openRandom(d *Deployment, c Config, path string, workers int) error {
 	if c.MaxTokens > 0 {
 		d.Context = c.MaxTokens
 	}
-	l := &loading{config: c, workers: workers, d: d}
+	l := &loading{config: c, workers: workers, d: d, interrupt: interruptOf(ctx)}
 	if d.average, err = l.load("random weights", cfg, model.NewRandom(cfg, randomSeed)); err != nil {
 		return err
 	}
