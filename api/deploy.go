@@ -12,10 +12,9 @@ import (
 // maxMembers bounds the members of one model: far beyond what anyone averages.
 const maxMembers = 1024
 
-// ModelSpec is what a model is made of: the body of PUT /v1/models/{name}. A
-// zero field is left to the server.
+// ModelSpec is what a model is made of. A zero field is left to the server.
 type ModelSpec struct {
-	Members     []MemberSpec `json:"members"`
+	Members     []MemberSpec `json:"members,omitempty"`
 	Weights     []float64    `json:"weights,omitempty"`    // one for each member, in place of the members' own
 	Base        string       `json:"base,omitzero"`        // directory of the shared initialisation; needed when Alpha is not 1
 	Alpha       *float64     `json:"alpha,omitzero"`       // distance of the average from Base; nil is 1
@@ -59,16 +58,6 @@ func (m *MemberSpec) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	default:
 		return skip(dec, k, "a directory or an object")
 	}
-}
-
-// DecodeModelSpec reads the body of PUT /v1/models/{name}. It checks the form
-// and not the meaning, which [ModelSpec.Validate] does.
-func DecodeModelSpec(body []byte) (*ModelSpec, error) {
-	spec := new(ModelSpec)
-	if err := decode(body, spec); err != nil {
-		return nil, err
-	}
-	return spec, nil
 }
 
 // Validate checks what can be known without a file. Its errors are *[Error] and
@@ -232,6 +221,8 @@ type ModelDetail struct {
 	Previous string       `json:"previous,omitzero"`
 	Loads    []LoadStatus `json:"loads,omitempty"` // under way, then those that wait
 	History  []ModelEvent `json:"history"`         // oldest first
+	// Warning says why a change of the model would not survive a restart; "" when it would.
+	Warning string `json:"warning,omitzero"`
 }
 
 // LoadStatus says how far a load is.
@@ -240,6 +231,14 @@ type LoadStatus struct {
 	Asked    int64   `json:"asked"`    // Unix time, seconds
 	Doing    string  `json:"doing"`    // for people
 	Progress float64 `json:"progress"` // of Doing, in [0, 1]
+	Settings
+}
+
+// Settings says which fields a PUT left as they were, and which went back to
+// their defaults.
+type Settings struct {
+	Kept  []string `json:"kept,omitempty"`
+	Reset []string `json:"reset,omitempty"`
 }
 
 // ModelEvent is one change of a model, or an attempt at one.
@@ -251,6 +250,7 @@ type ModelEvent struct {
 	LoadSeconds float64  `json:"load_seconds"`
 	Members     []string `json:"members,omitempty"`
 	Error       string   `json:"error,omitzero"` // why it failed or was refused
+	Settings
 }
 
 // Deleted is the body of DELETE /v1/models/{name}.
@@ -258,4 +258,5 @@ type Deleted struct {
 	ID      string `json:"id"`
 	Object  string `json:"object"` // "model"
 	Deleted bool   `json:"deleted"`
+	Warning string `json:"warning,omitzero"` // why the removal would not survive a restart
 }

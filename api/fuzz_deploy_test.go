@@ -9,10 +9,10 @@ import (
 	"github.com/warmserve/warmserve/api"
 )
 
-// FuzzDecodeModelSpec holds the decoder of PUT /v1/models/{name} to its word: it
+// FuzzDecodeModelPatch holds the decoder of PUT /v1/models/{name} to its word: it
 // ends with a spec or an error of the wire, and what is valid is the same after
 // it was written and read again, as the state file does.
-func FuzzDecodeModelSpec(f *testing.F) {
+func FuzzDecodeModelPatch(f *testing.F) {
 	for _, seed := range []string{
 		`{"members":["a","b"]}`,
 		`{"members":[{"name":"n","path":"p","weight":2,"mean":0.5,"std":1}],"mode":"both","guard":{"pairs":"x","max_loss":-1}}`,
@@ -22,8 +22,10 @@ func FuzzDecodeModelSpec(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		spec, err := api.DecodeModelSpec(body)
+		patch, err := api.DecodeModelPatch(body)
+		var spec *api.ModelSpec
 		if err == nil {
+			spec = patch.Over(nil).Spec
 			err = spec.Validate()
 		}
 		if err != nil {
@@ -34,9 +36,12 @@ func FuzzDecodeModelSpec(f *testing.F) {
 		}
 		written, err := api.Encode(spec)
 		require.NoError(t, err)
-		again, err := api.DecodeModelSpec(written)
+		again, err := api.DecodeModelPatch(written)
 		require.NoError(t, err, "%s", written)
-		require.NoError(t, again.Validate())
-		assert.Equal(t, spec.Clone(), again.Clone())
+		require.NoError(t, again.Spec.Validate())
+		assert.Equal(t, spec.Clone(), again.Spec.Clone())
+		once := patch.Over(spec)
+		assert.Equal(t, spec.Clone(), once.Spec.Clone(), "the same change again is none")
+		assert.Equal(t, spec.Clone(), api.NewModelPatch(&api.ModelSpec{}).Over(spec).Spec.Clone(), "a change that names nothing keeps all")
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ModelDetail describes the model called name, its loads and its history,
@@ -18,13 +19,32 @@ func (c *Client) ModelDetail(ctx context.Context, name string) (*ModelDetail, er
 // PutModel loads a model and makes it live under name, for which the client
 // needs an administrator's key. With wait it returns when the model is live, or
 // when ctx's deadline is near and the load goes on; else at once. The detail
-// says which: it has no loads once they are done.
-func (c *Client) PutModel(ctx context.Context, name string, spec *ModelSpec, wait bool) (*ModelDetail, error) {
+// says which: it has no loads once they are done. Of a model that is there
+// already the fields of spec that are zero stay as they are, but for those that
+// reset names, in the words of the wire ("guard"), which get their defaults.
+func (c *Client) PutModel(ctx context.Context, name string, spec *ModelSpec, wait bool, reset ...string) (*ModelDetail, error) {
 	body, err := json.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("api: encode request: %w", err)
 	}
+	if len(reset) > 0 {
+		if body, err = withNulls(body, reset); err != nil {
+			return nil, fmt.Errorf("api: encode request: %w", err)
+		}
+	}
 	return c.modelCall(ctx, c.call, http.MethodPut, modelPath(name, waiting(wait)), body)
+}
+
+// withNulls sets fields of an object to null.
+func withNulls(object []byte, names []string) ([]byte, error) {
+	fields := map[string]jsontext.Value{}
+	if err := json.Unmarshal(object, &fields); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		fields[name] = jsontext.Value("null")
+	}
+	return json.Marshal(fields, json.Deterministic(true))
 }
 
 // RollbackModel makes the revision before the live one live again. Wait is as

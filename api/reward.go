@@ -242,5 +242,6 @@ type ModelList struct {
 
 // Status is the body of GET /livez and GET /readyz.
 type Status struct {
-	Status string `json:"status"` // "live" or "ready"
+	Status string   `json:"status"`           // "live" or "ready"
+	Detail []string `json:"detail,omitempty"` // what is not as it should be, although the server is ready
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,25 +20,54 @@ func (s *Server) Live() *Live { return s.live }
 
 // putModel handles PUT /v1/models/{name}.
 func (s *Server) putModel(w http.ResponseWriter, r *http.Request) error {
-	spec, err := read(s, r, api.DecodeModelSpec)
+	patch, err := read(s, r, api.DecodeModelPatch)
 	if err != nil {
-		return err
-	}
-	if err := spec.Validate(); err != nil {
-		return err
-	}
-	if spec, err = s.confine(spec); err != nil {
 		return err
 	}
 	wait, err := waits(r)
 	if err != nil {
 		return err
 	}
-	ld, err := s.live.Put(modelName(r), spec, "put")
+	ld, err := s.patch(modelName(r), patch, "put")
 	if err != nil {
 		return err
 	}
 	return s.replyLoad(w, r, ld, wait)
+}
+
+// patch asks for the change of a model that a request describes.
+func (s *Server) patch(name string, patch *api.ModelPatch, cause string) (*Load, error) {
+	return s.live.patch(name, cause, func(base *api.ModelSpec) (*api.Merged, error) {
+		if err := s.confine(patch.Spec, base); err != nil {
+			return nil, err
+		}
+		m := patch.Over(base)
+		err := m.Spec.Validate()
+		if e, ok := errors.AsType[*api.Error](err); ok && slices.Contains(m.Kept, e.Param) {
+			return nil, api.Errorf(e.Code, e.Param, "%s (%s is kept from the model as it is; null gives it its default)", e.Message, e.Param)
+		}
+		return m, err
+	})
+}
+
+// patch asks for what change makes of the model as it was last asked for: what
+// waits, else what is being loaded, else what is live; nil for a new one.
+func (l *Live) patch(name, cause string, change func(base *api.ModelSpec) (*api.Merged, error)) (*Load, error) {
+	l.change.Lock() // so that of two changes at once neither forgets the other
+	defer l.change.Unlock()
+	l.mu.Lock()
+	base := l.serving[name]
+	for _, ld := range append([]*Load{l.current}, l.waiting...) {
+		if ld != nil && ld.name == name && ld.ctx.Err() == nil {
+			base = ld.spec
+		}
+	}
+	l.mu.Unlock()
+	m, err := change(base.Clone())
+	if err != nil {
+		return nil, err
+	}
+	return l.put(&Load{name: name, spec: m.Spec, cause: cause, settings: api.Settings{Kept: m.Kept, Reset: m.Reset}})
 }
 
 // rollbackModel handles POST /v1/models/{name}/rollback.
@@ -59,7 +89,7 @@ func (s *Server) deleteModel(w http.ResponseWriter, r *http.Request) error {
 	if err := s.live.Remove(name, "delete"); err != nil {
 		return err
 	}
-	return s.reply(w, api.Deleted{ID: name, Object: "model", Deleted: true})
+	return s.reply(w, api.Deleted{ID: name, Object: "model", Deleted: true, Warning: s.live.noted(noteState)})
 }
 
 // waits reads ?wait, which is looked at before anything is changed.
@@ -126,7 +156,7 @@ func pathParam(r *http.Request, name string) string {
 // is anything to say.
 func (s *Server) detail(name string) (*api.ModelDetail, bool) {
 	info, kept, ok := s.models.describe(name)
-	d := &api.ModelDetail{ID: name, Object: "model", State: api.StateLive, Previous: kept, History: []api.ModelEvent{}}
+	d := &api.ModelDetail{ID: name, Object: "model", State: api.StateLive, Previous: kept, History: []api.ModelEvent{}, Warning: s.live.noted(noteState)}
 	if ok {
 		wire := info.wire()
 		d.Model = &wire
@@ -153,37 +183,47 @@ func (l *Live) status(name string) ([]api.LoadStatus, []api.ModelEvent) {
 	var loads []api.LoadStatus
 	for _, ld := range append([]*Load{l.current}, l.waiting...) {
 		if ld != nil && ld.name == name {
-			loads = append(loads, api.LoadStatus{Cause: ld.cause, Asked: ld.asked.Unix(), Doing: ld.doing, Progress: ld.share})
+			loads = append(loads, api.LoadStatus{Cause: ld.cause, Asked: ld.asked.Unix(), Doing: ld.doing, Progress: ld.share, Settings: ld.settings})
 		}
 	}
 	return loads, append([]api.ModelEvent{}, l.history[name]...)
 }
 
-// confine returns spec with the paths that it means on disk, symbolic links
-// resolved, and refuses one outside the folder of models: what an administrator
-// of models may read is less than what the server's user may. The resolved
-// path is what is loaded, so that a link that changes later changes nothing.
-func (s *Server) confine(spec *api.ModelSpec) (*api.ModelSpec, error) {
+// confine gives the paths of a spec the form that they have on disk, symbolic
+// links resolved, and refuses one outside the folder of models: what an
+// administrator of models may read is less than what the server's user may. The
+// resolved path is what is loaded, so that a link that changes later changes
+// nothing. Paths that base, which may be nil, has already are left alone.
+func (s *Server) confine(spec, base *api.ModelSpec) error {
+	known := map[string]bool{"": true} // what is not there is refused with its name
+	if base != nil {
+		for _, p := range base.Paths() {
+			known[*p.Path] = true
+		}
+	}
+	paths := slices.DeleteFunc(spec.Paths(), func(p api.PathField) bool { return known[*p.Path] })
 	if s.cfg.ModelRoot == "" {
-		return nil, api.Errorf(api.CodeAdminDisabled, "", "no model can be loaded here: the server was started without a folder of models")
+		if len(paths) == 0 && base != nil {
+			return nil
+		}
+		return api.Errorf(api.CodeAdminDisabled, "", "no model can be loaded here: the server was started without a folder of models")
 	}
 	root, err := filepath.Abs(s.cfg.ModelRoot)
 	if err == nil {
 		root, err = filepath.EvalSymlinks(root)
 	}
 	if err != nil {
-		return nil, api.Errorf(api.CodeLoadFailed, "", "the folder of models: %v", err)
+		return api.Errorf(api.CodeLoadFailed, "", "the folder of models: %v", err)
 	}
-	spec = spec.Clone()
-	for _, p := range spec.Paths() {
+	for _, p := range paths {
 		path, err := within(root, *p.Path)
 		if err != nil {
 			err.Param = p.Param
-			return nil, err
+			return err
 		}
 		*p.Path = path
 	}
-	return spec, nil
+	return nil
 }
 
 // within returns the file that path, relative to root, names, if it lies in root.

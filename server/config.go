@@ -32,6 +32,9 @@ type Config struct {
 	// StateFile holds the last good state of the models across restarts, kill -9
 	// among them. One process uses it at a time. Default: none.
 	StateFile string
+	// ReadyWithAny makes the server ready as soon as one model is live; without
+	// it all that the configuration, the state file and the first manifest name must be.
+	ReadyWithAny bool
 	// KeepPrevious is how long the revision before the live one is kept after
 	// the swap and after each request that is pinned to it; the next load ends
 	// it at once, as it needs the memory. Below 0 it is not kept. Default 60 s.

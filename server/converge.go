@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -16,30 +18,125 @@ import (
 // Start loads the models of the configuration, and waits. Where the state file
 // holds a later state of a model, as of a Put, a Remove or a Rollback, that is
 // loaded, unless the configuration of the model has changed since: then the
-// configuration is the later one. Every model is tried; the error names those
-// that are not live.
+// configuration is the later one. A state that cannot be loaded falls back to
+// the generation before and then to the configuration, which the log and the
+// readiness say, and stays in the file for the next start. Every model is
+// tried; the error names those that are not live, with the reasons, and is the
+// caller's to report.
 func (l *Live) Start(ctx context.Context, configured map[string]*api.ModelSpec) error {
-	var errs []error
-	for _, name := range l.known(configured) {
-		ld, err := l.startOne(name, configured[name])
-		if err == nil && ld != nil {
-			if err = ld.Wait(ctx); api.IsCode(err, api.CodeSuperseded) {
-				err = nil // somebody asked for another already
-			} else if err != nil && ctx.Err() == nil && !errors.Is(err, errStopping) {
-				err = errors.New("did not load, the log says why")
-			}
+	names := l.known(configured)
+	l.want(names...)
+	return l.each(ctx, names, configured, causeStart)
+}
+
+// Retry tries the models of the configuration again that Start left out, with
+// pauses that grow, until all are live or ctx ends: what they are made of may
+// still be on its way here.
+func (l *Live) Retry(ctx context.Context, configured map[string]*api.ModelSpec) {
+	complaint := ""
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		names := l.failing()
+		if len(names) == 0 {
+			return
 		}
-		if err != nil {
-			if errors.Is(err, errStopping) || ctx.Err() != nil {
-				return err
-			}
-			if e, ok := errors.AsType[*api.Error](err); ok {
-				err = errors.New(e.Message) // the code is for callers on the wire
-			}
-			errs = append(errs, fmt.Errorf("model %s: %w", name, err))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		err := l.each(ctx, names, configured, causeRetry)
+		if err != nil && ctx.Err() == nil && err.Error() != complaint {
+			complaint = err.Error()
+			l.log.Error("models cannot be loaded and are tried again", "error", complaint)
 		}
 	}
-	return errors.Join(errs...)
+}
+
+// The pauses between attempts at models that do not load.
+const (
+	firstRetry = 5 * time.Second
+	lastRetry  = 5 * time.Minute
+)
+
+// Reconfigure makes the models be those of a configuration that was read
+// again, and waits: what it says otherwise than before is loaded, or removed, and
+// so is what it names and is not live. Models that came by another way, and
+// those of which it says what it said before, stay as they are. The error names
+// the models that are not as it says.
+func (l *Live) Reconfigure(ctx context.Context, configured map[string]*api.ModelSpec) error {
+	var changed []string
+	var errs []error
+	for _, name := range l.known(configured) {
+		l.commit.Lock()
+		was, ok := l.state.Models[name]
+		l.commit.Unlock()
+		_, _, live := l.models.describe(name)
+		switch spec := configured[name]; {
+		case spec == nil && was.Configured != nil:
+			l.log.Info("model is no longer configured", "model", name)
+			if err := l.Remove(name, causeReload); err != nil {
+				errs = append(errs, err)
+			}
+			l.commit.Lock()
+			l.set(name, modelState{})
+			l.commit.Unlock()
+		case spec != nil && (!ok || !sameSpec(was.Configured, spec) || !live && was.top() != nil):
+			changed = append(changed, name)
+		}
+	}
+	return errors.Join(append(errs, l.each(ctx, changed, configured, causeReload))...)
+}
+
+// each brings models to life, one after the other.
+func (l *Live) each(ctx context.Context, names []string, configured map[string]*api.ModelSpec, cause string) error {
+	var bad loadsError
+	for _, name := range names {
+		err := l.restore(ctx, name, configured[name], cause)
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, errStopping) || ctx.Err() != nil {
+			return err
+		}
+		l.lacks(name, err)
+		bad.add(name, err)
+	}
+	return bad.orNil()
+}
+
+// loadsError says of several models which were not loaded, and why.
+type loadsError struct {
+	names []string
+	errs  []error
+}
+
+func (e *loadsError) add(name string, err error) {
+	e.names, e.errs = append(e.names, name), append(e.errs, err)
+}
+
+func (e *loadsError) orNil() error {
+	if len(e.names) == 0 {
+		return nil
+	}
+	return e
+}
+
+func (e *loadsError) Error() string {
+	var lines []string
+	for i, name := range e.names {
+		lines = append(lines, fmt.Sprintf("model %s: %v", name, plain(e.errs[i])))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (e *loadsError) Unwrap() []error { return e.errs }
+
+// plain returns an error without its code, which is for callers on the wire.
+func plain(err error) error {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return errors.New(e.Message)
+	}
+	return err
 }
 
 // known lists the models of the configuration and of the state, by name.
@@ -56,25 +153,80 @@ func (l *Live) known(configured map[string]*api.ModelSpec) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// startOne begins the load that a model needs at the start, if any.
-func (l *Live) startOne(name string, configured *api.ModelSpec) (*Load, error) {
+// restore makes a model live as the state or the configuration says, and waits.
+func (l *Live) restore(ctx context.Context, name string, configured *api.ModelSpec, cause string) error {
+	var errs []error
+	choices := l.choices(name, configured, cause)
+	for i, c := range choices {
+		c.load.reported = true
+		ld, err := l.put(c.load)
+		if err == nil {
+			if err = ld.Wait(ctx); api.IsCode(err, api.CodeSuperseded) {
+				return nil // somebody asked for another already
+			}
+		}
+		if err == nil {
+			if i > 0 {
+				text := fmt.Sprintf("model %s is served as %s: %v", name, c.what, errors.Join(errs...))
+				l.note(noteModel(name), text)
+				l.metrics.stateErrors.Inc()
+				l.log.Error("the last good state of a model cannot be loaded", "model", name, "served", c.what, "error", errors.Join(errs...).Error())
+			}
+			return nil
+		}
+		if errors.Is(err, errStopping) || ctx.Err() != nil {
+			return err
+		}
+		err = plain(err)
+		if len(choices) > 1 {
+			err = fmt.Errorf("%s: %w", c.what, err)
+		}
+		errs = append(errs, err)
+	}
+	if len(choices) == 0 {
+		l.unwant(name)
+	}
+	return errors.Join(errs...)
+}
+
+// choice is one of the things that a model may be restored from.
+type choice struct {
+	what string
+	load *Load
+}
+
+// choices lists what a model is to be restored from, the best first: none when
+// it was removed, or is configured no longer.
+func (l *Live) choices(name string, configured *api.ModelSpec, cause string) []choice {
 	l.commit.Lock()
 	defer l.commit.Unlock()
 	was, ok := l.state.Models[name]
-	ld := &Load{name: name, spec: configured, configured: configured.Clone(), cause: "start", by: byStart}
-	switch top := was.top(); {
+	byConfiguration := choice{"the configuration says", &Load{name: name, spec: configured.Clone(), configured: configured.Clone(), cause: cause, by: byStart}}
+	top := was.top()
+	switch {
 	case !ok || !sameSpec(was.Configured, configured):
 		if configured == nil { // it was configured, and no longer is
 			l.log.Info("model is no longer configured", "model", name)
-			return nil, l.set(name, modelState{})
+			l.set(name, modelState{})
+			return nil
 		}
+		return []choice{byConfiguration}
 	case top == nil: // removed
-		return nil, nil
-	default:
-		ld.spec = top.Spec
-		l.log.Info("restoring the last good state", "model", name, "revision", top.Revision)
+		return nil
 	}
-	return l.put(ld)
+	l.log.Info("restoring the last good state", "model", name, "revision", top.Revision)
+	out := []choice{{"the last good state", &Load{name: name, spec: top.Spec.Clone(), configured: configured.Clone(), cause: cause, by: byStart}}}
+	tried := []*api.ModelSpec{top.Spec}
+	if n := len(was.Generations); n > 1 {
+		before := was.Generations[n-2]
+		out = append(out, choice{"the generation before, revision " + before.Revision, &Load{name: name, spec: before.Spec.Clone(), cause: cause, by: byFallback}})
+		tried = append(tried, before.Spec)
+	}
+	if configured != nil && !slices.ContainsFunc(tried, func(s *api.ModelSpec) bool { return sameSpec(s, configured) }) {
+		byConfiguration.load.by = byFallback
+		out = append(out, byConfiguration)
+	}
+	return out
 }
 
 // sameSpec compares specs as they are written: one of them may have been read.
@@ -91,17 +243,21 @@ func sameSpec(a, b *api.ModelSpec) bool {
 // whole is not carried out again, whatever was called for since. The error
 // names the models that are not as the manifest says.
 func (l *Live) Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error {
-	var errs []error
+	l.wantManifest(specs)
+	var bad loadsError
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
 		if err := l.syncOne(ctx, digest, name, specs[name]); err != nil {
-			errs = append(errs, fmt.Errorf("model %s: %w", name, err))
+			l.lacks(name, plain(err))
+			bad.add(name, err)
 		}
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	if err := bad.orNil(); err != nil {
+		return err
 	}
+	l.wantManifest(nil)
+	var errs []error
 	for _, name := range l.unwatched(specs) {
-		if err := l.Remove(name, "watch"); err != nil {
+		if err := l.Remove(name, causeWatch); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -115,7 +271,8 @@ func (l *Live) Sync(ctx context.Context, digest string, specs map[string]*api.Mo
 	}
 	next := l.state
 	next.Manifest = digest
-	return l.writeState(next)
+	l.writeState(next)
+	return nil
 }
 
 // syncOne loads a model of a manifest unless it is live already.
@@ -130,7 +287,7 @@ func (l *Live) syncOne(ctx context.Context, digest, name string, spec *api.Model
 	case live && was.Watched && top != nil && sameSpec(top.Spec, spec):
 		return nil
 	}
-	ld, err := l.put(&Load{name: name, spec: spec.Clone(), cause: "watch", by: byManifest})
+	ld, err := l.put(&Load{name: name, spec: spec.Clone(), cause: causeWatch, by: byManifest, reported: true})
 	if err != nil {
 		return err
 	}
@@ -173,16 +330,14 @@ func (l *Live) Rollback(name string) (*Load, error) {
 	if kept != to.Revision {
 		return l.put(ld)
 	}
-	if err := l.set(name, m.after(byRollback, to)); err != nil {
-		return nil, api.Errorf(api.CodeLoadFailed, "", "%v", err)
-	}
+	l.set(name, m.after(byRollback, to))
 	if !l.models.restore(name, to.Revision, l.grace) {
 		// It expired a moment ago. The state says what will be live soon.
-		if err := l.set(name, m); err != nil {
-			return nil, api.Errorf(api.CodeLoadFailed, "", "%v", err)
-		}
+		l.set(name, m)
 		return l.put(ld)
 	}
+	l.served(name, to.Spec)
+	l.note(noteModel(name), "")
 	ld.done = make(chan struct{})
 	_, ld.cancel = context.WithCancelCause(l.ctx)
 	l.mu.Lock()

@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -33,6 +35,10 @@ func exported(t *testing.T) map[string][]string {
 	l.post(`{"model":"sampled","inputs":[{"text":"x"}]}`).rewards(t)
 	l.post(`{}`)
 	l.eventuallyMetric(`warm_ab_samples_total{model="sampled",outcome="scored"} 1`)
+	l.server.Live().ManifestLooked(errors.New("no manifest"))
+	l.server.Live().Reloaded(nil)
+	l.factory.before = func(context.Context, string, *api.ModelSpec, func(string, float64)) error { return errors.New("no") }
+	require.Equal(t, http.StatusUnprocessableEntity, l.put("b").status)
 	out := map[string][]string{}
 	label := regexp.MustCompile(`([a-z_]+)="`)
 	for line := range strings.Lines(string(l.get("/metrics").body)) {

@@ -40,7 +40,7 @@ func (s *Server) dialects(r chi.Router) {
 
 // health handles the probes of vLLM's, SGLang's and TEI's clients: ready or not.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
-	if err := s.notReady(); err != nil {
+	if err := s.notReady(false); err != nil {
 		return err
 	}
 	s.write(w, http.StatusOK, nil)

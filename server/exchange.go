@@ -86,19 +86,13 @@ func (s *Server) record(r *http.Request, x *exchange) {
 		x.status = http.StatusOK
 	}
 	s.metrics.request(route, x, took)
-	level := slog.LevelInfo
-	switch {
-	case x.status >= 500:
-		level = slog.LevelError
-	case x.status >= 400:
-		level = slog.LevelWarn
-	}
+	level := logLevel(r, x)
 	if !s.log.Enabled(r.Context(), level) {
 		return
 	}
 	attrs := []slog.Attr{
 		slog.String("id", x.id), slog.String("method", methodName(r.Method)), slog.String("route", route),
-		slog.Int("status", x.status), slog.Float64("ms", ms(took)), slog.Int64("bytes", x.bytes), slog.String("remote", r.RemoteAddr),
+		slog.Int("status", x.status), slog.Float64("seconds", inSeconds(took)), slog.Int64("bytes", x.bytes), slog.String("remote", r.RemoteAddr),
 	}
 	if x.code != "" {
 		attrs = append(attrs, slog.String("code", string(x.code)))
@@ -106,7 +100,7 @@ func (s *Server) record(r *http.Request, x *exchange) {
 	if x.sequences > 0 {
 		attrs = append(attrs, slog.String("model", x.model), slog.String("mode", x.mode),
 			slog.Int("sequences", x.sequences), slog.Int("tokens", x.tokens),
-			slog.Float64("tokenize_ms", ms(x.tokenize)), slog.Float64("queue_ms", ms(x.queue)), slog.Float64("compute_ms", ms(x.compute)))
+			slog.Float64("tokenize_seconds", inSeconds(x.tokenize)), slog.Float64("queue_seconds", inSeconds(x.queue)), slog.Float64("compute_seconds", inSeconds(x.compute)))
 	}
 	if x.refused > 0 {
 		attrs = append(attrs, slog.Int("refused", x.refused))
@@ -114,7 +108,27 @@ func (s *Server) record(r *http.Request, x *exchange) {
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// logLevel returns the level of a request's line. A server that has nothing to
+// serve yet, is stopping or full has no fault, and probes and scrapes, which
+// come every few seconds, are of interest to nobody until they fail otherwise.
+func logLevel(r *http.Request, x *exchange) slog.Level {
+	expected := x.code == api.CodeNotReady || x.code == api.CodeDraining
+	switch {
+	case watches(r) && (x.status < 400 || expected):
+		return slog.LevelDebug
+	case x.status >= 500 && !expected && x.code != api.CodeOverloaded && x.code != api.CodeDeadlineExceeded:
+		return slog.LevelError
+	case x.status >= 400:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// watches reports whether a request is a probe or a scrape.
+func watches(r *http.Request) bool { return r.URL.Path == "/metrics" || public(r) }
+
+// inSeconds returns a time in seconds, to the microsecond.
+func inSeconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e6 }
 
 // methodName returns a method that HTTP knows, as a client may send any word.
 func methodName(method string) string {

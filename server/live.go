@@ -44,7 +44,7 @@ type Live struct {
 	log     *slog.Logger
 	metrics *liveMetrics
 	grace   time.Duration // how long the revision before is kept; 0 is not at all
-	file    string        // of the state; "" for none
+	file    *stateFile    // nil for none; guarded by commit
 
 	ctx     context.Context // of the loads; ended by stop
 	cancel  context.CancelCauseFunc
@@ -61,6 +61,15 @@ type Live struct {
 	waiting []*Load // in the order of their turns
 	current *Load
 	history map[string][]api.ModelEvent // by name, oldest first
+	serving map[string]*api.ModelSpec   // what the live models are made of, by name
+	wanted  map[string]string           // models that the server is not ready without, and why each is not live; "" while it is loaded
+	notes   map[string]string           // what is not as it should be, by subject; see note
+
+	manifest map[string]*api.ModelSpec // the one being carried out, until one was
+	synced   bool                      // whether one was
+
+	// change is held while a change is made of what a model is made of now.
+	change sync.Mutex
 }
 
 // maxHistory bounds the events that are kept of one model.
@@ -73,11 +82,9 @@ var errStopping = api.Errorf(api.CodeDraining, "", "the server is stopping, try 
 func newLive(cfg Config, models *Models, queue *batch.Queue, metrics *liveMetrics) (*Live, error) {
 	l := &Live{
 		models: models, queue: queue, builder: cfg.Builder, log: cfg.Logger, metrics: metrics,
-		grace: max(0, cfg.KeepPrevious), file: cfg.StateFile,
-		wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), history: make(map[string][]api.ModelEvent),
-	}
-	if err := l.readState(); err != nil {
-		return nil, err
+		grace: max(0, cfg.KeepPrevious),
+		wake:  make(chan struct{}, 1), ended: make(chan struct{}, 1), history: make(map[string][]api.ModelEvent),
+		serving: make(map[string]*api.ModelSpec), wanted: make(map[string]string), notes: make(map[string]string),
 	}
 	if info, err := os.Stat(cfg.ModelRoot); cfg.ModelRoot != "" && (err != nil || !info.IsDir()) {
 		return nil, fmt.Errorf("server: model root %s: not a folder", cfg.ModelRoot)
@@ -85,12 +92,18 @@ func newLive(cfg Config, models *Models, queue *batch.Queue, metrics *liveMetric
 	if len(cfg.AdminKeys) > 0 && cfg.ModelRoot == "" {
 		l.log.Warn("no model can be loaded by a request: there are administrators' keys but no model root")
 	}
+	if err := l.openState(cfg.StateFile); err != nil {
+		return nil, err
+	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	models.mu.Lock()
 	models.ended = func() { signal(l.ended) }
 	models.mu.Unlock()
 	l.workers.Go(l.run)
 	l.workers.Go(l.reclaim)
+	if l.file != nil {
+		l.workers.Go(l.saveLater)
+	}
 	return l, nil
 }
 
@@ -105,6 +118,11 @@ func (l *Live) close() {
 	if l != nil {
 		l.stop()
 		l.workers.Wait()
+		l.commit.Lock()
+		defer l.commit.Unlock()
+		if l.file != nil {
+			l.file.release()
+		}
 	}
 }
 
@@ -249,12 +267,13 @@ func (l *Live) Remove(name, cause string) error {
 	if !ok && !found && was.top() == nil {
 		return unknownModel("name", name)
 	}
-	if err := l.forget(name); err != nil {
-		return err
-	}
+	l.forget(name)
 	l.models.Remove(name)
+	l.note(noteModel(name), "")
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	delete(l.serving, name)
+	delete(l.wanted, name)
 	event := api.ModelEvent{Time: time.Now().Unix(), Cause: cause, Outcome: api.OutcomeRemoved, Revision: info.Revision}
 	l.remember(name, event)
 	l.metrics.loaded(name, event)

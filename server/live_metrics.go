@@ -1,6 +1,13 @@
 package server
 
 import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/warmserve/warmserve/api"
@@ -8,9 +15,29 @@ import (
 
 // liveMetrics count changes of models.
 type liveMetrics struct {
-	swaps *prometheus.CounterVec   // by model, cause, outcome
-	loads *prometheus.HistogramVec // by model
+	swaps       *prometheus.CounterVec   // by model, cause, outcome
+	loads       *prometheus.HistogramVec // by model
+	failures    *prometheus.CounterVec   // by reason
+	stateErrors prometheus.Counter
+	manifest    manifestMetrics
+	reloads     *prometheus.CounterVec // by outcome
 }
+
+// manifestMetrics count the looks at the watched manifest. They are exported from
+// the first look on.
+type manifestMetrics struct {
+	first    sync.Once
+	register func()
+	errors   prometheus.Counter
+	good     atomic.Int64 // when it was last found good, or first looked at; Unix nanoseconds
+}
+
+// The stages of a load that failed, where its error does not say more.
+const (
+	stageBuild = "build" // reading, averaging, packing
+	stageCheck = "check" // the scores of a model that is not live yet
+	stageGuard = "guard" // scoring the guard's pairs
+)
 
 // loadBuckets go from a tiny model's load to a large one's from a slow disk.
 var loadBuckets = prometheus.ExponentialBuckets(0.01, 2.5, 12) // 10 ms to 4 minutes
@@ -18,9 +45,54 @@ var loadBuckets = prometheus.ExponentialBuckets(0.01, 2.5, 12) // 10 ms to 4 min
 func newLiveMetrics(m *metrics, models *Models) *liveMetrics {
 	m.registry.MustRegister(revisionCollector{models})
 	return &liveMetrics{
-		swaps: m.counters("swaps_total", "Changes of models: put, watch, rollback, start, delete and what came of them.", "model", "cause", "outcome"),
-		loads: m.histograms("load_seconds", "Time to build and check a model that went live.", loadBuckets, "model"),
+		swaps:       m.counters("swaps_total", "Changes of models: put, watch, rollback, start, delete and what came of them.", "model", "cause", "outcome"),
+		loads:       m.histograms("load_seconds", "Time to build and check a model that went live.", loadBuckets, "model"),
+		failures:    m.counters("load_failures_total", "Loads that ended without a live model, by reason: missing, permission, build, check, guard, superseded or stopping.", "reason"),
+		stateErrors: m.counter("state_errors_total", "Times that the state file could not be read or written."),
+		reloads:     m.counters("config_reloads_total", "Times that the configuration was read again, and what came of it.", "outcome"),
 	}
+}
+
+// watch registers what is measured of l.
+func (m *liveMetrics) watch(all *metrics, l *Live) {
+	gauge := func(name, help string, value func() float64) {
+		all.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name, Help: help}, value))
+	}
+	gauge("models_missing", "Models that the server is not ready without and that are not live.", func() float64 { return float64(l.lacking()) })
+	gauge("state_unsaved", "1 while changes of models would not survive a restart, since the state file cannot be written.", func() float64 {
+		if l.noted(noteState) != "" {
+			return 1
+		}
+		return 0
+	})
+	m.manifest.register = func() {
+		m.manifest.good.Store(time.Now().UnixNano())
+		m.manifest.errors = all.counter("manifest_errors_total", "Looks at the watched manifest that found it missing or wrong, or its models not to be loaded.")
+		gauge("manifest_age_seconds", "Time since the watched manifest was last found good and carried out; it is looked at every second.",
+			func() float64 { return time.Since(time.Unix(0, m.manifest.good.Load())).Seconds() })
+	}
+}
+
+// ManifestLooked notes a look at the watched manifest, for the metrics: its
+// error, or nil when the manifest is good and was carried out.
+func (l *Live) ManifestLooked(err error) {
+	m := &l.metrics.manifest
+	m.first.Do(m.register)
+	if err != nil {
+		m.errors.Inc()
+		return
+	}
+	m.good.Store(time.Now().UnixNano())
+}
+
+// Reloaded notes that the configuration was read again, for the metrics: its
+// error, or nil when it was carried out.
+func (l *Live) Reloaded(err error) {
+	outcome := "done"
+	if err != nil {
+		outcome = api.OutcomeFailed
+	}
+	l.metrics.reloads.WithLabelValues(outcome).Inc()
 }
 
 // loaded counts the end of a load, or a removal.
@@ -29,6 +101,26 @@ func (m *liveMetrics) loaded(name string, e api.ModelEvent) {
 	if e.Outcome == api.OutcomeLive && e.LoadSeconds > 0 {
 		m.loads.WithLabelValues(name).Observe(e.LoadSeconds)
 	}
+}
+
+// failed counts a load that ended without a live model.
+func (m *liveMetrics) failed(ld *Load, err error) {
+	reason := ld.stage
+	switch {
+	case api.IsCode(err, api.CodeGuardRefused):
+		reason = stageGuard
+	case api.IsCode(err, api.CodeSuperseded):
+		reason = "superseded"
+	case api.IsCode(err, api.CodeDraining), errors.Is(err, context.Canceled):
+		reason = "stopping"
+	case errors.Is(err, fs.ErrNotExist):
+		reason = "missing"
+	case errors.Is(err, fs.ErrPermission):
+		reason = "permission"
+	case reason == "":
+		reason = stageBuild
+	}
+	m.failures.WithLabelValues(reason).Inc()
 }
 
 // revisionCollector counts the revisions of each model in memory at a scrape.

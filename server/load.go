@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/warmserve/warmserve/api"
@@ -18,18 +19,21 @@ type Load struct {
 	name       string
 	spec       *api.ModelSpec
 	cause      string
+	settings   api.Settings   // which of the model's settings stay as they were, and which do not
 	want       string         // the revision that must come of it, as of a rollback; "" for any
-	configured *api.ModelSpec // what the configuration says, at the start
+	configured *api.ModelSpec // what the configuration says, where the load is by it
 	by         origin
 	asked      time.Time
 
-	live    *Live
-	ctx     context.Context // ends with the server, or with the load's purpose
-	cancel  context.CancelCauseFunc
-	doing   string
-	share   float64
-	logged  time.Time
-	removed bool // whether it was called off because its model was removed
+	live     *Live
+	ctx      context.Context // ends with the server, or with the load's purpose
+	cancel   context.CancelCauseFunc
+	reported bool   // whether its error is reported by who waits for it
+	stage    string // what of a load may fail, for the metrics; written by carryOut alone
+	doing    string
+	share    float64
+	logged   time.Time
+	removed  bool // whether it was called off because its model was removed
 
 	done  chan struct{}
 	event api.ModelEvent // once done
@@ -64,9 +68,21 @@ func (ld *Load) Revision() string {
 	return ""
 }
 
+// The causes of loads that the server begins by itself, in the words of histories.
+const (
+	causeStart  = "start"
+	causeReload = "reload" // the configuration was read again
+	causeRetry  = "retry"  // a model of the configuration that failed before
+	causeWatch  = "watch"
+)
+
 // carryOut builds, checks and commits one load.
 func (l *Live) carryOut(ld *Load) {
-	l.log.Info("loading", "model", ld.name, "cause", ld.cause, "members", len(ld.spec.Members))
+	attrs := []any{"model", ld.name, "cause", ld.cause, "members", len(ld.spec.Members)}
+	if s := ld.settings; len(s.Kept)+len(s.Reset) > 0 {
+		attrs = append(attrs, "kept", strings.Join(s.Kept, ","), "reset", strings.Join(s.Reset, ","))
+	}
+	l.log.Info("loading", attrs...)
 	start := time.Now()
 	m, err := l.build(ld)
 	took := time.Since(start)
@@ -94,17 +110,22 @@ func (l *Live) build(ld *Load) (m Model, err error) {
 			m, err = nil, fmt.Errorf("panic: %s", panicText(v))
 		}
 	}()
-	ld.progress("waiting for requests of earlier revisions", 0)
 	l.models.dropAllKept()
-	if err := l.models.settle(ld.ctx); err != nil {
-		return nil, err
+	if l.models.held() {
+		ld.progress("waiting for requests of earlier revisions", 0)
+		if err := l.models.settle(ld.ctx); err != nil {
+			return nil, err
+		}
 	}
+	ld.progress("opening", 0)
 	var members *verdict
+	ld.stage = stageGuard
 	if g := ld.spec.Guard; g != nil {
 		if members, err = l.judgeMembers(ld); err != nil {
 			return nil, err
 		}
 	}
+	ld.stage = stageBuild
 	if m, err = l.builder.Build(ld.ctx, ld.name, ld.spec, ld.progress); err != nil {
 		return nil, err
 	}
@@ -112,9 +133,11 @@ func (l *Live) build(ld *Load) (m Model, err error) {
 		return nil, err
 	}
 	ld.progress("checking", 0)
+	ld.stage = stageCheck
 	if err := l.probe(ld.ctx, ld.name, m); err != nil {
 		return nil, err
 	}
+	ld.stage = stageGuard
 	if members != nil {
 		return m, l.judge(ld, m, members)
 	}
@@ -140,18 +163,18 @@ func (l *Live) exchange(ld *Load, m Model, event *api.ModelEvent) error {
 	if top := was.top(); ld.by == byStart && top != nil && top.Revision != info.Revision && sameSpec(top.Spec, ld.spec) {
 		l.log.Warn("the checkpoints changed since the model was last live", "model", ld.name, "revision", info.Revision, "before", top.Revision)
 	}
-	err := l.record(ld, generation{Revision: info.Revision, Spec: ld.spec, Time: time.Now(), Cause: ld.cause, LoadSeconds: event.LoadSeconds, Members: info.Members})
-	if err != nil {
-		return err
+	if ld.by != byFallback {
+		l.record(ld, generation{Revision: info.Revision, Spec: ld.spec, Time: time.Now(), Cause: ld.cause, LoadSeconds: event.LoadSeconds, Members: info.Members})
+		l.note(noteModel(ld.name), "")
 	}
-	if same {
-		event.Outcome = api.OutcomeUnchanged
-		return nil
+	event.Outcome = api.OutcomeUnchanged
+	if !same {
+		if _, err := l.models.exchange(m, l.grace); err != nil {
+			return err // never: probe has checked what it checks
+		}
+		event.Outcome = api.OutcomeLive
 	}
-	if _, err := l.models.exchange(m, l.grace); err != nil {
-		return err // never: probe has checked what it checks
-	}
-	event.Outcome = api.OutcomeLive
+	l.served(ld.name, ld.spec)
 	return nil
 }
 
@@ -164,7 +187,7 @@ func sameModel(a, b Info) bool {
 func (l *Live) finish(ld *Load, event api.ModelEvent, err error) {
 	ld.cancel(nil)
 	e := loadError(err)
-	event.Time, event.Cause = time.Now().Unix(), ld.cause
+	event.Time, event.Cause, event.Settings = time.Now().Unix(), ld.cause, ld.settings
 	attrs := []any{"model", ld.name, "cause", ld.cause, "seconds", event.LoadSeconds}
 	if e != nil {
 		ld.err = e
@@ -178,8 +201,12 @@ func (l *Live) finish(ld *Load, event api.ModelEvent, err error) {
 				event.Outcome = api.OutcomeRemoved
 			}
 		}
+		l.metrics.failed(ld, err)
 		level := slog.LevelError
-		if event.Outcome == api.OutcomeSuperseded || event.Outcome == api.OutcomeRemoved || e == errStopping {
+		if ld.reported {
+			level = slog.LevelDebug // an error is told once
+		}
+		if event.Outcome == api.OutcomeSuperseded || event.Outcome == api.OutcomeRemoved || e == errStopping && !ld.reported {
 			level = slog.LevelInfo
 		}
 		l.log.Log(l.ctx, level, "load "+event.Outcome, append(attrs, "error", event.Error)...)
@@ -189,9 +216,24 @@ func (l *Live) finish(ld *Load, event api.ModelEvent, err error) {
 			"architecture", info.Architecture, "dtype", info.DType, "pooling", info.Pooling, "context", info.ContextLength)...)
 	}
 	ld.event = event
+	if event.Outcome == api.OutcomeFailed && l.repeats(ld.name, event) {
+		h := l.history[ld.name]
+		l.history[ld.name] = h[:len(h)-1] // one event for all attempts that failed alike
+	}
 	l.remember(ld.name, event)
 	l.metrics.loaded(ld.name, event)
 	close(ld.done)
+}
+
+// repeats reports whether a load that nobody asked for again failed as the one
+// before did. The caller holds mu.
+func (l *Live) repeats(name string, event api.ModelEvent) bool {
+	h := l.history[name]
+	if event.Cause != causeRetry && event.Cause != causeWatch || len(h) == 0 {
+		return false
+	}
+	last := h[len(h)-1]
+	return last.Outcome == event.Outcome && last.Error == event.Error
 }
 
 // loadError is what a load's error is to the one who asked for it.

@@ -215,6 +215,13 @@ func (ms *Models) retire(d *deployment) {
 	ms.retired[d] = struct{}{}
 }
 
+// held reports whether requests hold retired deployments.
+func (ms *Models) held() bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return len(ms.retired) > 0
+}
+
 // settle waits until no request holds a retired deployment.
 func (ms *Models) settle(ctx context.Context) error {
 	for {

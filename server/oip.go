@@ -20,7 +20,7 @@ func (s *Server) oipLive(w http.ResponseWriter, _ *http.Request) error {
 
 // oipReady handles GET /v2/health/ready.
 func (s *Server) oipReady(w http.ResponseWriter, _ *http.Request) error {
-	if err := s.notReady(); err != nil {
+	if err := s.notReady(false); err != nil {
 		return err
 	}
 	ready := true
@@ -121,17 +121,22 @@ func (l *Live) names() []string {
 // repositoryLoad handles POST /v2/repository/models/{name}/load, and answers
 // when the model is live: what its parameters say, or what it was made of last.
 func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
-	spec, err := read(s, r, dialect.DecodeLoad)
+	patch, err := read(s, r, dialect.DecodeLoad)
 	if err != nil {
 		return err
 	}
 	name := modelName(r)
-	if spec == nil {
-		if spec = s.live.spec(name); spec == nil {
+	if patch == nil {
+		if s.live.spec(name) == nil {
 			return api.Errorf(api.CodeNoPrevious, "parameters.path", "model %q was never loaded here: say of what it is made", name)
 		}
+		patch = api.NewModelPatch(&api.ModelSpec{}) // as it is
 	}
-	if err := s.load(r, name, spec, "repository load"); err != nil {
+	ld, err := s.patch(name, patch, "repository load")
+	if err != nil {
+		return err
+	}
+	if err := s.await(r, ld); err != nil {
 		return err
 	}
 	return s.reply(w, dialect.OIPChanged{Name: name, Load: true})

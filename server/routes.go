@@ -125,23 +125,35 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // readyz handles GET /readyz.
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) error {
-	if err := s.notReady(); err != nil {
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
+	why := len(s.keys) == 0 || bearsKey(r, s.keys) || bearsKey(r, s.adminKeys)
+	if err := s.notReady(why); err != nil {
 		return err
 	}
-	return s.reply(w, api.Status{Status: "ready"})
+	status := api.Status{Status: "ready"}
+	if why {
+		status.Detail = s.live.details()
+	}
+	return s.reply(w, status)
 }
 
-// notReady says why requests should not be sent here; nil when they may.
-func (s *Server) notReady() error {
+// notReady says why requests should not be sent here; nil when they may. Why
+// asks for reasons that may name files, which a stranger is not told.
+func (s *Server) notReady(why bool) error {
 	if s.draining.Load() {
 		return api.Errorf(api.CodeDraining, "", "the server is stopping")
 	}
 	if s.queue.Err() != nil {
 		return api.Errorf(api.CodeNotReady, "", "the queue has stopped")
 	}
-	if len(s.models.List()) == 0 {
+	live, missing := len(s.models.List()), s.live.missing(why)
+	switch {
+	case live == 0 && missing == "":
 		return api.Errorf(api.CodeNotReady, "", "no model is live yet")
+	case live == 0:
+		return api.Errorf(api.CodeNotReady, "", "no model is live yet; %s", missing)
+	case missing != "" && !s.cfg.ReadyWithAny:
+		return api.Errorf(api.CodeNotReady, "", "live models: %d; %s", live, missing)
 	}
 	return nil
 }

@@ -88,6 +88,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 			s.queue.Close()
 			return nil, err
 		}
+		s.live.metrics.watch(s.metrics, s.live)
 	}
 	s.handler = s.routes(func(next http.Handler) http.Handler { return wrap(next) })
 	return s, nil

@@ -33,7 +33,13 @@ func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := d.info.Name
 	d.release()
-	err = s.load(r, name, s.replaced(name, path), "update_weights_from_disk")
+	spec, err := s.replaced(name, path)
+	if err == nil {
+		var ld *Load
+		if ld, err = s.live.Put(name, spec, "update_weights_from_disk"); err == nil {
+			err = s.await(r, ld)
+		}
+	}
 	out := dialect.SGLangUpdated{Success: err == nil, Message: "Succeeded to update model weights."}
 	status := http.StatusOK
 	if e, ok := errors.AsType[*api.Error](err); ok {
@@ -53,34 +59,27 @@ func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
 
 // replaced returns what a model is made of, with the checkpoint at path in the
 // place of all its members.
-func (s *Server) replaced(name, path string) *api.ModelSpec {
-	spec := s.live.spec(name)
+func (s *Server) replaced(name, path string) (*api.ModelSpec, error) {
+	base := s.live.spec(name)
+	spec := base.Clone()
 	if spec == nil {
 		spec = new(api.ModelSpec)
 	}
 	spec.Members, spec.Weights, spec.Mode = []api.MemberSpec{{Path: path}}, nil, ""
-	spec.Base, spec.Alpha = "", nil
-	return spec
+	spec.Base, spec.Alpha, spec.ABSample = "", nil, 0
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	return spec, s.confine(spec, base)
 }
 
-// load makes what spec describes live under name, and returns once it is.
-func (s *Server) load(r *http.Request, name string, spec *api.ModelSpec, cause string) error {
-	if err := spec.Validate(); err != nil {
-		return err
-	}
-	spec, err := s.confine(spec)
-	if err != nil {
-		return err
-	}
-	ld, err := s.live.Put(name, spec, cause)
-	if err != nil {
-		return err
-	}
-	err = ld.Wait(r.Context())
+// await returns once a load that a request asked for is done.
+func (s *Server) await(r *http.Request, ld *Load) error {
+	err := ld.Wait(r.Context())
 	if errors.Is(err, context.Canceled) {
 		return errClientGone
 	}
-	if info, _, ok := s.models.describe(name); ok {
+	if info, _, ok := s.models.describe(ld.name); ok {
 		exchangeOf(r).revision = info.Revision
 	}
 	return err
@@ -88,11 +87,7 @@ func (s *Server) load(r *http.Request, name string, spec *api.ModelSpec, cause s
 
 // spec returns what a live model was made of; nil when it was not loaded here.
 func (l *Live) spec(name string) *api.ModelSpec {
-	l.commit.Lock()
-	defer l.commit.Unlock()
-	m := l.state.Models[name]
-	if g := m.top(); g != nil {
-		return g.Spec.Clone()
-	}
-	return nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.serving[name].Clone()
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -59,7 +58,8 @@ type origin int
 
 const (
 	byCall     origin = iota // a route, or a program
-	byStart                  // the configuration, at the start
+	byStart                  // the configuration, at the start or read again
+	byFallback               // what is served in place of a state that cannot be loaded: the state stays
 	byManifest               // a watched manifest
 	byRollback               // a rollback to a revision that was live
 )
@@ -103,21 +103,21 @@ func (s modelState) after(by origin, g generation) modelState {
 }
 
 // record makes a load's outcome lasting. The caller holds commit.
-func (l *Live) record(ld *Load, g generation) error {
+func (l *Live) record(ld *Load, g generation) {
 	next := l.state.Models[ld.name].after(ld.by, g)
 	if ld.by == byStart {
 		next.Configured = ld.configured
 	}
-	return l.set(ld.name, next)
+	l.set(ld.name, next)
 }
 
 // forget makes a model's removal lasting. The caller holds commit.
-func (l *Live) forget(name string) error {
-	return l.set(name, modelState{Configured: l.state.Models[name].Configured})
+func (l *Live) forget(name string) {
+	l.set(name, modelState{Configured: l.state.Models[name].Configured})
 }
 
 // set replaces the state of one model; an empty one is left out.
-func (l *Live) set(name string, m modelState) error {
+func (l *Live) set(name string, m modelState) {
 	next := l.state
 	next.Models = maps.Clone(next.Models)
 	if len(m.Generations) == 0 && m.Configured == nil {
@@ -125,106 +125,90 @@ func (l *Live) set(name string, m modelState) error {
 	} else {
 		next.Models[name] = m
 	}
-	return l.writeState(next)
+	l.writeState(next)
 }
 
-// writeState replaces the state, in the file first. The caller holds commit.
-func (l *Live) writeState(next state) error {
-	if l.file != "" {
-		data, err := next.encode()
-		if err != nil {
-			return fmt.Errorf("state file: %w", err)
-		}
-		if err := writeAtomically(l.file, data); err != nil {
-			return fmt.Errorf("state file: %w", err)
-		}
-	}
+// writeState replaces the state, in the file first. A file that cannot be
+// written keeps nobody from being served: whoever asks for a change is told
+// that it will not survive. The caller holds commit.
+func (l *Live) writeState(next state) {
 	l.state = next
-	return nil
+	l.save()
 }
 
-// writeAtomically replaces a file so that whoever reads it, after a crash too,
-// finds all of the old or all of the new.
-func writeAtomically(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
+// save writes the state to its file, and notes whether that worked. The caller
+// holds commit.
+func (l *Live) save() {
+	if l.file == nil {
+		return
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the error that matters is the first
-		}
-	}()
-	_, err = f.Write(data)
+	data, err := l.state.encode()
 	if err == nil {
-		err = f.Sync()
+		err = l.file.write(data)
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+	if err == nil {
+		if l.note(noteState, "") {
+			l.log.Info("the state is written again: changes of models survive a restart", "file", l.file.path)
+		}
+		return
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
+	l.metrics.stateErrors.Inc()
+	if l.note(noteState, fmt.Sprintf("changes of models will not survive a restart: state file: %v", err)) {
+		l.log.Error("changes of models will not survive a restart", "file", l.file.path, "error", err.Error())
 	}
-	return syncDir(dir)
 }
 
-// removeLeftovers removes what a process that was killed left beside path in
-// the middle of writeAtomically.
-func removeLeftovers(path string) error {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "."+filepath.Base(path)+".") {
-			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
-				return err
-			}
+// saveLater tries again to write a state that could not be written.
+func (l *Live) saveLater() {
+	const every = 10 * time.Second
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-l.ctx.Done():
+			return
+		}
+		if l.noted(noteState) != "" {
+			l.commit.Lock()
+			l.save()
+			l.commit.Unlock()
 		}
 	}
-	return nil
 }
 
-// syncDir makes a rename in dir last through a loss of power.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
-}
-
-// readState reads the state file, if there is one.
-func (l *Live) readState() error {
+// openState takes the state file, if there is to be one, for this process, and
+// reads it. The errors are mistakes of whoever started the server: a file in use
+// by another server, or in a folder that is not there.
+func (l *Live) openState(path string) error {
 	l.state = state{Version: stateVersion, Models: map[string]modelState{}}
-	if l.file == "" {
+	if path == "" {
 		return nil
 	}
-	if err := removeLeftovers(l.file); err != nil {
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("server: state file: %w", err)
 	}
-	data, err := os.ReadFile(l.file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	f := &stateFile{path: path}
+	if err := f.acquire(); err != nil {
+		if held, ok := errors.AsType[*heldError](err); ok {
+			return fmt.Errorf("server: %w", held)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("server: state file: %w", err)
+	read, complaints := f.read()
+	l.file, l.state = f, read
+	for _, err := range complaints {
+		l.metrics.stateErrors.Inc()
+		l.log.Error("the state cannot be read", "error", err.Error())
 	}
-	read, err := parseState(data)
-	if err != nil {
-		return fmt.Errorf("server: state file %s: %w", l.file, err)
+	if len(complaints) > 0 {
+		l.note(noteRead, errors.Join(complaints...).Error())
 	}
 	for name, m := range read.Models {
 		for _, g := range m.Generations {
 			l.remember(name, api.ModelEvent{Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision, LoadSeconds: g.LoadSeconds, Members: g.Members})
 		}
 	}
-	l.state = read
+	l.save() // to know now whether changes will survive
 	return nil
 }
 

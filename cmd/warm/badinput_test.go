@@ -155,7 +155,7 @@ func TestMistakesOnTheCommandLineExitWith2(t *testing.T) {
 		{[]string{"serve", "--model", "m=" + good, "--key-file", filepath.Join(good, "none")}, "key_file"},
 		{[]string{"serve", "--model", "m=" + good, "--admin-key-file", filepath.Join(good, "none")}, "admin_key_file"},
 		{[]string{"serve", "--model", "m=" + good, "--model-root", filepath.Join(good, "none")}, "model root"},
-		{[]string{"serve", "--model", "m=" + good, "--state", filepath.Join(good, "config.json")}, "state file"},
+		{[]string{"serve", "--model", "m=" + good, "--state", filepath.Join(good, "nowhere", "state.json")}, "state file"},
 		{[]string{"serve", "--model", "m=" + good, "--keep-previous", "-1s"}, "keep_previous"},
 		{[]string{"serve", "more"}, "unknown command"},
 		{[]string{"average", good}, "--out"},

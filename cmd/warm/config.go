@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
@@ -242,6 +243,15 @@ func (c *serveConfig) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// specs returns the models as the server has them, by name.
+func (c *serveConfig) specs() map[string]*api.ModelSpec {
+	specs := map[string]*api.ModelSpec{}
+	for name, m := range c.Models {
+		specs[name] = m.spec()
+	}
+	return specs
 }
 
 // keepPrevious returns the setting as the server has it, where 0 is its default.

@@ -56,7 +56,7 @@ func TestTheGuardJudgesRealMembers(t *testing.T) {
 
 	c, err := api.NewClient(s.url, api.WithKey(testAdminKey))
 	require.NoError(t, err)
-	_, err = c.PutModel(t.Context(), "detox", &api.ModelSpec{Members: []api.MemberSpec{{Path: "rm-paradetox-1"}}, Guard: &api.GuardSpec{Pairs: file}}, true)
+	_, err = c.PutModel(t.Context(), "detox", &api.ModelSpec{Members: []api.MemberSpec{{Path: "rm-paradetox-1"}}, Guard: &api.GuardSpec{Pairs: file + ".other"}}, true)
 	assert.True(t, api.IsCode(err, api.CodePathRefused), "%v", err)
 	r, err := http.Get(s.url + "/v1/models/detox")
 	require.NoError(t, err)

@@ -175,7 +175,7 @@ func TestAKilledServerCarriesTheManifestOut(t *testing.T) {
 		require.Eventually(t, is(c, name), 10*time.Second, 10*time.Millisecond, "it comes to the manifest")
 	}
 	manifest("short")
-	require.Eventually(t, func() bool { return strings.Contains(c.stderr.String(), "load failed") }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(c.stderr.String(), "level=ERROR msg=watch") }, 10*time.Second, 10*time.Millisecond)
 	c.kill(t)
 	c = startChild(t, args...)
 	assert.True(t, is(c, []string{"y", "x"}[(kills-1)%2])(), "the last good one")

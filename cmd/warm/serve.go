@@ -5,11 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
@@ -223,7 +223,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		log.Info(`serving the embedded demonstration model, since no other is named; "warm embedded --card" says what it is`, "model", embeddedName, "members", len(c.Models[embeddedName].Members))
 	}
 	log.Info("listening", "addr", scheme+ln.Addr().String())
-	return p.serveWhileLoading(ctx, s, ln, func(ctx context.Context) error { return keepModels(ctx, c, s.Live(), log) })
+	return p.serveWhileLoading(ctx, s, ln, func(ctx context.Context) error { return keepModels(ctx, c, models, s.Live(), log) })
 }
 
 // serveWhileLoading answers from the start, as not ready until the models are
@@ -244,21 +244,24 @@ func (p *program) serveWhileLoading(ctx context.Context, s *server.Server, ln ne
 }
 
 // keepModels loads the models of the configuration, and those of the watched
-// manifest whenever it is replaced.
-func keepModels(ctx context.Context, c serveConfig, live *server.Live, log *slog.Logger) error {
-	specs := map[string]*api.ModelSpec{}
-	for name, m := range c.Models {
-		specs[name] = m.spec()
-	}
+// manifest whenever it is replaced. Models that cannot be loaded are tried again
+// while others are served; where none is and none can come, that is an error.
+func keepModels(ctx context.Context, c serveConfig, models *server.Models, live *server.Live, log *slog.Logger) error {
+	specs := c.specs()
 	err := live.Start(ctx, specs)
 	switch {
 	case ctx.Err() != nil:
 		return nil // told to stop before all was loaded
-	case c.Watch == "":
+	case err != nil && c.Watch == "" && len(models.List()) == 0: // the manifest may have the cure
 		return err
-	case err != nil: // the manifest may have the cure
-		log.Error("start", "error", err.Error())
+	case err != nil:
+		log.Error("not all models are served; those that are not are tried again", "error", err.Error())
 	}
-	newWatcher(c.Watch, live, log).run(ctx)
+	var retries sync.WaitGroup
+	defer retries.Wait()
+	retries.Go(func() { live.Retry(ctx, specs) })
+	if c.Watch != "" {
+		newWatcher(c.Watch, live, log).run(ctx)
+	}
 	return nil
 }

@@ -38,6 +38,7 @@ type manifest struct {
 // syncer is the part of server.Live that a watcher needs.
 type syncer interface {
 	Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error
+	ManifestLooked(err error)
 }
 
 // watcher carries out a manifest whenever it is replaced.
@@ -86,6 +87,7 @@ func (w *watcher) poll(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	w.live.ManifestLooked(err)
 	complaint := ""
 	if err != nil {
 		complaint = err.Error()

@@ -21,9 +21,12 @@ import (
 
 // syncs takes the manifests that a watcher carries out.
 type syncs struct {
-	got []map[string]*api.ModelSpec
-	err error
+	got    []map[string]*api.ModelSpec
+	err    error
+	looked error // at the last look
 }
+
+func (s *syncs) ManifestLooked(err error) { s.looked = err }
 
 func (s *syncs) Sync(_ context.Context, _ string, specs map[string]*api.ModelSpec) error {
 	s.got = append(s.got, specs)

@@ -48,7 +48,7 @@ func TestStacksCheckpointsGiveTheStacksOwnScores(t *testing.T) {
 		"trl-pythia-clone", "openrlhf-llama3", "openrlhf-qwen3"} {
 		t.Run(name, func(t *testing.T) {
 			dir, want := stack(t, name)
-			d, err := reward.Open(reward.Config{Members: []reward.Member{{Dir: dir}}}, 2)
+			d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}}, 2)
 			require.NoError(t, err)
 			for i, w := range want {
 				in := reward.Input{Text: w.Text}
@@ -93,7 +93,7 @@ func TestAdaptersScoreAsPEFTComputesThem(t *testing.T) {
 			var want []stackScore
 			require.NoError(t, json.Unmarshal(data, &want))
 			require.NotEmpty(t, want)
-			d, err := reward.Open(reward.Config{Members: []reward.Member{{Dir: dir}}}, 1)
+			d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}}, 1)
 			require.NoError(t, err)
 			for _, w := range want {
 				e, err := d.Encode(reward.Input{IDs: w.IDs}, reward.EncodeOptions{})

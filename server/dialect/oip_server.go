@@ -96,7 +96,7 @@ func DecodeIndex(body []byte) (ready bool, err error) {
 // DecodeLoad reads the body of a repository's load: parameters with path, a
 // checkpoint, or config, the JSON of PUT /v1/models/{name} as a string. It is
 // nil for a body that names neither: what is live is loaded again.
-func DecodeLoad(body []byte) (*api.ModelSpec, error) {
+func DecodeLoad(body []byte) (*api.ModelPatch, error) {
 	var r struct {
 		Parameters api.Fields `json:"parameters"`
 	}
@@ -125,13 +125,13 @@ func DecodeLoad(body []byte) (*api.ModelSpec, error) {
 	case path != "" && config != "":
 		return nil, api.Errorf(api.CodeConflictingFields, "parameters.config", "path and config together")
 	case path != "":
-		return &api.ModelSpec{Members: []api.MemberSpec{{Path: path}}}, nil
+		return api.NewModelPatch(&api.ModelSpec{Members: []api.MemberSpec{{Path: path}}}), nil
 	case config == "":
 		return nil, nil
 	}
-	spec, err := api.DecodeModelSpec(jsontext.Value(config))
+	patch, err := api.DecodeModelPatch(jsontext.Value(config))
 	if e, ok := err.(*api.Error); ok {
 		return nil, e.Under("parameters.config")
 	}
-	return spec, err
+	return patch, err
 }
