@@ -296,7 +296,7 @@ func FuzzRegions(f *testing.F) {
 	deployments := map[string]*Deployment{}
 	for _, n := range names {
 		dir := rewardtest.Checkpoint(f, "m", func(c *loader.Contents) { c.ChatTemplate = frames[n] })
-		d, err := Open(Config{Members: []Member{{Dir: dir}}}, 1)
+		d, err := Open(f.Context(), Config{Members: []Member{{Dir: dir}}}, 1)
 		require.NoError(f, err)
 		deployments[n] = d
 	}

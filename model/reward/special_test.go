@@ -88,7 +88,7 @@ func FuzzSpecialTokens(f *testing.F) {
 			c.TokenizerConfig = []byte(`{"bos_token":"<s>","eos_token":"</s>"}`)
 			c.Config = []byte(strings.Replace(rewardtest.Config, `"max_position_embeddings":64`, `"max_position_embeddings":100000`, 1))
 		})
-		d, err := Open(Config{Members: []Member{{Dir: dir}}}, 1)
+		d, err := Open(f.Context(), Config{Members: []Member{{Dir: dir}}}, 1)
 		require.NoError(f, err, n)
 		deployments[n] = d
 	}
