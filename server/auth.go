@@ -26,11 +26,8 @@ func public(r *http.Request) bool {
 // authorize lets a request pass that bears one of the keys, an administrator's
 // among them, or when there are none. It stands before the routes, so that a stranger cannot tell which exist.
 func (s *Server) authorize(next http.Handler) http.Handler {
-	if len(s.keys) == 0 {
-		return next
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !public(r) && !bearsKey(r, s.keys) && !bearsKey(r, s.adminKeys) {
+		if k := s.keys.Load(); !public(r) && !k.open() && !k.lets(r) {
 			s.writeError(w, r, api.Errorf(api.CodeUnauthorized, "", `send the key as "Authorization: Bearer KEY"`))
 			return
 		}
@@ -42,16 +39,36 @@ func (s *Server) authorize(next http.Handler) http.Handler {
 // one configured, nobody passes: what changes models is never open by default.
 func (s *Server) admin(h handler, query ...string) http.HandlerFunc {
 	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
+		k := s.keys.Load()
 		switch {
-		case len(s.adminKeys) == 0 || s.live == nil:
+		case len(k.admins) == 0 || s.live == nil:
 			return api.Errorf(api.CodeAdminDisabled, "", "models cannot be changed here: the server was started without administrators' keys")
-		case bearsKey(r, s.adminKeys):
+		case bearsKey(r, k.admins):
 			return h(w, r)
-		case len(s.keys) > 0 && bearsKey(r, s.keys):
+		case bearsKey(r, k.users):
 			return api.Errorf(api.CodeForbidden, "", "this path asks for an administrator's key, and this one is not")
 		}
 		return api.Errorf(api.CodeUnauthorized, "", `this path asks for an administrator's key: send it as "Authorization: Bearer KEY"`)
 	}, query...)
+}
+
+// keySet is the digests of the keys that are good now.
+type keySet struct{ users, admins [][sha256.Size]byte }
+
+// open reports whether whoever comes is let in.
+func (k *keySet) open() bool { return len(k.users) == 0 }
+
+// lets reports whether a request bears one of the keys.
+func (k *keySet) lets(r *http.Request) bool { return bearsKey(r, k.users) || bearsKey(r, k.admins) }
+
+// SetKeys replaces the keys, from the next request on. They are as Config.Keys
+// and Config.AdminKeys have them; when one is not good nothing changes.
+func (s *Server) SetKeys(users, admins []string) error {
+	if err := (Config{Keys: users, AdminKeys: admins}).Validate(); err != nil {
+		return err
+	}
+	s.keys.Store(&keySet{digests(users), digests(admins)})
+	return nil
 }
 
 // digests returns the digests that bearsKey compares with.
@@ -83,10 +100,10 @@ func keyOf(r *http.Request, keys [][sha256.Size]byte) int {
 // clientOf names whose request r is: its key's number, else the address that it
 // comes from. Clients behind one proxy without keys are one client.
 func (s *Server) clientOf(r *http.Request) string {
-	if n := keyOf(r, s.keys); n > 0 {
+	if n := keyOf(r, s.keys.Load().users); n > 0 {
 		return "key " + strconv.Itoa(n)
 	}
-	if n := keyOf(r, s.adminKeys); n > 0 {
+	if n := keyOf(r, s.keys.Load().admins); n > 0 {
 		return "administrator " + strconv.Itoa(n)
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)

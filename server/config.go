@@ -71,6 +71,9 @@ type Config struct {
 	// accepted. Default 16,384.
 	MaxConnections int
 
+	// SeparateOps takes /metrics, /livez, /readyz and what changes models from the
+	// routes of Run's listener; RunWithOps serves them on another.
+	SeparateOps bool
 	// TLS, when not nil, is spoken on every connection; HTTP/2 is not offered.
 	TLS *tls.Config
 

@@ -25,7 +25,6 @@ func (s *Server) dialects(r chi.Router) {
 	r.Post("/seed_session", s.handle(s.seedSession))
 	r.Get("/reverify_mode", s.handle(s.reverifyMode))
 	r.Get("/get_model_info", s.handle(s.sglangInfo, "model"))
-	r.Post("/update_weights_from_disk", s.admin(s.updateWeights, "model"))
 	r.Get("/v2", s.handle(s.oipServer))
 	r.Get("/v2/health/live", s.handle(s.oipLive))
 	r.Get("/v2/health/ready", s.handle(s.oipReady))
@@ -34,8 +33,6 @@ func (s *Server) dialects(r chi.Router) {
 		r.Get(path+"/ready", s.handle(s.oipModelReady))
 	}
 	r.Post("/v2/repository/index", s.handle(s.repositoryIndex))
-	r.Post("/v2/repository/models/{name}/load", s.admin(s.repositoryLoad))
-	r.Post("/v2/repository/models/{name}/unload", s.admin(s.repositoryUnload))
 }
 
 // health handles the probes of vLLM's, SGLang's and TEI's clients: ready or not.

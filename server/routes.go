@@ -14,8 +14,8 @@ import (
 	"github.com/warmserve/warmserve/server/dialect"
 )
 
-// routes lays out the paths of openapi.yaml.
-func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
+// router is what all paths have in common.
+func (s *Server) router(compress func(http.Handler) http.Handler) chi.Router {
 	r := chi.NewRouter()
 	r.Use(canonical, s.observe, compress, s.contain, s.authorize, middleware.GetHead)
 	r.NotFound(s.answer(func(http.ResponseWriter, *http.Request) error {
@@ -26,19 +26,45 @@ func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
 		w.Header().Set("Allow", allowed)
 		return api.Errorf(api.CodeMethodNotAllowed, "", "this path takes %s", allowed)
 	}))
+	return r
+}
+
+// routes lays out the paths of openapi.yaml.
+func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
+	r := s.router(compress)
 	r.Post("/v1/reward", s.handle(s.reward, dialect.Choices...))
 	r.Post("/v1/compare", s.handle(s.compare))
 	r.Get("/v1/models", s.handle(s.listModels))
 	r.Get("/v1/models/{name}", s.handle(s.getModel))
+	s.dialects(r)
+	r.Get("/openapi.yaml", s.handle(s.openapi))
+	if !s.cfg.SeparateOps {
+		s.operation(r)
+	}
+	return r
+}
+
+// opsRoutes lays out what is for operators, where that has a port of its own.
+func (s *Server) opsRoutes() chi.Router {
+	r := s.router(func(next http.Handler) http.Handler { return next })
+	r.Get("/v1/models", s.handle(s.listModels))
+	r.Get("/v1/models/{name}", s.handle(s.getModel))
+	r.Get("/openapi.yaml", s.handle(s.openapi))
+	s.operation(r)
+	return r
+}
+
+// operation lays out probes, metrics and what changes models.
+func (s *Server) operation(r chi.Router) {
 	r.Put("/v1/models/{name}", s.admin(s.putModel, "wait"))
 	r.Delete("/v1/models/{name}", s.admin(s.deleteModel))
 	r.Post("/v1/models/{name}/rollback", s.admin(s.rollbackModel, "wait"))
-	s.dialects(r)
+	r.Post("/update_weights_from_disk", s.admin(s.updateWeights, "model"))
+	r.Post("/v2/repository/models/{name}/load", s.admin(s.repositoryLoad))
+	r.Post("/v2/repository/models/{name}/unload", s.admin(s.repositoryUnload))
 	r.Get("/livez", s.handle(s.livez))
 	r.Get("/readyz", s.handle(s.readyz))
 	r.Get("/metrics", s.handle(s.scrape(s.metrics.handler())))
-	r.Get("/openapi.yaml", s.handle(s.openapi))
-	return r
 }
 
 // handler is a handler that returns its error.
@@ -126,7 +152,8 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
 
 // readyz handles GET /readyz.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
-	why := len(s.keys) == 0 || bearsKey(r, s.keys) || bearsKey(r, s.adminKeys)
+	k := s.keys.Load()
+	why := k.open() || k.lets(r)
 	if err := s.notReady(why); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -34,9 +33,9 @@ type Server struct {
 	bodies    *bodies
 	room      *memory.Room
 	reclaimer reclaimer
-	live      *Live               // nil without a Config.Builder
-	keys      [][sha256.Size]byte // digests of Config.Keys
-	adminKeys [][sha256.Size]byte // digests of Config.AdminKeys
+	live      *Live // nil without a Config.Builder
+	keys      atomic.Pointer[keySet]
+	ops       http.Handler // of Config.SeparateOps; else nil
 	handler   http.Handler
 	draining  atomic.Bool
 
@@ -70,7 +69,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 		s.room.SetLimit(cfg.requestMemory(bytes))
 		s.reclaimer.released(reclaimFrom) // loading makes garbage, too
 	})
-	s.keys, s.adminKeys = digests(cfg.Keys), digests(cfg.AdminKeys)
+	s.keys.Store(&keySet{digests(cfg.Keys), digests(cfg.AdminKeys)})
 	s.metrics = newMetrics(cfg.Version, cfg.DriftScores, models)
 	queue := cfg.Queue
 	queue.Observe = func(b batch.Batch) {
@@ -91,7 +90,37 @@ func New(cfg Config, models *Models) (*Server, error) {
 		s.live.metrics.watch(s.metrics, s.live)
 	}
 	s.handler = s.routes(func(next http.Handler) http.Handler { return wrap(next) })
+	if cfg.SeparateOps {
+		s.ops = s.opsRoutes()
+	}
 	return s, nil
+}
+
+// RunWithOps is Run with a second listener for the routes of
+// Config.SeparateOps, which answers until the drain is over.
+func (s *Server) RunWithOps(ctx context.Context, ln, ops net.Listener) error {
+	hs := &http.Server{
+		Handler: s.ops, ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	if s.cfg.TLS != nil {
+		ops = tls.NewListener(ops, s.cfg.TLS)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended := make(chan error, 1)
+	go func() {
+		err := hs.Serve(ops)
+		if !errors.Is(err, http.ErrServerClosed) {
+			err = fmt.Errorf("server: the port of operators: %w", err)
+			cancel(err)
+			ended <- err
+			return
+		}
+		ended <- nil
+	}()
+	err := s.Run(ctx, ln)
+	return errors.Join(err, hs.Close(), <-ended)
 }
 
 // Handler returns the server's routes, for a listener other than Run's.

@@ -25,14 +25,19 @@ import (
 // serveConfig is what warm serve reads from its YAML file. A flag beats an
 // environment variable, which beats the file, which beats the default.
 type serveConfig struct {
-	Addr    string                 `yaml:"addr"`     // default 127.0.0.1:8080
-	KeyFile string                 `yaml:"key_file"` // API keys, one a line; relative to the configuration file
-	TLSCert string                 `yaml:"tls_cert"` // PEM files for HTTPS, relative to the configuration file; with tls_key
-	TLSKey  string                 `yaml:"tls_key"`
-	Threads int                    `yaml:"threads"` // engine workers; default all processors
-	Log     string                 `yaml:"log"`     // text or json; default text
-	Models  map[string]modelConfig `yaml:"models"`
-	Limits  limitsConfig           `yaml:"limits"`
+	read string // the file that it was read from; "" for none
+
+	Addr     string                 `yaml:"addr"`     // default 127.0.0.1:8080
+	KeyFile  string                 `yaml:"key_file"` // API keys, one a line; relative to the configuration file
+	TLSCert  string                 `yaml:"tls_cert"` // PEM files for HTTPS, relative to the configuration file; with tls_key
+	TLSKey   string                 `yaml:"tls_key"`
+	Threads  int                    `yaml:"threads"`   // engine workers; default all processors
+	Log      string                 `yaml:"log"`       // text or json; default text
+	LogLevel string                 `yaml:"log_level"` // debug, info (default), warn or error
+	OpsAddr  string                 `yaml:"ops_addr"`  // port of /metrics, /livez, /readyz and what changes models; default that of addr
+	Ready    string                 `yaml:"ready"`     // all (default): ready once every model is live; any: once one is
+	Models   map[string]modelConfig `yaml:"models"`
+	Limits   limitsConfig           `yaml:"limits"`
 
 	Dialects dialectsConfig `yaml:"dialects"` // what other stacks' routes answer
 
@@ -126,7 +131,7 @@ func readConfig(path string) (serveConfig, error) {
 		return c, yamlError(path, data, err)
 	}
 	dir := filepath.Dir(path)
-	for _, p := range []*string{&c.KeyFile, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {
+	for _, p := range []*string{&c.KeyFile, &c.TLSCert, &c.TLSKey, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {
 		relative(dir, p)
 	}
 	return c, relativeTo(dir, c.Models)
@@ -166,9 +171,10 @@ func relative(dir string, p *string) {
 }
 
 // environment overlays the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE,
-// WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT, WARM_WATCH, WARM_STATE and WARM_LOG.
+// WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT, WARM_WATCH, WARM_STATE, WARM_LOG,
+// WARM_LOG_LEVEL and WARM_OPS_ADDR.
 func (c *serveConfig) environment(getenv func(string) string) error {
-	for name, p := range map[string]*string{"WARM_ADDR": &c.Addr, "WARM_KEY_FILE": &c.KeyFile, "WARM_LOG": &c.Log,
+	for name, p := range map[string]*string{"WARM_ADDR": &c.Addr, "WARM_KEY_FILE": &c.KeyFile, "WARM_LOG": &c.Log, "WARM_LOG_LEVEL": &c.LogLevel, "WARM_OPS_ADDR": &c.OpsAddr,
 		"WARM_ADMIN_KEY_FILE": &c.AdminKeyFile, "WARM_MODEL_ROOT": &c.ModelRoot, "WARM_WATCH": &c.Watch, "WARM_STATE": &c.State} {
 		if v := getenv(name); v != "" {
 			*p = v
@@ -228,6 +234,19 @@ func (c *serveConfig) validate() error {
 	}
 	if !slices.Contains([]string{"", "text", "json"}, c.Log) {
 		bad("log: %q, want text or json", c.Log)
+	}
+	if !slices.Contains([]string{"", "debug", "info", "warn", "error"}, c.LogLevel) {
+		bad("log_level: %q, want debug, info, warn or error", c.LogLevel)
+	}
+	if !slices.Contains([]string{"", "all", "any"}, c.Ready) {
+		bad("ready: %q, want all or any", c.Ready)
+	}
+	if c.OpsAddr != "" {
+		if _, port, err := net.SplitHostPort(c.OpsAddr); err != nil {
+			bad("ops_addr: %w", err)
+		} else if c.OpsAddr == c.Addr && port != "0" {
+			bad("ops_addr: %s is addr, too: give it a port of its own", c.OpsAddr)
+		}
 	}
 	if s := c.Dialects.OpenRLHFScores; !slices.Contains([]string{"", "sigmoid", "raw"}, s) {
 		bad("dialects.openrlhf_scores: %q, want sigmoid or raw", s)

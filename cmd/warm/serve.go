@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +34,7 @@ type serveFlags struct {
 	alpha   float64
 
 	adminKeyFile, modelRoot, watch, state string
+	logLevel, opsAddr, ready              string
 	keepPrevious                          time.Duration
 }
 
@@ -65,7 +70,15 @@ Models change while they are served: by PUT, DELETE and rollback at
 /v1/models/NAME for who bears a key of --admin-key-file or WARM_ADMIN_KEY, and
 by a manifest that --watch names. With --state the last good state outlives the
 process. The settings have variables, too: WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT,
-WARM_WATCH and WARM_STATE.`,
+WARM_WATCH, WARM_STATE, WARM_LOG_LEVEL and WARM_OPS_ADDR.
+
+SIGHUP reads the configuration again: keys, certificates, the log's level, and the
+models that it says otherwise than before; the log names what needs a restart, and
+a configuration that is wrong changes nothing. SIGTERM and SIGINT drain, and a
+second one ends the program at once.
+
+WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
+--config names none.`,
 		Example: `  warm serve
   warm serve --model helpful=runs/rm-1,runs/rm-2,runs/rm-3
   warm serve --model helpful=runs/rm-1,runs/rm-2 --mode both --dtype bfloat16
@@ -87,6 +100,9 @@ WARM_WATCH and WARM_STATE.`,
 	l.StringVar(&f.tlsCert, "tls-cert", "", "certificates for HTTPS, in a PEM `file`; read again when it changes")
 	l.StringVar(&f.tlsKey, "tls-key", "", "the certificate's key, in a PEM `file`")
 	l.StringVar(&f.log, "log", "text", "log format: text or json")
+	l.StringVar(&f.logLevel, "log-level", "info", "least level that is logged: debug (probes and scrapes, too), info, warn or error")
+	l.StringVar(&f.opsAddr, "ops-addr", "", "where /metrics, /livez, /readyz and what changes models listen, as `host:port`; they then answer nowhere else (default --addr)")
+	l.StringVar(&f.ready, "ready", "all", "when /readyz is 200: once all models are live that the server is started with, or any")
 	liveFlags(c, &f)
 	modelFlags(c, &f.def, &f.alpha)
 	l.Float64Var(&f.def.ABSample, "ab-sample", 0, "share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
@@ -117,11 +133,18 @@ func modelFlags(c *cobra.Command, m *modelConfig, alpha *float64) {
 // settings merges defaults, file, environment and flags.
 func (f *serveFlags) settings(getenv func(string) string, changed func(string) bool) (serveConfig, error) {
 	var c serveConfig
-	if f.config != "" {
+	file := f.config
+	if file == "" {
+		if _, err := os.Stat(getenv("WARM_DEFAULT_CONFIG")); !errors.Is(err, fs.ErrNotExist) {
+			file = getenv("WARM_DEFAULT_CONFIG")
+		}
+	}
+	if file != "" {
 		var err error
-		if c, err = readConfig(f.config); err != nil {
+		if c, err = readConfig(file); err != nil {
 			return c, err
 		}
+		c.read = file
 	}
 	if err := c.environment(getenv); err != nil {
 		return c, err
@@ -131,8 +154,12 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 		"threads":  func() { c.Threads = f.threads },
 		"key-file": func() { c.KeyFile = f.keyFile },
 		"log":      func() { c.Log = f.log },
-		"tls-cert": func() { c.TLSCert = f.tlsCert },
-		"tls-key":  func() { c.TLSKey = f.tlsKey },
+
+		"log-level": func() { c.LogLevel = f.logLevel },
+		"ops-addr":  func() { c.OpsAddr = f.opsAddr },
+		"ready":     func() { c.Ready = f.ready },
+		"tls-cert":  func() { c.TLSCert = f.tlsCert },
+		"tls-key":   func() { c.TLSKey = f.tlsKey },
 
 		"admin-key-file": func() { c.AdminKeyFile = f.adminKeyFile },
 		"model-root":     func() { c.ModelRoot = f.modelRoot },
@@ -155,7 +182,7 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 
 // serveEmbedded makes the embedded model the one that is served, where nothing asks for others.
 func (f *serveFlags) serveEmbedded(c *serveConfig) error {
-	if f.config != "" || c.State != "" {
+	if c.read != "" || c.State != "" {
 		return errors.New(noModels)
 	}
 	if err := c.addModels([]string{embeddedName + "=" + embedded.Prefix}, f.def); err != nil {
@@ -164,16 +191,23 @@ func (f *serveFlags) serveEmbedded(c *serveConfig) error {
 	return c.validate()
 }
 
+// listen opens a port that a flag names.
+func listen(flag, addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use by another program: end that, or choose another port with %s", addr, flag)
+	}
+	return ln, err
+}
+
 func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(string) bool) error {
+	hangup, stop := hangups()
+	defer stop()
 	c, err := f.settings(p.getenv, changed)
 	if err != nil {
 		return usageError{err}
 	}
-	keys, err := readKeys("WARM_API_KEY", "key_file", c.KeyFile, p.getenv)
-	if err != nil {
-		return usageError{err}
-	}
-	adminKeys, err := readKeys("WARM_ADMIN_KEY", "admin_key_file", c.AdminKeyFile, p.getenv)
+	keys, adminKeys, err := c.keys(p.getenv)
 	if err != nil {
 		return usageError{err}
 	}
@@ -183,11 +217,10 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 			return usageError{err}
 		}
 	}
-	log := slog.New(slog.NewTextHandler(p.stderr, nil))
-	if c.Log == "json" {
-		log = slog.New(slog.NewJSONHandler(p.stderr, nil))
-	}
-	certificates, err := tlsConfig(c.TLSCert, c.TLSKey, log)
+	level := new(slog.LevelVar)
+	level.Set(c.level())
+	log := p.newLog(c.Log, level)
+	certificates, certificate, err := tlsConfig(c.TLSCert, c.TLSKey, log)
 	if err != nil {
 		return usageError{err}
 	}
@@ -197,7 +230,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	s, err := server.New(server.Config{
 		Builder:   &builder{engine: engine, models: models, log: log},
 		AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
-		Keys: keys, Logger: log, Version: version(),
+		Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", ReadyWithAny: c.Ready == "any",
 		MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
 		RequestMemory: l.RequestMemory, Memory: memoryBudget(),
 		MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates, DriftScores: l.DriftScores, Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
@@ -208,9 +241,18 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		return usageError{err}
 	}
 	defer s.Close() // after Run: a batch that outlived the drain still computes on the engine
-	ln, err := net.Listen("tcp", c.Addr)
+	ln, err := listen("--addr", c.Addr)
 	if err != nil {
 		return err
+	}
+	run := s.Run
+	if c.OpsAddr != "" {
+		ops, err := listen("--ops-addr", c.OpsAddr)
+		if err != nil {
+			return errors.Join(err, ln.Close())
+		}
+		log.Info("operators", "addr", ops.Addr().String())
+		run = func(ctx context.Context, ln net.Listener) error { return s.RunWithOps(ctx, ln, ops) }
 	}
 	if host, _, _ := net.SplitHostPort(ln.Addr().String()); len(keys) == 0 && !net.ParseIP(host).IsLoopback() {
 		log.Warn("listening beyond this machine without an API key: whoever reaches it can use it", "addr", ln.Addr().String())
@@ -223,12 +265,24 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		log.Info(`serving the embedded demonstration model, since no other is named; "warm embedded --card" says what it is`, "model", embeddedName, "members", len(c.Models[embeddedName].Members))
 	}
 	log.Info("listening", "addr", scheme+ln.Addr().String())
-	return p.serveWhileLoading(ctx, s, ln, func(ctx context.Context) error { return keepModels(ctx, c, models, s.Live(), log) })
+	reloads := &reloading{program: p, flags: f, changed: changed, config: c, demo: demo, server: s, certificates: certificate, level: level, log: log}
+	return serveWhileLoading(ctx, func(ctx context.Context) error { return run(ctx, ln) }, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var reloading sync.WaitGroup
+		reloading.Go(func() { reloads.run(ctx, hangup) })
+		err := keepModels(ctx, c, models, s.Live(), log)
+		if err != nil {
+			cancel()
+		}
+		reloading.Wait()
+		return err
+	})
 }
 
 // serveWhileLoading answers from the start, as not ready until the models are
 // loaded; a model that cannot be loaded ends the server.
-func (p *program) serveWhileLoading(ctx context.Context, s *server.Server, ln net.Listener, load func(context.Context) error) error {
+func serveWhileLoading(ctx context.Context, serve, load func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failed := make(chan error, 1)
@@ -239,7 +293,7 @@ func (p *program) serveWhileLoading(ctx context.Context, s *server.Server, ln ne
 			cancel()
 		}
 	}()
-	err := s.Run(ctx, ln)
+	err := serve(ctx)
 	return errors.Join(<-failed, err)
 }
 

@@ -27,18 +27,25 @@ type certificate struct {
 const certificateAge = 10 * time.Second
 
 // tlsConfig returns nil when neither file is named.
-func tlsConfig(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
+func tlsConfig(certFile, keyFile string, log *slog.Logger) (*tls.Config, *certificate, error) {
 	if certFile == "" && keyFile == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if certFile == "" || keyFile == "" {
-		return nil, errors.New("tls_cert and tls_key go together")
+		return nil, nil, errors.New("tls_cert and tls_key go together")
 	}
 	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
 	if err := c.read(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}, c, nil
+}
+
+// again reads the pair now, whenever it was last looked at.
+func (c *certificate) again() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read()
 }
 
 // read loads the pair and notes when its files changed.
