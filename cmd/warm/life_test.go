@@ -130,7 +130,7 @@ func TestAClosedLogPipeEndsNothing(t *testing.T) {
 func TestSIGTERMEndsALoadWithinASecond(t *testing.T) {
 	var members []string
 	for i := range 4 {
-		members = append(members, rewardtest.Sparse(t, fmt.Sprint("m", i), 6, byte(i+1)))
+		members = append(members, rewardtest.Sparse(t, fmt.Sprint("m", i), 3, byte(i+1)))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	stderr, ended := &output{}, make(chan int, 1)

@@ -13,8 +13,8 @@ import (
 	"github.com/warmserve/warmserve/model"
 )
 
-// Sparse writes a checkpoint of Config with layers wide ones, about a gigabyte
-// with 4, whose weights are a hole in the file: it takes no room on the disk, and
+// Sparse writes a checkpoint of Config with layers wide ones, of 0.7 GB each,
+// whose weights are a hole in the file: it takes no room on the disk, and
 // seconds to load. All weights are 0 but the one at the start of the first
 // tensor, which is first. It has no tokenizer.
 func Sparse(t testing.TB, name string, layers int, first byte) string {
