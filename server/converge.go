@@ -25,6 +25,7 @@ import (
 // caller's to report.
 func (l *Live) Start(ctx context.Context, configured map[string]*api.ModelSpec) error {
 	names := l.known(configured)
+	l.configure(configured)
 	l.want(names...)
 	return l.each(ctx, names, configured, causeStart)
 }
@@ -32,7 +33,7 @@ func (l *Live) Start(ctx context.Context, configured map[string]*api.ModelSpec) 
 // Retry tries the models of the configuration again that Start left out, with
 // pauses that grow, until all are live or ctx ends: what they are made of may
 // still be on its way here.
-func (l *Live) Retry(ctx context.Context, configured map[string]*api.ModelSpec) {
+func (l *Live) Retry(ctx context.Context) {
 	complaint := ""
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		names := l.failing()
@@ -44,7 +45,7 @@ func (l *Live) Retry(ctx context.Context, configured map[string]*api.ModelSpec) 
 		case <-ctx.Done():
 			return
 		}
-		err := l.each(ctx, names, configured, causeRetry)
+		err := l.each(ctx, names, l.configuration(), causeRetry)
 		if err != nil && ctx.Err() == nil && err.Error() != complaint {
 			complaint = err.Error()
 			l.log.Error("models cannot be loaded and are tried again", "error", complaint)
@@ -64,6 +65,7 @@ const (
 // those of which it says what it said before, stay as they are. The error names
 // the models that are not as it says.
 func (l *Live) Reconfigure(ctx context.Context, configured map[string]*api.ModelSpec) error {
+	l.configure(configured)
 	var changed []string
 	var errs []error
 	for _, name := range l.known(configured) {

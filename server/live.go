@@ -68,6 +68,8 @@ type Live struct {
 	manifest map[string]*api.ModelSpec // the one being carried out, until one was
 	synced   bool                      // whether one was
 
+	configured map[string]*api.ModelSpec // what the configuration says now
+
 	// change is held while a change is made of what a model is made of now.
 	change sync.Mutex
 }

@@ -70,6 +70,25 @@ func (l *Live) want(names ...string) {
 	}
 }
 
+// configure notes what the configuration says now. What it does not name any
+// more and was never live is not waited for.
+func (l *Live) configure(models map[string]*api.ModelSpec) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name := range l.configured {
+		if models[name] == nil && l.serving[name] == nil {
+			delete(l.wanted, name)
+		}
+	}
+	l.configured = models
+}
+
+func (l *Live) configuration() map[string]*api.ModelSpec {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.configured
+}
+
 // wantManifest makes the server ready only with the models of the first manifest
 // that is carried out: a later one that is wrong takes no server out of service
 // that answers. Without specs the manifest was carried out.

@@ -259,6 +259,15 @@ func TestGoodModelsAreServedBesideABadOne(t *testing.T) {
 	assert.Equal(t, rev("a"), l.detail("bad").Revision)
 }
 
+func TestAModelThatIsConfiguredNoLongerIsNotWaitedFor(t *testing.T) {
+	l := startLive(t, server.Config{}, nil)
+	require.Error(t, l.server.Live().Start(t.Context(), map[string]*api.ModelSpec{"bad": {}, "good": of(l.root, "b")}))
+	require.Equal(t, http.StatusServiceUnavailable, l.get("/readyz").status)
+	require.NoError(t, l.server.Live().Reconfigure(t.Context(), map[string]*api.ModelSpec{"good": of(l.root, "b")}))
+	assert.Equal(t, http.StatusOK, l.get("/readyz").status)
+	l.server.Live().Retry(t.Context()) // returns at once: nothing is left to try
+}
+
 func TestReadinessMayNeedOneModelAlone(t *testing.T) {
 	l := startLive(t, server.Config{ReadyWithAny: true}, nil)
 	require.Error(t, l.server.Live().Start(t.Context(), map[string]*api.ModelSpec{"bad": {}, "good": of(l.root, "b")}))

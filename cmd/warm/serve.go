@@ -301,8 +301,7 @@ func serveWhileLoading(ctx context.Context, serve, load func(context.Context) er
 // manifest whenever it is replaced. Models that cannot be loaded are tried again
 // while others are served; where none is and none can come, that is an error.
 func keepModels(ctx context.Context, c serveConfig, models *server.Models, live *server.Live, log *slog.Logger) error {
-	specs := c.specs()
-	err := live.Start(ctx, specs)
+	err := live.Start(ctx, c.specs())
 	switch {
 	case ctx.Err() != nil:
 		return nil // told to stop before all was loaded
@@ -313,7 +312,7 @@ func keepModels(ctx context.Context, c serveConfig, models *server.Models, live 
 	}
 	var retries sync.WaitGroup
 	defer retries.Wait()
-	retries.Go(func() { live.Retry(ctx, specs) })
+	retries.Go(func() { live.Retry(ctx) })
 	if c.Watch != "" {
 		newWatcher(c.Watch, live, log).run(ctx)
 	}
