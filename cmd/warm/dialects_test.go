@@ -110,7 +110,7 @@ func TestWeightsAreSwappedInOtherStacksWords(t *testing.T) {
 		Success bool   `json:"success"`
 		Message string `json:"message"`
 	}
-	assert.Equal(t, 200, s.ask(t, "POST", "/update_weights_from_disk", `{"model_path":"two","flush_cache":true,"weight_version":"7"}`, &updated))
+	assert.Equal(t, 200, s.ask(t, "POST", "/update_weights_from_disk", `{"model_path":"two","flush_cache":true}`, &updated))
 	assert.True(t, updated.Success, updated.Message)
 	s.ask(t, "GET", "/get_model_info", "", &info)
 	second := info.Version
@@ -141,7 +141,7 @@ func TestWeightsAreSwappedInOtherStacksWords(t *testing.T) {
 	s.ask(t, "POST", "/v2/repository/index", "", &index)
 	require.Len(t, index, 2)
 	assert.Equal(t, "READY", index[1].State)
-	assert.Equal(t, 400, s.ask(t, "POST", "/v2/repository/models/o/load", "", nil), "nothing is known of it")
+	assert.Equal(t, 409, s.ask(t, "POST", "/v2/repository/models/o/load", "", nil), "nothing is known of it")
 	require.Equal(t, 200, s.ask(t, "POST", "/v2/repository/models/n/unload", "", &changed))
 	assert.True(t, changed.Unload)
 	assert.Equal(t, 404, s.ask(t, "POST", "/v2/repository/models/n/unload", "", nil))

@@ -91,10 +91,10 @@ func TestScoreNamesTheLineThatIsWrong(t *testing.T) {
 		{"half a pair", `{"prompt":"Q","chosen":"A"}`, "line 2: a preference pair has chosen and rejected"},
 		{"nothing to score", `{"id":1}`, "line 2"},
 		{"a token that is not there", `{"input_ids":[301]}`, "line 2: token id out of range: 301 at position 0"},
-		{"an answer over the context", `{"prompt":"Q","response":"` + strings.Repeat("a", 99) + `"}`, "line 2: longer than the context"},
+		{"an answer over the context", `{"prompt":"Q","response":"` + strings.Repeat("a", 99) + `"}`, "line 2: longer than the context"}, // with --truncate error: by default it is cut, as on every route
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			code, _, stderr := command(t, `{"prompt":"Q","response":"A"}`+"\n"+c.line+"\n", "score", dir)
+			code, _, stderr := command(t, `{"prompt":"Q","response":"A"}`+"\n"+c.line+"\n", "score", "--truncate", "error", dir)
 			assert.Equal(t, exitFailure, code)
 			assert.Contains(t, stderr, c.want)
 		})

@@ -101,8 +101,8 @@ func TestTheRevisionHoldsWhatTheTokenizersConfigurationDecides(t *testing.T) {
 func TestMembersWhoseConfigurationsMakeOtherTokensAreRefused(t *testing.T) {
 	a := configured(t, `"tokenizer_class":"GPT2Tokenizer","add_prefix_space":true`, nil)
 	b := configured(t, `"tokenizer_class":"GPT2Tokenizer","add_prefix_space":false`, nil)
-	_, err := Open(Config{Members: []Member{{Name: "x", Dir: a}, {Name: "y", Dir: b}}}, 1)
+	_, err := Open(t.Context(), Config{Members: []Member{{Name: "x", Dir: a}, {Name: "y", Dir: b}}}, 1)
 	assert.ErrorContains(t, err, "tokenizer_config.json makes other tokens of the same text")
-	_, err = Open(Config{Members: []Member{{Name: "x", Dir: a}, {Name: "y", Dir: a}}}, 1)
+	_, err = Open(t.Context(), Config{Members: []Member{{Name: "x", Dir: a}, {Name: "y", Dir: a}}}, 1)
 	assert.NoError(t, err)
 }

@@ -255,7 +255,7 @@ func (c *configuring) addTokens() error {
 	}
 	t, err := Parse(c.files.Tokenizer)
 	if err != nil {
-		return err
+		return fmt.Errorf("tokenizer.json: %w", err)
 	}
 	next := int64(t.VocabSize())
 	for _, tok := range add {
@@ -360,7 +360,7 @@ func (c *configuring) template() error {
 	if c.says("add_bos_token") || c.says("add_eos_token") {
 		t, err := Parse(c.files.Tokenizer)
 		if err != nil {
-			return err
+			return fmt.Errorf("tokenizer.json: %w", err)
 		}
 		holds := func(role string, ids []int32) bool {
 			tok, _ := readToken(c.config[role])
