@@ -51,6 +51,28 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// A conversation of a few parts beside the same text as a whole.
+func BenchmarkParts(b *testing.B) {
+	for _, name := range []string{"gpt2", "qwen3", "mistral03", "bert_base_uncased"} {
+		tok := load(b, "tokenizers", name, "tokenizer.json")
+		text := strings.Join(benchText(b, "english"), "")[:20_000]
+		parts := []Part{{500, false}, {9_000, true}, {9_020, false}, {19_980, true}, {len(text), false}}
+		for kind, encode := range map[string]func(ids []int32) []int32{
+			"whole": func(ids []int32) []int32 { return tok.AppendEncode(ids, text, Options{}) },
+			"parts": func(ids []int32) []int32 { ids, _, _ = tok.AppendParts(ids, text, parts, 0); return ids },
+		} {
+			b.Run(name+"/"+kind, func(b *testing.B) {
+				b.SetBytes(int64(len(text)))
+				b.ReportAllocs()
+				var ids []int32
+				for b.Loop() {
+					ids = encode(ids[:0])
+				}
+			})
+		}
+	}
+}
+
 // A word is encoded without the cache only the first time.
 func BenchmarkEncodeUncached(b *testing.B) {
 	for _, name := range []string{"gpt2", "qwen3", "mistral03"} {

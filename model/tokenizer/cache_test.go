@@ -3,11 +3,13 @@ package tokenizer
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestACacheSlotReturnsWhatWasStored(t *testing.T) {
@@ -113,6 +115,30 @@ func TestEncodingAllocatesNothingInTheSteadyState(t *testing.T) {
 				t.Skip("the race detector empties pools at random")
 			}
 			assert.Zero(t, testing.AllocsPerRun(100, func() { ids = tok.AppendEncode(ids[:0], text, Options{}) }))
+		})
+	}
+}
+
+// A long text needs no copy of itself, however it is normalized.
+func TestALongTextIsTokenisedInPieces(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector counts its own memory")
+	}
+	text := strings.Repeat("some words ab and  more ", 1<<17)
+	for name, tok := range partTokenizers(t) {
+		if !tok.cut.ok {
+			continue // the text is one word to it
+		}
+		t.Run(name, func(t *testing.T) {
+			ids := tok.AppendEncode(nil, text, Options{})
+			parts := []Part{{len(text) / 3, false}, {len(text) / 2, true}, {len(text), false}}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			again, _, err := tok.AppendParts(ids[:0], text, parts, 0)
+			runtime.ReadMemStats(&after)
+			require.NoError(t, err)
+			assert.Len(t, again, len(ids))
+			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(len(text))/4, "bytes for a text of %d", len(text))
 		})
 	}
 }

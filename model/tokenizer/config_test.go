@@ -44,7 +44,7 @@ func TestTheConfigurationIsFollowedAsTransformersDoes(t *testing.T) {
 			for _, text := range golden.Texts {
 				got.Texts = append(got.Texts, tok.AppendEncode(nil, text, Options{AddSpecial: true}))
 			}
-			got.Pair, _ = tok.EncodePair(golden.Pair[0], golden.Pair[1], Options{AddSpecial: true})
+			got.Pair, _ = sequence(tok, tok.Pair(), golden.Pair...)
 			for id := range int32(tok.VocabSize()) {
 				if tok.IsSpecial(id) {
 					got.Special = append(got.Special, id)

@@ -24,14 +24,23 @@
 // ids in front of it. The post-processor's template puts special tokens around
 // the result when [Options.AddSpecial] is set.
 //
+// [Tokenizer.AppendParts] takes a text of parts from several sources and says
+// which tokens hold each. Borders travel with the text: normalizers and stages
+// move them, and only in a word that has one inside is it looked up which token
+// holds which byte. [Files.Configured] makes one tokenizer.json of the files that
+// a checkpoint has.
+//
 // # Cost
 //
 // Encoding is linear in the text, except for the merges of one BPE word of n
-// symbols, which cost O(n log n). A call allocates nothing once its scratch
-// space has grown, unless a normalizer rewrites non-ASCII text or the file
-// carries a regular expression that has no scanner here. The GPT-2,
-// Llama 3 (cl100k) and Qwen patterns have scanners; any other pattern runs
-// in a backtracking engine, whose cost depends on the pattern.
+// symbols, which cost O(n log n) and 28 bytes a symbol; a limit ends the work
+// before such a word is merged. Text is normalized in chunks of some 16 KiB where
+// it may be cut (see cutter), so that a long text needs no copy of itself; a
+// tokenizer with a regular expression that is not known here gets its text whole.
+// A call allocates nothing once its scratch space has grown, unless a normalizer
+// rewrites non-ASCII text or the file carries a regular expression that has no
+// scanner here. The GPT-2, Llama 3 (cl100k) and Qwen patterns have scanners; any
+// other pattern runs in a backtracking engine, whose cost depends on the pattern.
 //
 // # Conventions
 //

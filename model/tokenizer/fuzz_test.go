@@ -42,7 +42,8 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		tok.Decode(ids, true)
-		tok.EncodePair(text, "b", Options{AddSpecial: true, NoParseSpecial: true})
+		sequence(tok, tok.Pair(), text, "b")
+		tok.AppendEncode(nil, text, Options{NoParseSpecial: true})
 	})
 }
 

@@ -78,11 +78,13 @@ func (r *run) forcedCuts(text []byte, b borders) (cuts []int) {
 	start := 0
 	for _, p := range plain {
 		if p.start > start && runeStart(text, start) == start && runeStart(text, p.start) == p.start {
-			own := normalized(start, p.start)
-			if r.t.added.normal.at(own, strings.HasPrefix) && !strings.HasSuffix(normalized(start-nearBorder, p.start), own) {
+			to, from := min(p.start, start+nearBorder), max(start, p.start-nearBorder)
+			if own := normalized(start, to); r.t.added.normal.at(own, strings.HasPrefix) &&
+				!strings.HasSuffix(normalized(start-nearBorder, to), own) {
 				cuts = append(cuts, start)
 			}
-			if r.t.added.normal.at(own, strings.HasSuffix) && !strings.HasPrefix(normalized(start, p.start+nearBorder), own) {
+			if own := normalized(from, p.start); r.t.added.normal.at(own, strings.HasSuffix) &&
+				!strings.HasPrefix(normalized(from, p.start+nearBorder), own) {
 				cuts = append(cuts, p.start)
 			}
 		}

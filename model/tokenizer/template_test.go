@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -49,15 +50,15 @@ func TestPostProcessorsPutSpecialTokensAround(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tok := parseDocument(t, member{"model": bytesBPE(), "pre_tokenizer": byteLevel, "post_processor": c.post})
-			prefix, suffix := tok.SingleTemplate()
-			assert.Equal(t, c.prefix, prefix)
-			assert.Equal(t, c.suffix, suffix)
 			want := append(append(append([]int32{}, c.prefix...), 'a'), c.suffix...)
 			assert.Equal(t, want, tok.AppendEncode([]int32{}, "a", Options{AddSpecial: true}))
-			ids, types := tok.EncodePair("a", "b", Options{AddSpecial: true})
+			single, _ := sequence(tok, tok.Single(), "a")
+			assert.Equal(t, want, single)
+			ids, types := sequence(tok, tok.Pair(), "a", "b")
 			assert.Equal(t, c.pair, ids)
 			assert.Equal(t, c.types, types)
-			ids, types = tok.EncodePair("a", "b", Options{})
+			texts := slices.DeleteFunc(tok.Pair(), func(s Segment) bool { return s.Text < 0 })
+			ids, types = sequence(tok, texts, "a", "b")
 			assert.Equal(t, c.bare, ids)
 			assert.Equal(t, c.bareType, types)
 		})

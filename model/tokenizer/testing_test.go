@@ -83,3 +83,18 @@ func tokensOf(tok *Tokenizer, ids []int32) (tokens []string) {
 	}
 	return tokens
 }
+
+// sequence encodes texts as a sequence of the post-processor.
+func sequence(tok *Tokenizer, segments []Segment, texts ...string) (ids, types []int32) {
+	for _, s := range segments {
+		if s.Text < 0 {
+			ids = append(ids, s.IDs...)
+		} else {
+			ids = tok.AppendEncode(ids, texts[s.Text], Options{})
+		}
+		for len(types) < len(ids) {
+			types = append(types, s.TypeID)
+		}
+	}
+	return ids, types
+}

@@ -98,24 +98,6 @@ func (t *Tokenizer) AppendEncode(dst []int32, text string, o Options) []int32 {
 	return dst
 }
 
-// EncodePair encodes two texts as one sequence, in the order and with the
-// token type ids that the post-processor's pair template gives.
-func (t *Tokenizer) EncodePair(a, b string, o Options) (ids, typeIDs []int32) {
-	texts := [2]string{a, b}
-	for _, p := range t.post.pair {
-		switch {
-		case p.Text >= 0:
-			ids = t.appendText(ids, texts[p.Text], o)
-		case o.AddSpecial:
-			ids = append(ids, p.IDs...)
-		}
-		for len(typeIDs) < len(ids) {
-			typeIDs = append(typeIDs, p.TypeID)
-		}
-	}
-	return ids, typeIDs
-}
-
 // A Segment is a text or a run of special tokens in a sequence as the
 // post-processor makes it.
 type Segment struct {
@@ -129,12 +111,6 @@ func (t *Tokenizer) Single() []Segment { return slices.Clone(t.post.single) }
 
 // Pair returns the sequence that two texts become with their special tokens.
 func (t *Tokenizer) Pair() []Segment { return slices.Clone(t.post.pair) }
-
-// SingleTemplate returns the ids that AddSpecial puts before and after a single
-// text. The slices are the caller's.
-func (t *Tokenizer) SingleTemplate() (prefix, suffix []int32) {
-	return slices.Clone(t.post.prefix), slices.Clone(t.post.suffix)
-}
 
 // ID returns the id of a token: an added token's content, or a token of the
 // model's vocabulary as tokenizer.json writes it.
