@@ -223,14 +223,19 @@ func (r *run) append(id int32, n int) {
 // tokens returns the range of a part, once all borders are passed.
 func (r *run) tokens(part int) Range {
 	from, to := r.places[behind][part], r.places[before][part+1]
+	if r.empty(part) || from.pos >= to.pos || to.token < from.token {
+		return Range{from.token, from.token}
+	}
+	return Range{from.token, to.token}
+}
+
+// empty reports whether a part has no byte.
+func (r *run) empty(part int) bool {
 	start := 0
 	if part > 0 {
 		start = r.parts[part-1].End
 	}
-	if start == r.parts[part].End || from.pos >= to.pos || to.token < from.token {
-		return Range{from.token, from.token}
-	}
-	return Range{from.token, to.token}
+	return start == r.parts[part].End
 }
 
 // plainSpans returns the parts of a piece of n bytes that no special token may
@@ -242,7 +247,7 @@ func (r *run) plainSpans(level, n int, b borders) []span {
 		return out
 	}
 	for i := b[before].from - 1; i < b[behind].to; i++ {
-		if i < 0 || i >= len(r.parts) || !r.parts[i].Plain {
+		if i < 0 || i >= len(r.parts) || !r.parts[i].Plain || r.empty(i) {
 			continue
 		}
 		s := span{0, n, false}
