@@ -7,9 +7,11 @@ import (
 
 // What can be wrong with a line or a stream. Each is wrapped in an *[Error].
 var (
+	// ErrFormat: the file is of another kind than JSON.
+	ErrFormat = errors.New("not JSON")
 	// ErrSyntax: the line is no JSON object.
 	ErrSyntax = errors.New("not a JSON object")
-	// ErrMissing: a field that the form needs is absent.
+	// ErrMissing: a field that the form needs is absent or null.
 	ErrMissing = errors.New("missing")
 	// ErrType: a field has a value of the wrong type.
 	ErrType = errors.New("wrong type")
@@ -27,23 +29,53 @@ var (
 	ErrDamaged = errors.New("damaged stream")
 )
 
-// Error says where and why a line cannot be used.
-type Error struct {
+// errArray is what is wrong with an array, behind which nothing can be read.
+var errArray = errors.New("not a JSON array")
+
+// Place is where a record stands.
+type Place struct {
 	// File is the name the reader was given.
 	File string
 	// Line counts from 1.
 	Line int
+	// Item is the number of an array's element, from 1, else 0.
+	Item int
+}
+
+// String is pairs.jsonl:12, or pairs.json:12 (item 3) in an array.
+func (p Place) String() string {
+	if p.Item > 0 {
+		return fmt.Sprintf("%s:%d (item %d)", p.File, p.Line, p.Item)
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
+
+// where is the place within its file.
+func (p Place) where() string {
+	if p.Item > 0 {
+		return fmt.Sprintf("item %d", p.Item)
+	}
+	return fmt.Sprintf("line %d", p.Line)
+}
+
+// Error says where and why a line cannot be used.
+type Error struct {
+	Place
 	// Column is the byte in the line, from 1, where that is known, else 0.
 	Column int
 	// Field is the field at fault, such as chosen or votes[3]; "" when it is the whole line.
 	Field string
+	// Has are the names of the record's other fields when one is missing.
+	Has []string
+	// End says that nothing behind the place can be read.
+	End bool
 	// Err wraps one of the sentinels, or is the failure of reading the file.
 	Err error
 }
 
 // Error implements error: pairs.jsonl:12:7: chosen: empty.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s:%d", e.File, e.Line)
+	s := e.Place.String()
 	if e.Column > 0 {
 		s += fmt.Sprintf(":%d", e.Column)
 	}
@@ -60,6 +92,7 @@ func (e *Error) Unwrap() error { return e.Err }
 type fieldError struct {
 	field  string
 	column int
+	has    []string
 	err    error
 }
 

@@ -42,6 +42,8 @@ func (t Text) equal(o Text) bool {
 
 // Pair is one preference: of two answers to a prompt, which one is better.
 type Pair struct {
+	// At is where it was read.
+	At Place `json:"-"`
 	// ID names the pair within its set; the line number when the data has none.
 	ID string
 	// Set and Group say where the pair comes from and what it is counted with; "" when not given.
@@ -73,6 +75,8 @@ func (v Vote) String() string { return [...]string{"equal", "a1", "a2"}[v] }
 // Votes are two answers to a prompt with every judge's vote, which may contradict each other. The
 // answers may be the same: judges were shown such pairs too, and their votes tell of noise alone.
 type Votes struct {
+	// At is where they were read.
+	At Place `json:"-"`
 	// ID, Set and Group are as in Pair.
 	ID, Set, Group string
 	Prompt, A1, A2 Text

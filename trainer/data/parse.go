@@ -2,10 +2,13 @@ package data
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -15,14 +18,17 @@ import (
 
 // lineInfo is what a line's parser knows besides the line.
 type lineInfo struct {
-	number int
-	set    string
+	at  Place
+	set string
 }
+
+// number stands in for an id.
+func (o lineInfo) number() int { return cmp.Or(o.at.Item, o.at.Line) }
 
 // fields are the members of a line's object. What a parser takes is removed; the rest is Meta.
 type fields map[string]json.RawMessage
 
-func parseFields(line []byte) (fields, error) {
+func parseFields(line []byte, o lineInfo) (fields, error) {
 	if i := invalidAt(line); i >= 0 {
 		return nil, &fieldError{column: i + 1, err: fmt.Errorf("%w: invalid UTF-8", ErrText)}
 	}
@@ -37,10 +43,13 @@ func parseFields(line []byte) (fields, error) {
 	switch {
 	case errors.As(err, &syntax):
 		fe.column = int(syntax.Offset)
+		if begin := bytes.TrimSpace(line); o.at.Line == 1 && begin[0] == '{' && fe.column >= len(begin) {
+			fe.err = fmt.Errorf("%w: %w: an object over several lines; %s", ErrSyntax, err, wantedFormat)
+		}
 	case errors.As(err, &typ):
-		fe.err = fmt.Errorf("%w: the line is a JSON %s", ErrSyntax, typ.Value)
+		fe.err = fmt.Errorf("%w: it is a JSON %s", ErrSyntax, typ.Value)
 	case err == nil:
-		fe.err = fmt.Errorf("%w: the line is null", ErrSyntax)
+		fe.err = fmt.Errorf("%w: it is null", ErrSyntax)
 	}
 	return nil, fe
 }
@@ -128,14 +137,36 @@ func (f fields) text(name string) (t Text, ok bool, err error) {
 	return t, true, err
 }
 
-// answer takes a field that must be there.
-func (f fields) answer(name string) (Text, error) {
+// answer takes a field that must be there; wanted says what a record of its form holds.
+func (f fields) answer(name, wanted string, names []string) (Text, error) {
+	_, there := f[name]
 	t, ok, err := f.text(name)
 	if err == nil && !ok {
-		err = fault(name, ErrMissing, "")
+		err = missing(name, there, names, wanted)
 	}
 	return t, err
 }
+
+// names are the fields' names, in the order of the alphabet.
+func (f fields) names() []string { return slices.Sorted(maps.Keys(f)) }
+
+// missing says that a field is absent or null, what there is and what is wanted.
+func missing(name string, null bool, has []string, wanted string) error {
+	if null {
+		return &fieldError{field: name, has: has, err: fmt.Errorf("%w: it is null", ErrMissing)}
+	}
+	columns := "no columns"
+	if len(has) > 0 {
+		columns = "columns " + strings.Join(has, ", ")
+	}
+	return &fieldError{field: name, has: has, err: fmt.Errorf("%w: %s: %s", ErrMissing, columns, wanted)}
+}
+
+// What records hold.
+const (
+	wantedPair  = "want chosen and rejected, with or without prompt"
+	wantedVotes = "want a1, a2 and votes, with or without prompt"
+)
 
 // head takes the fields that pairs and votes share.
 func (f fields) head(o lineInfo) (id, set, group string, err error) {
@@ -148,7 +179,7 @@ func (f fields) head(o lineInfo) (id, set, group string, err error) {
 		}
 	}
 	if id == "" {
-		id = strconv.Itoa(o.number)
+		id = strconv.Itoa(o.number())
 	}
 	if set == "" {
 		set = o.set
@@ -165,11 +196,11 @@ func (f fields) meta() map[string]json.RawMessage {
 }
 
 func parsePair(line []byte, o lineInfo) (Pair, error) {
-	f, err := parseFields(line)
+	f, err := parseFields(line, o)
 	if err != nil {
 		return Pair{}, err
 	}
-	var p Pair
+	p, names := Pair{At: o.at}, f.names()
 	if p.ID, p.Set, p.Group, err = f.head(o); err != nil {
 		return Pair{}, err
 	}
@@ -177,14 +208,17 @@ func parsePair(line []byte, o lineInfo) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	if p.Chosen, err = f.answer("chosen"); err != nil {
+	if p.Chosen, err = f.answer("chosen", wantedPair, names); err != nil {
 		return Pair{}, err
 	}
-	if p.Rejected, err = f.answer("rejected"); err != nil {
+	if p.Rejected, err = f.answer("rejected", wantedPair, names); err != nil {
 		return Pair{}, err
 	}
 	if p.Margin, err = f.number("margin"); err != nil {
 		return Pair{}, err
+	}
+	if has {
+		prompt, has = p.join(prompt)
 	}
 	if err := fit(prompt, has, "rejected", p.Chosen, p.Rejected); err != nil {
 		return Pair{}, err
@@ -220,12 +254,48 @@ func fit(prompt Text, has bool, second string, a, b Text) error {
 	case prompt.IsChat() && !a.IsChat():
 		return fault("prompt", ErrForm, "the prompt is messages, the answers are text")
 	case !prompt.IsChat() && a.IsChat():
-		return fault("prompt", ErrForm, "the prompt is text, the answers are messages")
-	case len(prompt.Messages) > 0 && startsWith(a.Messages, prompt.Messages) && startsWith(b.Messages, prompt.Messages):
-		return fault("prompt", ErrForm, "both answers repeat the prompt")
+		return fault("prompt", ErrForm, "the prompt is text, the answers are messages that do not begin with it")
 	}
 	return nil
 }
+
+// join makes prompt and answers of one form where that has one meaning: answers that repeat the prompt
+// say it by themselves (has is false then); a text before messages is the user's, and a text behind
+// them the assistant's.
+func (p *Pair) join(prompt Text) (Text, bool) {
+	a, b := p.Chosen, p.Rejected
+	switch {
+	case a.IsChat() != b.IsChat(), !prompt.IsChat() && !a.IsChat():
+	case !a.IsChat():
+		p.Chosen.Messages = []chat.Message{chat.NewMessage("assistant", a.Plain)}
+		p.Rejected.Messages = []chat.Message{chat.NewMessage("assistant", b.Plain)}
+		p.Chosen.Plain, p.Rejected.Plain = "", ""
+	case prompt.IsChat():
+		if len(prompt.Messages) > 0 && startsWith(a.Messages, prompt.Messages) && startsWith(b.Messages, prompt.Messages) {
+			return Text{}, false
+		}
+	case asks(a.Messages, prompt.Plain) && asks(b.Messages, prompt.Plain):
+		return Text{}, false
+	case answers(a.Messages) && answers(b.Messages):
+		return Text{Messages: []chat.Message{chat.NewMessage("user", prompt.Plain)}}, true
+	}
+	return prompt, true
+}
+
+// asks says whether messages begin with a text of the user's, behind a system prompt or not.
+func asks(m []chat.Message, text string) bool {
+	if len(m) > 0 && m[0].Role() == "system" {
+		m = m[1:]
+	}
+	if len(m) == 0 || m[0].Role() != "user" {
+		return false
+	}
+	s, _ := m[0].Content()
+	return strings.TrimSpace(s) == strings.TrimSpace(text)
+}
+
+// answers says whether messages begin with the assistant's.
+func answers(m []chat.Message) bool { return len(m) > 0 && m[0].Role() == "assistant" }
 
 func startsWith(ms, prefix []chat.Message) bool {
 	return len(ms) >= len(prefix) && Text{Messages: ms[:len(prefix)]}.equal(Text{Messages: prefix})
@@ -290,11 +360,11 @@ func checkAnswer(name string, t Text) error {
 var votes = map[string]Vote{"a1": First, "a2": Second, "equal": Equal}
 
 func parseVotes(line []byte, o lineInfo) (Votes, error) {
-	f, err := parseFields(line)
+	f, err := parseFields(line, o)
 	if err != nil {
 		return Votes{}, err
 	}
-	var v Votes
+	v, names := Votes{At: o.at}, f.names()
 	if v.ID, v.Set, v.Group, err = f.head(o); err != nil {
 		return Votes{}, err
 	}
@@ -305,7 +375,7 @@ func parseVotes(line []byte, o lineInfo) (Votes, error) {
 		name string
 		dst  *Text
 	}{{"a1", &v.A1}, {"a2", &v.A2}} {
-		if *a.dst, err = f.answer(a.name); err != nil {
+		if *a.dst, err = f.answer(a.name, wantedVotes, names); err != nil {
 			return Votes{}, err
 		}
 		if err = checkAnswer(a.name, *a.dst); err != nil {
@@ -336,7 +406,7 @@ func parseVotes(line []byte, o lineInfo) (Votes, error) {
 func (f fields) votes() ([]Vote, error) {
 	raw, ok := f.take("votes")
 	if !ok {
-		return nil, fault("votes", ErrMissing, "")
+		return nil, missing("votes", raw != nil, f.names(), wantedVotes)
 	}
 	var names []string
 	if err := json.Unmarshal(raw, &names); err != nil {

@@ -44,6 +44,22 @@ func TestThePublishedFormsOfAPair(t *testing.T) {
 			`{"chosen": [{"role": "assistant", "content": "a"}], "rejected": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "?"}, {"role": "assistant", "content": "b"}]}`,
 			`[]`, `[{"role":"assistant","content":"a"}]`, `[{"role":"assistant","content":"a"},{"role":"user","content":"?"},{"role":"assistant","content":"b"}]`,
 		},
+		"a chat prompt for text": {
+			`{"prompt": [{"role": "user", "content": "q"}], "chosen": "a", "rejected": "b"}`,
+			`[{"role":"user","content":"q"}]`, `[{"role":"assistant","content":"a"}]`, `[{"role":"assistant","content":"b"}]`,
+		},
+		"a plain prompt for the assistant's messages": {
+			`{"prompt": "q", "chosen": [{"role": "assistant", "content": "a"}], "rejected": [{"role": "assistant", "content": "b"}]}`,
+			`[{"role":"user","content":"q"}]`, `[{"role":"assistant","content":"a"}]`, `[{"role":"assistant","content":"b"}]`,
+		},
+		"a plain prompt that answers repeat, as UltraFeedback has it": {
+			`{"prompt": "q", "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rejected": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "b"}]}`,
+			`[{"role":"user","content":"q"}]`, `[{"role":"assistant","content":"a"}]`, `[{"role":"assistant","content":"b"}]`,
+		},
+		"a prompt that answers repeat": {
+			`{"prompt": [{"role": "user", "content": "q"}], "chosen": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "rejected": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "b"}]}`,
+			`[{"role":"user","content":"q"}]`, `[{"role":"assistant","content":"a"}]`, `[{"role":"assistant","content":"b"}]`,
+		},
 		"an answer that calls a tool": {
 			`{"prompt": [{"role": "user", "content": "q"}], "chosen": [{"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f"}}]}], "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "b"}]}]}`,
 			`[{"role":"user","content":"q"}]`, `[{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f"}}]}]`, `[{"role":"assistant","content":[{"type":"text","text":"b"}]}]`,
@@ -87,9 +103,9 @@ func TestWhatIsWrongWithAPair(t *testing.T) {
 		"a margin out of range":           {`{"chosen": "a", "rejected": "b", "margin": 1e999}`, ErrType, "margin", 0},
 		"a message without role":          {`{"chosen": [{"content": "a"}], "rejected": [` + asst + `]}`, ErrType, "chosen", 0},
 		"answers of two forms":            {`{"chosen": [` + asst + `], "rejected": "b"}`, ErrForm, "rejected", 0},
-		"a plain prompt for messages":     {`{"prompt": "q", "chosen": [` + asst + `], "rejected": [` + asst + `]}`, ErrForm, "prompt", 0},
-		"a chat prompt for text":          {`{"prompt": [` + user + `], "chosen": "a", "rejected": "b"}`, ErrForm, "prompt", 0},
-		"a prompt that answers repeat":    {`{"prompt": [` + user + `], "chosen": [` + user + `,` + asst + `], "rejected": [` + user + `, {"role": "assistant", "content": "b"}]}`, ErrForm, "prompt", 0},
+		"a plain prompt for messages":     {`{"prompt": "q", "chosen": [{"role": "user", "content": "p"},` + asst + `], "rejected": [` + asst + `]}`, ErrForm, "prompt", 0},
+		"an empty answer to messages":     {`{"prompt": [` + user + `], "chosen": "", "rejected": "b"}`, ErrEmpty, "chosen[0].content", 0},
+		"a plain and a chat answer":       {`{"prompt": "q", "chosen": [` + asst + `], "rejected": "b"}`, ErrForm, "rejected", 0},
 		"no messages":                     {`{"prompt": [` + user + `], "chosen": [], "rejected": [` + asst + `]}`, ErrEmpty, "chosen", 0},
 		"an answer that ends with a user": {`{"prompt": [], "chosen": [` + asst + `], "rejected": [` + asst + `,` + user + `]}`, ErrForm, "rejected[1].role", 0},
 		"an answer without text":          {`{"prompt": [` + user + `], "chosen": [{"role": "assistant", "content": " "}], "rejected": [` + asst + `]}`, ErrEmpty, "chosen[0].content", 0},

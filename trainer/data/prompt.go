@@ -8,6 +8,8 @@ import (
 // Prompt is what a policy answers: a line with a "prompt", which may be one of
 // pairs or votes.
 type Prompt struct {
+	// At is where it was read.
+	At Place `json:"-"`
 	// ID, Set and Group are as in Pair.
 	ID, Set, Group string
 	Prompt         Text
@@ -23,14 +25,15 @@ func (r *Reader) Prompts() iter.Seq2[Prompt, error] {
 }
 
 func parsePrompt(line []byte, o lineInfo) (Prompt, error) {
-	f, err := parseFields(line)
+	f, err := parseFields(line, o)
 	if err != nil {
 		return Prompt{}, err
 	}
-	var p Prompt
+	p := Prompt{At: o.at}
 	if p.ID, p.Set, p.Group, err = f.head(o); err != nil {
 		return Prompt{}, err
 	}
+	names, null := f.names(), f["prompt"] != nil
 	prompt, has, err := f.text("prompt")
 	if err != nil {
 		return Prompt{}, err
@@ -38,7 +41,7 @@ func parsePrompt(line []byte, o lineInfo) (Prompt, error) {
 	if !has {
 		pair, err := parsePair(line, o)
 		if prompt = pair.Prompt; err != nil || prompt.Len() == 0 {
-			return Prompt{}, fault("prompt", ErrMissing, "")
+			return Prompt{}, missing("prompt", null, names, "want prompt, a text or a list of messages")
 		}
 	}
 	p.Prompt, p.Meta = prompt, f.meta()

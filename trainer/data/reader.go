@@ -38,6 +38,7 @@ type Reader struct {
 	close []func() error
 	// packed is set when the stream is compressed, so that a failure may be the decoder's.
 	packed bool
+	array  *array // nil for lines
 }
 
 // Open reads a file. Close the reader when it is no longer needed.
@@ -98,6 +99,13 @@ func NewReader(src io.Reader, o Options) (*Reader, error) {
 	if mark, _ := r.lines.Peek(3); bytes.Equal(mark, []byte("\ufeff")) {
 		_, _ = r.lines.Discard(3) // a byte order mark some editors leave
 	}
+	begin, _ := r.lines.Peek(1 << 12) // what went wrong is told by the first read
+	if what := foreign(begin); what != "" {
+		return nil, errors.Join(fmt.Errorf("%s: %w: %s; %s", o.Name, ErrFormat, what, wantedFormat), r.Close())
+	}
+	if begin = bytes.TrimLeft(begin, " \t\r\n"); len(begin) > 0 && begin[0] == '[' {
+		r.array = newArray(r.lines, o.MaxLine)
+	}
 	return r, nil
 }
 
@@ -122,15 +130,31 @@ func (r *Reader) Votes() iter.Seq2[Votes, error] {
 	return func(yield func(Votes, error) bool) { each(r, parseVotes, yield) }
 }
 
+// Record is one object of a stream as it stands there.
+type Record struct {
+	At Place
+	// JSON is valid until the next record is read.
+	JSON []byte
+}
+
+// Records yields the remaining records as they stand, for who reads forms of their own.
+func (r *Reader) Records() iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		each(r, func(line []byte, o lineInfo) (Record, error) { return Record{o.at, line}, nil }, yield)
+	}
+}
+
 func each[T any](r *Reader, parse func(line []byte, o lineInfo) (T, error), yield func(T, error) bool) {
 	for {
-		line, err := r.next()
-		if errors.Is(err, io.EOF) {
+		line, at, err := r.record()
+		if errors.Is(err, io.EOF) && !errors.Is(err, errArray) && !errors.Is(err, ErrDamaged) {
 			return
 		}
 		var zero T
 		if err != nil {
-			if !yield(zero, r.wrap(err)) || !errors.Is(err, ErrLongLine) {
+			e := wrap(at, err)
+			e.End = !errors.Is(err, ErrLongLine)
+			if !yield(zero, e) || e.End {
 				return
 			}
 			continue
@@ -138,9 +162,9 @@ func each[T any](r *Reader, parse func(line []byte, o lineInfo) (T, error), yiel
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		v, err := parse(line, lineInfo{number: r.line, set: r.o.Set})
+		v, err := parse(line, lineInfo{at: at, set: r.o.Set})
 		if err != nil {
-			v, err = zero, r.wrap(err)
+			v, err = zero, wrap(at, err)
 		}
 		if !yield(v, err) {
 			return
@@ -148,12 +172,28 @@ func each[T any](r *Reader, parse func(line []byte, o lineInfo) (T, error), yiel
 	}
 }
 
+// record returns the next line, or element of an array, and its place.
+func (r *Reader) record() ([]byte, Place, error) {
+	if r.array != nil {
+		raw, line, err := r.array.next()
+		if err != nil && r.packed && !errors.Is(err, errArray) && !errors.Is(err, ErrLongLine) && !errors.Is(err, ErrSyntax) && !errors.Is(err, io.EOF) && !isFileError(err) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return raw, Place{r.o.Name, line, r.array.item}, err
+	}
+	line, err := r.next()
+	return line, Place{File: r.o.Name, Line: r.line}, err
+}
+
 // wrap gives an error its place.
-func (r *Reader) wrap(err error) error {
-	e := &Error{File: r.o.Name, Line: r.line, Err: err}
+func wrap(at Place, err error) *Error {
+	e := &Error{Place: at, Err: err}
 	var f *fieldError
 	if errors.As(err, &f) {
-		e.Field, e.Column, e.Err = f.field, f.column, f.err
+		e.Field, e.Column, e.Err, e.Has = f.field, f.column, f.err, f.has
+	}
+	if at.Item > 0 {
+		e.Column = 0 // an element may be of several lines
 	}
 	return e
 }
