@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -49,7 +50,7 @@ average is made of.`,
 			if c.Flags().Changed("alpha") {
 				alpha = &f.alpha
 			}
-			return p.runAverage(f, alpha, args)
+			return p.runAverage(c.Context(), f, alpha, args)
 		},
 	}
 	l := c.Flags()
@@ -64,11 +65,11 @@ average is made of.`,
 	return c
 }
 
-func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err error) {
+func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64, dirs []string) (err error) {
 	stored, ok := map[string]string{"float32": "F32", "bfloat16": "BF16"}[f.dtype]
 	switch {
 	case f.out == "":
-		return usagef("warm average needs --out DIR")
+		return usagef("average needs --out DIR")
 	case len(f.weights) > 0 && len(f.weights) != len(dirs):
 		return usagef("--weights: %d for %d members", len(f.weights), len(dirs))
 	case slices.Contains(f.weights, 0):
@@ -94,7 +95,7 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 		return err
 	}
 	contents.DType, contents.Replace = stored, f.replace
-	watched := &watchedSource{Average: a, bar: p.progressBar(valueBytes(a), "averaging")}
+	watched := &watchedSource{ctx: ctx, Average: a, bar: p.progressOf(newDisplay(p.stderr), valueBytes(a), "averaging")}
 	contents.Source = watched
 	if err := loader.Save(f.out, contents); err != nil {
 		if errors.Is(err, loader.ErrNotFinite) {
@@ -111,11 +112,15 @@ func (p *program) runAverage(f averageFlags, alpha *float64, dirs []string) (err
 // watchedSource shows how much of an average was computed.
 type watchedSource struct {
 	*warm.Average
-	bar progress
+	ctx context.Context // of the command: its end ends the writing, which leaves nothing behind
+	bar *progress
 }
 
 // ReadAt implements loader.Source.
 func (w *watchedSource) ReadAt(dst []float32, name string, offset int) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
 	err := w.Average.ReadAt(dst, name, offset)
 	w.bar.add(4 * len(dst))
 	return err

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,14 +26,17 @@ func (p *program) benchCheckpoint() *cobra.Command {
 		Use:   "checkpoint DIR",
 		Short: "Write random weights as a checkpoint, for other engines and load tests",
 		Long: `checkpoint writes random weights of a configuration to DIR as a Hugging Face
-checkpoint without a tokenizer. With the default seed and dtype they are, bit for
+checkpoint without a tokenizer; what transformers and text-embeddings-inference want
+of a configuration beyond what warm does, model_type and the names of the one label,
+is added where it is missing. With the default seed and dtype they are, bit for
 bit, those that warm bench engine and random:CONFIG.json run, so that another
 engine can be held to the same scores.`,
 		Example: `  warm bench checkpoint --random config.json /tmp/random`,
 		Args:    arguments(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
+			defer p.atOnce(c.Context())()
 			if random == "" {
-				return usagef("warm bench checkpoint needs --random CONFIG.json")
+				return usagef("bench checkpoint needs --random CONFIG.json")
 			}
 			if dtype != "F32" && dtype != "BF16" {
 				return usagef("--dtype: %q, want F32 or BF16", dtype)
@@ -42,6 +49,9 @@ engine can be held to the same scores.`,
 			if err != nil {
 				return err
 			}
+			if data, err = completed(data, cfg); err != nil {
+				return fmt.Errorf("%s: %w", random, err)
+			}
 			return loader.Save(args[0], loader.Contents{Config: data, Source: model.NewRandom(cfg, seed), DType: dtype})
 		},
 	}
@@ -50,4 +60,28 @@ engine can be held to the same scores.`,
 	f.Uint64Var(&seed, "seed", randomSeed, "seed of the weights")
 	f.StringVar(&dtype, "dtype", "F32", "stored type: F32 or BF16")
 	return c
+}
+
+// modelTypes are transformers' names of the architectures' configurations.
+var modelTypes = map[string]string{"Llama": "llama", "Mistral": "mistral", "Qwen2": "qwen2", "Qwen3": "qwen3", "GPTNeoX": "gpt_neox", "Bert": "bert"}
+
+// completed adds to a configuration what other engines want of it.
+func completed(config []byte, c *model.Config) ([]byte, error) {
+	var raw map[string]any
+	d := json.NewDecoder(bytes.NewReader(config))
+	d.UseNumber() // what is there stays as it is written
+	if err := d.Decode(&raw); err != nil {
+		return nil, err
+	}
+	kind, ok := modelTypes[strings.TrimSuffix(c.Architecture, "ForSequenceClassification")]
+	if !ok {
+		return nil, fmt.Errorf("no model_type is known of %s", c.Architecture)
+	}
+	for name, v := range map[string]any{"model_type": kind, "id2label": map[string]string{"0": "LABEL_0"}, "label2id": map[string]int{"LABEL_0": 0}} {
+		if raw[name] == nil {
+			raw[name] = v
+		}
+	}
+	out, err := json.MarshalIndent(raw, "", "  ")
+	return append(out, '\n'), err
 }

@@ -101,7 +101,10 @@ deviation, and the share of pairs of inputs whose order is kept.`,
   warm bench engine --random config.json --batch 1 --length 512 --threads 1 --json
   warm bench engine --random config.json --shape 32x128,32x16-128,8x400+50 --forward-only`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error { return p.runBenchEngine(b) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			defer p.atOnce(c.Context())()
+			return p.runBenchEngine(b)
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&b.random, "random", "", "a Hugging Face config.json; weights are random, no checkpoint is needed")
@@ -116,12 +119,13 @@ deviation, and the share of pairs of inputs whose order is kept.`,
 	f.StringVar(&b.level, "level", "", "CPU level: generic, avx2, avx512 (default the best)")
 	f.IntVar(&b.rounds, "rounds", 5, "measured rounds, after one that is not")
 	f.BoolVar(&b.json, "json", false, "print JSON")
+	refuses(c, rule{when: given(c, "shape"), why: "with --shape", flags: []string{"batch", "length", "ragged", "answers"}})
 	return c
 }
 
 func (p *program) runBenchEngine(b engineBench) error {
 	if b.random == "" {
-		return usagef("warm bench engine needs --random CONFIG.json")
+		return usagef("bench engine needs --random CONFIG.json")
 	}
 	if err := atLeastOne(flagValue{"batch", b.batch}, flagValue{"length", b.length}, flagValue{"threads", b.threads},
 		flagValue{"rounds", b.rounds}, flagValue{"answers", b.answers}); err != nil {

@@ -16,6 +16,7 @@ func (p *program) benchLoad() *cobra.Command {
 	var cfg load.Config
 	var prompt, answer string
 	var asJSON bool
+	var tolerated float64
 	c := &cobra.Command{
 		Use:   "load --url URL",
 		Short: "Send a reward server what reinforcement-learning stacks send",
@@ -40,7 +41,9 @@ answered; give --warmup that long, or latencies are too good.
 The generator shares the machine with a local server: what it takes of the
 processors, which is printed, is missing there.
 
-Exit code 1 when no request was answered well.`,
+Exit code 1 when a larger share of all requests than --max-failed was not answered
+well, whatever the reason: a measurement of overload, which wants refusals, says how
+many it allows.`,
 		Example: `  warm bench load --url http://127.0.0.1:8080 --clients 256 --new-connections --duration 60s
   warm bench load --url http://127.0.0.1:8080 --dialect openrlhf --prompt 200 --answer lognormal:50,0.6
   warm bench load --url http://127.0.0.1:8080 --answers 8 --prompt 400 --answer 50 --ids 32000
@@ -59,7 +62,10 @@ Exit code 1 when no request was answered well.`,
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}
-			return p.runLoad(c, cfg, asJSON)
+			if !(tolerated >= 0 && tolerated <= 1) {
+				return usagef("--max-failed: %v, want a share in [0, 1]", tolerated)
+			}
+			return p.runLoad(c, cfg, asJSON, tolerated)
 		},
 	}
 	l := c.Flags()
@@ -82,10 +88,15 @@ Exit code 1 when no request was answered well.`,
 	l.Uint64Var(&cfg.Seed, "seed", 1, "of what is drawn")
 	l.BoolVar(&cfg.Remote, "i-own-this-host", false, "allow a host other than this machine")
 	l.BoolVar(&asJSON, "json", false, "print the report as JSON")
+	l.Float64Var(&tolerated, "max-failed", 0, "`share` of the requests that may fail, in [0, 1]; more is exit code 1")
+	refuses(c,
+		rule{when: given(c, "rate"), why: "with --rate, whose requests are sent whatever the server does", flags: []string{"backoff"}},
+		rule{when: func() bool { return !load.NamesModel(cfg.Dialect) }, why: "with this --dialect, which has no place for a model's name: choose it by ?model= in --url", flags: []string{"model"}},
+	)
 	return c
 }
 
-func (p *program) runLoad(c *cobra.Command, cfg load.Config, asJSON bool) error {
+func (p *program) runLoad(c *cobra.Command, cfg load.Config, asJSON bool, tolerated float64) error {
 	report, err := load.Run(c.Context(), cfg)
 	if err != nil {
 		return err
@@ -97,8 +108,17 @@ func (p *program) runLoad(c *cobra.Command, cfg load.Config, asJSON bool) error 
 	} else {
 		err = report.Write(p.stdout)
 	}
-	if err == nil && report.Total.Requests == 0 {
-		return fmt.Errorf("no request was answered well: %v", report.Total.Statuses)
+	if err != nil {
+		return err
 	}
-	return err
+	total := report.Total.Ended()
+	switch {
+	case c.Context().Err() != nil:
+		return interrupted("interrupted: the report is of the time until then")
+	case report.Total.Requests == 0:
+		return fmt.Errorf("no request was answered well: %v", report.Total.Statuses)
+	case float64(report.Failed) > tolerated*float64(total):
+		return fmt.Errorf("%d of %d requests failed, %.3g %%, more than --max-failed %g allows: %v", report.Failed, total, 100*float64(report.Failed)/float64(total), tolerated, report.Total.Statuses)
+	}
+	return nil
 }

@@ -137,7 +137,7 @@ func ownCommand(args ...string) (*exec.Cmd, error) {
 func (b *serveBench) validate() error {
 	var errs []error
 	if b.random == "" {
-		errs = append(errs, errors.New("warm bench serve needs --random CONFIG.json"))
+		errs = append(errs, errors.New("bench serve needs --random CONFIG.json"))
 	}
 	for _, v := range []struct {
 		flag string

@@ -85,7 +85,10 @@ what attention computes twice, what --recompute adds, or the update.`,
 		Example: `  warm bench train --random config.json --batch 16 --length 128 --dtype float32,bfloat16
   warm bench train --random config.json --threads 1 --json`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error { return p.runBenchTrain(b) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			defer p.atOnce(c.Context())()
+			return p.runBenchTrain(b)
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&b.random, "random", "", "a Hugging Face config.json; weights are random, no checkpoint is needed")
@@ -102,7 +105,7 @@ what attention computes twice, what --recompute adds, or the update.`,
 
 func (p *program) runBenchTrain(b trainBench) error {
 	if b.random == "" {
-		return usagef("warm bench train needs --random CONFIG.json")
+		return usagef("bench train needs --random CONFIG.json")
 	}
 	if err := atLeastOne(flagValue{"batch", b.pairs}, flagValue{"length", b.length}, flagValue{"threads", b.threads}, flagValue{"rounds", b.rounds}); err != nil {
 		return err

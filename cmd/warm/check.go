@@ -28,7 +28,10 @@ they cannot, and how alike they are. It exits with 1 when anything stands agains
 serving them.`,
 		Example: "  warm check runs/rm-1 runs/rm-2 runs/rm-3",
 		Args:    arguments(cobra.MinimumNArgs(1)),
-		RunE:    func(_ *cobra.Command, args []string) error { return p.runCheck(args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			defer p.atOnce(c.Context())()
+			return p.runCheck(args)
+		},
 	}
 }
 
@@ -81,7 +84,7 @@ func (p *program) runCheck(dirs []string) error {
 
 // checkValues looks for weights that are no numbers.
 func (p *program) checkValues(c *loader.Checkpoint) error {
-	bar := p.progressBar(valueBytes(c), "reading")
+	bar := p.progressOf(newDisplay(p.stderr), valueBytes(c), "reading")
 	defer bar.finish()
 	return loader.CheckFinite(c, func(values int) { bar.add(4 * values) })
 }

@@ -24,11 +24,12 @@ average that were fine-tuned from it (member-1 and so on). Training and transfor
 start from them.
 
 Commands that read checkpoints take references to it in place of directories:
-embedded: is all members, embedded:member-1 is one and embedded:base the language
-model.`,
+embedded:member-1 is a member and embedded:base the language model; embedded: alone
+is all members, or the language model where one checkpoint is wanted.`,
 		Example: `  warm embedded demo
   warm embedded --card
-  warm score --mode both --in pairs.jsonl embedded:`,
+  warm score --mode both --in pairs.jsonl embedded:
+  warm train rm --base embedded:base --train pairs.jsonl --lr 5e-4 --out rm-1`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			m := embedded.New()
@@ -41,7 +42,7 @@ model.`,
 				_, err = io.WriteString(p.stdout, text)
 				return err
 			case card || len(args) == 0:
-				return usagef("warm embedded wants a directory to write to, or --card")
+				return usagef("embedded wants a directory to write to, or --card")
 			}
 			if err := m.Extract(args[0]); err != nil {
 				return err

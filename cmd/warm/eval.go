@@ -59,7 +59,11 @@ Mean and standard deviation of the rewards calibrate a member in an ensemble;
   warm eval --data pairs.jsonl.zst --calibration serve.yaml --name helpful runs/member-1 runs/member-2
   warm eval --data pairs.jsonl.zst --url http://127.0.0.1:8080 --name helpful
   warm eval --pool fold-1.json,fold-2.json,fold-3.json`,
-		RunE: func(c *cobra.Command, args []string) error { return p.runEval(c.Context(), &f, args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			defer p.atOnce(c.Context())()
+			f.test.Say = func(message string) { fmt.Fprintln(p.stderr, message) }
+			return p.runEval(c.Context(), &f, args)
+		},
 	}
 	l := c.Flags()
 	l.StringSliceVar(&f.test.Files, "data", nil, "`files` of preference pairs or votes; required")
@@ -74,32 +78,34 @@ Mean and standard deviation of the rewards calibrate a member in an ensemble;
 	l.Uint64Var(&f.test.SplitSeed, "split-seed", 0, "decides --holdout text and drawn votes")
 	l.IntVar(&f.test.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
 	l.BoolVar(&f.test.DropLong, "drop-long", false, "leave out pairs that do not fit")
+	l.BoolVar(&f.test.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.Float64Var(&f.test.Tolerance, "tolerance", 0.1, "largest relative difference in length of the length-matched pairs")
 	l.IntVar(&f.test.Workers, "workers", 0, "number of workers (default one a processor)")
 	l.StringSliceVar(&f.pool, "pool", nil, "`files` that --json wrote, of the folds of a cross-validation: print them as one")
 	l.BoolVar(&f.json, "json", false, "print all of it as JSON")
+	refuses(c,
+		rule{when: given(c, "pool"), why: "with --pool, which takes the reports as they are", flags: []string{"pool", "json"}, but: true},
+		rule{when: func() bool { return f.url == "" }, why: "without --url", flags: []string{"mode", "key"}},
+		rule{when: func() bool { return f.url == "" && f.calibration == "" }, why: "without --url or --calibration", flags: []string{"name"}},
+		rule{when: given(c, "url"), why: "with --url: the server scores, and has its own context", flags: []string{"workers", "max-tokens"}},
+		rule{when: given(c, "url"), why: "with --url: a server does not say where its members lie", flags: []string{"calibration"}},
+	)
 	return c
 }
 
 // check reports a command line that asks for what cannot be.
 func (f *evalFlags) check(dirs []string) error {
 	switch {
-	case len(f.pool) > 0 && (len(dirs)+len(f.test.Files)+len(f.url)+len(f.calibration) > 0):
-		return usagef("--pool takes the place of --data, --url, --calibration and of members")
+	case len(f.pool) > 0 && len(dirs) > 0:
+		return usagef("--pool takes the place of members: %q", dirs)
 	case len(f.pool) > 0:
 		return nil
 	case len(f.test.Files) == 0:
-		return usagef("warm eval needs --data FILE")
+		return usagef("eval needs --data FILE")
 	case f.url == "" && len(dirs) == 0:
-		return usagef("warm eval needs members' directories, or --url URL")
+		return usagef("eval needs members' directories, or --url URL")
 	case f.url != "" && len(dirs) > 0:
 		return usagef("--url takes the place of the members' directories: %q", dirs)
-	case f.url == "" && (f.mode != "" || f.key != ""):
-		return usagef("--mode and --key belong to --url")
-	case f.url != "" && f.calibration != "":
-		return usagef("--calibration needs the members' directories: a server does not say where they lie")
-	case f.url != "" && f.test.MaxTokens != 0:
-		return usagef("--max-tokens: a server's model has its own context")
 	}
 	if _, err := rm.ParseHoldout(f.test.Holdout); err != nil {
 		return usageError{err}
@@ -142,7 +148,7 @@ func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*rm.R
 			return nil, err
 		}
 		f.test.Open = embedded.New().OpenReference
-		return rm.Judge(dirs, f.test)
+		return rm.Judge(ctx, dirs, f.test)
 	}
 	if f.key == "" {
 		f.key = p.getenv("WARM_API_KEY")

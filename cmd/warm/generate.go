@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/lm"
 )
 
@@ -20,6 +21,8 @@ func (p *program) generate() *cobra.Command {
 			if err := s.Validate(); err != nil {
 				return usageError{err}
 			}
+			defer p.atOnce(c.Context())()
+			s.Open = embedded.New().OpenReference
 			fmt.Fprint(p.stdout, prompt)
 			err := lm.Generate(c.Context(), args[0], prompt, s, func(text string) error {
 				_, err := fmt.Fprint(p.stdout, text)
@@ -36,5 +39,6 @@ func (p *program) generate() *cobra.Command {
 	l.Float64Var(&s.TopP, "top-p", 1, "share of probability that is drawn from")
 	l.IntVar(&s.TopK, "top-k", 0, "number of tokens that are drawn from (default all)")
 	l.Uint64Var(&s.Seed, "seed", 0, "decides the draws")
+	refuses(c, rule{when: func() bool { return s.Temperature == 0 }, why: "at --temperature 0, which takes the likeliest token", flags: []string{"top-p", "top-k", "seed"}})
 	return c
 }

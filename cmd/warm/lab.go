@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ days of work, for an array of jobs: --list prints its tasks and --task does one.
   warm lab connectivity --data shared/data --out lab --base runs/sft
   warm lab all --size paper --list
   warm lab report --out lab`,
-		Args: cobra.NoArgs,
+		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	for _, e := range lab.Experiments() {
@@ -120,7 +121,7 @@ func (p *program) labExperiments(f *labFlags, name, title, long string, experime
 	}
 	l := c.Flags()
 	l.StringVar(&f.size, "size", string(lab.Small), "how much is done: small or paper")
-	l.StringVar(&f.base, "base", embedded.Prefix, "checkpoint `directory` of the causal language model that members start from, or embedded:")
+	l.StringVar(&f.base, "base", embedded.Prefix, "checkpoint `directory` of the causal language model that members start from, or embedded:base")
 	l.StringVar(&f.data, "data", "", "`directory` of the data sets (default $WARM_DATA)")
 	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured")
 	l.IntVar(&f.workers, "workers", 0, "number of workers, each of which trains a member (default one a processor)")
@@ -128,6 +129,11 @@ func (p *program) labExperiments(f *labFlags, name, title, long string, experime
 	l.IntVar(&f.task, "task", 0, "do this task alone, counted from 1 as --list does")
 	l.IntVar(&f.index, "index", -1, "as --task, counted from 0")
 	l.Float64Var(&f.gflops, "gflops", 100, "speed of a worker that the estimates of --list take for granted, in GFLOP/s")
+	refuses(c,
+		rule{when: func() bool { return !f.list }, why: "without --list", flags: []string{"gflops"}},
+		rule{when: func() bool { return f.list }, why: "with --list, which does nothing else", flags: []string{"task", "index", "workers"}},
+		rule{when: given(c, "task"), why: "with --task", flags: []string{"index"}},
+	)
 	return c
 }
 
@@ -179,8 +185,8 @@ func (p *program) openLab(f *labFlags) (*lab.Lab, error) {
 		return nil, err
 	}
 	base := f.base
-	if base == embedded.Prefix {
-		if base, err = extractBase(f.out); err != nil {
+	if name, ok := strings.CutPrefix(base, embedded.Prefix); ok {
+		if base, err = extractBase(f.out, cmp.Or(name, embedded.Base)); err != nil {
 			return nil, err
 		}
 	}
@@ -209,11 +215,11 @@ func checkData(dir string) error {
 	return nil
 }
 
-// extractBase writes the embedded language model below the lab's directory, under
-// the name of its contents, and returns its directory.
-func extractBase(out string) (string, error) {
+// extractBase writes an embedded checkpoint below the lab's directory, under the name of
+// its contents, and returns its directory.
+func extractBase(out, name string) (string, error) {
 	m := embedded.New()
-	c, err := m.Checkpoint(embedded.Base)
+	c, err := m.Checkpoint(name)
 	if err != nil {
 		return "", err
 	}
@@ -236,7 +242,7 @@ func extractBase(out string) (string, error) {
 	if err := m.Extract(temporary); err != nil {
 		return "", err
 	}
-	err = os.Rename(filepath.Join(temporary, embedded.Base), dir)
+	err = os.Rename(filepath.Join(temporary, name), dir)
 	if _, there := os.Stat(filepath.Join(dir, "config.json")); there == nil {
 		err = nil // another task was quicker
 	}
@@ -266,10 +272,17 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 	l.Progress = progress.tell
 	failed := 0
 	for _, e := range experiments {
+		if r, err := l.Finished(e); err != nil {
+			return err
+		} else if r != nil {
+			progress.message(fmt.Sprintf("%s was measured before: nothing to do", e.Name))
+			p.printVerdicts(r)
+			continue
+		}
 		progress.begin(e)
 		r, err := l.Run(ctx, e)
 		if ctx.Err() != nil {
-			return fmt.Errorf("%s: interrupted: what was made is kept, run the same again to go on", e.Name)
+			return interrupted(e.Name + ": interrupted: what was made is kept, run the same again to go on")
 		}
 		if err != nil {
 			failed++

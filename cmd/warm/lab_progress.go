@@ -3,27 +3,21 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/warmserve/warmserve/trainer/lab"
 )
 
 // labProgress tells how a lab's work goes: on a terminal a bar for each thing that is
-// being done, written over, below a line for all; else a line every few seconds.
+// being done, below a line for all; else a line every few seconds.
 type labProgress struct {
-	mu       sync.Mutex
-	w        io.Writer
-	terminal *os.File // nil when there is none
-	now      func() time.Time
-	begun    time.Time // the command
-	last     time.Time // when something was drawn
-	drawn    int       // lines on the terminal that will be written over
+	mu    sync.Mutex
+	d     *display
+	now   func() time.Time
+	begun time.Time // the command
 
 	all     []*lab.Experiment // nil when one task is done
 	current int
@@ -42,16 +36,10 @@ type labBar struct {
 	told     time.Time
 }
 
-const (
-	everyOnTerminal = 200 * time.Millisecond
-	everyInLog      = 15 * time.Second
-)
+const everyInLog = 15 * time.Second
 
 func newLabProgress(w io.Writer, all []*lab.Experiment, size lab.Size) *labProgress {
-	g := &labProgress{w: w, all: all, current: -1, now: time.Now, small: size == lab.Small}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		g.terminal = f
-	}
+	g := &labProgress{d: newDisplay(w), all: all, current: -1, now: time.Now, small: size == lab.Small}
 	g.begun = g.now()
 	return g
 }
@@ -60,11 +48,24 @@ func newLabProgress(w io.Writer, all []*lab.Experiment, size lab.Size) *labProgr
 func (g *labProgress) begin(e *lab.Experiment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.current, g.since, g.bars = slices.Index(g.all, e), g.now(), nil
-	if g.terminal == nil {
-		fmt.Fprintln(g.w, g.total())
+	g.drop()
+	g.current, g.since = slices.Index(g.all, e), g.now()
+	if !g.d.live() {
+		g.d.say("%s", g.total())
 	}
 }
+
+// drop forgets what was being done.
+func (g *labProgress) drop() {
+	for _, b := range g.bars {
+		g.d.end(b.what, false)
+	}
+	g.d.end(allOfIt, false)
+	g.bars = nil
+}
+
+// allOfIt is the key of the line for all.
+const allOfIt = "all"
 
 // done says that an experiment has ended.
 func (g *labProgress) done(e *lab.Experiment) {
@@ -72,18 +73,13 @@ func (g *labProgress) done(e *lab.Experiment) {
 }
 
 // message prints a line above the bars.
-func (g *labProgress) message(s string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.clear()
-	fmt.Fprintln(g.w, s)
-}
+func (g *labProgress) message(s string) { g.d.say("%s", s) }
 
 // end takes the bars away.
 func (g *labProgress) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.clear()
+	g.drop()
 }
 
 // tell is the lab's Progress.
@@ -103,18 +99,23 @@ func (g *labProgress) tell(p lab.Progress) {
 	b := g.bars[i]
 	b.done, b.of = p.Done, p.Of
 	ended := b.of > 0 && b.done >= b.of
-	if g.terminal != nil {
+	if g.d.live() {
+		if t := g.total(); t != "" {
+			g.d.show(allOfIt, t)
+		}
 		if ended {
 			g.bars = slices.Delete(g.bars, i, i+1)
+			g.d.end(b.what, false)
+			return
 		}
-		if now.Sub(g.last) >= everyOnTerminal {
-			g.draw(now)
-		}
+		parts := b.parts(now)
+		parts[0] = "  " + b.picture(10) + " " + parts[0]
+		g.d.show(b.what, parts...)
 		return
 	}
 	if now.Sub(b.told) >= everyInLog && !ended || ended && b.from < b.of {
 		b.told = now
-		fmt.Fprintf(g.w, "%s: %s\n", g.where(now), b.text(now))
+		g.d.say("%s: %s", g.where(now), strings.Join(b.parts(now), ", "))
 	}
 	if ended {
 		g.bars = slices.Delete(g.bars, i, i+1)
@@ -166,50 +167,16 @@ func (g *labProgress) left() (left time.Duration, known bool) {
 	return time.Duration((now + after*speed) * float64(time.Minute)), true
 }
 
-// text is what a line says of one thing.
-func (b *labBar) text(now time.Time) string {
+// parts are what a line says of one thing.
+func (b *labBar) parts(now time.Time) []string {
 	if b.of == 0 {
-		return fmt.Sprintf("%s: %d", b.what, b.done)
+		return []string{fmt.Sprintf("%s: %d", b.what, b.done)}
 	}
-	s := fmt.Sprintf("%s: %d of %d", b.what, b.done, b.of)
+	out := []string{fmt.Sprintf("%s: %d of %d", b.what, b.done, b.of)}
 	if made := b.done - b.from; made > 0 && b.done < b.of {
-		left := time.Duration(float64(now.Sub(b.begun)) / float64(made) * float64(b.of-b.done))
-		s += fmt.Sprintf(", %v left", left.Round(time.Second))
+		out = append(out, left(now.Sub(b.begun), float64(b.of-b.done)/float64(made)))
 	}
-	return s
-}
-
-// clear removes the bars from the terminal.
-func (g *labProgress) clear() {
-	if g.drawn > 0 {
-		fmt.Fprintf(g.w, "\x1b[%dA\x1b[J", g.drawn)
-		g.drawn = 0
-	}
-}
-
-// draw writes the bars anew.
-func (g *labProgress) draw(now time.Time) {
-	g.last = now
-	width, _, err := term.GetSize(int(g.terminal.Fd()))
-	if err != nil || width < 20 {
-		width = 80
-	}
-	var b strings.Builder
-	lines := 0
-	line := func(s string) {
-		r := []rune(s)
-		fmt.Fprintln(&b, string(r[:min(len(r), width-1)]))
-		lines++
-	}
-	if t := g.total(); t != "" {
-		line(t)
-	}
-	for _, bar := range g.bars {
-		line("  " + bar.picture(20) + " " + bar.text(now))
-	}
-	g.clear()
-	io.WriteString(g.w, b.String())
-	g.drawn = lines
+	return out
 }
 
 // picture is a bar of a width.

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rl"
 )
@@ -65,18 +67,27 @@ same bytes. OUT gets metrics.jsonl, metrics.csv, training.json and times.jsonl.`
 	f.runFlags(c)
 	f.learnFlags(c)
 	f.rewardFlags(c)
+	r := &f.run
+	refuses(c,
+		rule{when: adafactor(&r.Optimizer), why: "with --optimizer adafactor", flags: adamFlags},
+		rule{when: func() bool { return r.Holdout == 0 }, why: "without --holdout: there is nothing to measure on", flags: []string{"eval-every", "measured"}},
+		rule{when: func() bool { return r.Algorithm != rl.Reinforce }, why: "without --algorithm reinforce", flags: []string{"baseline-decay"}},
+		rule{when: func() bool { return r.KL == 0 }, why: "without --kl-coef", flags: []string{"kl-in"}},
+		rule{when: func() bool { return r.Epochs == 1 }, why: "without --epochs-per-batch: the ratios of one update are 1", flags: []string{"ratio-clip"}},
+	)
 	return c
 }
 
 // runFlags say what is run and where it is written.
 func (f *rlFlags) runFlags(c *cobra.Command) {
 	l, r := c.Flags(), &f.run
-	l.StringVar(&r.Policy, "policy", "", "checkpoint `directory` of a causal language model, where the run starts; required")
+	l.StringVar(&r.Policy, "policy", "", "checkpoint `directory` of a causal language model, where the run starts, or embedded:base; required")
 	l.StringVar(&r.Reference, "reference", "", "`directory` of the model that the KL refers to (default that of --policy)")
 	l.StringSliceVar(&r.Prompts, "prompts", nil, "`files` of JSON Lines with a \"prompt\", also of pairs; also .zst and .gz; required")
+	l.BoolVar(&r.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.StringVar(&r.Format, "format", "", "prompt made of a line's `fields`, as \"{prompt} ({stance}): \" (default the prompt alone)")
 	l.StringVar(&r.Out, "out", "", "`directory` of the result; required")
-	l.BoolVar(&r.Replace, "replace", false, "replace a checkpoint that is there already")
+	l.BoolVar(&r.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.IntVar(&r.Keep, "keep", 0, "number of checkpoints to keep along the way, in OUT-1, OUT-2, …")
 	l.StringVar(&f.saveIn, "answers-to", "", "`file` that every answer with its rewards is appended to, as JSON Lines")
 	l.IntVar(&r.Batch, "batch", 16, "prompts in a step")
@@ -86,7 +97,7 @@ func (f *rlFlags) runFlags(c *cobra.Command) {
 	l.Float64Var(&r.Temperature, "temperature", 1, "of the answers' draw")
 	l.Float64Var(&r.TopP, "top-p", 1, "share of probability that is drawn from")
 	l.IntVar(&r.TopK, "top-k", 0, "number of tokens that are drawn from (default all)")
-	l.Float64Var(&r.Holdout, "holdout", 0, "share of the prompts that is only measured on")
+	l.Float64Var(&r.Holdout, "holdout", 0, "share of the prompts that is only measured on, one at least of several")
 	l.IntVar(&r.EvalEvery, "eval-every", 0, "steps between measurements on held-out prompts (default at the end)")
 	l.IntVar(&r.Measured, "measured", 64, "largest number of held-out prompts to measure on")
 	l.Uint64Var(&r.Seed, "seed", 0, "decides the answers")
@@ -145,7 +156,7 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 	if err := run.Validate(); err != nil {
 		return usageError{err}
 	}
-	t := &rlLog{trainLog: newTrainLog(p.stderr)}
+	t := &rlLog{trainLog: newTrainLog(newDisplay(p.stderr))}
 	if f.rewards.Key == "" {
 		f.rewards.Key = p.getenv("WARM_API_KEY")
 	}
@@ -169,7 +180,7 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 			return err
 		}
 	}
-	run.Progress = t.progress
+	run.Progress, run.Open = t.progress, embedded.New().OpenReference
 	r, err := rl.Train(c.Context(), run)
 	t.finish()
 	if closing := done(); err == nil {
@@ -177,6 +188,10 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 	}
 	if err != nil {
 		return err
+	}
+	if r.Before {
+		p.finishedBefore(run.Out)
+		return json.NewEncoder(p.stdout).Encode(r)
 	}
 	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d answer tokens\n", run.Out, r.Parameters, r.Steps, r.Tokens)
 	timeTable(p.stderr, r)
@@ -217,18 +232,9 @@ type rlLog struct {
 	spent rl.Times // since the run or this program began
 }
 
-func (t *rlLog) say(message string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.end()
-	fmt.Fprintln(t.w, message)
-}
+func (t *rlLog) say(message string) { t.d.say("%s", message) }
 
-func (t *rlLog) finish() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.end()
-}
+func (t *rlLog) finish() { t.end() }
 
 func (t *rlLog) progress(p rl.Progress) {
 	switch {
@@ -249,24 +255,20 @@ func (t *rlLog) progress(p rl.Progress) {
 	t.spent.Waiting += p.Times.Waiting
 	t.spent.Learning += p.Times.Total() - p.Times.Waiting
 	t.tokens += p.Times.Tokens
-	pause := 5 * time.Second
-	if t.terminal {
-		pause = 200 * time.Millisecond
-	}
-	if now.Sub(t.last) < pause && m.Step < p.Steps {
+	if !t.due(now) && m.Step < p.Steps {
 		return
 	}
 	t.last = now
 	total := max(t.spent.Total(), 1e-9)
-	left := time.Duration(total / float64(m.Step-t.first) * float64(p.Steps-m.Step) * float64(time.Second))
-	line := fmt.Sprintf("step %d of %d: reward %.4f ± %.4f%s, KL %.3f, entropy %.3f, length %.1f, %.0f %% waiting, %.0f tokens/s, %v left", m.Step, p.Steps,
-		m.Reward, m.RewardStd, controlled(m.Control), m.KL, m.Entropy, m.Length, 100*t.spent.Waiting/total, float64(t.tokens)/total, left.Round(time.Second))
-	if t.terminal {
-		fmt.Fprintf(t.w, "\r\x1b[K%s", line)
-		t.open = true
-		return
+	parts := []string{fmt.Sprintf("step %d of %d: reward %.4f ± %.4f", m.Step, p.Steps, m.Reward, m.RewardStd)}
+	if m.Step < p.Steps {
+		parts = append(parts, left(time.Duration(total*float64(time.Second)), float64(p.Steps-m.Step)/float64(m.Step-t.first)))
 	}
-	fmt.Fprintln(t.w, line)
+	if m.Control != nil {
+		parts = append(parts, strings.TrimPrefix(controlled(m.Control), ", "))
+	}
+	t.tell(append(parts, fmt.Sprintf("KL %.3f", m.KL), fmt.Sprintf("length %.1f", m.Length), fmt.Sprintf("entropy %.3f", m.Entropy),
+		fmt.Sprintf("%.0f %% waiting", 100*t.spent.Waiting/total), fmt.Sprintf("%.0f tokens/s", float64(t.tokens)/total)))
 }
 
 func controlled(v *float64) string {

@@ -5,16 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Exit codes.
 const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // by a signal: a shell's 128 + SIGINT
 )
 
 // usageError is a mistake in the command line or the configuration: the program
@@ -31,12 +36,13 @@ type program struct {
 	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	exit           func(code int) // ends the process
 }
 
 // run executes the command line and returns the exit code. Results go to
 // stdout, messages for people to stderr.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	p := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, exit: os.Exit}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -46,11 +52,28 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "warm: %v\n", err)
-	if errors.As(err, new(usageError)) {
+	fmt.Fprintf(stderr, "warm: %s\n", strings.TrimPrefix(err.Error(), "warm: ")) // a package has the same name
+	switch {
+	case errors.As(err, new(usageError)):
 		return exitUsage
+	case ctx.Err() != nil && isInterruption(err):
+		return exitInterrupted
 	}
 	return exitFailure
+}
+
+// isInterruption says whether a command ended because its context did.
+func isInterruption(err error) bool {
+	return errors.Is(err, state.ErrInterrupted) || errors.Is(err, context.Canceled)
+}
+
+// atOnce ends the process when ctx does: for commands that have nothing to save. stop ends
+// the watch.
+func (p *program) atOnce(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		fmt.Fprintln(p.stderr, "warm: interrupted")
+		p.exit(exitInterrupted)
+	})
 }
 
 func (p *program) root() *cobra.Command {
@@ -69,7 +92,7 @@ Start with "warm serve", which serves a small model of its own, or with
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w (see %s --help)", err, c.CommandPath())
+		return usagef("%w (see %s --help)", suggest(c, err), c.CommandPath())
 	})
 	root.AddCommand(p.serve(), p.average(), p.check(), p.score(), p.train(), p.rl(), p.eval(), p.generate(), p.bench(), p.embedded(), p.lab())
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -94,12 +117,35 @@ func version() string {
 	return v
 }
 
-// exactly is cobra.ExactArgs and the like as a usage error.
+// arguments is cobra.ExactArgs and the like as a usage error, with what may have been meant.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return usagef("%w (see %s --help)", err, c.CommandPath())
+		err := check(c, args)
+		if err == nil {
+			return nil
 		}
-		return nil
+		if len(args) > 0 && cobra.NoArgs(c, nil) == nil && check(c, nil) == nil {
+			err = unwanted(c, args)
+		}
+		return usagef("%w (see %s --help)", err, c.CommandPath())
 	}
 }
+
+// unwanted is the error of arguments to a command that takes none.
+func unwanted(c *cobra.Command, args []string) error {
+	if !c.HasSubCommands() {
+		return fmt.Errorf("%s takes flags alone, not %q", named(c), args[0])
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if c.HasParent() {
+		err = fmt.Errorf("%w for %q", err, named(c))
+	}
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, ", "))
+	}
+	return err
+}
+
+// named is the command without the program's name, which stands before every error.
+func named(c *cobra.Command) string { return strings.TrimPrefix(c.CommandPath(), "warm ") }

@@ -96,7 +96,19 @@ func TestScoreNamesTheLineThatIsWrong(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			code, _, stderr := command(t, `{"prompt":"Q","response":"A"}`+"\n"+c.line+"\n", "score", "--truncate", "error", dir)
 			assert.Equal(t, exitFailure, code)
-			assert.Contains(t, stderr, c.want)
+			assert.Contains(t, stderr, strings.Replace(c.want, "line 2", "standard input:2", 1))
 		})
 	}
+}
+
+func TestScoreSaysHowManyAnswersWereCut(t *testing.T) {
+	dir := tinyModel(t, "one", nil)
+	in := `{"prompt":"Q","response":"` + strings.Repeat("a", 99) + `"}` + "\n" + `{"prompt":"Q","response":"A"}`
+	code, stdout, stderr := command(t, in, "score", dir)
+	require.Equal(t, exitOK, code, stderr)
+	assert.Contains(t, stderr, "1 answer does not fit the context and is cut: its row says truncated")
+	assert.Equal(t, 1, strings.Count(stdout, `"truncated":true`))
+	code, _, stderr = command(t, in, "score", "--truncate", "error", dir)
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, stderr, "standard input:1: longer than the context")
 }

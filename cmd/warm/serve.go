@@ -83,7 +83,7 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
   warm serve --model helpful=runs/rm-1,runs/rm-2,runs/rm-3
   warm serve --model helpful=runs/rm-1,runs/rm-2 --mode both --dtype bfloat16
   warm serve --config serve.yaml --addr 0.0.0.0:8080`,
-		Args: arguments(cobra.NoArgs),
+		Args: serveArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("alpha") {
 				f.def.Alpha = &f.alpha
@@ -106,6 +106,7 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 	liveFlags(c, &f)
 	modelFlags(c, &f.def, &f.alpha)
 	l.Float64Var(&f.def.ABSample, "ab-sample", 0, "share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
+	refuses(c, serveRules(&f, p.getenv)...)
 	return c
 }
 

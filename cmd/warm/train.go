@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rm"
@@ -22,7 +22,7 @@ func (p *program) train() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "train",
 		Short: "Train language models, reward models and the members of an average",
-		Args:  cobra.NoArgs,
+		Args:  arguments(cobra.NoArgs),
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(p.trainTokenizer(), p.trainLM(), p.trainSFT(), p.trainRM(), p.trainMembers())
@@ -33,9 +33,9 @@ func (p *program) train() *cobra.Command {
 // field is its default, which the help names.
 func trainFlags(c *cobra.Command, f *rm.Config) {
 	l := c.Flags()
-	l.StringVar(&f.Base, "base", "", "checkpoint `directory` to start from: a causal language model or a classifier with one output; required")
+	l.StringVar(&f.Base, "base", "", "checkpoint `directory` to start from: a causal language model or a classifier with one output, or embedded:base; required")
 	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
-	l.BoolVar(&f.Replace, "replace", false, "replace a checkpoint that is there already")
+	l.BoolVar(&f.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.StringSliceVar(&f.Train, "train", nil, "`files` of preference pairs or votes; required")
 	l.StringSliceVar(&f.Test, "test", nil, "`files` of pairs to measure on")
 	l.StringVar(&f.Holdout, "holdout", "", "`rule` of the training pairs to measure on instead: id%N, group=NAME,… or text:SHARE")
@@ -45,6 +45,7 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.Uint64Var(&f.CorruptSeed, "corrupt-seed", 0, "decides which pairs are swapped")
 	l.IntVar(&f.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
 	l.BoolVar(&f.DropLong, "drop-long", false, "leave out pairs that do not fit")
+	l.BoolVar(&f.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.Float64Var(&f.LR, "lr", 0, "peak learning rate; required")
 	l.StringVar((*string)(&f.Schedule), "schedule", string(optim.Constant), "of the learning rate: constant, linear or cosine")
 	l.Float64Var(&f.Warmup, "warmup", 0, "share of the steps that warm up")
@@ -64,7 +65,7 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.Float32Var(&f.Dropout.Hidden, "dropout", 0, "dropout of what each layer adds")
 	l.Float32Var(&f.Dropout.Embedding, "dropout-embedding", 0, "dropout of embeddings")
 	l.Float64Var(&f.TokenDropout, "dropout-token", 0, "share of the answers' tokens that a step leaves out: where few texts recur in many pairs")
-	l.Var(loraFlag{&f.LoRA}, "lora", "learn a low-rank change: `rank,alpha,target,…` such as 8,16,q_proj,v_proj")
+	l.Var(loraFlag{&f.LoRA}, "lora", "learn a low-rank change: `rank,alpha,target,…` such as 8,16,q_proj,v_proj; OUT is the merged model, OUT-adapter the change alone for PEFT")
 	l.Uint64Var(&f.Seed, "seed", 0, "decides dropout")
 	l.Uint64Var(&f.DataSeed, "data-seed", 0, "decides the order of the pairs")
 	l.Uint64Var(&f.SplitSeed, "split-seed", 0, "decides which pairs are held out, chosen and drawn from votes")
@@ -114,10 +115,13 @@ func (p *program) trainRM() *cobra.Command {
 		Short: "Train one reward model from preference pairs",
 		Long: `rm trains a reward model by the Bradley-Terry loss. A language model first gets a
 score head by linear probing on frozen features. The result is a Hugging Face
-checkpoint with metrics.jsonl and training.json beside the weights.
+checkpoint with metrics.jsonl and training.json beside the weights. With --lora that
+is the whole model, the low-rank change merged; OUT-adapter is the change alone, as
+PEFT writes it, with the base's whole path.
 
 While it runs, OUT.train holds its state. A run that was interrupted goes on when
-the same command is given again, and ends in the same bytes.`,
+the same command is given again, and ends in the same bytes. One that is finished is
+not run again.`,
 		Example: `  warm train rm --base base --train pairs.jsonl.zst --holdout id%10 --lr 5e-4 --out runs/rm-1`,
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -132,19 +136,42 @@ the same command is given again, and ends in the same bytes.`,
 		},
 	}
 	trainFlags(c, &f)
+	refuses(c, trainRules(&f)...)
 	return c
+}
+
+// trainRules are the settings of one run that have no effect beside others.
+func trainRules(f *rm.Config) []rule {
+	return []rule{
+		{when: adafactor(&f.Optimizer), why: "with --optimizer adafactor", flags: adamFlags},
+		{when: func() bool { return f.Corrupt == 0 }, why: "without --corrupt", flags: []string{"corrupt-seed"}},
+		{when: func() bool { return f.NoProbe }, why: "with --no-probe", flags: []string{"probe"}},
+		{when: func() bool { return len(f.Test) == 0 && f.Holdout == "" }, why: "without --test or --holdout: there is nothing to measure on", flags: []string{"eval-every"}},
+	}
 }
 
 // runTraining runs one training and tells its progress on stderr.
 func (p *program) runTraining(ctx context.Context, c rm.Config) (*rm.Result, error) {
-	t := newTrainLog(p.stderr)
-	c.Progress = t.progress
+	t := newTrainLog(newDisplay(p.stderr))
+	c.Progress, c.Open = t.progress, embedded.New().OpenReference
 	r, err := rm.Train(ctx, c)
 	t.end()
-	if err == nil {
-		fmt.Fprintf(p.stderr, "wrote %s: %d steps, %d pairs%s\n", c.Out, r.Steps, r.Pairs, accuracy(r.Test))
+	switch {
+	case err != nil:
+	case r.Before:
+		p.finishedBefore(c.Out)
+	default:
+		t.d.say("wrote %s: %d steps, %d pairs%s", c.Out, r.Steps, r.Pairs, accuracy(r.Test))
+		if c.LoRA != nil {
+			t.d.say("%s is the whole model, with the low-rank change merged; %s-adapter is the change alone, as PEFT opens it", c.Out, filepath.Clean(c.Out))
+		}
 	}
 	return r, err
+}
+
+// finishedBefore says that a run has nothing left to do.
+func (p *program) finishedBefore(out string) {
+	fmt.Fprintf(p.stderr, "%s holds the result of this run already: nothing to do\n", out)
 }
 
 func accuracy(s *rm.Score) string {
@@ -154,11 +181,10 @@ func accuracy(s *rm.Score) string {
 	return fmt.Sprintf(", accuracy %.4f on %d test pairs (%d ties)", s.Accuracy, s.Pairs, s.Ties)
 }
 
-// trainLog tells the progress of a run: a line that is written over on a
-// terminal, else a line every few seconds.
+// trainLog tells the progress of a run: a line of the display, else a line every few
+// seconds.
 type trainLog struct {
-	w        io.Writer
-	terminal bool
+	d        *display
 	begin    time.Time
 	last     time.Time
 	first    int // steps made before this program began
@@ -166,30 +192,39 @@ type trainLog struct {
 	loss     float64 // of the steps since the last line
 	right    float64
 	steps    int
-	open     bool   // the line has no end yet
 	language bool   // there is no accuracy
-	name     string // in front of each line, when several runs share the writer
+	name     string // in front of each line, when several runs share the display
 }
 
-func newTrainLog(w io.Writer) *trainLog {
-	t := &trainLog{w: w, first: -1}
-	if f, ok := w.(*os.File); ok {
-		info, err := f.Stat()
-		t.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
+func newTrainLog(d *display) *trainLog { return &trainLog{d: d, first: -1} }
+
+// due says whether it is time for a line of progress.
+func (t *trainLog) due(now time.Time) bool {
+	pause := 5 * time.Second
+	if t.d.live() {
+		pause = everyOnTerminal
 	}
-	return t
+	return now.Sub(t.last) >= pause
+}
+
+// tell shows the parts of a line of progress.
+func (t *trainLog) tell(parts []string) {
+	if t.d.live() {
+		t.d.show(t.name, parts...)
+		return
+	}
+	t.d.say("%s", strings.Join(parts, ", "))
 }
 
 func (t *trainLog) progress(p rm.Progress) {
 	now := time.Now()
 	switch {
 	case p.Message != "":
-		t.end()
-		fmt.Fprintln(t.w, t.name+p.Message)
+		t.d.say("%s%s", t.name, p.Message)
 		return
 	case p.Tokens == 0:
 		t.end()
-		fmt.Fprintf(t.w, "%sstep %d of %d%s\n", t.name, p.Step, p.Steps, accuracy(p.Test))
+		t.d.say("%sstep %d of %d%s", t.name, p.Step, p.Steps, accuracy(p.Test))
 		return
 	}
 	if t.first < 0 {
@@ -198,40 +233,31 @@ func (t *trainLog) progress(p rm.Progress) {
 		t.tokens += p.Tokens // the first step's time is not known
 	}
 	t.loss, t.right, t.steps = t.loss+p.Loss, t.right+p.Accuracy, t.steps+1
-	pause := 5 * time.Second
-	if t.terminal {
-		pause = 200 * time.Millisecond
-	}
-	if now.Sub(t.last) < pause && p.Step < p.Steps && p.Test == nil {
+	if !t.due(now) && p.Step < p.Steps && p.Test == nil {
 		return
 	}
 	t.last = now
-	n, since := float64(t.steps), now.Sub(t.begin).Seconds()
-	line := fmt.Sprintf("%sstep %d of %d: loss %.4f", t.name, p.Step, p.Steps, t.loss/n)
+	n, took := float64(t.steps), now.Sub(t.begin)
+	parts := []string{fmt.Sprintf("%sstep %d of %d: loss %.4f", t.name, p.Step, p.Steps, t.loss/n)}
+	done := p.Step - 1 - t.first
+	if done > 0 && took > 0 && p.Step < p.Steps {
+		parts = append(parts, left(took, float64(p.Steps-p.Step)/float64(done)))
+	}
 	if !t.language {
-		line += fmt.Sprintf(", accuracy %.3f", t.right/n)
+		parts = append(parts, fmt.Sprintf("accuracy %.3f", t.right/n))
 	}
-	line += fmt.Sprintf(", lr %.2g, gradient %.3g", p.LR, p.Norm)
-	if done := p.Step - 1 - t.first; done > 0 && since > 0 {
-		left := time.Duration(since / float64(done) * float64(p.Steps-p.Step) * float64(time.Second))
-		line += fmt.Sprintf(", %.0f tokens/s, %v left", float64(t.tokens)/since, left.Round(time.Second))
+	parts = append(parts, fmt.Sprintf("lr %.2g", p.LR), fmt.Sprintf("gradient %.3g", p.Norm))
+	if done > 0 && took > 0 {
+		parts = append(parts, fmt.Sprintf("%.0f tokens/s", float64(t.tokens)/took.Seconds()))
 	}
-	line += accuracy(p.Test)
+	if p.Test != nil {
+		parts = append(parts, strings.TrimPrefix(accuracy(p.Test), ", "))
+	}
 	t.loss, t.right, t.steps = 0, 0, 0
-	if t.terminal {
-		fmt.Fprintf(t.w, "\r\x1b[K%s", line)
-		t.open = true
-		return
-	}
-	fmt.Fprintln(t.w, line)
+	t.tell(parts)
 }
 
-// end completes a line that would be written over.
-func (t *trainLog) end() {
-	if t.open {
-		fmt.Fprintln(t.w)
-		t.open = false
-	}
-}
+// end leaves the line as it was last.
+func (t *trainLog) end() { t.d.end(t.name, true) }
 
 var errMembersFailed = errors.New("not every member was trained")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/lm"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rm"
@@ -17,10 +18,11 @@ func languageFlags(c *cobra.Command, f *lm.Config) {
 	l.StringSliceVar(&f.Text, "text", nil, "`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); also .zst and .gz")
 	l.StringSliceVar(&f.Pairs, "pairs", nil, "`files` of preference pairs, of which prompt and chosen answer are learned, each once")
 	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
-	l.BoolVar(&f.Replace, "replace", false, "replace a checkpoint that is there already")
+	l.BoolVar(&f.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
+	l.BoolVar(&f.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.IntVar(&f.Keep, "keep", 0, "number of checkpoints to keep along the way, in OUT-1, OUT-2, …")
 	l.IntVar(&f.Context, "window", 0, "longest window of tokens (default the model's context)")
-	l.Float64Var(&f.Valid, "valid", 0.01, "share of the windows or examples that is kept for measuring")
+	l.Float64Var(&f.Valid, "valid", 0.01, "share of the windows or examples that is kept for measuring, one at least of several")
 	l.Float64Var(&f.LR, "lr", 0, "peak learning rate; required")
 	l.StringVar((*string)(&f.Schedule), "schedule", string(optim.Cosine), "of the learning rate: constant, linear or cosine")
 	l.Float64Var(&f.Warmup, "warmup", 0.02, "share of the steps that warm up")
@@ -44,7 +46,16 @@ func languageFlags(c *cobra.Command, f *lm.Config) {
 	l.BoolVar(&f.BF16, "bf16", false, "multiply in bfloat16; weights and gradients stay float32")
 	l.BoolVar(&f.Recompute, "recompute", false, "use a fraction of the memory for a third more time")
 	l.IntVar(&f.Workers, "workers", 0, "number of workers (default one a processor)")
+	refuses(c,
+		rule{when: adafactor(&f.Optimizer), why: "with --optimizer adafactor", flags: adamFlags},
+		rule{when: func() bool { return f.Valid == 0 }, why: "with --valid 0: nothing is kept to measure on", flags: []string{"eval-every"}},
+	)
 }
+
+// adamFlags are settings of AdamW alone.
+var adamFlags = []string{"beta1", "beta2", "eps"}
+
+func adafactor(k *optim.Kind) func() bool { return func() bool { return *k == optim.KindAdafactor } }
 
 func (p *program) trainLM() *cobra.Command {
 	var f lm.Config
@@ -87,7 +98,7 @@ from which members of a weight average can start (warm train members --bases).`,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.runLanguage(c, f) },
 	}
 	languageFlags(c, &f)
-	c.Flags().StringVar(&f.Base, "base", "", "checkpoint `directory` of a causal language model; required")
+	c.Flags().StringVar(&f.Base, "base", "", "checkpoint `directory` of a causal language model, or embedded:base; required")
 	return c
 }
 
@@ -96,20 +107,24 @@ func (p *program) runLanguage(c *cobra.Command, f lm.Config) error {
 	if err := f.Validate(); err != nil {
 		return usageError{err}
 	}
-	t := newTrainLog(p.stderr)
+	f.Open = embedded.New().OpenReference
+	t := newTrainLog(newDisplay(p.stderr))
 	t.language = true
 	f.Progress = func(s lm.Progress) {
 		q := rm.Progress{Step: s.Step, Steps: s.Steps, Loss: s.Loss, LR: s.LR, Norm: s.Norm, Tokens: s.Tokens, Message: s.Message}
 		t.progress(q)
 		if s.Valid != nil {
-			t.end()
-			fmt.Fprintf(p.stderr, "step %d of %d: validation loss %.4f\n", s.Step, s.Steps, *s.Valid)
+			t.d.say("step %d of %d: validation loss %.4f", s.Step, s.Steps, *s.Valid)
 		}
 	}
 	r, err := lm.Train(c.Context(), f)
 	t.end()
 	if err != nil {
 		return err
+	}
+	if r.Before {
+		p.finishedBefore(f.Out)
+		return json.NewEncoder(p.stdout).Encode(r)
 	}
 	measured := ""
 	if r.Valid != nil {

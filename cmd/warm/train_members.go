@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
@@ -29,6 +30,7 @@ type membersFlags struct {
 	index    int // task − 1, or −1
 	list     bool
 	parallel int
+	dropout  bool // given for all members
 }
 
 func (p *program) trainMembers() *cobra.Command {
@@ -44,14 +46,16 @@ stop the others. At the end a table compares members, weight average (WA) and
 ensemble (ENS) on the test pairs.
 
 The combinations come from --lrs and --dropouts, from a default grid about the
-usual rates for the model's size, or from a plan file with "members" or "grid".
-With --task K only the K-th member is trained, counted from 1, so that an array
+usual rates for the model's size, or from a plan file with "members" or "grid";
+--lr and --dropout are the same for all members. The file has all settings of a plan:
+flags beside it are those of how it is carried out. With --task K only the K-th member is trained, counted from 1, so that an array
 of jobs trains all; results have the same bytes.`,
 		Example: `  warm train members --base base --train pairs.jsonl.zst --holdout id%10 --m 4 --out runs
   warm train members --plan plan.yaml
   warm train members --plan plan.yaml --task "$SLURM_ARRAY_TASK_ID"`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			f.dropout = c.Flags().Changed("dropout")
 			plan, err := f.read(run)
 			if err != nil {
 				return err
@@ -59,7 +63,24 @@ of jobs trains all; results have the same bytes.`,
 			return p.runMembers(c.Context(), plan, f)
 		},
 	}
-	trainFlags(c, &run)
+	membersFlagsOf(c, &f, &run)
+	rules := []rule{
+		{when: given(c, "plan"), why: "with --plan, whose file has the settings", but: true,
+			flags: []string{"plan", "task", "index", "list", "parallel", "workers", "save-every", "recompute", "replace"}},
+		{when: given(c, "lrs"), why: "with --lrs", flags: []string{"lr"}},
+		{when: given(c, "dropouts"), why: "with --dropouts", flags: []string{"dropout"}},
+		{when: given(c, "bases"), why: "with --bases", flags: []string{"base"}},
+		{when: given(c, "task"), why: "with --task", flags: []string{"index", "parallel"}},
+		{when: given(c, "index"), why: "with --index", flags: []string{"parallel"}},
+		{when: given(c, "list"), why: "with --list, which trains nothing", flags: []string{"task", "index", "parallel", "workers", "save-every", "recompute", "replace"}},
+	}
+	refuses(c, append(rules, trainRules(&run)...)...)
+	return c
+}
+
+// membersFlagsOf makes the flags of a plan and of the settings of its runs.
+func membersFlagsOf(c *cobra.Command, f *membersFlags, run *rm.Config) {
+	trainFlags(c, run)
 	l := c.Flags()
 	l.StringVar(&f.plan, "plan", "", "`file` of the plan in YAML or JSON, instead of the settings here")
 	l.IntVar(&f.m, "m", 0, "number of members drawn from the grid (default 4)")
@@ -71,7 +92,6 @@ of jobs trains all; results have the same bytes.`,
 	l.IntVar(&f.index, "index", -1, "as --task, counted from 0, as a Kubernetes Indexed Job counts")
 	l.IntVar(&f.parallel, "parallel", 1, "members trained side by side, each with its share of the workers: faster for small models, the same bytes")
 	l.BoolVar(&f.list, "list", false, "print the members' settings and train nothing")
-	return c
 }
 
 // read returns the plan of a file, or of flags.
@@ -90,11 +110,15 @@ func (f *membersFlags) read(run rm.Config) (*rm.Plan, error) {
 		if err := dec.Decode(plan); err != nil {
 			return nil, usagef("%s: %w", f.plan, err)
 		}
-		plan.Run.Workers, plan.Run.SaveEvery, plan.Run.Recompute = run.Workers, run.SaveEvery, run.Recompute
+		plan.Run.Workers, plan.Run.SaveEvery, plan.Run.Recompute, plan.Run.Replace = run.Workers, run.SaveEvery, run.Recompute, run.Replace
+		plan.Run.Open = embedded.New().OpenReference
 		return plan, nil
 	}
 	plan = &rm.Plan{Out: run.Out, Run: run, Bases: f.bases, M: f.m, GridSeed: f.gridSeed}
-	plan.Run.Out = ""
+	plan.Run.Out, plan.Run.Open = "", embedded.New().OpenReference
+	if f.dropout && run.Dropout.Hidden == 0 { // said, and not what nothing said means
+		f.dropouts = []string{"0"}
+	}
 	if len(f.lrs)+len(f.dropouts) > 0 {
 		plan.Grid = map[string][]json.RawMessage{}
 	}
@@ -121,8 +145,8 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 	if f.list {
 		return json.NewEncoder(p.stdout).Encode(runs)
 	}
-	log := newTrainLog(p.stderr)
-	plan.Run.Progress = log.progress
+	d := newDisplay(p.stderr)
+	plan.Run.Progress = newTrainLog(d).progress
 	if err := plan.Initialize(ctx); err != nil {
 		return err
 	}
@@ -130,12 +154,12 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 	if f.task > 0 {
 		chosen = runs[f.task-1 : f.task]
 	}
-	failed, err := p.trainSelected(ctx, plan, chosen, f.parallel)
+	failed, err := p.trainSelected(ctx, d, plan, chosen, f.parallel)
 	if err != nil {
 		return err
 	}
 	if f.task == 0 {
-		err = p.compareMembers(plan, runs)
+		err = p.compareMembers(ctx, plan, runs)
 	}
 	if failed > 0 {
 		err = errors.Join(fmt.Errorf("%d of %d: %w", failed, len(chosen), errMembersFailed), err)
@@ -145,17 +169,17 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 
 // trainSelected trains members and says how it goes. It returns how many failed;
 // the error is rm.ErrInterrupted.
-func (p *program) trainSelected(ctx context.Context, plan *rm.Plan, chosen []rm.MemberRun, parallel int) (failed int, err error) {
-	var mu sync.Mutex // of stderr and what is begun
+func (p *program) trainSelected(ctx context.Context, d *display, plan *rm.Plan, chosen []rm.MemberRun, parallel int) (failed int, err error) {
+	var mu sync.Mutex // of the logs
 	logs := make([]*trainLog, len(chosen))
 	err = plan.TrainMembers(ctx, chosen, parallel, func(i int, r rm.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		if logs[i] == nil {
 			m := &chosen[i]
-			fmt.Fprintf(p.stderr, "%s: lr %g, dropout %+v, base %s\n", m.Name, m.Config.LR, m.Config.Dropout, m.Config.Base)
-			if logs[i] = newTrainLog(p.stderr); parallel > 1 {
-				logs[i].name, logs[i].terminal = m.Name+": ", false
+			d.say("%s: lr %g, dropout %+v, base %s", m.Name, m.Config.LR, m.Config.Dropout, m.Config.Base)
+			if logs[i] = newTrainLog(d); parallel > 1 {
+				logs[i].name = m.Name + ": "
 			}
 		}
 		logs[i].progress(r)
@@ -164,12 +188,15 @@ func (p *program) trainSelected(ctx context.Context, plan *rm.Plan, chosen []rm.
 		}
 	})
 	if errors.Is(err, rm.ErrInterrupted) {
-		return 0, err
+		return 0, fmt.Errorf("%s: %w", plan.Out, rm.ErrInterrupted)
 	}
 	for i := range chosen {
-		if m := &chosen[i]; m.Err != nil {
+		switch m := &chosen[i]; {
+		case m.Err != nil:
 			failed++
-			fmt.Fprintf(p.stderr, "%s failed: %v\n", m.Name, m.Err)
+			d.say("%s failed: %v", m.Name, m.Err)
+		case m.Result.Before:
+			d.say("%s was trained before: nothing to do", m.Name)
 		}
 	}
 	return failed, nil
@@ -179,7 +206,7 @@ func (p *program) trainSelected(ctx context.Context, plan *rm.Plan, chosen []rm.
 const summaryFile = "summary.json"
 
 // compareMembers judges the members that were trained, when there are test pairs.
-func (p *program) compareMembers(plan *rm.Plan, runs []rm.MemberRun) error {
+func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.MemberRun) error {
 	var dirs []string
 	for _, m := range runs {
 		if m.Result != nil {
@@ -187,14 +214,14 @@ func (p *program) compareMembers(plan *rm.Plan, runs []rm.MemberRun) error {
 		}
 	}
 	c := plan.Run
-	t := rm.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, Workers: c.Workers, Baseline: c.Train}
+	t := rm.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, SkipBad: c.SkipBad, Workers: c.Workers, Baseline: c.Train}
 	if len(c.Test) == 0 {
 		t.Files, t.Holdout = c.Train, c.Holdout
 	}
 	if len(dirs) == 0 || t.Holdout == "" && len(c.Test) == 0 {
 		return nil
 	}
-	report, err := rm.Judge(dirs, t)
+	report, err := rm.Judge(ctx, dirs, t)
 	if err != nil {
 		return err
 	}

@@ -83,9 +83,13 @@ func TestTrainRMFromTheCommandLine(t *testing.T) {
 	assert.Equal(t, 5, r.Steps)
 	assert.Contains(t, log, "step 5 of 5")
 
-	code, _, log = trainCommand(t, args...)
-	assert.Equal(t, exitFailure, code, "a result is not overwritten")
-	assert.Contains(t, log, "exists")
+	code, again, log := trainCommand(t, args...)
+	assert.Equal(t, exitOK, code, "a finished run is finished")
+	assert.Contains(t, log, out+" holds the result of this run already: nothing to do")
+	assert.Equal(t, printed, again)
+	code, _, log = trainCommand(t, append(args, "--seed", "5")...)
+	assert.Equal(t, exitFailure, code, "another run's result is not overwritten")
+	assert.Contains(t, log, "it holds the result of another run (seed 0 there and 5 here); name another directory, or --replace it")
 }
 
 func TestPlansComeFromAFile(t *testing.T) {

@@ -19,6 +19,7 @@ type tokenizerFlags struct {
 	out     string
 	vocab   int
 	context int
+	skipBad bool
 	special bpe.Special
 }
 
@@ -29,11 +30,15 @@ func (p *program) trainTokenizer() *cobra.Command {
 		Short:   "Learn a byte-level tokenizer from text",
 		Example: `  warm train tokenizer --text book.txt.zst --vocab 4096 --out tok`,
 		Args:    arguments(cobra.NoArgs),
-		RunE:    func(*cobra.Command, []string) error { return p.runTokenizer(f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			defer p.atOnce(c.Context())()
+			return p.runTokenizer(f)
+		},
 	}
 	l := c.Flags()
 	l.StringSliceVar(&f.text, "text", nil, "`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); required")
 	l.StringVar(&f.out, "out", "", "`directory` to write; required")
+	l.BoolVar(&f.skipBad, "skip-bad", false, "leave out lines of JSON Lines that cannot be used, and say how many")
 	l.IntVar(&f.vocab, "vocab", 4096, "number of tokens, special ones included")
 	l.IntVar(&f.context, "context", 512, "longest sequence that the tokenizer tells of")
 	l.StringVar(&f.special.BOS, "bos", f.special.BOS, "token that begins a text; empty for none")
@@ -51,9 +56,9 @@ func (p *program) runTokenizer(f tokenizerFlags) error {
 	}
 	switch {
 	case len(f.text) == 0:
-		return usagef("warm train tokenizer needs --text FILE")
+		return usagef("train tokenizer needs --text FILE")
 	case f.out == "":
-		return usagef("warm train tokenizer needs --out DIR")
+		return usagef("train tokenizer needs --out DIR")
 	case f.vocab < 256+special:
 		return usagef("--vocab: %d, want %d at least: the bytes and the special tokens", f.vocab, 256+special)
 	}
@@ -62,7 +67,7 @@ func (p *program) runTokenizer(f tokenizerFlags) error {
 		return fmt.Errorf("%s: %w", f.out, loader.ErrExists)
 	}
 	c := bpe.NewCounter()
-	if err := lm.EachText(f.text, c.Add); err != nil {
+	if err := lm.EachText(f.text, f.skipBad, func(message string) { fmt.Fprintln(p.stderr, message) }, c.Add); err != nil {
 		return err
 	}
 	merges, err := c.Train(f.vocab - special)

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -19,26 +20,47 @@ type Bad struct {
 	Lines, Count int
 	// First are the first bad ones, ten at most.
 	First []error
+	// Remedy is the flag that leaves them out, --skip-bad when it is empty.
+	Remedy string
+}
+
+// Add counts a record that was read with err, which may be nil. It returns the error when the
+// stream cannot be read on.
+func (b *Bad) Add(err error) error {
+	b.Lines++
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) || e.End {
+		return err
+	}
+	b.Refuse(e.File, err)
+	return nil
+}
+
+// Refuse counts a bad record that is counted in Lines already.
+func (b *Bad) Refuse(file string, err error) {
+	if b.File == "" {
+		b.File = file
+	} else if b.File != file {
+		b.File = "data"
+	}
+	b.Count++
+	if len(b.First) < maxShown {
+		b.First = append(b.First, err)
+	}
 }
 
 // Each calls f for what the lines hold and gathers those that cannot be read or that f refuses. A
 // stream that cannot be read on is returned as an error at once.
 func Each[T any](lines iter.Seq2[T, error], bad *Bad, f func(T) error) error {
 	for v, err := range lines {
-		bad.Lines++
 		if err == nil {
 			err = f(v)
 		}
-		if err == nil {
-			continue
-		}
-		var e *Error
-		if !errors.As(err, &e) || e.End {
+		if err := bad.Add(err); err != nil {
 			return err
-		}
-		bad.Count++
-		if len(bad.First) < maxShown {
-			bad.First = append(bad.First, err)
 		}
 	}
 	return nil
@@ -57,7 +79,7 @@ func (b *Bad) Err(skip bool) error {
 	case b.Count == b.Lines:
 		return b.First[0]
 	default:
-		fmt.Fprintf(&s, "%s: %d of %d records cannot be used; --skip-bad leaves them out:", b.File, b.Count, b.Lines)
+		fmt.Fprintf(&s, "%s: %d of %d records cannot be used; %s leaves them out:", b.File, b.Count, b.Lines, cmp.Or(b.Remedy, "--skip-bad"))
 	}
 	for _, err := range b.First {
 		s.WriteString("\n  " + err.Error())

@@ -114,6 +114,42 @@ func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 	return r, r.write(l.Dir)
 }
 
+// Finished returns the result that the lab holds of an experiment, when it is of these
+// settings, this base and this data, and the analysis still finds what it says; else nil.
+func (l *Lab) Finished(e *Experiment) (*Result, error) {
+	r, err := ReadResult(l.Dir, e.Name)
+	if err != nil || r.Size != l.Size {
+		return nil, nil // there is none, or it is written again
+	}
+	is, err := json.Marshal(r.Settings)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(e.Settings(l.Size))
+	if err != nil {
+		return nil, err
+	}
+	var settings any // as Settings was read: with the keys in order
+	if err := json.Unmarshal(text, &settings); err != nil {
+		return nil, err
+	}
+	if text, err = json.Marshal(settings); err != nil || !bytes.Equal(is, text) {
+		return nil, err
+	}
+	if base, err := l.checkpointHash(l.Base); err != nil || base != r.Base {
+		return nil, err
+	}
+	for name, hash := range r.Data {
+		if now, err := l.fileHash(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil || now != hash {
+			return nil, err
+		}
+	}
+	if _, same, err := r.Recompute(e); err != nil || !same {
+		return nil, nil // measured again
+	}
+	return r, nil
+}
+
 // write writes the result, and each figure as SVG and PNG.
 func (r *Result) write(dir string) error {
 	var b bytes.Buffer

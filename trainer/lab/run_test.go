@@ -110,6 +110,35 @@ func withoutSeconds(t *testing.T, dir, name string) string {
 	return string(text)
 }
 
+func TestWhatWasMeasuredBeforeIsFound(t *testing.T) {
+	l := openTestLab(t, t.TempDir())
+	e := kindness()
+	none, err := l.Finished(e)
+	require.NoError(t, err)
+	assert.Nil(t, none)
+	r, err := l.Run(t.Context(), e)
+	require.NoError(t, err)
+	again, err := l.Finished(e)
+	require.NoError(t, err)
+	require.NotNil(t, again)
+	assert.Equal(t, r.Findings.Verdicts, again.Findings.Verdicts)
+
+	settings := kindness()
+	settings.Settings = func(Size) any { return map[string]int{"pairs": 61} }
+	other, err := l.Finished(settings)
+	require.NoError(t, err)
+	assert.Nil(t, other, "other settings")
+	analysis := kindness()
+	analysis.Analyse = func([]byte) (*Findings, error) { return &Findings{Notes: []string{"others"}}, nil }
+	other, err = l.Finished(analysis)
+	require.NoError(t, err)
+	assert.Nil(t, other, "other findings")
+	l.Size = Paper
+	other, err = l.Finished(e)
+	require.NoError(t, err)
+	assert.Nil(t, other, "another size")
+}
+
 func TestInterruptedRunGoesOnToTheSameResult(t *testing.T) {
 	whole, cut := t.TempDir(), t.TempDir()
 	_, err := openTestLab(t, whole).Run(t.Context(), kindness())

@@ -141,7 +141,7 @@ func (l *Lab) someText(name string, size int) (string, error) {
 		return "", err
 	}
 	var b bytes.Buffer
-	err = lm.EachText([]string{source}, func(text []byte) {
+	err = lm.EachText([]string{source}, false, func(string) {}, func(text []byte) {
 		b.Write(text[:min(len(text), size-b.Len())])
 	})
 	if err != nil {

@@ -33,7 +33,11 @@ func (c *Config) open() (*base, error) {
 	b := &base{bos: -1, eos: -1}
 	var err error
 	if c.Base != "" {
-		if b.ckpt, err = loader.Open(c.Base); err != nil {
+		open := c.Open
+		if open == nil {
+			open = loader.Open
+		}
+		if b.ckpt, err = open(c.Base); err != nil {
 			return nil, err
 		}
 		k := b.ckpt

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/trainer/optim"
@@ -30,11 +31,16 @@ type Config struct {
 	Base      string `json:"base,omitempty"`
 	Shape     *Shape `json:"shape,omitempty"`
 	Tokenizer string `json:"tokenizer,omitempty"`
+	// Open opens the checkpoint of Base; nil is [loader.Open].
+	Open func(dir string) (*loader.Checkpoint, error) `json:"-"`
 	// Text are files of plain text, or of JSON Lines with a "text" each, also
 	// compressed. Pairs are files of preferences, of which the prompt and the
 	// chosen answer are learned, each once.
 	Text  []string `json:"text,omitempty"`
 	Pairs []string `json:"pairs,omitempty"`
+	// SkipBad leaves out the lines of the files that cannot be used; else they are
+	// an error that names them.
+	SkipBad bool `json:"skip_bad,omitempty"`
 	// Out is the directory of the result. Keep is the number of checkpoints along
 	// the way in Out-1, Out-2 and so on, evenly spaced, the last step not counted.
 	Out     string `json:"-"`
@@ -43,7 +49,8 @@ type Config struct {
 
 	// Context is the length of the windows; 0 is the model's.
 	Context int `json:"context,omitempty"`
-	// Valid is the share of windows or examples that are kept for measuring.
+	// Valid is the share of windows or examples that are kept for measuring, one at
+	// least of several.
 	Valid float64 `json:"valid,omitempty"`
 
 	LR          float64              `json:"lr"`
@@ -138,7 +145,11 @@ func (c Config) Validate() error {
 		{"context", float64(c.Context), 0, 1 << 21},
 	} {
 		if !(f.v >= f.lo && f.v <= f.hi) {
-			bad("%s: %v, want a number from %.3g to %.3g", f.name, f.v, f.lo, f.hi)
+			from := fmt.Sprintf("from %.3g", f.lo)
+			if f.lo == math.SmallestNonzeroFloat64 {
+				from = "above 0"
+			}
+			bad("%s: %v, want a number %s to %.3g", f.name, f.v, from, f.hi)
 		}
 	}
 	errs = append(errs, c.adamW().Validate()...)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/model/tokenizer"
@@ -25,6 +26,8 @@ type Sampling struct {
 	Seed uint64
 	// Tokens is the largest number of tokens to generate; 0 is 200.
 	Tokens int
+	// Open opens the model's checkpoint; nil is [loader.Open].
+	Open func(dir string) (*loader.Checkpoint, error)
 }
 
 // Validate reports every setting that cannot be.
@@ -49,7 +52,7 @@ func Generate(ctx context.Context, dir, prompt string, s Sampling, emit func(tex
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	b, err := (&Config{Base: dir}).open()
+	b, err := (&Config{Base: dir, Open: s.Open}).open()
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package lm
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -183,4 +184,104 @@ func TestSettingsAreAllChecked(t *testing.T) {
 	for _, want := range []string{"tokenizer", "shape", "out", "text", "lr", "batch", "valid"} {
 		assert.ErrorContains(t, err, want)
 	}
+}
+
+// pairsFile writes pairs, with what they answer.
+func pairsFile(t testing.TB, n int, more ...string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"prompt":"the %d cat ","chosen":"sat on the mat","rejected":"flew"}`+"\n", i)
+	}
+	for _, l := range more {
+		b.WriteString(l + "\n")
+	}
+	path := filepath.Join(t.TempDir(), "pairs.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte(b.String()), 0o644))
+	return path
+}
+
+// tuned fine-tunes on pairs, in a step, and returns what was said.
+func tuned(t testing.TB, file string, change func(*Config)) (*Result, []string, error) {
+	var said []string
+	c := Config{Base: shared(t, "models/stories260K-hf"), Pairs: []string{file}, Out: filepath.Join(t.TempDir(), "sft"), LR: 1e-3, Batch: 8, Steps: 1, Valid: 0.01,
+		Progress: func(p Progress) {
+			if p.Message != "" {
+				said = append(said, p.Message)
+			}
+		}}
+	if change != nil {
+		change(&c)
+	}
+	r, err := Train(t.Context(), c)
+	return r, said, err
+}
+
+func TestAShareOfFewTextsIsOneOrSaidToBeNone(t *testing.T) {
+	for n := 2; n <= 40; n += 19 {
+		r, said, err := tuned(t, pairsFile(t, n), nil)
+		require.NoError(t, err)
+		assert.Equal(t, n-1, r.Texts)
+		assert.NotNil(t, r.Valid)
+		assert.Contains(t, said, fmt.Sprintf("kept one text for measuring, of %d: 0.01 of them is none", n))
+	}
+	r, said, err := tuned(t, pairsFile(t, 1), nil)
+	require.NoError(t, err)
+	assert.Nil(t, r.Valid)
+	assert.Contains(t, said, "kept nothing for measuring: there is one text")
+	_, said, err = tuned(t, pairsFile(t, 40), func(c *Config) { c.Valid = 0 })
+	require.NoError(t, err)
+	assert.NotContains(t, strings.Join(said, "\n"), "measuring")
+}
+
+func TestTextsThatAreCutAreCounted(t *testing.T) {
+	long := `{"prompt":"the ","chosen":"` + strings.Repeat("cat and ", 600) + `","rejected":"x"}`
+	r, said, err := tuned(t, pairsFile(t, 5, long), nil)
+	require.NoError(t, err)
+	assert.Equal(t, 1, r.Cut)
+	assert.Contains(t, said, "1 of 6 texts are longer than the context of 512 tokens: their ends are left out")
+}
+
+func TestBadLinesAreNamedOrLeftOut(t *testing.T) {
+	file := pairsFile(t, 5, `{"prompt":"a","chosen":"b","rejected":"b"}`, `{"prompt":"a","output":"b"}`)
+	_, _, err := tuned(t, file, nil)
+	assert.ErrorContains(t, err, file+": 2 of 7 records cannot be used; --skip-bad leaves them out:\n  "+file+":6: rejected: both answers are the same\n")
+	r, said, err := tuned(t, file, func(c *Config) { c.SkipBad = true })
+	require.NoError(t, err)
+	assert.Equal(t, 4, r.Texts)
+	assert.Contains(t, said, file+": left out 2 of 7 records that cannot be used: line 6, line 7")
+
+	docs := filepath.Join(t.TempDir(), "texts.jsonl")
+	require.NoError(t, os.WriteFile(docs, []byte(`{"text":"the cat sat"}`+"\n"+`{"content":"x"}`+"\n"+`{"text":"the dog sat"}`), 0o644))
+	fromText := func(c *Config) { c.Text, c.Pairs = []string{docs}, nil }
+	_, _, err = tuned(t, "", fromText)
+	assert.ErrorContains(t, err, docs+": 1 of 3 records cannot be used; --skip-bad leaves them out:\n  "+docs+":2: text: missing: columns content: want text")
+	r, _, err = tuned(t, "", func(c *Config) { fromText(c); c.SkipBad = true })
+	require.NoError(t, err)
+	assert.Equal(t, 1, r.Texts)
+	require.NoError(t, os.WriteFile(docs, []byte(`[{"text":"the cat sat"},{"text":"the dog sat"},{"text":"the log sat"}]`), 0o644))
+	r, _, err = tuned(t, "", fromText)
+	require.NoError(t, err, "an array is as good")
+	assert.Equal(t, 2, r.Texts)
+}
+
+func TestAFinishedRunIsReturned(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	file := pairsFile(t, 20)
+	keep := func(c *Config) { c.Out, c.Keep, c.Steps = out, 1, 2 }
+	first, _, err := tuned(t, file, keep)
+	require.NoError(t, err)
+	again, said, err := tuned(t, file, keep)
+	require.NoError(t, err)
+	assert.True(t, again.Before)
+	assert.Equal(t, first.Run, again.Run)
+	assert.Empty(t, said)
+	_, _, err = tuned(t, file, func(c *Config) { keep(c); c.LR = 2e-3 })
+	require.ErrorIs(t, err, loader.ErrExists)
+	assert.ErrorContains(t, err, "lr 0.001 there and 0.002 here")
+
+	// Checkpoints along the way are not written over either.
+	require.NoError(t, os.RemoveAll(out))
+	_, _, err = tuned(t, file, keep)
+	require.ErrorIs(t, err, loader.ErrExists)
+	assert.ErrorContains(t, err, out+"-1")
 }

@@ -24,9 +24,10 @@ type Policy struct {
 	base *base
 }
 
-// Open opens the language model of a directory. Close it when it is no longer read.
-func Open(dir string) (*Policy, error) {
-	b, err := (&Config{Base: dir}).open()
+// Open opens the language model of a directory, or what open makes of its name when it is
+// not nil. Close it when it is no longer read.
+func Open(dir string, open func(dir string) (*loader.Checkpoint, error)) (*Policy, error) {
+	b, err := (&Config{Base: dir, Open: open}).open()
 	if err != nil {
 		return nil, err
 	}

@@ -1,15 +1,13 @@
 package lm
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -27,6 +25,7 @@ import (
 // corpus is what a run learns from and is measured on.
 type corpus struct {
 	train, valid []model.Text
+	cut          int // texts longer than the context, whose end is left out
 	hashes       map[string]string
 }
 
@@ -47,7 +46,7 @@ func (c *Config) load(b *base) (*corpus, error) {
 			return nil, err
 		}
 		if isLines(path) {
-			texts, err = b.documents(texts, path, content, context)
+			texts, err = c.documents(b, texts, path, content, context, &out.cut)
 		} else {
 			texts, err = b.windows(texts, path, content, context)
 		}
@@ -61,24 +60,51 @@ func (c *Config) load(b *base) (*corpus, error) {
 		if err != nil {
 			return nil, err
 		}
-		if texts, err = b.answers(texts, path, content, context, seen); err != nil {
+		if texts, err = c.answers(b, texts, path, content, context, seen, &out.cut); err != nil {
 			return nil, err
 		}
 	}
+	if out.cut > 0 {
+		c.say("%d of %d texts are longer than the context of %d tokens: their ends are left out", out.cut, len(texts), context)
+	}
+	c.divide(out, texts)
+	if len(out.train) == 0 {
+		return nil, fmt.Errorf("nothing to learn from in %v", append(slices.Clone(c.Text), c.Pairs...))
+	}
+	return out, nil
+}
+
+// divide keeps a share of the texts for measuring: those of the smallest numbers that the
+// seed gives them. Of several texts one is kept at least.
+func (c *Config) divide(out *corpus, texts []model.Text) {
+	number := func(i int) float64 { return float64(nn.Mix(c.DataSeed, uint64(i))>>11) / (1 << 53) }
+	limit := c.Valid
+	if c.Valid > 0 && len(texts) > 1 {
+		least := 1.0
+		for i := range texts {
+			least = min(least, number(i))
+		}
+		if least >= limit {
+			limit = math.Nextafter(least, 1)
+			c.say("kept one text for measuring, of %d: %v of them is none", len(texts), c.Valid)
+		}
+	}
 	for i, x := range texts {
-		if float64(nn.Mix(c.DataSeed, uint64(i))>>11)/(1<<53) < c.Valid {
+		if len(texts) > 1 && number(i) < limit {
 			out.valid = append(out.valid, x)
 		} else {
 			out.train = append(out.train, x)
 		}
 	}
-	if len(out.train) == 0 {
-		return nil, fmt.Errorf("nothing to learn from in %v", append(slices.Clone(c.Text), c.Pairs...))
+	if c.Valid > 0 && len(texts) == 1 {
+		c.say("kept nothing for measuring: there is one text")
 	}
-	if c.Valid > 0 && len(out.valid) == 0 {
-		return nil, fmt.Errorf("valid: %v of %d texts is none", c.Valid, len(texts))
+}
+
+func (c *Config) say(format string, args ...any) {
+	if c.Progress != nil {
+		c.Progress(Progress{Message: fmt.Sprintf(format, args...)})
 	}
-	return out, nil
 }
 
 // isLines tells JSON Lines from plain text by the file's name.
@@ -157,14 +183,30 @@ func (b *base) windows(texts []model.Text, path string, content []byte, context 
 }
 
 // documents reads JSON Lines with a "text" each.
-func (b *base) documents(texts []model.Text, path string, content []byte, context int) ([]model.Text, error) {
-	err := eachDocument(path, content, func(text string) { texts = append(texts, b.example(text, context, true)) })
-	return texts, err
+func (c *Config) documents(b *base, texts []model.Text, path string, content []byte, context int, cut *int) ([]model.Text, error) {
+	bad, err := eachDocument(path, content, func(text string) { texts = append(texts, b.example(text, context, true, cut)) })
+	if err != nil {
+		return nil, err
+	}
+	return texts, c.tolerate(bad)
+}
+
+// tolerate leaves out bad lines and says so, or returns them as an error.
+func (c *Config) tolerate(bad *data.Bad) error {
+	if err := bad.Err(c.SkipBad); err != nil {
+		return err
+	}
+	if bad.Count > 0 {
+		c.say("%v", bad)
+	}
+	return nil
 }
 
 // EachText calls f for the texts of some files: a plain one as a whole, and those
-// of JSON Lines one by one.
-func EachText(paths []string, f func(text []byte)) error {
+// of JSON Lines one by one. skipBad leaves out lines that cannot be used, which say is
+// told; else they are an error.
+func EachText(paths []string, skipBad bool, say func(message string), f func(text []byte)) error {
+	c := Config{SkipBad: skipBad, Progress: func(p Progress) { say(p.Message) }}
 	for _, path := range paths {
 		content, err := read(path, map[string]string{})
 		if err != nil {
@@ -174,72 +216,68 @@ func EachText(paths []string, f func(text []byte)) error {
 			f(content)
 			continue
 		}
-		if err := eachDocument(path, content, func(text string) { f([]byte(text)) }); err != nil {
+		bad, err := eachDocument(path, content, func(text string) { f([]byte(text)) })
+		if err == nil {
+			err = c.tolerate(bad)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func eachDocument(path string, content []byte, f func(text string)) error {
-	s := bufio.NewScanner(bytes.NewReader(content))
-	s.Buffer(nil, len(content)+1)
-	for line := 1; s.Scan(); line++ {
-		if len(bytes.TrimSpace(s.Bytes())) == 0 {
-			continue
-		}
-		var doc struct {
-			Text *string `json:"text"`
-		}
-		if !utf8.Valid(s.Bytes()) {
-			return fmt.Errorf("%s:%d: invalid UTF-8", path, line)
-		}
-		if err := json.Unmarshal(s.Bytes(), &doc); err != nil {
-			return fmt.Errorf("%s:%d: %w", path, line, err)
-		}
-		if doc.Text == nil || strings.TrimSpace(*doc.Text) == "" {
-			return fmt.Errorf("%s:%d: text: missing or empty", path, line)
-		}
-		f(*doc.Text)
+func eachDocument(path string, content []byte, f func(text string)) (*data.Bad, error) {
+	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path, MaxLine: max(1, len(content))})
+	if err != nil {
+		return nil, err
 	}
-	return s.Err()
+	defer r.Close() // of bytes: nothing can be lost
+	bad := &data.Bad{File: path}
+	return bad, data.Each(r.Documents(), bad, func(d data.Document) error {
+		f(d.Text)
+		return nil
+	})
 }
 
 // answers reads preferences and takes the prompt and the chosen answer: once, however
 // often it was chosen. An answer that is in many pairs would be learned by heart, and would be
 // both learned and measured on.
-func (b *base) answers(texts []model.Text, path string, content []byte, context int, seen map[string]bool) ([]model.Text, error) {
+func (c *Config) answers(b *base, texts []model.Text, path string, content []byte, context int, seen map[string]bool, cut *int) ([]model.Text, error) {
 	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
 	if err != nil {
 		return nil, err
 	}
-	for p, err := range r.Pairs() {
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
+	defer r.Close() // of bytes: nothing can be lost
+	bad := &data.Bad{File: path}
+	err = data.Each(r.Pairs(), bad, func(p data.Pair) error {
 		text, plain := p.Prompt.Plain+p.Chosen.Plain, !p.Chosen.IsChat()
 		if !plain {
 			if b.template == nil {
-				return nil, errors.Join(fmt.Errorf("%s: pair %q is a conversation, the base has no chat template", path, p.ID), r.Close())
+				return fmt.Errorf("%v: it is a conversation, and the base has no chat template", p.At)
 			}
 			rendered, err := b.template.Render(slices.Concat(p.Prompt.Messages, p.Chosen.Messages), chat.Options{})
 			if err != nil {
-				return nil, errors.Join(fmt.Errorf("%s: pair %q: %w", path, p.ID, err), r.Close())
+				return &data.Error{Place: p.At, Err: err}
 			}
 			text = rendered.Text
 		}
 		if seen[text] {
-			continue
+			return nil
 		}
 		seen[text] = true
-		texts = append(texts, b.example(text, context, plain))
+		texts = append(texts, b.example(text, context, plain, cut))
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return texts, r.Close()
+	return texts, c.tolerate(bad)
 }
 
-// example is one text, cut to the context; a plain one between the tokens that
-// begin and end a text.
-func (b *base) example(s string, context int, plain bool) model.Text {
+// example is one text, cut to the context, which is counted; a plain one between the
+// tokens that begin and end a text.
+func (b *base) example(s string, context int, plain bool, cut *int) model.Text {
 	var ids []int32
 	if plain && b.bos >= 0 {
 		ids = append(ids, b.bos)
@@ -248,5 +286,9 @@ func (b *base) example(s string, context int, plain bool) model.Text {
 	if plain && b.eos >= 0 {
 		ids = append(ids, b.eos)
 	}
-	return model.Text{IDs: ids[:min(len(ids), context)]}
+	if len(ids) > context {
+		*cut++
+		ids = ids[:context]
+	}
+	return model.Text{IDs: ids}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -26,9 +27,12 @@ type Result struct {
 	Base       string            `json:"base,omitempty"` // hash of the base checkpoint
 	Parameters int               `json:"parameters"`
 	Steps      int               `json:"steps"`
-	Texts      int               `json:"texts"`  // windows and examples that were learned from
-	Tokens     int               `json:"tokens"` // targets, all steps together
+	Texts      int               `json:"texts"`               // windows and examples that were learned from
+	Tokens     int               `json:"tokens"`              // targets, all steps together
+	Cut        int               `json:"cut_texts,omitempty"` // longer than the context: their ends are left out
 	Valid      *float64          `json:"valid,omitempty"`
+	// Before says that an earlier call had finished the run, and nothing was done.
+	Before bool `json:"-"`
 }
 
 // line is one line of the metrics.
@@ -56,23 +60,34 @@ type run struct {
 }
 
 // Train runs a training to its end, or on from where an earlier call was
-// interrupted.
+// interrupted. When an earlier call came to the end it returns that result.
 func Train(ctx context.Context, c Config) (*Result, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	c = c.withDefaults()
-	begun := state.Begun(c.Out)
-	if !begun && !c.Replace {
-		if entries, err := os.ReadDir(c.Out); err == nil && len(entries) > 0 {
-			return nil, fmt.Errorf("%s: %w", c.Out, loader.ErrExists)
-		}
-	}
 	r := &run{config: c, epoch: -1}
 	defer r.close()
+	var err error
+	if r.base, err = c.open(); err != nil {
+		return nil, err
+	}
+	if res, err := r.finished(); res != nil || err != nil {
+		return res, err
+	}
+	if !state.Begun(c.Out) {
+		if err := state.CheckOut(c.Out, c.Replace, state.Beside(c.Out, c.Keep)...); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.open(); err != nil {
 		return nil, err
 	}
+	release, err := state.Lock(r.dir())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	resumed, err := r.restore()
 	if err != nil {
 		return nil, err
@@ -88,15 +103,38 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	return r.finish()
 }
 
+// finished returns the result of this run that an earlier call wrote, perhaps without
+// removing its state; nil when there is none.
+func (r *run) finished() (*Result, error) {
+	c := &r.config
+	if _, err := os.Stat(filepath.Join(c.Out, state.ResultFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	data, err := state.HashFiles(c.Text, c.Pairs)
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{Before: true}
+	models := map[string]string{}
+	if c.Base != "" {
+		models["base"] = r.base.hash
+	}
+	done, err := state.Finished(c.Out, state.Run{Config: *c, Places: []string{"base", "text", "pairs"}, Models: models, Data: data}, res)
+	switch {
+	case done:
+		return res, os.RemoveAll(r.dir())
+	case c.Replace && errors.Is(err, loader.ErrExists):
+		return nil, nil
+	}
+	return nil, err
+}
+
 func (r *run) dir() string { return state.Dir(r.config.Out) }
 
 func (r *run) open() error {
 	c := &r.config
-	var err error
-	if r.base, err = c.open(); err != nil {
-		return err
-	}
 	r.say("reading text")
+	var err error
 	if r.data, err = c.load(r.base); err != nil {
 		return err
 	}
@@ -137,7 +175,7 @@ func (r *run) loop(ctx context.Context) error {
 	saved := r.about.Step
 	for r.about.Step < r.steps {
 		if ctx.Err() != nil {
-			return errors.Join(r.save(), state.ErrInterrupted)
+			return errors.Join(r.save(), fmt.Errorf("%s: %w", r.dir(), state.ErrInterrupted))
 		}
 		if err := r.step(); err != nil {
 			return err
@@ -340,7 +378,7 @@ func (r *run) finish() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	res := &Result{Run: id, Config: r.config, Hashes: r.data.hashes, Base: r.base.hash, Steps: r.about.Step, Texts: len(r.data.train), Tokens: r.about.Tokens}
+	res := &Result{Run: id, Config: r.config, Hashes: r.data.hashes, Base: r.base.hash, Steps: r.about.Step, Texts: len(r.data.train), Tokens: r.about.Tokens, Cut: r.data.cut}
 	params := r.m.Params()
 	for i := range params {
 		res.Parameters += params[i].Len()
@@ -366,7 +404,7 @@ func (r *run) finish() (*Result, error) {
 	}
 	c := r.base.contents
 	c.Source, c.Replace = state.NewWeights(params), r.config.Replace
-	c.Extra = map[string][]byte{"training.json": append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table}
+	c.Extra = map[string][]byte{state.ResultFile: append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table}
 	if err := loader.Save(r.config.Out, c); err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/trainer/optim"
 )
 
@@ -61,8 +62,13 @@ type Config struct {
 	// Reference is that of the model which the penalty refers to; empty is Policy.
 	Policy    string `json:"policy"`
 	Reference string `json:"reference,omitempty"`
+	// Open opens the checkpoints of both; nil is [loader.Open].
+	Open func(dir string) (*loader.Checkpoint, error) `json:"-"`
 	// Prompts are files of JSON Lines with a "prompt". Equal ones count once.
 	Prompts []string `json:"prompts"`
+	// SkipBad leaves out the lines of the files that cannot be used; else they are
+	// an error that names them.
+	SkipBad bool `json:"skip_bad,omitempty"`
 	// Format makes the prompt of a line's fields, as "{prompt} ({stance})"; empty is
 	// the prompt alone. Policy and reward model read the same text.
 	Format string `json:"format,omitempty"`
@@ -240,7 +246,11 @@ func (c Config) Validate() error {
 	}
 	for _, f := range c.ranges() {
 		if !(f.v >= f.lo && f.v <= f.hi) {
-			bad("%s: %v, want a number from %.3g to %.3g", f.name, f.v, f.lo, f.hi)
+			from := fmt.Sprintf("from %.3g", f.lo)
+			if f.lo == math.SmallestNonzeroFloat64 {
+				from = "above 0"
+			}
+			bad("%s: %v, want a number %s to %.3g", f.name, f.v, from, f.hi)
 		}
 	}
 	errs = append(errs, c.sampling().Validate())

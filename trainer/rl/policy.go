@@ -41,7 +41,7 @@ func Sample(ctx context.Context, dir string, prompts []string, s Sampling) ([]An
 		return nil, err
 	}
 	s = s.withDefaults()
-	p, err := lm.Open(dir)
+	p, err := lm.Open(dir, nil)
 	if err != nil {
 		return nil, err
 	}

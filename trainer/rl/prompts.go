@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"os"
 	"regexp"
 	"strings"
@@ -39,32 +40,65 @@ func (c *Config) load(v *voice) (*deck, error) {
 		if err != nil {
 			return nil, err
 		}
-		for p, err := range r.Prompts() {
-			if err == nil {
-				err = c.put(d, v, p, seen)
-			}
-			if err != nil {
-				return nil, errors.Join(err, r.Close())
-			}
+		bad := &data.Bad{File: path}
+		err = data.Each(r.Prompts(), bad, func(p data.Prompt) error { return c.put(d, v, p, seen) })
+		if err = errors.Join(err, r.Close()); err == nil {
+			err = bad.Err(c.SkipBad)
 		}
-		if err := r.Close(); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		if bad.Count > 0 {
+			c.say("%v", bad)
+		}
 	}
+	c.divide(d)
 	if len(d.train) == 0 {
 		return nil, fmt.Errorf("no prompt to learn from in %v (%d leave no room for %d tokens, %d held out)", c.Prompts, d.long, c.Tokens, len(d.held))
 	}
-	if c.Holdout > 0 && len(d.held) == 0 {
-		return nil, fmt.Errorf("holdout: %v of %d prompts is none", c.Holdout, len(d.train))
-	}
 	return d, nil
+}
+
+// divide holds out a share of the prompts: those of the smallest numbers that the seed
+// gives their texts. Of several one is held out at least.
+func (c *Config) divide(d *deck) {
+	all, limit := d.train, c.Holdout
+	if limit == 0 || len(all) < 2 {
+		if limit > 0 {
+			c.say("no prompt is held out: there is one")
+		}
+		return
+	}
+	number := func(q *question) float64 { return uniform(nn.Mix(c.DataSeed, q.key)) }
+	least := 1.0
+	for i := range all {
+		least = min(least, number(&all[i]))
+	}
+	if least >= limit {
+		limit = math.Nextafter(least, 1)
+		c.say("held out one prompt of %d: %v of them is none", len(all), c.Holdout)
+	}
+	d.train = nil
+	for i := range all {
+		if number(&all[i]) < limit {
+			d.held = append(d.held, all[i])
+		} else {
+			d.train = append(d.train, all[i])
+		}
+	}
+}
+
+func (c *Config) say(format string, args ...any) {
+	if c.Progress != nil {
+		c.Progress(Progress{Message: fmt.Sprintf(format, args...), Steps: c.Steps})
+	}
 }
 
 // put adds a prompt that was not there yet.
 func (c *Config) put(d *deck, v *voice, p data.Prompt, seen map[string]bool) error {
 	text, err := c.format(p)
 	if err != nil {
-		return err
+		return &data.Error{Place: p.At, Err: err}
 	}
 	name, err := json.Marshal([]any{text.Plain, text.Messages})
 	if err != nil {
@@ -76,7 +110,7 @@ func (c *Config) put(d *deck, v *voice, p data.Prompt, seen map[string]bool) err
 	seen[string(name)] = true
 	q, err := v.read(text)
 	if err != nil {
-		return fmt.Errorf("prompt %q: %w", p.ID, err)
+		return &data.Error{Place: p.At, Field: "prompt", Err: err}
 	}
 	if len(q.ids)+c.Tokens-1 > v.policy.Config.MaxPositions {
 		d.long++
@@ -85,11 +119,7 @@ func (c *Config) put(d *deck, v *voice, p data.Prompt, seen map[string]bool) err
 	h := fnv.New64a()
 	h.Write(name)
 	q.key = h.Sum64()
-	if uniform(nn.Mix(c.DataSeed, q.key)) < c.Holdout {
-		d.held = append(d.held, q)
-	} else {
-		d.train = append(d.train, q)
-	}
+	d.train = append(d.train, q)
 	return nil
 }
 
@@ -102,7 +132,7 @@ func (c *Config) format(p data.Prompt) (data.Text, error) {
 		return p.Prompt, nil
 	}
 	if p.Prompt.IsChat() {
-		return data.Text{}, fmt.Errorf("prompt %q: a conversation has no format", p.ID)
+		return data.Text{}, fmt.Errorf("a conversation has no format")
 	}
 	var missing []string
 	text := place.ReplaceAllStringFunc(c.Format, func(name string) string {
@@ -117,7 +147,7 @@ func (c *Config) format(p data.Prompt) (data.Text, error) {
 		return s
 	})
 	if missing != nil {
-		return data.Text{}, fmt.Errorf("prompt %q: format %q: no text in the fields %v", p.ID, c.Format, missing)
+		return data.Text{}, fmt.Errorf("format %q: no text in the fields %v", c.Format, missing)
 	}
 	return data.Text{Plain: text}, nil
 }

@@ -396,3 +396,54 @@ func TestSettingsAreAllChecked(t *testing.T) {
 	_, err = Train(t.Context(), c)
 	assert.ErrorIs(t, err, loader.ErrExists)
 }
+
+func TestPromptsThatCannotBeUsedAreNamedOrLeftOut(t *testing.T) {
+	c := small(t)
+	c.Steps = 1
+	file := write(t, "more.jsonl", fewPrompts+"\n{\"question\":\"x\"}\n")
+	c.Prompts = []string{file}
+	_, err := Train(t.Context(), c)
+	assert.ErrorContains(t, err, "records cannot be used; --skip-bad leaves them out:")
+	assert.ErrorContains(t, err, ": prompt: missing: columns question: want prompt, a text or a list of messages")
+	var said []string
+	c.SkipBad = true
+	c.Progress = func(p Progress) { said = append(said, p.Message) }
+	_, err = Train(t.Context(), c)
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(said, "\n"), file+": left out 1 of ")
+}
+
+func TestOnePromptAtLeastIsHeldOut(t *testing.T) {
+	c := small(t)
+	c.Steps, c.Holdout = 1, 0.0001
+	var said []string
+	c.Progress = func(p Progress) { said = append(said, p.Message) }
+	r, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	require.NotNil(t, r.Held)
+	assert.Equal(t, 1, r.Held.Prompts)
+	assert.Contains(t, strings.Join(said, "\n"), "held out one prompt of ")
+}
+
+func TestAFinishedRunIsReturned(t *testing.T) {
+	c := small(t)
+	c.Steps = 2
+	first, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	c.Scorer = refusing{}
+	again, err := Train(t.Context(), c)
+	require.NoError(t, err, "no reward is asked for")
+	assert.True(t, again.Before)
+	assert.Equal(t, first.Run, again.Run)
+	c.LR = 2e-2
+	_, err = Train(t.Context(), c)
+	require.ErrorIs(t, err, loader.ErrExists)
+	assert.ErrorContains(t, err, "lr 0.01 there and 0.02 here")
+}
+
+// refusing is a scorer that nobody must ask.
+type refusing struct{}
+
+func (refusing) Score(context.Context, []Group) ([]Scored, error) {
+	return nil, errors.New("asked for rewards")
+}

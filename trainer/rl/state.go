@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -40,6 +41,31 @@ type Result struct {
 	Rescored   int               `json:"rescored,omitempty"` // groups that had met several revisions
 	Held       *Held             `json:"held,omitempty"`
 	Times      Times             `json:"-"` // all steps together
+	// Before says that an earlier call had finished the run, and nothing was done.
+	Before bool `json:"-"`
+}
+
+// finished returns the result of this run that an earlier call wrote, perhaps without
+// removing its state; nil when there is none.
+func (r *run) finished() (*Result, error) {
+	c := &r.config
+	if _, err := os.Stat(filepath.Join(c.Out, state.ResultFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	data, err := state.HashFiles(c.Prompts)
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{Before: true}
+	models := map[string]string{"policy": r.voice.policy.Hash, "reference": r.refHash}
+	done, err := state.Finished(c.Out, state.Run{Config: *c, Places: []string{"policy", "reference", "prompts"}, Models: models, Data: data}, res)
+	switch {
+	case done:
+		return res, os.RemoveAll(r.dir())
+	case c.Replace && errors.Is(err, loader.ErrExists):
+		return nil, nil
+	}
+	return nil, err
 }
 
 // begin takes up a saved state, or a new run's files.
@@ -156,7 +182,7 @@ func (r *run) finish(ctx context.Context) (*Result, error) {
 	}
 	c := r.voice.policy.Contents
 	c.Source, c.Replace = state.NewWeights(params), r.config.Replace
-	c.Extra = map[string][]byte{"training.json": append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table, TimesFile: times}
+	c.Extra = map[string][]byte{state.ResultFile: append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table, TimesFile: times}
 	if err := loader.Save(r.config.Out, c); err != nil {
 		return nil, err
 	}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"time"
 
-	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
@@ -34,7 +32,8 @@ type run struct {
 }
 
 // Train runs a training to its end, or on from where an earlier call was
-// interrupted. When ctx ends it saves the state and returns
+// interrupted. When an earlier call came to the end it returns that result. When ctx
+// ends it saves the state and returns
 // [state.ErrInterrupted]; when the scorer gives up, [ErrRewards].
 func Train(ctx context.Context, c Config) (*Result, error) {
 	if err := c.Validate(); err != nil {
@@ -44,16 +43,27 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	if c.Scorer == nil {
 		return nil, errors.New("rl: no scorer")
 	}
-	if !state.Begun(c.Out) && !c.Replace {
-		if entries, err := os.ReadDir(c.Out); err == nil && len(entries) > 0 {
-			return nil, fmt.Errorf("%s: %w", c.Out, loader.ErrExists)
-		}
-	}
 	r := &run{config: c}
 	defer r.close()
+	if err := r.openModels(); err != nil {
+		return nil, err
+	}
+	if res, err := r.finished(); res != nil || err != nil {
+		return res, err
+	}
+	if !state.Begun(c.Out) {
+		if err := state.CheckOut(c.Out, c.Replace, state.Beside(c.Out, c.Keep)...); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.open(); err != nil {
 		return nil, err
 	}
+	release, err := state.Lock(r.dir())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := r.begin(); err != nil {
 		return nil, err
 	}
@@ -66,12 +76,13 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 func (r *run) dir() string { return state.Dir(r.config.Out) }
 
 func (r *run) open() error {
-	c := &r.config
-	p, err := lm.Open(c.Policy)
-	if err != nil {
-		return err
+	if r.voice == nil {
+		if err := r.openModels(); err != nil {
+			return err
+		}
 	}
-	r.voice = &voice{policy: p}
+	c, p := &r.config, r.voice.policy
+	var err error
 	if r.deck, err = c.load(r.voice); err != nil {
 		return err
 	}
@@ -86,6 +97,16 @@ func (r *run) open() error {
 	if r.voice.decoder, err = r.m.Decoder(); err != nil {
 		return fmt.Errorf("%s: %w", c.Policy, err)
 	}
+	return nil
+}
+
+// openModels opens the policy and the reference.
+func (r *run) openModels() error {
+	p, err := lm.Open(r.config.Policy, r.config.Open)
+	if err != nil {
+		return err
+	}
+	r.voice = &voice{policy: p}
 	return r.openReference()
 }
 
@@ -93,7 +114,7 @@ func (r *run) open() error {
 func (r *run) openReference() error {
 	c, p := &r.config, r.voice.policy
 	if c.Reference != "" {
-		ref, err := lm.Open(c.Reference)
+		ref, err := lm.Open(c.Reference, c.Open)
 		if err != nil {
 			return err
 		}
@@ -161,7 +182,7 @@ func (r *run) loop(ctx context.Context) error {
 func (r *run) stopped(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return errors.Join(r.save(), state.ErrInterrupted)
+		return errors.Join(r.save(), fmt.Errorf("%s: %w", r.dir(), state.ErrInterrupted))
 	case errors.Is(err, ErrRewards):
 		return errors.Join(r.save(), err)
 	}

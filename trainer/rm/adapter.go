@@ -37,16 +37,16 @@ func (r *run) zeroGrads() {
 	r.t.ZeroGrads()
 }
 
-// saveAdapter writes the low-rank change as PEFT does. Writing it again gives the
-// same bytes.
-func (r *run) saveAdapter() error {
+// saveAdapter writes the low-rank change as PEFT does, over a base. Writing it again
+// gives the same bytes.
+func (r *run) saveAdapter(base string) error {
 	dir := filepath.Clean(r.config.Out) + "-adapter"
 	head := "score"
 	if r.head().Name != scoreWeight {
 		head = "classifier"
 	}
 	config, err := json.MarshalIndent(map[string]any{
-		"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": r.config.Base,
+		"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": base,
 		"r": r.config.LoRA.Rank, "lora_alpha": r.config.LoRA.Alpha, "target_modules": r.config.LoRA.Targets,
 		"modules_to_save": []string{head}, "lora_dropout": 0.0, "bias": "none", "fan_in_fan_out": false,
 		"inference_mode": true, "use_rslora": false, "use_dora": false,

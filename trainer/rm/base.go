@@ -24,13 +24,17 @@ type base struct {
 	newHead bool // the head is zeros and wants probing
 }
 
-// openBase opens a checkpoint for training. Close its checkpoint.
-func openBase(dir string, maxTokens int) (*base, error) {
-	ckpt, err := loader.Open(dir)
+// openBase opens the checkpoint to start from. Close its checkpoint.
+func (c *Config) openBase() (*base, error) {
+	open := c.Open
+	if open == nil {
+		open = loader.Open
+	}
+	ckpt, err := open(c.Base)
 	if err != nil {
 		return nil, err
 	}
-	return readBase(ckpt, maxTokens)
+	return readBase(ckpt, c.MaxTokens)
 }
 
 // readBase is openBase of an open checkpoint, which it closes after an error.

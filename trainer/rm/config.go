@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/trainer/optim"
@@ -18,8 +19,10 @@ type Config struct {
 	// Base is the checkpoint directory to start from: a causal language model,
 	// whose score head is then probed, or a sequence classifier with one output.
 	Base string `json:"base"`
-	// Out is the directory of the result. It must not hold anything unless
-	// Replace is set.
+	// Open opens the checkpoint of Base; nil is [loader.Open].
+	Open func(dir string) (*loader.Checkpoint, error) `json:"-"`
+	// Out is the directory of the result. It must not hold anything but the result
+	// of the same run unless Replace is set.
 	Out     string `json:"-"`
 	Replace bool   `json:"-"`
 
@@ -44,6 +47,9 @@ type Config struct {
 	// names the pair, or are left out with DropLong.
 	MaxTokens int  `json:"max_tokens,omitempty"`
 	DropLong  bool `json:"drop_long,omitempty"`
+	// SkipBad leaves out the lines of the files that cannot be used; else they are
+	// an error that names them.
+	SkipBad bool `json:"skip_bad,omitempty"`
 
 	// LR is the peak learning rate.
 	LR       float64        `json:"lr"`

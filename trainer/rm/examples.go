@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 
@@ -37,6 +36,7 @@ func (e *example) tokens() int { return len(e.chosen.IDs) + len(e.rejected.IDs) 
 type dataset struct {
 	train, test []example
 	dropped     int               // pairs that do not fit the context
+	cut         int               // answers whose prompt lost its left
 	hashes      map[string]string // of each file, "sha256:…"
 }
 
@@ -55,6 +55,9 @@ func (c *Config) load(e *reward.Encoder) (*dataset, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Holdout != "" && len(test) == 0 {
+		return nil, fmt.Errorf("holdout: %s takes none of the %d pairs", c.Holdout, len(train))
+	}
 	if len(c.Test) > 0 {
 		if test, err = c.readAll(c.Test, d.hashes); err != nil {
 			return nil, err
@@ -62,12 +65,13 @@ func (c *Config) load(e *reward.Encoder) (*dataset, error) {
 	}
 	train = c.choose(train)
 	c.corrupt(train)
-	if d.train, err = c.encode(e, train, &d.dropped); err != nil {
+	if d.train, _, err = c.encode(e, train, d); err != nil {
 		return nil, err
 	}
-	if d.test, err = c.encode(e, test, &d.dropped); err != nil {
+	if d.test, _, err = c.encode(e, test, d); err != nil {
 		return nil, err
 	}
+	d.tell(c)
 	if len(d.train) == 0 {
 		return nil, fmt.Errorf("no pair to learn from in %v", c.Train)
 	}
@@ -101,7 +105,23 @@ func (c *Config) corrupt(pairs []preference) {
 // share turns a random word into a number in [0, 1).
 func share(r uint64) float64 { return float64(r>>11) / (1 << 53) }
 
-// readAll reads the preferences of some files. It stops at the first bad line.
+// tell says what the context cost.
+func (d *dataset) tell(c *Config) {
+	if d.dropped > 0 {
+		c.say("left out %d pairs that do not fit the context", d.dropped)
+	}
+	if d.cut > 0 {
+		c.say("%d answers do not fit the context with their prompt, which loses its left", d.cut)
+	}
+}
+
+func (c *Config) say(format string, args ...any) {
+	if c.Progress != nil {
+		c.Progress(Progress{Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+// readAll reads the preferences of some files.
 func (c *Config) readAll(paths []string, hashes map[string]string) ([]preference, error) {
 	var out []preference
 	for _, path := range paths {
@@ -122,51 +142,66 @@ func (c *Config) readAll(paths []string, hashes map[string]string) ([]preference
 	return out, nil
 }
 
-// read appends a file's preferences: pairs, or else votes.
+// read appends a file's preferences: pairs, or votes where the first record that is not
+// damaged holds answers of that form.
 func (c *Config) read(out []preference, path string, content []byte) ([]preference, error) {
 	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
 	if err != nil {
 		return nil, err
 	}
-	votes := false
-	n := len(out)
+	defer r.Close() // of bytes: nothing can be lost
+	bad := &data.Bad{File: path}
+	good := 0
 	for p, err := range r.Pairs() {
-		var bad *data.Error
-		if errors.As(err, &bad) && len(out) == n && bad.Field == "chosen" && errors.Is(err, data.ErrMissing) {
-			votes = true // the first line has no pair: it is a file of votes
-			break
+		var e *data.Error
+		if errors.As(err, &e) && good == 0 && errors.Is(err, data.ErrMissing) && slices.Contains(e.Has, "a1") {
+			return c.readVotes(out, path, content)
 		}
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
+		if err == nil {
+			good++
+			out = append(out, preference{Pair: p, label: 1})
 		}
-		out = append(out, preference{Pair: p, label: 1})
+		if err := bad.Add(err); err != nil {
+			return nil, err
+		}
 	}
-	if err := r.Close(); err != nil || !votes {
-		return out, err
-	}
-	return c.readVotes(out, path, bytes.NewReader(content))
+	return out, c.tolerate(bad)
 }
 
-func (c *Config) readVotes(out []preference, path string, src io.Reader) ([]preference, error) {
-	r, err := data.NewReader(src, data.Options{Name: path})
+func (c *Config) readVotes(out []preference, path string, content []byte) ([]preference, error) {
+	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
 	if err != nil {
 		return nil, err
 	}
-	for v, err := range r.Votes() {
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
+	defer r.Close() // of bytes: nothing can be lost
+	bad := &data.Bad{File: path}
+	err = data.Each(r.Votes(), bad, func(v data.Votes) error {
 		if p, ok := c.preferenceOf(v, len(out)); ok {
 			out = append(out, p)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return out, r.Close()
+	return out, c.tolerate(bad)
+}
+
+// tolerate leaves out bad lines and says so, or returns them as an error.
+func (c *Config) tolerate(bad *data.Bad) error {
+	if err := bad.Err(c.SkipBad); err != nil {
+		return err
+	}
+	if bad.Count > 0 {
+		c.say("%v", bad)
+	}
+	return nil
 }
 
 // preferenceOf makes a preference of votes; false when there is none, as in a tie.
 func (c *Config) preferenceOf(v data.Votes, index int) (preference, bool) {
 	first, second, _ := v.Count()
-	p := preference{Pair: data.Pair{ID: v.ID, Set: v.Set, Group: v.Group, Prompt: v.Prompt, Chosen: v.A1, Rejected: v.A2}, label: 1}
+	p := preference{Pair: data.Pair{At: v.At, ID: v.ID, Set: v.Set, Group: v.Group, Prompt: v.Prompt, Chosen: v.A1, Rejected: v.A2}, label: 1}
 	swap := false
 	switch c.Votes {
 	case DrawVote:
@@ -195,40 +230,53 @@ func (c *Config) preferenceOf(v data.Votes, index int) (preference, bool) {
 	return p, true
 }
 
-// encode turns preferences into tokens.
-func (c *Config) encode(e *reward.Encoder, pairs []preference, dropped *int) ([]example, error) {
-	out := make([]example, 0, len(pairs))
+// encode turns preferences into tokens. Those that do not fit, or that the model's
+// template refuses, are counted and named together.
+// kept are the preferences of the examples.
+func (c *Config) encode(e *reward.Encoder, pairs []preference, d *dataset) (out []example, kept []preference, err error) {
+	long := &data.Bad{Lines: len(pairs), Remedy: "--drop-long"}
+	bad := &data.Bad{Lines: len(pairs)}
 	for _, p := range pairs {
 		x := example{id: p.ID, label: p.label}
 		if p.Margin != nil {
 			x.margin = *p.Margin
 		}
-		err := errors.Join(
-			c.encodeAnswer(e, p.Prompt, p.Chosen, &x.chosen),
-			c.encodeAnswer(e, p.Prompt, p.Rejected, &x.rejected))
-		if err != nil && c.DropLong && errors.Is(err, reward.ErrTooLong) {
-			*dropped++
-			continue
+		err := c.encodeAnswer(e, p, "chosen", &x.chosen, d)
+		if err == nil {
+			err = c.encodeAnswer(e, p, "rejected", &x.rejected, d)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: pair %q: %w", p.Set, p.ID, err)
+		switch {
+		case errors.Is(err, reward.ErrTooLong):
+			long.Refuse(p.At.File, err)
+		case err != nil:
+			bad.Refuse(p.At.File, err)
+		default:
+			out, kept = append(out, x), append(kept, p)
 		}
-		out = append(out, x)
 	}
-	return out, nil
+	d.dropped += long.Count
+	return out, kept, errors.Join(long.Err(c.DropLong), c.tolerate(bad))
 }
 
-func (c *Config) encodeAnswer(e *reward.Encoder, prompt, answer data.Text, dst *model.Sequence) error {
-	in := reward.Input{Prompt: &prompt.Plain, Response: answer.Plain}
+// encodeAnswer encodes one of a pair's answers, the one named name.
+func (c *Config) encodeAnswer(e *reward.Encoder, p preference, name string, dst *model.Sequence, d *dataset) error {
+	answer := p.Chosen
+	if name == "rejected" {
+		answer = p.Rejected
+	}
+	in := reward.Input{Prompt: &p.Prompt.Plain, Response: answer.Plain}
 	if answer.IsChat() {
-		in = reward.Input{Messages: slices.Concat([]chat.Message(prompt.Messages), []chat.Message(answer.Messages))}
+		in = reward.Input{Messages: slices.Concat([]chat.Message(p.Prompt.Messages), []chat.Message(answer.Messages))}
 	}
 	enc, err := e.Encode(in, reward.EncodeOptions{})
 	if err != nil {
-		return err
+		return &data.Error{Place: p.At, Field: name, Err: err}
 	}
 	if enc.AnswerCut {
-		return fmt.Errorf("%w: the answer alone is over %d tokens", reward.ErrTooLong, e.Context)
+		return &data.Error{Place: p.At, Field: name, Err: fmt.Errorf("%w: the answer alone is over %d tokens", reward.ErrTooLong, e.Context)}
+	}
+	if enc.Truncated {
+		d.cut++
 	}
 	*dst = enc.Sequence
 	return nil

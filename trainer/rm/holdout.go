@@ -146,7 +146,7 @@ func apart(pairs []preference, share float64, seed uint64) func(i int) bool {
 		}
 		return 0
 	})
-	want, got := int(share*float64(len(pairs))+0.5), 0
+	want, got := max(1, int(share*float64(len(pairs))+0.5)), 0
 	held := map[int]bool{}
 	for _, r := range roots {
 		if got+size[r] <= want {

@@ -1,6 +1,7 @@
 package rm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -18,6 +19,7 @@ type Test struct {
 	SplitSeed uint64 // as in Config
 	MaxTokens int
 	DropLong  bool
+	SkipBad   bool
 	// Tolerance is the largest difference in length, relative to the longer
 	// answer, of the pairs of the length-matched accuracy; 0 is 0.1.
 	Tolerance float64
@@ -27,6 +29,8 @@ type Test struct {
 	Workers  int
 	// Open opens a checkpoint; nil is [loader.Open].
 	Open func(dir string) (*loader.Checkpoint, error)
+	// Say is told what was left out or cut; may be nil.
+	Say func(message string)
 }
 
 // judge holds the pairs and what scores them.
@@ -42,7 +46,7 @@ type judge struct {
 
 // Judge measures checkpoints on preference pairs, alone, as weight average and as
 // ensemble. All read text as the first one does.
-func Judge(dirs []string, t Test) (*Report, error) {
+func Judge(ctx context.Context, dirs []string, t Test) (*Report, error) {
 	if len(dirs) == 0 {
 		return nil, errors.New("no checkpoint directory")
 	}
@@ -62,17 +66,17 @@ func Judge(dirs []string, t Test) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	dropped := 0
-	if j.texts, j.pairs, err = t.encode(b, j.texts, &dropped); err != nil {
+	d := &dataset{}
+	if j.texts, j.pairs, err = t.encode(b, j.texts, d); err != nil {
 		return nil, err
 	}
 	j.engine = model.NewEngine(t.Workers)
 	defer j.engine.Close()
-	r, err := j.begin(dropped)
+	r, err := j.begin(d.dropped)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.run(r, dirs); err != nil {
+	if err := j.run(ctx, r, dirs); err != nil {
 		return nil, err
 	}
 	return r, j.finish(r)
@@ -89,7 +93,11 @@ func newJudge(t Test) (*judge, error) {
 
 // settings are those of a run that reads the same data.
 func (t Test) settings() Config {
-	return Config{Votes: t.Votes, SplitSeed: t.SplitSeed, DropLong: t.DropLong}.withDefaults()
+	c := Config{Votes: t.Votes, SplitSeed: t.SplitSeed, DropLong: t.DropLong, SkipBad: t.SkipBad}.withDefaults()
+	if t.Say != nil {
+		c.Progress = func(p Progress) { t.Say(p.Message) }
+	}
+	return c
 }
 
 // preferences reads the pairs to judge on.
@@ -108,23 +116,16 @@ func (t Test) preferences() ([]preference, error) {
 }
 
 // encode returns the pairs that fit the context, as texts and as tokens.
-func (t Test) encode(b *base, pairs []preference, dropped *int) ([]preference, []example, error) {
+func (t Test) encode(b *base, pairs []preference, d *dataset) ([]preference, []example, error) {
 	c := t.settings()
-	var texts []preference
-	var out []example
-	for i := range pairs {
-		one, err := c.encode(b.encoder, pairs[i:i+1], dropped)
-		if err != nil {
-			return nil, nil, err
-		}
-		if len(one) > 0 {
-			texts, out = append(texts, pairs[i]), append(out, one[0])
-		}
+	out, texts, err := c.encode(b.encoder, pairs, d)
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("no pair to judge on in %v", t.Files)
 	}
-	if len(out) == 0 {
-		return nil, nil, fmt.Errorf("no pair to judge on in %v", t.Files)
+	if d.cut > 0 {
+		c.say("%d answers do not fit the context with their prompt, which loses its left", d.cut)
 	}
-	return texts, out, nil
+	return texts, out, err
 }
 
 // words judges a bag of words that learned from the baseline's files.
@@ -154,7 +155,7 @@ func (j *judge) words() (*Judged, error) {
 	return j.judged(NameWords, chosen, rejected)
 }
 
-func (j *judge) run(r *Report, dirs []string) error {
+func (j *judge) run(ctx context.Context, r *Report, dirs []string) error {
 	n := len(j.pairs)
 	ensC, ensR := make([]float64, n), make([]float64, n)
 	var members []warm.Member
@@ -164,6 +165,9 @@ func (j *judge) run(r *Report, dirs []string) error {
 		}
 	}()
 	for _, dir := range dirs {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		ckpt, err := j.test.Open(dir)
 		if err != nil {
 			return err

@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -35,8 +38,8 @@ type Plan struct {
 	// M is the number of members drawn from Grid; 0 is 4.
 	M int `json:"m,omitempty"`
 	// Grid has for a setting of Run, by its JSON name, the values to choose from.
-	// Nil is DefaultGrid. Members get different combinations as long as there
-	// are any.
+	// Rates that neither it nor Run names are those of DefaultGrid; without a grid
+	// dropouts, too. Members get different combinations as long as there are any.
 	Grid map[string][]json.RawMessage `json:"grid,omitempty"`
 	// GridSeed decides which combinations are drawn.
 	GridSeed uint64 `json:"grid_seed,omitempty"`
@@ -76,8 +79,17 @@ func (p *Plan) Validate() error {
 	if p.M < 0 {
 		return fmt.Errorf("m: %d, want 1 or more", p.M)
 	}
-	if len(p.Members) > 0 && (p.M > 0 || p.Grid != nil) {
+	if len(p.Members) > 0 && (p.M > 0 || p.Grid != nil || p.GridSeed != 0) {
 		return errors.New("members: give a list or a grid, not both")
+	}
+	if len(p.Bases) > 0 && p.Run.Base != "" {
+		return errors.New("base and bases: give one of them")
+	}
+	if _, ok := p.Grid["lr"]; ok && p.Run.LR != 0 {
+		return errors.New("lr: it is in the grid, too: give one of them")
+	}
+	if _, ok := p.Grid["dropout"]; ok && p.Run.Dropout.Hidden != 0 {
+		return errors.New("dropout: it is in the grid, too: give one of them")
 	}
 	return nil
 }
@@ -124,7 +136,7 @@ func (p *Plan) Expand() ([]MemberRun, error) {
 		if same := slices.Equal(c.Test, p.Run.Test) && c.Holdout == p.Run.Holdout && c.SplitSeed == p.Run.SplitSeed; !same {
 			errs = append(errs, fmt.Errorf("%s: test, holdout and split_seed are the plan's: no member may learn from another's test pairs", m.Name))
 		}
-		c.Base, c.NoProbe = p.initDir(i%len(p.bases())), true
+		c.Base, c.NoProbe, c.Open = p.initDir(i%len(p.bases())), true, nil
 		c.Out = filepath.Join(p.Out, m.Name)
 		if err := c.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
@@ -134,18 +146,40 @@ func (p *Plan) Expand() ([]MemberRun, error) {
 	return out, errors.Join(errs...)
 }
 
+// grid is what the members are drawn from: what the plan names, and the default for the
+// rest.
+func (p *Plan) grid() (map[string][]json.RawMessage, error) {
+	grid := maps.Clone(p.Grid)
+	if grid == nil {
+		grid = map[string][]json.RawMessage{}
+	}
+	_, rates := grid["lr"]
+	_, dropouts := grid["dropout"]
+	rates, dropouts = rates || p.Run.LR != 0, dropouts || p.Run.Dropout.Hidden != 0
+	if rates && dropouts {
+		return grid, nil
+	}
+	first := p.Run
+	first.Base = p.bases()[0]
+	b, err := first.openBase()
+	if err != nil {
+		return nil, err
+	}
+	usual := DefaultGrid(b.parsed.Hidden)
+	if !rates {
+		grid["lr"] = usual["lr"]
+	}
+	if !dropouts && p.Grid == nil {
+		grid["dropout"] = usual["dropout"]
+	}
+	return grid, b.ckpt.Close()
+}
+
 // draw chooses combinations of the grid.
 func (p *Plan) draw() ([]json.RawMessage, error) {
-	grid := p.Grid
-	if grid == nil {
-		b, err := openBase(p.bases()[0], 0)
-		if err != nil {
-			return nil, err
-		}
-		grid = DefaultGrid(b.parsed.Hidden)
-		if err := b.ckpt.Close(); err != nil {
-			return nil, err
-		}
+	grid, err := p.grid()
+	if err != nil {
+		return nil, err
 	}
 	var keys []string
 	for k, v := range grid {
@@ -194,19 +228,74 @@ func (p *Plan) Initialize(ctx context.Context) error {
 		}
 	}
 	if there == len(p.bases()) {
-		return nil
+		if err := p.checkInit(); err == nil || !p.Run.Replace || !errors.Is(err, loader.ErrExists) {
+			return err
+		}
 	}
 	var head []float32
-	for i, dir := range p.bases() {
-		out := p.initDir(i)
-		c := p.Run
-		c.Base, c.Out, c.LR = dir, out, max(c.LR, 1e-9) // the rate plays no part
+	for i := range p.bases() {
+		c := p.initConfig(i)
 		if err := c.Validate(); err != nil {
 			return err
 		}
 		var err error
-		if head, err = initialize(ctx, c.withDefaults(), head); err != nil {
+		if head, err = initialize(ctx, c, head); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// initConfig is the run that makes the i-th initialisation: of the members' settings what
+// decides it.
+func (p *Plan) initConfig(i int) Config {
+	r := &p.Run
+	return Config{
+		Base: p.bases()[i], Open: r.Open, Out: p.initDir(i), Replace: r.Replace, LR: 1e-9, // the rate plays no part
+		Train: r.Train, Test: r.Test, Holdout: r.Holdout, Votes: r.Votes, MaxPairs: r.MaxPairs, Corrupt: r.Corrupt, CorruptSeed: r.CorruptSeed,
+		MaxTokens: r.MaxTokens, DropLong: r.DropLong, SkipBad: r.SkipBad, TokenBudget: r.TokenBudget, BF16: r.BF16, DataSeed: r.DataSeed,
+		SplitSeed: r.SplitSeed, Probe: r.Probe, NoProbe: r.NoProbe, Recompute: r.Recompute, Workers: r.Workers, Progress: r.Progress,
+	}.withDefaults()
+}
+
+// initFile tells what an initialisation was made of.
+const initFile = "initialisation.json"
+
+// initTold is what initFile holds. The first base decides the head of all.
+type initTold struct {
+	Config Config            `json:"config"`
+	Base   string            `json:"base"`
+	Hashes map[string]string `json:"data"`
+}
+
+// checkInit refuses initialisations that were made of another base or other pairs: members
+// that start there would not be those of the plan.
+func (p *Plan) checkInit() error {
+	data, err := state.HashFiles(p.Run.Train, p.Run.Test)
+	if err != nil {
+		return err
+	}
+	for i := range p.bases() {
+		c := p.initConfig(i)
+		text, err := os.ReadFile(filepath.Join(c.Out, initFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			c.say("%s does not tell what it was made of, and is taken as it is", c.Out)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b, err := c.openBase()
+		if err != nil {
+			return err
+		}
+		now := state.Run{Config: c, Places: []string{"base", "train", "test"}, Models: map[string]string{"base": b.ckpt.Hash()}, Data: data}
+		differs, err := now.Differences(text)
+		if err = errors.Join(err, b.ckpt.Close()); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(c.Out, initFile), err)
+		}
+		if len(differs) > 0 {
+			return fmt.Errorf("%s: %w: it is the start of other members (%s); name another directory, or --replace all of it", c.Out, loader.ErrExists, strings.Join(differs, "; "))
 		}
 	}
 	return nil
@@ -226,13 +315,18 @@ func initialize(ctx context.Context, c Config, head []float32) ([]float32, error
 		if r.base.newHead || !c.NoProbe {
 			r.say("probing the score head")
 			if err := r.probe(ctx); err != nil {
-				return nil, interrupted(err)
+				return nil, r.interrupted(err)
 			}
 		}
 		head = slices.Clone(r.head().Data)
 	}
-	err := loader.Save(c.Out, r.base.contents(state.NewWeights(r.t.Params())))
+	told, err := json.MarshalIndent(initTold{c, r.base.ckpt.Hash(), r.data.hashes}, "", "  ")
 	if err != nil {
+		return nil, err
+	}
+	contents := r.base.contents(state.NewWeights(r.t.Params()))
+	contents.Replace, contents.Extra = c.Replace, map[string][]byte{initFile: append(told, '\n')}
+	if err = loader.Save(c.Out, contents); err != nil && !c.Replace {
 		if _, there := os.Stat(filepath.Join(c.Out, "config.json")); there == nil {
 			err = nil
 		}
@@ -289,10 +383,7 @@ func (p *Plan) TrainMembers(ctx context.Context, members []MemberRun, parallel i
 func (p *Plan) TrainMember(ctx context.Context, m *MemberRun, progress func(Progress)) error {
 	c := m.Config
 	c.Progress = progress
-	m.Result, m.Err = readResult(c.Out)
-	if m.Result == nil && m.Err == nil {
-		m.Result, m.Err = Train(ctx, c)
-	}
+	m.Result, m.Err = Train(ctx, c)
 	if m.Err != nil {
 		m.Error = m.Err.Error()
 	}

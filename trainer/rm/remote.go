@@ -176,7 +176,7 @@ func (m *Remote) score(ctx context.Context, pairs []preference, out []pairReply,
 		for at, i := range left {
 			in, err := inputs(&pairs[i])
 			if err != nil {
-				return nil, fmt.Errorf("%s: pair %q: %w", pairs[i].Set, pairs[i].ID, err)
+				return nil, &data.Error{Place: pairs[i].At, Err: err}
 			}
 			for range in {
 				owner = append(owner, at)
@@ -194,8 +194,10 @@ func (m *Remote) score(ctx context.Context, pairs []preference, out []pairReply,
 			return nil, err
 		}
 		if !dropLong || !api.IsCode(err, api.CodeTooLong) {
-			p := pairs[left[at]]
-			return nil, fmt.Errorf("%s: pair %q: %w", p.Set, p.ID, err)
+			if api.IsCode(err, api.CodeTooLong) {
+				err = fmt.Errorf("%w; --drop-long leaves such pairs out", err)
+			}
+			return nil, &data.Error{Place: pairs[left[at]].At, Err: err}
 		}
 		left = slices.Delete(left, at, at+1)
 	}

@@ -99,7 +99,7 @@ func TestASmallModelLearnsParadetox(t *testing.T) {
 	assert.EqualValues(t, 2, *cfg.PadTokenID, "the tokenizer's padding token")
 	require.NoDirExists(t, c.Out+".train")
 
-	report, err := Judge([]string{c.Out}, Test{Files: c.Train, Holdout: c.Holdout})
+	report, err := Judge(t.Context(), []string{c.Out}, Test{Files: c.Train, Holdout: c.Holdout})
 	require.NoError(t, err)
 	assert.Equal(t, *r.Test, report.Members[0].Score, "the checkpoint scores as the run did")
 	assert.Nil(t, report.WA)
@@ -232,7 +232,7 @@ func TestBadDataIsNamedAndNothingIsWritten(t *testing.T) {
 		{"equal answers", `{"chosen":"a","rejected":"a"}`, "same"},
 		{"empty file", "\n", "no preference"},
 		{"truncated zstd", "\x28\xb5\x2f\xfd\x00", "damaged"},
-		{"a pair longer than the context", `{"id":"long","chosen":"` + strings.Repeat("word ", 600) + `","rejected":"b"}`, `pair "long"`},
+		{"a pair longer than the context", `{"id":"long","chosen":"` + strings.Repeat("word ", 600) + `","rejected":"b"}`, "bad.jsonl:1: chosen: longer than the context"},
 		{"all ties", `{"a1":"x","a2":"y","votes":["equal"]}`, "no preference"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -448,7 +448,7 @@ func TestLoRALearnsAndResumes(t *testing.T) {
 func TestMembersShareTheirStartAndAverage(t *testing.T) {
 	c := small(t)
 	c.MaxPairs, c.Batch, c.EMA, c.EvalEvery, c.Probe = 160, 16, 0, 0, 160
-	c.LR = 0
+	c.LR, c.Dropout.Hidden = 0, 0
 	out := c.Out
 	c.Out = ""
 	plan := Plan{Out: out, Run: c, M: 3, Grid: map[string][]json.RawMessage{
@@ -470,7 +470,7 @@ func TestMembersShareTheirStartAndAverage(t *testing.T) {
 	for i := range runs {
 		dirs = append(dirs, runs[i].Config.Out)
 	}
-	report, err := Judge(dirs, Test{Files: c.Train, Holdout: c.Holdout})
+	report, err := Judge(t.Context(), dirs, Test{Files: c.Train, Holdout: c.Holdout})
 	require.NoError(t, err)
 	require.Len(t, report.Members, 3)
 	assert.Greater(t, report.WA.Accuracy, 0.75)
@@ -511,7 +511,7 @@ func TestMembersAreTestedOnPairsThatNoneLearnsFrom(t *testing.T) {
 		b.WriteString(`{"a1":"text ` + string(rune('a'+i%20)) + `","a2":"other ` + string(rune('a'+i/3)) + `","votes":["a1","a2","a1","equal"]}` + "\n")
 	}
 	require.NoError(t, os.WriteFile(path, []byte(b.String()), 0o644))
-	base, err := openBase(shared(t, "models/stories260K-hf"), 0)
+	base, err := (&Config{Base: shared(t, "models/stories260K-hf")}).openBase()
 	require.NoError(t, err)
 	defer base.ckpt.Close()
 	load := func(dataSeed uint64) *dataset {

@@ -125,13 +125,17 @@ func (r *run) finish() (*Result, error) {
 		return nil, err
 	}
 	if r.lora != nil {
-		if err := r.saveAdapter(); err != nil {
+		base, err := r.adapterBase()
+		if err == nil {
+			err = r.saveAdapter(base)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	contents := r.base.contents(w)
 	contents.Replace = r.config.Replace
-	contents.Extra = map[string][]byte{resultFile: append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table}
+	contents.Extra = map[string][]byte{state.ResultFile: append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table}
 	if err := loader.Save(r.config.Out, contents); err != nil {
 		return nil, err
 	}

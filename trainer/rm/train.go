@@ -2,9 +2,9 @@ package rm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -36,6 +36,8 @@ type Result struct {
 	Tokens int               `json:"tokens"`                  // that were learned from
 	Probed *Score            `json:"probed,omitempty"`        // on the test pairs, of the probed head alone
 	Test   *Score            `json:"test,omitempty"`          // on the test pairs, of the result
+	// Before says that an earlier call had finished the run, and nothing was done.
+	Before bool `json:"-"`
 }
 
 // run is one training on its way.
@@ -61,104 +63,89 @@ type run struct {
 }
 
 // Train runs a training to its end, or on from where an earlier call was
-// interrupted.
+// interrupted. When an earlier call came to the end it returns that result.
 func Train(ctx context.Context, c Config) (*Result, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	c = c.withDefaults()
-	begun := state.Begun(c.Out)
-	if !begun {
-		if err := checkOut(c.Out, c.Replace); err != nil {
+	r := &run{config: c, epoch: -1}
+	defer r.close()
+	var err error
+	if r.base, err = c.openBase(); err != nil {
+		return nil, err
+	}
+	if res, err := r.finished(); res != nil || err != nil {
+		return res, err
+	}
+	if !state.Begun(c.Out) {
+		if err := state.CheckOut(c.Out, c.Replace, c.beside()...); err != nil {
 			return nil, err
 		}
 	}
-	r := &run{config: c, epoch: -1}
-	defer r.close()
 	if err := r.open(); err != nil {
 		return nil, err
 	}
-	if begun {
-		if res, err := r.finished(); res != nil || err != nil {
-			return res, err
-		}
-		if err := checkOut(c.Out, c.Replace); err != nil {
-			return nil, err
-		}
+	release, err := state.Lock(r.workDir())
+	if err != nil {
+		return nil, err
 	}
+	defer release()
 	resumed, err := r.restore()
 	if err != nil {
 		return nil, err
 	}
 	if !resumed {
 		if err := r.begin(ctx); err != nil {
-			return nil, interrupted(err)
+			return nil, r.interrupted(err)
 		}
 	}
 	if err := r.loop(ctx); err != nil {
-		return nil, interrupted(err)
+		return nil, r.interrupted(err)
 	}
 	return r.finish()
 }
 
-func interrupted(err error) error {
+// interrupted says where to go on of an error that is the end of the context.
+func (r *run) interrupted(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return ErrInterrupted
+		return fmt.Errorf("%s: %w", r.workDir(), ErrInterrupted)
 	}
 	return err
 }
 
-// finished returns the result of a run that was interrupted after its checkpoint
-// was written and before its state was removed; nil when there is none.
+// finished returns the result of this run that an earlier call wrote, perhaps without
+// removing its state; nil when there is none.
 func (r *run) finished() (*Result, error) {
-	res, err := readResult(r.config.Out)
-	if err != nil || res == nil {
-		return nil, err
-	}
-	run, err := r.identity()
-	if err != nil || res.Run != run {
-		return nil, err
-	}
-	return res, os.RemoveAll(r.workDir())
-}
-
-// resultFile is what Train writes of a Result beside the weights.
-const resultFile = "training.json"
-
-// readResult returns the result that a checkpoint tells of, nil when there is
-// none.
-func readResult(dir string) (*Result, error) {
-	data, err := os.ReadFile(filepath.Join(dir, resultFile))
-	if errors.Is(err, os.ErrNotExist) {
+	c := &r.config
+	if _, err := os.Stat(filepath.Join(c.Out, state.ResultFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	data, err := state.HashFiles(c.Train, c.Test)
 	if err != nil {
 		return nil, err
 	}
-	res := &Result{}
-	if err := json.Unmarshal(data, res); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, resultFile), err)
+	res := &Result{Before: true}
+	done, err := state.Finished(c.Out, state.Run{Config: *c, Places: []string{"base", "train", "test"}, Models: map[string]string{"base": r.base.ckpt.Hash()}, Data: data}, res)
+	switch {
+	case done:
+		return res, os.RemoveAll(r.workDir())
+	case c.Replace && errors.Is(err, loader.ErrExists):
+		return nil, nil
 	}
-	return res, nil
-}
-
-// checkOut refuses early what Save would refuse at the end.
-func checkOut(dir string, replace bool) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if len(entries) > 0 && !replace {
-		return fmt.Errorf("%s: %w", dir, loader.ErrExists)
-	}
-	return nil
+	return nil, err
 }
 
 func (r *run) open() error {
 	c := &r.config
 	var err error
-	if r.base, err = openBase(c.Base, c.MaxTokens); err != nil {
-		return err
+	if r.base == nil {
+		if r.base, err = c.openBase(); err != nil {
+			return err
+		}
+	}
+	if r.base.newHead && c.NoProbe {
+		return fmt.Errorf("%s: it has no score head to keep, which --no-probe asks for", c.Base)
 	}
 	r.say("reading data")
 	if r.data, err = c.load(r.base.encoder); err != nil {

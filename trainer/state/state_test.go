@@ -94,3 +94,16 @@ func TestMetricsBecomeATable(t *testing.T) {
 	_, err = CSV([]byte("{"))
 	assert.Error(t, err)
 }
+
+func TestADirectoryIsHeldByOne(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out.train")
+	release, err := Lock(dir)
+	require.NoError(t, err)
+	_, err = Lock(dir)
+	require.ErrorIs(t, err, ErrBusy)
+	assert.ErrorContains(t, err, dir)
+	release()
+	release, err = Lock(dir)
+	require.NoError(t, err, "it is free again")
+	release()
+}

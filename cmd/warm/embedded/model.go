@@ -86,9 +86,13 @@ func (m *Model) Checkpoint(name string) (*loader.Checkpoint, error) {
 	return loader.OpenFS(m, name, Prefix+name)
 }
 
-// OpenReference opens what a reference names: a checkpoint of the model behind Prefix, or else a directory.
+// OpenReference opens what a reference names where one checkpoint is wanted: a checkpoint of the model behind
+// Prefix, which alone is the base, or else a directory.
 func (m *Model) OpenReference(ref string) (*loader.Checkpoint, error) {
 	if name, ok := strings.CutPrefix(ref, Prefix); ok {
+		if name == "" {
+			name = Base
+		}
 		return m.Checkpoint(name)
 	}
 	return loader.Open(ref)

@@ -92,16 +92,18 @@ func TestTheModelIsAFileSystem(t *testing.T) {
 func TestReferencesNameEmbeddedCheckpointsAndDirectories(t *testing.T) {
 	m := New()
 	dir, members := extracted(t)
-	for ref, same := range map[string]string{Prefix + Base: filepath.Join(dir, Base), Prefix + "member-1": members[0], members[0]: members[0]} {
+	for ref, same := range map[string]string{Prefix: filepath.Join(dir, Base), Prefix + Base: filepath.Join(dir, Base), Prefix + "member-1": members[0], members[0]: members[0]} {
 		a, err := m.OpenReference(ref)
 		require.NoError(t, err)
 		b, err := loader.Open(same)
 		require.NoError(t, err)
 		assert.Equal(t, b.Hash(), a.Hash(), ref)
-		assert.Equal(t, ref, a.Dir)
+		if ref != Prefix {
+			assert.Equal(t, ref, a.Dir)
+		}
 		require.NoError(t, errors.Join(a.Close(), b.Close()))
 	}
-	for _, ref := range []string{Prefix, Prefix + "member-0", Prefix + "../embedded/model/base", Prefix + "base/"} {
+	for _, ref := range []string{Prefix + "member-0", Prefix + "../embedded/model/base", Prefix + "base/"} {
 		_, err := m.OpenReference(ref)
 		assert.ErrorIs(t, err, ErrUnknown, ref)
 	}

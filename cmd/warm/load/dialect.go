@@ -201,3 +201,6 @@ func countPredict(reply []byte, h http.Header) (outcome, error) {
 	}
 	return outcome{len(many), tokens}, nil
 }
+
+// NamesModel says whether a dialect's requests have a place for the model's name.
+func NamesModel(dialect string) bool { return dialect != "openrlhf" && dialect != "predict" }

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/trainer/rm"
+)
+
+// flagModes are the ways in which a command runs, by what selects them, with the flags that
+// mean nothing there and must be refused. Every command that has flags is here: whoever adds
+// a flag decides in which modes it counts.
+var flagModes = map[string][]struct{ mode, refused string }{
+	"warm serve": {
+		{"--model m=a", "model-root"},
+		{"", "model-root"},
+		{"--config c.yaml", "mode dtype pooling max-tokens base alpha ab-sample"},
+		{"--state s", "mode dtype pooling max-tokens base alpha ab-sample model-root"},
+		{"--watch m.yaml --admin-key-file k", "mode dtype pooling max-tokens base alpha ab-sample"},
+	},
+	"warm average":         {{"", ""}},
+	"warm score":           {{"", "aggregate lambda"}, {"--mode member:a", "aggregate lambda"}, {"--mode ens", ""}, {"--mode both", ""}},
+	"warm train tokenizer": {{"", ""}},
+	"warm train lm":        {{"", ""}, {"--optimizer adafactor", "beta1 beta2 eps"}, {"--valid 0", "eval-every"}},
+	"warm train sft":       {{"", ""}, {"--optimizer adafactor", "beta1 beta2 eps"}, {"--valid 0", "eval-every"}},
+	"warm train rm": {
+		{"", "corrupt-seed eval-every"},
+		{"--corrupt 0.1 --test t", ""},
+		{"--corrupt 0.1 --holdout id%2 --optimizer adafactor --no-probe", "beta1 beta2 eps probe"},
+	},
+	"warm train members": {
+		{"", "corrupt-seed eval-every"},
+		{"--corrupt 0.1 --test t --lrs 1e-3 --dropouts 0 --bases a,b", "lr dropout base"},
+		{"--corrupt 0.1 --test t --task 1", "index parallel"},
+		{"--corrupt 0.1 --test t --index 1", "parallel task"},
+		{"--corrupt 0.1 --test t --list", "task index parallel workers save-every recompute replace"},
+		{"--plan p.yaml", "but plan task index list parallel workers save-every recompute replace"},
+	},
+	"warm rl": {
+		{"", "baseline-decay kl-in ratio-clip eval-every measured"},
+		{"--algorithm reinforce --kl-coef 0.1 --epochs-per-batch 2 --holdout 0.1", ""},
+		{"--algorithm grpo --kl-coef 0.1 --epochs-per-batch 2 --holdout 0.1 --optimizer adafactor", "baseline-decay beta1 beta2 eps"},
+	},
+	"warm eval": {
+		{"", "mode key name"},
+		{"--calibration c", "mode key"},
+		{"--url u", "workers max-tokens calibration"},
+		{"--pool a,b", "but pool json"},
+	},
+	"warm generate":         {{"", "top-p top-k seed"}, {"--temperature 1", ""}},
+	"warm embedded":         {{"", ""}},
+	"warm bench engine":     {{"", ""}, {"--shape 1x1", "batch length ragged answers"}},
+	"warm bench train":      {{"", ""}},
+	"warm bench checkpoint": {{"", ""}},
+	"warm bench load": {
+		{"", ""},
+		{"--rate 5", "backoff"},
+		{"--dialect openrlhf", "model"},
+		{"--dialect predict", "model"},
+		{"--dialect classify", ""},
+	},
+	"warm bench serve":      {{"", ""}},
+	"warm lab connectivity": labModes, "warm lab corruption": labModes, "warm lab shift": labModes, "warm lab soups": labModes,
+	"warm lab pareto": labModes, "warm lab bon": labModes, "warm lab rl": labModes, "warm lab all": labModes,
+	"warm lab report": {{"", ""}},
+}
+
+var labModes = []struct{ mode, refused string }{
+	{"", "gflops"}, {"--list", "task index workers"}, {"--task 1", "gflops index"}, {"--index 1", "gflops task"},
+}
+
+// eachCommand calls f for the commands that do something.
+func eachCommand(c *cobra.Command, f func(*cobra.Command)) {
+	if c.Runnable() && c.Name() != "help" && c.Name() != "completion" {
+		f(c)
+	}
+	for _, sub := range c.Commands() {
+		eachCommand(sub, f)
+	}
+}
+
+// sampleOf is a value that a flag takes and that is not its default.
+func sampleOf(f *pflag.Flag) string {
+	switch {
+	case f.Name == "lora":
+		return "8,16,q_proj"
+	case f.Name == "optimizer":
+		return "adamw"
+	case f.Name == "temperature":
+		return "0"
+	}
+	switch f.Value.Type() {
+	case "bool":
+		return "true"
+	case "duration":
+		return "3s"
+	case "string", "stringSlice", "stringArray":
+		return "x"
+	case "float64", "float32", "float64Slice":
+		return "0.25"
+	}
+	return "3"
+}
+
+func TestEveryFlagCountsOrIsRefused(t *testing.T) {
+	p := &program{getenv: noEnv}
+	seen := map[string]bool{}
+	eachCommand(p.root(), func(c *cobra.Command) {
+		path := c.CommandPath()
+		var names []string
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if f.Name != "help" && f.Name != "version" {
+				names = append(names, f.Name)
+			}
+		})
+		if len(names) == 0 {
+			return
+		}
+		seen[path] = true
+		modes := flagModes[path]
+		if !assert.NotEmpty(t, modes, "%s is not in the table of modes", path) {
+			return
+		}
+		for _, m := range modes {
+			listed, but := strings.CutPrefix(m.refused, "but ")
+			alone, _, err := p.root().Find(strings.Fields(path)[1:])
+			require.NoError(t, err)
+			require.NoError(t, alone.ParseFlags(strings.Fields(m.mode)))
+			if alone.PreRunE != nil {
+				require.NoError(t, alone.PreRunE(alone, nil), "%s %s", path, m.mode)
+			}
+			for _, n := range strings.Fields(listed) {
+				assert.Contains(t, names, n, "%s has no such flag", path)
+			}
+			for _, n := range names {
+				if strings.Contains(" "+m.mode+" ", " --"+n+" ") {
+					continue // what selects the mode counts
+				}
+				fresh, _, err := p.root().Find(strings.Fields(path)[1:])
+				require.NoError(t, err)
+				f := fresh.Flags().Lookup(n)
+				require.NoError(t, fresh.ParseFlags(append(strings.Fields(m.mode), "--"+n+"="+sampleOf(f))))
+				err = nil
+				if fresh.PreRunE != nil {
+					err = fresh.PreRunE(fresh, nil)
+				}
+				if slices.Contains(strings.Fields(listed), n) != but {
+					assert.ErrorAs(t, err, new(usageError), "%s %s --%s", path, m.mode, n)
+				} else if err != nil {
+					assert.NotContains(t, err.Error()+" ", "--"+n+" ", "%s %s", path, m.mode)
+				}
+			}
+		}
+	})
+	for path := range flagModes {
+		assert.True(t, seen[path], "there is no command %s with flags", path)
+	}
+}
+
+// TestEveryFlagOfMembersReachesTheirRuns sets each flag in turn and looks for what changed.
+func TestEveryFlagOfMembersReachesTheirRuns(t *testing.T) {
+	base := trainable(t)
+	expand := func(args ...string) (plan *rm.Plan, runs []rm.MemberRun) {
+		p := &program{getenv: noEnv}
+		c := p.trainMembers()
+		var f membersFlags
+		var run rm.Config
+		c.ResetFlags()
+		membersFlagsOf(c, &f, &run)
+		require.NoError(t, c.ParseFlags(append([]string{"--train", "t", "--out", "o", "--base", base, "--m", "9"}, args...)))
+		f.dropout = c.Flags().Changed("dropout")
+		plan, err := f.read(run)
+		require.NoError(t, err)
+		runs, err = plan.Expand()
+		require.NoError(t, err, "%q", args)
+		plan.Run.Open = nil
+		return plan, runs
+	}
+	before, runsBefore := expand()
+	carried := []string{"plan", "task", "index", "list", "parallel"} // how the plan is carried out: no settings of it
+	c := (&program{}).trainMembers()
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" || slices.Contains(carried, f.Name) {
+			return
+		}
+		value := map[string]string{"holdout": "id%7", "schedule": "cosine", "votes": "soft", "optimizer": "adafactor", "lrs": "7e-4", "dropouts": "0.2", "seed": "7", "base": filepath.Join(base, "."), "grid-seed": "5"}[f.Name]
+		if value == "" {
+			value = sampleOf(f)
+		}
+		switch f.Name {
+		case "base": // reaches the initialisation alone
+			plan, _ := expand("--base", filepath.Dir(base)+"/./"+filepath.Base(base))
+			assert.NotEqual(t, before.Run.Base, plan.Run.Base)
+			return
+		case "bases":
+			value = base
+			f := membersFlags{bases: []string{base}}
+			plan, err := f.read(rm.Config{})
+			require.NoError(t, err)
+			assert.Equal(t, []string{base}, plan.Bases)
+			return
+		}
+		plan, runs := expand("--" + f.Name + "=" + value)
+		assert.False(t, reflect.DeepEqual(before, plan) && reflect.DeepEqual(runsBefore, runs), "--%s changes nothing", f.Name)
+	})
+	for _, lr := range []string{"--lr=1e-5", "--lrs=1e-5"} {
+		_, runs := expand(lr, "--dropout=0.3")
+		for _, r := range runs {
+			assert.Equal(t, 1e-5, r.Config.LR)
+			assert.EqualValues(t, float32(0.3), r.Config.Dropout.Hidden)
+		}
+	}
+	_, runs := expand("--dropout=0")
+	for _, r := range runs {
+		assert.Zero(t, r.Config.Dropout.Hidden, "none is what was said")
+	}
+}
+
+func TestUnknownFlagsNameTheNearest(t *testing.T) {
+	for args, want := range map[string]string{
+		"train rm --learnrate 1":     "unknown flag: --learnrate (see",
+		"train rm --warmups 1":       "did you mean --warmup?",
+		"train members --dropot 1":   "did you mean --dropout",
+		"eval --holdot x":            "did you mean --holdout?",
+		"serve --admin-key-files k":  "did you mean --admin-key-file?",
+		"bench load --max-fail 0.1":  "did you mean --max-failed?",
+		"train sft --token-budgets1": "did you mean --token-budget?",
+	} {
+		code, _, stderr := command(t, "", strings.Fields(args)...)
+		assert.Equal(t, exitUsage, code)
+		assert.Contains(t, stderr, want)
+	}
+}

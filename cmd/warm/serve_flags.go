@@ -1,0 +1,36 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// serveRules are the flags of warm serve that have no effect beside others.
+func serveRules(f *serveFlags, getenv func(string) string) []rule {
+	return []rule{
+		{when: func() bool { return len(f.models) == 0 && f.others(getenv) }, why: "without --model: the models of a configuration, manifest or state have settings of their own",
+			flags: []string{"mode", "dtype", "pooling", "max-tokens", "base", "alpha", "ab-sample"}},
+		{when: func() bool {
+			return f.config == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" && getenv("WARM_ADMIN_KEY_FILE") == ""
+		}, why: "without --admin-key-file or WARM_ADMIN_KEY: no request can name a path below the model root", flags: []string{"model-root"}},
+	}
+}
+
+// others says whether models may come from elsewhere than flags and the program itself.
+func (f *serveFlags) others(getenv func(string) string) bool {
+	for _, s := range []string{f.config, f.watch, f.state, f.adminKeyFile, getenv("WARM_ADMIN_KEY"), getenv("WARM_ADMIN_KEY_FILE"), getenv("WARM_WATCH"), getenv("WARM_STATE")} {
+		if s != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// serveArguments refuses directories without a name, which are a likely mistake.
+func serveArguments(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usagef("serve takes flags alone, not %q: did you mean --model NAME=%s? (see warm serve --help)", args[0], strings.Join(args, ","))
+}

@@ -1,0 +1,35 @@
+package data
+
+import (
+	"iter"
+	"strings"
+)
+
+// Document is a text to pretrain on: a line with a "text".
+type Document struct {
+	// At is where it was read.
+	At   Place
+	Text string
+}
+
+// Documents yields the texts of the remaining lines, as Pairs does.
+func (r *Reader) Documents() iter.Seq2[Document, error] {
+	return func(yield func(Document, error) bool) { each(r, parseDocument, yield) }
+}
+
+func parseDocument(line []byte, o lineInfo) (Document, error) {
+	f, err := parseFields(line, o)
+	if err != nil {
+		return Document{}, err
+	}
+	names, null := f.names(), f["text"] != nil
+	raw, ok := f.take("text")
+	if !ok {
+		return Document{}, missing("text", null, names, "want text")
+	}
+	text, err := decodeString("text", raw)
+	if err == nil && strings.TrimSpace(text) == "" {
+		err = fault("text", ErrEmpty, "")
+	}
+	return Document{o.at, text}, err
+}
