@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +18,11 @@ type Coalesce struct {
 	// MaxAnswers bounds the answers of one joined request; default 256. A
 	// caller's own request that has more is sent alone.
 	MaxAnswers int
+	// MaxBytes bounds the text of one joined request, with a prompt counted for
+	// each of its answers and a token id as one byte; default 1 MiB, so that the
+	// request stays below a server's limits of bytes and tokens. A caller's own
+	// request that has more is sent alone.
+	MaxBytes int
 	// InFlight is how many joined requests of one kind are under way at once;
 	// default 2: one is computed while the next is on its way.
 	InFlight int
@@ -28,12 +35,15 @@ type Coalesce struct {
 // all but the inputs) share requests: a program with a goroutine for each
 // sample then costs the server and the network little more than one with
 // batches. Each caller gets its own part of the reply, as if it had been alone.
-// When a joined request is refused for one caller's inputs each is sent alone,
-// so that only that caller is refused.
+// When a joined request is refused for an input, or for its size, its halves are
+// sent, and theirs, so that only the caller at fault is refused.
 func WithCoalescing(o Coalesce) Option {
 	return func(c *Client) {
 		if o.MaxAnswers == 0 {
 			o.MaxAnswers = 256
+		}
+		if o.MaxBytes == 0 {
+			o.MaxBytes = 1 << 20
 		}
 		if o.InFlight == 0 {
 			o.InFlight = 2
@@ -60,12 +70,14 @@ type group struct {
 	timer    *time.Timer // of the window; nil when none runs
 }
 
-// caller is one call of Reward. The coalescer's lock guards joined.
+// caller is one call of Reward. The coalescer's lock guards joined and left.
 type caller struct {
 	ctx     context.Context
 	req     *RewardRequest
 	answers int
+	bytes   int
 	joined  *joined       // the request it is part of; nil while it waits
+	left    bool          // its context ended before there was a reply
 	done    chan struct{} // closed when reply and err are set
 	reply   *RewardResponse
 	err     error
@@ -80,11 +92,12 @@ type joined struct {
 
 // reward is Client.Reward through the coalescer.
 func (o *coalescer) reward(ctx context.Context, req *RewardRequest) (*RewardResponse, error) {
-	answers := 0
+	answers, bytes := 0, 0
 	for i := range req.Inputs {
 		answers += req.Inputs[i].Count()
+		bytes += req.Inputs[i].bytes()
 	}
-	if answers == 0 || answers > o.MaxAnswers {
+	if answers == 0 || answers > o.MaxAnswers || bytes > o.MaxBytes {
 		return o.client.rewardAlone(ctx, req)
 	}
 	head := *req
@@ -93,7 +106,7 @@ func (o *coalescer) reward(ctx context.Context, req *RewardRequest) (*RewardResp
 	if err != nil {
 		return o.client.rewardAlone(ctx, req)
 	}
-	c := &caller{ctx: ctx, req: req, answers: answers, done: make(chan struct{})}
+	c := &caller{ctx: ctx, req: req, answers: answers, bytes: bytes, done: make(chan struct{})}
 	o.enter(string(key), c)
 	select {
 	case <-c.done:
@@ -117,12 +130,8 @@ func (o *coalescer) enter(key string, c *caller) {
 		o.send(g)
 		return
 	}
-	gathered := 0
-	for _, w := range g.waiting {
-		gathered += w.answers
-	}
 	switch {
-	case gathered >= o.MaxAnswers:
+	case o.full(g):
 		o.send(g)
 	case g.timer == nil && g.inFlight < o.InFlight:
 		g.timer = time.AfterFunc(o.Window, func() {
@@ -134,11 +143,21 @@ func (o *coalescer) enter(key string, c *caller) {
 	}
 }
 
+// full reports whether the callers who wait make up a request, or more.
+func (o *coalescer) full(g *group) bool {
+	answers, bytes := 0, 0
+	for _, c := range g.waiting {
+		answers, bytes = answers+c.answers, bytes+c.bytes
+	}
+	return answers >= o.MaxAnswers || bytes >= o.MaxBytes
+}
+
 // leave takes out a caller whose context has ended. A request that nobody
 // waits for any more is cancelled.
 func (o *coalescer) leave(key string, c *caller) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	c.left = true
 	if j := c.joined; j != nil {
 		if j.waiting--; j.waiting == 0 {
 			j.cancel()
@@ -166,20 +185,29 @@ func (o *coalescer) drop(g *group) {
 // with their requests.
 func (o *coalescer) send(g *group) {
 	for len(g.waiting) > 0 && g.inFlight < o.InFlight {
-		n, answers := 0, 0
-		for n < len(g.waiting) && (n == 0 || answers+g.waiting[n].answers <= o.MaxAnswers) {
-			answers += g.waiting[n].answers
+		n, answers, bytes := 0, 0, 0
+		for n < len(g.waiting) {
+			c := g.waiting[n]
+			if answers, bytes = answers+c.answers, bytes+c.bytes; n > 0 && (answers > o.MaxAnswers || bytes > o.MaxBytes) {
+				break
+			}
 			n++
 		}
-		j := &joined{callers: slices.Clone(g.waiting[:n]), waiting: n}
+		j := join(slices.Clone(g.waiting[:n]))
 		g.waiting = slices.Delete(g.waiting, 0, n)
 		ctx := j.context()
-		for _, c := range j.callers {
-			c.joined = j
-		}
 		g.inFlight++
 		go o.run(ctx, g, j)
 	}
+}
+
+// join makes one request of callers.
+func join(callers []*caller) *joined {
+	j := &joined{callers: callers, waiting: len(callers)}
+	for _, c := range callers {
+		c.joined = j
+	}
+	return j
 }
 
 // context returns the context of a joined request: it ends when the last of
@@ -227,17 +255,8 @@ func (o *coalescer) score(ctx context.Context, j *joined) {
 		req.Inputs = append(req.Inputs, c.req.Inputs...)
 	}
 	reply, err := o.client.rewardAlone(ctx, &req)
-	if e, ok := err.(*Error); ok && len(j.callers) > 1 && e.Status >= 400 && e.Status < 500 {
-		// The fault is one caller's, or of the request's size: alone, each is
-		// told of its own.
-		var all sync.WaitGroup
-		for _, c := range j.callers {
-			all.Go(func() {
-				defer close(c.done)
-				c.reply, c.err = o.client.rewardAlone(c.ctx, c.req)
-			})
-		}
-		all.Wait()
+	if e, ok := errors.AsType[*Error](err); ok && len(j.callers) > 1 && e.ofInput() {
+		o.halve(j)
 		return
 	}
 	at := 0
@@ -250,6 +269,32 @@ func (o *coalescer) score(ctx context.Context, j *joined) {
 		at += len(c.req.Inputs)
 		close(c.done)
 	}
+}
+
+// halve scores a joined request in two, without the callers that have left.
+func (o *coalescer) halve(j *joined) {
+	middle := len(j.callers) / 2
+	var both sync.WaitGroup
+	for _, callers := range [][]*caller{j.callers[:middle], j.callers[middle:]} {
+		o.mu.Lock()
+		callers = slices.DeleteFunc(slices.Clone(callers), func(c *caller) bool { return c.left })
+		half := join(callers)
+		ctx := half.context()
+		o.mu.Unlock()
+		both.Go(func() {
+			defer half.cancel()
+			if len(callers) > 0 {
+				o.score(ctx, half)
+			}
+		})
+	}
+	both.Wait()
+}
+
+// ofInput reports whether a request was refused for one of its inputs or for how
+// many there are, and not for what all its inputs have in common.
+func (e *Error) ofInput() bool {
+	return e.Status == http.StatusRequestEntityTooLarge || strings.HasPrefix(e.Param, "inputs[")
 }
 
 // shift returns e of the input at from, said of the one at to.

@@ -115,6 +115,39 @@ func (r *RewardRequest) Count() int {
 	return n
 }
 
+// bytes is how much text in has, with its prompt counted for each answer. A
+// token id counts one, so that it is hardly ever below the number of tokens.
+func (in *Input) bytes() int {
+	n := len(in.InputIDs) + bytesOf(in.Messages)
+	if in.Text != nil {
+		n += len(*in.Text)
+	}
+	if in.Response != nil {
+		n += len(*in.Response)
+	}
+	for _, r := range in.Responses {
+		n += len(r)
+	}
+	if in.Prompt != nil {
+		n += in.Count() * (len(in.Prompt.Text) + bytesOf(in.Prompt.Messages))
+	}
+	return n
+}
+
+func bytesOf(messages []Message) (n int) {
+	for i := range messages {
+		m := &messages[i]
+		n += len(m.Content.Text)
+		for _, p := range m.Content.Parts {
+			n += len(p.Text)
+		}
+		for _, f := range m.Extra {
+			n += len(f.Value)
+		}
+	}
+	return n
+}
+
 // Prompt is a user's text or, when Messages is not nil, the conversation up to
 // the answer.
 type Prompt struct {
