@@ -62,21 +62,6 @@ func Gate(dst []float32, ldd int, gate []float32, ldg int, up []float32, ldu, ro
 	}
 }
 
-// SiLU replaces x by x·σ(x) = x/(1+exp(−x)).
-//
-// Error: below 5e-8 beside 1.2e-7 of the result (measured as for Activate).
-// −Inf becomes NaN.
-func SiLU(x []float32) {
-	for n := 0; len(x) > 0; x = x[n:] {
-		n = min(len(x), callElements)
-		if active.level != Generic {
-			siluAsm(x[:n])
-		} else {
-			silu(x[:n])
-		}
-	}
-}
-
 // SoftCap replaces s by limit·tanh(s/limit), which bounds scores smoothly.
 //
 // Shapes: s is (rows, n) with stride lds. limit is positive and finite.

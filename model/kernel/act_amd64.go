@@ -19,11 +19,6 @@ func geluTanhAVX512(x *float32, ldx int, rows int, cols int)
 //go:noescape
 func reluAVX512(x *float32, ldx int, rows int, cols int)
 
-// siluAVX512 replaces x by x·σ(x).
-//
-//go:noescape
-func siluAVX512(x *float32, ldx int, rows int, cols int)
-
 // softCapAVX512 replaces x by limit·tanh(x·inv).
 //
 //go:noescape
@@ -53,11 +48,6 @@ func geluTanhAVX2(x *float32, ldx int, rows int, cols int)
 //
 //go:noescape
 func reluAVX2(x *float32, ldx int, rows int, cols int)
-
-// siluAVX2 replaces x by x·σ(x).
-//
-//go:noescape
-func siluAVX2(x *float32, ldx int, rows int, cols int)
 
 // softCapAVX2 replaces x by limit·tanh(x·inv).
 //

@@ -1255,341 +1255,6 @@ done30:
 	VZEROUPPER
 	RET
 
-// func siluAVX512(x *float32, ldx int, rows int, cols int)
-TEXT ·siluAVX512(SB), NOSPLIT, $0-32
-	MOVQ           x+0(FP), DI
-	VBROADCASTSS   ·act<>+320(SB), Z31
-	VBROADCASTSS   ·act<>+0(SB), Z30
-	VBROADCASTSS   ·act<>+32(SB), Z29
-	VBROADCASTSS   ·act<>+64(SB), Z28
-	VBROADCASTSS   ·act<>+96(SB), Z27
-	VBROADCASTSS   ·act<>+128(SB), Z26
-	VBROADCASTSS   ·act<>+160(SB), Z25
-	MOVQ           rows+16(FP), R11
-	MOVQ           cols+24(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $15, R15
-	SHRQ           $4, AX
-	MOVQ           R15, CX
-	MOVL           $1, BX
-	SHLQ           CX, BX
-	DECQ           BX
-	KMOVW          BX, K1
-	SUBQ           $3, R11
-	JLT            oneRow43
-
-rows45:
-	MOVQ           ldx+8(FP), R8
-	ADDQ           DI, R8
-	MOVQ           ldx+8(FP), R9
-	ADDQ           R8, R9
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one47
-
-vectors46:
-	VMOVUPS        (DI)(BX*1), Z0
-	VMOVUPS        64(DI)(BX*1), Z3
-	VMOVUPS        (R8)(BX*1), Z6
-	VMOVUPS        64(R8)(BX*1), Z9
-	VMOVUPS        (R9)(BX*1), Z12
-	VMOVUPS        64(R9)(BX*1), Z15
-	VMULPS         Z31, Z0, Z0
-	VMULPS         Z31, Z3, Z3
-	VMULPS         Z31, Z6, Z6
-	VMULPS         Z31, Z9, Z9
-	VMULPS         Z31, Z12, Z12
-	VMULPS         Z31, Z15, Z15
-	VREDUCEPS      $0, Z0, Z1
-	VREDUCEPS      $0, Z3, Z4
-	VREDUCEPS      $0, Z6, Z7
-	VREDUCEPS      $0, Z9, Z10
-	VREDUCEPS      $0, Z12, Z13
-	VREDUCEPS      $0, Z15, Z16
-	VRNDSCALEPS    $0, Z0, Z2
-	VRNDSCALEPS    $0, Z3, Z5
-	VRNDSCALEPS    $0, Z6, Z8
-	VRNDSCALEPS    $0, Z9, Z11
-	VRNDSCALEPS    $0, Z12, Z14
-	VRNDSCALEPS    $0, Z15, Z17
-	VMOVUPS        Z25, Z0
-	VMOVUPS        Z25, Z3
-	VMOVUPS        Z25, Z6
-	VMOVUPS        Z25, Z9
-	VMOVUPS        Z25, Z12
-	VMOVUPS        Z25, Z15
-	VFMADD213PS    Z26, Z1, Z0
-	VFMADD213PS    Z26, Z4, Z3
-	VFMADD213PS    Z26, Z7, Z6
-	VFMADD213PS    Z26, Z10, Z9
-	VFMADD213PS    Z26, Z13, Z12
-	VFMADD213PS    Z26, Z16, Z15
-	VFMADD213PS    Z27, Z1, Z0
-	VFMADD213PS    Z27, Z4, Z3
-	VFMADD213PS    Z27, Z7, Z6
-	VFMADD213PS    Z27, Z10, Z9
-	VFMADD213PS    Z27, Z13, Z12
-	VFMADD213PS    Z27, Z16, Z15
-	VFMADD213PS    Z28, Z1, Z0
-	VFMADD213PS    Z28, Z4, Z3
-	VFMADD213PS    Z28, Z7, Z6
-	VFMADD213PS    Z28, Z10, Z9
-	VFMADD213PS    Z28, Z13, Z12
-	VFMADD213PS    Z28, Z16, Z15
-	VFMADD213PS    Z29, Z1, Z0
-	VFMADD213PS    Z29, Z4, Z3
-	VFMADD213PS    Z29, Z7, Z6
-	VFMADD213PS    Z29, Z10, Z9
-	VFMADD213PS    Z29, Z13, Z12
-	VFMADD213PS    Z29, Z16, Z15
-	VFMADD213PS    Z30, Z1, Z0
-	VFMADD213PS    Z30, Z4, Z3
-	VFMADD213PS    Z30, Z7, Z6
-	VFMADD213PS    Z30, Z10, Z9
-	VFMADD213PS    Z30, Z13, Z12
-	VFMADD213PS    Z30, Z16, Z15
-	VSCALEFPS      Z2, Z0, Z0
-	VSCALEFPS      Z5, Z3, Z3
-	VSCALEFPS      Z8, Z6, Z6
-	VSCALEFPS      Z11, Z9, Z9
-	VSCALEFPS      Z14, Z12, Z12
-	VSCALEFPS      Z17, Z15, Z15
-	VMOVUPS        (DI)(BX*1), Z1
-	VMOVUPS        64(DI)(BX*1), Z4
-	VMOVUPS        (R8)(BX*1), Z7
-	VMOVUPS        64(R8)(BX*1), Z10
-	VMOVUPS        (R9)(BX*1), Z13
-	VMOVUPS        64(R9)(BX*1), Z16
-	VADDPS         Z30, Z0, Z0
-	VADDPS         Z30, Z3, Z3
-	VADDPS         Z30, Z6, Z6
-	VADDPS         Z30, Z9, Z9
-	VADDPS         Z30, Z12, Z12
-	VADDPS         Z30, Z15, Z15
-	VDIVPS         Z0, Z1, Z0
-	VDIVPS         Z3, Z4, Z3
-	VDIVPS         Z6, Z7, Z6
-	VDIVPS         Z9, Z10, Z9
-	VDIVPS         Z12, Z13, Z12
-	VDIVPS         Z15, Z16, Z15
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z3, 64(DI)(BX*1)
-	VMOVUPS        Z6, (R8)(BX*1)
-	VMOVUPS        Z9, 64(R8)(BX*1)
-	VMOVUPS        Z12, (R9)(BX*1)
-	VMOVUPS        Z15, 64(R9)(BX*1)
-	ADDQ           $128, BX
-	SUBQ           $2, CX
-	JGE            vectors46
-
-one47:
-	ADDQ           $2, CX
-	JEQ            rest48
-
-single50:
-	VMOVUPS        (DI)(BX*1), Z0
-	VMOVUPS        (R8)(BX*1), Z3
-	VMOVUPS        (R9)(BX*1), Z6
-	VMULPS         Z31, Z0, Z0
-	VMULPS         Z31, Z3, Z3
-	VMULPS         Z31, Z6, Z6
-	VREDUCEPS      $0, Z0, Z1
-	VREDUCEPS      $0, Z3, Z4
-	VREDUCEPS      $0, Z6, Z7
-	VRNDSCALEPS    $0, Z0, Z2
-	VRNDSCALEPS    $0, Z3, Z5
-	VRNDSCALEPS    $0, Z6, Z8
-	VMOVUPS        Z25, Z0
-	VMOVUPS        Z25, Z3
-	VMOVUPS        Z25, Z6
-	VFMADD213PS    Z26, Z1, Z0
-	VFMADD213PS    Z26, Z4, Z3
-	VFMADD213PS    Z26, Z7, Z6
-	VFMADD213PS    Z27, Z1, Z0
-	VFMADD213PS    Z27, Z4, Z3
-	VFMADD213PS    Z27, Z7, Z6
-	VFMADD213PS    Z28, Z1, Z0
-	VFMADD213PS    Z28, Z4, Z3
-	VFMADD213PS    Z28, Z7, Z6
-	VFMADD213PS    Z29, Z1, Z0
-	VFMADD213PS    Z29, Z4, Z3
-	VFMADD213PS    Z29, Z7, Z6
-	VFMADD213PS    Z30, Z1, Z0
-	VFMADD213PS    Z30, Z4, Z3
-	VFMADD213PS    Z30, Z7, Z6
-	VSCALEFPS      Z2, Z0, Z0
-	VSCALEFPS      Z5, Z3, Z3
-	VSCALEFPS      Z8, Z6, Z6
-	VMOVUPS        (DI)(BX*1), Z1
-	VMOVUPS        (R8)(BX*1), Z4
-	VMOVUPS        (R9)(BX*1), Z7
-	VADDPS         Z30, Z0, Z0
-	VADDPS         Z30, Z3, Z3
-	VADDPS         Z30, Z6, Z6
-	VDIVPS         Z0, Z1, Z0
-	VDIVPS         Z3, Z4, Z3
-	VDIVPS         Z6, Z7, Z6
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z3, (R8)(BX*1)
-	VMOVUPS        Z6, (R9)(BX*1)
-	ADDQ           $64, BX
-	DECQ           CX
-	JNE            single50
-
-rest48:
-	TESTQ          R15, R15
-	JEQ            done49
-	VMOVUPS.Z      (DI)(BX*1), K1, Z0
-	VMOVUPS.Z      (R8)(BX*1), K1, Z3
-	VMOVUPS.Z      (R9)(BX*1), K1, Z6
-	VMULPS         Z31, Z0, Z0
-	VMULPS         Z31, Z3, Z3
-	VMULPS         Z31, Z6, Z6
-	VREDUCEPS      $0, Z0, Z1
-	VREDUCEPS      $0, Z3, Z4
-	VREDUCEPS      $0, Z6, Z7
-	VRNDSCALEPS    $0, Z0, Z2
-	VRNDSCALEPS    $0, Z3, Z5
-	VRNDSCALEPS    $0, Z6, Z8
-	VMOVUPS        Z25, Z0
-	VMOVUPS        Z25, Z3
-	VMOVUPS        Z25, Z6
-	VFMADD213PS    Z26, Z1, Z0
-	VFMADD213PS    Z26, Z4, Z3
-	VFMADD213PS    Z26, Z7, Z6
-	VFMADD213PS    Z27, Z1, Z0
-	VFMADD213PS    Z27, Z4, Z3
-	VFMADD213PS    Z27, Z7, Z6
-	VFMADD213PS    Z28, Z1, Z0
-	VFMADD213PS    Z28, Z4, Z3
-	VFMADD213PS    Z28, Z7, Z6
-	VFMADD213PS    Z29, Z1, Z0
-	VFMADD213PS    Z29, Z4, Z3
-	VFMADD213PS    Z29, Z7, Z6
-	VFMADD213PS    Z30, Z1, Z0
-	VFMADD213PS    Z30, Z4, Z3
-	VFMADD213PS    Z30, Z7, Z6
-	VSCALEFPS      Z2, Z0, Z0
-	VSCALEFPS      Z5, Z3, Z3
-	VSCALEFPS      Z8, Z6, Z6
-	VMOVUPS.Z      (DI)(BX*1), K1, Z1
-	VMOVUPS.Z      (R8)(BX*1), K1, Z4
-	VMOVUPS.Z      (R9)(BX*1), K1, Z7
-	VADDPS         Z30, Z0, Z0
-	VADDPS         Z30, Z3, Z3
-	VADDPS         Z30, Z6, Z6
-	VDIVPS         Z0, Z1, Z0
-	VDIVPS         Z3, Z4, Z3
-	VDIVPS         Z6, Z7, Z6
-	VMOVUPS        Z0, K1, (DI)(BX*1)
-	VMOVUPS        Z3, K1, (R8)(BX*1)
-	VMOVUPS        Z6, K1, (R9)(BX*1)
-
-done49:
-	MOVQ           R9, DI
-	ADDQ           ldx+8(FP), DI
-	SUBQ           $3, R11
-	JGE            rows45
-
-oneRow43:
-	ADDQ           $3, R11
-	JEQ            done44
-
-rows51:
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one53
-
-vectors52:
-	VMOVUPS        (DI)(BX*1), Z0
-	VMOVUPS        64(DI)(BX*1), Z3
-	VMULPS         Z31, Z0, Z0
-	VMULPS         Z31, Z3, Z3
-	VREDUCEPS      $0, Z0, Z1
-	VREDUCEPS      $0, Z3, Z4
-	VRNDSCALEPS    $0, Z0, Z2
-	VRNDSCALEPS    $0, Z3, Z5
-	VMOVUPS        Z25, Z0
-	VMOVUPS        Z25, Z3
-	VFMADD213PS    Z26, Z1, Z0
-	VFMADD213PS    Z26, Z4, Z3
-	VFMADD213PS    Z27, Z1, Z0
-	VFMADD213PS    Z27, Z4, Z3
-	VFMADD213PS    Z28, Z1, Z0
-	VFMADD213PS    Z28, Z4, Z3
-	VFMADD213PS    Z29, Z1, Z0
-	VFMADD213PS    Z29, Z4, Z3
-	VFMADD213PS    Z30, Z1, Z0
-	VFMADD213PS    Z30, Z4, Z3
-	VSCALEFPS      Z2, Z0, Z0
-	VSCALEFPS      Z5, Z3, Z3
-	VMOVUPS        (DI)(BX*1), Z1
-	VMOVUPS        64(DI)(BX*1), Z4
-	VADDPS         Z30, Z0, Z0
-	VADDPS         Z30, Z3, Z3
-	VDIVPS         Z0, Z1, Z0
-	VDIVPS         Z3, Z4, Z3
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z3, 64(DI)(BX*1)
-	ADDQ           $128, BX
-	SUBQ           $2, CX
-	JGE            vectors52
-
-one53:
-	ADDQ           $2, CX
-	JEQ            rest54
-
-single56:
-	VMOVUPS        (DI)(BX*1), Z0
-	VMULPS         Z31, Z0, Z0
-	VREDUCEPS      $0, Z0, Z1
-	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z25, Z0
-	VFMADD213PS    Z26, Z1, Z0
-	VFMADD213PS    Z27, Z1, Z0
-	VFMADD213PS    Z28, Z1, Z0
-	VFMADD213PS    Z29, Z1, Z0
-	VFMADD213PS    Z30, Z1, Z0
-	VSCALEFPS      Z2, Z0, Z0
-	VMOVUPS        (DI)(BX*1), Z1
-	VADDPS         Z30, Z0, Z0
-	VDIVPS         Z0, Z1, Z0
-	VMOVUPS        Z0, (DI)(BX*1)
-	ADDQ           $64, BX
-	DECQ           CX
-	JNE            single56
-
-rest54:
-	TESTQ          R15, R15
-	JEQ            done55
-	VMOVUPS.Z      (DI)(BX*1), K1, Z0
-	VMULPS         Z31, Z0, Z0
-	VREDUCEPS      $0, Z0, Z1
-	VRNDSCALEPS    $0, Z0, Z2
-	VMOVUPS        Z25, Z0
-	VFMADD213PS    Z26, Z1, Z0
-	VFMADD213PS    Z27, Z1, Z0
-	VFMADD213PS    Z28, Z1, Z0
-	VFMADD213PS    Z29, Z1, Z0
-	VFMADD213PS    Z30, Z1, Z0
-	VSCALEFPS      Z2, Z0, Z0
-	VMOVUPS.Z      (DI)(BX*1), K1, Z1
-	VADDPS         Z30, Z0, Z0
-	VDIVPS         Z0, Z1, Z0
-	VMOVUPS        Z0, K1, (DI)(BX*1)
-
-done55:
-	MOVQ           DI, DI
-	ADDQ           ldx+8(FP), DI
-	SUBQ           $1, R11
-	JNE            rows51
-
-done44:
-	VZEROUPPER
-	RET
-
 // func softCapAVX512(x *float32, ldx int, rows int, cols int, inv float32, limit float32)
 TEXT ·softCapAVX512(SB), NOSPLIT, $0-40
 	MOVQ           x+0(FP), DI
@@ -1618,13 +1283,13 @@ TEXT ·softCapAVX512(SB), NOSPLIT, $0-40
 	DECQ           BX
 	KMOVW          BX, K1
 
-rows59:
+rows45:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one61
+	JLT            one47
 
-vectors60:
+vectors46:
 	VMOVUPS        (DI)(BX*1), Z4
 	VMOVUPS        64(DI)(BX*1), Z10
 	VMULPS         Z12, Z4, Z4
@@ -1675,13 +1340,13 @@ vectors60:
 	VMOVUPS        Z6, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors60
+	JGE            vectors46
 
-one61:
+one47:
 	ADDQ           $2, CX
-	JEQ            rest62
+	JEQ            rest48
 
-single64:
+single50:
 	VMOVUPS        (DI)(BX*1), Z4
 	VMULPS         Z12, Z4, Z4
 	VANDPS         Z29, Z4, Z0
@@ -1708,11 +1373,11 @@ single64:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single64
+	JNE            single50
 
-rest62:
+rest48:
 	TESTQ          R15, R15
-	JEQ            done63
+	JEQ            done49
 	VMOVUPS.Z      (DI)(BX*1), K1, Z4
 	VMULPS         Z12, Z4, Z4
 	VANDPS         Z29, Z4, Z0
@@ -1738,13 +1403,13 @@ rest62:
 	VMULPS         Z13, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done63:
+done49:
 	MOVQ           DI, DI
 	ADDQ           ldx+8(FP), DI
 	SUBQ           $1, R11
-	JNE            rows59
+	JNE            rows45
 
-done58:
+done44:
 	VZEROUPPER
 	RET
 
@@ -1771,9 +1436,9 @@ TEXT ·siluMulAVX512(SB), NOSPLIT, $0-64
 	DECQ           BX
 	KMOVW          BX, K1
 	SUBQ           $2, R11
-	JLT            oneRow65
+	JLT            oneRow51
 
-rows67:
+rows53:
 	MOVQ           ldd+8(FP), R8
 	ADDQ           DI, R8
 	MOVQ           ldg+24(FP), R10
@@ -1783,9 +1448,9 @@ rows67:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one69
+	JLT            one55
 
-vectors68:
+vectors54:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        64(SI)(BX*1), Z3
 	VMOVUPS        (R10)(BX*1), Z6
@@ -1856,13 +1521,13 @@ vectors68:
 	VMOVUPS        Z9, 64(R8)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors68
+	JGE            vectors54
 
-one69:
+one55:
 	ADDQ           $2, CX
-	JEQ            rest70
+	JEQ            rest56
 
-single72:
+single58:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        (R10)(BX*1), Z3
 	VMULPS         Z31, Z0, Z0
@@ -1899,11 +1564,11 @@ single72:
 	VMOVUPS        Z3, (R8)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single72
+	JNE            single58
 
-rest70:
+rest56:
 	TESTQ          R15, R15
-	JEQ            done71
+	JEQ            done57
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VMOVUPS.Z      (R10)(BX*1), K1, Z3
 	VMULPS         Z31, Z0, Z0
@@ -1939,7 +1604,7 @@ rest70:
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 	VMOVUPS        Z3, K1, (R8)(BX*1)
 
-done71:
+done57:
 	MOVQ           R8, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           R10, SI
@@ -1947,19 +1612,19 @@ done71:
 	MOVQ           R12, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $2, R11
-	JGE            rows67
+	JGE            rows53
 
-oneRow65:
+oneRow51:
 	ADDQ           $2, R11
-	JEQ            done66
+	JEQ            done52
 
-rows73:
+rows59:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one75
+	JLT            one61
 
-vectors74:
+vectors60:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        64(SI)(BX*1), Z3
 	VMULPS         Z31, Z0, Z0
@@ -1996,13 +1661,13 @@ vectors74:
 	VMOVUPS        Z3, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors74
+	JGE            vectors60
 
-one75:
+one61:
 	ADDQ           $2, CX
-	JEQ            rest76
+	JEQ            rest62
 
-single78:
+single64:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMULPS         Z31, Z0, Z0
 	VREDUCEPS      $0, Z0, Z1
@@ -2022,11 +1687,11 @@ single78:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single78
+	JNE            single64
 
-rest76:
+rest62:
 	TESTQ          R15, R15
-	JEQ            done77
+	JEQ            done63
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VMULPS         Z31, Z0, Z0
 	VREDUCEPS      $0, Z0, Z1
@@ -2045,7 +1710,7 @@ rest76:
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done77:
+done63:
 	MOVQ           DI, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           SI, SI
@@ -2053,9 +1718,9 @@ done77:
 	MOVQ           DX, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $1, R11
-	JNE            rows73
+	JNE            rows59
 
-done66:
+done52:
 	VZEROUPPER
 	RET
 
@@ -2083,9 +1748,9 @@ TEXT ·geluTanhMulAVX512(SB), NOSPLIT, $0-64
 	DECQ           BX
 	KMOVW          BX, K1
 	SUBQ           $2, R11
-	JLT            oneRow79
+	JLT            oneRow65
 
-rows81:
+rows67:
 	MOVQ           ldd+8(FP), R8
 	ADDQ           DI, R8
 	MOVQ           ldg+24(FP), R10
@@ -2095,9 +1760,9 @@ rows81:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one83
+	JLT            one69
 
-vectors82:
+vectors68:
 	VMOVUPS        (SI)(BX*1), Z2
 	VMOVUPS        64(SI)(BX*1), Z5
 	VMOVUPS        (R10)(BX*1), Z8
@@ -2180,13 +1845,13 @@ vectors82:
 	VMOVUPS        Z9, 64(R8)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors82
+	JGE            vectors68
 
-one83:
+one69:
 	ADDQ           $2, CX
-	JEQ            rest84
+	JEQ            rest70
 
-single86:
+single72:
 	VMOVUPS        (SI)(BX*1), Z2
 	VMOVUPS        (R10)(BX*1), Z5
 	VMULPS         Z2, Z2, Z0
@@ -2229,11 +1894,11 @@ single86:
 	VMOVUPS        Z3, (R8)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single86
+	JNE            single72
 
-rest84:
+rest70:
 	TESTQ          R15, R15
-	JEQ            done85
+	JEQ            done71
 	VMOVUPS.Z      (SI)(BX*1), K1, Z2
 	VMOVUPS.Z      (R10)(BX*1), K1, Z5
 	VMULPS         Z2, Z2, Z0
@@ -2275,7 +1940,7 @@ rest84:
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 	VMOVUPS        Z3, K1, (R8)(BX*1)
 
-done85:
+done71:
 	MOVQ           R8, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           R10, SI
@@ -2283,19 +1948,19 @@ done85:
 	MOVQ           R12, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $2, R11
-	JGE            rows81
+	JGE            rows67
 
-oneRow79:
+oneRow65:
 	ADDQ           $2, R11
-	JEQ            done80
+	JEQ            done66
 
-rows87:
+rows73:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one89
+	JLT            one75
 
-vectors88:
+vectors74:
 	VMOVUPS        (SI)(BX*1), Z2
 	VMOVUPS        64(SI)(BX*1), Z5
 	VMULPS         Z2, Z2, Z0
@@ -2338,13 +2003,13 @@ vectors88:
 	VMOVUPS        Z3, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors88
+	JGE            vectors74
 
-one89:
+one75:
 	ADDQ           $2, CX
-	JEQ            rest90
+	JEQ            rest76
 
-single92:
+single78:
 	VMOVUPS        (SI)(BX*1), Z2
 	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z30, Z1
@@ -2367,11 +2032,11 @@ single92:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single92
+	JNE            single78
 
-rest90:
+rest76:
 	TESTQ          R15, R15
-	JEQ            done91
+	JEQ            done77
 	VMOVUPS.Z      (SI)(BX*1), K1, Z2
 	VMULPS         Z2, Z2, Z0
 	VMOVUPS        Z30, Z1
@@ -2393,7 +2058,7 @@ rest90:
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done91:
+done77:
 	MOVQ           DI, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           SI, SI
@@ -2401,9 +2066,9 @@ done91:
 	MOVQ           DX, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $1, R11
-	JNE            rows87
+	JNE            rows73
 
-done80:
+done66:
 	VZEROUPPER
 	RET
 
@@ -2421,17 +2086,17 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-32
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 	SUBQ           $2, R11
-	JLT            oneRow93
+	JLT            oneRow79
 
-rows95:
+rows81:
 	MOVQ           ldx+8(FP), R8
 	ADDQ           DI, R8
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one97
+	JLT            one83
 
-vectors96:
+vectors82:
 	VMOVUPS        (DI)(BX*1), Y2
 	VMOVUPS        32(DI)(BX*1), Y5
 	VMOVUPS        (R8)(BX*1), Y8
@@ -2550,13 +2215,13 @@ vectors96:
 	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors96
+	JGE            vectors82
 
-one97:
+one83:
 	ADDQ           $2, CX
-	JEQ            rest98
+	JEQ            rest84
 
-single100:
+single86:
 	VMOVUPS        (DI)(BX*1), Y2
 	VMOVUPS        (R8)(BX*1), Y5
 	VMULPS         Y2, Y2, Y0
@@ -2617,11 +2282,11 @@ single100:
 	VMOVUPS        Y3, (R8)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single100
+	JNE            single86
 
-rest98:
+rest84:
 	TESTQ          R15, R15
-	JEQ            done99
+	JEQ            done85
 	VMASKMOVPS     (DI)(BX*1), Y15, Y2
 	VMASKMOVPS     (R8)(BX*1), Y15, Y5
 	VMULPS         Y2, Y2, Y0
@@ -2681,23 +2346,23 @@ rest98:
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
 
-done99:
+done85:
 	MOVQ           R8, DI
 	ADDQ           ldx+8(FP), DI
 	SUBQ           $2, R11
-	JGE            rows95
+	JGE            rows81
 
-oneRow93:
+oneRow79:
 	ADDQ           $2, R11
-	JEQ            done94
+	JEQ            done80
 
-rows101:
+rows87:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one103
+	JLT            one89
 
-vectors102:
+vectors88:
 	VMOVUPS        (DI)(BX*1), Y2
 	VMOVUPS        32(DI)(BX*1), Y5
 	VMULPS         Y2, Y2, Y0
@@ -2758,13 +2423,13 @@ vectors102:
 	VMOVUPS        Y3, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors102
+	JGE            vectors88
 
-one103:
+one89:
 	ADDQ           $2, CX
-	JEQ            rest104
+	JEQ            rest90
 
-single106:
+single92:
 	VMOVUPS        (DI)(BX*1), Y2
 	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+736(SB), Y1
@@ -2796,11 +2461,11 @@ single106:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single106
+	JNE            single92
 
-rest104:
+rest90:
 	TESTQ          R15, R15
-	JEQ            done105
+	JEQ            done91
 	VMASKMOVPS     (DI)(BX*1), Y15, Y2
 	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+736(SB), Y1
@@ -2831,13 +2496,13 @@ rest104:
 	VDIVPS         Y0, Y1, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done105:
+done91:
 	MOVQ           DI, DI
 	ADDQ           ldx+8(FP), DI
 	SUBQ           $1, R11
-	JNE            rows101
+	JNE            rows87
 
-done94:
+done80:
 	VZEROUPPER
 	RET
 
@@ -2855,17 +2520,17 @@ TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-32
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 	SUBQ           $2, R11
-	JLT            oneRow107
+	JLT            oneRow93
 
-rows109:
+rows95:
 	MOVQ           ldx+8(FP), R8
 	ADDQ           DI, R8
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one111
+	JLT            one97
 
-vectors110:
+vectors96:
 	VMOVUPS        (DI)(BX*1), Y2
 	VMOVUPS        32(DI)(BX*1), Y5
 	VMOVUPS        (R8)(BX*1), Y8
@@ -2964,13 +2629,13 @@ vectors110:
 	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors110
+	JGE            vectors96
 
-one111:
+one97:
 	ADDQ           $2, CX
-	JEQ            rest112
+	JEQ            rest98
 
-single114:
+single100:
 	VMOVUPS        (DI)(BX*1), Y2
 	VMOVUPS        (R8)(BX*1), Y5
 	VMULPS         Y2, Y2, Y0
@@ -3021,11 +2686,11 @@ single114:
 	VMOVUPS        Y3, (R8)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single114
+	JNE            single100
 
-rest112:
+rest98:
 	TESTQ          R15, R15
-	JEQ            done113
+	JEQ            done99
 	VMASKMOVPS     (DI)(BX*1), Y15, Y2
 	VMASKMOVPS     (R8)(BX*1), Y15, Y5
 	VMULPS         Y2, Y2, Y0
@@ -3075,23 +2740,23 @@ rest112:
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
 
-done113:
+done99:
 	MOVQ           R8, DI
 	ADDQ           ldx+8(FP), DI
 	SUBQ           $2, R11
-	JGE            rows109
+	JGE            rows95
 
-oneRow107:
+oneRow93:
 	ADDQ           $2, R11
-	JEQ            done108
+	JEQ            done94
 
-rows115:
+rows101:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one117
+	JLT            one103
 
-vectors116:
+vectors102:
 	VMOVUPS        (DI)(BX*1), Y2
 	VMOVUPS        32(DI)(BX*1), Y5
 	VMULPS         Y2, Y2, Y0
@@ -3142,13 +2807,13 @@ vectors116:
 	VMOVUPS        Y3, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors116
+	JGE            vectors102
 
-one117:
+one103:
 	ADDQ           $2, CX
-	JEQ            rest118
+	JEQ            rest104
 
-single120:
+single106:
 	VMOVUPS        (DI)(BX*1), Y2
 	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+384(SB), Y1
@@ -3175,11 +2840,11 @@ single120:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single120
+	JNE            single106
 
-rest118:
+rest104:
 	TESTQ          R15, R15
-	JEQ            done119
+	JEQ            done105
 	VMASKMOVPS     (DI)(BX*1), Y15, Y2
 	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+384(SB), Y1
@@ -3205,13 +2870,13 @@ rest118:
 	VDIVPS         Y0, Y1, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done119:
+done105:
 	MOVQ           DI, DI
 	ADDQ           ldx+8(FP), DI
 	SUBQ           $1, R11
-	JNE            rows115
+	JNE            rows101
 
-done108:
+done94:
 	VZEROUPPER
 	RET
 
@@ -3229,17 +2894,17 @@ TEXT ·reluAVX2(SB), NOSPLIT, $0-32
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 	SUBQ           $2, R11
-	JLT            oneRow121
+	JLT            oneRow107
 
-rows123:
+rows109:
 	MOVQ           ldx+8(FP), R8
 	ADDQ           DI, R8
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one125
+	JLT            one111
 
-vectors124:
+vectors110:
 	VMOVUPS        (DI)(BX*1), Y1
 	VMOVUPS        32(DI)(BX*1), Y4
 	VMOVUPS        (R8)(BX*1), Y7
@@ -3258,13 +2923,13 @@ vectors124:
 	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors124
+	JGE            vectors110
 
-one125:
+one111:
 	ADDQ           $2, CX
-	JEQ            rest126
+	JEQ            rest112
 
-single128:
+single114:
 	VMOVUPS        (DI)(BX*1), Y1
 	VMOVUPS        (R8)(BX*1), Y4
 	VMOVUPS        ·act<>+192(SB), Y0
@@ -3275,11 +2940,11 @@ single128:
 	VMOVUPS        Y3, (R8)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single128
+	JNE            single114
 
-rest126:
+rest112:
 	TESTQ          R15, R15
-	JEQ            done127
+	JEQ            done113
 	VMASKMOVPS     (DI)(BX*1), Y15, Y1
 	VMASKMOVPS     (R8)(BX*1), Y15, Y4
 	VMOVUPS        ·act<>+192(SB), Y0
@@ -3289,23 +2954,23 @@ rest126:
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
 
-done127:
+done113:
 	MOVQ           R8, DI
 	ADDQ           ldx+8(FP), DI
 	SUBQ           $2, R11
-	JGE            rows123
+	JGE            rows109
 
-oneRow121:
+oneRow107:
 	ADDQ           $2, R11
-	JEQ            done122
+	JEQ            done108
 
-rows129:
+rows115:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one131
+	JLT            one117
 
-vectors130:
+vectors116:
 	VMOVUPS        (DI)(BX*1), Y1
 	VMOVUPS        32(DI)(BX*1), Y4
 	VMOVUPS        ·act<>+192(SB), Y0
@@ -3316,374 +2981,36 @@ vectors130:
 	VMOVUPS        Y3, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors130
+	JGE            vectors116
 
-one131:
+one117:
 	ADDQ           $2, CX
-	JEQ            rest132
+	JEQ            rest118
 
-single134:
+single120:
 	VMOVUPS        (DI)(BX*1), Y1
 	VMOVUPS        ·act<>+192(SB), Y0
 	VMAXPS         Y1, Y0, Y0
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single134
+	JNE            single120
 
-rest132:
+rest118:
 	TESTQ          R15, R15
-	JEQ            done133
+	JEQ            done119
 	VMASKMOVPS     (DI)(BX*1), Y15, Y1
 	VMOVUPS        ·act<>+192(SB), Y0
 	VMAXPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done133:
+done119:
 	MOVQ           DI, DI
 	ADDQ           ldx+8(FP), DI
 	SUBQ           $1, R11
-	JNE            rows129
+	JNE            rows115
 
-done122:
-	VZEROUPPER
-	RET
-
-// func siluAVX2(x *float32, ldx int, rows int, cols int)
-TEXT ·siluAVX2(SB), NOSPLIT, $0-32
-	MOVQ           x+0(FP), DI
-	MOVQ           rows+16(FP), R11
-	MOVQ           cols+24(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $7, R15
-	SHRQ           $3, AX
-	LEAQ           ·actMask<>+32(SB), BX
-	MOVQ           R15, CX
-	SHLQ           $2, CX
-	SUBQ           CX, BX
-	VMOVUPS        (BX), Y15
-	SUBQ           $2, R11
-	JLT            oneRow135
-
-rows137:
-	MOVQ           ldx+8(FP), R8
-	ADDQ           DI, R8
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one139
-
-vectors138:
-	VMOVUPS        (DI)(BX*1), Y0
-	VMOVUPS        32(DI)(BX*1), Y3
-	VMOVUPS        (R8)(BX*1), Y6
-	VMOVUPS        32(R8)(BX*1), Y9
-	VMULPS         ·act<>+320(SB), Y0, Y0
-	VMULPS         ·act<>+320(SB), Y3, Y3
-	VMULPS         ·act<>+320(SB), Y6, Y6
-	VMULPS         ·act<>+320(SB), Y9, Y9
-	VMOVUPS        ·act<>+256(SB), Y1
-	VMOVUPS        ·act<>+256(SB), Y4
-	VMOVUPS        ·act<>+256(SB), Y7
-	VMOVUPS        ·act<>+256(SB), Y10
-	VMINPS         Y0, Y1, Y0
-	VMINPS         Y3, Y4, Y3
-	VMINPS         Y6, Y7, Y6
-	VMINPS         Y9, Y10, Y9
-	VMOVUPS        ·act<>+288(SB), Y1
-	VMOVUPS        ·act<>+288(SB), Y4
-	VMOVUPS        ·act<>+288(SB), Y7
-	VMOVUPS        ·act<>+288(SB), Y10
-	VMAXPS         Y0, Y1, Y0
-	VMAXPS         Y3, Y4, Y3
-	VMAXPS         Y6, Y7, Y6
-	VMAXPS         Y9, Y10, Y9
-	VROUNDPS       $8, Y0, Y2
-	VROUNDPS       $8, Y3, Y5
-	VROUNDPS       $8, Y6, Y8
-	VROUNDPS       $8, Y9, Y11
-	VSUBPS         Y2, Y0, Y1
-	VSUBPS         Y5, Y3, Y4
-	VSUBPS         Y8, Y6, Y7
-	VSUBPS         Y11, Y9, Y10
-	VMOVUPS        ·act<>+160(SB), Y0
-	VMOVUPS        ·act<>+160(SB), Y3
-	VMOVUPS        ·act<>+160(SB), Y6
-	VMOVUPS        ·act<>+160(SB), Y9
-	VFMADD213PS    ·act<>+128(SB), Y1, Y0
-	VFMADD213PS    ·act<>+128(SB), Y4, Y3
-	VFMADD213PS    ·act<>+128(SB), Y7, Y6
-	VFMADD213PS    ·act<>+128(SB), Y10, Y9
-	VFMADD213PS    ·act<>+96(SB), Y1, Y0
-	VFMADD213PS    ·act<>+96(SB), Y4, Y3
-	VFMADD213PS    ·act<>+96(SB), Y7, Y6
-	VFMADD213PS    ·act<>+96(SB), Y10, Y9
-	VFMADD213PS    ·act<>+64(SB), Y1, Y0
-	VFMADD213PS    ·act<>+64(SB), Y4, Y3
-	VFMADD213PS    ·act<>+64(SB), Y7, Y6
-	VFMADD213PS    ·act<>+64(SB), Y10, Y9
-	VFMADD213PS    ·act<>+32(SB), Y1, Y0
-	VFMADD213PS    ·act<>+32(SB), Y4, Y3
-	VFMADD213PS    ·act<>+32(SB), Y7, Y6
-	VFMADD213PS    ·act<>+32(SB), Y10, Y9
-	VFMADD213PS    ·act<>+0(SB), Y1, Y0
-	VFMADD213PS    ·act<>+0(SB), Y4, Y3
-	VFMADD213PS    ·act<>+0(SB), Y7, Y6
-	VFMADD213PS    ·act<>+0(SB), Y10, Y9
-	VCVTPS2DQ      Y2, Y2
-	VCVTPS2DQ      Y5, Y5
-	VCVTPS2DQ      Y8, Y8
-	VCVTPS2DQ      Y11, Y11
-	VPSLLD         $23, Y2, Y2
-	VPSLLD         $23, Y5, Y5
-	VPSLLD         $23, Y8, Y8
-	VPSLLD         $23, Y11, Y11
-	VPADDD         Y2, Y0, Y0
-	VPADDD         Y5, Y3, Y3
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y11, Y9, Y9
-	VMOVUPS        (DI)(BX*1), Y1
-	VMOVUPS        32(DI)(BX*1), Y4
-	VMOVUPS        (R8)(BX*1), Y7
-	VMOVUPS        32(R8)(BX*1), Y10
-	VADDPS         ·act<>+0(SB), Y0, Y0
-	VADDPS         ·act<>+0(SB), Y3, Y3
-	VADDPS         ·act<>+0(SB), Y6, Y6
-	VADDPS         ·act<>+0(SB), Y9, Y9
-	VDIVPS         Y0, Y1, Y0
-	VDIVPS         Y3, Y4, Y3
-	VDIVPS         Y6, Y7, Y6
-	VDIVPS         Y9, Y10, Y9
-	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y3, 32(DI)(BX*1)
-	VMOVUPS        Y6, (R8)(BX*1)
-	VMOVUPS        Y9, 32(R8)(BX*1)
-	ADDQ           $64, BX
-	SUBQ           $2, CX
-	JGE            vectors138
-
-one139:
-	ADDQ           $2, CX
-	JEQ            rest140
-
-single142:
-	VMOVUPS        (DI)(BX*1), Y0
-	VMOVUPS        (R8)(BX*1), Y3
-	VMULPS         ·act<>+320(SB), Y0, Y0
-	VMULPS         ·act<>+320(SB), Y3, Y3
-	VMOVUPS        ·act<>+256(SB), Y1
-	VMOVUPS        ·act<>+256(SB), Y4
-	VMINPS         Y0, Y1, Y0
-	VMINPS         Y3, Y4, Y3
-	VMOVUPS        ·act<>+288(SB), Y1
-	VMOVUPS        ·act<>+288(SB), Y4
-	VMAXPS         Y0, Y1, Y0
-	VMAXPS         Y3, Y4, Y3
-	VROUNDPS       $8, Y0, Y2
-	VROUNDPS       $8, Y3, Y5
-	VSUBPS         Y2, Y0, Y1
-	VSUBPS         Y5, Y3, Y4
-	VMOVUPS        ·act<>+160(SB), Y0
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y0
-	VFMADD213PS    ·act<>+128(SB), Y4, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y0
-	VFMADD213PS    ·act<>+96(SB), Y4, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y0
-	VFMADD213PS    ·act<>+64(SB), Y4, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y0
-	VFMADD213PS    ·act<>+32(SB), Y4, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y0
-	VFMADD213PS    ·act<>+0(SB), Y4, Y3
-	VCVTPS2DQ      Y2, Y2
-	VCVTPS2DQ      Y5, Y5
-	VPSLLD         $23, Y2, Y2
-	VPSLLD         $23, Y5, Y5
-	VPADDD         Y2, Y0, Y0
-	VPADDD         Y5, Y3, Y3
-	VMOVUPS        (DI)(BX*1), Y1
-	VMOVUPS        (R8)(BX*1), Y4
-	VADDPS         ·act<>+0(SB), Y0, Y0
-	VADDPS         ·act<>+0(SB), Y3, Y3
-	VDIVPS         Y0, Y1, Y0
-	VDIVPS         Y3, Y4, Y3
-	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y3, (R8)(BX*1)
-	ADDQ           $32, BX
-	DECQ           CX
-	JNE            single142
-
-rest140:
-	TESTQ          R15, R15
-	JEQ            done141
-	VMASKMOVPS     (DI)(BX*1), Y15, Y0
-	VMASKMOVPS     (R8)(BX*1), Y15, Y3
-	VMULPS         ·act<>+320(SB), Y0, Y0
-	VMULPS         ·act<>+320(SB), Y3, Y3
-	VMOVUPS        ·act<>+256(SB), Y1
-	VMOVUPS        ·act<>+256(SB), Y4
-	VMINPS         Y0, Y1, Y0
-	VMINPS         Y3, Y4, Y3
-	VMOVUPS        ·act<>+288(SB), Y1
-	VMOVUPS        ·act<>+288(SB), Y4
-	VMAXPS         Y0, Y1, Y0
-	VMAXPS         Y3, Y4, Y3
-	VROUNDPS       $8, Y0, Y2
-	VROUNDPS       $8, Y3, Y5
-	VSUBPS         Y2, Y0, Y1
-	VSUBPS         Y5, Y3, Y4
-	VMOVUPS        ·act<>+160(SB), Y0
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y0
-	VFMADD213PS    ·act<>+128(SB), Y4, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y0
-	VFMADD213PS    ·act<>+96(SB), Y4, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y0
-	VFMADD213PS    ·act<>+64(SB), Y4, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y0
-	VFMADD213PS    ·act<>+32(SB), Y4, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y0
-	VFMADD213PS    ·act<>+0(SB), Y4, Y3
-	VCVTPS2DQ      Y2, Y2
-	VCVTPS2DQ      Y5, Y5
-	VPSLLD         $23, Y2, Y2
-	VPSLLD         $23, Y5, Y5
-	VPADDD         Y2, Y0, Y0
-	VPADDD         Y5, Y3, Y3
-	VMASKMOVPS     (DI)(BX*1), Y15, Y1
-	VMASKMOVPS     (R8)(BX*1), Y15, Y4
-	VADDPS         ·act<>+0(SB), Y0, Y0
-	VADDPS         ·act<>+0(SB), Y3, Y3
-	VDIVPS         Y0, Y1, Y0
-	VDIVPS         Y3, Y4, Y3
-	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
-	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
-
-done141:
-	MOVQ           R8, DI
-	ADDQ           ldx+8(FP), DI
-	SUBQ           $2, R11
-	JGE            rows137
-
-oneRow135:
-	ADDQ           $2, R11
-	JEQ            done136
-
-rows143:
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one145
-
-vectors144:
-	VMOVUPS        (DI)(BX*1), Y0
-	VMOVUPS        32(DI)(BX*1), Y3
-	VMULPS         ·act<>+320(SB), Y0, Y0
-	VMULPS         ·act<>+320(SB), Y3, Y3
-	VMOVUPS        ·act<>+256(SB), Y1
-	VMOVUPS        ·act<>+256(SB), Y4
-	VMINPS         Y0, Y1, Y0
-	VMINPS         Y3, Y4, Y3
-	VMOVUPS        ·act<>+288(SB), Y1
-	VMOVUPS        ·act<>+288(SB), Y4
-	VMAXPS         Y0, Y1, Y0
-	VMAXPS         Y3, Y4, Y3
-	VROUNDPS       $8, Y0, Y2
-	VROUNDPS       $8, Y3, Y5
-	VSUBPS         Y2, Y0, Y1
-	VSUBPS         Y5, Y3, Y4
-	VMOVUPS        ·act<>+160(SB), Y0
-	VMOVUPS        ·act<>+160(SB), Y3
-	VFMADD213PS    ·act<>+128(SB), Y1, Y0
-	VFMADD213PS    ·act<>+128(SB), Y4, Y3
-	VFMADD213PS    ·act<>+96(SB), Y1, Y0
-	VFMADD213PS    ·act<>+96(SB), Y4, Y3
-	VFMADD213PS    ·act<>+64(SB), Y1, Y0
-	VFMADD213PS    ·act<>+64(SB), Y4, Y3
-	VFMADD213PS    ·act<>+32(SB), Y1, Y0
-	VFMADD213PS    ·act<>+32(SB), Y4, Y3
-	VFMADD213PS    ·act<>+0(SB), Y1, Y0
-	VFMADD213PS    ·act<>+0(SB), Y4, Y3
-	VCVTPS2DQ      Y2, Y2
-	VCVTPS2DQ      Y5, Y5
-	VPSLLD         $23, Y2, Y2
-	VPSLLD         $23, Y5, Y5
-	VPADDD         Y2, Y0, Y0
-	VPADDD         Y5, Y3, Y3
-	VMOVUPS        (DI)(BX*1), Y1
-	VMOVUPS        32(DI)(BX*1), Y4
-	VADDPS         ·act<>+0(SB), Y0, Y0
-	VADDPS         ·act<>+0(SB), Y3, Y3
-	VDIVPS         Y0, Y1, Y0
-	VDIVPS         Y3, Y4, Y3
-	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y3, 32(DI)(BX*1)
-	ADDQ           $64, BX
-	SUBQ           $2, CX
-	JGE            vectors144
-
-one145:
-	ADDQ           $2, CX
-	JEQ            rest146
-
-single148:
-	VMOVUPS        (DI)(BX*1), Y0
-	VMULPS         ·act<>+320(SB), Y0, Y0
-	VMOVUPS        ·act<>+256(SB), Y1
-	VMINPS         Y0, Y1, Y0
-	VMOVUPS        ·act<>+288(SB), Y1
-	VMAXPS         Y0, Y1, Y0
-	VROUNDPS       $8, Y0, Y2
-	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y0
-	VFMADD213PS    ·act<>+128(SB), Y1, Y0
-	VFMADD213PS    ·act<>+96(SB), Y1, Y0
-	VFMADD213PS    ·act<>+64(SB), Y1, Y0
-	VFMADD213PS    ·act<>+32(SB), Y1, Y0
-	VFMADD213PS    ·act<>+0(SB), Y1, Y0
-	VCVTPS2DQ      Y2, Y2
-	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y0, Y0
-	VMOVUPS        (DI)(BX*1), Y1
-	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y1, Y0
-	VMOVUPS        Y0, (DI)(BX*1)
-	ADDQ           $32, BX
-	DECQ           CX
-	JNE            single148
-
-rest146:
-	TESTQ          R15, R15
-	JEQ            done147
-	VMASKMOVPS     (DI)(BX*1), Y15, Y0
-	VMULPS         ·act<>+320(SB), Y0, Y0
-	VMOVUPS        ·act<>+256(SB), Y1
-	VMINPS         Y0, Y1, Y0
-	VMOVUPS        ·act<>+288(SB), Y1
-	VMAXPS         Y0, Y1, Y0
-	VROUNDPS       $8, Y0, Y2
-	VSUBPS         Y2, Y0, Y1
-	VMOVUPS        ·act<>+160(SB), Y0
-	VFMADD213PS    ·act<>+128(SB), Y1, Y0
-	VFMADD213PS    ·act<>+96(SB), Y1, Y0
-	VFMADD213PS    ·act<>+64(SB), Y1, Y0
-	VFMADD213PS    ·act<>+32(SB), Y1, Y0
-	VFMADD213PS    ·act<>+0(SB), Y1, Y0
-	VCVTPS2DQ      Y2, Y2
-	VPSLLD         $23, Y2, Y2
-	VPADDD         Y2, Y0, Y0
-	VMASKMOVPS     (DI)(BX*1), Y15, Y1
-	VADDPS         ·act<>+0(SB), Y0, Y0
-	VDIVPS         Y0, Y1, Y0
-	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
-
-done147:
-	MOVQ           DI, DI
-	ADDQ           ldx+8(FP), DI
-	SUBQ           $1, R11
-	JNE            rows143
-
-done136:
+done108:
 	VZEROUPPER
 	RET
 
@@ -3703,13 +3030,13 @@ TEXT ·softCapAVX2(SB), NOSPLIT, $0-40
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 
-rows151:
+rows123:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one153
+	JLT            one125
 
-vectors152:
+vectors124:
 	VMOVUPS        (DI)(BX*1), Y4
 	VMOVUPS        32(DI)(BX*1), Y10
 	VMULPS         Y12, Y4, Y4
@@ -3766,13 +3093,13 @@ vectors152:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors152
+	JGE            vectors124
 
-one153:
+one125:
 	ADDQ           $2, CX
-	JEQ            rest154
+	JEQ            rest126
 
-single156:
+single128:
 	VMOVUPS        (DI)(BX*1), Y4
 	VMULPS         Y12, Y4, Y4
 	VANDPS         ·act<>+480(SB), Y4, Y0
@@ -3802,11 +3129,11 @@ single156:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single156
+	JNE            single128
 
-rest154:
+rest126:
 	TESTQ          R15, R15
-	JEQ            done155
+	JEQ            done127
 	VMASKMOVPS     (DI)(BX*1), Y15, Y4
 	VMULPS         Y12, Y4, Y4
 	VANDPS         ·act<>+480(SB), Y4, Y0
@@ -3835,13 +3162,13 @@ rest154:
 	VMULPS         Y13, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done155:
+done127:
 	MOVQ           DI, DI
 	ADDQ           ldx+8(FP), DI
 	SUBQ           $1, R11
-	JNE            rows151
+	JNE            rows123
 
-done150:
+done122:
 	VZEROUPPER
 	RET
 
@@ -3861,9 +3188,9 @@ TEXT ·siluMulAVX2(SB), NOSPLIT, $0-64
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 	SUBQ           $2, R11
-	JLT            oneRow157
+	JLT            oneRow129
 
-rows159:
+rows131:
 	MOVQ           ldd+8(FP), R8
 	ADDQ           DI, R8
 	MOVQ           ldg+24(FP), R10
@@ -3873,9 +3200,9 @@ rows159:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one161
+	JLT            one133
 
-vectors160:
+vectors132:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        32(SI)(BX*1), Y3
 	VMOVUPS        (R10)(BX*1), Y6
@@ -3970,13 +3297,13 @@ vectors160:
 	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors160
+	JGE            vectors132
 
-one161:
+one133:
 	ADDQ           $2, CX
-	JEQ            rest162
+	JEQ            rest134
 
-single164:
+single136:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (R10)(BX*1), Y3
 	VMULPS         ·act<>+320(SB), Y0, Y0
@@ -4025,11 +3352,11 @@ single164:
 	VMOVUPS        Y3, (R8)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single164
+	JNE            single136
 
-rest162:
+rest134:
 	TESTQ          R15, R15
-	JEQ            done163
+	JEQ            done135
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (R10)(BX*1), Y15, Y3
 	VMULPS         ·act<>+320(SB), Y0, Y0
@@ -4077,7 +3404,7 @@ rest162:
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
 
-done163:
+done135:
 	MOVQ           R8, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           R10, SI
@@ -4085,19 +3412,19 @@ done163:
 	MOVQ           R12, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $2, R11
-	JGE            rows159
+	JGE            rows131
 
-oneRow157:
+oneRow129:
 	ADDQ           $2, R11
-	JEQ            done158
+	JEQ            done130
 
-rows165:
+rows137:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one167
+	JLT            one139
 
-vectors166:
+vectors138:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        32(SI)(BX*1), Y3
 	VMULPS         ·act<>+320(SB), Y0, Y0
@@ -4146,13 +3473,13 @@ vectors166:
 	VMOVUPS        Y3, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors166
+	JGE            vectors138
 
-one167:
+one139:
 	ADDQ           $2, CX
-	JEQ            rest168
+	JEQ            rest140
 
-single170:
+single142:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMULPS         ·act<>+320(SB), Y0, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
@@ -4178,11 +3505,11 @@ single170:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single170
+	JNE            single142
 
-rest168:
+rest140:
 	TESTQ          R15, R15
-	JEQ            done169
+	JEQ            done141
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMULPS         ·act<>+320(SB), Y0, Y0
 	VMOVUPS        ·act<>+256(SB), Y1
@@ -4207,7 +3534,7 @@ rest168:
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done169:
+done141:
 	MOVQ           DI, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           SI, SI
@@ -4215,9 +3542,9 @@ done169:
 	MOVQ           DX, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $1, R11
-	JNE            rows165
+	JNE            rows137
 
-done158:
+done130:
 	VZEROUPPER
 	RET
 
@@ -4237,9 +3564,9 @@ TEXT ·geluTanhMulAVX2(SB), NOSPLIT, $0-64
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 	SUBQ           $2, R11
-	JLT            oneRow171
+	JLT            oneRow143
 
-rows173:
+rows145:
 	MOVQ           ldd+8(FP), R8
 	ADDQ           DI, R8
 	MOVQ           ldg+24(FP), R10
@@ -4249,9 +3576,9 @@ rows173:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one175
+	JLT            one147
 
-vectors174:
+vectors146:
 	VMOVUPS        (SI)(BX*1), Y2
 	VMOVUPS        32(SI)(BX*1), Y5
 	VMOVUPS        (R10)(BX*1), Y8
@@ -4358,13 +3685,13 @@ vectors174:
 	VMOVUPS        Y9, 32(R8)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors174
+	JGE            vectors146
 
-one175:
+one147:
 	ADDQ           $2, CX
-	JEQ            rest176
+	JEQ            rest148
 
-single178:
+single150:
 	VMOVUPS        (SI)(BX*1), Y2
 	VMOVUPS        (R10)(BX*1), Y5
 	VMULPS         Y2, Y2, Y0
@@ -4419,11 +3746,11 @@ single178:
 	VMOVUPS        Y3, (R8)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single178
+	JNE            single150
 
-rest176:
+rest148:
 	TESTQ          R15, R15
-	JEQ            done177
+	JEQ            done149
 	VMASKMOVPS     (SI)(BX*1), Y15, Y2
 	VMASKMOVPS     (R10)(BX*1), Y15, Y5
 	VMULPS         Y2, Y2, Y0
@@ -4477,7 +3804,7 @@ rest176:
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 	VMASKMOVPS     Y3, Y15, (R8)(BX*1)
 
-done177:
+done149:
 	MOVQ           R8, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           R10, SI
@@ -4485,19 +3812,19 @@ done177:
 	MOVQ           R12, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $2, R11
-	JGE            rows173
+	JGE            rows145
 
-oneRow171:
+oneRow143:
 	ADDQ           $2, R11
-	JEQ            done172
+	JEQ            done144
 
-rows179:
+rows151:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one181
+	JLT            one153
 
-vectors180:
+vectors152:
 	VMOVUPS        (SI)(BX*1), Y2
 	VMOVUPS        32(SI)(BX*1), Y5
 	VMULPS         Y2, Y2, Y0
@@ -4552,13 +3879,13 @@ vectors180:
 	VMOVUPS        Y3, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors180
+	JGE            vectors152
 
-one181:
+one153:
 	ADDQ           $2, CX
-	JEQ            rest182
+	JEQ            rest154
 
-single184:
+single156:
 	VMOVUPS        (SI)(BX*1), Y2
 	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+384(SB), Y1
@@ -4587,11 +3914,11 @@ single184:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single184
+	JNE            single156
 
-rest182:
+rest154:
 	TESTQ          R15, R15
-	JEQ            done183
+	JEQ            done155
 	VMASKMOVPS     (SI)(BX*1), Y15, Y2
 	VMULPS         Y2, Y2, Y0
 	VMOVUPS        ·act<>+384(SB), Y1
@@ -4619,7 +3946,7 @@ rest182:
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done183:
+done155:
 	MOVQ           DI, DI
 	ADDQ           ldd+8(FP), DI
 	MOVQ           SI, SI
@@ -4627,8 +3954,8 @@ done183:
 	MOVQ           DX, DX
 	ADDQ           ldu+40(FP), DX
 	SUBQ           $1, R11
-	JNE            rows179
+	JNE            rows151
 
-done172:
+done144:
 	VZEROUPPER
 	RET

@@ -47,12 +47,6 @@ func relu(x []float32) {
 	}
 }
 
-func silu(x []float32) {
-	for i, v := range x {
-		x[i] = siluOf(v)
-	}
-}
-
 func siluOf(v float32) float32 { return float32(float64(v) / (1 + math.Exp(-float64(v)))) }
 
 func siluMul(dst, gate, up []float32) {

@@ -46,9 +46,6 @@ func Active() Level { return active.level }
 // HasBF16 says whether products of bfloat16 pairs run in one instruction.
 func HasBF16() bool { return active.bf16 }
 
-// HasVNNI says whether products of int8 quads run in one instruction.
-func HasVNNI() bool { return active.vnni }
-
 // Available returns the levels that this processor and build can run, slowest
 // first. Generic is always among them.
 func Available() []Level {

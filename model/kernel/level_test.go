@@ -29,7 +29,7 @@ func TestLevel(t *testing.T) {
 		restore := SetLevel(Generic)
 		assert.Equal(t, Generic, Active())
 		assert.False(t, HasBF16())
-		assert.False(t, HasVNNI())
+		assert.False(t, active.vnni)
 		restore()
 		assert.Equal(t, before, active)
 	})

@@ -10,23 +10,11 @@ package kernel
 //go:noescape
 func rmsNormAVX512(dst *float32, ldd int, x *float32, ldx int, w *float32, rows int, cols int, group int, eps float32, n float32)
 
-// addRMSNormAVX512 adds x to res and normalises that by its root mean square.
-// Up to group rows, 8 at most, go through each step together.
-//
-//go:noescape
-func addRMSNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, rows int, cols int, group int, eps float32, n float32)
-
 // layerNormAVX512 normalises rows to mean 0 and variance 1; b may be nil. Up to
 // group rows, 8 at most, go through each step together.
 //
 //go:noescape
 func layerNormAVX512(dst *float32, ldd int, x *float32, ldx int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
-
-// addLayerNormAVX512 adds x to res and normalises that to mean 0 and variance
-// 1; b may be nil. Up to group rows, 8 at most, go through each step together.
-//
-//go:noescape
-func addLayerNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
 
 // rmsNormAVX2 normalises rows by their root mean square. Up to group rows, 8 at
 // most, go through each step together.
@@ -34,20 +22,8 @@ func addLayerNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32
 //go:noescape
 func rmsNormAVX2(dst *float32, ldd int, x *float32, ldx int, w *float32, rows int, cols int, group int, eps float32, n float32)
 
-// addRMSNormAVX2 adds x to res and normalises that by its root mean square. Up
-// to group rows, 8 at most, go through each step together.
-//
-//go:noescape
-func addRMSNormAVX2(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, rows int, cols int, group int, eps float32, n float32)
-
 // layerNormAVX2 normalises rows to mean 0 and variance 1; b may be nil. Up to
 // group rows, 8 at most, go through each step together.
 //
 //go:noescape
 func layerNormAVX2(dst *float32, ldd int, x *float32, ldx int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
-
-// addLayerNormAVX2 adds x to res and normalises that to mean 0 and variance 1;
-// b may be nil. Up to group rows, 8 at most, go through each step together.
-//
-//go:noescape
-func addLayerNormAVX2(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)

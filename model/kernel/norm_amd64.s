@@ -34,7 +34,7 @@ DATA ·norm<>+28(SB)/4, $0x3f800000
 GLOBL ·norm<>(SB), RODATA|NOPTR, $32
 
 // func rmsNormAVX512(dst *float32, ldd int, x *float32, ldx int, w *float32, rows int, cols int, group int, eps float32, n float32)
-TEXT ·rmsNormAVX512(SB), NOSPLIT, $96-72
+TEXT ·rmsNormAVX512(SB), NOSPLIT, $88-72
 	MOVQ           dst+0(FP), DI
 	MOVQ           x+16(FP), SI
 	MOVQ           w+32(FP), R8
@@ -57,7 +57,7 @@ group1:
 	CMOVQGT        R11, CX
 	SUBQ           CX, R11
 	LEAQ           (SP)(CX*8), CX
-	MOVQ           CX, 88(SP)
+	MOVQ           CX, 80(SP)
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
@@ -152,7 +152,7 @@ summed5:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
+	CMPQ           R12, 80(SP)
 	JNE            step2
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
@@ -207,235 +207,15 @@ done14:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
+	CMPQ           R12, 80(SP)
 	JNE            step10
 	TESTQ          R11, R11
 	JNE            group1
 	VZEROUPPER
 	RET
 
-// func addRMSNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, rows int, cols int, group int, eps float32, n float32)
-TEXT ·addRMSNormAVX512(SB), NOSPLIT, $96-88
-	MOVQ           dst+0(FP), DI
-	MOVQ           x+16(FP), SI
-	MOVQ           res+32(FP), DX
-	MOVQ           w+48(FP), R8
-	MOVQ           rows+56(FP), R11
-	MOVQ           cols+64(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $15, R15
-	SHRQ           $4, AX
-	MOVQ           R15, CX
-	MOVL           $1, BX
-	SHLQ           CX, BX
-	DECQ           BX
-	KMOVW          BX, K1
-
-group16:
-	MOVQ           DI, 64(SP)
-	MOVQ           SI, 72(SP)
-	MOVQ           DX, 80(SP)
-	MOVQ           group+72(FP), CX
-	CMPQ           CX, R11
-	CMOVQGT        R11, CX
-	SUBQ           CX, R11
-	LEAQ           (SP)(CX*8), CX
-	MOVQ           CX, 88(SP)
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step17:
-	VXORPS         Z6, Z6, Z6
-	VXORPS         Z7, Z7, Z7
-	VXORPS         Z8, Z8, Z8
-	VXORPS         Z9, Z9, Z9
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $4, CX
-	JLT            rem19
-
-sums18:
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z6
-	VMOVUPS        64(SI)(BX*1), Z0
-	VMOVUPS        64(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 64(DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z7
-	VMOVUPS        128(SI)(BX*1), Z0
-	VMOVUPS        128(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 128(DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z8
-	VMOVUPS        192(SI)(BX*1), Z0
-	VMOVUPS        192(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 192(DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z9
-	ADDQ           $256, BX
-	SUBQ           $4, CX
-	JGE            sums18
-
-rem19:
-	ADDQ           $4, CX
-	JEQ            tail21
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z6
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail22
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z7
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail23
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z8
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail24
-
-tail24:
-	TESTQ          R15, R15
-	JEQ            summed20
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z9
-	JMP            summed20
-
-tail23:
-	TESTQ          R15, R15
-	JEQ            summed20
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z8
-	JMP            summed20
-
-tail22:
-	TESTQ          R15, R15
-	JEQ            summed20
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z7
-	JMP            summed20
-
-tail21:
-	TESTQ          R15, R15
-	JEQ            summed20
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VFMADD231PS    Z0, Z0, Z6
-
-summed20:
-	VADDPS         Z8, Z6, Z6
-	VADDPS         Z9, Z7, Z7
-	VADDPS         Z7, Z6, Z6
-	VEXTRACTF64X4  $1, Z6, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+84(FP), X6, X6
-	VADDSS         eps+80(FP), X6, X6
-	VSQRTSS        X6, X6, X6
-	VMOVSS         ·norm<>+0(SB), X7
-	VDIVSS         X6, X7, X6
-	VMOVSS         X6, 4(R12)
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step17
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step25:
-	VBROADCASTSS   4(R12), Z13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one27
-
-vectors26:
-	VMOVUPS        (DX)(BX*1), Z0
-	VMOVUPS        64(DX)(BX*1), Z6
-	VMOVUPS        (R8)(BX*1), Z1
-	VMOVUPS        64(R8)(BX*1), Z7
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z13, Z6, Z6
-	VMULPS         Z1, Z0, Z0
-	VMULPS         Z7, Z6, Z6
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
-	ADDQ           $128, BX
-	SUBQ           $2, CX
-	JGE            vectors26
-
-one27:
-	ADDQ           $2, CX
-	JEQ            rest28
-
-single30:
-	VMOVUPS        (DX)(BX*1), Z0
-	VMOVUPS        (R8)(BX*1), Z1
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DI)(BX*1)
-	ADDQ           $64, BX
-	DECQ           CX
-	JNE            single30
-
-rest28:
-	TESTQ          R15, R15
-	JEQ            done29
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VMOVUPS.Z      (R8)(BX*1), K1, Z1
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DI)(BX*1)
-
-done29:
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step25
-	TESTQ          R11, R11
-	JNE            group16
-	VZEROUPPER
-	RET
-
 // func layerNormAVX512(dst *float32, ldd int, x *float32, ldx int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
-TEXT ·layerNormAVX512(SB), NOSPLIT, $96-80
+TEXT ·layerNormAVX512(SB), NOSPLIT, $88-80
 	MOVQ           dst+0(FP), DI
 	MOVQ           x+16(FP), SI
 	MOVQ           w+32(FP), R8
@@ -451,7 +231,7 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $96-80
 	DECQ           BX
 	KMOVW          BX, K1
 
-group31:
+group16:
 	MOVQ           DI, 64(SP)
 	MOVQ           SI, 72(SP)
 	MOVQ           group+64(FP), CX
@@ -459,12 +239,12 @@ group31:
 	CMOVQGT        R11, CX
 	SUBQ           CX, R11
 	LEAQ           (SP)(CX*8), CX
-	MOVQ           CX, 88(SP)
+	MOVQ           CX, 80(SP)
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
 
-step32:
+step17:
 	VXORPS         Z6, Z6, Z6
 	VXORPS         Z7, Z7, Z7
 	VXORPS         Z8, Z8, Z8
@@ -472,9 +252,9 @@ step32:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $4, CX
-	JLT            rem34
+	JLT            rem19
 
-sums33:
+sums18:
 	VMOVUPS        (SI)(BX*1), Z0
 	VADDPS         Z0, Z6, Z6
 	VMOVUPS        64(SI)(BX*1), Z0
@@ -485,55 +265,55 @@ sums33:
 	VADDPS         Z0, Z9, Z9
 	ADDQ           $256, BX
 	SUBQ           $4, CX
-	JGE            sums33
+	JGE            sums18
 
-rem34:
+rem19:
 	ADDQ           $4, CX
-	JEQ            tail36
+	JEQ            tail21
 	VMOVUPS        (SI)(BX*1), Z0
 	VADDPS         Z0, Z6, Z6
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail37
+	JEQ            tail22
 	VMOVUPS        (SI)(BX*1), Z0
 	VADDPS         Z0, Z7, Z7
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail38
+	JEQ            tail23
 	VMOVUPS        (SI)(BX*1), Z0
 	VADDPS         Z0, Z8, Z8
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail39
+	JEQ            tail24
 
-tail39:
+tail24:
 	TESTQ          R15, R15
-	JEQ            summed35
+	JEQ            summed20
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VADDPS         Z0, Z9, Z9
-	JMP            summed35
+	JMP            summed20
 
-tail38:
+tail23:
 	TESTQ          R15, R15
-	JEQ            summed35
+	JEQ            summed20
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VADDPS         Z0, Z8, Z8
-	JMP            summed35
+	JMP            summed20
 
-tail37:
+tail22:
 	TESTQ          R15, R15
-	JEQ            summed35
+	JEQ            summed20
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VADDPS         Z0, Z7, Z7
-	JMP            summed35
+	JMP            summed20
 
-tail36:
+tail21:
 	TESTQ          R15, R15
-	JEQ            summed35
+	JEQ            summed20
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VADDPS         Z0, Z6, Z6
 
-summed35:
+summed20:
 	VADDPS         Z8, Z6, Z6
 	VADDPS         Z9, Z7, Z7
 	VADDPS         Z7, Z6, Z6
@@ -550,13 +330,13 @@ summed35:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step32
+	CMPQ           R12, 80(SP)
+	JNE            step17
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
 
-step40:
+step25:
 	VBROADCASTSS   (R12), Z14
 	VXORPS         Z6, Z6, Z6
 	VXORPS         Z7, Z7, Z7
@@ -565,9 +345,9 @@ step40:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $4, CX
-	JLT            rem42
+	JLT            rem27
 
-sums41:
+sums26:
 	VMOVUPS        (SI)(BX*1), Z0
 	VSUBPS         Z14, Z0, Z0
 	VFMADD231PS    Z0, Z0, Z6
@@ -582,66 +362,66 @@ sums41:
 	VFMADD231PS    Z0, Z0, Z9
 	ADDQ           $256, BX
 	SUBQ           $4, CX
-	JGE            sums41
+	JGE            sums26
 
-rem42:
+rem27:
 	ADDQ           $4, CX
-	JEQ            tail44
+	JEQ            tail29
 	VMOVUPS        (SI)(BX*1), Z0
 	VSUBPS         Z14, Z0, Z0
 	VFMADD231PS    Z0, Z0, Z6
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail45
+	JEQ            tail30
 	VMOVUPS        (SI)(BX*1), Z0
 	VSUBPS         Z14, Z0, Z0
 	VFMADD231PS    Z0, Z0, Z7
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail46
+	JEQ            tail31
 	VMOVUPS        (SI)(BX*1), Z0
 	VSUBPS         Z14, Z0, Z0
 	VFMADD231PS    Z0, Z0, Z8
 	ADDQ           $64, BX
 	DECQ           CX
-	JEQ            tail47
+	JEQ            tail32
 
-tail47:
+tail32:
 	TESTQ          R15, R15
-	JEQ            summed43
+	JEQ            summed28
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VSUBPS         Z14, Z0, Z0
 	VMOVAPS.Z      Z0, K1, Z0
 	VFMADD231PS    Z0, Z0, Z9
-	JMP            summed43
+	JMP            summed28
 
-tail46:
+tail31:
 	TESTQ          R15, R15
-	JEQ            summed43
+	JEQ            summed28
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VSUBPS         Z14, Z0, Z0
 	VMOVAPS.Z      Z0, K1, Z0
 	VFMADD231PS    Z0, Z0, Z8
-	JMP            summed43
+	JMP            summed28
 
-tail45:
+tail30:
 	TESTQ          R15, R15
-	JEQ            summed43
+	JEQ            summed28
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VSUBPS         Z14, Z0, Z0
 	VMOVAPS.Z      Z0, K1, Z0
 	VFMADD231PS    Z0, Z0, Z7
-	JMP            summed43
+	JMP            summed28
 
-tail44:
+tail29:
 	TESTQ          R15, R15
-	JEQ            summed43
+	JEQ            summed28
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VSUBPS         Z14, Z0, Z0
 	VMOVAPS.Z      Z0, K1, Z0
 	VFMADD231PS    Z0, Z0, Z6
 
-summed43:
+summed28:
 	VADDPS         Z8, Z6, Z6
 	VADDPS         Z9, Z7, Z7
 	VADDPS         Z7, Z6, Z6
@@ -662,23 +442,23 @@ summed43:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step40
+	CMPQ           R12, 80(SP)
+	JNE            step25
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
 
-step48:
+step33:
 	VBROADCASTSS   (R12), Z14
 	VBROADCASTSS   4(R12), Z13
 	TESTQ          R9, R9
-	JEQ            unbiased49
+	JEQ            unbiased34
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one52
+	JLT            one37
 
-vectors51:
+vectors36:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        64(SI)(BX*1), Z6
 	VMOVUPS        (R8)(BX*1), Z1
@@ -695,13 +475,13 @@ vectors51:
 	VMOVUPS        Z6, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors51
+	JGE            vectors36
 
-one52:
+one37:
 	ADDQ           $2, CX
-	JEQ            rest53
+	JEQ            rest38
 
-single55:
+single40:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        (R8)(BX*1), Z1
 	VSUBPS         Z14, Z0, Z0
@@ -711,11 +491,11 @@ single55:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single55
+	JNE            single40
 
-rest53:
+rest38:
 	TESTQ          R15, R15
-	JEQ            done54
+	JEQ            done39
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VMOVUPS.Z      (R8)(BX*1), K1, Z1
 	VSUBPS         Z14, Z0, Z0
@@ -724,16 +504,16 @@ rest53:
 	VFMADD213PS    Z2, Z1, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done54:
-	JMP            normed50
+done39:
+	JMP            normed35
 
-unbiased49:
+unbiased34:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one57
+	JLT            one42
 
-vectors56:
+vectors41:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        64(SI)(BX*1), Z6
 	VMOVUPS        (R8)(BX*1), Z1
@@ -748,13 +528,13 @@ vectors56:
 	VMOVUPS        Z6, 64(DI)(BX*1)
 	ADDQ           $128, BX
 	SUBQ           $2, CX
-	JGE            vectors56
+	JGE            vectors41
 
-one57:
+one42:
 	ADDQ           $2, CX
-	JEQ            rest58
+	JEQ            rest43
 
-single60:
+single45:
 	VMOVUPS        (SI)(BX*1), Z0
 	VMOVUPS        (R8)(BX*1), Z1
 	VSUBPS         Z14, Z0, Z0
@@ -763,11 +543,11 @@ single60:
 	VMOVUPS        Z0, (DI)(BX*1)
 	ADDQ           $64, BX
 	DECQ           CX
-	JNE            single60
+	JNE            single45
 
-rest58:
+rest43:
 	TESTQ          R15, R15
-	JEQ            done59
+	JEQ            done44
 	VMOVUPS.Z      (SI)(BX*1), K1, Z0
 	VMOVUPS.Z      (R8)(BX*1), K1, Z1
 	VSUBPS         Z14, Z0, Z0
@@ -775,416 +555,21 @@ rest58:
 	VMULPS         Z1, Z0, Z0
 	VMOVUPS        Z0, K1, (DI)(BX*1)
 
-done59:
+done44:
 
-normed50:
+normed35:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step48
+	CMPQ           R12, 80(SP)
+	JNE            step33
 	TESTQ          R11, R11
-	JNE            group31
-	VZEROUPPER
-	RET
-
-// func addLayerNormAVX512(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
-TEXT ·addLayerNormAVX512(SB), NOSPLIT, $96-96
-	MOVQ           dst+0(FP), DI
-	MOVQ           x+16(FP), SI
-	MOVQ           res+32(FP), DX
-	MOVQ           w+48(FP), R8
-	MOVQ           b+56(FP), R9
-	MOVQ           rows+64(FP), R11
-	MOVQ           cols+72(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $15, R15
-	SHRQ           $4, AX
-	MOVQ           R15, CX
-	MOVL           $1, BX
-	SHLQ           CX, BX
-	DECQ           BX
-	KMOVW          BX, K1
-
-group61:
-	MOVQ           DI, 64(SP)
-	MOVQ           SI, 72(SP)
-	MOVQ           DX, 80(SP)
-	MOVQ           group+80(FP), CX
-	CMPQ           CX, R11
-	CMOVQGT        R11, CX
-	SUBQ           CX, R11
-	LEAQ           (SP)(CX*8), CX
-	MOVQ           CX, 88(SP)
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step62:
-	VXORPS         Z6, Z6, Z6
-	VXORPS         Z7, Z7, Z7
-	VXORPS         Z8, Z8, Z8
-	VXORPS         Z9, Z9, Z9
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $4, CX
-	JLT            rem64
-
-sums63:
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VADDPS         Z0, Z6, Z6
-	VMOVUPS        64(SI)(BX*1), Z0
-	VMOVUPS        64(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 64(DX)(BX*1)
-	VADDPS         Z0, Z7, Z7
-	VMOVUPS        128(SI)(BX*1), Z0
-	VMOVUPS        128(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 128(DX)(BX*1)
-	VADDPS         Z0, Z8, Z8
-	VMOVUPS        192(SI)(BX*1), Z0
-	VMOVUPS        192(DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, 192(DX)(BX*1)
-	VADDPS         Z0, Z9, Z9
-	ADDQ           $256, BX
-	SUBQ           $4, CX
-	JGE            sums63
-
-rem64:
-	ADDQ           $4, CX
-	JEQ            tail66
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VADDPS         Z0, Z6, Z6
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail67
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VADDPS         Z0, Z7, Z7
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail68
-	VMOVUPS        (SI)(BX*1), Z0
-	VMOVUPS        (DX)(BX*1), Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DX)(BX*1)
-	VADDPS         Z0, Z8, Z8
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail69
-
-tail69:
-	TESTQ          R15, R15
-	JEQ            summed65
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VADDPS         Z0, Z9, Z9
-	JMP            summed65
-
-tail68:
-	TESTQ          R15, R15
-	JEQ            summed65
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VADDPS         Z0, Z8, Z8
-	JMP            summed65
-
-tail67:
-	TESTQ          R15, R15
-	JEQ            summed65
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VADDPS         Z0, Z7, Z7
-	JMP            summed65
-
-tail66:
-	TESTQ          R15, R15
-	JEQ            summed65
-	VMOVUPS.Z      (SI)(BX*1), K1, Z0
-	VMOVUPS.Z      (DX)(BX*1), K1, Z1
-	VADDPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DX)(BX*1)
-	VADDPS         Z0, Z6, Z6
-
-summed65:
-	VADDPS         Z8, Z6, Z6
-	VADDPS         Z9, Z7, Z7
-	VADDPS         Z7, Z6, Z6
-	VEXTRACTF64X4  $1, Z6, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+92(FP), X6, X6
-	VMOVSS         X6, (R12)
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step62
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step70:
-	VBROADCASTSS   (R12), Z14
-	VXORPS         Z6, Z6, Z6
-	VXORPS         Z7, Z7, Z7
-	VXORPS         Z8, Z8, Z8
-	VXORPS         Z9, Z9, Z9
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $4, CX
-	JLT            rem72
-
-sums71:
-	VMOVUPS        (DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z6
-	VMOVUPS        64(DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z7
-	VMOVUPS        128(DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z8
-	VMOVUPS        192(DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z9
-	ADDQ           $256, BX
-	SUBQ           $4, CX
-	JGE            sums71
-
-rem72:
-	ADDQ           $4, CX
-	JEQ            tail74
-	VMOVUPS        (DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z6
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail75
-	VMOVUPS        (DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z7
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail76
-	VMOVUPS        (DX)(BX*1), Z0
-	VSUBPS         Z14, Z0, Z0
-	VFMADD231PS    Z0, Z0, Z8
-	ADDQ           $64, BX
-	DECQ           CX
-	JEQ            tail77
-
-tail77:
-	TESTQ          R15, R15
-	JEQ            summed73
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
-	VFMADD231PS    Z0, Z0, Z9
-	JMP            summed73
-
-tail76:
-	TESTQ          R15, R15
-	JEQ            summed73
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
-	VFMADD231PS    Z0, Z0, Z8
-	JMP            summed73
-
-tail75:
-	TESTQ          R15, R15
-	JEQ            summed73
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
-	VFMADD231PS    Z0, Z0, Z7
-	JMP            summed73
-
-tail74:
-	TESTQ          R15, R15
-	JEQ            summed73
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VSUBPS         Z14, Z0, Z0
-	VMOVAPS.Z      Z0, K1, Z0
-	VFMADD231PS    Z0, Z0, Z6
-
-summed73:
-	VADDPS         Z8, Z6, Z6
-	VADDPS         Z9, Z7, Z7
-	VADDPS         Z7, Z6, Z6
-	VEXTRACTF64X4  $1, Z6, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+92(FP), X6, X6
-	VADDSS         eps+88(FP), X6, X6
-	VSQRTSS        X6, X6, X6
-	VMOVSS         ·norm<>+0(SB), X7
-	VDIVSS         X6, X7, X6
-	VMOVSS         X6, 4(R12)
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step70
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step78:
-	VBROADCASTSS   (R12), Z14
-	VBROADCASTSS   4(R12), Z13
-	TESTQ          R9, R9
-	JEQ            unbiased79
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one82
-
-vectors81:
-	VMOVUPS        (DX)(BX*1), Z0
-	VMOVUPS        64(DX)(BX*1), Z6
-	VMOVUPS        (R8)(BX*1), Z1
-	VMOVUPS        64(R8)(BX*1), Z7
-	VSUBPS         Z14, Z0, Z0
-	VSUBPS         Z14, Z6, Z6
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z13, Z6, Z6
-	VMOVUPS        (R9)(BX*1), Z2
-	VMOVUPS        64(R9)(BX*1), Z8
-	VFMADD213PS    Z2, Z1, Z0
-	VFMADD213PS    Z8, Z7, Z6
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
-	ADDQ           $128, BX
-	SUBQ           $2, CX
-	JGE            vectors81
-
-one82:
-	ADDQ           $2, CX
-	JEQ            rest83
-
-single85:
-	VMOVUPS        (DX)(BX*1), Z0
-	VMOVUPS        (R8)(BX*1), Z1
-	VSUBPS         Z14, Z0, Z0
-	VMULPS         Z13, Z0, Z0
-	VMOVUPS        (R9)(BX*1), Z2
-	VFMADD213PS    Z2, Z1, Z0
-	VMOVUPS        Z0, (DI)(BX*1)
-	ADDQ           $64, BX
-	DECQ           CX
-	JNE            single85
-
-rest83:
-	TESTQ          R15, R15
-	JEQ            done84
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VMOVUPS.Z      (R8)(BX*1), K1, Z1
-	VSUBPS         Z14, Z0, Z0
-	VMULPS         Z13, Z0, Z0
-	VMOVUPS.Z      (R9)(BX*1), K1, Z2
-	VFMADD213PS    Z2, Z1, Z0
-	VMOVUPS        Z0, K1, (DI)(BX*1)
-
-done84:
-	JMP            normed80
-
-unbiased79:
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one87
-
-vectors86:
-	VMOVUPS        (DX)(BX*1), Z0
-	VMOVUPS        64(DX)(BX*1), Z6
-	VMOVUPS        (R8)(BX*1), Z1
-	VMOVUPS        64(R8)(BX*1), Z7
-	VSUBPS         Z14, Z0, Z0
-	VSUBPS         Z14, Z6, Z6
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z13, Z6, Z6
-	VMULPS         Z1, Z0, Z0
-	VMULPS         Z7, Z6, Z6
-	VMOVUPS        Z0, (DI)(BX*1)
-	VMOVUPS        Z6, 64(DI)(BX*1)
-	ADDQ           $128, BX
-	SUBQ           $2, CX
-	JGE            vectors86
-
-one87:
-	ADDQ           $2, CX
-	JEQ            rest88
-
-single90:
-	VMOVUPS        (DX)(BX*1), Z0
-	VMOVUPS        (R8)(BX*1), Z1
-	VSUBPS         Z14, Z0, Z0
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z1, Z0, Z0
-	VMOVUPS        Z0, (DI)(BX*1)
-	ADDQ           $64, BX
-	DECQ           CX
-	JNE            single90
-
-rest88:
-	TESTQ          R15, R15
-	JEQ            done89
-	VMOVUPS.Z      (DX)(BX*1), K1, Z0
-	VMOVUPS.Z      (R8)(BX*1), K1, Z1
-	VSUBPS         Z14, Z0, Z0
-	VMULPS         Z13, Z0, Z0
-	VMULPS         Z1, Z0, Z0
-	VMOVUPS        Z0, K1, (DI)(BX*1)
-
-done89:
-
-normed80:
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step78
-	TESTQ          R11, R11
-	JNE            group61
+	JNE            group16
 	VZEROUPPER
 	RET
 
 // func rmsNormAVX2(dst *float32, ldd int, x *float32, ldx int, w *float32, rows int, cols int, group int, eps float32, n float32)
-TEXT ·rmsNormAVX2(SB), NOSPLIT, $96-72
+TEXT ·rmsNormAVX2(SB), NOSPLIT, $88-72
 	MOVQ           dst+0(FP), DI
 	MOVQ           x+16(FP), SI
 	MOVQ           w+32(FP), R8
@@ -1199,7 +584,7 @@ TEXT ·rmsNormAVX2(SB), NOSPLIT, $96-72
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 
-group91:
+group46:
 	MOVQ           DI, 64(SP)
 	MOVQ           SI, 72(SP)
 	MOVQ           group+56(FP), CX
@@ -1207,12 +592,12 @@ group91:
 	CMOVQGT        R11, CX
 	SUBQ           CX, R11
 	LEAQ           (SP)(CX*8), CX
-	MOVQ           CX, 88(SP)
+	MOVQ           CX, 80(SP)
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
 
-step92:
+step47:
 	VXORPS         Y6, Y6, Y6
 	VXORPS         Y7, Y7, Y7
 	VXORPS         Y8, Y8, Y8
@@ -1224,9 +609,9 @@ step92:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $8, CX
-	JLT            rem94
+	JLT            rem49
 
-sums93:
+sums48:
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y6
 	VMOVUPS        32(SI)(BX*1), Y0
@@ -1245,103 +630,103 @@ sums93:
 	VFMADD231PS    Y0, Y0, Y13
 	ADDQ           $256, BX
 	SUBQ           $8, CX
-	JGE            sums93
+	JGE            sums48
 
-rem94:
+rem49:
 	ADDQ           $8, CX
-	JEQ            tail96
+	JEQ            tail51
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y6
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail97
+	JEQ            tail52
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y7
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail98
+	JEQ            tail53
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y8
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail99
+	JEQ            tail54
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y9
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail100
+	JEQ            tail55
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y10
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail101
+	JEQ            tail56
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y11
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail102
+	JEQ            tail57
 	VMOVUPS        (SI)(BX*1), Y0
 	VFMADD231PS    Y0, Y0, Y12
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail103
+	JEQ            tail58
 
-tail103:
+tail58:
 	TESTQ          R15, R15
-	JEQ            summed95
+	JEQ            summed50
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y13
-	JMP            summed95
+	JMP            summed50
 
-tail102:
+tail57:
 	TESTQ          R15, R15
-	JEQ            summed95
+	JEQ            summed50
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y12
-	JMP            summed95
+	JMP            summed50
 
-tail101:
+tail56:
 	TESTQ          R15, R15
-	JEQ            summed95
+	JEQ            summed50
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y11
-	JMP            summed95
+	JMP            summed50
 
-tail100:
+tail55:
 	TESTQ          R15, R15
-	JEQ            summed95
+	JEQ            summed50
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y10
-	JMP            summed95
+	JMP            summed50
 
-tail99:
+tail54:
 	TESTQ          R15, R15
-	JEQ            summed95
+	JEQ            summed50
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y9
-	JMP            summed95
+	JMP            summed50
 
-tail98:
+tail53:
 	TESTQ          R15, R15
-	JEQ            summed95
+	JEQ            summed50
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y8
-	JMP            summed95
+	JMP            summed50
 
-tail97:
+tail52:
 	TESTQ          R15, R15
-	JEQ            summed95
+	JEQ            summed50
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y7
-	JMP            summed95
+	JMP            summed50
 
-tail96:
+tail51:
 	TESTQ          R15, R15
-	JEQ            summed95
+	JEQ            summed50
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VFMADD231PS    Y0, Y0, Y6
 
-summed95:
+summed50:
 	VADDPS         Y10, Y6, Y6
 	VADDPS         Y11, Y7, Y7
 	VADDPS         Y12, Y8, Y8
@@ -1364,20 +749,20 @@ summed95:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step92
+	CMPQ           R12, 80(SP)
+	JNE            step47
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
 
-step104:
+step59:
 	VBROADCASTSS   4(R12), Y13
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one106
+	JLT            one61
 
-vectors105:
+vectors60:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        32(SI)(BX*1), Y6
 	VMOVUPS        (R8)(BX*1), Y1
@@ -1390,13 +775,13 @@ vectors105:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors105
+	JGE            vectors60
 
-one106:
+one61:
 	ADDQ           $2, CX
-	JEQ            rest107
+	JEQ            rest62
 
-single109:
+single64:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (R8)(BX*1), Y1
 	VMULPS         Y13, Y0, Y0
@@ -1404,348 +789,30 @@ single109:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single109
+	JNE            single64
 
-rest107:
+rest62:
 	TESTQ          R15, R15
-	JEQ            done108
+	JEQ            done63
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (R8)(BX*1), Y15, Y1
 	VMULPS         Y13, Y0, Y0
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done108:
+done63:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step104
+	CMPQ           R12, 80(SP)
+	JNE            step59
 	TESTQ          R11, R11
-	JNE            group91
-	VZEROUPPER
-	RET
-
-// func addRMSNormAVX2(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, rows int, cols int, group int, eps float32, n float32)
-TEXT ·addRMSNormAVX2(SB), NOSPLIT, $96-88
-	MOVQ           dst+0(FP), DI
-	MOVQ           x+16(FP), SI
-	MOVQ           res+32(FP), DX
-	MOVQ           w+48(FP), R8
-	MOVQ           rows+56(FP), R11
-	MOVQ           cols+64(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $7, R15
-	SHRQ           $3, AX
-	LEAQ           ·normMask<>+32(SB), BX
-	MOVQ           R15, CX
-	SHLQ           $2, CX
-	SUBQ           CX, BX
-	VMOVUPS        (BX), Y15
-
-group110:
-	MOVQ           DI, 64(SP)
-	MOVQ           SI, 72(SP)
-	MOVQ           DX, 80(SP)
-	MOVQ           group+72(FP), CX
-	CMPQ           CX, R11
-	CMOVQGT        R11, CX
-	SUBQ           CX, R11
-	LEAQ           (SP)(CX*8), CX
-	MOVQ           CX, 88(SP)
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step111:
-	VXORPS         Y6, Y6, Y6
-	VXORPS         Y7, Y7, Y7
-	VXORPS         Y8, Y8, Y8
-	VXORPS         Y9, Y9, Y9
-	VXORPS         Y10, Y10, Y10
-	VXORPS         Y11, Y11, Y11
-	VXORPS         Y12, Y12, Y12
-	VXORPS         Y13, Y13, Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $8, CX
-	JLT            rem113
-
-sums112:
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y6
-	VMOVUPS        32(SI)(BX*1), Y0
-	VMOVUPS        32(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 32(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y7
-	VMOVUPS        64(SI)(BX*1), Y0
-	VMOVUPS        64(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 64(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y8
-	VMOVUPS        96(SI)(BX*1), Y0
-	VMOVUPS        96(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 96(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y9
-	VMOVUPS        128(SI)(BX*1), Y0
-	VMOVUPS        128(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 128(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y10
-	VMOVUPS        160(SI)(BX*1), Y0
-	VMOVUPS        160(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 160(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y11
-	VMOVUPS        192(SI)(BX*1), Y0
-	VMOVUPS        192(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 192(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y12
-	VMOVUPS        224(SI)(BX*1), Y0
-	VMOVUPS        224(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 224(DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y13
-	ADDQ           $256, BX
-	SUBQ           $8, CX
-	JGE            sums112
-
-rem113:
-	ADDQ           $8, CX
-	JEQ            tail115
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y6
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail116
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y7
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail117
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y8
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail118
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y9
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail119
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y10
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail120
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y11
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail121
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y12
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail122
-
-tail122:
-	TESTQ          R15, R15
-	JEQ            summed114
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y13
-	JMP            summed114
-
-tail121:
-	TESTQ          R15, R15
-	JEQ            summed114
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y12
-	JMP            summed114
-
-tail120:
-	TESTQ          R15, R15
-	JEQ            summed114
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y11
-	JMP            summed114
-
-tail119:
-	TESTQ          R15, R15
-	JEQ            summed114
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y10
-	JMP            summed114
-
-tail118:
-	TESTQ          R15, R15
-	JEQ            summed114
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y9
-	JMP            summed114
-
-tail117:
-	TESTQ          R15, R15
-	JEQ            summed114
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y8
-	JMP            summed114
-
-tail116:
-	TESTQ          R15, R15
-	JEQ            summed114
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y7
-	JMP            summed114
-
-tail115:
-	TESTQ          R15, R15
-	JEQ            summed114
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VFMADD231PS    Y0, Y0, Y6
-
-summed114:
-	VADDPS         Y10, Y6, Y6
-	VADDPS         Y11, Y7, Y7
-	VADDPS         Y12, Y8, Y8
-	VADDPS         Y13, Y9, Y9
-	VADDPS         Y8, Y6, Y6
-	VADDPS         Y9, Y7, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+84(FP), X6, X6
-	VADDSS         eps+80(FP), X6, X6
-	VSQRTSS        X6, X6, X6
-	VMOVSS         ·norm<>+0(SB), X7
-	VDIVSS         X6, X7, X6
-	VMOVSS         X6, 4(R12)
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step111
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step123:
-	VBROADCASTSS   4(R12), Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one125
-
-vectors124:
-	VMOVUPS        (DX)(BX*1), Y0
-	VMOVUPS        32(DX)(BX*1), Y6
-	VMOVUPS        (R8)(BX*1), Y1
-	VMOVUPS        32(R8)(BX*1), Y7
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y13, Y6, Y6
-	VMULPS         Y1, Y0, Y0
-	VMULPS         Y7, Y6, Y6
-	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
-	ADDQ           $64, BX
-	SUBQ           $2, CX
-	JGE            vectors124
-
-one125:
-	ADDQ           $2, CX
-	JEQ            rest126
-
-single128:
-	VMOVUPS        (DX)(BX*1), Y0
-	VMOVUPS        (R8)(BX*1), Y1
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DI)(BX*1)
-	ADDQ           $32, BX
-	DECQ           CX
-	JNE            single128
-
-rest126:
-	TESTQ          R15, R15
-	JEQ            done127
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VMASKMOVPS     (R8)(BX*1), Y15, Y1
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
-
-done127:
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step123
-	TESTQ          R11, R11
-	JNE            group110
+	JNE            group46
 	VZEROUPPER
 	RET
 
 // func layerNormAVX2(dst *float32, ldd int, x *float32, ldx int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
-TEXT ·layerNormAVX2(SB), NOSPLIT, $96-80
+TEXT ·layerNormAVX2(SB), NOSPLIT, $88-80
 	MOVQ           dst+0(FP), DI
 	MOVQ           x+16(FP), SI
 	MOVQ           w+32(FP), R8
@@ -1761,7 +828,7 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $96-80
 	SUBQ           CX, BX
 	VMOVUPS        (BX), Y15
 
-group129:
+group65:
 	MOVQ           DI, 64(SP)
 	MOVQ           SI, 72(SP)
 	MOVQ           group+64(FP), CX
@@ -1769,12 +836,12 @@ group129:
 	CMOVQGT        R11, CX
 	SUBQ           CX, R11
 	LEAQ           (SP)(CX*8), CX
-	MOVQ           CX, 88(SP)
+	MOVQ           CX, 80(SP)
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
 
-step130:
+step66:
 	VXORPS         Y6, Y6, Y6
 	VXORPS         Y7, Y7, Y7
 	VXORPS         Y8, Y8, Y8
@@ -1786,9 +853,9 @@ step130:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $8, CX
-	JLT            rem132
+	JLT            rem68
 
-sums131:
+sums67:
 	VMOVUPS        (SI)(BX*1), Y0
 	VADDPS         Y0, Y6, Y6
 	VMOVUPS        32(SI)(BX*1), Y0
@@ -1807,103 +874,103 @@ sums131:
 	VADDPS         Y0, Y13, Y13
 	ADDQ           $256, BX
 	SUBQ           $8, CX
-	JGE            sums131
+	JGE            sums67
 
-rem132:
+rem68:
 	ADDQ           $8, CX
-	JEQ            tail134
+	JEQ            tail70
 	VMOVUPS        (SI)(BX*1), Y0
 	VADDPS         Y0, Y6, Y6
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail135
+	JEQ            tail71
 	VMOVUPS        (SI)(BX*1), Y0
 	VADDPS         Y0, Y7, Y7
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail136
+	JEQ            tail72
 	VMOVUPS        (SI)(BX*1), Y0
 	VADDPS         Y0, Y8, Y8
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail137
+	JEQ            tail73
 	VMOVUPS        (SI)(BX*1), Y0
 	VADDPS         Y0, Y9, Y9
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail138
+	JEQ            tail74
 	VMOVUPS        (SI)(BX*1), Y0
 	VADDPS         Y0, Y10, Y10
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail139
+	JEQ            tail75
 	VMOVUPS        (SI)(BX*1), Y0
 	VADDPS         Y0, Y11, Y11
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail140
+	JEQ            tail76
 	VMOVUPS        (SI)(BX*1), Y0
 	VADDPS         Y0, Y12, Y12
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail141
+	JEQ            tail77
 
-tail141:
+tail77:
 	TESTQ          R15, R15
-	JEQ            summed133
+	JEQ            summed69
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VADDPS         Y0, Y13, Y13
-	JMP            summed133
+	JMP            summed69
 
-tail140:
+tail76:
 	TESTQ          R15, R15
-	JEQ            summed133
+	JEQ            summed69
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VADDPS         Y0, Y12, Y12
-	JMP            summed133
+	JMP            summed69
 
-tail139:
+tail75:
 	TESTQ          R15, R15
-	JEQ            summed133
+	JEQ            summed69
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VADDPS         Y0, Y11, Y11
-	JMP            summed133
+	JMP            summed69
 
-tail138:
+tail74:
 	TESTQ          R15, R15
-	JEQ            summed133
+	JEQ            summed69
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VADDPS         Y0, Y10, Y10
-	JMP            summed133
+	JMP            summed69
 
-tail137:
+tail73:
 	TESTQ          R15, R15
-	JEQ            summed133
+	JEQ            summed69
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VADDPS         Y0, Y9, Y9
-	JMP            summed133
+	JMP            summed69
 
-tail136:
+tail72:
 	TESTQ          R15, R15
-	JEQ            summed133
+	JEQ            summed69
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VADDPS         Y0, Y8, Y8
-	JMP            summed133
+	JMP            summed69
 
-tail135:
+tail71:
 	TESTQ          R15, R15
-	JEQ            summed133
+	JEQ            summed69
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VADDPS         Y0, Y7, Y7
-	JMP            summed133
+	JMP            summed69
 
-tail134:
+tail70:
 	TESTQ          R15, R15
-	JEQ            summed133
+	JEQ            summed69
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VADDPS         Y0, Y6, Y6
 
-summed133:
+summed69:
 	VADDPS         Y10, Y6, Y6
 	VADDPS         Y11, Y7, Y7
 	VADDPS         Y12, Y8, Y8
@@ -1922,13 +989,13 @@ summed133:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step130
+	CMPQ           R12, 80(SP)
+	JNE            step66
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
 
-step142:
+step78:
 	VBROADCASTSS   (R12), Y14
 	VXORPS         Y6, Y6, Y6
 	VXORPS         Y7, Y7, Y7
@@ -1941,9 +1008,9 @@ step142:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $8, CX
-	JLT            rem144
+	JLT            rem80
 
-sums143:
+sums79:
 	VMOVUPS        (SI)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y6
@@ -1970,126 +1037,126 @@ sums143:
 	VFMADD231PS    Y0, Y0, Y13
 	ADDQ           $256, BX
 	SUBQ           $8, CX
-	JGE            sums143
+	JGE            sums79
 
-rem144:
+rem80:
 	ADDQ           $8, CX
-	JEQ            tail146
+	JEQ            tail82
 	VMOVUPS        (SI)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y6
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail147
+	JEQ            tail83
 	VMOVUPS        (SI)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y7
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail148
+	JEQ            tail84
 	VMOVUPS        (SI)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y8
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail149
+	JEQ            tail85
 	VMOVUPS        (SI)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y9
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail150
+	JEQ            tail86
 	VMOVUPS        (SI)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y10
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail151
+	JEQ            tail87
 	VMOVUPS        (SI)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y11
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail152
+	JEQ            tail88
 	VMOVUPS        (SI)(BX*1), Y0
 	VSUBPS         Y14, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y12
 	ADDQ           $32, BX
 	DECQ           CX
-	JEQ            tail153
+	JEQ            tail89
 
-tail153:
+tail89:
 	TESTQ          R15, R15
-	JEQ            summed145
+	JEQ            summed81
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y13
-	JMP            summed145
+	JMP            summed81
 
-tail152:
+tail88:
 	TESTQ          R15, R15
-	JEQ            summed145
+	JEQ            summed81
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y12
-	JMP            summed145
+	JMP            summed81
 
-tail151:
+tail87:
 	TESTQ          R15, R15
-	JEQ            summed145
+	JEQ            summed81
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y11
-	JMP            summed145
+	JMP            summed81
 
-tail150:
+tail86:
 	TESTQ          R15, R15
-	JEQ            summed145
+	JEQ            summed81
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y10
-	JMP            summed145
+	JMP            summed81
 
-tail149:
+tail85:
 	TESTQ          R15, R15
-	JEQ            summed145
+	JEQ            summed81
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y9
-	JMP            summed145
+	JMP            summed81
 
-tail148:
+tail84:
 	TESTQ          R15, R15
-	JEQ            summed145
+	JEQ            summed81
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y8
-	JMP            summed145
+	JMP            summed81
 
-tail147:
+tail83:
 	TESTQ          R15, R15
-	JEQ            summed145
+	JEQ            summed81
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y7
-	JMP            summed145
+	JMP            summed81
 
-tail146:
+tail82:
 	TESTQ          R15, R15
-	JEQ            summed145
+	JEQ            summed81
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VSUBPS         Y14, Y0, Y0
 	VANDPS         Y15, Y0, Y0
 	VFMADD231PS    Y0, Y0, Y6
 
-summed145:
+summed81:
 	VADDPS         Y10, Y6, Y6
 	VADDPS         Y11, Y7, Y7
 	VADDPS         Y12, Y8, Y8
@@ -2112,23 +1179,23 @@ summed145:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step142
+	CMPQ           R12, 80(SP)
+	JNE            step78
 	MOVQ           64(SP), DI
 	MOVQ           72(SP), SI
 	MOVQ           SP, R12
 
-step154:
+step90:
 	VBROADCASTSS   (R12), Y14
 	VBROADCASTSS   4(R12), Y13
 	TESTQ          R9, R9
-	JEQ            unbiased155
+	JEQ            unbiased91
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one158
+	JLT            one94
 
-vectors157:
+vectors93:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        32(SI)(BX*1), Y6
 	VMOVUPS        (R8)(BX*1), Y1
@@ -2145,13 +1212,13 @@ vectors157:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors157
+	JGE            vectors93
 
-one158:
+one94:
 	ADDQ           $2, CX
-	JEQ            rest159
+	JEQ            rest95
 
-single161:
+single97:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (R8)(BX*1), Y1
 	VSUBPS         Y14, Y0, Y0
@@ -2161,11 +1228,11 @@ single161:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single161
+	JNE            single97
 
-rest159:
+rest95:
 	TESTQ          R15, R15
-	JEQ            done160
+	JEQ            done96
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (R8)(BX*1), Y15, Y1
 	VSUBPS         Y14, Y0, Y0
@@ -2174,16 +1241,16 @@ rest159:
 	VFMADD213PS    Y2, Y1, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done160:
-	JMP            normed156
+done96:
+	JMP            normed92
 
-unbiased155:
+unbiased91:
 	XORL           BX, BX
 	MOVQ           AX, CX
 	SUBQ           $2, CX
-	JLT            one163
+	JLT            one99
 
-vectors162:
+vectors98:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        32(SI)(BX*1), Y6
 	VMOVUPS        (R8)(BX*1), Y1
@@ -2198,13 +1265,13 @@ vectors162:
 	VMOVUPS        Y6, 32(DI)(BX*1)
 	ADDQ           $64, BX
 	SUBQ           $2, CX
-	JGE            vectors162
+	JGE            vectors98
 
-one163:
+one99:
 	ADDQ           $2, CX
-	JEQ            rest164
+	JEQ            rest100
 
-single166:
+single102:
 	VMOVUPS        (SI)(BX*1), Y0
 	VMOVUPS        (R8)(BX*1), Y1
 	VSUBPS         Y14, Y0, Y0
@@ -2213,11 +1280,11 @@ single166:
 	VMOVUPS        Y0, (DI)(BX*1)
 	ADDQ           $32, BX
 	DECQ           CX
-	JNE            single166
+	JNE            single102
 
-rest164:
+rest100:
 	TESTQ          R15, R15
-	JEQ            done165
+	JEQ            done101
 	VMASKMOVPS     (SI)(BX*1), Y15, Y0
 	VMASKMOVPS     (R8)(BX*1), Y15, Y1
 	VSUBPS         Y14, Y0, Y0
@@ -2225,586 +1292,15 @@ rest164:
 	VMULPS         Y1, Y0, Y0
 	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
 
-done165:
+done101:
 
-normed156:
+normed92:
 	ADDQ           ldd+8(FP), DI
 	ADDQ           ldx+24(FP), SI
 	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step154
+	CMPQ           R12, 80(SP)
+	JNE            step90
 	TESTQ          R11, R11
-	JNE            group129
-	VZEROUPPER
-	RET
-
-// func addLayerNormAVX2(dst *float32, ldd int, x *float32, ldx int, res *float32, ldr int, w *float32, b *float32, rows int, cols int, group int, eps float32, n float32)
-TEXT ·addLayerNormAVX2(SB), NOSPLIT, $96-96
-	MOVQ           dst+0(FP), DI
-	MOVQ           x+16(FP), SI
-	MOVQ           res+32(FP), DX
-	MOVQ           w+48(FP), R8
-	MOVQ           b+56(FP), R9
-	MOVQ           rows+64(FP), R11
-	MOVQ           cols+72(FP), AX
-	MOVQ           AX, R15
-	ANDQ           $7, R15
-	SHRQ           $3, AX
-	LEAQ           ·normMask<>+32(SB), BX
-	MOVQ           R15, CX
-	SHLQ           $2, CX
-	SUBQ           CX, BX
-	VMOVUPS        (BX), Y15
-
-group167:
-	MOVQ           DI, 64(SP)
-	MOVQ           SI, 72(SP)
-	MOVQ           DX, 80(SP)
-	MOVQ           group+80(FP), CX
-	CMPQ           CX, R11
-	CMOVQGT        R11, CX
-	SUBQ           CX, R11
-	LEAQ           (SP)(CX*8), CX
-	MOVQ           CX, 88(SP)
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step168:
-	VXORPS         Y6, Y6, Y6
-	VXORPS         Y7, Y7, Y7
-	VXORPS         Y8, Y8, Y8
-	VXORPS         Y9, Y9, Y9
-	VXORPS         Y10, Y10, Y10
-	VXORPS         Y11, Y11, Y11
-	VXORPS         Y12, Y12, Y12
-	VXORPS         Y13, Y13, Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $8, CX
-	JLT            rem170
-
-sums169:
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VADDPS         Y0, Y6, Y6
-	VMOVUPS        32(SI)(BX*1), Y0
-	VMOVUPS        32(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 32(DX)(BX*1)
-	VADDPS         Y0, Y7, Y7
-	VMOVUPS        64(SI)(BX*1), Y0
-	VMOVUPS        64(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 64(DX)(BX*1)
-	VADDPS         Y0, Y8, Y8
-	VMOVUPS        96(SI)(BX*1), Y0
-	VMOVUPS        96(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 96(DX)(BX*1)
-	VADDPS         Y0, Y9, Y9
-	VMOVUPS        128(SI)(BX*1), Y0
-	VMOVUPS        128(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 128(DX)(BX*1)
-	VADDPS         Y0, Y10, Y10
-	VMOVUPS        160(SI)(BX*1), Y0
-	VMOVUPS        160(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 160(DX)(BX*1)
-	VADDPS         Y0, Y11, Y11
-	VMOVUPS        192(SI)(BX*1), Y0
-	VMOVUPS        192(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 192(DX)(BX*1)
-	VADDPS         Y0, Y12, Y12
-	VMOVUPS        224(SI)(BX*1), Y0
-	VMOVUPS        224(DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 224(DX)(BX*1)
-	VADDPS         Y0, Y13, Y13
-	ADDQ           $256, BX
-	SUBQ           $8, CX
-	JGE            sums169
-
-rem170:
-	ADDQ           $8, CX
-	JEQ            tail172
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VADDPS         Y0, Y6, Y6
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail173
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VADDPS         Y0, Y7, Y7
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail174
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VADDPS         Y0, Y8, Y8
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail175
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VADDPS         Y0, Y9, Y9
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail176
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VADDPS         Y0, Y10, Y10
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail177
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VADDPS         Y0, Y11, Y11
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail178
-	VMOVUPS        (SI)(BX*1), Y0
-	VMOVUPS        (DX)(BX*1), Y1
-	VADDPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DX)(BX*1)
-	VADDPS         Y0, Y12, Y12
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail179
-
-tail179:
-	TESTQ          R15, R15
-	JEQ            summed171
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VADDPS         Y0, Y13, Y13
-	JMP            summed171
-
-tail178:
-	TESTQ          R15, R15
-	JEQ            summed171
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VADDPS         Y0, Y12, Y12
-	JMP            summed171
-
-tail177:
-	TESTQ          R15, R15
-	JEQ            summed171
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VADDPS         Y0, Y11, Y11
-	JMP            summed171
-
-tail176:
-	TESTQ          R15, R15
-	JEQ            summed171
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VADDPS         Y0, Y10, Y10
-	JMP            summed171
-
-tail175:
-	TESTQ          R15, R15
-	JEQ            summed171
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VADDPS         Y0, Y9, Y9
-	JMP            summed171
-
-tail174:
-	TESTQ          R15, R15
-	JEQ            summed171
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VADDPS         Y0, Y8, Y8
-	JMP            summed171
-
-tail173:
-	TESTQ          R15, R15
-	JEQ            summed171
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VADDPS         Y0, Y7, Y7
-	JMP            summed171
-
-tail172:
-	TESTQ          R15, R15
-	JEQ            summed171
-	VMASKMOVPS     (SI)(BX*1), Y15, Y0
-	VMASKMOVPS     (DX)(BX*1), Y15, Y1
-	VADDPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DX)(BX*1)
-	VADDPS         Y0, Y6, Y6
-
-summed171:
-	VADDPS         Y10, Y6, Y6
-	VADDPS         Y11, Y7, Y7
-	VADDPS         Y12, Y8, Y8
-	VADDPS         Y13, Y9, Y9
-	VADDPS         Y8, Y6, Y6
-	VADDPS         Y9, Y7, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+92(FP), X6, X6
-	VMOVSS         X6, (R12)
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step168
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step180:
-	VBROADCASTSS   (R12), Y14
-	VXORPS         Y6, Y6, Y6
-	VXORPS         Y7, Y7, Y7
-	VXORPS         Y8, Y8, Y8
-	VXORPS         Y9, Y9, Y9
-	VXORPS         Y10, Y10, Y10
-	VXORPS         Y11, Y11, Y11
-	VXORPS         Y12, Y12, Y12
-	VXORPS         Y13, Y13, Y13
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $8, CX
-	JLT            rem182
-
-sums181:
-	VMOVUPS        (DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y6
-	VMOVUPS        32(DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y7
-	VMOVUPS        64(DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y8
-	VMOVUPS        96(DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y9
-	VMOVUPS        128(DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y10
-	VMOVUPS        160(DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y11
-	VMOVUPS        192(DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y12
-	VMOVUPS        224(DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y13
-	ADDQ           $256, BX
-	SUBQ           $8, CX
-	JGE            sums181
-
-rem182:
-	ADDQ           $8, CX
-	JEQ            tail184
-	VMOVUPS        (DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y6
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail185
-	VMOVUPS        (DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y7
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail186
-	VMOVUPS        (DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y8
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail187
-	VMOVUPS        (DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y9
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail188
-	VMOVUPS        (DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y10
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail189
-	VMOVUPS        (DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y11
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail190
-	VMOVUPS        (DX)(BX*1), Y0
-	VSUBPS         Y14, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y12
-	ADDQ           $32, BX
-	DECQ           CX
-	JEQ            tail191
-
-tail191:
-	TESTQ          R15, R15
-	JEQ            summed183
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y13
-	JMP            summed183
-
-tail190:
-	TESTQ          R15, R15
-	JEQ            summed183
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y12
-	JMP            summed183
-
-tail189:
-	TESTQ          R15, R15
-	JEQ            summed183
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y11
-	JMP            summed183
-
-tail188:
-	TESTQ          R15, R15
-	JEQ            summed183
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y10
-	JMP            summed183
-
-tail187:
-	TESTQ          R15, R15
-	JEQ            summed183
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y9
-	JMP            summed183
-
-tail186:
-	TESTQ          R15, R15
-	JEQ            summed183
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y8
-	JMP            summed183
-
-tail185:
-	TESTQ          R15, R15
-	JEQ            summed183
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y7
-	JMP            summed183
-
-tail184:
-	TESTQ          R15, R15
-	JEQ            summed183
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VSUBPS         Y14, Y0, Y0
-	VANDPS         Y15, Y0, Y0
-	VFMADD231PS    Y0, Y0, Y6
-
-summed183:
-	VADDPS         Y10, Y6, Y6
-	VADDPS         Y11, Y7, Y7
-	VADDPS         Y12, Y8, Y8
-	VADDPS         Y13, Y9, Y9
-	VADDPS         Y8, Y6, Y6
-	VADDPS         Y9, Y7, Y7
-	VADDPS         Y7, Y6, Y6
-	VEXTRACTF128   $1, Y6, X7
-	VADDPS         X7, X6, X6
-	VPERMILPS      $0x0e, X6, X7
-	VADDPS         X7, X6, X6
-	VMOVSHDUP      X6, X7
-	VADDPS         X7, X6, X6
-	VDIVSS         n+92(FP), X6, X6
-	VADDSS         eps+88(FP), X6, X6
-	VSQRTSS        X6, X6, X6
-	VMOVSS         ·norm<>+0(SB), X7
-	VDIVSS         X6, X7, X6
-	VMOVSS         X6, 4(R12)
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step180
-	MOVQ           64(SP), DI
-	MOVQ           72(SP), SI
-	MOVQ           80(SP), DX
-	MOVQ           SP, R12
-
-step192:
-	VBROADCASTSS   (R12), Y14
-	VBROADCASTSS   4(R12), Y13
-	TESTQ          R9, R9
-	JEQ            unbiased193
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one196
-
-vectors195:
-	VMOVUPS        (DX)(BX*1), Y0
-	VMOVUPS        32(DX)(BX*1), Y6
-	VMOVUPS        (R8)(BX*1), Y1
-	VMOVUPS        32(R8)(BX*1), Y7
-	VSUBPS         Y14, Y0, Y0
-	VSUBPS         Y14, Y6, Y6
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y13, Y6, Y6
-	VMOVUPS        (R9)(BX*1), Y2
-	VMOVUPS        32(R9)(BX*1), Y8
-	VFMADD213PS    Y2, Y1, Y0
-	VFMADD213PS    Y8, Y7, Y6
-	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
-	ADDQ           $64, BX
-	SUBQ           $2, CX
-	JGE            vectors195
-
-one196:
-	ADDQ           $2, CX
-	JEQ            rest197
-
-single199:
-	VMOVUPS        (DX)(BX*1), Y0
-	VMOVUPS        (R8)(BX*1), Y1
-	VSUBPS         Y14, Y0, Y0
-	VMULPS         Y13, Y0, Y0
-	VMOVUPS        (R9)(BX*1), Y2
-	VFMADD213PS    Y2, Y1, Y0
-	VMOVUPS        Y0, (DI)(BX*1)
-	ADDQ           $32, BX
-	DECQ           CX
-	JNE            single199
-
-rest197:
-	TESTQ          R15, R15
-	JEQ            done198
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VMASKMOVPS     (R8)(BX*1), Y15, Y1
-	VSUBPS         Y14, Y0, Y0
-	VMULPS         Y13, Y0, Y0
-	VMASKMOVPS     (R9)(BX*1), Y15, Y2
-	VFMADD213PS    Y2, Y1, Y0
-	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
-
-done198:
-	JMP            normed194
-
-unbiased193:
-	XORL           BX, BX
-	MOVQ           AX, CX
-	SUBQ           $2, CX
-	JLT            one201
-
-vectors200:
-	VMOVUPS        (DX)(BX*1), Y0
-	VMOVUPS        32(DX)(BX*1), Y6
-	VMOVUPS        (R8)(BX*1), Y1
-	VMOVUPS        32(R8)(BX*1), Y7
-	VSUBPS         Y14, Y0, Y0
-	VSUBPS         Y14, Y6, Y6
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y13, Y6, Y6
-	VMULPS         Y1, Y0, Y0
-	VMULPS         Y7, Y6, Y6
-	VMOVUPS        Y0, (DI)(BX*1)
-	VMOVUPS        Y6, 32(DI)(BX*1)
-	ADDQ           $64, BX
-	SUBQ           $2, CX
-	JGE            vectors200
-
-one201:
-	ADDQ           $2, CX
-	JEQ            rest202
-
-single204:
-	VMOVUPS        (DX)(BX*1), Y0
-	VMOVUPS        (R8)(BX*1), Y1
-	VSUBPS         Y14, Y0, Y0
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VMOVUPS        Y0, (DI)(BX*1)
-	ADDQ           $32, BX
-	DECQ           CX
-	JNE            single204
-
-rest202:
-	TESTQ          R15, R15
-	JEQ            done203
-	VMASKMOVPS     (DX)(BX*1), Y15, Y0
-	VMASKMOVPS     (R8)(BX*1), Y15, Y1
-	VSUBPS         Y14, Y0, Y0
-	VMULPS         Y13, Y0, Y0
-	VMULPS         Y1, Y0, Y0
-	VMASKMOVPS     Y0, Y15, (DI)(BX*1)
-
-done203:
-
-normed194:
-	ADDQ           ldd+8(FP), DI
-	ADDQ           ldx+24(FP), SI
-	ADDQ           ldr+40(FP), DX
-	ADDQ           $8, R12
-	CMPQ           R12, 88(SP)
-	JNE            step192
-	TESTQ          R11, R11
-	JNE            group167
+	JNE            group65
 	VZEROUPPER
 	RET

@@ -40,7 +40,7 @@ func TestNormsMatchTheOracle(t *testing.T) {
 			for _, g := range []*fenced{x, w, b} {
 				g.normal(r)
 			}
-			RMSNorm(dst.s, x.s, w.s, eps)
+			rmsNormRow(dst.s, x.s, w.s, eps)
 			for i, want := range normOracle(x.s, w.s, nil, eps, false) {
 				e := math.Abs(float64(dst.s[i])-want) / math.Abs(want)
 				worst = max(worst, e)
@@ -50,7 +50,7 @@ func TestNormsMatchTheOracle(t *testing.T) {
 				x.s[i] += 10
 			}
 			for _, bias := range [][]float32{nil, b.s} {
-				LayerNorm(dst.s, x.s, w.s, bias, eps)
+				layerNormRow(dst.s, x.s, w.s, bias, eps)
 				var mean, rstd float64
 				for _, v := range x.s {
 					mean += float64(v) / float64(n)
@@ -75,31 +75,11 @@ func TestNormsMatchTheOracle(t *testing.T) {
 	})
 }
 
-// normForms are the forms of one norm.
-type normForms struct {
-	row   func(dst, x []float32)
-	block func(dst []float32, ldd int, x []float32, ldx int)
-	fused func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int)
-}
+// rmsNormRow and layerNormRow norm a block of one row.
+func rmsNormRow(dst, x, w []float32, eps float32) { RMSNormRows(dst, len(x), x, len(x), 1, w, eps) }
 
-func layerNormForms(rows int, w, b []float32, eps float32) normForms {
-	return normForms{
-		func(dst, x []float32) { LayerNorm(dst, x, w, b, eps) },
-		func(dst []float32, ldd int, x []float32, ldx int) { LayerNormRows(dst, ldd, x, ldx, rows, w, b, eps) },
-		func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
-			AddLayerNormRows(dst, ldd, res, ldr, x, ldx, rows, w, b, eps)
-		},
-	}
-}
-
-func rmsNormForms(rows int, w []float32, eps float32) normForms {
-	return normForms{
-		func(dst, x []float32) { RMSNorm(dst, x, w, eps) },
-		func(dst []float32, ldd int, x []float32, ldx int) { RMSNormRows(dst, ldd, x, ldx, rows, w, eps) },
-		func(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx int) {
-			AddRMSNormRows(dst, ldd, res, ldr, x, ldx, rows, w, eps)
-		},
-	}
+func layerNormRow(dst, x, w, b []float32, eps float32) {
+	LayerNormRows(dst, len(x), x, len(x), 1, w, b, eps)
 }
 
 func TestNormsOfBlocks(t *testing.T) {
@@ -110,11 +90,18 @@ func TestNormsOfBlocks(t *testing.T) {
 			w, b := newFenced(n, 1), newFenced(n, 3)
 			w.normal(r)
 			b.normal(r)
-			for name, f := range map[string]normForms{
-				"RMSNorm": rmsNormForms(rows, w.s, eps), "LayerNorm": layerNormForms(rows, w.s, b.s, eps),
-				"LayerNorm without bias": layerNormForms(rows, w.s, nil, eps),
+			for name, norm := range map[string]func(dst []float32, ldd int, x []float32, ldx, rows int){
+				"RMSNorm": func(dst []float32, ldd int, x []float32, ldx, rows int) {
+					RMSNormRows(dst, ldd, x, ldx, rows, w.s, eps)
+				},
+				"LayerNorm": func(dst []float32, ldd int, x []float32, ldx, rows int) {
+					LayerNormRows(dst, ldd, x, ldx, rows, w.s, b.s, eps)
+				},
+				"LayerNorm without bias": func(dst []float32, ldd int, x []float32, ldx, rows int) {
+					LayerNormRows(dst, ldd, x, ldx, rows, w.s, nil, eps)
+				},
 			} {
-				t.Run(fmt.Sprintf("%s of %d", name, n), func(t *testing.T) { checkNormForms(t, f, rows, n, r) })
+				t.Run(fmt.Sprintf("%s of %d", name, n), func(t *testing.T) { checkNormOfBlock(t, norm, rows, n, r) })
 			}
 			w.check(t)
 			b.check(t)
@@ -122,45 +109,27 @@ func TestNormsOfBlocks(t *testing.T) {
 	})
 }
 
-// checkNormForms says that a row gives the same bits alone and in a block, in
-// place and not, and that the fused forms give those of their two steps.
-func checkNormForms(t *testing.T, f normForms, rows, n int, r *rand.Rand) {
-	ldd, ldr, ldx := n+3, n+1, n+5
-	dst, res, x := newFenced((rows-1)*ldd+n, 2), newFenced((rows-1)*ldr+n, 4), newFenced((rows-1)*ldx+n, 7)
-	res.normal(r)
+// checkNormOfBlock says that a row gives the same bits alone and in a block, in
+// place and not.
+func checkNormOfBlock(t *testing.T, norm func(dst []float32, ldd int, x []float32, ldx, rows int), rows, n int, r *rand.Rand) {
+	ldd, ldx := n+3, n+5
+	dst, x := newFenced((rows-1)*ldd+n, 2), newFenced((rows-1)*ldx+n, 7)
 	x.normal(r)
-	sum := make([]float32, rows*n)
-	for i := range rows {
-		copy(sum[i*n:][:n], res.s[i*ldr:])
-		AddTo(sum[i*n:][:n], x.s[i*ldx:][:n])
-	}
 	want := make([]float32, n)
-	same := func(what string, got []float32, ld int, src []float32, lds int) {
+	same := func(what string, got []float32, ld int, src []float32) {
 		t.Helper()
 		for i := range rows {
-			f.row(want, src[i*lds:][:n])
+			norm(want, n, src[i*ldx:][:n], n, 1)
 			require.Equal(t, bits(want), bits(got[i*ld:][:n]), "%s, row %d", what, i)
 		}
 	}
-	f.block(dst.s, ldd, x.s, ldx)
-	same("block", dst.s, ldd, x.s, ldx)
-	f.fused(dst.s, ldd, res.s, ldr, x.s, ldx)
-	same("fused", dst.s, ldd, sum, n)
-	for i := range rows {
-		require.Equal(t, bits(sum[i*n:][:n]), bits(res.s[i*ldr:][:n]), "residual, row %d", i)
-	}
+	norm(dst.s, ldd, x.s, ldx, rows)
+	same("block", dst.s, ldd, x.s)
 	old := append([]float32(nil), x.s...)
-	f.block(x.s, ldx, x.s, ldx)
-	same("in place", x.s, ldx, old, ldx)
+	norm(x.s, ldx, x.s, ldx, rows)
+	same("in place", x.s, ldx, old)
 	dst.check(t)
 	x.check(t)
-	copy(x.s, old)
-	f.fused(res.s, ldr, res.s, ldr, x.s, ldx) // over the residual itself
-	for i := range rows {
-		AddTo(sum[i*n:][:n], x.s[i*ldx:][:n])
-	}
-	same("fused in place", res.s, ldr, sum, n)
-	res.check(t)
 }
 
 func TestNormsOfSpecialValues(t *testing.T) {
@@ -171,27 +140,27 @@ func TestNormsOfSpecialValues(t *testing.T) {
 			for i := range w {
 				w[i] = 1
 			}
-			RMSNorm(y, x, w, 1e-6)
+			rmsNormRow(y, x, w, 1e-6)
 			require.Equal(t, x, y, "the norm of zeros is zero")
-			LayerNorm(y, x, w, nil, 1e-6)
+			layerNormRow(y, x, w, nil, 1e-6)
 			require.Equal(t, x, y)
 			for at := range n {
 				clear(x)
 				x[at] = nan
-				RMSNorm(y, x, w, 1e-6)
+				rmsNormRow(y, x, w, 1e-6)
 				for i, v := range y {
 					require.True(t, v != v, "NaN at %d, element %d of RMSNorm is %g", at, i, v)
 				}
-				LayerNorm(y, x, w, nil, 1e-6)
+				layerNormRow(y, x, w, nil, 1e-6)
 				for i, v := range y {
 					require.True(t, v != v, "NaN at %d, element %d of LayerNorm is %g", at, i, v)
 				}
 				x[at] = inf
-				RMSNorm(y, x, w, 1e-6)
+				rmsNormRow(y, x, w, 1e-6)
 				for i, v := range y {
 					require.True(t, i == at && v != v || i != at && v == 0, "Inf at %d, element %d of RMSNorm is %g", at, i, v)
 				}
-				LayerNorm(y, x, w, nil, 1e-6)
+				layerNormRow(y, x, w, nil, 1e-6)
 				for i, v := range y {
 					require.True(t, v != v, "Inf at %d, element %d of LayerNorm is %g", at, i, v)
 				}
@@ -199,7 +168,7 @@ func TestNormsOfSpecialValues(t *testing.T) {
 			for i := range x {
 				x[i] = 1e-40 // denormal: its square is 0
 			}
-			RMSNorm(y, x, w, 1e-6)
+			rmsNormRow(y, x, w, 1e-6)
 			require.InDelta(t, 1e-37, y[n-1], 1e-41)
 		}
 	})

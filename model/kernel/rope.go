@@ -2,21 +2,15 @@ package kernel
 
 import "fmt"
 
-// Rotate applies the rotary position embedding in its half-split form to the
-// first 2·len(cos) elements of each of the heads: (x1, x2) becomes
-// (x1·cos − x2·sin, x2·cos + x1·sin), x1 and x2 being the two halves.
-//
-// Shapes: x is (heads, d) without gaps; cos and sin are half the rotated size.
-// Source: Su et al. 2021, eq. 34; transformers apply_rotary_pos_emb.
-func Rotate(x []float32, heads, d int, cos, sin []float32) {
-	RotateRows(x, heads*d, 1, heads, d, cos, sin[:len(cos)], len(cos), len(cos))
-}
-
-// RotateRows is [Rotate] for rows, row r by row r of the tables: neighbouring
-// tokens of a sequence have neighbouring rows of its cosines and sines.
+// RotateRows applies the rotary position embedding in its half-split form to the
+// first 2·half elements of each of the heads: (x1, x2) becomes
+// (x1·cos − x2·sin, x2·cos + x1·sin), x1 and x2 being the two halves. Row r is
+// turned by row r of the tables: neighbouring tokens of a sequence have
+// neighbouring rows of its cosines and sines.
 //
 // Shapes: x is (rows, heads·d) with stride ldx; cos and sin are (rows, half)
 // with stride ldt; 2·half ≤ d.
+// Source: Su et al. 2021, eq. 34; transformers apply_rotary_pos_emb.
 func RotateRows(x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, half int) {
 	if rows == 0 || heads == 0 || half == 0 {
 		return

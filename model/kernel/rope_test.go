@@ -37,7 +37,7 @@ func TestRotate(t *testing.T) {
 						require.InDelta(t, b*c+a*s, x.s[i*ldx+h*d+half+j], bound)
 					}
 				}
-				Rotate(row, heads, d, cos.s[i*ldt:][:half], sin.s[i*ldt:][:half])
+				RotateRows(row, heads*d, 1, heads, d, cos.s[i*ldt:], sin.s[i*ldt:], half, half)
 				require.Equal(t, bits(row), bits(x.s[i*ldx:][:heads*d]), "half %d, row %d", half, i)
 			}
 			x.check(t)

@@ -24,15 +24,6 @@ func rmsNormAsm(dst []float32, ldd int, x []float32, ldx, rows int, w []float32,
 	}
 }
 
-func addRMSNormAsm(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx, rows int, w []float32, eps float32) {
-	n := len(w)
-	if active.level == AVX512 {
-		addRMSNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], rows, n, rowGroup(n), eps, float32(n))
-	} else {
-		addRMSNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], rows, n, rowGroup(n), eps, float32(n))
-	}
-}
-
 // first is the address of b's first element, nil without one.
 func first(b []float32) *float32 {
 	if b == nil {
@@ -47,15 +38,6 @@ func layerNormAsm(dst []float32, ldd int, x []float32, ldx, rows int, w, b []flo
 		layerNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], first(b), rows, n, rowGroup(n), eps, float32(n))
 	} else {
 		layerNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &w[0], first(b), rows, n, rowGroup(n), eps, float32(n))
-	}
-}
-
-func addLayerNormAsm(dst []float32, ldd int, res []float32, ldr int, x []float32, ldx, rows int, w, b []float32, eps float32) {
-	n := len(w)
-	if active.level == AVX512 {
-		addLayerNormAVX512(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], first(b), rows, n, rowGroup(n), eps, float32(n))
-	} else {
-		addLayerNormAVX2(&dst[0], 4*ldd, &x[0], 4*ldx, &res[0], 4*ldr, &w[0], first(b), rows, n, rowGroup(n), eps, float32(n))
 	}
 }
 
@@ -145,14 +127,6 @@ func gateAsm(dst []float32, ldd int, gate []float32, ldg int, up []float32, ldu,
 		geluTanhMulAVX512(&dst[0], 4*ldd, &gate[0], 4*ldg, &up[0], 4*ldu, rows, cols)
 	default:
 		geluTanhMulAVX2(&dst[0], 4*ldd, &gate[0], 4*ldg, &up[0], 4*ldu, rows, cols)
-	}
-}
-
-func siluAsm(x []float32) {
-	if active.level == AVX512 {
-		siluAVX512(&x[0], 0, 1, len(x))
-	} else {
-		siluAVX2(&x[0], 0, 1, len(x))
 	}
 }
 

@@ -63,15 +63,12 @@ func BenchmarkActivate(b *testing.B) {
 func BenchmarkNorm(b *testing.B) {
 	for _, cols := range []int{128, 384, 768, 1024} {
 		const rows = 112
-		x, y, res, w := normals(rows*cols), make([]float32, rows*cols), normals(rows*cols), normals(cols)
+		x, y, w := normals(rows*cols), make([]float32, rows*cols), normals(cols)
 		b.Run(fmt.Sprintf("RMSNorm/%dx%d", rows, cols), func(b *testing.B) {
 			benchRows(b, rows*cols, func() { RMSNormRows(y, cols, x, cols, rows, w, 1e-6) })
 		})
 		b.Run(fmt.Sprintf("LayerNorm/%dx%d", rows, cols), func(b *testing.B) {
 			benchRows(b, rows*cols, func() { LayerNormRows(y, cols, x, cols, rows, w, w, 1e-6) })
-		})
-		b.Run(fmt.Sprintf("AddLayerNorm/%dx%d", rows, cols), func(b *testing.B) {
-			benchRows(b, rows*cols, func() { AddLayerNormRows(y, cols, res, cols, x, cols, rows, w, w, 1e-6) })
 		})
 	}
 }

@@ -45,18 +45,15 @@ func TestRowsTouchNothingBeyondTheirSlices(t *testing.T) {
 				}
 				Gate(x, n, y, n, z, n, 1, n, SiLUMul)
 				Gate(x, n, y, n, z, n, 1, n, GELUTanhMul)
-				SiLU(x)
 				for lo := range min(n, 20) {
 					Softmax(x, lo, n, 1)
 					Softmax(x, 0, n-lo, 1)
 				}
-				RMSNorm(x, y, w, 1e-6)
-				LayerNorm(x, y, w, z, 1e-6)
-				LayerNorm(x, y, w, nil, 1e-6)
-				AddRMSNormRows(x, n, y, n, z, n, 1, w, 1e-6)
-				AddLayerNormRows(x, n, y, n, z, n, 1, w, w, 1e-6)
-				Rotate(x, 1, n, y[:n/2], z[:n/2])
-				Rotate(x[:n/2*2], 1, n/2*2, y[n-n/2:], z[n-n/2:])
+				rmsNormRow(x, y, w, 1e-6)
+				layerNormRow(x, y, w, z, 1e-6)
+				layerNormRow(x, y, w, nil, 1e-6)
+				RotateRows(x, n, 1, 1, n, y[:n/2], z[:n/2], n/2, n/2)
+				RotateRows(x[:n/2*2], n, 1, 1, n/2*2, y[n-n/2:], z[n-n/2:], n/2, n/2)
 				AddTo(x, y)
 				AddScaled(x, 2, y)
 				Dot(x, y)

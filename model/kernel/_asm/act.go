@@ -76,7 +76,6 @@ func act(a *Asm) {
 			v.load(v.in, "t1")
 			v.op("VMAXPS", "t1", v.creg("zero", "t0"), "t0")
 		})
-		v.block("silu", "replaces x by x·σ(x).", 1, v.sigmoidConstants("log2e"), v.silu)
 		v.softCap()
 		v.block("siluMul", "computes dst = silu(gate)·up.", 3, v.sigmoidConstants("log2e"), func() {
 			v.silu()

@@ -9,16 +9,14 @@ const (
 	normMean = 14
 )
 
-// norm writes the norms of rows and those that add a residual on the way.
+// norm writes the norms of rows.
 func norm(a *Asm) {
 	maskTable(a, "norm")
 	vec := constants(a, "norm", []constant{f32("one", 1)})
 	for _, wide := range []bool{true, false} {
 		v := vec(wide)
-		v.rmsNorm("rmsNorm", "normalises rows by their root mean square.", false)
-		v.rmsNorm("addRMSNorm", "adds x to res and normalises that by its root mean square.", true)
-		v.layerNorm("layerNorm", "normalises rows to mean 0 and variance 1; b may be nil.", false)
-		v.layerNorm("addLayerNorm", "adds x to res and normalises that to mean 0 and variance 1; b may be nil.", true)
+		v.rmsNorm()
+		v.layerNorm()
 	}
 }
 
@@ -35,32 +33,24 @@ const (
 
 	frameDst      = normGroup * normRecordSize // of the first row of the group
 	frameX        = frameDst + 8
-	frameRes      = frameDst + 16
-	frameRecords  = frameDst + 24 // the end of the records in use
-	normFrameSize = frameDst + 32
+	frameRecords  = frameDst + 16 // the end of the records in use
+	normFrameSize = frameDst + 24
 )
 
 // normRows begins a norm and emits the loop over groups with its steps for one
-// row. Rows are at DI (dst), SI (x) and DX (res), the weight at R8 and the bias
-// at R9.
-func (v *Vec) normRows(name, doc string, add, bias bool, steps ...func()) {
-	params := []string{"dst *float32", "ldd int", "x *float32", "ldx int"}
+// row. Rows are at DI (dst) and SI (x), the weight at R8 and the bias at R9.
+func (v *Vec) normRows(name, doc string, bias bool, steps ...func()) {
+	params := []string{"dst *float32", "ldd int", "x *float32", "ldx int", "w *float32"}
 	pointers := []struct {
-		reg, start, ld string
-	}{{"DI", At(frameDst, "SP"), "ldd"}, {"SI", At(frameX, "SP"), "ldx"}, {"DX", At(frameRes, "SP"), "ldr"}}
-	if add {
-		params = append(params, "res *float32", "ldr int")
-	} else {
-		pointers = pointers[:2]
-	}
-	params = append(params, "w *float32")
+		arg, reg, start, ld string
+	}{{"dst", "DI", At(frameDst, "SP"), "ldd"}, {"x", "SI", At(frameX, "SP"), "ldx"}}
 	if bias {
 		params = append(params, "b *float32")
 	}
 	v.begin(name, doc+" Up to group rows, 8 at most, go through each step together.", normFrameSize, false,
 		append(params, "rows int", "cols int", "group int", "eps float32", "n float32")...)
 	for _, p := range pointers {
-		v.I("MOVQ", v.arg(map[string]string{"DI": "dst", "SI": "x", "DX": "res"}[p.reg]), p.reg)
+		v.I("MOVQ", v.arg(p.arg), p.reg)
 	}
 	v.I("MOVQ", v.arg("w"), "R8")
 	if bias {
@@ -100,24 +90,6 @@ func (v *Vec) normRows(name, doc string, add, bias bool, steps ...func()) {
 	v.end()
 }
 
-// normSource is the operand that holds what is normalised.
-func normSource(add bool) string {
-	if add {
-		return "DX"
-	}
-	return "SI"
-}
-
-// loadSum loads what is normalised into t0 in the first pass over it.
-func (v *Vec) loadSum(add bool) {
-	v.load("SI", "t0")
-	if add {
-		v.load("DX", "t1")
-		v.op("VADDPS", "t1", "t0", "t0")
-		v.store("t0", "DX")
-	}
-}
-
 // invRoot turns lane 0 of normSum, a sum, into 1/√(sum/n + eps) in the record.
 func (v *Vec) invRoot() {
 	x, y := X(normSum), X(normSum+1)
@@ -132,11 +104,11 @@ func (v *Vec) invRoot() {
 // recall broadcasts a result of the row.
 func (v *Vec) recall(record, reg int) { v.I("VBROADCASTSS", At(record, normRecord), v.r(reg)) }
 
-func (v *Vec) rmsNorm(name, doc string, add bool) {
+func (v *Vec) rmsNorm() {
 	square := func() {
 		v.clear(normSum)
 		v.reduce(func(acc int) {
-			v.loadSum(add)
+			v.load("SI", "t0")
 			v.op("VFMADD231PS", "t0", "t0", v.r(normSum+acc))
 		})
 		v.total(normSum)
@@ -145,21 +117,21 @@ func (v *Vec) rmsNorm(name, doc string, add bool) {
 	scale := func() {
 		v.recall(recordRstd, normRstd)
 		v.each(2, func() {
-			v.load(normSource(add), "t0")
+			v.load("SI", "t0")
 			v.load("R8", "t1")
 			v.op("VMULPS", v.r(normRstd), "t0", "t0")
 			v.op("VMULPS", "t1", "t0", "t0")
 			v.store("t0", "DI")
 		})
 	}
-	v.normRows(name, doc, add, false, square, scale)
+	v.normRows("rmsNorm", "normalises rows by their root mean square.", false, square, scale)
 }
 
-func (v *Vec) layerNorm(name, doc string, add bool) {
+func (v *Vec) layerNorm() {
 	mean := func() {
 		v.clear(normSum)
 		v.reduce(func(acc int) {
-			v.loadSum(add)
+			v.load("SI", "t0")
 			v.op("VADDPS", "t0", v.r(normSum+acc), v.r(normSum+acc))
 		})
 		v.total(normSum)
@@ -170,7 +142,7 @@ func (v *Vec) layerNorm(name, doc string, add bool) {
 		v.recall(recordMean, normMean)
 		v.clear(normSum)
 		v.reduce(func(acc int) {
-			v.load(normSource(add), "t0")
+			v.load("SI", "t0")
 			v.op("VSUBPS", v.r(normMean), "t0", "t0")
 			v.keepTail("t0")
 			v.op("VFMADD231PS", "t0", "t0", v.r(normSum+acc))
@@ -184,18 +156,18 @@ func (v *Vec) layerNorm(name, doc string, add bool) {
 		plain, done := v.Fresh("unbiased"), v.Fresh("normed")
 		v.I("TESTQ", "R9", "R9")
 		v.I("JEQ", plain)
-		v.each(2, func() { v.scale(normSource(add), true) })
+		v.each(2, func() { v.scale(true) })
 		v.I("JMP", done)
 		v.Label(plain)
-		v.each(2, func() { v.scale(normSource(add), false) })
+		v.each(2, func() { v.scale(false) })
 		v.Label(done)
 	}
-	v.normRows(name, doc, add, true, mean, variance, scale)
+	v.normRows("layerNorm", "normalises rows to mean 0 and variance 1; b may be nil.", true, mean, variance, scale)
 }
 
 // scale writes (x − mean)·rstd·w, plus the bias.
-func (v *Vec) scale(src string, bias bool) {
-	v.load(src, "t0")
+func (v *Vec) scale(bias bool) {
+	v.load("SI", "t0")
 	v.load("R8", "t1")
 	v.op("VSUBPS", v.r(normMean), "t0", "t0")
 	v.op("VMULPS", v.r(normRstd), "t0", "t0")
