@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -44,6 +45,9 @@ func NewModelPatch(spec *ModelSpec) *ModelPatch {
 // and not the meaning, which [ModelSpec.Validate] does of what is merged.
 func DecodeModelPatch(body []byte) (*ModelPatch, error) {
 	p := &ModelPatch{Spec: new(ModelSpec)}
+	if string(bytes.TrimSpace(body)) == "null" {
+		return nil, Errorf(CodeInvalidValue, "", "null, want an object: {} changes nothing")
+	}
 	if err := decode(body, p.Spec); err != nil {
 		return nil, err
 	}

@@ -272,5 +272,6 @@ func TestAPutIsRefusedForItsHeaderOrQueryBeforeItLoads(t *testing.T) {
 		r := h.do(http.MethodPut, "/v1/models/m"+c.query, `{"members":["a"]}`, "Authorization", "Bearer "+adminKey, "X-Request-Timeout", c.timeout, "Content-Type", "application/json")
 		assert.Equal(t, http.StatusBadRequest, r.status, "%v %s", c, r.body)
 	}
+	assert.Equal(t, http.StatusBadRequest, h.do(http.MethodPut, "/v1/models/m", `null`, "Authorization", "Bearer "+adminKey, "Content-Type", "application/json").status)
 	assert.Equal(t, http.StatusNotFound, h.get("/v1/models/m").status)
 }
