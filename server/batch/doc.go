@@ -18,8 +18,8 @@
 // that client's request that was given the least. So a request of a thousand
 // answers delays one of a single answer by no more than the batch that is under
 // way, whoever sent them, and who sends a thousand requests has no more of the
-// engine than who sends one. Answers to one prompt stay in one batch, where they
-// share its computation. When one request waits alone, it has the whole batch.
+// engine than who sends one. Answers to one prompt stay in one batch where they
+// fit, as its computation is shared there. When one request waits alone, it has the whole batch.
 //
 // Fairness alone would let a stream of newcomers starve a large request. So the
 // oldest sequence of a lane always is in its next batch, and once it has waited

@@ -118,52 +118,64 @@ func TestClientsShareALaneEvenlyWhateverTheySend(t *testing.T) {
 	})
 }
 
-func TestAnswersToOnePromptStayInOneBatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		// group returns answers that share 400 of their 450 tokens.
-		group := func(prompt int32) []batch.Sequence {
-			var seqs []batch.Sequence
-			for i := range int32(4) {
-				seqs = append(seqs, batch.Sequence{IDs: slices.Concat(seq(400, prompt).IDs, seq(50, 1000+i).IDs), At: 449})
-			}
-			return seqs
+// sharing is a scorer that computes what answers to one prompt share once a
+// batch, as the engine does.
+type sharing struct{ tokens int }
+
+func (s *sharing) Score(dst []float32, seqs []batch.Sequence) error {
+	ids := make([][]int32, len(seqs))
+	for i, q := range seqs {
+		ids[i] = q.IDs
+	}
+	slices.SortFunc(ids, slices.Compare)
+	n := 0
+	for i, these := range ids {
+		shared := 0
+		for i > 0 && shared < min(len(these), len(ids[i-1])) && these[shared] == ids[i-1][shared] {
+			shared++
 		}
-		var mu sync.Mutex
-		var split int
-		g := newGate()
-		f := &scorertest.Fake{PerToken: time.Microsecond, Before: func(seqs []batch.Sequence) error {
-			prompts := map[int32]int{}
-			for _, s := range seqs {
-				prompts[s.IDs[0]]++
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for prompt, n := range prompts {
-				if prompt > 0 && n != 4 {
-					split++
+		n += len(these) - shared
+	}
+	s.tokens += n
+	time.Sleep(time.Duration(n) * 10 * time.Microsecond)
+	clear(dst)
+	return nil
+}
+
+// TestSharingTheEngineCostsNoThroughput has many requests at once, each of many
+// groups of answers to one prompt. A group that is split computes its prompt
+// twice: taking sequences in the order in which they came computes 1.17 times as
+// much.
+func TestSharingTheEngineCostsNoThroughput(t *testing.T) {
+	const prompt, answer, answers = 400, 50, 8
+	for _, requests := range []int32{1, 4, 16, 64} {
+		groups := 640 / requests
+		for _, clients := range []int32{1, requests} {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sharing{}
+				q := batch.New(batch.Config{})
+				defer q.Close()
+				lane := batch.NewLane("m", s)
+				var all sync.WaitGroup
+				for r := range requests {
+					all.Go(func() {
+						var seqs []batch.Sequence
+						for g := range groups {
+							p := seq(prompt, 1+groups*r+g).IDs
+							for a := range int32(answers) {
+								seqs = append(seqs, batch.Sequence{IDs: slices.Concat(p, seq(answer, -1-a).IDs), At: prompt + answer - 1})
+							}
+						}
+						_, _, err := q.SubmitAll(t.Context(), []batch.Job{{Lane: lane, Seqs: seqs, Client: fmt.Sprint(r % clients)}})
+						assert.NoError(t, err)
+					})
 				}
-			}
-			return g.before(seqs)
-		}}
-		q := batch.New(batch.Config{MaxBatchTokens: 4 * 1800, BatchTime: time.Hour, Patience: time.Hour})
-		defer q.Close()
-		lane := batch.NewLane("m", f)
-		waits := []<-chan result{submit(t.Context(), q, lane, seq(1024, 0))} // long enough to tell a pace
-		<-g.entered
-		for c := range int32(4) {
-			var seqs []batch.Sequence
-			for i := range int32(8) {
-				seqs = append(seqs, group(1+8*c+i)...)
-			}
-			waits = append(waits, submitAs(t.Context(), q, fmt.Sprint("client ", c), lane, seqs...))
+				all.Wait()
+				least := int(requests*groups) * (prompt + answers*answer)
+				assert.LessOrEqual(t, s.tokens, least+least/50, "%d requests of %d clients, %d tokens when no group is split", requests, clients, least)
+			})
 		}
-		synctest.Wait()
-		close(g.open)
-		for _, w := range waits {
-			require.NoError(t, (<-w).err)
-		}
-		assert.LessOrEqual(t, split, 16, "a batch begins with the oldest sequence and may end in a group: two a batch, of four groups")
-	})
+	}
 }
 
 func TestWhatDoesNotFitWaitsForTheNextBatchAndHoldsUpNothing(t *testing.T) {

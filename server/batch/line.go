@@ -24,6 +24,15 @@ type item struct {
 
 func (it *item) tokens() int { return len(it.seq.IDs) }
 
+// group returns the item behind those that are joined to it, and the tokens of
+// all of them; it looks no further than most tokens.
+func (it *item) group(most int) (end *item, tokens int) {
+	for end = it; end != nil && (end == it || end.joined) && tokens <= most; end = end.behind {
+		tokens += end.tokens()
+	}
+	return end, tokens
+}
+
 // gone reports whether nobody waits for the item any more.
 func (it *item) gone() bool {
 	select {

@@ -17,34 +17,30 @@ type picking struct {
 	maxTokens    int
 	maxSequences int
 	batch        *work
+	share        int     // which part of the batch may be filled now, 2 is half
 	passed       int     // sequences that did not fit
 	paused       []*flow // of which nothing fits
 }
 
-// pick takes the next batch out of a line: the oldest sequence whatever its
-// length, then, once that has waited beyond the patience, the oldest ones up to
-// half of the batch, and then slices of the requests of each client in turn. It
-// returns nil when nobody waits for any of them.
+// pick takes the next batch out of a line. The oldest sequence is in it whatever
+// its length, with what of its request goes with it; beyond the patience the
+// oldest requests have up to half of the batch. The rest are slices of the
+// requests of each client in turn. pick returns nil when nobody waits for any of
+// them.
 func (q *Queue) pick(l *line, now time.Time) *work {
-	p := &picking{q: q, l: l, maxTokens: q.cfg.budget(l.lane.pace), maxSequences: q.sequences(l), batch: &work{lane: l.lane}}
-	for l.first != nil && l.first.gone() {
-		q.fail(l.first.req, errGone)
-	}
-	if l.first == nil {
+	p := &picking{q: q, l: l, maxTokens: q.cfg.budget(l.lane.pace), maxSequences: q.sequences(l), batch: &work{lane: l.lane}, share: 2}
+	p.takeOldest(now)
+	if len(p.batch.items) == 0 {
 		return nil
 	}
-	late := l.waiting(now) > q.cfg.Patience
-	p.take(l.first)
-	if late {
-		p.takeOldest()
-	}
+	p.share, p.passed = 1, 0 // what did not fit into the half may fit now
 	p.takeTurns()
 	return p.batch
 }
 
 // open reports whether more may be looked for.
 func (p *picking) open() bool {
-	return len(p.batch.items) < p.maxSequences && p.batch.tokens < p.maxTokens && p.passed < lookahead
+	return p.share*len(p.batch.items) < p.maxSequences && p.share*p.batch.tokens < p.maxTokens && p.passed < lookahead
 }
 
 // take moves a sequence from the line to the batch and charges it to its
@@ -59,20 +55,28 @@ func (p *picking) take(it *item) {
 	p.batch.tokens += it.tokens()
 }
 
-// takeOldest gives half of the batch to those that have waited longest.
-func (p *picking) takeOldest() {
-	for it := p.l.first; it != nil && p.open() && 2*len(p.batch.items) < p.maxSequences; {
+// takeOldest begins the batch with the oldest sequence and, where that has waited
+// beyond the patience, goes on with the next oldest until half of it is full.
+func (p *picking) takeOldest(now time.Time) {
+	late := false
+	for p.l.first != nil && (len(p.batch.items) == 0 || late && p.open()) {
+		it := p.l.first
 		if it.gone() {
 			p.q.fail(it.req, errGone)
-			it = p.l.first
 			continue
 		}
-		if 2*(p.batch.tokens+it.tokens()) > p.maxTokens {
-			return
+		if len(p.batch.items) > 0 {
+			if !p.slice(it.flow) {
+				return
+			}
+			continue
 		}
-		next := it.next
+		late = p.l.waiting(now) > p.q.cfg.Patience
+		f := it.flow
 		p.take(it)
-		it = next
+		if f.first != nil && f.first.joined {
+			p.slice(f) // the others of its prompt
+		}
 	}
 }
 
@@ -95,19 +99,29 @@ func (p *picking) takeTurns() {
 	}
 }
 
-// slice takes what fits of a request, up to about sliceTokens, and reports
-// whether that was anything.
+// slice takes about sliceTokens of a request, of what fits, and reports whether
+// that was anything. Answers to one prompt are taken together or, where they fit
+// into half a batch but no longer into this one, not at all.
 func (p *picking) slice(f *flow) bool {
+	most := p.maxTokens / p.share
 	given := 0
-	for it := f.first; it != nil && p.open() && (given < sliceTokens || it.joined); {
-		next := it.behind
-		if n := it.tokens(); p.batch.tokens+n <= p.maxTokens {
-			given += n
-			p.take(it)
-		} else {
+	for it := f.first; it != nil && p.open() && given < sliceTokens; {
+		end, tokens := it.group(p.maxTokens)
+		if p.batch.tokens+tokens > most && tokens <= p.maxTokens/2 {
 			p.passed++
+			it = end
+			continue
 		}
-		it = next
+		for it != end && p.open() {
+			next := it.behind
+			if n := it.tokens(); p.batch.tokens+n <= most {
+				given += n
+				p.take(it)
+			} else {
+				p.passed++
+			}
+			it = next
+		}
 	}
 	return given > 0
 }
