@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -209,6 +210,19 @@ func (p *Pair) Inputs() []Input {
 		}
 	}
 	return []Input{Conversation(slices.Concat(head, p.Chosen.Messages)...), Conversation(slices.Concat(head, p.Rejected.Messages)...)}
+}
+
+// All ranges over the inputs of valid pairs.
+func (r *CompareRequest) All() iter.Seq[*Input] {
+	return func(yield func(*Input) bool) {
+		for i := range r.Pairs {
+			for _, in := range r.Pairs[i].Inputs() {
+				if !yield(&in) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // CompareResponse answers a CompareRequest.

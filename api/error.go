@@ -42,6 +42,7 @@ const (
 	CodeBodyTooLarge            Code = "body_too_large"
 	CodeTooManySequences        Code = "too_many_sequences"
 	CodeTooManyTokens           Code = "too_many_tokens"
+	CodeRateLimited             Code = "rate_limited"
 	CodeUnsupportedMediaType    Code = "unsupported_media_type"
 	CodeUnsupportedEncoding     Code = "unsupported_encoding"
 	CodeTooLong                 Code = "too_long"
@@ -62,7 +63,7 @@ type meaning struct {
 }
 
 // meanings is the one table from code to class and HTTP status. Load never
-// answers 4xx: some reward clients give up for good on any 4xx, and all of
+// answers 4xx, only a quota that an operator has set does: some reward clients give up for good on any 4xx, and all of
 // them try again after a 503.
 var meanings = map[Code]meaning{
 	CodeInvalidJSON:             {"invalid_request", http.StatusBadRequest},
@@ -92,6 +93,7 @@ var meanings = map[Code]meaning{
 	CodeBodyTooLarge:            {"too_large", http.StatusRequestEntityTooLarge},
 	CodeTooManySequences:        {"too_large", http.StatusRequestEntityTooLarge},
 	CodeTooManyTokens:           {"too_large", http.StatusRequestEntityTooLarge},
+	CodeRateLimited:             {"rate_limited", http.StatusTooManyRequests},
 	CodeUnsupportedMediaType:    {"unsupported_media_type", http.StatusUnsupportedMediaType},
 	CodeUnsupportedEncoding:     {"unsupported_media_type", http.StatusUnsupportedMediaType},
 	CodeTooLong:                 {"too_long", http.StatusUnprocessableEntity},

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"iter"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -146,6 +148,17 @@ func bytesOf(messages []Message) (n int) {
 		}
 	}
 	return n
+}
+
+// All ranges over the inputs.
+func (r *RewardRequest) All() iter.Seq[*Input] {
+	return func(yield func(*Input) bool) {
+		for i := range r.Inputs {
+			if !yield(&r.Inputs[i]) {
+				return
+			}
+		}
+	}
 }
 
 // Prompt is a user's text or, when Messages is not nil, the conversation up to

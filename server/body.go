@@ -133,7 +133,10 @@ func (b *bodies) decompress(ctx context.Context, h *memory.Hold, encoding string
 		if z == nil {
 			z = new(gzip.Reader)
 		}
-		defer b.gzips.Put(z)
+		defer func() {
+			_ = z.Reset(bytes.NewReader(nil)) // it would keep what was sent; its error is that nothing is no gzip
+			b.gzips.Put(z)
+		}()
 		if err := z.Reset(bytes.NewReader(sent)); err != nil {
 			return nil, err
 		}

@@ -87,7 +87,7 @@ func (s *Server) comparePairs(ctx context.Context, x *exchange, req *api.Compare
 	}
 	x.model, x.mode, x.revision = d.info.Name, "compare", d.info.Revision
 	lanes := len(d.info.lanes())
-	if err := s.reserveTokens(ctx, x, 2*len(req.Pairs), lanes, d.info.ContextLength); err != nil {
+	if err := s.reserveTokens(ctx, x, d, 2*len(req.Pairs), lanes, req.All()); err != nil {
 		return nil, err
 	}
 	start := time.Now()
@@ -95,6 +95,9 @@ func (s *Server) comparePairs(ctx context.Context, x *exchange, req *api.Compare
 		return nil, err
 	}
 	x.tokenize, x.sequences, x.tokens = time.Since(start), len(c.seqs), c.tokens
+	if err := s.chargeTokens(x, c.tokens*lanes); err != nil {
+		return nil, err
+	}
 	if err := s.keepTokens(ctx, x, len(c.seqs), lanes, c.tokens); err != nil {
 		return nil, err
 	}

@@ -48,6 +48,10 @@ type Config struct {
 	// MaxRequestTokens bounds the tokens of one request's answers together; default 1,048,576.
 	MaxRequestTokens int
 
+	// ClientTokensPerMinute bounds the tokens that one client, a key or without
+	// one an address, may have scored in a minute, on all models together. Past
+	// it a request is refused with 429. Default: no bound.
+	ClientTokensPerMinute int
 	// RequestMemory bounds the bytes that all requests hold together, from before
 	// their bodies are read until their replies are written; default half of what
 	// Memory leaves beside the models, from 64 MiB to 4 GiB. One request may
@@ -144,6 +148,7 @@ func (c Config) Validate() error {
 		{"MaxSequences", int64(c.MaxSequences)},
 		{"MaxRequestTokens", int64(c.MaxRequestTokens)},
 		{"RequestMemory", c.RequestMemory},
+		{"ClientTokensPerMinute", int64(c.ClientTokensPerMinute)},
 		{"Memory", c.Memory},
 		{"Timeout", int64(c.Timeout)},
 		{"MaxTimeout", int64(c.MaxTimeout)},

@@ -68,6 +68,8 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *api.Error
 	x := exchangeOf(r)
 	x.code = e.Code
 	switch e.Code.Status() {
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter.Seconds())))
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter())
 	case http.StatusUnauthorized:

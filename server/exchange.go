@@ -36,8 +36,9 @@ type exchange struct {
 	label   string          // the model's name for its score
 	queued  int             // tokens that the queue would have to take
 
-	hold *memory.Hold // of the request's memory, until its reply is written; nil before its body is read
-	text int64        // bytes of it for the body and what is decoded and rendered from it
+	hold    *memory.Hold // of the request's memory, until its reply is written; nil before its body is read
+	charged int          // tokens that were taken from its client's quota
+	text    int64        // bytes of it for the body and what is decoded and rendered from it
 
 	revision                 string // of the model that the reply is about; its header
 	model, mode              string

@@ -10,3 +10,6 @@ func WaitingForMemory(s *Server) int { return s.room.Stats().Waiting }
 
 // ClientOf returns the name under which the queue knows whose request r is.
 func ClientOf(s *Server, r *http.Request) string { return s.clientOf(r) }
+
+// MemoryLimit returns the bytes that the server's requests may hold together.
+func MemoryLimit(s *Server) int64 { return s.room.Stats().Limit }

@@ -33,6 +33,7 @@ type factory struct {
 	built  []string // the first member of each build
 	before func(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) error
 	change func(spec *api.ModelSpec, m *servertest.Model)
+	memory int64 // of each model
 }
 
 func revisionOf(spec *api.ModelSpec) string {
@@ -62,7 +63,7 @@ func (f *factory) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 		}
 	}
 	m := servertest.New(name, func(i *server.Info) {
-		i.Revision, i.Members = revisionOf(spec), nil
+		i.Revision, i.Members, i.Memory = revisionOf(spec), nil, f.memory
 		for _, x := range spec.Members {
 			n := x.Name
 			if n == "" {

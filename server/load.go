@@ -117,6 +117,7 @@ func (l *Live) build(ld *Load) (m Model, err error) {
 			return nil, err
 		}
 	}
+	defer l.models.expect(ld.name)()
 	ld.progress("opening", 0)
 	var members *verdict
 	ld.stage = stageGuard

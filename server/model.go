@@ -68,6 +68,13 @@ type Vocabulary interface {
 	Detokenize(ids []int32, skipSpecial bool) (string, error)
 }
 
+// Sizer is a Model that knows what reading an input takes at the most.
+type Sizer interface {
+	// PrepareSize bounds the bytes that Prepare takes for in beside its text and
+	// what it returns. It is quick, as a scan of the text is.
+	PrepareSize(in *api.Input) int64
+}
+
 // Token is one token of a text.
 type Token struct {
 	ID      int32

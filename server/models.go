@@ -196,6 +196,24 @@ func (ms *Models) resize(bytes int64) {
 	}
 }
 
+// expect counts, until the function that it returns is called, the memory of a
+// model that is being loaded as name: about that of the live one of the name,
+// which is all that is known of it before.
+func (ms *Models) expect(name string) (over func()) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	bytes := int64(0)
+	if d := ms.live[name]; d != nil {
+		bytes = d.info.Memory
+	}
+	ms.resize(bytes)
+	return func() {
+		ms.mu.Lock()
+		defer ms.mu.Unlock()
+		ms.resize(-bytes)
+	}
+}
+
 // watchMemory calls f, now and whenever it changes, with the memory of all
 // deployments that are held.
 func (ms *Models) watchMemory(f func(bytes int64)) {

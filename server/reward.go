@@ -127,7 +127,7 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 		return nil, err
 	}
 	lanes := len(t.lanes())
-	if err := s.reserveTokens(ctx, x, req.Count(), lanes, t.info.ContextLength); err != nil {
+	if err := s.reserveTokens(ctx, x, d, req.Count(), lanes, req.All()); err != nil {
 		return nil, err
 	}
 	start := time.Now()
@@ -137,6 +137,9 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	x.tokenize = time.Since(start)
 	x.sequences, x.tokens = len(t.prepared), t.tokens()
 	x.queued = x.tokens * lanes
+	if err := s.chargeTokens(x, x.queued); err != nil {
+		return nil, err
+	}
 	if err := s.keepTokens(ctx, x, req.Count(), lanes, x.tokens); err != nil {
 		return nil, err
 	}

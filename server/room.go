@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"errors"
+	"iter"
 	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/memory"
 )
 
@@ -60,11 +62,17 @@ func (c *Config) requestMemory(models int64) int64 {
 
 // reserveTokens makes room for the tokens of the request of x: those of so many
 // answers, each within the model's context and what its body can hold, on so
-// many lanes.
-func (s *Server) reserveTokens(ctx context.Context, x *exchange, answers, lanes, context int) error {
-	each := min(int64(context), x.text/bodyCost+templateTokens)
+// many lanes; and for the most that reading one of the inputs takes.
+func (s *Server) reserveTokens(ctx context.Context, x *exchange, d *deployment, answers, lanes int, inputs iter.Seq[*api.Input]) error {
+	each := min(int64(d.info.ContextLength), x.text/bodyCost+templateTokens)
 	tokens := min(int64(answers)*each, int64(s.cfg.MaxRequestTokens))
-	return x.hold.Resize(ctx, x.text+tokensCost(answers, lanes, tokens))
+	scratch := int64(0)
+	if m, ok := d.model.(Sizer); ok {
+		for in := range inputs {
+			scratch = max(scratch, m.PrepareSize(in))
+		}
+	}
+	return x.hold.Resize(ctx, x.text+scratch+tokensCost(answers, lanes, tokens))
 }
 
 // keepTokens gives back what the text of x took on its way to these tokens. The

@@ -205,6 +205,22 @@ func TestTheMemoryOfRequestsFollowsTheModels(t *testing.T) {
 	assert.Equal(t, of(768<<20), limit(h))
 }
 
+func TestWhatAModelTakesWhileItIsLoadedIsNotForRequests(t *testing.T) {
+	f := &factory{memory: 512 << 20}
+	l := startLive(t, server.Config{Memory: 2 << 30, KeepPrevious: -1}, f)
+	var during []int64
+	f.before = func(context.Context, string, *api.ModelSpec, func(string, float64)) error {
+		during = append(during, server.MemoryLimit(l.server))
+		return nil
+	}
+	for _, member := range []string{"a", "b"} {
+		r := l.put(member)
+		require.Equal(t, 200, r.status, "%s", r.body)
+		assert.Equal(t, int64(768<<20), server.MemoryLimit(l.server), "half of what one model leaves")
+	}
+	assert.Equal(t, []int64{1 << 30, 512 << 20}, during, "of no model, and of the live one and the one that takes its place")
+}
+
 func TestMemoryGoesBackToTheSystemAfterABurst(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits until memory is reclaimed, some three seconds")

@@ -32,6 +32,7 @@ type Server struct {
 	shadow    *shadow
 	bodies    *bodies
 	room      *memory.Room
+	quotas    *quotas
 	reclaimer reclaimer
 	live      *Live // nil without a Config.Builder
 	keys      atomic.Pointer[keySet]
@@ -60,7 +61,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, models: models, turn: make(chan struct{}, 1),
-		room: memory.New(cfg.requestMemory(0)),
+		room: memory.New(cfg.requestMemory(0)), quotas: newQuotas(cfg.ClientTokensPerMinute),
 	}
 	if s.bodies, err = newBodies(cfg.MaxBodyBytes, cfg.BodyTimeout, s.room); err != nil {
 		return nil, fmt.Errorf("server: compression of requests: %w", err)

@@ -101,6 +101,8 @@ var teiShape = &Shape{"tei", func(e *api.Error) (int, any) {
 		return status, nil
 	case e.Code == api.CodeOverloaded || e.Code == api.CodeDeadlineExceeded:
 		status, kind, message = http.StatusTooManyRequests, "Overloaded", "Model is overloaded"
+	case e.Code == api.CodeRateLimited:
+		kind = "Overloaded"
 	case status == http.StatusServiceUnavailable:
 		kind = "Unhealthy"
 	case e.Code == api.CodeEmptyInput:
