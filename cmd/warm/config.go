@@ -105,7 +105,8 @@ type limitsConfig struct {
 	MaxBodyBytes     int64         `yaml:"max_body_bytes"`
 	MaxSequences     int           `yaml:"max_sequences"`
 	MaxRequestTokens int           `yaml:"max_request_tokens"`
-	RequestMemory    int64         `yaml:"request_memory"` // bytes that all requests hold together; default half of what the models leave
+	RequestMemory    int64         `yaml:"request_memory"`           // bytes that all requests hold together; default half of what the models leave
+	ClientTokens     int           `yaml:"client_tokens_per_minute"` // that a key, or without one an address, may have scored in a minute; default no bound
 	MaxBatchTokens   int           `yaml:"max_batch_tokens"`
 	MaxQueuedTokens  int           `yaml:"max_queued_tokens"`
 	MaxConnections   int           `yaml:"max_connections"`

@@ -100,6 +100,45 @@ func (d *deployment) Prepare(in *api.Input, o server.PrepareOptions) ([]server.P
 	return out, nil
 }
 
+// PrepareSize implements server.Sizer.
+func (d *deployment) PrepareSize(in *api.Input) int64 {
+	if d.Tokenizer == nil {
+		return 0
+	}
+	text := func(s *string) int64 {
+		if s == nil {
+			return 0
+		}
+		return d.Tokenizer.Scratch(*s)
+	}
+	// A template keeps messages apart; prompt and response may be one text.
+	most := text(in.Text) + text(in.Response) + largestMessage(d.Tokenizer, in.Messages)
+	if in.Prompt != nil {
+		most += text(&in.Prompt.Text) + largestMessage(d.Tokenizer, in.Prompt.Messages)
+	}
+	longest := int64(0)
+	for i := range in.Responses {
+		longest = max(longest, text(&in.Responses[i]))
+	}
+	return most + longest
+}
+
+// largestMessage returns the most that a message takes to be tokenised.
+func largestMessage(t *tokenizer.Tokenizer, messages []api.Message) (most int64) {
+	for i := range messages {
+		m := &messages[i]
+		size := t.Scratch(m.Content.Text)
+		for _, p := range m.Content.Parts {
+			size += t.Scratch(p.Text)
+		}
+		for _, f := range m.Extra {
+			size += t.Scratch(string(f.Value))
+		}
+		most = max(most, size)
+	}
+	return most
+}
+
 func chatOptions(o server.ChatOptions) reward.ChatOptions {
 	out := reward.ChatOptions{AddSpecial: o.AddSpecial, AddGenerationPrompt: o.AddGenerationPrompt, ContinueFinal: o.ContinueFinal}
 	if len(o.Variables) > 0 {
@@ -192,13 +231,27 @@ func inputError(in *api.Input, i int, err error) error {
 	return err
 }
 
-// conversation turns the wire's messages into a template's.
+// conversation turns the wire's messages into a template's. Plain ones, which
+// are nearly all, share their text with the request.
 func conversation(messages []api.Message) ([]chat.Message, error) {
-	data, err := api.Encode(messages)
-	if err != nil {
-		return nil, err
+	out := make([]chat.Message, len(messages))
+	for i := range messages {
+		m := &messages[i]
+		if m.Extra == nil && m.Content.Parts == nil && !m.Content.Null {
+			out[i] = chat.NewMessage(m.Role, m.Content.Text)
+			continue
+		}
+		data, err := api.Encode(messages[i : i+1])
+		if err != nil {
+			return nil, err
+		}
+		one, err := chat.ParseMessages(data)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = one[0]
 	}
-	return chat.ParseMessages(data)
+	return out, nil
 }
 
 // scorer is one model as the queue sees it.

@@ -233,7 +233,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
 		Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", ReadyWithAny: c.Ready == "any",
 		MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
-		RequestMemory: l.RequestMemory, Memory: memoryBudget(),
+		ClientTokensPerMinute: l.ClientTokens, RequestMemory: l.RequestMemory, Memory: memoryBudget(),
 		MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates, DriftScores: l.DriftScores, Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
 		Dialects: c.Dialects.config(),
 		Queue:    batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
