@@ -214,7 +214,7 @@ func TestPythonClientsAndWhatTheServerRefuses(t *testing.T) {
 	}))
 
 	long := strings.Repeat("x", 100) // tokens are bytes, and the context has 64
-	prompts, group := []any{"q", "q", long, "q"}, []any{"a", "b", "a", "c"}
+	prompts, group := []any{"q", "q", "q", "q", long}, []any{"a", "b", long, "c", "a"}
 	var inputs []any
 	for i := range group {
 		inputs = append(inputs, map[string]any{"prompt": prompts[i], "response": group[i]})
@@ -227,8 +227,8 @@ func TestPythonClientsAndWhatTheServerRefuses(t *testing.T) {
 		require.NotNil(t, ens[i])
 		require.NotEqual(t, *wa[i], *ens[i])
 	}
-	require.True(t, r.Data[2].Truncated)
-	hole := func(of []*float32) []*float32 { return []*float32{of[0], of[1], nil, of[3]} }
+	require.True(t, r.Data[2].Truncated && r.Data[4].Truncated)
+	hole := func(of []*float32) []*float32 { return []*float32{of[0], of[1], nil, of[3], nil} }
 
 	user := []any{map[string]any{"role": "user", "content": "and this?"}}
 	picture := []any{map[string]any{"role": "user", "content": []any{map[string]any{"type": "image"}}}}
@@ -245,7 +245,7 @@ func TestPythonClientsAndWhatTheServerRefuses(t *testing.T) {
 		{Client: "trl", Options: with("mode", "both", "aggregate", "min"), Prompts: prompts, Completions: group, rewards: ens},
 		{Client: "trl", Options: with("url", s.url+"?mode=both&aggregate=min&truncate=error"), Prompts: prompts, Completions: group, rewards: hole(ens)},
 		{Client: "trl", Options: with("mode", "ens", "aggregate", "min"), Prompts: prompts, Completions: group, rewards: ens},
-		{Client: "trl", Options: with(), Prompts: each("q", 4), Completions: []any{"a", "b", user, "c"}, rewards: hole(wa)},
+		{Client: "trl", Options: with(), Prompts: each("q", 4), Completions: []any{"a", "b", user, "c"}, rewards: hole(wa)[:4]},
 		{Client: "trl", Options: with(), Prompts: []any{"q", "q", picture, picture, "q"}, Completions: []any{"a", "b", "a", "b", "c"},
 			rewards: []*float32{wa[0], wa[1], nil, nil, wa[3]}},
 		{Client: "trl", Options: with("truncate", "error"), Prompts: []any{long, "q"}, Completions: []any{"a", long}, rewards: []*float32{nil, nil}},
