@@ -264,8 +264,9 @@ def _reward(entry, fields):
 
 
 def _of_input(e):
-    """Whether a refusal is of an input or of how much there is, not of what is asked."""
-    return e.status == 413 or (e.param or "").startswith("inputs[")
+    """Whether a refusal is of an input or of how much there is, not of what is asked.
+    unsupported_input is what a model cannot read, as messages without a template."""
+    return e.status == 413 or (e.param or "").startswith("inputs[") and e.code != "unsupported_input"
 
 
 class WarmError(Exception):

@@ -136,8 +136,7 @@ class _Server:
             if isinstance(entry, WarmError):
                 raise entry
         except WarmError as e:
-            # unsupported_input: the model has no template, and so no answer has a reward.
-            if self._refused is None or not _of_input(e) or e.code == "unsupported_input":
+            if self._refused is None or not _of_input(e):
                 raise
             nothing = {"reward_std": 0.0, "reward_tokens": 0, "truncated": 0}
             return dict(nothing, score=float(self._refused), refused=1)
@@ -184,8 +183,9 @@ def _reward(entry, fields):
 
 
 def _of_input(e):
-    """Whether a refusal is of an input or of how much there is, not of what is asked."""
-    return e.status == 413 or (e.param or "").startswith("inputs[")
+    """Whether a refusal is of an input or of how much there is, not of what is asked.
+    unsupported_input is what a model cannot read, as messages without a template."""
+    return e.status == 413 or (e.param or "").startswith("inputs[") and e.code != "unsupported_input"
 
 
 class WarmError(Exception):

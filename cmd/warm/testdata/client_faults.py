@@ -281,6 +281,11 @@ class Refusals(Case):
         self.assertEqual(5, len(self.fake.seen))
 
     def test_a_missing_template_raises(self):
+        e = {"error": refusal("unsupported_input", "the model has no chat template", "inputs[0].responses")}
+        for call in self.each(400, e):
+            self.refused(["the model has no chat template"], call)
+        self.assertEqual(5, len(self.fake.seen), "one request for each call, and no halves")
+        del self.fake.answer
         self.refused(["unsupported_input", "the reason"], self.rewards, ["q"] * 2, ["NOTEMPLATE"] * 2)
         verl = load("verl_reward.py")
         for refused in (None, 0.0):
