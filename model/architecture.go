@@ -1,9 +1,6 @@
 package model
 
-import (
-	"github.com/warmserve/warmserve/model/kernel"
-	"github.com/warmserve/warmserve/model/nn"
-)
+import "github.com/warmserve/warmserve/model/nn"
 
 // architecture is what differs between the classes of transformers before any
 // weight is read: defaults of absent keys and the constructor.
@@ -11,7 +8,7 @@ type architecture struct {
 	modelType   string
 	embedding   string // name of the tensor with a row for each token
 	new         func(c *Config) network
-	activations map[string]kernel.Epilogue
+	activations map[string]nn.Activation
 	defaults    defaults
 	grouped     bool // num_key_value_heads and head_dim are read
 	layerNorm   bool // layer_norm_eps rather than rms_norm_eps
@@ -80,7 +77,6 @@ type network interface {
 	features(p *nn.Program, x nn.Value) nn.Value
 	scoreHead() *nn.ScoreHead
 	embedding() *nn.Embedding // of token ids
-	causal() bool             // whether tokens see only those before them
 }
 
 // block is one layer of a network: attention and a feed-forward network, with
@@ -101,25 +97,6 @@ func blocksOf[B any, P interface {
 	return out
 }
 
-// programs is a network as its programs.
-type programs struct {
-	embed    *nn.Program
-	blocks   []*nn.Program
-	features *nn.Program
-}
-
-func programsOf(n network, hidden int) programs {
-	p := programs{embed: nn.NewProgram(0), features: nn.NewProgram(hidden)}
-	p.embed.Out = n.embed(p.embed)
-	p.features.Out = n.features(p.features, p.features.In)
-	for _, b := range n.blocks() {
-		q := nn.NewProgram(hidden)
-		q.Out = b.forward(q, q.In)
-		p.blocks = append(p.blocks, q)
-	}
-	return p
-}
-
 // newRope returns the rotary embedding of a configuration.
 func newRope(c *Config) *nn.Rope {
 	f := nn.InvFreq(c.RopeTheta, c.RotaryDim())
@@ -131,7 +108,7 @@ func newRope(c *Config) *nn.Rope {
 			f[i] = float32(float64(f[i]) / c.Linear)
 		}
 	}
-	return nn.NewRope(f, c.MaxPositions)
+	return &nn.Rope{InvFreq: f, MaxPositions: c.MaxPositions}
 }
 
 // newAttention returns the attention of a layer.

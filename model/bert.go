@@ -1,9 +1,6 @@
 package model
 
-import (
-	"github.com/warmserve/warmserve/model/kernel"
-	"github.com/warmserve/warmserve/model/nn"
-)
+import "github.com/warmserve/warmserve/model/nn"
 
 // bert is the bidirectional encoder with a pooler over its first token.
 // Source: transformers modeling_bert.py; Devlin et al. 2019 (arXiv 1810.04805).
@@ -28,7 +25,7 @@ type bertBlock struct {
 	OutNorm  nn.LayerNorm `weight:"output.LayerNorm"`
 
 	attn nn.Attention
-	act  kernel.Epilogue
+	act  nn.Activation
 }
 
 func newBert(c *Config) network {
@@ -57,8 +54,6 @@ func newBert(c *Config) network {
 	return n
 }
 
-func (n *bert) causal() bool { return false }
-
 func (n *bert) embedding() *nn.Embedding { return &n.Words }
 
 func (n *bert) scoreHead() *nn.ScoreHead { return &n.Head }
@@ -70,7 +65,7 @@ func (n *bert) embed(p *nn.Program) nn.Value {
 }
 
 func (n *bert) features(p *nn.Program, x nn.Value) nn.Value {
-	return p.Activated(&n.Pooler, x, kernel.Tanh)
+	return p.Activated(&n.Pooler, x, nn.Tanh)
 }
 
 func (n *bert) blocks() []block { return blocksOf(n.Layers) }

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/warmserve/warmserve/loader/jsonerr"
-	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
 )
 
 // Config is what a checkpoint's config.json says about the function that the
@@ -354,13 +354,11 @@ func (c *Config) Window(layer int) int {
 
 // activations of plain and of gated feed-forward layers, by hidden_act.
 var (
-	plainActivations = map[string]kernel.Epilogue{
-		"gelu": kernel.GELU, "gelu_new": kernel.GELUTanh, "gelu_fast": kernel.GELUTanh,
-		"gelu_pytorch_tanh": kernel.GELUTanh, "relu": kernel.ReLU,
+	plainActivations = map[string]nn.Activation{
+		"gelu": nn.GELU, "gelu_new": nn.GELUTanh, "gelu_fast": nn.GELUTanh, "gelu_pytorch_tanh": nn.GELUTanh, "relu": nn.ReLU,
 	}
-	gatedActivations = map[string]kernel.Epilogue{
-		"silu": kernel.SiLUMul, "swish": kernel.SiLUMul,
-		"gelu_pytorch_tanh": kernel.GELUTanhMul, "gelu_new": kernel.GELUTanhMul,
+	gatedActivations = map[string]nn.Activation{
+		"silu": nn.SiLU, "swish": nn.SiLU, "gelu_pytorch_tanh": nn.GELUTanh, "gelu_new": nn.GELUTanh,
 	}
 )
 

@@ -65,7 +65,7 @@ type withoutScore struct{ Source }
 func (s withoutScore) Names() []string {
 	var out []string
 	for _, n := range s.Source.Names() {
-		if n != scoreName {
+		if n != "score.weight" {
 			out = append(out, n)
 		}
 	}

@@ -9,8 +9,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/warmserve/warmserve/model/nn"
 )
 
 func TestDecodersLogitsEqualTransformers(t *testing.T) {
@@ -37,26 +35,24 @@ func TestDecodersLogitsEqualTransformers(t *testing.T) {
 			ids := g.Sequences[g.Hidden.Sequence].IDs
 			want := make([]float32, len(ids)*c.VocabSize)
 			require.NoError(t, openSource(t, filepath.Join(dir, v, "hidden.safetensors")).ReadAt(want, "causal_lm.logits_f64", 0))
-			// read continues a text of so many tokens by others.
-			read := func(n int, part []int32) [][]float32 {
-				out := make([][]float32, len(part))
-				d.begin()
-				d.add(part, 0, n, -1, 0)
-				d.forward(true)
-				d.each(len(part), func(_ *nn.Scratch, i int, logits []float32) { out[i] = slices.Clone(logits) })
+			// read returns the logits behind each token from the first-th on, which are
+			// read one by one behind a prompt of those before.
+			read := func(first int) (out [][]float32) {
+				require.NoError(t, d.Decode(t.Context(), [][]int32{ids[:first+1]}, 1, len(ids)-first, func(_ int, logits []float32) (int32, bool) {
+					out = append(out, slices.Clone(logits))
+					return ids[min(first+len(out), len(ids)-1)], false
+				}))
 				return out
 			}
-			d.reserve(len(ids))
-			whole := read(0, ids)
+			whole := read(0)
 			for i, got := range whole {
 				for j, w := range want[i*c.VocabSize:][:c.VocabSize] {
 					require.InDelta(t, w, got[j], 5e-5, "token %d, logit %d", i, j) // the references' own tolerance
 				}
 			}
-			for i := range ids {
-				assert.Equal(t, whole[i], read(i, ids[i:i+1])[0], "one by one: the division changes no bit")
+			for first := range ids {
+				assert.Equal(t, whole[first:], read(first), "the division into prompt and answer changes no bit")
 			}
-			assert.Equal(t, whole, append(read(0, ids[:3]), read(3, ids[3:])...), "in parts")
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/nn"
 )
 
@@ -25,7 +26,7 @@ func causalGolden(t *testing.T, variant string, workers int) (*Language, []int32
 	l := loadLanguage(t, filepath.Join(dir, "causal_lm"), g.Causal.Tied, workers)
 	ids := make([]int32, 8)
 	for i := range ids {
-		ids[i] = int32(nn.Mix(7, uint64(i)) % uint64(l.t.Config.VocabSize))
+		ids[i] = int32(nn.Mix(7, uint64(i)) % uint64(l.Net().Vocab))
 	}
 	return l, ids
 }
@@ -59,11 +60,11 @@ func TestDecodedLogitsHaveTheBitsOfTraining(t *testing.T) {
 				d, err := l.Decoder()
 				require.NoError(t, err)
 				defer d.Close()
-				d.slots = n
+				d.Slots = n
 				answers = make([][]int32, len(prompts)*group)
 				logps = make([][]float64, len(answers))
 				require.NoError(t, d.Decode(t.Context(), prompts, group, most, func(i int, logits []float32) (int32, bool) {
-					c := nn.NewCategorical(make([]float32, len(logits)), logits, temperature)
+					c := cpu.NewCategorical(make([]float32, len(logits)), logits, temperature)
 					token := int32(nn.Mix(uint64(i), uint64(len(answers[i]))) % uint64(len(logits)))
 					answers[i] = append(answers[i], token)
 					logps[i] = append(logps[i], c.LogProb(token))
@@ -113,12 +114,12 @@ func TestADecoderRefusesWhatItCannotContinue(t *testing.T) {
 		name    string
 		prompts [][]int32
 		most    int
-		choose  Choose
+		choose  cpu.Choose
 		want    string
 	}{
 		{"no token", [][]int32{{1}, {}}, 1, never, "prompt 1: model: no token"},
 		{"an unknown token", [][]int32{{9999}}, 1, never, "token id 9999"},
-		{"a text over the context", [][]int32{{1}}, l.t.Config.MaxPositions + 1, never, "the context holds"},
+		{"a text over the context", [][]int32{{1}}, l.Net().Positions + 1, never, "the context holds"},
 		{"no room", [][]int32{{1}}, 0, never, "1 answers of 0 tokens"},
 		{"a choice that is no token", [][]int32{{1}}, 1, func(int, []float32) (int32, bool) { return -1, false }, "token -1 was chosen"},
 	} {

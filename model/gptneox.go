@@ -1,9 +1,6 @@
 package model
 
-import (
-	"github.com/warmserve/warmserve/model/kernel"
-	"github.com/warmserve/warmserve/model/nn"
-)
+import "github.com/warmserve/warmserve/model/nn"
 
 // gptNeoX is the network of Pythia. Source: transformers modeling_gpt_neox.py;
 // Black et al. 2022 (arXiv 2204.06745).
@@ -26,7 +23,7 @@ type gptNeoXBlock struct {
 
 	attn     nn.Attention
 	rope     *nn.Rope
-	act      kernel.Epilogue
+	act      nn.Activation
 	parallel bool
 }
 
@@ -54,8 +51,6 @@ func newGPTNeoX(c *Config) network {
 	}
 	return n
 }
-
-func (n *gptNeoX) causal() bool { return true }
 
 func (n *gptNeoX) embedding() *nn.Embedding { return &n.Embed }
 

@@ -53,7 +53,7 @@ func newLlamaLike(c *Config, b llamaBiases) *llama {
 			KV:        nn.NewLinear(c.Hidden, b.qkv, kv, kv),
 			O:         nn.NewLinear(q, b.o, c.Hidden),
 			PostNorm:  nn.NewRMSNorm(c.Hidden, c.NormEps),
-			GateUp:    nn.NewGated(c.Hidden, c.Intermediate, b.mlp, gatedActivations[c.Activation]),
+			GateUp:    nn.Gated{In: c.Hidden, F: c.Intermediate, Bias: b.mlp, Act: gatedActivations[c.Activation]},
 			Down:      nn.NewLinear(c.Intermediate, b.mlp, c.Hidden),
 			attn:      newAttention(c, i, true),
 			rope:      rope,
@@ -65,8 +65,6 @@ func newLlamaLike(c *Config, b llamaBiases) *llama {
 	}
 	return n
 }
-
-func (n *llama) causal() bool { return true }
 
 func (n *llama) embedding() *nn.Embedding { return &n.Embed }
 

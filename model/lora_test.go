@@ -11,8 +11,8 @@ import (
 
 func TestLoRAEqualsPEFT(t *testing.T) {
 	dir := filepath.Join(goldens(t), "lora")
-	m, _ := loadGolden(t, filepath.Join(dir, "base"), "config.json", 0)
-	tr, err := NewTraining(m.Config, openSource(t, filepath.Join(dir, "base", "model.safetensors")), 2, 0)
+	m, base := loadGolden(t, filepath.Join(dir, "base"), "config.json", 0)
+	tr, err := NewTraining(base.config, openSource(t, filepath.Join(dir, "base", "model.safetensors")), 2, 0)
 	require.NoError(t, err)
 	defer tr.Close()
 	var g struct {
@@ -25,6 +25,7 @@ func TestLoRAEqualsPEFT(t *testing.T) {
 		Alpha  float64   `json:"lora_alpha"`
 	}
 	readJSON(t, filepath.Join(dir, "golden.json"), &g)
+	g.config = base.config
 	l, err := NewLoRA(tr, LoRAConfig{Rank: g.R, Alpha: g.Alpha, Targets: []string{"q_proj", "v_proj"}}, 1)
 	require.NoError(t, err)
 	scores, seqs := make([]float32, len(g.Sequences)), g.inputs(m)

@@ -3,86 +3,114 @@ package model
 import (
 	"fmt"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
 
-// Model is a reward model with its weights, immutable after [Load] and safe for
-// concurrent use.
-type Model struct {
-	Config *Config
-	DType  kernel.DType
+// What package cpu runs networks with, under the names that users of models know.
+type (
+	Model          = cpu.Model
+	Engine         = cpu.Engine
+	Sequence       = cpu.Sequence
+	Source         = cpu.Source
+	LoadOptions    = cpu.LoadOptions
+	BindingError   = cpu.BindingError
+	Training       = cpu.Training
+	Pass           = cpu.Pass
+	Regularization = cpu.Regularization
+	Language       = cpu.Language
+	Text           = cpu.Text
+	Decoder        = cpu.Decoder
+	LoRA           = cpu.LoRA
+	LoRAConfig     = cpu.LoRAConfig
+)
 
-	net       network
-	embed     *schedule
-	schedules []*schedule // of the blocks
-	features  *schedule
+// NoTarget is the target of a token after which nothing is to be learned.
+const NoTarget = cpu.NoTarget
 
-	parameters int
-	bytes      int
-	digest     string
+// ErrNotFinite is wrapped by the error for a weight that is NaN or infinite.
+var ErrNotFinite = cpu.ErrNotFinite
+
+// NewEngine starts an engine of the given number of workers, 0 for GOMAXPROCS.
+func NewEngine(workers int) *Engine { return cpu.NewEngine(workers) }
+
+// NewLoRA is [cpu.NewLoRA].
+func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) { return cpu.NewLoRA(t, c, seed) }
+
+// Load builds the model of a configuration from a source's tensors: see [cpu.Load].
+func Load(c *Config, src Source, o LoadOptions) (*Model, error) {
+	return cpu.Load(c.Network(), src, o)
 }
 
-// newModel is the model of a network without memory for its weights.
-func newModel(c *Config, d kernel.DType) (*Model, programs) {
-	m := &Model{Config: c, DType: d, net: architectures[c.Architecture].new(c)}
-	p := programsOf(m.net, c.Hidden)
-	m.embed, m.features = compile(p.embed), compile(p.features)
-	for _, b := range p.blocks {
-		m.schedules = append(m.schedules, compile(b))
-	}
-	return m, p
+// Count returns the number of weights that a configuration asks for, and a
+// *BindingError when the source's tensors are others.
+func Count(c *Config, src Source) (int, error) { return cpu.Count(c.Network(), src) }
+
+// NewTraining reads the weights of a configuration from a source, whose tensors
+// must be the model's own: see [cpu.NewTraining].
+func NewTraining(c *Config, src Source, workers int, d kernel.DType) (*Training, error) {
+	return cpu.NewTraining(c.Network(), src, workers, d)
 }
 
-// Parameters returns the number of weights.
-func (m *Model) Parameters() int { return m.parameters }
-
-// Bytes returns the memory that the packed weights take.
-func (m *Model) Bytes() int { return m.bytes }
-
-// Digest names the weights as they were read, before the conversion to the
-// model's number format: "sha256:" and 64 hexadecimal digits. Equal tensors
-// under equal names give equal digests, whatever files they came from.
-func (m *Model) Digest() string { return m.digest }
-
-// Causal says whether tokens see only those before them.
-func (m *Model) Causal() bool { return m.net.causal() }
-
-// Sequence is one input: token ids, and the index of the token that is scored
-// (see [Pooling]; for an encoder 0, the token that its pooler reads).
-type Sequence struct {
-	IDs   []int32
-	Types []int32 // token types of an encoder, nil for all 0
-	At    int
+// NewLanguage reads a language model for training. c is the configuration of the
+// reward model with the same backbone; tied says that the output layer is the
+// embedding.
+func NewLanguage(c *Config, src Source, tied bool, workers int, d kernel.DType) (*Language, error) {
+	name, err := outputOf(c, src, tied)
+	if err != nil {
+		return nil, err
+	}
+	return cpu.NewLanguage(c.Network(), src, name, workers, d)
 }
 
-// Validate says whether the model can score the sequence.
-func (m *Model) Validate(s Sequence) error {
-	c := m.Config
-	switch {
-	case len(s.IDs) == 0:
-		return fmt.Errorf("model: no token")
-	case len(s.IDs) > c.MaxPositions:
-		return fmt.Errorf("model: %d tokens, the context holds %d", len(s.IDs), c.MaxPositions)
-	case s.At < 0 || s.At >= len(s.IDs):
-		return fmt.Errorf("model: scored token %d of %d", s.At, len(s.IDs))
-	case s.Types != nil && (c.TypeVocab == 0 || len(s.Types) != len(s.IDs)):
-		return fmt.Errorf("model: %d token types for %d tokens of a model with %d types", len(s.Types), len(s.IDs), c.TypeVocab)
+// NewDecoder reads a language model; see [NewLanguage] for the arguments.
+func NewDecoder(c *Config, src Source, tied bool, workers int) (*Decoder, error) {
+	name, err := outputOf(c, src, tied)
+	if err != nil {
+		return nil, err
 	}
-	for i, id := range s.IDs {
-		if id < 0 || int(id) >= c.VocabSize {
-			return fmt.Errorf("model: token id %d at position %d, want 0 to %d", id, i, c.VocabSize-1)
-		}
-	}
-	for i, t := range s.Types {
-		if t < 0 || int(t) >= c.TypeVocab {
-			return fmt.Errorf("model: token type %d at position %d, want 0 to %d", t, i, c.TypeVocab-1)
-		}
-	}
-	return nil
+	return cpu.NewDecoder(c.Network(), src, name, workers)
 }
 
-// modules calls f for every layer of the network.
-func (m *Model) modules(f func(nn.Module)) {
-	nn.Modules(m.net, func(_ []string, l nn.Module) { f(l) })
+// outputOf returns the name of the output layer's weight, "" when it is tied.
+func outputOf(c *Config, src Source, tied bool) (string, error) {
+	name := OutputLayer(c)
+	switch _, ok := src.Shape(name); {
+	case !c.Causal():
+		return "", fmt.Errorf("%s is no language model: %w", c.Architecture, ErrArchitecture)
+	case !tied:
+		return name, nil
+	case ok: // a copy of the embedding
+		return "", &BindingError{Architecture: c.Architecture, Unknown: []string{name + " of a model with tied embeddings"}}
+	}
+	return "", nil
+}
+
+// OutputLayer returns the name of the output layer's weight in language models of
+// a configuration's family.
+func OutputLayer(c *Config) string {
+	if c.ModelType == "gpt_neox" || c.Architecture == "GPTNeoXForSequenceClassification" {
+		return "embed_out.weight"
+	}
+	return "lm_head.weight"
+}
+
+// Network returns what the model of a configuration computes, without weights.
+func (c *Config) Network() *nn.Network {
+	a := architectures[c.Architecture]
+	layers := a.new(c)
+	n := &nn.Network{
+		Name: c.Architecture, Layers: layers, InSource: c.tensorName, Left: languageHeads,
+		Embed: nn.NewProgram(0), Features: nn.NewProgram(c.Hidden), Head: layers.scoreHead(), Tokens: layers.embedding(),
+		Causal: !a.encoder, Hidden: c.Hidden, Vocab: c.VocabSize, Types: c.TypeVocab, Positions: c.MaxPositions,
+	}
+	n.Embed.Out = layers.embed(n.Embed)
+	n.Features.Out = layers.features(n.Features, n.Features.In)
+	for _, b := range layers.blocks() {
+		p := nn.NewProgram(c.Hidden)
+		p.Out = b.forward(p, p.In)
+		n.Blocks = append(n.Blocks, p)
+	}
+	return n
 }

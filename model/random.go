@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/warmserve/warmserve/model/nn"
 )
 
 // Random is a Source of reproducible random weights for a configuration: load
@@ -21,7 +19,7 @@ type Random struct {
 // NewRandom returns random weights for a configuration.
 func NewRandom(c *Config, seed uint64) *Random {
 	r := &Random{seed: seed, shapes: map[string][]int{}}
-	for _, p := range nn.Params(architectures[c.Architecture].new(c)) {
+	for _, p := range c.Network().Params() {
 		r.names = append(r.names, p.Name)
 		r.shapes[p.Name] = p.Shape
 	}

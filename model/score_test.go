@@ -41,7 +41,7 @@ func sequences(r *rand.Rand, m *Model, n, longest int) []Sequence {
 	ids := func(n int) []int32 {
 		s := make([]int32, n)
 		for i := range s {
-			s[i] = 1 + r.Int32N(int32(m.Config.VocabSize-1))
+			s[i] = 1 + r.Int32N(int32(m.Net.Vocab-1))
 		}
 		return s
 	}
@@ -185,48 +185,6 @@ func TestSequencesThatCannotBeScored(t *testing.T) {
 			require.ErrorContains(t, err, "sequence 1: ")
 			assert.ErrorContains(t, err, c.want)
 		})
-	}
-}
-
-func TestPlanComputesSharedPrefixesOnce(t *testing.T) {
-	prompt := make([]int32, 400)
-	var seqs []Sequence
-	for i := range 8 {
-		ids := append(append([]int32{}, prompt...), make([]int32, 50)...)
-		ids[400] = int32(i + 1)
-		seqs = append(seqs, Sequence{IDs: ids, At: len(ids) - 1})
-	}
-	seqs = append(seqs, seqs[3]) // an equal one costs nothing
-	var p plan
-	p.make(seqs, true, 2)
-	require.Len(t, p.units, 1)
-	assert.EqualValues(t, 400+8*50, p.units[0].tokens)
-	assert.Equal(t, p.same[3], p.same[8])
-
-	p.make(seqs, false, 2)
-	assert.Len(t, p.units, 8, "an encoder shares nothing but equal inputs")
-}
-
-func TestPlanCoversEverySequence(t *testing.T) {
-	m := randomModel(t, configs["llama"], kernel.Float32)
-	for seed := range uint64(50) {
-		r := rand.New(rand.NewPCG(seed, 9))
-		seqs := sequences(r, m, 1+r.IntN(60), 20+r.IntN(900))
-		var p plan
-		p.make(seqs, true, 1+r.IntN(4))
-		run, seen, tokens := newRun(nil), map[int32]bool{}, 0
-		for _, c := range p.chunks {
-			run.load(&p, c, seqs)
-			assert.EqualValues(t, c.tokens, len(run.ids))
-			tokens += len(run.ids)
-			for _, s := range run.scored {
-				seen[s.unique] = true
-				sp := run.spans[s.span]
-				ids := p.ids[p.unique[s.unique]]
-				require.Equal(t, ids[len(ids)-1], run.ids[sp.Row+int(s.at)])
-			}
-		}
-		require.Len(t, seen, len(p.unique))
 	}
 }
 

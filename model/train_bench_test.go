@@ -57,7 +57,7 @@ func BenchmarkTrainingStep(b *testing.B) {
 					t.Refresh()
 				}
 				seconds := b.Elapsed().Seconds() / float64(b.N)
-				flops := 3 * sequences * c.FLOPs(length) // what must be computed, forward and twice that backward
+				flops := 3 * sequences * c.Network().FLOPs(length) // what must be computed, forward and twice that backward
 				b.ReportMetric(sequences*length/seconds, "tokens/s")
 				b.ReportMetric(flops/seconds/1e9, "GFLOP/s")
 				b.ReportMetric(100*flops/seconds/1e9/(float64(workers)*kernel.Peak(kernel.Float32)), "%peak")

@@ -147,7 +147,7 @@ func TestLanguageRefusesWhatItCannotRead(t *testing.T) {
 	assert.ErrorContains(t, err, "1 targets for 2 tokens")
 	_, err = l.Step([]Text{{IDs: nil}}, 0, Pass{})
 	assert.ErrorContains(t, err, "no token")
-	m, _ := loadGolden(t, dir, "config.json", 0)
-	_, err = NewLanguage(m.Config, openSource(t, filepath.Join(dir, "model.safetensors")), false, 1, 0)
+	_, g := loadGolden(t, dir, "config.json", 0)
+	_, err = NewLanguage(g.config, openSource(t, filepath.Join(dir, "model.safetensors")), false, 1, 0)
 	assert.ErrorContains(t, err, "lm_head.weight")
 }

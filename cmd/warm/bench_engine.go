@@ -393,7 +393,7 @@ func (b *engineBench) score(f *forwardReport, e *model.Engine, m *model.Model, s
 	flops := 0.0
 	for _, s := range seqs {
 		f.Tokens += len(s.IDs)
-		flops += m.Config.FLOPs(len(s.IDs))
+		flops += m.Net.FLOPs(len(s.IDs))
 	}
 	scores := make([]float32, len(seqs))
 	for i := range b.rounds + 1 {

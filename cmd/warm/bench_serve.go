@@ -182,8 +182,8 @@ func (p *program) runBenchServe(ctx context.Context, b *serveBench) (err error) 
 	if err != nil {
 		return err
 	}
-	if n := b.prompt + b.answer + 8; n > engine.model.Config.MaxPositions { // a few special tokens
-		return usagef("--prompt and --answer: %d tokens are over the model's context of %d", n, engine.model.Config.MaxPositions)
+	if n := b.prompt + b.answer + 8; n > engine.model.Net.Positions { // a few special tokens
+		return usagef("--prompt and --answer: %d tokens are over the model's context of %d", n, engine.model.Net.Positions)
 	}
 	r := &serveReport{
 		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Processors: runtime.NumCPU(),

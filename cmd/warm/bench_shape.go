@@ -57,7 +57,7 @@ func (b *benchShape) sequences(m *model.Model) []model.Sequence {
 		n := b.low + rnd.IntN(b.length-b.low+1)
 		ids := make([]int32, n)
 		for j := range ids {
-			ids[j] = rnd.Int32N(int32(m.Config.VocabSize))
+			ids[j] = rnd.Int32N(int32(m.Net.Vocab))
 		}
 		if i%b.answers > 0 {
 			copy(ids, out[i-i%b.answers].IDs[:min(n, b.shared)])

@@ -176,7 +176,7 @@ func (b *trainBench) steps(r *trainReport, cfg *model.Config, d kernel.DType) (*
 	}
 	for _, q := range run.seqs {
 		s.Tokens += len(q.IDs)
-		s.FLOPs += 3 * cfg.FLOPs(len(q.IDs))
+		s.FLOPs += 3 * cfg.Network().FLOPs(len(q.IDs))
 	}
 	seconds := median(s.Seconds)
 	s.TokensPerS, s.GFLOPs = float64(s.Tokens)/seconds, s.FLOPs/seconds/1e9

@@ -1,240 +1,49 @@
 package nn
 
-import (
-	"math"
-
-	"github.com/warmserve/warmserve/model/kernel"
-)
-
-// Span is a run of neighbouring rows of a packed batch: a whole sequence, or
-// the part of one that follows a prefix it shares with others.
-type Span struct {
-	Row, Len int // rows [Row, Row+Len)
-	Prefix   int // index of the span that comes before, -1 for none; itself without prefix
-	Pos      int // position of the first row in its sequence: the prefix's length
-}
-
-// Query is the part of a span whose attention is wanted.
-type Query struct {
-	Span   int
-	Lo, Hi int // tokens of the span, from its start
-	Row    int // row of the first in the query and output buffers
-}
+import "math"
 
 // Attention is scaled dot-product attention over packed spans, with several
 // query heads to a key head (GQA). Source: Vaswani et al. 2017, eq. 1; Ainslie
 // et al. 2023 (arXiv 2305.13245).
 type Attention struct {
-	H, K, D int
+	H, K, D int // query heads, key heads, size of a head
 	Scale   float32
 	Causal  bool
 	Window  int // tokens a query sees, itself included; 0 for all
-	// Low multiplies in bfloat16 where the processor does that itself: for
-	// models whose weights are not float32. Softmax stays float32.
-	Low bool
-}
-
-// Scratch is the memory of one worker.
-type Scratch struct {
-	Gemm kernel.Scratch
-
-	keys, values, scores, out []float32
-	lowKeys, lowValues        []uint32 // instead of keys and values, in pairs
-
-	learn learning // these two are empty in a worker that serves
-	rows  []float32
-}
-
-// Reserve makes room for sequences of up to n tokens, so that which worker meets
-// the longest does not matter.
-func (s *Scratch) Reserve(a *Attention, n int) {
-	if a.low() {
-		grow(&s.lowKeys, kernel.Pad(n)*((a.D+1)/2))
-		grow(&s.lowValues, kernel.Pad(a.D)*((n+1)/2))
-		s.Gemm.ReserveBF16(max(n, a.D))
-	} else {
-		grow(&s.keys, kernel.Pad(n)*a.D)
-		grow(&s.values, kernel.Pad(a.D)*n)
-	}
-	grow(&s.scores, max(scoreBudget, 14*kernel.Stride(n)))
-	grow(&s.out, kernel.RowBlock*kernel.Pad(a.D))
-}
-
-// scoreBudget is the number of scores kept at a time, 192 KB of a core's L2.
-const scoreBudget = 48 << 10
-
-// Forward computes one key/value head for some queries: all query heads that
-// share it. Queries whose spans follow the same prefix, one behind the other,
-// have the prefix's keys and values laid out once.
-//
-// Shapes: q and out are (rows, H·D) with strides ldq and ldo; k and v are
-// (T, K·D) with stride ldk. Writes out. The bits of a row depend on its own
-// sequence alone, however that is divided into spans and queries.
-func (a *Attention) Forward(s *Scratch, out []float32, ldo int, q []float32, ldq int, k, v []float32, ldk int, spans []Span, queries []Query, head int) {
-	l := layout{a: a, k: k[head*a.D:], v: v[head*a.D:], ldk: ldk, spans: spans}
-	longest := 0
-	for _, q := range queries {
-		first, end := a.keys(spans[q.Span], q)
-		longest = max(longest, end-first)
-	}
-	if l.low = a.low(); l.low {
-		l.kp, l.vp = (a.D+1)/2*kernel.NR, (longest+1)/2*kernel.NR
-		l.lowKeys = grow(&s.lowKeys, kernel.Pad(longest)*((a.D+1)/2))
-		l.lowValues = grow(&s.lowValues, kernel.Pad(a.D)*((longest+1)/2))
-	} else {
-		l.kp, l.vp = a.D*kernel.NR, longest*kernel.NR
-		l.keys = grow(&s.keys, kernel.Pad(longest)*a.D)
-		l.values = grow(&s.values, kernel.Pad(a.D)*longest)
-	}
-	prefix := -1 // the span whose keys and values lie at the front
-	for _, query := range queries {
-		sp := spans[query.Span]
-		l.first, l.end = a.keys(sp, query)
-		l.pack(sp, prefix)
-		prefix = -1
-		if a.Window == 0 {
-			prefix = sp.Prefix
-		}
-		for g := range a.H / a.K {
-			a.attend(s, &l, out, ldo, q, ldq, sp, query, (head*(a.H/a.K)+g)*a.D)
-		}
-	}
-}
-
-// keys returns the positions that the tokens of a query see, [first, end), first
-// being the beginning of a panel.
-func (a *Attention) keys(sp Span, q Query) (first, end int) {
-	end = sp.Pos + sp.Len
-	if a.Causal {
-		end = sp.Pos + q.Hi
-	}
-	if a.Window > 0 {
-		first = max(0, sp.Pos+q.Lo-a.Window+1) / kernel.NR * kernel.NR
-	}
-	return first, end
-}
-
-// layout is the keys and values of one head in panels.
-type layout struct {
-	a            *Attention
-	k, v         []float32 // the head's columns
-	ldk          int
-	spans        []Span
-	low          bool // in bfloat16: lowKeys and lowValues instead of keys and values
-	keys, values []float32
-	lowKeys      []uint32
-	lowValues    []uint32
-	kp, vp       int // distance between panels
-	first, end   int // positions laid out
-}
-
-// low says whether this processor multiplies the layer's attention in bfloat16.
-func (a *Attention) low() bool { return a.Low && kernel.HasBF16() }
-
-// pack lays out the sequence of a span, less the prefix if it is there already.
-func (l *layout) pack(sp Span, prefix int) {
-	if sp.Prefix >= 0 && sp.Prefix != prefix {
-		l.put(l.spans[sp.Prefix], 0, sp.Pos)
-	}
-	l.put(sp, sp.Pos, sp.Pos+sp.Len)
-}
-
-// put lays out the positions [lo, hi) of a span.
-func (l *layout) put(sp Span, lo, hi int) {
-	lo, hi = max(lo, l.first), min(hi, l.end)
-	if lo >= hi {
-		return
-	}
-	at := (sp.Row + lo - sp.Pos) * l.ldk
-	if l.low {
-		kernel.PackRowsBF16(l.lowKeys, l.kp, lo-l.first, l.k[at:], l.ldk, hi-lo, l.a.D)
-		kernel.PackColsBF16(l.lowValues, l.vp, lo-l.first, l.v[at:], l.ldk, hi-lo, l.a.D)
-		return
-	}
-	kernel.PackRows(l.keys, l.kp, lo-l.first, l.k[at:], l.ldk, hi-lo, l.a.D)
-	kernel.PackCols(l.values, l.vp, lo-l.first, l.v[at:], l.ldk, hi-lo, l.a.D)
-}
-
-// attend computes one query head, whose columns begin at col.
-func (a *Attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []float32, ldq int, sp Span, query Query, col int) {
-	n := l.end - l.first
-	lds := kernel.Stride(n)
-	rows := min(kernel.RowBlock, max(14, scoreBudget/lds/14*14))
-	scores := grow(&s.scores, max(scoreBudget, 14*lds))
-	for lo := query.Lo; lo < query.Hi; lo += rows {
-		m := min(rows, query.Hi-lo)
-		r := query.Row + lo - query.Lo
-		pos := sp.Pos + lo - l.first // of the first query, as keys are counted
-		from, to := 0, n             // keys that the block sees
-		if a.Causal {
-			to = pos + m
-		}
-		if a.Window > 0 {
-			from = max(0, pos-a.Window+1) / kernel.NR * kernel.NR
-		}
-		panels := (to - from + kernel.NR - 1) / kernel.NR
-		if l.low {
-			kernel.MatMulBF16(scores, lds, q[r*ldq+col:], ldq, l.lowKeys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels, &s.Gemm)
-		} else {
-			kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels)
-		}
-		span := kernel.Span{Hi: to - from}
-		if a.Causal {
-			span.Hi, span.HiStep = pos+1-from, 1
-		}
-		if a.Window > 0 {
-			span.Lo, span.LoStep = pos-a.Window+1-from, 1
-		}
-		kernel.SoftmaxRows(scores, lds, m, to-from, span, a.Scale)
-		if l.low {
-			a.mixLow(s, out[r*ldo+col:], ldo, scores, lds, l.lowValues[from/2*kernel.NR:], l.vp, m, to-from)
-		} else {
-			a.mix(s, out[r*ldo+col:], ldo, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from)
-		}
-	}
-}
-
-// mix writes the weighted values of m rows: out (m, D) = scores (m, n) · values.
-func (a *Attention) mix(s *Scratch, out []float32, ldo int, scores []float32, lds int, values []float32, vp, m, n int) {
-	dst, ldd := a.whole(s, out, ldo)
-	kernel.MatMul(dst, ldd, scores, lds, values, vp, m, n, kernel.Pad(a.D)/kernel.NR)
-	a.place(out, ldo, dst, ldd, m)
-}
-
-// mixLow is mix in bfloat16.
-func (a *Attention) mixLow(s *Scratch, out []float32, ldo int, scores []float32, lds int, values []uint32, vp, m, n int) {
-	dst, ldd := a.whole(s, out, ldo)
-	kernel.MatMulBF16(dst, ldd, scores, lds, values, vp, m, n, kernel.Pad(a.D)/kernel.NR, &s.Gemm)
-	a.place(out, ldo, dst, ldd, m)
-}
-
-// whole returns where a product of whole panels may be written: out itself, or
-// memory apart where it would reach into the next head.
-func (a *Attention) whole(s *Scratch, out []float32, ldo int) ([]float32, int) {
-	if a.D%kernel.NR == 0 {
-		return out, ldo
-	}
-	ld := kernel.Pad(a.D)
-	return grow(&s.out, kernel.RowBlock*ld), ld
-}
-
-// place copies the head's columns to out where they were written apart.
-func (a *Attention) place(out []float32, ldo int, dst []float32, ldd, m int) {
-	if a.D%kernel.NR == 0 {
-		return
-	}
-	for i := range m {
-		copy(out[i*ldo:][:a.D], dst[i*ldd:])
-	}
 }
 
 // DefaultScale is 1/√D.
 func DefaultScale(d int) float32 { return float32(1 / math.Sqrt(float64(d))) }
 
-// grow returns *buf with n elements, of any value, allocating when it is too short.
-func grow[T any](buf *[]T, n int) []T {
-	if cap(*buf) < n {
-		*buf = make([]T, n+n/8)
+// Rope is the rotary position embedding of the first 2·len(InvFreq) elements of
+// each head, in the half-split form. Source: Su et al. 2021 (arXiv 2104.09864).
+type Rope struct {
+	InvFreq      []float32 // radians per position, one for each rotated pair
+	MaxPositions int       // positions are below it
+}
+
+// InvFreq returns theta^(-2i/d) for the d/2 pairs of d rotated elements.
+func InvFreq(theta float64, d int) []float32 {
+	f := make([]float32, d/2)
+	for i := range f {
+		f[i] = float32(1 / math.Pow(theta, float64(2*i)/float64(d)))
 	}
-	return (*buf)[:n]
+	return f
+}
+
+// Llama3Frequencies rescales frequencies for a context factor times as long:
+// waves longer than original/low are slowed by factor, those shorter than
+// original/high are kept, and the rest is interpolated.
+// Source: transformers modeling_rope_utils._compute_llama3_parameters.
+func Llama3Frequencies(invFreq []float32, factor, low, high, original float64) {
+	for i, f := range invFreq {
+		wave := 2 * math.Pi / float64(f)
+		switch {
+		case wave > original/low:
+			invFreq[i] = float32(float64(f) / factor)
+		case wave >= original/high:
+			smooth := (original/wave - low) / (high - low)
+			invFreq[i] = float32((1-smooth)*float64(f)/factor + smooth*float64(f))
+		}
+	}
 }

@@ -4,23 +4,15 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-
-	"github.com/warmserve/warmserve/model/kernel"
 )
 
-// Param is one tensor of a checkpoint and the place in a layer that holds it.
+// Param is one tensor of a checkpoint.
 type Param struct {
 	Name  string // the checkpoint's name
 	Shape []int  // as the checkpoint stores it
 
-	// Store takes the values of whole rows (indices of the first dimension),
-	// beginning with row. Calls for rows of different groups of 64 may run at
-	// the same time.
-	Store func(row int, values []float32)
-
-	// Data and Grad are the values in row-major order and their gradient, as
-	// [TrainingParams] gives them; nil in a layer that serves. Whoever changes
-	// Data calls Refresh of the layer.
+	// Data and Grad are the values in row-major order and their gradient, while a
+	// model is trained; else nil.
 	Data, Grad []float32
 }
 
@@ -36,18 +28,12 @@ func (p *Param) RowLen() int {
 // Len returns the number of values.
 func (p *Param) Len() int { return p.Shape[0] * p.RowLen() }
 
-// Module is a layer with weights of its own. A new layer knows its shapes but
-// has no memory, so that a checkpoint can be compared with a model before
-// anything is allocated.
+// Module is a layer with weights of its own. It knows their names and shapes, not
+// where or how they are kept: that is the executor's.
 type Module interface {
 	// Params returns the weights under the given names: a layer that stacks
 	// several tensors of the checkpoint, as keys over values, takes several.
 	Params(names []string) []Param
-	// Alloc gives the layer zero weights. Matrices that products read are
-	// stored in the number format d, everything else in float32.
-	Alloc(d kernel.DType)
-	// Bytes returns the memory of the weights.
-	Bytes() int
 }
 
 // Modules walks the struct that v points to and calls f for every layer in a
@@ -110,8 +96,9 @@ func join(a, b string) string {
 	return a + "." + b
 }
 
-// vector returns the parameter of n values kept as they are; data is looked up
-// when values arrive, after Alloc.
-func vector(name string, n int, data func() []float32) Param {
-	return Param{Name: name, Shape: []int{n}, Store: func(row int, values []float32) { copy(data()[row:], values) }}
+// wantNames panics unless a layer is given as many names as it has tensors.
+func wantNames(layer string, names []string, n int) {
+	if len(names) != n {
+		panic(fmt.Sprintf("nn: %s: %d names %v for %d stacked tensors", layer, len(names), names, n))
+	}
 }

@@ -1,10 +1,6 @@
 package nn
 
-import (
-	"fmt"
-
-	"github.com/warmserve/warmserve/model/kernel"
-)
+import "fmt"
 
 // A Program is what a part of a network computes: a short list of operations
 // on registers of rows, one row for each token. A network writes it once, when
@@ -34,8 +30,8 @@ type Kind uint8
 const (
 	// Lookup is the table's row for each token's number, added to Y if there is one.
 	Lookup Kind = iota
-	// Norm normalises each row of X; with Heads > 0 each of its first Heads heads.
-	Norm
+	// Normalize normalises each row of X; with Heads > 0 each of its first Heads heads.
+	Normalize
 	// Rotate turns the first Heads heads of each row of X by its position.
 	Rotate
 	// Multiply is the linear layer of X, with an activation.
@@ -60,12 +56,12 @@ type Op struct {
 
 	Table     *Embedding
 	Of        Numbers // which numbers Table is read by
-	Norm      Normalization
+	Norm      Norm
 	Rope      *Rope
 	Linear    *Linear
 	Gated     *Gated
 	Attention *Attention
-	Act       kernel.Epilogue // of Multiply; Store for none
+	Act       Activation // of Multiply
 	Heads     int
 	// Branch counts the branches that joined the residual stream before this one.
 	Branch int
@@ -79,20 +75,6 @@ const (
 	Types
 	Positions
 )
-
-// Normalization is a layer that normalises rows.
-type Normalization interface {
-	Module
-	Width() int
-	Forward(y []float32, ldy int, x []float32, ldx, m int)
-	// Backward computes dx of m rows of groups neighbouring vectors each (one, or the
-	// heads of a token), and accumulates the gradients of the weights.
-	//
-	// Shapes: dx, dy and x are (m, groups·C) with strides lddx, lddy and ldx.
-	// Aliasing: dx may be dy with the same stride. Writes dx, or with add
-	// accumulates into it.
-	Backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m, groups int)
-}
 
 // NewProgram begins a program that is given rows of so many values, or with 0
 // nothing but the tokens.
@@ -152,8 +134,8 @@ func (p *Program) Lookup(t *Embedding, of Numbers, y Value) Value {
 }
 
 // Norm normalises rows.
-func (p *Program) Norm(n Normalization, x Value) Value {
-	return p.add(Op{Kind: Norm, X: x, Y: NoValue, Norm: n}, p.widths[x])
+func (p *Program) Norm(n Norm, x Value) Value {
+	return p.add(Op{Kind: Normalize, X: x, Y: NoValue, Norm: n}, p.widths[x])
 }
 
 // HeadNorm normalises the first heads of each row; a nil layer leaves them.
@@ -161,7 +143,7 @@ func (p *Program) HeadNorm(n *RMSNorm, heads int, x Value) Value {
 	if n == nil {
 		return x
 	}
-	return p.add(Op{Kind: Norm, X: x, Y: NoValue, Norm: n, Heads: heads}, p.widths[x])
+	return p.add(Op{Kind: Normalize, X: x, Y: NoValue, Norm: n, Heads: heads}, p.widths[x])
 }
 
 // Rope rotates the first heads of each row by the token's position.
@@ -170,10 +152,10 @@ func (p *Program) Rope(r *Rope, a *Attention, heads int, x Value) Value {
 }
 
 // Linear multiplies by a layer.
-func (p *Program) Linear(l *Linear, x Value) Value { return p.Activated(l, x, kernel.Store) }
+func (p *Program) Linear(l *Linear, x Value) Value { return p.Activated(l, x, None) }
 
 // Activated multiplies by a layer and applies an activation.
-func (p *Program) Activated(l *Linear, x Value, act kernel.Epilogue) Value {
+func (p *Program) Activated(l *Linear, x Value, act Activation) Value {
 	return p.add(Op{Kind: Multiply, X: x, Y: NoValue, Linear: l, Act: act}, l.Out())
 }
 

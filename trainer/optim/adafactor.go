@@ -3,6 +3,7 @@ package optim
 import (
 	"math"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -63,7 +64,7 @@ func NewAdafactor(c AdafactorConfig, params []nn.Param) *Adafactor {
 func factored(p *nn.Param) bool { return len(p.Shape) == 2 }
 
 // Step changes the weights by their gradients.
-func (o *Adafactor) Step(w *nn.Work, lr float64) {
+func (o *Adafactor) Step(w *cpu.Work, lr float64) {
 	o.Steps++
 	rest := float32(math.Pow(float64(o.Steps), -o.Config.DecayPower))
 	for i := range o.params {
@@ -84,7 +85,7 @@ func (o *Adafactor) Step(w *nn.Work, lr float64) {
 		if factored(p) {
 			keep = float32(1 - lr*o.Config.Decay)
 		}
-		w.Each(len(u), chunkLen, func(_ *nn.Scratch, lo, hi int) {
+		w.Each(len(u), chunkLen, func(_ *cpu.Scratch, lo, hi int) {
 			for j, v := range u[lo:hi] {
 				p.Data[lo+j] = keep*p.Data[lo+j] - step*v
 			}
@@ -93,17 +94,17 @@ func (o *Adafactor) Step(w *nn.Work, lr float64) {
 }
 
 // matrix writes the update of a matrix, before clipping.
-func (o *Adafactor) matrix(w *nn.Work, p *nn.Param, u, rows, cols []float32, rest float32) {
+func (o *Adafactor) matrix(w *cpu.Work, p *nn.Param, u, rows, cols []float32, rest float32) {
 	n, m := p.Shape[0], p.Shape[1]
 	eps := float32(o.Config.Eps)
-	w.Each(n, 64, func(_ *nn.Scratch, lo, hi int) {
+	w.Each(n, 64, func(_ *cpu.Scratch, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			g := p.Grad[i*m:][:m]
 			mean := kernel.Dot(g, g)/float32(m) + eps
 			rows[i] += rest * (mean - rows[i])
 		}
 	})
-	w.Each(m, 64, func(_ *nn.Scratch, lo, hi int) { // workers share columns: each sum has one order
+	w.Each(m, 64, func(_ *cpu.Scratch, lo, hi int) { // workers share columns: each sum has one order
 		sum := make([]float32, hi-lo)
 		for i := range n {
 			for j, g := range p.Grad[i*m+lo : i*m+hi] {
@@ -122,7 +123,7 @@ func (o *Adafactor) matrix(w *nn.Work, p *nn.Param, u, rows, cols []float32, res
 	for j, c := range cols {
 		right[j] = float32(1 / math.Sqrt(float64(c)))
 	}
-	w.Each(n, 64, func(_ *nn.Scratch, lo, hi int) {
+	w.Each(n, 64, func(_ *cpu.Scratch, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			left := float32(math.Sqrt(mean / float64(rows[i])))
 			for j, g := range p.Grad[i*m:][:m] {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -68,7 +69,7 @@ func chunks(params []nn.Param) []chunk {
 }
 
 // Step changes the weights by their gradients. lr is the step's learning rate.
-func (o *AdamW) Step(w *nn.Work, lr float64) {
+func (o *AdamW) Step(w *cpu.Work, lr float64) {
 	o.Steps++
 	c := &o.Config
 	t := float64(o.Steps)
@@ -82,7 +83,7 @@ func (o *AdamW) Step(w *nn.Work, lr float64) {
 	}
 	whole := decayed
 	whole.Keep = 1
-	w.Each(len(o.chunks), 1, func(_ *nn.Scratch, lo, hi int) {
+	w.Each(len(o.chunks), 1, func(_ *cpu.Scratch, lo, hi int) {
 		for _, k := range o.chunks[lo:hi] {
 			p := &o.params[k.param]
 			u := &decayed

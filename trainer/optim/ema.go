@@ -3,6 +3,7 @@ package optim
 import (
 	"fmt"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/nn"
 )
 
@@ -30,9 +31,9 @@ func NewEMA(decay float64, params []nn.Param) (*EMA, error) {
 }
 
 // Update takes the weights in.
-func (e *EMA) Update(w *nn.Work) {
+func (e *EMA) Update(w *cpu.Work) {
 	rest := float32(1 - e.Decay)
-	w.Each(len(e.chunks), 1, func(_ *nn.Scratch, lo, hi int) {
+	w.Each(len(e.chunks), 1, func(_ *cpu.Scratch, lo, hi int) {
 		for _, k := range e.chunks[lo:hi] {
 			avg, now := e.values[k.param][k.lo:k.hi], e.params[k.param].Data[k.lo:k.hi]
 			for i, v := range now {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/nn"
 )
 
@@ -29,8 +30,8 @@ func param(name string, shape []int, data []float32) nn.Param {
 	return nn.Param{Name: name, Shape: shape, Data: data, Grad: make([]float32, len(data))}
 }
 
-func newWork(t testing.TB, workers int) *nn.Work {
-	w := nn.NewWork(workers)
+func newWork(t testing.TB, workers int) *cpu.Work {
+	w := cpu.NewWork(workers)
 	t.Cleanup(w.Close)
 	return w
 }

@@ -3,13 +3,14 @@ package optim
 import (
 	"fmt"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/nn"
 )
 
 // Optimizer changes weights by their gradients.
 type Optimizer interface {
 	// Step makes one step with a learning rate.
-	Step(w *nn.Work, lr float64)
+	Step(w *cpu.Work, lr float64)
 	// State calls f for each tensor of the state, in a fixed order. f may change
 	// the values: that is how a state is put back, before Resume.
 	State(f func(name string, shape []int, values []float32) error) error

@@ -7,6 +7,7 @@ import (
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/model/tokenizer"
 	"github.com/warmserve/warmserve/trainer/data"
@@ -126,7 +127,7 @@ func (v *voice) sample(ctx context.Context, asked []question, s Sampling) ([]Ans
 			room = new(make([]float32, len(logits)))
 		}
 		defer v.rooms.Put(room)
-		c := nn.NewCategorical(*room, logits, temperature)
+		c := cpu.NewCategorical(*room, logits, temperature)
 		id := s.draw(c.P, uniform(nn.Mix(keys[i], uint64(len(a.IDs)))))
 		a.IDs = append(a.IDs, id)
 		a.LogProbs = append(a.LogProbs, c.LogProb(id))

@@ -1,0 +1,136 @@
+package cpu
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/par"
+)
+
+// Engine scores batches on a fixed team of workers, one batch at a time: a
+// process has one, whatever the number of its models. It owns all memory that a
+// forward pass needs and reuses it.
+type Engine struct {
+	mu     sync.Mutex
+	team   *par.Team
+	plan   plan
+	alone  []*run // for each worker, to carry a chunk alone
+	joint  *run   // for all workers on one chunk
+	batch  batch
+	scores []float32 // of each unique sequence
+}
+
+// NewEngine starts an engine of the given number of workers, 0 for GOMAXPROCS.
+func NewEngine(workers int) *Engine {
+	e := &Engine{team: par.NewTeam(workers)}
+	for range e.team.Size() {
+		e.alone = append(e.alone, newRun(nil))
+	}
+	e.joint = newRun(e.team)
+	return e
+}
+
+// Close ends the workers.
+func (e *Engine) Close() { e.team.Close() }
+
+// Workers returns the number of workers.
+func (e *Engine) Workers() int { return e.team.Size() }
+
+// batch is the task of carrying chunks through a model, one to a worker.
+type batch struct {
+	e    *Engine
+	m    *Model
+	seqs []Sequence
+}
+
+// Do carries the chunks [lo, hi).
+func (b *batch) Do(worker, lo, hi int) {
+	for _, c := range b.e.plan.chunks[lo:hi] {
+		b.e.alone[worker].forward(b.m, &b.e.plan, c, b.seqs, b.e.scores)
+	}
+}
+
+// Score writes the reward of every sequence to dst. A sequence that the model
+// cannot score fails the batch with an error that names its index; nothing is
+// then computed. The rewards may be NaN or infinite when the model's are.
+func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
+	if len(dst) != len(seqs) {
+		panic(fmt.Sprintf("cpu: Score: room for %d rewards of %d sequences", len(dst), len(seqs)))
+	}
+	for i, s := range seqs {
+		if err := m.Validate(s); err != nil {
+			return fmt.Errorf("sequence %d: %w", i, err)
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := &e.plan
+	p.make(seqs, m.Causal(), e.team.Size())
+	e.scores = slices.Grow(e.scores[:0], len(p.unique))[:len(p.unique)]
+
+	// Whole rounds of one chunk a worker; what is left is done by all together.
+	n := e.team.Size()
+	rounds := len(p.chunks) / n * n
+	e.reserve(m)
+	e.batch = batch{e: e, m: m, seqs: seqs}
+	e.team.Run(rounds, 1, &e.batch)
+	for _, c := range p.chunks[rounds:] {
+		e.joint.forward(m, p, c, seqs, e.scores)
+	}
+	for i, u := range p.same {
+		dst[i] = e.scores[u]
+	}
+	e.batch = batch{}
+	return nil
+}
+
+// reserve gives every run room for the longest chunk of the plan, so that which
+// worker meets it does not matter and repeated batches allocate nothing.
+func (e *Engine) reserve(m *Model) {
+	p := &e.plan
+	tokens, unique, longest := 0, 0, 0
+	for _, c := range p.chunks {
+		tokens = max(tokens, int(c.tokens))
+		n := 0
+		for _, u := range p.units[c.lo:c.hi] {
+			n += int(u.hi - u.lo)
+		}
+		unique = max(unique, n)
+	}
+	for i := range p.unique {
+		longest = max(longest, int(p.len(i)))
+	}
+	if len(p.chunks) >= len(e.alone) {
+		for _, r := range e.alone {
+			r.reserve(m, tokens, unique, longest)
+		}
+	}
+	if len(p.chunks)%len(e.alone) > 0 {
+		e.joint.reserve(m, tokens, unique, longest)
+	}
+}
+
+// worker is the memory of one worker of a run.
+type worker struct {
+	Scratch
+	slots [maxSlots][]float32
+}
+
+// rows returns memory for kernel.RowBlock rows of n values, and their stride.
+func (w *worker) rows(slot, n int) ([]float32, int) {
+	ld := kernel.Stride(n)
+	return grow(&w.slots[slot], kernel.RowBlock*ld), ld
+}
+
+// row returns memory for n values, which lasts until the worker's next call.
+func (w *worker) row(n int) []float32 { return w.Scratch.Rows(n) }
+
+// grow returns *buf with n elements of any value, allocating when it is too short.
+func grow[T any](buf *[]T, n int) []T {
+	if cap(*buf) < n {
+		*buf = make([]T, n+n/8)
+	}
+	return (*buf)[:n]
+}

@@ -1,0 +1,48 @@
+package cpu
+
+import (
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// linear is y = x·Wᵀ + b.
+type linear struct {
+	*nn.Linear
+	w *kernel.Panels
+	b []float32 // (Pad(N)), nil when the layer has none
+
+	master *master // nil when the layer serves
+}
+
+func (l *linear) alloc(d kernel.DType) {
+	l.w = kernel.NewPanels(d, l.Out(), l.In)
+	if l.Bias {
+		l.b = make([]float32, kernel.Pad(l.Out()))
+	}
+}
+
+func (l *linear) bytes() int { return l.w.Bytes() + 4*len(l.b) }
+
+func (l *linear) store(i, row int, values []float32) {
+	kinds := 1
+	if l.Bias {
+		kinds = 2
+	}
+	for _, n := range l.Outs[:i/kinds] { // stacked before it
+		row += n
+	}
+	if i%kinds == 0 {
+		l.w.Pack(row, values)
+	} else {
+		copy(l.b[row:], values)
+	}
+}
+
+// forward computes y = epilogue(x·Wᵀ + b) for m rows.
+//
+// Shapes: x is (m, in) with stride ldx; y is (m, Pad(out)) with stride ldy.
+// Aliasing: y must not overlap x. Accumulates into y with kernel.Add.
+func (l *linear) forward(s *kernel.Scratch, y []float32, ldy int, x []float32, ldx, m int, e kernel.Epilogue) {
+	p := kernel.Product{C: y, LDC: ldy, A: x, LDA: ldx, W: l.w, Bias: l.b, M: m, Epilogue: e}
+	p.All(s)
+}

@@ -1,0 +1,281 @@
+package cpu
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// Source supplies the tensors of a checkpoint, or of an average of several, as
+// float32. ReadAt fills dst with the elements from offset on, in row-major
+// order, and may be called by several goroutines at once.
+type Source interface {
+	Names() []string
+	Shape(name string) ([]int, bool)
+	ReadAt(dst []float32, name string, offset int) error
+}
+
+// releaser is a Source that is told when a tensor was read entirely, so that
+// mapped files do not stay in memory beside the packed weights.
+type releaser interface {
+	Release(name string)
+}
+
+// LoadOptions say how weights are kept.
+type LoadOptions struct {
+	DType    kernel.DType
+	Workers  int                 // tensors read at a time; 0 for one
+	Progress func(share float64) // called from several goroutines; may be nil
+	// Interrupt is asked between pieces of half a megabyte, from several
+	// goroutines: its error ends the load and is returned as it is. May be nil.
+	Interrupt func() error
+}
+
+// interrupted asks whether the load is still wanted.
+func (o *LoadOptions) interrupted() error {
+	if o.Interrupt == nil {
+		return nil
+	}
+	return o.Interrupt()
+}
+
+// BindingError lists how a checkpoint's tensors differ from the model's.
+type BindingError struct {
+	Architecture string
+	Missing      []string // the model has them, the checkpoint has not
+	Unknown      []string // the checkpoint has them, the model has not
+	Shapes       []string // "name: shape [..], want [..]"
+}
+
+// Error names every tensor, up to twenty of each kind.
+func (e *BindingError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "the tensors are not those of %s", e.Architecture)
+	list := func(what string, names []string) {
+		const most = 20
+		if len(names) == 0 {
+			return
+		}
+		fmt.Fprintf(&b, "; %s: %s", what, strings.Join(names[:min(most, len(names))], ", "))
+		if n := len(names) - most; n > 0 {
+			fmt.Fprintf(&b, " and %d more", n)
+		}
+	}
+	list("missing", e.Missing)
+	list("unknown", e.Unknown)
+	list("mis-shaped", e.Shapes)
+	if slices.ContainsFunc(e.Missing, func(n string) bool { return strings.HasPrefix(n, "score.") || strings.HasPrefix(n, "classifier.") }) {
+		b.WriteString(" (without its score head a checkpoint is a language model, no reward model)")
+	}
+	return b.String()
+}
+
+// ErrNotFinite is wrapped by the error for a weight that is NaN or infinite.
+var ErrNotFinite = errors.New("not a finite number")
+
+// buffers are tensors that some checkpoints carry beside the weights: tables
+// that the model computes itself.
+var buffers = []string{".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias", ".position_ids", ".embeddings.token_type_ids"}
+
+func isBuffer(name string) bool {
+	return slices.ContainsFunc(buffers, func(s string) bool { return strings.HasSuffix(name, s) })
+}
+
+// Load builds the model of a configuration from a source's tensors. The two
+// must agree entirely: the error is a *BindingError that names every tensor that
+// is missing, unknown or mis-shaped, before any memory is taken. Weights are
+// read in pieces and packed at once; there is never a second copy of the model.
+func Load(n *nn.Network, src Source, o LoadOptions) (*Model, error) {
+	m := newModel(n, o.DType)
+	if err := bind(n, m.weights.params, src); err != nil {
+		return nil, err
+	}
+	for _, l := range m.weights.layers {
+		if err := o.interrupted(); err != nil {
+			return nil, err
+		}
+		l.alloc(o.DType)
+	}
+	for _, s := range m.schedules {
+		s.attention.bf16 = o.DType != kernel.Float32
+	}
+	if err := m.read(src, o); err != nil {
+		return nil, err
+	}
+	m.bytes = m.weights.bytes()
+	return m, nil
+}
+
+// bind compares the parameters with what the source has.
+func bind(n *nn.Network, params []nn.Param, src Source) error {
+	e := BindingError{Architecture: n.Name}
+	known := make(map[string]bool, len(params))
+	for _, p := range params {
+		name := n.SourceName(p.Name)
+		known[name] = true
+		switch shape, ok := src.Shape(name); {
+		case !ok:
+			e.Missing = append(e.Missing, name)
+		case !slices.Equal(shape, p.Shape):
+			e.Shapes = append(e.Shapes, fmt.Sprintf("%s: shape %v, want %v", name, shape, p.Shape))
+		}
+	}
+	for _, name := range src.Names() {
+		if !known[name] && !isBuffer(name) && !slices.Contains(n.Left, name) {
+			e.Unknown = append(e.Unknown, name)
+		}
+	}
+	if len(e.Missing)+len(e.Unknown)+len(e.Shapes) > 0 {
+		return &e
+	}
+	return nil
+}
+
+// piece is a run of rows of one parameter, read and packed at once.
+type piece struct {
+	param     int
+	row, rows int
+	sum       [sha256.Size]byte
+}
+
+// pieceLen is about how many values a piece has: half a megabyte, so that what is
+// read is still in cache when it is hashed and packed.
+const pieceLen = 1 << 17
+
+// pieceRows keeps the pieces of a parameter apart by whole groups of 64 rows, so
+// that two are never packed into the same panel at once.
+func pieceRows(p *nn.Param) int { return max(64, pieceLen/p.RowLen()/64*64) }
+
+func (m *Model) read(src Source, o LoadOptions) error {
+	params, name := m.weights.params, m.Net.SourceName
+	var pieces []piece
+	longest := 0
+	left := make([]atomic.Int32, len(params)) // pieces not yet read
+	for i := range params {
+		p := &params[i]
+		n := pieceRows(p)
+		for row := 0; row < p.Shape[0]; row += n {
+			rows := min(n, p.Shape[0]-row)
+			pieces = append(pieces, piece{param: i, row: row, rows: rows})
+			longest = max(longest, rows*p.RowLen())
+			left[i].Add(1)
+		}
+		m.parameters += p.Len()
+	}
+	var (
+		wg         sync.WaitGroup
+		next, done atomic.Int64
+		once       sync.Once
+		failed     error
+	)
+	for range max(1, o.Workers) {
+		wg.Go(func() {
+			buf := make([]float32, longest)
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(pieces) {
+					return
+				}
+				p := &pieces[i]
+				err := o.interrupted()
+				if err == nil {
+					err = p.load(&params[p.param], m.weights.owners[p.param], name(params[p.param].Name), src, buf)
+				}
+				if err != nil {
+					once.Do(func() { failed = err })
+					next.Store(int64(len(pieces)))
+					return
+				}
+				if r, ok := src.(releaser); ok && left[p.param].Add(-1) == 0 {
+					r.Release(name(params[p.param].Name))
+				}
+				n := done.Add(int64(p.rows * params[p.param].RowLen()))
+				if o.Progress != nil {
+					o.Progress(float64(n) / float64(m.parameters))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		return failed
+	}
+	m.digest = digest(params, pieces)
+	return nil
+}
+
+func (p *piece) load(param *nn.Param, to owner, name string, src Source, buf []float32) error {
+	n := param.RowLen()
+	buf = buf[:p.rows*n]
+	if err := src.ReadAt(buf, name, p.row*n); err != nil {
+		return err
+	}
+	if i := notFinite(buf); i >= 0 {
+		return fmt.Errorf("tensor %q: element %d is %v: %w", name, p.row*n+i, buf[i], ErrNotFinite)
+	}
+	p.sum = sha256.Sum256(float32Bytes(buf))
+	to.layer.store(to.i, p.row, buf)
+	return nil
+}
+
+// digest hashes the pieces' hashes in the order of the tensors' names.
+func digest(params []nn.Param, pieces []piece) string {
+	slices.SortStableFunc(pieces, func(a, b piece) int { return strings.Compare(params[a.param].Name, params[b.param].Name) })
+	h := sha256.New()
+	for _, p := range pieces {
+		q := &params[p.param]
+		fmt.Fprintf(h, "%q%v%d", q.Name, q.Shape, p.row)
+		h.Write(p.sum[:])
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// notFinite returns the index of the first NaN or infinity, -1 when there is none.
+func notFinite(x []float32) int {
+	const exponent = 0x7f800000
+	var bad uint32
+	for _, v := range x { // no branch, so that the common case runs at the speed of memory
+		bad |= (math.Float32bits(v)&exponent + 1<<23) & (1 << 31)
+	}
+	if bad == 0 {
+		return -1
+	}
+	return slices.IndexFunc(x, func(v float32) bool { return math.Float32bits(v)&exponent == exponent })
+}
+
+// float32Bytes returns the values' bytes, little-endian: on the machines where
+// that is the memory's own order without a copy.
+func float32Bytes(x []float32) []byte {
+	if len(x) == 0 {
+		return nil
+	}
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
+		return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))
+	}
+	b := make([]byte, 0, 4*len(x))
+	for _, v := range x {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return b
+}
+
+// Count returns the number of weights of a network, and a *BindingError when the
+// source's tensors are others.
+func Count(n *nn.Network, src Source) (int, error) {
+	params, sum := n.Params(), 0
+	for i := range params {
+		sum += params[i].Len()
+	}
+	return sum, bind(n, params, src)
+}

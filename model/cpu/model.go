@@ -1,0 +1,83 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// Model is a reward model with its weights, immutable after [Load] and safe for
+// concurrent use.
+type Model struct {
+	Net   *nn.Network
+	DType kernel.DType
+
+	weights   *weights
+	head      *scoreHead
+	embed     *schedule
+	schedules []*schedule // of the blocks
+	features  *schedule
+
+	parameters int
+	bytes      int
+	digest     string
+}
+
+// newModel is the model of a network without memory for its weights.
+func newModel(n *nn.Network, d kernel.DType) *Model {
+	w := newWeights(n)
+	m := &Model{Net: n, DType: d, weights: w, head: w.head(n.Head), embed: compile(n.Embed, w), features: compile(n.Features, w)}
+	for _, b := range n.Blocks {
+		m.schedules = append(m.schedules, compile(b, w))
+	}
+	return m
+}
+
+// Parameters returns the number of weights.
+func (m *Model) Parameters() int { return m.parameters }
+
+// Bytes returns the memory that the packed weights take.
+func (m *Model) Bytes() int { return m.bytes }
+
+// Digest names the weights as they were read, before the conversion to the
+// model's number format: "sha256:" and 64 hexadecimal digits. Equal tensors
+// under equal names give equal digests, whatever files they came from.
+func (m *Model) Digest() string { return m.digest }
+
+// Causal says whether tokens see only those before them.
+func (m *Model) Causal() bool { return m.Net.Causal }
+
+// Sequence is one input: token ids, and the index of the token that is scored;
+// for an encoder 0, the token that its pooler reads.
+type Sequence struct {
+	IDs   []int32
+	Types []int32 // token types of an encoder, nil for all 0
+	At    int
+}
+
+// Validate says whether the model can score the sequence.
+func (m *Model) Validate(s Sequence) error {
+	n := m.Net
+	switch {
+	case len(s.IDs) == 0:
+		return fmt.Errorf("model: no token")
+	case len(s.IDs) > n.Positions:
+		return fmt.Errorf("model: %d tokens, the context holds %d", len(s.IDs), n.Positions)
+	case s.At < 0 || s.At >= len(s.IDs):
+		return fmt.Errorf("model: scored token %d of %d", s.At, len(s.IDs))
+	case s.Types != nil && (n.Types == 0 || len(s.Types) != len(s.IDs)):
+		return fmt.Errorf("model: %d token types for %d tokens of a model with %d types", len(s.Types), len(s.IDs), n.Types)
+	}
+	for i, id := range s.IDs {
+		if id < 0 || int(id) >= n.Vocab {
+			return fmt.Errorf("model: token id %d at position %d, want 0 to %d", id, i, n.Vocab-1)
+		}
+	}
+	for i, t := range s.Types {
+		if t < 0 || int(t) >= n.Types {
+			return fmt.Errorf("model: token type %d at position %d, want 0 to %d", t, i, n.Types-1)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,287 @@
+package cpu
+
+import (
+	"slices"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/par"
+)
+
+// run carries one chunk at a time through a model, alone or with a team.
+type run struct {
+	team    *par.Team // nil: alone
+	workers []worker
+	stage   stage
+
+	ids, types, pos []int32
+	spans           []Span
+	queries         []Query // every token of every span
+	last            []Query // the scored tokens alone
+	scored          []scored
+	groups          [][2]int // of the stage's queries: neighbours behind one prefix
+	x, q, kv, attn  []float32
+	lastX           []float32
+	lastPos         []int32
+
+	observe func(layer int, x []float32, ld int) // sees every token of every layer; nil
+}
+
+// scored is a token whose reward is wanted.
+type scored struct {
+	span, at int32 // token at of the span
+	unique   int32 // index of the sequence in plan.unique
+}
+
+// reserve makes room for chunks of so many tokens and sequences.
+func (r *run) reserve(m *Model, tokens, unique, longest int) {
+	spans := 2 * unique // a prefix and the rest at most
+	r.ids, r.types, r.pos = reserve(r.ids, tokens), reserve(r.types, tokens), reserve(r.pos, tokens)
+	r.spans, r.queries, r.groups = reserve(r.spans, spans), reserve(r.queries, spans), reserve(r.groups, spans)
+	r.last, r.scored, r.lastPos = reserve(r.last, unique), reserve(r.scored, unique), reserve(r.lastPos, unique)
+	a := m.Net.Attention(0)
+	q := kernel.Stride(a.H * a.D)
+	grow(&r.x, tokens*kernel.Stride(m.Net.Hidden))
+	grow(&r.q, tokens*q)
+	grow(&r.attn, tokens*q)
+	grow(&r.kv, tokens*kernel.Stride(2*a.K*a.D))
+	grow(&r.lastX, unique*kernel.Stride(m.Net.Hidden))
+	for i := range r.workers {
+		r.workers[i].Reserve(m.schedules[0].attention, longest)
+	}
+}
+
+func reserve[T any](s []T, n int) []T { return slices.Grow(s[:0], n) }
+
+func newRun(team *par.Team) *run {
+	return &run{team: team, workers: make([]worker, team.Size())}
+}
+
+// stage is a part of a layer, divided among the workers by rows or by heads.
+type stage struct {
+	run   *run
+	block *schedule
+	steps []step // nil for the block's attention
+
+	x, q, kv, attn  []float32
+	ldx, ldq, ldkv  int // attn has the stride of q
+	ids, types, pos []int32
+	queries         []Query
+}
+
+// Do computes rows [lo, hi), or for attention pairs of query and key head.
+func (s *stage) Do(id, lo, hi int) {
+	w := &s.run.workers[id]
+	if s.steps == nil {
+		a := s.block.attention
+		for i := lo; i < hi; i++ {
+			g := s.run.groups[i/a.K]
+			a.forward(&w.Scratch, s.attn, s.ldq, s.q, s.ldq, s.kv, s.kv[a.K*a.D:], s.ldkv, s.run.spans, s.queries[g[0]:g[1]], i%a.K)
+		}
+		return
+	}
+	n := (hi - lo + kernel.RowBlock - 1) / kernel.RowBlock
+	for b := range n { // blocks of equal size
+		r := s.rows(w, lo+(hi-lo)*b/n, lo+(hi-lo)*(b+1)/n)
+		r.run(s.steps)
+	}
+}
+
+// rows returns the rows [lo, hi) of the stage.
+func (s *stage) rows(w *worker, lo, hi int) rowsOf {
+	r := rowsOf{w: w, ldx: s.ldx, ldq: s.ldq, ldkv: s.ldkv, m: hi - lo, x: s.x[lo*s.ldx:], pos: s.pos[lo:hi]}
+	if s.ids != nil {
+		r.ids, r.types = s.ids[lo:hi], s.types[lo:hi]
+	}
+	if s.q != nil {
+		r.q, r.attn = s.q[lo*s.ldq:], s.attn[lo*s.ldq:]
+	}
+	if s.kv != nil {
+		r.kv = s.kv[lo*s.ldkv:]
+	}
+	return r
+}
+
+// rowGrain is the number of rows that a worker of a team takes at a time.
+const rowGrain = 28
+
+// each runs steps on n rows.
+func (s *stage) each(steps []step, n int) {
+	s.steps = steps
+	// A balanced share for each worker, in pieces so that a slow one is helped.
+	t := s.run.team.Size()
+	s.run.team.Run(n, max((n+2*t-1)/(2*t), min(rowGrain, (n+t-1)/t)), s)
+}
+
+// attend computes the attention of queries.
+func (s *stage) attend(queries []Query) {
+	s.steps, s.queries = nil, queries
+	heads := s.block.attention.K
+	s.run.team.Run(s.run.group(queries, heads)*heads, 1, s)
+}
+
+// begin prepares the stage for a batch of the loaded tokens.
+func (r *run) begin(m *Model) *stage {
+	a := m.Net.Attention(0)
+	n := len(r.ids)
+	s := &r.stage
+	*s = stage{run: r, pos: r.pos, ldx: kernel.Stride(m.Net.Hidden),
+		ldq: kernel.Stride(a.H * a.D), ldkv: kernel.Stride(2 * a.K * a.D)}
+	s.x = grow(&r.x, n*s.ldx)
+	return s
+}
+
+// forward computes the rewards of a chunk into scores.
+func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []float32) {
+	r.load(p, c, seqs)
+	n := len(r.ids)
+	s := r.begin(m)
+	r.embed(m)
+	q, attn := grow(&r.q, n*s.ldq), grow(&r.attn, n*s.ldq)
+	kv := grow(&r.kv, n*s.ldkv)
+	for l, b := range m.schedules {
+		s.block, s.q, s.kv, s.attn = b, q, kv, attn
+		if l == len(m.schedules)-1 && r.observe == nil {
+			r.lastLayer(s, n)
+			break
+		}
+		s.each(b.both, n)
+		s.attend(r.queries)
+		s.each(b.rest, n)
+		if r.observe != nil {
+			r.observe(l, s.x, s.ldx)
+		}
+	}
+	if r.observe != nil {
+		ld := kernel.Stride(m.Net.Hidden)
+		all := make([]float32, n*ld)
+		for lo := 0; lo < n; lo += kernel.RowBlock {
+			hi := min(lo+kernel.RowBlock, n)
+			x, ldx := s.features(m, &r.workers[0], lo, hi)
+			for i := range hi - lo {
+				copy(all[(lo+i)*ld:][:m.Net.Hidden], x[i*ldx:])
+			}
+		}
+		r.observe(len(m.schedules), all, ld)
+		return
+	}
+	for i, t := range r.scored {
+		x, _ := s.features(m, &r.workers[0], i, i+1)
+		scores[t.unique] = m.head.score(x[:m.Net.Hidden])
+	}
+	s.block = nil // a run that waits for its next chunk must not hold a model that was replaced
+	s.steps = nil
+}
+
+// States carries one sequence through all layers, every token through all of
+// them, and calls observe with the output of each block, in order, and at last, as
+// one block more, with what a head reads of each token: rows x of stride ld, valid
+// until it returns.
+func (m *Model) States(ids, types []int32, observe func(layer int, x []float32, ld int)) {
+	r := newRun(nil)
+	r.observe = observe
+	var p plan
+	s := []Sequence{{IDs: ids, Types: types, At: len(ids) - 1}}
+	p.make(s, m.Causal(), 1)
+	r.forward(m, &p, p.chunks[0], s, make([]float32, 1))
+}
+
+// embed writes the input of the first block.
+func (r *run) embed(m *Model) {
+	s := &r.stage
+	s.ids, s.types = r.ids, r.types
+	for lo := 0; lo < len(r.ids); lo += kernel.RowBlock {
+		rows := s.rows(&r.workers[0], lo, min(lo+kernel.RowBlock, len(r.ids)))
+		rows.run(m.embed.rest)
+	}
+	s.ids, s.types = nil, nil
+}
+
+// features returns what a head reads of the rows [lo, hi) of the last block's
+// output, up to kernel.RowBlock, and their stride. It may overwrite those.
+func (s *stage) features(m *Model, w *worker, lo, hi int) ([]float32, int) {
+	r := rowsOf{w: w, x: s.x[lo*s.ldx:], ldx: s.ldx, m: hi - lo}
+	r.run(m.features.rest)
+	return r.at(m.features.out)
+}
+
+// lastLayer computes keys and values of all n rows, and everything else of the
+// scored ones, which become the rows of s.x.
+func (r *run) lastLayer(s *stage, n int) {
+	s.each(s.block.keys, n)
+	x := grow(&r.lastX, len(r.scored)*s.ldx)
+	r.lastPos = r.lastPos[:0]
+	for i, t := range r.scored {
+		row := r.spans[t.span].Row + int(t.at)
+		copy(x[i*s.ldx:], s.x[row*s.ldx:][:s.ldx])
+		r.lastPos = append(r.lastPos, r.pos[row])
+	}
+	s.x, s.pos = x, r.lastPos
+	s.each(s.block.queries, len(r.scored))
+	s.attend(r.last)
+	s.each(s.block.rest, len(r.scored))
+}
+
+// group divides queries for attention, several behind the same prefix together,
+// but not so many that a team has nothing to divide. It returns the number.
+func (r *run) group(queries []Query, heads int) int {
+	longest := max(1, len(queries)*heads/(4*r.team.Size()))
+	r.groups = r.groups[:0]
+	for i, q := range queries {
+		if n := len(r.groups); n > 0 {
+			g := &r.groups[n-1]
+			p := r.spans[q.Span].Prefix
+			if p >= 0 && p == r.spans[queries[i-1].Span].Prefix && i-g[0] < longest {
+				g[1] = i + 1
+				continue
+			}
+		}
+		r.groups = append(r.groups, [2]int{i, i + 1})
+	}
+	return len(r.groups)
+}
+
+// load lays out a chunk's tokens, spans and scored tokens.
+func (r *run) load(p *plan, c chunk, seqs []Sequence) {
+	r.ids, r.types, r.pos = r.ids[:0], r.types[:0], r.pos[:0]
+	r.spans, r.queries, r.last, r.scored = r.spans[:0], r.queries[:0], r.last[:0], r.scored[:0]
+	for _, u := range p.units[c.lo:c.hi] {
+		prefix := -1
+		if u.prefix > 0 {
+			prefix = len(r.spans)
+			r.span(p.ids[p.unique[u.lo]][:u.prefix], nil, -1, 0)
+		}
+		for i := u.lo; i < u.hi; i++ {
+			seq := p.unique[i]
+			ids, s := p.ids[seq], seqs[seq]
+			at := int32(s.At)
+			if len(ids) == int(u.prefix) { // the prefix is the sequence
+				r.score(int32(prefix), at, i)
+				continue
+			}
+			r.span(ids[u.prefix:], s.Types, prefix, int(u.prefix))
+			r.score(int32(len(r.spans)-1), at-u.prefix, i)
+		}
+	}
+}
+
+// span appends tokens that follow a prefix of pos tokens.
+func (r *run) span(ids, types []int32, prefix, pos int) {
+	row := len(r.ids)
+	r.queries = append(r.queries, Query{Span: len(r.spans), Hi: len(ids), Row: row})
+	r.spans = append(r.spans, Span{Row: row, Len: len(ids), Prefix: prefix, Pos: pos})
+	r.ids = append(r.ids, ids...)
+	for i := range ids {
+		r.pos = append(r.pos, int32(pos+i))
+		t := int32(0)
+		if types != nil {
+			t = types[i]
+		}
+		r.types = append(r.types, t)
+	}
+}
+
+func (r *run) score(span, at, unique int32) {
+	i := len(r.scored)
+	r.last = append(r.last, Query{Span: int(span), Lo: int(at), Hi: int(at) + 1, Row: i})
+	r.scored = append(r.scored, scored{span, at, unique})
+}

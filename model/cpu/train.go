@@ -1,0 +1,285 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// Training is a reward model that learns: the layers that serve, with float32
+// weights and a gradient for each ([Training.Params]). A step is Forward,
+// Backward with the gradient of the loss for each score, a change of the weights
+// by whoever owns the optimiser, and Refresh. Gradients accumulate until
+// ZeroGrads.
+//
+// Scores and gradients have the same bits for any number of workers. A Training
+// is not safe for concurrent use.
+type Training struct {
+	// Recompute keeps of every layer its input alone and runs it forward again
+	// before it runs backward: a third more arithmetic for the memory of about
+	// one layer. It changes no bit. Set it before the first pass.
+	Recompute bool
+
+	net    *nn.Network
+	params []nn.Param
+	model  *Model
+	work   *Work
+
+	embed, features *tape
+	layers          []*tape
+
+	batch    tokens
+	drop     Pass
+	embedded passed
+	layer    []passed    // of each layer; of the first alone when recomputing
+	read     passed      // of features
+	inputs   [][]float32 // (T, C) of each layer, when recomputing
+	feat     []float32   // (B, C) what the score head reads
+	pool     pool
+}
+
+// Regularization is the dropout of a training run, each a share in [0, 1).
+type Regularization struct {
+	Attention float32 `json:"attention,omitempty"` // of attention weights
+	Hidden    float32 `json:"hidden,omitempty"`    // of what attention and feed-forward add to the residual stream
+	Embedding float32 `json:"embedding,omitempty"` // of the first layer's input
+}
+
+// Pass says how a forward pass is made.
+type Pass struct {
+	Regularization
+	// Seed names the run and Step the step; First is the number of the first
+	// sequence within the step, so that a step may be divided into parts. They
+	// decide what is dropped, and nothing else does.
+	Seed, Step uint64
+	First      int
+}
+
+// tokens is a batch: sequences one behind the other, up to the last token that
+// matters.
+type tokens struct {
+	ids, types, pos []int32
+	spans           []Span
+	numbers         []uint64 // of each sequence within the step
+	rows            []uint64 // of each token within the step, for dropout
+	last            []int32  // rows of the scored tokens
+	lastPos         []int32
+	lastRows        []uint64
+	all, scored     []Query
+}
+
+// by returns the numbers that tokens are looked up by.
+func (b *tokens) by(of nn.Numbers) []int32 {
+	return [...][]int32{nn.Tokens: b.ids, nn.Types: b.types, nn.Positions: b.pos}[of]
+}
+
+// NewTraining reads the weights of a configuration from a source, whose tensors
+// must be the model's own (see [Load]). Workers is their number, 0 for
+// GOMAXPROCS. With d bfloat16 the products of weights round both sides to that;
+// weights, gradients and everything else stay float32. Int8 is not for training.
+func NewTraining(n *nn.Network, src Source, workers int, d kernel.DType) (*Training, error) {
+	if d != kernel.Float32 && d != kernel.BFloat16 {
+		return nil, fmt.Errorf("cpu: training in %v, want float32 or bfloat16", d)
+	}
+	m := newModel(n, d)
+	if err := bind(n, m.weights.params, src); err != nil {
+		return nil, err
+	}
+	w := m.weights
+	w.allocTraining(d)
+	t := &Training{net: n, model: m, params: w.params, embed: newTape(n.Embed, w), features: newTape(n.Features, w), work: NewWork(workers)}
+	for _, b := range n.Blocks {
+		t.layers = append(t.layers, newTape(b, w))
+	}
+	t.layer = make([]passed, len(t.layers))
+	for i := range t.params {
+		p := &t.params[i]
+		t.model.parameters += p.Len()
+		if err := src.ReadAt(p.Data, n.SourceName(p.Name), 0); err != nil {
+			t.Close()
+			return nil, err
+		}
+		if i := notFinite(p.Data); i >= 0 {
+			t.Close()
+			return nil, fmt.Errorf("tensor %q: element %d is %v: %w", p.Name, i, p.Data[i], ErrNotFinite)
+		}
+	}
+	t.Refresh()
+	return t, nil
+}
+
+// Close ends the workers.
+func (t *Training) Close() { t.work.Close() }
+
+// Net returns what is trained.
+func (t *Training) Net() *nn.Network { return t.net }
+
+// Params returns every weight with its gradient, in the order of the network.
+// Whoever changes Data calls Refresh before the next pass.
+func (t *Training) Params() []nn.Param { return t.params }
+
+// Model returns the model as an [Engine] scores it: it shares the weights and
+// follows every Refresh. It must not be scored while the weights change.
+func (t *Training) Model() *Model { return t.model }
+
+// Work returns the workers, for the optimiser's own loops.
+func (t *Training) Work() *Work { return t.work }
+
+// Refresh makes what is computed from the weights follow them.
+func (t *Training) Refresh() {
+	layers := t.model.weights.layers
+	t.work.Each(len(layers), 1, func(_ *Scratch, lo, hi int) {
+		for _, l := range layers[lo:hi] {
+			l.refresh()
+		}
+	})
+}
+
+// ZeroGrads forgets the gradients.
+func (t *Training) ZeroGrads() {
+	for i := range t.params {
+		clear(t.params[i].Grad)
+	}
+}
+
+// Forward writes the score of each sequence and keeps what Backward needs. A
+// sequence that the model cannot score fails the pass with an error that names
+// its index.
+func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
+	if len(scores) != len(seqs) {
+		panic(fmt.Sprintf("cpu: Forward: room for %d scores of %d sequences", len(scores), len(seqs)))
+	}
+	for i, s := range seqs {
+		if err := t.model.Validate(s); err != nil {
+			return fmt.Errorf("sequence %d: %w", i, err)
+		}
+	}
+	t.forward(seqs, p, true)
+	t.feat = t.readOut(len(seqs))
+	for i := range seqs {
+		scores[i] = t.model.head.score(t.Features(i))
+	}
+	return nil
+}
+
+// forward carries a batch through all layers, the last one for the scored tokens
+// alone when that is asked.
+func (t *Training) forward(seqs []Sequence, p Pass, scored bool) {
+	t.drop = p
+	b := &t.batch
+	b.load(seqs, t.model.Causal(), p.First)
+	t.embedded.all = tokenRows{n: len(b.ids)}
+	t.embedded.begin(t.embed, nil)
+	x := t.forwardTape(t.embed, &t.embedded)
+	t.dropped(0, siteEmbedding, p.Embedding).Rows(t.work, x, t.ldc(), t.net.Hidden, b.rows)
+	for i := range t.layers {
+		if t.Recompute { // a layer's memory is the next one's too
+			if t.inputs == nil {
+				t.inputs = make([][]float32, len(t.layers))
+			}
+			copy(grow(&t.inputs[i], len(x)), x)
+			x = t.inputs[i]
+		}
+		x = t.pass(i, x, scored && i == len(t.layers)-1)
+	}
+}
+
+// pass runs a layer forward on its input x.
+func (t *Training) pass(i int, x []float32, last bool) []float32 {
+	k, b := t.passed(i), &t.batch
+	k.index, k.picked = i, last
+	k.all = tokenRows{len(b.ids), b.pos, b.rows, b.all}
+	k.wanted = k.all
+	if last {
+		k.wanted = tokenRows{len(b.last), b.lastPos, b.lastRows, b.scored}
+	}
+	k.begin(t.layers[i], x)
+	return t.forwardTape(t.layers[i], k)
+}
+
+// passed is the memory of a layer.
+func (t *Training) passed(i int) *passed {
+	if t.Recompute {
+		return &t.layer[0]
+	}
+	return &t.layer[i]
+}
+
+// readOut computes what a head reads of m rows of the last layer's output.
+func (t *Training) readOut(m int) []float32 {
+	last := len(t.layers) - 1
+	out, _ := t.passed(last).value(t.layers[last], t.layers[last].p.Out)
+	t.read.all = tokenRows{n: m}
+	t.read.begin(t.features, out)
+	return t.forwardTape(t.features, &t.read)
+}
+
+// Features returns what the score head read of sequence i in the last Forward.
+func (t *Training) Features(i int) []float32 {
+	return t.feat[i*t.ldc():][:t.net.Hidden]
+}
+
+// Backward accumulates the gradient of every weight from the loss's gradient for
+// each score of the last Forward.
+func (t *Training) Backward(dscores []float32) {
+	n := len(t.batch.spans)
+	if len(dscores) != n {
+		panic(fmt.Sprintf("cpu: Backward: %d gradients of %d scores", len(dscores), n))
+	}
+	dfeat := t.pool.take(n * t.ldc())
+	t.model.head.backward(dfeat, t.ldc(), dscores, t.feat, t.ldc())
+	t.backward(dfeat)
+}
+
+// backward carries the gradient of what a head reads back to the embedding.
+func (t *Training) backward(dx []float32) {
+	dx = t.backwardTape(t.features, &t.read, dx)
+	last := len(t.layers) - 1
+	for i := last; i >= 0; i-- {
+		if t.Recompute && i < last {
+			t.pass(i, t.inputs[i], false)
+		}
+		dx = t.backwardTape(t.layers[i], t.passed(i), dx)
+	}
+	t.dropped(0, siteEmbedding, t.drop.Embedding).Rows(t.work, dx, t.ldc(), t.net.Hidden, t.batch.rows)
+	t.backwardTape(t.embed, &t.embedded, dx)
+	for _, l := range t.model.weights.layers {
+		if c, ok := l.(collector); ok {
+			c.collect()
+		}
+	}
+}
+
+func (t *Training) ldc() int { return kernel.Stride(t.net.Hidden) }
+
+// load lays out a batch.
+func (b *tokens) load(seqs []Sequence, causal bool, first int) {
+	b.ids, b.types, b.pos, b.rows = b.ids[:0], b.types[:0], b.pos[:0], b.rows[:0]
+	b.spans, b.numbers, b.all, b.scored = b.spans[:0], b.numbers[:0], b.all[:0], b.scored[:0]
+	b.last, b.lastPos, b.lastRows = b.last[:0], b.lastPos[:0], b.lastRows[:0]
+	for i, s := range seqs {
+		ids := s.IDs
+		if causal {
+			ids = ids[:s.At+1]
+		}
+		row, number := len(b.ids), uint64(first+i)
+		b.spans = append(b.spans, Span{Row: row, Len: len(ids), Prefix: -1})
+		b.all = append(b.all, Query{Span: i, Hi: len(ids), Row: row})
+		b.scored = append(b.scored, Query{Span: i, Lo: s.At, Hi: s.At + 1, Row: i})
+		b.numbers = append(b.numbers, number)
+		b.last = append(b.last, int32(row+s.At))
+		b.lastPos = append(b.lastPos, int32(s.At))
+		b.lastRows = append(b.lastRows, number<<32|uint64(s.At))
+		b.ids = append(b.ids, ids...)
+		for j := range ids {
+			typ := int32(0)
+			if s.Types != nil {
+				typ = s.Types[j]
+			}
+			b.types = append(b.types, typ)
+			b.pos = append(b.pos, int32(j))
+			b.rows = append(b.rows, number<<32|uint64(j))
+		}
+	}
+}

@@ -1,0 +1,44 @@
+package nn
+
+// Network is a whole reward model, or language model, without weights: what its
+// parts compute, and the layers that they name.
+type Network struct {
+	Name string // of the architecture, for messages
+	// Layers points to a struct whose fields hold the layers, with the
+	// checkpoint's names as `weight` tags: see [Modules].
+	Layers any
+	// InSource is the name of a parameter in the checkpoint, where that is not the
+	// tag's; nil where all are.
+	InSource func(name string) string
+	// Left are tensors that a checkpoint may have and the network does without.
+	Left []string
+
+	Embed    *Program // the input of the first block, from the tokens
+	Blocks   []*Program
+	Features *Program   // what a head reads, from the last block's output
+	Head     *ScoreHead // of a reward model
+	Tokens   *Embedding // of token ids
+
+	Causal    bool // whether tokens see only those before them
+	Hidden    int  // C
+	Vocab     int  // V
+	Types     int  // token types, 0 where there are none
+	Positions int  // of the longest sequence
+}
+
+// Params returns the parameters of all layers, in the order of the fields.
+func (n *Network) Params() []Param { return Params(n.Layers) }
+
+// SourceName returns the name that a parameter has in the checkpoint.
+func (n *Network) SourceName(name string) string {
+	if n.InSource == nil {
+		return name
+	}
+	return n.InSource(name)
+}
+
+// Attention returns the attention of a block.
+func (n *Network) Attention(block int) *Attention {
+	p := n.Blocks[block]
+	return p.Ops[p.Attends()].Attention
+}
