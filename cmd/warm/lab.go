@@ -14,6 +14,7 @@ import (
 
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/lab/experiments"
 )
 
 // labFlags is the command line of warm lab.
@@ -55,14 +56,14 @@ days of work, for an array of jobs: --list prints its tasks and --task does one.
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	for _, e := range lab.Experiments() {
+	for _, e := range experiments.All() {
 		long := e.Question
 		if e.Minutes > 0 {
 			long += fmt.Sprintf("\n\nSize small takes about %.0f minutes on two cores, less what other experiments have\ntrained before.", e.Minutes)
 		}
 		c.AddCommand(p.labExperiments(&f, e.Name, e.Title, long, []*lab.Experiment{e}))
 	}
-	all := lab.Experiments()
+	all := experiments.All()
 	c.AddCommand(p.labExperiments(&f, "all", "All experiments, and the report",
 		"all runs every experiment in turn and writes the report. An experiment that fails stops\nno other.\n\n"+experimentsHelp(), all), p.labReport(&f))
 	return c
@@ -73,7 +74,7 @@ func experimentsHelp() string {
 	var b strings.Builder
 	b.WriteString("What the experiments ask, and what size small takes on two cores, in minutes:\n")
 	sum, known := 0.0, true
-	for _, e := range lab.Experiments() {
+	for _, e := range experiments.All() {
 		minutes := "  -"
 		if e.Minutes > 0 {
 			minutes = fmt.Sprintf("%3.0f", e.Minutes)
@@ -153,7 +154,7 @@ and report.md. It wants neither base nor data.`,
 
 // writeReport writes the report of a lab's directory.
 func (p *program) writeReport(dir string) error {
-	r, err := lab.NewReport(dir, lab.Experiments())
+	r, err := lab.NewReport(dir, experiments.All())
 	if err != nil {
 		return err
 	}

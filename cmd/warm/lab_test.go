@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/lab/experiments"
 )
 
 func TestLabSaysWhatItWants(t *testing.T) {
@@ -48,7 +49,7 @@ func TestLabSaysWhatItWants(t *testing.T) {
 func TestLabHelpTeachesEveryExperiment(t *testing.T) {
 	code, help, _ := command(t, "", "lab", "--help")
 	require.Equal(t, exitOK, code)
-	for _, e := range lab.Experiments() {
+	for _, e := range experiments.All() {
 		assert.Contains(t, help, "\n"+e.Name+" ")
 		code, one, _ := command(t, "", "lab", e.Name, "--help")
 		require.Equal(t, exitOK, code)
@@ -100,7 +101,7 @@ func TestLabTellsEveryExperimentThatFails(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(data, "ukp", "strict.jsonl.zst"), []byte("not compressed"), 0o644))
 	code, _, log := command(t, "", "lab", "all", "--size", "tiny", "--base", trainable(t), "--data", data, "--out", t.TempDir())
 	assert.Equal(t, exitFailure, code)
-	for _, e := range lab.Experiments() {
+	for _, e := range experiments.All() {
 		assert.Contains(t, log, "failed: "+e.Name+": ")
 	}
 	assert.Contains(t, log, "votes.jsonl.zst", "the file that is missing")

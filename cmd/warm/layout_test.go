@@ -51,9 +51,23 @@ var layout = map[string][]string{
 	"trainer/bpe":             {},
 	"trainer/state":           {"model/nn", "loader", "loader/safetensors"},
 	"trainer/lm":              {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
-	"trainer/lab":             {"model", "model/kernel", "model/nn", "model/reward", "loader", "warm", "trainer/data", "trainer/eval", "trainer/lm", "trainer/optim", "trainer/rl", "trainer/rm", "trainer/state"},
-	"trainer/rl":              {"api", "loader", "model", "model/chat", "model/cpu", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/lm", "trainer/optim", "trainer/state"},
-	"trainer/rm":              {"api", "model", "model/chat", "model/kernel", "model/nn", "model/reward", "model/tokenizer", "loader", "loader/safetensors", "warm", "trainer/data", "trainer/eval", "trainer/loss", "trainer/optim", "trainer/state"},
+	"trainer/lab":             {"model", "model/reward", "loader", "warm", "trainer/data", "trainer/eval", "trainer/lab/drawing", "trainer/rm"},
+	"trainer/lab/drawing":     {"trainer/eval"},
+	// An experiment knows the lab and what it shares with others, and no other experiment.
+	"trainer/lab/debates":      {"loader", "model/nn", "trainer/data", "trainer/lab", "trainer/lm", "trainer/optim", "trainer/rm"},
+	"trainer/lab/methods":      {"model/nn", "trainer/lab", "warm"},
+	"trainer/lab/contest":      {"model/reward", "trainer/data", "trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lm", "trainer/optim", "trainer/rl"},
+	"trainer/lab/connectivity": {"loader", "model/nn", "trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "warm"},
+	"trainer/lab/corruption":   {"trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
+	"trainer/lab/shift":        {"trainer/data", "trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
+	"trainer/lab/soups":        {"trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
+	"trainer/lab/pareto":       {"trainer/data", "trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing"},
+	"trainer/lab/bestofn":      {"trainer/eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "warm"},
+	"trainer/lab/rl":           {"trainer/eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "trainer/rl", "trainer/state"},
+	"trainer/lab/experiments":  {"trainer/lab", "trainer/lab/connectivity", "trainer/lab/corruption", "trainer/lab/shift", "trainer/lab/soups", "trainer/lab/pareto", "trainer/lab/bestofn", "trainer/lab/rl"},
+	"trainer/lab/labtest":      {"model/nn", "trainer/lab", "trainer/lm"},
+	"trainer/rl":               {"api", "loader", "model", "model/chat", "model/cpu", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/lm", "trainer/optim", "trainer/state"},
+	"trainer/rm":               {"api", "model", "model/chat", "model/kernel", "model/nn", "model/reward", "model/tokenizer", "loader", "loader/safetensors", "warm", "trainer/data", "trainer/eval", "trainer/loss", "trainer/optim", "trainer/state"},
 }
 
 // bans are the imports, direct or not, that would undo a boundary.

@@ -10,12 +10,14 @@
 // alone by a pure function, Experiment.Analyse, so that anyone can compute them
 // again.
 //
-// Start with Lab.Run for one of Experiments, and NewReport for the page of all. A
-// grid that is too large for one machine is Lab.Tasks, which other processes and
-// machines do in any order: those that want the same member wait for each other.
+// Start with Lab.Run for an experiment, and NewReport for the page of several. A grid
+// that is too large for one machine is Lab.Tasks, which other processes and machines do
+// in any order: those that want the same member wait for each other.
 //
-// The package trains through trainer/rm, scores through model and averages
-// through warm, as the server does. It knows nothing of command lines.
+// The package trains through trainer/rm, scores through model and averages through warm,
+// as the server does. It knows no experiment, each of which is a package below it, and
+// nothing of command lines: debates, methods and contest are what several experiments
+// share, drawing draws, and package experiments lists them all.
 //
 // Conventions: accuracy is in [0, 1] and counts a tie as a loss; an interval is
 // the percentile bootstrap's at 95 %, whole clusters of pairs (a debate, a text)

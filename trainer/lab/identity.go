@@ -11,8 +11,8 @@ import (
 	"github.com/warmserve/warmserve/loader"
 )
 
-// fingerprint is a short name for a value: the beginning of the hash of its JSON.
-func fingerprint(v any) (string, error) {
+// Fingerprint is a short name for a value: the beginning of the hash of its JSON.
+func Fingerprint(v any) (string, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return "", err
@@ -21,9 +21,9 @@ func fingerprint(v any) (string, error) {
 	return hex.EncodeToString(h[:6]), nil
 }
 
-// checkpointHash returns the hash of a checkpoint directory. It is computed once:
+// CheckpointHash returns the hash of a checkpoint directory. It is computed once:
 // a checkpoint does not change while a lab uses it.
-func (l *Lab) checkpointHash(dir string) (string, error) {
+func (l *Lab) CheckpointHash(dir string) (string, error) {
 	return l.hashOnce(dir, func() (string, error) {
 		c, err := loader.Open(dir)
 		if err != nil {
@@ -38,9 +38,9 @@ func (l *Lab) checkpointHash(dir string) (string, error) {
 	})
 }
 
-// fileHash returns the hash of a file, which is computed anew: a set may be
+// FileHash returns the hash of a file, which is computed anew: a set may be
 // written again.
-func (l *Lab) fileHash(path string) (string, error) {
+func (l *Lab) FileHash(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -25,7 +25,7 @@ type Lab struct {
 	Data string
 	// Size says how much is done.
 	Size Size
-	// Workers is the number of workers; 0 is GOMAXPROCS.
+	// Workers is the number of workers; Open makes GOMAXPROCS of 0.
 	Workers int
 	// Progress is told how the work goes; may be nil. It may be called from
 	// several goroutines at once.
@@ -40,7 +40,6 @@ type Lab struct {
 	mu     sync.Mutex
 	hashes map[string]string // of checkpoints that were used, by path
 	read   map[string]string // hashes of the data files that were read since Run began, by name
-	ukp    *UKP              // nil until it was read
 }
 
 // Size names how much an experiment does. Each experiment has its settings for
@@ -74,23 +73,18 @@ type Progress struct {
 	Message string
 }
 
-func (l *Lab) say(format string, args ...any) {
+// Say tells a message.
+func (l *Lab) Say(format string, args ...any) {
 	if l.Progress != nil {
 		l.Progress(Progress{Message: fmt.Sprintf(format, args...)})
 	}
 }
 
-func (l *Lab) progress(what string, done, of int) {
+// Tell tells how far something is.
+func (l *Lab) Tell(what string, done, of int) {
 	if l.Progress != nil {
 		l.Progress(Progress{What: what, Done: done, Of: of})
 	}
-}
-
-func (l *Lab) workers() int {
-	if l.Workers > 0 {
-		return l.Workers
-	}
-	return runtime.GOMAXPROCS(0)
 }
 
 // Open prepares the lab's directory. Close it after use.
@@ -111,8 +105,11 @@ func (l *Lab) Open() error {
 			return err
 		}
 	}
+	if l.Workers <= 0 {
+		l.Workers = runtime.GOMAXPROCS(0)
+	}
 	l.hashes, l.read = map[string]string{}, map[string]string{}
-	l.engine = model.NewEngine(l.workers())
+	l.engine = model.NewEngine(l.Workers)
 	return nil
 }
 

@@ -52,7 +52,7 @@ func NewReport(dir string, experiments []*Experiment) (*Report, error) {
 		}
 		part.Changed, part.Findings = !same, f
 		for i := range f.Figures {
-			image, err := f.Figures[i].draw("svg", false)
+			image, err := f.Figures[i].Render("svg", false)
 			if err != nil {
 				return nil, fmt.Errorf("%s: figure %s: %w", e.Name, f.Figures[i].Name, err)
 			}
@@ -83,10 +83,10 @@ func (r *Report) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(dir, "report.html"), page); err != nil {
+	if err := WriteFile(filepath.Join(dir, "report.html"), page); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, "report.md"), r.Markdown())
+	return WriteFile(filepath.Join(dir, "report.md"), r.Markdown())
 }
 
 //go:embed report.html

@@ -8,7 +8,18 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/warmserve/warmserve/trainer/lab/drawing"
 )
+
+// ReadMeasured decodes what an experiment measured.
+func ReadMeasured[T any](measured []byte) (*T, error) {
+	out := new(T)
+	if err := json.Unmarshal(measured, out); err != nil {
+		return nil, fmt.Errorf("measurements: %w", err)
+	}
+	return out, nil
+}
 
 // Experiment is one question and how it is answered.
 type Experiment struct {
@@ -36,9 +47,9 @@ type Experiment struct {
 
 // Findings is what an experiment says.
 type Findings struct {
-	Verdicts []Verdict `json:"verdicts"`
-	Tables   []Table   `json:"tables"`
-	Figures  []Figure  `json:"figures"`
+	Verdicts []Verdict        `json:"verdicts"`
+	Tables   []Table          `json:"tables"`
+	Figures  []drawing.Figure `json:"figures"`
 	// Notes are sentences about what limits the findings.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -105,7 +116,7 @@ func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 	}
 	r := &Result{Experiment: e.Name, Title: e.Title, Question: e.Question, Size: l.Size, Settings: e.Settings(l.Size),
 		Data: l.read, Machine: machine(), Seconds: spent.Seconds(), Measured: raw}
-	if r.Base, err = l.checkpointHash(l.Base); err != nil {
+	if r.Base, err = l.CheckpointHash(l.Base); err != nil {
 		return nil, err
 	}
 	if r.Findings, err = e.Analyse(raw); err != nil {
@@ -136,11 +147,11 @@ func (l *Lab) Finished(e *Experiment) (*Result, error) {
 	if text, err = json.Marshal(settings); err != nil || !bytes.Equal(is, text) {
 		return nil, err
 	}
-	if base, err := l.checkpointHash(l.Base); err != nil || base != r.Base {
+	if base, err := l.CheckpointHash(l.Base); err != nil || base != r.Base {
 		return nil, err
 	}
 	for name, hash := range r.Data {
-		if now, err := l.fileHash(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil || now != hash {
+		if now, err := l.FileHash(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil || now != hash {
 			return nil, err
 		}
 	}
@@ -162,7 +173,7 @@ func (r *Result) write(dir string) error {
 	if err := r.writeFigures(dir); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, r.Experiment+".json"), b.Bytes())
+	return WriteFile(filepath.Join(dir, r.Experiment+".json"), b.Bytes())
 }
 
 func (r *Result) writeFigures(dir string) error {
@@ -173,7 +184,7 @@ func (r *Result) writeFigures(dir string) error {
 			if err != nil {
 				return fmt.Errorf("%s: figure %s: %w", r.Experiment, f.Name, err)
 			}
-			if err := writeFile(filepath.Join(dir, r.Experiment+"-"+f.Name+"."+format), image); err != nil {
+			if err := WriteFile(filepath.Join(dir, r.Experiment+"-"+f.Name+"."+format), image); err != nil {
 				return err
 			}
 		}

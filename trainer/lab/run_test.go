@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/trainer/lab/drawing"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
@@ -90,10 +92,10 @@ func kindness() *Experiment {
 				return nil, err
 			}
 			return &Findings{
-				Verdicts: []Verdict{{Claim: "kind words & <i>deeds</i> are liked", Source: "a test", Seen: Estimate{a.Value - 0.5, a.Low - 0.5, a.High - 0.5}.Judge(), Figures: a.Percent()}},
+				Verdicts: []Verdict{{Claim: "kind words & <i>deeds</i> are liked", Source: "a test", Seen: Judge(eval.Estimate{Value: a.Value - 0.5, Low: a.Low - 0.5, High: a.High - 0.5}), Figures: a.Percent()}},
 				Tables:   []Table{{Name: "accuracy", Title: "Accuracy", Columns: []string{"what", "value"}, Rows: [][]string{{"WA | of 2", a.String()}}}},
-				Figures: []Figure{{Name: "accuracy", Title: "Accuracy <script>", Caption: "M = 2", X: Axis{Label: "x"}, Y: Axis{Label: "y"},
-					Series: []Series{{Label: "WA", X: []float64{0}, Y: []float64{a.Value}, Low: []float64{a.Low}, High: []float64{a.High}, Style: "points"}}}},
+				Figures: []drawing.Figure{{Name: "accuracy", Title: "Accuracy <script>", Caption: "M = 2", X: drawing.Axis{Label: "x"}, Y: drawing.Axis{Label: "y"},
+					Series: []drawing.Series{{Label: "WA", X: []float64{0}, Y: []float64{a.Value}, Low: []float64{a.Low}, High: []float64{a.High}, Style: "points"}}}},
 				Notes: []string{"one base"},
 			}, nil
 		},

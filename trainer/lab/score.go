@@ -18,6 +18,32 @@ import (
 	"github.com/warmserve/warmserve/warm"
 )
 
+// Margins scores a model on sets: chosen − rejected of each pair. The difference
+// of two float32 is rounded once; its sign is exact.
+func (l *Lab) Margins(ctx context.Context, m Model, sets ...*Set) ([]Rewards, error) {
+	out := make([]Rewards, len(sets))
+	for i, s := range sets {
+		scored, err := l.Score(ctx, m, s)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = make(Rewards, len(s.Pairs))
+		for j, c := range scored.Chosen {
+			out[i][j] = c - scored.Rejected[j]
+		}
+	}
+	return out, nil
+}
+
+// Values returns the rewards as float64.
+func (r Rewards) Values() []float64 {
+	out := make([]float64, len(r))
+	for i, v := range r {
+		out[i] = float64(v)
+	}
+	return out
+}
+
 // Model says what is scored: checkpoints averaged,
 // θ = θ₀ + α·(Σ wᵢ θᵢ − θ₀) as warm.NewAverage has it. One member is that member.
 type Model struct {
@@ -74,11 +100,11 @@ func (s Scored) Margins() []float64 {
 // Score returns the rewards that a model gives the pairs of a set, from
 // DIR/scores when they were computed before.
 func (l *Lab) Score(ctx context.Context, m Model, s *Set) (*Scored, error) {
-	content, err := l.contents(m)
+	content, err := l.Contents(m)
 	if err != nil {
 		return nil, fmt.Errorf("set %s: %w", s.Name, err)
 	}
-	id, err := fingerprint([]any{content, s.Hash})
+	id, err := Fingerprint([]any{content, s.Hash})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +129,7 @@ func (l *Lab) Score(ctx context.Context, m Model, s *Set) (*Scored, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, writeFile(path, text)
+	return out, WriteFile(path, text)
 }
 
 // input is how a pair's answer is read, in training as in serving.
@@ -122,7 +148,7 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 	if err != nil {
 		return nil, err
 	}
-	net, err := model.Load(config, average, model.LoadOptions{Workers: l.workers()})
+	net, err := model.Load(config, average, model.LoadOptions{Workers: l.Workers})
 	if err != nil {
 		return nil, err
 	}
@@ -156,9 +182,9 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 	return out, nil
 }
 
-// contents is the model with the hashes of its checkpoints in place of their
+// Contents is the model with the hashes of its checkpoints in place of their
 // paths.
-func (l *Lab) contents(m Model) (Model, error) {
+func (l *Lab) Contents(m Model) (Model, error) {
 	m.Members = slices.Clone(m.Members)
 	paths := []*string{&m.Base}
 	for i := range m.Members {
@@ -168,7 +194,7 @@ func (l *Lab) contents(m Model) (Model, error) {
 		if *p == "" {
 			continue
 		}
-		h, err := l.checkpointHash(*p)
+		h, err := l.CheckpointHash(*p)
 		if err != nil {
 			return m, err
 		}

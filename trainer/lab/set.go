@@ -12,6 +12,38 @@ import (
 	"github.com/warmserve/warmserve/trainer/data"
 )
 
+func Distinct(names []string) int {
+	seen := map[string]bool{}
+	for _, n := range names {
+		seen[n] = true
+	}
+	return len(seen)
+}
+
+// Test is a set as a result keeps it: what its pairs share, not their texts.
+type Test struct {
+	Name string `json:"name"`
+	// Clusters name what a pair shares texts with; Groups, of the same length or
+	// nil, what it is counted with.
+	Clusters []string `json:"clusters"`
+	Groups   []string `json:"groups,omitempty"`
+}
+
+func NewTest(name string, s *Set) Test { return Test{Name: name, Clusters: Shorten(s.Clusters)} }
+
+// Shorten numbers names, so that results are small.
+func Shorten(names []string) []string {
+	number := map[string]string{}
+	out := make([]string, len(names))
+	for i, n := range names {
+		if _, ok := number[n]; !ok {
+			number[n] = fmt.Sprint(len(number))
+		}
+		out[i] = number[n]
+	}
+	return out
+}
+
 // Set is preference pairs, kept as a file that trainings read too.
 type Set struct {
 	Name  string
@@ -48,7 +80,7 @@ func (l *Lab) NewSet(name string, pairs []data.Pair) (*Set, error) {
 	}
 	path := filepath.Join(l.Dir, "sets", name+".jsonl")
 	if old, err := os.ReadFile(path); err != nil || !bytes.Equal(old, b.Bytes()) {
-		if err := writeFile(path, b.Bytes()); err != nil {
+		if err := WriteFile(path, b.Bytes()); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +99,7 @@ func (l *Lab) NewSet(name string, pairs []data.Pair) (*Set, error) {
 // ReadPairs reads a file of pairs below the lab's data, such as
 // "ukp/strict.jsonl.zst".
 func (l *Lab) ReadPairs(name string) ([]data.Pair, error) {
-	r, err := l.openData(name)
+	r, err := l.OpenData(name)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +116,7 @@ func (l *Lab) ReadPairs(name string) ([]data.Pair, error) {
 
 // ReadVotes reads a file of votes below the lab's data.
 func (l *Lab) ReadVotes(name string) ([]data.Votes, error) {
-	r, err := l.openData(name)
+	r, err := l.OpenData(name)
 	if err != nil {
 		return nil, err
 	}
@@ -99,21 +131,21 @@ func (l *Lab) ReadVotes(name string) ([]data.Votes, error) {
 	return out, nil
 }
 
-// openData opens a data file and notes its hash for the result.
-func (l *Lab) openData(name string) (*data.Reader, error) {
-	path, err := l.dataFile(name)
+// OpenData opens a data file and notes its hash for the result.
+func (l *Lab) OpenData(name string) (*data.Reader, error) {
+	path, err := l.DataFile(name)
 	if err != nil {
 		return nil, err
 	}
 	return data.Open(path, data.Options{})
 }
 
-// dataFile returns the path of a file below the lab's data, and notes its hash for
+// DataFile returns the path of a file below the lab's data, and notes its hash for
 // the result.
-func (l *Lab) dataFile(name string) (string, error) {
+func (l *Lab) DataFile(name string) (string, error) {
 	path := filepath.Join(l.Data, filepath.FromSlash(name))
 	if _, noted := l.read[name]; !noted {
-		h, err := l.fileHash(path)
+		h, err := l.FileHash(path)
 		if err != nil {
 			return "", err
 		}
@@ -122,8 +154,8 @@ func (l *Lab) dataFile(name string) (string, error) {
 	return path, nil
 }
 
-// writeFile writes a file in one step.
-func writeFile(path string, content []byte) error {
+// WriteFile writes a file in one step.
+func WriteFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
 	if err != nil {
 		return err

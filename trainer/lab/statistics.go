@@ -1,36 +1,53 @@
 package lab
 
 import (
-	"fmt"
+	"slices"
 
 	"github.com/warmserve/warmserve/trainer/eval"
 )
 
-// Estimate is a figure with its 95 % interval.
-type Estimate struct {
-	Value float64 `json:"value"`
-	Low   float64 `json:"low"`
-	High  float64 `json:"high"`
+// Tolerance is how far an accuracy may fall and still count as no worse: two
+// percentage points, about what separates two members of one recipe.
+const Tolerance = 0.02
+
+// About tells an equality: seen when the difference lies within the tolerance,
+// contradicted when it lies outside of it.
+func About(difference eval.Estimate) Outcome {
+	switch {
+	case difference.Low >= -Tolerance && difference.High <= Tolerance:
+		return Seen
+	case difference.Low > Tolerance || difference.High < -Tolerance:
+		return Contradicted
+	}
+	return Unclear
 }
 
-// String prints the estimate and its interval.
-func (e Estimate) String() string { return fmt.Sprintf("%.4f [%.4f, %.4f]", e.Value, e.Low, e.High) }
-
-// Percent prints an accuracy in percent, with its interval.
-func (e Estimate) Percent() string {
-	return fmt.Sprintf("%.1f [%.1f, %.1f]", 100*e.Value, 100*e.Low, 100*e.High)
+// NoWorse judges a difference that should not be below 0: seen when the interval
+// leaves no more than the tolerance, contradicted when all of it is below.
+func NoWorse(difference eval.Estimate) Outcome {
+	switch {
+	case difference.Low >= -Tolerance:
+		return Seen
+	case difference.High < 0:
+		return Contradicted
+	}
+	return Unclear
 }
 
-// Points prints a difference of accuracies in percentage points.
-func (e Estimate) Points() string {
-	return fmt.Sprintf("%+.2f [%+.2f, %+.2f]", 100*e.Value, 100*e.Low, 100*e.High)
+// Minus is a − b, item by item.
+func Minus(a, b []float64) []float64 {
+	out := slices.Clone(a)
+	for i := range out {
+		out[i] -= b[i]
+	}
+	return out
 }
 
-// resamples of every interval.
-const resamples = 1000
+// Resamples of every interval.
+const Resamples = 1000
 
 // Mean estimates the mean of values over items that come in clusters.
-func Mean(values []float64, clusters []string) (Estimate, error) {
+func Mean(values []float64, clusters []string) (eval.Estimate, error) {
 	mean := func(index []int) float64 {
 		sum := 0.0
 		for _, i := range index {
@@ -42,15 +59,15 @@ func Mean(values []float64, clusters []string) (Estimate, error) {
 	for i := range all {
 		all[i] = i
 	}
-	in, err := eval.Bootstrap(len(values), mean, eval.Resampling{Resamples: resamples, Seed: 1, Clusters: clusters})
+	in, err := eval.Bootstrap(len(values), mean, eval.Resampling{Resamples: Resamples, Seed: 1, Clusters: clusters})
 	if err != nil {
-		return Estimate{}, err
+		return eval.Estimate{}, err
 	}
-	return Estimate{mean(all), in.Low, in.High}, nil
+	return eval.Estimate{Value: mean(all), Low: in.Low, High: in.High}, nil
 }
 
-// wins is 1 for each pair whose chosen answer has the larger reward.
-func wins(margins []float64) []float64 {
+// Wins is 1 for each pair whose chosen answer has the larger reward.
+func Wins(margins []float64) []float64 {
 	out := make([]float64, len(margins))
 	for i, m := range margins {
 		if m > 0 {
@@ -61,14 +78,14 @@ func wins(margins []float64) []float64 {
 }
 
 // Accuracy estimates the accuracy of margins.
-func Accuracy(margins []float64, clusters []string) (Estimate, error) {
-	return Mean(wins(margins), clusters)
+func Accuracy(margins []float64, clusters []string) (eval.Estimate, error) {
+	return Mean(Wins(margins), clusters)
 }
 
 // Difference estimates how much more accurate a is than b, both judged on the
 // same pairs: the bootstrap is paired.
-func Difference(a, b []float64, clusters []string) (Estimate, error) {
-	x, y := wins(a), wins(b)
+func Difference(a, b []float64, clusters []string) (eval.Estimate, error) {
+	x, y := Wins(a), Wins(b)
 	for i := range x {
 		x[i] -= y[i]
 	}
@@ -77,7 +94,7 @@ func Difference(a, b []float64, clusters []string) (Estimate, error) {
 
 // Judge turns a difference into an outcome: seen when all of its interval is
 // above 0, contradicted when all is below.
-func (e Estimate) Judge() Outcome {
+func Judge(e eval.Estimate) Outcome {
 	switch {
 	case e.Low > 0:
 		return Seen

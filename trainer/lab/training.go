@@ -32,7 +32,7 @@ func (l *Lab) Members(ctx context.Context, name string, plan rm.Plan) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	parallel := min(l.workers(), len(runs))
+	parallel := min(l.Workers, len(runs))
 	var wg sync.WaitGroup
 	next := make(chan *rm.MemberRun)
 	for range parallel {
@@ -74,7 +74,7 @@ func (l *Lab) Member(ctx context.Context, name string, plan rm.Plan, i int) erro
 
 // begin writes the initialisation that the members share and returns their runs.
 func (l *Lab) begin(ctx context.Context, name string, plan *rm.Plan) ([]rm.MemberRun, error) {
-	plan.Run.Workers = l.workers()
+	plan.Run.Workers = l.Workers
 	unlock, err := lock(ctx, plan.Out+".lock")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -105,11 +105,11 @@ func (l *Lab) trainMember(ctx context.Context, name string, plan *rm.Plan, m *rm
 	defer unlock()
 	err = plan.TrainMember(ctx, m, func(p rm.Progress) {
 		if p.Message == "" {
-			l.progress(what, p.Step, p.Steps)
+			l.Tell(what, p.Step, p.Steps)
 		}
 	})
 	if err == nil {
-		l.progress(what, m.Result.Steps, m.Result.Steps)
+		l.Tell(what, m.Result.Steps, m.Result.Steps)
 	}
 }
 
@@ -154,18 +154,18 @@ func (l *Lab) planDir(name string, plan rm.Plan) (string, error) {
 		errs = append(errs, err)
 		*path = h
 	}
-	replace(&content.Run.Base, l.checkpointHash)
+	replace(&content.Run.Base, l.CheckpointHash)
 	for i := range content.Bases {
-		replace(&content.Bases[i], l.checkpointHash)
+		replace(&content.Bases[i], l.CheckpointHash)
 	}
 	for _, files := range [][]string{content.Run.Train, content.Run.Test} {
 		for i := range files {
-			replace(&files[i], l.fileHash)
+			replace(&files[i], l.FileHash)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
-	id, err := fingerprint(content)
+	id, err := Fingerprint(content)
 	return filepath.Join(l.Dir, "runs", name+"-"+id), err
 }

@@ -1,0 +1,315 @@
+package bestofn
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/lab/contest"
+	"github.com/warmserve/warmserve/trainer/lab/drawing"
+)
+
+const kindControl = "control"
+
+// report turns measurements into findings.
+type report struct {
+	*measurements
+	f                       *lab.Findings
+	judges, values, matches [][]string
+}
+
+// tests are the pairs that judges are compared on.
+func (r *report) tests() []judgeTest {
+	out := []judgeTest{{r.Groups, func(c candidate) []float64 { return c.valid }}}
+	if len(r.FreshGroups) > 0 {
+		out = append(out, judgeTest{r.FreshGroups, func(c candidate) []float64 { return c.fresh }})
+	}
+	return out
+}
+
+// judgeTest are pairs by their clusters, and a judge's margins on them.
+type judgeTest struct {
+	groups  []string
+	margins func(c candidate) []float64
+}
+
+// right is the share of the judges that are right about each pair.
+func (t judgeTest) right(judges []candidate) []float64 {
+	out := make([]float64, len(t.groups))
+	for _, c := range judges {
+		for i, w := range lab.Wins(t.margins(c)) {
+			out[i] += w / float64(len(judges))
+		}
+	}
+	return out
+}
+
+// accuracy adds a row on how judges, on average, do on pairs that none learned
+// from.
+func (r *report) accuracy(name, learned string, judges []candidate) error {
+	row := []string{name, learned}
+	for _, t := range r.tests() {
+		e, err := lab.Mean(t.right(judges), t.groups)
+		if err != nil {
+			return err
+		}
+		row = append(row, e.Percent())
+	}
+	r.judges = append(r.judges, row)
+	return nil
+}
+
+// stronger notes by how much the control is more accurate than single proxies, on
+// all pairs that no judge learned from.
+func (r *report) stronger(p *proxies, single selector) error {
+	control := proxy{Valid: r.Valid, Fresh: r.Fresh}
+	var difference []float64
+	var groups []string
+	for k, t := range r.tests() {
+		better := t.right([]candidate{control.candidate()})
+		for i, w := range t.right(single.candidates) {
+			difference = append(difference, better[i]-w)
+			groups = append(groups, fmt.Sprint(k, " ", t.groups[i]))
+		}
+	}
+	e, err := lab.Mean(difference, groups)
+	if err != nil {
+		return err
+	}
+	verdict := "the control is a better judge"
+	if lab.Judge(e) != lab.Seen {
+		verdict = "the control is not shown to be a better judge, and what it says of their picks is agreement rather than quality"
+	}
+	r.f.Notes = append(r.f.Notes, fmt.Sprintf("On the %d pairs of the table of judges the control is more accurate than single reward models with %s by %s points: %s.",
+		len(difference), contest.Labels(p.Swapped), e.Points(), verdict))
+	return nil
+}
+
+// chosen is a selector with its picks for each of N.
+type chosen struct {
+	selector
+	picks []picked
+}
+
+// proxies adds what one set of proxies shows.
+func (r *report) proxies(p *proxies) error {
+	selectors, err := p.selectors(r.Ms)
+	if err != nil {
+		return err
+	}
+	control := gains(r.Control.Values(), r.Samples)
+	tokens := make([]float64, len(r.Tokens))
+	for i, n := range r.Tokens {
+		tokens[i] = float64(n)
+	}
+	if err := r.stronger(p, selectors[0]); err != nil {
+		return err
+	}
+	var all []chosen
+	for _, s := range selectors {
+		if err := r.accuracy(s.String(), contest.Labels(p.Swapped), s.candidates); err != nil {
+			return err
+		}
+		c := chosen{selector: s}
+		for _, n := range r.N {
+			c.picks = append(c.picks, s.pick(n, r.Samples, control, tokens))
+		}
+		all = append(all, c)
+	}
+	if err := r.rows(p, all); err != nil {
+		return err
+	}
+	if err := r.figures(p, all); err != nil {
+		return err
+	}
+	return r.verdicts(p, all, control)
+}
+
+// rows adds to the table of gains.
+func (r *report) rows(p *proxies, all []chosen) error {
+	last := len(r.N) - 1
+	for _, c := range all {
+		row := []string{contest.Labels(p.Swapped), c.String()}
+		for _, k := range r.shown() {
+			e, err := lab.Mean(c.picks[k].control, nil)
+			if err != nil {
+				return err
+			}
+			row = append(row, contest.Deviations(e))
+		}
+		own, err := lab.Mean(c.picks[last].own, nil)
+		if err != nil {
+			return err
+		}
+		length, err := lab.Mean(c.picks[last].tokens, nil)
+		if err != nil {
+			return err
+		}
+		row = append(row, contest.Deviations(own), fmt.Sprintf("%.1f", length.Value))
+		r.values = append(r.values, row)
+	}
+	return nil
+}
+
+// shown are the places in N of the columns: a small, a middling and the largest.
+func (r *report) shown() []int {
+	n := len(r.N)
+	out := []int{n / 4, n / 2, n - 1}
+	return slices.Compact(out)
+}
+
+// figures adds the gain in control reward and in the proxies' own reward over KL.
+func (r *report) figures(p *proxies, all []chosen) error {
+	most := slices.Max(r.Ms)
+	x := make([]float64, len(r.N))
+	for i, n := range r.N {
+		x[i] = bestOfKL(n)
+	}
+	draw := func(name, title, y string, value func(picked) []float64) error {
+		f := drawing.Figure{Name: fmt.Sprintf("%s-c%02.0f", name, 100*p.Swapped), Title: title + ", " + contest.Labels(p.Swapped),
+			X: drawing.Axis{Label: "KL of best of N from the policy, log N − (N−1)/N (nats)"}, Y: drawing.Axis{Label: y}, Caption: r.caption(p)}
+		for _, c := range all {
+			s := drawing.Series{Label: c.String(), X: x}
+			if c.kind == contest.KindSingle {
+				s.Label = contest.KindSingle
+			}
+			band := c.kind == contest.KindSingle || c.m == most && c.kind != contest.KindMin
+			if c.kind != contest.KindWA && !band && c.m != most {
+				continue // ensembles are drawn for the largest M
+			}
+			for _, picks := range c.picks {
+				e, err := lab.Mean(value(picks), nil)
+				if err != nil {
+					return err
+				}
+				s.Y = append(s.Y, e.Value)
+				if band {
+					s.Low, s.High = append(s.Low, e.Low), append(s.High, e.High)
+				}
+			}
+			f.Series = append(f.Series, s)
+		}
+		r.f.Figures = append(r.f.Figures, f)
+		return nil
+	}
+	const unit = " (standard deviations)"
+	if err := draw("control", "Control reward of the pick", "gain in control reward"+unit, func(p picked) []float64 { return p.control }); err != nil {
+		return err
+	}
+	return draw("proxy", "Its own reward of the pick", "gain in its own reward"+unit, func(p picked) []float64 { return p.own })
+}
+
+func (r *report) caption(p *proxies) string {
+	return fmt.Sprintf("%d prompts, %d samples each at temperature 1, N up to %d; %d members; mean over members or groups of M; gain: over the mean of the prompt's samples, in standard deviations of all; bands: 95 %% bootstrap over prompts.",
+		len(r.Unseen), r.Samples, slices.Max(r.N), len(p.Members))
+}
+
+// verdicts compares the average of most members with a single one and with the
+// ensemble.
+func (r *report) verdicts(p *proxies, all []chosen, control []float64) error {
+	most, last := slices.Max(r.Ms), len(r.N)-1
+	find := func(kind string) chosen {
+		i := slices.IndexFunc(all, func(c chosen) bool { return c.kind == kind && (c.m == most || kind == contest.KindSingle) })
+		return all[i]
+	}
+	wa := find(contest.KindWA)
+	for _, other := range []chosen{find(contest.KindSingle), find(contest.KindENS), find(contest.KindMin)} {
+		matches, err := r.match(p, wa, other, control)
+		if err != nil {
+			return err
+		}
+		if other.kind == contest.KindMin {
+			continue // in the tables alone: the paper does not compare with it
+		}
+		name := "a single reward model"
+		if other.kind == contest.KindENS {
+			name = fmt.Sprintf("ENS, M = %d", most)
+		}
+		var figures []string
+		for i := len(matches) - 1; i >= 0; i-- {
+			m := matches[i]
+			figures = append(figures, fmt.Sprintf("N = %d: difference %s standard deviations, win rate %s %%", m.n, contest.Deviations(m.difference), m.rate.Percent()))
+		}
+		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{
+			Claim:  fmt.Sprintf("The best of %d by WA, M = %d, has a higher control reward than by %s; %s", r.N[last], most, name, contest.Labels(p.Swapped)),
+			Source: source, Seen: lab.Judge(matches[len(matches)-1].difference),
+			Figures: fmt.Sprintf("%s; %d prompts", strings.Join(figures, "; "), len(r.Unseen)),
+		})
+	}
+	return nil
+}
+
+// matchAt is how WA does against another selector at one N.
+type matchAt struct {
+	n int
+	// difference is that of the control rewards of their picks, prompt by prompt, and
+	// rate the win rate.
+	difference, rate eval.Estimate
+}
+
+// match adds the matches of WA against another selector to the table.
+func (r *report) match(p *proxies, wa, other chosen, control []float64) (out []matchAt, err error) {
+	for _, k := range r.shown() {
+		a, b := wa.picks[k], other.picks[k]
+		results := a.against(b, r.Samples, control)
+		half, difference := make([]float64, len(results)), make([]float64, len(results))
+		var mean contest.Outcomes
+		for i, o := range results {
+			half[i], difference[i] = o.Half(), a.control[i]-b.control[i]
+			mean.Win += o.Win / float64(len(results))
+			mean.Tie += o.Tie / float64(len(results))
+			mean.Loss += o.Loss / float64(len(results))
+		}
+		m := matchAt{n: r.N[k]}
+		if m.rate, err = lab.Mean(half, nil); err != nil {
+			return nil, err
+		}
+		if m.difference, err = lab.Mean(difference, nil); err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+		r.matches = append(r.matches, []string{contest.Labels(p.Swapped), wa.String() + " against " + other.String(), fmt.Sprint(m.n),
+			contest.Deviations(m.difference), contest.Percent(mean.Win), contest.Percent(mean.Tie), contest.Percent(mean.Loss), m.rate.Percent()})
+	}
+	return out, nil
+}
+
+// finish adds tables and notes.
+func (r *report) finish() *lab.Findings {
+	columns := []string{"labels", "selector"}
+	for _, k := range r.shown() {
+		columns = append(columns, fmt.Sprintf("gain, N = %d", r.N[k]))
+	}
+	most := slices.Max(r.N)
+	columns = append(columns, fmt.Sprintf("its own gain, N = %d", most), fmt.Sprintf("tokens, N = %d", most))
+	known := []string{"judge", "learned from", fmt.Sprintf("debates that all know (%d pairs)", len(r.Groups))}
+	if n := len(r.FreshGroups); n > 0 {
+		known = append(known, fmt.Sprintf("debates that the control alone knows (%d pairs)", n))
+	}
+	tokens := 0
+	for _, n := range r.Tokens {
+		tokens += n
+	}
+	unseen := 0
+	for _, u := range r.Unseen {
+		if u {
+			unseen++
+		}
+	}
+	r.f.Tables = []lab.Table{
+		{Name: "gain", Title: "Gain in control reward of the pick over a random sample, in standard deviations of the control's rewards", Columns: columns, Rows: r.values},
+		{Name: "wins", Title: "Difference in control reward in standard deviations, and wins, ties and losses in percent; the win rate counts a tie as half",
+			Columns: []string{"labels", "match", "N", "difference", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
+		{Name: "judges", Title: "Accuracy in percent on pairs with gold labels whose arguments no judge has seen", Columns: known, Rows: r.judges},
+	}
+	r.f.Notes = append(r.f.Notes,
+		fmt.Sprintf("Intervals are over the %d prompts, %d of which belong to debates that no proxy learned from; policy, members and control are one draw each.", len(r.Unseen), unseen),
+		"The control is a reward model as well, from the same base as the proxies: what it shares with them it cannot see.",
+		"For N below the number of samples the picks are averaged over all subsets of size N, which is unbiased; win rates there are of independent subsets.",
+		"The mean of ENS is of raw rewards, its minimum of rewards z-scored on the samples.",
+		fmt.Sprintf("A sample has %.1f tokens on average.", float64(tokens)/float64(len(r.Tokens))),
+	)
+	return r.f
+}

@@ -1,0 +1,164 @@
+package connectivity
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/lab/debates"
+	"github.com/warmserve/warmserve/trainer/lab/drawing"
+)
+
+// matrixFindings are the barriers between all members.
+func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) error {
+	paths := byKind[kindShared]
+	t := lab.Table{Name: "barriers", Title: "Barrier of each line, in distribution: the largest fall below the chord (percentage points)",
+		Columns: []string{"kind", "from", "to", "distance", "cosine", "barrier"}}
+	names := []string{}
+	number := map[string]int{}
+	for _, p := range paths {
+		for _, n := range []string{p.A, p.B} {
+			if _, ok := number[n]; !ok {
+				number[n] = len(names)
+				names = append(names, n)
+			}
+		}
+	}
+	cells := make([][]float64, len(names))
+	for i := range cells {
+		cells[i] = make([]float64, len(names))
+	}
+	for _, k := range kindNames {
+		for i := range byKind[k.kind] {
+			p := &byKind[k.kind][i]
+			b, err := p.barrier(m.sets()["valid"])
+			if err != nil {
+				return err
+			}
+			t.Rows = append(t.Rows, []string{k.name, p.A, p.B, fmt.Sprintf("%.3f", p.Distance), fmt.Sprintf("%.3f", p.Cosine), b.Points()})
+			if k.kind == kindShared {
+				x, y := number[p.A], number[p.B]
+				cells[x][y] = math.Round(1000*b.Value) / 10 // three digits fill a cell
+				cells[y][x] = cells[x][y]
+			}
+		}
+	}
+	f.Tables = append(f.Tables, t)
+	if len(names) > 0 {
+		f.Figures = append(f.Figures, drawing.Figure{Name: "matrix", Title: "Barriers between members that share their pre-training", X: drawing.Axis{Label: "member", Ticks: names}, Y: drawing.Axis{Label: "member", Ticks: names}, Cells: cells,
+			Caption: fmt.Sprintf("Largest fall of accuracy below the chord, in percentage points, on %d validation pairs; M = %d, %s", len(m.Valid.Clusters), m.M, debates.Seeded)})
+	}
+	return nil
+}
+
+// along averages a figure over the full paths of a kind, at each place.
+func along(paths []path, j judged, value func(p *path, at int) ([]float64, error)) (drawing.Series, error) {
+	s := drawing.Series{}
+	var full []*path
+	for i := range paths {
+		if paths[i].Full {
+			full = append(full, &paths[i])
+		}
+	}
+	if len(full) == 0 {
+		return s, nil
+	}
+	for at := range full[0].Visited {
+		sum := make([]float64, len(j.clusters))
+		for _, p := range full {
+			if len(p.Visited) != len(full[0].Visited) {
+				return s, fmt.Errorf("%s to %s: %d places, want %d", p.A, p.B, len(p.Visited), len(full[0].Visited))
+			}
+			v, err := value(p, at)
+			if err != nil {
+				return s, err
+			}
+			if len(v) != len(sum) {
+				return s, fmt.Errorf("%s to %s: %d margins, want %d", p.A, p.B, len(v), len(sum))
+			}
+			for i := range sum {
+				sum[i] += v[i] / float64(len(full))
+			}
+		}
+		e, err := lab.Mean(sum, j.clusters)
+		if err != nil {
+			return s, err
+		}
+		s.X = append(s.X, full[0].Visited[at].At)
+		s.Y, s.Low, s.High = append(s.Y, e.Value), append(s.Low, e.Low), append(s.High, e.High)
+	}
+	return s, nil
+}
+
+// curveFigures are the walks along λ.
+func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) error {
+	sets := m.sets()
+	for _, d := range []struct{ name, set, title, label string }{
+		{"lambda-valid", "valid", "Accuracy between two members, in distribution", "accuracy (%)"},
+		{"lambda-near", "near", "Accuracy between two members, unseen debates", "accuracy (%)"},
+		{"loss-fit", "fit", "Loss between two members, training pairs", "loss above the chord (nats)"},
+	} {
+		j := sets[d.set]
+		fig := drawing.Figure{Name: d.name, Title: d.title, X: drawing.Axis{Label: "λ, the weight of the second model"}, Y: drawing.Axis{Label: d.label}}
+		for _, k := range kindNames {
+			value := func(p *path, at int) ([]float64, error) { return lab.Wins(j.of(&p.Visited[at]).Values()), nil }
+			by := 100.0
+			if d.set == "fit" {
+				value = func(p *path, at int) ([]float64, error) { return p.above(j, nll, at) }
+				by = 1
+			}
+			s, err := along(byKind[k.kind], j, value)
+			if err != nil {
+				return err
+			}
+			if s.X == nil {
+				continue
+			}
+			s = s.Scaled(by)
+			s.Label = k.name
+			if k.kind != kindShared { // one band is read, seven are not
+				s.Low, s.High = nil, nil
+			}
+			fig.Series = append(fig.Series, s)
+		}
+		fig.Caption = fmt.Sprintf("%d pairs; band: 95 %% bootstrap over clusters of pairs, for the first line (the others are as wide); M = %d, %s", len(j.clusters), m.M, debates.Seeded)
+		f.Figures = append(f.Figures, fig)
+	}
+	return nil
+}
+
+// alphaFindings are the walk from the initialisation through the average and on.
+func alphaFindings(m *measurements, _ map[string][]path, f *lab.Findings) error {
+	fig := drawing.Figure{Name: "alpha", Title: "From the initialisation through the average of all members and beyond",
+		X: drawing.Axis{Label: "α: 0 is the initialisation, 1 the average"}, Y: drawing.Axis{Label: "accuracy (%)"},
+		Caption: fmt.Sprintf("Average of M = %d members; bands: 95 %% bootstrap over clusters of pairs; %s", m.M, debates.Seeded)}
+	t := lab.Table{Name: "alpha", Title: "Accuracy along θ₀ + α·(average − θ₀) (%)", Columns: []string{"α", "in distribution", "unseen debates", "training pairs"}}
+	for _, v := range m.Alpha {
+		t.Rows = append(t.Rows, []string{fmt.Sprintf("%.2f", v.At)})
+	}
+	for _, name := range []string{"valid", "near", "fit"} {
+		j := m.sets()[name]
+		s := drawing.Series{Label: map[string]string{"valid": "in distribution", "near": "unseen debates", "fit": "training pairs"}[name]}
+		for i := range m.Alpha {
+			margins := j.of(&m.Alpha[i]).Values()
+			if len(margins) != len(j.clusters) {
+				return fmt.Errorf("α = %v: %d margins, want %d", m.Alpha[i].At, len(margins), len(j.clusters))
+			}
+			e, err := lab.Accuracy(margins, j.clusters)
+			if err != nil {
+				return err
+			}
+			s.X, s.Y = append(s.X, m.Alpha[i].At), append(s.Y, e.Value)
+			s.Low, s.High = append(s.Low, e.Low), append(s.High, e.High)
+			t.Rows[i] = append(t.Rows[i], e.Percent())
+		}
+		if s.X != nil {
+			fig.Series = append(fig.Series, s.Scaled(100))
+		}
+	}
+	f.Tables = append(f.Tables, t)
+	if len(fig.Series) > 0 {
+		f.Figures = append(f.Figures, fig)
+	}
+	return nil
+}

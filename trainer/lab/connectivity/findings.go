@@ -1,0 +1,277 @@
+package connectivity
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/trainer/lab"
+)
+
+// kindNames are the kinds of lines in the order of tables and figures.
+var kindNames = []struct{ kind, name string }{
+	{kindShared, "shared pre-training"},
+	{kindRates, "rates up to several times the usual"},
+	{kindStarts, "starts along a fine-tuning"},
+	{kindOther, "shared pre-training, the other base"},
+	{kindTwin, "itself, units renumbered"},
+	{kindPermuted, "another member, units renumbered"},
+	{kindUnshared, "pre-trained apart"},
+}
+
+// judged is a set's margins along a line.
+type judged struct {
+	clusters []string
+	of       func(v *visited) lab.Rewards
+	full     bool // only full paths have it
+}
+
+func (m *measurements) sets() map[string]judged {
+	return map[string]judged{
+		"valid": {m.Valid.Clusters, func(v *visited) lab.Rewards { return v.Valid }, false},
+		"near":  {m.Near.Clusters, func(v *visited) lab.Rewards { return v.Near }, true},
+		"fit":   {m.Fit.Clusters, func(v *visited) lab.Rewards { return v.Fit }, true},
+	}
+}
+
+// nll is the Bradley–Terry loss of each margin, −log σ(margin), in nats.
+func nll(margins []float64) []float64 {
+	out := make([]float64, len(margins))
+	for i, m := range margins {
+		out[i] = math.Max(-m, 0) + math.Log1p(math.Exp(-math.Abs(m)))
+	}
+	return out
+}
+
+// above is, for each pair, how far a figure of it at a place of a path lies above
+// the chord between the ends.
+func (p *path) above(j judged, figure func([]float64) []float64, at int) ([]float64, error) {
+	first, last := &p.Visited[0], &p.Visited[len(p.Visited)-1]
+	a, b, x := figure(j.of(first).Values()), figure(j.of(last).Values()), figure(j.of(&p.Visited[at]).Values())
+	if n := len(j.clusters); len(a) != n || len(b) != n || len(x) != n {
+		return nil, fmt.Errorf("%s to %s at %v: %d, %d and %d margins, want %d", p.A, p.B, p.Visited[at].At, len(a), len(x), len(b), n)
+	}
+	lambda := p.Visited[at].At
+	for i := range x {
+		x[i] -= (1-lambda)*a[i] + lambda*b[i]
+	}
+	return x, nil
+}
+
+// place returns the index of the visit nearest to lambda.
+func (p *path) place(lambda float64) int {
+	best := 0
+	for i, v := range p.Visited {
+		if math.Abs(v.At-lambda) < math.Abs(p.Visited[best].At-lambda) {
+			best = i
+		}
+	}
+	return best
+}
+
+// middle estimates how far a figure lies above the chord half-way, over all paths
+// of a kind: values of a pair are averaged over the paths before pairs are
+// resampled.
+func middle(paths []path, j judged, figure func([]float64) []float64) (eval.Estimate, error) {
+	sum := make([]float64, len(j.clusters))
+	n := 0
+	for i := range paths {
+		p := &paths[i]
+		if j.full && !p.Full {
+			continue
+		}
+		v, err := p.above(j, figure, p.place(0.5))
+		if err != nil {
+			return eval.Estimate{}, err
+		}
+		n++
+		for k := range sum {
+			sum[k] += v[k]
+		}
+	}
+	for k := range sum {
+		sum[k] /= float64(n)
+	}
+	return lab.Mean(sum, j.clusters)
+}
+
+// barrier estimates max over λ of the chord's accuracy less the accuracy at λ, at
+// least 0. Its interval is that of the maximum, which noise alone lifts above 0.
+func (p *path) barrier(j judged) (eval.Estimate, error) {
+	var all [][]float64
+	for at := range p.Visited {
+		v, err := p.above(j, lab.Wins, at)
+		if err != nil {
+			return eval.Estimate{}, err
+		}
+		all = append(all, v)
+	}
+	largest := func(index []int) float64 {
+		worst := 0.0
+		for _, v := range all {
+			sum := 0.0
+			for _, i := range index {
+				sum -= v[i]
+			}
+			worst = max(worst, sum/float64(len(index)))
+		}
+		return worst
+	}
+	every := make([]int, len(j.clusters))
+	for i := range every {
+		every[i] = i
+	}
+	in, err := eval.Bootstrap(len(every), largest, eval.Resampling{Resamples: lab.Resamples, Seed: 1, Clusters: j.clusters})
+	return eval.Estimate{Value: largest(every), Low: in.Low, High: in.High}, err
+}
+
+// connected judges a kind of lines by how far accuracy in distribution, and on
+// training pairs, lies above the chord half-way. It is seen when the interval in
+// distribution leaves no more than the tolerance below the chord, and
+// contradicted when all of it lies below. Where it does neither, for want of
+// pairs, or the ends are no better than chance there, so that nothing can be
+// lost, training pairs decide: seen as above, contradicted when all of the interval
+// lies more than the tolerance below the chord.
+func connected(valid, fit, ends eval.Estimate) lab.Outcome {
+	if ends.Low > 0.5 {
+		switch {
+		case valid.Low >= -lab.Tolerance:
+			return lab.Seen
+		case valid.High < 0:
+			return lab.Contradicted
+		}
+	}
+	switch {
+	case fit.Low >= -lab.Tolerance:
+		return lab.Seen
+	case fit.High < -lab.Tolerance:
+		return lab.Contradicted
+	}
+	return lab.Unclear
+}
+
+func analyse(measured []byte) (*lab.Findings, error) {
+	m, err := lab.ReadMeasured[measurements](measured)
+	if err != nil {
+		return nil, err
+	}
+	byKind := map[string][]path{}
+	for _, p := range m.Paths {
+		if len(p.Visited) < 3 {
+			return nil, fmt.Errorf("%s to %s: %d places, want 3 or more", p.A, p.B, len(p.Visited))
+		}
+		byKind[p.Kind] = append(byKind[p.Kind], p)
+	}
+	f := &lab.Findings{Notes: m.Skipped}
+	for _, part := range []func(*measurements, map[string][]path, *lab.Findings) error{kindsFindings, matrixFindings, curveFigures, alphaFindings} {
+		if err := part(m, byKind, f); err != nil {
+			return nil, err
+		}
+	}
+	f.Notes = append(f.Notes,
+		fmt.Sprintf("Connected: the interval of the accuracy half-way, in distribution, lies above −%.0f percentage points; broken: all of it is below 0. Where it is too wide for either, or the ends are no better than chance, training pairs decide: connected above −%.0f points, broken below.", 100*lab.Tolerance, 100*lab.Tolerance),
+		fmt.Sprintf("Pairs of a debate's side share arguments: intervals resample %d such clusters of validation pairs and %d of unseen debates.",
+			lab.Distinct(m.Valid.Clusters), lab.Distinct(m.Near.Clusters)),
+		"The loss is that of training pairs: members that fit their training pairs are so sure of themselves that their loss on others exceeds that of indifference, ln 2, and any average lowers it.")
+	return f, nil
+}
+
+// kindsFindings are the table of kinds and the verdicts.
+func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) error {
+	t := lab.Table{Name: "kinds", Title: "Half-way between two members, above the chord between them (percentage points; loss in nats)",
+		Columns: []string{"ends share", "lines", "distance", "ends, valid (%)", "half-way, valid", "half-way, near", "half-way, training pairs", "loss, training pairs", "connected"}}
+	sets := m.sets()
+	for _, k := range kindNames {
+		paths := byKind[k.kind]
+		if len(paths) == 0 {
+			continue
+		}
+		distance := 0.0
+		for _, p := range paths {
+			distance += p.Distance / float64(len(paths))
+		}
+		accuracy, err := ends(paths, sets["valid"])
+		if err != nil {
+			return err
+		}
+		learned, err := ends(paths, sets["fit"])
+		if err != nil {
+			return err
+		}
+		valid, err := middle(paths, sets["valid"], lab.Wins)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.kind, err)
+		}
+		near, err := middle(paths, sets["near"], lab.Wins)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.kind, err)
+		}
+		fit, err := middle(paths, sets["fit"], lab.Wins)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.kind, err)
+		}
+		loss, err := middle(paths, sets["fit"], nll)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.kind, err)
+		}
+		outcome := connected(valid, fit, accuracy)
+		if learned.Low <= 0.5 {
+			outcome = lab.Unclear // ends that learned nothing have nothing to lose
+		}
+		t.Rows = append(t.Rows, []string{k.name, fmt.Sprint(len(paths)), fmt.Sprintf("%.3f", distance), accuracy.Percent(), valid.Points(), near.Points(), fit.Points(), loss.String(),
+			map[lab.Outcome]string{lab.Seen: "yes", lab.Contradicted: "no", lab.Unclear: "unclear"}[outcome]})
+		f.Verdicts = append(f.Verdicts, kindVerdict(k.kind, k.name, outcome, fmt.Sprintf(
+			"half-way, against the chord: %s points in distribution, %s near out of distribution, %s on training pairs, whose loss is %s nats above it", valid.Points(), near.Points(), fit.Points(), loss)))
+	}
+	f.Tables = append(f.Tables, t)
+	return nil
+}
+
+// ends estimates the accuracy of the ends of paths.
+func ends(paths []path, j judged) (eval.Estimate, error) {
+	sum := make([]float64, len(j.clusters))
+	n := 0
+	for i := range paths {
+		if j.full && !paths[i].Full {
+			continue
+		}
+		for _, v := range []*visited{&paths[i].Visited[0], &paths[i].Visited[len(paths[i].Visited)-1]} {
+			won := lab.Wins(j.of(v).Values())
+			if len(won) != len(sum) {
+				return eval.Estimate{}, fmt.Errorf("%s to %s: %d margins, want %d", paths[i].A, paths[i].B, len(won), len(sum))
+			}
+			for k := range sum {
+				sum[k] += won[k]
+			}
+			n++
+		}
+	}
+	for k := range sum {
+		sum[k] /= float64(n)
+	}
+	return lab.Mean(sum, j.clusters)
+}
+
+// kindVerdict says what a kind of lines was expected to show.
+func kindVerdict(kind, name string, outcome lab.Outcome, figures string) lab.Verdict {
+	v := lab.Verdict{Seen: outcome, Source: "Observation 1, figure 3", Figures: figures}
+	switch kind {
+	case kindShared:
+		v.Claim = "Members that share their pre-training are linearly connected"
+	case kindRates:
+		v.Claim, v.Source = "Members stay connected at learning rates several times the usual", "section 3.1"
+	case kindStarts:
+		v.Claim, v.Source = "Members from different checkpoints of one fine-tuning are linearly connected", "section 3.1 (Baklava)"
+	case kindOther:
+		v.Claim = "Members of another, poorer base are linearly connected with each other"
+	default: // controls: to break is what is expected
+		v.Claim, v.Source = "Control: without a shared pre-training the line breaks ("+name+")", "Observation 1; section 3.1"
+		switch outcome {
+		case lab.Seen:
+			v.Seen = lab.Contradicted
+		case lab.Contradicted:
+			v.Seen = lab.Seen
+		}
+	}
+	return v
+}

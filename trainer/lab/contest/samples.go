@@ -1,0 +1,100 @@
+package contest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/rl"
+)
+
+// Samples are answers of one policy, the same number to each prompt.
+type Samples struct {
+	prompts []string
+	// Texts are the answers, those to one prompt behind those to the one before.
+	Texts []string `json:"texts"`
+	// Tokens are their lengths, the end token counted.
+	Tokens []int `json:"tokens"`
+	id     string
+}
+
+// each is the number of answers to a prompt.
+func (s *Samples) each() int { return len(s.Texts) / len(s.prompts) }
+
+// Draw draws n answers to each prompt from a policy at temperature 1, or finds
+// them drawn.
+func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, tokens int, seed uint64) (*Samples, error) {
+	hash, err := l.CheckpointHash(policy)
+	if err != nil {
+		return nil, err
+	}
+	s := &Samples{prompts: prompts}
+	if s.id, err = lab.Fingerprint([]any{"samples", hash, prompts, n, tokens, seed}); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(l.Dir, "scores", "samples-"+s.id+".json")
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, s) == nil && len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) {
+		return s, nil
+	}
+	s.Texts, s.Tokens = nil, nil
+	// A few prompts at a time, so that there is something to tell.
+	const few = 4
+	tell := func(done int) {
+		if n*len(prompts) >= 1024 { // fewer are drawn before anyone has read it
+			l.Tell("sampling", done, len(prompts))
+		}
+	}
+	for at := 0; at < len(prompts); at += few {
+		tell(at)
+		part := prompts[at:min(at+few, len(prompts))]
+		answers, err := rl.Sample(ctx, policy, part, rl.Sampling{N: n, Temperature: 1, Tokens: tokens, Seed: seed + uint64(at), Workers: l.Workers})
+		if err != nil {
+			return nil, fmt.Errorf("sampling: %w", err)
+		}
+		for i := range answers {
+			s.Texts = append(s.Texts, answers[i].Text)
+			s.Tokens = append(s.Tokens, len(answers[i].IDs))
+		}
+	}
+	tell(len(prompts))
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	return s, lab.WriteFile(path, text)
+}
+
+// Score returns the rewards that a model gives the answers, from DIR/scores
+// when they were computed before.
+func Score(ctx context.Context, l *lab.Lab, m lab.Model, s *Samples) (lab.Rewards, error) {
+	content, err := l.Contents(m)
+	if err != nil {
+		return nil, err
+	}
+	id, err := lab.Fingerprint([]any{content, s.id})
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(l.Dir, "scores", id+".json")
+	var out lab.Rewards
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &out) == nil && len(out) == len(s.Texts) {
+		return out, nil
+	}
+	texts := make([]reward.Input, len(s.Texts))
+	for i, answer := range s.Texts {
+		texts[i] = reward.Input{Prompt: &s.prompts[i/s.each()], Response: answer}
+	}
+	rewards, err := l.Rewards(ctx, m, texts)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(lab.Rewards(rewards))
+	if err != nil {
+		return nil, err
+	}
+	return rewards, lab.WriteFile(path, text)
+}

@@ -1,0 +1,146 @@
+package corruption
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/lab/drawing"
+	"github.com/warmserve/warmserve/trainer/lab/methods"
+	"github.com/warmserve/warmserve/warm"
+)
+
+// Names of parts.
+const (
+	partRight = "right"
+	partWrong = "wrong"
+)
+
+// parts are what a condition is judged by.
+func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
+	if len(c.Results) != len(tests) {
+		return nil, fmt.Errorf("%s: %d results, want %d", c.Name, len(c.Results), len(tests))
+	}
+	var calibration []warm.Calibration
+	for i := range c.Results[slices.IndexFunc(tests, func(t lab.Test) bool { return t.Name == testValid })].Members {
+		valid := &c.Results[1].Members[i]
+		one, err := warm.Calibrate(slices.Concat(valid.Chosen, valid.Rejected))
+		if err != nil {
+			return nil, fmt.Errorf("%s: member %d: %w", c.Name, i+1, err)
+		}
+		calibration = append(calibration, one)
+	}
+	var right []int
+	for i := range tests[0].Clusters {
+		if _, wrong := slices.BinarySearch(c.Wrong, i); !wrong {
+			right = append(right, i)
+		}
+	}
+	out := []methods.Part{{Name: partRight, Title: "training pairs with right labels: accuracy", Index: right}}
+	if len(c.Wrong) > 0 {
+		out = append(out, methods.Part{Name: partWrong, Title: "training pairs with wrong labels: memorised, that is ranked as labelled", Index: c.Wrong, Swapped: true})
+	}
+	for i, t := range tests[1:] {
+		title := map[string]string{testValid: "in distribution: accuracy", testNear: "unseen debates: accuracy", testFar: "ETHICS, utilitarianism, another kind of preference: accuracy"}[t.Name]
+		out = append(out, methods.Part{Name: t.Name, Title: title, Test: i + 1})
+	}
+	for i := range out {
+		p := &out[i]
+		p.Clusters, p.Calibration = tests[p.Test].Clusters, calibration
+		if p.Index != nil {
+			if p.Index[len(p.Index)-1] >= len(p.Clusters) {
+				return nil, fmt.Errorf("%s: wrong pair %d of %d", c.Name, p.Index[len(p.Index)-1], len(p.Clusters))
+			}
+			p.Clusters = nil
+			for _, at := range out[i].Index {
+				p.Clusters = append(p.Clusters, tests[0].Clusters[at])
+			}
+		}
+		r, n := &c.Results[p.Test], len(tests[p.Test].Clusters)
+		if err := r.Check(n); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", c.Name, p.Name, err)
+		}
+		if len(r.EMA) != n {
+			return nil, fmt.Errorf("%s: %s: %d margins of the moving average, want %d", c.Name, p.Name, len(r.EMA), n)
+		}
+	}
+	return out, nil
+}
+
+// find returns the part of a name.
+func find(parts []methods.Part, name string) (methods.Part, bool) {
+	i := slices.IndexFunc(parts, func(p methods.Part) bool { return p.Name == name })
+	if i < 0 {
+		return methods.Part{}, false
+	}
+	return parts[i], true
+}
+
+// against estimates how much more right one method is than another.
+func (c *condition) against(p methods.Part, a, b methods.Method) (eval.Estimate, error) {
+	x, err := a.Values(&c.Results[p.Test], p)
+	if err != nil {
+		return eval.Estimate{}, err
+	}
+	y, err := b.Values(&c.Results[p.Test], p)
+	if err != nil {
+		return eval.Estimate{}, err
+	}
+	for i := range x {
+		x[i] -= y[i]
+	}
+	return lab.Mean(x, p.Clusters)
+}
+
+// bySize estimates, for each number of members, WA − ENS (mean) averaged over the
+// sets of members of that size.
+func (c *condition) bySize(p methods.Part) (drawing.Series, error) {
+	r := &c.Results[p.Test]
+	differences := map[int][]float64{1: make([]float64, len(p.Clusters))} // a model is its own average
+	number := map[int]float64{1: 1}
+	for _, a := range r.Averages {
+		margins, err := methods.EnsembleMargins(r.Members, a.Members, warm.Ensemble{})
+		if err != nil {
+			return drawing.Series{}, err
+		}
+		m := len(a.Members)
+		if differences[m] == nil {
+			differences[m] = make([]float64, len(p.Clusters))
+		}
+		ens := p.Right(margins)
+		for i, w := range p.Right(a.Margins.Values()) {
+			differences[m][i] += w - ens[i]
+		}
+		number[m]++
+	}
+	s := drawing.Series{Label: c.Name}
+	for m := 1; m <= len(r.Members); m++ {
+		if differences[m] == nil {
+			continue
+		}
+		for i := range differences[m] {
+			differences[m][i] /= number[m]
+		}
+		e, err := lab.Mean(differences[m], p.Clusters)
+		if err != nil {
+			return s, err
+		}
+		s.X, s.Y = append(s.X, float64(m)), append(s.Y, e.Value)
+		s.Low, s.High = append(s.Low, e.Low), append(s.High, e.High)
+	}
+	return s.Scaled(100), nil
+}
+
+// focus is the corrupted condition nearest to the paper's share of a quarter.
+func (m *measurements) focus() *condition {
+	var best *condition
+	for i := range m.Conditions {
+		c := &m.Conditions[i]
+		if c.Share > 0 && (best == nil || math.Abs(c.Share-0.25) < math.Abs(best.Share-0.25)) {
+			best = c
+		}
+	}
+	return best
+}

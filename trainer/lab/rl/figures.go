@@ -1,0 +1,169 @@
+package rl
+
+import (
+	"fmt"
+
+	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/lab/contest"
+	"github.com/warmserve/warmserve/trainer/lab/drawing"
+)
+
+// smooth is the number of steps whose mean a line over steps shows.
+const smooth = 5
+
+// row adds the last checkpoint of a kind to the table.
+func (r *report) row(t *tuned, kl float64) error {
+	row := []string{fmt.Sprint(kl), t.kind, fmt.Sprint(len(t.runs))}
+	for _, v := range [][]float64{t.control[t.last()], t.own[t.last()], t.gap(), t.fall()} {
+		e, err := overRuns(v)
+		if err != nil {
+			return err
+		}
+		row = append(row, contest.Deviations(e))
+	}
+	for _, of := range stepValues {
+		row = append(row, fmt.Sprintf("%.2f", t.late(of.value)))
+	}
+	r.values = append(r.values, row)
+	return nil
+}
+
+// seeds adds each run to the table of runs.
+func (r *report) seeds(t *tuned, kl float64) {
+	fall := t.fall()
+	for i, run := range t.runs {
+		one := tuned{runs: []*fineTuning{run}}
+		row := []string{fmt.Sprint(kl), t.kind, run.Proxy, fmt.Sprint(run.Seed)}
+		for _, v := range []float64{t.control[t.last()][i], t.own[t.last()][i], fall[i]} {
+			row = append(row, fmt.Sprintf("%+.2f", v))
+		}
+		for _, of := range stepValues {
+			row = append(row, fmt.Sprintf("%.2f", one.late(of.value)))
+		}
+		r.each = append(r.each, row)
+	}
+}
+
+// stepValues are what is shown of every step, besides rewards.
+var stepValues = []struct {
+	name, label, title string
+	value              func(stepMetrics) float64
+}{
+	{"kl", "KL from the policy before (nats, of an answer)", "Divergence from the policy before", func(s stepMetrics) float64 { return s.KL }},
+	{"length", "length (tokens)", "Length of the answers", func(s stepMetrics) float64 { return s.Length }},
+	{"entropy", "entropy (nats, of a token)", "Entropy of the policy", func(s stepMetrics) float64 { return s.Entropy }},
+}
+
+// late is the mean of a value over the last steps of all runs.
+func (t *tuned) late(value func(stepMetrics) float64) float64 {
+	return t.around(len(t.runs[0].Steps), value)
+}
+
+// around is the mean of a value over the steps up to and including one.
+func (t *tuned) around(step int, value func(stepMetrics) float64) float64 {
+	sum, n := 0.0, 0
+	for _, run := range t.runs {
+		for _, s := range run.Steps[max(0, step-smooth):step] {
+			sum += value(s)
+			n++
+		}
+	}
+	return sum / float64(n)
+}
+
+// overSteps is a value over steps: the mean over the runs, and their range.
+func (t *tuned) overSteps(value func(*fineTuning, stepMetrics) float64) drawing.Series {
+	s := drawing.Series{Label: t.kind}
+	for step := range t.runs[0].Steps {
+		mean, low, high := 0.0, 0.0, 0.0
+		for i, run := range t.runs {
+			one := tuned{runs: []*fineTuning{run}}
+			v := one.around(step+1, func(at stepMetrics) float64 { return value(run, at) })
+			mean += v / float64(len(t.runs))
+			if i == 0 || v < low {
+				low = v
+			}
+			if i == 0 || v > high {
+				high = v
+			}
+		}
+		s.X, s.Y, s.Low, s.High = append(s.X, float64(step+1)), append(s.Y, mean), append(s.Low, low), append(s.High, high)
+	}
+	return s
+}
+
+// overCheckpoints is a value of checkpoints, with the interval over runs.
+func overCheckpoints(label string, x []float64, values [][]float64) (drawing.Series, error) {
+	s := drawing.Series{Label: label, X: x}
+	for _, v := range values {
+		e, err := overRuns(v)
+		if err != nil {
+			return s, err
+		}
+		s.Y, s.Low, s.High = append(s.Y, e.Value), append(s.Low, e.Low), append(s.High, e.High)
+	}
+	return s, nil
+}
+
+// figures draws the runs of one coefficient.
+func (r *report) figures(all []*tuned, suffix string, kl float64) error {
+	runs := fmt.Sprintf("%s, M = %d, KL coefficient %g, %d runs each (seeds 1 to %d)", contest.Labels(r.Swapped), r.M, kl, len(all[0].runs), len(all[0].runs))
+	judged := fmt.Sprintf("%s. Checkpoints judged on %d prompts, %d answers each; mean over runs; bands: Student's 95 %% over runs.", runs, len(r.Unseen), r.Judged)
+	trained := fmt.Sprintf("%s. Means over %d steps' answers and the runs; bands: range over the runs.", runs, smooth)
+	control := drawing.Figure{Name: "control" + suffix, Title: "Control reward of the fine-tuned policy", X: drawing.Axis{Label: "step"},
+		Y: drawing.Axis{Label: "gain in control reward (standard deviations)"}, Caption: judged}
+	own := drawing.Figure{Name: "own" + suffix, Title: "Reward that is optimised", X: drawing.Axis{Label: "step"},
+		Y: drawing.Axis{Label: "gain in the proxy's reward (standard deviations)"}, Caption: judged}
+	pareto := drawing.Figure{Name: "control-over-kl" + suffix, Title: "Control reward over divergence", X: drawing.Axis{Label: "KL from the policy before (nats, of an answer)"},
+		Y: drawing.Axis{Label: "gain in control reward (standard deviations)"}, Caption: judged}
+	seen := drawing.Figure{Name: "control-steps" + suffix, Title: "Control reward of the answers that were learned from", X: drawing.Axis{Label: "step"},
+		Y: drawing.Axis{Label: "control reward (z-score of the policy before)"}, Caption: trained}
+	for _, t := range all {
+		steps, kls := make([]float64, len(t.steps)), make([]float64, len(t.steps))
+		for k, step := range t.steps {
+			steps[k] = float64(step)
+			if step > 0 {
+				kls[k] = t.around(step, func(s stepMetrics) float64 { return s.KL })
+			}
+		}
+		for _, d := range []struct {
+			f      *drawing.Figure
+			x      []float64
+			values [][]float64
+		}{{&control, steps, t.control}, {&own, steps, t.own}, {&pareto, kls, t.control}} {
+			s, err := overCheckpoints(t.kind, d.x, d.values)
+			if err != nil {
+				return err
+			}
+			d.f.Series = append(d.f.Series, s)
+		}
+		seen.Series = append(seen.Series, t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return r.control.z(s.Control) }))
+	}
+	r.f.Figures = append(r.f.Figures, control, own, pareto, seen)
+	for _, of := range stepValues {
+		f := drawing.Figure{Name: of.name + suffix, Title: of.title, X: drawing.Axis{Label: "step"}, Y: drawing.Axis{Label: of.label}, Caption: trained}
+		for _, t := range all {
+			f.Series = append(f.Series, t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return of.value(s) }))
+		}
+		r.f.Figures = append(r.f.Figures, f)
+	}
+	return nil
+}
+
+// finish adds tables and notes.
+func (r *report) finish() *lab.Findings {
+	tail := []string{"KL (nats)", "tokens", "entropy (nats)"}
+	r.f.Tables = []lab.Table{
+		{Name: "final", Title: "The fine-tuned policies: gains over the policy before, in standard deviations",
+			Columns: append([]string{"KL coefficient", "proxy", "runs", "control", "its own", "gap", "fall of control from its best"}, tail...), Rows: r.values},
+		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
+			Columns: []string{"KL coefficient", "match", "after step", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
+		{Name: "runs", Title: "Each run", Columns: append([]string{"KL coefficient", "proxy", "of", "seed", "control", "its own", "fall"}, tail...), Rows: r.each},
+	}
+	r.f.Notes = []string{
+		fmt.Sprintf("Proxies learned from %s. Rewards came from a running server; the policy's own are z-scored on its answers before the first step, and so are the control's.", contest.Labels(r.Swapped)),
+		"Intervals are Student's over the runs, compared seed by seed: a kind's runs differ in seed and, for single reward models, in the member. Members, average and control are one draw each.",
+		"The control scores each answer by itself, so that no order can matter. It is a reward model from the same base: what it shares with the proxies it cannot see.",
+	}
+	return r.f
+}

@@ -1,0 +1,223 @@
+package rl
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/lab/contest"
+	"github.com/warmserve/warmserve/trainer/rl"
+	"github.com/warmserve/warmserve/trainer/state"
+)
+
+// writePrompts writes the prompts as package rl reads them.
+func (t *tuning) writePrompts() (string, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for _, p := range t.a.Prompts {
+		if err := enc.Encode(map[string]string{"prompt": p}); err != nil {
+			return "", err
+		}
+	}
+	path := filepath.Join(t.l.Dir, "sets", "prompts.jsonl")
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, b.Bytes()) {
+		return path, nil
+	}
+	return path, lab.WriteFile(path, b.Bytes())
+}
+
+// planned is a fine-tuning to do.
+type planned struct {
+	kind, proxy string
+	seed        uint64
+	kl          float64
+}
+
+// plan lists the fine-tunings, those of one server together.
+func (t *tuning) plan() []planned {
+	var out []planned
+	add := func(kind, proxy string, seed int) {
+		for _, kl := range t.KL {
+			out = append(out, planned{kind, proxy, uint64(seed), kl})
+		}
+	}
+	for i, name := range t.singles() {
+		add(contest.KindSingle, name, i+1)
+	}
+	for _, p := range []struct{ kind, proxy string }{{contest.KindWA, "wa"}, {contest.KindENS, "ens"}} {
+		for i := range t.Runs {
+			add(p.kind, p.proxy, i+1)
+		}
+	}
+	return out
+}
+
+// runs does all fine-tunings that were not done before and judges what came out.
+func (t *tuning) runs(ctx context.Context) (out []fineTuning, err error) {
+	var servers servers
+	defer func() { err = errors.Join(err, servers.stop()) }()
+	for _, p := range t.plan() {
+		r, err := t.run(ctx, p, &servers)
+		if err != nil {
+			return nil, fmt.Errorf("%s, seed %d: %w", p.proxy, p.seed, err)
+		}
+		out = append(out, *r)
+	}
+	return out, nil
+}
+
+// servers are the control's and that of one proxy.
+type servers struct {
+	proxy, control *rl.Client
+	of             string // the proxy
+	ends           []func() error
+}
+
+func (s *servers) stop() error {
+	var errs []error
+	for _, end := range s.ends {
+		errs = append(errs, end())
+	}
+	*s = servers{}
+	return errors.Join(errs...)
+}
+
+// serve starts the servers of a proxy, unless they are running.
+func (t *tuning) serve(ctx context.Context, s *servers, proxy string) error {
+	if s.of == proxy {
+		return nil
+	}
+	if err := s.stop(); err != nil {
+		return err
+	}
+	start := func(name string, members []string, mode string) (*rl.Client, error) {
+		url, stop, err := t.l.Serve(ctx, name, members, mode)
+		if err != nil {
+			return nil, fmt.Errorf("serving %s: %w", name, err)
+		}
+		s.ends = append(s.ends, stop)
+		return rl.NewClient(rl.ClientConfig{URL: url, Say: func(message string) { t.l.Say("%s", message) }})
+	}
+	mode := proxy
+	if proxy != "wa" && proxy != "ens" {
+		mode = "member:" + proxy
+	}
+	var err error
+	if s.proxy, err = start("rl-"+proxy, t.members, mode); err != nil {
+		return err
+	}
+	if s.control, err = start("control", t.a.Control.Members, "wa"); err != nil {
+		return err
+	}
+	s.of = proxy
+	return nil
+}
+
+// run does one fine-tuning, unless it was done before, and judges its checkpoints.
+func (t *tuning) run(ctx context.Context, p planned, s *servers) (*fineTuning, error) {
+	dir, there, err := t.dir(p)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		if err := t.serve(ctx, s, p.proxy); err != nil {
+			return nil, err
+		}
+		c := t.config(p)
+		c.Policy, c.Prompts, c.Out, c.Workers = t.a.Policy, []string{t.prompts}, dir, t.l.Workers
+		c.Scorer, c.Control = s.proxy, s.control
+		c.Progress = func(r rl.Progress) {
+			if r.Metrics != nil {
+				t.l.Tell(fmt.Sprintf("rl by %s, seed %d", p.proxy, p.seed), r.Metrics.Step, r.Steps)
+			}
+		}
+		if _, err := rl.Train(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	out := &fineTuning{Kind: p.kind, Proxy: p.proxy, Seed: p.seed, KL: p.kl}
+	if out.Steps, err = readSteps(filepath.Join(dir, state.MetricsFile)); err != nil {
+		return nil, err
+	}
+	for k := 1; k <= t.Kept+1; k++ {
+		at := dir
+		if k <= t.Kept {
+			at = fmt.Sprintf("%s-%d", dir, k)
+		}
+		j, err := t.judge(ctx, at, p.proxy)
+		if err != nil {
+			return nil, err
+		}
+		j.Step = k * t.Steps / (t.Kept + 1)
+		out.Judged = append(out.Judged, *j)
+	}
+	return out, nil
+}
+
+// config is what decides a fine-tuning, but for the models and prompts.
+func (t *tuning) config(p planned) rl.Config {
+	return rl.Config{Reward: p.proxy, ControlReward: "control", Algorithm: rl.RLOO, Batch: t.Batch, Answers: t.Answers, Steps: t.Steps,
+		KL: p.kl, KLIn: rl.InReward, Shaping: rl.Shaping{Scale: true}, Tokens: t.Tokens, LR: t.LR, Clip: 1, Warmup: 0.1,
+		Seed: p.seed, DataSeed: p.seed, Keep: t.Kept}
+}
+
+// dir is where a fine-tuning is kept: its name holds all that decides it, the
+// contents of the models in place of their paths.
+func (t *tuning) dir(p planned) (dir string, there bool, err error) {
+	policy, err := t.l.CheckpointHash(t.a.Policy)
+	if err != nil {
+		return "", false, err
+	}
+	proxies, err := t.l.Contents(lab.Model{Members: t.members})
+	if err != nil {
+		return "", false, err
+	}
+	control, err := t.l.Contents(t.a.Control)
+	if err != nil {
+		return "", false, err
+	}
+	return t.l.Kept("rl-"+p.proxy, t.config(p), policy, proxies, control, t.a.Prompts)
+}
+
+// judge has a policy answer every prompt, and the control and its proxy score that.
+func (t *tuning) judge(ctx context.Context, policy, proxy string) (*judgedAnswers, error) {
+	s, err := contest.Draw(ctx, t.l, policy, t.a.Prompts, t.Judged, t.Tokens, contest.SeedJudged)
+	if err != nil {
+		return nil, err
+	}
+	out := &judgedAnswers{Tokens: s.Tokens}
+	if out.Control, err = contest.Score(ctx, t.l, t.a.Control, s); err != nil {
+		return nil, err
+	}
+	out.Proxy, err = t.proxyRewards(ctx, proxy, s)
+	return out, err
+}
+
+// readSteps reads what each step saw.
+func readSteps(path string) ([]stepMetrics, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []stepMetrics
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, len(text)+1)
+	for lines.Scan() {
+		var m rl.Metrics
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return nil, fmt.Errorf("%s: step %d: %w", path, len(out)+1, err)
+		}
+		if m.Control == nil {
+			return nil, fmt.Errorf("%s: step %d has no control reward", path, len(out)+1)
+		}
+		out = append(out, stepMetrics{Reward: m.Reward, Control: *m.Control, KL: m.KL, Entropy: m.Entropy, Length: m.Length, Ended: m.Ended})
+	}
+	return out, lines.Err()
+}
