@@ -15,7 +15,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
-	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 func TestAverageIsTheFloat64MeanRoundedOnceAndLoadsAgain(t *testing.T) {

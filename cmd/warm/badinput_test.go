@@ -14,7 +14,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/loader/safetensors"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // tinyConfig is a reward model of some thousand weights.

@@ -9,8 +9,8 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // builder makes the server's models out of checkpoint directories.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/loader"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/warm"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 func (p *program) check() *cobra.Command {

@@ -17,9 +17,9 @@ import (
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/server/dialect"
 	"github.com/warmserve/warmserve/warm"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // serveConfig is what warm serve reads from its YAML file. A flag beats an

@@ -9,11 +9,11 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/model/tokenizer"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/warm"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // deployment is a reward model as the server sees it.

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // ask sends a request and decodes its reply.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/loader"
-	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 func TestServeWithoutArgumentsServesTheEmbeddedModel(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // status asks a path with a key, which may be "".

@@ -22,8 +22,8 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/model/reward"
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
+	"github.com/warmserve/warmserve/warm/reward"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 const testAdminKey = "an-admin-key"

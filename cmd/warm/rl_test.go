@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader"
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
 	"github.com/warmserve/warmserve/trainer/rl"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // noHead is a checkpoint's tensors without a score head.

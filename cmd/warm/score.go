@@ -18,8 +18,8 @@ import (
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // scoreFlags is the command line of warm score.

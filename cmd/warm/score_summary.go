@@ -6,8 +6,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/warmserve/warmserve/api"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // judge is one way to reward an answer.

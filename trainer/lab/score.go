@@ -13,9 +13,9 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/warm"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // Margins scores a model on sets: chosen − rejected of each pair. The difference

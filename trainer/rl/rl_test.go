@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader"
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/state"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // causal is a checkpoint's tensors without a score head.

@@ -10,8 +10,8 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/model/tokenizer"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // base is a checkpoint as a reward model sees it: of a causal language model the

@@ -12,8 +12,8 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/model/nn"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // preference is a pair with its label: the probability that chosen is better.

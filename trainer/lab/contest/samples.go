@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/rl"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // Samples are answers of one policy, the same number to each prompt.

@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"github.com/warmserve/warmserve/api"
-	"github.com/warmserve/warmserve/model/reward"
 	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // served is Lab.Serve by the lab's own arithmetic.

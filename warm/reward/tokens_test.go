@@ -9,7 +9,7 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // configured is a checkpoint whose tokenizer_config.json has the given fields.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model/chat"
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // specials are the special tokens of the tokenizer that FuzzSpecialTokens uses:

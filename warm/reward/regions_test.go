@@ -13,7 +13,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // frames are chat templates that print what messages say word for word, in the

@@ -12,7 +12,7 @@ import (
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
-	"github.com/warmserve/warmserve/model/reward"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // stack is one of the checkpoints that other trainers wrote, with their own scores.

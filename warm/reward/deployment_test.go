@@ -10,7 +10,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
-	"github.com/warmserve/warmserve/model/reward/rewardtest"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 func TestModesHoldWhatTheyAnswerWith(t *testing.T) {
