@@ -179,12 +179,20 @@ func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 		if a.Window > 0 {
 			span.Lo, span.LoStep = pos-a.Window+1-from, 1
 		}
+		a.cap(scores, lds, m, to-from)
 		kernel.SoftmaxRows(scores, lds, m, to-from, span, a.Scale)
 		if l.low {
 			a.mixLow(s, out[r*ldo+col:], ldo, scores, lds, l.lowValues[from/2*kernel.NR:], l.vp, m, to-from)
 		} else {
 			a.mix(s, out[r*ldo+col:], ldo, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from)
 		}
+	}
+}
+
+// cap bounds scores that are not yet scaled.
+func (a *attention) cap(scores []float32, lds, m, n int) {
+	if a.SoftCap > 0 {
+		kernel.SoftCap(scores, lds, m, n, a.SoftCap/a.Scale)
 	}
 }
 

@@ -21,6 +21,7 @@ type learning struct {
 	keys, keyCols, values []float32 // panels: K as columns, K as rows, V as columns
 	p, dp, t              []float32 // weights, their gradient, and either transposed
 	pack, out             []float32
+	capped                []float32 // scores behind the soft cap
 }
 
 // dropped is forward with dropout of the attention's weights, for spans without
@@ -99,6 +100,10 @@ func (a *attention) weights(l *learning, q []float32, ldq, lo, m, first, n int) 
 	if a.Window > 0 {
 		span.Lo, span.LoStep = lo-first-a.Window+1, 1
 	}
+	if a.SoftCap > 0 {
+		a.cap(p, ldp, m, n)
+		copy(grow(&l.capped, queryBlock*ldp), p[:m*ldp])
+	}
 	kernel.SoftmaxRows(p, ldp, m, n, span, a.Scale)
 	return p, ldp
 }
@@ -106,7 +111,7 @@ func (a *attention) weights(l *learning, q []float32, ldq, lo, m, first, n int) 
 // backward computes the gradients of one key/value head for some queries: of all
 // query heads that share it. The weights are computed again from queries and
 // keys. With P the weights and O the output, dV = Pᵀ·dO, dP = dO·Vᵀ,
-// dS = scale·P∘(dP − rowsum(dO∘O)), dQ = dS·K, dK = dSᵀ·Q.
+// dS = scale·P∘(dP − rowsum(dO∘O)), dQ = dS·K, dK = dSᵀ·Q; a soft cap multiplies dS by its slope.
 //
 // Writes the rows of DQ that belong to the queries, and accumulates into the
 // head's columns of DK and DV. drop and numbers are those of [attention.dropped].
@@ -170,10 +175,23 @@ func (a *attention) block(l *learning, t *attentionGrads, b block, drop dropout,
 	for j := range b.m {
 		delta := kernel.Dot(dout[j*t.LDQ:][:a.D], out[j*t.LDQ:][:a.D])
 		kernel.SoftmaxBackward(dp[j*ld:][:b.n], p[j*ld:], delta, a.Scale)
+		if a.SoftCap > 0 {
+			a.capBackward(dp[j*ld:][:b.n], l.capped[j*ld:])
+		}
 	}
 	kernel.Transpose(turned, ldt, dp, ld, b.m, b.n)
 	a.accumulate(l, t.DK[b.key:], t.LDK, turned, ldt, q, t.LDQ, b.m, b.n)
 	a.product(l, t.DQ[at:], t.LDQ, dp, ld, l.keyCols, b.packed*nr, b.m, b.n)
+}
+
+// capBackward turns the gradient of capped scores into that of the scores:
+// d(c·tanh(s/c))/ds = 1 − tanh²(s/c).
+func (a *attention) capBackward(ds, capped []float32) {
+	inverse := a.Scale / a.SoftCap
+	for i := range ds {
+		t := capped[i] * inverse
+		ds[i] *= 1 - t*t
+	}
 }
 
 // product writes dst (m, D) = weights (m, n) · panels, through memory of its own:

@@ -254,13 +254,22 @@ func TestNormBackwardEqualsDifferences(t *testing.T) {
 	}
 	x, dy := random(r, 2*m*c), random(r, 2*m*c)
 	t.Run("RMSNorm of two heads a row", func(t *testing.T) {
-		n := &rmsNorm{RMSNorm: &nn.RMSNorm{C: c, Eps: eps}}
-		p := trained(t, n, n.Params([]string{"n"}), r)
-		ld := 2*c + 5
-		dx := rows(dy, 2*c, ld)
-		n.backward(w, dx, ld, false, dx, ld, rows(x, 2*c, ld), ld, m, 2)
-		checkGrad(t, "x", x, dense(dx, 2*c, ld), func(z []float64) float64 { return dot64(rms64(z, wide(p[0].Data)), wide(dy)) })
-		checkGrad(t, "w", p[0].Data, p[0].Grad, func(z []float64) float64 { return dot64(rms64(wide(x), z), wide(dy)) })
+		for _, offset := range []float32{0, 1} {
+			n := &rmsNorm{RMSNorm: &nn.RMSNorm{C: c, Eps: eps, Offset: offset}}
+			p := trained(t, n, n.Params([]string{"n"}), r)
+			ld := 2*c + 5
+			dx := rows(dy, 2*c, ld)
+			n.backward(w, dx, ld, false, dx, ld, rows(x, 2*c, ld), ld, m, 2)
+			whole := func(w []float64) []float64 {
+				out := slices.Clone(w)
+				for i := range out {
+					out[i] += float64(offset)
+				}
+				return out
+			}
+			checkGrad(t, "x", x, dense(dx, 2*c, ld), func(z []float64) float64 { return dot64(rms64(z, whole(wide(p[0].Data))), wide(dy)) })
+			checkGrad(t, "w", p[0].Data, p[0].Grad, func(z []float64) float64 { return dot64(rms64(wide(x), whole(z)), wide(dy)) })
+		}
 	})
 	t.Run("LayerNorm", func(t *testing.T) {
 		n := &layerNorm{LayerNorm: &nn.LayerNorm{C: c, Eps: eps}}
@@ -291,7 +300,11 @@ func attention64(a *attention, q, k, v []float64, n, lo, hi int, mask func(h, i,
 				if a.Causal && j > i || a.Window > 0 && j <= i-a.Window {
 					continue
 				}
-				p[j] = math.Exp(float64(a.Scale) * dot64(q[(i-lo)*a.H*a.D+h*a.D:][:a.D], k[j*a.K*a.D+kh*a.D:][:a.D]))
+				s := float64(a.Scale) * dot64(q[(i-lo)*a.H*a.D+h*a.D:][:a.D], k[j*a.K*a.D+kh*a.D:][:a.D])
+				if c := float64(a.SoftCap); c > 0 {
+					s = c * math.Tanh(s/c)
+				}
+				p[j] = math.Exp(s)
 				sum += p[j]
 			}
 			for j := range n {
@@ -324,6 +337,8 @@ func TestAttentionBackwardEqualsDifferences(t *testing.T) {
 		{"the first token of an encoder alone", nn.Attention{H: 2, K: 2, D: 8}, 12, 0, 1, 0},
 		{"the last token in a window", nn.Attention{H: 2, K: 2, D: 8, Causal: true, Window: 4}, 12, 11, 12, 0},
 		{"one token", nn.Attention{H: 2, K: 1, D: 8, Causal: true}, 1, 0, 1, 0},
+		{"with capped scores", nn.Attention{H: 4, K: 2, D: 8, Causal: true, SoftCap: 0.7}, 21, 0, 21, 0},
+		{"with capped scores, dropout and a window", nn.Attention{H: 2, K: 1, D: 8, Causal: true, Window: 9, SoftCap: 2}, 60, 0, 60, 0.5},
 		{"with dropout", nn.Attention{H: 4, K: 2, D: 8, Causal: true}, 21, 0, 21, 0.3},
 		{"with dropout and a window", nn.Attention{H: 2, K: 1, D: 8, Causal: true, Window: 9}, 60, 0, 60, 0.5},
 	} {

@@ -22,15 +22,20 @@ type norm interface {
 
 type rmsNorm struct {
 	*nn.RMSNorm
-	w  []float32 // (C)
-	dw []float32 // (C), nil when the layer serves
+	w []float32 // (C) offset and weight together
+
+	learned, dw []float32 // (C) the weight alone and its gradient, nil when the layer serves
 }
 
 func (n *rmsNorm) alloc(kernel.DType) { n.w = make([]float32, n.C) }
 
 func (n *rmsNorm) bytes() int { return 4 * len(n.w) }
 
-func (n *rmsNorm) store(_, row int, values []float32) { copy(n.w[row:], values) }
+func (n *rmsNorm) store(_, row int, values []float32) {
+	for i, v := range values {
+		n.w[row+i] = n.Offset + v
+	}
+}
 
 func (n *rmsNorm) forward(y []float32, ldy int, x []float32, ldx, m int) {
 	kernel.RMSNormRows(y, ldy, x, ldx, m, n.w, n.Eps)

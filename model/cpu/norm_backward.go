@@ -7,12 +7,12 @@ import (
 
 func (n *rmsNorm) allocTraining(kernel.DType) {
 	n.alloc(kernel.Float32)
-	n.dw = make([]float32, n.C)
+	n.learned, n.dw = make([]float32, n.C), make([]float32, n.C)
 }
 
-func (n *rmsNorm) bind(p []nn.Param) { p[0].Data, p[0].Grad = n.w, n.dw }
+func (n *rmsNorm) bind(p []nn.Param) { p[0].Data, p[0].Grad = n.learned, n.dw }
 
-func (n *rmsNorm) refresh() {}
+func (n *rmsNorm) refresh() { n.store(0, 0, n.learned) }
 
 func (n *rmsNorm) backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m, groups int) {
 	w.sums(n.dw, n.C, m, func(dw []float32, lo, hi int) {

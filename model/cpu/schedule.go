@@ -166,7 +166,7 @@ func (c *compiler) needed(given map[nn.Value]place, wanted map[nn.Value]where) [
 func (c *compiler) inPlace(op *nn.Op) nn.Value {
 	v := nn.NoValue
 	switch op.Kind {
-	case nn.Normalize, nn.Rotate:
+	case nn.Normalize, nn.Rotate, nn.Scale:
 		v = op.X
 	case nn.MultiplyAdd, nn.Sum, nn.Lookup:
 		v = op.Y
@@ -301,6 +301,10 @@ func (r *rowsOf) run(steps []step) {
 				x, ldx = y, ldy
 			}
 			s.normalize(y, ldy, x, ldx, r.m)
+		case nn.Scale:
+			for j := range r.m {
+				scale(y[j*ldy:][:s.out.width], s.Factor)
+			}
 		case nn.Rotate:
 			s.rope.forward(y, ldy, s.Heads, s.Attention.D, r.pos)
 		case nn.Multiply:
@@ -316,6 +320,13 @@ func (r *rowsOf) run(steps []step) {
 		default:
 			panic(fmt.Sprintf("cpu: operation %d in a list of rows", s.Kind))
 		}
+	}
+}
+
+// scale multiplies values in place.
+func scale(x []float32, factor float32) {
+	for i := range x {
+		x[i] *= factor
 	}
 }
 

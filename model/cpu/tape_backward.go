@@ -138,6 +138,13 @@ func (r *reverse) op(i int) {
 		r.each(n, dy, func(_ *Scratch, lo, hi int) {
 			op.rope.backward(dy[lo*ldy:], ldy, op.Heads, op.Attention.D, pos[lo:hi])
 		})
+	case nn.Scale: // in place
+		width := p.Width(op.Out)
+		r.each(n, dy, func(_ *Scratch, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				scale(dy[i*ldy:][:width], op.Factor)
+			}
+		})
 	case nn.Multiply:
 		if op.act != kernel.Store {
 			before := k.before[i]

@@ -118,11 +118,12 @@ type Norm interface {
 	Width() int // C
 }
 
-// RMSNorm is x / √(mean(x²) + eps) · w. Source: Zhang and Sennrich 2019;
-// transformers LlamaRMSNorm.
+// RMSNorm is x / √(mean(x²) + eps) · (offset + w). Source: Zhang and Sennrich 2019;
+// transformers LlamaRMSNorm, and GemmaRMSNorm, whose offset is 1.
 type RMSNorm struct {
-	C   int
-	Eps float32
+	C      int
+	Eps    float32
+	Offset float32
 }
 
 // NewRMSNorm returns a norm over c values.

@@ -30,6 +30,8 @@ type Kind uint8
 const (
 	// Lookup is the table's row for each token's number, added to Y if there is one.
 	Lookup Kind = iota
+	// Scale is X times Factor.
+	Scale
 	// Normalize normalises each row of X; with Heads > 0 each of its first Heads heads.
 	Normalize
 	// Rotate turns the first Heads heads of each row of X by its position.
@@ -62,6 +64,7 @@ type Op struct {
 	Gated     *Gated
 	Attention *Attention
 	Act       Activation // of Multiply
+	Factor    float32
 	Heads     int
 	// Branch counts the branches that joined the residual stream before this one.
 	Branch int
@@ -131,6 +134,11 @@ func (p *Program) Lookup(t *Embedding, of Numbers, y Value) Value {
 	op.Out = p.value(t.C, false)
 	p.Ops = append(p.Ops, op)
 	return op.Out
+}
+
+// Scale multiplies every value.
+func (p *Program) Scale(factor float32, x Value) Value {
+	return p.add(Op{Kind: Scale, X: x, Y: NoValue, Factor: factor}, p.widths[x])
 }
 
 // Norm normalises rows.
