@@ -1,6 +1,10 @@
 package model
 
-import "github.com/warmserve/warmserve/model/nn"
+import (
+	"math"
+
+	"github.com/warmserve/warmserve/model/nn"
+)
 
 // architecture is what differs between the classes of transformers before any
 // weight is read: defaults of absent keys and the constructor.
@@ -25,14 +29,19 @@ type defaults struct {
 	attentionBias bool
 	kvHeads       *int
 	headDim       *int
+	pad           *int32
+	queryScalar   float64 // query_pre_attn_scalar; 0: scores are divided by √head_dim
+	softCap       float64 // attn_logit_softcapping; 0: the class has none
+	outputCap     float64 // final_logit_softcapping; 0: the class has none
 }
 
 type windowRule uint8
 
 const (
-	noWindow windowRule = iota
-	always              // sliding_window holds for every layer
-	whenUsed            // only with use_sliding_window, from max_window_layers on
+	noWindow    windowRule = iota
+	always                 // sliding_window holds for every layer
+	whenUsed               // only with use_sliding_window, from max_window_layers on
+	alternating            // sliding_window holds for every second layer, the first included
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -54,6 +63,10 @@ var architectures = map[string]architecture{
 	"Qwen3ForSequenceClassification": {
 		modelType: "qwen3", embedding: "model.embed_tokens.weight", new: newQwen3, activations: gatedActivations, grouped: true, window: whenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: ptr(128)},
+	},
+	"Gemma2ForSequenceClassification": {
+		modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2, activations: gatedActivations, grouped: true, window: alternating,
+		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256, softCap: 50, outputCap: 30},
 	},
 	"GPTNeoXForSequenceClassification": {
 		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX, activations: plainActivations, layerNorm: true,
@@ -113,5 +126,9 @@ func newRope(c *Config) *nn.Rope {
 
 // newAttention returns the attention of a layer.
 func newAttention(c *Config, layer int, causal bool) nn.Attention {
-	return nn.Attention{H: c.Heads, K: c.KVHeads, D: c.HeadDim, Scale: nn.DefaultScale(c.HeadDim), Causal: causal, Window: c.Window(layer)}
+	a := nn.Attention{H: c.Heads, K: c.KVHeads, D: c.HeadDim, Scale: nn.DefaultScale(c.HeadDim), Causal: causal, Window: c.Window(layer), SoftCap: float32(c.SoftCap)}
+	if c.QueryScalar > 0 {
+		a.Scale = float32(1 / math.Sqrt(c.QueryScalar))
+	}
+	return a
 }

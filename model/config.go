@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -34,6 +35,10 @@ type Config struct {
 	MLPBias       bool
 	Parallel      bool  // GPT-NeoX: attention and feed-forward side by side
 	Windows       []int // for each layer the tokens a query sees, 0 for all; nil for all layers 0
+
+	QueryScalar float64 `json:",omitempty"` // scores are divided by its root; 0 for HeadDim
+	SoftCap     float64 `json:",omitempty"` // bound of attention's scores, 0 for none
+	OutputCap   float64 `json:",omitempty"` // bound of a language model's logits, which a reward model does not have
 
 	RopeTheta   float64
 	RotaryShare float64 // part of each head that is rotated
@@ -75,10 +80,16 @@ type rawConfig struct {
 	RMSNormEps    *float64 `json:"rms_norm_eps"`
 	LayerNormEps  *float64 `json:"layer_norm_eps"`
 	Activation    *string  `json:"hidden_act"`
+	GemmaAct      *string  `json:"hidden_activation"`
 	AttentionBias *bool    `json:"attention_bias"`
 	MLPBias       *bool    `json:"mlp_bias"`
 	Parallel      *bool    `json:"use_parallel_residual"`
 	PositionType  *string  `json:"position_embedding_type"`
+	Bidirectional *bool    `json:"use_bidirectional_attention"`
+
+	QueryScalar *float64        `json:"query_pre_attn_scalar"`
+	SoftCap     json.RawMessage `json:"attn_logit_softcapping"` // absent and null differ
+	OutputCap   json.RawMessage `json:"final_logit_softcapping"`
 
 	SlidingWindow    json.RawMessage `json:"sliding_window"` // absent and null differ
 	UseSlidingWindow *bool           `json:"use_sliding_window"`
@@ -153,7 +164,7 @@ func (raw *rawConfig) config(class string) (*Config, error) {
 		return nil, fmt.Errorf("config.json: model_type: %q, want %q for %s", c.ModelType, a.modelType, c.Architecture)
 	}
 	c.common(raw, a)
-	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.validate(raw, a))
+	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.caps(raw, a), c.validate(raw, a))
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
@@ -200,7 +211,13 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	c.AttentionBias = or(raw.AttentionBias, a.defaults.attentionBias)
 	c.MLPBias = or(raw.MLPBias, false)
 	c.Parallel = or(raw.Parallel, true)
-	c.PadTokenID = raw.PadTokenID
+	if c.PadTokenID = raw.PadTokenID; c.PadTokenID == nil {
+		c.PadTokenID = a.defaults.pad
+	}
+	if a.defaults.queryScalar > 0 {
+		c.QueryScalar = or(raw.QueryScalar, a.defaults.queryScalar)
+		c.Activation = or(raw.GemmaAct, a.defaults.activation)
+	}
 	c.NumLabels = or(raw.NumLabels, 2)
 	if n := len(raw.ID2Label); n > 0 {
 		c.NumLabels = n // what transformers goes by
@@ -255,6 +272,25 @@ func (c *Config) rope(raw *rawConfig, a architecture) error {
 	return nil
 }
 
+// caps reads the bounds of scores and logits of classes that have some.
+func (c *Config) caps(raw *rawConfig, a architecture) error {
+	read := func(key string, value json.RawMessage, def float64, to *float64) error {
+		if *to = def; def == 0 || value == nil {
+			return nil
+		}
+		if *to = 0; string(value) == "null" {
+			return nil
+		}
+		if err := json.Unmarshal(value, to); err != nil || !(*to > 0) {
+			return fmt.Errorf("%s: %s, want null or a positive number", key, value)
+		}
+		return nil
+	}
+	return errors.Join(
+		read("attn_logit_softcapping", raw.SoftCap, a.defaults.softCap, &c.SoftCap),
+		read("final_logit_softcapping", raw.OutputCap, a.defaults.outputCap, &c.OutputCap))
+}
+
 // windows reads which layers attend to a sliding window only.
 func (c *Config) windows(raw *rawConfig, a architecture) error {
 	if a.window == noWindow || c.Layers <= 0 || c.Layers > maxDim {
@@ -262,8 +298,8 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	}
 	w := 0
 	switch {
-	case raw.SlidingWindow == nil && a.window == always:
-		w = 4096 // MistralConfig's default for an absent key
+	case raw.SlidingWindow == nil && a.window != whenUsed:
+		w = 4096 // the default of MistralConfig and Gemma2Config for an absent key
 	case raw.SlidingWindow == nil || string(raw.SlidingWindow) == "null":
 	default:
 		if err := json.Unmarshal(raw.SlidingWindow, &w); err != nil || w < 1 {
@@ -281,7 +317,13 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	}
 	c.Windows = make([]int, c.Layers)
 	for l := range c.Windows {
-		slides := a.window == always || l >= or(raw.MaxWindowLayers, 28)
+		slides := a.window == always
+		switch a.window {
+		case whenUsed:
+			slides = l >= or(raw.MaxWindowLayers, 28)
+		case alternating:
+			slides = l%2 == 0
+		}
 		if raw.LayerTypes != nil {
 			slides = raw.LayerTypes[l] == "sliding_attention"
 		}
@@ -331,6 +373,12 @@ func (c *Config) validate(raw *rawConfig, a architecture) error {
 	}
 	if _, ok := a.activations[c.Activation]; !ok {
 		bad("hidden_act: %q is not supported for %s", c.Activation, c.Architecture)
+	}
+	if or(raw.Bidirectional, false) {
+		bad("use_bidirectional_attention: true is not supported for %s", c.Architecture)
+	}
+	if a.defaults.queryScalar > 0 && (!(c.QueryScalar > 0) || math.IsInf(c.QueryScalar, 0)) {
+		bad("query_pre_attn_scalar: %v, want a positive number", c.QueryScalar)
 	}
 	if p := or(raw.PositionType, "absolute"); a.encoder && p != "absolute" {
 		bad("position_embedding_type: %q is not supported, want absolute", p)

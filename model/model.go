@@ -79,6 +79,8 @@ func outputOf(c *Config, src Source, tied bool) (string, error) {
 	switch _, ok := src.Shape(name); {
 	case !c.Causal():
 		return "", fmt.Errorf("%s is no language model: %w", c.Architecture, ErrArchitecture)
+	case c.OutputCap > 0:
+		return "", fmt.Errorf("%s as a language model bounds its logits (final_logit_softcapping), which is not computed: %w", c.Architecture, ErrArchitecture)
 	case !tied:
 		return name, nil
 	case ok: // a copy of the embedding

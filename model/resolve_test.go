@@ -14,44 +14,60 @@ import (
 // TestHeadsOfOtherTrainersScoreAsTheirOwnCode holds linear heads under every name, with and without a bias, against the
 // families' own scores. The tolerance is that of float32 sums.
 func TestHeadsOfOtherTrainersScoreAsTheirOwnCode(t *testing.T) {
-	engine := NewEngine(1)
-	defer engine.Close()
 	for name, head := range map[string]string{"openrlhf-value-head": "value_head.weight", "openrlhf-bf16": "score.weight", "openrlhf-normalized": "score.weight",
 		"score-bias": "score.weight", "trl-value-head": "v_head.summary.weight"} {
 		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(goldens(t), "..", "goldens-families", name)
-			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
-			if err != nil {
-				t.Skipf("no reference values: %v", err)
-			}
-			src := openSource(t, filepath.Join(dir, "model.safetensors"))
-			c, _, err := Resolve(data, src)
-			require.NoError(t, err)
-			assert.Equal(t, head, c.HeadTensors()[0])
-			m, err := Load(c, src, LoadOptions{})
-			require.NoError(t, err)
-			raw, err := os.ReadFile(filepath.Join(dir, "golden.json"))
-			require.NoError(t, err)
-			var golden struct {
-				Sequences []struct {
-					IDs []int32 `json:"input_ids"`
-				} `json:"sequences"`
-				Scores []float64 `json:"scores_f64"`
-				At     []int     `json:"scored_positions"`
-			}
-			require.NoError(t, json.Unmarshal(raw, &golden))
-			require.NotEmpty(t, golden.Sequences)
-			for i, s := range golden.Sequences {
-				got := make([]float32, 1)
-				at := len(s.IDs) - 1
-				if golden.At != nil {
-					at = golden.At[i]
-				}
-				require.NoError(t, engine.Score(m, got, []Sequence{{IDs: s.IDs, At: at}}))
-				assert.InDelta(t, golden.Scores[i], got[0], 2e-5)
-			}
+			assert.Equal(t, head, scoresOfFamily(t, name, "config.json").HeadTensors()[0])
 		})
 	}
+}
+
+func TestBodiesScoreAsTransformersInEverySpelling(t *testing.T) {
+	for _, name := range []string{"gemma2-scalar", "llama-linear", "llama-llama3", "mistral-headdim", "qwen3-window-off", "qwen2-window-on"} {
+		spellings, err := filepath.Glob(filepath.Join(goldens(t), "..", "goldens-families", name, "config*.json"))
+		require.NoError(t, err)
+		for _, config := range spellings {
+			t.Run(name+"/"+filepath.Base(config), func(t *testing.T) { scoresOfFamily(t, name, filepath.Base(config)) })
+		}
+	}
+}
+
+// scoresOfFamily compares a checkpoint of the reference material with its own
+// scores, and returns its configuration.
+func scoresOfFamily(t *testing.T, name, config string) *Config {
+	dir := filepath.Join(goldens(t), "..", "goldens-families", name)
+	data, err := os.ReadFile(filepath.Join(dir, config))
+	if err != nil {
+		t.Skipf("no reference values: %v", err)
+	}
+	src := openSource(t, filepath.Join(dir, "model.safetensors"))
+	c, _, err := Resolve(data, src)
+	require.NoError(t, err)
+	m, err := Load(c, src, LoadOptions{})
+	require.NoError(t, err)
+	engine := NewEngine(1)
+	defer engine.Close()
+	raw, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	require.NoError(t, err)
+	var golden struct {
+		Sequences []struct {
+			IDs []int32 `json:"input_ids"`
+		} `json:"sequences"`
+		Scores []float64 `json:"scores_f64"`
+		At     []int     `json:"scored_positions"`
+	}
+	require.NoError(t, json.Unmarshal(raw, &golden))
+	require.NotEmpty(t, golden.Sequences)
+	for i, s := range golden.Sequences {
+		got := make([]float32, 1)
+		at := len(s.IDs) - 1
+		if golden.At != nil {
+			at = golden.At[i]
+		}
+		require.NoError(t, engine.Score(m, got, []Sequence{{IDs: s.IDs, At: at}}))
+		assert.InDelta(t, golden.Scores[i], got[0], 2e-5)
+	}
+	return c
 }
 
 func TestTensorsDecideWhereLabelsDisagree(t *testing.T) {

@@ -21,6 +21,7 @@ var configs = map[string]string{
 	"mistral":  `{"architectures":["MistralForSequenceClassification"],"hidden_size":48,"intermediate_size":64,"num_hidden_layers":2,"num_attention_heads":3,"num_key_value_heads":1,"vocab_size":90,"max_position_embeddings":4096,"sliding_window":37,"id2label":{"0":"LABEL_0"}}`,
 	"qwen3":    `{"architectures":["Qwen3ForSequenceClassification"],"hidden_size":36,"intermediate_size":50,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":20,"vocab_size":90,"max_position_embeddings":4096,"id2label":{"0":"LABEL_0"}}`,
 	"gpt_neox": `{"architectures":["GPTNeoXForSequenceClassification"],"hidden_size":48,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":3,"vocab_size":90,"max_position_embeddings":4096,"rotary_pct":0.25,"id2label":{"0":"LABEL_0"}}`,
+	"gemma2":   `{"architectures":["Gemma2ForSequenceClassification"],"hidden_size":48,"intermediate_size":64,"num_hidden_layers":3,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":16,"vocab_size":90,"max_position_embeddings":4096,"sliding_window":37,"query_pre_attn_scalar":24,"attn_logit_softcapping":2,"id2label":{"0":"LABEL_0"}}`,
 	"bert":     `{"architectures":["BertForSequenceClassification"],"hidden_size":40,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":512,"id2label":{"0":"LABEL_0"}}`,
 }
 

@@ -1,0 +1,82 @@
+package model
+
+import (
+	"math"
+
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// gemma2 is the network of Gemma 2. Source: transformers modeling_gemma2.py;
+// Gemma Team 2024 (arXiv 2408.00118).
+type gemma2 struct {
+	Embed  nn.Embedding  `weight:"model.embed_tokens"`
+	Layers []gemma2Block `weight:"model.layers"`
+	Norm   nn.RMSNorm    `weight:"model.norm"`
+	Head   nn.ScoreHead  `weight:"score"`
+}
+
+// gemma2Block is x += norm(O·attention(norm(x))), then x += norm(down(gelu(gate)·up(norm(x)))).
+type gemma2Block struct {
+	InputNorm nn.RMSNorm `weight:"input_layernorm"`
+	Q         nn.Linear  `weight:"self_attn.q_proj"`
+	KV        nn.Linear  `weight:"self_attn.k_proj,self_attn.v_proj"`
+	O         nn.Linear  `weight:"self_attn.o_proj"`
+	AttnNorm  nn.RMSNorm `weight:"post_attention_layernorm"`
+	InnerNorm nn.RMSNorm `weight:"pre_feedforward_layernorm"`
+	GateUp    nn.Gated   `weight:"mlp.gate_proj,mlp.up_proj"`
+	Down      nn.Linear  `weight:"mlp.down_proj"`
+	OutNorm   nn.RMSNorm `weight:"post_feedforward_layernorm"`
+
+	attn nn.Attention
+	rope *nn.Rope
+}
+
+func newGemma2(c *Config) network {
+	norm := nn.RMSNorm{C: c.Hidden, Eps: float32(c.NormEps), Offset: 1}
+	n := &gemma2{
+		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
+		Layers: make([]gemma2Block, c.Layers),
+		Norm:   norm,
+		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
+	}
+	rope := newRope(c)
+	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	for i := range n.Layers {
+		n.Layers[i] = gemma2Block{
+			InputNorm: norm,
+			Q:         nn.NewLinear(c.Hidden, c.AttentionBias, q),
+			KV:        nn.NewLinear(c.Hidden, c.AttentionBias, kv, kv),
+			O:         nn.NewLinear(q, c.AttentionBias, c.Hidden),
+			AttnNorm:  norm,
+			InnerNorm: norm,
+			GateUp:    nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation]},
+			Down:      nn.NewLinear(c.Intermediate, false, c.Hidden),
+			OutNorm:   norm,
+			attn:      newAttention(c, i, true),
+			rope:      rope,
+		}
+	}
+	return n
+}
+
+func (n *gemma2) embedding() *nn.Embedding { return &n.Embed }
+
+func (n *gemma2) scoreHead() *nn.ScoreHead { return &n.Head }
+
+func (n *gemma2) embed(p *nn.Program) nn.Value {
+	return p.Scale(float32(math.Sqrt(float64(n.Embed.C))), p.Lookup(&n.Embed, nn.Tokens, nn.NoValue))
+}
+
+func (n *gemma2) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
+
+func (n *gemma2) blocks() []block { return blocksOf(n.Layers) }
+
+func (l *gemma2Block) forward(p *nn.Program, x nn.Value) nn.Value {
+	a := &l.attn
+	n := p.Norm(&l.InputNorm, x)
+	q := p.Rope(l.rope, a, a.H, p.Linear(&l.Q, p.Wanted(n)))
+	kv := p.Rope(l.rope, a, a.K, p.Linear(&l.KV, n))
+	y := p.Add(p.Wanted(x), p.Norm(&l.AttnNorm, p.Linear(&l.O, p.Attend(a, q, kv))))
+	h := p.Gated(&l.GateUp, p.Norm(&l.InnerNorm, y))
+	return p.Add(y, p.Norm(&l.OutNorm, p.Linear(&l.Down, h)))
+}
