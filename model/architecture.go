@@ -18,6 +18,7 @@ type architecture struct {
 	layerNorm   bool // layer_norm_eps rather than rms_norm_eps
 	encoder     bool // bidirectional, with absolute positions and token types
 	window      windowRule
+	geluIsTanh  bool // hidden_act "gelu" of the first files means the tanh form
 }
 
 // defaults are the configuration class's own, for keys that are absent.
@@ -63,6 +64,10 @@ var architectures = map[string]architecture{
 	"Qwen3ForSequenceClassification": {
 		modelType: "qwen3", embedding: "model.embed_tokens.weight", new: newQwen3, activations: gatedActivations, grouped: true, window: whenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: ptr(128)},
+	},
+	"GemmaForSequenceClassification": {
+		modelType: "gemma", embedding: "model.embed_tokens.weight", new: newGemma, activations: gatedActivations, grouped: true, geluIsTanh: true,
+		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(16), headDim: ptr(256), pad: ptr(int32(0))},
 	},
 	"Gemma2ForSequenceClassification": {
 		modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2, activations: gatedActivations, grouped: true, window: alternating,

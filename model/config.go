@@ -208,6 +208,9 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 		c.NormEps = or(raw.LayerNormEps, a.defaults.layerNormEps)
 	}
 	c.Activation = or(raw.Activation, a.defaults.activation)
+	if a.geluIsTanh && c.Activation == "gelu" {
+		c.Activation = "gelu_pytorch_tanh"
+	}
 	c.AttentionBias = or(raw.AttentionBias, a.defaults.attentionBias)
 	c.MLPBias = or(raw.MLPBias, false)
 	c.Parallel = or(raw.Parallel, true)

@@ -1,10 +1,6 @@
 package model
 
-import (
-	"math"
-
-	"github.com/warmserve/warmserve/model/nn"
-)
+import "github.com/warmserve/warmserve/model/nn"
 
 // gemma2 is the network of Gemma 2. Source: transformers modeling_gemma2.py;
 // Gemma Team 2024 (arXiv 2408.00118).
@@ -64,7 +60,7 @@ func (n *gemma2) embedding() *nn.Embedding { return &n.Embed }
 func (n *gemma2) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *gemma2) embed(p *nn.Program) nn.Value {
-	return p.Scale(float32(math.Sqrt(float64(n.Embed.C))), p.Lookup(&n.Embed, nn.Tokens, nn.NoValue))
+	return p.Scale(gemmaScale(n.Embed.C), p.Lookup(&n.Embed, nn.Tokens, nn.NoValue))
 }
 
 func (n *gemma2) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }

@@ -2,14 +2,16 @@ package model
 
 import "github.com/warmserve/warmserve/model/nn"
 
-// llama is the network of Llama, Mistral, Qwen2 and Qwen3, which differ in
-// biases, in norms of queries and keys, and in sliding windows.
+// llama is the network of Llama, Mistral, Qwen2, Qwen3 and Gemma, which differ in
+// biases, in norms, in the scale of the embedding and in sliding windows.
 // Source: transformers modeling_llama.py; Touvron et al. 2023 (arXiv 2302.13971).
 type llama struct {
 	Embed  nn.Embedding `weight:"model.embed_tokens"`
 	Layers []llamaBlock `weight:"model.layers"`
 	Norm   nn.RMSNorm   `weight:"model.norm"`
 	Head   nn.ScoreHead `weight:"score"`
+
+	scale float32 // of the embedding; 0 for none
 }
 
 // llamaBlock is x += O·attention(norm(x)), then x += down(silu(gate)·up).
@@ -28,31 +30,37 @@ type llamaBlock struct {
 	rope *nn.Rope
 }
 
-// llamaBiases says which layers of a block have a bias, and llamaBiases.headNorm
-// whether queries and keys are normalised by head.
-type llamaBiases struct{ qkv, o, mlp, headNorm bool }
-
-func newLlama(c *Config) network {
-	return newLlamaLike(c, llamaBiases{qkv: c.AttentionBias, o: c.AttentionBias, mlp: c.MLPBias})
+// llamaOptions are what Llama and its relatives differ in.
+type llamaOptions struct {
+	qkv, o, mlp bool    // which layers of a block have a bias
+	headNorm    bool    // queries and keys are normalised by head
+	normOffset  float32 // added to the norms' weights
+	scale       float32 // of the embedding; 0 for none
 }
 
-func newLlamaLike(c *Config, b llamaBiases) *llama {
+func newLlama(c *Config) network {
+	return newLlamaLike(c, llamaOptions{qkv: c.AttentionBias, o: c.AttentionBias, mlp: c.MLPBias})
+}
+
+func newLlamaLike(c *Config, b llamaOptions) *llama {
+	norm := nn.RMSNorm{C: c.Hidden, Eps: float32(c.NormEps), Offset: b.normOffset}
 	n := &llama{
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]llamaBlock, c.Layers),
-		Norm:   nn.NewRMSNorm(c.Hidden, c.NormEps),
+		Norm:   norm,
 		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
+		scale:  b.scale,
 	}
 	rope := newRope(c)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	for i := range n.Layers {
 		l := &n.Layers[i]
 		*l = llamaBlock{
-			InputNorm: nn.NewRMSNorm(c.Hidden, c.NormEps),
+			InputNorm: norm,
 			Q:         nn.NewLinear(c.Hidden, b.qkv, q),
 			KV:        nn.NewLinear(c.Hidden, b.qkv, kv, kv),
 			O:         nn.NewLinear(q, b.o, c.Hidden),
-			PostNorm:  nn.NewRMSNorm(c.Hidden, c.NormEps),
+			PostNorm:  norm,
 			GateUp:    nn.Gated{In: c.Hidden, F: c.Intermediate, Bias: b.mlp, Act: gatedActivations[c.Activation]},
 			Down:      nn.NewLinear(c.Intermediate, b.mlp, c.Hidden),
 			attn:      newAttention(c, i, true),
@@ -70,7 +78,13 @@ func (n *llama) embedding() *nn.Embedding { return &n.Embed }
 
 func (n *llama) scoreHead() *nn.ScoreHead { return &n.Head }
 
-func (n *llama) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
+func (n *llama) embed(p *nn.Program) nn.Value {
+	x := p.Lookup(&n.Embed, nn.Tokens, nn.NoValue)
+	if n.scale == 0 {
+		return x
+	}
+	return p.Scale(n.scale, x)
+}
 
 func (n *llama) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
 

@@ -31,7 +31,7 @@ var learnVariants = []string{
 	"llama-gqa", "llama-rope3", "mistral-full", "mistral-window",
 	"qwen2-tied", "qwen2-untied", "qwen3-tied", "qwen3-untied",
 	"gptneox-parallel", "gptneox-sequential", "bert-base", "bert-types",
-	"gemma2-plain", "gemma2-softcap",
+	"gemma2-plain", "gemma2-softcap", "gemma-gqa", "gemma-mqa",
 }
 
 func newGoldenTraining(t testing.TB, dir string, workers int) (*Training, *learnGolden) {
