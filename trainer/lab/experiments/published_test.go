@@ -3,8 +3,6 @@ package experiments
 import (
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,61 +14,72 @@ import (
 )
 
 // published is where the results that the README speaks of are kept.
-var published = filepath.Join("..", "..", "..", "deploy", "lab", "results")
+var published = filepath.Join("..", "..", "..", "docs", "lab")
 
-// readPublished returns the published result of an experiment, or skips the test.
-func readPublished(t *testing.T, e *lab.Experiment) *lab.Result {
-	r, err := lab.ReadResult(published, e.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("no result of %s was published", e.Name)
-	}
+// readPublished returns the directory of a lab with the published results.
+func readPublished(t *testing.T) string {
+	content, err := os.ReadFile(filepath.Join(published, packed))
 	require.NoError(t, err)
-	return r
+	return unpack(t, content)
 }
 
-func TestPublishedFindingsAreThoseOfTheirMeasurements(t *testing.T) {
+func TestPublishedReportAndFiguresAreThoseOfTheMeasurements(t *testing.T) {
+	r, err := lab.NewReport(readPublished(t), All())
+	require.NoError(t, err)
+	require.Empty(t, r.Missing)
+	is := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(published, name))
+		require.NoError(t, err)
+		return string(text)
+	}
+	assert.Equal(t, string(r.Markdown()), is("report.md"))
+	drawn := 0
+	for _, p := range r.Parts {
+		for name, image := range figures(t, p) {
+			drawn++
+			assert.True(t, string(image) == is(name), "%s shows other findings", name)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(published, "*.svg"))
+	require.NoError(t, err)
+	assert.Len(t, files, drawn, "a figure that no result has")
+}
+
+func TestPackedResultsKeepEveryBit(t *testing.T) {
+	dir := readPublished(t)
+	var results []*lab.Result
 	for _, e := range All() {
-		t.Run(e.Name, func(t *testing.T) {
-			r := readPublished(t, e)
-			f, same, err := r.Recompute(e)
-			require.NoError(t, err)
-			if !same {
-				is, want := indented(t, r.Findings), indented(t, f)
-				assert.Equal(t, want, is, `"warm lab report --out deploy/lab/results" computes the findings again`)
-			}
-		})
+		r, err := lab.ReadResult(dir, e.Name)
+		require.NoError(t, err)
+		results = append(results, r)
 	}
-}
-
-func indented(t *testing.T, v any) string {
-	text, err := json.MarshalIndent(v, "", " ")
-	require.NoError(t, err)
-	return string(text)
-}
-
-func TestPublishedReportIsThatOfTheResults(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(published, "report.md"))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("no report was published")
+	again := unpack(t, pack(t, results))
+	for _, e := range All() {
+		was, err := os.ReadFile(filepath.Join(dir, e.Name+".json"))
+		require.NoError(t, err)
+		is, err := os.ReadFile(filepath.Join(again, e.Name+".json"))
+		require.NoError(t, err)
+		assert.True(t, string(was) == string(is), e.Name)
 	}
-	require.NoError(t, err)
-	r, err := lab.NewReport(published, All())
-	require.NoError(t, err)
-	assert.Equal(t, string(r.Markdown()), string(text))
 }
 
 // TestOtherMeasurementsGiveOtherFindings turns every reward's sign: what was
 // preferred no longer is.
 func TestOtherMeasurementsGiveOtherFindings(t *testing.T) {
+	dir := readPublished(t)
 	for _, e := range All() {
 		t.Run(e.Name, func(t *testing.T) {
-			r := readPublished(t, e)
-			var v any
-			require.NoError(t, json.Unmarshal(r.Measured, &v))
+			r, err := lab.ReadResult(dir, e.Name)
+			require.NoError(t, err)
 			turned := 0
-			v = turnRewards(v, &turned)
+			v := mapRewards(decoded(t, r.Measured), func(b []byte) any {
+				for i := 3; i < len(b); i += 4 {
+					b[i] ^= 0x80 // the sign of a little-endian float32
+				}
+				turned++
+				return base64.StdEncoding.EncodeToString(b)
+			})
 			require.NotZero(t, turned, "rewards were measured")
-			var err error
 			r.Measured, err = json.Marshal(v)
 			require.NoError(t, err)
 			if _, same, err := r.Recompute(e); err == nil {
@@ -78,31 +87,6 @@ func TestOtherMeasurementsGiveOtherFindings(t *testing.T) {
 			}
 		})
 	}
-}
-
-// turnRewards multiplies all rewards in a JSON value by −1.
-func turnRewards(v any, n *int) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k := range v {
-			v[k] = turnRewards(v[k], n)
-		}
-	case []any:
-		for i := range v {
-			v[i] = turnRewards(v[i], n)
-		}
-	case string:
-		raw, err := base64.StdEncoding.DecodeString(v)
-		if err != nil || len(raw) < 16 || len(raw)%4 != 0 { // a word of eight letters is no reward
-			return v
-		}
-		for i := 3; i < len(raw); i += 4 {
-			raw[i] ^= 0x80 // the sign of a little-endian float32
-		}
-		*n++
-		return base64.StdEncoding.EncodeToString(raw)
-	}
-	return v
 }
 
 func FuzzDamagedMeasurements(f *testing.F) {

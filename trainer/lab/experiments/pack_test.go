@@ -1,0 +1,168 @@
+package experiments
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/trainer/lab"
+)
+
+var update = flag.String("update", "", "publish the results of the lab in this `directory`")
+
+// packed are the results that were published, without their findings, which the report
+// and the figures show: zstd of one line of JSON, an array of results in which
+// {"rewards":N} stands for N float32, and behind it these floats, the most significant
+// byte of each, then the next ones. Bytes of one meaning compress better than base64.
+const packed = "results.zst"
+
+// pack makes results small.
+func pack(t *testing.T, results []*lab.Result) []byte {
+	var planes [4][]byte
+	take := func(b []byte) any {
+		for i := range b {
+			planes[3-i%4] = append(planes[3-i%4], b[i])
+		}
+		return map[string]any{"rewards": len(b) / 4}
+	}
+	var all []any
+	for _, r := range results {
+		bare := *r
+		bare.Findings = nil
+		text, err := json.Marshal(&bare)
+		require.NoError(t, err)
+		all = append(all, mapRewards(decoded(t, text), take))
+	}
+	text, err := json.Marshal(all)
+	require.NoError(t, err)
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
+	require.NoError(t, err)
+	return w.EncodeAll(slices.Concat(text, []byte("\n"), planes[0], planes[1], planes[2], planes[3]), nil)
+}
+
+// unpack writes packed results as a lab does, with the findings of their measurements,
+// and returns their directory.
+func unpack(t *testing.T, content []byte) string {
+	r, err := zstd.NewReader(nil)
+	require.NoError(t, err)
+	defer r.Close()
+	content, err = r.DecodeAll(content, nil)
+	require.NoError(t, err)
+	text, floats, _ := bytes.Cut(content, []byte("\n"))
+	n, at := len(floats)/4, 0
+	dir := t.TempDir()
+	for _, v := range decoded(t, text).([]any) {
+		v = mapMarks(v, func(length int) string {
+			b := make([]byte, 4*length)
+			for i := range b {
+				b[i] = floats[(3-i%4)*n+at+i/4]
+			}
+			at += length
+			return base64.StdEncoding.EncodeToString(b)
+		})
+		text, err := json.Marshal(v)
+		require.NoError(t, err)
+		var r lab.Result
+		require.NoError(t, json.Unmarshal(text, &r))
+		e := All()[slices.IndexFunc(All(), func(e *lab.Experiment) bool { return e.Name == r.Experiment })]
+		r.Findings, err = e.Analyse(r.Measured)
+		require.NoError(t, err)
+		text, err = json.Marshal(&r)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, r.Experiment+".json"), text, 0o644))
+	}
+	return dir
+}
+
+// decoded is a JSON value whose numbers keep their digits.
+func decoded(t *testing.T, text []byte) (v any) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	require.NoError(t, d.Decode(&v))
+	return v
+}
+
+// mapRewards replaces all rewards of a JSON value, in the order of keys.
+func mapRewards(v any, f func(b []byte) any) any {
+	return mapJSON(v, func(v any) (any, bool) {
+		text, ok := v.(string)
+		b, err := base64.StdEncoding.DecodeString(text)
+		if !ok || err != nil || len(b) < 16 || len(b)%4 != 0 { // a word of eight letters is no reward
+			return nil, false
+		}
+		return f(b), true
+	})
+}
+
+// mapMarks replaces what pack left in the place of rewards, in the same order.
+func mapMarks(v any, f func(length int) string) any {
+	return mapJSON(v, func(v any) (any, bool) {
+		object, _ := v.(map[string]any)
+		number, ok := object["rewards"].(json.Number)
+		length, err := number.Int64()
+		if !ok || err != nil || len(object) != 1 {
+			return nil, false
+		}
+		return f(int(length)), true
+	})
+}
+
+// mapJSON replaces values of a JSON value for which f has another.
+func mapJSON(v any, f func(any) (any, bool)) any {
+	if other, ok := f(v); ok {
+		return other
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			v[k] = mapJSON(v[k], f)
+		}
+	case []any:
+		for i := range v {
+			v[i] = mapJSON(v[i], f)
+		}
+	}
+	return v
+}
+
+// TestPublish writes what is published of a lab: go test -run TestPublish$ -update DIR.
+func TestPublish(t *testing.T) {
+	if *update == "" {
+		t.Skip("-update names no lab to publish")
+	}
+	report, err := lab.NewReport(*update, All())
+	require.NoError(t, err)
+	write := func(name string, content []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(published, name), content, 0o644))
+	}
+	var results []*lab.Result
+	for _, p := range report.Parts {
+		results = append(results, p.Result)
+		for name, image := range figures(t, p) {
+			write(name, image)
+		}
+	}
+	write("report.md", report.Markdown())
+	write(packed, pack(t, results))
+}
+
+// figures are the figures of a part of a report, by the names of their files.
+func figures(t *testing.T, p lab.Part) map[string][]byte {
+	out := map[string][]byte{}
+	for i := range p.Findings.Figures {
+		f := &p.Findings.Figures[i]
+		image, err := f.Draw("svg")
+		require.NoError(t, err)
+		out[p.Experiment+"-"+f.Name+".svg"] = image
+	}
+	return out
+}
