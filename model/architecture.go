@@ -11,19 +11,21 @@ import (
 type architecture struct {
 	modelType   string
 	embedding   string // name of the tensor with a row for each token
+	head        string // name of the score head's tensors where that is no decoder's
 	new         func(c *Config) network
 	activations map[string]nn.Activation
 	defaults    defaults
 	grouped     bool // num_key_value_heads and head_dim are read
 	layerNorm   bool // layer_norm_eps rather than rms_norm_eps
-	encoder     bool // bidirectional, with absolute positions and token types
+	encoder     bool // bidirectional, scored at its first token
+	padded      bool // positions count the tokens that are not padding, from the padding token's id on
 	window      windowRule
 	geluIsTanh  bool // hidden_act "gelu" of the first files means the tanh form
 }
 
 // defaults are the configuration class's own, for keys that are absent.
 type defaults struct {
-	ropeTheta     float64
+	ropeTheta     float64 // 0: the class has no rotary embedding
 	rotaryShare   float64 // 0: the class has no partial rotary embedding
 	layerNormEps  float64
 	activation    string
@@ -31,6 +33,7 @@ type defaults struct {
 	kvHeads       *int
 	headDim       *int
 	pad           *int32
+	types         int     // type_vocab_size; 0: the class has no token types
 	queryScalar   float64 // query_pre_attn_scalar; 0: scores are divided by √head_dim
 	softCap       float64 // attn_logit_softcapping; 0: the class has none
 	outputCap     float64 // final_logit_softcapping; 0: the class has none
@@ -78,9 +81,19 @@ var architectures = map[string]architecture{
 		defaults: defaults{ropeTheta: 10000, rotaryShare: 0.25, layerNormEps: 1e-5, activation: "gelu", attentionBias: true},
 	},
 	"BertForSequenceClassification": {
-		modelType: "bert", embedding: "bert.embeddings.word_embeddings.weight", new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
-		defaults: defaults{layerNormEps: 1e-12, activation: "gelu"},
+		modelType: "bert", embedding: "bert.embeddings.word_embeddings.weight", head: "classifier", new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
+		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2},
 	},
+	"RobertaForSequenceClassification":    robertaArchitecture("roberta"),
+	"XLMRobertaForSequenceClassification": robertaArchitecture("xlm-roberta"),
+}
+
+// robertaArchitecture is RoBERTa's, which other model types name as their own.
+func robertaArchitecture(modelType string) architecture {
+	return architecture{
+		modelType: modelType, embedding: "roberta.embeddings.word_embeddings.weight", head: "classifier.out_proj", new: newRoberta, activations: plainActivations, layerNorm: true, encoder: true, padded: true,
+		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2, pad: ptr(int32(1))},
+	}
 }
 
 // network is one architecture with its weights: a stack of blocks between an

@@ -5,13 +5,18 @@ import "github.com/warmserve/warmserve/model/nn"
 // bert is the bidirectional encoder with a pooler over its first token.
 // Source: transformers modeling_bert.py; Devlin et al. 2019 (arXiv 1810.04805).
 type bert struct {
-	Words     nn.Embedding `weight:"bert.embeddings.word_embeddings"`
-	Positions nn.Embedding `weight:"bert.embeddings.position_embeddings"`
-	Types     nn.Embedding `weight:"bert.embeddings.token_type_embeddings"`
-	Norm      nn.LayerNorm `weight:"bert.embeddings.LayerNorm"`
-	Layers    []bertBlock  `weight:"bert.encoder.layer"`
-	Pooler    nn.Linear    `weight:"bert.pooler.dense"`
-	Head      nn.ScoreHead `weight:"classifier"`
+	bertBody `weight:"bert"`
+	Pooler   nn.Linear    `weight:"bert.pooler.dense"`
+	Head     nn.ScoreHead `weight:"classifier"`
+}
+
+// bertBody is an embedding and blocks, with the names that BERT's relatives share.
+type bertBody struct {
+	Words     nn.Embedding `weight:"embeddings.word_embeddings"`
+	Positions nn.Embedding `weight:"embeddings.position_embeddings"`
+	Types     nn.Embedding `weight:"embeddings.token_type_embeddings"`
+	Norm      nn.LayerNorm `weight:"embeddings.LayerNorm"`
+	Layers    []bertBlock  `weight:"encoder.layer"`
 }
 
 // bertBlock is norm(x + attention(x)), then norm(x + mlp(x)).
@@ -29,46 +34,57 @@ type bertBlock struct {
 }
 
 func newBert(c *Config) network {
-	n := &bert{
-		Words:     nn.NewEmbedding(c.VocabSize, c.Hidden),
-		Positions: nn.NewEmbedding(c.MaxPositions, c.Hidden),
-		Types:     nn.NewEmbedding(c.TypeVocab, c.Hidden),
-		Norm:      nn.NewLayerNorm(c.Hidden, c.NormEps),
+	return &bert{
+		bertBody: newBertBody(c, c.Hidden),
+		Pooler:   nn.NewLinear(c.Hidden, true, c.Hidden),
+		Head:     nn.NewScoreHead(c.Hidden, true),
+	}
+}
+
+// newBertBody returns a body whose embedding has so many values.
+func newBertBody(c *Config, width int) bertBody {
+	n := bertBody{
+		Words:     nn.NewEmbedding(c.VocabSize, width),
+		Positions: nn.NewEmbedding(c.FirstPosition+c.MaxPositions, width),
+		Types:     nn.NewEmbedding(c.TypeVocab, width),
+		Norm:      nn.NewLayerNorm(width, c.NormEps),
 		Layers:    make([]bertBlock, c.Layers),
-		Pooler:    nn.NewLinear(c.Hidden, true, c.Hidden),
-		Head:      nn.NewScoreHead(c.Hidden, true),
 	}
 	for i := range n.Layers {
-		n.Layers[i] = bertBlock{
-			Q:        nn.NewLinear(c.Hidden, true, c.Hidden),
-			KV:       nn.NewLinear(c.Hidden, true, c.Hidden, c.Hidden),
-			O:        nn.NewLinear(c.Hidden, true, c.Hidden),
-			AttnNorm: nn.NewLayerNorm(c.Hidden, c.NormEps),
-			Up:       nn.NewLinear(c.Hidden, true, c.Intermediate),
-			Down:     nn.NewLinear(c.Intermediate, true, c.Hidden),
-			OutNorm:  nn.NewLayerNorm(c.Hidden, c.NormEps),
-			attn:     newAttention(c, i, false),
-			act:      plainActivations[c.Activation],
-		}
+		n.Layers[i] = newBertBlock(c, i)
 	}
 	return n
 }
 
-func (n *bert) embedding() *nn.Embedding { return &n.Words }
+func newBertBlock(c *Config, layer int) bertBlock {
+	return bertBlock{
+		Q:        nn.NewLinear(c.Hidden, true, c.Hidden),
+		KV:       nn.NewLinear(c.Hidden, true, c.Hidden, c.Hidden),
+		O:        nn.NewLinear(c.Hidden, true, c.Hidden),
+		AttnNorm: nn.NewLayerNorm(c.Hidden, c.NormEps),
+		Up:       nn.NewLinear(c.Hidden, true, c.Intermediate),
+		Down:     nn.NewLinear(c.Intermediate, true, c.Hidden),
+		OutNorm:  nn.NewLayerNorm(c.Hidden, c.NormEps),
+		attn:     newAttention(c, layer, false),
+		act:      plainActivations[c.Activation],
+	}
+}
 
-func (n *bert) scoreHead() *nn.ScoreHead { return &n.Head }
+func (n *bertBody) embedding() *nn.Embedding { return &n.Words }
 
-func (n *bert) embed(p *nn.Program) nn.Value {
+func (n *bertBody) embed(p *nn.Program) nn.Value {
 	x := p.Lookup(&n.Words, nn.Tokens, nn.NoValue)
 	x = p.Lookup(&n.Types, nn.Types, x)
 	return p.Norm(&n.Norm, p.Lookup(&n.Positions, nn.Positions, x))
 }
 
+func (n *bertBody) blocks() []block { return blocksOf(n.Layers) }
+
+func (n *bert) scoreHead() *nn.ScoreHead { return &n.Head }
+
 func (n *bert) features(p *nn.Program, x nn.Value) nn.Value {
 	return p.Activated(&n.Pooler, x, nn.Tanh)
 }
-
-func (n *bert) blocks() []block { return blocksOf(n.Layers) }
 
 func (l *bertBlock) forward(p *nn.Program, x nn.Value) nn.Value {
 	q := p.Linear(&l.Q, p.Wanted(x))

@@ -27,7 +27,11 @@ type Config struct {
 	KVHeads      int // K
 	HeadDim      int // D
 	MaxPositions int // longest sequence
-	TypeVocab    int // token types, 0 for decoders
+	TypeVocab    int // token types, 0 for none
+
+	// FirstPosition is where positions begin, behind the padding token's own, when
+	// tokens that are padding are not counted; 0 when all are.
+	FirstPosition int `json:",omitempty"`
 
 	NormEps       float64
 	Activation    string
@@ -200,8 +204,8 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if a.grouped {
 		c.HeadDim = or(raw.HeadDim, or(a.defaults.headDim, c.HeadDim))
 	}
-	if a.encoder {
-		c.TypeVocab = or(raw.TypeVocab, 2)
+	if a.defaults.types > 0 {
+		c.TypeVocab = or(raw.TypeVocab, a.defaults.types)
 	}
 	c.NormEps = or(raw.RMSNormEps, 1e-6)
 	if a.layerNorm {
@@ -217,6 +221,10 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if c.PadTokenID = raw.PadTokenID; c.PadTokenID == nil {
 		c.PadTokenID = a.defaults.pad
 	}
+	if a.padded {
+		c.FirstPosition = int(*c.PadTokenID) + 1
+		c.MaxPositions -= c.FirstPosition
+	}
 	if a.defaults.queryScalar > 0 {
 		c.QueryScalar = or(raw.QueryScalar, a.defaults.queryScalar)
 		c.Activation = or(raw.GemmaAct, a.defaults.activation)
@@ -229,7 +237,7 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 
 // rope reads the rotary embedding in either spelling.
 func (c *Config) rope(raw *rawConfig, a architecture) error {
-	if a.encoder {
+	if a.defaults.ropeTheta == 0 {
 		return nil
 	}
 	c.RopeTheta = or(raw.RopeTheta, or(raw.RotaryBase, a.defaults.ropeTheta))
@@ -365,10 +373,10 @@ func (c *Config) validate(raw *rawConfig, a architecture) error {
 	if raw.HeadDim == nil && c.HeadDim*c.Heads != c.Hidden && a.defaults.headDim == nil {
 		bad("hidden_size: %d is no multiple of num_attention_heads %d", c.Hidden, c.Heads)
 	}
-	if n := c.RotaryDim(); !a.encoder && (n%2 != 0 || n > c.HeadDim || n < 0) {
+	if n := c.RotaryDim(); a.defaults.ropeTheta > 0 && (n%2 != 0 || n > c.HeadDim || n < 0) {
 		bad("rotary embedding of %d of %d head dimensions, want an even number up to that", n, c.HeadDim)
 	}
-	if !a.encoder && !(c.RopeTheta > 0) {
+	if a.defaults.ropeTheta > 0 && !(c.RopeTheta > 0) {
 		bad("rope_theta: %v, want a positive number", c.RopeTheta)
 	}
 	if !(c.NormEps > 0) || c.NormEps > 1 {

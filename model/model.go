@@ -107,6 +107,9 @@ func (c *Config) Network() *nn.Network {
 		Embed: nn.NewProgram(0), Features: nn.NewProgram(c.Hidden), Head: layers.scoreHead(), Tokens: layers.embedding(),
 		Causal: !a.encoder, Hidden: c.Hidden, Vocab: c.VocabSize, Types: c.TypeVocab, Positions: c.MaxPositions,
 	}
+	if first := int32(c.FirstPosition); first > 0 {
+		n.Uncounted, n.First = first-1, first
+	}
 	n.Embed.Out = layers.embed(n.Embed)
 	n.Features.Out = layers.features(n.Features, n.Features.In)
 	for _, b := range layers.blocks() {

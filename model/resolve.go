@@ -9,9 +9,6 @@ import (
 // headNames are the names that trainers give a linear score head: transformers, OpenRLHF, TRL and LLaMA-Factory.
 var headNames = []string{"score", "value_head", "v_head.summary", "v_head"}
 
-// encoderHead is the name of an encoder's score head, which stands behind a pooler.
-const encoderHead = "classifier"
-
 // languageHeads are output layers of language models, which a reward model leaves out where its checkpoint has kept one.
 var languageHeads = []string{"lm_head.weight", "embed_out.weight"}
 
@@ -43,9 +40,10 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		a = architectures[class]
 		note("read as %s, by model_type %q and its head %s.weight; architectures names %s", class, raw.ModelType, head, orNone(raw.Architectures))
 	}
-	if a.encoder {
-		if shape, ok := src.Shape(encoderHead + ".weight"); ok && len(shape) == 2 {
-			head, rows = encoderHead, shape[0]
+	if a.head != "" {
+		head, rows = a.head, 0
+		if shape, ok := src.Shape(head + ".weight"); ok && len(shape) == 2 {
+			rows = shape[0]
 		}
 	}
 	if rows > 0 {
@@ -62,7 +60,7 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 	if c, err = raw.config(class); err != nil {
 		return nil, nil, err
 	}
-	if head != "" && !a.encoder {
+	if head != "" && a.head == "" {
 		if head != headNames[0] {
 			c.Head = head
 		}
@@ -108,8 +106,8 @@ func (raw *rawConfig) findHead(src Source) (name string, rows int) {
 
 // HeadTensors returns the names of the score head's tensors in the checkpoint.
 func (c *Config) HeadTensors() []string {
-	if architectures[c.Architecture].encoder {
-		return []string{encoderHead + ".weight", encoderHead + ".bias"}
+	if head := architectures[c.Architecture].head; head != "" {
+		return []string{head + ".weight", head + ".bias"}
 	}
 	names := []string{c.tensorName(headNames[0] + ".weight")}
 	if c.HeadBias {

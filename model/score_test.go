@@ -23,6 +23,7 @@ var configs = map[string]string{
 	"gpt_neox": `{"architectures":["GPTNeoXForSequenceClassification"],"hidden_size":48,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":3,"vocab_size":90,"max_position_embeddings":4096,"rotary_pct":0.25,"id2label":{"0":"LABEL_0"}}`,
 	"gemma2":   `{"architectures":["Gemma2ForSequenceClassification"],"hidden_size":48,"intermediate_size":64,"num_hidden_layers":3,"num_attention_heads":4,"num_key_value_heads":2,"head_dim":16,"vocab_size":90,"max_position_embeddings":4096,"sliding_window":37,"query_pre_attn_scalar":24,"attn_logit_softcapping":2,"id2label":{"0":"LABEL_0"}}`,
 	"bert":     `{"architectures":["BertForSequenceClassification"],"hidden_size":40,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":512,"id2label":{"0":"LABEL_0"}}`,
+	"roberta":  `{"architectures":["RobertaForSequenceClassification"],"hidden_size":40,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":514,"type_vocab_size":1,"pad_token_id":1,"id2label":{"0":"LABEL_0"}}`,
 }
 
 func randomModel(t testing.TB, config string, d kernel.DType) *Model {
@@ -61,9 +62,11 @@ func sequences(r *rand.Rand, m *Model, n, longest int) []Sequence {
 		q := Sequence{IDs: s, At: len(s) - 1}
 		if !m.Causal() {
 			q.At = 0
+		}
+		if types := m.Net.Types; types > 0 {
 			q.Types = make([]int32, len(s))
 			for i := range q.Types {
-				q.Types[i] = int32(2 * i / len(s))
+				q.Types[i] = int32(types * i / len(s))
 			}
 		}
 		out = append(out, q)

@@ -48,6 +48,20 @@ func (m *Model) Digest() string { return m.digest }
 // Causal says whether tokens see only those before them.
 func (m *Model) Causal() bool { return m.Net.Causal }
 
+// positions appends those of neighbouring tokens behind so many others.
+func (m *Model) positions(dst, ids []int32, behind int) []int32 {
+	next := m.Net.First + int32(behind)
+	for _, id := range ids {
+		if m.Net.First > 0 && id == m.Net.Uncounted {
+			dst = append(dst, m.Net.Uncounted)
+			continue
+		}
+		dst = append(dst, next)
+		next++
+	}
+	return dst
+}
+
 // Sequence is one input: token ids, and the index of the token that is scored;
 // for an encoder 0, the token that its pooler reads.
 type Sequence struct {

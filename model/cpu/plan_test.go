@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/nn"
 )
 
 // sequences returns n random inputs of up to longest tokens; most of them share
@@ -62,7 +64,7 @@ func TestPlanCoversEverySequence(t *testing.T) {
 		p.make(seqs, true, 1+r.IntN(4))
 		run, seen, tokens := newRun(nil), map[int32]bool{}, 0
 		for _, c := range p.chunks {
-			run.load(&p, c, seqs)
+			run.load(&Model{Net: &nn.Network{}}, &p, c, seqs)
 			assert.EqualValues(t, c.tokens, len(run.ids))
 			tokens += len(run.ids)
 			for _, s := range run.scored {
@@ -74,4 +76,11 @@ func TestPlanCoversEverySequence(t *testing.T) {
 		}
 		require.Len(t, seen, len(p.unique))
 	}
+}
+
+func TestPositionsOfRobertaLeavePaddingUncounted(t *testing.T) {
+	m := &Model{Net: &nn.Network{First: 2, Uncounted: 1}}
+	assert.Equal(t, []int32{2, 1, 3, 1, 1, 4}, m.positions(nil, []int32{0, 1, 7, 1, 1, 2}, 0),
+		"create_position_ids_from_input_ids with padding_idx 1")
+	assert.Equal(t, []int32{9, 3, 4}, (&Model{Net: &nn.Network{}}).positions([]int32{9}, []int32{1, 1}, 3), "all are counted")
 }

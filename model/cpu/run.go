@@ -132,7 +132,7 @@ func (r *run) begin(m *Model) *stage {
 
 // forward computes the rewards of a chunk into scores.
 func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []float32) {
-	r.load(p, c, seqs)
+	r.load(m, p, c, seqs)
 	n := len(r.ids)
 	s := r.begin(m)
 	r.embed(m)
@@ -241,14 +241,14 @@ func (r *run) group(queries []Query, heads int) int {
 }
 
 // load lays out a chunk's tokens, spans and scored tokens.
-func (r *run) load(p *plan, c chunk, seqs []Sequence) {
+func (r *run) load(m *Model, p *plan, c chunk, seqs []Sequence) {
 	r.ids, r.types, r.pos = r.ids[:0], r.types[:0], r.pos[:0]
 	r.spans, r.queries, r.last, r.scored = r.spans[:0], r.queries[:0], r.last[:0], r.scored[:0]
 	for _, u := range p.units[c.lo:c.hi] {
 		prefix := -1
 		if u.prefix > 0 {
 			prefix = len(r.spans)
-			r.span(p.ids[p.unique[u.lo]][:u.prefix], nil, -1, 0)
+			r.span(m, p.ids[p.unique[u.lo]][:u.prefix], nil, -1, 0)
 		}
 		for i := u.lo; i < u.hi; i++ {
 			seq := p.unique[i]
@@ -258,20 +258,20 @@ func (r *run) load(p *plan, c chunk, seqs []Sequence) {
 				r.score(int32(prefix), at, i)
 				continue
 			}
-			r.span(ids[u.prefix:], s.Types, prefix, int(u.prefix))
+			r.span(m, ids[u.prefix:], s.Types, prefix, int(u.prefix))
 			r.score(int32(len(r.spans)-1), at-u.prefix, i)
 		}
 	}
 }
 
 // span appends tokens that follow a prefix of pos tokens.
-func (r *run) span(ids, types []int32, prefix, pos int) {
+func (r *run) span(m *Model, ids, types []int32, prefix, pos int) {
 	row := len(r.ids)
 	r.queries = append(r.queries, Query{Span: len(r.spans), Hi: len(ids), Row: row})
 	r.spans = append(r.spans, Span{Row: row, Len: len(ids), Prefix: prefix, Pos: pos})
 	r.ids = append(r.ids, ids...)
+	r.pos = m.positions(r.pos, ids, pos)
 	for i := range ids {
-		r.pos = append(r.pos, int32(pos+i))
 		t := int32(0)
 		if types != nil {
 			t = types[i]

@@ -168,7 +168,7 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 func (t *Training) forward(seqs []Sequence, p Pass, scored bool) {
 	t.drop = p
 	b := &t.batch
-	b.load(seqs, t.model.Causal(), p.First)
+	b.load(t.model, seqs, p.First)
 	t.embedded.all = tokenRows{n: len(b.ids)}
 	t.embedded.begin(t.embed, nil)
 	x := t.forwardTape(t.embed, &t.embedded)
@@ -254,13 +254,13 @@ func (t *Training) backward(dx []float32) {
 func (t *Training) ldc() int { return kernel.Stride(t.net.Hidden) }
 
 // load lays out a batch.
-func (b *tokens) load(seqs []Sequence, causal bool, first int) {
+func (b *tokens) load(m *Model, seqs []Sequence, first int) {
 	b.ids, b.types, b.pos, b.rows = b.ids[:0], b.types[:0], b.pos[:0], b.rows[:0]
 	b.spans, b.numbers, b.all, b.scored = b.spans[:0], b.numbers[:0], b.all[:0], b.scored[:0]
 	b.last, b.lastPos, b.lastRows = b.last[:0], b.lastPos[:0], b.lastRows[:0]
 	for i, s := range seqs {
 		ids := s.IDs
-		if causal {
+		if m.Causal() {
 			ids = ids[:s.At+1]
 		}
 		row, number := len(b.ids), uint64(first+i)
@@ -269,16 +269,16 @@ func (b *tokens) load(seqs []Sequence, causal bool, first int) {
 		b.scored = append(b.scored, Query{Span: i, Lo: s.At, Hi: s.At + 1, Row: i})
 		b.numbers = append(b.numbers, number)
 		b.last = append(b.last, int32(row+s.At))
-		b.lastPos = append(b.lastPos, int32(s.At))
 		b.lastRows = append(b.lastRows, number<<32|uint64(s.At))
 		b.ids = append(b.ids, ids...)
+		b.pos = m.positions(b.pos, ids, 0)
+		b.lastPos = append(b.lastPos, b.pos[row+s.At])
 		for j := range ids {
 			typ := int32(0)
 			if s.Types != nil {
 				typ = s.Types[j]
 			}
 			b.types = append(b.types, typ)
-			b.pos = append(b.pos, int32(j))
 			b.rows = append(b.rows, number<<32|uint64(j))
 		}
 	}

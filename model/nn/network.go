@@ -24,6 +24,9 @@ type Network struct {
 	Vocab     int  // V
 	Types     int  // token types, 0 where there are none
 	Positions int  // of the longest sequence
+	// First is the position of a sequence's first token. Where it is not 0, tokens
+	// with the id Uncounted are not counted and have that number for a position.
+	First, Uncounted int32
 }
 
 // Params returns the parameters of all layers, in the order of the fields.

@@ -73,9 +73,11 @@ func visit(names []string, v reflect.Value, f func([]string, Module)) {
 		}
 		v = v.Elem()
 	}
-	if m, ok := v.Addr().Interface().(Module); ok {
-		f(names, m)
-		return
+	if at := v.Addr(); at.CanInterface() { // not an embedded struct
+		if m, ok := at.Interface().(Module); ok {
+			f(names, m)
+			return
+		}
 	}
 	switch v.Kind() {
 	case reflect.Struct:
