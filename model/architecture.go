@@ -34,6 +34,9 @@ type defaults struct {
 	headDim       *int
 	pad           *int32
 	types         int     // type_vocab_size; 0: the class has no token types
+	embedding     int     // embedding_size; 0: the embedding is as wide as the blocks
+	groups        int     // num_hidden_groups, of inner_group_num blocks; 0: each block has weights of its own
+	fixedEps      float64 // what norms have whatever the configuration says
 	queryScalar   float64 // query_pre_attn_scalar; 0: scores are divided by √head_dim
 	softCap       float64 // attn_logit_softcapping; 0: the class has none
 	outputCap     float64 // final_logit_softcapping; 0: the class has none
@@ -83,6 +86,18 @@ var architectures = map[string]architecture{
 	"BertForSequenceClassification": {
 		modelType: "bert", embedding: "bert.embeddings.word_embeddings.weight", head: "classifier", new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
 		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2},
+	},
+	"DistilBertForSequenceClassification": {
+		modelType: "distilbert", embedding: "distilbert.embeddings.word_embeddings.weight", head: "classifier", new: newDistilBERT, activations: plainActivations, layerNorm: true, encoder: true,
+		defaults: defaults{fixedEps: 1e-12, activation: "gelu"},
+	},
+	"ElectraForSequenceClassification": {
+		modelType: "electra", embedding: "electra.embeddings.word_embeddings.weight", head: "classifier.out_proj", new: newElectra, activations: plainActivations, layerNorm: true, encoder: true,
+		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2, embedding: 128},
+	},
+	"AlbertForSequenceClassification": {
+		modelType: "albert", embedding: "albert.embeddings.word_embeddings.weight", head: "classifier", new: newAlbert, activations: plainActivations, layerNorm: true, encoder: true,
+		defaults: defaults{layerNormEps: 1e-12, activation: "gelu_new", types: 2, embedding: 128, groups: 1},
 	},
 	"RobertaForSequenceClassification":    robertaArchitecture("roberta"),
 	"XLMRobertaForSequenceClassification": robertaArchitecture("xlm-roberta"),

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,10 @@ type Config struct {
 	// FirstPosition is where positions begin, behind the padding token's own, when
 	// tokens that are padding are not counted; 0 when all are.
 	FirstPosition int `json:",omitempty"`
+
+	Embedding int `json:",omitempty"` // width of the embedding where that is not C by definition, else 0
+	Groups    int `json:",omitempty"` // of blocks whose weights layers share, 0 where none does
+	InGroup   int `json:",omitempty"` // blocks of a group
 
 	NormEps       float64
 	Activation    string
@@ -80,6 +85,17 @@ type rawConfig struct {
 	HeadDim      *int `json:"head_dim"`
 	MaxPositions *int `json:"max_position_embeddings"`
 	TypeVocab    *int `json:"type_vocab_size"`
+
+	Embedding *int `json:"embedding_size"`
+	Groups    *int `json:"num_hidden_groups"`
+	InGroup   *int `json:"inner_group_num"`
+
+	// DistilBERT's names of the sizes.
+	Dim       *int    `json:"dim"`
+	HiddenDim *int    `json:"hidden_dim"`
+	NLayers   *int    `json:"n_layers"`
+	NHeads    *int    `json:"n_heads"`
+	DistilAct *string `json:"activation"`
 
 	RMSNormEps    *float64 `json:"rms_norm_eps"`
 	LayerNormEps  *float64 `json:"layer_norm_eps"`
@@ -189,10 +205,10 @@ func or[T any](p *T, def T) T {
 
 func (c *Config) common(raw *rawConfig, a architecture) {
 	c.VocabSize = or(raw.VocabSize, 0)
-	c.Hidden = or(raw.Hidden, 0)
-	c.Intermediate = or(raw.Intermediate, 0)
-	c.Layers = or(raw.Layers, 0)
-	c.Heads = or(raw.Heads, 0)
+	c.Hidden = or(cmp.Or(raw.Hidden, raw.Dim), 0)
+	c.Intermediate = or(cmp.Or(raw.Intermediate, raw.HiddenDim), 0)
+	c.Layers = or(cmp.Or(raw.Layers, raw.NLayers), 0)
+	c.Heads = or(cmp.Or(raw.Heads, raw.NHeads), 0)
 	c.MaxPositions = or(raw.MaxPositions, 0)
 	c.KVHeads = c.Heads
 	if a.grouped {
@@ -211,7 +227,16 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if a.layerNorm {
 		c.NormEps = or(raw.LayerNormEps, a.defaults.layerNormEps)
 	}
-	c.Activation = or(raw.Activation, a.defaults.activation)
+	if a.defaults.fixedEps > 0 {
+		c.NormEps = a.defaults.fixedEps
+	}
+	if a.defaults.embedding > 0 {
+		c.Embedding = or(raw.Embedding, a.defaults.embedding)
+	}
+	if a.defaults.groups > 0 {
+		c.Groups, c.InGroup = or(raw.Groups, a.defaults.groups), or(raw.InGroup, 1)
+	}
+	c.Activation = or(cmp.Or(raw.Activation, raw.DistilAct), a.defaults.activation)
 	if a.geluIsTanh && c.Activation == "gelu" {
 		c.Activation = "gelu_pytorch_tanh"
 	}
@@ -363,6 +388,15 @@ func (c *Config) validate(raw *rawConfig, a architecture) error {
 		if d.v < 1 || d.v > maxDim {
 			bad("%s: %d, want 1 to %d", d.key, d.v, maxDim)
 		}
+	}
+	if a.defaults.embedding > 0 && (c.Embedding < 1 || c.Embedding > maxDim) {
+		bad("embedding_size: %d, want 1 to %d", c.Embedding, maxDim)
+	}
+	if a.defaults.groups > 0 && (c.Groups < 1 || c.Groups > c.Layers) {
+		bad("num_hidden_groups: %d for %d layers", c.Groups, c.Layers)
+	}
+	if a.defaults.groups > 0 && (c.InGroup < 1 || c.InGroup > maxDim) {
+		bad("inner_group_num: %d, want 1 to %d", c.InGroup, maxDim)
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)

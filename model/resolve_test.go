@@ -23,7 +23,7 @@ func TestHeadsOfOtherTrainersScoreAsTheirOwnCode(t *testing.T) {
 }
 
 func TestBodiesScoreAsTransformersInEverySpelling(t *testing.T) {
-	for _, name := range []string{"gemma2-scalar", "llama-linear", "llama-llama3", "mistral-headdim", "xlm-roberta", "qwen3-window-off", "qwen2-window-on"} {
+	for _, name := range []string{"gemma2-scalar", "llama-linear", "llama-llama3", "mistral-headdim", "xlm-roberta", "electra", "albert", "qwen3-window-off", "qwen2-window-on"} {
 		spellings, err := filepath.Glob(filepath.Join(goldens(t), "..", "goldens-families", name, "config*.json"))
 		require.NoError(t, err)
 		for _, config := range spellings {
@@ -51,7 +51,8 @@ func scoresOfFamily(t *testing.T, name, config string) *Config {
 	require.NoError(t, err)
 	var golden struct {
 		Sequences []struct {
-			IDs []int32 `json:"input_ids"`
+			IDs   []int32 `json:"input_ids"`
+			Types []int32 `json:"token_type_ids"`
 		} `json:"sequences"`
 		Scores []float64 `json:"scores_f64"`
 		At     []int     `json:"scored_positions"`
@@ -67,7 +68,7 @@ func scoresOfFamily(t *testing.T, name, config string) *Config {
 		if golden.At != nil {
 			at = golden.At[i]
 		}
-		require.NoError(t, engine.Score(m, got, []Sequence{{IDs: s.IDs, At: at}}))
+		require.NoError(t, engine.Score(m, got, []Sequence{{IDs: s.IDs, Types: s.Types, At: at}}))
 		assert.InDelta(t, golden.Scores[i], got[0], 2e-5)
 	}
 	return c

@@ -1,0 +1,39 @@
+package model
+
+import "github.com/warmserve/warmserve/model/nn"
+
+// electra is BERT with an embedding of its own width and two layers over the first
+// token. Source: transformers modeling_electra.py; Clark et al. 2020 (arXiv
+// 2003.10555).
+type electra struct {
+	bertBody `weight:"electra"`
+	Project  *nn.Linear   `weight:"electra.embeddings_project"` // where the widths differ
+	Dense    nn.Linear    `weight:"classifier.dense"`
+	Head     nn.ScoreHead `weight:"classifier.out_proj"`
+}
+
+func newElectra(c *Config) network {
+	n := &electra{
+		bertBody: newBertBody(c, c.Embedding),
+		Dense:    nn.NewLinear(c.Hidden, true, c.Hidden),
+		Head:     nn.NewScoreHead(c.Hidden, true),
+	}
+	if c.Embedding != c.Hidden {
+		n.Project = ptr(nn.NewLinear(c.Embedding, true, c.Hidden))
+	}
+	return n
+}
+
+func (n *electra) scoreHead() *nn.ScoreHead { return &n.Head }
+
+func (n *electra) embed(p *nn.Program) nn.Value {
+	x := n.bertBody.embed(p)
+	if n.Project == nil {
+		return x
+	}
+	return p.Linear(n.Project, x)
+}
+
+func (n *electra) features(p *nn.Program, x nn.Value) nn.Value {
+	return p.Activated(&n.Dense, x, nn.GELU)
+}
