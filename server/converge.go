@@ -30,21 +30,26 @@ func (l *Live) Start(ctx context.Context, configured map[string]*api.ModelSpec) 
 	return l.each(ctx, names, configured, causeStart)
 }
 
-// Retry tries the models of the configuration again that Start left out, with
-// pauses that grow, until all are live or ctx ends: what they are made of may
+// Retry tries the models of the configuration again that Start or Reconfigure
+// could not load, with pauses that grow, until ctx ends: what they are made of may
 // still be on its way here.
 func (l *Live) Retry(ctx context.Context) {
 	complaint := ""
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		names := l.failing()
-		if len(names) == 0 {
-			return
+		for len(l.failing()) == 0 {
+			complaint, wait = "", firstRetry
+			select {
+			case <-l.retry:
+			case <-ctx.Done():
+				return
+			}
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return
 		}
+		names := l.failing() // what was mended in the meantime is left alone
 		err := l.each(ctx, names, l.configuration(), causeRetry)
 		if err != nil && ctx.Err() == nil && err.Error() != complaint {
 			complaint = err.Error()
@@ -101,6 +106,7 @@ func (l *Live) each(ctx context.Context, names []string, configured map[string]*
 			return err
 		}
 		l.lacks(name, err)
+		l.tryAgain(name)
 		bad.add(name, err)
 	}
 	return bad.orNil()

@@ -50,6 +50,7 @@ type Live struct {
 	cancel  context.CancelCauseFunc
 	wake    chan struct{} // holds a token when a load waits
 	ended   chan struct{} // holds a token when a deployment has ended
+	retry   chan struct{} // holds a token when a model has failed
 	workers sync.WaitGroup
 
 	// commit is held while a change becomes lasting: the state file, then the
@@ -64,6 +65,7 @@ type Live struct {
 	serving map[string]*api.ModelSpec   // what the live models are made of, by name
 	wanted  map[string]string           // models that the server is not ready without, and why each is not live; "" while it is loaded
 	notes   map[string]string           // what is not as it should be, by subject; see note
+	failed  map[string]bool             // models that did not become what the configuration says, and are tried again
 
 	manifest map[string]*api.ModelSpec // the one being carried out, until one was
 	synced   bool                      // whether one was
@@ -85,8 +87,9 @@ func newLive(cfg Config, models *Models, queue *batch.Queue, metrics *liveMetric
 	l := &Live{
 		models: models, queue: queue, builder: cfg.Builder, log: cfg.Logger, metrics: metrics,
 		grace: max(0, cfg.KeepPrevious),
-		wake:  make(chan struct{}, 1), ended: make(chan struct{}, 1), history: make(map[string][]api.ModelEvent),
+		wake:  make(chan struct{}, 1), ended: make(chan struct{}, 1), retry: make(chan struct{}, 1), history: make(map[string][]api.ModelEvent),
 		serving: make(map[string]*api.ModelSpec), wanted: make(map[string]string), notes: make(map[string]string),
+		failed: make(map[string]bool),
 	}
 	if info, err := os.Stat(cfg.ModelRoot); cfg.ModelRoot != "" && (err != nil || !info.IsDir()) {
 		return nil, fmt.Errorf("server: model root %s: not a folder", cfg.ModelRoot)
@@ -276,6 +279,7 @@ func (l *Live) Remove(name, cause string) error {
 	defer l.mu.Unlock()
 	delete(l.serving, name)
 	delete(l.wanted, name)
+	delete(l.failed, name)
 	event := api.ModelEvent{Time: time.Now().Unix(), Cause: cause, Outcome: api.OutcomeRemoved, Revision: info.Revision}
 	l.remember(name, event)
 	l.metrics.loaded(name, event)

@@ -80,6 +80,7 @@ func (l *Live) configure(models map[string]*api.ModelSpec) {
 			delete(l.wanted, name)
 		}
 	}
+	clear(l.failed) // of what was said before
 	l.configured = models
 }
 
@@ -108,6 +109,14 @@ func (l *Live) wantManifest(specs map[string]*api.ModelSpec) {
 	l.want(slices.Collect(maps.Keys(specs))...)
 }
 
+// tryAgain notes that a model is not what the configuration says.
+func (l *Live) tryAgain(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed[name] = true
+	signal(l.retry)
+}
+
 // lacks notes why a wanted model is not live.
 func (l *Live) lacks(name string, err error) {
 	l.mu.Lock()
@@ -122,6 +131,7 @@ func (l *Live) unwant(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.wanted, name)
+	delete(l.failed, name)
 }
 
 // served notes that a model is live, and of what it is made.
@@ -130,6 +140,7 @@ func (l *Live) served(name string, spec *api.ModelSpec) {
 	defer l.mu.Unlock()
 	l.serving[name] = spec
 	delete(l.wanted, name)
+	delete(l.failed, name)
 }
 
 // missing says which wanted models are not live: with the reasons, which may
@@ -158,16 +169,9 @@ func (l *Live) lacking() int {
 	return len(l.wanted)
 }
 
-// failing lists the wanted models whose loads failed.
+// failing lists the models that are to be tried again.
 func (l *Live) failing() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var names []string
-	for name, reason := range l.wanted {
-		if reason != "" {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(l.failed))
 }

@@ -11,7 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -265,7 +268,56 @@ func TestAModelThatIsConfiguredNoLongerIsNotWaitedFor(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, l.get("/readyz").status)
 	require.NoError(t, l.server.Live().Reconfigure(t.Context(), map[string]*api.ModelSpec{"good": of(l.root, "b")}))
 	assert.Equal(t, http.StatusOK, l.get("/readyz").status)
-	l.server.Live().Retry(t.Context()) // returns at once: nothing is left to try
+	assert.Empty(t, server.Failing(l.server), "nothing is left to try")
+}
+
+func TestAModelThatAReloadAddsIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		broken.Store(true)
+		p := &process{t: t, models: server.NewModels(), factory: &factory{before: func(_ context.Context, name string, _ *api.ModelSpec, _ func(string, float64)) error {
+			if broken.Load() && name != "good" {
+				return errors.New("no such shard")
+			}
+			return nil
+		}}}
+		var err error
+		p.server, err = server.New(server.Config{Builder: p.factory, Logger: slog.New(slog.DiscardHandler)}, p.models)
+		require.NoError(t, err)
+		defer p.server.Close()
+		live := p.server.Live()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		require.NoError(t, live.Start(ctx, map[string]*api.ModelSpec{"good": of("/", "b")}))
+		go live.Retry(ctx)
+		time.Sleep(time.Hour)
+
+		conf := map[string]*api.ModelSpec{"good": of("/", "b"), "late": of("/", "a"), "never": of("/", "a")}
+		require.EqualError(t, live.Reconfigure(ctx, conf), "model late: no such shard\nmodel never: no such shard")
+		conf = map[string]*api.ModelSpec{"good": of("/", "b"), "late": of("/", "a")}
+		require.EqualError(t, live.Reconfigure(ctx, conf), "model late: no such shard")
+		broken.Store(false)
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, map[string]string{"good": rev("b"), "late": rev("a")}, p.revisions(), "what is configured no longer is not tried")
+
+		broken.Store(true)
+		conf = map[string]*api.ModelSpec{"good": of("/", "c"), "late": of("/", "c")}
+		require.EqualError(t, live.Reconfigure(ctx, conf), "model late: no such shard")
+		assert.Equal(t, map[string]string{"good": rev("c"), "late": rev("a")}, p.revisions(), "the one before goes on")
+		broken.Store(false)
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, map[string]string{"good": rev("c"), "late": rev("c")}, p.revisions())
+
+		broken.Store(true)
+		require.Error(t, live.Reconfigure(ctx, map[string]*api.ModelSpec{"good": of("/", "c"), "late": of("/", "d")}))
+		ld, err := live.Put("good", of("/", "e"), "test")
+		require.NoError(t, err)
+		require.NoError(t, ld.Wait(ctx))
+		require.NoError(t, live.Reconfigure(ctx, conf), "what is live is as it says")
+		broken.Store(false)
+		time.Sleep(time.Hour)
+		assert.Equal(t, map[string]string{"good": rev("e"), "late": rev("c")}, p.revisions(), "and what was said before is not tried")
+	})
 }
 
 func TestReadinessMayNeedOneModelAlone(t *testing.T) {
