@@ -194,6 +194,11 @@ func TestConfigurationsOfTheWrongTypeNameTheKey(t *testing.T) {
 		"models:\n  m:\n    members: 5\n":                      "serve.yaml:3: members: holds 5 where a list is wanted",
 		"models:\n  m:\n    members: [a]\n    weights: [x]\n":  "serve.yaml:4: weights: holds x where a number is wanted",
 		"models: 3\n":                                          "serve.yaml:1: models: holds 3 where a mapping is wanted",
+		"models:\n  m: {members: [a], max_tokens: 1.5}\n":      "serve.yaml:2: max_tokens: holds 1.5 where a whole number is wanted",
+		"limits:\n  request_memory: 2.5\n":                     "serve.yaml:2: request_memory: holds 2.5 where a whole number is wanted",
+		"threads: &n 0.5\n":                                    "serve.yaml:1: threads: holds 0.5 where a whole number is wanted",
+		"models:\n  m: {members: [1.10]}\n":                    "serve.yaml:2: members: holds 1.10 where a string is wanted",
+		"models:\n  m: {members: [{name: 010, path: a}]}\n":    "serve.yaml:2: name: holds 010 where a string is wanted",
 		"tls_cert:\n- a\n":                                     "serve.yaml:2: tls_cert: holds a list where a string is wanted",
 		"models:\n  m:\n    members: [{path: a, weight: x}]\n": "weight: holds x where a number is wanted",
 	} {

@@ -128,8 +128,8 @@ func readConfig(path string) (serveConfig, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()); err != nil {
-		return c, yamlError(path, data, err)
+	if err := readYAML(path, data, &c); err != nil {
+		return c, err
 	}
 	dir := filepath.Dir(path)
 	for _, p := range []*string{&c.KeyFile, &c.TLSCert, &c.TLSKey, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/warmserve/warmserve/api"
 )
 
@@ -274,8 +272,8 @@ func inFolder(folder string) (string, error) {
 // to now is what will be loaded, now and after a restart.
 func parseManifest(file string, data []byte) (map[string]*api.ModelSpec, error) {
 	var m manifest
-	if err := yaml.UnmarshalWithOptions(data, &m, yaml.Strict()); err != nil {
-		return nil, yamlError(file, data, err)
+	if err := readYAML(file, data, &m); err != nil {
+		return nil, err
 	}
 	if len(m.Models) == 0 {
 		return nil, fmt.Errorf("%s: no models", file) // an empty or cut file must not take every model away

@@ -3,13 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/warmserve/warmserve/loader/jsonerr"
@@ -71,4 +74,83 @@ func wantedYAML(t reflect.Type) string {
 		return "a duration such as 60s"
 	}
 	return jsonerr.Wanted(t)
+}
+
+// readYAML reads a configuration or a manifest into out. A number that the field it
+// stands in cannot hold as it is written is an error: a fraction that would be cut to a
+// whole number, and a number that as a string would read otherwise, such as 1.10.
+func readYAML(file string, data []byte, out any) error {
+	if err := yaml.UnmarshalWithOptions(data, out, yaml.Strict()); err != nil {
+		return yamlError(file, data, err)
+	}
+	parsed, err := parser.ParseBytes(data, 0)
+	for i := 0; err == nil && i < len(parsed.Docs); i++ {
+		err = exactNumbers(parsed.Docs[i].Body, reflect.TypeOf(out))
+	}
+	if err != nil {
+		return yamlError(file, data, err)
+	}
+	return nil
+}
+
+// exactNumbers finds a number that changes in a field of the type t.
+func exactNumbers(node ast.Node, t reflect.Type) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch n := node.(type) {
+	case *ast.AnchorNode:
+		return exactNumbers(n.Value, t)
+	case *ast.FloatNode:
+		if v, _ := n.GetValue().(float64); t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 && v != math.Trunc(v) {
+			return &yaml.TypeError{Token: n.Token, DstType: t}
+		}
+		return exactText(n, t)
+	case *ast.IntegerNode:
+		return exactText(n, t)
+	case *ast.SequenceNode:
+		if t.Kind() != reflect.Slice {
+			return nil
+		}
+		for _, v := range n.Values {
+			if err := exactNumbers(v, t.Elem()); err != nil {
+				return err
+			}
+		}
+	case ast.MapNode:
+		for i := n.MapRange(); i.Next(); {
+			inner, ok := fieldType(t, i.Key().GetToken().Value)
+			if !ok {
+				continue
+			}
+			if err := exactNumbers(i.Value(), inner); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// exactText finds a number that changes where it becomes a string, as members' paths do, too.
+func exactText(n ast.ScalarNode, t reflect.Type) error {
+	text := t.Kind() == reflect.String || t == reflect.TypeFor[memberConfig]()
+	if text && fmt.Sprint(n.GetValue()) != n.GetToken().Value {
+		return &yaml.TypeError{Token: n.GetToken(), DstType: reflect.TypeFor[string]()}
+	}
+	return nil
+}
+
+// fieldType returns the type of what stands under a key of a value of the type t.
+func fieldType(t reflect.Type, key string) (reflect.Type, bool) {
+	switch t.Kind() {
+	case reflect.Map:
+		return t.Elem(), true
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if f := t.Field(i); f.Tag.Get("yaml") == key {
+				return f.Type, true
+			}
+		}
+	}
+	return nil, false
 }
