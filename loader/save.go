@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -110,6 +111,51 @@ func Save(dir string, c Contents) (err error) {
 		return err
 	}
 	return safetensors.SyncDir(parent)
+}
+
+// Saved reports whether dir holds what Save would write, as far as the files beside the weights
+// and the names, types and shapes of the tensors say: where those files hold hashes of what the
+// tensors were made of, that is all.
+func (c *Contents) Saved(dir string) (bool, error) {
+	files, err := c.smallFiles()
+	if err != nil {
+		return false, err
+	}
+	shards, err := c.plan()
+	if err != nil {
+		return false, err
+	}
+	for name, want := range files {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
+			return false, nil
+		}
+	}
+	for i, specs := range shards {
+		if !holds(filepath.Join(dir, shardName(i, len(shards))), specs) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// holds reports whether a file of weights is whole and has these tensors.
+func holds(path string, specs []safetensors.Spec) bool {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return slices.EqualFunc(f.Tensors, specs, func(t safetensors.Tensor, s safetensors.Spec) bool {
+		return t.Name == s.Name && t.DType == s.DType && slices.Equal(t.Shape, s.Shape)
+	})
+}
+
+// shardName is the name of the i-th of n files of weights.
+func shardName(i, n int) string {
+	if n == 1 {
+		return weightsFile
+	}
+	return fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, n)
 }
 
 // checkTarget reports whether dir holds a checkpoint that is to be replaced.
@@ -228,7 +274,7 @@ func (c *Contents) writeAll(dir string, files map[string][]byte, shards [][]safe
 			WeightMap map[string]string `json:"weight_map"`
 		}{map[string]int64{"total_size": 0}, map[string]string{}}
 		for i, specs := range shards {
-			name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
+			name := shardName(i, len(shards))
 			if err := safetensors.WriteFile(filepath.Join(dir, name), specs, metadata, c.filler()); err != nil {
 				return err
 			}

@@ -95,11 +95,22 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 		return err
 	}
 	contents.DType, contents.Replace = stored, f.replace
+	if !f.replace {
+		if saved, err := contents.Saved(f.out); err != nil {
+			return err
+		} else if saved {
+			p.finishedBefore(f.out)
+			return nil
+		}
+	}
 	watched := &watchedSource{ctx: ctx, Average: a, bar: p.progressOf(newDisplay(p.stderr), valueBytes(a), "averaging")}
 	contents.Source = watched
 	if err := loader.Save(f.out, contents); err != nil {
 		if errors.Is(err, loader.ErrNotFinite) {
 			err = fmt.Errorf("nothing was written: %w", cmp.Or(a.CheckFinite(), err))
+		}
+		if errors.Is(err, loader.ErrExists) {
+			err = fmt.Errorf("%s: %w and is not this average: name another directory, or --replace a checkpoint that is there", f.out, loader.ErrExists)
 		}
 		return err
 	}

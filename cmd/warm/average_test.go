@@ -122,3 +122,32 @@ func TestAveragingKeepsNoModelInMemory(t *testing.T) {
 	// the program itself takes some 20 MB.
 	assert.Less(t, float64(peak), 1.3*float64(size)+20<<20)
 }
+
+func TestAnAverageGivenAgainIsDoneAlready(t *testing.T) {
+	a, b, out := tinyModel(t, "a", nil), tinyModel(t, "b", nil), filepath.Join(t.TempDir(), "wa")
+	average := func(more ...string) (int, string) {
+		code, _, stderr := command(t, "", append([]string{"average", "--out", out, a, b}, more...)...)
+		return code, stderr
+	}
+	code, stderr := average()
+	require.Equal(t, exitOK, code, stderr)
+	weights := filepath.Join(out, "model.safetensors")
+	written, err := os.Stat(weights)
+	require.NoError(t, err)
+	code, stderr = average()
+	assert.Equal(t, exitOK, code, stderr)
+	assert.Contains(t, stderr, out+" holds the result of this run already: nothing to do")
+	again, err := os.Stat(weights)
+	require.NoError(t, err)
+	assert.True(t, os.SameFile(written, again), "nothing was written")
+	for _, other := range [][]string{{"--weights", "1,2"}, {"--dtype", "bfloat16"}, {tinyModel(t, "c", nil)}, {"--base", a, "--alpha", "0.5"}} {
+		code, stderr = average(other...)
+		assert.Equal(t, exitFailure, code, other)
+		assert.Contains(t, stderr, "is not this average: name another directory, or --replace", other)
+	}
+	require.NoError(t, os.Truncate(weights, written.Size()/2))
+	code, _ = average()
+	assert.Equal(t, exitFailure, code, "half of the weights are not the average")
+	code, stderr = average("--replace")
+	assert.Equal(t, exitOK, code, stderr)
+}

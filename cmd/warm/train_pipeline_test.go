@@ -37,6 +37,13 @@ func TestTheWholePipeline(t *testing.T) {
 		require.Equal(t, exitOK, code, "%s\n%s", args, stderr)
 		assert.Contains(t, stdout+stderr, step.want, args)
 	}
-	code, _, log := trainCommand(t, "train", "tokenizer", "--text", at("text.txt"), "--vocab", "10", "--out", at("x"))
+	tokenizer := []string{"train", "tokenizer", "--text", at("text.txt"), "--out", at("tok"), "--vocab"}
+	code, _, log := trainCommand(t, append(tokenizer, "300")...)
+	assert.Equal(t, exitOK, code, log)
+	assert.Contains(t, log, at("tok")+" holds the result of this run already: nothing to do")
+	code, _, log = trainCommand(t, append(tokenizer, "265")...)
+	assert.Equal(t, exitFailure, code, log)
+	assert.Contains(t, log, "holds another tokenizer: name another directory")
+	code, _, log = trainCommand(t, "train", "tokenizer", "--text", at("text.txt"), "--vocab", "10", "--out", at("x"))
 	assert.Equal(t, exitUsage, code, log)
 }

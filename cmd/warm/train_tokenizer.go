@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -62,10 +63,6 @@ func (p *program) runTokenizer(f tokenizerFlags) error {
 	case f.vocab < 256+special:
 		return usagef("--vocab: %d, want %d at least: the bytes and the special tokens", f.vocab, 256+special)
 	}
-	file := filepath.Join(f.out, "tokenizer.json")
-	if _, err := os.Stat(file); err == nil {
-		return fmt.Errorf("%s: %w", f.out, loader.ErrExists)
-	}
 	c := bpe.NewCounter()
 	if err := lm.EachText(f.text, f.skipBad, func(message string) { fmt.Fprintln(p.stderr, message) }, c.Add); err != nil {
 		return err
@@ -78,10 +75,18 @@ func (p *program) runTokenizer(f tokenizerFlags) error {
 	if err != nil {
 		return err
 	}
+	file, configFile := filepath.Join(f.out, "tokenizer.json"), filepath.Join(f.out, "tokenizer_config.json")
+	if before, err := os.ReadFile(file); err == nil { // training is quick and always ends in the same bytes
+		if said, err := os.ReadFile(configFile); err != nil || !bytes.Equal(before, tokenizer) || !bytes.Equal(said, config) {
+			return fmt.Errorf("%s: %w and holds another tokenizer: name another directory", f.out, loader.ErrExists)
+		}
+		p.finishedBefore(f.out)
+		return nil
+	}
 	if err := os.MkdirAll(f.out, 0o755); err != nil {
 		return err
 	}
-	err = errors.Join(os.WriteFile(filepath.Join(f.out, "tokenizer_config.json"), config, 0o644), os.WriteFile(file, tokenizer, 0o644))
+	err = errors.Join(os.WriteFile(configFile, config, 0o644), os.WriteFile(file, tokenizer, 0o644))
 	if err != nil {
 		return err
 	}
