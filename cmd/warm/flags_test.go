@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"io"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -238,4 +241,29 @@ func TestUnknownFlagsNameTheNearest(t *testing.T) {
 		assert.Equal(t, exitUsage, code)
 		assert.Contains(t, stderr, want)
 	}
+}
+
+func TestFlagsOfModelsAreRefusedWhereADefaultConfigurationHasThem(t *testing.T) {
+	dir := t.TempDir()
+	config, keys := filepath.Join(dir, "serve.yaml"), filepath.Join(dir, "admin.keys")
+	require.NoError(t, os.WriteFile(keys, []byte("an-administrators-key\n"), 0o600))
+	serve := func(env string, args ...string) (int, string) {
+		stderr := &output{}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // a server that starts ends at once
+		code := run(ctx, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...), func(name string) string {
+			return map[string]string{"WARM_DEFAULT_CONFIG": env}[name]
+		}, strings.NewReader(""), io.Discard, stderr)
+		return code, stderr.String()
+	}
+	require.NoError(t, os.WriteFile(config, []byte("admin_key_file: admin.keys\nmodels:\n  m: {members: ["+tinyModel(t, "one", nil)+"]}\n"), 0o600))
+	for _, flag := range [][]string{{"--mode", "both"}, {"--dtype", "int8"}, {"--pooling", "last"}, {"--max-tokens", "9"}, {"--base", dir}, {"--alpha", "0.5"}, {"--ab-sample", "0.1"}} {
+		code, stderr := serve(config, flag...)
+		assert.Equal(t, exitUsage, code, flag)
+		assert.Contains(t, stderr, flag[0]+" has no effect without --model")
+	}
+	code, stderr := serve(config, "--model-root", dir)
+	assert.NotEqual(t, exitUsage, code, "the configuration has administrators' keys: %s", stderr)
+	code, stderr = serve(filepath.Join(dir, "none.yaml"), "--max-tokens", "9")
+	assert.NotEqual(t, exitUsage, code, "the embedded model is served so: %s", stderr)
 }

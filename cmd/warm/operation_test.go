@@ -109,6 +109,37 @@ func TestARenewedCertificateIsServedAndABrokenOneIsNot(t *testing.T) {
 	assert.EqualValues(t, 3, serial())
 }
 
+func TestSIGHUPServesARenewedCertificateAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	renew := func(serial int64) *x509.Certificate { return selfSigned(t, certFile, keyFile, serial) }
+	renew(1)
+	c := startChild(t, "--tls-cert", certFile, "--tls-key", keyFile, "--model", "m="+tinyModel(t, "one", nil))
+	served := func() int64 {
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(c.url, "https://"), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the serial number is all that is asked
+		require.NoError(t, err)
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	hup := func(says string) {
+		t.Helper()
+		before := strings.Count(c.stderr.String(), says)
+		require.NoError(t, c.cmd.Process.Signal(syscall.SIGHUP))
+		require.Eventually(t, func() bool { return strings.Count(c.stderr.String(), says) > before }, 20*time.Second, time.Millisecond, "%s", c.stderr)
+	}
+	assert.EqualValues(t, 1, served())
+	renew(2)
+	assert.EqualValues(t, 1, served(), "the files are looked at every ten seconds")
+	hup(`msg="the configuration was read again"`)
+	assert.EqualValues(t, 2, served())
+	require.NoError(t, os.WriteFile(keyFile, []byte("half a file"), 0o600))
+	hup("what is wrong with it stays as it was")
+	assert.EqualValues(t, 2, served())
+	renew(3)
+	hup(`msg="the configuration was read again"`)
+	assert.EqualValues(t, 3, served())
+}
+
 func TestTLSMistakesExitWith2(t *testing.T) {
 	good := tinyModel(t, "good", nil)
 	for _, args := range [][]string{{"--tls-cert", "x"}, {"--tls-key", "x"}, {"--tls-cert", "/nowhere/c", "--tls-key", "/nowhere/k"}} {

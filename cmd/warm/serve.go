@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -134,13 +132,7 @@ func modelFlags(c *cobra.Command, m *modelConfig, alpha *float64) {
 // settings merges defaults, file, environment and flags.
 func (f *serveFlags) settings(getenv func(string) string, changed func(string) bool) (serveConfig, error) {
 	var c serveConfig
-	file := f.config
-	if file == "" {
-		if _, err := os.Stat(getenv("WARM_DEFAULT_CONFIG")); !errors.Is(err, fs.ErrNotExist) {
-			file = getenv("WARM_DEFAULT_CONFIG")
-		}
-	}
-	if file != "" {
+	if file := f.file(getenv); file != "" {
 		var err error
 		if c, err = readConfig(file); err != nil {
 			return c, err

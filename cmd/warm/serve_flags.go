@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,19 +15,32 @@ func serveRules(f *serveFlags, getenv func(string) string) []rule {
 		{when: func() bool { return len(f.models) == 0 && f.others(getenv) }, why: "without --model: the models of a configuration, manifest or state have settings of their own",
 			flags: []string{"mode", "dtype", "pooling", "max-tokens", "base", "alpha", "ab-sample"}},
 		{when: func() bool {
-			return f.config == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" && getenv("WARM_ADMIN_KEY_FILE") == ""
+			return f.file(getenv) == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" && getenv("WARM_ADMIN_KEY_FILE") == ""
 		}, why: "without --admin-key-file or WARM_ADMIN_KEY: no request can name a path below the model root", flags: []string{"model-root"}},
 	}
 }
 
 // others says whether models may come from elsewhere than flags and the program itself.
 func (f *serveFlags) others(getenv func(string) string) bool {
-	for _, s := range []string{f.config, f.watch, f.state, f.adminKeyFile, getenv("WARM_ADMIN_KEY"), getenv("WARM_ADMIN_KEY_FILE"), getenv("WARM_WATCH"), getenv("WARM_STATE")} {
+	for _, s := range []string{f.file(getenv), f.watch, f.state, f.adminKeyFile, getenv("WARM_ADMIN_KEY"), getenv("WARM_ADMIN_KEY_FILE"), getenv("WARM_WATCH"), getenv("WARM_STATE")} {
 		if s != "" {
 			return true
 		}
 	}
 	return false
+}
+
+// file is the configuration that is read: the one that --config names, else the one
+// of WARM_DEFAULT_CONFIG where it exists; "" for none.
+func (f *serveFlags) file(getenv func(string) string) string {
+	if f.config != "" {
+		return f.config
+	}
+	byDefault := getenv("WARM_DEFAULT_CONFIG")
+	if _, err := os.Stat(byDefault); errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return byDefault
 }
 
 // serveArguments refuses directories without a name, which are a likely mistake.
