@@ -85,6 +85,36 @@ func TestAQueryIsReadWholeOrRefused(t *testing.T) {
 	}
 }
 
+func TestWhatAPathReadsInTheURLIsNotPassedOverInTheBody(t *testing.T) {
+	h := start(t, server.Config{}, named("m"))
+	for path, body := range map[string]string{
+		"/get_reward":        `"query":["a b"],"labels":[NaN]`,
+		"/classify":          `"model":"m","input":"a"`,
+		"/classify?mode=wa":  `"text":["a"]`,
+		"/pooling":           `"model":"m","input":"a"`,
+		"/score":             `"model":"m","text_1":"a","text_2":"b"`,
+		"/rerank":            `"query":"a","texts":["b"]`,
+		"/v2/rerank":         `"query":"a","documents":["b"]`,
+		"/v1/embeddings":     `"model":"m","input":"a"`,
+		"/predict":           `"inputs":"a"`,
+		"/v1/score-one":      `"prompt":"a","response":"b"`,
+		"/v2/models/m/infer": `"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","data":["a"]}]`,
+	} {
+		for _, field := range []string{`"mode":"ens"`, `"aggregate":"min"`, `"lambda":0.5`, `"mode":3`} {
+			name := strings.Split(field, `"`)[1]
+			r := h.send(path, "{"+body+","+field+"}")
+			assert.Contains(t, []int{400, 422}, r.status, "%s %s: %s", path, field, r.body)
+			assert.Contains(t, string(r.body), "this path reads "+name+" in the URL: ?"+name+"=", path)
+			r = h.send(path, "{"+body+`,"`+name+`":null,"other":"`+name+`"}`)
+			assert.Equal(t, http.StatusOK, r.status, "%s: %s", path, r.body)
+		}
+	}
+	for field, path := range map[string]string{`"pooling":"hf"`: "/get_reward", `"scores":"raw"`: "/get_reward", `"retemplate":"chatml"`: "/get_reward", `"on_error":"item"`: "/get_reward", `"bare":true`: "/v1/score-one"} {
+		r := h.send(path, `{"query":["a"],"prompt":"a","response":"b",`+field+"}")
+		assert.Equal(t, http.StatusBadRequest, r.status, field)
+	}
+}
+
 func TestTheNativeRouteTakesModelAndEnsembleFromTheURL(t *testing.T) {
 	h := start(t, server.Config{}, named("m"), servertest.New("other"))
 	const query = "?model=m&mode=ens&aggregate=mean_minus_std&lambda=0.5"

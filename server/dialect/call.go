@@ -1,12 +1,16 @@
 package dialect
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/warmserve/warmserve/api"
 )
@@ -134,17 +138,51 @@ func Routes(c Config) []Route {
 		{"/predict", with(), teiShape, teiPredict},
 		{"/", with(), teiShape, teiRoot},
 		{"/v1/score-one", append([]string{"bare", "retemplate"}, Choices[:4]...), nil, slime},
-		{"/verify", with(), nil, nemoGym},
+		{nemoGymPath, with(), nil, nemoGym},
 		{"/v2/models/{name}/infer", inPath, oipShape, infer},
 		{"/v2/models/{name}/versions/{version}/infer", inPath, oipShape, infer},
 	}
 	for i, r := range routes {
 		routes[i].Decode = func(body []byte, at Target) (*Call, error) {
 			c, err := r.Decode(body, at)
+			if err == nil && r.Path != nemoGymPath { // whose rows have fields of their own
+				err = misplaced(body, r.Query)
+			}
 			return c, api.BlameNonFinite(body, err)
 		}
 	}
 	return routes
+}
+
+const nemoGymPath = "/verify"
+
+// misplaced refuses a field that is no field of the protocol but a parameter of the path:
+// passed over, as unknown fields are, it would leave a reward that is another than the one
+// asked for. A model's name is a field of most protocols, and sent to the others out of habit.
+func misplaced(body []byte, query []string) error {
+	if !slices.ContainsFunc(query, func(name string) bool { return bytes.Contains(body, []byte(`"`+name+`"`)) }) {
+		return nil
+	}
+	var r struct {
+		Mode       jsontext.Value `json:"mode"`
+		Aggregate  jsontext.Value `json:"aggregate"`
+		Lambda     jsontext.Value `json:"lambda"`
+		OnError    jsontext.Value `json:"on_error"`
+		Pooling    jsontext.Value `json:"pooling"`
+		Retemplate jsontext.Value `json:"retemplate"`
+		Scores     jsontext.Value `json:"scores"`
+		Bare       jsontext.Value `json:"bare"`
+	}
+	if err := api.DecodeLenient(body, &r); err != nil {
+		return nil //nolint:nilerr // not an object: it has no fields
+	}
+	for name, v := range map[string]jsontext.Value{"mode": r.Mode, "aggregate": r.Aggregate, "lambda": r.Lambda, "on_error": r.OnError,
+		"pooling": r.Pooling, "retemplate": r.Retemplate, "scores": r.Scores, "bare": r.Bare} {
+		if given(v) && slices.Contains(query, name) {
+			return api.Errorf(api.CodeUnknownField, name, "this path reads %s in the URL: ?%s=…", name, name)
+		}
+	}
+	return nil
 }
 
 // choose is Choose of a call that may have nothing to score.
