@@ -62,6 +62,7 @@ average is made of.`,
 	l.StringVar(&f.dtype, "dtype", "float32", "stored format: float32 or bfloat16")
 	l.StringSliceVar(&f.ignore, "ignore", nil, "what members may differ in, `FIELD,…`: of config.json, a special token, tokenizer, chat_template")
 	l.BoolVar(&f.replace, "replace", false, "replace a checkpoint that is there already")
+	refuses(c, baseAlone(c))
 	return c
 }
 

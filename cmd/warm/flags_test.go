@@ -23,14 +23,15 @@ import (
 // a flag decides in which modes it counts.
 var flagModes = map[string][]struct{ mode, refused string }{
 	"warm serve": {
-		{"--model m=a", "model-root"},
-		{"", "model-root"},
+		{"--model m=a --alpha 0.5", "model-root"},
+		{"--model m=a", "model-root base"},
+		{"", "model-root base"},
 		{"--config c.yaml", "mode dtype pooling max-tokens base alpha ab-sample"},
 		{"--state s", "mode dtype pooling max-tokens base alpha ab-sample model-root"},
 		{"--watch m.yaml --admin-key-file k", "mode dtype pooling max-tokens base alpha ab-sample"},
 	},
-	"warm average":         {{"", ""}},
-	"warm score":           {{"", "aggregate lambda"}, {"--mode member:a", "aggregate lambda"}, {"--mode ens", ""}, {"--mode both", ""}},
+	"warm average":         {{"", "base"}, {"--alpha 0.5", ""}},
+	"warm score":           {{"", "aggregate lambda base"}, {"--mode member:a --alpha 0.5", "aggregate lambda"}, {"--mode ens", "base"}, {"--mode both --alpha 0.5", ""}},
 	"warm train tokenizer": {{"", ""}},
 	"warm train lm":        {{"", ""}, {"--optimizer adafactor", "beta1 beta2 eps"}, {"--valid 0", "eval-every"}},
 	"warm train sft":       {{"", ""}, {"--optimizer adafactor", "beta1 beta2 eps"}, {"--valid 0", "eval-every"}},

@@ -79,7 +79,7 @@ which they were.`,
 	l.StringVar(&f.truncate, "truncate", string(reward.TruncatePromptLeft), "text over the context: prompt_left, left, right or error")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
 	modelFlags(c, &f.model, &f.alpha)
-	refuses(c, rule{when: func() bool { return f.model.Mode != string(reward.ModeEns) && f.model.Mode != string(reward.ModeBoth) },
+	refuses(c, baseAlone(c), rule{when: func() bool { return f.model.Mode != string(reward.ModeEns) && f.model.Mode != string(reward.ModeBoth) },
 		why: "without --mode ens or both: there is no ensemble", flags: []string{"aggregate", "lambda"}})
 	return c
 }

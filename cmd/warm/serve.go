@@ -104,7 +104,7 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 	liveFlags(c, &f)
 	modelFlags(c, &f.def, &f.alpha)
 	l.Float64Var(&f.def.ABSample, "ab-sample", 0, "share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
-	refuses(c, serveRules(&f, p.getenv)...)
+	refuses(c, append(serveRules(&f, p.getenv), baseAlone(c))...)
 	return c
 }
 
