@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/server/batch"
-	"github.com/warmserve/warmserve/server/compare"
 )
 
 // compare handles POST /v1/compare.
@@ -300,7 +300,7 @@ func (c *comparison) spread() *api.Spread {
 			unanimous++
 		}
 	}
-	out := &api.Spread{Unanimous: estimate(compare.Share(unanimous, pairs))}
+	out := &api.Spread{Unanimous: api.Estimate(eval.Share(unanimous, pairs))}
 	for _, std := range c.std {
 		out.MeanStd += std / float64(len(c.std))
 	}
@@ -309,22 +309,22 @@ func (c *comparison) spread() *api.Spread {
 
 // wire returns a scorer's figures, set against wa's unless it is wa or there is none.
 func (s *scores) wire(wa *scores) api.Scorer {
-	p := compare.Count(s.chosen, s.rejected)
+	a := eval.Count(s.chosen, s.rejected)
 	out := api.Scorer{
-		Name: s.name, Accuracy: estimate(p.Accuracy()), Wins: p.Wins, Ties: p.Ties, Losses: p.Losses,
-		TiesAsHalf: p.TiesAsHalf(), MeanMargin: compare.MeanMargin(s.chosen, s.rejected), ComputeSeconds: s.compute.Seconds(),
+		Name: s.name, Accuracy: api.Estimate(a.Strict()), Wins: a.Wins, Ties: a.Ties, Losses: a.Losses,
+		TiesAsHalf: a.Half(), MeanMargin: a.Margin, ComputeSeconds: s.compute.Seconds(),
 	}
 	if wa == nil || wa == s {
 		return out
 	}
 	mine, its := s.all(), wa.all()
 	pairs := len(s.chosen)
-	diff, pValue := compare.AccuracyDifference(wa.margins(), s.margins())
+	diff, pValue := eval.AccuracyDifference(wa.margins(), s.margins())
 	out.AgainstWA = &api.Contrast{
-		AccuracyDifference: estimate(diff), McNemarP: pValue,
-		Agreement: estimate(compare.Agreement(wa.margins(), s.margins())),
-		Pearson:   orNil(compare.Pearson(its, mine, pairs)), Spearman: orNil(compare.Spearman(its, mine, pairs)), Kendall: orNil(compare.Kendall(its, mine, pairs)),
-		MeanAbsoluteDifference: compare.MeanAbsolute(its, mine),
+		AccuracyDifference: api.Estimate(diff), McNemarP: pValue,
+		Agreement: api.Estimate(eval.Agreement(wa.margins(), s.margins())),
+		Pearson:   orNil(eval.Pearson(its, mine, pairs)), Spearman: orNil(eval.Spearman(its, mine, pairs)), Kendall: orNil(eval.Kendall(its, mine, pairs)),
+		MeanAbsoluteDifference: eval.MeanAbsolute(its, mine),
 	}
 	if wa.compute > 0 {
 		out.AgainstWA.Cost = s.compute.Seconds() / wa.compute.Seconds()
@@ -332,9 +332,7 @@ func (s *scores) wire(wa *scores) api.Scorer {
 	return out
 }
 
-func estimate(e compare.Estimate) api.Estimate { return api.Estimate(e) }
-
-func orNil(e compare.Estimate, ok bool) *api.Estimate {
+func orNil(e eval.Estimate, ok bool) *api.Estimate {
 	if !ok {
 		return nil
 	}

@@ -25,8 +25,8 @@ var layout = map[string][]string{
 	"server/memory":          {},
 	"server/scorertest":      {"server/batch"},
 	"server/servertest":      {"api", "server", "server/batch", "server/scorertest"},
-	"server/compare":         {},
-	"server":                 {"api", "server/batch", "server/compare", "server/dialect", "server/memory"},
+	"eval":                   {}, // figures that server and trainer report alike, and which know neither
+	"server":                 {"api", "server/batch", "eval", "server/dialect", "server/memory"},
 	"server/dialect":         {"api"},
 	"model/kernel":           {},
 	"model/par":              {},
@@ -45,29 +45,28 @@ var layout = map[string][]string{
 	"warm/reward/rewardtest": {"model", "loader"},
 	"trainer":                {},
 	"trainer/data":           {"model/chat"},
-	"trainer/eval":           {},
 	"trainer/optim":          {"model/cpu", "model/kernel", "model/nn"},
 	"trainer/loss":           {},
 	"trainer/bpe":            {},
 	"trainer/state":          {"model/nn", "loader", "loader/safetensors"},
 	"trainer/lm":             {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
-	"trainer/lab":            {"model", "warm/reward", "loader", "warm", "trainer/data", "trainer/eval", "trainer/lab/drawing", "trainer/rm"},
-	"trainer/lab/drawing":    {"trainer/eval"},
+	"trainer/lab":            {"model", "warm/reward", "loader", "warm", "trainer/data", "eval", "trainer/lab/drawing", "trainer/rm"},
+	"trainer/lab/drawing":    {"eval"},
 	// An experiment knows the lab and what it shares with others, and no other experiment.
 	"trainer/lab/debates":      {"loader", "model/nn", "trainer/data", "trainer/lab", "trainer/lm", "trainer/optim", "trainer/rm"},
 	"trainer/lab/methods":      {"model/nn", "trainer/lab", "warm"},
-	"trainer/lab/contest":      {"warm/reward", "trainer/data", "trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lm", "trainer/optim", "trainer/rl"},
-	"trainer/lab/connectivity": {"loader", "model/nn", "trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "warm"},
-	"trainer/lab/corruption":   {"trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
-	"trainer/lab/shift":        {"trainer/data", "trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
+	"trainer/lab/contest":      {"warm/reward", "trainer/data", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lm", "trainer/optim", "trainer/rl"},
+	"trainer/lab/connectivity": {"loader", "model/nn", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "warm"},
+	"trainer/lab/corruption":   {"eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
+	"trainer/lab/shift":        {"trainer/data", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
 	"trainer/lab/soups":        {"trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
-	"trainer/lab/pareto":       {"trainer/data", "trainer/eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing"},
-	"trainer/lab/bestofn":      {"trainer/eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "warm"},
-	"trainer/lab/rl":           {"trainer/eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "trainer/rl", "trainer/state"},
+	"trainer/lab/pareto":       {"trainer/data", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing"},
+	"trainer/lab/bestofn":      {"eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "warm"},
+	"trainer/lab/rl":           {"eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "trainer/rl", "trainer/state"},
 	"trainer/lab/experiments":  {"trainer/lab", "trainer/lab/connectivity", "trainer/lab/corruption", "trainer/lab/shift", "trainer/lab/soups", "trainer/lab/pareto", "trainer/lab/bestofn", "trainer/lab/rl"},
 	"trainer/lab/labtest":      {"model/nn", "trainer/lab", "trainer/lm"},
 	"trainer/rl":               {"api", "loader", "model", "model/chat", "model/cpu", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/lm", "trainer/optim", "trainer/state"},
-	"trainer/rm":               {"api", "model", "model/chat", "model/kernel", "model/nn", "warm/reward", "model/tokenizer", "loader", "loader/safetensors", "warm", "trainer/data", "trainer/eval", "trainer/loss", "trainer/optim", "trainer/state"},
+	"trainer/rm":               {"api", "model", "model/chat", "model/kernel", "model/nn", "warm/reward", "model/tokenizer", "loader", "loader/safetensors", "warm", "trainer/data", "eval", "trainer/loss", "trainer/optim", "trainer/state"},
 }
 
 // bans are the imports, direct or not, that would undo a boundary.
@@ -162,7 +161,7 @@ func TestPackagesImportWhatTheLayoutAllows(t *testing.T) {
 
 func TestTopLevelHoldsWhatTheDesignNames(t *testing.T) {
 	allowed := []string{
-		"server", "model", "warm", "loader", "api", "trainer", "cmd", "deploy",
+		"server", "model", "warm", "loader", "api", "eval", "trainer", "cmd", "deploy",
 		"docs", // what the README points to: the report of what was measured
 		"openapi.yaml", "go.mod", "go.sum", "Dockerfile", "README.md", "LICENSE",
 	}

@@ -6,7 +6,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/warmserve/warmserve/api"
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
@@ -66,8 +66,8 @@ func (s *scoring) summary(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		ci := a.Interval(0.95)
-		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.name, len(s.pairs), a.Strict(), ci.Low, ci.High, a.Ties, a.Margin)
+		strict := a.Strict()
+		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.name, len(s.pairs), strict.Value, strict.Low, strict.High, a.Ties, a.Margin)
 	}
 	return t.Flush()
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/data"
-	"github.com/warmserve/warmserve/trainer/eval"
 	"github.com/warmserve/warmserve/trainer/lab/drawing"
 	"github.com/warmserve/warmserve/trainer/rm"
 )

@@ -3,7 +3,7 @@ package lab
 import (
 	"slices"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 )
 
 // Tolerance is how far an accuracy may fall and still count as no worse: two
@@ -43,27 +43,20 @@ func Minus(a, b []float64) []float64 {
 	return out
 }
 
-// Resamples of every interval.
-const Resamples = 1000
+// Bootstrap estimates a statistic of n items that come in clusters, as every interval of a lab is made.
+func Bootstrap(n int, statistic func(index []int) float64, clusters []string) (eval.Estimate, error) {
+	return eval.Bootstrap(n, statistic, eval.Resampling{Resamples: 1000, Seed: 1, Clusters: clusters})
+}
 
 // Mean estimates the mean of values over items that come in clusters.
 func Mean(values []float64, clusters []string) (eval.Estimate, error) {
-	mean := func(index []int) float64 {
+	return Bootstrap(len(values), func(index []int) float64 {
 		sum := 0.0
 		for _, i := range index {
 			sum += values[i]
 		}
 		return sum / float64(len(index))
-	}
-	all := make([]int, len(values))
-	for i := range all {
-		all[i] = i
-	}
-	in, err := eval.Bootstrap(len(values), mean, eval.Resampling{Resamples: Resamples, Seed: 1, Clusters: clusters})
-	if err != nil {
-		return eval.Estimate{}, err
-	}
-	return eval.Estimate{Value: mean(all), Low: in.Low, High: in.High}, nil
+	}, clusters)
 }
 
 // Wins is 1 for each pair whose chosen answer has the larger reward.

@@ -3,7 +3,7 @@ package rm
 import (
 	"gonum.org/v1/gonum/floats"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 )
 
 // NameMembers is the mean of the members' accuracies.
@@ -76,15 +76,11 @@ func gap(a, b []float64, groups []string) (*Gap, error) {
 		}
 		return sum / float64(len(index))
 	}
-	all := make([]int, len(a))
-	for i := range all {
-		all[i] = i
-	}
-	in, err := eval.Bootstrap(len(a), mean, eval.Resampling{Seed: seedResampling, Clusters: groups})
+	e, err := eval.Bootstrap(len(a), mean, eval.Resampling{Seed: seedResampling, Clusters: groups})
 	if err != nil {
 		return nil, err
 	}
-	return &Gap{Difference: mean(all), Low: in.Low, High: in.High}, nil
+	return &Gap{Difference: e.Value, Low: e.Low, High: e.High}, nil
 }
 
 // meanMember wins the share of each pair that members do.

@@ -3,8 +3,8 @@ package rm
 import (
 	"math"
 
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/trainer/eval"
 	"github.com/warmserve/warmserve/trainer/state"
 )
 
@@ -62,9 +62,8 @@ func newScore(chosen, rejected []float64) (*Score, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Score{Pairs: a.Pairs, Wins: a.Wins, Ties: a.Ties, Accuracy: a.Strict(), Margin: a.Margin}
-	interval := a.Interval(0.95)
-	s.Low, s.High = interval.Low, interval.High
+	s := &Score{Pairs: a.Pairs, Wins: a.Wins, Ties: a.Ties, Margin: a.Margin}
+	s.settle()
 	n := float64(2 * a.Pairs)
 	for i, c := range chosen {
 		s.Mean += (c + rejected[i]) / n

@@ -9,7 +9,7 @@ import (
 
 	"gonum.org/v1/gonum/floats"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 )
 
 // Pool puts the reports of a cross-validation together: each fold's models were trained
@@ -132,8 +132,8 @@ func outcomes(share float64, n int) []float64 {
 
 // settle sets accuracy and Wilson's interval by the counts.
 func (s *Score) settle() {
-	in := eval.Wilson(s.Wins, s.Pairs, 0.95)
-	s.Accuracy, s.Low, s.High = float64(s.Wins)/float64(s.Pairs), in.Low, in.High
+	e := eval.Share(s.Wins, s.Pairs)
+	s.Accuracy, s.Low, s.High = e.Value, e.Low, e.High
 }
 
 // add counts the pairs of another fold. Mean and spread of all rewards stay zero: those of one

@@ -6,7 +6,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 )
 
 // Names of what is judged beside the members.

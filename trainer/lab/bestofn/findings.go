@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
 	"github.com/warmserve/warmserve/trainer/lab/drawing"

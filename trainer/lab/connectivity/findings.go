@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/lab"
 )
 
@@ -106,7 +106,7 @@ func (p *path) barrier(j judged) (eval.Estimate, error) {
 		}
 		all = append(all, v)
 	}
-	largest := func(index []int) float64 {
+	return lab.Bootstrap(len(j.clusters), func(index []int) float64 {
 		worst := 0.0
 		for _, v := range all {
 			sum := 0.0
@@ -116,13 +116,7 @@ func (p *path) barrier(j judged) (eval.Estimate, error) {
 			worst = max(worst, sum/float64(len(index)))
 		}
 		return worst
-	}
-	every := make([]int, len(j.clusters))
-	for i := range every {
-		every[i] = i
-	}
-	in, err := eval.Bootstrap(len(every), largest, eval.Resampling{Resamples: lab.Resamples, Seed: 1, Clusters: j.clusters})
-	return eval.Estimate{Value: largest(every), Low: in.Low, High: in.High}, err
+	}, j.clusters)
 }
 
 // connected judges a kind of lines by how far accuracy in distribution, and on

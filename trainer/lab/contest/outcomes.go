@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 )
 
 // The kinds of selectors.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 )
 
 // Scaled multiplies a series, to percent.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/debates"
 	"github.com/warmserve/warmserve/trainer/lab/drawing"

@@ -9,7 +9,7 @@ import (
 
 	"gonum.org/v1/gonum/stat/distuv"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
 )

@@ -3,7 +3,7 @@ package shift
 import (
 	"fmt"
 
-	"github.com/warmserve/warmserve/trainer/eval"
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/methods"
 	"github.com/warmserve/warmserve/warm"

@@ -3,9 +3,7 @@ package eval
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 )
 
 // ErrEmpty is returned when there is nothing to judge.
@@ -27,31 +25,29 @@ type Accuracy struct {
 	Margin float64
 }
 
-// Strict is the share of wins, in [0, 1]; ties count as losses. It is the headline figure.
-func (a Accuracy) Strict() float64 { return float64(a.Wins) / float64(a.Pairs) }
+// Strict is the share of wins, in [0, 1], with its interval; ties count as losses. It is the headline
+// figure. The interval holds for pairs that are independent; where texts recur among pairs it is too
+// narrow, use [Bootstrap] with clusters.
+func (a Accuracy) Strict() Estimate { return Share(a.Wins, a.Pairs) }
 
 // Half is the share of wins with half a win for each tie, in [0, 1].
 func (a Accuracy) Half() float64 { return (float64(a.Wins) + float64(a.Ties)/2) / float64(a.Pairs) }
-
-// Interval is the Wilson interval of Strict. level is in (0, 1), such as 0.95. It holds for pairs
-// that are independent; where texts recur among pairs it is too narrow, use [Bootstrap] with clusters.
-func (a Accuracy) Interval(level float64) Interval { return Wilson(a.Wins, a.Pairs, level) }
 
 // Compare judges pairs: chosen[i] and rejected[i] are the scores of pair i.
 func Compare(chosen, rejected []float64) (Accuracy, error) {
 	if err := check(chosen, rejected); err != nil {
 		return Accuracy{}, err
 	}
-	return compare(chosen, rejected, nil), nil
+	return Count(chosen, rejected), nil
 }
 
-// compare judges the pairs of index, or all when index is nil. The slices have been checked.
-func compare(chosen, rejected []float64, index []int) Accuracy {
-	a := Accuracy{}
+// Count is Compare of scores that are known to be finite, of as many chosen answers as rejected ones.
+func Count(chosen, rejected []float64) Accuracy {
+	sameLength(chosen, rejected)
+	a := Accuracy{Pairs: len(chosen)}
 	sum, lost := 0.0, 0.0 // Neumaier's sum: margins of both signs cancel
-	add := func(i int) {
-		c, r := chosen[i], rejected[i]
-		a.Pairs++
+	for i, c := range chosen {
+		r := rejected[i]
 		switch {
 		case c > r:
 			a.Wins++
@@ -68,14 +64,6 @@ func compare(chosen, rejected []float64, index []int) Accuracy {
 			lost += (m - t) + sum
 		}
 		sum = t
-	}
-	if index == nil {
-		for i := range chosen {
-			add(i)
-		}
-	}
-	for _, i := range index {
-		add(i)
 	}
 	a.Margin = (sum + lost) / float64(a.Pairs)
 	return a
@@ -99,57 +87,8 @@ func check(a, b []float64) error {
 	return nil
 }
 
-// Group is the accuracy of the pairs that share a name.
-type Group struct {
-	Name string
-	Accuracy
-}
-
-// ByGroup judges the pairs of each group; groups[i] is the group of pair i. The result is sorted by name.
-func ByGroup(groups []string, chosen, rejected []float64) ([]Group, error) {
-	if err := check(chosen, rejected); err != nil {
-		return nil, err
-	}
-	if len(groups) != len(chosen) {
-		return nil, fmt.Errorf("%w: %d groups for %d pairs", ErrLength, len(groups), len(chosen))
-	}
-	index := map[string][]int{}
-	for i, g := range groups {
-		index[g] = append(index[g], i)
-	}
-	out := make([]Group, 0, len(index))
-	for _, name := range slices.Sorted(maps.Keys(index)) {
-		out = append(out, Group{name, compare(chosen, rejected, index[name])})
-	}
-	return out, nil
-}
-
-// Macro is the mean of the groups' strict accuracies, each group counting the same. It is NaN for no groups.
-func Macro(groups []Group) float64 {
-	sum := 0.0
-	for _, g := range groups {
-		sum += g.Strict()
-	}
-	return sum / float64(len(groups))
-}
-
-// LengthMatched judges only the pairs of [LengthMatchedPairs]. A model that prefers the longer answer
-// cannot profit from it there. When no pair matches the error is ErrEmpty.
-func LengthMatched(chosen, rejected []float64, chosenLen, rejectedLen []int, tolerance float64) (Accuracy, error) {
-	if err := check(chosen, rejected); err != nil {
-		return Accuracy{}, err
-	}
-	if len(chosenLen) != len(chosen) {
-		return Accuracy{}, fmt.Errorf("%w: %d lengths for %d pairs", ErrLength, len(chosenLen), len(chosen))
-	}
-	index, err := LengthMatchedPairs(chosenLen, rejectedLen, tolerance)
-	if err != nil {
-		return Accuracy{}, err
-	}
-	return compare(chosen, rejected, index), nil
-}
-
-// LengthMatchedPairs returns the indices of the pairs whose answers are about equally long:
+// LengthMatchedPairs returns the indices of the pairs whose answers are about equally long, where a
+// model that prefers the longer answer cannot profit from it:
 // |a − b| ≤ tolerance · max(a, b). Lengths are in any one unit, not negative; tolerance is in [0, 1],
 // where 0.1 means ten percent and 1 takes every pair. When no pair matches the error is ErrEmpty.
 func LengthMatchedPairs(chosenLen, rejectedLen []int, tolerance float64) ([]int, error) {

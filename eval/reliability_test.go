@@ -172,7 +172,7 @@ func TestTheIntervalOfTheErrorHoldsItAndNarrows(t *testing.T) {
 	require.NoError(t, err)
 	in, err := ECEInterval(margins, 5, Resampling{Clusters: make([]string, 50)})
 	require.NoError(t, err)
-	assert.Equal(t, Interval{r.ECE, r.ECE}, in)
+	assert.Equal(t, Estimate{r.ECE, r.ECE, r.ECE}, in)
 }
 
 func TestReliabilityRefusesWhatItCannotMeasure(t *testing.T) {

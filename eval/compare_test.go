@@ -1,4 +1,4 @@
-package compare_test
+package eval_test
 
 import (
 	"math"
@@ -10,15 +10,14 @@ import (
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 
-	"github.com/warmserve/warmserve/server/compare"
+	"github.com/warmserve/warmserve/eval"
 )
 
 func TestTiesAreCountedApartAndAgainstTheAccuracy(t *testing.T) {
-	p := compare.Count([]float64{1, 2, 3, 0}, []float64{0, 2, 4, -1})
-	assert.Equal(t, compare.Preferences{Wins: 2, Ties: 1, Losses: 1}, p)
-	assert.Equal(t, 0.5, p.Accuracy().Value)
-	assert.Equal(t, 0.625, p.TiesAsHalf())
-	assert.Equal(t, 0.25, compare.MeanMargin([]float64{1, 2, 3, 0}, []float64{0, 2, 4, -1}))
+	p := eval.Count([]float64{1, 2, 3, 0}, []float64{0, 2, 4, -1})
+	assert.Equal(t, eval.Accuracy{Pairs: 4, Wins: 2, Ties: 1, Losses: 1, Margin: 0.25}, p)
+	assert.Equal(t, 0.5, p.Strict().Value)
+	assert.Equal(t, 0.625, p.Half())
 }
 
 func TestWilsonsInterval(t *testing.T) {
@@ -27,7 +26,7 @@ func TestWilsonsInterval(t *testing.T) {
 		k, n      int
 		low, high float64
 	}{{81, 263, 0.2553, 0.3662}, {15, 148, 0.0624, 0.1605}, {0, 20, 0, 0.1611}, {1, 29, 0.0061, 0.1718}, {29, 29, 0.8830, 1}} {
-		s := compare.Share(c.k, c.n)
+		s := eval.Share(c.k, c.n)
 		assert.InDelta(t, c.low, s.Low, 5e-5, "%d of %d", c.k, c.n)
 		assert.InDelta(t, c.high, s.High, 5e-5, "%d of %d", c.k, c.n)
 	}
@@ -40,7 +39,7 @@ func TestIntervalsHoldWhatTheyClaim(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	const draws, n, rho = 2000, 60, 0.6
 	hits := map[string]int{}
-	in := func(name string, e compare.Estimate, truth float64) {
+	in := func(name string, e eval.Estimate, truth float64) {
 		if e.Low <= truth && truth <= e.High {
 			hits[name]++
 		}
@@ -63,15 +62,15 @@ func TestIntervalsHoldWhatTheyClaim(t *testing.T) {
 				wins++
 			}
 		}
-		in("share", compare.Share(wins, n), 0.8)
-		diff, _ := compare.AccuracyDifference(a, b)
+		in("share", eval.Share(wins, n), 0.8)
+		diff, _ := eval.AccuracyDifference(a, b)
 		in("difference", diff, 0.3*(0.6-0.3))
-		r, ok := compare.Pearson(x, y, n)
+		r, ok := eval.Pearson(x, y, n)
 		require.True(t, ok)
 		in("pearson", r, rho)
-		r, _ = compare.Spearman(x, y, n)
+		r, _ = eval.Spearman(x, y, n)
 		in("spearman", r, 6/math.Pi*math.Asin(rho/2))
-		r, _ = compare.Kendall(x, y, n)
+		r, _ = eval.Kendall(x, y, n)
 		in("kendall", r, 2/math.Pi*math.Asin(rho))
 	}
 	for name, k := range hits {
@@ -108,11 +107,11 @@ func TestKendallIsTheDefinitionWithAndWithoutTies(t *testing.T) {
 			x[i], y[i] = rng.NormFloat64(), rng.NormFloat64()
 			cx[i], cy[i] = float64(rng.IntN(4)), float64(rng.IntN(3))
 		}
-		got, ok := compare.Kendall(x, y, n)
+		got, ok := eval.Kendall(x, y, n)
 		require.True(t, ok)
 		assert.InDelta(t, stat.Kendall(x, y, nil), got.Value, 1e-12, "gonum, without ties, n = %d", n)
 		want := slowTau(cx, cy)
-		got, ok = compare.Kendall(cx, cy, n)
+		got, ok = eval.Kendall(cx, cy, n)
 		require.Equal(t, !math.IsNaN(want), ok)
 		if ok {
 			assert.InDelta(t, want, got.Value, 1e-12, "with ties, n = %d", n)
@@ -123,37 +122,37 @@ func TestKendallIsTheDefinitionWithAndWithoutTies(t *testing.T) {
 func TestCorrelationsOfMonotoneAndConstantScores(t *testing.T) {
 	x := []float64{1, 2, 3, 4, 5, 6}
 	cube := []float64{1, 8, 27, 64, 125, 216}
-	for name, f := range map[string]func(x, y []float64, n int) (compare.Estimate, bool){"spearman": compare.Spearman, "kendall": compare.Kendall} {
+	for name, f := range map[string]func(x, y []float64, n int) (eval.Estimate, bool){"spearman": eval.Spearman, "kendall": eval.Kendall} {
 		r, ok := f(x, cube, 6)
 		require.True(t, ok)
-		assert.Equal(t, compare.Estimate{Value: 1, Low: 1, High: 1}, r, name)
+		assert.Equal(t, eval.Estimate{Value: 1, Low: 1, High: 1}, r, name)
 		_, ok = f(x, []float64{2, 2, 2, 2, 2, 2}, 6)
 		assert.False(t, ok, "%s of a constant", name)
 	}
-	r, ok := compare.Pearson(x, cube, 6)
+	r, ok := eval.Pearson(x, cube, 6)
 	require.True(t, ok)
 	assert.Less(t, r.Value, 1.0)
-	r, ok = compare.Spearman([]float64{1, 2}, []float64{2, 1}, 1)
+	r, ok = eval.Spearman([]float64{1, 2}, []float64{2, 1}, 1)
 	require.True(t, ok)
-	assert.Equal(t, compare.Estimate{Value: -1, Low: -1, High: 1}, r, "a sample too small for an interval")
+	assert.Equal(t, eval.Estimate{Value: -1, Low: -1, High: 1}, r, "a sample too small for an interval")
 	// Equal values share their mean rank: ranks 1.5, 1.5, 3 against 1, 2, 3.
-	r, _ = compare.Spearman([]float64{7, 7, 9}, []float64{1, 2, 3}, 3)
+	r, _ = eval.Spearman([]float64{7, 7, 9}, []float64{1, 2, 3}, 3)
 	assert.InDelta(t, math.Sqrt(3)/2, r.Value, 1e-15)
 }
 
 func TestMcNemar(t *testing.T) {
 	a := []float64{1, 1, 1, 1, 1, 1, -1, 1, -1}
 	b := []float64{-1, -1, -1, -1, -1, 0, 1, 1, -1}
-	diff, p := compare.AccuracyDifference(a, b)
+	diff, p := eval.AccuracyDifference(a, b)
 	assert.InDelta(t, 5.0/9, diff.Value, 1e-15)
 	assert.InDelta(t, 2*distuv.Binomial{N: 7, P: 0.5}.CDF(1), p, 1e-15)
-	back, q := compare.AccuracyDifference(b, a)
+	back, q := eval.AccuracyDifference(b, a)
 	assert.InDelta(t, -diff.Low, back.High, 1e-15)
 	assert.Equal(t, p, q)
-	same, p := compare.AccuracyDifference(a, a)
+	same, p := eval.AccuracyDifference(a, a)
 	assert.Equal(t, 0.0, same.Value)
 	assert.Equal(t, 1.0, p)
-	assert.Equal(t, 1.0, compare.Agreement(a, a).Value)
-	assert.InDelta(t, 2.0/9, compare.Agreement(a, b).Value, 1e-15, "a tie agrees with a tie alone")
-	assert.Equal(t, 2.0, compare.MeanAbsolute([]float64{1, 2}, []float64{-1, 4}))
+	assert.Equal(t, 1.0, eval.Agreement(a, a).Value)
+	assert.InDelta(t, 2.0/9, eval.Agreement(a, b).Value, 1e-15, "a tie agrees with a tie alone")
+	assert.Equal(t, 2.0, eval.MeanAbsolute([]float64{1, 2}, []float64{-1, 4}))
 }

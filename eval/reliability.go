@@ -79,10 +79,10 @@ func Reliable(margins []float64, bins int, seed uint64) (*Reliability, error) {
 
 // ECEInterval is the bootstrap interval of the expected calibration error, with the bins made anew for
 // each sample. Samples scatter more than the pairs themselves, so that both ends lie a little high.
-func ECEInterval(margins []float64, bins int, o Resampling) (Interval, error) {
+func ECEInterval(margins []float64, bins int, o Resampling) (Estimate, error) {
 	c, err := newConfidences(margins, bins)
 	if err != nil {
-		return Interval{}, err
+		return Estimate{}, err
 	}
 	times := make([]int, len(margins))
 	return Bootstrap(len(margins), func(index []int) float64 {
