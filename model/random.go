@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/warmserve/warmserve/model/nn"
 )
 
 // Random is a Source of reproducible random weights for a configuration: load
@@ -50,12 +52,7 @@ func (r *Random) ReadAt(dst []float32, name string, offset int) error {
 		mean, half = 1, 0.1
 	}
 	for i := range dst {
-		// splitmix64 of the index: Steele et al. 2014.
-		z := key + uint64(offset+i+1)*0x9e3779b97f4a7c15
-		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		z ^= z >> 31
-		dst[i] = mean + half*(float32(z>>40)*(2.0/(1<<24))-1)
+		dst[i] = mean + half*(float32(nn.Mix(key, uint64(offset+i))>>40)*(2.0/(1<<24))-1)
 	}
 	return nil
 }

@@ -9,3 +9,16 @@ func Scramble(z uint64) uint64 {
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
 }
+
+// Uniform turns a word of Mix into a number in [0, 1).
+func Uniform(r uint64) float64 { return float64(r>>11) / (1 << 53) }
+
+// Permutation returns an order of n things that a seed decides.
+func Permutation(n int, seed uint64) []int {
+	p := make([]int, n)
+	for i := range p { // Durstenfeld's shuffle, inside out
+		j := int(Mix(seed, uint64(i)) % uint64(i+1))
+		p[i], p[j] = p[j], i
+	}
+	return p
+}

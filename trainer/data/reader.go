@@ -70,31 +70,12 @@ func NewReader(src io.Reader, o Options) (*Reader, error) {
 	if o.MaxLine <= 0 {
 		o.MaxLine = 16 << 20
 	}
-	r := &Reader{o: o}
-	raw := bufio.NewReaderSize(src, 1<<16)
-	head, err := raw.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
+	plain, packed, err := Decompress(src)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	var plain io.Reader = raw
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(raw)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w: %w", o.Name, ErrDamaged, err)
-		}
-		plain = z // closing it would only repeat the error of the last read
-		r.packed = true
-	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}),
-		len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18}): // a skippable frame
-		z, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w: %w", o.Name, ErrDamaged, err)
-		}
-		r.close = append(r.close, func() error { z.Close(); return nil })
-		plain = z
-		r.packed = true
-	}
+	r := &Reader{o: o, packed: packed}
+	r.close = append(r.close, plain.Close)
 	r.lines = bufio.NewReaderSize(plain, 1<<16)
 	if mark, _ := r.lines.Peek(3); bytes.Equal(mark, []byte("\ufeff")) {
 		_, _ = r.lines.Discard(3) // a byte order mark some editors leave
@@ -107,6 +88,32 @@ func NewReader(src io.Reader, o Options) (*Reader, error) {
 		r.array = newArray(r.lines, o.MaxLine)
 	}
 	return r, nil
+}
+
+// Decompress reads a stream that is plain, gzip or zstd, as its first bytes tell, and says whether
+// it is one of the latter. Closing what it returns does not close src.
+func Decompress(src io.Reader) (plain io.ReadCloser, packed bool, err error) {
+	raw := bufio.NewReaderSize(src, 1<<16)
+	head, err := raw.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(raw)
+		if err != nil {
+			return nil, true, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return io.NopCloser(z), true, nil // closing it would only repeat the error of the last read
+	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}),
+		len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18}): // a skippable frame
+		z, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, true, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return z.IOReadCloser(), true, nil
+	}
+	return io.NopCloser(raw), false, nil
 }
 
 // Close releases the decoder, and the file when Open opened it.

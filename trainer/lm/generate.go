@@ -137,7 +137,7 @@ func (s Sampling) choose(logits []float32, number uint64) int32 {
 			}
 		}
 	}
-	at := float64(nn.Mix(s.Seed, number)>>11) / (1 << 53) * sum
+	at := nn.Uniform(nn.Mix(s.Seed, number)) * sum
 	for i, v := range p {
 		if at -= v; at < 0 {
 			return order[i]

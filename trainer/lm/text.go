@@ -2,7 +2,6 @@ package lm
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
@@ -77,7 +74,7 @@ func (c *Config) load(b *base) (*corpus, error) {
 // divide keeps a share of the texts for measuring: those of the smallest numbers that the
 // seed gives them. Of several texts one is kept at least.
 func (c *Config) divide(out *corpus, texts []model.Text) {
-	number := func(i int) float64 { return float64(nn.Mix(c.DataSeed, uint64(i))>>11) / (1 << 53) }
+	number := func(i int) float64 { return nn.Uniform(nn.Mix(c.DataSeed, uint64(i))) }
 	limit := c.Valid
 	if c.Valid > 0 && len(texts) > 1 {
 		least := 1.0
@@ -123,24 +120,16 @@ func read(path string, hashes map[string]string) ([]byte, error) {
 	}
 	sum := sha256.Sum256(raw)
 	hashes[path] = "sha256:" + hex.EncodeToString(sum[:])
-	var r io.Reader
-	switch {
-	case bytes.HasPrefix(raw, []byte{0x1f, 0x8b}):
-		r, err = gzip.NewReader(bytes.NewReader(raw))
-	case bytes.HasPrefix(raw, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, zerr := zstd.NewReader(bytes.NewReader(raw), zstd.WithDecoderConcurrency(1))
-		if zerr == nil {
-			defer z.Close()
-		}
-		r, err = z, zerr
-	default:
+	plain, packed, err := data.Decompress(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	defer plain.Close()
+	if !packed {
 		return raw, nil
 	}
-	if err == nil {
-		raw, err = io.ReadAll(r)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: damaged stream: %w", path, err)
+	if raw, err = io.ReadAll(plain); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", path, data.ErrDamaged, err)
 	}
 	return raw, nil
 }

@@ -277,7 +277,7 @@ func (r *run) indices(step int) []int {
 		k := step*r.config.Batch + i
 		if k/n != r.epoch {
 			r.epoch = k / n
-			r.order = permutation(n, nn.Mix(r.config.DataSeed, uint64(r.epoch)))
+			r.order = nn.Permutation(n, nn.Mix(r.config.DataSeed, uint64(r.epoch)))
 		}
 		out[i] = r.order[k%n]
 	}
@@ -290,17 +290,6 @@ func (r *run) batch(step int) []model.Text {
 		out = append(out, r.data.train[i])
 	}
 	return out
-}
-
-// permutation returns a random order of n things that a seed decides.
-func permutation(n int, seed uint64) []int {
-	p := make([]int, n)
-	for i := range p { // Durstenfeld's shuffle, inside out
-		j := int(nn.Mix(seed, uint64(i)) % uint64(i+1))
-		p[i] = p[j]
-		p[j] = i
-	}
-	return p
 }
 
 // tensors calls f for every tensor of the state.

@@ -57,9 +57,6 @@ func (s Sampling) temperature() float32 {
 	return float32(s.Temperature)
 }
 
-// uniform turns a random word into a number in [0, 1).
-func uniform(r uint64) float64 { return float64(r>>11) / (1 << 53) }
-
 // draw chooses a token of a distribution by a number u in [0, 1).
 // Source: Holtzman et al. 2020 (arXiv 1904.09751) for TopP.
 func (s Sampling) draw(p []float32, u float64) int32 {

@@ -13,7 +13,7 @@ import (
 func TestTheLosssDerivativeIsItsSlope(t *testing.T) {
 	clipped := 0
 	for i := range uint64(500) {
-		u := func(k uint64) float64 { return 2*uniform(nn.Mix(i, k)) - 1 }
+		u := func(k uint64) float64 { return 2*nn.Uniform(nn.Mix(i, k)) - 1 }
 		o := objective{ratio: 0.2, kl: 0.5 * (1 + u(0))}
 		logp, old, ref, advantage := 0.5*u(1)-1, 0.5*u(2)-1, u(3)-1, 3*u(4)
 		const h = 1e-6
@@ -77,7 +77,7 @@ func TestDrawsFollowTheDistribution(t *testing.T) {
 	count := func(s Sampling) map[int32]int {
 		n := map[int32]int{}
 		for i := range uint64(20000) {
-			n[s.draw(p, uniform(nn.Mix(5, i)))]++
+			n[s.draw(p, nn.Uniform(nn.Mix(5, i)))]++
 		}
 		return n
 	}
@@ -100,7 +100,7 @@ func TestANucleusEqualsTheOneOfASortedDistribution(t *testing.T) {
 		p := make([]float32, 300)
 		sum := 0.0
 		for i := range p {
-			p[i] = float32(math.Exp(12 * uniform(nn.Mix(seed, uint64(i)))))
+			p[i] = float32(math.Exp(12 * nn.Uniform(nn.Mix(seed, uint64(i)))))
 			sum += float64(p[i])
 		}
 		for _, s := range []Sampling{{TopP: 0.5}, {TopP: 0.999}, {TopK: 17}, {TopK: 299, TopP: 0.9}, {TopK: 1000}} {

@@ -128,7 +128,7 @@ func (v *voice) sample(ctx context.Context, asked []question, s Sampling) ([]Ans
 		}
 		defer v.rooms.Put(room)
 		c := cpu.NewCategorical(*room, logits, temperature)
-		id := s.draw(c.P, uniform(nn.Mix(keys[i], uint64(len(a.IDs)))))
+		id := s.draw(c.P, nn.Uniform(nn.Mix(keys[i], uint64(len(a.IDs)))))
 		a.IDs = append(a.IDs, id)
 		a.LogProbs = append(a.LogProbs, c.LogProb(id))
 		a.Ended = id == eos

@@ -69,7 +69,7 @@ func (c *Config) divide(d *deck) {
 		}
 		return
 	}
-	number := func(q *question) float64 { return uniform(nn.Mix(c.DataSeed, q.key)) }
+	number := func(q *question) float64 { return nn.Uniform(nn.Mix(c.DataSeed, q.key)) }
 	least := 1.0
 	for i := range all {
 		least = min(least, number(&all[i]))
@@ -161,20 +161,9 @@ func (d *deck) batch(step, n int, seed uint64) []question {
 	for i := range out {
 		k := step*n + i
 		if e := k / len(d.train); e != epoch {
-			epoch, order = e, permutation(len(d.train), nn.Mix(seed, uint64(e)))
+			epoch, order = e, nn.Permutation(len(d.train), nn.Mix(seed, uint64(e)))
 		}
 		out[i] = d.train[order[k%len(d.train)]]
 	}
 	return out
-}
-
-// permutation returns a random order of n things that a seed decides.
-func permutation(n int, seed uint64) []int {
-	p := make([]int, n)
-	for i := range p { // Durstenfeld's shuffle, inside out
-		j := int(nn.Mix(seed, uint64(i)) % uint64(i+1))
-		p[i] = p[j]
-		p[j] = i
-	}
-	return p
 }

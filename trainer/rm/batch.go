@@ -28,7 +28,7 @@ func (r *run) batch(step int) []int {
 		k := step*r.config.Batch + i
 		if k/n != r.epoch {
 			r.epoch = k / n
-			r.order = permutation(n, r.orderSeed(r.epoch))
+			r.order = nn.Permutation(n, r.orderSeed(r.epoch))
 		}
 		out[i] = r.order[k%n]
 	}

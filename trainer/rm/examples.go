@@ -83,7 +83,7 @@ func (c *Config) choose(pairs []preference) []preference {
 	if c.MaxPairs == 0 || c.MaxPairs >= len(pairs) {
 		return pairs
 	}
-	keep := permutation(len(pairs), nn.Mix(c.SplitSeed, seedChoice))[:c.MaxPairs]
+	keep := nn.Permutation(len(pairs), nn.Mix(c.SplitSeed, seedChoice))[:c.MaxPairs]
 	slices.Sort(keep)
 	out := make([]preference, len(keep))
 	for i, k := range keep {
@@ -96,14 +96,11 @@ func (c *Config) choose(pairs []preference) []preference {
 func (c *Config) corrupt(pairs []preference) {
 	for i := range pairs {
 		p := &pairs[i]
-		if share(nn.Mix(c.CorruptSeed, uint64(i))) < c.Corrupt {
+		if nn.Uniform(nn.Mix(c.CorruptSeed, uint64(i))) < c.Corrupt {
 			p.Chosen, p.Rejected = p.Rejected, p.Chosen
 		}
 	}
 }
-
-// share turns a random word into a number in [0, 1).
-func share(r uint64) float64 { return float64(r>>11) / (1 << 53) }
 
 // tell says what the context cost.
 func (d *dataset) tell(c *Config) {
@@ -289,14 +286,3 @@ const (
 	seedOrder
 	seedTokens
 )
-
-// permutation returns a random order of n things that a seed decides.
-func permutation(n int, seed uint64) []int {
-	p := make([]int, n)
-	for i := range p { // Durstenfeld's shuffle, inside out
-		j := int(nn.Mix(seed, uint64(i)) % uint64(i+1))
-		p[i] = p[j]
-		p[j] = i
-	}
-	return p
-}

@@ -199,7 +199,7 @@ func (p *Plan) draw() ([]json.RawMessage, error) {
 	if m == 0 {
 		m = 4
 	}
-	order := permutation(total, nn.Mix(p.GridSeed, seedChoice))
+	order := nn.Permutation(total, nn.Mix(p.GridSeed, seedChoice))
 	var out []json.RawMessage
 	for i := range m {
 		at := order[i%total]

@@ -53,10 +53,10 @@ func permute(c *loader.Checkpoint, seed uint64) (*permuted, error) {
 	if shape.HeadDim == 0 {
 		shape.HeadDim = shape.Hidden / shape.Heads
 	}
-	p := &permuted{Checkpoint: c, hidden: shuffled(shape.Hidden, nn.Mix(seed, 1)), headDim: shape.HeadDim, queries: shape.Heads / groups}
+	p := &permuted{Checkpoint: c, hidden: nn.Permutation(shape.Hidden, nn.Mix(seed, 1)), headDim: shape.HeadDim, queries: shape.Heads / groups}
 	for i := range shape.Layers {
-		p.inner = append(p.inner, shuffled(shape.Inner, nn.Mix(seed, 2+2*uint64(i))))
-		p.heads = append(p.heads, shuffled(groups, nn.Mix(seed, 3+2*uint64(i))))
+		p.inner = append(p.inner, nn.Permutation(shape.Inner, nn.Mix(seed, 2+2*uint64(i))))
+		p.heads = append(p.heads, nn.Permutation(groups, nn.Mix(seed, 3+2*uint64(i))))
 	}
 	for _, name := range c.Names() {
 		if _, _, err := p.axes(name); err != nil {
@@ -64,16 +64,6 @@ func permute(c *loader.Checkpoint, seed uint64) (*permuted, error) {
 		}
 	}
 	return p, nil
-}
-
-// shuffled is a permutation of n places.
-func shuffled(n int, seed uint64) []int {
-	out := make([]int, n)
-	for i := range out { // Durstenfeld's shuffle, inside out
-		j := int(nn.Mix(seed, uint64(i)) % uint64(i+1))
-		out[i], out[j] = out[j], i
-	}
-	return out
 }
 
 // blocks are the places of groups of size elements, in the groups' new order.

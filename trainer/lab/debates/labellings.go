@@ -14,7 +14,7 @@ import (
 func swap(pairs []data.Pair, share float64, seed uint64) []data.Pair {
 	out := slices.Clone(pairs)
 	for i := range out {
-		if float64(nn.Mix(seed, uint64(i))>>11)/(1<<53) < share {
+		if nn.Uniform(nn.Mix(seed, uint64(i))) < share {
 			out[i].Chosen, out[i].Rejected = out[i].Rejected, out[i].Chosen
 		}
 	}

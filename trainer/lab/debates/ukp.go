@@ -104,12 +104,7 @@ func Sample(pairs []data.Pair, n int, seed uint64) []data.Pair {
 	if len(pairs) <= n {
 		return pairs
 	}
-	order := make([]int, len(pairs))
-	for i := range order { // Durstenfeld's shuffle, inside out
-		j := int(nn.Mix(seed, uint64(i)) % uint64(i+1))
-		order[i], order[j] = order[j], i
-	}
-	chosen := order[:n]
+	chosen := nn.Permutation(len(pairs), seed)[:n]
 	slices.Sort(chosen)
 	out := make([]data.Pair, n)
 	for i, at := range chosen {

@@ -17,7 +17,7 @@ import (
 func Noise(seed, i int) float64 {
 	sum := 0.0
 	for k := range 12 {
-		sum += float64(nn.Mix(nn.Mix(uint64(seed), uint64(k)), uint64(i))>>11) / (1 << 53)
+		sum += nn.Uniform(nn.Mix(nn.Mix(uint64(seed), uint64(k)), uint64(i)))
 	}
 	return sum - 6
 }
