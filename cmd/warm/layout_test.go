@@ -28,7 +28,8 @@ var layout = map[string][]string{
 	"eval":                   {}, // figures that server and trainer report alike, and which know neither
 	"server":                 {"api", "server/batch", "eval", "server/dialect", "server/memory"},
 	"server/dialect":         {"api"},
-	"model/kernel":           {},
+	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly
+	"model/kernel/amd64":     {},
 	"model/par":              {},
 	"model/nn":               {},
 	"model/cpu":              {"model/nn", "model/kernel", "model/par"},

@@ -24,12 +24,13 @@ func Activate(x []float32, ldx, rows, cols int, e Epilogue) {
 	checkRows("Activate: x", len(x), ldx, rows, cols)
 	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
 		n := min(m, rows-r)
-		if active.level != Generic {
-			activateAsm(x[r*ldx:], ldx, n, cols, e)
-			continue
-		}
-		for i := r; i < r+n; i++ {
-			activateGeneric(x[i*ldx:][:cols], e)
+		switch e {
+		case GELU:
+			gelu(x[r*ldx:], ldx, n, cols)
+		case GELUTanh:
+			geluTanh(x[r*ldx:], ldx, n, cols)
+		case ReLU:
+			relu(x[r*ldx:], ldx, n, cols)
 		}
 	}
 }
@@ -52,12 +53,10 @@ func Gate(dst []float32, ldd int, gate []float32, ldg int, up []float32, ldu, ro
 	checkRows("Gate: up", len(up), ldu, rows, cols)
 	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
 		n := min(m, rows-r)
-		if active.level != Generic {
-			gateAsm(dst[r*ldd:], ldd, gate[r*ldg:], ldg, up[r*ldu:], ldu, n, cols, e)
-			continue
-		}
-		for i := r; i < r+n; i++ {
-			gateGeneric(dst[i*ldd:][:cols], gate[i*ldg:], up[i*ldu:], e)
+		if e == SiLUMul {
+			siluMul(dst[r*ldd:], ldd, gate[r*ldg:], ldg, up[r*ldu:], ldu, n, cols)
+		} else {
+			geluTanhMul(dst[r*ldd:], ldd, gate[r*ldg:], ldg, up[r*ldu:], ldu, n, cols)
 		}
 	}
 }
@@ -74,13 +73,6 @@ func SoftCap(s []float32, lds, rows, n int, limit float32) {
 	}
 	checkRows("SoftCap: s", len(s), lds, rows, n)
 	for r, m := 0, rowsPerCall(n); r < rows; r += m {
-		k := min(m, rows-r)
-		if active.level != Generic {
-			softCapAsm(s[r*lds:], lds, k, n, limit)
-			continue
-		}
-		for i := r; i < r+k; i++ {
-			softCap(s[i*lds:][:n], limit)
-		}
+		softCap(s[r*lds:], lds, min(m, rows-r), n, limit)
 	}
 }

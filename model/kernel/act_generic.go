@@ -2,37 +2,33 @@ package kernel
 
 import "math"
 
-func activateGeneric(x []float32, e Epilogue) {
-	switch e {
-	case GELU:
-		gelu(x)
-	case GELUTanh:
-		geluTanh(x)
-	case ReLU:
-		relu(x)
-	}
+func geluGeneric(x []float32, ldx, rows, cols int) {
+	eachElement(x, ldx, rows, cols, func(v float32) float32 {
+		return float32(0.5 * float64(v) * (1 + math.Erf(float64(v)/math.Sqrt2)))
+	})
 }
 
-func gateGeneric(dst, gate, up []float32, e Epilogue) {
-	if e == SiLUMul {
-		siluMul(dst, gate[:len(dst)], up)
-		return
-	}
-	for i := range dst {
-		dst[i] = geluTanhOf(gate[i]) * up[i]
-	}
+func geluTanhGeneric(x []float32, ldx, rows, cols int) {
+	eachElement(x, ldx, rows, cols, geluTanhOf)
 }
 
-func gelu(x []float32) {
-	for i, v := range x {
-		x[i] = float32(0.5 * float64(v) * (1 + math.Erf(float64(v)/math.Sqrt2)))
-	}
+func reluGeneric(x []float32, ldx, rows, cols int) {
+	eachElement(x, ldx, rows, cols, func(v float32) float32 { return max(v, 0) })
 }
 
-func geluTanh(x []float32) {
-	for i, v := range x {
-		x[i] = geluTanhOf(v)
-	}
+func softCapGeneric(x []float32, ldx, rows, cols int, limit float32) {
+	l := float64(limit)
+	eachElement(x, ldx, rows, cols, func(v float32) float32 {
+		return float32(l * math.Tanh(float64(v)/l))
+	})
+}
+
+func siluMulGeneric(dst []float32, ldd int, g []float32, ldg int, u []float32, ldu, rows, cols int) {
+	eachPair(dst, ldd, g, ldg, u, ldu, rows, cols, func(g, u float32) float32 { return siluOf(g) * u })
+}
+
+func geluTanhMulGeneric(dst []float32, ldd int, g []float32, ldg int, u []float32, ldu, rows, cols int) {
+	eachPair(dst, ldd, g, ldg, u, ldu, rows, cols, func(g, u float32) float32 { return geluTanhOf(g) * u })
 }
 
 func geluTanhOf(v float32) float32 {
@@ -41,23 +37,24 @@ func geluTanhOf(v float32) float32 {
 	return float32(0.5 * y * (1 + math.Tanh(c*(y+0.044715*y*y*y))))
 }
 
-func relu(x []float32) {
-	for i, v := range x {
-		x[i] = max(v, 0)
-	}
-}
-
 func siluOf(v float32) float32 { return float32(float64(v) / (1 + math.Exp(-float64(v)))) }
 
-func siluMul(dst, gate, up []float32) {
-	for i, g := range gate {
-		dst[i] = siluOf(g) * up[i]
+// eachElement replaces every element of a block by f of it.
+func eachElement(x []float32, ldx, rows, cols int, f func(float32) float32) {
+	for r := range rows {
+		row := x[r*ldx:][:cols]
+		for i, v := range row {
+			row[i] = f(v)
+		}
 	}
 }
 
-func softCap(s []float32, limit float32) {
-	l := float64(limit)
-	for i, v := range s {
-		s[i] = float32(l * math.Tanh(float64(v)/l))
+// eachPair computes dst = f(x, y), element by element of two blocks.
+func eachPair(dst []float32, ldd int, x []float32, ldx int, y []float32, ldy, rows, cols int, f func(x, y float32) float32) {
+	for r := range rows {
+		to, ys := dst[r*ldd:][:cols], y[r*ldy:]
+		for i, v := range x[r*ldx:][:cols] {
+			to[i] = f(v, ys[i])
+		}
 	}
 }

@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // AdamWStep are the constants of one step of AdamW, t being the number of steps
 // made.
 type AdamWStep struct {
@@ -26,26 +24,9 @@ type AdamWStep struct {
 func (s *AdamWStep) Apply(w, grad, m, v []float32) {
 	n := len(w)
 	grad, m, v = grad[:n], m[:n], v[:n]
-	if active.level == Generic {
-		adamW(w, grad, m, v, s)
-		return
-	}
 	for len(w) > 0 {
 		n := min(len(w), callElements/2) // each is four reads and three writes
-		adamWAsm(w[:n], grad[:n], m[:n], v[:n], s)
+		adamW(w[:n], grad[:n], m[:n], v[:n], s)
 		w, grad, m, v = w[n:], grad[n:], m[n:], v[n:]
-	}
-}
-
-// adamW rounds every product by a conversion, lest the compiler fuses it with the
-// sum that follows.
-func adamW(w, grad, m, v []float32, s *AdamWStep) {
-	inv := 1 / s.Root
-	for i, g := range grad {
-		mi := float32(s.Beta1*m[i]) + float32(s.Rest1*g)
-		vi := float32(s.Beta2*v[i]) + float32(float32(s.Rest2*g)*g)
-		m[i], v[i] = mi, vi
-		root := float32(math.Sqrt(float64(vi)))
-		w[i] = float32(s.Keep*w[i]) - float32(s.Step*mi)/(float32(root*inv)+s.Eps)
 	}
 }

@@ -17,17 +17,7 @@ func RMSNormRows(dst []float32, ldd int, x []float32, ldx, rows int, w []float32
 	checkRows("RMSNormRows: dst", len(dst), ldd, rows, cols)
 	checkRows("RMSNormRows: x", len(x), ldx, rows, cols)
 	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
-		rmsNormRows(dst[r*ldd:], ldd, x[r*ldx:], ldx, min(m, rows-r), w, eps)
-	}
-}
-
-func rmsNormRows(dst []float32, ldd int, x []float32, ldx, rows int, w []float32, eps float32) {
-	if active.level != Generic {
-		rmsNormAsm(dst, ldd, x, ldx, rows, w, eps)
-		return
-	}
-	for r := range rows {
-		rmsNorm(dst[r*ldd:][:len(w)], x[r*ldx:][:len(w)], w, eps)
+		rmsNorm(dst[r*ldd:], ldd, x[r*ldx:], ldx, min(m, rows-r), w, eps)
 	}
 }
 
@@ -51,16 +41,6 @@ func LayerNormRows(dst []float32, ldd int, x []float32, ldx, rows int, w, b []fl
 		b = b[:cols]
 	}
 	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
-		layerNormRows(dst[r*ldd:], ldd, x[r*ldx:], ldx, min(m, rows-r), w, b, eps)
-	}
-}
-
-func layerNormRows(dst []float32, ldd int, x []float32, ldx, rows int, w, b []float32, eps float32) {
-	if active.level != Generic {
-		layerNormAsm(dst, ldd, x, ldx, rows, w, b, eps)
-		return
-	}
-	for r := range rows {
-		layerNorm(dst[r*ldd:][:len(w)], x[r*ldx:][:len(w)], w, b, eps)
+		layerNorm(dst[r*ldd:], ldd, x[r*ldx:], ldx, min(m, rows-r), w, b, eps)
 	}
 }

@@ -2,7 +2,13 @@ package kernel
 
 import "math"
 
-func rmsNorm(dst, x, w []float32, eps float32) {
+func rmsNormGeneric(dst []float32, ldd int, x []float32, ldx, rows int, w []float32, eps float32) {
+	for r := range rows {
+		rmsNormOne(dst[r*ldd:][:len(w)], x[r*ldx:][:len(w)], w, eps)
+	}
+}
+
+func rmsNormOne(dst, x, w []float32, eps float32) {
 	var l [rowLanes]float32
 	for i, v := range x {
 		l[i%rowLanes] += v * v
@@ -14,7 +20,13 @@ func rmsNorm(dst, x, w []float32, eps float32) {
 	}
 }
 
-func layerNorm(dst, x, w, b []float32, eps float32) {
+func layerNormGeneric(dst []float32, ldd int, x []float32, ldx, rows int, w, b []float32, eps float32) {
+	for r := range rows {
+		layerNormOne(dst[r*ldd:][:len(w)], x[r*ldx:][:len(w)], w, b, eps)
+	}
+}
+
+func layerNormOne(dst, x, w, b []float32, eps float32) {
 	var l [rowLanes]float32
 	for i, v := range x {
 		l[i%rowLanes] += v

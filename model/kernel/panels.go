@@ -22,40 +22,6 @@ func Stride(n int) int {
 	return s
 }
 
-// DType is the number format in which weights are stored and multiplied.
-// Accumulation is in float32 (int32 for Int8) in every case.
-type DType uint8
-
-// The number formats of packed weights.
-const (
-	Float32  DType = iota
-	BFloat16       // weights and activations rounded to bfloat16 (nearest even)
-	Int8           // weights per output channel, activations per row, both symmetric
-)
-
-// String returns the name used on the command line.
-func (d DType) String() string {
-	switch d {
-	case Float32:
-		return "float32"
-	case BFloat16:
-		return "bfloat16"
-	case Int8:
-		return "int8"
-	}
-	return fmt.Sprintf("DType(%d)", uint8(d))
-}
-
-// ParseDType reads the name of a number format.
-func ParseDType(s string) (DType, error) {
-	for _, d := range []DType{Float32, BFloat16, Int8} {
-		if s == d.String() {
-			return d, nil
-		}
-	}
-	return 0, fmt.Errorf("kernel: unknown dtype %q, want float32, bfloat16 or int8", s)
-}
-
 // Panels is a weight matrix [N, K] packed for products: panel p holds the
 // output columns [p·NR, (p+1)·NR) as [steps][NR], a step being one float32, two
 // bfloat16 or four int8 that follow each other in K. Columns beyond N are zero,
@@ -120,22 +86,6 @@ func (p *Panels) words() []uint32 {
 	return words(p.F32[:size])
 }
 
-// words returns floats as dwords.
-func words(x []float32) []uint32 {
-	if len(x) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*uint32)(unsafe.Pointer(&x[0])), len(x))
-}
-
-// floats returns dwords as floats.
-func floats(x []uint32) []float32 {
-	if len(x) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*float32)(unsafe.Pointer(&x[0])), len(x))
-}
-
 // Pack stores whole rows of W, beginning with output column row.
 //
 // Shapes: src is (rows, K) without gaps. Calls for disjoint rows may run
@@ -163,98 +113,5 @@ func (p *Panels) Pack(row int, src []float32) {
 			packInt8(d, row%NR, src, n, p.K, p.Scale[row:][:n], p.Start[row:][:n])
 		}
 		row, rows, src = row+n, rows-n, src[n*p.K:]
-	}
-}
-
-// packSteps is how many steps of sixteen rows are converted at a time: 16 KB.
-const packSteps = 256
-
-// packBF16 converts rows of W, lds apart, to the columns [col, col+rows) of one
-// half panel.
-func packBF16(panel []uint32, col int, src []float32, lds, rows, k int) {
-	var buf [16 * packSteps]uint32
-	for k0 := 0; k0 < k; k0 += 2 * packSteps {
-		k1 := min(k, k0+2*packSteps)
-		for r := range rows {
-			bf16Row(buf[r*packSteps:], src[r*lds+k0:r*lds+k1])
-		}
-		packHalf(panel[k0/2*NR:], col, buf[:], packSteps, rows, steps(BFloat16, k1-k0))
-	}
-}
-
-// packInt8 converts rows of W to the columns [col, col+rows) of one half panel.
-func packInt8(panel []uint32, col int, src []float32, rows, k int, scale []float32, start []int32) {
-	var buf [16 * packSteps]uint32
-	clear(start)
-	var inv [16]float32
-	for r := range rows {
-		inv[r], scale[r] = quantScale(maxAbs(src[r*k:][:k]))
-	}
-	for k0 := 0; k0 < k; k0 += 4 * packSteps {
-		k1 := min(k, k0+4*packSteps)
-		for r := range rows {
-			start[r] -= quantZero * quantRow(buf[r*packSteps:], src[r*k+k0:r*k+k1], inv[r], 0)
-		}
-		packHalf(panel[k0/4*NR:], col, buf[:], packSteps, rows, steps(Int8, k1-k0))
-	}
-}
-
-// PackRows packs rows of a matrix as panel columns: source row r becomes output
-// column row+r. It serves weights, and the keys of attention, where the keys of
-// a sequence are the columns of the score matrix.
-//
-// Shapes: dst is panels of stride panel elements, [k][NR] each; src is (rows, k)
-// with row stride lds. Columns outside [row, row+rows) are left as they are.
-func PackRows(dst []float32, panel, row int, src []float32, lds, rows, k int) {
-	if rows <= 0 || k <= 0 {
-		return
-	}
-	// Slicing checks the bounds without reading an element that another caller may be writing.
-	d := words(dst[:(row+rows-1)/NR*panel+k*NR])
-	s := words(src[:(rows-1)*lds+k])
-	for r := 0; r < rows; {
-		j := row + r
-		n := min(rows-r, 16-j%16)
-		packHalf(d[j/NR*panel:], j%NR, s[r*lds:], lds, n, k)
-		r += n
-	}
-}
-
-// packHalfGeneric stores src[r][i] as dst[i][col+r].
-func packHalfGeneric(dst []uint32, col int, src []uint32, lds, rows, k int) {
-	for r := range rows {
-		d := dst[col+r:]
-		for i, v := range src[r*lds:][:k] {
-			d[i*NR] = v
-		}
-	}
-}
-
-// PackCols packs rows of a matrix as panel rows: source row r becomes step
-// k = step+r of every panel. It serves the values of attention, where the
-// tokens are summed over.
-//
-// Shapes: dst is panels of stride panel elements, [panel/NR][NR] each; src is
-// (rows, n) with row stride lds. Columns from n to Pad(n) are set to zero.
-func PackCols(dst []float32, panel, step int, src []float32, lds, rows, n int) {
-	whole := n / NR
-	if rows > 0 && n%NR == 0 && whole > 0 && active.level != Generic {
-		// The assembly trusts these lengths.
-		_, _ = src[(rows-1)*lds+n-1], dst[(whole-1)*panel+(step+rows)*NR-1]
-		for r, m := 0, rowsPerCall(n); r < rows; r += m {
-			spreadRowsAsm(dst[(step+r)*NR:], panel, src[r*lds:], lds, min(m, rows-r), whole)
-		}
-		return
-	}
-	for r := range rows {
-		s := src[r*lds:][:n]
-		at := (step + r) * NR
-		for p := range whole {
-			*(*[NR]float32)(dst[p*panel+at:]) = [NR]float32(s[p*NR:])
-		}
-		if n%NR != 0 {
-			d := dst[whole*panel+at:][:NR]
-			clear(d[copy(d, s[whole*NR:]):])
-		}
 	}
 }

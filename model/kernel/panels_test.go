@@ -9,51 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPackRowsPutsEveryValueInItsPlaceAndNoOther(t *testing.T) {
-	eachLevel(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(1, 9))
-		for range 300 {
-			rows, k, row := 1+r.IntN(70), 1+r.IntN(70), r.IntN(40)
-			lds, panel := k+r.IntN(5), k*NR+r.IntN(3)
-			src, okS := walled(r, (rows-1)*lds+k)
-			dst, okD := walled(r, ((row+rows-1)/NR)*panel+k*NR)
-			want := append([]float32(nil), dst...)
-			for i := range rows {
-				for kk := range k {
-					j := row + i
-					want[j/NR*panel+kk*NR+j%NR] = src[i*lds+kk]
-				}
-			}
-			PackRows(dst, panel, row, src, lds, rows, k)
-			sameBits(t, want, dst, rows, " rows at ", row, ", k ", k)
-			require.True(t, okS() && okD())
-		}
-	})
-}
-
-func TestPackColsPutsEveryValueInItsPlaceAndNoOther(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 10))
-	for range 300 {
-		rows, n, step := 1+r.IntN(40), 1+r.IntN(100), r.IntN(5)
-		lds, panel := n+r.IntN(5), (rows+step+r.IntN(3))*NR
-		src, okS := walled(r, (rows-1)*lds+n)
-		dst, okD := walled(r, Pad(n)/NR*panel)
-		want := append([]float32(nil), dst...)
-		for i := range rows {
-			for j := range Pad(n) {
-				v := float32(0)
-				if j < n {
-					v = src[i*lds+j]
-				}
-				want[j/NR*panel+(step+i)*NR+j%NR] = v
-			}
-		}
-		PackCols(dst, panel, step, src, lds, rows, n)
-		sameBits(t, want, dst)
-		require.True(t, okS() && okD())
-	}
-}
-
 // TestPackIsTheSameInPieces packs a matrix row by row and at once.
 func TestPackIsTheSameInPieces(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
@@ -132,16 +87,6 @@ func TestPanelsRefuse(t *testing.T) {
 	}
 }
 
-func TestDType(t *testing.T) {
-	for _, d := range []DType{Float32, BFloat16, Int8} {
-		got, err := ParseDType(d.String())
-		require.NoError(t, err)
-		assert.Equal(t, d, got)
-	}
-	_, err := ParseDType("float16")
-	assert.ErrorContains(t, err, `"float16"`)
-}
-
 func BenchmarkPack(b *testing.B) {
 	const n, k = 1024, 1024
 	src := make([]float32, n*k)
@@ -160,23 +105,4 @@ func BenchmarkPack(b *testing.B) {
 			})
 		}
 	}
-}
-
-// BenchmarkPackAttention packs the keys and values of one head of 128 tokens.
-func BenchmarkPackAttention(b *testing.B) {
-	const tokens, d, ld = 128, 64, 784
-	src := make([]float32, tokens*ld)
-	keys, values := make([]float32, Pad(tokens)*d), make([]float32, Pad(d)*tokens)
-	b.Run("keys", func(b *testing.B) {
-		b.SetBytes(4 * tokens * d)
-		for b.Loop() {
-			PackRows(keys, d*NR, 0, src, ld, tokens, d)
-		}
-	})
-	b.Run("values", func(b *testing.B) {
-		b.SetBytes(4 * tokens * d)
-		for b.Loop() {
-			PackCols(values, tokens*NR, 0, src, ld, tokens, d)
-		}
-	})
 }

@@ -22,13 +22,6 @@ func RotateRows(x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, h
 		panic(fmt.Sprintf("kernel: RotateRows: %d pairs in a head of %d", half, d))
 	}
 	for r, m := 0, rowsPerCall(heads*d); r < rows; r += m {
-		n := min(m, rows-r)
-		if active.level != Generic {
-			rotateAsm(x[r*ldx:], ldx, n, heads, d, cos[r*ldt:], sin[r*ldt:], ldt, half)
-			continue
-		}
-		for i := r; i < r+n; i++ {
-			rotate(x[i*ldx:], heads, d, cos[i*ldt:][:half], sin[i*ldt:][:half])
-		}
+		rotate(x[r*ldx:], ldx, min(m, rows-r), heads, d, cos[r*ldt:], sin[r*ldt:], ldt, half)
 	}
 }

@@ -1,13 +1,15 @@
 package kernel
 
-func rotate(x []float32, heads, d int, cos, sin []float32) {
-	h := len(cos)
-	for i := range heads {
-		x1, x2 := x[i*d:][:h], x[i*d+h:][:h]
-		for j, c := range cos {
-			a, b := x1[j], x2[j]
-			x1[j] = a*c - b*sin[j]
-			x2[j] = b*c + a*sin[j]
+func rotateGeneric(x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, half int) {
+	for r := range rows {
+		c, s := cos[r*ldt:][:half], sin[r*ldt:][:half]
+		for h := range heads {
+			x1, x2 := x[r*ldx+h*d:][:half], x[r*ldx+h*d+half:][:half]
+			for j := range half {
+				a, b := x1[j], x2[j]
+				x1[j] = a*c[j] - b*s[j]
+				x2[j] = b*c[j] + a*s[j]
+			}
 		}
 	}
 }

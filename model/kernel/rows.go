@@ -18,68 +18,33 @@ func checkRows(what string, n, ld, rows, cols int) {
 	}
 }
 
-// AddTo computes dst += x.
-func AddTo(dst, x []float32) {
-	dst = dst[:len(x)]
-	if active.level == Generic {
-		addTo(dst, x)
-		return
+// rowGroup is the number of rows of n elements that go through each step of a
+// norm or of softmax together: 16 KB, a third of the first-level cache.
+func rowGroup(n int) int { return min(max(4096/n, 1), 8) }
+
+// first is the address of b's first element, nil without one.
+func first(b []float32) *float32 {
+	if b == nil {
+		return nil
 	}
-	for len(x) > 0 {
-		n := min(len(x), callElements)
-		addToAsm(dst[:n], x[:n])
-		dst, x = dst[n:], x[n:]
-	}
+	return &b[0]
 }
 
-// AddScaled computes dst += alpha·x: a step of an average or of an optimiser.
-func AddScaled(dst []float32, alpha float32, x []float32) {
-	dst = dst[:len(x)]
-	if active.level == Generic {
-		addScaled(dst, alpha, x)
-		return
-	}
-	for len(x) > 0 {
-		n := min(len(x), callElements)
-		addScaledAsm(dst[:n], alpha, x[:n])
-		dst, x = dst[n:], x[n:]
-	}
-}
+// The number of partial sums of a reduction: the softmax of a row keeps sixteen,
+// by index mod 16, so that any part of a row is summed alike; norms and dot
+// products keep sixty-four.
+const (
+	lanes    = 16
+	rowLanes = 64
+)
 
-// Dot returns Σ a[i]·b[i], summed in sixty-four lanes by index mod 64 and then
-// over the lanes, the upper half onto the lower.
-func Dot(a, b []float32) float32 {
-	b = b[:len(a)]
-	if len(a) == 0 || active.level == Generic {
-		return dot(a, b)
-	}
-	return dotAsm(a, b)
-}
-
-// RoundBF16 rounds src to bfloat16, to nearest even, into dst. Numbers beyond
-// the largest finite bfloat16 become infinite and denormals stay denormal; a NaN
-// becomes quiet and keeps its sign and upper bits. All levels give the same bits.
-func RoundBF16(dst []uint16, src []float32) {
-	dst = dst[:len(src)]
-	if active.level != Generic {
-		for len(src) >= lanes {
-			n := min(len(src), callElements) &^ (lanes - 1)
-			roundBF16Asm(dst[:n], src[:n])
-			dst, src = dst[n:], src[n:]
+// sumLanes adds the lanes in a fixed tree: the upper half to the lower, then
+// the halves of that. It overwrites l.
+func sumLanes(l []float32) float32 {
+	for w := len(l) / 2; w > 0; w /= 2 {
+		for i := range w {
+			l[i] += l[i+w]
 		}
 	}
-	roundBF16(dst, src)
-}
-
-// WidenBF16 converts bfloat16 to float32, which is exact.
-func WidenBF16(dst []float32, src []uint16) {
-	dst = dst[:len(src)]
-	if active.level != Generic {
-		for len(src) >= lanes {
-			n := min(len(src), callElements) &^ (lanes - 1)
-			widenBF16Asm(dst[:n], src[:n])
-			dst, src = dst[n:], src[n:]
-		}
-	}
-	widenBF16(dst, src)
+	return l[0]
 }

@@ -40,26 +40,27 @@ func SoftmaxRows(s []float32, lds, rows, n int, span Span, scale float32) {
 		part := span
 		part.Lo += r * span.LoStep
 		part.Hi += r * span.HiStep
-		softmaxRows(s[r*lds:], lds, min(m, rows-r), n, part, scale)
+		softmax(s[r*lds:], lds, min(m, rows-r), n, part, scale)
 	}
 }
 
-func softmaxRows(s []float32, lds, rows, n int, span Span, scale float32) {
-	if active.level != Generic {
-		softmaxAsm(s, lds, rows, n, span, scale)
-		return
-	}
-	for r := range rows {
-		lo := min(max(span.Lo+r*span.LoStep, 0), n)
-		hi := min(max(span.Hi+r*span.HiStep, 0), n)
-		softmax(s[r*lds:][:n], min(lo, hi), hi, scale)
+// SoftmaxBackward replaces dp by the gradient of the scores s behind
+// p = softmax(scale·s): ds = scale·p·(dp − Σ p·dp), with delta = Σ p·dp.
+//
+// Shapes: all have the length of p. Writes dp.
+// Source: Dao et al. 2022 (arXiv 2205.14135), algorithm 4, for delta.
+func SoftmaxBackward(dp, p []float32, delta, scale float32) {
+	p = p[:len(dp)]
+	for i, d := range dp {
+		dp[i] = scale * p[i] * (d - delta)
 	}
 }
 
-// powerScale returns scale/ln 2, which turns exp into 2^x, as two float32 that
-// add up to it.
-func powerScale(scale float32) (high, low float32) {
-	p := float64(scale) * math.Log2E
-	high = float32(p)
-	return high, float32(p - float64(high))
+// powerScale returns scale/ln 2, which turns exp into 2^x, as a float32;
+// powerScaleRest is what that leaves.
+func powerScale(scale float32) float32 { return float32(float64(scale) * math.Log2E) }
+
+func powerScaleRest(scale float32) float32 {
+	p := float64(float64(scale) * math.Log2E) // rounded, not fused
+	return float32(p - float64(float32(p)))
 }

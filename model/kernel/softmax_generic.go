@@ -2,7 +2,15 @@ package kernel
 
 import "math"
 
-func softmax(s []float32, lo, hi int, scale float32) {
+func softmaxGeneric(s []float32, lds, rows, n int, p Span, scale float32) {
+	for r := range rows {
+		lo := min(max(p.Lo+r*p.LoStep, 0), n)
+		hi := min(max(p.Hi+r*p.HiStep, 0), n)
+		softmaxRow(s[r*lds:][:n], min(lo, hi), hi, scale)
+	}
+}
+
+func softmaxRow(s []float32, lo, hi int, scale float32) {
 	clear(s[:lo])
 	clear(s[hi:])
 	if lo >= hi {

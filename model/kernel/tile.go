@@ -1,49 +1,5 @@
 package kernel
 
-import "unsafe"
-
-// tileArgs is what a tile kernel reads; the assembly knows the fields by name.
-// Strides are in bytes. A step is four bytes a column of W and four of A, or
-// eight of A where a kernel says so.
-type tileArgs struct {
-	c      unsafe.Pointer // (rows, NR) float32
-	ldc    int
-	a      unsafe.Pointer // (rows, k) steps
-	lda    int
-	w      unsafe.Pointer // [k][NR] steps
-	panel  int            // from one panel to the next
-	bias   unsafe.Pointer // NR starting values: float32, int32 for int8; never nil
-	scale  unsafe.Pointer // rows float32; int8 only, as the next three
-	scaled int            // bytes of scale that the tiles so far have used
-	wscale unsafe.Pointer // NR float32
-	wbias  unsafe.Pointer // NR float32
-	k      int            // steps, ≥ 1
-	mr     int            // rows of the first tiles
-	tiles  int            // number of tiles of mr rows, ≥ 1
-	small  int            // number of tiles of mr-1 rows after them
-	add    bool           // add to C instead of writing it
-}
-
-// split divides m rows into tiles of at most mr rows whose sizes differ by one
-// at most: sixteen rows become 8+8, not 14+2, since short tiles waste the width
-// of the multiplier.
-func (t *tileArgs) split(m, mr int) {
-	n := (m + mr - 1) / mr
-	t.mr = (m + n - 1) / n
-	t.small = t.mr*n - m
-	t.tiles = n - t.small
-}
-
-// wide is the number of panels that a wide tile takes at once, and wideRows the
-// largest number of rows for which that is faster.
-const (
-	wide     = 4
-	wideRows = 3
-)
-
-// zeros is the bias of a product without one.
-var zeros [wide * NR]float32
-
 // operand is the left side of a product and the panels of its right side.
 type operand struct {
 	dtype DType
@@ -74,7 +30,7 @@ func (x operand) from(p, n int) operand {
 }
 
 // mul computes neighbouring panels: C (m, n·NR) = or += A (m, k) · W + bias. It
-// is the one place where the level is chosen for products.
+// is the one place where the assembly of products is called.
 func (x *operand) mul(c []float32, ldc int, add bool) {
 	if x.m == 0 || x.n == 0 {
 		return
@@ -93,7 +49,7 @@ func (x *operand) mul(c []float32, ldc int, add bool) {
 		_ = x.wscale[x.n*NR-1]
 		_ = x.start[x.n*NR-1]
 	}
-	if x.k == 0 || !mulAsm(x, c, ldc, add) {
+	if x.k == 0 || !mulTiles(x, c, ldc, add) {
 		mulGeneric(x, c, ldc, add)
 	}
 }
@@ -109,5 +65,38 @@ func mulGeneric(x *operand, c []float32, ldc int, add bool) {
 		case Int8:
 			tileInt8Generic(c[p*NR:], ldc, &y, add)
 		}
+	}
+}
+
+// low gives A, of k columns, room for rows in the operand's format.
+func (x *operand) low(s *Scratch, k int) {
+	x.k, x.words = steps(x.dtype, k), 1
+	if wideSteps(x.dtype) {
+		x.words = 2
+	}
+	x.lda = Stride(x.words * x.k)
+	if len(s.low) < RowBlock*x.lda {
+		s.low = make([]uint32, RowBlock*x.lda)
+	}
+	x.a = s.low
+}
+
+// convert stores row i of A.
+func (x *operand) convert(i int, row []float32) {
+	dst := x.a[i*x.lda:][:x.words*x.k]
+	var inv float32
+	if x.dtype == Int8 {
+		inv, x.scale[i] = quantScale(maxAbs(row))
+	}
+	switch {
+	case len(row) == 0:
+	case x.dtype == BFloat16 && x.words == 2:
+		bf16Wide(dst, row)
+	case x.dtype == BFloat16:
+		bf16Row(dst, row)
+	case x.words == 2:
+		quantWide(dst, row, inv)
+	default:
+		quantRow(quads(dst), row, inv, quantZero)
 	}
 }

@@ -2,124 +2,67 @@
 
 package kernel
 
-import "unsafe"
+import (
+	"unsafe"
 
-//go:generate go -C _asm run . -out .. -only gemm
-//go:generate go -C _asm run . -out .. -only tilecompat
-
-// tileKind names a tile kernel.
-type tileKind uint8
-
-const (
-	noTile tileKind = iota
-	f32AVX512
-	bf16AVX512
-	int8AVX512
-	bf16WideningAVX512
-	f32AVX2
-	bf16WideningAVX2
-	int8AVX2
+	"github.com/warmserve/warmserve/model/kernel/amd64"
 )
 
-// tileOf returns the kernel for d at the active level.
-func tileOf(d DType) tileKind {
-	kinds := [...][3]tileKind{
-		Generic: {},
-		AVX2:    {f32AVX2, bf16WideningAVX2, int8AVX2},
-		AVX512:  {f32AVX512, bf16WideningAVX512, int8AVX2},
-	}
-	switch {
-	case d == BFloat16 && active.bf16:
-		return bf16AVX512
-	case d == Int8 && active.vnni:
-		return int8AVX512
-	}
-	return kinds[active.level][d]
+// tileKind names a function that computes tiles; 0 is none.
+type tileKind uint8
+
+// tileShape is what a tile takes.
+type tileShape struct {
+	kind  tileKind
+	rows  int  // of a row tile, at most
+	bytes int  // of C's columns: a panel or a part of it
+	words int  // dwords of A a step
+	wide  bool // it has a function for several panels of few rows
 }
+
+// wide is the number of panels that a wide tile takes at once, and wideRows the
+// largest number of rows for which that is faster.
+const (
+	wide     = 4
+	wideRows = 3
+)
+
+// zeros is the bias of a product without one.
+var zeros [wide * NR]float32
+
+// callSteps is the number of steps of rows that one call takes, because the
+// runtime cannot stop a goroutine in one: 100 µs on Zen 5.
+const callSteps = RowBlock * 3500
 
 // wideSteps says whether A takes eight bytes a step at the active level: floats
 // for bfloat16, int16 for int8.
-func wideSteps(d DType) bool {
-	switch tileOf(d) {
-	case bf16WideningAVX512, bf16WideningAVX2, int8AVX2:
-		return true
-	}
-	return false
-}
+func wideSteps(d DType) bool { return tileOf(d).words == 2 }
 
-// shape returns the most rows of a row tile and its bytes of C's columns.
-func (k tileKind) shape() (rows, size int) {
-	switch k {
-	case f32AVX2, bf16WideningAVX2:
-		return 6, 64
-	case int8AVX2:
-		return 6, 32
-	}
-	return 14, 128
-}
-
-func (t *tileArgs) narrow(kind tileKind) {
-	switch kind {
-	case f32AVX512:
-		tileF32AVX512(t)
-	case bf16AVX512:
-		tileBF16AVX512(t)
-	case int8AVX512:
-		tileInt8AVX512(t)
-	case bf16WideningAVX512:
-		tileBF16WideningAVX512(t)
-	case f32AVX2:
-		tileF32AVX2(t)
-	case bf16WideningAVX2:
-		tileBF16WideningAVX2(t)
-	case int8AVX2:
-		tileInt8AVX2(t)
-	}
-}
-
-// wide computes several panels at once for a few rows, if there is a kernel.
-func (t *tileArgs) wide(kind tileKind) bool {
-	switch kind {
-	case f32AVX512:
-		tileWideF32AVX512(t)
-	case bf16AVX512:
-		tileWideBF16AVX512(t)
-	case int8AVX512:
-		tileWideInt8AVX512(t)
-	default:
-		return false
-	}
-	return true
-}
-
-// mulAsm computes x unless the active level has no kernel for it. The caller has
+// mulTiles computes x unless the active level has no tile for it. The caller has
 // checked every length; m, k and n are positive.
-func mulAsm(x *operand, c []float32, ldc int, add bool) bool {
-	kind := tileOf(x.dtype)
-	if kind == noTile {
+func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
+	shape := tileOf(x.dtype)
+	if shape.kind == 0 {
 		return false
 	}
-	t := tileArgs{ldc: 4 * ldc, lda: 4 * x.lda, panel: 4 * x.panel, k: x.k, add: add}
+	t := tileArgs{TileArgs: amd64.TileArgs{LDC: 4 * ldc, LDA: 4 * x.lda, Panel: 4 * x.panel, K: x.k, Add: add}}
 	p := 0
-	if x.m <= wideRows {
-		t.mr = x.m
+	if x.m <= wideRows && shape.wide {
+		t.MR = x.m
 		for ; p+wide <= x.n; p += wide {
 			t.at(x, c[p*NR:], 0, p, 0)
-			if !t.wide(kind) {
-				break
-			}
+			shape.kind.runWide(&t.TileArgs)
 		}
 	}
-	rows, size := kind.shape()
 	calls := 1 + x.m*x.words*x.k/callSteps
 	for ; p < x.n; p++ {
-		for part := 0; part < 4*NR; part += size {
+		for part := 0; part < 4*NR; part += shape.bytes {
 			for i := range calls {
 				m0, m1 := i*x.m/calls, (i+1)*x.m/calls
 				if m0 < m1 {
 					t.at(x, c[m0*ldc+p*NR:], m0, p, part)
-					t.split(m1-m0, rows)
-					t.narrow(kind)
+					t.split(m1-m0, shape.rows)
+					shape.kind.run(&t.TileArgs)
 				}
 			}
 		}
@@ -127,25 +70,34 @@ func mulAsm(x *operand, c []float32, ldc int, add bool) bool {
 	return true
 }
 
-// callSteps is the number of steps of rows that one call takes, because the
-// runtime cannot stop a goroutine in one: 100 µs on Zen 5.
-const callSteps = RowBlock * 3500
+// tileArgs are the arguments of a tile.
+type tileArgs struct{ amd64.TileArgs }
+
+// split divides m rows into tiles of at most mr rows whose sizes differ by one
+// at most: sixteen rows become 8+8, not 14+2, since short tiles waste the width
+// of the multiplier.
+func (t *tileArgs) split(m, mr int) {
+	n := (m + mr - 1) / mr
+	t.MR = (m + n - 1) / n
+	t.Small = t.MR*n - m
+	t.Tiles = n - t.Small
+}
 
 // at moves the arguments to row i of panel p, part bytes into its columns; c
 // begins at that row and panel.
 func (t *tileArgs) at(x *operand, c []float32, i, p, part int) {
 	col := p*NR + part/4
-	t.c = unsafe.Pointer(&c[part/4])
-	t.a = unsafe.Pointer(&x.a[i*x.lda])
-	t.w = unsafe.Pointer(&x.w[p*x.panel+part/4])
-	t.bias = unsafe.Pointer(&zeros)
+	t.C = unsafe.Pointer(&c[part/4])
+	t.A = unsafe.Pointer(&x.a[i*x.lda])
+	t.W = unsafe.Pointer(&x.w[p*x.panel+part/4])
+	t.Bias = unsafe.Pointer(&zeros)
 	if x.bias != nil {
-		t.bias = unsafe.Pointer(&x.bias[col])
+		t.Bias = unsafe.Pointer(&x.bias[col])
 	}
 	if x.dtype == Int8 {
-		t.scale, t.scaled = unsafe.Pointer(&x.scale[i]), 0
-		t.wscale = unsafe.Pointer(&x.wscale[col])
-		t.wbias = t.bias
-		t.bias = unsafe.Pointer(&x.start[col])
+		t.Scale, t.Scaled = unsafe.Pointer(&x.scale[i]), 0
+		t.WScale = unsafe.Pointer(&x.wscale[col])
+		t.WBias = t.Bias
+		t.Bias = unsafe.Pointer(&x.start[col])
 	}
 }

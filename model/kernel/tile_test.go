@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -190,16 +189,5 @@ func TestTileSpecialValues(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-func TestTileSplitIsBalanced(t *testing.T) {
-	for m := 1; m <= 2*RowBlock; m++ {
-		var s tileArgs
-		s.split(m, 14)
-		assert.Equal(t, m, s.mr*s.tiles+(s.mr-1)*s.small, "m = %d", m)
-		assert.LessOrEqual(t, s.mr, 14)
-		assert.Positive(t, s.tiles)
-		assert.True(t, s.small == 0 || s.mr > 1)
 	}
 }

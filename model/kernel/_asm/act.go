@@ -70,19 +70,19 @@ func act(a *Asm) {
 	vec := constants(a, "act", cs)
 	for _, wide := range []bool{true, false} {
 		v := vec(wide)
-		v.block("gelu", "replaces x by x·Φ(x).", 1, v.sigmoidConstants(geluNames...), v.gelu)
-		v.block("geluTanh", "replaces x by x·½(1+tanh(…)).", 1, v.sigmoidConstants("tanh0", "tanh1"), v.geluTanh)
-		v.block("relu", "replaces x by max(x, 0).", 1, []string{"zero"}, func() {
+		v.inPlace("gelu", "replaces x by x·Φ(x).", v.sigmoidConstants(geluNames...), v.gelu)
+		v.inPlace("geluTanh", "replaces x by x·½(1+tanh(…)).", v.sigmoidConstants("tanh0", "tanh1"), v.geluTanh)
+		v.inPlace("relu", "replaces x by max(x, 0).", []string{"zero"}, func() {
 			v.load(v.in, "t1")
 			v.op("VMAXPS", "t1", v.creg("zero", "t0"), "t0")
 		})
 		v.softCap()
-		v.block("siluMul", "computes dst = silu(gate)·up.", 3, v.sigmoidConstants("log2e"), func() {
+		v.gated("siluMul", "computes dst = silu(gate)·up.", v.sigmoidConstants("log2e"), func() {
 			v.silu()
 			v.load("DX", "t1")
 			v.op("VMULPS", "t1", "t0", "t0")
 		})
-		v.block("geluTanhMul", "computes dst = geluTanh(gate)·up.", 3, v.sigmoidConstants("tanh0", "tanh1"), func() {
+		v.gated("geluTanhMul", "computes dst = geluTanh(gate)·up.", v.sigmoidConstants("tanh0", "tanh1"), func() {
 			v.geluTanh()
 			v.load("DX", "t1")
 			v.op("VMULPS", "t1", "t0", "t0")
@@ -90,23 +90,41 @@ func act(a *Asm) {
 	}
 }
 
-// block writes a function of elements over rows and columns: of one operand in
-// place or, with three, of gate and up into dst. body reads its input with
-// v.load(v.in, …) and leaves its result in t0; a third operand is at DX.
-func (v *Vec) block(name, doc string, operands int, held []string, body func()) {
+// inPlace writes a function of the elements of a block. body reads its input with
+// v.load(v.in, …) and leaves its result in t0.
+func (v *Vec) inPlace(name, doc string, held []string, body func()) {
 	v.temps, v.in = 3, "DI"
-	together := 3 // rows: six streams, as registers last
-	if operands == 1 {
-		v.begin(name, doc, 0, false, "x *float32", "ldx int", "rows int", "cols int")
-		v.I("MOVQ", v.arg("x"), "DI")
-	} else {
-		v.in = "SI"
-		together = 2
-		v.begin(name, doc, 0, false, "dst *float32", "ldd int", "gate *float32", "ldg int", "up *float32", "ldu int", "rows int", "cols int")
-		v.I("MOVQ", v.arg("dst"), "DI")
-		v.I("MOVQ", v.arg("gate"), "SI")
-		v.I("MOVQ", v.arg("up"), "DX")
+	v.begin(Kernel{Name: name, Doc: doc, Params: "x []float32, ldx, rows, cols int",
+		Args: []Arg{"x *float32", "ldx int = 4*ldx", "rows int", "cols int"}}, 0)
+	v.I("MOVQ", v.arg("x"), "DI")
+	v.block(3, 1, held, body)
+}
+
+// gated writes a function of the elements of two blocks into a third; the second
+// operand of body is at DX.
+func (v *Vec) gated(name, doc string, held []string, body func()) {
+	v.temps, v.in = 3, "SI"
+	v.begin(threeBlocks(name, doc, "g", "u"), 0)
+	v.I("MOVQ", v.arg("dst"), "DI")
+	v.I("MOVQ", v.arg("gate"), "SI")
+	v.I("MOVQ", v.arg("up"), "DX")
+	v.block(2, 3, held, body)
+}
+
+// threeBlocks describes a kernel that computes dst from the blocks x and y, which
+// the assembly calls gate and up.
+func threeBlocks(name, doc, x, y string) Kernel {
+	return Kernel{
+		Name: name, Doc: doc,
+		Params: fmt.Sprintf("dst []float32, ldd int, %s []float32, ld%s int, %s []float32, ld%s, rows, cols int", x, x, y, y),
+		Args: []Arg{"dst *float32", "ldd int = 4*ldd", Arg("gate *float32 = &" + x + "[0]"), Arg("ldg int = 4*ld" + x),
+			Arg("up *float32 = &" + y + "[0]"), Arg("ldu int = 4*ld" + y), "rows int", "cols int"},
 	}
+}
+
+// block emits the loops, with up to six streams, as registers last: so many rows
+// together at 512 bits, two at 256.
+func (v *Vec) block(together, operands int, held []string, body func()) {
 	if !v.wide {
 		together = 2
 	}
@@ -241,7 +259,8 @@ func (v *Vec) oddSigmoid(names []string) {
 // softCap writes cap·tanh(x/cap). With e = exp(−2|y|) − 1, computed without
 // cancellation, tanh|y| is −e/(2+e).
 func (v *Vec) softCap() {
-	v.begin("softCap", "replaces x by limit·tanh(x·inv).", 0, false, "x *float32", "ldx int", "rows int", "cols int", "inv float32", "limit float32")
+	v.begin(Kernel{Name: "softCap", Doc: "replaces x by limit·tanh(x/limit).", Params: "x []float32, ldx, rows, cols int, limit float32",
+		Args: []Arg{"x *float32", "ldx int = 4*ldx", "rows int", "cols int", "inv float32 = 1 / limit", "limit float32"}}, 0)
 	v.I("MOVQ", v.arg("x"), "DI")
 	v.hold(append([]string{"one", "two", "abs", "sign", "tanhMax", "tanhScale"}, expm1Names...)...)
 	inv, limit := v.r(12), v.r(13)

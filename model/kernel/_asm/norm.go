@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Registers of the norms beside the temporaries: accumulators from normSum up.
 const (
@@ -40,15 +43,20 @@ const (
 // normRows begins a norm and emits the loop over groups with its steps for one
 // row. Rows are at DI (dst) and SI (x), the weight at R8 and the bias at R9.
 func (v *Vec) normRows(name, doc string, bias bool, steps ...func()) {
-	params := []string{"dst *float32", "ldd int", "x *float32", "ldx int", "w *float32"}
+	k := Kernel{
+		Name: name, Doc: doc, Params: "dst []float32, ldd int, x []float32, ldx, rows int, w []float32, eps float32",
+		Args: []Arg{"dst *float32", "ldd int = 4*ldd", "x *float32", "ldx int = 4*ldx", "w *float32"},
+	}
 	pointers := []struct {
 		arg, reg, start, ld string
 	}{{"dst", "DI", At(frameDst, "SP"), "ldd"}, {"x", "SI", At(frameX, "SP"), "ldx"}}
 	if bias {
-		params = append(params, "b *float32")
+		k.Params = strings.Replace(k.Params, "w []", "w, b []", 1)
+		k.Args = append(k.Args, "b *float32 = first(b)")
 	}
-	v.begin(name, doc+" Up to group rows, 8 at most, go through each step together.", normFrameSize, false,
-		append(params, "rows int", "cols int", "group int", "eps float32", "n float32")...)
+	// Up to group rows, 8 at most, go through each step together.
+	k.Args = append(k.Args, "rows int", "cols int = len(w)", "group int = rowGroup(len(w))", "eps float32", "n float32 = float32(len(w))")
+	v.begin(k, normFrameSize)
 	for _, p := range pointers {
 		v.I("MOVQ", v.arg(p.arg), p.reg)
 	}

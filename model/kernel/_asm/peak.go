@@ -3,20 +3,21 @@ package main
 // peak writes loops of nothing but multiply-adds, and one that reads memory:
 // what the processor can do at most.
 func peak(a *Asm) {
-	peakLoop(a, "peakF32AVX512", 28, "float32 multiply-adds of 16 lanes", func(i int) {
+	peakLoop(a, "Float32", "AVX512", 28, 16, "float32 multiply-adds of 16 lanes", func(i int) {
 		a.I("VFMADD231PS", Z(28), Z(29), Z(i))
 	})
-	peakLoop(a, "peakBF16AVX512", 28, "bfloat16 dot products of 16 pairs", func(i int) {
+	peakLoop(a, "BFloat16", "AVX512BF16", 28, 32, "bfloat16 dot products of 16 pairs", func(i int) {
 		a.VDPBF16PS(28, 29, i)
 	})
-	peakLoop(a, "peakInt8AVX512", 28, "int8 dot products of 16 quads", func(i int) {
+	peakLoop(a, "Int8", "AVX512VNNI", 28, 64, "int8 dot products of 16 quads", func(i int) {
 		a.I("VPDPBUSD", Z(28), Z(29), Z(i))
 	})
-	peakLoop(a, "peakF32AVX2", 12, "float32 multiply-adds of 8 lanes", func(i int) {
+	peakLoop(a, "Float32", "AVX2", 12, 8, "float32 multiply-adds of 8 lanes", func(i int) {
 		a.I("VFMADD231PS", Y(12), Y(13), Y(i))
 	})
-	const name = "readAVX2"
-	a.Func(name, "(x *byte, n int)", name+" reads n bytes at x, a multiple of 512.", 0, 16)
+	const name = "read"
+	a.Begin(Kernel{Name: name, Doc: "reads x, a positive multiple of 512 bytes.", Params: "x []byte",
+		Args: []Arg{"x *byte", "n int = len(x)"}}, "AVX2", 0)
 	a.I("MOVQ", "x+0(FP)", "AX")
 	a.I("MOVQ", "n+8(FP)", "CX")
 	for i := range 8 {
@@ -33,7 +34,11 @@ func peak(a *Asm) {
 	a.I("RET")
 }
 
-func peakLoop(a *Asm, name string, accs int, what string, step func(i int)) {
+// peakLoop writes a loop of accs independent multiply-adds, so many to an
+// instruction.
+func peakLoop(a *Asm, format, level string, accs, each int, what string, step func(i int)) {
+	name := "Peak" + format + level
+	a.peaks = append(a.peaks, Peak{format, level, accs * each * 2})
 	a.Func(name, "(n int)", name+" performs n times "+Imm(accs)[1:]+" independent "+what+".", 0, 8)
 	a.I("MOVQ", "n+0(FP)", "CX")
 	for i := range accs + 2 {

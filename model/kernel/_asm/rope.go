@@ -3,7 +3,7 @@ package main
 // rope writes the rotary position embedding.
 func rope(a *Asm) {
 	maskTable(a, "rope")
-	vec := constants(a, "rope", []constant{f32("one", 1)})
+	vec := constants(a, "rope", nil)
 	for _, wide := range []bool{true, false} {
 		vec(wide).rotate()
 	}
@@ -12,8 +12,10 @@ func rope(a *Asm) {
 // rotate writes the rotation of rows of heads. The vectors of a row's cosines
 // and sines are the outer loop, so that they stay in registers for all heads.
 func (v *Vec) rotate() {
-	v.begin("rotate", "rotates half pairs of heads; row r by row r of the tables, of half columns.", 0, false,
-		"x *float32", "ldx int", "rows int", "heads int", "d int", "cos *float32", "sin *float32", "ldt int", "half int")
+	v.begin(Kernel{Name: "rotate", Doc: "rotates half pairs of heads; row r by row r of the tables, of half columns.",
+		Params: "x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, half int",
+		Args: []Arg{"x *float32", "ldx int = 4*ldx", "rows int", "heads int", "d int",
+			"cos *float32", "sin *float32", "ldt int = 4*ldt", "half int"}}, 0)
 	v.I("MOVQ", v.arg("x"), "DI")
 	v.I("MOVQ", v.arg("cos"), "SI")
 	v.I("MOVQ", v.arg("sin"), "DX")

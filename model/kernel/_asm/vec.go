@@ -16,7 +16,6 @@ type Vec struct {
 	table   string
 	names   []string          // of the constants, in the order of the table
 	regs    map[string]string // registers that hold constants
-	args    map[string]string // name+offset(FP)
 	streams []stream          // empty outside of a loop
 	temps   int               // temporaries of a stream
 	held    int               // registers that hold constants, from the top
@@ -54,7 +53,9 @@ func constants(a *Asm, table string, values []constant) func(wide bool) *Vec {
 			words = append(words, c.bits)
 		}
 	}
-	a.Table(table, words...)
+	if len(words) > 0 {
+		a.Table(table, words...)
+	}
 	return func(wide bool) *Vec { return &Vec{Asm: a, wide: wide, table: table, names: names, temps: 6} }
 }
 
@@ -65,7 +66,7 @@ type constant struct {
 
 func f32(name string, v float64) constant { return constant{name, math.Float32bits(float32(v))} }
 
-// level is the suffix of function names.
+// level is the name of the level that has the width.
 func (v *Vec) level() string {
 	if v.wide {
 		return "AVX512"
@@ -98,44 +99,15 @@ func (v *Vec) r(i int) string {
 	return Y(i)
 }
 
-// begin starts a function of the level. Parameters are "name type" with type
-// *float32, *uint16, int or float32; results follow them when ret is set.
-func (v *Vec) begin(name, doc string, frame int, ret bool, params ...string) {
-	v.args, v.held = map[string]string{}, 0
-	v.regs = map[string]string{}
-	at := 0
-	for _, p := range params {
-		n, t, _ := strings.Cut(p, " ")
-		v.args[n] = fmt.Sprintf("%s+%d(FP)", n, at)
-		at += 8
-		if t == "float32" {
-			at -= 4
-		} else if at%8 != 0 {
-			panic("parameters of eight bytes come first")
-		}
-	}
-	sig := "(" + strings.Join(params, ", ") + ")"
-	if ret {
-		at = (at + 7) / 8 * 8
-		v.args["ret"] = fmt.Sprintf("ret+%d(FP)", at)
-		at += 4
-		sig += " float32"
-	}
-	v.Func(name+v.level(), sig, name+v.level()+" "+doc, frame, at)
+// begin starts the kernel's function for the width.
+func (v *Vec) begin(k Kernel, frame int) {
+	v.held, v.regs = 0, map[string]string{}
+	v.Begin(k, v.level(), frame)
 }
 
 func (v *Vec) end() {
 	v.I("VZEROUPPER")
 	v.I("RET")
-}
-
-// arg is the memory operand of a parameter.
-func (v *Vec) arg(name string) string {
-	a, ok := v.args[name]
-	if !ok {
-		panic("no parameter " + name)
-	}
-	return a
 }
 
 // hold keeps constants in registers from the top down, at 512 bits only: there

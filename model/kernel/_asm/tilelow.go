@@ -1,0 +1,102 @@
+package main
+
+// tilesLow writes the tiles of low precision for processors without the
+// instructions for them. A step takes eight bytes of A, converted beforehand:
+// two floats that hold bfloat16, or four int16.
+func tilesLow(a *Asm) {
+	tile{
+		format: "BFloat16", level: "AVX512", doc: "computes one panel of bfloat16 pairs by float32 arithmetic.",
+		reg: Z, size: 64, span: 128, rows: 14, unroll: 2, aStep: 8, store: storeFloats,
+		setup: func(a *Asm) { upperHalves(a, "Z31") },
+		step: func(a *Asm, mr, u int) {
+			for _, odd := range []bool{true, false} {
+				for h := range 2 {
+					if w := At(128*u+64*h, regW); odd {
+						a.I("VPANDD", w, Z(31), Z(28+h))
+					} else {
+						a.I("VPSLLD", "$16", w, Z(28+h))
+					}
+				}
+				multiplyHalf(a, mr, u, odd, Z, 28, 30)
+			}
+		},
+	}.write(a)
+	tile{
+		format: "BFloat16", level: "AVX2", doc: "computes half a panel, 16 columns, of bfloat16 pairs by float32 arithmetic.",
+		reg: Y, size: 32, span: 64, rows: 6, unroll: 2, aStep: 8, store: storeFloats,
+		setup: func(a *Asm) { upperHalves(a, "Y15") },
+		step: func(a *Asm, mr, u int) {
+			for _, odd := range []bool{true, false} {
+				for h := range 2 {
+					if w := At(128*u+32*h, regW); odd {
+						a.I("VPAND", w, Y(15), Y(12+h))
+					} else {
+						a.I("VMOVDQU", w, Y(12+h))
+						a.I("VPSLLD", "$16", Y(12+h), Y(12+h))
+					}
+				}
+				multiplyHalf(a, mr, u, odd, Y, 12, 14)
+			}
+		},
+	}.write(a)
+	tile{
+		format: "Int8", level: "AVX2", doc: "computes a quarter of a panel, 8 columns, of int8 quads by int16 arithmetic.",
+		reg: Y, size: 32, span: 32, rows: 6, unroll: 2, aStep: 8, zero: true, step: stepInt16, store: dequantise256,
+	}.write(a)
+}
+
+// upperHalves sets reg to the mask of the upper sixteen bits of each dword.
+func upperHalves(a *Asm, reg string) {
+	a.I("MOVL", "$0xffff0000", regTmp)
+	a.I("VMOVD", regTmp, "X"+reg[1:])
+	a.I("VPBROADCASTD", "X"+reg[1:], reg)
+}
+
+// multiplyHalf adds the products of the second or first of each pair, whose
+// weights are in registers w and w+1.
+func multiplyHalf(a *Asm, mr, u int, odd bool, reg func(int) string, w, b int) {
+	at := 8 * u
+	if odd {
+		at += 4
+	}
+	for i := range mr {
+		a.I("VBROADCASTSS", row(i, at), reg(b))
+		a.I("VFMADD231PS", reg(w), reg(b), reg(2*i))
+		a.I("VFMADD231PS", reg(w+1), reg(b), reg(2*i+1))
+	}
+}
+
+// stepInt16 keeps two partial sums a column: those of the first and of the last
+// two of each quad.
+func stepInt16(a *Asm, mr, u int) {
+	a.I("VPMOVSXBW", At(128*u, regW), Y(12))
+	a.I("VPMOVSXBW", At(128*u+16, regW), Y(13))
+	for i := range mr {
+		a.I("VPBROADCASTQ", row(i, 8*u), Y(14))
+		for h := range 2 {
+			a.I("VPMADDWD", Y(12+h), Y(14), Y(15))
+			a.I("VPADDD", Y(15), Y(2*i+h), Y(2*i+h))
+		}
+	}
+}
+
+// dequantise256 is dequantise512 for eight columns in two registers.
+func dequantise256(a *Asm, t tile, mr, _ int) {
+	scale, wscale, wbias := scaleRegs(a)
+	eachStore(a, mr, 1, func(i int) {
+		a.I("VPHADDD", Y(2*i+1), Y(2*i), Y(2*i)) // columns 0 1 4 5 2 3 6 7
+		a.I("VPERMQ", "$0xd8", Y(2*i), Y(2*i))
+		a.I("VBROADCASTSS", At(4*i, scale), Y(14))
+	}, func(i, _ int, add bool) {
+		acc := Y(2 * i)
+		a.I("VMULPS", At(0, wscale), Y(14), Y(15))
+		a.I("VCVTDQ2PS", acc, acc)
+		a.I("VMULPS", Y(15), acc, acc)
+		a.I("VADDPS", At(0, wbias), acc, acc)
+		if add {
+			a.I("VADDPS", At(0, regC), acc, acc)
+		}
+		a.I("VMOVUPS", acc, At(0, regC))
+	})
+	nextScales(a, mr)
+}

@@ -1,0 +1,36 @@
+package kernel
+
+// RoundBF16 rounds src to bfloat16, to nearest even, into dst. Numbers beyond
+// the largest finite bfloat16 become infinite and denormals stay denormal; a NaN
+// becomes quiet and keeps its sign and upper bits. All levels give the same bits.
+func RoundBF16(dst []uint16, src []float32) {
+	dst = dst[:len(src)]
+	for len(src) >= lanes {
+		n := min(len(src), callElements) &^ (lanes - 1)
+		roundBF16(dst[:n], src[:n])
+		dst, src = dst[n:], src[n:]
+	}
+	roundBF16Generic(dst, src)
+}
+
+// WidenBF16 converts bfloat16 to float32, which is exact.
+func WidenBF16(dst []float32, src []uint16) {
+	dst = dst[:len(src)]
+	for len(src) >= lanes {
+		n := min(len(src), callElements) &^ (lanes - 1)
+		widenBF16(dst[:n], src[:n])
+		dst, src = dst[n:], src[n:]
+	}
+	widenBF16Generic(dst, src)
+}
+
+// bf16Wide stores x rounded to bfloat16 as floats, which fill dst, zero after the
+// last.
+func bf16Wide(dst []uint32, x []float32) {
+	n := len(x) &^ 7
+	if n > 0 {
+		bf16Floats(dst[:n], x[:n])
+	}
+	bf16FloatsGeneric(dst[n:len(x)], x[n:])
+	clear(dst[len(x):])
+}
