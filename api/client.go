@@ -61,7 +61,7 @@ func WithZstd() Option {
 	}
 }
 
-// NewClient returns a client of the server at baseURL, such as "http://127.0.0.1:8000".
+// NewClient returns a client of the server at baseURL, such as "http://127.0.0.1:8080".
 func NewClient(baseURL string, opts ...Option) (*Client, error) {
 	base, err := url.Parse(baseURL)
 	if err != nil {

@@ -3,7 +3,7 @@
 // It knows nothing of models, queues or servers, so that a program which
 // wants rewards imports this package alone.
 //
-//	client, err := api.NewClient("http://127.0.0.1:8000")
+//	client, err := api.NewClient("http://127.0.0.1:8080")
 //	reply, err := client.Reward(ctx, &api.RewardRequest{
 //		Inputs: []api.Input{api.Answers("What is the capital of France?", "Paris.", "Lyon.")},
 //	})

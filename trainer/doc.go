@@ -2,19 +2,16 @@
 // the models they start from, and the figures that tell whether they are better. Its subpackages
 // hold the code; the root holds this map and nothing else.
 //
-// What exists:
-//
 //   - bpe: byte-level tokenizers from text.
-//   - data: reading preference pairs and crowd votes from JSON Lines.
+//   - data: reading preference pairs, prompts and crowd votes.
 //   - eval: pairwise accuracy with intervals, agreement of score vectors.
+//   - lab: the experiments of the WARM paper, a package for each question.
 //   - lm: pretraining and fine-tuning of causal language models.
 //   - loss: the Bradley–Terry loss and its gradient.
-//   - optim: AdamW, clipping, schedules, the moving average of weights.
+//   - optim: AdamW and Adafactor, clipping, schedules, the moving average of weights.
+//   - rl: policies that learn from rewards, of a served model or one at hand.
 //   - rm: reward-model training, members that share their start, and their comparison.
 //   - state: the saved state of a run and its metrics.
-//
-// What is meant to join them: reinforcement learning against a served model, and the experiments of
-// the WARM paper. A package that this list does not name as existing may not be finished.
 //
 // The trainer may use the model, loader, warm and api packages; it never imports the server, whose
 // rewards it asks for through the api client.
