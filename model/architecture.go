@@ -36,6 +36,7 @@ type defaults struct {
 	types         int     // type_vocab_size; 0: the class has no token types
 	embedding     int     // embedding_size; 0: the embedding is as wide as the blocks
 	groups        int     // num_hidden_groups, of inner_group_num blocks; 0: each block has weights of its own
+	widening      int     // n_inner, in widths of the blocks
 	fixedEps      float64 // what norms have whatever the configuration says
 	queryScalar   float64 // query_pre_attn_scalar; 0: scores are divided by √head_dim
 	softCap       float64 // attn_logit_softcapping; 0: the class has none
@@ -82,6 +83,10 @@ var architectures = map[string]architecture{
 	"GPTNeoXForSequenceClassification": {
 		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX, activations: plainActivations, layerNorm: true,
 		defaults: defaults{ropeTheta: 10000, rotaryShare: 0.25, layerNormEps: 1e-5, activation: "gelu", attentionBias: true},
+	},
+	"GPT2ForSequenceClassification": {
+		modelType: "gpt2", embedding: "transformer.wte.weight", new: newGPT2, activations: plainActivations, layerNorm: true,
+		defaults: defaults{layerNormEps: 1e-5, activation: "gelu_new", widening: 4},
 	},
 	"BertForSequenceClassification": {
 		modelType: "bert", embedding: "bert.embeddings.word_embeddings.weight", head: "classifier", new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
@@ -162,6 +167,12 @@ func newAttention(c *Config, layer int, causal bool) nn.Attention {
 	a := nn.Attention{H: c.Heads, K: c.KVHeads, D: c.HeadDim, Scale: nn.DefaultScale(c.HeadDim), Causal: causal, Window: c.Window(layer), SoftCap: float32(c.SoftCap)}
 	if c.QueryScalar > 0 {
 		a.Scale = float32(1 / math.Sqrt(c.QueryScalar))
+	}
+	if c.Unscaled {
+		a.Scale = 1
+	}
+	if c.ScaleByLayer {
+		a.Scale /= float32(layer + 1)
 	}
 	return a
 }

@@ -45,6 +45,9 @@ type Config struct {
 	Parallel      bool  // GPT-NeoX: attention and feed-forward side by side
 	Windows       []int // for each layer the tokens a query sees, 0 for all; nil for all layers 0
 
+	Unscaled     bool `json:",omitempty"` // attention's scores are not divided by the root of HeadDim
+	ScaleByLayer bool `json:",omitempty"` // attention's scores are divided by the number of the layer, from 1 on
+
 	QueryScalar float64 `json:",omitempty"` // scores are divided by its root; 0 for HeadDim
 	SoftCap     float64 `json:",omitempty"` // bound of attention's scores, 0 for none
 	OutputCap   float64 `json:",omitempty"` // bound of a language model's logits, which a reward model does not have
@@ -90,7 +93,17 @@ type rawConfig struct {
 	Groups    *int `json:"num_hidden_groups"`
 	InGroup   *int `json:"inner_group_num"`
 
-	// DistilBERT's names of the sizes.
+	// GPT-2's names of the sizes, and DistilBERT's.
+	NEmbd        *int     `json:"n_embd"`
+	NInner       *int     `json:"n_inner"`
+	NLayer       *int     `json:"n_layer"`
+	NHead        *int     `json:"n_head"`
+	NPositions   *int     `json:"n_positions"`
+	GPT2Eps      *float64 `json:"layer_norm_epsilon"`
+	GPT2Act      *string  `json:"activation_function"`
+	ScaleWeights *bool    `json:"scale_attn_weights"`
+	ScaleByLayer *bool    `json:"scale_attn_by_inverse_layer_idx"`
+
 	Dim       *int    `json:"dim"`
 	HiddenDim *int    `json:"hidden_dim"`
 	NLayers   *int    `json:"n_layers"`
@@ -205,11 +218,11 @@ func or[T any](p *T, def T) T {
 
 func (c *Config) common(raw *rawConfig, a architecture) {
 	c.VocabSize = or(raw.VocabSize, 0)
-	c.Hidden = or(cmp.Or(raw.Hidden, raw.Dim), 0)
-	c.Intermediate = or(cmp.Or(raw.Intermediate, raw.HiddenDim), 0)
-	c.Layers = or(cmp.Or(raw.Layers, raw.NLayers), 0)
-	c.Heads = or(cmp.Or(raw.Heads, raw.NHeads), 0)
-	c.MaxPositions = or(raw.MaxPositions, 0)
+	c.Hidden = or(cmp.Or(raw.Hidden, raw.Dim, raw.NEmbd), 0)
+	c.Intermediate = or(cmp.Or(raw.Intermediate, raw.HiddenDim, raw.NInner), a.defaults.widening*c.Hidden)
+	c.Layers = or(cmp.Or(raw.Layers, raw.NLayers, raw.NLayer), 0)
+	c.Heads = or(cmp.Or(raw.Heads, raw.NHeads, raw.NHead), 0)
+	c.MaxPositions = or(cmp.Or(raw.MaxPositions, raw.NPositions), 0)
 	c.KVHeads = c.Heads
 	if a.grouped {
 		c.KVHeads = or(raw.KVHeads, or(a.defaults.kvHeads, c.Heads))
@@ -225,7 +238,7 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	}
 	c.NormEps = or(raw.RMSNormEps, 1e-6)
 	if a.layerNorm {
-		c.NormEps = or(raw.LayerNormEps, a.defaults.layerNormEps)
+		c.NormEps = or(cmp.Or(raw.LayerNormEps, raw.GPT2Eps), a.defaults.layerNormEps)
 	}
 	if a.defaults.fixedEps > 0 {
 		c.NormEps = a.defaults.fixedEps
@@ -236,7 +249,7 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if a.defaults.groups > 0 {
 		c.Groups, c.InGroup = or(raw.Groups, a.defaults.groups), or(raw.InGroup, 1)
 	}
-	c.Activation = or(cmp.Or(raw.Activation, raw.DistilAct), a.defaults.activation)
+	c.Activation = or(cmp.Or(raw.Activation, raw.DistilAct, raw.GPT2Act), a.defaults.activation)
 	if a.geluIsTanh && c.Activation == "gelu" {
 		c.Activation = "gelu_pytorch_tanh"
 	}
@@ -253,6 +266,9 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if a.defaults.queryScalar > 0 {
 		c.QueryScalar = or(raw.QueryScalar, a.defaults.queryScalar)
 		c.Activation = or(raw.GemmaAct, a.defaults.activation)
+	}
+	if a.defaults.widening > 0 {
+		c.Unscaled, c.ScaleByLayer = !or(raw.ScaleWeights, true), or(raw.ScaleByLayer, false)
 	}
 	c.NumLabels = or(raw.NumLabels, 2)
 	if n := len(raw.ID2Label); n > 0 {

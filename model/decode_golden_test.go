@@ -13,7 +13,7 @@ import (
 
 func TestDecodersLogitsEqualTransformers(t *testing.T) {
 	dir := goldens(t)
-	for _, v := range []string{"llama-gqa", "llama-rope3", "mistral-window", "qwen2-tied", "qwen3-untied", "gptneox-parallel"} {
+	for _, v := range []string{"llama-gqa", "llama-rope3", "mistral-window", "qwen2-tied", "qwen3-untied", "gptneox-parallel", "gpt2-base", "gpt2-layerscale"} {
 		t.Run(v, func(t *testing.T) {
 			var g struct {
 				golden
@@ -25,7 +25,7 @@ func TestDecodersLogitsEqualTransformers(t *testing.T) {
 			causal := filepath.Join(dir, v, "causal_lm")
 			config, err := os.ReadFile(filepath.Join(causal, "config.json"))
 			require.NoError(t, err)
-			config = bytes.Replace(config, []byte("ForCausalLM"), []byte("ForSequenceClassification"), 1)
+			config = bytes.Replace(bytes.Replace(config, []byte("LMHeadModel"), []byte("ForCausalLM"), 1), []byte("ForCausalLM"), []byte("ForSequenceClassification"), 1)
 			config = bytes.Replace(config, []byte("{"), []byte(`{"num_labels": 1, "id2label": {"0": "LABEL_0"},`), 1)
 			c, err := ParseConfig(config)
 			require.NoError(t, err)

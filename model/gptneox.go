@@ -38,7 +38,7 @@ func newGPTNeoX(c *Config) network {
 	for i := range n.Layers {
 		n.Layers[i] = gptNeoXBlock{
 			InputNorm: nn.NewLayerNorm(c.Hidden, c.NormEps),
-			QKV:       nn.NewFusedQKV(c.Hidden, c.Heads, c.HeadDim, c.AttentionBias),
+			QKV:       nn.NewFusedQKV(c.Hidden, c.Heads, c.Heads, c.Heads, c.HeadDim, c.AttentionBias),
 			O:         nn.NewLinear(c.Hidden, c.AttentionBias, c.Hidden),
 			PostNorm:  nn.NewLayerNorm(c.Hidden, c.NormEps),
 			Up:        nn.NewLinear(c.Hidden, true, c.Intermediate),

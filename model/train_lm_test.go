@@ -15,7 +15,7 @@ import (
 func loadLanguage(t *testing.T, dir string, tied bool, workers int) *Language {
 	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	require.NoError(t, err)
-	data = bytes.Replace(data, []byte("ForCausalLM"), []byte("ForSequenceClassification"), 1)
+	data = bytes.Replace(bytes.Replace(data, []byte("LMHeadModel"), []byte("ForCausalLM"), 1), []byte("ForCausalLM"), []byte("ForSequenceClassification"), 1)
 	data = bytes.Replace(data, []byte("{"), []byte(`{"num_labels": 1, "id2label": {"0": "LABEL_0"},`), 1)
 	c, err := ParseConfig(data)
 	require.NoError(t, err)
@@ -27,7 +27,7 @@ func loadLanguage(t *testing.T, dir string, tied bool, workers int) *Language {
 
 func TestLanguageModelsEqualTransformers(t *testing.T) {
 	dir := goldens(t)
-	for _, v := range []string{"llama-gqa", "mistral-window", "qwen2-tied", "qwen2-untied", "qwen3-tied", "gptneox-parallel", "gptneox-sequential"} {
+	for _, v := range []string{"llama-gqa", "mistral-window", "qwen2-tied", "qwen2-untied", "qwen3-tied", "gptneox-parallel", "gptneox-sequential", "gpt2-base", "gpt2-layerscale"} {
 		t.Run(v, func(t *testing.T) {
 			var g struct {
 				golden

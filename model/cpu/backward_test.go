@@ -439,7 +439,7 @@ func TestFusedQKVBackwardEqualsDifferences(t *testing.T) {
 		queries []int32
 	}{{"all rows", nil}, {"two rows' queries", []int32{1, 4}}} {
 		t.Run(c.name, func(t *testing.T) {
-			whole := nn.NewFusedQKV(in, h, d, true)
+			whole := nn.NewFusedQKV(in, h, h, h, d, true)
 			f := (&weights{of: map[nn.Module]layer{}}).layer(&whole).(*fusedQKV)
 			p := trained(t, f, f.Params([]string{"qkv"}), r)
 			mq := m

@@ -154,8 +154,14 @@ type piece struct {
 const pieceLen = 1 << 17
 
 // pieceRows keeps the pieces of a parameter apart by whole groups of 64 rows, so
-// that two are never packed into the same panel at once.
-func pieceRows(p *nn.Param) int { return max(64, pieceLen/p.RowLen()/64*64) }
+// that two are never packed into the same panel at once. What must be turned is
+// one piece.
+func pieceRows(p *nn.Param) int {
+	if p.Transposed {
+		return p.Shape[0]
+	}
+	return max(64, pieceLen/p.RowLen()/64*64)
+}
 
 func (m *Model) read(src Source, o LoadOptions) error {
 	params, name := m.weights.params, m.Net.SourceName

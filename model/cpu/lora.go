@@ -64,6 +64,9 @@ func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) {
 		if !ok || len(p.Shape) != 2 || !slices.Contains(c.Targets, target) {
 			continue
 		}
+		if p.Transposed {
+			return nil, fmt.Errorf("lora: %s stores %s as [in, out], of which no low-rank change is learned: train the whole model", t.net.Name, p.Name)
+		}
 		found[target] = true
 		l.add(p, layer, seed)
 	}

@@ -41,7 +41,7 @@ func (f *fusedQKV) store(i, row int, values []float32) {
 func (f *fusedQKV) allocTraining(d kernel.DType) {
 	f.q.allocTraining(d)
 	f.kv.allocTraining(d)
-	n := 3 * f.H * f.D
+	n := f.Rows()
 	f.whole = &master{n: n, in: f.Q.In, w: make([]float32, n*f.Q.In), dw: make([]float32, n*f.Q.In)}
 	if f.Q.Bias {
 		f.whole.b, f.whole.db = make([]float32, n), make([]float32, n)

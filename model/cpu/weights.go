@@ -84,6 +84,9 @@ func (w *weights) layer(m nn.Module) layer {
 		panic(fmt.Sprintf("cpu: no weights for a layer of type %T", m))
 	}
 	w.of[m] = l
+	if t, ok := newTransposed(m, l); ok {
+		return t
+	}
 	return l
 }
 

@@ -18,6 +18,9 @@ type Linear struct {
 	In   int
 	Outs []int // rows of each stacked tensor
 	Bias bool
+	// Transposed says that the checkpoint stores the weight as [in, out]: GPT-2's
+	// Conv1D. A layer of stacked tensors cannot be.
+	Transposed bool
 }
 
 // NewLinear returns a layer from in to the sum of outs.
@@ -39,7 +42,11 @@ func (l *Linear) Params(names []string) []Param {
 	wantNames("Linear", names, len(l.Outs))
 	var out []Param
 	for i, n := range names {
-		out = append(out, Param{Name: n + ".weight", Shape: []int{l.Outs[i], l.In}})
+		p := Param{Name: n + ".weight", Shape: []int{l.Outs[i], l.In}}
+		if l.Transposed {
+			p.Shape, p.Transposed = []int{l.In, l.Outs[i]}, true
+		}
+		out = append(out, p)
 		if l.Bias {
 			out = append(out, Param{Name: n + ".bias", Shape: []int{l.Outs[i]}})
 		}
@@ -68,45 +75,55 @@ func (g *Gated) Params(names []string) []Param {
 	return out
 }
 
-// FusedQKV is one checkpoint tensor that holds queries, keys and values
-// interleaved by head: q, k and v of head 0, then of head 1 (GPT-NeoX). Programs
-// read it as a layer of queries and one of keys over values.
+// FusedQKV is one checkpoint tensor that holds queries, keys and values: of some
+// heads, then of the next ones. Programs read it as a layer of queries and one of
+// keys over values.
 type FusedQKV struct {
-	H, D  int
-	Q, KV Linear
+	// Groups is in how many parts the tensor holds the heads: as many as key heads
+	// when interleaved (GPT-NeoX), 1 when all queries come first (GPT-2, ModernBERT).
+	Groups  int
+	H, K, D int
+	Q, KV   Linear
 }
 
-// NewFusedQKV returns the layer for h heads of size d.
-func NewFusedQKV(in, h, d int, bias bool) FusedQKV {
-	return FusedQKV{H: h, D: d, Q: NewLinear(in, bias, h*d), KV: NewLinear(in, bias, h*d, h*d)}
+// NewFusedQKV returns the layer for h query heads and k key heads of size d.
+func NewFusedQKV(in, groups, h, k, d int, bias bool) FusedQKV {
+	return FusedQKV{Groups: groups, H: h, K: k, D: d, Q: NewLinear(in, bias, h*d), KV: NewLinear(in, bias, k*d, k*d)}
 }
 
-// Params implements [Module]: the one weight, of shape [H·3·D, in], and the bias.
+// Transpose says that the checkpoint stores the weight as [in, out].
+func (f FusedQKV) Transpose() FusedQKV {
+	f.Q.Transposed, f.KV.Transposed = true, true
+	return f
+}
+
+// Rows returns the rows of the tensor.
+func (f *FusedQKV) Rows() int { return (f.H + 2*f.K) * f.D }
+
+// Params implements [Module]: the one weight, of shape [(H + 2·K)·D, in], and the bias.
 func (f *FusedQKV) Params(names []string) []Param {
 	wantNames("FusedQKV", names, 1)
-	n := 3 * f.H * f.D
-	out := []Param{{Name: names[0] + ".weight", Shape: []int{n, f.Q.In}}}
-	if f.Q.Bias {
-		out = append(out, Param{Name: names[0] + ".bias", Shape: []int{n}})
-	}
-	return out
+	l := Linear{In: f.Q.In, Outs: []int{f.Rows()}, Bias: f.Q.Bias, Transposed: f.Q.Transposed}
+	return l.Params(names)
 }
 
-// Runs calls f for each run of rows of one head and kind among so many rows of
+// Runs calls f for each run of rows of one group and kind among so many rows of
 // the tensor from row on: n rows, of which the first is the i-th, are the rows
 // from at on of l.
 func (f *FusedQKV) Runs(row, rows int, call func(l *Linear, at, i, n int)) {
+	q, k := f.H/f.Groups*f.D, f.K/f.Groups*f.D // rows of a group
 	for i := 0; i < rows; {
-		r := row + i
-		head, kind, d := r/(3*f.D), r/f.D%3, r%f.D
-		n := min(f.D-d, rows-i)
-		switch at := head*f.D + d; kind {
-		case 0:
-			call(&f.Q, at, i, n)
-		case 1:
-			call(&f.KV, at, i, n)
-		case 2:
-			call(&f.KV, f.H*f.D+at, i, n)
+		group, r, n := (row+i)/(q+2*k), (row+i)%(q+2*k), 0
+		switch {
+		case r < q:
+			n = min(q-r, rows-i)
+			call(&f.Q, group*q+r, i, n)
+		case r < q+k:
+			n = min(q+k-r, rows-i)
+			call(&f.KV, group*k+r-q, i, n)
+		default:
+			n = min(q+2*k-r, rows-i)
+			call(&f.KV, f.K*f.D+group*k+r-q-k, i, n)
 		}
 		i += n
 	}

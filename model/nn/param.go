@@ -10,6 +10,8 @@ import (
 type Param struct {
 	Name  string // the checkpoint's name
 	Shape []int  // as the checkpoint stores it
+	// Transposed says that it is [in, out] of a layer that is [out, in] else.
+	Transposed bool
 
 	// Data and Grad are the values in row-major order and their gradient, while a
 	// model is trained; else nil.
