@@ -18,9 +18,11 @@ type architecture struct {
 	grouped     bool // num_key_value_heads and head_dim are read
 	layerNorm   bool // layer_norm_eps rather than rms_norm_eps
 	encoder     bool // bidirectional, scored at its first token
-	padded      bool // positions count the tokens that are not padding, from the padding token's id on
-	window      windowRule
-	geluIsTanh  bool // hidden_act "gelu" of the first files means the tanh form
+	// disentangled: DeBERTa's keys are read, and token types have no default.
+	disentangled bool
+	padded       bool // positions count the tokens that are not padding, from the padding token's id on
+	window       windowRule
+	geluIsTanh   bool // hidden_act "gelu" of the first files means the tanh form
 }
 
 // defaults are the configuration class's own, for keys that are absent.
@@ -103,6 +105,10 @@ var architectures = map[string]architecture{
 	"AlbertForSequenceClassification": {
 		modelType: "albert", embedding: "albert.embeddings.word_embeddings.weight", head: "classifier", new: newAlbert, activations: plainActivations, layerNorm: true, encoder: true,
 		defaults: defaults{layerNormEps: 1e-12, activation: "gelu_new", types: 2, embedding: 128, groups: 1},
+	},
+	"DebertaV2ForSequenceClassification": {
+		modelType: "deberta-v2", embedding: "deberta.embeddings.word_embeddings.weight", head: "classifier", new: newDeberta, activations: plainActivations, layerNorm: true, encoder: true, disentangled: true,
+		defaults: defaults{layerNormEps: 1e-7, activation: "gelu"},
 	},
 	"RobertaForSequenceClassification":    robertaArchitecture("roberta"),
 	"XLMRobertaForSequenceClassification": robertaArchitecture("xlm-roberta"),

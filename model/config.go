@@ -34,6 +34,10 @@ type Config struct {
 	// tokens that are padding are not counted; 0 when all are.
 	FirstPosition int `json:",omitempty"`
 
+	Positioned       bool          `json:",omitempty"` // DeBERTa: the embedding has positions, as BERT's always does
+	Disentangled     *Disentangled `json:",omitempty"` // nil: attention does not see distances
+	PoolerActivation string        `json:",omitempty"` // of a pooler that is not the class's own
+
 	Embedding int `json:",omitempty"` // width of the embedding where that is not C by definition, else 0
 	Groups    int `json:",omitempty"` // of blocks whose weights layers share, 0 where none does
 	InGroup   int `json:",omitempty"` // blocks of a group
@@ -88,6 +92,8 @@ type rawConfig struct {
 	HeadDim      *int `json:"head_dim"`
 	MaxPositions *int `json:"max_position_embeddings"`
 	TypeVocab    *int `json:"type_vocab_size"`
+
+	rawDeberta
 
 	Embedding *int `json:"embedding_size"`
 	Groups    *int `json:"num_hidden_groups"`
@@ -198,6 +204,9 @@ func (raw *rawConfig) config(class string) (*Config, error) {
 	}
 	c.common(raw, a)
 	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.caps(raw, a), c.validate(raw, a))
+	if a.disentangled {
+		err = errors.Join(err, c.deberta(raw))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
@@ -233,7 +242,7 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if a.grouped {
 		c.HeadDim = or(raw.HeadDim, or(a.defaults.headDim, c.HeadDim))
 	}
-	if a.defaults.types > 0 {
+	if a.defaults.types > 0 || a.disentangled {
 		c.TypeVocab = or(raw.TypeVocab, a.defaults.types)
 	}
 	c.NormEps = or(raw.RMSNormEps, 1e-6)
@@ -466,7 +475,8 @@ var (
 	plainActivations = map[string]nn.Activation{
 		"gelu": nn.GELU, "gelu_new": nn.GELUTanh, "gelu_fast": nn.GELUTanh, "gelu_pytorch_tanh": nn.GELUTanh, "relu": nn.ReLU,
 	}
-	gatedActivations = map[string]nn.Activation{
+	poolerActivations = map[string]nn.Activation{"gelu": nn.GELU, "gelu_new": nn.GELUTanh, "tanh": nn.Tanh, "relu": nn.ReLU}
+	gatedActivations  = map[string]nn.Activation{
 		"silu": nn.SiLU, "swish": nn.SiLU, "gelu_pytorch_tanh": nn.GELUTanh, "gelu_new": nn.GELUTanh,
 	}
 )

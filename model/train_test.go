@@ -30,7 +30,7 @@ type learnGolden struct {
 var learnVariants = []string{
 	"llama-gqa", "llama-rope3", "mistral-full", "mistral-window",
 	"qwen2-tied", "qwen2-untied", "qwen3-tied", "qwen3-untied",
-	"gptneox-parallel", "gptneox-sequential", "bert-base", "bert-types", "gpt2-base", "gpt2-layerscale", "roberta-base", "distilbert-gelu", "distilbert-relu", "roberta-relu",
+	"gptneox-parallel", "gptneox-sequential", "bert-base", "bert-types", "gpt2-base", "gpt2-layerscale", "deberta-v2", "deberta-v3", "roberta-base", "distilbert-gelu", "distilbert-relu", "roberta-relu",
 	"gemma2-plain", "gemma2-softcap", "gemma-gqa", "gemma-mqa",
 }
 

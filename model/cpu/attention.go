@@ -26,6 +26,13 @@ type attention struct {
 	// bf16 multiplies in bfloat16 where the processor does that itself: for
 	// models whose weights are not float32. Softmax stays float32.
 	bf16 bool
+
+	relative *relative // nil for nothing
+}
+
+// attention returns an attention with what it computes from weights.
+func (w *weights) attention(a *nn.Attention) *attention {
+	return &attention{Attention: a, relative: w.relative(a)}
 }
 
 // Scratch is the memory of one worker.
@@ -35,6 +42,7 @@ type Scratch struct {
 	keys, values, scores, out []float32
 	lowKeys, lowValues        []uint32 // instead of keys and values, in pairs
 
+	near  near
 	learn learning // these two are empty in a worker that serves
 	rows  []float32
 }
@@ -52,6 +60,11 @@ func (s *Scratch) Reserve(a *attention, n int) {
 	}
 	grow(&s.scores, max(scoreBudget, 14*kernel.Stride(n)))
 	grow(&s.out, kernel.RowBlock*kernel.Pad(a.D))
+	if r := a.relative; r != nil {
+		grow(&s.near.rows, 2*n-1)
+		grow(&s.near.byKey, n*kernel.Stride(r.Table.V))
+		grow(&s.near.byQry, kernel.RowBlock*kernel.Stride(r.Table.V))
+	}
 }
 
 // scoreBudget is the number of scores kept at a time, 192 KB of a core's L2.
@@ -85,6 +98,9 @@ func (a *attention) forward(s *Scratch, out []float32, ldo int, q []float32, ldq
 		sp := spans[query.Span]
 		l.first, l.end = a.keys(sp, query)
 		l.pack(sp, prefix)
+		if a.relative != nil {
+			a.relative.begin(&s.near, l.k[sp.Row*ldk:], ldk, sp.Len, head)
+		}
 		prefix = -1
 		if a.Window == 0 {
 			prefix = sp.Prefix
@@ -178,6 +194,9 @@ func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 		}
 		if a.Window > 0 {
 			span.Lo, span.LoStep = pos-a.Window+1-from, 1
+		}
+		if a.relative != nil {
+			a.relative.add(&s.near, scores, lds, q[r*ldq+col:], ldq, lo, m, n, col/a.D)
 		}
 		a.cap(scores, lds, m, to-from)
 		kernel.SoftmaxRows(scores, lds, m, to-from, span, a.Scale)

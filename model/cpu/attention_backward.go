@@ -14,6 +14,7 @@ type attentionGrads struct {
 	Q, Out, DQ, DOut []float32
 	K, V, DK, DV     []float32
 	LDQ, LDK         int
+	relative         *relativeGrads // nil for nothing
 }
 
 // learning is the memory of one worker for attention that is trained.
@@ -39,11 +40,14 @@ func (a *attention) dropped(s *Scratch, out []float32, ldo int, q []float32, ldq
 		kernel.PackCols(values, vp, 0, v[(sp.Row+first)*ldk+col:], ldk, n, a.D)
 		for g := range a.H / a.K {
 			h := head*(a.H/a.K) + g
+			if a.relative != nil {
+				a.relative.begin(&s.near, k[sp.Row*ldk+col:], ldk, n, h)
+			}
 			for lo := query.Lo; lo < query.Hi; lo += queryBlock {
 				m := min(queryBlock, query.Hi-lo)
 				r := query.Row + lo - query.Lo
 				seen := a.seen(n, lo+m-first)
-				p, ldp := a.weights(l, q[r*ldq+h*a.D:], ldq, lo, m, first, seen)
+				p, ldp := a.weights(s, h, q[r*ldq+h*a.D:], ldq, lo, m, first, seen)
 				for j := range m {
 					drop.Apply(p[j*ldp:][:seen], dropRow(numbers[i], h, lo+j))
 				}
@@ -89,8 +93,8 @@ func (a *attention) packKeys(l *learning, k []float32, ldk, n int) {
 
 // weights returns the attention weights (m, n) of the tokens [lo, lo+m) for the
 // keys from position first on, and their stride.
-func (a *attention) weights(l *learning, q []float32, ldq, lo, m, first, n int) ([]float32, int) {
-	ldp := kernel.Stride(n)
+func (a *attention) weights(s *Scratch, h int, q []float32, ldq, lo, m, first, n int) ([]float32, int) {
+	l, ldp := &s.learn, kernel.Stride(n)
 	p := grow(&l.p, queryBlock*ldp)
 	kernel.MatMul(p, ldp, q, ldq, l.keys, a.D*kernel.NR, m, a.D, (n+kernel.NR-1)/kernel.NR)
 	span := kernel.Span{Hi: n}
@@ -99,6 +103,9 @@ func (a *attention) weights(l *learning, q []float32, ldq, lo, m, first, n int) 
 	}
 	if a.Window > 0 {
 		span.Lo, span.LoStep = lo-first-a.Window+1, 1
+	}
+	if a.relative != nil {
+		a.relative.add(&s.near, p, ldp, q, ldq, lo, m, n, h)
 	}
 	if a.SoftCap > 0 {
 		a.cap(p, ldp, m, n)
@@ -131,10 +138,17 @@ func (a *attention) backward(s *Scratch, t *attentionGrads, spans []Span, querie
 		kernel.PackRows(values, a.D*kernel.NR, 0, t.V[row*t.LDK+col:], t.LDK, n, a.D)
 		for g := range a.H / a.K {
 			h := head*(a.H/a.K) + g
+			if a.relative != nil {
+				a.relative.begin(&s.near, t.K[row*t.LDK+col:], t.LDK, n, h)
+				a.relative.beginBackward(&s.near, n)
+			}
 			for lo := query.Lo; lo < query.Hi; lo += queryBlock {
 				m := min(queryBlock, query.Hi-lo)
 				b := block{lo: lo, m: m, row: query.Row + lo - query.Lo, h: h, first: first, n: a.seen(n, lo+m-first), packed: n, key: row*t.LDK + col}
-				a.block(l, t, b, drop, func(j int) uint64 { return dropRow(numbers[i], h, lo+j) })
+				a.block(s, t, b, drop, func(j int) uint64 { return dropRow(numbers[i], h, lo+j) })
+			}
+			if a.relative != nil {
+				a.relative.finish(a, l, &s.near, t, row*t.LDK+col, n, h)
 			}
 		}
 	}
@@ -150,11 +164,12 @@ type block struct {
 	key      int // offset of the first key in K, and of its value in V
 }
 
-func (a *attention) block(l *learning, t *attentionGrads, b block, drop dropout, number func(int) uint64) {
+func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, number func(int) uint64) {
 	const nr = kernel.NR
+	l := &s.learn
 	at := b.row*t.LDQ + b.h*a.D
 	q, dout, out := t.Q[at:], t.DOut[at:], t.Out[at:]
-	p, ld := a.weights(l, q, t.LDQ, b.lo, b.m, b.first, b.n)
+	p, ld := a.weights(s, b.h, q, t.LDQ, b.lo, b.m, b.first, b.n)
 	dp := grow(&l.dp, queryBlock*ld)
 	panels := (b.n + nr - 1) / nr
 	kernel.MatMul(dp, ld, dout, t.LDQ, l.values, a.D*nr, b.m, a.D, panels)
@@ -182,6 +197,9 @@ func (a *attention) block(l *learning, t *attentionGrads, b block, drop dropout,
 	kernel.Transpose(turned, ldt, dp, ld, b.m, b.n)
 	a.accumulate(l, t.DK[b.key:], t.LDK, turned, ldt, q, t.LDQ, b.m, b.n)
 	a.product(l, t.DQ[at:], t.LDQ, dp, ld, l.keyCols, b.packed*nr, b.m, b.n)
+	if a.relative != nil {
+		a.relative.backward(a, l, &s.near, t, b, dp, ld)
+	}
 }
 
 // capBackward turns the gradient of capped scores into that of the scores:

@@ -113,7 +113,8 @@ func Load(n *nn.Network, src Source, o LoadOptions) (*Model, error) {
 	if err := m.read(src, o); err != nil {
 		return nil, err
 	}
-	m.bytes = m.weights.bytes()
+	m.weights.project()
+	m.bytes = m.weights.bytes() + m.weights.projected()
 	return m, nil
 }
 

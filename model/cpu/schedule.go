@@ -79,7 +79,7 @@ func compile(p *nn.Program, w *weights) *schedule {
 		return s
 	}
 	op := &p.Ops[at]
-	s.attention = &attention{Attention: op.Attention}
+	s.attention = w.attention(op.Attention)
 	q, kv := map[nn.Value]where{op.X: query}, map[nn.Value]where{op.Y: keyed}
 	s.keys = c.list(given, kv, false)
 	s.queries = c.list(given, q, false)

@@ -260,7 +260,7 @@ func (t *Training) forwardWhole(p *tape, k *passed, i int) {
 
 // attend computes attention.
 func (t *Training) attend(p *tape, k *passed, op *nn.Op) {
-	a := &attention{Attention: op.Attention}
+	a := t.model.weights.attention(op.Attention)
 	q, ldq := k.value(p, op.X)
 	kv, ldkv := k.value(p, op.Y)
 	out, _ := k.value(p, op.Out)

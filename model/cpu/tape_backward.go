@@ -260,7 +260,7 @@ func (r *reverse) wanted(op *step, dy []float32, ld int) {
 }
 
 func (r *reverse) attention(op *step, dout []float32, ldq int) {
-	t, k, a := r.t, r.k, &attention{Attention: op.Attention}
+	t, k, a := r.t, r.k, r.t.model.weights.attention(op.Attention)
 	q, _ := k.value(r.p, op.X)
 	kv, ldkv := k.value(r.p, op.Y)
 	out, _ := k.value(r.p, op.Out)
@@ -273,6 +273,17 @@ func (r *reverse) attention(op *step, dout []float32, ldq int) {
 		K: kv, V: kv[kd:], DK: dkv, DV: dkv[kd:], LDK: ldkv,
 	}
 	drop, queries := t.dropout(k.index, op.Op), k.wanted.queries
+	if a.relative != nil { // the sequences add to what a head makes of distances, in their order
+		g.relative = a.relative.grads(&t.pool)
+		t.work.Each(a.K, 1, func(w *Scratch, lo, hi int) {
+			for head := lo; head < hi; head++ {
+				a.backward(w, g, t.batch.spans, queries, head, drop, t.batch.numbers)
+			}
+		})
+		a.relative.backwardProjections(t.work, g.relative)
+		t.pool.giveAll(g.relative.key, g.relative.query)
+		return
+	}
 	t.work.Each(len(queries)*a.K, 1, func(w *Scratch, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			n := i / a.K
@@ -302,3 +313,11 @@ func (p *pool) take(n int) []float32 {
 
 // give takes memory back.
 func (p *pool) give(b []float32) { *p = append(*p, b) }
+
+func (p *pool) giveAll(b ...[]float32) {
+	for _, x := range b {
+		if x != nil {
+			p.give(x)
+		}
+	}
+}

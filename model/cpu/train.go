@@ -134,6 +134,7 @@ func (t *Training) Refresh() {
 			l.refresh()
 		}
 	})
+	t.model.weights.project()
 }
 
 // ZeroGrads forgets the gradients.
@@ -244,6 +245,7 @@ func (t *Training) backward(dx []float32) {
 	}
 	t.dropped(0, siteEmbedding, t.drop.Embedding).Rows(t.work, dx, t.ldc(), t.net.Hidden, t.batch.rows)
 	t.backwardTape(t.embed, &t.embedded, dx)
+	t.model.weights.backwardDistances(t.work)
 	for _, l := range t.model.weights.layers {
 		if c, ok := l.(collector); ok {
 			c.collect()

@@ -40,6 +40,10 @@ type weights struct {
 	params []nn.Param
 	owners []owner // of params
 	ropes  map[*nn.Rope]*rope
+
+	relatives map[*nn.Relative]*relative
+	order     []*relative // in which they were met
+	distances map[*nn.Embedding]*distances
 }
 
 // owner is the layer that holds a parameter, and its number there.
@@ -50,7 +54,8 @@ type owner struct {
 
 // newWeights makes the layers of a network, without memory.
 func newWeights(n *nn.Network) *weights {
-	w := &weights{of: map[nn.Module]layer{}, ropes: map[*nn.Rope]*rope{}, params: n.Params()}
+	w := &weights{of: map[nn.Module]layer{}, ropes: map[*nn.Rope]*rope{}, params: n.Params(),
+		relatives: map[*nn.Relative]*relative{}, distances: map[*nn.Embedding]*distances{}}
 	nn.Modules(n.Layers, func(names []string, m nn.Module) {
 		l := w.layer(m)
 		w.layers = append(w.layers, l)

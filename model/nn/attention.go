@@ -13,6 +13,8 @@ type Attention struct {
 	// SoftCap c > 0 bounds the scaled scores s to c·tanh(s/c); 0 leaves them.
 	// Source: Bello et al. 2016; transformers Gemma 2 (attn_logit_softcapping).
 	SoftCap float32
+	// Relative adds what scores are by distance; nil for nothing.
+	Relative *Relative
 }
 
 // DefaultScale is 1/√D.
