@@ -91,6 +91,20 @@ type Ensemble struct {
 	Calibration []Calibration // z-scores each member first; one for each member, or nil for raw scores
 }
 
+// ParseEnsemble returns the ensemble of an aggregate's name on the wire. Lambda
+// is left out where the aggregate has none.
+func ParseEnsemble(how string, lambda float64) (Ensemble, error) {
+	a, err := ParseAggregate(how)
+	if err != nil {
+		return Ensemble{}, err
+	}
+	e := Ensemble{Aggregate: a}
+	if a == MeanMinusStd || a == MeanMinusVar {
+		e.Lambda = lambda
+	}
+	return e, nil
+}
+
 // Validate reports every problem of the configuration for a number of members.
 func (e Ensemble) Validate(members int) error {
 	var errs []error

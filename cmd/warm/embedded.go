@@ -77,23 +77,3 @@ func references(refs []string) ([]string, error) {
 	}
 	return out, nil
 }
-
-// embeddedMembers does what references does, and names the embedded members.
-func embeddedMembers(members []memberConfig) ([]memberConfig, error) {
-	var out []memberConfig
-	for _, m := range members {
-		paths, err := references([]string{m.Path})
-		if err != nil {
-			return nil, err
-		}
-		for _, path := range paths {
-			one := m
-			one.Path = path
-			if name, ok := strings.CutPrefix(path, embedded.Prefix); ok && (m.Name == "" || len(paths) > 1) {
-				one.Name = name
-			}
-			out = append(out, one)
-		}
-	}
-	return out, nil
-}

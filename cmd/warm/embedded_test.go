@@ -153,8 +153,7 @@ func TestConfigurationsNameEmbeddedMembers(t *testing.T) {
 		assert.Equal(t, embedded.Prefix+m.Name, m.Path)
 	}
 	assert.Equal(t, embeddedNames(t), names)
-	two := c.Models["two"]
-	spec := two.spec()
+	spec := c.Models["two"]
 	assert.Equal(t, "embedded:member-2", spec.Members[0].Path)
 	assert.Equal(t, "second", spec.Members[0].Name)
 	assert.Equal(t, filepath.Join(filepath.Dir(path), "tiny"), spec.Members[1].Path)

@@ -276,3 +276,23 @@ func TestSIGTERMUnderLoadLosesNoRequest(t *testing.T) {
 	assert.Equal(t, exitOK, c.cmd.ProcessState.ExitCode(), c.stderr)
 	t.Logf("%d requests answered", answered.Load())
 }
+
+// replace writes a file beside path and renames it there, as whoever replaces
+// a manifest must.
+func replace(t testing.TB, path, content string) {
+	require.NoError(t, os.WriteFile(path+".new", []byte(content), 0o600))
+	require.NoError(t, os.Rename(path+".new", path))
+}
+
+// put writes a file with the folders above it.
+func put(t testing.TB, dir, name, content string) {
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+}
+
+// age makes a file look as if it was written some time ago.
+func age(t *testing.T, path string, ago time.Duration) {
+	at := time.Now().Add(-ago)
+	require.NoError(t, os.Chtimes(path, at, at))
+}

@@ -44,6 +44,7 @@ var layout = map[string][]string{
 	"warm":                   {"loader"},
 	"warm/reward":            {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
 	"warm/reward/rewardtest": {"model", "loader"},
+	"warm/serve":             {"api", "loader", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "warm", "warm/reward"},
 	"trainer":                {},
 	"trainer/data":           {"model/chat"},
 	"trainer/optim":          {"model/cpu", "model/kernel", "model/nn"},
@@ -89,7 +90,7 @@ var bans = []struct {
 	{"model", "net/http", "", "models are not served here"},
 	{"loader", module + "model", "", "a checkpoint is read without knowing what it computes"},
 	{"warm", module + "model", "", "averaging is about tensors and scores, whatever the architecture"},
-	{"warm", "net/http", "", "reward models are made here, and served elsewhere"},
+	{"warm", "net/http", "", "averaging and loading need no protocol"},
 	{"trainer", module + "server", "", "the trainer scores locally or through the client"},
 }
 
@@ -97,7 +98,8 @@ var bans = []struct {
 // they lie under keeps apart: for each, what it may depend on all the same.
 // Whatever else lies under the prefix stays bound, what is added later included.
 var joins = map[string][]string{
-	"warm/reward": {module + "model"}, // members, averaged, as one model that reads text: it is made of both
+	"warm/reward": {module + "model"},             // members, averaged, as one model that reads text: it is made of both
+	"warm/serve":  {module + "model", "net/http"}, // such models behind the server, for the command and for programs that embed one
 }
 
 // dep is what go list says of a package.

@@ -15,18 +15,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/api"
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/warm"
 	"github.com/warmserve/warmserve/warm/reward"
+	"github.com/warmserve/warmserve/warm/serve"
 )
 
 // scoreFlags is the command line of warm score.
 type scoreFlags struct {
 	in, out   string
 	skipBad   bool
-	model     modelConfig
+	model     api.ModelSpec
 	alpha     float64
 	aggregate string
 	lambda    float64
@@ -61,10 +62,10 @@ which they were.`,
 				f.model.Alpha = &f.alpha
 			}
 			for _, d := range args {
-				f.model.Members = append(f.model.Members, memberConfig{Path: d})
+				f.model.Members = append(f.model.Members, api.MemberSpec{Path: d})
 			}
 			var err error
-			if f.model.Members, err = embeddedMembers(f.model.Members); err != nil {
+			if f.model.Members, err = packs.Members(f.model.Members); err != nil {
 				return err
 			}
 			return p.runScore(c.Context(), f)
@@ -85,11 +86,13 @@ which they were.`,
 }
 
 func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
-	rc, err := f.model.deployment()
+	rc, err := serve.RewardConfig(&f.model)
 	if err != nil {
 		return usageError{err}
 	}
-	if _, _, err := aggregate([]float32{0}, f.aggregate, f.lambda, nil); err != nil {
+	if e, err := warm.ParseEnsemble(f.aggregate, f.lambda); err != nil {
+		return usageError{err}
+	} else if err := e.Validate(1); err != nil {
 		return usageError{err}
 	}
 	in, err := p.openInput(f.in)
@@ -103,7 +106,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 	}
 	e := model.NewEngine(f.threads)
 	defer e.Close()
-	rc.Open = embedded.New().OpenReference
+	rc.Open = packs.Opener()
 	d, err := reward.Open(ctx, rc, e.Workers())
 	if err != nil {
 		return err
@@ -112,7 +115,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 		fmt.Fprintf(p.stderr, "warning: %s\n", w)
 	}
 	show := newDisplay(p.stderr)
-	s := &scoring{flags: f, engine: e, model: newDeployment("score", d, e), bad: &data.Bad{File: in.name}, in: in, bar: p.progressOf(show, in.size, "scoring")}
+	s := &scoring{flags: f, engine: e, model: d, bad: &data.Bad{File: in.name}, in: in, bar: p.progressOf(show, in.size, "scoring")}
 	if s.out, err = s.open(place, p.stdout); err != nil {
 		return err
 	}
@@ -230,7 +233,7 @@ const (
 type scoring struct {
 	flags  scoreFlags
 	engine *model.Engine
-	model  *deployment
+	model  *reward.Deployment
 	in     *input
 	out    *scoreOutput
 	bad    *data.Bad
@@ -332,7 +335,7 @@ func (s *scoring) addRow(r data.Record) error {
 		return unreadable(r.JSON, err)
 	}
 	for i := range row.Input.Count() {
-		x, err := answer(&row.Input, i)
+		x, err := serve.Answer(&row.Input, i)
 		if err != nil {
 			return err
 		}
@@ -373,7 +376,7 @@ func (s *scoring) side(in *api.Input, side json.RawMessage) (*scoredAnswer, erro
 		case in.Prompt.Messages == nil:
 			return s.encode(reward.Input{Prompt: &in.Prompt.Text, Response: text})
 		}
-		m, err := conversation(in.Prompt.Messages)
+		m, err := serve.Conversation(in.Prompt.Messages)
 		if err != nil {
 			return nil, err
 		}
@@ -384,7 +387,7 @@ func (s *scoring) side(in *api.Input, side json.RawMessage) (*scoredAnswer, erro
 		return nil, err
 	}
 	if in.Prompt != nil {
-		before, err := conversation(in.Prompt.Messages)
+		before, err := serve.Conversation(in.Prompt.Messages)
 		if err != nil {
 			return nil, err
 		}

@@ -12,10 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
-	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/warm/serve"
 )
 
 // serveFlags is the command line of warm serve.
@@ -28,7 +29,7 @@ type serveFlags struct {
 	tlsKey  string
 	keyFile string
 	log     string
-	def     modelConfig // what the --model flags have in common
+	def     api.ModelSpec // what the --model flags have in common
 	alpha   float64
 
 	adminKeyFile, modelRoot, watch, state string
@@ -119,7 +120,7 @@ func liveFlags(c *cobra.Command, f *serveFlags) {
 }
 
 // modelFlags are the settings of a model that several commands take.
-func modelFlags(c *cobra.Command, m *modelConfig, alpha *float64) {
+func modelFlags(c *cobra.Command, m *api.ModelSpec, alpha *float64) {
 	l := c.Flags()
 	l.StringVar(&m.Mode, "mode", "wa", "what is held in memory: wa, ens, both or member:NAME")
 	l.StringVar(&m.DType, "dtype", "float32", "number format of the weights: float32, bfloat16 or int8")
@@ -218,22 +219,22 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		return usageError{err}
 	}
 	l := c.Limits
-	models, engine := server.NewModels(), model.NewEngine(c.Threads)
-	defer engine.Close()
-	s, err := server.New(server.Config{
-		Builder:   &builder{engine: engine, models: models, log: log},
-		AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
-		Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", ReadyWithAny: c.Ready == "any",
-		MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
-		ClientTokensPerMinute: l.ClientTokens, RequestMemory: l.RequestMemory, Memory: memoryBudget(),
-		MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates, DriftScores: l.DriftScores, Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
-		Dialects: c.Dialects.config(),
-		Queue:    batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
-	}, models)
+	s, err := serve.New(serve.Config{
+		Models: c.Models, Watch: c.Watch, Threads: c.Threads, Packs: packs,
+		Server: server.Config{
+			AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
+			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", ReadyWithAny: c.Ready == "any",
+			MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
+			ClientTokensPerMinute: l.ClientTokens, RequestMemory: l.RequestMemory, Memory: memoryBudget(),
+			MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates, DriftScores: l.DriftScores,
+			Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout, Dialects: c.Dialects.config(),
+			Queue: batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
+		},
+	})
 	if err != nil {
 		return usageError{err}
 	}
-	defer s.Close() // after Run: a batch that outlived the drain still computes on the engine
+	defer s.Close()
 	ln, err := listen("--addr", c.Addr)
 	if err != nil {
 		return err
@@ -258,56 +259,12 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		log.Info(`serving the embedded demonstration model, since no other is named; "warm embedded --card" says what it is`, "model", embeddedName, "members", len(c.Models[embeddedName].Members))
 	}
 	log.Info("listening", "addr", scheme+ln.Addr().String())
-	reloads := &reloading{program: p, flags: f, changed: changed, config: c, demo: demo, server: s, certificates: certificate, level: level, log: log}
-	return serveWhileLoading(ctx, func(ctx context.Context) error { return run(ctx, ln) }, func(ctx context.Context) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		var reloading sync.WaitGroup
-		reloading.Go(func() { reloads.run(ctx, hangup) })
-		err := keepModels(ctx, c, models, s.Live(), log)
-		if err != nil {
-			cancel()
-		}
-		reloading.Wait()
-		return err
-	})
-}
-
-// serveWhileLoading answers from the start, as not ready until the models are
-// loaded; a model that cannot be loaded ends the server.
-func serveWhileLoading(ctx context.Context, serve, load func(context.Context) error) error {
+	reloads := &reloading{program: p, flags: f, changed: changed, config: c, demo: demo, server: s.Server, certificates: certificate, level: level, log: log}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	failed := make(chan error, 1)
-	go func() {
-		err := load(ctx)
-		failed <- err
-		if err != nil {
-			cancel()
-		}
-	}()
-	err := serve(ctx)
-	return errors.Join(<-failed, err)
-}
-
-// keepModels loads the models of the configuration, and those of the watched
-// manifest whenever it is replaced. Models that cannot be loaded are tried again
-// while others are served; where none is and none can come, that is an error.
-func keepModels(ctx context.Context, c serveConfig, models *server.Models, live *server.Live, log *slog.Logger) error {
-	err := live.Start(ctx, c.specs())
-	switch {
-	case ctx.Err() != nil:
-		return nil // told to stop before all was loaded
-	case err != nil && c.Watch == "" && len(models.List()) == 0: // the manifest may have the cure
-		return err
-	case err != nil:
-		log.Error("not all models are served; those that are not are tried again", "error", err.Error())
-	}
-	var retries sync.WaitGroup
-	defer retries.Wait()
-	retries.Go(func() { live.Retry(ctx) })
-	if c.Watch != "" {
-		newWatcher(c.Watch, live, log).run(ctx)
-	}
-	return nil
+	var reloading sync.WaitGroup
+	reloading.Go(func() { reloads.run(ctx, hangup) })
+	err = run(ctx, ln)
+	cancel()
+	reloading.Wait()
+	return err
 }

@@ -90,7 +90,7 @@ func (r *reloading) reload(ctx context.Context) error {
 		r.log.Warn("these settings change only with a restart", "settings", strings.Join(fixed, ","))
 	}
 	r.config.Models, r.config.KeyFile = c.Models, c.KeyFile
-	return r.server.Live().Reconfigure(ctx, c.specs())
+	return r.server.Live().Reconfigure(ctx, c.Models)
 }
 
 // fixed lists the settings in which a new configuration differs from c, and

@@ -73,6 +73,8 @@ type Deployment struct {
 	members []Member
 	average *model.Model   // nil unless wa or both
 	models  []*model.Model // of the members; nil where not loaded
+
+	calibrations []warm.Calibration // of the members; nil unless all are loaded and have one
 }
 
 // Open loads a deployment. Workers is the number of tensors read at a time. Once
@@ -95,7 +97,7 @@ func Open(ctx context.Context, c Config, workers int) (*Deployment, error) {
 	} else if !slices.Contains([]Mode{ModeWA, ModeEns, ModeBoth}, c.Mode) {
 		return nil, fmt.Errorf("mode %q: want wa, ens, both or member:NAME", c.Mode)
 	}
-	if path, ok := strings.CutPrefix(d.members[0].Dir, randomPrefix); ok {
+	if path, ok := strings.CutPrefix(d.members[0].Dir, RandomPrefix); ok {
 		if err := openRandom(ctx, d, c, path, workers); err != nil {
 			return nil, err
 		}
@@ -119,6 +121,13 @@ func Open(ctx context.Context, c Config, workers int) (*Deployment, error) {
 
 // seal names the revision, at the end of loading.
 func (d *Deployment) seal(template string) {
+	for i, m := range d.members {
+		if m.Calibration == nil || d.models[i] == nil {
+			d.calibrations = nil
+			break
+		}
+		d.calibrations = append(d.calibrations, *m.Calibration)
+	}
 	d.Revision = d.revision(template)
 	d.LoadTime = time.Since(d.Created)
 }
@@ -389,6 +398,20 @@ func (d *Deployment) Average() *model.Model { return d.average }
 
 // Member returns the i-th member's model, nil when it is not loaded.
 func (d *Deployment) Member(i int) *model.Model { return d.models[i] }
+
+// Calibrated reports whether an ensemble's rewards are made of its members' z-scores.
+func (d *Deployment) Calibrated() bool { return d.calibrations != nil }
+
+// Aggregate makes the ensemble's reward of its members', and returns their
+// spread. how and lambda are as in [warm.ParseEnsemble].
+func (d *Deployment) Aggregate(members []float32, how string, lambda float64) (reward, std float64, err error) {
+	e, err := warm.ParseEnsemble(how, lambda)
+	if err != nil {
+		return 0, 0, err
+	}
+	e.Calibration = d.calibrations
+	return e.Reward(members)
+}
 
 // Bytes returns the memory of all packed weights.
 func (d *Deployment) Bytes() int {

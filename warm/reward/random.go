@@ -9,10 +9,10 @@ import (
 	"github.com/warmserve/warmserve/model"
 )
 
-// randomPrefix in front of the path of a config.json makes a member of random
+// RandomPrefix in front of the path of a config.json makes a member of random
 // weights, for load tests: any architecture at any size without a checkpoint.
 // It has no tokenizer and scores token ids alone.
-const randomPrefix = "random:"
+const RandomPrefix = "random:"
 
 // randomSeed is the seed of every random model, so that its revision is the same
 // each time.

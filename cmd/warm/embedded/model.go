@@ -74,8 +74,11 @@ func (m *Model) Members() ([]string, error) {
 	return out, nil
 }
 
-// Checkpoint opens the base or a member by its name.
+// Checkpoint opens the base or a member by its name; "" is the base.
 func (m *Model) Checkpoint(name string) (*loader.Checkpoint, error) {
+	if name == "" {
+		name = Base
+	}
 	members, err := m.Members()
 	if err != nil {
 		return nil, err
@@ -90,9 +93,6 @@ func (m *Model) Checkpoint(name string) (*loader.Checkpoint, error) {
 // Prefix, which alone is the base, or else a directory.
 func (m *Model) OpenReference(ref string) (*loader.Checkpoint, error) {
 	if name, ok := strings.CutPrefix(ref, Prefix); ok {
-		if name == "" {
-			name = Base
-		}
 		return m.Checkpoint(name)
 	}
 	return loader.Open(ref)

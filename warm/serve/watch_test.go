@@ -1,9 +1,8 @@
-package main
+package serve
 
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // syncs takes the manifests that a watcher carries out.
@@ -50,7 +50,7 @@ func (s *syncs) members() []string {
 
 func watching(t *testing.T, path string) (*watcher, *syncs) {
 	s := &syncs{}
-	return newWatcher(path, s, slog.New(slog.NewTextHandler(io.Discard, nil))), s
+	return &watcher{path: path, live: s, log: slog.New(slog.DiscardHandler)}, s
 }
 
 // replace writes a file beside path and renames it there, as whoever replaces
@@ -264,7 +264,7 @@ func FuzzParseManifest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		specs, err := parseManifest("/nowhere/manifest.yaml", data)
+		specs, err := parseManifest("/nowhere/manifest.yaml", data, nil)
 		if err != nil {
 			return
 		}
@@ -273,7 +273,7 @@ func FuzzParseManifest(f *testing.F) {
 			assert.NotEmpty(t, name)
 			assert.NoError(t, spec.Validate())
 			for _, p := range spec.Paths() {
-				assert.True(t, filepath.IsAbs(strings.TrimPrefix(*p.Path, randomMember)), *p.Path)
+				assert.True(t, filepath.IsAbs(strings.TrimPrefix(*p.Path, reward.RandomPrefix)), *p.Path)
 			}
 		}
 	})

@@ -1,6 +1,7 @@
-package main
+package serve
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -15,8 +16,40 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
+	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/loader/jsonerr"
 )
+
+// ParseYAML reads YAML strictly into v, in which an [api.ModelSpec] has the
+// fields that it has in JSON, and a member may be a path alone, too. A number that
+// the field it stands in cannot hold as it is written is an error: a fraction that
+// would be cut to a whole number, and a number that as a string would read
+// otherwise, such as 1.10. The error names the file, and says in the user's words
+// what is wrong and where.
+func ParseYAML(file string, data []byte, v any) error {
+	if err := yaml.UnmarshalWithOptions(data, v, yaml.Strict(), yaml.CustomUnmarshaler(memberFromYAML)); err != nil {
+		return yamlError(file, data, err)
+	}
+	parsed, err := parser.ParseBytes(data, 0)
+	for i := 0; err == nil && i < len(parsed.Docs); i++ {
+		err = exactNumbers(parsed.Docs[i].Body, reflect.TypeOf(v))
+	}
+	if err != nil {
+		return yamlError(file, data, err)
+	}
+	return nil
+}
+
+// memberFromYAML reads a path or the full form.
+func memberFromYAML(m *api.MemberSpec, data []byte) error {
+	var path string
+	if err := yaml.Unmarshal(data, &path); err == nil {
+		*m = api.MemberSpec{Path: path}
+		return nil
+	}
+	type plain api.MemberSpec
+	return yaml.UnmarshalWithOptions(data, (*plain)(m), yaml.Strict())
+}
 
 // yamlError says in the user's words what is wrong with a YAML file: where, the key, what it holds and what is wanted.
 func yamlError(file string, data []byte, err error) error {
@@ -76,23 +109,6 @@ func wantedYAML(t reflect.Type) string {
 	return jsonerr.Wanted(t)
 }
 
-// readYAML reads a configuration or a manifest into out. A number that the field it
-// stands in cannot hold as it is written is an error: a fraction that would be cut to a
-// whole number, and a number that as a string would read otherwise, such as 1.10.
-func readYAML(file string, data []byte, out any) error {
-	if err := yaml.UnmarshalWithOptions(data, out, yaml.Strict()); err != nil {
-		return yamlError(file, data, err)
-	}
-	parsed, err := parser.ParseBytes(data, 0)
-	for i := 0; err == nil && i < len(parsed.Docs); i++ {
-		err = exactNumbers(parsed.Docs[i].Body, reflect.TypeOf(out))
-	}
-	if err != nil {
-		return yamlError(file, data, err)
-	}
-	return nil
-}
-
 // exactNumbers finds a number that changes in a field of the type t.
 func exactNumbers(node ast.Node, t reflect.Type) error {
 	for t.Kind() == reflect.Pointer {
@@ -133,7 +149,7 @@ func exactNumbers(node ast.Node, t reflect.Type) error {
 
 // exactText finds a number that changes where it becomes a string, as members' paths do, too.
 func exactText(n ast.ScalarNode, t reflect.Type) error {
-	text := t.Kind() == reflect.String || t == reflect.TypeFor[memberConfig]()
+	text := t.Kind() == reflect.String || t == reflect.TypeFor[api.MemberSpec]()
 	if text && fmt.Sprint(n.GetValue()) != n.GetToken().Value {
 		return &yaml.TypeError{Token: n.GetToken(), DstType: reflect.TypeFor[string]()}
 	}
@@ -147,7 +163,9 @@ func fieldType(t reflect.Type, key string) (reflect.Type, bool) {
 		return t.Elem(), true
 	case reflect.Struct:
 		for i := range t.NumField() {
-			if f := t.Field(i); f.Tag.Get("yaml") == key {
+			f := t.Field(i)
+			tag := cmp.Or(f.Tag.Get("yaml"), f.Tag.Get("json")) // as the decoder has it
+			if name, _, _ := strings.Cut(tag, ","); name == key {
 				return f.Type, true
 			}
 		}

@@ -1,7 +1,6 @@
-package main
+package serve
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,8 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/warmserve/warmserve/api"
@@ -24,15 +21,6 @@ import (
 // replaced as a whole. Its cost is one stat a second.
 const watchInterval = time.Second
 
-// maxManifest bounds a manifest's bytes.
-const maxManifest = 1 << 20
-
-// manifest is what is watched: the models as the configuration has them. JSON
-// is YAML, too.
-type manifest struct {
-	Models map[string]modelConfig `yaml:"models"`
-}
-
 // syncer is the part of server.Live that a watcher needs.
 type syncer interface {
 	Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error
@@ -41,9 +29,10 @@ type syncer interface {
 
 // watcher carries out a manifest whenever it is replaced.
 type watcher struct {
-	path string // of the manifest, or of a folder that holds it
-	live syncer
-	log  *slog.Logger
+	path  string // of the manifest, or of a folder that holds it
+	live  syncer
+	packs Packs
+	log   *slog.Logger
 
 	info    fs.FileInfo // of the manifest at the last look
 	file    string      // where it was
@@ -60,10 +49,6 @@ const (
 	firstRetry = 5 * time.Second
 	lastRetry  = 5 * time.Minute
 )
-
-func newWatcher(path string, live syncer, log *slog.Logger) *watcher {
-	return &watcher{path: path, live: live, log: log}
-}
 
 // run looks at the manifest every second until ctx ends.
 func (w *watcher) run(ctx context.Context) {
@@ -180,7 +165,7 @@ func (w *watcher) settled(file string, info fs.FileInfo, digest string) bool {
 
 // carry makes the models be what the manifest says.
 func (w *watcher) carry(ctx context.Context, file, digest string, data []byte) error {
-	specs, err := parseManifest(file, data)
+	specs, err := parseManifest(file, data, w.packs)
 	if err != nil {
 		w.carried = digest // the same bytes will not parse the next time
 		return err
@@ -198,102 +183,3 @@ func (w *watcher) carry(ctx context.Context, file, digest string, data []byte) e
 
 // refused reports whether the guard refused a model: it would again.
 func refused(err error) bool { return api.IsCode(err, api.CodeGuardRefused) }
-
-// findManifest returns the manifest that path stands for: itself; or of a folder
-// its manifest.yaml, manifest.yml or manifest.json; or that of the folder, or
-// the file, which the folder's CURRENT names or links to.
-func findManifest(path string) (string, error) {
-	path, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", err
-	}
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return path, err
-	}
-	current := filepath.Join(path, "CURRENT")
-	info, err := os.Stat(current)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return inFolder(path)
-	case err != nil:
-		return "", err
-	case info.IsDir():
-		if current, err = filepath.EvalSymlinks(current); err != nil {
-			return "", err
-		}
-		return inFolder(current)
-	}
-	return followCurrent(path, current)
-}
-
-// followCurrent returns the manifest that the file current names, on one line
-// that ends: a line without its end may be half a name.
-func followCurrent(folder, current string) (string, error) {
-	f, err := os.Open(current)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 4096))
-	if err != nil {
-		return "", err
-	}
-	name, rest, ended := bytes.Cut(text, []byte("\n"))
-	target := strings.TrimSpace(string(name))
-	if !ended || target == "" || len(bytes.TrimSpace(rest)) > 0 {
-		return "", fmt.Errorf("%s: want one line, the name of a folder or a manifest", current)
-	}
-	if !filepath.IsAbs(target) {
-		target = filepath.Join(folder, target)
-	}
-	if target, err = filepath.EvalSymlinks(target); err != nil {
-		return "", err
-	}
-	if info, err := os.Stat(target); err != nil || !info.IsDir() {
-		return target, err
-	}
-	return inFolder(target)
-}
-
-func inFolder(folder string) (string, error) {
-	for _, name := range []string{"manifest.yaml", "manifest.yml", "manifest.json"} {
-		path, err := filepath.EvalSymlinks(filepath.Join(folder, name))
-		if err == nil {
-			return path, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
-	return "", fmt.Errorf("%s: no CURRENT and no manifest.yaml, manifest.yml or manifest.json", folder)
-}
-
-// parseManifest reads a manifest. Paths are relative to it, and what they link
-// to now is what will be loaded, now and after a restart.
-func parseManifest(file string, data []byte) (map[string]*api.ModelSpec, error) {
-	var m manifest
-	if err := readYAML(file, data, &m); err != nil {
-		return nil, err
-	}
-	if len(m.Models) == 0 {
-		return nil, fmt.Errorf("%s: no models", file) // an empty or cut file must not take every model away
-	}
-	if err := relativeTo(filepath.Dir(file), m.Models); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	c := serveConfig{Addr: defaultAddr, Models: m.Models}
-	if err := c.validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	specs := map[string]*api.ModelSpec{}
-	for name, x := range m.Models {
-		spec := x.spec()
-		for _, p := range spec.Paths() {
-			if real, err := filepath.EvalSymlinks(*p.Path); err == nil {
-				*p.Path = real
-			}
-		}
-		specs[name] = spec
-	}
-	return specs, nil
-}

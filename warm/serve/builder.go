@@ -1,0 +1,52 @@
+package serve
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/warm/reward"
+)
+
+// builder makes the server's models out of checkpoints.
+type builder struct {
+	engine *model.Engine
+	models *server.Models // to know whether somebody is being served
+	packs  Packs
+	log    *slog.Logger
+}
+
+// Check implements server.Builder.
+func (b *builder) Check(spec *api.ModelSpec) error {
+	_, err := RewardConfig(spec)
+	return err
+}
+
+// Build implements server.Builder.
+func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) (server.Model, error) {
+	c, err := RewardConfig(spec)
+	if err != nil {
+		return nil, err
+	}
+	c.Progress, c.Open = progress, b.packs.Opener()
+	workers := b.engine.Workers()
+	if len(b.models.List()) > 0 {
+		workers = max(1, workers/2) // the rest is for the requests beside it
+	}
+	d, err := reward.Open(ctx, c, workers)
+	if err != nil {
+		return nil, err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	for _, w := range d.Warnings {
+		b.log.Warn(w, "model", name)
+	}
+	b.log.Info("loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision, "seconds", d.LoadTime.Seconds())
+	m := NewModel(name, d, b.engine)
+	m.info.Sample = spec.ABSample
+	return m, nil
+}

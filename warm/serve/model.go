@@ -1,0 +1,172 @@
+package serve
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/tokenizer"
+	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/warm/reward"
+)
+
+// Model is a loaded reward model as the server sees it: a [server.Model].
+type Model struct {
+	*reward.Deployment
+	info  server.Info
+	lanes map[string]*batch.Lane // by mode
+}
+
+// NewModel names a loaded reward model and gives it its lanes. The engine, which
+// computes its scores, is the caller's, and is closed after the server.
+func NewModel(name string, d *reward.Deployment, e *model.Engine) *Model {
+	c := d.Config()
+	out := &Model{Deployment: d, lanes: map[string]*batch.Lane{}, info: server.Info{
+		Name: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
+		Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(), Label: c.Label, Created: d.Created,
+		Memory: int64(d.Bytes()),
+	}}
+	if m := d.Average(); m != nil {
+		out.info.Parameters = int64(m.Parameters())
+		out.lanes[api.ModeWA] = batch.NewLane(name+"/"+api.ModeWA, &scorer{engine: e, model: m})
+	}
+	for i, r := range d.Members() {
+		out.info.Members = append(out.info.Members, r.Name)
+		m := d.Member(i)
+		if m == nil {
+			continue
+		}
+		out.info.Parameters = int64(m.Parameters())
+		mode := api.ModeMember + r.Name
+		out.lanes[mode] = batch.NewLane(name+"/"+mode, &scorer{engine: e, model: m})
+		if mode != string(d.Mode) {
+			out.info.Modes = append(out.info.Modes, mode)
+		}
+	}
+	if d.Mode == reward.ModeBoth {
+		out.info.Modes = append([]string{api.ModeWA, api.ModeEns}, out.info.Modes...)
+		out.info.Mode = api.ModeWA
+	}
+	out.info.Normalized = d.Calibrated()
+	return out
+}
+
+// Info implements server.Model.
+func (m *Model) Info() server.Info { return m.info }
+
+// Lane implements server.Model.
+func (m *Model) Lane(name string) (*batch.Lane, error) {
+	if l, ok := m.lanes[name]; ok {
+		return l, nil
+	}
+	return nil, fmt.Errorf("model %q holds no weights for %q", m.info.Name, name)
+}
+
+// Prepare implements server.Model.
+func (m *Model) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepared, error) {
+	opts := reward.EncodeOptions{
+		Truncate: reward.Truncation(o.Truncate), PlainText: !o.ParseSpecial,
+		Pooling: model.Pooling(o.Pooling), MaxTokens: o.MaxTokens, Chat: chatOptions(o.Chat),
+	}
+	out := make([]server.Prepared, in.Count())
+	for i := range out {
+		x, err := Answer(in, i)
+		if err == nil {
+			var e reward.Encoded
+			if e, err = m.Encode(x, opts); err == nil {
+				out[i] = server.Prepared{Sequence: batch.Sequence(e.Sequence), Truncated: e.Truncated}
+				continue
+			}
+		}
+		return nil, inputError(in, i, err)
+	}
+	return out, nil
+}
+
+// PrepareSize implements server.Sizer.
+func (m *Model) PrepareSize(in *api.Input) int64 {
+	if m.Tokenizer == nil {
+		return 0
+	}
+	text := func(s *string) int64 {
+		if s == nil {
+			return 0
+		}
+		return m.Tokenizer.Scratch(*s)
+	}
+	// A template keeps messages apart; prompt and response may be one text.
+	most := text(in.Text) + text(in.Response) + largestMessage(m.Tokenizer, in.Messages)
+	if in.Prompt != nil {
+		most += text(&in.Prompt.Text) + largestMessage(m.Tokenizer, in.Prompt.Messages)
+	}
+	longest := int64(0)
+	for i := range in.Responses {
+		longest = max(longest, text(&in.Responses[i]))
+	}
+	return most + longest
+}
+
+// largestMessage returns the most that a message takes to be tokenised.
+func largestMessage(t *tokenizer.Tokenizer, messages []api.Message) (most int64) {
+	for i := range messages {
+		m := &messages[i]
+		size := t.Scratch(m.Content.Text)
+		for _, p := range m.Content.Parts {
+			size += t.Scratch(p.Text)
+		}
+		for _, f := range m.Extra {
+			size += t.Scratch(string(f.Value))
+		}
+		most = max(most, size)
+	}
+	return most
+}
+
+// Tokenize implements server.Vocabulary.
+func (m *Model) Tokenize(text string, addSpecial bool) ([]server.Token, error) {
+	if m.Tokenizer == nil {
+		return nil, api.Errorf(api.CodeUnsupportedInput, "", "%v", reward.ErrNoTokenizer)
+	}
+	ids := m.Tokenizer.AppendEncode(nil, text, tokenizer.Options{AddSpecial: addSpecial})
+	out := make([]server.Token, len(ids))
+	for i, id := range ids {
+		out[i] = server.Token{ID: id, Text: m.Tokenizer.Decode(ids[i:i+1], false), Special: m.Tokenizer.IsSpecial(id)}
+	}
+	return out, nil
+}
+
+// Detokenize implements server.Vocabulary.
+func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
+	if m.Tokenizer == nil {
+		return "", api.Errorf(api.CodeUnsupportedInput, "", "%v", reward.ErrNoTokenizer)
+	}
+	for i, id := range ids {
+		if size := m.Config().VocabSize; id < 0 || int(id) >= size {
+			return "", api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("[%d]", i), "id %d, want 0 to %d", id, size-1)
+		}
+	}
+	return m.Tokenizer.Decode(ids, skipSpecial), nil
+}
+
+// scorer is one model as the queue sees it.
+type scorer struct {
+	engine *model.Engine
+	model  *model.Model
+	seqs   []model.Sequence
+	mu     sync.Mutex // of seqs: the queue calls from one goroutine, tests may not
+}
+
+// Score implements batch.Scorer.
+func (s *scorer) Score(dst []float32, seqs []batch.Sequence) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seqs = s.seqs[:0]
+	for _, q := range seqs {
+		s.seqs = append(s.seqs, model.Sequence(q))
+	}
+	err := s.engine.Score(s.model, dst, s.seqs)
+	clear(s.seqs) // the tokens belong to the caller
+	return err
+}

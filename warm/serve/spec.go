@@ -1,0 +1,114 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/warm"
+	"github.com/warmserve/warmserve/warm/reward"
+)
+
+// Check reports all that is wrong with the models of a configuration, by name,
+// as far as that can be known without opening a file.
+func Check(models map[string]*api.ModelSpec) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(models)) {
+		if name == "" || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			errs = append(errs, fmt.Errorf("models: %q: a name is 1 to 200 printable ASCII characters without spaces", name))
+		}
+		if _, err := RewardConfig(models[name]); err != nil {
+			errs = append(errs, fmt.Errorf("models.%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// RewardConfig returns what is loaded for a model. Its error says all that is
+// wrong with spec, as far as that can be known without opening a file.
+func RewardConfig(spec *api.ModelSpec) (reward.Config, error) {
+	c := reward.Config{
+		Mode: reward.Mode(spec.Mode), Base: spec.Base, Alpha: spec.Alpha, Extrapolate: spec.Extrapolate,
+		Ignore: spec.Ignore, MaxTokens: spec.MaxTokens,
+	}
+	var errs []error
+	err := spec.Validate()
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		err = fmt.Errorf("%s: %s", e.Param, e.Message) // whoever reads it has no use for the wire's code
+	}
+	errs = append(errs, err)
+	if spec.DType != "" {
+		if c.DType, err = kernel.ParseDType(spec.DType); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if spec.Pooling != "" {
+		if c.Pooling, err = model.ParsePooling(spec.Pooling); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return c, err
+	}
+	for i, x := range spec.Members {
+		m := reward.Member{Name: x.Name, Dir: x.Path, Weight: x.Weight}
+		if spec.Weights != nil {
+			m.Weight = spec.Weights[i]
+		}
+		if x.Mean != nil {
+			m.Calibration = &warm.Calibration{Mean: *x.Mean, Std: *x.Std}
+		}
+		c.Members = append(c.Members, m)
+	}
+	return c, nil
+}
+
+// Resolve gives the specs of a file in the folder dir the paths under which they
+// are loaded: absolute, since a process that was started elsewhere may read them
+// again, and one by one where a reference stands for all members of a pack.
+func (p Packs) Resolve(dir string, specs map[string]*api.ModelSpec) error {
+	for name, s := range specs {
+		if s == nil { // in YAML a name with nothing behind it
+			s = new(api.ModelSpec)
+			specs[name] = s
+		}
+		var err error
+		if s.Members, err = p.Members(s.Members); err != nil {
+			return err
+		}
+		for _, path := range s.Paths() {
+			if err := p.absolute(dir, path.Path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// absolute makes a path absolute, unless it is empty or no path.
+func (p Packs) absolute(dir string, path *string) error {
+	if p.holds(*path) {
+		return nil
+	}
+	rest, random := strings.CutPrefix(*path, reward.RandomPrefix)
+	if rest == "" {
+		return nil
+	}
+	if !filepath.IsAbs(rest) {
+		rest = filepath.Join(dir, rest)
+	}
+	abs, err := filepath.Abs(rest)
+	if err != nil {
+		return err
+	}
+	if *path = abs; random {
+		*path = reward.RandomPrefix + abs
+	}
+	return nil
+}
