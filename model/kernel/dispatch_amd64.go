@@ -406,7 +406,8 @@ const (
 	tileInt8AVX2
 )
 
-// tileOf returns the tile for products of d at the level in use, and its shape; kind is 0 without one.
+// tileOf returns the tile for products of d at the level in use; its kind is 0
+// without one.
 func tileOf(d DType) tileShape {
 	switch {
 	case d == BFloat16 && active.bf16:

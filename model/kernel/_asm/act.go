@@ -94,8 +94,12 @@ func act(a *Asm) {
 // v.load(v.in, …) and leaves its result in t0.
 func (v *Vec) inPlace(name, doc string, held []string, body func()) {
 	v.temps, v.in = 3, "DI"
-	v.begin(Kernel{Name: name, Doc: doc, Params: "x []float32, ldx, rows, cols int",
-		Args: []Arg{"x *float32", "ldx int = 4*ldx", "rows int", "cols int"}}, 0)
+	v.begin(Kernel{
+		Name:   name,
+		Doc:    doc,
+		Params: "x []float32, ldx, rows, cols int",
+		Args:   []Arg{"x *float32", "ldx int = 4*ldx", "rows int", "cols int"},
+	}, 0)
 	v.I("MOVQ", v.arg("x"), "DI")
 	v.block(3, 1, held, body)
 }
@@ -116,7 +120,8 @@ func (v *Vec) gated(name, doc string, held []string, body func()) {
 func threeBlocks(name, doc, x, y string) Kernel {
 	return Kernel{
 		Name: name, Doc: doc,
-		Params: fmt.Sprintf("dst []float32, ldd int, %s []float32, ld%s int, %s []float32, ld%s, rows, cols int", x, x, y, y),
+		Params: "dst []float32, ldd int, " +
+			fmt.Sprintf("%s []float32, ld%s int, %s []float32, ld%s, rows, cols int", x, x, y, y),
 		Args: []Arg{"dst *float32", "ldd int = 4*ldd", Arg("gate *float32 = &" + x + "[0]"), Arg("ldg int = 4*ld" + x),
 			Arg("up *float32 = &" + y + "[0]"), Arg("ldu int = 4*ld" + y), "rows int", "cols int"},
 	}
@@ -259,8 +264,15 @@ func (v *Vec) oddSigmoid(names []string) {
 // softCap writes cap·tanh(x/cap). With e = exp(−2|y|) − 1, computed without
 // cancellation, tanh|y| is −e/(2+e).
 func (v *Vec) softCap() {
-	v.begin(Kernel{Name: "softCap", Doc: "replaces x by limit·tanh(x/limit).", Params: "x []float32, ldx, rows, cols int, limit float32",
-		Args: []Arg{"x *float32", "ldx int = 4*ldx", "rows int", "cols int", "inv float32 = 1 / limit", "limit float32"}}, 0)
+	v.begin(Kernel{
+		Name:   "softCap",
+		Doc:    "replaces x by limit·tanh(x/limit).",
+		Params: "x []float32, ldx, rows, cols int, limit float32",
+		Args: []Arg{
+			"x *float32", "ldx int = 4*ldx", "rows int", "cols int", "inv float32 = 1 / limit",
+			"limit float32",
+		},
+	}, 0)
 	v.I("MOVQ", v.arg("x"), "DI")
 	v.hold(append([]string{"one", "two", "abs", "sign", "tanhMax", "tanhScale"}, expm1Names...)...)
 	inv, limit := v.r(12), v.r(13)

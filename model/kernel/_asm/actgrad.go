@@ -16,8 +16,10 @@ func actgrad(a *Asm) {
 	for _, wide := range []bool{true, false} {
 		v := vec(wide)
 		v.slopeOf(threeBlocks("times", "computes dst = x·y.", "x", "y"), nil, func() { v.load(v.in, "t0") })
-		v.slopeOf(threeBlocks("siluSlope", "computes dst = silu′(x)·dy.", "x", "dy"), v.sigmoidConstants("log2e"), v.siluSlope)
-		v.slopeOf(threeBlocks("geluSlope", "computes dst = gelu′(x)·dy.", "x", "dy"), v.sigmoidConstants(append(geluNames, "halfLog2e", "density")...), v.geluSlope)
+		v.slopeOf(threeBlocks("siluSlope", "computes dst = silu′(x)·dy.", "x", "dy"),
+			v.sigmoidConstants("log2e"), v.siluSlope)
+		v.slopeOf(threeBlocks("geluSlope", "computes dst = gelu′(x)·dy.", "x", "dy"),
+			v.sigmoidConstants(append(geluNames, "halfLog2e", "density")...), v.geluSlope)
 		v.siluBackward()
 	}
 }
@@ -83,11 +85,19 @@ func (v *Vec) geluSlope() {
 // siluBackward writes both gradients of silu(gate)·up at once.
 func (v *Vec) siluBackward() {
 	v.temps, v.in = 4, "SI"
-	v.begin(Kernel{Name: "siluBackward", Doc: "computes dgate = dy·up·silu′(gate) and dup = dy·silu(gate).",
+	v.begin(Kernel{
+		Name:   "siluBackward",
+		Doc:    "computes dgate = dy·up·silu′(gate) and dup = dy·silu(gate).",
 		Params: "dgate, dup []float32, ldd int, dy []float32, ldy int, gate, up []float32, ldg, rows, cols int",
-		Args: []Arg{"dgate *float32", "dup *float32", "ldd int = 4*ldd", "dy *float32", "ldy int = 4*ldy",
-			"gate *float32", "up *float32", "ldg int = 4*ldg", "rows int", "cols int"}}, 0)
-	pointers := [][3]string{{"dgate", "DI", "ldd"}, {"dup", "R8", "ldd"}, {"dy", "R9", "ldy"}, {"gate", "SI", "ldg"}, {"up", "DX", "ldg"}}
+		Args: []Arg{
+			"dgate *float32", "dup *float32", "ldd int = 4*ldd", "dy *float32",
+			"ldy int = 4*ldy", "gate *float32", "up *float32", "ldg int = 4*ldg", "rows int",
+			"cols int",
+		},
+	}, 0)
+	pointers := [][3]string{
+		{"dgate", "DI", "ldd"}, {"dup", "R8", "ldd"}, {"dy", "R9", "ldy"}, {"gate", "SI", "ldg"}, {"up", "DX", "ldg"},
+	}
 	for _, p := range pointers {
 		v.I("MOVQ", v.arg(p[0]), p[1])
 	}

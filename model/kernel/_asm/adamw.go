@@ -13,10 +13,17 @@ func adamw(a *Asm) {
 // the same bits.
 func (v *Vec) adamW() {
 	v.temps = 4
-	v.begin(Kernel{Name: "adamW", Doc: "makes one step of AdamW.", Params: "w, grad, m, v []float32, s *AdamWStep",
-		Args: []Arg{"w *float32", "grad *float32", "m *float32", "v *float32", "n int = len(w)",
-			"keep float32 = s.Keep", "beta1 float32 = s.Beta1", "rest1 float32 = s.Rest1", "beta2 float32 = s.Beta2", "rest2 float32 = s.Rest2",
-			"inv float32 = 1 / s.Root", "eps float32 = s.Eps", "step float32 = s.Step"}}, 0)
+	v.begin(Kernel{
+		Name:   "adamW",
+		Doc:    "makes one step of AdamW.",
+		Params: "w, grad, m, v []float32, s *AdamWStep",
+		Args: []Arg{
+			"w *float32", "grad *float32", "m *float32", "v *float32", "n int = len(w)",
+			"keep float32 = s.Keep", "beta1 float32 = s.Beta1", "rest1 float32 = s.Rest1",
+			"beta2 float32 = s.Beta2", "rest2 float32 = s.Rest2", "inv float32 = 1 / s.Root",
+			"eps float32 = s.Eps", "step float32 = s.Step",
+		},
+	}, 0)
 	for _, p := range [][2]string{{"w", "DI"}, {"grad", "SI"}, {"m", "DX"}, {"v", "R8"}, {"n", regFull}} {
 		v.I("MOVQ", v.arg(p[0]), p[1])
 	}

@@ -99,7 +99,8 @@ func (a *Asm) Table(name string, words ...uint32) {
 // Files returns the assembly file and the declarations file.
 func (a *Asm) Files() (src, decl []byte, err error) {
 	head := generated + "//go:build amd64 && !noasm\n\n"
-	src = []byte(head + "#include \"textflag.h\"\n#include \"go_asm.h\"\n\n" + a.consts.String() + strings.TrimLeft(a.body.String(), "\n"))
+	includes := "#include \"textflag.h\"\n#include \"go_asm.h\"\n\n"
+	src = []byte(head + includes + a.consts.String() + strings.TrimLeft(a.body.String(), "\n"))
 	decl, err = format.Source([]byte(head + "package amd64\n" + a.decls.String()))
 	return src, decl, err
 }

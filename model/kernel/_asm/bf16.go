@@ -28,8 +28,12 @@ func (v *Vec) halves(float, short string, body func()) {
 // roundBF16 rounds to nearest even by integers, so that denormals and the
 // order of the levels agree to the bit; a NaN keeps its sign and upper bits.
 func (v *Vec) roundBF16() {
-	v.begin(Kernel{Name: "roundBF16", Doc: "rounds floats, a positive multiple of 16, to bfloat16.", Params: "dst []uint16, src []float32",
-		Args: []Arg{"dst *uint16", "src *float32", "n int = len(src)"}}, 0)
+	v.begin(Kernel{
+		Name:   "roundBF16",
+		Doc:    "rounds floats, a positive multiple of 16, to bfloat16.",
+		Params: "dst []uint16, src []float32",
+		Args:   []Arg{"dst *uint16", "src *float32", "n int = len(src)"},
+	}, 0)
 	v.I("MOVQ", v.arg("dst"), "DI")
 	v.I("MOVQ", v.arg("src"), "SI")
 	v.hold("one", "half", "quiet")
@@ -69,8 +73,12 @@ func (v *Vec) roundBF16() {
 }
 
 func (v *Vec) widenBF16() {
-	v.begin(Kernel{Name: "widenBF16", Doc: "widens bfloat16, a positive multiple of 16, to floats.", Params: "dst []float32, src []uint16",
-		Args: []Arg{"dst *float32", "src *uint16", "n int = len(src)"}}, 0)
+	v.begin(Kernel{
+		Name:   "widenBF16",
+		Doc:    "widens bfloat16, a positive multiple of 16, to floats.",
+		Params: "dst []float32, src []uint16",
+		Args:   []Arg{"dst *float32", "src *uint16", "n int = len(src)"},
+	}, 0)
 	v.I("MOVQ", v.arg("dst"), "DI")
 	v.I("MOVQ", v.arg("src"), "SI")
 	v.halves("DI", "SI", func() {
@@ -86,8 +94,12 @@ func (v *Vec) widenBF16() {
 
 func bf16Row(a *Asm) {
 	const name = "bf16Row"
-	a.Begin(Kernel{Name: name, Doc: "rounds floats, at least one, to bfloat16 pairs, zero after an odd end.", Params: "dst []uint32, src []float32",
-		Args: []Arg{"dst *uint32", "src *float32", "k int = len(src)"}}, "AVX512BF16", 0)
+	a.Begin(Kernel{
+		Name:   name,
+		Doc:    "rounds floats, at least one, to bfloat16 pairs, zero after an odd end.",
+		Params: "dst []uint32, src []float32",
+		Args:   []Arg{"dst *uint32", "src *float32", "k int = len(src)"},
+	}, "AVX512BF16", 0)
 	a.I("MOVQ", "dst+0(FP)", "DI")
 	a.I("MOVQ", "src+8(FP)", "SI")
 	a.I("MOVQ", "k+16(FP)", "CX")
@@ -123,8 +135,12 @@ func bf16Row(a *Asm) {
 
 func bf16Floats(a *Asm) {
 	const name = "bf16Floats"
-	a.Begin(Kernel{Name: name, Doc: "rounds floats, a positive multiple of 8, to the floats that bfloat16 can hold.", Params: "dst []uint32, src []float32",
-		Args: []Arg{"dst *uint32", "src *float32", "n int = len(src)"}}, "AVX2", 0)
+	a.Begin(Kernel{
+		Name:   name,
+		Doc:    "rounds floats, a positive multiple of 8, to the floats that bfloat16 can hold.",
+		Params: "dst []uint32, src []float32",
+		Args:   []Arg{"dst *uint32", "src *float32", "n int = len(src)"},
+	}, "AVX2", 0)
 	a.I("MOVQ", "dst+0(FP)", "DI")
 	a.I("MOVQ", "src+8(FP)", "SI")
 	a.I("MOVQ", "n+16(FP)", "CX")

@@ -74,7 +74,8 @@ func (p *Package) add(k Kernel, level string) {
 // Dispatch returns the two files that choose: of builds with assembly, and without.
 func (p *Package) Dispatch() (withAsm, without []byte, err error) {
 	var with, none bytes.Buffer
-	with.WriteString(generated + "//go:build amd64 && !noasm\n\npackage kernel\n\nimport \"github.com/warmserve/warmserve/model/kernel/amd64\"\n")
+	with.WriteString(generated + "//go:build amd64 && !noasm\n\npackage kernel\n\n" +
+		"import \"github.com/warmserve/warmserve/model/kernel/amd64\"\n")
 	none.WriteString(generated + "//go:build noasm || !amd64\n\npackage kernel\n")
 	for _, k := range p.kernels {
 		head := fmt.Sprintf("\n%s\nfunc %s(%s) %s {\n", comment(k.Name+" "+k.Doc), k.Name, k.Params, k.Result)
@@ -86,7 +87,8 @@ func (p *Package) Dispatch() (withAsm, without []byte, err error) {
 		with.WriteString(head + "switch {\n")
 		for _, l := range levels {
 			if slices.Contains(p.levels[k.Name], l.name) {
-				fmt.Fprintf(&with, "case %s:\n%samd64.%s(%s)\n", l.has, give, exported(k.Name)+l.name, strings.Join(values(k.Args), ", "))
+				fmt.Fprintf(&with, "case %s:\n%samd64.%s%s(%s)\n",
+					l.has, give, exported(k.Name), l.name, strings.Join(values(k.Args), ", "))
 			}
 		}
 		if give == "" {
@@ -157,7 +159,7 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 		}
 		w.WriteString("\n")
 	}
-	w.WriteString(")\n\n// tileOf returns the tile for products of d at the level in use, and its shape; kind is 0 without one.\n" +
+	w.WriteString(")\n\n// tileOf returns the tile for products of d at the level in use; its kind is 0\n// without one.\n" +
 		"func tileOf(d DType) tileShape {\nswitch {\n")
 	for _, t := range tiles {
 		fmt.Fprintf(w, "case d == %s && %s:\nreturn tileShape{kind: tile%s%s, rows: %d, bytes: %d, words: %d, wide: %v}\n",
@@ -167,7 +169,8 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 	for _, wide := range []bool{false, true} {
 		name, doc, call := "run", "run computes tiles of one panel, or of the part of it that the tile takes.", "Tile"
 		if wide {
-			name, doc, call = "runWide", "runWide computes one tile of several panels, where the shape says that there is a function for it.", "TileWide"
+			name, call = "runWide", "TileWide"
+			doc = "runWide computes one tile of several panels, where the shape says that there is a function for it."
 		}
 		fmt.Fprintf(w, "\n%s\nfunc (k tileKind) %s(t *amd64.TileArgs) {\nswitch k {\n", comment(doc), name)
 		for _, t := range tiles {

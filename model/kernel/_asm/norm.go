@@ -55,7 +55,8 @@ func (v *Vec) normRows(name, doc string, bias bool, steps ...func()) {
 		k.Args = append(k.Args, "b *float32 = first(b)")
 	}
 	// Up to group rows, 8 at most, go through each step together.
-	k.Args = append(k.Args, "rows int", "cols int = len(w)", "group int = rowGroup(len(w))", "eps float32", "n float32 = float32(len(w))")
+	k.Args = append(k.Args, "rows int", "cols int = len(w)", "group int = rowGroup(len(w))",
+		"eps float32", "n float32 = float32(len(w))")
 	v.begin(k, normFrameSize)
 	for _, p := range pointers {
 		v.I("MOVQ", v.arg(p.arg), p.reg)

@@ -15,8 +15,13 @@ func normgrad(a *Asm) {
 
 // sumOf writes the sum of a row.
 func (v *Vec) sumOf() {
-	v.begin(Kernel{Name: "sum", Doc: "adds the elements up, in the lanes of [Dot].", Params: "x []float32",
-		Args: []Arg{"x *float32", "n int = len(x)"}, Result: "float32"}, 0)
+	v.begin(Kernel{
+		Name:   "sum",
+		Doc:    "adds the elements up, in the lanes of [Dot].",
+		Params: "x []float32",
+		Args:   []Arg{"x *float32", "n int = len(x)"},
+		Result: "float32",
+	}, 0)
 	v.I("MOVQ", v.arg("x"), "SI")
 	v.I("MOVQ", v.arg("n"), regFull)
 	v.columns()
@@ -30,8 +35,13 @@ func (v *Vec) sumOf() {
 
 // spread writes the sum of squared differences from a mean.
 func (v *Vec) spread() {
-	v.begin(Kernel{Name: "sumSquares", Doc: "adds up the squared differences from a mean, in the lanes of [Dot].", Params: "x []float32, mean float32",
-		Args: []Arg{"x *float32", "n int = len(x)", "mean float32"}, Result: "float32"}, 0)
+	v.begin(Kernel{
+		Name:   "sumSquares",
+		Doc:    "adds up the squared differences from a mean, in the lanes of [Dot].",
+		Params: "x []float32, mean float32",
+		Args:   []Arg{"x *float32", "n int = len(x)", "mean float32"},
+		Result: "float32",
+	}, 0)
 	v.I("MOVQ", v.arg("x"), "SI")
 	v.I("MOVQ", v.arg("n"), regFull)
 	v.I("VBROADCASTSS", v.arg("mean"), v.r(normMean))
@@ -47,8 +57,15 @@ func (v *Vec) spread() {
 }
 
 func (v *Vec) tripleDot() {
-	v.begin(Kernel{Name: "tripleDot", Doc: "adds up a·b·(x − mean), in the lanes of [Dot].", Params: "a, b, x []float32, mean float32",
-		Args: []Arg{"a *float32", "b *float32", "x *float32", "n int = len(x)", "mean float32"}, Result: "float32"}, 0)
+	v.begin(Kernel{
+		Name:   "tripleDot",
+		Doc:    "adds up a·b·(x − mean), in the lanes of [Dot].",
+		Params: "a, b, x []float32, mean float32",
+		Args: []Arg{
+			"a *float32", "b *float32", "x *float32", "n int = len(x)", "mean float32",
+		},
+		Result: "float32",
+	}, 0)
 	v.I("MOVQ", v.arg("a"), "SI")
 	v.I("MOVQ", v.arg("b"), "DX")
 	v.I("MOVQ", v.arg("x"), "DI")
@@ -77,10 +94,16 @@ func (v *Vec) finishSum() {
 // normSlope writes the last step of a norm's gradient, for one row.
 func (v *Vec) normSlope() {
 	v.temps = 4
-	v.begin(Kernel{Name: "normSlope", Doc: "computes x̂ = (x − mean)·rstd, dx = or += rstd·(dy·w − shift − x̂·turn), dw += dy·x̂.",
+	v.begin(Kernel{
+		Name:   "normSlope",
+		Doc:    "computes x̂ = (x − mean)·rstd, dx = or += rstd·(dy·w − shift − x̂·turn), dw += dy·x̂.",
 		Params: "dx, dw, dy, x, w []float32, s normStep",
-		Args: []Arg{"dx *float32", "dw *float32", "dy *float32", "x *float32", "w *float32", "n int = len(x)", "add int = s.adding()",
-			"mean float32 = s.mean", "rstd float32 = s.rstd", "shift float32 = s.shift", "turn float32 = s.turn"}}, 0)
+		Args: []Arg{
+			"dx *float32", "dw *float32", "dy *float32", "x *float32", "w *float32",
+			"n int = len(x)", "add int = s.adding()", "mean float32 = s.mean",
+			"rstd float32 = s.rstd", "shift float32 = s.shift", "turn float32 = s.turn",
+		},
+	}, 0)
 	for _, p := range [][2]string{{"dx", "DI"}, {"dw", "R8"}, {"dy", "SI"}, {"x", "DX"}, {"w", "R9"}, {"n", regFull}} {
 		v.I("MOVQ", v.arg(p[0]), p[1])
 	}

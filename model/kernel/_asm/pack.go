@@ -16,9 +16,16 @@ func pack(a *Asm) {
 // addresses of the rows; a lane without a row reads the first or the last one.
 func packHalf(a *Asm) {
 	const name = "packHalf"
-	a.Begin(Kernel{Name: name, Doc: "stores rows of k dwords, each lds after the one before, as columns [col, col+rows) of the panel dst, all in the same half; k and rows are positive.",
+	a.Begin(Kernel{
+		Name: name,
+		Doc: "stores rows of k dwords, each lds after the one before, as columns [col, col+rows) of the panel dst, " +
+			"all in the same half; k and rows are positive.",
 		Params: "dst []uint32, col int, src []uint32, lds, rows, k int",
-		Args:   []Arg{"dst *uint32 = &dst[col&^15]", "first int = col & 15", "src *uint32", "lds int = 4*lds", "rows int", "k int"}}, "AVX512", 128)
+		Args: []Arg{
+			"dst *uint32 = &dst[col&^15]", "first int = col & 15", "src *uint32",
+			"lds int = 4*lds", "rows int", "k int",
+		},
+	}, "AVX512", 128)
 	a.I("MOVQ", "dst+0(FP)", "DI")
 	a.I("MOVQ", "first+8(FP)", "CX")
 	a.I("MOVQ", "src+16(FP)", "R8")
@@ -108,9 +115,14 @@ func transposed(a *Asm) (cols [16]int) {
 // attention, which are summed over rows. K1 and K2 are the columns that exist.
 func pairRows(a *Asm) {
 	const name = "pairRows"
-	a.Begin(Kernel{Name: name, Doc: "stores rows 2i and 2i+1 of up to NR columns, lds apart, as the halves of step i, in bfloat16.",
+	a.Begin(Kernel{
+		Name:   name,
+		Doc:    "stores rows 2i and 2i+1 of up to NR columns, lds apart, as the halves of step i, in bfloat16.",
 		Params: "dst []uint32, src []float32, lds, pairs, cols int",
-		Args:   []Arg{"dst *uint32", "src *float32", "stride int = 4*lds", "pairs int", "cols int"}}, "AVX512BF16", 0)
+		Args: []Arg{
+			"dst *uint32", "src *float32", "stride int = 4*lds", "pairs int", "cols int",
+		},
+	}, "AVX512BF16", 0)
 	a.I("MOVQ", "dst+0(FP)", "DI")
 	a.I("MOVQ", "src+8(FP)", "SI")
 	a.I("MOVQ", "stride+16(FP)", "R8")
@@ -141,9 +153,16 @@ func pairRows(a *Asm) {
 
 // spreadRows writes the copy of rows into panels of 32 columns.
 func (v *Vec) spreadRows() {
-	v.begin(Kernel{Name: "spreadRows", Doc: "copies rows of panels·NR floats, lds apart: the first NR of a row to dst and each further NR one panel on; the next row goes NR floats behind.",
+	v.begin(Kernel{
+		Name: "spreadRows",
+		Doc: "copies rows of panels·NR floats, lds apart: the first NR of a row to dst and each further NR one panel on; " +
+			"the next row goes NR floats behind.",
 		Params: "dst []float32, panel int, src []float32, lds, rows, panels int",
-		Args:   []Arg{"dst *float32", "panel int = 4*panel", "src *float32", "lds int = 4*lds", "rows int", "panels int"}}, 0)
+		Args: []Arg{
+			"dst *float32", "panel int = 4*panel", "src *float32", "lds int = 4*lds",
+			"rows int", "panels int",
+		},
+	}, 0)
 	for _, p := range [][2]string{{"dst", "DI"}, {"panel", "DX"}, {"src", "SI"}, {"lds", "R8"}, {"rows", "R11"}} {
 		v.I("MOVQ", v.arg(p[0]), p[1])
 	}

@@ -16,8 +16,12 @@ func peak(a *Asm) {
 		a.I("VFMADD231PS", Y(12), Y(13), Y(i))
 	})
 	const name = "read"
-	a.Begin(Kernel{Name: name, Doc: "reads x, a positive multiple of 512 bytes.", Params: "x []byte",
-		Args: []Arg{"x *byte", "n int = len(x)"}}, "AVX2", 0)
+	a.Begin(Kernel{
+		Name:   name,
+		Doc:    "reads x, a positive multiple of 512 bytes.",
+		Params: "x []byte",
+		Args:   []Arg{"x *byte", "n int = len(x)"},
+	}, "AVX2", 0)
 	a.I("MOVQ", "x+0(FP)", "AX")
 	a.I("MOVQ", "n+8(FP)", "CX")
 	for i := range 8 {

@@ -9,8 +9,13 @@ func quant(a *Asm) {
 }
 
 // maxBitsKernel is written for both widths; 256 bits take whole registers alone.
-var maxBitsKernel = Kernel{Name: "maxBits", Doc: "returns the bits of the largest |x|, a NaN if there is one; x is a positive multiple of 8.",
-	Params: "x []float32", Args: []Arg{"x *float32", "n int = len(x)"}, Result: "uint32"}
+var maxBitsKernel = Kernel{
+	Name:   "maxBits",
+	Doc:    "returns the bits of the largest |x|, a NaN if there is one; x is a positive multiple of 8.",
+	Params: "x []float32",
+	Args:   []Arg{"x *float32", "n int = len(x)"},
+	Result: "uint32",
+}
 
 func maxBits(a *Asm) {
 	const name = "maxBits"
@@ -64,9 +69,14 @@ func quantRow(a *Asm) {
 		order[i] = uint32(i%4*4 + i/4)
 	}
 	a.Table("quantOrder", order...)
-	a.Begin(Kernel{Name: name, Doc: "stores round(x·inv) + zero, ties to even, one byte each, then zero up to whole quads; it returns Σ round(x·inv). x is not empty.",
-		Params: "dst []uint8, x []float32, inv float32, zero int32", Result: "int32",
-		Args: []Arg{"dst *uint8", "x *float32", "n int = len(x)", "inv float32", "zero int32"}}, "AVX512", 0)
+	a.Begin(Kernel{
+		Name: name,
+		Doc: "stores round(x·inv) + zero, ties to even, one byte each, then zero up to whole quads; " +
+			"it returns Σ round(x·inv). x is not empty.",
+		Params: "dst []uint8, x []float32, inv float32, zero int32",
+		Result: "int32",
+		Args:   []Arg{"dst *uint8", "x *float32", "n int = len(x)", "inv float32", "zero int32"},
+	}, "AVX512", 0)
 	a.I("MOVQ", "dst+0(FP)", "DI")
 	a.I("MOVQ", "x+8(FP)", "SI")
 	a.I("MOVQ", "n+16(FP)", "CX")
@@ -150,8 +160,12 @@ func maxBits256(a *Asm) {
 
 func quantInt16(a *Asm) {
 	const name = "quantInt16"
-	a.Begin(Kernel{Name: name, Doc: "stores round(x·inv), ties to even; x is a positive multiple of 16.", Params: "dst []int16, x []float32, inv float32",
-		Args: []Arg{"dst *int16", "x *float32", "n int = len(x)", "inv float32"}}, "AVX2", 0)
+	a.Begin(Kernel{
+		Name:   name,
+		Doc:    "stores round(x·inv), ties to even; x is a positive multiple of 16.",
+		Params: "dst []int16, x []float32, inv float32",
+		Args:   []Arg{"dst *int16", "x *float32", "n int = len(x)", "inv float32"},
+	}, "AVX2", 0)
 	a.I("MOVQ", "dst+0(FP)", "DI")
 	a.I("MOVQ", "x+8(FP)", "SI")
 	a.I("MOVQ", "n+16(FP)", "CX")

@@ -12,10 +12,15 @@ func rope(a *Asm) {
 // rotate writes the rotation of rows of heads. The vectors of a row's cosines
 // and sines are the outer loop, so that they stay in registers for all heads.
 func (v *Vec) rotate() {
-	v.begin(Kernel{Name: "rotate", Doc: "rotates half pairs of heads; row r by row r of the tables, of half columns.",
+	v.begin(Kernel{
+		Name:   "rotate",
+		Doc:    "rotates half pairs of heads; row r by row r of the tables, of half columns.",
 		Params: "x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, half int",
-		Args: []Arg{"x *float32", "ldx int = 4*ldx", "rows int", "heads int", "d int",
-			"cos *float32", "sin *float32", "ldt int = 4*ldt", "half int"}}, 0)
+		Args: []Arg{
+			"x *float32", "ldx int = 4*ldx", "rows int", "heads int", "d int", "cos *float32",
+			"sin *float32", "ldt int = 4*ldt", "half int",
+		},
+	}, 0)
 	v.I("MOVQ", v.arg("x"), "DI")
 	v.I("MOVQ", v.arg("cos"), "SI")
 	v.I("MOVQ", v.arg("sin"), "DX")

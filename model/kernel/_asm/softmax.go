@@ -82,11 +82,18 @@ func (v *Vec) softmax() {
 	// scale and scaleLow add up to the scale in powers of two; least is a difference
 	// whose exponential is zero. Up to group rows, 8 at most, go through each step
 	// together.
-	v.begin(Kernel{Name: "softmax", Doc: "replaces the span of each row by the softmax of scale times it and the other columns by zero.",
+	v.begin(Kernel{
+		Name:   "softmax",
+		Doc:    "replaces the span of each row by the softmax of scale times it and the other columns by zero.",
 		Params: "s []float32, lds, rows, n int, p Span, scale float32",
-		Args: []Arg{"s *float32", "lds int = 4*lds", "rows int", "n int", "lo int = p.Lo", "hi int = p.Hi",
-			"loStep int = p.LoStep", "hiStep int = p.HiStep", "group int = rowGroup(n)",
-			"scale float32 = powerScale(scale)", "scaleLow float32 = powerScaleRest(scale)", "least float32 = -256 / powerScale(scale)"}}, softFrameSize)
+		Args: []Arg{
+			"s *float32", "lds int = 4*lds", "rows int", "n int", "lo int = p.Lo",
+			"hi int = p.Hi", "loStep int = p.LoStep", "hiStep int = p.HiStep",
+			"group int = rowGroup(n)", "scale float32 = powerScale(scale)",
+			"scaleLow float32 = powerScaleRest(scale)",
+			"least float32 = -256 / powerScale(scale)",
+		},
+	}, softFrameSize)
 	v.I("MOVQ", v.arg("s"), softRow)
 	v.I("MOVQ", v.arg("n"), softN)
 	v.I("MOVQ", v.arg("rows"), softRows)

@@ -13,8 +13,12 @@ func vector(a *Asm) {
 }
 
 func (v *Vec) addTo() {
-	v.begin(Kernel{Name: "addTo", Doc: "computes dst += x.", Params: "dst, x []float32",
-		Args: []Arg{"dst *float32", "x *float32", "n int = len(x)"}}, 0)
+	v.begin(Kernel{
+		Name:   "addTo",
+		Doc:    "computes dst += x.",
+		Params: "dst, x []float32",
+		Args:   []Arg{"dst *float32", "x *float32", "n int = len(x)"},
+	}, 0)
 	v.I("MOVQ", v.arg("dst"), "DI")
 	v.I("MOVQ", v.arg("x"), "SI")
 	v.I("MOVQ", v.arg("n"), regFull)
@@ -29,8 +33,12 @@ func (v *Vec) addTo() {
 }
 
 func (v *Vec) addScaled() {
-	v.begin(Kernel{Name: "addScaled", Doc: "computes dst += alpha·x.", Params: "dst []float32, alpha float32, x []float32",
-		Args: []Arg{"dst *float32", "x *float32", "n int = len(x)", "alpha float32"}}, 0)
+	v.begin(Kernel{
+		Name:   "addScaled",
+		Doc:    "computes dst += alpha·x.",
+		Params: "dst []float32, alpha float32, x []float32",
+		Args:   []Arg{"dst *float32", "x *float32", "n int = len(x)", "alpha float32"},
+	}, 0)
 	v.I("MOVQ", v.arg("dst"), "DI")
 	v.I("MOVQ", v.arg("x"), "SI")
 	v.I("MOVQ", v.arg("n"), regFull)
@@ -46,8 +54,13 @@ func (v *Vec) addScaled() {
 }
 
 func (v *Vec) dot() {
-	v.begin(Kernel{Name: "dot", Doc: "returns the dot product of a and b.", Params: "a, b []float32",
-		Args: []Arg{"a *float32", "b *float32", "n int = len(a)"}, Result: "float32"}, 0)
+	v.begin(Kernel{
+		Name:   "dot",
+		Doc:    "returns the dot product of a and b.",
+		Params: "a, b []float32",
+		Args:   []Arg{"a *float32", "b *float32", "n int = len(a)"},
+		Result: "float32",
+	}, 0)
 	v.I("MOVQ", v.arg("a"), "SI")
 	v.I("MOVQ", v.arg("b"), "DX")
 	v.I("MOVQ", v.arg("n"), regFull)

@@ -1,6 +1,6 @@
 package main
 
-// Pieces of functions that are not written with Vec.
+// What functions that are not written with Vec share.
 
 // lowLanes sets mask k to the lowest n bits for n in CX, clamped to [0, 16].
 func lowLanes(a *Asm, k string) {
