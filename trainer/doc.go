@@ -4,15 +4,15 @@
 //
 //   - bpe: byte-level tokenizers from text.
 //   - data: reading preference pairs, prompts and crowd votes.
-//   - eval: pairwise accuracy with intervals, agreement of score vectors.
+//   - judge: how good reward models are, alone, averaged and as an ensemble.
 //   - lab: the experiments of the WARM paper, a package for each question.
 //   - lm: pretraining and fine-tuning of causal language models.
 //   - loss: the Bradley–Terry loss and its gradient.
 //   - optim: AdamW and Adafactor, clipping, schedules, the moving average of weights.
 //   - rl: policies that learn from rewards, of a served model or one at hand.
-//   - rm: reward-model training, members that share their start, and their comparison.
+//   - rm: reward-model training, and members that share their start.
 //   - state: the saved state of a run and its metrics.
 //
-// The trainer may use the model, loader, warm and api packages; it never imports the server, whose
-// rewards it asks for through the api client.
+// The trainer may use the eval, model, loader, warm and api packages; it never imports the server,
+// whose rewards it asks for through the api client.
 package trainer

@@ -13,12 +13,13 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // evalFlags is the command line of warm eval.
 type evalFlags struct {
-	test        rm.Test
+	test        judge.Test
 	url, key    string
 	name        string
 	mode        string
@@ -117,11 +118,11 @@ func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) erro
 	if err := f.check(dirs); err != nil {
 		return err
 	}
-	judge := p.judge
+	measure := p.judge
 	if len(f.pool) > 0 {
-		judge = pool
+		measure = pool
 	}
-	r, err := judge(ctx, f, dirs)
+	r, err := measure(ctx, f, dirs)
 	if err != nil {
 		return err
 	}
@@ -141,14 +142,14 @@ func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) erro
 }
 
 // judge measures checkpoints, or a server's model.
-func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*rm.Report, error) {
+func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*judge.Report, error) {
 	if f.url == "" {
 		dirs, err := references(dirs)
 		if err != nil {
 			return nil, err
 		}
 		f.test.Open = embedded.New().OpenReference
-		return rm.Judge(ctx, dirs, f.test)
+		return judge.Checkpoints(ctx, dirs, f.test)
 	}
 	if f.key == "" {
 		f.key = p.getenv("WARM_API_KEY")
@@ -157,24 +158,24 @@ func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*rm.R
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return rm.JudgeRemote(ctx, rm.Remote{Client: client, Model: f.name, Mode: f.mode}, f.test)
+	return judge.Server(ctx, judge.Remote{Client: client, Model: f.name, Mode: f.mode}, f.test)
 }
 
 // pool reads the reports of folds.
-func pool(_ context.Context, f *evalFlags, _ []string) (*rm.Report, error) {
-	var folds []*rm.Report
+func pool(_ context.Context, f *evalFlags, _ []string) (*judge.Report, error) {
+	var folds []*judge.Report
 	for _, path := range f.pool {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}
-		r := new(rm.Report)
+		r := new(judge.Report)
 		if err := json.Unmarshal(data, r); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		folds = append(folds, r)
 	}
-	return rm.Pool(folds)
+	return judge.Pool(folds)
 }
 
 // calibratedModel is a model of a configuration, as warm serve reads it.
@@ -192,7 +193,7 @@ type calibratedMember struct {
 
 // writeCalibration writes the configuration of an ensemble whose members are
 // z-scored by the rewards that were measured.
-func writeCalibration(path, name string, r *rm.Report, dirs []string) error {
+func writeCalibration(path, name string, r *judge.Report, dirs []string) error {
 	if name == "" {
 		name = "default"
 	}

@@ -7,23 +7,23 @@ import (
 	"slices"
 	"text/tabwriter"
 
-	"github.com/warmserve/warmserve/trainer/rm"
+	"github.com/warmserve/warmserve/trainer/judge"
 )
 
 // maxGroups is the most groups that are printed; JSON has all.
 const maxGroups = 40
 
 // printReport writes the tables of a report.
-func printReport(w io.Writer, r *rm.Report) error {
+func printReport(w io.Writer, r *judge.Report) error {
 	if s := r.Served; s != nil {
 		fmt.Fprintf(w, "%s, mode %s, revision %s\n", s.Model, s.Mode, s.Revision)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "on %d pairs\taccuracy\t95 %% interval\tties\tlength-matched\tmargin\t", r.Pairs)
-	moments := func(*rm.Judged) {}
+	moments := func(*judge.Judged) {}
 	if r.Folds == 0 {
 		fmt.Fprint(t, "mean\tstd\t")
-		moments = func(j *rm.Judged) { fmt.Fprintf(t, "%.4g\t%.4g\t", j.Mean, j.Std) }
+		moments = func(j *judge.Judged) { fmt.Fprintf(t, "%.4g\t%.4g\t", j.Mean, j.Std) }
 	}
 	fmt.Fprintln(t)
 	for _, j := range r.All() {
@@ -58,7 +58,7 @@ func printReport(w io.Writer, r *rm.Report) error {
 }
 
 // printDifferences writes how WA stands to all others.
-func printDifferences(w io.Writer, r *rm.Report) error {
+func printDifferences(w io.Writer, r *judge.Report) error {
 	if len(r.Differences) == 0 {
 		return nil
 	}
@@ -79,7 +79,7 @@ func printDifferences(w io.Writer, r *rm.Report) error {
 
 // printReliability writes how far probabilities hold, and the bins of the first
 // of WA, ENS and the members.
-func printReliability(w io.Writer, r *rm.Report) error {
+func printReliability(w io.Writer, r *judge.Report) error {
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "reliability\tECE\t95 % interval\tby chance\tBrier\tlog loss\tbest temperature\tlog loss there\t")
@@ -113,7 +113,7 @@ func printReliability(w io.Writer, r *rm.Report) error {
 }
 
 // printGroups writes the accuracy on each group, where there are several.
-func printGroups(w io.Writer, r *rm.Report) error {
+func printGroups(w io.Writer, r *judge.Report) error {
 	if len(r.GroupPairs) == 0 {
 		return nil
 	}

@@ -11,14 +11,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // evaluate runs warm eval --json.
-func evaluate(t testing.TB, args ...string) *rm.Report {
+func evaluate(t testing.TB, args ...string) *judge.Report {
 	code, stdout, stderr := command(t, "", append([]string{"eval", "--json"}, args...)...)
 	require.Equal(t, exitOK, code, stderr)
-	r := new(rm.Report)
+	r := new(judge.Report)
 	require.NoError(t, json.Unmarshal([]byte(stdout), r))
 	return r
 }
@@ -106,7 +107,7 @@ func TestEvalRefusesCommandLinesThatContradictThemselves(t *testing.T) {
 
 func TestCalibrationRefusesAModelWithoutSpread(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "serve.yaml")
-	r := &rm.Report{Members: []rm.Judged{{Name: "flat", Score: rm.Score{Mean: math.Pi}}}}
+	r := &judge.Report{Members: []judge.Judged{{Name: "flat", Score: rm.Score{Mean: math.Pi}}}}
 	assert.ErrorContains(t, writeCalibration(path, "m", r, []string{"dir"}), "flat")
 	_, err := os.Stat(path)
 	assert.ErrorIs(t, err, os.ErrNotExist)

@@ -68,7 +68,8 @@ var layout = map[string][]string{
 	"trainer/lab/experiments":  {"trainer/lab", "trainer/lab/connectivity", "trainer/lab/corruption", "trainer/lab/shift", "trainer/lab/soups", "trainer/lab/pareto", "trainer/lab/bestofn", "trainer/lab/rl"},
 	"trainer/lab/labtest":      {"model/nn", "trainer/lab", "trainer/lm"},
 	"trainer/rl":               {"api", "loader", "model", "model/chat", "model/cpu", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/lm", "trainer/optim", "trainer/state"},
-	"trainer/rm":               {"api", "model", "model/chat", "model/kernel", "model/nn", "warm/reward", "model/tokenizer", "loader", "loader/safetensors", "warm", "trainer/data", "eval", "trainer/loss", "trainer/optim", "trainer/state"},
+	"trainer/rm":               {"eval", "loader", "loader/safetensors", "model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/loss", "trainer/optim", "trainer/state", "warm/reward"},
+	"trainer/judge":            {"api", "eval", "loader", "model", "trainer/data", "trainer/rm", "warm"},
 }
 
 // bans are the imports, direct or not, that would undo a boundary.

@@ -10,22 +10,22 @@ import (
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-// judge is one way to reward an answer.
-type judge struct {
+// rewarder is one way to reward an answer.
+type rewarder struct {
 	name   string
 	reward func(a *scoredAnswer) (float64, error)
 }
 
 // judges are the average, every ensemble and each member, as far as they are held.
-func (s *scoring) judges() []judge {
+func (s *scoring) judges() []rewarder {
 	d := s.model
-	var out []judge
+	var out []rewarder
 	if d.Average() != nil {
-		out = append(out, judge{"WA", func(a *scoredAnswer) (float64, error) { return float64(a.Reward), nil }})
+		out = append(out, rewarder{"WA", func(a *scoredAnswer) (float64, error) { return float64(a.Reward), nil }})
 	}
 	if d.Mode == reward.ModeEns || d.Mode == reward.ModeBoth {
 		for _, how := range []string{api.AggregateMean, api.AggregateMedian, api.AggregateMin, api.AggregateMeanMinusStd, api.AggregateMeanMinusVar} {
-			out = append(out, judge{"ENS " + how, func(a *scoredAnswer) (float64, error) {
+			out = append(out, rewarder{"ENS " + how, func(a *scoredAnswer) (float64, error) {
 				r, _, err := d.Aggregate(a.members, how, s.flags.lambda)
 				return r, err
 			}})
@@ -38,7 +38,7 @@ func (s *scoring) judges() []judge {
 		}
 		at := held
 		held++
-		out = append(out, judge{m.Name, func(a *scoredAnswer) (float64, error) { return float64(a.members[at]), nil }})
+		out = append(out, rewarder{m.Name, func(a *scoredAnswer) (float64, error) { return float64(a.members[at]), nil }})
 	}
 	return out
 }

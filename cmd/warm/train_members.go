@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
@@ -214,20 +215,20 @@ func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.M
 		}
 	}
 	c := plan.Run
-	t := rm.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, SkipBad: c.SkipBad, Workers: c.Workers, Baseline: c.Train}
+	t := judge.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, SkipBad: c.SkipBad, Workers: c.Workers, Baseline: c.Train}
 	if len(c.Test) == 0 {
 		t.Files, t.Holdout = c.Train, c.Holdout
 	}
 	if len(dirs) == 0 || t.Holdout == "" && len(c.Test) == 0 {
 		return nil
 	}
-	report, err := rm.Judge(ctx, dirs, t)
+	report, err := judge.Checkpoints(ctx, dirs, t)
 	if err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(struct {
 		Members []rm.MemberRun `json:"members"`
-		Report  *rm.Report     `json:"report"`
+		Report  *judge.Report  `json:"report"`
 	}{runs, report}, "", "  ")
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
@@ -61,7 +62,7 @@ func TestTrainMembersAndEvalFromTheCommandLine(t *testing.T) {
 
 	code, printed, log := trainCommand(t, "eval", "--json", "--data", pairs, filepath.Join(out, "member-1"), filepath.Join(out, "member-2"))
 	require.Equal(t, exitOK, code, log)
-	var r rm.Report
+	var r judge.Report
 	require.NoError(t, json.Unmarshal([]byte(printed), &r))
 	assert.Equal(t, 60, r.Pairs)
 	assert.Greater(t, r.WA.Accuracy, 0.9)

@@ -21,7 +21,7 @@ func (r *run) adapterBase() (string, error) {
 	base := r.config.Base
 	if _, err := os.Stat(base); err != nil {
 		base = filepath.Join(r.config.beside()[0], "base")
-		c := r.base.ckpt
+		c := r.base.Checkpoint
 		err := loader.Save(base, loader.Contents{Config: c.Config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
 			SpecialTokensMap: c.SpecialTokensMap, ChatTemplate: c.ChatTemplate, Source: c, Replace: true})
 		if err != nil {

@@ -14,18 +14,18 @@ import (
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-// base is a checkpoint as a reward model sees it: of a causal language model the
+// Base is a checkpoint as a reward model sees it: of a causal language model the
 // backbone, with a score head of zeros.
-type base struct {
-	ckpt    *loader.Checkpoint
-	config  []byte // config.json of the reward model
-	parsed  *model.Config
-	encoder *reward.Encoder
-	newHead bool // the head is zeros and wants probing
+type Base struct {
+	Checkpoint *loader.Checkpoint
+	config     []byte // config.json of the reward model
+	parsed     *model.Config
+	Encoder    *reward.Encoder
+	newHead    bool // the head is zeros and wants probing
 }
 
 // openBase opens the checkpoint to start from. Close its checkpoint.
-func (c *Config) openBase() (*base, error) {
+func (c *Config) openBase() (*Base, error) {
 	open := c.Open
 	if open == nil {
 		open = loader.Open
@@ -34,12 +34,12 @@ func (c *Config) openBase() (*base, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readBase(ckpt, c.MaxTokens)
+	return ReadBase(ckpt, c.MaxTokens)
 }
 
-// readBase is openBase of an open checkpoint, which it closes after an error.
-func readBase(ckpt *loader.Checkpoint, maxTokens int) (*base, error) {
-	b := &base{ckpt: ckpt}
+// ReadBase is openBase of an open checkpoint, which it closes after an error.
+func ReadBase(ckpt *loader.Checkpoint, maxTokens int) (*Base, error) {
+	b := &Base{Checkpoint: ckpt}
 	if err := b.read(maxTokens); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", ckpt.Dir, err), ckpt.Close())
 	}
@@ -51,16 +51,16 @@ const (
 	classifierSuffix = "ForSequenceClassification"
 )
 
-func (b *base) read(maxTokens int) error {
+func (b *Base) read(maxTokens int) error {
 	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(b.ckpt.Config, &raw); err != nil {
+	if err := json.Unmarshal(b.Checkpoint.Config, &raw); err != nil {
 		return fmt.Errorf("config.json: %w", err)
 	}
 	var arch []string
 	if err := json.Unmarshal(raw["architectures"], &arch); err != nil || len(arch) != 1 {
 		return fmt.Errorf("config.json: architectures: %s, want one", raw["architectures"])
 	}
-	b.config = b.ckpt.Config
+	b.config = b.Checkpoint.Config
 	if name, ok := strings.CutSuffix(arch[0], causalSuffix); ok {
 		b.newHead = true
 		if err := b.rewrite(raw, name+classifierSuffix); err != nil {
@@ -71,15 +71,15 @@ func (b *base) read(maxTokens int) error {
 	if b.parsed, err = model.ParseConfig(b.config); err != nil {
 		return err
 	}
-	if b.ckpt.Tokenizer == nil {
+	if b.Checkpoint.Tokenizer == nil {
 		return reward.ErrNoTokenizer
 	}
-	b.encoder, err = reward.NewEncoder(b.ckpt, b.parsed, reward.Config{MaxTokens: maxTokens})
+	b.Encoder, err = reward.NewEncoder(b.Checkpoint, b.parsed, reward.Config{MaxTokens: maxTokens})
 	return err
 }
 
 // rewrite makes a reward model's configuration of a language model's.
-func (b *base) rewrite(raw map[string]json.RawMessage, arch string) error {
+func (b *Base) rewrite(raw map[string]json.RawMessage, arch string) error {
 	set := map[string]any{
 		"architectures": []string{arch},
 		"num_labels":    1,
@@ -108,15 +108,15 @@ func (b *base) rewrite(raw map[string]json.RawMessage, arch string) error {
 }
 
 // padToken returns the id of the tokenizer's padding token, -1 when it has none.
-func (b *base) padToken() (int32, error) {
-	if b.ckpt.Tokenizer == nil {
+func (b *Base) padToken() (int32, error) {
+	if b.Checkpoint.Tokenizer == nil {
 		return -1, reward.ErrNoTokenizer
 	}
-	special, err := chat.SpecialTokens(b.ckpt.TokenizerConfig, b.ckpt.SpecialTokensMap)
+	special, err := chat.SpecialTokens(b.Checkpoint.TokenizerConfig, b.Checkpoint.SpecialTokensMap)
 	if err != nil || special["pad_token"] == "" {
 		return -1, err
 	}
-	c := b.ckpt
+	c := b.Checkpoint
 	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
 	if err != nil {
 		return -1, err
@@ -133,16 +133,16 @@ func (b *base) padToken() (int32, error) {
 
 // source returns the reward model's tensors: for a new head the backbone's and
 // zeros.
-func (b *base) source() model.Source {
+func (b *Base) source() model.Source {
 	if !b.newHead {
-		return b.ckpt
+		return b.Checkpoint
 	}
-	return &headless{Checkpoint: b.ckpt, hidden: b.parsed.Hidden}
+	return &headless{Checkpoint: b.Checkpoint, hidden: b.parsed.Hidden}
 }
 
 // contents is a checkpoint of the reward model with the given weights.
-func (b *base) contents(w loader.Source) loader.Contents {
-	c := b.ckpt
+func (b *Base) contents(w loader.Source) loader.Contents {
+	c := b.Checkpoint
 	return loader.Contents{
 		Config: b.config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap,
 		ChatTemplate: c.ChatTemplate, Source: w,

@@ -139,8 +139,8 @@ type Progress struct {
 	Message     string  // instead of a step: what is being done
 }
 
-// withDefaults returns the configuration with its defaults filled in.
-func (c Config) withDefaults() Config {
+// WithDefaults returns the configuration with its defaults filled in.
+func (c Config) WithDefaults() Config {
 	c.Epochs = cmp.Or(c.Epochs, 1)
 	c.Beta1 = cmp.Or(c.Beta1, 0.9)
 	c.Beta2 = cmp.Or(c.Beta2, 0.999)
@@ -157,7 +157,7 @@ func (c Config) withDefaults() Config {
 
 // Validate reports every setting that cannot be.
 func (c Config) Validate() error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Base == "" {

@@ -19,7 +19,8 @@
 // times; [Progress] tells those.
 //
 // Text becomes tokens as it does when serving (package reward). The package knows
-// nothing of command lines.
+// nothing of command lines. How good checkpoints are beyond a run's own test pairs is
+// package judge's, which reads pairs by [Config.ReadAll] and [Config.Encode].
 //
 // Sources: Ramé et al. 2024 (arXiv 2401.12187), section 4 and appendix B; Ramé et
 // al. 2022 (arXiv 2205.09739) for the shared linear probing.

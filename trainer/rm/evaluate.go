@@ -30,15 +30,15 @@ func (r *run) evaluate() (*Score, error) {
 			return nil, err
 		}
 	}
-	chosen, rejected, err := scorePairs(r.engine, m, r.data.test)
+	chosen, rejected, err := ScorePairs(r.engine, m, r.data.test)
 	if err != nil {
 		return nil, err
 	}
-	return newScore(chosen, rejected)
+	return NewScore(chosen, rejected)
 }
 
-// scorePairs scores both answers of each example.
-func scorePairs(e *model.Engine, m *model.Model, pairs []example) (chosen, rejected []float64, err error) {
+// ScorePairs scores both answers of each example.
+func ScorePairs(e *model.Engine, m *model.Model, pairs []Example) (chosen, rejected []float64, err error) {
 	const batch = 256 // pairs at a time
 	scores := make([]float32, 2*batch)
 	for at := 0; at < len(pairs); at += batch {
@@ -57,13 +57,14 @@ func scorePairs(e *model.Engine, m *model.Model, pairs []example) (chosen, rejec
 	return chosen, rejected, nil
 }
 
-func newScore(chosen, rejected []float64) (*Score, error) {
+// NewScore measures scores of pairs.
+func NewScore(chosen, rejected []float64) (*Score, error) {
 	a, err := eval.Compare(chosen, rejected)
 	if err != nil {
 		return nil, err
 	}
 	s := &Score{Pairs: a.Pairs, Wins: a.Wins, Ties: a.Ties, Margin: a.Margin}
-	s.settle()
+	s.Settle()
 	n := float64(2 * a.Pairs)
 	for i, c := range chosen {
 		s.Mean += (c + rejected[i]) / n
@@ -75,4 +76,20 @@ func newScore(chosen, rejected []float64) (*Score, error) {
 	}
 	s.Std = math.Sqrt(square)
 	return s, nil
+}
+
+// Settle sets accuracy and Wilson's interval by the counts.
+func (s *Score) Settle() {
+	e := eval.Share(s.Wins, s.Pairs)
+	s.Accuracy, s.Low, s.High = e.Value, e.Low, e.High
+}
+
+// Add counts the pairs of another fold. Mean and spread of all rewards stay zero: those of one
+// fold's model say nothing of another's.
+func (s *Score) Add(fold *Score) {
+	n, m := float64(s.Pairs), float64(fold.Pairs)
+	s.Margin = (n*s.Margin + m*fold.Margin) / (n + m)
+	s.Pairs += fold.Pairs
+	s.Wins += fold.Wins
+	s.Ties += fold.Ties
 }

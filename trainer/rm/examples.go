@@ -16,34 +16,34 @@ import (
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-// preference is a pair with its label: the probability that chosen is better.
-type preference struct {
+// Preference is a pair with its label: the probability that chosen is better.
+type Preference struct {
 	data.Pair
-	label float64
+	Label float64
 }
 
-// example is a preference as tokens.
-type example struct {
+// Example is a preference as tokens.
+type Example struct {
 	id               string
 	chosen, rejected model.Sequence
 	margin, label    float64
 }
 
 // tokens is how many tokens both answers take.
-func (e *example) tokens() int { return len(e.chosen.IDs) + len(e.rejected.IDs) }
+func (e *Example) tokens() int { return len(e.chosen.IDs) + len(e.rejected.IDs) }
 
-// dataset is what a run learns from and is tested on.
-type dataset struct {
-	train, test []example
-	dropped     int               // pairs that do not fit the context
-	cut         int               // answers whose prompt lost its left
+// Dataset is what a run learns from and is tested on.
+type Dataset struct {
+	train, test []Example
+	Dropped     int               // pairs that do not fit the context
+	Cut         int               // answers whose prompt lost its left
 	hashes      map[string]string // of each file, "sha256:…"
 }
 
 // load reads, splits and encodes the data of a run.
-func (c *Config) load(e *reward.Encoder) (*dataset, error) {
-	d := &dataset{hashes: map[string]string{}}
-	train, err := c.readAll(c.Train, d.hashes)
+func (c *Config) load(e *reward.Encoder) (*Dataset, error) {
+	d := &Dataset{hashes: map[string]string{}}
+	train, err := c.ReadAll(c.Train, d.hashes)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (c *Config) load(e *reward.Encoder) (*dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	train, test, err := holdout.split(train, c.SplitSeed)
+	train, test, err := holdout.Split(train, c.SplitSeed)
 	if err != nil {
 		return nil, err
 	}
@@ -59,16 +59,16 @@ func (c *Config) load(e *reward.Encoder) (*dataset, error) {
 		return nil, fmt.Errorf("holdout: %s takes none of the %d pairs", c.Holdout, len(train))
 	}
 	if len(c.Test) > 0 {
-		if test, err = c.readAll(c.Test, d.hashes); err != nil {
+		if test, err = c.ReadAll(c.Test, d.hashes); err != nil {
 			return nil, err
 		}
 	}
 	train = c.choose(train)
 	c.corrupt(train)
-	if d.train, _, err = c.encode(e, train, d); err != nil {
+	if d.train, _, err = c.Encode(e, train, d); err != nil {
 		return nil, err
 	}
-	if d.test, _, err = c.encode(e, test, d); err != nil {
+	if d.test, _, err = c.Encode(e, test, d); err != nil {
 		return nil, err
 	}
 	d.tell(c)
@@ -79,13 +79,13 @@ func (c *Config) load(e *reward.Encoder) (*dataset, error) {
 }
 
 // choose keeps MaxPairs of the pairs, in their order.
-func (c *Config) choose(pairs []preference) []preference {
+func (c *Config) choose(pairs []Preference) []Preference {
 	if c.MaxPairs == 0 || c.MaxPairs >= len(pairs) {
 		return pairs
 	}
 	keep := nn.Permutation(len(pairs), nn.Mix(c.SplitSeed, seedChoice))[:c.MaxPairs]
 	slices.Sort(keep)
-	out := make([]preference, len(keep))
+	out := make([]Preference, len(keep))
 	for i, k := range keep {
 		out[i] = pairs[k]
 	}
@@ -93,7 +93,7 @@ func (c *Config) choose(pairs []preference) []preference {
 }
 
 // corrupt swaps a share of the preferences.
-func (c *Config) corrupt(pairs []preference) {
+func (c *Config) corrupt(pairs []Preference) {
 	for i := range pairs {
 		p := &pairs[i]
 		if nn.Uniform(nn.Mix(c.CorruptSeed, uint64(i))) < c.Corrupt {
@@ -103,24 +103,25 @@ func (c *Config) corrupt(pairs []preference) {
 }
 
 // tell says what the context cost.
-func (d *dataset) tell(c *Config) {
-	if d.dropped > 0 {
-		c.say("left out %d pairs that do not fit the context", d.dropped)
+func (d *Dataset) tell(c *Config) {
+	if d.Dropped > 0 {
+		c.Say("left out %d pairs that do not fit the context", d.Dropped)
 	}
-	if d.cut > 0 {
-		c.say("%d answers do not fit the context with their prompt, which loses its left", d.cut)
+	if d.Cut > 0 {
+		c.Say("%d answers do not fit the context with their prompt, which loses its left", d.Cut)
 	}
 }
 
-func (c *Config) say(format string, args ...any) {
+// Say tells a message to Progress, if there is one.
+func (c *Config) Say(format string, args ...any) {
 	if c.Progress != nil {
 		c.Progress(Progress{Message: fmt.Sprintf(format, args...)})
 	}
 }
 
-// readAll reads the preferences of some files.
-func (c *Config) readAll(paths []string, hashes map[string]string) ([]preference, error) {
-	var out []preference
+// ReadAll reads the preferences of some files.
+func (c *Config) ReadAll(paths []string, hashes map[string]string) ([]Preference, error) {
+	var out []Preference
 	for _, path := range paths {
 		content, err := os.ReadFile(path)
 		if err != nil {
@@ -141,7 +142,7 @@ func (c *Config) readAll(paths []string, hashes map[string]string) ([]preference
 
 // read appends a file's preferences: pairs, or votes where the first record that is not
 // damaged holds answers of that form.
-func (c *Config) read(out []preference, path string, content []byte) ([]preference, error) {
+func (c *Config) read(out []Preference, path string, content []byte) ([]Preference, error) {
 	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
 	if err != nil {
 		return nil, err
@@ -156,7 +157,7 @@ func (c *Config) read(out []preference, path string, content []byte) ([]preferen
 		}
 		if err == nil {
 			good++
-			out = append(out, preference{Pair: p, label: 1})
+			out = append(out, Preference{Pair: p, Label: 1})
 		}
 		if err := bad.Add(err); err != nil {
 			return nil, err
@@ -165,7 +166,7 @@ func (c *Config) read(out []preference, path string, content []byte) ([]preferen
 	return out, c.tolerate(bad)
 }
 
-func (c *Config) readVotes(out []preference, path string, content []byte) ([]preference, error) {
+func (c *Config) readVotes(out []Preference, path string, content []byte) ([]Preference, error) {
 	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
 	if err != nil {
 		return nil, err
@@ -190,15 +191,15 @@ func (c *Config) tolerate(bad *data.Bad) error {
 		return err
 	}
 	if bad.Count > 0 {
-		c.say("%v", bad)
+		c.Say("%v", bad)
 	}
 	return nil
 }
 
 // preferenceOf makes a preference of votes; false when there is none, as in a tie.
-func (c *Config) preferenceOf(v data.Votes, index int) (preference, bool) {
+func (c *Config) preferenceOf(v data.Votes, index int) (Preference, bool) {
 	first, second, _ := v.Count()
-	p := preference{Pair: data.Pair{At: v.At, ID: v.ID, Set: v.Set, Group: v.Group, Prompt: v.Prompt, Chosen: v.A1, Rejected: v.A2}, label: 1}
+	p := Preference{Pair: data.Pair{At: v.At, ID: v.ID, Set: v.Set, Group: v.Group, Prompt: v.Prompt, Chosen: v.A1, Rejected: v.A2}, Label: 1}
 	swap := false
 	switch c.Votes {
 	case DrawVote:
@@ -216,9 +217,9 @@ func (c *Config) preferenceOf(v data.Votes, index int) (preference, bool) {
 		if first+second == 0 {
 			return p, false
 		}
-		p.label = float64(first) / float64(first+second)
-		if swap = p.label < 0.5; swap {
-			p.label = 1 - p.label
+		p.Label = float64(first) / float64(first+second)
+		if swap = p.Label < 0.5; swap {
+			p.Label = 1 - p.Label
 		}
 	}
 	if swap {
@@ -227,14 +228,14 @@ func (c *Config) preferenceOf(v data.Votes, index int) (preference, bool) {
 	return p, true
 }
 
-// encode turns preferences into tokens. Those that do not fit, or that the model's
+// Encode turns preferences into tokens. Those that do not fit, or that the model's
 // template refuses, are counted and named together.
 // kept are the preferences of the examples.
-func (c *Config) encode(e *reward.Encoder, pairs []preference, d *dataset) (out []example, kept []preference, err error) {
+func (c *Config) Encode(e *reward.Encoder, pairs []Preference, d *Dataset) (out []Example, kept []Preference, err error) {
 	long := &data.Bad{Lines: len(pairs), Remedy: "--drop-long"}
 	bad := &data.Bad{Lines: len(pairs)}
 	for _, p := range pairs {
-		x := example{id: p.ID, label: p.label}
+		x := Example{id: p.ID, label: p.Label}
 		if p.Margin != nil {
 			x.margin = *p.Margin
 		}
@@ -251,12 +252,12 @@ func (c *Config) encode(e *reward.Encoder, pairs []preference, d *dataset) (out 
 			out, kept = append(out, x), append(kept, p)
 		}
 	}
-	d.dropped += long.Count
+	d.Dropped += long.Count
 	return out, kept, errors.Join(long.Err(c.DropLong), c.tolerate(bad))
 }
 
 // encodeAnswer encodes one of a pair's answers, the one named name.
-func (c *Config) encodeAnswer(e *reward.Encoder, p preference, name string, dst *model.Sequence, d *dataset) error {
+func (c *Config) encodeAnswer(e *reward.Encoder, p Preference, name string, dst *model.Sequence, d *Dataset) error {
 	answer := p.Chosen
 	if name == "rejected" {
 		answer = p.Rejected
@@ -273,7 +274,7 @@ func (c *Config) encodeAnswer(e *reward.Encoder, p preference, name string, dst 
 		return &data.Error{Place: p.At, Field: name, Err: fmt.Errorf("%w: the answer alone is over %d tokens", reward.ErrTooLong, e.Context)}
 	}
 	if enc.Truncated {
-		d.cut++
+		d.Cut++
 	}
 	*dst = enc.Sequence
 	return nil

@@ -49,9 +49,9 @@ func ParseHoldout(s string) (Holdout, error) {
 	return h, nil
 }
 
-// split divides pairs into those to learn from and those to test on, each in
+// Split divides pairs into those to learn from and those to test on, each in
 // the order given.
-func (h Holdout) split(pairs []preference, seed uint64) (train, test []preference, err error) {
+func (h Holdout) Split(pairs []Preference, seed uint64) (train, test []Preference, err error) {
 	var out func(i int) bool
 	switch {
 	case h.modulo > 0:
@@ -103,7 +103,7 @@ func leadingNumber(id string) (int, error) {
 
 // apart holds out whole components of pairs that share an answer's text, drawn
 // by seed.
-func apart(pairs []preference, share float64, seed uint64) func(i int) bool {
+func apart(pairs []Preference, share float64, seed uint64) func(i int) bool {
 	parent := make([]int, len(pairs)) // a forest of components
 	root := func(i int) int {
 		for parent[i] != i {
@@ -118,7 +118,7 @@ func apart(pairs []preference, share float64, seed uint64) func(i int) bool {
 	}
 	for i, p := range pairs {
 		for _, t := range []data.Text{p.Chosen, p.Rejected} {
-			key := textKey(t)
+			key := TextKey(t)
 			if j, ok := first[key]; ok {
 				parent[root(i)] = root(j)
 			} else {
@@ -157,8 +157,8 @@ func apart(pairs []preference, share float64, seed uint64) func(i int) bool {
 	return func(i int) bool { return held[root(i)] }
 }
 
-// textKey is equal for equal texts.
-func textKey(t data.Text) string {
+// TextKey is equal for equal texts.
+func TextKey(t data.Text) string {
 	if !t.IsChat() {
 		return t.Plain
 	}

@@ -172,7 +172,7 @@ func (p *Plan) grid() (map[string][]json.RawMessage, error) {
 	if !dropouts && p.Grid == nil {
 		grid["dropout"] = usual["dropout"]
 	}
-	return grid, b.ckpt.Close()
+	return grid, b.Checkpoint.Close()
 }
 
 // draw chooses combinations of the grid.
@@ -255,7 +255,7 @@ func (p *Plan) initConfig(i int) Config {
 		Train: r.Train, Test: r.Test, Holdout: r.Holdout, Votes: r.Votes, MaxPairs: r.MaxPairs, Corrupt: r.Corrupt, CorruptSeed: r.CorruptSeed,
 		MaxTokens: r.MaxTokens, DropLong: r.DropLong, SkipBad: r.SkipBad, TokenBudget: r.TokenBudget, BF16: r.BF16, DataSeed: r.DataSeed,
 		SplitSeed: r.SplitSeed, Probe: r.Probe, NoProbe: r.NoProbe, Recompute: r.Recompute, Workers: r.Workers, Progress: r.Progress,
-	}.withDefaults()
+	}.WithDefaults()
 }
 
 // initFile tells what an initialisation was made of.
@@ -279,7 +279,7 @@ func (p *Plan) checkInit() error {
 		c := p.initConfig(i)
 		text, err := os.ReadFile(filepath.Join(c.Out, initFile))
 		if errors.Is(err, fs.ErrNotExist) {
-			c.say("%s does not tell what it was made of, and is taken as it is", c.Out)
+			c.Say("%s does not tell what it was made of, and is taken as it is", c.Out)
 			continue
 		}
 		if err != nil {
@@ -289,9 +289,9 @@ func (p *Plan) checkInit() error {
 		if err != nil {
 			return err
 		}
-		now := state.Run{Config: c, Places: []string{"base", "train", "test"}, Models: map[string]string{"base": b.ckpt.Hash()}, Data: data}
+		now := state.Run{Config: c, Places: []string{"base", "train", "test"}, Models: map[string]string{"base": b.Checkpoint.Hash()}, Data: data}
 		differs, err := now.Differences(text)
-		if err = errors.Join(err, b.ckpt.Close()); err != nil {
+		if err = errors.Join(err, b.Checkpoint.Close()); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(c.Out, initFile), err)
 		}
 		if len(differs) > 0 {
@@ -320,7 +320,7 @@ func initialize(ctx context.Context, c Config, head []float32) ([]float32, error
 		}
 		head = slices.Clone(r.head().Data)
 	}
-	told, err := json.MarshalIndent(initTold{c, r.base.ckpt.Hash(), r.data.hashes}, "", "  ")
+	told, err := json.MarshalIndent(initTold{c, r.base.Checkpoint.Hash(), r.data.hashes}, "", "  ")
 	if err != nil {
 		return nil, err
 	}

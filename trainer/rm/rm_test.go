@@ -53,8 +53,8 @@ func firstPairs(t testing.TB) string {
 	return path
 }
 
-// small is a run of a few seconds from real weights on real pairs.
-func small(t testing.TB) Config {
+// Small is a run of a few seconds from real weights on real pairs.
+func Small(t testing.TB) Config {
 	return Config{
 		Base: shared(t, "models/stories260K-hf"), Out: filepath.Join(t.TempDir(), "out"),
 		Train: []string{firstPairs(t)}, Holdout: "id%50",
@@ -79,41 +79,15 @@ func contents(t testing.TB, dir string) map[string]string {
 	return out
 }
 
-func TestASmallModelLearnsParadetox(t *testing.T) {
-	c := small(t)
-	c.MaxPairs, c.Batch, c.Probe, c.TokenBudget, c.EvalEvery, c.EMA = 1000, 16, 1000, 8192, 0, 0
-	c.Dropout = model.Regularization{}
-	r, err := Train(t.Context(), c)
-	require.NoError(t, err)
-	assert.Equal(t, 63, r.Steps)
-	assert.Greater(t, r.Probed.Accuracy, 0.75, "probing alone beats chance")
-	// About 80 pairs: 0.92 is four standard deviations below the 0.99 of longer runs.
-	assert.Greater(t, r.Test.Accuracy, 0.92)
-
-	ckpt, err := loader.Open(c.Out)
-	require.NoError(t, err)
-	defer ckpt.Close()
-	cfg, err := model.ParseConfig(ckpt.Config)
-	require.NoError(t, err)
-	assert.Equal(t, "LlamaForSequenceClassification", cfg.Architecture)
-	assert.EqualValues(t, 2, *cfg.PadTokenID, "the tokenizer's padding token")
-	require.NoDirExists(t, c.Out+".train")
-
-	report, err := Judge(t.Context(), []string{c.Out}, Test{Files: c.Train, Holdout: c.Holdout})
-	require.NoError(t, err)
-	assert.Equal(t, *r.Test, report.Members[0].Score, "the checkpoint scores as the run did")
-	assert.Nil(t, report.WA)
-}
-
 func TestAnInterruptedRunEndsInTheSameBytes(t *testing.T) {
-	whole := small(t)
+	whole := Small(t)
 	_, err := Train(t.Context(), whole)
 	require.NoError(t, err)
 	want := contents(t, whole.Out)
 	require.Contains(t, want, "metrics.jsonl")
 
 	again := func(t *testing.T) Config {
-		c := small(t)
+		c := Small(t)
 		c.Train = whole.Train // a result names its data
 		return c
 	}
@@ -198,11 +172,11 @@ func TestAnInterruptedRunEndsInTheSameBytes(t *testing.T) {
 }
 
 func TestARunDoesNotDependOnTheTokenBudgetButForRounding(t *testing.T) {
-	c := small(t)
+	c := Small(t)
 	c.EMA, c.Steps = 0, 2
 	a, err := Train(t.Context(), c)
 	require.NoError(t, err)
-	d := small(t)
+	d := Small(t)
 	d.EMA, d.Steps, d.TokenBudget = 0, 2, 100000
 	b, err := Train(t.Context(), d)
 	require.NoError(t, err)
@@ -211,8 +185,8 @@ func TestARunDoesNotDependOnTheTokenBudgetButForRounding(t *testing.T) {
 }
 
 func TestNaNStopsTheRunAndNamesThePair(t *testing.T) {
-	c := small(t)
-	r := &run{config: c.withDefaults(), epoch: -1}
+	c := Small(t)
+	r := &run{config: c.WithDefaults(), epoch: -1}
 	defer r.close()
 	require.NoError(t, r.open())
 	require.NoError(t, r.metrics.Create(r.workDir(), 0))
@@ -236,7 +210,7 @@ func TestBadDataIsNamedAndNothingIsWritten(t *testing.T) {
 		{"all ties", `{"a1":"x","a2":"y","votes":["equal"]}`, "no preference"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg := small(t)
+			cfg := Small(t)
 			path := filepath.Join(t.TempDir(), "bad.jsonl")
 			require.NoError(t, os.WriteFile(path, []byte(c.content), 0o644))
 			cfg.Train, cfg.Holdout = []string{path}, ""
@@ -249,7 +223,7 @@ func TestBadDataIsNamedAndNothingIsWritten(t *testing.T) {
 }
 
 func TestOneLineIsEnough(t *testing.T) {
-	c := small(t)
+	c := Small(t)
 	path := filepath.Join(t.TempDir(), "one.jsonl")
 	require.NoError(t, os.WriteFile(path, []byte(`{"prompt":"p ","chosen":"good","rejected":"bad","margin":1}`), 0o644))
 	c.Train, c.Holdout, c.Steps = []string{path}, "", 2
@@ -266,19 +240,19 @@ func TestSettingsAreAllChecked(t *testing.T) {
 	}
 }
 
-func pairOf(id, group, chosen, rejected string) preference {
-	return preference{Pair: data.Pair{ID: id, Group: group, Chosen: data.Text{Plain: chosen}, Rejected: data.Text{Plain: rejected}}, label: 1}
+func PairOf(id, group, chosen, rejected string) Preference {
+	return Preference{Pair: data.Pair{ID: id, Group: group, Chosen: data.Text{Plain: chosen}, Rejected: data.Text{Plain: rejected}}, Label: 1}
 }
 
 func TestHoldoutRules(t *testing.T) {
-	pairs := []preference{
-		pairOf("10-1", "a", "t1", "t2"), pairOf("11-1", "b", "t2", "t3"), pairOf("20", "a", "t4", "t5"),
-		pairOf("21", "c", "t6", "t7"), pairOf("22", "c", "t8", "t9"),
+	pairs := []Preference{
+		PairOf("10-1", "a", "t1", "t2"), PairOf("11-1", "b", "t2", "t3"), PairOf("20", "a", "t4", "t5"),
+		PairOf("21", "c", "t6", "t7"), PairOf("22", "c", "t8", "t9"),
 	}
 	split := func(rule string) (train, test []string) {
 		h, err := ParseHoldout(rule)
 		require.NoError(t, err)
-		a, b, err := h.split(pairs, 1)
+		a, b, err := h.Split(pairs, 1)
 		require.NoError(t, err)
 		for _, p := range a {
 			train = append(train, p.ID)
@@ -298,7 +272,7 @@ func TestHoldoutRules(t *testing.T) {
 	for seed := range uint64(20) {
 		h, err := ParseHoldout("text:0.4")
 		require.NoError(t, err)
-		a, b, err := h.split(pairs, seed)
+		a, b, err := h.Split(pairs, seed)
 		require.NoError(t, err)
 		assert.Len(t, b, 2)
 		seen := map[string]bool{}
@@ -315,15 +289,15 @@ func TestHoldoutRules(t *testing.T) {
 	}
 	h, err := ParseHoldout("group=zz")
 	require.NoError(t, err)
-	_, _, err = h.split(pairs, 0)
+	_, _, err = h.Split(pairs, 0)
 	assert.ErrorContains(t, err, "zz")
 }
 
 func TestCorruptionSwapsItsShare(t *testing.T) {
 	swapped := func(seed uint64) (n int, which string) {
-		pairs := make([]preference, 4000)
+		pairs := make([]Preference, 4000)
 		for i := range pairs {
-			pairs[i] = pairOf("", "", "good", "bad")
+			pairs[i] = PairOf("", "", "good", "bad")
 		}
 		c := Config{Corrupt: 0.25, CorruptSeed: seed}
 		c.corrupt(pairs)
@@ -352,12 +326,12 @@ func TestVotesBecomePreferences(t *testing.T) {
 	p, ok := majority.preferenceOf(v, 0)
 	require.True(t, ok)
 	assert.Equal(t, "two", p.Chosen.Plain)
-	assert.Equal(t, 1.0, p.label)
+	assert.Equal(t, 1.0, p.Label)
 	soft := Config{Votes: SoftVotes}
 	p, ok = soft.preferenceOf(v, 0)
 	require.True(t, ok)
 	assert.Equal(t, "two", p.Chosen.Plain)
-	assert.InDelta(t, 2.0/3, p.label, 1e-12)
+	assert.InDelta(t, 2.0/3, p.Label, 1e-12)
 	count := map[string]int{}
 	for i := range 4000 {
 		draw := Config{Votes: DrawVote}
@@ -389,24 +363,8 @@ func TestLogisticRegressionFindsTheDirection(t *testing.T) {
 	assert.Error(t, err)
 }
 
-func TestABagOfWordsLearnsWhichWordsDecide(t *testing.T) {
-	var pairs []preference
-	for i := range 100 {
-		w := string(rune('a'+i%26)) + " thing"
-		pairs = append(pairs, pairOf("", "", "The GOOD "+w, "the bad "+w))
-	}
-	b, err := newBagOfWords(pairs)
-	require.NoError(t, err)
-	assert.Greater(t, b.score("good!"), b.score("bad!"))
-	assert.InDelta(t, 0, b.score("thing"), 1e-6, "a word on both sides says nothing")
-	assert.Zero(t, b.score("unseen"))
-	assert.Equal(t, []string{"it", "'", "s", "42", "é"}, splitWords("It's 42 É"))
-	_, err = newBagOfWords(nil)
-	assert.Error(t, err)
-}
-
 func TestLoRALearnsAndResumes(t *testing.T) {
-	c := small(t)
+	c := Small(t)
 	c.LoRA = &model.LoRAConfig{Rank: 4, Alpha: 8, Targets: []string{"q_proj", "v_proj"}}
 	c.MaxPairs, c.Dropout, c.LR = 160, model.Regularization{}, 3e-3
 	r, err := Train(t.Context(), c)
@@ -445,56 +403,6 @@ func TestLoRALearnsAndResumes(t *testing.T) {
 	assert.Equal(t, contents(t, c.Out+"-adapter"), contents(t, d.Out+"-adapter"))
 }
 
-func TestMembersShareTheirStartAndAverage(t *testing.T) {
-	c := small(t)
-	c.MaxPairs, c.Batch, c.EMA, c.EvalEvery, c.Probe = 160, 16, 0, 0, 160
-	c.LR, c.Dropout.Hidden = 0, 0
-	out := c.Out
-	c.Out = ""
-	plan := Plan{Out: out, Run: c, M: 3, Grid: map[string][]json.RawMessage{
-		"lr":      {json.RawMessage("5e-4"), json.RawMessage("1e-3")},
-		"dropout": {json.RawMessage(`{"hidden":0.05}`), json.RawMessage(`{"hidden":0.1}`)},
-	}}
-	runs, err := plan.Expand()
-	require.NoError(t, err)
-	require.Len(t, runs, 3)
-	combos := map[string]bool{}
-	for _, r := range runs {
-		b, _ := json.Marshal([]any{r.Config.LR, r.Config.Dropout})
-		combos[string(b)] = true
-	}
-	assert.Len(t, combos, 3, "different combinations")
-	require.NoError(t, plan.Initialize(t.Context()))
-	require.NoError(t, plan.TrainMembers(t.Context(), runs, 2, nil))
-	var dirs []string
-	for i := range runs {
-		dirs = append(dirs, runs[i].Config.Out)
-	}
-	report, err := Judge(t.Context(), dirs, Test{Files: c.Train, Holdout: c.Holdout})
-	require.NoError(t, err)
-	require.Len(t, report.Members, 3)
-	assert.Greater(t, report.WA.Accuracy, 0.75)
-	assert.Greater(t, report.Ens.Accuracy, 0.75)
-
-	// A task of an array alone makes the same bytes.
-	alone := plan
-	alone.Out = filepath.Join(t.TempDir(), "alone")
-	tasks, err := alone.Expand()
-	require.NoError(t, err)
-	require.NoError(t, alone.Initialize(t.Context()))
-	require.NoError(t, alone.TrainMember(t.Context(), &tasks[1], nil))
-	weights := "model.safetensors"
-	a, err := os.ReadFile(filepath.Join(dirs[1], weights))
-	require.NoError(t, err)
-	b, err := os.ReadFile(filepath.Join(tasks[1].Config.Out, weights))
-	require.NoError(t, err)
-	assert.True(t, bytes.Equal(a, b))
-
-	before := runs[0].Result
-	require.NoError(t, plan.TrainMember(t.Context(), &runs[0], func(Progress) { t.Error("trained again") }))
-	assert.Equal(t, before.Test, runs[0].Result.Test, "what is done is not done again")
-}
-
 func TestPlansAreChecked(t *testing.T) {
 	_, err := (&Plan{Out: "o"}).Expand()
 	assert.Error(t, err)
@@ -513,10 +421,10 @@ func TestMembersAreTestedOnPairsThatNoneLearnsFrom(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(b.String()), 0o644))
 	base, err := (&Config{Base: shared(t, "models/stories260K-hf")}).openBase()
 	require.NoError(t, err)
-	defer base.ckpt.Close()
-	load := func(dataSeed uint64) *dataset {
-		c := Config{Train: []string{path}, Holdout: "text:0.3", DataSeed: dataSeed, SplitSeed: 5}.withDefaults()
-		d, err := c.load(base.encoder)
+	defer base.Checkpoint.Close()
+	load := func(dataSeed uint64) *Dataset {
+		c := Config{Train: []string{path}, Holdout: "text:0.3", DataSeed: dataSeed, SplitSeed: 5}.WithDefaults()
+		d, err := c.load(base.Encoder)
 		require.NoError(t, err)
 		return d
 	}

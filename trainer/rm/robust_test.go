@@ -15,64 +15,24 @@ import (
 	"github.com/warmserve/warmserve/trainer/state"
 )
 
-// lines writes a file of data.
-func lines(t *testing.T, name string, l ...string) string {
+// Lines writes a file of data.
+func Lines(t *testing.T, name string, l ...string) string {
 	path := filepath.Join(t.TempDir(), name)
 	require.NoError(t, os.WriteFile(path, []byte(strings.Join(l, "\n")+"\n"), 0o644))
 	return path
 }
 
-// few is a run of two steps on a file.
-func few(t *testing.T, file string) Config {
+// Few is a run of two steps on a file.
+func Few(t *testing.T, file string) Config {
 	return Config{Base: shared(t, "models/stories260K-hf"), Train: []string{file}, Out: filepath.Join(t.TempDir(), "rm"), LR: 1e-3, Batch: 2, Probe: 4}
 }
 
-const good1, good2, good3 = `{"prompt":"p ","chosen":"good","rejected":"bad"}`, `{"prompt":"p ","chosen":"better","rejected":"worse"}`, `{"prompt":"q ","chosen":"fine","rejected":"poor"}`
-
-func TestBadPairsAreCountedNamedAndLeftOut(t *testing.T) {
-	for name, c := range map[string]struct{ bad, want string }{
-		"an empty answer": {`{"prompt":"p ","chosen":"","rejected":"x"}`, ":2: chosen: empty"},
-		"equal answers":   {`{"prompt":"p ","chosen":"x","rejected":"x"}`, ":2: rejected: both answers are the same"},
-		"a null answer":   {`{"prompt":"p ","chosen":null,"rejected":"x"}`, ":2: chosen: missing: it is null"},
-		"no JSON":         {`{"prompt":`, ":2:10: not a JSON object"},
-		"other columns":   {`{"instruction":"p","output":"x"}`, ":2: chosen: missing: columns instruction, output: want chosen and rejected"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			file := lines(t, "pairs.jsonl", good1, c.bad, good2, good3, c.bad)
-			run := few(t, file)
-			_, err := Train(t.Context(), run)
-			require.Error(t, err)
-			assert.ErrorContains(t, err, file+": 2 of 5 records cannot be used; --skip-bad leaves them out:\n  "+file+c.want)
-			require.NoFileExists(t, filepath.Join(run.Out, "config.json"))
-
-			var said []string
-			run.SkipBad = true
-			run.Progress = func(p Progress) { said = append(said, p.Message) }
-			r, err := Train(t.Context(), run)
-			require.NoError(t, err)
-			assert.Equal(t, 3, r.Pairs)
-			assert.Contains(t, said, file+": left out 2 of 5 records that cannot be used: line 2, line 5")
-
-			report, err := Judge(t.Context(), []string{run.Out}, Test{Files: []string{file}, SkipBad: true})
-			require.NoError(t, err)
-			assert.Equal(t, 3, report.Pairs)
-			_, err = Judge(t.Context(), []string{run.Out}, Test{Files: []string{file}})
-			assert.ErrorContains(t, err, file+": 2 of 5 records cannot be used")
-		})
-	}
-	// A bad first line is no reason to take pairs for votes.
-	_, err := Train(t.Context(), few(t, lines(t, "first.jsonl", `{"prompt":"p","chosen":null,"rejected":"b"}`, good1)))
-	assert.ErrorContains(t, err, "1 of 2 records")
-	assert.NotContains(t, err.Error(), "a1")
-	r, err := Train(t.Context(), few(t, lines(t, "votes.jsonl", `{"a1":"x","a2":"y","votes":["a1"]}`, `{"a1":"v","a2":"w","votes":["a2"]}`)))
-	require.NoError(t, err)
-	assert.Equal(t, 2, r.Pairs)
-}
+const Good1, Good2, Good3 = `{"prompt":"p ","chosen":"good","rejected":"bad"}`, `{"prompt":"p ","chosen":"better","rejected":"worse"}`, `{"prompt":"q ","chosen":"fine","rejected":"poor"}`
 
 func TestPairsOverTheContextAreNamedOrLeftOut(t *testing.T) {
 	long := `{"prompt":"p ","chosen":"` + strings.Repeat("word and ", 400) + `","rejected":"x"}`
-	file := lines(t, "pairs.jsonl", good1, long, good2)
-	run := few(t, file)
+	file := Lines(t, "pairs.jsonl", Good1, long, Good2)
+	run := Few(t, file)
 	_, err := Train(t.Context(), run)
 	require.Error(t, err)
 	assert.ErrorContains(t, err, file+": 1 of 3 records cannot be used; --drop-long leaves them out:\n  "+file+":2: chosen: longer than the context")
@@ -85,7 +45,7 @@ func TestPairsOverTheContextAreNamedOrLeftOut(t *testing.T) {
 	assert.Equal(t, 1, r.Drop)
 
 	// A prompt that is cut is said.
-	cut := few(t, lines(t, "cut.jsonl", good1, `{"prompt":"`+strings.Repeat("word and ", 400)+`","chosen":"a","rejected":"b"}`))
+	cut := Few(t, Lines(t, "cut.jsonl", Good1, `{"prompt":"`+strings.Repeat("word and ", 400)+`","chosen":"a","rejected":"b"}`))
 	var said []string
 	cut.Progress = func(p Progress) { said = append(said, p.Message) }
 	_, err = Train(t.Context(), cut)
@@ -94,7 +54,7 @@ func TestPairsOverTheContextAreNamedOrLeftOut(t *testing.T) {
 }
 
 func TestAHoldoutOfNothingIsAnError(t *testing.T) {
-	run := few(t, lines(t, "pairs.jsonl", strings.Replace(good1, "{", `{"id":1,`, 1), strings.Replace(good2, "{", `{"id":2,`, 1)))
+	run := Few(t, Lines(t, "pairs.jsonl", strings.Replace(Good1, "{", `{"id":1,`, 1), strings.Replace(Good2, "{", `{"id":2,`, 1)))
 	run.Holdout = "id%5"
 	_, err := Train(t.Context(), run)
 	assert.ErrorContains(t, err, "holdout: id%5 takes none of the 2 pairs")
@@ -105,8 +65,8 @@ func TestAHoldoutOfNothingIsAnError(t *testing.T) {
 }
 
 func TestAFinishedRunIsReturnedAndAnotherIsNotOverwritten(t *testing.T) {
-	file := lines(t, "pairs.jsonl", good1, good2, good3)
-	run := few(t, file)
+	file := Lines(t, "pairs.jsonl", Good1, Good2, Good3)
+	run := Few(t, file)
 	first, err := Train(t.Context(), run)
 	require.NoError(t, err)
 	assert.False(t, first.Before)
@@ -125,7 +85,7 @@ func TestAFinishedRunIsReturnedAndAnotherIsNotOverwritten(t *testing.T) {
 	moved := run
 	data, err := os.ReadFile(file)
 	require.NoError(t, err)
-	moved.Train = []string{lines(t, "other name.jsonl", strings.TrimSuffix(string(data), "\n"))}
+	moved.Train = []string{Lines(t, "other name.jsonl", strings.TrimSuffix(string(data), "\n"))}
 	again, err := Train(t.Context(), moved)
 	require.NoError(t, err, "the same data in another place is the same run")
 	assert.True(t, again.Before)
@@ -136,7 +96,7 @@ func TestAFinishedRunIsReturnedAndAnotherIsNotOverwritten(t *testing.T) {
 	require.ErrorIs(t, err, loader.ErrExists)
 	assert.ErrorContains(t, err, "it holds the result of another run (lr 0.001 there and 0.002 here); name another directory, or --replace it")
 	changed := run
-	changed.Train = []string{lines(t, "more.jsonl", good1, good2)}
+	changed.Train = []string{Lines(t, "more.jsonl", Good1, Good2)}
 	_, err = Train(t.Context(), changed)
 	assert.ErrorContains(t, err, "(other data)")
 	after, err := os.ReadFile(filepath.Join(run.Out, "model.safetensors"))
@@ -149,7 +109,7 @@ func TestAFinishedRunIsReturnedAndAnotherIsNotOverwritten(t *testing.T) {
 	assert.False(t, r.Before)
 
 	// Something else is refused before anything is computed, with or without Replace.
-	full := few(t, file)
+	full := Few(t, file)
 	require.NoError(t, os.MkdirAll(full.Out, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(full.Out, "thesis.txt"), nil, 0o644))
 	full.Progress = func(Progress) { t.Error("something was begun") }
@@ -162,8 +122,8 @@ func TestAFinishedRunIsReturnedAndAnotherIsNotOverwritten(t *testing.T) {
 }
 
 func TestMembersOfOtherSettingsAreNotTakenForThePlans(t *testing.T) {
-	file := lines(t, "pairs.jsonl", good1, good2, good3)
-	plan := Plan{Out: t.TempDir(), Run: few(t, file), M: 2, Grid: map[string][]json.RawMessage{"lr": {json.RawMessage("1e-3")}}}
+	file := Lines(t, "pairs.jsonl", Good1, Good2, Good3)
+	plan := Plan{Out: t.TempDir(), Run: Few(t, file), M: 2, Grid: map[string][]json.RawMessage{"lr": {json.RawMessage("1e-3")}}}
 	plan.Run.Out, plan.Run.LR = "", 0
 	train := func(plan Plan) error {
 		runs, err := plan.Expand()
@@ -183,7 +143,7 @@ func TestMembersOfOtherSettingsAreNotTakenForThePlans(t *testing.T) {
 	probed.Run.Probe = 2
 	assert.ErrorContains(t, train(probed), "it is the start of other members (probe 4 there and 2 here)")
 	data := plan
-	data.Run.Train = []string{lines(t, "more.jsonl", good2, good3)}
+	data.Run.Train = []string{Lines(t, "more.jsonl", Good2, Good3)}
 	assert.ErrorContains(t, train(data), "it is the start of other members (other data)")
 	data.Run.Replace = true
 	require.NoError(t, train(data))
@@ -228,7 +188,7 @@ func TestRateAndDropoutOfThePlanBeatTheDefaultGrid(t *testing.T) {
 }
 
 func TestTheAdaptersBaseOpensFromAnywhere(t *testing.T) {
-	run := few(t, lines(t, "pairs.jsonl", good1, good2, good3))
+	run := Few(t, Lines(t, "pairs.jsonl", Good1, Good2, Good3))
 	wd, err := os.Getwd()
 	require.NoError(t, err)
 	whole, err := filepath.Abs(run.Base)

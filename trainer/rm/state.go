@@ -38,7 +38,7 @@ func (r *run) identity() (string, error) {
 		return "", err
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n", data, r.base.ckpt.Hash())
+	fmt.Fprintf(h, "%s\n%s\n", data, r.base.Checkpoint.Hash())
 	hashes, err := json.Marshal(r.data.hashes) // in the order of the names
 	if err != nil {
 		return "", err
@@ -103,8 +103,8 @@ func (r *run) finish() (*Result, error) {
 		return nil, err
 	}
 	res := &Result{
-		Run: run, Config: r.config, Hashes: r.data.hashes, Base: r.base.ckpt.Hash(), Steps: r.about.Step, Tokens: r.about.Tokens,
-		Pairs: len(r.data.train), Drop: r.data.dropped, Probed: r.about.Probed,
+		Run: run, Config: r.config, Hashes: r.data.hashes, Base: r.base.Checkpoint.Hash(), Steps: r.about.Step, Tokens: r.about.Tokens,
+		Pairs: len(r.data.train), Drop: r.data.Dropped, Probed: r.about.Probed,
 	}
 	if len(r.data.test) > 0 {
 		if res.Test, err = r.evaluate(); err != nil {

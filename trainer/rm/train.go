@@ -43,8 +43,8 @@ type Result struct {
 // run is one training on its way.
 type run struct {
 	config Config
-	base   *base
-	data   *dataset
+	base   *Base
+	data   *Dataset
 	t      *model.Training
 	lora   *model.LoRA // nil when all weights learn
 	opt    optim.Optimizer
@@ -68,7 +68,7 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	r := &run{config: c, epoch: -1}
 	defer r.close()
 	var err error
@@ -126,7 +126,7 @@ func (r *run) finished() (*Result, error) {
 		return nil, err
 	}
 	res := &Result{Before: true}
-	done, err := state.Finished(c.Out, state.Run{Config: *c, Places: []string{"base", "train", "test"}, Models: map[string]string{"base": r.base.ckpt.Hash()}, Data: data}, res)
+	done, err := state.Finished(c.Out, state.Run{Config: *c, Places: []string{"base", "train", "test"}, Models: map[string]string{"base": r.base.Checkpoint.Hash()}, Data: data}, res)
 	switch {
 	case done:
 		return res, os.RemoveAll(r.workDir())
@@ -148,7 +148,7 @@ func (r *run) open() error {
 		return fmt.Errorf("%s: it has no score head to keep, which --no-probe asks for", c.Base)
 	}
 	r.say("reading data")
-	if r.data, err = c.load(r.base.encoder); err != nil {
+	if r.data, err = c.load(r.base.Encoder); err != nil {
 		return err
 	}
 	if r.t, err = model.NewTraining(r.base.parsed, r.base.source(), c.Workers, c.dtype()); err != nil {
@@ -178,7 +178,7 @@ func (r *run) close() {
 		r.engine.Close()
 	}
 	if r.base != nil {
-		r.base.ckpt.Close()
+		r.base.Checkpoint.Close()
 	}
 	r.metrics.Close()
 }

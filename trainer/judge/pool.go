@@ -1,4 +1,4 @@
-package rm
+package judge
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/warmserve/warmserve/eval"
+	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // Pool puts the reports of a cross-validation together: each fold's models were trained
@@ -79,12 +80,12 @@ func Pool(reports []*Report) (*Report, error) {
 // poolOne adds up what one model won in each fold.
 func poolOne(folds []*Report, all *Report, groups []string, pick func(*Report) *Judged) (*Judged, error) {
 	out := &Judged{Name: pick(folds[0]).Name, Groups: map[string]float64{}, MatchedGroups: map[string]float64{}}
-	matched := &Score{}
+	matched := &rm.Score{}
 	for _, r := range folds {
 		j := pick(r)
-		out.add(&j.Score)
+		out.Add(&j.Score)
 		if j.Matched != nil {
-			matched.add(j.Matched)
+			matched.Add(j.Matched)
 		}
 		for _, g := range slices.Sorted(maps.Keys(r.GroupPairs)) {
 			won := outcomes(j.Groups[g], r.GroupPairs[g])
@@ -102,7 +103,7 @@ func poolOne(folds []*Report, all *Report, groups []string, pick func(*Report) *
 	if wins := int(floats.Sum(out.matchedWon)); len(out.matchedWon) != matched.Pairs || wins != matched.Wins {
 		return nil, fmt.Errorf("pool: %s wins %d of %d length-matched pairs, and its groups %d of %d", out.Name, matched.Wins, matched.Pairs, wins, len(out.matchedWon))
 	}
-	out.settle()
+	out.Settle()
 	if out.Wins > 0 && out.Wins < out.Pairs { // else Wilson's stays, as in a fold
 		lost := make([]float64, len(out.won))
 		for i, w := range out.won {
@@ -115,7 +116,7 @@ func poolOne(folds []*Report, all *Report, groups []string, pick func(*Report) *
 		out.Low, out.High = in.Low, in.High
 	}
 	if matched.Pairs > 0 {
-		matched.settle()
+		matched.Settle()
 		out.Matched = matched
 	}
 	return out, nil
@@ -130,29 +131,13 @@ func outcomes(share float64, n int) []float64 {
 	return out
 }
 
-// settle sets accuracy and Wilson's interval by the counts.
-func (s *Score) settle() {
-	e := eval.Share(s.Wins, s.Pairs)
-	s.Accuracy, s.Low, s.High = e.Value, e.Low, e.High
-}
-
-// add counts the pairs of another fold. Mean and spread of all rewards stay zero: those of one
-// fold's model say nothing of another's.
-func (s *Score) add(fold *Score) {
-	n, m := float64(s.Pairs), float64(fold.Pairs)
-	s.Margin = (n*s.Margin + m*fold.Margin) / (n + m)
-	s.Pairs += fold.Pairs
-	s.Wins += fold.Wins
-	s.Ties += fold.Ties
-}
-
 // grouped returns a report with groups: one of its own, if it has none.
 func grouped(r *Report, name string) (*Report, error) {
 	if r.Pairs < 1 || r.Longer == nil {
 		return nil, errors.New("not a report of warm eval --json")
 	}
 	for _, j := range r.All() {
-		for _, s := range []*Score{&j.Score, j.Matched} {
+		for _, s := range []*rm.Score{&j.Score, j.Matched} {
 			if s != nil && (s.Pairs < 1 || s.Wins < 0 || s.Wins > s.Pairs) {
 				return nil, fmt.Errorf("%s wins %d of %d pairs", j.Name, s.Wins, s.Pairs)
 			}

@@ -1,4 +1,4 @@
-package rm
+package judge
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/trainer/rm"
 	"github.com/warmserve/warmserve/warm"
 )
 
@@ -15,7 +16,7 @@ import (
 type Test struct {
 	Files     []string
 	Holdout   string // of the files, the pairs to take; "" for all
-	Votes     Votes
+	Votes     rm.Votes
 	SplitSeed uint64 // as in Config
 	MaxTokens int
 	DropLong  bool
@@ -36,17 +37,17 @@ type Test struct {
 // judge holds the pairs and what scores them.
 type judge struct {
 	test   Test
-	texts  []preference
-	pairs  []example // of texts, in their order; nil where a server scores them
+	texts  []rm.Preference
+	pairs  []rm.Example // of texts, in their order; nil where a server scores them
 	engine *model.Engine
 	groups []string // of each text, as clusters; nil when pairs are independent
 	// matched are the texts whose answers are about equally long.
 	matched []int
 }
 
-// Judge measures checkpoints on preference pairs, alone, as weight average and as
+// Checkpoints measures checkpoints on preference pairs, alone, as weight average and as
 // ensemble. All read text as the first one does.
-func Judge(ctx context.Context, dirs []string, t Test) (*Report, error) {
+func Checkpoints(ctx context.Context, dirs []string, t Test) (*Report, error) {
 	if len(dirs) == 0 {
 		return nil, errors.New("no checkpoint directory")
 	}
@@ -57,22 +58,22 @@ func Judge(ctx context.Context, dirs []string, t Test) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := readBase(first, t.MaxTokens)
+	b, err := rm.ReadBase(first, t.MaxTokens)
 	if err != nil {
 		return nil, err
 	}
-	defer b.ckpt.Close()
+	defer b.Checkpoint.Close()
 	j, err := newJudge(t)
 	if err != nil {
 		return nil, err
 	}
-	d := &dataset{}
+	d := &rm.Dataset{}
 	if j.texts, j.pairs, err = t.encode(b, j.texts, d); err != nil {
 		return nil, err
 	}
 	j.engine = model.NewEngine(t.Workers)
 	defer j.engine.Close()
-	r, err := j.begin(d.dropped)
+	r, err := j.begin(d.Dropped)
 	if err != nil {
 		return nil, err
 	}
@@ -92,38 +93,38 @@ func newJudge(t Test) (*judge, error) {
 }
 
 // settings are those of a run that reads the same data.
-func (t Test) settings() Config {
-	c := Config{Votes: t.Votes, SplitSeed: t.SplitSeed, DropLong: t.DropLong, SkipBad: t.SkipBad}.withDefaults()
+func (t Test) settings() rm.Config {
+	c := rm.Config{Votes: t.Votes, SplitSeed: t.SplitSeed, DropLong: t.DropLong, SkipBad: t.SkipBad}.WithDefaults()
 	if t.Say != nil {
-		c.Progress = func(p Progress) { t.Say(p.Message) }
+		c.Progress = func(p rm.Progress) { t.Say(p.Message) }
 	}
 	return c
 }
 
 // preferences reads the pairs to judge on.
-func (t Test) preferences() ([]preference, error) {
+func (t Test) preferences() ([]rm.Preference, error) {
 	c := t.settings()
-	pairs, err := c.readAll(t.Files, map[string]string{})
+	pairs, err := c.ReadAll(t.Files, map[string]string{})
 	if err != nil || t.Holdout == "" {
 		return pairs, err
 	}
-	holdout, err := ParseHoldout(t.Holdout)
+	holdout, err := rm.ParseHoldout(t.Holdout)
 	if err != nil {
 		return nil, err
 	}
-	_, pairs, err = holdout.split(pairs, t.SplitSeed)
+	_, pairs, err = holdout.Split(pairs, t.SplitSeed)
 	return pairs, err
 }
 
 // encode returns the pairs that fit the context, as texts and as tokens.
-func (t Test) encode(b *base, pairs []preference, d *dataset) ([]preference, []example, error) {
+func (t Test) encode(b *rm.Base, pairs []rm.Preference, d *rm.Dataset) ([]rm.Preference, []rm.Example, error) {
 	c := t.settings()
-	out, texts, err := c.encode(b.encoder, pairs, d)
+	out, texts, err := c.Encode(b.Encoder, pairs, d)
 	if err == nil && len(out) == 0 {
 		err = fmt.Errorf("no pair to judge on in %v", t.Files)
 	}
-	if d.cut > 0 {
-		c.say("%d answers do not fit the context with their prompt, which loses its left", d.cut)
+	if d.Cut > 0 {
+		c.Say("%d answers do not fit the context with their prompt, which loses its left", d.Cut)
 	}
 	return texts, out, err
 }
@@ -131,16 +132,16 @@ func (t Test) encode(b *base, pairs []preference, d *dataset) ([]preference, []e
 // words judges a bag of words that learned from the baseline's files.
 func (j *judge) words() (*Judged, error) {
 	c := j.test.settings()
-	pairs, err := c.readAll(j.test.Baseline, map[string]string{})
+	pairs, err := c.ReadAll(j.test.Baseline, map[string]string{})
 	if err != nil {
 		return nil, err
 	}
 	if j.test.Holdout != "" {
-		holdout, err := ParseHoldout(j.test.Holdout)
+		holdout, err := rm.ParseHoldout(j.test.Holdout)
 		if err != nil {
 			return nil, err
 		}
-		if pairs, _, err = holdout.split(pairs, j.test.SplitSeed); err != nil {
+		if pairs, _, err = holdout.Split(pairs, j.test.SplitSeed); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +151,7 @@ func (j *judge) words() (*Judged, error) {
 	}
 	chosen, rejected := make([]float64, len(j.texts)), make([]float64, len(j.texts))
 	for i, p := range j.texts {
-		chosen[i], rejected[i] = b.score(textKey(p.Chosen)), b.score(textKey(p.Rejected))
+		chosen[i], rejected[i] = b.score(rm.TextKey(p.Chosen)), b.score(rm.TextKey(p.Rejected))
 	}
 	return j.judged(NameWords, chosen, rejected)
 }
@@ -215,5 +216,5 @@ func (j *judge) score(config []byte, src model.Source) (chosen, rejected []float
 	if err != nil {
 		return nil, nil, err
 	}
-	return scorePairs(j.engine, m, j.pairs)
+	return rm.ScorePairs(j.engine, m, j.pairs)
 }

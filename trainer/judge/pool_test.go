@@ -1,4 +1,4 @@
-package rm
+package judge
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // reportOf judges random scores of pairs in groups; those in keep alone.
@@ -19,7 +20,7 @@ func reportOf(t *testing.T, groups []string, scores map[string][]float64, keep f
 	for i, g := range groups {
 		if keep(g) {
 			index = append(index, i)
-			p := preference{Pair: data.Pair{Group: g}}
+			p := rm.Preference{Pair: data.Pair{Group: g}}
 			if i%3 > 0 {
 				p.Chosen.Plain = "longer"
 			}

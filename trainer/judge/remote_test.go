@@ -1,4 +1,4 @@
-package rm
+package judge
 
 import (
 	"encoding/json"
@@ -92,7 +92,7 @@ func TestAServedModelIsJudgedInEveryWayThatItHolds(t *testing.T) {
 		lines = append(lines, fmt.Sprintf(`{"id":%d,"group":"g%d","prompt":"Q","chosen":"%s","rejected":"%s"}`, i, i%3, chosen, rejected))
 	}
 	lines = append(lines, `{"id":150,"group":"g1","prompt":[{"role":"user","content":"Q"}],"chosen":[{"role":"assistant","content":"!"}],"rejected":[{"role":"assistant","content":"?"}]}`)
-	r, err := JudgeRemote(t.Context(), Remote{Client: client}, Test{Files: []string{pairsFile(t, lines...)}, Baseline: []string{pairsFile(t, lines...)}})
+	r, err := Server(t.Context(), Remote{Client: client}, Test{Files: []string{pairsFile(t, lines...)}, Baseline: []string{pairsFile(t, lines...)}})
 	require.NoError(t, err)
 	assert.Equal(t, &Served{Model: "m", Revision: "sha256:1", Mode: api.ModeBoth}, r.Served)
 	assert.Equal(t, 151, r.Pairs)
@@ -123,14 +123,14 @@ func TestAServedModelIsJudgedInEveryWayThatItHolds(t *testing.T) {
 func TestPairsOverAServersContextAreLeftOutWhenAskedTo(t *testing.T) {
 	client := rewardServer(t, []api.Model{{ID: "m", Mode: api.ModeWA, Modes: []string{api.ModeWA}}}, fixed)
 	files := []string{pairsFile(t, `{"id":"x","prompt":"","chosen":"a!","rejected":"b"}`, `{"id":"y","prompt":"","chosen":"long!","rejected":"b"}`, `{"id":"z","prompt":"","chosen":"c","rejected":"long"}`)}
-	_, err := JudgeRemote(t.Context(), Remote{Client: client}, Test{Files: files})
+	_, err := Server(t.Context(), Remote{Client: client}, Test{Files: files})
 	require.ErrorContains(t, err, ":2: ")
 	assert.True(t, api.IsCode(err, api.CodeTooLong))
-	r, err := JudgeRemote(t.Context(), Remote{Client: client}, Test{Files: files, DropLong: true})
+	r, err := Server(t.Context(), Remote{Client: client}, Test{Files: files, DropLong: true})
 	require.NoError(t, err)
 	assert.Equal(t, []int{1, 2, 1}, []int{r.Pairs, r.Dropped, r.WA.Wins})
 	assert.Equal(t, "Wilson", r.Interval)
-	_, err = JudgeRemote(t.Context(), Remote{Client: client}, Test{Files: []string{pairsFile(t, `{"chosen":"long!","rejected":"b","prompt":""}`)}, DropLong: true})
+	_, err = Server(t.Context(), Remote{Client: client}, Test{Files: []string{pairsFile(t, `{"chosen":"long!","rejected":"b","prompt":""}`)}, DropLong: true})
 	assert.ErrorContains(t, err, "every pair")
 }
 
@@ -141,7 +141,7 @@ func TestAModelThatChangesWhileItIsJudgedIsAnError(t *testing.T) {
 	for i := range 2 * remoteBatch {
 		lines = append(lines, fmt.Sprintf(`{"id":%d,"prompt":"","chosen":"a!","rejected":"b"}`, i))
 	}
-	_, err := JudgeRemote(t.Context(), Remote{Client: client}, Test{Files: []string{pairsFile(t, lines...)}})
+	_, err := Server(t.Context(), Remote{Client: client}, Test{Files: []string{pairsFile(t, lines...)}})
 	assert.ErrorIs(t, err, ErrChanged)
 }
 
@@ -150,11 +150,11 @@ func TestTheServedModelIsChosen(t *testing.T) {
 	two := api.Model{ID: "two", Mode: api.ModeWA, Modes: []string{api.ModeWA}}
 	files := []string{pairsFile(t, `{"prompt":"","chosen":"a!","rejected":"b"}`)}
 	client := rewardServer(t, []api.Model{one, two}, fixed)
-	_, err := JudgeRemote(t.Context(), Remote{Client: client}, Test{Files: files})
+	_, err := Server(t.Context(), Remote{Client: client}, Test{Files: files})
 	assert.ErrorContains(t, err, "one, two")
-	_, err = JudgeRemote(t.Context(), Remote{Client: client, Model: "three"}, Test{Files: files})
+	_, err = Server(t.Context(), Remote{Client: client, Model: "three"}, Test{Files: files})
 	assert.ErrorContains(t, err, `"three"`)
-	r, err := JudgeRemote(t.Context(), Remote{Client: client, Model: "one"}, Test{Files: files})
+	r, err := Server(t.Context(), Remote{Client: client, Model: "one"}, Test{Files: files})
 	require.NoError(t, err)
 	require.Len(t, r.Members, 1)
 	assert.Equal(t, "x", r.Members[0].Name)

@@ -1,4 +1,4 @@
-package rm
+package judge
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // Remote is a model behind a reward server.
@@ -45,11 +46,11 @@ const (
 	remoteTimeout = 10 * time.Minute
 )
 
-// JudgeRemote measures a served model on preference pairs, as [Judge] measures
+// Server measures a served model on preference pairs, as [Judge] measures
 // checkpoints: with the mode both its weight average, its ensemble and each
 // member, from one request for each pair. Text over the context is an error, or
 // left out with DropLong.
-func JudgeRemote(ctx context.Context, m Remote, t Test) (*Report, error) {
+func Server(ctx context.Context, m Remote, t Test) (*Report, error) {
 	j, err := newJudge(t)
 	if err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func (m *Remote) choose(ctx context.Context) error {
 type pairReply struct{ chosen, rejected *api.Reward }
 
 // kept leaves out the pairs without rewards.
-func kept(rewards []pairReply, texts []preference) (r []pairReply, p []preference) {
+func kept(rewards []pairReply, texts []rm.Preference) (r []pairReply, p []rm.Preference) {
 	for i := range rewards {
 		if rewards[i].chosen != nil {
 			r, p = append(r, rewards[i]), append(p, texts[i])
@@ -122,7 +123,7 @@ func kept(rewards []pairReply, texts []preference) (r []pairReply, p []preferenc
 }
 
 // scoreAll scores pairs in batches, a few at a time.
-func (m *Remote) scoreAll(ctx context.Context, pairs []preference, dropLong bool) ([]pairReply, *Served, error) {
+func (m *Remote) scoreAll(ctx context.Context, pairs []rm.Preference, dropLong bool) ([]pairReply, *Served, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := make([]pairReply, len(pairs))
@@ -162,7 +163,7 @@ func (m *Remote) scoreAll(ctx context.Context, pairs []preference, dropLong bool
 var badInput = regexp.MustCompile(`^inputs\[(\d+)\]`)
 
 // score scores one batch into out. A nil Served says that no pair fits the context.
-func (m *Remote) score(ctx context.Context, pairs []preference, out []pairReply, dropLong bool) (*Served, error) {
+func (m *Remote) score(ctx context.Context, pairs []rm.Preference, out []pairReply, dropLong bool) (*Served, error) {
 	left := make([]int, len(pairs))
 	for i := range left {
 		left[i] = i
@@ -233,7 +234,7 @@ func distribute(reply *api.RewardResponse, left []int, out []pairReply) (*Served
 }
 
 // inputs are a pair's answers as the wire has them, chosen first.
-func inputs(p *preference) ([]api.Input, error) {
+func inputs(p *rm.Preference) ([]api.Input, error) {
 	if !p.Chosen.IsChat() {
 		return []api.Input{api.Answers(p.Prompt.Plain, p.Chosen.Plain, p.Rejected.Plain)}, nil
 	}

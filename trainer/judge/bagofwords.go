@@ -1,4 +1,4 @@
-package rm
+package judge
 
 import (
 	"fmt"
@@ -9,6 +9,8 @@ import (
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/optimize"
+
+	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // bagOfWords is the Bradley–Terry model of word counts: the reward of a text is
@@ -95,11 +97,11 @@ func difference(a, b bag) []feature {
 }
 
 // newBagOfWords learns from preferences.
-func newBagOfWords(pairs []preference) (*bagOfWords, error) {
+func newBagOfWords(pairs []rm.Preference) (*bagOfWords, error) {
 	b := &bagOfWords{index: map[string]int{}}
 	diffs := make([][]feature, len(pairs))
 	for i, p := range pairs {
-		diffs[i] = difference(b.bag(textKey(p.Chosen), true), b.bag(textKey(p.Rejected), true))
+		diffs[i] = difference(b.bag(rm.TextKey(p.Chosen), true), b.bag(rm.TextKey(p.Rejected), true))
 	}
 	if len(b.index) == 0 {
 		return nil, fmt.Errorf("bag of words: no words to learn from")
@@ -115,9 +117,9 @@ func newBagOfWords(pairs []preference) (*bagOfWords, error) {
 			for _, f := range d {
 				m += w[f.word] * f.value
 			}
-			sum += (max(-m, 0) + math.Log1p(math.Exp(-math.Abs(m))) + (1-pairs[i].label)*m) / n
+			sum += (max(-m, 0) + math.Log1p(math.Exp(-math.Abs(m))) + (1-pairs[i].Label)*m) / n
 			if grad != nil {
-				g := (1/(1+math.Exp(-m)) - pairs[i].label) / n
+				g := (1/(1+math.Exp(-m)) - pairs[i].Label) / n
 				for _, f := range d {
 					grad[f.word] += g * f.value
 				}

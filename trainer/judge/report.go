@@ -1,4 +1,4 @@
-package rm
+package judge
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/warmserve/warmserve/eval"
+	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // Names of what is judged beside the members.
@@ -21,9 +22,9 @@ const (
 // Interval says; Mean and Std calibrate it in an ensemble.
 type Judged struct {
 	Name string `json:"name"`
-	Score
+	rm.Score
 	// Matched is the accuracy on pairs of about equal lengths; nil without any.
-	Matched *Score `json:"length_matched,omitempty"`
+	Matched *rm.Score `json:"length_matched,omitempty"`
 	// Groups are the accuracies by group, when there are several, and MatchedGroups
 	// those on the pairs of Matched.
 	Groups        map[string]float64 `json:"groups,omitempty"`
@@ -143,7 +144,7 @@ func (j *judge) finish(r *Report) (err error) {
 
 // judged measures scores of the judge's pairs.
 func (j *judge) judged(name string, chosen, rejected []float64) (*Judged, error) {
-	s, err := newScore(chosen, rejected)
+	s, err := rm.NewScore(chosen, rejected)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +159,7 @@ func (j *judge) judged(name string, chosen, rejected []float64) (*Judged, error)
 	}
 	if len(j.matched) > 0 {
 		out.matchedWon = at(out.won, j.matched)
-		if out.Matched, err = newScore(at(chosen, j.matched), at(rejected, j.matched)); err != nil {
+		if out.Matched, err = rm.NewScore(at(chosen, j.matched), at(rejected, j.matched)); err != nil {
 			return nil, err
 		}
 	}
@@ -199,7 +200,7 @@ func shares(groups []string, won []float64) map[string]float64 {
 // interval makes the interval that of the bootstrap over groups, where there are
 // several. Where every group is won, or none, samples do not scatter, and
 // Wilson's interval stays: certainty does not follow.
-func (j *judge) interval(s *Score, chosen, rejected []float64) error {
+func (j *judge) interval(s *rm.Score, chosen, rejected []float64) error {
 	if j.groups == nil || s.Wins == s.Pairs || s.Wins == 0 {
 		return nil
 	}

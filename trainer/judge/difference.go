@@ -1,4 +1,4 @@
-package rm
+package judge
 
 import (
 	"gonum.org/v1/gonum/floats"
