@@ -13,7 +13,6 @@ import (
 // Aspect says what two members disagree on.
 type Aspect string
 
-// The aspects.
 const (
 	AspectConfig        Aspect = "config"         // a field that changes what the model computes
 	AspectTensors       Aspect = "tensors"        // a tensor that one of them lacks

@@ -46,7 +46,6 @@ type Lab struct {
 // each size.
 type Size string
 
-// The sizes.
 const (
 	Tiny  Size = "tiny"  // seconds: for tests
 	Small Size = "small" // all experiments within an hour on two cores

@@ -90,7 +90,7 @@ func (l *Lab) memberTasks(t Training, weights int64) ([]Task, error) {
 	}
 	var out []Task
 	for i := range runs {
-		tokens, err := learned(&runs[i].Config)
+		tokens, err := tokensOf(&runs[i].Config)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.Name, err)
 		}
@@ -104,8 +104,8 @@ func (l *Lab) memberTasks(t Training, weights int64) ([]Task, error) {
 // bytesPerToken is about that of English with a vocabulary of 8,192 to 50,000.
 const bytesPerToken = 4
 
-// learned is about how many tokens a run learns from.
-func learned(c *rm.Config) (int64, error) {
+// tokensOf is about how many tokens a run learns from.
+func tokensOf(c *rm.Config) (int64, error) {
 	var bytes, pairs int64
 	for _, path := range c.Train {
 		text, err := os.ReadFile(path)

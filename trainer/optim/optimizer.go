@@ -21,7 +21,6 @@ type Optimizer interface {
 // Kind names an optimiser.
 type Kind string
 
-// The optimisers.
 const (
 	KindAdamW     Kind = "adamw"
 	KindAdafactor Kind = "adafactor"

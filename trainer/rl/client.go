@@ -41,7 +41,6 @@ type Client struct {
 // Dialect names how rewards are asked for.
 type Dialect string
 
-// The dialects.
 const (
 	// Native is POST /v1/reward with prompt and answers, which shares the prompt's
 	// computation and renders the reward model's own chat template.

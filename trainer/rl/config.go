@@ -13,7 +13,6 @@ import (
 // Algorithm says how rewards become advantages.
 type Algorithm string
 
-// The algorithms.
 const (
 	// Reinforce subtracts a moving average of past rewards.
 	Reinforce Algorithm = "reinforce"
@@ -37,7 +36,6 @@ const (
 // Weighting says what a token of an answer weighs in the loss of a batch.
 type Weighting string
 
-// The weightings.
 const (
 	PerAnswer Weighting = "answer" // 1/answers: the loss of an answer is the sum of its tokens'
 	PerLength Weighting = "length" // 1/(answers·tokens of the answer): its mean

@@ -52,7 +52,7 @@ func Sample(ctx context.Context, dir string, prompts []string, s Sampling) ([]An
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	defer d.Close()
-	v := &voice{policy: p, decoder: d}
+	v := &writer{policy: p, decoder: d}
 	asked := make([]question, len(prompts))
 	for i, text := range prompts {
 		if asked[i], err = v.read(data.Text{Plain: text}); err != nil {
@@ -74,15 +74,15 @@ type question struct {
 	key  uint64 // stands for the prompt in random numbers
 }
 
-// voice is a policy that speaks.
-type voice struct {
+// writer is a policy that writes answers.
+type writer struct {
 	policy  *lm.Policy
 	decoder *model.Decoder
 	rooms   sync.Pool // of []float32, for the probabilities of a token
 }
 
 // read encodes a prompt, as supervised fine-tuning reads one.
-func (v *voice) read(t data.Text) (question, error) {
+func (v *writer) read(t data.Text) (question, error) {
 	p := v.policy
 	q := question{text: t}
 	text := t.Plain
@@ -107,7 +107,7 @@ func (v *voice) read(t data.Text) (question, error) {
 }
 
 // sample draws answers with the weights as they are.
-func (v *voice) sample(ctx context.Context, asked []question, s Sampling) ([]Answer, error) {
+func (v *writer) sample(ctx context.Context, asked []question, s Sampling) ([]Answer, error) {
 	prompts := make([][]int32, len(asked))
 	keys := make([]uint64, len(asked)*s.N)
 	out := make([]Answer, len(keys))
@@ -145,7 +145,7 @@ func (v *voice) sample(ctx context.Context, asked []question, s Sampling) ([]Ans
 
 // say decodes an answer behind its prompt: the first token of a text may be
 // written otherwise than one in its middle.
-func (v *voice) say(q *question, ids []int32) string {
+func (v *writer) say(q *question, ids []int32) string {
 	whole := v.policy.Tokenizer.Decode(append(append([]int32(nil), q.ids...), ids...), true)
 	if n := len(q.said); len(whole) >= n && whole[:n] == q.said {
 		return whole[n:]
@@ -154,6 +154,6 @@ func (v *voice) say(q *question, ids []int32) string {
 }
 
 // written is prompt and answer with the special tokens written out.
-func (v *voice) written(q *question, ids []int32) string {
+func (v *writer) written(q *question, ids []int32) string {
 	return v.policy.Tokenizer.Decode(append(append([]int32(nil), q.ids...), ids...), false)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/warmserve/warmserve/trainer/data"
 )
 
-// deck is the prompts of a run.
-type deck struct {
+// promptSet is the prompts of a run.
+type promptSet struct {
 	train, held []question
 	long        int               // prompts that leave no room for an answer
 	hashes      map[string]string // of each file, "sha256:…"
@@ -26,8 +26,8 @@ type deck struct {
 
 // load reads all prompts. Equal ones count once; which are held out is decided by
 // their text, so that files may be reordered or grow.
-func (c *Config) load(v *voice) (*deck, error) {
-	d := &deck{hashes: map[string]string{}}
+func (c *Config) load(v *writer) (*promptSet, error) {
+	d := &promptSet{hashes: map[string]string{}}
 	seen := map[string]bool{}
 	for _, path := range c.Prompts {
 		content, err := os.ReadFile(path)
@@ -61,7 +61,7 @@ func (c *Config) load(v *voice) (*deck, error) {
 
 // divide holds out a share of the prompts: those of the smallest numbers that the seed
 // gives their texts. Of several one is held out at least.
-func (c *Config) divide(d *deck) {
+func (c *Config) divide(d *promptSet) {
 	all, limit := d.train, c.Holdout
 	if limit == 0 || len(all) < 2 {
 		if limit > 0 {
@@ -95,7 +95,7 @@ func (c *Config) say(format string, args ...any) {
 }
 
 // put adds a prompt that was not there yet.
-func (c *Config) put(d *deck, v *voice, p data.Prompt, seen map[string]bool) error {
+func (c *Config) put(d *promptSet, v *writer, p data.Prompt, seen map[string]bool) error {
 	text, err := c.format(p)
 	if err != nil {
 		return &data.Error{Place: p.At, Err: err}
@@ -154,7 +154,7 @@ func (c *Config) format(p data.Prompt) (data.Text, error) {
 
 // batch returns the prompts of a step: the next of an endless row of epochs, each
 // in an order of its own.
-func (d *deck) batch(step, n int, seed uint64) []question {
+func (d *promptSet) batch(step, n int, seed uint64) []question {
 	out := make([]question, n)
 	epoch := -1
 	var order []int

@@ -344,12 +344,12 @@ func TestTheFirstUpdatesRatiosAreOne(t *testing.T) {
 func TestPromptsAreReadOnceAndHeldOutByTheirText(t *testing.T) {
 	c := small(t).withDefaults()
 	c.Holdout = 0.4
-	read := func(content, format string) *deck {
+	read := func(content, format string) *promptSet {
 		c.Prompts, c.Format = []string{write(t, "p.jsonl", content)}, format
 		r := &run{config: c}
 		t.Cleanup(r.close)
 		require.NoError(t, r.open())
-		return r.deck
+		return r.prompts
 	}
 	d := read(fewPrompts, "")
 	names := func(q []question) (out []string) {

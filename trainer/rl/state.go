@@ -57,7 +57,7 @@ func (r *run) finished() (*Result, error) {
 		return nil, err
 	}
 	res := &Result{Before: true}
-	models := map[string]string{"policy": r.voice.policy.Hash, "reference": r.refHash}
+	models := map[string]string{"policy": r.writer.policy.Hash, "reference": r.refHash}
 	done, err := state.Finished(c.Out, state.Run{Config: *c, Places: []string{"policy", "reference", "prompts"}, Models: models, Data: data}, res)
 	switch {
 	case done:
@@ -101,13 +101,13 @@ func (r *run) begin() error {
 
 // identity hashes all that decides the result, but the rewards.
 func (r *run) identity() (string, error) {
-	data, err := json.Marshal([]any{r.config, r.voice.policy.Hash, r.refHash, r.deck.hashes})
+	data, err := json.Marshal([]any{r.config, r.writer.policy.Hash, r.refHash, r.prompts.hashes})
 	if err != nil {
 		return "", err
 	}
 	h := sha256.New()
 	h.Write(data)
-	h.Write(r.voice.policy.Contents.Tokenizer)
+	h.Write(r.writer.policy.Contents.Tokenizer)
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
@@ -139,7 +139,7 @@ func (r *run) keep() error {
 	n := r.config.Keep
 	for k := 1; k <= n; k++ {
 		if r.about.Step == k*r.config.Steps/(n+1) {
-			c := r.voice.policy.Contents
+			c := r.writer.policy.Contents
 			c.Source, c.Replace = state.NewWeights(r.m.Params()), true
 			return loader.Save(fmt.Sprintf("%s-%d", filepath.Clean(r.config.Out), k), c)
 		}
@@ -157,8 +157,8 @@ func (r *run) finish(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	res := &Result{
-		Run: id, Config: r.config, Hashes: r.deck.hashes, Policy: r.voice.policy.Hash, Reference: r.refHash, Steps: r.about.Step,
-		Prompts: len(r.deck.train), Dropped: r.deck.long, Tokens: r.about.Tokens, Rescored: r.about.Rescored, Held: r.about.Held, Times: r.about.Times,
+		Run: id, Config: r.config, Hashes: r.prompts.hashes, Policy: r.writer.policy.Hash, Reference: r.refHash, Steps: r.about.Step,
+		Prompts: len(r.prompts.train), Dropped: r.prompts.long, Tokens: r.about.Tokens, Rescored: r.about.Rescored, Held: r.about.Held, Times: r.about.Times,
 	}
 	params := r.m.Params()
 	for i := range params {
@@ -180,7 +180,7 @@ func (r *run) finish(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := r.voice.policy.Contents
+	c := r.writer.policy.Contents
 	c.Source, c.Replace = state.NewWeights(params), r.config.Replace
 	c.Extra = map[string][]byte{state.ResultFile: append(text, '\n'), state.MetricsFile: lines, state.CSVFile: table, TimesFile: times}
 	if err := loader.Save(r.config.Out, c); err != nil {

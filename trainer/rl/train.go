@@ -19,8 +19,8 @@ import (
 // run is a training under way.
 type run struct {
 	config    Config
-	voice     *voice
-	deck      *deck
+	writer    *writer
+	prompts   *promptSet
 	m         *model.Language
 	opt       optim.Optimizer
 	reference *model.Decoder
@@ -76,17 +76,17 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 func (r *run) dir() string { return state.Dir(r.config.Out) }
 
 func (r *run) open() error {
-	if r.voice == nil {
+	if r.writer == nil {
 		if err := r.openModels(); err != nil {
 			return err
 		}
 	}
-	c, p := &r.config, r.voice.policy
+	c, p := &r.config, r.writer.policy
 	var err error
-	if r.deck, err = c.load(r.voice); err != nil {
+	if r.prompts, err = c.load(r.writer); err != nil {
 		return err
 	}
-	if n := r.deck.long; n > 0 {
+	if n := r.prompts.long; n > 0 {
 		r.say(fmt.Sprintf("left out %d prompts that leave no room for %d tokens in a context of %d", n, c.Tokens, p.Config.MaxPositions))
 	}
 	if r.m, err = model.NewLanguage(p.Config, p.Source, p.Tied, c.Workers, kernel.Float32); err != nil {
@@ -94,7 +94,7 @@ func (r *run) open() error {
 	}
 	r.m.Recompute(c.Recompute)
 	r.opt = optim.New(c.Optimizer, c.adamW(), r.m.Params())
-	if r.voice.decoder, err = r.m.Decoder(); err != nil {
+	if r.writer.decoder, err = r.m.Decoder(); err != nil {
 		return fmt.Errorf("%s: %w", c.Policy, err)
 	}
 	return nil
@@ -106,13 +106,13 @@ func (r *run) openModels() error {
 	if err != nil {
 		return err
 	}
-	r.voice = &voice{policy: p}
+	r.writer = &writer{policy: p}
 	return r.openReference()
 }
 
 // openReference reads the model that the penalty refers to, whose weights stay.
 func (r *run) openReference() error {
-	c, p := &r.config, r.voice.policy
+	c, p := &r.config, r.writer.policy
 	if c.Reference != "" {
 		ref, err := lm.Open(c.Reference, c.Open)
 		if err != nil {
@@ -132,11 +132,11 @@ func (r *run) openReference() error {
 }
 
 func (r *run) close() {
-	if r.voice != nil {
-		if r.voice.decoder != nil {
-			r.voice.decoder.Close()
+	if r.writer != nil {
+		if r.writer.decoder != nil {
+			r.writer.decoder.Close()
 		}
-		r.voice.policy.Close() // read-only: nothing can be lost
+		r.writer.policy.Close() // read-only: nothing can be lost
 	}
 	if r.m != nil {
 		r.m.Close()
@@ -215,13 +215,13 @@ func (r *run) step(ctx context.Context) error {
 	var t Times
 	s := c.sampling()
 	s.Seed = nn.Mix(c.Seed, uint64(step))
-	e, err := r.explore(ctx, r.deck.batch(step, c.Batch, c.DataSeed), s, &t)
+	e, err := r.explore(ctx, r.prompts.batch(step, c.Batch, c.DataSeed), s, &t)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
 	line := r.judge(e)
-	if err := r.learn(e, line); err != nil {
+	if err := r.update(e, line); err != nil {
 		return err
 	}
 	t.Learning = since(begin)
@@ -249,7 +249,7 @@ func (r *run) explore(ctx context.Context, asked []question, s Sampling, t *Time
 	e := &experience{asked: asked}
 	begin := time.Now()
 	var err error
-	if e.answers, err = r.voice.sample(ctx, asked, s); err != nil {
+	if e.answers, err = r.writer.sample(ctx, asked, s); err != nil {
 		return nil, err
 	}
 	t.Sampling += since(begin)
@@ -313,7 +313,7 @@ func (r *run) score(ctx context.Context, e *experience, n int) error {
 		groups[i].Prompt = q.text
 		for _, a := range e.answers[i*n : (i+1)*n] {
 			groups[i].Answers = append(groups[i].Answers, a.Text)
-			groups[i].Written = append(groups[i].Written, r.voice.written(q, a.IDs))
+			groups[i].Written = append(groups[i].Written, r.writer.written(q, a.IDs))
 		}
 	}
 	ask := func(s Scorer, set func(a *Answer, v float64)) ([]Scored, error) {
@@ -390,12 +390,12 @@ func (r *run) judge(e *experience) *Metrics {
 // same step. The draws are the same at every measurement.
 func (r *run) measure(ctx context.Context) error {
 	c := &r.config
-	if len(r.deck.held) == 0 || r.about.Held != nil && r.about.Held.Step == r.about.Step {
+	if len(r.prompts.held) == 0 || r.about.Held != nil && r.about.Held.Step == r.about.Step {
 		return nil
 	}
 	s := c.sampling()
 	s.N, s.Seed = 1, nn.Mix(c.Seed, heldSeed)
-	e, err := r.explore(ctx, r.deck.held[:min(len(r.deck.held), c.Measured)], s, new(Times))
+	e, err := r.explore(ctx, r.prompts.held[:min(len(r.prompts.held), c.Measured)], s, new(Times))
 	if err != nil {
 		return err
 	}

@@ -120,11 +120,10 @@ type Config struct {
 // Votes says how votes become a preference.
 type Votes string
 
-// The ways.
 const (
-	DrawVote     Votes = "draw"
-	MajorityVote Votes = "majority"
-	SoftVotes    Votes = "soft"
+	DrawVote     Votes = "draw"     // one vote of each pair, drawn by a seed
+	MajorityVote Votes = "majority" // what most prefer
+	SoftVotes    Votes = "soft"     // the share of votes is the label
 )
 
 // Progress is how a run goes.

@@ -51,8 +51,8 @@ func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) 
 	return nil
 }
 
-// along averages a figure over the full paths of a kind, at each place.
-func along(paths []path, j judged, value func(p *path, at int) ([]float64, error)) (drawing.Series, error) {
+// along averages a figure over the full paths of a kind, at each place, in some unit.
+func along(paths []path, j judged, unit float64, value func(p *path, at int) ([]float64, error)) (drawing.Series, error) {
 	s := drawing.Series{}
 	var full []*path
 	for i := range paths {
@@ -84,8 +84,7 @@ func along(paths []path, j judged, value func(p *path, at int) ([]float64, error
 		if err != nil {
 			return s, err
 		}
-		s.X = append(s.X, full[0].Visited[at].At)
-		s.Y, s.Low, s.High = append(s.Y, e.Value), append(s.Low, e.Low), append(s.High, e.High)
+		s.Put(full[0].Visited[at].At, e, unit)
 	}
 	return s, nil
 }
@@ -102,19 +101,18 @@ func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) er
 		fig := drawing.Figure{Name: d.name, Title: d.title, X: drawing.Axis{Label: "λ, the weight of the second model"}, Y: drawing.Axis{Label: d.label}}
 		for _, k := range kindNames {
 			value := func(p *path, at int) ([]float64, error) { return lab.Wins(j.of(&p.Visited[at]).Values()), nil }
-			by := 100.0
+			unit := 100.0
 			if d.set == "fit" {
 				value = func(p *path, at int) ([]float64, error) { return p.above(j, nll, at) }
-				by = 1
+				unit = 1
 			}
-			s, err := along(byKind[k.kind], j, value)
+			s, err := along(byKind[k.kind], j, unit, value)
 			if err != nil {
 				return err
 			}
 			if s.X == nil {
 				continue
 			}
-			s = s.Scaled(by)
 			s.Label = k.name
 			if k.kind != kindShared { // one band is read, seven are not
 				s.Low, s.High = nil, nil
@@ -148,12 +146,11 @@ func alphaFindings(m *measurements, _ map[string][]path, f *lab.Findings) error 
 			if err != nil {
 				return err
 			}
-			s.X, s.Y = append(s.X, m.Alpha[i].At), append(s.Y, e.Value)
-			s.Low, s.High = append(s.Low, e.Low), append(s.High, e.High)
+			s.Put(m.Alpha[i].At, e, 100)
 			t.Rows[i] = append(t.Rows[i], e.Percent())
 		}
 		if s.X != nil {
-			fig.Series = append(fig.Series, s.Scaled(100))
+			fig.Series = append(fig.Series, s)
 		}
 	}
 	f.Tables = append(f.Tables, t)

@@ -177,9 +177,7 @@ func conditionFigures(m *measurements, f *lab.Findings) error {
 				if err != nil {
 					return err
 				}
-				s := &fig.Series[j]
-				s.X, s.Y = append(s.X, at), append(s.Y, 100*e.Value)
-				s.Low, s.High = append(s.Low, 100*e.Low), append(s.High, 100*e.High)
+				fig.Series[j].Put(at, e, 100)
 			}
 		}
 		if fig.X.Ticks == nil {

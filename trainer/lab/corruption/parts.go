@@ -127,10 +127,9 @@ func (c *condition) bySize(p methods.Part) (drawing.Series, error) {
 		if err != nil {
 			return s, err
 		}
-		s.X, s.Y = append(s.X, float64(m)), append(s.Y, e.Value)
-		s.Low, s.High = append(s.Low, e.Low), append(s.High, e.High)
+		s.Put(float64(m), e, 100)
 	}
-	return s.Scaled(100), nil
+	return s, nil
 }
 
 // focus is the corrupted condition nearest to the paper's share of a quarter.

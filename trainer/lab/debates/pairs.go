@@ -25,14 +25,14 @@ func Arguments(pairs []data.Pair) []data.Pair {
 // ByArguments splits pairs by their arguments, as UKP divides the debates of Train and
 // Valid: pairs with none of the arguments that are held out, and pairs of such
 // arguments alone.
-func ByArguments(pairs []data.Pair) (learned, held []data.Pair) {
+func ByArguments(pairs []data.Pair) (free, held []data.Pair) {
 	for _, p := range pairs {
 		switch a, b := ValidText(p.Chosen.Plain), ValidText(p.Rejected.Plain); {
 		case a && b:
 			held = append(held, p)
 		case !a && !b:
-			learned = append(learned, p)
+			free = append(free, p)
 		}
 	}
-	return learned, held
+	return free, held
 }

@@ -8,14 +8,6 @@ import (
 	"github.com/warmserve/warmserve/eval"
 )
 
-// Scaled multiplies a series, to percent.
-func (s Series) Scaled(by float64) Series {
-	for i := range s.Y {
-		s.Y[i], s.Low[i], s.High[i] = by*s.Y[i], by*s.Low[i], by*s.High[i]
-	}
-	return s
-}
-
 // Figure is a drawing as data: series over two axes, or the cells of a matrix.
 type Figure struct {
 	Name   string   `json:"name"` // of the file, behind the experiment's

@@ -28,8 +28,8 @@ type terms struct {
 	clipped       bool
 }
 
-// learn changes the weights by a batch, as often as it is used.
-func (r *run) learn(e *experience, line *Metrics) error {
+// update changes the weights by a batch, as often as it is used.
+func (r *run) update(e *experience, line *Metrics) error {
 	c := &r.config
 	texts := make([]model.Text, len(e.answers))
 	all := make([][]terms, len(e.answers))
