@@ -154,20 +154,6 @@ func blocksOf[B any, P interface {
 	return out
 }
 
-// newRope returns the rotary embedding of a configuration.
-func newRope(c *Config) *nn.Rope {
-	f := nn.InvFreq(c.RopeTheta, c.RotaryDim())
-	if l := c.Llama3; l != nil {
-		nn.Llama3Frequencies(f, l.Factor, l.Low, l.High, l.Original)
-	}
-	if c.Linear > 1 {
-		for i := range f {
-			f[i] = float32(float64(f[i]) / c.Linear)
-		}
-	}
-	return &nn.Rope{InvFreq: f, MaxPositions: c.MaxPositions}
-}
-
 // newAttention returns the attention of a layer.
 func newAttention(c *Config, layer int, causal bool) nn.Attention {
 	a := nn.Attention{H: c.Heads, K: c.KVHeads, D: c.HeadDim, Scale: nn.DefaultScale(c.HeadDim), Causal: causal, Window: c.Window(layer), SoftCap: float32(c.SoftCap)}

@@ -59,7 +59,10 @@ type Config struct {
 	RopeTheta   float64
 	RotaryShare float64 // part of each head that is rotated
 	Llama3      *Llama3Scaling
-	Linear      float64 // positions are divided by it; 0 or 1 for none
+	Linear      float64          // positions are divided by it; 0 or 1 for none
+	Yarn        *YarnScaling     `json:",omitempty"`
+	LongRope    *LongRopeScaling `json:",omitempty"`
+	Dynamic     *DynamicScaling  `json:",omitempty"`
 
 	PadTokenID *int32 // nil when the configuration has none
 	NumLabels  int
@@ -67,14 +70,6 @@ type Config struct {
 
 	Head     string `json:",omitempty"` // name of the score head's tensors, "" for the class's own
 	HeadBias bool   `json:",omitempty"` // a decoder's score head has a bias
-}
-
-// Llama3Scaling is the rope_type "llama3".
-type Llama3Scaling struct {
-	Factor   float64 `json:"factor"`
-	Low      float64 `json:"low_freq_factor"`
-	High     float64 `json:"high_freq_factor"`
-	Original float64 `json:"original_max_position_embeddings"`
 }
 
 // rawConfig has config.json's keys. Pointers tell an absent or null key, for
@@ -138,6 +133,7 @@ type rawConfig struct {
 	RopeTheta      *float64        `json:"rope_theta"`
 	RotaryBase     *float64        `json:"rotary_emb_base"`
 	RotaryShare    *float64        `json:"rotary_pct"`
+	Original       *float64        `json:"original_max_position_embeddings"`
 	PartialRotary  *float64        `json:"partial_rotary_factor"`
 	RopeScaling    json.RawMessage `json:"rope_scaling"`
 	RopeParameters json.RawMessage `json:"rope_parameters"`
@@ -149,16 +145,6 @@ type rawConfig struct {
 	HeadPrefix string          `json:"value_head_prefix"` // OpenRLHF's name of the head
 	Mean       json.RawMessage `json:"mean"`              // OpenRLHF's normalisation, which is not applied
 	Std        json.RawMessage `json:"std"`
-}
-
-// rawRope is rope_scaling (transformers 4) or rope_parameters (5).
-type rawRope struct {
-	Type     string   `json:"rope_type"`
-	OldType  string   `json:"type"`
-	Theta    *float64 `json:"rope_theta"`
-	Partial  *float64 `json:"partial_rotary_factor"`
-	Original *float64 `json:"original_max_position_embeddings"`
-	Llama3Scaling
 }
 
 // ErrArchitecture is wrapped by the error for a configuration whose
@@ -283,54 +269,6 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if n := len(raw.ID2Label); n > 0 {
 		c.NumLabels = n // what transformers goes by
 	}
-}
-
-// rope reads the rotary embedding in either spelling.
-func (c *Config) rope(raw *rawConfig, a architecture) error {
-	if a.defaults.ropeTheta == 0 {
-		return nil
-	}
-	c.RopeTheta = or(raw.RopeTheta, or(raw.RotaryBase, a.defaults.ropeTheta))
-	c.RotaryShare = 1
-	if a.defaults.rotaryShare != 0 {
-		c.RotaryShare = or(raw.PartialRotary, or(raw.RotaryShare, a.defaults.rotaryShare))
-	}
-	data := raw.RopeParameters
-	if data == nil || string(data) == "null" {
-		data = raw.RopeScaling
-	}
-	if data == nil || string(data) == "null" {
-		return nil
-	}
-	var r rawRope
-	if err := json.Unmarshal(data, &r); err != nil {
-		return fmt.Errorf("rope_parameters: %w", jsonerr.WrongType(err))
-	}
-	c.RopeTheta = or(r.Theta, c.RopeTheta)
-	if a.defaults.rotaryShare != 0 {
-		c.RotaryShare = or(r.Partial, c.RotaryShare)
-	}
-	if r.Type == "" {
-		r.Type = r.OldType
-	}
-	switch r.Type {
-	case "", "default":
-	case "linear":
-		c.Linear = r.Factor
-		if r.Factor < 1 {
-			return fmt.Errorf("rope_parameters: factor: %v, want at least 1", r.Factor)
-		}
-	case "llama3":
-		l := r.Llama3Scaling
-		l.Original = or(r.Original, 0)
-		if l.Factor < 1 || l.Low <= 0 || l.High <= l.Low || l.Original <= 0 {
-			return fmt.Errorf("rope_parameters: llama3 scaling %+v: want factor ≥ 1, 0 < low_freq_factor < high_freq_factor, original_max_position_embeddings > 0", l)
-		}
-		c.Llama3 = &l
-	default:
-		return fmt.Errorf("rope_parameters: rope_type %q is not supported, want default, linear or llama3", r.Type)
-	}
-	return nil
 }
 
 // caps reads the bounds of scores and logits of classes that have some.

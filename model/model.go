@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
@@ -116,6 +117,11 @@ func (c *Config) Network() *nn.Network {
 		p := nn.NewProgram(c.Hidden)
 		p.Out = b.forward(p, p.In)
 		n.Blocks = append(n.Blocks, p)
+		for i := range p.Ops {
+			if r := p.Ops[i].Rope; r != nil && r.Limit > 0 && !slices.Contains(n.Stretched, r) {
+				n.Stretched = append(n.Stretched, r)
+			}
+		}
 	}
 	return n
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,11 +24,13 @@ func TestHeadsOfOtherTrainersScoreAsTheirOwnCode(t *testing.T) {
 }
 
 func TestBodiesScoreAsTransformersInEverySpelling(t *testing.T) {
-	for _, name := range []string{"gemma2-scalar", "llama-linear", "llama-llama3", "mistral-headdim", "xlm-roberta", "electra", "albert", "qwen3-window-off", "qwen2-window-on"} {
+	for _, name := range []string{"gemma2-scalar", "llama-linear", "llama-llama3", "llama-yarn", "llama-yarn-betas", "qwen2-yarn", "llama-longrope", "llama-dynamic", "mistral-headdim", "xlm-roberta", "electra", "albert", "qwen3-window-off", "qwen2-window-on"} {
 		spellings, err := filepath.Glob(filepath.Join(goldens(t), "..", "goldens-families", name, "config*.json"))
 		require.NoError(t, err)
 		for _, config := range spellings {
-			t.Run(name+"/"+filepath.Base(config), func(t *testing.T) { scoresOfFamily(t, name, filepath.Base(config)) })
+			t.Run(name+"/"+filepath.Base(config), func(t *testing.T) {
+				eachLevel(t, func(t *testing.T) { scoresOfFamily(t, name, filepath.Base(config)) })
+			})
 		}
 	}
 }
@@ -59,6 +62,7 @@ func scoresOfFamily(t *testing.T, name, config string) *Config {
 	}
 	require.NoError(t, json.Unmarshal(raw, &golden))
 	require.NotEmpty(t, golden.Sequences)
+	worst := 0.0
 	for i, s := range golden.Sequences {
 		got := make([]float32, 1)
 		at := 0
@@ -70,7 +74,9 @@ func scoresOfFamily(t *testing.T, name, config string) *Config {
 		}
 		require.NoError(t, engine.Score(m, got, []Sequence{{IDs: s.IDs, Types: s.Types, At: at}}))
 		assert.InDelta(t, golden.Scores[i], got[0], 2e-5)
+		worst = max(worst, math.Abs(golden.Scores[i]-float64(got[0])))
 	}
+	t.Logf("largest difference %.1e", worst)
 	return c
 }
 

@@ -30,6 +30,8 @@ var configs = map[string]string{
 	"electra":    `{"architectures":["ElectraForSequenceClassification"],"embedding_size":20,"hidden_size":40,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":512,"id2label":{"0":"LABEL_0"}}`,
 	"albert":     `{"architectures":["AlbertForSequenceClassification"],"embedding_size":20,"hidden_size":40,"intermediate_size":70,"num_hidden_layers":5,"num_hidden_groups":2,"inner_group_num":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":512,"id2label":{"0":"LABEL_0"}}`,
 	"roberta":    `{"architectures":["RobertaForSequenceClassification"],"hidden_size":40,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":514,"type_vocab_size":1,"pad_token_id":1,"id2label":{"0":"LABEL_0"}}`,
+	"dynamic":    `{"architectures":["LlamaForSequenceClassification"],"hidden_size":40,"intermediate_size":75,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":25,"rope_scaling":{"type":"dynamic","factor":2},"id2label":{"0":"LABEL_0"}}`,
+	"longrope":   `{"architectures":["LlamaForSequenceClassification"],"hidden_size":40,"intermediate_size":75,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":200,"original_max_position_embeddings":30,"rope_scaling":{"type":"longrope","short_factor":[1,1.1,1.2,1.3,1.4],"long_factor":[1,2,3,4,5]},"id2label":{"0":"LABEL_0"}}`,
 }
 
 func randomModel(t testing.TB, config string, d kernel.DType) *Model {
@@ -275,7 +277,12 @@ func TestConfigProblemsAreReportedTogether(t *testing.T) {
 		{"two labels", map[string]any{"id2label": map[string]string{"0": "a", "1": "b"}, "hidden_act": "mish"}, []string{"num_labels: 2", `hidden_act: "mish"`}},
 		{"no labels", map[string]any{"id2label": nil}, []string{"num_labels: 2"}},
 		{"heads that do not divide", map[string]any{"num_key_value_heads": 3}, []string{"no multiple of num_key_value_heads 3"}},
-		{"unknown rope", map[string]any{"rope_scaling": map[string]any{"rope_type": "dynamic"}}, []string{`rope_type "dynamic" is not supported`}},
+		{"unknown rope", map[string]any{"rope_scaling": map[string]any{"rope_type": "spiral"}}, []string{`rope_type "spiral" is not supported`}},
+		{"dynamic rope without a factor", map[string]any{"rope_scaling": map[string]any{"rope_type": "dynamic"}}, []string{"factor: 0, want at least 1"}},
+		{"yarn whose betas cross", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4, "beta_fast": 1, "beta_slow": 2}}, []string{"0 < beta_slow < beta_fast"}},
+		{"yarn of a magnitude of zero", map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4, "attention_factor": 0}}, []string{"attention_factor: 0"}},
+		{"longrope of too few factors", map[string]any{"rope_scaling": map[string]any{"rope_type": "longrope", "short_factor": []int{1}}}, []string{"short_factor: 1 numbers for 5 rotated pairs"}},
+		{"longrope of a negative factor", map[string]any{"rope_scaling": map[string]any{"rope_type": "su", "short_factor": []int{1, 1, 1, 1, 1}, "long_factor": []int{1, 1, -1, 1, 1}}}, []string{"long_factor: -1"}},
 		{"broken llama3 rope", map[string]any{"rope_parameters": map[string]any{"rope_type": "llama3", "factor": 8}}, []string{"llama3 scaling"}},
 		{"negative epsilon", map[string]any{"rms_norm_eps": -1}, []string{"norm epsilon"}},
 		{"zero theta", map[string]any{"rope_theta": 0}, []string{"rope_theta"}},

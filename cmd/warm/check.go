@@ -126,7 +126,11 @@ func printSummary(w io.Writer, s *reward.Summary) {
 	line("architecture", "%s (%s)", c.Architecture, s.DType)
 	line("parameters", "%s", count(s.Parameters))
 	line("size", "%d layers, hidden %d, %d heads (%d for keys), vocabulary %d", c.Layers, c.Hidden, c.Heads, c.KVHeads, c.VocabSize)
-	line("context", "%d tokens", c.MaxPositions)
+	if s := c.Stretch(); s == "" {
+		line("context", "%d tokens", c.MaxPositions)
+	} else {
+		line("context", "%d tokens, %s", c.MaxPositions, s)
+	}
 	line("score head", "%s", s.Head)
 	line("scored token", "%s", s.Pooling)
 	line("pad token", "%s", s.Pad)

@@ -407,26 +407,47 @@ func dropMask(a *attention, drop dropout, number uint64, n int) func(h, i, j int
 }
 
 func TestRopeBackwardEqualsDifferences(t *testing.T) {
-	const m, heads, d = 5, 2, 8
+	const m, heads, d = 5, 2, 8 // two of eight elements stay
 	r := rand.New(rand.NewPCG(6, 1))
-	rope := newRope(&nn.Rope{InvFreq: nn.InvFreq(10000, 6), MaxPositions: 64}) // two of eight elements stay
-	pos := []int32{0, 1, 2, 7, 63}
-	x, dy := random(r, m*heads*d), random(r, m*heads*d)
-	dx := slices.Clone(dy)
-	rope.backward(dx, heads*d, heads, d, pos)
-	checkGrad(t, "x", x, dx, func(z []float64) float64 {
-		s := 0.0
-		for i := range m * heads {
-			row := z[i*d:][:d]
-			y := slices.Clone(row)
-			for j, f := range rope.InvFreq {
-				sin, cos := math.Sincos(float64(float32(pos[i/heads]) * f))
-				y[j], y[j+3] = row[j]*cos-row[j+3]*sin, row[j+3]*cos+row[j]*sin
-			}
-			s += dot64(y, wide(dy[i*d:][:d]))
-		}
-		return s
-	})
+	freq := nn.InvFreq(10000, 6)
+	at := positions{pos: []int32{0, 1, 2, 7, 63}, reach: []int32{0, 0, 0, 0, 0}}
+	long := positions{pos: at.pos, reach: []int32{70, 70, 70, 0, 70}}
+	dynamic := nn.InvFreq(nn.DynamicTheta(10000, 2, 60, 70, 6), 6)
+	for _, c := range []struct {
+		name string
+		rope nn.Rope
+		at   positions
+		want []float32 // frequencies of rows with a reach
+		size float64
+	}{
+		{"plain", nn.Rope{InvFreq: freq, MaxPositions: 64}, at, nil, 1},
+		{"with a magnitude", nn.Rope{InvFreq: freq, MaxPositions: 64, Magnitude: 1.5}, at, nil, 1.5},
+		{"long", nn.Rope{InvFreq: freq, MaxPositions: 64, Limit: 60, Long: []float32{0.5, 0.25, 0.125}}, long, []float32{0.5, 0.25, 0.125}, 1},
+		{"following the length", nn.Rope{InvFreq: freq, MaxPositions: 64, Limit: 60, Theta: 10000, Factor: 2}, long, dynamic, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rope := newRope(&c.rope)
+			x, dy := random(r, m*heads*d), random(r, m*heads*d)
+			dx := slices.Clone(dy)
+			rope.backward(&Scratch{}, dx, heads*d, heads, d, c.at)
+			checkGrad(t, "x", x, dx, func(z []float64) float64 {
+				s := 0.0
+				for i := range m * heads {
+					row := z[i*d:][:d]
+					y, f := slices.Clone(row), freq
+					if c.at.reach[i/heads] > 0 {
+						f = c.want
+					}
+					for j := range f {
+						sin, cos := math.Sincos(float64(float32(c.at.pos[i/heads]) * f[j]))
+						y[j], y[j+3] = c.size*(row[j]*cos-row[j+3]*sin), c.size*(row[j+3]*cos+row[j]*sin)
+					}
+					s += dot64(y, wide(dy[i*d:][:d]))
+				}
+				return s
+			})
+		})
+	}
 }
 
 func TestFusedQKVBackwardEqualsDifferences(t *testing.T) {

@@ -103,6 +103,9 @@ func (d *Decoder) Decode(ctx context.Context, prompts [][]int32, answers, most i
 		if len(p)+most-1 > d.m.Net.Positions {
 			return fmt.Errorf("prompt %d: %d tokens and %d to come, the context holds %d", i, len(p), most, d.m.Net.Positions)
 		}
+		if err := d.fixed(len(p) + most - 1); err != nil {
+			return fmt.Errorf("prompt %d: %w", i, err)
+		}
 		longest = max(longest, len(p)-1)
 	}
 	s := newSlots(min(d.Slots, len(prompts)*answers), longest, most)
@@ -135,6 +138,15 @@ func (d *Decoder) Decode(ctx context.Context, prompts [][]int32, answers, most i
 	}
 }
 
+// fixed says whether the frequencies of a text of up to so many tokens are those
+// of its beginnings, whose rotated keys are kept.
+func (d *Decoder) fixed(tokens int) error {
+	if d.m.Net.Reach(tokens) == 0 {
+		return nil
+	}
+	return fmt.Errorf("cpu: a text of %d tokens: %s rotates those of this length otherwise than their beginnings, and keys are kept: ask for less", tokens, d.m.Net.Name)
+}
+
 // reserve makes room for so many rows of the cache.
 func (d *Decoder) reserve(rows int) {
 	a := d.m.Net.Attention(0)
@@ -146,7 +158,8 @@ func (d *Decoder) reserve(rows int) {
 // begin forgets the rows of the last step.
 func (d *Decoder) begin() {
 	r := d.run
-	r.ids, r.pos, r.spans, r.queries, d.at = r.ids[:0], r.pos[:0], r.spans[:0], r.queries[:0], d.at[:0]
+	r.ids, r.spans, r.queries, d.at = r.ids[:0], r.spans[:0], r.queries[:0], d.at[:0]
+	r.pos.reset()
 }
 
 // add appends the tokens that follow the n tokens of a span of the cache that are
@@ -156,8 +169,8 @@ func (d *Decoder) add(ids []int32, row, n, prefix, pos int) {
 	r.queries = append(r.queries, Query{Span: len(r.spans), Lo: n, Hi: n + len(ids), Row: len(r.ids)})
 	r.spans = append(r.spans, Span{Row: row, Len: n + len(ids), Prefix: prefix, Pos: pos})
 	r.ids = append(r.ids, ids...)
+	r.pos.add(pos+n, len(ids), 0)
 	for i := range ids {
-		r.pos = append(r.pos, int32(pos+n+i))
 		d.at = append(d.at, int32(row+n+i))
 	}
 }

@@ -21,6 +21,9 @@ func (d *Decoder) LogProbs(ctx context.Context, prompts, answers [][]int32, temp
 		if err := d.m.Validate(Sequence{IDs: whole, At: len(whole) - 1}); err != nil {
 			return nil, fmt.Errorf("answer %d: %w", i, err)
 		}
+		if err := d.fixed(len(whole)); err != nil {
+			return nil, fmt.Errorf("answer %d: %w", i, err)
+		}
 		if len(prompts[i/group]) == 0 {
 			return nil, fmt.Errorf("answer %d: no token before it", i)
 		}

@@ -67,7 +67,7 @@ func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p := &e.plan
-	p.make(seqs, m.Causal(), e.team.Size())
+	p.make(seqs, m.Net, e.team.Size())
 	e.scores = slices.Grow(e.scores[:0], len(p.unique))[:len(p.unique)]
 
 	// Whole rounds of one chunk a worker; what is left is done by all together.

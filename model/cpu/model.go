@@ -48,15 +48,16 @@ func (m *Model) Digest() string { return m.digest }
 // Causal says whether tokens see only those before them.
 func (m *Model) Causal() bool { return m.Net.Causal }
 
-// positions appends those of neighbouring tokens behind so many others.
-func (m *Model) positions(dst, ids []int32, behind int) []int32 {
+// positions appends those of neighbouring tokens behind so many others, of a
+// sequence of a reach.
+func (m *Model) positions(dst positions, ids []int32, behind int, reach int32) positions {
 	next := m.Net.First + int32(behind)
 	for _, id := range ids {
 		if m.Net.First > 0 && id == m.Net.Uncounted {
-			dst = append(dst, m.Net.Uncounted)
+			dst.add(int(m.Net.Uncounted), 1, reach)
 			continue
 		}
-		dst = append(dst, next)
+		dst.add(int(next), 1, reach)
 		next++
 	}
 	return dst

@@ -3,13 +3,16 @@ package cpu
 import (
 	"cmp"
 	"slices"
+
+	"github.com/warmserve/warmserve/model/nn"
 )
 
 // plan divides a batch into the units and chunks that workers compute. Its
 // memory is reused from batch to batch.
 type plan struct {
 	ids    [][]int32 // of each sequence, up to the last token that matters
-	order  []int32   // sequences, sorted by ids
+	reach  []int32   // of each sequence: see [nn.Network.Reach]
+	order  []int32   // sequences, sorted by reach and ids
 	lcp    []int32   // tokens that unique[i] shares with unique[i-1]
 	unique []int32   // one of each set of equal sequences, in sorted order
 	same   []int32   // for each sequence the index in unique of its equal
@@ -41,20 +44,22 @@ const (
 )
 
 // make plans a batch. For a causal model tokens behind the scored one are cut
-// off; an encoder sees them all and shares nothing.
-func (p *plan) make(seqs []Sequence, causal bool, workers int) {
-	p.ids = p.ids[:0]
+// off; an encoder sees them all and shares nothing. Sequences that are rotated
+// otherwise by reason of their lengths share nothing either.
+func (p *plan) make(seqs []Sequence, net *nn.Network, workers int) {
+	causal := net.Causal
+	p.ids, p.reach = p.ids[:0], p.reach[:0]
 	p.order = p.order[:0]
 	for i, s := range seqs {
 		ids := s.IDs
 		if causal {
 			ids = ids[:s.At+1]
 		}
-		p.ids = append(p.ids, ids)
+		p.ids, p.reach = append(p.ids, ids), append(p.reach, net.Reach(len(s.IDs)))
 		p.order = append(p.order, int32(i))
 	}
 	slices.SortFunc(p.order, func(a, b int32) int {
-		if c := slices.Compare(p.ids[a], p.ids[b]); c != 0 || causal {
+		if c := cmp.Or(cmp.Compare(p.reach[a], p.reach[b]), slices.Compare(p.ids[a], p.ids[b])); c != 0 || causal {
 			return c
 		}
 		return cmp.Or(slices.Compare(seqs[a].Types, seqs[b].Types), cmp.Compare(seqs[a].At, seqs[b].At))
@@ -69,7 +74,7 @@ func (p *plan) dedupe(seqs []Sequence, causal bool) {
 	p.same = slices.Grow(p.same[:0], len(seqs))[:len(seqs)]
 	for i, s := range p.order {
 		n := int32(0)
-		if i > 0 {
+		if i > 0 && p.reach[s] == p.reach[p.order[i-1]] {
 			prev := p.order[i-1]
 			n = commonPrefix(p.ids[prev], p.ids[s])
 			equal := int(n) == len(p.ids[s]) && int(n) == len(p.ids[prev])

@@ -47,12 +47,12 @@ func TestPlanComputesSharedPrefixesOnce(t *testing.T) {
 	}
 	seqs = append(seqs, seqs[3]) // an equal one costs nothing
 	var p plan
-	p.make(seqs, true, 2)
+	p.make(seqs, &nn.Network{Causal: true}, 2)
 	require.Len(t, p.units, 1)
 	assert.EqualValues(t, 400+8*50, p.units[0].tokens)
 	assert.Equal(t, p.same[3], p.same[8])
 
-	p.make(seqs, false, 2)
+	p.make(seqs, &nn.Network{}, 2)
 	assert.Len(t, p.units, 8, "an encoder shares nothing but equal inputs")
 }
 
@@ -61,7 +61,7 @@ func TestPlanCoversEverySequence(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		seqs := sequences(r, 1+r.IntN(60), 20+r.IntN(900))
 		var p plan
-		p.make(seqs, true, 1+r.IntN(4))
+		p.make(seqs, &nn.Network{Causal: true}, 1+r.IntN(4))
 		run, seen, tokens := newRun(nil), map[int32]bool{}, 0
 		for _, c := range p.chunks {
 			run.load(&Model{Net: &nn.Network{}}, &p, c, seqs)
@@ -80,7 +80,7 @@ func TestPlanCoversEverySequence(t *testing.T) {
 
 func TestPositionsOfRobertaLeavePaddingUncounted(t *testing.T) {
 	m := &Model{Net: &nn.Network{First: 2, Uncounted: 1}}
-	assert.Equal(t, []int32{2, 1, 3, 1, 1, 4}, m.positions(nil, []int32{0, 1, 7, 1, 1, 2}, 0),
+	assert.Equal(t, []int32{2, 1, 3, 1, 1, 4}, m.positions(positions{}, []int32{0, 1, 7, 1, 1, 2}, 0, 0).pos,
 		"create_position_ids_from_input_ids with padding_idx 1")
-	assert.Equal(t, []int32{9, 3, 4}, (&Model{Net: &nn.Network{}}).positions([]int32{9}, []int32{1, 1}, 3), "all are counted")
+	assert.Equal(t, []int32{9, 3, 4}, (&Model{Net: &nn.Network{}}).positions(positions{pos: []int32{9}}, []int32{1, 1}, 3, 0).pos, "all are counted")
 }

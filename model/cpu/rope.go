@@ -13,70 +13,130 @@ import (
 const ropeBlock = 512
 
 // rope is a rotary position embedding with its tables, which are computed for
-// blocks of positions when first needed and kept.
+// blocks of positions when first needed and kept. Those of frequencies that follow
+// the length are computed for the rows at hand.
 type rope struct {
 	*nn.Rope
 
-	mu     sync.Mutex
-	blocks []atomic.Pointer[ropeTable]
+	mu    sync.Mutex
+	fixed []atomic.Pointer[ropeTable] // by position, of InvFreq
+	long  []atomic.Pointer[ropeTable] // of Long, if there is one
 }
 
 func newRope(r *nn.Rope) *rope {
-	return &rope{Rope: r, blocks: make([]atomic.Pointer[ropeTable], (r.MaxPositions+ropeBlock-1)/ropeBlock)}
+	out, blocks := &rope{Rope: r}, (r.MaxPositions+ropeBlock-1)/ropeBlock
+	out.fixed = make([]atomic.Pointer[ropeTable], blocks)
+	if r.Long != nil {
+		out.long = make([]atomic.Pointer[ropeTable], blocks)
+	}
+	return out
 }
 
 type ropeTable struct{ cos, sin []float32 } // (ropeBlock, len(InvFreq))
 
-// tables returns cosine and sine of the angles from a position to the end of its
-// block.
-func (r *rope) tables(pos int) (cos, sin []float32) {
-	t := r.blocks[pos/ropeBlock].Load()
-	if t == nil {
-		t = r.compute(pos / ropeBlock)
+// tables returns cosine and sine of the angles of m positions that follow each
+// other within a block, of a sequence of a reach. s has room for them.
+func (r *rope) tables(s *Scratch, pos, m int, reach int32) (cos, sin []float32) {
+	n := len(r.InvFreq)
+	freq := r.Fixed(reach)
+	if freq == nil {
+		room := s.Rows(tableRoom(r.Rope, m))
+		r.Following(room[:n], int(reach))
+		t := ropeTable{room[n:][:m*n], room[n+m*n:][:m*n]}
+		r.fill(&t, pos, m, room[:n])
+		return t.cos, t.sin
 	}
-	i := pos % ropeBlock * len(r.InvFreq)
+	blocks := r.fixed
+	if r.Reach(int(reach)) != 0 {
+		blocks = r.long
+	}
+	t := blocks[pos/ropeBlock].Load()
+	if t == nil {
+		t = r.compute(&blocks[pos/ropeBlock], pos/ropeBlock, freq)
+	}
+	i := pos % ropeBlock * n
 	return t.cos[i:], t.sin[i:]
 }
 
-func (r *rope) compute(block int) *ropeTable {
+// tableRoom returns how many values the frequencies and tables of m positions take.
+func tableRoom(r *nn.Rope, m int) int { return (2*m + 1) * len(r.InvFreq) }
+
+func (r *rope) compute(at *atomic.Pointer[ropeTable], block int, freq []float32) *ropeTable {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t := r.blocks[block].Load(); t != nil {
+	if t := at.Load(); t != nil {
 		return t
 	}
-	n := len(r.InvFreq)
+	n := len(freq)
 	t := &ropeTable{make([]float32, ropeBlock*n), make([]float32, ropeBlock*n)}
-	for i := range ropeBlock {
-		for j, f := range r.InvFreq {
-			// The product is rounded to float32 as the reference does.
-			s, c := math.Sincos(float64(float32(block*ropeBlock+i) * f))
-			t.cos[i*n+j], t.sin[i*n+j] = float32(c), float32(s)
-		}
-	}
-	r.blocks[block].Store(t)
+	r.fill(t, block*ropeBlock, ropeBlock, freq)
+	at.Store(t)
 	return t
 }
 
-// forward rotates the heads of m rows of x in place; pos are their positions.
+// fill computes the tables of m positions.
+func (r *rope) fill(t *ropeTable, pos, m int, freq []float32) {
+	n, scale := len(freq), r.Magnitude
+	if scale == 0 {
+		scale = 1
+	}
+	for i := range m {
+		for j, f := range freq {
+			// The product is rounded to float32 as the reference does.
+			s, c := math.Sincos(float64(float32(pos+i) * f))
+			t.cos[i*n+j], t.sin[i*n+j] = float32(c)*scale, float32(s)*scale
+		}
+	}
+}
+
+// forward rotates the heads of the rows of x in place.
 //
-// Shapes: x is (m, heads·d) with stride ldx.
-func (r *rope) forward(x []float32, ldx, heads, d int, pos []int32) {
+// Shapes: x is (len(at.pos), heads·d) with stride ldx.
+func (r *rope) forward(s *Scratch, x []float32, ldx, heads, d int, at positions) {
 	if len(r.InvFreq) == 0 {
 		return
 	}
-	for i := 0; i < len(pos); {
-		m := r.run(pos[i:])
-		cos, sin := r.tables(int(pos[i]))
-		kernel.RotateRows(x[i*ldx:], ldx, m, heads, d, cos, sin, len(r.InvFreq), len(r.InvFreq))
+	n := len(r.InvFreq)
+	for i := 0; i < len(at.pos); {
+		m := at.run(i)
+		cos, sin := r.tables(s, int(at.pos[i]), m, at.reach[i])
+		kernel.RotateRows(x[i*ldx:], ldx, m, heads, d, cos, sin, n, n)
 		i += m
 	}
 }
 
-// run returns how many of the positions follow each other in one block's tables.
-func (r *rope) run(pos []int32) int {
-	n := 1
-	for n < len(pos) && pos[n] == pos[n-1]+1 && pos[n]%ropeBlock != 0 {
+// positions are those of some rows in their sequences.
+type positions struct {
+	pos   []int32
+	reach []int32 // of the sequence: see [nn.Rope.Reach]
+}
+
+// slice returns the rows [lo, hi).
+func (p positions) slice(lo, hi int) positions { return positions{p.pos[lo:hi], p.reach[lo:hi]} }
+
+// add appends n positions of one sequence from one on.
+func (p *positions) add(pos, n int, reach int32) {
+	for i := range n {
+		p.pos, p.reach = append(p.pos, int32(pos+i)), append(p.reach, reach)
+	}
+}
+
+// copy appends a row of another list.
+func (p *positions) copy(from positions, row int) {
+	p.pos, p.reach = append(p.pos, from.pos[row]), append(p.reach, from.reach[row])
+}
+
+// reserve returns no rows, with room for n.
+func (p positions) reserve(n int) positions { return positions{reserve(p.pos, n), reserve(p.reach, n)} }
+
+// reset forgets all rows.
+func (p *positions) reset() { p.pos, p.reach = p.pos[:0], p.reach[:0] }
+
+// run returns how many rows from one on follow each other in one block's tables.
+func (p positions) run(from int) int {
+	n := from + 1
+	for n < len(p.pos) && p.pos[n] == p.pos[n-1]+1 && p.pos[n]%ropeBlock != 0 && p.reach[n] == p.reach[n-1] {
 		n++
 	}
-	return n
+	return n - from
 }

@@ -13,15 +13,16 @@ type run struct {
 	workers []worker
 	stage   stage
 
-	ids, types, pos []int32
-	spans           []Span
-	queries         []Query // every token of every span
-	last            []Query // the scored tokens alone
-	scored          []scored
-	groups          [][2]int // of the stage's queries: neighbours behind one prefix
-	x, q, kv, attn  []float32
-	lastX           []float32
-	lastPos         []int32
+	ids, types     []int32
+	pos            positions
+	spans          []Span
+	queries        []Query // every token of every span
+	last           []Query // the scored tokens alone
+	scored         []scored
+	groups         [][2]int // of the stage's queries: neighbours behind one prefix
+	x, q, kv, attn []float32
+	lastX          []float32
+	lastPos        positions
 
 	observe func(layer int, x []float32, ld int) // sees every token of every layer; nil
 }
@@ -35,9 +36,9 @@ type scored struct {
 // reserve makes room for chunks of so many tokens and sequences.
 func (r *run) reserve(m *Model, tokens, unique, longest int) {
 	spans := 2 * unique // a prefix and the rest at most
-	r.ids, r.types, r.pos = reserve(r.ids, tokens), reserve(r.types, tokens), reserve(r.pos, tokens)
+	r.ids, r.types, r.pos = reserve(r.ids, tokens), reserve(r.types, tokens), r.pos.reserve(tokens)
 	r.spans, r.queries, r.groups = reserve(r.spans, spans), reserve(r.queries, spans), reserve(r.groups, spans)
-	r.last, r.scored, r.lastPos = reserve(r.last, unique), reserve(r.scored, unique), reserve(r.lastPos, unique)
+	r.last, r.scored, r.lastPos = reserve(r.last, unique), reserve(r.scored, unique), r.lastPos.reserve(unique)
 	a := m.Net.Attention(0)
 	q := kernel.Stride(a.H * a.D)
 	grow(&r.x, tokens*kernel.Stride(m.Net.Hidden))
@@ -46,7 +47,11 @@ func (r *run) reserve(m *Model, tokens, unique, longest int) {
 	grow(&r.kv, tokens*kernel.Stride(2*a.K*a.D))
 	grow(&r.lastX, unique*kernel.Stride(m.Net.Hidden))
 	for i := range r.workers {
-		r.workers[i].Reserve(m.schedules[0].attention, longest)
+		w := &r.workers[i]
+		w.Reserve(m.schedules[0].attention, longest)
+		for _, p := range m.Net.Stretched {
+			w.Rows(tableRoom(p, kernel.RowBlock))
+		}
 	}
 }
 
@@ -62,10 +67,11 @@ type stage struct {
 	block *schedule
 	steps []step // nil for the block's attention
 
-	x, q, kv, attn  []float32
-	ldx, ldq, ldkv  int // attn has the stride of q
-	ids, types, pos []int32
-	queries         []Query
+	x, q, kv, attn []float32
+	ldx, ldq, ldkv int // attn has the stride of q
+	ids, types     []int32
+	pos            positions
+	queries        []Query
 }
 
 // Do computes rows [lo, hi), or for attention pairs of query and key head.
@@ -88,7 +94,7 @@ func (s *stage) Do(id, lo, hi int) {
 
 // rows returns the rows [lo, hi) of the stage.
 func (s *stage) rows(w *worker, lo, hi int) rowsOf {
-	r := rowsOf{w: w, ldx: s.ldx, ldq: s.ldq, ldkv: s.ldkv, m: hi - lo, x: s.x[lo*s.ldx:], pos: s.pos[lo:hi]}
+	r := rowsOf{w: w, ldx: s.ldx, ldq: s.ldq, ldkv: s.ldkv, m: hi - lo, x: s.x[lo*s.ldx:], pos: s.pos.slice(lo, hi)}
 	if s.ids != nil {
 		r.ids, r.types = s.ids[lo:hi], s.types[lo:hi]
 	}
@@ -181,7 +187,7 @@ func (m *Model) States(ids, types []int32, observe func(layer int, x []float32, 
 	r.observe = observe
 	var p plan
 	s := []Sequence{{IDs: ids, Types: types, At: len(ids) - 1}}
-	p.make(s, m.Causal(), 1)
+	p.make(s, m.Net, 1)
 	r.forward(m, &p, p.chunks[0], s, make([]float32, 1))
 }
 
@@ -209,11 +215,11 @@ func (s *stage) features(m *Model, w *worker, lo, hi int) ([]float32, int) {
 func (r *run) lastLayer(s *stage, n int) {
 	s.each(s.block.keys, n)
 	x := grow(&r.lastX, len(r.scored)*s.ldx)
-	r.lastPos = r.lastPos[:0]
+	r.lastPos.reset()
 	for i, t := range r.scored {
 		row := r.spans[t.span].Row + int(t.at)
 		copy(x[i*s.ldx:], s.x[row*s.ldx:][:s.ldx])
-		r.lastPos = append(r.lastPos, r.pos[row])
+		r.lastPos.copy(r.pos, row)
 	}
 	s.x, s.pos = x, r.lastPos
 	s.each(s.block.queries, len(r.scored))
@@ -242,13 +248,14 @@ func (r *run) group(queries []Query, heads int) int {
 
 // load lays out a chunk's tokens, spans and scored tokens.
 func (r *run) load(m *Model, p *plan, c chunk, seqs []Sequence) {
-	r.ids, r.types, r.pos = r.ids[:0], r.types[:0], r.pos[:0]
+	r.ids, r.types = r.ids[:0], r.types[:0]
+	r.pos.reset()
 	r.spans, r.queries, r.last, r.scored = r.spans[:0], r.queries[:0], r.last[:0], r.scored[:0]
 	for _, u := range p.units[c.lo:c.hi] {
 		prefix := -1
 		if u.prefix > 0 {
 			prefix = len(r.spans)
-			r.span(m, p.ids[p.unique[u.lo]][:u.prefix], nil, -1, 0)
+			r.span(m, p.ids[p.unique[u.lo]][:u.prefix], nil, -1, 0, p.reach[p.unique[u.lo]])
 		}
 		for i := u.lo; i < u.hi; i++ {
 			seq := p.unique[i]
@@ -258,19 +265,19 @@ func (r *run) load(m *Model, p *plan, c chunk, seqs []Sequence) {
 				r.score(int32(prefix), at, i)
 				continue
 			}
-			r.span(m, ids[u.prefix:], s.Types, prefix, int(u.prefix))
+			r.span(m, ids[u.prefix:], s.Types, prefix, int(u.prefix), p.reach[seq])
 			r.score(int32(len(r.spans)-1), at-u.prefix, i)
 		}
 	}
 }
 
 // span appends tokens that follow a prefix of pos tokens.
-func (r *run) span(m *Model, ids, types []int32, prefix, pos int) {
+func (r *run) span(m *Model, ids, types []int32, prefix, pos int, reach int32) {
 	row := len(r.ids)
 	r.queries = append(r.queries, Query{Span: len(r.spans), Hi: len(ids), Row: row})
 	r.spans = append(r.spans, Span{Row: row, Len: len(ids), Prefix: prefix, Pos: pos})
 	r.ids = append(r.ids, ids...)
-	r.pos = m.positions(r.pos, ids, pos)
+	r.pos = m.positions(r.pos, ids, pos, reach)
 	for i := range ids {
 		t := int32(0)
 		if types != nil {

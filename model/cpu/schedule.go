@@ -255,11 +255,12 @@ const maxSlots = 6
 
 // rowsOf is some rows of a stage, as steps see them.
 type rowsOf struct {
-	w               *worker
-	x, q, kv, attn  []float32
-	ldx, ldq, ldkv  int
-	ids, types, pos []int32
-	m               int
+	w              *worker
+	x, q, kv, attn []float32
+	ldx, ldq, ldkv int
+	ids, types     []int32
+	pos            positions
+	m              int
 }
 
 // at returns the rows of a place and their stride.
@@ -306,7 +307,7 @@ func (r *rowsOf) run(steps []step) {
 				scale(y[j*ldy:][:s.out.width], s.Factor)
 			}
 		case nn.Rotate:
-			s.rope.forward(y, ldy, s.Heads, s.Attention.D, r.pos)
+			s.rope.forward(&r.w.Scratch, y, ldy, s.Heads, s.Attention.D, r.pos)
 		case nn.Multiply:
 			s.linear.forward(&r.w.Gemm, y, ldy, x, ldx, r.m, s.act)
 		case nn.MultiplyAdd:
@@ -332,7 +333,7 @@ func scale(x []float32, factor float32) {
 
 // lookup reads the rows of a table, or adds them.
 func (r *rowsOf) lookup(s *step, y []float32, ldy int) {
-	numbers := [...][]int32{nn.Tokens: r.ids, nn.Types: r.types, nn.Positions: r.pos}[s.Of]
+	numbers := [...][]int32{nn.Tokens: r.ids, nn.Types: r.types, nn.Positions: r.pos.pos}[s.Of]
 	for i, id := range numbers[:r.m] {
 		if s.Op.Y == nn.NoValue {
 			s.table.read(y[i*ldy:][:s.Table.C], id)

@@ -74,7 +74,7 @@ type passed struct {
 // tokenRows are the tokens that rows belong to.
 type tokenRows struct {
 	n       int
-	pos     []int32
+	pos     positions
 	numbers []uint64 // of each token within the step
 	queries []Query
 }
@@ -186,7 +186,7 @@ func (t *Training) forwardRows(p *tape, k *passed, w *Scratch, i, lo, hi int) {
 			scale(y[j*ldy:][:p.p.Width(op.Out)], op.Factor)
 		}
 	case nn.Rotate:
-		op.rope.forward(y, ldy, op.Heads, op.Attention.D, k.rows(p.p, op.Out).pos[lo:hi])
+		op.rope.forward(w, y, ldy, op.Heads, op.Attention.D, k.rows(p.p, op.Out).pos.slice(lo, hi))
 	case nn.Multiply:
 		if op.act == kernel.Store {
 			op.linear.forward(&w.Gemm, y, ldy, x, ldx, m, kernel.Store)

@@ -135,8 +135,8 @@ func (r *reverse) op(i int) {
 		r.norm(op, i, dy, ldy, n)
 	case nn.Rotate: // in place
 		pos := k.rows(p, op.Out).pos
-		r.each(n, dy, func(_ *Scratch, lo, hi int) {
-			op.rope.backward(dy[lo*ldy:], ldy, op.Heads, op.Attention.D, pos[lo:hi])
+		r.each(n, dy, func(w *Scratch, lo, hi int) {
+			op.rope.backward(w, dy[lo*ldy:], ldy, op.Heads, op.Attention.D, pos.slice(lo, hi))
 		})
 	case nn.Scale: // in place
 		width := p.Width(op.Out)

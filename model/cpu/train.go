@@ -59,19 +59,20 @@ type Pass struct {
 // tokens is a batch: sequences one behind the other, up to the last token that
 // matters.
 type tokens struct {
-	ids, types, pos []int32
-	spans           []Span
-	numbers         []uint64 // of each sequence within the step
-	rows            []uint64 // of each token within the step, for dropout
-	last            []int32  // rows of the scored tokens
-	lastPos         []int32
-	lastRows        []uint64
-	all, scored     []Query
+	ids, types  []int32
+	pos         positions
+	spans       []Span
+	numbers     []uint64 // of each sequence within the step
+	rows        []uint64 // of each token within the step, for dropout
+	last        []int32  // rows of the scored tokens
+	lastPos     positions
+	lastRows    []uint64
+	all, scored []Query
 }
 
 // by returns the numbers that tokens are looked up by.
 func (b *tokens) by(of nn.Numbers) []int32 {
-	return [...][]int32{nn.Tokens: b.ids, nn.Types: b.types, nn.Positions: b.pos}[of]
+	return [...][]int32{nn.Tokens: b.ids, nn.Types: b.types, nn.Positions: b.pos.pos}[of]
 }
 
 // NewTraining reads the weights of a configuration from a source, whose tensors
@@ -257,9 +258,11 @@ func (t *Training) ldc() int { return kernel.Stride(t.net.Hidden) }
 
 // load lays out a batch.
 func (b *tokens) load(m *Model, seqs []Sequence, first int) {
-	b.ids, b.types, b.pos, b.rows = b.ids[:0], b.types[:0], b.pos[:0], b.rows[:0]
+	b.ids, b.types, b.rows = b.ids[:0], b.types[:0], b.rows[:0]
+	b.pos.reset()
+	b.lastPos.reset()
 	b.spans, b.numbers, b.all, b.scored = b.spans[:0], b.numbers[:0], b.all[:0], b.scored[:0]
-	b.last, b.lastPos, b.lastRows = b.last[:0], b.lastPos[:0], b.lastRows[:0]
+	b.last, b.lastRows = b.last[:0], b.lastRows[:0]
 	for i, s := range seqs {
 		ids := s.IDs
 		if m.Causal() {
@@ -273,8 +276,8 @@ func (b *tokens) load(m *Model, seqs []Sequence, first int) {
 		b.last = append(b.last, int32(row+s.At))
 		b.lastRows = append(b.lastRows, number<<32|uint64(s.At))
 		b.ids = append(b.ids, ids...)
-		b.pos = m.positions(b.pos, ids, 0)
-		b.lastPos = append(b.lastPos, b.pos[row+s.At])
+		b.pos = m.positions(b.pos, ids, 0, m.Net.Reach(len(s.IDs)))
+		b.lastPos.copy(b.pos, row+s.At)
 		for j := range ids {
 			typ := int32(0)
 			if s.Types != nil {

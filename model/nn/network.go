@@ -19,6 +19,8 @@ type Network struct {
 	Head     *ScoreHead // of a reward model
 	Tokens   *Embedding // of token ids
 
+	Stretched []*Rope // rotary embeddings that go by a sequence's length
+
 	Causal    bool // whether tokens see only those before them
 	Hidden    int  // C
 	Vocab     int  // V
@@ -44,4 +46,15 @@ func (n *Network) SourceName(name string) string {
 func (n *Network) Attention(block int) *Attention {
 	p := n.Blocks[block]
 	return p.Ops[p.Attends()].Attention
+}
+
+// Reach says which of the networks' rotations a sequence of so many tokens has:
+// those of sequences of equal reach are equal. It is 0 for all where no rotary
+// embedding goes by the length.
+func (n *Network) Reach(length int) int32 {
+	reach := int32(0)
+	for _, r := range n.Stretched {
+		reach = max(reach, r.Reach(length))
+	}
+	return reach
 }
