@@ -450,53 +450,81 @@ func TestRopeBackwardEqualsDifferences(t *testing.T) {
 	}
 }
 
+// TestAFusedGateIsStoredAsTwoTensors holds pieces that end within the gate, begin
+// within the up projection and reach over both.
+func TestAFusedGateIsStoredAsTwoTensors(t *testing.T) {
+	const in, f = 20, 45
+	r := rand.New(rand.NewPCG(4, 1))
+	weight, bias := random(r, 2*f*in), random(r, 2*f)
+	two := &gated{Gated: &nn.Gated{In: in, F: f, Bias: true, Act: nn.SiLU}}
+	one := &gated{Gated: &nn.Gated{In: in, F: f, Bias: true, Act: nn.SiLU, Fused: true}}
+	for _, g := range []*gated{two, one} {
+		g.alloc(kernel.Float32)
+	}
+	for half := range 2 {
+		two.store(2*half, 0, weight[half*f*in:][:f*in])
+		two.store(2*half+1, 0, bias[half*f:][:f])
+	}
+	for _, cut := range [][2]int{{0, 30}, {30, 64}, {64, 2 * f}} {
+		one.store(0, cut[0], weight[cut[0]*in:cut[1]*in])
+		one.store(1, cut[0], bias[cut[0]:cut[1]])
+	}
+	assert.Equal(t, two.w, one.w)
+	assert.Equal(t, two.b, one.b)
+	p := one.Params([]string{"gate_up"})
+	require.Len(t, p, 2)
+	assert.Equal(t, []int{2 * f, in}, p[0].Shape)
+}
+
+// TestFusedQKVBackwardEqualsDifferences holds tensors whose rows belong to queries, keys
+// and values: by head (GPT-NeoX), by key head (InternLM2) and in blocks (Phi-3).
 func TestFusedQKVBackwardEqualsDifferences(t *testing.T) {
-	const m, in, h, d = 6, 20, 2, 8
+	const m, in, d = 6, 20, 8
 	r := rand.New(rand.NewPCG(7, 1))
 	w := NewWork(2)
 	defer w.Close()
 	for _, c := range []struct {
-		name    string
-		queries []int32
-	}{{"all rows", nil}, {"two rows' queries", []int32{1, 4}}} {
+		name                 string
+		times, queries, keys int
+		rows                 []int // whose queries are wanted; nil for all
+	}{
+		{"by head", 2, 1, 1, nil}, {"by head, two rows' queries", 2, 1, 1, []int{1, 4}},
+		{"by key head", 2, 3, 1, nil}, {"in blocks", 1, 4, 2, []int{5}},
+	} {
 		t.Run(c.name, func(t *testing.T) {
-			whole := nn.NewFusedQKV(in, h, h, h, d, true)
+			whole := nn.NewFusedQKV(in, c.times, c.times*c.queries, c.times*c.keys, d, true)
 			f := (&weights{of: map[nn.Module]layer{}}).layer(&whole).(*fusedQKV)
 			p := trained(t, f, f.Params([]string{"qkv"}), r)
-			mq := m
-			if c.queries != nil {
-				mq = len(c.queries)
+			wanted := c.rows
+			if wanted == nil {
+				wanted = []int{0, 1, 2, 3, 4, 5}
 			}
-			x, dq, dkv := random(r, m*in), random(r, mq*h*d), random(r, m*2*h*d)
-			ld := kernel.Stride(in)
+			nq, nkv, ld := f.q.Out(), f.kv.Out(), kernel.Stride(in)
+			x, dq, dkv := random(r, m*in), random(r, len(wanted)*nq), random(r, m*nkv)
 			dx, xs := make([]float32, m*ld), rows(x, in, ld)
-			f.kv.backward(w, dx, ld, false, dkv, 2*h*d, xs, ld, m)
-			if c.queries == nil {
-				f.q.backward(w, dx, ld, true, dq, h*d, xs, ld, m)
-			} else {
-				picked, dpicked := make([]float32, mq*ld), make([]float32, mq*ld)
-				for i, row := range c.queries {
-					copy(picked[i*ld:][:ld], xs[int(row)*ld:])
-				}
-				f.q.backward(w, dpicked, ld, false, dq, h*d, picked, ld, mq)
-				for i, row := range c.queries {
-					kernel.AddTo(dx[int(row)*ld:][:in], dpicked[i*ld:][:in])
-				}
+			f.kv.backward(w, dx, ld, false, dkv, nkv, xs, ld, m)
+			picked, dpicked := make([]float32, len(wanted)*ld), make([]float32, len(wanted)*ld)
+			for i, row := range wanted {
+				copy(picked[i*ld:][:ld], xs[row*ld:])
+			}
+			f.q.backward(w, dpicked, ld, false, dq, nq, picked, ld, len(wanted))
+			for i, row := range wanted {
+				kernel.AddTo(dx[row*ld:][:in], dpicked[i*ld:][:in])
 			}
 			f.collect()
-			loss := func(x, weight, bias []float64) float64 {
-				y, s := linear64(x, weight, bias, in, 3*h*d), 0.0
+			loss := func(x, weight, bias []float64) (s float64) {
+				width := c.queries + 2*c.keys // heads each time
+				y := linear64(x, weight, bias, in, c.times*width*d)
 				for i := range m {
-					for head := range h {
-						part := y[i*3*h*d+head*3*d:]
-						s += dot64(part[d:2*d], wide(dkv[i*2*h*d+head*d:][:d]))
-						s += dot64(part[2*d:3*d], wide(dkv[i*2*h*d+h*d+head*d:][:d]))
-						at := slices.Index(c.queries, int32(i))
-						if c.queries == nil {
-							at = i
-						}
-						if at >= 0 {
-							s += dot64(part[:d], wide(dq[at*h*d+head*d:][:d]))
+					for j := range c.times * width * d {
+						time, head, e := j/(width*d), j/d%width, j%d
+						v := y[i*c.times*width*d+j]
+						switch at := slices.Index(wanted, i); {
+						case head < c.queries && at >= 0:
+							s += v * float64(dq[at*nq+(time*c.queries+head)*d+e])
+						case head >= c.queries:
+							kind, key := (head-c.queries)/c.keys, (head-c.queries)%c.keys
+							s += v * float64(dkv[i*nkv+((kind*c.times+time)*c.keys+key)*d+e])
 						}
 					}
 				}

@@ -31,6 +31,29 @@ func (g *gated) store(i, row int, values []float32) {
 	if g.Bias {
 		half, bias = i/2, i%2 == 1
 	}
+	if g.Fused {
+		g.storeFused(bias, row, values)
+		return
+	}
+	g.put(half, bias, row, values)
+}
+
+// storeFused divides rows of the one tensor between gate and up.
+func (g *gated) storeFused(bias bool, row int, values []float32) {
+	n := g.In // values of a row
+	if bias {
+		n = 1
+	}
+	first := min(max(0, g.F-row), len(values)/n) * n // values of the gate
+	if first > 0 {
+		g.put(0, bias, row, values[:first])
+	}
+	if first < len(values) {
+		g.put(1, bias, max(0, row-g.F), values[first:])
+	}
+}
+
+func (g *gated) put(half int, bias bool, row int, values []float32) {
 	if bias {
 		g.interleave(half, row, len(values), func(at, i, n int) { copy(g.b[at:], values[i:i+n]) })
 		return

@@ -60,10 +60,15 @@ type Gated struct {
 	In, F int
 	Bias  bool
 	Act   Activation // SiLU or GELUTanh
+	Fused bool       // the checkpoint has the gate above the up projection in one tensor
 }
 
 // Params implements [Module]: of the gate and of the up projection.
 func (g *Gated) Params(names []string) []Param {
+	if g.Fused {
+		l := NewLinear(g.In, g.Bias, 2*g.F)
+		return l.Params(names)
+	}
 	wantNames("Gated", names, 2)
 	var out []Param
 	for _, n := range names {
@@ -80,7 +85,7 @@ func (g *Gated) Params(names []string) []Param {
 // keys over values.
 type FusedQKV struct {
 	// Groups is in how many parts the tensor holds the heads: as many as key heads
-	// when interleaved (GPT-NeoX), 1 when all queries come first (GPT-2, ModernBERT).
+	// when interleaved (GPT-NeoX, InternLM2), 1 when all queries come first (GPT-2, Phi-3, ModernBERT).
 	Groups  int
 	H, K, D int
 	Q, KV   Linear
