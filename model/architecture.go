@@ -30,6 +30,8 @@ type defaults struct {
 	ropeTheta     float64 // 0: the class has no rotary embedding
 	rotaryShare   float64 // 0: the class has no partial rotary embedding
 	layerNormEps  float64
+	rmsNormEps    float64 // 0 for 1e-6
+	original      float64 // original_max_position_embeddings; 0: max_position_embeddings
 	activation    string
 	attentionBias bool
 	kvHeads       *int
@@ -52,6 +54,7 @@ const (
 	always                 // sliding_window holds for every layer
 	whenUsed               // only with use_sliding_window, from max_window_layers on
 	alternating            // sliding_window holds for every second layer, the first included
+	whenGiven              // sliding_window holds for every layer, and there is none by default
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -81,6 +84,10 @@ var architectures = map[string]architecture{
 	"Gemma2ForSequenceClassification": {
 		modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2, activations: gatedActivations, grouped: true, window: alternating,
 		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256, softCap: 50, outputCap: 30},
+	},
+	"Phi3ForSequenceClassification": {
+		modelType: "phi3", embedding: "model.embed_tokens.weight", new: newPhi3, activations: gatedActivations, grouped: true, window: whenGiven,
+		defaults: defaults{ropeTheta: 10000, rotaryShare: 1, rmsNormEps: 1e-5, original: 4096, activation: "silu", pad: ptr(int32(32000))},
 	},
 	"GPTNeoXForSequenceClassification": {
 		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX, activations: plainActivations, layerNorm: true,

@@ -231,7 +231,7 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if a.defaults.types > 0 || a.disentangled {
 		c.TypeVocab = or(raw.TypeVocab, a.defaults.types)
 	}
-	c.NormEps = or(raw.RMSNormEps, 1e-6)
+	c.NormEps = or(raw.RMSNormEps, cmp.Or(a.defaults.rmsNormEps, 1e-6))
 	if a.layerNorm {
 		c.NormEps = or(cmp.Or(raw.LayerNormEps, raw.GPT2Eps), a.defaults.layerNormEps)
 	}
@@ -297,7 +297,7 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	}
 	w := 0
 	switch {
-	case raw.SlidingWindow == nil && a.window != whenUsed:
+	case raw.SlidingWindow == nil && (a.window == always || a.window == alternating):
 		w = 4096 // the default of MistralConfig and Gemma2Config for an absent key
 	case raw.SlidingWindow == nil || string(raw.SlidingWindow) == "null":
 	default:
@@ -316,7 +316,7 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	}
 	c.Windows = make([]int, c.Layers)
 	for l := range c.Windows {
-		slides := a.window == always
+		slides := a.window == always || a.window == whenGiven
 		switch a.window {
 		case whenUsed:
 			slides = l >= or(raw.MaxWindowLayers, 28)

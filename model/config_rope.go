@@ -94,6 +94,12 @@ func (c *Config) rope(raw *rawConfig, a architecture) error {
 	if r.Type == "" {
 		r.Type = r.OldType
 	}
+	if a.defaults.original > 0 && raw.Original == nil {
+		raw.Original = r.Original
+		if raw.Original == nil {
+			raw.Original = &a.defaults.original
+		}
+	}
 	if err := c.stretch(&r, raw); err != nil {
 		return fmt.Errorf("rope_parameters: %w", err)
 	}

@@ -93,7 +93,8 @@ func outputOf(c *Config, src Source, tied bool) (string, error) {
 // OutputLayer returns the name of the output layer's weight in language models of
 // a configuration's family.
 func OutputLayer(c *Config) string {
-	if c.ModelType == "gpt_neox" || c.Architecture == "GPTNeoXForSequenceClassification" {
+	switch c.Architecture {
+	case "GPTNeoXForSequenceClassification":
 		return "embed_out.weight"
 	}
 	return "lm_head.weight"

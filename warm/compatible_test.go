@@ -205,3 +205,32 @@ func TestSpecialTokensAreComparedByRole(t *testing.T) {
 	_, err = NewAverage([]Member{{Checkpoint: a}, {Checkpoint: c}}, Options{})
 	assert.ErrorContains(t, err, "add_bos_token")
 }
+
+func TestConfigsOfFamiliesAgreeInEverySpelling(t *testing.T) {
+	root := shared(t, "goldens-families")
+	spellings, err := filepath.Glob(filepath.Join(root, "*", "config.*.json"))
+	require.NoError(t, err)
+	compared := 0
+	for _, other := range spellings {
+		b, err := os.ReadFile(other)
+		require.NoError(t, err)
+		var c struct {
+			ModelType string `json:"model_type"`
+		}
+		require.NoError(t, json.Unmarshal(b, &c))
+		if _, rotary := rotaryTypes[c.ModelType]; !rotary {
+			continue
+		}
+		compared++
+		t.Run(filepath.Base(filepath.Dir(other))+"/"+filepath.Base(other), func(t *testing.T) {
+			a, err := os.ReadFile(filepath.Join(filepath.Dir(other), "config.json"))
+			require.NoError(t, err)
+			want, err := canonicalConfig(a)
+			require.NoError(t, err)
+			got, err := canonicalConfig(b)
+			require.NoError(t, err)
+			assert.Empty(t, differences(got, want))
+		})
+	}
+	assert.Greater(t, compared, 10)
+}

@@ -46,6 +46,7 @@ var defaults = map[string]map[string]any{
 	"gpt_neox":   {"tie_word_embeddings": false, "attention_bias": true, "use_parallel_residual": true},
 	"gemma":      {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
 	"gemma2":     {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
+	"phi3":       {"tie_word_embeddings": false, "rms_norm_eps": 1e-5},
 	"bert":       {"tie_word_embeddings": true},
 	"roberta":    {"tie_word_embeddings": true},
 	"distilbert": {"tie_word_embeddings": true},
@@ -145,6 +146,7 @@ var firstTokenTypes = []string{"bert"}
 // rotaryTypes are the model types with rotary embeddings, and the share of each head that is rotated by default.
 var rotaryTypes = map[string]float64{
 	"llama": 1, "mistral": 1, "qwen2": 1, "qwen3": 1, "gemma": 1, "gemma2": 1, "modernbert": 1, "gpt_neox": 0.25,
+	"phi3": 1,
 }
 
 // canonicalRope moves everything about rotary embeddings to rope_parameters, as transformers 5 spells it, with
@@ -194,6 +196,12 @@ func canonicalRope(c map[string]any, modelType string) {
 			delete(r, "type")
 		}
 		r["rope_type"] = or(r["rope_type"], "default")
+		if r["rope_type"] == "su" { // The first name.
+			r["rope_type"] = "longrope"
+		}
+		if at := c["original_max_position_embeddings"]; at != nil && r["rope_type"] == "longrope" {
+			r["original_max_position_embeddings"] = at
+		}
 		r["rope_theta"] = or(r["rope_theta"], or(theta, 10000.0))
 		r["partial_rotary_factor"] = or(r["partial_rotary_factor"], or(partial, or(share, 1.0)))
 	}
