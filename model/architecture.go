@@ -23,6 +23,7 @@ type architecture struct {
 	padded       bool // positions count the tokens that are not padding, from the padding token's id on
 	window       windowRule
 	geluIsTanh   bool // hidden_act "gelu" of the first files means the tanh form
+	plainBias    bool // the key of attention's biases is "bias"
 }
 
 // defaults are the configuration class's own, for keys that are absent.
@@ -88,6 +89,10 @@ var architectures = map[string]architecture{
 	"Phi3ForSequenceClassification": {
 		modelType: "phi3", embedding: "model.embed_tokens.weight", new: newPhi3, activations: gatedActivations, grouped: true, window: whenGiven,
 		defaults: defaults{ropeTheta: 10000, rotaryShare: 1, rmsNormEps: 1e-5, original: 4096, activation: "silu", pad: ptr(int32(32000))},
+	},
+	"InternLM2ForRewardModel": {
+		modelType: "internlm2", embedding: "model.tok_embeddings.weight", new: newInternLM2, activations: gatedActivations, grouped: true, plainBias: true,
+		defaults: defaults{ropeTheta: 10000, activation: "silu", attentionBias: true, pad: ptr(int32(0))},
 	},
 	"GPTNeoXForSequenceClassification": {
 		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX, activations: plainActivations, layerNorm: true,

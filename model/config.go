@@ -116,6 +116,7 @@ type rawConfig struct {
 	Activation    *string  `json:"hidden_act"`
 	GemmaAct      *string  `json:"hidden_activation"`
 	AttentionBias *bool    `json:"attention_bias"`
+	Bias          *bool    `json:"bias"`
 	MLPBias       *bool    `json:"mlp_bias"`
 	Parallel      *bool    `json:"use_parallel_residual"`
 	PositionType  *string  `json:"position_embedding_type"`
@@ -138,9 +139,10 @@ type rawConfig struct {
 	RopeScaling    json.RawMessage `json:"rope_scaling"`
 	RopeParameters json.RawMessage `json:"rope_parameters"`
 
-	PadTokenID *int32            `json:"pad_token_id"`
-	NumLabels  *int              `json:"num_labels"`
-	ID2Label   map[string]string `json:"id2label"`
+	PadTokenID  *int32            `json:"pad_token_id"`
+	RewardToken *int32            `json:"reward_token_id"` // InternLM2's code ends every text with it
+	NumLabels   *int              `json:"num_labels"`
+	ID2Label    map[string]string `json:"id2label"`
 
 	HeadPrefix string          `json:"value_head_prefix"` // OpenRLHF's name of the head
 	Mean       json.RawMessage `json:"mean"`              // OpenRLHF's normalisation, which is not applied
@@ -249,6 +251,9 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 		c.Activation = "gelu_pytorch_tanh"
 	}
 	c.AttentionBias = or(raw.AttentionBias, a.defaults.attentionBias)
+	if a.plainBias {
+		c.AttentionBias = or(raw.Bias, a.defaults.attentionBias)
+	}
 	c.MLPBias = or(raw.MLPBias, false)
 	c.Parallel = or(raw.Parallel, true)
 	if c.PadTokenID = raw.PadTokenID; c.PadTokenID == nil {

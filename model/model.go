@@ -96,6 +96,8 @@ func OutputLayer(c *Config) string {
 	switch c.Architecture {
 	case "GPTNeoXForSequenceClassification":
 		return "embed_out.weight"
+	case "InternLM2ForRewardModel":
+		return "output.weight"
 	}
 	return "lm_head.weight"
 }

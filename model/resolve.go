@@ -10,7 +10,7 @@ import (
 var headNames = []string{"score", "value_head", "v_head.summary", "v_head"}
 
 // languageHeads are output layers of language models, which a reward model leaves out where its checkpoint has kept one.
-var languageHeads = []string{"lm_head.weight", "embed_out.weight"}
+var languageHeads = []string{"lm_head.weight", "embed_out.weight", "output.weight"}
 
 // Resolve reads config.json together with the checkpoint's tensors, which decide: the class follows from model_type where
 // the one that is named is not known, the score head is the one that is there, with as many outputs as it has
@@ -70,6 +70,9 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		if _, ok := src.Shape(n); ok {
 			note("%s is left out: a reward model has its score head in place of it", n)
 		}
+	}
+	if raw.RewardToken != nil {
+		note("reward_token_id %d of config.json is not appended: rewards are read at the last token of the text as it is", *raw.RewardToken)
 	}
 	if raw.Mean != nil && raw.Std != nil {
 		note("mean %s and std %s of config.json are not applied: rewards are raw", raw.Mean, raw.Std)
