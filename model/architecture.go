@@ -94,6 +94,10 @@ var architectures = map[string]architecture{
 		modelType: "internlm2", embedding: "model.tok_embeddings.weight", new: newInternLM2, activations: gatedActivations, grouped: true, plainBias: true,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", attentionBias: true, pad: ptr(int32(0))},
 	},
+	"Olmo2ForSequenceClassification": {
+		modelType: "olmo2", embedding: "model.embed_tokens.weight", new: newOLMo2, activations: gatedActivations, grouped: true,
+		defaults: defaults{ropeTheta: 10000, rmsNormEps: 1e-5, activation: "silu", pad: ptr(int32(1))},
+	},
 	"GPTNeoXForSequenceClassification": {
 		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX, activations: plainActivations, layerNorm: true,
 		defaults: defaults{ropeTheta: 10000, rotaryShare: 0.25, layerNormEps: 1e-5, activation: "gelu", attentionBias: true},

@@ -34,6 +34,7 @@ var configs = map[string]string{
 	"longrope":   `{"architectures":["LlamaForSequenceClassification"],"hidden_size":40,"intermediate_size":75,"num_hidden_layers":2,"num_attention_heads":4,"vocab_size":90,"max_position_embeddings":200,"original_max_position_embeddings":30,"rope_scaling":{"type":"longrope","short_factor":[1,1.1,1.2,1.3,1.4],"long_factor":[1,2,3,4,5]},"id2label":{"0":"LABEL_0"}}`,
 	"phi3":       `{"architectures":["Phi3ForSequenceClassification"],"hidden_size":40,"intermediate_size":75,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":90,"max_position_embeddings":200,"original_max_position_embeddings":30,"partial_rotary_factor":0.8,"sliding_window":37,"rope_scaling":{"type":"longrope","short_factor":[1,1.1,1.2,1.3],"long_factor":[1,2,3,4]},"id2label":{"0":"LABEL_0"}}`,
 	"internlm":   `{"architectures":["InternLM2ForRewardModel"],"hidden_size":48,"intermediate_size":70,"num_hidden_layers":2,"num_attention_heads":6,"num_key_value_heads":2,"vocab_size":90,"max_position_embeddings":50,"rope_scaling":{"type":"dynamic","factor":2},"num_labels":1}`,
+	"olmo2":      `{"architectures":["Olmo2ForSequenceClassification"],"hidden_size":40,"intermediate_size":75,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":90,"max_position_embeddings":4096,"id2label":{"0":"LABEL_0"}}`,
 }
 
 func randomModel(t testing.TB, config string, d kernel.DType) *Model {

@@ -48,6 +48,7 @@ var defaults = map[string]map[string]any{
 	"gemma2":     {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
 	"phi3":       {"tie_word_embeddings": false, "rms_norm_eps": 1e-5},
 	"internlm2":  {"tie_word_embeddings": false, "bias": true},
+	"olmo2":      {"tie_word_embeddings": false, "attention_bias": false, "rms_norm_eps": 1e-5},
 	"bert":       {"tie_word_embeddings": true},
 	"roberta":    {"tie_word_embeddings": true},
 	"distilbert": {"tie_word_embeddings": true},
@@ -147,7 +148,7 @@ var firstTokenTypes = []string{"bert"}
 // rotaryTypes are the model types with rotary embeddings, and the share of each head that is rotated by default.
 var rotaryTypes = map[string]float64{
 	"llama": 1, "mistral": 1, "qwen2": 1, "qwen3": 1, "gemma": 1, "gemma2": 1, "modernbert": 1, "gpt_neox": 0.25,
-	"phi3": 1, "internlm2": 1,
+	"phi3": 1, "internlm2": 1, "olmo2": 1,
 }
 
 // canonicalRope moves everything about rotary embeddings to rope_parameters, as transformers 5 spells it, with

@@ -1,0 +1,74 @@
+package model
+
+import "github.com/warmserve/warmserve/model/nn"
+
+// olmo2 is the network of OLMo 2, which normalises what attention and feed-forward
+// return instead of what they read. Source: transformers modeling_olmo2.py; OLMo Team
+// 2024 (arXiv 2501.00656).
+type olmo2 struct {
+	Embed  nn.Embedding `weight:"model.embed_tokens"`
+	Layers []olmo2Block `weight:"model.layers"`
+	Norm   nn.RMSNorm   `weight:"model.norm"`
+	Head   nn.ScoreHead `weight:"score"`
+}
+
+// olmo2Block is x += norm(O·attention(x)), then x += norm(down(silu(gate)·up)).
+type olmo2Block struct {
+	Q        nn.Linear  `weight:"self_attn.q_proj"`
+	KV       nn.Linear  `weight:"self_attn.k_proj,self_attn.v_proj"`
+	QNorm    nn.RMSNorm `weight:"self_attn.q_norm"` // over all heads at once
+	KNorm    nn.RMSNorm `weight:"self_attn.k_norm"`
+	O        nn.Linear  `weight:"self_attn.o_proj"`
+	AttnNorm nn.RMSNorm `weight:"post_attention_layernorm"`
+	GateUp   nn.Gated   `weight:"mlp.gate_proj,mlp.up_proj"`
+	Down     nn.Linear  `weight:"mlp.down_proj"`
+	OutNorm  nn.RMSNorm `weight:"post_feedforward_layernorm"`
+
+	attn nn.Attention
+	rope *nn.Rope
+}
+
+func newOLMo2(c *Config) network {
+	n := &olmo2{
+		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
+		Layers: make([]olmo2Block, c.Layers),
+		Norm:   nn.NewRMSNorm(c.Hidden, c.NormEps),
+		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
+	}
+	rope := newRope(c)
+	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	for i := range n.Layers {
+		n.Layers[i] = olmo2Block{
+			Q:        nn.NewLinear(c.Hidden, c.AttentionBias, q),
+			KV:       nn.NewLinear(c.Hidden, c.AttentionBias, kv, kv),
+			QNorm:    nn.NewRMSNorm(q, c.NormEps),
+			KNorm:    nn.NewRMSNorm(kv, c.NormEps),
+			O:        nn.NewLinear(q, c.AttentionBias, c.Hidden),
+			AttnNorm: nn.NewRMSNorm(c.Hidden, c.NormEps),
+			GateUp:   nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation]},
+			Down:     nn.NewLinear(c.Intermediate, false, c.Hidden),
+			OutNorm:  nn.NewRMSNorm(c.Hidden, c.NormEps),
+			attn:     newAttention(c, i, true),
+			rope:     rope,
+		}
+	}
+	return n
+}
+
+func (n *olmo2) embedding() *nn.Embedding { return &n.Embed }
+
+func (n *olmo2) scoreHead() *nn.ScoreHead { return &n.Head }
+
+func (n *olmo2) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
+
+func (n *olmo2) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
+
+func (n *olmo2) blocks() []block { return blocksOf(n.Layers) }
+
+func (l *olmo2Block) forward(p *nn.Program, x nn.Value) nn.Value {
+	a, residual := &l.attn, p.Wanted(x)
+	q := p.Rope(l.rope, a, a.H, p.HeadNorm(&l.QNorm, 1, p.Linear(&l.Q, residual)))
+	kv := p.Rope(l.rope, a, a.K, p.HeadNorm(&l.KNorm, 1, p.Linear(&l.KV, x))) // the keys are one head of K·D
+	y := p.Add(residual, p.Norm(&l.AttnNorm, p.Linear(&l.O, p.Attend(a, q, kv))))
+	return p.Add(y, p.Norm(&l.OutNorm, p.Linear(&l.Down, p.Gated(&l.GateUp, y))))
+}
