@@ -44,6 +44,7 @@ type defaults struct {
 	widening      int     // n_inner, in widths of the blocks
 	fixedEps      float64 // what norms have whatever the configuration says
 	queryScalar   float64 // query_pre_attn_scalar; 0: scores are divided by √head_dim
+	localTheta    float64 // rope_local_base_freq, of sliding layers; 0: that of all
 	softCap       float64 // attn_logit_softcapping; 0: the class has none
 	outputCap     float64 // final_logit_softcapping; 0: the class has none
 }
@@ -55,6 +56,7 @@ const (
 	always                 // sliding_window holds for every layer
 	whenUsed               // only with use_sliding_window, from max_window_layers on
 	alternating            // sliding_window holds for every second layer, the first included
+	patterned              // sliding_window holds for all but each sliding_window_pattern-th layer
 	whenGiven              // sliding_window holds for every layer, and there is none by default
 )
 
@@ -85,6 +87,10 @@ var architectures = map[string]architecture{
 	"Gemma2ForSequenceClassification": {
 		modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2, activations: gatedActivations, grouped: true, window: alternating,
 		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256, softCap: 50, outputCap: 30},
+	},
+	"Gemma3TextForSequenceClassification": {
+		modelType: "gemma3_text", embedding: "model.embed_tokens.weight", new: newGemma3, activations: gatedActivations, grouped: true, window: patterned,
+		defaults: defaults{ropeTheta: 1e6, localTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256},
 	},
 	"Phi3ForSequenceClassification": {
 		modelType: "phi3", embedding: "model.embed_tokens.weight", new: newPhi3, activations: gatedActivations, grouped: true, window: whenGiven,

@@ -57,6 +57,7 @@ type Config struct {
 	OutputCap   float64 `json:",omitempty"` // bound of a language model's logits, which a reward model does not have
 
 	RopeTheta   float64
+	LocalTheta  float64 `json:",omitempty"` // of sliding layers, 0 for that of all
 	RotaryShare float64 // part of each head that is rotated
 	Llama3      *Llama3Scaling
 	Linear      float64          // positions are divided by it; 0 or 1 for none
@@ -130,9 +131,12 @@ type rawConfig struct {
 	UseSlidingWindow *bool           `json:"use_sliding_window"`
 	MaxWindowLayers  *int            `json:"max_window_layers"`
 	LayerTypes       []string        `json:"layer_types"`
+	Pattern          *int            `json:"sliding_window_pattern"`
+	PrivatePattern   *int            `json:"_sliding_window_pattern"`
 
 	RopeTheta      *float64        `json:"rope_theta"`
 	RotaryBase     *float64        `json:"rotary_emb_base"`
+	LocalTheta     *float64        `json:"rope_local_base_freq"`
 	RotaryShare    *float64        `json:"rotary_pct"`
 	Original       *float64        `json:"original_max_position_embeddings"`
 	PartialRotary  *float64        `json:"partial_rotary_factor"`
@@ -278,8 +282,8 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 
 // caps reads the bounds of scores and logits of classes that have some.
 func (c *Config) caps(raw *rawConfig, a architecture) error {
-	read := func(key string, value json.RawMessage, def float64, to *float64) error {
-		if *to = def; def == 0 || value == nil {
+	read := func(key string, value json.RawMessage, known bool, def float64, to *float64) error {
+		if *to = def; !known || value == nil {
 			return nil
 		}
 		if *to = 0; string(value) == "null" {
@@ -291,8 +295,8 @@ func (c *Config) caps(raw *rawConfig, a architecture) error {
 		return nil
 	}
 	return errors.Join(
-		read("attn_logit_softcapping", raw.SoftCap, a.defaults.softCap, &c.SoftCap),
-		read("final_logit_softcapping", raw.OutputCap, a.defaults.outputCap, &c.OutputCap))
+		read("attn_logit_softcapping", raw.SoftCap, a.defaults.softCap > 0, a.defaults.softCap, &c.SoftCap),
+		read("final_logit_softcapping", raw.OutputCap, a.defaults.queryScalar > 0, a.defaults.outputCap, &c.OutputCap))
 }
 
 // windows reads which layers attend to a sliding window only.
@@ -302,7 +306,7 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	}
 	w := 0
 	switch {
-	case raw.SlidingWindow == nil && (a.window == always || a.window == alternating):
+	case raw.SlidingWindow == nil && (a.window == always || a.window == alternating || a.window == patterned):
 		w = 4096 // the default of MistralConfig and Gemma2Config for an absent key
 	case raw.SlidingWindow == nil || string(raw.SlidingWindow) == "null":
 	default:
@@ -312,6 +316,10 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	}
 	if a.window == whenUsed && !or(raw.UseSlidingWindow, false) {
 		w = 0
+	}
+	pattern := or(cmp.Or(raw.Pattern, raw.PrivatePattern), 6)
+	if a.window == patterned && (w == 0 || pattern < 1) {
+		return fmt.Errorf("sliding_window: null or sliding_window_pattern: %d, want positive numbers", pattern)
 	}
 	if w == 0 {
 		return nil
@@ -325,6 +333,8 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 		switch a.window {
 		case whenUsed:
 			slides = l >= or(raw.MaxWindowLayers, 28)
+		case patterned:
+			slides = (l+1)%pattern != 0
 		case alternating:
 			slides = l%2 == 0
 		}
@@ -380,6 +390,9 @@ func (c *Config) validate(raw *rawConfig, a architecture) error {
 	}
 	if a.defaults.ropeTheta > 0 && !(c.RopeTheta > 0) {
 		bad("rope_theta: %v, want a positive number", c.RopeTheta)
+	}
+	if a.defaults.localTheta > 0 && !(c.LocalTheta > 0) {
+		bad("rope_local_base_freq: %v, want a positive number", c.LocalTheta)
 	}
 	if !(c.NormEps > 0) || c.NormEps > 1 {
 		bad("norm epsilon: %v, want a number in (0, 1]", c.NormEps)

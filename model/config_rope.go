@@ -62,6 +62,8 @@ type rawRope struct {
 	ScaleAll   float64   `json:"mscale_all_dim"`
 	Truncate   *bool     `json:"truncate"`
 	Magnitude  *float64  `json:"attention_factor"`
+	Full       *rawRope  `json:"full_attention"` // Gemma 3: of each kind of layer
+	Sliding    *rawRope  `json:"sliding_attention"`
 	Short      []float64 `json:"short_factor"`
 	LongFactor []float64 `json:"long_factor"`
 }
@@ -72,6 +74,9 @@ func (c *Config) rope(raw *rawConfig, a architecture) error {
 		return nil
 	}
 	c.RopeTheta = or(raw.RopeTheta, or(raw.RotaryBase, a.defaults.ropeTheta))
+	if a.defaults.localTheta > 0 {
+		c.LocalTheta = or(raw.LocalTheta, a.defaults.localTheta)
+	}
 	c.RotaryShare = 1
 	if a.defaults.rotaryShare != 0 {
 		c.RotaryShare = or(raw.PartialRotary, or(raw.RotaryShare, a.defaults.rotaryShare))
@@ -86,6 +91,15 @@ func (c *Config) rope(raw *rawConfig, a architecture) error {
 	var r rawRope
 	if err := json.Unmarshal(data, &r); err != nil {
 		return fmt.Errorf("rope_parameters: %w", jsonerr.WrongType(err))
+	}
+	if a.defaults.localTheta > 0 && r.Full != nil {
+		if s := r.Sliding; s != nil {
+			if s.Type != "" && s.Type != "default" {
+				return fmt.Errorf("rope_parameters: sliding_attention: rope_type %q is not supported, want default", s.Type)
+			}
+			c.LocalTheta = or(s.Theta, c.LocalTheta)
+		}
+		r = *r.Full
 	}
 	c.RopeTheta = or(r.Theta, c.RopeTheta)
 	if a.defaults.rotaryShare != 0 {

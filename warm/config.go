@@ -40,21 +40,22 @@ var defaults = map[string]map[string]any{
 	"": {"is_decoder": false, "add_cross_attention": false, "legacy": true, "position_embedding_type": "absolute"},
 	"llama": {"tie_word_embeddings": false, "attention_bias": false, "mlp_bias": false, "hidden_act": "silu",
 		"rms_norm_eps": 1e-6},
-	"mistral":    {"tie_word_embeddings": false, "hidden_act": "silu"},
-	"qwen2":      {"tie_word_embeddings": false, "use_sliding_window": false},
-	"qwen3":      {"tie_word_embeddings": false, "use_sliding_window": false, "attention_bias": false},
-	"gpt_neox":   {"tie_word_embeddings": false, "attention_bias": true, "use_parallel_residual": true},
-	"gemma":      {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
-	"gemma2":     {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
-	"phi3":       {"tie_word_embeddings": false, "rms_norm_eps": 1e-5},
-	"internlm2":  {"tie_word_embeddings": false, "bias": true},
-	"olmo2":      {"tie_word_embeddings": false, "attention_bias": false, "rms_norm_eps": 1e-5},
-	"bert":       {"tie_word_embeddings": true},
-	"roberta":    {"tie_word_embeddings": true},
-	"distilbert": {"tie_word_embeddings": true},
-	"deberta-v2": {"tie_word_embeddings": true},
-	"modernbert": {"tie_word_embeddings": true},
-	"gpt2":       {"tie_word_embeddings": true},
+	"mistral":     {"tie_word_embeddings": false, "hidden_act": "silu"},
+	"qwen2":       {"tie_word_embeddings": false, "use_sliding_window": false},
+	"qwen3":       {"tie_word_embeddings": false, "use_sliding_window": false, "attention_bias": false},
+	"gpt_neox":    {"tie_word_embeddings": false, "attention_bias": true, "use_parallel_residual": true},
+	"gemma":       {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
+	"gemma2":      {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
+	"gemma3_text": {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false, "use_bidirectional_attention": false},
+	"phi3":        {"tie_word_embeddings": false, "rms_norm_eps": 1e-5},
+	"internlm2":   {"tie_word_embeddings": false, "bias": true},
+	"olmo2":       {"tie_word_embeddings": false, "attention_bias": false, "rms_norm_eps": 1e-5},
+	"bert":        {"tie_word_embeddings": true},
+	"roberta":     {"tie_word_embeddings": true},
+	"distilbert":  {"tie_word_embeddings": true},
+	"deberta-v2":  {"tie_word_embeddings": true},
+	"modernbert":  {"tie_word_embeddings": true},
+	"gpt2":        {"tie_word_embeddings": true},
 }
 
 // canonicalConfig returns the fields of a config.json that change the function, in one spelling for
@@ -148,7 +149,7 @@ var firstTokenTypes = []string{"bert"}
 // rotaryTypes are the model types with rotary embeddings, and the share of each head that is rotated by default.
 var rotaryTypes = map[string]float64{
 	"llama": 1, "mistral": 1, "qwen2": 1, "qwen3": 1, "gemma": 1, "gemma2": 1, "modernbert": 1, "gpt_neox": 0.25,
-	"phi3": 1, "internlm2": 1, "olmo2": 1,
+	"phi3": 1, "internlm2": 1, "olmo2": 1, "gemma3_text": 1,
 }
 
 // canonicalRope moves everything about rotary embeddings to rope_parameters, as transformers 5 spells it, with
@@ -168,6 +169,7 @@ func canonicalRope(c map[string]any, modelType string) {
 	theta := take("rope_theta", "rotary_emb_base")
 	globalTheta := take("global_rope_theta")
 	take("local_rope_theta")
+	slidingTheta := take("rope_local_base_freq")
 	partial := take("partial_rotary_factor", "rotary_pct")
 	scaling, _ := take("rope_scaling").(map[string]any)
 	rope, _ := c["rope_parameters"].(map[string]any)
@@ -175,6 +177,10 @@ func canonicalRope(c map[string]any, modelType string) {
 		rope = map[string]any{}
 		for k, v := range scaling {
 			rope[k] = v
+		}
+		if modelType == "gemma3_text" { // What is scaled is the rotation of full layers.
+			rope["rope_theta"] = or(theta, 1e6)
+			rope = map[string]any{"full_attention": rope, "sliding_attention": map[string]any{"rope_theta": or(slidingTheta, 10000.0)}}
 		}
 		if modelType == "modernbert" {
 			globalTheta = or(globalTheta, 160000.0)
@@ -240,6 +246,13 @@ func canonicalLayers(c map[string]any, modelType string) {
 		} else {
 			from := number("max_window_layers")
 			sliding = func(i int) bool { return i >= from }
+		}
+	case "gemma3_text":
+		every := or(c["sliding_window_pattern"], or(c["_sliding_window_pattern"], 6.0))
+		c["sliding_window_pattern"] = every
+		delete(c, "_sliding_window_pattern")
+		if n, ok := every.(float64); ok && n >= 1 {
+			sliding = func(i int) bool { return (i+1)%int(n) != 0 }
 		}
 	case "gemma2":
 		sliding = func(i int) bool { return i%2 == 0 }
