@@ -27,7 +27,7 @@ BEYOND_THE_SCHEMA = [
     r"(documents is|query is|texts` cannot be|input_ids together|text and )",
     # The order of a list.
     r"the role of the last message is",
-    r"without tool_calls needs a content",
+    r"without tool_calls or reasoning needs a content",
     # The inside of a text.
     r"is not in \w+ markup|does not end by opening the assistant's answer",
     # What the served model has.

@@ -87,6 +87,24 @@ func TestDepthIsCountedOutsideOfStrings(t *testing.T) {
 	assert.True(t, api.IsCode(err, api.CodeInvalidJSON), "%v", err)
 }
 
+func TestContentMayBeNullBesideACallOrAThoughtAlone(t *testing.T) {
+	for fields, ok := range map[string]bool{
+		`"tool_calls": [{"function": {"name": "f"}}]`: true, `"tool_calls": []`: true, `"reasoning": "hm"`: true, `"thinking": ""`: true, `"reasoning_content": "hm", "tool_calls": null`: true,
+		`"tool_calls": null`: false, `"reasoning": null`: false, `"refusal": "no"`: false, `"name": "f"`: false,
+	} {
+		for _, content := range []string{`"content": null, `, ``} {
+			body := `{"inputs":[{"messages":[{"role":"user","content":"q"},{"role":"assistant", ` + content + fields + `}]}]}`
+			req, err := api.DecodeRewardRequest([]byte(body))
+			require.NoError(t, err)
+			if err := req.Validate(10); ok {
+				assert.NoError(t, err, body)
+			} else {
+				assert.True(t, api.IsCode(err, api.CodeMissingField), body)
+			}
+		}
+	}
+}
+
 func TestUnder(t *testing.T) {
 	for _, test := range []struct{ param, prefix, want string }{
 		{"role", "messages[1]", "messages[1].role"}, {"[2]", "inputs", "inputs[2]"}, {"", "inputs[0]", "inputs[0]"}, {"a", "", "a"},

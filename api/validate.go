@@ -218,12 +218,23 @@ func checkMessages(messages []Message) *Error {
 		if m.Role == "" {
 			return Errorf(CodeMissingField, fmt.Sprintf("[%d].role", i), "a message needs a role")
 		}
-		calls := slices.ContainsFunc(m.Extra, func(f Field) bool { return f.Name == "tool_calls" && f.Value.Kind() == '[' })
-		if m.Content.Null && !calls {
-			return Errorf(CodeMissingField, fmt.Sprintf("[%d].content", i), "a message without tool_calls needs a content")
+		if m.Content.Null && !slices.ContainsFunc(m.Extra, insteadOfContent) {
+			return Errorf(CodeMissingField, fmt.Sprintf("[%d].content", i), "a message without tool_calls or reasoning needs a content")
 		}
 	}
 	return nil
+}
+
+// insteadOfContent tells whether a message with the field may be without content: it calls a tool, or
+// it ended while it was thinking.
+func insteadOfContent(f Field) bool {
+	switch f.Name {
+	case "tool_calls":
+		return f.Value.Kind() == '['
+	case "reasoning_content", "reasoning", "thinking":
+		return f.Value.Kind() == '"'
+	}
+	return false
 }
 
 func checkIDs(ids []int32) *Error {

@@ -25,9 +25,11 @@ type form struct {
 
 // forTemplates returns the message as templates expect it. Clients write the same thing in several
 // ways, of which templates read one: the arguments of a tool call as an object, as vLLM hands them
-// on, or as JSON in a string, whichever way they came; the content beside tool calls as text, not
-// null, unless the template tells null apart; the reasoning as reasoning_content, and as thinking where that
-// is absent, as transformers 5.24 does. The entries are appended to out.
+// on, or as JSON in a string, whichever way they came; null content beside tool calls or reasoning as
+// an empty text, unless the template tells null beside calls apart; other keys whose value is null
+// not at all, as an SDK's message names every field that it knows; the reasoning as reasoning_content,
+// and as thinking where that is absent. The last two are as transformers 5.24 does. The entries are
+// appended to out.
 func (m Message) forTemplates(out []entry, f form) []entry {
 	calls := m.Has("tool_calls")
 	for k, v := range m.dict().All() {
@@ -35,12 +37,32 @@ func (m Message) forTemplates(out []entry, f form) []entry {
 		switch {
 		case key == "tool_calls" && calls:
 			v = f.calls(v)
-		case key == "content" && calls && v == nil && !f.nullContent:
+		case key == "content" && v == nil && m.speaksOtherwise() && !(calls && f.nullContent):
 			v = origin.Given("", origin.Request)
+		case key != "content" && v == nil:
+			continue
 		}
 		out = append(out, entry{key, key, v})
 	}
 	return withReasoning(out)
+}
+
+// speaksOtherwise tells whether the message may be without content: it calls tools, its list of calls
+// is empty, as some servers write it, or it ended while it was thinking.
+func (m Message) speaksOtherwise() bool {
+	calls, _ := m.dict().Get("tool_calls")
+	_, list := calls.(*jinja.List)
+	return list || slices.ContainsFunc(reasoningFields, func(key string) bool {
+		v, _ := m.dict().Get(key)
+		return v != nil
+	})
+}
+
+// Says tells whether the message has content, or what may stand in for it: a list of tool calls or a
+// reasoning. Templates print null as "None" and what is absent as nothing.
+func (m Message) Says() bool {
+	content, _ := m.dict().Get("content")
+	return content != nil || m.speaksOtherwise()
 }
 
 // withReasoning gives the reasoning the names that templates read, at the places where transformers
@@ -51,7 +73,7 @@ func withReasoning(entries []entry) []entry {
 	}
 	for _, key := range reasoningFields {
 		i := find(key)
-		if i < 0 || entries[i].value == nil {
+		if i < 0 {
 			continue
 		}
 		content, thinking := entries[i], entries[i]

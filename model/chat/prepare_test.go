@@ -15,7 +15,8 @@ func parsed(tb testing.TB, data string) []Message {
 	return ms
 }
 
-// The right side is what _alias_reasoning_fields of transformers 5.24.0 made of the left.
+// The right side is what _normalize_chat_messages and _alias_reasoning_fields of transformers 5.24.0
+// made of the left.
 func TestReasoningHasTheNamesThatTransformersGivesIt(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"none":                           {`{"role": "assistant", "content": "a"}`, `{"role": "assistant", "content": "a"}`},
@@ -23,8 +24,8 @@ func TestReasoningHasTheNamesThatTransformersGivesIt(t *testing.T) {
 		"thinking":                       {`{"role": "assistant", "thinking": "t", "content": "a"}`, `{"thinking": "t", "role": "assistant", "content": "a", "reasoning_content": "t"}`},
 		"reasoning_content":              {`{"role": "assistant", "reasoning_content": "c", "content": "a"}`, `{"thinking": "c", "role": "assistant", "reasoning_content": "c", "content": "a"}`},
 		"the first of three":             {`{"role": "assistant", "reasoning": "r", "thinking": "t", "reasoning_content": "c"}`, `{"thinking": "t", "role": "assistant", "reasoning": "r", "reasoning_content": "c"}`},
-		"null is not there":              {`{"role": "assistant", "reasoning_content": null, "thinking": null, "reasoning": "r"}`, `{"thinking": null, "role": "assistant", "reasoning_content": "r", "reasoning": "r"}`},
-		"all null":                       {`{"role": "assistant", "reasoning_content": null, "thinking": null}`, `{"role": "assistant", "reasoning_content": null, "thinking": null}`},
+		"null is not there":              {`{"role": "assistant", "reasoning_content": null, "thinking": null, "reasoning": "r"}`, `{"thinking": "r", "role": "assistant", "reasoning": "r", "reasoning_content": "r"}`},
+		"all null":                       {`{"role": "assistant", "reasoning_content": null, "thinking": null}`, `{"role": "assistant"}`},
 		"an empty text is there":         {`{"role": "assistant", "thinking": "", "reasoning": "r"}`, `{"thinking": "", "role": "assistant", "reasoning": "r", "reasoning_content": ""}`},
 		"thinking before reasoning":      {`{"role": "assistant", "reasoning": "r", "thinking": "t"}`, `{"thinking": "t", "role": "assistant", "reasoning": "r", "reasoning_content": "t"}`},
 		"a user's, and not a string":     {`{"role": "user", "reasoning": ["r", 1]}`, `{"thinking": ["r", 1], "role": "user", "reasoning": ["r", 1], "reasoning_content": ["r", 1]}`},
@@ -93,12 +94,15 @@ func TestATemplateThatPutsArgumentsIntoTextGetsText(t *testing.T) {
 	assert.ErrorContains(t, err, "it cannot use messages[1].tool_calls, which is a list", "the failure is the first one's")
 }
 
-func TestNullBesideToolCallsReadsAsText(t *testing.T) {
+func TestNullBesideToolCallsOrReasoningReadsAsText(t *testing.T) {
 	calls := `"tool_calls": [{"function": {"name": "f", "arguments": {}}}]`
 	for name, c := range map[string]struct{ template, message, want string }{
 		"it is text":                         {`{{ messages[0].content is string }}{{ 'x' in messages[0].content }}{{ messages[0].content }}.`, `"content": null, ` + calls, "TrueFalse⟨0.content:⟩."},
-		"not without tool calls":             {`{{ messages[0].content is string }}`, `"content": null`, "False"},
-		"nor beside an empty list of them":   {`{{ messages[0].content is string }}`, `"content": null, "tool_calls": []`, "False"},
+		"beside an empty list of them":       {`{{ messages[0].content }}.`, `"content": null, "tool_calls": []`, "⟨0.content:⟩."},
+		"beside reasoning":                   {`{{ messages[0].content is string }}`, `"content": null, "reasoning": "r"`, "True"},
+		"beside reasoning without calls":     {`{% if messages[0].content is none %}none{% endif %}`, `"content": null, "thinking": "r"`, ""},
+		"not where nothing was said":         {`{{ messages[0].content is string }}`, `"content": null`, "False"},
+		"nor where that is null too":         {`{{ messages[0].content is string }}`, `"content": null, "reasoning": null, "tool_calls": null`, "False"},
 		"nor where it is absent":             {`{{ messages[0].content is defined }}`, calls, "False"},
 		"nor where the template asks":        {`{% if messages[0].content is none %}none{% endif %}`, `"content": null, ` + calls, "none"},
 		"nor where it asks by key":           {`{{ messages[0]['content'] is not none }}`, `"content": null, ` + calls, "False"},
@@ -121,4 +125,21 @@ func TestNullBesideToolCallsReadsAsText(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.Equal(t, empty.Text, null.Text, name)
 	}
+}
+
+// OpenAI's SDK writes every field of a message that it knows. Llama's template asks whether there
+// are tool_calls, and others print what they find.
+func TestAFieldThatIsNullIsNotThere(t *testing.T) {
+	sdk := `, "refusal": null, "annotations": null, "audio": null, "function_call": null, "tool_calls": null, "name": null, "reasoning_content": null`
+	for _, name := range goldenTemplates {
+		o := Options{Tools: []any{}}
+		plain, err := parseGolden(t, name).Render(parsed(t, `[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]`), o)
+		require.NoError(t, err, name)
+		nulls, err := parseGolden(t, name).Render(parsed(t, `[{"role": "user", "content": "q"`+sdk+`}, {"role": "assistant", "content": "a"`+sdk+`}]`), o)
+		require.NoError(t, err, name)
+		assert.Equal(t, plain.Text, nulls.Text, name)
+	}
+	r, err := mustParse(t, `{% for m in messages %}{{ m.name }}{{ 'name' in m }}{{ m.a }}{% endfor %}`, nil).Render(parsed(t, `[{"role": "user", "name": null, "a": {"b": null}}]`), Options{})
+	require.NoError(t, err)
+	assert.Equal(t, "False{'b': None}", r.Text, "null inside a field is the field's")
 }

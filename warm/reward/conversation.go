@@ -19,6 +19,9 @@ func (e *Encoder) conversation(messages []chat.Message, o EncodeOptions) (passag
 	}
 	flat := make([]chat.Message, len(messages))
 	for i, m := range messages {
+		if !m.Says() {
+			return passage{}, fmt.Errorf("%w: messages[%d], of the %s, has no content, nor tool_calls or reasoning in its place", ErrInput, i, m.Role())
+		}
 		flat[i] = m.Flattened() // templates of text models expect a string
 	}
 	text, err := e.Template.Render(flat, chat.Options{AddGenerationPrompt: o.Chat.AddGenerationPrompt, Extra: o.Chat.Variables, Now: templateDate})

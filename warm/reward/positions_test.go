@@ -103,6 +103,36 @@ func TestAnAnswerThatSaysNothingIsScored(t *testing.T) {
 	}
 }
 
+// A template prints null as "None", and what is absent as nothing: rewards of words that nobody said.
+func TestAMessageWithoutContentIsRefused(t *testing.T) {
+	d := with(t, `{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}`)
+	for name, c := range map[string]struct {
+		fields string
+		want   string // "" refuses it
+	}{
+		"null":                             {`, "content": null`, ""},
+		"absent":                           {``, ""},
+		"null beside null":                 {`, "content": null, "tool_calls": null, "reasoning": null`, ""},
+		"empty":                            {`, "content": ""`, "<s>[user]</s>[assistant]</s>"},
+		"null beside a call":               {`, "content": null, "tool_calls": [{"function": {"name": "f"}}]`, "<s>[user]</s>[assistant]</s>"},
+		"null beside a list of no calls":   {`, "content": null, "tool_calls": []`, "<s>[user]</s>[assistant]</s>"},
+		"null of a thought without an end": {`, "content": null, "reasoning": "hm"`, "<s>[user]</s>[assistant]</s>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			messages, err := chat.ParseMessages([]byte(`[{"role": "user"` + c.fields + `}, {"role": "assistant"` + c.fields + `}]`))
+			require.NoError(t, err)
+			e, err := d.Encode(Input{Messages: messages}, EncodeOptions{})
+			if c.want == "" {
+				require.ErrorIs(t, err, ErrInput)
+				assert.ErrorContains(t, err, "messages[0], of the user, has no content")
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, c.want, decoded(d, e))
+		})
+	}
+}
+
 func TestTruncationSaysWhetherTheAnswerWasCut(t *testing.T) {
 	d := with(t, rewardtest.Template)
 	for _, c := range []struct {
