@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 
 logging.disable(logging.CRITICAL)
 
-TEXTS = ["ab", " a b", "Áb AB 你a", "a</s>b<s>", "a [PAD] b", "<new>a"]
+TEXTS = ["ab", " a b", "  a", "Áb AB 你a", "a</s>b<s>", "a [PAD] b", "<new>a"]
 PAIR = ["a", "b"]
 
 
@@ -53,6 +53,14 @@ def llama(before=("<s>",), after=()):
     return document(model=model, added_tokens=[added(t, vocab[t]) for t in tokens[:3]],
                     pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
                     post_processor=template(list(before), list(after), vocab))
+
+
+def llama2():
+    """Llama 2's own file: the prefix space is the normalizer's."""
+    doc = llama()
+    doc["pre_tokenizer"] = None
+    doc["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}
+    return doc
 
 
 def bert(lowercase=True, accents=None, chinese=True):
@@ -109,6 +117,7 @@ BERT = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_t
 GPT2 = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
 ROBERTA = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>",
            "unk_token": "<unk>", "mask_token": "<mask>"}
+NEOX = ("<|endoftext|>", "<|padding|>")
 CASES = {}
 
 
@@ -136,6 +145,15 @@ case("added_tokens_decoder with an id that is not the next", llama(), tokenizer_
      added_tokens_decoder=decoder(**{"<new>": (300, {})}), **LLAMA)
 case("additional_special_tokens", llama(), tokenizer_class="PreTrainedTokenizerFast", additional_special_tokens=["<new>"], **LLAMA)
 case("extra_special_tokens", llama(), tokenizer_class="PreTrainedTokenizerFast", extra_special_tokens={"new_token": "<new>"}, **LLAMA)
+for cls in ["LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizerFast", "PreTrainedTokenizerFast"]:
+    case(f"{cls} Llama 2's file", llama2(), tokenizer_class=cls, **LLAMA)
+case("LlamaTokenizerFast Llama 2's file, legacy", llama2(), tokenizer_class="LlamaTokenizerFast", legacy=True, **LLAMA)
+case("LlamaTokenizerFast Llama 2's file, no prefix space", llama2(), tokenizer_class="LlamaTokenizerFast", add_prefix_space=False, **LLAMA)
+case("LlamaTokenizerFast over bytes", gpt2(), tokenizer_class="LlamaTokenizerFast", **GPT2)
+for prefix in [True, False]:
+    case(f"GPTNeoXTokenizerFast add_prefix_space {prefix}", gpt2(not prefix, NEOX), tokenizer_class="GPTNeoXTokenizerFast", add_prefix_space=prefix, **GPT2)
+    case(f"GPTNeoXTokenizerFast says nothing, prefix {prefix}", gpt2(prefix, NEOX), tokenizer_class="GPTNeoXTokenizerFast", **GPT2)
+    case(f"Qwen2TokenizerFast add_prefix_space {prefix}", gpt2(not prefix), tokenizer_class="Qwen2TokenizerFast", add_prefix_space=prefix, **GPT2)
 case("a class that is not known", llama(), tokenizer_class="NoSuchTokenizer", add_eos_token=True, **LLAMA)
 for cls in ["BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "ElectraTokenizerFast"]:
     for lower in [True, False]:

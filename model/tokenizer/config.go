@@ -25,7 +25,7 @@ type Files struct {
 //
 // It follows transformers 5.24 where version 4.57 does the same: tokens that
 // only the configuration adds, the lower case, accents and Chinese characters of
-// BERT's classes, the prefix space of GPT-2's and Llama's.
+// BERT's classes, the prefix space of GPT-2's, GPT-NeoX's and Llama's.
 func (f Files) Configured() (tokenizerJSON []byte, notes []string, err error) {
 	c := configuring{files: f}
 	for _, in := range []struct {
@@ -81,6 +81,7 @@ const (
 	classGeneric family = "generic" // tokenizer.json alone
 	classBERT    family = "BERT"
 	classGPT2    family = "GPT-2"
+	classNeoX    family = "GPT-NeoX"
 	classLlama   family = "Llama"
 )
 
@@ -93,6 +94,7 @@ var families = map[string]family{
 	"bert": classBERT, "distilbert": classBERT, "electra": classBERT, "mobilebert": classBERT, "convbert": classBERT,
 	"GPT2": classGPT2, "Roberta": classGPT2, "Bart": classGPT2, "Longformer": classGPT2, "LED": classGPT2,
 	"gpt2": classGPT2, "roberta": classGPT2, "bart": classGPT2, "longformer": classGPT2, "led": classGPT2,
+	"GPTNeoX": classNeoX, "gpt_neox": classNeoX,
 	"Llama": classLlama, "CodeLlama": classLlama, "llama": classLlama,
 }
 
@@ -308,7 +310,7 @@ func (c *configuring) normalizer() error {
 	return nil
 }
 
-// prefixSpace sets what GPT-2's and Llama's classes say about a space in front
+// prefixSpace sets what GPT-2's, GPT-NeoX's and Llama's classes say about a space in front
 // of a text.
 func (c *configuring) prefixSpace() error {
 	p := c.object("pre_tokenizer")
@@ -318,7 +320,7 @@ func (c *configuring) prefixSpace() error {
 	metaspace := p["type"] == "Metaspace"
 	scheme, _ := p["prepend_scheme"].(string)
 	switch {
-	case c.class == classGPT2 && p["type"] == "ByteLevel":
+	case (c.class == classGPT2 || c.class == classNeoX) && p["type"] == "ByteLevel":
 		want := c.flag("add_prefix_space", false)
 		if p["add_prefix_space"] == want {
 			return nil
@@ -342,7 +344,10 @@ func (c *configuring) prefixSpace() error {
 	// Absent is false to transformers 4 where the pre-tokenizer has the field.
 	silent := p["type"] == "ByteLevel" && adds && !c.says("add_prefix_space") && len(c.config) > 0
 	if silent || c.says("add_prefix_space") && c.flag("add_prefix_space", adds) != adds {
-		c.note("add_prefix_space", "tokenizer.json's pre_tokenizer decides, as in transformers 5; version 4 may go by the field")
+		c.note("add_prefix_space", "tokenizer.json's pre_tokenizer decides; transformers may go by the field")
+	}
+	if c.class == classLlama && bytes.Contains(c.doc["normalizer"], []byte(`"Prepend"`)) {
+		c.note("tokenizer_class", "tokenizer.json's normalizer puts a space before each run of text, as in transformers 4; version 5 puts none before a space, nor behind a special token unless legacy is true")
 	}
 	if c.class == classLlama && metaspace && c.says("legacy") && c.flag("legacy", false) != (scheme == "always") && scheme != "never" {
 		c.note("legacy", fmt.Sprintf("tokenizer.json's prepend_scheme %q decides", scheme))
@@ -357,7 +362,10 @@ func (c *configuring) template() error {
 		return nil // no version reads the fields
 	}
 	var bos, eos bool
-	if c.says("add_bos_token") || c.says("add_eos_token") {
+	// Absent is true to transformers 4 for Llama's classes.
+	_, named := readToken(c.config["bos_token"])
+	silent := c.class == classLlama && named && !c.says("add_bos_token")
+	if silent || c.says("add_bos_token") || c.says("add_eos_token") {
 		t, err := Parse(c.files.Tokenizer)
 		if err != nil {
 			return fmt.Errorf("tokenizer.json: %w", err)
@@ -369,7 +377,7 @@ func (c *configuring) template() error {
 		}
 		bos, eos = holds("bos_token", t.post.prefix), holds("eos_token", t.post.suffix)
 	}
-	if c.says("add_bos_token") && c.flag("add_bos_token", bos) != bos {
+	if silent && !bos || c.says("add_bos_token") && c.flag("add_bos_token", bos) != bos {
 		c.note("add_bos_token", "tokenizer.json's post_processor decides, as in transformers 5; version 4 may go by the field")
 	}
 	if c.says("add_eos_token") && c.flag("add_eos_token", eos) != eos {
