@@ -8,6 +8,9 @@
 //	_, err = models.Swap(model)
 //	err = srv.Run(ctx, listener) // until ctx ends, then it drains
 //
+// [NewModel] makes a model of two functions, and package warm/serve one of
+// checkpoints.
+//
 // A request is read whole, decompressed and decoded under limits, checked,
 // given to the one revision of its model that is live at that moment, prepared
 // (template, tokeniser, truncation) on its own goroutine, queued by its tokens
