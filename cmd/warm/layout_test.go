@@ -52,7 +52,7 @@ var layout = map[string][]string{
 	"trainer/bpe":            {},
 	"trainer/state":          {"model/nn", "loader", "loader/safetensors"},
 	"trainer/lm":             {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
-	"trainer/lab":            {"model", "warm/reward", "loader", "warm", "trainer/data", "eval", "trainer/lab/drawing", "trainer/rm"},
+	"trainer/lab":            {"model", "warm/reward", "loader", "warm", "trainer/data", "eval", "trainer/lab/drawing", "trainer/rm", "trainer/state"},
 	"trainer/lab/drawing":    {"eval"},
 	// An experiment knows the lab and what it shares with others, and no other experiment.
 	"trainer/lab/debates":      {"loader", "model/nn", "trainer/data", "trainer/lab", "trainer/lm", "trainer/optim", "trainer/rm"},

@@ -1,5 +1,3 @@
-//go:build unix
-
 package lab
 
 import (
@@ -8,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // lock waits until no other process, also on another machine where the file system
@@ -20,13 +18,10 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		return nil, err
 	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
+		switch err := state.TryLock(f); {
 		case err == nil:
 			return func() { f.Close() }, nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
+		case !errors.Is(err, state.ErrBusy):
 			f.Close()
 			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 		}
