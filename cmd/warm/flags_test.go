@@ -205,7 +205,6 @@ func TestEveryFlagOfMembersReachesTheirRuns(t *testing.T) {
 			assert.NotEqual(t, before.Run.Base, plan.Run.Base)
 			return
 		case "bases":
-			value = base
 			f := membersFlags{bases: []string{base}}
 			plan, err := f.read(rm.Config{})
 			require.NoError(t, err)

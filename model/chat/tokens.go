@@ -2,7 +2,6 @@ package chat
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -83,39 +82,4 @@ func setToken(out map[string]string, file, name string, data json.RawMessage) er
 		return fmt.Errorf("%s: %s: want a string or an object with content, got %s", file, name, data)
 	}
 	return nil
-}
-
-// ErrNoTemplate is returned by [Templates] when the configuration holds no chat template.
-var ErrNoTemplate = errors.New("tokenizer_config.json has no chat_template")
-
-// Templates returns the chat templates of tokenizer_config.json by name. A single template is named
-// "default". A checkpoint's chat_template.jinja, when there is one, replaces the default.
-func Templates(tokenizerConfig []byte) (map[string]string, error) {
-	config, err := object("tokenizer_config.json", tokenizerConfig)
-	if err != nil {
-		return nil, err
-	}
-	data := config["chat_template"]
-	if len(data) == 0 || string(data) == "null" {
-		return nil, ErrNoTemplate
-	}
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		return map[string]string{"default": one}, nil
-	}
-	var many []struct {
-		Name     string  `json:"name"`
-		Template *string `json:"template"`
-	}
-	if err := json.Unmarshal(data, &many); err != nil {
-		return nil, fmt.Errorf("tokenizer_config.json: chat_template: want a string or a list of named templates: %w", err)
-	}
-	out := map[string]string{}
-	for i, t := range many {
-		if t.Name == "" || t.Template == nil {
-			return nil, fmt.Errorf("tokenizer_config.json: chat_template[%d]: name or template is missing", i)
-		}
-		out[t.Name] = *t.Template
-	}
-	return out, nil
 }

@@ -62,6 +62,8 @@ func inputError(in *api.Input, i int, err error) error {
 		return api.Errorf(api.CodeTokenOutOfRange, param, "%v", err)
 	case errors.Is(err, reward.ErrEmpty):
 		return api.Errorf(api.CodeEmptyInput, param, "%v", err)
+	case errors.Is(err, reward.ErrInput):
+		return api.Errorf(api.CodeInvalidValue, param, "%v", err)
 	}
 	return err
 }
