@@ -368,6 +368,9 @@ func unreadable(record []byte, err error) error {
 
 // side encodes one side of a pair: a text behind the prompt, or messages.
 func (s *scoring) side(in *api.Input, side json.RawMessage) (*scoredAnswer, error) {
+	if string(side) == "null" { // which is also how encoding/json leaves a string empty
+		return nil, errors.New("missing: it is null")
+	}
 	var text string
 	if json.Unmarshal(side, &text) == nil {
 		switch {

@@ -112,3 +112,22 @@ func TestScoreSaysHowManyAnswersWereCut(t *testing.T) {
 	assert.Equal(t, exitFailure, code)
 	assert.Contains(t, stderr, "standard input:1: longer than the context")
 }
+
+func TestANullAnswerIsNoEmptyOne(t *testing.T) {
+	dir := tinyModel(t, "one", nil)
+	for record, want := range map[string]string{
+		`{"prompt":"a","chosen":null,"rejected":"x"}`: "standard input:1: chosen: missing: it is null",
+		`{"chosen":"x","rejected": null }`:            "standard input:1: rejected: missing: it is null",
+		`{"prompt":"a","chosen":"x","rejected":null}`: "standard input:1: rejected: missing: it is null",
+		`{"prompt":"a","response":null}`:              "a prompt needs a response",
+		`{"text":null}`:                               "nothing to score",
+	} {
+		code, stdout, stderr := command(t, record+"\n", "score", dir)
+		assert.Equal(t, exitFailure, code, record)
+		assert.Empty(t, stdout, record)
+		assert.Contains(t, stderr, want, record)
+	}
+	code, stdout, stderr := command(t, `{"prompt":"a","chosen":"","rejected":"x"}`+"\n", "score", dir)
+	assert.Equal(t, exitOK, code, stderr)
+	assert.Contains(t, stdout, `"chosen":{"reward":`, "an empty answer is one")
+}
