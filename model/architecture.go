@@ -20,6 +20,7 @@ type architecture struct {
 	encoder     bool // bidirectional, scored at its first token
 	// disentangled: DeBERTa's keys are read, and token types have no default.
 	disentangled bool
+	modern       bool // ModernBERT's keys are read
 	padded       bool // positions count the tokens that are not padding, from the padding token's id on
 	window       windowRule
 	geluIsTanh   bool // hidden_act "gelu" of the first files means the tanh form
@@ -132,6 +133,10 @@ var architectures = map[string]architecture{
 		modelType: "deberta-v2", embedding: "deberta.embeddings.word_embeddings.weight", head: "classifier", new: newDeberta, activations: plainActivations, layerNorm: true, encoder: true, disentangled: true,
 		defaults: defaults{layerNormEps: 1e-7, activation: "gelu"},
 	},
+	"ModernBertForSequenceClassification": {
+		modelType: "modernbert", embedding: "model.embeddings.tok_embeddings.weight", head: "classifier", new: newModernBERT, activations: gatedActivations, layerNorm: true, encoder: true, modern: true,
+		defaults: defaults{layerNormEps: 1e-5, activation: "gelu"},
+	},
 	"RobertaForSequenceClassification":    robertaArchitecture("roberta"),
 	"XLMRobertaForSequenceClassification": robertaArchitecture("xlm-roberta"),
 }
@@ -156,6 +161,12 @@ type network interface {
 	features(p *nn.Program, x nn.Value) nn.Value
 	scoreHead() *nn.ScoreHead
 	embedding() *nn.Embedding // of token ids
+}
+
+// averager is a network whose head reads the mean of all tokens.
+type averager interface {
+	// each is what the mean is of, or NoValue where the head reads one token.
+	each(p *nn.Program, x nn.Value) nn.Value
 }
 
 // block is one layer of a network: attention and a feed-forward network, with

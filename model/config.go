@@ -38,6 +38,8 @@ type Config struct {
 	Disentangled     *Disentangled `json:",omitempty"` // nil: attention does not see distances
 	PoolerActivation string        `json:",omitempty"` // of a pooler that is not the class's own
 
+	ModernBERT *ModernBERT `json:",omitempty"`
+
 	Embedding int `json:",omitempty"` // width of the embedding where that is not C by definition, else 0
 	Groups    int `json:",omitempty"` // of blocks whose weights layers share, 0 where none does
 	InGroup   int `json:",omitempty"` // blocks of a group
@@ -90,6 +92,7 @@ type rawConfig struct {
 	TypeVocab    *int `json:"type_vocab_size"`
 
 	rawDeberta
+	rawModernBERT
 
 	Embedding *int `json:"embedding_size"`
 	Groups    *int `json:"num_hidden_groups"`
@@ -199,6 +202,9 @@ func (raw *rawConfig) config(class string) (*Config, error) {
 	if a.disentangled {
 		err = errors.Join(err, c.deberta(raw))
 	}
+	if a.modern {
+		err = errors.Join(err, c.modernBERT(raw))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
@@ -239,7 +245,10 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	}
 	c.NormEps = or(raw.RMSNormEps, cmp.Or(a.defaults.rmsNormEps, 1e-6))
 	if a.layerNorm {
-		c.NormEps = or(cmp.Or(raw.LayerNormEps, raw.GPT2Eps), a.defaults.layerNormEps)
+		c.NormEps = or(cmp.Or(raw.LayerNormEps, raw.GPT2Eps, raw.rawModernBERT.NormEps), a.defaults.layerNormEps)
+	}
+	if a.modern {
+		raw.Activation = raw.GemmaAct
 	}
 	if a.defaults.fixedEps > 0 {
 		c.NormEps = a.defaults.fixedEps
@@ -433,7 +442,7 @@ var (
 	}
 	poolerActivations = map[string]nn.Activation{"gelu": nn.GELU, "gelu_new": nn.GELUTanh, "tanh": nn.Tanh, "relu": nn.ReLU}
 	gatedActivations  = map[string]nn.Activation{
-		"silu": nn.SiLU, "swish": nn.SiLU, "gelu_pytorch_tanh": nn.GELUTanh, "gelu_new": nn.GELUTanh,
+		"silu": nn.SiLU, "swish": nn.SiLU, "gelu": nn.GELU, "gelu_pytorch_tanh": nn.GELUTanh, "gelu_new": nn.GELUTanh,
 	}
 )
 

@@ -115,6 +115,12 @@ func (c *Config) Network() *nn.Network {
 		n.Uncounted, n.First = first-1, first
 	}
 	n.Embed.Out = layers.embed(n.Embed)
+	if a, ok := layers.(averager); ok {
+		each := nn.NewProgram(c.Hidden)
+		if each.Out = a.each(each, each.In); each.Out != nn.NoValue {
+			n.Each = each
+		}
+	}
 	n.Features.Out = layers.features(n.Features, n.Features.In)
 	for _, b := range layers.blocks() {
 		p := nn.NewProgram(c.Hidden)

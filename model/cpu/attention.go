@@ -121,6 +121,10 @@ func (a *attention) keys(sp Span, q Query) (first, end int) {
 	if a.Window > 0 {
 		first = max(0, sp.Pos+q.Lo-a.Window+1) / kernel.NR * kernel.NR
 	}
+	if a.Reach > 0 {
+		first = max(0, q.Lo-a.Reach) / kernel.NR * kernel.NR
+		end = min(end, q.Hi+a.Reach)
+	}
 	return first, end
 }
 
@@ -182,6 +186,9 @@ func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 		if a.Window > 0 {
 			from = max(0, pos-a.Window+1) / kernel.NR * kernel.NR
 		}
+		if a.Reach > 0 {
+			from, to = max(0, pos-a.Reach)/kernel.NR*kernel.NR, min(n, pos+m+a.Reach)
+		}
 		panels := (to - from + kernel.NR - 1) / kernel.NR
 		if l.low {
 			kernel.MatMulBF16(scores, lds, q[r*ldq+col:], ldq, l.lowKeys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels, &s.Gemm)
@@ -194,6 +201,9 @@ func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 		}
 		if a.Window > 0 {
 			span.Lo, span.LoStep = pos-a.Window+1-from, 1
+		}
+		if a.Reach > 0 {
+			span = kernel.Span{Lo: pos - a.Reach - from, LoStep: 1, Hi: pos + a.Reach + 1 - from, HiStep: 1}
 		}
 		if a.relative != nil {
 			a.relative.add(&s.near, scores, lds, q[r*ldq+col:], ldq, lo, m, n, col/a.D)

@@ -74,6 +74,9 @@ func (a *attention) visible(sp Span, q Query) (first, end int) {
 	if a.Window > 0 {
 		first = max(0, q.Lo-a.Window+1)
 	}
+	if a.Reach > 0 {
+		first, end = max(0, q.Lo-a.Reach), min(end, q.Hi+a.Reach)
+	}
 	return first, end
 }
 
@@ -103,6 +106,9 @@ func (a *attention) weights(s *Scratch, h int, q []float32, ldq, lo, m, first, n
 	}
 	if a.Window > 0 {
 		span.Lo, span.LoStep = lo-first-a.Window+1, 1
+	}
+	if a.Reach > 0 {
+		span = kernel.Span{Lo: lo - first - a.Reach, LoStep: 1, Hi: lo - first + a.Reach + 1, HiStep: 1}
 	}
 	if a.relative != nil {
 		a.relative.add(&s.near, p, ldp, q, ldq, lo, m, n, h)

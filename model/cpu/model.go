@@ -17,6 +17,7 @@ type Model struct {
 	head      *scoreHead
 	embed     *schedule
 	schedules []*schedule // of the blocks
+	each      *schedule   // nil where the head reads one token
 	features  *schedule
 
 	parameters int
@@ -28,6 +29,9 @@ type Model struct {
 func newModel(n *nn.Network, d kernel.DType) *Model {
 	w := newWeights(n)
 	m := &Model{Net: n, DType: d, weights: w, head: w.head(n.Head), embed: compile(n.Embed, w), features: compile(n.Features, w)}
+	if n.Each != nil {
+		m.each = compile(n.Each, w)
+	}
 	for _, b := range n.Blocks {
 		m.schedules = append(m.schedules, compile(b, w))
 	}

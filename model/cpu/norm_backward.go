@@ -33,7 +33,9 @@ func (n *layerNorm) allocTraining(kernel.DType) {
 
 func (n *layerNorm) bind(p []nn.Param) {
 	p[0].Data, p[0].Grad = n.w, n.dw
-	p[1].Data, p[1].Grad = n.b, n.db
+	if !n.NoBias {
+		p[1].Data, p[1].Grad = n.b, n.db
+	}
 }
 
 func (n *layerNorm) refresh() {}

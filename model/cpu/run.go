@@ -146,7 +146,7 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 	kv := grow(&r.kv, n*s.ldkv)
 	for l, b := range m.schedules {
 		s.block, s.q, s.kv, s.attn = b, q, kv, attn
-		if l == len(m.schedules)-1 && r.observe == nil {
+		if l == len(m.schedules)-1 && r.observe == nil && m.each == nil {
 			r.lastLayer(s, n)
 			break
 		}
@@ -158,17 +158,24 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 		}
 	}
 	if r.observe != nil {
+		readers := m.features
+		if m.each != nil {
+			readers = m.each
+		}
 		ld := kernel.Stride(m.Net.Hidden)
 		all := make([]float32, n*ld)
 		for lo := 0; lo < n; lo += kernel.RowBlock {
 			hi := min(lo+kernel.RowBlock, n)
-			x, ldx := s.features(m, &r.workers[0], lo, hi)
+			x, ldx := s.read(readers, &r.workers[0], lo, hi)
 			for i := range hi - lo {
 				copy(all[(lo+i)*ld:][:m.Net.Hidden], x[i*ldx:])
 			}
 		}
 		r.observe(len(m.schedules), all, ld)
 		return
+	}
+	if m.each != nil {
+		r.average(m, s)
 	}
 	for i, t := range r.scored {
 		x, _ := s.features(m, &r.workers[0], i, i+1)
@@ -180,7 +187,7 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 
 // States carries one sequence through all layers, every token through all of
 // them, and calls observe with the output of each block, in order, and at last, as
-// one block more, with what a head reads of each token: rows x of stride ld, valid
+// one block more, with what a head reads of each token, or averages: rows x of stride ld, valid
 // until it returns.
 func (m *Model) States(ids, types []int32, observe func(layer int, x []float32, ld int)) {
 	r := newRun(nil)
@@ -205,9 +212,15 @@ func (r *run) embed(m *Model) {
 // features returns what a head reads of the rows [lo, hi) of the last block's
 // output, up to kernel.RowBlock, and their stride. It may overwrite those.
 func (s *stage) features(m *Model, w *worker, lo, hi int) ([]float32, int) {
+	return s.read(m.features, w, lo, hi)
+}
+
+// read runs a program without attention on the rows [lo, hi), up to
+// kernel.RowBlock, and returns its result and its stride. It may overwrite the rows.
+func (s *stage) read(p *schedule, w *worker, lo, hi int) ([]float32, int) {
 	r := rowsOf{w: w, x: s.x[lo*s.ldx:], ldx: s.ldx, m: hi - lo}
-	r.run(m.features.rest)
-	return r.at(m.features.out)
+	r.run(p.rest)
+	return r.at(p.out)
 }
 
 // lastLayer computes keys and values of all n rows, and everything else of the
@@ -225,6 +238,26 @@ func (r *run) lastLayer(s *stage, n int) {
 	s.each(s.block.queries, len(r.scored))
 	s.attend(r.last)
 	s.each(s.block.rest, len(r.scored))
+}
+
+// average leaves the mean over each scored sequence's tokens, which become the
+// rows of s.x. The tokens are added in their order.
+func (r *run) average(m *Model, s *stage) {
+	c := m.Net.Hidden
+	x := grow(&r.lastX, len(r.scored)*s.ldx)
+	for i, t := range r.scored {
+		span, sum := r.spans[t.span], x[i*s.ldx:][:c]
+		clear(sum)
+		for lo := 0; lo < span.Len; lo += kernel.RowBlock {
+			n := min(kernel.RowBlock, span.Len-lo)
+			y, ldy := s.read(m.each, &r.workers[0], span.Row+lo, span.Row+lo+n)
+			for j := range n {
+				kernel.AddTo(sum, y[j*ldy:][:c])
+			}
+		}
+		scale(sum, 1/float32(span.Len))
+	}
+	s.x = x
 }
 
 // group divides queries for attention, several behind the same prefix together,

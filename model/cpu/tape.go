@@ -81,9 +81,11 @@ type tokenRows struct {
 
 // begin prepares memory for a pass. x is what the program is given, or nil.
 func (k *passed) begin(t *tape, x []float32) {
-	if k.room == nil {
-		k.room, k.values = make([][]float32, t.p.Values()), make([][]float32, t.p.Values())
-		k.before = make([][]float32, len(t.p.Ops))
+	for len(k.room) < t.p.Values() { // a pass before may have been of a shorter tape
+		k.room, k.values = append(k.room, nil), append(k.values, nil)
+	}
+	for len(k.before) < len(t.p.Ops) {
+		k.before = append(k.before, nil)
 	}
 	for v := range k.values {
 		k.values[v] = nil

@@ -27,12 +27,15 @@ type Training struct {
 	work   *Work
 
 	embed, features *tape
+	each            *tape // nil where the head reads one token
 	layers          []*tape
 
 	batch    tokens
 	drop     Pass
 	embedded passed
 	layer    []passed    // of each layer; of the first alone when recomputing
+	tokens   passed      // of each
+	means    []float32   // (B, C) of what each returned
 	read     passed      // of features
 	inputs   [][]float32 // (T, C) of each layer, when recomputing
 	feat     []float32   // (B, C) what the score head reads
@@ -90,6 +93,9 @@ func NewTraining(n *nn.Network, src Source, workers int, d kernel.DType) (*Train
 	w := m.weights
 	w.allocTraining(d)
 	t := &Training{net: n, model: m, params: w.params, embed: newTape(n.Embed, w), features: newTape(n.Features, w), work: NewWork(workers)}
+	if n.Each != nil {
+		t.each = newTape(n.Each, w)
+	}
 	for _, b := range n.Blocks {
 		t.layers = append(t.layers, newTape(b, w))
 	}
@@ -183,7 +189,7 @@ func (t *Training) forward(seqs []Sequence, p Pass, scored bool) {
 			copy(grow(&t.inputs[i], len(x)), x)
 			x = t.inputs[i]
 		}
-		x = t.pass(i, x, scored && i == len(t.layers)-1)
+		x = t.pass(i, x, scored && t.each == nil && i == len(t.layers)-1)
 	}
 }
 
@@ -212,9 +218,46 @@ func (t *Training) passed(i int) *passed {
 func (t *Training) readOut(m int) []float32 {
 	last := len(t.layers) - 1
 	out, _ := t.passed(last).value(t.layers[last], t.layers[last].p.Out)
+	if t.each != nil {
+		out = t.average(out)
+	}
 	t.read.all = tokenRows{n: m}
 	t.read.begin(t.features, out)
 	return t.forwardTape(t.features, &t.read)
+}
+
+// average returns the mean over each sequence's tokens of what the network makes
+// of the last layer's output, the tokens added in their order.
+func (t *Training) average(x []float32) []float32 {
+	t.tokens.all = tokenRows{n: len(t.batch.ids)}
+	t.tokens.begin(t.each, x)
+	y, ld, c := t.forwardTape(t.each, &t.tokens), t.ldc(), t.net.Hidden
+	out := keep(&t.means, len(t.batch.spans), ld)
+	for i, sp := range t.batch.spans {
+		sum := out[i*ld:][:c]
+		clear(sum)
+		for j := range sp.Len {
+			kernel.AddTo(sum, y[(sp.Row+j)*ld:][:c])
+		}
+		scale(sum, 1/float32(sp.Len))
+	}
+	return out
+}
+
+// averageBackward carries the gradient of the means to the last layer's output,
+// and gives the memory of d back.
+func (t *Training) averageBackward(d []float32) []float32 {
+	ld, c := t.ldc(), t.net.Hidden
+	dy := t.pool.take(len(t.batch.ids) * ld)
+	for i, sp := range t.batch.spans {
+		for j := range sp.Len {
+			row := dy[(sp.Row+j)*ld:][:c]
+			clear(row)
+			kernel.AddScaled(row, 1/float32(sp.Len), d[i*ld:][:c])
+		}
+	}
+	t.pool.give(d)
+	return t.backwardTape(t.each, &t.tokens, dy)
 }
 
 // Features returns what the score head read of sequence i in the last Forward.
@@ -237,6 +280,9 @@ func (t *Training) Backward(dscores []float32) {
 // backward carries the gradient of what a head reads back to the embedding.
 func (t *Training) backward(dx []float32) {
 	dx = t.backwardTape(t.features, &t.read, dx)
+	if t.each != nil {
+		dx = t.averageBackward(dx)
+	}
 	last := len(t.layers) - 1
 	for i := last; i >= 0; i-- {
 		if t.Recompute && i < last {

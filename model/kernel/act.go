@@ -35,8 +35,8 @@ func Activate(x []float32, ldx, rows, cols int, e Epilogue) {
 	}
 }
 
-// Gate computes dst = act(gate)·up for the gated epilogues SiLUMul and
-// GELUTanhMul.
+// Gate computes dst = act(gate)·up for the gated epilogues SiLUMul,
+// GELUTanhMul and GELUMul.
 //
 // Shapes: dst, gate and up are (rows, cols) with strides ldd, ldg and ldu.
 // Aliasing: dst may be gate or up with the same stride.
@@ -53,10 +53,30 @@ func Gate(dst []float32, ldd int, gate []float32, ldg int, up []float32, ldu, ro
 	checkRows("Gate: up", len(up), ldu, rows, cols)
 	for r, m := 0, rowsPerCall(cols); r < rows; r += m {
 		n := min(m, rows-r)
-		if e == SiLUMul {
+		switch e {
+		case SiLUMul:
 			siluMul(dst[r*ldd:], ldd, gate[r*ldg:], ldg, up[r*ldu:], ldu, n, cols)
-		} else {
+		case GELUTanhMul:
 			geluTanhMul(dst[r*ldd:], ldd, gate[r*ldg:], ldg, up[r*ldu:], ldu, n, cols)
+		case GELUMul:
+			geluMul(dst[r*ldd:], ldd, gate[r*ldg:], ldg, up[r*ldu:], ldu, n, cols)
+		}
+	}
+}
+
+// geluMul is Gate for GELUMul, of two kernels through memory of its own.
+func geluMul(dst []float32, ldd int, gate []float32, ldg int, up []float32, ldu, rows, cols int) {
+	const room = 1024
+	var buf [room]float32
+	for c := 0; c < cols; c += room {
+		n := min(room, cols-c)
+		for r, m := 0, room/n; r < rows; r += m {
+			k := min(m, rows-r)
+			for i := range k {
+				copy(buf[i*n:][:n], gate[(r+i)*ldg+c:])
+			}
+			gelu(buf[:], n, k, n)
+			times(dst[r*ldd+c:], ldd, buf[:], n, up[r*ldu+c:], ldu, k, n)
 		}
 	}
 }

@@ -166,8 +166,11 @@ func TestActivateTakesBlocks(t *testing.T) {
 }
 
 func TestGate(t *testing.T) {
-	for _, e := range []Epilogue{SiLUMul, GELUTanhMul} {
+	for _, e := range []Epilogue{SiLUMul, GELUTanhMul, GELUMul} {
 		act := silu
+		if e == GELUMul {
+			act = activations[0].apply
+		}
 		if e == GELUTanhMul {
 			act = activations[1].apply
 		}

@@ -51,6 +51,9 @@ func slope(dst []float32, ldd int, x []float32, ldx int, dy []float32, ldy, rows
 	if rows == 0 || cols == 0 {
 		return
 	}
+	if e == GELUMul {
+		e = GELU
+	}
 	checkRows("slope: dst", len(dst), ldd, rows, cols)
 	checkRows("slope: x", len(x), ldx, rows, cols)
 	checkRows("slope: dy", len(dy), ldy, rows, cols)

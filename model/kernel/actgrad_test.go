@@ -61,7 +61,8 @@ func TestActivationGradientsEqualDifferences(t *testing.T) {
 				e    Epilogue
 				f    func(float64) float64
 				tol  float64 // as documented; the differences are exact to 1e-9
-			}{{"silu", SiLUMul, silu, 1e-6}, {"gelu tanh", GELUTanhMul, tanh, 1e-6}} {
+			}{{"silu", SiLUMul, silu, 1e-6}, {"gelu tanh", GELUTanhMul, tanh, 1e-6},
+				{"gelu", GELUMul, func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) }, 1e-6}} {
 				GateBackward(dx, dup, len(xs), dy, len(xs), xs, up, len(xs), 1, len(xs), c.e)
 				for i, x := range xs {
 					require.InDelta(t, difference(c.f, float64(x)), dx[i], c.tol, "%s gate at %v", c.name, x)

@@ -21,10 +21,11 @@ const (
 	// projection of the columns [i·NR, (i+1)·NR) of C.
 	SiLUMul
 	GELUTanhMul // as SiLUMul with GELUTanh for SiLU
+	GELUMul     // as SiLUMul with GELU for SiLU
 )
 
 // Gated says whether the epilogue makes one column of two.
-func (e Epilogue) Gated() bool { return e == SiLUMul || e == GELUTanhMul }
+func (e Epilogue) Gated() bool { return e == SiLUMul || e == GELUTanhMul || e == GELUMul }
 
 // Product is one matrix product C = epilogue(A·Wᵀ + bias).
 //

@@ -133,7 +133,7 @@ func TestLowPrecisionIsEqualAtEveryLevel(t *testing.T) {
 
 func TestProductRowsDoNotDependOnTheirCompany(t *testing.T) {
 	for _, d := range allDTypes {
-		for _, e := range []Epilogue{Store, Add, GELU, GELUTanh, ReLU, SiLUMul, GELUTanhMul} {
+		for _, e := range []Epilogue{Store, Add, GELU, GELUTanh, ReLU, SiLUMul, GELUTanhMul, GELUMul} {
 			eachLevel(t, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(8, uint64(e)))
 				m := 130
@@ -179,7 +179,7 @@ func TestEpilogueIsTheRowOperationOfTheProduct(t *testing.T) {
 			}
 			require.True(t, p.intact())
 		}
-		for _, e := range []Epilogue{SiLUMul, GELUTanhMul} {
+		for _, e := range []Epilogue{SiLUMul, GELUTanhMul, GELUMul} {
 			p := newProblem(rand.New(rand.NewPCG(9, 10)), Float32, 40, 33, 70, e, true)
 			var s Scratch
 			p.All(&s)
@@ -304,7 +304,7 @@ func FuzzProduct(f *testing.F) {
 	f.Add(uint8(112), uint8(7), uint8(64), uint8(2), uint8(5), uint64(9))
 	f.Fuzz(func(t *testing.T, mm, kk, nn, dd, ee uint8, seed uint64) {
 		m, k, n := int(mm), 1+int(kk), 1+int(nn)
-		d, e := DType(dd%3), Epilogue(ee)%(GELUTanhMul+1)
+		d, e := DType(dd%3), Epilogue(ee)%(GELUMul+1)
 		var want []float32
 		eachEngine(t, func(t *testing.T) {
 			p := newProblem(rand.New(rand.NewPCG(seed, 5)), d, m, k, n, e, seed%2 == 0)

@@ -10,6 +10,7 @@ type Attention struct {
 	Scale   float32
 	Causal  bool
 	Window  int // tokens a query sees, itself included; 0 for all
+	Reach   int // without Causal: how far from a query the keys may be that it sees; 0 for all
 	// SoftCap c > 0 bounds the scaled scores s to c·tanh(s/c); 0 leaves them.
 	// Source: Bello et al. 2016; transformers Gemma 2 (attn_logit_softcapping).
 	SoftCap float32

@@ -34,6 +34,8 @@ func (a *Attention) pairs(tokens, queries int) float64 {
 	sum := 0.0
 	for i := tokens - queries; i < tokens; i++ {
 		switch {
+		case a.Reach > 0:
+			sum += float64(min(i, a.Reach) + min(tokens-1-i, a.Reach) + 1)
 		case !a.Causal:
 			sum += float64(tokens)
 		case a.Window > 0:

@@ -59,7 +59,7 @@ func (l *Linear) Params(names []string) []Param {
 type Gated struct {
 	In, F int
 	Bias  bool
-	Act   Activation // SiLU or GELUTanh
+	Act   Activation // SiLU, GELU or GELUTanh
 	Fused bool       // the checkpoint has the gate above the up projection in one tensor
 }
 
@@ -162,8 +162,9 @@ func (n *RMSNorm) Params(names []string) []Param {
 
 // LayerNorm is (x − mean) / √(var + eps) · w + b. Source: Ba et al. 2016.
 type LayerNorm struct {
-	C   int
-	Eps float32
+	C      int
+	Eps    float32
+	NoBias bool // b is 0
 }
 
 // NewLayerNorm returns a norm over c values.
@@ -175,7 +176,11 @@ func (n *LayerNorm) Width() int { return n.C }
 // Params implements [Module].
 func (n *LayerNorm) Params(names []string) []Param {
 	wantNames("LayerNorm", names, 1)
-	return []Param{{Name: names[0] + ".weight", Shape: []int{n.C}}, {Name: names[0] + ".bias", Shape: []int{n.C}}}
+	p := []Param{{Name: names[0] + ".weight", Shape: []int{n.C}}}
+	if !n.NoBias {
+		p = append(p, Param{Name: names[0] + ".bias", Shape: []int{n.C}})
+	}
+	return p
 }
 
 // Embedding is a table of V rows of C values.

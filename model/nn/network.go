@@ -13,8 +13,11 @@ type Network struct {
 	// Left are tensors that a checkpoint may have and the network does without.
 	Left []string
 
-	Embed    *Program // the input of the first block, from the tokens
-	Blocks   []*Program
+	Embed  *Program // the input of the first block, from the tokens
+	Blocks []*Program
+	// Each is what is averaged over a sequence's tokens for the head, from the last
+	// block's output; nil where the head reads one token.
+	Each     *Program
 	Features *Program   // what a head reads, from the last block's output
 	Head     *ScoreHead // of a reward model
 	Tokens   *Embedding // of token ids
