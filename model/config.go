@@ -37,6 +37,8 @@ type Config struct {
 	Positioned       bool          `json:",omitempty"` // DeBERTa: the embedding has positions, as BERT's always does
 	Disentangled     *Disentangled `json:",omitempty"` // nil: attention does not see distances
 	PoolerActivation string        `json:",omitempty"` // of a pooler that is not the class's own
+	ConvKernel       int           `json:",omitempty"` // DeBERTa: tokens of the convolution behind the first block, 0 for none
+	ConvActivation   string        `json:",omitempty"`
 
 	ModernBERT *ModernBERT `json:",omitempty"`
 

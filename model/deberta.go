@@ -23,6 +23,7 @@ type deberta struct {
 	Layers    []debertaBlock `weight:"deberta.encoder.layer"`
 	Distances *nn.Embedding  `weight:"deberta.encoder.rel_embeddings"` // nil without relative attention
 	DistNorm  *nn.LayerNorm  `weight:"deberta.encoder.LayerNorm"`
+	Conv      *debertaConv   `weight:"deberta.encoder.conv"` // of v2 xlarge and xxlarge
 	Pooler    nn.Linear      `weight:"pooler.dense"`
 	Head      nn.ScoreHead   `weight:"classifier"`
 
@@ -43,6 +44,15 @@ type debertaBlock struct {
 
 	attn nn.Attention
 	act  nn.Activation
+	conv *debertaConv // behind the first block; else nil
+}
+
+// debertaConv is norm(y + act(conv(x))), of the first block's input x and output y.
+type debertaConv struct {
+	Conv nn.Linear    `weight:"conv"`
+	Norm nn.LayerNorm `weight:"LayerNorm"`
+
+	act nn.Activation
 }
 
 // Disentangled is what DeBERTa's configuration says about distances.
@@ -85,6 +95,11 @@ func newDeberta(c *Config) network {
 		if d != nil {
 			l.disentangle(d, n)
 		}
+	}
+	if k := c.ConvKernel; k > 0 {
+		conv := nn.Linear{In: k * c.Hidden, Outs: []int{c.Hidden}, Bias: true, Kernel: k}
+		n.Conv = &debertaConv{Conv: conv, Norm: nn.NewLayerNorm(c.Hidden, c.NormEps), act: poolerActivations[c.ConvActivation]}
+		n.Layers[0].conv = n.Conv
 	}
 	return n
 }
@@ -136,8 +151,16 @@ func (l *debertaBlock) forward(p *nn.Program, x nn.Value) nn.Value {
 	q := p.Linear(&l.Q, p.Wanted(x))
 	kv := p.Linear(&l.KV, x)
 	y := p.Norm(&l.AttnNorm, p.AddLinear(&l.O, p.Wanted(x), p.Attend(&l.attn, q, kv)))
-	return p.Norm(&l.OutNorm, p.AddLinear(&l.Down, y, p.Activated(&l.Up, y, l.act)))
+	y = p.Norm(&l.OutNorm, p.AddLinear(&l.Down, y, p.Activated(&l.Up, y, l.act)))
+	if l.conv == nil {
+		return y
+	}
+	near := p.Wanted(p.Neighbours(l.conv.Conv.Kernel, x))
+	return p.Norm(&l.conv.Norm, p.Add(y, p.Activated(&l.conv.Conv, near, l.conv.act)))
 }
+
+// maxKernel bounds the tokens that a convolution reaches; real ones are 3.
+const maxKernel = 31
 
 // rawDeberta has the keys of DeBERTa's config.json alone.
 type rawDeberta struct {
@@ -150,6 +173,8 @@ type rawDeberta struct {
 	Positioned   *bool           `json:"position_biased_input"`
 	HeadSize     *int            `json:"attention_head_size"`
 	Conv         *int            `json:"conv_kernel_size"`
+	ConvGroups   *int            `json:"conv_groups"`
+	ConvAct      *string         `json:"conv_act"`
 	PoolerAct    *string         `json:"pooler_hidden_act"`
 	PoolerHidden *int            `json:"pooler_hidden_size"`
 }
@@ -168,9 +193,18 @@ func (c *Config) deberta(raw *rawConfig) error {
 		key  string
 		v    *int
 		want int
-	}{{"pooler_hidden_size", d.PoolerHidden, c.Hidden}, {"embedding_size", raw.Embedding, c.Hidden}, {"attention_head_size", d.HeadSize, c.HeadDim}, {"conv_kernel_size", d.Conv, 0}} {
+	}{{"pooler_hidden_size", d.PoolerHidden, c.Hidden}, {"embedding_size", raw.Embedding, c.Hidden}, {"attention_head_size", d.HeadSize, c.HeadDim}, {"conv_groups", d.ConvGroups, 1}} {
 		if or(size.v, size.want) != size.want {
 			bad("%s: %d is not supported for %s, want %d", size.key, *size.v, c.Architecture, size.want)
+		}
+	}
+	if c.ConvKernel = max(0, or(d.Conv, 0)); c.ConvKernel > 0 {
+		c.ConvActivation = or(d.ConvAct, "tanh")
+		if _, ok := poolerActivations[c.ConvActivation]; !ok {
+			bad("conv_act: %q is not supported for %s", c.ConvActivation, c.Architecture)
+		}
+		if c.ConvKernel%2 == 0 || c.ConvKernel > maxKernel || c.Layers < 2 {
+			bad("conv_kernel_size: %d with %d layers, want an odd number up to %d and two layers or more", c.ConvKernel, c.Layers, maxKernel)
 		}
 	}
 	if !or(d.Relative, false) {

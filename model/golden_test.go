@@ -115,7 +115,7 @@ func loadGolden(t testing.TB, dir, config string, d kernel.DType) (*Model, *gold
 var goldenVariants = []string{
 	"llama-gqa", "llama-rope3", "llama-bf16", "llama-sharded", "mistral-full", "mistral-window",
 	"qwen2-tied", "qwen2-untied", "qwen3-tied", "qwen3-untied",
-	"gptneox-parallel", "gptneox-sequential", "bert-base", "bert-types", "gpt2-base", "gpt2-layerscale", "deberta-v2", "deberta-v3", "modernbert-cls", "modernbert-mean", "roberta-base", "distilbert-gelu", "distilbert-relu", "roberta-relu", "gemma2-plain", "gemma2-softcap", "gemma-gqa", "gemma-mqa",
+	"gptneox-parallel", "gptneox-sequential", "bert-base", "bert-types", "gpt2-base", "gpt2-layerscale", "deberta-v2", "deberta-v3", "deberta-conv", "modernbert-cls", "modernbert-mean", "roberta-base", "distilbert-gelu", "distilbert-relu", "roberta-relu", "gemma2-plain", "gemma2-softcap", "gemma-gqa", "gemma-mqa",
 }
 
 // eachLevel runs the test at every level of arithmetic this machine has.

@@ -46,8 +46,12 @@ func (r *Random) ReadAt(dst []float32, name string, offset int) error {
 	key := h.Sum64() ^ r.seed*0x9e3779b97f4a7c15
 	mean, half := float32(0), float32(0.02)
 	switch {
-	case len(shape) == 2: // uniform with variance 1/in
-		half = float32(math.Sqrt(3 / float64(shape[1])))
+	case len(shape) > 1: // uniform with variance 1/in
+		in := 1
+		for _, n := range shape[1:] {
+			in *= n
+		}
+		half = float32(math.Sqrt(3 / float64(in)))
 	case strings.HasSuffix(name, ".weight"):
 		mean, half = 1, 0.1
 	}

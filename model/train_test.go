@@ -30,7 +30,7 @@ type learnGolden struct {
 var learnVariants = []string{
 	"llama-gqa", "llama-rope3", "mistral-full", "mistral-window",
 	"qwen2-tied", "qwen2-untied", "qwen3-tied", "qwen3-untied",
-	"gptneox-parallel", "gptneox-sequential", "bert-base", "bert-types", "gpt2-base", "gpt2-layerscale", "deberta-v2", "deberta-v3", "modernbert-cls", "modernbert-mean", "roberta-base", "distilbert-gelu", "distilbert-relu", "roberta-relu",
+	"gptneox-parallel", "gptneox-sequential", "bert-base", "bert-types", "gpt2-base", "gpt2-layerscale", "deberta-v2", "deberta-v3", "deberta-conv", "modernbert-cls", "modernbert-mean", "roberta-base", "distilbert-gelu", "distilbert-relu", "roberta-relu",
 	"gemma2-plain", "gemma2-softcap", "gemma-gqa", "gemma-mqa",
 }
 
@@ -116,7 +116,7 @@ func largest(x []float32) float64 {
 
 func TestGradientsHaveTheSameBitsForAnyNumberOfWorkers(t *testing.T) {
 	dir := goldens(t)
-	for _, v := range []string{"llama-gqa", "qwen3-tied", "gptneox-parallel", "bert-types", "gpt2-base", "deberta-v3", "modernbert-mean"} {
+	for _, v := range []string{"llama-gqa", "qwen3-tied", "gptneox-parallel", "bert-types", "gpt2-base", "deberta-v3", "deberta-conv", "modernbert-mean"} {
 		t.Run(v, func(t *testing.T) {
 			pass := Pass{Regularization: Regularization{Attention: 0.1, Hidden: 0.2, Embedding: 0.1}, Seed: 3, Step: 9}
 			run := func(workers int) ([]float32, [][]float32) {
@@ -218,7 +218,7 @@ func TestRecomputingLayersChangesNoBit(t *testing.T) {
 
 func TestGradientsOfBFloat16ProductsAreClose(t *testing.T) {
 	dir := goldens(t)
-	for _, v := range []string{"llama-gqa", "qwen3-untied", "gptneox-parallel", "bert-base", "gpt2-base", "deberta-v3", "modernbert-mean"} {
+	for _, v := range []string{"llama-gqa", "qwen3-untied", "gptneox-parallel", "bert-base", "gpt2-base", "deberta-v3", "deberta-conv", "modernbert-mean"} {
 		t.Run(v, func(t *testing.T) {
 			run := func(d kernel.DType, workers int) ([]float32, [][]float32) {
 				tr, g := newGoldenTrainingIn(t, filepath.Join(dir, v), workers, d)

@@ -36,7 +36,7 @@ func (m *master) params(p []nn.Param) {
 	weight, bias := 0, 0
 	for i := range p {
 		n := p[i].Len()
-		if len(p[i].Shape) == 2 {
+		if len(p[i].Shape) > 1 {
 			p[i].Data, p[i].Grad = m.w[weight:][:n], m.dw[weight:][:n]
 			weight += n
 		} else {

@@ -21,6 +21,7 @@ type run struct {
 	scored         []scored
 	groups         [][2]int // of the stage's queries: neighbours behind one prefix
 	x, q, kv, attn []float32
+	near           []float32
 	lastX          []float32
 	lastPos        positions
 
@@ -46,6 +47,11 @@ func (r *run) reserve(m *Model, tokens, unique, longest int) {
 	grow(&r.attn, tokens*q)
 	grow(&r.kv, tokens*kernel.Stride(2*a.K*a.D))
 	grow(&r.lastX, unique*kernel.Stride(m.Net.Hidden))
+	for _, b := range m.schedules {
+		if op := b.around; op != nil {
+			grow(&r.near, tokens*kernel.Stride(op.Kernel*m.Net.Hidden))
+		}
+	}
 	for i := range r.workers {
 		w := &r.workers[i]
 		w.Reserve(m.schedules[0].attention, longest)
@@ -68,7 +74,9 @@ type stage struct {
 	steps []step // nil for the block's attention
 
 	x, q, kv, attn []float32
+	near           []float32
 	ldx, ldq, ldkv int // attn has the stride of q
+	ldnear         int
 	ids, types     []int32
 	pos            positions
 	queries        []Query
@@ -104,6 +112,9 @@ func (s *stage) rows(w *worker, lo, hi int) rowsOf {
 	if s.kv != nil {
 		r.kv = s.kv[lo*s.ldkv:]
 	}
+	if s.near != nil {
+		r.near, r.ldnear = s.near[lo*s.ldnear:], s.ldnear
+	}
 	return r
 }
 
@@ -123,6 +134,18 @@ func (s *stage) attend(queries []Query) {
 	s.steps, s.queries = nil, queries
 	heads := s.block.attention.K
 	s.run.team.Run(s.run.group(queries, heads)*heads, 1, s)
+}
+
+// gather lays out the neighbours of all rows, where the block reads them.
+func (s *stage) gather(n, width int) {
+	s.near = nil
+	op := s.block.around
+	if op == nil {
+		return
+	}
+	s.ldnear = kernel.Stride(op.Kernel * width)
+	s.near = grow(&s.run.near, n*s.ldnear)
+	neighbours(s.near, s.ldnear, s.x, s.ldx, width, op.Kernel, s.pos.pos, 0, n)
 }
 
 // begin prepares the stage for a batch of the loaded tokens.
@@ -152,6 +175,7 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 		}
 		s.each(b.both, n)
 		s.attend(r.queries)
+		s.gather(n, m.Net.Hidden)
 		s.each(b.rest, n)
 		if r.observe != nil {
 			r.observe(l, s.x, s.ldx)
@@ -226,6 +250,9 @@ func (s *stage) read(p *schedule, w *worker, lo, hi int) ([]float32, int) {
 // lastLayer computes keys and values of all n rows, and everything else of the
 // scored ones, which become the rows of s.x.
 func (r *run) lastLayer(s *stage, n int) {
+	if s.block.around != nil {
+		panic("cpu: the last block reads neighbours")
+	}
 	s.each(s.block.keys, n)
 	x := grow(&r.lastX, len(r.scored)*s.ldx)
 	r.lastPos.reset()

@@ -18,6 +18,7 @@ type schedule struct {
 	rest    []step // of the wanted rows, from attention's output; or all, without attention
 
 	attention *attention // nil without
+	around    *nn.Op     // the neighbours that rest reads, of all rows; nil without
 	out       place      // of rest's result
 }
 
@@ -53,6 +54,7 @@ const (
 	query         // attention's queries
 	keyed         // attention's keys and values
 	mixed         // attention's output
+	around        // neighbours' values
 	local         // a block of rows of a worker
 )
 
@@ -85,6 +87,12 @@ func compile(p *nn.Program, w *weights) *schedule {
 	s.queries = c.list(given, q, false)
 	s.both = c.list(given, map[nn.Value]where{op.X: query, op.Y: keyed}, false)
 	given[op.Out] = place{where: mixed, width: p.Width(op.Out)}
+	for i := range p.Ops {
+		if op := &p.Ops[i]; op.Kind == nn.Neighbours {
+			s.around = op
+			given[op.Out] = place{where: around, width: p.Width(op.Out)}
+		}
+	}
 	s.rest = c.list(given, map[nn.Value]where{p.Out: stream}, true)
 	if s.out = c.place(p.Out); s.out.where != stream {
 		panic("cpu: a block does not return the residual stream")
@@ -257,7 +265,9 @@ const maxSlots = 6
 type rowsOf struct {
 	w              *worker
 	x, q, kv, attn []float32
+	near           []float32
 	ldx, ldq, ldkv int
+	ldnear         int
 	ids, types     []int32
 	pos            positions
 	m              int
@@ -274,6 +284,8 @@ func (r *rowsOf) at(p place) ([]float32, int) {
 		return r.kv, r.ldkv
 	case mixed:
 		return r.attn, r.ldq
+	case around:
+		return r.near, r.ldnear
 	case local:
 		return r.w.rows(p.slot, p.width)
 	}

@@ -143,7 +143,7 @@ func (t *Training) forwardTape(p *tape, k *passed) []float32 {
 
 // whole says whether an operation needs all rows at once.
 func (k *passed) whole(op *nn.Op) bool {
-	return op.Kind == nn.Attend || op.Kind == nn.Lookup || op.Kind == nn.Wanted
+	return op.Kind == nn.Attend || op.Kind == nn.Lookup || op.Kind == nn.Wanted || op.Kind == nn.Neighbours
 }
 
 // prepare gives the result of an operation memory.
@@ -254,6 +254,12 @@ func (t *Training) forwardWhole(p *tape, k *passed, i int) {
 		for j, row := range t.batch.last {
 			copy(y[j*ld:][:ld], x[int(row)*ld:])
 		}
+	case nn.Neighbours:
+		x, ldx := k.value(p, op.X)
+		y, ldy := k.keep(p.p, op.Out), kernel.Stride(p.p.Width(op.Out))
+		t.work.Rows(k.all.n, func(_ *Scratch, lo, hi int) {
+			neighbours(y, ldy, x, ldx, p.p.Width(op.X), op.Kernel, k.all.pos.pos, lo, hi)
+		})
 	case nn.Attend:
 		k.keep(p.p, op.Out)
 		t.attend(p, k, op.Op)

@@ -161,6 +161,13 @@ func (r *reverse) op(i int) {
 		r.branch(op, dy, ldy, n)
 	case nn.Wanted:
 		r.wanted(op, dy, ldy)
+	case nn.Neighbours:
+		r.flush()
+		dx, lddx, add := r.grad(op.X)
+		t.work.Rows(k.all.n, func(_ *Scratch, lo, hi int) {
+			neighboursBackward(dx, lddx, add, dy, ldy, p.Width(op.X), op.Kernel, k.all.pos.pos, lo, hi)
+		})
+		t.pool.give(dy)
 	case nn.Attend:
 		r.flush()
 		r.attention(op, dy, ldy)

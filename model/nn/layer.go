@@ -21,6 +21,9 @@ type Linear struct {
 	// Transposed says that the checkpoint stores the weight as [in, out]: GPT-2's
 	// Conv1D. A layer of stacked tensors cannot be.
 	Transposed bool
+	// Kernel > 0 says that the input is of so many neighbouring tokens (see
+	// [Program.Neighbours]) and that the checkpoint has a dimension for them.
+	Kernel int
 }
 
 // NewLinear returns a layer from in to the sum of outs.
@@ -43,6 +46,9 @@ func (l *Linear) Params(names []string) []Param {
 	var out []Param
 	for i, n := range names {
 		p := Param{Name: n + ".weight", Shape: []int{l.Outs[i], l.In}}
+		if l.Kernel > 0 {
+			p.Shape = []int{l.Outs[i], l.In / l.Kernel, l.Kernel}
+		}
 		if l.Transposed {
 			p.Shape, p.Transposed = []int{l.In, l.Outs[i]}, true
 		}

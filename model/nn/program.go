@@ -46,6 +46,10 @@ const (
 	Sum
 	// Attend is the attention of the queries X to the keys and values Y.
 	Attend
+	// Neighbours is of each row of X, which is what the program is given, the values
+	// of the tokens around it: the first of each, then the second of each. Beyond the
+	// sequence they are 0.
+	Neighbours
 	// Wanted is the rows of X whose output is wanted: all, or in the last layer
 	// those that are scored.
 	Wanted
@@ -66,6 +70,7 @@ type Op struct {
 	Act       Activation // of Multiply
 	Factor    float32
 	Heads     int
+	Kernel    int // of Neighbours: how many tokens, an odd number
 	// Branch counts the branches that joined the residual stream before this one.
 	Branch int
 }
@@ -195,6 +200,14 @@ func (p *Program) Gated(g *Gated, x Value) Value {
 // Attend is the attention of queries, of the wanted rows, to keys over values, of all.
 func (p *Program) Attend(a *Attention, q, kv Value) Value {
 	return p.add(Op{Kind: Attend, X: q, Y: kv, Attention: a}, a.H*a.D)
+}
+
+// Neighbours gathers the values of kernel tokens around each.
+func (p *Program) Neighbours(kernel int, x Value) Value {
+	if x != p.In || kernel%2 == 0 {
+		panic(fmt.Sprintf("nn: neighbours of value %d, %d tokens: want the program's input and an odd number", x, kernel))
+	}
+	return p.add(Op{Kind: Neighbours, X: x, Y: NoValue, Kernel: kernel}, kernel*p.widths[x])
 }
 
 // Wanted leaves the rows of x whose output is wanted.
