@@ -117,6 +117,9 @@ func (l *modernBERTBlock) forward(p *nn.Program, x nn.Value) nn.Value {
 	return p.AddLinear(&l.Down, y, p.Gated(&l.GateUp, p.Norm(&l.MLPNorm, y)))
 }
 
+// Averages says whether the head reads the mean of all tokens, and not one.
+func (c *Config) Averages() bool { return c.ModernBERT != nil && c.ModernBERT.Mean }
+
 // rawModernBERT has the keys of ModernBERT's config.json alone.
 type rawModernBERT struct {
 	NormEps     *float64 `json:"norm_eps"`

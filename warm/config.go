@@ -143,8 +143,9 @@ func canonicalTokens(c map[string]any, modelType string) {
 	}
 }
 
-// firstTokenTypes are the model types whose reward is read from the first token.
-var firstTokenTypes = []string{"bert"}
+// firstTokenTypes are the model types whose reward is read from the first token, or from all. RoBERTa's positions go by
+// its padding token: it is none of them.
+var firstTokenTypes = []string{"albert", "bert", "deberta-v2", "distilbert", "electra", "modernbert"}
 
 // rotaryTypes are the model types with rotary embeddings, and the share of each head that is rotated by default.
 var rotaryTypes = map[string]float64{

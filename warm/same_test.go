@@ -30,6 +30,8 @@ func TestTwoWaysOfWritingOneModelAreOne(t *testing.T) {
 		{name: "another tensor", a: `{}`, b: `{}`, extra: "more.weight", field: "-"},
 		{name: "no padding token in a decoder", a: `{"model_type":"llama","pad_token_id":2}`, b: `{"model_type":"llama"}`, field: "pad_token_id"},
 		{name: "no padding token in an encoder", a: `{"model_type":"bert","pad_token_id":2}`, b: `{"model_type":"bert"}`},
+		{name: "no padding token in an encoder of another family", a: `{"model_type":"deberta-v2","pad_token_id":2}`, b: `{"model_type":"deberta-v2"}`},
+		{name: "no padding token where positions go by it", a: `{"model_type":"roberta","pad_token_id":2}`, b: `{"model_type":"roberta"}`, field: "pad_token_id"},
 		{name: "no padding token where the last token is scored", a: `{"model_type":"llama","warmserve":{"pooling":"last"},"pad_token_id":2}`, b: `{"model_type":"llama","warmserve":{"pooling":"last"}}`},
 		{name: "a padding token of the tokenizer alone", a: `{}`, b: `{}`, filesA: files{"tokenizer_config.json": `{"pad_token":"</s>"}`}, filesB: files{"tokenizer_config.json": `{}`}},
 		{name: "a padding token that the template shows", a: `{}`, b: `{}`, filesA: files{"tokenizer_config.json": `{"pad_token":"</s>"}`, "chat_template.jinja": "{{ pad_token }}"},

@@ -82,6 +82,9 @@ func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
 	if !e.causal {
 		s.Pooling = "first (pooler)"
 	}
+	if e.config.Averages() {
+		s.Pooling = "the mean of all"
+	}
 	if e.Tokenizer == nil {
 		s.Tokenizer, s.Special, s.Template = "none: only input_ids can be scored", "unknown", "none"
 		return

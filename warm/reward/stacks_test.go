@@ -109,3 +109,12 @@ func TestAdaptersScoreAsPEFTComputesThem(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, cases, 10)
 }
+
+func TestSummarySaysThatTheMeanIsScored(t *testing.T) {
+	dir, _ := stack(t, "trl-modernbert")
+	for name, want := range map[string]string{"modernbert-mean": "the mean of all", "modernbert-cls": "first (pooler)"} {
+		s, err := reward.Inspect(filepath.Join(dir, "..", "..", "..", "goldens", name))
+		require.NoError(t, err)
+		assert.Equal(t, want, s.Pooling)
+	}
+}
