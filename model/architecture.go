@@ -21,6 +21,7 @@ type architecture struct {
 	// disentangled: DeBERTa's keys are read, and token types have no default.
 	disentangled bool
 	modern       bool // ModernBERT's keys are read
+	tied         bool // tie_word_embeddings of language models is true where it is absent
 	padded       bool // positions count the tokens that are not padding, from the padding token's id on
 	window       windowRule
 	geluIsTanh   bool // hidden_act "gelu" of the first files means the tanh form
@@ -82,15 +83,15 @@ var architectures = map[string]architecture{
 		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: ptr(128)},
 	},
 	"GemmaForSequenceClassification": {
-		modelType: "gemma", embedding: "model.embed_tokens.weight", new: newGemma, activations: gatedActivations, grouped: true, geluIsTanh: true,
+		tied: true, modelType: "gemma", embedding: "model.embed_tokens.weight", new: newGemma, activations: gatedActivations, grouped: true, geluIsTanh: true,
 		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(16), headDim: ptr(256), pad: ptr(int32(0))},
 	},
 	"Gemma2ForSequenceClassification": {
-		modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2, activations: gatedActivations, grouped: true, window: alternating,
+		tied: true, modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2, activations: gatedActivations, grouped: true, window: alternating,
 		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256, softCap: 50, outputCap: 30},
 	},
 	"Gemma3TextForSequenceClassification": {
-		modelType: "gemma3_text", embedding: "model.embed_tokens.weight", new: newGemma3, activations: gatedActivations, grouped: true, window: patterned,
+		tied: true, modelType: "gemma3_text", embedding: "model.embed_tokens.weight", new: newGemma3, activations: gatedActivations, grouped: true, window: patterned,
 		defaults: defaults{ropeTheta: 1e6, localTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256},
 	},
 	"Phi3ForSequenceClassification": {
@@ -110,7 +111,7 @@ var architectures = map[string]architecture{
 		defaults: defaults{ropeTheta: 10000, rotaryShare: 0.25, layerNormEps: 1e-5, activation: "gelu", attentionBias: true},
 	},
 	"GPT2ForSequenceClassification": {
-		modelType: "gpt2", embedding: "transformer.wte.weight", new: newGPT2, activations: plainActivations, layerNorm: true,
+		tied: true, modelType: "gpt2", embedding: "transformer.wte.weight", new: newGPT2, activations: plainActivations, layerNorm: true,
 		defaults: defaults{layerNormEps: 1e-5, activation: "gelu_new", widening: 4},
 	},
 	"BertForSequenceClassification": {

@@ -97,6 +97,21 @@ func classOf(modelType string) string {
 	return ""
 }
 
+// ClassifierOf returns the class of the reward models that have the backbone of a
+// language model's class, and whether the name is such a class's.
+func ClassifierOf(class string) (string, bool) {
+	for _, suffix := range []string{"ForCausalLM", "LMHeadModel"} {
+		if name, ok := strings.CutSuffix(class, suffix); ok {
+			return name + "ForSequenceClassification", true
+		}
+	}
+	return "", false
+}
+
+// Tied says whether a language model of this class has its embedding for an output
+// layer where config.json does not say it (tie_word_embeddings).
+func (c *Config) Tied() bool { return architectures[c.Architecture].tied }
+
 // findHead returns the name of the first linear score head among the tensors and its rows; "" when there is none.
 func (raw *rawConfig) findHead(src Source) (name string, rows int) {
 	for _, n := range slices.Insert(slices.Clone(headNames), 0, raw.HeadPrefix) {

@@ -157,23 +157,31 @@ func parseConfig(config []byte) (c *model.Config, tied bool, err error) {
 		return nil, false, fmt.Errorf("config.json: %w", err)
 	}
 	var arch []string
-	if err := json.Unmarshal(raw["architectures"], &arch); err != nil || len(arch) != 1 || !strings.HasSuffix(arch[0], "ForCausalLM") {
+	var class string
+	err = json.Unmarshal(raw["architectures"], &arch)
+	ok := err == nil && len(arch) == 1
+	if ok {
+		class, ok = model.ClassifierOf(arch[0])
+	}
+	if !ok {
 		return nil, false, fmt.Errorf("config.json: architectures: %s, want one that ends in ForCausalLM", raw["architectures"])
 	}
-	// Absent means false for all classes here (their configurations in transformers).
-	if t := raw["tie_word_embeddings"]; t != nil {
-		if err := json.Unmarshal(t, &tied); err != nil {
-			return nil, false, fmt.Errorf("config.json: tie_word_embeddings: %w", err)
-		}
-	}
-	raw["architectures"] = json.RawMessage(fmt.Sprintf("[%q]", strings.TrimSuffix(arch[0], "ForCausalLM")+"ForSequenceClassification"))
+	raw["architectures"] = json.RawMessage(fmt.Sprintf("[%q]", class))
 	raw["num_labels"], raw["id2label"] = json.RawMessage("1"), json.RawMessage(`{"0":"LABEL_0"}`)
 	data, err := json.Marshal(raw)
 	if err != nil {
 		return nil, false, err
 	}
-	c, err = model.ParseConfig(data)
-	return c, tied, err
+	if c, err = model.ParseConfig(data); err != nil {
+		return nil, false, err
+	}
+	tied = c.Tied()
+	if t := raw["tie_word_embeddings"]; t != nil {
+		if err := json.Unmarshal(t, &tied); err != nil {
+			return nil, false, fmt.Errorf("config.json: tie_word_embeddings: %w", err)
+		}
+	}
+	return c, tied, nil
 }
 
 // fresh is a Source of new weights: matrices normal with deviation 0.02, those

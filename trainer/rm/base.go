@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
@@ -46,11 +45,6 @@ func ReadBase(ckpt *loader.Checkpoint, maxTokens int) (*Base, error) {
 	return b, nil
 }
 
-const (
-	causalSuffix     = "ForCausalLM"
-	classifierSuffix = "ForSequenceClassification"
-)
-
 func (b *Base) read(maxTokens int) error {
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(b.Checkpoint.Config, &raw); err != nil {
@@ -61,9 +55,9 @@ func (b *Base) read(maxTokens int) error {
 		return fmt.Errorf("config.json: architectures: %s, want one", raw["architectures"])
 	}
 	b.config = b.Checkpoint.Config
-	if name, ok := strings.CutSuffix(arch[0], causalSuffix); ok {
+	if class, ok := model.ClassifierOf(arch[0]); ok {
 		b.newHead = true
-		if err := b.rewrite(raw, name+classifierSuffix); err != nil {
+		if err := b.rewrite(raw, class); err != nil {
 			return err
 		}
 	}
