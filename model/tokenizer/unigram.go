@@ -97,26 +97,20 @@ func parseScored(data json.RawMessage) (token string, score float64, err error) 
 func (m *unigram) unknown() int32 { return m.unk }
 
 func (m *unigram) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
-	return m.appendTokens(sc, dst, word, refusal{})
+	ends := m.path(sc, word, refusal{})
+	for i := len(ends) - 1; i >= 0; i-- {
+		if node := sc.best[ends[i]]; node.id != m.unk {
+			dst = append(dst, node.id)
+		} else {
+			dst = m.appendUnknown(sc, dst, word, int(node.start), int(ends[i]), refusal{})
+		}
+	}
+	return dst
 }
 
 func (m *unigram) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32 {
-	m.search(sc, word, no)
+	ends := m.path(sc, word, no)
 	sc.held = sc.held[:0]
-	// The path is read from its end; ends collects it, and runs of unknown
-	// runes become one token.
-	ends := sc.merge.ids[:0]
-	for end := int32(len(word)); end > 0; {
-		node := sc.best[end]
-		start := node.start
-		for node.id == m.unk && start > 0 && sc.best[start].id == m.unk {
-			start = sc.best[start].start
-		}
-		ends = append(ends, end)
-		sc.best[end].start = start
-		end = start
-	}
-	sc.merge.ids = ends
 	for i := len(ends) - 1; i >= 0; i-- {
 		node := sc.best[ends[i]]
 		from, to := int(node.start), int(ends[i])
@@ -130,29 +124,50 @@ func (m *unigram) appendTokens(sc *scratch, dst []int32, word []byte, no refusal
 	return dst
 }
 
+// path returns where the tokens of the best way end, the last one first; the
+// node of such an end knows where its token starts.
+func (m *unigram) path(sc *scratch, word []byte, no refusal) []int32 {
+	m.search(sc, word, no)
+	// The path is read from its end; runs of unknown runes become one token.
+	ends := sc.merge.ids[:0]
+	for end := int32(len(word)); end > 0; {
+		node := sc.best[end]
+		start := node.start
+		for node.id == m.unk && start > 0 && sc.best[start].id == m.unk {
+			start = sc.best[start].start
+		}
+		ends = append(ends, end)
+		sc.best[end].start = start
+		end = start
+	}
+	sc.merge.ids = ends
+	return ends
+}
+
 // search fills sc.best, one node an offset of word.
 func (m *unigram) search(sc *scratch, word []byte, no refusal) {
 	sc.best = append(slices.Grow(sc.best[:0], len(word)+1), bestNode{})
 	for range word {
 		sc.best = append(sc.best, bestNode{start: -1})
 	}
-	best := sc.best
+	best, trie, scores := sc.best, m.trie, m.scores
+	guarded := len(no.plain) > 0 // asked here, for the innermost loop of ordinary text
 	for i := 0; i < len(word); {
 		here := best[i].score
 		_, size := utf8.DecodeRune(word[i:])
 		single := false
 		node := uint32(0)
 		for k, c := range word[i:] {
-			if node = m.trie.step(node, c); node == 0 {
+			if node = trie.step(node, c); node == 0 {
 				break
 			}
-			id := m.trie.values[node]
-			if id < 0 || no.token(id, i, i+k+1) {
+			id := trie.values[node]
+			if id < 0 || guarded && no.token(id, i, i+k+1) {
 				continue
 			}
 			single = single || k+1 == size
 			to := &best[i+k+1]
-			if score := m.scores[id] + here; to.start < 0 || score > to.score {
+			if score := scores[id] + here; to.start < 0 || score > to.score {
 				*to = bestNode{score, int32(i), id}
 			}
 		}
