@@ -20,9 +20,10 @@ type architecture struct {
 	encoder     bool // bidirectional, scored at its first token
 	// disentangled: DeBERTa's keys are read, and token types have no default.
 	disentangled bool
-	modern       bool // ModernBERT's keys are read
-	tied         bool // tie_word_embeddings of language models is true where it is absent
-	padded       bool // positions count the tokens that are not padding, from the padding token's id on
+	modern       bool     // ModernBERT's keys are read
+	tied         bool     // tie_word_embeddings of language models is true where it is absent
+	left         []string // tensors that checkpoints may have and no output depends on
+	padded       bool     // positions count the tokens that are not padding, from the padding token's id on
 	window       windowRule
 	geluIsTanh   bool // hidden_act "gelu" of the first files means the tanh form
 	plainBias    bool // the key of attention's biases is "bias"
@@ -145,6 +146,7 @@ var architectures = map[string]architecture{
 // robertaArchitecture is RoBERTa's, which other model types name as their own.
 func robertaArchitecture(modelType string) architecture {
 	return architecture{
+		left:      []string{"roberta.pooler.dense.weight", "roberta.pooler.dense.bias"},
 		modelType: modelType, embedding: "roberta.embeddings.word_embeddings.weight", head: "classifier.out_proj", new: newRoberta, activations: plainActivations, layerNorm: true, encoder: true, padded: true,
 		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2, pad: ptr(int32(1))},
 	}

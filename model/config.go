@@ -247,10 +247,11 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	}
 	c.NormEps = or(raw.RMSNormEps, cmp.Or(a.defaults.rmsNormEps, 1e-6))
 	if a.layerNorm {
-		c.NormEps = or(cmp.Or(raw.LayerNormEps, raw.GPT2Eps, raw.rawModernBERT.NormEps), a.defaults.layerNormEps)
+		c.NormEps = or(cmp.Or(raw.LayerNormEps, raw.GPT2Eps), a.defaults.layerNormEps)
 	}
 	if a.modern {
 		raw.Activation = raw.GemmaAct
+		c.NormEps = or(raw.rawModernBERT.NormEps, a.defaults.layerNormEps) // its files have layer_norm_eps, too
 	}
 	if a.defaults.fixedEps > 0 {
 		c.NormEps = a.defaults.fixedEps

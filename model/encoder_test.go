@@ -1,7 +1,10 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -63,4 +66,78 @@ func TestConfigurationsThatEncodersDoNotComputeAreRefused(t *testing.T) {
 			assert.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+func TestPoolersThatRobertaDoesNotReadAreLeftOut(t *testing.T) {
+	c, err := ParseConfig([]byte(configs["roberta"]))
+	require.NoError(t, err)
+	src := NewRandom(c, 1)
+	for name, shape := range map[string][]int{"roberta.pooler.dense.weight": {40, 40}, "roberta.pooler.dense.bias": {40}} {
+		src.names, src.shapes[name] = append(src.names, name), shape
+	}
+	got, notes, err := Resolve([]byte(configs["roberta"]), src)
+	require.NoError(t, err)
+	assert.Len(t, notes, 2)
+	assert.Contains(t, notes[0], "roberta.pooler.dense.weight is left out")
+	_, err = Count(got, src)
+	assert.NoError(t, err)
+}
+
+func TestCausalMasksOfGPT2AreLeftOut(t *testing.T) {
+	c, err := ParseConfig([]byte(configs["gpt2"]))
+	require.NoError(t, err)
+	src := NewRandom(c, 1)
+	for name, shape := range map[string][]int{"transformer.h.0.attn.bias": {1, 1, 8, 8}, "transformer.h.0.attn.masked_bias": {}} {
+		src.names, src.shapes[name] = append(src.names, name), shape
+	}
+	_, err = Count(c, src)
+	assert.NoError(t, err)
+}
+
+// TestScoresEqualTransformersOfRandomConfigurations has deploy/goldens/encoders.py
+// write models of random sizes and switches, and scores them.
+func TestScoresEqualTransformersOfRandomConfigurations(t *testing.T) {
+	python := os.Getenv("WARM_TRANSFORMERS_PYTHON")
+	if python == "" {
+		t.Skip("WARM_TRANSFORMERS_PYTHON names no Python that has transformers and torch")
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(python, "../deploy/goldens/encoders.py", dir, cmp.Or(os.Getenv("WARM_SEED"), "1"))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	models, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, models)
+	e := NewEngine(2)
+	defer e.Close()
+	for _, dir := range models {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+			require.NoError(t, err)
+			src := openSource(t, filepath.Join(dir, "model.safetensors"))
+			c, notes, err := Resolve(data, src)
+			require.NoError(t, err)
+			assert.Empty(t, notes)
+			m, err := Load(c, src, LoadOptions{})
+			require.NoError(t, err)
+			g := &golden{config: c}
+			readJSON(t, filepath.Join(dir, "golden.json"), g)
+			got := make([]float32, len(g.Sequences))
+			require.NoError(t, e.Score(m, got, g.inputs(m)))
+			for i, want := range g.Scores {
+				assert.InDelta(t, want, got[i], scoreTolerance, "sequence %d", i)
+			}
+		})
+	}
+}
+
+func TestNormsOfModernBERTHaveTheirOwnEpsilon(t *testing.T) {
+	var config map[string]any
+	require.NoError(t, json.Unmarshal([]byte(configs["modernbert"]), &config))
+	config["norm_eps"], config["layer_norm_eps"] = 1e-3, 1e-5
+	data, err := json.Marshal(config)
+	require.NoError(t, err)
+	c, err := ParseConfig(data)
+	require.NoError(t, err)
+	assert.Equal(t, 1e-3, c.NormEps)
 }

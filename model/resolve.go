@@ -66,9 +66,11 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		}
 		_, c.HeadBias = src.Shape(head + ".bias")
 	}
-	for _, n := range languageHeads {
-		if _, ok := src.Shape(n); ok {
+	for _, n := range c.left() {
+		if _, ok := src.Shape(n); ok && slices.Contains(languageHeads, n) {
 			note("%s is left out: a reward model has its score head in place of it", n)
+		} else if ok {
+			note("%s is left out: %s does not read it", n, class)
 		}
 	}
 	if raw.RewardToken != nil {
@@ -120,6 +122,11 @@ func (raw *rawConfig) findHead(src Source) (name string, rows int) {
 		}
 	}
 	return "", 0
+}
+
+// left lists the tensors that a checkpoint may have and the model does without.
+func (c *Config) left() []string {
+	return append(slices.Clone(languageHeads), architectures[c.Architecture].left...)
 }
 
 // HeadTensors returns the names of the score head's tensors in the checkpoint.
