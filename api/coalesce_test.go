@@ -154,11 +154,8 @@ func TestARefusalIsTheCallersOwn(t *testing.T) {
 		}
 		all.Wait()
 		slices.Sort(s.sizes)
-		if len(s.sizes) == 7 { // halves of 2 and 3, and the fault was in the three's larger half
-			assert.Equal(t, []int{1, 1, 1, 2, 2, 3, 5}, s.sizes)
-		} else {
-			assert.Equal(t, []int{1, 1, 2, 3, 5}, s.sizes)
-		}
+		// Halves of 2 and 3, and of 1 and 2 again: by where among the five the fault came to stand.
+		assert.Contains(t, [][]int{{1, 1, 2, 3, 5}, {1, 2, 2, 3, 5}, {1, 1, 1, 2, 2, 3, 5}}, s.sizes)
 	})
 }
 

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"cmp"
+	"errors"
 	"net/url"
 	"time"
 
@@ -66,7 +67,7 @@ func (o openRLHF) decode(body []byte, at Target) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	queries, single, err := readStrings(r.Query, "query")
+	queries, faults, single, err := readQueries(r.Query)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,12 @@ func (o openRLHF) decode(body []byte, at Target) (*Call, error) {
 	if c.Request.Inputs, err = o.inputs(queries, r.Prompts, at.Query.Get("retemplate")); err != nil {
 		return nil, err
 	}
-	if c.Request.Inputs[0].Text == nil && !at.Query.Has("pooling") {
+	for i, fault := range faults {
+		if fault != nil {
+			c.Request.Inputs[i] = api.Input{Fault: fault}
+		}
+	}
+	if at.Query.Get("retemplate") != "" && !at.Query.Has("pooling") {
 		c.Reading.Pooling = ""
 	}
 	return c, c.choose(at.Query)
@@ -117,6 +123,32 @@ func (o openRLHF) scoring(q url.Values) (string, error) {
 		return scoresRaw, nil
 	}
 	return "", api.Errorf(api.CodeInvalidValue, "scores", "want sigmoid or raw")
+}
+
+// readQueries reads a string or a list of strings; single reports which. An item
+// of a list that is no string costs itself alone: faults has the reason in its place.
+func readQueries(v jsontext.Value) (list []string, faults []*api.Error, single bool, err error) {
+	if v.Kind() != '[' {
+		list, single, err = readStrings(v, "query")
+		return list, make([]*api.Error, len(list)), single, err
+	}
+	var items []jsontext.Value
+	if err := read(v, "query", &items); err != nil {
+		return nil, nil, false, err
+	}
+	list, faults = make([]string, len(items)), make([]*api.Error, len(items))
+	for i, item := range items {
+		err := read(item, "", &list[i])
+		if item.Kind() == 'n' {
+			err = api.Errorf(api.CodeInvalidValue, "", "null, want a string")
+		}
+		if fault, ok := errors.AsType[*api.Error](err); ok {
+			faults[i] = fault
+		} else if err != nil {
+			return nil, nil, false, err
+		}
+	}
+	return list, faults, false, nil
 }
 
 // inputs are the queries as they stand or, where the reward model's template is
