@@ -28,11 +28,13 @@ BEYOND_THE_SCHEMA = [
     # The order of a list.
     r"the role of the last message is",
     r"without tool_calls or reasoning needs a content",
+    # One item among several, where the query asks that it voids them all.
+    r'want a string","param":"query\[',
     # The inside of a text.
     r"is not in \w+ markup|does not end by opening the assistant's answer",
     # What the served model has.
     r"does not offer the mode",
-    r"(the vocabulary has|token id out of range)",
+    r"(the vocabulary has|token id out of range|id \d+, want 0 to \d+)",
     r"(the chat template refuses|has no chat template)",
     r"there is no token to score|nothing to score",
     r"std is known in the modes ens and both alone",

@@ -154,6 +154,7 @@ func TestDialectsThatCanSayThatOneAnswerIsBadDo(t *testing.T) {
 		{"OpenRLHF", "/get_reward", `{"query":["a","","b"]}`,
 			`"errors":[null,{"type":"invalid_request","message":"text is empty","param":"query[1]","code":"empty_input"},null]`},
 		{"OpenRLHF, items that are no strings", "/get_reward", `{"query":["a",null,"b",7]}`, `"errors":[null,{"type":"invalid_request","message":"null, want a string","param":"query[1]","code":"invalid_value"},null,{`},
+		{"OpenRLHF, no item that is a string", "/get_reward", `{"query":[[false],{"a":1}]}`, `"rewards":[null,null]`},
 		{"OpenRLHF's markup", "/get_reward?retemplate=chatml", `{"query":["` + chatml + `a","plain","` + chatml + `b"]}`, `"param":"query[1]"`},
 		{"vLLM", "/classify?on_error=item", `{"input":["a","","b"]}`, `{"index":1,"error":{"message":"input[1]: text is empty","type":"BadRequestError","param":"input[1]","code":400}}`},
 		{"vLLM's pooling", "/pooling?on_error=item", `{"input":[[1],[999],[2]]}`, `{"index":1,"error":{"message":"input[1]: id 999`},
