@@ -149,7 +149,8 @@ type progress struct {
 	display *display
 	what    string
 	of      int64 // -1 where it is not known
-	done    int64
+	mu      sync.Mutex
+	done    int64 // guarded by mu: several goroutines may add
 	from    int64 // done before the command began
 	begun   time.Time
 }
@@ -161,6 +162,13 @@ func (p *program) progressOf(d *display, size int64, what string) *progress {
 
 // set says how many bytes are done.
 func (p *progress) set(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.show(n)
+}
+
+// show is set with the lock held.
+func (p *progress) show(n int64) {
 	p.done = n
 	megabytes := func(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 	if p.of <= 0 {
@@ -175,7 +183,11 @@ func (p *progress) set(n int64) {
 }
 
 // add says that n more bytes are done.
-func (p *progress) add(n int) { p.set(p.done + int64(n)) }
+func (p *progress) add(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.show(p.done + int64(n))
+}
 
 // finish takes the line away.
 func (p *progress) finish() { p.display.end(p.what, false) }
