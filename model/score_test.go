@@ -162,6 +162,10 @@ func TestCPULevelsAgree(t *testing.T) {
 }
 
 func TestScoringAllocatesNothing(t *testing.T) {
+	runs := 20
+	if testing.Short() {
+		runs = 6
+	}
 	e := NewEngine(2)
 	defer e.Close()
 	for name, config := range configs {
@@ -169,7 +173,7 @@ func TestScoringAllocatesNothing(t *testing.T) {
 			m := randomModel(t, config, kernel.Float32)
 			seqs := sequences(rand.New(rand.NewPCG(5, 6)), m, 30, 150)
 			dst := make([]float32, len(seqs))
-			n := testing.AllocsPerRun(20, func() {
+			n := testing.AllocsPerRun(runs, func() {
 				if err := e.Score(m, dst, seqs); err != nil {
 					t.Fatal(err)
 				}
