@@ -63,7 +63,7 @@ func startChildIn(t testing.TB, within []string, args ...string) *child {
 		_ = c.cmd.Process.Kill() // it may have ended
 		<-c.ended
 	})
-	require.Eventually(t, func() bool {
+	ready := assert.Eventually(t, func() bool {
 		m := listening.FindStringSubmatch(c.stderr.String())
 		if m == nil {
 			select {
@@ -81,6 +81,7 @@ func startChildIn(t testing.TB, within []string, args ...string) *child {
 		r.Body.Close()
 		return r.StatusCode == http.StatusOK
 	}, 30*time.Second, 5*time.Millisecond, "the child does not become ready")
+	require.True(t, ready, "it said: %s", c.stderr)
 	return c
 }
 
