@@ -1,0 +1,124 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync"
+	"sync/atomic"
+)
+
+// Snapshot is the files of a commit in the cache: a checkpoint directory.
+type Snapshot struct {
+	Name   Name
+	Commit string
+	Dir    string
+	// Stale says why the hub was not asked, where it should have been: the commit is
+	// what the revision stood at when it last was. nil else.
+	Stale error
+}
+
+// String is the name with its exact commit.
+func (s Snapshot) String() string { return Name{s.Name.Repo, s.Commit}.String() }
+
+// workers download at a time.
+const workers = 4
+
+var digest = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// Snapshot brings a revision into the cache as far as it is not there. A hub
+// that cannot be reached, or denies access, does not keep from what is in the
+// cache already.
+func (c *Client) Snapshot(ctx context.Context, n Name) (Snapshot, error) {
+	if c.Offline {
+		s, err := c.cached(n)
+		if err != nil {
+			return s, fmt.Errorf("%s: HF_HUB_OFFLINE is set: %w: run `warm pull %s` where the hub can be reached", n, err, n)
+		}
+		return s, nil
+	}
+	if commit.MatchString(n.Revision) { // which never changes
+		if s, err := c.cached(n); err == nil && c.readTree(n, s.Commit) != nil {
+			return s, nil
+		}
+	}
+	sha, files, err := c.list(ctx, n)
+	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, ErrNotFound) {
+			if s, missing := c.cached(n); missing == nil {
+				s.Stale = err
+				return s, nil
+			}
+		}
+		return Snapshot{}, fmt.Errorf("%s: %w", n, err)
+	}
+	s := c.snapshot(n, sha)
+	if err := c.fetch(ctx, s, files); err != nil {
+		return Snapshot{}, fmt.Errorf("%s: %w", n, err)
+	}
+	return s, nil
+}
+
+// fetch downloads what is missing of a snapshot, and then notes that it is whole.
+func (c *Client) fetch(ctx context.Context, s Snapshot, files map[string]file) error {
+	if len(wanted(files)) == 0 {
+		return fmt.Errorf("%w: the repository has no file of a checkpoint", ErrNotFound)
+	}
+	missing := c.missing(s.Name, s.Commit, files)
+	var total int64
+	for _, name := range missing {
+		if f := files[name]; !digest.MatchString(f.hash()) || f.Size < 0 {
+			return fmt.Errorf("%s names no hash of %s, by which it could be verified", c.Endpoint, name)
+		}
+		total += files[name].Size
+	}
+	p := &progress{told: c.Progress, name: s.Name, total: total}
+	if err := c.checkRoom(s.Name, missing, files); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(workers, len(missing)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(missing) || ctx.Err() != nil {
+					return
+				}
+				name := missing[i]
+				if err := c.fetchFile(ctx, s, name, files[name], p); err != nil {
+					stop(fmt.Errorf("%s: %w", name, err)) // the first counts
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := c.writeTree(s.Name, s.Commit, files); err != nil {
+		return err
+	}
+	return c.writeRef(s.Name, s.Commit)
+}
+
+// progress adds up what comes of all files.
+type progress struct {
+	mu    sync.Mutex
+	told  func(Name, int64, int64)
+	name  Name
+	done  int64
+	total int64
+}
+
+func (p *progress) add(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done += n; p.told != nil {
+		p.told(p.name, p.done, p.total)
+	}
+}
