@@ -173,17 +173,27 @@ func openBase(s store, named string) (*Checkpoint, error) {
 			tried = append(tried, b.String())
 			continue
 		}
-		base := &Checkpoint{Dir: b.String(), tensors: map[string]located{}}
-		err := base.openWhole(b)
-		if errors.Is(err, errNoWeightsHere) || err == nil && !b.same(s) && exists(b, adapterConfigFile) && hasAdapterWeights(b) {
-			err = errors.New("is an adapter itself: merge it first, as warm average --out DIR ADAPTER does")
-		}
-		if err != nil {
-			return base, fmt.Errorf("base %s: %w", b, err)
-		}
-		base.finish()
-		return base, nil
+		return openBaseAt(s, b)
+	}
+	if b, err := s.find(named); err != nil {
+		return nil, fmt.Errorf("base_model_name_or_path %q: no directory at %s, and elsewhere: %w", named, strings.Join(tried, ", nor at "), err)
+	} else if b != nil {
+		return openBaseAt(s, b)
 	}
 	return nil, fmt.Errorf("base_model_name_or_path %q: no directory at %s; put the base, or a link to it, at the first of them, or write its path into %s",
 		named, strings.Join(tried, ", nor at "), adapterConfigFile)
+}
+
+// openBaseAt opens the base of the adapter in s.
+func openBaseAt(s, b store) (*Checkpoint, error) {
+	base := &Checkpoint{Dir: b.String(), tensors: map[string]located{}}
+	err := base.openWhole(b)
+	if errors.Is(err, errNoWeightsHere) || err == nil && !b.same(s) && exists(b, adapterConfigFile) && hasAdapterWeights(b) {
+		err = errors.New("is an adapter itself: merge it first, as warm average --out DIR ADAPTER does")
+	}
+	if err != nil {
+		return base, fmt.Errorf("base %s: %w", b, err)
+	}
+	base.finish()
+	return base, nil
 }

@@ -57,7 +57,16 @@ var (
 // adapter is the first that exists of: the directory or link "base" inside of the adapter's directory, and what
 // base_model_name_or_path says, read as an absolute path or relative to the adapter's directory or, as PEFT reads
 // it, to the working directory.
-func Open(dir string) (*Checkpoint, error) { return openStore(dirStore(dir), dir) }
+func Open(dir string) (*Checkpoint, error) { return openStore(dirStore{path: dir}, dir) }
+
+// Finder brings what an adapter names as its base where no directory does, such
+// as a name on a hub, to this disk. It returns "" for what it does not know.
+type Finder func(base string) (dir string, err error)
+
+// OpenFinding is [Open] where a finder knows further bases.
+func OpenFinding(dir string, find Finder) (*Checkpoint, error) {
+	return openStore(dirStore{dir, find}, dir)
+}
 
 // OpenFS is [Open] for a directory of a file system, whose files are read into memory. An adapter's base lies
 // in the same file system. It becomes the checkpoint's Dir under the name that is given.

@@ -170,7 +170,7 @@ func checkTarget(dir string, replace bool) (old bool, err error) {
 		return false, os.Remove(dir) // Not every system renames onto an empty directory.
 	case !replace:
 		return false, ErrExists
-	case !exists(dirStore(dir), configFile):
+	case !exists(dirStore{path: dir}, configFile):
 		return false, ErrNotCheckpoint
 	}
 	return true, nil

@@ -22,18 +22,23 @@ type store interface {
 	tensors(name string) (*safetensors.File, error)
 	// bases returns where an adapter's base may lie, the first that exists counts.
 	bases(named string) []store
+	// find brings a base from elsewhere; nil when nothing else is known.
+	find(named string) (store, error)
 	// same reports whether the other is this place.
 	same(other store) bool
 	fmt.Stringer // for messages
 }
 
 // dirStore is a directory.
-type dirStore string
+type dirStore struct {
+	path   string
+	finder Finder // may be nil
+}
 
-func (d dirStore) String() string { return string(d) }
+func (d dirStore) String() string { return d.path }
 
 func (d dirStore) check() error {
-	if info, err := os.Stat(string(d)); err != nil {
+	if info, err := os.Stat(d.path); err != nil {
 		return err
 	} else if !info.IsDir() {
 		return errors.New("not a directory")
@@ -42,26 +47,37 @@ func (d dirStore) check() error {
 }
 
 func (d dirStore) open(name string) (io.ReadCloser, error) {
-	return os.Open(filepath.Join(string(d), name))
+	return os.Open(filepath.Join(d.path, name))
 }
 
 func (d dirStore) tensors(name string) (*safetensors.File, error) {
-	return safetensors.Open(filepath.Join(string(d), name))
+	return safetensors.Open(filepath.Join(d.path, name))
 }
 
 func (d dirStore) bases(named string) []store {
-	out := []store{dirStore(filepath.Join(string(d), baseDir))}
+	out := []store{dirStore{path: filepath.Join(d.path, baseDir)}}
 	if named == "" {
 		return out
 	}
 	if filepath.IsAbs(named) {
-		return append(out, dirStore(filepath.Clean(named)))
+		return append(out, dirStore{path: filepath.Clean(named)})
 	}
-	return append(out, dirStore(filepath.Join(string(d), named)), dirStore(filepath.Clean(named)))
+	return append(out, dirStore{path: filepath.Join(d.path, named)}, dirStore{path: filepath.Clean(named)})
+}
+
+func (d dirStore) find(named string) (store, error) {
+	if d.finder == nil || named == "" {
+		return nil, nil
+	}
+	dir, err := d.finder(named)
+	if dir == "" || err != nil {
+		return nil, err
+	}
+	return dirStore{path: dir}, nil
 }
 
 func (d dirStore) same(other store) bool {
-	a, errA := os.Stat(string(d))
+	a, errA := os.Stat(d.path)
 	b, errB := os.Stat(other.String())
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
@@ -100,6 +116,8 @@ func (f fsStore) bases(named string) []store {
 	}
 	return out
 }
+
+func (f fsStore) find(string) (store, error) { return nil, nil }
 
 func (f fsStore) same(other store) bool { return path.Clean(f.dir) == path.Clean(other.String()) }
 

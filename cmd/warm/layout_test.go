@@ -40,6 +40,8 @@ var layout = map[string][]string{
 	"model":                  {"model/cpu", "model/nn", "model/kernel", "loader/jsonerr"}, // jsonerr is words for errors, and opens nothing
 	"loader/safetensors":     {},
 	"loader/jsonerr":         {},
+	"loader/hub":             {},
+	"loader/hub/hubtest":     {},
 	"loader":                 {"loader/jsonerr", "loader/safetensors"},
 	"warm":                   {"loader"},
 	"warm/reward":            {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
