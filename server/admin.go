@@ -5,18 +5,16 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/live"
 )
 
-// Live returns what changes the server's models; nil without a Config.Builder.
-func (s *Server) Live() *Live { return s.live }
+// Changes returns what changes the server's models; nil without a Config.Builder.
+func (s *Server) Changes() *live.Changes { return s.changes }
 
 // putModel handles PUT /v1/models/{name}.
 func (s *Server) putModel(w http.ResponseWriter, r *http.Request) error {
@@ -28,46 +26,11 @@ func (s *Server) putModel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ld, err := s.patch(modelName(r), patch, "put")
+	c, err := s.changes.Patch(modelName(r), patch, "put")
 	if err != nil {
 		return err
 	}
-	return s.replyLoad(w, r, ld, wait)
-}
-
-// patch asks for the change of a model that a request describes.
-func (s *Server) patch(name string, patch *api.ModelPatch, cause string) (*Load, error) {
-	return s.live.patch(name, cause, func(base *api.ModelSpec) (*api.Merged, error) {
-		if err := s.confine(patch.Spec, base); err != nil {
-			return nil, err
-		}
-		m := patch.Over(base)
-		err := m.Spec.Validate()
-		if e, ok := errors.AsType[*api.Error](err); ok && slices.Contains(m.Kept, e.Param) {
-			return nil, api.Errorf(e.Code, e.Param, "%s (%s is kept from the model as it is; null gives it its default)", e.Message, e.Param)
-		}
-		return m, err
-	})
-}
-
-// patch asks for what change makes of the model as it was last asked for: what
-// waits, else what is being loaded, else what is live; nil for a new one.
-func (l *Live) patch(name, cause string, change func(base *api.ModelSpec) (*api.Merged, error)) (*Load, error) {
-	l.change.Lock() // so that of two changes at once neither forgets the other
-	defer l.change.Unlock()
-	l.mu.Lock()
-	base := l.serving[name]
-	for _, ld := range append([]*Load{l.current}, l.waiting...) {
-		if ld != nil && ld.name == name && ld.ctx.Err() == nil {
-			base = ld.spec
-		}
-	}
-	l.mu.Unlock()
-	m, err := change(base.Clone())
-	if err != nil {
-		return nil, err
-	}
-	return l.put(&Load{name: name, spec: m.Spec, cause: cause, settings: api.Settings{Kept: m.Kept, Reset: m.Reset}})
+	return s.replyChange(w, r, c, wait)
 }
 
 // rollbackModel handles POST /v1/models/{name}/rollback.
@@ -76,20 +39,20 @@ func (s *Server) rollbackModel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ld, err := s.live.Rollback(modelName(r))
+	c, err := s.changes.Rollback(modelName(r))
 	if err != nil {
 		return err
 	}
-	return s.replyLoad(w, r, ld, wait)
+	return s.replyChange(w, r, c, wait)
 }
 
 // deleteModel handles DELETE /v1/models/{name}.
 func (s *Server) deleteModel(w http.ResponseWriter, r *http.Request) error {
 	name := modelName(r)
-	if err := s.live.Remove(name, "delete"); err != nil {
+	if err := s.changes.Remove(name, "delete"); err != nil {
 		return err
 	}
-	return s.reply(w, api.Deleted{ID: name, Object: "model", Deleted: true, Warning: s.live.noted(noteState)})
+	return s.reply(w, api.Deleted{ID: name, Object: "model", Deleted: true, Warning: s.changes.Unsaved()})
 }
 
 // waits reads ?wait, which is looked at before anything is changed.
@@ -103,13 +66,13 @@ func waits(r *http.Request) (bool, error) {
 	return false, api.Errorf(api.CodeInvalidValue, "wait", "want true or false")
 }
 
-// replyLoad answers 200 with the model once a load is done, or 202 with how far
-// it is: at once, or with wait when the caller's time is up.
-func (s *Server) replyLoad(w http.ResponseWriter, r *http.Request, ld *Load, wait bool) error {
+// replyChange answers 200 with the model once a change is done, or 202 with how
+// far it is: at once, or with wait when the caller's time is up.
+func (s *Server) replyChange(w http.ResponseWriter, r *http.Request, c *live.Change, wait bool) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	if !wait {
-		cancel() // a load that is done already is not waited for
+		cancel() // a change that is done already is not waited for
 	} else if r.Header.Get("X-Request-Timeout") != "" {
 		limited, stop, err := s.withDeadline(r)
 		if err != nil {
@@ -118,7 +81,7 @@ func (s *Server) replyLoad(w http.ResponseWriter, r *http.Request, ld *Load, wai
 		defer stop()
 		ctx = limited
 	}
-	err := ld.Wait(ctx)
+	err := c.Wait(ctx)
 	if _, refused := errors.AsType[*api.Error](err); refused {
 		return err
 	}
@@ -129,7 +92,7 @@ func (s *Server) replyLoad(w http.ResponseWriter, r *http.Request, ld *Load, wai
 	if err != nil {
 		status = http.StatusAccepted
 	}
-	detail, _ := s.detail(ld.name)
+	detail, _ := s.detail(c.Model())
 	exchangeOf(r).about(detail)
 	data, err := api.Encode(detail)
 	if err != nil {
@@ -155,14 +118,15 @@ func pathParam(r *http.Request, name string) string {
 // detail returns what GET /v1/models/{name} says of a model, and whether there
 // is anything to say.
 func (s *Server) detail(name string) (*api.ModelDetail, bool) {
-	info, kept, ok := s.models.describe(name)
-	d := &api.ModelDetail{ID: name, Object: "model", State: api.StateLive, Previous: kept, History: []api.ModelEvent{}, Warning: s.live.noted(noteState)}
+	info, kept, ok := s.models.Describe(name)
+	d := &api.ModelDetail{ID: name, Object: "model", State: api.StateLive, Previous: kept, History: []api.ModelEvent{}}
 	if ok {
-		wire := info.wire()
+		wire := info.Wire()
 		d.Model = &wire
 	}
-	if s.live != nil {
-		d.Loads, d.History = s.live.status(name)
+	if s.changes != nil {
+		d.Loads, d.History = s.changes.Status(name)
+		d.Warning = s.changes.Unsaved()
 	}
 	switch last := len(d.History) - 1; {
 	case ok:
@@ -174,74 +138,6 @@ func (s *Server) detail(name string) (*api.ModelDetail, bool) {
 		return nil, false
 	}
 	return d, true
-}
-
-// status returns the loads of a model, and its history.
-func (l *Live) status(name string) ([]api.LoadStatus, []api.ModelEvent) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var loads []api.LoadStatus
-	for _, ld := range append([]*Load{l.current}, l.waiting...) {
-		if ld != nil && ld.name == name {
-			loads = append(loads, api.LoadStatus{Cause: ld.cause, Asked: ld.asked.Unix(), Doing: ld.doing, Progress: ld.share, Settings: ld.settings})
-		}
-	}
-	return loads, append([]api.ModelEvent{}, l.history[name]...)
-}
-
-// confine gives the paths of a spec the form that they have on disk, symbolic
-// links resolved, and refuses one outside the folder of models: what an
-// administrator of models may read is less than what the server's user may. The
-// resolved path is what is loaded, so that a link that changes later changes
-// nothing. Paths that base, which may be nil, has already are left alone.
-func (s *Server) confine(spec, base *api.ModelSpec) error {
-	known := map[string]bool{"": true} // what is not there is refused with its name
-	if base != nil {
-		for _, p := range base.Paths() {
-			known[*p.Path] = true
-		}
-	}
-	paths := slices.DeleteFunc(spec.Paths(), func(p api.PathField) bool { return known[*p.Path] })
-	if s.cfg.ModelRoot == "" {
-		if len(paths) == 0 && base != nil {
-			return nil
-		}
-		return api.Errorf(api.CodeAdminDisabled, "", "no model can be loaded here: the server was started without a folder of models")
-	}
-	root, err := filepath.Abs(s.cfg.ModelRoot)
-	if err == nil {
-		root, err = filepath.EvalSymlinks(root)
-	}
-	if err != nil {
-		return api.Errorf(api.CodeLoadFailed, "", "the folder of models: %v", err)
-	}
-	for _, p := range paths {
-		path, err := within(root, *p.Path)
-		if err != nil {
-			err.Param = p.Param
-			return err
-		}
-		*p.Path = path
-	}
-	return nil
-}
-
-// within returns the file that path, relative to root, names, if it lies in root.
-func within(root, path string) (string, *api.Error) {
-	refused := api.Errorf(api.CodePathRefused, "", "the path is outside the folder of models, or does not exist")
-	full := path
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(root, full)
-	}
-	resolved, err := filepath.EvalSymlinks(full)
-	if err != nil {
-		return "", refused // whether a file outside exists is not told
-	}
-	rel, err := filepath.Rel(root, resolved)
-	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
-		return "", refused
-	}
-	return resolved, nil
 }
 
 // keepPreviousDefault is how long the revision before is kept after its last

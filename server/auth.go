@@ -41,7 +41,7 @@ func (s *Server) admin(h handler, query ...string) http.HandlerFunc {
 	return s.handle(func(w http.ResponseWriter, r *http.Request) error {
 		k := s.keys.Load()
 		switch {
-		case len(k.admins) == 0 || s.live == nil:
+		case len(k.admins) == 0 || s.changes == nil:
 			return api.Errorf(api.CodeAdminDisabled, "", "models cannot be changed here: the server was started without administrators' keys")
 		case bearsKey(r, k.admins):
 			return h(w, r)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -54,7 +55,7 @@ func TestBadInputIsRefusedByNameAndTheServerGoesOn(t *testing.T) {
 	bomb := strings.Repeat(" ", 10<<20)
 	long := strings.Repeat("x", 100)
 	h := start(t, server.Config{MaxBodyBytes: 64 << 10, MaxSequences: 8, MaxRequestTokens: 100},
-		servertest.New("m"), servertest.New("lean", func(i *server.Info) { i.Modes = []string{"wa"} }))
+		servertest.New("m"), servertest.New("lean", func(i *live.Info) { i.Modes = []string{"wa"} }))
 	tests := []struct {
 		name    string
 		body    string

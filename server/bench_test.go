@@ -13,14 +13,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
 // benchServer is a server whose model costs almost nothing: what is measured
 // is everything else.
 func benchServer(b *testing.B) *server.Server {
-	models := server.NewModels()
-	_, err := models.Swap(servertest.New("m", func(i *server.Info) { i.ContextLength = 4096 }))
+	models := live.NewModels()
+	_, err := models.Swap(servertest.New("m", func(i *live.Info) { i.ContextLength = 4096 }))
 	require.NoError(b, err)
 	s, err := server.New(server.Config{Logger: slog.New(slog.DiscardHandler)}, models)
 	require.NoError(b, err)

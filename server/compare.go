@@ -13,6 +13,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // compare handles POST /v1/compare.
@@ -38,8 +39,8 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
 type comparison struct {
 	from     string // whose it is
 	req      *api.CompareRequest
-	model    Model
-	info     Info
+	model    live.Model
+	info     live.Info
 	lambda   float64
 	seqs     []batch.Sequence // the chosen and the rejected answer of each pair in turn
 	tokens   int
@@ -76,17 +77,17 @@ func (s *Server) comparePairs(ctx context.Context, x *exchange, req *api.Compare
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
-	d, err := s.models.acquire(req.Model, x.pin)
+	d, err := s.models.Acquire(req.Model, x.pin)
 	if err != nil {
 		return nil, err
 	}
-	defer d.release()
-	c := &comparison{req: req, from: x.from, model: d.model, info: d.info, lambda: api.DefaultLambda}
+	defer d.Release()
+	c := &comparison{req: req, from: x.from, model: d.Model(), info: d.Info(), lambda: api.DefaultLambda}
 	if req.Lambda != nil {
 		c.lambda = *req.Lambda
 	}
-	x.model, x.mode, x.revision = d.info.Name, "compare", d.info.Revision
-	lanes := len(d.info.lanes())
+	x.model, x.mode, x.revision = d.Info().Name, "compare", d.Info().Revision
+	lanes := len(c.info.Lanes())
 	if err := s.reserveTokens(ctx, x, d, 2*len(req.Pairs), lanes, req.All()); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -86,7 +87,7 @@ func TestCompareOfAModelThatHoldsLess(t *testing.T) {
 		"one member":        {[]string{"member:two"}, []string{"member:two"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := start(t, server.Config{}, servertest.New("m", func(i *server.Info) { i.Modes, i.Mode = test.modes, test.modes[0] }))
+			h := start(t, server.Config{}, servertest.New("m", func(i *live.Info) { i.Modes, i.Mode = test.modes, test.modes[0] }))
 			r := h.compare(`{"pairs":[{"prompt":"","chosen":"x","rejected":"y"}]}`)
 			require.Equal(t, http.StatusOK, r.status, "%s", r.body)
 			var got api.CompareResponse
@@ -174,7 +175,7 @@ func TestCompareNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestEveryDocumentedComparisonIsAnswered(t *testing.T) {
-	h := start(t, server.Config{}, servertest.New("helpful", func(i *server.Info) { i.ContextLength = 4096 }))
+	h := start(t, server.Config{}, servertest.New("helpful", func(i *live.Info) { i.ContextLength = 4096 }))
 	examples := document().Paths.Find("/v1/compare").Post.RequestBody.Value.Content.Get("application/json").Examples
 	require.NotEmpty(t, examples)
 	for name, example := range examples {

@@ -11,6 +11,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // Config sets a Server's limits. A zero field takes the default.
@@ -28,7 +29,7 @@ type Config struct {
 	ModelRoot string
 	// Builder makes the models that are loaded while the server runs; without
 	// it Server.Live is nil. Default: none.
-	Builder Builder
+	Builder live.Builder
 	// StateFile holds the last good state of the models across restarts, kill -9
 	// among them. One process uses it at a time. Default: none.
 	StateFile string

@@ -19,6 +19,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -27,7 +28,7 @@ import (
 func exported(t *testing.T) map[string][]string {
 	l := startLive(t, server.Config{DriftScores: 10}, nil)
 	require.Equal(t, http.StatusOK, l.put("a").status)
-	_, err := l.models.Swap(servertest.New("sampled", func(i *server.Info) { i.Sample = 1 }))
+	_, err := l.models.Swap(servertest.New("sampled", func(i *live.Info) { i.Sample = 1 }))
 	require.NoError(t, err)
 	for i := range 40 {
 		l.post(fmt.Sprintf(`{"model":"sampled","mode":"both","inputs":[{"text":"%s"}]}`, strings.Repeat("x", 1+i*7%50))).rewards(t)
@@ -35,8 +36,8 @@ func exported(t *testing.T) map[string][]string {
 	l.post(`{"model":"sampled","inputs":[{"text":"x"}]}`).rewards(t)
 	l.post(`{}`)
 	l.eventuallyMetric(`warm_ab_samples_total{model="sampled",outcome="scored"} 1`)
-	l.server.Live().ManifestLooked(errors.New("no manifest"))
-	l.server.Live().Reloaded(nil)
+	l.server.ManifestLooked(errors.New("no manifest"))
+	l.server.ConfigReloaded(nil)
 	l.factory.before = func(context.Context, string, *api.ModelSpec, func(string, float64)) error { return errors.New("no") }
 	require.Equal(t, http.StatusUnprocessableEntity, l.put("b").status)
 	out := map[string][]string{}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // dialects lays out other stacks' paths: those that score, and what their
@@ -82,24 +83,24 @@ func readBody[T any](ctx context.Context, s *Server, x *exchange, r *http.Reques
 
 // served returns the model that ?model names, or the only one, for questions
 // about it; the caller releases it.
-func (s *Server) served(r *http.Request) (*deployment, error) {
-	d, err := s.models.acquire(r.URL.Query().Get("model"), "")
+func (s *Server) served(r *http.Request) (*live.Instance, error) {
+	d, err := s.models.Acquire(r.URL.Query().Get("model"), "")
 	if err == nil {
-		exchangeOf(r).revision = d.info.Revision
+		exchangeOf(r).revision = d.Info().Revision
 	}
 	return d, err
 }
 
 // vocabulary returns the tokeniser of the model that ?model names.
-func (s *Server) vocabulary(r *http.Request) (Vocabulary, func(), error) {
+func (s *Server) vocabulary(r *http.Request) (live.Vocabulary, func(), error) {
 	d, err := s.served(r)
 	if err != nil {
 		return nil, nil, err
 	}
-	v, ok := d.model.(Vocabulary)
+	v, ok := d.Model().(live.Vocabulary)
 	if !ok {
-		d.release()
-		return nil, nil, api.Errorf(api.CodeUnsupportedInput, "", "model %q does not show its tokeniser", d.info.Name)
+		d.Release()
+		return nil, nil, api.Errorf(api.CodeUnsupportedInput, "", "model %q does not show its tokeniser", d.Info().Name)
 	}
-	return v, d.release, nil
+	return v, d.Release, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -28,7 +29,7 @@ func (h *harness) send(path, body string, header ...string) *reply {
 
 // named is a model whose revision is a real one.
 func named(name string) *servertest.Model {
-	return servertest.New(name, func(i *server.Info) {
+	return servertest.New(name, func(i *live.Info) {
 		i.Revision, i.Label = "sha256:0123456789abcdef"+strings.Repeat("0", 48), "LABEL_0"
 	})
 }
@@ -411,7 +412,7 @@ func TestRepositoryRoutesAreClosedByDefault(t *testing.T) {
 }
 
 func TestDocumentedRequestsOfDialectsAreAnswered(t *testing.T) {
-	h := start(t, server.Config{}, servertest.New("helpful", func(i *server.Info) { i.ContextLength = 4096 }))
+	h := start(t, server.Config{}, servertest.New("helpful", func(i *live.Info) { i.ContextLength = 4096 }))
 	seen := 0
 	for path, item := range document().Paths.Map() {
 		for method, op := range item.Operations() {

@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // drift watches the rewards of each revision for what comes before and with
@@ -22,7 +23,7 @@ import (
 // The reference begins anew when the process does.
 type drift struct {
 	size   int // of the reference and of what is compared with it
-	models *Models
+	models *live.Models
 	forget func(model, revision string) // called, without the lock, for each revision that is dropped
 
 	mu      sync.Mutex
@@ -72,7 +73,7 @@ func (r *ring) last(n int) []float64 {
 	return all[len(all)-n:]
 }
 
-func newDrift(size int, models *Models) *drift {
+func newDrift(size int, models *live.Models) *drift {
 	return &drift{size: size, models: models, rewards: map[seriesKey]*series{}, spreads: map[seriesKey]*series{}}
 }
 

@@ -13,24 +13,27 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // watched is the drift of a served model "m".
 func watched(t *testing.T, size int) *drift {
-	models := NewModels()
-	_, err := models.Swap(plainModel{Info{Name: "m", Revision: "r1", Mode: "wa", Modes: []string{"wa"}, ContextLength: 1}})
+	models := live.NewModels()
+	_, err := models.Swap(plainModel{live.Info{Name: "m", Revision: "r1", Mode: "wa", Modes: []string{"wa"}, ContextLength: 1}})
 	require.NoError(t, err)
 	return newDrift(size, models)
 }
 
 // plainModel is a model that describes itself and scores nothing.
-type plainModel struct{ info Info }
+type plainModel struct{ info live.Info }
 
-func (m plainModel) Info() Info { return m.info }
+func (m plainModel) Info() live.Info { return m.info }
 
 func (plainModel) Lane(string) (*batch.Lane, error) { panic("not asked for") }
 
-func (plainModel) Prepare(*api.Input, PrepareOptions) ([]Prepared, error) { panic("not asked for") }
+func (plainModel) Prepare(*api.Input, live.PrepareOptions) ([]live.Prepared, error) {
+	panic("not asked for")
+}
 
 func (plainModel) Aggregate([]float32, string, float64) (float64, float64, error) {
 	panic("not asked for")
@@ -163,7 +166,7 @@ func TestARingHoldsTheLastValuesInTheirOrder(t *testing.T) {
 }
 
 func BenchmarkDriftObserve(b *testing.B) {
-	d := newDrift(1000, NewModels())
+	d := newDrift(1000, live.NewModels())
 	data := draw(rand.New(rand.NewPCG(1, 2)), 1, 0, 1, 0, 1)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
 	"strconv"
 
 	"github.com/warmserve/warmserve/api"
@@ -89,13 +88,4 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *api.Error
 		panic(fmt.Sprintf("server: error %q does not encode: %v", e.Code, err)) // strings and numbers
 	}
 	s.writeJSON(w, status, body)
-}
-
-// panicText says what a panic was, for the log: the runtime's own words, and
-// of any other value only its type, as it may hold text of a request.
-func panicText(v any) string {
-	if e, ok := v.(runtime.Error); ok {
-		return e.Error()
-	}
-	return fmt.Sprintf("a value of type %T", v)
 }

@@ -8,14 +8,15 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // prepare makes a token of each byte of an answer, behind one that begins it.
-func prepare(in *api.Input, _ server.PrepareOptions) ([]server.Prepared, error) {
+func prepare(in *api.Input, _ live.PrepareOptions) ([]live.Prepared, error) {
 	if in.Responses == nil {
 		return nil, api.Errorf(api.CodeUnsupportedInput, "", "want a prompt and responses")
 	}
-	out := make([]server.Prepared, len(in.Responses))
+	out := make([]live.Prepared, len(in.Responses))
 	for i, answer := range in.Responses {
 		out[i].Sequence.IDs = make([]int32, 1+len(answer))
 	}
@@ -32,8 +33,8 @@ func score(dst []float32, answers []batch.Sequence) error {
 
 // A program serves a model of its own, and asks it.
 func ExampleServer() {
-	models := server.NewModels()
-	_, err := models.Swap(server.NewModel(server.Info{Name: "brevity", Revision: "1", ContextLength: 4096}, prepare, score))
+	models := live.NewModels()
+	_, err := models.Swap(live.NewModel(live.Info{Name: "brevity", Revision: "1", ContextLength: 4096}, prepare, score))
 	check(err)
 	s, err := server.New(server.Config{}, models)
 	check(err)

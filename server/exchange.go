@@ -13,7 +13,9 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/memory"
 )
 
@@ -62,7 +64,7 @@ func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKe
 // observe gives a request its exchange and its id, and records it when it is over.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{id: requestID(r.Header.Get("X-Request-Id")), raw: w, from: s.clientOf(r), pin: r.Header.Get(pinHeader), start: time.Now(), shape: dialect.ShapeOf(r.URL.Path)}
+		x := &exchange{id: requestID(r.Header.Get("X-Request-Id")), raw: w, from: s.clientOf(r), pin: r.Header.Get(live.PinHeader), start: time.Now(), shape: dialect.ShapeOf(r.URL.Path)}
 		w.Header().Set("X-Request-Id", x.id)
 		s.bodies.limit(w, r)
 		s.metrics.inFlight.Inc()
@@ -153,7 +155,7 @@ func (s *Server) contain(next http.Handler) http.Handler {
 			}
 			x := exchangeOf(r)
 			s.metrics.panics.Inc()
-			s.log.Error("panic in a handler", "id", x.id, "panic", panicText(v), "stack", string(debug.Stack()))
+			s.log.Error("panic in a handler", "id", x.id, "panic", batch.PanicText(v), "stack", string(debug.Stack()))
 			if x.status != 0 {
 				panic(http.ErrAbortHandler) // half a reply must not look like a whole one
 			}

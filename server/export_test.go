@@ -13,6 +13,3 @@ func ClientOf(s *Server, r *http.Request) string { return s.clientOf(r) }
 
 // MemoryLimit returns the bytes that the server's requests may hold together.
 func MemoryLimit(s *Server) int64 { return s.room.Stats().Limit }
-
-// Failing lists the models that are to be tried again.
-func Failing(s *Server) []string { return s.Live().failing() }

@@ -20,6 +20,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // document is openapi.yaml, parsed and valid.
@@ -36,7 +37,7 @@ var document = sync.OnceValue(func() *openapi3.T {
 type harness struct {
 	t      *testing.T
 	server *server.Server
-	models *server.Models
+	models *live.Models
 	url    string
 	log    *logBuffer
 }
@@ -59,8 +60,8 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func start(t *testing.T, cfg server.Config, models ...server.Model) *harness {
-	h := &harness{t: t, models: server.NewModels(), log: &logBuffer{}}
+func start(t *testing.T, cfg server.Config, models ...live.Model) *harness {
+	h := &harness{t: t, models: live.NewModels(), log: &logBuffer{}}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

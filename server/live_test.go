@@ -22,6 +22,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -52,7 +53,7 @@ func (f *factory) Check(spec *api.ModelSpec) error {
 	return nil
 }
 
-func (f *factory) Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) (server.Model, error) {
+func (f *factory) Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) (live.Model, error) {
 	f.mu.Lock()
 	f.built = append(f.built, filepath.Base(spec.Members[0].Path))
 	f.mu.Unlock()
@@ -62,7 +63,7 @@ func (f *factory) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 			return nil, err
 		}
 	}
-	m := servertest.New(name, func(i *server.Info) {
+	m := servertest.New(name, func(i *live.Info) {
 		i.Revision, i.Members, i.Memory = revisionOf(spec), nil, f.memory
 		for _, x := range spec.Members {
 			n := x.Name
@@ -105,15 +106,15 @@ func of(root string, members ...string) *api.ModelSpec {
 	return s
 }
 
-// live is a harness whose models can be changed: its folder of models holds
+// managed is a harness whose models can be changed: its folder of models holds
 // the empty folders a to f.
-type live struct {
+type managed struct {
 	*harness
 	factory *factory
 	root    string
 }
 
-func startLive(t *testing.T, cfg server.Config, f *factory) *live {
+func startLive(t *testing.T, cfg server.Config, f *factory) *managed {
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	for _, n := range []string{"a", "b", "c", "d", "e", "f"} {
@@ -126,24 +127,24 @@ func startLive(t *testing.T, cfg server.Config, f *factory) *live {
 	if cfg.AdminKeys == nil {
 		cfg.AdminKeys = []string{adminKey}
 	}
-	return &live{start(t, cfg), f, root}
+	return &managed{start(t, cfg), f, root}
 }
 
 // admin sends a request with the administrator's key.
-func (l *live) admin(method, path, body string) *reply {
+func (l *managed) admin(method, path, body string) *reply {
 	l.t.Helper()
 	return l.do(method, path, body, "Authorization", "Bearer "+adminKey)
 }
 
 // put makes the average of members live as m.
-func (l *live) put(members ...string) *reply {
+func (l *managed) put(members ...string) *reply {
 	l.t.Helper()
 	body, err := json.Marshal(map[string]any{"members": members})
 	require.NoError(l.t, err)
 	return l.admin("PUT", "/v1/models/m?wait=true", string(body))
 }
 
-func (l *live) detail(name string) (d api.ModelDetail) {
+func (l *managed) detail(name string) (d api.ModelDetail) {
 	l.t.Helper()
 	r := l.get("/v1/models/" + name)
 	require.Equal(l.t, http.StatusOK, r.status, "%s", r.body)
@@ -309,7 +310,7 @@ func TestRollbackGoesBackRevisionByRevision(t *testing.T) {
 	require.Equal(t, http.StatusOK, l.put("e").status)
 	require.Equal(t, http.StatusOK, back().status)
 	l.factory.change = func(_ *api.ModelSpec, m *servertest.Model) {
-		*m = *servertest.New("m", func(i *server.Info) { i.Revision = "sha256:" + strings.Repeat("0", 64) })
+		*m = *servertest.New("m", func(i *live.Info) { i.Revision = "sha256:" + strings.Repeat("0", 64) })
 	}
 	r = back()
 	assert.Equal(t, http.StatusUnprocessableEntity, r.status, "checkpoints that changed do not make the revision")
@@ -351,17 +352,17 @@ func TestAServerThatStopsCallsItsLoadsOff(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	s, err := server.New(server.Config{Builder: f}, server.NewModels())
+	s, err := server.New(server.Config{Builder: f}, live.NewModels())
 	require.NoError(t, err)
-	first, err := s.Live().Put("m", of("/", "a"), "test")
+	first, err := s.Changes().Put("m", of("/", "a"), "test")
 	require.NoError(t, err)
 	<-entered
-	second, err := s.Live().Put("n", of("/", "b"), "test")
+	second, err := s.Changes().Put("n", of("/", "b"), "test")
 	require.NoError(t, err)
 	s.Close()
 	assert.True(t, api.IsCode(first.Wait(t.Context()), api.CodeDraining))
 	assert.True(t, api.IsCode(second.Wait(t.Context()), api.CodeDraining))
-	_, err = s.Live().Put("m", of("/", "a"), "test")
+	_, err = s.Changes().Put("m", of("/", "a"), "test")
 	assert.True(t, api.IsCode(err, api.CodeDraining))
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/memory"
 )
 
@@ -61,7 +62,7 @@ var (
 	spreadBuckets   = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10}
 )
 
-func newMetrics(version string, driftScores int, models *Models) *metrics {
+func newMetrics(version string, driftScores int, models *live.Models) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), modelCollector{models})
 	m.requests = m.counters("requests_total", "Requests answered.", "route", "status")
@@ -229,7 +230,7 @@ func (m *metrics) connState(_ net.Conn, state http.ConnState) {
 }
 
 // modelCollector describes the live models, as they are at a scrape.
-type modelCollector struct{ models *Models }
+type modelCollector struct{ models *live.Models }
 
 var modelInfo = prometheus.NewDesc("warm_model_info", "1 for each live model, with what it is in its labels.", []string{"model", "revision", "mode", "architecture"}, nil)
 

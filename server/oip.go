@@ -6,6 +6,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // oipServer handles GET /v2.
@@ -28,19 +29,19 @@ func (s *Server) oipReady(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // version finds the model of a path and, where it has one, the version.
-func (s *Server) version(r *http.Request) (info Info, kept string, err error) {
+func (s *Server) version(r *http.Request) (info live.Info, kept string, err error) {
 	name := modelName(r)
 	if v := pathParam(r, "version"); v != "" {
 		name += "@" + v
 	}
-	d, err := s.models.acquire(name, "")
+	d, err := s.models.Acquire(name, "")
 	if err != nil {
-		return Info{}, "", err
+		return live.Info{}, "", err
 	}
-	defer d.release()
-	exchangeOf(r).revision = d.info.Revision
-	_, kept, _ = s.models.describe(d.info.Name)
-	return d.info, kept, nil
+	defer d.Release()
+	exchangeOf(r).revision = d.Info().Revision
+	_, kept, _ = s.models.Describe(d.Info().Name)
+	return d.Info(), kept, nil
 }
 
 // oipModel handles GET /v2/models/{name}[/versions/{version}].
@@ -78,10 +79,10 @@ func (s *Server) repositoryIndex(w http.ResponseWriter, r *http.Request) error {
 		live[info.Name] = true
 		index = append(index, dialect.OIPIndexed{Name: info.Name, Version: dialect.Version(info.Revision), State: "READY"})
 	}
-	if only || s.live == nil {
+	if only || s.changes == nil {
 		return s.reply(w, index)
 	}
-	for _, name := range s.live.names() {
+	for _, name := range s.changes.Names() {
 		if d, ok := s.detail(name); ok && !live[name] {
 			index = append(index, unavailable(d))
 		}
@@ -101,23 +102,6 @@ func unavailable(d *api.ModelDetail) dialect.OIPIndexed {
 	return out
 }
 
-// names returns the models that a load was ever asked for.
-func (l *Live) names() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var names []string
-	for name := range l.history {
-		names = append(names, name)
-	}
-	for _, ld := range append([]*Load{l.current}, l.waiting...) {
-		if ld != nil {
-			names = append(names, ld.name)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
 // repositoryLoad handles POST /v2/repository/models/{name}/load, and answers
 // when the model is live: what its parameters say, or what it was made of last.
 func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
@@ -127,16 +111,16 @@ func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := modelName(r)
 	if patch == nil {
-		if s.live.spec(name) == nil {
+		if s.changes.Spec(name) == nil {
 			return api.Errorf(api.CodeNoPrevious, "parameters.path", "model %q was never loaded here: say of what it is made", name)
 		}
 		patch = api.NewModelPatch(&api.ModelSpec{}) // as it is
 	}
-	ld, err := s.patch(name, patch, "repository load")
+	c, err := s.changes.Patch(name, patch, "repository load")
 	if err != nil {
 		return err
 	}
-	if err := s.await(r, ld); err != nil {
+	if err := s.await(r, c); err != nil {
 		return err
 	}
 	return s.reply(w, dialect.OIPChanged{Name: name, Load: true})
@@ -145,7 +129,7 @@ func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
 // repositoryUnload handles POST /v2/repository/models/{name}/unload.
 func (s *Server) repositoryUnload(w http.ResponseWriter, r *http.Request) error {
 	name := modelName(r)
-	if err := s.live.Remove(name, "repository unload"); err != nil {
+	if err := s.changes.Remove(name, "repository unload"); err != nil {
 		return err
 	}
 	return s.reply(w, dialect.OIPChanged{Name: name, Unload: true})

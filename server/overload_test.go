@@ -16,6 +16,7 @@ import (
 
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -63,7 +64,7 @@ func TestThreeTimesTheCapacityLosesNoneOfIt(t *testing.T) {
 		phase  = 1500 * time.Millisecond
 		queued = 3000 // tokens: 0.3 s of work
 	)
-	m := servertest.New("m", func(i *server.Info) { i.ContextLength = tokens })
+	m := servertest.New("m", func(i *live.Info) { i.ContextLength = tokens })
 	m.Fakes["wa"].PerToken = 100 * time.Microsecond
 	h := start(t, server.Config{Logger: slog.New(slog.DiscardHandler), Queue: batch.Config{MaxBatchTokens: 4 * tokens, MaxQueuedTokens: queued}}, m)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}}

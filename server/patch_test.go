@@ -38,7 +38,7 @@ func TestAPutKeepsTheModelsSettings(t *testing.T) {
 	}
 	configured := of(l.root, "a", "b")
 	configured.Mode, configured.DType, configured.MaxTokens, configured.Pooling = "both", "bfloat16", 32, "last"
-	require.NoError(t, l.server.Live().Start(t.Context(), map[string]*api.ModelSpec{"m": configured}))
+	require.NoError(t, l.server.Changes().Start(t.Context(), map[string]*api.ModelSpec{"m": configured}))
 
 	d := put(`{"members":["c","d"]}`)
 	assert.Equal(t, rev2("both", "c", "d"), d.Revision, "the configuration's mode is kept")
@@ -109,7 +109,7 @@ func TestAPutKeepsPathsOutsideTheFolderOfModelsAndNamesNone(t *testing.T) {
 	configured.Base = filepath.Join(outside, "base")
 	half := 0.5
 	configured.Alpha = &half
-	require.NoError(t, l.server.Live().Start(t.Context(), map[string]*api.ModelSpec{"m": configured}))
+	require.NoError(t, l.server.Changes().Start(t.Context(), map[string]*api.ModelSpec{"m": configured}))
 	require.Equal(t, http.StatusOK, l.put("a").status, "the base that the configuration named stays")
 	assert.Equal(t, configured.Base, (*specs)[1].Base)
 	r := l.admin("PUT", "/v1/models/n", `{"members":["`+strings.ReplaceAll(configured.Base, `\`, `\\`)+`"]}`)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -85,11 +86,11 @@ func TestARequestMayPinARevision(t *testing.T) {
 
 func TestTheRevisionBeforeLivesAMinuteAfterItsLastPinnedRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := server.New(server.Config{Builder: &factory{}, Logger: slog.New(slog.DiscardHandler)}, server.NewModels())
+		s, err := server.New(server.Config{Builder: &factory{}, Logger: slog.New(slog.DiscardHandler)}, live.NewModels())
 		require.NoError(t, err)
 		defer s.Close()
 		put := func(member string) {
-			ld, err := s.Live().Put("m", of("/", member), "test")
+			ld, err := s.Changes().Put("m", of("/", member), "test")
 			require.NoError(t, err)
 			require.NoError(t, ld.Wait(t.Context()))
 		}
@@ -182,7 +183,7 @@ func TestMemoryHoldsOneModelBesideTheLiveOnes(t *testing.T) {
 
 	// A pinned request holds what is kept; the next build waits for it.
 	entered2, open2 := make(chan struct{}), make(chan struct{})
-	n := servertest.New("m", func(i *server.Info) { i.Revision = "sha256:" + strings.Repeat("ab", 32) })
+	n := servertest.New("m", func(i *live.Info) { i.Revision = "sha256:" + strings.Repeat("ab", 32) })
 	n.BeforePrepare = func(*api.Input) error {
 		close(entered2)
 		<-open2

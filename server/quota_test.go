@@ -9,11 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
 func TestAClientHasItsTokensOfAMinuteAndThenIsToldWhenToComeAgain(t *testing.T) {
-	h := start(t, server.Config{Keys: []string{"key-number-1", "key-number-2"}, ClientTokensPerMinute: 100}, servertest.New("m", func(i *server.Info) { i.ContextLength = 1000 }))
+	h := start(t, server.Config{Keys: []string{"key-number-1", "key-number-2"}, ClientTokensPerMinute: 100}, servertest.New("m", func(i *live.Info) { i.ContextLength = 1000 }))
 	ids := func(n int) string {
 		body := `{"inputs":[{"input_ids":[1`
 		for i := 1; i < n; i++ {

@@ -15,6 +15,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // reward handles POST /v1/reward.
@@ -76,11 +77,11 @@ type task struct {
 	from     string // whose it is
 	req      *api.RewardRequest
 	reading  dialect.Reading // zero on the native route
-	model    Model
-	info     Info
+	model    live.Model
+	info     live.Info
 	mode     string
 	ensemble bool // whether the members are scored, as with ens and both
-	prepared []Prepared
+	prepared []live.Prepared
 	places   []place     // of each prepared answer
 	refused  []refusal   // with on_error: item, the answers that are not prepared, in their order
 	faults   []error     // of answers that the model did not score, with on_error: item
@@ -114,12 +115,12 @@ func (s *Server) score(ctx context.Context, x *exchange, req *api.RewardRequest)
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
-	d, err := s.models.acquire(req.Model, x.pin)
+	d, err := s.models.Acquire(req.Model, x.pin)
 	if err != nil {
 		return nil, err
 	}
-	defer d.release()
-	t := &task{req: req, from: x.from, reading: x.reading, model: d.model, info: d.info, mode: cmp.Or(req.Mode, d.info.Mode)}
+	defer d.Release()
+	t := &task{req: req, from: x.from, reading: x.reading, model: d.Model(), info: d.Info(), mode: cmp.Or(req.Mode, d.Info().Mode)}
 	t.ensemble = t.mode == api.ModeEns || t.mode == api.ModeBoth
 	x.revision = t.info.Revision
 	x.model, x.mode, x.label = t.info.Name, t.mode, t.info.Label
@@ -172,11 +173,11 @@ func (t *task) checkMode() error {
 
 // prepare turns every input into sequences, within maxTokens together.
 func (t *task) prepare(ctx context.Context, maxTokens int) error {
-	options := PrepareOptions{
+	options := live.PrepareOptions{
 		ParseSpecial: t.req.ParseSpecial == nil || *t.req.ParseSpecial,
 		Pooling:      t.reading.Pooling,
 		MaxTokens:    t.reading.MaxTokens,
-		Chat: ChatOptions{
+		Chat: live.ChatOptions{
 			AddSpecial: t.reading.AddSpecial, AddGenerationPrompt: t.reading.AddGenerationPrompt,
 			ContinueFinal: t.reading.ContinueFinal, Variables: t.req.ChatTemplateKwargs,
 		},
@@ -207,13 +208,13 @@ func (t *task) prepare(ctx context.Context, maxTokens int) error {
 
 // answer is one of an input's answers, or why it cannot be scored.
 type answer struct {
-	Prepared
+	live.Prepared
 	refused *api.Error
 }
 
 // answers prepares the i-th input. With on_error: item what is wrong with it,
 // or with some of its answers, is theirs alone.
-func (t *task) answers(i int, o PrepareOptions) ([]answer, error) {
+func (t *task) answers(i int, o live.PrepareOptions) ([]answer, error) {
 	in := &t.req.Inputs[i]
 	o.Truncate = truncation(t.req.Truncate, in)
 	param := fmt.Sprintf("inputs[%d]", i)
@@ -265,7 +266,7 @@ func truncation(asked string, in *api.Input) string {
 }
 
 // whole prepares every answer of in, which is the i-th input or a part of it.
-func (t *task) whole(in *api.Input, i int, o PrepareOptions) ([]answer, error) {
+func (t *task) whole(in *api.Input, i int, o live.PrepareOptions) ([]answer, error) {
 	answers, err := t.model.Prepare(in, o)
 	if err != nil {
 		if e, ok := err.(*api.Error); ok {
@@ -288,7 +289,7 @@ func (t *task) whole(in *api.Input, i int, o PrepareOptions) ([]answer, error) {
 
 // checkPrepared holds a model to its word before its sequences meet those of
 // others in a batch.
-func (t *task) checkPrepared(p Prepared, at place) error {
+func (t *task) checkPrepared(p live.Prepared, at place) error {
 	n := len(p.Sequence.IDs)
 	switch {
 	case n == 0:

@@ -15,6 +15,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -220,7 +221,7 @@ func TestModelsAreListedAndFound(t *testing.T) {
 // each old revision is drained.
 func TestASwapUnderLoadLosesNothing(t *testing.T) {
 	revision := func(n int) *servertest.Model {
-		m := servertest.New("m", func(i *server.Info) { i.Revision = fmt.Sprint(n) })
+		m := servertest.New("m", func(i *live.Info) { i.Revision = fmt.Sprint(n) })
 		m.Fakes["wa"].Seed = uint64(n)
 		return m
 	}
@@ -264,7 +265,7 @@ func TestASwapUnderLoadLosesNothing(t *testing.T) {
 
 func TestAModelThatDescribesItselfBadlyDoesNotGoLive(t *testing.T) {
 	h := start(t, server.Config{}, servertest.New("m"))
-	_, err := h.models.Swap(servertest.New("m", func(i *server.Info) {
+	_, err := h.models.Swap(servertest.New("m", func(i *live.Info) {
 		i.Revision, i.ContextLength, i.Mode, i.Modes = "new", 0, "wa", []string{"ens", "member:three", "soup"}
 	}))
 	for _, part := range []string{"context length 0", `default mode "wa"`, `"member:three"`, `"soup"`} {

@@ -19,6 +19,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -333,7 +334,7 @@ func TestConcurrentClientsGetTheRewardsOfALoneOne(t *testing.T) {
 }
 
 func TestConfigReportsEveryProblem(t *testing.T) {
-	_, err := server.New(server.Config{Keys: []string{"long-enough", "short", "white space"}, MaxBodyBytes: -1, Timeout: time.Hour, Queue: batch.Config{MaxWait: -1}}, server.NewModels())
+	_, err := server.New(server.Config{Keys: []string{"long-enough", "short", "white space"}, MaxBodyBytes: -1, Timeout: time.Hour, Queue: batch.Config{MaxWait: -1}}, live.NewModels())
 	for _, part := range []string{"MaxBodyBytes is -1", "key 2", "key 3", "Timeout 1h0m0s is over MaxTimeout 10m0s", "MaxWait"} {
 		assert.ErrorContains(t, err, part)
 	}

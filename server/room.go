@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/memory"
 )
 
@@ -63,11 +64,11 @@ func (c *Config) requestMemory(models int64) int64 {
 // reserveTokens makes room for the tokens of the request of x: those of so many
 // answers, each within the model's context and what its body can hold, on so
 // many lanes; and for the most that reading one of the inputs takes.
-func (s *Server) reserveTokens(ctx context.Context, x *exchange, d *deployment, answers, lanes int, inputs iter.Seq[*api.Input]) error {
-	each := min(int64(d.info.ContextLength), x.text/bodyCost+templateTokens)
+func (s *Server) reserveTokens(ctx context.Context, x *exchange, d *live.Instance, answers, lanes int, inputs iter.Seq[*api.Input]) error {
+	each := min(int64(d.Info().ContextLength), x.text/bodyCost+templateTokens)
 	tokens := min(int64(answers)*each, int64(s.cfg.MaxRequestTokens))
 	scratch := int64(0)
-	if m, ok := d.model.(Sizer); ok {
+	if m, ok := d.Model().(live.Sizer); ok {
 		for in := range inputs {
 			scratch = max(scratch, m.PrepareSize(in))
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -188,7 +189,7 @@ func TestTheMemoryOfRequestsFollowsTheModels(t *testing.T) {
 	}
 	of := func(bytes int64) string { return fmt.Sprint(float64(bytes)) }
 	heavy := func(name string, bytes int64) *servertest.Model {
-		return servertest.New(name, func(i *server.Info) { i.Memory = bytes })
+		return servertest.New(name, func(i *live.Info) { i.Memory = bytes })
 	}
 	h := start(t, server.Config{Memory: 2 << 30}, heavy("a", 1<<30))
 	assert.Equal(t, of(512<<20), limit(h), "half of what the model leaves")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // router is what all paths have in common.
@@ -130,7 +131,7 @@ func allowedMethods(routes chi.Routes, u *url.URL) string {
 func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 	list := api.ModelList{Object: "list", Data: []api.Model{}}
 	for _, info := range s.models.List() {
-		list.Data = append(list.Data, info.wire())
+		list.Data = append(list.Data, info.Wire())
 	}
 	return s.reply(w, list)
 }
@@ -142,7 +143,7 @@ func (s *Server) getModel(w http.ResponseWriter, r *http.Request) error {
 		exchangeOf(r).about(detail)
 		return s.reply(w, detail)
 	}
-	return unknownModel("name", name)
+	return live.UnknownModel("name", name)
 }
 
 // livez handles GET /livez.
@@ -158,8 +159,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	status := api.Status{Status: "ready"}
-	if why {
-		status.Detail = s.live.details()
+	if why && s.changes != nil {
+		status.Detail = s.changes.Notes()
 	}
 	return s.reply(w, status)
 }
@@ -173,14 +174,17 @@ func (s *Server) notReady(why bool) error {
 	if s.queue.Err() != nil {
 		return api.Errorf(api.CodeNotReady, "", "the queue has stopped")
 	}
-	live, missing := len(s.models.List()), s.live.missing(why)
+	count, missing := len(s.models.List()), ""
+	if s.changes != nil {
+		missing = s.changes.Missing(why)
+	}
 	switch {
-	case live == 0 && missing == "":
+	case count == 0 && missing == "":
 		return api.Errorf(api.CodeNotReady, "", "no model is live yet")
-	case live == 0:
+	case count == 0:
 		return api.Errorf(api.CodeNotReady, "", "no model is live yet; %s", missing)
 	case missing != "" && !s.cfg.ReadyWithAny:
-		return api.Errorf(api.CodeNotReady, "", "live models: %d; %s", live, missing)
+		return api.Errorf(api.CodeNotReady, "", "live models: %d; %s", count, missing)
 	}
 	return nil
 }

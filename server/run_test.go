@@ -14,14 +14,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
 // run starts Run on a socket of its own and returns the server's address, what
 // stops it, and what Run came to.
-func run(t *testing.T, cfg server.Config, m server.Model) (url string, stop context.CancelFunc, done <-chan error) {
+func run(t *testing.T, cfg server.Config, m live.Model) (url string, stop context.CancelFunc, done <-chan error) {
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
-	models := server.NewModels()
+	models := live.NewModels()
 	_, err := models.Swap(m)
 	require.NoError(t, err)
 	s, err := server.New(cfg, models)
@@ -115,7 +116,7 @@ func TestADrainThatRunsOutOfTimeStillAnswers(t *testing.T) {
 }
 
 func TestRunReturnsTheListenersError(t *testing.T) {
-	s, err := server.New(server.Config{}, server.NewModels())
+	s, err := server.New(server.Config{}, live.NewModels())
 	require.NoError(t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/memory"
 )
 
@@ -26,7 +27,7 @@ import (
 type Server struct {
 	cfg       Config
 	log       *slog.Logger
-	models    *Models
+	models    *live.Models
 	queue     *batch.Queue
 	metrics   *metrics
 	shadow    *shadow
@@ -34,7 +35,8 @@ type Server struct {
 	room      *memory.Room
 	quotas    *quotas
 	reclaimer reclaimer
-	live      *Live // nil without a Config.Builder
+	changes   *live.Changes // nil without a Config.Builder, as is changed
+	changed   *changeMetrics
 	keys      atomic.Pointer[keySet]
 	ops       http.Handler // of Config.SeparateOps; else nil
 	handler   http.Handler
@@ -50,7 +52,7 @@ const minCompressed = 1400
 
 // New returns a server of the models in models, which may be empty and filled
 // later: until then the server is not ready. It starts the queue's goroutine.
-func New(cfg Config, models *Models) (*Server, error) {
+func New(cfg Config, models *live.Models) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -66,7 +68,7 @@ func New(cfg Config, models *Models) (*Server, error) {
 	if s.bodies, err = newBodies(cfg.MaxBodyBytes, cfg.BodyTimeout, s.room); err != nil {
 		return nil, fmt.Errorf("server: compression of requests: %w", err)
 	}
-	models.watchMemory(func(bytes int64) {
+	models.WatchMemory(func(bytes int64) {
 		s.room.SetLimit(cfg.requestMemory(bytes))
 		s.reclaimer.released(reclaimFrom) // loading makes garbage, too
 	})
@@ -84,11 +86,18 @@ func New(cfg Config, models *Models) (*Server, error) {
 	s.metrics.watchRoom(s.room)
 	s.shadow = newShadow(s.queue, s.metrics)
 	if cfg.Builder != nil {
-		if s.live, err = newLive(cfg, models, s.queue, newLiveMetrics(s.metrics, models)); err != nil {
+		if len(cfg.AdminKeys) > 0 && cfg.ModelRoot == "" {
+			s.log.Warn("no model can be loaded by a request: there are administrators' keys but no model root")
+		}
+		s.changed = newChangeMetrics(s.metrics, models)
+		if s.changes, err = live.NewChanges(live.Config{
+			Builder: cfg.Builder, Root: cfg.ModelRoot, StateFile: cfg.StateFile, KeepPrevious: cfg.KeepPrevious,
+			Logger: s.log, Observer: s.changed,
+		}, models, s.queue); err != nil {
 			s.queue.Close()
 			return nil, err
 		}
-		s.live.metrics.watch(s.metrics, s.live)
+		s.changed.watch(s.metrics, s.changes)
 	}
 	s.handler = s.routes(func(next http.Handler) http.Handler { return wrap(next) })
 	if cfg.SeparateOps {
@@ -131,11 +140,24 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // whose Run was never called.
 func (s *Server) Close() {
 	s.draining.Store(true)
-	s.live.stop()
+	s.stopChanges()
 	s.shadow.stop()
 	s.reclaimer.stop()
 	s.queue.Close()
-	s.live.close()
+	s.closeChanges()
+}
+
+// stopChanges calls off the changes of models.
+func (s *Server) stopChanges() {
+	if s.changes != nil {
+		s.changes.Stop()
+	}
+}
+
+func (s *Server) closeChanges() {
+	if s.changes != nil {
+		s.changes.Close()
+	}
 }
 
 // Run serves on ln until ctx ends, and then drains: /readyz turns 503, requests
@@ -165,7 +187,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	}
 	s.log.Info("draining", "delay", s.cfg.DrainDelay, "timeout", s.cfg.DrainTimeout)
 	s.draining.Store(true)
-	s.live.stop() // what is loaded now would hardly answer any more, and takes processors from what does
+	s.stopChanges() // what is loaded now would hardly answer any more, and takes processors from what does
 	select {
 	case err := <-served:
 		s.Close()
@@ -176,7 +198,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	err := s.drain(hs)
 	<-served
 	s.reclaimer.stop()
-	s.live.close()
+	s.closeChanges()
 	return err
 }
 
@@ -205,7 +227,7 @@ func (s *Server) observeBatch(b batch.Batch) {
 	s.metrics.batch(b)
 	if p, ok := errors.AsType[*batch.PanicError](b.Err); ok {
 		s.metrics.panics.Inc()
-		s.log.Error("panic in a scorer", "lane", b.Lane.Name(), "sequences", b.Sequences, "tokens", b.Tokens, "panic", panicText(p.Value), "stack", string(p.Stack))
+		s.log.Error("panic in a scorer", "lane", b.Lane.Name(), "sequences", b.Sequences, "tokens", b.Tokens, "panic", batch.PanicText(p.Value), "stack", string(p.Stack))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // sglangInfo handles SGLang's GET /get_model_info.
@@ -15,8 +16,8 @@ func (s *Server) sglangInfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer d.release()
-	return s.reply(w, dialect.NewSGLangInfo(d.info.Name, d.info.Revision))
+	defer d.Release()
+	return s.reply(w, dialect.NewSGLangInfo(d.Info().Name, d.Info().Revision))
 }
 
 // updateWeights handles SGLang's POST /update_weights_from_disk: the model that
@@ -31,14 +32,11 @@ func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	name := d.info.Name
-	d.release()
-	spec, err := s.replaced(name, path)
+	name := d.Info().Name
+	d.Release()
+	c, err := s.changes.Replace(name, path, "update_weights_from_disk")
 	if err == nil {
-		var ld *Load
-		if ld, err = s.live.Put(name, spec, "update_weights_from_disk"); err == nil {
-			err = s.await(r, ld)
-		}
+		err = s.await(r, c)
 	}
 	out := dialect.SGLangUpdated{Success: err == nil, Message: "Succeeded to update model weights."}
 	status := http.StatusOK
@@ -57,37 +55,14 @@ func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// replaced returns what a model is made of, with the checkpoint at path in the
-// place of all its members.
-func (s *Server) replaced(name, path string) (*api.ModelSpec, error) {
-	base := s.live.spec(name)
-	spec := base.Clone()
-	if spec == nil {
-		spec = new(api.ModelSpec)
-	}
-	spec.Members, spec.Weights, spec.Mode = []api.MemberSpec{{Path: path}}, nil, ""
-	spec.Base, spec.Alpha, spec.ABSample = "", nil, 0
-	if err := spec.Validate(); err != nil {
-		return nil, err
-	}
-	return spec, s.confine(spec, base)
-}
-
-// await returns once a load that a request asked for is done.
-func (s *Server) await(r *http.Request, ld *Load) error {
-	err := ld.Wait(r.Context())
+// await returns once a change that a request asked for is done.
+func (s *Server) await(r *http.Request, c *live.Change) error {
+	err := c.Wait(r.Context())
 	if errors.Is(err, context.Canceled) {
 		return errClientGone
 	}
-	if info, _, ok := s.models.describe(ld.name); ok {
+	if info, _, ok := s.models.Describe(c.Model()); ok {
 		exchangeOf(r).revision = info.Revision
 	}
 	return err
-}
-
-// spec returns what a live model was made of; nil when it was not loaded here.
-func (l *Live) spec(name string) *api.ModelSpec {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.serving[name].Clone()
 }

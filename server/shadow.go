@@ -4,12 +4,12 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/memory"
 )
 
@@ -58,8 +58,8 @@ func (s *shadow) stop() {
 }
 
 // offer takes an answered task into the sample, or not. The caller holds d.
-func (s *shadow) offer(d *deployment, t *task, h *memory.Hold) {
-	if t.mode != api.ModeWA || d.info.Sample <= 0 || rand.Float64() >= d.info.Sample {
+func (s *shadow) offer(d *live.Instance, t *task, h *memory.Hold) {
+	if t.mode != api.ModeWA || d.Info().Sample <= 0 || rand.Float64() >= d.Info().Sample {
 		return
 	}
 	s.mu.Lock()
@@ -73,17 +73,17 @@ func (s *shadow) offer(d *deployment, t *task, h *memory.Hold) {
 		s.metrics.samples.WithLabelValues(t.info.Name, sampleDropped).Inc()
 		return
 	}
-	d.hold()
+	d.Hold()
 	letGo := h.Share()
 	s.samples.Go(func() {
 		defer letGo()
-		defer d.release()
+		defer d.Release()
 		defer func() { <-s.slots }()
 		ctx, cancel := context.WithTimeout(s.ctx, sampleTime)
 		defer cancel()
 		s.samples.Go(func() {
 			select {
-			case <-d.retired: // a load may wait for the model's memory
+			case <-d.Retired(): // a load may wait for the model's memory
 				cancel()
 			case <-ctx.Done():
 			}
@@ -131,14 +131,4 @@ func (s *shadow) score(ctx context.Context, t *task) (outcome string) {
 	}
 	s.metrics.drift.spread(t.info.Name, t.info.Revision, std)
 	return sampleScored
-}
-
-// checkSample refuses a share that is none, and one without an ensemble.
-func (i *Info) checkSample(bad func(format string, args ...any)) {
-	if !(i.Sample >= 0 && i.Sample <= 1) {
-		bad("sample %v, want a share in [0, 1]", i.Sample)
-	}
-	if i.Sample > 0 && (!slices.Contains(i.Modes, api.ModeWA) || !slices.Contains(i.Modes, api.ModeEns)) {
-		bad("a sample needs the modes wa and ens, there are %q", i.Modes)
-	}
 }

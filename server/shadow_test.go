@@ -14,11 +14,12 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
 func sampling(share float64) *servertest.Model {
-	return servertest.New("m", func(i *server.Info) { i.Sample = share })
+	return servertest.New("m", func(i *live.Info) { i.Sample = share })
 }
 
 func (h *harness) eventuallyMetric(line string) {
@@ -139,10 +140,10 @@ func TestAReplacedModelIsLetGoByItsSamples(t *testing.T) {
 }
 
 func TestASampleNeedsAnEnsemble(t *testing.T) {
-	models := server.NewModels()
-	_, err := models.Swap(servertest.New("m", func(i *server.Info) { i.Sample, i.Modes = 0.1, []string{api.ModeWA} }))
+	models := live.NewModels()
+	_, err := models.Swap(servertest.New("m", func(i *live.Info) { i.Sample, i.Modes = 0.1, []string{api.ModeWA} }))
 	assert.ErrorContains(t, err, "a sample needs the modes wa and ens")
-	_, err = models.Swap(servertest.New("m", func(i *server.Info) { i.Sample = 1.5 }))
+	_, err = models.Swap(servertest.New("m", func(i *live.Info) { i.Sample = 1.5 }))
 	assert.ErrorContains(t, err, "sample 1.5, want a share in [0, 1]")
 }
 

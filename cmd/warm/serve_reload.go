@@ -51,7 +51,7 @@ func (r *reloading) run(ctx context.Context, hangup <-chan os.Signal) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.server.Live().Reloaded(err)
+		r.server.ConfigReloaded(err)
 		if err != nil {
 			r.log.Error("the configuration was read again, and what is wrong with it stays as it was", "error", err.Error())
 			continue
@@ -90,7 +90,7 @@ func (r *reloading) reload(ctx context.Context) error {
 		r.log.Warn("these settings change only with a restart", "settings", strings.Join(fixed, ","))
 	}
 	r.config.Models, r.config.KeyFile = c.Models, c.KeyFile
-	return r.server.Live().Reconfigure(ctx, c.Models)
+	return r.server.Changes().Reconfigure(ctx, c.Models)
 }
 
 // fixed lists the settings in which a new configuration differs from c, and

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -75,3 +76,12 @@ type PanicError struct {
 
 // Error says that there was a panic, and not with what.
 func (e *PanicError) Error() string { return "batch: the scorer panicked" }
+
+// PanicText says what a panic was, for a log: the runtime's own words, and of any
+// other value only its type, as it may hold text of a request.
+func PanicText(v any) string {
+	if e, ok := v.(runtime.Error); ok {
+		return e.Error()
+	}
+	return fmt.Sprintf("a value of type %T", v)
+}

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/api"
-	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/scorertest"
 )
 
@@ -32,17 +32,17 @@ type Model struct {
 	// BeforePrepare, when set, is called first by Prepare; it may block, fail or panic.
 	BeforePrepare func(*api.Input) error
 
-	info  server.Info
+	info  live.Info
 	lanes map[string]*batch.Lane
 }
 
 // New returns a model of the weight average and two members, "one" and "two",
 // that offers every mode. change edits its description before it is fixed.
-func New(name string, change ...func(*server.Info)) *Model {
+func New(name string, change ...func(*live.Info)) *Model {
 	m := &Model{
 		Fakes: make(map[string]*scorertest.Fake),
 		lanes: make(map[string]*batch.Lane),
-		info: server.Info{
+		info: live.Info{
 			Name: name, Revision: "sha256:" + name, Mode: api.ModeWA,
 			Modes:   []string{api.ModeWA, api.ModeEns, api.ModeBoth, "member:one", "member:two"},
 			Members: []string{"one", "two"}, Architecture: "FakeForSequenceClassification", Parameters: 1000,
@@ -63,10 +63,10 @@ func New(name string, change ...func(*server.Info)) *Model {
 	return m
 }
 
-// Info implements server.Model.
-func (m *Model) Info() server.Info { return m.info }
+// Info implements live.Model.
+func (m *Model) Info() live.Info { return m.info }
 
-// Lane implements server.Model.
+// Lane implements live.Model.
 func (m *Model) Lane(name string) (*batch.Lane, error) {
 	if lane := m.lanes[name]; lane != nil {
 		return lane, nil
@@ -74,7 +74,7 @@ func (m *Model) Lane(name string) (*batch.Lane, error) {
 	return nil, fmt.Errorf("servertest: no lane %q", name)
 }
 
-// Aggregate implements server.Model.
+// Aggregate implements live.Model.
 func (m *Model) Aggregate(members []float32, how string, lambda float64) (reward, std float64, err error) {
 	sorted := make([]float64, len(members))
 	mean, variance := 0.0, 0.0
@@ -103,8 +103,8 @@ func (m *Model) Aggregate(members []float32, how string, lambda float64) (reward
 	return 0, 0, fmt.Errorf("servertest: aggregate %q", how)
 }
 
-// Prepare implements server.Model.
-func (m *Model) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepared, error) {
+// Prepare implements live.Model.
+func (m *Model) Prepare(in *api.Input, o live.PrepareOptions) ([]live.Prepared, error) {
 	if m.BeforePrepare != nil {
 		if err := m.BeforePrepare(in); err != nil {
 			return nil, err
@@ -140,7 +140,7 @@ func (m *Model) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepar
 	if in.Response != nil {
 		return m.one(head, m.render([]api.Message{api.Says("assistant", *in.Response)}, o), o, "response")
 	}
-	var all []server.Prepared
+	var all []live.Prepared
 	for i, response := range in.Responses {
 		p, err := m.one(head, m.render([]api.Message{api.Says("assistant", response)}, o), o, fmt.Sprintf("responses[%d]", i))
 		if err != nil {
@@ -152,7 +152,7 @@ func (m *Model) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepar
 }
 
 // render is the fake's template: <|role|> and the content, of each message.
-func (m *Model) render(messages []api.Message, o server.PrepareOptions) []int32 {
+func (m *Model) render(messages []api.Message, o live.PrepareOptions) []int32 {
 	var ids []int32
 	for _, msg := range messages {
 		ids = append(ids, Open)
@@ -166,20 +166,20 @@ func (m *Model) render(messages []api.Message, o server.PrepareOptions) []int32 
 	return ids
 }
 
-// Tokenize implements server.Vocabulary.
-func (m *Model) Tokenize(text string, addSpecial bool) ([]server.Token, error) {
+// Tokenize implements live.Vocabulary.
+func (m *Model) Tokenize(text string, addSpecial bool) ([]live.Token, error) {
 	ids := Encode(text, true)
 	if addSpecial {
 		ids = append([]int32{BOS}, ids...)
 	}
-	var out []server.Token
+	var out []live.Token
 	for _, id := range ids {
-		out = append(out, server.Token{ID: id, Text: word(id), Special: id >= BOS})
+		out = append(out, live.Token{ID: id, Text: word(id), Special: id >= BOS})
 	}
 	return out, nil
 }
 
-// Detokenize implements server.Vocabulary.
+// Detokenize implements live.Vocabulary.
 func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
 	var b strings.Builder
 	for i, id := range ids {
@@ -207,7 +207,7 @@ func word(id int32) string {
 }
 
 // one truncates and wraps up the tokens of one answer.
-func (m *Model) one(prompt, answer []int32, o server.PrepareOptions, param string) ([]server.Prepared, error) {
+func (m *Model) one(prompt, answer []int32, o live.PrepareOptions, param string) ([]live.Prepared, error) {
 	ids := append(slices.Clone(prompt), answer...)
 	limit := m.info.ContextLength
 	if o.MaxTokens > 0 {
@@ -224,7 +224,7 @@ func (m *Model) one(prompt, answer []int32, o server.PrepareOptions, param strin
 			ids = ids[over:]
 		}
 	}
-	return []server.Prepared{{Sequence: batch.Sequence{IDs: ids, At: len(ids) - 1}, Truncated: over > 0}}, nil
+	return []live.Prepared{{Sequence: batch.Sequence{IDs: ids, At: len(ids) - 1}, Truncated: over > 0}}, nil
 }
 
 // Encode is the fake's tokeniser.

@@ -6,26 +6,26 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // builder makes the server's models out of checkpoints.
 type builder struct {
 	engine *model.Engine
-	models *server.Models // to know whether somebody is being served
+	models *live.Models // to know whether somebody is being served
 	packs  Packs
 	log    *slog.Logger
 }
 
-// Check implements server.Builder.
+// Check implements live.Builder.
 func (b *builder) Check(spec *api.ModelSpec) error {
 	_, err := RewardConfig(spec)
 	return err
 }
 
-// Build implements server.Builder.
-func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) (server.Model, error) {
+// Build implements live.Builder.
+func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) (live.Model, error) {
 	c, err := RewardConfig(spec)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model/chat"
-	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
@@ -91,7 +91,7 @@ func Conversation(messages []api.Message) ([]chat.Message, error) {
 	return out, nil
 }
 
-func chatOptions(o server.ChatOptions) reward.ChatOptions {
+func chatOptions(o live.ChatOptions) reward.ChatOptions {
 	out := reward.ChatOptions{AddSpecial: o.AddSpecial, AddGenerationPrompt: o.AddGenerationPrompt, ContinueFinal: o.ContinueFinal}
 	if len(o.Variables) > 0 {
 		out.Variables = make(map[string]any, len(o.Variables))

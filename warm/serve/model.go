@@ -7,15 +7,15 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/tokenizer"
-	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-// Model is a loaded reward model as the server sees it: a [server.Model].
+// Model is a loaded reward model as the server sees it: a [live.Model].
 type Model struct {
 	*reward.Deployment
-	info  server.Info
+	info  live.Info
 	lanes map[string]*batch.Lane // by mode
 }
 
@@ -23,7 +23,7 @@ type Model struct {
 // computes its scores, is the caller's, and is closed after the server.
 func NewModel(name string, d *reward.Deployment, e *model.Engine) *Model {
 	c := d.Config()
-	out := &Model{Deployment: d, lanes: map[string]*batch.Lane{}, info: server.Info{
+	out := &Model{Deployment: d, lanes: map[string]*batch.Lane{}, info: live.Info{
 		Name: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
 		Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(), Label: c.Label, Created: d.Created,
 		Memory: int64(d.Bytes()),
@@ -53,10 +53,10 @@ func NewModel(name string, d *reward.Deployment, e *model.Engine) *Model {
 	return out
 }
 
-// Info implements server.Model.
-func (m *Model) Info() server.Info { return m.info }
+// Info implements live.Model.
+func (m *Model) Info() live.Info { return m.info }
 
-// Lane implements server.Model.
+// Lane implements live.Model.
 func (m *Model) Lane(name string) (*batch.Lane, error) {
 	if l, ok := m.lanes[name]; ok {
 		return l, nil
@@ -64,19 +64,19 @@ func (m *Model) Lane(name string) (*batch.Lane, error) {
 	return nil, fmt.Errorf("model %q holds no weights for %q", m.info.Name, name)
 }
 
-// Prepare implements server.Model.
-func (m *Model) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepared, error) {
+// Prepare implements live.Model.
+func (m *Model) Prepare(in *api.Input, o live.PrepareOptions) ([]live.Prepared, error) {
 	opts := reward.EncodeOptions{
 		Truncate: reward.Truncation(o.Truncate), PlainText: !o.ParseSpecial,
 		Pooling: model.Pooling(o.Pooling), MaxTokens: o.MaxTokens, Chat: chatOptions(o.Chat),
 	}
-	out := make([]server.Prepared, in.Count())
+	out := make([]live.Prepared, in.Count())
 	for i := range out {
 		x, err := Answer(in, i)
 		if err == nil {
 			var e reward.Encoded
 			if e, err = m.Encode(x, opts); err == nil {
-				out[i] = server.Prepared{Sequence: batch.Sequence(e.Sequence), Truncated: e.Truncated}
+				out[i] = live.Prepared{Sequence: batch.Sequence(e.Sequence), Truncated: e.Truncated}
 				continue
 			}
 		}
@@ -85,7 +85,7 @@ func (m *Model) Prepare(in *api.Input, o server.PrepareOptions) ([]server.Prepar
 	return out, nil
 }
 
-// PrepareSize implements server.Sizer.
+// PrepareSize implements live.Sizer.
 func (m *Model) PrepareSize(in *api.Input) int64 {
 	if m.Tokenizer == nil {
 		return 0
@@ -124,20 +124,20 @@ func largestMessage(t *tokenizer.Tokenizer, messages []api.Message) (most int64)
 	return most
 }
 
-// Tokenize implements server.Vocabulary.
-func (m *Model) Tokenize(text string, addSpecial bool) ([]server.Token, error) {
+// Tokenize implements live.Vocabulary.
+func (m *Model) Tokenize(text string, addSpecial bool) ([]live.Token, error) {
 	if m.Tokenizer == nil {
 		return nil, api.Errorf(api.CodeUnsupportedInput, "", "%v", reward.ErrNoTokenizer)
 	}
 	ids := m.Tokenizer.AppendEncode(nil, text, tokenizer.Options{AddSpecial: addSpecial})
-	out := make([]server.Token, len(ids))
+	out := make([]live.Token, len(ids))
 	for i, id := range ids {
-		out[i] = server.Token{ID: id, Text: m.Tokenizer.Decode(ids[i:i+1], false), Special: m.Tokenizer.IsSpecial(id)}
+		out[i] = live.Token{ID: id, Text: m.Tokenizer.Decode(ids[i:i+1], false), Special: m.Tokenizer.IsSpecial(id)}
 	}
 	return out, nil
 }
 
-// Detokenize implements server.Vocabulary.
+// Detokenize implements live.Vocabulary.
 func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
 	if m.Tokenizer == nil {
 		return "", api.Errorf(api.CodeUnsupportedInput, "", "%v", reward.ErrNoTokenizer)

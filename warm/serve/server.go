@@ -11,6 +11,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
+	"github.com/warmserve/warmserve/server/live"
 )
 
 // Config is what a server of checkpoints is made of.
@@ -34,7 +35,7 @@ type Config struct {
 type Server struct {
 	*server.Server
 	config Config
-	models *server.Models
+	models *live.Models
 	engine *model.Engine
 	log    *slog.Logger
 }
@@ -53,7 +54,7 @@ func New(c Config) (*Server, error) {
 	if err := Check(c.Models); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, models: server.NewModels(), engine: model.NewEngine(c.Threads), log: cmp.Or(c.Server.Logger, slog.Default())}
+	s := &Server{config: c, models: live.NewModels(), engine: model.NewEngine(c.Threads), log: cmp.Or(c.Server.Logger, slog.Default())}
 	c.Server.Builder = &builder{engine: s.engine, models: s.models, packs: c.Packs, log: s.log}
 	var err error
 	if s.Server, err = server.New(c.Server, s.models); err != nil {
@@ -105,7 +106,7 @@ func (s *Server) run(ctx context.Context, serve func(context.Context) error) err
 // keep loads the models of the configuration, and those of the watched manifest
 // whenever it is replaced, until ctx ends.
 func (s *Server) keep(ctx context.Context) error {
-	err := s.Live().Start(ctx, s.config.Models)
+	err := s.Changes().Start(ctx, s.config.Models)
 	switch {
 	case ctx.Err() != nil:
 		return nil // told to stop before all was loaded
@@ -116,9 +117,9 @@ func (s *Server) keep(ctx context.Context) error {
 	}
 	var retries sync.WaitGroup
 	defer retries.Wait()
-	retries.Go(func() { s.Live().Retry(ctx) })
+	retries.Go(func() { s.Changes().Retry(ctx) })
 	if s.config.Watch != "" {
-		w := &watcher{path: s.config.Watch, live: s.Live(), packs: s.config.Packs, log: s.log}
+		w := &watcher{path: s.config.Watch, live: s.Changes(), note: s.ManifestLooked, packs: s.config.Packs, log: s.log}
 		w.run(ctx)
 	}
 	return nil

@@ -21,16 +21,16 @@ import (
 // replaced as a whole. Its cost is one stat a second.
 const watchInterval = time.Second
 
-// syncer is the part of server.Live that a watcher needs.
+// syncer is the part of live.Changes that a watcher needs.
 type syncer interface {
 	Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error
-	ManifestLooked(err error)
 }
 
 // watcher carries out a manifest whenever it is replaced.
 type watcher struct {
 	path  string // of the manifest, or of a folder that holds it
 	live  syncer
+	note  func(error) // of each look, for the metrics; nil when it was good
 	packs Packs
 	log   *slog.Logger
 
@@ -70,7 +70,7 @@ func (w *watcher) poll(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	w.live.ManifestLooked(err)
+	w.note(err)
 	complaint := ""
 	if err != nil {
 		complaint = err.Error()

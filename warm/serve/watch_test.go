@@ -26,8 +26,6 @@ type syncs struct {
 	looked error // at the last look
 }
 
-func (s *syncs) ManifestLooked(err error) { s.looked = err }
-
 func (s *syncs) Sync(_ context.Context, _ string, specs map[string]*api.ModelSpec) error {
 	s.got = append(s.got, specs)
 	return s.err
@@ -50,7 +48,7 @@ func (s *syncs) members() []string {
 
 func watching(t *testing.T, path string) (*watcher, *syncs) {
 	s := &syncs{}
-	return &watcher{path: path, live: s, log: slog.New(slog.DiscardHandler)}, s
+	return &watcher{path: path, live: s, note: func(err error) { s.looked = err }, log: slog.New(slog.DiscardHandler)}, s
 }
 
 // replace writes a file beside path and renames it there, as whoever replaces

@@ -1,4 +1,4 @@
-package server
+package live
 
 import (
 	"strings"
@@ -6,10 +6,10 @@ import (
 	"github.com/warmserve/warmserve/api"
 )
 
-// pinHeader asks for one revision of a model: a client that scores a group of
+// PinHeader asks for one revision of a model: a client that scores a group of
 // answers one by one pins the revision of the first reply, so that a swap in
 // between is an error and not a mixture.
-const pinHeader = "X-Pin-Revision"
+const PinHeader = "X-Pin-Revision"
 
 // digestName is what a revision begins with.
 const digestName = "sha256:"

@@ -1,7 +1,7 @@
-package server
+package live
 
 import (
-	"time"
+	"context"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
@@ -34,28 +34,6 @@ type Model interface {
 	// order of Info.Members, and returns their population standard deviation.
 	// how is one of the api.Aggregate words.
 	Aggregate(members []float32, how string, lambda float64) (reward, std float64, err error)
-}
-
-// Info describes a deployment.
-type Info struct {
-	Name          string // 1 to 200 bytes of printable ASCII without spaces
-	Revision      string // a hash of what is served
-	Mode          string // of a request that names none; one of Modes
-	Modes         []string
-	Members       []string // by name; may be empty when Modes has neither ens nor both
-	Architecture  string
-	Parameters    int64 // of one member
-	Memory        int64 // bytes that the deployment takes while it is held
-	ContextLength int   // the most tokens in one sequence, at least 1
-	Pooling       string
-	DType         string
-	Normalized    bool      // the ensemble's members are calibrated: its rewards are made of z-scores
-	Label         string    // of the score, id2label["0"]; may be ""
-	Created       time.Time // when the deployment was made
-	// Sample is the share of requests in the mode wa, in [0, 1], whose ensemble
-	// is scored beside them, in the background, for the metrics alone. Above 0
-	// it needs the modes wa and ens.
-	Sample float64
 }
 
 // Vocabulary is a Model that shows its tokeniser.
@@ -108,12 +86,15 @@ type Prepared struct {
 	Truncated bool
 }
 
-// wire returns the model as GET /v1/models has it.
-func (i *Info) wire() api.Model {
-	return api.Model{
-		ID: i.Name, Object: "model", Created: i.Created.Unix(), OwnedBy: "warmserve",
-		Revision: i.Revision, Mode: i.Mode, Modes: i.Modes, Members: i.Members,
-		Architecture: i.Architecture, Parameters: i.Parameters, ContextLength: i.ContextLength,
-		Pooling: i.Pooling, DType: i.DType, Normalized: i.Normalized,
-	}
+// Builder makes models of what they are made of. The server gives it one model
+// to build at a time.
+type Builder interface {
+	// Check reports what is wrong with a spec that passed ModelSpec.Validate,
+	// as far as that can be known without opening a file.
+	Check(spec *api.ModelSpec) error
+	// Build loads the model that spec describes and calls it name. It tells
+	// progress, from any goroutine, what it is doing and how much of that is
+	// done, in [0, 1]. It may return early once ctx has ended. Its error may
+	// name files: administrators read it.
+	Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(doing string, share float64)) (Model, error)
 }

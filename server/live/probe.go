@@ -1,9 +1,10 @@
-package server
+package live
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 // probe scores a few inputs with every lane of a model that is not live yet: a
 // model that answers NaN, an error or a panic never meets a request.
-func (l *Live) probe(ctx context.Context, name string, m Model) error {
+func (cs *Changes) probe(ctx context.Context, name string, m Model) error {
 	info := m.Info()
 	if err := info.check(); err != nil {
 		return err
@@ -32,8 +33,8 @@ func (l *Live) probe(ctx context.Context, name string, m Model) error {
 	} else if _, ok := errors.AsType[*api.Error](err); !ok {
 		return fmt.Errorf("probe: %w", err)
 	}
-	for _, lane := range info.lanes() {
-		rewards, err := l.rewards(ctx, m, lane, inputs)
+	for _, lane := range info.Lanes() {
+		rewards, err := cs.rewards(ctx, m, lane, inputs)
 		if err != nil {
 			return fmt.Errorf("probe of %s: %w", lane, err)
 		}
@@ -46,37 +47,12 @@ func (l *Live) probe(ctx context.Context, name string, m Model) error {
 	return nil
 }
 
-// lanes lists the names of the lanes that the model's modes need.
-func (i *Info) lanes() []string {
-	var names []string
-	add := func(name string) {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	for _, mode := range i.Modes {
-		if mode == api.ModeWA || mode == api.ModeBoth {
-			add(api.ModeWA)
-		}
-		switch mode {
-		case api.ModeWA:
-		case api.ModeEns, api.ModeBoth:
-			for _, m := range i.Members {
-				add(api.ModeMember + m)
-			}
-		default:
-			add(mode)
-		}
-	}
-	return names
-}
-
 // prepareDefaults are the options of a request that says nothing.
 var prepareDefaults = PrepareOptions{Truncate: api.TruncatePromptLeft, ParseSpecial: true}
 
 // rewards scores inputs with one lane of a model, in the queue with everyone's
 // requests, as scorers may share an engine. While the queue is full it waits.
-func (l *Live) rewards(ctx context.Context, m Model, lane string, inputs []api.Input) ([]float32, error) {
+func (cs *Changes) rewards(ctx context.Context, m Model, lane string, inputs []api.Input) ([]float32, error) {
 	const pause = 50 * time.Millisecond
 	var seqs []batch.Sequence
 	for i := range inputs {
@@ -93,7 +69,7 @@ func (l *Live) rewards(ctx context.Context, m Model, lane string, inputs []api.I
 		return nil, err
 	}
 	for {
-		rewards, _, err := l.queue.Submit(ctx, to, seqs)
+		rewards, _, err := cs.queue.Submit(ctx, to, seqs)
 		if !errors.Is(err, batch.ErrOverloaded) {
 			return rewards, err
 		}
@@ -104,3 +80,5 @@ func (l *Live) rewards(ctx context.Context, m Model, lane string, inputs []api.I
 		}
 	}
 }
+
+func finite(v float32) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }

@@ -1,4 +1,4 @@
-package server
+package live
 
 import (
 	"errors"
@@ -102,77 +102,77 @@ func (s modelState) after(by origin, g generation) modelState {
 	return s
 }
 
-// record makes a load's outcome lasting. The caller holds commit.
-func (l *Live) record(ld *Load, g generation) {
-	next := l.state.Models[ld.name].after(ld.by, g)
-	if ld.by == byStart {
-		next.Configured = ld.configured
+// record makes a load's outcome lasting. The caller holds committing.
+func (cs *Changes) record(c *Change, g generation) {
+	next := cs.state.Models[c.name].after(c.by, g)
+	if c.by == byStart {
+		next.Configured = c.configured
 	}
-	l.set(ld.name, next)
+	cs.set(c.name, next)
 }
 
-// forget makes a model's removal lasting. The caller holds commit.
-func (l *Live) forget(name string) {
-	l.set(name, modelState{Configured: l.state.Models[name].Configured})
+// forget makes a model's removal lasting. The caller holds committing.
+func (cs *Changes) forget(name string) {
+	cs.set(name, modelState{Configured: cs.state.Models[name].Configured})
 }
 
 // set replaces the state of one model; an empty one is left out.
-func (l *Live) set(name string, m modelState) {
-	next := l.state
+func (cs *Changes) set(name string, m modelState) {
+	next := cs.state
 	next.Models = maps.Clone(next.Models)
 	if len(m.Generations) == 0 && m.Configured == nil {
 		delete(next.Models, name)
 	} else {
 		next.Models[name] = m
 	}
-	l.writeState(next)
+	cs.writeState(next)
 }
 
 // writeState replaces the state, in the file first. A file that cannot be
 // written keeps nobody from being served: whoever asks for a change is told
-// that it will not survive. The caller holds commit.
-func (l *Live) writeState(next state) {
-	l.state = next
-	l.save()
+// that it will not survive. The caller holds committing.
+func (cs *Changes) writeState(next state) {
+	cs.state = next
+	cs.save()
 }
 
 // save writes the state to its file, and notes whether that worked. The caller
-// holds commit.
-func (l *Live) save() {
-	if l.file == nil {
+// holds committing.
+func (cs *Changes) save() {
+	if cs.file == nil {
 		return
 	}
-	data, err := l.state.encode()
+	data, err := cs.state.encode()
 	if err == nil {
-		err = l.file.write(data)
+		err = cs.file.write(data)
 	}
 	if err == nil {
-		if l.note(noteState, "") {
-			l.log.Info("the state is written again: changes of models survive a restart", "file", l.file.path)
+		if cs.note(noteState, "") {
+			cs.log.Info("the state is written again: changes of models survive a restart", "file", cs.file.path)
 		}
 		return
 	}
-	l.metrics.stateErrors.Inc()
-	if l.note(noteState, fmt.Sprintf("changes of models will not survive a restart: state file: %v", err)) {
-		l.log.Error("changes of models will not survive a restart", "file", l.file.path, "error", err.Error())
+	cs.observer.StateFailed()
+	if cs.note(noteState, fmt.Sprintf("changes of models will not survive a restart: state file: %v", err)) {
+		cs.log.Error("changes of models will not survive a restart", "file", cs.file.path, "error", err.Error())
 	}
 }
 
 // saveLater tries again to write a state that could not be written.
-func (l *Live) saveLater() {
+func (cs *Changes) saveLater() {
 	const every = 10 * time.Second
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-		case <-l.ctx.Done():
+		case <-cs.ctx.Done():
 			return
 		}
-		if l.noted(noteState) != "" {
-			l.commit.Lock()
-			l.save()
-			l.commit.Unlock()
+		if cs.Unsaved() != "" {
+			cs.committing.Lock()
+			cs.save()
+			cs.committing.Unlock()
 		}
 	}
 }
@@ -180,8 +180,8 @@ func (l *Live) saveLater() {
 // openState takes the state file, if there is to be one, for this process, and
 // reads it. The errors are mistakes of whoever started the server: a file in use
 // by another server, or in a folder that is not there.
-func (l *Live) openState(path string) error {
-	l.state = state{Version: stateVersion, Models: map[string]modelState{}}
+func (cs *Changes) openState(path string) error {
+	cs.state = state{Version: stateVersion, Models: map[string]modelState{}}
 	if path == "" {
 		return nil
 	}
@@ -195,20 +195,20 @@ func (l *Live) openState(path string) error {
 		}
 	}
 	read, complaints := f.read()
-	l.file, l.state = f, read
+	cs.file, cs.state = f, read
 	for _, err := range complaints {
-		l.metrics.stateErrors.Inc()
-		l.log.Error("the state cannot be read", "error", err.Error())
+		cs.observer.StateFailed()
+		cs.log.Error("the state cannot be read", "error", err.Error())
 	}
 	if len(complaints) > 0 {
-		l.note(noteRead, errors.Join(complaints...).Error())
+		cs.note(noteRead, errors.Join(complaints...).Error())
 	}
 	for name, m := range read.Models {
 		for _, g := range m.Generations {
-			l.remember(name, api.ModelEvent{Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision, LoadSeconds: g.LoadSeconds, Members: g.Members})
+			cs.remember(name, api.ModelEvent{Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision, LoadSeconds: g.LoadSeconds, Members: g.Members})
 		}
 	}
-	l.save() // to know now whether changes will survive
+	cs.save() // to know now whether changes will survive
 	return nil
 }
 

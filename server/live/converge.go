@@ -1,4 +1,4 @@
-package server
+package live
 
 import (
 	"bytes"
@@ -23,23 +23,23 @@ import (
 // readiness say, and stays in the file for the next start. Every model is
 // tried; the error names those that are not live, with the reasons, and is the
 // caller's to report.
-func (l *Live) Start(ctx context.Context, configured map[string]*api.ModelSpec) error {
-	names := l.known(configured)
-	l.configure(configured)
-	l.want(names...)
-	return l.each(ctx, names, configured, causeStart)
+func (cs *Changes) Start(ctx context.Context, configured map[string]*api.ModelSpec) error {
+	names := cs.known(configured)
+	cs.configure(configured)
+	cs.want(names...)
+	return cs.each(ctx, names, configured, causeStart)
 }
 
 // Retry tries the models of the configuration again that Start or Reconfigure
 // could not load, with pauses that grow, until ctx ends: what they are made of may
 // still be on its way here.
-func (l *Live) Retry(ctx context.Context) {
+func (cs *Changes) Retry(ctx context.Context) {
 	complaint := ""
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		for len(l.failing()) == 0 {
+		for len(cs.failing()) == 0 {
 			complaint, wait = "", firstRetry
 			select {
-			case <-l.retry:
+			case <-cs.retry:
 			case <-ctx.Done():
 				return
 			}
@@ -49,11 +49,11 @@ func (l *Live) Retry(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		names := l.failing() // what was mended in the meantime is left alone
-		err := l.each(ctx, names, l.configuration(), causeRetry)
+		names := cs.failing() // what was mended in the meantime is left alone
+		err := cs.each(ctx, names, cs.configuration(), causeRetry)
 		if err != nil && ctx.Err() == nil && err.Error() != complaint {
 			complaint = err.Error()
-			l.log.Error("models cannot be loaded and are tried again", "error", complaint)
+			cs.log.Error("models cannot be loaded and are tried again", "error", complaint)
 		}
 	}
 }
@@ -69,44 +69,44 @@ const (
 // so is what it names and is not live. Models that came by another way, and
 // those of which it says what it said before, stay as they are. The error names
 // the models that are not as it says.
-func (l *Live) Reconfigure(ctx context.Context, configured map[string]*api.ModelSpec) error {
-	l.configure(configured)
+func (cs *Changes) Reconfigure(ctx context.Context, configured map[string]*api.ModelSpec) error {
+	cs.configure(configured)
 	var changed []string
 	var errs []error
-	for _, name := range l.known(configured) {
-		l.commit.Lock()
-		was, ok := l.state.Models[name]
-		l.commit.Unlock()
-		_, _, live := l.models.describe(name)
+	for _, name := range cs.known(configured) {
+		cs.committing.Lock()
+		was, ok := cs.state.Models[name]
+		cs.committing.Unlock()
+		_, _, live := cs.models.Describe(name)
 		switch spec := configured[name]; {
 		case spec == nil && was.Configured != nil:
-			l.log.Info("model is no longer configured", "model", name)
-			if err := l.Remove(name, causeReload); err != nil {
+			cs.log.Info("model is no longer configured", "model", name)
+			if err := cs.Remove(name, causeReload); err != nil {
 				errs = append(errs, err)
 			}
-			l.commit.Lock()
-			l.set(name, modelState{})
-			l.commit.Unlock()
+			cs.committing.Lock()
+			cs.set(name, modelState{})
+			cs.committing.Unlock()
 		case spec != nil && (!ok || !sameSpec(was.Configured, spec) || !live && was.top() != nil):
 			changed = append(changed, name)
 		}
 	}
-	return errors.Join(append(errs, l.each(ctx, changed, configured, causeReload))...)
+	return errors.Join(append(errs, cs.each(ctx, changed, configured, causeReload))...)
 }
 
 // each brings models to life, one after the other.
-func (l *Live) each(ctx context.Context, names []string, configured map[string]*api.ModelSpec, cause string) error {
+func (cs *Changes) each(ctx context.Context, names []string, configured map[string]*api.ModelSpec, cause string) error {
 	var bad loadsError
 	for _, name := range names {
-		err := l.restore(ctx, name, configured[name], cause)
+		err := cs.restore(ctx, name, configured[name], cause)
 		if err == nil {
 			continue
 		}
 		if errors.Is(err, errStopping) || ctx.Err() != nil {
 			return err
 		}
-		l.lacks(name, err)
-		l.tryAgain(name)
+		cs.lacks(name, err)
+		cs.tryAgain(name)
 		bad.add(name, err)
 	}
 	return bad.orNil()
@@ -148,10 +148,10 @@ func plain(err error) error {
 }
 
 // known lists the models of the configuration and of the state, by name.
-func (l *Live) known(configured map[string]*api.ModelSpec) []string {
-	l.commit.Lock()
-	defer l.commit.Unlock()
-	names := maps.Clone(l.state.Models)
+func (cs *Changes) known(configured map[string]*api.ModelSpec) []string {
+	cs.committing.Lock()
+	defer cs.committing.Unlock()
+	names := maps.Clone(cs.state.Models)
 	if names == nil {
 		names = map[string]modelState{}
 	}
@@ -162,23 +162,24 @@ func (l *Live) known(configured map[string]*api.ModelSpec) []string {
 }
 
 // restore makes a model live as the state or the configuration says, and waits.
-func (l *Live) restore(ctx context.Context, name string, configured *api.ModelSpec, cause string) error {
+func (cs *Changes) restore(ctx context.Context, name string, configured *api.ModelSpec, cause string) error {
 	var errs []error
-	choices := l.choices(name, configured, cause)
-	for i, c := range choices {
-		c.load.reported = true
-		ld, err := l.put(c.load)
+	choices := cs.choices(name, configured, cause)
+	for i, choice := range choices {
+		c := choice.change
+		c.reported = true
+		_, err := cs.put(c)
 		if err == nil {
-			if err = ld.Wait(ctx); api.IsCode(err, api.CodeSuperseded) {
+			if err = c.Wait(ctx); api.IsCode(err, api.CodeSuperseded) {
 				return nil // somebody asked for another already
 			}
 		}
 		if err == nil {
 			if i > 0 {
-				text := fmt.Sprintf("model %s is served as %s: %v", name, c.what, errors.Join(errs...))
-				l.note(noteModel(name), text)
-				l.metrics.stateErrors.Inc()
-				l.log.Error("the last good state of a model cannot be loaded", "model", name, "served", c.what, "error", errors.Join(errs...).Error())
+				text := fmt.Sprintf("model %s is served as %s: %v", name, choice.what, errors.Join(errs...))
+				cs.note(noteModel(name), text)
+				cs.observer.StateFailed()
+				cs.log.Error("the last good state of a model cannot be loaded", "model", name, "served", choice.what, "error", errors.Join(errs...).Error())
 			}
 			return nil
 		}
@@ -187,51 +188,51 @@ func (l *Live) restore(ctx context.Context, name string, configured *api.ModelSp
 		}
 		err = plain(err)
 		if len(choices) > 1 {
-			err = fmt.Errorf("%s: %w", c.what, err)
+			err = fmt.Errorf("%s: %w", choice.what, err)
 		}
 		errs = append(errs, err)
 	}
 	if len(choices) == 0 {
-		l.unwant(name)
+		cs.unwant(name)
 	}
 	return errors.Join(errs...)
 }
 
 // choice is one of the things that a model may be restored from.
 type choice struct {
-	what string
-	load *Load
+	what   string
+	change *Change
 }
 
 // choices lists what a model is to be restored from, the best first: none when
 // it was removed, or is configured no longer.
-func (l *Live) choices(name string, configured *api.ModelSpec, cause string) []choice {
-	l.commit.Lock()
-	defer l.commit.Unlock()
-	was, ok := l.state.Models[name]
-	byConfiguration := choice{"the configuration says", &Load{name: name, spec: configured.Clone(), configured: configured.Clone(), cause: cause, by: byStart}}
+func (cs *Changes) choices(name string, configured *api.ModelSpec, cause string) []choice {
+	cs.committing.Lock()
+	defer cs.committing.Unlock()
+	was, ok := cs.state.Models[name]
+	byConfiguration := choice{"the configuration says", &Change{name: name, spec: configured.Clone(), configured: configured.Clone(), cause: cause, by: byStart}}
 	top := was.top()
 	switch {
 	case !ok || !sameSpec(was.Configured, configured):
 		if configured == nil { // it was configured, and no longer is
-			l.log.Info("model is no longer configured", "model", name)
-			l.set(name, modelState{})
+			cs.log.Info("model is no longer configured", "model", name)
+			cs.set(name, modelState{})
 			return nil
 		}
 		return []choice{byConfiguration}
 	case top == nil: // removed
 		return nil
 	}
-	l.log.Info("restoring the last good state", "model", name, "revision", top.Revision)
-	out := []choice{{"the last good state", &Load{name: name, spec: top.Spec.Clone(), configured: configured.Clone(), cause: cause, by: byStart}}}
+	cs.log.Info("restoring the last good state", "model", name, "revision", top.Revision)
+	out := []choice{{"the last good state", &Change{name: name, spec: top.Spec.Clone(), configured: configured.Clone(), cause: cause, by: byStart}}}
 	tried := []*api.ModelSpec{top.Spec}
 	if n := len(was.Generations); n > 1 {
 		before := was.Generations[n-2]
-		out = append(out, choice{"the generation before, revision " + before.Revision, &Load{name: name, spec: before.Spec.Clone(), cause: cause, by: byFallback}})
+		out = append(out, choice{"the generation before, revision " + before.Revision, &Change{name: name, spec: before.Spec.Clone(), cause: cause, by: byFallback}})
 		tried = append(tried, before.Spec)
 	}
 	if configured != nil && !slices.ContainsFunc(tried, func(s *api.ModelSpec) bool { return sameSpec(s, configured) }) {
-		byConfiguration.load.by = byFallback
+		byConfiguration.change.by = byFallback
 		out = append(out, byConfiguration)
 	}
 	return out
@@ -250,67 +251,67 @@ func sameSpec(a, b *api.ModelSpec) bool {
 // are left alone. Digest names the manifest; the one that was last carried out
 // whole is not carried out again, whatever was called for since. The error
 // names the models that are not as the manifest says.
-func (l *Live) Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error {
-	l.wantManifest(specs)
+func (cs *Changes) Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error {
+	cs.wantManifest(specs)
 	var bad loadsError
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
-		if err := l.syncOne(ctx, digest, name, specs[name]); err != nil {
-			l.lacks(name, plain(err))
+		if err := cs.syncOne(ctx, digest, name, specs[name]); err != nil {
+			cs.lacks(name, plain(err))
 			bad.add(name, err)
 		}
 	}
 	if err := bad.orNil(); err != nil {
 		return err
 	}
-	l.wantManifest(nil)
+	cs.wantManifest(nil)
 	var errs []error
-	for _, name := range l.unwatched(specs) {
-		if err := l.Remove(name, causeWatch); err != nil {
+	for _, name := range cs.unwatched(specs) {
+		if err := cs.Remove(name, causeWatch); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	l.commit.Lock()
-	defer l.commit.Unlock()
-	if l.state.Manifest == digest {
+	cs.committing.Lock()
+	defer cs.committing.Unlock()
+	if cs.state.Manifest == digest {
 		return nil
 	}
-	next := l.state
+	next := cs.state
 	next.Manifest = digest
-	l.writeState(next)
+	cs.writeState(next)
 	return nil
 }
 
 // syncOne loads a model of a manifest unless it is live already.
-func (l *Live) syncOne(ctx context.Context, digest, name string, spec *api.ModelSpec) error {
-	l.commit.Lock()
-	was, again := l.state.Models[name], l.state.Manifest == digest
-	l.commit.Unlock()
-	_, _, live := l.models.describe(name)
+func (cs *Changes) syncOne(ctx context.Context, digest, name string, spec *api.ModelSpec) error {
+	cs.committing.Lock()
+	was, again := cs.state.Models[name], cs.state.Manifest == digest
+	cs.committing.Unlock()
+	_, _, live := cs.models.Describe(name)
 	switch top := was.top(); {
 	case again && (live || top == nil): // carried out before, whatever came after
 		return nil
 	case live && was.Watched && top != nil && sameSpec(top.Spec, spec):
 		return nil
 	}
-	ld, err := l.put(&Load{name: name, spec: spec.Clone(), cause: causeWatch, by: byManifest, reported: true})
+	c, err := cs.put(&Change{name: name, spec: spec.Clone(), cause: causeWatch, by: byManifest, reported: true})
 	if err != nil {
 		return err
 	}
-	if err := ld.Wait(ctx); !api.IsCode(err, api.CodeSuperseded) {
+	if err := c.Wait(ctx); !api.IsCode(err, api.CodeSuperseded) {
 		return err
 	}
 	return nil // what was asked for after the manifest counts for more
 }
 
 // unwatched lists the models of earlier manifests that specs lacks.
-func (l *Live) unwatched(specs map[string]*api.ModelSpec) []string {
-	l.commit.Lock()
-	defer l.commit.Unlock()
+func (cs *Changes) unwatched(specs map[string]*api.ModelSpec) []string {
+	cs.committing.Lock()
+	defer cs.committing.Unlock()
 	var names []string
-	for name, m := range l.state.Models {
+	for name, m := range cs.state.Models {
 		if m.Watched && specs[name] == nil {
 			names = append(names, name)
 		}
@@ -321,35 +322,35 @@ func (l *Live) unwatched(specs map[string]*api.ModelSpec) []string {
 // Rollback makes the revision before the live one live again, and returns its
 // load: done already when the revision was still kept in memory, else built
 // from its spec and refused unless it comes out as it was.
-func (l *Live) Rollback(name string) (*Load, error) {
-	l.commit.Lock()
-	defer l.commit.Unlock()
-	info, kept, ok := l.models.describe(name)
+func (cs *Changes) Rollback(name string) (*Change, error) {
+	cs.committing.Lock()
+	defer cs.committing.Unlock()
+	info, kept, ok := cs.models.Describe(name)
 	if !ok {
-		return nil, unknownModel("name", name)
+		return nil, UnknownModel("name", name)
 	}
-	m := l.state.Models[name]
+	m := cs.state.Models[name]
 	n := len(m.Generations)
 	if n < 2 {
 		return nil, api.Errorf(api.CodeNoPrevious, "name", "model %q has no revision before %s to go back to", name, info.Revision)
 	}
 	to := m.Generations[n-2]
-	ld := &Load{name: name, spec: to.Spec, cause: "rollback", want: to.Revision, by: byRollback}
+	c := &Change{name: name, spec: to.Spec, cause: "rollback", want: to.Revision, by: byRollback}
 	if kept != to.Revision {
-		return l.put(ld)
+		return cs.put(c)
 	}
-	l.set(name, m.after(byRollback, to))
-	if !l.models.restore(name, to.Revision, l.grace) {
+	cs.set(name, m.after(byRollback, to))
+	if !cs.models.restore(name, to.Revision, cs.grace) {
 		// It expired a moment ago. The state says what will be live soon.
-		l.set(name, m)
-		return l.put(ld)
+		cs.set(name, m)
+		return cs.put(c)
 	}
-	l.served(name, to.Spec)
-	l.note(noteModel(name), "")
-	ld.done = make(chan struct{})
-	_, ld.cancel = context.WithCancelCause(l.ctx)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.finish(ld, api.ModelEvent{Outcome: api.OutcomeLive, Revision: to.Revision, Members: to.Members}, nil)
-	return ld, nil
+	cs.served(name, to.Spec)
+	cs.note(noteModel(name), "")
+	c.done = make(chan struct{})
+	_, c.cancel = context.WithCancelCause(cs.ctx)
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.finish(c, api.ModelEvent{Outcome: api.OutcomeLive, Revision: to.Revision, Members: to.Members}, nil)
+	return c, nil
 }

@@ -1,4 +1,4 @@
-package server
+package live
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 )
 
 // stateFile is where the state outlives the process. Beside it lie the state
-// before, under beforeSuffix, and the lock of the process that uses it. Live's
-// commit guards it.
+// before, under beforeSuffix, and the lock of the process that uses it. It is
+// guarded by the Changes' mutex committing.
 type stateFile struct {
 	path   string
 	lock   io.Closer // held from the first write on, to the end

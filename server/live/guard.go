@@ -1,4 +1,4 @@
-package server
+package live
 
 import (
 	"bufio"
@@ -23,10 +23,11 @@ import (
 // guard's preference pairs is refused, with the figures.
 
 const (
-	maxPairs     = 100_000
-	maxPairLine  = 4 << 20   // bytes
-	maxPairBytes = 512 << 20 // of a file, decompressed
-	pairChunk    = 32        // pairs that are queued at a time, between everyone's requests
+	maxPairs      = 100_000
+	maxPairLine   = 4 << 20   // bytes
+	maxPairBytes  = 512 << 20 // of a file, decompressed
+	maxPairWindow = 8 << 20   // bytes of a zstd window: the format's recommendation for decoders
+	pairChunk     = 32        // pairs that are queued at a time, between everyone's requests
 )
 
 // pair is a line of a guard's file. Chosen and rejected are an answer's text to
@@ -48,53 +49,53 @@ type verdict struct {
 // judgeMembers reads the guard's pairs and scores them with each member. A
 // member that the deployment will not hold is built by itself, before the
 // average is, so that memory holds one model beside the live one.
-func (l *Live) judgeMembers(ld *Load) (*verdict, error) {
-	pairs, err := readPairs(ld.spec.Guard.Pairs)
+func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
+	pairs, err := readPairs(c.spec.Guard.Pairs)
 	if err != nil {
 		return nil, fmt.Errorf("guard: %w", err)
 	}
-	v := &verdict{pairs: pairs, weight: weightsOf(ld.spec)}
-	for _, m := range ld.spec.Members {
+	v := &verdict{pairs: pairs, weight: weightsOf(c.spec)}
+	for _, m := range c.spec.Members {
 		name := m.Name
 		if name == "" {
 			name = filepath.Base(m.Path)
 		}
 		v.names = append(v.names, name)
 	}
-	if ld.spec.Mode == api.ModeBoth {
+	if c.spec.Mode == api.ModeBoth {
 		return v, nil // judge asks the deployment
 	}
-	for i, member := range ld.spec.Members {
+	for i, member := range c.spec.Members {
 		alone := api.ModelSpec{
 			Members: []api.MemberSpec{{Name: v.names[i], Path: member.Path}}, Mode: api.ModeMember + v.names[i],
-			DType: ld.spec.DType, Pooling: ld.spec.Pooling, MaxTokens: ld.spec.MaxTokens,
+			DType: c.spec.DType, Pooling: c.spec.Pooling, MaxTokens: c.spec.MaxTokens,
 		}
-		m, err := l.builder.Build(ld.ctx, ld.name, &alone, ld.progress)
+		m, err := cs.builder.Build(c.ctx, c.name, &alone, c.progress)
 		if err != nil {
 			return nil, fmt.Errorf("guard: %w", err)
 		}
-		share, err := l.wins(ld, m, alone.Mode, pairs)
+		share, err := cs.wins(c, m, alone.Mode, pairs)
 		if err != nil {
 			return nil, err
 		}
 		v.shares = append(v.shares, share)
-		signal(l.ended)
+		signal(cs.ended)
 	}
 	return v, nil
 }
 
 // judge compares the average with its members.
-func (l *Live) judge(ld *Load, m Model, v *verdict) error {
+func (cs *Changes) judge(c *Change, m Model, v *verdict) error {
 	if v.shares == nil {
 		for _, name := range v.names {
-			share, err := l.wins(ld, m, api.ModeMember+name, v.pairs)
+			share, err := cs.wins(c, m, api.ModeMember+name, v.pairs)
 			if err != nil {
 				return err
 			}
 			v.shares = append(v.shares, share)
 		}
 	}
-	average, err := l.wins(ld, m, api.ModeWA, v.pairs)
+	average, err := cs.wins(c, m, api.ModeWA, v.pairs)
 	if err != nil {
 		return err
 	}
@@ -107,9 +108,9 @@ func (l *Live) judge(ld *Load, m Model, v *verdict) error {
 	loss := 100 * (interpolated - average)
 	figures := fmt.Sprintf("the average wins %.2f %% of %d pairs and its members %.2f %% on average (%s)",
 		100*average, len(v.pairs), 100*interpolated, strings.Join(each, ", "))
-	l.log.Info("guard", "model", ld.name, "loss", loss, "allowed", ld.spec.Guard.MaxLoss, "figures", figures)
-	if loss > ld.spec.Guard.MaxLoss {
-		return api.Errorf(api.CodeGuardRefused, "", "%s: a loss of %.2f points, at most %.2f is allowed", figures, loss, ld.spec.Guard.MaxLoss)
+	cs.log.Info("guard", "model", c.name, "loss", loss, "allowed", c.spec.Guard.MaxLoss, "figures", figures)
+	if loss > c.spec.Guard.MaxLoss {
+		return api.Errorf(api.CodeGuardRefused, "", "%s: a loss of %.2f points, at most %.2f is allowed", figures, loss, c.spec.Guard.MaxLoss)
 	}
 	return nil
 }
@@ -138,7 +139,7 @@ func weightsOf(spec *api.ModelSpec) []float64 {
 // wins returns the share of the pairs whose chosen answer has the higher
 // reward. A tie is no win: a reward that does not tell the two apart is of no
 // use to who asks.
-func (l *Live) wins(ld *Load, m Model, lane string, pairs [][2]api.Input) (float64, error) {
+func (cs *Changes) wins(c *Change, m Model, lane string, pairs [][2]api.Input) (float64, error) {
 	won := 0
 	for at := 0; at < len(pairs); at += pairChunk {
 		chunk := pairs[at:min(at+pairChunk, len(pairs))]
@@ -146,8 +147,8 @@ func (l *Live) wins(ld *Load, m Model, lane string, pairs [][2]api.Input) (float
 		for _, p := range chunk {
 			inputs = append(inputs, p[0], p[1])
 		}
-		ld.progress("guard: "+lane, float64(at)/float64(len(pairs)))
-		r, err := l.rewards(ld.ctx, m, lane, inputs)
+		c.progress("guard: "+lane, float64(at)/float64(len(pairs)))
+		r, err := cs.rewards(c.ctx, m, lane, inputs)
 		if err != nil {
 			return 0, fmt.Errorf("guard: pairs %d to %d with %s: %w", at+1, at+len(chunk), lane, err)
 		}
@@ -173,7 +174,7 @@ func readPairs(path string) ([][2]api.Input, error) {
 	defer f.Close()
 	var r io.Reader = f
 	if strings.HasSuffix(path, ".zst") {
-		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxPairWindow))
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package server
+package live
 
 import (
 	"fmt"
@@ -38,5 +38,5 @@ func (m *single) Score(dst []float32, seqs []batch.Sequence) error { return m.sc
 
 // Aggregate is never called: no mode has an ensemble.
 func (m *single) Aggregate([]float32, string, float64) (reward, std float64, err error) {
-	return 0, 0, fmt.Errorf("server: model %q has no ensemble", m.info.Name)
+	return 0, 0, fmt.Errorf("live: model %q has no ensemble", m.info.Name)
 }
