@@ -42,40 +42,78 @@ func Parse(file []byte) (*File, error) {
 
 // Open maps the file at path and checks it. No tensor is read yet. The caller closes the File.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	var metadata map[string]string
+	f, err := Map(path, func(data []byte) (tensors []Tensor, err error) {
+		if tensors, metadata, err = parse(data); err != nil {
+			return nil, explain(data, err)
+		}
+		return tensors, nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)
+	}
+	f.Metadata = metadata
+	return f, nil
+}
+
+// Map maps a file of any format, in which parse finds the tensors, made by [NewTensor]: their bytes alias data or are
+// on the heap. Map gives them what the tensors of [Open] have: they are read lazily, survive a file that shrinks, and end with Close.
+func Map(path string, parse func(data []byte) ([]Tensor, error)) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close() // The mapping outlives the descriptor.
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("safetensors: %w", err)
+		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("safetensors: %s: not a regular file", path)
+		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
 	data, mapped, err := mapFile(f, info.Size())
 	if err != nil {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	out := &File{closed: new(atomic.Bool)}
 	if mapped {
 		out.mapped = data
 	}
 	err = Guard(func() (err error) {
-		if out.Tensors, out.Metadata, err = parse(data); err != nil {
-			return explain(data, err)
-		}
-		return nil
+		out.Tensors, err = parse(data)
+		return err
 	})
 	if err != nil {
 		_ = out.Close() // The error that counts is the file's.
-		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	for i := range out.Tensors {
 		out.Tensors[i].closed = out.closed
 	}
 	return out, nil
+}
+
+// NewFile returns a file of tensors that are in memory already.
+func NewFile(tensors []Tensor) *File {
+	return &File{Tensors: tensors, closed: new(atomic.Bool)}
+}
+
+// NewTensor returns a tensor of a file of another format. The shape, whose dimensions are not negative, must ask for
+// just the bytes of data.
+func NewTensor(name string, dtype DType, shape []int, data []byte) (Tensor, error) {
+	s := Spec{Name: name, DType: dtype, Shape: shape}
+	n, err := s.Bytes()
+	if err != nil {
+		return Tensor{}, err
+	}
+	if n != int64(len(data)) {
+		return Tensor{}, tensorErr(name, ErrSize, "%d bytes for shape %v of %s, want %d", len(data), shape, dtype, n)
+	}
+	elements := 1
+	for _, d := range shape {
+		elements *= d
+	}
+	return Tensor{Name: name, DType: dtype, Shape: shape, Data: data, elements: elements}, nil
 }
 
 // Close unmaps the file. No tensor may be in use, and views of its data must not be touched again.

@@ -46,6 +46,9 @@ func (f *File) advise(t *Tensor, advice int, inner bool) {
 	base := uintptr(unsafe.Pointer(unsafe.SliceData(f.mapped)))
 	begin := int(uintptr(unsafe.Pointer(unsafe.SliceData(t.Data))) - base)
 	end := begin + len(t.Data)
+	if begin < 0 || end > len(f.mapped) {
+		return // a tensor on the heap
+	}
 	if inner {
 		begin = (begin + page - 1) / page * page
 		// The page that holds the end of the file has nothing behind it.
