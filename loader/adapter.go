@@ -15,7 +15,7 @@ import (
 const (
 	adapterConfigFile  = "adapter_config.json"
 	adapterWeightsFile = "adapter_model.safetensors"
-	adapterPickleFile  = "adapter_model.bin"
+	adapterTorchFile   = "adapter_model.bin"
 	baseDir            = "base" // the base itself or a link to it
 )
 
@@ -30,14 +30,17 @@ const (
 
 // hasAdapterWeights reports whether a directory holds an adapter's tensors.
 func hasAdapterWeights(s store) bool {
-	return exists(s, adapterWeightsFile) || exists(s, adapterPickleFile)
+	return exists(s, adapterWeightsFile) || exists(s, adapterTorchFile)
 }
 
 // overOwnWeights reports whether a directory's weights are the base of the adapter beside them, which only the adapter
 // itself can say: where its base is another, the weights may as well be the merged model.
 func overOwnWeights(s store) (bool, error) {
-	if !exists(s, adapterConfigFile) || !hasAdapterWeights(s) || !exists(s, weightsFile) && !exists(s, indexFile) {
+	if !exists(s, adapterConfigFile) || !hasAdapterWeights(s) {
 		return false, nil
+	}
+	if own, err := hasWeights(s); err != nil || !own {
+		return false, err
 	}
 	raw, err := readObject(s, adapterConfigFile, maxSmallFile)
 	if err != nil {
@@ -137,9 +140,10 @@ func (c *Checkpoint) readAdapter(s store, own *Checkpoint) (*Checkpoint, error) 
 		return nil, fmt.Errorf("%s: %w", adapterConfigFile, err)
 	}
 	low, err := s.tensors(adapterWeightsFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		low, err = s.tensors(adapterTorchFile)
+	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && exists(s, adapterPickleFile):
-		return nil, ErrPickle
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s is missing", adapterWeightsFile)
 	case err != nil:
@@ -157,6 +161,9 @@ func (c *Checkpoint) readAdapter(s store, own *Checkpoint) (*Checkpoint, error) 
 	c.Base = base.Dir
 	m := merging{config: config, base: base, file: low, out: c.tensors, pairs: map[string]*lowRank{}}
 	if err := m.run(); err != nil {
+		return nil, err
+	}
+	if err := c.replaceValueHead(s); err != nil {
 		return nil, err
 	}
 	c.names = sortedKeys(c.tensors)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader/torchfile"
 )
 
 func TestAdaptersAreRefusedWithTheReason(t *testing.T) {
@@ -130,9 +132,9 @@ func TestAdaptersWithoutTheirFilesAreRefused(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(dir, adapterWeightsFile)))
 	_, err := Open(dir)
 	assert.ErrorContains(t, err, "adapter_model.safetensors is missing")
-	require.NoError(t, os.WriteFile(filepath.Join(dir, adapterPickleFile), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, adapterTorchFile), nil, 0o600))
 	_, err = Open(dir)
-	assert.ErrorIs(t, err, ErrPickle)
+	assert.ErrorIs(t, err, torchfile.ErrFormat)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, adapterWeightsFile), []byte("cut"), 0o600))
 	_, err = Open(dir)
 	assert.Error(t, err)

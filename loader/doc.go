@@ -11,12 +11,15 @@
 // # Rules
 //
 //   - Tensors are read as float32, in row-major order; see the package safetensors for what is exact.
-//   - model.safetensors is preferred to an index, as transformers does. An index that tells of other weights is an error.
+//   - Weights are model.safetensors, else pytorch_model.safetensors, else pytorch_model.bin, each one file or shards with
+//     an index. The file is preferred to its index, as transformers does. An index that tells of other weights is an error.
+//   - Of pytorch_model.bin, which is a program for Python, nothing is run: see the package torchfile.
+//   - value_head.safetensors or value_head.bin beside the weights, or beside an adapter, is the score head.
 //   - The index and the shards must agree both ways. All disagreements are reported together.
 //   - What wrappers of training put into names is removed: torch.compile and FSDP anywhere, and the prefixes of
 //     DistributedDataParallel ("module.") and PEFT ("base_model.model.") where every tensor has them.
-//   - Pickles (pytorch_model.bin) are refused: reading one runs the code that is in it. So are quantised weights, and empty
-//     ones as ZeRO-3 leaves them. What is refused says what it is in the words of its format, and what to do.
+//   - Quantised weights are refused, and empty ones as ZeRO-3 leaves them. What is refused says what it is in the words of its
+//     format, and what to do.
 //   - A directory with a LoRA adapter of PEFT and no weights is the merged model: see below.
 //   - What was not taken as it lies there is in the checkpoint's Notes.
 //   - Nothing that is NaN or infinite is written.

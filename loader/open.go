@@ -6,16 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // The files of a checkpoint directory.
 const (
 	configFile          = "config.json"
 	weightsFile         = "model.safetensors"
-	indexFile           = "model.safetensors.index.json"
+	indexFile           = weightsFile + indexSuffix
 	tokenizerFile       = "tokenizer.json"
 	tokenizerConfigFile = "tokenizer_config.json"
 	specialTokensFile   = "special_tokens_map.json"
@@ -34,11 +31,10 @@ const (
 var (
 	// ErrNoConfig is returned for a directory without config.json.
 	ErrNoConfig = errors.New("config.json is missing")
-	// ErrNoWeights is returned for a directory without safetensors weights.
-	ErrNoWeights = errors.New("no model.safetensors and no model.safetensors.index.json")
-	// ErrPickle is returned for a directory whose weights exist only as pickles.
-	ErrPickle = errors.New("weights exist only as pickles, which are refused because reading one runs the code in it; " +
-		"convert them where they are trusted: AutoModelForSequenceClassification.from_pretrained(dir).save_pretrained(out, safe_serialization=True)")
+	// ErrNoWeights is returned for a directory without weights.
+	ErrNoWeights = errors.New("no model.safetensors and no model.safetensors.index.json, nor pytorch_model.bin and its index")
+	// ErrWeightsName is returned for a directory whose weights have a name that says nothing about their layout.
+	ErrWeightsName = errors.New("weights have a name that is not read; where it is the state_dict of the model of config.json, name it pytorch_model.bin")
 	// ErrAdapter is returned for a directory with an adapter (adapter_config.json) that cannot be opened as the
 	// checkpoint it makes of its base.
 	ErrAdapter = errors.New("adapter")
@@ -116,6 +112,9 @@ func (c *Checkpoint) openWhole(s store) error {
 	if err := c.unwrap(); err != nil {
 		return err
 	}
+	if err := c.openValueHead(s); err != nil {
+		return err
+	}
 	if err := c.checkWeights(); err != nil {
 		return err
 	}
@@ -153,148 +152,6 @@ func (c *Checkpoint) openText(s store) (err error) {
 
 // slowTokenizers are the files of tokenizers that transformers converts when it opens them.
 var slowTokenizers = []string{"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "tekken.json"}
-
-// pickleFiles are the weights that are refused, by the names that trainers give them.
-var pickleFiles = []string{"pytorch_model.bin", "pytorch_model.bin.index.json", "model.bin", "model.pt", "pytorch_model.pt", "consolidated.00.pth"}
-
-// errNoWeightsHere says that a directory holds an adapter and no weights of its own.
-var errNoWeightsHere = errors.New("an adapter without weights")
-
-func (c *Checkpoint) openWeights(s store) error {
-	f, err := s.tensors(weightsFile)
-	if err == nil {
-		c.add(f)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	index, indexErr := readSmall(s, indexFile, maxIndex)
-	if indexErr != nil {
-		return indexErr
-	}
-	switch {
-	case err == nil && index != nil:
-		return c.compareIndex(s, index)
-	case err == nil:
-		return nil
-	case index != nil:
-		return c.openShards(s, index)
-	}
-	switch {
-	case slices.ContainsFunc(pickleFiles, func(name string) bool { return exists(s, name) }):
-		return ErrPickle
-	case exists(s, adapterConfigFile):
-		return errNoWeightsHere
-	}
-	return ErrNoWeights
-}
-
-// compareIndex looks at an index beside model.safetensors. As in transformers the whole file counts, and the index is a
-// leftover; but where it tells of other weights nobody knows which were meant.
-func (c *Checkpoint) compareIndex(s store, raw []byte) error {
-	weightMap, err := decodeIndex(raw)
-	if err != nil {
-		return err
-	}
-	const remedy = "remove the set that is not meant"
-	listed := sortedKeys(weightMap)
-	for _, name := range listed {
-		if shard := weightMap[name]; shard != weightsFile && exists(s, shard) {
-			return fmt.Errorf("%w: two sets of weights, %s and those of %s (%s …): %s", ErrIndex, weightsFile, indexFile, shard, remedy)
-		}
-	}
-	if !slices.Equal(listed, slices.Sorted(slices.Values(c.names))) {
-		return fmt.Errorf("%w: %s lists %d tensors, %s beside it has %d, by other names: %s", ErrIndex, indexFile, len(listed), weightsFile, len(c.names), remedy)
-	}
-	c.note("%s is left alone: %s holds all that it lists", indexFile, weightsFile)
-	return nil
-}
-
-// openShards maps every shard that the index names and compares both, reporting every disagreement.
-func (c *Checkpoint) openShards(s store, raw []byte) error {
-	weightMap, err := decodeIndex(raw)
-	if err != nil {
-		return err
-	}
-	byShard := map[string][]string{}
-	for name, shard := range weightMap {
-		byShard[shard] = append(byShard[shard], name)
-	}
-	var wrong []string
-	holder := map[string]string{}
-	for _, shard := range sortedKeys(byShard) {
-		f, err := s.tensors(shard)
-		if errors.Is(err, fs.ErrNotExist) {
-			wrong = append(wrong, fmt.Sprintf("shard %s of %d tensors is missing, fetch it as well", shard, len(byShard[shard])))
-			continue
-		} else if err != nil {
-			return err
-		}
-		c.files = append(c.files, f)
-		for i := range f.Tensors {
-			name := f.Tensors[i].Name
-			switch other, twice := holder[name]; {
-			case twice:
-				wrong = append(wrong, fmt.Sprintf("tensor %q is in %s and in %s", name, other, shard))
-			case weightMap[name] == "":
-				wrong = append(wrong, fmt.Sprintf("tensor %q of %s is not in the index", name, shard))
-			case weightMap[name] != shard:
-				wrong = append(wrong, fmt.Sprintf("tensor %q is in %s, the index says %s", name, shard, weightMap[name]))
-			}
-			holder[name] = shard
-		}
-		slices.Sort(byShard[shard])
-		for _, name := range byShard[shard] {
-			if holder[name] == "" {
-				wrong = append(wrong, fmt.Sprintf("tensor %q is not in %s", name, shard))
-			}
-		}
-	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("%w: %s", ErrIndex, strings.Join(wrong, "; "))
-	}
-	opened := c.files
-	c.files = nil
-	for _, f := range opened {
-		c.add(f)
-	}
-	return nil
-}
-
-// decodeIndex returns tensor name → shard. It refuses a name that occurs twice, which a map would hide, and a
-// shard that is not a plain file name, which could point out of the directory. total_size is not looked
-// at: the files themselves say how large they are, and public indexes have it wrong.
-func decodeIndex(raw []byte) (map[string]string, error) {
-	var top struct {
-		WeightMap json.RawMessage `json:"weight_map"`
-	}
-	if err := json.Unmarshal(raw, &top); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", indexFile, ErrJSON, err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(top.WeightMap))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("%w: %s has no weight_map", ErrIndex, indexFile)
-	}
-	out := map[string]string{}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w: %w", indexFile, ErrJSON, err)
-		}
-		name := key.(string) // Unmarshal has checked the syntax: keys are strings.
-		value, err := dec.Token()
-		shard, ok := value.(string)
-		switch {
-		case err != nil || !ok:
-			return nil, fmt.Errorf("%w: weight_map[%q] is not a file name", ErrIndex, name)
-		case out[name] != "":
-			return nil, fmt.Errorf("%w: weight_map has %q twice", ErrIndex, name)
-		case shard != filepath.Base(shard) || strings.ContainsAny(shard, `/\`) || !strings.HasSuffix(shard, ".safetensors"):
-			return nil, fmt.Errorf("%w: weight_map[%q] is %q, want a .safetensors file in the same directory", ErrIndex, name, shard)
-		}
-		out[name] = shard
-	}
-	return out, nil
-}
 
 func isObject(b []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) && json.Valid(b)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader/safetensors"
+	"github.com/warmserve/warmserve/loader/torchfile"
 )
 
 // shared returns a path in the reference material, and skips the test where that is absent.
@@ -75,8 +76,17 @@ func TestOpenRefuses(t *testing.T) {
 		says  []string // parts of the message
 	}{
 		{"an empty directory", nil, ErrNoWeights, nil},
-		{"a directory with pickles only", map[string]string{"config.json": "{}", "pytorch_model.bin": "x"}, ErrPickle, []string{"safe_serialization"}},
-		{"a directory with sharded pickles only", map[string]string{"config.json": "{}", "pytorch_model.bin.index.json": "{}"}, ErrPickle, nil},
+		{"a file of torch that is none", map[string]string{"config.json": "{}", "pytorch_model.bin": "x"}, torchfile.ErrFormat, []string{"pytorch_model.bin"}},
+		{"a file of torch that asks to run something", map[string]string{"config.json": "{}", "pytorch_model.bin": torchArchive(t, "\x80\x02cos\nsystem\n.", nil)},
+			torchfile.ErrCall, []string{`pytorch_model.bin asks to call "os.system": refused`}},
+		{"a file of torch under another name", map[string]string{"config.json": "{}", "model.pt": "x"}, ErrWeightsName, []string{"model.pt", "name it pytorch_model.bin"}},
+		{"an index of torch's files without a map", map[string]string{"config.json": "{}", "pytorch_model.bin.index.json": "{}"}, ErrIndex, []string{"pytorch_model.bin.index.json has no weight_map"}},
+		{"an index of torch's files that points out of the directory", map[string]string{"pytorch_model.bin.index.json": index(`{"w":"../x.bin"}`)}, ErrIndex, []string{"../x.bin", "want a .bin file in the same directory"}},
+		{"an index of torch's files that points to a safetensors file", map[string]string{"pytorch_model.bin.index.json": index(`{"w":"a.safetensors"}`), "a.safetensors": weights}, ErrIndex, []string{"want a .bin file"}},
+		{"a shard of torch that is missing", map[string]string{"pytorch_model.bin.index.json": index(`{"w":"a.bin"}`)}, ErrIndex, []string{"a.bin of 1 tensors is missing"}},
+		{"a shard of torch with another tensor", map[string]string{"pytorch_model.bin.index.json": index(`{"w":"a.bin"}`), "a.bin": torchWeights(t, "v")}, ErrIndex, []string{`"v" of a.bin is not in the index`}},
+		{"a hostile value head", map[string]string{"model.safetensors": weights, "config.json": "{}", "value_head.safetensors": "xxxxxxxx"}, safetensors.ErrHeaderTooLarge, []string{"value_head.safetensors"}},
+		{"a hostile value head of torch", map[string]string{"model.safetensors": weights, "config.json": "{}", "value_head.bin": torchArchive(t, "\x80\x02cos\nsystem\n.", nil)}, torchfile.ErrCall, []string{"value_head.bin"}},
 		{"an adapter without its model", map[string]string{"adapter_config.json": "{}", "adapter_model.safetensors": weights}, ErrAdapter, []string{"peft_type", "lora_alpha is missing"}},
 		{"weights without a config", map[string]string{"model.safetensors": weights}, ErrNoConfig, nil},
 		{"a config that is an array", map[string]string{"model.safetensors": weights, "config.json": "[]"}, ErrJSON, []string{"config.json"}},

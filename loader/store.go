@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/warmserve/warmserve/loader/safetensors"
+	"github.com/warmserve/warmserve/loader/torchfile"
 )
 
 // store is where a checkpoint's files lie.
@@ -28,6 +29,9 @@ type store interface {
 	same(other store) bool
 	fmt.Stringer // for messages
 }
+
+// isTorch reports whether a file of tensors is one of torch.save, by its name.
+func isTorch(name string) bool { return path.Ext(name) == ".bin" }
 
 // dirStore is a directory.
 type dirStore struct {
@@ -51,7 +55,11 @@ func (d dirStore) open(name string) (io.ReadCloser, error) {
 }
 
 func (d dirStore) tensors(name string) (*safetensors.File, error) {
-	return safetensors.Open(filepath.Join(d.path, name))
+	path := filepath.Join(d.path, name)
+	if isTorch(name) {
+		return torchfile.Open(path)
+	}
+	return safetensors.Open(path)
 }
 
 func (d dirStore) bases(named string) []store {
@@ -105,6 +113,9 @@ func (f fsStore) tensors(name string) (*safetensors.File, error) {
 	b, err := fs.ReadFile(f.fsys, path.Join(f.dir, name))
 	if err != nil {
 		return nil, err
+	}
+	if isTorch(name) {
+		return torchfile.Parse(name, b)
 	}
 	return safetensors.Parse(b)
 }

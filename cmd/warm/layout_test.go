@@ -43,7 +43,8 @@ var layout = map[string][]string{
 	"loader/jsonerr":         {},
 	"loader/hub":             {},
 	"loader/hub/hubtest":     {},
-	"loader":                 {"loader/jsonerr", "loader/safetensors"},
+	"loader/torchfile":       {"loader/safetensors"}, // its tensors are those of a safetensors file, read where they lie
+	"loader":                 {"loader/jsonerr", "loader/safetensors", "loader/torchfile"},
 	"warm":                   {"loader"},
 	"warm/reward":            {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
 	"warm/reward/rewardtest": {"model", "loader"},
