@@ -25,8 +25,9 @@ type architecture struct {
 	left         []string // tensors that checkpoints may have and no output depends on
 	padded       bool     // positions count the tokens that are not padding, from the padding token's id on
 	window       windowRule
-	geluIsTanh   bool // hidden_act "gelu" of the first files means the tanh form
-	plainBias    bool // the key of attention's biases is "bias"
+	geluIsTanh   bool     // hidden_act "gelu" of the first files means the tanh form
+	plainBias    bool     // the key of attention's biases is "bias"
+	experts      *Experts // the class's own; nil where layers have none. Without Intermediate they have the layers'
 }
 
 // defaults are the configuration class's own, for keys that are absent.
@@ -55,12 +56,14 @@ type defaults struct {
 type windowRule uint8
 
 const (
-	noWindow    windowRule = iota
-	always                 // sliding_window holds for every layer
-	whenUsed               // only with use_sliding_window, from max_window_layers on
-	alternating            // sliding_window holds for every second layer, the first included
-	patterned              // sliding_window holds for all but each sliding_window_pattern-th layer
-	whenGiven              // sliding_window holds for every layer, and there is none by default
+	noWindow     windowRule = iota
+	always                  // sliding_window holds for every layer
+	whenUsed                // only with use_sliding_window, from max_window_layers on
+	alternating             // sliding_window holds for every second layer, the first included
+	patterned               // sliding_window holds for all but each sliding_window_pattern-th layer
+	whenGiven               // sliding_window holds for every layer, and there is none by default
+	allWhenUsed             // only with use_sliding_window, then for every layer
+	halfWhenUsed            // only with use_sliding_window, then for every second layer below max_window_layers, the first included
 )
 
 func ptr[T any](v T) *T { return &v }
@@ -82,6 +85,21 @@ var architectures = map[string]architecture{
 	"Qwen3ForSequenceClassification": {
 		modelType: "qwen3", embedding: "model.embed_tokens.weight", new: newQwen3, activations: gatedActivations, grouped: true, window: whenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: ptr(128)},
+	},
+	"MixtralForSequenceClassification": {
+		modelType: "mixtral", embedding: "model.embed_tokens.weight", new: newMixtral, activations: gatedActivations, grouped: true, window: whenGiven,
+		defaults: defaults{ropeTheta: 1e6, rmsNormEps: 1e-5, activation: "silu", kvHeads: ptr(8)},
+		experts:  &Experts{Count: 8, Top: 2, Normalized: true},
+	},
+	"Qwen2MoeForSequenceClassification": {
+		modelType: "qwen2_moe", embedding: "model.embed_tokens.weight", new: newQwen2MoE, activations: gatedActivations, grouped: true, window: halfWhenUsed,
+		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(16), attentionBias: true},
+		experts:  &Experts{Count: 60, Top: 4, Intermediate: 1408, Shared: 5632},
+	},
+	"Qwen3MoeForSequenceClassification": {
+		modelType: "qwen3_moe", embedding: "model.embed_tokens.weight", new: newQwen3MoE, activations: gatedActivations, grouped: true, window: allWhenUsed,
+		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(4)},
+		experts:  &Experts{Count: 128, Top: 8, Intermediate: 768},
 	},
 	"GemmaForSequenceClassification": {
 		tied: true, modelType: "gemma", embedding: "model.embed_tokens.weight", new: newGemma, activations: gatedActivations, grouped: true, geluIsTanh: true,

@@ -41,6 +41,7 @@ type Config struct {
 	ConvActivation   string        `json:",omitempty"`
 
 	ModernBERT *ModernBERT `json:",omitempty"`
+	Experts    *Experts    `json:",omitempty"` // nil where no layer has any
 
 	Embedding int `json:",omitempty"` // width of the embedding where that is not C by definition, else 0
 	Groups    int `json:",omitempty"` // of blocks whose weights layers share, 0 where none does
@@ -95,6 +96,7 @@ type rawConfig struct {
 
 	rawDeberta
 	rawModernBERT
+	rawExperts
 
 	Embedding *int `json:"embedding_size"`
 	Groups    *int `json:"num_hidden_groups"`
@@ -200,7 +202,7 @@ func (raw *rawConfig) config(class string) (*Config, error) {
 		return nil, fmt.Errorf("config.json: model_type: %q, want %q for %s", c.ModelType, a.modelType, c.Architecture)
 	}
 	c.common(raw, a)
-	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.caps(raw, a), c.validate(raw, a))
+	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.experts(raw, a), c.caps(raw, a), c.validate(raw, a))
 	if a.disentangled {
 		err = errors.Join(err, c.deberta(raw))
 	}
@@ -270,6 +272,9 @@ func (c *Config) common(raw *rawConfig, a architecture) {
 	if a.plainBias {
 		c.AttentionBias = or(raw.Bias, a.defaults.attentionBias)
 	}
+	if a.experts != nil && a.experts.Shared > 0 {
+		c.AttentionBias = or(raw.QKVBias, a.defaults.attentionBias)
+	}
 	c.MLPBias = or(raw.MLPBias, false)
 	c.Parallel = or(raw.Parallel, true)
 	if c.PadTokenID = raw.PadTokenID; c.PadTokenID == nil {
@@ -316,17 +321,18 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	if a.window == noWindow || c.Layers <= 0 || c.Layers > maxDim {
 		return nil
 	}
-	w := 0
+	w, used := 0, or(raw.UseSlidingWindow, false)
 	switch {
-	case raw.SlidingWindow == nil && (a.window == always || a.window == alternating || a.window == patterned):
-		w = 4096 // the default of MistralConfig and Gemma2Config for an absent key
+	case !used && (a.window == allWhenUsed || a.window == halfWhenUsed): // whatever sliding_window is
+	case raw.SlidingWindow == nil && a.window != whenUsed && a.window != whenGiven:
+		w = 4096 // the default of MistralConfig, Gemma2Config and Qwen2MoeConfig for an absent key
 	case raw.SlidingWindow == nil || string(raw.SlidingWindow) == "null":
 	default:
 		if err := json.Unmarshal(raw.SlidingWindow, &w); err != nil || w < 1 {
 			return fmt.Errorf("sliding_window: %s, want null or a positive number", raw.SlidingWindow)
 		}
 	}
-	if a.window == whenUsed && !or(raw.UseSlidingWindow, false) {
+	if a.window == whenUsed && !used {
 		w = 0
 	}
 	pattern := or(cmp.Or(raw.Pattern, raw.PrivatePattern), 6)
@@ -341,10 +347,12 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	}
 	c.Windows = make([]int, c.Layers)
 	for l := range c.Windows {
-		slides := a.window == always || a.window == whenGiven
+		slides := a.window == always || a.window == whenGiven || a.window == allWhenUsed
 		switch a.window {
 		case whenUsed:
 			slides = l >= or(raw.MaxWindowLayers, 28)
+		case halfWhenUsed:
+			slides = l%2 == 0 && l < or(raw.MaxWindowLayers, 28)
 		case patterned:
 			slides = (l+1)%pattern != 0
 		case alternating:

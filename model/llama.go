@@ -3,7 +3,7 @@ package model
 import "github.com/warmserve/warmserve/model/nn"
 
 // llama is the network of Llama, Mistral, Qwen2, Qwen3 and Gemma, which differ in
-// biases, in norms, in the scale of the embedding and in sliding windows.
+// biases, in norms, in the scale of the embedding, in sliding windows and in experts.
 // Source: transformers modeling_llama.py; Touvron et al. 2023 (arXiv 2302.13971).
 type llama struct {
 	Embed  nn.Embedding `weight:"model.embed_tokens"`
@@ -14,7 +14,7 @@ type llama struct {
 	scale float32 // of the embedding; 0 for none
 }
 
-// llamaBlock is x += O·attention(norm(x)), then x += down(silu(gate)·up).
+// llamaBlock is x += O·attention(norm(x)), then x += feed(norm(x)).
 type llamaBlock struct {
 	InputNorm nn.RMSNorm  `weight:"input_layernorm"`
 	Q         nn.Linear   `weight:"self_attn.q_proj"`
@@ -23,8 +23,7 @@ type llamaBlock struct {
 	KNorm     *nn.RMSNorm `weight:"self_attn.k_norm"`
 	O         nn.Linear   `weight:"self_attn.o_proj"`
 	PostNorm  nn.RMSNorm  `weight:"post_attention_layernorm"`
-	GateUp    nn.Gated    `weight:"mlp.gate_proj,mlp.up_proj"`
-	Down      nn.Linear   `weight:"mlp.down_proj"`
+	Feed      feedForward `weight:""`
 
 	attn nn.Attention
 	rope *nn.Rope
@@ -32,10 +31,11 @@ type llamaBlock struct {
 
 // llamaOptions are what Llama and its relatives differ in.
 type llamaOptions struct {
-	qkv, o, mlp bool    // which layers of a block have a bias
-	headNorm    bool    // queries and keys are normalised by head
-	normOffset  float32 // added to the norms' weights
-	scale       float32 // of the embedding; 0 for none
+	qkv, o, mlp bool                        // which layers of a block have a bias
+	headNorm    bool                        // queries and keys are normalised by head
+	normOffset  float32                     // added to the norms' weights
+	scale       float32                     // of the embedding; 0 for none
+	experts     func(c *Config) feedForward // of layers that have them
 }
 
 func newLlama(c *Config) network {
@@ -61,10 +61,11 @@ func newLlamaLike(c *Config, b llamaOptions) *llama {
 			KV:        nn.NewLinear(c.Hidden, b.qkv, kv, kv),
 			O:         nn.NewLinear(q, b.o, c.Hidden),
 			PostNorm:  norm,
-			GateUp:    nn.Gated{In: c.Hidden, F: c.Intermediate, Bias: b.mlp, Act: gatedActivations[c.Activation]},
-			Down:      nn.NewLinear(c.Intermediate, b.mlp, c.Hidden),
 			attn:      newAttention(c, i, true),
 			rope:      rope,
+		}
+		if l.Feed = newGatedFeed(c, b.mlp); c.Experts.of(i) {
+			l.Feed = b.experts(c)
 		}
 		if b.headNorm {
 			l.QNorm = ptr(nn.NewRMSNorm(c.HeadDim, c.NormEps))
@@ -96,5 +97,5 @@ func (l *llamaBlock) forward(p *nn.Program, x nn.Value) nn.Value {
 	q := p.Rope(l.rope, a, a.H, p.HeadNorm(l.QNorm, a.H, p.Linear(&l.Q, p.Wanted(n))))
 	kv := p.Rope(l.rope, a, a.K, p.HeadNorm(l.KNorm, a.K, p.Linear(&l.KV, n)))
 	y := p.AddLinear(&l.O, p.Wanted(x), p.Attend(a, q, kv))
-	return p.AddLinear(&l.Down, y, p.Gated(&l.GateUp, p.Norm(&l.PostNorm, y)))
+	return l.Feed.forward(p, y, p.Norm(&l.PostNorm, y))
 }

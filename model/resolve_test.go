@@ -25,7 +25,8 @@ func TestHeadsOfOtherTrainersScoreAsTheirOwnCode(t *testing.T) {
 
 func TestBodiesScoreAsTransformersInEverySpelling(t *testing.T) {
 	for _, name := range []string{"gemma2-scalar", "llama-linear", "llama-llama3", "llama-yarn", "llama-yarn-betas", "qwen2-yarn", "llama-longrope", "llama-dynamic",
-		"phi3-window", "phi3-longrope", "phi3-partial", "internlm2", "internlm2-bias", "internlm2-dynamic", "olmo2", "gemma3-text", "gemma3-linear", "gemma3-bf16", "mistral-headdim", "xlm-roberta", "electra", "albert", "qwen3-window-off", "qwen2-window-on"} {
+		"phi3-window", "phi3-longrope", "phi3-partial", "internlm2", "internlm2-bias", "internlm2-dynamic", "olmo2", "gemma3-text", "gemma3-linear", "gemma3-bf16", "mistral-headdim", "xlm-roberta", "electra", "albert", "qwen3-window-off", "qwen2-window-on",
+		"mixtral", "qwen2-moe", "qwen3-moe", "qwen3-moe-raw"} {
 		spellings, err := filepath.Glob(filepath.Join(goldens(t), "..", "goldens-families", name, "config*.json"))
 		require.NoError(t, err)
 		for _, config := range spellings {

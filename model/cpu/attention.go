@@ -42,9 +42,10 @@ type Scratch struct {
 	keys, values, scores, out []float32
 	lowKeys, lowValues        []uint32 // instead of keys and values, in pairs
 
-	near  near
-	learn learning // these two are empty in a worker that serves
-	rows  []float32
+	near   near
+	mixing mixing
+	learn  learning // these two are empty in a worker that serves
+	rows   []float32
 }
 
 // Reserve makes room for sequences of up to n tokens, so that which worker meets

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/model/par"
 )
 
@@ -118,10 +119,27 @@ type worker struct {
 	slots [maxSlots][]float32
 }
 
-// rows returns memory for kernel.RowBlock rows of n values, and their stride.
-func (w *worker) rows(slot, n int) ([]float32, int) {
+// rows returns memory for a block of rows of n values, and their stride.
+func (w *worker) rows(slot, block, n int) ([]float32, int) {
 	ld := kernel.Stride(n)
-	return grow(&w.slots[slot], kernel.RowBlock*ld), ld
+	return grow(&w.slots[slot], block*ld), ld
+}
+
+// reserve makes room for a list of steps that has a mixture, which is much.
+func (w *worker) reserve(steps []step) {
+	block := blockRows(steps)
+	if block == kernel.RowBlock {
+		return
+	}
+	for i := range steps {
+		s := &steps[i]
+		if s.out.where == local {
+			w.rows(s.out.slot, block, s.out.width)
+		}
+		if s.Kind == nn.Route {
+			w.mixing.reserve(s.mixture)
+		}
+	}
 }
 
 // row returns memory for n values, which lasts until the worker's next call.

@@ -15,10 +15,18 @@ type linear struct {
 }
 
 func (l *linear) alloc(d kernel.DType) {
-	l.w = kernel.NewPanels(d, l.Out(), l.In)
+	l.w = kernel.NewPanels(l.format(d), l.Out(), l.In)
 	if l.Bias {
 		l.b = make([]float32, kernel.Pad(l.Out()))
 	}
+}
+
+// format returns the number format of the layer in a model of another.
+func (l *linear) format(d kernel.DType) kernel.DType {
+	if l.Exact {
+		return kernel.Float32
+	}
+	return d
 }
 
 func (l *linear) bytes() int { return l.w.Bytes() + 4*len(l.b) }

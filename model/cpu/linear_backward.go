@@ -7,7 +7,7 @@ import (
 
 func (l *linear) allocTraining(d kernel.DType) {
 	l.alloc(d)
-	l.master = newMaster(d, l.Out(), l.In, l.Bias)
+	l.master = newMaster(l.format(d), l.Out(), l.In, l.Bias)
 }
 
 func (l *linear) bind(p []nn.Param) { l.master.params(p) }

@@ -58,6 +58,9 @@ func (r *run) reserve(m *Model, tokens, unique, longest int) {
 		for _, p := range m.Net.Stretched {
 			w.Rows(tableRoom(p, kernel.RowBlock))
 		}
+		for _, b := range m.schedules {
+			w.reserve(b.rest)
+		}
 	}
 }
 
@@ -93,16 +96,18 @@ func (s *stage) Do(id, lo, hi int) {
 		}
 		return
 	}
-	n := (hi - lo + kernel.RowBlock - 1) / kernel.RowBlock
+	block := blockRows(s.steps)
+	n := (hi - lo + block - 1) / block
 	for b := range n { // blocks of equal size
 		r := s.rows(w, lo+(hi-lo)*b/n, lo+(hi-lo)*(b+1)/n)
+		r.block = block
 		r.run(s.steps)
 	}
 }
 
 // rows returns the rows [lo, hi) of the stage.
 func (s *stage) rows(w *worker, lo, hi int) rowsOf {
-	r := rowsOf{w: w, ldx: s.ldx, ldq: s.ldq, ldkv: s.ldkv, m: hi - lo, x: s.x[lo*s.ldx:], pos: s.pos.slice(lo, hi)}
+	r := rowsOf{w: w, ldx: s.ldx, ldq: s.ldq, ldkv: s.ldkv, m: hi - lo, block: kernel.RowBlock, x: s.x[lo*s.ldx:], pos: s.pos.slice(lo, hi)}
 	if s.ids != nil {
 		r.ids, r.types = s.ids[lo:hi], s.types[lo:hi]
 	}
@@ -126,6 +131,10 @@ func (s *stage) each(steps []step, n int) {
 	s.steps = steps
 	// A balanced share for each worker, in pieces so that a slow one is helped.
 	t := s.run.team.Size()
+	if blockRows(steps) > kernel.RowBlock { // all rows at once for a worker: fewer would pass by as many weights
+		s.run.team.Run(n, (n+t-1)/t, s)
+		return
+	}
 	s.run.team.Run(n, max((n+2*t-1)/(2*t), min(rowGrain, (n+t-1)/t)), s)
 }
 
@@ -242,7 +251,7 @@ func (s *stage) features(m *Model, w *worker, lo, hi int) ([]float32, int) {
 // read runs a program without attention on the rows [lo, hi), up to
 // kernel.RowBlock, and returns its result and its stride. It may overwrite the rows.
 func (s *stage) read(p *schedule, w *worker, lo, hi int) ([]float32, int) {
-	r := rowsOf{w: w, x: s.x[lo*s.ldx:], ldx: s.ldx, m: hi - lo}
+	r := rowsOf{w: w, x: s.x[lo*s.ldx:], ldx: s.ldx, m: hi - lo, block: kernel.RowBlock}
 	r.run(p.rest)
 	return r.at(p.out)
 }

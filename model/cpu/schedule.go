@@ -27,12 +27,13 @@ type step struct {
 	*nn.Op
 	x, y, out place
 
-	linear *linear
-	gated  *gated
-	norm   norm
-	table  *embedding
-	rope   *rope
-	act    kernel.Epilogue
+	linear  *linear
+	gated   *gated
+	mixture *mixture
+	norm    norm
+	table   *embedding
+	rope    *rope
+	act     kernel.Epilogue
 
 	// from is copied to out first: what the operation changes in place where
 	// that is still needed as it is.
@@ -176,7 +177,7 @@ func (c *compiler) inPlace(op *nn.Op) nn.Value {
 	switch op.Kind {
 	case nn.Normalize, nn.Rotate, nn.Scale:
 		v = op.X
-	case nn.MultiplyAdd, nn.Sum, nn.Lookup:
+	case nn.MultiplyAdd, nn.Sum, nn.Route, nn.Lookup:
 		v = op.Y
 	}
 	if v == nn.NoValue {
@@ -271,6 +272,17 @@ type rowsOf struct {
 	ids, types     []int32
 	pos            positions
 	m              int
+	block          int // the most rows that the list is run on
+}
+
+// blockRows returns how many rows a list runs on at a time.
+func blockRows(steps []step) int {
+	for i := range steps {
+		if steps[i].Kind == nn.Route {
+			return mixtureRows
+		}
+	}
+	return kernel.RowBlock
 }
 
 // at returns the rows of a place and their stride.
@@ -287,12 +299,12 @@ func (r *rowsOf) at(p place) ([]float32, int) {
 	case around:
 		return r.near, r.ldnear
 	case local:
-		return r.w.rows(p.slot, p.width)
+		return r.w.rows(p.slot, r.block, p.width)
 	}
 	panic("cpu: a value without a place")
 }
 
-// run executes steps on up to kernel.RowBlock rows.
+// run executes steps on up to so many rows as a block has.
 func (r *rowsOf) run(steps []step) {
 	for i := range steps {
 		s := &steps[i]
@@ -326,6 +338,8 @@ func (r *rowsOf) run(steps []step) {
 			s.linear.forward(&r.w.Gemm, y, ldy, x, ldx, r.m, kernel.Add)
 		case nn.MultiplyGated:
 			s.gated.forward(&r.w.Gemm, y, ldy, x, ldx, r.m)
+		case nn.Route:
+			s.mixture.forward(&r.w.Scratch, y, ldy, x, ldx, r.m)
 		case nn.Sum:
 			for j := range r.m {
 				kernel.AddTo(y[j*ldy:][:s.out.width], x[j*ldx:][:s.out.width])
@@ -375,6 +389,9 @@ func (w *weights) step(op *nn.Op) step {
 	}
 	if op.Gated != nil {
 		s.gated = w.gated(op.Gated)
+	}
+	if op.Mixture != nil {
+		s.mixture = w.mixture(op.Mixture)
 	}
 	if op.Norm != nil {
 		s.norm = w.norm(op.Norm)

@@ -66,6 +66,7 @@ type passed struct {
 	picked bool // Q are the scored tokens alone
 	values [][]float32
 	before [][]float32 // of each operation: what backward needs beside its operands
+	routed []routed    // of each operation that is a mixture
 	room   [][]float32 // memory of values
 	all    tokenRows
 	wanted tokenRows
@@ -85,7 +86,7 @@ func (k *passed) begin(t *tape, x []float32) {
 		k.room, k.values = append(k.room, nil), append(k.values, nil)
 	}
 	for len(k.before) < len(t.p.Ops) {
-		k.before = append(k.before, nil)
+		k.before, k.routed = append(k.before, nil), append(k.routed, routed{})
 	}
 	for v := range k.values {
 		k.values[v] = nil
@@ -143,7 +144,11 @@ func (t *Training) forwardTape(p *tape, k *passed) []float32 {
 
 // whole says whether an operation needs all rows at once.
 func (k *passed) whole(op *nn.Op) bool {
-	return op.Kind == nn.Attend || op.Kind == nn.Lookup || op.Kind == nn.Wanted || op.Kind == nn.Neighbours
+	switch op.Kind {
+	case nn.Attend, nn.Lookup, nn.Wanted, nn.Neighbours, nn.Route:
+		return true
+	}
+	return false
 }
 
 // prepare gives the result of an operation memory.
@@ -263,6 +268,8 @@ func (t *Training) forwardWhole(p *tape, k *passed, i int) {
 	case nn.Attend:
 		k.keep(p.p, op.Out)
 		t.attend(p, k, op.Op)
+	case nn.Route:
+		t.route(p, k, i)
 	}
 }
 
@@ -297,7 +304,7 @@ func (t *Training) dropout(layer int, op *nn.Op) dropout {
 	switch op.Kind {
 	case nn.Attend:
 		return t.dropped(layer, siteAttention, t.drop.Attention)
-	case nn.MultiplyAdd, nn.Sum:
+	case nn.MultiplyAdd, nn.Sum, nn.Route:
 		return t.dropped(layer, siteBranch+op.Branch, t.drop.Hidden)
 	}
 	return dropout{}

@@ -159,6 +159,8 @@ func (r *reverse) op(i int) {
 		r.gated(op, i, dy, ldy, n)
 	case nn.MultiplyAdd, nn.Sum:
 		r.branch(op, dy, ldy, n)
+	case nn.Route:
+		r.route(op, i, dy, ldy, n)
 	case nn.Wanted:
 		r.wanted(op, dy, ldy)
 	case nn.Neighbours:

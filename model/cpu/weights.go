@@ -95,8 +95,17 @@ func (w *weights) layer(m nn.Module) layer {
 	return l
 }
 
-func (w *weights) linear(m *nn.Linear) *linear          { return w.of[m].(*linear) }
-func (w *weights) gated(m *nn.Gated) *gated             { return w.of[m].(*gated) }
+func (w *weights) linear(m *nn.Linear) *linear { return w.of[m].(*linear) }
+func (w *weights) gated(m *nn.Gated) *gated    { return w.of[m].(*gated) }
+func (w *weights) mixture(m *nn.Mixture) *mixture {
+	x := &mixture{Mixture: m, router: w.linear(m.Router)}
+	for _, e := range m.Experts {
+		x.experts = append(x.experts, expert{w.gated(e.GateUp), w.linear(e.Down)})
+		x.widest = max(x.widest, e.GateUp.F)
+	}
+	return x
+}
+
 func (w *weights) norm(m nn.Norm) norm                  { return w.of[m].(norm) }
 func (w *weights) embedding(m *nn.Embedding) *embedding { return w.of[m].(*embedding) }
 func (w *weights) head(m *nn.ScoreHead) *scoreHead      { return w.of[m].(*scoreHead) }

@@ -18,9 +18,11 @@ func (n *Network) FLOPs(tokens int) float64 {
 			}
 			switch op.Kind {
 			case Multiply, MultiplyAdd:
-				sum += 2 * rows * float64(op.Linear.In*op.Linear.Out())
+				sum += rows * op.Linear.flops()
 			case MultiplyGated:
-				sum += 4 * rows * float64(op.Gated.In*op.Gated.F)
+				sum += rows * op.Gated.flops()
+			case Route:
+				sum += rows * op.Mixture.flops()
 			case Attend:
 				sum += 4 * float64(op.Attention.H*op.Attention.D) * op.Attention.pairs(tokens, wanted)
 			}

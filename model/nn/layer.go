@@ -24,6 +24,8 @@ type Linear struct {
 	// Kernel > 0 says that the input is of so many neighbouring tokens (see
 	// [Program.Neighbours]) and that the checkpoint has a dimension for them.
 	Kernel int
+	// Exact says that the layer is float32 whatever the number format of the model.
+	Exact bool
 }
 
 // NewLinear returns a layer from in to the sum of outs.

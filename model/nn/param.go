@@ -69,7 +69,7 @@ func walk(prefix string, v reflect.Value, f func([]string, Module)) {
 }
 
 func visit(names []string, v reflect.Value, f func([]string, Module)) {
-	if v.Kind() == reflect.Pointer {
+	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {
 			return
 		}

@@ -44,6 +44,8 @@ const (
 	MultiplyGated
 	// Sum is Y plus X, a branch that joins the residual stream.
 	Sum
+	// Route is Y plus what the experts that each row of X takes make of it.
+	Route
 	// Attend is the attention of the queries X to the keys and values Y.
 	Attend
 	// Neighbours is of each row of X, which is what the program is given, the values
@@ -66,6 +68,7 @@ type Op struct {
 	Rope      *Rope
 	Linear    *Linear
 	Gated     *Gated
+	Mixture   *Mixture
 	Attention *Attention
 	Act       Activation // of Multiply
 	Factor    float32
@@ -182,10 +185,15 @@ func (p *Program) Add(y, x Value) Value {
 	return p.add(Op{Kind: Sum, X: x, Y: y, Branch: p.branches()}, p.widths[y])
 }
 
+// Route is y plus what the experts of a mixture make of x.
+func (p *Program) Route(m *Mixture, y, x Value) Value {
+	return p.add(Op{Kind: Route, X: x, Y: y, Mixture: m, Branch: p.branches()}, p.widths[y])
+}
+
 func (p *Program) branches() int {
 	n := 0
 	for i := range p.Ops {
-		if k := p.Ops[i].Kind; k == MultiplyAdd || k == Sum {
+		if k := p.Ops[i].Kind; k == MultiplyAdd || k == Sum || k == Route {
 			n++
 		}
 	}
