@@ -151,19 +151,3 @@ func (c *Config) format(p data.Prompt) (data.Text, error) {
 	}
 	return data.Text{Plain: text}, nil
 }
-
-// batch returns the prompts of a step: the next of an endless row of epochs, each
-// in an order of its own.
-func (d *promptSet) batch(step, n int, seed uint64) []question {
-	out := make([]question, n)
-	epoch := -1
-	var order []int
-	for i := range out {
-		k := step*n + i
-		if e := k / len(d.train); e != epoch {
-			epoch, order = e, nn.Permutation(len(d.train), nn.Mix(seed, uint64(e)))
-		}
-		out[i] = d.train[order[k%len(d.train)]]
-	}
-	return out
-}

@@ -348,7 +348,9 @@ func TestPromptsAreReadOnceAndHeldOutByTheirText(t *testing.T) {
 		c.Prompts, c.Format = []string{write(t, "p.jsonl", content)}, format
 		r := &run{config: c}
 		t.Cleanup(r.close)
-		require.NoError(t, r.open())
+		require.NoError(t, r.openModels())
+		_, _, err := r.Open()
+		require.NoError(t, err)
 		return r.prompts
 	}
 	d := read(fewPrompts, "")
@@ -371,14 +373,11 @@ func TestPromptsAreReadOnceAndHeldOutByTheirText(t *testing.T) {
 	assert.ErrorContains(t, err, "[stance]")
 
 	seen := map[string]int{}
-	c.Format = ""
-	d = read(fewPrompts, "")
-	for step := range 5 {
-		for _, q := range d.batch(step, 3, 1) {
-			seen[q.text.Plain]++
-		}
+	r := &run{prompts: &promptSet{train: d.train[:1]}, order: state.Order{N: 1, Batch: 3}}
+	for _, q := range r.asked(0) {
+		seen[q.text.Plain]++
 	}
-	assert.Equal(t, map[string]int{"one": 3, "two": 3, "three": 3, "four": 3, "five": 3}, seen, "every epoch has every prompt once")
+	assert.Equal(t, map[string]int{"a: for it.": 3}, seen, "a step is longer than an epoch")
 }
 
 func TestSettingsAreAllChecked(t *testing.T) {

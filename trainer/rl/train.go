@@ -18,6 +18,7 @@ import (
 
 // run is a training under way.
 type run struct {
+	state.Run
 	config    Config
 	writer    *writer
 	prompts   *promptSet
@@ -26,9 +27,10 @@ type run struct {
 	reference *model.Decoder
 	refHash   string
 
-	about   about
-	metrics state.Metrics
-	times   timesFile
+	order  state.Order
+	about  about
+	result Result
+	times  timesFile
 }
 
 // Train runs a training to its end, or on from where an earlier call was
@@ -44,60 +46,39 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 		return nil, errors.New("rl: no scorer")
 	}
 	r := &run{config: c}
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery, Say: r.say}
 	defer r.close()
-	if err := r.openModels(); err != nil {
-		return nil, err
-	}
-	if res, err := r.finished(); res != nil || err != nil {
-		return res, err
-	}
-	if !state.Begun(c.Out) {
-		if err := state.CheckOut(c.Out, c.Replace, state.Beside(c.Out, c.Keep)...); err != nil {
-			return nil, err
-		}
-	}
-	if err := r.open(); err != nil {
-		return nil, err
-	}
-	release, err := state.Lock(r.dir())
+	err := r.openModels()
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	if err := r.begin(); err != nil {
+	if r.result.Before, err = r.Run.Train(ctx, r, &r.result); err != nil {
 		return nil, err
 	}
-	if err := r.loop(ctx); err != nil {
-		return nil, err
-	}
-	return r.finish(ctx)
+	return &r.result, nil
 }
 
-func (r *run) dir() string { return state.Dir(r.config.Out) }
-
-func (r *run) open() error {
-	if r.writer == nil {
-		if err := r.openModels(); err != nil {
-			return err
-		}
-	}
+// Open implements [state.Trainer].
+func (r *run) Open() (int, string, error) {
 	c, p := &r.config, r.writer.policy
 	var err error
 	if r.prompts, err = c.load(r.writer); err != nil {
-		return err
+		return 0, "", err
 	}
+	r.order = state.Order{N: len(r.prompts.train), Batch: c.Batch, Seed: c.DataSeed}
 	if n := r.prompts.long; n > 0 {
 		r.say(fmt.Sprintf("left out %d prompts that leave no room for %d tokens in a context of %d", n, c.Tokens, p.Config.MaxPositions))
 	}
 	if r.m, err = model.NewLanguage(p.Config, p.Source, p.Tied, c.Workers, kernel.Float32); err != nil {
-		return fmt.Errorf("%s: %w", c.Policy, err)
+		return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
 	}
 	r.m.Recompute(c.Recompute)
 	r.opt = optim.New(c.Optimizer, c.adamW(), r.m.Params())
 	if r.writer.decoder, err = r.m.Decoder(); err != nil {
-		return fmt.Errorf("%s: %w", c.Policy, err)
+		return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
 	}
-	return nil
+	id, err := state.Hash([]any{*c, p.Hash, r.refHash, r.prompts.hashes}, p.Contents.Tokenizer) // all but the rewards
+	return c.Steps, id, err
 }
 
 // openModels opens the policy and the reference.
@@ -144,7 +125,6 @@ func (r *run) close() {
 	if r.reference != nil {
 		r.reference.Close()
 	}
-	r.metrics.Close()
 	r.times.close()
 }
 
@@ -152,41 +132,6 @@ func (r *run) say(message string) {
 	if f := r.config.Progress; f != nil {
 		f(Progress{Message: message, Steps: r.config.Steps})
 	}
-}
-
-// loop makes the remaining steps.
-func (r *run) loop(ctx context.Context) error {
-	c := &r.config
-	saved := r.about.Step
-	for r.about.Step < c.Steps {
-		if err := r.step(ctx); err != nil {
-			return r.stopped(ctx, err)
-		}
-		if r.about.Step == c.Steps {
-			break
-		}
-		if err := r.keep(); err != nil {
-			return err
-		}
-		if r.about.Step-saved >= c.SaveEvery {
-			if err := r.save(); err != nil {
-				return err
-			}
-			saved = r.about.Step
-		}
-	}
-	return nil
-}
-
-// stopped saves the state where a step ended before it changed anything.
-func (r *run) stopped(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return errors.Join(r.save(), fmt.Errorf("%s: %w", r.dir(), state.ErrInterrupted))
-	case errors.Is(err, ErrRewards):
-		return errors.Join(r.save(), err)
-	}
-	return err
 }
 
 // experience is a batch of answers with all that is learned from.
@@ -200,12 +145,9 @@ type experience struct {
 	returns   []float64
 }
 
-// step makes one step. Until it begins to learn it changes nothing that is saved.
-func (r *run) step(ctx context.Context) error {
+// Step implements [state.Trainer]. Until it begins to learn it changes nothing that is saved.
+func (r *run) Step(ctx context.Context) error {
 	c := &r.config
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	step := r.about.Step
 	if n := c.EvalEvery; n > 0 && step%n == 0 {
 		if err := r.measure(ctx); err != nil {
@@ -215,7 +157,7 @@ func (r *run) step(ctx context.Context) error {
 	var t Times
 	s := c.sampling()
 	s.Seed = nn.Mix(c.Seed, uint64(step))
-	e, err := r.explore(ctx, r.prompts.batch(step, c.Batch, c.DataSeed), s, &t)
+	e, err := r.explore(ctx, r.asked(step), s, &t)
 	if err != nil {
 		return err
 	}
@@ -240,11 +182,20 @@ func (r *run) step(ctx context.Context) error {
 		f(Progress{Steps: c.Steps, Metrics: line, Times: t})
 	}
 	r.about.Times.add(t)
-	return errors.Join(r.times.add(t), r.metrics.Add(line))
+	return errors.Join(r.times.add(t), r.Metrics.Add(line))
+}
+
+// asked returns the prompts of a step.
+func (r *run) asked(step int) []question {
+	var out []question
+	for _, i := range r.order.Step(step) {
+		out = append(out, r.prompts.train[i])
+	}
+	return out
 }
 
 // explore samples and scores answers. The reference's likelihoods are computed
-// while the rewards are on their way.
+// while the rewards are on their way. The state is saved when none come.
 func (r *run) explore(ctx context.Context, asked []question, s Sampling, t *Times) (*experience, error) {
 	e := &experience{asked: asked}
 	begin := time.Now()
@@ -268,6 +219,9 @@ func (r *run) explore(ctx context.Context, asked []question, s Sampling, t *Time
 	t.Waiting += since(begin)
 	if refErr != nil {
 		return nil, refErr
+	}
+	if errors.Is(err, ErrRewards) {
+		err = errors.Join(r.Save(), err)
 	}
 	if err != nil {
 		return nil, err
@@ -407,7 +361,7 @@ func (r *run) measure(ctx context.Context) error {
 	if f := c.Progress; f != nil {
 		f(Progress{Steps: c.Steps, Held: r.about.Held})
 	}
-	return r.metrics.Add(map[string]any{"step": r.about.Step, "held": r.about.Held})
+	return r.Metrics.Add(map[string]any{"step": r.about.Step, "held": r.about.Held})
 }
 
 // heldSeed is no step's number.

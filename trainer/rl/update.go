@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/trainer/lm"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/state"
 )
@@ -49,7 +50,7 @@ func (r *run) update(e *experience, line *Metrics) error {
 		line.LR = c.LR * c.Schedule.Factor(update, int(c.Warmup*float64(total)), total)
 		r.m.ZeroGrads()
 		for at := 0; at < len(texts); {
-			n := r.part(texts[at:])
+			n := lm.Part(texts[at:], c.TokenBudget)
 			err := r.m.Likelihood(texts[at:at+n], s.temperature(), model.Pass{First: at}, func(text, token int, logp, entropy float64) (float64, float64) {
 				i := at + text
 				a := &e.answers[i]
@@ -93,16 +94,4 @@ func (m *Metrics) sum(all [][]terms, first bool) {
 	if first {
 		m.Entropy = entropy / float64(tokens)
 	}
-}
-
-// part returns how many of the first texts the token budget holds, one at least.
-func (r *run) part(texts []model.Text) int {
-	tokens := 0
-	for i := range texts {
-		tokens += len(texts[i].IDs)
-		if i > 0 && tokens > r.config.TokenBudget {
-			return i
-		}
-	}
-	return len(texts)
 }

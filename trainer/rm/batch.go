@@ -15,26 +15,6 @@ func (r *run) ids(batch []int) []string {
 	return out
 }
 
-func (r *run) orderSeed(epoch int) uint64 {
-	return nn.Mix(nn.Mix(r.config.DataSeed, seedOrder), uint64(epoch))
-}
-
-// batch returns the pairs of a step: the next of an endless row of epochs, each
-// in an order of its own.
-func (r *run) batch(step int) []int {
-	n := len(r.data.train)
-	out := make([]int, r.config.Batch)
-	for i := range out {
-		k := step*r.config.Batch + i
-		if k/n != r.epoch {
-			r.epoch = k / n
-			r.order = nn.Permutation(n, r.orderSeed(r.epoch))
-		}
-		out[i] = r.order[k%n]
-	}
-	return out
-}
-
 // part returns the first pairs that the token budget holds, one at least.
 func (r *run) part(batch []int) []int {
 	tokens := 0

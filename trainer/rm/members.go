@@ -271,10 +271,6 @@ type initTold struct {
 // checkInit refuses initialisations that were made of another base or other pairs: members
 // that start there would not be those of the plan.
 func (p *Plan) checkInit() error {
-	data, err := state.HashFiles(p.Run.Train, p.Run.Test)
-	if err != nil {
-		return err
-	}
 	for i := range p.bases() {
 		c := p.initConfig(i)
 		text, err := os.ReadFile(filepath.Join(c.Out, initFile))
@@ -289,8 +285,7 @@ func (p *Plan) checkInit() error {
 		if err != nil {
 			return err
 		}
-		now := state.Run{Config: c, Places: []string{"base", "train", "test"}, Models: map[string]string{"base": b.Checkpoint.Hash()}, Data: data}
-		differs, err := now.Differences(text)
+		differs, err := c.origin(b).Differences(text)
 		if err = errors.Join(err, b.Checkpoint.Close()); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(c.Out, initFile), err)
 		}
@@ -304,8 +299,12 @@ func (p *Plan) checkInit() error {
 // initialize writes one initialisation, with the given head or a probed one, and
 // returns the head. It is no error when another process has written it.
 func initialize(ctx context.Context, c Config, head []float32) ([]float32, error) {
-	r := &run{config: c, epoch: -1}
+	r := &run{config: c}
 	defer r.close()
+	var err error
+	if r.base, err = c.openBase(); err != nil {
+		return nil, err
+	}
 	if err := r.open(); err != nil {
 		return nil, err
 	}
@@ -315,7 +314,7 @@ func initialize(ctx context.Context, c Config, head []float32) ([]float32, error
 		if r.base.newHead || !c.NoProbe {
 			r.say("probing the score head")
 			if err := r.probe(ctx); err != nil {
-				return nil, r.interrupted(err)
+				return nil, state.Interrupted(ctx, c.Out, err)
 			}
 		}
 		head = slices.Clone(r.head().Data)

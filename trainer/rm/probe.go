@@ -23,7 +23,7 @@ const probeDecay = 1e-2
 // Source: Kumar et al. 2022 (arXiv 2202.10054); WARM, section 4.1.
 func (r *run) probe(ctx context.Context) error {
 	n := min(r.config.Probe, len(r.data.train))
-	order := nn.Permutation(len(r.data.train), r.orderSeed(0))[:n]
+	order := r.order.Epoch(0)[:n]
 	c := r.base.parsed.Hidden
 	diffs, labels := make([][]float64, 0, n), make([]float64, 0, n)
 	for at := 0; at < n; {

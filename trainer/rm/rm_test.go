@@ -186,14 +186,18 @@ func TestARunDoesNotDependOnTheTokenBudgetButForRounding(t *testing.T) {
 
 func TestNaNStopsTheRunAndNamesThePair(t *testing.T) {
 	c := Small(t)
-	r := &run{config: c.WithDefaults(), epoch: -1}
+	r := &run{config: c.WithDefaults()}
 	defer r.close()
+	var err error
+	r.base, err = r.config.openBase()
+	require.NoError(t, err)
 	require.NoError(t, r.open())
-	require.NoError(t, r.metrics.Create(r.workDir(), 0))
+	require.NoError(t, r.Metrics.Create(state.Dir(c.Out), 0))
+	defer r.Metrics.Close()
 	r.head().Data[0] = float32(math.NaN())
-	err := r.step()
+	err = r.Step(t.Context())
 	require.ErrorIs(t, err, ErrNotFinite)
-	id := r.data.train[r.batch(0)[0]].id
+	id := r.data.train[r.order.Step(0)[0]].id
 	assert.ErrorContains(t, err, `pair "`+id+`"`)
 	require.NoDirExists(t, c.Out)
 }

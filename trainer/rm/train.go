@@ -2,16 +2,13 @@ package rm
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 
-	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/trainer/loss"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/state"
@@ -42,6 +39,7 @@ type Result struct {
 
 // run is one training on its way.
 type run struct {
+	state.Run
 	config Config
 	base   *Base
 	data   *Dataset
@@ -50,16 +48,14 @@ type run struct {
 	opt    optim.Optimizer
 	ema    *optim.EMA
 	engine *model.Engine
-	steps  int
+	order  state.Order
 
 	about    about
-	metrics  state.Metrics
+	result   Result
 	room     []float32
 	grad     []float32
 	pairs    []loss.Pair
 	sequence []model.Sequence
-	epoch    int // whose order is in order
-	order    []int
 }
 
 // Train runs a training to its end, or on from where an earlier call was
@@ -69,81 +65,44 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 		return nil, err
 	}
 	c = c.WithDefaults()
-	r := &run{config: c, epoch: -1}
+	r := &run{config: c}
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Beside: c.beside(), SaveEvery: c.SaveEvery, Say: r.say}
 	defer r.close()
 	var err error
 	if r.base, err = c.openBase(); err != nil {
 		return nil, err
 	}
-	if res, err := r.finished(); res != nil || err != nil {
-		return res, err
+	if r.result.Before, err = r.Run.Train(ctx, r, &r.result); err != nil {
+		return nil, err
 	}
-	if !state.Begun(c.Out) {
-		if err := state.CheckOut(c.Out, c.Replace, c.beside()...); err != nil {
-			return nil, err
-		}
-	}
+	return &r.result, nil
+}
+
+// Origin implements [state.Trainer].
+func (r *run) Origin() state.Origin { return r.config.origin(r.base) }
+
+// origin is what decides the result of a run that starts from b.
+func (c *Config) origin(b *Base) state.Origin {
+	return state.Origin{Config: *c, Places: []string{"base", "train", "test"},
+		Models: map[string]string{"base": b.Checkpoint.Hash()}, Files: slices.Concat(c.Train, c.Test)}
+}
+
+// Open implements [state.Trainer].
+func (r *run) Open() (int, string, error) {
 	if err := r.open(); err != nil {
-		return nil, err
+		return 0, "", err
 	}
-	release, err := state.Lock(r.workDir())
+	hashes, err := json.Marshal(r.data.hashes) // in the order of the names
 	if err != nil {
-		return nil, err
+		return 0, "", err
 	}
-	defer release()
-	resumed, err := r.restore()
-	if err != nil {
-		return nil, err
-	}
-	if !resumed {
-		if err := r.begin(ctx); err != nil {
-			return nil, r.interrupted(err)
-		}
-	}
-	if err := r.loop(ctx); err != nil {
-		return nil, r.interrupted(err)
-	}
-	return r.finish()
-}
-
-// interrupted says where to go on of an error that is the end of the context.
-func (r *run) interrupted(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w", r.workDir(), ErrInterrupted)
-	}
-	return err
-}
-
-// finished returns the result of this run that an earlier call wrote, perhaps without
-// removing its state; nil when there is none.
-func (r *run) finished() (*Result, error) {
-	c := &r.config
-	if _, err := os.Stat(filepath.Join(c.Out, state.ResultFile)); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	data, err := state.HashFiles(c.Train, c.Test)
-	if err != nil {
-		return nil, err
-	}
-	res := &Result{Before: true}
-	done, err := state.Finished(c.Out, state.Run{Config: *c, Places: []string{"base", "train", "test"}, Models: map[string]string{"base": r.base.Checkpoint.Hash()}, Data: data}, res)
-	switch {
-	case done:
-		return res, os.RemoveAll(r.workDir())
-	case c.Replace && errors.Is(err, loader.ErrExists):
-		return nil, nil
-	}
-	return nil, err
+	id, err := state.Hash(r.config, []byte("\n"+r.base.Checkpoint.Hash()+"\n"), hashes)
+	return r.order.Steps(r.config.Epochs, r.config.Steps), id, err
 }
 
 func (r *run) open() error {
 	c := &r.config
 	var err error
-	if r.base == nil {
-		if r.base, err = c.openBase(); err != nil {
-			return err
-		}
-	}
 	if r.base.newHead && c.NoProbe {
 		return fmt.Errorf("%s: it has no score head to keep, which --no-probe asks for", c.Base)
 	}
@@ -151,6 +110,7 @@ func (r *run) open() error {
 	if r.data, err = c.load(r.base.Encoder); err != nil {
 		return err
 	}
+	r.order = state.Order{N: len(r.data.train), Batch: c.Batch, Seed: nn.Mix(c.DataSeed, seedOrder)}
 	if r.t, err = model.NewTraining(r.base.parsed, r.base.source(), c.Workers, c.dtype()); err != nil {
 		return fmt.Errorf("%s: %w", c.Base, err)
 	}
@@ -162,11 +122,6 @@ func (r *run) open() error {
 		}
 	}
 	r.opt = optim.New(c.Optimizer, c.adamW(), r.learning())
-	perEpoch := float64(len(r.data.train)) / float64(c.Batch)
-	r.steps = max(1, int(math.Ceil(c.Epochs*perEpoch-1e-9)))
-	if c.Steps > 0 {
-		r.steps = min(r.steps, c.Steps)
-	}
 	return nil
 }
 
@@ -180,20 +135,16 @@ func (r *run) close() {
 	if r.base != nil {
 		r.base.Checkpoint.Close()
 	}
-	r.metrics.Close()
 }
 
 func (r *run) say(message string) {
 	if f := r.config.Progress; f != nil {
-		f(Progress{Message: message, Steps: r.steps})
+		f(Progress{Message: message, Steps: r.Steps})
 	}
 }
 
-// begin prepares the first step: the score head, and the moving average.
-func (r *run) begin(ctx context.Context) error {
-	if err := r.metrics.Create(r.workDir(), 0); err != nil {
-		return err
-	}
+// Begin implements [state.Trainer]: it prepares the score head, and the moving average.
+func (r *run) Begin(ctx context.Context) error {
 	if r.base.newHead || !r.config.NoProbe {
 		r.say("probing the score head")
 		if err := r.probe(ctx); err != nil {
@@ -205,7 +156,7 @@ func (r *run) begin(ctx context.Context) error {
 				return err
 			}
 			r.about.Probed = s
-			if err := r.metrics.Add(line{Step: 0, Test: s}); err != nil {
+			if err := r.Metrics.Add(line{Step: 0, Test: s}); err != nil {
 				return err
 			}
 			r.report(Progress{Test: s})
@@ -214,7 +165,7 @@ func (r *run) begin(ctx context.Context) error {
 	if err := r.average(); err != nil {
 		return err
 	}
-	return r.save()
+	return r.Save()
 }
 
 // average begins the moving average of weights, when one is wanted.
@@ -227,36 +178,16 @@ func (r *run) average() (err error) {
 
 func (r *run) report(p Progress) {
 	if f := r.config.Progress; f != nil {
-		p.Step, p.Steps = r.about.Step, r.steps
+		p.Step, p.Steps = r.about.Step, r.Steps
 		f(p)
 	}
 }
 
-// loop makes the remaining steps.
-func (r *run) loop(ctx context.Context) error {
-	saved := r.about.Step
-	for r.about.Step < r.steps {
-		if ctx.Err() != nil {
-			return errors.Join(r.save(), ctx.Err())
-		}
-		if err := r.step(); err != nil {
-			return err
-		}
-		if r.about.Step-saved >= r.config.SaveEvery && r.about.Step < r.steps {
-			if err := r.save(); err != nil {
-				return err
-			}
-			saved = r.about.Step
-		}
-	}
-	return nil
-}
-
-// step makes one step.
-func (r *run) step() error {
+// Step implements [state.Trainer].
+func (r *run) Step(context.Context) error {
 	c := &r.config
-	batch := r.batch(r.about.Step)
-	p := Progress{LR: c.LR * c.Schedule.Factor(r.about.Step, int(c.Warmup*float64(r.steps)), r.steps)}
+	batch := r.order.Step(r.about.Step)
+	p := Progress{LR: c.LR * c.Schedule.Factor(r.about.Step, int(c.Warmup*float64(r.Steps)), r.Steps)}
 	r.zeroGrads()
 	total := loss.Result{}
 	for at := 0; at < len(batch); {
@@ -285,7 +216,7 @@ func (r *run) step() error {
 	r.about.Step++
 	r.about.Tokens += p.Tokens
 	p.Loss, p.Accuracy = total.Loss/float64(len(batch)), float64(total.Correct)/float64(len(batch))
-	if n := c.EvalEvery; n > 0 && r.about.Step%n == 0 && r.about.Step < r.steps && len(r.data.test) > 0 {
+	if n := c.EvalEvery; n > 0 && r.about.Step%n == 0 && r.about.Step < r.Steps && len(r.data.test) > 0 {
 		s, err := r.evaluate()
 		if err != nil {
 			return err
@@ -293,7 +224,7 @@ func (r *run) step() error {
 		p.Test = s
 	}
 	r.report(p)
-	return r.metrics.Add(line{Step: r.about.Step, Loss: &p.Loss, Accuracy: &p.Accuracy, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens, Test: p.Test})
+	return r.Metrics.Add(line{Step: r.about.Step, Loss: &p.Loss, Accuracy: &p.Accuracy, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens, Test: p.Test})
 }
 
 // accumulate adds the gradients of some pairs, of which the first sequence has
@@ -322,5 +253,3 @@ func (r *run) accumulate(part []int, first int, scale float64) (loss.Result, int
 	r.t.Backward(r.grad)
 	return result, tokens, nil
 }
-
-func (r *run) workDir() string { return state.Dir(r.config.Out) }

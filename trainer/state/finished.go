@@ -21,23 +21,23 @@ import (
 // ResultFile is what a finished run tells of itself, beside its weights.
 const ResultFile = "training.json"
 
-// Run is what decides a run's result, as [ResultFile] tells it of a finished one.
-type Run struct {
+// Origin is what decides a run's result, as [ResultFile] tells it of a finished one.
+type Origin struct {
 	// Config are the settings, to be encoded as JSON. Places names those that say
-	// where something lies: what lies there is compared by Models and Data.
+	// where something lies: what lies there is compared by Models and Files.
 	Config any
 	Places []string
 	// Models are the hashes of the checkpoints that the run reads, by the result's
 	// JSON name.
 	Models map[string]string
-	// Data are the hashes of the files of data, by path.
-	Data map[string]string
+	// Files are the files of data.
+	Files []string
 }
 
-// HashFiles returns the hashes of files, "sha256:…".
-func HashFiles(lists ...[]string) (map[string]string, error) {
+// hashes returns the hashes of files, "sha256:…", each as often as the paths that name it.
+func hashes(paths []string) (map[string]string, error) {
 	out := map[string]string{}
-	for _, path := range slices.Concat(lists...) {
+	for _, path := range paths {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, err
@@ -52,11 +52,11 @@ func HashFiles(lists ...[]string) (map[string]string, error) {
 	return out, nil
 }
 
-// Finished decodes into res what the directory of a run's result tells, when it is the
-// result of this run; it returns false when there is none, and an error that names what
+// finished decodes into result what the directory of the run's result tells, when an earlier call wrote it,
+// perhaps without removing its state. It returns false when there is none, and an error that names what
 // differs when it is another run's.
-func Finished(out string, now Run, res any) (bool, error) {
-	path := filepath.Join(out, ResultFile)
+func (r *Run) finished(result any) (bool, error) {
+	path := filepath.Join(r.Out, ResultFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -64,26 +64,29 @@ func Finished(out string, now Run, res any) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	differs, err := now.Differences(text)
+	differs, err := r.trainer.Origin().Differences(text)
 	if err == nil && len(differs) == 0 {
-		err = json.Unmarshal(text, res)
+		err = json.Unmarshal(text, result)
 	}
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("%s: %w", path, err)
-	case len(differs) > 0:
-		return false, fmt.Errorf("%s: %w: it holds the result of another run (%s); name another directory, or --replace it", out, loader.ErrExists, strings.Join(differs, "; "))
+	case len(differs) == 0:
+		return true, os.RemoveAll(r.dir())
+	case r.Replace:
+		return false, nil
 	}
-	return true, nil
+	return false, fmt.Errorf("%s: %w: it holds the result of another run (%s); name another directory, or --replace it",
+		r.Out, loader.ErrExists, strings.Join(differs, "; "))
 }
 
 // Differences says what is other in a finished run that tells of itself as [ResultFile] does.
-func (r Run) Differences(result []byte) ([]string, error) {
+func (o Origin) Differences(result []byte) ([]string, error) {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(result, &all); err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(r.Config)
+	text, err := json.Marshal(o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -97,17 +100,21 @@ func (r Run) Differences(result []byte) ([]string, error) {
 	keys := maps.Clone(before)
 	maps.Copy(keys, now)
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		if !slices.Contains(r.Places, k) && !reflect.DeepEqual(before[k], now[k]) {
+		if !slices.Contains(o.Places, k) && !reflect.DeepEqual(before[k], now[k]) {
 			out = append(out, fmt.Sprintf("%s %s there and %s here", k, shown(before[k]), shown(now[k])))
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(r.Models)) {
+	for _, k := range slices.Sorted(maps.Keys(o.Models)) {
 		var hash string
-		if json.Unmarshal(all[k], &hash) != nil || hash != r.Models[k] {
+		if json.Unmarshal(all[k], &hash) != nil || hash != o.Models[k] {
 			out = append(out, "another "+k)
 		}
 	}
-	if !slices.Equal(slices.Sorted(maps.Values(data)), slices.Sorted(maps.Values(r.Data))) {
+	files, err := hashes(o.Files)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(slices.Sorted(maps.Values(data)), slices.Sorted(maps.Values(files))) {
 		out = append(out, "other data")
 	}
 	return out, nil
@@ -125,10 +132,10 @@ func shown(v any) string {
 	return string(text)
 }
 
-// CheckOut reports before a run what would stand against writing its result at the end. It
-// is for runs that have not begun: beside are directories that the run writes, too.
-func CheckOut(out string, replace bool, beside ...string) error {
-	for _, dir := range append([]string{out}, beside...) {
+// checkOut reports before a run what would stand against writing its result at the end. It
+// is for runs that have not begun.
+func (r *Run) checkOut() error {
+	for _, dir := range slices.Concat([]string{r.Out}, r.kept(), r.Beside) {
 		entries, err := os.ReadDir(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -142,20 +149,11 @@ func CheckOut(out string, replace bool, beside ...string) error {
 		_, model := os.Stat(filepath.Join(dir, "config.json"))
 		_, adapter := os.Stat(filepath.Join(dir, "adapter_config.json"))
 		switch {
-		case !replace:
+		case !r.Replace:
 			return fmt.Errorf("%s: %w: name another directory, or --replace a checkpoint that is there", dir, loader.ErrExists)
 		case model != nil && adapter != nil:
 			return fmt.Errorf("%s: %w", dir, loader.ErrNotCheckpoint)
 		}
 	}
 	return nil
-}
-
-// Beside are the directories of the checkpoints that a run keeps along the way.
-func Beside(out string, n int) []string {
-	var dirs []string
-	for k := 1; k <= n; k++ {
-		dirs = append(dirs, fmt.Sprintf("%s-%d", filepath.Clean(out), k))
-	}
-	return dirs
 }
