@@ -174,6 +174,7 @@ func TestTopLevelHoldsWhatTheDesignNames(t *testing.T) {
 		"server", "model", "warm", "loader", "api", "eval", "trainer", "cmd", "deploy",
 		"docs", // what the README points to: the report of what was measured
 		"openapi.yaml", "go.mod", "go.sum", "Dockerfile", "README.md", "LICENSE",
+		"CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", // where those who come to a repository look for them
 	}
 	out, err := exec.Command("git", "-C", filepath.Join("..", ".."), "ls-files").Output()
 	if err != nil {

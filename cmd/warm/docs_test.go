@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"math"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"unicode"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "rewrite the replies in the pages with those of this run")
+
+// example is a curl command of a page and the reply printed behind it.
+var example = regexp.MustCompile("(?s)```sh\n(curl [^`]*?)```\n\n```json\n(.*?)```")
+
+// served is how a page says which model answers the examples below.
+var served = regexp.MustCompile(`(?m)^<!-- served: (embedded|detox)\b.*-->$`)
+
+// pages are the README and the pages behind it, by their paths from the root.
+func pages(t testing.TB) map[string]string {
+	out := map[string]string{}
+	for _, glob := range []string{"*.md", "docs/*.md", "docs/lab/*.md"} {
+		files, err := filepath.Glob(filepath.Join("..", "..", glob))
+		require.NoError(t, err)
+		for _, f := range files {
+			data, err := os.ReadFile(f)
+			require.NoError(t, err)
+			rel, err := filepath.Rel(filepath.Join("..", ".."), f)
+			require.NoError(t, err)
+			out[filepath.ToSlash(rel)] = string(data)
+		}
+	}
+	require.Greater(t, len(out), 10)
+	return out
+}
+
+// TestCurlExamplesRunAsPrinted runs each command that stands in front of its
+// reply by a shell, with the address of a server started here.
+func TestCurlExamplesRunAsPrinted(t *testing.T) {
+	wantTools(t, "bash", "curl")
+	servers := map[string]func() string{
+		"embedded": sync.OnceValue(func() string { return startServe(t).url }),
+		"detox": sync.OnceValue(func() string {
+			return startServe(t, "--model", "detox="+strings.Join(paradetox(t), ","), "--mode", "both").url
+		}),
+	}
+	for page, text := range pages(t) {
+		t.Run(page, func(t *testing.T) {
+			marks := served.FindAllStringSubmatchIndex(text, -1)
+			begin := len(text)
+			if len(marks) > 0 {
+				begin = marks[0][0]
+			}
+			require.Empty(t, example.FindAllString(text[:begin], -1), "examples in front of the line that says what is served")
+			out := text[:begin]
+			for i, m := range marks {
+				end := len(text)
+				if i+1 < len(marks) {
+					end = marks[i+1][0]
+				}
+				model := text[m[2]:m[3]]
+				if model == "detox" {
+					paradetox(t) // skips where it is not there
+				}
+				out += runExamples(t, text[m[0]:end], servers[model]())
+			}
+			if *update && out != text {
+				require.NoError(t, os.WriteFile(filepath.Join("..", "..", page), []byte(out), 0o644))
+			}
+		})
+	}
+}
+
+func wantTools(t *testing.T, names ...string) {
+	for _, tool := range names {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("no %s: %v", tool, err)
+		}
+	}
+}
+
+// runExamples runs the examples of a text and returns it, with the replies of
+// this run when those are to be written.
+func runExamples(t *testing.T, text, url string) string {
+	for _, e := range example.FindAllStringSubmatch(text, -1) {
+		command, printed := e[1], e[2]
+		cmd := exec.Command("bash", "-c", strings.ReplaceAll(command, "http://127.0.0.1:8080", url))
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		got, err := cmd.Output()
+		require.NoError(t, err, "%s\n%s", command, stderr.String())
+		if *update {
+			var b bytes.Buffer
+			require.NoError(t, json.Indent(&b, got, "", "  "))
+			text = strings.Replace(text, "```\n\n```json\n"+printed, "```\n\n```json\n"+strings.TrimSpace(b.String())+"\n", 1)
+			continue
+		}
+		var want, have any
+		require.NoError(t, json.Unmarshal([]byte(printed), &want), "the reply printed behind\n%s", command)
+		require.NoError(t, json.Unmarshal(got, &have), "%s\n%s", command, got)
+		sameReply(t, command, want, have)
+	}
+	return text
+}
+
+// block is a shell block of a page.
+var block = regexp.MustCompile("(?s)```sh\n(.*?)```")
+
+// TestTheQuickstartRunsAsPrinted walks through docs/quickstart.md in an empty
+// directory with a binary that is built as a newcomer builds it.
+func TestTheQuickstartRunsAsPrinted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the program and trains with it")
+	}
+	wantTools(t, "bash", "curl", "go")
+	dir, bin := t.TempDir(), t.TempDir()
+	out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	url := ""
+	for _, b := range block.FindAllStringSubmatch(pages(t)["docs/quickstart.md"], -1) {
+		run := func(command string) {
+			cmd := exec.Command("bash", "-euc", strings.ReplaceAll(command, "http://127.0.0.1:8080", url))
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s\n%s", command, out)
+			if strings.HasPrefix(command, "curl") {
+				assert.NotContains(t, string(out), `"error"`, command)
+			}
+		}
+		before, server, serves := cutServe(b[1])
+		if run(before); serves {
+			url = startServeIn(t, dir, server)
+		}
+	}
+	assert.FileExists(t, filepath.Join(dir, "average", "model.safetensors"))
+}
+
+// cutServe divides a block whose last line starts a server.
+func cutServe(block string) (before string, args []string, serves bool) {
+	i := strings.LastIndex(block, "warm serve")
+	if i < 0 {
+		return block, nil, false
+	}
+	return block[:i], strings.Fields(block[i:])[2:], true
+}
+
+// startServeIn starts a server whose relative paths are of a directory.
+func startServeIn(t *testing.T, dir string, args []string) string {
+	for i, a := range args {
+		if name, path, ok := strings.Cut(a, "="); ok {
+			args[i] = name + "=" + filepath.Join(dir, path)
+		} else if i > 0 && strings.HasPrefix(args[i-1], "--") {
+			args[i] = filepath.Join(dir, a)
+		}
+	}
+	return startServe(t, args...).url
+}
+
+// link is a link of a page to a file or a heading of ours.
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	code    = regexp.MustCompile("(?s)```.*?```")
+)
+
+func TestNoLinkIsDead(t *testing.T) {
+	all := pages(t)
+	for page, text := range all {
+		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(text, ""), -1) {
+			if strings.Contains(m[1], "://") {
+				continue // elsewhere
+			}
+			file, anchor, _ := strings.Cut(m[1], "#")
+			to := page
+			if file != "" {
+				to = path.Join(path.Dir(page), file)
+			}
+			_, err := os.Stat(filepath.Join("..", "..", to))
+			assert.NoError(t, err, "%s links to %s", page, m[1])
+			if anchor != "" {
+				assert.Contains(t, anchors(all[to]), anchor, "%s links to %s", page, m[1])
+			}
+		}
+	}
+}
+
+// anchors are the names that headings of a page have.
+func anchors(text string) []string {
+	var out []string
+	for _, h := range heading.FindAllStringSubmatch(code.ReplaceAllString(text, ""), -1) {
+		out = append(out, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, h[1]))
+	}
+	return out
+}
+
+func TestTheReadmeIsShort(t *testing.T) {
+	assert.LessOrEqual(t, strings.Count(pages(t)["README.md"], "\n"), 200)
+}
+
+// sameReply compares replies key by key. Ids, times and revisions differ from
+// run to run or from file to file; numbers may differ in the last digits between
+// processors.
+func sameReply(t *testing.T, at string, want, have any) {
+	switch w := want.(type) {
+	case map[string]any:
+		h, ok := have.(map[string]any)
+		require.True(t, ok, at)
+		for k := range h {
+			assert.Contains(t, w, k, "%s: the reply has more than the page", at)
+		}
+		for k, v := range w {
+			if !assert.Contains(t, h, k, at) || k == "id" && w["object"] != "model" || k == "created" || k == "revision" || k == "live_since" {
+				continue
+			}
+			sameReply(t, at+"."+k, v, h[k])
+		}
+	case []any:
+		h, ok := have.([]any)
+		require.True(t, ok, at)
+		require.Len(t, h, len(w), at)
+		for i := range w {
+			sameReply(t, at, w[i], h[i])
+		}
+	case float64:
+		assert.InDelta(t, w, have, 1e-4*math.Max(1, math.Abs(w)), at)
+	default:
+		assert.Equal(t, want, have, at)
+	}
+}
+
+func TestReadmeNamesEveryCommand(t *testing.T) {
+	readme := pages(t)["README.md"]
+	p := &program{}
+	for _, c := range p.root().Commands() {
+		if c.Runnable() && !c.HasSubCommands() {
+			assert.True(t, strings.Contains(readme, "`warm "+c.Name()+"`"), "warm %s", c.Name())
+		}
+	}
+}
