@@ -93,7 +93,7 @@ func (s *Server) replyChange(w http.ResponseWriter, r *http.Request, c *live.Cha
 		status = http.StatusAccepted
 	}
 	detail, _ := s.detail(c.Model())
-	exchangeOf(r).about(detail)
+	logOf(r).about(detail)
 	data, err := api.Encode(detail)
 	if err != nil {
 		return err

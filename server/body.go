@@ -19,6 +19,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/memory"
+	"github.com/warmserve/warmserve/server/score"
 )
 
 // bodies reads requests' bodies, each after it has reserved the memory for it.
@@ -49,9 +50,9 @@ func newBodies(max int64, timeout time.Duration, room *memory.Room) (*bodies, er
 	return &bodies{max: max, timeout: timeout, room: room, zstd: z}, nil
 }
 
-// read returns the decompressed body of the request of x. It reserves what the
-// request may come to hold, in x.hold, and waits for that until ctx ends.
-func (b *bodies) read(ctx context.Context, x *exchange, r *http.Request) ([]byte, error) {
+// read returns the decompressed body of the request of l. It reserves what the
+// request may come to hold, in l.Hold, and waits for that until ctx ends.
+func (b *bodies) read(ctx context.Context, l *requestLog, r *http.Request) ([]byte, error) {
 	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
 		return nil, err
 	}
@@ -62,30 +63,30 @@ func (b *bodies) read(ctx context.Context, x *exchange, r *http.Request) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	sent, cost := r.ContentLength, requestCost
+	sent, cost := r.ContentLength, score.RequestCost
 	if encoding != "" {
-		cost = func(n int64) int64 { return fixedCost + n }
+		cost = func(n int64) int64 { return score.FixedCost + n }
 	}
 	if sent < 0 {
 		sent = firstBuffer
 	}
-	if x.hold, err = b.room.Reserve(ctx, cost(sent)); err != nil {
+	if l.Hold, err = b.room.Reserve(ctx, cost(sent)); err != nil {
 		return nil, err
 	}
-	b.limit(x.raw, r) // the wait was not the client's
-	body, err := b.fill(ctx, x.hold, http.MaxBytesReader(x.raw, r.Body, b.max), sent, cost)
+	b.limit(l.raw, r) // the wait was not the client's
+	body, err := b.fill(ctx, l.Hold, http.MaxBytesReader(l.raw, r.Body, b.max), sent, cost)
 	if err != nil {
 		return nil, b.receiveError(err)
 	}
 	// Whoever waits in the queue now may wait for longer than a body may take.
-	_ = http.NewResponseController(x.raw).SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(l.raw).SetReadDeadline(time.Time{})
 	if encoding != "" {
-		if body, err = b.decompress(ctx, x.hold, encoding, body); err != nil {
+		if body, err = b.decompress(ctx, l.Hold, encoding, body); err != nil {
 			return nil, decompressError(err, b.max)
 		}
 	}
-	x.text = requestCost(int64(len(body))) + api.DecodedSize(body)
-	return body, x.hold.Resize(ctx, x.text)
+	l.Text = score.RequestCost(int64(len(body))) + api.DecodedSize(body)
+	return body, l.Hold.Resize(ctx, l.Text)
 }
 
 // fill reads r to its end into memory of size bytes, and into twice as much
@@ -123,7 +124,7 @@ func (b *bodies) fill(ctx context.Context, h *memory.Hold, r io.Reader, size int
 
 // decompress returns what was compressed to sent.
 func (b *bodies) decompress(ctx context.Context, h *memory.Hold, encoding string, sent []byte) ([]byte, error) {
-	cost := func(n int64) int64 { return requestCost(n) + int64(len(sent)) }
+	cost := func(n int64) int64 { return score.RequestCost(n) + int64(len(sent)) }
 	size := min(announced(encoding, sent), b.max) // the decoder finds out what is over it
 	if err := h.Resize(ctx, cost(size)); err != nil {
 		return nil, err

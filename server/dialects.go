@@ -67,13 +67,13 @@ func read[T any](s *Server, r *http.Request, decode func([]byte) (T, error)) (T,
 		return none, err
 	}
 	defer cancel()
-	return readBody(ctx, s, exchangeOf(r), r, decode)
+	return readBody(ctx, s, logOf(r), r, decode)
 }
 
 // readBody decodes the body of a request. The body itself is free with that:
 // what was decoded has its own memory.
-func readBody[T any](ctx context.Context, s *Server, x *exchange, r *http.Request, decode func([]byte) (T, error)) (T, error) {
-	body, err := s.bodies.read(ctx, x, r)
+func readBody[T any](ctx context.Context, s *Server, l *requestLog, r *http.Request, decode func([]byte) (T, error)) (T, error) {
+	body, err := s.bodies.read(ctx, l, r)
 	if err != nil {
 		var none T
 		return none, err
@@ -86,7 +86,7 @@ func readBody[T any](ctx context.Context, s *Server, x *exchange, r *http.Reques
 func (s *Server) served(r *http.Request) (*live.Instance, error) {
 	d, err := s.models.Acquire(r.URL.Query().Get("model"), "")
 	if err == nil {
-		exchangeOf(r).revision = d.Info().Revision
+		logOf(r).Revision = d.Info().Revision
 	}
 	return d, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/memory"
+	"github.com/warmserve/warmserve/server/score"
 )
 
 // metrics are the server's own, in a registry of their own. Every name begins
@@ -163,28 +164,28 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true})
 }
 
-func (m *metrics) request(route string, x *exchange, took time.Duration) {
-	m.requests.WithLabelValues(route, strconv.Itoa(x.status)).Inc()
+func (m *metrics) request(route string, l *requestLog, took time.Duration) {
+	m.requests.WithLabelValues(route, strconv.Itoa(l.status)).Inc()
 	m.latency.WithLabelValues(route).Observe(took.Seconds())
-	if x.code != "" {
-		m.errors.WithLabelValues(string(x.code)).Inc()
+	if l.code != "" {
+		m.errors.WithLabelValues(string(l.code)).Inc()
 	}
 }
 
-// scored counts a request that has its rewards.
-func (m *metrics) scored(x *exchange, reply *api.RewardResponse) {
-	m.tokenize.Observe(x.tokenize.Seconds())
-	m.queue.Observe(x.queue.Seconds())
-	m.compute.Observe(x.compute.Seconds())
-	m.sequences.WithLabelValues(x.model).Add(float64(x.sequences))
-	m.tokens.WithLabelValues(x.model).Add(float64(x.tokens))
-	rewards := m.rewards.WithLabelValues(x.model, reply.Revision, x.mode)
-	lengths := m.lengths.WithLabelValues(x.model, reply.Revision)
+// Scored implements score.Observer.
+func (m *metrics) Scored(c *score.Call, reply *api.RewardResponse) {
+	m.tokenize.Observe(c.Tokenize.Seconds())
+	m.queue.Observe(c.Queue.Seconds())
+	m.compute.Observe(c.Compute.Seconds())
+	m.sequences.WithLabelValues(c.Model).Add(float64(c.Sequences))
+	m.tokens.WithLabelValues(c.Model).Add(float64(c.Tokens))
+	rewards := m.rewards.WithLabelValues(c.Model, reply.Revision, c.Mode)
+	lengths := m.lengths.WithLabelValues(c.Model, reply.Revision)
 	truncated := 0
 	for i := range reply.Data {
 		r := &reply.Data[i]
 		if r.Error != nil {
-			m.refused.WithLabelValues(x.model, string(r.Error.Code)).Inc()
+			m.refused.WithLabelValues(c.Model, string(r.Error.Code)).Inc()
 			continue
 		}
 		rewards.Observe(float64(r.Reward))
@@ -193,14 +194,34 @@ func (m *metrics) scored(x *exchange, reply *api.RewardResponse) {
 			truncated++
 		}
 		if r.Std != nil {
-			m.spread.WithLabelValues(x.model, reply.Revision).Observe(float64(*r.Std))
+			m.spread.WithLabelValues(c.Model, reply.Revision).Observe(float64(*r.Std))
 		}
 		if r.Ensemble != nil {
-			m.gap.WithLabelValues(x.model, reply.Revision).Observe(math.Abs(float64(r.Reward) - float64(*r.Ensemble)))
+			m.gap.WithLabelValues(c.Model, reply.Revision).Observe(math.Abs(float64(r.Reward) - float64(*r.Ensemble)))
 		}
 	}
-	m.truncated.WithLabelValues(x.model).Add(float64(truncated))
-	m.drift.observe(x.model, reply.Revision, x.mode, reply.Data)
+	m.truncated.WithLabelValues(c.Model).Add(float64(truncated))
+	m.drift.observe(c.Model, reply.Revision, c.Mode, reply.Data)
+}
+
+// Waiting implements score.Observer.
+func (m *metrics) Waiting(change int) { m.held.Add(float64(change)) }
+
+// Sampled implements score.Observer.
+func (m *metrics) Sampled(s score.Sample) {
+	m.samples.WithLabelValues(s.Model, s.Outcome).Inc()
+	if s.Panic {
+		m.panics.Inc()
+	}
+	if s.Outcome != score.SampleScored {
+		return
+	}
+	gap, spread := m.gap.WithLabelValues(s.Model, s.Revision), m.spread.WithLabelValues(s.Model, s.Revision)
+	for k := range s.Std {
+		spread.Observe(s.Std[k])
+		gap.Observe(s.Gap[k])
+	}
+	m.drift.spread(s.Model, s.Revision, s.Std)
 }
 
 // forget drops the metrics of a revision that nothing scores any more.

@@ -39,7 +39,7 @@ func (s *Server) version(r *http.Request) (info live.Info, kept string, err erro
 		return live.Info{}, "", err
 	}
 	defer d.Release()
-	exchangeOf(r).revision = d.Info().Revision
+	logOf(r).Revision = d.Info().Revision
 	_, kept, _ = s.models.Describe(d.Info().Name)
 	return d.Info(), kept, nil
 }

@@ -93,17 +93,17 @@ func (s *Server) answer(h handler) http.HandlerFunc {
 		if err == nil {
 			return
 		}
-		x := exchangeOf(r)
+		l := logOf(r)
 		// A context that is merely done says nothing: net/http ends it when a
 		// body times out, too, whose sender is still there.
 		if errors.Is(err, errClientGone) || errors.Is(err, context.Canceled) {
 			// Whoever may still listen must not take an empty 200 for an answer.
-			x.status = statusClientGone
+			l.status = statusClientGone
 			panic(http.ErrAbortHandler)
 		}
 		e := wireError(err)
 		if e.Code.Status() == http.StatusInternalServerError {
-			s.logFault(x, err)
+			s.logFault(l, err)
 		}
 		s.writeError(w, r, e)
 	}
@@ -140,7 +140,7 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) getModel(w http.ResponseWriter, r *http.Request) error {
 	name := modelName(r)
 	if detail, ok := s.detail(name); ok {
-		exchangeOf(r).about(detail)
+		logOf(r).about(detail)
 		return s.reply(w, detail)
 	}
 	return live.UnknownModel("name", name)
@@ -168,7 +168,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 // notReady says why requests should not be sent here; nil when they may. Why
 // asks for reasons that may name files, which a stranger is not told.
 func (s *Server) notReady(why bool) error {
-	if s.draining.Load() {
+	if s.scores.Draining() {
 		return api.Errorf(api.CodeDraining, "", "the server is stopping")
 	}
 	if s.queue.Err() != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/server/memory"
+	"github.com/warmserve/warmserve/server/score"
 )
 
 // Server answers requests with the rewards of live models. Make one with New;
@@ -30,20 +31,16 @@ type Server struct {
 	models    *live.Models
 	queue     *batch.Queue
 	metrics   *metrics
-	shadow    *shadow
+	scores    *score.Service
 	bodies    *bodies
 	room      *memory.Room
-	quotas    *quotas
 	reclaimer reclaimer
 	changes   *live.Changes // nil without a Config.Builder, as is changed
 	changed   *changeMetrics
 	keys      atomic.Pointer[keySet]
 	ops       http.Handler // of Config.SeparateOps; else nil
 	handler   http.Handler
-	draining  atomic.Bool
-
-	turn   chan struct{} // holds a token while the first in line waits for room, see patient
-	warned sync.Map      // what was logged once, see annotate
+	warned    sync.Map // what was logged once, see annotate
 }
 
 // minCompressed is the length from which a reply is compressed: under about
@@ -62,9 +59,7 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 		return nil, fmt.Errorf("server: compression of replies: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, models: models, turn: make(chan struct{}, 1),
-		room: memory.New(cfg.requestMemory(0)), quotas: newQuotas(cfg.ClientTokensPerMinute),
-	}
+		cfg: cfg, log: cfg.Logger, models: models, room: memory.New(cfg.requestMemory(0))}
 	if s.bodies, err = newBodies(cfg.MaxBodyBytes, cfg.BodyTimeout, s.room); err != nil {
 		return nil, fmt.Errorf("server: compression of requests: %w", err)
 	}
@@ -84,7 +79,10 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 	s.queue = batch.New(queue)
 	s.metrics.watchQueue(s.queue)
 	s.metrics.watchRoom(s.room)
-	s.shadow = newShadow(s.queue, s.metrics)
+	s.scores = score.New(score.Config{
+		MaxSequences: cfg.MaxSequences, MaxTokens: cfg.MaxRequestTokens,
+		ClientTokensPerMinute: cfg.ClientTokensPerMinute, Observer: s.metrics,
+	}, models, s.queue)
 	if cfg.Builder != nil {
 		if len(cfg.AdminKeys) > 0 && cfg.ModelRoot == "" {
 			s.log.Warn("no model can be loaded by a request: there are administrators' keys but no model root")
@@ -139,9 +137,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Close ends the queue at once: what waits in it fails. It is for a server
 // whose Run was never called.
 func (s *Server) Close() {
-	s.draining.Store(true)
+	s.scores.Drain()
 	s.stopChanges()
-	s.shadow.stop()
+	s.scores.Stop()
 	s.reclaimer.stop()
 	s.queue.Close()
 	s.closeChanges()
@@ -186,7 +184,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.log.Info("draining", "delay", s.cfg.DrainDelay, "timeout", s.cfg.DrainTimeout)
-	s.draining.Store(true)
+	s.scores.Drain()
 	s.stopChanges() // what is loaded now would hardly answer any more, and takes processors from what does
 	select {
 	case err := <-served:
@@ -194,7 +192,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("server: %w", err)
 	case <-time.After(s.cfg.DrainDelay):
 	}
-	s.shadow.stop()
+	s.scores.Stop()
 	err := s.drain(hs)
 	<-served
 	s.reclaimer.stop()
@@ -232,8 +230,8 @@ func (s *Server) observeBatch(b batch.Batch) {
 }
 
 // logFault writes an error that its client is not told of.
-func (s *Server) logFault(x *exchange, err error) {
-	s.log.Error("fault", "id", x.id, "model", x.model, "error", err.Error())
+func (s *Server) logFault(l *requestLog, err error) {
+	s.log.Error("fault", "id", l.ID, "model", l.Model, "error", err.Error())
 }
 
 // reply answers 200 with v.

@@ -42,7 +42,7 @@ func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
 	status := http.StatusOK
 	if e, ok := errors.AsType[*api.Error](err); ok {
 		// The client reads success and message whatever the status is.
-		exchangeOf(r).code, status, out.Message = e.Code, e.Code.Status(), e.Error()
+		logOf(r).code, status, out.Message = e.Code, e.Code.Status(), e.Error()
 		err = nil
 	}
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *Server) await(r *http.Request, c *live.Change) error {
 		return errClientGone
 	}
 	if info, _, ok := s.models.Describe(c.Model()); ok {
-		exchangeOf(r).revision = info.Revision
+		logOf(r).Revision = info.Revision
 	}
 	return err
 }

@@ -73,8 +73,8 @@ func reserveReply[T ~string | ~[]int32](s *Server, r *http.Request, cost int64, 
 		return err
 	}
 	defer cancel()
-	x := exchangeOf(r)
-	return x.hold.Resize(ctx, x.text+cost*int64(n))
+	l := logOf(r)
+	return l.Hold.Resize(ctx, l.Text+cost*int64(n))
 }
 
 // detokenize handles text-embeddings-inference's POST /decode.

@@ -25,9 +25,10 @@ var layout = map[string][]string{
 	"server/memory":          {},
 	"server/scorertest":      {"server/batch"},
 	"server/live":            {"api", "server/batch"},
+	"server/score":           {"api", "eval", "server/batch", "server/live", "server/memory"},
 	"server/servertest":      {"api", "server/batch", "server/live", "server/scorertest"},
 	"eval":                   {}, // figures that server and trainer report alike, and which know neither
-	"server":                 {"api", "server/batch", "eval", "server/dialect", "server/live", "server/memory"},
+	"server":                 {"api", "server/batch", "server/dialect", "server/live", "server/memory", "server/score"},
 	"server/dialect":         {"api"},
 	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly
 	"model/kernel/amd64":     {},
@@ -86,6 +87,7 @@ var bans = []struct {
 	{"api", module, module + "api", false, "a program that wants rewards imports the wire alone"},
 	{"server/batch", "net/http", "", false, "the queue knows nothing of the protocol"},
 	{"server/live", "net/http", "", true, "models change without a protocol; package api has a client"},
+	{"server/score", "net/http", "", true, "requests are scored without a protocol; package api has a client"},
 	{"server", module + "model", "", false, "the server scores through the interface that it declares"},
 	{"server", module + "loader", "", false, "the server is given models, it does not read them"},
 	{"server", module + "warm", "", false, "aggregation reaches the server through its interface"},

@@ -32,9 +32,8 @@ type Config struct {
 	// MaxBatchSequences bounds the sequences of one batch; default 1,024.
 	MaxBatchSequences int
 	// MaxQueuedTokens bounds the tokens that wait; default 4,194,304 (a step of
-	// 1,024 prompts with 8 answers of 512 tokens). A single submission over it
-	// is taken when nothing else waits, so that what can never fit is not told
-	// to try again.
+	// 1,024 prompts with 8 answers of 512 tokens). A submission larger than
+	// the whole queue is accepted when the queue is empty.
 	MaxQueuedTokens int
 	// MaxWait bounds how long a sequence waits before its batch starts;
 	// default 10 minutes. It is a backstop: callers set deadlines of their own.

@@ -16,16 +16,16 @@ type Queue struct {
 	wake    chan struct{} // holds a token when the loop has something to look at
 	stopped chan struct{} // closed when the loop has ended
 
-	mu       sync.Mutex
-	lines    map[*Lane]*line // of lanes with something waiting
-	turns    []*line         // the same lines; the next turn is the first's
-	byAge    bool            // the last line was chosen for its wait
-	requests map[*request]struct{}
-	tokens   int // that wait, in all lanes
-	behind   int // of them in background lanes
-	count    int // sequences that wait
-	draining bool
-	dead     error // why the loop ended, once it has
+	mu         sync.Mutex
+	lines      map[*Lane]*line // of lanes with something waiting
+	turns      []*line         // the same lines; the next turn is the first's
+	byAge      bool            // the last line was chosen for its wait
+	requests   map[*request]struct{}
+	tokens     int // that wait, in all lanes
+	background int // of them in background lanes
+	count      int // sequences that wait
+	draining   bool
+	dead       error // why the loop ended, once it has
 }
 
 // New starts a queue. It panics when cfg does not validate, which callers do before.
@@ -58,7 +58,7 @@ func (q *Queue) Depth() Depth {
 	d := Depth{Tokens: q.tokens, Sequences: q.count}
 	now := time.Now()
 	for _, l := range q.turns {
-		if !l.lane.behind {
+		if !l.lane.background {
 			d.Oldest = max(d.Oldest, l.waiting(now))
 		}
 	}
@@ -180,7 +180,7 @@ func (q *Queue) turn(now time.Time) int {
 	at := -1
 	longest := q.cfg.Patience
 	for i, l := range q.turns {
-		if l.lane.behind {
+		if l.lane.background {
 			continue
 		}
 		if at < 0 {
@@ -196,7 +196,7 @@ func (q *Queue) turn(now time.Time) int {
 
 // sequences bounds a batch of the line l.
 func (q *Queue) sequences(l *line) int {
-	if l.lane.behind {
+	if l.lane.background {
 		return 1
 	}
 	return q.cfg.MaxBatchSequences
@@ -208,8 +208,8 @@ func (q *Queue) unlink(it *item) {
 	l := it.line
 	l.remove(it)
 	q.tokens -= it.tokens()
-	if l.lane.behind {
-		q.behind -= it.tokens()
+	if l.lane.background {
+		q.background -= it.tokens()
 	}
 	q.count--
 	if l.count > 0 {

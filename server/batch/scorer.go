@@ -26,10 +26,10 @@ type Scorer interface {
 // Lane is a queue's line of work for one scorer. The lane is its own identity:
 // two lanes of one scorer take turns with each other.
 type Lane struct {
-	name   string
-	scorer Scorer
-	behind bool    // gives way to every lane that does not
-	pace   float64 // tokens a second of the last batches, 0 before the first; the queue's lock guards it
+	name       string
+	scorer     Scorer
+	background bool    // gives way to every lane that does not
+	pace       float64 // tokens a second of the last batches, 0 before the first; the queue's lock guards it
 }
 
 // NewLane returns a lane for scorer. The name is for people and metrics.
@@ -45,7 +45,7 @@ func NewLane(name string, scorer Scorer) *Lane {
 // waits for one sequence at most. They take no room from the others' limit on
 // queued tokens: an eighth of it is theirs beside it.
 func (l *Lane) Background() *Lane {
-	return &Lane{name: l.name + "/background", scorer: l.scorer, behind: true}
+	return &Lane{name: l.name + "/background", scorer: l.scorer, background: true}
 }
 
 // measure takes a batch into the lane's pace. A short one tells little, unless

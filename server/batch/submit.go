@@ -133,22 +133,22 @@ func (q *Queue) admit(req *request, jobs []Job) error {
 		req.finished = true
 		return nil
 	}
-	behind := 0
+	background := 0
 	for _, j := range jobs {
-		if j.Lane.behind {
+		if j.Lane.background {
 			for _, s := range j.Seqs {
-				behind += len(s.IDs)
+				background += len(s.IDs)
 			}
 		}
 	}
-	waiting, limit := q.tokens-q.behind, q.cfg.MaxQueuedTokens
-	if waiting > 0 && waiting+tokens-behind > limit {
-		return fmt.Errorf("%w: %d tokens wait, %d more would be over %d", ErrOverloaded, waiting, tokens-behind, limit)
+	waiting, limit := q.tokens-q.background, q.cfg.MaxQueuedTokens
+	if waiting > 0 && waiting+tokens-background > limit {
+		return fmt.Errorf("%w: %d tokens wait, %d more would be over %d", ErrOverloaded, waiting, tokens-background, limit)
 	}
-	if q.behind > 0 && behind > 0 && q.behind+behind > limit/backgroundShare {
-		return fmt.Errorf("%w: %d tokens wait in the background, %d more would be over %d", ErrOverloaded, q.behind, behind, limit/backgroundShare)
+	if q.background > 0 && background > 0 && q.background+background > limit/backgroundShare {
+		return fmt.Errorf("%w: %d tokens wait in the background, %d more would be over %d", ErrOverloaded, q.background, background, limit/backgroundShare)
 	}
-	q.behind += behind
+	q.background += background
 	req.since = time.Now()
 	q.requests[req] = struct{}{}
 	q.tokens += tokens

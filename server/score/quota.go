@@ -1,4 +1,4 @@
-package server
+package score
 
 import (
 	"math"
@@ -63,14 +63,4 @@ func (q *quotas) limiter(client string, now time.Time) *rate.Limiter {
 	l = rate.NewLimiter(rate.Limit(float64(q.perMinute)/60), q.perMinute)
 	q.clients[client] = l
 	return l
-}
-
-// chargeTokens takes the tokens of the request of x from its client's quota,
-// once whatever often it is prepared.
-func (s *Server) chargeTokens(x *exchange, tokens int) error {
-	if err := s.quotas.charge(x.from, tokens-x.charged); err != nil {
-		return err
-	}
-	x.charged = max(x.charged, tokens)
-	return nil
 }

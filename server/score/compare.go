@@ -1,11 +1,10 @@
-package server
+package score
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -16,28 +15,9 @@ import (
 	"github.com/warmserve/warmserve/server/live"
 )
 
-// compare handles POST /v1/compare.
-func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel, err := s.withDeadline(r)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	x := exchangeOf(r)
-	req, err := readBody(ctx, s, x, r, api.DecodeCompareRequest)
-	if err != nil {
-		return err
-	}
-	reply, err := s.comparePairs(ctx, x, req)
-	if err != nil {
-		return err
-	}
-	return s.reply(w, reply)
-}
-
 // comparison is a request on its way through the scorers of one deployment.
 type comparison struct {
-	from     string // whose it is
+	client   string // whose it is
 	req      *api.CompareRequest
 	model    live.Model
 	info     live.Info
@@ -71,43 +51,43 @@ func (s *scores) margins() []float64 {
 	return out
 }
 
-// comparePairs scores the pairs in every way that the deployment holds. The
-// rewards stay out of the metrics of what is served: pairs are chosen by hand.
-func (s *Server) comparePairs(ctx context.Context, x *exchange, req *api.CompareRequest) (*api.CompareResponse, error) {
+// Compare scores the pairs in every way that the model offers. The rewards are
+// not observed: pairs are chosen by hand.
+func (s *Service) Compare(ctx context.Context, call *Call, req *api.CompareRequest) (*api.CompareResponse, error) {
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
-	d, err := s.models.Acquire(req.Model, x.pin)
+	i, err := s.models.Acquire(req.Model, call.Pin)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Release()
-	c := &comparison{req: req, from: x.from, model: d.Model(), info: d.Info(), lambda: api.DefaultLambda}
+	defer i.Release()
+	c := &comparison{client: call.Client, req: req, model: i.Model(), info: i.Info(), lambda: api.DefaultLambda}
 	if req.Lambda != nil {
 		c.lambda = *req.Lambda
 	}
-	x.model, x.mode, x.revision = d.Info().Name, "compare", d.Info().Revision
+	call.Model, call.Mode, call.Revision = c.info.Name, "compare", c.info.Revision
 	lanes := len(c.info.Lanes())
-	if err := s.reserveTokens(ctx, x, d, 2*len(req.Pairs), lanes, req.All()); err != nil {
+	if err := s.reserveTokens(ctx, call, i, 2*len(req.Pairs), lanes, req.All()); err != nil {
 		return nil, err
 	}
 	start := time.Now()
-	if err := c.prepare(ctx, s.cfg.MaxRequestTokens); err != nil {
+	if err := c.prepare(ctx, s.cfg.MaxTokens); err != nil {
 		return nil, err
 	}
-	x.tokenize, x.sequences, x.tokens = time.Since(start), len(c.seqs), c.tokens
-	if err := s.chargeTokens(x, c.tokens*lanes); err != nil {
+	call.Tokenize, call.Sequences, call.Tokens = time.Since(start), len(c.seqs), c.tokens
+	if err := s.charge(call, c.tokens*lanes); err != nil {
 		return nil, err
 	}
-	if err := s.keepTokens(ctx, x, len(c.seqs), lanes, c.tokens); err != nil {
+	if err := s.keepTokens(ctx, call, len(c.seqs), lanes, c.tokens); err != nil {
 		return nil, err
 	}
 	err = c.scoreAll(ctx, s.queue)
-	x.queue, x.compute = c.queue, c.compute
+	call.Queue, call.Compute = c.queue, c.compute
 	if err != nil {
 		return nil, err
 	}
-	return c.reply(x.id), nil
+	return c.reply(call.ID), nil
 }
 
 // prepare turns the pairs into sequences, within maxTokens together.
@@ -192,9 +172,9 @@ func (c *comparison) scoreAll(ctx context.Context, q *batch.Queue) error {
 func (c *comparison) score(ctx context.Context, q *batch.Queue, name string) (*scores, error) {
 	lane, err := c.model.Lane(name)
 	if err != nil {
-		return nil, fmt.Errorf("server: model %q: lane %q: %w", c.info.Name, name, err)
+		return nil, fmt.Errorf("score: model %q: lane %q: %w", c.info.Name, name, err)
 	}
-	rewards, stats, err := q.SubmitAll(ctx, []batch.Job{{Lane: lane, Seqs: c.seqs, Client: c.from}})
+	rewards, stats, err := q.SubmitAll(ctx, []batch.Job{{Lane: lane, Seqs: c.seqs, Client: c.client}})
 	c.queue += stats.Queue
 	c.compute += stats.Compute
 	if err != nil {
@@ -241,7 +221,7 @@ func (c *comparison) aggregate(how string) error {
 		}
 		reward, std, err := c.model.Aggregate(row, how, c.lambda)
 		if err != nil {
-			return fmt.Errorf("server: model %q: aggregate: %w", c.info.Name, err)
+			return fmt.Errorf("score: model %q: aggregate: %w", c.info.Name, err)
 		}
 		if err := out.set(k, float32(reward), c.info.Name); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package server
+package score
 
 import (
 	"cmp"
@@ -29,7 +29,7 @@ func (t *task) reply(id string) (*api.RewardResponse, error) {
 				return nil, err
 			}
 			if err != nil {
-				r, t.faults = api.Reward{Input: r.Input, Answer: r.Answer, Error: wireError(err)}, append(t.faults, err)
+				r, t.faults = api.Reward{Input: r.Input, Answer: r.Answer, Error: Error(err)}, append(t.faults, err)
 			}
 			k++
 		}
@@ -74,7 +74,7 @@ func (t *task) addEnsemble(r *api.Reward, k int) error {
 	}
 	mean, std, err := t.model.Aggregate(members, cmp.Or(t.req.Aggregate, api.AggregateMean), lambda)
 	if err != nil {
-		return fmt.Errorf("server: model %q: aggregate: %w", t.info.Name, err)
+		return fmt.Errorf("score: model %q: aggregate: %w", t.info.Name, err)
 	}
 	whole, spread := float32(mean), float32(std)
 	if !finite(whole) || !finite(spread) {
