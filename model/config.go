@@ -76,6 +76,10 @@ type Config struct {
 
 	Head     string `json:",omitempty"` // name of the score head's tensors, "" for the class's own
 	HeadBias bool   `json:",omitempty"` // a decoder's score head has a bias
+	Mean     bool   `json:",omitempty"` // a decoder's score head reads the mean of all tokens
+
+	// Reading is how text is read, of which weights know nothing.
+	Reading Reading `json:"-"`
 }
 
 // rawConfig has config.json's keys. Pointers tell an absent or null key, for
@@ -152,6 +156,7 @@ type rawConfig struct {
 
 	PadTokenID  *int32            `json:"pad_token_id"`
 	RewardToken *int32            `json:"reward_token_id"` // InternLM2's code ends every text with it
+	Pooling     *string           `json:"pooling"`         // Open-Assistant's
 	NumLabels   *int              `json:"num_labels"`
 	ID2Label    map[string]string `json:"id2label"`
 
@@ -177,7 +182,12 @@ func ParseConfig(data []byte) (*Config, error) {
 	if _, ok := architectures[raw.Architectures[0]]; !ok {
 		return nil, raw.unsupported()
 	}
-	return raw.config(raw.Architectures[0])
+	c, err := raw.config(raw.Architectures[0])
+	if err != nil {
+		return nil, err
+	}
+	c.Reading, err = raw.reading(nil)
+	return c, err
 }
 
 func decodeConfig(data []byte) (*rawConfig, error) {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -272,4 +274,68 @@ func TestRewardIsARawLogit(t *testing.T) {
 	}
 	assert.Less(t, lo, 0.0)
 	assert.Greater(t, hi, 1.0, "a sigmoid would stay below 1")
+}
+
+func TestPoolingRulesWithATokenOfTheirOwn(t *testing.T) {
+	pad := int32(0)
+	ids := []int32{5, 7, 0, 7, 9}
+	for rule, want := range map[Pooling]int{
+		"first": 0, "mean": 4, "token:7": 3, "token:5": 0, "token:8": -1, "append:7": 3, "append:8": -1, "before:7": 0, "before:0": 1,
+		"before:5": 4, "before:8": 4, "at:-1": 4, "at:-3": 2, "at:-5": 0, "at:-6": -1, "at:-2147483648": -1, "token:2147483647": -1,
+	} {
+		t.Run(string(rule), func(t *testing.T) {
+			parsed, err := ParsePooling(string(rule))
+			require.NoError(t, err)
+			assert.Equal(t, rule, parsed)
+			assert.Equal(t, want, parsed.At(ids, &pad, 1))
+			assert.Equal(t, want, parsed.At(ids, nil, 1), "the padding token is nothing to it")
+			assert.True(t, strings.HasPrefix(parsed.Words(), string(rule)+": "), parsed.Words())
+			assert.NotContains(t, parsed.Words(), ": :")
+		})
+	}
+}
+
+func TestPoolingRulesThatAreNoneSayWhatIsWanted(t *testing.T) {
+	for rule, want := range map[string]string{
+		"middle": "want hf, last,", "token": "want hf, last,", "token:": "want a token id, such as token:128003", "token:x": "want a token id", "append:-1": "want a token id",
+		"before:2147483648": "want a token id", "at:3": "want a place from the end", "at:-0": "want a place from the end", "at:": "want a place from the end",
+		"hf:1": "want hf, last,", "token:1:2": "want a token id", "token: 1": "want a token id",
+	} {
+		_, err := ParsePooling(rule)
+		assert.ErrorContains(t, err, want, rule)
+		if assert.Error(t, err) {
+			assert.Contains(t, err.Error(), strconv.Quote(rule))
+		}
+	}
+	for given, canonical := range map[string]Pooling{"": PoolHF, "token:007": "token:7", "at:-03": "at:-3", "append:+9": "append:9"} {
+		p, err := ParsePooling(given)
+		require.NoError(t, err)
+		assert.Equal(t, canonical, p)
+	}
+}
+
+func FuzzPooling(f *testing.F) {
+	for _, s := range []string{"hf", "last", "mean", "token:3", "append:200", "before:0", "at:-3", "at:-9999999999", ":"} {
+		f.Add(s, []byte{0, 1, 2, 3, 3, 0}, uint8(0), uint8(2))
+	}
+	f.Fuzz(func(t *testing.T, rule string, tokens []byte, pad, prompt uint8) {
+		p, err := ParsePooling(rule)
+		if err != nil || len(tokens) == 0 {
+			return
+		}
+		again, err := ParsePooling(string(p))
+		require.NoError(t, err)
+		require.Equal(t, p, again)
+		var ids []int32
+		for _, b := range tokens {
+			ids = append(ids, int32(b))
+		}
+		padding := int32(pad)
+		at := p.At(ids, &padding, int(prompt)%(len(ids)+1))
+		require.True(t, at >= -1 && at < len(ids), "%s of %v: %d", p, ids, at)
+		if id, ok := p.Token(); ok && at >= 0 {
+			require.Equal(t, id, ids[at])
+			require.NotContains(t, ids[at+1:], id)
+		}
+	})
 }

@@ -122,6 +122,10 @@ func (c *Config) Network() *nn.Network {
 		}
 	}
 	n.Features.Out = layers.features(n.Features, n.Features.In)
+	if c.Mean { // of what the head would read of one token
+		n.Each, n.Features = n.Features, nn.NewProgram(c.Hidden)
+		n.Features.Out = n.Features.In
+	}
 	for _, b := range layers.blocks() {
 		p := nn.NewProgram(c.Hidden)
 		p.Out = b.forward(p, p.In)

@@ -118,7 +118,7 @@ func (l *modernBERTBlock) forward(p *nn.Program, x nn.Value) nn.Value {
 }
 
 // Averages says whether the head reads the mean of all tokens, and not one.
-func (c *Config) Averages() bool { return c.ModernBERT != nil && c.ModernBERT.Mean }
+func (c *Config) Averages() bool { return c.Mean || c.ModernBERT != nil && c.ModernBERT.Mean }
 
 // rawModernBERT has the keys of ModernBERT's config.json alone.
 type rawModernBERT struct {

@@ -73,9 +73,10 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 			note("%s is left out: %s does not read it", n, class)
 		}
 	}
-	if raw.RewardToken != nil {
-		note("reward_token_id %d of config.json is not appended: rewards are read at the last token of the text as it is", *raw.RewardToken)
+	if c.Reading, err = raw.reading(src); err != nil {
+		return nil, nil, err
 	}
+	c.Mean = c.Reading.Pooling == PoolMean
 	if raw.Mean != nil && raw.Std != nil {
 		note("mean %s and std %s of config.json are not applied: rewards are raw", raw.Mean, raw.Std)
 	}

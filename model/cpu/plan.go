@@ -45,7 +45,8 @@ const (
 
 // make plans a batch. For a causal model tokens behind the scored one are cut
 // off; an encoder sees them all and shares nothing. Sequences that are rotated
-// otherwise by reason of their lengths share nothing either.
+// otherwise by reason of their lengths share nothing either, nor do those whose
+// tokens are averaged.
 func (p *plan) make(seqs []Sequence, net *nn.Network, workers int) {
 	causal := net.Causal
 	p.ids, p.reach = p.ids[:0], p.reach[:0]
@@ -65,7 +66,7 @@ func (p *plan) make(seqs []Sequence, net *nn.Network, workers int) {
 		return cmp.Or(slices.Compare(seqs[a].Types, seqs[b].Types), cmp.Compare(seqs[a].At, seqs[b].At))
 	})
 	p.dedupe(seqs, causal)
-	p.group(causal)
+	p.group(causal && net.Each == nil)
 	p.divide(workers)
 }
 

@@ -1,0 +1,134 @@
+package model
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Ending says how the text of a conversation, or of a prompt and a response, ends
+// before it becomes tokens. A finished text, and token ids, are never changed.
+type Ending string
+
+const (
+	// EndAsIs leaves the end to the chat template and the tokenizer.
+	EndAsIs Ending = "as-is"
+	// EndEOS puts the end-of-text token behind a text that does not end with it, as
+	// TRL does with texts without a template.
+	EndEOS Ending = "eos"
+	// EndOpenRLHF drops newlines at the end, puts a space and the end-of-text token
+	// behind a text that then does not end with it, and has the tokenizer add none of
+	// its own special tokens: what OpenRLHF's reward models are trained on.
+	EndOpenRLHF Ending = "openrlhf"
+)
+
+// ParseEnding reads the name of an ending; "" is EndAsIs.
+func ParseEnding(s string) (Ending, error) {
+	switch e := Ending(s); e {
+	case "":
+		return EndAsIs, nil
+	case EndAsIs, EndEOS, EndOpenRLHF:
+		return e, nil
+	}
+	return "", fmt.Errorf("model: unknown ending %q, want as-is, eos or openrlhf", s)
+}
+
+// Reading says how text becomes tokens, and which of them is scored, where a class
+// of models has a way of its own. A zero field leaves it to the rest of the
+// checkpoint.
+type Reading struct {
+	Pooling Pooling
+	Ending  Ending
+	// DoubleBOS is that a template's text gets the tokenizer's special tokens too,
+	// and a second BOS stays.
+	DoubleBOS bool
+}
+
+// atheneCLS is the token that Athene's code scores: <|reserved_special_token_1|> of
+// Llama 3, which its pipeline puts behind every text.
+const atheneCLS = 128003
+
+// starlingPad is the id in Starling's code that ends a text.
+const starlingPad = 0
+
+// readings are what classes of public reward models have in their own code.
+var readings = map[string]Reading{
+	"RewardModel":                              {Pooling: PoolLast, Ending: EndOpenRLHF}, // OpenRLHF
+	"AtheneForSequenceClassification":          {Pooling: PoolAppend(atheneCLS), DoubleBOS: true},
+	"CustomAutoModelForSequenceClassification": {Pooling: PoolAppend(atheneCLS), DoubleBOS: true}, // what Athene's file says
+	"LlamaForRewardModelWithGating":            {Pooling: PoolHFLegacy},                           // ArmoRM, QRM
+	"INFORMForSequenceClassification":          {Pooling: PoolHFLegacy},
+	"LDLRewardModel27B":                        {Pooling: PoolHFLegacy},
+	"GPTNeoXRewardModel":                       {Pooling: PoolLast}, // Open-Assistant
+	"EurusRewardModel":                         {Pooling: PoolLast},
+	"LlamaRewardModel":                         {Pooling: PoolLast}, // UltraRM
+	"LlamaForScore":                            {Pooling: PoolLast}, // beaver
+	"Qwen2ForRewardModel":                      {Pooling: PoolLast},
+}
+
+// reading is what the class that config.json names, its other keys and the
+// tensors' names tell of how a text is read. src is nil where tensors are not there.
+func (raw *rawConfig) reading(src Source) (Reading, error) {
+	class := ""
+	if len(raw.Architectures) > 0 {
+		class = raw.Architectures[0]
+	}
+	has := func(tensor string) bool {
+		if src == nil {
+			return false
+		}
+		_, ok := src.Shape(tensor)
+		return ok
+	}
+	r, known := readings[class]
+	switch {
+	case raw.RewardToken != nil: // InternLM2
+		if *raw.RewardToken < 0 {
+			return r, fmt.Errorf("config.json: reward_token_id: %d, want a token id", *raw.RewardToken)
+		}
+		r.Pooling = PoolAppend(*raw.RewardToken)
+	case class == "GPTNeoXRewardModel" && raw.Pooling != nil:
+		switch *raw.Pooling {
+		case "mean":
+			r.Pooling = PoolMean
+		case "last":
+		default:
+			return r, fmt.Errorf("config.json: pooling: %q, want last or mean", *raw.Pooling)
+		}
+	case known:
+	case class == "LlamaForSequenceClassification" && has("v_head.weight") && has("transformer.embed_tokens.weight"): // Starling
+		r.Pooling = PoolBefore(starlingPad)
+	case class == "LlamaForSequenceClassification" && has("weights.fc.0.weight"): // URM
+		r.Pooling = PoolHFLegacy
+	case strings.HasSuffix(class, "ForCausalLM"), strings.HasSuffix(class, "LMHeadModel"), strings.HasSuffix(class, "ForTokenClassification"):
+		r.Pooling = PoolLast // value heads of TRL and LLaMA-Factory, GRM; verl
+	}
+	return r, nil
+}
+
+// Read takes o for how text is read, where it says something, and completes it. It
+// comes before [Config.Network]: the mean of all tokens is a matter of the network.
+func (c *Config) Read(o Reading) error {
+	o.Pooling = cmp.Or(o.Pooling, c.Reading.Pooling, PoolHF)
+	o.Ending = cmp.Or(o.Ending, c.Reading.Ending, EndAsIs)
+	o.DoubleBOS = o.DoubleBOS || c.Reading.DoubleBOS
+	c.Reading = o
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if id, ok := o.Pooling.Names(); ok && int(id) >= c.VocabSize {
+		bad("pooling %s: the model has the token ids 0 to %d: set pooling to its own", o.Pooling, c.VocabSize-1)
+	}
+	switch mean := o.Pooling == PoolMean; {
+	case c.ModernBERT != nil && (mean || o.Pooling == PoolFirst):
+		c.ModernBERT.Mean = mean
+	case c.Causal():
+		c.Mean = mean
+	case mean:
+		bad("pooling mean: %s scores its first token, from which its head is made", c.Architecture)
+	}
+	if !c.Causal() && o.Ending != EndAsIs {
+		bad("ending %s: the texts of %s, an encoder, end as its tokenizer has it", o.Ending, c.Architecture)
+	}
+	return errors.Join(errs...)
+}
