@@ -40,6 +40,7 @@ var headNames = []string{
 	"classifier.out_proj.weight", // RoBERTa in transformers
 	"value_head.weight",          // older OpenRLHF
 	"v_head.summary.weight",      // TRL's value head, LLaMA-Factory
+	"v_head.weight",              // Athene, InternLM2
 	"scalar_head.weight",         // CleanRL's scalar model
 }
 

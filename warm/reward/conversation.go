@@ -33,7 +33,7 @@ func (e *Encoder) conversation(messages []chat.Message, o EncodeOptions) (passag
 			return passage{}, err
 		}
 	}
-	p := passage{text: text.Text, addSpecial: o.Chat.AddSpecial}
+	p := passage{text: text.Text, addSpecial: o.Chat.AddSpecial || e.DoubleBOS}
 	for i, r := range regionsOf(text.Pieces, messages) {
 		p.mark(text.Pieces[i].End, r, o.PlainText && text.Pieces[i].Source.Message != chat.Own)
 	}

@@ -50,7 +50,9 @@ type Config struct {
 	Extrapolate bool     // negative weights and an Alpha outside [0, 1] are meant
 	Ignore      []string // what the members may differ in: see [warm.Options]
 	DType       kernel.DType
-	Pooling     model.Pooling // "" is the checkpoint's own, else model.PoolHF
+	Pooling     model.Pooling // "" is the checkpoint's own, else its class's, else model.PoolHF
+	Ending      model.Ending  // "" is the checkpoint's own, else its class's, else model.EndAsIs
+	DoubleBOS   bool          // a template's text gets the tokenizer's special tokens, and two BOS stay
 	MaxTokens   int           // of a sequence; 0 is the model's context
 
 	// Open opens the checkpoint of a Dir or of Base; nil is [loader.Open].
@@ -303,6 +305,8 @@ func (l *loading) sharesText(c *model.Config, before []*model.Model) error {
 		return fmt.Errorf("vocab_size %d, the first member has %d", c.VocabSize, e.config.VocabSize)
 	case (c.TypeVocab > 0) != (e.config.TypeVocab > 0):
 		return fmt.Errorf("%s and %s read text differently", c.Architecture, e.config.Architecture)
+	case c.Reading != e.config.Reading:
+		return fmt.Errorf("%s and %s read text differently: set pooling and ending", c.Architecture, e.config.Architecture)
 	case c.MaxPositions < e.Context:
 		return fmt.Errorf("context of %d tokens, the ensemble's is %d: set max_tokens", c.MaxPositions, e.Context)
 	}
@@ -327,6 +331,9 @@ func (l *loading) resolve(dir string, data []byte, src model.Source) (*model.Con
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	} else if zero != "" {
 		notes = append(notes, zero)
+	}
+	if err := readAs(c, data, l.config); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	for _, n := range notes {
 		if w := dir + ": " + n; !slices.Contains(l.d.Warnings, w) {
@@ -363,6 +370,12 @@ func (d *Deployment) revision(template string) string {
 	add("config", fmt.Sprintf("%+v", functionOf(d.config)))
 	add("dtype", d.DType)
 	add("pooling", d.Pooling)
+	if d.Ending != model.EndAsIs {
+		add("ending", d.Ending)
+	}
+	if d.DoubleBOS {
+		add("double_bos", true)
+	}
 	add("context", d.Context)
 	add("tokenizer", hex.EncodeToString(d.digests.tokenizer))
 	for _, role := range slices.Sorted(maps.Keys(d.digests.special)) {

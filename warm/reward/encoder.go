@@ -50,7 +50,9 @@ type EncodeOptions struct {
 	// answers, texts and the template's variables as text rather than as the
 	// tokens; those that the chat template puts stay tokens.
 	PlainText bool
-	// Pooling picks the scored token; "" leaves it to the model.
+	// Pooling picks the scored token; "" leaves it to the model. Rules that go by
+	// padding stand in for each other alone: a model that is read at a token of its
+	// own, or at all, has no reward elsewhere.
 	Pooling model.Pooling
 	// MaxTokens is the length from which an input is truncated, where that is
 	// below the model's context; 0 is the context.
@@ -100,11 +102,14 @@ type Encoder struct {
 	Tokenizer *tokenizer.Tokenizer // nil: token ids only
 	Template  *chat.Template       // nil: no chat template
 	Pooling   model.Pooling
-	Context   int // tokens at most
+	Ending    model.Ending
+	DoubleBOS bool // a template's text gets the tokenizer's special tokens, and two BOS stay
+	Context   int  // tokens at most
 
 	config  *model.Config
 	causal  bool
 	bos     int32    // -1 when the tokenizer has none
+	eos     string   // "" when the tokenizer has none
 	notes   []string // what the checkpoint says about its tokenizer and is not followed
 	digests textDigests
 }
@@ -112,7 +117,10 @@ type Encoder struct {
 // Encode returns the tokens of an input and the token to score.
 func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 	o.Truncate = cmp.Or(o.Truncate, TruncatePromptLeft)
-	o.Pooling = cmp.Or(o.Pooling, e.Pooling)
+	var err error
+	if o.Pooling, err = e.pooling(o.Pooling); err != nil {
+		return Encoded{}, err
+	}
 	if o.MaxTokens <= 0 || o.MaxTokens > e.Context {
 		o.MaxTokens = e.Context
 	}
@@ -134,7 +142,21 @@ func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 	if e.causal {
 		out.At = o.Pooling.At(x.ids, e.config.PadTokenID, x.promptTokens())
 	}
+	if out.At < 0 {
+		return Encoded{}, fmt.Errorf("%w: pooling %s: none of the %d tokens is that", ErrInput, o.Pooling, len(x.ids))
+	}
 	return out, nil
+}
+
+// pooling is the rule of an input for which one is asked; "" asks for the model's.
+func (e *Encoder) pooling(asked model.Pooling) (model.Pooling, error) {
+	switch {
+	case asked == "" || asked.Padding() && !e.Pooling.Padding():
+		return e.Pooling, nil
+	case e.causal && (asked == model.PoolMean) != (e.Pooling == model.PoolMean):
+		return "", fmt.Errorf("%w: pooling %s: the model is loaded for %s", ErrInput, asked, e.Pooling)
+	}
+	return asked, nil
 }
 
 // encoding is the tokens of an input in full.
@@ -143,6 +165,7 @@ func (e *Encoder) encoding(in Input, o EncodeOptions) (*encoding, error) {
 	if in.IDs != nil {
 		x.append(in.IDs, regionAnswer, 0)
 		x.begin(e.bos)
+		e.end(x, in, o)
 		return x, nil
 	}
 	if e.Tokenizer == nil {
@@ -172,8 +195,11 @@ func (e *Encoder) encoding(in Input, o EncodeOptions) (*encoding, error) {
 			return nil, err
 		}
 	}
-	x.dropDoubled(e.bos)
+	if !e.DoubleBOS {
+		x.dropDoubled(e.bos)
+	}
 	x.begin(e.bos)
+	e.end(x, in, o)
 	return x, nil
 }
 
@@ -200,8 +226,7 @@ func (e *Encoder) passages(in Input, o EncodeOptions) ([]passage, error) {
 	case in.Messages != nil && e.Template == nil:
 		return nil, fmt.Errorf("%w: send prompt and response, text or input_ids", ErrNoTemplate)
 	case in.Messages != nil:
-		p, err := e.conversation(in.Messages, o)
-		return []passage{p}, err
+		return e.rendered(in.Messages, o)
 	case in.Prompt == nil:
 		return nil, fmt.Errorf("%w: no messages, prompt, text or input_ids", ErrInput)
 	case !e.causal:
@@ -210,11 +235,21 @@ func (e *Encoder) passages(in Input, o EncodeOptions) ([]passage, error) {
 		b.add(in.Response, regionAnswer, o.PlainText)
 		return []passage{a, b}, nil
 	case e.Template != nil:
-		p, err := e.conversation([]chat.Message{chat.NewMessage("user", *in.Prompt), chat.NewMessage("assistant", in.Response)}, o)
-		return []passage{p}, err
+		return e.rendered([]chat.Message{chat.NewMessage("user", *in.Prompt), chat.NewMessage("assistant", in.Response)}, o)
 	}
-	p := passage{addSpecial: true}
+	p := passage{addSpecial: e.Ending != model.EndOpenRLHF}
 	p.add(*in.Prompt, regionPrompt, o.PlainText)
 	p.add(in.Response, regionAnswer, o.PlainText)
+	e.finish(&p, o)
+	return []passage{p}, nil
+}
+
+// rendered is a conversation as one text that ends as the model's do.
+func (e *Encoder) rendered(messages []chat.Message, o EncodeOptions) ([]passage, error) {
+	p, err := e.conversation(messages, o)
+	if err != nil {
+		return nil, err
+	}
+	e.finish(&p, o)
 	return []passage{p}, nil
 }

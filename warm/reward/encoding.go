@@ -20,8 +20,12 @@ const (
 	regionOpening               // the template's text that opens the answer
 	regionClosing               // the template's text behind the answer
 	regionAnswer
+	regionEnding  // what ends the model's texts, and a token that is scored for its id
 	regionSpecial // put around the text by the tokenizer, and a BOS that begins it
 )
+
+// fixed says whether truncation leaves a region as it is.
+func (r region) fixed() bool { return r >= regionEnding }
 
 // removal is the order in which [TruncatePromptLeft] takes regions.
 var removal = []region{regionPrompt, regionHead, regionAnswer, regionOpening, regionClosing}
@@ -149,7 +153,7 @@ func (x *encoding) count(r region) int {
 // promptTokens returns how many tokens stand before the answer.
 func (x *encoding) promptTokens() int {
 	for i, r := range x.regions {
-		if r == regionAnswer || r == regionClosing {
+		if r == regionAnswer || r == regionClosing || r == regionEnding {
 			return i
 		}
 	}
@@ -162,16 +166,17 @@ func (x *encoding) cut(limit int, how Truncation) error {
 	if how == TruncateError {
 		return fmt.Errorf("%w: %d tokens, %d fit", ErrTooLong, n, limit)
 	}
-	if special := x.count(regionSpecial); special > limit {
-		return fmt.Errorf("%w: %d tokens fit, and the tokenizer puts %d around every text", ErrTooLong, limit, special)
+	fixed := x.count(regionSpecial) + x.count(regionEnding)
+	if fixed > limit {
+		return fmt.Errorf("%w: %d tokens fit, and every text has %d around it", ErrTooLong, limit, fixed)
 	}
 	switch how {
 	case TruncateLeft:
-		x.removeLeft(n-limit, func(r region) bool { return r != regionSpecial })
+		x.removeLeft(n-limit, func(r region) bool { return !r.fixed() })
 	case TruncateRight:
-		room := limit - x.count(regionSpecial)
+		room := limit - fixed
 		x.keep(func(i int) bool {
-			if x.regions[i] == regionSpecial {
+			if x.regions[i].fixed() {
 				return true
 			}
 			room--

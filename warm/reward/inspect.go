@@ -20,6 +20,7 @@ type Summary struct {
 	DType      string // stored types, as "F32" or "BF16 and F32"
 	Head       string
 	Pooling    string
+	Ending     string // how the text of a conversation ends; "" as its template has it
 	Pad        string
 	Tokenizer  string
 	Special    string
@@ -50,6 +51,7 @@ func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 	if s.Average, err = averageWords(ckpt.AverageRecord); err != nil {
 		return nil, err
 	}
+	readErr := readAs(cfg, ckpt.Config, Config{})
 	n, bindErr := model.Count(cfg, ckpt)
 	s.Parameters = n
 	e, encErr := newEncoder(ckpt, cfg, Config{})
@@ -74,17 +76,18 @@ func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 	if ckpt.Base != "" {
 		s.Notes = append(s.Notes, "a LoRA adapter over "+ckpt.Base+", merged when it is read")
 	}
-	return s, errors.Join(bindErr, encErr)
+	return s, errors.Join(readErr, bindErr, encErr)
 }
 
 func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
-	s.Pooling = poolingWords[e.Pooling]
+	s.Pooling = e.Pooling.Words()
 	if !e.causal {
 		s.Pooling = "first (pooler)"
 	}
 	if e.config.Averages() {
 		s.Pooling = "the mean of all"
 	}
+	s.Ending = e.endingWords()
 	if e.Tokenizer == nil {
 		s.Tokenizer, s.Special, s.Template = "none: only input_ids can be scored", "unknown", "none"
 		return
@@ -99,6 +102,9 @@ func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
 		around[side] = append(around[side], x.IDs...)
 	}
 	s.Special = fmt.Sprintf("%s in front of a text, %s behind it", e.words(around[0]), e.words(around[1]))
+	if e.DoubleBOS {
+		s.Special += "; before a template's text, too, and two BOS stay"
+	}
 	s.Template = "none: prompt and response are joined as they are"
 	if e.Template != nil {
 		s.Template = s.render(e)
@@ -139,11 +145,15 @@ func (e *Encoder) words(ids []int32) string {
 	return strings.Join(out, " ")
 }
 
-var poolingWords = map[model.Pooling]string{
-	model.PoolHF:       "hf: the last that is not padding",
-	model.PoolLast:     "last: the last, whatever it is",
-	model.PoolHFLegacy: "hf_legacy: the one before the first padding",
-	model.PoolPrompt:   "first_pad_after_prompt: the one before the first padding behind the prompt",
+// endingWords says how a conversation's text ends, "" for what its template says.
+func (e *Encoder) endingWords() string {
+	switch e.Ending {
+	case model.EndEOS:
+		return fmt.Sprintf("%s: with %q, which is put behind what does not end with it", e.Ending, e.eos)
+	case model.EndOpenRLHF:
+		return fmt.Sprintf("%s: newlines at the end go, and a space and %q are put behind what does not end with that", e.Ending, e.eos)
+	}
+	return ""
 }
 
 func storedTypes(c *loader.Checkpoint) string {

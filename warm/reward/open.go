@@ -14,29 +14,49 @@ import (
 // ownConfig is what this project's trainer adds to config.json.
 type ownConfig struct {
 	Warmserve struct {
-		Pooling string `json:"pooling"`
+		Pooling   string `json:"pooling"`
+		Ending    string `json:"ending"`
+		DoubleBOS bool   `json:"double_bos"`
 	} `json:"warmserve"`
+}
+
+// readAs has a configuration read text as c says, else the checkpoint's trainer,
+// else its class.
+func readAs(cfg *model.Config, configJSON []byte, c Config) error {
+	r := model.Reading{Pooling: c.Pooling, Ending: c.Ending, DoubleBOS: c.DoubleBOS}
+	var own ownConfig
+	if err := json.Unmarshal(configJSON, &own); err != nil {
+		return fmt.Errorf("config.json: %w", jsonerr.WrongType(err))
+	}
+	var err error
+	if s := own.Warmserve.Pooling; s != "" && r.Pooling == "" {
+		r.Pooling, err = model.ParsePooling(s)
+	}
+	if s := own.Warmserve.Ending; s != "" && r.Ending == "" && err == nil {
+		r.Ending, err = model.ParseEnding(s)
+	}
+	if err != nil {
+		return fmt.Errorf("config.json: warmserve: %w", err)
+	}
+	r.DoubleBOS = r.DoubleBOS || own.Warmserve.DoubleBOS
+	return cfg.Read(r)
 }
 
 // newEncoder reads a checkpoint's tokenizer and chat template.
 func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder, error) {
-	e := &Encoder{Pooling: c.Pooling, Context: cfg.MaxPositions, config: cfg, causal: cfg.Causal(), bos: -1}
+	r := cfg.Reading
+	e := &Encoder{
+		Pooling: r.Pooling, Ending: r.Ending, DoubleBOS: r.DoubleBOS,
+		Context: cfg.MaxPositions, config: cfg, causal: cfg.Causal(), bos: -1,
+	}
 	if c.MaxTokens < 0 || c.MaxTokens > cfg.MaxPositions {
 		return nil, fmt.Errorf("max_tokens: %d, want 1 to %d, the model's context", c.MaxTokens, cfg.MaxPositions)
 	}
 	if c.MaxTokens > 0 {
 		e.Context = c.MaxTokens
 	}
-	if e.Pooling == "" {
-		var own ownConfig
-		if err := json.Unmarshal(ckpt.Config, &own); err != nil {
-			return nil, fmt.Errorf("config.json: %w", jsonerr.WrongType(err))
-		}
-		p, err := model.ParsePooling(own.Warmserve.Pooling)
-		if err != nil {
-			return nil, fmt.Errorf("config.json: warmserve: %w", err)
-		}
-		e.Pooling = p
+	if p := r.Pooling; !e.causal && p != model.PoolHF && p != model.PoolFirst && p != model.PoolMean {
+		e.notes = append(e.notes, fmt.Sprintf("pooling %s is not followed: an encoder is scored at its first token, or at all", p))
 	}
 	if ckpt.Tokenizer == nil {
 		return e, nil
@@ -62,6 +82,12 @@ func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder,
 	e.digests.special = special
 	if id, ok := e.Tokenizer.ID(special["bos_token"]); ok && special["bos_token"] != "" {
 		e.bos = id
+	}
+	if _, ok := e.Tokenizer.ID(special["eos_token"]); ok {
+		e.eos = special["eos_token"]
+	}
+	if e.eos == "" && e.Ending != model.EndAsIs {
+		return nil, fmt.Errorf("ending %s: tokenizer_config.json names no eos_token that tokenizer.json has; the ending as-is needs none", e.Ending)
 	}
 	if ckpt.ChatTemplate != "" {
 		if e.Template, err = chat.Parse(ckpt.ChatTemplate, special); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 )
 
@@ -30,16 +31,11 @@ func openRandom(ctx context.Context, d *Deployment, c Config, path string, worke
 	if err != nil {
 		return err
 	}
-	pooling := c.Pooling
-	if pooling == "" {
-		pooling = model.PoolHF
+	if err := readAs(cfg, data, c); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	if c.MaxTokens < 0 || c.MaxTokens > cfg.MaxPositions {
-		return fmt.Errorf("max_tokens: %d, want 1 to %d, the model's context", c.MaxTokens, cfg.MaxPositions)
-	}
-	d.Encoder = &Encoder{Pooling: pooling, Context: cfg.MaxPositions, config: cfg, causal: cfg.Causal(), bos: -1}
-	if c.MaxTokens > 0 {
-		d.Context = c.MaxTokens
+	if d.Encoder, err = newEncoder(&loader.Checkpoint{}, cfg, c); err != nil {
+		return err
 	}
 	l := &loading{config: c, workers: workers, d: d, interrupt: interruptOf(ctx)}
 	if d.average, err = l.load("random weights", cfg, model.NewRandom(cfg, randomSeed)); err != nil {

@@ -168,8 +168,38 @@ func slowRegions(cells []cell, messages []chat.Message) {
 	}
 }
 
+// slowEnding is the reference for how texts end: a list of the characters of cells,
+// from which and to which one after the other is taken and put.
+func slowEnding(cells []cell, ending model.Ending, plain bool) []cell {
+	var chars []cell
+	for _, c := range cells {
+		for _, r := range c.text {
+			chars = append(chars, cell{string(r), c.source, c.region})
+		}
+	}
+	if ending == model.EndAsIs {
+		return chars
+	}
+	for ending == model.EndOpenRLHF && len(chars) > 0 && chars[len(chars)-1].text == "\n" {
+		chars = chars[:len(chars)-1]
+	}
+	end := chars[max(0, len(chars)-len("</s>")):]
+	text, own := "", true
+	for _, c := range end {
+		text += c.text
+		own = own && c.source.Message == chat.Own
+	}
+	if text == "</s>" && (own || !plain) {
+		return chars
+	}
+	if ending == model.EndOpenRLHF {
+		chars = append(chars, cell{" ", chat.Source{Message: chat.Own}, regionEnding})
+	}
+	return append(chars, cell{"</s>", chat.Source{Message: chat.Own}, regionEnding})
+}
+
 // slowTokens is the reference for tokens.
-func slowTokens(cells []cell, plain, special bool) []slowToken {
+func slowTokens(cells []cell, plain, special, doubleBOS bool) []slowToken {
 	var text string
 	var regions []region // of each byte
 	var own []bool
@@ -192,7 +222,7 @@ func slowTokens(cells []cell, plain, special bool) []slowToken {
 		out = append(out, slowToken{id, slices.Max(regions[i : i+n])})
 		i += n
 	}
-	if len(out) > 1 && out[0].id == 0 && out[1].id == 0 {
+	if len(out) > 1 && out[0].id == 0 && out[1].id == 0 && !doubleBOS {
 		out = out[1:]
 	}
 	if len(out) > 0 && out[0].id == 0 {
@@ -201,16 +231,40 @@ func slowTokens(cells []cell, plain, special bool) []slowToken {
 	return out
 }
 
+// slowEnd is the reference for what stays at the end, and for a token that is
+// scored for its id.
+func slowEnd(tokens []slowToken, ends bool, pooling Pooling) []slowToken {
+	last := len(tokens) - 1
+	if ends && tokens[last].id == 1 {
+		tokens[last].region = regionEnding
+	}
+	rule, id := ruleOf(pooling)
+	if rule == "append" && (last < 0 || tokens[last].id != id) {
+		tokens = append(tokens, slowToken{id: id})
+	}
+	if at := slowAt(tokens, pooling); (rule == "append" || rule == "token") && at >= 0 {
+		tokens[at].region = regionEnding
+	}
+	return tokens
+}
+
+// ruleOf splits a rule with a number.
+func ruleOf(p Pooling) (name string, n int32) {
+	name, number, _ := strings.Cut(string(p), ":")
+	fmt.Sscan(number, &n) // 0 for rules without
+	return name, n
+}
+
 // slowCut removes one token after the other.
 func slowCut(tokens []slowToken, limit int, how Truncation) []slowToken {
 	for len(tokens) > limit {
 		at := -1
 		switch how {
 		case TruncateLeft:
-			at = slices.IndexFunc(tokens, func(x slowToken) bool { return x.region != regionSpecial })
+			at = slices.IndexFunc(tokens, func(x slowToken) bool { return x.region != regionSpecial && x.region != regionEnding })
 		case TruncateRight:
 			for i, x := range tokens {
-				if x.region != regionSpecial {
+				if x.region != regionSpecial && x.region != regionEnding {
 					at = i
 				}
 			}
@@ -220,6 +274,9 @@ func slowCut(tokens []slowToken, limit int, how Truncation) []slowToken {
 					at = slices.IndexFunc(tokens, func(x slowToken) bool { return x.region == r })
 				}
 			}
+		}
+		if at < 0 {
+			return nil // what must stay is more
 		}
 		tokens = slices.Delete(tokens, at, at+1)
 	}
@@ -240,11 +297,33 @@ func slowAt(tokens []slowToken, pooling Pooling) int {
 	case model.PoolPrompt:
 		behind := false
 		for i, x := range tokens {
-			behind = behind || x.region == regionAnswer || x.region == regionClosing
+			behind = behind || x.region == regionAnswer || x.region == regionClosing || x.region == regionEnding
 			if behind && x.id == pad {
 				return max(i-1, 0)
 			}
 		}
+	case model.PoolFirst:
+		return 0
+	}
+	first, latest := -1, -1
+	rule, n := ruleOf(pooling)
+	for i, x := range tokens {
+		if x.id == n && first < 0 {
+			first = i
+		}
+		if x.id == n {
+			latest = i
+		}
+	}
+	switch rule {
+	case "token", "append":
+		return latest
+	case "before":
+		if first > 0 {
+			return first - 1
+		}
+	case "at":
+		return max(len(tokens)+int(n), -1)
 	}
 	return last
 }
@@ -282,6 +361,9 @@ func randomTurns(t *testing.T, r *rand.Rand) []chat.Message {
 	return append(out, chat.NewMessage("assistant", say()))
 }
 
+// poolings are rules of every form; 99 is the letter a, and 299 no token of a text.
+var poolings = []Pooling{model.PoolHF, model.PoolLast, model.PoolPrompt, model.PoolFirst, "token:1", "token:99", "append:1", "append:299", "before:1", "before:99", "at:-1", "at:-7"}
+
 // FuzzRegions holds tokens, regions, truncation and the scored token against a
 // reference that knows positions because each value was one unique letter when
 // the template was rendered.
@@ -306,12 +388,14 @@ func FuzzRegions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		name := names[r.IntN(len(names))]
-		d := deployments[name]
+		d := *deployments[name].Encoder
+		d.Ending = []model.Ending{model.EndAsIs, model.EndEOS, model.EndOpenRLHF}[r.IntN(3)]
+		d.DoubleBOS = r.IntN(4) == 0
 		messages := randomTurns(t, r)
 		o := EncodeOptions{
 			Truncate:  []Truncation{"", TruncatePromptLeft, TruncateLeft, TruncateRight}[r.IntN(4)],
 			PlainText: r.IntN(2) == 0,
-			Pooling:   []Pooling{model.PoolHF, model.PoolLast, model.PoolPrompt}[r.IntN(3)],
+			Pooling:   poolings[r.IntN(len(poolings))],
 			MaxTokens: 1 + r.IntN(64),
 			Chat:      ChatOptions{AddSpecial: r.IntN(3) == 0, AddGenerationPrompt: r.IntN(4) == 0},
 		}
@@ -330,16 +414,35 @@ func FuzzRegions(f *testing.F) {
 			}
 			cells = cells[:i+1]
 		}
-		want := slowTokens(cells, o.PlainText, o.Chat.AddSpecial)
+		ending := d.Ending
+		if o.Chat.ContinueFinal || o.Chat.AddGenerationPrompt {
+			ending = model.EndAsIs
+		}
+		cells = slowEnding(cells, ending, o.PlainText)
+		want := slowTokens(cells, o.PlainText, o.Chat.AddSpecial || d.DoubleBOS, d.DoubleBOS)
+		want = slowEnd(want, ending != model.EndAsIs, o.Pooling)
 		got, err := d.Encode(Input{Messages: messages}, o)
 		if len(want) == 0 {
 			require.ErrorIs(t, err, ErrEmpty)
 			return
 		}
+		limit, whole := cmp.Or(o.MaxTokens, d.Context), len(want)
+		if want = slowCut(want, limit, o.Truncate); want == nil {
+			require.ErrorIs(t, err, ErrTooLong)
+			return
+		}
+		if slowAt(want, o.Pooling) < 0 {
+			require.ErrorIs(t, err, ErrInput)
+			return
+		}
 		require.NoError(t, err)
-		limit := cmp.Or(o.MaxTokens, d.Context)
-		require.Equal(t, len(want) > limit, got.Truncated)
-		want = slowCut(want, limit, o.Truncate)
+		require.Equal(t, whole > limit, got.Truncated)
+		if ending != model.EndAsIs && o.Pooling == model.PoolLast {
+			require.Equal(t, int32(1), got.IDs[got.At], "a text ends as it should, and that is scored, however it is cut")
+		}
+		if rule, id := ruleOf(o.Pooling); rule == "append" {
+			require.Equal(t, id, got.IDs[got.At])
+		}
 		ids := make([]int32, len(want))
 		for i, x := range want {
 			ids[i] = x.id

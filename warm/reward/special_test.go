@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
@@ -98,21 +99,25 @@ func FuzzSpecialTokens(f *testing.F) {
 	parts := fragments()
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		d := deployments[names[r.IntN(len(names))]]
+		d := *deployments[names[r.IntN(len(names))]].Encoder
+		d.Ending = []model.Ending{model.EndAsIs, model.EndEOS, model.EndOpenRLHF}[r.IntN(3)]
+		if r.IntN(4) == 0 {
+			d.Pooling = model.PoolAppend(int32(258 + r.IntN(len(specials))))
+		}
 		hostile, harmless := twinConversations(t, r, parts)
 		o := EncodeOptions{Chat: ChatOptions{AddSpecial: r.IntN(3) == 0, AddGenerationPrompt: r.IntN(3) == 0}}
 		if v := fragment(r, parts); r.IntN(3) == 0 {
 			o.Chat.Variables = map[string]any{"date_string": v.hostile, "enable_thinking": r.IntN(2) == 0}
 			same := EncodeOptions{Chat: o.Chat}
 			same.Chat.Variables = map[string]any{"date_string": v.harmless, "enable_thinking": o.Chat.Variables["enable_thinking"]}
-			compareSpecials(t, d, hostile, o, harmless, same)
+			compareSpecials(t, &d, hostile, o, harmless, same)
 			return
 		}
-		compareSpecials(t, d, hostile, o, harmless, o)
+		compareSpecials(t, &d, hostile, o, harmless, o)
 	})
 }
 
-func compareSpecials(t *testing.T, d *Deployment, hostile []chat.Message, o EncodeOptions, harmless []chat.Message, o2 EncodeOptions) {
+func compareSpecials(t *testing.T, d *Encoder, hostile []chat.Message, o EncodeOptions, harmless []chat.Message, o2 EncodeOptions) {
 	o.PlainText = true
 	got, err := d.Encode(Input{Messages: hostile}, o)
 	want, err2 := d.Encode(Input{Messages: harmless}, o2)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -44,6 +43,7 @@ type stackScore struct {
 func TestStacksCheckpointsGiveTheStacksOwnScores(t *testing.T) {
 	engine := model.NewEngine(2)
 	defer engine.Close()
+	_, conversations := stack(t, "trl-qwen3")
 	for _, name := range []string{"trl-llama3", "trl-qwen3", "trl-qwen3-lora", "trl-qwen3-lora-readme", "trl-llama3-lora-bf16",
 		"trl-pythia-clone", "trl-gemma2", "trl-modernbert", "openrlhf-llama3", "openrlhf-qwen3"} {
 		t.Run(name, func(t *testing.T) {
@@ -51,20 +51,22 @@ func TestStacksCheckpointsGiveTheStacksOwnScores(t *testing.T) {
 			d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}}, 2)
 			require.NoError(t, err)
 			for i, w := range want {
-				in := reward.Input{Text: w.Text}
-				if w.Text == nil {
-					in.Messages, err = chat.ParseMessages(w.Messages)
-					require.NoError(t, err)
+				if w.Messages == nil { // the conversations are the same for all, and here are the texts that were made of them
+					w.Messages = conversations[i].Messages
 				}
+				messages, err := chat.ParseMessages(w.Messages)
+				require.NoError(t, err)
+				in := reward.Input{Messages: messages}
 				if name == "trl-modernbert" { // without a template: how TRL joined the texts is not in the checkpoint
 					in = reward.Input{IDs: w.IDs}
 				}
-				options := reward.EncodeOptions{}
-				if strings.HasPrefix(name, "openrlhf") {
-					options.Pooling = model.PoolLast // how a text ends, and which token is scored, is not in the checkpoint
-				}
-				e, err := d.Encode(in, options)
+				e, err := d.Encode(in, reward.EncodeOptions{})
 				require.NoError(t, err)
+				if w.Text != nil {
+					finished, err := d.Encode(reward.Input{Text: w.Text}, reward.EncodeOptions{})
+					require.NoError(t, err)
+					assert.Equal(t, finished, e, "conversation %d", i)
+				}
 				if w.IDs != nil {
 					assert.Equal(t, w.IDs, e.IDs, "conversation %d", i)
 				}

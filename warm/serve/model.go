@@ -67,8 +67,13 @@ func (m *Model) Lane(name string) (*batch.Lane, error) {
 // Prepare implements live.Model.
 func (m *Model) Prepare(in *api.Input, o live.PrepareOptions) ([]live.Prepared, error) {
 	opts := reward.EncodeOptions{
-		Truncate: reward.Truncation(o.Truncate), PlainText: !o.ParseSpecial,
-		Pooling: model.Pooling(o.Pooling), MaxTokens: o.MaxTokens, Chat: chatOptions(o.Chat),
+		Truncate: reward.Truncation(o.Truncate), PlainText: !o.ParseSpecial, MaxTokens: o.MaxTokens, Chat: chatOptions(o.Chat),
+	}
+	if o.Pooling != "" {
+		var err error
+		if opts.Pooling, err = model.ParsePooling(o.Pooling); err != nil {
+			return nil, api.Errorf(api.CodeInvalidValue, "pooling", "%v", err)
+		}
 	}
 	out := make([]live.Prepared, in.Count())
 	for i := range out {

@@ -106,11 +106,11 @@ func TestReferencesBecomeWhatIsLoaded(t *testing.T) {
 
 func TestAllThatIsWrongWithModelsIsSaidTogether(t *testing.T) {
 	err := Check(map[string]*api.ModelSpec{
-		"m m": {Members: []api.MemberSpec{{Path: "a"}}, DType: "float12", Pooling: "mean"},
+		"m m": {Members: []api.MemberSpec{{Path: "a"}}, DType: "float12", Pooling: "middle", Ending: "soon"},
 		"n":   {Members: []api.MemberSpec{{Path: "a"}, {Path: "b"}}, Weights: []float64{1}},
 		"o":   {},
 	})
-	for _, want := range []string{`"m m": a name is`, "models.m m: ", "float12", "mean", "models.n: weights: 1 weights for 2 members", "models.o: members: members is missing"} {
+	for _, want := range []string{`"m m": a name is`, "models.m m: ", "float12", `pooling rule "middle"`, `ending "soon"`, "models.n: weights: 1 weights for 2 members", "models.o: members: members is missing"} {
 		assert.ErrorContains(t, err, want)
 	}
 	_, err = New(Config{Models: map[string]*api.ModelSpec{"o": nil}, Server: server.Config{Logger: slog.New(slog.DiscardHandler)}})

@@ -35,7 +35,7 @@ func Check(models map[string]*api.ModelSpec) error {
 func RewardConfig(spec *api.ModelSpec) (reward.Config, error) {
 	c := reward.Config{
 		Mode: reward.Mode(spec.Mode), Base: spec.Base, Alpha: spec.Alpha, Extrapolate: spec.Extrapolate,
-		Ignore: spec.Ignore, MaxTokens: spec.MaxTokens,
+		Ignore: spec.Ignore, MaxTokens: spec.MaxTokens, DoubleBOS: spec.DoubleBOS,
 	}
 	var errs []error
 	err := spec.Validate()
@@ -50,6 +50,11 @@ func RewardConfig(spec *api.ModelSpec) (reward.Config, error) {
 	}
 	if spec.Pooling != "" {
 		if c.Pooling, err = model.ParsePooling(spec.Pooling); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if spec.Ending != "" {
+		if c.Ending, err = model.ParseEnding(spec.Ending); err != nil {
 			errs = append(errs, err)
 		}
 	}
