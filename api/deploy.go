@@ -22,7 +22,9 @@ type ModelSpec struct {
 	Ignore      []string     `json:"ignore,omitempty"`     // what the members may differ in: fields of config.json, special tokens, "tokenizer", "chat_template"
 	Mode        string       `json:"mode,omitzero"`        // "" is wa
 	DType       string       `json:"dtype,omitzero"`       // "" is float32
-	Pooling     string       `json:"pooling,omitzero"`     // "" is the checkpoint's own
+	Pooling     string       `json:"pooling,omitzero"`     // which token is scored; "" is the checkpoint's own
+	Ending      string       `json:"ending,omitzero"`      // how the text of a conversation ends: as-is, eos or openrlhf; "" is the checkpoint's own
+	DoubleBOS   bool         `json:"double_bos,omitzero"`  // the tokeniser's special tokens stand before a template's, and two BOS stay
 	MaxTokens   int          `json:"max_tokens,omitzero"`  // of a sequence; 0 is the model's context
 	ABSample    float64      `json:"ab_sample,omitzero"`   // the share of requests in the mode wa whose ensemble is scored beside them, for the metrics; with the mode both
 	Guard       *GuardSpec   `json:"guard,omitzero"`       // nil is none

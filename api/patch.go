@@ -105,6 +105,8 @@ var specFields = []specField{
 	{"mode", func(s *ModelSpec) bool { return s.Mode != "" }, func(to, from *ModelSpec) { to.Mode = from.Mode }},
 	{"dtype", func(s *ModelSpec) bool { return s.DType != "" }, func(to, from *ModelSpec) { to.DType = from.DType }},
 	{"pooling", func(s *ModelSpec) bool { return s.Pooling != "" }, func(to, from *ModelSpec) { to.Pooling = from.Pooling }},
+	{"ending", func(s *ModelSpec) bool { return s.Ending != "" }, func(to, from *ModelSpec) { to.Ending = from.Ending }},
+	{"double_bos", func(s *ModelSpec) bool { return s.DoubleBOS }, func(to, from *ModelSpec) { to.DoubleBOS = from.DoubleBOS }},
 	{"max_tokens", func(s *ModelSpec) bool { return s.MaxTokens != 0 }, func(to, from *ModelSpec) { to.MaxTokens = from.MaxTokens }},
 	{"ab_sample", func(s *ModelSpec) bool { return s.ABSample != 0 }, func(to, from *ModelSpec) { to.ABSample = from.ABSample }},
 	{"guard", func(s *ModelSpec) bool { return s.Guard != nil }, func(to, from *ModelSpec) { to.Guard = clonePointer(from.Guard) }},

@@ -133,6 +133,9 @@ func printSummary(w io.Writer, s *reward.Summary) {
 	}
 	line("score head", "%s", s.Head)
 	line("scored token", "%s", s.Pooling)
+	if s.Ending != "" {
+		line("texts end", "%s", s.Ending)
+	}
 	line("pad token", "%s", s.Pad)
 	line("tokenizer", "%s", s.Tokenizer)
 	line("special tokens", "%s", s.Special)

@@ -26,9 +26,9 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--model m=a --alpha 0.5", "model-root"},
 		{"--model m=a", "model-root base"},
 		{"", "model-root base"},
-		{"--config c.yaml", "mode dtype pooling max-tokens base alpha ab-sample"},
-		{"--state s", "mode dtype pooling max-tokens base alpha ab-sample model-root"},
-		{"--watch m.yaml --admin-key-file k", "mode dtype pooling max-tokens base alpha ab-sample"},
+		{"--config c.yaml", "mode dtype pooling ending double-bos max-tokens base alpha ab-sample"},
+		{"--state s", "mode dtype pooling ending double-bos max-tokens base alpha ab-sample model-root"},
+		{"--watch m.yaml --admin-key-file k", "mode dtype pooling ending double-bos max-tokens base alpha ab-sample"},
 	},
 	"warm average":         {{"", "base"}, {"--alpha 0.5", ""}},
 	"warm score":           {{"", "aggregate lambda base"}, {"--mode member:a --alpha 0.5", "aggregate lambda"}, {"--mode ens", "base"}, {"--mode both --alpha 0.5", ""}},
@@ -257,7 +257,7 @@ func TestFlagsOfModelsAreRefusedWhereADefaultConfigurationHasThem(t *testing.T) 
 		return code, stderr.String()
 	}
 	require.NoError(t, os.WriteFile(config, []byte("admin_key_file: admin.keys\nmodels:\n  m: {members: ["+tinyModel(t, "one", nil)+"]}\n"), 0o600))
-	for _, flag := range [][]string{{"--mode", "both"}, {"--dtype", "int8"}, {"--pooling", "last"}, {"--max-tokens", "9"}, {"--base", dir}, {"--alpha", "0.5"}, {"--ab-sample", "0.1"}} {
+	for _, flag := range [][]string{{"--mode", "both"}, {"--dtype", "int8"}, {"--pooling", "last"}, {"--ending", "eos"}, {"--double-bos"}, {"--max-tokens", "9"}, {"--base", dir}, {"--alpha", "0.5"}, {"--ab-sample", "0.1"}} {
 		code, stderr := serve(config, flag...)
 		assert.Equal(t, exitUsage, code, flag)
 		assert.Contains(t, stderr, flag[0]+" has no effect without --model")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/warm/serve"
@@ -124,7 +125,9 @@ func modelFlags(c *cobra.Command, m *api.ModelSpec, alpha *float64) {
 	l := c.Flags()
 	l.StringVar(&m.Mode, "mode", "wa", "what is held in memory: wa, ens, both or member:NAME")
 	l.StringVar(&m.DType, "dtype", "float32", "number format of the weights: float32, bfloat16 or int8")
-	l.StringVar(&m.Pooling, "pooling", "", "which token is scored: hf, last, hf_legacy or first_pad_after_prompt (default the checkpoint's own, else hf)")
+	l.StringVar(&m.Pooling, "pooling", "", "which token is scored, by `rule`: "+model.PoolingForms+" (default the checkpoint's own, else hf)")
+	l.StringVar(&m.Ending, "ending", "", "how the text of a conversation ends: as-is, eos or openrlhf (default the checkpoint's own, else as-is)")
+	l.BoolVar(&m.DoubleBOS, "double-bos", false, "put the tokenizer's special tokens before a template's too, and keep two BOS")
 	l.IntVar(&m.MaxTokens, "max-tokens", 0, "tokens of a sequence (default the model's context)")
 	l.StringVar(&m.Base, "base", "", "the shared initialisation for --alpha, a `directory`")
 	l.Float64Var(alpha, "alpha", 1, "distance of the average from --base: 0 is the base, 1 the average")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,6 +24,9 @@ var openRLHFWait = hold(150 * time.Second)
 
 // clipRange is where --reward.clip_range of OpenRLHF cuts by default.
 const clipRange = 10
+
+// poolings are the rules that a query may name, as Info.Pooling has them.
+var poolings = regexp.MustCompile(`^(hf|last|hf_legacy|first_pad_after_prompt|first|mean|(token|append|before):[0-9]{1,9}|at:-[1-9][0-9]{0,8})$`)
 
 // openRLHF is POST /get_reward.
 type openRLHF struct{ scores string }
@@ -97,18 +101,19 @@ func (o openRLHF) decode(body []byte, at Target) (*Call, error) {
 }
 
 // pooling says which token is scored: the last, as OpenRLHF's own server does,
-// unless the query asks for the rule of other trainers' models (hf: TRL's) or
-// for the model's own.
+// unless the query asks for another rule (hf: that of TRL's models) or for the
+// model's own. A model that is read at a token of its own is read there whatever
+// the rules of padding: see reward.EncodeOptions.
 func (o openRLHF) pooling(q url.Values) (string, error) {
-	switch p := q.Get("pooling"); p {
-	case "":
+	switch p := q.Get("pooling"); {
+	case p == "":
 		return "last", nil
-	case "model":
+	case p == "model":
 		return "", nil
-	case "hf", "last", "hf_legacy":
+	case poolings.MatchString(p):
 		return p, nil
 	}
-	return "", api.Errorf(api.CodeInvalidValue, "pooling", "want hf, last, hf_legacy or model")
+	return "", api.Errorf(api.CodeInvalidValue, "pooling", "want model, hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID or at:-N")
 }
 
 func (o openRLHF) scoring(q url.Values) (string, error) {

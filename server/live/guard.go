@@ -68,7 +68,7 @@ func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 	for i, member := range c.spec.Members {
 		alone := api.ModelSpec{
 			Members: []api.MemberSpec{{Name: v.names[i], Path: member.Path}}, Mode: api.ModeMember + v.names[i],
-			DType: c.spec.DType, Pooling: c.spec.Pooling, MaxTokens: c.spec.MaxTokens,
+			DType: c.spec.DType, Pooling: c.spec.Pooling, Ending: c.spec.Ending, DoubleBOS: c.spec.DoubleBOS, MaxTokens: c.spec.MaxTokens,
 		}
 		m, err := cs.builder.Build(c.ctx, c.name, &alone, c.progress)
 		if err != nil {
