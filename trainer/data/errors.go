@@ -36,14 +36,17 @@ var errArray = errors.New("not a JSON array")
 type Place struct {
 	// File is the name the reader was given.
 	File string
-	// Line counts from 1.
+	// Line counts from 1; 0 in a Parquet file, which has none.
 	Line int
-	// Item is the number of an array's element, from 1, else 0.
+	// Item is the number of an array's element, or of a Parquet file's row, from 1, else 0.
 	Item int
 }
 
-// String is pairs.jsonl:12, or pairs.json:12 (item 3) in an array.
+// String is pairs.jsonl:12, pairs.json:12 (item 3) in an array, or pairs.parquet (row 3).
 func (p Place) String() string {
+	if p.Line == 0 {
+		return fmt.Sprintf("%s (%s)", p.File, p.where())
+	}
 	if p.Item > 0 {
 		return fmt.Sprintf("%s:%d (item %d)", p.File, p.Line, p.Item)
 	}
@@ -52,6 +55,9 @@ func (p Place) String() string {
 
 // where is the place within its file.
 func (p Place) where() string {
+	if p.Line == 0 {
+		return fmt.Sprintf("row %d", p.Item)
+	}
 	if p.Item > 0 {
 		return fmt.Sprintf("item %d", p.Item)
 	}

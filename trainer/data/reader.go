@@ -39,6 +39,7 @@ type Reader struct {
 	// packed is set when the stream is compressed, so that a failure may be the decoder's.
 	packed bool
 	array  *array // nil for lines
+	table  *table // nil for JSON
 }
 
 // Open reads a file. Close the reader when it is no longer needed.
@@ -61,14 +62,20 @@ func Open(path string, o Options) (*Reader, error) {
 	return r, nil
 }
 
-// NewReader reads a stream: plain, gzip or zstd, as its first bytes tell. Closing the reader does
-// not close src.
+// NewReader reads a stream: plain, gzip or zstd, as its first bytes tell, or a Parquet file where src
+// is one that can be read at any place, as an [os.File] and a [bytes.Reader] can. Closing the reader
+// does not close src.
 func NewReader(src io.Reader, o Options) (*Reader, error) {
 	if o.Name == "" {
 		o.Name = "input"
 	}
 	if o.MaxLine <= 0 {
 		o.MaxLine = 16 << 20
+	}
+	if t, err := openTable(src, o.MaxLine); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Name, err)
+	} else if t != nil {
+		return &Reader{o: o, table: t, close: []func() error{t.rows.Close}}, nil
 	}
 	plain, packed, err := Decompress(src)
 	if err != nil {
@@ -160,7 +167,7 @@ func each[T any](r *Reader, parse func(line []byte, o lineInfo) (T, error), yiel
 		var zero T
 		if err != nil {
 			e := wrap(at, err)
-			e.End = !errors.Is(err, ErrLongLine)
+			e.End = !errors.Is(err, ErrLongLine) && !errors.Is(err, ErrText)
 			if !yield(zero, e) || e.End {
 				return
 			}
@@ -181,6 +188,10 @@ func each[T any](r *Reader, parse func(line []byte, o lineInfo) (T, error), yiel
 
 // record returns the next line, or element of an array, and its place.
 func (r *Reader) record() ([]byte, Place, error) {
+	if r.table != nil {
+		raw, err := r.table.next()
+		return raw, Place{File: r.o.Name, Item: r.table.row}, err
+	}
 	if r.array != nil {
 		raw, line, err := r.array.next()
 		if err != nil && r.packed && !errors.Is(err, errArray) && !errors.Is(err, ErrLongLine) && !errors.Is(err, ErrSyntax) && !errors.Is(err, io.EOF) && !isFileError(err) {

@@ -12,11 +12,14 @@ import (
 )
 
 // wantedFormat is what every reader of this package takes.
-const wantedFormat = "want JSON Lines, one object a line, or a JSON array of objects; plain, gzip or zstd"
+const wantedFormat = "want JSON Lines, one object a line, or a JSON array of objects; plain, gzip or zstd; or a Parquet file"
+
+// magicParquet is what a Parquet file begins with.
+const magicParquet = "PAR1"
 
 // magics are the beginnings of files that people have instead, and what to call them.
 var magics = []struct{ begin, what string }{
-	{"PAR1", "a Parquet file (datasets writes it as lines by to_json)"},
+	{magicParquet, "a Parquet file in a stream (give its path: it is read from its end)"},
 	{"ARROW1", "an Arrow file (datasets writes it as lines by to_json)"},
 	{"PK\x03\x04", "a zip file"},
 	{"BZh", "a bzip2 file"},

@@ -62,7 +62,6 @@ func TestAnArrayThatIsCutOffEndsTheReading(t *testing.T) {
 
 func TestOtherFilesAreCalledWhatTheyAre(t *testing.T) {
 	for name, c := range map[string]struct{ begin, want string }{
-		"Parquet":  {"PAR1\x15\x04", "a Parquet file"},
 		"zip":      {"PK\x03\x04xx", "a zip file"},
 		"CSV":      {"prompt,chosen,rejected\nq,a,b\n", "a CSV file with the columns prompt, chosen, rejected"},
 		"quoted":   {"id;\"text\"\r\n1;x\r\n", "a CSV file with the columns id, \"text\""},
