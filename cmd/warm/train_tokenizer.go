@@ -64,7 +64,7 @@ func (p *program) runTokenizer(f tokenizerFlags) error {
 		return usagef("--vocab: %d, want %d at least: the bytes and the special tokens", f.vocab, 256+special)
 	}
 	c := bpe.NewCounter()
-	if err := lm.EachText(f.text, f.skipBad, func(message string) { fmt.Fprintln(p.stderr, message) }, c.Add); err != nil {
+	if err := lm.EachText(f.text, f.skipBad, func(format string, args ...any) { fmt.Fprintf(p.stderr, format+"\n", args...) }, c.Add); err != nil {
 		return err
 	}
 	merges, err := c.Train(f.vocab - special)

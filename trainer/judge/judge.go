@@ -104,7 +104,7 @@ func (t Test) settings() rm.Config {
 // preferences reads the pairs to judge on.
 func (t Test) preferences() ([]rm.Preference, error) {
 	c := t.settings()
-	pairs, err := c.ReadAll(t.Files, map[string]string{})
+	pairs, err := c.ReadAll(t.Files)
 	if err != nil || t.Holdout == "" {
 		return pairs, err
 	}
@@ -132,7 +132,7 @@ func (t Test) encode(b *rm.Base, pairs []rm.Preference, d *rm.Dataset) ([]rm.Pre
 // words judges a bag of words that learned from the baseline's files.
 func (j *judge) words() (*Judged, error) {
 	c := j.test.settings()
-	pairs, err := c.ReadAll(j.test.Baseline, map[string]string{})
+	pairs, err := c.ReadAll(j.test.Baseline)
 	if err != nil {
 		return nil, err
 	}

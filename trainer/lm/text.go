@@ -2,12 +2,8 @@ package lm
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -28,7 +24,7 @@ type corpus struct {
 
 // load reads all files of a run.
 func (c *Config) load(b *base) (*corpus, error) {
-	out := &corpus{hashes: map[string]string{}}
+	out, files := &corpus{}, c.files()
 	context := b.config.MaxPositions
 	if c.Context > 0 {
 		if c.Context > context {
@@ -38,12 +34,12 @@ func (c *Config) load(b *base) (*corpus, error) {
 	}
 	var texts []model.Text
 	for _, path := range c.Text {
-		content, err := read(path, out.hashes)
+		content, err := files.ReadText(path)
 		if err != nil {
 			return nil, err
 		}
 		if isLines(path) {
-			texts, err = c.documents(b, texts, path, content, context, &out.cut)
+			err = eachDocument(files, path, content, func(text string) { texts = append(texts, b.example(text, context, true, &out.cut)) })
 		} else {
 			texts, err = b.windows(texts, path, content, context)
 		}
@@ -53,14 +49,23 @@ func (c *Config) load(b *base) (*corpus, error) {
 	}
 	seen := map[string]bool{}
 	for _, path := range c.Pairs {
-		content, err := read(path, out.hashes)
+		content, err := files.Read(path)
 		if err != nil {
 			return nil, err
 		}
-		if texts, err = c.answers(b, texts, path, content, context, seen, &out.cut); err != nil {
+		err = data.In(files, content, data.Options{Name: path}, (*data.Reader).Pairs, func(p data.Pair) error {
+			text, plain, err := b.chosen(p)
+			if err == nil && !seen[text] {
+				seen[text] = true
+				texts = append(texts, b.example(text, context, plain, &out.cut))
+			}
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
+	out.hashes = files.Hashes
 	if out.cut > 0 {
 		c.say("%d of %d texts are longer than the context of %d tokens: their ends are left out", out.cut, len(texts), context)
 	}
@@ -98,6 +103,9 @@ func (c *Config) divide(out *corpus, texts []model.Text) {
 	}
 }
 
+// files are the run's files of data.
+func (c *Config) files() *data.Files { return &data.Files{SkipBad: c.SkipBad, Say: c.say} }
+
 func (c *Config) say(format string, args ...any) {
 	if c.Progress != nil {
 		c.Progress(Progress{Message: fmt.Sprintf(format, args...)})
@@ -110,28 +118,6 @@ func isLines(path string) bool {
 		path = strings.TrimSuffix(path, s)
 	}
 	return strings.HasSuffix(path, ".jsonl") || strings.HasSuffix(path, ".ndjson")
-}
-
-// read returns a file's content, decompressed, and records its hash.
-func read(path string, hashes map[string]string) ([]byte, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(raw)
-	hashes[path] = "sha256:" + hex.EncodeToString(sum[:])
-	plain, packed, err := data.Decompress(bytes.NewReader(raw))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	defer plain.Close()
-	if !packed {
-		return raw, nil
-	}
-	if raw, err = io.ReadAll(plain); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, data.ErrDamaged, err)
-	}
-	return raw, nil
 }
 
 // pieceBytes is about how much text is tokenised at a time.
@@ -171,97 +157,48 @@ func (b *base) windows(texts []model.Text, path string, content []byte, context 
 	return texts, nil
 }
 
-// documents reads JSON Lines with a "text" each.
-func (c *Config) documents(b *base, texts []model.Text, path string, content []byte, context int, cut *int) ([]model.Text, error) {
-	bad, err := eachDocument(path, content, func(text string) { texts = append(texts, b.example(text, context, true, cut)) })
-	if err != nil {
-		return nil, err
-	}
-	return texts, c.tolerate(bad)
-}
-
-// tolerate leaves out bad lines and says so, or returns them as an error.
-func (c *Config) tolerate(bad *data.Bad) error {
-	if err := bad.Err(c.SkipBad); err != nil {
-		return err
-	}
-	if bad.Count > 0 {
-		c.say("%v", bad)
-	}
-	return nil
-}
-
 // EachText calls f for the texts of some files: a plain one as a whole, and those
 // of JSON Lines one by one. skipBad leaves out lines that cannot be used, which say is
 // told; else they are an error.
-func EachText(paths []string, skipBad bool, say func(message string), f func(text []byte)) error {
-	c := Config{SkipBad: skipBad, Progress: func(p Progress) { say(p.Message) }}
+func EachText(paths []string, skipBad bool, say func(format string, args ...any), f func(text []byte)) error {
+	files := &data.Files{SkipBad: skipBad, Say: say}
 	for _, path := range paths {
-		content, err := read(path, map[string]string{})
+		content, err := files.ReadText(path)
 		if err != nil {
 			return err
 		}
 		if !isLines(path) {
 			f(content)
-			continue
-		}
-		bad, err := eachDocument(path, content, func(text string) { f([]byte(text)) })
-		if err == nil {
-			err = c.tolerate(bad)
-		}
-		if err != nil {
+		} else if err := eachDocument(files, path, content, func(text string) { f([]byte(text)) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func eachDocument(path string, content []byte, f func(text string)) (*data.Bad, error) {
-	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path, MaxLine: max(1, len(content))})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() // of bytes: nothing can be lost
-	bad := &data.Bad{File: path}
-	return bad, data.Each(r.Documents(), bad, func(d data.Document) error {
+func eachDocument(files *data.Files, path string, content []byte, f func(text string)) error {
+	o := data.Options{Name: path, MaxLine: max(1, len(content))}
+	return data.In(files, content, o, (*data.Reader).Documents, func(d data.Document) error {
 		f(d.Text)
 		return nil
 	})
 }
 
-// answers reads preferences and takes the prompt and the chosen answer: once, however
-// often it was chosen. An answer that is in many pairs would be learned by heart, and would be
-// both learned and measured on.
-func (c *Config) answers(b *base, texts []model.Text, path string, content []byte, context int, seen map[string]bool, cut *int) ([]model.Text, error) {
-	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
-	if err != nil {
-		return nil, err
+// chosen is a pair's prompt and chosen answer, and whether it is a plain text. It is learned once, however
+// often it was chosen: an answer that is in many pairs would be learned by heart, and would be both learned
+// and measured on.
+func (b *base) chosen(p data.Pair) (text string, plain bool, err error) {
+	if !p.Chosen.IsChat() {
+		return p.Prompt.Plain + p.Chosen.Plain, true, nil
 	}
-	defer r.Close() // of bytes: nothing can be lost
-	bad := &data.Bad{File: path}
-	err = data.Each(r.Pairs(), bad, func(p data.Pair) error {
-		text, plain := p.Prompt.Plain+p.Chosen.Plain, !p.Chosen.IsChat()
-		if !plain {
-			if b.template == nil {
-				return fmt.Errorf("%v: it is a conversation, and the base has no chat template", p.At)
-			}
-			rendered, err := b.template.Render(slices.Concat(p.Prompt.Messages, p.Chosen.Messages), chat.Options{})
-			if err != nil {
-				return &data.Error{Place: p.At, Err: err}
-			}
-			text = rendered.Text
-		}
-		if seen[text] {
-			return nil
-		}
-		seen[text] = true
-		texts = append(texts, b.example(text, context, plain, cut))
-		return nil
-	})
-	if err != nil {
-		return nil, err
+	if b.template == nil {
+		return "", false, fmt.Errorf("%v: it is a conversation, and the base has no chat template", p.At)
 	}
-	return texts, c.tolerate(bad)
+	rendered, err := b.template.Render(slices.Concat(p.Prompt.Messages, p.Chosen.Messages), chat.Options{})
+	if err != nil {
+		return "", false, &data.Error{Place: p.At, Err: err}
+	}
+	return rendered.Text, false, nil
 }
 
 // example is one text, cut to the context, which is counted; a plain one between the

@@ -1,15 +1,10 @@
 package rl
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
-	"os"
 	"regexp"
 	"strings"
 
@@ -27,31 +22,19 @@ type promptSet struct {
 // load reads all prompts. Equal ones count once; which are held out is decided by
 // their text, so that files may be reordered or grow.
 func (c *Config) load(v *writer) (*promptSet, error) {
-	d := &promptSet{hashes: map[string]string{}}
+	d, files := &promptSet{}, &data.Files{SkipBad: c.SkipBad, Say: c.say}
 	seen := map[string]bool{}
 	for _, path := range c.Prompts {
-		content, err := os.ReadFile(path)
+		content, err := files.Read(path)
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(content)
-		d.hashes[path] = "sha256:" + hex.EncodeToString(sum[:])
-		r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
+		err = data.In(files, content, data.Options{Name: path}, (*data.Reader).Prompts, func(p data.Prompt) error { return c.put(d, v, p, seen) })
 		if err != nil {
 			return nil, err
-		}
-		bad := &data.Bad{File: path}
-		err = data.Each(r.Prompts(), bad, func(p data.Prompt) error { return c.put(d, v, p, seen) })
-		if err = errors.Join(err, r.Close()); err == nil {
-			err = bad.Err(c.SkipBad)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if bad.Count > 0 {
-			c.say("%v", bad)
 		}
 	}
+	d.hashes = files.Hashes
 	c.divide(d)
 	if len(d.train) == 0 {
 		return nil, fmt.Errorf("no prompt to learn from in %v (%d leave no room for %d tokens, %d held out)", c.Prompts, d.long, c.Tokens, len(d.held))

@@ -2,11 +2,8 @@ package rm
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/warmserve/warmserve/model"
@@ -42,8 +39,8 @@ type Dataset struct {
 
 // load reads, splits and encodes the data of a run.
 func (c *Config) load(e *reward.Encoder) (*Dataset, error) {
-	d := &Dataset{hashes: map[string]string{}}
-	train, err := c.ReadAll(c.Train, d.hashes)
+	d, files := &Dataset{}, c.files()
+	train, err := c.readAll(files, c.Train)
 	if err != nil {
 		return nil, err
 	}
@@ -59,10 +56,11 @@ func (c *Config) load(e *reward.Encoder) (*Dataset, error) {
 		return nil, fmt.Errorf("holdout: %s takes none of the %d pairs", c.Holdout, len(train))
 	}
 	if len(c.Test) > 0 {
-		if test, err = c.ReadAll(c.Test, d.hashes); err != nil {
+		if test, err = c.readAll(files, c.Test); err != nil {
 			return nil, err
 		}
 	}
+	d.hashes = files.Hashes
 	train = c.choose(train)
 	c.corrupt(train)
 	if d.train, _, err = c.Encode(e, train, d); err != nil {
@@ -119,18 +117,21 @@ func (c *Config) Say(format string, args ...any) {
 	}
 }
 
+// files are the run's files of data.
+func (c *Config) files() *data.Files { return &data.Files{SkipBad: c.SkipBad, Say: c.Say} }
+
 // ReadAll reads the preferences of some files.
-func (c *Config) ReadAll(paths []string, hashes map[string]string) ([]Preference, error) {
+func (c *Config) ReadAll(paths []string) ([]Preference, error) { return c.readAll(c.files(), paths) }
+
+func (c *Config) readAll(files *data.Files, paths []string) ([]Preference, error) {
 	var out []Preference
 	for _, path := range paths {
-		content, err := os.ReadFile(path)
+		content, err := files.Read(path)
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(content)
-		hashes[path] = "sha256:" + hex.EncodeToString(sum[:])
 		n := len(out)
-		if out, err = c.read(out, path, content); err != nil {
+		if out, err = c.read(files, out, path, content); err != nil {
 			return nil, err
 		}
 		if len(out) == n {
@@ -142,7 +143,7 @@ func (c *Config) ReadAll(paths []string, hashes map[string]string) ([]Preference
 
 // read appends a file's preferences: pairs, or votes where the first record that is not
 // damaged holds answers of that form.
-func (c *Config) read(out []Preference, path string, content []byte) ([]Preference, error) {
+func (c *Config) read(files *data.Files, out []Preference, path string, content []byte) ([]Preference, error) {
 	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
 	if err != nil {
 		return nil, err
@@ -153,7 +154,13 @@ func (c *Config) read(out []Preference, path string, content []byte) ([]Preferen
 	for p, err := range r.Pairs() {
 		var e *data.Error
 		if errors.As(err, &e) && good == 0 && errors.Is(err, data.ErrMissing) && slices.Contains(e.Has, "a1") {
-			return c.readVotes(out, path, content)
+			err := data.In(files, content, data.Options{Name: path}, (*data.Reader).Votes, func(v data.Votes) error {
+				if p, ok := c.preferenceOf(v, len(out)); ok {
+					out = append(out, p)
+				}
+				return nil
+			})
+			return out, err
 		}
 		if err == nil {
 			good++
@@ -163,37 +170,7 @@ func (c *Config) read(out []Preference, path string, content []byte) ([]Preferen
 			return nil, err
 		}
 	}
-	return out, c.tolerate(bad)
-}
-
-func (c *Config) readVotes(out []Preference, path string, content []byte) ([]Preference, error) {
-	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() // of bytes: nothing can be lost
-	bad := &data.Bad{File: path}
-	err = data.Each(r.Votes(), bad, func(v data.Votes) error {
-		if p, ok := c.preferenceOf(v, len(out)); ok {
-			out = append(out, p)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, c.tolerate(bad)
-}
-
-// tolerate leaves out bad lines and says so, or returns them as an error.
-func (c *Config) tolerate(bad *data.Bad) error {
-	if err := bad.Err(c.SkipBad); err != nil {
-		return err
-	}
-	if bad.Count > 0 {
-		c.Say("%v", bad)
-	}
-	return nil
+	return out, files.Tolerate(bad)
 }
 
 // preferenceOf makes a preference of votes; false when there is none, as in a tie.
@@ -253,7 +230,7 @@ func (c *Config) Encode(e *reward.Encoder, pairs []Preference, d *Dataset) (out 
 		}
 	}
 	d.Dropped += long.Count
-	return out, kept, errors.Join(long.Err(c.DropLong), c.tolerate(bad))
+	return out, kept, errors.Join(long.Err(c.DropLong), c.files().Tolerate(bad))
 }
 
 // encodeAnswer encodes one of a pair's answers, the one named name.

@@ -15,10 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/loader/safetensors"
+	"github.com/warmserve/warmserve/trainer/data"
 )
 
 // Prefix in front of a name makes a reference to a checkpoint of the model; alone it means all members.
@@ -152,19 +151,22 @@ func (m *Model) read(name string) ([]byte, error) {
 
 // unpack reads a file that is stored, compressed or not.
 func (m *Model) unpack(name string) ([]byte, error) {
-	packed, err := fs.ReadFile(m.packed, name+compressed)
+	stored, err := fs.ReadFile(m.packed, name+compressed)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fs.ReadFile(m.packed, name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		return nil, err
+	plain, packed, err := data.Decompress(bytes.NewReader(stored))
+	if err == nil && !packed {
+		err = data.ErrDamaged
 	}
-	defer d.Close()
-	b, err := d.DecodeAll(packed, nil)
+	if err != nil {
+		return nil, &fs.PathError{Op: "decompress", Path: name, Err: err}
+	}
+	defer plain.Close() // of bytes: nothing can be lost
+	b, err := io.ReadAll(plain)
 	if err != nil {
 		return nil, &fs.PathError{Op: "decompress", Path: name, Err: err}
 	}

@@ -149,7 +149,7 @@ func someText(l *lab.Lab, name string, size int) (string, error) {
 		return "", err
 	}
 	var b bytes.Buffer
-	err = lm.EachText([]string{source}, false, func(string) {}, func(text []byte) {
+	err = lm.EachText([]string{source}, false, func(string, ...any) {}, func(text []byte) {
 		b.Write(text[:min(len(text), size-b.Len())])
 	})
 	if err != nil {
