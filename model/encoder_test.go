@@ -94,20 +94,25 @@ func TestCausalMasksOfGPT2AreLeftOut(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// TestScoresEqualTransformersOfRandomConfigurations has deploy/goldens/encoders.py
-// write models of random sizes and switches, and scores them.
-func TestScoresEqualTransformersOfRandomConfigurations(t *testing.T) {
+// transformersModels has a script of deploy/goldens write models of random sizes and
+// switches, and returns their directories.
+func transformersModels(t *testing.T, script string) []string {
 	python := os.Getenv("WARM_TRANSFORMERS_PYTHON")
 	if python == "" {
 		t.Skip("WARM_TRANSFORMERS_PYTHON names no Python that has transformers and torch")
 	}
 	dir := t.TempDir()
-	cmd := exec.Command(python, "../deploy/goldens/encoders.py", dir, cmp.Or(os.Getenv("WARM_SEED"), "1"))
+	cmd := exec.Command(python, "../deploy/goldens/"+script, dir, cmp.Or(os.Getenv("WARM_SEED"), "1"))
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	models, err := filepath.Glob(filepath.Join(dir, "*"))
 	require.NoError(t, err)
 	require.NotEmpty(t, models)
+	return models
+}
+
+func TestScoresEqualTransformersOfRandomConfigurations(t *testing.T) {
+	models := transformersModels(t, "encoders.py")
 	e := NewEngine(2)
 	defer e.Close()
 	for _, dir := range models {

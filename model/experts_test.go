@@ -2,13 +2,20 @@ package model
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
 )
 
 // mixtures are the configurations that have experts.
@@ -149,6 +156,171 @@ func TestWindowsOfExpertsHoldWhereTransformersHasThem(t *testing.T) {
 			got, err := ParseConfig(edited(t, c.base, c.set))
 			require.NoError(t, err)
 			assert.Equal(t, c.want, got.Windows)
+		})
+	}
+}
+
+// stackExperts returns random weights as transformers 5 holds them: the experts of a
+// layer in one tensor.
+func stackExperts(t *testing.T, c *Config, src Source) memorySource {
+	out := memorySource{}
+	read := func(name string) ([]int, []float32) {
+		shape, ok := src.Shape(name)
+		require.True(t, ok, name)
+		p := nn.Param{Shape: shape}
+		data := make([]float32, p.Len())
+		require.NoError(t, src.ReadAt(data, name, 0))
+		return shape, data
+	}
+	for _, name := range src.Names() {
+		if !strings.Contains(name, ".experts.") {
+			shape, data := read(name)
+			out[strings.Replace(name, "block_sparse_moe", "mlp", 1)] = tensor{shape, data}
+		}
+	}
+	for l := range c.Layers {
+		if !c.Experts.of(l) {
+			continue
+		}
+		block, gate, up, down := c.expertNames(l)
+		for kind, names := range map[string][]string{"gate_up_proj": {gate, up}, "down_proj": {down}} {
+			var all tensor
+			for e := range c.Experts.Count {
+				for _, name := range names {
+					shape, data := read(fmt.Sprintf("%s.experts.%d.%s.weight", block, e, name))
+					all.shape = []int{c.Experts.Count, len(names) * shape[0], shape[1]}
+					all.data = append(all.data, data...)
+				}
+			}
+			out[fmt.Sprintf("model.layers.%d.mlp.experts.%s", l, kind)] = all
+		}
+	}
+	return out
+}
+
+// memorySource holds tensors by name, and forgets those that are released.
+type memorySource map[string]tensor
+
+type tensor struct {
+	shape []int
+	data  []float32
+}
+
+func (s memorySource) Names() []string { return slices.Collect(maps.Keys(s)) }
+
+func (s memorySource) Shape(name string) ([]int, bool) {
+	t, ok := s[name]
+	return t.shape, ok
+}
+
+func (s memorySource) ReadAt(dst []float32, name string, offset int) error {
+	if n := copy(dst, s[name].data[offset:]); n < len(dst) {
+		return fmt.Errorf("%s: %d of %d elements", name, n, len(dst))
+	}
+	return nil
+}
+
+func (s memorySource) Release(name string) { clear(s[name].data) }
+
+func TestExpertsInOneTensorAreThoseInMany(t *testing.T) {
+	for _, name := range mixtures {
+		t.Run(name, func(t *testing.T) {
+			c, err := ParseConfig([]byte(configs[name]))
+			require.NoError(t, err)
+			want, err := Load(c, NewRandom(c, 1), LoadOptions{})
+			require.NoError(t, err)
+			src := stackExperts(t, c, NewRandom(c, 1))
+			n, err := Count(c, src)
+			require.NoError(t, err)
+			assert.Equal(t, want.Parameters(), n)
+			tr, err := NewTraining(c, src, 1, 0)
+			require.NoError(t, err)
+			defer tr.Close()
+			got, err := Load(c, src, LoadOptions{})
+			require.NoError(t, err)
+			assert.Equal(t, want.Digest(), got.Digest(), "the same weights")
+			for name, x := range src {
+				assert.Zero(t, largest(x.data), "%s was released", name)
+			}
+			e := NewEngine(1)
+			defer e.Close()
+			seqs := sequences(rand.New(rand.NewPCG(1, 1)), want, 5, 40)
+			scores := make([][]float32, 3)
+			for i, m := range []*Model{want, got, tr.Model()} {
+				scores[i] = make([]float32, len(seqs))
+				require.NoError(t, e.Score(m, scores[i], seqs))
+			}
+			assert.Equal(t, scores[0], scores[1])
+			assert.Equal(t, scores[0], scores[2])
+		})
+	}
+}
+
+func TestExpertsInOneTensorOfOtherShapesAreNamed(t *testing.T) {
+	const gateUp, down = "model.layers.0.mlp.experts.gate_up_proj", "model.layers.0.mlp.experts.down_proj"
+	for _, c := range []struct {
+		name string
+		edit func(s memorySource)
+		want []string
+	}{
+		{"too few experts", func(s memorySource) { s[gateUp] = tensor{shape: []int{4, 140, 48}} }, []string{"unknown: " + gateUp, "missing: model.layers.0.block_sparse_moe.experts.0.w1.weight"}},
+		{"an odd number of rows", func(s memorySource) { s[gateUp] = tensor{shape: []int{5, 141, 48}} }, []string{"unknown: " + gateUp}},
+		{"other sizes", func(s memorySource) { s[gateUp] = tensor{shape: []int{5, 142, 48}} }, []string{"experts.4.w3.weight: shape [71 48], want [70 48]"}},
+		{"two dimensions", func(s memorySource) { s[down] = tensor{shape: []int{240, 70}} }, []string{"unknown: " + down}},
+		{"one of a layer's tensors", func(s memorySource) { delete(s, down) }, []string{"missing: model.layers.0.block_sparse_moe.experts.0.w2.weight"}},
+		{"one expert beside them", func(s memorySource) {
+			s["model.layers.0.block_sparse_moe.experts.0.w2.weight"] = tensor{shape: []int{48, 70}}
+		}, []string{"unknown: " + down}},
+		{"a router under both names", func(s memorySource) {
+			s["model.layers.0.block_sparse_moe.gate.weight"] = tensor{shape: []int{5, 48}}
+		}, []string{"unknown: model.layers.0.mlp.gate.weight"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config, err := ParseConfig([]byte(configs["mixtral"]))
+			require.NoError(t, err)
+			src := stackExperts(t, config, NewRandom(config, 1))
+			c.edit(src)
+			_, err = Count(config, src)
+			for _, w := range c.want {
+				assert.ErrorContains(t, err, w)
+			}
+		})
+	}
+}
+
+// TestExpertsEqualTransformersInRandomConfigurations has deploy/goldens/experts.py
+// write models of random sizes and switches, and compares scores and gradients.
+func TestExpertsEqualTransformersInRandomConfigurations(t *testing.T) {
+	e := NewEngine(2)
+	defer e.Close()
+	for _, dir := range transformersModels(t, "experts.py") {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+			require.NoError(t, err)
+			for _, file := range []string{"model.safetensors", "stacked.safetensors"} {
+				src := openSource(t, filepath.Join(dir, file))
+				c, notes, err := Resolve(data, src)
+				require.NoError(t, err)
+				assert.Empty(t, notes)
+				m, err := Load(c, src, LoadOptions{})
+				require.NoError(t, err)
+				tr, err := NewTraining(c, src, 2, kernel.Float32)
+				require.NoError(t, err)
+				defer tr.Close()
+				g := &learnGolden{golden: golden{config: c}}
+				readJSON(t, filepath.Join(dir, "golden.json"), g)
+				got, learned := make([]float32, len(g.Sequences)), make([]float32, len(g.Sequences))
+				require.NoError(t, e.Score(m, got, g.inputs(m)))
+				require.NoError(t, tr.Forward(learned, g.inputs(m), Pass{}))
+				assert.Equal(t, got, learned)
+				for i, want := range g.Scores {
+					assert.InDelta(t, want, got[i], scoreTolerance, "sequence %d", i)
+				}
+				loss, d := bradleyTerry(learned, g.Pairs)
+				assert.InDelta(t, g.Loss, loss, 5e-6)
+				tr.Backward(d)
+				compareGradients(t, tr, openSource(t, filepath.Join(dir, "grads.safetensors")))
+			}
 		})
 	}
 }

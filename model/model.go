@@ -41,17 +41,17 @@ func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) { return cpu
 
 // Load builds the model of a configuration from a source's tensors: see [cpu.Load].
 func Load(c *Config, src Source, o LoadOptions) (*Model, error) {
-	return cpu.Load(c.Network(), src, o)
+	return cpu.Load(c.Network(), c.unstacked(src), o)
 }
 
 // Count returns the number of weights that a configuration asks for, and a
 // *BindingError when the source's tensors are others.
-func Count(c *Config, src Source) (int, error) { return cpu.Count(c.Network(), src) }
+func Count(c *Config, src Source) (int, error) { return cpu.Count(c.Network(), c.unstacked(src)) }
 
 // NewTraining reads the weights of a configuration from a source, whose tensors
 // must be the model's own: see [cpu.NewTraining].
 func NewTraining(c *Config, src Source, workers int, d kernel.DType) (*Training, error) {
-	return cpu.NewTraining(c.Network(), src, workers, d)
+	return cpu.NewTraining(c.Network(), c.unstacked(src), workers, d)
 }
 
 // NewLanguage reads a language model for training. c is the configuration of the
@@ -62,7 +62,7 @@ func NewLanguage(c *Config, src Source, tied bool, workers int, d kernel.DType) 
 	if err != nil {
 		return nil, err
 	}
-	return cpu.NewLanguage(c.Network(), src, name, workers, d)
+	return cpu.NewLanguage(c.Network(), c.unstacked(src), name, workers, d)
 }
 
 // NewDecoder reads a language model; see [NewLanguage] for the arguments.
@@ -71,7 +71,7 @@ func NewDecoder(c *Config, src Source, tied bool, workers int) (*Decoder, error)
 	if err != nil {
 		return nil, err
 	}
-	return cpu.NewDecoder(c.Network(), src, name, workers)
+	return cpu.NewDecoder(c.Network(), c.unstacked(src), name, workers)
 }
 
 // outputOf returns the name of the output layer's weight, "" when it is tied.

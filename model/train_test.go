@@ -80,29 +80,33 @@ func TestGradientsEqualTransformers(t *testing.T) {
 				loss, d := bradleyTerry(scores, g.Pairs)
 				assert.InDelta(t, g.Loss, loss, 5e-6)
 				tr.Backward(d)
-				src := openSource(t, filepath.Join(dir, v, "grads_f64.safetensors"))
-				require.Len(t, tr.Params(), len(src), "every parameter has a gradient")
-				want := map[string][]float32{}
-				whole := 0.0 // the largest gradient of the model
-				for _, p := range tr.Params() {
-					w := make([]float32, p.Len())
-					require.NoError(t, src.ReadAt(w, p.Name, 0))
-					want[p.Name] = w
-					whole = max(whole, largest(w))
-				}
-				for _, p := range tr.Params() {
-					// The goldens' own tolerance: what float32 needs three times over.
-					limit := 3e-5*largest(want[p.Name]) + 1e-7*whole
-					worst, at := 0.0, 0
-					for i, w := range want[p.Name] {
-						if e := math.Abs(float64(w) - float64(p.Grad[i])); !(e <= worst) {
-							worst, at = e, i
-						}
-					}
-					assert.LessOrEqual(t, worst, limit, "%s: element %d is %v, want %v", p.Name, at, p.Grad[at], want[p.Name][at])
-				}
+				compareGradients(t, tr, openSource(t, filepath.Join(dir, v, "grads_f64.safetensors")))
 			})
 		})
+	}
+}
+
+// compareGradients compares every gradient with the references'.
+func compareGradients(t *testing.T, tr *Training, src fileSource) {
+	require.Len(t, tr.Params(), len(src), "every parameter has a gradient")
+	want := map[string][]float32{}
+	whole := 0.0 // the largest gradient of the model
+	for _, p := range tr.Params() {
+		w := make([]float32, p.Len())
+		require.NoError(t, src.ReadAt(w, p.Name, 0))
+		want[p.Name] = w
+		whole = max(whole, largest(w))
+	}
+	for _, p := range tr.Params() {
+		// The goldens' own tolerance: what float32 needs three times over.
+		limit := 3e-5*largest(want[p.Name]) + 1e-7*whole
+		worst, at := 0.0, 0
+		for i, w := range want[p.Name] {
+			if e := math.Abs(float64(w) - float64(p.Grad[i])); !(e <= worst) {
+				worst, at = e, i
+			}
+		}
+		assert.LessOrEqual(t, worst, limit, "%s: element %d is %v, want %v", p.Name, at, p.Grad[at], want[p.Name][at])
 	}
 }
 
