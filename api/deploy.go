@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -69,6 +70,15 @@ func (s *ModelSpec) Validate() error {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// CheckModelName reports a name that no model may have, in requests, manifests
+// and configurations alike.
+func CheckModelName(name string) *Error {
+	if name == "" || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Errorf(CodeInvalidValue, "name", "a model's name is 1 to 200 printable ASCII characters without spaces")
 	}
 	return nil
 }

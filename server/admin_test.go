@@ -78,6 +78,14 @@ func TestPathsStayInTheFolderOfModels(t *testing.T) {
 			assert.Equal(t, c.param, *e.Param)
 		})
 	}
+	for path, want := range map[string]string{
+		"embedded:member-1": `"embedded:member-1" does not exist in the folder of models`,
+		"nowhere/a:b":       `"nowhere/a:b" is outside the folder of models, or does not exist`,
+	} {
+		r := l.admin("PUT", "/v1/models/m", `{"members":[`+quoted(path)+`]}`)
+		assert.Equal(t, http.StatusForbidden, r.status)
+		assert.Contains(t, r.error(t).Error.Message, want)
+	}
 	assert.Zero(t, l.factory.builds())
 	require.Equal(t, http.StatusOK, l.put("stays").status)
 	assert.Equal(t, rev("a"), l.detail("m").Revision, "a link is resolved before it is loaded")

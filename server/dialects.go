@@ -18,7 +18,7 @@ func (s *Server) dialects(r chi.Router) {
 		r.Post(route.Path, s.translate(route))
 	}
 	for _, path := range []string{"/", "/health", "/ping"} {
-		r.Get(path, s.handle(s.health))
+		r.Get(path, s.probe(s.health))
 	}
 	r.Get("/info", s.handle(s.teiInfo, "model"))
 	r.Post("/tokenize", s.handle(s.tokenize, "model"))
@@ -27,8 +27,8 @@ func (s *Server) dialects(r chi.Router) {
 	r.Get("/reverify_mode", s.handle(s.reverifyMode))
 	r.Get("/get_model_info", s.handle(s.sglangInfo, "model"))
 	r.Get("/v2", s.handle(s.oipServer))
-	r.Get("/v2/health/live", s.handle(s.oipLive))
-	r.Get("/v2/health/ready", s.handle(s.oipReady))
+	r.Get("/v2/health/live", s.probe(s.oipLive))
+	r.Get("/v2/health/ready", s.probe(s.oipReady))
 	for _, path := range []string{"/v2/models/{name}", "/v2/models/{name}/versions/{version}"} {
 		r.Get(path, s.handle(s.oipModel))
 		r.Get(path+"/ready", s.handle(s.oipModelReady))
@@ -100,7 +100,7 @@ func (s *Server) vocabulary(r *http.Request) (live.Vocabulary, func(), error) {
 	v, ok := d.Model().(live.Vocabulary)
 	if !ok {
 		d.Release()
-		return nil, nil, api.Errorf(api.CodeUnsupportedInput, "", "model %q does not show its tokeniser", d.Info().Name)
+		return nil, nil, api.Errorf(api.CodeUnsupportedInput, "", "model %q does not show its tokeniser", d.Info().ID)
 	}
 	return v, d.Release, nil
 }

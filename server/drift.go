@@ -185,7 +185,7 @@ func (d *drift) drop(old []seriesKey) {
 func (d *drift) prune() {
 	live := map[string]bool{}
 	for _, i := range d.models.List() {
-		live[i.Name] = true
+		live[i.ID] = true
 	}
 	gone := map[seriesKey]bool{}
 	d.mu.Lock()

@@ -19,7 +19,7 @@ import (
 // watched is the drift of a served model "m".
 func watched(t *testing.T, size int) *drift {
 	models := live.NewModels()
-	_, err := models.Swap(plainModel{live.Info{Name: "m", Revision: "r1", Mode: "wa", Modes: []string{"wa"}, ContextLength: 1}})
+	_, err := models.Swap(plainModel{live.Info{Model: api.Model{ID: "m", Revision: "r1", Mode: "wa", Modes: []string{"wa"}, ContextLength: 1}}})
 	require.NoError(t, err)
 	return newDrift(size, models)
 }

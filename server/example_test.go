@@ -34,7 +34,8 @@ func score(dst []float32, answers []batch.Sequence) error {
 // A program serves a model of its own, and asks it.
 func ExampleServer() {
 	models := live.NewModels()
-	_, err := models.Swap(live.NewModel(live.Info{Name: "brevity", Revision: "1", ContextLength: 4096}, prepare, score))
+	info := live.Info{Model: api.Model{ID: "brevity", Revision: "1", ContextLength: 4096}}
+	_, err := models.Swap(live.NewModel(info, prepare, score))
 	check(err)
 	s, err := server.New(server.Config{}, models)
 	check(err)

@@ -259,6 +259,6 @@ func (c modelCollector) Describe(ch chan<- *prometheus.Desc) { ch <- modelInfo }
 
 func (c modelCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, i := range c.models.List() {
-		ch <- prometheus.MustNewConstMetric(modelInfo, prometheus.GaugeValue, 1, i.Name, i.Revision, i.Mode, i.Architecture)
+		ch <- prometheus.MustNewConstMetric(modelInfo, prometheus.GaugeValue, 1, i.ID, i.Revision, i.Mode, i.Architecture)
 	}
 }

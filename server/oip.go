@@ -40,7 +40,7 @@ func (s *Server) version(r *http.Request) (info live.Info, kept string, err erro
 	}
 	defer d.Release()
 	logOf(r).Revision = d.Info().Revision
-	_, kept, _ = s.models.Describe(d.Info().Name)
+	_, kept, _ = s.models.Describe(d.Info().ID)
 	return d.Info(), kept, nil
 }
 
@@ -55,7 +55,7 @@ func (s *Server) oipModel(w http.ResponseWriter, r *http.Request) error {
 		revisions = append(revisions, kept)
 	}
 	ensemble := slices.Contains(info.Modes, api.ModeEns) || slices.Contains(info.Modes, api.ModeBoth)
-	return s.reply(w, dialect.NewOIPModel(info.Name, revisions, ensemble))
+	return s.reply(w, dialect.NewOIPModel(info.ID, revisions, ensemble))
 }
 
 // oipModelReady handles GET /v2/models/{name}[/versions/{version}]/ready.
@@ -64,7 +64,7 @@ func (s *Server) oipModelReady(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.reply(w, dialect.OIPModelReady{Name: info.Name, Ready: true})
+	return s.reply(w, dialect.OIPModelReady{Name: info.ID, Ready: true})
 }
 
 // repositoryIndex handles POST /v2/repository/index.
@@ -76,8 +76,8 @@ func (s *Server) repositoryIndex(w http.ResponseWriter, r *http.Request) error {
 	index := []dialect.OIPIndexed{}
 	live := map[string]bool{}
 	for _, info := range s.models.List() {
-		live[info.Name] = true
-		index = append(index, dialect.OIPIndexed{Name: info.Name, Version: dialect.Version(info.Revision), State: "READY"})
+		live[info.ID] = true
+		index = append(index, dialect.OIPIndexed{Name: info.ID, Version: dialect.Version(info.Revision), State: "READY"})
 	}
 	if only || s.changes == nil {
 		return s.reply(w, index)

@@ -63,8 +63,8 @@ func (s *Server) operation(r chi.Router) {
 	r.Post("/update_weights_from_disk", s.admin(s.updateWeights, "model"))
 	r.Post("/v2/repository/models/{name}/load", s.admin(s.repositoryLoad))
 	r.Post("/v2/repository/models/{name}/unload", s.admin(s.repositoryUnload))
-	r.Get("/livez", s.handle(s.livez))
-	r.Get("/readyz", s.handle(s.readyz))
+	r.Get("/livez", s.probe(s.livez))
+	r.Get("/readyz", s.probe(s.readyz))
 	r.Get("/metrics", s.handle(s.scrape(s.metrics.handler())))
 }
 
@@ -78,6 +78,17 @@ func (s *Server) handle(h handler, query ...string) http.HandlerFunc {
 		if err := checkQuery(r, query); err != nil {
 			return err
 		}
+		if _, err := timeout(r); err != nil {
+			return err
+		}
+		return h(w, r)
+	})
+}
+
+// probe adapts the handler of a probe, which reads nothing of the query: what an
+// orchestrator or a load balancer adds to its probes takes no server out of service.
+func (s *Server) probe(h handler) http.HandlerFunc {
+	return s.answer(func(w http.ResponseWriter, r *http.Request) error {
 		if _, err := timeout(r); err != nil {
 			return err
 		}

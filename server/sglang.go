@@ -17,7 +17,7 @@ func (s *Server) sglangInfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer d.Release()
-	return s.reply(w, dialect.NewSGLangInfo(d.Info().Name, d.Info().Revision))
+	return s.reply(w, dialect.NewSGLangInfo(d.Info().ID, d.Info().Revision))
 }
 
 // updateWeights handles SGLang's POST /update_weights_from_disk: the model that
@@ -32,7 +32,7 @@ func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	name := d.Info().Name
+	name := d.Info().ID
 	d.Release()
 	c, err := s.changes.Replace(name, path, "update_weights_from_disk")
 	if err == nil {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestAModelOfTwoFunctionsHasNoEnsemble(t *testing.T) {
-	info := live.Info{Name: "m", Revision: "1", ContextLength: 64, Mode: api.ModeEns, Modes: []string{api.ModeEns}, Members: []string{"a"}}
+	info := live.Info{Model: api.Model{ID: "m", Revision: "1", ContextLength: 64, Mode: api.ModeEns, Modes: []string{api.ModeEns}, Members: []string{"a"}}}
 	h := start(t, server.Config{}, live.NewModel(info, prepare, score))
 	for mode, status := range map[string]int{`"wa"`: http.StatusOK, `"ens"`: http.StatusBadRequest, `"member:a"`: http.StatusBadRequest} {
 		r := h.post(`{"mode":` + mode + `,"inputs":[{"prompt":"Q","responses":["A"]}]}`)

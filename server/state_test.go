@@ -61,7 +61,7 @@ func killed(t *testing.T, file string) string {
 func (p *process) revisions() map[string]string {
 	out := map[string]string{}
 	for _, i := range p.models.List() {
-		out[i.Name] = i.Revision
+		out[i.ID] = i.Revision
 	}
 	return out
 }

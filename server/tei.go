@@ -17,7 +17,7 @@ func (s *Server) teiInfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer d.Release()
 	return s.reply(w, dialect.NewTEIInfo(dialect.TEIServer{
-		Model: d.Info().Name, Revision: d.Info().Revision, DType: d.Info().DType, Label: d.Info().Label,
+		Model: d.Info().ID, Revision: d.Info().Revision, DType: d.Info().DType, Label: d.Info().Label,
 		MaxRequests: s.cfg.MaxConnections, MaxInput: d.Info().ContextLength, MaxBatchTokens: s.queue.Limits().MaxBatchTokens,
 		MaxClientBatch: s.cfg.MaxSequences, Version: s.cfg.Version,
 	}))

@@ -45,6 +45,10 @@ func TestEveryRouteTakesTheQueryParametersThatAreDocumentedAndNoOthers(t *testin
 				t.Run(fmt.Sprint(method, " ", pattern, "?", name), func(t *testing.T) {
 					r := h.do(method, path+"?key=k&"+name+"=1", "", "Authorization", "Bearer "+adminKey)
 					said := strings.Contains(string(r.body), "unknown query parameter")
+					if op.Security != nil && len(*op.Security) == 0 { // a probe
+						assert.False(t, said, "%s", r.body)
+						return
+					}
 					if slices.Contains(queryOf(op), name) {
 						assert.False(t, said, "%s", r.body)
 						return

@@ -178,8 +178,8 @@ func (cs *Changes) Put(name string, spec *api.ModelSpec, cause string) (*Change,
 }
 
 func (cs *Changes) put(c *Change) (*Change, error) {
-	if !validName(c.name) {
-		return nil, api.Errorf(api.CodeInvalidValue, "name", "a model's name is 1 to 200 printable ASCII characters without spaces")
+	if err := api.CheckModelName(c.name); err != nil {
+		return nil, err
 	}
 	if err := c.spec.Validate(); err != nil {
 		return nil, err

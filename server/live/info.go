@@ -5,27 +5,21 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/warmserve/warmserve/api"
 )
 
-// Info describes a deployment.
+// Info is what a model says of itself: what GET /v1/models shows of it, of which
+// Object and OwnedBy are not the model's to say, and what is for the server alone.
+//
+// The ID is the name: it is as api.CheckModelName has it, and the Revision a hash
+// of all that decides a reward. The Mode is one of Modes; Members may be empty when
+// Modes has neither ens nor both. ContextLength is 1 or more. Normalized says that
+// an ensemble's rewards are made of its members' z-scores.
 type Info struct {
-	Name          string // 1 to 200 bytes of printable ASCII without spaces
-	Revision      string // a hash of what is served
-	Mode          string // of a request that names none; one of Modes
-	Modes         []string
-	Members       []string // by name; may be empty when Modes has neither ens nor both
-	Architecture  string
-	Parameters    int64 // of one member
-	Memory        int64 // bytes that the deployment takes while it is held
-	ContextLength int   // the most tokens in one sequence, at least 1
-	Pooling       string
-	DType         string
-	Normalized    bool      // the ensemble's members are calibrated: its rewards are made of z-scores
-	Label         string    // of the score, id2label["0"]; may be ""
-	Created       time.Time // when the deployment was made
+	api.Model
+	Memory int64  // bytes that the model takes while it is held
+	Label  string // of the score, id2label["0"]; may be ""
 	// Sample is the share of requests in the mode wa, in [0, 1], whose ensemble
 	// is scored beside them, in the background, for the metrics alone. Above 0
 	// it needs the modes wa and ens.
@@ -34,12 +28,9 @@ type Info struct {
 
 // Wire returns the model as GET /v1/models has it.
 func (i *Info) Wire() api.Model {
-	return api.Model{
-		ID: i.Name, Object: "model", Created: i.Created.Unix(), OwnedBy: "warmserve",
-		Revision: i.Revision, Mode: i.Mode, Modes: i.Modes, Members: i.Members,
-		Architecture: i.Architecture, Parameters: i.Parameters, ContextLength: i.ContextLength,
-		Pooling: i.Pooling, DType: i.DType, Normalized: i.Normalized,
-	}
+	out := i.Model
+	out.Object, out.OwnedBy = "model", "warmserve"
+	return out
 }
 
 // Lanes lists the names of the lanes that the model's modes need.
@@ -67,19 +58,14 @@ func (i *Info) Lanes() []string {
 	return names
 }
 
-// validName reports whether a model may be called name.
-func validName(name string) bool {
-	return len(name) > 0 && len(name) <= 200 && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
 // check reports everything that is wrong with a deployment's description.
 func (i *Info) check() error {
 	var errs []error
 	bad := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("server: model %q: "+format, append([]any{i.Name}, args...)...))
+		errs = append(errs, fmt.Errorf("server: model %q: "+format, append([]any{i.ID}, args...)...))
 	}
-	if !validName(i.Name) {
-		bad("the name must be 1 to 200 printable ASCII characters without spaces")
+	if err := api.CheckModelName(i.ID); err != nil {
+		bad("%s", err.Message)
 	}
 	if i.ContextLength < 1 {
 		bad("context length %d, want 1 or more", i.ContextLength)

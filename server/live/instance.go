@@ -48,7 +48,7 @@ func (ms *Models) Acquire(name, header string) (*Instance, error) {
 	}
 	if pin.digits != "" && !pin.matches(i.info.Revision) {
 		live := i.info.Revision
-		if i = ms.kept[i.info.Name]; i == nil || !pin.matches(i.info.Revision) {
+		if i = ms.kept[i.info.ID]; i == nil || !pin.matches(i.info.Revision) {
 			return nil, api.Errorf(api.CodeRevisionGone, pin.param, "revision %s is not held; the live one is %s", pin.digits, live)
 		}
 		i.pinned = time.Now()

@@ -60,10 +60,10 @@ func (ms *Models) swap(m Model, grace time.Duration) (old *Instance, err error) 
 	}
 	i := &Instance{model: m, info: info, models: ms, drained: make(chan struct{}), retired: make(chan struct{})}
 	ms.change(func() {
-		ms.dropKept(info.Name)
+		ms.dropKept(info.ID)
 		ms.resize(info.Memory)
-		old = ms.live[info.Name]
-		ms.live[info.Name] = i
+		old = ms.live[info.ID]
+		ms.live[info.ID] = i
 		ms.shelve(old, grace)
 	})
 	return old, nil
@@ -92,11 +92,11 @@ func (ms *Models) shelve(i *Instance, grace time.Duration) {
 	if i == nil {
 		return
 	}
-	if grace <= 0 || i.info.Revision == ms.live[i.info.Name].info.Revision {
+	if grace <= 0 || i.info.Revision == ms.live[i.info.ID].info.Revision {
 		ms.retire(i)
 		return
 	}
-	ms.kept[i.info.Name] = i
+	ms.kept[i.info.ID] = i
 	i.grace, i.pinned = grace, time.Now()
 	i.timer = time.AfterFunc(grace, func() { ms.expire(i) })
 }
@@ -104,14 +104,14 @@ func (ms *Models) shelve(i *Instance, grace time.Duration) {
 // expire retires a kept instance whose last pinned request is long enough ago.
 func (ms *Models) expire(i *Instance) {
 	ms.change(func() {
-		if ms.kept[i.info.Name] != i {
+		if ms.kept[i.info.ID] != i {
 			return
 		}
 		if left := i.grace - time.Since(i.pinned); left > 0 {
 			i.timer.Reset(left)
 			return
 		}
-		ms.dropKept(i.info.Name)
+		ms.dropKept(i.info.ID)
 	})
 }
 
@@ -254,7 +254,7 @@ func (ms *Models) Revisions() map[string]int {
 		n[name]++
 	}
 	for i := range ms.retired {
-		n[i.info.Name]++
+		n[i.info.ID]++
 	}
 	return n
 }
@@ -281,6 +281,6 @@ func (ms *Models) List() []Info {
 	for _, i := range ms.live {
 		list = append(list, i.info)
 	}
-	slices.SortFunc(list, func(a, b Info) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b Info) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }

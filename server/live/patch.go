@@ -102,14 +102,20 @@ func (cs *Changes) confine(spec, base *api.ModelSpec) error {
 
 // within returns the file that path, relative to root, names, if it lies in root.
 func within(root, path string) (string, *api.Error) {
-	refused := api.Errorf(api.CodePathRefused, "", "the path is outside the folder of models, or does not exist")
+	// Whether a file outside exists is not told.
+	refused := api.Errorf(api.CodePathRefused, "", "%q is outside the folder of models, or does not exist", api.Clip(path))
+	if prefix, _, ok := strings.Cut(path, ":"); ok && !strings.ContainsAny(prefix, `/\`) {
+		refused = api.Errorf(api.CodePathRefused, "",
+			"%q does not exist in the folder of models: a request names a checkpoint by its path there; references such as %q are for configurations and manifests",
+			api.Clip(path), api.Clip(prefix)+":")
+	}
 	full := path
 	if !filepath.IsAbs(full) {
 		full = filepath.Join(root, full)
 	}
 	resolved, err := filepath.EvalSymlinks(full)
 	if err != nil {
-		return "", refused // whether a file outside exists is not told
+		return "", refused
 	}
 	rel, err := filepath.Rel(root, resolved)
 	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {

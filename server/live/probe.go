@@ -19,8 +19,8 @@ func (cs *Changes) probe(ctx context.Context, name string, m Model) error {
 	if err := info.check(); err != nil {
 		return err
 	}
-	if info.Name != name {
-		return fmt.Errorf("the builder made a model called %q of %q", info.Name, name)
+	if info.ID != name {
+		return fmt.Errorf("the builder made a model called %q of %q", info.ID, name)
 	}
 	inputs := []api.Input{api.Tokens(0)}
 	if info.ContextLength > 1 {

@@ -66,7 +66,7 @@ func (s *Service) Compare(ctx context.Context, call *Call, req *api.CompareReque
 	if req.Lambda != nil {
 		c.lambda = *req.Lambda
 	}
-	call.Model, call.Mode, call.Revision = c.info.Name, "compare", c.info.Revision
+	call.Model, call.Mode, call.Revision = c.info.ID, "compare", c.info.Revision
 	lanes := len(c.info.Lanes())
 	if err := s.reserveTokens(ctx, call, i, 2*len(req.Pairs), lanes, req.All()); err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (c *comparison) scoreAll(ctx context.Context, q *batch.Queue) error {
 func (c *comparison) score(ctx context.Context, q *batch.Queue, name string) (*scores, error) {
 	lane, err := c.model.Lane(name)
 	if err != nil {
-		return nil, fmt.Errorf("score: model %q: lane %q: %w", c.info.Name, name, err)
+		return nil, fmt.Errorf("score: model %q: lane %q: %w", c.info.ID, name, err)
 	}
 	rewards, stats, err := q.SubmitAll(ctx, []batch.Job{{Lane: lane, Seqs: c.seqs, Client: c.client}})
 	c.queue += stats.Queue
@@ -183,7 +183,7 @@ func (c *comparison) score(ctx context.Context, q *batch.Queue, name string) (*s
 	out := newScores(name, len(c.seqs)/2)
 	out.compute = stats.Compute
 	for k, r := range rewards[0] {
-		if err := out.set(k, r, c.info.Name); err != nil {
+		if err := out.set(k, r, c.info.ID); err != nil {
 			return nil, err
 		}
 	}
@@ -221,9 +221,9 @@ func (c *comparison) aggregate(how string) error {
 		}
 		reward, std, err := c.model.Aggregate(row, how, c.lambda)
 		if err != nil {
-			return fmt.Errorf("score: model %q: aggregate: %w", c.info.Name, err)
+			return fmt.Errorf("score: model %q: aggregate: %w", c.info.ID, err)
 		}
-		if err := out.set(k, float32(reward), c.info.Name); err != nil {
+		if err := out.set(k, float32(reward), c.info.ID); err != nil {
 			return err
 		}
 		c.std[k] = std
@@ -239,7 +239,7 @@ func (c *comparison) aggregate(how string) error {
 func (c *comparison) reply(id string) *api.CompareResponse {
 	out := &api.CompareResponse{
 		ID: "cmp-" + id, Object: "comparison", Created: time.Now().Unix(),
-		Model: c.info.Name, Revision: c.info.Revision, Normalized: c.info.Normalized,
+		Model: c.info.ID, Revision: c.info.Revision, Normalized: c.info.Normalized,
 		Pairs: len(c.req.Pairs), Truncated: c.cut, Lambda: c.lambda,
 		Usage: api.Usage{PromptTokens: c.tokens, TotalTokens: c.tokens},
 	}

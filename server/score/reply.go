@@ -14,7 +14,7 @@ import (
 func (t *task) reply(id string) (*api.RewardResponse, error) {
 	out := &api.RewardResponse{
 		ID: "rwd-" + id, Object: "reward.list", Created: time.Now().Unix(),
-		Model: t.info.Name, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized && (t.mode == api.ModeEns || t.mode == api.ModeBoth),
+		Model: t.info.ID, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized && (t.mode == api.ModeEns || t.mode == api.ModeBoth),
 		Data: make([]api.Reward, 0, len(t.prepared)+len(t.refused)),
 	}
 	refused := t.refused
@@ -74,7 +74,7 @@ func (t *task) addEnsemble(r *api.Reward, k int) error {
 	}
 	mean, std, err := t.model.Aggregate(members, cmp.Or(t.req.Aggregate, api.AggregateMean), lambda)
 	if err != nil {
-		return fmt.Errorf("score: model %q: aggregate: %w", t.info.Name, err)
+		return fmt.Errorf("score: model %q: aggregate: %w", t.info.ID, err)
 	}
 	whole, spread := float32(mean), float32(std)
 	if !finite(whole) || !finite(spread) {
@@ -96,7 +96,7 @@ func (t *task) addEnsemble(r *api.Reward, k int) error {
 }
 
 func (t *task) nonFinite(k int, who string, got float32) error {
-	return api.Errorf(api.CodeNonFinite, t.places[k].param(t.req), "%s of model %q answered %v", who, t.info.Name, got)
+	return api.Errorf(api.CodeNonFinite, t.places[k].param(t.req), "%s of model %q answered %v", who, t.info.ID, got)
 }
 
 func finite(v float32) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }

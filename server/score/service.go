@@ -98,7 +98,7 @@ func (s *Service) Reward(ctx context.Context, c *Call, req *api.RewardRequest) (
 	t := &task{client: c.Client, req: req, reading: c.Reading, model: i.Model(), info: i.Info()}
 	t.mode = cmp.Or(req.Mode, t.info.Mode)
 	t.ensemble = t.mode == api.ModeEns || t.mode == api.ModeBoth
-	c.Model, c.Mode, c.Revision, c.Label = t.info.Name, t.mode, t.info.Revision, t.info.Label
+	c.Model, c.Mode, c.Revision, c.Label = t.info.ID, t.mode, t.info.Revision, t.info.Label
 	if err := t.checkMode(); err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func (s *shadow) offer(i *live.Instance, t *task, h *memory.Hold) {
 	select {
 	case s.slots <- struct{}{}:
 	default:
-		s.observer.Sampled(Sample{Model: t.info.Name, Revision: t.info.Revision, Outcome: SampleDropped})
+		s.observer.Sampled(Sample{Model: t.info.ID, Revision: t.info.Revision, Outcome: SampleDropped})
 		return
 	}
 	i.Hold()
@@ -105,7 +105,7 @@ func (s *shadow) offer(i *live.Instance, t *task, h *memory.Hold) {
 
 // score scores the task's answers on the members' background lanes.
 func (s *shadow) score(ctx context.Context, t *task) (out Sample) {
-	out = Sample{Model: t.info.Name, Revision: t.info.Revision, Outcome: SampleFailed}
+	out = Sample{Model: t.info.ID, Revision: t.info.Revision, Outcome: SampleFailed}
 	failed := out
 	defer func() {
 		if v := recover(); v != nil {

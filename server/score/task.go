@@ -52,7 +52,7 @@ func (p place) param(req *api.RewardRequest) string {
 
 func (t *task) checkMode() error {
 	if !slices.Contains(t.info.Modes, t.mode) {
-		return api.Errorf(api.CodeUnsupportedMode, "mode", "model %q does not offer the mode %q, only %q", t.info.Name, t.mode, t.info.Modes)
+		return api.Errorf(api.CodeUnsupportedMode, "mode", "model %q does not offer the mode %q, only %q", t.info.ID, t.mode, t.info.Modes)
 	}
 	if err := t.req.CheckMode(t.mode); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (t *task) whole(in *api.Input, i int, o live.PrepareOptions) ([]answer, err
 		return nil, fmt.Errorf("score: prepare inputs[%d]: %w", i, err)
 	}
 	if len(answers) != in.Count() {
-		return nil, fmt.Errorf("score: model %q prepared %d answers of inputs[%d], which has %d", t.info.Name, len(answers), i, in.Count())
+		return nil, fmt.Errorf("score: model %q prepared %d answers of inputs[%d], which has %d", t.info.ID, len(answers), i, in.Count())
 	}
 	out := make([]answer, len(answers))
 	for j, p := range answers {
@@ -178,11 +178,11 @@ func (t *task) checkPrepared(p live.Prepared, at place) error {
 	case n == 0:
 		return api.Errorf(api.CodeEmptyInput, at.param(t.req), "there is no token to score")
 	case n > t.info.ContextLength:
-		return fmt.Errorf("score: model %q prepared %d tokens, its context has %d", t.info.Name, n, t.info.ContextLength)
+		return fmt.Errorf("score: model %q prepared %d tokens, its context has %d", t.info.ID, n, t.info.ContextLength)
 	case p.Sequence.At < 0 || p.Sequence.At >= n:
-		return fmt.Errorf("score: model %q scores token %d of %d", t.info.Name, p.Sequence.At, n)
+		return fmt.Errorf("score: model %q scores token %d of %d", t.info.ID, p.Sequence.At, n)
 	case p.Sequence.Types != nil && len(p.Sequence.Types) != n:
-		return fmt.Errorf("score: model %q prepared %d token types for %d tokens", t.info.Name, len(p.Sequence.Types), n)
+		return fmt.Errorf("score: model %q prepared %d token types for %d tokens", t.info.ID, len(p.Sequence.Types), n)
 	}
 	return nil
 }
@@ -221,7 +221,7 @@ func (t *task) jobs() ([]batch.Job, error) {
 	for i, name := range names {
 		lane, err := t.model.Lane(name)
 		if err != nil {
-			return nil, fmt.Errorf("score: model %q: lane %q: %w", t.info.Name, name, err)
+			return nil, fmt.Errorf("score: model %q: lane %q: %w", t.info.ID, name, err)
 		}
 		jobs[i] = batch.Job{Lane: lane, Seqs: seqs, Client: t.client}
 	}

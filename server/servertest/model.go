@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
@@ -42,12 +41,12 @@ func New(name string, change ...func(*live.Info)) *Model {
 	m := &Model{
 		Fakes: make(map[string]*scorertest.Fake),
 		lanes: make(map[string]*batch.Lane),
-		info: live.Info{
-			Name: name, Revision: "sha256:" + name, Mode: api.ModeWA,
+		info: live.Info{Model: api.Model{
+			ID: name, Revision: "sha256:" + name, Mode: api.ModeWA,
 			Modes:   []string{api.ModeWA, api.ModeEns, api.ModeBoth, "member:one", "member:two"},
 			Members: []string{"one", "two"}, Architecture: "FakeForSequenceClassification", Parameters: 1000,
-			ContextLength: 64, Pooling: "last", DType: "f32", Created: time.Unix(1_780_000_000, 0),
-		},
+			ContextLength: 64, Pooling: "last", DType: "f32", Created: 1_780_000_000,
+		}},
 	}
 	for _, c := range change {
 		c(&m.info)
@@ -58,7 +57,7 @@ func New(name string, change ...func(*live.Info)) *Model {
 	}
 	for i, lane := range names {
 		m.Fakes[lane] = &scorertest.Fake{Seed: uint64(i), Vocab: Vocab}
-		m.lanes[lane] = batch.NewLane(m.info.Name+"/"+lane, m.Fakes[lane])
+		m.lanes[lane] = batch.NewLane(m.info.ID+"/"+lane, m.Fakes[lane])
 	}
 	return m
 }

@@ -24,9 +24,12 @@ type Model struct {
 func NewModel(name string, d *reward.Deployment, e *model.Engine) *Model {
 	c := d.Config()
 	out := &Model{Deployment: d, lanes: map[string]*batch.Lane{}, info: live.Info{
-		Name: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
-		Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(), Label: c.Label, Created: d.Created,
-		Memory: int64(d.Bytes()),
+		Model: api.Model{
+			ID: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
+			Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(),
+			Created: d.Created.Unix(), Normalized: d.Calibrated(),
+		},
+		Label: c.Label, Memory: int64(d.Bytes()),
 	}}
 	if m := d.Average(); m != nil {
 		out.info.Parameters = int64(m.Parameters())
@@ -49,7 +52,6 @@ func NewModel(name string, d *reward.Deployment, e *model.Engine) *Model {
 		out.info.Modes = append([]string{api.ModeWA, api.ModeEns}, out.info.Modes...)
 		out.info.Mode = api.ModeWA
 	}
-	out.info.Normalized = d.Calibrated()
 	return out
 }
 
@@ -61,7 +63,7 @@ func (m *Model) Lane(name string) (*batch.Lane, error) {
 	if l, ok := m.lanes[name]; ok {
 		return l, nil
 	}
-	return nil, fmt.Errorf("model %q holds no weights for %q", m.info.Name, name)
+	return nil, fmt.Errorf("model %q holds no weights for %q", m.info.ID, name)
 }
 
 // Prepare implements live.Model.

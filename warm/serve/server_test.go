@@ -110,7 +110,7 @@ func TestAllThatIsWrongWithModelsIsSaidTogether(t *testing.T) {
 		"n":   {Members: []api.MemberSpec{{Path: "a"}, {Path: "b"}}, Weights: []float64{1}},
 		"o":   {},
 	})
-	for _, want := range []string{`"m m": a name is`, "models.m m: ", "float12", `pooling rule "middle"`, `ending "soon"`, "models.n: weights: 1 weights for 2 members", "models.o: members: members is missing"} {
+	for _, want := range []string{`"m m": a model's name is`, "models.m m: ", "float12", `pooling rule "middle"`, `ending "soon"`, "models.n: weights: 1 weights for 2 members", "models.o: members: members is missing"} {
 		assert.ErrorContains(t, err, want)
 	}
 	_, err = New(Config{Models: map[string]*api.ModelSpec{"o": nil}, Server: server.Config{Logger: slog.New(slog.DiscardHandler)}})

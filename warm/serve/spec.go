@@ -20,8 +20,8 @@ import (
 func Check(models map[string]*api.ModelSpec) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(models)) {
-		if name == "" || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			errs = append(errs, fmt.Errorf("models: %q: a name is 1 to 200 printable ASCII characters without spaces", name))
+		if err := api.CheckModelName(name); err != nil {
+			errs = append(errs, fmt.Errorf("models: %q: %s", name, err.Message))
 		}
 		if _, err := RewardConfig(models[name]); err != nil {
 			errs = append(errs, fmt.Errorf("models.%s: %w", name, err))
