@@ -74,6 +74,10 @@ type Config struct {
 	NumLabels  int
 	Label      string // id2label["0"]
 
+	// Prefix stands in front of the names of the body's tensors; nil for the class's own.
+	Prefix *string `json:",omitempty"`
+	Inside bool    `json:",omitempty"` // the body is the text part of a larger model, whose other parts are left out
+
 	Head     string `json:",omitempty"` // name of the score head's tensors, "" for the class's own
 	HeadBias bool   `json:",omitempty"` // a decoder's score head has a bias
 	Mean     bool   `json:",omitempty"` // a decoder's score head reads the mean of all tokens
@@ -163,6 +167,9 @@ type rawConfig struct {
 	HeadPrefix string          `json:"value_head_prefix"` // OpenRLHF's name of the head
 	Mean       json.RawMessage `json:"mean"`              // OpenRLHF's normalisation, which is not applied
 	Std        json.RawMessage `json:"std"`
+
+	TextConfig json.RawMessage `json:"text_config"` // of a model that reads more than text
+	inside     bool            // this is such a text_config
 }
 
 // ErrArchitecture is wrapped by the error for a configuration whose
@@ -195,7 +202,7 @@ func decodeConfig(data []byte) (*rawConfig, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, fmt.Errorf("config.json: %w", jsonerr.WrongType(err))
 	}
-	return &raw, nil
+	return raw.textOf()
 }
 
 // unsupported is the error for a class that is not known.
@@ -207,7 +214,7 @@ func (raw *rawConfig) unsupported() error {
 // config reads the configuration as one of a supported class.
 func (raw *rawConfig) config(class string) (*Config, error) {
 	a := architectures[class]
-	c := &Config{Architecture: class, ModelType: raw.ModelType, Label: raw.ID2Label["0"]}
+	c := &Config{Architecture: class, ModelType: raw.ModelType, Label: raw.ID2Label["0"], Inside: raw.inside}
 	if c.ModelType != "" && c.ModelType != a.modelType {
 		return nil, fmt.Errorf("config.json: model_type: %q, want %q for %s", c.ModelType, a.modelType, c.Architecture)
 	}

@@ -107,7 +107,7 @@ func (c *Config) Network() *nn.Network {
 	a := architectures[c.Architecture]
 	layers := a.new(c)
 	n := &nn.Network{
-		Name: c.Architecture, Layers: layers, InSource: c.tensorName, Left: c.left(),
+		Name: c.Architecture, Layers: layers, InSource: c.tensorName, Left: c.left(), Leaves: c.leaves(),
 		Embed: nn.NewProgram(0), Features: nn.NewProgram(c.Hidden), Head: layers.scoreHead(), Tokens: layers.embedding(),
 		Causal: !a.encoder, Hidden: c.Hidden, Vocab: c.VocabSize, Types: c.TypeVocab, Positions: c.MaxPositions,
 	}

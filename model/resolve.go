@@ -30,8 +30,13 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 	if !ok {
 		known := classOf(raw.ModelType)
 		switch {
-		case known == "" || architectures[known].encoder:
+		case known == "":
 			return nil, nil, raw.unsupported()
+		case architectures[known].head != "":
+			head = architectures[known].head
+			if _, ok := src.Shape(head + ".weight"); !ok {
+				return nil, nil, raw.unsupported()
+			}
 		case head == "":
 			return nil, nil, fmt.Errorf("config.json: %w: %s without a score head (none of %s.weight) is a language model, no reward model",
 				ErrArchitecture, orNone(raw.Architectures), strings.Join(headNames, ".weight, "))
@@ -53,13 +58,19 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		}
 		raw.NumLabels = &rows
 	}
-	if shape, ok := src.Shape(a.embedding); ok && len(shape) == 2 && raw.VocabSize != nil && *raw.VocabSize != shape[0] {
-		note("%s has %d rows, vocab_size in config.json is %d: the tensor counts", a.embedding, shape[0], *raw.VocabSize)
+	prefix := a.findPrefix(src)
+	embedding := a.named(a.embedding, prefix)
+	if prefix != nil {
+		note("the body's tensors have names that begin with %q, where %s has %q", *prefix, class, a.ownPrefix())
+	}
+	if shape, ok := src.Shape(embedding); ok && len(shape) == 2 && raw.VocabSize != nil && *raw.VocabSize != shape[0] {
+		note("%s has %d rows, vocab_size in config.json is %d: the tensor counts", embedding, shape[0], *raw.VocabSize)
 		raw.VocabSize = &shape[0]
 	}
 	if c, err = raw.config(class); err != nil {
 		return nil, nil, err
 	}
+	c.Prefix = prefix
 	if head != "" && a.head == "" {
 		if head != headNames[0] {
 			c.Head = head
@@ -72,6 +83,9 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		} else if ok {
 			note("%s is left out: %s does not read it", n, class)
 		}
+	}
+	if c.Inside {
+		note("only %s of %s is read, the part that reads text", c.ModelType, orNone(raw.Architectures))
 	}
 	if c.Reading, err = raw.reading(src); err != nil {
 		return nil, nil, err
@@ -127,7 +141,16 @@ func (raw *rawConfig) findHead(src Source) (name string, rows int) {
 
 // left lists the tensors that a checkpoint may have and the model does without.
 func (c *Config) left() []string {
-	return append(slices.Clone(languageHeads), architectures[c.Architecture].left...)
+	out := slices.Clone(languageHeads)
+	if c.Inside {
+		for _, n := range languageHeads {
+			out = append(out, "language_model."+n)
+		}
+	}
+	for _, n := range architectures[c.Architecture].left {
+		out = append(out, c.tensorName(n))
+	}
+	return out
 }
 
 // HeadTensors returns the names of the score head's tensors in the checkpoint.
@@ -147,5 +170,5 @@ func (c *Config) tensorName(parameter string) string {
 	if rest, ok := strings.CutPrefix(parameter, headNames[0]+"."); ok && c.Head != "" {
 		return c.Head + "." + rest
 	}
-	return parameter
+	return architectures[c.Architecture].named(parameter, c.Prefix)
 }

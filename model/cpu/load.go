@@ -133,7 +133,7 @@ func bind(n *nn.Network, params []nn.Param, src Source) error {
 		}
 	}
 	for _, name := range src.Names() {
-		if !known[name] && !isBuffer(name) && !slices.Contains(n.Left, name) {
+		if !known[name] && !isBuffer(name) && !n.LeavesOut(name) {
 			e.Unknown = append(e.Unknown, name)
 		}
 	}

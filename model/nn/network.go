@@ -1,5 +1,7 @@
 package nn
 
+import "slices"
+
 // Network is a whole reward model, or language model, without weights: what its
 // parts compute, and the layers that they name.
 type Network struct {
@@ -12,6 +14,8 @@ type Network struct {
 	InSource func(name string) string
 	// Left are tensors that a checkpoint may have and the network does without.
 	Left []string
+	// Leaves says of other tensors whether they are left out as well; nil for none.
+	Leaves func(name string) bool
 
 	Embed  *Program // the input of the first block, from the tokens
 	Blocks []*Program
@@ -32,6 +36,11 @@ type Network struct {
 	// First is the position of a sequence's first token. Where it is not 0, tokens
 	// with the id Uncounted are not counted and have that number for a position.
 	First, Uncounted int32
+}
+
+// LeavesOut reports whether the network does without a tensor that a checkpoint has.
+func (n *Network) LeavesOut(name string) bool {
+	return slices.Contains(n.Left, name) || n.Leaves != nil && n.Leaves(name)
 }
 
 // Params returns the parameters of all layers, in the order of the fields.

@@ -168,10 +168,16 @@ func TestClassesAreReadAtTheirOwnToken(t *testing.T) {
 		"openrlhf-bf16":       {"", "last"},
 		"trl-value-head":      {"", "last"},
 		"score-bias":          {"", "hf"},
+		"llamafactory-full":   {"", "last"},
+		"llamafactory-lora":   {"", "last"},
+		"starling-34b":        {"", "before:0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var golden familyIDs
 			dir := family(t, name, &golden)
+			if name == "llamafactory-lora" {
+				dir = filepath.Join(dir, "adapter")
+			}
 			d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}, Pooling: c.set}, 1)
 			require.NoError(t, err)
 			assert.Equal(t, c.want, string(d.Pooling))
@@ -197,5 +203,22 @@ func TestClassesAreReadAtTheirOwnToken(t *testing.T) {
 				check(in.IDs, &in.At, in.Score[0])
 			}
 		})
+	}
+}
+
+// TestAdaptersWithAValueHeadAreAveraged holds that the average of LLaMA-Factory's adapter and itself is that adapter.
+func TestAdaptersWithAValueHeadAreAveraged(t *testing.T) {
+	var golden familyIDs
+	dir := filepath.Join(family(t, "llamafactory-lora", &golden), "adapter")
+	engine := model.NewEngine(1)
+	defer engine.Close()
+	d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir, Name: "a"}, {Dir: dir, Name: "b"}}}, 1)
+	require.NoError(t, err)
+	for i, s := range golden.Sequences {
+		e, err := d.Encode(reward.Input{IDs: s.IDs}, reward.EncodeOptions{})
+		require.NoError(t, err)
+		got := make([]float32, 1)
+		require.NoError(t, engine.Score(d.Average(), got, []model.Sequence{e.Sequence}))
+		assert.InDelta(t, golden.Scores[i], got[0], 2e-5)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/warm/reward"
@@ -79,8 +80,18 @@ func TestStacksCheckpointsGiveTheStacksOwnScores(t *testing.T) {
 }
 
 // TestAdaptersScoreAsPEFTComputesThem holds every form of adapter that deploy/goldens/peft/generate.py has PEFT write.
-func TestAdaptersScoreAsPEFTComputesThem(t *testing.T) {
-	root := filepath.Join("..", "..", "deploy", "goldens", "peft")
+func TestAdaptersScoreAsPEFTComputesThem(t *testing.T) { scoresOfDirectories(t, "peft", 10, 1e-5) }
+
+// TestWeightsOfEveryFileScoreAsTransformersComputesThem holds every form of weights that deploy/goldens/files/generate.py
+// writes: of torch.save, in shards, with the body under another prefix, in a model that sees.
+func TestWeightsOfEveryFileScoreAsTransformersComputesThem(t *testing.T) {
+	scoresOfDirectories(t, "files", 7, 2e-5)
+}
+
+// scoresOfDirectories compares the checkpoints in a directory of deploy/goldens, which are so many at least, with their scores, and
+// what is written of them with the same. The tolerance is that of float32 sums in another order.
+func scoresOfDirectories(t *testing.T, goldens string, least int, tolerance float64) {
+	root := filepath.Join("..", "..", "deploy", "goldens", goldens)
 	entries, err := os.ReadDir(root)
 	require.NoError(t, err)
 	engine := model.NewEngine(1)
@@ -98,18 +109,25 @@ func TestAdaptersScoreAsPEFTComputesThem(t *testing.T) {
 			var want []stackScore
 			require.NoError(t, json.Unmarshal(data, &want))
 			require.NotEmpty(t, want)
-			d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}}, 1)
+			c, err := loader.Open(dir)
 			require.NoError(t, err)
-			for _, w := range want {
-				e, err := d.Encode(reward.Input{IDs: w.IDs}, reward.EncodeOptions{})
+			defer c.Close()
+			saved := filepath.Join(t.TempDir(), "saved")
+			require.NoError(t, loader.Save(saved, loader.Contents{Config: c.Config, Source: c}))
+			for _, dir := range []string{dir, saved} {
+				d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}}, 1)
 				require.NoError(t, err)
-				got := make([]float32, 1)
-				require.NoError(t, engine.Score(d.Average(), got, []model.Sequence{e.Sequence}))
-				assert.InDelta(t, w.Score, got[0], 1e-5, "%v", w.IDs)
+				for _, w := range want {
+					e, err := d.Encode(reward.Input{IDs: w.IDs}, reward.EncodeOptions{})
+					require.NoError(t, err)
+					got := make([]float32, 1)
+					require.NoError(t, engine.Score(d.Average(), got, []model.Sequence{e.Sequence}))
+					assert.InDelta(t, w.Score, got[0], tolerance, "%v", w.IDs)
+				}
 			}
 		})
 	}
-	assert.GreaterOrEqual(t, cases, 10)
+	assert.GreaterOrEqual(t, cases, least)
 }
 
 func TestSummarySaysThatTheMeanIsScored(t *testing.T) {
