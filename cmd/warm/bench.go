@@ -1,6 +1,11 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"encoding/json"
+	"io"
+
+	"github.com/spf13/cobra"
+)
 
 func (p *program) bench() *cobra.Command {
 	c := &cobra.Command{
@@ -11,4 +16,14 @@ func (p *program) bench() *cobra.Command {
 	}
 	c.AddCommand(p.benchEngine(), p.benchTrain(), p.benchCheckpoint(), p.benchLoad(), p.benchServe())
 	return c
+}
+
+// tell prints a report.
+func (p *program) tell(r interface{ Write(io.Writer) error }, asJSON bool) error {
+	if !asJSON {
+		return r.Write(p.stdout)
+	}
+	e := json.NewEncoder(p.stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
 }

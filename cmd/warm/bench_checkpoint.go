@@ -9,13 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/bench"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 )
-
-// randomSeed is the seed of the weights that warm bench engine and
-// random:CONFIG.json run.
-const randomSeed = 1
 
 func (p *program) benchCheckpoint() *cobra.Command {
 	var (
@@ -57,7 +54,7 @@ engine can be held to the same scores.`,
 	}
 	f := c.Flags()
 	f.StringVar(&random, "random", "", "a Hugging Face config.json")
-	f.Uint64Var(&seed, "seed", randomSeed, "seed of the weights")
+	f.Uint64Var(&seed, "seed", bench.Seed, "seed of the weights")
 	f.StringVar(&dtype, "dtype", "F32", "stored type: F32 or BF16")
 	return c
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -101,14 +100,7 @@ func (p *program) runLoad(c *cobra.Command, cfg load.Config, asJSON bool, tolera
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		e := json.NewEncoder(p.stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(report)
-	} else {
-		err = report.Write(p.stdout)
-	}
-	if err != nil {
+	if err := p.tell(report, asJSON); err != nil {
 		return err
 	}
 	total := report.Total.Ended()

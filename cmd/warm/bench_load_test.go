@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/cmd/warm/bench"
 	"github.com/warmserve/warmserve/cmd/warm/load"
 )
 
@@ -58,7 +59,7 @@ func scrape(t testing.TB, url string) map[string]float64 {
 	r, err := http.Get(url + "/metrics")
 	require.NoError(t, err)
 	defer r.Body.Close()
-	out, err := parseMetrics(r.Body)
+	out, err := bench.ParseMetrics(r.Body)
 	require.NoError(t, err)
 	return out
 }

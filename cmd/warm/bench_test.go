@@ -11,39 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/cmd/warm/bench"
 )
-
-func TestShapeOfABatch(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		want benchShape
-	}{
-		{"32x128", benchShape{batch: 32, low: 128, length: 128, answers: 1}},
-		{"32x16-128", benchShape{batch: 32, low: 16, length: 128, answers: 1}},
-		{"8x400+50", benchShape{batch: 8, low: 450, length: 450, answers: 8, shared: 400}},
-		{"1x1", benchShape{batch: 1, low: 1, length: 1, answers: 1}},
-		{"8x0+50", benchShape{}},
-		{"8x400+0", benchShape{}},
-		{"8x128-16", benchShape{}},
-		{"0x128", benchShape{}},
-		{"32x", benchShape{}},
-		{"32", benchShape{}},
-		{"-1x5", benchShape{}},
-		{"32x128x2", benchShape{}},
-	} {
-		t.Run(c.text, func(t *testing.T) {
-			got, err := parseShape(c.text)
-			if c.want.batch == 0 {
-				assert.ErrorContains(t, err, fmt.Sprintf("%q", c.text))
-				return
-			}
-			require.NoError(t, err)
-			c.want.name = c.text
-			assert.Equal(t, c.want, got)
-		})
-	}
-}
 
 // benchConfig writes the configuration of a model that loads in no time.
 func benchConfig(t *testing.T) string {
@@ -61,40 +30,10 @@ func benchRun(t *testing.T, stdin string, args ...string) string {
 	return stdout.String()
 }
 
-func TestBatchesHoldWhatTheirShapeSays(t *testing.T) {
-	data, err := os.ReadFile(benchConfig(t))
-	require.NoError(t, err)
-	cfg, err := model.ParseConfig(data)
-	require.NoError(t, err)
-	m, err := model.Load(cfg, model.NewRandom(cfg, 1), model.LoadOptions{Workers: 1})
-	require.NoError(t, err)
-
-	s, err := parseShape("4x9+3")
-	require.NoError(t, err)
-	group := s.sequences(m)
-	require.Len(t, group, 4)
-	for i, q := range group {
-		assert.Equal(t, 11, q.At, "the last token of answer %d is scored", i)
-		assert.Equal(t, group[0].IDs[:9], q.IDs[:9], "answer %d has the prompt", i)
-		assert.False(t, i > 0 && fmt.Sprint(q.IDs[9:]) == fmt.Sprint(group[0].IDs[9:]), "answer %d is one of its own", i)
-	}
-
-	s, err = parseShape("64x8-64")
-	require.NoError(t, err)
-	low, high := 64, 8
-	for _, q := range s.sequences(m) {
-		low, high = min(low, len(q.IDs)), max(high, len(q.IDs))
-	}
-	assert.GreaterOrEqual(t, low, 8)
-	assert.LessOrEqual(t, high, 64)
-	assert.Less(t, low, 16, "64 lengths uniform in [8, 64]")
-	assert.Greater(t, high, 56)
-}
-
 func TestEngineBenchReportsEachShape(t *testing.T) {
 	out := benchRun(t, "", "bench", "engine", "--random", benchConfig(t), "--shape", "2x8,4x9+3", "--dtype", "float32,bfloat16",
 		"--forward-only", "--rounds", "1", "--json")
-	var r engineReport
+	var r bench.EngineReport
 	require.NoError(t, json.Unmarshal([]byte(out), &r))
 	assert.Empty(t, r.GEMM)
 	var got []string

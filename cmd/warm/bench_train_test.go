@@ -8,12 +8,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/cmd/warm/bench"
 )
 
 func TestTrainBenchReportsWholeStepsThatLearn(t *testing.T) {
 	out := benchRun(t, "", "bench", "train", "--random", benchConfig(t), "--batch", "3", "--length", "8",
 		"--dtype", "float32,bfloat16", "--rounds", "2", "--json")
-	var r trainReport
+	var r bench.TrainReport
 	require.NoError(t, json.Unmarshal([]byte(out), &r))
 	require.Len(t, r.Steps, 2)
 	for i, dtype := range []string{"float32", "bfloat16"} {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/bench"
 	"github.com/warmserve/warmserve/trainer/state"
 )
 
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	}
 	fmt.Fprintf(stderr, "warm: %s\n", strings.TrimPrefix(err.Error(), "warm: ")) // a package has the same name
 	switch {
-	case errors.As(err, new(usageError)):
+	case errors.As(err, new(usageError)), errors.As(err, new(bench.UsageError)):
 		return exitUsage
 	case ctx.Err() != nil && isInterruption(err):
 		return exitInterrupted

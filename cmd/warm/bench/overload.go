@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -29,15 +29,15 @@ const overloadFactor = 3
 // measureOverload sends the rate of the first dialect's runs, times three, to a
 // server whose queue holds half a second of work: what is queued when the load ends is
 // what recovery waits for.
-func (b *serveBench) measureOverload(ctx context.Context, p *program, checkpoint string, runs []servedRun) (*overloadReport, error) {
+func (b *Serve) measureOverload(ctx context.Context, checkpoint string, runs []servedRun) (*overloadReport, error) {
 	var requests, tokens []float64
 	for _, r := range runs {
-		if r.Dialect == b.dialects[0] {
+		if r.Dialect == b.Dialects[0] {
 			requests, tokens = append(requests, r.Load.RequestsPerS), append(tokens, r.Load.TokensPerS)
 		}
 	}
 	out := &overloadReport{CapacityTokensPerS: median(tokens)}
-	out.QueuedTokens = max(int(out.CapacityTokensPerS/2), 4*(b.prompt+b.answer))
+	out.QueuedTokens = max(int(out.CapacityTokensPerS/2), 4*(b.Prompt+b.Answer))
 	config := filepath.Join(filepath.Dir(checkpoint), "overload.yaml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, "limits: {max_queued_tokens: %d}\n", out.QueuedTokens), 0o600); err != nil {
 		return nil, err
@@ -47,8 +47,8 @@ func (b *serveBench) measureOverload(ctx context.Context, p *program, checkpoint
 		return nil, err
 	}
 	defer s.stop()
-	alone := b.loadConfig(s.url, b.dialects[0])
-	alone.Clients, alone.Warmup, alone.Duration = 1, time.Second, max(2*time.Second, b.duration/20)
+	alone := b.loadConfig(s.url, b.Dialects[0])
+	alone.Clients, alone.Warmup, alone.Duration = 1, time.Second, max(2*time.Second, b.Duration/20)
 	idle, w, err := s.load(ctx, alone)
 	if err != nil {
 		return nil, err
@@ -58,11 +58,11 @@ func (b *serveBench) measureOverload(ctx context.Context, p *program, checkpoint
 	}
 	out.IdleP50, out.RSSBefore = idle.Latency.P50, w.RSSBytes
 
-	c := b.loadConfig(s.url, b.dialects[0])
+	c := b.loadConfig(s.url, b.Dialects[0])
 	c.Rate = overloadFactor * median(requests)
 	c.Clients = max(2000, int(10*c.Rate)) // ten seconds' worth: none goes unsent while the server answers or refuses
 	c.End = func() { out.RecoverySeconds = b.recovery(ctx, s, out.IdleP50) }
-	fmt.Fprintf(p.stderr, "overload: %.0f requests/s, %v\n", c.Rate, c.Warmup+c.Duration)
+	fmt.Fprintf(b.Log, "overload: %.0f requests/s, %v\n", c.Rate, c.Warmup+c.Duration)
 	if out.Load, out.Server, err = s.load(ctx, c); err != nil {
 		return nil, err
 	}
@@ -76,9 +76,9 @@ func (b *serveBench) measureOverload(ctx context.Context, p *program, checkpoint
 // recovery is how long it takes until a client alone is answered again in at
 // most twice its time before, or 5 ms more where that is longer: what a moment of
 // another process takes. It is nil when that does not come about within a minute.
-func (b *serveBench) recovery(ctx context.Context, s *servedProcess, idle float64) *float64 {
+func (b *Serve) recovery(ctx context.Context, s *servedProcess, idle float64) *float64 {
 	begin := time.Now()
-	c := b.loadConfig(s.url, b.dialects[0])
+	c := b.loadConfig(s.url, b.Dialects[0])
 	c.Clients, c.Warmup, c.Distinct = 1, 0, 16
 	c.Duration = max(20*time.Millisecond, time.Duration(3*idle*float64(time.Millisecond)))
 	for time.Since(begin) < time.Minute && ctx.Err() == nil {
@@ -97,7 +97,7 @@ var (
 )
 
 // failure is an error when a request failed that should not have.
-func (r *serveReport) failure() error {
+func (r *ServeReport) failure() error {
 	var errs []error
 	for _, run := range r.Runs {
 		if run.Load.Failed > 0 {

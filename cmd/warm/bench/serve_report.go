@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"text/tabwriter"
 )
 
-// write prints the report for people.
-func (r *serveReport) write(w io.Writer) error {
+// Write prints the report for people.
+func (r *ServeReport) Write(w io.Writer) error {
 	fmt.Fprintf(w, "%s, level %s, %d processors, %s\n", r.CPU, r.Level, r.Processors, r.Go)
 	l := r.Runs[0].Load
 	kept := "connections kept"
@@ -46,7 +46,7 @@ func (r *serveReport) write(w io.Writer) error {
 }
 
 // dialects are those of the runs, in their order.
-func (r *serveReport) dialects() []string {
+func (r *ServeReport) dialects() []string {
 	var out []string
 	for _, run := range r.Runs {
 		if !slices.Contains(out, run.Dialect) {

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bufio"
@@ -45,9 +45,9 @@ func window(before, after map[string]float64) serverWindow {
 	}
 }
 
-// parseMetrics reads Prometheus' text format: values by name and labels as they
+// ParseMetrics reads Prometheus' text format: values by name and labels as they
 // are written.
-func parseMetrics(r io.Reader) (map[string]float64, error) {
+func ParseMetrics(r io.Reader) (map[string]float64, error) {
 	out := map[string]float64{}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 1<<16), 1<<20)
@@ -96,8 +96,8 @@ func (t *tail) String() string {
 }
 
 // startServer starts warm serve and waits until it is ready.
-func (b *serveBench) startServer(ctx context.Context, args ...string) (*servedProcess, error) {
-	cmd, err := b.command(append([]string{"serve", "--addr", "127.0.0.1:0", "--threads", strconv.Itoa(b.threads), "--dtype", b.dtype}, args...)...)
+func (b *Serve) startServer(ctx context.Context, args ...string) (*servedProcess, error) {
+	cmd, err := b.Command(append([]string{"serve", "--addr", "127.0.0.1:0", "--threads", strconv.Itoa(b.Threads), "--dtype", b.DType}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -172,5 +172,5 @@ func (s *servedProcess) metrics() (map[string]float64, error) {
 	if r.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("metrics: %s", r.Status)
 	}
-	return parseMetrics(r.Body)
+	return ParseMetrics(r.Body)
 }

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"github.com/warmserve/warmserve/model"
 )
 
-// benchShape is a batch to be scored: sequences of random ids.
-type benchShape struct {
+// shape is a batch to be scored: sequences of random ids.
+type shape struct {
 	name    string
 	batch   int // sequences
 	low     int // lengths are uniform in [low, length]
@@ -23,13 +23,13 @@ var shapePattern = regexp.MustCompile(`^(\d{1,6})x(\d{1,6})(?:([-+])(\d{1,6}))?$
 
 // parseShape reads BxL, B sequences of L tokens; BxLO-HI, lengths uniform in
 // [LO, HI]; BxP+R, B answers of R tokens each to one prompt of P tokens.
-func parseShape(s string) (benchShape, error) {
+func parseShape(s string) (shape, error) {
 	m := shapePattern.FindStringSubmatch(s)
 	if m == nil {
-		return benchShape{}, fmt.Errorf("%q is not BATCHxLENGTH, BATCHxLOW-HIGH or BATCHxPROMPT+RESPONSE", s)
+		return shape{}, fmt.Errorf("%q is not BATCHxLENGTH, BATCHxLOW-HIGH or BATCHxPROMPT+RESPONSE", s)
 	}
 	first, second := number(m[2]), number(m[4])
-	b := benchShape{name: s, batch: number(m[1]), low: first, length: first, answers: 1}
+	b := shape{name: s, batch: number(m[1]), low: first, length: first, answers: 1}
 	switch m[3] {
 	case "-":
 		b.length = second
@@ -38,7 +38,7 @@ func parseShape(s string) (benchShape, error) {
 		b.low, b.length = first+second, first+second
 	}
 	if b.batch < 1 || first < 1 || b.length < b.low || m[3] == "+" && second < 1 {
-		return benchShape{}, fmt.Errorf("%q: want at least one sequence, one token and one token of a response, and LOW up to HIGH", s)
+		return shape{}, fmt.Errorf("%q: want at least one sequence, one token and one token of a response, and LOW up to HIGH", s)
 	}
 	return b, nil
 }
@@ -50,7 +50,7 @@ func number(s string) int {
 }
 
 // sequences returns the batch, the same for the same shape.
-func (b *benchShape) sequences(m *model.Model) []model.Sequence {
+func (b *shape) sequences(m *model.Model) []model.Sequence {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	out := make([]model.Sequence, b.batch)
 	for i := range out {

@@ -1,0 +1,183 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/trainer/loss"
+	"github.com/warmserve/warmserve/trainer/optim"
+)
+
+// Train measures whole optimiser steps of a reward model on random pairs of equal length.
+type Train struct {
+	Random    string // a Hugging Face config.json
+	Pairs     int    // in a step, two sequences each
+	Length    int    // of a sequence, in tokens
+	DTypes    []string
+	Recompute bool
+	Threads   int
+	Level     string // of the CPU, "" for the best
+	Rounds    int    // measured, after one that is not
+}
+
+// TrainReport is what one run measured. Rates are the median of the rounds.
+type TrainReport struct {
+	CPU        string       `json:"cpu"`
+	Level      string       `json:"level"`
+	Go         string       `json:"go"`
+	Threads    int          `json:"threads"`
+	Config     string       `json:"config"`
+	Parameters int          `json:"parameters"`
+	Pairs      int          `json:"pairs"`
+	Length     int          `json:"length"`
+	Steps      []stepReport `json:"steps"`
+}
+
+// stepReport is what a training step in one number format took.
+type stepReport struct {
+	DType      string  `json:"dtype"`
+	Peak       float64 `json:"peak_gflop_per_s"` // all threads, in this number format
+	Tokens     int     `json:"tokens"`           // of a step
+	TokensPerS float64 `json:"tokens_per_s"`
+	FLOPs      float64 `json:"flop"` // of a step, see the command's text
+	GFLOPs     float64 `json:"gflop_per_s"`
+	Share      float64 `json:"share_of_peak"`
+	RSSBytes   int     `json:"rss_bytes"` // after the last step, 0 where the system does not say
+
+	Seconds []float64 `json:"seconds"` // of each round, the sum of its parts
+	Parts   stepParts `json:"parts"`
+	Losses  []float64 `json:"losses"` // mean of the pairs, of the round that is not measured too
+}
+
+// stepParts are the seconds of each round by what was done in them.
+type stepParts struct {
+	Forward   []float64 `json:"forward"`   // and the loss
+	Backward  []float64 `json:"backward"`  // and clearing the gradients before
+	Optimizer []float64 `json:"optimizer"` // AdamW, and packing the new weights for products
+}
+
+// Run measures. A [UsageError] says what cannot be measured.
+func (b *Train) Run() (*TrainReport, error) {
+	if slices.Contains(b.DTypes, kernel.Int8.String()) {
+		return nil, usagef("--dtype: int8 is not for training, want float32 or bfloat16")
+	}
+	cfg, dtypes, restore, err := machine{b.Random, b.DTypes, b.Level}.prepare(
+		count{"batch", b.Pairs}, count{"length", b.Length}, count{"threads", b.Threads}, count{"rounds", b.Rounds})
+	if err != nil {
+		return nil, err
+	}
+	defer restore()
+	if b.Length > cfg.MaxPositions {
+		return nil, usagef("--length: %d tokens are over the model's context of %d", b.Length, cfg.MaxPositions)
+	}
+	r := &TrainReport{
+		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Threads: b.Threads, Config: b.Random, Pairs: b.Pairs, Length: b.Length,
+	}
+	for _, d := range dtypes {
+		s, err := b.steps(r, cfg, d)
+		if err != nil {
+			return nil, err
+		}
+		r.Steps = append(r.Steps, *s)
+	}
+	return r, nil
+}
+
+// steps measures the training of a fresh random model in one number format.
+func (b *Train) steps(r *TrainReport, cfg *model.Config, d kernel.DType) (*stepReport, error) {
+	s := &stepReport{DType: d.String(), Peak: onAll(b.Threads, func() float64 { return kernel.Peak(d) })}
+	t, err := model.NewTraining(cfg, model.NewRandom(cfg, Seed), b.Threads, d)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	t.Recompute = b.Recompute
+	r.Parameters = t.Model().Parameters()
+	batch := shape{batch: 2 * b.Pairs, low: b.Length, length: b.Length, answers: 1}
+	run := trainRun{
+		t: t, seqs: batch.sequences(t.Model()), opt: optim.NewAdamW(optim.DefaultAdamW(), t.Params()),
+		scores: make([]float32, 2*b.Pairs), grad: make([]float32, 2*b.Pairs),
+	}
+	for i := range b.Pairs {
+		run.pairs = append(run.pairs, loss.Pair{Chosen: 2 * i, Rejected: 2*i + 1, Label: 1})
+	}
+	for i := range b.Rounds + 1 {
+		if err := run.step(s, i > 0); err != nil {
+			return nil, err
+		}
+	}
+	for _, q := range run.seqs {
+		s.Tokens += len(q.IDs)
+		s.FLOPs += 3 * cfg.Network().FLOPs(len(q.IDs))
+	}
+	seconds := median(s.Seconds)
+	s.TokensPerS, s.GFLOPs = float64(s.Tokens)/seconds, s.FLOPs/seconds/1e9
+	s.Share = s.GFLOPs / s.Peak
+	s.RSSBytes = rss()
+	return s, nil
+}
+
+// trainRun is a training on the same pairs again and again.
+type trainRun struct {
+	t            *model.Training
+	opt          *optim.AdamW
+	seqs         []model.Sequence
+	pairs        []loss.Pair
+	scores, grad []float32
+}
+
+// benchRate is the learning rate: one that changes the loss, so that a run can
+// be seen to train, and is far from spoiling random weights.
+const benchRate = 1e-5
+
+// step makes one step and, when it is measured, adds its times to the report.
+func (r *trainRun) step(s *stepReport, measured bool) error {
+	times := [4]time.Time{time.Now()}
+	if err := r.t.Forward(r.scores, r.seqs, model.Pass{}); err != nil {
+		return err
+	}
+	l := loss.BradleyTerry{}.Gradient(r.grad, r.scores, r.pairs, 1/float64(len(r.pairs)))
+	mean := l.Loss / float64(len(r.pairs))
+	if l.Bad >= 0 || math.IsNaN(mean) {
+		return fmt.Errorf("step %d: the scores of pair %d are not finite", len(s.Losses), l.Bad)
+	}
+	times[1] = time.Now()
+	r.t.ZeroGrads()
+	r.t.Backward(r.grad)
+	times[2] = time.Now()
+	r.opt.Step(r.t.Work(), benchRate)
+	r.t.Refresh()
+	times[3] = time.Now()
+	s.Losses = append(s.Losses, mean)
+	if measured {
+		s.Seconds = append(s.Seconds, times[3].Sub(times[0]).Seconds())
+		for i, part := range []*[]float64{&s.Parts.Forward, &s.Parts.Backward, &s.Parts.Optimizer} {
+			*part = append(*part, times[i+1].Sub(times[i]).Seconds())
+		}
+	}
+	return nil
+}
+
+// Write prints the report for people.
+func (r *TrainReport) Write(w io.Writer) error {
+	fmt.Fprintf(w, "%s, level %s, %d threads, %s\n", r.CPU, r.Level, r.Threads, r.Go)
+	fmt.Fprintf(w, "%d parameters, %d pairs of 2 x %d tokens\n\n", r.Parameters, r.Pairs, r.Length)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "step\ttokens/s\tGFLOP/s\tpeak\tof peak\tms\tforward\tbackward\toptimizer\tRSS MB\t")
+	for _, s := range r.Steps {
+		all := median(s.Seconds)
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f %%\t%.0f\t", s.DType, s.TokensPerS, s.GFLOPs, s.Peak, 100*s.Share, 1e3*all)
+		for _, part := range [][]float64{s.Parts.Forward, s.Parts.Backward, s.Parts.Optimizer} {
+			fmt.Fprintf(t, "%.0f %%\t", 100*median(part)/all)
+		}
+		fmt.Fprintf(t, "%.0f\t\n", float64(s.RSSBytes)/1e6)
+	}
+	return t.Flush()
+}
