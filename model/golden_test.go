@@ -5,7 +5,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -85,7 +84,8 @@ func (g *golden) inputs(m *Model) []Sequence {
 	for _, s := range g.Sequences {
 		at := 0
 		if m.Causal() {
-			at = PoolHF.At(s.IDs, g.config.PadTokenID, 0)
+			read, _ := PoolHF.Read(s.IDs, g.config.PadTokenID, 0)
+			at = int(read[0])
 		}
 		out = append(out, Sequence{IDs: s.IDs, Types: s.Types, At: at})
 	}
@@ -225,7 +225,7 @@ func TestPoolingRulesEqualBothVersionsOfTransformers(t *testing.T) {
 		t.Run(string(rule.Pooling), func(t *testing.T) {
 			var seqs []Sequence
 			for i, ids := range g.IDs {
-				at := rule.At(ids, &g.Pad, 0)
+				at := readOne(t, rule.Pooling, ids, &g.Pad, 0)
 				assert.Equal(t, rule.position[i], at, "sequence %d", i)
 				seqs = append(seqs, Sequence{IDs: ids, At: at})
 			}
@@ -257,7 +257,7 @@ func TestPoolingRulesInCornerCases(t *testing.T) {
 		{"first pad after prompt without padding takes the last", PoolPrompt, []int32{1, 0, 5, 6}, &pad, 3, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			assert.Equal(t, c.want, c.rule.At(c.ids, c.pad, c.prompt))
+			assert.Equal(t, c.want, readOne(t, c.rule, c.ids, c.pad, c.prompt))
 		})
 	}
 }
@@ -276,46 +276,64 @@ func TestRewardIsARawLogit(t *testing.T) {
 	assert.Greater(t, hi, 1.0, "a sigmoid would stay below 1")
 }
 
-func TestPoolingRulesWithATokenOfTheirOwn(t *testing.T) {
+// readOne is the token that a rule of one token reads, -1 where it is missing.
+func readOne(t *testing.T, p Pooling, ids []int32, pad *int32, prompt int) int {
+	read, missing := p.Read(ids, pad, prompt)
+	if missing != "" {
+		require.Empty(t, read)
+		return -1
+	}
+	require.Len(t, read, 1)
+	return int(read[0])
+}
+
+func TestPoolingRulesWithTokensOfTheirOwn(t *testing.T) {
 	pad := int32(0)
 	ids := []int32{5, 7, 0, 7, 9}
-	for rule, want := range map[Pooling]int{
-		"first": 0, "mean": 4, "token:7": 3, "token:5": 0, "token:8": -1, "append:7": 3, "append:8": -1, "before:7": 0, "before:0": 1,
-		"before:5": 4, "before:8": 4, "at:-1": 4, "at:-3": 2, "at:-5": 0, "at:-6": -1, "at:-2147483648": -1, "token:2147483647": -1,
+	for rule, want := range map[Pooling][]int32{
+		"first": {0}, "mean": {4}, "token:7": {3}, "token:5": {0}, "token:8": nil, "append:7": {3}, "append:8": nil, "before:7": {0}, "before:0": {1},
+		"before:5": {4}, "before:8": {4}, "at:-1": {4}, "at:-3": {2}, "at:-5": {0}, "at:-6": nil, "at:-2147483648": nil, "token:2147483647": nil,
+		"every:7": {1, 3}, "every:9": {4}, "every:8": nil, "pattern:7": {3}, "pattern:7,0": {1}, "pattern:7,9": {3}, "pattern:5,7,0,7,9": {0}, "pattern:7,7": nil,
+		"pattern:5,7,0,7,9,9": nil, "last+pattern:7,0": {4, 1}, "pattern:7,0+token:5+at:-2": {1, 0, 3}, "last+token:8": nil,
 	} {
 		t.Run(string(rule), func(t *testing.T) {
 			parsed, err := ParsePooling(string(rule))
 			require.NoError(t, err)
 			assert.Equal(t, rule, parsed)
-			assert.Equal(t, want, parsed.At(ids, &pad, 1))
-			assert.Equal(t, want, parsed.At(ids, nil, 1), "the padding token is nothing to it")
+			for _, padding := range []*int32{&pad, nil} { // which is nothing to it
+				read, missing := parsed.Read(ids, padding, 1)
+				assert.Equal(t, want, read)
+				assert.Equal(t, want == nil, missing != "")
+				assert.Contains(t, string(rule), string(missing))
+			}
 			assert.True(t, strings.HasPrefix(parsed.Words(), string(rule)+": "), parsed.Words())
-			assert.NotContains(t, parsed.Words(), ": :")
+			assert.NotContains(t, parsed.Words(), ": ;")
 		})
 	}
+	assert.Equal(t, [][2]int{{1, 3}, {4, 5}}, Pooling("pattern:7,0+append:9+every:7+before:7").Kept(ids))
+	assert.Equal(t, []int32{7, 0, 9, 1}, Pooling("pattern:7,0+append:9+hf+before:1").IDs())
 }
 
 func TestPoolingRulesThatAreNoneSayWhatIsWanted(t *testing.T) {
 	for rule, want := range map[string]string{
 		"middle": "want hf, last,", "token": "want hf, last,", "token:": "want a token id, such as token:128003", "token:x": "want a token id", "append:-1": "want a token id",
 		"before:2147483648": "want a token id", "at:3": "want a place from the end", "at:-0": "want a place from the end", "at:": "want a place from the end",
-		"hf:1": "want hf, last,", "token:1:2": "want a token id", "token: 1": "want a token id",
+		"hf:1": "want hf, last,", "token:1:2": "want a token id", "token: 1": "want a token id", "token:1,2": "want a token id", "pattern:": "want up to 64 token ids",
+		"pattern:1,,2": "want up to 64 token ids", "pattern:" + strings.Repeat("1,", 64) + "1": "want up to 64 token ids", "+": "want hf, last,", "last+": "want hf, last,",
+		"last+mean": "mean stands alone", "every:3+last": "every stands alone",
 	} {
 		_, err := ParsePooling(rule)
 		assert.ErrorContains(t, err, want, rule)
-		if assert.Error(t, err) {
-			assert.Contains(t, err.Error(), strconv.Quote(rule))
-		}
 	}
-	for given, canonical := range map[string]Pooling{"": PoolHF, "token:007": "token:7", "at:-03": "at:-3", "append:+9": "append:9"} {
+	for given, canonical := range map[string]Pooling{"": PoolHF, "token:007": "token:7", "at:-03": "at:-3", "last+pattern:01,2": "last+pattern:1,2"} {
 		p, err := ParsePooling(given)
-		require.NoError(t, err)
+		require.NoError(t, err, given)
 		assert.Equal(t, canonical, p)
 	}
 }
 
 func FuzzPooling(f *testing.F) {
-	for _, s := range []string{"hf", "last", "mean", "token:3", "append:200", "before:0", "at:-3", "at:-9999999999", ":"} {
+	for _, s := range []string{"hf", "last", "mean", "token:3", "append:200", "before:0", "at:-3", "at:-9999999999", "every:3", "last+pattern:3,3", ":"} {
 		f.Add(s, []byte{0, 1, 2, 3, 3, 0}, uint8(0), uint8(2))
 	}
 	f.Fuzz(func(t *testing.T, rule string, tokens []byte, pad, prompt uint8) {
@@ -331,11 +349,13 @@ func FuzzPooling(f *testing.F) {
 			ids = append(ids, int32(b))
 		}
 		padding := int32(pad)
-		at := p.At(ids, &padding, int(prompt)%(len(ids)+1))
-		require.True(t, at >= -1 && at < len(ids), "%s of %v: %d", p, ids, at)
-		if id, ok := p.Token(); ok && at >= 0 {
-			require.Equal(t, id, ids[at])
-			require.NotContains(t, ids[at+1:], id)
+		read, missing := p.Read(ids, &padding, int(prompt)%(len(ids)+1))
+		require.Equal(t, missing == "", len(read) > 0)
+		for _, at := range read {
+			require.True(t, at >= 0 && int(at) < len(ids), "%s of %v: %d", p, ids, at)
+		}
+		for _, r := range p.Kept(ids) {
+			require.True(t, r[0] >= 0 && r[0] < r[1] && r[1] <= len(ids))
 		}
 	})
 }

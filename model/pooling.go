@@ -8,10 +8,12 @@ import (
 	"strings"
 )
 
-// Pooling is the rule that says which token of a sequence a score head reads. It is
-// a name, or a name and token ids, as in "token:128003". The rules in the wild
-// differ when the padding token occurs in the text, as it does when a model pads
-// with its end-of-text token; and some models are read at a token of their own.
+// Pooling is the rule that says which tokens of a sequence a score head reads: for
+// most models one. It is a name, or a name and numbers, as in "token:128003"; a head
+// that reads tokens for several purposes has as many rules, joined by a plus, as in
+// "last+pattern:5,6". The rules in the wild differ when the padding token occurs in
+// the text, as it does when a model pads with its end-of-text token; and some models
+// are read at tokens of their own.
 type Pooling string
 
 const (
@@ -34,124 +36,206 @@ const (
 	PoolMean Pooling = "mean"
 )
 
-// Names of the rules that have arguments.
+// Names of the rules that have numbers.
 const (
-	poolToken  = "token"  // the last occurrence of an id
-	poolAppend = "append" // the same, of an id that is put behind a sequence without it
-	poolBefore = "before" // the token before the first occurrence of an id, as PoolHFLegacy has it of the padding token
-	poolAt     = "at"     // a place counted from the end: at:-1 is the last token
+	poolToken   = "token"   // the last occurrence of an id
+	poolAppend  = "append"  // the same, of an id that is put behind a sequence without it
+	poolBefore  = "before"  // the token before the first occurrence of an id, as PoolHFLegacy has it of the padding token
+	poolAt      = "at"      // a place counted from the end: at:-1 is the last token
+	poolPattern = "pattern" // the first token of the last occurrence of several ids
+	poolEvery   = "every"   // all occurrences of an id: the marks behind the steps of a solution
 )
 
 // PoolingForms are the forms of rules, for people.
-const PoolingForms = "hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID or at:-N"
+const PoolingForms = "hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID, at:-N, every:ID, pattern:ID,ID,… or several joined by +"
 
-// PoolAppend is the rule that reads at id, which is put behind a sequence that does
-// not have it.
-func PoolAppend(id int32) Pooling { return Pooling(fmt.Sprintf("%s:%d", poolAppend, id)) }
+// maxPattern bounds the ids of a pattern.
+const maxPattern = 64
 
-// PoolBefore is the rule that reads at the token before the first id.
-func PoolBefore(id int32) Pooling { return Pooling(fmt.Sprintf("%s:%d", poolBefore, id)) }
+// rule is one of the rules of a Pooling.
+type rule struct {
+	name string // the rule itself where it has no numbers
+	ids  []int32
+	at   int32 // of poolAt
+}
 
-// ParsePooling reads a rule; "" is PoolHF.
+// rules splits a Pooling that [ParsePooling] has read.
+func (p Pooling) rules() []rule {
+	var out []rule
+	for s := range strings.SplitSeq(string(cmp.Or(p, PoolHF)), "+") {
+		r, err := parseRule(s)
+		if err != nil {
+			panic(err.Error() + ": ParsePooling has not seen it")
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// ParsePooling reads a rule, or several; "" is PoolHF.
 func ParsePooling(s string) (Pooling, error) {
 	if s == "" {
 		return PoolHF, nil
 	}
-	name, arg, has := strings.Cut(s, ":")
-	if !has {
-		if slices.Contains([]Pooling{PoolHF, PoolLast, PoolHFLegacy, PoolPrompt, PoolFirst, PoolMean}, Pooling(s)) {
-			return Pooling(s), nil
+	parts := strings.Split(s, "+")
+	for i, part := range parts {
+		r, err := parseRule(part)
+		if err != nil {
+			return "", err
 		}
-		return "", fmt.Errorf("model: unknown pooling rule %q, want %s", s, PoolingForms)
+		if len(parts) > 1 && (r.name == string(PoolMean) || r.name == poolEvery) {
+			return "", fmt.Errorf("model: pooling rule %q: %s stands alone", s, r.name)
+		}
+		parts[i] = r.String()
 	}
-	n, err := strconv.ParseInt(arg, 10, 32)
+	return Pooling(strings.Join(parts, "+")), nil
+}
+
+func parseRule(s string) (rule, error) {
+	name, arg, has := strings.Cut(s, ":")
+	r := rule{name: name}
+	want := "a token id, such as " + name + ":128003"
 	switch {
-	case !slices.Contains([]string{poolToken, poolAppend, poolBefore, poolAt}, name):
-		return "", fmt.Errorf("model: unknown pooling rule %q, want %s", s, PoolingForms)
-	case name == poolAt && (err != nil || n >= 0):
-		return "", fmt.Errorf("model: pooling rule %q: want a place from the end, such as at:-3", s)
-	case name != poolAt && (err != nil || n < 0):
-		return "", fmt.Errorf("model: pooling rule %q: want a token id, such as %s:128003", s, name)
+	case !has && slices.Contains([]Pooling{PoolHF, PoolLast, PoolHFLegacy, PoolPrompt, PoolFirst, PoolMean}, Pooling(s)):
+		return r, nil
+	case !has || !slices.Contains([]string{poolToken, poolAppend, poolBefore, poolAt, poolPattern, poolEvery}, name):
+		return r, fmt.Errorf("model: unknown pooling rule %q, want %s", s, PoolingForms)
+	case name == poolAt:
+		n, err := strconv.ParseInt(arg, 10, 32)
+		if r.at = int32(n); err != nil || n >= 0 {
+			return r, fmt.Errorf("model: pooling rule %q: want a place from the end, such as at:-3", s)
+		}
+		return r, nil
 	}
-	return Pooling(fmt.Sprintf("%s:%d", name, n)), nil
+	most := 1
+	if name == poolPattern {
+		most, want = maxPattern, fmt.Sprintf("up to %d token ids, such as pattern:128009,128006", maxPattern)
+	}
+	for number := range strings.SplitSeq(arg, ",") {
+		n, err := strconv.ParseInt(number, 10, 32)
+		if r.ids = append(r.ids, int32(n)); err != nil || n < 0 || len(r.ids) > most {
+			return r, fmt.Errorf("model: pooling rule %q: want %s", s, want)
+		}
+	}
+	return r, nil
 }
 
-// argument returns the name of a rule and its number, 0 for rules without.
-func (p Pooling) argument() (name string, n int32) {
-	name, arg, _ := strings.Cut(string(p), ":")
-	v, _ := strconv.ParseInt(arg, 10, 32)
-	return name, int32(v)
+// String is the rule as it is written.
+func (r rule) String() string {
+	switch {
+	case r.name == poolAt:
+		return fmt.Sprintf("%s:%d", r.name, r.at)
+	case r.ids == nil:
+		return r.name
+	}
+	return r.name + ":" + r.numbers()
 }
 
-// Token returns the id of the token that is scored, false for rules that go by
-// something else.
-func (p Pooling) Token() (id int32, ok bool) {
-	name, id := p.argument()
-	return id, name == poolToken || name == poolAppend
+// numbers are the ids of a rule.
+func (r rule) numbers() string {
+	var out []string
+	for _, id := range r.ids {
+		out = append(out, strconv.Itoa(int(id)))
+	}
+	return strings.Join(out, ",")
 }
 
 // Appends returns the id that is put behind a sequence without it.
 func (p Pooling) Appends() (id int32, ok bool) {
-	name, id := p.argument()
-	return id, name == poolAppend
+	for _, r := range p.rules() {
+		if r.name == poolAppend {
+			return r.ids[0], true
+		}
+	}
+	return 0, false
 }
 
-// Names returns the id that the rule names, whatever it is for.
-func (p Pooling) Names() (id int32, ok bool) {
-	name, id := p.argument()
-	return id, name == poolToken || name == poolAppend || name == poolBefore
+// IDs returns all ids that the rules name.
+func (p Pooling) IDs() (ids []int32) {
+	for _, r := range p.rules() {
+		ids = append(ids, r.ids...)
+	}
+	return ids
 }
 
 // Padding says whether the rule goes by the end of the text and its padding alone,
-// and not by a token of the model's own.
+// and not by tokens of the model's own.
 func (p Pooling) Padding() bool {
 	return slices.Contains([]Pooling{PoolHF, PoolLast, PoolHFLegacy, PoolPrompt}, p)
 }
 
-// At returns the index of the scored token of ids, which are not empty, and -1
-// where they lack the token that the rule wants. A nil pad means that the model has
-// no padding token. prompt is the number of prompt tokens, which PoolPrompt alone
-// reads.
-func (p Pooling) At(ids []int32, pad *int32, prompt int) int {
-	last := len(ids) - 1
-	switch p = cmp.Or(p, PoolHF); p {
-	case PoolLast, PoolMean:
-		return last
-	case PoolFirst:
-		return 0
-	case PoolHF, PoolHFLegacy, PoolPrompt:
-		if pad == nil {
-			return last
+// Read returns the indices of the tokens of ids, which are not empty, that the rules
+// read, in their order. A nil pad means that the model has no padding token; prompt
+// is the number of prompt tokens, which PoolPrompt alone reads. missing is a rule
+// for which ids lack the tokens, "" when there is none.
+func (p Pooling) Read(ids []int32, pad *int32, prompt int) (read []int32, missing Pooling) {
+	for _, r := range p.rules() {
+		n := len(read)
+		if r.name == poolEvery {
+			for i, id := range ids {
+				if id == r.ids[0] {
+					read = append(read, int32(i))
+				}
+			}
+		} else if at := r.index(ids, pad, prompt); at >= 0 {
+			read = append(read, int32(at))
+		}
+		if len(read) == n {
+			return nil, Pooling(r.String())
 		}
 	}
-	switch p {
-	case PoolHF:
-		for last > 0 && ids[last] == *pad {
-			last--
+	return read, ""
+}
+
+// Kept returns which tokens of ids must stay for the rules to find what they name:
+// ranges, from and to.
+func (p Pooling) Kept(ids []int32) (out [][2]int) {
+	for _, r := range p.rules() {
+		if r.name != poolToken && r.name != poolAppend && r.name != poolPattern {
+			continue
 		}
+		if at := r.index(ids, nil, 0); at >= 0 {
+			out = append(out, [2]int{at, at + len(r.ids)})
+		}
+	}
+	return out
+}
+
+// index returns the index of the token that a rule of one token reads, -1 for none.
+func (r rule) index(ids []int32, pad *int32, prompt int) int {
+	last := len(ids) - 1
+	switch r.name {
+	case poolBefore:
+		return before(ids, r.ids[0])
+	case poolAt:
+		return max(len(ids)+int(r.at), -1)
+	case poolToken, poolAppend, poolPattern:
+		for i := len(ids) - len(r.ids); i >= 0; i-- {
+			if slices.Equal(ids[i:i+len(r.ids)], r.ids) {
+				return i
+			}
+		}
+		return -1
+	}
+	switch p := Pooling(r.name); {
+	case p == PoolFirst:
+		return 0
+	case pad == nil || p == PoolLast || p == PoolMean:
 		return last
-	case PoolHFLegacy:
+	case p == PoolHFLegacy:
 		return before(ids, *pad)
-	case PoolPrompt:
+	case p == PoolPrompt:
 		for i := prompt; i < len(ids); i++ {
 			if ids[i] == *pad {
 				return max(i-1, 0)
 			}
 		}
-		return last
-	}
-	switch name, n := p.argument(); name {
-	case poolToken, poolAppend:
-		for last >= 0 && ids[last] != n {
+	default:
+		for last > 0 && ids[last] == *pad {
 			last--
 		}
-		return last
-	case poolBefore:
-		return before(ids, n)
-	case poolAt:
-		return max(len(ids)+int(n), -1)
 	}
-	panic(fmt.Sprintf("model: pooling rule %q, want one of ParsePooling", p))
+	return last
 }
 
 // before returns the index in front of the first id, the last one when there is
@@ -160,20 +244,24 @@ func before(ids []int32, id int32) int {
 	return (max(slices.Index(ids, id), 0) - 1 + len(ids)) % len(ids)
 }
 
-// Words says what a rule reads, for people.
+// Words says what the rules read, for people.
 func (p Pooling) Words() string {
-	name, n := p.argument()
-	words := map[string]string{
-		string(PoolHF):       "the last that is not padding",
-		string(PoolLast):     "the last, whatever it is",
-		string(PoolHFLegacy): "the one before the first padding",
-		string(PoolPrompt):   "the one before the first padding behind the prompt",
-		string(PoolFirst):    "the first",
-		string(PoolMean):     "the mean of all",
-		poolToken:            fmt.Sprintf("the last with the id %d", n),
-		poolAppend:           fmt.Sprintf("the last with the id %d, which is put behind what does not have it", n),
-		poolBefore:           fmt.Sprintf("the one before the first with the id %d, else the last", n),
-		poolAt:               fmt.Sprintf("number %d from the end", -n),
-	}[name]
-	return fmt.Sprintf("%s: %s", p, words)
+	var out []string
+	for _, r := range p.rules() {
+		out = append(out, map[string]string{
+			string(PoolHF):       "the last that is not padding",
+			string(PoolLast):     "the last, whatever it is",
+			string(PoolHFLegacy): "the one before the first padding",
+			string(PoolPrompt):   "the one before the first padding behind the prompt",
+			string(PoolFirst):    "the first",
+			string(PoolMean):     "the mean of all",
+			poolToken:            "the last with the id " + r.numbers(),
+			poolAppend:           "the last with the id " + r.numbers() + ", which is put behind what does not have it",
+			poolBefore:           "the one before the first with the id " + r.numbers() + ", else the last",
+			poolAt:               fmt.Sprintf("number %d from the end", -r.at),
+			poolPattern:          "the first of the last ids " + strings.ReplaceAll(r.numbers(), ",", " "),
+			poolEvery:            "each with the id " + r.numbers(),
+		}[r.name])
+	}
+	return fmt.Sprintf("%s: %s", p, strings.Join(out, "; "))
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -45,19 +46,23 @@ type Reading struct {
 	DoubleBOS bool
 }
 
-// atheneCLS is the token that Athene's code scores: <|reserved_special_token_1|> of
-// Llama 3, which its pipeline puts behind every text.
-const atheneCLS = 128003
-
-// starlingPad is the id in Starling's code that ends a text.
-const starlingPad = 0
+const (
+	// athene reads at <|reserved_special_token_1|> of Llama 3, which its pipeline
+	// puts behind every text.
+	athene Pooling = "append:128003"
+	// armoRM reads its gate where Llama 3's template opens the last answer:
+	// <|eot_id|><|start_header_id|>assistant<|end_header_id|> and a blank line.
+	armoRM Pooling = "hf_legacy+pattern:128009,128006,78191,128007,271"
+	// qwenPRM reads at <extra_0>, which stands behind every step.
+	qwenPRM Pooling = "every:151651"
+)
 
 // readings are what classes of public reward models have in their own code.
 var readings = map[string]Reading{
 	"RewardModel":                              {Pooling: PoolLast, Ending: EndOpenRLHF}, // OpenRLHF
-	"AtheneForSequenceClassification":          {Pooling: PoolAppend(atheneCLS), DoubleBOS: true},
-	"CustomAutoModelForSequenceClassification": {Pooling: PoolAppend(atheneCLS), DoubleBOS: true}, // what Athene's file says
-	"LlamaForRewardModelWithGating":            {Pooling: PoolHFLegacy},                           // ArmoRM, QRM
+	"AtheneForSequenceClassification":          {Pooling: athene, DoubleBOS: true},
+	"CustomAutoModelForSequenceClassification": {Pooling: athene, DoubleBOS: true}, // what Athene's file says
+	"LlamaForRewardModelWithGating":            {Pooling: armoRM},                  // and QRM
 	"INFORMForSequenceClassification":          {Pooling: PoolHFLegacy},
 	"LDLRewardModel27B":                        {Pooling: PoolHFLegacy},
 	"GPTNeoXRewardModel":                       {Pooling: PoolLast}, // Open-Assistant
@@ -65,6 +70,7 @@ var readings = map[string]Reading{
 	"LlamaRewardModel":                         {Pooling: PoolLast}, // UltraRM
 	"LlamaForScore":                            {Pooling: PoolLast}, // beaver
 	"Qwen2ForRewardModel":                      {Pooling: PoolLast},
+	"Qwen2ForProcessRewardModel":               {Pooling: qwenPRM},
 }
 
 // reading is what the class that config.json names, its other keys and the
@@ -87,7 +93,7 @@ func (raw *rawConfig) reading(src Source) (Reading, error) {
 		if *raw.RewardToken < 0 {
 			return r, fmt.Errorf("config.json: reward_token_id: %d, want a token id", *raw.RewardToken)
 		}
-		r.Pooling = PoolAppend(*raw.RewardToken)
+		r.Pooling = Pooling(fmt.Sprintf("append:%d", *raw.RewardToken))
 	case class == "GPTNeoXRewardModel" && raw.Pooling != nil:
 		switch *raw.Pooling {
 		case "mean":
@@ -98,7 +104,7 @@ func (raw *rawConfig) reading(src Source) (Reading, error) {
 		}
 	case known:
 	case class == "LlamaForSequenceClassification" && has("v_head.weight") && has("transformer.embed_tokens.weight"): // Starling
-		r.Pooling = PoolBefore(starlingPad)
+		r.Pooling = "before:0" // the id in its code that ends a text
 	case class == "LlamaForSequenceClassification" && has("weights.fc.0.weight"): // URM
 		r.Pooling = PoolHFLegacy
 	case strings.HasSuffix(class, "ForCausalLM"), strings.HasSuffix(class, "LMHeadModel"), strings.HasSuffix(class, "ForTokenClassification"):
@@ -116,7 +122,7 @@ func (c *Config) Read(o Reading) error {
 	c.Reading = o
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if id, ok := o.Pooling.Names(); ok && int(id) >= c.VocabSize {
+	if ids := o.Pooling.IDs(); len(ids) > 0 && int(slices.Max(ids)) >= c.VocabSize {
 		bad("pooling %s: the model has the token ids 0 to %d: set pooling to its own", o.Pooling, c.VocabSize-1)
 	}
 	switch mean := o.Pooling == PoolMean; {

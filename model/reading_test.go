@@ -140,7 +140,7 @@ func TestClassesAndTensorsSayHowTextIsRead(t *testing.T) {
 		{name: "Athene", config: `"architectures":["CustomAutoModelForSequenceClassification"],` + base, want: Reading{Pooling: "append:128003", DoubleBOS: true}},
 		{name: "Starling", config: `"architectures":["LlamaForSequenceClassification"],` + base, tensors: []string{"transformer.embed_tokens.weight", "v_head.weight"}, want: Reading{Pooling: "before:0"}},
 		{name: "another v_head", config: `"architectures":["LlamaForSequenceClassification"],` + base, tensors: []string{"model.embed_tokens.weight", "v_head.weight"}},
-		{name: "ArmoRM", config: `"architectures":["LlamaForRewardModelWithGating"],` + base, want: Reading{Pooling: PoolHFLegacy}},
+		{name: "ArmoRM", config: `"architectures":["LlamaForRewardModelWithGating"],` + base, want: Reading{Pooling: "hf_legacy+pattern:128009,128006,78191,128007,271"}},
 		{name: "URM", config: `"architectures":["LlamaForSequenceClassification"],` + base, tensors: []string{"weights.fc.0.weight"}, want: Reading{Pooling: PoolHFLegacy}},
 		{name: "Open-Assistant", config: `"architectures":["GPTNeoXRewardModel"],"pooling":"last"`, want: Reading{Pooling: PoolLast}},
 		{name: "Open-Assistant's mean", config: `"architectures":["GPTNeoXRewardModel"],"pooling":"mean"`, want: Reading{Pooling: PoolMean}},

@@ -61,7 +61,8 @@ func checkFiveSteps(t *testing.T, dir string) {
 	for _, s := range g.Sequences {
 		at := 0
 		if c.Causal() {
-			at = model.PoolHF.At(s.IDs, c.PadTokenID, 0)
+			read, _ := model.PoolHF.Read(s.IDs, c.PadTokenID, 0)
+			at = int(read[0])
 		}
 		seqs = append(seqs, model.Sequence{IDs: s.IDs, Types: s.Types, At: at})
 	}

@@ -140,10 +140,14 @@ func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 	}
 	out.IDs, out.Types = x.ids, x.types
 	if e.causal {
-		out.At = o.Pooling.At(x.ids, e.config.PadTokenID, x.promptTokens())
-	}
-	if out.At < 0 {
-		return Encoded{}, fmt.Errorf("%w: pooling %s: none of the %d tokens is that", ErrInput, o.Pooling, len(x.ids))
+		read, missing := o.Pooling.Read(x.ids, e.config.PadTokenID, x.promptTokens())
+		if missing != "" {
+			return Encoded{}, fmt.Errorf("%w: pooling %s: none of the %d tokens is that", ErrInput, missing, len(x.ids))
+		}
+		if len(read) > 1 {
+			return Encoded{}, fmt.Errorf("%w: pooling %s: %d tokens, the score head reads one", ErrInput, o.Pooling, len(read))
+		}
+		out.At = int(read[0])
 	}
 	return out, nil
 }

@@ -20,7 +20,7 @@ const (
 	regionOpening               // the template's text that opens the answer
 	regionClosing               // the template's text behind the answer
 	regionAnswer
-	regionEnding  // what ends the model's texts, and a token that is scored for its id
+	regionEnding  // what ends the model's texts, and tokens that are read for their ids
 	regionSpecial // put around the text by the tokenizer, and a BOS that begins it
 )
 
@@ -153,11 +153,15 @@ func (x *encoding) count(r region) int {
 // promptTokens returns how many tokens stand before the answer.
 func (x *encoding) promptTokens() int {
 	for i, r := range x.regions {
-		if r == regionAnswer || r == regionClosing || r == regionEnding {
+		if r == regionAnswer || r == regionClosing {
 			return i
 		}
 	}
-	return len(x.ids)
+	n := len(x.ids)
+	for n > 0 && x.regions[n-1] == regionEnding {
+		n--
+	}
+	return n
 }
 
 // cut shortens x, which is longer, to limit tokens, or says why that cannot be.

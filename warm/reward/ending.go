@@ -29,7 +29,7 @@ func (e *Encoder) finish(p *passage, o EncodeOptions) {
 }
 
 // end puts a token behind x that is scored for its id, where it is not there, and
-// keeps that and the ending of the text from truncation. Token ids get one only where
+// keeps the tokens that the rule names and the ending of the text from truncation. Token ids get one only where
 // they do not have it at all, as they may be a text with its ending and more.
 func (e *Encoder) end(x *encoding, in Input, o EncodeOptions) {
 	if !e.causal {
@@ -49,12 +49,9 @@ func (e *Encoder) end(x *encoding, in Input, o EncodeOptions) {
 			x.append([]int32{id}, regionEnding, 0)
 		}
 	}
-	if id, ok := o.Pooling.Token(); ok {
-		for i := len(x.ids) - 1; i >= 0; i-- {
-			if x.ids[i] == id {
-				x.regions[i] = regionEnding
-				break
-			}
+	for _, r := range o.Pooling.Kept(x.ids) {
+		for i := r[0]; i < r[1]; i++ {
+			x.regions[i] = regionEnding
 		}
 	}
 }

@@ -56,7 +56,7 @@ func TestTextsEndAsTheModelsDo(t *testing.T) {
 
 func TestATokenOfTheModelsOwnIsScored(t *testing.T) {
 	const own = 299 // no character
-	d := open(t, Config{Pooling: model.PoolAppend(own)}, rewardtest.Checkpoint(t, "m", nil))
+	d := open(t, Config{Pooling: "append:299"}, rewardtest.Checkpoint(t, "m", nil))
 	text := "some text"
 	for name, in := range map[string]Input{
 		"a conversation": messages("Q", "A"), "a long one": messages(strings.Repeat("p", 100), "A"), "a long answer": messages("Q", strings.Repeat("a", 100)), "a text": {Text: &text},

@@ -2,6 +2,7 @@ package reward_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,9 +59,9 @@ func asDescribed(pipeline string, added int32) (c reward.Config, o reward.Encode
 	case "text-as-is":
 		return reward.Config{DoubleBOS: true}, o, true
 	case "athene":
-		return reward.Config{Pooling: model.PoolAppend(added), DoubleBOS: true}, o, true
+		return reward.Config{Pooling: model.Pooling(fmt.Sprintf("append:%d", added)), DoubleBOS: true}, o, true
 	case "internlm2-get-score":
-		return reward.Config{Pooling: model.PoolAppend(added)}, o, true
+		return reward.Config{Pooling: model.Pooling(fmt.Sprintf("append:%d", added))}, o, true
 	}
 	return c, o, true // template-ids, reward-bench, skywork-card
 }

@@ -117,7 +117,7 @@ func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
 	if err != nil {
 		return // an error of newEncoder already
 	}
-	if id, ok := e.Tokenizer.ID(special["eos_token"]); ok && id == *pad && e.causal {
+	if id, ok := e.Tokenizer.ID(special["eos_token"]); ok && id == *pad && e.causal && e.Pooling == model.PoolHF {
 		s.Notes = append(s.Notes, fmt.Sprintf("the padding token is the end-of-text token %q: with pooling hf a text that ends with it is scored at the token before", special["eos_token"]))
 	}
 }

@@ -238,6 +238,11 @@ func slowEnd(tokens []slowToken, ends bool, pooling Pooling) []slowToken {
 	if ends && tokens[last].id == 1 {
 		tokens[last].region = regionEnding
 	}
+	if rule, _ := ruleOf(pooling); rule == "pattern" {
+		if at := slowAt(tokens, pooling); at >= 0 {
+			tokens[at].region, tokens[at+1].region = regionEnding, regionEnding
+		}
+	}
 	rule, id := ruleOf(pooling)
 	if rule == "append" && (last < 0 || tokens[last].id != id) {
 		tokens = append(tokens, slowToken{id: id})
@@ -295,10 +300,15 @@ func slowAt(tokens []slowToken, pooling Pooling) int {
 		}
 		return 0
 	case model.PoolPrompt:
-		behind := false
+		prompt := slices.IndexFunc(tokens, func(x slowToken) bool { return x.region == regionAnswer || x.region == regionClosing })
+		if prompt < 0 { // the ending is all of the answer that there is
+			prompt = len(tokens)
+			for prompt > 0 && tokens[prompt-1].region == regionEnding {
+				prompt--
+			}
+		}
 		for i, x := range tokens {
-			behind = behind || x.region == regionAnswer || x.region == regionClosing || x.region == regionEnding
-			if behind && x.id == pad {
+			if i >= prompt && x.id == pad {
 				return max(i-1, 0)
 			}
 		}
@@ -324,6 +334,18 @@ func slowAt(tokens []slowToken, pooling Pooling) int {
 		}
 	case "at":
 		return max(len(tokens)+int(n), -1)
+	case "every":
+		return first
+	case "pattern": // those of the tests have two ids
+		var a, b int32
+		fmt.Sscanf(string(pooling), "pattern:%d,%d", &a, &b)
+		at := -1
+		for i := range len(tokens) - 1 {
+			if tokens[i].id == a && tokens[i+1].id == b {
+				at = i
+			}
+		}
+		return at
 	}
 	return last
 }
@@ -362,7 +384,8 @@ func randomTurns(t *testing.T, r *rand.Rand) []chat.Message {
 }
 
 // poolings are rules of every form; 99 is the letter a, and 299 no token of a text.
-var poolings = []Pooling{model.PoolHF, model.PoolLast, model.PoolPrompt, model.PoolFirst, "token:1", "token:99", "append:1", "append:299", "before:1", "before:99", "at:-1", "at:-7"}
+var poolings = []Pooling{model.PoolHF, model.PoolLast, model.PoolPrompt, model.PoolFirst, "token:1", "token:99", "append:1", "append:299", "before:1", "before:99", "at:-1", "at:-7",
+	"pattern:1,93"} // and </s>[
 
 // FuzzRegions holds tokens, regions, truncation and the scored token against a
 // reference that knows positions because each value was one unique letter when

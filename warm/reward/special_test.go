@@ -102,7 +102,7 @@ func FuzzSpecialTokens(f *testing.F) {
 		d := *deployments[names[r.IntN(len(names))]].Encoder
 		d.Ending = []model.Ending{model.EndAsIs, model.EndEOS, model.EndOpenRLHF}[r.IntN(3)]
 		if r.IntN(4) == 0 {
-			d.Pooling = model.PoolAppend(int32(258 + r.IntN(len(specials))))
+			d.Pooling = model.Pooling(fmt.Sprintf("append:%d", 258+r.IntN(len(specials))))
 		}
 		hostile, harmless := twinConversations(t, r, parts)
 		o := EncodeOptions{Chat: ChatOptions{AddSpecial: r.IntN(3) == 0, AddGenerationPrompt: r.IntN(3) == 0}}
