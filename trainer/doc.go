@@ -11,7 +11,7 @@
 //   - optim: AdamW and Adafactor, clipping, schedules, the moving average of weights.
 //   - rl: policies that learn from rewards, of a served model or one at hand.
 //   - rm: reward-model training, and members that share their start.
-//   - state: the saved state of a run and its metrics.
+//   - state: the way of every run over interruptions, its saved state and its metrics.
 //
 // The trainer may use the eval, model, loader, warm and api packages; it never imports the server,
 // whose rewards it asks for through the api client.

@@ -86,13 +86,13 @@ func readConfig(path string) (serveConfig, error) {
 	}
 	dir := filepath.Dir(path)
 	for _, p := range []*string{&c.KeyFile, &c.TLSCert, &c.TLSKey, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {
-		relative(dir, p)
+		resolve(dir, p)
 	}
 	return c, packs.Resolve(dir, c.Models)
 }
 
-// relative makes a path relative to dir, unless it is absolute or not given.
-func relative(dir string, p *string) {
+// resolve makes a path one below dir, unless it is absolute or not given.
+func resolve(dir string, p *string) {
 	if *p != "" && !filepath.IsAbs(*p) {
 		*p = filepath.Join(dir, *p)
 	}

@@ -63,7 +63,7 @@ func mulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel,
 	for b := range blocks {
 		m0, m1 := b*m/blocks, (b+1)*m/blocks
 		x := operand{dtype: BFloat16, m: m1 - m0, w: panels, panel: panel, n: n}
-		x.low(s, k)
+		x.narrow(s, k)
 		for i := range x.m {
 			x.convert(i, a[(m0+i)*lda:][:k])
 		}
@@ -74,5 +74,5 @@ func mulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel,
 // ReserveBF16 makes room for [MatMulBF16] with up to k columns of A.
 func (s *Scratch) ReserveBF16(k int) {
 	x := operand{dtype: BFloat16}
-	x.low(s, k)
+	x.narrow(s, k)
 }

@@ -46,9 +46,9 @@ type Product struct {
 // Scratch is memory that a product works in: one for each worker, never shared
 // by two that run at the same time. The zero value is ready.
 type Scratch struct {
-	tile  []float32 // (RowBlock, 2·NR): gate and up
-	low   []uint32  // (RowBlock, steps): activations as bfloat16 or int8
-	scale []float32 // (RowBlock): of the int8 activations
+	tile   []float32 // (RowBlock, 2·NR): gate and up
+	narrow []uint32  // (RowBlock, steps): activations as bfloat16 or int8
+	scale  []float32 // (RowBlock): of the int8 activations
 }
 
 // Panels computes the columns of the panels [p0, p1) for all rows. For a gated
@@ -135,7 +135,7 @@ func (g *Product) operand(m0, m int, s *Scratch) operand {
 	if w.DType == Float32 {
 		return x
 	}
-	x.low(s, w.K)
+	x.narrow(s, w.K)
 	if w.DType == Int8 {
 		if s.scale == nil {
 			s.scale = make([]float32, RowBlock)

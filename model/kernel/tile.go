@@ -68,17 +68,17 @@ func mulGeneric(x *operand, c []float32, ldc int, add bool) {
 	}
 }
 
-// low gives A, of k columns, room for rows in the operand's format.
-func (x *operand) low(s *Scratch, k int) {
+// narrow gives A, of k columns, room for rows in the operand's format.
+func (x *operand) narrow(s *Scratch, k int) {
 	x.k, x.words = steps(x.dtype, k), 1
 	if wideSteps(x.dtype) {
 		x.words = 2
 	}
 	x.lda = Stride(x.words * x.k)
-	if len(s.low) < RowBlock*x.lda {
-		s.low = make([]uint32, RowBlock*x.lda)
+	if len(s.narrow) < RowBlock*x.lda {
+		s.narrow = make([]uint32, RowBlock*x.lda)
 	}
-	x.a = s.low
+	x.a = s.narrow
 }
 
 // convert stores row i of A.
