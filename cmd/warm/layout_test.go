@@ -28,6 +28,7 @@ var layout = map[string][]string{
 	"server/score":           {"api", "eval", "server/batch", "server/live", "server/memory"},
 	"server/servertest":      {"api", "server/batch", "server/live", "server/scorertest"},
 	"eval":                   {}, // figures that server and trainer report alike, and which know neither
+	"eval/boards":            {},
 	"server":                 {"api", "server/batch", "server/dialect", "server/live", "server/memory", "server/score"},
 	"server/dialect":         {"api"},
 	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly

@@ -101,6 +101,9 @@ func (a *array) next() (raw []byte, line int, err error) {
 		return nil, 0, io.EOF
 	}
 	a.item++
+	// The decoder holds an element in full before its size is known: one far over the limit ends the
+	// reading.
+	a.lines.limit = a.dec.InputOffset() + 2*int64(a.maxSize) + 1<<20
 	var element json.RawMessage
 	if err := a.dec.Decode(&element); err != nil {
 		return nil, a.lines.before(a.dec.InputOffset()), a.fault(err)
@@ -124,12 +127,16 @@ func (a *array) fault(err error) error {
 // newlines is a reader that knows where the lines begin of what was not yet asked for.
 type newlines struct {
 	src    io.Reader
+	limit  int64 // of offset, above 0; 0 is none
 	offset int64
 	at     []int64 // offsets of newlines behind the last place asked for
 	passed int     // newlines before it
 }
 
 func (n *newlines) Read(p []byte) (int, error) {
+	if n.limit > 0 && n.offset > n.limit {
+		return 0, fmt.Errorf("%w: an element is far longer than any record may be", errArray)
+	}
 	k, err := n.src.Read(p)
 	for i, b := range p[:k] {
 		if b == '\n' {

@@ -2,6 +2,8 @@ package data
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -136,4 +138,30 @@ func TestBadLinesAreCountedAndNamed(t *testing.T) {
 	_, bad, err = read(`[{"chosen": "a", "rejected": "b"}, {"chosen`)
 	assert.ErrorContains(t, err, "f:1", "what is cut off is no bad line")
 	assert.Zero(t, bad.Count)
+}
+
+// endless is a stream that never ends, as little of a packed one can say.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	e.read += len(p)
+	return len(p), nil
+}
+
+func TestAnElementWithoutEndIsNotHeld(t *testing.T) {
+	tail := &endless{}
+	r, err := NewReader(io.MultiReader(strings.NewReader(`["`), tail), Options{MaxLine: 1 << 16})
+	require.NoError(t, err)
+	n := 0
+	for _, err := range r.Pairs() {
+		n++
+		assert.ErrorContains(t, err, "far longer")
+		var e *Error
+		assert.True(t, errors.As(err, &e) && e.End)
+	}
+	assert.Equal(t, 1, n)
+	assert.Less(t, tail.read, 4<<20)
 }
