@@ -191,19 +191,20 @@ func clonePointer[T any](p *T) *T {
 type PathField struct {
 	Param string
 	Path  *string
+	File  bool // of a file of data rather than of a checkpoint
 }
 
 // Paths returns every path of s that is set.
 func (s *ModelSpec) Paths() []PathField {
 	var paths []PathField
 	for i := range s.Members {
-		paths = append(paths, PathField{fmt.Sprintf("members[%d].path", i), &s.Members[i].Path})
+		paths = append(paths, PathField{Param: fmt.Sprintf("members[%d].path", i), Path: &s.Members[i].Path})
 	}
 	if s.Base != "" {
-		paths = append(paths, PathField{"base", &s.Base})
+		paths = append(paths, PathField{Param: "base", Path: &s.Base})
 	}
 	if s.Guard != nil {
-		paths = append(paths, PathField{"guard.pairs", &s.Guard.Pairs})
+		paths = append(paths, PathField{Param: "guard.pairs", Path: &s.Guard.Pairs, File: true})
 	}
 	return paths
 }
@@ -261,7 +262,8 @@ type ModelEvent struct {
 	Revision    string   `json:"revision,omitzero"`
 	LoadSeconds float64  `json:"load_seconds"`
 	Members     []string `json:"members,omitempty"`
-	Error       string   `json:"error,omitzero"` // why it failed or was refused
+	Sources     []string `json:"sources,omitempty"` // of members that came from a hub: the name and the commit, in their order
+	Error       string   `json:"error,omitzero"`    // why it failed or was refused
 	Settings
 }
 

@@ -27,6 +27,10 @@ type Config struct {
 	// ModelRoot is the folder that holds every path of a request to load a
 	// model; without it such requests are refused. Default: none.
 	ModelRoot string
+	// Reference reports whether a path of such a request is a reference to a
+	// checkpoint that is no file here, as a name on a hub is, and so needs no
+	// folder. Default: none is.
+	Reference func(path string) bool
 	// Builder makes the models that are loaded while the server runs; without
 	// it Server.Live is nil. Default: none.
 	Builder live.Builder

@@ -89,7 +89,7 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 		}
 		s.changed = newChangeMetrics(s.metrics, models)
 		if s.changes, err = live.NewChanges(live.Config{
-			Builder: cfg.Builder, Root: cfg.ModelRoot, StateFile: cfg.StateFile, KeepPrevious: cfg.KeepPrevious,
+			Builder: cfg.Builder, Root: cfg.ModelRoot, Reference: cfg.Reference, StateFile: cfg.StateFile, KeepPrevious: cfg.KeepPrevious,
 			Logger: s.log, Observer: s.changed,
 		}, models, s.queue); err != nil {
 			s.queue.Close()

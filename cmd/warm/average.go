@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/warm"
 )
@@ -83,7 +82,7 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 		return err
 	}
 	start := time.Now()
-	a, closeAll, err := openAverage(dirs, f.weights, f.base, warm.Options{Alpha: alpha, Extrapolate: f.extrapolate, Ignore: f.ignore})
+	a, closeAll, err := openAverage(p.open(ctx), dirs, f.weights, f.base, warm.Options{Alpha: alpha, Extrapolate: f.extrapolate, Ignore: f.ignore})
 	defer closeAll()
 	if err != nil {
 		return err
@@ -154,22 +153,21 @@ func valueBytes(s loader.Source) int64 {
 
 // openAverage opens checkpoints and prepares their average; closeAll is to be
 // called when it is no longer read, also after an error.
-func openAverage(dirs []string, weights []float64, base string, o warm.Options) (a *warm.Average, closeAll func(), err error) {
-	var open []*loader.Checkpoint
+func openAverage(open func(ref string) (*loader.Checkpoint, error), dirs []string, weights []float64, base string, o warm.Options) (a *warm.Average, closeAll func(), err error) {
+	var opened []*loader.Checkpoint
 	closeAll = func() {
-		for _, c := range open {
+		for _, c := range opened {
 			c.Close()
 		}
 	}
 	var errs []error
-	model := embedded.New()
 	get := func(dir string) *loader.Checkpoint {
-		c, err := model.OpenReference(dir)
+		c, err := open(dir)
 		if err != nil {
 			errs = append(errs, err)
 			return nil
 		}
-		open = append(open, c)
+		opened = append(opened, c)
 		return c
 	}
 	var members []warm.Member

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/warm"
 	"github.com/warmserve/warmserve/warm/reward"
@@ -30,7 +30,7 @@ serving them.`,
 		Args:    arguments(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			defer p.atOnce(c.Context())()
-			return p.runCheck(args)
+			return p.runCheck(c.Context(), args)
 		},
 	}
 }
@@ -41,17 +41,17 @@ var (
 	errCheckSet = errors.New("these checkpoints cannot be averaged as they are")
 )
 
-func (p *program) runCheck(dirs []string) error {
+func (p *program) runCheck(ctx context.Context, dirs []string) error {
 	dirs, err := references(dirs)
 	if err != nil {
 		return err
 	}
 	ok := true
 	var members []warm.Member
-	model := embedded.New()
+	open := p.open(ctx)
 	for _, dir := range dirs {
 		var s *reward.Summary
-		c, err := model.OpenReference(dir)
+		c, err := open(dir)
 		if err == nil {
 			defer c.Close()
 			s, err = reward.InspectCheckpoint(c)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/api"
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/server/dialect"
 	"github.com/warmserve/warmserve/warm/serve"
 )
@@ -20,6 +19,8 @@ import (
 // serveConfig is what warm serve reads from its YAML file. A flag beats an
 // environment variable, which beats the file, which beats the default.
 type serveConfig struct {
+	sources serve.Sources // of the models
+
 	read string // the file that it was read from; "" for none
 
 	Addr     string                    `yaml:"addr"`     // default 127.0.0.1:8080
@@ -71,12 +72,9 @@ type limitsConfig struct {
 
 const defaultAddr = "127.0.0.1:8080"
 
-// packs are the checkpoints that are part of the program.
-var packs = serve.Packs{embedded.Prefix: func() serve.Pack { return embedded.New() }}
-
 // readConfig reads a configuration file; paths in it are relative to it.
-func readConfig(path string) (serveConfig, error) {
-	var c serveConfig
+func readConfig(path string, sources serve.Sources) (serveConfig, error) {
+	c := serveConfig{sources: sources}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return c, err
@@ -88,7 +86,7 @@ func readConfig(path string) (serveConfig, error) {
 	for _, p := range []*string{&c.KeyFile, &c.TLSCert, &c.TLSKey, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {
 		resolve(dir, p)
 	}
-	return c, packs.Resolve(dir, c.Models)
+	return c, c.sources.Resolve(dir, c.Models)
 }
 
 // resolve makes a path one below dir, unless it is absolute or not given.
@@ -140,7 +138,7 @@ func (c *serveConfig) addModels(flags []string, def api.ModelSpec) error {
 		}
 		c.Models[name] = m
 	}
-	return packs.Resolve("", c.Models)
+	return c.sources.Resolve("", c.Models)
 }
 
 // validate reports every problem at once.

@@ -145,7 +145,7 @@ func TestCommandsTakeEmbeddedReferences(t *testing.T) {
 func TestConfigurationsNameEmbeddedMembers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "serve.yaml")
 	require.NoError(t, os.WriteFile(path, []byte("models:\n  all: {members: ['embedded:']}\n  two: {members: [{path: 'embedded:member-2', name: second}, tiny]}\n"), 0o600))
-	c, err := readConfig(path)
+	c, err := readConfig(path, sourcesOf(noEnv))
 	require.NoError(t, err)
 	var names []string
 	for _, m := range c.Models["all"].Members {

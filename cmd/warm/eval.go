@@ -148,7 +148,7 @@ func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*judg
 		if err != nil {
 			return nil, err
 		}
-		f.test.Open = embedded.New().OpenReference
+		f.test.Open = p.open(ctx)
 		return judge.Checkpoints(ctx, dirs, f.test)
 	}
 	if f.key == "" {

@@ -181,7 +181,7 @@ func TestEveryFlagOfMembersReachesTheirRuns(t *testing.T) {
 		membersFlagsOf(c, &f, &run)
 		require.NoError(t, c.ParseFlags(append([]string{"--train", "t", "--out", "o", "--base", base, "--m", "9"}, args...)))
 		f.dropout = c.Flags().Changed("dropout")
-		plan, err := f.read(run)
+		plan, err := f.read(run, nil)
 		require.NoError(t, err)
 		runs, err = plan.Expand()
 		require.NoError(t, err, "%q", args)
@@ -206,7 +206,7 @@ func TestEveryFlagOfMembersReachesTheirRuns(t *testing.T) {
 			return
 		case "bases":
 			f := membersFlags{bases: []string{base}}
-			plan, err := f.read(rm.Config{})
+			plan, err := f.read(rm.Config{}, nil)
 			require.NoError(t, err)
 			assert.Equal(t, []string{base}, plan.Bases)
 			return

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/lm"
 )
 
@@ -22,7 +21,7 @@ func (p *program) generate() *cobra.Command {
 				return usageError{err}
 			}
 			defer p.atOnce(c.Context())()
-			s.Open = embedded.New().OpenReference
+			s.Open = p.open(c.Context())
 			fmt.Fprint(p.stdout, prompt)
 			err := lm.Generate(c.Context(), args[0], prompt, s, func(text string) error {
 				_, err := fmt.Fprint(p.stdout, text)

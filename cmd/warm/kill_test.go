@@ -30,7 +30,7 @@ func runChild(args []string) int {
 	ctx, stop := untilSignal()
 	defer stop()
 	limitMemory(os.Getenv)
-	return run(ctx, args, noEnv, strings.NewReader(""), io.Discard, os.Stderr)
+	return run(ctx, args, hubEnv, strings.NewReader(""), io.Discard, os.Stderr)
 }
 
 // child is a warm serve in a process of its own.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rl"
 )
@@ -180,7 +179,7 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 			return err
 		}
 	}
-	run.Progress, run.Open = t.progress, embedded.New().OpenReference
+	run.Progress, run.Open = t.progress, p.open(c.Context())
 	r, err := rl.Train(c.Context(), run)
 	t.finish()
 	if closing := done(); err == nil {

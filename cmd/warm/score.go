@@ -57,7 +57,7 @@ which they were.`,
 				f.model.Members = append(f.model.Members, api.MemberSpec{Path: d})
 			}
 			var err error
-			if f.model.Members, err = packs.Members(f.model.Members); err != nil {
+			if f.model.Members, err = p.sources().Members(f.model.Members); err != nil {
 				return err
 			}
 			return p.runScore(c.Context(), f)
@@ -98,7 +98,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 	}
 	e := model.NewEngine(f.threads)
 	defer e.Close()
-	rc.Open = packs.Opener()
+	rc.Open = p.open(ctx)
 	d, err := reward.Open(ctx, rc, e.Workers())
 	if err != nil {
 		return err

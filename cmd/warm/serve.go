@@ -135,10 +135,10 @@ func modelFlags(c *cobra.Command, m *api.ModelSpec, alpha *float64) {
 
 // settings merges defaults, file, environment and flags.
 func (f *serveFlags) settings(getenv func(string) string, changed func(string) bool) (serveConfig, error) {
-	var c serveConfig
+	c := serveConfig{sources: sourcesOf(getenv)}
 	if file := f.file(getenv); file != "" {
 		var err error
-		if c, err = readConfig(file); err != nil {
+		if c, err = readConfig(file, c.sources); err != nil {
 			return c, err
 		}
 		c.read = file
@@ -223,7 +223,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	}
 	l := c.Limits
 	s, err := serve.New(serve.Config{
-		Models: c.Models, Watch: c.Watch, Threads: c.Threads, Packs: packs,
+		Models: c.Models, Watch: c.Watch, Threads: c.Threads, Sources: c.sources,
 		Server: server.Config{
 			AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
 			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", ReadyWithAny: c.Ready == "any",

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rm"
@@ -153,7 +152,7 @@ func trainRules(f *rm.Config) []rule {
 // runTraining runs one training and tells its progress on stderr.
 func (p *program) runTraining(ctx context.Context, c rm.Config) (*rm.Result, error) {
 	t := newTrainLog(newDisplay(p.stderr))
-	c.Progress, c.Open = t.progress, embedded.New().OpenReference
+	c.Progress, c.Open = t.progress, p.open(ctx)
 	r, err := rm.Train(ctx, c)
 	t.end()
 	switch {

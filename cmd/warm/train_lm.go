@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/trainer/lm"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rm"
@@ -107,7 +106,7 @@ func (p *program) runLanguage(c *cobra.Command, f lm.Config) error {
 	if err := f.Validate(); err != nil {
 		return usageError{err}
 	}
-	f.Open = embedded.New().OpenReference
+	f.Open = p.open(c.Context())
 	t := newTrainLog(newDisplay(p.stderr))
 	t.language = true
 	f.Progress = func(s lm.Progress) {

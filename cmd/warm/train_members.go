@@ -13,7 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
@@ -57,7 +57,7 @@ of jobs trains all; results have the same bytes.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.dropout = c.Flags().Changed("dropout")
-			plan, err := f.read(run)
+			plan, err := f.read(run, p.open(c.Context()))
 			if err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func membersFlagsOf(c *cobra.Command, f *membersFlags, run *rm.Config) {
 }
 
 // read returns the plan of a file, or of flags.
-func (f *membersFlags) read(run rm.Config) (*rm.Plan, error) {
+func (f *membersFlags) read(run rm.Config, open func(string) (*loader.Checkpoint, error)) (*rm.Plan, error) {
 	plan := &rm.Plan{}
 	if f.plan != "" {
 		data, err := os.ReadFile(f.plan)
@@ -112,11 +112,11 @@ func (f *membersFlags) read(run rm.Config) (*rm.Plan, error) {
 			return nil, usagef("%s: %w", f.plan, err)
 		}
 		plan.Run.Workers, plan.Run.SaveEvery, plan.Run.Recompute, plan.Run.Replace = run.Workers, run.SaveEvery, run.Recompute, run.Replace
-		plan.Run.Open = embedded.New().OpenReference
+		plan.Run.Open = open
 		return plan, nil
 	}
 	plan = &rm.Plan{Out: run.Out, Run: run, Bases: f.bases, M: f.m, GridSeed: f.gridSeed}
-	plan.Run.Out, plan.Run.Open = "", embedded.New().OpenReference
+	plan.Run.Out, plan.Run.Open = "", open
 	if f.dropout && run.Dropout.Hidden == 0 { // said, and not what nothing said means
 		f.dropouts = []string{"0"}
 	}

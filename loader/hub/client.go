@@ -21,10 +21,6 @@ type Client struct {
 	Token    string // "" for what is public; sent to the endpoint's host alone
 	Offline  bool   // what the cache has, and nothing else
 
-	// Progress is told how many bytes of a snapshot have come, of how many; may be
-	// nil. Calls come one at a time.
-	Progress func(name Name, done, total int64)
-
 	// patience is how long a server may be silent, and pause how long the first
 	// wait is before an interrupted download goes on; 0 for the defaults.
 	patience, pause time.Duration

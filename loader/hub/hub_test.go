@@ -72,8 +72,7 @@ func TestASnapshotComesOnceAndIsVerified(t *testing.T) {
 	sha := h.Push("org/name", "main", files)
 	c := client(t, h)
 	var done, total int64
-	c.Progress = func(_ Name, d, of int64) { done, total = d, of }
-	s, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	s, err := c.Snapshot(t.Context(), name(t, "org/name"), func(_ Name, d, of int64) { done, total = d, of })
 	require.NoError(t, err)
 	assert.Equal(t, sha, s.Commit)
 	assert.NoError(t, s.Stale)
@@ -88,17 +87,17 @@ func TestASnapshotComesOnceAndIsVerified(t *testing.T) {
 		assert.NoFileExists(t, filepath.Join(s.Dir, f), "is not needed")
 	}
 	h.Requests()
-	_, err = c.Snapshot(t.Context(), name(t, "org/name"))
+	_, err = c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"GET /api/models/org/name/revision/main"}, h.Requests(), "what is there does not come again")
-	_, err = c.Snapshot(t.Context(), name(t, "org/name@"+sha))
+	_, err = c.Snapshot(t.Context(), name(t, "org/name@"+sha), nil)
 	require.NoError(t, err)
 	assert.Empty(t, h.Requests(), "a commit never changes")
 	c.Offline = true
-	s, err = c.Snapshot(t.Context(), name(t, "org/name"))
+	s, err = c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	assert.Equal(t, sha, s.Commit)
-	_, err = c.Snapshot(t.Context(), name(t, "org/other"))
+	_, err = c.Snapshot(t.Context(), name(t, "org/other"), nil)
 	assert.ErrorIs(t, err, ErrOffline)
 	assert.ErrorContains(t, err, "warm pull org/other")
 }
@@ -110,7 +109,7 @@ func TestPickledWeightsComeWhereThereAreNoOthers(t *testing.T) {
 	files["value_head.safetensors"] = weights(2, 2000)
 	files["training_args.bin"] = weights(2, 2000)
 	h.Push("org/name", "main", files)
-	s, err := client(t, h).Snapshot(t.Context(), name(t, "org/name"))
+	s, err := client(t, h).Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	assert.FileExists(t, filepath.Join(s.Dir, "pytorch_model.bin"))
 	assert.FileExists(t, filepath.Join(s.Dir, "value_head.safetensors"))
@@ -121,17 +120,17 @@ func TestAMovedRevisionIsFollowedAndTheFilesItSharesStay(t *testing.T) {
 	h := hubtest.New(t)
 	first := h.Push("org/name", "main", repository(1))
 	c := client(t, h)
-	_, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	changed := repository(1)
 	changed["tokenizer.json"] = weights(9, 6000)
 	second := h.Push("org/name", "main", changed)
 	h.Requests()
-	s, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	s, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	assert.Equal(t, second, s.Commit)
 	assert.NotContains(t, strings.Join(h.Requests(), "\n"), "model.safetensors")
-	old, err := c.Snapshot(t.Context(), name(t, "org/name@"+first))
+	old, err := c.Snapshot(t.Context(), name(t, "org/name@"+first), nil)
 	require.NoError(t, err)
 	assert.Equal(t, first, old.Commit)
 	assert.FileExists(t, filepath.Join(old.Dir, "model.safetensors"))
@@ -141,11 +140,11 @@ func TestAHubThatFailsDoesNotKeepFromTheCache(t *testing.T) {
 	h := hubtest.New(t)
 	sha := h.Push("org/name", "main", repository(1))
 	c := client(t, h)
-	_, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	for _, status := range []int{500, 503, 429, 401, 403} {
 		h.Fault = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
-		s, err := c.Snapshot(t.Context(), name(t, "org/name"))
+		s, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 		require.NoError(t, err, status)
 		assert.Equal(t, sha, s.Commit)
 		assert.ErrorContains(t, s.Stale, fmt.Sprint(status))
@@ -154,13 +153,13 @@ func TestAHubThatFailsDoesNotKeepFromTheCache(t *testing.T) {
 		fmt.Fprint(w, "<html>Log in to the guest network")
 		return true
 	}
-	s, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	s, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	assert.ErrorContains(t, s.Stale, "answers like no hub")
-	_, err = c.Snapshot(t.Context(), name(t, "org/other"))
+	_, err = c.Snapshot(t.Context(), name(t, "org/other"), nil)
 	assert.ErrorContains(t, err, "answers like no hub")
 	h.Close()
-	s, err = c.Snapshot(t.Context(), name(t, "org/name"))
+	s, err = c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	assert.Error(t, s.Stale)
 }
@@ -179,7 +178,7 @@ func TestAnInterruptedDownloadGoesOn(t *testing.T) {
 		return true
 	}
 	n := name(t, "org/name")
-	s, err := c.Snapshot(t.Context(), n)
+	s, err := c.Snapshot(t.Context(), n, nil)
 	require.NoError(t, err)
 	got, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors"))
 	require.NoError(t, err)
@@ -195,7 +194,7 @@ func TestADownloadGoesOnInAnotherProcessFromWhatItFinds(t *testing.T) {
 	sum := "" // of the weights, from a first download elsewhere
 	{
 		other := client(t, h)
-		s, err := other.Snapshot(t.Context(), n)
+		s, err := other.Snapshot(t.Context(), n, nil)
 		require.NoError(t, err)
 		to, err := os.Readlink(filepath.Join(s.Dir, "model.safetensors"))
 		require.NoError(t, err)
@@ -220,7 +219,7 @@ func TestADownloadGoesOnInAnotherProcessFromWhatItFinds(t *testing.T) {
 			}
 			return false
 		}
-		s, err := c.Snapshot(t.Context(), n)
+		s, err := c.Snapshot(t.Context(), n, nil)
 		require.NoError(t, err, what)
 		got, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors"))
 		require.NoError(t, err)
@@ -248,7 +247,7 @@ func TestAServerWithoutRangesSendsAllAgain(t *testing.T) {
 		_, _ = w.Write(weights(1, 3<<20)[:1<<20])
 		return true
 	}
-	s, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	s, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	got, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors"))
 	require.NoError(t, err)
@@ -270,7 +269,7 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}
-	_, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	assert.ErrorContains(t, err, ": interrupted 5 times after")
 	assert.ErrorIs(t, err, errStalled)
 }
@@ -287,17 +286,17 @@ func TestWrongContentsAreNotKept(t *testing.T) {
 		return false
 	}
 	n := name(t, "org/name")
-	_, err := c.Snapshot(t.Context(), n)
+	_, err := c.Snapshot(t.Context(), n, nil)
 	require.ErrorIs(t, err, ErrCorrupt)
 	assert.ErrorContains(t, err, "the hub named")
 	left, err := filepath.Glob(c.path(n, "blobs", "*.incomplete"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
 	c.Offline = true
-	_, err = c.Snapshot(t.Context(), n)
+	_, err = c.Snapshot(t.Context(), n, nil)
 	assert.ErrorIs(t, err, ErrOffline, "an incomplete snapshot is none")
 	c.Offline, h.Fault = false, nil
-	_, err = c.Snapshot(t.Context(), n)
+	_, err = c.Snapshot(t.Context(), n, nil)
 	assert.NoError(t, err)
 }
 
@@ -307,20 +306,20 @@ func TestTokens(t *testing.T) {
 	h.Private["org/name"] = "secret"
 	c := client(t, h)
 	n := name(t, "org/name")
-	_, err := c.Snapshot(t.Context(), n)
+	_, err := c.Snapshot(t.Context(), n, nil)
 	require.ErrorIs(t, err, ErrDenied)
 	assert.ErrorContains(t, err, "no token was sent")
 	c.Token = "wrong"
-	_, err = c.Snapshot(t.Context(), n)
+	_, err = c.Snapshot(t.Context(), n, nil)
 	require.ErrorIs(t, err, ErrDenied)
 	assert.NotContains(t, err.Error(), "wrong)")
 	c.Token = "secret"
 	h.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
-	_, err = c.Snapshot(t.Context(), n)
+	_, err = c.Snapshot(t.Context(), n, nil)
 	require.NoError(t, err)
-	_, err = c.Snapshot(t.Context(), name(t, "org/name@nowhere"))
+	_, err = c.Snapshot(t.Context(), name(t, "org/name@nowhere"), nil)
 	assert.ErrorIs(t, err, ErrNotFound)
 }
 
@@ -344,7 +343,7 @@ func TestATokenGoesToNoOtherHost(t *testing.T) {
 	}
 	c := client(t, h)
 	c.Token = "secret"
-	_, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	assert.Empty(t, sent)
 }
@@ -376,7 +375,7 @@ func TestHostileListings(t *testing.T) {
 			return false
 		}
 		c := client(t, h)
-		_, err := c.Snapshot(t.Context(), name(t, "org/name"))
+		_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 		require.Error(t, err, what)
 		require.NoError(t, filepath.WalkDir(filepath.Dir(c.Cache), func(path string, d fs.DirEntry, err error) error {
 			assert.False(t, err == nil && strings.Contains(d.Name(), "evil"), "%s: %s", what, path)
@@ -397,7 +396,7 @@ func TestCancelling(t *testing.T) {
 		}
 		return false
 	}
-	_, err := c.Snapshot(ctx, name(t, "org/name"))
+	_, err := c.Snapshot(ctx, name(t, "org/name"), nil)
 	assert.ErrorIs(t, err, why)
 }
 
@@ -409,7 +408,7 @@ func TestSeveralAtATimeDownloadOnce(t *testing.T) {
 	for range 4 {
 		go func() {
 			c := &Client{Endpoint: h.URL, Cache: cache}
-			_, err := c.Snapshot(context.Background(), Name{"org/name", "main"})
+			_, err := c.Snapshot(context.Background(), Name{"org/name", "main"}, nil)
 			errs <- err
 		}()
 	}
@@ -436,7 +435,7 @@ func TestAFullDisk(t *testing.T) {
 	t.Cleanup(func() { assert.NoError(t, exec.Command("umount", dir).Run()) })
 	c := client(t, h)
 	c.Cache = dir
-	_, err := c.Snapshot(t.Context(), name(t, "org/name"))
+	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	assert.ErrorContains(t, err, "set HF_HUB_CACHE to another disk")
 	// The hub may name a smaller size than it sends, and others write as well: the
 	// disk is full in the middle.
@@ -449,12 +448,12 @@ func TestAFullDisk(t *testing.T) {
 		}
 		return false
 	}
-	_, err = c.Snapshot(t.Context(), name(t, "org/name"))
+	_, err = c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	assert.ErrorContains(t, err, "no space left on device")
 	require.NoError(t, os.Remove(filepath.Join(dir, "other")))
 	_ = os.Remove(filepath.Join(dir, "more"))
 	h.Fault = nil
-	_, err = c.Snapshot(t.Context(), name(t, "org/name"))
+	_, err = c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	assert.NoError(t, err)
 }
 

@@ -27,10 +27,14 @@ const workers = 4
 
 var digest = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
+// Progress is told how many bytes of a snapshot have come, of how many. Calls
+// come one at a time.
+type Progress func(name Name, done, total int64)
+
 // Snapshot brings a revision into the cache as far as it is not there. A hub
 // that cannot be reached, or denies access, does not keep from what is in the
-// cache already.
-func (c *Client) Snapshot(ctx context.Context, n Name) (Snapshot, error) {
+// cache already. Progress may be nil.
+func (c *Client) Snapshot(ctx context.Context, n Name, p Progress) (Snapshot, error) {
 	if c.Offline {
 		s, err := c.cached(n)
 		if err != nil {
@@ -54,14 +58,14 @@ func (c *Client) Snapshot(ctx context.Context, n Name) (Snapshot, error) {
 		return Snapshot{}, fmt.Errorf("%s: %w", n, err)
 	}
 	s := c.snapshot(n, sha)
-	if err := c.fetch(ctx, s, files); err != nil {
+	if err := c.fetch(ctx, s, files, p); err != nil {
 		return Snapshot{}, fmt.Errorf("%s: %w", n, err)
 	}
 	return s, nil
 }
 
 // fetch downloads what is missing of a snapshot, and then notes that it is whole.
-func (c *Client) fetch(ctx context.Context, s Snapshot, files map[string]file) error {
+func (c *Client) fetch(ctx context.Context, s Snapshot, files map[string]file, told Progress) error {
 	if len(wanted(files)) == 0 {
 		return fmt.Errorf("%w: the repository has no file of a checkpoint", ErrNotFound)
 	}
@@ -73,7 +77,7 @@ func (c *Client) fetch(ctx context.Context, s Snapshot, files map[string]file) e
 		}
 		total += files[name].Size
 	}
-	p := &progress{told: c.Progress, name: s.Name, total: total}
+	p := &progress{told: told, name: s.Name, total: total}
 	if err := c.checkRoom(s.Name, missing, files); err != nil {
 		return err
 	}
@@ -109,7 +113,7 @@ func (c *Client) fetch(ctx context.Context, s Snapshot, files map[string]file) e
 // progress adds up what comes of all files.
 type progress struct {
 	mu    sync.Mutex
-	told  func(Name, int64, int64)
+	told  Progress
 	name  Name
 	done  int64
 	total int64

@@ -154,7 +154,7 @@ func (cs *Changes) build(c *Change) (m Model, err error) {
 // file, and then for the next request.
 func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 	info := m.Info()
-	event.Revision, event.Members = info.Revision, info.Members
+	event.Revision, event.Members, event.Sources = info.Revision, info.Members, info.Sources
 	if c.want != "" && info.Revision != c.want {
 		return fmt.Errorf("the checkpoints are no longer what they were: they make revision %s, want %s", info.Revision, c.want)
 	}
@@ -170,7 +170,7 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 		cs.log.Warn("the checkpoints changed since the model was last live", "model", c.name, "revision", info.Revision, "before", top.Revision)
 	}
 	if c.by != byFallback {
-		cs.record(c, generation{Revision: info.Revision, Spec: c.spec, Time: time.Now(), Cause: c.cause, LoadSeconds: event.LoadSeconds, Members: info.Members})
+		cs.record(c, generation{Revision: info.Revision, Spec: cmp.Or(info.Exact, c.spec), Time: time.Now(), Cause: c.cause, LoadSeconds: event.LoadSeconds, Members: info.Members, Sources: info.Sources})
 		cs.note(noteModel(c.name), "")
 	}
 	event.Outcome = api.OutcomeUnchanged

@@ -26,14 +26,15 @@ import (
 // kept of earlier revisions is dropped and the requests that hold them are
 // waited for.
 type Changes struct {
-	models   *Models
-	queue    *batch.Queue
-	builder  Builder
-	log      *slog.Logger
-	observer Observer
-	root     string        // of the paths of patches; "" refuses those
-	grace    time.Duration // how long the revision before is kept; 0 is not at all
-	file     *stateFile    // nil for none; guarded by committing
+	models    *Models
+	queue     *batch.Queue
+	builder   Builder
+	log       *slog.Logger
+	observer  Observer
+	root      string // of the paths of patches; "" refuses those
+	reference func(path string) bool
+	grace     time.Duration // how long the revision before is kept; 0 is not at all
+	file      *stateFile    // nil for none; guarded by committing
 
 	ctx     context.Context // of the changes; ended by Stop
 	cancel  context.CancelCauseFunc
@@ -72,6 +73,9 @@ type Config struct {
 	// Root is the folder that holds every path of a patch; without it patches
 	// that name one are refused.
 	Root string
+	// Reference reports whether a path of a patch is a reference to a checkpoint
+	// that is no file of this disk, and so needs no folder; nil where none is.
+	Reference func(path string) bool
 	// StateFile holds the last good state of the models across restarts, kill -9
 	// among them. One process uses it at a time.
 	StateFile string
@@ -119,7 +123,7 @@ func NewChanges(cfg Config, models *Models, queue *batch.Queue) (*Changes, error
 	}
 	cs := &Changes{
 		models: models, queue: queue, builder: cfg.Builder, log: cfg.Logger, observer: cfg.Observer,
-		root: cfg.Root, grace: max(0, cfg.KeepPrevious),
+		root: cfg.Root, reference: cfg.Reference, grace: max(0, cfg.KeepPrevious),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), retry: make(chan struct{}, 1),
 		history: make(map[string][]api.ModelEvent), serving: make(map[string]*api.ModelSpec),
 		wanted: make(map[string]string), notes: make(map[string]string), failed: make(map[string]bool),

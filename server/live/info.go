@@ -20,6 +20,9 @@ type Info struct {
 	api.Model
 	Memory int64  // bytes that the model takes while it is held
 	Label  string // of the score, id2label["0"]; may be ""
+	// Exact is the spec that makes this deployment again, where the one that it was
+	// built from names what may change, as a branch on a hub; nil where it does not.
+	Exact *api.ModelSpec
 	// Sample is the share of requests in the mode wa, in [0, 1], whose ensemble
 	// is scored beside them, in the background, for the metrics alone. Above 0
 	// it needs the modes wa and ens.

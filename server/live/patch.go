@@ -67,7 +67,8 @@ func (cs *Changes) Replace(name, path, cause string) (*Change, error) {
 // links resolved, and refuses one outside the folder of models: what an
 // administrator of models may read is less than what the server's user may. The
 // resolved path is what is loaded, so that a link that changes later changes
-// nothing. Paths that base, which may be nil, has already are left alone.
+// nothing. Paths that base, which may be nil, has already are left alone, and
+// references to checkpoints that are no files here.
 func (cs *Changes) confine(spec, base *api.ModelSpec) error {
 	known := map[string]bool{"": true} // what is not there is refused with its name
 	if base != nil {
@@ -75,9 +76,19 @@ func (cs *Changes) confine(spec, base *api.ModelSpec) error {
 			known[*p.Path] = true
 		}
 	}
-	paths := slices.DeleteFunc(spec.Paths(), func(p api.PathField) bool { return known[*p.Path] })
+	var paths []api.PathField
+	named := false
+	for _, p := range spec.Paths() {
+		switch {
+		case known[*p.Path]:
+		case !p.File && cs.reference != nil && cs.reference(*p.Path):
+			named = true
+		default:
+			paths = append(paths, p)
+		}
+	}
 	if cs.root == "" {
-		if len(paths) == 0 && base != nil {
+		if len(paths) == 0 && (base != nil || named) {
 			return nil
 		}
 		return api.Errorf(api.CodeAdminDisabled, "", "no model can be loaded here: the server was started without a folder of models")

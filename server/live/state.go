@@ -48,6 +48,7 @@ type generation struct {
 	Cause       string         `json:"cause"`
 	LoadSeconds float64        `json:"load_seconds"`
 	Members     []string       `json:"members"`
+	Sources     []string       `json:"sources,omitempty"`
 }
 
 // maxGenerations bounds how far back a model can be rolled.
@@ -205,7 +206,7 @@ func (cs *Changes) openState(path string) error {
 	}
 	for name, m := range read.Models {
 		for _, g := range m.Generations {
-			cs.remember(name, api.ModelEvent{Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision, LoadSeconds: g.LoadSeconds, Members: g.Members})
+			cs.remember(name, api.ModelEvent{Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision, LoadSeconds: g.LoadSeconds, Members: g.Members, Sources: g.Sources})
 		}
 	}
 	cs.save() // to know now whether changes will survive

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/loader/hub"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/warm/reward"
@@ -12,10 +13,10 @@ import (
 
 // builder makes the server's models out of checkpoints.
 type builder struct {
-	engine *model.Engine
-	models *live.Models // to know whether somebody is being served
-	packs  Packs
-	log    *slog.Logger
+	engine  *model.Engine
+	models  *live.Models // to know whether somebody is being served
+	sources Sources
+	log     *slog.Logger
 }
 
 // Check implements live.Builder.
@@ -30,7 +31,8 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 	if err != nil {
 		return nil, err
 	}
-	c.Progress, c.Open = progress, b.packs.Opener()
+	open := b.sources.Opening(ctx, downloads(progress))
+	c.Progress, c.Open = progress, open.Open
 	workers := b.engine.Workers()
 	if len(b.models.List()) > 0 {
 		workers = max(1, workers/2) // the rest is for the requests beside it
@@ -48,5 +50,20 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 	b.log.Info("loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision, "seconds", d.LoadTime.Seconds())
 	m := NewModel(name, d, b.engine)
 	m.info.Sample = spec.ABSample
+	if len(open.Exact) > 0 {
+		m.info.Exact = open.exactly(spec)
+		for _, x := range spec.Members {
+			if exact, ok := open.Exact[x.Path]; ok {
+				m.info.Sources = append(m.info.Sources, exact)
+			}
+		}
+	}
 	return m, nil
+}
+
+// downloads tells of downloads as of the other work of a load.
+func downloads(progress func(string, float64)) hub.Progress {
+	return func(name hub.Name, done, total int64) {
+		progress("download "+name.String(), float64(done)/float64(max(total, 1)))
+	}
 }

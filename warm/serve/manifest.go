@@ -93,7 +93,7 @@ func inFolder(folder string) (string, error) {
 
 // parseManifest reads a manifest. Paths are relative to it, and what they link
 // to now is what will be loaded, now and after a restart.
-func parseManifest(file string, data []byte, packs Packs) (map[string]*api.ModelSpec, error) {
+func parseManifest(file string, data []byte, sources Sources) (map[string]*api.ModelSpec, error) {
 	var m manifest
 	if err := ParseYAML(file, data, &m); err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func parseManifest(file string, data []byte, packs Packs) (map[string]*api.Model
 	if len(m.Models) == 0 {
 		return nil, fmt.Errorf("%s: no models", file) // an empty or cut file must not take every model away
 	}
-	if err := packs.Resolve(filepath.Dir(file), m.Models); err != nil {
+	if err := sources.Resolve(filepath.Dir(file), m.Models); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if err := Check(m.Models); err != nil {

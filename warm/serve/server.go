@@ -27,8 +27,8 @@ type Config struct {
 	Watch string
 	// Threads is the number of engine workers; default all processors.
 	Threads int
-	// Packs open references to checkpoints that are no directories. Default: none.
-	Packs Packs
+	// Sources open references to checkpoints that are no directories. Default: none.
+	Sources Sources
 }
 
 // Server serves checkpoints. Make one with New, and close it.
@@ -48,14 +48,15 @@ func New(c Config) (*Server, error) {
 		models[name] = spec.Clone()
 	}
 	c.Models = models
-	if err := c.Packs.Resolve("", c.Models); err != nil {
+	if err := c.Sources.Resolve("", c.Models); err != nil {
 		return nil, err
 	}
 	if err := Check(c.Models); err != nil {
 		return nil, err
 	}
 	s := &Server{config: c, models: live.NewModels(), engine: model.NewEngine(c.Threads), log: cmp.Or(c.Server.Logger, slog.Default())}
-	c.Server.Builder = &builder{engine: s.engine, models: s.models, packs: c.Packs, log: s.log}
+	c.Server.Builder = &builder{engine: s.engine, models: s.models, sources: c.Sources, log: s.log}
+	c.Server.Reference = c.Sources.Knows
 	var err error
 	if s.Server, err = server.New(c.Server, s.models); err != nil {
 		s.engine.Close()
@@ -119,7 +120,7 @@ func (s *Server) keep(ctx context.Context) error {
 	defer retries.Wait()
 	retries.Go(func() { s.Changes().Retry(ctx) })
 	if s.config.Watch != "" {
-		w := &watcher{path: s.config.Watch, live: s.Changes(), note: s.ManifestLooked, packs: s.config.Packs, log: s.log}
+		w := &watcher{path: s.config.Watch, live: s.Changes(), note: s.ManifestLooked, sources: s.config.Sources, log: s.log}
 		w.run(ctx)
 	}
 	return nil

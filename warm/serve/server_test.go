@@ -13,6 +13,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/hub"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/warm/reward"
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
@@ -74,7 +75,7 @@ func TestAPackIsServedAsItsDirectoryIs(t *testing.T) {
 	dir := rewardtest.Checkpoint(t, "tiny", nil)
 	models := oneOf("own:")
 	models["dir"] = oneOf(dir)["m"]
-	client, _, _ := running(t, Config{Models: models, Packs: Packs{"own:": func() Pack { return oneMember(dir) }}})
+	client, _, _ := running(t, Config{Models: models, Sources: Sources{Packs: map[string]func() Pack{"own:": func() Pack { return oneMember(dir) }}}})
 	require.Eventually(t, func() bool { return client.Ready(t.Context()) == nil }, 20*time.Second, 5*time.Millisecond)
 	var revisions []string
 	for _, name := range []string{"m", "dir"} {
@@ -87,19 +88,19 @@ func TestAPackIsServedAsItsDirectoryIs(t *testing.T) {
 }
 
 func TestReferencesBecomeWhatIsLoaded(t *testing.T) {
-	packs := Packs{"own:": func() Pack { return oneMember("") }}
+	sources := Sources{Packs: map[string]func() Pack{"own:": func() Pack { return oneMember("") }}, Hub: &hub.Client{}}
 	models := map[string]*api.ModelSpec{"empty": nil, "m": {
-		Members: []api.MemberSpec{{Path: "own:"}, {Path: "own:x"}, {Path: "own:x", Name: "y"}, {Path: "a"}, {Path: "/b/../c"}, {Path: reward.RandomPrefix + "c.json"}, {Path: ""}},
-		Base:    "../base", Guard: &api.GuardSpec{Pairs: "pairs.jsonl"},
+		Members: []api.MemberSpec{{Path: "own:"}, {Path: "own:x"}, {Path: "own:x", Name: "y"}, {Path: "./a"}, {Path: "org/name@v1"}, {Path: "hf://org/name"}, {Path: "/b/../c"}, {Path: reward.RandomPrefix + "c.json"}, {Path: ""}},
+		Base:    "../base", Guard: &api.GuardSpec{Pairs: "some/pairs.jsonl"},
 	}}
 	for range 2 { // resolved paths stay
-		require.NoError(t, packs.Resolve("/dir", models))
+		require.NoError(t, sources.Resolve("/dir", models))
 		assert.Equal(t, []api.MemberSpec{
 			{Name: "only", Path: "own:only"}, {Name: "x", Path: "own:x"}, {Name: "y", Path: "own:x"},
-			{Path: "/dir/a"}, {Path: "/c"}, {Path: reward.RandomPrefix + "/dir/c.json"}, {Path: ""},
+			{Path: "/dir/a"}, {Path: "hf://org/name@v1"}, {Path: "hf://org/name"}, {Path: "/c"}, {Path: reward.RandomPrefix + "/dir/c.json"}, {Path: ""},
 		}, models["m"].Members)
 		assert.Equal(t, "/base", models["m"].Base)
-		assert.Equal(t, "/dir/pairs.jsonl", models["m"].Guard.Pairs)
+		assert.Equal(t, "/dir/some/pairs.jsonl", models["m"].Guard.Pairs)
 		assert.Equal(t, &api.ModelSpec{}, models["empty"])
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
@@ -72,48 +70,4 @@ func RewardConfig(spec *api.ModelSpec) (reward.Config, error) {
 		c.Members = append(c.Members, m)
 	}
 	return c, nil
-}
-
-// Resolve gives the specs of a file in the folder dir the paths under which they
-// are loaded: absolute, since a process that was started elsewhere may read them
-// again, and one by one where a reference stands for all members of a pack.
-func (p Packs) Resolve(dir string, specs map[string]*api.ModelSpec) error {
-	for name, s := range specs {
-		if s == nil { // in YAML a name with nothing behind it
-			s = new(api.ModelSpec)
-			specs[name] = s
-		}
-		var err error
-		if s.Members, err = p.Members(s.Members); err != nil {
-			return err
-		}
-		for _, path := range s.Paths() {
-			if err := p.absolute(dir, path.Path); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// absolute makes a path absolute, unless it is empty or no path.
-func (p Packs) absolute(dir string, path *string) error {
-	if p.holds(*path) {
-		return nil
-	}
-	rest, random := strings.CutPrefix(*path, reward.RandomPrefix)
-	if rest == "" {
-		return nil
-	}
-	if !filepath.IsAbs(rest) {
-		rest = filepath.Join(dir, rest)
-	}
-	abs, err := filepath.Abs(rest)
-	if err != nil {
-		return err
-	}
-	if *path = abs; random {
-		*path = reward.RandomPrefix + abs
-	}
-	return nil
 }

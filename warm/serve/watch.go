@@ -28,11 +28,11 @@ type syncer interface {
 
 // watcher carries out a manifest whenever it is replaced.
 type watcher struct {
-	path  string // of the manifest, or of a folder that holds it
-	live  syncer
-	note  func(error) // of each look, for the metrics; nil when it was good
-	packs Packs
-	log   *slog.Logger
+	path    string // of the manifest, or of a folder that holds it
+	live    syncer
+	note    func(error) // of each look, for the metrics; nil when it was good
+	sources Sources
+	log     *slog.Logger
 
 	info    fs.FileInfo // of the manifest at the last look
 	file    string      // where it was
@@ -165,7 +165,7 @@ func (w *watcher) settled(file string, info fs.FileInfo, digest string) bool {
 
 // carry makes the models be what the manifest says.
 func (w *watcher) carry(ctx context.Context, file, digest string, data []byte) error {
-	specs, err := parseManifest(file, data, w.packs)
+	specs, err := parseManifest(file, data, w.sources)
 	if err != nil {
 		w.carried = digest // the same bytes will not parse the next time
 		return err

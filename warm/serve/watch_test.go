@@ -262,7 +262,7 @@ func FuzzParseManifest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		specs, err := parseManifest("/nowhere/manifest.yaml", data, nil)
+		specs, err := parseManifest("/nowhere/manifest.yaml", data, Sources{})
 		if err != nil {
 			return
 		}

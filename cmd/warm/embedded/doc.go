@@ -3,7 +3,7 @@
 //
 // It knows where the files lie and how they are compressed. What they mean is the loader's.
 //
-// Start with [New] and [Model.OpenReference]. [Pack] fills the folder model from trained checkpoints; deploy/embedded has
+// Start with [New] and [Model.Checkpoint]. [Pack] fills the folder model from trained checkpoints; deploy/embedded has
 // the recipe that trained them, and model/README.md is the model's card.
 //
 // In the folder model, base is a Hugging Face checkpoint of a causal language model in bfloat16, and member-1 and so on

@@ -88,15 +88,6 @@ func (m *Model) Checkpoint(name string) (*loader.Checkpoint, error) {
 	return loader.OpenFS(m, name, Prefix+name)
 }
 
-// OpenReference opens what a reference names where one checkpoint is wanted: a checkpoint of the model behind
-// Prefix, which alone is the base, or else a directory.
-func (m *Model) OpenReference(ref string) (*loader.Checkpoint, error) {
-	if name, ok := strings.CutPrefix(ref, Prefix); ok {
-		return m.Checkpoint(name)
-	}
-	return loader.Open(ref)
-}
-
 // Card returns the model's card, in Markdown.
 func (m *Model) Card() (string, error) {
 	b, err := m.ReadFile(cardFile)

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -89,23 +90,21 @@ func TestTheModelIsAFileSystem(t *testing.T) {
 	assert.ErrorContains(t, err, "decompress")
 }
 
-func TestReferencesNameEmbeddedCheckpointsAndDirectories(t *testing.T) {
+func TestCheckpointsAreThoseThatAreExtracted(t *testing.T) {
 	m := New()
 	dir, members := extracted(t)
-	for ref, same := range map[string]string{Prefix: filepath.Join(dir, Base), Prefix + Base: filepath.Join(dir, Base), Prefix + "member-1": members[0], members[0]: members[0]} {
-		a, err := m.OpenReference(ref)
+	for name, same := range map[string]string{"": filepath.Join(dir, Base), Base: filepath.Join(dir, Base), "member-1": members[0]} {
+		a, err := m.Checkpoint(name)
 		require.NoError(t, err)
 		b, err := loader.Open(same)
 		require.NoError(t, err)
-		assert.Equal(t, b.Hash(), a.Hash(), ref)
-		if ref != Prefix {
-			assert.Equal(t, ref, a.Dir)
-		}
+		assert.Equal(t, b.Hash(), a.Hash(), name)
+		assert.Equal(t, Prefix+cmp.Or(name, Base), a.Dir)
 		require.NoError(t, errors.Join(a.Close(), b.Close()))
 	}
-	for _, ref := range []string{Prefix + "member-0", Prefix + "../embedded/model/base", Prefix + "base/"} {
-		_, err := m.OpenReference(ref)
-		assert.ErrorIs(t, err, ErrUnknown, ref)
+	for _, name := range []string{"member-0", "../embedded/model/base", "base/"} {
+		_, err := m.Checkpoint(name)
+		assert.ErrorIs(t, err, ErrUnknown, name)
 	}
 }
 

@@ -154,22 +154,23 @@ func (h *Hub) api(w http.ResponseWriter, r *http.Request, id, what, revision str
 		OID    string `json:"oid,omitempty"`
 		SHA256 string `json:"sha256,omitempty"`
 		Size   int    `json:"size"`
+		Stub   int    `json:"pointerSize"` // of what git has in its place
 	}
 	type entry map[string]any
 	var list []entry
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		data := files[name]
-		e := entry{"size": len(data)}
+		e := entry{}
 		sum := fmt.Sprintf("%x", sha256.Sum256(data))
 		if what == "tree" {
-			e["type"], e["path"], e["oid"] = "file", name, blobID(data)
+			e["type"], e["path"], e["oid"], e["size"] = "file", name, blobID(data), len(data)
 			if len(data) >= LargeFrom {
-				e["lfs"] = lfs{OID: sum, Size: len(data)}
+				e["lfs"] = lfs{OID: sum, Size: len(data), Stub: 134}
 			}
-		} else {
-			e["rfilename"], e["blobId"] = name, blobID(data)
+		} else if e["rfilename"] = name; r.URL.Query().Get("blobs") == "true" {
+			e["blobId"], e["size"] = blobID(data), len(data)
 			if len(data) >= LargeFrom {
-				e["lfs"] = lfs{SHA256: sum, Size: len(data)}
+				e["lfs"] = lfs{SHA256: sum, Size: len(data), Stub: 134}
 			}
 		}
 		list = append(list, e)
@@ -201,7 +202,8 @@ func (h *Hub) resolve(w http.ResponseWriter, r *http.Request, id, revision, name
 	sum := fmt.Sprintf("%x", sha256.Sum256(data))
 	w.Header().Set("X-Linked-Etag", `"`+sum+`"`)
 	w.Header().Set("X-Linked-Size", fmt.Sprint(len(data)))
-	http.Redirect(w, r, "/cdn/"+sum, http.StatusFound)
+	// As on the hub, another host has the large files.
+	http.Redirect(w, r, strings.Replace(h.URL, "127.0.0.1", "localhost", 1)+"/cdn/"+sum, http.StatusFound)
 }
 
 // content is a large file, as its storage serves it.
