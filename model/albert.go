@@ -13,7 +13,6 @@ type albert struct {
 	Project   nn.Linear     `weight:"albert.encoder.embedding_hidden_mapping_in"`
 	Groups    []albertGroup `weight:"albert.encoder.albert_layer_groups"`
 	Pooler    nn.Linear     `weight:"albert.pooler"`
-	Head      nn.ScoreHead  `weight:"classifier"`
 
 	layers int // each runs the blocks of a group
 }
@@ -45,7 +44,6 @@ func newAlbert(c *Config) network {
 		Project:   nn.NewLinear(c.Embedding, true, c.Hidden),
 		Groups:    make([]albertGroup, c.Groups),
 		Pooler:    nn.NewLinear(c.Hidden, true, c.Hidden),
-		Head:      nn.NewScoreHead(c.Hidden, true),
 		layers:    c.Layers,
 	}
 	for i := range n.Groups {
@@ -57,8 +55,6 @@ func newAlbert(c *Config) network {
 }
 
 func (n *albert) embedding() *nn.Embedding { return &n.Words }
-
-func (n *albert) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *albert) embed(p *nn.Program) nn.Value {
 	x := p.Lookup(&n.Words, nn.Tokens, nn.NoValue)

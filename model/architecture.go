@@ -170,8 +170,8 @@ func robertaArchitecture(modelType string) architecture {
 	}
 }
 
-// network is one architecture with its weights: a stack of blocks between an
-// embedding and a score head. What each part computes is a program, which
+// network is one architecture with its weights: an embedding and a stack of blocks,
+// below a head. What each part computes is a program, which
 // executors run: see [nn.Program].
 type network interface {
 	// embed is the input of the first block.
@@ -180,7 +180,6 @@ type network interface {
 	// features is what a head reads of the last block's output: the score head,
 	// or the output layer of a language model.
 	features(p *nn.Program, x nn.Value) nn.Value
-	scoreHead() *nn.ScoreHead
 	embedding() *nn.Embedding // of token ids
 }
 

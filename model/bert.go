@@ -6,8 +6,7 @@ import "github.com/warmserve/warmserve/model/nn"
 // Source: transformers modeling_bert.py; Devlin et al. 2019 (arXiv 1810.04805).
 type bert struct {
 	bertBody `weight:"bert"`
-	Pooler   nn.Linear    `weight:"bert.pooler.dense"`
-	Head     nn.ScoreHead `weight:"classifier"`
+	Pooler   nn.Linear `weight:"bert.pooler.dense"`
 }
 
 // bertBody is an embedding and blocks, with the names that BERT's relatives share.
@@ -37,7 +36,6 @@ func newBert(c *Config) network {
 	return &bert{
 		bertBody: newBertBody(c, c.Hidden),
 		Pooler:   nn.NewLinear(c.Hidden, true, c.Hidden),
-		Head:     nn.NewScoreHead(c.Hidden, true),
 	}
 }
 
@@ -79,8 +77,6 @@ func (n *bertBody) embed(p *nn.Program) nn.Value {
 }
 
 func (n *bertBody) blocks() []block { return blocksOf(n.Layers) }
-
-func (n *bert) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *bert) features(p *nn.Program, x nn.Value) nn.Value {
 	return p.Activated(&n.Pooler, x, nn.Tanh)

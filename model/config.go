@@ -84,6 +84,8 @@ type Config struct {
 
 	// Reading is how text is read, of which weights know nothing.
 	Reading Reading `json:"-"`
+
+	Scoring *Scoring `json:",omitempty"` // nil for a linear head with one output
 }
 
 // rawConfig has config.json's keys. Pointers tell an absent or null key, for

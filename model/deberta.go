@@ -25,7 +25,6 @@ type deberta struct {
 	DistNorm  *nn.LayerNorm  `weight:"deberta.encoder.LayerNorm"`
 	Conv      *debertaConv   `weight:"deberta.encoder.conv"` // of v2 xlarge and xxlarge
 	Pooler    nn.Linear      `weight:"pooler.dense"`
-	Head      nn.ScoreHead   `weight:"classifier"`
 
 	pooled nn.Activation
 }
@@ -72,7 +71,6 @@ func newDeberta(c *Config) network {
 		Norm:   nn.NewLayerNorm(c.Hidden, c.NormEps),
 		Layers: make([]debertaBlock, c.Layers),
 		Pooler: nn.NewLinear(c.Hidden, true, c.Hidden),
-		Head:   nn.NewScoreHead(c.Hidden, true),
 		pooled: poolerActivations[c.PoolerActivation],
 	}
 	if c.TypeVocab > 0 {
@@ -127,8 +125,6 @@ func (l *debertaBlock) disentangle(d *Disentangled, n *deberta) {
 }
 
 func (n *deberta) embedding() *nn.Embedding { return &n.Words }
-
-func (n *deberta) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *deberta) embed(p *nn.Program) nn.Value {
 	x := p.Lookup(&n.Words, nn.Tokens, nn.NoValue)

@@ -11,7 +11,6 @@ type distilBERT struct {
 	Norm      nn.LayerNorm  `weight:"distilbert.embeddings.LayerNorm"`
 	Layers    []distilBlock `weight:"distilbert.transformer.layer"`
 	Dense     nn.Linear     `weight:"pre_classifier"`
-	Head      nn.ScoreHead  `weight:"classifier"`
 }
 
 // distilBlock is BERT's under other names.
@@ -35,7 +34,6 @@ func newDistilBERT(c *Config) network {
 		Norm:      nn.NewLayerNorm(c.Hidden, c.NormEps),
 		Layers:    make([]distilBlock, c.Layers),
 		Dense:     nn.NewLinear(c.Hidden, true, c.Hidden),
-		Head:      nn.NewScoreHead(c.Hidden, true),
 	}
 	for i := range n.Layers {
 		n.Layers[i] = distilBlock(newBertBlock(c, i))
@@ -44,8 +42,6 @@ func newDistilBERT(c *Config) network {
 }
 
 func (n *distilBERT) embedding() *nn.Embedding { return &n.Words }
-
-func (n *distilBERT) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *distilBERT) embed(p *nn.Program) nn.Value {
 	x := p.Lookup(&n.Words, nn.Tokens, nn.NoValue)

@@ -7,24 +7,20 @@ import "github.com/warmserve/warmserve/model/nn"
 // 2003.10555).
 type electra struct {
 	bertBody `weight:"electra"`
-	Project  *nn.Linear   `weight:"electra.embeddings_project"` // where the widths differ
-	Dense    nn.Linear    `weight:"classifier.dense"`
-	Head     nn.ScoreHead `weight:"classifier.out_proj"`
+	Project  *nn.Linear `weight:"electra.embeddings_project"` // where the widths differ
+	Dense    nn.Linear  `weight:"classifier.dense"`
 }
 
 func newElectra(c *Config) network {
 	n := &electra{
 		bertBody: newBertBody(c, c.Embedding),
 		Dense:    nn.NewLinear(c.Hidden, true, c.Hidden),
-		Head:     nn.NewScoreHead(c.Hidden, true),
 	}
 	if c.Embedding != c.Hidden {
 		n.Project = ptr(nn.NewLinear(c.Embedding, true, c.Hidden))
 	}
 	return n
 }
-
-func (n *electra) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *electra) embed(p *nn.Program) nn.Value {
 	x := n.bertBody.embed(p)

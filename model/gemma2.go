@@ -8,7 +8,6 @@ type gemma2 struct {
 	Embed  nn.Embedding  `weight:"model.embed_tokens"`
 	Layers []gemma2Block `weight:"model.layers"`
 	Norm   nn.RMSNorm    `weight:"model.norm"`
-	Head   nn.ScoreHead  `weight:"score"`
 }
 
 // gemma2Block is x += norm(O·attention(norm(x))), then x += norm(down(gelu(gate)·up(norm(x)))).
@@ -37,7 +36,6 @@ func newGemma2Like(c *Config) *gemma2 {
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]gemma2Block, c.Layers),
 		Norm:   norm,
-		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
 	}
 	rope := newRope(c)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
@@ -60,8 +58,6 @@ func newGemma2Like(c *Config) *gemma2 {
 }
 
 func (n *gemma2) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *gemma2) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *gemma2) embed(p *nn.Program) nn.Value {
 	return p.Scale(gemmaScale(n.Embed.C), p.Lookup(&n.Embed, nn.Tokens, nn.NoValue))

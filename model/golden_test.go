@@ -87,7 +87,7 @@ func (g *golden) inputs(m *Model) []Sequence {
 			read, _ := PoolHF.Read(s.IDs, g.config.PadTokenID, 0)
 			at = int(read[0])
 		}
-		out = append(out, Sequence{IDs: s.IDs, Types: s.Types, At: at})
+		out = append(out, Sequence{IDs: s.IDs, Types: s.Types, Read: []int32{int32(at)}})
 	}
 	return out
 }
@@ -227,7 +227,7 @@ func TestPoolingRulesEqualBothVersionsOfTransformers(t *testing.T) {
 			for i, ids := range g.IDs {
 				at := readOne(t, rule.Pooling, ids, &g.Pad, 0)
 				assert.Equal(t, rule.position[i], at, "sequence %d", i)
-				seqs = append(seqs, Sequence{IDs: ids, At: at})
+				seqs = append(seqs, Sequence{IDs: ids, Read: []int32{int32(at)}})
 			}
 			got := make([]float32, len(seqs))
 			require.NoError(t, e.Score(m, got, seqs))

@@ -9,7 +9,6 @@ type gpt2 struct {
 	Positions nn.Embedding `weight:"transformer.wpe"`
 	Layers    []gpt2Block  `weight:"transformer.h"`
 	Norm      nn.LayerNorm `weight:"transformer.ln_f"`
-	Head      nn.ScoreHead `weight:"score"`
 }
 
 // gpt2Block is x += O·attention(norm(x)), then x += down(act(up(norm(x)))).
@@ -31,7 +30,6 @@ func newGPT2(c *Config) network {
 		Positions: nn.NewEmbedding(c.MaxPositions, c.Hidden),
 		Layers:    make([]gpt2Block, c.Layers),
 		Norm:      nn.NewLayerNorm(c.Hidden, c.NormEps),
-		Head:      nn.NewScoreHead(c.Hidden, c.HeadBias),
 	}
 	conv := func(in, out int) nn.Linear { return nn.Linear{In: in, Outs: []int{out}, Bias: true, Transposed: true} }
 	for i := range n.Layers {
@@ -50,8 +48,6 @@ func newGPT2(c *Config) network {
 }
 
 func (n *gpt2) embedding() *nn.Embedding { return &n.Words }
-
-func (n *gpt2) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *gpt2) embed(p *nn.Program) nn.Value {
 	return p.Lookup(&n.Positions, nn.Positions, p.Lookup(&n.Words, nn.Tokens, nn.NoValue))

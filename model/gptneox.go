@@ -8,7 +8,6 @@ type gptNeoX struct {
 	Embed  nn.Embedding   `weight:"gpt_neox.embed_in"`
 	Layers []gptNeoXBlock `weight:"gpt_neox.layers"`
 	Norm   nn.LayerNorm   `weight:"gpt_neox.final_layer_norm"`
-	Head   nn.ScoreHead   `weight:"score"`
 }
 
 // gptNeoXBlock is x + attention(norm₁(x)) + mlp(norm₂(x)) when parallel, else
@@ -32,7 +31,6 @@ func newGPTNeoX(c *Config) network {
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]gptNeoXBlock, c.Layers),
 		Norm:   nn.NewLayerNorm(c.Hidden, c.NormEps),
-		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
 	}
 	rope := newRope(c)
 	for i := range n.Layers {
@@ -53,8 +51,6 @@ func newGPTNeoX(c *Config) network {
 }
 
 func (n *gptNeoX) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *gptNeoX) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *gptNeoX) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
 

@@ -9,7 +9,6 @@ type internLM2 struct {
 	Embed  nn.Embedding     `weight:"model.tok_embeddings"`
 	Layers []internLM2Block `weight:"model.layers"`
 	Norm   nn.RMSNorm       `weight:"model.norm"`
-	Head   nn.ScoreHead     `weight:"score"`
 }
 
 // internLM2Block is x += O·attention(norm(x)), then x += down(silu(gate)·up).
@@ -30,7 +29,6 @@ func newInternLM2(c *Config) network {
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]internLM2Block, c.Layers),
 		Norm:   nn.NewRMSNorm(c.Hidden, c.NormEps),
-		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
 	}
 	rope := newRope(c)
 	for i := range n.Layers {
@@ -49,8 +47,6 @@ func newInternLM2(c *Config) network {
 }
 
 func (n *internLM2) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *internLM2) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *internLM2) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
 

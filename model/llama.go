@@ -9,7 +9,6 @@ type llama struct {
 	Embed  nn.Embedding `weight:"model.embed_tokens"`
 	Layers []llamaBlock `weight:"model.layers"`
 	Norm   nn.RMSNorm   `weight:"model.norm"`
-	Head   nn.ScoreHead `weight:"score"`
 
 	scale float32 // of the embedding; 0 for none
 }
@@ -48,7 +47,6 @@ func newLlamaLike(c *Config, b llamaOptions) *llama {
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]llamaBlock, c.Layers),
 		Norm:   norm,
-		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
 		scale:  b.scale,
 	}
 	rope := newRope(c)
@@ -76,8 +74,6 @@ func newLlamaLike(c *Config, b llamaOptions) *llama {
 }
 
 func (n *llama) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *llama) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *llama) embed(p *nn.Program) nn.Value {
 	x := p.Lookup(&n.Embed, nn.Tokens, nn.NoValue)

@@ -108,7 +108,7 @@ func (c *Config) Network() *nn.Network {
 	layers := a.new(c)
 	n := &nn.Network{
 		Name: c.Architecture, Layers: layers, InSource: c.tensorName, Left: c.left(), Leaves: c.leaves(),
-		Embed: nn.NewProgram(0), Features: nn.NewProgram(c.Hidden), Head: layers.scoreHead(), Tokens: layers.embedding(),
+		Embed: nn.NewProgram(0), Features: nn.NewProgram(c.Hidden), Head: c.head(), Tokens: layers.embedding(),
 		Causal: !a.encoder, Hidden: c.Hidden, Vocab: c.VocabSize, Types: c.TypeVocab, Positions: c.MaxPositions,
 	}
 	if first := int32(c.FirstPosition); first > 0 {

@@ -19,7 +19,6 @@ type modernBERT struct {
 	FinalNorm nn.LayerNorm      `weight:"model.final_norm"`
 	Dense     nn.Linear         `weight:"head.dense"`
 	Norm      nn.LayerNorm      `weight:"head.norm"`
-	Head      nn.ScoreHead      `weight:"classifier"`
 
 	act  nn.Activation // of the head
 	mean bool          // the head reads the mean of all tokens
@@ -53,7 +52,7 @@ func newModernBERT(c *Config) network {
 	norm := nn.LayerNorm{C: c.Hidden, Eps: float32(c.NormEps), NoBias: !m.NormBias}
 	n := &modernBERT{
 		Words: nn.NewEmbedding(c.VocabSize, c.Hidden), WordNorm: norm, Layers: make([]modernBERTBlock, c.Layers), FinalNorm: norm,
-		Dense: nn.NewLinear(c.Hidden, m.HeadBias, c.Hidden), Norm: norm, Head: nn.NewScoreHead(c.Hidden, true),
+		Dense: nn.NewLinear(c.Hidden, m.HeadBias, c.Hidden), Norm: norm,
 		act: plainActivations[m.HeadAct], mean: m.Mean,
 	}
 	ropeOf := func(theta float64) *nn.Rope {
@@ -82,8 +81,6 @@ func newModernBERT(c *Config) network {
 }
 
 func (n *modernBERT) embedding() *nn.Embedding { return &n.Words }
-
-func (n *modernBERT) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *modernBERT) embed(p *nn.Program) nn.Value {
 	return p.Norm(&n.WordNorm, p.Lookup(&n.Words, nn.Tokens, nn.NoValue))

@@ -9,7 +9,6 @@ type olmo2 struct {
 	Embed  nn.Embedding `weight:"model.embed_tokens"`
 	Layers []olmo2Block `weight:"model.layers"`
 	Norm   nn.RMSNorm   `weight:"model.norm"`
-	Head   nn.ScoreHead `weight:"score"`
 }
 
 // olmo2Block is x += norm(O·attention(x)), then x += norm(down(silu(gate)·up)).
@@ -33,7 +32,6 @@ func newOLMo2(c *Config) network {
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]olmo2Block, c.Layers),
 		Norm:   nn.NewRMSNorm(c.Hidden, c.NormEps),
-		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
 	}
 	rope := newRope(c)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
@@ -56,8 +54,6 @@ func newOLMo2(c *Config) network {
 }
 
 func (n *olmo2) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *olmo2) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *olmo2) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
 

@@ -9,7 +9,6 @@ type phi3 struct {
 	Embed  nn.Embedding `weight:"model.embed_tokens"`
 	Layers []phi3Block  `weight:"model.layers"`
 	Norm   nn.RMSNorm   `weight:"model.norm"`
-	Head   nn.ScoreHead `weight:"score"`
 }
 
 // phi3Block is x += O·attention(norm(x)), then x += down(silu(gate)·up).
@@ -30,7 +29,6 @@ func newPhi3(c *Config) network {
 		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Layers: make([]phi3Block, c.Layers),
 		Norm:   nn.NewRMSNorm(c.Hidden, c.NormEps),
-		Head:   nn.NewScoreHead(c.Hidden, c.HeadBias),
 	}
 	rope := newRope(c)
 	for i := range n.Layers {
@@ -49,8 +47,6 @@ func newPhi3(c *Config) network {
 }
 
 func (n *phi3) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *phi3) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *phi3) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
 

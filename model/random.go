@@ -21,9 +21,18 @@ type Random struct {
 // NewRandom returns random weights for a configuration.
 func NewRandom(c *Config, seed uint64) *Random {
 	r := &Random{seed: seed, shapes: map[string][]int{}}
-	for _, p := range c.Network().Params() {
-		r.names = append(r.names, p.Name)
-		r.shapes[p.Name] = p.Shape
+	n := c.Network()
+	for _, p := range n.Params() {
+		name, shape := n.SourceName(p.Name), slices.Clone(p.Shape)
+		if p.Rows != nil {
+			shape[0] = slices.Max(p.Rows) + 1
+		}
+		if have, ok := r.shapes[name]; !ok {
+			r.names = append(r.names, name)
+		} else { // of which rows are read, too
+			shape[0] = max(shape[0], have[0])
+		}
+		r.shapes[name] = shape
 	}
 	slices.Sort(r.names)
 	return r
@@ -52,7 +61,7 @@ func (r *Random) ReadAt(dst []float32, name string, offset int) error {
 			in *= n
 		}
 		half = float32(math.Sqrt(3 / float64(in)))
-	case strings.HasSuffix(name, ".weight"):
+	case strings.HasSuffix(name, ".weight"), strings.HasSuffix(name, ".running_var"):
 		mean, half = 1, 0.1
 	}
 	for i := range dst {

@@ -63,9 +63,9 @@ func TestTheMeanOfACausalModelIsTheFamilysOwn(t *testing.T) {
 		defer engine.Close()
 		var seqs []Sequence
 		for _, s := range golden.Sequences {
-			seqs = append(seqs, Sequence{IDs: s.IDs, At: len(s.IDs) - 1}, Sequence{IDs: s.IDs, At: len(s.IDs) - 1})
+			seqs = append(seqs, Sequence{IDs: s.IDs, Read: []int32{int32(len(s.IDs) - 1)}}, Sequence{IDs: s.IDs, Read: []int32{int32(len(s.IDs) - 1)}})
 			for n := 9; n < len(s.IDs); n += 7 { // beginnings
-				seqs = append(seqs, Sequence{IDs: s.IDs[:n], At: n - 1})
+				seqs = append(seqs, Sequence{IDs: s.IDs[:n], Read: []int32{int32(n - 1)}})
 			}
 		}
 		got, alone := make([]float32, len(seqs)), make([]float32, 1)
@@ -116,7 +116,7 @@ func TestTheMeanIsOfWhatTheHeadReads(t *testing.T) {
 			}
 		})
 		got := make([]float32, 1)
-		require.NoError(t, engine.Score(m, got, []Sequence{{IDs: ids, At: len(ids) - 1}}))
+		require.NoError(t, engine.Score(m, got, []Sequence{{IDs: ids, Read: []int32{int32(len(ids) - 1)}}}))
 		assert.InDelta(t, want, got[0], 1e-4, name)
 	}
 }

@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// headNames are the names that trainers give a linear score head: transformers, OpenRLHF, TRL and LLaMA-Factory.
-var headNames = []string{"score", "value_head", "v_head.summary", "v_head"}
-
 // languageHeads are output layers of language models, which a reward model leaves out where its checkpoint has kept one.
 var languageHeads = []string{"lm_head.weight", "embed_out.weight", "output.weight"}
 
@@ -21,7 +18,8 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		return nil, nil, err
 	}
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
-	head, rows := raw.findHead(src)
+	head, found := raw.findHead(src)
+	rows := found.Outputs
 	class := ""
 	if len(raw.Architectures) == 1 {
 		class = raw.Architectures[0]
@@ -75,7 +73,11 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		if head != headNames[0] {
 			c.Head = head
 		}
-		_, c.HeadBias = src.Shape(head + ".bias")
+		if len(found.Hidden) == 0 {
+			c.HeadBias = found.Bias
+		} else {
+			c.Scoring = &Scoring{Branches: []HeadBranch{found.rename(head, headNames[0])}}
+		}
 	}
 	for _, n := range c.left() {
 		if _, ok := src.Shape(n); ok && slices.Contains(languageHeads, n) {
@@ -129,16 +131,6 @@ func ClassifierOf(class string) (string, bool) {
 // layer where config.json does not say it (tie_word_embeddings).
 func (c *Config) Tied() bool { return architectures[c.Architecture].tied }
 
-// findHead returns the name of the first linear score head among the tensors and its rows; "" when there is none.
-func (raw *rawConfig) findHead(src Source) (name string, rows int) {
-	for _, n := range slices.Insert(slices.Clone(headNames), 0, raw.HeadPrefix) {
-		if shape, ok := src.Shape(n + ".weight"); n != "" && ok && len(shape) == 2 {
-			return n, shape[0]
-		}
-	}
-	return "", 0
-}
-
 // left lists the tensors that a checkpoint may have and the model does without.
 func (c *Config) left() []string {
 	out := slices.Clone(languageHeads)
@@ -151,18 +143,6 @@ func (c *Config) left() []string {
 		out = append(out, c.tensorName(n))
 	}
 	return out
-}
-
-// HeadTensors returns the names of the score head's tensors in the checkpoint.
-func (c *Config) HeadTensors() []string {
-	if head := architectures[c.Architecture].head; head != "" {
-		return []string{head + ".weight", head + ".bias"}
-	}
-	names := []string{c.tensorName(headNames[0] + ".weight")}
-	if c.HeadBias {
-		names = append(names, c.tensorName(headNames[0]+".bias"))
-	}
-	return names
 }
 
 // tensorName returns the checkpoint's name of a parameter.

@@ -16,7 +16,8 @@ import (
 // families' own scores. The tolerance is that of float32 sums.
 func TestHeadsOfOtherTrainersScoreAsTheirOwnCode(t *testing.T) {
 	for name, head := range map[string]string{"openrlhf-value-head": "value_head.weight", "openrlhf-bf16": "score.weight", "openrlhf-normalized": "score.weight",
-		"score-bias": "score.weight", "trl-value-head": "v_head.summary.weight"} {
+		"score-bias": "score.weight", "trl-value-head": "v_head.summary.weight", "grm-linear": "v_head.summary.weight", "grm-sftreg": "v_head.summary.2.weight",
+		"inform": "score.2.weight", "qwen2-rm": "score.2.weight", "ultrarm": "regression_head.weight", "eurus": "regression_head.weight", "athene": "v_head.weight"} {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, head, scoresOfFamily(t, name, "config.json").HeadTensors()[0])
 		})
@@ -74,7 +75,7 @@ func scoresOfFamily(t *testing.T, name, config string) *Config {
 		if golden.At != nil {
 			at = golden.At[i]
 		}
-		require.NoError(t, engine.Score(m, got, []Sequence{{IDs: s.IDs, Types: s.Types, At: at}}))
+		require.NoError(t, engine.Score(m, got, []Sequence{{IDs: s.IDs, Types: s.Types, Read: []int32{int32(at)}}}))
 		assert.InDelta(t, golden.Scores[i], got[0], 2e-5)
 		worst = max(worst, math.Abs(golden.Scores[i]-float64(got[0])))
 	}

@@ -7,19 +7,15 @@ import "github.com/warmserve/warmserve/model/nn"
 // Source: transformers modeling_roberta.py; Liu et al. 2019 (arXiv 1907.11692).
 type roberta struct {
 	bertBody `weight:"roberta"`
-	Dense    nn.Linear    `weight:"classifier.dense"`
-	Head     nn.ScoreHead `weight:"classifier.out_proj"`
+	Dense    nn.Linear `weight:"classifier.dense"`
 }
 
 func newRoberta(c *Config) network {
 	return &roberta{
 		bertBody: newBertBody(c, c.Hidden),
 		Dense:    nn.NewLinear(c.Hidden, true, c.Hidden),
-		Head:     nn.NewScoreHead(c.Hidden, true),
 	}
 }
-
-func (n *roberta) scoreHead() *nn.ScoreHead { return &n.Head }
 
 func (n *roberta) features(p *nn.Program, x nn.Value) nn.Value {
 	return p.Activated(&n.Dense, x, nn.Tanh)

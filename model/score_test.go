@@ -76,9 +76,9 @@ func sequences(r *rand.Rand, m *Model, n, longest int) []Sequence {
 		if r.IntN(8) == 0 && p != nil {
 			s = p // the prefix itself
 		}
-		q := Sequence{IDs: s, At: len(s) - 1}
+		q := Sequence{IDs: s, Read: []int32{int32(len(s) - 1)}}
 		if !m.Causal() {
-			q.At = 0
+			q.Read[0] = 0
 		}
 		if types := m.Net.Types; types > 0 {
 			q.Types = make([]int32, len(s))
@@ -197,16 +197,19 @@ func TestSequencesThatCannotBeScored(t *testing.T) {
 		want string
 	}{
 		{"no token", m, Sequence{}, "no token"},
-		{"too long", m, Sequence{IDs: make([]int32, 5000)}, "5000 tokens, the context holds 4096"},
-		{"id beyond the vocabulary", m, Sequence{IDs: []int32{1, 90}}, "token id 90 at position 1"},
-		{"negative id", m, Sequence{IDs: []int32{-1}}, "token id -1 at position 0"},
-		{"scored token outside", m, Sequence{IDs: []int32{1}, At: 1}, "scored token 1 of 1"},
-		{"types for a decoder", m, Sequence{IDs: []int32{1}, Types: []int32{0}}, "token types"},
-		{"types of another length", b, Sequence{IDs: []int32{1, 2}, Types: []int32{0}}, "1 token types for 2 tokens"},
-		{"unknown type", b, Sequence{IDs: []int32{1}, Types: []int32{2}}, "token type 2"},
+		{"too long", m, Sequence{IDs: make([]int32, 5000), Read: []int32{0}}, "5000 tokens, the context holds 4096"},
+		{"id beyond the vocabulary", m, Sequence{IDs: []int32{1, 90}, Read: []int32{0}}, "token id 90 at position 1"},
+		{"negative id", m, Sequence{IDs: []int32{-1}, Read: []int32{0}}, "token id -1 at position 0"},
+		{"scored token outside", m, Sequence{IDs: []int32{1}, Read: []int32{1}}, "scored token 1 of 1"},
+		{"no read token", m, Sequence{IDs: []int32{1}}, "no token is read"},
+		{"two read tokens of one output", m, Sequence{IDs: []int32{1, 2}, Read: []int32{0, 1}}, "2 tokens are read"},
+		{"every token of an encoder", b, Sequence{IDs: []int32{1, 2}, Read: []int32{0}, Every: true}, "see those behind them"},
+		{"types for a decoder", m, Sequence{IDs: []int32{1}, Types: []int32{0}, Read: []int32{0}}, "token types"},
+		{"types of another length", b, Sequence{IDs: []int32{1, 2}, Types: []int32{0}, Read: []int32{0}}, "1 token types for 2 tokens"},
+		{"unknown type", b, Sequence{IDs: []int32{1}, Types: []int32{2}, Read: []int32{0}}, "token type 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := e.Score(c.m, make([]float32, 2), []Sequence{{IDs: []int32{1}}, c.s})
+			err := e.Score(c.m, make([]float32, 2), []Sequence{{IDs: []int32{1}, Read: []int32{0}}, c.s})
 			require.ErrorContains(t, err, "sequence 1: ")
 			assert.ErrorContains(t, err, c.want)
 		})
@@ -331,8 +334,9 @@ func BenchmarkScore(b *testing.B) {
 						for j := range seqs[i].IDs {
 							seqs[i].IDs[j] = r.Int32N(1000)
 						}
+						seqs[i].Read = []int32{0}
 						if m.Causal() {
-							seqs[i].At = shape[1] - 1
+							seqs[i].Read[0] = int32(shape[1] - 1)
 						}
 					}
 					dst := make([]float32, len(seqs))

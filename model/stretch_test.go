@@ -22,7 +22,7 @@ func TestRotationGoesByTheWholeInput(t *testing.T) {
 			for i := range long {
 				long[i] = int32(1 + i)
 			}
-			seqs := []Sequence{{IDs: long[:20], At: 19}, {IDs: long, At: 19}, {IDs: long[:21], At: 19}}
+			seqs := []Sequence{{IDs: long[:20], Read: []int32{19}}, {IDs: long, Read: []int32{19}}, {IDs: long[:21], Read: []int32{19}}}
 			require.NoError(t, engine.Score(m, got, seqs))
 			assert.Equal(t, got[0], got[2], "both are within the limit")
 			assert.NotEqual(t, got[0], got[1], "one of %d tokens is over it", len(long))

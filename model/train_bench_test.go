@@ -45,7 +45,7 @@ func BenchmarkTrainingStep(b *testing.B) {
 					if t.Model().Causal() {
 						at = length - 1
 					}
-					seqs[i] = Sequence{IDs: ids, At: at}
+					seqs[i] = Sequence{IDs: ids, Read: []int32{int32(at)}}
 				}
 				scores, d := make([]float32, sequences), make([]float32, sequences)
 				for i := range d {

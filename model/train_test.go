@@ -189,7 +189,7 @@ func TestTrainingScoresAsItServes(t *testing.T) {
 
 func TestTrainingRefusesWhatItCannotScore(t *testing.T) {
 	tr, _ := newGoldenTraining(t, filepath.Join(goldens(t), "llama-gqa"), 1)
-	err := tr.Forward(make([]float32, 2), []Sequence{{IDs: []int32{1}}, {IDs: []int32{9999}}}, Pass{})
+	err := tr.Forward(make([]float32, 2), []Sequence{{IDs: []int32{1}, Read: []int32{0}}, {IDs: []int32{9999}, Read: []int32{0}}}, Pass{})
 	require.ErrorContains(t, err, "sequence 1")
 }
 

@@ -29,7 +29,7 @@ func sequence(prompt, response string) batch.Sequence {
 	ids = append(ids, servertest.Encode("assistant", false)...)
 	ids = append(ids, servertest.Close)
 	ids = append(ids, servertest.Encode(response, false)...)
-	return batch.Sequence{IDs: ids, At: len(ids) - 1}
+	return batch.Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}}
 }
 
 func (r *reply) rewards(t *testing.T) (out api.RewardResponse) {
@@ -55,9 +55,9 @@ func TestRewardAnswersEveryFormInOrder(t *testing.T) {
 		sequence("q", "a"), sequence("q", "bb"), sequence("q", ""),
 		sequence("q", "a"),
 		sequence("q", "bb"),
-		{IDs: plain, At: 4},
-		{IDs: append([]int32{servertest.BOS}, plain...), At: 5},
-		{IDs: []int32{7, 8}, At: 1},
+		{IDs: plain, Read: []int32{4}},
+		{IDs: append([]int32{servertest.BOS}, plain...), Read: []int32{5}},
+		{IDs: []int32{7, 8}, Read: []int32{1}},
 	}
 	require.Len(t, got.Data, len(want))
 	places := [][2]int{{0, 0}, {0, 1}, {0, 2}, {1, 0}, {2, 0}, {3, 0}, {4, 0}, {5, 0}}
@@ -75,7 +75,7 @@ func TestRewardAnswersEveryFormInOrder(t *testing.T) {
 
 func TestRewardModes(t *testing.T) {
 	m := servertest.New("m")
-	s := batch.Sequence{IDs: []int32{1, 2, 3}, At: 2}
+	s := batch.Sequence{IDs: []int32{1, 2, 3}, Read: []int32{2}}
 	wa, one, two := m.Fakes["wa"].Want(s), m.Fakes["member:one"].Want(s), m.Fakes["member:two"].Want(s)
 	require.NotEqual(t, one, two)
 	a, b := float64(one), float64(two)
@@ -246,8 +246,8 @@ func TestASwapUnderLoadLosesNothing(t *testing.T) {
 				_, err := fmt.Sscan(got.Revision, &n)
 				require.NoError(t, err)
 				wa := all[n].Fakes["wa"]
-				assert.Equal(t, wa.Want(batch.Sequence{IDs: []int32{int32(c)}}), got.Data[0].Reward)
-				assert.Equal(t, wa.Want(batch.Sequence{IDs: []int32{int32(i % 200), 1}, At: 1}), got.Data[1].Reward)
+				assert.Equal(t, wa.Want(batch.Sequence{IDs: []int32{int32(c)}, Read: []int32{0}}), got.Data[0].Reward)
+				assert.Equal(t, wa.Want(batch.Sequence{IDs: []int32{int32(i % 200), 1}, Read: []int32{1}}), got.Data[1].Reward)
 			}
 		})
 	}

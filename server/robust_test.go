@@ -326,7 +326,7 @@ func TestConcurrentClientsGetTheRewardsOfALoneOne(t *testing.T) {
 				text := fmt.Sprintf("%d and %d", c, i)
 				got := h.post(`{"inputs":[{"text":"`+text+`"}]}`, "Connection", "close").rewards(t)
 				ids := servertest.Encode(text, true)
-				assert.Equal(t, m.Fakes["wa"].Want(batch.Sequence{IDs: ids, At: len(ids) - 1}), got.Data[0].Reward)
+				assert.Equal(t, m.Fakes["wa"].Want(batch.Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}}), got.Data[0].Reward)
 			}
 		})
 	}

@@ -553,12 +553,12 @@ func TestEmbeddingAndHeadBackward(t *testing.T) {
 	kernel.AddTo(sum, dy[74:])
 	checkRows(2, sum)
 
-	h := &scoreHead{ScoreHead: &nn.ScoreHead{C: 5, Bias: true}}
+	h := &scoreHead{ScoreHead: &nn.ScoreHead{C: 5, N: 2, Bias: true}}
 	q := trained(t, h, h.Params([]string{"h"}), r)
-	x, ds := random(r, 10), []float32{0.5, -2}
+	x, ds := random(r, 10), []float32{0.5, -2, 1, 0.25} // of two tokens, two outputs each
 	dx := make([]float32, 10)
 	h.backward(dx, 5, ds, x, 5)
-	loss := func(x, weight, b []float64) float64 { return dot64(linear64(x, weight, b, 5, 1), wide(ds)) }
+	loss := func(x, weight, b []float64) float64 { return dot64(linear64(x, weight, b, 5, 2), wide(ds)) }
 	checkGrad(t, "x", x, dx, func(z []float64) float64 { return loss(z, wide(q[0].Data), wide(q[1].Data)) })
 	checkGrad(t, "w", q[0].Data, q[0].Grad, func(z []float64) float64 { return loss(wide(x), z, wide(q[1].Data)) })
 	checkGrad(t, "b", q[1].Data, q[1].Grad, func(z []float64) float64 { return loss(wide(x), wide(q[0].Data), z) })

@@ -38,7 +38,7 @@ const slotsPerWorker = 64
 // backbone, below an output layer. Output is the name of that layer's weight in
 // the source, "" where it is the embedding. See [NewTraining] for workers.
 func NewDecoder(n *nn.Network, src Source, output string, workers int) (*Decoder, error) {
-	m, err := Load(n, headless{src, n, output}, LoadOptions{})
+	m, err := Load(n.Headless(), body{src, output}, LoadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (d *Decoder) Decode(ctx context.Context, prompts [][]int32, answers, most i
 	}
 	longest := 0
 	for i, p := range prompts {
-		if err := d.m.Validate(Sequence{IDs: p, At: len(p) - 1}); err != nil {
+		if err := d.m.Validate(whole(p)); err != nil {
 			return fmt.Errorf("prompt %d: %w", i, err)
 		}
 		if len(p)+most-1 > d.m.Net.Positions {

@@ -17,11 +17,11 @@ func (d *Decoder) LogProbs(ctx context.Context, prompts, answers [][]int32, temp
 	}
 	group := len(answers) / len(prompts)
 	for i, a := range answers {
-		whole := append(append([]int32(nil), prompts[i/group]...), a...)
-		if err := d.m.Validate(Sequence{IDs: whole, At: len(whole) - 1}); err != nil {
+		ids := append(append([]int32(nil), prompts[i/group]...), a...)
+		if err := d.m.Validate(whole(ids)); err != nil {
 			return nil, fmt.Errorf("answer %d: %w", i, err)
 		}
-		if err := d.fixed(len(whole)); err != nil {
+		if err := d.fixed(len(ids)); err != nil {
 			return nil, fmt.Errorf("answer %d: %w", i, err)
 		}
 		if len(prompts[i/group]) == 0 {

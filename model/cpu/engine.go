@@ -20,7 +20,8 @@ type Engine struct {
 	alone  []*run // for each worker, to carry a chunk alone
 	joint  *run   // for all workers on one chunk
 	batch  batch
-	scores []float32 // of each unique sequence
+	output []float32 // of the read tokens of each unique sequence, N each
+	picked []float32 // outputs of one sequence
 }
 
 // NewEngine starts an engine of the given number of workers, 0 for GOMAXPROCS.
@@ -49,11 +50,12 @@ type batch struct {
 // Do carries the chunks [lo, hi).
 func (b *batch) Do(worker, lo, hi int) {
 	for _, c := range b.e.plan.chunks[lo:hi] {
-		b.e.alone[worker].forward(b.m, &b.e.plan, c, b.seqs, b.e.scores)
+		b.e.alone[worker].forward(b.m, &b.e.plan, c, b.seqs, b.e.output)
 	}
 }
 
-// Score writes the reward of every sequence to dst. A sequence that the model
+// Score writes the reward of every sequence to dst, and the outputs that it is made
+// of where the sequence has room for them. A sequence that the model
 // cannot score fails the batch with an error that names its index; nothing is
 // then computed. The rewards may be NaN or infinite when the model's are.
 func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
@@ -69,7 +71,8 @@ func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
 	defer e.mu.Unlock()
 	p := &e.plan
 	p.make(seqs, m.Net, e.team.Size())
-	e.scores = slices.Grow(e.scores[:0], len(p.unique))[:len(p.unique)]
+	outputs := int(p.rows[len(p.unique)]) * m.head.outputs
+	e.output = slices.Grow(e.output[:0], outputs)[:outputs]
 
 	// Whole rounds of one chunk a worker; what is left is done by all together.
 	n := e.team.Size()
@@ -78,45 +81,62 @@ func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
 	e.batch = batch{e: e, m: m, seqs: seqs}
 	e.team.Run(rounds, 1, &e.batch)
 	for _, c := range p.chunks[rounds:] {
-		e.joint.forward(m, p, c, seqs, e.scores)
+		e.joint.forward(m, p, c, seqs, e.output)
 	}
 	for i, u := range p.same {
-		dst[i] = e.scores[u]
+		dst[i] = e.reward(m, &seqs[i], e.output[int(p.rows[u])*m.head.outputs:int(p.rows[u+1])*m.head.outputs])
 	}
 	e.batch = batch{}
 	return nil
+}
+
+// reward makes the reward of a sequence of its outputs.
+func (e *Engine) reward(m *Model, s *Sequence, outputs []float32) float32 {
+	copy(s.Outputs, outputs)
+	if s.Every { // among others
+		n := m.head.outputs
+		e.picked = e.picked[:0]
+		for _, at := range s.Read {
+			e.picked = append(e.picked, outputs[int(at)*n:][:n]...)
+		}
+		outputs = e.picked
+	}
+	return m.head.reward(outputs)
 }
 
 // reserve gives every run room for the longest chunk of the plan, so that which
 // worker meets it does not matter and repeated batches allocate nothing.
 func (e *Engine) reserve(m *Model) {
 	p := &e.plan
-	tokens, unique, longest := 0, 0, 0
+	tokens, unique, read, longest := 0, 0, 0, 0
 	for _, c := range p.chunks {
 		tokens = max(tokens, int(c.tokens))
-		n := 0
+		n, rows := 0, 0
 		for _, u := range p.units[c.lo:c.hi] {
 			n += int(u.hi - u.lo)
+			rows += int(p.rows[u.hi] - p.rows[u.lo])
 		}
-		unique = max(unique, n)
+		unique, read = max(unique, n), max(read, rows)
 	}
 	for i := range p.unique {
 		longest = max(longest, int(p.len(i)))
 	}
 	if len(p.chunks) >= len(e.alone) {
 		for _, r := range e.alone {
-			r.reserve(m, tokens, unique, longest)
+			r.reserve(m, tokens, unique, read, longest)
 		}
 	}
 	if len(p.chunks)%len(e.alone) > 0 {
-		e.joint.reserve(m, tokens, unique, longest)
+		e.joint.reserve(m, tokens, unique, read, longest)
 	}
 }
 
 // worker is the memory of one worker of a run.
 type worker struct {
 	Scratch
-	slots [maxSlots][]float32
+	slots    [maxSlots][]float32
+	features []float32 // that the branches of a head read
+	outputs  []float32 // of a block of rows
 }
 
 // rows returns memory for a block of rows of n values, and their stride.

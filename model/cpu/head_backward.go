@@ -1,33 +1,48 @@
 package cpu
 
 import (
+	"fmt"
+
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
 
+// learns says whether a head can be trained: a linear one, or one with layers
+// before it, whose one output is the reward.
+func learns(n *nn.Network) error {
+	h := n.Head
+	if h == nil || h.Readout == nil && h.Outputs() == 1 && len(h.Branches) == 1 {
+		return nil
+	}
+	return fmt.Errorf("cpu: training: the reward of %s is made of %d outputs, which this trainer does not learn: start from a head with one output", n.Name, h.Outputs())
+}
+
 func (h *scoreHead) allocTraining(kernel.DType) {
 	h.alloc(kernel.Float32)
-	h.dw = make([]float32, h.C)
+	h.dw, h.db = make([]float32, len(h.w)), make([]float32, len(h.b))
 }
 
 func (h *scoreHead) bind(p []nn.Param) {
 	p[0].Data, p[0].Grad = h.w, h.dw
 	if h.Bias {
-		p[1].Data, p[1].Grad = h.b[:], h.db[:]
+		p[1].Data, p[1].Grad = h.b, h.db
 	}
 }
 
 func (h *scoreHead) refresh() {}
 
-// backward computes dx = dscore·w for each score and accumulates dw and db.
+// backward computes dx = Σ dscore·w of the outputs of each row and accumulates dw
+// and db.
 //
-// Shapes: dx and x are (len(dscore), C) with strides lddx and ldx. Writes dx.
+// Shapes: dscore is (m, N); dx and x are (m, C) with strides lddx and ldx. Writes dx.
 func (h *scoreHead) backward(dx []float32, lddx int, dscore []float32, x []float32, ldx int) {
-	for i, d := range dscore {
+	for i := range len(dscore) / h.N {
 		row := dx[i*lddx:][:h.C]
 		clear(row)
-		kernel.AddScaled(row, d, h.w)
-		kernel.AddScaled(h.dw, d, x[i*ldx:][:h.C])
-		h.db[0] += d
+		for j, d := range dscore[i*h.N:][:h.N] {
+			kernel.AddScaled(row, d, h.w[j*h.C:][:h.C])
+			kernel.AddScaled(h.dw[j*h.C:][:h.C], d, x[i*ldx:][:h.C])
+			h.db[j] += d
+		}
 	}
 }

@@ -113,6 +113,9 @@ func Load(n *nn.Network, src Source, o LoadOptions) (*Model, error) {
 	if err := m.read(src, o); err != nil {
 		return nil, err
 	}
+	if m.head != nil {
+		m.head.loaded()
+	}
 	m.weights.project()
 	m.bytes = m.weights.bytes() + m.weights.projected()
 	return m, nil
@@ -128,6 +131,7 @@ func bind(n *nn.Network, params []nn.Param, src Source) error {
 		switch shape, ok := src.Shape(name); {
 		case !ok:
 			e.Missing = append(e.Missing, name)
+		case p.Rows != nil && len(shape) == len(p.Shape) && shape[0] > slices.Max(p.Rows) && slices.Equal(shape[1:], p.Shape[1:]):
 		case !slices.Equal(shape, p.Shape):
 			e.Shapes = append(e.Shapes, fmt.Sprintf("%s: shape %v, want %v", name, shape, p.Shape))
 		}
@@ -156,9 +160,9 @@ const pieceLen = 1 << 17
 
 // pieceRows keeps the pieces of a parameter apart by whole groups of 64 rows, so
 // that two are never packed into the same panel at once. What must be turned is
-// one piece.
+// one piece, as is what is picked from a larger tensor.
 func pieceRows(p *nn.Param) int {
-	if p.Transposed {
+	if p.Transposed || p.Rows != nil {
 		return p.Shape[0]
 	}
 	return max(64, pieceLen/p.RowLen()/64*64)
@@ -225,7 +229,7 @@ func (m *Model) read(src Source, o LoadOptions) error {
 func (p *piece) load(param *nn.Param, to owner, name string, src Source, buf []float32) error {
 	n := param.RowLen()
 	buf = buf[:p.rows*n]
-	if err := src.ReadAt(buf, name, p.row*n); err != nil {
+	if err := readRows(src, buf, name, param, p.row); err != nil {
 		return err
 	}
 	if i := notFinite(buf); i >= 0 {
@@ -233,6 +237,20 @@ func (p *piece) load(param *nn.Param, to owner, name string, src Source, buf []f
 	}
 	p.sum = sha256.Sum256(float32Bytes(buf))
 	to.layer.store(to.i, p.row, buf)
+	return nil
+}
+
+// readRows reads rows of a parameter from one on.
+func readRows(src Source, dst []float32, name string, p *nn.Param, row int) error {
+	n := p.RowLen()
+	if p.Rows == nil {
+		return src.ReadAt(dst, name, row*n)
+	}
+	for i, r := range p.Rows[row:][:len(dst)/n] {
+		if err := src.ReadAt(dst[i*n:][:n], name, r*n); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

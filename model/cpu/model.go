@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
@@ -14,7 +15,7 @@ type Model struct {
 	DType kernel.DType
 
 	weights   *weights
-	head      *scoreHead
+	head      *head // nil below a language model's output layer
 	embed     *schedule
 	schedules []*schedule // of the blocks
 	each      *schedule   // nil where the head reads one token
@@ -28,7 +29,10 @@ type Model struct {
 // newModel is the model of a network without memory for its weights.
 func newModel(n *nn.Network, d kernel.DType) *Model {
 	w := newWeights(n)
-	m := &Model{Net: n, DType: d, weights: w, head: w.head(n.Head), embed: compile(n.Embed, w), features: compile(n.Features, w)}
+	m := &Model{Net: n, DType: d, weights: w, embed: compile(n.Embed, w), features: compile(n.Features, w)}
+	if n.Head != nil {
+		m.head = newHead(n.Head, w)
+	}
 	if n.Each != nil {
 		m.each = compile(n.Each, w)
 	}
@@ -67,12 +71,43 @@ func (m *Model) positions(dst positions, ids []int32, behind int, reach int32) p
 	return dst
 }
 
-// Sequence is one input: token ids, and the index of the token that is scored;
-// for an encoder 0, the token that its pooler reads.
+// Sequence is one input: token ids, and the tokens that the head reads.
 type Sequence struct {
 	IDs   []int32
 	Types []int32 // token types of an encoder, nil for all 0
-	At    int
+	// Read are the tokens whose outputs make the reward, in the order in which the
+	// head wants them: for most one, the token that is scored; for an encoder 0, the
+	// token that its pooler reads.
+	Read []int32
+	// Outputs, unless nil, takes the outputs of the tokens in Read, N each: what the
+	// reward is made of. With Every it takes those of all tokens; the reward stays
+	// that of Read. A model whose tokens see later ones has no Every.
+	Outputs []float32
+	Every   bool
+}
+
+// rows returns how many tokens of the sequence have outputs.
+func (s *Sequence) rows() int {
+	if s.Every {
+		return len(s.IDs)
+	}
+	return len(s.Read)
+}
+
+// row returns the i-th of them.
+func (s *Sequence) row(i int) int32 {
+	if s.Every {
+		return int32(i)
+	}
+	return s.Read[i]
+}
+
+// needed returns the ids up to the last that anything depends on.
+func (s *Sequence) needed(n *nn.Network) []int32 {
+	if s.Every || n.SeesAhead() {
+		return s.IDs
+	}
+	return s.IDs[:slices.Max(s.Read)+1]
 }
 
 // Validate says whether the model can score the sequence.
@@ -83,10 +118,25 @@ func (m *Model) Validate(s Sequence) error {
 		return fmt.Errorf("model: no token")
 	case len(s.IDs) > n.Positions:
 		return fmt.Errorf("model: %d tokens, the context holds %d", len(s.IDs), n.Positions)
-	case s.At < 0 || s.At >= len(s.IDs):
-		return fmt.Errorf("model: scored token %d of %d", s.At, len(s.IDs))
+	case len(s.Read) == 0:
+		return fmt.Errorf("model: no token is read")
+	case s.Every && n.SeesAhead():
+		return fmt.Errorf("model: %s has no reward after each token: its tokens see those behind them", n.Name)
 	case s.Types != nil && (n.Types == 0 || len(s.Types) != len(s.IDs)):
 		return fmt.Errorf("model: %d token types for %d tokens of a model with %d types", len(s.Types), len(s.IDs), n.Types)
+	}
+	for _, at := range s.Read {
+		if at < 0 || int(at) >= len(s.IDs) {
+			return fmt.Errorf("model: scored token %d of %d", at, len(s.IDs))
+		}
+	}
+	if n.Head != nil {
+		if want := n.Head.Reads(len(s.Read)); want != len(s.Read) {
+			return fmt.Errorf("model: %d tokens are read, %s reads %d", len(s.Read), n.Name, want)
+		}
+		if want := s.rows() * n.Head.Outputs(); s.Outputs != nil && len(s.Outputs) != want {
+			panic(fmt.Sprintf("cpu: room for %d outputs of %d", len(s.Outputs), want))
+		}
 	}
 	for i, id := range s.IDs {
 		if id < 0 || int(id) >= n.Vocab {

@@ -16,6 +16,7 @@ type plan struct {
 	lcp    []int32   // tokens that unique[i] shares with unique[i-1]
 	unique []int32   // one of each set of equal sequences, in sorted order
 	same   []int32   // for each sequence the index in unique of its equal
+	rows   []int32   // read tokens of all unique sequences before each, and at the end of all
 	units  []unit
 	chunks []chunk
 }
@@ -48,30 +49,28 @@ const (
 // otherwise by reason of their lengths share nothing either, nor do those whose
 // tokens are averaged.
 func (p *plan) make(seqs []Sequence, net *nn.Network, workers int) {
-	causal := net.Causal
+	causal := !net.SeesAhead()
 	p.ids, p.reach = p.ids[:0], p.reach[:0]
 	p.order = p.order[:0]
-	for i, s := range seqs {
-		ids := s.IDs
-		if causal {
-			ids = ids[:s.At+1]
-		}
-		p.ids, p.reach = append(p.ids, ids), append(p.reach, net.Reach(len(s.IDs)))
+	for i := range seqs {
+		s := &seqs[i]
+		p.ids, p.reach = append(p.ids, s.needed(net)), append(p.reach, net.Reach(len(s.IDs)))
 		p.order = append(p.order, int32(i))
 	}
 	slices.SortFunc(p.order, func(a, b int32) int {
-		if c := cmp.Or(cmp.Compare(p.reach[a], p.reach[b]), slices.Compare(p.ids[a], p.ids[b])); c != 0 || causal {
+		if c := cmp.Or(cmp.Compare(p.reach[a], p.reach[b]), slices.Compare(p.ids[a], p.ids[b])); c != 0 {
 			return c
 		}
-		return cmp.Or(slices.Compare(seqs[a].Types, seqs[b].Types), cmp.Compare(seqs[a].At, seqs[b].At))
+		x, y := &seqs[a], &seqs[b]
+		return cmp.Or(slices.Compare(x.Types, y.Types), cmp.Compare(x.rows(), y.rows()), slices.Compare(x.Read, y.Read))
 	})
-	p.dedupe(seqs, causal)
-	p.group(causal && net.Each == nil)
+	p.dedupe(seqs)
+	p.group(causal)
 	p.divide(workers)
 }
 
-func (p *plan) dedupe(seqs []Sequence, causal bool) {
-	p.unique, p.lcp = p.unique[:0], p.lcp[:0]
+func (p *plan) dedupe(seqs []Sequence) {
+	p.unique, p.lcp, p.rows = p.unique[:0], p.lcp[:0], append(p.rows[:0], 0)
 	p.same = slices.Grow(p.same[:0], len(seqs))[:len(seqs)]
 	for i, s := range p.order {
 		n := int32(0)
@@ -79,7 +78,7 @@ func (p *plan) dedupe(seqs []Sequence, causal bool) {
 			prev := p.order[i-1]
 			n = commonPrefix(p.ids[prev], p.ids[s])
 			equal := int(n) == len(p.ids[s]) && int(n) == len(p.ids[prev])
-			if equal && (causal || seqs[s].At == seqs[prev].At && slices.Equal(seqs[s].Types, seqs[prev].Types)) {
+			if x, y := &seqs[s], &seqs[prev]; equal && x.Every == y.Every && slices.Equal(x.Read, y.Read) && slices.Equal(x.Types, y.Types) {
 				p.same[s] = p.same[prev]
 				continue
 			}
@@ -87,6 +86,7 @@ func (p *plan) dedupe(seqs []Sequence, causal bool) {
 		p.same[s] = int32(len(p.unique))
 		p.unique = append(p.unique, s)
 		p.lcp = append(p.lcp, n)
+		p.rows = append(p.rows, p.rows[len(p.rows)-1]+int32(seqs[s].rows()))
 	}
 }
 

@@ -32,7 +32,7 @@ func sequences(r *rand.Rand, n, longest int) []Sequence {
 		if r.IntN(8) == 0 && p != nil {
 			s = p // the prefix itself
 		}
-		out = append(out, Sequence{IDs: s, At: r.IntN(len(s))})
+		out = append(out, Sequence{IDs: s, Read: []int32{r.Int32N(int32(len(s)))}})
 	}
 	return out
 }
@@ -43,7 +43,7 @@ func TestPlanComputesSharedPrefixesOnce(t *testing.T) {
 	for i := range 8 {
 		ids := append(append([]int32{}, prompt...), make([]int32, 50)...)
 		ids[400] = int32(i + 1)
-		seqs = append(seqs, Sequence{IDs: ids, At: len(ids) - 1})
+		seqs = append(seqs, whole(ids))
 	}
 	seqs = append(seqs, seqs[3]) // an equal one costs nothing
 	var p plan
@@ -68,9 +68,9 @@ func TestPlanCoversEverySequence(t *testing.T) {
 			assert.EqualValues(t, c.tokens, len(run.ids))
 			tokens += len(run.ids)
 			for _, s := range run.scored {
-				seen[s.unique] = true
+				seen[s.row] = true
 				sp := run.spans[s.span]
-				ids := p.ids[p.unique[s.unique]]
+				ids := p.ids[p.unique[s.row]] // each reads one token
 				require.Equal(t, ids[len(ids)-1], run.ids[sp.Row+int(s.at)])
 			}
 		}

@@ -19,6 +19,7 @@ type run struct {
 	queries        []Query // every token of every span
 	last           []Query // the scored tokens alone
 	scored         []scored
+	reading        reading
 	groups         [][2]int // of the stage's queries: neighbours behind one prefix
 	x, q, kv, attn []float32
 	near           []float32
@@ -28,25 +29,25 @@ type run struct {
 	observe func(layer int, x []float32, ld int) // sees every token of every layer; nil
 }
 
-// scored is a token whose reward is wanted.
+// scored is a token whose outputs are wanted.
 type scored struct {
 	span, at int32 // token at of the span
-	unique   int32 // index of the sequence in plan.unique
+	row      int32 // of the outputs: see plan.rows
 }
 
-// reserve makes room for chunks of so many tokens and sequences.
-func (r *run) reserve(m *Model, tokens, unique, longest int) {
+// reserve makes room for chunks of so many tokens, sequences and read tokens.
+func (r *run) reserve(m *Model, tokens, unique, read, longest int) {
 	spans := 2 * unique // a prefix and the rest at most
 	r.ids, r.types, r.pos = reserve(r.ids, tokens), reserve(r.types, tokens), r.pos.reserve(tokens)
-	r.spans, r.queries, r.groups = reserve(r.spans, spans), reserve(r.queries, spans), reserve(r.groups, spans)
-	r.last, r.scored, r.lastPos = reserve(r.last, unique), reserve(r.scored, unique), r.lastPos.reserve(unique)
+	r.spans, r.queries, r.groups = reserve(r.spans, spans), reserve(r.queries, spans), reserve(r.groups, max(spans, read))
+	r.last, r.scored, r.lastPos = reserve(r.last, read), reserve(r.scored, read), r.lastPos.reserve(read)
 	a := m.Net.Attention(0)
 	q := kernel.Stride(a.H * a.D)
 	grow(&r.x, tokens*kernel.Stride(m.Net.Hidden))
-	grow(&r.q, tokens*q)
-	grow(&r.attn, tokens*q)
+	grow(&r.q, max(tokens, read)*q)
+	grow(&r.attn, max(tokens, read)*q)
 	grow(&r.kv, tokens*kernel.Stride(2*a.K*a.D))
-	grow(&r.lastX, unique*kernel.Stride(m.Net.Hidden))
+	grow(&r.lastX, read*kernel.Stride(m.Net.Hidden))
 	for _, b := range m.schedules {
 		if op := b.around; op != nil {
 			grow(&r.near, tokens*kernel.Stride(op.Kernel*m.Net.Hidden))
@@ -168,13 +169,14 @@ func (r *run) begin(m *Model) *stage {
 	return s
 }
 
-// forward computes the rewards of a chunk into scores.
-func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []float32) {
+// forward computes the outputs of a chunk's read tokens into output.
+func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, output []float32) {
 	r.load(m, p, c, seqs)
 	n := len(r.ids)
 	s := r.begin(m)
 	r.embed(m)
-	q, attn := grow(&r.q, n*s.ldq), grow(&r.attn, n*s.ldq)
+	rows := max(n, len(r.scored)) // a token may be read for several sequences
+	q, attn := grow(&r.q, rows*s.ldq), grow(&r.attn, rows*s.ldq)
 	kv := grow(&r.kv, n*s.ldkv)
 	for l, b := range m.schedules {
 		s.block, s.q, s.kv, s.attn = b, q, kv, attn
@@ -210,12 +212,34 @@ func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, scores []floa
 	if m.each != nil {
 		r.average(m, s)
 	}
-	for i, t := range r.scored {
-		x, _ := s.features(m, &r.workers[0], i, i+1)
-		scores[t.unique] = m.head.score(x[:m.Net.Hidden])
-	}
+	r.reading = reading{r, m, output}
+	t := r.team.Size()
+	r.team.Run(len(r.scored), max((len(r.scored)+t-1)/t, min(rowGrain, len(r.scored))), &r.reading)
+	r.reading = reading{}
 	s.block = nil // a run that waits for its next chunk must not hold a model that was replaced
 	s.steps = nil
+}
+
+// reading is the task of reading the scored tokens, which are the rows of the stage.
+type reading struct {
+	r      *run
+	m      *Model
+	output []float32
+}
+
+// Do reads the scored tokens [lo, hi), a block of them at a time.
+func (t *reading) Do(id, lo, hi int) {
+	h, w := t.m.head, &t.r.workers[id]
+	for lo < hi {
+		n := min(kernel.RowBlock, hi-lo)
+		x, ldx := t.r.stage.features(t.m, w, lo, lo+n)
+		out := grow(&w.outputs, n*h.outputs)
+		h.read(w, out, x, ldx, n)
+		for i := range n {
+			copy(t.output[int(t.r.scored[lo+i].row)*h.outputs:], out[i*h.outputs:][:h.outputs])
+		}
+		lo += n
+	}
 }
 
 // States carries one sequence through all layers, every token through all of
@@ -226,9 +250,10 @@ func (m *Model) States(ids, types []int32, observe func(layer int, x []float32, 
 	r := newRun(nil)
 	r.observe = observe
 	var p plan
-	s := []Sequence{{IDs: ids, Types: types, At: len(ids) - 1}}
+	s := []Sequence{whole(ids)}
+	s[0].Types = types
 	p.make(s, m.Net, 1)
-	r.forward(m, &p, p.chunks[0], s, make([]float32, 1))
+	r.forward(m, &p, p.chunks[0], s, nil)
 }
 
 // embed writes the input of the first block.
@@ -328,14 +353,23 @@ func (r *run) load(m *Model, p *plan, c chunk, seqs []Sequence) {
 		}
 		for i := u.lo; i < u.hi; i++ {
 			seq := p.unique[i]
-			ids, s := p.ids[seq], seqs[seq]
-			at := int32(s.At)
-			if len(ids) == int(u.prefix) { // the prefix is the sequence
-				r.score(int32(prefix), at, i)
-				continue
+			ids, s := p.ids[seq], &seqs[seq]
+			if len(ids) > int(u.prefix) { // or the prefix is the sequence
+				r.span(m, ids[u.prefix:], s.Types, prefix, int(u.prefix), p.reach[seq])
 			}
-			r.span(m, ids[u.prefix:], s.Types, prefix, int(u.prefix), p.reach[seq])
-			r.score(int32(len(r.spans)-1), at-u.prefix, i)
+			r.read(s, u.prefix, int32(len(ids)), int32(len(r.spans)-1), p.rows[i])
+		}
+		for i := u.lo; i < u.hi && u.prefix > 0; i++ { // behind those of the parts behind it, which attend together
+			r.read(&seqs[p.unique[i]], 0, u.prefix, int32(prefix), p.rows[i])
+		}
+	}
+}
+
+// read adds the read tokens of a sequence that lie in [lo, hi), which is a span.
+func (r *run) read(s *Sequence, lo, hi, span, row int32) {
+	for j := range s.rows() {
+		if at := s.row(j); at >= lo && at < hi {
+			r.score(span, at-lo, row+int32(j))
 		}
 	}
 }
@@ -356,8 +390,11 @@ func (r *run) span(m *Model, ids, types []int32, prefix, pos int, reach int32) {
 	}
 }
 
-func (r *run) score(span, at, unique int32) {
-	i := len(r.scored)
-	r.last = append(r.last, Query{Span: int(span), Lo: int(at), Hi: int(at) + 1, Row: i})
-	r.scored = append(r.scored, scored{span, at, unique})
+func (r *run) score(span, at, row int32) {
+	if n := len(r.last); n > 0 && r.last[n-1].Span == int(span) && r.last[n-1].Hi == int(at) {
+		r.last[n-1].Hi++
+	} else {
+		r.last = append(r.last, Query{Span: int(span), Lo: int(at), Hi: int(at) + 1, Row: len(r.scored)})
+	}
+	r.scored = append(r.scored, scored{span, at, row})
 }

@@ -101,6 +101,19 @@ func compile(p *nn.Program, w *weights) *schedule {
 	return s
 }
 
+// compileHead compiles the layers of a head's branch, which leaves what it is
+// given as it is for the others.
+func compileHead(p *nn.Program, w *weights) *schedule {
+	c := compiler{p: p, weights: w, alias: make([]nn.Value, p.Values())}
+	for v := range c.alias {
+		c.alias[v] = nn.Value(v)
+	}
+	given := map[nn.Value]place{p.In: {where: stream, width: p.Width(p.In)}}
+	s := &schedule{rest: c.list(given, map[nn.Value]where{p.Out: nowhere}, false)}
+	s.out = c.place(p.Out)
+	return s
+}
+
 // compiler makes the lists of one program.
 type compiler struct {
 	p       *nn.Program
@@ -175,7 +188,7 @@ func (c *compiler) needed(given map[nn.Value]place, wanted map[nn.Value]where) [
 func (c *compiler) inPlace(op *nn.Op) nn.Value {
 	v := nn.NoValue
 	switch op.Kind {
-	case nn.Normalize, nn.Rotate, nn.Scale:
+	case nn.Normalize, nn.Rotate, nn.Scale, nn.Activate:
 		v = op.X
 	case nn.MultiplyAdd, nn.Sum, nn.Route, nn.Lookup:
 		v = op.Y
@@ -329,6 +342,10 @@ func (r *rowsOf) run(steps []step) {
 		case nn.Scale:
 			for j := range r.m {
 				scale(y[j*ldy:][:s.out.width], s.Factor)
+			}
+		case nn.Activate:
+			for j := range r.m {
+				activate(y[j*ldy:][:s.out.width], s.Op.Act)
 			}
 		case nn.Rotate:
 			s.rope.forward(&r.w.Scratch, y, ldy, s.Heads, s.Attention.D, r.pos)

@@ -38,7 +38,7 @@ func newTape(p *nn.Program, w *weights) *tape {
 		op := &p.Ops[i]
 		v := nn.NoValue
 		switch {
-		case op.Kind == nn.Rotate, op.Kind == nn.Scale, op.Kind == nn.Normalize && op.Heads > 0:
+		case op.Kind == nn.Rotate, op.Kind == nn.Scale, op.Kind == nn.Activate, op.Kind == nn.Normalize && op.Heads > 0:
 			v = op.X
 		case op.Kind == nn.Lookup:
 			v = op.Y
@@ -191,6 +191,10 @@ func (t *Training) forwardRows(p *tape, k *passed, w *Scratch, i, lo, hi int) {
 	case nn.Scale:
 		for j := range m {
 			scale(y[j*ldy:][:p.p.Width(op.Out)], op.Factor)
+		}
+	case nn.Activate:
+		for j := range m {
+			activate(y[j*ldy:][:p.p.Width(op.Out)], op.Op.Act)
 		}
 	case nn.Rotate:
 		op.rope.forward(w, y, ldy, op.Heads, op.Attention.D, k.rows(p.p, op.Out).pos.slice(lo, hi))

@@ -145,6 +145,13 @@ func (r *reverse) op(i int) {
 				scale(dy[i*ldy:][:width], op.Factor)
 			}
 		})
+	case nn.Activate: // in place
+		y, width := k.values[r.p.base[op.Out]], p.Width(op.Out)
+		r.each(n, dy, func(_ *Scratch, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				activateBackward(dy[i*ldy:][:width], y[i*ldy:][:width], op.Op.Act)
+			}
+		})
 	case nn.Multiply:
 		if op.act != kernel.Store {
 			before := k.before[i]

@@ -29,6 +29,8 @@ type Training struct {
 	embed, features *tape
 	each            *tape // nil where the head reads one token
 	layers          []*tape
+	before          *tape      // the layers of the head before its score head; nil without
+	score           *scoreHead // nil below a language model's output layer
 
 	batch    tokens
 	drop     Pass
@@ -37,6 +39,7 @@ type Training struct {
 	tokens   passed      // of each
 	means    []float32   // (B, C) of what each returned
 	read     passed      // of features
+	hidden   passed      // of before
 	inputs   [][]float32 // (T, C) of each layer, when recomputing
 	feat     []float32   // (B, C) what the score head reads
 	pool     pool
@@ -86,6 +89,9 @@ func NewTraining(n *nn.Network, src Source, workers int, d kernel.DType) (*Train
 	if d != kernel.Float32 && d != kernel.BFloat16 {
 		return nil, fmt.Errorf("cpu: training in %v, want float32 or bfloat16", d)
 	}
+	if err := learns(n); err != nil {
+		return nil, err
+	}
 	m := newModel(n, d)
 	if err := bind(n, m.weights.params, src); err != nil {
 		return nil, err
@@ -99,11 +105,17 @@ func NewTraining(n *nn.Network, src Source, workers int, d kernel.DType) (*Train
 	for _, b := range n.Blocks {
 		t.layers = append(t.layers, newTape(b, w))
 	}
+	if m.head != nil {
+		t.score = m.head.branches[0].score
+		if p := n.Head.Branches[0].Program; p != nil {
+			t.before = newTape(p, w)
+		}
+	}
 	t.layer = make([]passed, len(t.layers))
 	for i := range t.params {
 		p := &t.params[i]
 		t.model.parameters += p.Len()
-		if err := src.ReadAt(p.Data, n.SourceName(p.Name), 0); err != nil {
+		if err := readRows(src, p.Data, n.SourceName(p.Name), p, 0); err != nil {
 			t.Close()
 			return nil, err
 		}
@@ -162,11 +174,19 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 		if err := t.model.Validate(s); err != nil {
 			return fmt.Errorf("sequence %d: %w", i, err)
 		}
+		if len(s.Read) != 1 {
+			return fmt.Errorf("sequence %d: %d tokens are read, want one in training", i, len(s.Read))
+		}
 	}
 	t.forward(seqs, p, true)
 	t.feat = t.readOut(len(seqs))
+	if t.before != nil {
+		t.hidden.all = tokenRows{n: len(seqs)}
+		t.hidden.begin(t.before, t.feat)
+		t.feat = t.forwardTape(t.before, &t.hidden)
+	}
 	for i := range seqs {
-		scores[i] = t.model.head.score(t.Features(i))
+		t.score.forward(scores[i:i+1], t.Features(i))
 	}
 	return nil
 }
@@ -262,8 +282,10 @@ func (t *Training) averageBackward(d []float32) []float32 {
 
 // Features returns what the score head read of sequence i in the last Forward.
 func (t *Training) Features(i int) []float32 {
-	return t.feat[i*t.ldc():][:t.net.Hidden]
+	return t.feat[i*t.ldfeat():][:t.score.C]
 }
+
+func (t *Training) ldfeat() int { return kernel.Stride(t.score.C) }
 
 // Backward accumulates the gradient of every weight from the loss's gradient for
 // each score of the last Forward.
@@ -272,8 +294,12 @@ func (t *Training) Backward(dscores []float32) {
 	if len(dscores) != n {
 		panic(fmt.Sprintf("cpu: Backward: %d gradients of %d scores", len(dscores), n))
 	}
-	dfeat := t.pool.take(n * t.ldc())
-	t.model.head.backward(dfeat, t.ldc(), dscores, t.feat, t.ldc())
+	ld := t.ldfeat()
+	dfeat := t.pool.take(n * ld)
+	t.score.backward(dfeat, ld, dscores, t.feat, ld)
+	if t.before != nil {
+		dfeat = t.backwardTape(t.before, &t.hidden, dfeat)
+	}
 	t.backward(dfeat)
 }
 
@@ -310,20 +336,20 @@ func (b *tokens) load(m *Model, seqs []Sequence, first int) {
 	b.spans, b.numbers, b.all, b.scored = b.spans[:0], b.numbers[:0], b.all[:0], b.scored[:0]
 	b.last, b.lastRows = b.last[:0], b.lastRows[:0]
 	for i, s := range seqs {
-		ids := s.IDs
-		if m.Causal() {
-			ids = ids[:s.At+1]
+		ids, at := s.IDs, int(s.Read[0])
+		if !m.Net.SeesAhead() {
+			ids = ids[:at+1]
 		}
 		row, number := len(b.ids), uint64(first+i)
 		b.spans = append(b.spans, Span{Row: row, Len: len(ids), Prefix: -1})
 		b.all = append(b.all, Query{Span: i, Hi: len(ids), Row: row})
-		b.scored = append(b.scored, Query{Span: i, Lo: s.At, Hi: s.At + 1, Row: i})
+		b.scored = append(b.scored, Query{Span: i, Lo: at, Hi: at + 1, Row: i})
 		b.numbers = append(b.numbers, number)
-		b.last = append(b.last, int32(row+s.At))
-		b.lastRows = append(b.lastRows, number<<32|uint64(s.At))
+		b.last = append(b.last, int32(row+at))
+		b.lastRows = append(b.lastRows, number<<32|uint64(at))
 		b.ids = append(b.ids, ids...)
 		b.pos = m.positions(b.pos, ids, 0, m.Net.Reach(len(s.IDs)))
-		b.lastPos.copy(b.pos, row+s.At)
+		b.lastPos.copy(b.pos, row+at)
 		for j := range ids {
 			typ := int32(0)
 			if s.Types != nil {

@@ -27,35 +27,18 @@ const NoTarget = int32(-1)
 // logitRows is how many tokens' logits are in memory at a time.
 const logitRows = 256
 
-// headless is a language model's source as a reward model's: without an output
-// layer, and with a score head of zeros that nothing reads.
-type headless struct {
+// body is a language model's source without its output layer.
+type body struct {
 	Source
-	n    *nn.Network
-	head string // of the output layer, "" when it is tied
+	output string // "" when it is tied
 }
 
-func (h headless) Names() []string {
-	names := slices.DeleteFunc(slices.Clone(h.Source.Names()), func(n string) bool { return n == h.head })
-	return append(names, scoreName)
+func (b body) Names() []string {
+	return slices.DeleteFunc(slices.Clone(b.Source.Names()), func(n string) bool { return n == b.output })
 }
 
-func (h headless) Shape(name string) ([]int, bool) {
-	if name == scoreName {
-		return []int{1, h.n.Hidden}, true
-	}
-	return h.Source.Shape(name)
-}
-
-func (h headless) ReadAt(dst []float32, name string, offset int) error {
-	if name == scoreName {
-		clear(dst)
-		return nil
-	}
-	return h.Source.ReadAt(dst, name, offset)
-}
-
-const scoreName = "score.weight"
+// whole is a sequence whose last token is read.
+func whole(ids []int32) Sequence { return Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}} }
 
 // NewLanguage reads a language model for training; see [NewDecoder] for the
 // arguments. workers and d are those of [NewTraining]; the output layer stays
@@ -66,11 +49,11 @@ func NewLanguage(n *nn.Network, src Source, output string, workers int, d kernel
 			return nil, err
 		}
 	}
-	t, err := NewTraining(n, headless{src, n, output}, workers, d)
+	t, err := NewTraining(n.Headless(), body{src, output}, workers, d)
 	if err != nil {
 		return nil, err
 	}
-	l := &Language{t: t, params: slices.DeleteFunc(slices.Clone(t.params), func(p nn.Param) bool { return p.Name == scoreName })}
+	l := &Language{t: t, params: slices.Clone(t.params)}
 	if err := l.bindOutput(src, output); err != nil {
 		t.Close()
 		return nil, err
@@ -200,7 +183,7 @@ func (l *Language) forward(texts []Text, p Pass) error {
 	seqs := make([]Sequence, len(texts))
 	l.targets = l.targets[:0]
 	for i, x := range texts {
-		seqs[i] = Sequence{IDs: x.IDs, At: len(x.IDs) - 1}
+		seqs[i] = whole(x.IDs)
 		if err := l.t.model.Validate(seqs[i]); err != nil {
 			return fmt.Errorf("sequence %d: %w", i, err)
 		}

@@ -56,7 +56,7 @@ type owner struct {
 func newWeights(n *nn.Network) *weights {
 	w := &weights{of: map[nn.Module]layer{}, ropes: map[*nn.Rope]*rope{}, params: n.Params(),
 		relatives: map[*nn.Relative]*relative{}, distances: map[*nn.Embedding]*distances{}}
-	nn.Modules(n.Layers, func(names []string, m nn.Module) {
+	n.Modules(func(names []string, m nn.Module) {
 		l := w.layer(m)
 		w.layers = append(w.layers, l)
 		for i := range m.Params(names) {
@@ -85,6 +85,10 @@ func (w *weights) layer(m nn.Module) layer {
 		l = &embedding{Embedding: m}
 	case *nn.ScoreHead:
 		l = &scoreHead{ScoreHead: m}
+	case *nn.BatchNorm:
+		l = &batchNorm{BatchNorm: m}
+	case *nn.Constant:
+		l = &constant{Constant: m}
 	default:
 		panic(fmt.Sprintf("cpu: no weights for a layer of type %T", m))
 	}
@@ -108,7 +112,6 @@ func (w *weights) mixture(m *nn.Mixture) *mixture {
 
 func (w *weights) norm(m nn.Norm) norm                  { return w.of[m].(norm) }
 func (w *weights) embedding(m *nn.Embedding) *embedding { return w.of[m].(*embedding) }
-func (w *weights) head(m *nn.ScoreHead) *scoreHead      { return w.of[m].(*scoreHead) }
 
 // rope returns the tables of a rotary embedding, which layers share.
 func (w *weights) rope(r *nn.Rope) *rope {

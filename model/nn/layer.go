@@ -10,6 +10,8 @@ const (
 	ReLU                // max(x, 0)
 	SiLU                // x·σ(x)
 	Tanh
+	LeakyReLU // x, or 0.01·x below 0
+	SELU      // λx, or λα(eˣ−1) below 0. Source: Klambauer et al. 2017 (arXiv 1706.02515)
 )
 
 // Linear is y = x·Wᵀ + b. Its rows may be stacked from several tensors of the
@@ -142,7 +144,7 @@ func (f *FusedQKV) Runs(row, rows int, call func(l *Linear, at, i, n int)) {
 	}
 }
 
-// Norm is a layer that normalises rows: [RMSNorm] or [LayerNorm].
+// Norm is a layer that normalises rows: [RMSNorm], [LayerNorm] or [BatchNorm].
 type Norm interface {
 	Module
 	Width() int // C
@@ -191,6 +193,26 @@ func (n *LayerNorm) Params(names []string) []Param {
 	return p
 }
 
+// BatchNorm is (x − mean) / √(var + eps) · w + b, with the mean and the variance of
+// each value that training has kept. Source: Ioffe and Szegedy 2015 (arXiv 1502.03167).
+type BatchNorm struct {
+	C   int
+	Eps float32
+}
+
+// Width implements [Norm].
+func (n *BatchNorm) Width() int { return n.C }
+
+// Params implements [Module].
+func (n *BatchNorm) Params(names []string) []Param {
+	wantNames("BatchNorm", names, 1)
+	var p []Param
+	for _, part := range []string{".weight", ".bias", ".running_mean", ".running_var"} {
+		p = append(p, Param{Name: names[0] + part, Shape: []int{n.C}})
+	}
+	return p
+}
+
 // Embedding is a table of V rows of C values.
 type Embedding struct{ V, C int }
 
@@ -201,24 +223,4 @@ func NewEmbedding(v, c int) Embedding { return Embedding{V: v, C: c} }
 func (e *Embedding) Params(names []string) []Param {
 	wantNames("Embedding", names, 1)
 	return []Param{{Name: names[0] + ".weight", Shape: []int{e.V, e.C}}}
-}
-
-// ScoreHead is the linear layer from C values to one reward. It is float32
-// whatever the number format of the model.
-type ScoreHead struct {
-	C    int
-	Bias bool
-}
-
-// NewScoreHead returns a head over c values.
-func NewScoreHead(c int, bias bool) ScoreHead { return ScoreHead{C: c, Bias: bias} }
-
-// Params implements [Module]: the weight, of shape [1, C], and the bias.
-func (h *ScoreHead) Params(names []string) []Param {
-	wantNames("ScoreHead", names, 1)
-	p := []Param{{Name: names[0] + ".weight", Shape: []int{1, h.C}}}
-	if h.Bias {
-		p = append(p, Param{Name: names[0] + ".bias", Shape: []int{1}})
-	}
-	return p
 }

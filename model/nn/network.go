@@ -23,7 +23,7 @@ type Network struct {
 	// block's output; nil where the head reads one token.
 	Each     *Program
 	Features *Program   // what a head reads, from the last block's output
-	Head     *ScoreHead // of a reward model
+	Head     *Head      // nil below a language model's output layer
 	Tokens   *Embedding // of token ids
 
 	Stretched []*Rope // rotary embeddings that go by a sequence's length
@@ -43,8 +43,32 @@ func (n *Network) LeavesOut(name string) bool {
 	return slices.Contains(n.Left, name) || n.Leaves != nil && n.Leaves(name)
 }
 
-// Params returns the parameters of all layers, in the order of the fields.
-func (n *Network) Params() []Param { return Params(n.Layers) }
+// Modules calls f for every layer, the head's last.
+func (n *Network) Modules(f func(names []string, m Module)) {
+	Modules(n.Layers, f)
+	if n.Head != nil {
+		for _, l := range n.Head.Layers {
+			f(l.Names, l.Layer)
+		}
+	}
+}
+
+// Params returns the parameters of all layers, in the order of [Network.Modules].
+func (n *Network) Params() []Param {
+	var out []Param
+	n.Modules(func(names []string, m Module) { out = append(out, m.Params(names)...) })
+	return out
+}
+
+// Headless returns the network without its head, as a language model has it.
+func (n *Network) Headless() *Network {
+	body := *n
+	body.Head = nil
+	return &body
+}
+
+// SeesAhead says whether what a head reads of a token may depend on later ones.
+func (n *Network) SeesAhead() bool { return !n.Causal || n.Each != nil }
 
 // SourceName returns the name that a parameter has in the checkpoint.
 func (n *Network) SourceName(name string) string {

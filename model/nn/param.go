@@ -12,6 +12,9 @@ type Param struct {
 	Shape []int  // as the checkpoint stores it
 	// Transposed says that it is [in, out] of a layer that is [out, in] else.
 	Transposed bool
+	// Rows are the rows of the checkpoint's tensor that it is, where that has more;
+	// nil for all. It may be a part of another parameter's tensor.
+	Rows []int
 
 	// Data and Grad are the values in row-major order and their gradient, while a
 	// model is trained; else nil.
@@ -45,13 +48,6 @@ type Module interface {
 // the model does not have.
 func Modules(v any, f func(names []string, m Module)) {
 	walk("", reflect.ValueOf(v).Elem(), f)
-}
-
-// Params returns the parameters of all layers of the struct that v points to.
-func Params(v any) []Param {
-	var out []Param
-	Modules(v, func(names []string, m Module) { out = append(out, m.Params(names)...) })
-	return out
 }
 
 func walk(prefix string, v reflect.Value, f func([]string, Module)) {

@@ -32,6 +32,8 @@ const (
 	Lookup Kind = iota
 	// Scale is X times Factor.
 	Scale
+	// Activate is the function Act of X: of LeakyReLU and SELU, which no product does.
+	Activate
 	// Normalize normalises each row of X; with Heads > 0 each of its first Heads heads.
 	Normalize
 	// Rotate turns the first Heads heads of each row of X by its position.
@@ -70,7 +72,7 @@ type Op struct {
 	Gated     *Gated
 	Mixture   *Mixture
 	Attention *Attention
-	Act       Activation // of Multiply
+	Act       Activation // of Multiply and Activate
 	Factor    float32
 	Heads     int
 	Kernel    int // of Neighbours: how many tokens, an odd number
@@ -172,6 +174,10 @@ func (p *Program) Linear(l *Linear, x Value) Value { return p.Activated(l, x, No
 
 // Activated multiplies by a layer and applies an activation.
 func (p *Program) Activated(l *Linear, x Value, act Activation) Value {
+	if act == LeakyReLU || act == SELU {
+		y := p.Linear(l, x)
+		return p.add(Op{Kind: Activate, X: y, Y: NoValue, Act: act}, p.widths[y])
+	}
 	return p.add(Op{Kind: Multiply, X: x, Y: NoValue, Linear: l, Act: act}, l.Out())
 }
 

@@ -163,7 +163,7 @@ func TestSharingTheEngineCostsNoThroughput(t *testing.T) {
 						for g := range groups {
 							p := seq(prompt, 1+groups*r+g).IDs
 							for a := range int32(answers) {
-								seqs = append(seqs, batch.Sequence{IDs: slices.Concat(p, seq(answer, -1-a).IDs), At: prompt + answer - 1})
+								seqs = append(seqs, batch.Sequence{IDs: slices.Concat(p, seq(answer, -1-a).IDs), Read: []int32{int32(prompt + answer - 1)}})
 							}
 						}
 						_, _, err := q.SubmitAll(t.Context(), []batch.Job{{Lane: lane, Seqs: seqs, Client: fmt.Sprint(r % clients)}})

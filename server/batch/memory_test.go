@@ -29,7 +29,7 @@ func TestAnIdleQueueHoldsNoLane(t *testing.T) {
 			<-open
 			return nil
 		}})
-		seqs := []batch.Sequence{{IDs: []int32{1}}}
+		seqs := []batch.Sequence{{IDs: []int32{1}, Read: []int32{0}}}
 		done := make(chan error, 3)
 		submit := func(l *batch.Lane) {
 			_, _, err := q.Submit(t.Context(), l, seqs)

@@ -22,7 +22,7 @@ func seq(n int, id int32) batch.Sequence {
 	for i := range ids {
 		ids[i] = id
 	}
-	return batch.Sequence{IDs: ids, At: n - 1}
+	return batch.Sequence{IDs: ids, Read: []int32{int32(n - 1)}}
 }
 
 // gate is a scorer's Before that waits until it is opened, and tells when the
@@ -355,9 +355,9 @@ func TestAMalformedSequenceIsTheCallersBug(t *testing.T) {
 	lane := batch.NewLane("a", &scorertest.Fake{})
 	for name, s := range map[string]batch.Sequence{
 		"no ids":            {},
-		"scored after end":  {IDs: []int32{1}, At: 1},
-		"scored before it":  {IDs: []int32{1}, At: -1},
-		"types of no match": {IDs: []int32{1}, Types: []int32{0, 0}},
+		"scored after end":  {IDs: []int32{1}, Read: []int32{1}},
+		"scored before it":  {IDs: []int32{1}, Read: []int32{-1}},
+		"types of no match": {IDs: []int32{1}, Types: []int32{0, 0}, Read: []int32{0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Panics(t, func() { _, _, _ = q.Submit(t.Context(), lane, []batch.Sequence{s}) })

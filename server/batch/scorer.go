@@ -3,6 +3,7 @@ package batch
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -10,7 +11,17 @@ import (
 type Sequence struct {
 	IDs   []int32 // at least one
 	Types []int32 // token_type_ids, as long as IDs; nil where the model has none
-	At    int     // the index of the scored token, in [0, len(IDs))
+	Read  []int32 // the tokens that the reward is read at, in [0, len(IDs)); nil where the scorer knows
+	// Outputs, unless nil, takes what the reward is made of; with Every that of all
+	// tokens. The scorer that the sequence is prepared for says how many there are.
+	Outputs []float32
+	Every   bool
+}
+
+// Valid reports whether there are tokens, and types and read tokens that go with them.
+func (s *Sequence) Valid() bool {
+	outside := func(at int32) bool { return at < 0 || int(at) >= len(s.IDs) }
+	return len(s.IDs) > 0 && !slices.ContainsFunc(s.Read, outside) && (s.Types == nil || len(s.Types) == len(s.IDs))
 }
 
 // Scorer computes rewards. A Queue calls it from one goroutine at a time;

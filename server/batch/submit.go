@@ -97,8 +97,8 @@ func newRequest(ctx context.Context, jobs []Job) (*request, [][]float32) {
 	for i, j := range jobs {
 		rewards[i] = all[at : at+len(j.Seqs) : at+len(j.Seqs)]
 		for k, seq := range j.Seqs {
-			if len(seq.IDs) == 0 || seq.At < 0 || seq.At >= len(seq.IDs) || (seq.Types != nil && len(seq.Types) != len(seq.IDs)) {
-				panic(fmt.Sprintf("batch: lane %q: sequence of %d ids, %d types, scored at %d", j.Lane.name, len(seq.IDs), len(seq.Types), seq.At))
+			if !seq.Valid() {
+				panic(fmt.Sprintf("batch: lane %q: sequence of %d ids, %d types, scored at %v", j.Lane.name, len(seq.IDs), len(seq.Types), seq.Read))
 			}
 			req.items[at] = item{req: req, seq: seq, dst: &all[at], joined: k > 0 && joined(j.Seqs[k-1].IDs, seq.IDs)}
 			at++

@@ -72,7 +72,9 @@ func (f *Fake) Want(seq batch.Sequence) float32 {
 		h.Write(word[:])
 	}
 	put(f.Seed)
-	put(uint64(seq.At))
+	for _, at := range seq.Read {
+		put(uint64(at))
+	}
 	for _, id := range seq.IDs {
 		put(uint64(id))
 	}

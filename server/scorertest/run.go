@@ -74,7 +74,7 @@ func testOwnership(t *testing.T, s batch.Scorer, seqs []batch.Sequence, alone []
 		for j := range mine[i].IDs {
 			mine[i].IDs[j] = 0
 		}
-		mine[i].At = 0
+		mine[i].Read[0] = 0
 	}
 	require.NoError(t, s.Score(got, seqs))
 	assertSameBits(t, alone, got, "after the memory of an earlier batch was overwritten")
@@ -106,7 +106,7 @@ func testQueue(t *testing.T, s batch.Scorer, seqs []batch.Sequence, alone []floa
 func clone(seqs []batch.Sequence) []batch.Sequence {
 	out := make([]batch.Sequence, len(seqs))
 	for i, s := range seqs {
-		out[i] = batch.Sequence{IDs: slices.Clone(s.IDs), Types: slices.Clone(s.Types), At: s.At}
+		out[i] = batch.Sequence{IDs: slices.Clone(s.IDs), Types: slices.Clone(s.Types), Read: slices.Clone(s.Read)}
 	}
 	return out
 }

@@ -223,7 +223,7 @@ func (m *Model) one(prompt, answer []int32, o live.PrepareOptions, param string)
 			ids = ids[over:]
 		}
 	}
-	return []live.Prepared{{Sequence: batch.Sequence{IDs: ids, At: len(ids) - 1}, Truncated: over > 0}}, nil
+	return []live.Prepared{{Sequence: batch.Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}}, Truncated: over > 0}}, nil
 }
 
 // Encode is the fake's tokeniser.

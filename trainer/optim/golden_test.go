@@ -64,7 +64,7 @@ func checkFiveSteps(t *testing.T, dir string) {
 			read, _ := model.PoolHF.Read(s.IDs, c.PadTokenID, 0)
 			at = int(read[0])
 		}
-		seqs = append(seqs, model.Sequence{IDs: s.IDs, Types: s.Types, At: at})
+		seqs = append(seqs, model.Sequence{IDs: s.IDs, Types: s.Types, Read: []int32{int32(at)}})
 	}
 	o := NewAdamW(AdamWConfig{Beta1: g.AdamW.Betas[0], Beta2: g.AdamW.Betas[1], Eps: g.AdamW.Eps, Decay: g.AdamW.Decay, DecayVectors: true}, tr.Params())
 	scores := make([]float32, len(seqs))

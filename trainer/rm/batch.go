@@ -58,12 +58,13 @@ func (r *run) dropTokens(seqs []model.Sequence, first int) (tokens int) {
 // without leaves out tokens of a sequence, but never the scored one and the last one.
 func without(s model.Sequence, drop func(at int) bool) model.Sequence {
 	kept := model.Sequence{IDs: make([]int32, 0, len(s.IDs))}
+	scored := int(s.Read[0])
 	for j, id := range s.IDs {
-		if j != s.At && j != len(s.IDs)-1 && drop(j) {
+		if j != scored && j != len(s.IDs)-1 && drop(j) {
 			continue
 		}
-		if j == s.At {
-			kept.At = len(kept.IDs)
+		if j == scored {
+			kept.Read = []int32{int32(len(kept.IDs))}
 		}
 		kept.IDs = append(kept.IDs, id)
 		if s.Types != nil {

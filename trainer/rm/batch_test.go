@@ -20,7 +20,7 @@ func longPair() []model.Sequence {
 			s.IDs = append(s.IDs, from+i)
 		}
 		s.IDs = append(s.IDs, 1, 2)
-		s.At = len(s.IDs) - 2
+		s.Read = []int32{int32(len(s.IDs) - 2)}
 		s.Types = slices.Clone(s.IDs)
 		return s
 	}
@@ -37,7 +37,7 @@ func TestDroppedTokensAreOfTheAnswer(t *testing.T) {
 		s := seqs[i]
 		assert.Equal(t, whole.IDs[:10], s.IDs[:10], "the prompt")
 		assert.Equal(t, []int32{1, 2}, s.IDs[len(s.IDs)-2:], "the scored token and the last")
-		assert.Equal(t, int32(1), s.IDs[s.At])
+		assert.Equal(t, int32(1), s.IDs[s.Read[0]])
 		assert.Equal(t, s.IDs, s.Types, "types go with their tokens")
 		assert.True(t, slices.IsSorted(s.IDs[:len(s.IDs)-2]), "the order stays")
 	}

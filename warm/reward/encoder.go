@@ -139,15 +139,16 @@ func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 		out.Truncated, out.AnswerCut = true, x.count(regionAnswer) < answer
 	}
 	out.IDs, out.Types = x.ids, x.types
+	out.Read = []int32{0} // what an encoder's pooler reads
 	if e.causal {
 		read, missing := o.Pooling.Read(x.ids, e.config.PadTokenID, x.promptTokens())
 		if missing != "" {
 			return Encoded{}, fmt.Errorf("%w: pooling %s: none of the %d tokens is that", ErrInput, missing, len(x.ids))
 		}
-		if len(read) > 1 {
-			return Encoded{}, fmt.Errorf("%w: pooling %s: %d tokens, the score head reads one", ErrInput, o.Pooling, len(read))
+		if want := e.config.Reads(len(read)); len(read) != want {
+			return Encoded{}, fmt.Errorf("%w: pooling %s: %d tokens, the score head reads %d", ErrInput, o.Pooling, len(read), want)
 		}
-		out.At = int(read[0])
+		out.Read = read
 	}
 	return out, nil
 }

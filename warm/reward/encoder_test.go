@@ -187,7 +187,7 @@ func TestTheScoredTokenFollowsThePoolingRule(t *testing.T) {
 	for rule, want := range map[model.Pooling]int{"": 2, model.PoolHF: 2, model.PoolLast: 4, model.PoolHFLegacy: 0, model.PoolPrompt: 0} {
 		e, err := open(t, Config{Pooling: rule}, dir).Encode(Input{IDs: ids}, EncodeOptions{})
 		require.NoError(t, err)
-		assert.Equal(t, want, e.At, "%q", rule)
+		assert.EqualValues(t, want, e.Read[0], "%q", rule)
 	}
 	own := rewardtest.Checkpoint(t, "own", func(c *loader.Contents) {
 		c.Config = []byte(strings.Replace(rewardtest.Config, "{", `{"warmserve":{"pooling":"last"},`, 1))
@@ -219,7 +219,7 @@ func TestAnInputMayAskForAnotherReading(t *testing.T) {
 			e, err := d.Encode(c.in, c.o)
 			require.NoError(t, err)
 			assert.Equal(t, c.want, decoded(d, e))
-			assert.Equal(t, len(e.IDs)-1-c.at, e.At)
+			assert.EqualValues(t, len(e.IDs)-1-c.at, e.Read[0])
 		})
 	}
 	again, err := d.Encode(messages("Quick", "A"), EncodeOptions{})

@@ -49,7 +49,7 @@ func TestTextsEndAsTheModelsDo(t *testing.T) {
 			e, err := d.Encode(c.in, c.o)
 			require.NoError(t, err)
 			assert.Equal(t, c.want, decoded(d, e))
-			assert.Equal(t, len(e.IDs)-1, e.At)
+			assert.EqualValues(t, len(e.IDs)-1, e.Read[0])
 		})
 	}
 }
@@ -66,7 +66,7 @@ func TestATokenOfTheModelsOwnIsScored(t *testing.T) {
 		for _, how := range []Truncation{TruncatePromptLeft, TruncateLeft, TruncateRight} {
 			e, err := d.Encode(in, EncodeOptions{Truncate: how})
 			require.NoError(t, err, name)
-			assert.Equal(t, int32(own), e.IDs[e.At], name)
+			assert.Equal(t, int32(own), e.IDs[e.Read[0]], name)
 			assert.Equal(t, 1, count(e.IDs, own), name)
 			assert.LessOrEqual(t, len(e.IDs), 64)
 		}
@@ -85,7 +85,7 @@ func TestRequestsKeepARuleThatNamesItsToken(t *testing.T) {
 	at := func(d *Deployment, p model.Pooling) int {
 		e, err := d.Encode(in, EncodeOptions{Pooling: p})
 		require.NoError(t, err)
-		return e.At
+		return int(e.Read[0])
 	}
 	plain := open(t, Config{}, dir)
 	assert.Equal(t, []int{21, 0, 12}, []int{at(plain, "last"), at(plain, "first"), at(plain, "at:-10")})

@@ -105,7 +105,7 @@ func TestConversationsAreReadAsEveryPipelineReadsThem(t *testing.T) {
 					ids, at = ids[1-w.Mask[0]:], at-1+w.Mask[0]
 				}
 				assert.Equal(t, ids, e.IDs, "%s, conversation %d", w.Pipeline, w.Conversation)
-				assert.Equal(t, at, e.At, "%s, conversation %d", w.Pipeline, w.Conversation)
+				assert.EqualValues(t, at, e.Read[0], "%s, conversation %d", w.Pipeline, w.Conversation)
 				got := make([]float32, 1)
 				require.NoError(t, engine.Score(d.Average(), got, []model.Sequence{e.Sequence}))
 				assert.InDelta(t, w.Score, got[0], 2e-5, "%s, conversation %d", w.Pipeline, w.Conversation)
@@ -186,7 +186,7 @@ func TestClassesAreReadAtTheirOwnToken(t *testing.T) {
 				e, err := d.Encode(reward.Input{IDs: ids}, reward.EncodeOptions{})
 				require.NoError(t, err)
 				if at != nil {
-					assert.Equal(t, *at, e.At)
+					assert.EqualValues(t, *at, e.Read[0])
 				}
 				got := make([]float32, 1)
 				require.NoError(t, engine.Score(d.Average(), got, []model.Sequence{e.Sequence}))

@@ -38,7 +38,7 @@ func TestTheScoredTokenMovesWithTheCut(t *testing.T) {
 		e, err := d.Encode(messages(strings.Repeat("p", n), "the answer"), EncodeOptions{Pooling: model.PoolPrompt})
 		require.NoError(t, err)
 		assert.Equal(t, n > 30, e.Truncated, n)
-		assert.Equal(t, "r</s>", d.Tokenizer.Decode(e.IDs[e.At:], false), "%d bytes of prompt", n)
+		assert.Equal(t, "r</s>", d.Tokenizer.Decode(e.IDs[e.Read[0]:], false), "%d bytes of prompt", n)
 	}
 }
 

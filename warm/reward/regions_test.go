@@ -461,16 +461,16 @@ func FuzzRegions(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, whole > limit, got.Truncated)
 		if ending != model.EndAsIs && o.Pooling == model.PoolLast {
-			require.Equal(t, int32(1), got.IDs[got.At], "a text ends as it should, and that is scored, however it is cut")
+			require.Equal(t, int32(1), got.IDs[got.Read[0]], "a text ends as it should, and that is scored, however it is cut")
 		}
 		if rule, id := ruleOf(o.Pooling); rule == "append" {
-			require.Equal(t, id, got.IDs[got.At])
+			require.Equal(t, id, got.IDs[got.Read[0]])
 		}
 		ids := make([]int32, len(want))
 		for i, x := range want {
 			ids[i] = x.id
 		}
 		require.Equal(t, ids, got.IDs, "%s: %v, truncate %q to %d", name, cells, o.Truncate, limit)
-		require.Equal(t, slowAt(want, o.Pooling), got.At, "%s: %v, %s", name, cells, o.Pooling)
+		require.EqualValues(t, slowAt(want, o.Pooling), got.Read[0], "%s: %v, %s", name, cells, o.Pooling)
 	})
 }

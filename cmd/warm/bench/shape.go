@@ -62,9 +62,9 @@ func (b *shape) sequences(m *model.Model) []model.Sequence {
 		if i%b.answers > 0 {
 			copy(ids, out[i-i%b.answers].IDs[:min(n, b.shared)])
 		}
-		out[i].IDs = ids
+		out[i] = model.Sequence{IDs: ids, Read: []int32{0}}
 		if m.Causal() {
-			out[i].At = n - 1
+			out[i].Read[0] = int32(n - 1)
 		}
 	}
 	return out

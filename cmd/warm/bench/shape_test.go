@@ -54,7 +54,7 @@ func TestBatchesHoldWhatTheirShapeSays(t *testing.T) {
 	group := s.sequences(m)
 	require.Len(t, group, 4)
 	for i, q := range group {
-		assert.Equal(t, 11, q.At, "the last token of answer %d is scored", i)
+		assert.Equal(t, []int32{11}, q.Read, "the last token of answer %d is scored", i)
 		assert.Equal(t, group[0].IDs[:9], q.IDs[:9], "answer %d has the prompt", i)
 		assert.False(t, i > 0 && fmt.Sprint(q.IDs[9:]) == fmt.Sprint(group[0].IDs[9:]), "answer %d is one of its own", i)
 	}

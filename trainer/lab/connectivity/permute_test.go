@@ -38,7 +38,7 @@ func scores(t *testing.T, c *model.Config, src model.Source) []float32 {
 		for j := range 5 + 3*i {
 			tokens = append(tokens, int32((7*i+11*j*j)%40))
 		}
-		seqs = append(seqs, model.Sequence{IDs: tokens, At: len(tokens) - 1})
+		seqs = append(seqs, model.Sequence{IDs: tokens, Read: []int32{int32(len(tokens) - 1)}})
 	}
 	out := make([]float32, len(seqs))
 	require.NoError(t, e.Score(m, out, seqs))

@@ -1,0 +1,204 @@
+package model
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/cpu"
+	"github.com/warmserve/warmserve/model/kernel"
+)
+
+// firstOf is a readout whose reward is the first output of the first read token.
+type firstOf struct{}
+
+func (firstOf) Reward(outputs []float32, _ [][]float32) float32 { return outputs[0] }
+func (firstOf) Reads() int                                      { return 0 }
+
+// manyHeads is a head of two branches, one of them with layers of its own.
+var manyHeads = &Scoring{Branches: []HeadBranch{
+	{Name: "score", Outputs: 3, Bias: true},
+	{Hidden: []HeadLayer{{Name: "gate.0", Out: 50, Bias: true, Activation: "relu"}, {Name: "gate.3", Out: 21, Activation: "selu", Norm: "gate.5"}, {Name: "gate.6", Out: 30, Activation: "leaky_relu"}}, Name: "gate.8", Outputs: 2},
+}}
+
+// headedModel is a random model with a head of several outputs.
+func headedModel(t *testing.T, config string, d kernel.DType) *Model {
+	c, err := ParseConfig([]byte(config))
+	require.NoError(t, err)
+	c.Scoring = manyHeads
+	n := c.Network()
+	n.Head.Readout = firstOf{}
+	m, err := cpu.Load(n, NewRandom(c, 7), LoadOptions{DType: d})
+	require.NoError(t, err)
+	return m
+}
+
+// TestOutputsDependOnTheirTokenAloneToTheBit holds the outputs of several read tokens, and of every token, against those
+// of each token read alone, whatever else the batch holds.
+func TestOutputsDependOnTheirTokenAloneToTheBit(t *testing.T) {
+	alone, team := NewEngine(1), NewEngine(3)
+	defer alone.Close()
+	defer team.Close()
+	for name, config := range configs {
+		t.Run(name, func(t *testing.T) {
+			eachLevel(t, func(t *testing.T) {
+				for _, d := range dtypes {
+					t.Run(d.String(), func(t *testing.T) { testOutputs(t, headedModel(t, config, d), alone, team) })
+				}
+			})
+		})
+	}
+}
+
+func testOutputs(t *testing.T, m *Model, alone, team *Engine) {
+	r := rand.New(rand.NewPCG(3, 4))
+	outputs := m.Net.Head.Outputs()
+	n, longest := 6, 40
+	if kernel.Active() == kernel.Generic || testing.Short() { // slow, and simple
+		n, longest = 4, 24
+	}
+	seqs := sequences(r, m, n, longest)
+	want := make([][]float32, len(seqs)) // the outputs of every token, each read alone
+	for i := range seqs {
+		s := &seqs[i]
+		last := s.Read[0]
+		if m.Net.Each != nil { // which has one mean
+			s.Outputs = make([]float32, outputs)
+			continue
+		}
+		want[i] = make([]float32, len(s.IDs)*outputs)
+		for at := range s.IDs {
+			one := Sequence{IDs: s.IDs, Types: s.Types, Read: []int32{int32(at)}, Outputs: want[i][at*outputs:][:outputs]}
+			require.NoError(t, alone.Score(m, make([]float32, 1), []Sequence{one}))
+		}
+		for range r.IntN(4) { // in any order, and one of them twice
+			s.Read = append(s.Read, r.Int32N(int32(len(s.IDs))))
+		}
+		s.Read = append(s.Read, last)
+		r.Shuffle(len(s.Read), func(i, j int) { s.Read[i], s.Read[j] = s.Read[j], s.Read[i] })
+		s.Every = m.Causal() && i%3 == 0
+		rows := len(s.Read)
+		if s.Every {
+			rows = len(s.IDs)
+		}
+		s.Outputs = make([]float32, rows*outputs)
+	}
+	for _, e := range []*Engine{alone, team} {
+		for _, size := range []int{1, 3, len(seqs)} {
+			for part := range slices.Chunk(seqs, size) {
+				got := make([]float32, len(part))
+				require.NoError(t, e.Score(m, got, part))
+				for i := range part {
+					s, w := &part[i], want[slices.IndexFunc(seqs, func(x Sequence) bool { return &x.Outputs[0] == &part[i].Outputs[0] })]
+					if w == nil {
+						continue
+					}
+					require.Equal(t, w[int(s.Read[0])*outputs], got[i], "the reward is read where it was")
+					for j := range len(s.Outputs) / outputs {
+						at := j
+						if !s.Every {
+							at = int(s.Read[j])
+						}
+						require.Equal(t, w[at*outputs:][:outputs], s.Outputs[j*outputs:][:outputs], "token %d of %d", at, len(s.IDs))
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestHeadsOfAnyFormatAreFloat32 reads a head over a body in int8 whose outputs would differ were its layers rounded.
+func TestHeadsOfAnyFormatAreFloat32(t *testing.T) {
+	for name, config := range configs {
+		c, err := ParseConfig([]byte(config))
+		require.NoError(t, err)
+		c.Scoring = manyHeads
+		for _, p := range c.Network().Params() {
+			if p.Name == "gate.3.weight" {
+				assert.Equal(t, []int{21, 50}, p.Shape, name)
+			}
+		}
+	}
+	bytes := func(s *Scoring, d kernel.DType) int {
+		c, err := ParseConfig([]byte(configs["llama"]))
+		require.NoError(t, err)
+		c.Scoring = s
+		n := c.Network()
+		m, err := cpu.Load(n, NewRandom(c, 7), LoadOptions{DType: d})
+		require.NoError(t, err)
+		return m.Bytes()
+	}
+	for _, d := range []kernel.DType{kernel.BFloat16, kernel.Int8} {
+		assert.Equal(t, bytes(manyHeads, kernel.Float32)-bytes(nil, kernel.Float32), bytes(manyHeads, d)-bytes(nil, d), fmt.Sprint(d))
+	}
+}
+
+// TestHeadsWithLayersLearn compares the gradients of a head with layers, with or without a bias, with differences of the
+// loss: 1e-3 of a weight, of which float32 keeps three digits.
+func TestHeadsWithLayersLearn(t *testing.T) {
+	for name, scoring := range map[string]*Scoring{
+		"one hidden layer": {Branches: []HeadBranch{{Hidden: []HeadLayer{{Name: "score.0", Out: 50, Bias: true, Activation: "relu"}}, Name: "score.2", Outputs: 1, Bias: true}}},
+		"three of them": {Branches: []HeadBranch{{Hidden: []HeadLayer{{Name: "score.0", Out: 50, Activation: "leaky_relu"}, {Name: "score.2", Out: 20, Bias: true, Activation: "selu"},
+			{Name: "score.4", Out: 70, Bias: true, Activation: "relu"}}, Name: "score.6", Outputs: 1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := ParseConfig([]byte(configs["llama"]))
+			require.NoError(t, err)
+			c.Scoring = scoring
+			tr, err := NewTraining(c, NewRandom(c, 3), 2, kernel.Float32)
+			require.NoError(t, err)
+			defer tr.Close()
+			var seqs []Sequence
+			for i := range 5 {
+				ids := []int32{7, 3, int32(20 + i), 11, int32(40 - i)}[:3+i%3]
+				seqs = append(seqs, Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}})
+			}
+			scores, d := make([]float32, len(seqs)), []float32{1, -0.5, 0.25, -2, 0.75}
+			require.NoError(t, tr.Forward(scores, seqs, Pass{}))
+			engine := NewEngine(2)
+			defer engine.Close()
+			served := make([]float32, len(seqs))
+			require.NoError(t, engine.Score(tr.Model(), served, seqs))
+			assert.Equal(t, served, scores, "one set of layers, one set of bits")
+			tr.Backward(d)
+			loss := func() float64 {
+				tr.Refresh()
+				require.NoError(t, tr.Forward(scores, seqs, Pass{}))
+				sum := 0.0
+				for i, s := range scores {
+					sum += float64(d[i]) * float64(s)
+				}
+				return sum
+			}
+			for _, p := range tr.Params() {
+				if !slices.Contains([]string{"score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias", "score.4.weight", "score.6.weight", "model.layers.0.mlp.down_proj.weight", "model.norm.weight"}, p.Name) {
+					continue
+				}
+				grad := slices.Clone(p.Grad)
+				most := float64(largest(grad))
+				require.Positive(t, most, p.Name)
+				for i := 0; i < len(grad); i += max(1, len(grad)/13) {
+					at, h := p.Data[i], float32(1e-3)
+					p.Data[i] = at + h
+					up := loss()
+					p.Data[i] = at - h
+					down := loss()
+					p.Data[i] = at
+					assert.InDelta(t, (up-down)/(2*float64(h)), grad[i], 0.02*most, "%s: element %d", p.Name, i)
+				}
+			}
+		})
+	}
+}
+
+func TestTrainingRefusesHeadsThatItDoesNotLearn(t *testing.T) {
+	c, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	c.Scoring = manyHeads
+	_, err = NewTraining(c, NewRandom(c, 1), 1, kernel.Float32)
+	assert.ErrorContains(t, err, "made of 5 outputs")
+}
