@@ -44,10 +44,11 @@ const (
 	poolAt      = "at"      // a place counted from the end: at:-1 is the last token
 	poolPattern = "pattern" // the first token of the last occurrence of several ids
 	poolEvery   = "every"   // all occurrences of an id: the marks behind the steps of a solution
+	poolLines   = "lines"   // the same behind the prompt, of an answer each of whose lines is followed by the id
 )
 
 // PoolingForms are the forms of rules, for people.
-const PoolingForms = "hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID, at:-N, every:ID, pattern:ID,ID,… or several joined by +"
+const PoolingForms = "hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID, at:-N, every:ID, lines:ID, pattern:ID,ID,… or several joined by +"
 
 // maxPattern bounds the ids of a pattern.
 const maxPattern = 64
@@ -83,7 +84,7 @@ func ParsePooling(s string) (Pooling, error) {
 		if err != nil {
 			return "", err
 		}
-		if len(parts) > 1 && (r.name == string(PoolMean) || r.name == poolEvery) {
+		if len(parts) > 1 && (r.name == string(PoolMean) || r.name == poolEvery || r.name == poolLines) {
 			return "", fmt.Errorf("model: pooling rule %q: %s stands alone", s, r.name)
 		}
 		parts[i] = r.String()
@@ -98,7 +99,7 @@ func parseRule(s string) (rule, error) {
 	switch {
 	case !has && slices.Contains([]Pooling{PoolHF, PoolLast, PoolHFLegacy, PoolPrompt, PoolFirst, PoolMean}, Pooling(s)):
 		return r, nil
-	case !has || !slices.Contains([]string{poolToken, poolAppend, poolBefore, poolAt, poolPattern, poolEvery}, name):
+	case !has || !slices.Contains([]string{poolToken, poolAppend, poolBefore, poolAt, poolPattern, poolEvery, poolLines}, name):
 		return r, fmt.Errorf("model: unknown pooling rule %q, want %s", s, PoolingForms)
 	case name == poolAt:
 		n, err := strconv.ParseInt(arg, 10, 32)
@@ -150,6 +151,15 @@ func (p Pooling) Appends() (id int32, ok bool) {
 	return 0, false
 }
 
+// Lines returns the id that stands behind each line of an answer.
+func (p Pooling) Lines() (id int32, ok bool) {
+	r := p.rules()[0]
+	if r.name != poolLines {
+		return 0, false
+	}
+	return r.ids[0], true
+}
+
 // IDs returns all ids that the rules name.
 func (p Pooling) IDs() (ids []int32) {
 	for _, r := range p.rules() {
@@ -166,14 +176,14 @@ func (p Pooling) Padding() bool {
 
 // Read returns the indices of the tokens of ids, which are not empty, that the rules
 // read, in their order. A nil pad means that the model has no padding token; prompt
-// is the number of prompt tokens, which PoolPrompt alone reads. missing is a rule
+// is the number of prompt tokens, which PoolPrompt and lines alone read. missing is a rule
 // for which ids lack the tokens, "" when there is none.
 func (p Pooling) Read(ids []int32, pad *int32, prompt int) (read []int32, missing Pooling) {
 	for _, r := range p.rules() {
 		n := len(read)
-		if r.name == poolEvery {
+		if r.name == poolEvery || r.name == poolLines {
 			for i, id := range ids {
-				if id == r.ids[0] {
+				if id == r.ids[0] && (r.name == poolEvery || i >= prompt) {
 					read = append(read, int32(i))
 				}
 			}
@@ -261,6 +271,7 @@ func (p Pooling) Words() string {
 			poolAt:               fmt.Sprintf("number %d from the end", -r.at),
 			poolPattern:          "the first of the last ids " + strings.ReplaceAll(r.numbers(), ",", " "),
 			poolEvery:            "each with the id " + r.numbers(),
+			poolLines:            "the id " + r.numbers() + " behind each line of the answer",
 		}[r.name])
 	}
 	return fmt.Sprintf("%s: %s", p, strings.Join(out, "; "))

@@ -53,6 +53,8 @@ const (
 	// armoRM reads its gate where Llama 3's template opens the last answer:
 	// <|eot_id|><|start_header_id|>assistant<|end_header_id|> and a blank line.
 	armoRM Pooling = "hf_legacy+pattern:128009,128006,78191,128007,271"
+	// skyworkPRM reads at the newline that stands behind every line of an answer.
+	skyworkPRM Pooling = "lines:198"
 	// qwenPRM reads at <extra_0>, which stands behind every step.
 	qwenPRM Pooling = "every:151651"
 )
@@ -71,6 +73,7 @@ var readings = map[string]Reading{
 	"LlamaForScore":                            {Pooling: PoolLast}, // beaver
 	"Qwen2ForRewardModel":                      {Pooling: PoolLast},
 	"Qwen2ForProcessRewardModel":               {Pooling: qwenPRM},
+	"Qwen2ForPrmModel":                         {Pooling: skyworkPRM},
 }
 
 // reading is what the class that config.json names, its other keys and the

@@ -198,3 +198,55 @@ func TestWhatTextIsReadAsIsCheckedAgainstTheModel(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, before, after, "what weights do not know is no part of the function")
 }
+
+// TestRulesReadTheTokensThatTheFamiliesOwnCodeReads holds positions alone, which no
+// head has a part in.
+func TestRulesReadTheTokensThatTheFamiliesOwnCodeReads(t *testing.T) {
+	for name, rule := range map[string]Pooling{
+		"armorm": "hf_legacy+pattern:190,191,17,192,33", "qrm": "hf_legacy+pattern:190,191,17,192,33", "athene": "append:195", "starling-34b": "before:0",
+		"inform": PoolHFLegacy, "urm": PoolHFLegacy, "ldl-reward": PoolHFLegacy, "eurus": PoolLast, "qwen2-rm": PoolLast, "oasst-pythia": PoolLast,
+		"qwen-prm": "every:193", "math-shepherd": "every:129", "rlhflow-prm": "at:-3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(goldens(t), "..", "goldens-families", name)
+			var golden struct {
+				Sequences []struct {
+					IDs []int32 `json:"input_ids"`
+				} `json:"sequences"`
+				At     []int32   `json:"scored_positions"`
+				Gate   []int32   `json:"gating_positions"`
+				Steps  [][]int32 `json:"step_positions"`
+				Inside *struct {
+					IDs []int32 `json:"input_ids"`
+					At  int32   `json:"scored_position"`
+				} `json:"pad_id_inside"`
+			}
+			readJSON(t, filepath.Join(dir, "golden.json"), &golden)
+			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+			require.NoError(t, err)
+			raw, err := decodeConfig(data)
+			require.NoError(t, err)
+			require.True(t, golden.At != nil || golden.Steps != nil)
+			for i, s := range golden.Sequences {
+				var want []int32
+				if golden.At != nil {
+					want = append(want, golden.At[i])
+				}
+				if golden.Gate != nil {
+					want = append(want, golden.Gate[i])
+				}
+				if golden.Steps != nil {
+					want = append(want, golden.Steps[i]...)
+				}
+				read, missing := rule.Read(s.IDs, raw.PadTokenID, 0)
+				assert.Equal(t, want, read, "sequence %d", i)
+				assert.Equal(t, len(want) == 0, missing != "", "sequence %d", i)
+			}
+			if in := golden.Inside; in != nil {
+				read, _ := rule.Read(in.IDs, raw.PadTokenID, 0)
+				require.NotEmpty(t, read)
+				assert.Equal(t, in.At, read[0])
+			}
+		})
+	}
+}

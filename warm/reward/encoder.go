@@ -176,6 +176,13 @@ func (e *Encoder) encoding(in Input, o EncodeOptions) (*encoding, error) {
 	if e.Tokenizer == nil {
 		return nil, ErrNoTokenizer
 	}
+	limit := 0 // of a text, where what is longer is refused
+	if o.Truncate == TruncateError {
+		limit = o.MaxTokens
+	}
+	if mark, ok := o.Pooling.Lines(); ok && in.Text == nil && e.causal {
+		return x, e.lined(x, in, o, mark, limit)
+	}
 	texts, err := e.passages(in, o)
 	if err != nil {
 		return nil, err
@@ -186,10 +193,6 @@ func (e *Encoder) encoding(in Input, o EncodeOptions) (*encoding, error) {
 		segments = e.Tokenizer.Pair()
 	case texts[0].addSpecial:
 		segments = e.Tokenizer.Single()
-	}
-	limit := 0 // of a text, where what is longer is refused
-	if o.Truncate == TruncateError {
-		limit = o.MaxTokens
 	}
 	for _, s := range segments {
 		if s.Text < 0 {

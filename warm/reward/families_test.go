@@ -169,6 +169,7 @@ func TestClassesAreReadAtTheirOwnToken(t *testing.T) {
 		"openrlhf-bf16":       {"", "last"},
 		"trl-value-head":      {"", "last"},
 		"score-bias":          {"", "hf"},
+		"internlm2-bias":      {"", "append:198"},
 		"llamafactory-full":   {"", "last"},
 		"llamafactory-lora":   {"", "last"},
 		"starling-34b":        {"", "before:0"},

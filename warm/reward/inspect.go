@@ -147,6 +147,9 @@ func (e *Encoder) words(ids []int32) string {
 
 // endingWords says how a conversation's text ends, "" for what its template says.
 func (e *Encoder) endingWords() string {
+	if e.Tokenizer == nil {
+		return "" // no text is read
+	}
 	switch e.Ending {
 	case model.EndEOS:
 		return fmt.Sprintf("%s: with %q, which is put behind what does not end with it", e.Ending, e.eos)

@@ -46,7 +46,7 @@ func TestStacksCheckpointsGiveTheStacksOwnScores(t *testing.T) {
 	defer engine.Close()
 	_, conversations := stack(t, "trl-qwen3")
 	for _, name := range []string{"trl-llama3", "trl-qwen3", "trl-qwen3-lora", "trl-qwen3-lora-readme", "trl-llama3-lora-bf16",
-		"trl-pythia-clone", "trl-gemma2", "trl-modernbert", "openrlhf-llama3", "openrlhf-qwen3"} {
+		"trl-pythia-clone", "trl-gemma2", "trl-modernbert", "openrlhf-llama3", "openrlhf-qwen3", "lf-qwen2-full"} {
 		t.Run(name, func(t *testing.T) {
 			dir, want := stack(t, name)
 			d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}}, 2)
