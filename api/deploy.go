@@ -43,7 +43,7 @@ type MemberSpec struct {
 // GuardSpec refuses an average that lost what its members know: on preference
 // pairs it must win, within MaxLoss points, as often as its members do on average.
 type GuardSpec struct {
-	Pairs   string  `json:"pairs"`             // a JSONL file, or JSONL compressed with zstd, of {"prompt"?, "chosen", "rejected"}
+	Pairs   string  `json:"pairs"`             // a file of {"prompt"?, "chosen", "rejected"}, as training data has them
 	MaxLoss float64 `json:"max_loss,omitzero"` // percentage points, 0 or more; below 0 asks for a gain
 }
 

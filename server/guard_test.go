@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -8,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -50,23 +50,20 @@ func judges(right func(spec *api.ModelSpec, lane string) int) *factory {
 	}}
 }
 
-// pairsOf writes n pairs, in the forms that a file may hold.
-func pairsOf(t *testing.T, path string, n int) {
-	var b strings.Builder
-	for k := range n {
-		switch k % 4 {
-		case 0:
-			fmt.Fprintf(&b, `{"id":"x","prompt":"p","chosen":"good %d","rejected":"bad %d"}`, k, k)
-		case 1:
-			fmt.Fprintf(&b, `{"chosen":"good %d","rejected":"bad %d"}`, k, k)
-		case 2:
-			fmt.Fprintf(&b, `{"prompt":[{"role":"user","content":"p"}],"chosen":[{"role":"assistant","content":"good %d"}],"rejected":[{"role":"assistant","content":"bad %d"}]}`, k, k)
-		case 3:
-			fmt.Fprintf(&b, `{"chosen":[{"role":"user","content":"p"},{"role":"assistant","content":"good %d"}],"rejected":[{"role":"user","content":"p"},{"role":"assistant","content":"bad %d"}]}`, k, k)
+// pairsOf returns n pairs, as strings and as messages.
+func pairsOf(n int) []api.Pair {
+	pairs := make([]api.Pair, n)
+	for k := range pairs {
+		good, bad := fmt.Sprint("good ", k), fmt.Sprint("bad ", k)
+		p := &pairs[k]
+		if p.Prompt = (&api.Prompt{Text: "p"}); k%2 == 0 {
+			p.Chosen, p.Rejected = &api.Candidate{Text: &good}, &api.Candidate{Text: &bad}
+			continue
 		}
-		b.WriteString("\n")
+		p.Chosen = &api.Candidate{Messages: []api.Message{api.Says("assistant", good)}}
+		p.Rejected = &api.Candidate{Messages: []api.Message{api.Says("assistant", bad)}}
 	}
-	require.NoError(t, os.WriteFile(path, []byte(b.String()), 0o600))
+	return pairs
 }
 
 func TestTheGuardRefusesAnAverageThatLostWhatItsMembersKnow(t *testing.T) {
@@ -98,7 +95,8 @@ func TestTheGuardRefusesAnAverageThatLostWhatItsMembersKnow(t *testing.T) {
 				return c.b
 			})
 			l := startLive(t, server.Config{}, f)
-			pairsOf(t, filepath.Join(l.root, "pairs.jsonl"), n)
+			require.NoError(t, os.WriteFile(filepath.Join(l.root, "pairs.jsonl"), nil, 0o600))
+			f.pairs = pairsOf(n)
 			require.Equal(t, http.StatusOK, l.put("c").status)
 			r := l.admin("PUT", "/v1/models/m?wait=true", `{"members":["a","b"],`+c.spec+`}`)
 			if c.want == "" {
@@ -117,31 +115,17 @@ func TestTheGuardRefusesAnAverageThatLostWhatItsMembersKnow(t *testing.T) {
 	}
 }
 
-func TestFilesOfPairsThatCannotBeRead(t *testing.T) {
-	l := startLive(t, server.Config{}, nil)
-	good := `{"chosen":"SECRET","rejected":"b"}` + "\n"
-	for _, c := range []struct{ name, content, want string }{
-		{"nothing", "", "no pair"},
-		{"blank lines", "\n\n", "no pair"},
-		{"not JSON", good + "SECRET", "line 2: not a pair"},
-		{"a list", good + good + "[]", "line 3: not a pair"},
-		{"no rejected", `{"chosen":"SECRET"}`, "line 1: rejected is missing"},
-		{"no chosen", `{"rejected":"SECRET"}`, "line 1: chosen is missing"},
-		{"a conversation that the user ends", `{"chosen":[{"role":"user","content":"SECRET"}],"rejected":"b"}`, "line 1: chosen: last_message_not_assistant"},
-		{"half a line", good + good[:20], "line 2: not a pair"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			require.NoError(t, os.WriteFile(filepath.Join(l.root, "pairs.jsonl"), []byte(c.content), 0o600))
-			r := l.admin("PUT", "/v1/models/m?wait=true", `{"members":["a"],"guard":{"pairs":"pairs.jsonl"}}`)
-			assert.Equal(t, http.StatusUnprocessableEntity, r.status)
-			assert.Contains(t, r.error(t).Error.Message, c.want)
-			assert.NotContains(t, r.error(t).Error.Message, "SECRET")
-		})
+func TestPairsThatCannotBeReadRefuseTheModel(t *testing.T) {
+	f := &factory{}
+	l := startLive(t, server.Config{}, f)
+	require.NoError(t, os.WriteFile(filepath.Join(l.root, "pairs.jsonl"), nil, 0o600))
+	for err, want := range map[error]string{errors.New("line 7: no chosen"): "guard: line 7: no chosen", nil: "pairs.jsonl: no pair"} {
+		f.pairsError = err
+		r := l.admin("PUT", "/v1/models/m?wait=true", `{"members":["a"],"guard":{"pairs":"pairs.jsonl"}}`)
+		assert.Equal(t, http.StatusUnprocessableEntity, r.status)
+		assert.Contains(t, r.error(t).Error.Message, want)
 	}
-	assert.NotContains(t, l.log.String(), "SECRET")
-	z, err := zstd.NewWriter(nil)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(l.root, "pairs.jsonl.zst"), z.EncodeAll([]byte(good), nil), 0o600))
-	r := l.admin("PUT", "/v1/models/m?wait=true", `{"members":["a"],"guard":{"pairs":"pairs.jsonl.zst","max_loss":100}}`)
+	f.pairs, f.pairsError = pairsOf(1), nil
+	r := l.admin("PUT", "/v1/models/m?wait=true", `{"members":["a"],"guard":{"pairs":"pairs.jsonl","max_loss":100}}`)
 	assert.Equal(t, http.StatusOK, r.status, "%s", r.body)
 }

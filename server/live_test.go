@@ -35,6 +35,9 @@ type factory struct {
 	before func(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) error
 	change func(spec *api.ModelSpec, m *servertest.Model)
 	memory int64 // of each model
+
+	pairs      []api.Pair // of every guard
+	pairsError error
 }
 
 func revisionOf(spec *api.ModelSpec) string {
@@ -90,6 +93,8 @@ func (f *factory) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 	}
 	return m, nil
 }
+
+func (f *factory) Pairs(string) ([]api.Pair, error) { return f.pairs, f.pairsError }
 
 func (f *factory) builds() int {
 	f.mu.Lock()

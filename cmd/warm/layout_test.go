@@ -50,7 +50,7 @@ var layout = map[string][]string{
 	"warm":                   {"loader"},
 	"warm/reward":            {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
 	"warm/reward/rewardtest": {"model", "loader"},
-	"warm/serve":             {"api", "loader", "loader/hub", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "server/live", "warm", "warm/reward"},
+	"warm/serve":             {"api", "loader", "loader/hub", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "server/live", "trainer/data", "warm", "warm/reward"},
 	"trainer":                {},
 	"trainer/data":           {"model/chat", "trainer/data/parquet"},
 	"trainer/data/parquet":   {},

@@ -25,6 +25,50 @@ func NewMessage(role, content string) Message {
 	return Message{d}
 }
 
+// Content is what a turn says: Text; or Parts, where they are not nil, each a text; or nothing.
+type Content struct {
+	Text  string
+	Parts []string
+	Null  bool
+}
+
+// Field is a key of a message beside role and content, and its value in JSON.
+type Field struct {
+	Name string
+	JSON []byte
+}
+
+// ComposeMessage returns the turn of a role with what else it has. It is what [ParseMessages] reads
+// of the object with these keys in this order; the values alone are parsed. The fields' names are
+// other ones than role and content.
+func ComposeMessage(role string, content Content, fields ...Field) (Message, error) {
+	d := jinja.NewDict(2 + len(fields))
+	d.Set("role", role)
+	switch {
+	case content.Null:
+		d.Set("content", nil)
+	case content.Parts != nil:
+		list := &jinja.List{Items: make([]jinja.Value, len(content.Parts))}
+		for i, text := range content.Parts {
+			part := jinja.NewDict(2)
+			part.Set("type", "text")
+			part.Set("text", text)
+			list.Items[i] = part
+		}
+		d.Set("content", list)
+	default:
+		d.Set("content", content.Text)
+	}
+	for _, f := range fields {
+		v, err := jinja.DecodeJSON(f.JSON)
+		if err != nil {
+			return Message{}, fmt.Errorf("%.64q: %w", f.Name, err)
+		}
+		d.Set(f.Name, v)
+	}
+	return Message{d}, nil
+}
+
 // ParseMessages reads a JSON array of message objects. Each must have a role that is a string;
 // content may be absent, as it is beside tool calls.
 func ParseMessages(data []byte) ([]Message, error) {

@@ -28,6 +28,8 @@ func (fakes) Build(_ context.Context, name string, spec *api.ModelSpec, _ func(s
 	return servertest.New(name, func(i *live.Info) { i.Revision = spec.Members[0].Path }), nil
 }
 
+func (fakes) Pairs(string) ([]api.Pair, error) { return nil, nil }
+
 // counts is an observer that keeps what it is told.
 type counts struct{ changed, failed []string }
 

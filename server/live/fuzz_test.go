@@ -9,30 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/warmserve/warmserve/api"
 )
-
-// FuzzParsePair holds the reader of a guard's pairs to its word: a pair is two
-// inputs that a request could have, and an error repeats nothing of the line.
-func FuzzParsePair(f *testing.F) {
-	for _, seed := range []string{
-		`{"chosen":"a","rejected":"b"}`, `{"prompt":"p","chosen":"a","rejected":"b","id":1}`,
-		`{"prompt":[{"role":"user","content":"p"}],"chosen":[{"role":"assistant","content":"a"}],"rejected":"b"}`,
-		`{"chosen":[],"rejected":null}`, `{"chosen":[{"role":"user","content":"SECRET"}],"rejected":1}`, `{`, `[]`, `null`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, line []byte) {
-		pair, err := parsePair(line)
-		if err != nil {
-			assert.NotContains(t, err.Error(), "SECRET")
-			return
-		}
-		req := api.RewardRequest{Inputs: pair[:]}
-		assert.NoError(t, req.Validate(2))
-	})
-}
 
 // FuzzParsePin holds pins to hexadecimal digits: whatever passes names its
 // revision by prefix and nothing else.

@@ -1,17 +1,9 @@
 package live
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/go-json-experiment/json"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/warmserve/warmserve/api"
 )
@@ -22,37 +14,27 @@ import (
 // observation 1). An average that lost accuracy to that interpolation on the
 // guard's preference pairs is refused, with the figures.
 
-const (
-	maxPairs      = 100_000
-	maxPairLine   = 4 << 20   // bytes
-	maxPairBytes  = 512 << 20 // of a file, decompressed
-	maxPairWindow = 8 << 20   // bytes of a zstd window: the format's recommendation for decoders
-	pairChunk     = 32        // pairs that are queued at a time, between everyone's requests
-)
-
-// pair is a line of a guard's file. Chosen and rejected are an answer's text to
-// the prompt, or messages: a conversation, or its end behind the prompt's.
-type pair struct {
-	Prompt   *api.Prompt `json:"prompt"`
-	Chosen   *api.Prompt `json:"chosen"`
-	Rejected *api.Prompt `json:"rejected"`
-}
+// pairChunk is how many pairs are queued at a time, between everyone's requests.
+const pairChunk = 32
 
 // verdict is what the members of a model do on the guard's pairs.
 type verdict struct {
-	pairs  [][2]api.Input // chosen, rejected
+	pairs  []api.Pair
 	names  []string
 	shares []float64 // of the pairs each member wins, in [0, 1]; nil until they are known
 	weight []float64 // of each member in the average; they sum to 1
 }
 
-// judgeMembers reads the guard's pairs and scores them with each member. A
+// judgeMembers has the guard's pairs read and scores them with each member. A
 // member that the deployment will not hold is built by itself, before the
 // average is, so that memory holds one model beside the live one.
 func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
-	pairs, err := readPairs(c.spec.Guard.Pairs)
+	pairs, err := cs.builder.Pairs(c.spec.Guard.Pairs)
 	if err != nil {
 		return nil, fmt.Errorf("guard: %w", err)
+	}
+	if len(pairs) == 0 {
+		return nil, fmt.Errorf("guard: %s: no pair", c.spec.Guard.Pairs)
 	}
 	v := &verdict{pairs: pairs, weight: weightsOf(c.spec)}
 	for _, m := range c.spec.Members {
@@ -139,13 +121,13 @@ func weightsOf(spec *api.ModelSpec) []float64 {
 // wins returns the share of the pairs whose chosen answer has the higher
 // reward. A tie is no win: a reward that does not tell the two apart is of no
 // use to who asks.
-func (cs *Changes) wins(c *Change, m Model, lane string, pairs [][2]api.Input) (float64, error) {
+func (cs *Changes) wins(c *Change, m Model, lane string, pairs []api.Pair) (float64, error) {
 	won := 0
 	for at := 0; at < len(pairs); at += pairChunk {
 		chunk := pairs[at:min(at+pairChunk, len(pairs))]
 		inputs := make([]api.Input, 0, 2*len(chunk))
-		for _, p := range chunk {
-			inputs = append(inputs, p[0], p[1])
+		for i := range chunk {
+			inputs = append(inputs, chunk[i].Inputs()...)
 		}
 		c.progress("guard: "+lane, float64(at)/float64(len(pairs)))
 		r, err := cs.rewards(c.ctx, m, lane, inputs)
@@ -162,90 +144,4 @@ func (cs *Changes) wins(c *Change, m Model, lane string, pairs [][2]api.Input) (
 		}
 	}
 	return float64(won) / float64(len(pairs)), nil
-}
-
-// readPairs reads preference pairs, JSON Lines or JSON Lines in zstd. Fields
-// other than a pair's are left alone. Errors name the line, not what it says.
-func readPairs(path string) ([][2]api.Input, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var r io.Reader = f
-	if strings.HasSuffix(path, ".zst") {
-		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxPairWindow))
-		if err != nil {
-			return nil, err
-		}
-		defer z.Close()
-		r = z
-	}
-	var pairs [][2]api.Input
-	lines := bufio.NewScanner(io.LimitReader(r, maxPairBytes))
-	lines.Buffer(nil, maxPairLine)
-	for n := 1; lines.Scan(); n++ {
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
-			continue
-		}
-		p, err := parsePair(line)
-		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)
-		}
-		if pairs = append(pairs, p); len(pairs) > maxPairs {
-			return nil, fmt.Errorf("%s: more than %d pairs", path, maxPairs)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if len(pairs) == 0 {
-		return nil, fmt.Errorf("%s: no pair", path)
-	}
-	return pairs, nil
-}
-
-func parsePair(line []byte) (out [2]api.Input, err error) {
-	var p pair
-	if err := json.Unmarshal(line, &p); err != nil {
-		return out, errors.New("not a pair of chosen and rejected, with or without a prompt")
-	}
-	for i, a := range []struct {
-		name   string
-		answer *api.Prompt
-	}{{"chosen", p.Chosen}, {"rejected", p.Rejected}} {
-		if a.answer == nil {
-			return out, fmt.Errorf("%s is missing", a.name)
-		}
-		if out[i], err = answerOf(p.Prompt, a.answer); err != nil {
-			return out, fmt.Errorf("%s: %w", a.name, err)
-		}
-	}
-	return out, nil
-}
-
-// answerOf makes an input of a prompt, which may be nil, and an answer.
-func answerOf(prompt, answer *api.Prompt) (api.Input, error) {
-	var in api.Input
-	switch {
-	case answer.Messages == nil && prompt == nil:
-		in = api.Text(answer.Text)
-		special := true
-		in.AddSpecialTokens = &special
-	case answer.Messages == nil:
-		in = api.Input{Prompt: prompt, Response: &answer.Text}
-	case prompt == nil:
-		in = api.Conversation(answer.Messages...)
-	case prompt.Messages != nil:
-		in = api.Conversation(append(append([]api.Message{}, prompt.Messages...), answer.Messages...)...)
-	default:
-		in = api.Conversation(append([]api.Message{api.Says("user", prompt.Text)}, answer.Messages...)...)
-	}
-	check := api.RewardRequest{Inputs: []api.Input{in}}
-	if err := check.Validate(1); err != nil {
-		e, _ := errors.AsType[*api.Error](err)
-		return in, errors.New(string(e.Code)) // its message may quote the text
-	}
-	return in, nil
 }

@@ -97,4 +97,8 @@ type Builder interface {
 	// done, in [0, 1]. It may return early once ctx has ended. Its error may
 	// name files: administrators read it.
 	Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(doing string, share float64)) (Model, error)
+	// Pairs reads the file of preference pairs of a spec's guard. Each pair is as
+	// CompareRequest.Validate has it. The error may name files, lines and fields,
+	// and holds no text of a pair.
+	Pairs(path string) ([]api.Pair, error)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/server/live"
@@ -68,27 +70,40 @@ func inputError(in *api.Input, i int, err error) error {
 	return err
 }
 
-// Conversation turns the wire's messages into a template's. Plain ones, which
-// are nearly all, share their text with the request.
+// Conversation turns the wire's messages into a template's, which share their
+// text. Only the fields beside role and content are still to be parsed: the wire
+// carries them as they came.
 func Conversation(messages []api.Message) ([]chat.Message, error) {
 	out := make([]chat.Message, len(messages))
 	for i := range messages {
 		m := &messages[i]
-		if m.Extra == nil && m.Content.Parts == nil && !m.Content.Null {
-			out[i] = chat.NewMessage(m.Role, m.Content.Text)
-			continue
+		content := chat.Content{Text: m.Content.Text, Null: m.Content.Null}
+		if m.Content.Parts != nil {
+			content.Parts = make([]string, len(m.Content.Parts))
+			for k, p := range m.Content.Parts {
+				content.Parts[k] = p.Text
+			}
 		}
-		data, err := api.Encode(messages[i : i+1])
-		if err != nil {
-			return nil, err
+		var fields []chat.Field
+		for _, f := range m.Extra {
+			fields = append(fields, chat.Field{Name: f.Name, JSON: f.Value})
 		}
-		one, err := chat.ParseMessages(data)
-		if err != nil {
-			return nil, err
+		var err error
+		if out[i], err = chat.ComposeMessage(m.Role, content, fields...); err != nil {
+			return nil, fmt.Errorf("%w: message %d: %w", reward.ErrInput, i, err)
 		}
-		out[i] = one[0]
 	}
 	return out, nil
+}
+
+// wireMessages is the way back: of the messages of a file, for instance.
+func wireMessages(messages []chat.Message) ([]api.Message, error) {
+	data, err := json.Marshal(messages)
+	if err != nil {
+		return nil, err
+	}
+	var out []api.Message
+	return out, jsonv2.Unmarshal(data, &out)
 }
 
 func chatOptions(o live.ChatOptions) reward.ChatOptions {
