@@ -26,6 +26,15 @@ func (e *Experts) of(layer int) bool {
 	return !dense
 }
 
+// Describe says which layers have how many experts, of so many layers.
+func (e *Experts) Describe(layers int) string {
+	s := fmt.Sprintf("%d in %d of %d layers, a token takes %d", e.Count, layers-len(e.Dense), layers, e.Top)
+	if e.Shared > 0 {
+		s += " and one that all take"
+	}
+	return s
+}
+
 // rawExperts are the keys of config.json about experts.
 type rawExperts struct {
 	NumExperts         *int  `json:"num_experts"`

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -118,17 +119,19 @@ func TestLayersHaveExpertsWhereTheConfigurationSays(t *testing.T) {
 		name, base string
 		set        map[string]any
 		dense      []int
+		says       string
 	}{
-		{"every layer", "qwen3moe", map[string]any{"num_hidden_layers": 4}, nil},
-		{"every second", "qwen3moe", map[string]any{"num_hidden_layers": 5, "decoder_sparse_step": 2}, []int{0, 2, 4}},
-		{"but those that are named, some of which do not exist", "qwen2moe", map[string]any{"num_hidden_layers": 5, "mlp_only_layers": []int{4, 1, 1, 9, -1}}, []int{1, 4}},
-		{"both", "qwen2moe", map[string]any{"num_hidden_layers": 6, "decoder_sparse_step": 3, "mlp_only_layers": []int{2}}, []int{0, 1, 2, 3, 4}},
-		{"Mixtral knows neither", "mixtral", map[string]any{"decoder_sparse_step": 2, "mlp_only_layers": []int{0}}, nil},
+		{"every layer", "qwen3moe", map[string]any{"num_hidden_layers": 4}, nil, "40 in 4 of 4 layers, a token takes 4"},
+		{"every second", "qwen3moe", map[string]any{"num_hidden_layers": 5, "decoder_sparse_step": 2}, []int{0, 2, 4}, "40 in 2 of 5 layers, a token takes 4"},
+		{"but those that are named, some of which do not exist", "qwen2moe", map[string]any{"num_hidden_layers": 5, "mlp_only_layers": []int{4, 1, 1, 9, -1}}, []int{1, 4}, "7 in 3 of 5 layers, a token takes 3 and one that all take"},
+		{"both", "qwen2moe", map[string]any{"num_hidden_layers": 6, "decoder_sparse_step": 3, "mlp_only_layers": []int{2}}, []int{0, 1, 2, 3, 4}, "7 in 1 of 6 layers, a token takes 3 and one that all take"},
+		{"Mixtral knows neither", "mixtral", map[string]any{"decoder_sparse_step": 2, "mlp_only_layers": []int{0}}, nil, "5 in 3 of 3 layers, a token takes 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := ParseConfig(edited(t, c.base, c.set))
 			require.NoError(t, err)
 			assert.Equal(t, c.dense, got.Experts.Dense)
+			assert.Equal(t, c.says, got.Experts.Describe(got.Layers))
 			m, err := Load(got, NewRandom(got, 1), LoadOptions{})
 			require.NoError(t, err)
 			assert.Positive(t, m.Parameters())
@@ -320,6 +323,73 @@ func TestExpertsEqualTransformersInRandomConfigurations(t *testing.T) {
 				assert.InDelta(t, g.Loss, loss, 5e-6)
 				tr.Backward(d)
 				compareGradients(t, tr, openSource(t, filepath.Join(dir, "grads.safetensors")))
+			}
+		})
+	}
+}
+
+func TestExpertsHiddenStatesEqualTransformers(t *testing.T) {
+	for _, name := range []string{"mixtral", "qwen2-moe", "qwen3-moe", "qwen3-moe-raw"} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(goldens(t), "..", "goldens-families", name)
+			if _, err := os.Stat(dir); err != nil {
+				t.Skipf("no reference values: %v", err)
+			}
+			eachLevel(t, func(t *testing.T) {
+				m, g := loadGolden(t, dir, "config.json", kernel.Float32)
+				src := openSource(t, filepath.Join(dir, "hidden.safetensors"))
+				ids, c := g.Sequences[g.Hidden.Sequence].IDs, m.Net.Hidden
+				compared := 0
+				m.States(ids, nil, func(layer int, x []float32, ld int) {
+					name := fmt.Sprintf("hidden_states.%d", layer+1) // that of 0 is the embedding
+					switch last := len(m.Net.Blocks) - 1; {
+					case layer == last: // the references' last one is behind the norm
+						return
+					case layer > last:
+						name = "last_hidden_state_f64"
+					}
+					want := make([]float32, len(ids)*c)
+					require.NoError(t, src.ReadAt(want, name, 0))
+					compared++
+					for i := range ids {
+						for j, w := range want[i*c:][:c] {
+							require.InDelta(t, w, x[i*ld+j], scoreTolerance, "%s, token %d, element %d", name, i, j)
+						}
+					}
+				})
+				assert.Equal(t, len(m.Net.Blocks), compared)
+			})
+		})
+	}
+}
+
+// TestExpertsDecodeWithTheBitsOfTraining continues texts, one token of each a step,
+// with experts that see other rows than those of a whole text.
+func TestExpertsDecodeWithTheBitsOfTraining(t *testing.T) {
+	for _, name := range mixtures {
+		t.Run(name, func(t *testing.T) {
+			c, err := ParseConfig([]byte(configs[name]))
+			require.NoError(t, err)
+			src := NewRandom(c, 1)
+			delete(src.shapes, "score.weight")
+			src.names = slices.DeleteFunc(src.names, func(n string) bool { return n == "score.weight" })
+			l, err := NewLanguage(c, src, true, 2, 0)
+			require.NoError(t, err)
+			defer l.Close()
+			d, err := l.Decoder()
+			require.NoError(t, err)
+			defer d.Close()
+			d.Slots = 3
+			prompts, answers := [][]int32{{5}, {7, 8, 9, 10}}, make([][]int32, 6)
+			logps := make([][]float64, len(answers))
+			require.NoError(t, d.Decode(t.Context(), prompts, 3, 8, func(i int, logits []float32) (int32, bool) {
+				p := cpu.NewCategorical(make([]float32, len(logits)), logits, 0.7)
+				token := int32(nn.Mix(uint64(i), uint64(len(answers[i]))) % uint64(len(logits)))
+				answers[i], logps[i] = append(answers[i], token), append(logps[i], p.LogProb(token))
+				return token, len(answers[i]) == 2+i
+			}))
+			for i, a := range answers {
+				assert.Equal(t, likelihoods(t, l, prompts[i/3], a, 0.7), logps[i], "answer %d", i)
 			}
 		})
 	}

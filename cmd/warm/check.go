@@ -126,6 +126,9 @@ func printSummary(w io.Writer, s *reward.Summary) {
 	line("architecture", "%s (%s)", c.Architecture, s.DType)
 	line("parameters", "%s", count(s.Parameters))
 	line("size", "%d layers, hidden %d, %d heads (%d for keys), vocabulary %d", c.Layers, c.Hidden, c.Heads, c.KVHeads, c.VocabSize)
+	if c.Experts != nil {
+		line("experts", "%s", c.Experts.Describe(c.Layers))
+	}
 	if s := c.Stretch(); s == "" {
 		line("context", "%d tokens", c.MaxPositions)
 	} else {
