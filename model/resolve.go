@@ -33,11 +33,10 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		case architectures[known].head != "":
 			head = architectures[known].head
 			if _, ok := src.Shape(head + ".weight"); !ok {
-				return nil, nil, raw.unsupported()
+				return nil, nil, raw.noHead()
 			}
 		case head == "":
-			return nil, nil, fmt.Errorf("config.json: %w: %s without a score head (none of %s.weight) is a language model, no reward model",
-				ErrArchitecture, orNone(raw.Architectures), strings.Join(headNames, ".weight, "))
+			return nil, nil, raw.noHead()
 		}
 		class = known
 		a = architectures[class]

@@ -104,7 +104,7 @@ func TestCheckpointsThatCannotBeServed(t *testing.T) {
 		{"a language model", []string{tinyModel(t, "lm", func(c *loader.Contents) {
 			c.Config = []byte(strings.Replace(tinyConfig, "SequenceClassification", "CausalLM", 1))
 			c.Source = partial{Source: c.Source, without: "score.weight"}
-		})}, []string{"LlamaForCausalLM without a score head", "language model"}},
+		})}, []string{"a base for training", "LlamaForCausalLM", "warm train rm --base"}},
 		{"two outputs", []string{tinyModel(t, "two", func(c *loader.Contents) {
 			c.Source = partial{Source: c.Source, shape: map[string][]int{"score.weight": {2, 16}}}
 		})}, []string{"num_labels: 2"}},

@@ -88,7 +88,8 @@ var ErrNotFinite = errors.New("not a finite number")
 // that the model computes itself.
 var buffers = []string{".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".position_ids", ".embeddings.token_type_ids"}
 
-func isBuffer(name string) bool {
+// IsBuffer reports whether a tensor is such a table.
+func IsBuffer(name string) bool {
 	return slices.ContainsFunc(buffers, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
@@ -137,7 +138,7 @@ func bind(n *nn.Network, params []nn.Param, src Source) error {
 		}
 	}
 	for _, name := range src.Names() {
-		if !known[name] && !isBuffer(name) && !n.LeavesOut(name) {
+		if !known[name] && !IsBuffer(name) && !n.LeavesOut(name) {
 			e.Unknown = append(e.Unknown, name)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
@@ -13,14 +12,14 @@ import (
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-// Base is a checkpoint as a reward model sees it: of a causal language model the
-// backbone, with a score head of zeros.
+// Base is a checkpoint as a reward model sees it: of a body without a score head that body, with layers of the head
+// that are new.
 type Base struct {
 	Checkpoint *loader.Checkpoint
 	config     []byte // config.json of the reward model
 	parsed     *model.Config
 	Encoder    *reward.Encoder
-	newHead    bool // the head is zeros and wants probing
+	body       *model.Base // nil for a reward model, whose head is kept or probed
 }
 
 // openBase opens the checkpoint to start from. Close its checkpoint.
@@ -46,23 +45,12 @@ func ReadBase(ckpt *loader.Checkpoint, maxTokens int) (*Base, error) {
 }
 
 func (b *Base) read(maxTokens int) error {
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(b.Checkpoint.Config, &raw); err != nil {
-		return fmt.Errorf("config.json: %w", err)
-	}
-	var arch []string
-	if err := json.Unmarshal(raw["architectures"], &arch); err != nil || len(arch) != 1 {
-		return fmt.Errorf("config.json: architectures: %s, want one", raw["architectures"])
-	}
 	b.config = b.Checkpoint.Config
-	if class, ok := model.ClassifierOf(arch[0]); ok {
-		b.newHead = true
-		if err := b.rewrite(raw, class); err != nil {
-			return err
-		}
-	}
 	var err error
-	if b.parsed, err = model.ParseConfig(b.config); err != nil {
+	if b.parsed, err = model.ParseConfig(b.config); errors.Is(err, model.ErrArchitecture) {
+		err = b.resolve()
+	}
+	if err != nil {
 		return err
 	}
 	if b.Checkpoint.Tokenizer == nil {
@@ -72,13 +60,39 @@ func (b *Base) read(maxTokens int) error {
 	return err
 }
 
-// rewrite makes a reward model's configuration of a language model's.
-func (b *Base) rewrite(raw map[string]json.RawMessage, arch string) error {
+// resolve reads a checkpoint whose class is none of a reward model's: the tensors say what it is.
+func (b *Base) resolve() (err error) {
+	if b.parsed, _, err = model.Resolve(b.config, b.Checkpoint); !errors.Is(err, model.ErrNoHead) {
+		return err
+	}
+	if b.body, err = model.ResolveBase(b.config, b.Checkpoint); err != nil {
+		return err
+	}
+	return b.rewrite(b.body.Config)
+}
+
+// rewrite makes a reward model's configuration of the body's.
+func (b *Base) rewrite(body *model.Config) error {
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(b.config, &raw); err != nil {
+		return fmt.Errorf("config.json: %w", err)
+	}
+	if b.body.Inside {
+		text := raw["text_config"]
+		raw = nil
+		if err := json.Unmarshal(text, &raw); err != nil {
+			return fmt.Errorf("config.json: text_config: %w", err)
+		}
+	}
 	set := map[string]any{
-		"architectures": []string{arch},
+		"architectures": []string{body.Architecture},
 		"num_labels":    1,
 		"id2label":      map[string]string{"0": "LABEL_0"},
 		"label2id":      map[string]int{"LABEL_0": 0},
+	}
+	var said int
+	if err := json.Unmarshal(raw["vocab_size"], &said); err == nil && said != body.VocabSize {
+		set["vocab_size"] = body.VocabSize // as many as the embedding has rows
 	}
 	if id, ok := raw["pad_token_id"]; !ok || string(id) == "null" {
 		id, err := b.padToken()
@@ -97,7 +111,11 @@ func (b *Base) rewrite(raw map[string]json.RawMessage, arch string) error {
 		raw[k] = data
 	}
 	config, err := json.MarshalIndent(raw, "", "  ") // keys in the order of the alphabet
+	if err != nil {
+		return err
+	}
 	b.config = append(config, '\n')
+	b.parsed, err = model.ParseConfig(b.config)
 	return err
 }
 
@@ -125,13 +143,12 @@ func (b *Base) padToken() (int32, error) {
 	return -1, fmt.Errorf("tokenizer_config.json: pad_token %q is not in tokenizer.json", special["pad_token"])
 }
 
-// source returns the reward model's tensors: for a new head the backbone's and
-// zeros.
+// source returns the reward model's tensors.
 func (b *Base) source() model.Source {
-	if !b.newHead {
+	if b.body == nil {
 		return b.Checkpoint
 	}
-	return &headless{Checkpoint: b.Checkpoint, hidden: b.parsed.Hidden}
+	return b.body
 }
 
 // contents is a checkpoint of the reward model with the given weights.
@@ -143,34 +160,5 @@ func (b *Base) contents(w loader.Source) loader.Contents {
 	}
 }
 
-// headless is a language model's checkpoint without its output layer and with a
-// score head of zeros.
-type headless struct {
-	*loader.Checkpoint
-	hidden int
-}
-
-// outputLayers are the heads of language models, which a reward model drops.
-var outputLayers = []string{"lm_head.weight", "embed_out.weight"}
-
+// scoreWeight is the weight of a decoder's score head.
 const scoreWeight = "score.weight"
-
-func (h *headless) Names() []string {
-	names := slices.DeleteFunc(slices.Clone(h.Checkpoint.Names()), func(n string) bool { return slices.Contains(outputLayers, n) })
-	return append(names, scoreWeight)
-}
-
-func (h *headless) Shape(name string) ([]int, bool) {
-	if name == scoreWeight {
-		return []int{1, h.hidden}, true
-	}
-	return h.Checkpoint.Shape(name)
-}
-
-func (h *headless) ReadAt(dst []float32, name string, offset int) error {
-	if name == scoreWeight {
-		clear(dst)
-		return nil
-	}
-	return h.Checkpoint.ReadAt(dst, name, offset)
-}

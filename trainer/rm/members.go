@@ -311,7 +311,7 @@ func initialize(ctx context.Context, c Config, head []float32) ([]float32, error
 	if head != nil {
 		copy(r.head().Data, head)
 	} else {
-		if r.base.newHead || !c.NoProbe {
+		if r.base.body != nil || !c.NoProbe {
 			r.say("probing the score head")
 			if err := r.probe(ctx); err != nil {
 				return nil, state.Interrupted(ctx, c.Out, err)

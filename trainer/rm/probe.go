@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/optimize"
@@ -60,9 +59,9 @@ func (r *run) probe(ctx context.Context) error {
 
 // head returns the weight of the score head.
 func (r *run) head() *nn.Param {
-	params := r.t.Params()
+	params, net, name := r.t.Params(), r.base.parsed.Network(), r.base.parsed.HeadTensors()[0]
 	for i := range params {
-		if p := &params[i]; p.Name == scoreWeight || strings.HasPrefix(p.Name, "classifier.") && len(p.Shape) == 2 {
+		if p := &params[i]; net.SourceName(p.Name) == name {
 			return p
 		}
 	}

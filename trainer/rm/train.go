@@ -103,7 +103,7 @@ func (r *run) Open() (int, string, error) {
 func (r *run) open() error {
 	c := &r.config
 	var err error
-	if r.base.newHead && c.NoProbe {
+	if r.base.body != nil && c.NoProbe {
 		return fmt.Errorf("%s: it has no score head to keep, which --no-probe asks for", c.Base)
 	}
 	r.say("reading data")
@@ -145,7 +145,7 @@ func (r *run) say(message string) {
 
 // Begin implements [state.Trainer]: it prepares the score head, and the moving average.
 func (r *run) Begin(ctx context.Context) error {
-	if r.base.newHead || !r.config.NoProbe {
+	if r.base.body != nil || !r.config.NoProbe {
 		r.say("probing the score head")
 		if err := r.probe(ctx); err != nil {
 			return err

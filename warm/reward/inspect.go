@@ -44,6 +44,9 @@ func Inspect(dir string) (*Summary, error) {
 // InspectCheckpoint is [Inspect] of an open checkpoint.
 func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 	cfg, notes, err := model.Resolve(ckpt.Config, ckpt)
+	if errors.Is(err, model.ErrNoHead) {
+		return inspectBase(ckpt, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +80,47 @@ func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 		s.Notes = append(s.Notes, "a LoRA adapter over "+ckpt.Base+", merged when it is read")
 	}
 	return s, errors.Join(readErr, bindErr, encErr)
+}
+
+// inspectBase says what a checkpoint without a score head is as a base for training. The error stays: it is no reward model.
+func inspectBase(ckpt *loader.Checkpoint, noHead error) (*Summary, error) {
+	b, err := model.ResolveBase(ckpt.Config, ckpt)
+	if err != nil {
+		return nil, errors.Join(noHead, err)
+	}
+	cfg := b.Config
+	s := &Summary{Config: cfg, Pad: "none", DType: storedTypes(ckpt), Head: "none: training begins with " + strings.Join(b.New, ", "), Notes: slices.Clone(ckpt.Notes)}
+	if len(b.Left) > 0 {
+		s.Notes = append(s.Notes, fmt.Sprintf("a reward model leaves out %s", someNames(b.Left)))
+	}
+	for _, name := range b.Names() {
+		shape, _ := b.Shape(name)
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		s.Parameters += n
+	}
+	if cfg.PadTokenID != nil {
+		s.Pad = fmt.Sprintf("%d", *cfg.PadTokenID)
+	}
+	readErr := readAs(cfg, ckpt.Config, Config{})
+	e, err := newEncoder(ckpt, cfg, Config{})
+	if e != nil {
+		s.describe(e, ckpt)
+		s.Notes = append(s.Notes, e.notes...)
+	}
+	return s, errors.Join(noHead, readErr, err)
+}
+
+// someNames lists a few names.
+func someNames(names []string) string {
+	const most = 4
+	out := strings.Join(names[:min(most, len(names))], ", ")
+	if n := len(names) - most; n > 0 {
+		out += fmt.Sprintf(" and %d more", n)
+	}
+	return out
 }
 
 func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {

@@ -1,0 +1,211 @@
+package rm
+
+import (
+	"encoding/json"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/warm/reward"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
+)
+
+// other is a source whose tensors have other names, and that may have more.
+type other struct {
+	model.Source
+	own   map[string]string
+	extra map[string][]int
+}
+
+func (o *other) Names() []string {
+	return slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(o.own)), slices.Collect(maps.Keys(o.extra))...)))
+}
+
+func (o *other) Shape(name string) ([]int, bool) {
+	if s, ok := o.extra[name]; ok {
+		return s, true
+	}
+	return o.Source.Shape(o.own[name])
+}
+
+func (o *other) ReadAt(dst []float32, name string, offset int) error {
+	if _, ok := o.extra[name]; ok {
+		clear(dst)
+		return nil
+	}
+	return o.Source.ReadAt(dst, o.own[name], offset)
+}
+
+// writeBody writes a body of a class of reward models, whose tensors get the names that name returns, "" for none, and extra ones.
+func writeBody(t *testing.T, class, config string, as map[string]any, name func(string) string, extra map[string][]int) string {
+	full := map[string]any{"architectures": []string{class}, "num_labels": 1, "vocab_size": 300, "max_position_embeddings": 96, "pad_token_id": 0}
+	require.NoError(t, json.Unmarshal([]byte(config), &full))
+	data, err := json.Marshal(full)
+	require.NoError(t, err)
+	cfg, err := model.ParseConfig(data)
+	require.NoError(t, err)
+	return rewardtest.Checkpoint(t, "body", func(c *loader.Contents) {
+		delete(full, "num_labels")
+		maps.Copy(full, as)
+		c.Config, err = json.Marshal(full)
+		require.NoError(t, err)
+		src := model.NewRandom(cfg, 1)
+		o := &other{Source: src, own: map[string]string{}, extra: extra}
+		for _, n := range src.Names() {
+			if to := name(n); to != "" {
+				o.own[to] = n
+			}
+		}
+		c.Source = o
+	})
+}
+
+const small = `{"hidden_size":16,"intermediate_size":24,"num_hidden_layers":2,"num_attention_heads":2,`
+
+// bodies are checkpoints without a score head, as transformers writes them.
+var bodies = map[string]struct {
+	class, config string
+	as            map[string]any
+	name          func(string) string
+	extra         map[string][]int
+	fresh         []string // beside the score head
+}{
+	"a language model": {"LlamaForSequenceClassification", small + `"model_type":"llama"}`, class("LlamaForCausalLM"), lacking("score."), map[string][]int{"lm_head.weight": {300, 16}}, nil},
+	"a decoder alone":  {"LlamaForSequenceClassification", small + `"model_type":"llama"}`, class("LlamaModel"), cut("model.", lacking("score.")), nil, nil},
+	"GPT-2 as it was published": {"GPT2ForSequenceClassification", `{"n_embd":16,"n_layer":2,"n_head":2,"n_positions":96,"model_type":"gpt2"}`, class("GPT2LMHeadModel"),
+		cut("transformer.", lacking("score.")), nil, nil},
+	"Pythia":                 {"GPTNeoXForSequenceClassification", small + `"model_type":"gpt_neox"}`, class("GPTNeoXForCausalLM"), lacking("score."), map[string][]int{"embed_out.weight": {300, 16}}, nil},
+	"a body without a class": {"Qwen2ForSequenceClassification", small + `"model_type":"qwen2"}`, map[string]any{"architectures": nil}, lacking("score."), nil, nil},
+	"BERT alone":             {"BertForSequenceClassification", small + `"model_type":"bert"}`, class("BertModel"), cut("bert.", lacking("classifier.")), nil, nil},
+	"BERT alone, without a pooler": {"BertForSequenceClassification", small + `"model_type":"bert"}`, class("BertModel"), cut("bert.", lacking("classifier.", "bert.pooler.")), nil,
+		[]string{"bert.pooler.dense.weight", "bert.pooler.dense.bias"}},
+	"BERT that fills gaps": {"BertForSequenceClassification", small + `"model_type":"bert"}`, class("BertForMaskedLM"), lacking("classifier.", "bert.pooler."),
+		map[string][]int{"cls.predictions.bias": {300}, "cls.predictions.transform.dense.weight": {16, 16}}, []string{"bert.pooler.dense.weight", "bert.pooler.dense.bias"}},
+	"RoBERTa that fills gaps": {"RobertaForSequenceClassification", small + `"model_type":"roberta","type_vocab_size":1,"pad_token_id":1}`, class("RobertaForMaskedLM"), lacking("classifier."),
+		map[string][]int{"lm_head.bias": {300}, "lm_head.dense.weight": {16, 16}}, []string{"classifier.dense.weight", "classifier.dense.bias"}},
+	"XLM-RoBERTa alone, with a pooler": {"XLMRobertaForSequenceClassification", small + `"model_type":"xlm-roberta","type_vocab_size":1,"pad_token_id":1}`, class("XLMRobertaModel"), cut("roberta.", lacking("classifier.")),
+		map[string][]int{"pooler.dense.weight": {16, 16}, "pooler.dense.bias": {16}}, []string{"classifier.dense.weight", "classifier.dense.bias"}},
+	"DistilBERT that fills gaps": {"DistilBertForSequenceClassification", `{"dim":16,"hidden_dim":24,"n_layers":2,"n_heads":2,"model_type":"distilbert"}`, class("DistilBertForMaskedLM"),
+		lacking("classifier.", "pre_classifier."), map[string][]int{"vocab_transform.weight": {16, 16}, "vocab_projector.bias": {300}}, []string{"pre_classifier.weight", "pre_classifier.bias"}},
+	"ELECTRA's discriminator": {"ElectraForSequenceClassification", small + `"model_type":"electra","embedding_size":8}`, class("ElectraForPreTraining"), lacking("classifier."),
+		map[string][]int{"discriminator_predictions.dense.weight": {16, 16}}, []string{"classifier.dense.weight", "classifier.dense.bias"}},
+	"ALBERT alone": {"AlbertForSequenceClassification", small + `"model_type":"albert","embedding_size":8}`, class("AlbertModel"), cut("albert.", lacking("classifier.")), nil, nil},
+	"DeBERTa alone": {"DebertaV2ForSequenceClassification", small + `"model_type":"deberta-v2","relative_attention":true,"pos_att_type":"p2c|c2p","share_att_key":true,"position_buckets":8,"type_vocab_size":0,"norm_rel_ebd":"layer_norm"}`,
+		class("DebertaV2Model"), cut("deberta.", lacking("classifier.", "pooler.")), nil, []string{"pooler.dense.weight", "pooler.dense.bias"}},
+	"ModernBERT that fills gaps": {"ModernBertForSequenceClassification", small + `"model_type":"modernbert"}`, class("ModernBertForMaskedLM"), lacking("classifier."), map[string][]int{"decoder.bias": {300}}, nil},
+	"ModernBERT alone": {"ModernBertForSequenceClassification", small + `"model_type":"modernbert"}`, class("ModernBertModel"), cut("model.", lacking("classifier.", "head.")), nil,
+		[]string{"head.dense.weight", "head.norm.weight"}},
+}
+
+func class(name string) map[string]any { return map[string]any{"architectures": []string{name}} }
+
+// lacking leaves out the tensors that begin so.
+func lacking(prefixes ...string) func(string) string {
+	return func(n string) string {
+		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(n, p) }) {
+			return ""
+		}
+		return n
+	}
+}
+
+// cut removes a prefix of what another function leaves.
+func cut(prefix string, of func(string) string) func(string) string {
+	return func(n string) string { return strings.TrimPrefix(of(n), prefix) }
+}
+
+// TestEveryBodyIsABaseForTraining begins with each kind of body, and opens what training makes of it as a reward model.
+func TestEveryBodyIsABaseForTraining(t *testing.T) {
+	pairs := Lines(t, "pairs.jsonl", Good1, Good2, Good3)
+	for name, b := range bodies {
+		t.Run(name, func(t *testing.T) {
+			dir := writeBody(t, b.class, b.config, b.as, b.name, b.extra)
+			s, err := reward.Inspect(dir)
+			require.ErrorIs(t, err, model.ErrNoHead)
+			require.NotNil(t, s, "%v", err)
+			assert.Equal(t, b.class, s.Config.Architecture)
+			for _, n := range b.fresh {
+				assert.Contains(t, s.Head, n)
+			}
+			base, err := (&Config{Base: dir}).openBase()
+			require.NoError(t, err)
+			defer base.Checkpoint.Close()
+			assert.ElementsMatch(t, append(slices.Clone(b.fresh), base.parsed.HeadTensors()...), base.body.New)
+			assertBegins(t, base)
+			for _, lora := range []*model.LoRAConfig{nil, {Rank: 2, Alpha: 4, Targets: loraTargets(base)}} {
+				run := Config{Base: dir, Train: []string{pairs}, Out: filepath.Join(t.TempDir(), "rm"), LR: 1e-3, Batch: 2, Probe: 3, LoRA: lora}
+				_, err = Train(t.Context(), run)
+				if lora != nil && b.class == "GPT2ForSequenceClassification" {
+					require.ErrorContains(t, err, "no low-rank change is learned")
+					continue
+				}
+				require.NoError(t, err)
+				for _, out := range append(run.beside(), run.Out) {
+					s, err = reward.Inspect(out)
+					require.NoError(t, err, out)
+					assert.Equal(t, b.class, s.Config.Architecture)
+				}
+				_, err = Train(t.Context(), Config{Base: run.Out, Train: []string{pairs}, Out: filepath.Join(t.TempDir(), "again"), LR: 1e-3, Batch: 2, NoProbe: true})
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+// loraTargets are some linear layers of a base by the last part of their names.
+func loraTargets(b *Base) []string {
+	var out []string
+	for _, n := range b.body.Names() {
+		shape, _ := b.body.Shape(n)
+		module := strings.TrimSuffix(n, ".weight")
+		last := module[strings.LastIndexByte(module, '.')+1:]
+		if slices.Contains([]string{"q_proj", "query", "q_lin", "query_proj", "query_key_value", "c_attn", "Wqkv"}, last) && len(shape) == 2 && !slices.Contains(out, last) {
+			out = append(out, last)
+		}
+	}
+	return out
+}
+
+// assertBegins holds what the new parameters are, the same each time and in any piece.
+func assertBegins(t *testing.T, b *Base) {
+	for _, n := range b.body.New {
+		shape, _ := b.body.Shape(n)
+		count := 1
+		for _, d := range shape {
+			count *= d
+		}
+		whole, part := make([]float32, count), make([]float32, count-count/2)
+		require.NoError(t, b.body.ReadAt(whole, n, 0))
+		require.NoError(t, b.body.ReadAt(part, n, count/2))
+		assert.Equal(t, whole[count/2:], part, n)
+		zero := !slices.ContainsFunc(whole, func(v float32) bool { return v != 0 })
+		assert.Equal(t, slices.Contains(b.parsed.HeadTensors(), n) || strings.HasSuffix(n, ".bias"), zero, n)
+	}
+}
+
+func TestABodyMustBeWholeAndKnown(t *testing.T) {
+	for name, c := range map[string]struct {
+		name  func(string) string
+		extra map[string][]int
+		says  string
+	}{
+		"a tensor is missing":  {lacking("score.", "model.norm."), nil, "missing: model.norm.weight"},
+		"a tensor is unknown":  {lacking("score."), map[string][]int{"model.layers.0.self_attn.extra.weight": {2, 2}}, "unknown: model.layers.0.self_attn.extra.weight"},
+		"a norm is mis-shaped": {lacking("score.", "model.norm."), map[string][]int{"model.norm.weight": {3}}, "model.norm.weight: shape [3], want [16]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := writeBody(t, "LlamaForSequenceClassification", small+`"model_type":"llama"}`, class("LlamaForCausalLM"), c.name, c.extra)
+			_, err := (&Config{Base: dir}).openBase()
+			assert.ErrorContains(t, err, c.says)
+			_, err = reward.Inspect(dir)
+			assert.ErrorContains(t, err, c.says)
+		})
+	}
+}
