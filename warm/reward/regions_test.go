@@ -21,6 +21,7 @@ import (
 var frames = map[string]string{
 	"plain":          rewardtest.Template,
 	"no role":        `{% for m in messages %}{{ m.content + eos_token }}{% endfor %}`,
+	"no end":         `{{ bos_token }}{% for m in messages %}{{ '[' + m.role + ']' + m.content }}{% endfor %}`,
 	"default system": `{{ bos_token }}{% if messages[0].role != 'system' %}[system]be kind{{ eos_token }}{% endif %}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}`,
 	"merged system": `{{ bos_token }}{% if messages[0].role == 'system' %}{% set system = '{' ~ messages[0].content ~ '}' %}{% set rest = messages[1:] %}{% else %}{% set system = '' %}{% set rest = messages %}{% endif %}` +
 		`{% for m in rest %}{% if m.role == 'assistant' %}=> {{ m.content }}{{ eos_token }}{% else %}[{{ (system if loop.first else '') + m.content }}]{% endif %}{% endfor %}`,
@@ -238,8 +239,8 @@ func slowEnd(tokens []slowToken, ends bool, pooling Pooling) []slowToken {
 	if ends && tokens[last].id == 1 {
 		tokens[last].region = regionEnding
 	}
-	if rule, _ := ruleOf(pooling); rule == "pattern" {
-		if at := slowAt(tokens, pooling); at >= 0 {
+	if strings.Contains(string(pooling), "pattern") {
+		if at := slowAt(tokens, "pattern:1,93"); at >= 0 {
 			tokens[at].region, tokens[at+1].region = regionEnding, regionEnding
 		}
 	}
@@ -334,8 +335,6 @@ func slowAt(tokens []slowToken, pooling Pooling) int {
 		}
 	case "at":
 		return max(len(tokens)+int(n), -1)
-	case "every":
-		return first
 	case "pattern": // those of the tests have two ids
 		var a, b int32
 		fmt.Sscanf(string(pooling), "pattern:%d,%d", &a, &b)
@@ -380,12 +379,12 @@ func randomTurns(t *testing.T, r *rand.Rand) []chat.Message {
 		require.NoError(t, err)
 		return append(out, m...)
 	}
-	return append(out, chat.NewMessage("assistant", say()))
+	return append(out, chat.NewMessage("assistant", say()+[]string{"", "", "</s>", "\n"}[r.IntN(4)]))
 }
 
 // poolings are rules of every form; 99 is the letter a, and 299 no token of a text.
 var poolings = []Pooling{model.PoolHF, model.PoolLast, model.PoolPrompt, model.PoolFirst, "token:1", "token:99", "append:1", "append:299", "before:1", "before:99", "at:-1", "at:-7",
-	"pattern:1,93"} // and </s>[
+	"every:99", "pattern:1,93", "last+pattern:1,93"} // and </s>[
 
 // FuzzRegions holds tokens, regions, truncation and the scored token against a
 // reference that knows positions because each value was one unique letter when
@@ -454,9 +453,14 @@ func FuzzRegions(f *testing.F) {
 			require.ErrorIs(t, err, ErrTooLong)
 			return
 		}
-		if slowAt(want, o.Pooling) < 0 {
+		reads := slowReads(want, o.Pooling)
+		if len(reads) == 0 {
 			require.ErrorIs(t, err, ErrInput)
 			return
+		}
+		if n := len(reads); d.config.Reads(n) != n {
+			require.ErrorIs(t, err, ErrInput, "the head reads another number of tokens")
+			got, err = d.readByAnyHead(Input{Messages: messages}, o)
 		}
 		require.NoError(t, err)
 		require.Equal(t, whole > limit, got.Truncated)
@@ -471,6 +475,42 @@ func FuzzRegions(f *testing.F) {
 			ids[i] = x.id
 		}
 		require.Equal(t, ids, got.IDs, "%s: %v, truncate %q to %d", name, cells, o.Truncate, limit)
-		require.EqualValues(t, slowAt(want, o.Pooling), got.Read[0], "%s: %v, %s", name, cells, o.Pooling)
+		require.Equal(t, reads, got.Read, "%s: %v, %s", name, cells, o.Pooling)
 	})
+}
+
+// readByAnyHead is [Encoder.Encode] for a head that reads as many tokens as there are.
+func (e *Encoder) readByAnyHead(in Input, o EncodeOptions) (Encoded, error) {
+	x, err := e.encoding(in, o)
+	if err != nil {
+		return Encoded{}, err
+	}
+	whole := len(x.ids)
+	if whole > o.MaxTokens {
+		if err := x.cut(o.MaxTokens, cmp.Or(o.Truncate, TruncatePromptLeft)); err != nil {
+			return Encoded{}, err
+		}
+	}
+	read, _ := o.Pooling.Read(x.ids, e.config.PadTokenID, x.promptTokens())
+	return Encoded{Sequence: model.Sequence{IDs: x.ids, Read: read}, Truncated: len(x.ids) < whole}, nil
+}
+
+// slowReads is the reference for all tokens that are read.
+func slowReads(tokens []slowToken, pooling Pooling) (out []int32) {
+	for _, rule := range strings.Split(string(pooling), "+") {
+		if name, id := ruleOf(Pooling(rule)); name == "every" {
+			for i, x := range tokens {
+				if x.id == id {
+					out = append(out, int32(i))
+				}
+			}
+			continue
+		}
+		at := slowAt(tokens, Pooling(rule))
+		if at < 0 {
+			return nil
+		}
+		out = append(out, int32(at))
+	}
+	return out
 }
