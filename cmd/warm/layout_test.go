@@ -76,7 +76,7 @@ var layout = map[string][]string{
 	"trainer/lab/labtest":      {"model/nn", "trainer/lab", "trainer/lm"},
 	"trainer/rl":               {"api", "loader", "model", "model/chat", "model/cpu", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/lm", "trainer/optim", "trainer/state"},
 	"trainer/rm":               {"eval", "loader", "loader/safetensors", "model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/loss", "trainer/optim", "trainer/state", "warm/reward"},
-	"trainer/judge":            {"api", "eval", "loader", "model", "trainer/data", "trainer/rm", "warm"},
+	"trainer/judge":            {"api", "eval", "eval/boards", "loader", "model", "model/chat", "trainer/data", "trainer/rm", "warm", "warm/reward"},
 }
 
 // bans are the imports, direct or not, that would undo a boundary.

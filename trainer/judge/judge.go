@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
@@ -156,65 +157,104 @@ func (j *judge) words() (*Judged, error) {
 	return j.judged(NameWords, chosen, rejected)
 }
 
+// run judges every member, their ensemble and their weight average.
 func (j *judge) run(ctx context.Context, r *Report, dirs []string) error {
+	score := func(config []byte, src model.Source) ([]float64, error) {
+		m, err := j.test.load(config, src, j.engine)
+		if err != nil {
+			return nil, err
+		}
+		chosen, rejected, err := rm.ScorePairs(j.engine, m, j.pairs)
+		return slices.Concat(chosen, rejected), err
+	}
 	n := len(j.pairs)
-	ensC, ensR := make([]float64, n), make([]float64, n)
+	return j.test.scoreModels(ctx, dirs, score, func(is role, name string, rewards []float64) error {
+		one, err := j.judged(name, rewards[:n], rewards[n:])
+		if err != nil {
+			return err
+		}
+		r.add(is, one)
+		return nil
+	})
+}
+
+// role is what a scored model is among the others.
+type role uint8
+
+const (
+	isMember role = iota
+	isEns
+	isWA
+)
+
+// add puts a judged model in its place.
+func (r *Report) add(is role, one *Judged) {
+	switch is {
+	case isEns:
+		r.Ens = one
+	case isWA:
+		r.WA = one
+	default:
+		r.Members = append(r.Members, *one)
+	}
+}
+
+// scoreModels scores every checkpoint and, where there are several, what becomes of them: the ensemble,
+// which is the mean of their rewards, and the weight average. each is given the rewards of one, by its
+// name, in that order.
+func (t Test) scoreModels(ctx context.Context, dirs []string, score func(config []byte, src model.Source) ([]float64, error), each func(is role, name string, rewards []float64) error) error {
 	var members []warm.Member
 	defer func() {
 		for _, m := range members {
 			m.Checkpoint.Close()
 		}
 	}()
+	var ens []float64
 	for _, dir := range dirs {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		ckpt, err := j.test.Open(dir)
+		ckpt, err := t.Open(dir)
 		if err != nil {
 			return err
 		}
 		members = append(members, warm.Member{Name: dir, Checkpoint: ckpt})
-		chosen, rejected, err := j.score(ckpt.Config, ckpt)
+		rewards, err := score(ckpt.Config, ckpt)
 		if err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
-		for i := range n {
-			ensC[i] += chosen[i] / float64(len(dirs))
-			ensR[i] += rejected[i] / float64(len(dirs))
+		if ens == nil {
+			ens = make([]float64, len(rewards))
 		}
-		one, err := j.judged(filepath.Base(filepath.Clean(dir)), chosen, rejected)
-		if err != nil {
+		for i, v := range rewards {
+			ens[i] += v / float64(len(dirs))
+		}
+		if err := each(isMember, filepath.Base(filepath.Clean(dir)), rewards); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
-		r.Members = append(r.Members, *one)
 	}
 	if len(dirs) == 1 {
 		return nil
 	}
-	var err error
-	if r.Ens, err = j.judged(NameEns, ensC, ensR); err != nil {
+	if err := each(isEns, NameEns, ens); err != nil {
 		return err
 	}
 	average, err := warm.NewAverage(members, warm.Options{})
 	if err != nil {
 		return err
 	}
-	chosen, rejected, err := j.score(average.Config(), average)
+	rewards, err := score(average.Config(), average)
 	if err != nil {
 		return err
 	}
-	r.WA, err = j.judged(NameWA, chosen, rejected)
-	return err
+	return each(isWA, NameWA, rewards)
 }
 
-func (j *judge) score(config []byte, src model.Source) (chosen, rejected []float64, err error) {
+// load makes a model of weights.
+func (t Test) load(config []byte, src model.Source, e *model.Engine) (*model.Model, error) {
 	c, _, err := model.Resolve(config, src) // the notes are those of warm check
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	m, err := model.Load(c, src, model.LoadOptions{Workers: j.engine.Workers()})
-	if err != nil {
-		return nil, nil, err
-	}
-	return rm.ScorePairs(j.engine, m, j.pairs)
+	return model.Load(c, src, model.LoadOptions{Workers: e.Workers()})
 }

@@ -15,6 +15,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
@@ -38,8 +39,8 @@ type Served struct {
 var ErrChanged = errors.New("the model changed while it was judged")
 
 const (
-	remoteBatch    = 64 // pairs in a request
-	remoteInFlight = 2  // one is computed while the next is on its way
+	remoteBatch    = 128 // answers in a request
+	remoteInFlight = 2   // one is computed while the next is on its way
 
 	// remoteTimeout bounds one request, tries again included: what a server allows
 	// at most by default. Its own default would be short for a slow model.
@@ -61,7 +62,12 @@ func Server(ctx context.Context, m Remote, t Test) (*Report, error) {
 	if err := m.choose(ctx); err != nil {
 		return nil, err
 	}
-	rewards, served, err := m.scoreAll(ctx, j.texts, t.DropLong)
+	queries := make([]query, len(j.texts))
+	for i := range j.texts {
+		p := &j.texts[i]
+		queries[i] = query{at: p.At, answers: 2, inputs: func() ([]api.Input, error) { return inputs(p) }}
+	}
+	rewards, served, err := m.scoreAll(ctx, queries, long{truncate: api.TruncateError, drop: t.DropLong})
 	if err != nil {
 		return nil, err
 	}
@@ -108,36 +114,59 @@ func (m *Remote) choose(ctx context.Context) error {
 	return fmt.Errorf("the server has no model %q; it has %s", m.Model, strings.Join(names, ", "))
 }
 
-// pairReply is what a server answered for a pair; the zero value for one that is
-// over the context.
-type pairReply struct{ chosen, rejected *api.Reward }
+// query is what a server is asked about one pair, or one question.
+type query struct {
+	at      data.Place
+	answers int
+	inputs  func() ([]api.Input, error)
+}
+
+// long says what becomes of text over the context.
+type long struct {
+	truncate string
+	drop     bool // with TruncateError: leave out the query
+}
+
+// reply is what a server answered to a query, by answer; nil for one that is over the context.
+type reply []api.Reward
 
 // kept leaves out the pairs without rewards.
-func kept(rewards []pairReply, texts []rm.Preference) (r []pairReply, p []rm.Preference) {
+func kept(rewards []reply, texts []rm.Preference) (r []reply, p []rm.Preference) {
 	for i := range rewards {
-		if rewards[i].chosen != nil {
+		if rewards[i] != nil {
 			r, p = append(r, rewards[i]), append(p, texts[i])
 		}
 	}
 	return r, p
 }
 
-// scoreAll scores pairs in batches, a few at a time.
-func (m *Remote) scoreAll(ctx context.Context, pairs []rm.Preference, dropLong bool) ([]pairReply, *Served, error) {
+// batches cuts queries so that each part has remoteBatch answers at most, or is one query.
+func batches(queries []query) (ends []int) {
+	answers := 0
+	for i, q := range queries {
+		if answers > 0 && answers+q.answers > remoteBatch {
+			ends, answers = append(ends, i), 0
+		}
+		answers += q.answers
+	}
+	return append(ends, len(queries))
+}
+
+// scoreAll answers queries in batches, a few at a time.
+func (m *Remote) scoreAll(ctx context.Context, queries []query, l long) ([]reply, *Served, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := make([]pairReply, len(pairs))
+	out := make([]reply, len(queries))
 	var (
 		workers sync.WaitGroup
 		mu      sync.Mutex
 		served  *Served
 	)
-	batches := make(chan int)
+	parts := make(chan [2]int)
 	for range remoteInFlight {
 		workers.Go(func() {
-			for at := range batches {
-				end := min(len(pairs), at+remoteBatch)
-				s, err := m.score(ctx, pairs[at:end], out[at:end], dropLong)
+			for p := range parts {
+				s, err := m.score(ctx, queries[p[0]:p[1]], out[p[0]:p[1]], l)
 				mu.Lock()
 				if err == nil && s != nil && served != nil && *s != *served {
 					err = fmt.Errorf("%w: from %s to %s", ErrChanged, served.Revision, s.Revision)
@@ -152,32 +181,37 @@ func (m *Remote) scoreAll(ctx context.Context, pairs []rm.Preference, dropLong b
 			}
 		})
 	}
-	for at := 0; at < len(pairs) && ctx.Err() == nil; at += remoteBatch {
-		batches <- at
+	at := 0
+	for _, end := range batches(queries) {
+		if ctx.Err() != nil {
+			break
+		}
+		parts <- [2]int{at, end}
+		at = end
 	}
-	close(batches)
+	close(parts)
 	workers.Wait()
 	return out, served, context.Cause(ctx)
 }
 
 var badInput = regexp.MustCompile(`^inputs\[(\d+)\]`)
 
-// score scores one batch into out. A nil Served says that no pair fits the context.
-func (m *Remote) score(ctx context.Context, pairs []rm.Preference, out []pairReply, dropLong bool) (*Served, error) {
-	left := make([]int, len(pairs))
+// score scores one batch into out. A nil Served says that no query fits the context.
+func (m *Remote) score(ctx context.Context, queries []query, out []reply, l long) (*Served, error) {
+	left := make([]int, len(queries))
 	for i := range left {
 		left[i] = i
 	}
 	for len(left) > 0 {
-		req := &api.RewardRequest{Model: m.Model, Mode: m.Mode, Truncate: api.TruncateError}
+		req := &api.RewardRequest{Model: m.Model, Mode: m.Mode, Truncate: l.truncate}
 		if m.Mode == api.ModeEns || m.Mode == api.ModeBoth {
 			req.Return = []string{api.ReturnMembers}
 		}
 		var owner []int // in left, of each input
 		for at, i := range left {
-			in, err := inputs(&pairs[i])
+			in, err := queries[i].inputs()
 			if err != nil {
-				return nil, &data.Error{Place: pairs[i].At, Err: err}
+				return nil, &data.Error{Place: queries[i].at, Err: err}
 			}
 			for range in {
 				owner = append(owner, at)
@@ -185,20 +219,20 @@ func (m *Remote) score(ctx context.Context, pairs []rm.Preference, out []pairRep
 			req.Inputs = append(req.Inputs, in...)
 		}
 		one, cancel := context.WithTimeout(ctx, remoteTimeout)
-		reply, err := m.Client.Reward(one, req)
+		response, err := m.Client.Reward(one, req)
 		cancel()
 		if err == nil {
-			return distribute(reply, left, out)
+			return distribute(response, queries, left, out)
 		}
 		at, ok := inputOf(err, owner)
 		if !ok {
 			return nil, err
 		}
-		if !dropLong || !api.IsCode(err, api.CodeTooLong) {
-			if api.IsCode(err, api.CodeTooLong) {
+		if tooLong := api.IsCode(err, api.CodeTooLong); !l.drop || !tooLong {
+			if tooLong && l.truncate == api.TruncateError {
 				err = fmt.Errorf("%w; --drop-long leaves such pairs out", err)
 			}
-			return nil, &data.Error{Place: pairs[left[at]].At, Err: err}
+			return nil, &data.Error{Place: queries[left[at]].at, Err: err}
 		}
 		left = slices.Delete(left, at, at+1)
 	}
@@ -222,15 +256,21 @@ func inputOf(err error, owner []int) (int, bool) {
 	return owner[n], true
 }
 
-// distribute hands the rewards of a reply to their pairs.
-func distribute(reply *api.RewardResponse, left []int, out []pairReply) (*Served, error) {
-	if len(reply.Data) != 2*len(left) {
-		return nil, fmt.Errorf("the server answered %d rewards for %d answers", len(reply.Data), 2*len(left))
+// distribute hands the rewards of a response to their queries.
+func distribute(response *api.RewardResponse, queries []query, left []int, out []reply) (*Served, error) {
+	want := 0
+	for _, i := range left {
+		want += queries[i].answers
 	}
-	for k, i := range left {
-		out[i] = pairReply{&reply.Data[2*k], &reply.Data[2*k+1]}
+	if len(response.Data) != want {
+		return nil, fmt.Errorf("the server answered %d rewards for %d answers", len(response.Data), want)
 	}
-	return &Served{reply.Model, reply.Revision, reply.Mode, reply.Normalized}, nil
+	rest := response.Data
+	for _, i := range left {
+		n := queries[i].answers
+		out[i], rest = rest[:n:n], rest[n:]
+	}
+	return &Served{response.Model, response.Revision, response.Mode, response.Normalized}, nil
 }
 
 // inputs are a pair's answers as the wire has them, chosen first.
@@ -240,53 +280,73 @@ func inputs(p *rm.Preference) ([]api.Input, error) {
 	}
 	var out []api.Input
 	for _, answer := range []data.Text{p.Chosen, p.Rejected} {
-		text, err := json.Marshal(slices.Concat(p.Prompt.Messages, answer.Messages))
+		in, err := conversation(slices.Concat(p.Prompt.Messages, answer.Messages))
 		if err != nil {
 			return nil, err
 		}
-		var messages []api.Message
-		if err := jsonv2.Unmarshal(text, &messages); err != nil {
-			return nil, err
-		}
-		out = append(out, api.Conversation(messages...))
+		out = append(out, in)
 	}
 	return out, nil
 }
 
-// remote judges everything that the replies hold.
-func (j *judge) remote(r *Report, replies []pairReply) error {
-	judged := func(name string, reward func(a *api.Reward) (float32, bool)) (*Judged, error) {
-		chosen, rejected := make([]float64, len(replies)), make([]float64, len(replies))
-		for i, p := range replies {
-			c, okC := reward(p.chosen)
-			d, okD := reward(p.rejected)
-			if !okC || !okD {
-				return nil, fmt.Errorf("a reply holds no reward of %s", name)
-			}
-			chosen[i], rejected[i] = float64(c), float64(d)
-		}
-		return j.judged(name, chosen, rejected)
+// conversation is messages as the wire has them.
+func conversation(messages []chat.Message) (api.Input, error) {
+	text, err := json.Marshal(messages)
+	if err != nil {
+		return api.Input{}, err
 	}
-	reward := func(a *api.Reward) (float32, bool) { return a.Reward, true }
-	var err error
-	switch mode := r.Served.Mode; mode {
-	case api.ModeWA, api.ModeBoth:
-		if r.WA, err = judged(NameWA, reward); err != nil {
-			return err
+	var out []api.Message
+	if err := jsonv2.Unmarshal(text, &out); err != nil {
+		return api.Input{}, err
+	}
+	return api.Conversation(out...), nil
+}
+
+// remote judges everything that the replies hold.
+func (j *judge) remote(r *Report, replies []reply) error {
+	return r.Served.models(replies, func(is role, name string, rewards [][]float64) error {
+		chosen, rejected := make([]float64, len(rewards)), make([]float64, len(rewards))
+		for i, v := range rewards {
+			chosen[i], rejected[i] = v[0], v[1]
 		}
-	case api.ModeEns:
-		if r.Ens, err = judged(NameEns, reward); err != nil {
-			return err
-		}
-	default:
-		one, err := judged(strings.TrimPrefix(mode, api.ModeMember), reward)
+		one, err := j.judged(name, chosen, rejected)
 		if err != nil {
 			return err
 		}
-		r.Members = append(r.Members, *one)
+		r.add(is, one)
+		return nil
+	})
+}
+
+// models hands out the rewards of each model that the replies hold, by query and answer: what the
+// server's mode aggregates, and the members where it names them.
+func (s *Served) models(replies []reply, each func(is role, name string, rewards [][]float64) error) error {
+	model := func(is role, name string, reward func(a *api.Reward) (float32, bool)) error {
+		out := make([][]float64, len(replies))
+		for i, r := range replies {
+			out[i] = make([]float64, len(r))
+			for k := range r {
+				v, ok := reward(&r[k])
+				if !ok {
+					return fmt.Errorf("a reply holds no reward of %s", name)
+				}
+				out[i][k] = float64(v)
+			}
+		}
+		return each(is, name, out)
 	}
-	if r.Served.Mode == api.ModeBoth {
-		r.Ens, err = judged(NameEns, func(a *api.Reward) (float32, bool) {
+	is, name := isMember, strings.TrimPrefix(s.Mode, api.ModeMember)
+	switch s.Mode {
+	case api.ModeWA, api.ModeBoth:
+		is, name = isWA, NameWA
+	case api.ModeEns:
+		is, name = isEns, NameEns
+	}
+	if err := model(is, name, func(a *api.Reward) (float32, bool) { return a.Reward, a.Error == nil }); err != nil {
+		return err
+	}
+	if s.Mode == api.ModeBoth {
+		err := model(isEns, NameEns, func(a *api.Reward) (float32, bool) {
 			if a.Ensemble == nil {
 				return 0, false
 			}
@@ -296,8 +356,8 @@ func (j *judge) remote(r *Report, replies []pairReply) error {
 			return err
 		}
 	}
-	for k, member := range replies[0].chosen.Members {
-		one, err := judged(member.Name, func(a *api.Reward) (float32, bool) {
+	for k, member := range replies[0][0].Members {
+		err := model(isMember, member.Name, func(a *api.Reward) (float32, bool) {
 			if k >= len(a.Members) || a.Members[k].Name != member.Name {
 				return 0, false
 			}
@@ -306,7 +366,6 @@ func (j *judge) remote(r *Report, replies []pairReply) error {
 		if err != nil {
 			return err
 		}
-		r.Members = append(r.Members, *one)
 	}
 	return nil
 }

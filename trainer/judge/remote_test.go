@@ -60,8 +60,7 @@ func rewardServer(t *testing.T, models []api.Model, revision func() string) *api
 		}
 		body, err := api.Encode(&reply)
 		if assert.NoError(t, err) {
-			_, err = w.Write(body)
-			assert.NoError(t, err)
+			_, _ = w.Write(body) // the judge hangs up when another request shows that the model changed
 		}
 	}))
 	t.Cleanup(s.Close)
