@@ -13,6 +13,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/eval/boards"
 	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
@@ -26,6 +27,8 @@ type evalFlags struct {
 	calibration string
 	json        bool
 	pool        []string
+	format      string
+	compare     string
 }
 
 func (p *program) eval() *cobra.Command {
@@ -55,11 +58,19 @@ In a cross-validation every group of pairs is held out by one fold, and judged b
 that were trained without it. --pool puts the folds' reports, written by --json, together.
 
 Mean and standard deviation of the rewards calibrate a member in an ensemble;
---calibration writes them as a configuration that warm serve --config reads.`,
+--calibration writes them as a configuration that warm serve --config reads.
+
+--format reads an evaluation set as its authors publish it, JSON, JSON Lines or
+Parquet, file or directory, and prints what its leaderboard would: its own sections
+and weights, and what a tie is worth there. A prompt over the context loses its left,
+because a board counts every question. --compare sets rewards against those that
+JudgeBench publishes of five models (its outputs/…judge_name=reward_model… files).`,
 		Example: `  warm eval --data pairs.jsonl.zst --holdout id%10 --baseline-train pairs.jsonl.zst runs/member-1 runs/member-2
   warm eval --data pairs.jsonl.zst --calibration serve.yaml --name helpful runs/member-1 runs/member-2
   warm eval --data pairs.jsonl.zst --url http://127.0.0.1:8080 --name helpful
-  warm eval --pool fold-1.json,fold-2.json,fold-3.json`,
+  warm eval --pool fold-1.json,fold-2.json,fold-3.json
+  warm eval --format rm-bench --data RM-Bench/data/total_dataset.json --url http://127.0.0.1:8080
+  warm eval --format rewardbench2 --data test-00000-of-00001.parquet org/name`,
 		RunE: func(c *cobra.Command, args []string) error {
 			defer p.atOnce(c.Context())()
 			f.test.Say = func(message string) { fmt.Fprintln(p.stderr, message) }
@@ -67,7 +78,7 @@ Mean and standard deviation of the rewards calibrate a member in an ensemble;
 		},
 	}
 	l := c.Flags()
-	l.StringSliceVar(&f.test.Files, "data", nil, "`files` of preference pairs or votes; required")
+	l.Var((*files)(&f.test.Files), "data", "`files` of preference pairs or votes, or with --format files and directories of its board; required")
 	l.StringVar(&f.url, "url", "", "`address` of a server that scores, in place of checkpoints")
 	l.StringVar(&f.name, "name", "", "`name` of the server's model, where several are served; or of the model in --calibration's file")
 	l.StringVar(&f.mode, "mode", "", "mode of the server's model: wa, ens, both or member:NAME (default both where it is offered)")
@@ -84,10 +95,14 @@ Mean and standard deviation of the rewards calibrate a member in an ensemble;
 	l.IntVar(&f.test.Workers, "workers", 0, "number of workers (default one a processor)")
 	l.StringSliceVar(&f.pool, "pool", nil, "`files` that --json wrote, of the folds of a cross-validation: print them as one")
 	l.BoolVar(&f.json, "json", false, "print all of it as JSON")
+	l.StringVar(&f.format, "format", "", "read --data as a `board` publishes it, and print its figures: "+strings.Join(boardNames(), ", "))
+	l.StringVar(&f.compare, "compare", "", "`file` of JudgeBench's outputs: say how far our rewards are from those in it")
 	refuses(c,
 		rule{when: given(c, "pool"), why: "with --pool, which takes the reports as they are", flags: []string{"pool", "json"}, but: true},
 		rule{when: func() bool { return f.url == "" }, why: "without --url", flags: []string{"mode", "key"}},
 		rule{when: func() bool { return f.url == "" && f.calibration == "" }, why: "without --url or --calibration", flags: []string{"name"}},
+		rule{when: given(c, "format"), why: "with --format, which counts what its board counts", flags: []string{"baseline-train", "calibration", "holdout", "votes", "split-seed", "drop-long", "tolerance"}},
+		rule{when: func() bool { return f.format != "judgebench" }, why: "without --format judgebench", flags: []string{"compare"}},
 		rule{when: given(c, "url"), why: "with --url: the server scores, and has its own context", flags: []string{"workers", "max-tokens"}},
 		rule{when: given(c, "url"), why: "with --url: a server does not say where its members lie", flags: []string{"calibration"}},
 	)
@@ -108,6 +123,11 @@ func (f *evalFlags) check(dirs []string) error {
 	case f.url != "" && len(dirs) > 0:
 		return usagef("--url takes the place of the members' directories: %q", dirs)
 	}
+	if f.format != "" {
+		if _, err := boards.Named(f.format); err != nil {
+			return usageError{fmt.Errorf("--format: %w", err)}
+		}
+	}
 	if _, err := rm.ParseHoldout(f.test.Holdout); err != nil {
 		return usageError{err}
 	}
@@ -117,6 +137,9 @@ func (f *evalFlags) check(dirs []string) error {
 func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) error {
 	if err := f.check(dirs); err != nil {
 		return err
+	}
+	if f.format != "" {
+		return p.evalBoard(ctx, f, dirs)
 	}
 	measure := p.judge
 	if len(f.pool) > 0 {
@@ -151,14 +174,23 @@ func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*judg
 		f.test.Open = p.open(ctx)
 		return judge.Checkpoints(ctx, dirs, f.test)
 	}
+	m, err := p.remote(f)
+	if err != nil {
+		return nil, err
+	}
+	return judge.Server(ctx, m, f.test)
+}
+
+// remote is the model of --url.
+func (p *program) remote(f *evalFlags) (judge.Remote, error) {
 	if f.key == "" {
 		f.key = p.getenv("WARM_API_KEY")
 	}
 	client, err := api.NewClient(f.url, api.WithKey(f.key), api.WithRetry(api.Retry{}))
 	if err != nil {
-		return nil, usageError{err}
+		return judge.Remote{}, usageError{err}
 	}
-	return judge.Server(ctx, judge.Remote{Client: client, Model: f.name, Mode: f.mode}, f.test)
+	return judge.Remote{Client: client, Model: f.name, Mode: f.mode}, nil
 }
 
 // pool reads the reports of folds.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -105,4 +106,21 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// files is a flag of several files: one for each time it is given, or several with commas between
+// them. A value that names a file is that file, commas and all: some sets are published under such
+// names.
+type files []string
+
+func (f *files) String() string { return strings.Join(*f, ",") }
+func (f *files) Type() string   { return "files" }
+
+func (f *files) Set(value string) error {
+	if _, err := os.Stat(value); err == nil {
+		*f = append(*f, value)
+		return nil
+	}
+	*f = append(*f, strings.Split(value, ",")...)
+	return nil
 }
