@@ -79,7 +79,7 @@ func TestPathsStayInTheFolderOfModels(t *testing.T) {
 		})
 	}
 	for path, want := range map[string]string{
-		"embedded:member-1": `"embedded:member-1" does not exist in the folder of models`,
+		"embedded:member-1": `"embedded:member-1" is neither a path in the folder of models nor a reference that is known here`,
 		"nowhere/a:b":       `"nowhere/a:b" is outside the folder of models, or does not exist`,
 	} {
 		r := l.admin("PUT", "/v1/models/m", `{"members":[`+quoted(path)+`]}`)

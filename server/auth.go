@@ -42,13 +42,15 @@ func (s *Server) admin(h handler, query ...string) http.HandlerFunc {
 		k := s.keys.Load()
 		switch {
 		case len(k.admins) == 0 || s.changes == nil:
-			return api.Errorf(api.CodeAdminDisabled, "", "models cannot be changed here: the server was started without administrators' keys")
+			return api.Errorf(api.CodeAdminDisabled, "",
+				"models cannot be changed here: the server was started without administrators' keys")
 		case bearsKey(r, k.admins):
 			return h(w, r)
 		case bearsKey(r, k.users):
 			return api.Errorf(api.CodeForbidden, "", "this path asks for an administrator's key, and this one is not")
 		}
-		return api.Errorf(api.CodeUnauthorized, "", `this path asks for an administrator's key: send it as "Authorization: Bearer KEY"`)
+		return api.Errorf(api.CodeUnauthorized, "",
+			`this path asks for an administrator's key: send it as "Authorization: Bearer KEY"`)
 	}, query...)
 }
 

@@ -91,7 +91,9 @@ func (b *bodies) read(ctx context.Context, l *requestLog, r *http.Request) ([]by
 
 // fill reads r to its end into memory of size bytes, and into twice as much
 // whenever that was not enough, each time after it has reserved the cost of it.
-func (b *bodies) fill(ctx context.Context, h *memory.Hold, r io.Reader, size int64, cost func(int64) int64) ([]byte, error) {
+func (b *bodies) fill(
+	ctx context.Context, h *memory.Hold, r io.Reader, size int64, cost func(int64) int64,
+) ([]byte, error) {
 	buf := make([]byte, 0, size)
 	var beyond [1]byte
 	for {
@@ -223,7 +225,9 @@ func checkContentType(header string) error {
 	kind, params, err := mime.ParseMediaType(header)
 	switch {
 	case err == nil && kind == "application/x-www-form-urlencoded":
-		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type", "the body is declared as a form, as curl -d does: add the header Content-Type: application/json (curl -H 'Content-Type: application/json', or curl --json)")
+		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type",
+			"the body is declared as a form, as curl -d does: add the header Content-Type: application/json "+
+				"(curl -H 'Content-Type: application/json', or curl --json)")
 	case err != nil || kind != "application/json":
 		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type", "want the header Content-Type: application/json")
 	}

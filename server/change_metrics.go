@@ -39,12 +39,15 @@ func newChangeMetrics(m *metrics, models *live.Models) *changeMetrics {
 	reasons := live.Reasons()
 	last := len(reasons) - 1
 	return &changeMetrics{
-		swaps: m.counters("swaps_total", "Changes of models: put, watch, rollback, start, delete and what came of them.", "model", "cause", "outcome"),
-		loads: m.histograms("load_seconds", "Time to build and check a model that went live.", loadBuckets, "model"),
+		swaps: m.counters("swaps_total",
+			"Changes of models: put, watch, rollback, start, delete and what came of them.", "model", "cause", "outcome"),
+		loads: m.histograms("load_seconds",
+			"Time to build and check a model that went live.", loadBuckets, "model"),
 		failures: m.counters("load_failures_total", "Loads that ended without a live model, by reason: "+
 			strings.Join(reasons[:last], ", ")+" or "+reasons[last]+".", "reason"),
 		stateErrors: m.counter("state_errors_total", "Times that the state file could not be read or written."),
-		reloads:     m.counters("config_reloads_total", "Times that the configuration was read again, and what came of it.", "outcome"),
+		reloads: m.counters("config_reloads_total",
+			"Times that the configuration was read again, and what came of it.", "outcome"),
 	}
 }
 
@@ -55,16 +58,20 @@ func (m *changeMetrics) watch(all *metrics, changes *live.Changes) {
 	}
 	gauge("models_missing", "Models that the server is not ready without and that are not live.",
 		func() float64 { return float64(changes.Lacking()) })
-	gauge("state_unsaved", "1 while changes of models would not survive a restart, since the state file cannot be written.", func() float64 {
+	unsaved := func() float64 {
 		if changes.Unsaved() != "" {
 			return 1
 		}
 		return 0
-	})
+	}
+	gauge("state_unsaved",
+		"1 while changes of models would not survive a restart, since the state file cannot be written.", unsaved)
 	m.manifest.register = func() {
 		m.manifest.good.Store(time.Now().UnixNano())
-		m.manifest.errors = all.counter("manifest_errors_total", "Looks at the watched manifest that found it missing or wrong, or its models not to be loaded.")
-		gauge("manifest_age_seconds", "Time since the watched manifest was last found good and carried out; it is looked at every second.",
+		m.manifest.errors = all.counter("manifest_errors_total",
+			"Looks at the watched manifest that found it missing or wrong, or its models not to be loaded.")
+		gauge("manifest_age_seconds",
+			"Time since the watched manifest was last found good and carried out; it is looked at every second.",
 			func() float64 { return time.Since(time.Unix(0, m.manifest.good.Load())).Seconds() })
 	}
 }

@@ -72,7 +72,9 @@ func read[T any](s *Server, r *http.Request, decode func([]byte) (T, error)) (T,
 
 // readBody decodes the body of a request. The body itself is free with that:
 // what was decoded has its own memory.
-func readBody[T any](ctx context.Context, s *Server, l *requestLog, r *http.Request, decode func([]byte) (T, error)) (T, error) {
+func readBody[T any](
+	ctx context.Context, s *Server, l *requestLog, r *http.Request, decode func([]byte) (T, error),
+) (T, error) {
 	body, err := s.bodies.read(ctx, l, r)
 	if err != nil {
 		var none T

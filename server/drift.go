@@ -280,20 +280,29 @@ func driftDesc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	referenceMean = driftDesc("reference_mean", "Mean of the first rewards of a revision.", "mode")
-	referenceStd  = driftDesc("reference_std", "Standard deviation of the first rewards of a revision.", "mode")
-	recentMean    = driftDesc("recent_mean", "Mean of the last rewards.", "mode")
-	recentStd     = driftDesc("recent_std", "Standard deviation of the last rewards.", "mode")
-	driftSMD      = driftDesc("drift_smd", "Standardised mean difference: the last rewards' mean less the first ones', in standard deviations of the first.", "mode")
-	driftStdRatio = driftDesc("drift_std_ratio", "Standard deviation of the last rewards over that of the first.", "mode")
-	driftPSI      = driftDesc("drift_psi", "Population stability index of the last rewards against the first: over 0.1 a shift, over 0.25 a large one.", "mode")
-	lengthCorr    = driftDesc("length_correlation", "Correlation of the last rewards with their lengths in tokens.", "mode")
-	spreadRecent  = driftDesc("disagreement", "Mean of the last standard deviations of the members' rewards.")
-	spreadRatio   = driftDesc("disagreement_ratio", "Mean of the last standard deviations of the members' rewards over that of the first.")
+	referenceStd  = driftDesc("reference_std",
+		"Standard deviation of the first rewards of a revision.", "mode")
+	recentMean = driftDesc("recent_mean", "Mean of the last rewards.", "mode")
+	recentStd  = driftDesc("recent_std", "Standard deviation of the last rewards.", "mode")
+	driftSMD   = driftDesc("drift_smd",
+		"Standardised mean difference: the last rewards' mean less the first ones', in standard deviations of the first.", "mode")
+	driftStdRatio = driftDesc("drift_std_ratio",
+		"Standard deviation of the last rewards over that of the first.", "mode")
+	driftPSI = driftDesc("drift_psi",
+		"Population stability index of the last rewards against the first: over 0.1 a shift, over 0.25 a large one.", "mode")
+	lengthCorr = driftDesc("length_correlation",
+		"Correlation of the last rewards with their lengths in tokens.", "mode")
+	spreadRecent = driftDesc("disagreement", "Mean of the last standard deviations of the members' rewards.")
+	spreadRatio  = driftDesc("disagreement_ratio",
+		"Mean of the last standard deviations of the members' rewards over that of the first.")
 )
 
 // Describe implements prometheus.Collector.
 func (d *drift) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{referenceMean, referenceStd, recentMean, recentStd, driftSMD, driftStdRatio, driftPSI, lengthCorr, spreadRecent, spreadRatio} {
+	for _, desc := range []*prometheus.Desc{
+		referenceMean, referenceStd, recentMean, recentStd,
+		driftSMD, driftStdRatio, driftPSI, lengthCorr, spreadRecent, spreadRatio,
+	} {
 		ch <- desc
 	}
 }

@@ -65,17 +65,21 @@ var (
 
 func newMetrics(version string, driftScores int, models *live.Models) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), modelCollector{models})
+	m.registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), modelCollector{models})
 	m.requests = m.counters("requests_total", "Requests answered.", "route", "status")
 	m.errors = m.counters("errors_total", "Requests refused or failed.", "code")
-	m.latency = m.histograms("request_seconds", "Time from a request's head to the end of its reply.", secondBuckets, "route")
+	m.latency = m.histograms("request_seconds",
+		"Time from a request's head to the end of its reply.", secondBuckets, "route")
 	m.inFlight = m.gauge("requests_in_flight", "Requests being handled.")
-	m.held = m.gauge("requests_held", "Requests of other stacks' clients that wait for room in the queue, or for a first model.")
+	m.held = m.gauge("requests_held",
+		"Requests of other stacks' clients that wait for room in the queue, or for a first model.")
 	m.connections = m.gauge("connections", "Open connections.")
 	m.panics = m.counter("panics_total", "Panics of handlers and scorers that were contained.")
 	m.tokenize = m.histogram("tokenize_seconds", "Time for template and tokeniser, by request.", secondBuckets)
 	m.queue = m.histogram("queue_seconds", "Time in the queue, by request.", secondBuckets)
-	m.compute = m.histogram("compute_seconds", "Time of the batches that held a request's sequences.", secondBuckets)
+	m.compute = m.histogram("compute_seconds",
+		"Time of the batches that held a request's sequences.", secondBuckets)
 	m.batchSeconds = m.histograms("batch_seconds", "Time to compute a batch.", secondBuckets, "lane")
 	m.batchTokens = m.histogram("batch_tokens", "Tokens in a batch.", tokenBuckets)
 	m.batchSequences = m.histogram("batch_sequences", "Sequences in a batch.", sequenceBuckets)
@@ -83,12 +87,19 @@ func newMetrics(version string, driftScores int, models *live.Models) *metrics {
 	m.sequences = m.counters("sequences_total", "Answers scored.", "model")
 	m.tokens = m.counters("tokens_total", "Tokens of the answers scored, with their prompts.", "model")
 	m.truncated = m.counters("truncated_total", "Answers scored after truncation.", "model")
-	m.refused = m.counters("refused_answers_total", "Answers that were refused while others of their request were scored (on_error: item), by the error's code.", "model", "code")
+	m.refused = m.counters("refused_answers_total",
+		"Answers that were refused while others of their request were scored (on_error: item), by the error's code.",
+		"model", "code")
 	m.rewards = m.histograms("reward", "Rewards.", rewardBuckets, "model", "revision", "mode")
-	m.lengths = m.histograms("answer_tokens", "Tokens of an answer with its prompt.", tokenBuckets, "model", "revision")
-	m.spread = m.histograms("reward_std", "Standard deviation of the members' rewards.", spreadBuckets, "model", "revision")
-	m.gap = m.histograms("reward_gap", "Absolute difference of the weight average's and the ensemble's reward, where both were asked for or sampled.", spreadBuckets, "model", "revision")
-	m.samples = m.counters("ab_samples_total", "Requests whose ensemble was to be scored beside the weight average, and what came of it.", "model", "outcome")
+	m.lengths = m.histograms("answer_tokens",
+		"Tokens of an answer with its prompt.", tokenBuckets, "model", "revision")
+	m.spread = m.histograms("reward_std",
+		"Standard deviation of the members' rewards.", spreadBuckets, "model", "revision")
+	m.gap = m.histograms("reward_gap",
+		"Absolute difference of the weight average's and the ensemble's reward, where both were asked for or sampled.",
+		spreadBuckets, "model", "revision")
+	m.samples = m.counters("ab_samples_total",
+		"Requests whose ensemble was to be scored beside the weight average, and what came of it.", "model", "outcome")
 	m.drift = newDrift(driftScores, models)
 	m.drift.forget = m.forget
 	m.registry.MustRegister(m.drift)
@@ -139,7 +150,8 @@ func (m *metrics) watchQueue(q *batch.Queue) {
 	}{
 		{"queue_tokens", "Tokens that wait.", func(d batch.Depth) float64 { return float64(d.Tokens) }},
 		{"queue_sequences", "Sequences that wait.", func(d batch.Depth) float64 { return float64(d.Sequences) }},
-		{"queue_oldest_seconds", "How long the oldest sequence has waited.", func(d batch.Depth) float64 { return d.Oldest.Seconds() }},
+		{"queue_oldest_seconds", "How long the oldest sequence has waited.",
+			func(d batch.Depth) float64 { return d.Oldest.Seconds() }},
 	} {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + g.name, Help: g.help},
 			func() float64 { return g.value(q.Depth()) }))
@@ -152,11 +164,16 @@ func (m *metrics) watchRoom(r *memory.Room) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name, Help: help},
 			func() float64 { return value(r.Stats()) }))
 	}
-	gauge("request_memory_bytes", "Bytes that requests have reserved.", func(s memory.Stats) float64 { return float64(s.Held) })
-	gauge("request_memory_limit_bytes", "Bytes that requests may reserve together.", func(s memory.Stats) float64 { return float64(s.Limit) })
-	gauge("requests_waiting_for_memory", "Requests that wait until others have given memory back.", func(s memory.Stats) float64 { return float64(s.Waiting) })
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "warm_requests_refused_for_memory_total", Help: "Requests that waited for memory in vain, or were larger than what one may hold."},
-		func() float64 { return float64(r.Stats().Refused) }))
+	gauge("request_memory_bytes",
+		"Bytes that requests have reserved.", func(s memory.Stats) float64 { return float64(s.Held) })
+	gauge("request_memory_limit_bytes",
+		"Bytes that requests may reserve together.", func(s memory.Stats) float64 { return float64(s.Limit) })
+	gauge("requests_waiting_for_memory",
+		"Requests that wait until others have given memory back.", func(s memory.Stats) float64 { return float64(s.Waiting) })
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "warm_requests_refused_for_memory_total",
+		Help: "Requests that waited for memory in vain, or were larger than what one may hold.",
+	}, func() float64 { return float64(r.Stats().Refused) }))
 }
 
 // handler serves the registry. The server compresses replies by itself.
@@ -253,7 +270,8 @@ func (m *metrics) connState(_ net.Conn, state http.ConnState) {
 // modelCollector describes the live models, as they are at a scrape.
 type modelCollector struct{ models *live.Models }
 
-var modelInfo = prometheus.NewDesc("warm_model_info", "1 for each live model, with what it is in its labels.", []string{"model", "revision", "mode", "architecture"}, nil)
+var modelInfo = prometheus.NewDesc("warm_model_info", "1 for each live model, with what it is in its labels.",
+	[]string{"model", "revision", "mode", "architecture"}, nil)
 
 func (c modelCollector) Describe(ch chan<- *prometheus.Desc) { ch <- modelInfo }
 

@@ -48,8 +48,8 @@ func logOf(r *http.Request) *requestLog { return r.Context().Value(logKey{}).(*r
 // observe gives a request its log and its id, and records it when it is over.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		call := score.Call{ID: requestID(r.Header.Get("X-Request-Id")), Client: s.clientOf(r), Pin: r.Header.Get(live.PinHeader)}
-		l := &requestLog{Call: call, raw: w, start: time.Now(), shape: dialect.ShapeOf(r.URL.Path)}
+		l := &requestLog{raw: w, start: time.Now(), shape: dialect.ShapeOf(r.URL.Path)}
+		l.ID, l.Client, l.Pin = requestID(r.Header.Get("X-Request-Id")), s.clientOf(r), r.Header.Get(live.PinHeader)
 		w.Header().Set("X-Request-Id", l.ID)
 		s.bodies.limit(w, r)
 		s.metrics.inFlight.Inc()
@@ -83,7 +83,8 @@ func (s *Server) record(r *http.Request, l *requestLog) {
 	}
 	attrs := []slog.Attr{
 		slog.String("id", l.ID), slog.String("method", methodName(r.Method)), slog.String("route", route),
-		slog.Int("status", l.status), slog.Float64("seconds", inSeconds(took)), slog.Int64("bytes", l.bytes), slog.String("remote", r.RemoteAddr),
+		slog.Int("status", l.status), slog.Float64("seconds", inSeconds(took)), slog.Int64("bytes", l.bytes),
+		slog.String("remote", r.RemoteAddr),
 	}
 	if l.code != "" {
 		attrs = append(attrs, slog.String("code", string(l.code)))
@@ -91,7 +92,8 @@ func (s *Server) record(r *http.Request, l *requestLog) {
 	if l.Sequences > 0 {
 		attrs = append(attrs, slog.String("model", l.Model), slog.String("mode", l.Mode),
 			slog.Int("sequences", l.Sequences), slog.Int("tokens", l.Tokens),
-			slog.Float64("tokenize_seconds", inSeconds(l.Tokenize)), slog.Float64("queue_seconds", inSeconds(l.Queue)), slog.Float64("compute_seconds", inSeconds(l.Compute)))
+			slog.Float64("tokenize_seconds", inSeconds(l.Tokenize)), slog.Float64("queue_seconds", inSeconds(l.Queue)),
+			slog.Float64("compute_seconds", inSeconds(l.Compute)))
 	}
 	if l.Refused > 0 {
 		attrs = append(attrs, slog.Int("refused", l.Refused))
@@ -124,7 +126,8 @@ func inSeconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e6
 // methodName returns a method that HTTP knows, as a client may send any word.
 func methodName(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
 		return method
 	}
 	return "other"

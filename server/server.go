@@ -89,8 +89,8 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 		}
 		s.changed = newChangeMetrics(s.metrics, models)
 		if s.changes, err = live.NewChanges(live.Config{
-			Builder: cfg.Builder, Root: cfg.ModelRoot, Reference: cfg.Reference, StateFile: cfg.StateFile, KeepPrevious: cfg.KeepPrevious,
-			Logger: s.log, Observer: s.changed,
+			Builder: cfg.Builder, Root: cfg.ModelRoot, Reference: cfg.Reference, StateFile: cfg.StateFile,
+			KeepPrevious: cfg.KeepPrevious, Logger: s.log, Observer: s.changed,
 		}, models, s.queue); err != nil {
 			s.queue.Close()
 			return nil, err
@@ -108,7 +108,8 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 // Config.SeparateOps, which answers until the drain is over.
 func (s *Server) RunWithOps(ctx context.Context, ln, ops net.Listener) error {
 	hs := &http.Server{
-		Handler: s.ops, ReadHeaderTimeout: s.cfg.HeaderTimeout, IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
+		Handler: s.ops, ReadHeaderTimeout: s.cfg.HeaderTimeout,
+		IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	if s.cfg.TLS != nil {
@@ -225,7 +226,8 @@ func (s *Server) observeBatch(b batch.Batch) {
 	s.metrics.batch(b)
 	if p, ok := errors.AsType[*batch.PanicError](b.Err); ok {
 		s.metrics.panics.Inc()
-		s.log.Error("panic in a scorer", "lane", b.Lane.Name(), "sequences", b.Sequences, "tokens", b.Tokens, "panic", batch.PanicText(p.Value), "stack", string(p.Stack))
+		s.log.Error("panic in a scorer", "lane", b.Lane.Name(), "sequences", b.Sequences, "tokens", b.Tokens,
+			"panic", batch.PanicText(p.Value), "stack", string(p.Stack))
 	}
 }
 

@@ -56,7 +56,9 @@ func (s *Server) decodeCall(r *http.Request, l *requestLog, route dialect.Route)
 func reading(r dialect.Reading) live.PrepareOptions {
 	return live.PrepareOptions{
 		Pooling: r.Pooling, MaxTokens: r.MaxTokens,
-		Chat: live.ChatOptions{AddSpecial: r.AddSpecial, AddGenerationPrompt: r.AddGenerationPrompt, ContinueFinal: r.ContinueFinal},
+		Chat: live.ChatOptions{
+			AddSpecial: r.AddSpecial, AddGenerationPrompt: r.AddGenerationPrompt, ContinueFinal: r.ContinueFinal,
+		},
 	}
 }
 

@@ -58,7 +58,8 @@ func checkQuery(r *http.Request, known []string) error {
 		case name != "key" && !slices.Contains(known, name) && len(known) == 0:
 			return api.Errorf(api.CodeUnknownField, api.Clip(name), "unknown query parameter: this path takes none")
 		case name != "key" && !slices.Contains(known, name):
-			return api.Errorf(api.CodeUnknownField, api.Clip(name), "unknown query parameter: this path takes %s", strings.Join(known, ", "))
+			return api.Errorf(api.CodeUnknownField, api.Clip(name),
+				"unknown query parameter: this path takes %s", strings.Join(known, ", "))
 		case query.Get(name) == "" && !slices.Contains(dialect.Flags, name):
 			return api.Errorf(api.CodeInvalidValue, name, "the query parameter is empty")
 		case len(query[name]) > 1:

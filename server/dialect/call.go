@@ -84,7 +84,7 @@ type Target struct {
 	Model, Version string // of the path, where that has them
 }
 
-// Config sets what a deployment may choose. A zero field takes the default.
+// Config sets what a server may choose. A zero field takes the default.
 type Config struct {
 	// Scores is what OpenRLHF's "scores" are, which it filters on as numbers in
 	// [0, 1]: sigmoid (default) or raw.

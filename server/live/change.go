@@ -156,7 +156,8 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 	info := m.Info()
 	event.Revision, event.Members, event.Sources = info.Revision, info.Members, info.Sources
 	if c.want != "" && info.Revision != c.want {
-		return fmt.Errorf("the checkpoints are no longer what they were: they make revision %s, want %s", info.Revision, c.want)
+		return fmt.Errorf("the checkpoints are no longer what they were: they make revision %s, want %s",
+			info.Revision, c.want)
 	}
 	cs.committing.Lock()
 	defer cs.committing.Unlock()
@@ -166,11 +167,16 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 	live, _, ok := cs.models.Describe(c.name)
 	same := ok && sameModel(live, info)
 	was := cs.state.Models[c.name]
-	if top := was.top(); c.by == byStart && top != nil && top.Revision != info.Revision && sameSpec(top.Spec, c.spec) {
-		cs.log.Warn("the checkpoints changed since the model was last live", "model", c.name, "revision", info.Revision, "before", top.Revision)
+	top := was.top()
+	if c.by == byStart && top != nil && top.Revision != info.Revision && sameSpec(top.Spec, c.spec) {
+		cs.log.Warn("the checkpoints changed since the model was last live",
+			"model", c.name, "revision", info.Revision, "before", top.Revision)
 	}
 	if c.by != byFallback {
-		cs.record(c, generation{Revision: info.Revision, Spec: cmp.Or(info.Exact, c.spec), Time: time.Now(), Cause: c.cause, LoadSeconds: event.LoadSeconds, Members: info.Members, Sources: info.Sources})
+		cs.record(c, generation{
+			Revision: info.Revision, Spec: cmp.Or(info.Exact, c.spec), Time: time.Now(), Cause: c.cause,
+			LoadSeconds: event.LoadSeconds, Members: info.Members, Sources: info.Sources,
+		})
 		cs.note(noteModel(c.name), "")
 	}
 	event.Outcome = api.OutcomeUnchanged
@@ -186,13 +192,14 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 
 // sameModel reports whether two models answer every request alike.
 func sameModel(a, b Info) bool {
-	return a.Revision == b.Revision && a.Mode == b.Mode && a.Sample == b.Sample && slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members)
+	return a.Revision == b.Revision && a.Mode == b.Mode && a.Sample == b.Sample &&
+		slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members)
 }
 
 // finish ends a change and tells everyone. The caller holds mu.
 func (cs *Changes) finish(c *Change, event api.ModelEvent, err error) {
 	c.cancel(nil)
-	e := loadError(err)
+	e := changeError(err)
 	event.Time, event.Cause, event.Settings = time.Now().Unix(), c.cause, c.settings
 	attrs := []any{"model", c.name, "cause", c.cause, "seconds", event.LoadSeconds}
 	if e != nil {
@@ -212,13 +219,15 @@ func (cs *Changes) finish(c *Change, event api.ModelEvent, err error) {
 		if c.reported {
 			level = slog.LevelDebug // an error is told once
 		}
-		if event.Outcome == api.OutcomeSuperseded || event.Outcome == api.OutcomeRemoved || e == errStopping && !c.reported {
+		calledOff := event.Outcome == api.OutcomeSuperseded || event.Outcome == api.OutcomeRemoved
+		if calledOff || e == errStopping && !c.reported {
 			level = slog.LevelInfo
 		}
 		cs.log.Log(cs.ctx, level, "load "+event.Outcome, append(attrs, "error", event.Error)...)
 	} else {
 		info, _, _ := cs.models.Describe(c.name)
-		cs.log.Info("model is live", append(attrs, "outcome", event.Outcome, "revision", info.Revision, "mode", info.Mode, "members", len(info.Members),
+		cs.log.Info("model is live", append(attrs,
+			"outcome", event.Outcome, "revision", info.Revision, "mode", info.Mode, "members", len(info.Members),
 			"architecture", info.Architecture, "dtype", info.DType, "pooling", info.Pooling, "context", info.ContextLength)...)
 	}
 	c.event = event
@@ -271,8 +280,8 @@ func (c *Change) reason(err error) string {
 	return cmp.Or(c.stage, stageBuild)
 }
 
-// loadError is what a change's error is to the one who asked for it.
-func loadError(err error) *api.Error {
+// changeError is what a change's error is to the one who asked for it.
+func changeError(err error) *api.Error {
 	if err == nil {
 		return nil
 	}

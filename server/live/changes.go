@@ -53,9 +53,13 @@ type Changes struct {
 	current *Change
 	history map[string][]api.ModelEvent // by name, oldest first
 	serving map[string]*api.ModelSpec   // what the live models are made of, by name
-	wanted  map[string]string           // models that the server is not ready without, and why each is not live; "" while it is loaded
 	notes   map[string]string           // what is not as it should be, by subject; see note
-	failed  map[string]bool             // models that did not become what the configuration says, and are tried again
+	// wanted are the models that the server is not ready without, and why each is
+	// not live; "" while it is loaded.
+	wanted map[string]string
+	// failed are the models that did not become what the configuration says, and
+	// are tried again.
+	failed map[string]bool
 
 	manifest map[string]*api.ModelSpec // the one being carried out, until one was
 	synced   bool                      // whether one was
@@ -314,7 +318,9 @@ func (cs *Changes) Remove(name, cause string) error {
 	delete(cs.serving, name)
 	delete(cs.wanted, name)
 	delete(cs.failed, name)
-	event := api.ModelEvent{Time: time.Now().Unix(), Cause: cause, Outcome: api.OutcomeRemoved, Revision: info.Revision}
+	event := api.ModelEvent{
+		Time: time.Now().Unix(), Cause: cause, Outcome: api.OutcomeRemoved, Revision: info.Revision,
+	}
 	cs.remember(name, event)
 	cs.observer.Changed(name, event)
 	cs.log.Info("model removed", "model", name, "cause", cause, "revision", info.Revision)
@@ -339,7 +345,9 @@ func (cs *Changes) Status(name string) ([]api.LoadStatus, []api.ModelEvent) {
 	defer cs.mu.Unlock()
 	var loads []api.LoadStatus
 	for _, c := range cs.pending(name) {
-		loads = append(loads, api.LoadStatus{Cause: c.cause, Asked: c.asked.Unix(), Doing: c.doing, Progress: c.share, Settings: c.settings})
+		loads = append(loads, api.LoadStatus{
+			Cause: c.cause, Asked: c.asked.Unix(), Doing: c.doing, Progress: c.share, Settings: c.settings,
+		})
 	}
 	return loads, append([]api.ModelEvent{}, cs.history[name]...)
 }

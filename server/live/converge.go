@@ -95,8 +95,10 @@ func (cs *Changes) Reconfigure(ctx context.Context, configured map[string]*api.M
 }
 
 // each brings models to life, one after the other.
-func (cs *Changes) each(ctx context.Context, names []string, configured map[string]*api.ModelSpec, cause string) error {
-	var bad loadsError
+func (cs *Changes) each(
+	ctx context.Context, names []string, configured map[string]*api.ModelSpec, cause string,
+) error {
+	var bad modelsError
 	for _, name := range names {
 		err := cs.restore(ctx, name, configured[name], cause)
 		if err == nil {
@@ -112,24 +114,24 @@ func (cs *Changes) each(ctx context.Context, names []string, configured map[stri
 	return bad.orNil()
 }
 
-// loadsError says of several models which were not loaded, and why.
-type loadsError struct {
+// modelsError says of several models which were not loaded, and why.
+type modelsError struct {
 	names []string
 	errs  []error
 }
 
-func (e *loadsError) add(name string, err error) {
+func (e *modelsError) add(name string, err error) {
 	e.names, e.errs = append(e.names, name), append(e.errs, err)
 }
 
-func (e *loadsError) orNil() error {
+func (e *modelsError) orNil() error {
 	if len(e.names) == 0 {
 		return nil
 	}
 	return e
 }
 
-func (e *loadsError) Error() string {
+func (e *modelsError) Error() string {
 	var lines []string
 	for i, name := range e.names {
 		lines = append(lines, fmt.Sprintf("model %s: %v", name, plain(e.errs[i])))
@@ -137,7 +139,7 @@ func (e *loadsError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func (e *loadsError) Unwrap() []error { return e.errs }
+func (e *modelsError) Unwrap() []error { return e.errs }
 
 // plain returns an error without its code, which is for callers on the wire.
 func plain(err error) error {
@@ -179,7 +181,8 @@ func (cs *Changes) restore(ctx context.Context, name string, configured *api.Mod
 				text := fmt.Sprintf("model %s is served as %s: %v", name, choice.what, errors.Join(errs...))
 				cs.note(noteModel(name), text)
 				cs.observer.StateFailed()
-				cs.log.Error("the last good state of a model cannot be loaded", "model", name, "served", choice.what, "error", errors.Join(errs...).Error())
+				cs.log.Error("the last good state of a model cannot be loaded",
+					"model", name, "served", choice.what, "error", errors.Join(errs...).Error())
 			}
 			return nil
 		}
@@ -210,7 +213,13 @@ func (cs *Changes) choices(name string, configured *api.ModelSpec, cause string)
 	cs.committing.Lock()
 	defer cs.committing.Unlock()
 	was, ok := cs.state.Models[name]
-	byConfiguration := choice{"the configuration says", &Change{name: name, spec: configured.Clone(), configured: configured.Clone(), cause: cause, by: byStart}}
+	as := func(what string, spec *api.ModelSpec, by origin) choice {
+		c := &Change{name: name, spec: spec.Clone(), cause: cause, by: by}
+		if by == byStart {
+			c.configured = configured.Clone()
+		}
+		return choice{what, c}
+	}
 	top := was.top()
 	switch {
 	case !ok || !sameSpec(was.Configured, configured):
@@ -219,21 +228,21 @@ func (cs *Changes) choices(name string, configured *api.ModelSpec, cause string)
 			cs.set(name, modelState{})
 			return nil
 		}
-		return []choice{byConfiguration}
+		return []choice{as("the configuration says", configured, byStart)}
 	case top == nil: // removed
 		return nil
 	}
 	cs.log.Info("restoring the last good state", "model", name, "revision", top.Revision)
-	out := []choice{{"the last good state", &Change{name: name, spec: top.Spec.Clone(), configured: configured.Clone(), cause: cause, by: byStart}}}
+	out := []choice{as("the last good state", top.Spec, byStart)}
 	tried := []*api.ModelSpec{top.Spec}
 	if n := len(was.Generations); n > 1 {
 		before := was.Generations[n-2]
-		out = append(out, choice{"the generation before, revision " + before.Revision, &Change{name: name, spec: before.Spec.Clone(), cause: cause, by: byFallback}})
+		out = append(out, as("the generation before, revision "+before.Revision, before.Spec, byFallback))
 		tried = append(tried, before.Spec)
 	}
-	if configured != nil && !slices.ContainsFunc(tried, func(s *api.ModelSpec) bool { return sameSpec(s, configured) }) {
-		byConfiguration.change.by = byFallback
-		out = append(out, byConfiguration)
+	again := func(s *api.ModelSpec) bool { return sameSpec(s, configured) }
+	if configured != nil && !slices.ContainsFunc(tried, again) {
+		out = append(out, as("the configuration says", configured, byFallback))
 	}
 	return out
 }
@@ -253,7 +262,7 @@ func sameSpec(a, b *api.ModelSpec) bool {
 // names the models that are not as the manifest says.
 func (cs *Changes) Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error {
 	cs.wantManifest(specs)
-	var bad loadsError
+	var bad modelsError
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
 		if err := cs.syncOne(ctx, digest, name, specs[name]); err != nil {
 			cs.lacks(name, plain(err))
@@ -320,7 +329,7 @@ func (cs *Changes) unwatched(specs map[string]*api.ModelSpec) []string {
 }
 
 // Rollback makes the revision before the live one live again, and returns its
-// load: done already when the revision was still kept in memory, else built
+// change: done already when the revision was still kept in memory, else built
 // from its spec and refused unless it comes out as it was.
 func (cs *Changes) Rollback(name string) (*Change, error) {
 	cs.committing.Lock()
@@ -332,7 +341,8 @@ func (cs *Changes) Rollback(name string) (*Change, error) {
 	m := cs.state.Models[name]
 	n := len(m.Generations)
 	if n < 2 {
-		return nil, api.Errorf(api.CodeNoPrevious, "name", "model %q has no revision before %s to go back to", name, info.Revision)
+		return nil, api.Errorf(api.CodeNoPrevious, "name",
+			"model %q has no revision before %s to go back to", name, info.Revision)
 	}
 	to := m.Generations[n-2]
 	c := &Change{name: name, spec: to.Spec, cause: "rollback", want: to.Revision, by: byRollback}

@@ -26,7 +26,7 @@ type verdict struct {
 }
 
 // judgeMembers has the guard's pairs read and scores them with each member. A
-// member that the deployment will not hold is built by itself, before the
+// member that the model will not hold is built by itself, before the
 // average is, so that memory holds one model beside the live one.
 func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 	pairs, err := cs.builder.Pairs(c.spec.Guard.Pairs)
@@ -45,12 +45,13 @@ func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 		v.names = append(v.names, name)
 	}
 	if c.spec.Mode == api.ModeBoth {
-		return v, nil // judge asks the deployment
+		return v, nil // judge asks the model
 	}
 	for i, member := range c.spec.Members {
 		alone := api.ModelSpec{
 			Members: []api.MemberSpec{{Name: v.names[i], Path: member.Path}}, Mode: api.ModeMember + v.names[i],
-			DType: c.spec.DType, Pooling: c.spec.Pooling, Ending: c.spec.Ending, DoubleBOS: c.spec.DoubleBOS, MaxTokens: c.spec.MaxTokens,
+			DType: c.spec.DType, Pooling: c.spec.Pooling, MaxTokens: c.spec.MaxTokens,
+			Ending: c.spec.Ending, DoubleBOS: c.spec.DoubleBOS,
 		}
 		m, err := cs.builder.Build(c.ctx, c.name, &alone, c.progress)
 		if err != nil {
@@ -92,7 +93,8 @@ func (cs *Changes) judge(c *Change, m Model, v *verdict) error {
 		100*average, len(v.pairs), 100*interpolated, strings.Join(each, ", "))
 	cs.log.Info("guard", "model", c.name, "loss", loss, "allowed", c.spec.Guard.MaxLoss, "figures", figures)
 	if loss > c.spec.Guard.MaxLoss {
-		return api.Errorf(api.CodeGuardRefused, "", "%s: a loss of %.2f points, at most %.2f is allowed", figures, loss, c.spec.Guard.MaxLoss)
+		return api.Errorf(api.CodeGuardRefused, "",
+			"%s: a loss of %.2f points, at most %.2f is allowed", figures, loss, c.spec.Guard.MaxLoss)
 	}
 	return nil
 }

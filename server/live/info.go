@@ -20,7 +20,7 @@ type Info struct {
 	api.Model
 	Memory int64  // bytes that the model takes while it is held
 	Label  string // of the score, id2label["0"]; may be ""
-	// Exact is the spec that makes this deployment again, where the one that it was
+	// Exact is the spec that makes this model again, where the one that it was
 	// built from names what may change, as a branch on a hub; nil where it does not.
 	Exact *api.ModelSpec
 	// Sample is the share of requests in the mode wa, in [0, 1], whose ensemble
@@ -61,7 +61,7 @@ func (i *Info) Lanes() []string {
 	return names
 }
 
-// check reports everything that is wrong with a deployment's description.
+// check reports everything that is wrong with a model's description.
 func (i *Info) check() error {
 	var errs []error
 	bad := func(format string, args ...any) {

@@ -49,7 +49,8 @@ func (ms *Models) Acquire(name, header string) (*Instance, error) {
 	if pin.digits != "" && !pin.matches(i.info.Revision) {
 		live := i.info.Revision
 		if i = ms.kept[i.info.ID]; i == nil || !pin.matches(i.info.Revision) {
-			return nil, api.Errorf(api.CodeRevisionGone, pin.param, "revision %s is not held; the live one is %s", pin.digits, live)
+			return nil, api.Errorf(api.CodeRevisionGone, pin.param,
+				"revision %s is not held; the live one is %s", pin.digits, live)
 		}
 		i.pinned = time.Now()
 	}
@@ -85,7 +86,8 @@ func (ms *Models) find(name, header string) (*Instance, pin, error) {
 	case inName.digits == "":
 		return nil, p, api.Errorf(api.CodeInvalidValue, "model", "no revision behind the @")
 	case p.digits != "" && p.digits != inName.digits:
-		return nil, p, api.Errorf(api.CodeConflictingFields, "model", "the model and %s ask for different revisions", PinHeader)
+		return nil, p, api.Errorf(api.CodeConflictingFields, "model",
+			"the model and %s ask for different revisions", PinHeader)
 	}
 	return ms.live[name[:at]], inName, nil
 }

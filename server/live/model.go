@@ -7,10 +7,10 @@ import (
 	"github.com/warmserve/warmserve/server/batch"
 )
 
-// Model is one deployment: a revision of a model under a name. It does not
+// Model is one revision of a model under a name. It does not
 // change, and its methods are called from many goroutines at once.
 type Model interface {
-	// Info describes the deployment, the same at each call.
+	// Info describes the model, the same at each call.
 	Info() Info
 
 	// Prepare turns an input into what is scored, one entry for each of its
@@ -68,7 +68,7 @@ type PrepareOptions struct {
 	// What only requests of other stacks say; the native route leaves it zero.
 
 	Pooling   string // which token is scored, in the words of Info.Pooling; "" is the model's own rule
-	MaxTokens int    // the length from which an input is truncated, where that is below the context; 0 is the context
+	MaxTokens int    // the length from which is truncated, where that is below the context; 0 is the context
 	Chat      ChatOptions
 }
 
@@ -76,7 +76,7 @@ type PrepareOptions struct {
 type ChatOptions struct {
 	AddSpecial          bool        // the tokeniser adds its special tokens to the template's
 	AddGenerationPrompt bool        // the template opens a further answer
-	ContinueFinal       bool        // the text ends with the last message's content, without the template's end of turn
+	ContinueFinal       bool        // the text ends with the last message's content, without an end of turn
 	Variables           []api.Field // of the template
 }
 
@@ -96,7 +96,9 @@ type Builder interface {
 	// progress, from any goroutine, what it is doing and how much of that is
 	// done, in [0, 1]. It may return early once ctx has ended. Its error may
 	// name files: administrators read it.
-	Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(doing string, share float64)) (Model, error)
+	Build(
+		ctx context.Context, name string, spec *api.ModelSpec, progress func(doing string, share float64),
+	) (Model, error)
 	// Pairs reads the file of preference pairs of a spec's guard. Each pair is as
 	// CompareRequest.Validate has it. The error may name files, lines and fields,
 	// and holds no text of a pair.

@@ -24,7 +24,9 @@ type Models struct {
 
 // NewModels returns an empty registry: a server that is not ready yet.
 func NewModels() *Models {
-	return &Models{live: make(map[string]*Instance), kept: make(map[string]*Instance), retired: make(map[*Instance]struct{})}
+	return &Models{
+		live: make(map[string]*Instance), kept: make(map[string]*Instance), retired: make(map[*Instance]struct{}),
+	}
 }
 
 // Swap makes m live under its name, in place of the one that was there.

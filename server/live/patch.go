@@ -23,11 +23,13 @@ func (cs *Changes) Patch(name string, patch *api.ModelPatch, cause string) (*Cha
 	m := patch.Over(base)
 	if err := m.Spec.Validate(); err != nil {
 		if e, ok := errors.AsType[*api.Error](err); ok && slices.Contains(m.Kept, e.Param) {
-			return nil, api.Errorf(e.Code, e.Param, "%s (%s is kept from the model as it is; null gives it its default)", e.Message, e.Param)
+			return nil, api.Errorf(e.Code, e.Param,
+				"%s (%s is kept from the model as it is; null gives it its default)", e.Message, e.Param)
 		}
 		return nil, err
 	}
-	return cs.put(&Change{name: name, spec: m.Spec, cause: cause, settings: api.Settings{Kept: m.Kept, Reset: m.Reset}})
+	settings := api.Settings{Kept: m.Kept, Reset: m.Reset}
+	return cs.put(&Change{name: name, spec: m.Spec, cause: cause, settings: settings})
 }
 
 // askedFor returns what a model was last asked to be made of; nil for a new one.
@@ -91,7 +93,8 @@ func (cs *Changes) confine(spec, base *api.ModelSpec) error {
 		if len(paths) == 0 && (base != nil || named) {
 			return nil
 		}
-		return api.Errorf(api.CodeAdminDisabled, "", "no model can be loaded here: the server was started without a folder of models")
+		return api.Errorf(api.CodeAdminDisabled, "",
+			"no model can be loaded here: the server was started without a folder of models")
 	}
 	root, err := filepath.Abs(cs.root)
 	if err == nil {
@@ -114,11 +117,11 @@ func (cs *Changes) confine(spec, base *api.ModelSpec) error {
 // within returns the file that path, relative to root, names, if it lies in root.
 func within(root, path string) (string, *api.Error) {
 	// Whether a file outside exists is not told.
-	refused := api.Errorf(api.CodePathRefused, "", "%q is outside the folder of models, or does not exist", api.Clip(path))
+	refused := api.Errorf(api.CodePathRefused, "",
+		"%q is outside the folder of models, or does not exist", api.Clip(path))
 	if prefix, _, ok := strings.Cut(path, ":"); ok && !strings.ContainsAny(prefix, `/\`) {
 		refused = api.Errorf(api.CodePathRefused, "",
-			"%q does not exist in the folder of models: a request names a checkpoint by its path there; references such as %q are for configurations and manifests",
-			api.Clip(path), api.Clip(prefix)+":")
+			"%q is neither a path in the folder of models nor a reference that is known here", api.Clip(path))
 	}
 	full := path
 	if !filepath.IsAbs(full) {

@@ -29,7 +29,8 @@ func parsePin(param, text string) (pin, error) {
 	digits := strings.ToLower(strings.TrimPrefix(strings.TrimSpace(text), digestName))
 	notHex := func(r rune) bool { return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'f') }
 	if text != "" && (len(digits) < minPin || len(digits) > 64 || strings.ContainsFunc(digits, notHex)) {
-		return pin{}, api.Errorf(api.CodeInvalidValue, param, "want sha256: and %d to 64 hexadecimal digits of a revision", minPin)
+		return pin{}, api.Errorf(api.CodeInvalidValue, param,
+			"want sha256: and %d to 64 hexadecimal digits of a revision", minPin)
 	}
 	return pin{param, digits}, nil
 }

@@ -54,7 +54,7 @@ type generation struct {
 // maxGenerations bounds how far back a model can be rolled.
 const maxGenerations = 10
 
-// origin says what, beside a call, a load was asked for by.
+// origin says what, beside a call, a change was asked for by.
 type origin int
 
 const (
@@ -82,7 +82,7 @@ func (s *modelState) last(revision string) int {
 	return -1
 }
 
-// after returns what s becomes once a load of origin by has made g.
+// after returns what s becomes once a change of origin by has made g.
 func (s modelState) after(by origin, g generation) modelState {
 	s.Generations = slices.Clone(s.Generations)
 	switch top := s.top(); {
@@ -103,7 +103,7 @@ func (s modelState) after(by origin, g generation) modelState {
 	return s
 }
 
-// record makes a load's outcome lasting. The caller holds committing.
+// record makes a change's outcome lasting. The caller holds committing.
 func (cs *Changes) record(c *Change, g generation) {
 	next := cs.state.Models[c.name].after(c.by, g)
 	if c.by == byStart {
@@ -206,7 +206,10 @@ func (cs *Changes) openState(path string) error {
 	}
 	for name, m := range read.Models {
 		for _, g := range m.Generations {
-			cs.remember(name, api.ModelEvent{Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision, LoadSeconds: g.LoadSeconds, Members: g.Members, Sources: g.Sources})
+			cs.remember(name, api.ModelEvent{
+				Time: g.Time.Unix(), Cause: g.Cause, Outcome: api.OutcomeLive, Revision: g.Revision,
+				LoadSeconds: g.LoadSeconds, Members: g.Members, Sources: g.Sources,
+			})
 		}
 	}
 	cs.save() // to know now whether changes will survive

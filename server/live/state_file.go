@@ -77,7 +77,8 @@ func (f *stateFile) read() (state, []error) {
 	}
 	complaints := []error{fmt.Errorf("state file %s: %w", f.path, err)}
 	if data == nil || !onceState(data) {
-		f.frozen = fmt.Errorf("%s is no state file that this program wrote, and is left alone: name another, or remove it", f.path)
+		f.frozen = fmt.Errorf("%s is no state file that this program wrote, and is left alone: "+
+			"name another, or remove it", f.path)
 	} else if err := os.Rename(f.path, f.path+brokenSuffix); err != nil {
 		f.frozen = fmt.Errorf("%s is broken and cannot be put aside: %w", f.path, err)
 	}

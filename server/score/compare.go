@@ -15,7 +15,7 @@ import (
 	"github.com/warmserve/warmserve/server/live"
 )
 
-// comparison is a request on its way through the scorers of one deployment.
+// comparison is a request on its way through the scorers of one model.
 type comparison struct {
 	client   string // whose it is
 	req      *api.CompareRequest
@@ -94,7 +94,8 @@ func (s *Service) Compare(ctx context.Context, call *Call, req *api.CompareReque
 func (c *comparison) prepare(ctx context.Context, maxTokens int) error {
 	for i := range c.req.Pairs {
 		p := &c.req.Pairs[i]
-		t := &task{model: c.model, info: c.info, req: &api.RewardRequest{Truncate: c.req.Truncate, ParseSpecial: c.req.ParseSpecial, Inputs: p.Inputs()}}
+		req := &api.RewardRequest{Truncate: c.req.Truncate, ParseSpecial: c.req.ParseSpecial, Inputs: p.Inputs()}
+		t := &task{model: c.model, info: c.info, req: req}
 		if err := t.prepare(ctx, maxTokens-c.tokens); err != nil {
 			if e, ok := errors.AsType[*api.Error](err); ok {
 				out := *e
@@ -118,7 +119,9 @@ func (c *comparison) prepare(ctx context.Context, maxTokens int) error {
 // out, into the place in the request.
 func pairParam(i int, p *api.Pair, param string) string {
 	pair := fmt.Sprintf("pairs[%d]", i)
-	for _, side := range []struct{ input, answer, name string }{{"inputs[0]", "inputs[0].responses[0]", "chosen"}, {"inputs[1]", "inputs[0].responses[1]", "rejected"}} {
+	for _, side := range []struct{ input, answer, name string }{
+		{"inputs[0]", "inputs[0].responses[0]", "chosen"}, {"inputs[1]", "inputs[0].responses[1]", "rejected"},
+	} {
 		if rest, ok := strings.CutPrefix(param, side.input); ok && p.Chosen.Input != nil {
 			return pair + "." + side.name + rest
 		} else if ok && p.Chosen.Messages != nil {
@@ -201,7 +204,8 @@ func (s *scores) set(k int, reward float32, model string) error {
 		side, at = "rejected", &s.rejected[k/2]
 	}
 	if !finite(reward) {
-		return api.Errorf(api.CodeNonFinite, fmt.Sprintf("pairs[%d].%s", k/2, side), "%s of model %q answered %v", s.name, model, reward)
+		return api.Errorf(api.CodeNonFinite, fmt.Sprintf("pairs[%d].%s", k/2, side),
+			"%s of model %q answered %v", s.name, model, reward)
 	}
 	*at = float64(reward)
 	return nil
@@ -277,7 +281,9 @@ func (c *comparison) spread() *api.Spread {
 	pairs := len(c.req.Pairs)
 	unanimous := 0
 	for i := range pairs {
-		if agree := func(m *scores) int { return cmp.Compare(m.chosen[i], m.rejected[i]) }; !slices.ContainsFunc(c.members, func(m *scores) bool { return agree(m) != agree(c.members[0]) }) {
+		prefers := func(m *scores) int { return cmp.Compare(m.chosen[i], m.rejected[i]) }
+		differs := func(m *scores) bool { return prefers(m) != prefers(c.members[0]) }
+		if !slices.ContainsFunc(c.members, differs) {
 			unanimous++
 		}
 	}
@@ -303,8 +309,10 @@ func (s *scores) wire(wa *scores) api.Scorer {
 	diff, pValue := eval.AccuracyDifference(wa.margins(), s.margins())
 	out.AgainstWA = &api.Contrast{
 		AccuracyDifference: api.Estimate(diff), McNemarP: pValue,
-		Agreement: api.Estimate(eval.Agreement(wa.margins(), s.margins())),
-		Pearson:   orNil(eval.Pearson(its, mine, pairs)), Spearman: orNil(eval.Spearman(its, mine, pairs)), Kendall: orNil(eval.Kendall(its, mine, pairs)),
+		Agreement:              api.Estimate(eval.Agreement(wa.margins(), s.margins())),
+		Pearson:                orNil(eval.Pearson(its, mine, pairs)),
+		Spearman:               orNil(eval.Spearman(its, mine, pairs)),
+		Kendall:                orNil(eval.Kendall(its, mine, pairs)),
 		MeanAbsoluteDifference: eval.MeanAbsolute(its, mine),
 	}
 	if wa.compute > 0 {

@@ -33,7 +33,9 @@ func RequestCost(n int64) int64 { return FixedCost + bodyCost*n }
 // reserveTokens makes room for the tokens of the request of c: those of so many
 // answers, each within the model's context and what its body can hold, on so
 // many lanes; and for the most that reading one of the inputs takes.
-func (s *Service) reserveTokens(ctx context.Context, c *Call, i *live.Instance, answers, lanes int, inputs iter.Seq[*api.Input]) error {
+func (s *Service) reserveTokens(
+	ctx context.Context, c *Call, i *live.Instance, answers, lanes int, inputs iter.Seq[*api.Input],
+) error {
 	each := min(int64(i.Info().ContextLength), c.Text/bodyCost+templateTokens)
 	tokens := min(int64(answers)*each, int64(s.cfg.MaxTokens))
 	scratch := int64(0)

@@ -17,11 +17,13 @@ func Error(err error) *api.Error {
 		return e
 	}
 	if e, ok := errors.AsType[*memory.TooLargeError](err); ok {
-		return api.Errorf(api.CodeBodyTooLarge, "", "the request may come to hold %d bytes, and one request may hold %d (limits.request_memory): send less at once", e.Bytes, e.Limit)
+		return api.Errorf(api.CodeBodyTooLarge, "", "the request may come to hold %d bytes, "+
+			"and one request may hold %d (limits.request_memory): send less at once", e.Bytes, e.Limit)
 	}
 	switch {
 	case errors.Is(err, memory.ErrNoRoom):
-		return api.Errorf(api.CodeOverloaded, "", "other requests hold the memory that this one needs (limits.request_memory), try again")
+		return api.Errorf(api.CodeOverloaded, "",
+			"other requests hold the memory that this one needs (limits.request_memory), try again")
 	case errors.Is(err, batch.ErrOverloaded):
 		return api.Errorf(api.CodeOverloaded, "", "the queue is full, try again")
 	case errors.Is(err, batch.ErrExpired), errors.Is(err, context.DeadlineExceeded):

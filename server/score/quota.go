@@ -30,7 +30,8 @@ func (q *quotas) charge(client string, tokens int) error {
 		return nil
 	}
 	if tokens > q.perMinute {
-		return api.Errorf(api.CodeTooManyTokens, "", "the request has %d tokens, and a client may have %d scored in a minute: send less at once", tokens, q.perMinute)
+		return api.Errorf(api.CodeTooManyTokens, "",
+			"the request has %d tokens, and a client may have %d scored in a minute: send less at once", tokens, q.perMinute)
 	}
 	now := time.Now()
 	r := q.limiter(client, now).ReserveN(now, tokens)
@@ -39,7 +40,8 @@ func (q *quotas) charge(client string, tokens int) error {
 		return nil
 	}
 	r.CancelAt(now)
-	e := api.Errorf(api.CodeRateLimited, "", "a client may have %d tokens scored in a minute, and this one has had them", q.perMinute)
+	e := api.Errorf(api.CodeRateLimited, "",
+		"a client may have %d tokens scored in a minute, and this one has had them", q.perMinute)
 	e.RetryAfter = time.Duration(math.Ceil(wait.Seconds())) * time.Second
 	return e
 }

@@ -14,7 +14,7 @@ import (
 func (t *task) reply(id string) (*api.RewardResponse, error) {
 	out := &api.RewardResponse{
 		ID: "rwd-" + id, Object: "reward.list", Created: time.Now().Unix(),
-		Model: t.info.ID, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized && (t.mode == api.ModeEns || t.mode == api.ModeBoth),
+		Model: t.info.ID, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized && t.ensemble,
 		Data: make([]api.Reward, 0, len(t.prepared)+len(t.refused)),
 	}
 	refused := t.refused
@@ -44,7 +44,10 @@ func (t *task) reply(id string) (*api.RewardResponse, error) {
 // entry makes the data's entry of the k-th prepared answer.
 func (t *task) entry(k int) (api.Reward, error) {
 	p := &t.prepared[k]
-	r := api.Reward{Input: t.places[k].input, Answer: t.places[k].answer, Tokens: len(p.Sequence.IDs), Truncated: p.Truncated}
+	r := api.Reward{
+		Input: t.places[k].input, Answer: t.places[k].answer,
+		Tokens: len(p.Sequence.IDs), Truncated: p.Truncated,
+	}
 	if slices.Contains(t.req.Return, api.ReturnTokens) {
 		r.TokenIDs = p.Sequence.IDs
 	}
@@ -96,7 +99,8 @@ func (t *task) addEnsemble(r *api.Reward, k int) error {
 }
 
 func (t *task) nonFinite(k int, who string, got float32) error {
-	return api.Errorf(api.CodeNonFinite, t.places[k].param(t.req), "%s of model %q answered %v", who, t.info.ID, got)
+	return api.Errorf(api.CodeNonFinite, t.places[k].param(t.req),
+		"%s of model %q answered %v", who, t.info.ID, got)
 }
 
 func finite(v float32) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }

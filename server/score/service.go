@@ -64,12 +64,14 @@ func (s *Service) Stop() { s.shadow.stop() }
 
 // Call is one request on its way. Who calls fills in the first part.
 type Call struct {
-	ID      string              // of the reply
-	Client  string              // whose it is, for fairness and quotas
-	Pin     string              // the header live.PinHeader, as it was sent
-	Reading live.PrepareOptions // how a dialect's inputs are read, beyond what the request says; zero is the native way
-	Hold    *memory.Hold        // of the request's memory, until its reply is written
-	Text    int64               // bytes of it for the body and what is decoded and rendered from it
+	ID     string       // of the reply
+	Client string       // whose it is, for fairness and quotas
+	Pin    string       // the header live.PinHeader, as it was sent
+	Hold   *memory.Hold // of the request's memory, until its reply is written
+	Text   int64        // bytes of it for the body and what is decoded and rendered from it
+	// Reading is how a dialect's inputs are read, beyond what the request says.
+	// The zero value is the native way.
+	Reading live.PrepareOptions
 
 	// What became of it, as far as it went.
 
@@ -151,7 +153,9 @@ func (s *Service) charge(c *Call, tokens int) error {
 // What waits here holds its body, but no model, no tokens and no place in the
 // queue, so that a swap does not wait for it; the limit on connections bounds
 // how many they are.
-func (s *Service) RewardWhenRoom(ctx context.Context, c *Call, req *api.RewardRequest, patience time.Duration) (*api.RewardResponse, error) {
+func (s *Service) RewardWhenRoom(
+	ctx context.Context, c *Call, req *api.RewardRequest, patience time.Duration,
+) (*api.RewardResponse, error) {
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {

@@ -12,7 +12,7 @@ import (
 	"github.com/warmserve/warmserve/server/live"
 )
 
-// task is a request on its way through one deployment.
+// task is a request on its way through one model.
 type task struct {
 	client   string // whose it is
 	req      *api.RewardRequest
@@ -52,7 +52,8 @@ func (p place) param(req *api.RewardRequest) string {
 
 func (t *task) checkMode() error {
 	if !slices.Contains(t.info.Modes, t.mode) {
-		return api.Errorf(api.CodeUnsupportedMode, "mode", "model %q does not offer the mode %q, only %q", t.info.ID, t.mode, t.info.Modes)
+		return api.Errorf(api.CodeUnsupportedMode, "mode",
+			"model %q does not offer the mode %q, only %q", t.info.ID, t.mode, t.info.Modes)
 	}
 	if err := t.req.CheckMode(t.mode); err != nil {
 		return err
@@ -81,7 +82,8 @@ func (t *task) prepare(ctx context.Context, maxTokens int) error {
 				continue
 			}
 			if tokens += len(p.Sequence.IDs); tokens > maxTokens {
-				return api.Errorf(api.CodeTooManyTokens, at.param(t.req), "the request has more than %d tokens up to here", maxTokens)
+				return api.Errorf(api.CodeTooManyTokens, at.param(t.req),
+					"the request has more than %d tokens up to here", maxTokens)
 			}
 			t.prepared, t.places = append(t.prepared, p.Prepared), append(t.places, at)
 		}
@@ -158,7 +160,8 @@ func (t *task) whole(in *api.Input, i int, o live.PrepareOptions) ([]answer, err
 		return nil, fmt.Errorf("score: prepare inputs[%d]: %w", i, err)
 	}
 	if len(answers) != in.Count() {
-		return nil, fmt.Errorf("score: model %q prepared %d answers of inputs[%d], which has %d", t.info.ID, len(answers), i, in.Count())
+		return nil, fmt.Errorf("score: model %q prepared %d answers of inputs[%d], which has %d",
+			t.info.ID, len(answers), i, in.Count())
 	}
 	out := make([]answer, len(answers))
 	for j, p := range answers {
@@ -180,7 +183,8 @@ func (t *task) checkPrepared(p live.Prepared, at place) error {
 	case n > t.info.ContextLength:
 		return fmt.Errorf("score: model %q prepared %d tokens, its context has %d", t.info.ID, n, t.info.ContextLength)
 	case !p.Sequence.Valid():
-		return fmt.Errorf("score: model %q prepared %d token types for %d tokens, of which it reads %v", t.info.ID, len(p.Sequence.Types), n, p.Sequence.Read)
+		return fmt.Errorf("score: model %q prepared %d token types for %d tokens, of which it reads %v",
+			t.info.ID, len(p.Sequence.Types), n, p.Sequence.Read)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ const (
 	Vocab = 259
 )
 
-// Model is a fake deployment. Make one with New.
+// Model is a fake model. Make one with New.
 type Model struct {
 	Fakes map[string]*scorertest.Fake // by lane; to be changed before the model is used
 
