@@ -48,7 +48,7 @@ func (c *Client) readRef(n Name) string {
 	if commit.MatchString(n.Revision) {
 		return n.Revision
 	}
-	data, err := os.ReadFile(c.path(n, "refs", filepath.FromSlash(n.Revision)))
+	data, err := os.ReadFile(c.path(n, "refs", filepath.FromSlash(n.ref())))
 	if sha := strings.TrimSpace(string(data)); err == nil && commit.MatchString(sha) {
 		return sha
 	}
@@ -59,7 +59,7 @@ func (c *Client) writeRef(n Name, sha string) error {
 	if n.Revision == sha {
 		return nil
 	}
-	return replace(c.path(n, "refs", filepath.FromSlash(n.Revision)), []byte(sha))
+	return replace(c.path(n, "refs", filepath.FromSlash(n.ref())), []byte(sha))
 }
 
 // path is a place in a repository's folder.
@@ -131,7 +131,7 @@ func (c *Client) missing(n Name, sha string, files map[string]file) []string {
 func (c *Client) cached(n Name) (Snapshot, error) {
 	sha := c.readRef(n)
 	if sha == "" {
-		return Snapshot{}, fmt.Errorf("%w: %s has no %s", ErrOffline, c.path(n), n.Revision)
+		return Snapshot{}, fmt.Errorf("%w: %s has no %s", ErrOffline, c.path(n), n.ref())
 	}
 	s := c.snapshot(n, sha)
 	switch files := c.readTree(n, sha); {

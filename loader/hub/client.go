@@ -2,24 +2,31 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
-	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// Client downloads from one hub into one cache. Its fields are set before the
-// first call; it is then safe for concurrent use.
+// Client downloads into one cache. Its fields are set before the first call; it
+// is then safe for concurrent use.
 type Client struct {
 	Endpoint string // without a slash at its end
 	Cache    string // directory
 	Token    string // "" for what is public; sent to the endpoint's host alone
 	Offline  bool   // what the cache has, and nothing else
+
+	// S3 and GS are the addresses of the stores of buckets; "" for Amazon's and Google's.
+	S3, GS string
 
 	// patience is how long a server may be silent, and pause how long the first
 	// wait is before an interrupted download goes on; 0 for the defaults.
@@ -41,8 +48,8 @@ var (
 
 // statusError is an answer of the hub that is none of 200 and 206.
 type statusError struct {
-	url, status, said string
-	code              int
+	url, status, said, kind string
+	code                    int
 }
 
 func (e *statusError) Error() string {
@@ -81,49 +88,63 @@ var httpClient = &http.Client{Transport: &http.Transport{
 	ForceAttemptHTTP2:     true,
 }}
 
-// get asks for a path of the endpoint from a byte on. The reply is 200 or 206.
-func (c *Client) get(ctx context.Context, method, path string, from int64) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, c.Endpoint+path, nil)
+// origin is where the files of one name come from.
+type origin interface {
+	// list returns what the revision stands at, a name of 40 hexadecimal digits, and
+	// its files.
+	list(ctx context.Context) (sha string, files map[string]file, err error)
+	// open reads a file of a list from a byte on. Where the other side cannot do
+	// that, the body begins at another one.
+	open(ctx context.Context, sha, name string, f file, from int64) (body io.ReadCloser, begin int64, err error)
+}
+
+func (c *Client) origin(n Name) (origin, error) {
+	switch {
+	case n.URL == "":
+		return &hubOrigin{c, n}, nil
+	case strings.HasPrefix(n.URL, "http"):
+		return webOrigin(n.URL), nil
+	}
+	return c.bucket(n)
+}
+
+// get asks for what is at an address, from a byte on; prepare may be nil. The
+// reply is 200 or 206, and begin the byte that it begins with.
+func get(ctx context.Context, method, url string, from int64, prepare func(*http.Request)) (reply *http.Response, begin int64, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	r.Header.Set("User-Agent", "warm")
 	r.Header.Set("Accept-Encoding", "identity") // lengths and ranges are of the file itself
-	if c.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+c.Token)
-	}
 	if from > 0 {
 		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 	}
-	reply, err := httpClient.Do(r)
-	if err != nil {
-		return nil, err
+	if prepare != nil {
+		prepare(r)
 	}
-	if reply.StatusCode == http.StatusOK || reply.StatusCode == http.StatusPartialContent && from > 0 {
-		return reply, nil
-	}
-	defer reply.Body.Close()
-	s := &statusError{url: r.URL.Redacted(), status: reply.Status, code: reply.StatusCode, said: reply.Header.Get("X-Error-Message")}
-	switch reply.Header.Get("X-Error-Code") {
-	case "RepoNotFound", "RevisionNotFound", "EntryNotFound":
-		return nil, fmt.Errorf("%w: %w", ErrNotFound, s)
-	case "GatedRepo":
-		return nil, fmt.Errorf("%w: accept the model's conditions on its page, with the account of the token: %w", ErrDenied, s)
+	if reply, err = httpClient.Do(r); err != nil {
+		return nil, 0, err
 	}
 	switch reply.StatusCode {
+	case http.StatusOK:
+		return reply, 0, nil
+	case http.StatusPartialContent:
+		rest, ok := strings.CutPrefix(reply.Header.Get("Content-Range"), "bytes ")
+		first, _, _ := strings.Cut(rest, "-")
+		if begin, err := strconv.ParseInt(first, 10, 64); ok && err == nil && from > 0 {
+			return reply, begin, nil
+		}
+	}
+	reply.Body.Close()
+	s := &statusError{url: r.URL.Redacted(), status: reply.Status, code: reply.StatusCode, said: reply.Header.Get("X-Error-Message"), kind: reply.Header.Get("X-Error-Code")}
+	switch reply.StatusCode {
 	case http.StatusNotFound:
-		return nil, fmt.Errorf("%w: %w", ErrNotFound, s)
+		return nil, 0, fmt.Errorf("%w: %w", ErrNotFound, s)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, fmt.Errorf("%w: %s: %w", ErrDenied, c.tokenAdvice(), s)
+		return nil, 0, fmt.Errorf("%w: %w", ErrDenied, s)
 	}
-	return nil, s
-}
-
-func (c *Client) tokenAdvice() string {
-	if c.Token == "" {
-		return "no token was sent (set HF_TOKEN, or log in with `hf auth login`), and a wrong name looks the same"
-	}
-	return "the token does not open it, and a wrong name looks the same"
+	return nil, 0, s
 }
 
 // file is one file of a commit.
@@ -132,58 +153,29 @@ type file struct {
 	BlobID string `json:"blob_id"`              // git's SHA-1
 	SHA256 string `json:"lfs_sha256,omitempty"` // of a large file; "" of a small one
 	LFS    int64  `json:"lfs_size,omitempty"`
+
+	// Tag is what a store or a web server names a version of the file by, in place
+	// of a hash. It is a hash of the contents where it has an MD5's form.
+	Tag string `json:"tag,omitempty"`
 }
 
-// hash is what the file is verified by and named in the cache.
+// hash names the file in the cache; it is verified by it unless it has a Tag.
 func (f file) hash() string {
-	if f.SHA256 != "" {
+	switch {
+	case f.Tag != "":
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", f.Size, f.Tag))
+		return hex.EncodeToString(sum[:])
+	case f.SHA256 != "":
 		return f.SHA256
 	}
 	return f.BlobID
 }
 
-// maxListing bounds the hub's description of a repository, in bytes.
-const maxListing = 16 << 20
-
-// list asks for the commit that a revision stands at, and its files.
-func (c *Client) list(ctx context.Context, n Name) (sha string, files map[string]file, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.wait(), errStalled)
-	defer cancel()
-	path := "/api/models/" + n.Repo + "/revision/" + url.PathEscape(n.Revision) + "?blobs=true"
-	reply, err := c.get(ctx, http.MethodGet, path, 0)
-	if err != nil {
-		return "", nil, err
+// identity names a list of files that has no commit.
+func identity(files map[string]file) string {
+	sum := sha1.New() //nolint:gosec // it need not withstand anyone
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(sum, "%q %s\n", name, files[name].hash())
 	}
-	defer reply.Body.Close()
-	var info struct {
-		SHA      string `json:"sha"`
-		Siblings []struct {
-			Name   string `json:"rfilename"`
-			Size   int64  `json:"size"`
-			BlobID string `json:"blobId"`
-			LFS    *struct {
-				SHA256 string `json:"sha256"`
-				Size   int64  `json:"size"`
-			} `json:"lfs"`
-		} `json:"siblings"`
-	}
-	data, err := io.ReadAll(io.LimitReader(reply.Body, maxListing+1))
-	switch {
-	case err != nil:
-		return "", nil, err
-	case len(data) > maxListing:
-		return "", nil, fmt.Errorf("%s describes %s in more than %d bytes", c.Endpoint, n.Repo, maxListing)
-	}
-	if err := json.Unmarshal(data, &info); err != nil || !commit.MatchString(info.SHA) {
-		return "", nil, fmt.Errorf("%s answers like no hub: %s has no JSON with a commit (HF_ENDPOINT, proxies and firewalls may be the reason)", c.Endpoint, path)
-	}
-	files = map[string]file{}
-	for _, s := range info.Siblings {
-		f := file{Size: s.Size, BlobID: strings.ToLower(s.BlobID)}
-		if s.LFS != nil {
-			f.SHA256, f.LFS, f.Size = strings.ToLower(s.LFS.SHA256), s.LFS.Size, s.LFS.Size
-		}
-		files[s.Name] = f
-	}
-	return info.SHA, files, nil
+	return hex.EncodeToString(sum.Sum(nil))
 }

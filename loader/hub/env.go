@@ -11,7 +11,8 @@ const DefaultEndpoint = "https://huggingface.co"
 
 // FromEnv returns a client with the settings of the hub's own environment:
 // HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE and
-// their older names. Source: huggingface_hub constants.py.
+// their older names; and of the stores' tools: AWS_ENDPOINT_URL_S3, STORAGE_EMULATOR_HOST.
+// Source: huggingface_hub constants.py.
 func FromEnv(getenv func(string) string) *Client {
 	first := func(names ...string) string {
 		for _, n := range names {
@@ -43,6 +44,7 @@ func FromEnv(getenv func(string) string) *Client {
 	if c.Cache == "" {
 		c.Cache = filepath.Join(home, "hub")
 	}
+	c.S3, c.GS = first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), first("STORAGE_EMULATOR_HOST")
 	switch strings.ToUpper(first("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")) {
 	case "1", "ON", "YES", "TRUE":
 		c.Offline = true

@@ -49,18 +49,20 @@ func name(t *testing.T, s string) Name {
 
 func TestNames(t *testing.T) {
 	for s, want := range map[string]Name{
-		"org/name":              {"org/name", "main"},
-		"hf://org/name":         {"org/name", "main"},
-		"Org-1/na.me_2@v1.0":    {"Org-1/na.me_2", "v1.0"},
-		"org/name@refs/pr/3":    {"org/name", "refs/pr/3"},
-		"hf://org/n@0123456789": {"org/n", "0123456789"},
+		"org/name":              {Repo: "org/name", Revision: "main"},
+		"hf://org/name":         {Repo: "org/name", Revision: "main"},
+		"Org-1/na.me_2@v1.0":    {Repo: "Org-1/na.me_2", Revision: "v1.0"},
+		"org/name@refs/pr/3":    {Repo: "org/name", Revision: "refs/pr/3"},
+		"s3://bucket/a/b/":      {URL: "s3://bucket/a/b"},
+		"https://host:1/x":      {URL: "https://host:1/x"},
+		"hf://org/n@0123456789": {Repo: "org/n", Revision: "0123456789"},
 	} {
 		n, ok := ParseName(s)
 		assert.True(t, ok, s)
 		assert.Equal(t, want, n)
 	}
 	for _, s := range []string{"", "name", "/abs/dir", "./org/name", "../x/y", "a/b/c", "org/..", "org/.", "../name", "org/na--me", "org/name@", "org/name@../x", "org/name@a//b",
-		"org/name@-x", "o rg/name", "org/name\n", "org/name.git", "-org/name", "org\\name", "org/name@a b", "embedded:x/y", "org/name/", strings.Repeat("a", 97) + "/b"} {
+		"org/name@-x", "o rg/name", "org/name\n", "org/name.git", "-org/name", "org\\name", "org/name@a b", "embedded:x/y", "s3://", "ftp://host/x", "https://user:pw@host/x", "https://host/x?token=1", "file:///etc", "org/name/", strings.Repeat("a", 97) + "/b"} {
 		_, ok := ParseName(s)
 		assert.False(t, ok, s)
 	}
@@ -288,7 +290,7 @@ func TestWrongContentsAreNotKept(t *testing.T) {
 	n := name(t, "org/name")
 	_, err := c.Snapshot(t.Context(), n, nil)
 	require.ErrorIs(t, err, ErrCorrupt)
-	assert.ErrorContains(t, err, "the hub named")
+	assert.ErrorContains(t, err, " was named")
 	left, err := filepath.Glob(c.path(n, "blobs", "*.incomplete"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
@@ -408,7 +410,7 @@ func TestSeveralAtATimeDownloadOnce(t *testing.T) {
 	for range 4 {
 		go func() {
 			c := &Client{Endpoint: h.URL, Cache: cache}
-			_, err := c.Snapshot(context.Background(), Name{"org/name", "main"}, nil)
+			_, err := c.Snapshot(context.Background(), Name{Repo: "org/name", Revision: "main"}, nil)
 			errs <- err
 		}()
 	}

@@ -40,7 +40,7 @@ func TestHuggingfaceHubAndWarmReadEachOthersCache(t *testing.T) {
 		return string(out)
 	}
 	const snapshot = `from huggingface_hub import snapshot_download; print(snapshot_download("org/name"), end="")`
-	n := Name{"org/name", "main"}
+	n := Name{Repo: "org/name", Revision: "main"}
 	t.Run("it reads ours", func(t *testing.T) {
 		c := client(t, h)
 		s, err := c.Snapshot(t.Context(), n, nil)

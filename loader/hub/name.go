@@ -1,17 +1,22 @@
 package hub
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
 	"regexp"
 	"strings"
 )
 
-// Scheme may stand before a name, where it must not be taken for a path.
+// Scheme may stand before a name on the hub, where it must not be taken for a path.
 const Scheme = "hf://"
 
-// Name is a repository of models on the hub and one of its revisions.
+// Name is a checkpoint elsewhere: a revision of a repository on the hub, or the
+// address of a folder in a bucket or on a web server.
 type Name struct {
 	Repo     string // "org/name"
 	Revision string // a branch, a tag or a commit
+	URL      string // in place of both: s3://bucket/folder, gs://bucket/folder or https://host/folder
 }
 
 // Source: huggingface_hub utils/_validators.py validate_repo_id.
@@ -20,11 +25,18 @@ var (
 	repo     = regexp.MustCompile(`^` + part + `/` + part + `$`)
 	revision = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./+-]{0,254}$`)
 	commit   = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	unplain  = regexp.MustCompile(`[^A-Za-z0-9]+`)
 )
 
-// ParseName reads a name, and says whether it is one. It may be a relative path
-// as well: whoever has a directory of that name means the directory.
+// ParseName reads a name, and says whether it is one. Without a scheme it may be
+// a relative path as well: whoever has a directory of that name means that.
 func ParseName(s string) (Name, bool) {
+	if scheme, _, ok := strings.Cut(s, "://"); ok && scheme+"://" != Scheme {
+		u, err := url.Parse(s)
+		known := scheme == "s3" || scheme == "gs" || scheme == "https" || scheme == "http"
+		ok = known && err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && len(s) < 2048
+		return Name{URL: strings.TrimRight(s, "/")}, ok
+	}
 	s = strings.TrimPrefix(s, Scheme)
 	id, rev, at := strings.Cut(s, "@")
 	if !at {
@@ -32,16 +44,52 @@ func ParseName(s string) (Name, bool) {
 	}
 	ok := repo.MatchString(id) && !strings.Contains(id, "--") && !strings.Contains(id, "..") && !strings.HasSuffix(id, ".git") &&
 		revision.MatchString(rev) && !strings.Contains(rev, "..") && !strings.Contains(rev, "//") && !strings.HasSuffix(rev, "/")
-	return Name{id, rev}, ok
+	return Name{Repo: id, Revision: rev}, ok
 }
 
-// String is the name with its revision, without one for the branch main.
+// Elsewhere reports whether a reference says by its scheme that it is no path.
+func Elsewhere(s string) bool {
+	for _, scheme := range []string{Scheme, "s3://", "gs://", "https://", "http://"} {
+		if strings.HasPrefix(s, scheme) {
+			return true
+		}
+	}
+	return false
+}
+
+// String is the name with its revision, without one for the branch main, or the address.
 func (n Name) String() string {
-	if n.Revision == "main" {
+	switch {
+	case n.URL != "":
+		return n.URL
+	case n.Revision == "main":
 		return n.Repo
 	}
 	return n.Repo + "@" + n.Revision
 }
 
-// folder is the directory of a repository in the cache.
-func (n Name) folder() string { return "models--" + strings.ReplaceAll(n.Repo, "/", "--") }
+// Reference is the name with its scheme.
+func (n Name) Reference() string {
+	if n.URL != "" {
+		return n.URL
+	}
+	return Scheme + n.String()
+}
+
+// folder is the directory in the cache.
+func (n Name) folder() string {
+	if n.URL == "" {
+		return "models--" + strings.ReplaceAll(n.Repo, "/", "--")
+	}
+	sum := sha256.Sum256([]byte(n.URL))
+	plain := unplain.ReplaceAllString(n.URL, "-")
+	return plain[:min(len(plain), 100)] + "--" + hex.EncodeToString(sum[:8])
+}
+
+// ref is the name of what is kept about the revision: "main" for an address.
+func (n Name) ref() string {
+	if n.URL != "" {
+		return "main"
+	}
+	return n.Revision
+}

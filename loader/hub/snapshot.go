@@ -19,8 +19,14 @@ type Snapshot struct {
 	Stale error
 }
 
-// String is the name with its exact commit.
-func (s Snapshot) String() string { return Name{s.Name.Repo, s.Commit}.String() }
+// Exact names the very same files: a name on the hub with its commit. What an
+// address named may change there, and has no other name.
+func (s Snapshot) Exact() Name {
+	if s.Name.URL != "" {
+		return s.Name
+	}
+	return Name{Repo: s.Name.Repo, Revision: s.Commit}
+}
 
 // workers download at a time.
 const workers = 4
@@ -42,12 +48,18 @@ func (c *Client) Snapshot(ctx context.Context, n Name, p Progress) (Snapshot, er
 		}
 		return s, nil
 	}
-	if commit.MatchString(n.Revision) { // which never changes
+	if n.URL == "" && commit.MatchString(n.Revision) { // which never changes
 		if s, err := c.cached(n); err == nil && c.readTree(n, s.Commit) != nil {
 			return s, nil
 		}
 	}
-	sha, files, err := c.list(ctx, n)
+	o, err := c.origin(n)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("%s: %w", n, err)
+	}
+	listing, cancel := context.WithTimeoutCause(ctx, c.wait(), errStalled)
+	sha, files, err := o.list(listing)
+	cancel()
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrNotFound) {
 			if s, missing := c.cached(n); missing == nil {
@@ -58,14 +70,14 @@ func (c *Client) Snapshot(ctx context.Context, n Name, p Progress) (Snapshot, er
 		return Snapshot{}, fmt.Errorf("%s: %w", n, err)
 	}
 	s := c.snapshot(n, sha)
-	if err := c.fetch(ctx, s, files, p); err != nil {
+	if err := c.fetch(ctx, o, s, files, p); err != nil {
 		return Snapshot{}, fmt.Errorf("%s: %w", n, err)
 	}
 	return s, nil
 }
 
 // fetch downloads what is missing of a snapshot, and then notes that it is whole.
-func (c *Client) fetch(ctx context.Context, s Snapshot, files map[string]file, told Progress) error {
+func (c *Client) fetch(ctx context.Context, o origin, s Snapshot, files map[string]file, told Progress) error {
 	if len(wanted(files)) == 0 {
 		return fmt.Errorf("%w: the repository has no file of a checkpoint", ErrNotFound)
 	}
@@ -73,7 +85,7 @@ func (c *Client) fetch(ctx context.Context, s Snapshot, files map[string]file, t
 	var total int64
 	for _, name := range missing {
 		if f := files[name]; !digest.MatchString(f.hash()) || f.Size < 0 {
-			return fmt.Errorf("%s names no hash of %s, by which it could be verified", c.Endpoint, name)
+			return fmt.Errorf("no hash of %s is named, by which it could be verified", name)
 		}
 		total += files[name].Size
 	}
@@ -93,7 +105,7 @@ func (c *Client) fetch(ctx context.Context, s Snapshot, files map[string]file, t
 					return
 				}
 				name := missing[i]
-				if err := c.fetchFile(ctx, s, name, files[name], p); err != nil {
+				if err := c.fetchFile(ctx, o, s, name, files[name], p); err != nil {
 					stop(fmt.Errorf("%s: %w", name, err)) // the first counts
 					return
 				}

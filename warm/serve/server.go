@@ -56,7 +56,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{config: c, models: live.NewModels(), engine: model.NewEngine(c.Threads), log: cmp.Or(c.Server.Logger, slog.Default())}
 	c.Server.Builder = &builder{engine: s.engine, models: s.models, sources: c.Sources, log: s.log}
-	c.Server.Reference = c.Sources.Knows
+	c.Server.Reference = c.Sources.asked
 	var err error
 	if s.Server, err = server.New(c.Server, s.models); err != nil {
 		s.engine.Close()

@@ -25,7 +25,8 @@ type Sources struct {
 	Packs map[string]func() Pack
 	// Hub, when not nil, brings checkpoints by their names: "org/name", which
 	// may be followed by "@revision", where there is no folder "org", and
-	// "hf://org/name" in any case.
+	// "hf://org/name" in any case; from buckets and web servers, s3://bucket/folder,
+	// gs://bucket/folder and https://host/folder.
 	Hub *hub.Client
 }
 
@@ -51,8 +52,12 @@ func (s Sources) pack(ref string) (prefix, name string, ok bool) {
 // Knows reports whether a reference is none to this disk.
 func (s Sources) Knows(ref string) bool {
 	_, _, packed := s.pack(ref)
-	return packed || s.Hub != nil && strings.HasPrefix(ref, hub.Scheme)
+	return packed || s.Hub != nil && hub.Elsewhere(ref)
 }
+
+// asked reports whether an administrator's request may name a reference that is
+// none to this disk: a web address could be one inside of the server's network.
+func (s Sources) asked(ref string) bool { return s.Knows(ref) && !strings.HasPrefix(ref, "http") }
 
 // Members names the members that are of a pack, and replaces each reference to
 // all of them by one for each.
@@ -116,7 +121,7 @@ func (s Sources) absolute(dir string, p api.PathField) error {
 		return nil
 	}
 	if n, ok := s.named(dir, rest); ok && !random && !p.File {
-		*path = hub.Scheme + n.String()
+		*path = n.Reference()
 		return nil
 	}
 	if !filepath.IsAbs(rest) {
@@ -139,7 +144,7 @@ func (s Sources) named(dir, ref string) (hub.Name, bool) {
 		return hub.Name{}, false
 	}
 	n, ok := hub.ParseName(ref)
-	if ok && !strings.HasPrefix(ref, hub.Scheme) {
+	if ok && !hub.Elsewhere(ref) {
 		// A folder in which nothing has that name is rather a slip than an organisation.
 		org, _, _ := strings.Cut(ref, "/")
 		_, err := os.Lstat(filepath.Join(dir, org))
@@ -176,13 +181,13 @@ func (o *Opening) Open(ref string) (*loader.Checkpoint, error) {
 	n, ok := s.named("", ref)
 	switch {
 	case !ok && s.Knows(ref):
-		return nil, fmt.Errorf("%s: not a name on a hub: want %sorg/name or %sorg/name@revision", ref, hub.Scheme, hub.Scheme)
+		return nil, fmt.Errorf("%s: no such name can be: want hf://org/name, hf://org/name@revision, s3://bucket/folder, gs://bucket/folder or https://host/folder", ref)
 	case !ok:
 		return loader.OpenFinding(ref, o.base)
 	}
 	snapshot, err := s.Hub.Snapshot(o.ctx, n, o.progress)
 	if err != nil {
-		if !strings.HasPrefix(ref, hub.Scheme) && errors.Is(err, hub.ErrNotFound) {
+		if !hub.Elsewhere(ref) && errors.Is(err, hub.ErrNotFound) {
 			err = fmt.Errorf("no directory is called so, and as a name on %s: %w", s.Hub.Endpoint, err)
 		}
 		return nil, err
@@ -191,7 +196,7 @@ func (o *Opening) Open(ref string) (*loader.Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n, err)
 	}
-	o.Exact[ref] = hub.Scheme + snapshot.String()
+	o.Exact[ref] = snapshot.Exact().Reference()
 	if snapshot.Stale != nil {
 		c.Notes = append(c.Notes, fmt.Sprintf("%s as it was when %s could last be asked: %v", n, s.Hub.Endpoint, snapshot.Stale))
 	}

@@ -1,0 +1,117 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"strings"
+)
+
+// webOrigin is the address of a folder on a web server. Such a server lists no
+// folder, so that files are asked for by the names that they have in checkpoints.
+type webOrigin string
+
+// known are the names of files that a checkpoint may have; those of shards stand in an index.
+var known = []string{
+	"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "tokenizer.model", "generation_config.json",
+	"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+	"adapter_config.json", "adapter_model.safetensors", "value_head.safetensors", "value_head.bin", "warm_average.json", "1_Pooling/config.json",
+}
+
+// list implements origin.
+func (o webOrigin) list(ctx context.Context) (string, map[string]file, error) {
+	files := map[string]file{}
+	for _, name := range known {
+		if err := o.look(ctx, name, files); err != nil {
+			return "", nil, err
+		}
+	}
+	for _, index := range []string{"model.safetensors.index.json", "pytorch_model.bin.index.json"} {
+		if _, ok := files[index]; !ok {
+			continue
+		}
+		shards, err := o.shards(ctx, index)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, name := range shards {
+			if err := o.look(ctx, name, files); err != nil {
+				return "", nil, err
+			}
+		}
+	}
+	if len(files) == 0 {
+		return "", nil, fmt.Errorf("%w: %s has no file of a checkpoint", ErrNotFound, string(o))
+	}
+	return identity(files), files, nil
+}
+
+// look adds a file that is there.
+func (o webOrigin) look(ctx context.Context, name string, files map[string]file) error {
+	reply, _, err := get(ctx, http.MethodHead, string(o)+"/"+name, 0, nil)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer reply.Body.Close()
+	tag := reply.Header.Get("ETag")
+	if tag == "" {
+		tag = reply.Header.Get("Last-Modified")
+	}
+	if tag == "" || reply.ContentLength < 0 {
+		return fmt.Errorf("%s/%s: the server names neither a version (ETag or Last-Modified) nor a length: download it by hand", string(o), name)
+	}
+	files[name] = file{Size: reply.ContentLength, Tag: "web " + tag + " " + name}
+	return nil
+}
+
+// shards returns the files that an index names.
+func (o webOrigin) shards(ctx context.Context, index string) ([]string, error) {
+	reply, _, err := get(ctx, http.MethodGet, string(o)+"/"+index, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer reply.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(reply.Body, maxListing))
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		Map map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", string(o), index, err)
+	}
+	seen, out := map[string]bool{}, []string(nil)
+	for _, name := range list.Map {
+		if ext := path.Ext(name); !seen[name] && plain.MatchString(name) && (ext == ".safetensors" || ext == ".bin") {
+			seen[name] = true
+			out = append(out, name)
+		}
+	}
+	if len(out) > maxShards {
+		return nil, fmt.Errorf("%s/%s names %d files, at most %d are asked for", string(o), index, len(out), maxShards)
+	}
+	return out, nil
+}
+
+// maxShards bounds the files that an index may name: each is a request.
+const maxShards = 1000
+
+// open implements origin.
+func (o webOrigin) open(ctx context.Context, _, name string, f file, from int64) (io.ReadCloser, int64, error) {
+	reply, begin, err := get(ctx, http.MethodGet, string(o)+"/"+name, from, func(r *http.Request) {
+		if tag, _, ok := strings.Cut(strings.TrimPrefix(f.Tag, "web "), " "); ok && from > 0 && strings.HasPrefix(tag, `"`) {
+			r.Header.Set("If-Range", tag) // another version begins anew
+		}
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return reply.Body, begin, nil
+}
