@@ -44,6 +44,7 @@ type Checkpoint struct {
 	TokenizerConfig  []byte // tokenizer_config.json; nil when there is none
 	SpecialTokensMap []byte // special_tokens_map.json; nil when there is none
 	ChatTemplate     string // Jinja; "" when there is none
+	SentencePooling  []byte // 1_Pooling/config.json of sentence-transformers; nil when there is none
 	Base             string // where the base of an adapter lies; "" for a checkpoint with weights of its own
 
 	// AverageRecord is warm_average.json, which says what an average was made of; nil when there is none.
@@ -192,6 +193,9 @@ func (c *Checkpoint) computeHash() string {
 	h := sha256.New()
 	for _, small := range [][]byte{c.Config, c.Tokenizer, c.TokenizerConfig, c.SpecialTokensMap, []byte(c.ChatTemplate)} {
 		hashBytes(h, small)
+	}
+	if c.SentencePooling != nil {
+		hashBytes(h, c.SentencePooling)
 	}
 	for i, name := range c.names {
 		l := c.tensors[name]

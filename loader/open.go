@@ -18,6 +18,8 @@ const (
 	specialTokensFile   = "special_tokens_map.json"
 	templateFile        = "chat_template.jinja"
 	averageFile         = "warm_average.json"
+	modulesFile         = "modules.json" // of sentence-transformers
+	poolingFile         = "1_Pooling/config.json"
 )
 
 // Limits on the small files, in bytes. The largest tokenizer.json of a public model has about 35 MB.
@@ -123,6 +125,11 @@ func (c *Checkpoint) openWhole(s store) error {
 	}
 	if c.AverageRecord, err = readObject(s, averageFile, maxSmallFile); err != nil {
 		return err
+	}
+	if exists(s, modulesFile) {
+		if c.SentencePooling, err = readObject(s, poolingFile, maxSmallFile); err != nil {
+			return err
+		}
 	}
 	return c.openText(s)
 }

@@ -12,7 +12,7 @@ type albert struct {
 	Norm      nn.LayerNorm  `weight:"albert.embeddings.LayerNorm"`
 	Project   nn.Linear     `weight:"albert.encoder.embedding_hidden_mapping_in"`
 	Groups    []albertGroup `weight:"albert.encoder.albert_layer_groups"`
-	Pooler    nn.Linear     `weight:"albert.pooler"`
+	Pooler    *nn.Linear    `weight:"albert.pooler"`
 
 	layers int // each runs the blocks of a group
 }
@@ -43,7 +43,7 @@ func newAlbert(c *Config) network {
 		Norm:      nn.NewLayerNorm(c.Embedding, c.NormEps),
 		Project:   nn.NewLinear(c.Embedding, true, c.Hidden),
 		Groups:    make([]albertGroup, c.Groups),
-		Pooler:    nn.NewLinear(c.Hidden, true, c.Hidden),
+		Pooler:    c.pooler(true),
 		layers:    c.Layers,
 	}
 	for i := range n.Groups {
@@ -63,7 +63,7 @@ func (n *albert) embed(p *nn.Program) nn.Value {
 }
 
 func (n *albert) features(p *nn.Program, x nn.Value) nn.Value {
-	return p.Activated(&n.Pooler, x, nn.Tanh)
+	return pooled(p, n.Pooler, x, nn.Tanh)
 }
 
 // blocks lists those of every layer; layers are divided evenly among the groups.

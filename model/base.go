@@ -18,10 +18,11 @@ var ErrNoHead = errors.New("a base for training, no reward model: it has no scor
 // Base is the reward model that training begins with where a checkpoint is a body without a score head: the body
 // under its class's own names, and the head's layers as they begin. It is a [Source].
 type Base struct {
-	Config *Config  // of the reward model
-	New    []string // parameters that the checkpoint does not have
-	Inside bool     // the body is the text_config of a configuration
-	Left   []string // tensors of the checkpoint that the reward model does without
+	Config  *Config  // of the reward model
+	New     []string // parameters that the checkpoint does not have
+	Pooling Pooling  // that the head was told to have; "" for the class's own
+	Inside  bool     // the body is the text_config of a configuration
+	Left    []string // tensors of the checkpoint that the reward model does without
 
 	params map[string]nn.Param
 	names  []string
@@ -32,8 +33,9 @@ type Base struct {
 }
 
 // ResolveBase reads config.json together with the tensors of a body without a score head: a language model, an encoder
-// that was trained without one, or either saved alone.
-func ResolveBase(data []byte, src Source) (*Base, error) {
+// that was trained without one, or either saved alone. sentences is the 1_Pooling/config.json of sentence-transformers, nil
+// where there is none: the head reads what it names, and of an encoder nothing between.
+func ResolveBase(data []byte, src Source, sentences []byte) (*Base, error) {
 	raw, err := decodeConfig(data)
 	if err != nil {
 		return nil, err
@@ -44,6 +46,13 @@ func ResolveBase(data []byte, src Source) (*Base, error) {
 		return nil, raw.unsupported()
 	}
 	raw.ID2Label, raw.HeadPrefix = map[string]string{"0": "LABEL_0"}, ""
+	var pooling Pooling
+	if sentences != nil {
+		if pooling, err = sentencePooling(sentences); err != nil {
+			return nil, err
+		}
+		raw.Own = rawOwn{Pooling: string(pooling), Pooler: ptr(false)}
+	}
 	prefix := a.findPrefix(src)
 	if shape, ok := src.Shape(a.named(a.embedding, prefix)); ok && len(shape) == 2 && raw.VocabSize != nil {
 		raw.VocabSize = &shape[0]
@@ -51,6 +60,13 @@ func ResolveBase(data []byte, src Source) (*Base, error) {
 	b := &Base{src: src, params: map[string]nn.Param{}, prefix: prefix}
 	if b.Config, err = raw.config(class); err != nil {
 		return nil, err
+	}
+	b.Pooling, b.Config.Reading.Pooling = pooling, pooling
+	if pooling == PoolMean && !a.encoder {
+		b.Config.Mean = true
+	}
+	if (pooling == PoolFirst) != a.encoder && pooling != PoolMean && sentences != nil {
+		return nil, fmt.Errorf("1_Pooling/config.json: embeddings of the first token of a decoder, or the last of an encoder, are not supported")
 	}
 	n := b.Config.Network()
 	if len(raw.Architectures) == 1 {

@@ -6,7 +6,7 @@ import "github.com/warmserve/warmserve/model/nn"
 // Source: transformers modeling_bert.py; Devlin et al. 2019 (arXiv 1810.04805).
 type bert struct {
 	bertBody `weight:"bert"`
-	Pooler   nn.Linear `weight:"bert.pooler.dense"`
+	Pooler   *nn.Linear `weight:"bert.pooler.dense"`
 }
 
 // bertBody is an embedding and blocks, with the names that BERT's relatives share.
@@ -35,7 +35,7 @@ type bertBlock struct {
 func newBert(c *Config) network {
 	return &bert{
 		bertBody: newBertBody(c, c.Hidden),
-		Pooler:   nn.NewLinear(c.Hidden, true, c.Hidden),
+		Pooler:   c.pooler(true),
 	}
 }
 
@@ -79,7 +79,7 @@ func (n *bertBody) embed(p *nn.Program) nn.Value {
 func (n *bertBody) blocks() []block { return blocksOf(n.Layers) }
 
 func (n *bert) features(p *nn.Program, x nn.Value) nn.Value {
-	return p.Activated(&n.Pooler, x, nn.Tanh)
+	return pooled(p, n.Pooler, x, nn.Tanh)
 }
 
 func (l *bertBlock) forward(p *nn.Program, x nn.Value) nn.Value {

@@ -76,7 +76,9 @@ type Config struct {
 
 	// Prefix stands in front of the names of the body's tensors; nil for the class's own.
 	Prefix *string `json:",omitempty"`
-	Inside bool    `json:",omitempty"` // the body is the text part of a larger model, whose other parts are left out
+	// NoPooler says that an encoder's head reads the encoder's output as it is, without the layer that its class has between.
+	NoPooler bool `json:",omitempty"`
+	Inside   bool `json:",omitempty"` // the body is the text part of a larger model, whose other parts are left out
 
 	Head     string `json:",omitempty"` // name of the score head's tensors, "" for the class's own
 	HeadBias bool   `json:",omitempty"` // a decoder's score head has a bias
@@ -170,6 +172,7 @@ type rawConfig struct {
 	Mean       json.RawMessage `json:"mean"`              // OpenRLHF's normalisation, which is not applied
 	Std        json.RawMessage `json:"std"`
 
+	Own        rawOwn          `json:"warmserve"`
 	TextConfig json.RawMessage `json:"text_config"` // of a model that reads more than text
 	inside     bool            // this is such a text_config
 }
@@ -221,6 +224,7 @@ func (raw *rawConfig) config(class string) (*Config, error) {
 		return nil, fmt.Errorf("config.json: model_type: %q, want %q for %s", c.ModelType, a.modelType, c.Architecture)
 	}
 	c.common(raw, a)
+	c.own(raw, a)
 	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.experts(raw, a), c.caps(raw, a), c.validate(raw, a))
 	if a.disentangled {
 		err = errors.Join(err, c.deberta(raw))

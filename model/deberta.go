@@ -24,7 +24,7 @@ type deberta struct {
 	Distances *nn.Embedding  `weight:"deberta.encoder.rel_embeddings"` // nil without relative attention
 	DistNorm  *nn.LayerNorm  `weight:"deberta.encoder.LayerNorm"`
 	Conv      *debertaConv   `weight:"deberta.encoder.conv"` // of v2 xlarge and xxlarge
-	Pooler    nn.Linear      `weight:"pooler.dense"`
+	Pooler    *nn.Linear     `weight:"pooler.dense"`
 
 	pooled nn.Activation
 }
@@ -70,7 +70,7 @@ func newDeberta(c *Config) network {
 		Words:  nn.NewEmbedding(c.VocabSize, c.Hidden),
 		Norm:   nn.NewLayerNorm(c.Hidden, c.NormEps),
 		Layers: make([]debertaBlock, c.Layers),
-		Pooler: nn.NewLinear(c.Hidden, true, c.Hidden),
+		Pooler: c.pooler(true),
 		pooled: poolerActivations[c.PoolerActivation],
 	}
 	if c.TypeVocab > 0 {
@@ -138,7 +138,7 @@ func (n *deberta) embed(p *nn.Program) nn.Value {
 }
 
 func (n *deberta) features(p *nn.Program, x nn.Value) nn.Value {
-	return p.Activated(&n.Pooler, x, n.pooled)
+	return pooled(p, n.Pooler, x, n.pooled)
 }
 
 func (n *deberta) blocks() []block { return blocksOf(n.Layers) }

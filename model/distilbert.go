@@ -10,7 +10,7 @@ type distilBERT struct {
 	Positions nn.Embedding  `weight:"distilbert.embeddings.position_embeddings"`
 	Norm      nn.LayerNorm  `weight:"distilbert.embeddings.LayerNorm"`
 	Layers    []distilBlock `weight:"distilbert.transformer.layer"`
-	Dense     nn.Linear     `weight:"pre_classifier"`
+	Dense     *nn.Linear    `weight:"pre_classifier"`
 }
 
 // distilBlock is BERT's under other names.
@@ -33,7 +33,7 @@ func newDistilBERT(c *Config) network {
 		Positions: nn.NewEmbedding(c.MaxPositions, c.Hidden),
 		Norm:      nn.NewLayerNorm(c.Hidden, c.NormEps),
 		Layers:    make([]distilBlock, c.Layers),
-		Dense:     nn.NewLinear(c.Hidden, true, c.Hidden),
+		Dense:     c.pooler(true),
 	}
 	for i := range n.Layers {
 		n.Layers[i] = distilBlock(newBertBlock(c, i))
@@ -49,7 +49,7 @@ func (n *distilBERT) embed(p *nn.Program) nn.Value {
 }
 
 func (n *distilBERT) features(p *nn.Program, x nn.Value) nn.Value {
-	return p.Activated(&n.Dense, x, nn.ReLU)
+	return pooled(p, n.Dense, x, nn.ReLU)
 }
 
 func (n *distilBERT) blocks() []block { return blocksOf(n.Layers) }

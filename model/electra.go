@@ -8,13 +8,13 @@ import "github.com/warmserve/warmserve/model/nn"
 type electra struct {
 	bertBody `weight:"electra"`
 	Project  *nn.Linear `weight:"electra.embeddings_project"` // where the widths differ
-	Dense    nn.Linear  `weight:"classifier.dense"`
+	Dense    *nn.Linear `weight:"classifier.dense"`
 }
 
 func newElectra(c *Config) network {
 	n := &electra{
 		bertBody: newBertBody(c, c.Embedding),
-		Dense:    nn.NewLinear(c.Hidden, true, c.Hidden),
+		Dense:    c.pooler(true),
 	}
 	if c.Embedding != c.Hidden {
 		n.Project = ptr(nn.NewLinear(c.Embedding, true, c.Hidden))
@@ -31,5 +31,5 @@ func (n *electra) embed(p *nn.Program) nn.Value {
 }
 
 func (n *electra) features(p *nn.Program, x nn.Value) nn.Value {
-	return p.Activated(&n.Dense, x, nn.GELU)
+	return pooled(p, n.Dense, x, nn.GELU)
 }

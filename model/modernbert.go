@@ -17,8 +17,8 @@ type modernBERT struct {
 	WordNorm  nn.LayerNorm      `weight:"model.embeddings.norm"`
 	Layers    []modernBERTBlock `weight:"model.layers"`
 	FinalNorm nn.LayerNorm      `weight:"model.final_norm"`
-	Dense     nn.Linear         `weight:"head.dense"`
-	Norm      nn.LayerNorm      `weight:"head.norm"`
+	Dense     *nn.Linear        `weight:"head.dense"`
+	Norm      *nn.LayerNorm     `weight:"head.norm"`
 
 	act  nn.Activation // of the head
 	mean bool          // the head reads the mean of all tokens
@@ -52,8 +52,11 @@ func newModernBERT(c *Config) network {
 	norm := nn.LayerNorm{C: c.Hidden, Eps: float32(c.NormEps), NoBias: !m.NormBias}
 	n := &modernBERT{
 		Words: nn.NewEmbedding(c.VocabSize, c.Hidden), WordNorm: norm, Layers: make([]modernBERTBlock, c.Layers), FinalNorm: norm,
-		Dense: nn.NewLinear(c.Hidden, m.HeadBias, c.Hidden), Norm: norm,
-		act: plainActivations[m.HeadAct], mean: m.Mean,
+		Dense: c.pooler(m.HeadBias),
+		act:   plainActivations[m.HeadAct], mean: m.Mean,
+	}
+	if n.Dense != nil {
+		n.Norm = ptr(norm)
 	}
 	ropeOf := func(theta float64) *nn.Rope {
 		return &nn.Rope{InvFreq: nn.InvFreq(theta, c.HeadDim), MaxPositions: c.MaxPositions}
@@ -98,7 +101,10 @@ func (n *modernBERT) features(p *nn.Program, x nn.Value) nn.Value {
 	if !n.mean {
 		x = p.Norm(&n.FinalNorm, x)
 	}
-	return p.Norm(&n.Norm, p.Activated(&n.Dense, x, n.act))
+	if n.Dense == nil {
+		return x
+	}
+	return p.Norm(n.Norm, p.Activated(n.Dense, x, n.act))
 }
 
 func (n *modernBERT) blocks() []block { return blocksOf(n.Layers) }
@@ -140,7 +146,7 @@ func (c *Config) modernBERT(raw *rawConfig) error {
 	switch p := or(r.HeadPooling, "cls"); p {
 	case "cls":
 	case "mean":
-		m.Mean = true
+		m.Mean = !c.NoPooler
 	default:
 		bad("classifier_pooling: %q, want cls or mean", p)
 	}

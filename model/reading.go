@@ -129,6 +129,8 @@ func (c *Config) Read(o Reading) error {
 		bad("pooling %s: the model has the token ids 0 to %d: set pooling to its own", o.Pooling, c.VocabSize-1)
 	}
 	switch mean := o.Pooling == PoolMean; {
+	case c.NoPooler:
+		c.Mean = mean
 	case c.ModernBERT != nil && (mean || o.Pooling == PoolFirst):
 		c.ModernBERT.Mean = mean
 	case c.Causal():

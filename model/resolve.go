@@ -91,7 +91,7 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 	if c.Reading, err = raw.reading(src); err != nil {
 		return nil, nil, err
 	}
-	c.Mean = c.Reading.Pooling == PoolMean
+	c.Mean = c.Mean || c.Reading.Pooling == PoolMean
 	if raw.Mean != nil && raw.Std != nil {
 		note("mean %s and std %s of config.json are not applied: rewards are raw", raw.Mean, raw.Std)
 	}

@@ -7,16 +7,16 @@ import "github.com/warmserve/warmserve/model/nn"
 // Source: transformers modeling_roberta.py; Liu et al. 2019 (arXiv 1907.11692).
 type roberta struct {
 	bertBody `weight:"roberta"`
-	Dense    nn.Linear `weight:"classifier.dense"`
+	Dense    *nn.Linear `weight:"classifier.dense"`
 }
 
 func newRoberta(c *Config) network {
 	return &roberta{
 		bertBody: newBertBody(c, c.Hidden),
-		Dense:    nn.NewLinear(c.Hidden, true, c.Hidden),
+		Dense:    c.pooler(true),
 	}
 }
 
 func (n *roberta) features(p *nn.Program, x nn.Value) nn.Value {
-	return p.Activated(&n.Dense, x, nn.Tanh)
+	return pooled(p, n.Dense, x, nn.Tanh)
 }

@@ -65,7 +65,7 @@ func (b *Base) resolve() (err error) {
 	if b.parsed, _, err = model.Resolve(b.config, b.Checkpoint); !errors.Is(err, model.ErrNoHead) {
 		return err
 	}
-	if b.body, err = model.ResolveBase(b.config, b.Checkpoint); err != nil {
+	if b.body, err = model.ResolveBase(b.config, b.Checkpoint, b.Checkpoint.SentencePooling); err != nil {
 		return err
 	}
 	return b.rewrite(b.body.Config)
@@ -89,6 +89,9 @@ func (b *Base) rewrite(body *model.Config) error {
 		"num_labels":    1,
 		"id2label":      map[string]string{"0": "LABEL_0"},
 		"label2id":      map[string]int{"LABEL_0": 0},
+	}
+	if b.body.Pooling != "" {
+		set["warmserve"] = map[string]any{"pooling": b.body.Pooling, "pooler": !body.NoPooler}
 	}
 	var said int
 	if err := json.Unmarshal(raw["vocab_size"], &said); err == nil && said != body.VocabSize {

@@ -3,6 +3,7 @@ package rm
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -119,6 +120,56 @@ func lacking(prefixes ...string) func(string) string {
 // cut removes a prefix of what another function leaves.
 func cut(prefix string, of func(string) string) func(string) string {
 	return func(n string) string { return strings.TrimPrefix(of(n), prefix) }
+}
+
+// TestSentenceTransformersAreBasesWithTheirOwnPooling trains what reads the mean of all tokens, or the first, and reads it back.
+func TestSentenceTransformersAreBasesWithTheirOwnPooling(t *testing.T) {
+	pairs := Lines(t, "pairs.jsonl", Good1, Good2, Good3)
+	for _, name := range []string{"BERT alone", "BERT alone, without a pooler", "XLM-RoBERTa alone, with a pooler", "DistilBERT that fills gaps", "ELECTRA's discriminator", "ALBERT alone", "DeBERTa alone", "ModernBERT alone"} {
+		for mode, words := range map[string]string{`{"word_embedding_dimension":16,"pooling_mode_cls_token":false,"pooling_mode_mean_tokens":true,"include_prompt":true}`: "the mean of all",
+			`{"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":false}`: "the first, as the encoder leaves it", `{"pooling_mode":"mean"}`: "the mean of all"} {
+			t.Run(name+mode, func(t *testing.T) {
+				b := bodies[name]
+				dir := writeBody(t, b.class, b.config, b.as, b.name, b.extra)
+				writeModules(t, dir, mode)
+				s, err := reward.Inspect(dir)
+				require.ErrorIs(t, err, model.ErrNoHead)
+				assert.Equal(t, words, s.Pooling)
+				for _, lora := range []*model.LoRAConfig{nil, {Rank: 2, Alpha: 4, Targets: []string{"query", "q_lin", "query_proj", "Wqkv"}}} {
+					run := Config{Base: dir, Train: []string{pairs}, Out: filepath.Join(t.TempDir(), "rm"), LR: 1e-3, Batch: 2, Probe: 3}
+					if lora != nil {
+						base, err := (&Config{Base: dir}).openBase()
+						require.NoError(t, err)
+						lora.Targets = loraTargets(base)
+						require.NoError(t, base.Checkpoint.Close())
+						run.LoRA = lora
+					}
+					_, err = Train(t.Context(), run)
+					require.NoError(t, err)
+					for _, out := range append(run.beside(), run.Out) {
+						s, err = reward.Inspect(out)
+						require.NoError(t, err)
+						assert.Equal(t, words, s.Pooling)
+						assert.NotContains(t, strings.Join(s.Notes, " "), "not followed")
+					}
+				}
+			})
+		}
+	}
+	for mode, says := range map[string]string{`{"pooling_mode_max_tokens":true}`: `"max"`, `{"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":true}`: `"cls and mean"`,
+		`{"pooling_mode":"weightedmean"}`: `"weightedmean"`, `{}`: `""`, `{"pooling_mode_lasttoken":true}`: "the last of an encoder"} {
+		dir := writeBody(t, bodies["BERT alone"].class, bodies["BERT alone"].config, bodies["BERT alone"].as, bodies["BERT alone"].name, nil)
+		writeModules(t, dir, mode)
+		_, err := (&Config{Base: dir}).openBase()
+		assert.ErrorContains(t, err, says)
+	}
+}
+
+// writeModules makes a directory one of sentence-transformers.
+func writeModules(t *testing.T, dir, pooling string) {
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "modules.json"), []byte("[]"), 0o644))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "1_Pooling"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "1_Pooling", "config.json"), []byte(pooling), 0o644))
 }
 
 // TestEveryBodyIsABaseForTraining begins with each kind of body, and opens what training makes of it as a reward model.

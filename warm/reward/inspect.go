@@ -84,7 +84,7 @@ func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 
 // inspectBase says what a checkpoint without a score head is as a base for training. The error stays: it is no reward model.
 func inspectBase(ckpt *loader.Checkpoint, noHead error) (*Summary, error) {
-	b, err := model.ResolveBase(ckpt.Config, ckpt)
+	b, err := model.ResolveBase(ckpt.Config, ckpt, ckpt.SentencePooling)
 	if err != nil {
 		return nil, errors.Join(noHead, err)
 	}
@@ -127,6 +127,9 @@ func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
 	s.Pooling = e.Pooling.Words()
 	if !e.causal {
 		s.Pooling = "first (pooler)"
+	}
+	if e.config.NoPooler {
+		s.Pooling = "the first, as the encoder leaves it"
 	}
 	if e.config.Averages() {
 		s.Pooling = "the mean of all"

@@ -20,7 +20,7 @@ out = sys.argv[1]
 SMALL = dict(vocab_size=40, hidden_size=8, intermediate_size=12, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=64, num_labels=1,
              attn_implementation="eager")
 LENGTHS = (1, 2, 7, 23, 40)
-UNNAMED = ["bert-other-prefix"]  # config.json without a class, as a body's own configuration is
+UNNAMED = ["bert-other-prefix", "bert-mean", "bert-first"]  # config.json without a class, as a body's own configuration is
 
 
 def build(seed, make, config):
@@ -88,6 +88,21 @@ gpt2 = t.GPT2Config(vocab_size=40, n_embd=8, n_inner=12, n_layer=2, n_head=2, n_
 write("gpt2-no-prefix-bin", build(4, t.GPT2ForSequenceClassification, gpt2), prefixed("transformer.", "", "pytorch_model.bin"))
 bert = t.BertConfig(**SMALL)
 write("bert-other-prefix", build(5, t.BertForSequenceClassification, bert), prefixed("bert.", "encoder_model.", "pytorch_model.safetensors"))
+class Pooled(torch.nn.Module):
+    """A body whose head reads the mean of all tokens, or the first, as sentence-transformers has it."""
+
+    def __init__(self, body, pooling):
+        super().__init__()
+        self.bert, self.classifier, self.config, self.pooling = body, torch.nn.Linear(8, 1), body.config, pooling
+        self.config.warmserve = {"pooling": pooling, "pooler": False}
+
+    def forward(self, input_ids):
+        x = self.bert(input_ids=input_ids).last_hidden_state
+        return t.modeling_outputs.SequenceClassifierOutput(logits=self.classifier(x.mean(1) if self.pooling == "mean" else x[:, 0]))
+
+
+for pooling in ("mean", "first"):
+    write(f"bert-{pooling}", build(8, lambda c: Pooled(t.BertModel(c, add_pooling_layer=False), pooling), t.BertConfig(**SMALL)), whole("model.safetensors"))
 text = dict(SMALL, num_key_value_heads=1, head_dim=4, sliding_window=4, pad_token_id=0, query_pre_attn_scalar=8)
 del text["num_labels"], text["attn_implementation"]
 vision = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=14, patch_size=7)
