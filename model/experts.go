@@ -50,7 +50,7 @@ type rawExperts struct {
 
 // maxExperts bounds the experts of all layers together: each is some objects
 // before any weight is read.
-const maxExperts = 1 << 16
+const maxExperts = 1 << 15
 
 // experts reads which layers have how many experts.
 func (c *Config) experts(raw *rawConfig, a architecture) error {
