@@ -86,6 +86,7 @@ func (c *Checkpoint) takeText(own, base *Checkpoint) {
 		return
 	}
 	c.Tokenizer, c.TokenizerConfig, c.SpecialTokensMap, c.ChatTemplate = base.Tokenizer, base.TokenizerConfig, base.SpecialTokensMap, base.ChatTemplate
+	c.OtherTokenizer = base.OtherTokenizer
 	if own.TokenizerConfig != nil {
 		c.TokenizerConfig = own.TokenizerConfig
 	}

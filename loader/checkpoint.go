@@ -49,6 +49,9 @@ type Checkpoint struct {
 
 	// AverageRecord is warm_average.json, which says what an average was made of; nil when there is none.
 	AverageRecord []byte
+	// OtherTokenizer says which file of a tokenizer there is in the place of tokenizer.json, and how to make that of it;
+	// "" where there is none.
+	OtherTokenizer string
 	// Notes say what was not taken as it lies there: names of tensors, files of an adapter's base.
 	Notes []string
 

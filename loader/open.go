@@ -150,11 +150,24 @@ func (c *Checkpoint) openText(s store) (err error) {
 	}
 	for _, name := range slowTokenizers {
 		if exists(s, name) {
-			c.note("%s alone is not read: write %s beside it with AutoTokenizer.from_pretrained(dir).save_pretrained(dir)", name, tokenizerFile)
+			how := "AutoTokenizer.from_pretrained(dir).save_pretrained(dir)"
+			if hasOwnCode(c.TokenizerConfig) {
+				how = "AutoTokenizer.from_pretrained(dir, trust_remote_code=True).save_pretrained(dir), which runs the Python code beside it"
+			}
+			c.OtherTokenizer = fmt.Sprintf("%s alone is not read: write %s beside it with %s", name, tokenizerFile, how)
+			c.note("%s", c.OtherTokenizer)
 			break
 		}
 	}
 	return nil
+}
+
+// hasOwnCode says whether a tokenizer's class is code in the checkpoint, as InternLM2's is.
+func hasOwnCode(tokenizerConfig []byte) bool {
+	var top struct {
+		AutoMap map[string]json.RawMessage `json:"auto_map"`
+	}
+	return json.Unmarshal(tokenizerConfig, &top) == nil && top.AutoMap["AutoTokenizer"] != nil
 }
 
 // slowTokenizers are the files of tokenizers that transformers converts when it opens them.

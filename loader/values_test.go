@@ -144,7 +144,8 @@ func TestNotesSayWhatWasNotTakenAsItLies(t *testing.T) {
 		{"no wrapper", map[string]string{weightsFile: tensors(t, "module.w", "score.weight")}, []string{"module.w", "score.weight"}, ""},
 		{"an index that was left", map[string]string{weightsFile: tensors(t, "w"), indexFile: `{"weight_map":{"w":"a.safetensors"}}`}, []string{"w"}, indexFile + " is left alone"},
 		{"an index of the file itself", map[string]string{weightsFile: tensors(t, "w"), indexFile: `{"weight_map":{"w":"model.safetensors"}}`}, []string{"w"}, indexFile},
-		{"a tokenizer of sentencepiece", map[string]string{weightsFile: tensors(t, "w"), "tokenizer.model": "\n\x0b"}, []string{"w"}, "tokenizer.model alone is not read: write tokenizer.json"},
+		{"a tokenizer of sentencepiece", map[string]string{weightsFile: tensors(t, "w"), "tokenizer.model": "\n\x0b"}, []string{"w"}, "tokenizer.model alone is not read: write tokenizer.json beside it with AutoTokenizer.from_pretrained(dir).save_pretrained(dir)"},
+		{"one with code of its own", map[string]string{weightsFile: tensors(t, "w"), "tokenizer.model": "\n\x0b", tokenizerConfigFile: `{"auto_map":{"AutoTokenizer":["a.B",null]}}`}, []string{"w"}, "from_pretrained(dir, trust_remote_code=True).save_pretrained(dir), which runs the Python code beside it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.files[configFile] = "{}"

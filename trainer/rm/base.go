@@ -46,21 +46,18 @@ func ReadBase(ckpt *loader.Checkpoint, maxTokens int) (*Base, error) {
 
 func (b *Base) read(maxTokens int) error {
 	b.config = b.Checkpoint.Config
-	var err error
-	if b.parsed, err = model.ParseConfig(b.config); errors.Is(err, model.ErrArchitecture) {
-		err = b.resolve()
-	}
+	err := b.resolve()
 	if err != nil {
 		return err
 	}
 	if b.Checkpoint.Tokenizer == nil {
-		return reward.ErrNoTokenizer
+		return reward.NoTokenizer(b.Checkpoint)
 	}
 	b.Encoder, err = reward.NewEncoder(b.Checkpoint, b.parsed, reward.Config{MaxTokens: maxTokens})
 	return err
 }
 
-// resolve reads a checkpoint whose class is none of a reward model's: the tensors say what it is.
+// resolve reads a checkpoint's configuration: what it is, and how its texts are read, the tensors say, too.
 func (b *Base) resolve() (err error) {
 	if b.parsed, _, err = model.Resolve(b.config, b.Checkpoint); !errors.Is(err, model.ErrNoHead) {
 		return err
@@ -125,7 +122,7 @@ func (b *Base) rewrite(body *model.Config) error {
 // padToken returns the id of the tokenizer's padding token, -1 when it has none.
 func (b *Base) padToken() (int32, error) {
 	if b.Checkpoint.Tokenizer == nil {
-		return -1, reward.ErrNoTokenizer
+		return -1, reward.NoTokenizer(b.Checkpoint)
 	}
 	special, err := chat.SpecialTokens(b.Checkpoint.TokenizerConfig, b.Checkpoint.SpecialTokensMap)
 	if err != nil || special["pad_token"] == "" {

@@ -112,6 +112,8 @@ type Encoder struct {
 	eos     string   // "" when the tokenizer has none
 	notes   []string // what the checkpoint says about its tokenizer and is not followed
 	digests textDigests
+
+	noTokenizer error // an ErrNoTokenizer, with what to do; nil with a tokenizer
 }
 
 // Encode returns the tokens of an input and the token to score.
@@ -153,6 +155,9 @@ func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 	return out, nil
 }
 
+// NoTokenizer is the error for text where there is no tokenizer, nil where there is.
+func (e *Encoder) NoTokenizer() error { return e.noTokenizer }
+
 // pooling is the rule of an input for which one is asked; "" asks for the model's.
 func (e *Encoder) pooling(asked model.Pooling) (model.Pooling, error) {
 	switch {
@@ -174,7 +179,7 @@ func (e *Encoder) encoding(in Input, o EncodeOptions) (*encoding, error) {
 		return x, nil
 	}
 	if e.Tokenizer == nil {
-		return nil, ErrNoTokenizer
+		return nil, e.noTokenizer
 	}
 	limit := 0 // of a text, where what is longer is refused
 	if o.Truncate == TruncateError {

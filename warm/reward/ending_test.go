@@ -1,6 +1,8 @@
 package reward
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -120,6 +122,17 @@ func TestWhatDecidesHowTextIsReadIsInTheRevision(t *testing.T) {
 		assert.False(t, seen[r], "%+v", c)
 		seen[r] = true
 	}
+}
+
+func TestATextWithoutATokenizerSaysWhatToWrite(t *testing.T) {
+	dir := rewardtest.Checkpoint(t, "m", func(c *loader.Contents) { c.Tokenizer = nil })
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tokenizer.model"), []byte("\n\x0b"), 0o600))
+	d := open(t, Config{}, dir)
+	_, err := d.Encode(messages("Q", "A"), EncodeOptions{})
+	require.ErrorIs(t, err, ErrNoTokenizer)
+	assert.ErrorContains(t, err, "tokenizer.model alone is not read: write tokenizer.json beside it with AutoTokenizer")
+	_, err = d.Encode(Input{IDs: []int32{1, 2}}, EncodeOptions{})
+	assert.NoError(t, err)
 }
 
 // What a checkpoint says of itself is what training and serving read.

@@ -42,6 +42,15 @@ func readAs(cfg *model.Config, configJSON []byte, c Config) error {
 	return cfg.Read(r)
 }
 
+// NoTokenizer is the error for text where a checkpoint has no tokenizer: an
+// [ErrNoTokenizer], with what to do.
+func NoTokenizer(ckpt *loader.Checkpoint) error {
+	if ckpt.OtherTokenizer != "" {
+		return fmt.Errorf("%w; %s", ErrNoTokenizer, ckpt.OtherTokenizer)
+	}
+	return ErrNoTokenizer
+}
+
 // newEncoder reads a checkpoint's tokenizer and chat template.
 func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder, error) {
 	r := cfg.Reading
@@ -59,6 +68,7 @@ func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder,
 		e.notes = append(e.notes, fmt.Sprintf("pooling %s is not followed: an encoder is scored at its first token, or at all", p))
 	}
 	if ckpt.Tokenizer == nil {
+		e.noTokenizer = NoTokenizer(ckpt)
 		return e, nil
 	}
 	data, err := e.configure(ckpt)

@@ -134,7 +134,7 @@ func largestMessage(t *tokenizer.Tokenizer, messages []api.Message) (most int64)
 // Tokenize implements live.Vocabulary.
 func (m *Model) Tokenize(text string, addSpecial bool) ([]live.Token, error) {
 	if m.Tokenizer == nil {
-		return nil, api.Errorf(api.CodeUnsupportedInput, "", "%v", reward.ErrNoTokenizer)
+		return nil, api.Errorf(api.CodeUnsupportedInput, "", "%v", m.NoTokenizer())
 	}
 	ids := m.Tokenizer.AppendEncode(nil, text, tokenizer.Options{AddSpecial: addSpecial})
 	out := make([]live.Token, len(ids))
@@ -147,7 +147,7 @@ func (m *Model) Tokenize(text string, addSpecial bool) ([]live.Token, error) {
 // Detokenize implements live.Vocabulary.
 func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
 	if m.Tokenizer == nil {
-		return "", api.Errorf(api.CodeUnsupportedInput, "", "%v", reward.ErrNoTokenizer)
+		return "", api.Errorf(api.CodeUnsupportedInput, "", "%v", m.NoTokenizer())
 	}
 	for i, id := range ids {
 		if size := m.Config().VocabSize; id < 0 || int(id) >= size {
