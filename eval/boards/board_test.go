@@ -125,6 +125,18 @@ func TestRMBIsATreeOfScenarios(t *testing.T) {
 	assert.Empty(t, chat.Parts[0].Parts)
 }
 
+func TestAMarginOfNothingOverNothingIsNone(t *testing.T) {
+	headline, all := figures(t, "rewardbench2", []boards.Item{
+		{ID: "ref:1", Subset: "Ties", Correct: 1, Scores: []float64{2, 0}},
+		{ID: "tied:1", Subset: "Ties", Correct: 2, Scores: []float64{1, 1, 1}}, // right answers alike, and like the wrong one
+		{ID: "ref:2", Subset: "Ties", Correct: 1, Scores: []float64{2, 0}},
+		{ID: "tied:2", Subset: "Ties", Correct: 2, Scores: []float64{1, 1, 0}}, // alike, and over it: a ratio without bound
+	})
+	assert.Nil(t, headline.Value)
+	assert.Equal(t, 0.5, value(t, all["margin"]))
+	assert.InDelta(t, 0.3*0.5+0.3+0.2*0.5+0.2*0.5+0.01*0.5, value(t, all["Ties"]), 1e-15)
+}
+
 func TestPPECountsPeopleAndCorrectnessApart(t *testing.T) {
 	b, err := boards.Named("ppe")
 	require.NoError(t, err)
