@@ -42,7 +42,7 @@ func (c *Checkpoint) openWeights(s store) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if f != nil && file == torchWeightsFile && hasAdapterWeights(s) && isValueHead(f) {
+		if f != nil && hasAdapterWeights(s) && isValueHead(f) {
 			return errors.Join(f.Close(), errNoWeightsHere)
 		}
 		if f != nil {
@@ -71,7 +71,7 @@ func (c *Checkpoint) openWeights(s store) error {
 	return ErrNoWeights
 }
 
-// isValueHead reports whether a file has a score head alone, as TRL writes it beside an adapter.
+// isValueHead reports whether a file has a score head alone, as TRL and LLaMA-Factory's trainer write it beside an adapter.
 func isValueHead(f *safetensors.File) bool {
 	return len(f.Tensors) > 0 && !slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return !strings.HasPrefix(t.Name, valueHeadPrefix) })
 }
@@ -80,7 +80,7 @@ func isValueHead(f *safetensors.File) bool {
 func valueHead(s store) (*safetensors.File, string, error) {
 	names := valueHeads
 	if hasAdapterWeights(s) {
-		names = append(slices.Clone(names), torchWeightsFile)
+		names = append(slices.Clone(names), weightFiles...)
 	}
 	for _, name := range names {
 		f, err := s.tensors(name)
@@ -89,8 +89,8 @@ func valueHead(s store) (*safetensors.File, string, error) {
 			continue
 		case err != nil:
 			return nil, "", err
-		case !isValueHead(f) && name == torchWeightsFile:
-			return nil, "", f.Close()
+		case !isValueHead(f) && slices.Contains(weightFiles, name):
+			return nil, "", f.Close() // the base, which lies beside its adapter
 		case !isValueHead(f):
 			return nil, "", errors.Join(fmt.Errorf("%s: want tensors %s… alone", name, valueHeadPrefix), f.Close())
 		}
@@ -138,14 +138,14 @@ func (c *Checkpoint) replaceValueHead(s store) error {
 // hasWeights reports whether a directory with an adapter has a model's weights as well.
 func hasWeights(s store) (bool, error) {
 	for _, file := range weightFiles {
-		if file == torchWeightsFile && exists(s, file) {
+		if exists(s, file) {
 			f, err := s.tensors(file)
 			if err != nil {
 				return false, err
 			}
 			return !isValueHead(f), f.Close()
 		}
-		if exists(s, file) || exists(s, file+indexSuffix) {
+		if exists(s, file+indexSuffix) {
 			return true, nil
 		}
 	}

@@ -176,7 +176,7 @@ func TestAdaptersAreReadFromEveryFile(t *testing.T) {
 		defer c.Close()
 		assert.Equal(t, want.Hash(), c.Hash())
 	})
-	for name, file := range map[string]string{"LLaMA-Factory's": "value_head.safetensors", "LLaMA-Factory's of torch": "value_head.bin", "TRL's": "pytorch_model.bin"} {
+	for name, file := range map[string]string{"LLaMA-Factory's": "value_head.safetensors", "LLaMA-Factory's of torch": "value_head.bin", "TRL's": "pytorch_model.bin", "LLaMA-Factory's before it is moved": "model.safetensors"} {
 		t.Run("with a value head, "+name, func(t *testing.T) {
 			dir := inTorch(t)
 			if strings.HasSuffix(file, ".bin") {

@@ -68,6 +68,24 @@ func TestABodyIsTheSameUnderEveryPrefix(t *testing.T) {
 	}
 }
 
+// TestAnOutputLayerInsideOfAWrapperIsLeftOut is what DeepSpeed leaves of TRL's model with a value head.
+func TestAnOutputLayerInsideOfAWrapperIsLeftOut(t *testing.T) {
+	c, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	src := moved(NewRandom(c, 1), func(n string) string {
+		if n == "score.weight" {
+			return "v_head.summary.weight"
+		}
+		return "pretrained_model." + n
+	})
+	src.own["pretrained_model.lm_head.weight"] = "model.embed_tokens.weight"
+	got, notes, err := Resolve([]byte(configs["llama"]), src)
+	require.NoError(t, err)
+	_, err = Count(got, src)
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(notes, "\n"), "pretrained_model.lm_head.weight is left out")
+}
+
 func TestAPrefixThatCannotBeToldIsNotGuessed(t *testing.T) {
 	c, err := ParseConfig([]byte(configs["llama"]))
 	require.NoError(t, err)

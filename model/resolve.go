@@ -133,9 +133,12 @@ func (c *Config) Tied() bool { return architectures[c.Architecture].tied }
 // left lists the tensors that a checkpoint may have and the model does without.
 func (c *Config) left() []string {
 	out := slices.Clone(languageHeads)
-	if c.Inside {
+	if c.Prefix != nil { // of what is around a whole language model
+		around, ok := strings.CutSuffix(*c.Prefix, architectures[c.Architecture].ownPrefix())
 		for _, n := range languageHeads {
-			out = append(out, "language_model."+n)
+			if ok {
+				out = append(out, around+n)
+			}
 		}
 	}
 	for _, n := range architectures[c.Architecture].left {
