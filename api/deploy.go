@@ -214,6 +214,7 @@ const (
 	StateLive    = "live"    // it answers; a load may be under way beside it
 	StateLoading = "loading" // it has never been live, and is being loaded
 	StateFailed  = "failed"  // it has never been live, and its last load failed
+	StateTried   = "tried"   // it has never been live, and its last load was a dry run
 
 	OutcomeLive       = "live"       // the revision went live
 	OutcomeUnchanged  = "unchanged"  // the load came to the revision that was live already
@@ -221,6 +222,7 @@ const (
 	OutcomeRefused    = "refused"    // the guard refused the revision; what was live before goes on
 	OutcomeSuperseded = "superseded" // a later change of the model took its place
 	OutcomeRemoved    = "removed"    // the model was taken out of service
+	OutcomeTried      = "tried"      // a dry run: the revision would have gone live
 )
 
 // ModelDetail is the body of GET /v1/models/{name}.
@@ -229,6 +231,12 @@ type ModelDetail struct {
 	Object string `json:"object"` // "model"
 	State  string `json:"state"`
 	*Model        // nil while the model is not live
+	// Weights are the members' shares in the average, in their order; Alpha is how
+	// far from its base it is, nil where it has none. Both are of the live model.
+	Weights []float64 `json:"weights,omitempty"`
+	Alpha   *float64  `json:"alpha,omitzero"`
+	// MemoryBytes is what the live model takes.
+	MemoryBytes int64 `json:"memory_bytes,omitzero"`
 	// Previous is the revision before, while it still answers requests that are
 	// pinned to it.
 	Previous string       `json:"previous,omitzero"`
@@ -241,7 +249,8 @@ type ModelDetail struct {
 // LoadStatus says how far a load is.
 type LoadStatus struct {
 	Cause    string  `json:"cause"`
-	Asked    int64   `json:"asked"`    // Unix time, seconds
+	Asked    int64   `json:"asked"` // Unix time, seconds
+	DryRun   bool    `json:"dry_run,omitzero"`
 	Doing    string  `json:"doing"`    // for people
 	Progress float64 `json:"progress"` // of Doing, in [0, 1]
 	Settings
@@ -264,7 +273,26 @@ type ModelEvent struct {
 	Members     []string `json:"members,omitempty"`
 	Sources     []string `json:"sources,omitempty"` // of members that came from a hub: the name and the commit, in their order
 	Error       string   `json:"error,omitzero"`    // why it failed or was refused
+	DryRun      bool     `json:"dry_run,omitzero"`
+	Guard       *Verdict `json:"guard,omitzero"` // nil where no guard judged
 	Settings
+}
+
+// Verdict is what a guard saw. Shares are of the pairs won, in [0, 1]; losses are
+// in percentage points.
+type Verdict struct {
+	Pairs        int          `json:"pairs"`
+	Average      float64      `json:"average"`
+	Interpolated float64      `json:"interpolated"` // the members', weighted as in the average
+	Members      []MemberWins `json:"members"`
+	Loss         float64      `json:"loss"` // of the average against Interpolated; below 0 it gains
+	MaxLoss      float64      `json:"max_loss"`
+}
+
+// MemberWins is the share of the guard's pairs that one member wins.
+type MemberWins struct {
+	Name string  `json:"name"`
+	Wins float64 `json:"wins"`
 }
 
 // Deleted is the body of DELETE /v1/models/{name}.

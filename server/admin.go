@@ -22,11 +22,15 @@ func (s *Server) putModel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	wait, err := waits(r)
+	wait, err := flag(r, "wait")
 	if err != nil {
 		return err
 	}
-	c, err := s.changes.Patch(modelName(r), patch, "put")
+	dry, err := flag(r, "dry_run")
+	if err != nil {
+		return err
+	}
+	c, err := s.changes.Patch(modelName(r), patch, "put", dry)
 	if err != nil {
 		return err
 	}
@@ -35,7 +39,7 @@ func (s *Server) putModel(w http.ResponseWriter, r *http.Request) error {
 
 // rollbackModel handles POST /v1/models/{name}/rollback.
 func (s *Server) rollbackModel(w http.ResponseWriter, r *http.Request) error {
-	wait, err := waits(r)
+	wait, err := flag(r, "wait")
 	if err != nil {
 		return err
 	}
@@ -55,15 +59,16 @@ func (s *Server) deleteModel(w http.ResponseWriter, r *http.Request) error {
 	return s.reply(w, api.Deleted{ID: name, Object: "model", Deleted: true, Warning: s.changes.Unsaved()})
 }
 
-// waits reads ?wait, which is looked at before anything is changed.
-func waits(r *http.Request) (bool, error) {
-	switch r.URL.Query().Get("wait") {
+// flag reads a parameter of the query that is true or false, false without it. It
+// is looked at before anything is changed.
+func flag(r *http.Request, name string) (bool, error) {
+	switch r.URL.Query().Get(name) {
 	case "true":
 		return true, nil
 	case "", "false":
 		return false, nil
 	}
-	return false, api.Errorf(api.CodeInvalidValue, "wait", "want true or false")
+	return false, api.Errorf(api.CodeInvalidValue, name, "want true or false")
 }
 
 // replyChange answers 200 with the model once a change is done, or 202 with how
@@ -122,9 +127,13 @@ func (s *Server) detail(name string) (*api.ModelDetail, bool) {
 	d := &api.ModelDetail{ID: name, Object: "model", State: api.StateLive, Previous: kept, History: []api.ModelEvent{}}
 	if ok {
 		wire := info.Wire()
-		d.Model = &wire
+		d.Model, d.MemoryBytes = &wire, info.Memory
 	}
 	if s.changes != nil {
+		// Between the two looks the model may have changed: what cannot be of it is left out.
+		if spec := s.changes.Spec(name); ok && spec != nil && len(spec.Members) == len(info.Members) {
+			d.Weights, d.Alpha = live.Weights(spec), spec.Alpha
+		}
 		d.Loads, d.History = s.changes.Status(name)
 		d.Warning = s.changes.Unsaved()
 	}
@@ -134,6 +143,8 @@ func (s *Server) detail(name string) (*api.ModelDetail, bool) {
 		d.State = api.StateLoading
 	case last >= 0 && (d.History[last].Outcome == api.OutcomeFailed || d.History[last].Outcome == api.OutcomeRefused):
 		d.State = api.StateFailed
+	case last >= 0 && d.History[last].Outcome == api.OutcomeTried:
+		d.State = api.StateTried
 	default:
 		return nil, false
 	}

@@ -38,7 +38,7 @@ func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {
 	r.Get("/v1/models", s.handle(s.listModels))
 	r.Get("/v1/models/{name}", s.handle(s.getModel))
 	s.dialects(r)
-	r.Get("/openapi.yaml", s.handle(s.openapi))
+	s.document(r)
 	if !s.cfg.SeparateOps {
 		s.operation(r)
 	}
@@ -50,14 +50,16 @@ func (s *Server) opsRoutes() chi.Router {
 	r := s.router(func(next http.Handler) http.Handler { return next })
 	r.Get("/v1/models", s.handle(s.listModels))
 	r.Get("/v1/models/{name}", s.handle(s.getModel))
-	r.Get("/openapi.yaml", s.handle(s.openapi))
+	if s.document(r); !s.cfg.NoConsole {
+		r.Get("/", s.handle(s.page))
+	}
 	s.operation(r)
 	return r
 }
 
 // operation lays out probes, metrics and what changes models.
 func (s *Server) operation(r chi.Router) {
-	r.Put("/v1/models/{name}", s.admin(s.putModel, "wait"))
+	r.Put("/v1/models/{name}", s.admin(s.putModel, "wait", "dry_run"))
 	r.Delete("/v1/models/{name}", s.admin(s.deleteModel))
 	r.Post("/v1/models/{name}/rollback", s.admin(s.rollbackModel, "wait"))
 	r.Post("/update_weights_from_disk", s.admin(s.updateWeights, "model"))
@@ -207,11 +209,4 @@ func (s *Server) scrape(metrics http.Handler) handler {
 		metrics.ServeHTTP(w, r)
 		return nil
 	}
-}
-
-// openapi handles GET /openapi.yaml.
-func (s *Server) openapi(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Content-Type", "application/yaml")
-	s.write(w, http.StatusOK, []byte(api.OpenAPI()))
-	return nil
 }

@@ -21,6 +21,7 @@ type Change struct {
 	name       string
 	spec       *api.ModelSpec
 	cause      string
+	dry        bool           // whether it ends before it is live
 	settings   api.Settings   // which of the model's settings stay as they were, and which do not
 	want       string         // the revision that must come of it, as of a rollback; "" for any
 	configured *api.ModelSpec // what the configuration says, where the change is by it
@@ -30,8 +31,9 @@ type Change struct {
 	changes  *Changes        // whose mu guards what follows until done is closed
 	ctx      context.Context // ends with the server, or with the change's purpose
 	cancel   context.CancelCauseFunc
-	reported bool   // whether its error is reported by who waits for it
-	stage    string // what may fail now, in one of the words of Reasons; written by carryOut alone
+	verdict  *api.Verdict // nil unless a guard judged; written by carryOut alone
+	reported bool         // whether its error is reported by who waits for it
+	stage    string       // what may fail now, in one of the words of Reasons; written by carryOut alone
 	doing    string
 	share    float64
 	logged   time.Time
@@ -45,7 +47,7 @@ type Change struct {
 // Model returns the name of the model that changes.
 func (c *Change) Model() string { return c.name }
 
-// Wait returns when the change is done: nil when its revision is live, else an
+// Wait returns when the change is done: nil when its revision is live or, in a dry run, would be, else an
 // *api.Error; or ctx's cause when ctx ends first, and the change goes on.
 func (c *Change) Wait(ctx context.Context) error {
 	select {
@@ -91,8 +93,13 @@ func (cs *Changes) carryOut(c *Change) {
 	start := time.Now()
 	m, err := cs.build(c)
 	took := time.Since(start)
-	event := api.ModelEvent{Outcome: api.OutcomeFailed, LoadSeconds: took.Seconds()}
-	if err == nil {
+	event := api.ModelEvent{Outcome: api.OutcomeFailed, LoadSeconds: took.Seconds(), Guard: c.verdict}
+	switch {
+	case err != nil:
+	case c.dry:
+		info := m.Info()
+		event.Outcome, event.Revision, event.Members = api.OutcomeTried, info.Revision, info.Members
+	default:
 		err = cs.commit(c, m, &event)
 	}
 	if err != nil && c.ctx.Err() != nil {
@@ -200,7 +207,7 @@ func sameModel(a, b Info) bool {
 func (cs *Changes) finish(c *Change, event api.ModelEvent, err error) {
 	c.cancel(nil)
 	e := changeError(err)
-	event.Time, event.Cause, event.Settings = time.Now().Unix(), c.cause, c.settings
+	event.Time, event.Cause, event.Settings, event.DryRun = time.Now().Unix(), c.cause, c.settings, c.dry
 	attrs := []any{"model", c.name, "cause", c.cause, "seconds", event.LoadSeconds}
 	if e != nil {
 		c.err = e
@@ -214,7 +221,9 @@ func (cs *Changes) finish(c *Change, event api.ModelEvent, err error) {
 				event.Outcome = api.OutcomeRemoved
 			}
 		}
-		cs.observer.Failed(c.reason(err))
+		if !c.dry {
+			cs.observer.Failed(c.reason(err))
+		}
 		level := slog.LevelError
 		if c.reported {
 			level = slog.LevelDebug // an error is told once
@@ -224,6 +233,8 @@ func (cs *Changes) finish(c *Change, event api.ModelEvent, err error) {
 			level = slog.LevelInfo
 		}
 		cs.log.Log(cs.ctx, level, "load "+event.Outcome, append(attrs, "error", event.Error)...)
+	} else if c.dry {
+		cs.log.Info("tried", append(attrs, "revision", event.Revision)...)
 	} else {
 		info, _, _ := cs.models.Describe(c.name)
 		cs.log.Info("model is live", append(attrs,
@@ -236,7 +247,9 @@ func (cs *Changes) finish(c *Change, event api.ModelEvent, err error) {
 		cs.history[c.name] = h[:len(h)-1] // one event for all attempts that failed alike
 	}
 	cs.remember(c.name, event)
-	cs.observer.Changed(c.name, event)
+	if !c.dry { // which changes nothing, and whose refusal is no cause for alarm
+		cs.observer.Changed(c.name, event)
+	}
 	close(c.done)
 }
 

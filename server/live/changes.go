@@ -207,13 +207,13 @@ func (cs *Changes) put(c *Change) (*Change, error) {
 		return nil, errStopping
 	}
 	cs.waiting = slices.DeleteFunc(cs.waiting, func(other *Change) bool {
-		if other.name != c.name {
+		if other.name != c.name || c.dry && !other.dry { // a dry run takes nobody's place
 			return false
 		}
 		cs.finish(other, api.ModelEvent{}, later)
 		return true
 	})
-	if cs.current != nil && cs.current.name == c.name {
+	if cs.current != nil && cs.current.name == c.name && (cs.current.dry || !c.dry) {
 		cs.current.cancel(later)
 	}
 	cs.waiting = append(cs.waiting, c)
@@ -346,7 +346,7 @@ func (cs *Changes) Status(name string) ([]api.LoadStatus, []api.ModelEvent) {
 	var loads []api.LoadStatus
 	for _, c := range cs.pending(name) {
 		loads = append(loads, api.LoadStatus{
-			Cause: c.cause, Asked: c.asked.Unix(), Doing: c.doing, Progress: c.share, Settings: c.settings,
+			Cause: c.cause, Asked: c.asked.Unix(), DryRun: c.dry, Doing: c.doing, Progress: c.share, Settings: c.settings,
 		})
 	}
 	return loads, append([]api.ModelEvent{}, cs.history[name]...)

@@ -36,7 +36,7 @@ func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 	if len(pairs) == 0 {
 		return nil, fmt.Errorf("guard: %s: no pair", c.spec.Guard.Pairs)
 	}
-	v := &verdict{pairs: pairs, weight: weightsOf(c.spec)}
+	v := &verdict{pairs: pairs, weight: Weights(c.spec)}
 	for _, m := range c.spec.Members {
 		name := m.Name
 		if name == "" {
@@ -89,6 +89,10 @@ func (cs *Changes) judge(c *Change, m Model, v *verdict) error {
 		each = append(each, fmt.Sprintf("%s %.2f %%", v.names[i], 100*share))
 	}
 	loss := 100 * (interpolated - average)
+	c.verdict = &api.Verdict{Pairs: len(v.pairs), Average: average, Interpolated: interpolated, Loss: loss, MaxLoss: c.spec.Guard.MaxLoss}
+	for i, share := range v.shares {
+		c.verdict.Members = append(c.verdict.Members, api.MemberWins{Name: v.names[i], Wins: share})
+	}
 	figures := fmt.Sprintf("the average wins %.2f %% of %d pairs and its members %.2f %% on average (%s)",
 		100*average, len(v.pairs), 100*interpolated, strings.Join(each, ", "))
 	cs.log.Info("guard", "model", c.name, "loss", loss, "allowed", c.spec.Guard.MaxLoss, "figures", figures)
@@ -99,8 +103,8 @@ func (cs *Changes) judge(c *Change, m Model, v *verdict) error {
 	return nil
 }
 
-// weightsOf returns the members' shares in the average.
-func weightsOf(spec *api.ModelSpec) []float64 {
+// Weights returns the shares of spec's members in their average.
+func Weights(spec *api.ModelSpec) []float64 {
 	w := make([]float64, len(spec.Members))
 	sum := 0.0
 	for i, m := range spec.Members {

@@ -12,8 +12,9 @@ import (
 // Patch asks for the change of a model that an administrator describes: of a
 // model that is there what patch does not say stays as it was last asked for,
 // which is what waits, else what is being loaded, else what is live. Its paths
-// are confined to Config.Root. The error is an *api.Error.
-func (cs *Changes) Patch(name string, patch *api.ModelPatch, cause string) (*Change, error) {
+// are confined to Config.Root. A dry run builds, probes and judges the model, and
+// leaves what is live as it is. The error is an *api.Error.
+func (cs *Changes) Patch(name string, patch *api.ModelPatch, cause string, dry bool) (*Change, error) {
 	cs.patching.Lock() // so that of two changes at once neither forgets the other
 	defer cs.patching.Unlock()
 	base := cs.askedFor(name)
@@ -29,7 +30,7 @@ func (cs *Changes) Patch(name string, patch *api.ModelPatch, cause string) (*Cha
 		return nil, err
 	}
 	settings := api.Settings{Kept: m.Kept, Reset: m.Reset}
-	return cs.put(&Change{name: name, spec: m.Spec, cause: cause, settings: settings})
+	return cs.put(&Change{name: name, spec: m.Spec, cause: cause, dry: dry, settings: settings})
 }
 
 // askedFor returns what a model was last asked to be made of; nil for a new one.
@@ -38,7 +39,7 @@ func (cs *Changes) askedFor(name string) *api.ModelSpec {
 	defer cs.mu.Unlock()
 	spec := cs.serving[name]
 	for _, c := range cs.pending(name) {
-		if c.ctx.Err() == nil {
+		if c.ctx.Err() == nil && !c.dry {
 			spec = c.spec
 		}
 	}
