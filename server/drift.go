@@ -3,6 +3,7 @@ package server
 import (
 	"math"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -213,6 +214,20 @@ type summary struct {
 	lengths         float64 // correlation of the last values with their lengths
 }
 
+// counts returns how many reference values lie at or below each edge of
+// rewardBuckets, and their sum.
+func (s *series) counts() (counts map[float64]uint64, sum float64) {
+	sorted := slices.Sorted(slices.Values(s.reference))
+	counts = make(map[float64]uint64, len(rewardBuckets))
+	for _, edge := range rewardBuckets {
+		counts[edge] = uint64(sort.Search(len(sorted), func(i int) bool { return sorted[i] > edge }))
+	}
+	for _, v := range sorted {
+		sum += v
+	}
+	return counts, sum
+}
+
 // summarize compares the recent values with the reference; ok is false until
 // the reference is complete.
 func (s *series) summarize(size int) (out summary, ok bool) {
@@ -279,6 +294,7 @@ func driftDesc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
+	reference     = driftDesc("reference", "The first rewards of a revision, which drift is measured from.", "mode")
 	referenceMean = driftDesc("reference_mean", "Mean of the first rewards of a revision.", "mode")
 	referenceStd  = driftDesc("reference_std",
 		"Standard deviation of the first rewards of a revision.", "mode")
@@ -300,7 +316,7 @@ var (
 // Describe implements prometheus.Collector.
 func (d *drift) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		referenceMean, referenceStd, recentMean, recentStd,
+		reference, referenceMean, referenceStd, recentMean, recentStd,
 		driftSMD, driftStdRatio, driftPSI, lengthCorr, spreadRecent, spreadRatio,
 	} {
 		ch <- desc
@@ -322,6 +338,8 @@ func (d *drift) Collect(ch chan<- prometheus.Metric) {
 		labels := []string{k.model, k.revision, k.mode}
 		sum, complete := s.summarize(d.size)
 		gauge(lengthCorr, sum.lengths, labels...)
+		counts, total := s.counts()
+		ch <- prometheus.MustNewConstHistogram(reference, uint64(len(s.reference)), total, counts, labels...)
 		if !complete {
 			continue
 		}
