@@ -11,16 +11,16 @@ import (
 	"github.com/warmserve/warmserve/api"
 )
 
-// public reports whether a path never asks for a key: probes have none to send.
-// GET / is a probe of text-embeddings-inference's clients.
+// public reports whether a path never asks for a key: probes have none to send,
+// and the console's files ask for one in the page. GET / is both.
 func public(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready":
+	case "/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready", "/docs":
 		return true
 	case "/":
 		return r.Method == http.MethodGet || r.Method == http.MethodHead
 	}
-	return false
+	return strings.HasPrefix(r.URL.Path, "/console/")
 }
 
 // authorize lets a request pass that bears one of the keys, an administrator's

@@ -83,6 +83,8 @@ type Config struct {
 	// SeparateOps takes /metrics, /livez, /readyz and what changes models from the
 	// routes of Run's listener; RunWithOps serves them on another.
 	SeparateOps bool
+	// NoConsole leaves out the pages for people: the console at / and /docs.
+	NoConsole bool
 	// TLS, when not nil, is spoken on every connection; HTTP/2 is not offered.
 	TLS *tls.Config
 

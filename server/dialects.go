@@ -17,7 +17,8 @@ func (s *Server) dialects(r chi.Router) {
 	for _, route := range dialect.Routes(s.cfg.Dialects) {
 		r.Post(route.Path, s.translate(route))
 	}
-	for _, path := range []string{"/", "/health", "/ping"} {
+	r.Get("/", s.probe(s.root))
+	for _, path := range []string{"/health", "/ping"} {
 		r.Get(path, s.probe(s.health))
 	}
 	r.Get("/info", s.handle(s.teiInfo, "model"))

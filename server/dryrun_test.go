@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,8 +19,9 @@ func TestADryRunJudgesAndChangesNothing(t *testing.T) {
 	f := judges(func(_ *api.ModelSpec, lane string) int {
 		return map[string]int{"wa": 177, "member:a": 170}[lane] + map[string]int{"member:b": 190}[lane]
 	})
+	f.pairs = pairsOf(200)
 	l := startLive(t, server.Config{}, f)
-	pairsOf(t, filepath.Join(l.root, "pairs.jsonl"), 200)
+	require.NoError(t, os.WriteFile(filepath.Join(l.root, "pairs.jsonl"), nil, 0o600))
 	require.Equal(t, http.StatusOK, l.put("c").status)
 
 	r := l.admin("PUT", "/v1/models/m?wait=true&dry_run=true", `{"members":["a","b"],"weights":[1,3],"guard":{"pairs":"pairs.jsonl","max_loss":10}}`)

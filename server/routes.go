@@ -51,7 +51,7 @@ func (s *Server) opsRoutes() chi.Router {
 	r.Get("/v1/models", s.handle(s.listModels))
 	r.Get("/v1/models/{name}", s.handle(s.getModel))
 	if s.document(r); !s.cfg.NoConsole {
-		r.Get("/", s.handle(s.page))
+		r.Get("/", s.probe(s.page))
 	}
 	s.operation(r)
 	return r
@@ -87,8 +87,9 @@ func (s *Server) handle(h handler, query ...string) http.HandlerFunc {
 	})
 }
 
-// probe adapts the handler of a probe, which reads nothing of the query: what an
-// orchestrator or a load balancer adds to its probes takes no server out of service.
+// probe adapts the handler of a probe, or of a page, which reads nothing of the query:
+// what an orchestrator or a load balancer adds to its probes takes no server out of
+// service, and what is added to a link breaks no page.
 func (s *Server) probe(h handler) http.HandlerFunc {
 	return s.answer(func(w http.ResponseWriter, r *http.Request) error {
 		if _, err := timeout(r); err != nil {

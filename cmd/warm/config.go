@@ -30,6 +30,7 @@ type serveConfig struct {
 	Threads  int                       `yaml:"threads"`   // engine workers; default all processors
 	Log      string                    `yaml:"log"`       // text or json; default text
 	LogLevel string                    `yaml:"log_level"` // debug, info (default), warn or error
+	Console  *bool                     `yaml:"console"`   // the pages for people at / and /docs; default true
 	OpsAddr  string                    `yaml:"ops_addr"`  // port of /metrics, /livez, /readyz and what changes models; default that of addr
 	Ready    string                    `yaml:"ready"`     // all (default): ready once every model is live; any: once one is
 	Models   map[string]*api.ModelSpec `yaml:"models"`

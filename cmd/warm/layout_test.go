@@ -24,12 +24,13 @@ var layout = map[string][]string{
 	"server/batch":           {},
 	"server/memory":          {},
 	"server/scorertest":      {"server/batch"},
+	"server/console":         {}, // files for people, a client of the routes like any other
 	"server/live":            {"api", "server/batch"},
 	"server/score":           {"api", "eval", "server/batch", "server/live", "server/memory"},
 	"server/servertest":      {"api", "server/batch", "server/live", "server/scorertest"},
 	"eval":                   {}, // figures that server and trainer report alike, and which know neither
 	"eval/boards":            {},
-	"server":                 {"api", "server/batch", "server/dialect", "server/live", "server/memory", "server/score"},
+	"server":                 {"api", "server/batch", "server/console", "server/dialect", "server/live", "server/memory", "server/score"},
 	"server/dialect":         {"api"},
 	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly
 	"model/kernel/amd64":     {},

@@ -35,6 +35,7 @@ type serveFlags struct {
 
 	adminKeyFile, modelRoot, watch, state string
 	logLevel, opsAddr, ready              string
+	console                               bool
 	keepPrevious                          time.Duration
 }
 
@@ -102,6 +103,7 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 	l.StringVar(&f.log, "log", "text", "log format: text or json")
 	l.StringVar(&f.logLevel, "log-level", "info", "least level that is logged: debug (probes and scrapes, too), info, warn or error")
 	l.StringVar(&f.opsAddr, "ops-addr", "", "where /metrics, /livez, /readyz and what changes models listen, as `host:port`; they then answer nowhere else (default --addr)")
+	l.BoolVar(&f.console, "console", true, "the pages for people: the console at / and the API to read at /docs; --console=false leaves them out")
 	l.StringVar(&f.ready, "ready", "all", "when /readyz is 200: once all models are live that the server is started with, or any")
 	liveFlags(c, &f)
 	modelFlags(c, &f.def, &f.alpha)
@@ -153,6 +155,7 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 		"log":      func() { c.Log = f.log },
 
 		"log-level": func() { c.LogLevel = f.logLevel },
+		"console":   func() { c.Console = &f.console },
 		"ops-addr":  func() { c.OpsAddr = f.opsAddr },
 		"ready":     func() { c.Ready = f.ready },
 		"tls-cert":  func() { c.TLSCert = f.tlsCert },
@@ -226,7 +229,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		Models: c.Models, Watch: c.Watch, Threads: c.Threads, Sources: c.sources,
 		Server: server.Config{
 			AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
-			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", ReadyWithAny: c.Ready == "any",
+			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", NoConsole: c.Console != nil && !*c.Console, ReadyWithAny: c.Ready == "any",
 			MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
 			ClientTokensPerMinute: l.ClientTokens, RequestMemory: l.RequestMemory, Memory: memoryBudget(),
 			MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates, DriftScores: l.DriftScores,

@@ -1,0 +1,86 @@
+// What is being served.
+
+import {h, head, empty, count, bytes, seconds, time, shortRevision, announce} from './dom.js';
+import {models, detail, text} from './client.js';
+import {parse, sum} from './metrics.js';
+
+export default async function overview(root, signal) {
+  root.append(head('Models', 'What this server answers with: each model is one immutable revision until the next one takes its place.'));
+  const body = h('div', {class: 'stack'}, h('p', {class: 'loading'}, 'Asking the server…'));
+  root.append(body);
+  // The figures of the process come from the metrics, which may listen on a port of their own.
+  const [list, metrics] = await Promise.all([models({signal}), text('/metrics', {signal}).then(parse, e => { if (e.code !== 'unknown_route') throw e; return null; })]);
+  const details = await Promise.all(list.map(m => detail(m.id, {signal})));
+  body.replaceChildren(metrics ? figures(metrics, list.length) : h('p', {class: 'note'}, 'The figures of this process are at the port of its operators (ops_addr).'));
+  if (!list.length) {
+    body.append(empty('box', 'No model is live yet', 'One that is being loaded shows up here once it answers. A server with models of your own:', h('pre', {}, 'warm serve --model helpful=DIR,DIR,DIR,DIR')));
+    return;
+  }
+  body.append(...details.map(card));
+}
+
+function figures(metrics, live) {
+  const build = metrics.get('warm_build_info')?.[0].labels ?? {};
+  const rows = [
+    ['Live models', String(live)],
+    ['Answers scored', count(sum(metrics, 'warm_sequences_total') || 0)],
+    ['Memory', bytes(sum(metrics, 'process_resident_memory_bytes'))],
+    ['Running for', seconds(Date.now() / 1000 - sum(metrics, 'process_start_time_seconds'))],
+    ['Version', build.version ?? 'unknown'],
+  ].filter(([, v]) => !v.includes('NaN'));
+  return h('dl', {class: 'figures'}, rows.map(([k, v]) => h('div', {}, h('dt', {}, k), h('dd', {}, v))));
+}
+
+const fact = (name, value) => value ? h('div', {}, h('dt', {}, name), h('dd', {}, value)) : null;
+
+const serves = {wa: 'weight average', ens: 'ensemble of the members', both: 'weight average, and the members beside it'};
+
+function card(m) {
+  const modes = m.modes.includes('both') ? 'both' : m.mode;
+  return h('article', {class: 'sheet pad model', 'data-model': m.id},
+    h('div', {class: 'model-name'},
+      h('span', {class: m.loads?.length ? 'dot busy' : 'dot', 'aria-hidden': 'true'}), h('h2', {}, m.id),
+      h('span', {class: 'chip warm'}, serves[modes] ?? modes.replace('member:', 'the member ')),
+      m.loads?.length ? h('span', {class: 'chip'}, `loading: ${m.loads[0].doing}`) : null,
+      h('span', {class: 'row since'}, copyRevision(m.revision), h('span', {class: 'small muted'}, 'live since ', time(m.created)))),
+    m.warning ? h('p', {class: 'problem'}, m.warning) : null,
+    h('dl', {class: 'facts'},
+      fact('Architecture', m.architecture), fact('Parameters', m.parameters ? count(m.parameters) + (m.members.length > 1 ? ' a member' : '') : ''),
+      fact('Number format', m.dtype), fact('Memory', m.memory_bytes ? bytes(m.memory_bytes) : ''), fact('Context', `${m.context_length} tokens`), fact('Scored token', m.pooling),
+      fact('α', m.alpha !== undefined ? `${m.alpha} from the base to the average` : ''),
+      fact('Kept for pinned requests', m.previous ? h('span', {class: 'revision'}, shortRevision(m.previous)) : '')),
+    m.members.length ? h('section', {}, h('h3', {}, m.members.length === 1 ? 'One member' : `${m.members.length} members${m.weights && new Set(m.weights).size === 1 ? ', of equal weight' : ''}`), members(m)) : null,
+    m.history.length ? h('details', {}, h('summary', {}, `History (${m.history.length})`), history(m.history)) : null);
+}
+
+/** The members: by name where they count alike, else with what each counts. */
+function members(m) {
+  const weights = m.weights ?? m.members.map(() => 1 / m.members.length);
+  if (weights.every(w => Math.abs(w - weights[0]) < 1e-9)) return h('ul', {class: 'names'}, m.members.map(name => h('li', {class: 'chip'}, name)));
+  const most = Math.max(...weights.map(Math.abs));
+  return h('ul', {class: 'members'}, m.members.map((name, i) => h('li', {},
+    h('span', {}, name), h('span', {class: 'track', 'aria-hidden': 'true'}, h('i', {'--share': Math.abs(weights[i]) / most})), h('span', {class: 'num'}, weights[i].toFixed(3).replace('-', '−')))));
+}
+
+function copyRevision(revision) {
+  return h('button', {type: 'button', class: 'button quiet revision', title: revision, 'aria-label': `Copy the revision ${shortRevision(revision)}`, onclick: async () => {
+    await navigator.clipboard.writeText(revision);
+    announce('The revision is copied.');
+  }}, shortRevision(revision));
+}
+
+const good = ['live', 'unchanged', 'tried', 'removed', 'superseded'];
+
+/** The log of a model's changes, newest first. */
+export function history(events) {
+  return h('ol', {class: 'log', reversed: true}, events.toReversed().map(e => h('li', {},
+    time(e.time),
+    h('span', {}, h('span', {class: good.includes(e.outcome) ? 'chip' : 'chip bad'}, e.outcome)),
+    h('div', {class: 'what'},
+      e.model ? h('b', {}, e.model, ' ') : null, h('span', {}, e.dry_run ? 'Tried by an administrator' : causes[e.cause] ?? e.cause), e.revision ? [' ', h('span', {class: 'revision'}, shortRevision(e.revision))] : null,
+      e.load_seconds ? h('span', {class: 'muted'}, ` in ${seconds(e.load_seconds)}`) : null,
+      e.error ? h('div', {class: 'why'}, e.error) : null,
+      e.kept?.length ? h('div', {class: 'why'}, `kept: ${e.kept.join(', ')}`) : null))));
+}
+
+const causes = {start: 'At the start', put: 'Loaded by an administrator', rollback: 'Rolled back', watch: 'By the manifest', reload: 'By the configuration', retry: 'Tried again', delete: 'Removed'};
