@@ -79,7 +79,8 @@ func (b *Bad) Err(skip bool) error {
 	case b.Count == b.Lines:
 		return b.First[0]
 	default:
-		fmt.Fprintf(&s, "%s: %d of %d records cannot be used; %s leaves them out:", b.File, b.Count, b.Lines, cmp.Or(b.Remedy, "--skip-bad"))
+		fmt.Fprintf(&s, "%s: %d of %d records cannot be used; %s leaves them out:", b.File, b.Count,
+			b.Lines, cmp.Or(b.Remedy, "--skip-bad"))
 	}
 	for _, err := range b.First {
 		s.WriteString("\n  " + err.Error())
@@ -112,5 +113,6 @@ func (b *Bad) String() string {
 	if b.Count > len(b.First) {
 		more = ", …"
 	}
-	return fmt.Sprintf("%s: left out %d of %d records that cannot be used: %s%s", b.File, b.Count, b.Lines, strings.Join(at, ", "), more)
+	return fmt.Sprintf("%s: left out %d of %d records that cannot be used: %s%s", b.File, b.Count,
+		b.Lines, strings.Join(at, ", "), more)
 }

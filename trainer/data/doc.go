@@ -2,9 +2,10 @@
 // votes of a crowd.
 //
 // It knows JSON Lines and JSON arrays, plain or compressed with gzip or zstd, and Parquet files (all
-// told apart by their first bytes), and the forms in which preference data is published: TRL's standard and conversational forms with an
-// explicit or implicit prompt, and HH-RLHF's dialogues as text. It does not know templates, tokens
-// or models, and it neither shuffles nor splits nor draws from votes.
+// told apart by their first bytes), and the forms in which preference data is published: TRL's
+// standard and conversational forms with an explicit or implicit prompt, and HH-RLHF's dialogues as
+// text. It does not know templates, tokens or models, and it neither shuffles nor splits nor draws
+// from votes.
 //
 // How to start: [Open] a file or [NewReader] a stream, then range over [Reader.Pairs] or
 // [Reader.Votes]. A bad line is an *[Error] with its place and does not end the reading: the caller

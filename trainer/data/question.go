@@ -156,7 +156,8 @@ func rewardBench(f fields, o lineInfo) (q Question, err error) {
 		return q, err
 	}
 	q.Answers, q.Correct = make([]string, 2), 1
-	return q, f.strings(wantedRewardBench, into{"prompt", &q.Prompt.Plain}, into{"chosen", &q.Answers[0]}, into{"rejected", &q.Answers[1]}, into{"subset", &q.Subset})
+	return q, f.strings(wantedRewardBench, into{"prompt", &q.Prompt.Plain},
+		into{"chosen", &q.Answers[0]}, into{"rejected", &q.Answers[1]}, into{"subset", &q.Subset})
 }
 
 // into is a field and where its text goes.

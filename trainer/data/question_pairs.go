@@ -16,7 +16,9 @@ func judgeBench(f fields, o lineInfo) (q Question, err error) {
 	}
 	q.Answers, q.Correct, q.Unique = make([]string, 2), 1, q.ID
 	var label string
-	if err := f.strings(wantedJudgeBench, into{"question", &q.Prompt.Plain}, into{"response_A", &q.Answers[0]}, into{"response_B", &q.Answers[1]}, into{"label", &label}, into{"source", &q.Subset}); err != nil {
+	if err := f.strings(wantedJudgeBench, into{"question", &q.Prompt.Plain},
+		into{"response_A", &q.Answers[0]}, into{"response_B", &q.Answers[1]}, into{"label", &label},
+		into{"source", &q.Subset}); err != nil {
 		return q, err
 	}
 	switch label {
@@ -72,7 +74,8 @@ func ppe(f fields, o lineInfo) ([]Question, error) {
 func ppePreference(f fields, q Question) (Question, error) {
 	q.Subset, q.Answers, q.Correct = ppeHuman, make([]string, 2), 1
 	var winner string
-	err := f.strings(wantedPPE, into{"winner", &winner}, into{"response_1", &q.Answers[0]}, into{"response_2", &q.Answers[1]})
+	err := f.strings(wantedPPE, into{"winner", &winner}, into{"response_1", &q.Answers[0]},
+		into{"response_2", &q.Answers[1]})
 	if err != nil {
 		return q, err
 	}
@@ -162,7 +165,8 @@ func ppeCorrectness(f fields, o lineInfo, q Question) ([]Question, error) {
 // ppeSet tells the set by the file's name, or by that of a directory it lies in, because the files of
 // all sets are called alike; or else by a column that only it has.
 func ppeSet(f fields, o lineInfo) (string, error) {
-	steps := strings.FieldsFunc(strings.ToLower(o.at.File), func(r rune) bool { return r == '/' || r == '\\' || r == '.' })
+	steps := strings.FieldsFunc(strings.ToLower(o.at.File),
+		func(r rune) bool { return r == '/' || r == '\\' || r == '.' })
 	for _, step := range slices.Backward(steps) {
 		letters := strings.Map(func(r rune) rune {
 			if r < 'a' || r > 'z' {
@@ -171,7 +175,8 @@ func ppeSet(f fields, o lineInfo) (string, error) {
 			return r
 		}, step)
 		for _, s := range ppeSets {
-			if letters == s.letters || strings.Contains(letters, "ppe"+s.letters) || strings.Contains(letters, s.letters+"bestofk") {
+			if letters == s.letters || strings.Contains(letters, "ppe"+s.letters) ||
+				strings.Contains(letters, s.letters+"bestofk") {
 				return s.set, nil
 			}
 		}

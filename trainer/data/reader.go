@@ -113,7 +113,8 @@ func Decompress(src io.Reader) (plain io.ReadCloser, packed bool, err error) {
 		}
 		return io.NopCloser(z), true, nil // closing it would only repeat the error of the last read
 	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}),
-		len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18}): // a skippable frame
+		// a skippable frame
+		len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], []byte{0x2a, 0x4d, 0x18}):
 		z, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, true, fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -194,7 +195,8 @@ func (r *Reader) record() ([]byte, Place, error) {
 	}
 	if r.array != nil {
 		raw, line, err := r.array.next()
-		if err != nil && r.packed && !errors.Is(err, errArray) && !errors.Is(err, ErrLongLine) && !errors.Is(err, ErrSyntax) && !errors.Is(err, io.EOF) && !isFileError(err) {
+		if err != nil && r.packed && !errors.Is(err, errArray) && !errors.Is(err, ErrLongLine) &&
+			!errors.Is(err, ErrSyntax) && !errors.Is(err, io.EOF) && !isFileError(err) {
 			err = fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		return raw, Place{r.o.Name, line, r.array.item}, err

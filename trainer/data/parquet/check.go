@@ -59,11 +59,13 @@ func checkPages(r io.ReaderAt, size int64, group *format.RowGroup, root *pq.Colu
 	var leaves []*pq.Column
 	collect(root, &leaves)
 	if len(leaves) != len(group.Columns) {
-		return fmt.Errorf("%w: %d columns in a row group, and %d in the schema", ErrDamaged, len(group.Columns), len(leaves))
+		return fmt.Errorf("%w: %d columns in a row group, and %d in the schema", ErrDamaged,
+			len(group.Columns), len(leaves))
 	}
 	total := int64(0)
 	for i := range group.Columns {
-		c := chunk{file: r, meta: &group.Columns[i].MetaData, lists: leaves[i].MaxRepetitionLevel() > 0, rows: group.NumRows}
+		c := chunk{file: r, meta: &group.Columns[i].MetaData, lists: leaves[i].MaxRepetitionLevel() > 0,
+			rows: group.NumRows}
 		err := c.check(size)
 		if total += c.largest; err == nil && total > maxPages {
 			err = fmt.Errorf("%w: pages of over %d bytes for one row", ErrTooLarge, maxPages)
@@ -209,7 +211,8 @@ func unpacked(codec format.CompressionCodec, src io.Reader, limit int64) (int64,
 		}
 		return io.Copy(io.Discard, io.LimitReader(z, limit+1))
 	case format.Zstd:
-		z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return 0, err
 		}
