@@ -15,7 +15,8 @@ import (
 func languageFlags(c *cobra.Command, f *lm.Config) {
 	l := c.Flags()
 	l.StringSliceVar(&f.Text, "text", nil, "`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); also .zst and .gz")
-	l.StringSliceVar(&f.Pairs, "pairs", nil, "`files` of preference pairs, of which prompt and chosen answer are learned, each once")
+	l.StringSliceVar(&f.Pairs, "pairs", nil,
+		"`files` of preference pairs, of which prompt and chosen answer are learned, each once")
 	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
 	l.BoolVar(&f.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.BoolVar(&f.Replace, "replace", false, "replace another run's checkpoint that is there")
@@ -23,13 +24,15 @@ func languageFlags(c *cobra.Command, f *lm.Config) {
 	l.IntVar(&f.Context, "window", 0, "longest window of tokens (default the model's context)")
 	l.Float64Var(&f.Valid, "valid", 0.01, "share of the windows or examples that is kept for measuring, one at least of several")
 	l.Float64Var(&f.LR, "lr", 0, "peak learning rate; required")
-	l.StringVar((*string)(&f.Schedule), "schedule", string(optim.Cosine), "of the learning rate: constant, linear or cosine")
+	l.StringVar((*string)(&f.Schedule), "schedule", string(optim.Cosine),
+		"of the learning rate: constant, linear or cosine")
 	l.Float64Var(&f.Warmup, "warmup", 0.02, "share of the steps that warm up")
 	l.Float64Var(&f.Epochs, "epochs", 1, "how often the text is seen")
 	l.IntVar(&f.Steps, "steps", 0, "largest number of steps (default by --epochs)")
 	l.IntVar(&f.Batch, "batch", 32, "windows or examples in a step")
 	l.IntVar(&f.TokenBudget, "token-budget", 8192, "tokens in memory at a time")
-	l.StringVar((*string)(&f.Optimizer), "optimizer", string(optim.KindAdamW), "adamw, or adafactor with less memory")
+	l.StringVar((*string)(&f.Optimizer), "optimizer", string(optim.KindAdamW),
+		"adamw, or adafactor with less memory")
 	l.Float64Var(&f.Decay, "weight-decay", 0.1, "weight decay of matrices")
 	l.Float64Var(&f.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
 	l.Float64Var(&f.Beta1, "beta1", 0.9, "AdamW's first decay")
@@ -47,7 +50,8 @@ func languageFlags(c *cobra.Command, f *lm.Config) {
 	l.IntVar(&f.Workers, "workers", 0, "number of workers (default one a processor)")
 	refuses(c,
 		rule{when: adafactor(&f.Optimizer), why: "with --optimizer adafactor", flags: adamFlags},
-		rule{when: func() bool { return f.Valid == 0 }, why: "with --valid 0: nothing is kept to measure on", flags: []string{"eval-every"}},
+		rule{when: func() bool { return f.Valid == 0 },
+			why: "with --valid 0: nothing is kept to measure on", flags: []string{"eval-every"}},
 	)
 }
 
@@ -84,23 +88,6 @@ Face checkpoint. An interrupted run goes on when the same command is given again
 	return c
 }
 
-func (p *program) trainSFT() *cobra.Command {
-	var f lm.Config
-	c := &cobra.Command{
-		Use:   "sft --base DIR --pairs FILE --out DIR --lr RATE",
-		Short: "Fine-tune a language model on chosen answers or text",
-		Long: `sft goes on training a language model, on the prompts and chosen answers of
-preference pairs or on text. With --keep N it keeps N checkpoints along the way,
-from which members of a weight average can start (warm train members --bases).`,
-		Example: `  warm train sft --base base --pairs pairs.jsonl.zst --keep 3 --lr 2e-4 --out sft`,
-		Args:    arguments(cobra.NoArgs),
-		RunE:    func(c *cobra.Command, _ []string) error { return p.runLanguage(c, f) },
-	}
-	languageFlags(c, &f)
-	c.Flags().StringVar(&f.Base, "base", "", "checkpoint `directory` of a causal language model, or embedded:base; required")
-	return c
-}
-
 // runLanguage runs one training and tells its progress on stderr.
 func (p *program) runLanguage(c *cobra.Command, f lm.Config) error {
 	if err := f.Validate(); err != nil {
@@ -110,7 +97,8 @@ func (p *program) runLanguage(c *cobra.Command, f lm.Config) error {
 	t := newTrainLog(newDisplay(p.stderr))
 	t.language = true
 	f.Progress = func(s lm.Progress) {
-		q := rm.Progress{Step: s.Step, Steps: s.Steps, Loss: s.Loss, LR: s.LR, Norm: s.Norm, Tokens: s.Tokens, Message: s.Message}
+		q := rm.Progress{Step: s.Step, Steps: s.Steps, Loss: s.Loss, LR: s.LR, Norm: s.Norm,
+			Tokens: s.Tokens, Message: s.Message}
 		t.progress(q)
 		if s.Valid != nil {
 			t.d.say("step %d of %d: validation loss %.4f", s.Step, s.Steps, *s.Valid)
@@ -129,6 +117,7 @@ func (p *program) runLanguage(c *cobra.Command, f lm.Config) error {
 	if r.Valid != nil {
 		measured = fmt.Sprintf(", validation loss %.4f", *r.Valid)
 	}
-	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d tokens%s\n", f.Out, r.Parameters, r.Steps, r.Tokens, measured)
+	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d tokens%s\n", f.Out, r.Parameters,
+		r.Steps, r.Tokens, measured)
 	return json.NewEncoder(p.stdout).Encode(r)
 }

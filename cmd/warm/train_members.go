@@ -67,13 +67,15 @@ of jobs trains all; results have the same bytes.`,
 	membersFlagsOf(c, &f, &run)
 	rules := []rule{
 		{when: given(c, "plan"), why: "with --plan, whose file has the settings", but: true,
-			flags: []string{"plan", "task", "index", "list", "parallel", "workers", "save-every", "recompute", "replace"}},
+			flags: []string{"plan", "task", "index", "list", "parallel", "workers", "save-every",
+				"recompute", "replace"}},
 		{when: given(c, "lrs"), why: "with --lrs", flags: []string{"lr"}},
 		{when: given(c, "dropouts"), why: "with --dropouts", flags: []string{"dropout"}},
 		{when: given(c, "bases"), why: "with --bases", flags: []string{"base"}},
 		{when: given(c, "task"), why: "with --task", flags: []string{"index", "parallel"}},
 		{when: given(c, "index"), why: "with --index", flags: []string{"parallel"}},
-		{when: given(c, "list"), why: "with --list, which trains nothing", flags: []string{"task", "index", "parallel", "workers", "save-every", "recompute", "replace"}},
+		{when: given(c, "list"), why: "with --list, which trains nothing",
+			flags: []string{"task", "index", "parallel", "workers", "save-every", "recompute", "replace"}},
 	}
 	refuses(c, append(rules, trainRules(&run)...)...)
 	return c
@@ -88,7 +90,8 @@ func membersFlagsOf(c *cobra.Command, f *membersFlags, run *rm.Config) {
 	l.Uint64Var(&f.gridSeed, "grid-seed", 0, "decides which combinations are drawn")
 	l.StringSliceVar(&f.lrs, "lrs", nil, "learning `rates` to choose from")
 	l.StringSliceVar(&f.dropouts, "dropouts", nil, "dropouts to choose from")
-	l.StringSliceVar(&f.bases, "bases", nil, "several start `directories` along one trajectory, one a member in turn")
+	l.StringSliceVar(&f.bases, "bases", nil,
+		"several start `directories` along one trajectory, one a member in turn")
 	l.IntVar(&f.task, "task", 0, "train this member alone, counted from 1")
 	l.IntVar(&f.index, "index", -1, "as --task, counted from 0, as a Kubernetes Indexed Job counts")
 	l.IntVar(&f.parallel, "parallel", 1, "members trained side by side, each with its share of the workers: faster for small models, the same bytes")
@@ -111,7 +114,8 @@ func (f *membersFlags) read(run rm.Config, open func(string) (*loader.Checkpoint
 		if err := dec.Decode(plan); err != nil {
 			return nil, usagef("%s: %w", f.plan, err)
 		}
-		plan.Run.Workers, plan.Run.SaveEvery, plan.Run.Recompute, plan.Run.Replace = run.Workers, run.SaveEvery, run.Recompute, run.Replace
+		plan.Run.Workers, plan.Run.SaveEvery, plan.Run.Recompute, plan.Run.Replace = run.Workers,
+			run.SaveEvery, run.Recompute, run.Replace
 		plan.Run.Open = open
 		return plan, nil
 	}
@@ -163,14 +167,15 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 		err = p.compareMembers(ctx, plan, runs)
 	}
 	if failed > 0 {
-		err = errors.Join(fmt.Errorf("%d of %d: %w", failed, len(chosen), errMembersFailed), err)
+		err = errors.Join(fmt.Errorf("%d of %d: not every member was trained", failed, len(chosen)), err)
 	}
 	return err
 }
 
 // trainSelected trains members and says how it goes. It returns how many failed;
 // the error is rm.ErrInterrupted.
-func (p *program) trainSelected(ctx context.Context, d *display, plan *rm.Plan, chosen []rm.MemberRun, parallel int) (failed int, err error) {
+func (p *program) trainSelected(ctx context.Context, d *display, plan *rm.Plan,
+	chosen []rm.MemberRun, parallel int) (failed int, err error) {
 	var mu sync.Mutex // of the logs
 	logs := make([]*trainLog, len(chosen))
 	err = plan.TrainMembers(ctx, chosen, parallel, func(i int, r rm.Progress) {
@@ -215,7 +220,8 @@ func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.M
 		}
 	}
 	c := plan.Run
-	t := judge.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, SkipBad: c.SkipBad, Workers: c.Workers, Baseline: c.Train}
+	t := judge.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, MaxTokens: c.MaxTokens,
+		DropLong: c.DropLong, SkipBad: c.SkipBad, Workers: c.Workers, Baseline: c.Train}
 	if len(c.Test) == 0 {
 		t.Files, t.Holdout = c.Train, c.Holdout
 	}

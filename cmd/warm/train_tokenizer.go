@@ -39,7 +39,8 @@ func (p *program) trainTokenizer() *cobra.Command {
 	l := c.Flags()
 	l.StringSliceVar(&f.text, "text", nil, "`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); required")
 	l.StringVar(&f.out, "out", "", "`directory` to write; required")
-	l.BoolVar(&f.skipBad, "skip-bad", false, "leave out lines of JSON Lines that cannot be used, and say how many")
+	l.BoolVar(&f.skipBad, "skip-bad", false,
+		"leave out lines of JSON Lines that cannot be used, and say how many")
 	l.IntVar(&f.vocab, "vocab", 4096, "number of tokens, special ones included")
 	l.IntVar(&f.context, "context", 512, "longest sequence that the tokenizer tells of")
 	l.StringVar(&f.special.BOS, "bos", f.special.BOS, "token that begins a text; empty for none")
