@@ -79,15 +79,19 @@ func (c *Config) experts(raw *rawConfig, a architecture) error {
 		return fmt.Errorf("num_experts: %d in each of %d layers, want at least 1 and at most %d together", e.Count, c.Layers, maxExperts)
 	case e.Top < 1 || e.Top > e.Count:
 		return fmt.Errorf("num_experts_per_tok: %d of %d experts", e.Top, e.Count)
-	case e.Intermediate < 1 || e.Intermediate > maxDim:
+	case a.experts.Intermediate > 0 && (e.Intermediate < 1 || e.Intermediate > maxDim):
 		return fmt.Errorf("moe_intermediate_size: %d, want 1 to %d", e.Intermediate, maxDim)
 	case a.experts.Shared > 0 && (e.Shared < 1 || e.Shared > maxDim):
 		return fmt.Errorf("shared_expert_intermediate_size: %d, want 1 to %d", e.Shared, maxDim)
 	case step < 1:
 		return fmt.Errorf("decoder_sparse_step: %d, want 1 or more", step)
 	}
+	var only []int
+	if a.experts.Intermediate > 0 {
+		only = slices.Sorted(slices.Values(raw.MLPOnly))
+	}
 	for l := range c.Layers {
-		if (l+1)%step != 0 || a.experts.Intermediate > 0 && slices.Contains(raw.MLPOnly, l) {
+		if _, ok := slices.BinarySearch(only, l); ok || (l+1)%step != 0 {
 			e.Dense = append(e.Dense, l)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -112,6 +113,16 @@ func TestConfigurationsOfExpertsThatAreRefused(t *testing.T) {
 			assert.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// TestLongListsOfLayersTakeNoTime: looking for each layer in the list would be 3·10¹⁰
+// steps, which take ten seconds and more.
+func TestLongListsOfLayersTakeNoTime(t *testing.T) {
+	start := time.Now()
+	got, err := ParseConfig(edited(t, "qwen3moe", map[string]any{"num_experts": 1, "num_experts_per_tok": 1, "num_hidden_layers": maxExperts, "mlp_only_layers": make([]int, 1_000_000)}))
+	require.NoError(t, err)
+	assert.Equal(t, []int{0}, got.Experts.Dense)
+	assert.Less(t, time.Since(start), 6*time.Second)
 }
 
 func TestLayersHaveExpertsWhereTheConfigurationSays(t *testing.T) {
