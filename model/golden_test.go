@@ -293,7 +293,7 @@ func TestPoolingRulesWithTokensOfTheirOwn(t *testing.T) {
 	for rule, want := range map[Pooling][]int32{
 		"first": {0}, "mean": {4}, "token:7": {3}, "token:5": {0}, "token:8": nil, "append:7": {3}, "append:8": nil, "before:7": {0}, "before:0": {1},
 		"before:5": {4}, "before:8": {4}, "at:-1": {4}, "at:-3": {2}, "at:-5": {0}, "at:-6": nil, "at:-2147483648": nil, "token:2147483647": nil,
-		"every:7": {1, 3}, "every:9": {4}, "every:8": nil, "pattern:7": {3}, "pattern:7,0": {1}, "pattern:7,9": {3}, "pattern:5,7,0,7,9": {0}, "pattern:7,7": nil,
+		"every:7": {1, 3}, "every:9": {4}, "every:8": nil, "every:7,0": {1}, "every:7,9": {3}, "every:9,9": nil, "every:5,7,0,7,9,9": nil, "pattern:7": {3}, "pattern:7,0": {1}, "pattern:7,9": {3}, "pattern:5,7,0,7,9": {0}, "pattern:7,7": nil,
 		"pattern:5,7,0,7,9,9": nil, "last+pattern:7,0": {4, 1}, "pattern:7,0+token:5+at:-2": {1, 0, 3}, "last+token:8": nil,
 	} {
 		t.Run(string(rule), func(t *testing.T) {
@@ -319,7 +319,7 @@ func TestPoolingRulesThatAreNoneSayWhatIsWanted(t *testing.T) {
 		"middle": "want hf, last,", "token": "want hf, last,", "token:": "want a token id, such as token:128003", "token:x": "want a token id", "append:-1": "want a token id",
 		"before:2147483648": "want a token id", "at:3": "want a place from the end", "at:-0": "want a place from the end", "at:": "want a place from the end",
 		"hf:1": "want hf, last,", "token:1:2": "want a token id", "token: 1": "want a token id", "token:1,2": "want a token id", "pattern:": "want up to 64 token ids",
-		"pattern:1,,2": "want up to 64 token ids", "pattern:" + strings.Repeat("1,", 64) + "1": "want up to 64 token ids", "+": "want hf, last,", "last+": "want hf, last,",
+		"every:1,": "want up to 64 token ids", "lines:1,2": "want a token id", "pattern:1,,2": "want up to 64 token ids", "pattern:" + strings.Repeat("1,", 64) + "1": "want up to 64 token ids", "+": "want hf, last,", "last+": "want hf, last,",
 		"last+mean": "mean stands alone", "every:3+last": "every stands alone",
 	} {
 		_, err := ParsePooling(rule)

@@ -43,12 +43,12 @@ const (
 	poolBefore  = "before"  // the token before the first occurrence of an id, as PoolHFLegacy has it of the padding token
 	poolAt      = "at"      // a place counted from the end: at:-1 is the last token
 	poolPattern = "pattern" // the first token of the last occurrence of several ids
-	poolEvery   = "every"   // all occurrences of an id: the marks behind the steps of a solution
+	poolEvery   = "every"   // the first tokens of all occurrences of one or more ids: the marks behind the steps of a solution
 	poolLines   = "lines"   // the same behind the prompt, of an answer each of whose lines is followed by the id
 )
 
 // PoolingForms are the forms of rules, for people.
-const PoolingForms = "hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID, at:-N, every:ID, lines:ID, pattern:ID,ID,… or several joined by +"
+const PoolingForms = "hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID, at:-N, every:ID,…, lines:ID, pattern:ID,… or several joined by +"
 
 // maxPattern bounds the ids of a pattern.
 const maxPattern = 64
@@ -109,8 +109,8 @@ func parseRule(s string) (rule, error) {
 		return r, nil
 	}
 	most := 1
-	if name == poolPattern {
-		most, want = maxPattern, fmt.Sprintf("up to %d token ids, such as pattern:128009,128006", maxPattern)
+	if name == poolPattern || name == poolEvery {
+		most, want = maxPattern, fmt.Sprintf("up to %d token ids, such as %s:128009,128006", maxPattern, name)
 	}
 	for number := range strings.SplitSeq(arg, ",") {
 		n, err := strconv.ParseInt(number, 10, 32)
@@ -182,8 +182,8 @@ func (p Pooling) Read(ids []int32, pad *int32, prompt int) (read []int32, missin
 	for _, r := range p.rules() {
 		n := len(read)
 		if r.name == poolEvery || r.name == poolLines {
-			for i, id := range ids {
-				if id == r.ids[0] && (r.name == poolEvery || i >= prompt) {
+			for i := range len(ids) - len(r.ids) + 1 {
+				if slices.Equal(ids[i:i+len(r.ids)], r.ids) && (r.name == poolEvery || i >= prompt) {
 					read = append(read, int32(i))
 				}
 			}
@@ -270,7 +270,7 @@ func (p Pooling) Words() string {
 			poolBefore:           "the one before the first with the id " + r.numbers() + ", else the last",
 			poolAt:               fmt.Sprintf("number %d from the end", -r.at),
 			poolPattern:          "the first of the last ids " + strings.ReplaceAll(r.numbers(), ",", " "),
-			poolEvery:            "each with the id " + r.numbers(),
+			poolEvery:            "each with the id " + strings.Replace(strings.ReplaceAll(r.numbers(), ",", " "), " ", " in front of ", 1),
 			poolLines:            "the id " + r.numbers() + " behind each line of the answer",
 		}[r.name])
 	}

@@ -205,7 +205,7 @@ func TestRulesReadTheTokensThatTheFamiliesOwnCodeReads(t *testing.T) {
 	for name, rule := range map[string]Pooling{
 		"armorm": "hf_legacy+pattern:190,191,17,192,33", "qrm": "hf_legacy+pattern:190,191,17,192,33", "athene": "append:195", "starling-34b": "before:0",
 		"inform": PoolHFLegacy, "urm": PoolHFLegacy, "ldl-reward": PoolHFLegacy, "eurus": PoolLast, "qwen2-rm": PoolLast, "oasst-pythia": PoolLast,
-		"qwen-prm": "every:193", "math-shepherd": "every:129", "rlhflow-prm": "at:-3",
+		"rlhflow-prm": "at:-3", "qwen-prm": "every:193", "math-shepherd": "every:129",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(goldens(t), "..", "goldens-families", name)
@@ -249,4 +249,21 @@ func TestRulesReadTheTokensThatTheFamiliesOwnCodeReads(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTurnsOfAConversationAreReadInOnePass holds that the rule for RLHFlow's process
+// reward models finds in the whole conversation what their code finds at the third
+// token from the end of each of its beginnings.
+func TestTurnsOfAConversationAreReadInOnePass(t *testing.T) {
+	var golden struct {
+		Sequences []struct {
+			IDs []int32 `json:"input_ids"`
+		} `json:"sequences"`
+		At []int32 `json:"scored_positions"`
+	}
+	readJSON(t, filepath.Join(goldens(t), "..", "goldens-families", "rlhflow-prm", "golden.json"), &golden)
+	last := golden.Sequences[len(golden.Sequences)-1].IDs
+	read, _ := Pooling("every:33,48,190").Read(last, nil, 0)
+	assert.Equal(t, golden.At, read)
+	assert.Equal(t, "every:33,48,190: each with the id 33 in front of 48 190", Pooling("every:33,48,190").Words())
 }
