@@ -14,7 +14,7 @@ type input struct {
 	name string
 	file *os.File // nil where it is none
 	raw  *counted
-	size int64 // in bytes, -1 where it is not known
+	size int64 // in bytes, -1 where it is not known, or tells nothing of how far reading is
 	shut func() error
 }
 
@@ -31,6 +31,16 @@ func (c *counted) Read(p []byte) (int, error) {
 	c.n += int64(n)
 	return n, err
 }
+
+// inputFile is a counted file that can be read at any place, as a Parquet file has to be. What is read
+// so is not counted: its columns are read more than once, and in no order.
+type inputFile struct {
+	*counted
+	file *os.File
+}
+
+func (f inputFile) ReadAt(p []byte, at int64) (int, error)   { return f.file.ReadAt(p, at) }
+func (f inputFile) Seek(at int64, whence int) (int64, error) { return f.file.Seek(at, whence) }
 
 // openInput opens a file or standard input.
 func (p *program) openInput(path string) (*input, error) {
@@ -50,9 +60,16 @@ func (p *program) openInput(path string) (*input, error) {
 			in.size = s.Size()
 		}
 	}
+	var src io.Reader = in.raw
+	if in.size >= 0 {
+		src = inputFile{in.raw, in.file}
+	}
 	var err error
-	if in.Reader, err = data.NewReader(in.raw, data.Options{Name: in.name}); err != nil {
+	if in.Reader, err = data.NewReader(src, data.Options{Name: in.name}); err != nil {
 		return nil, errors.Join(err, in.shut())
+	}
+	if in.Reader.IsTable() {
+		in.size = -1
 	}
 	return in, nil
 }

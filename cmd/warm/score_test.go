@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	pq "github.com/parquet-go/parquet-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -130,4 +132,40 @@ func TestANullAnswerIsNoEmptyOne(t *testing.T) {
 	code, stdout, stderr := command(t, `{"prompt":"a","chosen":"","rejected":"x"}`+"\n", "score", dir)
 	assert.Equal(t, exitOK, code, stderr)
 	assert.Contains(t, stdout, `"chosen":{"reward":`, "an empty answer is one")
+}
+
+func TestAParquetFileIsScoredAsTheSameLinesAre(t *testing.T) {
+	type row struct {
+		Prompt   string `parquet:"prompt" json:"prompt"`
+		Chosen   string `parquet:"chosen" json:"chosen"`
+		Rejected string `parquet:"rejected" json:"rejected"`
+	}
+	dir, rows, lines := t.TempDir(), []row{}, ""
+	for i := range 5 {
+		r := row{"name a colour", fmt.Sprint("blue ", i), fmt.Sprint("dog ", i)}
+		text, err := json.Marshal(r)
+		require.NoError(t, err)
+		rows, lines = append(rows, r), lines+string(text)+"\n"
+	}
+	table, text := filepath.Join(dir, "pairs.parquet"), filepath.Join(dir, "pairs.jsonl")
+	require.NoError(t, pq.WriteFile(table, rows))
+	require.NoError(t, os.WriteFile(text, []byte(lines), 0o600))
+	model := tinyModel(t, "one", nil)
+	var rewards [2][]string
+	for i, in := range []string{table, text} {
+		code, stdout, stderr := command(t, "", "score", "--in", in, model)
+		require.Equal(t, exitOK, code, stderr)
+		for line := range strings.Lines(stdout) {
+			var out map[string]json.RawMessage
+			require.NoError(t, json.Unmarshal([]byte(line), &out))
+			delete(out, "line")
+			delete(out, "item")
+			delete(out, "id")
+			kept, err := json.Marshal(out)
+			require.NoError(t, err)
+			rewards[i] = append(rewards[i], string(kept))
+		}
+	}
+	require.Len(t, rewards[0], 5)
+	assert.Equal(t, rewards[1], rewards[0])
 }

@@ -39,6 +39,9 @@ func openTable(src io.Reader, maxRow int) (*table, error) {
 	return &table{rows: rows}, nil
 }
 
+// IsTable says whether the reader reads a Parquet file.
+func (r *Reader) IsTable() bool { return r.table != nil }
+
 func (t *table) next() ([]byte, error) {
 	raw, err := t.rows.Next()
 	if !errors.Is(err, io.EOF) {
