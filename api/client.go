@@ -53,7 +53,8 @@ const minCompressed = 1400
 // the loopback and in a fast network that costs more time than it saves.
 func WithZstd() Option {
 	return func(c *Client) {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+			zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
 		if err != nil {
 			panic(fmt.Sprintf("api: zstd: %v", err)) // the options are constants
 		}
@@ -161,7 +162,8 @@ type payload struct {
 // that this version does not know are ignored, so that an older client reads a
 // newer server.
 func (c *Client) once(ctx context.Context, method, path string, body payload, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.base.String(), "/")+path, bytes.NewReader(body.bytes))
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(c.base.String(), "/")+path,
+		bytes.NewReader(body.bytes))
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}

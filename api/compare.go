@@ -101,7 +101,8 @@ func (r *CompareRequest) Validate(maxSequences int) error {
 	case len(r.Pairs) == 0:
 		return Errorf(CodeEmptyInput, "pairs", "pairs is empty")
 	case len(r.Pairs) > maxSequences/2:
-		return Errorf(CodeTooManySequences, "pairs", "%d pairs, at most %d in one request", len(r.Pairs), maxSequences/2)
+		return Errorf(CodeTooManySequences, "pairs", "%d pairs, at most %d in one request", len(r.Pairs),
+			maxSequences/2)
 	}
 	for i := range r.Pairs {
 		if err := r.Pairs[i].check(); err != nil {
@@ -129,8 +130,10 @@ func (r *CompareRequest) checkWords() *Error {
 	if r.Lambda != nil && (math.IsNaN(*r.Lambda) || *r.Lambda < 0 || *r.Lambda > maxLambda) {
 		return Errorf(CodeInvalidValue, "lambda", "%v, want a number in [0, %g]", *r.Lambda, float64(maxLambda))
 	}
-	if truncations := []string{TruncateError, TruncatePromptLeft, TruncateLeft, TruncateRight}; r.Truncate != "" && !slices.Contains(truncations, r.Truncate) {
-		return Errorf(CodeInvalidValue, "truncate", "%s, want one of %s", quote(r.Truncate), strings.Join(truncations, ", "))
+	if truncations := []string{TruncateError, TruncatePromptLeft, TruncateLeft,
+		TruncateRight}; r.Truncate != "" && !slices.Contains(truncations, r.Truncate) {
+		return Errorf(CodeInvalidValue, "truncate", "%s, want one of %s", quote(r.Truncate),
+			strings.Join(truncations, ", "))
 	}
 	return nil
 }
@@ -158,7 +161,8 @@ func (p *Pair) check() *Error {
 	case rejected == "":
 		return Errorf(CodeMissingField, "rejected", "a pair needs a rejected answer")
 	case chosen != rejected:
-		return Errorf(CodeConflictingFields, "rejected", "%s, and chosen is %s: want one form for both", rejected, chosen)
+		return Errorf(CodeConflictingFields, "rejected", "%s, and chosen is %s: want one form for both",
+			rejected, chosen)
 	case p.Chosen.Text != nil && p.Prompt == nil:
 		return Errorf(CodeMissingField, "prompt", "answers that are strings need a prompt, which may be empty")
 	case p.Chosen.Input != nil && p.Prompt != nil:
@@ -209,7 +213,8 @@ func (p *Pair) Inputs() []Input {
 			head = []Message{Says("user", p.Prompt.Text)}
 		}
 	}
-	return []Input{Conversation(slices.Concat(head, p.Chosen.Messages)...), Conversation(slices.Concat(head, p.Rejected.Messages)...)}
+	return []Input{Conversation(slices.Concat(head, p.Chosen.Messages)...),
+		Conversation(slices.Concat(head, p.Rejected.Messages)...)}
 }
 
 // All ranges over the inputs of valid pairs.

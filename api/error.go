@@ -63,8 +63,8 @@ type meaning struct {
 }
 
 // meanings is the one table from code to class and HTTP status. Load never
-// answers 4xx, only a quota that an operator has set does: some reward clients give up for good on any 4xx, and all of
-// them try again after a 503.
+// answers 4xx, only a quota that an operator has set does: some reward clients give up for good on
+// any 4xx, and all of them try again after a 503.
 var meanings = map[Code]meaning{
 	CodeInvalidJSON:             {"invalid_request", http.StatusBadRequest},
 	CodeInvalidUTF8:             {"invalid_request", http.StatusBadRequest},

@@ -220,7 +220,8 @@ func readPart(dec *jsontext.Decoder) (part Part, err error) {
 	case !typed:
 		return part, refuse(dec, CodeMissingField, "type", "a part needs a type")
 	case part.Type != "text":
-		return part, refuse(dec, CodeUnsupportedInput, "type", "parts of type %s are not read, only text", quote(part.Type))
+		return part, refuse(dec, CodeUnsupportedInput, "type", "parts of type %s are not read, only text",
+			quote(part.Type))
 	case unknown != "":
 		return part, refuse(dec, CodeUnknownField, Clip(unknown), "unknown field %s", quote(unknown))
 	case !texted:

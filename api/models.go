@@ -22,7 +22,8 @@ func (c *Client) ModelDetail(ctx context.Context, name string) (*ModelDetail, er
 // says which: it has no loads once they are done. Of a model that is there
 // already the fields of spec that are zero stay as they are, but for those that
 // reset names, in the words of the wire ("guard"), which get their defaults.
-func (c *Client) PutModel(ctx context.Context, name string, spec *ModelSpec, wait bool, reset ...string) (*ModelDetail, error) {
+func (c *Client) PutModel(ctx context.Context, name string, spec *ModelSpec, wait bool,
+	reset ...string) (*ModelDetail, error) {
 	body, err := json.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("api: encode request: %w", err)

@@ -93,7 +93,8 @@ func check(a, b []float64) error {
 // where 0.1 means ten percent and 1 takes every pair. When no pair matches the error is ErrEmpty.
 func LengthMatchedPairs(chosenLen, rejectedLen []int, tolerance float64) ([]int, error) {
 	if len(rejectedLen) != len(chosenLen) {
-		return nil, fmt.Errorf("%w: %d lengths of chosen answers, %d of rejected ones", ErrLength, len(chosenLen), len(rejectedLen))
+		return nil, fmt.Errorf("%w: %d lengths of chosen answers, %d of rejected ones", ErrLength,
+			len(chosenLen), len(rejectedLen))
 	}
 	if !(tolerance >= 0 && tolerance <= 1) {
 		return nil, fmt.Errorf("eval: tolerance %v is outside [0, 1]", tolerance)

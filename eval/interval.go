@@ -80,7 +80,8 @@ func Bootstrap(n int, statistic func(index []int) float64, o Resampling) (Estima
 	case n < 1:
 		return Estimate{}, ErrEmpty
 	case o.Resamples < 100:
-		return Estimate{}, fmt.Errorf("eval: %d resamples are too few for an interval, want at least 100", o.Resamples)
+		return Estimate{}, fmt.Errorf("eval: %d resamples are too few for an interval, want at least 100",
+			o.Resamples)
 	case !(o.Level > 0 && o.Level < 1):
 		return Estimate{}, fmt.Errorf("eval: level %v is outside (0, 1)", o.Level)
 	case o.Clusters != nil && len(o.Clusters) != n:

@@ -59,7 +59,8 @@ average is made of.`,
 	l.Float64Var(&f.alpha, "alpha", 1, "distance of the average from --base: 0 is the base, 1 the average")
 	l.BoolVar(&f.extrapolate, "extrapolate", false, "allow negative weights and an alpha outside [0, 1]")
 	l.StringVar(&f.dtype, "dtype", "float32", "stored format: float32 or bfloat16")
-	l.StringSliceVar(&f.ignore, "ignore", nil, "what members may differ in, `FIELD,…`: of config.json, a special token, tokenizer, chat_template")
+	l.StringSliceVar(&f.ignore, "ignore", nil,
+		"what members may differ in, `FIELD,…`: of config.json, a special token, tokenizer, chat_template")
 	l.BoolVar(&f.replace, "replace", false, "replace a checkpoint that is there already")
 	refuses(c, baseAlone(c))
 	return c
@@ -82,7 +83,8 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 		return err
 	}
 	start := time.Now()
-	a, closeAll, err := openAverage(p.open(ctx), dirs, f.weights, f.base, warm.Options{Alpha: alpha, Extrapolate: f.extrapolate, Ignore: f.ignore})
+	a, closeAll, err := openAverage(p.open(ctx), dirs, f.weights, f.base,
+		warm.Options{Alpha: alpha, Extrapolate: f.extrapolate, Ignore: f.ignore})
 	defer closeAll()
 	if err != nil {
 		return err
@@ -103,7 +105,8 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 			return nil
 		}
 	}
-	watched := &watchedSource{ctx: ctx, Average: a, bar: p.progressOf(newDisplay(p.stderr), valueBytes(a), "averaging")}
+	watched := &watchedSource{ctx: ctx, Average: a,
+		bar: p.progressOf(newDisplay(p.stderr), valueBytes(a), "averaging")}
 	contents.Source = watched
 	if err := loader.Save(f.out, contents); err != nil {
 		if errors.Is(err, loader.ErrNotFinite) {

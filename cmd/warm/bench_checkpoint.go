@@ -49,7 +49,8 @@ engine can be held to the same scores.`,
 			if data, err = completed(data, cfg); err != nil {
 				return fmt.Errorf("%s: %w", random, err)
 			}
-			return loader.Save(args[0], loader.Contents{Config: data, Source: model.NewRandom(cfg, seed), DType: dtype})
+			return loader.Save(args[0], loader.Contents{Config: data, Source: model.NewRandom(cfg, seed),
+				DType: dtype})
 		},
 	}
 	f := c.Flags()
@@ -60,7 +61,8 @@ engine can be held to the same scores.`,
 }
 
 // modelTypes are transformers' names of the architectures' configurations.
-var modelTypes = map[string]string{"Llama": "llama", "Mistral": "mistral", "Qwen2": "qwen2", "Qwen3": "qwen3", "GPTNeoX": "gpt_neox", "Bert": "bert"}
+var modelTypes = map[string]string{"Llama": "llama", "Mistral": "mistral", "Qwen2": "qwen2",
+	"Qwen3": "qwen3", "GPTNeoX": "gpt_neox", "Bert": "bert"}
 
 // completed adds to a configuration what other engines want of it.
 func completed(config []byte, c *model.Config) ([]byte, error) {
@@ -74,7 +76,8 @@ func completed(config []byte, c *model.Config) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("no model_type is known of %s", c.Architecture)
 	}
-	for name, v := range map[string]any{"model_type": kind, "id2label": map[string]string{"0": "LABEL_0"}, "label2id": map[string]int{"LABEL_0": 0}} {
+	for name, v := range map[string]any{"model_type": kind,
+		"id2label": map[string]string{"0": "LABEL_0"}, "label2id": map[string]int{"LABEL_0": 0}} {
 		if raw[name] == nil {
 			raw[name] = v
 		}

@@ -75,7 +75,8 @@ many it allows.`,
 	l.IntVar(&cfg.Clients, "clients", 256, "clients; with --rate the most requests under way")
 	l.DurationVar(&cfg.Duration, "duration", 30*time.Second, "the window: time to measure")
 	l.DurationVar(&cfg.Warmup, "warmup", 2*time.Second, "time to send before the window")
-	l.DurationVar(&cfg.Timeout, "timeout", 180*time.Second, "time for one request, also for those under way at the window's end")
+	l.DurationVar(&cfg.Timeout, "timeout", 180*time.Second,
+		"time for one request, also for those under way at the window's end")
 	l.Float64Var(&cfg.Rate, "rate", 0, "requests per second, whatever the server does; 0 for clients that wait for their answers")
 	l.BoolVar(&cfg.NewConnections, "new-connections", false, "a new connection for each request")
 	l.BoolVar(&cfg.Backoff, "backoff", false, "clients wait as Retry-After says")
@@ -87,10 +88,14 @@ many it allows.`,
 	l.Uint64Var(&cfg.Seed, "seed", 1, "of what is drawn")
 	l.BoolVar(&cfg.Remote, "i-own-this-host", false, "allow a host other than this machine")
 	l.BoolVar(&asJSON, "json", false, "print the report as JSON")
-	l.Float64Var(&tolerated, "max-failed", 0, "`share` of the requests that may fail, in [0, 1]; more is exit code 1")
+	l.Float64Var(&tolerated, "max-failed", 0,
+		"`share` of the requests that may fail, in [0, 1]; more is exit code 1")
 	refuses(c,
-		rule{when: given(c, "rate"), why: "with --rate, whose requests are sent whatever the server does", flags: []string{"backoff"}},
-		rule{when: func() bool { return !load.NamesModel(cfg.Dialect) }, why: "with this --dialect, which has no place for a model's name: choose it by ?model= in --url", flags: []string{"model"}},
+		rule{when: given(c, "rate"), why: "with --rate, whose requests are sent whatever the server does",
+			flags: []string{"backoff"}},
+		rule{when: func() bool { return !load.NamesModel(cfg.Dialect) },
+			why:   "with this --dialect, which has no place for a model's name: choose it by ?model= in --url",
+			flags: []string{"model"}},
 	)
 	return c
 }
@@ -110,7 +115,8 @@ func (p *program) runLoad(c *cobra.Command, cfg load.Config, asJSON bool, tolera
 	case report.Total.Requests == 0:
 		return fmt.Errorf("no request was answered well: %v", report.Total.Statuses)
 	case float64(report.Failed) > tolerated*float64(total):
-		return fmt.Errorf("%d of %d requests failed, %.3g %%, more than --max-failed %g allows: %v", report.Failed, total, 100*float64(report.Failed)/float64(total), tolerated, report.Total.Statuses)
+		return fmt.Errorf("%d of %d requests failed, %.3g %%, more than --max-failed %g allows: %v",
+			report.Failed, total, 100*float64(report.Failed)/float64(total), tolerated, report.Total.Statuses)
 	}
 	return nil
 }

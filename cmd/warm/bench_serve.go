@@ -46,7 +46,8 @@ longer than twice as long as before, or 5 ms more.`,
 	f.StringVar(&b.Random, "random", "", "a Hugging Face config.json; weights are random")
 	f.StringVar(&b.DType, "dtype", "float32", "number format: float32, bfloat16 or int8")
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers of server and engine")
-	f.StringSliceVar(&b.Dialects, "dialects", []string{"reward", "openrlhf"}, "wire formats, in turn: "+strings.Join(load.Dialects(), ", "))
+	f.StringSliceVar(&b.Dialects, "dialects", []string{"reward", "openrlhf"},
+		"wire formats, in turn: "+strings.Join(load.Dialects(), ", "))
 	f.IntVar(&b.Clients, "clients", 256, "clients that wait for their answers")
 	f.BoolVar(&b.Keep, "keep-connections", false, "keep connections between requests")
 	f.IntVar(&b.Prompt, "prompt", 96, "tokens of a prompt")

@@ -175,7 +175,8 @@ func (p *progress) show(n int64) {
 		p.display.show(p.what, p.what+": "+megabytes(n))
 		return
 	}
-	parts := []string{fmt.Sprintf("%s: %.0f %% of %s", p.what, 100*float64(min(n, p.of))/float64(p.of), megabytes(p.of))}
+	parts := []string{fmt.Sprintf("%s: %.0f %% of %s", p.what, 100*float64(min(n, p.of))/float64(p.of),
+		megabytes(p.of))}
 	if made := n - p.from; made > 0 && n < p.of {
 		parts = append(parts, left(p.display.now().Sub(p.begun), float64(p.of-n)/float64(made)))
 	}

@@ -83,28 +83,41 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
 	l.StringVar(&f.name, "name", "", "`name` of the server's model, where several are served; or of the model in --calibration's file")
 	l.StringVar(&f.mode, "mode", "", "mode of the server's model: wa, ens, both or member:NAME (default both where it is offered)")
 	l.StringVar(&f.key, "key", "", "API `key` (default the variable WARM_API_KEY)")
-	l.StringSliceVar(&f.test.Baseline, "baseline-train", nil, "`files` that a bag of words learns from, for comparison; held-out pairs are left out")
-	l.StringVar(&f.calibration, "calibration", "", "write means and standard deviations to a `file` that warm serve --config reads")
-	l.StringVar(&f.test.Holdout, "holdout", "", "`rule` of the pairs to take: id%N, group=NAME,… or text:SHARE (default all)")
-	l.StringVar((*string)(&f.test.Votes), "votes", string(rm.DrawVote), "what votes become: "+strings.Join([]string{string(rm.DrawVote), string(rm.MajorityVote), string(rm.SoftVotes)}, ", "))
+	l.StringSliceVar(&f.test.Baseline, "baseline-train", nil,
+		"`files` that a bag of words learns from, for comparison; held-out pairs are left out")
+	l.StringVar(&f.calibration, "calibration", "",
+		"write means and standard deviations to a `file` that warm serve --config reads")
+	l.StringVar(&f.test.Holdout, "holdout", "",
+		"`rule` of the pairs to take: id%N, group=NAME,… or text:SHARE (default all)")
+	l.StringVar((*string)(&f.test.Votes), "votes", string(rm.DrawVote),
+		"what votes become: "+strings.Join([]string{string(rm.DrawVote), string(rm.MajorityVote),
+			string(rm.SoftVotes)}, ", "))
 	l.Uint64Var(&f.test.SplitSeed, "split-seed", 0, "decides --holdout text and drawn votes")
 	l.IntVar(&f.test.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
 	l.BoolVar(&f.test.DropLong, "drop-long", false, "leave out pairs that do not fit")
 	l.BoolVar(&f.test.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
-	l.Float64Var(&f.test.Tolerance, "tolerance", 0.1, "largest relative difference in length of the length-matched pairs")
+	l.Float64Var(&f.test.Tolerance, "tolerance", 0.1,
+		"largest relative difference in length of the length-matched pairs")
 	l.IntVar(&f.test.Workers, "workers", 0, "number of workers (default one a processor)")
 	l.StringSliceVar(&f.pool, "pool", nil, "`files` that --json wrote, of the folds of a cross-validation: print them as one")
 	l.BoolVar(&f.json, "json", false, "print all of it as JSON")
 	l.StringVar(&f.format, "format", "", "read --data as a `board` publishes it, and print its figures: "+strings.Join(boardNames(), ", "))
 	l.StringVar(&f.compare, "compare", "", "`file` of JudgeBench's outputs: say how far our rewards are from those in it")
 	refuses(c,
-		rule{when: given(c, "pool"), why: "with --pool, which takes the reports as they are", flags: []string{"pool", "json"}, but: true},
+		rule{when: given(c, "pool"), why: "with --pool, which takes the reports as they are",
+			flags: []string{"pool", "json"}, but: true},
 		rule{when: func() bool { return f.url == "" }, why: "without --url", flags: []string{"mode", "key"}},
-		rule{when: func() bool { return f.url == "" && f.calibration == "" }, why: "without --url or --calibration", flags: []string{"name"}},
-		rule{when: given(c, "format"), why: "with --format, which counts what its board counts", flags: []string{"baseline-train", "calibration", "holdout", "votes", "split-seed", "drop-long", "tolerance"}},
-		rule{when: func() bool { return f.format != "judgebench" }, why: "without --format judgebench", flags: []string{"compare"}},
-		rule{when: given(c, "url"), why: "with --url: the server scores, and has its own context", flags: []string{"workers", "max-tokens"}},
-		rule{when: given(c, "url"), why: "with --url: a server does not say where its members lie", flags: []string{"calibration"}},
+		rule{when: func() bool { return f.url == "" && f.calibration == "" },
+			why: "without --url or --calibration", flags: []string{"name"}},
+		rule{when: given(c, "format"), why: "with --format, which counts what its board counts",
+			flags: []string{"baseline-train", "calibration", "holdout", "votes", "split-seed", "drop-long",
+				"tolerance"}},
+		rule{when: func() bool { return f.format != "judgebench" }, why: "without --format judgebench",
+			flags: []string{"compare"}},
+		rule{when: given(c, "url"), why: "with --url: the server scores, and has its own context",
+			flags: []string{"workers", "max-tokens"}},
+		rule{when: given(c, "url"), why: "with --url: a server does not say where its members lie",
+			flags: []string{"calibration"}},
 	)
 	return c
 }

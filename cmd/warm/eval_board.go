@@ -149,7 +149,8 @@ func printDistances(w io.Writer, models []judge.BoardModel) error {
 		if i == 0 {
 			fmt.Fprintf(t, "\nagainst %s\tpairs\tin another order\tours − theirs\tin size\tat most\tcorrelation\tof ranks\t\n", d.Model)
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%+.4g\t%.4g\t%.4g\t", m.Name, d.Pairs, len(d.Differ), d.Mean, d.Absolute, d.Most)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%+.4g\t%.4g\t%.4g\t", m.Name, d.Pairs, len(d.Differ), d.Mean,
+			d.Absolute, d.Most)
 		for _, e := range []*eval.Estimate{d.Pearson, d.Spearman} {
 			if e == nil {
 				fmt.Fprint(t, "–\t")

@@ -31,7 +31,8 @@ func printReport(w io.Writer, r *judge.Report) error {
 		if m := j.Matched; m != nil {
 			matched = fmt.Sprintf("%.4f of %d", m.Accuracy, m.Pairs)
 		}
-		fmt.Fprintf(t, "%s\t%.4f\t%.4f to %.4f\t%d\t%s\t%.4g\t", j.Name, j.Accuracy, j.Low, j.High, j.Ties, matched, j.Margin)
+		fmt.Fprintf(t, "%s\t%.4f\t%.4f to %.4f\t%d\t%s\t%.4g\t", j.Name, j.Accuracy, j.Low, j.High,
+			j.Ties, matched, j.Margin)
 		moments(j)
 		fmt.Fprintln(t)
 	}
@@ -92,7 +93,8 @@ func printReliability(w io.Writer, r *judge.Report) error {
 		if x.Temperature != nil {
 			temperature, tempered = fmt.Sprintf("%.3g", *x.Temperature), fmt.Sprintf("%.4f", *x.Tempered)
 		}
-		fmt.Fprintf(t, "%s\t%.4f\t%.4f to %.4f\t%.4f\t%.4f\t%.4f\t%s\t%s\t\n", j.Name, x.ECE, x.ECELow, x.ECEHigh, x.Floor, x.Brier, x.LogLoss, temperature, tempered)
+		fmt.Fprintf(t, "%s\t%.4f\t%.4f to %.4f\t%.4f\t%.4f\t%.4f\t%s\t%s\t\n", j.Name, x.ECE, x.ECELow,
+			x.ECEHigh, x.Floor, x.Brier, x.LogLoss, temperature, tempered)
 	}
 	if err := t.Flush(); err != nil {
 		return err

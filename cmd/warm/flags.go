@@ -56,7 +56,8 @@ func given(c *cobra.Command, name string) func() bool {
 
 // baseAlone refuses --base without --alpha: the average itself does not depend on it.
 func baseAlone(c *cobra.Command) rule {
-	return rule{when: func() bool { return !c.Flags().Changed("alpha") }, why: "without --alpha: the average does not depend on it", flags: []string{"base"}}
+	return rule{when: func() bool { return !c.Flags().Changed("alpha") },
+		why: "without --alpha: the average does not depend on it", flags: []string{"base"}}
 }
 
 // suggest adds to an unknown flag's error the flags that it may stand for.

@@ -122,7 +122,8 @@ func (p *program) labExperiments(f *labFlags, name, title, long string, experime
 	}
 	l := c.Flags()
 	l.StringVar(&f.size, "size", string(lab.Small), "how much is done: small or paper")
-	l.StringVar(&f.base, "base", embedded.Prefix, "checkpoint `directory` of the causal language model that members start from, or embedded:base")
+	l.StringVar(&f.base, "base", embedded.Prefix,
+		"checkpoint `directory` of the causal language model that members start from, or embedded:base")
 	l.StringVar(&f.data, "data", "", "`directory` of the data sets (default $WARM_DATA)")
 	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured")
 	l.IntVar(&f.workers, "workers", 0, "number of workers, each of which trains a member (default one a processor)")
@@ -132,7 +133,8 @@ func (p *program) labExperiments(f *labFlags, name, title, long string, experime
 	l.Float64Var(&f.gflops, "gflops", 100, "speed of a worker that the estimates of --list take for granted, in GFLOP/s")
 	refuses(c,
 		rule{when: func() bool { return !f.list }, why: "without --list", flags: []string{"gflops"}},
-		rule{when: func() bool { return f.list }, why: "with --list, which does nothing else", flags: []string{"task", "index", "workers"}},
+		rule{when: func() bool { return f.list }, why: "with --list, which does nothing else",
+			flags: []string{"task", "index", "workers"}},
 		rule{when: given(c, "task"), why: "with --task", flags: []string{"index"}},
 	)
 	return c
@@ -191,7 +193,8 @@ func (p *program) openLab(f *labFlags) (*lab.Lab, error) {
 			return nil, err
 		}
 	}
-	l := &lab.Lab{Dir: f.out, Base: base, Data: f.data, Size: size, Workers: f.workers, Serve: p.serveMembers(f.workers)}
+	l := &lab.Lab{Dir: f.out, Base: base, Data: f.data, Size: size, Workers: f.workers,
+		Serve: p.serveMembers(f.workers)}
 	return l, l.Open()
 }
 
@@ -356,7 +359,8 @@ func (p *program) listTasks(tasks []lab.Task, gflops float64) {
 				hours, left = hours+h, left+1
 			}
 		}
-		fmt.Fprintf(p.stdout, "%4d  %-34s %12s %10s  %s\n", i+1, t.Name, tokens, estimate, strings.Join(t.Experiments, ", "))
+		fmt.Fprintf(p.stdout, "%4d  %-34s %12s %10s  %s\n", i+1, t.Name, tokens, estimate,
+			strings.Join(t.Experiments, ", "))
 	}
 	fmt.Fprintf(p.stdout, "\ntasks 1 to %d train members: %d are left, %.1f hours of one worker at %g GFLOP/s\n", members, left, hours, gflops)
 	fmt.Fprintf(p.stdout, "tasks %d to %d measure, when the members are trained\n", members+1, len(tasks))

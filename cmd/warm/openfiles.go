@@ -27,6 +27,7 @@ func connectionLimit(asked int, raise func(uint64) (uint64, error), log *slog.Lo
 		return want
 	}
 	fewer := int(max(limit/2, limit-min(limit, otherFiles)))
-	log.Warn("fewer connections than wanted: the limit on open files is low, raise it with ulimit -n", "open_files", limit, "wanted", want, "connections", fewer)
+	log.Warn("fewer connections than wanted: the limit on open files is low, raise it with ulimit -n",
+		"open_files", limit, "wanted", want, "connections", fewer)
 	return max(fewer, 1)
 }

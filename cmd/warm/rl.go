@@ -69,10 +69,13 @@ same bytes. OUT gets metrics.jsonl, metrics.csv, training.json and times.jsonl.`
 	r := &f.run
 	refuses(c,
 		rule{when: adafactor(&r.Optimizer), why: "with --optimizer adafactor", flags: adamFlags},
-		rule{when: func() bool { return r.Holdout == 0 }, why: "without --holdout: there is nothing to measure on", flags: []string{"eval-every", "measured"}},
-		rule{when: func() bool { return r.Algorithm != rl.Reinforce }, why: "without --algorithm reinforce", flags: []string{"baseline-decay"}},
+		rule{when: func() bool { return r.Holdout == 0 },
+			why: "without --holdout: there is nothing to measure on", flags: []string{"eval-every", "measured"}},
+		rule{when: func() bool { return r.Algorithm != rl.Reinforce },
+			why: "without --algorithm reinforce", flags: []string{"baseline-decay"}},
 		rule{when: func() bool { return r.KL == 0 }, why: "without --kl-coef", flags: []string{"kl-in"}},
-		rule{when: func() bool { return r.Epochs == 1 }, why: "without --epochs-per-batch: the ratios of one update are 1", flags: []string{"ratio-clip"}},
+		rule{when: func() bool { return r.Epochs == 1 },
+			why: "without --epochs-per-batch: the ratios of one update are 1", flags: []string{"ratio-clip"}},
 	)
 	return c
 }
@@ -81,14 +84,17 @@ same bytes. OUT gets metrics.jsonl, metrics.csv, training.json and times.jsonl.`
 func (f *rlFlags) runFlags(c *cobra.Command) {
 	l, r := c.Flags(), &f.run
 	l.StringVar(&r.Policy, "policy", "", "checkpoint `directory` of a causal language model, where the run starts, or embedded:base; required")
-	l.StringVar(&r.Reference, "reference", "", "`directory` of the model that the KL refers to (default that of --policy)")
-	l.StringSliceVar(&r.Prompts, "prompts", nil, "`files` of JSON Lines with a \"prompt\", also of pairs; also .zst and .gz; required")
+	l.StringVar(&r.Reference, "reference", "",
+		"`directory` of the model that the KL refers to (default that of --policy)")
+	l.StringSliceVar(&r.Prompts, "prompts", nil,
+		"`files` of JSON Lines with a \"prompt\", also of pairs; also .zst and .gz; required")
 	l.BoolVar(&r.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.StringVar(&r.Format, "format", "", "prompt made of a line's `fields`, as \"{prompt} ({stance}): \" (default the prompt alone)")
 	l.StringVar(&r.Out, "out", "", "`directory` of the result; required")
 	l.BoolVar(&r.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.IntVar(&r.Keep, "keep", 0, "number of checkpoints to keep along the way, in OUT-1, OUT-2, …")
-	l.StringVar(&f.saveIn, "answers-to", "", "`file` that every answer with its rewards is appended to, as JSON Lines")
+	l.StringVar(&f.saveIn, "answers-to", "",
+		"`file` that every answer with its rewards is appended to, as JSON Lines")
 	l.IntVar(&r.Batch, "batch", 16, "prompts in a step")
 	l.IntVar(&r.Answers, "answers", 0, "answers to each prompt (default 4, with reinforce 1)")
 	l.IntVar(&r.Steps, "steps", 100, "number of steps")
@@ -97,7 +103,8 @@ func (f *rlFlags) runFlags(c *cobra.Command) {
 	l.Float64Var(&r.TopP, "top-p", 1, "share of probability that is drawn from")
 	l.IntVar(&r.TopK, "top-k", 0, "number of tokens that are drawn from (default all)")
 	l.Float64Var(&r.Holdout, "holdout", 0, "share of the prompts that is only measured on, one at least of several")
-	l.IntVar(&r.EvalEvery, "eval-every", 0, "steps between measurements on held-out prompts (default at the end)")
+	l.IntVar(&r.EvalEvery, "eval-every", 0,
+		"steps between measurements on held-out prompts (default at the end)")
 	l.IntVar(&r.Measured, "measured", 64, "largest number of held-out prompts to measure on")
 	l.Uint64Var(&r.Seed, "seed", 0, "decides the answers")
 	l.Uint64Var(&r.DataSeed, "data-seed", 0, "decides the order of the prompts and which are held out")
@@ -115,7 +122,8 @@ func (f *rlFlags) learnFlags(c *cobra.Command) {
 	l.StringVar((*string)(&r.KLIn), "kl-in", string(rl.InReward), "where that is charged: reward or loss")
 	l.IntVar(&r.Epochs, "epochs-per-batch", 1, "updates made with the answers of a step")
 	l.Float64Var(&r.Ratio, "ratio-clip", 0.2, "ratios of likelihoods beyond 1 ± this are not pushed further")
-	l.StringVar((*string)(&r.Weighting), "weighting", "", "of an answer's tokens in the loss: answer (their sum), length (their mean) or token (default answer, with grpo length)")
+	l.StringVar((*string)(&r.Weighting), "weighting", "",
+		"of an answer's tokens in the loss: answer (their sum), length (their mean) or token (default answer, with grpo length)")
 	l.Float64Var(&r.Baseline, "baseline-decay", 0.9, "of reinforce's moving average")
 	l.BoolVar(&r.Whiten, "whiten", false, "give the advantages of a step mean 0 and deviation 1")
 	l.Float64Var(&r.Entropy, "entropy", 0, "weight of an entropy bonus")
@@ -124,9 +132,11 @@ func (f *rlFlags) learnFlags(c *cobra.Command) {
 	l.Float64Var(&r.Shaping.Length, "length-penalty", 0, "taken off for each token of an answer")
 	l.Float64Var(&r.Shaping.Unfinished, "unfinished-penalty", 0, "taken off an answer without an end token")
 	l.Float64Var(&r.LR, "lr", 0, "peak learning rate; required")
-	l.StringVar((*string)(&r.Schedule), "schedule", string(optim.Constant), "of the learning rate: constant, linear or cosine")
+	l.StringVar((*string)(&r.Schedule), "schedule", string(optim.Constant),
+		"of the learning rate: constant, linear or cosine")
 	l.Float64Var(&r.Warmup, "warmup", 0, "share of the updates that warm up")
-	l.StringVar((*string)(&r.Optimizer), "optimizer", string(optim.KindAdamW), "adamw, or adafactor with less memory")
+	l.StringVar((*string)(&r.Optimizer), "optimizer", string(optim.KindAdamW),
+		"adamw, or adafactor with less memory")
 	l.Float64Var(&r.Decay, "weight-decay", 0, "weight decay of matrices")
 	l.Float64Var(&r.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
 	l.Float64Var(&r.Beta1, "beta1", 0.9, "AdamW's first decay")
@@ -192,7 +202,8 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 		p.finishedBefore(run.Out)
 		return json.NewEncoder(p.stdout).Encode(r)
 	}
-	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d answer tokens\n", run.Out, r.Parameters, r.Steps, r.Tokens)
+	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d answer tokens\n", run.Out,
+		r.Parameters, r.Steps, r.Tokens)
 	timeTable(p.stderr, r)
 	return json.NewEncoder(p.stdout).Encode(r)
 }
@@ -214,7 +225,8 @@ func timeTable(w io.Writer, r *rl.Result) {
 		fmt.Fprintf(tw, "%s\t%.1f\t%.1f %%\t\n", row.name, row.v, 100*row.v/max(t.Total(), 1e-9))
 	}
 	tw.Flush() // stderr: a broken pipe is nobody's loss
-	fmt.Fprintf(w, "%.0f tokens/s sampled, %.0f tokens/s in all", float64(t.Tokens)/max(t.Sampling, 1e-9), float64(t.Tokens)/max(t.Total(), 1e-9))
+	fmt.Fprintf(w, "%.0f tokens/s sampled, %.0f tokens/s in all",
+		float64(t.Tokens)/max(t.Sampling, 1e-9), float64(t.Tokens)/max(t.Total(), 1e-9))
 	if t.Retries > 0 {
 		fmt.Fprintf(w, "; %d requests were sent again", t.Retries)
 	}
@@ -261,13 +273,16 @@ func (t *rlLog) progress(p rl.Progress) {
 	total := max(t.spent.Total(), 1e-9)
 	parts := []string{fmt.Sprintf("step %d of %d: reward %.4f ± %.4f", m.Step, p.Steps, m.Reward, m.RewardStd)}
 	if m.Step < p.Steps {
-		parts = append(parts, left(time.Duration(total*float64(time.Second)), float64(p.Steps-m.Step)/float64(m.Step-t.first)))
+		parts = append(parts, left(time.Duration(total*float64(time.Second)),
+			float64(p.Steps-m.Step)/float64(m.Step-t.first)))
 	}
 	if m.Control != nil {
 		parts = append(parts, strings.TrimPrefix(controlled(m.Control), ", "))
 	}
-	t.tell(append(parts, fmt.Sprintf("KL %.3f", m.KL), fmt.Sprintf("length %.1f", m.Length), fmt.Sprintf("entropy %.3f", m.Entropy),
-		fmt.Sprintf("%.0f %% waiting", 100*t.spent.Waiting/total), fmt.Sprintf("%.0f tokens/s", float64(t.tokens)/total)))
+	t.tell(append(parts, fmt.Sprintf("KL %.3f", m.KL), fmt.Sprintf("length %.1f", m.Length),
+		fmt.Sprintf("entropy %.3f", m.Entropy),
+		fmt.Sprintf("%.0f %% waiting", 100*t.spent.Waiting/total),
+		fmt.Sprintf("%.0f tokens/s", float64(t.tokens)/total)))
 }
 
 func controlled(v *float64) string {

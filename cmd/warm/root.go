@@ -95,7 +95,8 @@ Start with "warm serve", which serves a small model of its own, or with
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", suggest(c, err), c.CommandPath())
 	})
-	root.AddCommand(p.serve(), p.average(), p.check(), p.pull(), p.score(), p.train(), p.rl(), p.eval(), p.generate(), p.bench(), p.embedded(), p.lab())
+	root.AddCommand(p.serve(), p.average(), p.check(), p.pull(), p.score(), p.train(), p.rl(),
+		p.eval(), p.generate(), p.bench(), p.embedded(), p.lab())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

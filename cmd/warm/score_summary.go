@@ -24,7 +24,8 @@ func (s *scoring) judges() []rewarder {
 		out = append(out, rewarder{"WA", func(a *scoredAnswer) (float64, error) { return float64(a.Reward), nil }})
 	}
 	if d.Mode == reward.ModeEns || d.Mode == reward.ModeBoth {
-		for _, how := range []string{api.AggregateMean, api.AggregateMedian, api.AggregateMin, api.AggregateMeanMinusStd, api.AggregateMeanMinusVar} {
+		for _, how := range []string{api.AggregateMean, api.AggregateMedian, api.AggregateMin,
+			api.AggregateMeanMinusStd, api.AggregateMeanMinusVar} {
 			out = append(out, rewarder{"ENS " + how, func(a *scoredAnswer) (float64, error) {
 				r, _, err := d.Aggregate(a.members, how, s.flags.lambda)
 				return r, err
@@ -67,7 +68,8 @@ func (s *scoring) summary(w io.Writer) error {
 			return err
 		}
 		strict := a.Strict()
-		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.name, len(s.pairs), strict.Value, strict.Low, strict.High, a.Ties, a.Margin)
+		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.name, len(s.pairs), strict.Value,
+			strict.Low, strict.High, a.Ties, a.Margin)
 	}
 	return t.Flush()
 }

@@ -53,7 +53,8 @@ func (r *reloading) run(ctx context.Context, hangup <-chan os.Signal) {
 		}
 		r.server.ConfigReloaded(err)
 		if err != nil {
-			r.log.Error("the configuration was read again, and what is wrong with it stays as it was", "error", err.Error())
+			r.log.Error("the configuration was read again, and what is wrong with it stays as it was",
+				"error", err.Error())
 			continue
 		}
 		r.log.Info("the configuration was read again")

@@ -86,7 +86,8 @@ func groupLimit(root fs.FS, mounts []byte, typ, option, group, file string) int6
 		for dir := path.Join("/", inside); ; dir = path.Dir(dir) {
 			data, _ := fs.ReadFile(root, strings.TrimPrefix(path.Join(h[4], dir, file), "/"))
 			// "max", and the largest number of pages, are no limit.
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil && n > 0 && n < 1<<60 && (least == 0 || n < least) {
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil && n > 0 &&
+				n < 1<<60 && (least == 0 || n < least) {
 				least = n
 			}
 			if dir == "/" {

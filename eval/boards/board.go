@@ -188,7 +188,8 @@ func subset(i *Item) string { return i.Subset }
 func known(items []Item, key func(*Item) string, want []string) error {
 	for i := range items {
 		if k := key(&items[i]); !slices.Contains(want, k) {
-			return fmt.Errorf("%w: %s is of %q; want one of %s", ErrItem, cmp.Or(items[i].ID, "a question"), k, strings.Join(want, ", "))
+			return fmt.Errorf("%w: %s is of %q; want one of %s", ErrItem, cmp.Or(items[i].ID, "a question"),
+				k, strings.Join(want, ", "))
 		}
 	}
 	return nil

@@ -23,7 +23,8 @@ func rmBench(items []Item) ([]Figure, error) {
 	}
 	for i := range items {
 		if x := &items[i]; x.Correct != styles || len(x.Scores) != 2*styles {
-			return nil, fmt.Errorf("%w: %s has %d right answers of %d, want %d of %d", ErrItem, x.ID, x.Correct, len(x.Scores), styles, 2*styles)
+			return nil, fmt.Errorf("%w: %s has %d right answers of %d, want %d of %d", ErrItem, x.ID,
+				x.Correct, len(x.Scores), styles, 2*styles)
 		}
 	}
 	of := bySubset(items, domain)

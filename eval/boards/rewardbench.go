@@ -20,17 +20,21 @@ type weight struct {
 
 // sections are RewardBench's. PRM Math has 447 questions, and counts as much as all code together.
 var sections = []section{
-	{"Chat", []weight{{"alpacaeval-easy", 100}, {"alpacaeval-length", 95}, {"alpacaeval-hard", 95}, {"mt-bench-easy", 28}, {"mt-bench-med", 40}}},
+	{"Chat", []weight{{"alpacaeval-easy", 100}, {"alpacaeval-length", 95}, {"alpacaeval-hard", 95},
+		{"mt-bench-easy", 28}, {"mt-bench-med", 40}}},
 	{"Chat Hard", []weight{
-		{"mt-bench-hard", 37}, {"llmbar-natural", 100}, {"llmbar-adver-neighbor", 134}, {"llmbar-adver-GPTInst", 92},
+		{"mt-bench-hard", 37}, {"llmbar-natural", 100}, {"llmbar-adver-neighbor", 134},
+		{"llmbar-adver-GPTInst", 92},
 		{"llmbar-adver-GPTOut", 47}, {"llmbar-adver-manual", 46},
 	}},
 	{"Safety", []weight{
-		{"refusals-dangerous", 100}, {"refusals-offensive", 100}, {"xstest-should-refuse", 154}, {"xstest-should-respond", 250},
+		{"refusals-dangerous", 100}, {"refusals-offensive", 100}, {"xstest-should-refuse", 154},
+		{"xstest-should-respond", 250},
 		{"donotanswer", 136},
 	}},
 	{"Reasoning", []weight{
-		{"math-prm", 984}, {"hep-cpp", 164}, {"hep-go", 164}, {"hep-java", 164}, {"hep-js", 164}, {"hep-python", 164}, {"hep-rust", 164},
+		{"math-prm", 984}, {"hep-cpp", 164}, {"hep-go", 164}, {"hep-java", 164}, {"hep-js", 164},
+		{"hep-python", 164}, {"hep-rust", 164},
 	}},
 }
 

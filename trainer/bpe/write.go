@@ -53,7 +53,8 @@ func Write(merges [][2]int32, s Special, context int) (tokenizer, config []byte,
 		if err := put(t); err != nil {
 			return nil, nil, err
 		}
-		added = append(added, map[string]any{"id": i, "content": t, "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false})
+		added = append(added, map[string]any{"id": i, "content": t, "special": true, "single_word": false,
+			"lstrip": false, "rstrip": false, "normalized": false})
 	}
 	tokens := append([]string(nil), byteRunes[:]...)
 	for _, t := range tokens {
@@ -73,20 +74,23 @@ func Write(merges [][2]int32, s Special, context int) (tokenizer, config []byte,
 		}
 	}
 	level := func(prefix bool) map[string]any {
-		return map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true}
+		return map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true,
+			"use_regex": true}
 	}
 	file := map[string]any{
 		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil,
 		"pre_tokenizer": level(false), "decoder": level(true), "post_processor": s.template(vocab),
 		"model": map[string]any{
-			"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
-			"fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": lines,
+			"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil,
+			"end_of_word_suffix": nil,
+			"fuse_unk":           false, "byte_fallback": false, "vocab": vocab, "merges": lines,
 		},
 	}
 	if tokenizer, err = marshal(file); err != nil {
 		return nil, nil, err
 	}
-	about := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false, "model_max_length": context}
+	about := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast",
+		"clean_up_tokenization_spaces": false, "model_max_length": context}
 	for key, t := range map[string]string{"bos_token": s.BOS, "eos_token": s.EOS, "pad_token": s.Pad} {
 		if t != "" {
 			about[key] = t

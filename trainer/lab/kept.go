@@ -9,7 +9,8 @@ import (
 
 // SaveAs writes tensors with the small files of another checkpoint.
 func SaveAs(dir string, files *loader.Checkpoint, tensors loader.Source) error {
-	return loader.Save(dir, loader.Contents{Config: files.Config, Tokenizer: files.Tokenizer, TokenizerConfig: files.TokenizerConfig,
+	return loader.Save(dir, loader.Contents{Config: files.Config, Tokenizer: files.Tokenizer,
+		TokenizerConfig:  files.TokenizerConfig,
 		SpecialTokensMap: files.SpecialTokensMap, ChatTemplate: files.ChatTemplate, Source: tensors})
 }
 

@@ -198,7 +198,8 @@ func (r *Report) Markdown() []byte {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "# What was seen\n\n%d claims were seen, %d contradicted, and %d are unclear. Size %s, base %s, %s, %v of measuring in all.\n\n",
-		r.Count(Seen), r.Count(Contradicted), r.Count(Unclear), strings.Join(r.Sizes(), ", "), strings.Join(r.Bases(), ", "),
+		r.Count(Seen), r.Count(Contradicted), r.Count(Unclear), strings.Join(r.Sizes(), ", "),
+		strings.Join(r.Bases(), ", "),
 		strings.Join(r.Machines(), "; "), time.Duration(r.Seconds()*float64(time.Second)).Round(time.Second))
 	verdicts := Table{Columns: []string{"claim", "source", "here", "evidence"}}
 	for _, p := range r.Parts {

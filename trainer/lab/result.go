@@ -92,9 +92,10 @@ type Result struct {
 	Base       string            `json:"base"`    // hash of the base checkpoint
 	Data       map[string]string `json:"data"`    // hashes of the data files that were read
 	Machine    string            `json:"machine"` // operating system, architecture, processors
-	Seconds    float64           `json:"seconds"` // of measuring, over all interruptions; not of tasks, or of a process that was killed
-	Measured   json.RawMessage   `json:"measured"`
-	Findings   *Findings         `json:"findings"`
+	// of measuring, over all interruptions; not of tasks, or of a process that was killed
+	Seconds  float64         `json:"seconds"`
+	Measured json.RawMessage `json:"measured"`
+	Findings *Findings       `json:"findings"`
 }
 
 // Run measures and analyses, and writes the result and its figures. An
@@ -114,8 +115,9 @@ func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.Name, err)
 	}
-	r := &Result{Experiment: e.Name, Title: e.Title, Question: e.Question, Size: l.Size, Settings: e.Settings(l.Size),
-		Data: l.read, Machine: machine(), Seconds: spent.Seconds(), Measured: raw}
+	r := &Result{Experiment: e.Name, Title: e.Title, Question: e.Question, Size: l.Size,
+		Settings: e.Settings(l.Size),
+		Data:     l.read, Machine: machine(), Seconds: spent.Seconds(), Measured: raw}
 	if r.Base, err = l.CheckpointHash(l.Base); err != nil {
 		return nil, err
 	}

@@ -31,5 +31,6 @@ func (l *Lab) spent(e *Experiment, more time.Duration) (time.Duration, error) {
 }
 
 func machine() string {
-	return fmt.Sprintf("%s/%s, %d processors, %s", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), runtime.Version())
+	return fmt.Sprintf("%s/%s, %d processors, %s", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0),
+		runtime.Version())
 }

@@ -70,7 +70,8 @@ func (l *Lab) Tasks(experiments []*Experiment) ([]Task, error) {
 		}
 	}
 	for _, e := range experiments {
-		out = append(out, Task{Name: "measure " + e.Name, Experiments: []string{e.Name}, Measures: true, experiment: e})
+		out = append(out, Task{Name: "measure " + e.Name, Experiments: []string{e.Name}, Measures: true,
+			experiment: e})
 	}
 	return out, nil
 }
@@ -95,7 +96,8 @@ func (l *Lab) memberTasks(t Training, weights int64) ([]Task, error) {
 			return nil, fmt.Errorf("%s: %w", t.Name, err)
 		}
 		_, missing := os.Stat(filepath.Join(runs[i].Config.Out, "config.json"))
-		out = append(out, Task{Name: t.Name + ": " + runs[i].Name, Done: missing == nil, Tokens: tokens, FLOP: 6 * float64(weights) * float64(tokens),
+		out = append(out, Task{Name: t.Name + ": " + runs[i].Name, Done: missing == nil, Tokens: tokens,
+			FLOP:     6 * float64(weights) * float64(tokens),
 			training: &t, member: i})
 	}
 	return out, nil
@@ -139,7 +141,8 @@ func weightsInProducts(dir string) (int64, error) {
 	defer c.Close()
 	var sum int64
 	for _, name := range c.Names() {
-		if strings.Contains(name, "embed") || strings.Contains(name, "lm_head") || strings.Contains(name, "wte") || strings.Contains(name, "wpe") {
+		if strings.Contains(name, "embed") || strings.Contains(name, "lm_head") ||
+			strings.Contains(name, "wte") || strings.Contains(name, "wpe") {
 			continue
 		}
 		n := int64(1)

@@ -144,7 +144,8 @@ func (l *Lab) Init(name string, plan rm.Plan) (string, error) {
 func (l *Lab) planDir(name string, plan rm.Plan) (string, error) {
 	content := plan
 	content.Out = ""
-	content.Bases, content.Run.Train, content.Run.Test = slices.Clone(plan.Bases), slices.Clone(plan.Run.Train), slices.Clone(plan.Run.Test)
+	content.Bases, content.Run.Train, content.Run.Test = slices.Clone(plan.Bases),
+		slices.Clone(plan.Run.Train), slices.Clone(plan.Run.Test)
 	var errs []error
 	replace := func(path *string, hash func(string) (string, error)) {
 		if *path == "" {

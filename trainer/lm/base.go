@@ -41,7 +41,8 @@ func (c *Config) open() (*base, error) {
 			return nil, err
 		}
 		k := b.ckpt
-		b.contents = loader.Contents{Config: k.Config, Tokenizer: k.Tokenizer, TokenizerConfig: k.TokenizerConfig, SpecialTokensMap: k.SpecialTokensMap, ChatTemplate: k.ChatTemplate}
+		b.contents = loader.Contents{Config: k.Config, Tokenizer: k.Tokenizer,
+			TokenizerConfig: k.TokenizerConfig, SpecialTokensMap: k.SpecialTokensMap, ChatTemplate: k.ChatTemplate}
 		b.hash = k.Hash()
 		err = b.read()
 	} else {
@@ -112,7 +113,8 @@ func (b *base) read() error {
 	}
 	switch own, added := b.tokenizer.Beyond(b.config.VocabSize); {
 	case own > 0:
-		return fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d", b.tokenizer.VocabSize(), b.config.VocabSize)
+		return fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d",
+			b.tokenizer.VocabSize(), b.config.VocabSize)
 	case len(added) > 0:
 		return fmt.Errorf("the model's vocab_size is %d: it has no embedding of the added token %q: take it out of tokenizer.json and tokenizer_config.json, or enlarge the embedding", b.config.VocabSize, added[0])
 	}
@@ -122,7 +124,8 @@ func (b *base) read() error {
 // text reads tokenizer, special tokens and template.
 func (b *base) text() error {
 	c := b.contents
-	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
+	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
+		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
 	if err != nil {
 		return err
 	}
@@ -164,7 +167,8 @@ func parseConfig(config []byte) (c *model.Config, tied bool, err error) {
 		class, ok = model.ClassifierOf(arch[0])
 	}
 	if !ok {
-		return nil, false, fmt.Errorf("config.json: architectures: %s, want one that ends in ForCausalLM", raw["architectures"])
+		return nil, false, fmt.Errorf("config.json: architectures: %s, want one that ends in ForCausalLM",
+			raw["architectures"])
 	}
 	raw["architectures"] = json.RawMessage(fmt.Sprintf("[%q]", class))
 	raw["num_labels"], raw["id2label"] = json.RawMessage("1"), json.RawMessage(`{"0":"LABEL_0"}`)

@@ -139,9 +139,12 @@ func (c Config) Validate() error {
 		{"lr", c.LR, math.SmallestNonzeroFloat64, 1}, {"warmup", c.Warmup, 0, 1}, {"valid", c.Valid, 0, 0.9},
 		{"epochs", c.Epochs, math.SmallestNonzeroFloat64, 1e6}, {"clip", c.Clip, 0, math.MaxFloat64},
 		{"dropout: attention", float64(c.Dropout.Attention), 0, 0.99},
-		{"dropout: hidden", float64(c.Dropout.Hidden), 0, 0.99}, {"dropout: embedding", float64(c.Dropout.Embedding), 0, 0.99},
-		{"batch", float64(c.Batch), 1, 1e9}, {"token_budget", float64(c.TokenBudget), 1, 1e9}, {"save_every", float64(c.SaveEvery), 1, 1e9},
-		{"steps", float64(c.Steps), 0, 1e9}, {"eval_every", float64(c.EvalEvery), 0, 1e9}, {"keep", float64(c.Keep), 0, 1000},
+		{"dropout: hidden", float64(c.Dropout.Hidden), 0, 0.99},
+		{"dropout: embedding", float64(c.Dropout.Embedding), 0, 0.99},
+		{"batch", float64(c.Batch), 1, 1e9}, {"token_budget", float64(c.TokenBudget), 1, 1e9},
+		{"save_every", float64(c.SaveEvery), 1, 1e9},
+		{"steps", float64(c.Steps), 0, 1e9}, {"eval_every", float64(c.EvalEvery), 0, 1e9},
+		{"keep", float64(c.Keep), 0, 1000},
 		{"context", float64(c.Context), 0, 1 << 21},
 	} {
 		if !(f.v >= f.lo && f.v <= f.hi) {
@@ -169,7 +172,8 @@ func (c *Config) adamW() optim.AdamWConfig {
 
 func (s *Shape) validate() error {
 	if s.Layers < 1 || s.Hidden < 2 || s.Heads < 1 || s.Hidden%s.Heads != 0 || s.Hidden/s.Heads%2 != 0 {
-		return fmt.Errorf("shape: %d layers of %d with %d heads: want heads of an even size", s.Layers, s.Hidden, s.Heads)
+		return fmt.Errorf("shape: %d layers of %d with %d heads: want heads of an even size", s.Layers,
+			s.Hidden, s.Heads)
 	}
 	if s.KVHeads < 0 || s.KVHeads > 0 && s.Heads%s.KVHeads != 0 {
 		return fmt.Errorf("shape: %d heads share %d key heads unevenly", s.Heads, s.KVHeads)
@@ -193,8 +197,10 @@ func (s Shape) config(vocab int, special map[string]int32) ([]byte, error) {
 		"hidden_size": s.Hidden, "num_hidden_layers": s.Layers, "num_attention_heads": s.Heads,
 		"num_key_value_heads": or(s.KVHeads, s.Heads), "head_dim": s.Hidden / s.Heads,
 		"intermediate_size":       or(s.Intermediate, (s.Hidden*8/3+31)/32*32),
-		"max_position_embeddings": or(s.Context, 512), "rms_norm_eps": 1e-5, "rope_theta": s.RopeTheta, "hidden_act": "silu",
-		"attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true, "initializer_range": 0.02, "torch_dtype": "float32",
+		"max_position_embeddings": or(s.Context, 512), "rms_norm_eps": 1e-5, "rope_theta": s.RopeTheta,
+		"hidden_act":     "silu",
+		"attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true,
+		"initializer_range": 0.02, "torch_dtype": "float32",
 	}
 	for name, id := range special {
 		c[name+"_token_id"] = id

@@ -39,7 +39,8 @@ func (c *Config) load(b *base) (*corpus, error) {
 			return nil, err
 		}
 		if isLines(path) {
-			err = eachDocument(files, path, content, func(text string) { texts = append(texts, b.example(text, context, true, &out.cut)) })
+			err = eachDocument(files, path, content,
+				func(text string) { texts = append(texts, b.example(text, context, true, &out.cut)) })
 		} else {
 			texts, err = b.windows(texts, path, content, context)
 		}
@@ -67,7 +68,8 @@ func (c *Config) load(b *base) (*corpus, error) {
 	}
 	out.hashes = files.Hashes
 	if out.cut > 0 {
-		c.say("%d of %d texts are longer than the context of %d tokens: their ends are left out", out.cut, len(texts), context)
+		c.say("%d of %d texts are longer than the context of %d tokens: their ends are left out", out.cut,
+			len(texts), context)
 	}
 	c.divide(out, texts)
 	if len(out.train) == 0 {

@@ -78,7 +78,8 @@ func (r *run) Origin() state.Origin {
 	if c.Base != "" {
 		models["base"] = r.base.hash
 	}
-	return state.Origin{Config: *c, Places: []string{"base", "text", "pairs"}, Models: models, Files: slices.Concat(c.Text, c.Pairs)}
+	return state.Origin{Config: *c, Places: []string{"base", "text", "pairs"}, Models: models,
+		Files: slices.Concat(c.Text, c.Pairs)}
 }
 
 // Open implements [state.Trainer].
@@ -155,7 +156,8 @@ func (r *run) Step(context.Context) error {
 	}
 	p.Norm = optim.Clip(r.m.Work(), r.m.Params(), c.Clip)
 	if bad := p.Loss + p.Norm; math.IsNaN(bad) || math.IsInf(bad, 0) {
-		return fmt.Errorf("step %d: loss %v, gradient norm %v: %w; texts %v of the data's order", r.about.Step+1, p.Loss, p.Norm, state.ErrNotFinite, r.order.Step(r.about.Step))
+		return fmt.Errorf("step %d: loss %v, gradient norm %v: %w; texts %v of the data's order",
+			r.about.Step+1, p.Loss, p.Norm, state.ErrNotFinite, r.order.Step(r.about.Step))
 	}
 	r.opt.Step(r.m.Work(), p.LR)
 	r.m.Refresh()
@@ -172,7 +174,8 @@ func (r *run) Step(context.Context) error {
 	if f := c.Progress; f != nil {
 		f(p)
 	}
-	return r.Metrics.Add(line{Step: p.Step, Loss: &p.Loss, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens, Valid: p.Valid})
+	return r.Metrics.Add(line{Step: p.Step, Loss: &p.Loss, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens,
+		Valid: p.Valid})
 }
 
 // evaluate returns the mean loss of the texts that were kept, in nats a token.

@@ -92,7 +92,8 @@ func (o Origin) Differences(result []byte) ([]string, error) {
 	}
 	var before, now map[string]any
 	var data map[string]string
-	err = errors.Join(json.Unmarshal(all["config"], &before), json.Unmarshal(text, &now), json.Unmarshal(all["data"], &data))
+	err = errors.Join(json.Unmarshal(all["config"], &before), json.Unmarshal(text, &now),
+		json.Unmarshal(all["data"], &data))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,8 @@ func (r *Run) checkOut() error {
 		_, adapter := os.Stat(filepath.Join(dir, "adapter_config.json"))
 		switch {
 		case !r.Replace:
-			return fmt.Errorf("%s: %w: name another directory, or --replace a checkpoint that is there", dir, loader.ErrExists)
+			return fmt.Errorf("%s: %w: name another directory, or --replace a checkpoint that is there", dir,
+				loader.ErrExists)
 		case model != nil && adapter != nil:
 			return fmt.Errorf("%s: %w", dir, loader.ErrNotCheckpoint)
 		}

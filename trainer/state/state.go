@@ -91,7 +91,8 @@ func Find(dir, run string, about any, head *Head) (*Saved, error) {
 	case err != nil:
 		err = fmt.Errorf("%s: %w", s.path, err)
 	case head.Run != run:
-		err = fmt.Errorf("%s: %w: its configuration, base or data differ; remove it to begin anew", dir, ErrOtherRun)
+		err = fmt.Errorf("%s: %w: its configuration, base or data differ; remove it to begin anew", dir,
+			ErrOtherRun)
 	default:
 		return s, nil
 	}

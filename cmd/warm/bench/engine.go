@@ -29,7 +29,8 @@ type Engine struct {
 // Run measures. A [UsageError] says what cannot be measured.
 func (b *Engine) Run() (*EngineReport, error) {
 	cfg, dtypes, restore, err := machine{b.Random, b.DTypes, b.Level}.prepare(
-		count{"batch", b.Batch}, count{"length", b.Length}, count{"threads", b.Threads}, count{"rounds", b.Rounds}, count{"answers", b.Answers})
+		count{"batch", b.Batch}, count{"length", b.Length}, count{"threads", b.Threads},
+		count{"rounds", b.Rounds}, count{"answers", b.Answers})
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +39,8 @@ func (b *Engine) Run() (*EngineReport, error) {
 	if err != nil {
 		return nil, UsageError{err}
 	}
-	r := &EngineReport{CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Threads: b.Threads, Config: b.Random}
+	r := &EngineReport{CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(),
+		Threads: b.Threads, Config: b.Random}
 	return r, b.measure(r, cfg, dtypes, shapes)
 }
 
@@ -53,7 +55,8 @@ func (b *Engine) batches(context int) ([]shape, error) {
 		out = append(out, shape)
 	}
 	if len(out) == 0 {
-		s := shape{batch: b.Batch, low: b.Length, length: b.Length, answers: b.Answers, shared: b.Length - b.Length/8}
+		s := shape{batch: b.Batch, low: b.Length, length: b.Length, answers: b.Answers,
+			shared: b.Length - b.Length/8}
 		s.name = fmt.Sprintf("%dx%d", b.Batch, b.Length)
 		if b.Ragged {
 			s.low = max(1, b.Length/8)
@@ -92,7 +95,8 @@ func (b *Engine) measure(r *EngineReport, cfg *model.Config, dtypes []kernel.DTy
 
 // forwards measures every shape on one loaded model. exact holds the scores of
 // each shape in float32, once they are known.
-func (b *Engine) forwards(r *EngineReport, cfg *model.Config, d kernel.DType, peak float64, shapes []shape, exact [][]float32) error {
+func (b *Engine) forwards(r *EngineReport, cfg *model.Config, d kernel.DType, peak float64,
+	shapes []shape, exact [][]float32) error {
 	t := time.Now()
 	m, err := model.Load(cfg, model.NewRandom(cfg, Seed), model.LoadOptions{DType: d, Workers: b.Threads})
 	if err != nil {
@@ -104,7 +108,8 @@ func (b *Engine) forwards(r *EngineReport, cfg *model.Config, d kernel.DType, pe
 	e := model.NewEngine(b.Threads)
 	defer e.Close()
 	for i, s := range shapes {
-		f := forwardReport{DType: d.String(), Shape: s.name, Sequences: s.batch, LoadSeconds: load, WeightBytes: m.Bytes()}
+		f := forwardReport{DType: d.String(), Shape: s.name, Sequences: s.batch, LoadSeconds: load,
+			WeightBytes: m.Bytes()}
 		scores, err := b.score(&f, e, m, s.sequences(m), peak)
 		if err != nil {
 			return err
@@ -119,7 +124,8 @@ func (b *Engine) forwards(r *EngineReport, cfg *model.Config, d kernel.DType, pe
 	return nil
 }
 
-func (b *Engine) score(f *forwardReport, e *model.Engine, m *model.Model, seqs []model.Sequence, peak float64) ([]float32, error) {
+func (b *Engine) score(f *forwardReport, e *model.Engine, m *model.Model, seqs []model.Sequence,
+	peak float64) ([]float32, error) {
 	flops := 0.0
 	for _, s := range seqs {
 		f.Tokens += len(s.IDs)

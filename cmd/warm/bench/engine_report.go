@@ -73,8 +73,10 @@ func (r *EngineReport) Write(w io.Writer) error {
 		if f.RMSError != nil {
 			rms, order = fmt.Sprintf("%.2f %%", 100**f.RMSError), fmt.Sprintf("%.2f %%", 100**f.PairOrder)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", f.DType, f.Shape, f.Tokens, f.TokensPerS,
-			f.GFLOPs, 100*f.Share, 1e3*median(f.Seconds), float64(f.WeightBytes)/1e6, float64(f.RSSBytes)/1e6, rms, order)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", f.DType, f.Shape,
+			f.Tokens, f.TokensPerS,
+			f.GFLOPs, 100*f.Share, 1e3*median(f.Seconds), float64(f.WeightBytes)/1e6,
+			float64(f.RSSBytes)/1e6, rms, order)
 	}
 	return t.Flush()
 }

@@ -51,7 +51,8 @@ func (t *gemmTask) Do(worker, lo, hi int) {
 func (b *Engine) gemms(r *EngineReport, cfg *model.Config, d kernel.DType, peak float64) {
 	team := par.NewTeam(b.Threads)
 	defer team.Close()
-	shapes := [][2]int{{cfg.Hidden, cfg.Heads * cfg.HeadDim}, {cfg.Hidden, cfg.Intermediate}, {cfg.Intermediate, cfg.Hidden}}
+	shapes := [][2]int{{cfg.Hidden, cfg.Heads * cfg.HeadDim}, {cfg.Hidden, cfg.Intermediate},
+		{cfg.Intermediate, cfg.Hidden}}
 	for i, s := range slices.Compact(shapes) {
 		for _, m := range []int{1, 16, 128, 1024} {
 			if m < 128 && i == 0 {
@@ -60,7 +61,8 @@ func (b *Engine) gemms(r *EngineReport, cfg *model.Config, d kernel.DType, peak 
 			k, n := s[0], s[1]
 			lda, ldc := kernel.Stride(k), kernel.Stride(n)
 			t := &gemmTask{scratch: make([]kernel.Scratch, b.Threads), p: kernel.Product{
-				A: randomValues(m*lda, 1), LDA: lda, C: make([]float32, m*ldc), LDC: ldc, W: kernel.NewPanels(d, n, k), M: m,
+				A: randomValues(m*lda, 1), LDA: lda, C: make([]float32, m*ldc), LDC: ldc,
+				W: kernel.NewPanels(d, n, k), M: m,
 			}}
 			w := randomValues(n*k, 2)
 			t.p.W.Pack(0, w)

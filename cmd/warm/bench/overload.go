@@ -17,10 +17,12 @@ type overloadReport struct {
 	QueuedTokens       int          `json:"max_queued_tokens"`
 	Load               *load.Report `json:"load"`
 	Server             serverWindow `json:"server"`
-	Ratio              float64      `json:"ratio"`            // tokens a second over the capacity
-	IdleP50            float64      `json:"idle_p50_ms"`      // of a client alone, before
-	RecoverySeconds    *float64     `json:"recovery_seconds"` // from the last request sent until a client alone was answered in at most twice IdleP50, or 5 ms more; null when none did in a minute
-	RSSBefore          float64      `json:"rss_bytes_before"` // 0 where the system does not say
+	Ratio              float64      `json:"ratio"`       // tokens a second over the capacity
+	IdleP50            float64      `json:"idle_p50_ms"` // of a client alone, before
+	// from the last request sent until a client alone was answered in at most twice IdleP50, or 5 ms
+	// more; null when none did in a minute
+	RecoverySeconds *float64 `json:"recovery_seconds"`
+	RSSBefore       float64  `json:"rss_bytes_before"` // 0 where the system does not say
 }
 
 // overloadFactor is the load offered, in capacities.
@@ -39,7 +41,8 @@ func (b *Serve) measureOverload(ctx context.Context, checkpoint string, runs []s
 	out := &overloadReport{CapacityTokensPerS: median(tokens)}
 	out.QueuedTokens = max(int(out.CapacityTokensPerS/2), 4*(b.Prompt+b.Answer))
 	config := filepath.Join(filepath.Dir(checkpoint), "overload.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "limits: {max_queued_tokens: %d}\n", out.QueuedTokens), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, "limits: {max_queued_tokens: %d}\n",
+		out.QueuedTokens), 0o600); err != nil {
 		return nil, err
 	}
 	s, err := b.startServer(ctx, "--config", config, "--model", "bench="+checkpoint)
@@ -60,7 +63,8 @@ func (b *Serve) measureOverload(ctx context.Context, checkpoint string, runs []s
 
 	c := b.loadConfig(s.url, b.Dialects[0])
 	c.Rate = overloadFactor * median(requests)
-	c.Clients = max(2000, int(10*c.Rate)) // ten seconds' worth: none goes unsent while the server answers or refuses
+	// ten seconds' worth: none goes unsent while the server answers or refuses
+	c.Clients = max(2000, int(10*c.Rate))
 	c.End = func() { out.RecoverySeconds = b.recovery(ctx, s, out.IdleP50) }
 	fmt.Fprintf(b.Log, "overload: %.0f requests/s, %v\n", c.Rate, c.Warmup+c.Duration)
 	if out.Load, out.Server, err = s.load(ctx, c); err != nil {
@@ -101,12 +105,14 @@ func (r *ServeReport) failure() error {
 	var errs []error
 	for _, run := range r.Runs {
 		if run.Load.Failed > 0 {
-			errs = append(errs, fmt.Errorf("%s, round %d: %d of %d %w: %v", run.Dialect, run.Round, run.Load.Failed, run.Load.Total.Ended(), errLoadFailed, run.Load.Total.Statuses))
+			errs = append(errs, fmt.Errorf("%s, round %d: %d of %d %w: %v", run.Dialect, run.Round,
+				run.Load.Failed, run.Load.Total.Ended(), errLoadFailed, run.Load.Total.Statuses))
 		}
 	}
 	if o := r.Overload; o != nil {
 		if other := o.Load.Failed - o.Load.Total.Statuses["503"]; other > 0 {
-			errs = append(errs, fmt.Errorf("overload: %d %w but by 503: %v", other, errLoadFailed, o.Load.Total.Statuses))
+			errs = append(errs, fmt.Errorf("overload: %d %w but by 503: %v", other, errLoadFailed,
+				o.Load.Total.Statuses))
 		}
 		if o.RecoverySeconds == nil {
 			errs = append(errs, errNotRecovered)

@@ -86,7 +86,8 @@ func (b *Serve) validate() error {
 	for _, v := range []struct {
 		flag string
 		n    int
-	}{{"threads", b.Threads}, {"clients", b.Clients}, {"prompt", b.Prompt}, {"answer", b.Answer}, {"rounds", b.Rounds}, {"engine-rounds", b.EngineRounds}} {
+	}{{"threads", b.Threads}, {"clients", b.Clients}, {"prompt", b.Prompt}, {"answer", b.Answer},
+		{"rounds", b.Rounds}, {"engine-rounds", b.EngineRounds}} {
 		if v.n < 1 {
 			errs = append(errs, fmt.Errorf("--%s: %d, want at least 1", v.flag, v.n))
 		}
@@ -129,7 +130,8 @@ func (b *Serve) Run(ctx context.Context) (r *ServeReport, err error) {
 		return nil, err
 	}
 	if n := b.Prompt + b.Answer + 8; n > engine.model.Net.Positions { // a few special tokens
-		return nil, usagef("--prompt and --answer: %d tokens are over the model's context of %d", n, engine.model.Net.Positions)
+		return nil, usagef("--prompt and --answer: %d tokens are over the model's context of %d", n,
+			engine.model.Net.Positions)
 	}
 	r = &ServeReport{
 		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Processors: runtime.NumCPU(),
@@ -169,7 +171,8 @@ func writeLoadable(dir string, config []byte) error {
 		return err
 	}
 	return loader.Save(dir, loader.Contents{
-		Config: config, Tokenizer: tokenizer, TokenizerConfig: settings, Source: model.NewRandom(cfg, Seed), DType: "BF16",
+		Config: config, Tokenizer: tokenizer, TokenizerConfig: settings,
+		Source: model.NewRandom(cfg, Seed), DType: "BF16",
 	})
 }
 
@@ -212,7 +215,8 @@ func (b *Serve) measure(ctx context.Context, r *ServeReport, checkpoint string, 
 func (b *Serve) loadConfig(url, dialect string) load.Config {
 	return load.Config{
 		URL: url, Dialect: dialect, Clients: b.Clients, Warmup: b.Warmup, Duration: b.Duration, Timeout: b.Timeout,
-		NewConnections: !b.Keep, Prompt: load.Fixed(b.Prompt), Answer: load.Fixed(b.Answer), Answers: 1, Distinct: 4096, Seed: 1,
+		NewConnections: !b.Keep, Prompt: load.Fixed(b.Prompt), Answer: load.Fixed(b.Answer), Answers: 1,
+		Distinct: 4096, Seed: 1,
 	}
 }
 

@@ -23,8 +23,10 @@ func (r *ServeReport) Write(w io.Writer) error {
 	for _, run := range r.Runs {
 		l, s := run.Load, run.Server
 		fmt.Fprintf(t, "%s %d\t%d\t%d\t%.0f\t%s\t%.0f\t%.1f %%\t%s\t%.1f %%\t%s\t%.1f %%\t%.0f ms\t%.0f ms\t\n",
-			run.Dialect, run.Round, l.Total.Ended(), l.Failed, l.TokensPerS, run.Shape, run.EngineTokensPerS, 100*run.Ratio,
-			run.generator(), 100*run.RatioAlone, run.outside(), 100*s.ComputeSeconds/l.Seconds, l.Latency.P50, l.Latency.P99)
+			run.Dialect, run.Round, l.Total.Ended(), l.Failed, l.TokensPerS, run.Shape, run.EngineTokensPerS,
+			100*run.Ratio,
+			run.generator(), 100*run.RatioAlone, run.outside(), 100*s.ComputeSeconds/l.Seconds,
+			l.Latency.P50, l.Latency.P99)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -88,8 +90,10 @@ func (o *overloadReport) write(w io.Writer) {
 	if l.Refused != nil {
 		refused = l.Refused.P50
 	}
-	fmt.Fprintf(w, "  latency       answered p50 %.0f ms, p99 %.0f ms; refused p50 %.0f ms\n", l.Latency.P50, l.Latency.P99, refused)
-	fmt.Fprintf(w, "  memory        %.0f MB before, %.0f MB at the end\n", o.RSSBefore/1e6, o.Server.RSSBytes/1e6)
+	fmt.Fprintf(w, "  latency       answered p50 %.0f ms, p99 %.0f ms; refused p50 %.0f ms\n",
+		l.Latency.P50, l.Latency.P99, refused)
+	fmt.Fprintf(w, "  memory        %.0f MB before, %.0f MB at the end\n", o.RSSBefore/1e6,
+		o.Server.RSSBytes/1e6)
 	if o.RecoverySeconds != nil {
 		fmt.Fprintf(w, "  recovery      %.2f s until a client alone was answered in at most twice its %.1f ms before, or 5 ms more\n", *o.RecoverySeconds, o.IdleP50)
 	}

@@ -40,8 +40,10 @@ func window(before, after map[string]float64) serverWindow {
 		return sum
 	}
 	return serverWindow{
-		Batches: d("warm_batch_tokens_count"), Sequences: d("warm_batch_sequences_sum"), Tokens: d("warm_batch_tokens_sum"),
-		ComputeSeconds: d("warm_batch_seconds_sum"), CPUSeconds: d("process_cpu_seconds_total"), RSSBytes: after["process_resident_memory_bytes"],
+		Batches: d("warm_batch_tokens_count"), Sequences: d("warm_batch_sequences_sum"),
+		Tokens:         d("warm_batch_tokens_sum"),
+		ComputeSeconds: d("warm_batch_seconds_sum"), CPUSeconds: d("process_cpu_seconds_total"),
+		RSSBytes: after["process_resident_memory_bytes"],
 	}
 }
 
@@ -97,7 +99,8 @@ func (t *tail) String() string {
 
 // startServer starts warm serve and waits until it is ready.
 func (b *Serve) startServer(ctx context.Context, args ...string) (*servedProcess, error) {
-	cmd, err := b.Command(append([]string{"serve", "--addr", "127.0.0.1:0", "--threads", strconv.Itoa(b.Threads), "--dtype", b.DType}, args...)...)
+	cmd, err := b.Command(append([]string{"serve", "--addr", "127.0.0.1:0", "--threads",
+		strconv.Itoa(b.Threads), "--dtype", b.DType}, args...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,8 @@ func (b *Train) Run() (*TrainReport, error) {
 		return nil, usagef("--length: %d tokens are over the model's context of %d", b.Length, cfg.MaxPositions)
 	}
 	r := &TrainReport{
-		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Threads: b.Threads, Config: b.Random, Pairs: b.Pairs, Length: b.Length,
+		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Threads: b.Threads,
+		Config: b.Random, Pairs: b.Pairs, Length: b.Length,
 	}
 	for _, d := range dtypes {
 		s, err := b.steps(r, cfg, d)
@@ -173,7 +174,8 @@ func (r *TrainReport) Write(w io.Writer) error {
 	fmt.Fprintln(t, "step\ttokens/s\tGFLOP/s\tpeak\tof peak\tms\tforward\tbackward\toptimizer\tRSS MB\t")
 	for _, s := range r.Steps {
 		all := median(s.Seconds)
-		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f %%\t%.0f\t", s.DType, s.TokensPerS, s.GFLOPs, s.Peak, 100*s.Share, 1e3*all)
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f %%\t%.0f\t", s.DType, s.TokensPerS, s.GFLOPs, s.Peak,
+			100*s.Share, 1e3*all)
 		for _, part := range [][]float64{s.Parts.Forward, s.Parts.Backward, s.Parts.Optimizer} {
 			fmt.Fprintf(t, "%.0f %%\t", 100*median(part)/all)
 		}

@@ -38,8 +38,8 @@ var ErrUnknown = errors.New("no such embedded checkpoint")
 //go:embed model
 var files embed.FS
 
-// Model is a packed model. What it decompressed once it keeps, so that members share their base: it is meant to
-// live as long as a deployment is loaded. It is safe for concurrent use.
+// Model is a packed model. What it decompressed once it keeps, so that members share their base: it
+// is meant to live as long as a deployment is loaded. It is safe for concurrent use.
 type Model struct {
 	packed fs.FS
 
@@ -111,7 +111,8 @@ const (
 )
 
 // shared are the files of the base that are the members' too.
-var shared = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}
+var shared = []string{"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+	"chat_template.jinja"}
 
 // ReadFile implements [fs.ReadFileFS]. The bytes are shared: the caller must not change them.
 func (m *Model) ReadFile(name string) ([]byte, error) {
@@ -217,8 +218,8 @@ func (m *Model) member(dir string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Open implements [fs.FS]: it opens the folder of a checkpoint, or one of its files, as it is when unpacked. A folder
-// lists its files under the names that they have when packed.
+// Open implements [fs.FS]: it opens the folder of a checkpoint, or one of its files, as it is when
+// unpacked. A folder lists its files under the names that they have when packed.
 func (m *Model) Open(name string) (fs.File, error) {
 	f, err := m.packed.Open(name)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -248,8 +249,8 @@ func (f *file) Sys() any                   { return nil }
 // ErrExists is returned by Extract for a directory that is not empty.
 var ErrExists = errors.New("directory exists and is not empty")
 
-// Extract writes the model's card, base and members to a directory as ordinary checkpoints: the base as a causal
-// language model, members as reward models.
+// Extract writes the model's card, base and members to a directory as ordinary checkpoints: the
+// base as a causal language model, members as reward models.
 func (m *Model) Extract(dir string) error {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%s: %w", dir, ErrExists)

@@ -24,10 +24,11 @@ import (
 var ErrInexact = errors.New("packing would change values")
 
 // Pack fills the folder out with a base, members and a card, replacing what is there. The base is stored in
-// bfloat16 and must hold nothing finer: [ErrInexact] names the tensor that does. The members are reward models that
-// were fine-tuned from it; each weight is stored as its distance from the base's in steps of 1/1024, rounded, so that
-// a packed member differs from the trained one by half a step at most. What the base does not have, the score head, is
-// stored as it is. Packing what was extracted gives the same bytes.
+// bfloat16 and must hold nothing finer: [ErrInexact] names the tensor that does. The members are
+// reward models that were fine-tuned from it; each weight is stored as its distance from the base's
+// in steps of 1/1024, rounded, so that a packed member differs from the trained one by half a step
+// at most. What the base does not have, the score head, is stored as it is. Packing what was
+// extracted gives the same bytes.
 func Pack(out, base string, members []string, card []byte) (err error) {
 	if len(members) == 0 || len(members) > 9 {
 		return fmt.Errorf("embedded: pack: %d members, want 1 to 9", len(members))
@@ -188,7 +189,8 @@ func read(c *loader.Checkpoint, name string) ([]float32, error) {
 
 func writeCompressed(path string, b []byte) error {
 	// One goroutine, so that the bytes do not depend on the number of processors.
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1))
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
+		zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return err
 	}
@@ -196,7 +198,8 @@ func writeCompressed(path string, b []byte) error {
 	return os.WriteFile(path+compressed, e.EncodeAll(b, nil), 0o644)
 }
 
-// verify compares a packed checkpoint with the one it was made of: no value may differ by more than tolerance.
+// verify compares a packed checkpoint with the one it was made of: no value may differ by more than
+// tolerance.
 func (m *Model) verify(name, dir string, tolerance float64) (err error) {
 	got, err := m.Checkpoint(name)
 	if err != nil {
@@ -233,7 +236,8 @@ func (m *Model) verify(name, dir string, tolerance float64) (err error) {
 	return nil
 }
 
-// digestFile holds the digest of the members' average, by which a test sees that programs and machines agree on it.
+// digestFile holds the digest of the members' average, by which a test sees that programs and
+// machines agree on it.
 const digestFile = "average.sha256"
 
 // writeDigest writes the digest of the average of the members.
@@ -258,8 +262,8 @@ func (m *Model) writeDigest(path string) error {
 	return os.WriteFile(path, []byte(sum+"\n"), 0o644)
 }
 
-// Digest returns the SHA-256, in hexadecimal, of the weight average of checkpoints: of every tensor in the order of the
-// names its name, its shape and its values as little-endian float32.
+// Digest returns the SHA-256, in hexadecimal, of the weight average of checkpoints: of every tensor
+// in the order of the names its name, its shape and its values as little-endian float32.
 func Digest(checkpoints []*loader.Checkpoint) (string, error) {
 	var members []warm.Member
 	for i, c := range checkpoints {

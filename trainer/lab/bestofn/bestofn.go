@@ -22,7 +22,8 @@ type settings struct {
 }
 
 func settingsOf(size lab.Size) settings {
-	s := settings{Settings: contest.SettingsOf(size), Samples: 256, N: []int{1, 2, 4, 8, 16, 32, 64, 128, 256}, Ms: []int{2, 4, 6}, Swapped: []float64{0, 0.25}}
+	s := settings{Settings: contest.SettingsOf(size), Samples: 256,
+		N: []int{1, 2, 4, 8, 16, 32, 64, 128, 256}, Ms: []int{2, 4, 6}, Swapped: []float64{0, 0.25}}
 	switch size {
 	case lab.Tiny:
 		s.Samples, s.N, s.Ms = 8, []int{1, 2, 4, 8}, []int{2}
@@ -111,7 +112,8 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 		p.Fresh, err = l.Score(ctx, m, a.Fresh)
 		return p, err
 	}
-	out := measurements{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.Unseen, Tokens: drawn.Tokens, Groups: lab.Shorten(a.Valid.Clusters), FreshGroups: lab.Shorten(a.Fresh.Clusters)}
+	out := measurements{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.Unseen, Tokens: drawn.Tokens,
+		Groups: lab.Shorten(a.Valid.Clusters), FreshGroups: lab.Shorten(a.Fresh.Clusters)}
 	control, err := judge(a.Control)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)

@@ -168,8 +168,10 @@ func (r *report) figures(p *proxies, all []chosen) error {
 		x[i] = bestOfKL(n)
 	}
 	draw := func(name, title, y string, value func(picked) []float64) error {
-		f := drawing.Figure{Name: fmt.Sprintf("%s-c%02.0f", name, 100*p.Swapped), Title: title + ", " + contest.Labels(p.Swapped),
-			X: drawing.Axis{Label: "KL of best of N from the policy, log N − (N−1)/N (nats)"}, Y: drawing.Axis{Label: y}, Caption: r.caption(p)}
+		f := drawing.Figure{Name: fmt.Sprintf("%s-c%02.0f", name, 100*p.Swapped),
+			Title: title + ", " + contest.Labels(p.Swapped),
+			X:     drawing.Axis{Label: "KL of best of N from the policy, log N − (N−1)/N (nats)"},
+			Y:     drawing.Axis{Label: y}, Caption: r.caption(p)}
 		for _, c := range all {
 			s := drawing.Series{Label: c.String(), X: x}
 			if c.kind == contest.KindSingle {
@@ -198,7 +200,8 @@ func (r *report) figures(p *proxies, all []chosen) error {
 	if err := draw("control", "Control reward of the pick", "gain in control reward"+unit, func(p picked) []float64 { return p.control }); err != nil {
 		return err
 	}
-	return draw("proxy", "Its own reward of the pick", "gain in its own reward"+unit, func(p picked) []float64 { return p.own })
+	return draw("proxy", "Its own reward of the pick", "gain in its own reward"+unit,
+		func(p picked) []float64 { return p.own })
 }
 
 func (r *report) caption(p *proxies) string {
@@ -233,7 +236,8 @@ func (r *report) verdicts(p *proxies, all []chosen, control []float64) error {
 			figures = append(figures, fmt.Sprintf("N = %d: difference %s standard deviations, win rate %s %%", m.n, contest.Deviations(m.difference), m.rate.Percent()))
 		}
 		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{
-			Claim:  fmt.Sprintf("The best of %d by WA, M = %d, has a higher control reward than by %s; %s", r.N[last], most, name, contest.Labels(p.Swapped)),
+			Claim: fmt.Sprintf("The best of %d by WA, M = %d, has a higher control reward than by %s; %s",
+				r.N[last], most, name, contest.Labels(p.Swapped)),
 			Source: source, Seen: lab.Judge(matches[len(matches)-1].difference),
 			Figures: fmt.Sprintf("%s; %d prompts", strings.Join(figures, "; "), len(r.Unseen)),
 		})
@@ -270,8 +274,10 @@ func (r *report) match(p *proxies, wa, other chosen, control []float64) (out []m
 			return nil, err
 		}
 		out = append(out, m)
-		r.matches = append(r.matches, []string{contest.Labels(p.Swapped), wa.String() + " against " + other.String(), fmt.Sprint(m.n),
-			contest.Deviations(m.difference), contest.Percent(mean.Win), contest.Percent(mean.Tie), contest.Percent(mean.Loss), m.rate.Percent()})
+		r.matches = append(r.matches, []string{contest.Labels(p.Swapped),
+			wa.String() + " against " + other.String(), fmt.Sprint(m.n),
+			contest.Deviations(m.difference), contest.Percent(mean.Win), contest.Percent(mean.Tie),
+			contest.Percent(mean.Loss), m.rate.Percent()})
 	}
 	return out, nil
 }
@@ -301,7 +307,8 @@ func (r *report) finish() *lab.Findings {
 	r.f.Tables = []lab.Table{
 		{Name: "gain", Title: "Gain in control reward of the pick over a random sample, in standard deviations of the control's rewards", Columns: columns, Rows: r.values},
 		{Name: "wins", Title: "Difference in control reward in standard deviations, and wins, ties and losses in percent; the win rate counts a tie as half",
-			Columns: []string{"labels", "match", "N", "difference", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
+			Columns: []string{"labels", "match", "N", "difference", "wins", "ties", "losses", "win rate"},
+			Rows:    r.matches},
 		{Name: "judges", Title: "Accuracy in percent on pairs with gold labels whose arguments no judge has seen", Columns: known, Rows: r.judges},
 	}
 	r.f.Notes = append(r.f.Notes,

@@ -49,7 +49,8 @@ func (p *proxies) selectors(ms []int) ([]selector, error) {
 	}
 	out := []selector{single}
 	for _, m := range ms {
-		wa, mean, least := selector{kind: contest.KindWA, m: m}, selector{kind: contest.KindENS, m: m}, selector{kind: contest.KindMin, m: m}
+		wa, mean, least := selector{kind: contest.KindWA, m: m}, selector{kind: contest.KindENS, m: m},
+			selector{kind: contest.KindMin, m: m}
 		for _, a := range p.Averages {
 			if len(a.Of) != m {
 				continue
@@ -165,7 +166,8 @@ type picked struct {
 
 func (s *selector) pick(n, each int, control, tokens []float64) picked {
 	prompts := len(control) / each
-	p := picked{control: make([]float64, prompts), own: make([]float64, prompts), tokens: make([]float64, prompts)}
+	p := picked{control: make([]float64, prompts), own: make([]float64, prompts),
+		tokens: make([]float64, prompts)}
 	share := 1 / float64(len(s.candidates))
 	for _, c := range s.candidates {
 		own := gains(c.samples, each)
@@ -208,7 +210,8 @@ func (m *measurements) check() error {
 		return errors.New("nothing was measured")
 	}
 	all := prompts * m.Samples
-	if len(m.Control) != all || len(m.Tokens) != all || m.Valid == nil || !fits(m.Valid, len(m.Groups)) || !fits(m.Fresh, len(m.FreshGroups)) {
+	if len(m.Control) != all || len(m.Tokens) != all || m.Valid == nil ||
+		!fits(m.Valid, len(m.Groups)) || !fits(m.Fresh, len(m.FreshGroups)) {
 		return fmt.Errorf("%d prompts of %d samples, %d rewards by the control, %d lengths, or others than of %d and %d pairs", prompts, m.Samples,
 			len(m.Control), len(m.Tokens), len(m.Groups), len(m.FreshGroups))
 	}
@@ -230,7 +233,8 @@ func (m *measurements) check() error {
 		}
 		for _, b := range each {
 			if len(b.Samples) != all || !fits(b.Valid, len(m.Groups)) || !fits(b.Fresh, len(m.FreshGroups)) {
-				return fmt.Errorf("%d rewards of %d samples, or others than of %d and %d pairs", len(b.Samples), all, len(m.Groups), len(m.FreshGroups))
+				return fmt.Errorf("%d rewards of %d samples, or others than of %d and %d pairs", len(b.Samples),
+					all, len(m.Groups), len(m.FreshGroups))
 			}
 		}
 	}

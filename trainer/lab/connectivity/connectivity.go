@@ -123,7 +123,8 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 		return nil, err
 	}
 	s := settingsOf(l.Size)
-	m := &measurements{Valid: lab.NewTest("valid", c.Valid), Near: lab.NewTest("near", c.Near), Fit: lab.NewTest("fit", c.Fit), M: c.M, Pairs: len(c.Train.Pairs)}
+	m := &measurements{Valid: lab.NewTest("valid", c.Valid), Near: lab.NewTest("near", c.Near),
+		Fit: lab.NewTest("fit", c.Fit), M: c.M, Pairs: len(c.Train.Pairs)}
 	trainings, err := trainings(l, c)
 	if err != nil {
 		return nil, err
@@ -175,7 +176,8 @@ func pairsOf(kind, name string, dirs []string, full int) []segment {
 	var out []segment
 	for j := 1; j < len(dirs); j++ {
 		for i := range j {
-			out = append(out, segment{kind, fmt.Sprintf("%s %d", name, i+1), fmt.Sprintf("%s %d", name, j+1), dirs[i], dirs[j], false})
+			out = append(out, segment{kind, fmt.Sprintf("%s %d", name, i+1), fmt.Sprintf("%s %d", name, j+1),
+				dirs[i], dirs[j], false})
 		}
 	}
 	for k := range min(full, len(out)) {
@@ -189,7 +191,8 @@ func pairsOf(kind, name string, dirs []string, full int) []segment {
 }
 
 // otherLines are those of other starts, and the controls.
-func otherLines(ctx context.Context, l *lab.Lab, c *debates.Corpus, s settings, shared []string, m *measurements) ([]segment, error) {
+func otherLines(ctx context.Context, l *lab.Lab, c *debates.Corpus, s settings, shared []string,
+	m *measurements) ([]segment, error) {
 	trajectory, err := debates.Trajectory(ctx, l, s.Starts, c.Train)
 	if err != nil {
 		return nil, err

@@ -35,7 +35,8 @@ func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) 
 			if err != nil {
 				return err
 			}
-			t.Rows = append(t.Rows, []string{k.name, p.A, p.B, fmt.Sprintf("%.3f", p.Distance), fmt.Sprintf("%.3f", p.Cosine), b.Points()})
+			t.Rows = append(t.Rows, []string{k.name, p.A, p.B, fmt.Sprintf("%.3f", p.Distance),
+				fmt.Sprintf("%.3f", p.Cosine), b.Points()})
 			if k.kind == kindShared {
 				x, y := number[p.A], number[p.B]
 				cells[x][y] = math.Round(1000*b.Value) / 10 // three digits fill a cell
@@ -45,7 +46,10 @@ func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) 
 	}
 	f.Tables = append(f.Tables, t)
 	if len(names) > 0 {
-		f.Figures = append(f.Figures, drawing.Figure{Name: "matrix", Title: "Barriers between members that share their pre-training", X: drawing.Axis{Label: "member", Ticks: names}, Y: drawing.Axis{Label: "member", Ticks: names}, Cells: cells,
+		f.Figures = append(f.Figures, drawing.Figure{Name: "matrix",
+			Title: "Barriers between members that share their pre-training",
+			X:     drawing.Axis{Label: "member", Ticks: names}, Y: drawing.Axis{Label: "member", Ticks: names},
+			Cells:   cells,
 			Caption: fmt.Sprintf("Largest fall of accuracy below the chord, in percentage points, on %d validation pairs; M = %d, %s", len(m.Valid.Clusters), m.M, debates.Seeded)})
 	}
 	return nil
@@ -98,7 +102,8 @@ func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) er
 		{"loss-fit", "fit", "Loss between two members, training pairs", "loss above the chord (nats)"},
 	} {
 		j := sets[d.set]
-		fig := drawing.Figure{Name: d.name, Title: d.title, X: drawing.Axis{Label: "λ, the weight of the second model"}, Y: drawing.Axis{Label: d.label}}
+		fig := drawing.Figure{Name: d.name, Title: d.title,
+			X: drawing.Axis{Label: "λ, the weight of the second model"}, Y: drawing.Axis{Label: d.label}}
 		for _, k := range kindNames {
 			value := func(p *path, at int) ([]float64, error) { return lab.Wins(j.of(&p.Visited[at]).Values()), nil }
 			unit := 100.0
@@ -130,13 +135,15 @@ func alphaFindings(m *measurements, _ map[string][]path, f *lab.Findings) error 
 	fig := drawing.Figure{Name: "alpha", Title: "From the initialisation through the average of all members and beyond",
 		X: drawing.Axis{Label: "α: 0 is the initialisation, 1 the average"}, Y: drawing.Axis{Label: "accuracy (%)"},
 		Caption: fmt.Sprintf("Average of M = %d members; bands: 95 %% bootstrap over clusters of pairs; %s", m.M, debates.Seeded)}
-	t := lab.Table{Name: "alpha", Title: "Accuracy along θ₀ + α·(average − θ₀) (%)", Columns: []string{"α", "in distribution", "unseen debates", "training pairs"}}
+	t := lab.Table{Name: "alpha", Title: "Accuracy along θ₀ + α·(average − θ₀) (%)",
+		Columns: []string{"α", "in distribution", "unseen debates", "training pairs"}}
 	for _, v := range m.Alpha {
 		t.Rows = append(t.Rows, []string{fmt.Sprintf("%.2f", v.At)})
 	}
 	for _, name := range []string{"valid", "near", "fit"} {
 		j := m.sets()[name]
-		s := drawing.Series{Label: map[string]string{"valid": "in distribution", "near": "unseen debates", "fit": "training pairs"}[name]}
+		s := drawing.Series{Label: map[string]string{"valid": "in distribution", "near": "unseen debates",
+			"fit": "training pairs"}[name]}
 		for i := range m.Alpha {
 			margins := j.of(&m.Alpha[i]).Values()
 			if len(margins) != len(j.clusters) {

@@ -49,7 +49,8 @@ func (p *path) above(j judged, figure func([]float64) []float64, at int) ([]floa
 	first, last := &p.Visited[0], &p.Visited[len(p.Visited)-1]
 	a, b, x := figure(j.of(first).Values()), figure(j.of(last).Values()), figure(j.of(&p.Visited[at]).Values())
 	if n := len(j.clusters); len(a) != n || len(b) != n || len(x) != n {
-		return nil, fmt.Errorf("%s to %s at %v: %d, %d and %d margins, want %d", p.A, p.B, p.Visited[at].At, len(a), len(x), len(b), n)
+		return nil, fmt.Errorf("%s to %s at %v: %d, %d and %d margins, want %d", p.A, p.B,
+			p.Visited[at].At, len(a), len(x), len(b), n)
 	}
 	lambda := p.Visited[at].At
 	for i := range x {
@@ -173,7 +174,8 @@ func analyse(measured []byte) (*lab.Findings, error) {
 // kindsFindings are the table of kinds and the verdicts.
 func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) error {
 	t := lab.Table{Name: "kinds", Title: "Half-way between two members, above the chord between them (percentage points; loss in nats)",
-		Columns: []string{"ends share", "lines", "distance", "ends, valid (%)", "half-way, valid", "half-way, near", "half-way, training pairs", "loss, training pairs", "connected"}}
+		Columns: []string{"ends share", "lines", "distance", "ends, valid (%)", "half-way, valid",
+			"half-way, near", "half-way, training pairs", "loss, training pairs", "connected"}}
 	sets := m.sets()
 	for _, k := range kindNames {
 		paths := byKind[k.kind]
@@ -212,7 +214,8 @@ func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) e
 		if learned.Low <= 0.5 {
 			outcome = lab.Unclear // ends that learned nothing have nothing to lose
 		}
-		t.Rows = append(t.Rows, []string{k.name, fmt.Sprint(len(paths)), fmt.Sprintf("%.3f", distance), accuracy.Percent(), valid.Points(), near.Points(), fit.Points(), loss.String(),
+		t.Rows = append(t.Rows, []string{k.name, fmt.Sprint(len(paths)), fmt.Sprintf("%.3f", distance),
+			accuracy.Percent(), valid.Points(), near.Points(), fit.Points(), loss.String(),
 			map[lab.Outcome]string{lab.Seen: "yes", lab.Contradicted: "no", lab.Unclear: "unclear"}[outcome]})
 		f.Verdicts = append(f.Verdicts, kindVerdict(k.kind, k.name, outcome, fmt.Sprintf(
 			"half-way, against the chord: %s points in distribution, %s near out of distribution, %s on training pairs, whose loss is %s nats above it", valid.Points(), near.Points(), fit.Points(), loss)))
@@ -232,7 +235,8 @@ func ends(paths []path, j judged) (eval.Estimate, error) {
 		for _, v := range []*visited{&paths[i].Visited[0], &paths[i].Visited[len(paths[i].Visited)-1]} {
 			won := lab.Wins(j.of(v).Values())
 			if len(won) != len(sum) {
-				return eval.Estimate{}, fmt.Errorf("%s to %s: %d margins, want %d", paths[i].A, paths[i].B, len(won), len(sum))
+				return eval.Estimate{}, fmt.Errorf("%s to %s: %d margins, want %d", paths[i].A, paths[i].B,
+					len(won), len(sum))
 			}
 			for k := range sum {
 				sum[k] += won[k]
@@ -259,7 +263,8 @@ func kindVerdict(kind, name string, outcome lab.Outcome, figures string) lab.Ver
 	case kindOther:
 		v.Claim = "Members of another, poorer base are linearly connected with each other"
 	default: // controls: to break is what is expected
-		v.Claim, v.Source = "Control: without a shared pre-training the line breaks ("+name+")", "Observation 1; section 3.1"
+		v.Claim, v.Source = "Control: without a shared pre-training the line breaks ("+name+")",
+			"Observation 1; section 3.1"
 		switch outcome {
 		case lab.Seen:
 			v.Seen = lab.Contradicted

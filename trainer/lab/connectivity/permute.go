@@ -53,7 +53,8 @@ func permute(c *loader.Checkpoint, seed uint64) (*permuted, error) {
 	if shape.HeadDim == 0 {
 		shape.HeadDim = shape.Hidden / shape.Heads
 	}
-	p := &permuted{Checkpoint: c, hidden: nn.Permutation(shape.Hidden, nn.Mix(seed, 1)), headDim: shape.HeadDim, queries: shape.Heads / groups}
+	p := &permuted{Checkpoint: c, hidden: nn.Permutation(shape.Hidden, nn.Mix(seed, 1)),
+		headDim: shape.HeadDim, queries: shape.Heads / groups}
 	for i := range shape.Layers {
 		p.inner = append(p.inner, nn.Permutation(shape.Inner, nn.Mix(seed, 2+2*uint64(i))))
 		p.heads = append(p.heads, nn.Permutation(groups, nn.Mix(seed, 3+2*uint64(i))))
@@ -91,7 +92,8 @@ func (p *permuted) axes(name string) (rows, columns []int, err error) {
 	switch part {
 	case "self_attn.q_norm.weight", "self_attn.k_norm.weight", "self_attn.rotary_emb.inv_freq":
 		return nil, nil, nil
-	case "model.norm.weight", "input_layernorm.weight", "post_attention_layernorm.weight", "self_attn.o_proj.bias", "mlp.down_proj.bias":
+	case "model.norm.weight", "input_layernorm.weight", "post_attention_layernorm.weight",
+		"self_attn.o_proj.bias", "mlp.down_proj.bias":
 		return p.hidden, nil, nil
 	case "model.embed_tokens.weight", "lm_head.weight", "score.weight":
 		return nil, p.hidden, nil

@@ -37,7 +37,8 @@ type Settings struct {
 
 // SettingsOf returns the settings of a size.
 func SettingsOf(size lab.Size) Settings {
-	s := Settings{PolicyEpochs: 4, PolicyLR: 5e-4, Tokens: 48, ControlM: 3, ControlPairs: 3072, ControlEpochs: 2, Members: debates.Recipes[size]}
+	s := Settings{PolicyEpochs: 4, PolicyLR: 5e-4, Tokens: 48, ControlM: 3, ControlPairs: 3072,
+		ControlEpochs: 2, Members: debates.Recipes[size]}
 	switch size {
 	case lab.Tiny:
 		s.PolicyEpochs, s.Tokens, s.ControlM, s.ControlPairs, s.ControlEpochs = 0.2, 8, 1, 96, 1
@@ -109,7 +110,8 @@ func policy(ctx context.Context, l *lab.Lab, s Settings, u *debates.UKP) (string
 	if err != nil {
 		return "", err
 	}
-	c := lm.Config{LR: s.PolicyLR, Schedule: optim.Cosine, Warmup: 0.1, Epochs: s.PolicyEpochs, Batch: 16, Clip: 1,
+	c := lm.Config{LR: s.PolicyLR, Schedule: optim.Cosine, Warmup: 0.1, Epochs: s.PolicyEpochs,
+		Batch: 16, Clip: 1,
 		Seed: seedPolicy, DataSeed: seedPolicy}
 	base, err := l.CheckpointHash(l.Base)
 	if err != nil {
@@ -119,7 +121,8 @@ func policy(ctx context.Context, l *lab.Lab, s Settings, u *debates.UKP) (string
 	if err != nil || there {
 		return dir, err
 	}
-	c.Base, c.Pairs, c.Out, c.Workers, c.Progress = l.Base, []string{set.Path}, dir, l.Workers, debates.Reading(l, "policy")
+	c.Base, c.Pairs, c.Out, c.Workers, c.Progress = l.Base, []string{set.Path}, dir, l.Workers,
+		debates.Reading(l, "policy")
 	_, err = lm.Train(ctx, c)
 	return dir, err
 }

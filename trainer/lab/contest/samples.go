@@ -27,7 +27,8 @@ func (s *Samples) each() int { return len(s.Texts) / len(s.prompts) }
 
 // Draw draws n answers to each prompt from a policy at temperature 1, or finds
 // them drawn.
-func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, tokens int, seed uint64) (*Samples, error) {
+func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, tokens int,
+	seed uint64) (*Samples, error) {
 	hash, err := l.CheckpointHash(policy)
 	if err != nil {
 		return nil, err
@@ -37,7 +38,8 @@ func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, t
 		return nil, err
 	}
 	path := filepath.Join(l.Dir, "scores", "samples-"+s.id+".json")
-	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, s) == nil && len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) {
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, s) == nil &&
+		len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) {
 		return s, nil
 	}
 	s.Texts, s.Tokens = nil, nil
@@ -51,7 +53,8 @@ func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, t
 	for at := 0; at < len(prompts); at += few {
 		tell(at)
 		part := prompts[at:min(at+few, len(prompts))]
-		answers, err := rl.Sample(ctx, policy, part, rl.Sampling{N: n, Temperature: 1, Tokens: tokens, Seed: seed + uint64(at), Workers: l.Workers})
+		answers, err := rl.Sample(ctx, policy, part,
+			rl.Sampling{N: n, Temperature: 1, Tokens: tokens, Seed: seed + uint64(at), Workers: l.Workers})
 		if err != nil {
 			return nil, fmt.Errorf("sampling: %w", err)
 		}

@@ -27,7 +27,8 @@ type settings struct {
 }
 
 func settingsOf(size lab.Size) settings {
-	s := settings{Recipe: debates.Recipes[size], Shares: []float64{0, 0.1, 0.25, 0.5}, EMA: 0.95, Orders: 3, Sizes: []int{2, 3, 4}}
+	s := settings{Recipe: debates.Recipes[size], Shares: []float64{0, 0.1, 0.25, 0.5}, EMA: 0.95,
+		Orders: 3, Sizes: []int{2, 3, 4}}
 	switch size {
 	case lab.Tiny:
 		s.Shares, s.Orders, s.Sizes = []float64{0, 0.25}, 2, []int{2}
@@ -127,7 +128,8 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 		return nil, err
 	}
 	m := &measurements{M: c.M, Pairs: len(c.Train.Pairs), Tests: []lab.Test{
-		lab.NewTest(testTrain, c.Train), lab.NewTest(testValid, c.Valid), lab.NewTest(testNear, c.Near), lab.NewTest(testFar, far)}}
+		lab.NewTest(testTrain, c.Train), lab.NewTest(testValid, c.Valid), lab.NewTest(testNear, c.Near),
+		lab.NewTest(testFar, far)}}
 	sets := []*lab.Set{c.Train, c.Valid, c.Near, far}
 	for i, b := range labellings {
 		members, err := l.Members(ctx, trainings[2*i].Name, trainings[2*i].Plan)
@@ -153,7 +155,8 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 }
 
 // scoreMethods scores a set with members, their averages and a moving average.
-func scoreMethods(ctx context.Context, l *lab.Lab, members []string, moving string, set *lab.Set, s settings) (*methods.Scores, error) {
+func scoreMethods(ctx context.Context, l *lab.Lab, members []string, moving string, set *lab.Set,
+	s settings) (*methods.Scores, error) {
 	out := &methods.Scores{}
 	for _, dir := range members {
 		scored, err := l.Score(ctx, lab.Model{Members: []string{dir}}, set)

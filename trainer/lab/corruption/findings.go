@@ -32,7 +32,8 @@ func analyse(measured []byte) (*lab.Findings, error) {
 	}
 	for _, c := range m.Conditions {
 		if len(c.Wrong) > 0 {
-			f.Notes = append(f.Notes, fmt.Sprintf("%s: %d of %d labels are not gold's.", c.Name, len(c.Wrong), m.Pairs))
+			f.Notes = append(f.Notes, fmt.Sprintf("%s: %d of %d labels are not gold's.", c.Name,
+				len(c.Wrong), m.Pairs))
 		}
 	}
 	f.Notes = append(f.Notes,
@@ -70,9 +71,12 @@ func verdicts(m *measurements, f *lab.Findings) error {
 	var claims []claim
 	if clean != nil {
 		claims = append(claims,
-			claim{"With clean labels, WA is about as accurate as ENS in distribution", "Observation 2", clean, testValid, methods.WA, methods.ENS, lab.About},
-			claim{"With clean labels, WA is about as accurate as ENS on unseen debates", "Observation 2", clean, testNear, methods.WA, methods.ENS, lab.About},
-			claim{"With clean labels, WA is more accurate than a member alone on unseen debates", "section 4", clean, testNear, methods.WA, methods.Single, more})
+			claim{"With clean labels, WA is about as accurate as ENS in distribution", "Observation 2",
+				clean, testValid, methods.WA, methods.ENS, lab.About},
+			claim{"With clean labels, WA is about as accurate as ENS on unseen debates", "Observation 2",
+				clean, testNear, methods.WA, methods.ENS, lab.About},
+			claim{"With clean labels, WA is more accurate than a member alone on unseen debates",
+				"section 4", clean, testNear, methods.WA, methods.Single, more})
 	}
 	for _, c := range noisy {
 		with := "With " + c.Name
@@ -80,11 +84,16 @@ func verdicts(m *measurements, f *lab.Findings) error {
 			with = fmt.Sprintf("With %.0f %% of the labels swapped", 100*c.Share)
 		}
 		claims = append(claims,
-			claim{with + ", WA is more accurate than ENS on unseen debates", "Observation 3, figure 4", c, testNear, methods.WA, methods.ENS, more},
-			claim{with + ", WA is more accurate than ENS in distribution", "figure 4", c, testValid, methods.WA, methods.ENS, more},
-			claim{with + ", WA memorises fewer wrong labels than ENS", "Observation 3, figure 4", c, partWrong, methods.ENS, methods.WA, more},
-			claim{with + ", WA memorises fewer wrong labels than a member alone", "Observation 3", c, partWrong, methods.Single, methods.WA, more},
-			claim{with + ", WA is more accurate than a member alone on unseen debates", "section 4", c, testNear, methods.WA, methods.Single, more})
+			claim{with + ", WA is more accurate than ENS on unseen debates", "Observation 3, figure 4", c,
+				testNear, methods.WA, methods.ENS, more},
+			claim{with + ", WA is more accurate than ENS in distribution", "figure 4", c, testValid,
+				methods.WA, methods.ENS, more},
+			claim{with + ", WA memorises fewer wrong labels than ENS", "Observation 3, figure 4", c,
+				partWrong, methods.ENS, methods.WA, more},
+			claim{with + ", WA memorises fewer wrong labels than a member alone", "Observation 3", c,
+				partWrong, methods.Single, methods.WA, more},
+			claim{with + ", WA is more accurate than a member alone on unseen debates", "section 4", c,
+				testNear, methods.WA, methods.Single, more})
 	}
 	for _, k := range claims {
 		parts, err := k.condition.parts(m.Tests)
@@ -100,7 +109,8 @@ func verdicts(m *measurements, f *lab.Findings) error {
 			return err
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.text, Source: k.source, Seen: k.judge(e),
-			Figures: fmt.Sprintf("%s less %s: %s points on %d pairs, M = %d", k.a.Name, k.b.Name, e.Points(), len(p.Clusters), m.M)})
+			Figures: fmt.Sprintf("%s less %s: %s points on %d pairs, M = %d", k.a.Name, k.b.Name, e.Points(),
+				len(p.Clusters), m.M)})
 	}
 	return nil
 }
@@ -147,11 +157,13 @@ func tables(m *measurements, f *lab.Findings) error {
 // conditionFigures show methods side by side under all conditions.
 func conditionFigures(m *measurements, f *lab.Findings) error {
 	for _, d := range []struct{ name, part, title, label string }{
-		{"memorised", partWrong, "Wrong labels that were memorised", "training pairs ranked as wrongly labelled (%)"},
+		{"memorised", partWrong, "Wrong labels that were memorised",
+			"training pairs ranked as wrongly labelled (%)"},
 		{"near", testNear, "Accuracy on unseen debates", "accuracy (%)"},
 		{"valid", testValid, "Accuracy in distribution", "accuracy (%)"},
 	} {
-		fig := drawing.Figure{Name: d.name, Title: d.title, X: drawing.Axis{Label: "labels that members learn from"}, Y: drawing.Axis{Label: d.label}}
+		fig := drawing.Figure{Name: d.name, Title: d.title,
+			X: drawing.Axis{Label: "labels that members learn from"}, Y: drawing.Axis{Label: d.label}}
 		for _, k := range []methods.Method{methods.Single, methods.EMA, methods.WA, methods.ENS} {
 			fig.Series = append(fig.Series, drawing.Series{Label: k.Name, Style: "points"})
 		}
@@ -198,7 +210,8 @@ func sizeFigures(m *measurements, f *lab.Findings) error {
 		{"wa-ens-valid", testValid, "WA less ENS: in distribution"},
 		{"wa-ens-near", testNear, "WA less ENS: unseen debates"},
 	} {
-		fig := drawing.Figure{Name: d.name, Title: d.title, X: drawing.Axis{Label: "number of members M"}, Y: drawing.Axis{Label: "WA less ENS (percentage points)"}}
+		fig := drawing.Figure{Name: d.name, Title: d.title, X: drawing.Axis{Label: "number of members M"},
+			Y: drawing.Axis{Label: "WA less ENS (percentage points)"}}
 		for i := range m.Conditions {
 			c := &m.Conditions[i]
 			parts, err := c.parts(m.Tests)
@@ -217,10 +230,12 @@ func sizeFigures(m *measurements, f *lab.Findings) error {
 				s.Low, s.High = nil, nil
 			}
 			fig.Series = append(fig.Series, s)
-			fig.Caption = m.caption(len(m.Tests[p.Test].Clusters)) + " Averaged over random sets of M members; band: for " + focus.Name + "."
+			fig.Caption = m.caption(len(m.Tests[p.Test].Clusters)) +
+				" Averaged over random sets of M members; band: for " + focus.Name + "."
 		}
 		last := fig.Series[0].X
-		fig.Series = append(fig.Series, drawing.Series{Label: "no difference", Style: "dashes", X: []float64{1, last[len(last)-1]}, Y: []float64{0, 0}})
+		fig.Series = append(fig.Series, drawing.Series{Label: "no difference", Style: "dashes",
+			X: []float64{1, last[len(last)-1]}, Y: []float64{0, 0}})
 		f.Figures = append(f.Figures, fig)
 	}
 	return nil

@@ -40,10 +40,14 @@ func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
 	}
 	out := []methods.Part{{Name: partRight, Title: "training pairs with right labels: accuracy", Index: right}}
 	if len(c.Wrong) > 0 {
-		out = append(out, methods.Part{Name: partWrong, Title: "training pairs with wrong labels: memorised, that is ranked as labelled", Index: c.Wrong, Swapped: true})
+		out = append(out, methods.Part{Name: partWrong,
+			Title: "training pairs with wrong labels: memorised, that is ranked as labelled", Index: c.Wrong,
+			Swapped: true})
 	}
 	for i, t := range tests[1:] {
-		title := map[string]string{testValid: "in distribution: accuracy", testNear: "unseen debates: accuracy", testFar: "ETHICS, utilitarianism, another kind of preference: accuracy"}[t.Name]
+		title := map[string]string{testValid: "in distribution: accuracy",
+			testNear: "unseen debates: accuracy",
+			testFar:  "ETHICS, utilitarianism, another kind of preference: accuracy"}[t.Name]
 		out = append(out, methods.Part{Name: t.Name, Title: title, Test: i + 1})
 	}
 	for i := range out {

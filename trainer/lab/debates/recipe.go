@@ -45,9 +45,11 @@ type Recipe struct {
 
 // Recipes are the settings of each size.
 var Recipes = map[lab.Size]Recipe{
-	lab.Tiny: {M: 3, TrainPairs: 48, ValidPairs: 64, NearPairs: 64, FarPairs: 16, Chars: 200, Epochs: 4, Batch: 16,
+	lab.Tiny: {M: 3, TrainPairs: 48, ValidPairs: 64, NearPairs: 64, FarPairs: 16, Chars: 200,
+		Epochs: 4, Batch: 16,
 		Rates: []float64{2, 1}, Dropouts: []float64{0, 0.05}},
-	lab.Small: {M: 6, TrainPairs: 512, ValidPairs: 320, NearPairs: 320, FarPairs: 160, Chars: 300, Epochs: 6, Batch: 32,
+	lab.Small: {M: 6, TrainPairs: 512, ValidPairs: 320, NearPairs: 320, FarPairs: 160, Chars: 300,
+		Epochs: 6, Batch: 32,
 		Rates: []float64{2, 3, 4}, Dropouts: []float64{0, 0.05, 0.1}, BF16: true},
 	lab.Paper: {M: 10, FarPairs: 2000, Chars: 1500, Epochs: 6, Batch: 128,
 		Rates: []float64{0.5, 1, 2}, Dropouts: []float64{0, 0.05, 0.1}},
@@ -144,7 +146,8 @@ func (r *Recipe) Training(name, base string, set *lab.Set) (lab.Training, error)
 	if err != nil {
 		return lab.Training{}, err
 	}
-	p := rm.Plan{Run: rm.Config{Base: base, Train: []string{set.Path}, Epochs: r.Epochs, Batch: r.Batch, BF16: r.BF16,
+	p := rm.Plan{Run: rm.Config{Base: base, Train: []string{set.Path}, Epochs: r.Epochs,
+		Batch: r.Batch, BF16: r.BF16,
 		Schedule: optim.Cosine, Warmup: 0.1, Clip: 1, DropLong: true, Seed: seedMembers, DataSeed: seedMembers}}
 	for i := range r.M {
 		p.Members = append(p.Members, r.Member(i, usual, 0))

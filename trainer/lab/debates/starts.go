@@ -69,7 +69,8 @@ func Trajectory(ctx context.Context, l *lab.Lab, s Starts, train *lab.Set) ([]st
 	if err != nil {
 		return nil, err
 	}
-	c := lm.Config{LR: s.TuneRate * usual, Schedule: optim.Cosine, Warmup: 0.1, Epochs: s.TuneEpochs, Batch: 32, Clip: 1,
+	c := lm.Config{LR: s.TuneRate * usual, Schedule: optim.Cosine, Warmup: 0.1, Epochs: s.TuneEpochs,
+		Batch: 32, Clip: 1,
 		Keep: s.Trajectory - 1, Seed: seedTrajectory, DataSeed: seedTrajectory}
 	dir, there, err := l.Kept("trajectory", c, base, texts.Hash)
 	if err != nil {
@@ -119,7 +120,8 @@ func other(ctx context.Context, l *lab.Lab, s Starts) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c := lm.Config{Shape: shape, Context: s.PretrainWindow, LR: s.PretrainRate, Schedule: optim.Cosine, Warmup: 0.05, Batch: s.PretrainBatch, Clip: 1,
+	c := lm.Config{Shape: shape, Context: s.PretrainWindow, LR: s.PretrainRate, Schedule: optim.Cosine,
+		Warmup: 0.05, Batch: s.PretrainBatch, Clip: 1,
 		Decay: 0.1, BF16: true, Seed: SeedOther, DataSeed: SeedOther}
 	dir, there, err := l.Kept("other", c, hash, base.Hash())
 	if err != nil || there {
@@ -177,7 +179,8 @@ func llamaShape(c *loader.Checkpoint) (*lm.Shape, error) {
 	if s.Type != "llama" {
 		return nil, fmt.Errorf("%s: a %s: another base of its shape can be made of a llama only", c.Dir, s.Type)
 	}
-	return &lm.Shape{Layers: s.Layers, Hidden: s.Hidden, Heads: s.Heads, KVHeads: s.KVHeads, Intermediate: s.Inner, Context: s.Context, RopeTheta: s.Theta}, nil
+	return &lm.Shape{Layers: s.Layers, Hidden: s.Hidden, Heads: s.Heads, KVHeads: s.KVHeads,
+		Intermediate: s.Inner, Context: s.Context, RopeTheta: s.Theta}, nil
 }
 
 // Fast are members of gold labels, one for each learning rate.

@@ -57,7 +57,8 @@ func (m *cells) Plot(c draw.Canvas, p *plot.Plot) {
 				col = color.RGBA{white(-share, 0), white(-share, 114), white(-share, 178), 255}
 			}
 			left, right, low, high := x(float64(j)-0.5), x(float64(j)+0.5), y(at-0.5), y(at+0.5)
-			c.FillPolygon(col, []vg.Point{{X: left, Y: low}, {X: right, Y: low}, {X: right, Y: high}, {X: left, Y: high}})
+			c.FillPolygon(col, []vg.Point{{X: left, Y: low}, {X: right, Y: low}, {X: right, Y: high},
+				{X: left, Y: high}})
 			style := m.style
 			style.Color = color.Black
 			c.FillText(style, vg.Point{X: (left + right) / 2, Y: (low + high) / 2}, strconv.FormatFloat(v, 'g', 3, 64))

@@ -131,7 +131,8 @@ func (f *Figure) compose(p *plot.Plot, legend []entry, format string, caption bo
 		return b.Bytes(), err
 	}
 	// Where the font is not installed another one without serifs takes its place.
-	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")), err
+	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans;"),
+		[]byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")), err
 }
 
 // sans sets a style's font.

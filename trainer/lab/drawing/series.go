@@ -116,7 +116,8 @@ func drawRow(c draw.Canvas, row []entry, style text.Style, y vg.Length) {
 	x := c.Min.X
 	for _, e := range row {
 		thumb := c
-		thumb.Rectangle = vg.Rectangle{Min: vg.Point{X: x, Y: y - 1}, Max: vg.Point{X: x + thumbWidth, Y: y + tickSize - 2}}
+		thumb.Rectangle = vg.Rectangle{Min: vg.Point{X: x, Y: y - 1},
+			Max: vg.Point{X: x + thumbWidth, Y: y + tickSize - 2}}
 		e.thumb.Thumbnail(&thumb)
 		x += thumbWidth + 4
 		c.FillText(style, vg.Point{X: x, Y: y}, e.label)

@@ -51,10 +51,13 @@ func ArguingLab(t testing.TB) *lab.Lab {
 	text := filepath.Join(dir, "text.txt")
 	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("the one side says that it is wrong and the other that it is right\n", 50)), 0o644))
 	base := filepath.Join(dir, "base")
-	_, err := lm.Train(t.Context(), lm.Config{Shape: &lm.Shape{Layers: 2, Hidden: 32, Heads: 2, Context: 512}, Context: 64,
-		Tokenizer: filepath.Join(shared, "models", "stories260K-hf"), Text: []string{text}, Out: base, LR: 3e-3, Steps: 10, Batch: 8})
+	_, err := lm.Train(t.Context(), lm.Config{Shape: &lm.Shape{Layers: 2, Hidden: 32, Heads: 2,
+		Context: 512}, Context: 64,
+		Tokenizer: filepath.Join(shared, "models", "stories260K-hf"), Text: []string{text}, Out: base,
+		LR: 3e-3, Steps: 10, Batch: 8})
 	require.NoError(t, err)
-	l := &lab.Lab{Dir: filepath.Join(dir, "lab"), Base: base, Data: filepath.Join(shared, "data"), Size: lab.Tiny}
+	l := &lab.Lab{Dir: filepath.Join(dir, "lab"), Base: base, Data: filepath.Join(shared, "data"),
+		Size: lab.Tiny}
 	require.NoError(t, l.Open())
 	t.Cleanup(l.Close)
 	return l

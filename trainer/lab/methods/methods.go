@@ -106,9 +106,10 @@ func ensemble(a warm.Aggregate, lambda float64, calibrated bool) func(*Scores, P
 // The methods that verdicts compare.
 var (
 	Single = Method{"member alone, mean", single}
-	EMA    = Method{"moving average of one run", func(r *Scores, p Part) ([]float64, error) { return p.Right(r.EMA.Values()), nil }}
-	WA     = Method{"WA", average}
-	ENS    = Method{"ENS mean", ensemble(warm.Mean, 0, false)}
+	EMA    = Method{"moving average of one run",
+		func(r *Scores, p Part) ([]float64, error) { return p.Right(r.EMA.Values()), nil }}
+	WA  = Method{"WA", average}
+	ENS = Method{"ENS mean", ensemble(warm.Mean, 0, false)}
 )
 
 // All are the rows of the tables. z: members z-scored on the validation
@@ -129,8 +130,10 @@ func (r *Scores) Check(n int) error {
 		}
 	}
 	for _, a := range r.Averages {
-		if len(a.Margins) != n || len(a.Members) == 0 || slices.Max(a.Members) >= len(r.Members) || slices.Min(a.Members) < 0 {
-			return fmt.Errorf("average of %v: %d margins, want %d of %d members", a.Members, len(a.Margins), n, len(r.Members))
+		if len(a.Margins) != n || len(a.Members) == 0 || slices.Max(a.Members) >= len(r.Members) ||
+			slices.Min(a.Members) < 0 {
+			return fmt.Errorf("average of %v: %d margins, want %d of %d members", a.Members, len(a.Margins),
+				n, len(r.Members))
 		}
 	}
 	if len(r.Members) == 0 {

@@ -31,7 +31,8 @@ func (b *both) spread() float64 {
 // lambda together. Members are divided by the spread of their rewards first, since
 // members of different preferences have different scales.
 func (f *front) mixed(lambda float64) (debates, other []float64, err error) {
-	debates, other = make([]float64, len(f.First[0].Debates.Chosen)), make([]float64, len(f.First[0].Other.Chosen))
+	debates, other = make([]float64, len(f.First[0].Debates.Chosen)),
+		make([]float64, len(f.First[0].Other.Chosen))
 	for side, members := range [][]both{f.First, f.Second} {
 		weight := 1 - lambda
 		if side == 1 {
@@ -61,7 +62,8 @@ func (f *front) check(debates int) error {
 	}
 	for _, side := range [][]both{f.First, f.Second} {
 		for _, b := range side {
-			if len(b.Debates.Chosen) != debates || len(b.Debates.Rejected) != debates || len(b.Other.Chosen) != other || len(b.Other.Rejected) != other {
+			if len(b.Debates.Chosen) != debates || len(b.Debates.Rejected) != debates ||
+				len(b.Other.Chosen) != other || len(b.Other.Rejected) != other {
 				return errors.New("rewards of another number of pairs")
 			}
 		}
@@ -101,8 +103,11 @@ func analyse(measured []byte) (*lab.Findings, error) {
 
 // frontFindings are a front's table, figure and verdicts.
 func (m *measurements) frontFindings(fr *front, f *lab.Findings) error {
-	t := lab.Table{Name: fr.Name, Title: "Debates and " + fr.Name + ": accuracy (%)", Columns: []string{"weight of " + fr.Name, "WA, debates", "WA, " + fr.Name, "ENS, debates", "ENS, " + fr.Name}}
-	wa, ens := drawing.Series{Label: "WA, from debates to " + fr.Name}, drawing.Series{Label: "ENS, from debates to " + fr.Name}
+	t := lab.Table{Name: fr.Name, Title: "Debates and " + fr.Name + ": accuracy (%)",
+		Columns: []string{"weight of " + fr.Name, "WA, debates", "WA, " + fr.Name, "ENS, debates",
+			"ENS, " + fr.Name}}
+	wa, ens := drawing.Series{Label: "WA, from debates to " + fr.Name},
+		drawing.Series{Label: "ENS, from debates to " + fr.Name}
 	for _, w := range fr.Walk {
 		x, y, err := fr.mixed(w.Lambda)
 		if err != nil {
@@ -139,8 +144,12 @@ func (m *measurements) frontFindings(fr *front, f *lab.Findings) error {
 	union := drawing.Series{Label: fmt.Sprintf("learned both, WA of %d", m.K), Style: "points"}
 	union.Put(100*a.Value, b, 100)
 	f.Tables = append(f.Tables, t)
-	f.Figures = append(f.Figures, drawing.Figure{Name: fr.Name, Title: "One average for debates and " + fr.Name, X: drawing.Axis{Label: "accuracy on debates, in distribution (%)"}, Y: drawing.Axis{Label: "accuracy on " + fr.Name + " (%)"},
-		Series: []drawing.Series{wa, ens, union}, Caption: fmt.Sprintf("Members of each kind: %d; %d training pairs of each; %d and %d pairs to judge on; bar: 95 %% bootstrap; %s", m.K, m.Pairs, len(m.Debates.Clusters), len(fr.Other.Clusters), debates.Seeded)})
+	f.Figures = append(f.Figures, drawing.Figure{Name: fr.Name,
+		Title:   "One average for debates and " + fr.Name,
+		X:       drawing.Axis{Label: "accuracy on debates, in distribution (%)"},
+		Y:       drawing.Axis{Label: "accuracy on " + fr.Name + " (%)"},
+		Series:  []drawing.Series{wa, ens, union},
+		Caption: fmt.Sprintf("Members of each kind: %d; %d training pairs of each; %d and %d pairs to judge on; bar: 95 %% bootstrap; %s", m.K, m.Pairs, len(m.Debates.Clusters), len(fr.Other.Clusters), debates.Seeded)})
 	return m.frontVerdicts(fr, f)
 }
 
@@ -164,15 +173,19 @@ func (m *measurements) frontVerdicts(fr *front, f *lab.Findings) error {
 		claim   string
 		against [2][]float64
 	}{
-		{"The average half-way is above the line between both kinds of members", [2][]float64{chord(first.Debates, last.Debates), chord(first.Other, last.Other)}},
-		{"The average half-way is more accurate than the ensemble half-way", [2][]float64{lab.Wins(x), lab.Wins(y)}},
-		{"The average half-way is more accurate than members that learned both", [2][]float64{lab.Wins(fr.Union.Debates.Values()), lab.Wins(fr.Union.Other.Values())}},
+		{"The average half-way is above the line between both kinds of members",
+			[2][]float64{chord(first.Debates, last.Debates), chord(first.Other, last.Other)}},
+		{"The average half-way is more accurate than the ensemble half-way",
+			[2][]float64{lab.Wins(x), lab.Wins(y)}},
+		{"The average half-way is more accurate than members that learned both",
+			[2][]float64{lab.Wins(fr.Union.Debates.Values()), lab.Wins(fr.Union.Other.Values())}},
 	} {
 		e, err := m.bothKinds(fr, lab.Minus(wa[0], c.against[0]), lab.Minus(wa[1], c.against[1]))
 		if err != nil {
 			return err
 		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim + " (debates and " + fr.Name + ")", Source: "rewarded soups (2306.04488); section 6", Seen: lab.Judge(e),
+		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim + " (debates and " + fr.Name + ")",
+			Source: "rewarded soups (2306.04488); section 6", Seen: lab.Judge(e),
 			Figures: fmt.Sprintf("mean of both accuracies: %s points, weight %.2f", e.Points(), middle.Lambda)})
 	}
 	return nil
@@ -185,10 +198,12 @@ func (m *measurements) bothKinds(fr *front, debates, other []float64) (eval.Esti
 	var values []float64
 	var clusters []string
 	for i, v := range debates {
-		values, clusters = append(values, v*n/float64(2*len(debates))), append(clusters, "debates/"+m.Debates.Clusters[i])
+		values, clusters = append(values, v*n/float64(2*len(debates))),
+			append(clusters, "debates/"+m.Debates.Clusters[i])
 	}
 	for i, v := range other {
-		values, clusters = append(values, v*n/float64(2*len(other))), append(clusters, "other/"+fr.Other.Clusters[i])
+		values, clusters = append(values, v*n/float64(2*len(other))),
+			append(clusters, "other/"+fr.Other.Clusters[i])
 	}
 	return lab.Mean(values, clusters)
 }

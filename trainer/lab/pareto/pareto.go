@@ -118,7 +118,8 @@ func otherKind(l *lab.Lab, c *debates.Corpus, name, trainFile, testFile string) 
 		pairs []data.Pair
 		n     int
 		seed  uint64
-	}{{&train, name + "-train", pairs, c.TrainPairs, debates.SeedTrain}, {&test, name + "-test", tests, c.ValidPairs, debates.SeedJudge}} {
+	}{{&train, name + "-train", pairs, c.TrainPairs, debates.SeedTrain},
+		{&test, name + "-test", tests, c.ValidPairs, debates.SeedJudge}} {
 		some := c.Sample(s.pairs, s.n, s.seed)
 		for i := range some {
 			some[i].Group = ""
@@ -182,7 +183,8 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 }
 
 // walk scores the members and their averages.
-func walk(ctx context.Context, l *lab.Lab, first, second, union []string, debates, other *lab.Set, steps int) (*front, error) {
+func walk(ctx context.Context, l *lab.Lab, first, second, union []string, debates, other *lab.Set,
+	steps int) (*front, error) {
 	f := &front{}
 	for _, side := range []struct {
 		dirs []string

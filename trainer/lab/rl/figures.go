@@ -49,9 +49,11 @@ var stepValues = []struct {
 	name, label, title string
 	value              func(stepMetrics) float64
 }{
-	{"kl", "KL from the policy before (nats, of an answer)", "Divergence from the policy before", func(s stepMetrics) float64 { return s.KL }},
+	{"kl", "KL from the policy before (nats, of an answer)", "Divergence from the policy before",
+		func(s stepMetrics) float64 { return s.KL }},
 	{"length", "length (tokens)", "Length of the answers", func(s stepMetrics) float64 { return s.Length }},
-	{"entropy", "entropy (nats, of a token)", "Entropy of the policy", func(s stepMetrics) float64 { return s.Entropy }},
+	{"entropy", "entropy (nats, of a token)", "Entropy of the policy",
+		func(s stepMetrics) float64 { return s.Entropy }},
 }
 
 // late is the mean of a value over the last steps of all runs.
@@ -87,7 +89,8 @@ func (t *tuned) overSteps(value func(*fineTuning, stepMetrics) float64) drawing.
 				high = v
 			}
 		}
-		s.X, s.Y, s.Low, s.High = append(s.X, float64(step+1)), append(s.Y, mean), append(s.Low, low), append(s.High, high)
+		s.X, s.Y, s.Low, s.High = append(s.X, float64(step+1)), append(s.Y, mean), append(s.Low, low),
+			append(s.High, high)
 	}
 	return s
 }
@@ -107,16 +110,21 @@ func overCheckpoints(label string, x []float64, values [][]float64) (drawing.Ser
 
 // figures draws the runs of one coefficient.
 func (r *report) figures(all []*tuned, suffix string, kl float64) error {
-	runs := fmt.Sprintf("%s, M = %d, KL coefficient %g, %d runs each (seeds 1 to %d)", contest.Labels(r.Swapped), r.M, kl, len(all[0].runs), len(all[0].runs))
+	runs := fmt.Sprintf("%s, M = %d, KL coefficient %g, %d runs each (seeds 1 to %d)",
+		contest.Labels(r.Swapped), r.M, kl, len(all[0].runs), len(all[0].runs))
 	judged := fmt.Sprintf("%s. Checkpoints judged on %d prompts, %d answers each; mean over runs; bands: Student's 95 %% over runs.", runs, len(r.Unseen), r.Judged)
 	trained := fmt.Sprintf("%s. Means over %d steps' answers and the runs; bands: range over the runs.", runs, smooth)
-	control := drawing.Figure{Name: "control" + suffix, Title: "Control reward of the fine-tuned policy", X: drawing.Axis{Label: "step"},
+	control := drawing.Figure{Name: "control" + suffix,
+		Title: "Control reward of the fine-tuned policy", X: drawing.Axis{Label: "step"},
 		Y: drawing.Axis{Label: "gain in control reward (standard deviations)"}, Caption: judged}
-	own := drawing.Figure{Name: "own" + suffix, Title: "Reward that is optimised", X: drawing.Axis{Label: "step"},
+	own := drawing.Figure{Name: "own" + suffix, Title: "Reward that is optimised",
+		X: drawing.Axis{Label: "step"},
 		Y: drawing.Axis{Label: "gain in the proxy's reward (standard deviations)"}, Caption: judged}
-	pareto := drawing.Figure{Name: "control-over-kl" + suffix, Title: "Control reward over divergence", X: drawing.Axis{Label: "KL from the policy before (nats, of an answer)"},
+	pareto := drawing.Figure{Name: "control-over-kl" + suffix, Title: "Control reward over divergence",
+		X: drawing.Axis{Label: "KL from the policy before (nats, of an answer)"},
 		Y: drawing.Axis{Label: "gain in control reward (standard deviations)"}, Caption: judged}
-	seen := drawing.Figure{Name: "control-steps" + suffix, Title: "Control reward of the answers that were learned from", X: drawing.Axis{Label: "step"},
+	seen := drawing.Figure{Name: "control-steps" + suffix,
+		Title: "Control reward of the answers that were learned from", X: drawing.Axis{Label: "step"},
 		Y: drawing.Axis{Label: "control reward (z-score of the policy before)"}, Caption: trained}
 	for _, t := range all {
 		steps, kls := make([]float64, len(t.steps)), make([]float64, len(t.steps))
@@ -141,7 +149,8 @@ func (r *report) figures(all []*tuned, suffix string, kl float64) error {
 	}
 	r.f.Figures = append(r.f.Figures, control, own, pareto, seen)
 	for _, of := range stepValues {
-		f := drawing.Figure{Name: of.name + suffix, Title: of.title, X: drawing.Axis{Label: "step"}, Y: drawing.Axis{Label: of.label}, Caption: trained}
+		f := drawing.Figure{Name: of.name + suffix, Title: of.title, X: drawing.Axis{Label: "step"},
+			Y: drawing.Axis{Label: of.label}, Caption: trained}
 		for _, t := range all {
 			f.Series = append(f.Series, t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return of.value(s) }))
 		}
@@ -155,10 +164,13 @@ func (r *report) finish() *lab.Findings {
 	tail := []string{"KL (nats)", "tokens", "entropy (nats)"}
 	r.f.Tables = []lab.Table{
 		{Name: "final", Title: "The fine-tuned policies: gains over the policy before, in standard deviations",
-			Columns: append([]string{"KL coefficient", "proxy", "runs", "control", "its own", "gap", "fall of control from its best"}, tail...), Rows: r.values},
+			Columns: append([]string{"KL coefficient", "proxy", "runs", "control", "its own", "gap",
+				"fall of control from its best"}, tail...), Rows: r.values},
 		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
-			Columns: []string{"KL coefficient", "match", "after step", "wins", "ties", "losses", "win rate"}, Rows: r.matches},
-		{Name: "runs", Title: "Each run", Columns: append([]string{"KL coefficient", "proxy", "of", "seed", "control", "its own", "fall"}, tail...), Rows: r.each},
+			Columns: []string{"KL coefficient", "match", "after step", "wins", "ties", "losses", "win rate"},
+			Rows:    r.matches},
+		{Name: "runs", Title: "Each run", Columns: append([]string{"KL coefficient", "proxy", "of",
+			"seed", "control", "its own", "fall"}, tail...), Rows: r.each},
 	}
 	r.f.Notes = []string{
 		fmt.Sprintf("Proxies learned from %s. Rewards came from a running server; the policy's own are z-scored on its answers before the first step, and so are the control's.", contest.Labels(r.Swapped)),

@@ -91,7 +91,8 @@ func (m *measurements) check() error {
 	}
 	fits := func(what string, j judgedAnswers) error {
 		if len(j.Control) != all || len(j.Tokens) != all {
-			return fmt.Errorf("%s: %d rewards by the control, %d lengths of %d answers", what, len(j.Control), len(j.Tokens), all)
+			return fmt.Errorf("%s: %d rewards by the control, %d lengths of %d answers", what,
+				len(j.Control), len(j.Tokens), all)
 		}
 		return nil
 	}
@@ -108,15 +109,18 @@ func (m *measurements) check() error {
 		if !named[r.Proxy] {
 			return fmt.Errorf("proxy %s has not judged the start", r.Proxy)
 		}
-		if len(r.Judged) == 0 || len(r.Judged) != len(m.Runs[0].Judged) || len(r.Steps) == 0 || len(r.Steps) != len(m.Runs[0].Steps) {
-			return fmt.Errorf("%s, seed %d: %d steps, %d checkpoints, unlike the first run", r.Proxy, r.Seed, len(r.Steps), len(r.Judged))
+		if len(r.Judged) == 0 || len(r.Judged) != len(m.Runs[0].Judged) || len(r.Steps) == 0 ||
+			len(r.Steps) != len(m.Runs[0].Steps) {
+			return fmt.Errorf("%s, seed %d: %d steps, %d checkpoints, unlike the first run", r.Proxy, r.Seed,
+				len(r.Steps), len(r.Judged))
 		}
 		for _, j := range r.Judged {
 			if err := fits(fmt.Sprintf("%s, seed %d, step %d", r.Proxy, r.Seed, j.Step), j); err != nil {
 				return err
 			}
 			if len(j.Proxy) != all || j.Step < 1 || j.Step > len(r.Steps) {
-				return fmt.Errorf("%s, seed %d: %d rewards of %d answers after step %d", r.Proxy, r.Seed, len(j.Proxy), all, j.Step)
+				return fmt.Errorf("%s, seed %d: %d rewards of %d answers after step %d", r.Proxy, r.Seed,
+					len(j.Proxy), all, j.Step)
 			}
 		}
 	}
@@ -262,7 +266,8 @@ func (r *report) match(name string, kl float64, step int, a, b []lab.Rewards) (e
 		return e, err
 	}
 	e.Low, e.High = max(0, e.Low), min(1, e.High)
-	r.matches = append(r.matches, []string{fmt.Sprint(kl), name, fmt.Sprint(step), contest.Percent(mean.Win), contest.Percent(mean.Tie), contest.Percent(mean.Loss), e.Percent()})
+	r.matches = append(r.matches, []string{fmt.Sprint(kl), name, fmt.Sprint(step),
+		contest.Percent(mean.Win), contest.Percent(mean.Tie), contest.Percent(mean.Loss), e.Percent()})
 	return e, nil
 }
 
@@ -281,7 +286,8 @@ func (r *report) contests(wa, other *tuned, kl float64) (last eval.Estimate, wor
 // verdicts compares WA with the others.
 func (r *report) verdicts(single, ens, wa *tuned, where string, kl float64) error {
 	add := func(claim string, seen lab.Outcome, figures string) {
-		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{Claim: claim + where, Source: source, Seen: seen, Figures: figures})
+		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{Claim: claim + where, Source: source, Seen: seen,
+			Figures: figures})
 	}
 	for _, m := range []struct {
 		other *tuned

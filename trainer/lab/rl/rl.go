@@ -33,12 +33,14 @@ type settings struct {
 }
 
 func settingsOf(size lab.Size) settings {
-	s := settings{Settings: contest.SettingsOf(size), Swapped: 0.25, Runs: 5, KL: []float64{0.01}, Batch: 10, Answers: 4, Steps: 30, LR: 3e-4, Kept: 2, Judged: 8}
+	s := settings{Settings: contest.SettingsOf(size), Swapped: 0.25, Runs: 5, KL: []float64{0.01},
+		Batch: 10, Answers: 4, Steps: 30, LR: 3e-4, Kept: 2, Judged: 8}
 	switch size {
 	case lab.Tiny:
 		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged = 2, 4, 2, 3, 1, 2
 	case lab.Paper:
-		s.Runs, s.KL, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 5, []float64{0.003, 0.01, 0.03}, 28, 8, 1000, 2e-5, 9, 32
+		s.Runs, s.KL, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 5,
+			[]float64{0.003, 0.01, 0.03}, 28, 8, 1000, 2e-5, 9, 32
 	}
 	return s
 }

@@ -163,8 +163,10 @@ func (t *tuning) run(ctx context.Context, p planned, s *servers) (*fineTuning, e
 
 // config is what decides a fine-tuning, but for the models and prompts.
 func (t *tuning) config(p planned) rl.Config {
-	return rl.Config{Reward: p.proxy, ControlReward: "control", Algorithm: rl.RLOO, Batch: t.Batch, Answers: t.Answers, Steps: t.Steps,
-		KL: p.kl, KLIn: rl.InReward, Shaping: rl.Shaping{Scale: true}, Tokens: t.Tokens, LR: t.LR, Clip: 1, Warmup: 0.1,
+	return rl.Config{Reward: p.proxy, ControlReward: "control", Algorithm: rl.RLOO, Batch: t.Batch,
+		Answers: t.Answers, Steps: t.Steps,
+		KL: p.kl, KLIn: rl.InReward, Shaping: rl.Shaping{Scale: true}, Tokens: t.Tokens, LR: t.LR,
+		Clip: 1, Warmup: 0.1,
 		Seed: p.seed, DataSeed: p.seed, Keep: t.Kept}
 }
 
@@ -217,7 +219,8 @@ func readSteps(path string) ([]stepMetrics, error) {
 		if m.Control == nil {
 			return nil, fmt.Errorf("%s: step %d has no control reward", path, len(out)+1)
 		}
-		out = append(out, stepMetrics{Reward: m.Reward, Control: *m.Control, KL: m.KL, Entropy: m.Entropy, Length: m.Length, Ended: m.Ended})
+		out = append(out, stepMetrics{Reward: m.Reward, Control: *m.Control, KL: m.KL, Entropy: m.Entropy,
+			Length: m.Length, Ended: m.Ended})
 	}
 	return out, lines.Err()
 }

@@ -72,7 +72,8 @@ type pool struct {
 func newPool() *pool { return &pool{} }
 
 func (p *pool) add(t distantTest, d *disagreements) {
-	p.all.single, p.all.wa, p.all.ens = append(p.all.single, d.single...), append(p.all.wa, d.wa...), append(p.all.ens, d.ens...)
+	p.all.single, p.all.wa, p.all.ens = append(p.all.single, d.single...), append(p.all.wa, d.wa...),
+		append(p.all.ens, d.ens...)
 	for _, c := range t.Clusters {
 		p.clusters = append(p.clusters, t.Name+"/"+c)
 	}
@@ -84,15 +85,19 @@ func (p *pool) verdicts(m *measurements, c *condition, f *lab.Findings) error {
 		less, more    []float64
 		judge         func(eval.Estimate) lab.Outcome
 	}{
-		{"Averages of different members disagree less than the members", "section 4, variance", p.all.wa, p.all.single, lab.Judge},
-		{"Averages of different members disagree no more than ensembles of the same ones", "ours: an average stands for an ensemble", p.all.wa, p.all.ens, lab.NoWorse},
+		{"Averages of different members disagree less than the members", "section 4, variance", p.all.wa,
+			p.all.single, lab.Judge},
+		{"Averages of different members disagree no more than ensembles of the same ones",
+			"ours: an average stands for an ensemble", p.all.wa, p.all.ens, lab.NoWorse},
 	} {
 		e, err := lab.Mean(lab.Minus(k.more, k.less), p.clusters)
 		if err != nil {
 			return err
 		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.claim + ", labels: " + c.Name, Source: k.source, Seen: k.judge(e),
-			Figures: fmt.Sprintf("%s points less over %d pairs that were not trained on, M = %d", e.Points(), len(p.clusters), m.M)})
+		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.claim + ", labels: " + c.Name,
+			Source: k.source, Seen: k.judge(e),
+			Figures: fmt.Sprintf("%s points less over %d pairs that were not trained on, M = %d", e.Points(),
+				len(p.clusters), m.M)})
 	}
 	return nil
 }

@@ -81,10 +81,13 @@ func (t *distantTest) resampled() []string {
 // conditionFindings are a condition's table, figures and verdicts.
 func (m *measurements) conditionFindings(c *condition, order []int, f *lab.Findings) error {
 	t := lab.Table{Name: fileName(c.Name), Title: "Labels: " + c.Name + ". Accuracy and disagreement (%)",
-		Columns: []string{"test", "distance", "pairs", "member alone", "WA", "ENS", "WA less ENS", "members disagree", "half-WAs disagree", "half-ENS disagree"}}
+		Columns: []string{"test", "distance", "pairs", "member alone", "WA", "ENS", "WA less ENS",
+			"members disagree", "half-WAs disagree", "half-ENS disagree"}}
 	var ticks []string
-	accuracy := []drawing.Series{{Label: methods.Single.Name, Style: "points"}, {Label: "WA", Style: "points"}, {Label: "ENS mean", Style: "points"}}
-	disagree := []drawing.Series{{Label: "two members", Style: "points"}, {Label: "WA of two halves", Style: "points"}, {Label: "ENS of two halves", Style: "points"}}
+	accuracy := []drawing.Series{{Label: methods.Single.Name, Style: "points"},
+		{Label: "WA", Style: "points"}, {Label: "ENS mean", Style: "points"}}
+	disagree := []drawing.Series{{Label: "two members", Style: "points"},
+		{Label: "WA of two halves", Style: "points"}, {Label: "ENS of two halves", Style: "points"}}
 	pooled := newPool()
 	for x, at := range order {
 		test, r := m.Tests[at], &c.Results[at]
@@ -129,8 +132,12 @@ func (m *measurements) conditionFindings(c *condition, order []int, f *lab.Findi
 	caption := fmt.Sprintf("M = %d members on %d training pairs, labels: %s; tests in the order of their distance; bars: 95 %% bootstrap; %s", m.M, m.Pairs, c.Name, debates.Seeded)
 	axis := drawing.Axis{Label: "test, further and further from the training pairs", Ticks: ticks}
 	f.Figures = append(f.Figures,
-		drawing.Figure{Name: "accuracy-" + fileName(c.Name), Title: "Accuracy further and further away, " + c.Name, X: axis, Y: drawing.Axis{Label: "accuracy (%)"}, Series: accuracy, Caption: caption},
-		drawing.Figure{Name: "disagreement-" + fileName(c.Name), Title: "Disagreement further and further away, " + c.Name, X: axis, Y: drawing.Axis{Label: "prefer different answers (%)"}, Series: disagree, Caption: caption})
+		drawing.Figure{Name: "accuracy-" + fileName(c.Name),
+			Title: "Accuracy further and further away, " + c.Name, X: axis,
+			Y: drawing.Axis{Label: "accuracy (%)"}, Series: accuracy, Caption: caption},
+		drawing.Figure{Name: "disagreement-" + fileName(c.Name),
+			Title: "Disagreement further and further away, " + c.Name, X: axis,
+			Y: drawing.Axis{Label: "prefer different answers (%)"}, Series: disagree, Caption: caption})
 	return pooled.verdicts(m, c, f)
 }
 

@@ -142,7 +142,8 @@ func readTests(l *lab.Lab, c *debates.Corpus, m *measurements) ([]testPart, erro
 		add("debate: "+brief(d), c.Near, byDebate[d])
 	}
 	for _, other := range []struct{ name, file string }{
-		{"ethics", "ethics/test.jsonl.zst"}, {"hh-harmless", "hh/harmless.jsonl.zst"}, {"paradetox", "paradetox/pairs.jsonl.zst"},
+		{"ethics", "ethics/test.jsonl.zst"}, {"hh-harmless", "hh/harmless.jsonl.zst"},
+		{"paradetox", "paradetox/pairs.jsonl.zst"},
 	} {
 		s, err := debates.Far(l, c, other.name, other.file)
 		if err != nil {
@@ -188,7 +189,8 @@ func halves(ctx context.Context, l *lab.Lab, members []string, set *lab.Set, spl
 	wanted := [][]int{methods.Everyone(len(members))}
 	for _, o := range methods.Orders(len(members), splits, debates.SeedSubsets) {
 		if half > 0 {
-			wanted = append(wanted, slices.Sorted(slices.Values(o[:half])), slices.Sorted(slices.Values(o[half:2*half])))
+			wanted = append(wanted, slices.Sorted(slices.Values(o[:half])),
+				slices.Sorted(slices.Values(o[half:2*half])))
 		}
 	}
 	for _, places := range wanted {
@@ -205,10 +207,12 @@ func halves(ctx context.Context, l *lab.Lab, members []string, set *lab.Set, spl
 func part(r *methods.Scores, index []int) methods.Scores {
 	var out methods.Scores
 	for _, s := range r.Members {
-		out.Members = append(out.Members, lab.Scored{Chosen: methods.Pick(s.Chosen, index), Rejected: methods.Pick(s.Rejected, index)})
+		out.Members = append(out.Members, lab.Scored{Chosen: methods.Pick(s.Chosen, index),
+			Rejected: methods.Pick(s.Rejected, index)})
 	}
 	for _, a := range r.Averages {
-		out.Averages = append(out.Averages, methods.Average{Members: a.Members, Margins: methods.Pick(a.Margins, index)})
+		out.Averages = append(out.Averages, methods.Average{Members: a.Members,
+			Margins: methods.Pick(a.Margins, index)})
 	}
 	return out
 }

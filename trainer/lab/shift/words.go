@@ -15,7 +15,8 @@ func wordsOf(pairs []data.Pair) []string {
 	var out []string
 	for _, p := range pairs {
 		for _, t := range []data.Text{p.Chosen, p.Rejected} {
-			out = append(out, strings.FieldsFunc(strings.ToLower(t.Plain), func(r rune) bool { return !unicode.IsLetter(r) })...)
+			out = append(out, strings.FieldsFunc(strings.ToLower(t.Plain),
+				func(r rune) bool { return !unicode.IsLetter(r) })...)
 		}
 	}
 	return out

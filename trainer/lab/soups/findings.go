@@ -39,7 +39,8 @@ type contender struct {
 
 func (m *measurements) check(c contender) error {
 	if len(c.valid) != len(m.Valid.Clusters) || len(c.near) != len(m.Near.Clusters) {
-		return fmt.Errorf("%s: %d and %d margins, want %d and %d", c.name, len(c.valid), len(c.near), len(m.Valid.Clusters), len(m.Near.Clusters))
+		return fmt.Errorf("%s: %d and %d margins, want %d and %d", c.name, len(c.valid), len(c.near),
+			len(m.Valid.Clusters), len(m.Near.Clusters))
 	}
 	return nil
 }
@@ -83,9 +84,12 @@ func together(name string, models []scores, calibrated bool) (contender, error) 
 
 // compare makes a table and a figure of contenders, each compared with one of them.
 func (m *measurements) compare(name, title string, all []contender, against int, f *lab.Findings) error {
-	t := lab.Table{Name: name, Title: title + ": accuracy (%)", Columns: []string{"", "validation", "unseen debates", "unseen debates, less " + all[against].name}}
-	fig := drawing.Figure{Name: name, Title: title, X: drawing.Axis{Label: "what is judged"}, Y: drawing.Axis{Label: "accuracy (%)"},
-		Series:  []drawing.Series{{Label: "unseen debates", Style: "points"}, {Label: "validation", Style: "points"}},
+	t := lab.Table{Name: name, Title: title + ": accuracy (%)",
+		Columns: []string{"", "validation", "unseen debates", "unseen debates, less " + all[against].name}}
+	fig := drawing.Figure{Name: name, Title: title, X: drawing.Axis{Label: "what is judged"},
+		Y: drawing.Axis{Label: "accuracy (%)"},
+		Series: []drawing.Series{{Label: "unseen debates", Style: "points"},
+			{Label: "validation", Style: "points"}},
 		Caption: fmt.Sprintf("M = %d members a pool on %d training pairs; bars: 95 %% bootstrap over clusters of pairs; %s", m.M, m.Pairs, debates.Seeded)}
 	for i, c := range all {
 		if err := m.check(c); err != nil {
@@ -131,7 +135,9 @@ func (m *measurements) poolFindings(i int, f *lab.Findings) error {
 	if err != nil {
 		return err
 	}
-	uniform, greedy, weighted := p.Soups[0].contender("uniform"), p.Soups[1].contender(fmt.Sprintf("greedy (%d of %d)", len(p.Soups[1].Members), len(p.Members))), p.Soups[2].contender("weighted")
+	uniform, greedy, weighted := p.Soups[0].contender("uniform"),
+		p.Soups[1].contender(fmt.Sprintf("greedy (%d of %d)", len(p.Soups[1].Members), len(p.Members))),
+		p.Soups[2].contender("weighted")
 	all := []contender{p.Members[best].contender("best member"), uniform, greedy, weighted, ens}
 	if err := m.compare(fmt.Sprintf("pool-%d", i+1), "Soups: "+p.Name, all, 1, f); err != nil {
 		return err
@@ -139,12 +145,14 @@ func (m *measurements) poolFindings(i int, f *lab.Findings) error {
 	for _, c := range []struct {
 		what string
 		one  contender
-	}{{"A greedy soup is more accurate on unseen debates than the average of all members", greedy}, {"An average weighted by accuracy is more accurate on unseen debates than the plain one", weighted}} {
+	}{{"A greedy soup is more accurate on unseen debates than the average of all members", greedy},
+		{"An average weighted by accuracy is more accurate on unseen debates than the plain one", weighted}} {
 		d, err := lab.Difference(c.one.near, uniform.near, m.Near.Clusters)
 		if err != nil {
 			return err
 		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.what + " (" + p.Name + ")", Source: "section 3.1, weighing; model soups (2203.05482)", Seen: lab.Judge(d),
+		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.what + " (" + p.Name + ")",
+			Source: "section 3.1, weighing; model soups (2203.05482)", Seen: lab.Judge(d),
 			Figures: fmt.Sprintf("%s points on %d pairs", d.Points(), len(m.Near.Clusters))})
 	}
 	return nil
@@ -185,8 +193,10 @@ func (m *measurements) apartFindings(f *lab.Findings) error {
 		if err != nil {
 			return err
 		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim, Source: "section 6, limitations", Seen: lab.Judge(d),
-			Figures: fmt.Sprintf("%s less %s: %s points on %d pairs", c.first.name, c.then.name, d.Points(), len(m.Near.Clusters))})
+		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim, Source: "section 6, limitations",
+			Seen: lab.Judge(d),
+			Figures: fmt.Sprintf("%s less %s: %s points on %d pairs", c.first.name, c.then.name, d.Points(),
+				len(m.Near.Clusters))})
 	}
 	return nil
 }

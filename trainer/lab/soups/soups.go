@@ -127,7 +127,8 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 		}
 	}
 	s := settingsOf(l.Size)
-	m := &measurements{M: c.M, Pairs: len(c.Train.Pairs), Valid: lab.NewTest("valid", c.Valid), Near: lab.NewTest("near", c.Near)}
+	m := &measurements{M: c.M, Pairs: len(c.Train.Pairs), Valid: lab.NewTest("valid", c.Valid),
+		Near: lab.NewTest("near", c.Near)}
 	for _, p := range []struct {
 		name    string
 		members []string
@@ -164,8 +165,10 @@ func score(ctx context.Context, l *lab.Lab, c *debates.Corpus, m lab.Model) (*sc
 }
 
 // average averages members with weights, nil for equal ones.
-func average(ctx context.Context, l *lab.Lab, c *debates.Corpus, kind string, dirs []string, places []int, weights []float64) (*soup, error) {
-	margins, err := l.Margins(ctx, lab.Model{Members: methods.Pick(dirs, places), Weights: weights}, c.Valid, c.Near)
+func average(ctx context.Context, l *lab.Lab, c *debates.Corpus, kind string, dirs []string,
+	places []int, weights []float64) (*soup, error) {
+	margins, err := l.Margins(ctx, lab.Model{Members: methods.Pick(dirs, places), Weights: weights},
+		c.Valid, c.Near)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +222,8 @@ func averages(ctx context.Context, l *lab.Lab, c *debates.Corpus, dirs []string)
 	return out, nil
 }
 
-func greedy(ctx context.Context, l *lab.Lab, c *debates.Corpus, dirs []string, valid []float64, out *pool) ([]int, error) {
+func greedy(ctx context.Context, l *lab.Lab, c *debates.Corpus, dirs []string, valid []float64,
+	out *pool) ([]int, error) {
 	order := ranked(valid)
 	chosen, best := order[:1:1], valid[order[0]]
 	for i, next := range order[1:] {
