@@ -62,8 +62,11 @@ type rule struct {
 
 // rules splits a Pooling that [ParsePooling] has read.
 func (p Pooling) rules() []rule {
+	if p = cmp.Or(p, PoolHF); p.Padding() {
+		return []rule{{name: string(p)}}
+	}
 	var out []rule
-	for s := range strings.SplitSeq(string(cmp.Or(p, PoolHF)), "+") {
+	for s := range strings.SplitSeq(string(p), "+") {
 		r, err := parseRule(s)
 		if err != nil {
 			panic(err.Error() + ": ParsePooling has not seen it")
