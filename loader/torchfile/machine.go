@@ -13,7 +13,7 @@ const (
 	// maxProgram bounds a pickle. Those of the largest public checkpoints have a few megabytes.
 	maxProgram = 32 << 20
 	// maxValues bounds the values that a pickle makes, of some 100 bytes at most each. A tensor takes about 30.
-	maxValues = 1 << 22
+	maxValues = 1 << 21
 )
 
 // The values of the machine, beside nil, bool, int64, float64 and string:
