@@ -76,6 +76,11 @@ var readings = map[string]Reading{
 	"Qwen2ForPrmModel":                         {Pooling: skyworkPRM},
 }
 
+// lastTokenSuffixes end the names of classes that are no reward models by themselves:
+// with a value head, TRL, LLaMA-Factory and GRM read them at the last token, and verl
+// those that classify tokens.
+var lastTokenSuffixes = []string{"ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForTokenClassification"}
+
 // reading is what the class that config.json names, its other keys and the
 // tensors' names tell of how a text is read. src is nil where tensors are not there.
 func (raw *rawConfig) reading(src Source) (Reading, error) {
@@ -110,8 +115,8 @@ func (raw *rawConfig) reading(src Source) (Reading, error) {
 		r.Pooling = "before:0" // the id in its code that ends a text
 	case class == "LlamaForSequenceClassification" && has("weights.fc.0.weight"): // URM
 		r.Pooling = PoolHFLegacy
-	case strings.HasSuffix(class, "ForCausalLM"), strings.HasSuffix(class, "LMHeadModel"), strings.HasSuffix(class, "ForTokenClassification"):
-		r.Pooling = PoolLast // value heads of TRL and LLaMA-Factory, GRM; verl
+	case slices.ContainsFunc(lastTokenSuffixes, func(s string) bool { return strings.HasSuffix(class, s) }):
+		r.Pooling = PoolLast
 	}
 	return r, nil
 }

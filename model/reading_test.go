@@ -133,6 +133,7 @@ func TestClassesAndTensorsSayHowTextIsRead(t *testing.T) {
 		{name: "OpenRLHF", config: `"architectures":["RewardModel"],` + base, want: Reading{PoolLast, EndOpenRLHF, false}},
 		{name: "TRL's value head", config: `"architectures":["Qwen2ForCausalLM"]`, want: Reading{Pooling: PoolLast}},
 		{name: "GPT-2's", config: `"architectures":["GPT2LMHeadModel"]`, want: Reading{Pooling: PoolLast}},
+		{name: "of a model that sees", config: `"architectures":["Qwen2_5_VLForConditionalGeneration"]`, want: Reading{Pooling: PoolLast}},
 		{name: "a head for tokens", config: `"architectures":["LlamaForTokenClassification"]`, want: Reading{Pooling: PoolLast}},
 		{name: "InternLM2", config: `"architectures":["InternLM2ForRewardModel"],"reward_token_id":92527`, want: Reading{Pooling: "append:92527"}},
 		{name: "InternLM2 without its token", config: `"architectures":["InternLM2ForRewardModel"]`},
