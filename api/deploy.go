@@ -29,6 +29,7 @@ type ModelSpec struct {
 	MaxTokens   int          `json:"max_tokens,omitzero"`  // of a sequence; 0 is the model's context
 	ABSample    float64      `json:"ab_sample,omitzero"`   // the share of requests in the mode wa whose ensemble is scored beside them, for the metrics; with the mode both
 	Guard       *GuardSpec   `json:"guard,omitzero"`       // nil is none
+	Aliases     []string     `json:"aliases,omitempty"`    // further names that requests may give the model
 }
 
 // MemberSpec is one checkpoint of a model; in JSON a plain string is its Path.
@@ -66,7 +67,7 @@ func (m *MemberSpec) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // Validate checks what can be known without a file. Its errors are *[Error] and
 // name the first thing that is wrong.
 func (s *ModelSpec) Validate() error {
-	for _, check := range []func() *Error{s.checkMembers, s.checkWeights, s.checkRange, s.checkGuard} {
+	for _, check := range []func() *Error{s.checkMembers, s.checkWeights, s.checkRange, s.checkGuard, s.checkAliases} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -160,6 +161,25 @@ func (s *ModelSpec) checkGuard() *Error {
 	return nil
 }
 
+// maxAliases bounds the further names of one model.
+const maxAliases = 64
+
+func (s *ModelSpec) checkAliases() *Error {
+	if len(s.Aliases) > maxAliases {
+		return Errorf(CodeInvalidValue, "aliases", "%d aliases, at most %d", len(s.Aliases), maxAliases)
+	}
+	for i, alias := range s.Aliases {
+		at := fmt.Sprintf("aliases[%d]", i)
+		if err := CheckModelName(alias); err != nil {
+			return Errorf(CodeInvalidValue, at, "an alias is a name: 1 to 200 printable ASCII characters without spaces")
+		}
+		if slices.Contains(s.Aliases[:i], alias) {
+			return Errorf(CodeInvalidValue, at, "%q is given twice", alias)
+		}
+	}
+	return nil
+}
+
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // Clone returns a copy of s that shares nothing with it.
@@ -169,7 +189,7 @@ func (s *ModelSpec) Clone() *ModelSpec {
 	}
 	out := *s
 	out.Members, out.Weights = slices.Clone(s.Members), slices.Clone(s.Weights)
-	out.Ignore = slices.Clone(s.Ignore)
+	out.Ignore, out.Aliases = slices.Clone(s.Ignore), slices.Clone(s.Aliases)
 	out.Alpha = clonePointer(s.Alpha)
 	for i := range out.Members {
 		m := &out.Members[i]

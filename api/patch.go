@@ -110,6 +110,7 @@ var specFields = []specField{
 	{"max_tokens", func(s *ModelSpec) bool { return s.MaxTokens != 0 }, func(to, from *ModelSpec) { to.MaxTokens = from.MaxTokens }},
 	{"ab_sample", func(s *ModelSpec) bool { return s.ABSample != 0 }, func(to, from *ModelSpec) { to.ABSample = from.ABSample }},
 	{"guard", func(s *ModelSpec) bool { return s.Guard != nil }, func(to, from *ModelSpec) { to.Guard = clonePointer(from.Guard) }},
+	{"aliases", func(s *ModelSpec) bool { return s.Aliases != nil }, func(to, from *ModelSpec) { to.Aliases = slices.Clone(from.Aliases) }},
 }
 
 // Over returns the model that the change makes of base, which is nil where

@@ -278,6 +278,7 @@ type Model struct {
 	Pooling       string   `json:"pooling"` // which token is scored
 	DType         string   `json:"dtype"`   // of the matrix products
 	Normalized    bool     `json:"normalized"`
+	Aliases       []string `json:"aliases,omitempty"` // further names that requests may give it
 	Sources       []string `json:"sources,omitempty"` // of members that came from a hub: the name and the commit
 }
 

@@ -94,6 +94,12 @@ type Config struct {
 	// take; default 60 s.
 	DrainDelay, DrainTimeout time.Duration
 
+	// AnyModelName lets a request name the model as it likes where there is one
+	// alone: clients that send a name of their own, as "gpt-4" or the path of the
+	// policy, are then served. The reply says the name that was asked for, and the
+	// revision. Default: a name that is none is refused.
+	AnyModelName bool
+
 	// Dialects sets what other stacks' routes answer.
 	Dialects dialect.Config
 

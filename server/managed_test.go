@@ -62,7 +62,7 @@ func (f *factory) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 		}
 	}
 	m := servertest.New(name, func(i *live.Info) {
-		i.Revision, i.Members, i.Memory = revisionOf(spec), nil, f.memory
+		i.Revision, i.Members, i.Memory, i.Aliases = revisionOf(spec), nil, f.memory, spec.Aliases
 		for _, x := range spec.Members {
 			n := x.Name
 			if n == "" {

@@ -29,19 +29,22 @@ func (s *Server) oipReady(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // version finds the model of a path and, where it has one, the version.
+// Of info the ID is what the path calls it.
 func (s *Server) version(r *http.Request) (info live.Info, kept string, err error) {
 	name := modelName(r)
 	if v := pathParam(r, "version"); v != "" {
 		name += "@" + v
 	}
-	d, err := s.models.Acquire(name, "")
+	d, as, err := s.models.Acquire(name, "")
 	if err != nil {
 		return live.Info{}, "", err
 	}
 	defer d.Release()
 	logOf(r).Revision = d.Info().Revision
 	_, kept, _ = s.models.Describe(d.Info().ID)
-	return d.Info(), kept, nil
+	info = d.Info()
+	info.ID = as
+	return info, kept, nil
 }
 
 // oipModel handles GET /v2/models/{name}[/versions/{version}].

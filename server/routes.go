@@ -152,7 +152,7 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 
 // getModel handles GET /v1/models/{name}.
 func (s *Server) getModel(w http.ResponseWriter, r *http.Request) error {
-	name := modelName(r)
+	name := s.models.Canonical(modelName(r))
 	if detail, ok := s.detail(name); ok {
 		logOf(r).about(detail)
 		return s.reply(w, detail)

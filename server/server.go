@@ -97,6 +97,9 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 		}
 		s.changed.watch(s.metrics, s.changes)
 	}
+	if cfg.AnyModelName {
+		models.AnyName(func() bool { return s.changes == nil || s.changes.Sole() })
+	}
 	s.handler = s.routes(func(next http.Handler) http.Handler { return wrap(next) })
 	if cfg.SeparateOps {
 		s.ops = s.opsRoutes()

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,6 +35,7 @@ type serveConfig struct {
 	OpsAddr  string                    `yaml:"ops_addr"`  // port of /metrics, /livez, /readyz and what changes models; default that of addr
 	Ready    string                    `yaml:"ready"`     // all (default): ready once every model is live; any: once one is
 	Models   map[string]*api.ModelSpec `yaml:"models"`
+	AnyName  bool                      `yaml:"any_name"` // whatever name a request gives means the model, where there is one alone
 	Limits   limitsConfig              `yaml:"limits"`
 
 	Dialects dialectsConfig `yaml:"dialects"` // what other stacks' routes answer
@@ -142,6 +144,22 @@ func (c *serveConfig) addModels(flags []string, def api.ModelSpec) error {
 	return c.sources.Resolve("", c.Models)
 }
 
+// addAliases adds the --alias flags, NAME=MODEL, to the models that there are.
+func (c *serveConfig) addAliases(flags []string) error {
+	for _, f := range flags {
+		alias, name, ok := strings.Cut(f, "=")
+		if !ok || alias == "" || name == "" {
+			return fmt.Errorf("--alias %s: want NAME=MODEL", f)
+		}
+		m := c.Models[name]
+		if m == nil {
+			return fmt.Errorf("--alias %s: no model %q is named by --model or the configuration, only %q", f, name, slices.Sorted(maps.Keys(c.Models)))
+		}
+		m.Aliases = append(m.Aliases, alias)
+	}
+	return nil
+}
+
 // validate reports every problem at once.
 func (c *serveConfig) validate() error {
 	var errs []error
@@ -173,6 +191,9 @@ func (c *serveConfig) validate() error {
 	}
 	if s := c.Dialects.OpenRLHFScores; !slices.Contains([]string{"", "sigmoid", "raw"}, s) {
 		bad("dialects.openrlhf_scores: %q, want sigmoid or raw", s)
+	}
+	if c.AnyName && len(c.Models) > 1 {
+		bad("any_name: any name would mean one of %d models: name them, or give each its aliases", len(c.Models))
 	}
 	errs = append(errs, serve.Check(c.Models))
 	return errors.Join(errs...)

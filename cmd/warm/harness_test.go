@@ -123,6 +123,7 @@ func startServe(t testing.TB, args ...string) *instance {
 
 // reply is what the tests read of an answer of POST /v1/reward.
 type reply struct {
+	Model    string `json:"model"`
 	Revision string `json:"revision"`
 	Data     []struct {
 		Input     int      `json:"input"`

@@ -206,6 +206,10 @@ func TestOperatorsHaveAPortOfTheirOwn(t *testing.T) {
 		{[]string{"--ops-addr", "nowhere"}, exitUsage, "ops_addr: "},
 		{[]string{"--log-level", "loud"}, exitUsage, `log_level: "loud", want debug, info, warn or error`},
 		{[]string{"--ready", "some"}, exitUsage, `ready: "some", want all or any`},
+		{[]string{"--alias", "gpt-4"}, exitUsage, "--alias gpt-4: want NAME=MODEL"},
+		{[]string{"--alias", "gpt-4=n"}, exitUsage, `no model "n" is named by --model or the configuration, only ["m"]`},
+		{[]string{"--model", "n=" + model, "--alias", "n=m"}, exitUsage, `models.m: the alias "n" is a name of the model "n", too`},
+		{[]string{"--model", "n=" + model, "--any-model-name"}, exitUsage, "any_name: any name would mean one of 2 models"},
 	} {
 		code, _, stderr := command(t, "", append([]string{"serve", "--model", "m=" + model}, c.args...)...)
 		assert.Equal(t, c.code, code)

@@ -24,6 +24,8 @@ import (
 type serveFlags struct {
 	config  string
 	models  []string
+	aliases []string
+	anyName bool
 	addr    string
 	threads int
 	tlsCert string
@@ -95,6 +97,8 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 	l := c.Flags()
 	l.StringVar(&f.config, "config", "", "configuration in YAML, a `file`")
 	l.StringArrayVar(&f.models, "model", nil, "a model and its members, as `NAME=DIR,DIR,…`; may be repeated")
+	l.StringArrayVar(&f.aliases, "alias", nil, "a further name that requests may give a model, as `NAME=MODEL`; may be repeated")
+	l.BoolVar(&f.anyName, "any-model-name", false, "whatever name a request gives means the model, where there is one alone")
 	l.StringVar(&f.addr, "addr", defaultAddr, "where to listen, as `host:port`")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
 	l.StringVar(&f.keyFile, "key-file", "", "API keys, one a line, in a `file`")
@@ -166,6 +170,8 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 		"watch":          func() { c.Watch = f.watch },
 		"state":          func() { c.State = f.state },
 		"keep-previous":  func() { c.KeepPrevious = &f.keepPrevious },
+
+		"any-model-name": func() { c.AnyName = f.anyName },
 	} {
 		if changed(name) {
 			set()
@@ -177,6 +183,11 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 	if err := c.addModels(f.models, f.def); err != nil {
 		return c, err
 	}
+	if len(c.Models) > 0 { // else the embedded one, or those of a manifest
+		if err := c.addAliases(f.aliases); err != nil {
+			return c, err
+		}
+	}
 	return c, c.validate()
 }
 
@@ -186,6 +197,9 @@ func (f *serveFlags) serveEmbedded(c *serveConfig) error {
 		return errors.New(noModels)
 	}
 	if err := c.addModels([]string{embeddedName + "=" + embedded.Prefix}, f.def); err != nil {
+		return err
+	}
+	if err := c.addAliases(f.aliases); err != nil {
 		return err
 	}
 	return c.validate()
@@ -217,6 +231,9 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 			return usageError{err}
 		}
 	}
+	if len(c.Models) == 0 && len(f.aliases) > 0 {
+		return usagef("--alias is for the models of --model or the configuration: in a manifest, and in a request, aliases is a field of the model")
+	}
 	level := new(slog.LevelVar)
 	level.Set(c.level())
 	log := p.newLog(c.Log, level)
@@ -230,6 +247,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		Server: server.Config{
 			AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
 			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", NoConsole: c.Console != nil && !*c.Console, ReadyWithAny: c.Ready == "any",
+			AnyModelName: c.AnyName,
 			MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
 			ClientTokensPerMinute: l.ClientTokens, RequestMemory: l.RequestMemory, Memory: memoryBudget(),
 			MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates, DriftScores: l.DriftScores,

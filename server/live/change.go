@@ -197,10 +197,10 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 	return nil
 }
 
-// sameModel reports whether two models answer every request alike.
+// sameModel reports whether two models answer the same requests, and alike.
 func sameModel(a, b Info) bool {
 	return a.Revision == b.Revision && a.Mode == b.Mode && a.Sample == b.Sample &&
-		slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members)
+		slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members) && slices.Equal(a.Aliases, b.Aliases)
 }
 
 // finish ends a change and tells everyone. The caller holds mu.

@@ -364,6 +364,24 @@ func (cs *Changes) Names() []string {
 	return slices.Compact(names)
 }
 
+// Sole reports whether there is one model, counting those that are wanted and
+// not live yet.
+func (cs *Changes) Sole() bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	names := map[string]bool{}
+	for name := range cs.serving {
+		names[name] = true
+	}
+	for name := range cs.wanted {
+		names[name] = true
+	}
+	for _, c := range cs.pending("") {
+		names[c.name] = true
+	}
+	return len(names) <= 1
+}
+
 // Spec returns what a live model was made of; nil when it was not loaded here.
 func (cs *Changes) Spec(name string) *api.ModelSpec {
 	cs.mu.Lock()

@@ -20,6 +20,7 @@ type Models struct {
 	ended   func()                 // called without the lock when instances have ended; may be nil
 	memory  int64                  // of all instances that are held
 	resized func(bytes int64)      // called with the lock when memory has changed; may be nil
+	sole    func() bool            // see AnyName; nil where names must be known
 }
 
 // NewModels returns an empty registry: a server that is not ready yet.

@@ -2,6 +2,7 @@ package live
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,8 +30,30 @@ func (cs *Changes) Patch(name string, patch *api.ModelPatch, cause string, dry b
 		}
 		return nil, err
 	}
+	if err := cs.checkNames(name, m.Spec); err != nil {
+		return nil, err
+	}
 	settings := api.Settings{Kept: m.Kept, Reset: m.Reset}
 	return cs.put(&Change{name: name, spec: m.Spec, cause: cause, dry: dry, settings: settings})
+}
+
+// checkNames refuses a name or an alias that a request could not tell from
+// another model's.
+func (cs *Changes) checkNames(name string, spec *api.ModelSpec) error {
+	for _, other := range cs.models.List() {
+		if other.ID == name {
+			continue
+		}
+		if slices.Contains(other.Aliases, name) {
+			return api.Errorf(api.CodeInvalidValue, "name", "%q is an alias of the model %q", api.Clip(name), other.ID)
+		}
+		for i, alias := range spec.Aliases {
+			if alias == other.ID || slices.Contains(other.Aliases, alias) {
+				return api.Errorf(api.CodeInvalidValue, fmt.Sprintf("aliases[%d]", i), "%q is a name of the model %q", api.Clip(alias), other.ID)
+			}
+		}
+	}
+	return nil
 }
 
 // askedFor returns what a model was last asked to be made of; nil for a new one.

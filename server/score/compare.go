@@ -21,6 +21,7 @@ type comparison struct {
 	req      *api.CompareRequest
 	model    live.Model
 	info     live.Info
+	as       string // what the request calls the model
 	lambda   float64
 	seqs     []batch.Sequence // the chosen and the rejected answer of each pair in turn
 	tokens   int
@@ -57,12 +58,12 @@ func (s *Service) Compare(ctx context.Context, call *Call, req *api.CompareReque
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
-	i, err := s.models.Acquire(req.Model, call.Pin)
+	i, as, err := s.models.Acquire(req.Model, call.Pin)
 	if err != nil {
 		return nil, err
 	}
 	defer i.Release()
-	c := &comparison{client: call.Client, req: req, model: i.Model(), info: i.Info(), lambda: api.DefaultLambda}
+	c := &comparison{client: call.Client, req: req, model: i.Model(), info: i.Info(), as: as, lambda: api.DefaultLambda}
 	if req.Lambda != nil {
 		c.lambda = *req.Lambda
 	}
@@ -243,7 +244,7 @@ func (c *comparison) aggregate(how string) error {
 func (c *comparison) reply(id string) *api.CompareResponse {
 	out := &api.CompareResponse{
 		ID: "cmp-" + id, Object: "comparison", Created: time.Now().Unix(),
-		Model: c.info.ID, Revision: c.info.Revision, Normalized: c.info.Normalized,
+		Model: c.as, Revision: c.info.Revision, Normalized: c.info.Normalized,
 		Pairs: len(c.req.Pairs), Truncated: c.cut, Lambda: c.lambda,
 		Usage: api.Usage{PromptTokens: c.tokens, TotalTokens: c.tokens},
 	}

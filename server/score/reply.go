@@ -14,7 +14,7 @@ import (
 func (t *task) reply(id string) (*api.RewardResponse, error) {
 	out := &api.RewardResponse{
 		ID: "rwd-" + id, Object: "reward.list", Created: time.Now().Unix(),
-		Model: t.info.ID, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized && t.ensemble,
+		Model: t.as, Revision: t.info.Revision, Mode: t.mode, Normalized: t.info.Normalized && t.ensemble,
 		Data: make([]api.Reward, 0, len(t.prepared)+len(t.refused)),
 	}
 	refused := t.refused

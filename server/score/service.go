@@ -92,12 +92,12 @@ func (s *Service) Reward(ctx context.Context, c *Call, req *api.RewardRequest) (
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
-	i, err := s.models.Acquire(req.Model, c.Pin)
+	i, as, err := s.models.Acquire(req.Model, c.Pin)
 	if err != nil {
 		return nil, err
 	}
 	defer i.Release()
-	t := &task{client: c.Client, req: req, reading: c.Reading, model: i.Model(), info: i.Info()}
+	t := &task{client: c.Client, req: req, reading: c.Reading, model: i.Model(), info: i.Info(), as: as}
 	t.mode = cmp.Or(req.Mode, t.info.Mode)
 	t.ensemble = t.mode == api.ModeEns || t.mode == api.ModeBoth
 	c.Model, c.Mode, c.Revision, c.Label = t.info.ID, t.mode, t.info.Revision, t.info.Label

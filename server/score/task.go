@@ -19,6 +19,7 @@ type task struct {
 	reading  live.PrepareOptions // what the request's dialect says of it
 	model    live.Model
 	info     live.Info
+	as       string // what the request calls the model
 	mode     string
 	ensemble bool // whether the members are scored, as with ens and both
 	prepared []live.Prepared

@@ -49,7 +49,7 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 	}
 	b.log.Info("loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision, "seconds", d.LoadTime.Seconds())
 	m := NewModel(name, d, b.engine)
-	m.info.Sample = spec.ABSample
+	m.info.Sample, m.info.Aliases = spec.ABSample, spec.Aliases
 	if len(open.Exact) > 0 {
 		m.info.Exact = open.exactly(spec)
 		for _, x := range spec.Members {

@@ -25,7 +25,28 @@ func Check(models map[string]*api.ModelSpec) error {
 			errs = append(errs, fmt.Errorf("models.%s: %w", name, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkAliases(models)...)...)
+}
+
+// checkAliases finds the names that would mean several models.
+func checkAliases(models map[string]*api.ModelSpec) (errs []error) {
+	names := slices.Sorted(maps.Keys(models))
+	owner := map[string]string{}
+	for _, name := range names {
+		owner[name] = name
+	}
+	for _, name := range names {
+		if models[name] == nil {
+			continue
+		}
+		for _, alias := range models[name].Aliases {
+			if other, taken := owner[alias]; taken && other != name {
+				errs = append(errs, fmt.Errorf("models.%s: the alias %q is a name of the model %q, too", name, alias, other))
+			}
+			owner[alias] = name
+		}
+	}
+	return errs
 }
 
 // RewardConfig returns what is loaded for a model. Its error says all that is
