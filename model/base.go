@@ -92,7 +92,7 @@ func (raw *rawConfig) bodyClass() string {
 
 // noHead is the error for a configuration of a known body without a score head.
 func (raw *rawConfig) noHead() error {
-	return fmt.Errorf("config.json: architectures %s, model_type %q: %w", orNone(raw.Architectures), raw.ModelType, ErrNoHead)
+	return fmt.Errorf("config.json: architectures %s, model_type %q: %w; or head names what it is read by, as in lm_head[0]", orNone(raw.Architectures), raw.ModelType, ErrNoHead)
 }
 
 // bind sorts the tensors into those of the body, those that the reward model begins with new, and those that were for

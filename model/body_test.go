@@ -55,7 +55,7 @@ func TestABodyIsTheSameUnderEveryPrefix(t *testing.T) {
 					}
 					return n
 				})
-				got, notes, err := Resolve([]byte(config), other)
+				got, notes, err := Resolve([]byte(config), other, Settings{})
 				require.NoError(t, err)
 				if prefix != own {
 					assert.Contains(t, strings.Join(notes, "\n"), "names that begin with")
@@ -79,7 +79,7 @@ func TestAnOutputLayerInsideOfAWrapperIsLeftOut(t *testing.T) {
 		return "pretrained_model." + n
 	})
 	src.own["pretrained_model.lm_head.weight"] = "model.embed_tokens.weight"
-	got, notes, err := Resolve([]byte(configs["llama"]), src)
+	got, notes, err := Resolve([]byte(configs["llama"]), src, Settings{})
 	require.NoError(t, err)
 	_, err = Count(got, src)
 	require.NoError(t, err)
@@ -91,7 +91,7 @@ func TestAPrefixThatCannotBeToldIsNotGuessed(t *testing.T) {
 	require.NoError(t, err)
 	src := moved(NewRandom(c, 1), func(n string) string { return strings.Replace(n, "model.", "a.", 1) })
 	src.own["b.embed_tokens.weight"] = "model.embed_tokens.weight"
-	got, _, err := Resolve([]byte(configs["llama"]), src)
+	got, _, err := Resolve([]byte(configs["llama"]), src, Settings{})
 	require.NoError(t, err)
 	_, err = Count(got, src)
 	assert.ErrorContains(t, err, "model.embed_tokens.weight")
@@ -114,7 +114,7 @@ func TestAModelThatSeesIsReadAsItsText(t *testing.T) {
 	src.own["multi_modal_projector.mm_soft_emb_norm.weight"] = "score.weight"
 	src.own["language_model.lm_head.weight"] = "score.weight"
 	for _, class := range []string{"Gemma3ForConditionalGeneration", "Gemma3ForSequenceClassification"} {
-		got, notes, err := Resolve([]byte(whole(class, "")), src)
+		got, notes, err := Resolve([]byte(whole(class, "")), src, Settings{})
 		require.NoError(t, err)
 		assert.Contains(t, strings.Join(notes, "\n"), "the part that reads text")
 		_, err = Count(got, src)
@@ -133,10 +133,10 @@ func TestAModelThatSeesIsReadAsItsText(t *testing.T) {
 		"a text_config that holds a string":  `{"architectures":["X"],"model_type":"x","text_config":{"model_type":"llama","hidden_size":"a"}}`,
 		"a text_config of a model with none": strings.Replace(whole("X", ""), `"text_config":`+text, `"text_config":null`, 1),
 	} {
-		_, _, err := Resolve([]byte(config), src)
+		_, _, err := Resolve([]byte(config), src, Settings{})
 		assert.Error(t, err, name)
 	}
 	// A leftover of another tool beside a text model's own configuration changes nothing.
-	_, _, err = Resolve([]byte(strings.TrimSuffix(configs["llama"], "}")+`,"model_type":"llama","text_config":`+text+`}`), NewRandom(c, 1))
+	_, _, err = Resolve([]byte(strings.TrimSuffix(configs["llama"], "}")+`,"model_type":"llama","text_config":`+text+`}`), NewRandom(c, 1), Settings{})
 	require.NoError(t, err)
 }

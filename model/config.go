@@ -168,9 +168,17 @@ type rawConfig struct {
 	NumLabels   *int              `json:"num_labels"`
 	ID2Label    map[string]string `json:"id2label"`
 
-	HeadPrefix string          `json:"value_head_prefix"` // OpenRLHF's name of the head
-	Mean       json.RawMessage `json:"mean"`              // OpenRLHF's normalisation, which is not applied
-	Std        json.RawMessage `json:"std"`
+	HeadPrefix string `json:"value_head_prefix"` // OpenRLHF's name of the head
+	NameOrPath string `json:"_name_or_path"`
+
+	GatingTemperature *float64 `json:"gating_temperature"` // ArmoRM's and QRM's
+	Quantiles         *int     `json:"num_quantiles"`      // QRM's
+	SoftGate          *bool    `json:"softmax"`            // LDL-Reward's
+	DoNormalize       *bool    `json:"do_normalize"`       // beaver's
+	ScoreType         string   `json:"score_type"`         // beaver's: reward or cost
+
+	Mean json.RawMessage `json:"mean"` // OpenRLHF's normalisation, which is not applied
+	Std  json.RawMessage `json:"std"`
 
 	Own        rawOwn          `json:"warmserve"`
 	TextConfig json.RawMessage `json:"text_config"` // of a model that reads more than text
@@ -207,8 +215,14 @@ func decodeConfig(data []byte) (*rawConfig, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, fmt.Errorf("config.json: %w", jsonerr.WrongType(err))
 	}
+	if own, ok := otherTypes[raw.ModelType]; ok {
+		raw.ModelType = own
+	}
 	return raw.textOf()
 }
+
+// otherTypes are model types of other code for a body that is known.
+var otherTypes = map[string]string{"gpt_neox_reward_model": "gpt_neox"} // Open-Assistant's
 
 // unsupported is the error for a class that is not known.
 func (raw *rawConfig) unsupported() error {

@@ -75,7 +75,7 @@ func TestPoolersThatRobertaDoesNotReadAreLeftOut(t *testing.T) {
 	for name, shape := range map[string][]int{"roberta.pooler.dense.weight": {40, 40}, "roberta.pooler.dense.bias": {40}} {
 		src.names, src.shapes[name] = append(src.names, name), shape
 	}
-	got, notes, err := Resolve([]byte(configs["roberta"]), src)
+	got, notes, err := Resolve([]byte(configs["roberta"]), src, Settings{})
 	require.NoError(t, err)
 	assert.Len(t, notes, 2)
 	assert.Contains(t, notes[0], "roberta.pooler.dense.weight is left out")
@@ -120,7 +120,7 @@ func TestScoresEqualTransformersOfRandomConfigurations(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
 			require.NoError(t, err)
 			src := openSource(t, filepath.Join(dir, "model.safetensors"))
-			c, notes, err := Resolve(data, src)
+			c, notes, err := Resolve(data, src, Settings{})
 			require.NoError(t, err)
 			assert.Empty(t, notes)
 			m, err := Load(c, src, LoadOptions{})

@@ -313,7 +313,7 @@ func TestExpertsEqualTransformersInRandomConfigurations(t *testing.T) {
 			require.NoError(t, err)
 			for _, file := range []string{"model.safetensors", "stacked.safetensors"} {
 				src := openSource(t, filepath.Join(dir, file))
-				c, notes, err := Resolve(data, src)
+				c, notes, err := Resolve(data, src, Settings{})
 				require.NoError(t, err)
 				assert.Empty(t, notes)
 				m, err := Load(c, src, LoadOptions{})

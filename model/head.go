@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -10,7 +11,15 @@ import (
 type Scoring struct {
 	// Branches read the features side by side; their outputs stand one behind the
 	// other.
-	Branches []HeadBranch
+	Branches  []HeadBranch
+	Constants []HeadConstant `json:",omitempty"` // that the readout reads
+	Readout   Readout        `json:",omitzero"`
+}
+
+// HeadConstant is a small tensor beside the layers.
+type HeadConstant struct {
+	Name  string
+	Shape []int
 }
 
 // HeadBranch is a linear layer with others before it.
@@ -85,11 +94,74 @@ func (c *Config) head() *nn.Head {
 		add(b.Name, &s)
 		h.Branches = append(h.Branches, nn.Branch{Program: p, Score: &s})
 	}
+	for _, x := range c.constants() {
+		l := &nn.Constant{Shape: x.Shape}
+		add(x.Name, l)
+		h.Constants = append(h.Constants, l)
+	}
+	if r := c.readout(); !r.plain(h.Outputs()) {
+		for _, b := range h.Branches {
+			r.counts = append(r.counts, b.Score.N)
+		}
+		h.Readout = reader{&r}
+	}
 	return h
 }
 
-// Reads returns how many tokens the head reads of a sequence whose pooling finds so many.
-func (c *Config) Reads(int) int { return 1 }
+// Reads returns how many tokens the head reads of a sequence whose pooling finds so
+// many.
+func (c *Config) Reads(found int) int {
+	if c.Scoring == nil {
+		return 1
+	}
+	if n := c.Scoring.Readout.tokens(); n > 0 {
+		return n
+	}
+	return found
+}
+
+// AttributeNames are the names of what a reward is made of, nil for nothing.
+func (c *Config) AttributeNames() []string {
+	if c.Scoring == nil {
+		return nil
+	}
+	return c.Scoring.Readout.Attributes
+}
+
+// Stepwise says whether the reward is made of those of several tokens.
+func (c *Config) Stepwise() bool { return c.Scoring != nil && c.Scoring.Readout.Steps != "" }
+
+// step has a head read at any number of tokens, whose rewards become one.
+func (c *Config) step(how Steps) {
+	c.Scoring = &Scoring{Branches: c.branches(), Constants: c.constants(), Readout: c.readout()}
+	c.Scoring.Readout.Steps = how
+}
+
+func (c *Config) constants() []HeadConstant {
+	if c.Scoring == nil {
+		return nil
+	}
+	return c.Scoring.Constants
+}
+
+func (c *Config) readout() Readout {
+	if c.Scoring == nil {
+		return Readout{}
+	}
+	return c.Scoring.Readout
+}
+
+// reads says whether a tensor is one of the head's.
+func (c *Config) reads(name string) bool {
+	for _, l := range c.head().Layers {
+		for _, p := range l.Layer.Params(l.Names) {
+			if c.tensorName(p.Name) == name {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // HeadTensors returns the names of the score head's tensors in the checkpoint, the
 // weights of the first branch's last layer first.
@@ -100,4 +172,60 @@ func (c *Config) HeadTensors() []string {
 		names = append(names, c.tensorName(first.Name+".bias"))
 	}
 	return names
+}
+
+// HeadWords say for people how the head makes a reward, behind the name of its
+// tensors; "" for a linear layer with one output.
+func (c *Config) HeadWords() string {
+	if c.Scoring == nil {
+		return ""
+	}
+	var out string
+	first := c.Scoring.Branches[0]
+	if len(first.Rows) > 0 {
+		out += fmt.Sprintf(", rows %v", first.Rows)
+	}
+	if n := len(first.Hidden); n > 0 {
+		out += fmt.Sprintf(" behind %d more layers", n)
+	}
+	if n := first.Outputs; n > 1 {
+		out += fmt.Sprintf(", %d outputs", n)
+	}
+	r := &c.Scoring.Readout
+	if words := map[ReadoutKind]string{ReadGating: "weighted by a gate", ReadPairs: "pairs of mean and deviation, weighted by layers of their own",
+		ReadDistributions: "distributions, weighted by layers of their own"}[r.Kind]; words != "" {
+		out += ", " + words
+	}
+	if r.Squash != "" {
+		out += ", " + string(r.Squash)
+	}
+	var sum []string
+	for i, w := range r.Weights {
+		name := r.names(len(r.Weights))[i]
+		switch {
+		case w == 1:
+			sum = append(sum, "output "+name)
+		case w != 0:
+			sum = append(sum, fmt.Sprintf("%v × output %s", w, name))
+		}
+	}
+	if len(sum) > 0 {
+		out += ": the reward is " + strings.Join(sum, " + ")
+	}
+	if r.Steps != "" {
+		out += fmt.Sprintf("; of several steps the reward is the %s", map[Steps]string{StepsMin: "least", StepsMean: "mean", StepsLast: "last", StepsProduct: "product"}[r.Steps])
+	}
+	if r.Normal != nil {
+		out += "; normalised"
+	}
+	return out
+}
+
+// Outputs returns how many outputs the head has.
+func (c *Config) Outputs() int {
+	n := 0
+	for _, b := range c.branches() {
+		n += b.Outputs
+	}
+	return n
 }

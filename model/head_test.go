@@ -3,7 +3,10 @@ package model
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -201,4 +204,83 @@ func TestTrainingRefusesHeadsThatItDoesNotLearn(t *testing.T) {
 	c.Scoring = manyHeads
 	_, err = NewTraining(c, NewRandom(c, 1), 1, kernel.Float32)
 	assert.ErrorContains(t, err, "made of 5 outputs")
+}
+
+// TestStepsOfBuiltInputsScoreAsTheirOwnCode reads Skywork's process reward model where its own code has put the marks,
+// which it does not find again by searching.
+func TestStepsOfBuiltInputsScoreAsTheirOwnCode(t *testing.T) {
+	dir := filepath.Join(goldens(t), "..", "goldens-families", "skywork-prm")
+	var g struct {
+		Sequences []struct {
+			IDs []int32 `json:"input_ids"`
+		} `json:"sequences"`
+		Steps  [][]int32   `json:"step_positions"`
+		Scores [][]float64 `json:"scores_f64"`
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Skipf("no reference values: %v", err)
+	}
+	readJSON(t, filepath.Join(dir, "golden.json"), &g)
+	src := openSource(t, filepath.Join(dir, "model.safetensors"))
+	c, _, err := Resolve(data, src, Settings{})
+	require.NoError(t, err)
+	assert.True(t, c.Stepwise())
+	m, err := Load(c, src, LoadOptions{})
+	require.NoError(t, err)
+	e := NewEngine(1)
+	defer e.Close()
+	require.NotEmpty(t, g.Sequences)
+	for i, s := range g.Sequences {
+		x := Sequence{IDs: s.IDs, Read: g.Steps[i], Outputs: make([]float32, len(g.Steps[i]))}
+		got := make([]float32, 1)
+		require.NoError(t, e.Score(m, got, []Sequence{x}))
+		steps := Rewards(m, x.Outputs, 0)
+		require.Len(t, steps, len(g.Scores[i]))
+		for j, want := range g.Scores[i] {
+			assert.InDelta(t, want, steps[j], 2e-5)
+		}
+		assert.InDelta(t, slices.Min(g.Scores[i]), got[0], 2e-5, "the least")
+	}
+}
+
+func TestStepsBecomeOneReward(t *testing.T) {
+	steps := []float64{0.5, 0.25, 0.75}
+	for how, want := range map[Steps]float64{StepsMin: 0.25, StepsMean: 0.5, StepsLast: 0.75, StepsProduct: 0.09375} {
+		assert.InDelta(t, want, how.reward(steps), 1e-15, how)
+	}
+}
+
+// TestPublicModelsAreKnownByName finds what files of language models do not tell by the last part of the path, also as the
+// hub's cache has it.
+func TestPublicModelsAreKnownByName(t *testing.T) {
+	for path, want := range map[string]string{
+		"/models/nvidia/Llama-3.1-Nemotron-70B-Reward-HF":                     "lm_head[0]",
+		"/c/hub/models--peiyi9979--math-shepherd-mistral-7b-prm/snapshots/ab": "lm_head[648,387]",
+		"nvidia/Llama-3.1-Nemotron-70B-Reward-HF-mine":                        "",
+		"": "",
+	} {
+		got, _ := publicModel(path)
+		assert.Equal(t, want, got.Head, path)
+	}
+	c, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	src := NewRandom(c, 1)
+	src.names[slices.Index(src.names, "score.weight")] = "lm_head.weight"
+	src.shapes["lm_head.weight"] = []int{c.VocabSize, c.Hidden}
+	delete(src.shapes, "score.weight")
+	config := strings.Replace(strings.TrimSuffix(configs["llama"], "}")+`,"model_type":"llama"}`, "LlamaForSequenceClassification", "LlamaForCausalLM", 1)
+	got, notes, err := Resolve([]byte(config), src, Settings{Path: "x/Llama-3.1-Nemotron-70B-Reward-HF"})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"lm_head.weight"}, got.HeadTensors())
+	assert.Equal(t, PoolLast, got.Reading.Pooling)
+	assert.Contains(t, strings.Join(notes, "\n"), "head lm_head[0]")
+	m, err := Load(got, src, LoadOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, 1, m.Net.Head.Outputs())
+	_, _, err = Resolve([]byte(config), src, Settings{})
+	assert.ErrorContains(t, err, "a base for training")
+	own, _, err := Resolve([]byte(strings.TrimSuffix(config, "}")+`,"warmserve":{"head":"lm_head[3]-lm_head[2]"}}`), src, Settings{})
+	require.NoError(t, err, "as it was set for the checkpoint")
+	assert.Equal(t, []float64{1, -1}, own.Scoring.Readout.Weights)
 }

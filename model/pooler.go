@@ -26,10 +26,12 @@ func pooled(p *nn.Program, l *nn.Linear, x nn.Value, act nn.Activation) nn.Value
 	return p.Activated(l, x, act)
 }
 
-// rawOwn is what this project's trainer adds to config.json about the network.
+// rawOwn is what this project's trainer adds to config.json about the network, and what users set there.
 type rawOwn struct {
 	Pooling string `json:"pooling"`
 	Pooler  *bool  `json:"pooler"` // false: NoPooler
+	Head    string `json:"head"`   // as in Settings
+	Output  string `json:"output"`
 }
 
 // own reads what the trainer added.

@@ -177,6 +177,11 @@ func (p Pooling) Padding() bool {
 	return slices.Contains([]Pooling{PoolHF, PoolLast, PoolHFLegacy, PoolPrompt}, p)
 }
 
+// Many says whether the rule reads any number of tokens.
+func (p Pooling) Many() bool {
+	return slices.ContainsFunc(p.rules(), func(r rule) bool { return r.name == poolEvery })
+}
+
 // Read returns the indices of the tokens of ids, which are not empty, that the rules
 // read, in their order. A nil pad means that the model has no padding token; prompt
 // is the number of prompt tokens, which PoolPrompt and lines alone read. missing is a rule

@@ -143,6 +143,9 @@ func (c *Config) Read(o Reading) error {
 	case mean:
 		bad("pooling mean: %s scores its first token, from which its head is made", c.Architecture)
 	}
+	if o.Pooling.Many() && !c.Stepwise() {
+		c.step(StepsMin)
+	}
 	if !c.Causal() && o.Ending != EndAsIs {
 		bad("ending %s: the texts of %s, an encoder, end as its tokenizer has it", o.Ending, c.Architecture)
 	}

@@ -51,7 +51,7 @@ func TestTheMeanOfACausalModelIsTheFamilysOwn(t *testing.T) {
 	require.NoError(t, err)
 	config = []byte(strings.NewReplacer("GPTNeoXRewardModel", "GPTNeoXForSequenceClassification", "gpt_neox_reward_model", "gpt_neox").Replace(string(config)))
 	src := renamed{openSource(t, filepath.Join(dir, "model.safetensors")), "out_proj.", "score."}
-	c, _, err := Resolve(config, src)
+	c, _, err := Resolve(config, src, Settings{})
 	require.NoError(t, err)
 	assert.False(t, c.Averages(), "the key is of the class GPTNeoXRewardModel alone")
 	require.NoError(t, c.Read(Reading{Pooling: PoolMean}))

@@ -12,50 +12,40 @@ var languageHeads = []string{"lm_head.weight", "embed_out.weight", "output.weigh
 // Resolve reads config.json together with the checkpoint's tensors, which decide: the class follows from model_type where
 // the one that is named is not known, the score head is the one that is there, with as many outputs as it has
 // rows, and the vocabulary has as many tokens as the embedding. Notes say where the configuration says otherwise.
-func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
+func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, err error) {
 	raw, err := decodeConfig(data)
 	if err != nil {
 		return nil, nil, err
 	}
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
-	head, found := raw.findHead(src)
-	rows := found.Outputs
-	class := ""
-	if len(raw.Architectures) == 1 {
-		class = raw.Architectures[0]
+	class, known := raw.class()
+	if class == "" {
+		return nil, nil, raw.unsupported()
 	}
-	a, ok := architectures[class]
-	if !ok {
-		known := classOf(raw.ModelType)
-		switch {
-		case known == "":
-			return nil, nil, raw.unsupported()
-		case architectures[known].head != "":
-			head = architectures[known].head
-			if _, ok := src.Shape(head + ".weight"); !ok {
-				return nil, nil, raw.noHead()
-			}
-		case head == "":
-			return nil, nil, raw.noHead()
-		}
-		class = known
-		a = architectures[class]
-		note("read as %s, by model_type %q and its head %s.weight; architectures names %s", class, raw.ModelType, head, orNone(raw.Architectures))
+	a := architectures[class]
+	prefix := a.findPrefix(src)
+	head, err := raw.findHead(src, a, prefix, set)
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("config.json: %w", err)
+	case known:
+	case head.name == "":
+		return nil, nil, raw.noHead()
+	default:
+		note("read as %s, by model_type %q and its head %s.weight; architectures names %s", class, raw.ModelType, head.name, orNone(raw.Architectures))
 	}
-	if a.head != "" {
-		head, rows = a.head, 0
-		if shape, ok := src.Shape(head + ".weight"); ok && len(shape) == 2 {
-			rows = shape[0]
-		}
-	}
-	if rows > 0 {
-		if said := len(raw.ID2Label); said > 0 && said != rows || said == 0 && raw.NumLabels != nil && *raw.NumLabels != rows {
-			note("%s.weight has %d rows, config.json says %d labels: the tensor counts", head, rows, max(said, or(raw.NumLabels, 0)))
+	notes = append(notes, head.notes...)
+	plain := head.name != "" && len(head.scoring.Branches) == 1 && len(head.scoring.Branches[0].Hidden) == 0 && head.scoring.Branches[0].Rows == nil && head.scoring.Readout.plain(head.outputs())
+	if rows := head.outputs(); head.name != "" {
+		if said := len(raw.ID2Label); plain && (said > 0 && said != rows || said == 0 && raw.NumLabels != nil && *raw.NumLabels != rows) {
+			note("%s.weight has %d rows, config.json says %d labels: the tensor counts", head.name, rows, max(said, or(raw.NumLabels, 0)))
 			raw.ID2Label = nil
 		}
-		raw.NumLabels = &rows
+		if !plain {
+			raw.ID2Label = nil // the names are the readout's
+		}
+		raw.NumLabels = ptr(1)
 	}
-	prefix := a.findPrefix(src)
 	embedding := a.named(a.embedding, prefix)
 	if prefix != nil {
 		note("the body's tensors have names that begin with %q, where %s has %q", *prefix, class, a.ownPrefix())
@@ -68,17 +58,19 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 		return nil, nil, err
 	}
 	c.Prefix = prefix
-	if head != "" && a.head == "" {
-		if head != headNames[0] {
-			c.Head = head
-		}
-		if len(found.Hidden) == 0 {
-			c.HeadBias = found.Bias
-		} else {
-			c.Scoring = &Scoring{Branches: []HeadBranch{found.rename(head, headNames[0])}}
+	if head.name != "" && a.head == "" {
+		c.HeadBias = plain && head.scoring.Branches[0].Bias
+		if len(head.scoring.Branches) == 1 && head.name != headNames[0] {
+			c.Head = head.name
 		}
 	}
+	if head.name != "" && !plain {
+		c.Scoring, c.NumLabels = &head.scoring, head.outputs()
+	}
 	for _, n := range c.left() {
+		if c.reads(n) {
+			continue
+		}
 		if _, ok := src.Shape(n); ok && slices.Contains(languageHeads, n) {
 			note("%s is left out: a reward model has its score head in place of it", n)
 		} else if ok {
@@ -91,9 +83,12 @@ func Resolve(data []byte, src Source) (c *Config, notes []string, err error) {
 	if c.Reading, err = raw.reading(src); err != nil {
 		return nil, nil, err
 	}
+	if public, ok := publicModel(set.Path, raw.NameOrPath); ok && c.Head == strings.Split(public.Head, "[")[0] {
+		c.Reading.Pooling = public.Pooling
+	}
 	c.Mean = c.Mean || c.Reading.Pooling == PoolMean
-	if raw.Mean != nil && raw.Std != nil {
-		note("mean %s and std %s of config.json are not applied: rewards are raw", raw.Mean, raw.Std)
+	if raw.Mean != nil && raw.Std != nil && c.readout().Normal == nil {
+		note("mean %s and std %s of config.json are not applied: rewards are raw, unless output is normalized", raw.Mean, raw.Std)
 	}
 	return c, notes, nil
 }
@@ -103,6 +98,17 @@ func orNone(names []string) string {
 		return "none"
 	}
 	return strings.Join(names, ", ")
+}
+
+// class returns the supported class that a configuration is of: the one that it names, known, else the one of its model_type,
+// "" when there is none.
+func (raw *rawConfig) class() (class string, known bool) {
+	if len(raw.Architectures) == 1 {
+		if _, ok := architectures[raw.Architectures[0]]; ok {
+			return raw.Architectures[0], true
+		}
+	}
+	return classOf(raw.ModelType), false
 }
 
 // classOf returns the supported class of a model_type, "" when there is none.
@@ -132,7 +138,7 @@ func (c *Config) Tied() bool { return architectures[c.Architecture].tied }
 
 // left lists the tensors that a checkpoint may have and the model does without.
 func (c *Config) left() []string {
-	out := slices.Clone(languageHeads)
+	out := append(slices.Clone(languageHeads), "normalizer.mean", "normalizer.var", "normalizer.count")
 	if c.Prefix != nil { // of what is around a whole language model
 		around, ok := strings.CutSuffix(*c.Prefix, architectures[c.Architecture].ownPrefix())
 		for _, n := range languageHeads {

@@ -1,10 +1,25 @@
 package model
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
+
+// Settings are what a user says of a checkpoint's score head, where its files do
+// not tell it; "" leaves it to them.
+type Settings struct {
+	// Head is the name of the head's tensors, without .weight, perhaps with rows of
+	// them: "v_head", "lm_head[0]", "lm_head[9693]-lm_head[2152]".
+	Head string
+	// Output says how outputs become the reward: see [Readout] and ParseOutput's words.
+	Output string
+	// Path is where the checkpoint lies: it has the name of a public model in it.
+	Path string
+}
 
 // headNames are the names that trainers give a score head: transformers, OpenRLHF, TRL and LLaMA-Factory, the code of
 // UltraRM and Eurus, of PKU-Beaver, CleanRL and Open-Assistant.
@@ -33,7 +48,7 @@ func headAt(src Source, name, activation string) (b HeadBranch, ok bool) {
 			layers[len(layers)-1].Norm = at
 		}
 	}
-	if len(layers) == 0 {
+	if len(layers) == 0 || layers[len(layers)-1].Norm != "" {
 		return b, false
 	}
 	last := layers[len(layers)-1]
@@ -55,15 +70,164 @@ func (b HeadBranch) rename(from, to string) HeadBranch {
 	return b
 }
 
-// findHead returns the first score head among the tensors and its name; "" when there is none.
-func (raw *rawConfig) findHead(src Source) (name string, b HeadBranch) {
+// foundHead is a score head among a checkpoint's tensors.
+type foundHead struct {
+	name    string // of its tensors, without .weight; "" for none
+	scoring Scoring
+	notes   []string
+}
+
+// outputs returns the number of outputs of the first branch.
+func (h *foundHead) outputs() int {
+	if h.name == "" {
+		return 0
+	}
+	return h.scoring.Branches[0].Outputs
+}
+
+// findHead returns the score head that is set, or the first that is there, and how its outputs become a reward.
+func (raw *rawConfig) findHead(src Source, a architecture, prefix *string, s Settings) (*foundHead, error) {
+	h := &foundHead{}
+	head, output := cmp.Or(s.Head, raw.Own.Head), cmp.Or(s.Output, raw.Own.Output)
+	if known, ok := publicModel(s.Path, raw.NameOrPath); ok && head == "" {
+		if _, there := headAt(src, headNames[0], ""); !there {
+			head, output = known.Head, cmp.Or(output, known.Output)
+			h.notes = append(h.notes, fmt.Sprintf("head %s, output %s: what %s is known to be read by", head, cmp.Or(output, "0"), known.Name))
+		}
+	}
+	combined := "" // output of a combination of rows
+	var err error
+	switch {
+	case head != "" && a.head != "":
+		return nil, fmt.Errorf("head %s: an encoder is read by the head of its class", head)
+	case head != "":
+		combined, err = h.set(src, head, a.named(a.embedding, prefix))
+	case a.head != "":
+		if b, ok := headAt(src, a.head, "relu"); ok && len(b.Hidden) == 0 {
+			h.name, h.scoring.Branches = a.head, []HeadBranch{b}
+		}
+	default:
+		err = raw.familyHead(h, src)
+	}
+	if err != nil || h.name == "" {
+		return h, err
+	}
+	if err := raw.readout(h, src); err != nil {
+		return nil, err
+	}
+	return h, raw.choose(h, cmp.Or(output, combined))
+}
+
+// familyHead finds the head of a family whose tensors have names of their own, else a linear one, or a sequence, under a
+// known name.
+func (raw *rawConfig) familyHead(h *foundHead, src Source) error {
+	r := &h.scoring.Readout
+	has := func(name string) bool { _, ok := src.Shape(name); return ok }
+	both := func(kind ReadoutKind, activation, first, second string) error {
+		a, ok := headAt(src, first, activation)
+		b, ok2 := headAt(src, second, activation)
+		if !ok || !ok2 {
+			return fmt.Errorf("the score head has no layers under %s or %s that this program knows", first, second)
+		}
+		h.name, h.scoring.Branches, r.Kind = first, []HeadBranch{a, b}, kind
+		return nil
+	}
+	switch {
+	case has("regression_layer.weight") && has("reward_transform_matrix") && has("gating.logit_scale"):
+		r.Temperature, r.Quantiles = or(raw.GatingTemperature, 10), or(raw.Quantiles, 1)
+		h.scoring.Constants = []HeadConstant{{Name: "reward_transform_matrix"}, {Name: "gating.logit_scale"}}
+		return both(ReadGating, "relu", "regression_layer", "gating.layers")
+	case has("score.weight") && has("weights.fc.0.weight"):
+		return both(ReadPairs, "selu", "score", "weights.fc")
+	case has("regression_layer.network.0.weight"):
+		r.SoftGate = or(raw.SoftGate, false)
+		return both(ReadDistributions, "leaky_relu", "regression_layer.network", "gating_layer.network")
+	}
 	for _, n := range slices.Insert(slices.Clone(headNames), 0, raw.HeadPrefix) {
 		if n == "" {
 			continue
 		}
 		if b, ok := headAt(src, n, "relu"); ok {
-			return n, b
+			h.name, h.scoring.Branches = n, []HeadBranch{b.rename(n, headNames[0])}
+			return nil
 		}
 	}
-	return "", HeadBranch{}
+	return nil
+}
+
+// readout takes what the class and the configuration say of the outputs, and checks that the head's parts go together.
+func (raw *rawConfig) readout(h *foundHead, src Source) error {
+	r, branches := &h.scoring.Readout, h.scoring.Branches
+	class := ""
+	if len(raw.Architectures) > 0 {
+		class = raw.Architectures[0]
+	}
+	n := branches[0].Outputs // objectives
+	switch r.Kind {
+	case ReadGating:
+		n /= max(1, r.Quantiles)
+	case ReadPairs:
+		n /= 2
+	case ReadDistributions:
+		n /= ldlLevels
+	}
+	if r.Kind != ReadLinear {
+		if n < 1 || branches[1].Outputs != n || branches[0].Outputs%n != 0 || r.Quantiles < 0 || !(r.Kind != ReadGating || r.Temperature > 0) {
+			return fmt.Errorf("the score head has %d outputs of %s and %d weights for them, which do not go together", branches[0].Outputs, branches[0].Name, branches[1].Outputs)
+		}
+		if r.Attributes = raw.labels(n); r.Attributes == nil {
+			r.Attributes = familyAttributes[n]
+		}
+		if r.Attributes == nil {
+			r.Attributes = numbers(n)
+		}
+	}
+	switch {
+	case r.Kind == ReadGating:
+		h.scoring.Constants[0].Shape, h.scoring.Constants[1].Shape = []int{n, n}, []int{1}
+	case class == "Qwen2ForProcessRewardModel" && n == 2:
+		r.Squash, r.Steps, r.Weights = SquashSoftmax, StepsMin, []float64{0, 1}
+	case class == "Qwen2ForPrmModel" && n == 1:
+		r.Squash, r.Steps = SquashSigmoid, StepsMin
+	}
+	if _, ok := src.Shape("normalizer.mean"); ok && or(raw.DoNormalize, false) {
+		cost := raw.ScoreType == "cost"
+		r.Normal = &Normal{Tensors: true, Scale: cost}
+		h.scoring.Constants = []HeadConstant{{"normalizer.mean", []int{1}}, {"normalizer.var", []int{1}}}
+		h.notes = append(h.notes, "rewards are normalised by normalizer.mean and normalizer.var, as do_normalize says: output raw leaves them as they are")
+		if cost {
+			h.notes = append(h.notes, "score_type cost: a lower score is a better answer: output -0 turns it round")
+		}
+	}
+	return nil
+}
+
+// labels are the configuration's names of n outputs, nil where it has others.
+func (raw *rawConfig) labels(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		if names[i] = raw.ID2Label[strconv.Itoa(i)]; names[i] == "" || len(raw.ID2Label) != n {
+			return nil
+		}
+	}
+	return names
+}
+
+// familyAttributes are the objectives of families by their number: those of URM and HelpSteer, and of ArmoRM, as their
+// model cards list them.
+var familyAttributes = map[int][]string{
+	5: {"helpfulness", "correctness", "coherence", "complexity", "verbosity"},
+	19: {"helpsteer-helpfulness", "helpsteer-correctness", "helpsteer-coherence", "helpsteer-complexity", "helpsteer-verbosity",
+		"ultrafeedback-overall_score", "ultrafeedback-instruction_following", "ultrafeedback-truthfulness", "ultrafeedback-honesty", "ultrafeedback-helpfulness",
+		"beavertails-is_safe", "prometheus-score", "argilla-overall_quality", "argilla-judge_lm",
+		"code-complexity", "code-style", "code-explanation", "code-instruction-following", "code-readability"},
+}
+
+// normalised returns OpenRLHF's mean and std as numbers.
+func (raw *rawConfig) normalised() (*Normal, error) {
+	n := &Normal{}
+	if raw.Mean == nil || raw.Std == nil || json.Unmarshal(raw.Mean, &n.Mean) != nil || json.Unmarshal(raw.Std, &n.Std) != nil || !(n.Std > 0) {
+		return nil, fmt.Errorf("output normalized: config.json has no mean and std to normalise by")
+	}
+	return n, nil
 }

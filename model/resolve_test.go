@@ -47,7 +47,7 @@ func scoresOfFamily(t *testing.T, name, config string) *Config {
 		t.Skipf("no reference values: %v", err)
 	}
 	src := openSource(t, filepath.Join(dir, "model.safetensors"))
-	c, _, err := Resolve(data, src)
+	c, _, err := Resolve(data, src, Settings{})
 	require.NoError(t, err)
 	m, err := Load(c, src, LoadOptions{})
 	require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestTensorsDecideWhereLabelsDisagree(t *testing.T) {
 		{name: "a model type against the class", config: with(map[string]any{"model_type": "qwen2"}), src: source(nil), fails: "model_type"},
 		{name: "no word about labels", config: with(map[string]any{"id2label": nil, "num_labels": nil}), src: source(nil)},
 		{name: "two labels for one row", config: with(map[string]any{"id2label": map[string]string{"0": "a", "1": "b"}}), src: source(nil), note: "the tensor counts"},
-		{name: "two rows", config: with(nil), src: source(func(r *Random) { r.shapes["score.weight"] = []int{2, 40} }), fails: "num_labels: 2"},
+		{name: "two rows", config: with(nil), src: source(func(r *Random) { r.shapes["score.weight"] = []int{2, 40} }), fails: "score.weight has 2 outputs (0, 1) and nothing says which is the reward"},
 		{name: "a head of a name that the configuration has", config: with(map[string]any{"value_head_prefix": "my_head"}), src: source(rename("my_head.weight")),
 			check: func(t *testing.T, c *Config) { assert.Equal(t, "my_head", c.Head) }},
 		{name: "a vocabulary that was resized", config: with(map[string]any{"vocab_size": 7}), src: source(nil), note: "vocab_size in config.json is 7",
@@ -145,7 +145,7 @@ func TestTensorsDecideWhereLabelsDisagree(t *testing.T) {
 		{name: "a number for a string", config: with(map[string]any{"id2label": map[string]any{"0": 1}}), src: source(nil), fails: "id2label: holds a number where a string is wanted"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, notes, err := Resolve([]byte(c.config), c.src)
+			got, notes, err := Resolve([]byte(c.config), c.src, Settings{})
 			if c.fails != "" {
 				require.ErrorContains(t, err, c.fails)
 				return

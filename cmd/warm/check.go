@@ -54,7 +54,7 @@ func (p *program) runCheck(ctx context.Context, dirs []string) error {
 		c, err := open(dir)
 		if err == nil {
 			defer c.Close()
-			s, err = reward.InspectCheckpoint(c)
+			s, err = reward.InspectCheckpoint(c, reward.Config{})
 			finite := p.checkValues(c)
 			if err = errors.Join(err, finite); finite == nil {
 				members = append(members, warm.Member{Name: filepath.Clean(dir), Checkpoint: c})

@@ -86,7 +86,7 @@ var ErrNotFinite = errors.New("not a finite number")
 
 // buffers are tensors that some checkpoints carry beside the weights: tables
 // that the model computes itself.
-var buffers = []string{".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".position_ids", ".embeddings.token_type_ids"}
+var buffers = []string{".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".position_ids", ".embeddings.token_type_ids", ".num_batches_tracked"}
 
 // IsBuffer reports whether a tensor is such a table.
 func IsBuffer(name string) bool {

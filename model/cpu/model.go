@@ -53,6 +53,9 @@ func (m *Model) Bytes() int { return m.bytes }
 // under equal names give equal digests, whatever files they came from.
 func (m *Model) Digest() string { return m.digest }
 
+// Constants are the values that the head's readout reads beside outputs.
+func (m *Model) Constants() [][]float32 { return m.head.values }
+
 // Causal says whether tokens see only those before them.
 func (m *Model) Causal() bool { return m.Net.Causal }
 

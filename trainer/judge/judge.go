@@ -252,7 +252,7 @@ func (t Test) scoreModels(ctx context.Context, dirs []string, score func(config 
 
 // load makes a model of weights.
 func (t Test) load(config []byte, src model.Source, e *model.Engine) (*model.Model, error) {
-	c, _, err := model.Resolve(config, src) // the notes are those of warm check
+	c, _, err := model.Resolve(config, src, model.Settings{}) // the notes are those of warm check
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 		return nil, err
 	}
 	defer done()
-	config, _, err := model.Resolve(average.Config(), average)
+	config, _, err := model.Resolve(average.Config(), average, model.Settings{})
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (b *Base) read(maxTokens int) error {
 
 // resolve reads a checkpoint's configuration: what it is, and how its texts are read, the tensors say, too.
 func (b *Base) resolve() (err error) {
-	if b.parsed, _, err = model.Resolve(b.config, b.Checkpoint); !errors.Is(err, model.ErrNoHead) {
+	if b.parsed, _, err = model.Resolve(b.config, b.Checkpoint, model.Settings{}); !errors.Is(err, model.ErrNoHead) {
 		return err
 	}
 	if b.body, err = model.ResolveBase(b.config, b.Checkpoint, b.Checkpoint.SentencePooling); err != nil {

@@ -48,6 +48,8 @@ type Config struct {
 	Pooling     model.Pooling // "" is the checkpoint's own, else its class's, else model.PoolHF
 	Ending      model.Ending  // "" is the checkpoint's own, else its class's, else model.EndAsIs
 	DoubleBOS   bool          // a template's text gets the tokenizer's special tokens, and two BOS stay
+	Head        string        // the score head's tensors, where the files do not tell: see [model.Settings]
+	Output      string        // how its outputs become the reward; "" is the checkpoint's own, else its class's
 	MaxTokens   int           // of a sequence; 0 is the model's context
 
 	// Open opens the checkpoint of a Dir or of Base; nil is [loader.Open].
@@ -55,6 +57,14 @@ type Config struct {
 
 	// Progress is told what is being done and how much of it, in [0, 1]; may be nil.
 	Progress func(what string, share float64)
+}
+
+// head is what is said of the score head of the checkpoint in dir.
+func (c *Config) head(dir string) model.Settings {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return model.Settings{Head: c.Head, Output: c.Output, Path: dir}
 }
 
 // Deployment is a loaded reward model: immutable and safe for concurrent use.

@@ -38,12 +38,13 @@ func Inspect(dir string) (*Summary, error) {
 		return nil, err
 	}
 	defer ckpt.Close()
-	return InspectCheckpoint(ckpt)
+	return InspectCheckpoint(ckpt, Config{})
 }
 
-// InspectCheckpoint is [Inspect] of an open checkpoint.
-func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
-	cfg, notes, err := model.Resolve(ckpt.Config, ckpt)
+// InspectCheckpoint is [Inspect] of an open checkpoint that is read as c says: its
+// head, output, pooling and ending.
+func InspectCheckpoint(ckpt *loader.Checkpoint, c Config) (*Summary, error) {
+	cfg, notes, err := model.Resolve(ckpt.Config, ckpt, c.head(ckpt.Dir))
 	if errors.Is(err, model.ErrNoHead) {
 		return inspectBase(ckpt, err)
 	}
@@ -54,7 +55,7 @@ func InspectCheckpoint(ckpt *loader.Checkpoint) (*Summary, error) {
 	if s.Average, err = averageWords(ckpt.AverageRecord); err != nil {
 		return nil, err
 	}
-	readErr := readAs(cfg, ckpt.Config, Config{})
+	readErr := readAs(cfg, ckpt.Config, c)
 	n, bindErr := model.Count(cfg, ckpt)
 	s.Parameters = n
 	e, encErr := newEncoder(ckpt, cfg, Config{})
@@ -220,7 +221,7 @@ func storedTypes(c *loader.Checkpoint) string {
 func headOf(cfg *model.Config, c *loader.Checkpoint) string {
 	name := cfg.HeadTensors()[0]
 	if shape, ok := c.Shape(name); ok {
-		return fmt.Sprintf("%s %v", name, shape)
+		return fmt.Sprintf("%s %v%s", name, shape, cfg.HeadWords())
 	}
 	return "MISSING"
 }
@@ -252,6 +253,9 @@ func averageWords(record []byte) ([]string, error) {
 
 // zeroHead says that a score head is all zero, and "" for any other.
 func zeroHead(cfg *model.Config, src model.Source) (string, error) {
+	if cfg.Scoring != nil {
+		return "", nil // whose reward is made of more
+	}
 	names := cfg.HeadTensors()
 	shape, ok := src.Shape(names[0])
 	if !ok || len(shape) != 2 {

@@ -178,7 +178,7 @@ func (l *loading) load(what string, c *model.Config, src model.Source) (*model.M
 
 // resolve reads a configuration together with the tensors it describes, and warns where they disagree.
 func (l *loading) resolve(dir string, data []byte, src model.Source) (*model.Config, error) {
-	c, notes, err := model.Resolve(data, src)
+	c, notes, err := model.Resolve(data, src, l.config.head(dir))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}

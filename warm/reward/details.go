@@ -1,0 +1,69 @@
+package reward
+
+import (
+	"fmt"
+
+	"github.com/warmserve/warmserve/model"
+)
+
+// Want is what is wanted of an answer beside its reward.
+type Want struct {
+	Attributes bool // what the reward is made of, where the head has several outputs
+	Steps      bool // the reward at the mark of each step, of models that read steps
+	Trajectory bool // the reward after each token
+}
+
+// Details are what was wanted beside a reward; nil is what was not.
+type Details struct {
+	Attributes []float32 // under the names of [model.Config.AttributeNames]
+	Steps      []float32
+	// Trajectory has the reward as it would be if the text ended after each token.
+	// Before the token that a gate reads there is none, but a NaN.
+	Trajectory []float32
+}
+
+// Ask makes room in x for what is wanted, so that scoring it with one of the
+// deployment's models leaves that there: see [Deployment.Details]. An x is scored by
+// one model at a time. The error says what the model does not have.
+func (d *Deployment) Ask(x *Encoded, w Want) error {
+	c := d.config
+	switch {
+	case w.Attributes && len(c.AttributeNames()) == 0:
+		return fmt.Errorf("%w: attributes: the reward of %s is made of one output", ErrInput, c.Architecture)
+	case w.Steps && !c.Stepwise():
+		return fmt.Errorf("%w: steps: %s is read at one token, and not at the mark of each step", ErrInput, c.Architecture)
+	case w.Trajectory && (!d.causal || c.Averages()):
+		return fmt.Errorf("%w: trajectory: %s reads all tokens at once, so that there is no reward after each", ErrInput, c.Architecture)
+	case w == Want{}:
+		return nil
+	}
+	x.Every = w.Trajectory
+	rows := len(x.Read)
+	if x.Every {
+		rows = len(x.IDs)
+	}
+	x.Outputs = make([]float32, rows*c.Outputs())
+	return nil
+}
+
+// Details returns what [Deployment.Ask] made room for, of x as it was scored by m.
+func (d *Deployment) Details(m *model.Model, x *Encoded, w Want) Details {
+	var out Details
+	n, read := d.config.Outputs(), x.Outputs
+	if x.Every { // of which those that the reward is made of are picked
+		read = nil
+		for _, at := range x.Read {
+			read = append(read, x.Outputs[int(at)*n:][:n]...)
+		}
+	}
+	if w.Attributes {
+		out.Attributes = model.Attributes(m, read)
+	}
+	if w.Steps {
+		out.Steps = model.Rewards(m, read, 0)
+	}
+	if w.Trajectory {
+		out.Trajectory = model.Rewards(m, x.Outputs, int(x.Read[len(x.Read)-1]))
+	}
+	return out
+}
