@@ -1,6 +1,7 @@
 package warm
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -19,6 +20,8 @@ var bufferSuffixes = []string{
 	"attn.masked_bias",             // what GPT-2 puts where the mask is
 	"attention.bias",               // causal mask of GPT-NeoX
 	"attention.masked_bias",        // what GPT-NeoX puts where the mask is
+	"num_batches_tracked",          // what batch norms have seen
+	"normalizer.count",             // what beaver's normaliser has seen
 }
 
 // isBuffer reports whether a tensor is no parameter. A suffix counts from a dot on, so that "xattn.bias" is a parameter.
@@ -40,9 +43,18 @@ var headNames = []string{
 	"classifier.out_proj.weight", // RoBERTa in transformers
 	"value_head.weight",          // older OpenRLHF
 	"v_head.summary.weight",      // TRL's value head, LLaMA-Factory
-	"v_head.weight",              // Athene, InternLM2
 	"scalar_head.weight",         // CleanRL's scalar model
+	"v_head.weight",              // Starling, Athene, InternLM2
+	"regression_head.weight",     // UltraRM, Eurus
+	"score_head.weight",          // beaver
+	"regression_layer.weight",    // ArmoRM, QRM
 }
+
+// topHead is Open-Assistant's, a name that attention has, too, inside of layers.
+const topHead = "out_proj.weight"
+
+// headLayer is the number of a layer of a head that is a sequence of them, as in score.2.weight.
+var headLayer = regexp.MustCompile(`\.\d+\.weight$`)
 
 // languageHeads are output layers of language models, which a reward model's checkpoint may have kept and which nothing reads.
 var languageHeads = []string{"lm_head.weight", "embed_out.weight"}
@@ -50,7 +62,8 @@ var languageHeads = []string{"lm_head.weight", "embed_out.weight"}
 // heads returns the score heads among names; several at once would be strange, but that is the model's business.
 func heads(names []string) (out []string) {
 	for _, n := range names {
-		if slices.ContainsFunc(headNames, func(h string) bool { return n == h || strings.HasSuffix(n, "."+h) }) {
+		whole := headLayer.ReplaceAllString(n, ".weight")
+		if n == topHead || slices.ContainsFunc(headNames, func(h string) bool { return whole == h || strings.HasSuffix(whole, "."+h) }) {
 			out = append(out, n)
 		}
 	}
