@@ -26,6 +26,8 @@ type ModelSpec struct {
 	Pooling     string       `json:"pooling,omitzero"`     // which token is scored; "" is the checkpoint's own
 	Ending      string       `json:"ending,omitzero"`      // how the text of a conversation ends: as-is, eos or openrlhf; "" is the checkpoint's own
 	DoubleBOS   bool         `json:"double_bos,omitzero"`  // the tokeniser's special tokens stand before a template's, and two BOS stay
+	Head        string       `json:"head,omitzero"`        // the score head's tensors, or rows of them; "" is the one that is there
+	Output      string       `json:"output,omitzero"`      // how the head's outputs become the reward; "" is the checkpoint's own
 	MaxTokens   int          `json:"max_tokens,omitzero"`  // of a sequence; 0 is the model's context
 	ABSample    float64      `json:"ab_sample,omitzero"`   // the share of requests in the mode wa whose ensemble is scored beside them, for the metrics; with the mode both
 	Guard       *GuardSpec   `json:"guard,omitzero"`       // nil is none

@@ -107,6 +107,8 @@ var specFields = []specField{
 	{"pooling", func(s *ModelSpec) bool { return s.Pooling != "" }, func(to, from *ModelSpec) { to.Pooling = from.Pooling }},
 	{"ending", func(s *ModelSpec) bool { return s.Ending != "" }, func(to, from *ModelSpec) { to.Ending = from.Ending }},
 	{"double_bos", func(s *ModelSpec) bool { return s.DoubleBOS }, func(to, from *ModelSpec) { to.DoubleBOS = from.DoubleBOS }},
+	{"head", func(s *ModelSpec) bool { return s.Head != "" }, func(to, from *ModelSpec) { to.Head = from.Head }},
+	{"output", func(s *ModelSpec) bool { return s.Output != "" }, func(to, from *ModelSpec) { to.Output = from.Output }},
 	{"max_tokens", func(s *ModelSpec) bool { return s.MaxTokens != 0 }, func(to, from *ModelSpec) { to.MaxTokens = from.MaxTokens }},
 	{"ab_sample", func(s *ModelSpec) bool { return s.ABSample != 0 }, func(to, from *ModelSpec) { to.ABSample = from.ABSample }},
 	{"guard", func(s *ModelSpec) bool { return s.Guard != nil }, func(to, from *ModelSpec) { to.Guard = clonePointer(from.Guard) }},

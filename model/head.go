@@ -205,12 +205,14 @@ func (c *Config) HeadWords() string {
 		switch {
 		case w == 1:
 			sum = append(sum, "output "+name)
+		case w == -1:
+			sum = append(sum, "minus output "+name)
 		case w != 0:
 			sum = append(sum, fmt.Sprintf("%v × output %s", w, name))
 		}
 	}
 	if len(sum) > 0 {
-		out += ": the reward is " + strings.Join(sum, " + ")
+		out += ": the reward is " + strings.Join(sum, " and ")
 	}
 	if r.Steps != "" {
 		out += fmt.Sprintf("; of several steps the reward is the %s", map[Steps]string{StepsMin: "least", StepsMean: "mean", StepsLast: "last", StepsProduct: "product"}[r.Steps])

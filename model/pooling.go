@@ -179,7 +179,7 @@ func (p Pooling) Padding() bool {
 
 // Many says whether the rule reads any number of tokens.
 func (p Pooling) Many() bool {
-	return slices.ContainsFunc(p.rules(), func(r rule) bool { return r.name == poolEvery })
+	return slices.ContainsFunc(p.rules(), func(r rule) bool { return r.name == poolEvery || r.name == poolLines })
 }
 
 // Read returns the indices of the tokens of ids, which are not empty, that the rules

@@ -16,7 +16,7 @@ type Readout struct {
 	Squash Squash `json:",omitempty"`
 	// Steps makes one reward of those of several tokens; "" reads one token.
 	Steps Steps `json:",omitempty"`
-	// Normal is subtracted and divided by.
+	// Normal is what the output of a head of one is normalised by.
 	Normal *Normal `json:",omitempty"`
 
 	Temperature float64 `json:",omitempty"` // of the gate's softmax
@@ -129,6 +129,9 @@ func (r *Readout) rows(outputs []float32) [][]float32 {
 // where the head has a gate, else the same.
 func (r *Readout) of(token, gate []float32, constants [][]float32) float64 {
 	sum, values := 0.0, r.objectives(token)
+	if r.Kind == ReadLinear {
+		values[0] = r.normalise(values[0], constants)
+	}
 	switch {
 	case r.Weights != nil:
 		for i, v := range r.values(values, constants) {
@@ -152,7 +155,7 @@ func (r *Readout) of(token, gate []float32, constants [][]float32) float64 {
 			sum += weights[i] * v
 		}
 	}
-	return r.normalise(sum, constants)
+	return sum
 }
 
 func (r *Readout) normalise(v float64, constants [][]float32) float64 {

@@ -27,7 +27,7 @@ func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, 
 	head, err := raw.findHead(src, a, prefix, set)
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("config.json: %w", err)
+		return nil, nil, err
 	case known:
 	case head.name == "":
 		return nil, nil, raw.noHead()

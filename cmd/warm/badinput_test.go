@@ -107,7 +107,7 @@ func TestCheckpointsThatCannotBeServed(t *testing.T) {
 		})}, []string{"a base for training", "LlamaForCausalLM", "warm train rm --base"}},
 		{"two outputs", []string{tinyModel(t, "two", func(c *loader.Contents) {
 			c.Source = partial{Source: c.Source, shape: map[string][]int{"score.weight": {2, 16}}}
-		})}, []string{"num_labels: 2"}},
+		})}, []string{"score.weight has 2 outputs", "set output"}},
 		{"a broken tokenizer", []string{damage("token", func(d string) { file(d, "tokenizer.json", `{"model":{"type":"Magic"}}`) })}, []string{"tokenizer.json", "Magic"}},
 		{"a broken template", []string{damage("template", func(d string) { file(d, "chat_template.jinja", "{% for %}") })}, []string{"chat template"}},
 		{"tokenizers that differ", []string{good, tinyModel(t, "other", func(c *loader.Contents) { c.Tokenizer = rewardtest.Tokenizer("extra") })}, []string{"tokenizer"}},

@@ -11,13 +11,16 @@ import (
 	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/warm"
 	"github.com/warmserve/warmserve/warm/reward"
+	"github.com/warmserve/warmserve/warm/serve"
 )
 
 func (p *program) check() *cobra.Command {
-	return &cobra.Command{
+	var spec api.ModelSpec
+	c := &cobra.Command{
 		Use:   "check DIR…",
 		Short: "Say what checkpoints would be served as, and whether they can be averaged",
 		Long: `check reads checkpoint directories and prints for each what would be served:
@@ -30,9 +33,11 @@ serving them.`,
 		Args:    arguments(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			defer p.atOnce(c.Context())()
-			return p.runCheck(c.Context(), args)
+			return p.runCheck(c.Context(), args, &spec)
 		},
 	}
+	readFlags(c, &spec)
+	return c
 }
 
 // What ends warm check when something stands against serving, or only against averaging.
@@ -41,8 +46,12 @@ var (
 	errCheckSet = errors.New("these checkpoints cannot be averaged as they are")
 )
 
-func (p *program) runCheck(ctx context.Context, dirs []string) error {
-	dirs, err := references(dirs)
+func (p *program) runCheck(ctx context.Context, dirs []string, spec *api.ModelSpec) error {
+	read, err := serve.RewardConfig(&api.ModelSpec{Members: []api.MemberSpec{{Path: "."}}, Pooling: spec.Pooling, Ending: spec.Ending, DoubleBOS: spec.DoubleBOS, Head: spec.Head, Output: spec.Output})
+	if err != nil {
+		return usagef("%v", err)
+	}
+	dirs, err = references(dirs)
 	if err != nil {
 		return err
 	}
@@ -54,7 +63,7 @@ func (p *program) runCheck(ctx context.Context, dirs []string) error {
 		c, err := open(dir)
 		if err == nil {
 			defer c.Close()
-			s, err = reward.InspectCheckpoint(c, reward.Config{})
+			s, err = reward.InspectCheckpoint(c, read)
 			finite := p.checkValues(c)
 			if err = errors.Join(err, finite); finite == nil {
 				members = append(members, warm.Member{Name: filepath.Clean(dir), Checkpoint: c})
@@ -135,6 +144,9 @@ func printSummary(w io.Writer, s *reward.Summary) {
 		line("context", "%d tokens, %s", c.MaxPositions, s)
 	}
 	line("score head", "%s", s.Head)
+	if names := c.AttributeNames(); len(names) > 0 {
+		line("attributes", "%s", strings.Join(names, ", "))
+	}
 	line("scored token", "%s", s.Pooling)
 	if s.Ending != "" {
 		line("texts end", "%s", s.Ending)

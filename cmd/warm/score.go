@@ -25,6 +25,7 @@ type scoreFlags struct {
 	lambda    float64
 	truncate  string
 	threads   int
+	returns   []string
 }
 
 func (p *program) score() *cobra.Command {
@@ -71,6 +72,7 @@ which they were.`,
 	l.Float64Var(&f.lambda, "lambda", api.DefaultLambda, "weight of the spread in mean_minus_std and mean_minus_var")
 	l.StringVar(&f.truncate, "truncate", string(reward.TruncatePromptLeft), "text over the context: prompt_left, left, right or error")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
+	l.StringSliceVar(&f.returns, "return", nil, "what to write beside rewards: attributes (what a reward is made of), steps (at the mark of each step) and trajectory (the reward after every token, with the token ids)")
 	modelFlags(c, &f.model, &f.alpha)
 	refuses(c, baseAlone(c), rule{when: func() bool { return f.model.Mode != string(reward.ModeEns) && f.model.Mode != string(reward.ModeBoth) },
 		why: "without --mode ens or both: there is no ensemble", flags: []string{"aggregate", "lambda"}})
@@ -86,6 +88,13 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 		return usageError{err}
 	} else if err := e.Validate(1); err != nil {
 		return usageError{err}
+	}
+	want, err := parseReturns(f.returns)
+	if err != nil {
+		return err
+	}
+	if want != (reward.Want{}) && f.model.Mode == string(reward.ModeEns) {
+		return usagef("--return is of one model, and --mode ens has none that the reward is of: want wa, both or member:NAME")
 	}
 	in, err := p.openInput(f.in)
 	if err != nil {
@@ -107,7 +116,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 		fmt.Fprintf(p.stderr, "warning: %s\n", w)
 	}
 	show := newDisplay(p.stderr)
-	s := &scoring{flags: f, engine: e, model: d, bad: &data.Bad{File: in.name}, in: in, bar: p.progressOf(show, in.size, "scoring")}
+	s := &scoring{flags: f, want: want, engine: e, model: d, bad: &data.Bad{File: in.name}, in: in, bar: p.progressOf(show, in.size, "scoring")}
 	if s.out, err = s.open(place, p.stdout); err != nil {
 		return err
 	}

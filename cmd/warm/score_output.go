@@ -16,6 +16,7 @@ import (
 
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/state"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // outputPlace is where warm score writes.
@@ -110,7 +111,11 @@ func (s *scoring) open(place outputPlace, stdout io.Writer) (*scoreOutput, error
 // identity hashes what decides the rows of a record.
 func (s *scoring) identity() (string, error) {
 	f := &s.flags
-	text, err := json.Marshal([]any{s.model.Revision, s.model.Mode, f.model.MaxTokens, f.aggregate, f.lambda, f.truncate})
+	settings := []any{s.model.Revision, s.model.Mode, f.model.MaxTokens, f.aggregate, f.lambda, f.truncate}
+	if s.want != (reward.Want{}) {
+		settings = append(settings, s.want)
+	}
+	text, err := json.Marshal(settings)
 	sum := sha256.Sum256(text)
 	return "sha256:" + hex.EncodeToString(sum[:]), err
 }

@@ -33,6 +33,7 @@ type scoredAnswer struct {
 	Members   map[string]float32 `json:"members,omitempty"`
 	Tokens    int                `json:"tokens"`
 	Truncated bool               `json:"truncated,omitempty"`
+	scoredDetails
 
 	members []float32
 }
@@ -150,6 +151,9 @@ func (s *scoring) side(in *api.Input, side json.RawMessage) (*scoredAnswer, erro
 func (s *scoring) encode(x reward.Input) (*scoredAnswer, error) {
 	e, err := s.model.Encode(x, reward.EncodeOptions{Truncate: reward.Truncation(s.flags.truncate)})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.model.Ask(&e, s.want); err != nil {
 		return nil, err
 	}
 	a := &scoredAnswer{Tokens: len(e.IDs), Truncated: e.Truncated}

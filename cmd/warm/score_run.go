@@ -26,6 +26,7 @@ type scoring struct {
 	out    *scoreOutput
 	bad    *data.Bad
 	bar    *progress
+	want   reward.Want // beside rewards
 
 	rows    []scoredRow
 	answers []*scoredAnswer // of the rows, in order
@@ -158,6 +159,7 @@ func (s *scoring) scoreAll() error {
 			a.Reward = rewards[j]
 		}
 	}
+	s.describe()
 	for _, r := range s.rows {
 		for _, a := range r.all() {
 			if a.Reward-a.Reward != 0 { // infinite or NaN

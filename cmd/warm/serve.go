@@ -131,12 +131,20 @@ func modelFlags(c *cobra.Command, m *api.ModelSpec, alpha *float64) {
 	l := c.Flags()
 	l.StringVar(&m.Mode, "mode", "wa", "what is held in memory: wa, ens, both or member:NAME")
 	l.StringVar(&m.DType, "dtype", "float32", "number format of the weights: float32, bfloat16 or int8")
-	l.StringVar(&m.Pooling, "pooling", "", "which token is scored, by `rule`: "+model.PoolingForms+" (default the checkpoint's own, else hf)")
-	l.StringVar(&m.Ending, "ending", "", "how the text of a conversation ends: as-is, eos or openrlhf (default the checkpoint's own, else as-is)")
-	l.BoolVar(&m.DoubleBOS, "double-bos", false, "put the tokenizer's special tokens before a template's too, and keep two BOS")
+	readFlags(c, m)
 	l.IntVar(&m.MaxTokens, "max-tokens", 0, "tokens of a sequence (default the model's context)")
 	l.StringVar(&m.Base, "base", "", "the shared initialisation for --alpha, a `directory`")
 	l.Float64Var(alpha, "alpha", 1, "distance of the average from --base: 0 is the base, 1 the average")
+}
+
+// readFlags are the settings of how a model's text and its score head are read.
+func readFlags(c *cobra.Command, m *api.ModelSpec) {
+	l := c.Flags()
+	l.StringVar(&m.Pooling, "pooling", "", "which token is scored, by `rule`: "+model.PoolingForms+" (default the checkpoint's own, else hf)")
+	l.StringVar(&m.Ending, "ending", "", "how the text of a conversation ends: as-is, eos or openrlhf (default the checkpoint's own, else as-is)")
+	l.BoolVar(&m.DoubleBOS, "double-bos", false, "put the tokenizer's special tokens before a template's too, and keep two BOS")
+	l.StringVar(&m.Head, "head", "", "what the reward is read by: "+model.HeadForms+", as in lm_head[0] (default the score head that is there)")
+	l.StringVar(&m.Output, "output", "", "how outputs become the reward: "+model.OutputForms+" (default the checkpoint's own)")
 }
 
 // settings merges defaults, file, environment and flags.

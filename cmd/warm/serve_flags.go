@@ -13,7 +13,7 @@ import (
 func serveRules(f *serveFlags, getenv func(string) string) []rule {
 	return []rule{
 		{when: func() bool { return len(f.models) == 0 && f.others(getenv) }, why: "without --model: the models of a configuration, manifest or state have settings of their own",
-			flags: []string{"mode", "dtype", "pooling", "ending", "double-bos", "max-tokens", "base", "alpha", "ab-sample"}},
+			flags: []string{"mode", "dtype", "pooling", "ending", "double-bos", "head", "output", "max-tokens", "base", "alpha", "ab-sample"}},
 		{when: func() bool {
 			return f.file(getenv) == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" && getenv("WARM_ADMIN_KEY_FILE") == ""
 		}, why: "without --admin-key-file or WARM_ADMIN_KEY: no request can name a path below the model root", flags: []string{"model-root"}},

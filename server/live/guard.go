@@ -52,6 +52,7 @@ func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 			Members: []api.MemberSpec{{Name: v.names[i], Path: member.Path}}, Mode: api.ModeMember + v.names[i],
 			DType: c.spec.DType, Pooling: c.spec.Pooling, MaxTokens: c.spec.MaxTokens,
 			Ending: c.spec.Ending, DoubleBOS: c.spec.DoubleBOS,
+			Head: c.spec.Head, Output: c.spec.Output,
 		}
 		m, err := cs.builder.Build(c.ctx, c.name, &alone, c.progress)
 		if err != nil {
