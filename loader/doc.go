@@ -14,6 +14,7 @@
 //   - Weights are model.safetensors, else pytorch_model.safetensors, else pytorch_model.bin, each one file or shards with
 //     an index. The file is preferred to its index, as transformers does. An index that tells of other weights is an error.
 //   - Of pytorch_model.bin, which is a program for Python, nothing is run: see the package torchfile.
+//   - regression_layer and gating_layer, as .safetensors or .pt beside the weights, are LDL-Reward's score head.
 //   - value_head.safetensors or value_head.bin beside the weights, or beside an adapter, is the score head.
 //   - The index and the shards must agree both ways. All disagreements are reported together.
 //   - What wrappers of training put into names is removed: torch.compile and FSDP anywhere, and the prefixes of

@@ -114,6 +114,9 @@ func (c *Checkpoint) openWhole(s store) error {
 	if err := c.unwrap(); err != nil {
 		return err
 	}
+	if err := c.openHeadParts(s); err != nil {
+		return err
+	}
 	if err := c.openValueHead(s); err != nil {
 		return err
 	}

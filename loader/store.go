@@ -31,7 +31,7 @@ type store interface {
 }
 
 // isTorch reports whether a file of tensors is one of torch.save, by its name.
-func isTorch(name string) bool { return path.Ext(name) == ".bin" }
+func isTorch(name string) bool { return path.Ext(name) == ".bin" || path.Ext(name) == ".pt" }
 
 // dirStore is a directory.
 type dirStore struct {

@@ -109,6 +109,8 @@ func wanted(files map[string]file) []string {
 			ok = name != "trainer_state.json" && !(safe && strings.HasSuffix(name, ".bin.index.json"))
 		case ext == ".jinja", ext == ".safetensors", name == "tokenizer.model":
 			ok = true
+		case ext == ".pt":
+			ok = name == "regression_layer.pt" || name == "gating_layer.pt"
 		case ext == ".bin":
 			ok = name == "value_head.bin" || !safe && (strings.HasPrefix(name, "pytorch_model") || strings.HasPrefix(name, "adapter_model"))
 		}

@@ -19,7 +19,7 @@ type webOrigin string
 var known = []string{
 	"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "tokenizer.model", "generation_config.json",
 	"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-	"adapter_config.json", "adapter_model.safetensors", "value_head.safetensors", "value_head.bin", "warm_average.json", "1_Pooling/config.json",
+	"adapter_config.json", "adapter_model.safetensors", "value_head.safetensors", "value_head.bin", "regression_layer.pt", "gating_layer.pt", "warm_average.json", "1_Pooling/config.json",
 }
 
 // list implements origin.

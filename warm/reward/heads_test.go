@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader"
-	"github.com/warmserve/warmserve/loader/safetensors"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/warm/reward"
@@ -62,7 +61,7 @@ func TestHeadsOfEveryFamilyScoreAsTheirOwnCode(t *testing.T) {
 	for name, c := range headCases {
 		t.Run(name, func(t *testing.T) {
 			var g headGolden
-			c.Members = []reward.Member{{Dir: headDir(t, name, &g)}}
+			c.Members = []reward.Member{{Dir: family(t, name, &g)}}
 			d, err := reward.Open(t.Context(), c, 2)
 			require.NoError(t, err)
 			within := max(2e-5, 10*g.F32.Scores)
@@ -79,52 +78,6 @@ func TestHeadsOfEveryFamilyScoreAsTheirOwnCode(t *testing.T) {
 			}
 		})
 	}
-}
-
-// headDir is the directory of a case; LDL-Reward's two heads, which its own code reads from files of their own, are put
-// among the weights under these files' names.
-func headDir(t *testing.T, name string, g any) string {
-	dir := family(t, name, g)
-	if name != "ldl-reward" {
-		return dir
-	}
-	src := joined{}
-	for _, part := range []struct{ file, prefix string }{{"model", ""}, {"regression_layer", "regression_layer."}, {"gating_layer", "gating_layer."}} {
-		f, err := safetensors.Open(filepath.Join(dir, part.file+".safetensors"))
-		require.NoError(t, err)
-		t.Cleanup(func() { f.Close() })
-		for i := range f.Tensors {
-			src[part.prefix+f.Tensors[i].Name] = &f.Tensors[i]
-		}
-	}
-	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	require.NoError(t, err)
-	out := filepath.Join(t.TempDir(), name)
-	require.NoError(t, loader.Save(out, loader.Contents{Config: config, Source: src}))
-	return out
-}
-
-// joined is a source of tensors of several files.
-type joined map[string]*safetensors.Tensor
-
-func (j joined) Names() []string {
-	var names []string
-	for n := range j {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
-}
-func (j joined) Shape(name string) ([]int, bool) { x, ok := j[name]; return shapeOf(x), ok }
-func (j joined) ReadAt(dst []float32, name string, offset int) error {
-	return j[name].ReadAt(dst, offset)
-}
-
-func shapeOf(x *safetensors.Tensor) []int {
-	if x == nil {
-		return nil
-	}
-	return x.Shape
 }
 
 func scored(t *testing.T, e *model.Engine, d *reward.Deployment, x *reward.Encoded) float32 {
@@ -150,7 +103,8 @@ func checkHead(t *testing.T, e *model.Engine, d *reward.Deployment, g *headGolde
 	}
 	w := reward.Want{Attributes: len(d.Config().AttributeNames()) > 0, Steps: d.Config().Stepwise(), Trajectory: !d.Config().Averages()}
 	plain := scored(t, e, d, &x)
-	require.NoError(t, d.Ask(&x, w))
+	require.NoError(t, d.Offers(w))
+	d.Ask(&x, w)
 	got := scored(t, e, d, &x)
 	assert.Equal(t, plain, got, "whatever else is wanted")
 	details := d.Details(d.Average(), &x, w)
@@ -257,7 +211,7 @@ func TestHeadsOfEveryFamilyAverage(t *testing.T) {
 	for name, c := range headCases {
 		t.Run(name, func(t *testing.T) {
 			var g headGolden
-			dir := headDir(t, name, &g)
+			dir := family(t, name, &g)
 			ids := g.Sequences[len(g.Sequences)-1].IDs
 			var want float32
 			for i, members := range [][]reward.Member{{{Dir: dir}}, {{Dir: moved(t, dir, 1)}, {Dir: moved(t, dir, -1)}}} {
@@ -302,4 +256,34 @@ func (s shifted) ReadAt(dst []float32, name string, offset int) error {
 		dst[i] += s.sign * 1e-4 * float32((offset+i)%7-3) // of which the mean over both is 0
 	}
 	return err
+}
+
+// TestPartsOfAHeadInFilesOfTheirOwnAreRead reads LDL-Reward's head from files of torch.save, which its own code writes, as
+// from safetensors; a part that is among the weights too is an error.
+func TestPartsOfAHeadInFilesOfTheirOwnAreRead(t *testing.T) {
+	var g headGolden
+	dir := family(t, "ldl-reward", &g)
+	bare := filepath.Join(t.TempDir(), "bare")
+	require.NoError(t, os.Mkdir(bare, 0o755))
+	place := func(from, to string) {
+		data, err := os.ReadFile(filepath.Join(dir, from))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(bare, to), data, 0o644))
+	}
+	for _, name := range []string{"config.json", "model.safetensors", "regression_layer.pt", "gating_layer.pt"} {
+		place(name, name)
+	}
+	var revisions []string
+	for _, d := range []string{dir, bare} {
+		got, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: d}}}, 1)
+		require.NoError(t, err)
+		revisions = append(revisions, got.Revision)
+	}
+	assert.Equal(t, revisions[0], revisions[1], "the same tensors")
+	require.NoError(t, os.Remove(filepath.Join(bare, "gating_layer.pt")))
+	_, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: bare}}}, 1)
+	require.ErrorContains(t, err, "no layers under regression_layer.network or gating_layer.network")
+	require.NoError(t, os.WriteFile(filepath.Join(bare, "gating_layer.pt"), []byte("\x80\x02cos\nsystem\n."), 0o644))
+	_, err = reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: bare}}}, 1)
+	require.ErrorContains(t, err, "gating_layer.pt")
 }
