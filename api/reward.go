@@ -41,8 +41,11 @@ const (
 
 // What a request may ask to be returned beside the rewards.
 const (
-	ReturnMembers = "members"
-	ReturnTokens  = "tokens"
+	ReturnMembers    = "members"
+	ReturnTokens     = "tokens"
+	ReturnAttributes = "attributes" // what a reward is made of, where a model has several outputs
+	ReturnSteps      = "steps"      // the reward at the mark of each step, of models that read steps
+	ReturnTrajectory = "trajectory" // the reward after every token
 )
 
 // DefaultLambda weighs the spread in mean_minus_std and mean_minus_var where a
@@ -229,7 +232,8 @@ type Reward struct {
 	Std       *float32       `json:"std,omitzero"`       // modes ens and both: the members' population standard deviation
 	Members   []MemberReward `json:"members,omitempty"`  // mode both, and ens when asked for
 	TokenIDs  TokenIDs       `json:"token_ids,omitzero"` // when asked for
-	Error     *Error         `json:"error,omitzero"`     // why there is no reward; nil when there is
+	Details
+	Error *Error `json:"error,omitzero"` // why there is no reward; nil when there is
 }
 
 // refusedReward is what is written of a Reward with an Error.
@@ -247,6 +251,21 @@ func (r Reward) MarshalJSONTo(enc *jsontext.Encoder) error {
 	}
 	type plain Reward
 	return json.MarshalEncode(enc, plain(r))
+}
+
+// Details are what a request asks for of the model that Reward is of.
+type Details struct {
+	Attributes []Attribute `json:"attributes,omitempty"`
+	Steps      []float32   `json:"steps,omitempty"`
+	// Trajectory has the reward as it would be if the text ended after each token;
+	// nil before the token that a gate reads.
+	Trajectory []*float32 `json:"trajectory,omitempty"`
+}
+
+// Attribute is one value that a reward is made of.
+type Attribute struct {
+	Name  string  `json:"name"`
+	Value float32 `json:"value"`
 }
 
 // MemberReward is the reward that one member of an ensemble gave.

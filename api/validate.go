@@ -44,8 +44,9 @@ func (r *RewardRequest) checkWords() *Error {
 		if slices.Contains(r.Return[:i], word) {
 			return Errorf(CodeInvalidValue, param, "%s is given twice", quote(word))
 		}
-		if word != ReturnMembers && word != ReturnTokens {
-			return Errorf(CodeInvalidValue, param, "%s, want members or tokens", quote(word))
+		known := []string{ReturnMembers, ReturnTokens, ReturnAttributes, ReturnSteps, ReturnTrajectory}
+		if !slices.Contains(known, word) {
+			return Errorf(CodeInvalidValue, param, "%s, want one of %s", quote(word), strings.Join(known, ", "))
 		}
 	}
 	for _, w := range words {
@@ -88,6 +89,9 @@ func (r *RewardRequest) checkEnsemble() *Error {
 // CheckMode refuses the fields that mode, which is the request's own or the
 // model's default, would leave unread. The error is nil or an *[Error].
 func (r *RewardRequest) CheckMode(mode string) *Error {
+	if mode == ModeEns && len(r.Details()) > 0 {
+		return Errorf(CodeConflictingFields, "return", "%s is of one model's reward, and the mode ens answers with none", r.Details()[0])
+	}
 	if mode == ModeEns || mode == ModeBoth {
 		return nil
 	}
@@ -98,6 +102,16 @@ func (r *RewardRequest) CheckMode(mode string) *Error {
 		return Errorf(CodeConflictingFields, "return", "members are returned only with the modes ens and both, not with %s", quote(mode))
 	}
 	return nil
+}
+
+// Details are the words of Return that are about one model's reward.
+func (r *RewardRequest) Details() (words []string) {
+	for _, w := range r.Return {
+		if w == ReturnAttributes || w == ReturnSteps || w == ReturnTrajectory {
+			words = append(words, w)
+		}
+	}
+	return words
 }
 
 func (r *RewardRequest) checkInputs(maxSequences int) *Error {

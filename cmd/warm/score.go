@@ -112,6 +112,9 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := d.Offers(want); err != nil {
+		return usagef("--return %v", err)
+	}
 	for _, w := range d.Warnings {
 		fmt.Fprintf(p.stderr, "warning: %s\n", w)
 	}

@@ -53,6 +53,26 @@ type Sizer interface {
 	PrepareSize(in *api.Input) int64
 }
 
+// Prober is a Model that reads its reward at tokens of its own, which the token ids
+// that it is probed with must have.
+type Prober interface {
+	// ProbeTokens are those, in their order; nil for none.
+	ProbeTokens() []int32
+}
+
+// Describer is a Model that says what its rewards are made of. The words are those
+// of api.RewardRequest.Details.
+type Describer interface {
+	// AskCost says how many bytes the answer takes more for what is wanted of it, or
+	// with an *api.Error about "return" that the model does not have it.
+	AskCost(p *Prepared, want []string) (int64, error)
+	// Ask makes room in the sequence of p, which is then scored on one lane, for
+	// what is wanted.
+	Ask(p *Prepared, want []string)
+	// Details returns it, of p as it was scored on the lane of that name.
+	Details(p *Prepared, lane string, want []string) api.Details
+}
+
 // Token is one token of a text.
 type Token struct {
 	ID      int32

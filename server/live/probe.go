@@ -22,9 +22,17 @@ func (cs *Changes) probe(ctx context.Context, name string, m Model) error {
 	if info.ID != name {
 		return fmt.Errorf("the builder made a model called %q of %q", info.ID, name)
 	}
-	inputs := []api.Input{api.Tokens(0)}
-	if info.ContextLength > 1 {
-		inputs = append(inputs, api.Tokens(slices.Repeat([]int32{0}, min(info.ContextLength, 16))...))
+	var wanted []int32 // without which there is nothing to read
+	if p, ok := m.(Prober); ok {
+		wanted = p.ProbeTokens()
+	}
+	short := wanted
+	if len(short) == 0 {
+		short = []int32{0}
+	}
+	inputs := []api.Input{api.Tokens(short...)}
+	if n := min(info.ContextLength, 16) - len(wanted); n > 0 && info.ContextLength > 1 {
+		inputs = append(inputs, api.Tokens(slices.Concat(slices.Repeat([]int32{0}, n), wanted)...))
 	}
 	// Not every model reads text: one that refuses it as a client's mistake may.
 	text := api.Answers("What is the capital of France?", "Paris.")

@@ -80,7 +80,7 @@ func (s *Service) Compare(ctx context.Context, call *Call, req *api.CompareReque
 	if err := s.charge(call, c.tokens*lanes); err != nil {
 		return nil, err
 	}
-	if err := s.keepTokens(ctx, call, len(c.seqs), lanes, c.tokens); err != nil {
+	if err := s.keepTokens(ctx, call, len(c.seqs), lanes, c.tokens, 0); err != nil {
 		return nil, err
 	}
 	err = c.scoreAll(ctx, s.queue)

@@ -47,10 +47,11 @@ func (s *Service) reserveTokens(
 	return c.Hold.Resize(ctx, c.Text+scratch+tokensCost(answers, lanes, tokens))
 }
 
-// keepTokens gives back what the text of c took on its way to these tokens. The
-// strings stay: a dialect's request may be prepared again.
-func (s *Service) keepTokens(ctx context.Context, c *Call, answers, lanes, tokens int) error {
-	return c.Hold.Resize(ctx, c.Text/2+tokensCost(answers, lanes, int64(tokens)))
+// keepTokens gives back what the text of c took on its way to these tokens, and
+// makes room for more bytes. The strings stay: a dialect's request may be prepared
+// again.
+func (s *Service) keepTokens(ctx context.Context, c *Call, answers, lanes, tokens int, more int64) error {
+	return c.Hold.Resize(ctx, c.Text/2+tokensCost(answers, lanes, int64(tokens))+more)
 }
 
 func tokensCost(answers, lanes int, tokens int64) int64 {

@@ -57,8 +57,8 @@ func (t *task) entry(k int) (api.Reward, error) {
 			return r, t.nonFinite(k, t.single(), r.Reward)
 		}
 	}
-	if !t.ensemble {
-		return r, nil
+	if err := t.details(&r, k); err != nil || !t.ensemble {
+		return r, err
 	}
 	return r, t.addEnsemble(&r, k)
 }

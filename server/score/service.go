@@ -117,9 +117,14 @@ func (s *Service) Reward(ctx context.Context, c *Call, req *api.RewardRequest) (
 	if err := s.charge(c, c.queued); err != nil {
 		return nil, err
 	}
-	if err := s.keepTokens(ctx, c, req.Count(), lanes, c.Tokens); err != nil {
+	more, err := t.askCost()
+	if err != nil {
 		return nil, err
 	}
+	if err := s.keepTokens(ctx, c, req.Count(), lanes, c.Tokens, more); err != nil {
+		return nil, err
+	}
+	t.ask()
 	stats, err := t.submit(ctx, s.queue)
 	c.Queue, c.Compute = stats.Queue, stats.Compute
 	if err != nil {

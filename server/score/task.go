@@ -222,6 +222,9 @@ func (t *task) jobs() ([]batch.Job, error) {
 	}
 	jobs := make([]batch.Job, len(names))
 	for i, name := range names {
+		if i == 0 && t.mode == api.ModeEns || i == 1 { // members' lanes give rewards alone
+			seqs = plain(seqs)
+		}
 		lane, err := t.model.Lane(name)
 		if err != nil {
 			return nil, fmt.Errorf("score: model %q: lane %q: %w", t.info.ID, name, err)

@@ -22,28 +22,33 @@ type Details struct {
 	Trajectory []float32
 }
 
-// Ask makes room in x for what is wanted, so that scoring it with one of the
-// deployment's models leaves that there: see [Deployment.Details]. An x is scored by
-// one model at a time. The error says what the model does not have.
-func (d *Deployment) Ask(x *Encoded, w Want) error {
+// Offers says what of it the deployment's models do not have.
+func (d *Deployment) Offers(w Want) error {
 	c := d.config
 	switch {
 	case w.Attributes && len(c.AttributeNames()) == 0:
-		return fmt.Errorf("%w: attributes: the reward of %s is made of one output", ErrInput, c.Architecture)
+		return fmt.Errorf("attributes: the reward of %s is made of one output", c.Architecture)
 	case w.Steps && !c.Stepwise():
-		return fmt.Errorf("%w: steps: %s is read at one token, and not at the mark of each step", ErrInput, c.Architecture)
+		return fmt.Errorf("steps: %s is read at one token, and not at the mark of each step", c.Architecture)
 	case w.Trajectory && (!d.causal || c.Averages()):
-		return fmt.Errorf("%w: trajectory: %s reads all tokens at once, so that there is no reward after each", ErrInput, c.Architecture)
-	case w == Want{}:
-		return nil
+		return fmt.Errorf("trajectory: %s reads all tokens at once, so that there is no reward after each", c.Architecture)
+	}
+	return nil
+}
+
+// Ask makes room in x for what is wanted, which the deployment offers, so that
+// scoring it with one of its models leaves that there: see [Deployment.Details]. An
+// x is scored by one model at a time.
+func (d *Deployment) Ask(x *Encoded, w Want) {
+	if w == (Want{}) {
+		return
 	}
 	x.Every = w.Trajectory
 	rows := len(x.Read)
 	if x.Every {
 		rows = len(x.IDs)
 	}
-	x.Outputs = make([]float32, rows*c.Outputs())
-	return nil
+	x.Outputs = make([]float32, rows*d.config.Outputs())
 }
 
 // Details returns what [Deployment.Ask] made room for, of x as it was scored by m.

@@ -92,6 +92,9 @@ func (m *Model) Prepare(in *api.Input, o live.PrepareOptions) ([]live.Prepared, 
 	return out, nil
 }
 
+// ProbeTokens implements live.Prober.
+func (m *Model) ProbeTokens() []int32 { return m.Pooling.IDs() }
+
 // PrepareSize implements live.Sizer.
 func (m *Model) PrepareSize(in *api.Input) int64 {
 	if m.Tokenizer == nil {
