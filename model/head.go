@@ -163,6 +163,10 @@ func (c *Config) reads(name string) bool {
 	return false
 }
 
+// HeadParameter is the name of the weight of the first branch's last layer in the
+// network, which the checkpoint may call otherwise.
+func (c *Config) HeadParameter() string { return c.branches()[0].Name + ".weight" }
+
 // HeadTensors returns the names of the score head's tensors in the checkpoint, the
 // weights of the first branch's last layer first.
 func (c *Config) HeadTensors() []string {

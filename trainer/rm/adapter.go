@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/loader/safetensors"
@@ -42,7 +43,7 @@ func (r *run) zeroGrads() {
 func (r *run) saveAdapter(base string) error {
 	dir := filepath.Clean(r.config.Out) + "-adapter"
 	head := "score"
-	if r.head().Name != scoreWeight {
+	if !strings.HasPrefix(r.head().Name, head+".") {
 		head = "classifier"
 	}
 	config, err := json.MarshalIndent(map[string]any{

@@ -159,6 +159,3 @@ func (b *Base) contents(w loader.Source) loader.Contents {
 		ChatTemplate: c.ChatTemplate, Source: w,
 	}
 }
-
-// scoreWeight is the weight of a decoder's score head.
-const scoreWeight = "score.weight"

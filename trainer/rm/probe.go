@@ -23,7 +23,6 @@ const probeDecay = 1e-2
 func (r *run) probe(ctx context.Context) error {
 	n := min(r.config.Probe, len(r.data.train))
 	order := r.order.Epoch(0)[:n]
-	c := r.base.parsed.Hidden
 	diffs, labels := make([][]float64, 0, n), make([]float64, 0, n)
 	for at := 0; at < n; {
 		if err := ctx.Err(); err != nil {
@@ -37,8 +36,8 @@ func (r *run) probe(ctx context.Context) error {
 		}
 		for i, b := range batch {
 			x := &r.data.train[b]
-			d := make([]float64, c)
 			chosen, rejected := r.t.Features(2*i), r.t.Features(2*i+1)
+			d := make([]float64, len(chosen))
 			for j := range d {
 				d[j] = float64(chosen[j]) - float64(rejected[j])
 			}
@@ -59,9 +58,9 @@ func (r *run) probe(ctx context.Context) error {
 
 // head returns the weight of the score head.
 func (r *run) head() *nn.Param {
-	params, net, name := r.t.Params(), r.base.parsed.Network(), r.base.parsed.HeadTensors()[0]
+	params, name := r.t.Params(), r.base.parsed.HeadParameter()
 	for i := range params {
-		if p := &params[i]; net.SourceName(p.Name) == name {
+		if p := &params[i]; p.Name == name {
 			return p
 		}
 	}
