@@ -35,7 +35,7 @@ async function show(again) {
   for (const a of document.querySelectorAll('#nav a')) {
     if (a.dataset.view === name) a.setAttribute('aria-current', 'page'); else a.removeAttribute('aria-current');
   }
-  document.querySelector('#nav [aria-current]').scrollIntoView({block: 'nearest', inline: 'nearest'});
+  document.querySelector('#nav [aria-current]').scrollIntoView({block: 'nearest', inline: 'center'});
   const root = h('div', {'data-view': name});
   main.replaceChildren(root);
   try {

@@ -94,7 +94,7 @@ export function intervals(rows, caption) {
   return figure(words, width => {
     const step = 30, left = Math.min(190, width * .34), right = width < 500 ? 8 : 178, height = rows.length * step + 26;
     const low = Math.min(...rows.map(r => r.low)), high = Math.max(...rows.map(r => r.high));
-    const x = scale(Math.max(0, low - .02), Math.min(1, high + .02), left, width - right - 6, Math.max(2, Math.floor((width - left - right) / 90)));
+    const x = scale(Math.max(0, low - .02), Math.min(1, high + .02), left, width - right - 6, Math.max(3, Math.floor((width - left - right) / 90)));
     const clip = name => name.length > left / 7.4 ? name.slice(0, Math.floor(left / 7.4) - 1) + '…' : name;
     return chart(width, height,
       x.ticks.map(t => [s('line', {class: 'axis', x1: x.at(t), x2: x.at(t), y1: 0, y2: height - 22}), s('text', {x: x.at(t), y: height - 6, 'text-anchor': 'middle'}, percent(t, 0))]),

@@ -6,6 +6,7 @@ import {curve} from './chart.js';
 import {history} from './overview.js';
 
 const poll = 500; // milliseconds between looks at a load
+const recent = 6; // changes of the log that are shown at once
 const stops = [0, .25, .5, .75, 1]; // where a sweep judges alpha
 
 export default async function operations(root, signal) {
@@ -190,7 +191,8 @@ function served(details, context) {
       h('div', {class: 'row'},
         h('button', {type: 'button', class: 'button', 'data-rollback': d.id, onclick: () => confirm(`Roll back ${d.id}?`, 'The revision before takes over with the next request. Nothing is lost: a roll back can be rolled back.', 'Roll back', () => rollback(d, context))}, 'Roll back'),
         h('button', {type: 'button', class: 'button danger', 'data-remove': d.id, onclick: () => confirm(`Remove ${d.id}?`, 'Requests for it are refused from now on. A restart does not bring it back unless its configuration changes.', 'Remove', () => remove(d, context))}, 'Remove'))))) : h('p', {class: 'note'}, 'No model is live.')),
-    events.length ? h('section', {}, h('h2', {}, 'Log of changes'), h('div', {class: 'sheet pad'}, history(events))) : null,
+    events.length ? h('section', {}, h('h2', {}, 'Log of changes'), h('div', {class: 'sheet pad'}, history(events.slice(-recent)),
+      events.length > recent ? h('details', {}, h('summary', {}, `Earlier (${events.length - recent})`), history(events.slice(0, -recent))) : null)) : null,
   ];
 }
 
