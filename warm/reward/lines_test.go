@@ -2,6 +2,7 @@ package reward
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,4 +114,53 @@ func TestEveryLineOfAnAnswerHasAMark(t *testing.T) {
 	plain, err := d.Encode(exchange("<s>", "</s>"), EncodeOptions{PlainText: true})
 	require.NoError(t, err)
 	assert.Equal(t, 1, count(plain.IDs, 0)+count(plain.IDs, 1), "the BOS alone")
+}
+
+// TestAGateIsReadWhereTheAnswerOpens holds the second token of ArmoRM and QRM in real
+// conversations, cut and whole: the header of the last answer stays when a text is cut.
+func TestAGateIsReadWhereTheAnswerOpens(t *testing.T) {
+	dir := filepath.Join(shared(), "goldens-families", "template-llama3-1")
+	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	if err != nil {
+		t.Skipf("reference material is absent: %v (set WARM_SHARED)", err)
+	}
+	var golden struct {
+		Pattern       []int32           `json:"armorm_gating_token_pattern"`
+		Conversations []json.RawMessage `json:"conversations"`
+		Entries       []struct {
+			Conversation int    `json:"conversation"`
+			Pipeline     string `json:"pipeline"`
+			At           int32  `json:"scored_position"`
+			Gate         *int32 `json:"armorm_gating_position"`
+		} `json:"entries"`
+	}
+	require.NoError(t, json.Unmarshal(data, &golden))
+	rule := "hf_legacy+pattern:" + strings.Trim(strings.ReplaceAll(fmt.Sprint(golden.Pattern), " ", ","), "[]")
+	d := open(t, Config{Pooling: model.Pooling(rule)}, dir)
+	seen := 0
+	for _, w := range golden.Entries {
+		if w.Gate == nil || w.Pipeline != "template-ids" {
+			continue
+		}
+		seen++
+		messages, err := chat.ParseMessages(golden.Conversations[w.Conversation])
+		require.NoError(t, err)
+		for _, how := range []Truncation{TruncatePromptLeft, TruncateLeft, TruncateRight} {
+			for most := range w.At + 1 {
+				o := EncodeOptions{Pooling: d.Pooling, MaxTokens: int(w.At+1) - int(most), Truncate: how}
+				e, err := d.readByAnyHead(Input{Messages: messages}, o)
+				if most == 0 {
+					require.NoError(t, err)
+					assert.Equal(t, []int32{w.At, *w.Gate}, e.Read, "conversation %d", w.Conversation)
+				}
+				if err != nil {
+					require.ErrorIs(t, err, ErrTooLong)
+					continue
+				}
+				gate := e.Read[1]
+				assert.Equal(t, golden.Pattern, e.IDs[gate:int(gate)+len(golden.Pattern)])
+			}
+		}
+	}
+	assert.GreaterOrEqual(t, seen, 8)
 }
