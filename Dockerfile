@@ -10,7 +10,9 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /warm ./cmd/warm
+# What "warm version" says: docker build --build-arg VERSION=v1.2.3 --build-arg COMMIT=… .
+ARG VERSION= COMMIT= TIME=
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.buildVersion=${VERSION} -X main.buildCommit=${COMMIT} -X main.buildTime=${TIME}" -o /warm ./cmd/warm
 
 FROM scratch
 COPY --from=build /warm /warm
@@ -21,4 +23,7 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["/warm"]
 # Read where it is mounted.
 ENV WARM_DEFAULT_CONFIG=/etc/warm/serve.yaml
+# Asks the address of that configuration, else port 8080. Kubernetes and others that ask /readyz
+# themselves pay it no heed.
+HEALTHCHECK --interval=15s --timeout=6s --start-period=120s --start-interval=1s CMD ["/warm", "health"]
 CMD ["serve", "--addr", "0.0.0.0:8080"]

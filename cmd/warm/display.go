@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +36,7 @@ const everyOnTerminal = 200 * time.Millisecond
 
 func newDisplay(w io.Writer) *display {
 	d := &display{w: w, now: time.Now}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f, ok := terminal(w); ok {
 		d.width = func() int {
 			width, _, err := term.GetSize(int(f.Fd()))
 			if err != nil || width < 1 {

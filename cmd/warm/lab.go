@@ -309,11 +309,15 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 	return err
 }
 
+// verdictStyle colours what became of a claim.
+var verdictStyle = map[lab.Outcome]string{lab.Seen: green, lab.Contradicted: red, lab.Unclear: yellow}
+
 // printVerdicts prints what an experiment found.
 func (p *program) printVerdicts(r *lab.Result) {
 	fmt.Fprintf(p.stdout, "%s (%.0f s of measuring)\n", r.Title, r.Seconds)
 	for _, v := range r.Findings.Verdicts {
-		fmt.Fprintf(p.stdout, "  %-12s  %s (%s): %s\n", v.Seen, v.Claim, v.Source, v.Figures)
+		seen := painted(p.stdout).as(verdictStyle[v.Seen], fmt.Sprintf("%-12s", v.Seen))
+		fmt.Fprintf(p.stdout, "  %s  %s (%s): %s\n", seen, v.Claim, v.Source, v.Figures)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,7 +52,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "warm: %s\n", strings.TrimPrefix(err.Error(), "warm: ")) // a package has the same name
+	fmt.Fprintf(stderr, "%s %s\n", painted(stderr).as(red, "warm:"), strings.TrimPrefix(err.Error(), "warm: ")) // a package has the same name
 	switch {
 	case errors.As(err, new(usageError)), errors.As(err, new(bench.UsageError)):
 		return exitUsage
@@ -85,7 +84,8 @@ func (p *program) root() *cobra.Command {
 weight average (WARM, arXiv 2401.12187) and serves it to reinforcement-learning loops.
 
 Start with "warm serve", which serves a small model of its own, or with
-"warm check DIR…" to see what your checkpoints would be served as.`,
+"warm check DIR…" to see what your checkpoints would be served as.
+"warm completion SHELL --help" says how a shell completes commands and flags.`,
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -96,27 +96,8 @@ Start with "warm serve", which serves a small model of its own, or with
 		return usagef("%w (see %s --help)", suggest(c, err), c.CommandPath())
 	})
 	root.AddCommand(p.serve(), p.average(), p.check(), p.pull(), p.score(), p.train(), p.rl(),
-		p.eval(), p.generate(), p.bench(), p.embedded(), p.lab())
-	root.CompletionOptions.HiddenDefaultCmd = true
+		p.eval(), p.generate(), p.bench(), p.embedded(), p.lab(), p.health(), p.version())
 	return root
-}
-
-// version returns the module's version, or the revision it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
-			v = s.Value
-		}
-	}
-	if v == "" {
-		v = "(devel)"
-	}
-	return v
 }
 
 // arguments is cobra.ExactArgs and the like as a usage error, with what may have been meant.

@@ -291,6 +291,10 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		log.Info(`serving the embedded demonstration model, since no other is named; "warm embedded --card" says what it is`, "model", embeddedName, "members", len(c.Models[embeddedName].Members))
 	}
 	log.Info("listening", "addr", scheme+ln.Addr().String())
+	if _, ok := terminal(p.stderr); ok && c.Log != "json" {
+		b := banner{url: scheme + reachable(ln.Addr().String()), console: c.Console == nil || *c.Console, keys: len(keys) > 0, models: c.Models, watched: c.Watch}
+		b.write(p.stderr, painted(p.stderr))
+	}
 	reloads := &reloading{program: p, flags: f, changed: changed, config: c, demo: demo, server: s.Server, certificates: certificate, level: level, log: log}
 	ctx, cancel := context.WithCancel(ctx)
 	var reloading sync.WaitGroup

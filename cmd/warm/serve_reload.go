@@ -140,5 +140,9 @@ func (p *program) newLog(format string, level slog.Leveler) *slog.Logger {
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(p.stderr, o))
 	}
-	return slog.New(slog.NewTextHandler(p.stderr, o))
+	w := p.stderr
+	if painted(w) {
+		w = paintedLog{w}
+	}
+	return slog.New(slog.NewTextHandler(w, o))
 }

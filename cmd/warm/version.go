@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// What a release's build sets by -ldflags "-X main.buildVersion=… -X main.buildCommit=…
+// -X main.buildTime=…"; else the toolchain's own record says it.
+var buildVersion, buildCommit, buildTime string
+
+// buildInfo is which program this is. What is not known is empty.
+type buildInfo struct {
+	Version  string `json:"version"`            // a tag, a pseudo-version, or (devel)
+	Commit   string `json:"commit,omitempty"`   // of the sources
+	Modified bool   `json:"modified,omitempty"` // whether the sources differed from the commit
+	Time     string `json:"time,omitempty"`     // of the commit, or of the build where it says so; RFC 3339
+	Go       string `json:"go"`                 // the toolchain
+	OS       string `json:"os"`
+	Arch     string `json:"arch"`
+}
+
+// built returns what is known of this build.
+func built() buildInfo {
+	b := buildInfo{Version: "(devel)", Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" {
+			b.Version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				b.Commit = s.Value
+			case "vcs.time":
+				b.Time = s.Value
+			case "vcs.modified":
+				b.Modified = s.Value == "true"
+			}
+		}
+	}
+	for _, set := range []struct {
+		to   *string
+		flag string
+	}{{&b.Version, buildVersion}, {&b.Commit, buildCommit}, {&b.Time, buildTime}} {
+		if set.flag != "" {
+			*set.to = set.flag
+		}
+	}
+	return b
+}
+
+// version is the build in one word: the module's version, or the revision it was built from.
+func version() string {
+	b := built()
+	if b.Version == "(devel)" && b.Commit != "" {
+		return b.Commit
+	}
+	return b.Version
+}
+
+func (p *program) version() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "version",
+		Short: "Say which version this is, and what it was built from",
+		Long: `version prints the version, the commit and its time, the Go toolchain and the
+platform. A report of a problem wants all of it.`,
+		Example: `  warm version
+  warm version --json`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			b := built()
+			if asJSON {
+				return json.NewEncoder(p.stdout).Encode(b)
+			}
+			fmt.Fprintf(p.stdout, "warm %s\n", b.Version)
+			if b.Commit != "" {
+				changed := ""
+				if b.Modified {
+					changed = ", with changes that are not committed"
+				}
+				fmt.Fprintf(p.stdout, "commit %s%s\n", b.Commit, changed)
+			}
+			if b.Time != "" {
+				fmt.Fprintf(p.stdout, "of     %s\n", b.Time)
+			}
+			fmt.Fprintf(p.stdout, "with   %s for %s/%s\n", b.Go, b.OS, b.Arch)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
