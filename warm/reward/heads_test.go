@@ -287,3 +287,26 @@ func TestPartsOfAHeadInFilesOfTheirOwnAreRead(t *testing.T) {
 	_, err = reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: bare}}}, 1)
 	require.ErrorContains(t, err, "gating_layer.pt")
 }
+
+// TestFamiliesWithTheSameTextAreAnEnsemble scores a head with layers and a linear one over other bodies' weights together.
+func TestFamiliesWithTheSameTextAreAnEnsemble(t *testing.T) {
+	engine := model.NewEngine(1)
+	defer engine.Close()
+	var a, b headGolden
+	dirs := []string{family(t, "qwen2-rm", &a), family(t, "trl-value-head", &b)}
+	d, err := reward.Open(t.Context(), reward.Config{Mode: reward.ModeEns, Members: []reward.Member{{Dir: dirs[0]}, {Dir: dirs[1]}}}, 1)
+	require.NoError(t, err)
+	for k, g := range []headGolden{a, b} {
+		for i, s := range g.Sequences {
+			x, err := d.Encode(reward.Input{IDs: s.IDs}, reward.EncodeOptions{})
+			require.NoError(t, err)
+			got, err := d.Score(engine, d.Member(k), []reward.Encoded{x})
+			require.NoError(t, err)
+			var want float64
+			require.NoError(t, json.Unmarshal(g.Scores[i], &want))
+			assert.InDelta(t, want, got[0], 2e-5)
+		}
+	}
+	_, err = reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dirs[0]}, {Dir: dirs[1]}}}, 1)
+	require.ErrorContains(t, err, "cannot be averaged")
+}
