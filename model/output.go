@@ -44,7 +44,7 @@ func (h *foundHead) set(src Source, s, embedding string) (combined string, err e
 			if err != nil || row >= maxDim {
 				return bad("row " + p + " is too large")
 			}
-			combined += fmt.Sprintf("%s1*%d", cmpSign(m[1], combined), len(rows))
+			combined += fmt.Sprintf("%s1*%d", joined(m[1], combined), len(rows))
 			rows = append(rows, row)
 		}
 		if len(picked) > 1 {
@@ -54,8 +54,8 @@ func (h *foundHead) set(src Source, s, embedding string) (combined string, err e
 	return combined, h.bindRows(src, s, name, rows, embedding)
 }
 
-// cmpSign is the sign of a term, "+" where it follows others without one.
-func cmpSign(sign, before string) string {
+// joined is the sign of a term, "+" where it follows others without one.
+func joined(sign, before string) string {
 	if sign == "" && before != "" {
 		return "+"
 	}

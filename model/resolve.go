@@ -35,17 +35,7 @@ func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, 
 		note("read as %s, by model_type %q and its head %s.weight; architectures names %s", class, raw.ModelType, head.name, orNone(raw.Architectures))
 	}
 	notes = append(notes, head.notes...)
-	plain := head.name != "" && len(head.scoring.Branches) == 1 && len(head.scoring.Branches[0].Hidden) == 0 && head.scoring.Branches[0].Rows == nil && head.scoring.Readout.plain(head.outputs())
-	if rows := head.outputs(); head.name != "" {
-		if said := len(raw.ID2Label); plain && (said > 0 && said != rows || said == 0 && raw.NumLabels != nil && *raw.NumLabels != rows) {
-			note("%s.weight has %d rows, config.json says %d labels: the tensor counts", head.name, rows, max(said, or(raw.NumLabels, 0)))
-			raw.ID2Label = nil
-		}
-		if !plain {
-			raw.ID2Label = nil // the names are the readout's
-		}
-		raw.NumLabels = ptr(1)
-	}
+	head.labels(raw, note)
 	embedding := a.named(a.embedding, prefix)
 	if prefix != nil {
 		note("the body's tensors have names that begin with %q, where %s has %q", *prefix, class, a.ownPrefix())
@@ -58,22 +48,13 @@ func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, 
 		return nil, nil, err
 	}
 	c.Prefix = prefix
-	if head.name != "" && a.head == "" {
-		c.HeadBias = plain && head.scoring.Branches[0].Bias
-		if len(head.scoring.Branches) == 1 && head.name != headNames[0] {
-			c.Head = head.name
-		}
-	}
-	if head.name != "" && !plain {
-		c.Scoring, c.NumLabels = &head.scoring, head.outputs()
-	}
+	head.describe(c)
 	for _, n := range c.left() {
-		if c.reads(n) {
-			continue
-		}
-		if _, ok := src.Shape(n); ok && slices.Contains(languageHeads, n) {
+		switch _, ok := src.Shape(n); {
+		case !ok || c.reads(n):
+		case slices.Contains(languageHeads, n):
 			note("%s is left out: a reward model has its score head in place of it", n)
-		} else if ok {
+		default:
 			note("%s is left out: %s does not read it", n, class)
 		}
 	}

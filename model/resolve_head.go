@@ -85,12 +85,48 @@ func (h *foundHead) outputs() int {
 	return h.scoring.Branches[0].Outputs
 }
 
+// plain says whether it is a linear layer whose one output is the reward.
+func (h *foundHead) plain() bool {
+	b := h.scoring.Branches
+	return len(b) == 1 && len(b[0].Hidden) == 0 && b[0].Rows == nil && h.scoring.Readout.plain(b[0].Outputs)
+}
+
+// labels takes what the configuration says of labels, where the head's tensors say otherwise.
+func (h *foundHead) labels(raw *rawConfig, note func(format string, args ...any)) {
+	if h.name == "" {
+		return
+	}
+	if said := len(raw.ID2Label); !h.plain() {
+		raw.ID2Label = nil // the names are the readout's
+	} else if said > 1 || said == 0 && raw.NumLabels != nil && *raw.NumLabels != 1 {
+		note("%s.weight has 1 row, config.json says %d labels: the tensor counts", h.name, max(said, or(raw.NumLabels, 0)))
+		raw.ID2Label = nil
+	}
+	raw.NumLabels = ptr(1)
+}
+
+// describe tells a configuration of it.
+func (h *foundHead) describe(c *Config) {
+	if h.name == "" {
+		return
+	}
+	if architectures[c.Architecture].head == "" && len(h.scoring.Branches) == 1 {
+		c.HeadBias = h.plain() && h.scoring.Branches[0].Bias
+		if h.name != headNames[0] {
+			c.Head = h.name
+		}
+	}
+	if !h.plain() {
+		c.Scoring, c.NumLabels = &h.scoring, h.outputs()
+	}
+}
+
 // findHead returns the score head that is set, or the first that is there, and how its outputs become a reward.
 func (raw *rawConfig) findHead(src Source, a architecture, prefix *string, s Settings) (*foundHead, error) {
 	h := &foundHead{}
 	head, output := cmp.Or(s.Head, raw.Own.Head), cmp.Or(s.Output, raw.Own.Output)
 	if known, ok := publicModel(s.Path, raw.NameOrPath); ok && head == "" {
-		if _, there := headAt(src, headNames[0], ""); !there {
+		if own := new(foundHead); raw.familyHead(own, src) == nil && own.name == "" { // its files are as they were
 			head, output = known.Head, cmp.Or(output, known.Output)
 			h.notes = append(h.notes, fmt.Sprintf("head %s, output %s: what %s is known to be read by", head, cmp.Or(output, "0"), known.Name))
 		}
