@@ -253,6 +253,7 @@ func testConsoleLive(b *tab) {
 	b.press("#pause")
 	assert.Equal(b, "Go on", b.text("#pause"))
 	scrapes := `performance.getEntriesByType('resource').filter(e => e.name.endsWith('/metrics')).length`
+	time.Sleep(time.Second) // for a look that was under way
 	before := js[int](b, scrapes)
 	time.Sleep(2500 * time.Millisecond)
 	assert.Equal(b, before, js[int](b, scrapes), "a page that pauses asks for nothing")

@@ -174,6 +174,12 @@ func TestOperatorsHaveAPortOfTheirOwn(t *testing.T) {
 		code, _ := status(t, ops+"/readyz", "")
 		return code == http.StatusOK
 	}, 20*time.Second, 5*time.Millisecond, "%s", s.stderr)
+	for _, url := range []string{s.url, ops} {
+		for _, path := range []string{"/docs", "/console/app.js"} {
+			code, _ := status(t, url+path, "")
+			assert.Equal(t, http.StatusOK, code, "%s of the console, which is on both", path)
+		}
+	}
 	for _, path := range []string{"/metrics", "/livez", "/readyz"} {
 		code, _ := status(t, ops+path, "")
 		assert.Equal(t, http.StatusOK, code, path)

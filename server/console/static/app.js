@@ -44,6 +44,7 @@ async function show(again) {
     await view(root, signal);
   } catch (e) {
     if (aborted(e) || signal.aborted) return;
+    root.querySelector('.loading')?.remove();
     root.append(problem(e, () => show(true)));
   }
   if (signal.aborted) return;

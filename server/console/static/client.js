@@ -13,7 +13,7 @@ export class Refused extends Error {
   constructor(status, fields) {
     super(fields.message);
     Object.assign(this, {status, code: fields.code, param: fields.param, retryAfter: fields.retryAfter});
-    this.title = {0: 'The server cannot be reached', 401: 'A key is needed', 403: 'Not with this key', 404: 'Not here', 429: 'Too much at once', 503: 'The server is busy'}[status];
+    this.title = {0: 'The server cannot be reached', 401: 'A key is needed', 403: 'Not with this key', 404: 'Not at this address', 429: 'Too much at once', 503: 'The server is busy'}[status];
   }
 }
 
@@ -31,6 +31,8 @@ async function send(method, path, {body, signal, headers} = {}) {
   if (reply.ok) return reply;
   let fields = {message: `The server answered ${reply.status}.`};
   try { fields = (await reply.json()).error ?? fields; } catch { /* a proxy's own page: the status says enough */ }
+  // The console asks for no path that a server does not have at one of its ports.
+  if (fields.code === 'unknown_route') fields = {...fields, message: `The server answers ${path} at its other port: that of its operators (--ops-addr) has the metrics and changes, the first one the rest.`};
   if (reply.status === 401) dispatchEvent(new CustomEvent('keyneeded', {detail: fields.message}));
   throw new Refused(reply.status, {...fields, retryAfter: Number(reply.headers.get('Retry-After')) || undefined});
 }

@@ -39,7 +39,7 @@ export default async function live(root, signal) {
       } catch (e) {
         if (aborted(e)) return;
         view = null;
-        body.replaceChildren(e.code === 'unknown_route' ? h('p', {class: 'note'}, 'The metrics listen on a port of their own (ops_addr): open this page there.') : problem(e, tick));
+        body.replaceChildren(problem(e, e.code === 'unknown_route' ? undefined : tick));
         if (e.status === 401 || e.code === 'unknown_route') return;
       }
     }

@@ -8,10 +8,14 @@ export default async function overview(root, signal) {
   root.append(head('Models', 'What this server answers with: each model is one immutable revision until the next one takes its place.'));
   const body = h('div', {class: 'stack'}, h('p', {class: 'loading'}, 'Asking the server…'));
   root.append(body);
+  // What is missing before the server is ready is told to who bears a key.
+  const ready = text('/readyz', {signal}).then(() => '', e => { if (e.status !== 503 && e.code !== 'unknown_route') throw e; return e.status === 503 ? e.message : ''; });
   // The figures of the process come from the metrics, which may listen on a port of their own.
   const [list, metrics] = await Promise.all([models({signal}), text('/metrics', {signal}).then(parse, e => { if (e.code !== 'unknown_route') throw e; return null; })]);
   const details = await Promise.all(list.map(m => detail(m.id, {signal})));
-  body.replaceChildren(metrics ? figures(metrics, list.length) : h('p', {class: 'note'}, 'The figures of this process are at the port of its operators (ops_addr).'));
+  body.replaceChildren(metrics ? figures(metrics, list.length) : h('p', {class: 'note'}, 'The figures of this process are at the port of its operators (--ops-addr).'));
+  const lacking = await ready;
+  if (lacking) body.append(h('p', {class: 'note', role: 'status'}, `Not ready: ${lacking}`));
   if (!list.length) {
     body.append(empty('box', 'No model is live yet', 'One that is being loaded shows up here once it answers. A server with models of your own:', h('pre', {}, 'warm serve --model helpful=DIR,DIR,DIR,DIR')));
     return;
