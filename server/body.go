@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,7 +54,7 @@ func newBodies(max int64, timeout time.Duration, room *memory.Room) (*bodies, er
 // read returns the decompressed body of the request of l. It reserves what the
 // request may come to hold, in l.Hold, and waits for that until ctx ends.
 func (b *bodies) read(ctx context.Context, l *requestLog, r *http.Request) ([]byte, error) {
-	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
+	if err := checkContentType(r.Header.Get("Content-Type"), l.media); err != nil {
 		return nil, err
 	}
 	if r.ContentLength > b.max {
@@ -217,13 +218,16 @@ func (b *bodies) limit(raw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// checkContentType lets JSON pass, and a body of no stated type.
-func checkContentType(header string) error {
+// checkContentType lets JSON pass, what else the route takes, and a body of no
+// stated type.
+func checkContentType(header string, others []string) error {
 	if header == "" {
 		return nil
 	}
 	kind, params, err := mime.ParseMediaType(header)
 	switch {
+	case err == nil && slices.Contains(others, kind):
+		return nil
 	case err == nil && kind == "application/x-www-form-urlencoded":
 		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type",
 			"the body is declared as a form, as curl -d does: add the header Content-Type: application/json "+

@@ -25,7 +25,10 @@ func (s *Server) dialects(r chi.Router) {
 	r.Post("/tokenize", s.handle(s.tokenize, "model"))
 	r.Post("/decode", s.handle(s.detokenize, "model"))
 	r.Post("/seed_session", s.handle(s.seedSession))
+	r.Post("/close_session", s.handle(s.closeSession))
+	r.Post("/aggregate_metrics", s.handle(s.aggregateMetrics))
 	r.Get("/reverify_mode", s.handle(s.reverifyMode))
+	r.Get("/models", s.handle(s.infinityModels))
 	r.Get("/get_model_info", s.handle(s.sglangInfo, "model"))
 	r.Get("/v2", s.handle(s.oipServer))
 	r.Get("/v2/health/live", s.probe(s.oipLive))
@@ -46,13 +49,49 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// sessionCookie is what NeMo Gym's environment servers want of a seed, and send
+// with the rollout. Nothing is kept under it.
+const sessionCookie = "warm_session"
+
 // seedSession handles NeMo Gym's POST /seed_session.
 func (s *Server) seedSession(w http.ResponseWriter, r *http.Request) error {
-	seed, err := read(s, r, dialect.DecodeSeed)
+	seed, err := read(s, r, dialect.DecodeSession)
 	if err != nil {
 		return err
 	}
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: logOf(r).ID, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	return s.reply(w, seed)
+}
+
+// closeSession handles NeMo Gym's POST /close_session.
+func (s *Server) closeSession(w http.ResponseWriter, r *http.Request) error {
+	closed, err := read(s, r, dialect.DecodeSession)
+	if err != nil {
+		return err
+	}
+	return s.reply(w, closed)
+}
+
+// aggregateMetrics handles NeMo Gym's POST /aggregate_metrics.
+func (s *Server) aggregateMetrics(w http.ResponseWriter, r *http.Request) error {
+	rollouts, err := read(s, r, dialect.DecodeGymRollouts)
+	if err != nil {
+		return err
+	}
+	return s.reply(w, rollouts.Metrics())
+}
+
+// infinityModels handles infinity's GET /models.
+func (s *Server) infinityModels(w http.ResponseWriter, _ *http.Request) error {
+	depth, limits := s.queue.Depth(), s.queue.Limits()
+	stats := dialect.InfinityStats{
+		Fraction: float64(depth.Tokens) / float64(limits.MaxQueuedTokens), Absolute: depth.Sequences, BatchSize: limits.MaxBatchTokens,
+	}
+	list := dialect.InfinityModels{Object: "list", Data: []dialect.InfinityModel{}}
+	for _, info := range s.models.List() {
+		list.Data = append(list.Data, dialect.NewInfinityModel(info.ID, info.Created, stats))
+	}
+	return s.reply(w, list)
 }
 
 // reverifyMode handles NeMo Gym's GET /reverify_mode.

@@ -31,6 +31,7 @@ type requestLog struct {
 	bytes  int64
 	code   api.Code
 	shape  *dialect.Shape // of errors; nil is the native one
+	media  []string       // that the body may be besides JSON
 }
 
 // about notes which model a reply describes; none when it is not live.

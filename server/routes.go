@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -19,7 +20,10 @@ import (
 func (s *Server) router(compress func(http.Handler) http.Handler) chi.Router {
 	r := chi.NewRouter()
 	r.Use(canonical, s.observe, compress, s.contain, s.authorize, middleware.GetHead)
-	r.NotFound(s.answer(func(http.ResponseWriter, *http.Request) error {
+	r.NotFound(s.answer(func(_ http.ResponseWriter, req *http.Request) error {
+		if slices.Contains(generators, req.URL.Path) {
+			return api.Errorf(api.CodeUnknownRoute, "", "the models here score text and generate none: %s is a path of servers that generate", req.URL.Path)
+		}
 		return api.Errorf(api.CodeUnknownRoute, "", "there is no such path; GET /openapi.yaml lists those there are")
 	}))
 	r.MethodNotAllowed(s.answer(func(w http.ResponseWriter, req *http.Request) error {
@@ -29,6 +33,10 @@ func (s *Server) router(compress func(http.Handler) http.Handler) chi.Router {
 	}))
 	return r
 }
+
+// generators are paths that a client asks when it takes this server for one of a
+// language model, as slime does with --rm-url in on-policy distillation.
+var generators = []string{"/generate", "/v1/completions", "/v1/chat/completions", "/v1/responses"}
 
 // routes lays out the paths of openapi.yaml.
 func (s *Server) routes(compress func(http.Handler) http.Handler) chi.Router {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,6 +13,13 @@ import (
 	"github.com/warmserve/warmserve/server/dialect"
 	"github.com/warmserve/warmserve/server/live"
 )
+
+// headLength is the header that says how much of a body is JSON, where binary
+// data follows it.
+const headLength = "Inference-Header-Content-Length"
+
+// octets is the content type of such a body.
+const octets = "application/octet-stream"
 
 // translate handles a route of a dialect: what reward does, with the dialect's
 // decoder before and its encoder behind.
@@ -36,15 +44,29 @@ func (s *Server) translate(route dialect.Route) http.HandlerFunc {
 			return err
 		}
 		s.annotate(w, l, call, result)
+		if e, ok := reply.(*dialect.Encoded); ok {
+			w.Header().Set("Content-Type", e.Media)
+			if e.Head > 0 {
+				w.Header().Set(headLength, strconv.Itoa(e.Head))
+			}
+			s.write(w, http.StatusOK, e.Body)
+			return nil
+		}
 		return s.reply(w, reply)
 	}, route.Query...)
 }
 
 // decodeCall reads a body in its dialect.
 func (s *Server) decodeCall(r *http.Request, l *requestLog, route dialect.Route) (*dialect.Call, error) {
-	call, err := read(s, r, func(body []byte) (*dialect.Call, error) {
-		return route.Decode(body, dialect.Target{Query: r.URL.Query(), Model: modelName(r), Version: pathParam(r, "version")})
-	})
+	target := dialect.Target{Query: r.URL.Query(), Model: modelName(r), Version: pathParam(r, "version")}
+	if head := r.Header.Get(headLength); head != "" && slices.Contains(route.Media, octets) {
+		var err error
+		if target.Head, err = strconv.Atoi(head); err != nil || target.Head < 1 {
+			return nil, api.Errorf(api.CodeInvalidValue, headLength, "want how many bytes of the body are JSON, 1 or more")
+		}
+	}
+	l.media = route.Media
+	call, err := read(s, r, func(body []byte) (*dialect.Call, error) { return route.Decode(body, target) })
 	if call != nil {
 		l.Reading = reading(call.Reading)
 		l.shape = cmp.Or(call.Shape, l.shape)

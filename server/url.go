@@ -15,13 +15,17 @@ import (
 // one and a path that begins with one make two.
 var slashes = regexp.MustCompile(`/{2,}`)
 
+// rollout is what NeMo Gym puts before the paths of a rollout, for those who
+// follow its calls.
+var rollout = regexp.MustCompile(`^/ng-rollout/[A-Za-z0-9][A-Za-z0-9._-]*(/|$)`)
+
 // canonical lets a path find its route when it has a slash too many, within it
-// or at its end. The path is edited as it was sent, so that a slash in a model's
+// or at its end, or stands behind a rollout's prefix. The path is edited as it was sent, so that a slash in a model's
 // name, which is written %2F, stays.
 func canonical(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent := r.URL.EscapedPath()
-		path := slashes.ReplaceAllString(sent, "/")
+		path := rollout.ReplaceAllString(slashes.ReplaceAllString(sent, "/"), "/")
 		if path != "/" {
 			path = strings.TrimSuffix(path, "/")
 		}

@@ -124,7 +124,7 @@ func (s *scoring) side(in *api.Input, side json.RawMessage) (*scoredAnswer, erro
 	if json.Unmarshal(side, &text) == nil {
 		switch {
 		case in.Prompt == nil:
-			return s.encode(reward.Input{Text: &text, AddSpecial: true})
+			return s.encode(reward.Input{Text: &text, AddSpecial: new(true)})
 		case in.Prompt.Messages == nil:
 			return s.encode(reward.Input{Prompt: &in.Prompt.Text, Response: text})
 		}

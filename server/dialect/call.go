@@ -82,6 +82,24 @@ func (r *Result) rewards() []float32 {
 type Target struct {
 	Query          url.Values
 	Model, Version string // of the path, where that has them
+	// Head is how much of the body is JSON where binary data follows it, as the
+	// Open Inference Protocol's binary extension has it; 0 is all.
+	Head int
+}
+
+// Encoded is a reply that is not JSON, or not only.
+type Encoded struct {
+	Body  []byte
+	Media string // its content type
+	Head  int    // as in Target
+}
+
+// maxRows bounds the rows of a body in a binary form, whose smallest take a byte
+// or four: more than a server takes in a request.
+const maxRows = 1 << 16
+
+func tooManyRows(param string) *api.Error {
+	return api.Errorf(api.CodeTooManySequences, param, "more than %d rows in one request", maxRows)
 }
 
 // Config sets what a server may choose. A zero field takes the default.
@@ -114,6 +132,7 @@ type Route struct {
 	Path  string   // for POST; chi's pattern
 	Query []string // the query parameters that it takes
 	Shape *Shape   // of errors until Decode has told more; nil is the native one
+	Media []string // the content types that a body may have besides JSON's
 	// Decode reads a request. Its error is an *api.Error; a Call that comes with
 	// it has nothing but the Shape to answer that in.
 	Decode func(body []byte, at Target) (*Call, error)
@@ -123,28 +142,34 @@ type Route struct {
 func Routes(c Config) []Route {
 	v := vllm{activation: c.Activation}
 	with := func(more ...string) []string { return append(more, Choices...) }
+	whole := Choices[:4]   // there is no room for the error of one answer among others
 	inPath := Choices[1:4] // the model is in the path
 	routes := []Route{
-		{"/get_reward", with("pooling", "retemplate", "scores"), nil, openRLHF{scores: c.Scores}.decode},
-		{"/classify", with(), vllmShape, v.classifyOrSGLang},
-		{"/v1/classify", with(), vllmShape, v.classify},
-		{"/pooling", with(), vllmShape, v.pooling},
-		{"/score", with(), vllmShape, v.score},
-		{"/v1/score", with(), vllmShape, v.score},
-		{"/rerank", with(), vllmShape, v.rerankOrTEI},
-		{"/v1/rerank", with(), vllmShape, v.rerank},
-		{"/v2/rerank", with(), vllmShape, v.rerank},
-		{"/v1/embeddings", with(), vllmShape, v.embeddings},
-		{"/predict", with(), teiShape, teiPredict},
-		{"/", with(), teiShape, teiRoot},
-		{"/v1/score-one", append([]string{"bare", "retemplate"}, Choices[:4]...), nil, slime},
-		{nemoGymPath, with(), nil, nemoGym},
-		{"/v2/models/{name}/infer", inPath, oipShape, infer},
-		{"/v2/models/{name}/versions/{version}/infer", inPath, oipShape, infer},
+		{"/get_reward", with("pooling", "retemplate", "scores"), nil, nil, openRLHF{scores: c.Scores}.decode},
+		{"/classify", with(), vllmShape, nil, v.classifyOrOthers},
+		{"/v1/classify", with(), vllmShape, nil, v.classify},
+		{"/pooling", with(), vllmShape, nil, v.pooling},
+		{"/score", with(), vllmShape, nil, v.score},
+		{"/v1/score", with(), vllmShape, nil, v.score},
+		{"/rerank", with(), vllmShape, nil, v.rerankOrOthers},
+		{"/v1/rerank", with(), vllmShape, nil, v.rerank},
+		{"/v2/rerank", with(), vllmShape, nil, v.rerank},
+		{"/v1/embeddings", with(), vllmShape, nil, v.embeddings},
+		{"/predict", with(), teiShape, nil, teiPredict},
+		{"/", with(), teiShape, nil, teiRoot},
+		{"/v1/score-one", append([]string{"bare", "retemplate"}, whole...), nil, nil, slime},
+		{"/v1/score/evaluation", append([]string{"retemplate"}, whole...), nil, nil, llamaFactory},
+		{"/get_feedback", whole, nil, []string{MsgPack, "application/x-msgpack", octets}, oat},
+		{nemoGymPath, with(), nil, nil, nemoGym},
+		{"/v2/models/{name}/infer", inPath, oipShape, []string{octets}, infer},
+		{"/v2/models/{name}/versions/{version}/infer", inPath, oipShape, []string{octets}, infer},
 	}
 	for i, r := range routes {
 		routes[i].Decode = func(body []byte, at Target) (*Call, error) {
 			c, err := r.Decode(body, at)
+			if at.Head > 0 && at.Head <= len(body) {
+				body = body[:at.Head]
+			}
 			if err == nil && r.Path != nemoGymPath { // whose rows have fields of their own
 				err = misplaced(body, r.Query)
 			}
@@ -155,6 +180,9 @@ func Routes(c Config) []Route {
 }
 
 const nemoGymPath = "/verify"
+
+// octets is the content type of what has none of its own.
+const octets = "application/octet-stream"
 
 // misplaced refuses a field that is no field of the protocol but a parameter of the path:
 // passed over, as unknown fields are, it would leave a reward that is another than the one

@@ -207,7 +207,12 @@ func TestRequestsAreReadAsTheirOwnServersReadThem(t *testing.T) {
 		{"Open Inference Protocol: parameters and pairs", "/v2/models/{name}/infer", `{"parameters":{"mode":"ens","aggregate":"min","truncate":"error"},"inputs":[{"name":"RESPONSE","shape":[1,1],"datatype":"BYTES","data":["a"]},{"name":"PROMPT","shape":[1],"datatype":"BYTES","data":["q"]}]}`,
 			api.RewardRequest{Model: "m", Mode: "ens", Aggregate: "min", Truncate: "error", Inputs: []api.Input{{Prompt: &api.Prompt{Text: "q"}, Response: ptr("a")}}}, dialect.Reading{}},
 		{"NeMo-Aligner's sentences", "/v2/models/{name}/infer", `{"inputs":[{"name":"sentences","shape":[1,1],"datatype":"BYTES","data":[["a"]]}]}`,
-			api.RewardRequest{Model: "m", Inputs: []api.Input{{Text: ptr("a"), AddSpecialTokens: ptr(false)}}}, dialect.Reading{}},
+			api.RewardRequest{Model: "m", Inputs: []api.Input{{Text: ptr("a")}}}, dialect.Reading{}},
+		{"LLaMA-Factory", "/v1/score/evaluation", `{"model":"model","messages":["a"]}`, api.RewardRequest{Inputs: []api.Input{{Text: ptr("a")}}}, dialect.Reading{Pooling: "last"}},
+		{"LLaMA-Factory in another template", "/v1/score/evaluation?retemplate=chatml", `{"model":"m","messages":["<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\na<|im_end|>"]}`,
+			api.RewardRequest{Model: "m", Inputs: []api.Input{api.Conversation(api.Says("user", "q"), api.Says("assistant", "a"))}}, dialect.Reading{}},
+		{"infinity without a model", "/classify", `{"model":"default/not-specified","input":["a"],"raw_scores":false}`,
+			api.RewardRequest{Inputs: []api.Input{{Text: ptr("a"), AddSpecialTokens: ptr(true)}}}, dialect.Reading{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			call, err := decode(t, c.path, c.body)
@@ -279,7 +284,7 @@ func TestErrorsNameTheCulprit(t *testing.T) {
 		{"/classify", `{"messages":[{"role":"assistant","content":"a"}],"chat_template":"{{x}}"}`, `invalid_value: chat_template: templates are not taken from requests: the model's own is used`},
 		{"/classify", `{"messages":[{"role":"assistant","content":"a"}],"add_generation_prompt":true,"continue_final_message":true}`, `conflicting_fields: continue_final_message: add_generation_prompt and continue_final_message together`},
 		{"/classify", `{"messages":[{"role":"assistant","content":"a"}],"chat_template_kwargs":[]}`, `invalid_value: chat_template_kwargs: a list, want an object`},
-		{"/classify", `{"text":"a","input":"b"}`, `conflicting_fields: text: input (of vLLM) and text (of SGLang) together`},
+		{"/classify", `{"text":"a","input":"b"}`, `conflicting_fields: text: input and text are fields of different protocols`},
 		{"/classify", `{"text":"a","input_ids":[1]}`, `conflicting_fields: input_ids: text and input_ids together`},
 		{"/classify", `{"text":[]}`, `empty_input: text: text is empty`},
 		{"/classify", `{"input_ids":["a"]}`, `invalid_value: input_ids: want text for text, and token ids for input_ids`},
@@ -312,7 +317,7 @@ func TestErrorsNameTheCulprit(t *testing.T) {
 		{"/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[2],"datatype":"BYTES","data":["a"]}]}`, `invalid_value: TEXT: 1 elements for the shape [2]`},
 		{"/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[1],"datatype":"FP32","data":["a"]}]}`, `invalid_value: TEXT: want the datatype BYTES`},
 		{"/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","data":[1]}]}`, `invalid_value: TEXT: data: want a list of elements of the datatype BYTES`},
-		{"/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":9}}]}`, `invalid_value: TEXT: binary data is not supported: want JSON`},
+		{"/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":9}}]}`, `invalid_value: inputs[0].parameters.binary_data_size: binary data needs the header Inference-Header-Content-Length: how many bytes of the body are JSON`},
 		{"/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[0],"datatype":"BYTES","data":[]}]}`, `invalid_value: TEXT: shape [0], want 1 or more and at most 67108864 elements`},
 		{"/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[9223372036854775807,3],"datatype":"BYTES","data":[]}]}`, `invalid_value: TEXT: shape [9223372036854775807 3], want 1 or more and at most 67108864 elements`},
 		{"/v2/models/{name}/infer", `{"inputs":[{"name":"tokens","shape":[1,2],"datatype":"INT64","data":[1,2]},{"name":"sequence_lengths","shape":[1],"datatype":"INT64","data":[3]}]}`, `invalid_value: sequence_lengths[0]: 3, want 1 to 2, the width of tokens`},
@@ -475,7 +480,7 @@ func TestFieldsThatWouldChangeARewardAreHonouredOrRefused(t *testing.T) {
 		{"/predict", tei, `"parameters":{"function_to_apply":"softmax"}`, "parameters.function_to_apply: want none"},
 		{"/predict", tei, `"parameters":{"top_k":5}`, ""},
 		{infer, oip, `"parameters":{"pooling":"hf"}`, `parameters.pooling: unknown field "pooling"`},
-		{infer, oip, `"parameters":{"binary_data_output":true}`, "parameters.binary_data_output: binary data is not supported"},
+		{infer, oip, `"parameters":{"binary_data_output":true}`, ""},
 		{infer, oip, `"parameters":{"sequence_id":0,"sequence_start":false,"sequence_end":false,"priority":0,"timeout":0}`, ""},
 	} {
 		t.Run(c.path+" "+c.field, func(t *testing.T) {

@@ -15,11 +15,13 @@ func shaped(c *Call, shape *Shape) *Call {
 	return c
 }
 
-// rerankOrTEI tells two protocols on one path apart: TEI's has texts.
-func (v vllm) rerankOrTEI(body []byte, at Target) (*Call, error) {
+// rerankOrOthers tells three protocols on one path apart: TEI's has texts,
+// infinity's documents with raw_scores.
+func (v vllm) rerankOrOthers(body []byte, at Target) (*Call, error) {
 	var keys struct {
 		Texts     jsontext.Value `json:"texts"`
 		Documents jsontext.Value `json:"documents"`
+		Raw       jsontext.Value `json:"raw_scores"`
 	}
 	if err := api.DecodeLenient(body, &keys); err != nil {
 		return nil, err
@@ -30,14 +32,19 @@ func (v vllm) rerankOrTEI(body []byte, at Target) (*Call, error) {
 	case given(keys.Texts):
 		c, err := teiRerank(body, at)
 		return shaped(c, teiShape), err
+	case given(keys.Raw):
+		return infinityRerank(body, at)
 	}
 	return v.rerank(body, at)
 }
 
-// classifyOrSGLang tells two protocols on one path apart: SGLang's has text or
-// input_ids, vLLM's input or messages.
-func (v vllm) classifyOrSGLang(body []byte, at Target) (*Call, error) {
+// classifyOrOthers tells four protocols on one path apart: SGLang's has text or
+// input_ids, vLLM's input or messages, infinity's input with raw_scores, and
+// inputs is what text classification of TEI's kind has.
+func (v vllm) classifyOrOthers(body []byte, at Target) (*Call, error) {
 	var keys struct {
+		Inputs   jsontext.Value `json:"inputs"`
+		Raw      jsontext.Value `json:"raw_scores"`
 		Text     jsontext.Value `json:"text"`
 		InputIDs jsontext.Value `json:"input_ids"`
 		Input    jsontext.Value `json:"input"`
@@ -47,7 +54,7 @@ func (v vllm) classifyOrSGLang(body []byte, at Target) (*Call, error) {
 		return nil, err
 	}
 	theirs, ours := "", ""
-	for _, k := range []named{{"text", keys.Text}, {"input_ids", keys.InputIDs}} {
+	for _, k := range []named{{"text", keys.Text}, {"input_ids", keys.InputIDs}, {"inputs", keys.Inputs}} {
 		if given(k.value) {
 			theirs = k.name
 		}
@@ -59,10 +66,18 @@ func (v vllm) classifyOrSGLang(body []byte, at Target) (*Call, error) {
 	}
 	switch {
 	case theirs != "" && ours != "":
-		return nil, api.Errorf(api.CodeConflictingFields, theirs, "%s (of vLLM) and %s (of SGLang) together", ours, theirs)
+		return nil, api.Errorf(api.CodeConflictingFields, theirs, "%s and %s are fields of different protocols", ours, theirs)
+	case theirs == "inputs":
+		c, err := teiPredict(body, at)
+		if c != nil {
+			c.Shape = vllmShape // that of the path
+		}
+		return c, err
 	case theirs != "":
 		c, err := sglangClassify(body, at)
 		return shaped(c, sglangShape), err
+	case ours == "input" && given(keys.Raw):
+		return infinityClassify(body, at)
 	}
 	return v.classify(body, at)
 }

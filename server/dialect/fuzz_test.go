@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/warmserve/warmserve/api"
@@ -15,6 +17,7 @@ import (
 func fuzz(f *testing.F, path string, seeds ...string) {
 	for _, s := range seeds {
 		f.Add([]byte(s), "")
+		f.Add([]byte(s), "head="+strconv.Itoa(strings.LastIndexByte(s, '}')+1))
 	}
 	f.Add([]byte(`{}`), "mode=ens&lambda=1&bare=1&scores=raw&retemplate=chatml")
 	f.Add([]byte(seeds[0]), "retemplate=none")
@@ -26,7 +29,8 @@ func fuzz(f *testing.F, path string, seeds ...string) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte, query string) {
 		q, _ := url.ParseQuery(query)
-		call, err := route.Decode(body, dialect.Target{Query: q, Model: "m", Version: "0123456789ab"})
+		head, _ := strconv.Atoi(q.Get("head"))
+		call, err := route.Decode(body, dialect.Target{Query: q, Model: "m", Version: "0123456789ab", Head: max(head, 0)})
 		if err != nil {
 			e, ok := errors.AsType[*api.Error](err)
 			if !ok || e.Code.Status() >= 500 {
@@ -50,6 +54,12 @@ func fuzz(f *testing.F, path string, seeds ...string) {
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		if e, ok := v.(*dialect.Encoded); ok {
+			if e.Head > len(e.Body) || !json.Valid(e.Body[:e.Head]) && e.Head > 0 {
+				t.Fatalf("%q has no JSON in its first %d bytes", e.Body, e.Head)
+			}
+			return
 		}
 		data, err := api.Encode(v)
 		if err != nil || !json.Valid(data) {
@@ -86,6 +96,23 @@ func FuzzPredict(f *testing.F) {
 	fuzz(f, "/", `{"inputs":[["a"],["q","a"]]}`, `{"inputs":"a","raw_scores":true}`, `{"inputs":["q","a"],"truncate":false}`)
 }
 
+func FuzzLLaMAFactory(f *testing.F) {
+	fuzz(f, "/v1/score/evaluation", `{"model":"model","messages":["<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\na"]}`)
+}
+
+func FuzzOat(f *testing.F) {
+	fuzz(f, "/get_feedback", `{"batch_prompt":["q"],"batch_response":["a"]}`, "\x82\xacbatch_prompt\x91\xa1q\xaebatch_response\x91\xa1a", "\x82\xacbatch_prompt\x91\xa1q\xb0batch_candidates\x91\x92\xa1a\xa1b")
+}
+
+func FuzzInfinity(f *testing.F) {
+	fuzz(f, "/classify", `{"input":["a"],"raw_scores":false}`, `{"inputs":"a"}`)
+}
+
+func FuzzInferBinary(f *testing.F) {
+	fuzz(f, "/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","parameters":{"binary_data_size":5}}],"parameters":{"binary_data_output":true}}`+"\x01\x00\x00\x00a",
+		`{"inputs":[{"name":"tokens","shape":[1,1],"datatype":"INT64","parameters":{"binary_data_size":8}},{"name":"sequence_lengths","shape":[1],"datatype":"INT64","data":[1]}]}`+"\x07\x00\x00\x00\x00\x00\x00\x00")
+}
+
 func FuzzSlime(f *testing.F) {
 	fuzz(f, "/v1/score-one", `{"prompt":"<|im_start|>user\nq","response":"a"}`, `{"prompt":[{"role":"user","content":"q"}],"response":"a"}`)
 }
@@ -110,10 +137,15 @@ func FuzzOthers(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		_, seed := dialect.DecodeSeed(body)
+		_, seed := dialect.DecodeSession(body)
 		_, tokenize := dialect.DecodeTEITokenize(body)
 		_, decode := dialect.DecodeTEIDecode(body)
 		_, index := dialect.DecodeIndex(body)
+		if g, err := dialect.DecodeGymRollouts(body); err == nil {
+			if _, err := api.Encode(g.Metrics()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		_, load := dialect.DecodeLoad(body)
 		_, update := dialect.DecodeSGLangUpdate(body)
 		for _, err := range []error{seed, tokenize, decode, index, load, update} {

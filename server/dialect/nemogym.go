@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -179,7 +180,14 @@ func gymMarks(d *api.Reward, mode string) []gymMark {
 	if d.Std != nil {
 		components["std"] = *d.Std
 	}
-	return []gymMark{{"reward", d.Reward}, {"reward_components", components}}
+	marks := []gymMark{{"reward", d.Reward}, {"reward_components", components}}
+	if len(components) > 1 {
+		// Metrics are made of the numbers of the rollout itself, see aggregateMetrics.
+		for _, name := range slices.Sorted(maps.Keys(components)) {
+			marks = append(marks, gymMark{"reward_" + name, components[name]})
+		}
+	}
+	return marks
 }
 
 // gymFailure is what nemo_gym/judge.py adds to a rollout whose judge failed: it
@@ -199,14 +207,15 @@ func gymFailure(reason string, echo api.Fields) []gymMark {
 	}
 }
 
-// Seeded is the reply of NeMo Gym's /seed_session: scoring keeps no state.
-type Seeded struct {
-	Session string `json:"resources_session_id,omitzero"` // echoed to an environment server, which sends one
+// Session is the reply of NeMo Gym's /seed_session and /close_session: scoring
+// keeps no state.
+type Session struct {
+	ID string `json:"resources_session_id,omitzero"` // echoed to an environment server, which sends one
 }
 
-// DecodeSeed reads the body of /seed_session.
-func DecodeSeed(body []byte) (Seeded, error) {
-	var s Seeded
+// DecodeSession reads the body of /seed_session or /close_session.
+func DecodeSession(body []byte) (Session, error) {
+	var s Session
 	err := api.DecodeLenient(body, &s)
 	return s, err
 }

@@ -24,8 +24,8 @@ type inferParameters struct {
 	Aggregate        string   `json:"aggregate"`
 	Lambda           *float64 `json:"lambda"`
 	Truncate         string   `json:"truncate"`
-	AddSpecialTokens bool     `json:"add_special_tokens"` // with TEXT
-	Binary           bool     `json:"binary_data_output"`
+	AddSpecialTokens *bool    `json:"add_special_tokens"` // with TEXT
+	Binary           bool     `json:"binary_data_output"` // of the outputs that do not say
 
 	// Triton's clients send these on their own. They are about sequences of
 	// requests and the order of a queue, and change no reward.
@@ -44,12 +44,13 @@ type inferInput struct {
 		BinarySize *int `json:"binary_data_size"`
 	} `json:"parameters"`
 	Data jsontext.Value `json:"data"`
+	raw  []byte         // in the place of Data, where there is a BinarySize
 }
 
 type inferRequested struct {
 	Name       string `json:"name"`
 	Parameters struct {
-		Binary bool `json:"binary_data"`
+		Binary *bool `json:"binary_data"`
 	} `json:"parameters"`
 }
 
@@ -61,10 +62,16 @@ type inferReply struct {
 }
 
 type inferOutput struct {
-	Name     string    `json:"name"`
-	Shape    []int     `json:"shape"`
-	Datatype string    `json:"datatype"`
-	Data     []float32 `json:"data"`
+	Name     string `json:"name"`
+	Shape    []int  `json:"shape"`
+	Datatype string `json:"datatype"`
+	// Of a tensor in JSON the data, of one behind it how many bytes it takes.
+	Data       []float32        `json:"data,omitzero"`
+	Parameters *inferBinarySize `json:"parameters,omitzero"`
+}
+
+type inferBinarySize struct {
+	Bytes int `json:"binary_data_size"`
 }
 
 // Version is a revision's name in the protocol: digits that say which weights
@@ -79,8 +86,8 @@ func Version(revision string) string {
 // stands, PROMPT with RESPONSE, or tokens with sequence_lengths, which with
 // sentences for TEXT are the names that NeMo-Aligner's reward server has.
 func infer(body []byte, at Target) (*Call, error) {
-	var r inferRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
+	r, err := readInfer(body, at.Head)
+	if err != nil {
 		return nil, err
 	}
 	var p inferParameters
@@ -88,9 +95,6 @@ func infer(body []byte, at Target) (*Call, error) {
 		if err := api.DecodeStrict(r.Parameters, &p); err != nil {
 			return nil, err.Under("parameters")
 		}
-	}
-	if p.Binary {
-		return nil, api.Errorf(api.CodeInvalidValue, "parameters.binary_data_output", "binary data is not supported: want JSON")
 	}
 	inputs, name, err := r.inputs(p.AddSpecialTokens)
 	if err != nil {
@@ -101,16 +105,13 @@ func infer(body []byte, at Target) (*Call, error) {
 		if o.Name != "rewards" && o.Name != "std" {
 			return nil, api.Errorf(api.CodeInvalidValue, param+".name", "want rewards or std")
 		}
-		if o.Parameters.Binary {
-			return nil, api.Errorf(api.CodeInvalidValue, param+".parameters.binary_data", "binary data is not supported: want JSON")
-		}
 	}
 	c := &Call{
 		Request: &api.RewardRequest{
 			Model: at.Model, Mode: p.Mode, Aggregate: p.Aggregate, Lambda: p.Lambda, Truncate: p.Truncate, Inputs: inputs,
 		},
 		Shape: oipShape, Param: under(name, false),
-		Reply: func(res *Result) (any, error) { return r.reply(res) },
+		Reply: func(res *Result) (any, error) { return r.reply(res, p.Binary) },
 	}
 	if at.Version != "" {
 		c.Request.Model += "@" + at.Version
@@ -119,7 +120,7 @@ func infer(body []byte, at Target) (*Call, error) {
 }
 
 // inputs makes native inputs of the tensors; name is that of the first of them.
-func (r *inferRequest) inputs(special bool) (inputs []api.Input, name string, err error) {
+func (r *inferRequest) inputs(special *bool) (inputs []api.Input, name string, err error) {
 	tensors := map[string]*inferInput{}
 	for i := range r.Inputs {
 		t := &r.Inputs[i]
@@ -141,7 +142,7 @@ func (r *inferRequest) inputs(special bool) (inputs []api.Input, name string, er
 		t := &r.Inputs[0]
 		texts, err := t.strings()
 		for i := range texts {
-			inputs = append(inputs, api.Input{Text: &texts[i], AddSpecialTokens: &special})
+			inputs = append(inputs, api.Input{Text: &texts[i], AddSpecialTokens: special})
 		}
 		return inputs, t.Name, err
 	case has("PROMPT", "RESPONSE"):
@@ -199,9 +200,6 @@ func tokenRows(tokens, lengths *inferInput) ([]api.Input, error) {
 
 // size returns how many elements the shape has: [n] or [n, m].
 func (t *inferInput) size(datatype ...string) (int, error) {
-	if t.Parameters.BinarySize != nil {
-		return 0, api.Errorf(api.CodeInvalidValue, t.Name, "binary data is not supported: want JSON")
-	}
 	ok := false
 	for _, d := range datatype {
 		ok = ok || t.Datatype == d
@@ -234,6 +232,9 @@ func (t *inferInput) strings() ([]string, error) {
 	if n != t.Shape[0] {
 		return nil, api.Errorf(api.CodeInvalidValue, t.Name, "shape %v, want [n] or [n, 1]", t.Shape)
 	}
+	if t.raw != nil {
+		return t.rawStrings(n)
+	}
 	var out []string
 	err = t.flat(func(dec *jsontext.Decoder, k jsontext.Kind) bool {
 		if k != '"' {
@@ -256,6 +257,9 @@ func (t *inferInput) ints() ([]int32, error) {
 	n, err := t.size("INT64", "INT32")
 	if err != nil {
 		return nil, err
+	}
+	if t.raw != nil {
+		return t.rawInts(n)
 	}
 	var out []int32
 	err = t.flat(func(dec *jsontext.Decoder, k jsontext.Kind) bool {
@@ -306,10 +310,10 @@ func (t *inferInput) flat(element func(*jsontext.Decoder, jsontext.Kind) bool) e
 	}
 }
 
-func (r *inferRequest) reply(res *Result) (any, error) {
+func (r *inferRequest) reply(res *Result, binary bool) (any, error) {
 	n := len(res.Data)
-	rewards := inferOutput{"rewards", []int{n, 1}, "FP32", res.rewards()}
-	std := inferOutput{"std", []int{n, 1}, "FP32", make([]float32, n)}
+	rewards := inferOutput{Name: "rewards", Shape: []int{n, 1}, Datatype: "FP32", Data: res.rewards()}
+	std := inferOutput{Name: "std", Shape: []int{n, 1}, Datatype: "FP32", Data: make([]float32, n)}
 	spread := true
 	for i, d := range res.Data {
 		if spread = spread && d.Std != nil; spread {
@@ -322,7 +326,7 @@ func (r *inferRequest) reply(res *Result) (any, error) {
 		if spread {
 			out.Outputs = append(out.Outputs, std)
 		}
-		return out, nil
+		return out.encode(func(int) bool { return binary })
 	}
 	for i, o := range r.Outputs {
 		switch {
@@ -334,5 +338,10 @@ func (r *inferRequest) reply(res *Result) (any, error) {
 			return nil, api.Errorf(api.CodeUnsupportedMode, fmt.Sprintf("outputs[%d]", i), "std is known in the modes ens and both alone, and %q answered", res.Mode)
 		}
 	}
-	return out, nil
+	return out.encode(func(i int) bool {
+		if asked := r.Outputs[i].Parameters.Binary; asked != nil {
+			return *asked
+		}
+		return binary
+	})
 }

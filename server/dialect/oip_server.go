@@ -56,7 +56,7 @@ type (
 
 // NewOIPServer returns the reply of GET /v2.
 func NewOIPServer(version string) OIPServer {
-	return OIPServer{"warmserve", version, []string{"model_repository"}}
+	return OIPServer{"warmserve", version, []string{"model_repository", "binary_tensor_data"}}
 }
 
 // NewOIPModel describes a model of some revisions, the live one first. The

@@ -21,7 +21,7 @@ type Input struct {
 	Response string
 	// Text is scored as it stands, template and all.
 	Text       *string
-	AddSpecial bool // with Text: the tokenizer adds its special tokens
+	AddSpecial *bool // with Text: the tokenizer adds its special tokens; nil is yes for an encoder, whose texts all stand between them
 	// IDs are tokens, scored as they stand.
 	IDs []int32
 }
@@ -233,7 +233,10 @@ func (e *Encoder) check(x *encoding) error {
 func (e *Encoder) passages(in Input, o EncodeOptions) ([]passage, error) {
 	switch {
 	case in.Text != nil:
-		p := passage{addSpecial: in.AddSpecial}
+		p := passage{addSpecial: !e.causal}
+		if in.AddSpecial != nil {
+			p.addSpecial = *in.AddSpecial
+		}
 		p.add(*in.Text, regionAnswer, o.PlainText)
 		return []passage{p}, nil
 	case in.Messages != nil && e.Template == nil:

@@ -59,7 +59,7 @@ func TestInputsBecomeTheTextTheModelWasTrainedOn(t *testing.T) {
 		{"without template the response follows the prompt", plain, exchange("Q ", "A"), "<s>Q A"},
 		{"an empty prompt is allowed", plain, exchange("", "A"), "<s>A"},
 		{"text as it stands", chatty, Input{Text: &text}, "hi"},
-		{"text with the tokenizer's special tokens", chatty, Input{Text: &text, AddSpecial: true}, "<s>hi"},
+		{"text with the tokenizer's special tokens", chatty, Input{Text: &text, AddSpecial: new(true)}, "<s>hi"},
 		{"special tokens in text are tokens", plain, exchange("", "A</s>"), "<s>A</s>"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestInputsBecomeTheTextTheModelWasTrainedOn(t *testing.T) {
 
 func TestADoubledBOSIsDropped(t *testing.T) {
 	d, text := withTemplate(t), "<s>hi"
-	e, err := d.Encode(Input{Text: &text, AddSpecial: true}, EncodeOptions{})
+	e, err := d.Encode(Input{Text: &text, AddSpecial: new(true)}, EncodeOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, "<s>hi", decoded(d, e))
 }

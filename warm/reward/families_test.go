@@ -88,7 +88,7 @@ func TestConversationsAreReadAsEveryPipelineReadsThem(t *testing.T) {
 					require.NoError(t, err)
 					deployments[reading] = d
 				}
-				in := reward.Input{Text: w.Text, AddSpecial: w.Pipeline == "openrlhf-serve-2024"}
+				in := reward.Input{Text: w.Text, AddSpecial: new(w.Pipeline == "openrlhf-serve-2024")}
 				if conversation {
 					messages, err := chat.ParseMessages(golden.Conversations[w.Conversation])
 					require.NoError(t, err)
@@ -222,5 +222,26 @@ func TestAdaptersWithAValueHeadAreAveraged(t *testing.T) {
 		got := make([]float32, 1)
 		require.NoError(t, engine.Score(d.Average(), got, []model.Sequence{e.Sequence}))
 		assert.InDelta(t, golden.Scores[i], got[0], 2e-5)
+	}
+}
+
+// A text for an encoder stands between its special tokens unless the request says
+// otherwise, as every other server of such models has it; a decoder's text has
+// its template already.
+func TestAnEncodersTextStandsBetweenItsSpecialTokens(t *testing.T) {
+	text := "hello"
+	for name, added := range map[string]int{"trl-modernbert": 2, "trl-qwen3": 0} {
+		dir, _ := stack(t, name)
+		d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}}, 2)
+		require.NoError(t, err)
+		ids := func(special *bool) []int32 {
+			e, err := d.Encode(reward.Input{Text: &text, AddSpecial: special}, reward.EncodeOptions{})
+			require.NoError(t, err)
+			return e.IDs
+		}
+		assert.Len(t, ids(nil), len(ids(new(false)))+added, name)
+		if added > 0 {
+			assert.Equal(t, ids(new(true)), ids(nil), name)
+		}
 	}
 }

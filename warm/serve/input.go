@@ -19,7 +19,7 @@ func Answer(in *api.Input, i int) (reward.Input, error) {
 	case in.InputIDs != nil:
 		return reward.Input{IDs: in.InputIDs}, nil
 	case in.Text != nil:
-		return reward.Input{Text: in.Text, AddSpecial: in.AddSpecialTokens != nil && *in.AddSpecialTokens}, nil
+		return reward.Input{Text: in.Text, AddSpecial: in.AddSpecialTokens}, nil
 	case in.Messages != nil:
 		m, err := Conversation(in.Messages)
 		return reward.Input{Messages: m}, err
