@@ -15,8 +15,12 @@ const example = {
   ],
 };
 
+// Parameters of a member up to which an answer is followed unasked: scoring it after
+// each word takes seconds on a model of more.
+const smallModel = 1e8;
+
 // What was typed outlives a look at another view, in memory alone.
-const draft = {form: 'prompt', prompt: example.prompt, turns: [{role: 'user', content: example.prompt}], answers: [...example.answers], along: true, model: ''};
+const draft = {form: 'prompt', prompt: example.prompt, turns: [{role: 'user', content: example.prompt}], answers: [...example.answers], along: null, model: ''};
 
 export default async function playground(root, signal) {
   root.append(head('Playground', 'Score answers to one prompt. A reward is a raw logit: it tells answers apart, and has no scale of its own.'));
@@ -26,6 +30,7 @@ export default async function playground(root, signal) {
     return;
   }
   if (!list.some(m => m.id === draft.model)) draft.model = list[0].id;
+  draft.along ??= list.every(m => m.parameters < smallModel);
   const asked = h('div', {class: 'stack'}), answers = h('div', {class: 'stack'});
   const results = h('div', {class: 'stack', id: 'results'}, empty('pen', 'Nothing scored yet', 'Write a prompt and some answers, or take the ones that are there, and score them.'));
   let running = null;
@@ -50,7 +55,7 @@ export default async function playground(root, signal) {
     list.length > 1 ? select('model', 'Model', list.map(m => m.id), draft.model, v => { draft.model = v; }) : null,
     h('div', {}, choice('form', 'What comes before the answer', [['prompt', 'Prompt'], ['conversation', 'Conversation']], draft.form, v => { draft.form = v; redraw(); })),
     asked, answers,
-    h('label', {class: 'check'}, h('input', {type: 'checkbox', id: 'along', checked: draft.along, onchange: e => { draft.along = e.target.checked; }}), 'Follow the reward along each answer'),
+    h('label', {class: 'check'}, h('input', {type: 'checkbox', id: 'along', checked: draft.along, onchange: e => { draft.along = e.target.checked; }}), 'Follow the reward along each answer', h('span', {class: 'hint'}, 'scores it after each word')),
     h('div', {class: 'row'}, button,
       h('button', {type: 'button', class: 'button quiet', id: 'example', onclick: () => { Object.assign(draft, {prompt: example.prompt, turns: [{role: 'user', content: example.prompt}], answers: [...example.answers]}); redraw(); }}, 'Example'),
       h('button', {type: 'button', class: 'button quiet', id: 'clear', onclick: () => { Object.assign(draft, {prompt: '', turns: [{role: 'user', content: ''}], answers: ['', '']}); redraw(); form.querySelector('textarea').focus(); }}, 'Clear')));

@@ -1,4 +1,9 @@
-// The reward along an answer: what it is worth after each word.
+// The reward along an answer: what it would be worth if it ended after each word.
+// Every model can say that, those whose tokens see what follows among them, and it is
+// read where training read it. The API's own trajectory is of other things: one value
+// for each token, the template's and the prompt's too, without their texts, and of
+// models whose tokens see only those before them. A prompt is computed once for all
+// words; an answer's words each cost what is before them.
 
 import {call} from './client.js';
 
