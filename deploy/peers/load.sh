@@ -50,7 +50,8 @@ serve() {
   done
   end=$(date +%s.%N)
   memory=$(awk '/VmRSS|RssAnon/ {printf "%s %d MB  ", $1, $2 / 1024}' /proc/$server/status)
-  echo "warm serve $1: live after $(awk "BEGIN {printf \"%.2f\", $end - $start}") s; $memory"
+  cpu=$(awk -v hz="$(getconf CLK_TCK)" '{sub(/.*\) /, ""); printf "%.2f", ($12 + $13) / hz}' /proc/$server/stat)
+  echo "warm serve $1: live after $(awk "BEGIN {printf \"%.2f\", $end - $start}") s, $cpu s of processor time; $memory"
   grep '"model is live"' "$work/$1.log"
   kill $server
   wait $server 2>/dev/null || true

@@ -169,52 +169,55 @@ func pieceRows(p *nn.Param) int {
 	return max(64, pieceLen/p.RowLen()/64*64)
 }
 
-func (m *Model) read(src Source, o LoadOptions) error {
-	params, name := m.weights.params, m.Net.SourceName
+// cut cuts parameters into pieces.
+func cut(params []nn.Param) []piece {
 	var pieces []piece
-	longest := 0
-	left := make([]atomic.Int32, len(params)) // pieces not yet read
 	for i := range params {
 		p := &params[i]
 		n := pieceRows(p)
 		for row := 0; row < p.Shape[0]; row += n {
-			rows := min(n, p.Shape[0]-row)
-			pieces = append(pieces, piece{param: i, row: row, rows: rows})
-			longest = max(longest, rows*p.RowLen())
-			left[i].Add(1)
+			pieces = append(pieces, piece{param: i, row: row, rows: min(n, p.Shape[0]-row)})
 		}
-		m.parameters += p.Len()
 	}
+	return pieces
+}
+
+// loading is a model's weights on their way from a source into its layers.
+type loading struct {
+	LoadOptions
+	m      *Model
+	src    Source
+	pieces []piece
+	left   []atomic.Int32 // pieces of each parameter that are not yet read
+	done   atomic.Int64   // values
+}
+
+func (m *Model) read(src Source, o LoadOptions) error {
+	params := m.weights.params
+	r := &loading{LoadOptions: o, m: m, src: src, pieces: cut(params), left: make([]atomic.Int32, len(params))}
+	for i := range r.pieces {
+		r.left[r.pieces[i].param].Add(1)
+		m.parameters += r.len(&r.pieces[i])
+	}
+	batches, longest := r.batches()
 	var (
-		wg         sync.WaitGroup
-		next, done atomic.Int64
-		once       sync.Once
-		failed     error
+		wg     sync.WaitGroup
+		next   atomic.Int64
+		once   sync.Once
+		failed error
 	)
 	for range max(1, o.Workers) {
 		wg.Go(func() {
 			buf := make([]float32, longest)
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= len(pieces) {
+				if i >= len(batches) {
 					return
 				}
-				p := &pieces[i]
-				err := o.interrupted()
-				if err == nil {
-					err = p.load(&params[p.param], m.weights.owners[p.param], name(params[p.param].Name), src, buf)
-				}
-				if err != nil {
+				if err := r.load(batches[i], buf); err != nil {
 					once.Do(func() { failed = err })
-					next.Store(int64(len(pieces)))
+					next.Store(int64(len(batches)))
 					return
-				}
-				if r, ok := src.(releaser); ok && left[p.param].Add(-1) == 0 {
-					r.Release(name(params[p.param].Name))
-				}
-				n := done.Add(int64(p.rows * params[p.param].RowLen()))
-				if o.Progress != nil {
-					o.Progress(float64(n) / float64(m.parameters))
 				}
 			}
 		})
@@ -223,21 +226,69 @@ func (m *Model) read(src Source, o LoadOptions) error {
 	if failed != nil {
 		return failed
 	}
-	m.digest = digest(params, pieces)
+	m.digest = digest(params, r.pieces)
 	return nil
 }
 
-func (p *piece) load(param *nn.Param, to owner, name string, src Source, buf []float32) error {
-	n := param.RowLen()
-	buf = buf[:p.rows*n]
-	if err := readRows(src, buf, name, param, p.row); err != nil {
-		return err
+// len returns the number of a piece's values.
+func (r *loading) len(p *piece) int { return p.rows * r.m.weights.params[p.param].RowLen() }
+
+// batches returns the pieces by what a worker reads before it hashes and packs: as many
+// values as [kernel.SHA256] hashes at a time, unless workers would be left without work,
+// and the most values of any batch.
+func (r *loading) batches() (batches [][]piece, longest int) {
+	most := min(kernel.SHA256Together()*pieceLen, r.m.parameters/(2*max(1, r.Workers)))
+	from, n := 0, 0
+	for i := range r.pieces {
+		next := r.len(&r.pieces[i])
+		if i > from && n+next > most {
+			batches = append(batches, r.pieces[from:i])
+			from, n = i, 0
+		}
+		n += next
+		longest = max(longest, n)
 	}
-	if i := notFinite(buf); i >= 0 {
-		return fmt.Errorf("tensor %q: element %d is %v: %w", name, p.row*n+i, buf[i], ErrNotFinite)
+	if from < len(r.pieces) {
+		batches = append(batches, r.pieces[from:])
 	}
-	p.sum = sha256.Sum256(float32Bytes(buf))
-	to.layer.store(to.i, p.row, buf)
+	return batches, longest
+}
+
+// load reads the pieces of a batch into buf, hashes them and packs them.
+func (r *loading) load(batch []piece, buf []float32) error {
+	params, owners, name := r.m.weights.params, r.m.weights.owners, r.m.Net.SourceName
+	values := make([][]float32, len(batch))
+	texts, sums := make([][]byte, len(batch)), make([][sha256.Size]byte, len(batch))
+	for i := range batch {
+		if err := r.interrupted(); err != nil {
+			return err
+		}
+		p := &batch[i]
+		param, n := &params[p.param], r.len(p)
+		values[i], buf = buf[:n], buf[n:]
+		if err := readRows(r.src, values[i], name(param.Name), param, p.row); err != nil {
+			return err
+		}
+		if j := notFinite(values[i]); j >= 0 {
+			return fmt.Errorf("tensor %q: element %d is %v: %w",
+				name(param.Name), p.row*param.RowLen()+j, values[i][j], ErrNotFinite)
+		}
+		texts[i] = float32Bytes(values[i])
+	}
+	kernel.SHA256(sums, texts)
+	for i := range batch {
+		p := &batch[i]
+		p.sum = sums[i]
+		to := owners[p.param]
+		to.layer.store(to.i, p.row, values[i])
+		if s, ok := r.src.(releaser); ok && r.left[p.param].Add(-1) == 0 {
+			s.Release(name(params[p.param].Name))
+		}
+		n := r.done.Add(int64(len(values[i])))
+		if r.Progress != nil {
+			r.Progress(float64(n) / float64(r.m.parameters))
+		}
+	}
 	return nil
 }
 

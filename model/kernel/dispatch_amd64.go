@@ -347,6 +347,19 @@ func rotate(x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, half 
 	}
 }
 
+// sha256Blocks adds blocks of 64 bytes, at least one, of each of eight texts to
+// their states.
+func sha256Blocks(state *sha256State, texts *[sha256Lanes]*byte, blocks int) {
+	switch {
+	case active.level >= AVX512:
+		amd64.Sha256BlocksAVX512(&state[0][0], &texts[0], blocks)
+	case active.level >= AVX2:
+		amd64.Sha256BlocksAVX2(&state[0][0], &texts[0], blocks)
+	default:
+		sha256BlocksGeneric(state, texts, blocks)
+	}
+}
+
 // softmax replaces the span of each row by the softmax of scale times it and
 // the other columns by zero.
 func softmax(s []float32, lds, rows, n int, p Span, scale float32) {

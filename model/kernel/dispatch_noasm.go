@@ -161,6 +161,12 @@ func rotate(x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, half 
 	rotateGeneric(x, ldx, rows, heads, d, cos, sin, ldt, half)
 }
 
+// sha256Blocks adds blocks of 64 bytes, at least one, of each of eight texts to
+// their states.
+func sha256Blocks(state *sha256State, texts *[sha256Lanes]*byte, blocks int) {
+	sha256BlocksGeneric(state, texts, blocks)
+}
+
 // softmax replaces the span of each row by the softmax of scale times it and
 // the other columns by zero.
 func softmax(s []float32, lds, rows, n int, p Span, scale float32) {

@@ -48,6 +48,7 @@
 //	rope      the rotary position embedding
 //	adamw     the step of the optimiser
 //	bf16      conversions to bfloat16 and back
+//	sha256    SHA-256 of several texts at a time
 //
 //	product   activations times packed weights, with an epilogue
 //	matmul    products of attention and of gradients, with panels of the caller

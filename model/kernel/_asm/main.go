@@ -36,6 +36,7 @@ var generators = []struct {
 	{"peak", peak},
 	{"quant", quant},
 	{"rope", rope},
+	{"sha256", sha256Blocks},
 	{"softmax", softmax},
 	{"tile", tiles},
 	{"vector", vector},
