@@ -90,7 +90,7 @@ func TestEveryDialectAnswersTheNativeReward(t *testing.T) {
 		{"oat's preference", "/get_feedback", `{"batch_prompt":["q"],"batch_response":[],"batch_candidates":[["a","bb"]]}`, in("batch_first_win_prob", 0), logistic(pair[0] - pair[1])},
 		{"infinity's classification", "/classify", `{"model":"default/not-specified","input":["x","hello"],"raw_scores":true}`, in("data", 1, 0, "score"), special},
 		{"infinity's default", "/classify", `{"input":["hello"],"raw_scores":false}`, in("data", 0, 0, "score"), logistic(special)},
-		{"text classification under vLLM's path", "/classify", `{"inputs":"hello","parameters":{"function_to_apply":"none"}}`, in(0, "score"), special},
+		{"text classification under vLLM's path", "/classify", `{"inputs":"hello","parameters":{"function_to_apply":"none"}}`, in(0, 0, "score"), special},
 		{"NeMo Gym behind a rollout", "/ng-rollout/3-0/verify", gymRow, in("reward"), pair[0]},
 		{"Open Inference Protocol", "/v2/models/m/infer", `{"inputs":[{"name":"PROMPT","shape":[1],"datatype":"BYTES","data":["q"]},{"name":"RESPONSE","shape":[1],"datatype":"BYTES","data":["a"]}]}`, in("outputs", 0, "data", 0), pair[0]},
 		{"Open Inference Protocol, of a version", "/v2/models/m/versions/0123456789ab/infer", `{"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","data":["hello"]}]}`, in("outputs", 0, "data", 0), text},

@@ -18,8 +18,8 @@ import (
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
-// TestTRLTrainsOnTheServersRewards takes one step of TRL's GRPOTrainer and
-// OnlineDPOTrainer with a tiny random policy, and scores a group in the process
+// TestTRLTrainsOnTheServersRewards takes one step of TRL's GRPOTrainer,
+// RLOOTrainer and OnlineDPOTrainer with a tiny random policy, and scores a group in the process
 // that AsyncGRPO spawns. It wants TRL 1.16 or later:
 //
 //	python3 -m venv VENV && VENV/bin/pip install torch transformers trl
@@ -48,7 +48,7 @@ func TestTRLTrainsOnTheServersRewards(t *testing.T) {
 		Rewards              []float32
 	}
 	require.NoError(t, json.Unmarshal(lines[len(lines)-1], &got), "%s", stdout.String())
-	for trainer, least := range map[string]int{"grpo": 8, "online_dpo": 8, "async_grpo": 4} {
+	for trainer, least := range map[string]int{"grpo": 8, "rloo": 8, "online_dpo": 8, "async_grpo": 4} {
 		g := got[trainer]
 		require.GreaterOrEqual(t, len(g.Rewards), least, trainer)
 		var inputs []any

@@ -53,17 +53,21 @@ func (o *teiOptions) score(reward float32) float32 {
 type teiPredictRequest struct {
 	teiOptions
 	Inputs     jsontext.Value `json:"inputs"`
-	Parameters teiParameters  `json:"parameters"`
+	Parameters *teiParameters `json:"parameters"`
 }
 
-// teiParameters are huggingface_hub's, which sends them to any server of text
-// classification. Its top_k is about labels, of which there is one.
+// teiParameters are huggingface_hub's, which sends them, if empty, to any server
+// of text classification, and reads the answer to one text as the first of a
+// batch. Its top_k is about labels, of which there is one.
 type teiParameters struct {
 	Function string `json:"function_to_apply"` // "" is what raw_scores says
 }
 
 // apply lets the parameters say what a score is.
 func (r *teiPredictRequest) apply() error {
+	if r.Parameters == nil {
+		return nil
+	}
 	switch r.Parameters.Function {
 	case "", "sigmoid":
 		return nil
@@ -109,7 +113,7 @@ func teiPredict(body []byte, at Target) (*Call, error) {
 			}
 			out[i] = []teiPrediction{{r.score(d.Reward), cmp.Or(res.Label, "LABEL_0")}}
 		}
-		if single {
+		if single && r.Parameters == nil {
 			return out[0], nil
 		}
 		return out, nil

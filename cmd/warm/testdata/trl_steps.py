@@ -22,13 +22,14 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM  # noqa: E
 
 from trl_reward import SyncWarmReward, WarmReward  # noqa: E402
 
-SIZE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 300}
+SIZE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
 def policy():
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(job["tokenizer"], pad_token="</s>")
-    return LlamaForCausalLM(LlamaConfig(**SIZE, bos_token_id=0, eos_token_id=1, pad_token_id=1)), tokenizer
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    return LlamaForCausalLM(LlamaConfig(**SIZE, **ids, vocab_size=len(tokenizer))), tokenizer
 
 
 def data():
@@ -43,12 +44,24 @@ def common(name):
 
 
 def grpo():
-    """One step of GRPOTrainer; what it logs of the rewards that it trained on."""
+    """One step of GRPOTrainer."""
     from trl import GRPOConfig, GRPOTrainer
 
+    return logged(GRPOTrainer, GRPOConfig, "grpo")
+
+
+def rloo():
+    """One step of RLOOTrainer."""
+    from trl import RLOOConfig, RLOOTrainer
+
+    return logged(RLOOTrainer, RLOOConfig, "rloo")
+
+
+def logged(trainer_class, config_class, name):
+    """One step, and what the trainer logs of the rewards that it trained on."""
     model, tokenizer = policy()
-    args = GRPOConfig(**common("grpo"), num_generations=4, max_completion_length=8)
-    trainer = GRPOTrainer(
+    args = config_class(**common(name), num_generations=4, max_completion_length=8)
+    trainer = trainer_class(
         model=model, reward_funcs=WarmReward(job["url"]), args=args, train_dataset=data(), processing_class=tokenizer
     )
     trainer.train()
@@ -115,4 +128,4 @@ def async_grpo():
 
 
 if __name__ == "__main__":
-    json.dump({f.__name__: f() for f in (grpo, online_dpo, async_grpo)}, sys.stdout)
+    json.dump({f.__name__: f() for f in (grpo, rloo, online_dpo, async_grpo)}, sys.stdout)
