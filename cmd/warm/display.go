@@ -90,7 +90,11 @@ func (d *display) end(key string, keep bool) {
 	}
 	d.clear()
 	if keep {
-		fmt.Fprintln(d.w, strings.Join(d.lines[i].parts, ", "))
+		text := strings.Join(d.lines[i].parts, ", ")
+		if d.width != nil {
+			text = fitted(d.lines[i].parts, d.width()-1)
+		}
+		fmt.Fprintln(d.w, text)
 	}
 	d.lines = slices.Delete(d.lines, i, i+1)
 	d.draw()

@@ -119,6 +119,9 @@ func TestSeveralLinesAreShownTogether(t *testing.T) {
 	d.end("two", false)
 	assert.Equal(t, []string{"one: 2"}, s.rows)
 	d.end("two", false)
+	d.show("three", "three: 1", strings.Repeat("long", 25))
+	d.end("three", true)
+	assert.Equal(t, []string{"one: 2", "three: 1"}, s.rows, "what stays fits as well")
 }
 
 func TestNothingIsDrawnWithoutATerminal(t *testing.T) {

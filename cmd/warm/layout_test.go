@@ -58,7 +58,8 @@ var layout = map[string][]string{
 	"trainer/optim":          {"model/cpu", "model/kernel", "model/nn"},
 	"trainer/loss":           {},
 	"trainer/bpe":            {},
-	"trainer/state":          {"model/nn", "loader", "loader/safetensors"},
+	"trainer/events":         {},
+	"trainer/state":          {"model/nn", "loader", "loader/safetensors", "trainer/events", "trainer/lab/drawing"}, // drawing knows nothing of experiments
 	"trainer/lm":             {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
 	"trainer/lab":            {"model", "warm/reward", "loader", "warm", "trainer/data", "eval", "trainer/lab/drawing", "trainer/rm", "trainer/state"},
 	"trainer/lab/drawing":    {"eval"},

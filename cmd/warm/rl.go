@@ -55,7 +55,7 @@ again as a whole, and counted as "rescored".
 
 While it runs, OUT.train holds its state. After SIGTERM, a crash or a server that
 stayed away, the same command goes on, and with the same rewards it ends in the
-same bytes. OUT gets metrics.jsonl, metrics.csv, training.json and times.jsonl.`,
+same bytes. OUT gets metrics.jsonl, metrics.csv and .svg, training.json and times.jsonl.`,
 		Example: `  warm serve --model detox=rm-1,rm-2,rm-3 &
   warm rl --policy sft --prompts prompts.jsonl --url http://127.0.0.1:8080 --out policy --lr 1e-5 --kl-coef 0.05
   warm rl --algorithm grpo --answers 8 --kl-in loss --kl-coef 0.04 --epochs-per-batch 2 --policy sft \
@@ -108,6 +108,7 @@ func (f *rlFlags) runFlags(c *cobra.Command) {
 	l.IntVar(&r.Measured, "measured", 64, "largest number of held-out prompts to measure on")
 	l.Uint64Var(&r.Seed, "seed", 0, "decides the answers")
 	l.Uint64Var(&r.DataSeed, "data-seed", 0, "decides the order of the prompts and which are held out")
+	l.StringVar(&r.TensorBoard, "tensorboard", "", "`directory` for event files of TensorBoard, written while the run goes (default none)")
 	l.IntVar(&r.SaveEvery, "save-every", 20, "steps between saved states")
 	l.IntVar(&r.TokenBudget, "token-budget", 8192, "tokens in memory at a time")
 	l.BoolVar(&r.Recompute, "recompute", false, "use a fraction of the memory for a third more time")

@@ -45,6 +45,7 @@ func languageFlags(c *cobra.Command, f *lm.Config) {
 	l.Uint64Var(&f.DataSeed, "data-seed", 0, "decides the order of the text")
 	l.IntVar(&f.SaveEvery, "save-every", 100, "steps between saved states")
 	l.IntVar(&f.EvalEvery, "eval-every", 0, "steps between measurements (default at the end)")
+	l.StringVar(&f.TensorBoard, "tensorboard", "", "`directory` for event files of TensorBoard, written while the run goes (default none)")
 	l.BoolVar(&f.BF16, "bf16", false, "multiply in bfloat16; weights and gradients stay float32")
 	l.BoolVar(&f.Recompute, "recompute", false, "use a fraction of the memory for a third more time")
 	l.IntVar(&f.Workers, "workers", 0, "number of workers (default one a processor)")

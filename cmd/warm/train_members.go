@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
@@ -68,14 +69,14 @@ of jobs trains all; results have the same bytes.`,
 	rules := []rule{
 		{when: given(c, "plan"), why: "with --plan, whose file has the settings", but: true,
 			flags: []string{"plan", "task", "index", "list", "parallel", "workers", "save-every",
-				"recompute", "replace"}},
+				"recompute", "replace", "tensorboard"}},
 		{when: given(c, "lrs"), why: "with --lrs", flags: []string{"lr"}},
 		{when: given(c, "dropouts"), why: "with --dropouts", flags: []string{"dropout"}},
 		{when: given(c, "bases"), why: "with --bases", flags: []string{"base"}},
 		{when: given(c, "task"), why: "with --task", flags: []string{"index", "parallel"}},
 		{when: given(c, "index"), why: "with --index", flags: []string{"parallel"}},
 		{when: given(c, "list"), why: "with --list, which trains nothing",
-			flags: []string{"task", "index", "parallel", "workers", "save-every", "recompute", "replace"}},
+			flags: []string{"task", "index", "parallel", "workers", "save-every", "recompute", "replace", "tensorboard"}},
 	}
 	refuses(c, append(rules, trainRules(&run)...)...)
 	return c
@@ -116,7 +117,7 @@ func (f *membersFlags) read(run rm.Config, open func(string) (*loader.Checkpoint
 		}
 		plan.Run.Workers, plan.Run.SaveEvery, plan.Run.Recompute, plan.Run.Replace = run.Workers,
 			run.SaveEvery, run.Recompute, run.Replace
-		plan.Run.Open = open
+		plan.Run.TensorBoard, plan.Run.Open = run.TensorBoard, open
 		return plan, nil
 	}
 	plan = &rm.Plan{Out: run.Out, Run: run, Bases: f.bases, M: f.m, GridSeed: f.gridSeed}
@@ -183,7 +184,7 @@ func (p *program) trainSelected(ctx context.Context, d *display, plan *rm.Plan,
 		defer mu.Unlock()
 		if logs[i] == nil {
 			m := &chosen[i]
-			d.say("%s: lr %g, dropout %+v, base %s", m.Name, m.Config.LR, m.Config.Dropout, m.Config.Base)
+			d.say("%s: lr %g, %s, base %s", m.Name, m.Config.LR, dropouts(m.Config.Dropout), m.Config.Base)
 			if logs[i] = newTrainLog(d); parallel > 1 {
 				logs[i].name = m.Name + ": "
 			}
@@ -206,6 +207,18 @@ func (p *program) trainSelected(ctx context.Context, d *display, plan *rm.Plan,
 		}
 	}
 	return failed, nil
+}
+
+// dropouts names the dropouts that a run has.
+func dropouts(r model.Regularization) string {
+	text := fmt.Sprintf("dropout %g", r.Hidden)
+	if r.Attention > 0 {
+		text += fmt.Sprintf(", of attention %g", r.Attention)
+	}
+	if r.Embedding > 0 {
+		text += fmt.Sprintf(", of embeddings %g", r.Embedding)
+	}
+	return text
 }
 
 // summaryFile is where the comparison of a plan's members goes.

@@ -62,6 +62,7 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.BoolVar(&f.NoProbe, "no-probe", false, "keep the score head of a base that has one")
 	l.IntVar(&f.SaveEvery, "save-every", 100, "steps between saved states")
 	l.IntVar(&f.EvalEvery, "eval-every", 0, "steps between measurements (default at the end)")
+	l.StringVar(&f.TensorBoard, "tensorboard", "", "`directory` for event files of TensorBoard, written while the run goes (default none)")
 	l.BoolVar(&f.BF16, "bf16", false, "multiply in bfloat16; weights and gradients stay float32")
 	l.BoolVar(&f.Recompute, "recompute", false, "use a fraction of the memory for a third more time")
 	l.IntVar(&f.Workers, "workers", 0, "number of workers (default one a processor)")
@@ -104,7 +105,8 @@ func (p *program) trainRM() *cobra.Command {
 		Short: "Train one reward model from preference pairs",
 		Long: `rm trains a reward model by the Bradley-Terry loss. A language model first gets a
 score head by linear probing on frozen features. The result is a Hugging Face
-checkpoint with metrics.jsonl and training.json beside the weights. With --lora that
+checkpoint with metrics.jsonl, metrics.csv, the learning curves metrics.svg and
+training.json beside the weights. With --lora that
 is the whole model, the low-rank change merged; OUT-adapter is the change alone, as
 PEFT writes it, with the base's whole path.
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -136,4 +137,38 @@ func TestTrainingRefusesBadCommandLines(t *testing.T) {
 			assert.Contains(t, log, c.want)
 		})
 	}
+}
+
+// TestThePlansOfTheManualTrain carries out the plan files of docs/training.md as they are
+// printed, with files of the names that they have.
+func TestThePlansOfTheManualTrain(t *testing.T) {
+	text := pages(t)["docs/training.md"]
+	plans := regexp.MustCompile("(?s)```yaml\n(out: .*?)```").FindAllStringSubmatch(text, -1)
+	require.Len(t, plans, 2)
+	base, err := filepath.Abs(trainable(t))
+	require.NoError(t, err)
+	pairs := easyPairs(t, 40)
+	for i, members := range []int{4, 6} {
+		t.Chdir(t.TempDir())
+		for name, to := range map[string]string{"sft": base, "sft-1": base, "sft-2": base, "pairs.jsonl.zst": pairs, "test.jsonl.zst": pairs} {
+			require.NoError(t, os.Symlink(to, name))
+		}
+		require.NoError(t, os.WriteFile("plan.yaml", []byte(plans[i][1]), 0o644))
+		code, printed, log := trainCommand(t, "train", "members", "--plan", "plan.yaml", "--list")
+		require.Equal(t, exitOK, code, log)
+		var runs []rm.MemberRun
+		require.NoError(t, json.Unmarshal([]byte(printed), &runs))
+		assert.Len(t, runs, members)
+
+		code, _, log = trainCommand(t, "train", "members", "--plan", "plan.yaml", "--tensorboard", "events")
+		require.Equal(t, exitOK, code, log)
+		for _, m := range runs {
+			assert.FileExists(t, filepath.Join("runs", m.Name, "model.safetensors"))
+			assert.FileExists(t, filepath.Join("runs", m.Name, "metrics.svg"))
+			told, err := filepath.Glob(filepath.Join("events", m.Name, "events.out.tfevents.*"))
+			require.NoError(t, err)
+			assert.Len(t, told, 1, m.Name)
+		}
+	}
+	assert.Contains(t, text, "plan.yaml --list")
 }

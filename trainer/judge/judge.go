@@ -164,7 +164,7 @@ func (j *judge) run(ctx context.Context, r *Report, dirs []string) error {
 		if err != nil {
 			return nil, err
 		}
-		chosen, rejected, err := rm.ScorePairs(j.engine, m, j.pairs)
+		chosen, rejected, err := rm.ScorePairs(ctx, j.engine, m, j.pairs)
 		return slices.Concat(chosen, rejected), err
 	}
 	n := len(j.pairs)

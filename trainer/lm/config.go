@@ -76,6 +76,8 @@ type Config struct {
 	Recompute bool           `json:"-"` // less memory for a third more time; changes no bit
 	Workers   int            `json:"-"`
 	Progress  func(Progress) `json:"-"`
+
+	TensorBoard string `json:"-"` // directory for event files, which hold times; "" for none
 }
 
 // Progress is how a run goes.

@@ -59,7 +59,8 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	}
 	c = c.withDefaults()
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery, Say: r.say}
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery, Say: r.say, Events: c.TensorBoard,
+		Curves: state.Curves{Label: "loss in nats a token", Columns: []string{"loss", "valid"}}}
 	defer r.close()
 	var err error
 	if r.base, err = c.open(); err != nil {

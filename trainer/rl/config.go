@@ -128,6 +128,7 @@ type Config struct {
 	Workers     int            `json:"-"`            // 0 is one a processor
 	Progress    func(Progress) `json:"-"`
 	Saw         func(Seen)     `json:"-"` // is shown the answers of every step
+	TensorBoard string         `json:"-"` // directory for event files, which hold times; "" for none
 }
 
 // Seen is the answers of a step with their rewards.

@@ -46,7 +46,8 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 		return nil, errors.New("rl: no scorer")
 	}
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery, Say: r.say}
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery, Say: r.say, Events: c.TensorBoard,
+		Curves: state.Curves{Label: "reward; KL in nats an answer", Columns: []string{"reward", "control", "kl", "held.reward"}}}
 	defer r.close()
 	err := r.openModels()
 	if err != nil {

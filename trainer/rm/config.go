@@ -108,6 +108,8 @@ type Config struct {
 	// is that between measurements on the test pairs; 0 for at the end alone.
 	SaveEvery int `json:"-"`
 	EvalEvery int `json:"eval_every,omitempty"`
+	// TensorBoard is a directory for event files, which hold times; "" is none.
+	TensorBoard string `json:"-"`
 	// Recompute keeps less of the forward pass and computes it again when it is
 	// needed: a third more time for a fraction of the memory. It changes no bit.
 	Recompute bool `json:"-"`

@@ -1,6 +1,7 @@
 package rm
 
 import (
+	"context"
 	"math"
 
 	"github.com/warmserve/warmserve/eval"
@@ -22,7 +23,7 @@ type Score struct {
 }
 
 // evaluate scores the test pairs as the server would.
-func (r *run) evaluate() (*Score, error) {
+func (r *run) evaluate(ctx context.Context) (*Score, error) {
 	m := r.t.Model()
 	if r.config.BF16 { // it is served in float32 unless somebody asks
 		var err error
@@ -30,18 +31,21 @@ func (r *run) evaluate() (*Score, error) {
 			return nil, err
 		}
 	}
-	chosen, rejected, err := ScorePairs(r.engine, m, r.data.test)
+	chosen, rejected, err := ScorePairs(ctx, r.engine, m, r.data.test)
 	if err != nil {
 		return nil, err
 	}
 	return NewScore(chosen, rejected)
 }
 
-// ScorePairs scores both answers of each example.
-func ScorePairs(e *model.Engine, m *model.Model, pairs []Example) (chosen, rejected []float64, err error) {
-	const batch = 256 // pairs at a time
+// ScorePairs scores both answers of each example, or ends with ctx's error.
+func ScorePairs(ctx context.Context, e *model.Engine, m *model.Model, pairs []Example) (chosen, rejected []float64, err error) {
+	const batch = 64 // pairs at a time
 	scores := make([]float32, 2*batch)
 	for at := 0; at < len(pairs); at += batch {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		part := pairs[at:min(len(pairs), at+batch)]
 		var seqs []model.Sequence
 		for i := range part {

@@ -138,6 +138,9 @@ func (p *Plan) Expand() ([]MemberRun, error) {
 		}
 		c.Base, c.NoProbe, c.Open = p.initDir(i%len(p.bases())), true, nil
 		c.Out = filepath.Join(p.Out, m.Name)
+		if c.TensorBoard != "" {
+			c.TensorBoard = filepath.Join(c.TensorBoard, m.Name)
+		}
 		if err := c.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
 		}

@@ -43,8 +43,9 @@ func (r *run) Resume(s *state.Saved) error {
 }
 
 // Finish implements [state.Trainer].
-func (r *run) Finish(context.Context) (map[string][]byte, error) {
+func (r *run) Finish(ctx context.Context) (map[string][]byte, error) {
 	if r.ema != nil { // the average is the result: it takes the weights' place
+		ctx = context.WithoutCancel(ctx) // a state holds what the average replaces
 		averaged := map[string][]float32{}
 		if err := r.ema.State(func(name string, _ []int, v []float32) error { averaged[name] = v; return nil }); err != nil {
 			return nil, err
@@ -60,7 +61,7 @@ func (r *run) Finish(context.Context) (map[string][]byte, error) {
 	}
 	if len(r.data.test) > 0 {
 		var err error
-		if r.result.Test, err = r.evaluate(); err != nil {
+		if r.result.Test, err = r.evaluate(ctx); err != nil {
 			return nil, err
 		}
 		r.report(Progress{Test: r.result.Test})

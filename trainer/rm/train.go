@@ -66,7 +66,8 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	}
 	c = c.WithDefaults()
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Beside: c.beside(), SaveEvery: c.SaveEvery, Say: r.say}
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Beside: c.beside(), SaveEvery: c.SaveEvery, Say: r.say, Events: c.TensorBoard,
+		Curves: state.Curves{Label: "loss in nats; share of pairs in order", Columns: []string{"loss", "accuracy", "test.accuracy"}}}
 	defer r.close()
 	var err error
 	if r.base, err = c.openBase(); err != nil {
@@ -151,7 +152,7 @@ func (r *run) Begin(ctx context.Context) error {
 			return err
 		}
 		if len(r.data.test) > 0 {
-			s, err := r.evaluate()
+			s, err := r.evaluate(ctx)
 			if err != nil {
 				return err
 			}
@@ -217,7 +218,7 @@ func (r *run) Step(context.Context) error {
 	r.about.Tokens += p.Tokens
 	p.Loss, p.Accuracy = total.Loss/float64(len(batch)), float64(total.Correct)/float64(len(batch))
 	if n := c.EvalEvery; n > 0 && r.about.Step%n == 0 && r.about.Step < r.Steps && len(r.data.test) > 0 {
-		s, err := r.evaluate()
+		s, err := r.evaluate(context.Background()) // the weights are those of the next step already
 		if err != nil {
 			return err
 		}

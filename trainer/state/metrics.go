@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/warmserve/warmserve/trainer/events"
 )
 
 // MetricsFile is the name of the metrics in a run's directory and in its result.
@@ -14,8 +16,9 @@ const MetricsFile = "metrics.jsonl"
 // Metrics appends to the metrics of a run. They hold no times, so that equal runs
 // have equal files.
 type Metrics struct {
-	file *os.File
-	size int64
+	file   *os.File
+	size   int64
+	events *events.Writer // told the same; nil for none
 }
 
 // Create opens the metrics of a run, makes its directory, and cuts them to the
@@ -45,6 +48,14 @@ func (m *Metrics) Create(dir string, size int64) error {
 	return nil
 }
 
+// tell has event files in dir told what is added, from a step on; "" is nobody.
+func (m *Metrics) tell(dir string, step int) (err error) {
+	if dir != "" {
+		m.events, err = events.Create(dir, step)
+	}
+	return err
+}
+
 // Add appends one line.
 func (m *Metrics) Add(v any) error {
 	data, err := json.Marshal(v)
@@ -53,7 +64,23 @@ func (m *Metrics) Add(v any) error {
 	}
 	n, err := m.file.Write(append(data, '\n'))
 	m.size += int64(n)
-	return err
+	if err != nil || m.events == nil {
+		return err
+	}
+	return m.addEvent(data)
+}
+
+// addEvent tells the event files a line's numbers, nested ones joined by a slash: TensorBoard
+// shows those with a first part in common together.
+func (m *Metrics) addEvent(line []byte) error {
+	rows, err := numbers(line, "/")
+	if err != nil {
+		return err
+	}
+	values := rows[0]
+	step := values["step"]
+	delete(values, "step")
+	return m.events.Scalars(int(step), values)
 }
 
 // Sync makes what was added durable and returns the size.
@@ -64,6 +91,10 @@ func (m *Metrics) Close() {
 	if m.file != nil {
 		m.file.Close() // what counts was synced with the state
 		m.file = nil
+	}
+	if m.events != nil {
+		m.events.Close() // a copy for the eye
+		m.events = nil
 	}
 }
 

@@ -48,6 +48,8 @@ type Run struct {
 	Keep      int          // checkpoints along the way, in Out-1, Out-2, …
 	Beside    []string     // directories that the trainer writes besides
 	SaveEvery int          // steps between saved states
+	Events    string       // directory for TensorBoard's event files; "" for none
+	Curves    Curves       // the figure beside the metrics
 	Say       func(string) // told of what goes on
 
 	Metrics Metrics
@@ -114,6 +116,9 @@ func (r *Run) begin(ctx context.Context) error {
 		if err := r.Metrics.Create(r.dir(), 0); err != nil {
 			return err
 		}
+		if err := r.Metrics.tell(r.Events, 0); err != nil {
+			return err
+		}
 		return r.trainer.Begin(ctx)
 	}
 	defer saved.Close() // read-only: nothing can be lost
@@ -121,7 +126,10 @@ func (r *Run) begin(ctx context.Context) error {
 		return err
 	}
 	r.Say(fmt.Sprintf("going on after step %d", head.Step))
-	return r.Metrics.Create(r.dir(), head.Metrics)
+	if err := r.Metrics.Create(r.dir(), head.Metrics); err != nil {
+		return err
+	}
+	return r.Metrics.tell(r.Events, head.Step+1)
 }
 
 // loop makes the remaining steps and completes the result.
@@ -197,6 +205,11 @@ func (r *Run) write(result any, files map[string][]byte) error {
 	c := r.trainer.Contents()
 	c.Replace = r.Replace
 	c.Extra = map[string][]byte{ResultFile: append(text, '\n'), MetricsFile: lines, CSVFile: table}
+	if picture, err := r.Curves.draw(lines); err != nil {
+		return err
+	} else if picture != nil {
+		c.Extra[CurvesFile] = picture
+	}
 	maps.Copy(c.Extra, files)
 	if err := loader.Save(r.Out, c); err != nil {
 		return err
