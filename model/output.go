@@ -117,9 +117,18 @@ func (raw *rawConfig) choose(h *foundHead, s string) error {
 		return fmt.Errorf("output %s: %w", s, err)
 	}
 	if r.Kind == ReadLinear && n > 1 && r.Weights == nil {
-		return fmt.Errorf("%s.weight has %d outputs (%s) and nothing says which is the reward: set output: %s", h.name, n, strings.Join(r.names(n), ", "), OutputForms)
+		return fmt.Errorf("%s.weight has %d outputs (%s) and nothing says which is the reward: set output: %s", h.name, n, listed(r.names(n)), OutputForms)
 	}
 	return nil
+}
+
+// listed names outputs in an error, the first of many.
+func listed(names []string) string {
+	const most = 20
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
 }
 
 // numbers names outputs by their numbers.
@@ -182,7 +191,7 @@ func (r *Readout) express(s string, n int) error {
 		}
 		i, length := r.find(rest, n)
 		if i < 0 {
-			return fmt.Errorf("%q is no output: there are %s", rest, strings.Join(r.names(n), ", "))
+			return fmt.Errorf("%q is no output: there are %s", rest, listed(r.names(n)))
 		}
 		r.Weights[i] += sign
 		rest = rest[length:]

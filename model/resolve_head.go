@@ -25,6 +25,9 @@ type Settings struct {
 // UltraRM and Eurus, of PKU-Beaver, CleanRL and Open-Assistant.
 var headNames = []string{"score", "value_head", "v_head.summary", "v_head", "regression_head", "score_head", "scalar_head", "out_proj", "classifier"}
 
+// maxOutputs bounds the outputs of a branch: an output layer of a vocabulary is no score head.
+const maxOutputs = 4096
+
 // maxHeadLayers bounds the modules of a head that is a sequence of them.
 const maxHeadLayers = 32
 
@@ -198,17 +201,26 @@ func (raw *rawConfig) readout(h *foundHead, src Source) error {
 	if len(raw.Architectures) > 0 {
 		class = raw.Architectures[0]
 	}
-	n := branches[0].Outputs // objectives
+	for _, b := range branches {
+		if b.Outputs < 1 || b.Outputs > maxOutputs {
+			return fmt.Errorf("%s.weight has %d outputs, want 1 to %d: head names rows of a larger tensor, as in lm_head[0]", cmp.Or(h.name, b.Name), b.Outputs, maxOutputs)
+		}
+	}
+	each := 1 // outputs of an objective
 	switch r.Kind {
 	case ReadGating:
-		n /= max(1, r.Quantiles)
+		each = r.Quantiles
 	case ReadPairs:
-		n /= 2
+		each = 2
 	case ReadDistributions:
-		n /= ldlLevels
+		each = ldlLevels
 	}
+	if each < 1 || r.Kind == ReadGating && !(r.Temperature > 0) {
+		return fmt.Errorf("config.json: num_quantiles: %d, gating_temperature: %v, want positive numbers", each, r.Temperature)
+	}
+	n := branches[0].Outputs / each // objectives
 	if r.Kind != ReadLinear {
-		if n < 1 || branches[1].Outputs != n || branches[0].Outputs%n != 0 || r.Quantiles < 0 || !(r.Kind != ReadGating || r.Temperature > 0) {
+		if branches[0].Outputs != n*each || branches[1].Outputs != n {
 			return fmt.Errorf("the score head has %d outputs of %s and %d weights for them, which do not go together", branches[0].Outputs, branches[0].Name, branches[1].Outputs)
 		}
 		if r.Attributes = raw.labels(n); r.Attributes == nil {
@@ -226,7 +238,7 @@ func (raw *rawConfig) readout(h *foundHead, src Source) error {
 	case class == "Qwen2ForPrmModel" && n == 1:
 		r.Squash, r.Steps = SquashSigmoid, StepsMin
 	}
-	if _, ok := src.Shape("normalizer.mean"); ok && or(raw.DoNormalize, false) {
+	if _, ok := src.Shape("normalizer.mean"); ok && or(raw.DoNormalize, false) && r.Kind == ReadLinear && n == 1 {
 		cost := raw.ScoreType == "cost"
 		r.Normal = &Normal{Tensors: true, Scale: cost}
 		h.scoring.Constants = []HeadConstant{{"normalizer.mean", []int{1}}, {"normalizer.var", []int{1}}}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,4 +164,86 @@ func TestTensorsDecideWhereLabelsDisagree(t *testing.T) {
 			assert.Equal(t, 1, got.NumLabels)
 		})
 	}
+}
+
+// TestPartsOfAHeadMustGoTogether gives heads of families parts that do not belong to each other: an error says so, and
+// nothing is read beyond its end.
+func TestPartsOfAHeadMustGoTogether(t *testing.T) {
+	base, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	gate := func(objectives, weights int) map[string][]int {
+		return map[string][]int{"regression_layer.weight": {objectives, base.Hidden}, "gating.layers.0.weight": {8, base.Hidden}, "gating.layers.1.weight": {weights, 8},
+			"reward_transform_matrix": {weights, weights}, "gating.logit_scale": {1}}
+	}
+	for _, c := range []struct {
+		name, set string
+		tensors   map[string][]int
+		fails     string
+	}{
+		{"a gate", ``, gate(19, 19), ""},
+		{"quantiles", `,"num_quantiles":5`, gate(20, 4), ""},
+		{"quantiles that leave a rest", `,"num_quantiles":5`, gate(12, 2), "do not go together"},
+		{"no quantile", `,"num_quantiles":0`, gate(4, 4), "want positive numbers"},
+		{"quantiles below none", `,"num_quantiles":-3`, gate(4, 4), "want positive numbers"},
+		{"no temperature", `,"gating_temperature":0`, gate(4, 4), "want positive numbers"},
+		{"weights for others", ``, gate(19, 18), "do not go together"},
+		{"a gate without layers", ``, map[string][]int{"regression_layer.weight": {4, base.Hidden}, "reward_transform_matrix": {4, 4}, "gating.logit_scale": {1}}, "no layers under"},
+		{"a gate that ends in a norm", ``, map[string][]int{"regression_layer.weight": {4, base.Hidden}, "reward_transform_matrix": {4, 4}, "gating.logit_scale": {1}, "gating.layers.0.weight": {4, base.Hidden}, "gating.layers.1.weight": {4}}, "no layers under"},
+		{"a matrix of another size", ``, map[string][]int{"regression_layer.weight": {4, base.Hidden}, "gating.layers.0.weight": {4, base.Hidden}, "reward_transform_matrix": {4, 5}, "gating.logit_scale": {1}}, "reward_transform_matrix: shape [4 5], want [4 4]"},
+		{"a pair of one", ``, map[string][]int{"score.weight": {3, base.Hidden}, "weights.fc.0.weight": {1, base.Hidden}}, "do not go together"},
+		{"levels that leave a rest", ``, map[string][]int{"regression_layer.network.0.weight": {12, base.Hidden}, "gating_layer.network.0.weight": {1, base.Hidden}}, "do not go together"},
+		{"layers of other widths", ``, map[string][]int{"score.0.weight": {8, base.Hidden}, "score.2.weight": {1, 9}}, "score.2.weight: shape [1 9], want [1 8]"},
+		{"a head of no rows", ``, map[string][]int{"v_head.weight": {0, base.Hidden}}, "0 outputs"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := NewRandom(base, 1)
+			src.names = slices.DeleteFunc(src.names, func(n string) bool { return n == "score.weight" })
+			delete(src.shapes, "score.weight")
+			for n, s := range c.tensors {
+				src.names, src.shapes[n] = append(src.names, n), s
+			}
+			config := strings.Replace(strings.TrimSuffix(configs["llama"], "}")+`,"model_type":"llama"`+c.set+`}`, "LlamaForSequenceClassification", "LlamaForRewardModelWithGating", 1)
+			got, _, err := Resolve([]byte(config), src, Settings{})
+			if err == nil {
+				var m *Model
+				if m, err = Load(got, src, LoadOptions{}); err == nil {
+					e := NewEngine(1)
+					defer e.Close()
+					s := Sequence{IDs: []int32{1, 2, 3}, Read: []int32{2, 0}[:got.Reads(1)]}
+					s.Outputs = make([]float32, len(s.Read)*got.Outputs())
+					require.NoError(t, e.Score(m, make([]float32, 1), []Sequence{s}))
+					assert.Len(t, Attributes(m, s.Outputs), len(got.AttributeNames()))
+				}
+			}
+			if c.fails == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.fails)
+			}
+		})
+	}
+}
+
+// FuzzSettings reads any head and output: an error or a reward, and no panic.
+func FuzzSettings(f *testing.F) {
+	for _, s := range [][2]string{{"score[0]-score[1]", ""}, {"score[2,2]", "softmax(1) by mean"}, {"", "0.5*0+2*1-2"}, {"score", "1,2,3"}, {"", "raw -0"}, {"score[", "sigmoid("}, {"a-", "1e9*"}, {"", "normalized by last"}} {
+		f.Add(s[0], s[1])
+	}
+	base, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(f, err)
+	src := NewRandom(base, 1)
+	src.shapes["score.weight"] = []int{3, base.Hidden}
+	config := []byte(strings.TrimSuffix(configs["llama"], "}") + `,"model_type":"llama"}`)
+	e := NewEngine(1)
+	f.Cleanup(e.Close)
+	f.Fuzz(func(t *testing.T, head, output string) {
+		c, _, err := Resolve(config, src, Settings{Head: head, Output: output})
+		if err != nil {
+			return
+		}
+		m, err := Load(c, src, LoadOptions{})
+		require.NoError(t, err)
+		require.NoError(t, e.Score(m, make([]float32, 1), []Sequence{{IDs: []int32{1, 2}, Read: []int32{1}}}))
+		_ = c.HeadWords()
+	})
 }
