@@ -359,6 +359,23 @@ func testConsoleTheme(b *tab) {
 	assert.Equal(b, light, js[string](b, paper))
 }
 
+// TestTheConsoleOfTheAverageAlone is of a server as it starts without arguments.
+func TestTheConsoleOfTheAverageAlone(t *testing.T) {
+	newTab(t, "about:blank")
+	b := newTab(t, startServe(t).url)
+	b.open("/#/playground")
+	b.press("#score")
+	b.wait("document.querySelectorAll('.result .path').length === 3")
+	assert.Contains(t, b.text("#results"), "With --mode both the members and their ensemble answer, too.")
+	b.audit("average-alone")
+	b.open("/#/compare")
+	b.press("#sample")
+	b.wait("document.querySelector('[role=status]')?.textContent === '10 of 10 pairs' && document.querySelector('#accuracy')")
+	assert.Contains(t, b.text("main"), "This model holds one scorer.")
+	assert.Contains(t, b.text("main"), "Where it is wrong")
+	b.audit("average-alone-compare")
+}
+
 // TestTheConsoleAsksForAKeyAndWaitsForAModel is of a server with keys and without models.
 func TestTheConsoleAsksForAKeyAndWaitsForAModel(t *testing.T) {
 	newTab(t, "about:blank")

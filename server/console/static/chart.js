@@ -44,6 +44,9 @@ const extent = (values, pad = .06) => {
 
 const label = v => String(Number(v.toPrecision(6))).replace('-', '−');
 
+/** A share at a tick, with the digits that it has: 72.5 is not 73. */
+export const tickPercent = v => percent(v, Math.abs(100 * v - Math.round(100 * v)) < 1e-6 ? 0 : 1);
+
 /** One answer on the axis of all: members as ticks, the ensemble as a ring, the average as a disc. */
 export function strip(all, one) {
   const words = [one.wa !== undefined && `weight average ${reward(one.wa)}`, one.ens !== undefined && `ensemble ${reward(one.ens)}`,
@@ -97,7 +100,7 @@ export function intervals(rows, caption) {
     const x = scale(Math.max(0, low - .02), Math.min(1, high + .02), left, width - right - 6, Math.max(3, Math.floor((width - left - right) / 90)));
     const clip = name => name.length > left / 7.4 ? name.slice(0, Math.floor(left / 7.4) - 1) + '…' : name;
     return chart(width, height,
-      x.ticks.map(t => [s('line', {class: 'axis', x1: x.at(t), x2: x.at(t), y1: 0, y2: height - 22}), s('text', {x: x.at(t), y: height - 6, 'text-anchor': 'middle'}, percent(t, 0))]),
+      x.ticks.map(t => [s('line', {class: 'axis', x1: x.at(t), x2: x.at(t), y1: 0, y2: height - 22}), s('text', {x: x.at(t), y: height - 6, 'text-anchor': 'middle'}, tickPercent(t))]),
       rows.map((r, i) => {
         const y = i * step + 14;
         return [s('text', {class: r.strong ? 'ink' : '', x: 0, y: y + 4, 'font-size': 13, 'font-weight': r.strong ? 600 : 400}, clip(r.name), s('title', {}, r.name)),

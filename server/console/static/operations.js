@@ -2,7 +2,7 @@
 
 import {h, put, head, empty, problem, percent, select, choice, cross, announce, minus} from './dom.js';
 import {key, models, detail, call, modelPath, aborted} from './client.js';
-import {curve} from './chart.js';
+import {curve, tickPercent} from './chart.js';
 import {history} from './overview.js';
 
 const poll = 500; // milliseconds between looks at a load
@@ -177,7 +177,7 @@ async function sweep(spec, {signal, outcome, refresh}) {
   }
   const best = points.reduce((a, b) => b[1] > a[1] ? b : a);
   outcome.replaceChildren(h('div', {class: 'sheet pad stack', id: 'sweep-result'}, h('h2', {}, 'Pairs won along α'),
-    curve(`Share of pairs won: ${points.map(([a, v]) => `${percent(v)} at α ${a}`).join(', ')}`, points, members, v => percent(v, 0)),
+    curve(`Share of pairs won: ${points.map(([a, v]) => `${percent(v)} at α ${a}`).join(', ')}`, points, members, tickPercent),
     h('p', {class: 'small muted'}, `The average wins most at α ${best[0]}: ${percent(best[1])}. Dashed: its members on average.`)));
   announce(`Judged. The average wins most at α ${best[0]}.`);
   await refresh();
