@@ -1,7 +1,8 @@
 // Package hub brings checkpoints by the name that people know them by,
 // `org/name` or `org/name@revision`, from the Hugging Face hub into its own cache
 // on disk, where huggingface_hub finds them and from where it reuses what that
-// has downloaded.
+// has downloaded; and from buckets (s3://, gs://) and web servers (https://) into
+// folders of the same form.
 //
 // The layout of the cache, under $HF_HUB_CACHE or $HF_HOME/hub:
 //
