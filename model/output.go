@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -82,8 +83,9 @@ func (h *foundHead) bindRows(src Source, s, name string, rows []int, embedding s
 	return nil
 }
 
-// choose reads how outputs become the reward, and refuses several outputs of which none is chosen.
-func (raw *rawConfig) choose(h *foundHead, s string) error {
+// choose reads how outputs become the reward, and refuses several outputs of which none is chosen. combined is what a
+// combination of rows makes of them, "" for other heads.
+func (raw *rawConfig) choose(h *foundHead, s, combined string) error {
 	r := &h.scoring.Readout
 	n := h.outputs()
 	if r.Kind == ReadLinear && n > 1 && r.Steps == "" && h.scoring.Branches[0].Rows == nil {
@@ -113,7 +115,14 @@ func (raw *rawConfig) choose(h *foundHead, s string) error {
 		}
 		words = words[1:]
 	}
-	if err := r.express(strings.Join(words, ""), n); err != nil {
+	expression := strings.Join(words, "")
+	if combined != "" {
+		var err error
+		if expression, err = ofCombination(expression, combined); err != nil {
+			return fmt.Errorf("output %s: %w", s, err)
+		}
+	}
+	if err := r.express(expression, n); err != nil {
 		return fmt.Errorf("output %s: %w", s, err)
 	}
 	if r.Kind == ReadLinear && n > 1 && r.Weights == nil {
@@ -129,6 +138,17 @@ func listed(names []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 	}
 	return strings.Join(names, ", ")
+}
+
+// ofCombination is what an expression over a combination of rows, which is one output, is over the rows.
+func ofCombination(s, combined string) (string, error) {
+	switch m := squashed.FindStringSubmatch(s); {
+	case s == "" || s == "0":
+		return combined, nil
+	case m != nil && m[1] == "sigmoid" && (m[2] == "" || m[2] == "0") && combined == "1*0-1*1":
+		return "softmax(0)", nil // which is the sigmoid of the difference
+	}
+	return "", errors.New("the head is a combination of rows, which is one output: sigmoid of a difference may be made of it; NAME[ROW,…] has an output for each row")
 }
 
 // numbers names outputs by their numbers.

@@ -154,7 +154,7 @@ func (raw *rawConfig) findHead(src Source, a architecture, prefix *string, s Set
 	if err := raw.readout(h, src); err != nil {
 		return nil, err
 	}
-	return h, raw.choose(h, cmp.Or(output, combined))
+	return h, raw.choose(h, output, combined)
 }
 
 // familyHead finds the head of a family whose tensors have names of their own, else a linear one, or a sequence, under a
