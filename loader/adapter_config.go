@@ -26,8 +26,9 @@ type adapterConfig struct {
 	Whole    []string // modules_to_save: modules that the adapter replaces
 	targets  []string // the last parts of the changed modules' names; nil with a pattern
 	target   *fullPattern
-	all      bool // every linear layer but the output layer, and no list of them
-	narrowed bool // some modules that the targets name are left out on purpose
+	all      bool     // every linear layer but the output layer, and no list of them
+	narrowed bool     // some modules that the targets name are left out on purpose
+	params   []string // target_parameters: the last parts of the names of changed parameters
 	ranks    []modulePattern
 	alphas   []modulePattern
 }
@@ -54,21 +55,19 @@ const maxRank = 1 << 20
 // found, or are read by [parseAdapterConfig].
 var neutralOptions = []string{
 	"alpha_pattern", "auto_mapping", "base_model_class", "base_model_name_or_path", "bias", "corda_config", "eva_config",
-	"exclude_modules", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha",
+	"exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha",
 	"lora_dropout", "megatron_core", "modules_to_save", "parent_library", "peft_type", "peft_version", "qalora_group_size",
-	"r", "rank_pattern", "revision", "runtime_config", "target_modules", "task_type", "use_rslora",
+	"r", "rank_pattern", "revision", "runtime_config", "target_modules", "target_parameters", "task_type", "use_rslora",
 }
 
 // refusedOptions are those of which it is known why the sum W + α/r·B·A is not the model.
 var refusedOptions = map[string]string{
 	"use_dora":                "DoRA scales the columns of the sum",
-	"fan_in_fan_out":          "the base keeps its matrices transposed",
 	"alora_invocation_tokens": "the change depends on the tokens of the text",
 	"layer_replication":       "the model has other layers than its base",
 	"lora_bias":               "the change has a bias",
 	"use_qalora":              "the change is of groups of columns",
 	"trainable_token_indices": "rows of the embedding are replaced",
-	"target_parameters":       "parameters outside of linear layers are changed",
 	"megatron_config":         "the layers are split over processes",
 	"loftq_config":            "the base was changed before the training",
 }
@@ -85,6 +84,7 @@ type adapterFile struct {
 	Bias      string          `json:"bias"`
 	Init      json.RawMessage `json:"init_lora_weights"`
 	Targets   json.RawMessage `json:"target_modules"`
+	Params    []string        `json:"target_parameters"`
 	Whole     []string        `json:"modules_to_save"`
 	Ranks     json.RawMessage `json:"rank_pattern"`
 	Alphas    json.RawMessage `json:"alpha_pattern"`
@@ -116,7 +116,7 @@ func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
 		in.Alpha = new(float64)
 	}
 	c := &adapterConfig{Base: in.Base, Task: in.Task, Class: in.Auto.Class, Rank: in.Rank, Alpha: *in.Alpha, RSLoRA: in.RSLoRA, Whole: in.Whole,
-		narrowed: isSet(in.Layers) || isSet(in.Excluding)}
+		narrowed: isSet(in.Layers) || isSet(in.Excluding), params: in.Params}
 	if in.Task == taskClassifier {
 		c.Whole = append(slices.Clone(c.Whole), "score", "classifier") // PEFT does so for every classifier
 	}
@@ -203,7 +203,7 @@ func (c *adapterConfig) parseTargets(v json.RawMessage) error {
 		}
 		return nil
 	}
-	if json.Unmarshal(v, &c.targets) != nil || len(c.targets) == 0 || slices.Contains(c.targets, "") {
+	if json.Unmarshal(v, &c.targets) != nil || len(c.targets) == 0 && len(c.params) == 0 || slices.Contains(c.targets, "") {
 		return fmt.Errorf("target_modules %.80s, want names of modules or a pattern", v)
 	}
 	return nil
@@ -279,7 +279,12 @@ func (c *adapterConfig) isTarget(module string) bool {
 	if c.target != nil {
 		return c.target.matches(module)
 	}
-	return slices.ContainsFunc(c.targets, func(t string) bool { return hasSuffixPart(module, t) })
+	return slices.ContainsFunc(c.targets, func(t string) bool { return hasSuffixPart(module, t) }) || c.isParameter(module+".weight")
+}
+
+// isParameter reports whether target_parameters names a parameter.
+func (c *adapterConfig) isParameter(name string) bool {
+	return slices.ContainsFunc(c.params, func(p string) bool { return p != "" && hasSuffixPart(name, p) })
 }
 
 // isWhole reports whether the configuration names a module, or one around it, as one that is replaced.

@@ -53,7 +53,6 @@ func TestAdaptersAreRefusedWithTheReason(t *testing.T) {
 		{"no alpha", set("lora_alpha", nil), []string{"lora_alpha is missing"}},
 		{"biases", set("bias", "lora_only"), []string{`bias "lora_only"`}},
 		{"DoRA", set("use_dora", true), []string{"use_dora: DoRA scales"}},
-		{"a transposed base", set("fan_in_fan_out", true), []string{"fan_in_fan_out", "transposed"}},
 		{"activated LoRA", set("alora_invocation_tokens", []int{1}), []string{"alora_invocation_tokens", "tokens"}},
 		{"replicated layers", set("layer_replication", []int{0}), []string{"layer_replication"}},
 		{"a bias of the change", set("lora_bias", true), []string{"lora_bias"}},
@@ -64,6 +63,15 @@ func TestAdaptersAreRefusedWithTheReason(t *testing.T) {
 			o["bias"], o["use_dora"], o["r"] = "all", true, -1
 			return m
 		}, []string{"bias", "use_dora", "r -1"}},
+		{"experts that the base does not have", func(o options, m []matrix) []matrix {
+			o["target_parameters"] = []string{"experts.down_proj"}
+			return append(m, matrix{name: "base_model.model.model.layers.0.mlp.experts.lora_A.weight", shape: []int{testRank, testIn}},
+				matrix{name: "base_model.model.model.layers.0.mlp.experts.lora_B.weight", shape: []int{testOut, testRank}})
+		}, []string{`"model.layers.0.mlp.experts": the base has no matrices of single experts`}},
+		{"half of a change of experts", func(o options, m []matrix) []matrix {
+			o["target_parameters"] = []string{"experts.down_proj"}
+			return append(m, matrix{name: "base_model.model.model.layers.0.mlp.experts.lora_A.weight", shape: []int{testRank, testIn}})
+		}, []string{`"model.layers.0.mlp.experts" has no matrices lora_A and lora_B`}},
 		{"no targets", set("target_modules", nil), []string{"target_modules"}},
 		{"an empty target", set("target_modules", []string{""}), []string{"target_modules"}},
 		{"a target pattern that is none", set("target_modules", "("), []string{"target_modules"}},

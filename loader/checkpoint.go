@@ -219,9 +219,16 @@ func (l located) sum() [sha256.Size]byte {
 		return sha256.Sum256(l.tensor.Data)
 	}
 	h := sha256.New()
-	for _, t := range []*safetensors.Tensor{l.tensor, l.low.a, l.low.b} {
+	made := []*safetensors.Tensor{l.tensor, l.low.a, l.low.b}
+	if l.low.expert != nil { // for whom these are hashed once
+		made = made[:1]
+	}
+	for _, t := range made {
 		hashBytes(h, []byte(t.DType))
 		hashBytes(h, t.Data)
+	}
+	if l.low.expert != nil {
+		h.Write(l.low.expert())
 	}
 	h.Write(binary.LittleEndian.AppendUint64(nil, math.Float64bits(l.low.scale)))
 	return [sha256.Size]byte(h.Sum(nil))

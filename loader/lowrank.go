@@ -13,24 +13,36 @@ type lowRank struct {
 	rank  int
 	in    int
 	scale float64
+	// expert is what is hashed of A and B where W is the matrix of one of many experts, nil elsewhere.
+	expert func() []byte
 
-	// factors returns A and B as float32: views of the file, or copies that the first call makes.
-	factors func() (a, b []float32, err error)
+	factors factors // of W, as it is stored
 }
 
-// prepare sets what the fields before it decide.
-func (l *lowRank) prepare() {
+// factors returns an A and B as float32: views of the file, or copies that the first call makes.
+type factors func() (a, b []float32, err error)
+
+// once makes what f returns one time.
+func once(f factors) factors {
 	var a, b []float32
-	once := sync.OnceValue(func() (err error) {
+	made := sync.OnceValue(func() (err error) {
+		a, b, err = f()
+		return err
+	})
+	return func() ([]float32, []float32, error) {
+		err := made()
+		return a, b, err
+	}
+}
+
+// stored returns the factors that the tensors hold.
+func (l *lowRank) stored() factors {
+	return once(func() (a, b []float32, err error) {
 		if a, err = float32s(l.a); err == nil {
 			b, err = float32s(l.b)
 		}
-		return err
-	})
-	l.factors = func() ([]float32, []float32, error) {
-		err := once()
 		return a, b, err
-	}
+	})
 }
 
 // float32s returns a tensor's values, without a copy where its bytes are values already.

@@ -11,6 +11,7 @@ import (
 
 const (
 	causalSuffix     = "ForCausalLM"
+	gpt2Suffix       = "LMHeadModel" // the same of older classes
 	classifierSuffix = "ForSequenceClassification"
 )
 
@@ -55,6 +56,9 @@ func (m *merging) classify(set map[string]any, architectures json.RawMessage) er
 		return fmt.Errorf("base %s: %s: architectures %.80s, want one", m.base.Dir, configFile, architectures)
 	}
 	name, ok := strings.CutSuffix(arch[0], causalSuffix)
+	if !ok {
+		name, ok = strings.CutSuffix(arch[0], gpt2Suffix)
+	}
 	if !ok {
 		return nil
 	}

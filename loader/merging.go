@@ -18,6 +18,7 @@ type merging struct {
 	file       *safetensors.File
 	out        map[string]located
 	pairs      map[string]*lowRank // by module
+	stacks     []string            // modules of experts that are changed
 	classifier bool                // the result has a score head, of the adapter or of the base
 	replaced   int                 // tensors that the adapter has in place of the base's
 	vocabulary int                 // rows of a replaced embedding, 0 where none was
@@ -63,6 +64,7 @@ func (m *merging) run() error {
 		}
 		seen[names[i]] = t
 	}
+	m.changeExperts()
 	for _, module := range sortedKeys(m.pairs) {
 		m.change(module, m.pairs[module])
 	}
@@ -212,12 +214,16 @@ func (m *merging) change(module string, l *lowRank) {
 		m.bad("module %q: A %v and B %v, want rank %v", module, l.a.Shape, l.b.Shape, r)
 		return
 	}
-	if l.a.Shape[1] != w.tensor.Shape[1] || l.b.Shape[0] != w.tensor.Shape[0] {
+	shape := w.tensor.Shape
+	if l.factors = l.stored(); m.transposed(module) {
+		shape = []int{shape[1], shape[0]}
+		l.factors = transposedFactors(l.factors, l.a.Shape[1], l.b.Shape[0], l.a.Shape[0])
+	}
+	if l.a.Shape[1] != shape[1] || l.b.Shape[0] != shape[0] {
 		m.bad("module %q: B·A of %v and %v does not fit the base's %v", module, l.b.Shape, l.a.Shape, w.tensor.Shape)
 		return
 	}
-	l.rank, l.in, l.scale = l.a.Shape[0], l.a.Shape[1], m.config.scale(module)
-	l.prepare()
+	l.rank, l.in, l.scale = l.a.Shape[0], w.tensor.Shape[1], m.config.scale(module)
 	m.out[module+".weight"] = located{tensor: w.tensor, file: w.file, low: l}
 }
 
@@ -231,14 +237,14 @@ func (m *merging) complete() {
 		}
 	}
 	for _, module := range modules {
-		if m.config.narrowed || m.pairs[module] != nil || !m.config.isTarget(module) || m.classifier && slices.Contains(languageHeads, module+".weight") {
+		if m.config.narrowed || m.pairs[module] != nil || m.out[module+".weight"].file == m.file || !m.config.isTarget(module) || m.classifier && slices.Contains(languageHeads, module+".weight") {
 			continue
 		}
 		if len(m.base.tensors[module+".weight"].tensor.Shape) == 2 && !(m.config.all && (isEmbedding(module) || isScore(module) || slices.Contains(languageHeads, module+".weight"))) {
 			m.bad("module %q is among the target_modules and has no lora_A and lora_B", module)
 		}
 	}
-	if len(m.pairs)+m.replaced == 0 && len(m.wrong) == 0 {
+	if len(m.pairs)+len(m.stacks)+m.replaced == 0 && len(m.wrong) == 0 {
 		m.bad("it changes nothing: target_modules names none of the base's modules (%s); see that base_model_name_or_path is the right one", strings.Join(kinds(modules), ", "))
 	}
 }

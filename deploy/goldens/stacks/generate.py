@@ -6,7 +6,9 @@ BASE is a causal language model with a tokenizer and a chat template. OUT gets a
 directory for each stack, with expected.json: conversations, the stack's own
 token ids and its scores in float32. It was run with llamafactory 0.9.5, openrlhf
 0.11.2, trl 0.24.0 (the last with a value head), transformers 5.6.0, peft 0.18.1
-and torch 2.15.0; a stack that cannot be imported is named and left out.
+and torch 2.15.0, and with trl 1.16.0, transformers 5.24.0 and peft 0.21.2, whose
+RewardTrainer trains tiny models of every architecture, whole and as LoRA adapters.
+A stack that cannot be imported is named and left out.
 """
 
 import importlib.abc
@@ -133,6 +135,32 @@ def trl(where, lora):
     write(where, ids, scores)
 
 
+def trl_trainer(where, name, lora):
+    """Trains with RewardTrainer, whole or as an adapter over a base that is saved beside it."""
+    import architectures
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from trl import RewardConfig, RewardTrainer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    architectures.make(name, where + "-base", tokenizer)
+    torch.manual_seed(7)
+    model = AutoModelForSequenceClassification.from_pretrained(where + "-base", num_labels=1, dtype=torch.float32)
+    rows = [{"chosen": m, "rejected": m[:1] + [{"role": "assistant", "content": "no"}]} for m in CONVERSATIONS]
+    args = RewardConfig(output_dir=where, max_steps=2, per_device_train_batch_size=2, learning_rate=1e-2, report_to="none", use_cpu=True, bf16=False,
+                        gradient_checkpointing=False, save_strategy="no", logging_steps=1, seed=1, disable_tqdm=True)
+    adapter = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", exclude_modules=r".*classifier.*", task_type="SEQ_CLS", init_lora_weights=False) if lora else None
+    trainer = RewardTrainer(model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer, peft_config=adapter)
+    trainer.train()
+    trainer.save_model(where)
+    ids = [tokenizer.apply_chat_template(m, tokenize=True, return_dict=False) for m in CONVERSATIONS]
+    model = trainer.model.eval()
+    with torch.no_grad():
+        scores = [float(model(input_ids=torch.tensor([i]), attention_mask=torch.ones(1, len(i), dtype=torch.long)).logits[0, 0]) for i in ids]
+    write(where, ids, scores)
+
+
 def openrlhf(where):
     absent("flash_attn", "deepspeed", "ring_flash_attn")
     from openrlhf.models import get_llm_for_sequence_regression
@@ -161,6 +189,12 @@ STACKS = {
     "llamafactory-full": lambda w: llamafactory(w, "full"), "llamafactory-lora": lambda w: llamafactory(w, "lora"),
     "trl-value-head": lambda w: trl(w, False), "trl-value-head-lora": lambda w: trl(w, True), "openrlhf": openrlhf,
 }
+if importlib.util.find_spec("trl"):
+    import architectures
+
+    for arch in architectures.ARCHITECTURES:
+        for kind in ("full", "lora"):
+            STACKS[f"trl-{arch}-{kind}"] = lambda w, a=arch, k=kind: trl_trainer(w, a, k == "lora")
 for name, make in STACKS.items():
     if wanted and name not in wanted:
         continue
