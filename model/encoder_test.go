@@ -112,10 +112,26 @@ func transformersModels(t *testing.T, script string) []string {
 }
 
 func TestScoresEqualTransformersOfRandomConfigurations(t *testing.T) {
-	models := transformersModels(t, "encoders.py")
+	scoresEqualTransformers(t, transformersModels(t, "encoders.py"))
+}
+
+// TestScoresEqualThoseOfTransformersInTheRepository compares wherever the tests run.
+func TestScoresEqualThoseOfTransformersInTheRepository(t *testing.T) {
+	configs, err := filepath.Glob("testdata/transformers/*/config.json")
+	require.NoError(t, err)
+	require.Len(t, configs, 12)
+	var dirs []string
+	for _, c := range configs {
+		dirs = append(dirs, filepath.Dir(c))
+	}
+	scoresEqualTransformers(t, dirs)
+}
+
+// scoresEqualTransformers scores the sequences in the golden.json of each directory.
+func scoresEqualTransformers(t *testing.T, dirs []string) {
 	e := NewEngine(2)
 	defer e.Close()
-	for _, dir := range models {
+	for _, dir := range dirs {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
 			require.NoError(t, err)
@@ -127,6 +143,7 @@ func TestScoresEqualTransformersOfRandomConfigurations(t *testing.T) {
 			require.NoError(t, err)
 			g := &golden{config: c}
 			readJSON(t, filepath.Join(dir, "golden.json"), g)
+			require.NotEmpty(t, g.Scores)
 			got := make([]float32, len(g.Sequences))
 			require.NoError(t, e.Score(m, got, g.inputs(m)))
 			for i, want := range g.Scores {
