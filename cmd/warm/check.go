@@ -15,7 +15,6 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/warm"
 	"github.com/warmserve/warmserve/warm/reward"
-	"github.com/warmserve/warmserve/warm/serve"
 )
 
 func (p *program) check() *cobra.Command {
@@ -47,9 +46,9 @@ var (
 )
 
 func (p *program) runCheck(ctx context.Context, dirs []string, spec *api.ModelSpec) error {
-	read, err := serve.RewardConfig(&api.ModelSpec{Members: []api.MemberSpec{{Path: "."}}, Pooling: spec.Pooling, Ending: spec.Ending, DoubleBOS: spec.DoubleBOS, Head: spec.Head, Output: spec.Output})
+	read, err := reading(spec)
 	if err != nil {
-		return usagef("%v", err)
+		return err
 	}
 	dirs, err = references(dirs)
 	if err != nil {

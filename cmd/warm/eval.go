@@ -21,6 +21,7 @@ import (
 // evalFlags is the command line of warm eval.
 type evalFlags struct {
 	test        judge.Test
+	read        api.ModelSpec // of checkpoints: how they are read, and nothing else
 	url, key    string
 	name        string
 	mode        string
@@ -93,7 +94,8 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
 		"what votes become: "+strings.Join([]string{string(rm.DrawVote), string(rm.MajorityVote),
 			string(rm.SoftVotes)}, ", "))
 	l.Uint64Var(&f.test.SplitSeed, "split-seed", 0, "decides --holdout text and drawn votes")
-	l.IntVar(&f.test.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
+	readFlags(c, &f.read)
+	l.IntVar(&f.read.MaxTokens, "max-tokens", 0, "longest sequence (default the model's context)")
 	l.BoolVar(&f.test.DropLong, "drop-long", false, "leave out pairs that do not fit")
 	l.BoolVar(&f.test.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.Float64Var(&f.test.Tolerance, "tolerance", 0.1,
@@ -115,7 +117,7 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
 		rule{when: func() bool { return f.format != "judgebench" }, why: "without --format judgebench",
 			flags: []string{"compare"}},
 		rule{when: given(c, "url"), why: "with --url: the server scores, and has its own context",
-			flags: []string{"workers", "max-tokens"}},
+			flags: []string{"workers", "max-tokens", "pooling", "ending", "double-bos", "head", "output"}},
 		rule{when: given(c, "url"), why: "with --url: a server does not say where its members lie",
 			flags: []string{"calibration"}},
 	)
@@ -148,7 +150,11 @@ func (f *evalFlags) check(dirs []string) error {
 }
 
 func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) error {
-	if err := f.check(dirs); err != nil {
+	err := f.check(dirs)
+	if err != nil {
+		return err
+	}
+	if f.test.Read, err = reading(&f.read); err != nil {
 		return err
 	}
 	if f.format != "" {

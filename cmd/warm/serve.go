@@ -17,6 +17,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
+	"github.com/warmserve/warmserve/warm/reward"
 	"github.com/warmserve/warmserve/warm/serve"
 )
 
@@ -145,6 +146,18 @@ func readFlags(c *cobra.Command, m *api.ModelSpec) {
 	l.BoolVar(&m.DoubleBOS, "double-bos", false, "put the tokenizer's special tokens before a template's too, and keep two BOS")
 	l.StringVar(&m.Head, "head", "", "what the reward is read by: "+model.HeadForms+", as in lm_head[0] (default the score head that is there)")
 	l.StringVar(&m.Output, "output", "", "how outputs become the reward: "+model.OutputForms+" (default the checkpoint's own)")
+}
+
+// reading returns what readFlags set, for commands that name checkpoints elsewhere.
+func reading(spec *api.ModelSpec) (reward.Config, error) {
+	alone := *spec
+	alone.Members = []api.MemberSpec{{Path: "."}}
+	c, err := serve.RewardConfig(&alone)
+	if err != nil {
+		err = usageError{err}
+	}
+	c.Members = nil
+	return c, err
 }
 
 // settings merges defaults, file, environment and flags.

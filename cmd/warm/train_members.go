@@ -17,6 +17,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rm"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // membersFlags is the command line of warm train members, beside the settings of
@@ -233,7 +234,7 @@ func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.M
 		}
 	}
 	c := plan.Run
-	t := judge.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, MaxTokens: c.MaxTokens,
+	t := judge.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, Read: reward.Config{MaxTokens: c.MaxTokens},
 		DropLong: c.DropLong, SkipBad: c.SkipBad, Workers: c.Workers, Baseline: c.Train}
 	if len(c.Test) == 0 {
 		t.Files, t.Holdout = c.Train, c.Holdout

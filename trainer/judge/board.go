@@ -20,7 +20,7 @@ import (
 )
 
 // BoardTest is an evaluation set to judge models on as its leaderboard does. Of Test it takes Files,
-// which may be directories of such files, MaxTokens, SkipBad, Workers, Open and Say.
+// which may be directories of such files, Read, SkipBad, Workers, Open and Say.
 type BoardTest struct {
 	Test
 	Board boards.Board
@@ -67,7 +67,7 @@ func BoardCheckpoints(ctx context.Context, dirs []string, t BoardTest) (*BoardRe
 	if err != nil {
 		return nil, err
 	}
-	b, err := rm.ReadBase(first, t.MaxTokens)
+	b, err := rm.ReadBase(first, t.Read)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,8 @@ func BoardCheckpoints(ctx context.Context, dirs []string, t BoardTest) (*BoardRe
 	}
 	engine := model.NewEngine(t.Workers)
 	defer engine.Close()
-	score := func(config []byte, src model.Source) ([]float64, error) {
-		m, err := t.load(config, src, engine)
+	score := func(dir string, config []byte, src model.Source) ([]float64, error) {
+		m, err := t.load(dir, config, src, engine)
 		if err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/rm"
 	"github.com/warmserve/warmserve/warm"
+	"github.com/warmserve/warmserve/warm/reward"
 )
 
 // Test is what to judge models on.
@@ -19,9 +20,11 @@ type Test struct {
 	Holdout   string // of the files, the pairs to take; "" for all
 	Votes     rm.Votes
 	SplitSeed uint64 // as in Config
-	MaxTokens int
-	DropLong  bool
-	SkipBad   bool
+	// Read says how checkpoints are read, of which nothing else counts: head, output,
+	// pooling, ending and the longest sequence.
+	Read     reward.Config
+	DropLong bool
+	SkipBad  bool
 	// Tolerance is the largest difference in length, relative to the longer
 	// answer, of the pairs of the length-matched accuracy; 0 is 0.1.
 	Tolerance float64
@@ -59,7 +62,7 @@ func Checkpoints(ctx context.Context, dirs []string, t Test) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := rm.ReadBase(first, t.MaxTokens)
+	b, err := rm.ReadBase(first, t.Read)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +162,8 @@ func (j *judge) words() (*Judged, error) {
 
 // run judges every member, their ensemble and their weight average.
 func (j *judge) run(ctx context.Context, r *Report, dirs []string) error {
-	score := func(config []byte, src model.Source) ([]float64, error) {
-		m, err := j.test.load(config, src, j.engine)
+	score := func(dir string, config []byte, src model.Source) ([]float64, error) {
+		m, err := j.test.load(dir, config, src, j.engine)
 		if err != nil {
 			return nil, err
 		}
@@ -202,7 +205,7 @@ func (r *Report) add(is role, one *Judged) {
 // scoreModels scores every checkpoint and, where there are several, what becomes of them: the ensemble,
 // which is the mean of their rewards, and the weight average. each is given the rewards of one, by its
 // name, in that order.
-func (t Test) scoreModels(ctx context.Context, dirs []string, score func(config []byte, src model.Source) ([]float64, error), each func(is role, name string, rewards []float64) error) error {
+func (t Test) scoreModels(ctx context.Context, dirs []string, score func(dir string, config []byte, src model.Source) ([]float64, error), each func(is role, name string, rewards []float64) error) error {
 	var members []warm.Member
 	defer func() {
 		for _, m := range members {
@@ -219,7 +222,7 @@ func (t Test) scoreModels(ctx context.Context, dirs []string, score func(config 
 			return err
 		}
 		members = append(members, warm.Member{Name: dir, Checkpoint: ckpt})
-		rewards, err := score(ckpt.Config, ckpt)
+		rewards, err := score(dir, ckpt.Config, ckpt)
 		if err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
@@ -243,16 +246,16 @@ func (t Test) scoreModels(ctx context.Context, dirs []string, score func(config 
 	if err != nil {
 		return err
 	}
-	rewards, err := score(average.Config(), average)
+	rewards, err := score(dirs[0], average.Config(), average)
 	if err != nil {
 		return err
 	}
 	return each(isWA, NameWA, rewards)
 }
 
-// load makes a model of weights.
-func (t Test) load(config []byte, src model.Source, e *model.Engine) (*model.Model, error) {
-	c, _, err := model.Resolve(config, src, model.Settings{}) // the notes are those of warm check
+// load makes a model of weights, of the checkpoint in dir or of an average that it is in.
+func (t Test) load(dir string, config []byte, src model.Source, e *model.Engine) (*model.Model, error) {
+	c, _, err := reward.Resolve(dir, config, src, t.Read) // the notes are those of warm check
 	if err != nil {
 		return nil, err
 	}

@@ -32,34 +32,35 @@ func (c *Config) openBase() (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ReadBase(ckpt, c.MaxTokens)
+	return ReadBase(ckpt, reward.Config{MaxTokens: c.MaxTokens})
 }
 
-// ReadBase is openBase of an open checkpoint, which it closes after an error.
-func ReadBase(ckpt *loader.Checkpoint, maxTokens int) (*Base, error) {
+// ReadBase is openBase of an open checkpoint, which it closes after an error. Of c it
+// reads Head, Output and what [reward.NewEncoder] does.
+func ReadBase(ckpt *loader.Checkpoint, c reward.Config) (*Base, error) {
 	b := &Base{Checkpoint: ckpt}
-	if err := b.read(maxTokens); err != nil {
+	if err := b.read(c); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", ckpt.Dir, err), ckpt.Close())
 	}
 	return b, nil
 }
 
-func (b *Base) read(maxTokens int) error {
+func (b *Base) read(c reward.Config) error {
 	b.config = b.Checkpoint.Config
-	err := b.resolve()
+	err := b.resolve(c)
 	if err != nil {
 		return err
 	}
 	if b.Checkpoint.Tokenizer == nil {
 		return reward.NoTokenizer(b.Checkpoint)
 	}
-	b.Encoder, err = reward.NewEncoder(b.Checkpoint, b.parsed, reward.Config{MaxTokens: maxTokens})
+	b.Encoder, err = reward.NewEncoder(b.Checkpoint, b.parsed, c)
 	return err
 }
 
 // resolve reads a checkpoint's configuration: what it is, and how its texts are read, the tensors say, too.
-func (b *Base) resolve() (err error) {
-	if b.parsed, _, err = model.Resolve(b.config, b.Checkpoint, model.Settings{}); !errors.Is(err, model.ErrNoHead) {
+func (b *Base) resolve(c reward.Config) (err error) {
+	if b.parsed, _, err = reward.Resolve(b.Checkpoint.Dir, b.config, b.Checkpoint, c); !errors.Is(err, model.ErrNoHead) {
 		return err
 	}
 	if b.body, err = model.ResolveBase(b.config, b.Checkpoint, b.Checkpoint.SentencePooling); err != nil {

@@ -178,7 +178,7 @@ func (l *loading) load(what string, c *model.Config, src model.Source) (*model.M
 
 // resolve reads a configuration together with the tensors it describes, and warns where they disagree.
 func (l *loading) resolve(dir string, data []byte, src model.Source) (*model.Config, error) {
-	c, notes, err := model.Resolve(data, src, l.config.head(dir))
+	c, notes, err := Resolve(dir, data, src, l.config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -186,9 +186,6 @@ func (l *loading) resolve(dir string, data []byte, src model.Source) (*model.Con
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	} else if zero != "" {
 		notes = append(notes, zero)
-	}
-	if err := readAs(c, data, l.config); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	for _, n := range notes {
 		if w := dir + ": " + n; !slices.Contains(l.d.Warnings, w) {

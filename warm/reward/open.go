@@ -42,6 +42,15 @@ func readAs(cfg *model.Config, configJSON []byte, c Config) error {
 	return cfg.Read(r)
 }
 
+// Resolve is [model.Resolve] of a checkpoint in dir that is read as c says: its
+// head, output, pooling and ending.
+func Resolve(dir string, configJSON []byte, src model.Source, c Config) (cfg *model.Config, notes []string, err error) {
+	if cfg, notes, err = model.Resolve(configJSON, src, c.head(dir)); err == nil {
+		err = readAs(cfg, configJSON, c)
+	}
+	return cfg, notes, err
+}
+
 // NoTokenizer is the error for text where a checkpoint has no tokenizer: an
 // [ErrNoTokenizer], with what to do.
 func NoTokenizer(ckpt *loader.Checkpoint) error {
