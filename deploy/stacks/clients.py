@@ -2,13 +2,17 @@
 
     clients.py URL ROW...   runs the rows and prints one JSON line for each
     clients.py --list NAME  prints the rows of an environment
+    clients.py --table FILE prints such lines as a table; 1 if a reward differs
 
 A row returns pairs of what its library answered and what POST /v1/reward gives
 for the same text. A library that is not installed is a row that says so.
 """
 
+import asyncio
 import contextlib
+import importlib.machinery
 import importlib.metadata
+import importlib.util
 import json
 import math
 import os
@@ -16,8 +20,10 @@ import pathlib
 import sys
 import tempfile
 import traceback
+import types
 import urllib.request
 
+HERE = pathlib.Path(__file__).resolve().parent
 ROWS = {}  # by name: environment, distributions, function
 
 
@@ -186,12 +192,37 @@ def hub_classification(s):
     return [(raw[0].score, want), (unsaid[0].score, logistic(want))]
 
 
+GYM_ROW = {"responses_create_params": {"input": [{"role": "user", "content": QUERY}]}, "subset": "demo"}
+
+
+@row("verifiers, NeMo Gym task", "light", "verifiers", note="seed_session and verify by its own task, 50 s at most")
+def verifiers_task(s):
+    from verifiers.v1.tasksets.nemo_gym.taskset import NeMoGymData, NeMoGymTask, NeMoGymTaskConfig
+    from verifiers.v1.tasksets.nemo_gym.toolset import NeMoGymState
+    from verifiers.v1.trace import MessageNode, Trace
+    from verifiers.v1.types import AssistantMessage, UserMessage
+
+    task = NeMoGymTask(NeMoGymData(row=GYM_ROW), NeMoGymTaskConfig(resources_url=s.url, headers={"X-Request-Timeout": "50"}))
+    nodes = [
+        MessageNode(message=UserMessage(content=QUERY)),
+        MessageNode(message=AssistantMessage(content=ANSWERS[0]), parent=0, sampled=True),
+    ]
+    trace = Trace.model_construct(id="t", nodes=nodes, calls=[], state=NeMoGymState(), info={}, metrics={}, rewards={})
+    got = asyncio.run(score_rollout(task, trace))
+    assert trace.state.cookies, "no session cookie"
+    return [(got, s.answers(QUERY, ANSWERS[0])[0])]
+
+
+async def score_rollout(task, trace):
+    await task.setup(trace, None)
+    return await task.nemo_gym(trace)
+
+
 def trl(s, step):
     """A step of a trainer with a tiny policy: see trl_steps.py."""
-    here = pathlib.Path(__file__).resolve().parent
-    job = {"url": s.url, "files": str(here / "../../api/python"), "tokenizer": os.environ["WARM_DEMO"] + "/base", "out": tempfile.mkdtemp()}
+    job = {"url": s.url, "files": str(HERE / "../../api/python"), "tokenizer": os.environ["WARM_DEMO"] + "/base", "out": tempfile.mkdtemp()}
     os.environ["WARM_JOB"] = json.dumps(job)
-    sys.path.insert(0, str(here / "../../cmd/warm/testdata"))
+    sys.path.insert(0, str(HERE / "../../cmd/warm/testdata"))
     import trl_steps
 
     got = getattr(trl_steps, step)()
@@ -219,6 +250,227 @@ def trl_async_grpo(s):
     return trl(s, "async_grpo")
 
 
+class Stub(types.ModuleType):
+    """A module that is not installed, and whose every name is another one: for
+    imports at the head of files of which only the client is run."""
+
+    __path__ = []
+
+    def __getattr__(self, name):
+        if name.startswith("__") and name != "__version__":
+            raise AttributeError(name)
+        return "0" if name == "__version__" else type(name, (), {})
+
+
+class Stubs:
+    """Finds the modules of packages that need a GPU, as empty ones."""
+
+    def __init__(self, *roots):
+        self.roots = roots
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.roots:
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec):
+        return Stub(spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
+def stub(*roots):
+    sys.meta_path.append(Stubs(*roots))  # behind those that find what is installed
+
+
+
+def alone(name):
+    """A module without what its packages import of their own accord."""
+    parts = name.split(".")
+    spec = importlib.util.find_spec(parts[0])
+    if spec is None:
+        raise ImportError("No module named %r" % parts[0])
+    for i in range(1, len(parts)):
+        package = types.ModuleType(".".join(parts[:i]))
+        package.__path__ = [os.path.join(p, *parts[1:i]) for p in spec.submodule_search_locations]
+        sys.modules[package.__name__] = package
+    return importlib.import_module(name)
+
+
+@row("OpenRLHF, reward executor", "rl", "openrlhf", note="SingleTurnAgentExecutor; generation stubbed")
+def openrlhf(s):
+    stub("deepspeed", "vllm", "flash_attn")
+    from openrlhf.utils.agent import SingleTurnAgentExecutor
+
+    text = QUERY + " " + ANSWERS[0]
+    fetch = lambda *a: asyncio.run(SingleTurnAgentExecutor([s.url + "/get_reward"])._fetch_rewards_via_http(*a))  # noqa: E731
+    (reply,) = fetch([text], [QUERY], [None])
+    want = s.texts(text, special=False)[0]
+    return [(reply["rewards"][0], want), (reply["scores"][0], logistic(want))]
+
+
+@row("LLaMA-Factory, reward_model_type api", "rl", "llamafactory", note="get_rewards_from_server")
+def llama_factory(s):
+    get_rewards_from_server = alone("llamafactory.train.ppo.ppo_utils").get_rewards_from_server
+    got = get_rewards_from_server(s.url + "/v1/score/evaluation", ANSWERS)
+    return zip(got.tolist(), s.texts(*ANSWERS, special=False))
+
+
+@row("ms-swift, reward function", "rl", "ms_swift", note="its GRPO's call of api/python/trl_reward.py as a plugin; engines stubbed")
+def swift(s):
+    stub("vllm")
+    import torch
+
+    grpo_algorithm = alone("swift.rl_core.grpo_algorithm")
+
+    sys.path.insert(0, str(HERE / "../../api/python"))
+    from trl_reward import WarmReward
+
+    class Sample:
+        def __init__(self, answer):
+            self.messages = [{"role": "user", "content": QUERY}, {"role": "assistant", "content": answer}]
+
+        def to_reward_row(self):
+            return {"messages": self.messages}
+
+    score = grpo_algorithm.compute_rewards_per_func
+    got = score([Sample(a) for a in ANSWERS], [WarmReward(s.url)], [None], torch.device("cpu"))
+    return zip(got[:, 0].tolist(), s.answers(QUERY, *ANSWERS))
+
+
+def verl_data(tokenizer):
+    """One rollout as verl's workers have it."""
+    import numpy
+    import torch
+    from verl import DataProto
+
+    prompt = torch.tensor([tokenizer(QUERY, add_special_tokens=False)["input_ids"]])
+    answer = torch.tensor([tokenizer(ANSWERS[0], add_special_tokens=False)["input_ids"]])
+    one = lambda v: numpy.array([v], dtype=object)  # noqa: E731
+    raw = numpy.empty(1, dtype=object)
+    raw[0] = [{"role": "user", "content": QUERY}]
+    return DataProto.from_dict(
+        tensors={"prompts": prompt, "responses": answer, "attention_mask": torch.ones(1, prompt.shape[1] + answer.shape[1], dtype=torch.long)},
+        non_tensors={"data_source": one("demo"), "reward_model": one({"ground_truth": ""}), "extra_info": one({"question": QUERY}), "raw_prompt": raw},
+    )
+
+
+def verl(s, manager, function="compute_score"):
+    """One sample by a reward manager, with our function as its custom one."""
+    stub("vllm", "sglang", "megatron")
+    from omegaconf import OmegaConf
+    from transformers import AutoTokenizer
+    from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
+    from verl.trainer.ppo.reward import get_custom_reward_fn
+
+    tokenizer = AutoTokenizer.from_pretrained(os.environ["WARM_DEMO"] + "/base")
+    config = OmegaConf.create({"reward": {
+        "num_workers": 1, "reward_kwargs": {}, "max_concurrent": 2, "timeout": 60,
+        "custom_reward_function": {"path": str(HERE / "../../api/python/verl_reward.py"), "name": function, "reward_kwargs": {"url": s.url}},
+    }})
+    data, score = verl_data(tokenizer), get_custom_reward_fn(config)
+
+    async def run():
+        cls = get_reward_manager_cls(manager)
+        return await cls(config, tokenizer, score).run_single(data)
+
+    got = asyncio.run(run())
+    answer = tokenizer.decode(data.batch["responses"][0], skip_special_tokens=True)
+    return [(got["reward_score"], s.answers(QUERY, answer)[0])]
+
+
+@row("verl, naive", "rl", "verl", note="custom function compute_score")
+def verl_naive(s):
+    return verl(s, "naive")
+
+
+@row("verl, dapo", "rl", "verl", note="the same")
+def verl_dapo(s):
+    return verl(s, "dapo")
+
+
+@row("verl, rate_limited", "rl", "verl", note="the same")
+def verl_limited(s):
+    return verl(s, "rate_limited")
+
+
+@row("verl, remote", "rl", "verl", "ray", note="compute_score_sync in a Ray process")
+def verl_remote(s):
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        return verl(s, "remote", "compute_score_sync")
+    finally:
+        ray.shutdown()
+
+
+def verl_disrm(s, engine):
+    """RewardLoopWorker's own requests to a reward model that it takes for its own."""
+    stub("vllm", "sglang", "megatron")
+    from omegaconf import OmegaConf
+    from transformers import AutoTokenizer
+    from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
+
+    worker = object.__new__(RewardLoopWorker)  # whose constructor wants a cluster
+    worker.config = OmegaConf.create({"reward": {"reward_model": {"model_path": "/ckpt/reward", "rollout": {"name": engine}}}})
+    worker.reward_router_address = s.host
+    worker.input_tokenizer = worker.reward_model_tokenizer = AutoTokenizer.from_pretrained(os.environ["WARM_DEMO"] + "/base")
+    data = verl_data(worker.input_tokenizer)
+    got = asyncio.run(worker.compute_score_disrm(data))
+    answer = worker.input_tokenizer.decode(data.batch["responses"][0])
+    return [(got["reward_score"], s.answers(QUERY, answer)[0])]
+
+
+@row("verl, disrm on vLLM", "rl", "verl", note="its worker's /classify, the model named by a path")
+def verl_disrm_vllm(s):
+    return verl_disrm(s, "vllm")
+
+
+@row("verl, disrm on SGLang", "rl", "verl", note="its worker's /v1/embeddings")
+def verl_disrm_sglang(s):
+    return verl_disrm(s, "sglang")
+
+
+@row("NeMo Gym, resources server", "rl", "nemo-gym", note="its schemas hold each reply; sessions, verify, metrics")
+def nemo_gym(s):
+    stub("httptools", "uvloop")
+    import hydra  # noqa: F401 - nemo_gym puts its own folder at the end of sys.path
+
+    from nemo_gym.base_resources_server import BaseMultiRewardVerifyResponse, ResourcesCloseSessionResponse, ResourcesSeedSessionResponse
+    from nemo_gym.config_types import AggregateMetrics
+
+    answer = {"type": "message", "id": "m", "role": "assistant", "status": "completed",
+              "content": [{"type": "output_text", "text": ANSWERS[0], "annotations": []}]}
+    response = {"id": "r", "created_at": 0, "model": "policy", "object": "response", "output": [answer],
+                "parallel_tool_calls": False, "tool_choice": "auto", "tools": []}
+    session = {"resources_session_id": "s", "episode_id": "e"}
+    ResourcesSeedSessionResponse.model_validate(s.ask("/ng-rollout/0-0/seed_session", session | {"task_id": "t", "task_data": {}}))
+    got = BaseMultiRewardVerifyResponse.model_validate(s.ask("/ng-rollout/0-0/verify", GYM_ROW | {"response": response}))
+    ResourcesCloseSessionResponse.model_validate(s.ask("/close_session", session))
+    want = s.answers(QUERY, ANSWERS[0])[0]
+    rollouts = [{"_ng_task_index": 0, "_ng_rollout_index": i, "reward": got.reward} for i in range(2)]
+    metrics = AggregateMetrics.model_validate(s.ask("/aggregate_metrics", {"verify_responses": rollouts}))
+    return [(got.reward, want), (metrics.key_metrics["mean/reward"], want)]
+
+
+@row("oat, oracle in MessagePack", "rl", "msgspec", note="what oat's RemoteRMOracle sends, by msgspec: oat itself pins CUDA's vLLM")
+def oat(s):
+    import msgspec
+
+    def ask(body):
+        request = urllib.request.Request(s.url + "/get_feedback", msgspec.msgpack.encode(body))
+        request.add_header("Content-Type", "application/msgpack")
+        with urllib.request.urlopen(request) as reply:
+            return msgspec.msgpack.decode(reply.read())
+
+    want = s.answers(QUERY, *ANSWERS)
+    scores = ask({"batch_prompt": [QUERY] * 2, "batch_response": ANSWERS, "batch_candidates": []})["batch_score"]
+    wins = ask({"batch_prompt": [QUERY], "batch_response": [], "batch_candidates": [ANSWERS]})["batch_first_win_prob"]
+    return zip(scores + wins, want + [logistic(want[0] - want[1])])
+
+
 def versions(distributions):
     out = []
     for d in distributions:
@@ -242,9 +494,23 @@ def run(url, name):
     return result
 
 
+def table(file):
+    print("| client | versions | rewards | compared with `POST /v1/reward` | what ran |\n| --- | --- | --- | --- | --- |")
+    good = True
+    for r in map(json.loads, open(file)):
+        outcome = r["outcome"]
+        good = good and outcome in ("equal", "skipped")
+        said = "equal" if outcome == "equal" else outcome + ": " + r.get("why", "by %g" % r.get("worst", math.nan))
+        cells = (r["row"], r.get("versions", ""), r.get("rewards", ""), said.replace("|", "/").replace("\n", " "), r.get("note", ""))
+        print("| " + " | ".join(map(str, cells)) + " |")
+    return 0 if good else 1
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--list":
         print("\n".join(name for name, r in ROWS.items() if r[0] == sys.argv[2]))
+    elif sys.argv[1] == "--table":
+        sys.exit(table(sys.argv[2]))
     else:
         for name in sys.argv[2:]:
             print(json.dumps(run(sys.argv[1], name)), flush=True)

@@ -54,13 +54,13 @@ def rloo():
     """One step of RLOOTrainer."""
     from trl import RLOOConfig, RLOOTrainer
 
-    return logged(RLOOTrainer, RLOOConfig, "rloo")
+    return logged(RLOOTrainer, RLOOConfig, "rloo", beta=0.0)  # without a reference, which is loaded by name
 
 
-def logged(trainer_class, config_class, name):
+def logged(trainer_class, config_class, name, **settings):
     """One step, and what the trainer logs of the rewards that it trained on."""
     model, tokenizer = policy()
-    args = config_class(**common(name), num_generations=4, max_completion_length=8)
+    args = config_class(**common(name), **settings, num_generations=4, max_completion_length=8)
     trainer = trainer_class(
         model=model, reward_funcs=WarmReward(job["url"]), args=args, train_dataset=data(), processing_class=tokenizer
     )

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Runs the clients of other stacks, the real ones, against warm serve, one step or
+# call each, compares their rewards with the model's own, and prints a table:
+#
+#   deploy/stacks/run.sh [light|trl|rl]...
+#
+# light are API clients, trl is TRL with PyTorch (5 GB), rl are the clients of whole
+# training stacks, whose engines need a GPU and are left out (5 GB more); all three
+# unless named. Each is a virtual environment in $STACKS_DIR (default
+# /tmp/warm-stacks), made once; PYTHON makes them (default python3, 3.11 or later).
+# What does not install is skipped, and the table says why. An hour on two cores
+# the first time, five minutes after that. It fails when a reward differs.
+set -euo pipefail
+export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+dir=${STACKS_DIR:-/tmp/warm-stacks}
+mkdir -p "$dir"
+[ $# -gt 0 ] || set -- light trl rl
+
+say() { echo "$*" >&2; }
+
+# environment NAME PACKAGE... makes a virtual environment; a package that does not
+# install costs itself alone. A package behind -- comes without what it depends on.
+environment() {
+  local name=$1 deps=""
+  shift
+  [ ! -e "$dir/$name" ] || return 0
+  say "installing $name: $*"
+  "${PYTHON:-python3}" -m venv "$dir/$name"
+  for package in "$@"; do
+    if [ "$package" = -- ]; then
+      deps=--no-deps
+    elif ! "$dir/$name/bin/pip" install -q $deps --ignore-requires-python "$package" >"$dir/$name-pip.log" 2>&1; then
+      say "skipped: $package does not install: $(tail -1 "$dir/$name-pip.log")"
+    fi
+  done
+}
+
+for name in "$@"; do
+  case $name in
+  light) environment light openai litellm cohere langchain-openai langchain-cohere infinity_client 'tritonclient[http]' huggingface_hub verifiers ;;
+  trl) environment trl torch transformers trl ;;
+  # Their engines (vLLM, SGLang, DeepSpeed, Megatron) and what these pin stay away.
+  rl) environment rl torch 'transformers<5' datasets accelerate peft ray omegaconf hydra-core aiohttp requests pandas scipy msgspec \
+    tensordict codetiming pylatexenc dacite orjson fastapi itsdangerous openai uvicorn opentelemetry-api json_repair \
+    -- openrlhf verl llamafactory ms_swift nemo-gym ;;
+  *) say "run.sh: no environment $name: want light, trl or rl"; exit 2 ;;
+  esac
+done
+
+say "building and starting warm"
+(cd "$root" && CGO_ENABLED=0 go build -o "$dir/warm" ./cmd/warm)
+rm -rf "$dir/demo"
+"$dir/warm" embedded "$dir/demo" >/dev/null
+export WARM_DEMO=$dir/demo
+"$dir/warm" serve --addr 127.0.0.1:0 --any-model-name 2>"$dir/serve.log" &
+server=$!
+trap 'kill $server' EXIT
+url=
+for _ in $(seq 100); do
+  url=$(sed -n 's/.*msg=listening addr=\(http[^ ]*\).*/\1/p' "$dir/serve.log")
+  [ -z "$url" ] || ! curl -sf "$url/readyz" >/dev/null || break
+  sleep 0.2
+done
+[ -n "$url" ] || { cat "$dir/serve.log" >&2; exit 1; }
+
+# Each row runs in a process of its own: what one stubs another may need.
+: >"$dir/rows.jsonl"
+for name in "$@"; do
+  while read -r row; do
+    say "$row"
+    timeout 300 "$dir/$name/bin/python" "$here/clients.py" "$url" "$row" </dev/null >"$dir/row.out" 2>"$dir/row.err" || true
+    if grep '^{"row":' "$dir/row.out" >>"$dir/rows.jsonl"; then continue; fi
+    printf '{"row": "%s", "outcome": "FAILED", "why": "it ended or was ended after 300 s"}\n' "$row" >>"$dir/rows.jsonl"
+  done < <("${PYTHON:-python3}" "$here/clients.py" --list "$name")
+done
+"${PYTHON:-python3}" "$here/clients.py" --table "$dir/rows.jsonl"
