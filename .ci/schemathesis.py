@@ -23,6 +23,8 @@ BEYOND_THE_SCHEMA = [
     r"want one for each, or one of",
     r"\d+ (prompts|responses) for \d+ ",
     r"\d+ weights for \d+ members",
+    r"\d+ pairs of candidates for \d+ prompts|batch_response and batch_candidates together",
+    r"are fields of different protocols|infinity's replies have no room",
     r"texts \(of text-embeddings-inference\) and documents \(of vLLM\) together",
     r"(documents is|query is|texts` cannot be|input_ids together|text and )",
     # The order of a list.
@@ -41,6 +43,8 @@ BEYOND_THE_SCHEMA = [
     # The names, shapes and elements of tensors, which are one in three fields.
     r"want the tensor TEXT, or PROMPT and RESPONSE",
     r"(elements for the shape|want the datatype|data: want a list of elements|shape \[|is given twice)",
+    # Binary tensors, whose bytes no schema describes.
+    r"Inference-Header-Content-Length|binary_data_size|belong to none",
     r"(sequence_lengths\[|want 1 to \d+, the width)",
     r"TEXT\[\d+\]: text is empty|sentences\[\d+\]: text is empty",
 ]
@@ -54,6 +58,9 @@ def valid_requests_are_accepted(ctx, response, case):
         return
     # A description of a model is judged as a whole, by a dozen rules.
     if case.operation.definition.raw.get("operationId") == "putModel":
+        return
+    # What the bytes of a binary body hold no schema says, nor where a header may cut one.
+    if case.media_type in ("application/octet-stream", "application/msgpack") or "Inference-Header-Content-Length" in (case.headers or {}):
         return
     if not any(re.search(p, response.text) for p in BEYOND_THE_SCHEMA):
         raise AssertionError(f"the schema allows what the server refuses with {response.status_code}: {response.text[:300]}")

@@ -301,6 +301,10 @@ func TestAFullQueueAnswersAsEachClientExpects(t *testing.T) {
 		{"/rerank", `{"query":"q","texts":["a"]}`, 429, `"Overloaded"`},
 		{"/rerank", `{"query":"q","documents":["a"]}`, 503, `"ServiceUnavailable"`},
 		{"/v1/score-one", `{"prompt":"q","response":"a"}`, 503, `"code":"overloaded"`},
+		{"/v1/score/evaluation", `{"model":"model","messages":["a"]}`, 503, `"code":"overloaded"`},
+		{"/get_feedback", `{"batch_prompt":["q"],"batch_response":["a"]}`, 503, `"code":"overloaded"`},
+		{"/classify", `{"input":"a","raw_scores":true}`, 503, `"type":"ServiceUnavailable"`},
+		{"/classify", `{"inputs":"a"}`, 503, `"type":"ServiceUnavailable"`},
 		{"/verify", `{"responses_create_params":{"input":"q"},"response":{"output":[]}}`, 503, `"code":"overloaded"`},
 		{"/v2/models/m/infer", `{"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","data":["a"]}]}`, 503, `{"error":`},
 	} {

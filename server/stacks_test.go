@@ -219,7 +219,7 @@ func TestNeMoGymsAggregatesAreItsOwn(t *testing.T) {
 	r := h.send("/aggregate_metrics", gymRollouts)
 	require.Equal(t, http.StatusOK, r.status, "%s", r.body)
 	assert.JSONEq(t, gymAggregates, string(r.body))
-	for _, body := range []string{`{}`, `{"verify_responses":3}`, `{"verify_responses":[1]}`} {
+	for _, body := range []string{`{}`, `{"verify_responses":3}`, `{"verify_responses":[1]}`, `{"verify_responses":[null]}`} {
 		assert.Equal(t, http.StatusBadRequest, h.send("/aggregate_metrics", body).status, body)
 	}
 	assert.JSONEq(t, `{"group_level_metrics":[],"agent_metrics":{},"key_metrics":{}}`, string(h.send("/aggregate_metrics", `{"verify_responses":[]}`).body))

@@ -433,9 +433,9 @@ def verl_disrm_sglang(s):
     return verl_disrm(s, "sglang")
 
 
-@row("NeMo Gym, resources server", "rl", "nemo-gym", note="its schemas hold each reply; sessions, verify, metrics")
+@row("NeMo Gym, resources server", "rl", "nemo-gym", note="sessions, verify and metrics, each reply held by its schemas; profilers and web engines stubbed")
 def nemo_gym(s):
-    stub("httptools", "uvloop")
+    stub("httptools", "uvloop", "yappi", "gprof2dot", "pydot", "mlflow", "wandb", "tdigest", "devtools")
     import hydra  # noqa: F401 - nemo_gym puts its own folder at the end of sys.path
 
     from nemo_gym.base_resources_server import BaseMultiRewardVerifyResponse, ResourcesCloseSessionResponse, ResourcesSeedSessionResponse

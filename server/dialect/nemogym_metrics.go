@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -45,12 +46,20 @@ func DecodeGymRollouts(body []byte) (*GymRollouts, error) {
 	if !given(r.Rollouts) {
 		return nil, api.Errorf(api.CodeMissingField, param, "%s is missing", param)
 	}
-	var rows []api.Fields
+	var rows []jsontext.Value
 	if err := read(r.Rollouts, param, &rows); err != nil {
 		return nil, err
 	}
 	out := &GymRollouts{}
-	for _, row := range rows {
+	for i, v := range rows {
+		at := fmt.Sprintf("%s[%d]", param, i)
+		if !given(v) {
+			return nil, api.Errorf(api.CodeInvalidValue, at, "null, want an object")
+		}
+		var row api.Fields
+		if err := read(v, at, &row); err != nil {
+			return nil, err
+		}
 		n := gymNumbers{own: numbers(row)}
 		n.task, n.rollout, n.masked = n.own[gymTask], n.own[gymRollout], n.own[gymMask] != 0
 		maps.DeleteFunc(n.own, func(name string, _ float64) bool { return name == gymMask || strings.HasPrefix(name, "_") })
