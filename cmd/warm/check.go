@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rivo/uniseg"
@@ -19,6 +21,7 @@ import (
 
 func (p *program) check() *cobra.Command {
 	var spec api.ModelSpec
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "check DIR…",
 		Short: "Say what checkpoints would be served as, and whether they can be averaged",
@@ -32,10 +35,11 @@ serving them.`,
 		Args:    arguments(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			defer p.atOnce(c.Context())()
-			return p.runCheck(c.Context(), args, &spec)
+			return p.runCheck(c.Context(), args, &spec, asJSON)
 		},
 	}
 	readFlags(c, &spec)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
 
@@ -45,7 +49,7 @@ var (
 	errCheckSet = errors.New("these checkpoints cannot be averaged as they are")
 )
 
-func (p *program) runCheck(ctx context.Context, dirs []string, spec *api.ModelSpec) error {
+func (p *program) runCheck(ctx context.Context, dirs []string, spec *api.ModelSpec, asJSON bool) error {
 	read, err := reading(spec)
 	if err != nil {
 		return err
@@ -54,37 +58,44 @@ func (p *program) runCheck(ctx context.Context, dirs []string, spec *api.ModelSp
 	if err != nil {
 		return err
 	}
-	ok := true
+	var report checkReport
 	var members []warm.Member
 	open := p.open(ctx)
 	for _, dir := range dirs {
-		var s *reward.Summary
+		one := checkedOne{Checkpoint: dir}
 		c, err := open(dir)
 		if err == nil {
 			defer c.Close()
-			s, err = reward.InspectCheckpoint(c, read)
+			one.Summary, err = reward.InspectCheckpoint(c, read)
 			finite := p.checkValues(c)
 			if err = errors.Join(err, finite); finite == nil {
 				members = append(members, warm.Member{Name: filepath.Clean(dir), Checkpoint: c})
 			}
 		}
-		fmt.Fprintf(p.stdout, "%s\n", dir)
 		if err != nil {
-			ok = false
 			for line := range strings.Lines(err.Error()) {
-				printLine(p.stdout, "PROBLEM", strings.TrimSpace(line))
+				one.Problems = append(one.Problems, strings.TrimSpace(line))
 			}
 		}
-		if s != nil {
-			printSummary(p.stdout, s)
+		report.Checkpoints = append(report.Checkpoints, one)
+		if !asJSON {
+			one.print(p.stdout)
 		}
-		fmt.Fprintln(p.stdout)
 	}
-	together := len(dirs) == 1 || p.checkSet(members, len(dirs))
+	if len(dirs) > 1 {
+		report.Average = checkSet(members, len(dirs))
+	}
+	if asJSON {
+		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
+			return err
+		}
+	} else if report.Average != nil {
+		report.Average.print(p.stdout)
+	}
 	switch {
-	case !ok:
+	case slices.ContainsFunc(report.Checkpoints, func(c checkedOne) bool { return len(c.Problems) > 0 }):
 		return errCheck
-	case !together:
+	case report.Average != nil && !report.Average.Possible:
 		return errCheckSet
 	}
 	return nil
@@ -160,45 +171,6 @@ func printSummary(w io.Writer, s *reward.Summary) {
 	for _, n := range s.Notes {
 		line("note", "%s", n)
 	}
-}
-
-// checkSet says whether the members can be averaged.
-func (p *program) checkSet(members []warm.Member, dirs int) bool {
-	if len(members) < dirs {
-		fmt.Fprintln(p.stdout, "average: not possible, see the problems above")
-		return false
-	}
-	a, err := warm.NewAverage(members, warm.Options{})
-	if err != nil {
-		fmt.Fprintln(p.stdout, "average: not possible")
-		if bad := (*warm.IncompatibleError)(nil); errors.As(err, &bad) {
-			for _, r := range bad.Reasons {
-				printLine(p.stdout, "PROBLEM", r.String())
-			}
-			if how := bad.Remedy(); how != "" {
-				printLine(p.stdout, "remedy", how)
-			}
-		} else {
-			printLine(p.stdout, "PROBLEM", err.Error())
-		}
-		return false
-	}
-	fmt.Fprintf(p.stdout, "average: possible, %d members, %d tensors\n", len(members), len(a.Names()))
-	warnings := a.Warnings()
-	if d, err := warm.Diagnose(members); err == nil {
-		lowest := d.Pairs[0]
-		for _, s := range d.Pairs {
-			if s.Cosine < lowest.Cosine {
-				lowest = s
-			}
-		}
-		printLine(p.stdout, "least alike", fmt.Sprintf("%s and %s: cosine %.4f, distance %.1f %% of the weights' size", lowest.A, lowest.B, lowest.Cosine, 100*lowest.Distance))
-		warnings = d.Warnings
-	}
-	for _, w := range warnings {
-		printLine(p.stdout, "warning", w.String())
-	}
-	return true
 }
 
 // count prints a number of parameters for people.

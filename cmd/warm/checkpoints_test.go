@@ -232,3 +232,24 @@ func TestAFailedLoadGivesItsReasonOnce(t *testing.T) {
 	assert.Equal(t, exitFailure, code)
 	assert.Equal(t, 1, strings.Count(stderr, "element 3 is NaN"), stderr)
 }
+
+func TestCheckTellsTheSameAsJSON(t *testing.T) {
+	one, two := tinyModel(t, "one", nil), tinyModel(t, "two", nil)
+	code, stdout, stderr := command(t, "", "check", "--json", one, two)
+	require.Equal(t, exitOK, code, stderr)
+	var r checkReport
+	require.NoError(t, json.Unmarshal([]byte(stdout), &r))
+	require.Len(t, r.Checkpoints, 2)
+	assert.Equal(t, one, r.Checkpoints[0].Checkpoint)
+	assert.NotEmpty(t, r.Checkpoints[0].Summary.Head)
+	assert.True(t, r.Average.Possible)
+	assert.NotNil(t, r.Average.LeastAlike)
+
+	code, stdout, _ = command(t, "", "check", "--json", one, filepath.Join(t.TempDir(), "absent"))
+	assert.Equal(t, exitFailure, code)
+	r = checkReport{}
+	require.NoError(t, json.Unmarshal([]byte(stdout), &r))
+	assert.Empty(t, r.Checkpoints[0].Problems)
+	assert.NotEmpty(t, r.Checkpoints[1].Problems)
+	assert.False(t, r.Average.Possible)
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +21,7 @@ import (
 // labFlags is the command line of warm lab.
 type labFlags struct {
 	size, base, data, out string
+	json                  bool
 	workers               int
 	list                  bool
 	task, index           int // the task, counted from 1 and from 0
@@ -127,6 +129,7 @@ func (p *program) labExperiments(f *labFlags, name, title, long string, experime
 	l.StringVar(&f.data, "data", "", "`directory` of the data sets (default $WARM_DATA)")
 	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured")
 	l.IntVar(&f.workers, "workers", 0, "number of workers, each of which trains a member (default one a processor)")
+	l.BoolVar(&f.json, "json", false, "print what was found as JSON, an experiment a line")
 	l.BoolVar(&f.list, "list", false, "print the tasks with estimates and do nothing else")
 	l.IntVar(&f.task, "task", 0, "do this task alone, counted from 1 as --list does")
 	l.IntVar(&f.index, "index", -1, "as --task, counted from 0")
@@ -134,7 +137,7 @@ func (p *program) labExperiments(f *labFlags, name, title, long string, experime
 	refuses(c,
 		rule{when: func() bool { return !f.list }, why: "without --list", flags: []string{"gflops"}},
 		rule{when: func() bool { return f.list }, why: "with --list, which does nothing else",
-			flags: []string{"task", "index", "workers"}},
+			flags: []string{"task", "index", "workers", "json"}},
 		rule{when: given(c, "task"), why: "with --task", flags: []string{"index"}},
 	)
 	return c
@@ -280,7 +283,7 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 			return err
 		} else if r != nil {
 			progress.message(fmt.Sprintf("%s was measured before: nothing to do", e.Name))
-			p.printVerdicts(r)
+			p.printVerdicts(r, f.json)
 			continue
 		}
 		progress.begin(e)
@@ -294,7 +297,7 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 			continue
 		}
 		progress.done(e)
-		p.printVerdicts(r)
+		p.printVerdicts(r, f.json)
 	}
 	progress.end()
 	if failed == len(experiments) {
@@ -309,11 +312,24 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 	return err
 }
 
+// verdictsOf is what --json prints of an experiment; its file has all of it.
+type verdictsOf struct {
+	Experiment string        `json:"experiment"`
+	Title      string        `json:"title"`
+	Size       lab.Size      `json:"size"`
+	Seconds    float64       `json:"seconds"` // of measuring
+	Verdicts   []lab.Verdict `json:"verdicts"`
+}
+
 // verdictStyle colours what became of a claim.
 var verdictStyle = map[lab.Outcome]string{lab.Seen: green, lab.Contradicted: red, lab.Unclear: yellow}
 
 // printVerdicts prints what an experiment found.
-func (p *program) printVerdicts(r *lab.Result) {
+func (p *program) printVerdicts(r *lab.Result, asJSON bool) {
+	if asJSON {
+		_ = json.NewEncoder(p.stdout).Encode(verdictsOf{r.Experiment, r.Title, r.Size, r.Seconds, r.Findings.Verdicts})
+		return
+	}
 	fmt.Fprintf(p.stdout, "%s (%.0f s of measuring)\n", r.Title, r.Seconds)
 	for _, v := range r.Findings.Verdicts {
 		seen := painted(p.stdout).as(verdictStyle[v.Seen], fmt.Sprintf("%-12s", v.Seen))
@@ -342,7 +358,7 @@ func (p *program) runTask(ctx context.Context, l *lab.Lab, f *labFlags, experime
 	r, err := l.RunTask(ctx, t)
 	if err == nil && r != nil {
 		progress.end()
-		p.printVerdicts(r)
+		p.printVerdicts(r, f.json)
 	}
 	return err
 }

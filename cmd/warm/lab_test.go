@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -168,6 +170,38 @@ func TestLabProgressInALog(t *testing.T) {
 	g.tell(lab.Progress{What: "found", Done: 3, Of: 3})
 	g.tell(lab.Progress{Message: "a word"})
 	assert.Equal(t, "a word\n", b.String(), "what was done before is not told")
+}
+
+// TestEveryLoopOfTheLabEnds sees that what an experiment goes through leaves no bar behind,
+// and that what it found is told as JSON.
+func TestEveryLoopOfTheLabEnds(t *testing.T) {
+	d, s := onScreen(80)
+	g := &labProgress{d: d, now: time.Now, current: -1}
+	l := &lab.Lab{Progress: g.tell}
+	for range 2 {
+		for i := range lab.Through(l, "walking", []int{1, 2, 3}) {
+			assert.Len(t, s.rows, 1, "%q", s.rows)
+			assert.Contains(t, s.rows[0], fmt.Sprintf("walking: %d of 3", i))
+		}
+		assert.Empty(t, s.rows)
+	}
+	for range lab.Through(l, "broken off", []int{1, 2, 3}) {
+		break
+	}
+	assert.Empty(t, s.rows)
+	for range lab.Through(l, "nothing", []int{}) {
+		t.Fail()
+	}
+
+	var out bytes.Buffer
+	p := &program{stdout: &out}
+	p.printVerdicts(&lab.Result{Experiment: "x", Findings: &lab.Findings{Verdicts: []lab.Verdict{{Claim: "c", Seen: lab.Unclear}}}}, true)
+	var v verdictsOf
+	require.NoError(t, json.Unmarshal(out.Bytes(), &v))
+	assert.Equal(t, lab.Unclear, v.Verdicts[0].Seen)
+	out.Reset()
+	p.printVerdicts(&lab.Result{Title: "T", Findings: &lab.Findings{Verdicts: []lab.Verdict{{Claim: "c", Source: "s", Seen: lab.Unclear, Figures: "f"}}}}, false)
+	assert.Equal(t, "T (0 s of measuring)\n  unclear       c (s): f\n", out.String())
 }
 
 // TestTheSlurmScriptSubmitsEveryTaskOnce runs the script with an sbatch that runs the

@@ -26,6 +26,7 @@ type scoreFlags struct {
 	truncate  string
 	threads   int
 	returns   []string
+	summary   string
 }
 
 func (p *program) score() *cobra.Command {
@@ -73,6 +74,7 @@ which they were.`,
 	l.StringVar(&f.truncate, "truncate", string(reward.TruncatePromptLeft), "text over the context: prompt_left, left, right or error")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
 	l.StringSliceVar(&f.returns, "return", nil, "what to write beside rewards: attributes (what a reward is made of), steps (at the mark of each step) and trajectory (the reward after every token, with the token ids)")
+	l.StringVar(&f.summary, "summary", "", "`file` for the accuracies on pairs as JSON, beside what is printed")
 	modelFlags(c, &f.model, &f.alpha)
 	refuses(c, baseAlone(c), rule{when: func() bool { return f.model.Mode != string(reward.ModeEns) && f.model.Mode != string(reward.ModeBoth) },
 		why: "without --mode ens or both: there is no ensemble", flags: []string{"aggregate", "lambda"}})

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 
 	"github.com/warmserve/warmserve/api"
@@ -44,32 +46,66 @@ func (s *scoring) judges() []rewarder {
 	return out
 }
 
-// summary prints the accuracy of every judge on the pairs that were scored. A tie
-// is no win.
-func (s *scoring) summary(w io.Writer) error {
+// judgedPairs is how one judge does on the pairs that were scored.
+type judgedPairs struct {
+	Judge    string  `json:"judge"` // WA, ENS and how, or a member
+	Pairs    int     `json:"pairs"`
+	Accuracy float64 `json:"accuracy"` // a tie is no win
+	Low      float64 `json:"low"`      // of the 95 % interval
+	High     float64 `json:"high"`
+	Ties     int     `json:"ties"`
+	Margin   float64 `json:"margin"` // mean of chosen − rejected
+}
+
+// judged is how every judge does; empty where no pair was scored.
+func (s *scoring) judged() ([]judgedPairs, error) {
+	out := []judgedPairs{}
 	if len(s.pairs) == 0 {
-		return nil
+		return out, nil
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "judge\tpairs\taccuracy\t95 %% interval\tties\tmean margin\t\n")
 	for _, j := range s.judges() {
 		chosen, rejected := make([]float64, len(s.pairs)), make([]float64, len(s.pairs))
 		for i, p := range s.pairs {
 			var err error
 			if chosen[i], err = j.reward(p.chosen); err != nil {
-				return err
+				return nil, err
 			}
 			if rejected[i], err = j.reward(p.rejected); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		a, err := eval.Compare(chosen, rejected)
 		if err != nil {
+			return nil, err
+		}
+		e := a.Strict()
+		out = append(out, judgedPairs{j.name, len(s.pairs), e.Value, e.Low, e.High, a.Ties, a.Margin})
+	}
+	return out, nil
+}
+
+// summary prints how every judge does to w, and writes it to the file that --summary names.
+func (s *scoring) summary(w io.Writer) error {
+	all, err := s.judged()
+	if err != nil {
+		return err
+	}
+	if f := s.flags.summary; f != "" {
+		data, err := json.MarshalIndent(all, "", "  ")
+		if err != nil {
 			return err
 		}
-		strict := a.Strict()
-		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.name, len(s.pairs), strict.Value,
-			strict.Low, strict.High, a.Ties, a.Margin)
+		if err := os.WriteFile(f, append(data, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "judge\tpairs\taccuracy\t95 %% interval\tties\tmean margin\t\n")
+	for _, j := range all {
+		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.Judge, j.Pairs, j.Accuracy, j.Low, j.High, j.Ties, j.Margin)
 	}
 	return t.Flush()
 }

@@ -44,9 +44,17 @@ func TestScoreGivesTheAccuraciesOfTheReference(t *testing.T) {
 	}
 	require.Equal(t, 1960, rows)
 	out := filepath.Join(t.TempDir(), "scores.jsonl")
-	code, _, stderr := command(t, in.String(), append([]string{"score", "--mode", "both", "--out", out}, paradetox(t)...)...)
+	code, _, stderr := command(t, in.String(), append([]string{"score", "--mode", "both", "--out", out, "--summary", out + ".json"}, paradetox(t)...)...)
 	require.Equal(t, exitOK, code, stderr)
 	got := accuracies(t, stderr)
+	var summary []judgedPairs
+	told, err := os.ReadFile(out + ".json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(told, &summary))
+	require.Len(t, summary, 10)
+	assert.Equal(t, "WA", summary[0].Judge)
+	assert.Equal(t, rows, summary[0].Pairs)
+	assert.InDelta(t, 0.9980, summary[0].Accuracy, 5e-5)
 	for judge, want := range map[string]string{
 		"WA": "0.9980", "ENS mean": "0.9974",
 		"rm-paradetox-1": "0.9939", "rm-paradetox-2": "0.9964", "rm-paradetox-3": "0.9964", "rm-paradetox-4": "0.9964",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -83,6 +84,19 @@ func (l *Lab) Say(format string, args ...any) {
 func (l *Lab) Tell(what string, done, of int) {
 	if l.Progress != nil {
 		l.Progress(Progress{What: what, Done: done, Of: of})
+	}
+}
+
+// Through goes through items and tells how far that is, and that it has ended however it does.
+func Through[T any](l *Lab, what string, items []T) iter.Seq2[int, T] {
+	return func(yield func(int, T) bool) {
+		defer l.Tell(what, len(items), len(items))
+		for i, x := range items {
+			l.Tell(what, i, len(items))
+			if !yield(i, x) {
+				return
+			}
+		}
 	}
 }
 

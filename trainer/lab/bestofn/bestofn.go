@@ -128,10 +128,13 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		what, all := fmt.Sprintf("scoring samples, %.0f %% swapped", 100*share), 0
 		proxies, err := judgeProxies(members, s.Ms, func(m lab.Model, done, of int) (proxy, error) {
-			l.Tell(fmt.Sprintf("scoring samples, %.0f %% swapped", 100*share), done, of)
+			all = of
+			l.Tell(what, done, of)
 			return judge(m)
 		})
+		l.Tell(what, all, all)
 		if err != nil {
 			return nil, err
 		}

@@ -144,8 +144,7 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 		return nil, err
 	}
 	lines = append(lines, more...)
-	for i, one := range lines {
-		l.Tell("walking between members", i, len(lines))
+	for _, one := range lab.Through(l, "walking between members", lines) {
 		p, err := walk(ctx, l, one, s, c)
 		if err != nil {
 			return nil, fmt.Errorf("%s, %s to %s: %w", one.kind, one.nameA, one.nameB, err)

@@ -141,8 +141,7 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 			return nil, err
 		}
 		one := condition{Name: b.Name, Share: b.Share, Wrong: b.Wrong}
-		for _, set := range sets {
-			l.Tell("scoring "+b.Name, len(one.Results), len(sets))
+		for _, set := range lab.Through(l, "scoring "+b.Name, sets) {
 			r, err := scoreMethods(ctx, l, members, moving[0], set, s)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", b.Name, err)

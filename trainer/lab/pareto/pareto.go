@@ -207,8 +207,7 @@ func walk(ctx context.Context, l *lab.Lab, first, second, union []string, debate
 		return nil, err
 	}
 	f.Union = kinds{margins[0], margins[1]}
-	for i := range steps + 1 {
-		l.Tell("walking between preferences", i, steps+1)
+	for i := range lab.Through(l, "walking between preferences", make([]struct{}, steps+1)) {
 		lambda := float64(i) / float64(steps)
 		between := lab.Model{Members: slices.Concat(first, second)}
 		switch i {

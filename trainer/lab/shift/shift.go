@@ -106,8 +106,7 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 			return nil, err
 		}
 		one := condition{Name: b.Name}
-		for k, p := range parts {
-			l.Tell("scoring "+b.Name, k, len(parts))
+		for _, p := range lab.Through(l, "scoring "+b.Name, parts) {
 			r, err := halves(ctx, l, members, p.set, s.Splits)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", b.Name, err)

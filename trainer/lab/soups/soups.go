@@ -226,8 +226,7 @@ func greedy(ctx context.Context, l *lab.Lab, c *debates.Corpus, dirs []string, v
 	out *pool) ([]int, error) {
 	order := ranked(valid)
 	chosen, best := order[:1:1], valid[order[0]]
-	for i, next := range order[1:] {
-		l.Tell("a greedy soup", i, len(order)-1)
+	for _, next := range lab.Through(l, "a greedy soup", order[1:]) {
 		trial := slices.Sorted(slices.Values(append(chosen, next)))
 		margins, err := l.Margins(ctx, lab.Model{Members: methods.Pick(dirs, trial)}, c.Valid)
 		if err != nil {
