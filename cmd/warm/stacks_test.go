@@ -14,18 +14,39 @@ import (
 // TestCommandsGiveTheStacksScoresFromConversations holds that checkpoints of other
 // stacks are taken as they are by every command that scores, and by the server.
 func TestCommandsGiveTheStacksScoresFromConversations(t *testing.T) {
+	root := shared(t, "cases", "stacks")
+	commandsGiveScores(t, "trl-qwen3", filepath.Join(root, "openrlhf-llama3"), filepath.Join(root, "openrlhf-qwen3"), filepath.Join(root, "lf-qwen2-full"),
+		filepath.Join(root, "trl-llama3"), filepath.Join(root, "trl-qwen3-lora"))
+}
+
+// TestCommandsTakeWhatStacksWrote does so with what deploy/goldens/stacks/generate.py wrote into the directory WARM_STACKS_MADE.
+func TestCommandsTakeWhatStacksWrote(t *testing.T) {
+	made, err := filepath.Glob(filepath.Join(os.Getenv("WARM_STACKS_MADE"), "*", "expected.json"))
+	require.NoError(t, err)
+	if os.Getenv("WARM_STACKS_MADE") == "" {
+		t.Skip("WARM_STACKS_MADE names no directory of deploy/goldens/stacks/generate.py")
+	}
+	require.NotEmpty(t, made)
+	for i, m := range made {
+		made[i] = filepath.Dir(m)
+	}
+	commandsGiveScores(t, filepath.Base(made[0]), made...)
+}
+
+// commandsGiveScores compares checkpoints with the scores beside them, of the conversations beside the first.
+func commandsGiveScores(t *testing.T, first string, dirs ...string) {
 	type item struct {
 		Messages json.RawMessage `json:"messages"`
 		Score    float64         `json:"score"`
 	}
-	read := func(name string) (items []item) {
-		data, err := os.ReadFile(filepath.Join(shared(t, "cases", "stacks"), name, "expected.json"))
+	read := func(dir string) (items []item) {
+		data, err := os.ReadFile(filepath.Join(dir, "expected.json"))
 		require.NoError(t, err)
 		require.NoError(t, json.Unmarshal(data, &items))
 		require.NotEmpty(t, items)
 		return items
 	}
-	conversations := read("trl-qwen3") // those of all
+	conversations := read(filepath.Join(filepath.Dir(dirs[0]), first)) // those of all
 	var lines, pairs strings.Builder
 	var inputs []any
 	for i, c := range conversations {
@@ -39,9 +60,10 @@ func TestCommandsGiveTheStacksScoresFromConversations(t *testing.T) {
 		add(&pairs, map[string]any{"id": c.Score, "chosen": c.Messages, "rejected": next.Messages})
 		inputs = append(inputs, map[string]any{"messages": c.Messages})
 	}
-	for _, name := range []string{"openrlhf-llama3", "openrlhf-qwen3", "lf-qwen2-full", "trl-llama3", "trl-qwen3-lora"} {
+	for _, dir := range dirs {
+		name := filepath.Base(dir)
 		t.Run(name, func(t *testing.T) {
-			dir, want, mean := filepath.Join(shared(t, "cases", "stacks"), name), read(name), 0.0
+			want, mean := read(dir), 0.0
 			for _, w := range want {
 				mean += w.Score / float64(len(want))
 			}

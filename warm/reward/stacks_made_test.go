@@ -4,6 +4,7 @@ package reward_test
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,21 +22,28 @@ import (
 // what it writes, alone and averaged with itself, against their tokens and scores, from conversations:
 //
 //	WARM_STACKS_PYTHON=VENV/bin/python go test -tags integration -v -run StacksWriteNow ./warm/reward
+//
+// WARM_STACKS_MADE names a directory where it has been done before, instead.
 func TestCheckpointsThatStacksWriteNowGiveTheirScores(t *testing.T) {
-	python := os.Getenv("WARM_STACKS_PYTHON")
-	if python == "" {
-		t.Skip("WARM_STACKS_PYTHON names no Python that has llamafactory, openrlhf or trl")
+	python, out := os.Getenv("WARM_STACKS_PYTHON"), os.Getenv("WARM_STACKS_MADE")
+	if python == "" && out == "" {
+		t.Skip("WARM_STACKS_PYTHON names no Python that has llamafactory, openrlhf, swift or trl")
 	}
 	root := os.Getenv("WARM_SHARED")
 	if root == "" {
 		root = filepath.Join("..", "..", "..", "shared")
 	}
-	base, out := filepath.Join(root, "cases", "stacks", "bases", "qwen3"), t.TempDir()
-	if _, err := os.Stat(base); err != nil {
-		t.Skipf("no base to train: %v (set WARM_SHARED)", err)
+	var said []byte
+	if out == "" {
+		base := filepath.Join(root, "cases", "stacks", "bases", "qwen3")
+		if _, err := os.Stat(base); err != nil {
+			t.Skipf("no base to train: %v (set WARM_SHARED)", err)
+		}
+		out = t.TempDir()
+		var err error
+		said, err = exec.Command(python, filepath.Join("..", "..", "deploy", "goldens", "stacks", "generate.py"), base, out).CombinedOutput()
+		require.NoError(t, err, "%s", said)
 	}
-	said, err := exec.Command(python, filepath.Join("..", "..", "deploy", "goldens", "stacks", "generate.py"), base, out).CombinedOutput()
-	require.NoError(t, err, "%s", said)
 	made, err := filepath.Glob(filepath.Join(out, "*", "expected.json"))
 	require.NoError(t, err)
 	require.NotEmpty(t, made, "%s", said)
@@ -49,6 +57,8 @@ func TestCheckpointsThatStacksWriteNowGiveTheirScores(t *testing.T) {
 			var want []stackScore
 			require.NoError(t, json.Unmarshal(data, &want))
 			require.NotEmpty(t, want)
+			worst := 0.0
+			defer func() { t.Logf("largest difference %.1e", worst) }()
 			for _, members := range [][]reward.Member{{{Dir: dir}}, {{Dir: dir, Name: "a"}, {Dir: dir, Name: "b"}}} {
 				d, err := reward.Open(t.Context(), reward.Config{Members: members}, 2)
 				require.NoError(t, err)
@@ -61,6 +71,7 @@ func TestCheckpointsThatStacksWriteNowGiveTheirScores(t *testing.T) {
 					got := make([]float32, 1)
 					require.NoError(t, engine.Score(d.Average(), got, []model.Sequence{e.Sequence}))
 					assert.InDelta(t, w.Score, got[0], 1e-5)
+					worst = max(worst, math.Abs(w.Score-float64(got[0])))
 				}
 			}
 		})

@@ -7,8 +7,8 @@ directory for each stack, with expected.json: conversations, the stack's own
 token ids and its scores in float32. It was run with llamafactory 0.9.5, openrlhf
 0.11.2, trl 0.24.0 (the last with a value head), transformers 5.6.0, peft 0.18.1
 and torch 2.15.0, and with trl 1.16.0, transformers 5.24.0 and peft 0.21.2, whose
-RewardTrainer trains tiny models of every architecture, whole and as LoRA adapters.
-A stack that cannot be imported is named and left out.
+RewardTrainer trains tiny models of every architecture, whole and as LoRA adapters;
+and with ms-swift 4.6.0 over the former. A stack that cannot be imported is named and left out.
 """
 
 import importlib.abc
@@ -161,6 +161,32 @@ def trl_trainer(where, name, lora):
     write(where, ids, scores)
 
 
+def swift(where, kind):
+    from swift import RLHFArguments, Swift, get_model_processor, get_template, rlhf_main
+
+    os.makedirs(where, exist_ok=True)
+    data = where + "-pairs.jsonl"
+    with open(data, "w") as f:
+        f.writelines(json.dumps({"messages": m, "rejected_response": "no"}) + "\n" for m in CONVERSATIONS)
+    common = dict(model_type="qwen3", attn_impl="eager")
+    done = rlhf_main(RLHFArguments(rlhf_type="rm", model=base, template="qwen3", tuner_type=kind, dataset=[data], output_dir=where + "-run", max_steps=2, save_steps=2,
+                                   per_device_train_batch_size=2, learning_rate=1e-2, report_to="none", use_cpu=True, add_version=False, gradient_checkpointing=False,
+                                   torch_dtype="float32", dataloader_num_workers=0, dataset_num_proc=1, split_dataset_ratio=0.0, **common))
+    saved = done["last_model_checkpoint"]
+    for name in os.listdir(saved):
+        os.replace(os.path.join(saved, name), os.path.join(where, name))
+    model, tokenizer = get_model_processor(where if kind == "full" else base, task_type="seq_cls", num_labels=1, device_map="cpu", torch_dtype=torch.float32, **common)
+    if kind == "lora":
+        model = Swift.from_pretrained(model, where)
+    template = get_template(tokenizer, template_type="qwen3")
+    template.set_mode("train")
+    ids = [template.encode({"messages": m})["input_ids"] for m in CONVERSATIONS]
+    model.eval()
+    with torch.no_grad():
+        scores = [float(model(input_ids=torch.tensor([i]), attention_mask=torch.ones(1, len(i), dtype=torch.long)).logits[0, 0]) for i in ids]
+    write(where, ids, scores)
+
+
 def openrlhf(where):
     absent("flash_attn", "deepspeed", "ring_flash_attn")
     from openrlhf.models import get_llm_for_sequence_regression
@@ -188,6 +214,7 @@ def openrlhf(where):
 STACKS = {
     "llamafactory-full": lambda w: llamafactory(w, "full"), "llamafactory-lora": lambda w: llamafactory(w, "lora"),
     "trl-value-head": lambda w: trl(w, False), "trl-value-head-lora": lambda w: trl(w, True), "openrlhf": openrlhf,
+    "swift-full": lambda w: swift(w, "full"), "swift-lora": lambda w: swift(w, "lora"),
 }
 if importlib.util.find_spec("trl"):
     import architectures
