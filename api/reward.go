@@ -295,10 +295,15 @@ type Model struct {
 	Parameters    int64    `json:"parameters"` // of one member
 	ContextLength int      `json:"context_length"`
 	Pooling       string   `json:"pooling"` // which token is scored
-	DType         string   `json:"dtype"`   // of the matrix products
-	Normalized    bool     `json:"normalized"`
-	Aliases       []string `json:"aliases,omitempty"` // further names that requests may give it
-	Sources       []string `json:"sources,omitempty"` // of members that came from a hub: the name and the commit
+	// Ending is how texts end, "" as the chat template has it. Head is the tensor of the score head and, where that is
+	// more than one linear output, how the reward is made of its outputs; Attributes are their names.
+	Ending     string   `json:"ending,omitempty"`
+	Head       string   `json:"head"`
+	Attributes []string `json:"attributes,omitempty"`
+	DType      string   `json:"dtype"` // of the matrix products
+	Normalized bool     `json:"normalized"`
+	Aliases    []string `json:"aliases,omitempty"` // further names that requests may give it
+	Sources    []string `json:"sources,omitempty"` // of members that came from a hub: the name and the commit
 }
 
 // ModelList is the body of GET /v1/models.

@@ -151,9 +151,12 @@ func TestScoresEqualTransformers(t *testing.T) {
 					}
 					got := make([]float32, len(g.Sequences))
 					require.NoError(t, e.Score(m, got, g.inputs(m)))
+					worst := 0.0
 					for i, want := range g.Scores {
 						assert.InDelta(t, want, got[i], scoreTolerance, "sequence %d", i)
+						worst = max(worst, math.Abs(want-float64(got[i])))
 					}
+					t.Logf("%s: largest difference %.1e", v, worst)
 				})
 			})
 		}

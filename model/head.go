@@ -189,7 +189,11 @@ func (c *Config) HeadWords() string {
 	if len(first.Rows) > 0 {
 		out += fmt.Sprintf(", rows %v", first.Rows)
 	}
-	if n := len(first.Hidden); n > 0 {
+	switch n := len(first.Hidden); n {
+	case 0:
+	case 1:
+		out += " behind another layer"
+	default:
 		out += fmt.Sprintf(" behind %d more layers", n)
 	}
 	if n := first.Outputs; n > 1 {

@@ -99,7 +99,7 @@ func TestCheckShowsHeadOutputsAndAttributes(t *testing.T) {
 		want []string
 	}{
 		{[]string{dir("urm")}, []string{"score.weight [10 32], 10 outputs, pairs of mean and deviation", "attributes helpfulness, correctness, coherence, complexity, verbosity"}},
-		{[]string{dir("grm-sftreg")}, []string{"v_head.summary.2.weight [1 40] behind 1 more layers", "lm_head.weight is left out"}},
+		{[]string{dir("grm-sftreg")}, []string{"v_head.summary.2.weight [1 40] behind another layer", "lm_head.weight is left out"}},
 		{[]string{dir("beaver-reward")}, []string{"score_head.weight [1 32]; normalised", "do_normalize says"}},
 		{[]string{dir("num-labels-5")}, []string{"PROBLEM", "5 outputs (LABEL_0, LABEL_1, LABEL_2, LABEL_3, LABEL_4)", "set output"}},
 		{[]string{"--output", "LABEL_3", dir("num-labels-5")}, []string{"the reward is output LABEL_3"}},

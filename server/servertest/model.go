@@ -45,7 +45,7 @@ func New(name string, change ...func(*live.Info)) *Model {
 			ID: name, Revision: "sha256:" + name, Mode: api.ModeWA,
 			Modes:   []string{api.ModeWA, api.ModeEns, api.ModeBoth, "member:one", "member:two"},
 			Members: []string{"one", "two"}, Architecture: "FakeForSequenceClassification", Parameters: 1000,
-			ContextLength: 64, Pooling: "last", DType: "f32", Created: 1_780_000_000,
+			ContextLength: 64, Pooling: "last", Head: "score.weight", DType: "f32", Created: 1_780_000_000,
 		}},
 	}
 	for _, c := range change {

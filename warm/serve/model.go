@@ -27,10 +27,14 @@ func NewModel(name string, d *reward.Deployment, e *model.Engine) *Model {
 		Model: api.Model{
 			ID: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
 			Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(),
+			Head: c.HeadTensors()[0] + c.HeadWords(), Attributes: c.AttributeNames(),
 			Created: d.Created.Unix(), Normalized: d.Calibrated(),
 		},
 		Label: c.Label, Memory: int64(d.Bytes()),
 	}}
+	if d.Ending != model.EndAsIs {
+		out.info.Ending = string(d.Ending)
+	}
 	if m := d.Average(); m != nil {
 		out.info.Parameters = int64(m.Parameters())
 		out.lanes[api.ModeWA] = batch.NewLane(name+"/"+api.ModeWA, &scorer{engine: e, model: m})
