@@ -58,7 +58,7 @@ func TestABodyIsTheSameUnderEveryPrefix(t *testing.T) {
 				got, notes, err := Resolve([]byte(config), other, Settings{})
 				require.NoError(t, err)
 				if prefix != own {
-					assert.Contains(t, strings.Join(notes, "\n"), "names that begin with")
+					assert.Contains(t, strings.Join(notes, "\n"), "the body's tensors have ")
 				}
 				m, err := Load(got, other, LoadOptions{})
 				require.NoError(t, err)

@@ -131,7 +131,7 @@ func (c *Config) Read(o Reading) error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if ids := o.Pooling.IDs(); len(ids) > 0 && int(slices.Max(ids)) >= c.VocabSize {
-		bad("pooling %s: the model has the token ids 0 to %d: set pooling to its own", o.Pooling, c.VocabSize-1)
+		bad("pooling %s: the model has the token ids 0 to %d: set pooling to its own, by --pooling, beside its members or under warmserve in config.json", o.Pooling, c.VocabSize-1)
 	}
 	switch mean := o.Pooling == PoolMean; {
 	case c.NoPooler:

@@ -37,7 +37,11 @@ func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, 
 	notes = append(notes, head.notes...)
 	head.labels(raw, note)
 	embedding := a.named(a.embedding, prefix)
-	if prefix != nil {
+	switch {
+	case prefix == nil:
+	case *prefix == "":
+		note("the body's tensors have no prefix, where %s has %q", class, a.ownPrefix())
+	default:
 		note("the body's tensors have names that begin with %q, where %s has %q", *prefix, class, a.ownPrefix())
 	}
 	if shape, ok := src.Shape(embedding); ok && len(shape) == 2 && raw.VocabSize != nil && *raw.VocabSize != shape[0] {

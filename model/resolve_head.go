@@ -73,6 +73,9 @@ func (b HeadBranch) rename(from, to string) HeadBranch {
 	return b
 }
 
+// maxSetting bounds what a head and an output are set to, which a stranger's config.json may do.
+const maxSetting = 8 << 10
+
 // foundHead is a score head among a checkpoint's tensors.
 type foundHead struct {
 	name    string // of its tensors, without .weight; "" for none
@@ -132,6 +135,11 @@ func (raw *rawConfig) findHead(src Source, a architecture, prefix *string, s Set
 		if own := new(foundHead); raw.familyHead(own, src) == nil && own.name == "" { // its files are as they were
 			head, output = known.Head, cmp.Or(output, known.Output)
 			h.notes = append(h.notes, fmt.Sprintf("head %s, output %s: what %s is known to be read by", head, cmp.Or(output, "0"), known.Name))
+		}
+	}
+	for key, v := range map[string]string{"head": head, "output": output} {
+		if len(v) > maxSetting {
+			return nil, fmt.Errorf("%s: %d characters, want %d at most", key, len(v), maxSetting)
 		}
 	}
 	combined := "" // output of a combination of rows

@@ -224,6 +224,25 @@ func TestPartsOfAHeadMustGoTogether(t *testing.T) {
 	}
 }
 
+// TestHeadsAndOutputsOfAnyLengthCostNothing: a config.json may set both.
+func TestHeadsAndOutputsOfAnyLengthCostNothing(t *testing.T) {
+	base, err := ParseConfig([]byte(configs["llama"]))
+	require.NoError(t, err)
+	src := NewRandom(base, 1)
+	for key, v := range map[string]string{"head": "score[0" + strings.Repeat(",0", 1<<18) + "]", "output": "0" + strings.Repeat("+0", 1<<18)} {
+		own, err := json.Marshal(map[string]string{key: v})
+		require.NoError(t, err)
+		_, _, err = Resolve([]byte(strings.TrimSuffix(configs["llama"], "}")+`,"model_type":"llama","warmserve":`+string(own)+`}`), src, Settings{})
+		require.ErrorContains(t, err, key+": ")
+		assert.ErrorContains(t, err, "want 8192 at most")
+		assert.Less(t, len(err.Error()), 200)
+	}
+	longest := "score[0" + strings.Repeat(",0", (maxSetting-8)/2) + "]"
+	_, _, err = Resolve([]byte(strings.TrimSuffix(configs["llama"], "}")+`,"model_type":"llama"}`), src, Settings{Head: longest})
+	require.Error(t, err, "and nothing says which is the reward")
+	assert.Less(t, len(err.Error()), 2*maxSetting)
+}
+
 // FuzzSettings reads any head and output: an error or a reward, and no panic.
 func FuzzSettings(f *testing.F) {
 	for _, s := range [][2]string{{"score[0]-score[1]", ""}, {"score[2,2]", "softmax(1) by mean"}, {"", "0.5*0+2*1-2"}, {"score", "1,2,3"}, {"", "raw -0"}, {"score[", "sigmoid("}, {"a-", "1e9*"}, {"", "normalized by last"}} {
