@@ -188,7 +188,8 @@ func (o *coalescer) send(g *group) {
 		n, answers, bytes := 0, 0, 0
 		for n < len(g.waiting) {
 			c := g.waiting[n]
-			if answers, bytes = answers+c.answers, bytes+c.bytes; n > 0 && (answers > o.MaxAnswers || bytes > o.MaxBytes) {
+			if answers, bytes = answers+c.answers, bytes+c.bytes; n > 0 &&
+				(answers > o.MaxAnswers || bytes > o.MaxBytes) {
 				break
 			}
 			n++

@@ -16,7 +16,8 @@ const ReturnPairs = "pairs"
 
 // Aggregates are the ways in which an ensemble's members become one reward.
 func Aggregates() []string {
-	return []string{AggregateMean, AggregateMin, AggregateMedian, AggregateMeanMinusStd, AggregateMeanMinusVar}
+	return []string{AggregateMean, AggregateMin, AggregateMedian, AggregateMeanMinusStd,
+		AggregateMeanMinusVar}
 }
 
 // CompareRequest is the body of POST /v1/compare. A zero field is left to the server.
@@ -123,12 +124,14 @@ func (r *CompareRequest) checkWords() *Error {
 				return Errorf(CodeInvalidValue, param, "%s is given twice", quote(word))
 			}
 			if !slices.Contains(list.want, word) {
-				return Errorf(CodeInvalidValue, param, "%s, want one of %s", quote(word), strings.Join(list.want, ", "))
+				return Errorf(CodeInvalidValue, param, "%s, want one of %s", quote(word),
+					strings.Join(list.want, ", "))
 			}
 		}
 	}
 	if r.Lambda != nil && (math.IsNaN(*r.Lambda) || *r.Lambda < 0 || *r.Lambda > maxLambda) {
-		return Errorf(CodeInvalidValue, "lambda", "%v, want a number in [0, %g]", *r.Lambda, float64(maxLambda))
+		return Errorf(CodeInvalidValue, "lambda", "%v, want a number in [0, %g]", *r.Lambda,
+			float64(maxLambda))
 	}
 	if truncations := []string{TruncateError, TruncatePromptLeft, TruncateLeft,
 		TruncateRight}; r.Truncate != "" && !slices.Contains(truncations, r.Truncate) {
@@ -164,7 +167,8 @@ func (p *Pair) check() *Error {
 		return Errorf(CodeConflictingFields, "rejected", "%s, and chosen is %s: want one form for both",
 			rejected, chosen)
 	case p.Chosen.Text != nil && p.Prompt == nil:
-		return Errorf(CodeMissingField, "prompt", "answers that are strings need a prompt, which may be empty")
+		return Errorf(CodeMissingField, "prompt",
+			"answers that are strings need a prompt, which may be empty")
 	case p.Chosen.Input != nil && p.Prompt != nil:
 		return Errorf(CodeConflictingFields, "prompt", "answers that are inputs hold their own prompts")
 	}

@@ -216,7 +216,8 @@ func syntaxError(e *jsontext.SyntacticError) *Error {
 	case errors.Is(e, jsontext.ErrDuplicateName):
 		return Errorf(CodeInvalidJSON, param, "the field %s is given twice", quote(e.JSONPointer.LastToken()))
 	case errors.Is(e, io.ErrUnexpectedEOF):
-		return Errorf(CodeInvalidJSON, param, "the body ends in the middle of a value, at byte %d", e.ByteOffset)
+		return Errorf(CodeInvalidJSON, param, "the body ends in the middle of a value, at byte %d",
+			e.ByteOffset)
 	}
 	what := "not JSON"
 	if e.Err != nil {

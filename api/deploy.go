@@ -80,8 +80,10 @@ func (s *ModelSpec) Validate() error {
 // CheckModelName reports a name that no model may have, in requests, manifests
 // and configurations alike.
 func CheckModelName(name string) *Error {
-	if name == "" || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Errorf(CodeInvalidValue, "name", "a model's name is 1 to 200 printable ASCII characters without spaces")
+	if name == "" || len(name) > 200 ||
+		strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return Errorf(CodeInvalidValue, "name",
+			"a model's name is 1 to 200 printable ASCII characters without spaces")
 	}
 	return nil
 }
@@ -105,7 +107,8 @@ func (s *ModelSpec) checkMembers() *Error {
 		case (m.Mean == nil) != (m.Std == nil):
 			return Errorf(CodeMissingField, at, "mean and std go together")
 		case m.Mean != nil && (!finite(*m.Mean) || !finite(*m.Std) || *m.Std <= 0):
-			return Errorf(CodeInvalidValue, at, "mean %v and std %v, want finite numbers and std above 0", *m.Mean, *m.Std)
+			return Errorf(CodeInvalidValue, at,
+				"mean %v and std %v, want finite numbers and std above 0", *m.Mean, *m.Std)
 		}
 	}
 	return nil
@@ -116,14 +119,16 @@ func (s *ModelSpec) checkWeights() *Error {
 		return nil
 	}
 	if len(s.Weights) != len(s.Members) {
-		return Errorf(CodeInvalidValue, "weights", "%d weights for %d members", len(s.Weights), len(s.Members))
+		return Errorf(CodeInvalidValue, "weights", "%d weights for %d members", len(s.Weights),
+			len(s.Members))
 	}
 	for i, w := range s.Weights {
 		if !finite(w) {
 			return Errorf(CodeInvalidValue, fmt.Sprintf("weights[%d]", i), "%v is not finite", w)
 		}
 		if w == 0 {
-			return Errorf(CodeInvalidValue, fmt.Sprintf("weights[%d]", i), "0 would leave the member out: leave it out of members")
+			return Errorf(CodeInvalidValue, fmt.Sprintf("weights[%d]", i),
+				"0 would leave the member out: leave it out of members")
 		}
 		if s.Members[i].Weight != 0 {
 			return Errorf(CodeConflictingFields, "weights", "member %d has a weight of its own", i)
@@ -156,9 +161,11 @@ func (s *ModelSpec) checkGuard() *Error {
 	case s.Guard.Pairs == "":
 		return Errorf(CodeMissingField, "guard.pairs", "a guard needs a file of preference pairs")
 	case math.IsNaN(s.Guard.MaxLoss) || math.Abs(s.Guard.MaxLoss) > 100:
-		return Errorf(CodeInvalidValue, "guard.max_loss", "%v, want percentage points in [-100, 100]", s.Guard.MaxLoss)
+		return Errorf(CodeInvalidValue, "guard.max_loss", "%v, want percentage points in [-100, 100]",
+			s.Guard.MaxLoss)
 	case !slices.Contains([]string{"", ModeWA, ModeBoth}, s.Mode):
-		return Errorf(CodeConflictingFields, "guard", "a guard judges the average, which the mode %s does not serve", quote(s.Mode))
+		return Errorf(CodeConflictingFields, "guard",
+			"a guard judges the average, which the mode %s does not serve", quote(s.Mode))
 	}
 	return nil
 }
@@ -173,7 +180,8 @@ func (s *ModelSpec) checkAliases() *Error {
 	for i, alias := range s.Aliases {
 		at := fmt.Sprintf("aliases[%d]", i)
 		if err := CheckModelName(alias); err != nil {
-			return Errorf(CodeInvalidValue, at, "an alias is a name: 1 to 200 printable ASCII characters without spaces")
+			return Errorf(CodeInvalidValue, at,
+				"an alias is a name: 1 to 200 printable ASCII characters without spaces")
 		}
 		if slices.Contains(s.Aliases[:i], alias) {
 			return Errorf(CodeInvalidValue, at, "%q is given twice", alias)

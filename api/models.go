@@ -62,7 +62,9 @@ func (c *Client) DeleteModel(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodDelete, modelPath(name, ""), nil, new(Deleted))
 }
 
-func (c *Client) modelCall(ctx context.Context, call func(context.Context, string, string, []byte, any) error, method, path string, body []byte) (*ModelDetail, error) {
+func (c *Client) modelCall(ctx context.Context,
+	call func(context.Context, string, string, []byte, any) error, method, path string,
+	body []byte) (*ModelDetail, error) {
 	d := new(ModelDetail)
 	if err := call(ctx, method, path, body, d); err != nil {
 		return nil, err

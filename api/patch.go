@@ -97,22 +97,38 @@ type specField struct {
 }
 
 var specFields = []specField{
-	{"weights", func(s *ModelSpec) bool { return s.Weights != nil }, func(to, from *ModelSpec) { to.Weights = slices.Clone(from.Weights) }},
-	{"base", func(s *ModelSpec) bool { return s.Base != "" }, func(to, from *ModelSpec) { to.Base = from.Base }},
-	{"alpha", func(s *ModelSpec) bool { return s.Alpha != nil }, func(to, from *ModelSpec) { to.Alpha = clonePointer(from.Alpha) }},
-	{"extrapolate", func(s *ModelSpec) bool { return s.Extrapolate }, func(to, from *ModelSpec) { to.Extrapolate = from.Extrapolate }},
-	{"ignore", func(s *ModelSpec) bool { return s.Ignore != nil }, func(to, from *ModelSpec) { to.Ignore = slices.Clone(from.Ignore) }},
-	{"mode", func(s *ModelSpec) bool { return s.Mode != "" }, func(to, from *ModelSpec) { to.Mode = from.Mode }},
-	{"dtype", func(s *ModelSpec) bool { return s.DType != "" }, func(to, from *ModelSpec) { to.DType = from.DType }},
-	{"pooling", func(s *ModelSpec) bool { return s.Pooling != "" }, func(to, from *ModelSpec) { to.Pooling = from.Pooling }},
-	{"ending", func(s *ModelSpec) bool { return s.Ending != "" }, func(to, from *ModelSpec) { to.Ending = from.Ending }},
-	{"double_bos", func(s *ModelSpec) bool { return s.DoubleBOS }, func(to, from *ModelSpec) { to.DoubleBOS = from.DoubleBOS }},
-	{"head", func(s *ModelSpec) bool { return s.Head != "" }, func(to, from *ModelSpec) { to.Head = from.Head }},
-	{"output", func(s *ModelSpec) bool { return s.Output != "" }, func(to, from *ModelSpec) { to.Output = from.Output }},
-	{"max_tokens", func(s *ModelSpec) bool { return s.MaxTokens != 0 }, func(to, from *ModelSpec) { to.MaxTokens = from.MaxTokens }},
-	{"ab_sample", func(s *ModelSpec) bool { return s.ABSample != 0 }, func(to, from *ModelSpec) { to.ABSample = from.ABSample }},
-	{"guard", func(s *ModelSpec) bool { return s.Guard != nil }, func(to, from *ModelSpec) { to.Guard = clonePointer(from.Guard) }},
-	{"aliases", func(s *ModelSpec) bool { return s.Aliases != nil }, func(to, from *ModelSpec) { to.Aliases = slices.Clone(from.Aliases) }},
+	{"weights", func(s *ModelSpec) bool { return s.Weights != nil },
+		func(to, from *ModelSpec) { to.Weights = slices.Clone(from.Weights) }},
+	{"base", func(s *ModelSpec) bool { return s.Base != "" },
+		func(to, from *ModelSpec) { to.Base = from.Base }},
+	{"alpha", func(s *ModelSpec) bool { return s.Alpha != nil },
+		func(to, from *ModelSpec) { to.Alpha = clonePointer(from.Alpha) }},
+	{"extrapolate", func(s *ModelSpec) bool { return s.Extrapolate },
+		func(to, from *ModelSpec) { to.Extrapolate = from.Extrapolate }},
+	{"ignore", func(s *ModelSpec) bool { return s.Ignore != nil },
+		func(to, from *ModelSpec) { to.Ignore = slices.Clone(from.Ignore) }},
+	{"mode", func(s *ModelSpec) bool { return s.Mode != "" },
+		func(to, from *ModelSpec) { to.Mode = from.Mode }},
+	{"dtype", func(s *ModelSpec) bool { return s.DType != "" },
+		func(to, from *ModelSpec) { to.DType = from.DType }},
+	{"pooling", func(s *ModelSpec) bool { return s.Pooling != "" },
+		func(to, from *ModelSpec) { to.Pooling = from.Pooling }},
+	{"ending", func(s *ModelSpec) bool { return s.Ending != "" },
+		func(to, from *ModelSpec) { to.Ending = from.Ending }},
+	{"double_bos", func(s *ModelSpec) bool { return s.DoubleBOS },
+		func(to, from *ModelSpec) { to.DoubleBOS = from.DoubleBOS }},
+	{"head", func(s *ModelSpec) bool { return s.Head != "" },
+		func(to, from *ModelSpec) { to.Head = from.Head }},
+	{"output", func(s *ModelSpec) bool { return s.Output != "" },
+		func(to, from *ModelSpec) { to.Output = from.Output }},
+	{"max_tokens", func(s *ModelSpec) bool { return s.MaxTokens != 0 },
+		func(to, from *ModelSpec) { to.MaxTokens = from.MaxTokens }},
+	{"ab_sample", func(s *ModelSpec) bool { return s.ABSample != 0 },
+		func(to, from *ModelSpec) { to.ABSample = from.ABSample }},
+	{"guard", func(s *ModelSpec) bool { return s.Guard != nil },
+		func(to, from *ModelSpec) { to.Guard = clonePointer(from.Guard) }},
+	{"aliases", func(s *ModelSpec) bool { return s.Aliases != nil },
+		func(to, from *ModelSpec) { to.Aliases = slices.Clone(from.Aliases) }},
 }
 
 // Over returns the model that the change makes of base, which is nil where
@@ -199,10 +215,12 @@ func (p *ModelPatch) mergeMembers(m *Merged, base *ModelSpec) {
 	weight := func(x MemberSpec) bool { return x.Weight != 0 }
 	uncalibrated := func(x MemberSpec) bool { return x.Mean == nil }
 	if !reweighed {
-		report("members[].weight", slices.ContainsFunc(base.Members, weight), slices.ContainsFunc(members, weight))
+		report("members[].weight", slices.ContainsFunc(base.Members, weight),
+			slices.ContainsFunc(members, weight))
 	}
 	if !slices.ContainsFunc(p.members, func(named map[string]bool) bool { return named["mean"] }) {
-		report("members[].mean and std", !slices.ContainsFunc(base.Members, uncalibrated), !slices.ContainsFunc(members, uncalibrated))
+		report("members[].mean and std", !slices.ContainsFunc(base.Members, uncalibrated),
+			!slices.ContainsFunc(members, uncalibrated))
 	}
 }
 

@@ -295,8 +295,9 @@ type Model struct {
 	Parameters    int64    `json:"parameters"` // of one member
 	ContextLength int      `json:"context_length"`
 	Pooling       string   `json:"pooling"` // which token is scored
-	// Ending is how texts end, "" as the chat template has it. Head is the tensor of the score head and, where that is
-	// more than one linear output, how the reward is made of its outputs; Attributes are their names.
+	// Ending is how texts end, "" as the chat template has it. Head is the tensor of the score head
+	// and, where that is more than one linear output, how the reward is made of its outputs;
+	// Attributes are their names.
 	Ending     string   `json:"ending,omitempty"`
 	Head       string   `json:"head"`
 	Attributes []string `json:"attributes,omitempty"`

@@ -35,8 +35,11 @@ func (r *RewardRequest) checkWords() *Error {
 		param, got string
 		want       []string
 	}{
-		{"aggregate", r.Aggregate, []string{"", AggregateMean, AggregateMin, AggregateMedian, AggregateMeanMinusStd, AggregateMeanMinusVar}},
-		{"truncate", r.Truncate, []string{"", TruncateError, TruncatePromptLeft, TruncateLeft, TruncateRight}},
+		{"aggregate", r.Aggregate,
+			[]string{"", AggregateMean, AggregateMin, AggregateMedian, AggregateMeanMinusStd,
+				AggregateMeanMinusVar}},
+		{"truncate", r.Truncate, []string{"", TruncateError, TruncatePromptLeft, TruncateLeft,
+			TruncateRight}},
 		{"on_error", r.OnError, []string{"", OnErrorRequest, OnErrorItem}},
 	}
 	for i, word := range r.Return {
@@ -46,12 +49,14 @@ func (r *RewardRequest) checkWords() *Error {
 		}
 		known := []string{ReturnMembers, ReturnTokens, ReturnAttributes, ReturnSteps, ReturnTrajectory}
 		if !slices.Contains(known, word) {
-			return Errorf(CodeInvalidValue, param, "%s, want one of %s", quote(word), strings.Join(known, ", "))
+			return Errorf(CodeInvalidValue, param, "%s, want one of %s", quote(word),
+				strings.Join(known, ", "))
 		}
 	}
 	for _, w := range words {
 		if !slices.Contains(w.want, w.got) {
-			return Errorf(CodeInvalidValue, w.param, "%s, want one of %s", quote(w.got), strings.Join(w.want[1:], ", "))
+			return Errorf(CodeInvalidValue, w.param, "%s, want one of %s", quote(w.got),
+				strings.Join(w.want[1:], ", "))
 		}
 	}
 	return nil
@@ -81,7 +86,8 @@ func (r *RewardRequest) checkEnsemble() *Error {
 		return Errorf(CodeInvalidValue, "lambda", "%v, want a number in [0, %g]", l, float64(maxLambda))
 	}
 	if r.Aggregate != AggregateMeanMinusStd && r.Aggregate != AggregateMeanMinusVar {
-		return Errorf(CodeConflictingFields, "lambda", "lambda is read only with the aggregates mean_minus_std and mean_minus_var")
+		return Errorf(CodeConflictingFields, "lambda",
+			"lambda is read only with the aggregates mean_minus_std and mean_minus_var")
 	}
 	return nil
 }
@@ -90,16 +96,19 @@ func (r *RewardRequest) checkEnsemble() *Error {
 // model's default, would leave unread. The error is nil or an *[Error].
 func (r *RewardRequest) CheckMode(mode string) *Error {
 	if mode == ModeEns && len(r.Details()) > 0 {
-		return Errorf(CodeConflictingFields, "return", "%s is of one model's reward, and the mode ens answers with none", r.Details()[0])
+		return Errorf(CodeConflictingFields, "return",
+			"%s is of one model's reward, and the mode ens answers with none", r.Details()[0])
 	}
 	if mode == ModeEns || mode == ModeBoth {
 		return nil
 	}
 	if r.Aggregate != "" {
-		return Errorf(CodeConflictingFields, "aggregate", "aggregate is read only with the modes ens and both, not with %s", quote(mode))
+		return Errorf(CodeConflictingFields, "aggregate",
+			"aggregate is read only with the modes ens and both, not with %s", quote(mode))
 	}
 	if slices.Contains(r.Return, ReturnMembers) {
-		return Errorf(CodeConflictingFields, "return", "members are returned only with the modes ens and both, not with %s", quote(mode))
+		return Errorf(CodeConflictingFields, "return",
+			"members are returned only with the modes ens and both, not with %s", quote(mode))
 	}
 	return nil
 }
@@ -194,7 +203,8 @@ func wrongForm(given []string) *Error {
 	case len(given) == 1:
 		return Errorf(CodeMissingField, "text", "add_special_tokens belongs to text")
 	}
-	return Errorf(CodeConflictingFields, given[len(given)-1], "%s together: %s", strings.Join(given, ", "), forms)
+	return Errorf(CodeConflictingFields, given[len(given)-1], "%s together: %s",
+		strings.Join(given, ", "), forms)
 }
 
 func (p *Prompt) check() *Error {
@@ -221,7 +231,8 @@ func checkConversation(messages []Message) *Error {
 	}
 	last := len(messages) - 1
 	if role := messages[last].Role; role != "assistant" {
-		return Errorf(CodeLastMessageNotAssistant, fmt.Sprintf("messages[%d].role", last), "the role of the last message is %s, want \"assistant\"", quote(role))
+		return Errorf(CodeLastMessageNotAssistant, fmt.Sprintf("messages[%d].role", last),
+			"the role of the last message is %s, want \"assistant\"", quote(role))
 	}
 	return nil
 }
@@ -233,7 +244,8 @@ func checkMessages(messages []Message) *Error {
 			return Errorf(CodeMissingField, fmt.Sprintf("[%d].role", i), "a message needs a role")
 		}
 		if m.Content.Null && !slices.ContainsFunc(m.Extra, insteadOfContent) {
-			return Errorf(CodeMissingField, fmt.Sprintf("[%d].content", i), "a message without tool_calls or reasoning needs a content")
+			return Errorf(CodeMissingField, fmt.Sprintf("[%d].content", i),
+				"a message without tool_calls or reasoning needs a content")
 		}
 	}
 	return nil

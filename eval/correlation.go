@@ -73,7 +73,10 @@ func tauB(x, y []float64) float64 {
 	for i := range x {
 		points[i] = point{x[i], y[i]}
 	}
-	slices.SortFunc(points, func(a, b point) int { return cmp.Or(cmp.Compare(a.x, b.x), cmp.Compare(a.y, b.y)) })
+	slices.SortFunc(points, func(a,
+		b point) int {
+		return cmp.Or(cmp.Compare(a.x, b.x), cmp.Compare(a.y, b.y))
+	})
 	tiedX := tied(points, func(a, b point) bool { return a.x == b.x })
 	tiedBoth := tied(points, func(a, b point) bool { return a == b })
 	ys := make([]float64, len(points))

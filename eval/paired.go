@@ -52,7 +52,8 @@ func AccuracyDifference(a, b []float64) (diff Estimate, p float64) {
 	middle := pa - pb
 	half := z95 * math.Sqrt((pa+pb-middle*middle)/n)
 	value := float64(onlyA-onlyB) / float64(len(a))
-	diff = Estimate{Value: value, Low: max(-1, min(value, middle-half)), High: min(1, max(value, middle+half))}
+	diff = Estimate{Value: value, Low: max(-1, min(value, middle-half)),
+		High: min(1, max(value, middle+half))}
 	if onlyA+onlyB == 0 {
 		return diff, 1
 	}

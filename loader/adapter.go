@@ -33,8 +33,9 @@ func hasAdapterWeights(s store) bool {
 	return exists(s, adapterWeightsFile) || exists(s, adapterTorchFile)
 }
 
-// overOwnWeights reports whether a directory's weights are the base of the adapter beside them, which only the adapter
-// itself can say: where its base is another, the weights may as well be the merged model.
+// overOwnWeights reports whether a directory's weights are the base of the adapter beside them,
+// which only the adapter itself can say: where its base is another, the weights may as well be the
+// merged model.
 func overOwnWeights(s store) (bool, error) {
 	if !exists(s, adapterConfigFile) || !hasAdapterWeights(s) {
 		return false, nil
@@ -61,8 +62,8 @@ func overOwnWeights(s store) (bool, error) {
 		"its base or the merged model, or the weights if the adapter is meant; base_model_name_or_path \".\" says that it changes these weights", config.Base)
 }
 
-// openAdapter makes the checkpoint of an adapter and its base. What lies beside the adapter counts before what lies beside
-// the base, since that is what the adapter was trained with.
+// openAdapter makes the checkpoint of an adapter and its base. What lies beside the adapter counts
+// before what lies beside the base, since that is what the adapter was trained with.
 func (c *Checkpoint) openAdapter(s store) error {
 	own := Checkpoint{}
 	if err := own.openText(s); err != nil {
@@ -78,8 +79,8 @@ func (c *Checkpoint) openAdapter(s store) error {
 	return nil
 }
 
-// takeText takes the text files of an adapter's directory before those of its base. A tokenizer brings its configuration and
-// its template with it, or none, as transformers reads them.
+// takeText takes the text files of an adapter's directory before those of its base. A tokenizer
+// brings its configuration and its template with it, or none, as transformers reads them.
 func (c *Checkpoint) takeText(own, base *Checkpoint) {
 	if own.Tokenizer != nil {
 		c.Tokenizer, c.TokenizerConfig, c.SpecialTokensMap, c.ChatTemplate = own.Tokenizer, own.TokenizerConfig, own.SpecialTokensMap, own.ChatTemplate
@@ -184,7 +185,8 @@ func openBase(s store, named string) (*Checkpoint, error) {
 		return openBaseAt(s, b)
 	}
 	if b, err := s.find(named); err != nil {
-		return nil, fmt.Errorf("base_model_name_or_path %q: no directory at %s, and elsewhere: %w", named, strings.Join(tried, ", nor at "), err)
+		return nil, fmt.Errorf("base_model_name_or_path %q: no directory at %s, and elsewhere: %w",
+			named, strings.Join(tried, ", nor at "), err)
 	} else if b != nil {
 		return openBaseAt(s, b)
 	}
@@ -196,7 +198,8 @@ func openBase(s store, named string) (*Checkpoint, error) {
 func openBaseAt(s, b store) (*Checkpoint, error) {
 	base := &Checkpoint{Dir: b.String(), tensors: map[string]located{}}
 	err := base.openWhole(b)
-	if errors.Is(err, errNoWeightsHere) || err == nil && !b.same(s) && exists(b, adapterConfigFile) && hasAdapterWeights(b) {
+	if errors.Is(err, errNoWeightsHere) || err == nil && !b.same(s) && exists(b, adapterConfigFile) &&
+		hasAdapterWeights(b) {
 		err = errors.New("is an adapter itself: merge it first, as warm average --out DIR ADAPTER does")
 	}
 	if err != nil {

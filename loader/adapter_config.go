@@ -51,13 +51,17 @@ const allLinear = "all-linear"
 // maxRank is beyond every matrix of a language model.
 const maxRank = 1 << 20
 
-// neutralOptions change nothing in how weights are made of an adapter's tensors: they say how it was begun, trained or
-// found, or are read by [parseAdapterConfig].
+// neutralOptions change nothing in how weights are made of an adapter's tensors: they say how it
+// was begun, trained or found, or are read by [parseAdapterConfig].
 var neutralOptions = []string{
-	"alpha_pattern", "auto_mapping", "base_model_class", "base_model_name_or_path", "bias", "corda_config", "eva_config",
-	"exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha",
-	"lora_dropout", "megatron_core", "modules_to_save", "parent_library", "peft_type", "peft_version", "qalora_group_size",
-	"r", "rank_pattern", "revision", "runtime_config", "target_modules", "target_parameters", "task_type", "use_rslora",
+	"alpha_pattern", "auto_mapping", "base_model_class", "base_model_name_or_path", "bias",
+	"corda_config", "eva_config",
+	"exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
+	"layers_to_transform", "lora_alpha",
+	"lora_dropout", "megatron_core", "modules_to_save", "parent_library", "peft_type", "peft_version",
+	"qalora_group_size",
+	"r", "rank_pattern", "revision", "runtime_config", "target_modules", "target_parameters",
+	"task_type", "use_rslora",
 }
 
 // refusedOptions are those of which it is known why the sum W + α/r·B·A is not the model.
@@ -97,8 +101,9 @@ type autoMapping struct {
 	Class string `json:"base_model_class"`
 }
 
-// parseAdapterConfig reads an adapter_config.json and refuses, with all reasons at once, what would not give the
-// weights that PEFT computes. An option that is set and not known here is refused as well.
+// parseAdapterConfig reads an adapter_config.json and refuses, with all reasons at once, what would
+// not give the weights that PEFT computes. An option that is set and not known here is refused as
+// well.
 func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
 	if !isObject(raw) {
 		return nil, ErrJSON
@@ -115,19 +120,23 @@ func parseAdapterConfig(raw []byte) (*adapterConfig, error) {
 	if in.Alpha == nil {
 		in.Alpha = new(float64)
 	}
-	c := &adapterConfig{Base: in.Base, Task: in.Task, Class: in.Auto.Class, Rank: in.Rank, Alpha: *in.Alpha, RSLoRA: in.RSLoRA, Whole: in.Whole,
+	c := &adapterConfig{Base: in.Base, Task: in.Task, Class: in.Auto.Class, Rank: in.Rank,
+		Alpha: *in.Alpha, RSLoRA: in.RSLoRA, Whole: in.Whole,
 		narrowed: isSet(in.Layers) || isSet(in.Excluding), params: in.Params}
 	if in.Task == taskClassifier {
 		c.Whole = append(slices.Clone(c.Whole), "score", "classifier") // PEFT does so for every classifier
 	}
-	for _, err := range []error{c.parseTargets(in.Targets), parsePatterns(&c.ranks, in.Ranks, "rank_pattern"), parsePatterns(&c.alphas, in.Alphas, "alpha_pattern")} {
+	for _, err := range []error{c.parseTargets(in.Targets),
+		parsePatterns(&c.ranks, in.Ranks, "rank_pattern"),
+		parsePatterns(&c.alphas, in.Alphas, "alpha_pattern")} {
 		if err != nil {
 			wrong = append(wrong, err.Error())
 		}
 	}
 	for _, p := range c.ranks {
 		if p.value != math.Trunc(p.value) || p.value < 1 || p.value > maxRank {
-			wrong = append(wrong, fmt.Sprintf("rank_pattern: %v, want whole numbers from 1 to %d", p.value, maxRank))
+			wrong = append(wrong, fmt.Sprintf("rank_pattern: %v, want whole numbers from 1 to %d",
+				p.value, maxRank))
 		}
 	}
 	if len(wrong) > 0 {
@@ -184,7 +193,8 @@ func refusals(all map[string]json.RawMessage) (out []string) {
 // belongs to weights that are nowhere stored.
 func initialisation(v json.RawMessage) string {
 	var name string
-	if !isSet(v) || string(v) == "true" || json.Unmarshal(v, &name) == nil && slices.Contains([]string{"gaussian", "eva", "orthogonal"}, name) {
+	if !isSet(v) || string(v) == "true" || json.Unmarshal(v, &name) == nil &&
+		slices.Contains([]string{"gaussian", "eva", "orthogonal"}, name) {
 		return ""
 	}
 	return string(v)
@@ -203,7 +213,8 @@ func (c *adapterConfig) parseTargets(v json.RawMessage) error {
 		}
 		return nil
 	}
-	if json.Unmarshal(v, &c.targets) != nil || len(c.targets) == 0 && len(c.params) == 0 || slices.Contains(c.targets, "") {
+	if json.Unmarshal(v, &c.targets) != nil || len(c.targets) == 0 && len(c.params) == 0 ||
+		slices.Contains(c.targets, "") {
 		return fmt.Errorf("target_modules %.80s, want names of modules or a pattern", v)
 	}
 	return nil
@@ -246,8 +257,8 @@ func compileFull(expr string) (*fullPattern, error) {
 	return &fullPattern{re}, nil
 }
 
-// matches is false for a name on which the expression takes too long: the adapter is refused then, since it changes a
-// module that is no target.
+// matches is false for a name on which the expression takes too long: the adapter is refused then,
+// since it changes a module that is no target.
 func (p *fullPattern) matches(name string) bool {
 	ok, err := p.expr.MatchString(name)
 	return err == nil && ok
@@ -279,7 +290,8 @@ func (c *adapterConfig) isTarget(module string) bool {
 	if c.target != nil {
 		return c.target.matches(module)
 	}
-	return slices.ContainsFunc(c.targets, func(t string) bool { return hasSuffixPart(module, t) }) || c.isParameter(module+".weight")
+	return slices.ContainsFunc(c.targets, func(t string) bool { return hasSuffixPart(module, t) }) ||
+		c.isParameter(module+".weight")
 }
 
 // isParameter reports whether target_parameters names a parameter.
@@ -294,7 +306,8 @@ func (c *adapterConfig) isWhole(module string) bool {
 		if end < len(module) && module[end] != '.' {
 			continue
 		}
-		if slices.ContainsFunc(c.Whole, func(w string) bool { return w != "" && strings.HasSuffix(module[:end], w) }) {
+		if slices.ContainsFunc(c.Whole,
+			func(w string) bool { return w != "" && strings.HasSuffix(module[:end], w) }) {
 			return true
 		}
 	}

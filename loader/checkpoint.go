@@ -49,8 +49,8 @@ type Checkpoint struct {
 
 	// AverageRecord is warm_average.json, which says what an average was made of; nil when there is none.
 	AverageRecord []byte
-	// OtherTokenizer says which file of a tokenizer there is in the place of tokenizer.json, and how to make that of it;
-	// "" where there is none.
+	// OtherTokenizer says which file of a tokenizer there is in the place of tokenizer.json, and
+	// how to make that of it; "" where there is none.
 	OtherTokenizer string
 	// Notes say what was not taken as it lies there: names of tensors, files of an adapter's base.
 	Notes []string
@@ -89,8 +89,8 @@ func (c *Checkpoint) Shape(name string) (shape []int, ok bool) {
 	return l.tensor.Shape, true
 }
 
-// DType returns the stored element type, such as "F32" or "BF16", and "" when there is no such tensor. A matrix that an
-// adapter changes is computed when it is read, as "F32".
+// DType returns the stored element type, such as "F32" or "BF16", and "" when there is no such
+// tensor. A matrix that an adapter changes is computed when it is read, as "F32".
 func (c *Checkpoint) DType(name string) string {
 	if l, ok := c.tensors[name]; ok {
 		if l.low != nil {
@@ -101,8 +101,8 @@ func (c *Checkpoint) DType(name string) string {
 	return ""
 }
 
-// ReadAt writes the elements [offset, offset+len(dst)) of a floating tensor into dst as float32. It is safe for
-// concurrent use and allocates nothing. Integer tensors are an error.
+// ReadAt writes the elements [offset, offset+len(dst)) of a floating tensor into dst as float32. It
+// is safe for concurrent use and allocates nothing. Integer tensors are an error.
 func (c *Checkpoint) ReadAt(dst []float32, name string, offset int) error {
 	l, ok := c.tensors[name]
 	if !ok {
@@ -121,8 +121,9 @@ func (c *Checkpoint) ReadAt(dst []float32, name string, offset int) error {
 }
 
 // View returns a tensor's values without a copy, and false where that is impossible: another
-// element type than F32, a misaligned tensor, a big-endian machine, a matrix that an adapter changes. The view is read-only, ends with Close,
-// and is read inside of [Guard], since the file may shrink.
+// element type than F32, a misaligned tensor, a big-endian machine, a matrix that an adapter
+// changes. The view is read-only, ends with Close, and is read inside of [Guard], since the file
+// may shrink.
 func (c *Checkpoint) View(name string) (values []float32, ok bool) {
 	l, ok := c.tensors[name]
 	if !ok || l.low != nil {
@@ -131,8 +132,9 @@ func (c *Checkpoint) View(name string) (values []float32, ok bool) {
 	return l.tensor.Float32s()
 }
 
-// Raw returns the stored bytes of a tensor without a copy, and false for a matrix that an adapter changes: its bytes are
-// stored nowhere. They are read-only, end with Close, and are read inside of [Guard].
+// Raw returns the stored bytes of a tensor without a copy, and false for a matrix that an adapter
+// changes: its bytes are stored nowhere. They are read-only, end with Close, and are read inside of
+// [Guard].
 func (c *Checkpoint) Raw(name string) (data []byte, ok bool) {
 	l, ok := c.tensors[name]
 	if !ok || l.low != nil {
@@ -162,10 +164,11 @@ func (c *Checkpoint) Release(name string) {
 	}
 }
 
-// Hash identifies the content: "sha256:" and the digest of the small files and of every tensor's name,
-// dtype, shape and stored bytes; where an adapter changes a matrix, those of W, A and B, and the scale. It does not depend on how tensors are spread over shards, nor on the
-// directory's name. The first call reads everything (at the speed of SHA-256 on each processor); later calls
-// cost nothing. It returns "" when a file shrank, which is an error for every read as well.
+// Hash identifies the content: "sha256:" and the digest of the small files and of every tensor's
+// name, dtype, shape and stored bytes; where an adapter changes a matrix, those of W, A and B, and
+// the scale. It does not depend on how tensors are spread over shards, nor on the directory's name.
+// The first call reads everything (at the speed of SHA-256 on each processor); later calls cost
+// nothing. It returns "" when a file shrank, which is an error for every read as well.
 func (c *Checkpoint) Hash() string { return c.hash() }
 
 func (c *Checkpoint) computeHash() string {
@@ -194,7 +197,8 @@ func (c *Checkpoint) computeHash() string {
 		return ""
 	}
 	h := sha256.New()
-	for _, small := range [][]byte{c.Config, c.Tokenizer, c.TokenizerConfig, c.SpecialTokensMap, []byte(c.ChatTemplate)} {
+	for _, small := range [][]byte{c.Config, c.Tokenizer, c.TokenizerConfig, c.SpecialTokensMap,
+		[]byte(c.ChatTemplate)} {
 		hashBytes(h, small)
 	}
 	if c.SentencePooling != nil {

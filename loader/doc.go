@@ -5,8 +5,8 @@
 // anything is computed.
 //
 // Start with [Open], which maps the tensors and reads the small files, and with [Save], which
-// writes a directory that [Open] and transformers read. [Source] is what both ends of a copy have in common: a
-// [Checkpoint] is one, and so is an average of checkpoints.
+// writes a directory that [Open] and transformers read. [Source] is what both ends of a copy have
+// in common: a [Checkpoint] is one, and so is an average of checkpoints.
 //
 // # Rules
 //
@@ -28,19 +28,22 @@
 //
 // # Adapters
 //
-// A directory with adapter_config.json and adapter_model.safetensors opens as its base with every changed matrix
+// A directory with adapter_config.json and adapter_model.safetensors opens as its base with every
+// changed matrix
 //
 //	W + scale·B·A, with scale α/r, or α/√r where use_rslora is set,
 //
-// computed when it is read, in float64 and rounded once to float32, and with the modules of modules_to_save, such as the
-// score head, and resized embeddings replaced. Tokenizer, template and padding token are those beside the adapter,
-// where there are some, and else the base's. Over a causal language model an adapter for classification gets the configuration of
-// the classifier, and the output layer is left out. The base is mapped, so that adapters over one base
-// share its memory. Whoever averages adapters averages these merged weights, as those of any checkpoints: averages of
-// A and of B on their own would have another product, which also holds the cross terms Bᵢ·Aⱼ.
+// computed when it is read, in float64 and rounded once to float32, and with the modules of
+// modules_to_save, such as the score head, and resized embeddings replaced. Tokenizer, template and
+// padding token are those beside the adapter, where there are some, and else the base's. Over a
+// causal language model an adapter for classification gets the configuration of the classifier, and
+// the output layer is left out. The base is mapped, so that adapters over one base share its
+// memory. Whoever averages adapters averages these merged weights, as those of any checkpoints:
+// averages of A and of B on their own would have another product, which also holds the cross terms
+// Bᵢ·Aⱼ.
 //
-// What this sum is not the model of is refused with the reason: DoRA, biases, embeddings as targets, bases that
-// the initialisation changed, and every option that is set and not known here.
+// What this sum is not the model of is refused with the reason: DoRA, biases, embeddings as
+// targets, bases that the initialisation changed, and every option that is set and not known here.
 //
 // A Checkpoint may be read by several goroutines. Its byte slices are read-only.
 package loader

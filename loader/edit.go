@@ -7,9 +7,10 @@ import (
 	"slices"
 )
 
-// EditObject returns a JSON object in which the values of existing keys are replaced and other keys are dropped. Keys
-// that the object does not have are not added. All other bytes stay as they are: order, spaces, spelling of numbers.
-// Only the top level is looked at. A nil result never comes without an error.
+// EditObject returns a JSON object in which the values of existing keys are replaced and other keys
+// are dropped. Keys that the object does not have are not added. All other bytes stay as they are:
+// order, spaces, spelling of numbers. Only the top level is looked at. A nil result never comes
+// without an error.
 func EditObject(object []byte, replace map[string]json.RawMessage, drop ...string) ([]byte, error) {
 	members, err := objectMembers(object)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/warmserve/warmserve/loader/safetensors"
 )
 
-// conv1D are the modules whose matrices GPT-2 keeps as (in, out); PEFT goes by their class, and sets fan_in_fan_out
-// to it.
+// conv1D are the modules whose matrices GPT-2 keeps as (in, out); PEFT goes by their class, and
+// sets fan_in_fan_out to it.
 var conv1D = []string{"c_attn", "c_proj", "c_fc", "q_attn"}
 
 // transposed reports whether the base keeps a module's matrix as (in, out).
@@ -20,7 +20,8 @@ func (m *merging) transposed(module string) bool {
 	var c struct {
 		Type string `json:"model_type"`
 	}
-	return json.Unmarshal(m.base.Config, &c) == nil && c.Type == "gpt2" && slices.Contains(conv1D, lastPart(module))
+	return json.Unmarshal(m.base.Config, &c) == nil && c.Type == "gpt2" &&
+		slices.Contains(conv1D, lastPart(module))
 }
 
 // transposedFactors are those of (B·A)ᵀ = Aᵀ·Bᵀ.
@@ -45,12 +46,14 @@ func transpose(x []float32, rows, columns int) []float32 {
 	return out
 }
 
-// stackInfix is in the name of a change of a second parameter of one module, each inside of the next, where PEFT 0.19 and
-// later change parameters, as the experts of a layer are in transformers 5.
+// stackInfix is in the name of a change of a second parameter of one module, each inside of the
+// next, where PEFT 0.19 and later change parameters, as the experts of a layer are in transformers
+// 5.
 const stackInfix = ".base_layer"
 
-// stackedFactors are those of all experts. A holds the rows of one expert after the other, (experts·r, in); a row of B holds
-// the columns of all experts for one k after the other, (out, r·experts).
+// stackedFactors are those of all experts. A holds the rows of one expert after the other,
+// (experts·r, in); a row of B holds the columns of all experts for one k after the other, (out,
+// r·experts).
 type stackedFactors struct {
 	factors           factors
 	experts, rank, in int
@@ -73,15 +76,16 @@ func (s stackedFactors) of(expert, from, rows int) factors {
 	})
 }
 
-// expertParameters are what transformers 5 holds of a layer's experts, and the matrices that files hold of each expert
-// instead, one below the other, under the last part of their names in one spelling or another.
+// expertParameters are what transformers 5 holds of a layer's experts, and the matrices that files
+// hold of each expert instead, one below the other, under the last part of their names in one
+// spelling or another.
 var expertParameters = map[string][][]string{
 	"gate_up_proj": {{"gate_proj", "w1"}, {"up_proj", "w3"}},
 	"down_proj":    {{"down_proj", "w2"}},
 }
 
-// changeExperts takes the changes of parameters of experts out of pairs, and those of modules that have another name in
-// the base's files, such as a router, to that name.
+// changeExperts takes the changes of parameters of experts out of pairs, and those of modules that
+// have another name in the base's files, such as a router, to that name.
 func (m *merging) changeExperts() {
 	for _, module := range sortedKeys(m.pairs) {
 		l, at := m.pairs[module], m.inBase(module)
@@ -103,13 +107,15 @@ func (m *merging) changeExperts() {
 				wanted++
 			}
 		}
-		if n := len(slices.DeleteFunc(slices.Clone(m.stacks), func(s string) bool { of, _, _ := strings.Cut(s, stackInfix); return of != stack })); n != wanted {
+		if n := len(slices.DeleteFunc(slices.Clone(m.stacks),
+			func(s string) bool { of, _, _ := strings.Cut(s, stackInfix); return of != stack })); n != wanted {
 			m.bad("module %q: %d parameters are changed, target_parameters names %d", stack, n, wanted)
 		}
 	}
 }
 
-// inBase returns the name in the base's files of a module of the adapter: transformers 5 calls the experts of Mixtral mlp.
+// inBase returns the name in the base's files of a module of the adapter: transformers 5 calls the
+// experts of Mixtral mlp.
 func (m *merging) inBase(module string) string {
 	other := strings.Replace(module, ".mlp.", ".block_sparse_moe.", 1)
 	stack, _, _ := strings.Cut(other, stackInfix)
@@ -132,7 +138,8 @@ func (m *merging) changeStack(module, stack string, l *lowRank) {
 		experts++
 	}
 	if experts == 0 {
-		m.bad("module %q: the base has no matrices of single experts, such as %s.0.gate_proj.weight", module, stack)
+		m.bad("module %q: the base has no matrices of single experts, such as %s.0.gate_proj.weight",
+			module, stack)
 		return
 	}
 	reasons := []string{}
@@ -144,7 +151,8 @@ func (m *merging) changeStack(module, stack string, l *lowRank) {
 		}
 		reasons = append(reasons, why)
 	}
-	m.bad("module %q: A %v and B %v of %d experts: %s", module, l.a.Shape, l.b.Shape, experts, strings.Join(reasons, "; "))
+	m.bad("module %q: A %v and B %v of %d experts: %s", module, l.a.Shape, l.b.Shape, experts,
+		strings.Join(reasons, "; "))
 }
 
 func (m *merging) has(stack string, expert int, name string) bool {
@@ -164,8 +172,8 @@ func (m *merging) parts(stack, parameter string, expert int) (names []string) {
 	return names
 }
 
-// stackFits says why A and B are not the change of a parameter, "" if they are. The matrices of two parameters never
-// have one shape: (2F, C) and (C, F).
+// stackFits says why A and B are not the change of a parameter, "" if they are. The matrices of two
+// parameters never have one shape: (2F, C) and (C, F).
 func (m *merging) stackFits(stack, parameter string, experts int, l *lowRank) string {
 	key := stack + "." + parameter
 	if !m.config.isParameter(key) {
@@ -196,18 +204,20 @@ func (m *merging) stackFits(stack, parameter string, experts int, l *lowRank) st
 
 func (m *merging) putStack(stack, parameter string, experts int, l *lowRank) {
 	key := stack + "." + parameter
-	all := stackedFactors{factors: l.stored(), experts: experts, rank: l.a.Shape[0] / experts, in: l.a.Shape[1]}
+	all := stackedFactors{factors: l.stored(), experts: experts, rank: l.a.Shape[0] / experts,
+		in: l.a.Shape[1]}
 	scale, sum := m.config.scale(key), sync.OnceValue(l.sum)
 	for e := range experts {
 		from := 0
 		for _, name := range m.parts(stack, parameter, e) {
 			w, first := m.base.tensors[name], from
 			rows := w.tensor.Shape[0]
-			m.out[name] = located{tensor: w.tensor, file: w.file, low: &lowRank{a: l.a, b: l.b, file: l.file, rank: all.rank, in: all.in, scale: scale,
-				factors: all.of(e, from, rows), expert: func() []byte {
-					s := sum()
-					return fmt.Appendf(s[:], " expert %d, rows from %d", e, first)
-				}}}
+			m.out[name] = located{tensor: w.tensor, file: w.file,
+				low: &lowRank{a: l.a, b: l.b, file: l.file, rank: all.rank, in: all.in, scale: scale,
+					factors: all.of(e, from, rows), expert: func() []byte {
+						s := sum()
+						return fmt.Appendf(s[:], " expert %d, rows from %d", e, first)
+					}}}
 			from += rows
 		}
 	}

@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// headParts are the parts of a score head that LDL-Reward's code keeps in files of their own, by these names. Inside of
-// them tensors are called as in the module alone; in a checkpoint the file's name stands before theirs.
+// headParts are the parts of a score head that LDL-Reward's code keeps in files of their own, by
+// these names. Inside of them tensors are called as in the module alone; in a checkpoint the file's
+// name stands before theirs.
 var headParts = []string{"regression_layer", "gating_layer"}
 
 // headPartTypes are the formats of such a file; the first that is there counts.

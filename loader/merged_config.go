@@ -15,9 +15,9 @@ const (
 	classifierSuffix = "ForSequenceClassification"
 )
 
-// configuration returns the merged model's config.json: for a classifier over a language model that of the
-// classifier, with as many labels as the score head has rows, and the base's own otherwise, with the padding token
-// and the size of the vocabulary that the adapter brings.
+// configuration returns the merged model's config.json: for a classifier over a language model that
+// of the classifier, with as many labels as the score head has rows, and the base's own otherwise,
+// with the padding token and the size of the vocabulary that the adapter brings.
 func (m *merging) configuration(c, own *Checkpoint) ([]byte, error) {
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(m.base.Config, &raw); err != nil {
@@ -75,12 +75,14 @@ func (m *merging) classify(set map[string]any, architectures json.RawMessage) er
 		label := fmt.Sprintf("LABEL_%d", i)
 		names[fmt.Sprint(i)], ids[label] = label, i
 	}
-	set["architectures"], set["num_labels"], set["id2label"], set["label2id"] = []string{name + classifierSuffix}, labels, names, ids
+	set["architectures"], set["num_labels"], set["id2label"], set["label2id"] = []string{name +
+		classifierSuffix}, labels, names, ids
 	return nil
 }
 
-// pad sets the padding token: the one that is named beside the adapter, which its trainer put into the model's
-// configuration as well, else the configuration's, else the one that is named beside the base.
+// pad sets the padding token: the one that is named beside the adapter, which its trainer put into
+// the model's configuration as well, else the configuration's, else the one that is named beside
+// the base.
 func (m *merging) pad(set map[string]any, configured json.RawMessage, c, own *Checkpoint) error {
 	token, err := padName(own.TokenizerConfig, own.SpecialTokensMap)
 	if err != nil {
@@ -91,7 +93,8 @@ func (m *merging) pad(set map[string]any, configured json.RawMessage, c, own *Ch
 		if isSet(configured) {
 			return nil
 		}
-		if token, err = padName(c.TokenizerConfig, c.SpecialTokensMap); err != nil || token == "" || c.Tokenizer == nil {
+		if token, err = padName(c.TokenizerConfig, c.SpecialTokensMap); err != nil || token == "" ||
+			c.Tokenizer == nil {
 			return err
 		}
 	}
@@ -116,8 +119,8 @@ func orNone(v json.RawMessage) string {
 // maxLabels bounds the labels that are listed by name in a configuration.
 const maxLabels = 1 << 10
 
-// padName returns the token that tokenizer_config.json names for padding, or special_tokens_map.json where it does
-// not; "" when there is none.
+// padName returns the token that tokenizer_config.json names for padding, or
+// special_tokens_map.json where it does not; "" when there is none.
 func padName(config, tokenMap []byte) (string, error) {
 	for _, f := range []struct {
 		name string
@@ -137,7 +140,8 @@ func padName(config, tokenMap []byte) (string, error) {
 		}
 		switch {
 		case !isSet(named.Pad):
-		case json.Unmarshal(named.Pad, &object.Content) == nil, json.Unmarshal(named.Pad, &object) == nil && object.Content != "":
+		case json.Unmarshal(named.Pad, &object.Content) == nil,
+			json.Unmarshal(named.Pad, &object) == nil && object.Content != "":
 			return object.Content, nil
 		default:
 			return "", fmt.Errorf("%s: pad_token: %.80s, want a token's text", f.name, named.Pad)

@@ -42,7 +42,8 @@ func (m *merging) run() error {
 		names[i] = adapterName(m.file.Tensors[i].Name)
 		m.classifier = m.classifier || isScore(moduleOf(names[i]))
 	}
-	if err := ungathered(names, func(name string) *safetensors.Tensor { return &m.file.Tensors[slices.Index(names, name)] }); err != nil {
+	if err := ungathered(names,
+		func(name string) *safetensors.Tensor { return &m.file.Tensors[slices.Index(names, name)] }); err != nil {
 		return err
 	}
 	maps.Copy(m.out, m.base.tensors)
@@ -91,8 +92,8 @@ const originalInfix = ".original_module."
 // languageHeads are the output layers of language models, which a classifier does not have.
 var languageHeads = []string{"lm_head.weight", "embed_out.weight"}
 
-// embeddings are the last parts of the names of modules with a row for each token; PEFT saves those that were resized
-// whether modules_to_save names them or not.
+// embeddings are the last parts of the names of modules with a row for each token; PEFT saves those
+// that were resized whether modules_to_save names them or not.
 var embeddings = []string{"embed_tokens", "embed_in", "word_embeddings", "wte"}
 
 func isEmbedding(module string) bool { return slices.Contains(embeddings, lastPart(module)) }
@@ -102,8 +103,8 @@ func lastPart(name string) string { return name[strings.LastIndexByte(name, '.')
 // moduleOf returns the name of a tensor's module.
 func moduleOf(tensor string) string { return tensor[:max(0, strings.LastIndexByte(tensor, '.'))] }
 
-// adapterName returns the name of an adapter's tensor without what wrappers of training and old versions of PEFT put
-// into it: "module.", the name "default" of the adapter, "modules_to_save".
+// adapterName returns the name of an adapter's tensor without what wrappers of training and old
+// versions of PEFT put into it: "module.", the name "default" of the adapter, "modules_to_save".
 func adapterName(name string) string {
 	name = strings.TrimPrefix(unwrapped(name), "module.")
 	parts := strings.Split(name, ".")
@@ -168,13 +169,15 @@ func (m *merging) replace(name string, t *safetensors.Tensor) {
 	case !known && !isScore(module) && !rows:
 		m.bad("tensor %q is not in the base, which it should replace", t.Name)
 		return
-	case known && !slices.Equal(old.tensor.Shape, t.Shape) && !isScore(module) && !(rows && sameRows(old.tensor.Shape, t.Shape)):
+	case known && !slices.Equal(old.tensor.Shape, t.Shape) && !isScore(module) &&
+		!(rows && sameRows(old.tensor.Shape, t.Shape)):
 		m.bad("tensor %q: shape %v, the base has %v", t.Name, t.Shape, old.tensor.Shape)
 		return
 	}
 	if known && isEmbedding(module) && !slices.Equal(old.tensor.Shape, t.Shape) {
 		m.vocabulary = t.Shape[0]
-		m.note("%s has %d rows of the adapter, the base has %d: vocab_size follows", name, t.Shape[0], old.tensor.Shape[0])
+		m.note("%s has %d rows of the adapter, the base has %d: vocab_size follows", name, t.Shape[0],
+			old.tensor.Shape[0])
 	}
 	m.replaced++
 	m.out[name] = located{tensor: t, file: m.file}
@@ -183,7 +186,8 @@ func (m *merging) replace(name string, t *safetensors.Tensor) {
 // sameRows reports whether two shapes are those of matrices with rows of one length.
 func sameRows(a, b []int) bool { return len(a) == 2 && len(b) == 2 && a[1] == b[1] }
 
-// isScore reports whether a module is the head of a classifier, which an adapter may make anew in another size.
+// isScore reports whether a module is the head of a classifier, which an adapter may make anew in
+// another size.
 func isScore(module string) bool {
 	module = strings.TrimPrefix(module, adapterPrefix)
 	return module == "score" || module == "classifier"
@@ -220,15 +224,17 @@ func (m *merging) change(module string, l *lowRank) {
 		l.factors = transposedFactors(l.factors, l.a.Shape[1], l.b.Shape[0], l.a.Shape[0])
 	}
 	if l.a.Shape[1] != shape[1] || l.b.Shape[0] != shape[0] {
-		m.bad("module %q: B·A of %v and %v does not fit the base's %v", module, l.b.Shape, l.a.Shape, w.tensor.Shape)
+		m.bad("module %q: B·A of %v and %v does not fit the base's %v", module, l.b.Shape, l.a.Shape,
+			w.tensor.Shape)
 		return
 	}
 	l.rank, l.in, l.scale = l.a.Shape[0], w.tensor.Shape[1], m.config.scale(module)
 	m.out[module+".weight"] = located{tensor: w.tensor, file: w.file, low: l}
 }
 
-// complete looks for targets without a change: an adapter that lost a tensor would otherwise be served in part. Targets
-// that name no module of the base are usual in lists that serve many architectures.
+// complete looks for targets without a change: an adapter that lost a tensor would otherwise be
+// served in part. Targets that name no module of the base are usual in lists that serve many
+// architectures.
 func (m *merging) complete() {
 	modules := m.modules()
 	for _, t := range m.config.targets {
@@ -237,10 +243,13 @@ func (m *merging) complete() {
 		}
 	}
 	for _, module := range modules {
-		if m.config.narrowed || m.pairs[module] != nil || m.out[module+".weight"].file == m.file || !m.config.isTarget(module) || m.classifier && slices.Contains(languageHeads, module+".weight") {
+		if m.config.narrowed || m.pairs[module] != nil || m.out[module+".weight"].file == m.file ||
+			!m.config.isTarget(module) || m.classifier && slices.Contains(languageHeads, module+".weight") {
 			continue
 		}
-		if len(m.base.tensors[module+".weight"].tensor.Shape) == 2 && !(m.config.all && (isEmbedding(module) || isScore(module) || slices.Contains(languageHeads, module+".weight"))) {
+		if len(m.base.tensors[module+".weight"].tensor.Shape) == 2 &&
+			!(m.config.all && (isEmbedding(module) || isScore(module) ||
+				slices.Contains(languageHeads, module+".weight"))) {
 			m.bad("module %q is among the target_modules and has no lora_A and lora_B", module)
 		}
 	}

@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// ErrUnmerged is returned for the weights of a PEFT model that were saved as they lie in memory, base and change side by side.
+// ErrUnmerged is returned for the weights of a PEFT model that were saved as they lie in memory,
+// base and change side by side.
 var ErrUnmerged = errors.New("these are the weights of a PEFT model that was saved without merging; " +
 	"write them with model.merge_and_unload().save_pretrained(out)")
 
-// wrapperParts are parts of tensor names that stand for a wrapper around a module: torch.compile, FSDP, checkpointing
-// of activations. No model has a module of such a name.
+// wrapperParts are parts of tensor names that stand for a wrapper around a module: torch.compile,
+// FSDP, checkpointing of activations. No model has a module of such a name.
 var wrapperParts = []string{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
-// wrapperPrefixes stand in front of every name: DistributedDataParallel, and a PEFT model whose change was merged or that
-// never had one.
+// wrapperPrefixes stand in front of every name: DistributedDataParallel, and a PEFT model whose
+// change was merged or that never had one.
 var wrapperPrefixes = []string{"module.", adapterPrefix}
 
 // unmergedParts are in names of a PEFT model's tensors alone.
@@ -28,7 +29,8 @@ func unwrapped(name string) string {
 		return name
 	}
 	parts := strings.Split(name, ".")
-	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return slices.Contains(wrapperParts, p) }), ".")
+	return strings.Join(slices.DeleteFunc(parts,
+		func(p string) bool { return slices.Contains(wrapperParts, p) }), ".")
 }
 
 // unwrap gives the tensors the names that the model has for them, and notes what it removed.
@@ -43,7 +45,8 @@ func (c *Checkpoint) unwrap() error {
 	for again := len(names) > 0; again; {
 		again = false
 		for _, p := range wrapperPrefixes {
-			if slices.ContainsFunc(names, func(n string) bool { return len(n) <= len(p) || !strings.HasPrefix(n, p) }) {
+			if slices.ContainsFunc(names,
+				func(n string) bool { return len(n) <= len(p) || !strings.HasPrefix(n, p) }) {
 				continue
 			}
 			again = true

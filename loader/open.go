@@ -35,10 +35,11 @@ var (
 	ErrNoConfig = errors.New("config.json is missing")
 	// ErrNoWeights is returned for a directory without weights.
 	ErrNoWeights = errors.New("no model.safetensors and no model.safetensors.index.json, nor pytorch_model.bin and its index")
-	// ErrWeightsName is returned for a directory whose weights have a name that says nothing about their layout.
+	// ErrWeightsName is returned for a directory whose weights have a name that says nothing about
+	// their layout.
 	ErrWeightsName = errors.New("weights have a name that is not read; where it is the state_dict of the model of config.json, name it pytorch_model.bin")
-	// ErrAdapter is returned for a directory with an adapter (adapter_config.json) that cannot be opened as the
-	// checkpoint it makes of its base.
+	// ErrAdapter is returned for a directory with an adapter (adapter_config.json) that cannot be
+	// opened as the checkpoint it makes of its base.
 	ErrAdapter = errors.New("adapter")
 	// ErrIndex is returned when an index does not describe its shards.
 	ErrIndex = errors.New("index and shards disagree")
@@ -48,13 +49,14 @@ var (
 	ErrTemplate = errors.New("chat_template")
 )
 
-// Open reads the small files of a checkpoint directory, maps its weights and checks that all is consistent. The tensors
-// themselves are not read. Files that are not named in the package comment are ignored.
+// Open reads the small files of a checkpoint directory, maps its weights and checks that all is
+// consistent. The tensors themselves are not read. Files that are not named in the package comment
+// are ignored.
 //
-// A directory with a LoRA adapter of PEFT instead of weights opens as the merged checkpoint. The base of the
-// adapter is the first that exists of: the directory or link "base" inside of the adapter's directory, and what
-// base_model_name_or_path says, read as an absolute path or relative to the adapter's directory or, as PEFT reads
-// it, to the working directory.
+// A directory with a LoRA adapter of PEFT instead of weights opens as the merged checkpoint. The
+// base of the adapter is the first that exists of: the directory or link "base" inside of the
+// adapter's directory, and what base_model_name_or_path says, read as an absolute path or relative
+// to the adapter's directory or, as PEFT reads it, to the working directory.
 func Open(dir string) (*Checkpoint, error) { return openStore(dirStore{path: dir}, dir) }
 
 // Finder brings what an adapter names as its base where no directory does, such
@@ -157,7 +159,8 @@ func (c *Checkpoint) openText(s store) (err error) {
 			if hasOwnCode(c.TokenizerConfig) {
 				how = "AutoTokenizer.from_pretrained(dir, trust_remote_code=True).save_pretrained(dir), which runs the Python code beside it"
 			}
-			c.OtherTokenizer = fmt.Sprintf("%s alone is not read: write %s beside it with %s", name, tokenizerFile, how)
+			c.OtherTokenizer = fmt.Sprintf("%s alone is not read: write %s beside it with %s", name,
+				tokenizerFile, how)
 			c.note("%s", c.OtherTokenizer)
 			break
 		}
@@ -174,7 +177,8 @@ func hasOwnCode(tokenizerConfig []byte) bool {
 }
 
 // slowTokenizers are the files of tokenizers that transformers converts when it opens them.
-var slowTokenizers = []string{"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "tekken.json"}
+var slowTokenizers = []string{"tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+	"vocab.json", "vocab.txt", "tekken.json"}
 
 func isObject(b []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) && json.Valid(b)
@@ -192,8 +196,9 @@ func readTemplate(s store, tokenizerConfig []byte) (string, error) {
 	return configTemplate(tokenizerConfig)
 }
 
-// configTemplate returns the chat template of a tokenizer_config.json: a string, or a list of named ones of which
-// "default" is taken. It is an error when none of several is the default, since any choice would be a guess.
+// configTemplate returns the chat template of a tokenizer_config.json: a string, or a list of named
+// ones of which "default" is taken. It is an error when none of several is the default, since any
+// choice would be a guess.
 func configTemplate(tokenizerConfig []byte) (string, error) {
 	if tokenizerConfig == nil {
 		return "", nil
@@ -216,12 +221,14 @@ func configTemplate(tokenizerConfig []byte) (string, error) {
 		Template *string `json:"template"`
 	}
 	if err := json.Unmarshal(top.ChatTemplate, &named); err != nil {
-		return "", fmt.Errorf("%s: %w is neither a string nor a list of {name, template}", tokenizerConfigFile, ErrTemplate)
+		return "", fmt.Errorf("%s: %w is neither a string nor a list of {name, template}",
+			tokenizerConfigFile, ErrTemplate)
 	}
 	var names []string
 	for _, n := range named {
 		if n.Name == nil || n.Template == nil {
-			return "", fmt.Errorf("%s: %w: an entry has no name or no template", tokenizerConfigFile, ErrTemplate)
+			return "", fmt.Errorf("%s: %w: an entry has no name or no template", tokenizerConfigFile,
+				ErrTemplate)
 		}
 		if *n.Name == "default" {
 			return *n.Template, nil

@@ -62,8 +62,8 @@ type Contents struct {
 // Save writes a checkpoint directory that [Open] and transformers read, piece by piece: one buffer
 // is all the memory it needs. Equal contents give equal bytes.
 //
-// A weight that is NaN or infinite, or would be in bfloat16, is an error that names it ([ErrNotFinite]), and nothing is
-// written.
+// A weight that is NaN or infinite, or would be in bfloat16, is an error that names it
+// ([ErrNotFinite]), and nothing is written.
 //
 // It is atomic: everything is written to a directory beside dir, synced, and renamed. Where the
 // system cannot exchange two directories (anything but Linux, and some network file systems), replacing
@@ -189,7 +189,8 @@ func (c *Contents) smallFiles() (map[string][]byte, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrContents, configFile, err)
 	}
 	files := map[string][]byte{configFile: config}
-	for name, b := range map[string][]byte{tokenizerFile: c.Tokenizer, tokenizerConfigFile: c.TokenizerConfig, specialTokensFile: c.SpecialTokensMap} {
+	for name, b := range map[string][]byte{tokenizerFile: c.Tokenizer,
+		tokenizerConfigFile: c.TokenizerConfig, specialTokensFile: c.SpecialTokensMap} {
 		if b == nil {
 			continue
 		}
@@ -204,8 +205,10 @@ func (c *Contents) smallFiles() (map[string][]byte, error) {
 		}
 	}
 	for name, b := range c.Extra {
-		reserved := slices.Contains([]string{configFile, tokenizerFile, tokenizerConfigFile, specialTokensFile, templateFile, indexFile, adapterConfigFile}, name)
-		if reserved || name != filepath.Base(name) || strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".safetensors") {
+		reserved := slices.Contains([]string{configFile, tokenizerFile, tokenizerConfigFile,
+			specialTokensFile, templateFile, indexFile, adapterConfigFile}, name)
+		if reserved || name != filepath.Base(name) || strings.ContainsAny(name, `/\`) ||
+			strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".safetensors") {
 			return nil, fmt.Errorf("%w: extra file %q has a reserved or no plain name", ErrContents, name)
 		}
 		files[name] = b
@@ -265,7 +268,8 @@ func (c *Contents) plan() ([][]safetensors.Spec, error) {
 func (c *Contents) writeAll(dir string, files map[string][]byte, shards [][]safetensors.Spec) error {
 	metadata := map[string]string{"format": "pt"} // transformers refuses files without it.
 	if len(shards) == 1 {
-		if err := safetensors.WriteFile(filepath.Join(dir, weightsFile), shards[0], metadata, c.filler()); err != nil {
+		if err := safetensors.WriteFile(filepath.Join(dir, weightsFile), shards[0], metadata,
+			c.filler()); err != nil {
 			return err
 		}
 	} else {
@@ -275,7 +279,8 @@ func (c *Contents) writeAll(dir string, files map[string][]byte, shards [][]safe
 		}{map[string]int64{"total_size": 0}, map[string]string{}}
 		for i, specs := range shards {
 			name := shardName(i, len(shards))
-			if err := safetensors.WriteFile(filepath.Join(dir, name), specs, metadata, c.filler()); err != nil {
+			if err := safetensors.WriteFile(filepath.Join(dir, name), specs, metadata,
+				c.filler()); err != nil {
 				return err
 			}
 			for _, s := range specs {
@@ -345,7 +350,8 @@ func (c *Contents) filler() safetensors.Fill {
 	}
 }
 
-// writeSynced writes one small file to disk. It needs no rename: the directory around it is renamed as a whole.
+// writeSynced writes one small file to disk. It needs no rename: the directory around it is renamed
+// as a whole.
 func writeSynced(path string, b []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {

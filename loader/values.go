@@ -27,7 +27,8 @@ var (
 
 // quantisedSuffixes end the names of tensors that only quantised models have, by the method.
 var quantisedSuffixes = []struct{ suffix, method string }{
-	{".absmax", "bitsandbytes, 4 bits"}, {".quant_map", "bitsandbytes, 4 bits"}, {".SCB", "bitsandbytes, 8 bits"},
+	{".absmax", "bitsandbytes, 4 bits"}, {".quant_map", "bitsandbytes, 4 bits"},
+	{".SCB", "bitsandbytes, 8 bits"},
 	{".qweight", "GPTQ or AWQ"}, {".qzeros", "GPTQ or AWQ"}, {".weight_packed", "compressed-tensors"},
 	{".weight_scale", "FP8 or INT8"}, {".weight_scale_inv", "FP8"}, {"_blocks", "MXFP4"},
 }
@@ -42,7 +43,8 @@ func (c *Checkpoint) checkWeights() error {
 				method = q.method
 			}
 		}
-		if !t.DType.Float() && t.DType.Bits() <= 8 && t.DType != "BOOL" && strings.HasSuffix(name, ".weight") && method == "" {
+		if !t.DType.Float() && t.DType.Bits() <= 8 && t.DType != "BOOL" &&
+			strings.HasSuffix(name, ".weight") && method == "" {
 			method = "as " + string(t.DType)
 		}
 		if method != "" {
@@ -88,8 +90,8 @@ const exponent = 0x7f800000
 // maxBF16 is the bits of the first float32 that rounds to an infinite bfloat16.
 const maxBF16 = 0x7f7f8000
 
-// notBelow returns the index of the first value whose magnitude has bits of limit or more, -1 when there is none.
-// All NaNs and infinities have at least those of exponent.
+// notBelow returns the index of the first value whose magnitude has bits of limit or more, -1 when
+// there is none. All NaNs and infinities have at least those of exponent.
 func notBelow(x []float32, limit uint32) int {
 	// No branch and four chains, so that the common case costs a small part of hashing the same bytes. The
 	// subtraction borrows, which sets the highest bit, where a magnitude is at least the limit.
@@ -126,9 +128,9 @@ func checkValues(at int, values []float32, dtype safetensors.DType) error {
 	return fmt.Errorf("element %d is %v: %w", at+i, values[i], ErrNotFinite)
 }
 
-// CheckFinite reads all floating tensors of a source and returns an error that names the first NaN or infinity of each
-// tensor that has one, for at most eight tensors. seen, unless it is nil, is told how many values were read, from
-// several goroutines.
+// CheckFinite reads all floating tensors of a source and returns an error that names the first NaN
+// or infinity of each tensor that has one, for at most eight tensors. seen, unless it is nil, is
+// told how many values were read, from several goroutines.
 func CheckFinite(src Source, seen func(values int)) error {
 	const most, workers = 8, 4
 	names := src.Names()

@@ -20,8 +20,8 @@ const indexSuffix = ".index.json"
 // torchWeightsFile is what torch.save writes.
 const torchWeightsFile = "pytorch_model.bin"
 
-// weightFiles are the names of a directory's weights, which may be one file or shards with an index; the first that is there
-// counts.
+// weightFiles are the names of a directory's weights, which may be one file or shards with an
+// index; the first that is there counts.
 var weightFiles = []string{weightsFile, "pytorch_model.safetensors", torchWeightsFile}
 
 // otherWeights are names of weights in other layouts, or in none that the name tells.
@@ -71,9 +71,12 @@ func (c *Checkpoint) openWeights(s store) error {
 	return ErrNoWeights
 }
 
-// isValueHead reports whether a file has a score head alone, as TRL and LLaMA-Factory's trainer write it beside an adapter.
+// isValueHead reports whether a file has a score head alone, as TRL and LLaMA-Factory's trainer
+// write it beside an adapter.
 func isValueHead(f *safetensors.File) bool {
-	return len(f.Tensors) > 0 && !slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return !strings.HasPrefix(t.Name, valueHeadPrefix) })
+	return len(f.Tensors) > 0 &&
+		!slices.ContainsFunc(f.Tensors,
+			func(t safetensors.Tensor) bool { return !strings.HasPrefix(t.Name, valueHeadPrefix) })
 }
 
 // valueHead opens the file of a score head beside other weights; nil when there is none.
@@ -92,7 +95,8 @@ func valueHead(s store) (*safetensors.File, string, error) {
 		case !isValueHead(f) && slices.Contains(weightFiles, name):
 			return nil, "", f.Close() // the base, which lies beside its adapter
 		case !isValueHead(f):
-			return nil, "", errors.Join(fmt.Errorf("%s: want tensors %s… alone", name, valueHeadPrefix), f.Close())
+			return nil, "", errors.Join(fmt.Errorf("%s: want tensors %s… alone", name,
+				valueHeadPrefix), f.Close())
 		}
 		return f, name, nil
 	}
@@ -107,7 +111,8 @@ func (c *Checkpoint) openValueHead(s store) error {
 	}
 	for i := range f.Tensors {
 		if t := f.Tensors[i].Name; slices.Contains(c.names, t) {
-			return errors.Join(fmt.Errorf("tensor %q is in %s and among the weights beside it", t, name), f.Close())
+			return errors.Join(fmt.Errorf("tensor %q is in %s and among the weights beside it", t,
+				name), f.Close())
 		}
 	}
 	c.add(f)
@@ -152,8 +157,9 @@ func hasWeights(s store) (bool, error) {
 	return false, nil
 }
 
-// compareIndex looks at an index beside a file with all weights. As in transformers the whole file counts, and the index is a
-// leftover; but where it tells of other weights nobody knows which were meant.
+// compareIndex looks at an index beside a file with all weights. As in transformers the whole file
+// counts, and the index is a leftover; but where it tells of other weights nobody knows which were
+// meant.
 func (c *Checkpoint) compareIndex(s store, file string, raw []byte) error {
 	indexFile := file + indexSuffix
 	weightMap, err := decodeIndex(indexFile, raw)
@@ -164,11 +170,13 @@ func (c *Checkpoint) compareIndex(s store, file string, raw []byte) error {
 	listed := sortedKeys(weightMap)
 	for _, name := range listed {
 		if shard := weightMap[name]; shard != file && exists(s, shard) {
-			return fmt.Errorf("%w: two sets of weights, %s and those of %s (%s …): %s", ErrIndex, file, indexFile, shard, remedy)
+			return fmt.Errorf("%w: two sets of weights, %s and those of %s (%s …): %s", ErrIndex,
+				file, indexFile, shard, remedy)
 		}
 	}
 	if !slices.Equal(listed, slices.Sorted(slices.Values(c.names))) {
-		return fmt.Errorf("%w: %s lists %d tensors, %s beside it has %d, by other names: %s", ErrIndex, indexFile, len(listed), file, len(c.names), remedy)
+		return fmt.Errorf("%w: %s lists %d tensors, %s beside it has %d, by other names: %s",
+			ErrIndex, indexFile, len(listed), file, len(c.names), remedy)
 	}
 	c.note("%s is left alone: %s holds all that it lists", indexFile, file)
 	return nil
@@ -189,7 +197,8 @@ func (c *Checkpoint) openShards(s store, indexFile string, raw []byte) error {
 	for _, shard := range sortedKeys(byShard) {
 		f, err := s.tensors(shard)
 		if errors.Is(err, fs.ErrNotExist) {
-			wrong = append(wrong, fmt.Sprintf("shard %s of %d tensors is missing, fetch it as well", shard, len(byShard[shard])))
+			wrong = append(wrong, fmt.Sprintf("shard %s of %d tensors is missing, fetch it as well",
+				shard, len(byShard[shard])))
 			continue
 		} else if err != nil {
 			return err
@@ -203,7 +212,8 @@ func (c *Checkpoint) openShards(s store, indexFile string, raw []byte) error {
 			case weightMap[name] == "":
 				wrong = append(wrong, fmt.Sprintf("tensor %q of %s is not in the index", name, shard))
 			case weightMap[name] != shard:
-				wrong = append(wrong, fmt.Sprintf("tensor %q is in %s, the index says %s", name, shard, weightMap[name]))
+				wrong = append(wrong, fmt.Sprintf("tensor %q is in %s, the index says %s", name,
+					shard, weightMap[name]))
 			}
 			holder[name] = shard
 		}
@@ -225,9 +235,10 @@ func (c *Checkpoint) openShards(s store, indexFile string, raw []byte) error {
 	return nil
 }
 
-// decodeIndex returns tensor name → shard. It refuses a name that occurs twice, which a map would hide, and a
-// shard that is not a plain file name, which could point out of the directory, or of another format than the index. total_size is not looked
-// at: the files themselves say how large they are, and public indexes have it wrong.
+// decodeIndex returns tensor name → shard. It refuses a name that occurs twice, which a map would
+// hide, and a shard that is not a plain file name, which could point out of the directory, or of
+// another format than the index. total_size is not looked at: the files themselves say how large
+// they are, and public indexes have it wrong.
 func decodeIndex(indexFile string, raw []byte) (map[string]string, error) {
 	var top struct {
 		WeightMap json.RawMessage `json:"weight_map"`
@@ -254,7 +265,8 @@ func decodeIndex(indexFile string, raw []byte) (map[string]string, error) {
 		case out[name] != "":
 			return nil, fmt.Errorf("%w: weight_map has %q twice", ErrIndex, name)
 		case shard != filepath.Base(shard) || strings.ContainsAny(shard, `/\`) || path.Ext(shard) != format:
-			return nil, fmt.Errorf("%w: weight_map[%q] is %q, want a %s file in the same directory", ErrIndex, name, shard, format)
+			return nil, fmt.Errorf("%w: weight_map[%q] is %q, want a %s file in the same directory",
+				ErrIndex, name, shard, format)
 		}
 		out[name] = shard
 	}

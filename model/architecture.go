@@ -71,90 +71,120 @@ func ptr[T any](v T) *T { return &v }
 // architectures are the supported classes, by the name in config.json.
 var architectures = map[string]architecture{
 	"LlamaForSequenceClassification": {
-		modelType: "llama", embedding: "model.embed_tokens.weight", new: newLlama, activations: gatedActivations, grouped: true,
+		modelType: "llama", embedding: "model.embed_tokens.weight", new: newLlama,
+		activations: gatedActivations, grouped: true,
 		defaults: defaults{ropeTheta: 10000, activation: "silu"},
 	},
 	"MistralForSequenceClassification": {
-		modelType: "mistral", embedding: "model.embed_tokens.weight", new: newMistral, activations: gatedActivations, grouped: true, window: always,
+		modelType: "mistral", embedding: "model.embed_tokens.weight", new: newMistral,
+		activations: gatedActivations, grouped: true, window: always,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(8)},
 	},
 	"Qwen2ForSequenceClassification": {
-		modelType: "qwen2", embedding: "model.embed_tokens.weight", new: newQwen2, activations: gatedActivations, grouped: true, window: whenUsed,
+		modelType: "qwen2", embedding: "model.embed_tokens.weight", new: newQwen2,
+		activations: gatedActivations, grouped: true, window: whenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu"},
 	},
 	"Qwen3ForSequenceClassification": {
-		modelType: "qwen3", embedding: "model.embed_tokens.weight", new: newQwen3, activations: gatedActivations, grouped: true, window: whenUsed,
+		modelType: "qwen3", embedding: "model.embed_tokens.weight", new: newQwen3,
+		activations: gatedActivations, grouped: true, window: whenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: ptr(128)},
 	},
 	"MixtralForSequenceClassification": {
-		modelType: "mixtral", embedding: "model.embed_tokens.weight", new: newMixtral, activations: gatedActivations, grouped: true, window: whenGiven,
+		modelType: "mixtral", embedding: "model.embed_tokens.weight", new: newMixtral,
+		activations: gatedActivations, grouped: true, window: whenGiven,
 		defaults: defaults{ropeTheta: 1e6, rmsNormEps: 1e-5, activation: "silu", kvHeads: ptr(8)},
 		experts:  &Experts{Count: 8, Top: 2, Normalized: true},
 	},
 	"Qwen2MoeForSequenceClassification": {
-		modelType: "qwen2_moe", embedding: "model.embed_tokens.weight", new: newQwen2MoE, activations: gatedActivations, grouped: true, window: halfWhenUsed,
+		modelType: "qwen2_moe", embedding: "model.embed_tokens.weight", new: newQwen2MoE,
+		activations: gatedActivations, grouped: true, window: halfWhenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(16), attentionBias: true},
 		experts:  &Experts{Count: 60, Top: 4, Intermediate: 1408, Shared: 5632},
 	},
 	"Qwen3MoeForSequenceClassification": {
-		modelType: "qwen3_moe", embedding: "model.embed_tokens.weight", new: newQwen3MoE, activations: gatedActivations, grouped: true, window: allWhenUsed,
+		modelType: "qwen3_moe", embedding: "model.embed_tokens.weight", new: newQwen3MoE,
+		activations: gatedActivations, grouped: true, window: allWhenUsed,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(4)},
 		experts:  &Experts{Count: 128, Top: 8, Intermediate: 768},
 	},
 	"GemmaForSequenceClassification": {
-		tied: true, modelType: "gemma", embedding: "model.embed_tokens.weight", new: newGemma, activations: gatedActivations, grouped: true, geluIsTanh: true,
-		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(16), headDim: ptr(256), pad: ptr(int32(0))},
+		tied: true, modelType: "gemma", embedding: "model.embed_tokens.weight", new: newGemma,
+		activations: gatedActivations, grouped: true, geluIsTanh: true,
+		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(16),
+			headDim: ptr(256), pad: ptr(int32(0))},
 	},
 	"Gemma2ForSequenceClassification": {
-		tied: true, modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2, activations: gatedActivations, grouped: true, window: alternating,
-		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256, softCap: 50, outputCap: 30},
+		tied: true, modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2,
+		activations: gatedActivations, grouped: true, window: alternating,
+		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4),
+			headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256, softCap: 50, outputCap: 30},
 	},
 	"Gemma3TextForSequenceClassification": {
-		tied: true, modelType: "gemma3_text", embedding: "model.embed_tokens.weight", new: newGemma3, activations: gatedActivations, grouped: true, window: patterned,
-		defaults: defaults{ropeTheta: 1e6, localTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256},
+		tied: true, modelType: "gemma3_text", embedding: "model.embed_tokens.weight", new: newGemma3,
+		activations: gatedActivations, grouped: true, window: patterned,
+		defaults: defaults{ropeTheta: 1e6, localTheta: 10000, activation: "gelu_pytorch_tanh",
+			kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256},
 	},
 	"Phi3ForSequenceClassification": {
-		modelType: "phi3", embedding: "model.embed_tokens.weight", new: newPhi3, activations: gatedActivations, grouped: true, window: whenGiven,
-		defaults: defaults{ropeTheta: 10000, rotaryShare: 1, rmsNormEps: 1e-5, original: 4096, activation: "silu", pad: ptr(int32(32000))},
+		modelType: "phi3", embedding: "model.embed_tokens.weight", new: newPhi3,
+		activations: gatedActivations, grouped: true, window: whenGiven,
+		defaults: defaults{ropeTheta: 10000, rotaryShare: 1, rmsNormEps: 1e-5, original: 4096,
+			activation: "silu", pad: ptr(int32(32000))},
 	},
 	"InternLM2ForRewardModel": {
-		modelType: "internlm2", embedding: "model.tok_embeddings.weight", new: newInternLM2, activations: gatedActivations, grouped: true, plainBias: true,
+		modelType: "internlm2", embedding: "model.tok_embeddings.weight", new: newInternLM2,
+		activations: gatedActivations, grouped: true, plainBias: true,
 		defaults: defaults{ropeTheta: 10000, activation: "silu", attentionBias: true, pad: ptr(int32(0))},
 	},
 	"Olmo2ForSequenceClassification": {
-		modelType: "olmo2", embedding: "model.embed_tokens.weight", new: newOLMo2, activations: gatedActivations, grouped: true,
+		modelType: "olmo2", embedding: "model.embed_tokens.weight", new: newOLMo2,
+		activations: gatedActivations, grouped: true,
 		defaults: defaults{ropeTheta: 10000, rmsNormEps: 1e-5, activation: "silu", pad: ptr(int32(1))},
 	},
 	"GPTNeoXForSequenceClassification": {
-		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX, activations: plainActivations, layerNorm: true,
-		defaults: defaults{ropeTheta: 10000, rotaryShare: 0.25, layerNormEps: 1e-5, activation: "gelu", attentionBias: true},
+		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX,
+		activations: plainActivations, layerNorm: true,
+		defaults: defaults{ropeTheta: 10000, rotaryShare: 0.25, layerNormEps: 1e-5,
+			activation: "gelu", attentionBias: true},
 	},
 	"GPT2ForSequenceClassification": {
-		tied: true, modelType: "gpt2", embedding: "transformer.wte.weight", new: newGPT2, activations: plainActivations, layerNorm: true,
+		tied: true, modelType: "gpt2", embedding: "transformer.wte.weight", new: newGPT2,
+		activations: plainActivations, layerNorm: true,
 		defaults: defaults{layerNormEps: 1e-5, activation: "gelu_new", widening: 4},
 	},
 	"BertForSequenceClassification": {
-		modelType: "bert", embedding: "bert.embeddings.word_embeddings.weight", head: "classifier", new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
+		modelType: "bert", embedding: "bert.embeddings.word_embeddings.weight", head: "classifier",
+		new: newBert, activations: plainActivations, layerNorm: true, encoder: true,
 		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2},
 	},
 	"DistilBertForSequenceClassification": {
-		modelType: "distilbert", embedding: "distilbert.embeddings.word_embeddings.weight", head: "classifier", new: newDistilBERT, activations: plainActivations, layerNorm: true, encoder: true,
+		modelType: "distilbert", embedding: "distilbert.embeddings.word_embeddings.weight",
+		head: "classifier", new: newDistilBERT, activations: plainActivations, layerNorm: true,
+		encoder:  true,
 		defaults: defaults{fixedEps: 1e-12, activation: "gelu"},
 	},
 	"ElectraForSequenceClassification": {
-		modelType: "electra", embedding: "electra.embeddings.word_embeddings.weight", head: "classifier.out_proj", new: newElectra, activations: plainActivations, layerNorm: true, encoder: true,
+		modelType: "electra", embedding: "electra.embeddings.word_embeddings.weight",
+		head: "classifier.out_proj", new: newElectra, activations: plainActivations,
+		layerNorm: true, encoder: true,
 		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2, embedding: 128},
 	},
 	"AlbertForSequenceClassification": {
-		modelType: "albert", embedding: "albert.embeddings.word_embeddings.weight", head: "classifier", new: newAlbert, activations: plainActivations, layerNorm: true, encoder: true,
+		modelType: "albert", embedding: "albert.embeddings.word_embeddings.weight",
+		head: "classifier", new: newAlbert, activations: plainActivations, layerNorm: true, encoder: true,
 		defaults: defaults{layerNormEps: 1e-12, activation: "gelu_new", types: 2, embedding: 128, groups: 1},
 	},
 	"DebertaV2ForSequenceClassification": {
-		modelType: "deberta-v2", embedding: "deberta.embeddings.word_embeddings.weight", head: "classifier", new: newDeberta, activations: plainActivations, layerNorm: true, encoder: true, disentangled: true,
+		modelType: "deberta-v2", embedding: "deberta.embeddings.word_embeddings.weight",
+		head: "classifier", new: newDeberta, activations: plainActivations, layerNorm: true,
+		encoder: true, disentangled: true,
 		defaults: defaults{layerNormEps: 1e-7, activation: "gelu"},
 	},
 	"ModernBertForSequenceClassification": {
-		modelType: "modernbert", embedding: "model.embeddings.tok_embeddings.weight", head: "classifier", new: newModernBERT, activations: gatedActivations, layerNorm: true, encoder: true, modern: true,
+		modelType: "modernbert", embedding: "model.embeddings.tok_embeddings.weight",
+		head: "classifier", new: newModernBERT, activations: gatedActivations, layerNorm: true,
+		encoder: true, modern: true,
 		defaults: defaults{layerNormEps: 1e-5, activation: "gelu"},
 	},
 	"RobertaForSequenceClassification":    robertaArchitecture("roberta"),
@@ -165,7 +195,9 @@ var architectures = map[string]architecture{
 func robertaArchitecture(modelType string) architecture {
 	return architecture{
 		left:      []string{"roberta.pooler.dense.weight", "roberta.pooler.dense.bias"},
-		modelType: modelType, embedding: "roberta.embeddings.word_embeddings.weight", head: "classifier.out_proj", new: newRoberta, activations: plainActivations, layerNorm: true, encoder: true, padded: true,
+		modelType: modelType, embedding: "roberta.embeddings.word_embeddings.weight",
+		head: "classifier.out_proj", new: newRoberta, activations: plainActivations,
+		layerNorm: true, encoder: true, padded: true,
 		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2, pad: ptr(int32(1))},
 	}
 }
@@ -209,7 +241,8 @@ func blocksOf[B any, P interface {
 
 // newAttention returns the attention of a layer.
 func newAttention(c *Config, layer int, causal bool) nn.Attention {
-	a := nn.Attention{H: c.Heads, K: c.KVHeads, D: c.HeadDim, Scale: nn.DefaultScale(c.HeadDim), Causal: causal, Window: c.Window(layer), SoftCap: float32(c.SoftCap)}
+	a := nn.Attention{H: c.Heads, K: c.KVHeads, D: c.HeadDim, Scale: nn.DefaultScale(c.HeadDim),
+		Causal: causal, Window: c.Window(layer), SoftCap: float32(c.SoftCap)}
 	if c.QueryScalar > 0 {
 		a.Scale = float32(1 / math.Sqrt(c.QueryScalar))
 	}

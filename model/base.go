@@ -15,8 +15,9 @@ import (
 // ErrNoHead is wrapped by the error for a checkpoint whose body is known and that has no score head.
 var ErrNoHead = errors.New("a base for training, no reward model: it has no score head; warm train rm --base DIR gives it one")
 
-// Base is the reward model that training begins with where a checkpoint is a body without a score head: the body
-// under its class's own names, and the head's layers as they begin. It is a [Source].
+// Base is the reward model that training begins with where a checkpoint is a body without a score
+// head: the body under its class's own names, and the head's layers as they begin. It is a
+// [Source].
 type Base struct {
 	Config  *Config  // of the reward model
 	New     []string // parameters that the checkpoint does not have
@@ -32,9 +33,10 @@ type Base struct {
 	language bool // the checkpoint's class is the language model's of this body
 }
 
-// ResolveBase reads config.json together with the tensors of a body without a score head: a language model, an encoder
-// that was trained without one, or either saved alone. sentences is the 1_Pooling/config.json of sentence-transformers, nil
-// where there is none: the head reads what it names, and of an encoder nothing between.
+// ResolveBase reads config.json together with the tensors of a body without a score head: a
+// language model, an encoder that was trained without one, or either saved alone. sentences is the
+// 1_Pooling/config.json of sentence-transformers, nil where there is none: the head reads what it
+// names, and of an encoder nothing between.
 func ResolveBase(data []byte, src Source, sentences []byte) (*Base, error) {
 	raw, err := decodeConfig(data)
 	if err != nil {
@@ -95,8 +97,8 @@ func (raw *rawConfig) noHead() error {
 	return fmt.Errorf("config.json: architectures %s, model_type %q: %w; or head names what it is read by, as in lm_head[0]", orNone(raw.Architectures), raw.ModelType, ErrNoHead)
 }
 
-// bind sorts the tensors into those of the body, those that the reward model begins with new, and those that were for
-// something else. The body must be whole, and what lies in it known.
+// bind sorts the tensors into those of the body, those that the reward model begins with new, and
+// those that were for something else. The body must be whole, and what lies in it known.
 func (b *Base) bind(a architecture, n *nn.Network) error {
 	e := BindingError{Architecture: b.Config.Architecture}
 	known := map[string]bool{}
@@ -118,7 +120,8 @@ func (b *Base) bind(a architecture, n *nn.Network) error {
 	for _, name := range b.src.Names() {
 		switch {
 		case known[name]:
-		case n.LeavesOut(name), isOutput(name), within != "" && !strings.HasPrefix(name, within), strings.Contains("."+name, ".pooler."):
+		case n.LeavesOut(name), isOutput(name), within != "" && !strings.HasPrefix(name, within),
+			strings.Contains("."+name, ".pooler."):
 			b.Left = append(b.Left, name)
 		case !cpu.IsBuffer(name):
 			e.Unknown = append(e.Unknown, name)
@@ -132,15 +135,17 @@ func (b *Base) bind(a architecture, n *nn.Network) error {
 }
 
 // outputs begin the names of what bodies were trained with in place of a score head.
-var outputs = []string{"lm_head.", "embed_out.", "cls.", "predictions.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "generator_predictions.",
-	"generator_lm_head.", "discriminator_predictions.", "lm_predictions.", "mask_predictions.", "decoder.", "qa_outputs."}
+var outputs = []string{"lm_head.", "embed_out.", "cls.", "predictions.", "vocab_transform.",
+	"vocab_layer_norm.", "vocab_projector.", "generator_predictions.",
+	"generator_lm_head.", "discriminator_predictions.", "lm_predictions.", "mask_predictions.",
+	"decoder.", "qa_outputs."}
 
 func isOutput(name string) bool {
 	return slices.ContainsFunc(outputs, func(o string) bool { return strings.HasPrefix(name, o) })
 }
 
-// Plain reports whether the reward model is a language model's checkpoint and a score head beside it: no name is another,
-// and no other layer is new.
+// Plain reports whether the reward model is a language model's checkpoint and a score head beside
+// it: no name is another, and no other layer is new.
 func (b *Base) Plain() bool { return b.language && b.prefix == nil && !b.Inside }
 
 // inSource returns the checkpoint's name of a parameter.
@@ -160,8 +165,9 @@ func (b *Base) Shape(name string) ([]int, bool) {
 // spread is the standard deviation of new matrices, initializer_range of most classes.
 const spread = 0.02
 
-// ReadAt implements [Source]. The score head begins as zeros, as do biases; norms begin as ones, and matrices before
-// the head with random values that its name alone decides, so that all who begin with a body begin alike.
+// ReadAt implements [Source]. The score head begins as zeros, as do biases; norms begin as ones,
+// and matrices before the head with random values that its name alone decides, so that all who
+// begin with a body begin alike.
 func (b *Base) ReadAt(dst []float32, name string, offset int) error {
 	p := b.params[name]
 	if !slices.Contains(b.New, name) {

@@ -14,9 +14,9 @@ func (a architecture) ownPrefix() string {
 	return a.embedding[:strings.IndexByte(a.embedding, '.')+1]
 }
 
-// findPrefix returns what stands in front of the body's tensors in a checkpoint, nil where it is the class's own or cannot be
-// told: a body that was saved alone has nothing there, one inside of another model that model's name for it. The
-// embedding tells, which is there once.
+// findPrefix returns what stands in front of the body's tensors in a checkpoint, nil where it is
+// the class's own or cannot be told: a body that was saved alone has nothing there, one inside of
+// another model that model's name for it. The embedding tells, which is there once.
 func (a architecture) findPrefix(src Source) *string {
 	if _, own := src.Shape(a.embedding); own {
 		return nil
@@ -47,7 +47,8 @@ var otherSenses = []string{"vision_tower.", "multi_modal_projector.", "vision_mo
 
 // isOtherSense reports whether a tensor is of the part of a model that sees.
 func isOtherSense(name string) bool {
-	return slices.ContainsFunc(otherSenses, func(s string) bool { return strings.HasPrefix(name, s) || strings.HasPrefix(name, "model."+s) })
+	return slices.ContainsFunc(otherSenses,
+		func(s string) bool { return strings.HasPrefix(name, s) || strings.HasPrefix(name, "model."+s) })
 }
 
 // leaves is what of other parts of a model is left out; nil where there is none.
@@ -58,8 +59,8 @@ func (c *Config) leaves() func(name string) bool {
 	return isOtherSense
 }
 
-// textOf returns the configuration of the model that reads the text where raw is one of several: its own sizes, with
-// what the whole says about the head.
+// textOf returns the configuration of the model that reads the text where raw is one of several:
+// its own sizes, with what the whole says about the head.
 func (raw *rawConfig) textOf() (*rawConfig, error) {
 	if raw.TextConfig == nil || string(raw.TextConfig) == "null" || classOf(raw.ModelType) != "" {
 		return raw, nil
@@ -81,7 +82,8 @@ func (raw *rawConfig) textOf() (*rawConfig, error) {
 		for _, f := range []struct {
 			to  **int
 			def int
-		}{{&d.VocabSize, 262208}, {&d.Hidden, 2304}, {&d.Intermediate, 9216}, {&d.Layers, 26}, {&d.Heads, 8}, {&d.MaxPositions, 131072}} {
+		}{{&d.VocabSize, 262208}, {&d.Hidden, 2304}, {&d.Intermediate, 9216}, {&d.Layers, 26},
+			{&d.Heads, 8}, {&d.MaxPositions, 131072}} {
 			if *f.to == nil {
 				*f.to = ptr(f.def)
 			}

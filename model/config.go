@@ -76,7 +76,8 @@ type Config struct {
 
 	// Prefix stands in front of the names of the body's tensors; nil for the class's own.
 	Prefix *string `json:",omitempty"`
-	// NoPooler says that an encoder's head reads the encoder's output as it is, without the layer that its class has between.
+	// NoPooler says that an encoder's head reads the encoder's output as it is, without the layer
+	// that its class has between.
 	NoPooler bool `json:",omitempty"`
 	Inside   bool `json:",omitempty"` // the body is the text part of a larger model, whose other parts are left out
 
@@ -189,8 +190,8 @@ type rawConfig struct {
 // architecture this engine does not run.
 var ErrArchitecture = errors.New("unsupported architecture")
 
-// ParseConfig reads config.json by what it says alone; see [Resolve] for a checkpoint's. The error lists every problem
-// found.
+// ParseConfig reads config.json by what it says alone; see [Resolve] for a checkpoint's. The error
+// lists every problem found.
 func ParseConfig(data []byte) (*Config, error) {
 	raw, err := decodeConfig(data)
 	if err != nil {
@@ -235,11 +236,13 @@ func (raw *rawConfig) config(class string) (*Config, error) {
 	a := architectures[class]
 	c := &Config{Architecture: class, ModelType: raw.ModelType, Label: raw.ID2Label["0"], Inside: raw.inside}
 	if c.ModelType != "" && c.ModelType != a.modelType {
-		return nil, fmt.Errorf("config.json: model_type: %q, want %q for %s", c.ModelType, a.modelType, c.Architecture)
+		return nil, fmt.Errorf("config.json: model_type: %q, want %q for %s", c.ModelType,
+			a.modelType, c.Architecture)
 	}
 	c.common(raw, a)
 	c.own(raw, a)
-	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.experts(raw, a), c.caps(raw, a), c.validate(raw, a))
+	err := errors.Join(c.rope(raw, a), c.windows(raw, a), c.experts(raw, a), c.caps(raw, a),
+		c.validate(raw, a))
 	if a.disentangled {
 		err = errors.Join(err, c.deberta(raw))
 	}
@@ -350,7 +353,8 @@ func (c *Config) caps(raw *rawConfig, a architecture) error {
 	}
 	return errors.Join(
 		read("attn_logit_softcapping", raw.SoftCap, a.defaults.softCap > 0, a.defaults.softCap, &c.SoftCap),
-		read("final_logit_softcapping", raw.OutputCap, a.defaults.queryScalar > 0, a.defaults.outputCap, &c.OutputCap))
+		read("final_logit_softcapping", raw.OutputCap, a.defaults.queryScalar > 0,
+			a.defaults.outputCap, &c.OutputCap))
 }
 
 // windows reads which layers attend to a sliding window only.
@@ -374,7 +378,8 @@ func (c *Config) windows(raw *rawConfig, a architecture) error {
 	}
 	pattern := or(cmp.Or(raw.Pattern, raw.PrivatePattern), 6)
 	if a.window == patterned && (w == 0 || pattern < 1) {
-		return fmt.Errorf("sliding_window: null or sliding_window_pattern: %d, want positive numbers", pattern)
+		return fmt.Errorf("sliding_window: null or sliding_window_pattern: %d, want positive numbers",
+			pattern)
 	}
 	if w == 0 {
 		return nil
@@ -467,7 +472,8 @@ func (c *Config) validate(raw *rawConfig, a architecture) error {
 		bad("position_embedding_type: %q is not supported, want absolute", p)
 	}
 	if c.NumLabels != 1 {
-		bad("num_labels: %d (id2label has %d entries): a reward model has one output", c.NumLabels, len(raw.ID2Label))
+		bad("num_labels: %d (id2label has %d entries): a reward model has one output", c.NumLabels,
+			len(raw.ID2Label))
 	}
 	return errors.Join(errs...)
 }
@@ -486,11 +492,14 @@ func (c *Config) Window(layer int) int {
 // activations of plain and of gated feed-forward layers, by hidden_act.
 var (
 	plainActivations = map[string]nn.Activation{
-		"gelu": nn.GELU, "gelu_new": nn.GELUTanh, "gelu_fast": nn.GELUTanh, "gelu_pytorch_tanh": nn.GELUTanh, "relu": nn.ReLU,
+		"gelu": nn.GELU, "gelu_new": nn.GELUTanh, "gelu_fast": nn.GELUTanh,
+		"gelu_pytorch_tanh": nn.GELUTanh, "relu": nn.ReLU,
 	}
-	poolerActivations = map[string]nn.Activation{"gelu": nn.GELU, "gelu_new": nn.GELUTanh, "tanh": nn.Tanh, "relu": nn.ReLU}
-	gatedActivations  = map[string]nn.Activation{
-		"silu": nn.SiLU, "swish": nn.SiLU, "gelu": nn.GELU, "gelu_pytorch_tanh": nn.GELUTanh, "gelu_new": nn.GELUTanh,
+	poolerActivations = map[string]nn.Activation{"gelu": nn.GELU, "gelu_new": nn.GELUTanh,
+		"tanh": nn.Tanh, "relu": nn.ReLU}
+	gatedActivations = map[string]nn.Activation{
+		"silu": nn.SiLU, "swish": nn.SiLU, "gelu": nn.GELU, "gelu_pytorch_tanh": nn.GELUTanh,
+		"gelu_new": nn.GELUTanh,
 	}
 )
 

@@ -55,7 +55,8 @@ func (c *Config) deberta(raw *rawConfig) error {
 		key  string
 		v    *int
 		want int
-	}{{"pooler_hidden_size", d.PoolerHidden, c.Hidden}, {"embedding_size", raw.Embedding, c.Hidden}, {"attention_head_size", d.HeadSize, c.HeadDim}, {"conv_groups", d.ConvGroups, 1}} {
+	}{{"pooler_hidden_size", d.PoolerHidden, c.Hidden}, {"embedding_size", raw.Embedding, c.Hidden},
+		{"attention_head_size", d.HeadSize, c.HeadDim}, {"conv_groups", d.ConvGroups, 1}} {
 		if or(size.v, size.want) != size.want {
 			bad("%s: %d is not supported for %s, want %d", size.key, *size.v, c.Architecture, size.want)
 		}
@@ -76,8 +77,10 @@ func (c *Config) deberta(raw *rawConfig) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	r := &Disentangled{ToPosition: slices.Contains(types, "c2p"), FromPosition: slices.Contains(types, "p2c"), Shared: or(d.Shared, false),
-		Norm: slices.Contains(strings.Split(or(d.NormOf, "none"), "|"), "layer_norm"), Longest: or(d.Longest, -1)}
+	r := &Disentangled{ToPosition: slices.Contains(types, "c2p"),
+		FromPosition: slices.Contains(types, "p2c"), Shared: or(d.Shared, false),
+		Norm:    slices.Contains(strings.Split(or(d.NormOf, "none"), "|"), "layer_norm"),
+		Longest: or(d.Longest, -1)}
 	if r.Longest < 1 {
 		r.Longest = c.MaxPositions
 	}

@@ -37,7 +37,8 @@ type rawModernBERT struct {
 // modernBERT reads what ModernBERT's configuration says beside other encoders'.
 func (c *Config) modernBERT(raw *rawConfig) error {
 	r := &raw.rawModernBERT
-	m := &ModernBERT{NormBias: or(r.NormBias, false), HeadBias: or(r.HeadBias, false), HeadAct: or(r.HeadAct, "gelu")}
+	m := &ModernBERT{NormBias: or(r.NormBias, false), HeadBias: or(r.HeadBias, false),
+		HeadAct: or(r.HeadAct, "gelu")}
 	c.ModernBERT = m
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }

@@ -160,7 +160,8 @@ func (c *Config) yarn(r *rawRope) error {
 		Factor: or(r.Factor, 0), Original: or(r.Original, float64(c.MaxPositions)),
 		BetaFast: or(r.BetaFast, 32), BetaSlow: or(r.BetaSlow, 1), Exact: !or(r.Truncate, true),
 	}}
-	if !(y.Factor >= 1) || !(y.Original >= 1 && y.Original*y.Factor <= maxDim) || !(y.BetaSlow > 0) || !(y.BetaFast > y.BetaSlow) || !(c.RopeTheta > 1) {
+	if !(y.Factor >= 1) || !(y.Original >= 1 && y.Original*y.Factor <= maxDim) || !(y.BetaSlow > 0) ||
+		!(y.BetaFast > y.BetaSlow) || !(c.RopeTheta > 1) {
 		return fmt.Errorf("yarn scaling %+v of theta %v: want factor ≥ 1, original_max_position_embeddings ≥ 1, %d positions at most, 0 < beta_slow < beta_fast, theta > 1",
 			y.Yarn, c.RopeTheta, maxDim)
 	}
@@ -245,7 +246,8 @@ func newRope(c *Config) *nn.Rope {
 	case c.LongRope != nil:
 		l := c.LongRope
 		r.Limit, r.Magnitude = l.Original, float32(l.Magnitude)
-		r.InvFreq, r.Long = nn.SlowedFrequencies(c.RopeTheta, l.Short), nn.SlowedFrequencies(c.RopeTheta, l.Long)
+		r.InvFreq, r.Long = nn.SlowedFrequencies(c.RopeTheta,
+			l.Short), nn.SlowedFrequencies(c.RopeTheta, l.Long)
 	case c.Dynamic != nil:
 		r.Limit, r.Theta, r.Factor = c.Dynamic.Original, c.RopeTheta, c.Dynamic.Factor
 	}

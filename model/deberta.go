@@ -72,14 +72,16 @@ func newDeberta(c *Config) network {
 	for i := range n.Layers {
 		b := newBertBlock(c, i)
 		l := &n.Layers[i]
-		*l = debertaBlock{Q: b.Q, KV: b.KV, O: b.O, AttnNorm: b.AttnNorm, Up: b.Up, Down: b.Down, OutNorm: b.OutNorm, attn: b.attn, act: b.act}
+		*l = debertaBlock{Q: b.Q, KV: b.KV, O: b.O, AttnNorm: b.AttnNorm, Up: b.Up, Down: b.Down,
+			OutNorm: b.OutNorm, attn: b.attn, act: b.act}
 		if d != nil {
 			l.disentangle(d, n)
 		}
 	}
 	if k := c.ConvKernel; k > 0 {
 		conv := nn.Linear{In: k * c.Hidden, Outs: []int{c.Hidden}, Bias: true, Kernel: k}
-		n.Conv = &debertaConv{Conv: conv, Norm: nn.NewLayerNorm(c.Hidden, c.NormEps), act: poolerActivations[c.ConvActivation]}
+		n.Conv = &debertaConv{Conv: conv, Norm: nn.NewLayerNorm(c.Hidden, c.NormEps),
+			act: poolerActivations[c.ConvActivation]}
 		n.Layers[0].conv = n.Conv
 	}
 	return n
@@ -87,7 +89,8 @@ func newDeberta(c *Config) network {
 
 // disentangle gives a layer's attention its terms of distance.
 func (l *debertaBlock) disentangle(d *Disentangled, n *deberta) {
-	r := &nn.Relative{Table: n.Distances, Norm: n.DistNorm, Span: d.Span, Buckets: d.Buckets, Longest: d.Longest}
+	r := &nn.Relative{Table: n.Distances, Norm: n.DistNorm, Span: d.Span, Buckets: d.Buckets,
+		Longest: d.Longest}
 	terms := 1
 	project := func(wanted bool, shared *nn.Linear, own **nn.Linear) *nn.Linear {
 		switch {

@@ -212,5 +212,6 @@ func newQwen2MoE(c *Config) network {
 
 // newQwen3MoE returns a Qwen3 with experts.
 func newQwen3MoE(c *Config) network {
-	return newLlamaLike(c, llamaOptions{qkv: c.AttentionBias, o: c.AttentionBias, headNorm: true, experts: newQwen3Experts})
+	return newLlamaLike(c, llamaOptions{qkv: c.AttentionBias, o: c.AttentionBias, headNorm: true,
+		experts: newQwen3Experts})
 }

@@ -6,7 +6,8 @@ import "math"
 // is scaled. Source: transformers modeling_gemma.py; Gemma Team 2024 (arXiv
 // 2403.08295).
 func newGemma(c *Config) network {
-	return newLlamaLike(c, llamaOptions{qkv: c.AttentionBias, o: c.AttentionBias, normOffset: 1, scale: gemmaScale(c.Hidden)})
+	return newLlamaLike(c, llamaOptions{qkv: c.AttentionBias, o: c.AttentionBias, normOffset: 1,
+		scale: gemmaScale(c.Hidden)})
 }
 
 // gemmaScale is what Gemma multiplies its embedding by: √C.

@@ -2,8 +2,8 @@ package model
 
 import "github.com/warmserve/warmserve/model/nn"
 
-// gemma2 is the network of Gemma 2, and with norms of queries and keys of Gemma 3. Source: transformers modeling_gemma2.py;
-// Gemma Team 2024 (arXiv 2408.00118).
+// gemma2 is the network of Gemma 2, and with norms of queries and keys of Gemma 3. Source:
+// transformers modeling_gemma2.py; Gemma Team 2024 (arXiv 2408.00118).
 type gemma2 struct {
 	Embed  nn.Embedding  `weight:"model.embed_tokens"`
 	Layers []gemma2Block `weight:"model.layers"`

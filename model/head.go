@@ -200,7 +200,8 @@ func (c *Config) HeadWords() string {
 		out += fmt.Sprintf(", %d outputs", n)
 	}
 	r := &c.Scoring.Readout
-	if words := map[ReadoutKind]string{ReadGating: "weighted by a gate", ReadPairs: "pairs of mean and deviation, weighted by layers of their own",
+	if words := map[ReadoutKind]string{ReadGating: "weighted by a gate",
+		ReadPairs:         "pairs of mean and deviation, weighted by layers of their own",
 		ReadDistributions: "distributions, weighted by layers of their own"}[r.Kind]; words != "" {
 		out += ", " + words
 	}
@@ -223,7 +224,9 @@ func (c *Config) HeadWords() string {
 		out += ": the reward is " + strings.Join(sum, " and ")
 	}
 	if r.Steps != "" {
-		out += fmt.Sprintf("; of several steps the reward is the %s", map[Steps]string{StepsMin: "least", StepsMean: "mean", StepsLast: "last", StepsProduct: "product"}[r.Steps])
+		out += fmt.Sprintf("; of several steps the reward is the %s",
+			map[Steps]string{StepsMin: "least", StepsMean: "mean", StepsLast: "last",
+				StepsProduct: "product"}[r.Steps])
 	}
 	if r.Normal != nil {
 		out += "; normalised"

@@ -85,7 +85,8 @@ func outputOf(c *Config, src Source, tied bool) (string, error) {
 	case !tied:
 		return name, nil
 	case ok: // a copy of the embedding
-		return "", &BindingError{Architecture: c.Architecture, Unknown: []string{name + " of a model with tied embeddings"}}
+		return "", &BindingError{Architecture: c.Architecture,
+			Unknown: []string{name + " of a model with tied embeddings"}}
 	}
 	return "", nil
 }
@@ -108,8 +109,10 @@ func (c *Config) Network() *nn.Network {
 	layers := a.new(c)
 	n := &nn.Network{
 		Name: c.Architecture, Layers: layers, InSource: c.tensorName, Left: c.left(), Leaves: c.leaves(),
-		Embed: nn.NewProgram(0), Features: nn.NewProgram(c.Hidden), Head: c.head(), Tokens: layers.embedding(),
-		Causal: !a.encoder, Hidden: c.Hidden, Vocab: c.VocabSize, Types: c.TypeVocab, Positions: c.MaxPositions,
+		Embed: nn.NewProgram(0), Features: nn.NewProgram(c.Hidden), Head: c.head(),
+		Tokens: layers.embedding(),
+		Causal: !a.encoder, Hidden: c.Hidden, Vocab: c.VocabSize, Types: c.TypeVocab,
+		Positions: c.MaxPositions,
 	}
 	if first := int32(c.FirstPosition); first > 0 {
 		n.Uncounted, n.First = first-1, first

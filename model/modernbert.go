@@ -36,7 +36,8 @@ func newModernBERT(c *Config) network {
 	m := c.ModernBERT
 	norm := nn.LayerNorm{C: c.Hidden, Eps: float32(c.NormEps), NoBias: !m.NormBias}
 	n := &modernBERT{
-		Words: nn.NewEmbedding(c.VocabSize, c.Hidden), WordNorm: norm, Layers: make([]modernBERTBlock, c.Layers), FinalNorm: norm,
+		Words: nn.NewEmbedding(c.VocabSize, c.Hidden), WordNorm: norm,
+		Layers: make([]modernBERTBlock, c.Layers), FinalNorm: norm,
 		Dense: c.pooler(m.HeadBias),
 		act:   plainActivations[m.HeadAct], mean: m.Mean,
 	}
@@ -53,10 +54,11 @@ func newModernBERT(c *Config) network {
 			QKV:     nn.NewFusedQKV(c.Hidden, 1, c.Heads, c.Heads, c.HeadDim, c.AttentionBias),
 			O:       nn.NewLinear(c.Hidden, c.AttentionBias, c.Hidden),
 			MLPNorm: norm,
-			GateUp:  nn.Gated{In: c.Hidden, F: c.Intermediate, Bias: c.MLPBias, Act: gatedActivations[c.Activation], Fused: true},
-			Down:    nn.NewLinear(c.Intermediate, c.MLPBias, c.Hidden),
-			attn:    newAttention(c, i, false),
-			rope:    global,
+			GateUp: nn.Gated{In: c.Hidden, F: c.Intermediate, Bias: c.MLPBias,
+				Act: gatedActivations[c.Activation], Fused: true},
+			Down: nn.NewLinear(c.Intermediate, c.MLPBias, c.Hidden),
+			attn: newAttention(c, i, false),
+			rope: global,
 		}
 		if i > 0 {
 			l.AttnNorm = ptr(norm)

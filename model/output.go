@@ -18,15 +18,19 @@ const (
 // headTerm is a name of tensors and perhaps rows of them, with the sign of a combination.
 var headTerm = regexp.MustCompile(`^([+-]?)([A-Za-z_][\w.]*)(?:\[(\d+(?:,\d+)*)\])?`)
 
-// set takes the head that a user names. embedding stands in for an output layer that is tied to it. combined is the
-// output that a combination of rows asks for.
+// set takes the head that a user names. embedding stands in for an output layer that is tied to it.
+// combined is the output that a combination of rows asks for.
 func (h *foundHead) set(src Source, s, embedding string) (combined string, err error) {
-	bad := func(why string) (string, error) { return "", fmt.Errorf("head %s: %s, want %s", s, why, HeadForms) }
+	bad := func(why string) (string,
+		error) {
+		return "", fmt.Errorf("head %s: %s, want %s", s, why, HeadForms)
+	}
 	var rows []int
 	name := ""
 	for rest := strings.ReplaceAll(s, " ", ""); rest != ""; {
 		m := headTerm.FindStringSubmatch(rest)
-		if m == nil || m[1] != "" && combined == "" || m[1] == "" && combined != "" || name != "" && m[2] != name {
+		if m == nil || m[1] != "" && combined == "" || m[1] == "" && combined != "" || name != "" &&
+			m[2] != name {
 			return bad("it names no tensors, or several")
 		}
 		rest, name = rest[len(m[0]):], m[2]
@@ -83,8 +87,8 @@ func (h *foundHead) bindRows(src Source, s, name string, rows []int, embedding s
 	return nil
 }
 
-// choose reads how outputs become the reward, and refuses several outputs of which none is chosen. combined is what a
-// combination of rows makes of them, "" for other heads.
+// choose reads how outputs become the reward, and refuses several outputs of which none is chosen.
+// combined is what a combination of rows makes of them, "" for other heads.
 func (raw *rawConfig) choose(h *foundHead, s, combined string) error {
 	r := &h.scoring.Readout
 	n := h.outputs()
@@ -106,7 +110,8 @@ func (raw *rawConfig) choose(h *foundHead, s, combined string) error {
 	if len(words) > 0 && (words[0] == "normalized" || words[0] == "raw") {
 		var err error
 		if words[0] == "raw" {
-			r.Normal, h.scoring.Constants = nil, slices.DeleteFunc(h.scoring.Constants, func(c HeadConstant) bool { return strings.HasPrefix(c.Name, "normalizer.") })
+			r.Normal, h.scoring.Constants = nil, slices.DeleteFunc(h.scoring.Constants,
+				func(c HeadConstant) bool { return strings.HasPrefix(c.Name, "normalizer.") })
 		} else if r.Normal == nil {
 			r.Normal, err = raw.normalised()
 		}

@@ -37,10 +37,11 @@ func newPhi3(c *Config) network {
 			QKV:       nn.NewFusedQKV(c.Hidden, 1, c.Heads, c.KVHeads, c.HeadDim, false),
 			O:         nn.NewLinear(c.Heads*c.HeadDim, false, c.Hidden),
 			PostNorm:  nn.NewRMSNorm(c.Hidden, c.NormEps),
-			GateUp:    nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation], Fused: true},
-			Down:      nn.NewLinear(c.Intermediate, false, c.Hidden),
-			attn:      newAttention(c, i, true),
-			rope:      rope,
+			GateUp: nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation],
+				Fused: true},
+			Down: nn.NewLinear(c.Intermediate, false, c.Hidden),
+			attn: newAttention(c, i, true),
+			rope: rope,
 		}
 	}
 	return n

@@ -10,7 +10,8 @@ import (
 	"github.com/warmserve/warmserve/model/nn"
 )
 
-// pooler returns the layer between an encoder and its head, nil where the head reads the encoder's own output.
+// pooler returns the layer between an encoder and its head, nil where the head reads the encoder's
+// own output.
 func (c *Config) pooler(bias bool) *nn.Linear {
 	if c.NoPooler {
 		return nil
@@ -40,8 +41,8 @@ func (c *Config) own(raw *rawConfig, a architecture) {
 	c.Mean = c.NoPooler && Pooling(raw.Own.Pooling) == PoolMean
 }
 
-// sentencePooling reads the 1_Pooling/config.json of sentence-transformers: which tokens make a text's embedding. It is
-// "" for the last token, which the head of a decoder reads anyway.
+// sentencePooling reads the 1_Pooling/config.json of sentence-transformers: which tokens make a
+// text's embedding. It is "" for the last token, which the head of a decoder reads anyway.
 func sentencePooling(data []byte) (Pooling, error) {
 	const file = "1_Pooling/config.json"
 	var keys map[string]json.RawMessage

@@ -100,9 +100,11 @@ func parseRule(s string) (rule, error) {
 	r := rule{name: name}
 	want := "a token id, such as " + name + ":128003"
 	switch {
-	case !has && slices.Contains([]Pooling{PoolHF, PoolLast, PoolHFLegacy, PoolPrompt, PoolFirst, PoolMean}, Pooling(s)):
+	case !has && slices.Contains([]Pooling{PoolHF, PoolLast, PoolHFLegacy, PoolPrompt, PoolFirst,
+		PoolMean}, Pooling(s)):
 		return r, nil
-	case !has || !slices.Contains([]string{poolToken, poolAppend, poolBefore, poolAt, poolPattern, poolEvery, poolLines}, name):
+	case !has || !slices.Contains([]string{poolToken, poolAppend, poolBefore, poolAt, poolPattern,
+		poolEvery, poolLines}, name):
 		return r, fmt.Errorf("model: unknown pooling rule %q, want %s", s, PoolingForms)
 	case name == poolAt:
 		n, err := strconv.ParseInt(arg, 10, 32)
@@ -179,7 +181,8 @@ func (p Pooling) Padding() bool {
 
 // Many says whether the rule reads any number of tokens.
 func (p Pooling) Many() bool {
-	return slices.ContainsFunc(p.rules(), func(r rule) bool { return r.name == poolEvery || r.name == poolLines })
+	return slices.ContainsFunc(p.rules(),
+		func(r rule) bool { return r.name == poolEvery || r.name == poolLines })
 }
 
 // Read returns the indices of the tokens of ids, which are not empty, that the rules
@@ -274,12 +277,14 @@ func (p Pooling) Words() string {
 			string(PoolFirst):    "the first",
 			string(PoolMean):     "the mean of all",
 			poolToken:            "the last with the id " + r.numbers(),
-			poolAppend:           "the last with the id " + r.numbers() + ", which is put behind what does not have it",
-			poolBefore:           "the one before the first with the id " + r.numbers() + ", else the last",
-			poolAt:               fmt.Sprintf("number %d from the end", -r.at),
-			poolPattern:          "the first of the last ids " + strings.ReplaceAll(r.numbers(), ",", " "),
-			poolEvery:            "each with the id " + strings.Replace(strings.ReplaceAll(r.numbers(), ",", " "), " ", " in front of ", 1),
-			poolLines:            "the id " + r.numbers() + " behind each line of the answer",
+			poolAppend: "the last with the id " + r.numbers() +
+				", which is put behind what does not have it",
+			poolBefore:  "the one before the first with the id " + r.numbers() + ", else the last",
+			poolAt:      fmt.Sprintf("number %d from the end", -r.at),
+			poolPattern: "the first of the last ids " + strings.ReplaceAll(r.numbers(), ",", " "),
+			poolEvery: "each with the id " +
+				strings.Replace(strings.ReplaceAll(r.numbers(), ",", " "), " ", " in front of ", 1),
+			poolLines: "the id " + r.numbers() + " behind each line of the answer",
 		}[r.name])
 	}
 	return fmt.Sprintf("%s: %s", p, strings.Join(out, "; "))

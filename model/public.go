@@ -15,8 +15,10 @@ var publicModels = []public{
 	{"Llama-3.1-Nemotron-70B-Reward-HF", Settings{Head: "lm_head[0]"}, PoolLast},
 	{"Qwen-3-Nemotron-32B-Reward", Settings{Head: "lm_head[0]"}, PoolLast},
 	{"math-shepherd-mistral-7b-prm", Settings{Head: "lm_head[648,387]", Output: "softmax(0)"}, "every:12902"},
-	{"Llama3.1-8B-PRM-Deepseek-Data", Settings{Head: "lm_head[10,12]", Output: "softmax(0) by mean"}, "every:271,10,128009"},
-	{"Llama3.1-8B-PRM-Mistral-Data", Settings{Head: "lm_head[10,12]", Output: "softmax(0) by mean"}, "every:271,10,128009"},
+	{"Llama3.1-8B-PRM-Deepseek-Data", Settings{Head: "lm_head[10,12]", Output: "softmax(0) by mean"},
+		"every:271,10,128009"},
+	{"Llama3.1-8B-PRM-Mistral-Data", Settings{Head: "lm_head[10,12]", Output: "softmax(0) by mean"},
+		"every:271,10,128009"},
 }
 
 // publicModel returns the public model that one of the paths names.

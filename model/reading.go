@@ -79,7 +79,8 @@ var readings = map[string]Reading{
 // lastTokenSuffixes end the names of classes that are no reward models by themselves:
 // with a value head, TRL, LLaMA-Factory and GRM read them at the last token, and verl
 // those that classify tokens.
-var lastTokenSuffixes = []string{"ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForTokenClassification"}
+var lastTokenSuffixes = []string{"ForCausalLM", "LMHeadModel", "ForConditionalGeneration",
+	"ForTokenClassification"}
 
 // reading is what the class that config.json names, its other keys and the
 // tensors' names tell of how a text is read. src is nil where tensors are not there.

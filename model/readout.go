@@ -90,7 +90,8 @@ func (r *Readout) tokens() int {
 
 // plain says whether the reward is the one output as it is.
 func (r *Readout) plain(outputs int) bool {
-	return outputs == 1 && r.Kind == ReadLinear && r.Squash == "" && r.Steps == "" && r.Normal == nil && (r.Weights == nil || r.Weights[0] == 1)
+	return outputs == 1 && r.Kind == ReadLinear && r.Squash == "" && r.Steps == "" &&
+		r.Normal == nil && (r.Weights == nil || r.Weights[0] == 1)
 }
 
 // reader is a readout as the executor calls it.

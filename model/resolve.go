@@ -6,12 +6,14 @@ import (
 	"strings"
 )
 
-// languageHeads are output layers of language models, which a reward model leaves out where its checkpoint has kept one.
+// languageHeads are output layers of language models, which a reward model leaves out where its
+// checkpoint has kept one.
 var languageHeads = []string{"lm_head.weight", "embed_out.weight", "output.weight"}
 
-// Resolve reads config.json together with the checkpoint's tensors, which decide: the class follows from model_type where
-// the one that is named is not known, the score head is the one that is there, with as many outputs as it has
-// rows, and the vocabulary has as many tokens as the embedding. Notes say where the configuration says otherwise.
+// Resolve reads config.json together with the checkpoint's tensors, which decide: the class follows
+// from model_type where the one that is named is not known, the score head is the one that is
+// there, with as many outputs as it has rows, and the vocabulary has as many tokens as the
+// embedding. Notes say where the configuration says otherwise.
 func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, err error) {
 	raw, err := decodeConfig(data)
 	if err != nil {
@@ -32,7 +34,8 @@ func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, 
 	case head.name == "":
 		return nil, nil, raw.noHead()
 	default:
-		note("read as %s, by model_type %q and its head %s.weight; architectures names %s", class, raw.ModelType, head.name, orNone(raw.Architectures))
+		note("read as %s, by model_type %q and its head %s.weight; architectures names %s", class,
+			raw.ModelType, head.name, orNone(raw.Architectures))
 	}
 	notes = append(notes, head.notes...)
 	head.labels(raw, note)
@@ -42,10 +45,13 @@ func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, 
 	case *prefix == "":
 		note("the body's tensors have no prefix, where %s has %q", class, a.ownPrefix())
 	default:
-		note("the body's tensors have names that begin with %q, where %s has %q", *prefix, class, a.ownPrefix())
+		note("the body's tensors have names that begin with %q, where %s has %q", *prefix, class,
+			a.ownPrefix())
 	}
-	if shape, ok := src.Shape(embedding); ok && len(shape) == 2 && raw.VocabSize != nil && *raw.VocabSize != shape[0] {
-		note("%s has %d rows, vocab_size in config.json is %d: the tensor counts", embedding, shape[0], *raw.VocabSize)
+	if shape, ok := src.Shape(embedding); ok && len(shape) == 2 && raw.VocabSize != nil &&
+		*raw.VocabSize != shape[0] {
+		note("%s has %d rows, vocab_size in config.json is %d: the tensor counts", embedding,
+			shape[0], *raw.VocabSize)
 		raw.VocabSize = &shape[0]
 	}
 	if c, err = raw.config(class); err != nil {
@@ -68,7 +74,8 @@ func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, 
 	if c.Reading, err = raw.reading(src); err != nil {
 		return nil, nil, err
 	}
-	if public, ok := publicModel(set.Path, raw.NameOrPath); ok && c.Head == strings.Split(public.Head, "[")[0] {
+	if public, ok := publicModel(set.Path, raw.NameOrPath); ok &&
+		c.Head == strings.Split(public.Head, "[")[0] {
 		c.Reading.Pooling = public.Pooling
 	}
 	c.Mean = c.Mean || c.Reading.Pooling == PoolMean
@@ -85,8 +92,8 @@ func orNone(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// class returns the supported class that a configuration is of: the one that it names, known, else the one of its model_type,
-// "" when there is none.
+// class returns the supported class that a configuration is of: the one that it names, known, else
+// the one of its model_type, "" when there is none.
 func (raw *rawConfig) class() (class string, known bool) {
 	if len(raw.Architectures) == 1 {
 		if _, ok := architectures[raw.Architectures[0]]; ok {

@@ -21,9 +21,10 @@ type Settings struct {
 	Path string
 }
 
-// headNames are the names that trainers give a score head: transformers, OpenRLHF, TRL and LLaMA-Factory, the code of
-// UltraRM and Eurus, of PKU-Beaver, CleanRL and Open-Assistant.
-var headNames = []string{"score", "value_head", "v_head.summary", "v_head", "regression_head", "score_head", "scalar_head", "out_proj", "classifier"}
+// headNames are the names that trainers give a score head: transformers, OpenRLHF, TRL and
+// LLaMA-Factory, the code of UltraRM and Eurus, of PKU-Beaver, CleanRL and Open-Assistant.
+var headNames = []string{"score", "value_head", "v_head.summary", "v_head", "regression_head",
+	"score_head", "scalar_head", "out_proj", "classifier"}
 
 // maxOutputs bounds the outputs of a branch: an output layer of a vocabulary is no score head.
 const maxOutputs = 4096
@@ -31,8 +32,8 @@ const maxOutputs = 4096
 // maxHeadLayers bounds the modules of a head that is a sequence of them.
 const maxHeadLayers = 32
 
-// headAt returns the branch under a name: one linear layer, or a sequence of them with the given activation between,
-// numbered as PyTorch's Sequential has them.
+// headAt returns the branch under a name: one linear layer, or a sequence of them with the given
+// activation between, numbered as PyTorch's Sequential has them.
 func headAt(src Source, name, activation string) (b HeadBranch, ok bool) {
 	if shape, is := src.Shape(name + ".weight"); is && len(shape) == 2 {
 		_, bias := src.Shape(name + ".bias")
@@ -55,7 +56,8 @@ func headAt(src Source, name, activation string) (b HeadBranch, ok bool) {
 		return b, false
 	}
 	last := layers[len(layers)-1]
-	return HeadBranch{Hidden: layers[:len(layers)-1], Name: last.Name, Outputs: last.Out, Bias: last.Bias}, true
+	return HeadBranch{Hidden: layers[:len(layers)-1], Name: last.Name, Outputs: last.Out,
+		Bias: last.Bias}, true
 }
 
 // rename replaces the first part of the tensors' names.
@@ -105,7 +107,8 @@ func (h *foundHead) labels(raw *rawConfig, note func(format string, args ...any)
 	if said := len(raw.ID2Label); !h.plain() {
 		raw.ID2Label = nil // the names are the readout's
 	} else if said > 1 || said == 0 && raw.NumLabels != nil && *raw.NumLabels != 1 {
-		note("%s.weight has 1 row, config.json says %d labels: the tensor counts", h.name, max(said, or(raw.NumLabels, 0)))
+		note("%s.weight has 1 row, config.json says %d labels: the tensor counts", h.name,
+			max(said, or(raw.NumLabels, 0)))
 		raw.ID2Label = nil
 	}
 	raw.NumLabels = ptr(1)
@@ -127,14 +130,17 @@ func (h *foundHead) describe(c *Config) {
 	}
 }
 
-// findHead returns the score head that is set, or the first that is there, and how its outputs become a reward.
+// findHead returns the score head that is set, or the first that is there, and how its outputs
+// become a reward.
 func (raw *rawConfig) findHead(src Source, a architecture, prefix *string, s Settings) (*foundHead, error) {
 	h := &foundHead{}
 	head, output := cmp.Or(s.Head, raw.Own.Head), cmp.Or(s.Output, raw.Own.Output)
 	if known, ok := publicModel(s.Path, raw.NameOrPath); ok && head == "" {
 		if own := new(foundHead); raw.familyHead(own, src) == nil && own.name == "" { // its files are as they were
 			head, output = known.Head, cmp.Or(output, known.Output)
-			h.notes = append(h.notes, fmt.Sprintf("head %s, output %s: what %s is known to be read by", head, cmp.Or(output, "0"), known.Name))
+			h.notes = append(h.notes,
+				fmt.Sprintf("head %s, output %s: what %s is known to be read by", head,
+					cmp.Or(output, "0"), known.Name))
 		}
 	}
 	for key, v := range map[string]string{"head": head, "output": output} {
@@ -165,8 +171,8 @@ func (raw *rawConfig) findHead(src Source, a architecture, prefix *string, s Set
 	return h, raw.choose(h, output, combined)
 }
 
-// familyHead finds the head of a family whose tensors have names of their own, else a linear one, or a sequence, under a
-// known name.
+// familyHead finds the head of a family whose tensors have names of their own, else a linear one,
+// or a sequence, under a known name.
 func (raw *rawConfig) familyHead(h *foundHead, src Source) error {
 	r := &h.scoring.Readout
 	has := func(name string) bool { _, ok := src.Shape(name); return ok }
@@ -174,7 +180,8 @@ func (raw *rawConfig) familyHead(h *foundHead, src Source) error {
 		a, ok := headAt(src, first, activation)
 		b, ok2 := headAt(src, second, activation)
 		if !ok || !ok2 {
-			return fmt.Errorf("the score head has no layers under %s or %s that this program knows", first, second)
+			return fmt.Errorf("the score head has no layers under %s or %s that this program knows",
+				first, second)
 		}
 		h.name, h.scoring.Branches, r.Kind = first, []HeadBranch{a, b}, kind
 		return nil
@@ -202,7 +209,8 @@ func (raw *rawConfig) familyHead(h *foundHead, src Source) error {
 	return nil
 }
 
-// readout takes what the class and the configuration say of the outputs, and checks that the head's parts go together.
+// readout takes what the class and the configuration say of the outputs, and checks that the head's
+// parts go together.
 func (raw *rawConfig) readout(h *foundHead, src Source) error {
 	r, branches := &h.scoring.Readout, h.scoring.Branches
 	class := ""
@@ -246,13 +254,16 @@ func (raw *rawConfig) readout(h *foundHead, src Source) error {
 	case class == "Qwen2ForPrmModel" && n == 1:
 		r.Squash, r.Steps = SquashSigmoid, StepsMin
 	}
-	if _, ok := src.Shape("normalizer.mean"); ok && or(raw.DoNormalize, false) && r.Kind == ReadLinear && n == 1 {
+	if _, ok := src.Shape("normalizer.mean"); ok && or(raw.DoNormalize, false) &&
+		r.Kind == ReadLinear && n == 1 {
 		cost := raw.ScoreType == "cost"
 		r.Normal = &Normal{Tensors: true, Scale: cost}
 		h.scoring.Constants = []HeadConstant{{"normalizer.mean", []int{1}}, {"normalizer.var", []int{1}}}
-		h.notes = append(h.notes, "rewards are normalised by normalizer.mean and normalizer.var, as do_normalize says: output raw leaves them as they are")
+		h.notes = append(h.notes,
+			"rewards are normalised by normalizer.mean and normalizer.var, as do_normalize says: output raw leaves them as they are")
 		if cost {
-			h.notes = append(h.notes, "score_type cost: a lower score is a better answer: output -0 turns it round")
+			h.notes = append(h.notes,
+				"score_type cost: a lower score is a better answer: output -0 turns it round")
 		}
 	}
 	return nil
@@ -269,20 +280,24 @@ func (raw *rawConfig) labels(n int) []string {
 	return names
 }
 
-// familyAttributes are the objectives of families by their number: those of URM and HelpSteer, and of ArmoRM, as their
-// model cards list them.
+// familyAttributes are the objectives of families by their number: those of URM and HelpSteer, and
+// of ArmoRM, as their model cards list them.
 var familyAttributes = map[int][]string{
 	5: {"helpfulness", "correctness", "coherence", "complexity", "verbosity"},
-	19: {"helpsteer-helpfulness", "helpsteer-correctness", "helpsteer-coherence", "helpsteer-complexity", "helpsteer-verbosity",
-		"ultrafeedback-overall_score", "ultrafeedback-instruction_following", "ultrafeedback-truthfulness", "ultrafeedback-honesty", "ultrafeedback-helpfulness",
+	19: {"helpsteer-helpfulness", "helpsteer-correctness", "helpsteer-coherence",
+		"helpsteer-complexity", "helpsteer-verbosity",
+		"ultrafeedback-overall_score", "ultrafeedback-instruction_following",
+		"ultrafeedback-truthfulness", "ultrafeedback-honesty", "ultrafeedback-helpfulness",
 		"beavertails-is_safe", "prometheus-score", "argilla-overall_quality", "argilla-judge_lm",
-		"code-complexity", "code-style", "code-explanation", "code-instruction-following", "code-readability"},
+		"code-complexity", "code-style", "code-explanation", "code-instruction-following",
+		"code-readability"},
 }
 
 // normalised returns OpenRLHF's mean and std as numbers.
 func (raw *rawConfig) normalised() (*Normal, error) {
 	n := &Normal{}
-	if raw.Mean == nil || raw.Std == nil || json.Unmarshal(raw.Mean, &n.Mean) != nil || json.Unmarshal(raw.Std, &n.Std) != nil || !(n.Std > 0) {
+	if raw.Mean == nil || raw.Std == nil || json.Unmarshal(raw.Mean, &n.Mean) != nil ||
+		json.Unmarshal(raw.Std, &n.Std) != nil || !(n.Std > 0) {
 		return nil, fmt.Errorf("output normalized: config.json has no mean and std to normalise by")
 	}
 	return n, nil

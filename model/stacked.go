@@ -73,7 +73,8 @@ func (s *stacked) layer(c *Config, l int) {
 		for e := range shape[0] {
 			for i, name := range names {
 				at := (e*len(names) + i) * rows * shape[2]
-				s.add(fmt.Sprintf("%s.experts.%d.%s.weight", block, e, name), part{of, at, []int{rows, shape[2]}})
+				s.add(fmt.Sprintf("%s.experts.%d.%s.weight", block, e, name),
+					part{of, at, []int{rows, shape[2]}})
 			}
 		}
 	}
@@ -93,7 +94,8 @@ func (s *stacked) add(name string, p part) {
 
 // Names implements Source.
 func (s *stacked) Names() []string {
-	names := slices.DeleteFunc(slices.Clone(s.Source.Names()), func(n string) bool { _, ok := s.left[n]; return ok })
+	names := slices.DeleteFunc(slices.Clone(s.Source.Names()),
+		func(n string) bool { _, ok := s.left[n]; return ok })
 	return slices.AppendSeq(names, maps.Keys(s.parts))
 }
 

@@ -124,7 +124,8 @@ func pathParam(r *http.Request, name string) string {
 // is anything to say.
 func (s *Server) detail(name string) (*api.ModelDetail, bool) {
 	info, kept, ok := s.models.Describe(name)
-	d := &api.ModelDetail{ID: name, Object: "model", State: api.StateLive, Previous: kept, History: []api.ModelEvent{}}
+	d := &api.ModelDetail{ID: name, Object: "model", State: api.StateLive, Previous: kept,
+		History: []api.ModelEvent{}}
 	if ok {
 		wire := info.Wire()
 		d.Model, d.MemoryBytes = &wire, info.Memory
@@ -141,7 +142,8 @@ func (s *Server) detail(name string) (*api.ModelDetail, bool) {
 	case ok:
 	case len(d.Loads) > 0:
 		d.State = api.StateLoading
-	case last >= 0 && (d.History[last].Outcome == api.OutcomeFailed || d.History[last].Outcome == api.OutcomeRefused):
+	case last >= 0 && (d.History[last].Outcome == api.OutcomeFailed ||
+		d.History[last].Outcome == api.OutcomeRefused):
 		d.State = api.StateFailed
 	case last >= 0 && d.History[last].Outcome == api.OutcomeTried:
 		d.State = api.StateTried

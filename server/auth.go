@@ -23,12 +23,13 @@ func public(r *http.Request) bool {
 	return strings.HasPrefix(r.URL.Path, "/console/")
 }
 
-// authorize lets a request pass that bears one of the keys, an administrator's
-// among them, or when there are none. It stands before the routes, so that a stranger cannot tell which exist.
+// authorize lets a request pass that bears one of the keys, an administrator's among them, or when
+// there are none. It stands before the routes, so that a stranger cannot tell which exist.
 func (s *Server) authorize(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if k := s.keys.Load(); !public(r) && !k.open() && !k.lets(r) {
-			s.writeError(w, r, api.Errorf(api.CodeUnauthorized, "", `send the key as "Authorization: Bearer KEY"`))
+			s.writeError(w, r, api.Errorf(api.CodeUnauthorized, "",
+				`send the key as "Authorization: Bearer KEY"`))
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -47,7 +48,8 @@ func (s *Server) admin(h handler, query ...string) http.HandlerFunc {
 		case bearsKey(r, k.admins):
 			return h(w, r)
 		case bearsKey(r, k.users):
-			return api.Errorf(api.CodeForbidden, "", "this path asks for an administrator's key, and this one is not")
+			return api.Errorf(api.CodeForbidden, "",
+				"this path asks for an administrator's key, and this one is not")
 		}
 		return api.Errorf(api.CodeUnauthorized, "",
 			`this path asks for an administrator's key: send it as "Authorization: Bearer KEY"`)

@@ -43,7 +43,8 @@ const firstBuffer = 16 << 10
 func newBodies(max int64, timeout time.Duration, room *memory.Room) (*bodies, error) {
 	// Whole frames are decoded at once into the body's own memory, which has
 	// been reserved: that needs no window, and goes no further than it has room.
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithDecoderLowmem(true),
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)),
+		zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, err
@@ -126,7 +127,8 @@ func (b *bodies) fill(
 }
 
 // decompress returns what was compressed to sent.
-func (b *bodies) decompress(ctx context.Context, h *memory.Hold, encoding string, sent []byte) ([]byte, error) {
+func (b *bodies) decompress(ctx context.Context, h *memory.Hold, encoding string,
+	sent []byte) ([]byte, error) {
 	cost := func(n int64) int64 { return score.RequestCost(n) + int64(len(sent)) }
 	size := min(announced(encoding, sent), b.max) // the decoder finds out what is over it
 	if err := h.Resize(ctx, cost(size)); err != nil {
@@ -233,7 +235,8 @@ func checkContentType(header string, others []string) error {
 			"the body is declared as a form, as curl -d does: add the header Content-Type: application/json "+
 				"(curl -H 'Content-Type: application/json', or curl --json)")
 	case err != nil || kind != "application/json":
-		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type", "want the header Content-Type: application/json")
+		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type",
+			"want the header Content-Type: application/json")
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return api.Errorf(api.CodeUnsupportedMediaType, "Content-Type", "want the charset utf-8")
@@ -251,5 +254,6 @@ func encodingOf(headers []string) (string, error) {
 	case "zstd":
 		return "zstd", nil
 	}
-	return "", api.Errorf(api.CodeUnsupportedEncoding, "Content-Encoding", "want gzip, zstd or identity, and one of them")
+	return "", api.Errorf(api.CodeUnsupportedEncoding, "Content-Encoding",
+		"want gzip, zstd or identity, and one of them")
 }

@@ -40,12 +40,14 @@ func newChangeMetrics(m *metrics, models *live.Models) *changeMetrics {
 	last := len(reasons) - 1
 	return &changeMetrics{
 		swaps: m.counters("swaps_total",
-			"Changes of models: put, watch, rollback, start, delete and what came of them.", "model", "cause", "outcome"),
+			"Changes of models: put, watch, rollback, start, delete and what came of them.", "model",
+			"cause", "outcome"),
 		loads: m.histograms("load_seconds",
 			"Time to build and check a model that went live.", loadBuckets, "model"),
 		failures: m.counters("load_failures_total", "Loads that ended without a live model, by reason: "+
 			strings.Join(reasons[:last], ", ")+" or "+reasons[last]+".", "reason"),
-		stateErrors: m.counter("state_errors_total", "Times that the state file could not be read or written."),
+		stateErrors: m.counter("state_errors_total",
+			"Times that the state file could not be read or written."),
 		reloads: m.counters("config_reloads_total",
 			"Times that the configuration was read again, and what came of it.", "outcome"),
 	}
@@ -54,7 +56,8 @@ func newChangeMetrics(m *metrics, models *live.Models) *changeMetrics {
 // watch registers what is measured of changes.
 func (m *changeMetrics) watch(all *metrics, changes *live.Changes) {
 	gauge := func(name, help string, value func() float64) {
-		all.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name, Help: help}, value))
+		all.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name,
+			Help: help}, value))
 	}
 	gauge("models_missing", "Models that the server is not ready without and that are not live.",
 		func() float64 { return float64(changes.Lacking()) })
@@ -117,7 +120,8 @@ func (s *Server) ConfigReloaded(err error) {
 type revisionCollector struct{ models *live.Models }
 
 var liveRevisions = prometheus.NewDesc("warm_live_revisions",
-	"Revisions of a model in memory: live, kept for pinned requests, or held by requests still.", []string{"model"}, nil)
+	"Revisions of a model in memory: live, kept for pinned requests, or held by requests still.",
+	[]string{"model"}, nil)
 
 func (c revisionCollector) Describe(ch chan<- *prometheus.Desc) { ch <- liveRevisions }
 

@@ -176,7 +176,8 @@ func (c Config) Validate() error {
 		{"DrainTimeout", int64(c.DrainTimeout)},
 	} {
 		if f.value < 0 {
-			errs = append(errs, fmt.Errorf("server: %s is %d, want 0 for the default or more", f.name, f.value))
+			errs = append(errs, fmt.Errorf("server: %s is %d, want 0 for the default or more", f.name,
+				f.value))
 		}
 	}
 	checkKeys := func(what string, keys []string) {
@@ -190,7 +191,8 @@ func (c Config) Validate() error {
 	checkKeys("administrator's key", c.AdminKeys)
 	full := c.withDefaults()
 	if full.Timeout > full.MaxTimeout {
-		errs = append(errs, fmt.Errorf("server: Timeout %v is over MaxTimeout %v", full.Timeout, full.MaxTimeout))
+		errs = append(errs, fmt.Errorf("server: Timeout %v is over MaxTimeout %v", full.Timeout,
+			full.MaxTimeout))
 	}
 	return errors.Join(append(errs, c.Dialects.Validate(), c.Queue.Validate())...)
 }

@@ -59,7 +59,8 @@ func (s *Server) seedSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: logOf(r).ID, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: logOf(r).ID, Path: "/", HttpOnly: true,
+		SameSite: http.SameSiteLaxMode})
 	return s.reply(w, seed)
 }
 
@@ -85,7 +86,8 @@ func (s *Server) aggregateMetrics(w http.ResponseWriter, r *http.Request) error 
 func (s *Server) infinityModels(w http.ResponseWriter, _ *http.Request) error {
 	depth, limits := s.queue.Depth(), s.queue.Limits()
 	stats := dialect.InfinityStats{
-		Fraction: float64(depth.Tokens) / float64(limits.MaxQueuedTokens), Absolute: depth.Sequences, BatchSize: limits.MaxBatchTokens,
+		Fraction: float64(depth.Tokens) / float64(limits.MaxQueuedTokens), Absolute: depth.Sequences,
+		BatchSize: limits.MaxBatchTokens,
 	}
 	list := dialect.InfinityModels{Object: "list", Data: []dialect.InfinityModel{}}
 	for _, info := range s.models.List() {
@@ -142,7 +144,8 @@ func (s *Server) vocabulary(r *http.Request) (live.Vocabulary, func(), error) {
 	v, ok := d.Model().(live.Vocabulary)
 	if !ok {
 		d.Release()
-		return nil, nil, api.Errorf(api.CodeUnsupportedInput, "", "model %q does not show its tokeniser", d.Info().ID)
+		return nil, nil, api.Errorf(api.CodeUnsupportedInput, "",
+			"model %q does not show its tokeniser", d.Info().ID)
 	}
 	return v, d.Release, nil
 }

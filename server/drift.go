@@ -75,7 +75,8 @@ func (r *ring) last(n int) []float64 {
 }
 
 func newDrift(size int, models *live.Models) *drift {
-	return &drift{size: size, models: models, rewards: map[seriesKey]*series{}, spreads: map[seriesKey]*series{}}
+	return &drift{size: size, models: models, rewards: map[seriesKey]*series{},
+		spreads: map[seriesKey]*series{}}
 }
 
 // observe keeps the rewards of a reply, and its members' disagreement.
@@ -290,11 +291,13 @@ func shares(x, edges []float64) []float64 {
 
 // driftDesc describes a gauge of the collector.
 func driftDesc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("warm_reward_"+name, help, append([]string{"model", "revision"}, labels...), nil)
+	return prometheus.NewDesc("warm_reward_"+name, help,
+		append([]string{"model", "revision"}, labels...), nil)
 }
 
 var (
-	reference     = driftDesc("reference", "The first rewards of a revision, which drift is measured from.", "mode")
+	reference = driftDesc("reference",
+		"The first rewards of a revision, which drift is measured from.", "mode")
 	referenceMean = driftDesc("reference_mean", "Mean of the first rewards of a revision.", "mode")
 	referenceStd  = driftDesc("reference_std",
 		"Standard deviation of the first rewards of a revision.", "mode")

@@ -59,8 +59,9 @@ var (
 	secondBuckets   = prometheus.ExponentialBuckets(0.0005, 2, 18) // 0.5 ms to 65 s
 	tokenBuckets    = prometheus.ExponentialBuckets(16, 2, 13)     // 16 to 65,536
 	sequenceBuckets = prometheus.ExponentialBuckets(1, 2, 12)      // 1 to 2,048
-	rewardBuckets   = []float64{-20, -15, -10, -7, -5, -4, -3, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 4, 5, 7, 10, 15, 20}
-	spreadBuckets   = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10}
+	rewardBuckets   = []float64{-20, -15, -10, -7, -5, -4, -3, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 4, 5, 7,
+		10, 15, 20}
+	spreadBuckets = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10}
 )
 
 func newMetrics(version string, driftScores int, models *live.Models) *metrics {
@@ -76,7 +77,8 @@ func newMetrics(version string, driftScores int, models *live.Models) *metrics {
 		"Requests of other stacks' clients that wait for room in the queue, or for a first model.")
 	m.connections = m.gauge("connections", "Open connections.")
 	m.panics = m.counter("panics_total", "Panics of handlers and scorers that were contained.")
-	m.tokenize = m.histogram("tokenize_seconds", "Time for template and tokeniser, by request.", secondBuckets)
+	m.tokenize = m.histogram("tokenize_seconds", "Time for template and tokeniser, by request.",
+		secondBuckets)
 	m.queue = m.histogram("queue_seconds", "Time in the queue, by request.", secondBuckets)
 	m.compute = m.histogram("compute_seconds",
 		"Time of the batches that held a request's sequences.", secondBuckets)
@@ -99,7 +101,8 @@ func newMetrics(version string, driftScores int, models *live.Models) *metrics {
 		"Absolute difference of the weight average's and the ensemble's reward, where both were asked for or sampled.",
 		spreadBuckets, "model", "revision")
 	m.samples = m.counters("ab_samples_total",
-		"Requests whose ensemble was to be scored beside the weight average, and what came of it.", "model", "outcome")
+		"Requests whose ensemble was to be scored beside the weight average, and what came of it.",
+		"model", "outcome")
 	m.drift = newDrift(driftScores, models)
 	m.drift.forget = m.forget
 	m.registry.MustRegister(m.drift)
@@ -136,8 +139,10 @@ func (m *metrics) histogram(name, help string, buckets []float64) prometheus.His
 	return h
 }
 
-func (m *metrics) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "warm_" + name, Help: help, Buckets: buckets}, labels)
+func (m *metrics) histograms(name, help string, buckets []float64,
+	labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "warm_" + name, Help: help,
+		Buckets: buckets}, labels)
 	m.registry.MustRegister(h)
 	return h
 }
@@ -149,11 +154,13 @@ func (m *metrics) watchQueue(q *batch.Queue) {
 		value      func(batch.Depth) float64
 	}{
 		{"queue_tokens", "Tokens that wait.", func(d batch.Depth) float64 { return float64(d.Tokens) }},
-		{"queue_sequences", "Sequences that wait.", func(d batch.Depth) float64 { return float64(d.Sequences) }},
+		{"queue_sequences", "Sequences that wait.",
+			func(d batch.Depth) float64 { return float64(d.Sequences) }},
 		{"queue_oldest_seconds", "How long the oldest sequence has waited.",
 			func(d batch.Depth) float64 { return d.Oldest.Seconds() }},
 	} {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + g.name, Help: g.help},
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + g.name,
+			Help: g.help},
 			func() float64 { return g.value(q.Depth()) }))
 	}
 }
@@ -161,7 +168,8 @@ func (m *metrics) watchQueue(q *batch.Queue) {
 // watchRoom reads what requests hold at each scrape.
 func (m *metrics) watchRoom(r *memory.Room) {
 	gauge := func(name, help string, value func(memory.Stats) float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name, Help: help},
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name,
+			Help: help},
 			func() float64 { return value(r.Stats()) }))
 	}
 	gauge("request_memory_bytes",
@@ -169,7 +177,8 @@ func (m *metrics) watchRoom(r *memory.Room) {
 	gauge("request_memory_limit_bytes",
 		"Bytes that requests may reserve together.", func(s memory.Stats) float64 { return float64(s.Limit) })
 	gauge("requests_waiting_for_memory",
-		"Requests that wait until others have given memory back.", func(s memory.Stats) float64 { return float64(s.Waiting) })
+		"Requests that wait until others have given memory back.",
+		func(s memory.Stats) float64 { return float64(s.Waiting) })
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "warm_requests_refused_for_memory_total",
 		Help: "Requests that waited for memory in vain, or were larger than what one may hold.",
@@ -214,7 +223,8 @@ func (m *metrics) Scored(c *score.Call, reply *api.RewardResponse) {
 			m.spread.WithLabelValues(c.Model, reply.Revision).Observe(float64(*r.Std))
 		}
 		if r.Ensemble != nil {
-			m.gap.WithLabelValues(c.Model, reply.Revision).Observe(math.Abs(float64(r.Reward) - float64(*r.Ensemble)))
+			m.gap.WithLabelValues(c.Model,
+				reply.Revision).Observe(math.Abs(float64(r.Reward) - float64(*r.Ensemble)))
 		}
 	}
 	m.truncated.WithLabelValues(c.Model).Add(float64(truncated))
@@ -277,6 +287,7 @@ func (c modelCollector) Describe(ch chan<- *prometheus.Desc) { ch <- modelInfo }
 
 func (c modelCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, i := range c.models.List() {
-		ch <- prometheus.MustNewConstMetric(modelInfo, prometheus.GaugeValue, 1, i.ID, i.Revision, i.Mode, i.Architecture)
+		ch <- prometheus.MustNewConstMetric(modelInfo, prometheus.GaugeValue, 1, i.ID, i.Revision,
+			i.Mode, i.Architecture)
 	}
 }

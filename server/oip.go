@@ -80,7 +80,8 @@ func (s *Server) repositoryIndex(w http.ResponseWriter, r *http.Request) error {
 	live := map[string]bool{}
 	for _, info := range s.models.List() {
 		live[info.ID] = true
-		index = append(index, dialect.OIPIndexed{Name: info.ID, Version: dialect.Version(info.Revision), State: "READY"})
+		index = append(index, dialect.OIPIndexed{Name: info.ID,
+			Version: dialect.Version(info.Revision), State: "READY"})
 	}
 	if only || s.changes == nil {
 		return s.reply(w, index)
@@ -115,7 +116,8 @@ func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
 	name := modelName(r)
 	if patch == nil {
 		if s.changes.Spec(name) == nil {
-			return api.Errorf(api.CodeNoPrevious, "parameters.path", "model %q was never loaded here: say of what it is made", name)
+			return api.Errorf(api.CodeNoPrevious, "parameters.path",
+				"model %q was never loaded here: say of what it is made", name)
 		}
 		patch = api.NewModelPatch(&api.ModelSpec{}) // as it is
 	}

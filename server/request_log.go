@@ -93,7 +93,8 @@ func (s *Server) record(r *http.Request, l *requestLog) {
 	if l.Sequences > 0 {
 		attrs = append(attrs, slog.String("model", l.Model), slog.String("mode", l.Mode),
 			slog.Int("sequences", l.Sequences), slog.Int("tokens", l.Tokens),
-			slog.Float64("tokenize_seconds", inSeconds(l.Tokenize)), slog.Float64("queue_seconds", inSeconds(l.Queue)),
+			slog.Float64("tokenize_seconds", inSeconds(l.Tokenize)),
+			slog.Float64("queue_seconds", inSeconds(l.Queue)),
 			slog.Float64("compute_seconds", inSeconds(l.Compute)))
 	}
 	if l.Refused > 0 {
@@ -127,7 +128,8 @@ func inSeconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e6
 // methodName returns a method that HTTP knows, as a client may send any word.
 func methodName(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete,
 		http.MethodConnect, http.MethodOptions, http.MethodTrace:
 		return method
 	}
@@ -147,7 +149,8 @@ func (s *Server) contain(next http.Handler) http.Handler {
 			}
 			l := logOf(r)
 			s.metrics.panics.Inc()
-			s.log.Error("panic in a handler", "id", l.ID, "panic", batch.PanicText(v), "stack", string(debug.Stack()))
+			s.log.Error("panic in a handler", "id", l.ID, "panic", batch.PanicText(v), "stack",
+				string(debug.Stack()))
 			if l.status != 0 {
 				panic(http.ErrAbortHandler) // half a reply must not look like a whole one
 			}
@@ -160,7 +163,8 @@ func (s *Server) contain(next http.Handler) http.Handler {
 // requestID returns the client's id when it is fit for a log, else a new one.
 func requestID(sent string) string {
 	sane := len(sent) > 0 && len(sent) <= 128 && !strings.ContainsFunc(sent, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-')
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' ||
+			r == '_' || r == '-')
 	})
 	if sane {
 		return sent

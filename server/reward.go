@@ -59,12 +59,14 @@ func (s *Server) withDeadline(r *http.Request) (context.Context, context.CancelF
 }
 
 // within bounds a request by its X-Request-Timeout, or by otherwise.
-func (s *Server) within(r *http.Request, otherwise time.Duration) (context.Context, context.CancelFunc, error) {
+func (s *Server) within(r *http.Request, otherwise time.Duration) (context.Context,
+	context.CancelFunc, error) {
 	asked, err := timeout(r)
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(r.Context(), cmp.Or(min(asked, s.cfg.MaxTimeout), otherwise), errDeadline)
+	ctx, cancel := context.WithTimeoutCause(r.Context(),
+		cmp.Or(min(asked, s.cfg.MaxTimeout), otherwise), errDeadline)
 	return ctx, cancel, nil
 }
 

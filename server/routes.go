@@ -22,9 +22,12 @@ func (s *Server) router(compress func(http.Handler) http.Handler) chi.Router {
 	r.Use(canonical, s.observe, compress, s.contain, s.authorize, middleware.GetHead)
 	r.NotFound(s.answer(func(_ http.ResponseWriter, req *http.Request) error {
 		if slices.Contains(generators, req.URL.Path) {
-			return api.Errorf(api.CodeUnknownRoute, "", "the models here score text and generate none: %s is a path of servers that generate", req.URL.Path)
+			return api.Errorf(api.CodeUnknownRoute, "",
+				"the models here score text and generate none: %s is a path of servers that generate",
+				req.URL.Path)
 		}
-		return api.Errorf(api.CodeUnknownRoute, "", "there is no such path; GET /openapi.yaml lists those there are")
+		return api.Errorf(api.CodeUnknownRoute, "",
+			"there is no such path; GET /openapi.yaml lists those there are")
 	}))
 	r.MethodNotAllowed(s.answer(func(w http.ResponseWriter, req *http.Request) error {
 		allowed := allowedMethods(r, req.URL)

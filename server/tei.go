@@ -18,7 +18,8 @@ func (s *Server) teiInfo(w http.ResponseWriter, r *http.Request) error {
 	defer d.Release()
 	return s.reply(w, dialect.NewTEIInfo(dialect.TEIServer{
 		Model: d.Info().ID, Revision: d.Info().Revision, DType: d.Info().DType, Label: d.Info().Label,
-		MaxRequests: s.cfg.MaxConnections, MaxInput: d.Info().ContextLength, MaxBatchTokens: s.queue.Limits().MaxBatchTokens,
+		MaxRequests: s.cfg.MaxConnections, MaxInput: d.Info().ContextLength,
+		MaxBatchTokens: s.queue.Limits().MaxBatchTokens,
 		MaxClientBatch: s.cfg.MaxSequences, Version: s.cfg.Version,
 	}))
 }
@@ -35,7 +36,8 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer release()
 	if len(req.Texts) > s.cfg.MaxSequences {
-		return api.Errorf(api.CodeTooManySequences, "inputs", "more than %d texts in one request", s.cfg.MaxSequences)
+		return api.Errorf(api.CodeTooManySequences, "inputs", "more than %d texts in one request",
+			s.cfg.MaxSequences)
 	}
 	if err := reserveReply(s, r, tokenizeCost, req.Texts); err != nil {
 		return err

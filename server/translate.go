@@ -62,7 +62,8 @@ func (s *Server) decodeCall(r *http.Request, l *requestLog, route dialect.Route)
 	if head := r.Header.Get(headLength); head != "" && slices.Contains(route.Media, octets) {
 		var err error
 		if target.Head, err = strconv.Atoi(head); err != nil || target.Head < 1 {
-			return nil, api.Errorf(api.CodeInvalidValue, headLength, "want how many bytes of the body are JSON, 1 or more")
+			return nil, api.Errorf(api.CodeInvalidValue, headLength,
+				"want how many bytes of the body are JSON, 1 or more")
 		}
 	}
 	l.media = route.Media
@@ -79,7 +80,8 @@ func reading(r dialect.Reading) live.PrepareOptions {
 	return live.PrepareOptions{
 		Pooling: r.Pooling, MaxTokens: r.MaxTokens,
 		Chat: live.ChatOptions{
-			AddSpecial: r.AddSpecial, AddGenerationPrompt: r.AddGenerationPrompt, ContinueFinal: r.ContinueFinal,
+			AddSpecial: r.AddSpecial, AddGenerationPrompt: r.AddGenerationPrompt,
+			ContinueFinal: r.ContinueFinal,
 		},
 	}
 }

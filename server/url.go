@@ -19,8 +19,8 @@ var slashes = regexp.MustCompile(`/{2,}`)
 // follow its calls.
 var rollout = regexp.MustCompile(`^/ng-rollout/[A-Za-z0-9][A-Za-z0-9._-]*(/|$)`)
 
-// canonical lets a path find its route when it has a slash too many, within it
-// or at its end, or stands behind a rollout's prefix. The path is edited as it was sent, so that a slash in a model's
+// canonical lets a path find its route when it has a slash too many, within it or at its end, or
+// stands behind a rollout's prefix. The path is edited as it was sent, so that a slash in a model's
 // name, which is written %2F, stays.
 func canonical(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -60,7 +60,8 @@ func checkQuery(r *http.Request, known []string) error {
 	for _, name := range names {
 		switch {
 		case name != "key" && !slices.Contains(known, name) && len(known) == 0:
-			return api.Errorf(api.CodeUnknownField, api.Clip(name), "unknown query parameter: this path takes none")
+			return api.Errorf(api.CodeUnknownField, api.Clip(name),
+				"unknown query parameter: this path takes none")
 		case name != "key" && !slices.Contains(known, name):
 			return api.Errorf(api.CodeUnknownField, api.Clip(name),
 				"unknown query parameter: this path takes %s", strings.Join(known, ", "))

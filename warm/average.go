@@ -23,19 +23,21 @@ type Options struct {
 	// unless Extrapolate is set; 0 is the base itself.
 	Alpha *float64
 
-	// Base is θ₀, the initialisation that the members share, as a reward model with the same tensors
-	// (that is, with the probed head they all started from). Required when Alpha is not 1; with 1 it is compared and not read.
+	// Base is θ₀, the initialisation that the members share, as a reward model with the same
+	// tensors (that is, with the probed head they all started from). Required when Alpha is not 1;
+	// with 1 it is compared and not read.
 	Base *loader.Checkpoint
 
 	// Extrapolate allows negative weights and an Alpha outside of [0, 1].
 	Extrapolate bool
 
-	// Ignore names what members may differ in, because it changes no score or because the caller answers for it: fields of
-	// config.json, roles of special tokens such as pad_token, "tokenizer" and "chat_template". The first member's by name hold.
+	// Ignore names what members may differ in, because it changes no score or because the caller
+	// answers for it: fields of config.json, roles of special tokens such as pad_token, "tokenizer"
+	// and "chat_template". The first member's by name hold.
 	Ignore []string
 
-	// Interrupt is asked between the members, and between pieces of what is compared: its error ends the work and is
-	// returned as it is. May be nil.
+	// Interrupt is asked between the members, and between pieces of what is compared: its error
+	// ends the work and is returned as it is. May be nil.
 	Interrupt func() error
 }
 
@@ -45,7 +47,8 @@ var (
 	ErrNoMembers = errors.New("no members")
 	// ErrMemberName is returned when two members have one name.
 	ErrMemberName = errors.New("members need different names")
-	// ErrWeight is returned for weights that cannot be normalised, or would extrapolate without being asked to.
+	// ErrWeight is returned for weights that cannot be normalised, or would extrapolate without
+	// being asked to.
 	ErrWeight = errors.New("weights")
 	// ErrAlpha is returned for an alpha that is not finite, or extrapolates without being asked to.
 	ErrAlpha = errors.New("alpha")
@@ -55,8 +58,8 @@ var (
 	ErrIgnore = errors.New("ignore")
 )
 
-// Average is a weight average of open checkpoints, which must stay open as long as it is read. It has the methods of a
-// checkpoint, and is safe for concurrent use.
+// Average is a weight average of open checkpoints, which must stay open as long as it is read. It
+// has the methods of a checkpoint, and is safe for concurrent use.
 type Average struct {
 	first    *loader.Checkpoint // the first member by name, for everything that is not a tensor
 	config   []byte
@@ -94,8 +97,9 @@ type scratch struct {
 // convertBlock is how many elements of a term are converted to float32 at a time: 16 KiB a member.
 const convertBlock = 4096
 
-// NewAverage checks that the members may be averaged and prepares the average, without reading the tensors (but for
-// some bytes of each, to find members that are listed twice). An [IncompatibleError] holds every reason against it.
+// NewAverage checks that the members may be averaged and prepares the average, without reading the
+// tensors (but for some bytes of each, to find members that are listed twice). An
+// [IncompatibleError] holds every reason against it.
 func NewAverage(members []Member, opts Options) (*Average, error) {
 	if opts.Interrupt == nil {
 		opts.Interrupt = never
@@ -143,14 +147,16 @@ func NewAverage(members []Member, opts Options) (*Average, error) {
 // Interpolate returns (1−λ)·a + λ·b for λ in [0, 1]; 0 is a and 1 is b, to the bit.
 func Interpolate(a, b *loader.Checkpoint, lambda float64) (*Average, error) {
 	if !(lambda >= 0 && lambda <= 1) {
-		return nil, fmt.Errorf("interpolate: %w: λ is %v, want [0, 1]; NewAverage can extrapolate", ErrWeight, lambda)
+		return nil, fmt.Errorf("interpolate: %w: λ is %v, want [0, 1]; NewAverage can extrapolate",
+			ErrWeight, lambda)
 	}
 	members := []Member{{Name: "a: " + a.Dir, Checkpoint: a}, {Name: "b: " + b.Dir, Checkpoint: b}}
 	out, err := newAverage(members, nil, []term{{1 - lambda, a}, {lambda, b}}, 1, Options{Interrupt: never})
 	if err != nil {
 		return nil, err
 	}
-	out.record = Record{Alpha: 1, Members: []RecordMember{{Name: a.Dir, Weight: 1 - lambda}, {Name: b.Dir, Weight: lambda}}}
+	out.record = Record{Alpha: 1,
+		Members: []RecordMember{{Name: a.Dir, Weight: 1 - lambda}, {Name: b.Dir, Weight: lambda}}}
 	out.sources = []*loader.Checkpoint{a, b}
 	return out, nil
 }
@@ -159,14 +165,16 @@ func Interpolate(a, b *loader.Checkpoint, lambda float64) (*Average, error) {
 func never() error { return nil }
 
 // newAverage does the work for terms whose coefficients are known. base may be nil.
-func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor float64, opts Options) (*Average, error) {
+func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor float64,
+	opts Options) (*Average, error) {
 	compared, err := checkMembers(members, base, opts.Ignore, opts.Interrupt)
 	if err != nil {
 		return nil, err
 	}
 	names := compared.names
 	a := &Average{
-		first: members[0].Checkpoint, config: members[0].Checkpoint.Config, names: names, skipped: compared.skipped,
+		first: members[0].Checkpoint, config: members[0].Checkpoint.Config, names: names,
+		skipped: compared.skipped,
 		tensors: make(map[string]*averaged, len(names)), divisor: divisor,
 	}
 	// A coefficient of 0 leaves its term out: 0·x would turn an infinity into a NaN and −0 into 0.
@@ -175,7 +183,8 @@ func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor
 		a.coefs = append(a.coefs, t.coef)
 	}
 	for _, r := range compared.ignored {
-		a.warnings = append(a.warnings, Warning{Kind: WarnIgnored, Members: []string{r.Member, r.Against}, Detail: r.Detail})
+		a.warnings = append(a.warnings,
+			Warning{Kind: WarnIgnored, Members: []string{r.Member, r.Against}, Detail: r.Detail})
 	}
 	for _, name := range names {
 		shape, _ := a.first.Shape(name)
@@ -254,19 +263,21 @@ func (a *Average) SpecialTokensMap() []byte { return a.first.SpecialTokensMap }
 // ChatTemplate returns the members' chat template, "" when they have none.
 func (a *Average) ChatTemplate() string { return a.first.ChatTemplate }
 
-// Contents returns what [loader.Save] needs to write the average in float32, with a record of what it is made of, for which
-// the members are read once to hash them.
+// Contents returns what [loader.Save] needs to write the average in float32, with a record of what
+// it is made of, for which the members are read once to hash them.
 func (a *Average) Contents() (loader.Contents, error) {
 	extra, err := a.describe()
 	if err != nil {
 		return loader.Contents{}, fmt.Errorf("average: %w", err)
 	}
-	return loader.Contents{Config: a.config, Tokenizer: a.first.Tokenizer, TokenizerConfig: a.first.TokenizerConfig,
-		SpecialTokensMap: a.first.SpecialTokensMap, ChatTemplate: a.first.ChatTemplate, Source: a, Extra: extra}, nil
+	return loader.Contents{Config: a.config, Tokenizer: a.first.Tokenizer,
+		TokenizerConfig:  a.first.TokenizerConfig,
+		SpecialTokensMap: a.first.SpecialTokensMap, ChatTemplate: a.first.ChatTemplate, Source: a,
+		Extra: extra}, nil
 }
 
-// CheckFinite reads the members' tensors and names each NaN and infinity by its member: the way to find whose value made
-// the average one.
+// CheckFinite reads the members' tensors and names each NaN and infinity by its member: the way to
+// find whose value made the average one.
 func (a *Average) CheckFinite() error {
 	var errs []error
 	for _, c := range a.sources {
@@ -300,16 +311,17 @@ func (a *Average) Release(name string) {
 	}
 }
 
-// ReadAt computes the elements [offset, offset+len(dst)) of a tensor in row-major order. It is safe for concurrent
-// use, so that the caller spreads tensors or pieces of them over goroutines; the values do not depend on
-// the pieces. It allocates nothing once it is warm.
+// ReadAt computes the elements [offset, offset+len(dst)) of a tensor in row-major order. It is safe
+// for concurrent use, so that the caller spreads tensors or pieces of them over goroutines; the
+// values do not depend on the pieces. It allocates nothing once it is warm.
 func (a *Average) ReadAt(dst []float32, name string, offset int) error {
 	t, ok := a.tensors[name]
 	if !ok {
 		return fmt.Errorf("average: tensor %q: %w", name, loader.ErrNoTensor)
 	}
 	if offset < 0 || offset > t.elements || len(dst) > t.elements-offset {
-		return fmt.Errorf("average: tensor %q: elements [%d, %d) of %d", name, offset, offset+len(dst), t.elements)
+		return fmt.Errorf("average: tensor %q: elements [%d, %d) of %d", name, offset, offset+
+			len(dst), t.elements)
 	}
 	if len(a.terms) == 1 && a.coefs[0] == 1 {
 		return a.terms[0].checkpoint.ReadAt(dst, name, offset) // Even the bits of a NaN stay.

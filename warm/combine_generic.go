@@ -1,7 +1,7 @@
 package warm
 
-// combineGeneric is the specification of combine, for the elements from begin on. It works in blocks, so that the
-// float64 sums stay in the first-level cache.
+// combineGeneric is the specification of combine, for the elements from begin on. It works in
+// blocks, so that the float64 sums stay in the first-level cache.
 func combineGeneric(dst []float32, columns [][]float32, coefs []float64, divisor float64, begin int) {
 	var acc [1024]float64
 	for at := begin; at < len(dst); at += len(acc) {

@@ -96,7 +96,8 @@ type comparison struct {
 }
 
 // checkMembers compares every member, and the base when there is one, with the first.
-func checkMembers(members []Member, base *loader.Checkpoint, ignore []string, interrupt func() error) (*comparison, error) {
+func checkMembers(members []Member, base *loader.Checkpoint, ignore []string,
+	interrupt func() error) (*comparison, error) {
 	all := members
 	if base != nil {
 		all = append(slices.Clip(members), Member{Name: "base " + base.Dir, Checkpoint: base})
@@ -144,7 +145,8 @@ const (
 // knows reports whether a name is one of something that members can differ in.
 func (v *identity) knows(field string) bool {
 	_, configured := v.fields[field]
-	return configured || field == fieldTokenizer || field == fieldTemplate || slices.Contains(specialRoles, field) || slices.Contains(specialFlags, field)
+	return configured || field == fieldTokenizer || field == fieldTemplate ||
+		slices.Contains(specialRoles, field) || slices.Contains(specialFlags, field)
 }
 
 // identity is what of a member must equal the others'.
@@ -169,7 +171,8 @@ func newIdentity(m Member) (*identity, error) {
 	if v.tokenizer, err = tokenizerDigest(m.Checkpoint.Tokenizer); err != nil {
 		return nil, err
 	}
-	if v.special, err = specialTokens(m.Checkpoint.TokenizerConfig, m.Checkpoint.SpecialTokensMap); err != nil {
+	if v.special, err = specialTokens(m.Checkpoint.TokenizerConfig,
+		m.Checkpoint.SpecialTokensMap); err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal(m.Checkpoint.Config, &v.fields); err != nil {
@@ -198,7 +201,8 @@ func (v *identity) alone() (reasons []Reason) {
 		reasons = append(reasons, Reason{Member: v.name, Aspect: AspectElements, Items: v.strange,
 			Detail: "not floating and no known buffer; quantised weights cannot be averaged:"})
 	}
-	if strings.Contains(v.config["architectures"], "ForSequenceClassification") && len(heads(v.parameters)) == 0 {
+	if strings.Contains(v.config["architectures"], "ForSequenceClassification") &&
+		len(heads(v.parameters)) == 0 {
 		reasons = append(reasons, Reason{Member: v.name, Aspect: AspectScoreHead, Items: headNames,
 			Detail: "a sequence classifier needs trained head weights; it has none of"})
 	}
@@ -208,7 +212,9 @@ func (v *identity) alone() (reasons []Reason) {
 // against returns every difference from the reference.
 func (v *identity) against(ref *identity) (reasons []Reason) {
 	add := func(aspect Aspect, field, detail string, items []string) {
-		reasons = append(reasons, Reason{Member: v.name, Against: ref.name, Aspect: aspect, Field: field, Detail: detail, Items: items})
+		reasons = append(reasons,
+			Reason{Member: v.name, Against: ref.name, Aspect: aspect, Field: field, Detail: detail,
+				Items: items})
 	}
 	headed := len(heads(v.parameters)) > 0 && len(heads(ref.parameters)) > 0
 	for _, d := range differences(v.config, ref.config) {
@@ -234,7 +240,8 @@ func (v *identity) against(ref *identity) (reasons []Reason) {
 		add(AspectShapes, "", fmt.Sprintf("%d differ:", len(shapes)), shapes)
 	}
 	if v.tokenizer != ref.tokenizer {
-		add(AspectTokenizer, fieldTokenizer, fmt.Sprintf("tokenizer.json is %s, want %s", orNone(v.tokenizer), orNone(ref.tokenizer)), nil)
+		add(AspectTokenizer, fieldTokenizer,
+			fmt.Sprintf("tokenizer.json is %s, want %s", orNone(v.tokenizer), orNone(ref.tokenizer)), nil)
 	}
 	mine, theirs := maps.Clone(v.special), maps.Clone(ref.special)
 	for _, flag := range specialFlags {
@@ -251,8 +258,9 @@ func (v *identity) against(ref *identity) (reasons []Reason) {
 		add(AspectSpecialTokens, d.key, d.String(), nil)
 	}
 	if v.checkpoint.ChatTemplate != ref.checkpoint.ChatTemplate {
-		add(AspectChatTemplate, fieldTemplate, fmt.Sprintf("the template is %s, want %s", orNone(digest([]byte(v.checkpoint.ChatTemplate))),
-			orNone(digest([]byte(ref.checkpoint.ChatTemplate)))), nil)
+		add(AspectChatTemplate, fieldTemplate,
+			fmt.Sprintf("the template is %s, want %s", orNone(digest([]byte(v.checkpoint.ChatTemplate))),
+				orNone(digest([]byte(ref.checkpoint.ChatTemplate)))), nil)
 	}
 	return reasons
 }

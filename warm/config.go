@@ -8,54 +8,64 @@ import (
 	"strings"
 )
 
-// ignoredFields are the fields of config.json that do not change what a trained model computes in float32, by reason.
-// Every field that is not here is compared, known or not: a false refusal costs a look, a false average
-// costs a model. Fields whose name contains "dropout" or ends with "_pdrop" are ignored as well.
+// ignoredFields are the fields of config.json that do not change what a trained model computes in
+// float32, by reason. Every field that is not here is compared, known or not: a false refusal costs
+// a look, a false average costs a model. Fields whose name contains "dropout" or ends with "_pdrop"
+// are ignored as well.
 var ignoredFields = map[string]string{
 	"_name_or_path": "provenance", "_commit_hash": "provenance", "transformers_version": "provenance",
 	"unsloth_version": "provenance", "unsloth_fixed": "provenance",
-	"auto_map": "where transformers finds code", "quantization_config": "how weights were stored once: those that still are quantised do not open",
-	"torch_dtype": "storage", "dtype": "storage",
-	"use_cache": "execution", "_attn_implementation": "execution", "_attn_implementation_autoset": "execution",
-	"attn_implementation": "execution", "deterministic_flash_attn": "execution", "reference_compile": "execution",
+	"auto_map":            "where transformers finds code",
+	"quantization_config": "how weights were stored once: those that still are quantised do not open",
+	"torch_dtype":         "storage", "dtype": "storage",
+	"use_cache": "execution", "_attn_implementation": "execution",
+	"_attn_implementation_autoset": "execution",
+	"attn_implementation":          "execution", "deterministic_flash_attn": "execution",
+	"reference_compile":      "execution",
 	"repad_logits_with_grad": "execution", "cache_implementation": "execution", "pretraining_tp": "execution",
-	"torchscript": "execution", "chunk_size_feed_forward": "execution", "reorder_and_upcast_attn": "execution",
-	"gradient_checkpointing": "training", "initializer_range": "training", "initializer_cutoff_factor": "training",
-	"router_aux_loss_coef": "training", "problem_type": "the loss; a reward is the raw logit",
-	"output_attentions": "what is returned", "output_hidden_states": "what is returned", "return_dict": "what is returned",
-	"id2label": "names of labels; their number is num_labels", "label2id": "names of labels",
+	"torchscript": "execution", "chunk_size_feed_forward": "execution",
+	"reorder_and_upcast_attn": "execution",
+	"gradient_checkpointing":  "training", "initializer_range": "training",
+	"initializer_cutoff_factor": "training",
+	"router_aux_loss_coef":      "training", "problem_type": "the loss; a reward is the raw logit",
+	"output_attentions": "what is returned", "output_hidden_states": "what is returned",
+	"return_dict": "what is returned",
+	"id2label":    "names of labels; their number is num_labels", "label2id": "names of labels",
 	"finetuning_task": "provenance", "task_specific_params": "generation",
 	"temperature": "generation", "top_k": "generation", "top_p": "generation", "do_sample": "generation",
 	"max_length": "generation", "max_new_tokens": "generation", "num_beams": "generation",
 	"repetition_penalty": "generation",
 	"sparse_prediction":  "masked language models", "sparse_pred_ignore_index": "masked language models",
-	"decoder_bias":     "masked language models",
-	"normalize_reward": "whether OpenRLHF applies mean and std", "value_head_prefix": "the head's name, which its tensor has",
-	"mean": "OpenRLHF's normalisation, which is dropped from an average", "std": "OpenRLHF's normalisation",
+	"decoder_bias":      "masked language models",
+	"normalize_reward":  "whether OpenRLHF applies mean and std",
+	"value_head_prefix": "the head's name, which its tensor has",
+	"mean":              "OpenRLHF's normalisation, which is dropped from an average", "std": "OpenRLHF's normalisation",
 }
 
-// defaults are the values that transformers assumes for absent fields, for every model type ("") or one, where one version
-// writes the field and another does not. A value of null counts as absent.
+// defaults are the values that transformers assumes for absent fields, for every model type ("") or
+// one, where one version writes the field and another does not. A value of null counts as absent.
 var defaults = map[string]map[string]any{
-	"": {"is_decoder": false, "add_cross_attention": false, "legacy": true, "position_embedding_type": "absolute"},
+	"": {"is_decoder": false, "add_cross_attention": false, "legacy": true,
+		"position_embedding_type": "absolute"},
 	"llama": {"tie_word_embeddings": false, "attention_bias": false, "mlp_bias": false, "hidden_act": "silu",
 		"rms_norm_eps": 1e-6},
-	"mistral":     {"tie_word_embeddings": false, "hidden_act": "silu"},
-	"qwen2":       {"tie_word_embeddings": false, "use_sliding_window": false},
-	"qwen3":       {"tie_word_embeddings": false, "use_sliding_window": false, "attention_bias": false},
-	"gpt_neox":    {"tie_word_embeddings": false, "attention_bias": true, "use_parallel_residual": true},
-	"gemma":       {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
-	"gemma2":      {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
-	"gemma3_text": {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false, "use_bidirectional_attention": false},
-	"phi3":        {"tie_word_embeddings": false, "rms_norm_eps": 1e-5},
-	"internlm2":   {"tie_word_embeddings": false, "bias": true},
-	"olmo2":       {"tie_word_embeddings": false, "attention_bias": false, "rms_norm_eps": 1e-5},
-	"bert":        {"tie_word_embeddings": true},
-	"roberta":     {"tie_word_embeddings": true},
-	"distilbert":  {"tie_word_embeddings": true},
-	"deberta-v2":  {"tie_word_embeddings": true},
-	"modernbert":  {"tie_word_embeddings": true},
-	"gpt2":        {"tie_word_embeddings": true},
+	"mistral":  {"tie_word_embeddings": false, "hidden_act": "silu"},
+	"qwen2":    {"tie_word_embeddings": false, "use_sliding_window": false},
+	"qwen3":    {"tie_word_embeddings": false, "use_sliding_window": false, "attention_bias": false},
+	"gpt_neox": {"tie_word_embeddings": false, "attention_bias": true, "use_parallel_residual": true},
+	"gemma":    {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
+	"gemma2":   {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false},
+	"gemma3_text": {"tie_word_embeddings": true, "head_dim": 256.0, "attention_bias": false,
+		"use_bidirectional_attention": false},
+	"phi3":       {"tie_word_embeddings": false, "rms_norm_eps": 1e-5},
+	"internlm2":  {"tie_word_embeddings": false, "bias": true},
+	"olmo2":      {"tie_word_embeddings": false, "attention_bias": false, "rms_norm_eps": 1e-5},
+	"bert":       {"tie_word_embeddings": true},
+	"roberta":    {"tie_word_embeddings": true},
+	"distilbert": {"tie_word_embeddings": true},
+	"deberta-v2": {"tie_word_embeddings": true},
+	"modernbert": {"tie_word_embeddings": true},
+	"gpt2":       {"tie_word_embeddings": true},
 }
 
 // canonicalConfig returns the fields of a config.json that change the function, in one spelling for
@@ -129,8 +139,8 @@ func canonicalHeads(c map[string]any) {
 	}
 }
 
-// canonicalTokens spells a list of one id as the id, and removes the padding token where no score depends on it: an encoder
-// scores its first token, and the rule "last" looks at no token.
+// canonicalTokens spells a list of one id as the id, and removes the padding token where no score
+// depends on it: an encoder scores its first token, and the rule "last" looks at no token.
 func canonicalTokens(c map[string]any, modelType string) {
 	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id"} {
 		if list, ok := c[key].([]any); ok && len(list) == 1 {
@@ -143,18 +153,21 @@ func canonicalTokens(c map[string]any, modelType string) {
 	}
 }
 
-// firstTokenTypes are the model types whose reward is read from the first token, or from all. RoBERTa's positions go by
-// its padding token: it is none of them.
+// firstTokenTypes are the model types whose reward is read from the first token, or from all.
+// RoBERTa's positions go by its padding token: it is none of them.
 var firstTokenTypes = []string{"albert", "bert", "deberta-v2", "distilbert", "electra", "modernbert"}
 
-// rotaryTypes are the model types with rotary embeddings, and the share of each head that is rotated by default.
+// rotaryTypes are the model types with rotary embeddings, and the share of each head that is
+// rotated by default.
 var rotaryTypes = map[string]float64{
-	"llama": 1, "mistral": 1, "qwen2": 1, "qwen3": 1, "gemma": 1, "gemma2": 1, "modernbert": 1, "gpt_neox": 0.25,
-	"phi3": 1, "internlm2": 1, "olmo2": 1, "gemma3_text": 1,
+	"llama": 1, "mistral": 1, "qwen2": 1, "qwen3": 1, "gemma": 1, "gemma2": 1, "modernbert": 1,
+	"gpt_neox": 0.25,
+	"phi3":     1, "internlm2": 1, "olmo2": 1, "gemma3_text": 1,
 }
 
-// canonicalRope moves everything about rotary embeddings to rope_parameters, as transformers 5 spells it, with
-// defaults filled in. Fields of version 4 are read only where version 5's are absent.
+// canonicalRope moves everything about rotary embeddings to rope_parameters, as transformers 5
+// spells it, with defaults filled in. Fields of version 4 are read only where version 5's are
+// absent.
 func canonicalRope(c map[string]any, modelType string) {
 	share, rotary := rotaryTypes[modelType]
 	take := func(keys ...string) (found any) {
@@ -181,7 +194,8 @@ func canonicalRope(c map[string]any, modelType string) {
 		}
 		if modelType == "gemma3_text" { // What is scaled is the rotation of full layers.
 			rope["rope_theta"] = or(theta, 1e6)
-			rope = map[string]any{"full_attention": rope, "sliding_attention": map[string]any{"rope_theta": or(slidingTheta, 10000.0)}}
+			rope = map[string]any{"full_attention": rope,
+				"sliding_attention": map[string]any{"rope_theta": or(slidingTheta, 10000.0)}}
 		}
 		if modelType == "modernbert" {
 			globalTheta = or(globalTheta, 160000.0)
@@ -235,7 +249,8 @@ func or(a, b any) any {
 	return a
 }
 
-// canonicalLayers removes layer_types where it says what follows from other fields, and windows that are not used.
+// canonicalLayers removes layer_types where it says what follows from other fields, and windows
+// that are not used.
 func canonicalLayers(c map[string]any, modelType string) {
 	sliding := func(int) bool { return false }
 	number := func(key string) int { f, _ := c[key].(float64); return int(f) }

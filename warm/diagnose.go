@@ -9,7 +9,8 @@ import (
 	"github.com/warmserve/warmserve/loader"
 )
 
-// Limits of Diagnose: it looks at some runs of some matrices, which is enough to tell relatives from strangers.
+// Limits of Diagnose: it looks at some runs of some matrices, which is enough to tell relatives
+// from strangers.
 const (
 	diagnosedTensors = 12      // the largest ones
 	diagnosedValues  = 1 << 15 // of each, spread evenly in runs
@@ -40,10 +41,11 @@ type Diagnosis struct {
 	Warnings []Warning // duplicates, strangers, heads that were initialised apart
 }
 
-// Diagnose compares every pair of members by samples of their largest matrices and by their score heads. Weight averaging
-// assumes one shared initialisation; this finds members that do not look like it, in milliseconds. It
-// proves nothing: only the averaged model's accuracy on held-out preferences does. Members must be compatible, as for
-// [NewAverage]; the time is linear in the number of pairs, the memory in the number of members.
+// Diagnose compares every pair of members by samples of their largest matrices and by their score
+// heads. Weight averaging assumes one shared initialisation; this finds members that do not look
+// like it, in milliseconds. It proves nothing: only the averaged model's accuracy on held-out
+// preferences does. Members must be compatible, as for [NewAverage]; the time is linear in the
+// number of pairs, the memory in the number of members.
 func Diagnose(members []Member) (*Diagnosis, error) {
 	members, err := named(members)
 	if err != nil {
@@ -94,7 +96,8 @@ func Diagnose(members []Member) (*Diagnosis, error) {
 	return d, nil
 }
 
-// warnings says what is wrong with a pair. An undefined cosine, of something that is all zero, is no sign of anything.
+// warnings says what is wrong with a pair. An undefined cosine, of something that is all zero, is
+// no sign of anything.
 func (s Similarity) warnings() []Warning {
 	pair := []string{s.A, s.B}
 	switch {
@@ -108,7 +111,8 @@ func (s Similarity) warnings() []Warning {
 	return nil
 }
 
-// largest returns the names of the largest matrices. Vectors are no evidence: norms start at 1 in every model.
+// largest returns the names of the largest matrices. Vectors are no evidence: norms start at 1 in
+// every model.
 func largest(c *loader.Checkpoint, names []string) []string {
 	size := func(name string) int {
 		shape, _ := c.Shape(name)

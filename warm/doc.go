@@ -11,9 +11,10 @@
 //
 // # What is computed
 //
-// θ = θ₀ + α·(Σ wᵢ θᵢ − θ₀) with Σ wᵢ = 1, element by element: as one sum of products cᵢ·xᵢ in float64,
-// in the order of the members' names, rounded once to float32. With equal weights the products are left out and
-// the sum is divided by the number of members. It follows, to the bit, that
+// θ = θ₀ + α·(Σ wᵢ θᵢ − θ₀) with Σ wᵢ = 1, element by element: as one sum of products cᵢ·xᵢ in
+// float64, in the order of the members' names, rounded once to float32. With equal weights the
+// products are left out and the sum is divided by the number of members. It follows, to the bit,
+// that
 //
 //   - an average of one member, or of k copies of it, is that member, and α = 0 is the base;
 //   - the order in which members are listed changes nothing, since they are sorted by name;
@@ -27,9 +28,11 @@
 //
 // # What is not averaged
 //
-// Tensors that are not parameters (tables of rotary frequencies, position ids, causal masks) are left out: models
-// recompute them. Any other tensor that is not floating, such as a quantised weight, is an error. The tables of such names,
-// of the ignored configuration fields and of their defaults stand in this package, each entry with its reason.
+// Tensors that are not parameters (tables of rotary frequencies, position ids, causal masks) are
+// left out: models recompute them. Any other tensor that is not floating, such as a quantised
+// weight, is an error. The tables of such names, of the ignored configuration fields and of their
+// defaults stand in this package, each entry with its reason.
 //
-// Source: A. Ramé et al., WARM: On the Benefits of Weight Averaged Reward Models, ICML 2024, arXiv 2401.12187.
+// Source: A. Ramé et al., WARM: On the Benefits of Weight Averaged Reward Models, ICML 2024, arXiv
+// 2401.12187.
 package warm

@@ -29,7 +29,8 @@ var (
 	ErrAggregate = errors.New("aggregate")
 	// ErrLambda is returned when λ is negative or not finite, or is given where it has no effect.
 	ErrLambda = errors.New("lambda")
-	// ErrCalibration is returned for a calibration that is not finite, has no spread, or does not fit the members.
+	// ErrCalibration is returned for a calibration that is not finite, has no spread, or does not
+	// fit the members.
 	ErrCalibration = errors.New("calibration")
 	// ErrScores is returned for a number of scores that the ensemble cannot have.
 	ErrScores = errors.New("scores")
@@ -115,7 +116,8 @@ func (e Ensemble) Validate(members int) error {
 		errs = append(errs, fmt.Errorf("%w %d", ErrAggregate, int(e.Aggregate)))
 	}
 	if !(e.Lambda >= 0) || math.IsInf(e.Lambda, 0) {
-		errs = append(errs, fmt.Errorf("%w is %v, want a finite number that is not negative", ErrLambda, e.Lambda))
+		errs = append(errs, fmt.Errorf("%w is %v, want a finite number that is not negative",
+			ErrLambda, e.Lambda))
 	} else if e.Lambda != 0 && e.Aggregate != MeanMinusStd && e.Aggregate != MeanMinusVar {
 		errs = append(errs, fmt.Errorf("%w is %v, but %s has none", ErrLambda, e.Lambda, e.Aggregate))
 	}
@@ -124,7 +126,8 @@ func (e Ensemble) Validate(members int) error {
 	}
 	for i, c := range e.Calibration {
 		if math.IsNaN(c.Mean) || math.IsInf(c.Mean, 0) || !(c.Std > 0) || math.IsInf(c.Std, 0) {
-			errs = append(errs, fmt.Errorf("%w of member %d: mean %v, std %v", ErrCalibration, i, c.Mean, c.Std))
+			errs = append(errs, fmt.Errorf("%w of member %d: mean %v, std %v", ErrCalibration, i,
+				c.Mean, c.Std))
 		}
 	}
 	if len(errs) == 0 {
@@ -136,13 +139,15 @@ func (e Ensemble) Validate(members int) error {
 // stackScores is how many scores are sorted without an allocation.
 const stackScores = 64
 
-// Reward aggregates one score of each member, in the order of the calibration. It returns the reward and the population
-// standard deviation (divisor M, not M−1) of the scores that were aggregated, that is of z-scores when there
-// is a calibration. Everything is computed in float64 from the sorted scores, so that the order of the members
-// changes nothing, to the bit. A score that is NaN or infinite is a [NonFiniteError].
+// Reward aggregates one score of each member, in the order of the calibration. It returns the
+// reward and the population standard deviation (divisor M, not M−1) of the scores that were
+// aggregated, that is of z-scores when there is a calibration. Everything is computed in float64
+// from the sorted scores, so that the order of the members changes nothing, to the bit. A score
+// that is NaN or infinite is a [NonFiniteError].
 func (e Ensemble) Reward(scores []float32) (reward, std float64, err error) {
 	if len(scores) == 0 || e.Calibration != nil && len(e.Calibration) != len(scores) {
-		return 0, 0, fmt.Errorf("ensemble: %w: %d, with %d calibrations", ErrScores, len(scores), len(e.Calibration))
+		return 0, 0, fmt.Errorf("ensemble: %w: %d, with %d calibrations", ErrScores, len(scores),
+			len(e.Calibration))
 	}
 	var stack [stackScores]float64
 	sorted := stack[:0]
@@ -210,7 +215,8 @@ func Calibrate(rewards []float32) (Calibration, error) {
 	}
 	c.Std = math.Sqrt(squares / float64(len(rewards)))
 	if c.Std == 0 {
-		return Calibration{}, fmt.Errorf("%w: all %d rewards are %v", ErrCalibration, len(rewards), rewards[0])
+		return Calibration{}, fmt.Errorf("%w: all %d rewards are %v", ErrCalibration, len(rewards),
+			rewards[0])
 	}
 	return c, nil
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/warmserve/warmserve/loader"
 )
 
-// Record says what an average was made of: θ₀ + α·(Σ wᵢ·θᵢ − θ₀). It is written as warm_average.json beside the weights.
+// Record says what an average was made of: θ₀ + α·(Σ wᵢ·θᵢ − θ₀). It is written as
+// warm_average.json beside the weights.
 type Record struct {
 	Members []RecordMember `json:"members"` // sorted by name
 	Alpha   float64        `json:"alpha"`
@@ -38,8 +39,8 @@ func ParseRecord(data []byte) (*Record, error) {
 	return &r, nil
 }
 
-// describe returns the files that say what the average is made of. They hold no time, so that the same average gives
-// the same bytes.
+// describe returns the files that say what the average is made of. They hold no time, so that the
+// same average gives the same bytes.
 func (a *Average) describe() (map[string][]byte, error) {
 	r := a.record
 	r.Members = append([]RecordMember(nil), r.Members...)
@@ -81,10 +82,12 @@ func (r *Record) card() []byte {
 	b.WriteString(". [warm_average.json](warm_average.json) says the same to programs.\n\n| checkpoint | weight | hash |\n| --- | --- | --- |\n")
 	rows := r.Members
 	if r.Base != nil {
-		rows = append(rows[:len(rows):len(rows)], RecordMember{Name: r.Base.Name + " (θ₀)", Weight: r.Base.Weight, Hash: r.Base.Hash})
+		rows = append(rows[:len(rows):len(rows)],
+			RecordMember{Name: r.Base.Name + " (θ₀)", Weight: r.Base.Weight, Hash: r.Base.Hash})
 	}
 	for _, m := range rows {
-		fmt.Fprintf(&b, "| `%s` | %v | `%s` |\n", strings.NewReplacer("|", "\\|", "`", "'", "\n", " ").Replace(m.Name), m.Weight, m.Hash)
+		fmt.Fprintf(&b, "| `%s` | %v | `%s` |\n",
+			strings.NewReplacer("|", "\\|", "`", "'", "\n", " ").Replace(m.Name), m.Weight, m.Hash)
 	}
 	if len(r.Ignored) > 0 {
 		fmt.Fprintf(&b, "\nDifferences that were ignored: %s.\n", strings.Join(r.Ignored, ", "))

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// bufferSuffixes end the names of tensors that older checkpoints store although they are no parameters: models
-// recompute them from the configuration, and averaging some of them (ids, masks) would make nonsense.
+// bufferSuffixes end the names of tensors that older checkpoints store although they are no
+// parameters: models recompute them from the configuration, and averaging some of them (ids, masks)
+// would make nonsense.
 var bufferSuffixes = []string{
 	"rotary_emb.inv_freq",          // frequencies of rotary embeddings
 	"rotary_emb.cos_cached",        // tables of them
@@ -24,7 +25,8 @@ var bufferSuffixes = []string{
 	"normalizer.count",             // what beaver's normaliser has seen
 }
 
-// isBuffer reports whether a tensor is no parameter. A suffix counts from a dot on, so that "xattn.bias" is a parameter.
+// isBuffer reports whether a tensor is no parameter. A suffix counts from a dot on, so that
+// "xattn.bias" is a parameter.
 func isBuffer(name string) bool {
 	return slices.ContainsFunc(bufferSuffixes, func(s string) bool {
 		return name == s || strings.HasSuffix(name, "."+s)
@@ -56,14 +58,17 @@ const topHead = "out_proj.weight"
 // headLayer is the number of a layer of a head that is a sequence of them, as in score.2.weight.
 var headLayer = regexp.MustCompile(`\.\d+\.weight$`)
 
-// languageHeads are output layers of language models, which a reward model's checkpoint may have kept and which nothing reads.
+// languageHeads are output layers of language models, which a reward model's checkpoint may have
+// kept and which nothing reads.
 var languageHeads = []string{"lm_head.weight", "embed_out.weight"}
 
-// heads returns the score heads among names; several at once would be strange, but that is the model's business.
+// heads returns the score heads among names; several at once would be strange, but that is the
+// model's business.
 func heads(names []string) (out []string) {
 	for _, n := range names {
 		whole := headLayer.ReplaceAllString(n, ".weight")
-		if n == topHead || slices.ContainsFunc(headNames, func(h string) bool { return whole == h || strings.HasSuffix(whole, "."+h) }) {
+		if n == topHead || slices.ContainsFunc(headNames,
+			func(h string) bool { return whole == h || strings.HasSuffix(whole, "."+h) }) {
 			out = append(out, n)
 		}
 	}

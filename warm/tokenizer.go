@@ -19,9 +19,10 @@ func digest(b []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// tokenizerDigest returns a digest of what a tokenizer.json means: formatting and the order of keys do not show,
-// nor do truncation and padding, which trainers set and servers override, nor which of the two spellings the
-// merges of a BPE have ("a b" or ["a","b"]), nor whether a default is written out.
+// tokenizerDigest returns a digest of what a tokenizer.json means: formatting and the order of keys
+// do not show, nor do truncation and padding, which trainers set and servers override, nor which of
+// the two spellings the merges of a BPE have ("a b" or ["a","b"]), nor whether a default is written
+// out.
 func tokenizerDigest(raw []byte) (string, error) {
 	if raw == nil {
 		return "", nil
@@ -53,14 +54,18 @@ func tokenizerDigest(raw []byte) (string, error) {
 	return digest([]byte(s)), nil
 }
 
-// tokenizerDefaults are what the library tokenizers (0.22) assumes for keys that are absent, by the component's type; "" is
-// for all. A null counts as absent as well, and so does an empty affix. Offsets are not read here.
+// tokenizerDefaults are what the library tokenizers (0.22) assumes for keys that are absent, by the
+// component's type; "" is for all. A null counts as absent as well, and so does an empty affix.
+// Offsets are not read here.
 var tokenizerDefaults = map[string]map[string]any{
-	"": {"version": "1.0", "dropout": nil, "unk_token": nil, "unk_id": nil, "continuing_subword_prefix": "", "end_of_word_suffix": "",
+	"": {"version": "1.0", "dropout": nil, "unk_token": nil, "unk_id": nil,
+		"continuing_subword_prefix": "", "end_of_word_suffix": "",
 		"fuse_unk": false, "byte_fallback": false, "ignore_merges": false},
-	"WordPiece": {"unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": json.Number("100")},
+	"WordPiece": {"unk_token": "[UNK]", "continuing_subword_prefix": "##",
+		"max_input_chars_per_word": json.Number("100")},
 	"ByteLevel": {"use_regex": true},
-	"Metaspace": {"prepend_scheme": "always", "split": true, "add_prefix_space": true, "replacement": "\u2581"},
+	"Metaspace": {"prepend_scheme": "always", "split": true, "add_prefix_space": true,
+		"replacement": "\u2581"},
 }
 
 // dropDefaults removes what says no more than its absence, in every component.
@@ -93,13 +98,15 @@ func dropDefaults(v any) {
 const rolePad = "pad_token"
 
 // specialRoles are the fields of tokenizer_config.json and special_tokens_map.json that name a token.
-var specialRoles = []string{"bos_token", "eos_token", "unk_token", "sep_token", rolePad, "cls_token", "mask_token"}
+var specialRoles = []string{"bos_token", "eos_token", "unk_token", "sep_token", rolePad, "cls_token",
+	"mask_token"}
 
 // specialFlags are the fields of tokenizer_config.json that add tokens to a text. An absent flag is no
 // statement, since its default depends on the tokenizer's class.
 var specialFlags = []string{"add_bos_token", "add_eos_token"}
 
-// specialTokens returns role → token, and flag → true or false. The tokenizer's configuration wins over the map.
+// specialTokens returns role → token, and flag → true or false. The tokenizer's configuration wins
+// over the map.
 func specialTokens(config, tokenMap []byte) (map[string]string, error) {
 	out := map[string]string{}
 	for _, f := range []struct {

@@ -75,8 +75,9 @@ func duplicates(members []Member, names []string, interrupt func() error) (out [
 				return nil, err
 			}
 			if same {
-				out = append(out, Warning{Kind: WarnDuplicate, Members: []string{members[j].Name, members[i].Name},
-					Detail: "all tensors are equal"})
+				out = append(out, Warning{Kind: WarnDuplicate,
+					Members: []string{members[j].Name, members[i].Name},
+					Detail:  "all tensors are equal"})
 				break // One warning for each copy, not for each pair of copies.
 			}
 		}
@@ -87,8 +88,8 @@ func duplicates(members []Member, names []string, interrupt func() error) (out [
 // compareBytes is how much of a stored tensor is compared at a time.
 const compareBytes = 1 << 20
 
-// equalTensors compares the first limit stored bytes of every tensor, or the first limit/4 values of one that an adapter
-// changes and that is stored nowhere.
+// equalTensors compares the first limit stored bytes of every tensor, or the first limit/4 values
+// of one that an adapter changes and that is stored nowhere.
 func equalTensors(a, b *loader.Checkpoint, names []string, limit int, interrupt func() error) (bool, error) {
 	for _, name := range names {
 		if err := interrupt(); err != nil {

@@ -5,8 +5,9 @@ import (
 	"math"
 )
 
-// normalise returns weights that sum to 1, and whether they are equal. Weights are relative: any positive scale
-// is right. A single 0 among other weights is refused, because 0 is also what a forgotten weight looks like.
+// normalise returns weights that sum to 1, and whether they are equal. Weights are relative: any
+// positive scale is right. A single 0 among other weights is refused, because 0 is also what a
+// forgotten weight looks like.
 func normalise(members []Member, extrapolate bool) (weights []float64, equal bool, err error) {
 	weights = make([]float64, len(members))
 	first, sum, unset := members[0].Weight, 0.0, 0
@@ -16,7 +17,8 @@ func normalise(members []Member, extrapolate bool) (weights []float64, equal boo
 		case math.IsNaN(w) || math.IsInf(w, 0):
 			return nil, false, fmt.Errorf("%w: member %q has %v", ErrWeight, m.Name, w)
 		case w < 0 && !extrapolate:
-			return nil, false, fmt.Errorf("%w: member %q has %v, which extrapolates; ask for that", ErrWeight, m.Name, w)
+			return nil, false, fmt.Errorf("%w: member %q has %v, which extrapolates; ask for that",
+				ErrWeight, m.Name, w)
 		case w == 0:
 			unset++
 		}

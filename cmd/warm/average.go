@@ -156,7 +156,8 @@ func valueBytes(s loader.Source) int64 {
 
 // openAverage opens checkpoints and prepares their average; closeAll is to be
 // called when it is no longer read, also after an error.
-func openAverage(open func(ref string) (*loader.Checkpoint, error), dirs []string, weights []float64, base string, o warm.Options) (a *warm.Average, closeAll func(), err error) {
+func openAverage(open func(ref string) (*loader.Checkpoint, error), dirs []string, weights []float64,
+	base string, o warm.Options) (a *warm.Average, closeAll func(), err error) {
 	var opened []*loader.Checkpoint
 	closeAll = func() {
 		for _, c := range opened {

@@ -35,14 +35,17 @@ deviation, and the share of pairs of inputs whose order is kept.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&b.Random, "random", "", "a Hugging Face config.json; weights are random, no checkpoint is needed")
+	f.StringVar(&b.Random, "random", "",
+		"a Hugging Face config.json; weights are random, no checkpoint is needed")
 	f.IntVar(&b.Batch, "batch", 32, "sequences in a batch")
 	f.IntVar(&b.Length, "length", 128, "tokens of a sequence")
 	f.BoolVar(&b.Ragged, "ragged", false, "lengths uniform in [length/8, length]")
-	f.IntVar(&b.Answers, "answers", 1, "answers that share each prompt; the last eighth of a sequence is its own")
+	f.IntVar(&b.Answers, "answers", 1,
+		"answers that share each prompt; the last eighth of a sequence is its own")
 	f.StringSliceVar(&b.Shapes, "shape", nil,
 		"batches instead of --batch, --length, --ragged and --answers: BATCHxLENGTH, BATCHxLOW-HIGH (ragged), BATCHxPROMPT+RESPONSE (answers to one prompt)")
-	f.BoolVar(&b.ForwardOnly, "forward-only", false, "leave out the matrix products and the memory's bandwidth")
+	f.BoolVar(&b.ForwardOnly, "forward-only", false,
+		"leave out the matrix products and the memory's bandwidth")
 	f.StringSliceVar(&b.DTypes, "dtype", []string{"float32"}, "number formats: float32, bfloat16, int8")
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers")
 	f.StringVar(&b.Level, "level", "", "CPU level: generic, avx2, avx512 (default the best)")

@@ -77,7 +77,8 @@ many it allows.`,
 	l.DurationVar(&cfg.Warmup, "warmup", 2*time.Second, "time to send before the window")
 	l.DurationVar(&cfg.Timeout, "timeout", 180*time.Second,
 		"time for one request, also for those under way at the window's end")
-	l.Float64Var(&cfg.Rate, "rate", 0, "requests per second, whatever the server does; 0 for clients that wait for their answers")
+	l.Float64Var(&cfg.Rate, "rate", 0,
+		"requests per second, whatever the server does; 0 for clients that wait for their answers")
 	l.BoolVar(&cfg.NewConnections, "new-connections", false, "a new connection for each request")
 	l.BoolVar(&cfg.Backoff, "backoff", false, "clients wait as Retry-After says")
 	l.StringVar(&prompt, "prompt", "200", "`length` of a prompt")

@@ -37,12 +37,14 @@ what attention computes twice, what --recompute adds, or the update.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&b.Random, "random", "", "a Hugging Face config.json; weights are random, no checkpoint is needed")
+	f.StringVar(&b.Random, "random", "",
+		"a Hugging Face config.json; weights are random, no checkpoint is needed")
 	f.IntVar(&b.Pairs, "batch", 16, "pairs in a step, two sequences each")
 	f.IntVar(&b.Length, "length", 128, "tokens of a sequence")
 	f.StringSliceVar(&b.DTypes, "dtype", []string{"float32"},
 		"number formats of products with weights: float32, bfloat16")
-	f.BoolVar(&b.Recompute, "recompute", false, "keep of every layer its input alone and run it forward again")
+	f.BoolVar(&b.Recompute, "recompute", false,
+		"keep of every layer its input alone and run it forward again")
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers")
 	f.StringVar(&b.Level, "level", "", "CPU level: generic, avx2, avx512 (default the best)")
 	f.IntVar(&b.Rounds, "rounds", 5, "measured steps, after one that is not")

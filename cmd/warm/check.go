@@ -114,8 +114,8 @@ const checkWidth = 80
 // templateKey is the key of the one line whose words may be cut: markup without spaces.
 const templateKey = "chat template"
 
-// printLine prints a key and its text, which goes on below itself where it is longer than a line. A word that is longer
-// than a line, such as a path, stays whole.
+// printLine prints a key and its text, which goes on below itself where it is longer than a line. A
+// word that is longer than a line, such as a path, stays whole.
 func printLine(w io.Writer, key, text string) {
 	const indent = 17 // of the space in front of the first word
 	column := indent
@@ -144,7 +144,8 @@ func printSummary(w io.Writer, s *reward.Summary) {
 	c := s.Config
 	line("architecture", "%s (%s)", c.Architecture, s.DType)
 	line("parameters", "%s", count(s.Parameters))
-	line("size", "%d layers, hidden %d, %d heads (%d for keys), vocabulary %d", c.Layers, c.Hidden, c.Heads, c.KVHeads, c.VocabSize)
+	line("size", "%d layers, hidden %d, %d heads (%d for keys), vocabulary %d", c.Layers, c.Hidden,
+		c.Heads, c.KVHeads, c.VocabSize)
 	if c.Experts != nil {
 		line("experts", "%s", c.Experts.Describe(c.Layers))
 	}

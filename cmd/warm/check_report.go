@@ -108,7 +108,9 @@ func (c *checkedSet) print(w io.Writer) {
 		printLine(w, "remedy", c.Remedy)
 	}
 	if l := c.LeastAlike; l != nil {
-		printLine(w, "least alike", fmt.Sprintf("%s and %s: cosine %.4f, distance %.1f %% of the weights' size", l.A, l.B, l.Cosine, 100*l.Distance))
+		printLine(w, "least alike",
+			fmt.Sprintf("%s and %s: cosine %.4f, distance %.1f %% of the weights' size", l.A, l.B,
+				l.Cosine, 100*l.Distance))
 	}
 	for _, line := range c.Warnings {
 		printLine(w, "warning", line)

@@ -86,7 +86,8 @@ func readConfig(path string, sources serve.Sources) (serveConfig, error) {
 		return c, err
 	}
 	dir := filepath.Dir(path)
-	for _, p := range []*string{&c.KeyFile, &c.TLSCert, &c.TLSKey, &c.AdminKeyFile, &c.ModelRoot, &c.Watch, &c.State} {
+	for _, p := range []*string{&c.KeyFile, &c.TLSCert, &c.TLSKey, &c.AdminKeyFile, &c.ModelRoot,
+		&c.Watch, &c.State} {
 		resolve(dir, p)
 	}
 	return c, c.sources.Resolve(dir, c.Models)
@@ -103,8 +104,10 @@ func resolve(dir string, p *string) {
 // WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT, WARM_WATCH, WARM_STATE, WARM_LOG,
 // WARM_LOG_LEVEL and WARM_OPS_ADDR.
 func (c *serveConfig) environment(getenv func(string) string) error {
-	for name, p := range map[string]*string{"WARM_ADDR": &c.Addr, "WARM_KEY_FILE": &c.KeyFile, "WARM_LOG": &c.Log, "WARM_LOG_LEVEL": &c.LogLevel, "WARM_OPS_ADDR": &c.OpsAddr,
-		"WARM_ADMIN_KEY_FILE": &c.AdminKeyFile, "WARM_MODEL_ROOT": &c.ModelRoot, "WARM_WATCH": &c.Watch, "WARM_STATE": &c.State} {
+	for name, p := range map[string]*string{"WARM_ADDR": &c.Addr, "WARM_KEY_FILE": &c.KeyFile,
+		"WARM_LOG": &c.Log, "WARM_LOG_LEVEL": &c.LogLevel, "WARM_OPS_ADDR": &c.OpsAddr,
+		"WARM_ADMIN_KEY_FILE": &c.AdminKeyFile, "WARM_MODEL_ROOT": &c.ModelRoot,
+		"WARM_WATCH": &c.Watch, "WARM_STATE": &c.State} {
 		if v := getenv(name); v != "" {
 			*p = v
 		}
@@ -193,7 +196,8 @@ func (c *serveConfig) validate() error {
 		bad("dialects.openrlhf_scores: %q, want sigmoid or raw", s)
 	}
 	if c.AnyName && len(c.Models) > 1 {
-		bad("any_name: any name would mean one of %d models: name them, or give each its aliases", len(c.Models))
+		bad("any_name: any name would mean one of %d models: name them, or give each its aliases",
+			len(c.Models))
 	}
 	errs = append(errs, serve.Check(c.Models))
 	return errors.Join(errs...)

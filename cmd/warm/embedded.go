@@ -51,7 +51,8 @@ is all members, or the language model where one checkpoint is wanted.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(p.stderr, "wrote %s and %s to %s\n", embedded.Base, strings.Join(members, ", "), args[0])
+			fmt.Fprintf(p.stderr, "wrote %s and %s to %s\n", embedded.Base,
+				strings.Join(members, ", "), args[0])
 			return nil
 		},
 	}

@@ -79,10 +79,13 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
 		},
 	}
 	l := c.Flags()
-	l.Var((*files)(&f.test.Files), "data", "`files` of preference pairs or votes, or with --format files and directories of its board; required")
+	l.Var((*files)(&f.test.Files), "data",
+		"`files` of preference pairs or votes, or with --format files and directories of its board; required")
 	l.StringVar(&f.url, "url", "", "`address` of a server that scores, in place of checkpoints")
-	l.StringVar(&f.name, "name", "", "`name` of the server's model, where several are served; or of the model in --calibration's file")
-	l.StringVar(&f.mode, "mode", "", "mode of the server's model: wa, ens, both or member:NAME (default both where it is offered)")
+	l.StringVar(&f.name, "name", "",
+		"`name` of the server's model, where several are served; or of the model in --calibration's file")
+	l.StringVar(&f.mode, "mode", "",
+		"mode of the server's model: wa, ens, both or member:NAME (default both where it is offered)")
 	l.StringVar(&f.key, "key", "", "API `key` (default the variable WARM_API_KEY)")
 	l.StringSliceVar(&f.test.Baseline, "baseline-train", nil,
 		"`files` that a bag of words learns from, for comparison; held-out pairs are left out")
@@ -101,10 +104,13 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
 	l.Float64Var(&f.test.Tolerance, "tolerance", 0.1,
 		"largest relative difference in length of the length-matched pairs")
 	l.IntVar(&f.test.Workers, "workers", 0, "number of workers (default one a processor)")
-	l.StringSliceVar(&f.pool, "pool", nil, "`files` that --json wrote, of the folds of a cross-validation: print them as one")
+	l.StringSliceVar(&f.pool, "pool", nil,
+		"`files` that --json wrote, of the folds of a cross-validation: print them as one")
 	l.BoolVar(&f.json, "json", false, "print all of it as JSON")
-	l.StringVar(&f.format, "format", "", "read --data as a `board` publishes it, and print its figures: "+strings.Join(boardNames(), ", "))
-	l.StringVar(&f.compare, "compare", "", "`file` of JudgeBench's outputs: say how far our rewards are from those in it")
+	l.StringVar(&f.format, "format", "",
+		"read --data as a `board` publishes it, and print its figures: "+strings.Join(boardNames(), ", "))
+	l.StringVar(&f.compare, "compare", "",
+		"`file` of JudgeBench's outputs: say how far our rewards are from those in it")
 	refuses(c,
 		rule{when: given(c, "pool"), why: "with --pool, which takes the reports as they are",
 			flags: []string{"pool", "json"}, but: true},

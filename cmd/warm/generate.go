@@ -39,6 +39,7 @@ func (p *program) generate() *cobra.Command {
 	l.IntVar(&s.TopK, "top-k", 0, "number of tokens that are drawn from (default all)")
 	l.Uint64Var(&s.Seed, "seed", 0, "decides the draws")
 	refuses(c, rule{when: func() bool { return s.Temperature == 0 },
-		why: "at --temperature 0, which takes the likeliest token", flags: []string{"top-p", "top-k", "seed"}})
+		why:   "at --temperature 0, which takes the likeliest token",
+		flags: []string{"top-p", "top-k", "seed"}})
 	return c
 }

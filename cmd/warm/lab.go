@@ -112,7 +112,8 @@ func wrapped(s string, width, indent int) string {
 	return b.String()
 }
 
-func (p *program) labExperiments(f *labFlags, name, title, long string, experiments []*lab.Experiment) *cobra.Command {
+func (p *program) labExperiments(f *labFlags, name, title, long string,
+	experiments []*lab.Experiment) *cobra.Command {
 	c := &cobra.Command{
 		Use:   name,
 		Short: title,
@@ -128,12 +129,14 @@ func (p *program) labExperiments(f *labFlags, name, title, long string, experime
 		"checkpoint `directory` of the causal language model that members start from, or embedded:base")
 	l.StringVar(&f.data, "data", "", "`directory` of the data sets (default $WARM_DATA)")
 	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured")
-	l.IntVar(&f.workers, "workers", 0, "number of workers, each of which trains a member (default one a processor)")
+	l.IntVar(&f.workers, "workers", 0,
+		"number of workers, each of which trains a member (default one a processor)")
 	l.BoolVar(&f.json, "json", false, "print what was found as JSON, an experiment a line")
 	l.BoolVar(&f.list, "list", false, "print the tasks with estimates and do nothing else")
 	l.IntVar(&f.task, "task", 0, "do this task alone, counted from 1 as --list does")
 	l.IntVar(&f.index, "index", -1, "as --task, counted from 0")
-	l.Float64Var(&f.gflops, "gflops", 100, "speed of a worker that the estimates of --list take for granted, in GFLOP/s")
+	l.Float64Var(&f.gflops, "gflops", 100,
+		"speed of a worker that the estimates of --list take for granted, in GFLOP/s")
 	refuses(c,
 		rule{when: func() bool { return !f.list }, why: "without --list", flags: []string{"gflops"}},
 		rule{when: func() bool { return f.list }, why: "with --list, which does nothing else",
@@ -327,7 +330,8 @@ var verdictStyle = map[lab.Outcome]string{lab.Seen: green, lab.Contradicted: red
 // printVerdicts prints what an experiment found.
 func (p *program) printVerdicts(r *lab.Result, asJSON bool) {
 	if asJSON {
-		_ = json.NewEncoder(p.stdout).Encode(verdictsOf{r.Experiment, r.Title, r.Size, r.Seconds, r.Findings.Verdicts})
+		_ = json.NewEncoder(p.stdout).Encode(verdictsOf{r.Experiment, r.Title, r.Size, r.Seconds,
+			r.Findings.Verdicts})
 		return
 	}
 	fmt.Fprintf(p.stdout, "%s (%.0f s of measuring)\n", r.Title, r.Seconds)

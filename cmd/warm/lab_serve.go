@@ -14,14 +14,18 @@ import (
 
 // serveMembers returns a function that starts the server of warm serve on a port of
 // this machine, for experiments that ask for rewards as a training would.
-func (p *program) serveMembers(workers int) func(ctx context.Context, name string, members []string, mode string) (string, func() error, error) {
-	return func(ctx context.Context, name string, members []string, mode string) (url string, stop func() error, err error) {
+func (p *program) serveMembers(workers int) func(ctx context.Context, name string, members []string,
+	mode string) (string, func() error, error) {
+	return func(ctx context.Context, name string, members []string, mode string) (url string,
+		stop func() error, err error) {
 		spec := &api.ModelSpec{Mode: mode, DType: "float32"}
 		for i, dir := range members {
-			spec.Members = append(spec.Members, api.MemberSpec{Name: fmt.Sprintf("member-%d", i+1), Path: dir})
+			spec.Members = append(spec.Members,
+				api.MemberSpec{Name: fmt.Sprintf("member-%d", i+1), Path: dir})
 		}
 		log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-		s, err := serve.New(serve.Config{Threads: workers, Server: server.Config{Logger: log, Version: version()}})
+		s, err := serve.New(serve.Config{Threads: workers,
+			Server: server.Config{Logger: log, Version: version()}})
 		if err != nil {
 			return "", nil, err
 		}

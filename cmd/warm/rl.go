@@ -70,7 +70,8 @@ same bytes. OUT gets metrics.jsonl, metrics.csv and .svg, training.json and time
 	refuses(c,
 		rule{when: adafactor(&r.Optimizer), why: "with --optimizer adafactor", flags: adamFlags},
 		rule{when: func() bool { return r.Holdout == 0 },
-			why: "without --holdout: there is nothing to measure on", flags: []string{"eval-every", "measured"}},
+			why:   "without --holdout: there is nothing to measure on",
+			flags: []string{"eval-every", "measured"}},
 		rule{when: func() bool { return r.Algorithm != rl.Reinforce },
 			why: "without --algorithm reinforce", flags: []string{"baseline-decay"}},
 		rule{when: func() bool { return r.KL == 0 }, why: "without --kl-coef", flags: []string{"kl-in"}},
@@ -83,13 +84,15 @@ same bytes. OUT gets metrics.jsonl, metrics.csv and .svg, training.json and time
 // runFlags say what is run and where it is written.
 func (f *rlFlags) runFlags(c *cobra.Command) {
 	l, r := c.Flags(), &f.run
-	l.StringVar(&r.Policy, "policy", "", "checkpoint `directory` of a causal language model, where the run starts, or embedded:base; required")
+	l.StringVar(&r.Policy, "policy", "",
+		"checkpoint `directory` of a causal language model, where the run starts, or embedded:base; required")
 	l.StringVar(&r.Reference, "reference", "",
 		"`directory` of the model that the KL refers to (default that of --policy)")
 	l.StringSliceVar(&r.Prompts, "prompts", nil,
 		"`files` of JSON Lines with a \"prompt\", also of pairs; also .zst and .gz; required")
 	l.BoolVar(&r.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
-	l.StringVar(&r.Format, "format", "", "prompt made of a line's `fields`, as \"{prompt} ({stance}): \" (default the prompt alone)")
+	l.StringVar(&r.Format, "format", "",
+		"prompt made of a line's `fields`, as \"{prompt} ({stance}): \" (default the prompt alone)")
 	l.StringVar(&r.Out, "out", "", "`directory` of the result; required")
 	l.BoolVar(&r.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.IntVar(&r.Keep, "keep", 0, "number of checkpoints to keep along the way, in OUT-1, OUT-2, …")
@@ -102,13 +105,15 @@ func (f *rlFlags) runFlags(c *cobra.Command) {
 	l.Float64Var(&r.Temperature, "temperature", 1, "of the answers' draw")
 	l.Float64Var(&r.TopP, "top-p", 1, "share of probability that is drawn from")
 	l.IntVar(&r.TopK, "top-k", 0, "number of tokens that are drawn from (default all)")
-	l.Float64Var(&r.Holdout, "holdout", 0, "share of the prompts that is only measured on, one at least of several")
+	l.Float64Var(&r.Holdout, "holdout", 0,
+		"share of the prompts that is only measured on, one at least of several")
 	l.IntVar(&r.EvalEvery, "eval-every", 0,
 		"steps between measurements on held-out prompts (default at the end)")
 	l.IntVar(&r.Measured, "measured", 64, "largest number of held-out prompts to measure on")
 	l.Uint64Var(&r.Seed, "seed", 0, "decides the answers")
 	l.Uint64Var(&r.DataSeed, "data-seed", 0, "decides the order of the prompts and which are held out")
-	l.StringVar(&r.TensorBoard, "tensorboard", "", "`directory` for event files of TensorBoard, written while the run goes (default none)")
+	l.StringVar(&r.TensorBoard, "tensorboard", "",
+		"`directory` for event files of TensorBoard, written while the run goes (default none)")
 	l.IntVar(&r.SaveEvery, "save-every", 20, "steps between saved states")
 	l.IntVar(&r.TokenBudget, "token-budget", 8192, "tokens in memory at a time")
 	l.BoolVar(&r.Recompute, "recompute", false, "use a fraction of the memory for a third more time")
@@ -151,7 +156,8 @@ func (f *rlFlags) rewardFlags(c *cobra.Command) {
 	l.StringVar(&r.URL, "url", "http://127.0.0.1:8080", "address of the server")
 	l.StringVar(&r.Model, "name", "", "`name` of the server's reward model, where several are served")
 	l.StringVar(&r.Mode, "mode", "", "how it scores: wa, ens or member:NAME (default its own)")
-	l.StringVar(&f.control, "control", "", "`name` of a second model of the server, which scores the answers only to be looked at")
+	l.StringVar(&f.control, "control", "",
+		"`name` of a second model of the server, which scores the answers only to be looked at")
 	l.StringVar((*string)(&r.Dialect), "dialect", string(rl.Native), "native or openrlhf")
 	l.IntVar(&r.PerRequest, "per-request", 0, "answers in a request (default all to a prompt)")
 	l.IntVar(&r.Connections, "connections", 16, "requests under way at most")
@@ -222,7 +228,8 @@ func timeTable(w io.Writer, r *rl.Result) {
 	for _, row := range []struct {
 		name string
 		v    float64
-	}{{"sampling", t.Sampling}, {"reference", t.Reference}, {"waiting for rewards", t.Waiting}, {"learning", t.Learning}} {
+	}{{"sampling", t.Sampling}, {"reference", t.Reference}, {"waiting for rewards", t.Waiting},
+		{"learning", t.Learning}} {
 		fmt.Fprintf(tw, "%s\t%.1f\t%.1f %%\t\n", row.name, row.v, 100*row.v/max(t.Total(), 1e-9))
 	}
 	tw.Flush() // stderr: a broken pipe is nobody's loss
@@ -272,7 +279,8 @@ func (t *rlLog) progress(p rl.Progress) {
 	}
 	t.last = now
 	total := max(t.spent.Total(), 1e-9)
-	parts := []string{fmt.Sprintf("step %d of %d: reward %.4f ± %.4f", m.Step, p.Steps, m.Reward, m.RewardStd)}
+	parts := []string{fmt.Sprintf("step %d of %d: reward %.4f ± %.4f", m.Step, p.Steps, m.Reward,
+		m.RewardStd)}
 	if m.Step < p.Steps {
 		parts = append(parts, left(time.Duration(total*float64(time.Second)),
 			float64(p.Steps-m.Step)/float64(m.Step-t.first)))

@@ -41,7 +41,8 @@ type program struct {
 
 // run executes the command line and returns the exit code. Results go to
 // stdout, messages for people to stderr.
-func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout,
+	stderr io.Writer) int {
 	p := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, exit: os.Exit}
 	root := p.root()
 	root.SetArgs(args)

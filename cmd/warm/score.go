@@ -69,12 +69,17 @@ which they were.`,
 	l.StringVar(&f.in, "in", "-", "what to read, a `file` or - for standard input")
 	l.StringVar(&f.out, "out", "-", "where to write, a `file` or - for standard output")
 	l.BoolVar(&f.skipBad, "skip-bad", false, "leave out lines that cannot be scored, and say which")
-	l.StringVar(&f.aggregate, "aggregate", api.AggregateMean, "how members become the ensemble's reward: mean, min, median, mean_minus_std or mean_minus_var")
-	l.Float64Var(&f.lambda, "lambda", api.DefaultLambda, "weight of the spread in mean_minus_std and mean_minus_var")
-	l.StringVar(&f.truncate, "truncate", string(reward.TruncatePromptLeft), "text over the context: prompt_left, left, right or error")
+	l.StringVar(&f.aggregate, "aggregate", api.AggregateMean,
+		"how members become the ensemble's reward: mean, min, median, mean_minus_std or mean_minus_var")
+	l.Float64Var(&f.lambda, "lambda", api.DefaultLambda,
+		"weight of the spread in mean_minus_std and mean_minus_var")
+	l.StringVar(&f.truncate, "truncate", string(reward.TruncatePromptLeft),
+		"text over the context: prompt_left, left, right or error")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
-	l.StringSliceVar(&f.returns, "return", nil, "what to write beside rewards: attributes (what a reward is made of), steps (at the mark of each step) and trajectory (the reward after every token, with the token ids)")
-	l.StringVar(&f.summary, "summary", "", "`file` for the accuracies on pairs as JSON, beside what is printed")
+	l.StringSliceVar(&f.returns, "return", nil,
+		"what to write beside rewards: attributes (what a reward is made of), steps (at the mark of each step) and trajectory (the reward after every token, with the token ids)")
+	l.StringVar(&f.summary, "summary", "",
+		"`file` for the accuracies on pairs as JSON, beside what is printed")
 	modelFlags(c, &f.model, &f.alpha)
 	refuses(c, baseAlone(c), rule{when: func() bool { return f.model.Mode != string(reward.ModeEns) && f.model.Mode != string(reward.ModeBoth) },
 		why: "without --mode ens or both: there is no ensemble", flags: []string{"aggregate", "lambda"}})
@@ -121,7 +126,8 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 		fmt.Fprintf(p.stderr, "warning: %s\n", w)
 	}
 	show := newDisplay(p.stderr)
-	s := &scoring{flags: f, want: want, engine: e, model: d, bad: &data.Bad{File: in.name}, in: in, bar: p.progressOf(show, in.size, "scoring")}
+	s := &scoring{flags: f, want: want, engine: e, model: d, bad: &data.Bad{File: in.name}, in: in,
+		bar: p.progressOf(show, in.size, "scoring")}
 	if s.out, err = s.open(place, p.stdout); err != nil {
 		return err
 	}

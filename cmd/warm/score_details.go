@@ -31,7 +31,8 @@ func parseReturns(words []string) (w reward.Want, err error) {
 	return w, nil
 }
 
-// describe adds to the answers what was asked for, of the model whose reward they have: the average, or the one member.
+// describe adds to the answers what was asked for, of the model whose reward they have: the
+// average, or the one member.
 func (s *scoring) describe() {
 	if s.want == (reward.Want{}) {
 		return

@@ -163,7 +163,8 @@ func (s *scoring) scoreAll() error {
 	for _, r := range s.rows {
 		for _, a := range r.all() {
 			if a.Reward-a.Reward != 0 { // infinite or NaN
-				return &data.Error{Place: data.Place{File: s.in.name, Line: r.Line, Item: r.Item}, Err: fmt.Errorf("the reward is not a finite number: %v", a.Reward)}
+				return &data.Error{Place: data.Place{File: s.in.name, Line: r.Line, Item: r.Item},
+					Err: fmt.Errorf("the reward is not a finite number: %v", a.Reward)}
 			}
 		}
 	}

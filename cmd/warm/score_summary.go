@@ -23,7 +23,8 @@ func (s *scoring) judges() []rewarder {
 	d := s.model
 	var out []rewarder
 	if d.Average() != nil {
-		out = append(out, rewarder{"WA", func(a *scoredAnswer) (float64, error) { return float64(a.Reward), nil }})
+		out = append(out, rewarder{"WA",
+			func(a *scoredAnswer) (float64, error) { return float64(a.Reward), nil }})
 	}
 	if d.Mode == reward.ModeEns || d.Mode == reward.ModeBoth {
 		for _, how := range []string{api.AggregateMean, api.AggregateMedian, api.AggregateMin,
@@ -41,7 +42,8 @@ func (s *scoring) judges() []rewarder {
 		}
 		at := held
 		held++
-		out = append(out, rewarder{m.Name, func(a *scoredAnswer) (float64, error) { return float64(a.members[at]), nil }})
+		out = append(out, rewarder{m.Name,
+			func(a *scoredAnswer) (float64, error) { return float64(a.members[at]), nil }})
 	}
 	return out
 }
@@ -105,7 +107,8 @@ func (s *scoring) summary(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "judge\tpairs\taccuracy\t95 %% interval\tties\tmean margin\t\n")
 	for _, j := range all {
-		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.Judge, j.Pairs, j.Accuracy, j.Low, j.High, j.Ties, j.Margin)
+		fmt.Fprintf(t, "%s\t%d\t%.4f\t%.4f to %.4f\t%d\t%.3f\t\n", j.Judge, j.Pairs, j.Accuracy,
+			j.Low, j.High, j.Ties, j.Margin)
 	}
 	return t.Flush()
 }

@@ -98,21 +98,29 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 	l := c.Flags()
 	l.StringVar(&f.config, "config", "", "configuration in YAML, a `file`")
 	l.StringArrayVar(&f.models, "model", nil, "a model and its members, as `NAME=DIR,DIR,…`; may be repeated")
-	l.StringArrayVar(&f.aliases, "alias", nil, "a further name that requests may give a model, as `NAME=MODEL`; may be repeated")
-	l.BoolVar(&f.anyName, "any-model-name", false, "whatever name a request gives means the model, where there is one alone")
+	l.StringArrayVar(&f.aliases, "alias", nil,
+		"a further name that requests may give a model, as `NAME=MODEL`; may be repeated")
+	l.BoolVar(&f.anyName, "any-model-name", false,
+		"whatever name a request gives means the model, where there is one alone")
 	l.StringVar(&f.addr, "addr", defaultAddr, "where to listen, as `host:port`")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
 	l.StringVar(&f.keyFile, "key-file", "", "API keys, one a line, in a `file`")
-	l.StringVar(&f.tlsCert, "tls-cert", "", "certificates for HTTPS, in a PEM `file`; read again when it changes")
+	l.StringVar(&f.tlsCert, "tls-cert", "",
+		"certificates for HTTPS, in a PEM `file`; read again when it changes")
 	l.StringVar(&f.tlsKey, "tls-key", "", "the certificate's key, in a PEM `file`")
 	l.StringVar(&f.log, "log", "text", "log format: text or json")
-	l.StringVar(&f.logLevel, "log-level", "info", "least level that is logged: debug (probes and scrapes, too), info, warn or error")
-	l.StringVar(&f.opsAddr, "ops-addr", "", "where /metrics, /livez, /readyz and what changes models listen, as `host:port`; they then answer nowhere else (default --addr)")
-	l.BoolVar(&f.console, "console", true, "the pages for people: the console at / and the API to read at /docs; --console=false leaves them out")
-	l.StringVar(&f.ready, "ready", "all", "when /readyz is 200: once all models are live that the server is started with, or any")
+	l.StringVar(&f.logLevel, "log-level", "info",
+		"least level that is logged: debug (probes and scrapes, too), info, warn or error")
+	l.StringVar(&f.opsAddr, "ops-addr", "",
+		"where /metrics, /livez, /readyz and what changes models listen, as `host:port`; they then answer nowhere else (default --addr)")
+	l.BoolVar(&f.console, "console", true,
+		"the pages for people: the console at / and the API to read at /docs; --console=false leaves them out")
+	l.StringVar(&f.ready, "ready", "all",
+		"when /readyz is 200: once all models are live that the server is started with, or any")
 	liveFlags(c, &f)
 	modelFlags(c, &f.def, &f.alpha)
-	l.Float64Var(&f.def.ABSample, "ab-sample", 0, "share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
+	l.Float64Var(&f.def.ABSample, "ab-sample", 0,
+		"share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
 	refuses(c, append(serveRules(&f, p.getenv), baseAlone(c))...)
 	return c
 }
@@ -120,11 +128,14 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 // liveFlags are the settings of models that change while they are served.
 func liveFlags(c *cobra.Command, f *serveFlags) {
 	l := c.Flags()
-	l.StringVar(&f.adminKeyFile, "admin-key-file", "", "keys of the routes that change models, one a line, in a `file`; without any they are closed")
+	l.StringVar(&f.adminKeyFile, "admin-key-file", "",
+		"keys of the routes that change models, one a line, in a `file`; without any they are closed")
 	l.StringVar(&f.modelRoot, "model-root", "", "`directory` that holds every path that such a request names")
-	l.StringVar(&f.watch, "watch", "", "manifest of models that is carried out whenever it is replaced: a `file`, or its directory")
+	l.StringVar(&f.watch, "watch", "",
+		"manifest of models that is carried out whenever it is replaced: a `file`, or its directory")
 	l.StringVar(&f.state, "state", "", "`file` for the last good state of the models across restarts")
-	l.DurationVar(&f.keepPrevious, "keep-previous", time.Minute, "how long the revision before is kept for requests pinned to it; 0 is not at all")
+	l.DurationVar(&f.keepPrevious, "keep-previous", time.Minute,
+		"how long the revision before is kept for requests pinned to it; 0 is not at all")
 }
 
 // modelFlags are the settings of a model that several commands take.
@@ -141,11 +152,16 @@ func modelFlags(c *cobra.Command, m *api.ModelSpec, alpha *float64) {
 // readFlags are the settings of how a model's text and its score head are read.
 func readFlags(c *cobra.Command, m *api.ModelSpec) {
 	l := c.Flags()
-	l.StringVar(&m.Pooling, "pooling", "", "which token is scored, by `rule`: "+model.PoolingForms+" (default the checkpoint's own, else hf)")
-	l.StringVar(&m.Ending, "ending", "", "how the text of a conversation ends: as-is, eos or openrlhf (default the checkpoint's own, else as-is)")
-	l.BoolVar(&m.DoubleBOS, "double-bos", false, "put the tokenizer's special tokens before a template's too, and keep two BOS")
-	l.StringVar(&m.Head, "head", "", "what the reward is read by: "+model.HeadForms+", as in lm_head[0] (default the score head that is there)")
-	l.StringVar(&m.Output, "output", "", "how outputs become the reward: "+model.OutputForms+" (default the checkpoint's own)")
+	l.StringVar(&m.Pooling, "pooling", "", "which token is scored, by `rule`: "+model.PoolingForms+
+		" (default the checkpoint's own, else hf)")
+	l.StringVar(&m.Ending, "ending", "",
+		"how the text of a conversation ends: as-is, eos or openrlhf (default the checkpoint's own, else as-is)")
+	l.BoolVar(&m.DoubleBOS, "double-bos", false,
+		"put the tokenizer's special tokens before a template's too, and keep two BOS")
+	l.StringVar(&m.Head, "head", "", "what the reward is read by: "+model.HeadForms+
+		", as in lm_head[0] (default the score head that is there)")
+	l.StringVar(&m.Output, "output", "", "how outputs become the reward: "+model.OutputForms+
+		" (default the checkpoint's own)")
 }
 
 // reading returns what readFlags set, for commands that name checkpoints elsewhere.
@@ -267,13 +283,16 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		Models: c.Models, Watch: c.Watch, Threads: c.Threads, Sources: c.sources,
 		Server: server.Config{
 			AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
-			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "", NoConsole: c.Console != nil && !*c.Console, ReadyWithAny: c.Ready == "any",
+			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "",
+			NoConsole: c.Console != nil && !*c.Console, ReadyWithAny: c.Ready == "any",
 			AnyModelName: c.AnyName,
 			MaxBodyBytes: l.MaxBodyBytes, MaxSequences: l.MaxSequences, MaxRequestTokens: l.MaxRequestTokens,
 			ClientTokensPerMinute: l.ClientTokens, RequestMemory: l.RequestMemory, Memory: memoryBudget(),
-			MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates, DriftScores: l.DriftScores,
-			Timeout: l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout, Dialects: c.Dialects.config(),
-			Queue: batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
+			MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates,
+			DriftScores: l.DriftScores,
+			Timeout:     l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
+			Dialects: c.Dialects.config(),
+			Queue:    batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
 		},
 	})
 	if err != nil {
@@ -293,8 +312,10 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		log.Info("operators", "addr", ops.Addr().String())
 		run = func(ctx context.Context, ln net.Listener) error { return s.RunWithOps(ctx, ln, ops) }
 	}
-	if host, _, _ := net.SplitHostPort(ln.Addr().String()); len(keys) == 0 && !net.ParseIP(host).IsLoopback() {
-		log.Warn("listening beyond this machine without an API key: whoever reaches it can use it", "addr", ln.Addr().String())
+	if host, _, _ := net.SplitHostPort(ln.Addr().String()); len(keys) == 0 &&
+		!net.ParseIP(host).IsLoopback() {
+		log.Warn("listening beyond this machine without an API key: whoever reaches it can use it",
+			"addr", ln.Addr().String())
 	}
 	scheme := "http://"
 	if certificates != nil {
@@ -305,10 +326,12 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	}
 	log.Info("listening", "addr", scheme+ln.Addr().String())
 	if _, ok := terminal(p.stderr); ok && c.Log != "json" {
-		b := banner{url: scheme + reachable(ln.Addr().String()), console: c.Console == nil || *c.Console, keys: len(keys) > 0, models: c.Models, watched: c.Watch}
+		b := banner{url: scheme + reachable(ln.Addr().String()), console: c.Console == nil ||
+			*c.Console, keys: len(keys) > 0, models: c.Models, watched: c.Watch}
 		b.write(p.stderr, painted(p.stderr))
 	}
-	reloads := &reloading{program: p, flags: f, changed: changed, config: c, demo: demo, server: s.Server, certificates: certificate, level: level, log: log}
+	reloads := &reloading{program: p, flags: f, changed: changed, config: c, demo: demo,
+		server: s.Server, certificates: certificate, level: level, log: log}
 	ctx, cancel := context.WithCancel(ctx)
 	var reloading sync.WaitGroup
 	reloading.Go(func() { reloads.run(ctx, hangup) })

@@ -12,17 +12,21 @@ import (
 // serveRules are the flags of warm serve that have no effect beside others.
 func serveRules(f *serveFlags, getenv func(string) string) []rule {
 	return []rule{
-		{when: func() bool { return len(f.models) == 0 && f.others(getenv) }, why: "without --model: the models of a configuration, manifest or state have settings of their own",
-			flags: []string{"mode", "dtype", "pooling", "ending", "double-bos", "head", "output", "max-tokens", "base", "alpha", "ab-sample"}},
+		{when: func() bool { return len(f.models) == 0 && f.others(getenv) },
+			why: "without --model: the models of a configuration, manifest or state have settings of their own",
+			flags: []string{"mode", "dtype", "pooling", "ending", "double-bos", "head", "output",
+				"max-tokens", "base", "alpha", "ab-sample"}},
 		{when: func() bool {
-			return f.file(getenv) == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" && getenv("WARM_ADMIN_KEY_FILE") == ""
+			return f.file(getenv) == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" &&
+				getenv("WARM_ADMIN_KEY_FILE") == ""
 		}, why: "without --admin-key-file or WARM_ADMIN_KEY: no request can name a path below the model root", flags: []string{"model-root"}},
 	}
 }
 
 // others says whether models may come from elsewhere than flags and the program itself.
 func (f *serveFlags) others(getenv func(string) string) bool {
-	for _, s := range []string{f.file(getenv), f.watch, f.state, f.adminKeyFile, getenv("WARM_ADMIN_KEY"), getenv("WARM_ADMIN_KEY_FILE"), getenv("WARM_WATCH"), getenv("WARM_STATE")} {
+	for _, s := range []string{f.file(getenv), f.watch, f.state, f.adminKeyFile,
+		getenv("WARM_ADMIN_KEY"), getenv("WARM_ADMIN_KEY_FILE"), getenv("WARM_WATCH"), getenv("WARM_STATE")} {
 		if s != "" {
 			return true
 		}

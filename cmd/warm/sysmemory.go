@@ -75,7 +75,8 @@ func groupLimit(root fs.FS, mounts []byte, typ, option, group, file string) int6
 		// id parent major:minor root mountpoint options … - type source options
 		head, tail, ok := strings.Cut(string(line), " - ")
 		h, t := strings.Fields(head), strings.Fields(tail)
-		if !ok || len(h) < 5 || len(t) < 3 || t[0] != typ || option != "" && !strings.Contains(","+t[2]+",", ","+option+",") {
+		if !ok || len(h) < 5 || len(t) < 3 || t[0] != typ || option != "" &&
+			!strings.Contains(","+t[2]+",", ","+option+",") {
 			continue
 		}
 		inside, ok := strings.CutPrefix(group, strings.TrimSuffix(h[3], "/"))

@@ -57,7 +57,8 @@ func (l paintedLog) Write(line []byte) (int, error) {
 	if style != "" {
 		word = paint(true).as(style, word)
 	}
-	if _, err := io.WriteString(l.w, paint(true).as(faint, string(at))+" "+word+" "+string(said)); err != nil {
+	if _, err := io.WriteString(l.w, paint(true).as(faint, string(at))+" "+word+" "+
+		string(said)); err != nil {
 		return 0, err
 	}
 	return len(line), nil

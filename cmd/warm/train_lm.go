@@ -14,7 +14,8 @@ import (
 // languageFlags are the settings that pretraining and fine-tuning share.
 func languageFlags(c *cobra.Command, f *lm.Config) {
 	l := c.Flags()
-	l.StringSliceVar(&f.Text, "text", nil, "`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); also .zst and .gz")
+	l.StringSliceVar(&f.Text, "text", nil,
+		"`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); also .zst and .gz")
 	l.StringSliceVar(&f.Pairs, "pairs", nil,
 		"`files` of preference pairs, of which prompt and chosen answer are learned, each once")
 	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
@@ -22,7 +23,8 @@ func languageFlags(c *cobra.Command, f *lm.Config) {
 	l.BoolVar(&f.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.IntVar(&f.Keep, "keep", 0, "number of checkpoints to keep along the way, in OUT-1, OUT-2, …")
 	l.IntVar(&f.Context, "window", 0, "longest window of tokens (default the model's context)")
-	l.Float64Var(&f.Valid, "valid", 0.01, "share of the windows or examples that is kept for measuring, one at least of several")
+	l.Float64Var(&f.Valid, "valid", 0.01,
+		"share of the windows or examples that is kept for measuring, one at least of several")
 	l.Float64Var(&f.LR, "lr", 0, "peak learning rate; required")
 	l.StringVar((*string)(&f.Schedule), "schedule", string(optim.Cosine),
 		"of the learning rate: constant, linear or cosine")
@@ -45,7 +47,8 @@ func languageFlags(c *cobra.Command, f *lm.Config) {
 	l.Uint64Var(&f.DataSeed, "data-seed", 0, "decides the order of the text")
 	l.IntVar(&f.SaveEvery, "save-every", 100, "steps between saved states")
 	l.IntVar(&f.EvalEvery, "eval-every", 0, "steps between measurements (default at the end)")
-	l.StringVar(&f.TensorBoard, "tensorboard", "", "`directory` for event files of TensorBoard, written while the run goes (default none)")
+	l.StringVar(&f.TensorBoard, "tensorboard", "",
+		"`directory` for event files of TensorBoard, written while the run goes (default none)")
 	l.BoolVar(&f.BF16, "bf16", false, "multiply in bfloat16; weights and gradients stay float32")
 	l.BoolVar(&f.Recompute, "recompute", false, "use a fraction of the memory for a third more time")
 	l.IntVar(&f.Workers, "workers", 0, "number of workers (default one a processor)")

@@ -77,7 +77,8 @@ of jobs trains all; results have the same bytes.`,
 		{when: given(c, "task"), why: "with --task", flags: []string{"index", "parallel"}},
 		{when: given(c, "index"), why: "with --index", flags: []string{"parallel"}},
 		{when: given(c, "list"), why: "with --list, which trains nothing",
-			flags: []string{"task", "index", "parallel", "workers", "save-every", "recompute", "replace", "tensorboard"}},
+			flags: []string{"task", "index", "parallel", "workers", "save-every", "recompute",
+				"replace", "tensorboard"}},
 	}
 	refuses(c, append(rules, trainRules(&run)...)...)
 	return c
@@ -96,7 +97,8 @@ func membersFlagsOf(c *cobra.Command, f *membersFlags, run *rm.Config) {
 		"several start `directories` along one trajectory, one a member in turn")
 	l.IntVar(&f.task, "task", 0, "train this member alone, counted from 1")
 	l.IntVar(&f.index, "index", -1, "as --task, counted from 0, as a Kubernetes Indexed Job counts")
-	l.IntVar(&f.parallel, "parallel", 1, "members trained side by side, each with its share of the workers: faster for small models, the same bytes")
+	l.IntVar(&f.parallel, "parallel", 1,
+		"members trained side by side, each with its share of the workers: faster for small models, the same bytes")
 	l.BoolVar(&f.list, "list", false, "print the members' settings and train nothing")
 }
 
@@ -234,7 +236,8 @@ func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.M
 		}
 	}
 	c := plan.Run
-	t := judge.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed, Read: reward.Config{MaxTokens: c.MaxTokens},
+	t := judge.Test{Files: c.Test, Votes: c.Votes, SplitSeed: c.SplitSeed,
+		Read:     reward.Config{MaxTokens: c.MaxTokens},
 		DropLong: c.DropLong, SkipBad: c.SkipBad, Workers: c.Workers, Baseline: c.Train}
 	if len(c.Test) == 0 {
 		t.Files, t.Holdout = c.Train, c.Holdout

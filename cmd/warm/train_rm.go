@@ -19,13 +19,16 @@ import (
 // field is its default, which the help names.
 func trainFlags(c *cobra.Command, f *rm.Config) {
 	l := c.Flags()
-	l.StringVar(&f.Base, "base", "", "checkpoint `directory` to start from: a causal language model or a classifier with one output, or embedded:base; required")
+	l.StringVar(&f.Base, "base", "",
+		"checkpoint `directory` to start from: a causal language model or a classifier with one output, or embedded:base; required")
 	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
 	l.BoolVar(&f.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.StringSliceVar(&f.Train, "train", nil, "`files` of preference pairs or votes; required")
 	l.StringSliceVar(&f.Test, "test", nil, "`files` of pairs to measure on")
-	l.StringVar(&f.Holdout, "holdout", "", "`rule` of the training pairs to measure on instead: id%N, group=NAME,… or text:SHARE")
-	l.StringVar((*string)(&f.Votes), "votes", string(rm.DrawVote), "what votes become: draw, majority or soft")
+	l.StringVar(&f.Holdout, "holdout", "",
+		"`rule` of the training pairs to measure on instead: id%N, group=NAME,… or text:SHARE")
+	l.StringVar((*string)(&f.Votes), "votes", string(rm.DrawVote),
+		"what votes become: draw, majority or soft")
 	l.IntVar(&f.MaxPairs, "max-pairs", 0, "largest number of training pairs (default all)")
 	l.Float64Var(&f.Corrupt, "corrupt", 0, "share of training pairs whose preference is swapped")
 	l.Uint64Var(&f.CorruptSeed, "corrupt-seed", 0, "decides which pairs are swapped")
@@ -47,22 +50,26 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l.Float64Var(&f.Beta1, "beta1", 0.9, "AdamW's first decay")
 	l.Float64Var(&f.Beta2, "beta2", 0.999, "AdamW's second decay")
 	l.Float64Var(&f.Eps, "eps", 1e-8, "AdamW's epsilon")
-	l.Float64Var(&f.EMA, "ema", 0, "decay of a moving average of the weights, which is then the result (default none)")
+	l.Float64Var(&f.EMA, "ema", 0,
+		"decay of a moving average of the weights, which is then the result (default none)")
 	l.Float64Var(&f.Center, "center", 0, "weight of centring the rewards")
 	l.Float32Var(&f.Dropout.Attention, "dropout-attention", 0, "dropout of attention weights")
 	l.Float32Var(&f.Dropout.Hidden, "dropout", 0, "dropout of what each layer adds")
 	l.Float32Var(&f.Dropout.Embedding, "dropout-embedding", 0, "dropout of embeddings")
 	l.Float64Var(&f.TokenDropout, "dropout-token", 0,
 		"share of the answers' tokens that a step leaves out: where few texts recur in many pairs")
-	l.Var(loraFlag{&f.LoRA}, "lora", "learn a low-rank change: `rank,alpha,target,…` such as 8,16,q_proj,v_proj; OUT is the merged model, OUT-adapter the change alone for PEFT")
+	l.Var(loraFlag{&f.LoRA}, "lora",
+		"learn a low-rank change: `rank,alpha,target,…` such as 8,16,q_proj,v_proj; OUT is the merged model, OUT-adapter the change alone for PEFT")
 	l.Uint64Var(&f.Seed, "seed", 0, "decides dropout")
 	l.Uint64Var(&f.DataSeed, "data-seed", 0, "decides the order of the pairs")
-	l.Uint64Var(&f.SplitSeed, "split-seed", 0, "decides which pairs are held out, chosen and drawn from votes")
+	l.Uint64Var(&f.SplitSeed, "split-seed", 0,
+		"decides which pairs are held out, chosen and drawn from votes")
 	l.IntVar(&f.Probe, "probe", 4096, "pairs for linear probing of the score head")
 	l.BoolVar(&f.NoProbe, "no-probe", false, "keep the score head of a base that has one")
 	l.IntVar(&f.SaveEvery, "save-every", 100, "steps between saved states")
 	l.IntVar(&f.EvalEvery, "eval-every", 0, "steps between measurements (default at the end)")
-	l.StringVar(&f.TensorBoard, "tensorboard", "", "`directory` for event files of TensorBoard, written while the run goes (default none)")
+	l.StringVar(&f.TensorBoard, "tensorboard", "",
+		"`directory` for event files of TensorBoard, written while the run goes (default none)")
 	l.BoolVar(&f.BF16, "bf16", false, "multiply in bfloat16; weights and gradients stay float32")
 	l.BoolVar(&f.Recompute, "recompute", false, "use a fraction of the memory for a third more time")
 	l.IntVar(&f.Workers, "workers", 0, "number of workers (default one a processor)")
@@ -135,10 +142,12 @@ not run again.`,
 func trainRules(f *rm.Config) []rule {
 	return []rule{
 		{when: adafactor(&f.Optimizer), why: "with --optimizer adafactor", flags: adamFlags},
-		{when: func() bool { return f.Corrupt == 0 }, why: "without --corrupt", flags: []string{"corrupt-seed"}},
+		{when: func() bool { return f.Corrupt == 0 }, why: "without --corrupt",
+			flags: []string{"corrupt-seed"}},
 		{when: func() bool { return f.NoProbe }, why: "with --no-probe", flags: []string{"probe"}},
 		{when: func() bool { return len(f.Test) == 0 && f.Holdout == "" },
-			why: "without --test or --holdout: there is nothing to measure on", flags: []string{"eval-every"}},
+			why:   "without --test or --holdout: there is nothing to measure on",
+			flags: []string{"eval-every"}},
 	}
 }
 

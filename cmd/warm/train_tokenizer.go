@@ -37,7 +37,8 @@ func (p *program) trainTokenizer() *cobra.Command {
 		},
 	}
 	l := c.Flags()
-	l.StringSliceVar(&f.text, "text", nil, "`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); required")
+	l.StringSliceVar(&f.text, "text", nil,
+		"`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); required")
 	l.StringVar(&f.out, "out", "", "`directory` to write; required")
 	l.BoolVar(&f.skipBad, "skip-bad", false,
 		"leave out lines of JSON Lines that cannot be used, and say how many")
@@ -65,7 +66,8 @@ func (p *program) runTokenizer(f tokenizerFlags) error {
 		return usagef("--vocab: %d, want %d at least: the bytes and the special tokens", f.vocab, 256+special)
 	}
 	c := bpe.NewCounter()
-	if err := lm.EachText(f.text, f.skipBad, func(format string, args ...any) { fmt.Fprintf(p.stderr, format+"\n", args...) }, c.Add); err != nil {
+	if err := lm.EachText(f.text, f.skipBad,
+		func(format string, args ...any) { fmt.Fprintf(p.stderr, format+"\n", args...) }, c.Add); err != nil {
 		return err
 	}
 	merges, err := c.Train(f.vocab - special)
@@ -78,8 +80,10 @@ func (p *program) runTokenizer(f tokenizerFlags) error {
 	}
 	file, configFile := filepath.Join(f.out, "tokenizer.json"), filepath.Join(f.out, "tokenizer_config.json")
 	if before, err := os.ReadFile(file); err == nil { // training is quick and always ends in the same bytes
-		if said, err := os.ReadFile(configFile); err != nil || !bytes.Equal(before, tokenizer) || !bytes.Equal(said, config) {
-			return fmt.Errorf("%s: %w and holds another tokenizer: name another directory", f.out, loader.ErrExists)
+		if said, err := os.ReadFile(configFile); err != nil || !bytes.Equal(before, tokenizer) ||
+			!bytes.Equal(said, config) {
+			return fmt.Errorf("%s: %w and holds another tokenizer: name another directory", f.out,
+				loader.ErrExists)
 		}
 		p.finishedBefore(f.out)
 		return nil

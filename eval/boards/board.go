@@ -96,7 +96,8 @@ func (b Board) Score(items []Item) ([]Figure, error) {
 	for i := range items {
 		x := &items[i]
 		if x.Correct < 1 || x.Correct >= len(x.Scores) {
-			return nil, fmt.Errorf("%w: %s: %d of %d answers are right", ErrItem, x.ID, x.Correct, len(x.Scores))
+			return nil, fmt.Errorf("%w: %s: %d of %d answers are right", ErrItem, x.ID, x.Correct,
+				len(x.Scores))
 		}
 		for _, s := range x.Scores {
 			if math.IsNaN(s) || math.IsInf(s, 0) {

@@ -48,7 +48,8 @@ func (c *Client) bucket(n Name) (origin, error) {
 		endpoint = c.GS
 		if endpoint == "" {
 			endpoint = googleapis
-			token, err := google.DefaultTokenSource(context.Background(), "https://www.googleapis.com/auth/devstorage.read_only")
+			token, err := google.DefaultTokenSource(context.Background(),
+				"https://www.googleapis.com/auth/devstorage.read_only")
 			if err == nil { // else what is public
 				options.Transport = &oauth2.Transport{Source: token, Base: httpClient.Transport}
 			}
@@ -60,7 +61,9 @@ func (c *Client) bucket(n Name) (origin, error) {
 			endpoint = amazon
 		}
 		options.Creds = credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}, &credentials.IAM{Client: &http.Client{Transport: httpClient.Transport, Timeout: 3 * time.Second}},
+			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{},
+			&credentials.IAM{Client: &http.Client{Transport: httpClient.Transport,
+				Timeout: 3 * time.Second}},
 		})
 	}
 	e, err := url.Parse(endpoint)
@@ -82,7 +85,8 @@ func (o *bucketOrigin) list(ctx context.Context) (string, map[string]file, error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the listing
 	files := map[string]file{}
-	for object := range o.store.ListObjects(ctx, o.bucket, minio.ListObjectsOptions{Prefix: o.folder, Recursive: true, MaxKeys: 1000}) {
+	for object := range o.store.ListObjects(ctx, o.bucket,
+		minio.ListObjectsOptions{Prefix: o.folder, Recursive: true, MaxKeys: 1000}) {
 		if object.Err != nil {
 			return "", nil, o.say(object.Err)
 		}
@@ -101,7 +105,8 @@ func (o *bucketOrigin) list(ctx context.Context) (string, map[string]file, error
 }
 
 // open implements origin.
-func (o *bucketOrigin) open(ctx context.Context, _, name string, f file, from int64) (io.ReadCloser, int64, error) {
+func (o *bucketOrigin) open(ctx context.Context, _, name string, f file, from int64) (io.ReadCloser,
+	int64, error) {
 	var opts minio.GetObjectOptions
 	err := opts.SetMatchETag(f.Tag)
 	if err == nil && from > 0 {
@@ -128,7 +133,8 @@ func (o *bucketOrigin) say(err error) error {
 	if r.StatusCode == 0 {
 		return err
 	}
-	s := &statusError{url: o.store.EndpointURL().String() + "/" + o.bucket + "/" + o.folder, status: fmt.Sprint(r.StatusCode), said: r.Code + ": " + r.Message, code: r.StatusCode}
+	s := &statusError{url: o.store.EndpointURL().String() + "/" + o.bucket + "/" + o.folder,
+		status: fmt.Sprint(r.StatusCode), said: r.Code + ": " + r.Message, code: r.StatusCode}
 	switch {
 	case r.StatusCode == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", ErrNotFound, s)

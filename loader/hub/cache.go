@@ -97,7 +97,8 @@ var plain = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
 func wanted(files map[string]file) []string {
 	safe, out := false, []string(nil)
 	for name := range files {
-		safe = safe || plain.MatchString(name) && path.Ext(name) == ".safetensors" && !strings.HasPrefix(name, "value_head.")
+		safe = safe || plain.MatchString(name) && path.Ext(name) == ".safetensors" &&
+			!strings.HasPrefix(name, "value_head.")
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		ok := false
@@ -112,7 +113,8 @@ func wanted(files map[string]file) []string {
 		case ext == ".pt":
 			ok = name == "regression_layer.pt" || name == "gating_layer.pt"
 		case ext == ".bin":
-			ok = name == "value_head.bin" || !safe && (strings.HasPrefix(name, "pytorch_model") || strings.HasPrefix(name, "adapter_model"))
+			ok = name == "value_head.bin" || !safe &&
+				(strings.HasPrefix(name, "pytorch_model") || strings.HasPrefix(name, "adapter_model"))
 		}
 		if ok {
 			out = append(out, name)
@@ -139,7 +141,8 @@ func (c *Client) cached(n Name) (Snapshot, error) {
 	switch files := c.readTree(n, sha); {
 	case files != nil:
 		if m := c.missing(n, sha, files); len(m) > 0 {
-			return Snapshot{}, fmt.Errorf("%w: %s is incomplete, %s has not come", ErrOffline, s.Dir, strings.Join(m, ", "))
+			return Snapshot{}, fmt.Errorf("%w: %s is incomplete, %s has not come", ErrOffline, s.Dir,
+				strings.Join(m, ", "))
 		}
 	default: // an older huggingface_hub keeps no list
 		if _, err := os.Stat(s.Dir); errors.Is(err, fs.ErrNotExist) {

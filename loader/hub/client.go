@@ -65,7 +65,8 @@ func transient(err error) bool {
 		return s.code == http.StatusTooManyRequests || s.code == http.StatusRequestTimeout || s.code >= 500
 	}
 	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, errStalled) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	return errors.As(err, &network) || errors.Is(err, errStalled) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }
 
 // errStalled is the cause of a request's end when nothing comes any more.
@@ -95,7 +96,8 @@ type origin interface {
 	list(ctx context.Context) (sha string, files map[string]file, err error)
 	// open reads a file of a list from a byte on. Where the other side cannot do
 	// that, the body begins at another one.
-	open(ctx context.Context, sha, name string, f file, from int64) (body io.ReadCloser, begin int64, err error)
+	open(ctx context.Context, sha, name string, f file, from int64) (body io.ReadCloser, begin int64,
+		err error)
 }
 
 func (c *Client) origin(n Name) (origin, error) {
@@ -110,7 +112,8 @@ func (c *Client) origin(n Name) (origin, error) {
 
 // get asks for what is at an address, from a byte on; prepare may be nil. The
 // reply is 200 or 206, and begin the byte that it begins with.
-func get(ctx context.Context, method, url string, from int64, prepare func(*http.Request)) (reply *http.Response, begin int64, err error) {
+func get(ctx context.Context, method, url string, from int64,
+	prepare func(*http.Request)) (reply *http.Response, begin int64, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, 0, err
@@ -137,7 +140,8 @@ func get(ctx context.Context, method, url string, from int64, prepare func(*http
 		}
 	}
 	reply.Body.Close()
-	s := &statusError{url: r.URL.Redacted(), status: reply.Status, code: reply.StatusCode, said: reply.Header.Get("X-Error-Message"), kind: reply.Header.Get("X-Error-Code")}
+	s := &statusError{url: r.URL.Redacted(), status: reply.Status, code: reply.StatusCode,
+		said: reply.Header.Get("X-Error-Message"), kind: reply.Header.Get("X-Error-Code")}
 	switch reply.StatusCode {
 	case http.StatusNotFound:
 		return nil, 0, fmt.Errorf("%w: %w", ErrNotFound, s)

@@ -24,7 +24,8 @@ const attempts = 5
 
 // fetchFile brings one file into the cache and links it. Another process that is
 // at it is waited for.
-func (c *Client) fetchFile(ctx context.Context, o origin, s Snapshot, name string, f file, p *progress) error {
+func (c *Client) fetchFile(ctx context.Context, o origin, s Snapshot, name string, f file,
+	p *progress) error {
 	blob := c.path(s.Name, "blobs", f.hash())
 	lock := filepath.Join(c.Cache, ".locks", s.Name.folder(), f.hash()+".lock")
 	for _, dir := range []string{filepath.Dir(blob), filepath.Dir(lock)} {
@@ -51,15 +52,17 @@ func (c *Client) fetchFile(ctx context.Context, o origin, s Snapshot, name strin
 }
 
 // download brings a blob, from where it was interrupted.
-func (c *Client) download(ctx context.Context, o origin, s Snapshot, name string, f file, blob string, p *progress) error {
+func (c *Client) download(ctx context.Context, o origin, s Snapshot, name string, f file, blob string,
+	p *progress) error {
 	part, err := os.OpenFile(blob+".incomplete", os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return err
 	}
 	defer part.Close() // synced before it is renamed
-	d := &downloading{c: c, part: part, file: f, progress: p, open: func(ctx context.Context, from int64) (io.ReadCloser, int64, error) {
-		return o.open(ctx, s.Commit, name, f, from)
-	}}
+	d := &downloading{c: c, part: part, file: f, progress: p,
+		open: func(ctx context.Context, from int64) (io.ReadCloser, int64, error) {
+			return o.open(ctx, s.Commit, name, f, from)
+		}}
 	resumed, err := d.begin()
 	if err != nil {
 		return err

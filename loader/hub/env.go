@@ -37,7 +37,8 @@ func FromEnv(getenv func(string) string) *Client {
 		}
 		home = filepath.Join(expand(cache), "huggingface")
 	}
-	c := &Client{Endpoint: strings.TrimRight(first("HF_ENDPOINT"), "/"), Cache: expand(first("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"))}
+	c := &Client{Endpoint: strings.TrimRight(first("HF_ENDPOINT"), "/"),
+		Cache: expand(first("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"))}
 	if c.Endpoint == "" {
 		c.Endpoint = DefaultEndpoint
 	}

@@ -34,7 +34,8 @@ func ParseName(s string) (Name, bool) {
 	if scheme, _, ok := strings.Cut(s, "://"); ok && scheme+"://" != Scheme {
 		u, err := url.Parse(s)
 		known := scheme == "s3" || scheme == "gs" || scheme == "https" || scheme == "http"
-		ok = known && err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" && len(s) < 2048
+		ok = known && err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" &&
+			u.Fragment == "" && len(s) < 2048
 		return Name{URL: strings.TrimRight(s, "/")}, ok
 	}
 	s = strings.TrimPrefix(s, Scheme)
@@ -42,8 +43,10 @@ func ParseName(s string) (Name, bool) {
 	if !at {
 		rev = "main"
 	}
-	ok := repo.MatchString(id) && !strings.Contains(id, "--") && !strings.Contains(id, "..") && !strings.HasSuffix(id, ".git") &&
-		revision.MatchString(rev) && !strings.Contains(rev, "..") && !strings.Contains(rev, "//") && !strings.HasSuffix(rev, "/")
+	ok := repo.MatchString(id) && !strings.Contains(id, "--") && !strings.Contains(id, "..") &&
+		!strings.HasSuffix(id, ".git") &&
+		revision.MatchString(rev) && !strings.Contains(rev, "..") && !strings.Contains(rev, "//") &&
+		!strings.HasSuffix(rev, "/")
 	return Name{Repo: id, Revision: rev}, ok
 }
 

@@ -68,7 +68,8 @@ func (o *hubOrigin) list(ctx context.Context) (sha string, files map[string]file
 	case err != nil:
 		return "", nil, err
 	case len(data) > maxListing:
-		return "", nil, fmt.Errorf("%s describes %s in more than %d bytes", o.c.Endpoint, o.name.Repo, maxListing)
+		return "", nil, fmt.Errorf("%s describes %s in more than %d bytes", o.c.Endpoint, o.name.Repo,
+			maxListing)
 	}
 	if err := json.Unmarshal(data, &info); err != nil || !commit.MatchString(info.SHA) {
 		return "", nil, fmt.Errorf("%s answers like no hub: %s has no JSON with a commit (HF_ENDPOINT, proxies and firewalls may be the reason)", o.c.Endpoint, path)
@@ -85,8 +86,10 @@ func (o *hubOrigin) list(ctx context.Context) (sha string, files map[string]file
 }
 
 // open implements origin.
-func (o *hubOrigin) open(ctx context.Context, sha, name string, _ file, from int64) (io.ReadCloser, int64, error) {
-	reply, begin, err := o.get(ctx, "/"+o.name.Repo+"/resolve/"+sha+"/"+(&url.URL{Path: name}).EscapedPath(), from)
+func (o *hubOrigin) open(ctx context.Context, sha, name string, _ file, from int64) (io.ReadCloser,
+	int64, error) {
+	reply, begin, err := o.get(ctx, "/"+o.name.Repo+"/resolve/"+sha+"/"+
+		(&url.URL{Path: name}).EscapedPath(), from)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -77,7 +77,8 @@ func (c *Client) Snapshot(ctx context.Context, n Name, p Progress) (Snapshot, er
 }
 
 // fetch downloads what is missing of a snapshot, and then notes that it is whole.
-func (c *Client) fetch(ctx context.Context, o origin, s Snapshot, files map[string]file, told Progress) error {
+func (c *Client) fetch(ctx context.Context, o origin, s Snapshot, files map[string]file,
+	told Progress) error {
 	if len(wanted(files)) == 0 {
 		return fmt.Errorf("%w: the repository has no file of a checkpoint", ErrNotFound)
 	}

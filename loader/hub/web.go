@@ -17,9 +17,11 @@ type webOrigin string
 
 // known are the names of files that a checkpoint may have; those of shards stand in an index.
 var known = []string{
-	"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "tokenizer.model", "generation_config.json",
+	"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+	"chat_template.jinja", "tokenizer.model", "generation_config.json",
 	"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-	"adapter_config.json", "adapter_model.safetensors", "value_head.safetensors", "value_head.bin", "regression_layer.pt", "gating_layer.pt", "warm_average.json", "1_Pooling/config.json",
+	"adapter_config.json", "adapter_model.safetensors", "value_head.safetensors", "value_head.bin",
+	"regression_layer.pt", "gating_layer.pt", "warm_average.json", "1_Pooling/config.json",
 }
 
 // list implements origin.
@@ -89,13 +91,15 @@ func (o webOrigin) shards(ctx context.Context, index string) ([]string, error) {
 	}
 	seen, out := map[string]bool{}, []string(nil)
 	for _, name := range list.Map {
-		if ext := path.Ext(name); !seen[name] && plain.MatchString(name) && (ext == ".safetensors" || ext == ".bin") {
+		if ext := path.Ext(name); !seen[name] && plain.MatchString(name) &&
+			(ext == ".safetensors" || ext == ".bin") {
 			seen[name] = true
 			out = append(out, name)
 		}
 	}
 	if len(out) > maxShards {
-		return nil, fmt.Errorf("%s/%s names %d files, at most %d are asked for", string(o), index, len(out), maxShards)
+		return nil, fmt.Errorf("%s/%s names %d files, at most %d are asked for", string(o), index,
+			len(out), maxShards)
 	}
 	return out, nil
 }
@@ -104,9 +108,11 @@ func (o webOrigin) shards(ctx context.Context, index string) ([]string, error) {
 const maxShards = 1000
 
 // open implements origin.
-func (o webOrigin) open(ctx context.Context, _, name string, f file, from int64) (io.ReadCloser, int64, error) {
+func (o webOrigin) open(ctx context.Context, _, name string, f file, from int64) (io.ReadCloser,
+	int64, error) {
 	reply, begin, err := get(ctx, http.MethodGet, string(o)+"/"+name, from, func(r *http.Request) {
-		if tag, _, ok := strings.Cut(strings.TrimPrefix(f.Tag, "web "), " "); ok && from > 0 && strings.HasPrefix(tag, `"`) {
+		if tag, _, ok := strings.Cut(strings.TrimPrefix(f.Tag, "web "), " "); ok && from > 0 &&
+			strings.HasPrefix(tag, `"`) {
 			r.Header.Set("If-Range", tag) // another version begins anew
 		}
 	})

@@ -1,5 +1,6 @@
-// Package jsonerr says in the words of JSON which key of a file holds a value of another type than is wanted. It knows
-// nothing of the files; whoever reads one with encoding/json passes the error through [WrongType].
+// Package jsonerr says in the words of JSON which key of a file holds a value of another type than
+// is wanted. It knows nothing of the files; whoever reads one with encoding/json passes the error
+// through [WrongType].
 package jsonerr
 
 import (
@@ -10,8 +11,8 @@ import (
 	"strings"
 )
 
-// WrongType returns err with the key, what it holds and what is wanted, where a type error of [json.Unmarshal] is in it;
-// what is around that stays, and so do other errors.
+// WrongType returns err with the key, what it holds and what is wanted, where a type error of
+// [json.Unmarshal] is in it; what is around that stays, and so do other errors.
 func WrongType(err error) error {
 	var e *json.UnmarshalTypeError
 	if !errors.As(err, &e) {

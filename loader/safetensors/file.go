@@ -56,8 +56,9 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-// Map maps a file of any format, in which parse finds the tensors, made by [NewTensor]: their bytes alias data or are
-// on the heap. Map gives them what the tensors of [Open] have: they are read lazily, survive a file that shrinks, and end with Close.
+// Map maps a file of any format, in which parse finds the tensors, made by [NewTensor]: their bytes
+// alias data or are on the heap. Map gives them what the tensors of [Open] have: they are read
+// lazily, survive a file that shrinks, and end with Close.
 func Map(path string, parse func(data []byte) ([]Tensor, error)) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -98,8 +99,8 @@ func NewFile(tensors []Tensor) *File {
 	return &File{Tensors: tensors, closed: new(atomic.Bool)}
 }
 
-// NewTensor returns a tensor of a file of another format. The shape, whose dimensions are not negative, must ask for
-// just the bytes of data.
+// NewTensor returns a tensor of a file of another format. The shape, whose dimensions are not
+// negative, must ask for just the bytes of data.
 func NewTensor(name string, dtype DType, shape []int, data []byte) (Tensor, error) {
 	s := Spec{Name: name, DType: dtype, Shape: shape}
 	n, err := s.Bytes()
@@ -107,7 +108,8 @@ func NewTensor(name string, dtype DType, shape []int, data []byte) (Tensor, erro
 		return Tensor{}, err
 	}
 	if n != int64(len(data)) {
-		return Tensor{}, tensorErr(name, ErrSize, "%d bytes for shape %v of %s, want %d", len(data), shape, dtype, n)
+		return Tensor{}, tensorErr(name, ErrSize, "%d bytes for shape %v of %s, want %d", len(data),
+			shape, dtype, n)
 	}
 	elements := 1
 	for _, d := range shape {

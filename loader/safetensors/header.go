@@ -30,7 +30,8 @@ func parse(file []byte) (tensors []Tensor, metadata map[string]string, err error
 		return nil, nil, fmt.Errorf("%w: it says %d bytes", ErrHeaderTooLarge, n)
 	}
 	if n > uint64(len(file)-8) {
-		return nil, nil, fmt.Errorf("%w: header of %d bytes in a file of %d", ErrHeaderTruncated, n, len(file))
+		return nil, nil, fmt.Errorf("%w: header of %d bytes in a file of %d", ErrHeaderTruncated, n,
+			len(file))
 	}
 	header, data := file[8:8+n], file[8+n:]
 	h, err := decodeHeader(header)
@@ -232,7 +233,8 @@ func (h *header) addEntry(name string, e entry) error {
 		return tensorErr(name, ErrOffsets, "%v", e.offsets)
 	}
 	if end-begin != nbits/8 {
-		return tensorErr(name, ErrSize, "%d bytes for shape %v of %s, want %d", end-begin, e.shape, t.DType, nbits/8)
+		return tensorErr(name, ErrSize, "%d bytes for shape %v of %s, want %d", end-begin, e.shape,
+			t.DType, nbits/8)
 	}
 	t.elements = int(elements)
 	h.tensors = append(h.tensors, t)

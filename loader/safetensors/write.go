@@ -42,7 +42,8 @@ func (s Spec) Bytes() (int64, error) {
 		n = lo
 	}
 	if n%8 != 0 {
-		return 0, tensorErr(s.Name, ErrSize, "shape %v of %s is not a whole number of bytes", s.Shape, s.DType)
+		return 0, tensorErr(s.Name, ErrSize, "shape %v of %s is not a whole number of bytes", s.Shape,
+			s.DType)
 	}
 	return int64(n / 8), nil
 }
@@ -50,9 +51,9 @@ func (s Spec) Bytes() (int64, error) {
 // Fill writes the little-endian data of one tensor to w, all of it and nothing else.
 type Fill func(w io.Writer, s Spec) error
 
-// Write writes a file to w: tensors with wider elements first, then by name, so that every tensor is
-// aligned, whatever the order of specs. Equal arguments give equal bytes. fill is called once for each tensor,
-// in that order, so that a file larger than memory can be written.
+// Write writes a file to w: tensors with wider elements first, then by name, so that every tensor
+// is aligned, whatever the order of specs. Equal arguments give equal bytes. fill is called once
+// for each tensor, in that order, so that a file larger than memory can be written.
 func Write(w io.Writer, specs []Spec, metadata map[string]string, fill Fill) error {
 	specs = slices.Clone(specs)
 	slices.SortStableFunc(specs, func(a, b Spec) int {
@@ -71,7 +72,8 @@ func Write(w io.Writer, specs []Spec, metadata map[string]string, fill Fill) err
 			return fmt.Errorf("safetensors: write tensor %q: %w", s.Name, err)
 		}
 		if c.left != 0 {
-			return fmt.Errorf("safetensors: %w", tensorErr(s.Name, ErrFill, "%d of %d bytes are missing", c.left, sizes[i]))
+			return fmt.Errorf("safetensors: %w",
+				tensorErr(s.Name, ErrFill, "%d of %d bytes are missing", c.left, sizes[i]))
 		}
 	}
 	return nil

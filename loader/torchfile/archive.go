@@ -30,8 +30,8 @@ func (b *bounded) ReadAt(p []byte, at int64) (int, error) {
 	return b.r.ReadAt(p, at)
 }
 
-// readArchive runs the pickle of a zip archive and finds the bytes of its storages. Checksums are not compared, as
-// torch does not: that would read the whole file.
+// readArchive runs the pickle of a zip archive and finds the bytes of its storages. Checksums are
+// not compared, as torch does not: that would read the whole file.
 func readArchive(name string, data []byte) (any, map[string]*storage, error) {
 	entries, err := entriesOf(data)
 	if err != nil {
@@ -80,7 +80,8 @@ func entriesOf(data []byte) (map[string][]byte, error) {
 	case errors.Is(err, ErrLimit):
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w: the download or copy was cut short; fetch the file again", ErrFormat, err)
+		return nil, fmt.Errorf("%w: %w: the download or copy was cut short; fetch the file again",
+			ErrFormat, err)
 	}
 	source.left = math.MaxInt // what each entry has in front of it is not kept
 	type span struct {
@@ -97,14 +98,18 @@ func entriesOf(data []byte) (map[string][]byte, error) {
 			return nil, fmt.Errorf("entry %.*q %w", maxName, f.Name, ErrCompressed)
 		}
 		begin, err := f.DataOffset()
-		if err != nil || begin < 0 || f.UncompressedSize64 > uint64(len(data)) || uint64(begin) > uint64(len(data))-f.UncompressedSize64 {
+		if err != nil || begin < 0 || f.UncompressedSize64 > uint64(len(data)) ||
+			uint64(begin) > uint64(len(data))-f.UncompressedSize64 {
 			return nil, fmt.Errorf("%w: entry %.*q lies outside of the file", ErrFormat, maxName, f.Name)
 		}
 		end := uint64(begin) + f.UncompressedSize64
 		entries[f.Name] = data[begin:end:end]
 		spans = append(spans, span{f.Name, uint64(begin), end})
 	}
-	slices.SortFunc(spans, func(a, b span) int { return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end)) })
+	slices.SortFunc(spans, func(a,
+		b span) int {
+		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
+	})
 	for i := 1; i < len(spans); i++ {
 		if a, b := spans[i-1], spans[i]; b.begin < a.end {
 			return nil, fmt.Errorf("%w: %.*q and %.*q", ErrOverlap, maxName, a.name, maxName, b.name)

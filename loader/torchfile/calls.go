@@ -15,8 +15,10 @@ const (
 
 // storageTypes are the classes of storages with the type of their elements.
 var storageTypes = map[global]safetensors.DType{
-	"torch.FloatStorage": safetensors.F32, "torch.HalfStorage": safetensors.F16, "torch.BFloat16Storage": safetensors.BF16, "torch.DoubleStorage": safetensors.F64,
-	"torch.LongStorage": "I64", "torch.IntStorage": "I32", "torch.ShortStorage": "I16", "torch.CharStorage": "I8", "torch.ByteStorage": "U8", "torch.BoolStorage": "BOOL",
+	"torch.FloatStorage": safetensors.F32, "torch.HalfStorage": safetensors.F16,
+	"torch.BFloat16Storage": safetensors.BF16, "torch.DoubleStorage": safetensors.F64,
+	"torch.LongStorage": "I64", "torch.IntStorage": "I32", "torch.ShortStorage": "I16",
+	"torch.CharStorage": "I8", "torch.ByteStorage": "U8", "torch.BoolStorage": "BOOL",
 }
 
 // maxName bounds what a message repeats of a name in the file.
@@ -45,11 +47,13 @@ func (m *machine) global(onStack bool) error {
 		parts[1-i] = s
 	}
 	name := global(parts[0] + "." + parts[1])
-	if _, ok := storageTypes[name]; ok || name == orderedDict || name == rebuildTensor || name == rebuildParameter {
+	if _, ok := storageTypes[name]; ok || name == orderedDict || name == rebuildTensor ||
+		name == rebuildParameter {
 		return m.push(name)
 	}
 	return fmt.Errorf("%s asks to call %.*q: %w; only tensors are read from it, of floats, integers and booleans, and nothing in it is run. "+
-		"Where it is trusted, write it as safetensors: model.save_pretrained(out)", m.name, maxName, string(name), ErrCall)
+		"Where it is trusted, write it as safetensors: model.save_pretrained(out)", m.name, maxName,
+		string(name), ErrCall)
 }
 
 // persistent puts a storage in the place of its description:
@@ -80,7 +84,8 @@ func (m *machine) persistent() error {
 		s = &storage{key: key, dtype: dtype, elements: int(n)}
 		m.storages[key] = s
 	} else if s.dtype != dtype || s.elements != int(n) {
-		return fmt.Errorf("%w %.*q: %d elements of %s, and %d of %s", ErrStorage, maxName, key, s.elements, s.dtype, n, dtype)
+		return fmt.Errorf("%w %.*q: %d elements of %s, and %d of %s", ErrStorage, maxName, key,
+			s.elements, s.dtype, n, dtype)
 	}
 	return m.push(s)
 }
@@ -113,8 +118,9 @@ func (m *machine) reduce() error {
 	return m.bad("a call of %s with %d arguments that torch does not write", name, len(args))
 }
 
-// rebuild makes a tensor of (storage, offset, shape, strides, requires_grad, hooks, metadata). What comes behind the strides
-// is about training, but for the metadata, which may say that the numbers are to be read as negative or conjugate.
+// rebuild makes a tensor of (storage, offset, shape, strides, requires_grad, hooks, metadata). What
+// comes behind the strides is about training, but for the metadata, which may say that the numbers
+// are to be read as negative or conjugate.
 func (m *machine) rebuild(args tuple) error {
 	v := &view{}
 	var isStorage, isOffset, isShape, isStride bool
@@ -123,7 +129,8 @@ func (m *machine) rebuild(args tuple) error {
 	v.shape, isShape = integers(args[2])
 	v.stride, isStride = integers(args[3])
 	if !isStorage || !isOffset || !isShape || !isStride {
-		return m.bad("a tensor of %s, %s, %s and %s", kindOf(args[0]), kindOf(args[1]), kindOf(args[2]), kindOf(args[3]))
+		return m.bad("a tensor of %s, %s, %s and %s", kindOf(args[0]), kindOf(args[1]),
+			kindOf(args[2]), kindOf(args[3]))
 	}
 	if len(args) == 7 && args[6] != nil {
 		if d, ok := args[6].(*dict); !ok || len(d.keys) > 0 {

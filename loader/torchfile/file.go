@@ -8,13 +8,15 @@ import (
 	"github.com/warmserve/warmserve/loader/safetensors"
 )
 
-// Open maps the file at path and finds its tensors. None is read yet, but for those that are not in row-major order. The
-// caller closes the File.
+// Open maps the file at path and finds its tensors. None is read yet, but for those that are not in
+// row-major order. The caller closes the File.
 func Open(path string) (*safetensors.File, error) {
-	return safetensors.Map(path, func(data []byte) ([]safetensors.Tensor, error) { return parse(filepath.Base(path), data) })
+	return safetensors.Map(path,
+		func(data []byte) ([]safetensors.Tensor, error) { return parse(filepath.Base(path), data) })
 }
 
-// Parse finds the tensors in the bytes of a whole file, which the caller must not change. The name is for messages.
+// Parse finds the tensors in the bytes of a whole file, which the caller must not change. The name
+// is for messages.
 func Parse(name string, data []byte) (*safetensors.File, error) {
 	tensors, err := parse(name, data)
 	if err != nil {
@@ -49,7 +51,8 @@ func parse(name string, data []byte) ([]safetensors.Tensor, error) {
 	// What no tensor names is checked as well: its bytes are there.
 	for _, key := range sortedKeys(storages) {
 		if s := storages[key]; len(s.data) != s.elements*s.dtype.Bits()/8 {
-			return nil, fmt.Errorf("%w %q: %d bytes, want %d elements of %s", ErrStorage, key, len(s.data), s.elements, s.dtype)
+			return nil, fmt.Errorf("%w %q: %d bytes, want %d elements of %s", ErrStorage, key,
+				len(s.data), s.elements, s.dtype)
 		}
 	}
 	return tensorsOf(value, len(data))

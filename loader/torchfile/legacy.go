@@ -11,8 +11,9 @@ const legacyMagic = raw("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
 // legacyVersion is the one version of that format.
 const legacyVersion = int64(1001)
 
-// readLegacy reads the format before the archives: pickles of a magic number, a version, what the machine was like, the
-// value itself and the keys of its storages; and behind them of each storage the number of elements and its bytes.
+// readLegacy reads the format before the archives: pickles of a magic number, a version, what the
+// machine was like, the value itself and the keys of its storages; and behind them of each storage
+// the number of elements and its bytes.
 func readLegacy(name string, data []byte) (any, map[string]*storage, error) {
 	m := machine{name: name, data: data, storages: map[string]*storage{}}
 	var values [5]any
@@ -50,10 +51,12 @@ func readLegacy(name string, data []byte) (any, map[string]*storage, error) {
 			return nil, nil, fmt.Errorf("%w %.*q: %w", ErrStorage, maxName, key, err)
 		}
 		if n := binary.LittleEndian.Uint64(size); n != uint64(s.elements) {
-			return nil, nil, fmt.Errorf("%w %.*q: %d elements, want %d", ErrStorage, maxName, key, n, s.elements)
+			return nil, nil, fmt.Errorf("%w %.*q: %d elements, want %d", ErrStorage, maxName, key, n,
+				s.elements)
 		}
 		if s.data, err = m.take(uint64(s.elements) * uint64(s.dtype.Bits()) / 8); err != nil {
-			return nil, nil, fmt.Errorf("%w %.*q: the file ends in it; fetch the file again", ErrStorage, maxName, key)
+			return nil, nil, fmt.Errorf("%w %.*q: the file ends in it; fetch the file again",
+				ErrStorage, maxName, key)
 		}
 	}
 	if m.at != len(data) {

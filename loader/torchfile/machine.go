@@ -12,7 +12,8 @@ import (
 const (
 	// maxProgram bounds a pickle. Those of the largest public checkpoints have a few megabytes.
 	maxProgram = 32 << 20
-	// maxValues bounds the values that a pickle makes, of some 100 bytes at most each. A tensor takes about 30.
+	// maxValues bounds the values that a pickle makes, of some 100 bytes at most each. A tensor
+	// takes about 30.
 	maxValues = 1 << 21
 )
 

@@ -50,7 +50,8 @@ func tensorsOf(value any, size int) ([]safetensors.Tensor, error) {
 	return out, nil
 }
 
-// tensor checks a view and returns its bytes as those of a tensor, and how many had to be copied, at most limit.
+// tensor checks a view and returns its bytes as those of a tensor, and how many had to be copied,
+// at most limit.
 func (v *view) tensor(name string, limit int) (t safetensors.Tensor, copied int, err error) {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w %.*q: %s", ErrTensor, maxName, name, fmt.Sprintf(format, args...))
@@ -86,7 +87,8 @@ func (v *view) tensor(name string, limit int) (t safetensors.Tensor, copied int,
 		t, err = safetensors.NewTensor(name, s.dtype, shape, []byte{})
 		return t, 0, err
 	case last >= uint64(s.elements):
-		return t, 0, bad("shape %v, strides %v, offset %d reach element %d of %d in its storage", v.shape, v.stride, v.offset, last, s.elements)
+		return t, 0, bad("shape %v, strides %v, offset %d reach element %d of %d in its storage",
+			v.shape, v.stride, v.offset, last, s.elements)
 	case n > uint64(s.elements):
 		return t, 0, bad("shape %v has more elements than its storage, %d: save expanded tensors with .contiguous()", v.shape, s.elements)
 	}

@@ -61,13 +61,14 @@ type Options struct {
 	Now time.Time
 }
 
-// Render returns the text of a conversation and where it came from. The error is a *TemplateError, or says which option
-// cannot be a template value.
+// Render returns the text of a conversation and where it came from. The error is a *TemplateError,
+// or says which option cannot be a template value.
 func (t *Template) Render(messages []Message, o Options) (Rendered, error) {
 	f := form{nullContent: t.t.TestsNone("content")}
 	r, err := t.render(messages, o, f)
 	var te *TemplateError
-	if !errors.As(err, &te) || te.Kind != jinja.TypeError || !slices.ContainsFunc(messages, func(m Message) bool { return m.Has("tool_calls") }) {
+	if !errors.As(err, &te) || te.Kind != jinja.TypeError ||
+		!slices.ContainsFunc(messages, func(m Message) bool { return m.Has("tool_calls") }) {
 		return r, err
 	}
 	// Some templates put the arguments of a tool call into text, which an object cannot be.
@@ -95,7 +96,8 @@ func (t *Template) render(messages []Message, o Options, f form) (Rendered, erro
 	}
 	vars.Set("messages", list)
 	vars.Set("add_generation_prompt", o.AddGenerationPrompt)
-	if err := errors.Join(setVar(vars, "tools", o.Tools), setVar(vars, "documents", o.Documents)); err != nil {
+	if err := errors.Join(setVar(vars, "tools", o.Tools),
+		setVar(vars, "documents", o.Documents)); err != nil {
 		return Rendered{}, err
 	}
 	now := o.Now

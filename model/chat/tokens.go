@@ -6,7 +6,8 @@ import (
 )
 
 // tokenNames are the special tokens every tokenizer may have.
-var tokenNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
+var tokenNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
+	"cls_token", "mask_token"}
 
 // SpecialTokens returns the special tokens that a template sees, by name (bos_token, eos_token, …).
 // tokenizerConfig is tokenizer_config.json and specialTokensMap is special_tokens_map.json; either
@@ -37,7 +38,8 @@ func SpecialTokens(tokenizerConfig, specialTokensMap []byte) (map[string]string,
 	var extra map[string]json.RawMessage
 	if json.Unmarshal(config["extra_special_tokens"], &extra) == nil { // a list of them has no names
 		for _, name := range sortedKeys(extra) {
-			if err := setToken(out, "tokenizer_config.json: extra_special_tokens", name, extra[name]); err != nil {
+			if err := setToken(out, "tokenizer_config.json: extra_special_tokens", name,
+				extra[name]); err != nil {
 				return nil, err
 			}
 		}

@@ -78,7 +78,8 @@ const scoreBudget = 48 << 10
 // Shapes: q and out are (rows, H·D) with strides ldq and ldo; k and v are
 // (T, K·D) with stride ldk. Writes out. The bits of a row depend on its own
 // sequence alone, however that is divided into spans and queries.
-func (a *attention) forward(s *Scratch, out []float32, ldo int, q []float32, ldq int, k, v []float32, ldk int, spans []Span, queries []Query, head int) {
+func (a *attention) forward(s *Scratch, out []float32, ldo int, q []float32, ldq int, k, v []float32,
+	ldk int, spans []Span, queries []Query, head int) {
 	l := layout{a: a, k: k[head*a.D:], v: v[head*a.D:], ldk: ldk, spans: spans}
 	longest := 0
 	for _, q := range queries {
@@ -171,7 +172,8 @@ func (l *layout) put(sp Span, lo, hi int) {
 }
 
 // attend computes one query head, whose columns begin at col.
-func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []float32, ldq int, sp Span, query Query, col int) {
+func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []float32, ldq int,
+	sp Span, query Query, col int) {
 	n := l.end - l.first
 	lds := kernel.Stride(n)
 	rows := min(kernel.RowBlock, max(14, scoreBudget/lds/14*14))
@@ -192,7 +194,8 @@ func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 		}
 		panels := (to - from + kernel.NR - 1) / kernel.NR
 		if l.low {
-			kernel.MatMulBF16(scores, lds, q[r*ldq+col:], ldq, l.lowKeys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels, &s.Gemm)
+			kernel.MatMulBF16(scores, lds, q[r*ldq+col:], ldq, l.lowKeys[from/kernel.NR*l.kp:], l.kp,
+				m, a.D, panels, &s.Gemm)
 		} else {
 			kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels)
 		}
@@ -227,14 +230,16 @@ func (a *attention) cap(scores []float32, lds, m, n int) {
 }
 
 // mix writes the weighted values of m rows: out (m, D) = scores (m, n) · values.
-func (a *attention) mix(s *Scratch, out []float32, ldo int, scores []float32, lds int, values []float32, vp, m, n int) {
+func (a *attention) mix(s *Scratch, out []float32, ldo int, scores []float32, lds int,
+	values []float32, vp, m, n int) {
 	dst, ldd := a.whole(s, out, ldo)
 	kernel.MatMul(dst, ldd, scores, lds, values, vp, m, n, kernel.Pad(a.D)/kernel.NR)
 	a.place(out, ldo, dst, ldd, m)
 }
 
 // mixLow is mix in bfloat16.
-func (a *attention) mixLow(s *Scratch, out []float32, ldo int, scores []float32, lds int, values []uint32, vp, m, n int) {
+func (a *attention) mixLow(s *Scratch, out []float32, ldo int, scores []float32, lds int,
+	values []uint32, vp, m, n int) {
 	dst, ldd := a.whole(s, out, ldo)
 	kernel.MatMulBF16(dst, ldd, scores, lds, values, vp, m, n, kernel.Pad(a.D)/kernel.NR, &s.Gemm)
 	a.place(out, ldo, dst, ldd, m)

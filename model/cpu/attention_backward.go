@@ -27,7 +27,8 @@ type learning struct {
 
 // dropped is forward with dropout of the attention's weights, for spans without
 // prefix. numbers[i] names the query i's sequence to the dropout.
-func (a *attention) dropped(s *Scratch, out []float32, ldo int, q []float32, ldq int, k, v []float32, ldk int, spans []Span, queries []Query, head int, drop dropout, numbers []uint64) {
+func (a *attention) dropped(s *Scratch, out []float32, ldo int, q []float32, ldq int, k, v []float32,
+	ldk int, spans []Span, queries []Query, head int, drop dropout, numbers []uint64) {
 	l := &s.learn
 	col := head * a.D
 	for i, query := range queries {
@@ -129,7 +130,8 @@ func (a *attention) weights(s *Scratch, h int, q []float32, ldq, lo, m, first, n
 // Writes the rows of DQ that belong to the queries, and accumulates into the
 // head's columns of DK and DV. drop and numbers are those of [attention.dropped].
 // Source: Dao et al. 2022 (arXiv 2205.14135), algorithm 4.
-func (a *attention) backward(s *Scratch, t *attentionGrads, spans []Span, queries []Query, head int, drop dropout, numbers []uint64) {
+func (a *attention) backward(s *Scratch, t *attentionGrads, spans []Span, queries []Query, head int,
+	drop dropout, numbers []uint64) {
 	l := &s.learn
 	col := head * a.D
 	for i, query := range queries {
@@ -150,7 +152,8 @@ func (a *attention) backward(s *Scratch, t *attentionGrads, spans []Span, querie
 			}
 			for lo := query.Lo; lo < query.Hi; lo += queryBlock {
 				m := min(queryBlock, query.Hi-lo)
-				b := block{lo: lo, m: m, row: query.Row + lo - query.Lo, h: h, first: first, n: a.seen(n, lo+m-first), packed: n, key: row*t.LDK + col}
+				b := block{lo: lo, m: m, row: query.Row + lo - query.Lo, h: h, first: first,
+					n: a.seen(n, lo+m-first), packed: n, key: row*t.LDK + col}
 				a.block(s, t, b, drop, func(j int) uint64 { return dropRow(numbers[i], h, lo+j) })
 			}
 			if a.relative != nil {
@@ -220,7 +223,8 @@ func (a *attention) capBackward(ds, capped []float32) {
 
 // product writes dst (m, D) = weights (m, n) · panels, through memory of its own:
 // a product writes whole panels, and not into the next head.
-func (a *attention) product(l *learning, dst []float32, ldd int, weights []float32, ldw int, panels []float32, panel, m, n int) {
+func (a *attention) product(l *learning, dst []float32, ldd int, weights []float32, ldw int,
+	panels []float32, panel, m, n int) {
 	w := kernel.Pad(a.D)
 	tmp := grow(&l.out, m*w)
 	kernel.MatMul(tmp, w, weights, ldw, panels, panel, m, n, w/kernel.NR)
@@ -230,7 +234,8 @@ func (a *attention) product(l *learning, dst []float32, ldd int, weights []float
 }
 
 // accumulate adds turned (n, m) · rows (m, D) to the n rows of dst.
-func (a *attention) accumulate(l *learning, dst []float32, ldd int, turned []float32, ldt int, rows []float32, ldr, m, n int) {
+func (a *attention) accumulate(l *learning, dst []float32, ldd int, turned []float32, ldt int,
+	rows []float32, ldr, m, n int) {
 	w := kernel.Pad(a.D)
 	pack := grow(&l.pack, w*queryBlock)
 	kernel.PackCols(pack, queryBlock*kernel.NR, 0, rows, ldr, m, a.D)

@@ -62,7 +62,8 @@ func NewDecoder(n *nn.Network, src Source, output string, workers int) (*Decoder
 func hasOutput(n *nn.Network, src Source, name string) error {
 	want := []int{n.Vocab, n.Hidden}
 	if shape, ok := src.Shape(name); !ok || !slices.Equal(shape, want) {
-		return &BindingError{Architecture: n.Name, Missing: []string{fmt.Sprintf("%s of shape %v", name, want)}}
+		return &BindingError{Architecture: n.Name,
+			Missing: []string{fmt.Sprintf("%s of shape %v", name, want)}}
 	}
 	return nil
 }
@@ -101,7 +102,8 @@ func (d *Decoder) Decode(ctx context.Context, prompts [][]int32, answers, most i
 			return fmt.Errorf("prompt %d: %w", i, err)
 		}
 		if len(p)+most-1 > d.m.Net.Positions {
-			return fmt.Errorf("prompt %d: %d tokens and %d to come, the context holds %d", i, len(p), most, d.m.Net.Positions)
+			return fmt.Errorf("prompt %d: %d tokens and %d to come, the context holds %d", i, len(p),
+				most, d.m.Net.Positions)
 		}
 		if err := d.fixed(len(p) + most - 1); err != nil {
 			return fmt.Errorf("prompt %d: %w", i, err)

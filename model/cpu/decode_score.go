@@ -11,9 +11,11 @@ const scoredRows = 4096
 // LogProbs returns the log-probability of every token of every answer under
 // softmax(logits/temperature). As for Decode, answer i belongs to prompt
 // i/(answers/prompts), and each prompt is computed once.
-func (d *Decoder) LogProbs(ctx context.Context, prompts, answers [][]int32, temperature float32) ([][]float64, error) {
+func (d *Decoder) LogProbs(ctx context.Context, prompts, answers [][]int32,
+	temperature float32) ([][]float64, error) {
 	if len(prompts) == 0 || len(answers)%len(prompts) != 0 || !(temperature > 0) {
-		return nil, fmt.Errorf("cpu: %d answers to %d prompts at temperature %v", len(answers), len(prompts), temperature)
+		return nil, fmt.Errorf("cpu: %d answers to %d prompts at temperature %v", len(answers),
+			len(prompts), temperature)
 	}
 	group := len(answers) / len(prompts)
 	for i, a := range answers {

@@ -4,15 +4,14 @@
 //
 // # Scoring
 //
-// An [Engine] scores batches of [Sequence] with a [Model] on a fixed team of
-// workers. Sequences are packed one behind the other without padding. Equal
-// sequences are scored once, and a prefix that several causal sequences share is
-// computed once (see plan), unless their lengths give them other rotations. What is left is divided into chunks of whole sequences,
-// and every worker carries a chunk through all layers alone; only what cannot be
-// divided evenly is computed by the whole team. A program is cut at attention into
-// lists of steps that run a block of rows at a time (see schedule), so that what one
-// step leaves is in cache for the next. In the last layer only the scored tokens
-// pass through attention and the feed-forward network.
+// An [Engine] scores batches of [Sequence] with a [Model] on a fixed team of workers. Sequences are
+// packed one behind the other without padding. Equal sequences are scored once, and a prefix that
+// several causal sequences share is computed once (see plan), unless their lengths give them other
+// rotations. What is left is divided into chunks of whole sequences, and every worker carries a
+// chunk through all layers alone; only what cannot be divided evenly is computed by the whole team.
+// A program is cut at attention into lists of steps that run a block of rows at a time (see
+// schedule), so that what one step leaves is in cache for the next. In the last layer only the
+// scored tokens pass through attention and the feed-forward network.
 //
 // # Training
 //

@@ -84,7 +84,8 @@ func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
 		e.joint.forward(m, p, c, seqs, e.output)
 	}
 	for i, u := range p.same {
-		dst[i] = e.reward(m, &seqs[i], e.output[int(p.rows[u])*m.head.outputs:int(p.rows[u+1])*m.head.outputs])
+		dst[i] = e.reward(m, &seqs[i],
+			e.output[int(p.rows[u])*m.head.outputs:int(p.rows[u+1])*m.head.outputs])
 	}
 	e.batch = batch{}
 	return nil

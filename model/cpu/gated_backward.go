@@ -29,7 +29,8 @@ func (g *gated) refresh() {
 //
 // Shapes: h is (m, Pad(F)) with stride ldh; gu is (m, 2·Pad(F)) with stride ldgu,
 // gate and up in turn by panels of kernel.NR columns; x is (m, in) with stride ldx.
-func (g *gated) saved(s *kernel.Scratch, h []float32, ldh int, gu []float32, ldgu int, x []float32, ldx, m int) {
+func (g *gated) saved(s *kernel.Scratch, h []float32, ldh int, gu []float32, ldgu int, x []float32,
+	ldx, m int) {
 	p := kernel.Product{C: gu, LDC: ldgu, A: x, LDA: ldx, W: g.w, Bias: g.b, M: m, Epilogue: kernel.Store}
 	p.All(s)
 	for j := 0; j < kernel.Pad(g.F); j += kernel.NR {
@@ -44,21 +45,25 @@ func (g *gated) saved(s *kernel.Scratch, h []float32, ldh int, gu []float32, ldg
 // lddh; gu is what saved kept; dgu is (m, 2·F) with stride ldgu, room for the
 // gradients of gate and, behind them, up. Writes dx, or with add accumulates into
 // it, and dgu.
-func (g *gated) backward(w *Work, dx []float32, lddx int, add bool, dgu, dh []float32, lddh int, gu []float32, ldgu int, x []float32, ldx, m int) {
+func (g *gated) backward(w *Work, dx []float32, lddx int, add bool, dgu, dh []float32, lddh int,
+	gu []float32, ldgu int, x []float32, ldx, m int) {
 	w.Rows(m, func(s *Scratch, lo, hi int) {
-		g.backwardInput(s, dx[lo*lddx:], lddx, add, dgu[lo*ldgu:], dh[lo*lddh:], lddh, gu[lo*ldgu:], ldgu, hi-lo)
+		g.backwardInput(s, dx[lo*lddx:], lddx, add, dgu[lo*ldgu:], dh[lo*lddh:], lddh, gu[lo*ldgu:],
+			ldgu, hi-lo)
 	})
 	g.backwardWeight(w, dgu, ldgu, x, ldx, m)
 }
 
 // backwardInput is the part of backward that computes dx and dgu, for some rows
 // by one worker.
-func (g *gated) backwardInput(s *Scratch, dx []float32, lddx int, add bool, dgu, dh []float32, lddh int, gu []float32, ldgu, m int) {
+func (g *gated) backwardInput(s *Scratch, dx []float32, lddx int, add bool, dgu, dh []float32,
+	lddh int, gu []float32, ldgu, m int) {
 	for lo := 0; lo < m; lo += 16 { // in the first cache
 		d, u, e, rows := dgu[lo*ldgu:], gu[lo*ldgu:], dh[lo*lddh:], min(16, m-lo)
 		for j := 0; j < g.F; j += kernel.NR {
 			n := min(kernel.NR, g.F-j)
-			kernel.GateBackward(d[j:], d[g.F+j:], ldgu, e[j:], lddh, u[2*j:], u[2*j+kernel.NR:], ldgu, rows, n, g.act())
+			kernel.GateBackward(d[j:], d[g.F+j:], ldgu, e[j:], lddh, u[2*j:], u[2*j+kernel.NR:], ldgu,
+				rows, n, g.act())
 		}
 	}
 	g.master.backwardInput(s, dx, lddx, add, dgu, ldgu, m)

@@ -50,7 +50,8 @@ func (l *linear) store(i, row int, values []float32) {
 //
 // Shapes: x is (m, in) with stride ldx; y is (m, Pad(out)) with stride ldy.
 // Aliasing: y must not overlap x. Accumulates into y with kernel.Add.
-func (l *linear) forward(s *kernel.Scratch, y []float32, ldy int, x []float32, ldx, m int, e kernel.Epilogue) {
+func (l *linear) forward(s *kernel.Scratch, y []float32, ldy int, x []float32, ldx, m int,
+	e kernel.Epilogue) {
 	p := kernel.Product{C: y, LDC: ldy, A: x, LDA: ldx, W: l.w, Bias: l.b, M: m, Epilogue: e}
 	p.All(s)
 }

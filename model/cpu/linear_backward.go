@@ -24,7 +24,8 @@ func (l *linear) refresh() {
 // Shapes: dx is (m, Pad(in)) with stride lddx, dy is (m, out) with stride lddy,
 // x is (m, in) with stride ldx. Writes dx, or with add accumulates into it.
 // Aliasing: dx must overlap neither dy nor x.
-func (l *linear) backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m int) {
+func (l *linear) backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int,
+	x []float32, ldx, m int) {
 	l.master.backward(w, dx, lddx, add, dy, lddy, x, ldx, m)
 }
 

@@ -75,7 +75,8 @@ func (e *BindingError) Error() string {
 	list("missing", e.Missing)
 	list("unknown", e.Unknown)
 	list("mis-shaped", e.Shapes)
-	if slices.ContainsFunc(e.Missing, func(n string) bool { return strings.HasPrefix(n, "score.") || strings.HasPrefix(n, "classifier.") }) {
+	if slices.ContainsFunc(e.Missing,
+		func(n string) bool { return strings.HasPrefix(n, "score.") || strings.HasPrefix(n, "classifier.") }) {
 		b.WriteString(" (without its score head a checkpoint is a language model, no reward model)")
 	}
 	return b.String()
@@ -86,7 +87,8 @@ var ErrNotFinite = errors.New("not a finite number")
 
 // buffers are tensors that some checkpoints carry beside the weights: tables
 // that the model computes itself.
-var buffers = []string{".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".position_ids", ".embeddings.token_type_ids", ".num_batches_tracked"}
+var buffers = []string{".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias",
+	".attn.bias", ".attn.masked_bias", ".position_ids", ".embeddings.token_type_ids", ".num_batches_tracked"}
 
 // IsBuffer reports whether a tensor is such a table.
 func IsBuffer(name string) bool {
@@ -132,7 +134,8 @@ func bind(n *nn.Network, params []nn.Param, src Source) error {
 		switch shape, ok := src.Shape(name); {
 		case !ok:
 			e.Missing = append(e.Missing, name)
-		case p.Rows != nil && len(shape) == len(p.Shape) && shape[0] > slices.Max(p.Rows) && slices.Equal(shape[1:], p.Shape[1:]):
+		case p.Rows != nil && len(shape) == len(p.Shape) && shape[0] > slices.Max(p.Rows) &&
+			slices.Equal(shape[1:], p.Shape[1:]):
 		case !slices.Equal(shape, p.Shape):
 			e.Shapes = append(e.Shapes, fmt.Sprintf("%s: shape %v, want %v", name, shape, p.Shape))
 		}
@@ -194,7 +197,8 @@ type loading struct {
 
 func (m *Model) read(src Source, o LoadOptions) error {
 	params := m.weights.params
-	r := &loading{LoadOptions: o, m: m, src: src, pieces: cut(params), left: make([]atomic.Int32, len(params))}
+	r := &loading{LoadOptions: o, m: m, src: src, pieces: cut(params),
+		left: make([]atomic.Int32, len(params))}
 	for i := range r.pieces {
 		r.left[r.pieces[i].param].Add(1)
 		m.parameters += r.len(&r.pieces[i])
@@ -308,7 +312,8 @@ func readRows(src Source, dst []float32, name string, p *nn.Param, row int) erro
 
 // digest hashes the pieces' hashes in the order of the tensors' names.
 func digest(params []nn.Param, pieces []piece) string {
-	slices.SortStableFunc(pieces, func(a, b piece) int { return strings.Compare(params[a.param].Name, params[b.param].Name) })
+	slices.SortStableFunc(pieces,
+		func(a, b piece) int { return strings.Compare(params[a.param].Name, params[b.param].Name) })
 	h := sha256.New()
 	for _, p := range pieces {
 		q := &params[p.param]

@@ -82,7 +82,8 @@ func (l *LoRA) add(p *nn.Param, layer string, seed uint64) {
 	r, n, in := l.Config.Rank, p.Shape[0], p.Shape[1]
 	w := lowRank{
 		whole: p, base: slices.Clone(p.Data), n: n, in: in,
-		a: make([]float32, r*in), b: make([]float32, n*r), da: make([]float32, r*in), db: make([]float32, n*r),
+		a: make([]float32, r*in), b: make([]float32, n*r), da: make([]float32, r*in),
+		db: make([]float32, n*r),
 	}
 	limit, key := 1/math.Sqrt(float64(in)), nn.Mix(seed, uint64(len(l.targets)))
 	for i := range w.a {

@@ -60,7 +60,8 @@ func (m *master) refresh() {
 // Shapes: dx is (rows, Pad(in)) with stride lddx, dy is (rows, n) with stride
 // lddy, x is (rows, in) with stride ldx. Reads dy and x. Writes dx, or with add
 // accumulates into it; a nil dx is not wanted. Accumulates into dW and db.
-func (m *master) backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, rows int) {
+func (m *master) backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int,
+	x []float32, ldx, rows int) {
 	if dx != nil {
 		w.Rows(rows, func(s *Scratch, lo, hi int) {
 			m.backwardInput(s, dx[lo*lddx:], lddx, add, dy[lo*lddy:], lddy, hi-lo)
@@ -124,7 +125,8 @@ func (m *master) gradient(s *Scratch, o *sides, k, lo, hi int) {
 	m.addProduct(s, lo, hi, func(c []float32, ldc, panel, n int, add bool) {
 		switch {
 		case m.low != nil && add:
-			kernel.MatMulAddBF16(c, ldc, a, blockStride, o.low[panel*lowPanel:], lowPanel, hi-lo, k, n, &s.Gemm)
+			kernel.MatMulAddBF16(c, ldc, a, blockStride, o.low[panel*lowPanel:], lowPanel, hi-lo, k,
+				n, &s.Gemm)
 		case m.low != nil:
 			kernel.MatMulBF16(c, ldc, a, blockStride, o.low[panel*lowPanel:], lowPanel, hi-lo, k, n, &s.Gemm)
 		case add:

@@ -109,7 +109,8 @@ func (r *reverse) route(op *step, i int, dy []float32, ld, n int) {
 			scale(dh[j*k.ldh:][:f], k.weights[j])
 			scale(dys[j*ld:][:c], k.weights[j])
 		}
-		e.gated.backwardInput(w, dxs[p.lo*ld:], ld, false, dgu[p.lo*k.ldg:], dh[p.lo*k.ldh:], k.ldh, k.gu[p.lo*k.ldg:], k.ldg, m)
+		e.gated.backwardInput(w, dxs[p.lo*ld:], ld, false, dgu[p.lo*k.ldg:], dh[p.lo*k.ldh:], k.ldh,
+			k.gu[p.lo*k.ldg:], k.ldg, m)
 	})
 	for j := range mix.experts {
 		e, lo := &mix.experts[j], int(k.first[j])

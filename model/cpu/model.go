@@ -126,7 +126,8 @@ func (m *Model) Validate(s Sequence) error {
 	case s.Every && n.SeesAhead():
 		return fmt.Errorf("model: %s has no reward after each token: its tokens see those behind them", n.Name)
 	case s.Types != nil && (n.Types == 0 || len(s.Types) != len(s.IDs)):
-		return fmt.Errorf("model: %d token types for %d tokens of a model with %d types", len(s.Types), len(s.IDs), n.Types)
+		return fmt.Errorf("model: %d token types for %d tokens of a model with %d types",
+			len(s.Types), len(s.IDs), n.Types)
 	}
 	for _, at := range s.Read {
 		if at < 0 || int(at) >= len(s.IDs) {

@@ -31,7 +31,8 @@ func together(pos []int32, a, b int) bool {
 
 // neighboursBackward adds the gradient of the values of neighbours to the rows
 // [lo, hi) of dx, or writes it without add.
-func neighboursBackward(dx []float32, lddx int, add bool, dy []float32, lddy, c, kernel int, pos []int32, lo, hi int) {
+func neighboursBackward(dx []float32, lddx int, add bool, dy []float32, lddy, c, kernel int,
+	pos []int32, lo, hi int) {
 	for t := lo; t < hi; t++ {
 		row := dx[t*lddx:][:c]
 		if !add {

@@ -17,7 +17,8 @@ type norm interface {
 	// Shapes: dx, dy and x are (m, groups·C) with strides lddx, lddy and ldx.
 	// Aliasing: dx may be dy with the same stride. Writes dx, or with add
 	// accumulates into it.
-	backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m, groups int)
+	backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int, x []float32, ldx, m,
+		groups int)
 }
 
 type rmsNorm struct {

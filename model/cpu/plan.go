@@ -62,7 +62,8 @@ func (p *plan) make(seqs []Sequence, net *nn.Network, workers int) {
 			return c
 		}
 		x, y := &seqs[a], &seqs[b]
-		return cmp.Or(slices.Compare(x.Types, y.Types), cmp.Compare(x.rows(), y.rows()), slices.Compare(x.Read, y.Read))
+		return cmp.Or(slices.Compare(x.Types, y.Types), cmp.Compare(x.rows(), y.rows()),
+			slices.Compare(x.Read, y.Read))
 	})
 	p.dedupe(seqs)
 	p.group(causal)
@@ -78,7 +79,8 @@ func (p *plan) dedupe(seqs []Sequence) {
 			prev := p.order[i-1]
 			n = commonPrefix(p.ids[prev], p.ids[s])
 			equal := int(n) == len(p.ids[s]) && int(n) == len(p.ids[prev])
-			if x, y := &seqs[s], &seqs[prev]; equal && x.Every == y.Every && slices.Equal(x.Read, y.Read) && slices.Equal(x.Types, y.Types) {
+			if x, y := &seqs[s], &seqs[prev]; equal && x.Every == y.Every &&
+				slices.Equal(x.Read, y.Read) && slices.Equal(x.Types, y.Types) {
 				p.same[s] = p.same[prev]
 				continue
 			}
@@ -116,7 +118,10 @@ func (p *plan) group(causal bool) {
 // divide fills chunks with units, the longest first, so that chunks are of
 // nearly equal length; there are at least as many as workers when units allow.
 func (p *plan) divide(workers int) {
-	slices.SortFunc(p.units, func(a, b unit) int { return cmp.Or(cmp.Compare(b.tokens, a.tokens), cmp.Compare(a.lo, b.lo)) })
+	slices.SortFunc(p.units, func(a,
+		b unit) int {
+		return cmp.Or(cmp.Compare(b.tokens, a.tokens), cmp.Compare(a.lo, b.lo))
+	})
 	total := int32(0)
 	for _, u := range p.units {
 		total += u.tokens
@@ -138,7 +143,8 @@ func (p *plan) divide(workers int) {
 	if c.tokens > 0 {
 		p.chunks = append(p.chunks, c)
 	}
-	slices.SortFunc(p.chunks, func(a, b chunk) int { return cmp.Or(cmp.Compare(b.tokens, a.tokens), cmp.Compare(a.lo, b.lo)) })
+	slices.SortFunc(p.chunks,
+		func(a, b chunk) int { return cmp.Or(cmp.Compare(b.tokens, a.tokens), cmp.Compare(a.lo, b.lo)) })
 }
 
 // len returns the number of tokens of the i-th unique sequence.

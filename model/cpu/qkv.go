@@ -32,7 +32,8 @@ func (f *fusedQKV) of(l *nn.Linear) *linear {
 func (f *fusedQKV) store(i, row int, values []float32) {
 	in := f.Q.In
 	if i == 0 {
-		f.Runs(row, len(values)/in, func(l *nn.Linear, at, i, n int) { f.of(l).w.Pack(at, values[i*in:(i+n)*in]) })
+		f.Runs(row, len(values)/in,
+			func(l *nn.Linear, at, i, n int) { f.of(l).w.Pack(at, values[i*in:(i+n)*in]) })
 		return
 	}
 	f.Runs(row, len(values), func(l *nn.Linear, at, i, n int) { copy(f.of(l).b[at:], values[i:i+n]) })

@@ -144,7 +144,8 @@ func (t *term) products(dst []float32, r *relative, x []float32, ldx, m, h int) 
 	n := kernel.Pad(r.Table.V)
 	ld := kernel.Stride(n)
 	for lo := 0; lo < m; lo += kernel.RowBlock {
-		kernel.MatMul(dst[lo*ld:], ld, x[lo*ldx:], ldx, t.head(r, h), r.d*kernel.NR, min(kernel.RowBlock, m-lo), r.d, n/kernel.NR)
+		kernel.MatMul(dst[lo*ld:], ld, x[lo*ldx:], ldx, t.head(r, h), r.d*kernel.NR,
+			min(kernel.RowBlock, m-lo), r.d, n/kernel.NR)
 	}
 }
 

@@ -39,7 +39,8 @@ func (r *relative) beginBackward(s *near, n int) {
 // backward spreads the gradient ds (m, n) of the scores of a block of queries over
 // distances, and carries the queries' part on: with A = q·K_rᵀ, dq += dA·K_r and
 // dK_r += dAᵀ·q. The keys' part waits for all blocks: see finish.
-func (r *relative) backward(a *attention, l *learning, s *near, t *attentionGrads, b block, ds []float32, lds int) {
+func (r *relative) backward(a *attention, l *learning, s *near, t *attentionGrads, b block,
+	ds []float32, lds int) {
 	ld := kernel.Stride(r.Table.V)
 	if r.key.layer != nil {
 		clear(grow(&s.dQry, b.m*ld))
@@ -61,7 +62,8 @@ func (r *relative) backward(a *attention, l *learning, s *near, t *attentionGrad
 	}
 	if r.key.layer != nil {
 		at := b.row*t.LDQ + b.h*a.D
-		r.key.carry(a, l, r, t.DQ[at:], t.LDQ, t.relative.key, t.relative.ldKey, t.Q[at:], t.LDQ, s.dQry, b.m, b.h)
+		r.key.carry(a, l, r, t.DQ[at:], t.LDQ, t.relative.key, t.relative.ldKey, t.Q[at:], t.LDQ,
+			s.dQry, b.m, b.h)
 	}
 }
 
@@ -71,14 +73,16 @@ func (r *relative) finish(a *attention, l *learning, s *near, t *attentionGrads,
 	ld := kernel.Stride(r.Table.V)
 	for lo := 0; r.query.layer != nil && lo < n; lo += queryBlock {
 		at := key + lo*t.LDK
-		r.query.carry(a, l, r, t.DK[at:], t.LDK, t.relative.query, t.relative.ldQuery, t.K[at:], t.LDK, s.dKey[lo*ld:], min(queryBlock, n-lo), h)
+		r.query.carry(a, l, r, t.DK[at:], t.LDK, t.relative.query, t.relative.ldQuery, t.K[at:],
+			t.LDK, s.dKey[lo*ld:], min(queryBlock, n-lo), h)
 	}
 }
 
 // carry takes the gradient d (m, R) of rows x times a term to both: dx and dterm.
 //
 // Accumulates into dx and into the head's columns of dterm.
-func (t *term) carry(a *attention, l *learning, r *relative, dx []float32, lddx int, dterm []float32, lddterm int, x []float32, ldx int, d []float32, m, h int) {
+func (t *term) carry(a *attention, l *learning, r *relative, dx []float32, lddx int, dterm []float32,
+	lddterm int, x []float32, ldx int, d []float32, m, h int) {
 	n := r.Table.V
 	ld, w := kernel.Stride(n), kernel.Pad(a.D)
 	tmp := grow(&l.out, max(m, n)*w)

@@ -39,7 +39,8 @@ type scored struct {
 func (r *run) reserve(m *Model, tokens, unique, read, longest int) {
 	spans := 2 * unique // a prefix and the rest at most
 	r.ids, r.types, r.pos = reserve(r.ids, tokens), reserve(r.types, tokens), r.pos.reserve(tokens)
-	r.spans, r.queries, r.groups = reserve(r.spans, spans), reserve(r.queries, spans), reserve(r.groups, max(spans, read))
+	r.spans, r.queries, r.groups = reserve(r.spans, spans), reserve(r.queries,
+		spans), reserve(r.groups, max(spans, read))
 	r.last, r.scored, r.lastPos = reserve(r.last, read), reserve(r.scored, read), r.lastPos.reserve(read)
 	a := m.Net.Attention(0)
 	q := kernel.Stride(a.H * a.D)
@@ -93,7 +94,8 @@ func (s *stage) Do(id, lo, hi int) {
 		a := s.block.attention
 		for i := lo; i < hi; i++ {
 			g := s.run.groups[i/a.K]
-			a.forward(&w.Scratch, s.attn, s.ldq, s.q, s.ldq, s.kv, s.kv[a.K*a.D:], s.ldkv, s.run.spans, s.queries[g[0]:g[1]], i%a.K)
+			a.forward(&w.Scratch, s.attn, s.ldq, s.q, s.ldq, s.kv, s.kv[a.K*a.D:], s.ldkv,
+				s.run.spans, s.queries[g[0]:g[1]], i%a.K)
 		}
 		return
 	}
@@ -108,7 +110,8 @@ func (s *stage) Do(id, lo, hi int) {
 
 // rows returns the rows [lo, hi) of the stage.
 func (s *stage) rows(w *worker, lo, hi int) rowsOf {
-	r := rowsOf{w: w, ldx: s.ldx, ldq: s.ldq, ldkv: s.ldkv, m: hi - lo, block: kernel.RowBlock, x: s.x[lo*s.ldx:], pos: s.pos.slice(lo, hi)}
+	r := rowsOf{w: w, ldx: s.ldx, ldq: s.ldq, ldkv: s.ldkv, m: hi - lo, block: kernel.RowBlock,
+		x: s.x[lo*s.ldx:], pos: s.pos.slice(lo, hi)}
 	if s.ids != nil {
 		r.ids, r.types = s.ids[lo:hi], s.types[lo:hi]
 	}

@@ -230,7 +230,8 @@ func (c *compiler) step(i int, op *nn.Op, target map[nn.Value]where) step {
 	case free: // nothing reads the operand any more
 		s.out = c.places[v]
 		c.move(v, op.Out)
-	case target[op.Out] != nowhere && target[op.Out] != stream, target[op.Out] == stream && c.p.In == nn.NoValue:
+	case target[op.Out] != nowhere && target[op.Out] != stream, target[op.Out] == stream &&
+		c.p.In == nn.NoValue:
 		s.out = place{where: target[op.Out]}
 	default:
 		s.out = c.slot(op.Out)

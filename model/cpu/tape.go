@@ -38,7 +38,8 @@ func newTape(p *nn.Program, w *weights) *tape {
 		op := &p.Ops[i]
 		v := nn.NoValue
 		switch {
-		case op.Kind == nn.Rotate, op.Kind == nn.Scale, op.Kind == nn.Activate, op.Kind == nn.Normalize && op.Heads > 0:
+		case op.Kind == nn.Rotate, op.Kind == nn.Scale, op.Kind == nn.Activate,
+			op.Kind == nn.Normalize && op.Heads > 0:
 			v = op.X
 		case op.Kind == nn.Lookup:
 			v = op.Y
@@ -220,7 +221,8 @@ func (t *Training) forwardRows(p *tape, k *passed, w *Scratch, i, lo, hi int) {
 }
 
 // branch adds a branch, less what is dropped, to rows of the residual stream.
-func (t *Training) branch(w *Scratch, k *passed, op *step, y []float32, ldy int, x []float32, ldx int, numbers []uint64) {
+func (t *Training) branch(w *Scratch, k *passed, op *step, y []float32, ldy int, x []float32, ldx int,
+	numbers []uint64) {
 	drop, m := t.dropout(k.index, op.Op), len(numbers)
 	width := t.net.Hidden
 	if op.Kind == nn.MultiplyAdd {
@@ -290,7 +292,8 @@ func (t *Training) attend(p *tape, k *passed, op *nn.Op) {
 			if drop.P == 0 {
 				a.forward(w, out, ldq, q, ldq, kv, kv[a.K*a.D:], ldkv, t.batch.spans, queries[n:n+1], i%a.K)
 			} else {
-				a.dropped(w, out, ldq, q, ldq, kv, kv[a.K*a.D:], ldkv, t.batch.spans, queries[n:n+1], i%a.K, drop, t.batch.numbers[n:n+1])
+				a.dropped(w, out, ldq, q, ldq, kv, kv[a.K*a.D:], ldkv, t.batch.spans, queries[n:n+1],
+					i%a.K, drop, t.batch.numbers[n:n+1])
 			}
 		}
 	})
@@ -315,5 +318,6 @@ func (t *Training) dropout(layer int, op *nn.Op) dropout {
 }
 
 func (t *Training) dropped(layer, site int, share float32) dropout {
-	return dropout{P: share, Key: nn.Mix(nn.Mix(nn.Mix(t.drop.Seed, t.drop.Step), uint64(layer)), uint64(site))}
+	return dropout{P: share, Key: nn.Mix(nn.Mix(nn.Mix(t.drop.Seed, t.drop.Step), uint64(layer)),
+		uint64(site))}
 }

@@ -214,7 +214,8 @@ func (r *reverse) linear(op *step, dy []float32, ldy, n int) {
 	r.each(n, dx, func(w *Scratch, lo, hi int) {
 		op.linear.backwardInput(w, dx[lo*lddx:], lddx, add, dy[lo*ldy:], ldy, hi-lo)
 	})
-	r.weights = append(r.weights, weightWork{dy, func() { op.linear.backwardWeight(r.t.work, dy, ldy, x, ldx, n) }})
+	r.weights = append(r.weights,
+		weightWork{dy, func() { op.linear.backwardWeight(r.t.work, dy, ldy, x, ldx, n) }})
 }
 
 func (r *reverse) gated(op *step, i int, dh []float32, ldh, n int) {
@@ -223,9 +224,11 @@ func (r *reverse) gated(op *step, i int, dh []float32, ldh, n int) {
 	dx, lddx, add := r.grad(op.X)
 	dgu, before := r.t.pool.take(n*ldg), r.k.before[i]
 	r.each(n, dx, func(w *Scratch, lo, hi int) {
-		op.gated.backwardInput(w, dx[lo*lddx:], lddx, add, dgu[lo*ldg:], dh[lo*ldh:], ldh, before[lo*ldg:], ldg, hi-lo)
+		op.gated.backwardInput(w, dx[lo*lddx:], lddx, add, dgu[lo*ldg:], dh[lo*ldh:], ldh,
+			before[lo*ldg:], ldg, hi-lo)
 	})
-	r.weights = append(r.weights, weightWork{dgu, func() { op.gated.backwardWeight(r.t.work, dgu, ldg, x, ldx, n) }})
+	r.weights = append(r.weights,
+		weightWork{dgu, func() { op.gated.backwardWeight(r.t.work, dgu, ldg, x, ldx, n) }})
 	r.spare = append(r.spare, dgu, dh)
 }
 

@@ -98,7 +98,8 @@ func NewTraining(n *nn.Network, src Source, workers int, d kernel.DType) (*Train
 	}
 	w := m.weights
 	w.allocTraining(d)
-	t := &Training{net: n, model: m, params: w.params, embed: newTape(n.Embed, w), features: newTape(n.Features, w), work: NewWork(workers)}
+	t := &Training{net: n, model: m, params: w.params, embed: newTape(n.Embed, w),
+		features: newTape(n.Features, w), work: NewWork(workers)}
 	if n.Each != nil {
 		t.each = newTape(n.Each, w)
 	}

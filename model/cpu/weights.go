@@ -147,9 +147,11 @@ func (w *weights) bytes() int {
 // epilogues of the activations, plain and gated.
 var (
 	epilogues = map[nn.Activation]kernel.Epilogue{
-		nn.None: kernel.Store, nn.GELU: kernel.GELU, nn.GELUTanh: kernel.GELUTanh, nn.ReLU: kernel.ReLU, nn.Tanh: kernel.Tanh,
+		nn.None: kernel.Store, nn.GELU: kernel.GELU, nn.GELUTanh: kernel.GELUTanh,
+		nn.ReLU: kernel.ReLU, nn.Tanh: kernel.Tanh,
 	}
-	gates = map[nn.Activation]kernel.Epilogue{nn.SiLU: kernel.SiLUMul, nn.GELU: kernel.GELUMul, nn.GELUTanh: kernel.GELUTanhMul}
+	gates = map[nn.Activation]kernel.Epilogue{nn.SiLU: kernel.SiLUMul, nn.GELU: kernel.GELUMul,
+		nn.GELUTanh: kernel.GELUTanhMul}
 )
 
 // epilogue returns what a product does with an activation.

@@ -50,7 +50,8 @@ func eachElement(x []float32, ldx, rows, cols int, f func(float32) float32) {
 }
 
 // eachPair computes dst = f(x, y), element by element of two blocks.
-func eachPair(dst []float32, ldd int, x []float32, ldx int, y []float32, ldy, rows, cols int, f func(x, y float32) float32) {
+func eachPair(dst []float32, ldd int, x []float32, ldx int, y []float32, ldy, rows, cols int,
+	f func(x, y float32) float32) {
 	for r := range rows {
 		to, ys := dst[r*ldd:][:cols], y[r*ldy:]
 		for i, v := range x[r*ldx:][:cols] {

@@ -8,7 +8,8 @@ import "fmt"
 // Shapes: all are (rows, cols) with strides lddx, lddy and ldx.
 // Aliasing: dx may be dy or x with the same stride. Writes dx.
 // Error: below 1e-6 of |dy| (measured over [-12, 12]).
-func ActivateBackward(dx []float32, lddx int, dy []float32, lddy int, x []float32, ldx, rows, cols int, e Epilogue) {
+func ActivateBackward(dx []float32, lddx int, dy []float32, lddy int, x []float32, ldx, rows,
+	cols int, e Epilogue) {
 	if e.Gated() {
 		panic(fmt.Sprintf("kernel: ActivateBackward: epilogue %d is not an activation", e))
 	}
@@ -23,7 +24,8 @@ func ActivateBackward(dx []float32, lddx int, dy []float32, lddy int, x []float3
 // Writes dgate and dup.
 // Error: below 1e-6 of |dy|, times |up| for dgate and max(1, |gate|) for dup
 // (measured over [-12, 12]).
-func GateBackward(dgate, dup []float32, ldd int, dy []float32, lddy int, gate, up []float32, ldg, rows, cols int, e Epilogue) {
+func GateBackward(dgate, dup []float32, ldd int, dy []float32, lddy int, gate, up []float32, ldg,
+	rows, cols int, e Epilogue) {
 	if rows == 0 || cols == 0 {
 		return
 	}
@@ -34,7 +36,8 @@ func GateBackward(dgate, dup []float32, ldd int, dy []float32, lddy int, gate, u
 	checkRows("GateBackward: gate", len(gate), ldg, rows, cols)
 	if e == SiLUMul {
 		for r, m := 0, rowsPerCall(2*cols); r < rows; r += m {
-			siluBackward(dgate[r*ldd:], dup[r*ldd:], ldd, dy[r*lddy:], lddy, gate[r*ldg:], up[r*ldg:], ldg, min(m, rows-r), cols)
+			siluBackward(dgate[r*ldd:], dup[r*ldd:], ldd, dy[r*lddy:], lddy, gate[r*ldg:], up[r*ldg:],
+				ldg, min(m, rows-r), cols)
 		}
 		return
 	}

@@ -49,7 +49,8 @@ func timesGeneric(dst []float32, ldd int, x []float32, ldx int, y []float32, ldy
 	eachPair(dst, ldd, x, ldx, y, ldy, rows, cols, func(x, y float32) float32 { return x * y })
 }
 
-func siluBackwardGeneric(dgate, dup []float32, ldd int, dy []float32, ldy int, gate, up []float32, ldg, rows, cols int) {
+func siluBackwardGeneric(dgate, dup []float32, ldd int, dy []float32, ldy int, gate, up []float32,
+	ldg, rows, cols int) {
 	siluMulGeneric(dup, ldd, gate, ldg, dy, ldy, rows, cols)
 	timesGeneric(dgate, ldd, dy, ldy, up, ldg, rows, cols)
 	siluSlopeGeneric(dgate, ldd, gate, ldg, dgate, ldd, rows, cols)

@@ -61,7 +61,8 @@ func Available() []Level {
 // weights serve every level. It panics when l is not available.
 func SetLevel(l Level) (restore func()) {
 	if l > cpuHas.level {
-		panic(fmt.Sprintf("kernel: SetLevel: %v is not available, the best level here is %v", l, cpuHas.level))
+		panic(fmt.Sprintf("kernel: SetLevel: %v is not available, the best level here is %v", l,
+			cpuHas.level))
 	}
 	f := features{level: l}
 	if l == cpuHas.level {

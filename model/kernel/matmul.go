@@ -49,13 +49,15 @@ func MatMulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, pan
 // are float32.
 //
 // Shapes and aliasing are those of [MatMulBF16]. Accumulates into C.
-func MatMulAddBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int, s *Scratch) {
+func MatMulAddBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int,
+	s *Scratch) {
 	if k > 0 {
 		mulBF16(c, ldc, a, lda, panels, panel, m, k, n, true, s)
 	}
 }
 
-func mulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int, add bool, s *Scratch) {
+func mulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int,
+	add bool, s *Scratch) {
 	if m <= 0 || n <= 0 {
 		return
 	}

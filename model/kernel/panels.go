@@ -53,7 +53,8 @@ func NewPanels(d DType, n, k int) *Panels {
 		p.BF16 = make([]uint16, 2*size)
 	case Int8:
 		if k > MaxInt8K {
-			panic(fmt.Sprintf("kernel: NewPanels: int8 weights [%d %d], want at most %d columns", n, k, MaxInt8K))
+			panic(fmt.Sprintf("kernel: NewPanels: int8 weights [%d %d], want at most %d columns", n,
+				k, MaxInt8K))
 		}
 		p.I8 = make([]int8, 4*size)
 		p.Scale = make([]float32, Pad(n))
@@ -96,7 +97,8 @@ func (p *Panels) Pack(row int, src []float32) {
 		rows = len(src) / p.K
 	}
 	if rows*p.K != len(src) || row < 0 || row+rows > p.N {
-		panic(fmt.Sprintf("kernel: Panels.Pack: %d values at row %d of a [%d %d] matrix", len(src), row, p.N, p.K))
+		panic(fmt.Sprintf("kernel: Panels.Pack: %d values at row %d of a [%d %d] matrix", len(src),
+			row, p.N, p.K))
 	}
 	if p.DType == Float32 {
 		PackRows(p.F32, p.K*NR, row, src, p.K, rows, p.K)

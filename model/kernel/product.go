@@ -74,9 +74,11 @@ func (g *Product) check(p0, p1 int) {
 	switch {
 	case g.M == 0:
 	case len(g.A) < (g.M-1)*g.LDA+g.W.K || g.LDA < g.W.K:
-		panic(fmt.Sprintf("kernel: Product: A has %d elements, stride %d, want (%d, %d)", len(g.A), g.LDA, g.M, g.W.K))
+		panic(fmt.Sprintf("kernel: Product: A has %d elements, stride %d, want (%d, %d)", len(g.A),
+			g.LDA, g.M, g.W.K))
 	case len(g.C) < (g.M-1)*g.LDC+cols || g.LDC < cols:
-		panic(fmt.Sprintf("kernel: Product: C has %d elements, stride %d, want (%d, %d)", len(g.C), g.LDC, g.M, cols))
+		panic(fmt.Sprintf("kernel: Product: C has %d elements, stride %d, want (%d, %d)", len(g.C),
+			g.LDC, g.M, cols))
 	case p0 < 0 || p1 > g.W.Len() || g.Epilogue.Gated() && (p0%2 != 0 || p1%2 != 0):
 		panic(fmt.Sprintf("kernel: Product: panels [%d, %d) of %d", p0, p1, g.W.Len()))
 	case g.Bias != nil && len(g.Bias) < p1*NR:

@@ -45,7 +45,8 @@ func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
 	if shape.kind == 0 {
 		return false
 	}
-	t := tileArgs{TileArgs: amd64.TileArgs{LDC: 4 * ldc, LDA: 4 * x.lda, Panel: 4 * x.panel, K: x.k, Add: add}}
+	t := tileArgs{TileArgs: amd64.TileArgs{LDC: 4 * ldc, LDA: 4 * x.lda, Panel: 4 * x.panel, K: x.k,
+		Add: add}}
 	p := 0
 	if x.m <= wideRows && shape.wide {
 		t.MR = x.m

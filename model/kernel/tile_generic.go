@@ -52,7 +52,8 @@ func tileInt8Generic(c []float32, ldc int, x *operand, add bool) {
 			a0, a1, a2, a3 := int32(a&255), int32(a>>8&255), int32(a>>16&255), int32(a>>24)
 			w := (*[NR]uint32)(x.w[kk*NR:])
 			for j, w := range w {
-				sum[j] += a0*int32(int8(w)) + a1*int32(int8(w>>8)) + a2*int32(int8(w>>16)) + a3*int32(int8(w>>24))
+				sum[j] += a0*int32(int8(w)) + a1*int32(int8(w>>8)) + a2*int32(int8(w>>16)) +
+					a3*int32(int8(w>>24))
 			}
 		}
 		var acc, bias [NR]float32

@@ -103,7 +103,8 @@ type FusedQKV struct {
 
 // NewFusedQKV returns the layer for h query heads and k key heads of size d.
 func NewFusedQKV(in, groups, h, k, d int, bias bool) FusedQKV {
-	return FusedQKV{Groups: groups, H: h, K: k, D: d, Q: NewLinear(in, bias, h*d), KV: NewLinear(in, bias, k*d, k*d)}
+	return FusedQKV{Groups: groups, H: h, K: k, D: d, Q: NewLinear(in, bias, h*d),
+		KV: NewLinear(in, bias, k*d, k*d)}
 }
 
 // Transpose says that the checkpoint stores the weight as [in, out].

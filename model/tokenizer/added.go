@@ -68,13 +68,15 @@ func (t *Tokenizer) parseAdded(data json.RawMessage) error {
 			a.extra++
 		}
 		if e.ID != int64(id) {
-			return fmt.Errorf("added_tokens: token %q: id %d, but the vocabulary makes it %d", e.Content, e.ID, id)
+			return fmt.Errorf("added_tokens: token %q: id %d, but the vocabulary makes it %d",
+				e.Content, e.ID, id)
 		}
 		if other, ok := t.Token(id); ok && other != e.Content {
 			return fmt.Errorf("added_tokens: id %d is given to both %q and %q", id, other, e.Content)
 		}
 		a.ids[e.Content] = id
-		a.byID[id] = addedToken{e.Content, id, e.SingleWord, e.LStrip, e.RStrip, e.Normalized, e.Special, e.Content}
+		a.byID[id] = addedToken{e.Content, id, e.SingleWord, e.LStrip, e.RStrip, e.Normalized,
+			e.Special, e.Content}
 		if e.Special {
 			a.special[e.Content] = true
 		}
@@ -104,7 +106,8 @@ func (t *Tokenizer) indexAdded(entries []addedTokenJSON) error {
 	}
 	t.added.raw.finish()
 	t.added.normal.finish()
-	t.added.mutable = slices.ContainsFunc(t.added.normal.tokens, func(tok addedToken) bool { return tok.special })
+	t.added.mutable = slices.ContainsFunc(t.added.normal.tokens,
+		func(tok addedToken) bool { return tok.special })
 	return nil
 }
 

@@ -127,7 +127,8 @@ func keepsWords(n normalizer, space *string) bool {
 			*space = n.content
 			return true
 		}
-		return !strings.ContainsFunc(n.old, func(r rune) bool { return r == ' ' || r == '▁' || r < utf8.RuneSelf && isLetter(byte(r)) })
+		return !strings.ContainsFunc(n.old,
+			func(r rune) bool { return r == ' ' || r == '▁' || r < utf8.RuneSelf && isLetter(byte(r)) })
 	}
 	return false
 }
@@ -169,9 +170,10 @@ func (t *Tokenizer) cutsWords(c *cutter, space string) bool {
 			case words:
 				return space == " " && s.behavior == removed && s.invert
 			case literal:
-				if s.invert || strings.Contains(string(p), space) || strings.ContainsFunc(string(p), func(r rune) bool {
-					return r < utf8.RuneSelf && isLetter(byte(r))
-				}) {
+				if s.invert || strings.Contains(string(p), space) ||
+					strings.ContainsFunc(string(p), func(r rune) bool {
+						return r < utf8.RuneSelf && isLetter(byte(r))
+					}) {
 					return false
 				}
 			default:
@@ -202,7 +204,8 @@ func (t *Tokenizer) newWeights() weights {
 		if m.prefix != "" || m.suffix != "" {
 			return nil
 		}
-		bytewise, all = m.bytewise, m.bytewise && !m.missing || m.byteFallback && slices.Min(m.byteTokens[:]) >= 0
+		bytewise, all = m.bytewise, m.bytewise && !m.missing || m.byteFallback &&
+			slices.Min(m.byteTokens[:]) >= 0
 	case *unigram:
 	default:
 		return nil

@@ -99,7 +99,8 @@ func buildClasses() *classTable {
 	add(classNumber, unicode.N)
 	add(classSpace, unicode.White_Space)
 	add(classNumeric, unicode.N)
-	add(classWord, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
+	add(classWord, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic,
+		unicode.Join_Control)
 	add(classPunct, unicode.P)
 	add(classControl, unicode.Cc, unicode.Cf, unicode.Co)
 	add(classNonspacing, unicode.Mn)

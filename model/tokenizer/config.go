@@ -89,10 +89,12 @@ const (
 // by model type.
 var families = map[string]family{
 	"PreTrained": classGeneric, "": classGeneric, // TokenizersBackend
-	"Bert": classBERT, "DistilBert": classBERT, "Electra": classBERT, "MobileBert": classBERT, "ConvBert": classBERT,
+	"Bert": classBERT, "DistilBert": classBERT, "Electra": classBERT, "MobileBert": classBERT,
+	"ConvBert": classBERT,
 	"LayoutLM": classBERT, "Lxmert": classBERT, "SqueezeBert": classBERT,
-	"bert": classBERT, "distilbert": classBERT, "electra": classBERT, "mobilebert": classBERT, "convbert": classBERT,
-	"GPT2": classGPT2, "Roberta": classGPT2, "Bart": classGPT2, "Longformer": classGPT2, "LED": classGPT2,
+	"bert": classBERT, "distilbert": classBERT, "electra": classBERT, "mobilebert": classBERT,
+	"convbert": classBERT,
+	"GPT2":     classGPT2, "Roberta": classGPT2, "Bart": classGPT2, "Longformer": classGPT2, "LED": classGPT2,
 	"gpt2": classGPT2, "roberta": classGPT2, "bart": classGPT2, "longformer": classGPT2, "led": classGPT2,
 	"GPTNeoX": classNeoX, "gpt_neox": classNeoX,
 	"Llama": classLlama, "CodeLlama": classLlama, "llama": classLlama,
@@ -118,7 +120,8 @@ func (c *configuring) note(field, instead string) {
 	if data := c.config[field]; data != nil {
 		said = string(data)
 	}
-	c.notes = append(c.notes, fmt.Sprintf("tokenizer_config.json: %s: %s is not followed: %s", field, said, instead))
+	c.notes = append(c.notes,
+		fmt.Sprintf("tokenizer_config.json: %s: %s is not followed: %s", field, said, instead))
 }
 
 // flag returns a field that is true or false, otherwise when it is neither.
@@ -152,7 +155,8 @@ func (c *configuring) object(member string) map[string]any {
 
 // tokenRoles are the fields that name a token, in the order in which
 // transformers adds those that tokenizer.json lacks.
-var tokenRoles = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
+var tokenRoles = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
+	"cls_token", "mask_token"}
 
 // readToken reads a token that is a string or an object; ok is false for none.
 func readToken(data json.RawMessage) (tok addedTokenJSON, ok bool) {
@@ -243,7 +247,8 @@ func (c *configuring) addTokens() error {
 		case i < len(listed) && at < len(have):
 			id := have[at].ID
 			if tok.ID != id {
-				c.notes = append(c.notes, fmt.Sprintf("tokenizer_config.json: added_tokens_decoder: token %q has id %d, tokenizer.json makes it %d", tok.Content, tok.ID, id))
+				c.notes = append(c.notes,
+					fmt.Sprintf("tokenizer_config.json: added_tokens_decoder: token %q has id %d, tokenizer.json makes it %d", tok.Content, tok.ID, id))
 			}
 			tok.ID = id
 			changed = changed || tok != have[at]
@@ -268,7 +273,8 @@ func (c *configuring) addTokens() error {
 			next++
 		}
 		if tok.ID >= 0 && tok.ID != id {
-			c.notes = append(c.notes, fmt.Sprintf("tokenizer_config.json: added_tokens_decoder: token %q has id %d, but transformers makes it %d", tok.Content, tok.ID, id))
+			c.notes = append(c.notes,
+				fmt.Sprintf("tokenizer_config.json: added_tokens_decoder: token %q has id %d, but transformers makes it %d", tok.Content, tok.ID, id))
 		}
 		tok.ID = id
 		have = append(have, tok)
@@ -300,11 +306,13 @@ func (c *configuring) normalizer() error {
 	if c.says("do_lower_case") && c.flag("do_lower_case", lower) != lower {
 		c.note("do_lower_case", "tokenizer.json's normalizer decides")
 	}
-	accents := bytes.Contains(c.doc["normalizer"], []byte(`"StripAccents"`)) || isBERT && (n["strip_accents"] == true || n["strip_accents"] == nil && lower)
+	accents := bytes.Contains(c.doc["normalizer"], []byte(`"StripAccents"`)) || isBERT &&
+		(n["strip_accents"] == true || n["strip_accents"] == nil && lower)
 	if c.says("strip_accents") && c.flag("strip_accents", accents) != accents {
 		c.note("strip_accents", "tokenizer.json's normalizer decides")
 	}
-	if isBERT && c.says("tokenize_chinese_chars") && c.flag("tokenize_chinese_chars", true) != (n["handle_chinese_chars"] == true) {
+	if isBERT && c.says("tokenize_chinese_chars") &&
+		c.flag("tokenize_chinese_chars", true) != (n["handle_chinese_chars"] == true) {
 		c.note("tokenize_chinese_chars", "tokenizer.json's normalizer decides")
 	}
 	return nil
@@ -327,7 +335,8 @@ func (c *configuring) prefixSpace() error {
 		}
 		p["add_prefix_space"] = want
 		return c.set("pre_tokenizer", p)
-	case c.class == classLlama && metaspace && scheme != "never" && c.says("add_prefix_space") && !c.flag("add_prefix_space", true):
+	case c.class == classLlama && metaspace && scheme != "never" && c.says("add_prefix_space") &&
+		!c.flag("add_prefix_space", true):
 		p["prepend_scheme"] = "never"
 		delete(p, "add_prefix_space")
 		return c.set("pre_tokenizer", p)
@@ -347,9 +356,11 @@ func (c *configuring) prefixSpace() error {
 		c.note("add_prefix_space", "tokenizer.json's pre_tokenizer decides; transformers may go by the field")
 	}
 	if c.class == classLlama && bytes.Contains(c.doc["normalizer"], []byte(`"Prepend"`)) {
-		c.note("tokenizer_class", "tokenizer.json's normalizer puts a space before each run of text, as in transformers 4; version 5 puts none before a space, nor behind a special token unless legacy is true")
+		c.note("tokenizer_class",
+			"tokenizer.json's normalizer puts a space before each run of text, as in transformers 4; version 5 puts none before a space, nor behind a special token unless legacy is true")
 	}
-	if c.class == classLlama && metaspace && c.says("legacy") && c.flag("legacy", false) != (scheme == "always") && scheme != "never" {
+	if c.class == classLlama && metaspace && c.says("legacy") &&
+		c.flag("legacy", false) != (scheme == "always") && scheme != "never" {
 		c.note("legacy", fmt.Sprintf("tokenizer.json's prepend_scheme %q decides", scheme))
 	}
 	return nil

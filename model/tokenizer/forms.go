@@ -59,7 +59,8 @@ func (f form) align(dst, src []byte, a *aligner) []byte {
 // apart from what surrounds it; it is empty where src can be cut at p.
 func (f form) segment(src []byte, p int) (from, to int) {
 	starts := func(i int) bool {
-		return i == 0 || i == len(src) || src[i] < utf8.RuneSelf || f.Form.Properties(src[i:]).BoundaryBefore()
+		return i == 0 || i == len(src) || src[i] < utf8.RuneSelf ||
+			f.Form.Properties(src[i:]).BoundaryBefore()
 	}
 	from = runeStart(src, p)
 	to = from

@@ -95,5 +95,6 @@ func (r *run) forcedCuts(text []byte, b borders) (cuts []int) {
 
 // at reports whether a special token stands at an end of a text.
 func (s *tokenSet) at(text string, end func(text, pattern string) bool) bool {
-	return slices.ContainsFunc(s.tokens, func(tok addedToken) bool { return tok.special && end(text, tok.pattern) })
+	return slices.ContainsFunc(s.tokens,
+		func(tok addedToken) bool { return tok.special && end(text, tok.pattern) })
 }

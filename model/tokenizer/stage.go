@@ -73,7 +73,8 @@ func (s splitStage) run(r *run, next int, text []byte, first bool, b borders) {
 			break
 		}
 		if part.start < part.end {
-			r.words(next, text[part.start:part.end:part.end], first && part.start == 0, r.enter(&b, part.start, part.end))
+			r.words(next, text[part.start:part.end:part.end], first && part.start == 0,
+				r.enter(&b, part.start, part.end))
 		}
 	}
 	r.sc.spans = r.sc.spans[:from]

@@ -76,7 +76,8 @@ func (t *Tokenizer) scratch() *scratch {
 
 func (t *Tokenizer) release(sc *scratch) {
 	m := &sc.merge
-	size := cap(sc.text) + cap(sc.norm[0]) + cap(sc.norm[1]) + cap(sc.arena) + 24*(cap(sc.spans)+cap(sc.held)) +
+	size := cap(sc.text) + cap(sc.norm[0]) + cap(sc.norm[1]) + cap(sc.arena) +
+		24*(cap(sc.spans)+cap(sc.held)) +
 		16*cap(sc.best) + 4*(cap(m.ids)+cap(m.prev)+cap(m.next)) + 8*(cap(m.ranks)+cap(m.heap))
 	if size <= scratchKeep {
 		sc.run.parts = nil

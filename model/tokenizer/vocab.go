@@ -29,7 +29,8 @@ func parseVocab(data json.RawMessage) (vocabulary, error) {
 	top := int32(-1)
 	for token, id := range v.ids {
 		if id < 0 || int(id) >= 2*len(v.ids)+idSlack {
-			return v, fmt.Errorf("vocab: token %q: id %d is out of range for %d tokens", token, id, len(v.ids))
+			return v, fmt.Errorf("vocab: token %q: id %d is out of range for %d tokens", token, id,
+				len(v.ids))
 		}
 		top = max(top, id)
 	}

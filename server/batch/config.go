@@ -69,7 +69,9 @@ func (c *Config) budget(pace float64) int {
 }
 
 func (c Config) withDefaults() Config {
-	defaults := Config{MaxBatchTokens: 8192, BatchTime: 250 * time.Millisecond, MaxBatchSequences: 1024, MaxQueuedTokens: 4 << 20, MaxWait: 10 * time.Minute, Patience: 5 * time.Second}
+	defaults := Config{MaxBatchTokens: 8192, BatchTime: 250 * time.Millisecond,
+		MaxBatchSequences: 1024, MaxQueuedTokens: 4 << 20, MaxWait: 10 * time.Minute,
+		Patience: 5 * time.Second}
 	if c.MaxBatchTokens == 0 {
 		c.MaxBatchTokens = defaults.MaxBatchTokens
 	}
@@ -106,7 +108,8 @@ func (c Config) Validate() error {
 		{"Patience", int64(c.Patience)},
 	} {
 		if f.value < 0 {
-			errs = append(errs, fmt.Errorf("batch: %s is %d, want 0 for the default or more", f.name, f.value))
+			errs = append(errs, fmt.Errorf("batch: %s is %d, want 0 for the default or more", f.name,
+				f.value))
 		}
 	}
 	return errors.Join(errs...)

@@ -28,7 +28,8 @@ type picking struct {
 // requests of each client in turn. pick returns nil when nobody waits for any of
 // them.
 func (q *Queue) pick(l *line, now time.Time) *work {
-	p := &picking{q: q, l: l, maxTokens: q.cfg.budget(l.lane.pace), maxSequences: q.sequences(l), batch: &work{lane: l.lane}, share: 2}
+	p := &picking{q: q, l: l, maxTokens: q.cfg.budget(l.lane.pace), maxSequences: q.sequences(l),
+		batch: &work{lane: l.lane}, share: 2}
 	p.takeOldest(now)
 	if len(p.batch.items) == 0 {
 		return nil
@@ -40,7 +41,8 @@ func (q *Queue) pick(l *line, now time.Time) *work {
 
 // open reports whether more may be looked for.
 func (p *picking) open() bool {
-	return p.share*len(p.batch.items) < p.maxSequences && p.share*p.batch.tokens < p.maxTokens && p.passed < lookahead
+	return p.share*len(p.batch.items) < p.maxSequences && p.share*p.batch.tokens < p.maxTokens &&
+		p.passed < lookahead
 }
 
 // take moves a sequence from the line to the batch and charges it to its

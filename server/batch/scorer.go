@@ -21,7 +21,8 @@ type Sequence struct {
 // Valid reports whether there are tokens, and types and read tokens that go with them.
 func (s *Sequence) Valid() bool {
 	outside := func(at int32) bool { return at < 0 || int(at) >= len(s.IDs) }
-	return len(s.IDs) > 0 && !slices.ContainsFunc(s.Read, outside) && (s.Types == nil || len(s.Types) == len(s.IDs))
+	return len(s.IDs) > 0 && !slices.ContainsFunc(s.Read, outside) &&
+		(s.Types == nil || len(s.Types) == len(s.IDs))
 }
 
 // Scorer computes rewards. A Queue calls it from one goroutine at a time;

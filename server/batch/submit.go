@@ -98,9 +98,11 @@ func newRequest(ctx context.Context, jobs []Job) (*request, [][]float32) {
 		rewards[i] = all[at : at+len(j.Seqs) : at+len(j.Seqs)]
 		for k, seq := range j.Seqs {
 			if !seq.Valid() {
-				panic(fmt.Sprintf("batch: lane %q: sequence of %d ids, %d types, scored at %v", j.Lane.name, len(seq.IDs), len(seq.Types), seq.Read))
+				panic(fmt.Sprintf("batch: lane %q: sequence of %d ids, %d types, scored at %v",
+					j.Lane.name, len(seq.IDs), len(seq.Types), seq.Read))
 			}
-			req.items[at] = item{req: req, seq: seq, dst: &all[at], joined: k > 0 && joined(j.Seqs[k-1].IDs, seq.IDs)}
+			req.items[at] = item{req: req, seq: seq, dst: &all[at], joined: k > 0 &&
+				joined(j.Seqs[k-1].IDs, seq.IDs)}
 			at++
 		}
 	}
@@ -143,10 +145,12 @@ func (q *Queue) admit(req *request, jobs []Job) error {
 	}
 	waiting, limit := q.tokens-q.background, q.cfg.MaxQueuedTokens
 	if waiting > 0 && waiting+tokens-background > limit {
-		return fmt.Errorf("%w: %d tokens wait, %d more would be over %d", ErrOverloaded, waiting, tokens-background, limit)
+		return fmt.Errorf("%w: %d tokens wait, %d more would be over %d", ErrOverloaded, waiting,
+			tokens-background, limit)
 	}
 	if q.background > 0 && background > 0 && q.background+background > limit/backgroundShare {
-		return fmt.Errorf("%w: %d tokens wait in the background, %d more would be over %d", ErrOverloaded, q.background, background, limit/backgroundShare)
+		return fmt.Errorf("%w: %d tokens wait in the background, %d more would be over %d",
+			ErrOverloaded, q.background, background, limit/backgroundShare)
 	}
 	q.background += background
 	req.since = time.Now()

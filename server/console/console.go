@@ -62,7 +62,9 @@ var files = sync.OnceValue(func() map[string]*File {
 			panic(err)
 		}
 		sum := sha256.Sum256(data)
-		all[e.Name()] = &File{kind: types[path.Ext(e.Name())], tag: `"` + hex.EncodeToString(sum[:8]) + `"`, plain: data, packed: sync.OnceValue(func() []byte { return pack(data) })}
+		all[e.Name()] = &File{kind: types[path.Ext(e.Name())], tag: `"` +
+			hex.EncodeToString(sum[:8]) + `"`, plain: data,
+			packed: sync.OnceValue(func() []byte { return pack(data) })}
 	}
 	return all
 })

@@ -188,7 +188,8 @@ const octets = "application/octet-stream"
 // passed over, as unknown fields are, it would leave a reward that is another than the one
 // asked for. A model's name is a field of most protocols, and sent to the others out of habit.
 func misplaced(body []byte, query []string) error {
-	if !slices.ContainsFunc(query, func(name string) bool { return bytes.Contains(body, []byte(`"`+name+`"`)) }) {
+	if !slices.ContainsFunc(query,
+		func(name string) bool { return bytes.Contains(body, []byte(`"`+name+`"`)) }) {
 		return nil
 	}
 	var r struct {
@@ -204,7 +205,8 @@ func misplaced(body []byte, query []string) error {
 	if err := api.DecodeLenient(body, &r); err != nil {
 		return nil //nolint:nilerr // not an object: it has no fields
 	}
-	for name, v := range map[string]jsontext.Value{"mode": r.Mode, "aggregate": r.Aggregate, "lambda": r.Lambda, "on_error": r.OnError,
+	for name, v := range map[string]jsontext.Value{"mode": r.Mode, "aggregate": r.Aggregate,
+		"lambda": r.Lambda, "on_error": r.OnError,
 		"pooling": r.Pooling, "retemplate": r.Retemplate, "scores": r.Scores, "bare": r.Bare} {
 		if given(v) && slices.Contains(query, name) {
 			return api.Errorf(api.CodeUnknownField, name, "this path reads %s in the URL: ?%s=…", name, name)
@@ -233,7 +235,8 @@ func Choose(r *api.RewardRequest, q url.Values) error {
 	}{{"model", &r.Model}, {"mode", &r.Mode}, {"aggregate", &r.Aggregate}, {"on_error", &r.OnError}} {
 		asked := q.Get(f.name)
 		if *f.to != "" && asked != "" && *f.to != asked {
-			return api.Errorf(api.CodeConflictingFields, f.name, "%q in the body and %q in the URL: say it in one place", api.Clip(*f.to), api.Clip(asked))
+			return api.Errorf(api.CodeConflictingFields, f.name,
+				"%q in the body and %q in the URL: say it in one place", api.Clip(*f.to), api.Clip(asked))
 		}
 		*f.to = cmp.Or(*f.to, asked)
 	}
@@ -246,7 +249,8 @@ func Choose(r *api.RewardRequest, q url.Values) error {
 		return api.Errorf(api.CodeInvalidValue, "lambda", "want a number")
 	}
 	if r.Lambda != nil && *r.Lambda != lambda {
-		return api.Errorf(api.CodeConflictingFields, "lambda", "%v in the body and %v in the URL: say it in one place", *r.Lambda, lambda)
+		return api.Errorf(api.CodeConflictingFields, "lambda",
+			"%v in the body and %v in the URL: say it in one place", *r.Lambda, lambda)
 	}
 	r.Lambda = &lambda
 	return nil

@@ -28,7 +28,8 @@ func (v vllm) rerankOrOthers(body []byte, at Target) (*Call, error) {
 	}
 	switch {
 	case given(keys.Texts) && given(keys.Documents):
-		return nil, api.Errorf(api.CodeConflictingFields, "documents", "texts (of text-embeddings-inference) and documents (of vLLM) together")
+		return nil, api.Errorf(api.CodeConflictingFields, "documents",
+			"texts (of text-embeddings-inference) and documents (of vLLM) together")
 	case given(keys.Texts):
 		c, err := teiRerank(body, at)
 		return shaped(c, teiShape), err
@@ -66,7 +67,8 @@ func (v vllm) classifyOrOthers(body []byte, at Target) (*Call, error) {
 	}
 	switch {
 	case theirs != "" && ours != "":
-		return nil, api.Errorf(api.CodeConflictingFields, theirs, "%s and %s are fields of different protocols", ours, theirs)
+		return nil, api.Errorf(api.CodeConflictingFields, theirs,
+			"%s and %s are fields of different protocols", ours, theirs)
 	case theirs == "inputs":
 		c, err := teiPredict(body, at)
 		if c != nil {

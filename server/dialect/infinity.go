@@ -65,7 +65,8 @@ func (r *infinityRequest) score(reward float32) float32 {
 
 func (r *infinityRequest) reply(object string, res *Result) infinityReply {
 	return infinityReply{
-		Object: object, Model: res.Model, Usage: res.Usage, Created: res.Created, ID: "infinity-" + strings.TrimPrefix(res.ID, "rwd-"),
+		Object: object, Model: res.Model, Usage: res.Usage, Created: res.Created, ID: "infinity-" +
+			strings.TrimPrefix(res.ID, "rwd-"),
 	}
 }
 
@@ -120,7 +121,8 @@ func infinityRerank(body []byte, at Target) (*Call, error) {
 			}
 			out.Results = append(out.Results, e)
 		}
-		slices.SortStableFunc(out.Results, func(a, b infinityRank) int { return cmp.Compare(b.Score, a.Score) })
+		slices.SortStableFunc(out.Results,
+			func(a, b infinityRank) int { return cmp.Compare(b.Score, a.Score) })
 		if r.TopN > 0 {
 			out.Results = out.Results[:min(r.TopN, len(out.Results))]
 		}
@@ -135,7 +137,8 @@ func (c *Call) chooseWhole(q map[string][]string) error {
 		return err
 	}
 	if c.Request.OnError == api.OnErrorItem {
-		return api.Errorf(api.CodeInvalidValue, "on_error", "infinity's replies have no room for the error of one text among others")
+		return api.Errorf(api.CodeInvalidValue, "on_error",
+			"infinity's replies have no room for the error of one text among others")
 	}
 	return nil
 }

@@ -58,7 +58,8 @@ func llamaFactory(body []byte, at Target) (*Call, error) {
 		c.Request.Model = r.Model
 	}
 	c.Reply = func(res *Result) (any, error) {
-		return llamaFactoryReply{"scoreeval-" + strings.TrimPrefix(res.ID, "rwd-"), "score.evaluation", res.Model, res.rewards()}, nil
+		return llamaFactoryReply{"scoreeval-" + strings.TrimPrefix(res.ID, "rwd-"),
+			"score.evaluation", res.Model, res.rewards()}, nil
 	}
 	return c, c.choose(at.Query)
 }

@@ -97,7 +97,8 @@ func (m *markup) conversation(prompt, text string) ([]api.Message, *api.Error) {
 	}
 	last := &messages[len(messages)-1]
 	if last.Role != "assistant" {
-		return nil, api.Errorf(api.CodeInvalidValue, "", "the prompt does not end by opening the assistant's answer in %s markup", m.name)
+		return nil, api.Errorf(api.CodeInvalidValue, "",
+			"the prompt does not end by opening the assistant's answer in %s markup", m.name)
 	}
 	last.Content.Text += m.trail.ReplaceAllString(answer, "")
 	return messages, nil
@@ -107,7 +108,9 @@ func (m *markup) conversation(prompt, text string) ([]api.Message, *api.Error) {
 func (m *markup) messages(text string) ([]api.Message, *api.Error) {
 	at := m.first.FindStringSubmatchIndex(text)
 	if at == nil {
-		return nil, api.Errorf(api.CodeInvalidValue, "", "the text is not in %s markup: it does not begin with %s and a role of the format", m.name, m.opening)
+		return nil, api.Errorf(api.CodeInvalidValue, "",
+			"the text is not in %s markup: it does not begin with %s and a role of the format",
+			m.name, m.opening)
 	}
 	var out []api.Message
 	for {

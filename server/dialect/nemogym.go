@@ -150,7 +150,8 @@ func gymReply(echo api.Fields, res *Result) (any, error) {
 	}
 	out := make(api.Fields, 0, len(echo)+len(marks))
 	for _, f := range echo {
-		if !slices.ContainsFunc(marks, func(m gymMark) bool { return m.name == f.Name }) && f.Name != "reward_components" {
+		if !slices.ContainsFunc(marks, func(m gymMark) bool { return m.name == f.Name }) &&
+			f.Name != "reward_components" {
 			out = append(out, f)
 		}
 	}
@@ -202,8 +203,10 @@ func gymFailure(reason string, echo api.Fields) []gymMark {
 	config = slices.DeleteFunc(config, func(f api.Field) bool { return f.Name == "mask_sample" })
 	config = append(config, api.Field{Name: "mask_sample", Value: jsontext.Value("true")})
 	return []gymMark{
-		{"reward", 0}, {"mask_sample", true}, {"instance_config", config}, {"failure_kind", "judge_failed"}, {"failure_reason", reason},
-		{"_ng_failure_class", "judge_failed"}, {"_ng_failure_judge_error", reason}, {"_ng_failure_terminal", true},
+		{"reward", 0}, {"mask_sample", true}, {"instance_config", config},
+		{"failure_kind", "judge_failed"}, {"failure_reason", reason},
+		{"_ng_failure_class", "judge_failed"}, {"_ng_failure_judge_error", reason},
+		{"_ng_failure_terminal", true},
 	}
 }
 

@@ -62,7 +62,10 @@ func DecodeGymRollouts(body []byte) (*GymRollouts, error) {
 		}
 		n := gymNumbers{own: numbers(row)}
 		n.task, n.rollout, n.masked = n.own[gymTask], n.own[gymRollout], n.own[gymMask] != 0
-		maps.DeleteFunc(n.own, func(name string, _ float64) bool { return name == gymMask || strings.HasPrefix(name, "_") })
+		maps.DeleteFunc(n.own, func(name string,
+			_ float64) bool {
+			return name == gymMask || strings.HasPrefix(name, "_")
+		})
 		var response struct {
 			Usage api.Fields `json:"usage"`
 		}
@@ -119,7 +122,8 @@ func (g *GymRollouts) Metrics() GymMetrics {
 	if masked := len(g.list) - len(measured); masked > 0 {
 		maps.Copy(out.All, map[string]float64{
 			"coverage/measured_rollouts": float64(len(measured)), "coverage/masked_rollouts": float64(masked),
-			"coverage/measured_tasks": float64(len(tasks)), "coverage/fully_masked_tasks": float64(len(all) - len(tasks)),
+			"coverage/measured_tasks":     float64(len(tasks)),
+			"coverage/fully_masked_tasks": float64(len(all) - len(tasks)),
 		})
 	}
 	for name, v := range out.All {
@@ -129,10 +133,13 @@ func (g *GymRollouts) Metrics() GymMetrics {
 	}
 	for _, task := range slices.Sorted(maps.Keys(tasks)) {
 		rollouts := tasks[task]
-		slices.SortStableFunc(rollouts, func(a, b gymNumbers) int { return cmp.Compare(a.rollout, b.rollout) })
+		slices.SortStableFunc(rollouts,
+			func(a, b gymNumbers) int { return cmp.Compare(a.rollout, b.rollout) })
 		m := map[string]any{
-			gymTask: task, "num_rollouts": len(rollouts), "expected_num_rollouts": len(rollouts), "missing_num_rollouts": 0,
-			"reward_profile_completion_pct": 100.0, "sample": map[string]any{"agent_ref": map[string]string{"name": "agent"}},
+			gymTask: task, "num_rollouts": len(rollouts), "expected_num_rollouts": len(rollouts),
+			"missing_num_rollouts":          0,
+			"reward_profile_completion_pct": 100.0,
+			"sample":                        map[string]any{"agent_ref": map[string]string{"name": "agent"}},
 		}
 		for name, v := range describe(rollouts) {
 			m[name] = v

@@ -88,7 +88,8 @@ func (t *gymTurns) add(g *gymItem) *api.Error {
 		t.messages = append(t.messages, m)
 		return nil
 	}
-	return api.Errorf(api.CodeUnsupportedInput, "type", "items of this type are not read: want message, function_call, function_call_output or reasoning")
+	return api.Errorf(api.CodeUnsupportedInput, "type",
+		"items of this type are not read: want message, function_call, function_call_output or reasoning")
 }
 
 // message takes an item that has a role.
@@ -125,7 +126,8 @@ func (t *gymTurns) flush() {
 	}
 	m := api.Says("assistant", t.content.String())
 	if len(t.reasoning) > 0 {
-		m.Extra = append(m.Extra, api.Field{Name: "reasoning_content", Value: encoded(strings.Join(t.reasoning, "\n"))})
+		m.Extra = append(m.Extra,
+			api.Field{Name: "reasoning_content", Value: encoded(strings.Join(t.reasoning, "\n"))})
 	}
 	if len(t.calls) > 0 {
 		if m.Content.Text == "" {
@@ -186,7 +188,8 @@ func gymText(v jsontext.Value) (string, *api.Error) {
 		case "refusal":
 			b.WriteString(p.Refusal)
 		default:
-			return "", api.Errorf(api.CodeUnsupportedInput, fmt.Sprintf("[%d].type", i), "parts of this type are not read, only text")
+			return "", api.Errorf(api.CodeUnsupportedInput, fmt.Sprintf("[%d].type", i),
+				"parts of this type are not read, only text")
 		}
 	}
 	return b.String(), nil
@@ -208,10 +211,13 @@ func gymTools(v jsontext.Value) (api.Fields, *api.Error) {
 	out := make([]api.Fields, len(tools))
 	for i, tool := range tools {
 		if kind := tool.Get("type"); string(kind) != `"function"` {
-			return nil, api.Errorf(api.CodeUnsupportedInput, fmt.Sprintf("%s[%d].type", param, i), "tools of this type have no place in a chat template: want function")
+			return nil, api.Errorf(api.CodeUnsupportedInput, fmt.Sprintf("%s[%d].type", param, i),
+				"tools of this type have no place in a chat template: want function")
 		}
-		function := slices.DeleteFunc(tool, func(f api.Field) bool { return f.Name == "type" || f.Value.Kind() == 'n' })
-		out[i] = api.Fields{{Name: "type", Value: jsontext.Value(`"function"`)}, {Name: "function", Value: encoded(function)}}
+		function := slices.DeleteFunc(tool,
+			func(f api.Field) bool { return f.Name == "type" || f.Value.Kind() == 'n' })
+		out[i] = api.Fields{{Name: "type", Value: jsontext.Value(`"function"`)},
+			{Name: "function", Value: encoded(function)}}
 	}
 	return api.Fields{{Name: "tools", Value: encoded(out)}}, nil
 }

@@ -68,16 +68,19 @@ func oat(body []byte, at Target) (*Call, error) {
 // inputs makes native inputs of the lists.
 func (r *oatRequest) inputs(c *Call) error {
 	add := func(i int, response *string) {
-		c.Request.Inputs = append(c.Request.Inputs, api.Input{Prompt: &api.Prompt{Text: r.Prompts[i]}, Response: response})
+		c.Request.Inputs = append(c.Request.Inputs,
+			api.Input{Prompt: &api.Prompt{Text: r.Prompts[i]}, Response: response})
 	}
 	switch {
 	case len(r.Prompts) == 0:
 		return api.Errorf(api.CodeEmptyInput, "batch_prompt", "batch_prompt is empty")
 	case len(r.Responses) > 0 && len(r.Candidates) > 0:
-		return api.Errorf(api.CodeConflictingFields, "batch_candidates", "batch_response and batch_candidates together")
+		return api.Errorf(api.CodeConflictingFields, "batch_candidates",
+			"batch_response and batch_candidates together")
 	case len(r.Responses) > 0:
 		if len(r.Responses) != len(r.Prompts) {
-			return api.Errorf(api.CodeInvalidValue, "batch_response", "%d responses for %d prompts", len(r.Responses), len(r.Prompts))
+			return api.Errorf(api.CodeInvalidValue, "batch_response", "%d responses for %d prompts",
+				len(r.Responses), len(r.Prompts))
 		}
 		c.Param = under("batch_response", false)
 		for i := range r.Responses {
@@ -85,7 +88,8 @@ func (r *oatRequest) inputs(c *Call) error {
 		}
 		return nil
 	case len(r.Candidates) != len(r.Prompts):
-		return api.Errorf(api.CodeInvalidValue, "batch_candidates", "%d pairs of candidates for %d prompts", len(r.Candidates), len(r.Prompts))
+		return api.Errorf(api.CodeInvalidValue, "batch_candidates",
+			"%d pairs of candidates for %d prompts", len(r.Candidates), len(r.Prompts))
 	}
 	c.Param = places(func(int, string) string { return "batch_candidates" })
 	for i, pair := range r.Candidates {

@@ -108,7 +108,8 @@ func infer(body []byte, at Target) (*Call, error) {
 	}
 	c := &Call{
 		Request: &api.RewardRequest{
-			Model: at.Model, Mode: p.Mode, Aggregate: p.Aggregate, Lambda: p.Lambda, Truncate: p.Truncate, Inputs: inputs,
+			Model: at.Model, Mode: p.Mode, Aggregate: p.Aggregate, Lambda: p.Lambda,
+			Truncate: p.Truncate, Inputs: inputs,
 		},
 		Shape: oipShape, Param: under(name, false),
 		Reply: func(res *Result) (any, error) { return r.reply(res, p.Binary) },
@@ -125,7 +126,8 @@ func (r *inferRequest) inputs(special *bool) (inputs []api.Input, name string, e
 	for i := range r.Inputs {
 		t := &r.Inputs[i]
 		if tensors[t.Name] != nil {
-			return nil, "", api.Errorf(api.CodeConflictingFields, fmt.Sprintf("inputs[%d].name", i), "a tensor of this name is given twice")
+			return nil, "", api.Errorf(api.CodeConflictingFields, fmt.Sprintf("inputs[%d].name", i),
+				"a tensor of this name is given twice")
 		}
 		tensors[t.Name] = t
 	}
@@ -152,7 +154,8 @@ func (r *inferRequest) inputs(special *bool) (inputs []api.Input, name string, e
 		inputs, err := tokenRows(tensors["tokens"], tensors["sequence_lengths"])
 		return inputs, "tokens", err
 	}
-	return nil, "", api.Errorf(api.CodeInvalidValue, "inputs", "want the tensor TEXT, or PROMPT and RESPONSE, or tokens and sequence_lengths")
+	return nil, "", api.Errorf(api.CodeInvalidValue, "inputs",
+		"want the tensor TEXT, or PROMPT and RESPONSE, or tokens and sequence_lengths")
 }
 
 func promptsAndResponses(p, r *inferInput) ([]api.Input, error) {
@@ -165,7 +168,8 @@ func promptsAndResponses(p, r *inferInput) ([]api.Input, error) {
 		return nil, err
 	}
 	if len(prompts) != len(responses) {
-		return nil, api.Errorf(api.CodeInvalidValue, "RESPONSE", "%d responses for %d prompts", len(responses), len(prompts))
+		return nil, api.Errorf(api.CodeInvalidValue, "RESPONSE", "%d responses for %d prompts",
+			len(responses), len(prompts))
 	}
 	inputs := make([]api.Input, len(prompts))
 	for i := range prompts {
@@ -185,13 +189,15 @@ func tokenRows(tokens, lengths *inferInput) ([]api.Input, error) {
 		return nil, err
 	}
 	if len(tokens.Shape) != 2 || tokens.Shape[0] != len(n) {
-		return nil, api.Errorf(api.CodeInvalidValue, "tokens", "shape %v for %d sequence_lengths, want [%d, most tokens]", tokens.Shape, len(n), len(n))
+		return nil, api.Errorf(api.CodeInvalidValue, "tokens",
+			"shape %v for %d sequence_lengths, want [%d, most tokens]", tokens.Shape, len(n), len(n))
 	}
 	width := tokens.Shape[1]
 	inputs := make([]api.Input, len(n))
 	for i, length := range n {
 		if length < 1 || int(length) > width {
-			return nil, api.Errorf(api.CodeInvalidValue, fmt.Sprintf("sequence_lengths[%d]", i), "%d, want 1 to %d, the width of tokens", length, width)
+			return nil, api.Errorf(api.CodeInvalidValue, fmt.Sprintf("sequence_lengths[%d]", i),
+				"%d, want 1 to %d, the width of tokens", length, width)
 		}
 		inputs[i] = api.Tokens(ids[i*width : i*width+int(length)]...)
 	}
@@ -208,12 +214,14 @@ func (t *inferInput) size(datatype ...string) (int, error) {
 		return 0, api.Errorf(api.CodeInvalidValue, t.Name, "want the datatype %s", datatype[0])
 	}
 	if len(t.Shape) < 1 || len(t.Shape) > 2 {
-		return 0, api.Errorf(api.CodeInvalidValue, t.Name, "a shape of %d dimensions, want 1 or 2", len(t.Shape))
+		return 0, api.Errorf(api.CodeInvalidValue, t.Name, "a shape of %d dimensions, want 1 or 2",
+			len(t.Shape))
 	}
 	n := 1
 	for _, d := range t.Shape {
 		if d < 1 || d > maxElements/n {
-			return 0, api.Errorf(api.CodeInvalidValue, t.Name, "shape %v, want 1 or more and at most %d elements", t.Shape, maxElements)
+			return 0, api.Errorf(api.CodeInvalidValue, t.Name,
+				"shape %v, want 1 or more and at most %d elements", t.Shape, maxElements)
 		}
 		n *= d
 	}
@@ -286,7 +294,8 @@ func (t *inferInput) ints() ([]int32, error) {
 // flat walks the data, which may be nested as the shape is or flat, and calls
 // element at each.
 func (t *inferInput) flat(element func(*jsontext.Decoder, jsontext.Kind) bool) error {
-	wrong := api.Errorf(api.CodeInvalidValue, t.Name, "data: want a list of elements of the datatype %s", t.Datatype)
+	wrong := api.Errorf(api.CodeInvalidValue, t.Name,
+		"data: want a list of elements of the datatype %s", t.Datatype)
 	if t.Data.Kind() != '[' {
 		return wrong
 	}
@@ -335,7 +344,8 @@ func (r *inferRequest) reply(res *Result, binary bool) (any, error) {
 		case spread:
 			out.Outputs = append(out.Outputs, std)
 		default:
-			return nil, api.Errorf(api.CodeUnsupportedMode, fmt.Sprintf("outputs[%d]", i), "std is known in the modes ens and both alone, and %q answered", res.Mode)
+			return nil, api.Errorf(api.CodeUnsupportedMode, fmt.Sprintf("outputs[%d]", i),
+				"std is known in the modes ens and both alone, and %q answered", res.Mode)
 		}
 	}
 	return out.encode(func(i int) bool {

@@ -16,7 +16,8 @@ import (
 // readInfer decodes a request whose first head bytes are JSON, or all with 0.
 func readInfer(body []byte, head int) (*inferRequest, error) {
 	if head > len(body) {
-		return nil, api.Errorf(api.CodeInvalidValue, "Inference-Header-Content-Length", "%d, and the body has %d bytes", head, len(body))
+		return nil, api.Errorf(api.CodeInvalidValue, "Inference-Header-Content-Length",
+			"%d, and the body has %d bytes", head, len(body))
 	}
 	rest := []byte{}
 	if head > 0 {
@@ -34,16 +35,19 @@ func readInfer(body []byte, head int) (*inferRequest, error) {
 		n, param := *t.Parameters.BinarySize, fmt.Sprintf("inputs[%d].parameters.binary_data_size", i)
 		switch {
 		case head == 0:
-			return nil, api.Errorf(api.CodeInvalidValue, param, "binary data needs the header Inference-Header-Content-Length: how many bytes of the body are JSON")
+			return nil, api.Errorf(api.CodeInvalidValue, param,
+				"binary data needs the header Inference-Header-Content-Length: how many bytes of the body are JSON")
 		case given(t.Data):
 			return nil, api.Errorf(api.CodeConflictingFields, param, "data and binary_data_size together")
 		case n < 0 || n > len(rest):
-			return nil, api.Errorf(api.CodeInvalidValue, param, "%d, and %d bytes are left behind the JSON", n, len(rest))
+			return nil, api.Errorf(api.CodeInvalidValue, param,
+				"%d, and %d bytes are left behind the JSON", n, len(rest))
 		}
 		t.raw, rest = rest[:n:n], rest[n:]
 	}
 	if len(rest) > 0 {
-		return nil, api.Errorf(api.CodeInvalidValue, "inputs", "%d bytes behind the tensors belong to none", len(rest))
+		return nil, api.Errorf(api.CodeInvalidValue, "inputs",
+			"%d bytes behind the tensors belong to none", len(rest))
 	}
 	return r, nil
 }
@@ -71,7 +75,8 @@ func (t *inferInput) rawStrings(n int) ([]string, error) {
 		out, rest = append(out, string(rest[:size])), rest[size:]
 	}
 	if len(rest) > 0 {
-		return nil, api.Errorf(api.CodeInvalidValue, t.Name, "more binary data than the shape %v has", t.Shape)
+		return nil, api.Errorf(api.CodeInvalidValue, t.Name, "more binary data than the shape %v has",
+			t.Shape)
 	}
 	return out, nil
 }
@@ -83,7 +88,9 @@ func (t *inferInput) rawInts(n int) ([]int32, error) {
 		width = 4
 	}
 	if len(t.raw) != n*width {
-		return nil, api.Errorf(api.CodeInvalidValue, t.Name, "%d bytes of binary data for the shape %v of %s, want %d", len(t.raw), t.Shape, t.Datatype, n*width)
+		return nil, api.Errorf(api.CodeInvalidValue, t.Name,
+			"%d bytes of binary data for the shape %v of %s, want %d", len(t.raw), t.Shape,
+			t.Datatype, n*width)
 	}
 	out := make([]int32, n)
 	for i := range out {
@@ -93,7 +100,8 @@ func (t *inferInput) rawInts(n int) ([]int32, error) {
 		}
 		v := int64(binary.LittleEndian.Uint64(t.raw[8*i:]))
 		if int64(int32(v)) != v {
-			return nil, api.Errorf(api.CodeInvalidValue, t.Name, "element %d: %d is no token and no length", i, v)
+			return nil, api.Errorf(api.CodeInvalidValue, t.Name,
+				"element %d: %d is no token and no length", i, v)
 		}
 		out[i] = int32(v)
 	}

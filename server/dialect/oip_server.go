@@ -115,7 +115,8 @@ func DecodeLoad(body []byte) (*api.ModelPatch, error) {
 		case "config":
 			to = &config
 		default:
-			return nil, api.Errorf(api.CodeUnknownField, "parameters."+api.Clip(f.Name), "want path or config")
+			return nil, api.Errorf(api.CodeUnknownField, "parameters."+api.Clip(f.Name),
+				"want path or config")
 		}
 		if err := read(f.Value, "parameters."+f.Name, to); err != nil {
 			return nil, err

@@ -113,7 +113,8 @@ func (o openRLHF) pooling(q url.Values) (string, error) {
 	case poolings.MatchString(p):
 		return p, nil
 	}
-	return "", api.Errorf(api.CodeInvalidValue, "pooling", "want model, hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID or at:-N")
+	return "", api.Errorf(api.CodeInvalidValue, "pooling",
+		"want model, hf, last, hf_legacy, first_pad_after_prompt, first, mean, token:ID, append:ID, before:ID or at:-N")
 }
 
 func (o openRLHF) scoring(q url.Values) (string, error) {
@@ -169,7 +170,8 @@ func (o openRLHF) inputs(queries []string, prompts jsontext.Value, retemplate st
 			return nil, err
 		}
 		if len(known) != len(queries) {
-			return nil, api.Errorf(api.CodeInvalidValue, "prompts", "%d prompts for %d queries", len(known), len(queries))
+			return nil, api.Errorf(api.CodeInvalidValue, "prompts", "%d prompts for %d queries",
+				len(known), len(queries))
 		}
 	}
 	inputs := make([]api.Input, len(queries))
@@ -191,7 +193,8 @@ func openRLHFReplyOf(res *Result, scores string) *openRLHFReply {
 	n := len(res.Data)
 	out := &openRLHFReply{
 		Rewards: make([]*float32, n), Scores: make([]*float32, n),
-		ExtraLogs: openRLHFExtra{Std: make([]*float32, n), Tokens: make([]*int, n), Truncated: make([]*int, n)},
+		ExtraLogs: openRLHFExtra{Std: make([]*float32, n), Tokens: make([]*int, n),
+			Truncated: make([]*int, n)},
 	}
 	for i := range res.Data {
 		d := &res.Data[i]
@@ -210,7 +213,8 @@ func openRLHFReplyOf(res *Result, scores string) *openRLHFReply {
 			truncated = 1
 		}
 		out.Rewards[i], out.Scores[i] = &d.Reward, &score
-		out.ExtraLogs.Std[i], out.ExtraLogs.Tokens[i], out.ExtraLogs.Truncated[i] = cmp.Or(d.Std, new(float32)), &d.Tokens, &truncated
+		out.ExtraLogs.Std[i], out.ExtraLogs.Tokens[i], out.ExtraLogs.Truncated[i] = cmp.Or(d.Std,
+			new(float32)), &d.Tokens, &truncated
 	}
 	return out
 }

@@ -35,7 +35,8 @@ func (r *sglangRequest) refused() error {
 		unread{"dimensions", r.Dimensions, []string{"1"}, "a reward has one dimension"},
 		unread{"lora_path", r.LoRA, nil, "adapters are not chosen by requests: serve each as a model"},
 		unread{"return_pooled_hidden_states", r.Hidden, []string{"false"}, "hidden states are not answered"},
-		unread{"is_cross_encoder_request", r.Cross, []string{"false"}, "pairs are read on /score and /rerank"},
+		unread{"is_cross_encoder_request", r.Cross, []string{"false"},
+			"pairs are read on /score and /rerank"},
 	)
 }
 
@@ -71,7 +72,8 @@ func sglangClassify(body []byte, at Target) (*Call, error) {
 		return nil, api.Errorf(api.CodeEmptyInput, one.name, "%s is empty", one.name)
 	}
 	if ids := inputs[0].InputIDs != nil; ids != (one.name == "input_ids") {
-		return nil, api.Errorf(api.CodeInvalidValue, one.name, "want text for text, and token ids for input_ids")
+		return nil, api.Errorf(api.CodeInvalidValue, one.name,
+			"want text for text, and token ids for input_ids")
 	}
 	c := &Call{
 		Request: &api.RewardRequest{Inputs: inputs}, Wait: vllmWait, Shape: sglangShape,
@@ -83,7 +85,8 @@ func sglangClassify(body []byte, at Target) (*Call, error) {
 					_, out[i] = sglangShape.Error(d.Error)
 					continue
 				}
-				out[i] = sglangScored{[]float32{d.Reward}, sglangMeta{strings.TrimPrefix(res.ID, "rwd-"), d.Tokens, d.Truncated}}
+				out[i] = sglangScored{[]float32{d.Reward},
+					sglangMeta{strings.TrimPrefix(res.ID, "rwd-"), d.Tokens, d.Truncated}}
 			}
 			if single {
 				return out[0], nil

@@ -42,10 +42,14 @@ func DecodeSGLangUpdate(body []byte) (path string, err error) {
 		return "", err
 	}
 	err = refuseUnread(
-		unread{"load_format", r.LoadFormat, []string{`"auto"`, `"safetensors"`}, "checkpoints are safetensors: want auto"},
-		unread{"weight_version", r.WeightVersion, nil, "the version of weights is their revision, a hash of what is served: read it from GET /get_model_info or the header X-Model-Revision"},
-		unread{"is_async", r.Async, []string{"false"}, "the answer comes when the weights are live; PUT /v1/models/{name} answers at once"},
-		unread{"abort_all_requests", r.Abort, []string{"false"}, "no request is aborted: the old weights answer until the new ones do"},
+		unread{"load_format", r.LoadFormat, []string{`"auto"`, `"safetensors"`},
+			"checkpoints are safetensors: want auto"},
+		unread{"weight_version", r.WeightVersion, nil,
+			"the version of weights is their revision, a hash of what is served: read it from GET /get_model_info or the header X-Model-Revision"},
+		unread{"is_async", r.Async, []string{"false"},
+			"the answer comes when the weights are live; PUT /v1/models/{name} answers at once"},
+		unread{"abort_all_requests", r.Abort, []string{"false"},
+			"no request is aborted: the old weights answer until the new ones do"},
 		unread{"keep_pause", r.Pause, []string{"false"}, "nothing is paused"},
 	)
 	if err != nil {

@@ -20,7 +20,8 @@ type Shape struct {
 // dialect's. Nil is the native one.
 func ShapeOf(path string) *Shape {
 	switch path {
-	case "/classify", "/v1/classify", "/pooling", "/score", "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank", "/v1/embeddings":
+	case "/classify", "/v1/classify", "/pooling", "/score", "/v1/score", "/rerank", "/v1/rerank",
+		"/v2/rerank", "/v1/embeddings":
 		return vllmShape
 	case "/", "/predict", "/info", "/tokenize", "/decode", "/health", "/ping":
 		return teiShape

@@ -75,7 +75,8 @@ func (r *teiPredictRequest) apply() error {
 		r.RawScores = true
 		return nil
 	}
-	return api.Errorf(api.CodeInvalidValue, "parameters.function_to_apply", "want none, for rewards as they are, or sigmoid")
+	return api.Errorf(api.CodeInvalidValue, "parameters.function_to_apply",
+		"want none, for rewards as they are, or sigmoid")
 }
 
 type teiPrediction struct {

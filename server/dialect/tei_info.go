@@ -74,7 +74,8 @@ func DecodeTEITokenize(body []byte) (TEITokenize, error) {
 	}
 	err := api.DecodeLenient(body, &r)
 	if err == nil {
-		err = refuseUnread(unread{"prompt_name", r.PromptName, nil, "there are no named prompts: write the text out"})
+		err = refuseUnread(unread{"prompt_name", r.PromptName, nil,
+			"there are no named prompts: write the text out"})
 	}
 	if err != nil {
 		return TEITokenize{}, err

@@ -45,15 +45,19 @@ type vllmOptions struct {
 // cache_salt, priority) are left out.
 func (o *vllmOptions) refused() error {
 	return refuseUnread(
-		unread{"normalize", o.Normalize, nil, "normalize is not supported any more, use use_activation instead"},
+		unread{"normalize", o.Normalize, nil,
+			"normalize is not supported any more, use use_activation instead"},
 		unread{"dimensions", o.Dimensions, []string{"1"}, "a reward has one dimension"},
 		unread{"embed_dtype", o.EmbedDType, []string{`"float32"`}, "rewards are float32"},
-		unread{"endianness", o.Endianness, []string{`"native"`, `"little"`}, "base64 is of little-endian floats"},
-		unread{"max_tokens_per_doc", o.TokensPerDoc, []string{"0"}, "an answer is not cut for itself: use truncate_prompt_tokens, the length of prompt and answer together"},
+		unread{"endianness", o.Endianness, []string{`"native"`, `"little"`},
+			"base64 is of little-endian floats"},
+		unread{"max_tokens_per_doc", o.TokensPerDoc, []string{"0"},
+			"an answer is not cut for itself: use truncate_prompt_tokens, the length of prompt and answer together"},
 		unread{"max_chunks_per_doc", o.ChunksPerDoc, nil, "an answer is scored whole, not in chunks"},
 		unread{"rank_fields", o.RankFields, []string{"[]"}, "documents are texts"},
 		unread{"mm_processor_kwargs", o.Multimodal, []string{"{}"}, "images are not read"},
-		unread{"instruction", o.Instruction, nil, "the prompt is the query alone: write the instruction into it"},
+		unread{"instruction", o.Instruction, nil,
+			"the prompt is the query alone: write the instruction into it"},
 	)
 }
 
@@ -81,7 +85,8 @@ type vllmUsage struct {
 }
 
 func usageOf(res *Result) vllmUsage {
-	return vllmUsage{PromptTokens: res.Usage.PromptTokens, TotalTokens: res.Usage.TotalTokens, PromptTokensDetails: jsontext.Value("null")}
+	return vllmUsage{PromptTokens: res.Usage.PromptTokens, TotalTokens: res.Usage.TotalTokens,
+		PromptTokensDetails: jsontext.Value("null")}
 }
 
 // vllmList is the reply of every route but the rerank ones.
@@ -175,7 +180,8 @@ func (v vllm) embeddings(body []byte, at Target) (*Call, error) {
 }
 
 // texts decodes the body that three routes share.
-func (v vllm) texts(body []byte, at Target, reply func(*Result, *vllmTexts, func(float32) float32) any) (*Call, error) {
+func (v vllm) texts(body []byte, at Target,
+	reply func(*Result, *vllmTexts, func(float32) float32) any) (*Call, error) {
 	r := new(vllmTexts)
 	if err := api.DecodeLenient(body, r); err != nil {
 		return nil, err
@@ -186,7 +192,8 @@ func (v vllm) texts(body []byte, at Target, reply func(*Result, *vllmTexts, func
 		return nil, err
 	}
 	if !slices.Contains([]string{"", "classify", "score", "reward", "encode", "embed"}, r.Task) {
-		return nil, api.Errorf(api.CodeInvalidValue, "task", "a reward model has one score for a text, and none for each token: want classify")
+		return nil, api.Errorf(api.CodeInvalidValue, "task",
+			"a reward model has one score for a text, and none for each token: want classify")
 	}
 	switch {
 	case given(r.Input) && r.Messages != nil:
@@ -195,8 +202,10 @@ func (v vllm) texts(body []byte, at Target, reply func(*Result, *vllmTexts, func
 		if err := r.chat(c); err != nil {
 			return nil, err
 		}
-	case given(r.Input) && (r.AddGenerationPrompt || r.ContinueFinalMessage || given(r.ChatTemplate) || len(r.ChatTemplateKwargs) > 0 || given(r.Tools)):
-		return nil, api.Errorf(api.CodeConflictingFields, "input", "input has its template already: add_generation_prompt, continue_final_message, chat_template, chat_template_kwargs and tools go with messages")
+	case given(r.Input) && (r.AddGenerationPrompt || r.ContinueFinalMessage ||
+		given(r.ChatTemplate) || len(r.ChatTemplateKwargs) > 0 || given(r.Tools)):
+		return nil, api.Errorf(api.CodeConflictingFields, "input",
+			"input has its template already: add_generation_prompt, continue_final_message, chat_template, chat_template_kwargs and tools go with messages")
 	case given(r.Input):
 		special := r.AddSpecialTokens == nil || *r.AddSpecialTokens
 		inputs, single, err := readTexts(r.Input, "input", special)
@@ -218,9 +227,11 @@ func (v vllm) texts(body []byte, at Target, reply func(*Result, *vllmTexts, func
 func (r *vllmTexts) chat(c *Call) error {
 	switch {
 	case given(r.ChatTemplate):
-		return api.Errorf(api.CodeInvalidValue, "chat_template", "templates are not taken from requests: the model's own is used")
+		return api.Errorf(api.CodeInvalidValue, "chat_template",
+			"templates are not taken from requests: the model's own is used")
 	case r.AddGenerationPrompt && r.ContinueFinalMessage:
-		return api.Errorf(api.CodeConflictingFields, "continue_final_message", "add_generation_prompt and continue_final_message together")
+		return api.Errorf(api.CodeConflictingFields, "continue_final_message",
+			"add_generation_prompt and continue_final_message together")
 	}
 	c.Request.Inputs = []api.Input{api.Conversation(r.Messages...)}
 	c.Param = places(func(_ int, rest string) string { return cmp.Or(rest, "messages") })
@@ -232,9 +243,11 @@ func (r *vllmTexts) chat(c *Call) error {
 			continue
 		}
 		if given(r.ChatTemplateKwargs.Get(v.name)) {
-			return api.Errorf(api.CodeConflictingFields, v.name, "%s beside chat_template_kwargs.%s: say it in one place", v.name, v.name)
+			return api.Errorf(api.CodeConflictingFields, v.name,
+				"%s beside chat_template_kwargs.%s: say it in one place", v.name, v.name)
 		}
-		c.Request.ChatTemplateKwargs = append(c.Request.ChatTemplateKwargs, api.Field{Name: v.name, Value: v.value})
+		c.Request.ChatTemplateKwargs = append(c.Request.ChatTemplateKwargs,
+			api.Field{Name: v.name, Value: v.value})
 	}
 	return nil
 }
@@ -258,7 +271,8 @@ func (o *vllmOptions) options(c *Call, activation bool) (score func(float32) flo
 	}
 	if n := o.TruncatePromptTokens; n != nil && *n != -1 {
 		if *n < 1 {
-			return nil, api.Errorf(api.CodeInvalidValue, "truncate_prompt_tokens", "%d, want 1 or more, or -1 for the model's context", *n)
+			return nil, api.Errorf(api.CodeInvalidValue, "truncate_prompt_tokens",
+				"%d, want 1 or more, or -1 for the model's context", *n)
 		}
 		c.Reading.MaxTokens = *n
 	}

@@ -56,8 +56,10 @@ func oneOf(names ...named) (named, error) {
 // pairOptions is options for pairs, which become text by the model's template.
 func (r *vllmPairs) pairOptions(c *Call, activation bool) (func(float32) float32, error) {
 	err := refuseUnread(
-		unread{"add_special_tokens", r.AddSpecialTokens, []string{"true"}, "pairs have the special tokens that the model's own template puts, or its tokeniser where there is none"},
-		unread{"chat_template", r.ChatTemplate, nil, "templates are not taken from requests: the model's own is used"},
+		unread{"add_special_tokens", r.AddSpecialTokens, []string{"true"},
+			"pairs have the special tokens that the model's own template puts, or its tokeniser where there is none"},
+		unread{"chat_template", r.ChatTemplate, nil,
+			"templates are not taken from requests: the model's own is used"},
 	)
 	if err != nil {
 		return nil, err
@@ -87,7 +89,8 @@ func (v vllm) score(body []byte, at Target) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	right, err := oneOf(named{"documents", r.Documents}, named{"items", r.Items}, named{"text_2", r.Text2}, named{"data_2", r.Data2})
+	right, err := oneOf(named{"documents", r.Documents}, named{"items", r.Items},
+		named{"text_2", r.Text2}, named{"data_2", r.Data2})
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +98,8 @@ func (v vllm) score(body []byte, at Target) (*Call, error) {
 		return nil, err
 	}
 	c.Reply = func(res *Result) (any, error) {
-		return list(res, "score-", func(d *api.Reward) any { return vllmScore{d.Index, "score", score(d.Reward), d.Truncated} }), nil
+		return list(res, "score-",
+			func(d *api.Reward) any { return vllmScore{d.Index, "score", score(d.Reward), d.Truncated} }), nil
 	}
 	return c, c.choose(at.Query)
 }
@@ -120,11 +124,14 @@ func pairs(c *Call, left, right named) error {
 		c.Param = answers(left.name, right.name)
 		return nil
 	case len(prompts) != len(responses):
-		return api.Errorf(api.CodeInvalidValue, right.name, "%d %s for %d %s: want one for each, or one of %s alone", len(responses), right.name, len(prompts), left.name, left.name)
+		return api.Errorf(api.CodeInvalidValue, right.name,
+			"%d %s for %d %s: want one for each, or one of %s alone", len(responses), right.name,
+			len(prompts), left.name, left.name)
 	}
 	c.Param = under(right.name, single)
 	for i := range prompts {
-		c.Request.Inputs = append(c.Request.Inputs, api.Input{Prompt: &api.Prompt{Text: prompts[i]}, Response: &responses[i]})
+		c.Request.Inputs = append(c.Request.Inputs,
+			api.Input{Prompt: &api.Prompt{Text: prompts[i]}, Response: &responses[i]})
 	}
 	return nil
 }
@@ -163,7 +170,8 @@ func (v vllm) rerank(body []byte, at Target) (*Call, error) {
 	if err := api.DecodeLenient(body, &r); err != nil {
 		return nil, err
 	}
-	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape, Param: answers("query", "documents")}
+	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape,
+		Param: answers("query", "documents")}
 	score, err := r.pairOptions(c, v.activation)
 	if err != nil {
 		return nil, err
@@ -204,7 +212,8 @@ func (v vllm) rerank(body []byte, at Target) (*Call, error) {
 		if r.TopN > 0 {
 			ranked = ranked[:min(r.TopN, len(ranked))]
 		}
-		out := vllmRanking{ID: "rerank-" + strings.TrimPrefix(res.ID, "rwd-"), Model: res.Model, Usage: res.Usage}
+		out := vllmRanking{ID: "rerank-" + strings.TrimPrefix(res.ID, "rwd-"), Model: res.Model,
+			Usage: res.Usage}
 		for _, e := range ranked {
 			out.Results = append(out.Results, e)
 		}

@@ -118,7 +118,8 @@ func (cs *Changes) build(c *Change) (m Model, err error) {
 	// A fault in reading one checkpoint must not end the process that serves another.
 	defer func() {
 		if v := recover(); v != nil {
-			cs.log.Error("panic in a load", "model", c.name, "panic", batch.PanicText(v), "stack", string(debug.Stack()))
+			cs.log.Error("panic in a load", "model", c.name, "panic", batch.PanicText(v), "stack",
+				string(debug.Stack()))
 			m, err = nil, fmt.Errorf("panic: %s", batch.PanicText(v))
 		}
 	}()
@@ -200,7 +201,8 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 // sameModel reports whether two models answer the same requests, and alike.
 func sameModel(a, b Info) bool {
 	return a.Revision == b.Revision && a.Mode == b.Mode && a.Sample == b.Sample &&
-		slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members) && slices.Equal(a.Aliases, b.Aliases)
+		slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members) &&
+		slices.Equal(a.Aliases, b.Aliases)
 }
 
 // finish ends a change and tells everyone. The caller holds mu.
@@ -238,8 +240,10 @@ func (cs *Changes) finish(c *Change, event api.ModelEvent, err error) {
 	} else {
 		info, _, _ := cs.models.Describe(c.name)
 		cs.log.Info("model is live", append(attrs,
-			"outcome", event.Outcome, "revision", info.Revision, "mode", info.Mode, "members", len(info.Members),
-			"architecture", info.Architecture, "dtype", info.DType, "pooling", info.Pooling, "context", info.ContextLength)...)
+			"outcome", event.Outcome, "revision", info.Revision, "mode", info.Mode, "members",
+			len(info.Members),
+			"architecture", info.Architecture, "dtype", info.DType, "pooling", info.Pooling,
+			"context", info.ContextLength)...)
 	}
 	c.event = event
 	if event.Outcome == api.OutcomeFailed && cs.repeats(c.name, event) {

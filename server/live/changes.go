@@ -346,7 +346,8 @@ func (cs *Changes) Status(name string) ([]api.LoadStatus, []api.ModelEvent) {
 	var loads []api.LoadStatus
 	for _, c := range cs.pending(name) {
 		loads = append(loads, api.LoadStatus{
-			Cause: c.cause, Asked: c.asked.Unix(), DryRun: c.dry, Doing: c.doing, Progress: c.share, Settings: c.settings,
+			Cause: c.cause, Asked: c.asked.Unix(), DryRun: c.dry, Doing: c.doing, Progress: c.share,
+			Settings: c.settings,
 		})
 	}
 	return loads, append([]api.ModelEvent{}, cs.history[name]...)

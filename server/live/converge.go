@@ -305,7 +305,8 @@ func (cs *Changes) syncOne(ctx context.Context, digest, name string, spec *api.M
 	case live && was.Watched && top != nil && sameSpec(top.Spec, spec):
 		return nil
 	}
-	c, err := cs.put(&Change{name: name, spec: spec.Clone(), cause: causeWatch, by: byManifest, reported: true})
+	c, err := cs.put(&Change{name: name, spec: spec.Clone(), cause: causeWatch, by: byManifest,
+		reported: true})
 	if err != nil {
 		return err
 	}

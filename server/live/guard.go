@@ -49,7 +49,8 @@ func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 	}
 	for i, member := range c.spec.Members {
 		alone := api.ModelSpec{
-			Members: []api.MemberSpec{{Name: v.names[i], Path: member.Path}}, Mode: api.ModeMember + v.names[i],
+			Members: []api.MemberSpec{{Name: v.names[i], Path: member.Path}}, Mode: api.ModeMember +
+				v.names[i],
 			DType: c.spec.DType, Pooling: c.spec.Pooling, MaxTokens: c.spec.MaxTokens,
 			Ending: c.spec.Ending, DoubleBOS: c.spec.DoubleBOS,
 			Head: c.spec.Head, Output: c.spec.Output,
@@ -90,7 +91,8 @@ func (cs *Changes) judge(c *Change, m Model, v *verdict) error {
 		each = append(each, fmt.Sprintf("%s %.2f %%", v.names[i], 100*share))
 	}
 	loss := 100 * (interpolated - average)
-	c.verdict = &api.Verdict{Pairs: len(v.pairs), Average: average, Interpolated: interpolated, Loss: loss, MaxLoss: c.spec.Guard.MaxLoss}
+	c.verdict = &api.Verdict{Pairs: len(v.pairs), Average: average, Interpolated: interpolated,
+		Loss: loss, MaxLoss: c.spec.Guard.MaxLoss}
 	for i, share := range v.shares {
 		c.verdict.Members = append(c.verdict.Members, api.MemberWins{Name: v.names[i], Wins: share})
 	}
@@ -143,7 +145,8 @@ func (cs *Changes) wins(c *Change, m Model, lane string, pairs []api.Pair) (floa
 		}
 		for i := range chunk {
 			if !finite(r[2*i]) || !finite(r[2*i+1]) {
-				return 0, fmt.Errorf("guard: pair %d with %s: the rewards are %v and %v", at+i+1, lane, r[2*i], r[2*i+1])
+				return 0, fmt.Errorf("guard: pair %d with %s: the rewards are %v and %v", at+i+1,
+					lane, r[2*i], r[2*i+1])
 			}
 			if r[2*i] > r[2*i+1] {
 				won++

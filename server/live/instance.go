@@ -77,7 +77,8 @@ func (ms *Models) find(name, header string, any bool) (i *Instance, as string, p
 	}
 	if name == "" {
 		if len(ms.live) > 1 {
-			return nil, "", p, api.Errorf(api.CodeMissingField, "model", "several models are served: name one")
+			return nil, "", p, api.Errorf(api.CodeMissingField, "model",
+				"several models are served: name one")
 		}
 		i = ms.only()
 		return i, i.info.ID, p, nil

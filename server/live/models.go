@@ -26,7 +26,8 @@ type Models struct {
 // NewModels returns an empty registry: a server that is not ready yet.
 func NewModels() *Models {
 	return &Models{
-		live: make(map[string]*Instance), kept: make(map[string]*Instance), retired: make(map[*Instance]struct{}),
+		live: make(map[string]*Instance), kept: make(map[string]*Instance),
+		retired: make(map[*Instance]struct{}),
 	}
 }
 
@@ -61,7 +62,8 @@ func (ms *Models) swap(m Model, grace time.Duration) (old *Instance, err error) 
 	if err := info.check(); err != nil {
 		return nil, err
 	}
-	i := &Instance{model: m, info: info, models: ms, drained: make(chan struct{}), retired: make(chan struct{})}
+	i := &Instance{model: m, info: info, models: ms, drained: make(chan struct{}),
+		retired: make(chan struct{})}
 	ms.change(func() {
 		ms.dropKept(info.ID)
 		ms.resize(info.Memory)

@@ -45,11 +45,13 @@ func (cs *Changes) checkNames(name string, spec *api.ModelSpec) error {
 			continue
 		}
 		if slices.Contains(other.Aliases, name) {
-			return api.Errorf(api.CodeInvalidValue, "name", "%q is an alias of the model %q", api.Clip(name), other.ID)
+			return api.Errorf(api.CodeInvalidValue, "name", "%q is an alias of the model %q",
+				api.Clip(name), other.ID)
 		}
 		for i, alias := range spec.Aliases {
 			if alias == other.ID || slices.Contains(other.Aliases, alias) {
-				return api.Errorf(api.CodeInvalidValue, fmt.Sprintf("aliases[%d]", i), "%q is a name of the model %q", api.Clip(alias), other.ID)
+				return api.Errorf(api.CodeInvalidValue, fmt.Sprintf("aliases[%d]", i),
+					"%q is a name of the model %q", api.Clip(alias), other.ID)
 			}
 		}
 	}

@@ -149,13 +149,15 @@ func (cs *Changes) save() {
 	}
 	if err == nil {
 		if cs.note(noteState, "") {
-			cs.log.Info("the state is written again: changes of models survive a restart", "file", cs.file.path)
+			cs.log.Info("the state is written again: changes of models survive a restart", "file",
+				cs.file.path)
 		}
 		return
 	}
 	cs.observer.StateFailed()
 	if cs.note(noteState, fmt.Sprintf("changes of models will not survive a restart: state file: %v", err)) {
-		cs.log.Error("changes of models will not survive a restart", "file", cs.file.path, "error", err.Error())
+		cs.log.Error("changes of models will not survive a restart", "file", cs.file.path, "error",
+			err.Error())
 	}
 }
 

@@ -89,7 +89,8 @@ func (f *stateFile) read() (state, []error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		complaints = append(complaints, fmt.Errorf("state file %s: %w", f.path+beforeSuffix, err))
 	}
-	return empty, append(complaints, errors.New("there is no state: the models are those of the configuration"))
+	return empty, append(complaints,
+		errors.New("there is no state: the models are those of the configuration"))
 }
 
 // onceState reports whether what is left of a file was a state: it begins as

@@ -98,7 +98,8 @@ type Stats struct {
 func (r *Room) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Stats{Limit: r.limit, Held: r.small.used + r.large.used, Waiting: len(r.growing) + len(r.coming), Refused: r.refused}
+	return Stats{Limit: r.limit, Held: r.small.used + r.large.used, Waiting: len(r.growing) +
+		len(r.coming), Refused: r.refused}
 }
 
 // Reserve waits for room for bytes. The hold is nil with an error, which is

@@ -54,7 +54,8 @@ func (s *scores) margins() []float64 {
 
 // Compare scores the pairs in every way that the model offers. The rewards are
 // not observed: pairs are chosen by hand.
-func (s *Service) Compare(ctx context.Context, call *Call, req *api.CompareRequest) (*api.CompareResponse, error) {
+func (s *Service) Compare(ctx context.Context, call *Call,
+	req *api.CompareRequest) (*api.CompareResponse, error) {
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
@@ -63,7 +64,8 @@ func (s *Service) Compare(ctx context.Context, call *Call, req *api.CompareReque
 		return nil, err
 	}
 	defer i.Release()
-	c := &comparison{client: call.Client, req: req, model: i.Model(), info: i.Info(), as: as, lambda: api.DefaultLambda}
+	c := &comparison{client: call.Client, req: req, model: i.Model(), info: i.Info(), as: as,
+		lambda: api.DefaultLambda}
 	if req.Lambda != nil {
 		c.lambda = *req.Lambda
 	}
@@ -95,7 +97,8 @@ func (s *Service) Compare(ctx context.Context, call *Call, req *api.CompareReque
 func (c *comparison) prepare(ctx context.Context, maxTokens int) error {
 	for i := range c.req.Pairs {
 		p := &c.req.Pairs[i]
-		req := &api.RewardRequest{Truncate: c.req.Truncate, ParseSpecial: c.req.ParseSpecial, Inputs: p.Inputs()}
+		req := &api.RewardRequest{Truncate: c.req.Truncate, ParseSpecial: c.req.ParseSpecial,
+			Inputs: p.Inputs()}
 		t := &task{model: c.model, info: c.info, req: req}
 		if err := t.prepare(ctx, maxTokens-c.tokens); err != nil {
 			if e, ok := errors.AsType[*api.Error](err); ok {
@@ -121,7 +124,8 @@ func (c *comparison) prepare(ctx context.Context, maxTokens int) error {
 func pairParam(i int, p *api.Pair, param string) string {
 	pair := fmt.Sprintf("pairs[%d]", i)
 	for _, side := range []struct{ input, answer, name string }{
-		{"inputs[0]", "inputs[0].responses[0]", "chosen"}, {"inputs[1]", "inputs[0].responses[1]", "rejected"},
+		{"inputs[0]", "inputs[0].responses[0]", "chosen"},
+		{"inputs[1]", "inputs[0].responses[1]", "rejected"},
 	} {
 		if rest, ok := strings.CutPrefix(param, side.input); ok && p.Chosen.Input != nil {
 			return pair + "." + side.name + rest

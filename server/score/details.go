@@ -20,7 +20,8 @@ func (t *task) askCost() (int64, error) {
 	}
 	d, ok := t.model.(live.Describer)
 	if !ok {
-		return 0, api.Errorf(api.CodeInvalidValue, "return", "model %q does not tell what its rewards are made of", t.info.ID)
+		return 0, api.Errorf(api.CodeInvalidValue, "return",
+			"model %q does not tell what its rewards are made of", t.info.ID)
 	}
 	sum := int64(0)
 	for i := range t.prepared {

@@ -27,7 +27,8 @@ func Error(err error) *api.Error {
 	case errors.Is(err, batch.ErrOverloaded):
 		return api.Errorf(api.CodeOverloaded, "", "the queue is full, try again")
 	case errors.Is(err, batch.ErrExpired), errors.Is(err, context.DeadlineExceeded):
-		return api.Errorf(api.CodeDeadlineExceeded, "", "the queue did not reach the request in time, try again")
+		return api.Errorf(api.CodeDeadlineExceeded, "",
+			"the queue did not reach the request in time, try again")
 	case errors.Is(err, batch.ErrDraining):
 		return api.Errorf(api.CodeDraining, "", "the server is stopping, try another or again")
 	}
@@ -36,5 +37,6 @@ func Error(err error) *api.Error {
 
 // isOverload reports whether err says that the queue has no room or no time.
 func isOverload(err error) bool {
-	return errors.Is(err, batch.ErrOverloaded) || errors.Is(err, batch.ErrExpired) || errors.Is(err, batch.ErrDraining)
+	return errors.Is(err, batch.ErrOverloaded) || errors.Is(err, batch.ErrExpired) ||
+		errors.Is(err, batch.ErrDraining)
 }

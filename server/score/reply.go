@@ -29,7 +29,8 @@ func (t *task) reply(id string) (*api.RewardResponse, error) {
 				return nil, err
 			}
 			if err != nil {
-				r, t.faults = api.Reward{Input: r.Input, Answer: r.Answer, Error: Error(err)}, append(t.faults, err)
+				r, t.faults = api.Reward{Input: r.Input, Answer: r.Answer,
+					Error: Error(err)}, append(t.faults, err)
 			}
 			k++
 		}

@@ -114,7 +114,8 @@ func (s *shadow) score(ctx context.Context, t *task) (out Sample) {
 		}
 	}()
 	sampled := &task{
-		req: &api.RewardRequest{Inputs: t.req.Inputs}, model: t.model, info: t.info, mode: api.ModeEns, ensemble: true,
+		req: &api.RewardRequest{Inputs: t.req.Inputs}, model: t.model, info: t.info,
+		mode: api.ModeEns, ensemble: true,
 		prepared: t.prepared, places: t.places,
 	}
 	jobs, err := sampled.jobs()

@@ -182,7 +182,8 @@ func (t *task) checkPrepared(p live.Prepared, at place) error {
 	case n == 0:
 		return api.Errorf(api.CodeEmptyInput, at.param(t.req), "there is no token to score")
 	case n > t.info.ContextLength:
-		return fmt.Errorf("score: model %q prepared %d tokens, its context has %d", t.info.ID, n, t.info.ContextLength)
+		return fmt.Errorf("score: model %q prepared %d tokens, its context has %d", t.info.ID, n,
+			t.info.ContextLength)
 	case !p.Sequence.Valid():
 		return fmt.Errorf("score: model %q prepared %d token types for %d tokens, of which it reads %v",
 			t.info.ID, len(p.Sequence.Types), n, p.Sequence.Read)

@@ -35,7 +35,8 @@ func Run(t *testing.T, s batch.Scorer, seqs, bad []batch.Sequence) {
 		assert.Equal(t, []float32{12345, 12345}, []float32{dst[0], dst[len(dst)-1]})
 		assertSameBits(t, alone, dst[1:1+len(seqs)])
 	})
-	t.Run("the sequences are neither changed nor kept", func(t *testing.T) { testOwnership(t, s, seqs, alone) })
+	t.Run("the sequences are neither changed nor kept",
+		func(t *testing.T) { testOwnership(t, s, seqs, alone) })
 	for i := range bad {
 		t.Run(fmt.Sprintf("bad sequence %d is an error and leaves no trace", i), func(t *testing.T) {
 			assert.Error(t, s.Score(make([]float32, 2), []batch.Sequence{seqs[0], bad[i]}))
@@ -44,7 +45,8 @@ func Run(t *testing.T, s batch.Scorer, seqs, bad []batch.Sequence) {
 			assertSameBits(t, alone, got)
 		})
 	}
-	t.Run("many callers of one queue get the rewards of a lone call", func(t *testing.T) { testQueue(t, s, seqs, alone) })
+	t.Run("many callers of one queue get the rewards of a lone call",
+		func(t *testing.T) { testQueue(t, s, seqs, alone) })
 }
 
 func testInvariance(t *testing.T, s batch.Scorer, seqs []batch.Sequence, alone []float32) {
@@ -106,7 +108,8 @@ func testQueue(t *testing.T, s batch.Scorer, seqs []batch.Sequence, alone []floa
 func clone(seqs []batch.Sequence) []batch.Sequence {
 	out := make([]batch.Sequence, len(seqs))
 	for i, s := range seqs {
-		out[i] = batch.Sequence{IDs: slices.Clone(s.IDs), Types: slices.Clone(s.Types), Read: slices.Clone(s.Read)}
+		out[i] = batch.Sequence{IDs: slices.Clone(s.IDs), Types: slices.Clone(s.Types),
+			Read: slices.Clone(s.Read)}
 	}
 	return out
 }

@@ -113,7 +113,8 @@ func (m *Model) Prepare(in *api.Input, o live.PrepareOptions) ([]live.Prepared, 
 	case in.InputIDs != nil:
 		for i, id := range in.InputIDs {
 			if id >= Vocab {
-				return nil, api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("input_ids[%d]", i), "id %d, the vocabulary has %d", id, Vocab)
+				return nil, api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("input_ids[%d]", i),
+					"id %d, the vocabulary has %d", id, Vocab)
 			}
 		}
 		return m.one(nil, in.InputIDs, o, "input_ids")
@@ -141,7 +142,8 @@ func (m *Model) Prepare(in *api.Input, o live.PrepareOptions) ([]live.Prepared, 
 	}
 	var all []live.Prepared
 	for i, response := range in.Responses {
-		p, err := m.one(head, m.render([]api.Message{api.Says("assistant", response)}, o), o, fmt.Sprintf("responses[%d]", i))
+		p, err := m.one(head, m.render([]api.Message{api.Says("assistant", response)}, o), o,
+			fmt.Sprintf("responses[%d]", i))
 		if err != nil {
 			return nil, err
 		}
@@ -183,7 +185,8 @@ func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
 	var b strings.Builder
 	for i, id := range ids {
 		if id < 0 || id >= Vocab {
-			return "", api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("[%d]", i), "id %d, the vocabulary has %d", id, Vocab)
+			return "", api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("[%d]", i),
+				"id %d, the vocabulary has %d", id, Vocab)
 		}
 		if id < BOS || !skipSpecial {
 			b.WriteString(word(id))
@@ -223,7 +226,8 @@ func (m *Model) one(prompt, answer []int32, o live.PrepareOptions, param string)
 			ids = ids[over:]
 		}
 	}
-	return []live.Prepared{{Sequence: batch.Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}}, Truncated: over > 0}}, nil
+	return []live.Prepared{{Sequence: batch.Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}},
+		Truncated: over > 0}}, nil
 }
 
 // Encode is the fake's tokeniser.

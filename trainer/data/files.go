@@ -65,7 +65,8 @@ func (f *Files) Tolerate(bad *Bad) error {
 }
 
 // In calls use for the records of a file's content, such as (*Reader).Pairs reads them.
-func In[T any](f *Files, content []byte, o Options, records func(*Reader) iter.Seq2[T, error], use func(T) error) error {
+func In[T any](f *Files, content []byte, o Options, records func(*Reader) iter.Seq2[T, error],
+	use func(T) error) error {
 	r, err := NewReader(bytes.NewReader(content), o)
 	if err != nil {
 		return err

@@ -59,7 +59,8 @@ func fit(prompt Text, has bool, second string, a, b Text) error {
 	case prompt.IsChat() && !a.IsChat():
 		return fault("prompt", ErrForm, "the prompt is messages, the answers are text")
 	case !prompt.IsChat() && a.IsChat():
-		return fault("prompt", ErrForm, "the prompt is text, the answers are messages that do not begin with it")
+		return fault("prompt", ErrForm,
+			"the prompt is text, the answers are messages that do not begin with it")
 	}
 	return nil
 }
@@ -76,7 +77,8 @@ func (p *Pair) join(prompt Text) (Text, bool) {
 		p.Rejected.Messages = []chat.Message{chat.NewMessage("assistant", b.Plain)}
 		p.Chosen.Plain, p.Rejected.Plain = "", ""
 	case prompt.IsChat():
-		if len(prompt.Messages) > 0 && startsWith(a.Messages, prompt.Messages) && startsWith(b.Messages, prompt.Messages) {
+		if len(prompt.Messages) > 0 && startsWith(a.Messages, prompt.Messages) &&
+			startsWith(b.Messages, prompt.Messages) {
 			return Text{}, false
 		}
 	case asks(a.Messages, prompt.Plain) && asks(b.Messages, prompt.Plain):

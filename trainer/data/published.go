@@ -64,7 +64,8 @@ func parsePublished(line []byte, o lineInfo) (p Published, err error) {
 		return p, missing(name+".judgment.scores", raw != nil, judgment.names(), wantedPublished)
 	}
 	var scores []*float64
-	if err := json.Unmarshal(raw, &scores); err != nil || len(scores) != 2 || scores[0] == nil || scores[1] == nil {
+	if err := json.Unmarshal(raw, &scores); err != nil || len(scores) != 2 || scores[0] == nil ||
+		scores[1] == nil {
 		return p, fault(name+".judgment.scores", ErrType, "want two numbers")
 	}
 	p.Scores = [2]float64{*scores[0], *scores[1]}

@@ -186,7 +186,8 @@ func rewardBench2(f fields, o lineInfo) (q Question, err error) {
 	if err != nil {
 		return q, err
 	}
-	if err := q.lists(f, wantedRewardBench2, into{"prompt", &q.Prompt.Plain}, into{"subset", &q.Subset}); err != nil {
+	if err := q.lists(f, wantedRewardBench2, into{"prompt", &q.Prompt.Plain},
+		into{"subset", &q.Subset}); err != nil {
 		return q, err
 	}
 	if n != nil && *n != float64(q.Correct) {

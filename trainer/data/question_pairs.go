@@ -42,7 +42,8 @@ var ppeFlags = []struct{ field, tag string }{
 // ppeSets are the sets of PPE's correctness, with what they are called in the names of files and
 // directories once all but small letters is left out.
 var ppeSets = []struct{ letters, set string }{
-	{"mmlupro", "MMLU-Pro"}, {"gpqa", "GPQA"}, {"mbppplus", "MBPP-Plus"}, {"ifeval", "IFEval"}, {"math", "MATH"},
+	{"mmlupro", "MMLU-Pro"}, {"gpqa", "GPQA"}, {"mbppplus", "MBPP-Plus"}, {"ifeval", "IFEval"},
+	{"math", "MATH"},
 }
 
 const (
@@ -187,7 +188,8 @@ func ppeSet(f fields, o lineInfo) (string, error) {
 	if _, ok := f["Subdomain"]; ok {
 		return "GPQA", nil
 	}
-	return "", fault("", ErrForm, "which of PPE's sets is it? Name it in the path, as PPE-MATH-Best-of-K/train.parquet does")
+	return "", fault("", ErrForm,
+		"which of PPE's sets is it? Name it in the path, as PPE-MATH-Best-of-K/train.parquet does")
 }
 
 // truths takes a list of truths, which may be spelled as numbers: 1 is right.

@@ -89,7 +89,8 @@ func NewReader(src io.Reader, o Options) (*Reader, error) {
 	}
 	begin, _ := r.lines.Peek(1 << 12) // what went wrong is told by the first read
 	if what := foreign(begin); what != "" {
-		return nil, errors.Join(fmt.Errorf("%s: %w: %s; %s", o.Name, ErrFormat, what, wantedFormat), r.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w: %s; %s", o.Name, ErrFormat, what, wantedFormat),
+			r.Close())
 	}
 	if begin = bytes.TrimLeft(begin, " \t\r\n"); len(begin) > 0 && begin[0] == '[' {
 		r.array = newArray(r.lines, o.MaxLine)

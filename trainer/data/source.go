@@ -96,7 +96,8 @@ func (a *array) next() (raw []byte, line int, err error) {
 			return nil, a.lines.before(a.dec.InputOffset()), a.fault(err)
 		}
 		if _, err := a.dec.Token(); !errors.Is(err, io.EOF) {
-			return nil, a.lines.before(a.dec.InputOffset()), fmt.Errorf("%w: something follows the array", ErrSyntax)
+			return nil, a.lines.before(a.dec.InputOffset()),
+				fmt.Errorf("%w: something follows the array", ErrSyntax)
 		}
 		return nil, 0, io.EOF
 	}

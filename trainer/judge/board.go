@@ -110,7 +110,8 @@ func BoardServer(ctx context.Context, m Remote, t BoardTest) (*BoardReport, erro
 	queries := make([]query, len(r.questions))
 	for i := range r.questions {
 		q := &r.questions[i]
-		queries[i] = query{at: q.At, answers: len(q.Answers), inputs: func() ([]api.Input, error) { return questionInputs(q) }}
+		queries[i] = query{at: q.At, answers: len(q.Answers),
+			inputs: func() ([]api.Input, error) { return questionInputs(q) }}
 	}
 	replies, served, err := m.scoreAll(ctx, queries, long{truncate: api.TruncatePromptLeft})
 	if err != nil {
@@ -124,7 +125,8 @@ func BoardServer(ctx context.Context, m Remote, t BoardTest) (*BoardReport, erro
 		}
 	}
 	r.report.Served = served
-	err = served.models(replies, func(_ role, name string, rewards [][]float64) error { return r.judge(name, rewards) })
+	err = served.models(replies,
+		func(_ role, name string, rewards [][]float64) error { return r.judge(name, rewards) })
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +201,8 @@ func (r *boardRun) read(path string, seen map[string]data.Place) error {
 			return nil
 		}
 		if first, ok := seen[q.Unique]; ok && q.Unique != "" {
-			return &data.Error{Place: q.At, Err: fmt.Errorf("question %s stands at %s too; each may count once: name the files that are meant", q.ID, first)}
+			return &data.Error{Place: q.At,
+				Err: fmt.Errorf("question %s stands at %s too; each may count once: name the files that are meant", q.ID, first)}
 		}
 		seen[q.Unique] = q.At
 		r.questions = append(r.questions, q)
@@ -263,7 +266,8 @@ func (r *boardRun) encode(e *reward.Encoder) (out []model.Sequence, err error) {
 
 // scoreSequences scores sequences a part at a time, so that what becomes of them in the engine has a
 // bound.
-func scoreSequences(ctx context.Context, e *model.Engine, m *model.Model, sequences []model.Sequence) ([]float64, error) {
+func scoreSequences(ctx context.Context, e *model.Engine, m *model.Model,
+	sequences []model.Sequence) ([]float64, error) {
 	const part = 512
 	out := make([]float64, 0, len(sequences))
 	scores := make([]float32, part)
@@ -311,7 +315,8 @@ func (r *boardRun) figures(scores [][]float64) ([]boards.Figure, error) {
 	items := make([]boards.Item, len(r.questions))
 	for i := range r.questions {
 		q := &r.questions[i]
-		items[i] = boards.Item{ID: q.ID, Subset: q.Subset, Tags: q.Tags, Correct: q.Correct, Scores: scores[i]}
+		items[i] = boards.Item{ID: q.ID, Subset: q.Subset, Tags: q.Tags, Correct: q.Correct,
+			Scores: scores[i]}
 	}
 	return r.test.Board.Score(items)
 }

@@ -85,7 +85,8 @@ func gap(a, b []float64, groups []string) (*Gap, error) {
 
 // meanMember wins the share of each pair that members do.
 func (r *Report) meanMember() *Judged {
-	m := &Judged{Name: NameMembers, won: make([]float64, len(r.Members[0].won)), matchedWon: make([]float64, len(r.Members[0].matchedWon))}
+	m := &Judged{Name: NameMembers, won: make([]float64, len(r.Members[0].won)),
+		matchedWon: make([]float64, len(r.Members[0].matchedWon))}
 	share := 1 / float64(len(r.Members))
 	for i := range r.Members {
 		floats.AddScaled(m.won, share, r.Members[i].won)

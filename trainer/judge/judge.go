@@ -98,7 +98,8 @@ func newJudge(t Test) (*judge, error) {
 
 // settings are those of a run that reads the same data.
 func (t Test) settings() rm.Config {
-	c := rm.Config{Votes: t.Votes, SplitSeed: t.SplitSeed, DropLong: t.DropLong, SkipBad: t.SkipBad}.WithDefaults()
+	c := rm.Config{Votes: t.Votes, SplitSeed: t.SplitSeed, DropLong: t.DropLong,
+		SkipBad: t.SkipBad}.WithDefaults()
 	if t.Say != nil {
 		c.Progress = func(p rm.Progress) { t.Say(p.Message) }
 	}
@@ -121,7 +122,8 @@ func (t Test) preferences() ([]rm.Preference, error) {
 }
 
 // encode returns the pairs that fit the context, as texts and as tokens.
-func (t Test) encode(b *rm.Base, pairs []rm.Preference, d *rm.Dataset) ([]rm.Preference, []rm.Example, error) {
+func (t Test) encode(b *rm.Base, pairs []rm.Preference, d *rm.Dataset) ([]rm.Preference, []rm.Example,
+	error) {
 	c := t.settings()
 	out, texts, err := c.Encode(b.Encoder, pairs, d)
 	if err == nil && len(out) == 0 {
@@ -205,7 +207,9 @@ func (r *Report) add(is role, one *Judged) {
 // scoreModels scores every checkpoint and, where there are several, what becomes of them: the ensemble,
 // which is the mean of their rewards, and the weight average. each is given the rewards of one, by its
 // name, in that order.
-func (t Test) scoreModels(ctx context.Context, dirs []string, score func(dir string, config []byte, src model.Source) ([]float64, error), each func(is role, name string, rewards []float64) error) error {
+func (t Test) scoreModels(ctx context.Context, dirs []string,
+	score func(dir string, config []byte, src model.Source) ([]float64, error),
+	each func(is role, name string, rewards []float64) error) error {
 	var members []warm.Member
 	defer func() {
 		for _, m := range members {

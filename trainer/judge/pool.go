@@ -79,7 +79,8 @@ func Pool(reports []*Report) (*Report, error) {
 
 // poolOne adds up what one model won in each fold.
 func poolOne(folds []*Report, all *Report, groups []string, pick func(*Report) *Judged) (*Judged, error) {
-	out := &Judged{Name: pick(folds[0]).Name, Groups: map[string]float64{}, MatchedGroups: map[string]float64{}}
+	out := &Judged{Name: pick(folds[0]).Name, Groups: map[string]float64{},
+		MatchedGroups: map[string]float64{}}
 	matched := &rm.Score{}
 	for _, r := range folds {
 		j := pick(r)
@@ -98,10 +99,12 @@ func poolOne(folds []*Report, all *Report, groups []string, pick func(*Report) *
 		}
 	}
 	if wins := int(floats.Sum(out.won)); len(out.won) != out.Pairs || wins != out.Wins {
-		return nil, fmt.Errorf("pool: %s wins %d of %d pairs, and its groups %d of %d", out.Name, out.Wins, out.Pairs, wins, len(out.won))
+		return nil, fmt.Errorf("pool: %s wins %d of %d pairs, and its groups %d of %d", out.Name,
+			out.Wins, out.Pairs, wins, len(out.won))
 	}
 	if wins := int(floats.Sum(out.matchedWon)); len(out.matchedWon) != matched.Pairs || wins != matched.Wins {
-		return nil, fmt.Errorf("pool: %s wins %d of %d length-matched pairs, and its groups %d of %d", out.Name, matched.Wins, matched.Pairs, wins, len(out.matchedWon))
+		return nil, fmt.Errorf("pool: %s wins %d of %d length-matched pairs, and its groups %d of %d",
+			out.Name, matched.Wins, matched.Pairs, wins, len(out.matchedWon))
 	}
 	out.Settle()
 	if out.Wins > 0 && out.Wins < out.Pairs { // else Wilson's stays, as in a fold

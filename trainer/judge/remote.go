@@ -342,7 +342,8 @@ func (s *Served) models(replies []reply, each func(is role, name string, rewards
 	case api.ModeEns:
 		is, name = isEns, NameEns
 	}
-	if err := model(is, name, func(a *api.Reward) (float32, bool) { return a.Reward, a.Error == nil }); err != nil {
+	if err := model(is, name,
+		func(a *api.Reward) (float32, bool) { return a.Reward, a.Error == nil }); err != nil {
 		return err
 	}
 	if s.Mode == api.ModeBoth {

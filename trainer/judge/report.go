@@ -98,7 +98,8 @@ func (j *judge) begin(dropped int) (_ *Report, err error) {
 	for _, p := range j.texts {
 		chosen, rejected = append(chosen, p.Chosen.Len()), append(rejected, p.Rejected.Len())
 	}
-	if j.matched, err = eval.LengthMatchedPairs(chosen, rejected, j.test.Tolerance); err != nil && !errors.Is(err, eval.ErrEmpty) {
+	if j.matched, err = eval.LengthMatchedPairs(chosen, rejected, j.test.Tolerance); err != nil &&
+		!errors.Is(err, eval.ErrEmpty) {
 		return nil, err
 	}
 	count := map[string]int{}
@@ -204,7 +205,8 @@ func (j *judge) interval(s *rm.Score, chosen, rejected []float64) error {
 	if j.groups == nil || s.Wins == s.Pairs || s.Wins == 0 {
 		return nil
 	}
-	in, err := eval.StrictInterval(chosen, rejected, eval.Resampling{Seed: seedResampling, Clusters: j.groups})
+	in, err := eval.StrictInterval(chosen, rejected,
+		eval.Resampling{Seed: seedResampling, Clusters: j.groups})
 	s.Low, s.High = in.Low, in.High
 	return err
 }

@@ -35,7 +35,8 @@ type Lab struct {
 	// as wa, ens or member:NAME, and returns its address, such as
 	// http://127.0.0.1:41234; stop ends it. Members are named member-1, member-2 and
 	// so on in their order. It is nil where no experiment needs a server.
-	Serve func(ctx context.Context, name string, members []string, mode string) (url string, stop func() error, err error)
+	Serve func(ctx context.Context, name string, members []string, mode string) (url string,
+		stop func() error, err error)
 
 	engine *model.Engine
 	mu     sync.Mutex

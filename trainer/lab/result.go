@@ -153,7 +153,8 @@ func (l *Lab) Finished(e *Experiment) (*Result, error) {
 		return nil, err
 	}
 	for name, hash := range r.Data {
-		if now, err := l.FileHash(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil || now != hash {
+		if now, err := l.FileHash(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil ||
+			now != hash {
 			return nil, err
 		}
 	}

@@ -110,7 +110,8 @@ func (l *Lab) Score(ctx context.Context, m Model, s *Set) (*Scored, error) {
 	}
 	path := filepath.Join(l.Dir, "scores", id+".json")
 	out := &Scored{}
-	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, out) == nil && len(out.Chosen) == len(s.Pairs) {
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, out) == nil &&
+		len(out.Chosen) == len(s.Pairs) {
 		return out, nil
 	}
 	texts := make([]reward.Input, 0, 2*len(s.Pairs))

@@ -74,7 +74,8 @@ func (l *Lab) NewSet(name string, pairs []data.Pair) (*Set, error) {
 		if p.Chosen.IsChat() || p.Prompt.IsChat() {
 			return nil, fmt.Errorf("set %s: pair %s: messages, want plain text", name, p.ID)
 		}
-		if err := enc.Encode(line{p.ID, p.Set, p.Group, p.Prompt.Plain, p.Chosen.Plain, p.Rejected.Plain}); err != nil {
+		if err := enc.Encode(line{p.ID, p.Set, p.Group, p.Prompt.Plain, p.Chosen.Plain,
+			p.Rejected.Plain}); err != nil {
 			return nil, err
 		}
 	}

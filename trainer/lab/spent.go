@@ -27,7 +27,8 @@ func (l *Lab) spent(e *Experiment, more time.Duration) (time.Duration, error) {
 		}
 	}
 	seconds += more.Seconds()
-	return time.Duration(seconds * float64(time.Second)), WriteFile(path, []byte(fmt.Sprintf("%.3f\n", seconds)))
+	return time.Duration(seconds * float64(time.Second)),
+		WriteFile(path, []byte(fmt.Sprintf("%.3f\n", seconds)))
 }
 
 func machine() string {

@@ -42,7 +42,8 @@ func (c *Config) open() (*base, error) {
 		}
 		k := b.ckpt
 		b.contents = loader.Contents{Config: k.Config, Tokenizer: k.Tokenizer,
-			TokenizerConfig: k.TokenizerConfig, SpecialTokensMap: k.SpecialTokensMap, ChatTemplate: k.ChatTemplate}
+			TokenizerConfig: k.TokenizerConfig, SpecialTokensMap: k.SpecialTokensMap,
+			ChatTemplate: k.ChatTemplate}
 		b.hash = k.Hash()
 		err = b.read()
 	} else {

@@ -54,14 +54,15 @@ func (c *Config) load(b *base) (*corpus, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = data.In(files, content, data.Options{Name: path}, (*data.Reader).Pairs, func(p data.Pair) error {
-			text, plain, err := b.chosen(p)
-			if err == nil && !seen[text] {
-				seen[text] = true
-				texts = append(texts, b.example(text, context, plain, &out.cut))
-			}
-			return err
-		})
+		err = data.In(files, content, data.Options{Name: path}, (*data.Reader).Pairs,
+			func(p data.Pair) error {
+				text, plain, err := b.chosen(p)
+				if err == nil && !seen[text] {
+					seen[text] = true
+					texts = append(texts, b.example(text, context, plain, &out.cut))
+				}
+				return err
+			})
 		if err != nil {
 			return nil, err
 		}

@@ -59,7 +59,8 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	}
 	c = c.withDefaults()
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery, Say: r.say, Events: c.TensorBoard,
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery,
+		Say: r.say, Events: c.TensorBoard,
 		Curves: state.Curves{Label: "loss in nats a token", Columns: []string{"loss", "valid"}}}
 	defer r.close()
 	var err error
@@ -230,7 +231,8 @@ func (r *run) Tensors(f func(name string, shape []int, values []float32) error) 
 
 // Finish implements [state.Trainer].
 func (r *run) Finish(context.Context) (map[string][]byte, error) {
-	r.result = Result{Run: r.ID, Config: r.config, Hashes: r.data.hashes, Base: r.base.hash, Steps: r.about.Step,
+	r.result = Result{Run: r.ID, Config: r.config, Hashes: r.data.hashes, Base: r.base.hash,
+		Steps: r.about.Step,
 		Texts: len(r.data.train), Tokens: r.about.Tokens, Cut: r.data.cut}
 	for _, p := range r.m.Params() {
 		r.result.Parameters += p.Len()

@@ -55,7 +55,8 @@ func NewAdafactor(c AdafactorConfig, params []nn.Param) *Adafactor {
 			o.rows, o.cols = append(o.rows, make([]float32, len(p.Data))), append(o.cols, nil)
 			continue
 		}
-		o.rows, o.cols = append(o.rows, make([]float32, p.Shape[0])), append(o.cols, make([]float32, p.Shape[1]))
+		o.rows, o.cols = append(o.rows, make([]float32, p.Shape[0])), append(o.cols,
+			make([]float32, p.Shape[1]))
 	}
 	o.update = make([]float32, longest)
 	return o

@@ -151,7 +151,8 @@ func (c *Client) group(ctx context.Context, g *Group, room chan struct{}) (Score
 
 // requests scores a group in requests of size answers and returns the revision
 // that each named.
-func (c *Client) requests(ctx context.Context, g *Group, size int, room chan struct{}, out *Scored) ([]string, error) {
+func (c *Client) requests(ctx context.Context, g *Group, size int, room chan struct{},
+	out *Scored) ([]string, error) {
 	n := len(g.Answers)
 	parts := (n + size - 1) / size
 	revisions, retries, errs := make([]string, parts), make([]int, parts), make([]error, parts)
@@ -180,7 +181,8 @@ func (c *Client) requests(ctx context.Context, g *Group, size int, room chan str
 }
 
 // ask makes one request for the answers [lo, hi).
-func (c *Client) ask(ctx context.Context, g *Group, lo, hi int, rewards []float64) (revision string, err error) {
+func (c *Client) ask(ctx context.Context, g *Group, lo, hi int, rewards []float64) (revision string,
+	err error) {
 	if c.config.Dialect == OpenRLHF {
 		return c.openRLHF(ctx, g.Written[lo:hi], rewards)
 	}
@@ -194,7 +196,8 @@ func (c *Client) ask(ctx context.Context, g *Group, lo, hi int, rewards []float6
 			return "", err
 		}
 	}
-	reply, err := c.native.Reward(ctx, &api.RewardRequest{Model: c.config.Model, Mode: c.config.Mode, Inputs: []api.Input{in}})
+	reply, err := c.native.Reward(ctx,
+		&api.RewardRequest{Model: c.config.Model, Mode: c.config.Mode, Inputs: []api.Input{in}})
 	if err != nil {
 		return "", err
 	}
@@ -211,7 +214,8 @@ func (c *Client) ask(ctx context.Context, g *Group, lo, hi int, rewards []float6
 const largestReply = 64 << 20
 
 // openRLHF asks as OpenRLHF does, for one or more whole texts.
-func (c *Client) openRLHF(ctx context.Context, texts []string, rewards []float64) (revision string, err error) {
+func (c *Client) openRLHF(ctx context.Context, texts []string, rewards []float64) (revision string,
+	err error) {
 	body, err := json.Marshal(map[string]any{"query": texts})
 	if err != nil {
 		return "", err
@@ -258,7 +262,8 @@ func (c *Client) openRLHF(ctx context.Context, texts []string, rewards []float64
 func passes(err error) bool {
 	if e, ok := errors.AsType[*api.Error](err); ok {
 		switch e.Status {
-		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable,
+			http.StatusGatewayTimeout:
 			return true
 		}
 		return false

@@ -266,11 +266,15 @@ type limit struct {
 func (c *Config) ranges() []limit {
 	const tiny, huge = math.SmallestNonzeroFloat64, math.MaxFloat64
 	return []limit{
-		{"batch", float64(c.Batch), 1, 1e6}, {"answers", float64(c.Answers), 1, 1e6}, {"steps", float64(c.Steps), 1, 1e9},
-		{"epochs_per_batch", float64(c.Epochs), 1, 1000}, {"ratio_clip", c.Ratio, tiny, huge}, {"baseline_decay", c.Baseline, 0, 0.9999},
+		{"batch", float64(c.Batch), 1, 1e6}, {"answers", float64(c.Answers), 1, 1e6},
+		{"steps", float64(c.Steps), 1, 1e9},
+		{"epochs_per_batch", float64(c.Epochs), 1, 1000}, {"ratio_clip", c.Ratio, tiny, huge},
+		{"baseline_decay", c.Baseline, 0, 0.9999},
 		{"entropy", c.Entropy, -1e3, 1e3}, {"kl_coef", c.KL, 0, 1e6},
-		{"reward clip", c.Shaping.Clip, 0, huge}, {"length_penalty", c.Shaping.Length, -1e6, 1e6}, {"unfinished_penalty", c.Shaping.Unfinished, 0, 1e6},
-		{"temperature", c.Temperature, 1e-3, 1e3}, {"holdout", c.Holdout, 0, 0.9}, {"eval_every", float64(c.EvalEvery), 0, 1e9},
+		{"reward clip", c.Shaping.Clip, 0, huge}, {"length_penalty", c.Shaping.Length, -1e6, 1e6},
+		{"unfinished_penalty", c.Shaping.Unfinished, 0, 1e6},
+		{"temperature", c.Temperature, 1e-3, 1e3}, {"holdout", c.Holdout, 0, 0.9},
+		{"eval_every", float64(c.EvalEvery), 0, 1e9},
 		{"measured", float64(c.Measured), 1, 1e6}, {"keep", float64(c.Keep), 0, 1000},
 		{"lr", c.LR, tiny, 1}, {"warmup", c.Warmup, 0, 1}, {"clip", c.Clip, 0, huge},
 		{"token_budget", float64(c.TokenBudget), 1, 1e9}, {"save_every", float64(c.SaveEvery), 1, 1e9},
@@ -282,5 +286,6 @@ func (c *Config) adamW() optim.AdamWConfig {
 }
 
 func (c *Config) sampling() Sampling {
-	return Sampling{N: c.Answers, Temperature: c.Temperature, TopP: c.TopP, TopK: c.TopK, Tokens: c.Tokens, Seed: c.Seed}
+	return Sampling{N: c.Answers, Temperature: c.Temperature, TopP: c.TopP, TopK: c.TopK,
+		Tokens: c.Tokens, Seed: c.Seed}
 }

@@ -44,7 +44,8 @@ func (s Sampling) Validate() error {
 		errs = append(errs, fmt.Errorf("top_p: %v, want a number in [0, 1]", s.TopP))
 	}
 	if s.TopK < 0 || s.Tokens < 0 || s.N < 0 {
-		errs = append(errs, fmt.Errorf("top_k, tokens and answers: %d, %d and %d, want 0 or more", s.TopK, s.Tokens, s.N))
+		errs = append(errs, fmt.Errorf("top_k, tokens and answers: %d, %d and %d, want 0 or more",
+			s.TopK, s.Tokens, s.N))
 	}
 	return errors.Join(errs...)
 }

@@ -65,7 +65,8 @@ func describe(answers []Answer, kls []float64) told {
 
 func (t *told) held(step int) *Held {
 	return &Held{
-		Step: step, Prompts: t.reward.N, Reward: t.reward.Mean, Error: t.reward.std() / math.Sqrt(float64(t.reward.N)),
-		KL: t.kl.Mean, Length: t.length.Mean, Ended: t.ended.Mean,
+		Step: step, Prompts: t.reward.N, Reward: t.reward.Mean,
+		Error: t.reward.std() / math.Sqrt(float64(t.reward.N)),
+		KL:    t.kl.Mean, Length: t.length.Mean, Ended: t.ended.Mean,
 	}
 }

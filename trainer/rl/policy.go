@@ -60,7 +60,8 @@ func Sample(ctx context.Context, dir string, prompts []string, s Sampling) ([]An
 		}
 		asked[i].key = uint64(i)
 		if n := len(asked[i].ids) + s.Tokens - 1; n > p.Config.MaxPositions {
-			return nil, fmt.Errorf("prompt %d: %d tokens with the answer, the context of %s is %d", i, n, dir, p.Config.MaxPositions)
+			return nil, fmt.Errorf("prompt %d: %d tokens with the answer, the context of %s is %d", i,
+				n, dir, p.Config.MaxPositions)
 		}
 	}
 	return v.sample(ctx, asked, s)

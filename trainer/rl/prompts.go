@@ -29,7 +29,8 @@ func (c *Config) load(v *writer) (*promptSet, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = data.In(files, content, data.Options{Name: path}, (*data.Reader).Prompts, func(p data.Prompt) error { return c.put(d, v, p, seen) })
+		err = data.In(files, content, data.Options{Name: path}, (*data.Reader).Prompts,
+			func(p data.Prompt) error { return c.put(d, v, p, seen) })
 		if err != nil {
 			return nil, err
 		}

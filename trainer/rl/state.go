@@ -44,7 +44,8 @@ type Result struct {
 // Origin implements [state.Trainer].
 func (r *run) Origin() state.Origin {
 	return state.Origin{Config: r.config, Places: []string{"policy", "reference", "prompts"},
-		Models: map[string]string{"policy": r.writer.policy.Hash, "reference": r.refHash}, Files: r.config.Prompts}
+		Models: map[string]string{"policy": r.writer.policy.Hash, "reference": r.refHash},
+		Files:  r.config.Prompts}
 }
 
 // About implements [state.Trainer].
@@ -79,8 +80,10 @@ func (r *run) Finish(ctx context.Context) (map[string][]byte, error) {
 		return nil, err
 	}
 	r.result = Result{
-		Run: r.ID, Config: r.config, Hashes: r.prompts.hashes, Policy: r.writer.policy.Hash, Reference: r.refHash, Steps: r.about.Step,
-		Prompts: len(r.prompts.train), Dropped: r.prompts.long, Tokens: r.about.Tokens, Rescored: r.about.Rescored, Held: r.about.Held, Times: r.about.Times,
+		Run: r.ID, Config: r.config, Hashes: r.prompts.hashes, Policy: r.writer.policy.Hash,
+		Reference: r.refHash, Steps: r.about.Step,
+		Prompts: len(r.prompts.train), Dropped: r.prompts.long, Tokens: r.about.Tokens,
+		Rescored: r.about.Rescored, Held: r.about.Held, Times: r.about.Times,
 	}
 	for _, p := range r.m.Params() {
 		r.result.Parameters += p.Len()

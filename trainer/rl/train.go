@@ -46,8 +46,10 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 		return nil, errors.New("rl: no scorer")
 	}
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery, Say: r.say, Events: c.TensorBoard,
-		Curves: state.Curves{Label: "reward; KL in nats an answer", Columns: []string{"reward", "control", "kl", "held.reward"}}}
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery,
+		Say: r.say, Events: c.TensorBoard,
+		Curves: state.Curves{Label: "reward; KL in nats an answer",
+			Columns: []string{"reward", "control", "kl", "held.reward"}}}
 	defer r.close()
 	err := r.openModels()
 	if err != nil {
@@ -68,7 +70,8 @@ func (r *run) Open() (int, string, error) {
 	}
 	r.order = state.Order{N: len(r.prompts.train), Batch: c.Batch, Seed: c.DataSeed}
 	if n := r.prompts.long; n > 0 {
-		r.say(fmt.Sprintf("left out %d prompts that leave no room for %d tokens in a context of %d", n, c.Tokens, p.Config.MaxPositions))
+		r.say(fmt.Sprintf("left out %d prompts that leave no room for %d tokens in a context of %d",
+			n, c.Tokens, p.Config.MaxPositions))
 	}
 	if r.m, err = model.NewLanguage(p.Config, p.Source, p.Tied, c.Workers, kernel.Float32); err != nil {
 		return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
@@ -102,8 +105,10 @@ func (r *run) openReference() error {
 		}
 		defer ref.Close() // read-only: nothing can be lost
 		if ref.Config.VocabSize != p.Config.VocabSize || ref.Config.MaxPositions < p.Config.MaxPositions {
-			return fmt.Errorf("%s: a vocabulary of %d and a context of %d, those of %s are %d and %d", c.Reference,
-				ref.Config.VocabSize, ref.Config.MaxPositions, c.Policy, p.Config.VocabSize, p.Config.MaxPositions)
+			return fmt.Errorf("%s: a vocabulary of %d and a context of %d, those of %s are %d and %d",
+				c.Reference,
+				ref.Config.VocabSize, ref.Config.MaxPositions, c.Policy, p.Config.VocabSize,
+				p.Config.MaxPositions)
 		}
 		p = ref
 	}
@@ -280,7 +285,9 @@ func (r *run) score(ctx context.Context, e *experience, n int) error {
 			return nil, fmt.Errorf("%w: %w", ErrRewards, err)
 		}
 		for i, g := range scored {
-			if len(g.Rewards) != n || slices.ContainsFunc(g.Rewards, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) {
+			if len(g.Rewards) != n ||
+				slices.ContainsFunc(g.Rewards,
+					func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) {
 				return nil, fmt.Errorf("%w: rewards %v of %d answers", ErrRewards, g.Rewards, n)
 			}
 			for j, v := range g.Rewards {
@@ -290,7 +297,8 @@ func (r *run) score(ctx context.Context, e *experience, n int) error {
 		return scored, nil
 	}
 	var err error
-	if e.scored, err = ask(r.config.Scorer, func(a *Answer, v float64) { a.Reward = v }); err != nil || r.config.Control == nil {
+	if e.scored, err = ask(r.config.Scorer,
+		func(a *Answer, v float64) { a.Reward = v }); err != nil || r.config.Control == nil {
 		return err
 	}
 	_, err = ask(r.config.Control, func(a *Answer, v float64) { a.Control = v })
@@ -321,7 +329,8 @@ func (r *run) judge(e *experience) *Metrics {
 	told := describe(e.answers, e.kls)
 	line := &Metrics{
 		Reward: told.reward.Mean, RewardStd: told.reward.std(), Return: mean,
-		KL: told.kl.Mean, KLToken: told.kl.Mean / told.length.Mean, Length: told.length.Mean, Ended: told.ended.Mean, Tokens: told.tokens,
+		KL: told.kl.Mean, KLToken: told.kl.Mean / told.length.Mean, Length: told.length.Mean,
+		Ended: told.ended.Mean, Tokens: told.tokens,
 	}
 	if c.Control != nil {
 		line.Control = &told.control.Mean

@@ -51,14 +51,15 @@ func (r *run) update(e *experience, line *Metrics) error {
 		r.m.ZeroGrads()
 		for at := 0; at < len(texts); {
 			n := lm.Part(texts[at:], c.TokenBudget)
-			err := r.m.Likelihood(texts[at:at+n], s.temperature(), model.Pass{First: at}, func(text, token int, logp, entropy float64) (float64, float64) {
-				i := at + text
-				a := &e.answers[i]
-				j := token - (len(e.asked[a.Prompt].ids) - 1)
-				loss, dlogp, clipped := o.token(logp, a.LogProbs[j], e.reference[i][j], e.advantage[i])
-				all[i][j] = terms{weights[i] * (loss - o.entropy*entropy), entropy, clipped}
-				return weights[i] * dlogp, -weights[i] * o.entropy
-			})
+			err := r.m.Likelihood(texts[at:at+n], s.temperature(), model.Pass{First: at},
+				func(text, token int, logp, entropy float64) (float64, float64) {
+					i := at + text
+					a := &e.answers[i]
+					j := token - (len(e.asked[a.Prompt].ids) - 1)
+					loss, dlogp, clipped := o.token(logp, a.LogProbs[j], e.reference[i][j], e.advantage[i])
+					all[i][j] = terms{weights[i] * (loss - o.entropy*entropy), entropy, clipped}
+					return weights[i] * dlogp, -weights[i] * o.entropy
+				})
 			if err != nil {
 				return err
 			}
@@ -67,7 +68,8 @@ func (r *run) update(e *experience, line *Metrics) error {
 		line.sum(all, epoch == 0)
 		line.Norm = optim.Clip(r.m.Work(), r.m.Params(), c.Clip)
 		if bad := line.Loss + line.Norm; math.IsNaN(bad) || math.IsInf(bad, 0) {
-			return fmt.Errorf("step %d: loss %v, gradient norm %v: %w", r.about.Step+1, line.Loss, line.Norm, state.ErrNotFinite)
+			return fmt.Errorf("step %d: loss %v, gradient norm %v: %w", r.about.Step+1, line.Loss,
+				line.Norm, state.ErrNotFinite)
 		}
 		r.opt.Step(r.m.Work(), line.LR)
 		r.m.Refresh()

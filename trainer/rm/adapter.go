@@ -67,7 +67,8 @@ func (r *run) saveAdapter(base string) error {
 		shape, _ := w.Shape(n)
 		specs = append(specs, safetensors.Spec{Name: n, DType: safetensors.F32, Shape: shape})
 	}
-	err = safetensors.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), specs, map[string]string{"format": "pt"}, w.Fill)
+	err = safetensors.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), specs,
+		map[string]string{"format": "pt"}, w.Fill)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ func (c *Config) beside() []string {
 }
 
 // adapterBase is the base's path as the adapter names it: the whole one, which opens from any
-// working directory. A base that is no directory, or that has the names or the layers of the reward model's body
-// otherwise, is written beside the adapter's weights.
+// working directory. A base that is no directory, or that has the names or the layers of the reward
+// model's body otherwise, is written beside the adapter's weights.
 func (r *run) adapterBase() (string, error) {
 	base := r.config.Base
 	if b := r.base.body; b != nil && !b.Plain() {
@@ -30,7 +30,8 @@ func (r *run) adapterBase() (string, error) {
 	} else if _, err := os.Stat(base); err != nil {
 		base = filepath.Join(r.config.beside()[0], "base")
 		c := r.base.Checkpoint
-		err := loader.Save(base, loader.Contents{Config: c.Config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
+		err := loader.Save(base, loader.Contents{Config: c.Config, Tokenizer: c.Tokenizer,
+			TokenizerConfig:  c.TokenizerConfig,
 			SpecialTokensMap: c.SpecialTokensMap, ChatTemplate: c.ChatTemplate, Source: c, Replace: true})
 		if err != nil {
 			return "", err

@@ -12,8 +12,8 @@ import (
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-// Base is a checkpoint as a reward model sees it: of a body without a score head that body, with layers of the head
-// that are new.
+// Base is a checkpoint as a reward model sees it: of a body without a score head that body, with
+// layers of the head that are new.
 type Base struct {
 	Checkpoint *loader.Checkpoint
 	config     []byte // config.json of the reward model
@@ -60,7 +60,8 @@ func (b *Base) read(c reward.Config) error {
 
 // resolve reads a checkpoint's configuration: what it is, and how its texts are read, the tensors say, too.
 func (b *Base) resolve(c reward.Config) (err error) {
-	if b.parsed, _, err = reward.Resolve(b.Checkpoint.Dir, b.config, b.Checkpoint, c); !errors.Is(err, model.ErrNoHead) {
+	if b.parsed, _, err = reward.Resolve(b.Checkpoint.Dir, b.config, b.Checkpoint, c); !errors.Is(err,
+		model.ErrNoHead) {
 		return err
 	}
 	if b.body, err = model.ResolveBase(b.config, b.Checkpoint, b.Checkpoint.SentencePooling); err != nil {
@@ -130,7 +131,8 @@ func (b *Base) padToken() (int32, error) {
 		return -1, err
 	}
 	c := b.Checkpoint
-	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
+	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
+		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
 	if err != nil {
 		return -1, err
 	}
@@ -141,7 +143,8 @@ func (b *Base) padToken() (int32, error) {
 	if id, ok := t.ID(special["pad_token"]); ok {
 		return id, nil
 	}
-	return -1, fmt.Errorf("tokenizer_config.json: pad_token %q is not in tokenizer.json", special["pad_token"])
+	return -1, fmt.Errorf("tokenizer_config.json: pad_token %q is not in tokenizer.json",
+		special["pad_token"])
 }
 
 // source returns the reward model's tensors.
@@ -156,7 +159,8 @@ func (b *Base) source() model.Source {
 func (b *Base) contents(w loader.Source) loader.Contents {
 	c := b.Checkpoint
 	return loader.Contents{
-		Config: b.config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap,
-		ChatTemplate: c.ChatTemplate, Source: w,
+		Config: b.config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
+		SpecialTokensMap: c.SpecialTokensMap,
+		ChatTemplate:     c.ChatTemplate, Source: w,
 	}
 }

@@ -48,7 +48,8 @@ func (r *run) dropTokens(seqs []model.Sequence, first int) (tokens int) {
 		prompt := common(seqs[i].IDs, seqs[i+1].IDs)
 		for k := i; k < i+2; k++ {
 			row := nn.Mix(key, uint64(first+k))
-			seqs[k] = without(seqs[k], func(j int) bool { return j >= prompt && nn.Mix(row, uint64(j))>>11 < limit })
+			seqs[k] = without(seqs[k],
+				func(j int) bool { return j >= prompt && nn.Mix(row, uint64(j))>>11 < limit })
 			tokens += len(seqs[k].IDs)
 		}
 	}

@@ -230,7 +230,8 @@ func (c *Config) ranges() []error {
 	for _, n := range []struct {
 		name string
 		v    int
-	}{{"max_pairs", c.MaxPairs}, {"max_tokens", c.MaxTokens}, {"steps", c.Steps}, {"eval_every", c.EvalEvery}} {
+	}{{"max_pairs", c.MaxPairs}, {"max_tokens", c.MaxTokens}, {"steps", c.Steps},
+		{"eval_every", c.EvalEvery}} {
 		if n.v < 0 {
 			bad("%s: %d, want 0 or more", n.name, n.v)
 		}

@@ -27,7 +27,8 @@ func (r *run) evaluate(ctx context.Context) (*Score, error) {
 	m := r.t.Model()
 	if r.config.BF16 { // it is served in float32 unless somebody asks
 		var err error
-		if m, err = model.Load(r.base.parsed, state.NewWeights(r.t.Params()), model.LoadOptions{}); err != nil {
+		if m, err = model.Load(r.base.parsed, state.NewWeights(r.t.Params()),
+			model.LoadOptions{}); err != nil {
 			return nil, err
 		}
 	}
@@ -39,7 +40,8 @@ func (r *run) evaluate(ctx context.Context) (*Score, error) {
 }
 
 // ScorePairs scores both answers of each example, or ends with ctx's error.
-func ScorePairs(ctx context.Context, e *model.Engine, m *model.Model, pairs []Example) (chosen, rejected []float64, err error) {
+func ScorePairs(ctx context.Context, e *model.Engine, m *model.Model, pairs []Example) (chosen,
+	rejected []float64, err error) {
 	const batch = 64 // pairs at a time
 	scores := make([]float32, 2*batch)
 	for at := 0; at < len(pairs); at += batch {

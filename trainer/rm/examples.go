@@ -143,7 +143,8 @@ func (c *Config) readAll(files *data.Files, paths []string) ([]Preference, error
 
 // read appends a file's preferences: pairs, or votes where the first record that is not
 // damaged holds answers of that form.
-func (c *Config) read(files *data.Files, out []Preference, path string, content []byte) ([]Preference, error) {
+func (c *Config) read(files *data.Files, out []Preference, path string, content []byte) ([]Preference,
+	error) {
 	r, err := data.NewReader(bytes.NewReader(content), data.Options{Name: path})
 	if err != nil {
 		return nil, err
@@ -153,13 +154,15 @@ func (c *Config) read(files *data.Files, out []Preference, path string, content 
 	good := 0
 	for p, err := range r.Pairs() {
 		var e *data.Error
-		if errors.As(err, &e) && good == 0 && errors.Is(err, data.ErrMissing) && slices.Contains(e.Has, "a1") {
-			err := data.In(files, content, data.Options{Name: path}, (*data.Reader).Votes, func(v data.Votes) error {
-				if p, ok := c.preferenceOf(v, len(out)); ok {
-					out = append(out, p)
-				}
-				return nil
-			})
+		if errors.As(err, &e) && good == 0 && errors.Is(err, data.ErrMissing) &&
+			slices.Contains(e.Has, "a1") {
+			err := data.In(files, content, data.Options{Name: path}, (*data.Reader).Votes,
+				func(v data.Votes) error {
+					if p, ok := c.preferenceOf(v, len(out)); ok {
+						out = append(out, p)
+					}
+					return nil
+				})
 			return out, err
 		}
 		if err == nil {
@@ -176,7 +179,8 @@ func (c *Config) read(files *data.Files, out []Preference, path string, content 
 // preferenceOf makes a preference of votes; false when there is none, as in a tie.
 func (c *Config) preferenceOf(v data.Votes, index int) (Preference, bool) {
 	first, second, _ := v.Count()
-	p := Preference{Pair: data.Pair{At: v.At, ID: v.ID, Set: v.Set, Group: v.Group, Prompt: v.Prompt, Chosen: v.A1, Rejected: v.A2}, Label: 1}
+	p := Preference{Pair: data.Pair{At: v.At, ID: v.ID, Set: v.Set, Group: v.Group, Prompt: v.Prompt,
+		Chosen: v.A1, Rejected: v.A2}, Label: 1}
 	swap := false
 	switch c.Votes {
 	case DrawVote:
@@ -208,7 +212,8 @@ func (c *Config) preferenceOf(v data.Votes, index int) (Preference, bool) {
 // Encode turns preferences into tokens. Those that do not fit, or that the model's
 // template refuses, are counted and named together.
 // kept are the preferences of the examples.
-func (c *Config) Encode(e *reward.Encoder, pairs []Preference, d *Dataset) (out []Example, kept []Preference, err error) {
+func (c *Config) Encode(e *reward.Encoder, pairs []Preference, d *Dataset) (out []Example,
+	kept []Preference, err error) {
 	long := &data.Bad{Lines: len(pairs), Remedy: "--drop-long"}
 	bad := &data.Bad{Lines: len(pairs)}
 	for _, p := range pairs {
@@ -234,21 +239,24 @@ func (c *Config) Encode(e *reward.Encoder, pairs []Preference, d *Dataset) (out 
 }
 
 // encodeAnswer encodes one of a pair's answers, the one named name.
-func (c *Config) encodeAnswer(e *reward.Encoder, p Preference, name string, dst *model.Sequence, d *Dataset) error {
+func (c *Config) encodeAnswer(e *reward.Encoder, p Preference, name string, dst *model.Sequence,
+	d *Dataset) error {
 	answer := p.Chosen
 	if name == "rejected" {
 		answer = p.Rejected
 	}
 	in := reward.Input{Prompt: &p.Prompt.Plain, Response: answer.Plain}
 	if answer.IsChat() {
-		in = reward.Input{Messages: slices.Concat([]chat.Message(p.Prompt.Messages), []chat.Message(answer.Messages))}
+		in = reward.Input{Messages: slices.Concat([]chat.Message(p.Prompt.Messages),
+			[]chat.Message(answer.Messages))}
 	}
 	enc, err := e.Encode(in, reward.EncodeOptions{})
 	if err != nil {
 		return &data.Error{Place: p.At, Field: name, Err: err}
 	}
 	if enc.AnswerCut {
-		return &data.Error{Place: p.At, Field: name, Err: fmt.Errorf("%w: the answer alone is over %d tokens", reward.ErrTooLong, e.Context)}
+		return &data.Error{Place: p.At, Field: name,
+			Err: fmt.Errorf("%w: the answer alone is over %d tokens", reward.ErrTooLong, e.Context)}
 	}
 	if enc.Truncated {
 		d.Cut++

@@ -133,7 +133,8 @@ func (p *Plan) Expand() ([]MemberRun, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
 			continue
 		}
-		if same := slices.Equal(c.Test, p.Run.Test) && c.Holdout == p.Run.Holdout && c.SplitSeed == p.Run.SplitSeed; !same {
+		if same := slices.Equal(c.Test, p.Run.Test) && c.Holdout == p.Run.Holdout &&
+			c.SplitSeed == p.Run.SplitSeed; !same {
 			errs = append(errs, fmt.Errorf("%s: test, holdout and split_seed are the plan's: no member may learn from another's test pairs", m.Name))
 		}
 		c.Base, c.NoProbe, c.Open = p.initDir(i%len(p.bases())), true, nil
@@ -255,9 +256,12 @@ func (p *Plan) initConfig(i int) Config {
 	r := &p.Run
 	return Config{
 		Base: p.bases()[i], Open: r.Open, Out: p.initDir(i), Replace: r.Replace, LR: 1e-9, // the rate plays no part
-		Train: r.Train, Test: r.Test, Holdout: r.Holdout, Votes: r.Votes, MaxPairs: r.MaxPairs, Corrupt: r.Corrupt, CorruptSeed: r.CorruptSeed,
-		MaxTokens: r.MaxTokens, DropLong: r.DropLong, SkipBad: r.SkipBad, TokenBudget: r.TokenBudget, BF16: r.BF16, DataSeed: r.DataSeed,
-		SplitSeed: r.SplitSeed, Probe: r.Probe, NoProbe: r.NoProbe, Recompute: r.Recompute, Workers: r.Workers, Progress: r.Progress,
+		Train: r.Train, Test: r.Test, Holdout: r.Holdout, Votes: r.Votes, MaxPairs: r.MaxPairs,
+		Corrupt: r.Corrupt, CorruptSeed: r.CorruptSeed,
+		MaxTokens: r.MaxTokens, DropLong: r.DropLong, SkipBad: r.SkipBad, TokenBudget: r.TokenBudget,
+		BF16: r.BF16, DataSeed: r.DataSeed,
+		SplitSeed: r.SplitSeed, Probe: r.Probe, NoProbe: r.NoProbe, Recompute: r.Recompute,
+		Workers: r.Workers, Progress: r.Progress,
 	}.WithDefaults()
 }
 
@@ -341,7 +345,8 @@ func initialize(ctx context.Context, c Config, head []float32) ([]float32, error
 // another, and no bit differs. Progress is told the index of the member; it may be
 // nil, and is called by one goroutine at a time for each member. A member's failure
 // stops no other. The error joins those of all members.
-func (p *Plan) TrainMembers(ctx context.Context, members []MemberRun, parallel int, progress func(member int, p Progress)) error {
+func (p *Plan) TrainMembers(ctx context.Context, members []MemberRun, parallel int,
+	progress func(member int, p Progress)) error {
 	parallel = max(1, min(parallel, len(members)))
 	workers := p.Run.Workers
 	if workers == 0 {

@@ -66,8 +66,10 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	}
 	c = c.WithDefaults()
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Beside: c.beside(), SaveEvery: c.SaveEvery, Say: r.say, Events: c.TensorBoard,
-		Curves: state.Curves{Label: "loss in nats; share of pairs in order", Columns: []string{"loss", "accuracy", "test.accuracy"}}}
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Beside: c.beside(), SaveEvery: c.SaveEvery,
+		Say: r.say, Events: c.TensorBoard,
+		Curves: state.Curves{Label: "loss in nats; share of pairs in order",
+			Columns: []string{"loss", "accuracy", "test.accuracy"}}}
 	defer r.close()
 	var err error
 	if r.base, err = c.openBase(); err != nil {
@@ -207,7 +209,8 @@ func (r *run) Step(context.Context) error {
 	}
 	p.Norm = optim.Clip(r.t.Work(), r.learning(), c.Clip)
 	if math.IsNaN(p.Norm) || math.IsInf(p.Norm, 0) {
-		return fmt.Errorf("step %d: gradient norm %v: %w; pairs %q", r.about.Step+1, p.Norm, ErrNotFinite, r.ids(batch))
+		return fmt.Errorf("step %d: gradient norm %v: %w; pairs %q", r.about.Step+1, p.Norm,
+			ErrNotFinite, r.ids(batch))
 	}
 	r.opt.Step(r.t.Work(), p.LR)
 	if r.ema != nil {
@@ -225,7 +228,8 @@ func (r *run) Step(context.Context) error {
 		p.Test = s
 	}
 	r.report(p)
-	return r.Metrics.Add(line{Step: r.about.Step, Loss: &p.Loss, Accuracy: &p.Accuracy, LR: p.LR, Norm: p.Norm, Tokens: p.Tokens, Test: p.Test})
+	return r.Metrics.Add(line{Step: r.about.Step, Loss: &p.Loss, Accuracy: &p.Accuracy, LR: p.LR,
+		Norm: p.Norm, Tokens: p.Tokens, Test: p.Test})
 }
 
 // accumulate adds the gradients of some pairs, of which the first sequence has
@@ -236,20 +240,24 @@ func (r *run) accumulate(part []int, first int, scale float64) (loss.Result, int
 		tokens = r.dropTokens(seqs, first)
 	}
 	scores := r.scores(len(seqs))
-	pass := model.Pass{Regularization: r.config.Dropout, Seed: r.config.Seed, Step: uint64(r.about.Step), First: first}
+	pass := model.Pass{Regularization: r.config.Dropout, Seed: r.config.Seed,
+		Step: uint64(r.about.Step), First: first}
 	if err := r.t.Forward(scores, seqs, pass); err != nil {
 		return loss.Result{}, 0, err
 	}
 	r.pairs = r.pairs[:0]
 	for i, k := range part {
 		x := &r.data.train[k]
-		r.pairs = append(r.pairs, loss.Pair{Chosen: 2 * i, Rejected: 2*i + 1, Margin: x.margin, Label: x.label})
+		r.pairs = append(r.pairs,
+			loss.Pair{Chosen: 2 * i, Rejected: 2*i + 1, Margin: x.margin, Label: x.label})
 	}
 	r.grad = slices.Grow(r.grad[:0], len(seqs))[:len(seqs)]
 	result := loss.BradleyTerry{Center: r.config.Center}.Gradient(r.grad, scores, r.pairs, scale)
 	if result.Bad >= 0 {
-		return result, 0, fmt.Errorf("step %d: pair %q scores %v and %v: %w; pairs of the batch: %q", r.about.Step+1,
-			r.data.train[part[result.Bad]].id, scores[2*result.Bad], scores[2*result.Bad+1], ErrNotFinite, r.ids(part))
+		return result, 0, fmt.Errorf("step %d: pair %q scores %v and %v: %w; pairs of the batch: %q",
+			r.about.Step+1,
+			r.data.train[part[result.Bad]].id, scores[2*result.Bad], scores[2*result.Bad+1],
+			ErrNotFinite, r.ids(part))
 	}
 	r.t.Backward(r.grad)
 	return result, tokens, nil

@@ -26,7 +26,8 @@ func (c Curves) draw(lines []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := drawing.Figure{Title: "Learning curves", X: drawing.Axis{Label: "step"}, Y: drawing.Axis{Label: c.Label}}
+	f := drawing.Figure{Title: "Learning curves", X: drawing.Axis{Label: "step"},
+		Y: drawing.Axis{Label: c.Label}}
 	for _, column := range c.Columns {
 		s := drawing.Series{Label: column}
 		for _, row := range rows {

@@ -61,7 +61,8 @@ func Save(dir string, about any, tensors Tensors) error {
 	if err != nil {
 		return err
 	}
-	return safetensors.WriteFile(filepath.Join(dir, File), specs, map[string]string{key: string(text)}, w.Fill)
+	return safetensors.WriteFile(filepath.Join(dir, File), specs,
+		map[string]string{key: string(text)}, w.Fill)
 }
 
 // Head is what every run knows besides tensors.

@@ -24,7 +24,9 @@ func (e *Encoder) conversation(messages []chat.Message, o EncodeOptions) (passag
 		}
 		flat[i] = m.Flattened() // templates of text models expect a string
 	}
-	text, err := e.Template.Render(flat, chat.Options{AddGenerationPrompt: o.Chat.AddGenerationPrompt, Extra: o.Chat.Variables, Now: templateDate})
+	text, err := e.Template.Render(flat,
+		chat.Options{AddGenerationPrompt: o.Chat.AddGenerationPrompt, Extra: o.Chat.Variables,
+			Now: templateDate})
 	if err != nil {
 		return passage{}, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}

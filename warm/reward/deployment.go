@@ -96,7 +96,9 @@ func Open(ctx context.Context, c Config, workers int) (*Deployment, error) {
 		return nil, err
 	}
 	only := strings.TrimPrefix(string(c.Mode), string(ModeMember)) // a member's name, or the mode
-	if m := slices.IndexFunc(d.members, func(m Member) bool { return m.Name == only }); strings.HasPrefix(string(c.Mode), string(ModeMember)) {
+	if m := slices.IndexFunc(d.members,
+		func(m Member) bool { return m.Name == only }); strings.HasPrefix(string(c.Mode),
+		string(ModeMember)) {
 		if m < 0 {
 			return nil, fmt.Errorf("mode %q: no member has that name", c.Mode)
 		}
@@ -180,7 +182,8 @@ func (d *Deployment) Calibrated() bool { return d.calibrations != nil }
 
 // Aggregate makes the ensemble's reward of its members', and returns their
 // spread. how and lambda are as in [warm.ParseEnsemble].
-func (d *Deployment) Aggregate(members []float32, how string, lambda float64) (reward, std float64, err error) {
+func (d *Deployment) Aggregate(members []float32, how string, lambda float64) (reward, std float64,
+	err error) {
 	e, err := warm.ParseEnsemble(how, lambda)
 	if err != nil {
 		return 0, 0, err

@@ -145,10 +145,12 @@ func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 	if e.causal {
 		read, missing := o.Pooling.Read(x.ids, e.config.PadTokenID, x.promptTokens())
 		if missing != "" {
-			return Encoded{}, fmt.Errorf("%w: pooling %s: none of the %d tokens is that", ErrInput, missing, len(x.ids))
+			return Encoded{}, fmt.Errorf("%w: pooling %s: none of the %d tokens is that", ErrInput,
+				missing, len(x.ids))
 		}
 		if want := e.config.Reads(len(read)); len(read) != want {
-			return Encoded{}, fmt.Errorf("%w: pooling %s: %d tokens, the score head reads %d", ErrInput, o.Pooling, len(read), want)
+			return Encoded{}, fmt.Errorf("%w: pooling %s: %d tokens, the score head reads %d",
+				ErrInput, o.Pooling, len(read), want)
 		}
 		out.Read = read
 	}
@@ -223,7 +225,8 @@ func (e *Encoder) check(x *encoding) error {
 	}
 	for i, id := range x.ids {
 		if id < 0 || int(id) >= e.config.VocabSize {
-			return fmt.Errorf("%w: %d at position %d, want 0 to %d", ErrTokenRange, id, i, e.config.VocabSize-1)
+			return fmt.Errorf("%w: %d at position %d, want 0 to %d", ErrTokenRange, id, i,
+				e.config.VocabSize-1)
 		}
 	}
 	return nil
@@ -251,7 +254,8 @@ func (e *Encoder) passages(in Input, o EncodeOptions) ([]passage, error) {
 		b.add(in.Response, regionAnswer, o.PlainText)
 		return []passage{a, b}, nil
 	case e.Template != nil:
-		return e.rendered([]chat.Message{chat.NewMessage("user", *in.Prompt), chat.NewMessage("assistant", in.Response)}, o)
+		return e.rendered([]chat.Message{chat.NewMessage("user", *in.Prompt),
+			chat.NewMessage("assistant", in.Response)}, o)
 	}
 	p := passage{addSpecial: e.Ending != model.EndOpenRLHF}
 	p.add(*in.Prompt, regionPrompt, o.PlainText)

@@ -10,7 +10,8 @@ import (
 // ends says whether texts get the ending of the model: not where a request wants
 // them to end elsewhere.
 func (e *Encoder) ends(o EncodeOptions) bool {
-	return (e.Ending == model.EndEOS || e.Ending == model.EndOpenRLHF) && !o.Chat.ContinueFinal && !o.Chat.AddGenerationPrompt
+	return (e.Ending == model.EndEOS || e.Ending == model.EndOpenRLHF) && !o.Chat.ContinueFinal &&
+		!o.Chat.AddGenerationPrompt
 }
 
 // finish ends a text as the model's texts end.
@@ -28,9 +29,9 @@ func (e *Encoder) finish(p *passage, o EncodeOptions) {
 	}
 }
 
-// end puts a token behind x that is scored for its id, where it is not there, and
-// keeps the tokens that the rule names and the ending of the text from truncation. Token ids get one only where
-// they do not have it at all, as they may be a text with its ending and more.
+// end puts a token behind x that is scored for its id, where it is not there, and keeps the tokens
+// that the rule names and the ending of the text from truncation. Token ids get one only where they
+// do not have it at all, as they may be a text with its ending and more.
 func (e *Encoder) end(x *encoding, in Input, o EncodeOptions) {
 	if !e.causal {
 		return

@@ -51,7 +51,8 @@ func InspectCheckpoint(ckpt *loader.Checkpoint, c Config) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Summary{Config: cfg, Pad: "none: the last token is scored", Notes: append(slices.Clone(ckpt.Notes), notes...)}
+	s := &Summary{Config: cfg, Pad: "none: the last token is scored",
+		Notes: append(slices.Clone(ckpt.Notes), notes...)}
 	if s.Average, err = averageWords(ckpt.AverageRecord); err != nil {
 		return nil, err
 	}
@@ -83,14 +84,16 @@ func InspectCheckpoint(ckpt *loader.Checkpoint, c Config) (*Summary, error) {
 	return s, errors.Join(readErr, bindErr, encErr)
 }
 
-// inspectBase says what a checkpoint without a score head is as a base for training. The error stays: it is no reward model.
+// inspectBase says what a checkpoint without a score head is as a base for training. The error
+// stays: it is no reward model.
 func inspectBase(ckpt *loader.Checkpoint, noHead error) (*Summary, error) {
 	b, err := model.ResolveBase(ckpt.Config, ckpt, ckpt.SentencePooling)
 	if err != nil {
 		return nil, errors.Join(noHead, err)
 	}
 	cfg := b.Config
-	s := &Summary{Config: cfg, Pad: "none", DType: storedTypes(ckpt), Head: "none: training begins with " + strings.Join(b.New, ", "), Notes: slices.Clone(ckpt.Notes)}
+	s := &Summary{Config: cfg, Pad: "none", DType: storedTypes(ckpt),
+		Head: "none: training begins with " + strings.Join(b.New, ", "), Notes: slices.Clone(ckpt.Notes)}
 	if len(b.Left) > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("a reward model leaves out %s", someNames(b.Left)))
 	}
@@ -165,14 +168,17 @@ func (s *Summary) describe(e *Encoder, ckpt *loader.Checkpoint) {
 	if err != nil {
 		return // an error of newEncoder already
 	}
-	if id, ok := e.Tokenizer.ID(special["eos_token"]); ok && id == *pad && e.causal && e.Pooling == model.PoolHF {
-		s.Notes = append(s.Notes, fmt.Sprintf("the padding token is the end-of-text token %q: with pooling hf a text that ends with it is scored at the token before", special["eos_token"]))
+	if id, ok := e.Tokenizer.ID(special["eos_token"]); ok && id == *pad && e.causal &&
+		e.Pooling == model.PoolHF {
+		s.Notes = append(s.Notes,
+			fmt.Sprintf("the padding token is the end-of-text token %q: with pooling hf a text that ends with it is scored at the token before", special["eos_token"]))
 	}
 }
 
 // render shows what the template makes of one exchange.
 func (s *Summary) render(e *Encoder) string {
-	t, err := e.conversation([]chat.Message{chat.NewMessage("user", "Q"), chat.NewMessage("assistant", "A")}, EncodeOptions{})
+	t, err := e.conversation([]chat.Message{chat.NewMessage("user", "Q"),
+		chat.NewMessage("assistant", "A")}, EncodeOptions{})
 	if err != nil {
 		s.Notes = append(s.Notes, fmt.Sprintf("the chat template refuses a plain exchange: %v", err))
 		return "yes"

@@ -120,7 +120,8 @@ func (l *loading) run() error {
 func (l *loading) combine() (*warm.Average, error) {
 	var members []warm.Member
 	for i, m := range l.d.members {
-		members = append(members, warm.Member{Name: m.Name, Checkpoint: l.open.checkpoints[i], Weight: m.Weight})
+		members = append(members,
+			warm.Member{Name: m.Name, Checkpoint: l.open.checkpoints[i], Weight: m.Weight})
 	}
 	wants := l.config.Mode == ModeWA || l.config.Mode == ModeBoth
 	o := warm.Options{Ignore: l.config.Ignore, Interrupt: l.interrupt}
@@ -132,7 +133,9 @@ func (l *loading) combine() (*warm.Average, error) {
 		// An ensemble's members may be different networks, as long as they
 		// read the same text in the same way.
 		rest := slices.DeleteFunc(slices.Clone(bad.Reasons), func(r warm.Reason) bool {
-			return r.Against != "" && (r.Aspect == warm.AspectConfig || r.Aspect == warm.AspectTensors || r.Aspect == warm.AspectShapes)
+			return r.Against != "" &&
+				(r.Aspect == warm.AspectConfig || r.Aspect == warm.AspectTensors ||
+					r.Aspect == warm.AspectShapes)
 		})
 		if len(rest) == 0 {
 			return nil, nil
@@ -161,9 +164,11 @@ func (l *loading) sharesText(c *model.Config, before []*model.Model) error {
 	case (c.TypeVocab > 0) != (e.config.TypeVocab > 0):
 		return fmt.Errorf("%s and %s read text differently", c.Architecture, e.config.Architecture)
 	case c.Reading != e.config.Reading:
-		return fmt.Errorf("%s and %s read text differently: set pooling and ending", c.Architecture, e.config.Architecture)
+		return fmt.Errorf("%s and %s read text differently: set pooling and ending", c.Architecture,
+			e.config.Architecture)
 	case c.MaxPositions < e.Context:
-		return fmt.Errorf("context of %d tokens, the ensemble's is %d: set max_tokens", c.MaxPositions, e.Context)
+		return fmt.Errorf("context of %d tokens, the ensemble's is %d: set max_tokens",
+			c.MaxPositions, e.Context)
 	}
 	return nil
 }

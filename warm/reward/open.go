@@ -44,7 +44,8 @@ func readAs(cfg *model.Config, configJSON []byte, c Config) error {
 
 // Resolve is [model.Resolve] of a checkpoint in dir that is read as c says: its
 // head, output, pooling and ending.
-func Resolve(dir string, configJSON []byte, src model.Source, c Config) (cfg *model.Config, notes []string, err error) {
+func Resolve(dir string, configJSON []byte, src model.Source, c Config) (cfg *model.Config,
+	notes []string, err error) {
 	if cfg, notes, err = model.Resolve(configJSON, src, c.head(dir)); err == nil {
 		err = readAs(cfg, configJSON, c)
 	}
@@ -68,13 +69,15 @@ func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder,
 		Context: cfg.MaxPositions, config: cfg, causal: cfg.Causal(), bos: -1,
 	}
 	if c.MaxTokens < 0 || c.MaxTokens > cfg.MaxPositions {
-		return nil, fmt.Errorf("max_tokens: %d, want 1 to %d, the model's context", c.MaxTokens, cfg.MaxPositions)
+		return nil, fmt.Errorf("max_tokens: %d, want 1 to %d, the model's context", c.MaxTokens,
+			cfg.MaxPositions)
 	}
 	if c.MaxTokens > 0 {
 		e.Context = c.MaxTokens
 	}
 	if p := r.Pooling; !e.causal && p != model.PoolHF && p != model.PoolFirst && p != model.PoolMean {
-		e.notes = append(e.notes, fmt.Sprintf("pooling %s is not followed: an encoder is scored at its first token, or at all", p))
+		e.notes = append(e.notes,
+			fmt.Sprintf("pooling %s is not followed: an encoder is scored at its first token, or at all", p))
 	}
 	if ckpt.Tokenizer == nil {
 		e.noTokenizer = NoTokenizer(ckpt)
@@ -89,10 +92,12 @@ func newEncoder(ckpt *loader.Checkpoint, cfg *model.Config, c Config) (*Encoder,
 	}
 	own, added := e.Tokenizer.Beyond(cfg.VocabSize)
 	if own > 0 {
-		return nil, fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d", e.Tokenizer.VocabSize(), cfg.VocabSize)
+		return nil, fmt.Errorf("tokenizer.json has %d tokens, the model's vocab_size is %d",
+			e.Tokenizer.VocabSize(), cfg.VocabSize)
 	}
 	if len(added) > 0 {
-		e.notes = append(e.notes, fmt.Sprintf("the model's vocab_size is %d: it has no embedding of %s, and a text that holds it is refused", cfg.VocabSize, someOf(added)))
+		e.notes = append(e.notes,
+			fmt.Sprintf("the model's vocab_size is %d: it has no embedding of %s, and a text that holds it is refused", cfg.VocabSize, someOf(added)))
 	}
 	special, err := chat.SpecialTokens(ckpt.TokenizerConfig, ckpt.SpecialTokensMap)
 	if err != nil {

@@ -19,7 +19,8 @@ type textDigests struct {
 
 // tokenizerFiles are what a checkpoint says about its tokenizer.
 func tokenizerFiles(c *loader.Checkpoint) tokenizer.Files {
-	return tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig, SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}
+	return tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
+		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}
 }
 
 // configure returns the tokenizer.json that is in force, and keeps its digest and

@@ -26,7 +26,8 @@ func (b *builder) Check(spec *api.ModelSpec) error {
 }
 
 // Build implements live.Builder.
-func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, progress func(string, float64)) (live.Model, error) {
+func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
+	progress func(string, float64)) (live.Model, error) {
 	c, err := RewardConfig(spec)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,8 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 	for _, w := range d.Warnings {
 		b.log.Warn(w, "model", name)
 	}
-	b.log.Info("loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision, "seconds", d.LoadTime.Seconds())
+	b.log.Info("loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision,
+		"seconds", d.LoadTime.Seconds())
 	m := NewModel(name, d, b.engine)
 	m.info.Sample, m.info.Aliases = spec.ABSample, spec.Aliases
 	if len(open.Exact) > 0 {

@@ -40,7 +40,8 @@ func (m *Model) AskCost(p *live.Prepared, want []string) (int64, error) {
 	if w.Trajectory {
 		rows = int64(len(p.Sequence.IDs))
 	}
-	return rows*int64(4*m.Config().Outputs()+detailCost) + int64(attributeCost*len(m.Config().AttributeNames())), nil
+	return rows*int64(4*m.Config().Outputs()+detailCost) +
+		int64(attributeCost*len(m.Config().AttributeNames())), nil
 }
 
 // Ask implements live.Describer.

@@ -57,7 +57,8 @@ func inputError(in *api.Input, i int, err error) error {
 	case errors.Is(err, reward.ErrTooLong):
 		return api.Errorf(api.CodeTooLong, param, "%v", err)
 	case errors.As(err, &refused):
-		return api.Errorf(api.CodeTemplateError, param, "the chat template refuses the messages: %s", refused.Reason())
+		return api.Errorf(api.CodeTemplateError, param, "the chat template refuses the messages: %s",
+			refused.Reason())
 	case errors.Is(err, reward.ErrNoTemplate), errors.Is(err, reward.ErrNoTokenizer):
 		return api.Errorf(api.CodeUnsupportedInput, param, "%v", err)
 	case errors.Is(err, reward.ErrTokenRange):
@@ -107,7 +108,8 @@ func wireMessages(messages []chat.Message) ([]api.Message, error) {
 }
 
 func chatOptions(o live.ChatOptions) reward.ChatOptions {
-	out := reward.ChatOptions{AddSpecial: o.AddSpecial, AddGenerationPrompt: o.AddGenerationPrompt, ContinueFinal: o.ContinueFinal}
+	out := reward.ChatOptions{AddSpecial: o.AddSpecial, AddGenerationPrompt: o.AddGenerationPrompt,
+		ContinueFinal: o.ContinueFinal}
 	if len(o.Variables) > 0 {
 		out.Variables = make(map[string]any, len(o.Variables))
 		for _, v := range o.Variables {

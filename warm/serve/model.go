@@ -26,8 +26,9 @@ func NewModel(name string, d *reward.Deployment, e *model.Engine) *Model {
 	out := &Model{Deployment: d, lanes: map[string]*batch.Lane{}, info: live.Info{
 		Model: api.Model{
 			ID: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
-			Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling), DType: d.DType.String(),
-			Head: c.HeadTensors()[0] + c.HeadWords(), Attributes: c.AttributeNames(),
+			Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling),
+			DType: d.DType.String(),
+			Head:  c.HeadTensors()[0] + c.HeadWords(), Attributes: c.AttributeNames(),
 			Created: d.Created.Unix(), Normalized: d.Calibrated(),
 		},
 		Label: c.Label, Memory: int64(d.Bytes()),
@@ -73,7 +74,8 @@ func (m *Model) Lane(name string) (*batch.Lane, error) {
 // Prepare implements live.Model.
 func (m *Model) Prepare(in *api.Input, o live.PrepareOptions) ([]live.Prepared, error) {
 	opts := reward.EncodeOptions{
-		Truncate: reward.Truncation(o.Truncate), PlainText: !o.ParseSpecial, MaxTokens: o.MaxTokens, Chat: chatOptions(o.Chat),
+		Truncate: reward.Truncation(o.Truncate), PlainText: !o.ParseSpecial, MaxTokens: o.MaxTokens,
+		Chat: chatOptions(o.Chat),
 	}
 	if o.Pooling != "" {
 		var err error
@@ -146,7 +148,8 @@ func (m *Model) Tokenize(text string, addSpecial bool) ([]live.Token, error) {
 	ids := m.Tokenizer.AppendEncode(nil, text, tokenizer.Options{AddSpecial: addSpecial})
 	out := make([]live.Token, len(ids))
 	for i, id := range ids {
-		out[i] = live.Token{ID: id, Text: m.Tokenizer.Decode(ids[i:i+1], false), Special: m.Tokenizer.IsSpecial(id)}
+		out[i] = live.Token{ID: id, Text: m.Tokenizer.Decode(ids[i:i+1], false),
+			Special: m.Tokenizer.IsSpecial(id)}
 	}
 	return out, nil
 }
@@ -158,7 +161,8 @@ func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
 	}
 	for i, id := range ids {
 		if size := m.Config().VocabSize; id < 0 || int(id) >= size {
-			return "", api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("[%d]", i), "id %d, want 0 to %d", id, size-1)
+			return "", api.Errorf(api.CodeTokenOutOfRange, fmt.Sprintf("[%d]", i),
+				"id %d, want 0 to %d", id, size-1)
 		}
 	}
 	return m.Tokenizer.Decode(ids, skipSpecial), nil

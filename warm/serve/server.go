@@ -54,7 +54,8 @@ func New(c Config) (*Server, error) {
 	if err := Check(c.Models); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, models: live.NewModels(), engine: model.NewEngine(c.Threads), log: cmp.Or(c.Server.Logger, slog.Default())}
+	s := &Server{config: c, models: live.NewModels(), engine: model.NewEngine(c.Threads),
+		log: cmp.Or(c.Server.Logger, slog.Default())}
 	c.Server.Builder = &builder{engine: s.engine, models: s.models, sources: c.Sources, log: s.log}
 	c.Server.Reference = c.Sources.asked
 	var err error
@@ -120,7 +121,8 @@ func (s *Server) keep(ctx context.Context) error {
 	defer retries.Wait()
 	retries.Go(func() { s.Changes().Retry(ctx) })
 	if s.config.Watch != "" {
-		w := &watcher{path: s.config.Watch, live: s.Changes(), note: s.ManifestLooked, sources: s.config.Sources, log: s.log}
+		w := &watcher{path: s.config.Watch, live: s.Changes(), note: s.ManifestLooked,
+			sources: s.config.Sources, log: s.log}
 		w.run(ctx)
 	}
 	return nil

@@ -166,7 +166,8 @@ type Opening struct {
 
 // Opening begins a load. Progress, of downloads, may be nil.
 func (s Sources) Opening(ctx context.Context, progress hub.Progress) *Opening {
-	return &Opening{Exact: map[string]string{}, sources: s, ctx: ctx, progress: progress, packs: map[string]Pack{}}
+	return &Opening{Exact: map[string]string{}, sources: s, ctx: ctx, progress: progress,
+		packs: map[string]Pack{}}
 }
 
 // Open opens what a reference names.
@@ -198,7 +199,8 @@ func (o *Opening) Open(ref string) (*loader.Checkpoint, error) {
 	}
 	o.Exact[ref] = snapshot.Exact().Reference()
 	if snapshot.Stale != nil {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s as it was when %s could last be asked: %v", n, s.Hub.Endpoint, snapshot.Stale))
+		c.Notes = append(c.Notes,
+			fmt.Sprintf("%s as it was when %s could last be asked: %v", n, s.Hub.Endpoint, snapshot.Stale))
 	}
 	return c, nil
 }

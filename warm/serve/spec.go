@@ -54,7 +54,8 @@ func checkAliases(models map[string]*api.ModelSpec) (errs []error) {
 func RewardConfig(spec *api.ModelSpec) (reward.Config, error) {
 	c := reward.Config{
 		Mode: reward.Mode(spec.Mode), Base: spec.Base, Alpha: spec.Alpha, Extrapolate: spec.Extrapolate,
-		Ignore: spec.Ignore, MaxTokens: spec.MaxTokens, DoubleBOS: spec.DoubleBOS, Head: spec.Head, Output: spec.Output,
+		Ignore: spec.Ignore, MaxTokens: spec.MaxTokens, DoubleBOS: spec.DoubleBOS, Head: spec.Head,
+		Output: spec.Output,
 	}
 	var errs []error
 	err := spec.Validate()

@@ -137,7 +137,8 @@ func (w *watcher) read(file string) ([]byte, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if w.info != nil && file == w.file && os.SameFile(info, w.info) && info.Size() == w.info.Size() &&
-		info.ModTime().Equal(w.info.ModTime()) && time.Since(info.ModTime()) > 3*watchInterval && w.seen != "" {
+		info.ModTime().Equal(w.info.ModTime()) && time.Since(info.ModTime()) > 3*watchInterval &&
+		w.seen != "" {
 		return nil, info, nil
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxManifest+1))

@@ -27,7 +27,8 @@ import (
 // otherwise, such as 1.10. The error names the file, and says in the user's words
 // what is wrong and where.
 func ParseYAML(file string, data []byte, v any) error {
-	if err := yaml.UnmarshalWithOptions(data, v, yaml.Strict(), yaml.CustomUnmarshaler(memberFromYAML)); err != nil {
+	if err := yaml.UnmarshalWithOptions(data, v, yaml.Strict(),
+		yaml.CustomUnmarshaler(memberFromYAML)); err != nil {
 		return yamlError(file, data, err)
 	}
 	parsed, err := parser.ParseBytes(data, 0)
@@ -51,13 +52,15 @@ func memberFromYAML(m *api.MemberSpec, data []byte) error {
 	return yaml.UnmarshalWithOptions(data, (*plain)(m), yaml.Strict())
 }
 
-// yamlError says in the user's words what is wrong with a YAML file: where, the key, what it holds and what is wanted.
+// yamlError says in the user's words what is wrong with a YAML file: where, the key, what it holds
+// and what is wanted.
 func yamlError(file string, data []byte, err error) error {
 	var typed *yaml.TypeError
 	var overflow *yaml.OverflowError
 	var node *yaml.UnexpectedNodeTypeError
 	said := func(t *token.Token, wanted string) error {
-		return fmt.Errorf("%s:%d: %s holds %s where %s is wanted", file, t.Position.Line, yamlKey(t), heldYAML(t), wanted)
+		return fmt.Errorf("%s:%d: %s holds %s where %s is wanted", file, t.Position.Line, yamlKey(t),
+			heldYAML(t), wanted)
 	}
 	switch {
 	case errors.As(err, &typed) && typed.Token != nil:
@@ -65,7 +68,8 @@ func yamlError(file string, data []byte, err error) error {
 	case errors.As(err, &overflow) && overflow.Token != nil:
 		return said(overflow.Token, wantedYAML(overflow.DstType)+" of that size")
 	case errors.As(err, &node) && node.Token != nil:
-		return said(node.Token, map[string]string{"sequence": "a list", "mapping": "a mapping"}[node.Expected.YAMLName()])
+		return said(node.Token, map[string]string{"sequence": "a list",
+			"mapping": "a mapping"}[node.Expected.YAMLName()])
 	}
 	if _, quoted, ok := strings.Cut(err.Error(), "duration "); ok && strings.HasPrefix(err.Error(), "time: ") { // without its place
 		for _, t := range lexer.Tokenize(string(data)) {
@@ -118,7 +122,8 @@ func exactNumbers(node ast.Node, t reflect.Type) error {
 	case *ast.AnchorNode:
 		return exactNumbers(n.Value, t)
 	case *ast.FloatNode:
-		if v, _ := n.GetValue().(float64); t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 && v != math.Trunc(v) {
+		if v, _ := n.GetValue().(float64); t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 &&
+			v != math.Trunc(v) {
 			return &yaml.TypeError{Token: n.Token, DstType: t}
 		}
 		return exactText(n, t)

@@ -66,7 +66,8 @@ func (b *Engine) batches(context int) ([]shape, error) {
 	}
 	for _, s := range out {
 		if s.length > context {
-			return nil, fmt.Errorf("%s: %d tokens are over the model's context of %d", s.name, s.length, context)
+			return nil, fmt.Errorf("%s: %d tokens are over the model's context of %d", s.name,
+				s.length, context)
 		}
 	}
 	return out, nil

@@ -63,7 +63,8 @@ func (r *EngineReport) Write(w io.Writer) error {
 		fmt.Fprintf(t, "memory read, GB/s\t%.0f\t\n\t\t\n", r.ReadGBs)
 		fmt.Fprintln(t, "product\tM x K x N\tGFLOP/s\tof peak\t")
 		for _, g := range r.GEMM {
-			fmt.Fprintf(t, "%s\t%d x %d x %d\t%.0f\t%.0f %%\t\n", g.DType, g.M, g.K, g.N, g.GFLOPs, 100*g.Share)
+			fmt.Fprintf(t, "%s\t%d x %d x %d\t%.0f\t%.0f %%\t\n", g.DType, g.M, g.K, g.N, g.GFLOPs,
+				100*g.Share)
 		}
 	}
 	fmt.Fprintf(t, "\t\t\t\t\n")

@@ -32,7 +32,8 @@ type machine struct {
 }
 
 // prepare reads the configuration, and sets the CPU level until restore is called.
-func (m machine) prepare(counts ...count) (cfg *model.Config, dtypes []kernel.DType, restore func(), err error) {
+func (m machine) prepare(counts ...count) (cfg *model.Config, dtypes []kernel.DType, restore func(),
+	err error) {
 	if m.random == "" {
 		return nil, nil, nil, usagef("--random CONFIG.json is needed: what is measured")
 	}

@@ -31,7 +31,8 @@ const overloadFactor = 3
 // measureOverload sends the rate of the first dialect's runs, times three, to a
 // server whose queue holds half a second of work: what is queued when the load ends is
 // what recovery waits for.
-func (b *Serve) measureOverload(ctx context.Context, checkpoint string, runs []servedRun) (*overloadReport, error) {
+func (b *Serve) measureOverload(ctx context.Context, checkpoint string,
+	runs []servedRun) (*overloadReport, error) {
 	var requests, tokens []float64
 	for _, r := range runs {
 		if r.Dialect == b.Dialects[0] {

@@ -97,7 +97,8 @@ func (b *Serve) validate() error {
 	}
 	for _, d := range b.Dialects {
 		if !slices.Contains(load.Dialects(), d) {
-			errs = append(errs, fmt.Errorf("--dialects: %q, want some of %s", d, strings.Join(load.Dialects(), ", ")))
+			errs = append(errs, fmt.Errorf("--dialects: %q, want some of %s", d,
+				strings.Join(load.Dialects(), ", ")))
 		}
 	}
 	if len(b.Dialects) == 0 {
@@ -214,7 +215,8 @@ func (b *Serve) measure(ctx context.Context, r *ServeReport, checkpoint string, 
 // loadConfig is the load of one window.
 func (b *Serve) loadConfig(url, dialect string) load.Config {
 	return load.Config{
-		URL: url, Dialect: dialect, Clients: b.Clients, Warmup: b.Warmup, Duration: b.Duration, Timeout: b.Timeout,
+		URL: url, Dialect: dialect, Clients: b.Clients, Warmup: b.Warmup, Duration: b.Duration,
+		Timeout:        b.Timeout,
 		NewConnections: !b.Keep, Prompt: load.Fixed(b.Prompt), Answer: load.Fixed(b.Answer), Answers: 1,
 		Distinct: 4096, Seed: 1,
 	}

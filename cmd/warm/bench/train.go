@@ -69,13 +69,15 @@ func (b *Train) Run() (*TrainReport, error) {
 		return nil, usagef("--dtype: int8 is not for training, want float32 or bfloat16")
 	}
 	cfg, dtypes, restore, err := machine{b.Random, b.DTypes, b.Level}.prepare(
-		count{"batch", b.Pairs}, count{"length", b.Length}, count{"threads", b.Threads}, count{"rounds", b.Rounds})
+		count{"batch", b.Pairs}, count{"length", b.Length}, count{"threads", b.Threads},
+		count{"rounds", b.Rounds})
 	if err != nil {
 		return nil, err
 	}
 	defer restore()
 	if b.Length > cfg.MaxPositions {
-		return nil, usagef("--length: %d tokens are over the model's context of %d", b.Length, cfg.MaxPositions)
+		return nil, usagef("--length: %d tokens are over the model's context of %d", b.Length,
+			cfg.MaxPositions)
 	}
 	r := &TrainReport{
 		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Threads: b.Threads,

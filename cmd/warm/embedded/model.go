@@ -83,7 +83,8 @@ func (m *Model) Checkpoint(name string) (*loader.Checkpoint, error) {
 		return nil, err
 	}
 	if known := append([]string{Base}, members...); !slices.Contains(known, name) {
-		return nil, fmt.Errorf("%s%s: %w, want one of %s", Prefix, name, ErrUnknown, strings.Join(known, ", "))
+		return nil, fmt.Errorf("%s%s: %w, want one of %s", Prefix, name, ErrUnknown,
+			strings.Join(known, ", "))
 	}
 	return loader.OpenFS(m, name, Prefix+name)
 }
@@ -197,24 +198,25 @@ func (m *Model) member(dir string) ([]byte, error) {
 		specs = append(specs, safetensors.Spec{Name: t.Name, DType: safetensors.F32, Shape: t.Shape})
 	}
 	var out bytes.Buffer
-	err = safetensors.Write(&out, specs, map[string]string{"format": "pt"}, func(w io.Writer, s safetensors.Spec) error {
-		t := at[s.Name]
-		if t.DType != steps {
-			_, err := w.Write(t.Data)
+	err = safetensors.Write(&out, specs, map[string]string{"format": "pt"},
+		func(w io.Writer, s safetensors.Spec) error {
+			t := at[s.Name]
+			if t.DType != steps {
+				_, err := w.Write(t.Data)
+				return err
+			}
+			values := make([]float32, t.Elements())
+			if err := from[s.Name].ReadAt(values, 0); err != nil {
+				return err
+			}
+			for i, n := range t.Data {
+				values[i] += step * float32(int8(n))
+			}
+			b := make([]byte, 4*len(values))
+			safetensors.EncodeF32(b, values)
+			_, err := w.Write(b)
 			return err
-		}
-		values := make([]float32, t.Elements())
-		if err := from[s.Name].ReadAt(values, 0); err != nil {
-			return err
-		}
-		for i, n := range t.Data {
-			values[i] += step * float32(int8(n))
-		}
-		b := make([]byte, 4*len(values))
-		safetensors.EncodeF32(b, values)
-		_, err := w.Write(b)
-		return err
-	})
+		})
 	return out.Bytes(), err
 }
 

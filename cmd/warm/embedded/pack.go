@@ -217,7 +217,8 @@ func (m *Model) verify(name, dir string, tolerance float64) (err error) {
 	for _, tensor := range want.Names() {
 		shape, _ := want.Shape(tensor)
 		if other, _ := got.Shape(tensor); !slices.Equal(shape, other) {
-			return fmt.Errorf("%s: %w: %s has shape %v, in %s it has %v", name, ErrInexact, tensor, other, dir, shape)
+			return fmt.Errorf("%s: %w: %s has shape %v, in %s it has %v", name, ErrInexact, tensor,
+				other, dir, shape)
 		}
 		x, err := read(got, tensor)
 		if err != nil {
@@ -229,7 +230,8 @@ func (m *Model) verify(name, dir string, tolerance float64) (err error) {
 		}
 		for i := range x {
 			if d := math.Abs(float64(x[i]) - float64(y[i])); !(d <= tolerance) {
-				return fmt.Errorf("%s: %w: %s[%d] is %v, in %s it is %v", name, ErrInexact, tensor, i, x[i], dir, y[i])
+				return fmt.Errorf("%s: %w: %s[%d] is %v, in %s it is %v", name, ErrInexact, tensor, i,
+					x[i], dir, y[i])
 			}
 		}
 	}

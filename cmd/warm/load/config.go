@@ -69,7 +69,8 @@ func (c *Config) Validate() error {
 		bad("rate: %g, want 0 for a closed loop or up to 1e6 a second", c.Rate)
 	}
 	if c.Duration <= 0 || c.Timeout <= 0 || c.Warmup < 0 {
-		bad("duration %v, timeout %v, warmup %v: want times above 0, and no negative warmup", c.Duration, c.Timeout, c.Warmup)
+		bad("duration %v, timeout %v, warmup %v: want times above 0, and no negative warmup",
+			c.Duration, c.Timeout, c.Warmup)
 	}
 	if c.Answer == (Length{}) || c.Answer.kind == "fixed" && c.Answer.a < 1 {
 		bad("answer: want a length of 1 or more")
@@ -102,7 +103,8 @@ func checkHost(ctx context.Context, rawURL string) error {
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(addrs, func(a netip.Addr) bool { return !a.Unmap().IsLoopback() }); i >= 0 || len(addrs) == 0 {
+	if i := slices.IndexFunc(addrs,
+		func(a netip.Addr) bool { return !a.Unmap().IsLoopback() }); i >= 0 || len(addrs) == 0 {
 		return fmt.Errorf("%s %w", u.Hostname(), ErrRemote)
 	}
 	return nil

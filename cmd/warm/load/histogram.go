@@ -70,7 +70,8 @@ type Latency struct {
 
 func (h *histogram) latency() Latency {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	l := Latency{Count: h.n, P50: ms(h.quantile(0.5)), P90: ms(h.quantile(0.9)), P99: ms(h.quantile(0.99)), P999: ms(h.quantile(0.999)), Max: ms(h.top)}
+	l := Latency{Count: h.n, P50: ms(h.quantile(0.5)), P90: ms(h.quantile(0.9)),
+		P99: ms(h.quantile(0.99)), P999: ms(h.quantile(0.999)), Max: ms(h.top)}
 	if h.n > 0 {
 		l.Mean = ms(h.sum / time.Duration(h.n))
 	}

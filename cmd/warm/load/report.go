@@ -64,8 +64,9 @@ func (r *runner) report() *Report {
 	defer r.mu.Unlock()
 	s := max(0, r.end.Sub(r.begin).Seconds())
 	out := &Report{
-		URL: r.url, Dialect: r.Dialect, Loop: "closed", Clients: r.Clients, Rate: r.Rate, NewConnections: r.NewConnections,
-		Prompt: r.Prompt.String(), Answer: r.Answer.String(), Unit: "words", Answers: r.Answers,
+		URL: r.url, Dialect: r.Dialect, Loop: "closed", Clients: r.Clients, Rate: r.Rate,
+		NewConnections: r.NewConnections,
+		Prompt:         r.Prompt.String(), Answer: r.Answer.String(), Unit: "words", Answers: r.Answers,
 		Seconds: s, Processors: runtime.NumCPU(), Go: runtime.Version(),
 		Warmup: r.parts[0], Measured: r.parts[1], After: r.parts[2],
 		Connections: r.dialled.Load(), Unsent: r.unsent, Example: r.example, Latency: r.answered.latency(),
@@ -112,17 +113,21 @@ func (r *Report) Write(w io.Writer) error {
 	if r.NewConnections {
 		kept = "a new connection each"
 	}
-	row("load", "%s, %s: %s; prompt %s, answer %s %s, %d a request", r.URL, pace, kept, r.Prompt, r.Answer, r.Unit, r.Answers)
+	row("load", "%s, %s: %s; prompt %s, answer %s %s, %d a request", r.URL, pace, kept, r.Prompt,
+		r.Answer, r.Unit, r.Answers)
 	row("window", "%.1f s, %d processors, %s", r.Seconds, r.Processors, r.Go)
 	if r.CPUSeconds != nil {
-		row("generator", "%.2f s of processor time, %.1f %% of the machine's", *r.CPUSeconds, 100*r.CPUShare())
+		row("generator", "%.2f s of processor time, %.1f %% of the machine's", *r.CPUSeconds,
+			100*r.CPUShare())
 	}
-	row("throughput", "%.1f requests/s, %.1f answers/s, %.0f %s/s sent", r.RequestsPerS, r.AnswersPerS, r.UnitsPerS, r.Unit)
+	row("throughput", "%.1f requests/s, %.1f answers/s, %.0f %s/s sent", r.RequestsPerS,
+		r.AnswersPerS, r.UnitsPerS, r.Unit)
 	if r.TokensPerS > 0 {
 		row("", "%.0f tokens/s scored", r.TokensPerS)
 	}
 	latency := func(name string, l Latency) {
-		row(name, "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s, mean %s", millis(l.P50), millis(l.P90), millis(l.P99), millis(l.P999), millis(l.Max), millis(l.Mean))
+		row(name, "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s, mean %s", millis(l.P50), millis(l.P90),
+			millis(l.P99), millis(l.P999), millis(l.Max), millis(l.Mean))
 	}
 	latency("latency", r.Latency)
 	if r.Refused != nil {

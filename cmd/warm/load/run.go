@@ -216,7 +216,8 @@ func (r *runner) send(due time.Time) (wait time.Duration) {
 }
 
 // exchange posts a body and reads the reply. status is the reply's, or a word.
-func (r *runner) exchange(ctx context.Context, q *request) (got outcome, status string, wait time.Duration, err error) {
+func (r *runner) exchange(ctx context.Context, q *request) (got outcome, status string,
+	wait time.Duration, err error) {
 	hr, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, bytes.NewReader(q.body))
 	if err != nil {
 		return got, "other", 0, err

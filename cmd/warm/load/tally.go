@@ -59,6 +59,7 @@ func (t Tally) plus(o Tally) Tally {
 	}
 	return Tally{
 		Statuses: sum(t.Statuses, o.Statuses), RetryAfter: sum(t.RetryAfter, o.RetryAfter),
-		Requests: t.Requests + o.Requests, Answers: t.Answers + o.Answers, Tokens: t.Tokens + o.Tokens, Units: t.Units + o.Units,
+		Requests: t.Requests + o.Requests, Answers: t.Answers + o.Answers, Tokens: t.Tokens +
+			o.Tokens, Units: t.Units + o.Units,
 	}
 }

@@ -124,7 +124,8 @@ func (h *Hub) find(w http.ResponseWriter, r *http.Request, id, revision string) 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	rp := h.repos[id]
-	if token, private := h.Private[id]; rp == nil || private && r.Header.Get("Authorization") != "Bearer "+token {
+	if token, private := h.Private[id]; rp == nil || private &&
+		r.Header.Get("Authorization") != "Bearer "+token {
 		refuse(w, http.StatusUnauthorized, "") // as the hub: who may not see it cannot tell
 		return "", nil
 	}
@@ -180,7 +181,8 @@ func (h *Hub) api(w http.ResponseWriter, r *http.Request, id, what, revision str
 		_ = json.NewEncoder(w).Encode(list) // a client that hangs up is its own affair
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"id": id, "modelId": id, "sha": sha, "siblings": list, "private": false, "tags": []string{}, "downloads": 0, "likes": 0})
+	_ = json.NewEncoder(w).Encode(map[string]any{"id": id, "modelId": id, "sha": sha,
+		"siblings": list, "private": false, "tags": []string{}, "downloads": 0, "likes": 0})
 }
 
 func (h *Hub) resolve(w http.ResponseWriter, r *http.Request, id, revision, name string) {

@@ -56,7 +56,8 @@ func (st *state) method(obj Value, name string) (v Value, ok bool, err error) {
 
 // unsafe is what the sandbox returns for an attribute it hides: using it is a SecurityError.
 func unsafe(obj Value, name string) *Undefined {
-	return &Undefined{hint: "access to attribute " + reprString(name) + " of '" + typeName(obj) + "' object is unsafe.", kind: SecurityError}
+	return &Undefined{hint: "access to attribute " + reprString(name) + " of '" + typeName(obj) +
+		"' object is unsafe.", kind: SecurityError}
 }
 
 // getattr is obj.name: the attribute, else the item, else undefined.

@@ -209,7 +209,8 @@ func (s *forStmt) exec(st *state) (flow, error) {
 }
 
 // loop runs the body for every item of v, in a new scope each time.
-func (s *forStmt) loop(st *state, home *scope, v Value, recurse func(Value, int) (Text, error), depth int) error {
+func (s *forStmt) loop(st *state, home *scope, v Value, recurse func(Value, int) (Text, error),
+	depth int) error {
 	it, size, err := iterate(v)
 	if err != nil {
 		return blame(err, s.iter, v)

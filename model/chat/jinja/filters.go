@@ -63,7 +63,8 @@ var filters = map[string]filterFunc{
 }
 
 // refusedFilters exist in Jinja2 but not here.
-var refusedFilters = []string{"filesizeformat", "pprint", "random", "striptags", "urlencode", "urlize", "wordwrap", "xmlattr"}
+var refusedFilters = []string{"filesizeformat", "pprint", "random", "striptags", "urlencode",
+	"urlize", "wordwrap", "xmlattr"}
 
 // sameKind gives the result of a filter the kind of its input: Markup stays Markup.
 func sameKind(in Value, t Text) Value {

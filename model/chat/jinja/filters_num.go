@@ -35,7 +35,8 @@ func parseInt(s string, base int) (Value, bool) {
 // parseFloat reads text as Python's float(text) does.
 func parseFloat(s string) (float64, bool) {
 	s = strings.TrimFunc(s, isSpace)
-	if strings.ContainsAny(s, "xXpP") || strings.Contains(s, "__") || strings.HasPrefix(s, "_") || strings.HasSuffix(s, "_") {
+	if strings.ContainsAny(s, "xXpP") || strings.Contains(s, "__") || strings.HasPrefix(s, "_") ||
+		strings.HasSuffix(s, "_") {
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(strings.ReplaceAll(s, "_", ""), 64)

@@ -107,7 +107,8 @@ func filterDictSort(st *state, in Value, a *args) (Value, error) {
 		pairs[i] = (&dictView{'i', d}).at(i)
 	}
 	pos := map[string]Value{"key": int64(0), "value": int64(1)}[by]
-	out, err := st.sorted(pairs, st.keyed(pos, truth(orDefault(b[0], false)), nil), truth(orDefault(b[2], false)))
+	out, err := st.sorted(pairs, st.keyed(pos, truth(orDefault(b[0], false)), nil),
+		truth(orDefault(b[2], false)))
 	if err != nil {
 		return nil, err
 	}

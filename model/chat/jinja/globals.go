@@ -44,7 +44,8 @@ func globalRange(_ *state, a *args) (Value, error) {
 		if width := uint64(hi) - uint64(lo); width > 0 {
 			n := (width-1)/abs64(step) + 1
 			if n > maxRange {
-				return nil, newError(LimitError, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)
+				return nil, newError(LimitError,
+					"Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", maxRange)
 			}
 			r.n = int64(n)
 		}

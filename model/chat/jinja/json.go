@@ -188,7 +188,8 @@ func (w *jsonWriter) newline() error {
 
 func (w *jsonWriter) write(v Value) error {
 	if items, ok := sequence(v); ok {
-		return w.group(v, origin.Own("["), len(items), func(i int) error { return w.write(items[i]) }, origin.Own("]"))
+		return w.group(v, origin.Own("["), len(items), func(i int) error { return w.write(items[i]) },
+			origin.Own("]"))
 	}
 	switch v := v.(type) {
 	case nil:
@@ -315,7 +316,8 @@ func (w *jsonWriter) quote(t Text) error {
 func (w *jsonWriter) escape(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
-	short := map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\f': `\f`, '\b': `\b`}
+	short := map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\f': `\f`,
+		'\b': `\b`}
 	for _, r := range s {
 		switch e := short[r]; {
 		case e != "":
@@ -339,7 +341,8 @@ func filterToJSON(st *state, in Value, a *args) (Value, error) {
 		return nil, err
 	}
 	w := &jsonWriter{
-		valueWriter: valueWriter{m: st.m}, ascii: truth(orDefault(b[0], false)), sort: truth(orDefault(b[3], false)),
+		valueWriter: valueWriter{m: st.m}, ascii: truth(orDefault(b[0], false)),
+		sort:    truth(orDefault(b[3], false)),
 		sepItem: origin.Own(", "), sepKey: origin.Own(": "),
 	}
 	if indent := orDefault(b[1], nil); indent != nil {

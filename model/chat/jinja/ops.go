@@ -246,7 +246,8 @@ func less(m *meter, op string, l, r Value) (bool, error) {
 	case err != nil:
 		return false, err
 	case !ok:
-		return false, typeErrorf("'%s' not supported between instances of '%s' and '%s'", op, typeName(l), typeName(r))
+		return false, typeErrorf("'%s' not supported between instances of '%s' and '%s'", op,
+			typeName(l), typeName(r))
 	case unordered:
 		return false, nil
 	}
@@ -296,7 +297,8 @@ func order(m *meter, l, r Value, op string) (c int, unordered, ok bool, err erro
 			}
 			c, unordered, ok, err := order(m, a[i], b[i], op)
 			if err == nil && !ok {
-				err = typeErrorf("'%s' not supported between instances of '%s' and '%s'", op, typeName(a[i]), typeName(b[i]))
+				err = typeErrorf("'%s' not supported between instances of '%s' and '%s'", op,
+					typeName(a[i]), typeName(b[i]))
 			}
 			return c, unordered, true, err
 		}

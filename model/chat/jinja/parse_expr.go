@@ -60,7 +60,8 @@ func (p *parser) expression(cond bool) (expr, error) {
 }
 
 // leftChain reads operand (op operand)* into a left-leaning tree.
-func (p *parser) leftChain(operand func() (expr, error), match func() string, join func(op string, l, r expr, line int) expr) (expr, error) {
+func (p *parser) leftChain(operand func() (expr, error), match func() string,
+	join func(op string, l, r expr, line int) expr) (expr, error) {
 	line := p.cur().line
 	l, err := operand()
 	c := chain{p: p}
@@ -101,11 +102,13 @@ func (p *parser) matchName(name string) func() string {
 }
 
 func (p *parser) or() (expr, error) {
-	return p.leftChain(p.and, p.matchName("or"), func(_ string, l, r expr, _ int) expr { return &logicExpr{true, l, r} })
+	return p.leftChain(p.and, p.matchName("or"),
+		func(_ string, l, r expr, _ int) expr { return &logicExpr{true, l, r} })
 }
 
 func (p *parser) and() (expr, error) {
-	return p.leftChain(p.not, p.matchName("and"), func(_ string, l, r expr, _ int) expr { return &logicExpr{false, l, r} })
+	return p.leftChain(p.not, p.matchName("and"),
+		func(_ string, l, r expr, _ int) expr { return &logicExpr{false, l, r} })
 }
 
 func (p *parser) not() (expr, error) {

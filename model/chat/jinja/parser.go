@@ -95,7 +95,8 @@ func (p *parser) expectKind(k tokenKind) (token, error) {
 // nest counts one level of nesting; the caller calls p.unnest when it returned nil.
 func (p *parser) nest() error {
 	if p.depth >= maxNesting {
-		return &Error{Kind: LimitError, Line: p.cur().line, Message: fmt.Sprintf("template nests deeper than %d levels", maxNesting)}
+		return &Error{Kind: LimitError, Line: p.cur().line,
+			Message: fmt.Sprintf("template nests deeper than %d levels", maxNesting)}
 	}
 	p.depth++
 	return nil
@@ -214,7 +215,8 @@ func (p *parser) unknownTag(name string, line int) error {
 	}
 	if n := len(p.ends); n > 0 {
 		looking := quoted(p.ends[n-1])
-		if name != "" && slices.ContainsFunc(p.ends, func(e []string) bool { return slices.Contains(e, name) }) {
+		if name != "" && slices.ContainsFunc(p.ends,
+			func(e []string) bool { return slices.Contains(e, name) }) {
 			msg += " You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for " + looking + "."
 		} else {
 			msg += " Jinja was looking for the following tags: " + looking + "."

@@ -114,7 +114,8 @@ func unescape(s string) (string, error) {
 		return s, nil
 	}
 	simple := map[byte]string{
-		'\n': "", '\\': `\`, '\'': `'`, '"': `"`, 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v",
+		'\n': "", '\\': `\`, '\'': `'`, '"': `"`, 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n",
+		'r': "\r", 't': "\t", 'v': "\v",
 	}
 	var b strings.Builder
 	for i := 0; i < len(s); {

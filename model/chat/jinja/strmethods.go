@@ -87,7 +87,8 @@ var strMethods = map[string]methodFunc{
 // markupMethods are those whose result cannot depend on escaping an argument.
 func markupMethods() map[string]methodFunc {
 	out := map[string]methodFunc{}
-	for _, name := range []string{"upper", "lower", "capitalize", "title", "swapcase", "strip", "lstrip", "rstrip"} {
+	for _, name := range []string{"upper", "lower", "capitalize", "title", "swapcase", "strip",
+		"lstrip", "rstrip"} {
 		f := strMethods[name]
 		out[name] = func(st *state, self Value, a *args) (Value, error) {
 			v, err := f(st, self.(Markup).Text, a)
@@ -98,8 +99,12 @@ func markupMethods() map[string]methodFunc {
 		}
 	}
 	for name, f := range strMethods {
-		if strings.HasPrefix(name, "is") || name == "startswith" || name == "endswith" || name == "find" || name == "count" {
-			out[name] = func(st *state, self Value, a *args) (Value, error) { return f(st, self.(Markup).Text, a) }
+		if strings.HasPrefix(name, "is") || name == "startswith" || name == "endswith" ||
+			name == "find" || name == "count" {
+			out[name] = func(st *state, self Value, a *args) (Value,
+				error) {
+				return f(st, self.(Markup).Text, a)
+			}
 		}
 	}
 	return out
@@ -117,7 +122,8 @@ func lower(s string) string { return cases.Lower(language.Und).String(s) }
 
 // cased tells whether s has a letter that has case.
 func cased(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r) }) >= 0
+	return strings.IndexFunc(s,
+		func(r rune) bool { return unicode.IsUpper(r) || unicode.IsLower(r) || unicode.IsTitle(r) }) >= 0
 }
 
 func capitalize(s string) string {
@@ -243,7 +249,8 @@ func affix(has func(s, part string) bool, name string) methodFunc {
 		for _, p := range parts {
 			part, ok := text(p)
 			if !ok {
-				return nil, typeErrorf("%s first arg must be str or a tuple of str, not %s", name, typeName(p))
+				return nil, typeErrorf("%s first arg must be str or a tuple of str, not %s", name,
+					typeName(p))
 			}
 			if err := st.m.scan(len(part)); err != nil {
 				return nil, err

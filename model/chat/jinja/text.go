@@ -133,7 +133,8 @@ func (r *reprWriter) container(v Value) error {
 func (r *reprWriter) contents(v Value) error {
 	switch v := v.(type) {
 	case *List:
-		return r.items(origin.Own("["), len(v.Items), func(i int) error { return r.write(v.Items[i]) }, origin.Own("]"))
+		return r.items(origin.Own("["), len(v.Items),
+			func(i int) error { return r.write(v.Items[i]) }, origin.Own("]"))
 	case *Tuple:
 		end := origin.Own(")")
 		if len(v.Items) == 1 {
@@ -141,7 +142,8 @@ func (r *reprWriter) contents(v Value) error {
 		}
 		return r.items(origin.Own("("), len(v.Items), func(i int) error { return r.write(v.Items[i]) }, end)
 	case *dictView:
-		return r.items(origin.Literal(typeName(v)+"(["), v.d.Len(), func(i int) error { return r.write(v.at(i)) }, origin.Own("])"))
+		return r.items(origin.Literal(typeName(v)+"(["), v.d.Len(),
+			func(i int) error { return r.write(v.at(i)) }, origin.Own("])"))
 	case *Namespace:
 		if err := r.put(origin.Own("<Namespace ")); err != nil {
 			return err

@@ -19,7 +19,8 @@ func (b *Builder) Write(t Text) {
 func (b *Builder) WriteSlice(t Text, i, j int) {
 	begin := 0
 	for end, from := range t.Runs() {
-		if n := min(end, j) - max(begin, i); n > 0 || begin == end && begin >= i && end <= j && t.runs != nil {
+		if n := min(end, j) - max(begin, i); n > 0 || begin == end && begin >= i && end <= j &&
+			t.runs != nil {
 			b.runs.add(n, from)
 		}
 		begin = end

@@ -113,7 +113,8 @@ func (f *Rows) read() error {
 			if f.group == len(groups) {
 				return io.EOF
 			}
-			if err := checkPages(f.file, f.size, &f.parsed.Metadata().RowGroups[f.group], f.parsed.Root()); err != nil {
+			if err := checkPages(f.file, f.size, &f.parsed.Metadata().RowGroups[f.group],
+				f.parsed.Root()); err != nil {
 				return err
 			}
 			f.rows = groups[f.group].Rows()
@@ -142,7 +143,8 @@ func guard(call func() error) (err error) {
 	}()
 	err = call()
 	var file interface{ Timeout() bool } // a failure of reading, as fs.PathError has it
-	if err == nil || err == io.EOF || errors.Is(err, ErrDamaged) || errors.Is(err, ErrTooLarge) || errors.As(err, &file) {
+	if err == nil || err == io.EOF || errors.Is(err, ErrDamaged) || errors.Is(err, ErrTooLarge) ||
+		errors.As(err, &file) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrDamaged, err)

@@ -84,11 +84,14 @@ func Experiment() *lab.Experiment {
 		Title: "Best of N",
 		Question: "A policy writes N arguments and a reward model picks one. How good is the pick in the eyes of a control reward model, " +
 			"when the reward model is a single one, an ensemble or a weight average?",
-		Minutes:   5,
-		Settings:  func(size lab.Size) any { return settingsOf(size) },
-		Trainings: func(l *lab.Lab) ([]lab.Training, error) { return contest.Trainings(l, settingsOf(l.Size).Swapped) },
-		Measure:   measure,
-		Analyse:   analyse,
+		Minutes:  5,
+		Settings: func(size lab.Size) any { return settingsOf(size) },
+		Trainings: func(l *lab.Lab) ([]lab.Training,
+			error) {
+			return contest.Trainings(l, settingsOf(l.Size).Swapped)
+		},
+		Measure: measure,
+		Analyse: analyse,
 	}
 }
 
@@ -145,7 +148,8 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 }
 
 // judgeProxies has every member and the averages of each number of members judge.
-func judgeProxies(members []string, ms []int, judge func(m lab.Model, done, of int) (proxy, error)) (*proxies, error) {
+func judgeProxies(members []string, ms []int,
+	judge func(m lab.Model, done, of int) (proxy, error)) (*proxies, error) {
 	out := &proxies{}
 	var groups [][]int
 	for _, m := range ms {

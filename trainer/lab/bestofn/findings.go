@@ -82,8 +82,9 @@ func (r *report) stronger(p *proxies, single selector) error {
 	if lab.Judge(e) != lab.Seen {
 		verdict = "the control is not shown to be a better judge, and what it says of their picks is agreement rather than quality"
 	}
-	r.f.Notes = append(r.f.Notes, fmt.Sprintf("On the %d pairs of the table of judges the control is more accurate than single reward models with %s by %s points: %s.",
-		len(difference), contest.Labels(p.Swapped), e.Points(), verdict))
+	r.f.Notes = append(r.f.Notes,
+		fmt.Sprintf("On the %d pairs of the table of judges the control is more accurate than single reward models with %s by %s points: %s.",
+			len(difference), contest.Labels(p.Swapped), e.Points(), verdict))
 	return nil
 }
 
@@ -197,7 +198,8 @@ func (r *report) figures(p *proxies, all []chosen) error {
 		return nil
 	}
 	const unit = " (standard deviations)"
-	if err := draw("control", "Control reward of the pick", "gain in control reward"+unit, func(p picked) []float64 { return p.control }); err != nil {
+	if err := draw("control", "Control reward of the pick", "gain in control reward"+unit,
+		func(p picked) []float64 { return p.control }); err != nil {
 		return err
 	}
 	return draw("proxy", "Its own reward of the pick", "gain in its own reward"+unit,
@@ -214,7 +216,8 @@ func (r *report) caption(p *proxies) string {
 func (r *report) verdicts(p *proxies, all []chosen, control []float64) error {
 	most, last := slices.Max(r.Ms), len(r.N)-1
 	find := func(kind string) chosen {
-		i := slices.IndexFunc(all, func(c chosen) bool { return c.kind == kind && (c.m == most || kind == contest.KindSingle) })
+		i := slices.IndexFunc(all,
+			func(c chosen) bool { return c.kind == kind && (c.m == most || kind == contest.KindSingle) })
 		return all[i]
 	}
 	wa := find(contest.KindWA)
@@ -233,7 +236,9 @@ func (r *report) verdicts(p *proxies, all []chosen, control []float64) error {
 		var figures []string
 		for i := len(matches) - 1; i >= 0; i-- {
 			m := matches[i]
-			figures = append(figures, fmt.Sprintf("N = %d: difference %s standard deviations, win rate %s %%", m.n, contest.Deviations(m.difference), m.rate.Percent()))
+			figures = append(figures,
+				fmt.Sprintf("N = %d: difference %s standard deviations, win rate %s %%", m.n,
+					contest.Deviations(m.difference), m.rate.Percent()))
 		}
 		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{
 			Claim: fmt.Sprintf("The best of %d by WA, M = %d, has a higher control reward than by %s; %s",

@@ -206,7 +206,8 @@ func (a picked) against(b picked, each int, control []float64) []contest.Outcome
 // check reports measurements that cannot be.
 func (m *measurements) check() error {
 	prompts := len(m.Unseen)
-	if prompts == 0 || m.Samples < 1 || len(m.N) == 0 || len(m.Ms) == 0 || len(m.Proxies) == 0 || len(m.Groups) == 0 {
+	if prompts == 0 || m.Samples < 1 || len(m.N) == 0 || len(m.Ms) == 0 || len(m.Proxies) == 0 ||
+		len(m.Groups) == 0 {
 		return errors.New("nothing was measured")
 	}
 	all := prompts * m.Samples
@@ -233,7 +234,8 @@ func (m *measurements) check() error {
 		}
 		for _, b := range each {
 			if len(b.Samples) != all || !fits(b.Valid, len(m.Groups)) || !fits(b.Fresh, len(m.FreshGroups)) {
-				return fmt.Errorf("%d rewards of %d samples, or others than of %d and %d pairs", len(b.Samples),
+				return fmt.Errorf("%d rewards of %d samples, or others than of %d and %d pairs",
+					len(b.Samples),
 					all, len(m.Groups), len(m.FreshGroups))
 			}
 		}

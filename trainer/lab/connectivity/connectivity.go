@@ -262,7 +262,8 @@ func walk(ctx context.Context, l *lab.Lab, one segment, s settings, c *debates.C
 	return p, nil
 }
 
-func visit(ctx context.Context, l *lab.Lab, at float64, m lab.Model, c *debates.Corpus, all bool) (*visited, error) {
+func visit(ctx context.Context, l *lab.Lab, at float64, m lab.Model, c *debates.Corpus,
+	all bool) (*visited, error) {
 	sets := []*lab.Set{c.Valid}
 	if all {
 		sets = append(sets, c.Near, c.Fit)

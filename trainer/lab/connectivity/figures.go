@@ -12,7 +12,8 @@ import (
 // matrixFindings are the barriers between all members.
 func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) error {
 	paths := byKind[kindShared]
-	t := lab.Table{Name: "barriers", Title: "Barrier of each line, in distribution: the largest fall below the chord (percentage points)",
+	t := lab.Table{Name: "barriers",
+		Title:   "Barrier of each line, in distribution: the largest fall below the chord (percentage points)",
 		Columns: []string{"kind", "from", "to", "distance", "cosine", "barrier"}}
 	names := []string{}
 	number := map[string]int{}
@@ -47,8 +48,9 @@ func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) 
 	f.Tables = append(f.Tables, t)
 	if len(names) > 0 {
 		f.Figures = append(f.Figures, drawing.Figure{Name: "matrix",
-			Title: "Barriers between members that share their pre-training",
-			X:     drawing.Axis{Label: "member", Ticks: names}, Y: drawing.Axis{Label: "member", Ticks: names},
+			Title:   "Barriers between members that share their pre-training",
+			X:       drawing.Axis{Label: "member", Ticks: names},
+			Y:       drawing.Axis{Label: "member", Ticks: names},
 			Cells:   cells,
 			Caption: fmt.Sprintf("Largest fall of accuracy below the chord, in percentage points, on %d validation pairs; M = %d, %s", len(m.Valid.Clusters), m.M, debates.Seeded)})
 	}
@@ -56,7 +58,8 @@ func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) 
 }
 
 // along averages a figure over the full paths of a kind, at each place, in some unit.
-func along(paths []path, j judged, unit float64, value func(p *path, at int) ([]float64, error)) (drawing.Series, error) {
+func along(paths []path, j judged, unit float64,
+	value func(p *path, at int) ([]float64, error)) (drawing.Series, error) {
 	s := drawing.Series{}
 	var full []*path
 	for i := range paths {
@@ -71,7 +74,8 @@ func along(paths []path, j judged, unit float64, value func(p *path, at int) ([]
 		sum := make([]float64, len(j.clusters))
 		for _, p := range full {
 			if len(p.Visited) != len(full[0].Visited) {
-				return s, fmt.Errorf("%s to %s: %d places, want %d", p.A, p.B, len(p.Visited), len(full[0].Visited))
+				return s, fmt.Errorf("%s to %s: %d places, want %d", p.A, p.B, len(p.Visited),
+					len(full[0].Visited))
 			}
 			v, err := value(p, at)
 			if err != nil {
@@ -105,7 +109,10 @@ func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) er
 		fig := drawing.Figure{Name: d.name, Title: d.title,
 			X: drawing.Axis{Label: "λ, the weight of the second model"}, Y: drawing.Axis{Label: d.label}}
 		for _, k := range kindNames {
-			value := func(p *path, at int) ([]float64, error) { return lab.Wins(j.of(&p.Visited[at]).Values()), nil }
+			value := func(p *path, at int) ([]float64,
+				error) {
+				return lab.Wins(j.of(&p.Visited[at]).Values()), nil
+			}
 			unit := 100.0
 			if d.set == "fit" {
 				value = func(p *path, at int) ([]float64, error) { return p.above(j, nll, at) }
@@ -132,8 +139,10 @@ func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) er
 
 // alphaFindings are the walk from the initialisation through the average and on.
 func alphaFindings(m *measurements, _ map[string][]path, f *lab.Findings) error {
-	fig := drawing.Figure{Name: "alpha", Title: "From the initialisation through the average of all members and beyond",
-		X: drawing.Axis{Label: "α: 0 is the initialisation, 1 the average"}, Y: drawing.Axis{Label: "accuracy (%)"},
+	fig := drawing.Figure{Name: "alpha",
+		Title:   "From the initialisation through the average of all members and beyond",
+		X:       drawing.Axis{Label: "α: 0 is the initialisation, 1 the average"},
+		Y:       drawing.Axis{Label: "accuracy (%)"},
 		Caption: fmt.Sprintf("Average of M = %d members; bands: 95 %% bootstrap over clusters of pairs; %s", m.M, debates.Seeded)}
 	t := lab.Table{Name: "alpha", Title: "Accuracy along θ₀ + α·(average − θ₀) (%)",
 		Columns: []string{"α", "in distribution", "unseen debates", "training pairs"}}

@@ -158,7 +158,8 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		byKind[p.Kind] = append(byKind[p.Kind], p)
 	}
 	f := &lab.Findings{Notes: m.Skipped}
-	for _, part := range []func(*measurements, map[string][]path, *lab.Findings) error{kindsFindings, matrixFindings, curveFigures, alphaFindings} {
+	for _, part := range []func(*measurements, map[string][]path,
+		*lab.Findings) error{kindsFindings, matrixFindings, curveFigures, alphaFindings} {
 		if err := part(m, byKind, f); err != nil {
 			return nil, err
 		}
@@ -173,7 +174,8 @@ func analyse(measured []byte) (*lab.Findings, error) {
 
 // kindsFindings are the table of kinds and the verdicts.
 func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) error {
-	t := lab.Table{Name: "kinds", Title: "Half-way between two members, above the chord between them (percentage points; loss in nats)",
+	t := lab.Table{Name: "kinds",
+		Title: "Half-way between two members, above the chord between them (percentage points; loss in nats)",
 		Columns: []string{"ends share", "lines", "distance", "ends, valid (%)", "half-way, valid",
 			"half-way, near", "half-way, training pairs", "loss, training pairs", "connected"}}
 	sets := m.sets()

@@ -84,7 +84,8 @@ func Score(ctx context.Context, l *lab.Lab, m lab.Model, s *Samples) (lab.Reward
 	}
 	path := filepath.Join(l.Dir, "scores", id+".json")
 	var out lab.Rewards
-	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &out) == nil && len(out) == len(s.Texts) {
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &out) == nil &&
+		len(out) == len(s.Texts) {
 		return out, nil
 	}
 	texts := make([]reward.Input, len(s.Texts))

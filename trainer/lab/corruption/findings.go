@@ -25,7 +25,8 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		return nil, fmt.Errorf("measurements: tests %v of %d conditions", names, len(m.Conditions))
 	}
 	f := &lab.Findings{}
-	for _, part := range []func(*measurements, *lab.Findings) error{verdicts, tables, conditionFigures, sizeFigures} {
+	for _, part := range []func(*measurements,
+		*lab.Findings) error{verdicts, tables, conditionFigures, sizeFigures} {
 		if err := part(m, f); err != nil {
 			return nil, err
 		}

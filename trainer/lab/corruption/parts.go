@@ -24,7 +24,8 @@ func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
 		return nil, fmt.Errorf("%s: %d results, want %d", c.Name, len(c.Results), len(tests))
 	}
 	var calibration []warm.Calibration
-	for i := range c.Results[slices.IndexFunc(tests, func(t lab.Test) bool { return t.Name == testValid })].Members {
+	for i := range c.Results[slices.IndexFunc(tests,
+		func(t lab.Test) bool { return t.Name == testValid })].Members {
 		valid := &c.Results[1].Members[i]
 		one, err := warm.Calibrate(slices.Concat(valid.Chosen, valid.Rejected))
 		if err != nil {
@@ -38,7 +39,8 @@ func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
 			right = append(right, i)
 		}
 	}
-	out := []methods.Part{{Name: partRight, Title: "training pairs with right labels: accuracy", Index: right}}
+	out := []methods.Part{{Name: partRight, Title: "training pairs with right labels: accuracy",
+		Index: right}}
 	if len(c.Wrong) > 0 {
 		out = append(out, methods.Part{Name: partWrong,
 			Title: "training pairs with wrong labels: memorised, that is ranked as labelled", Index: c.Wrong,
@@ -55,7 +57,8 @@ func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
 		p.Clusters, p.Calibration = tests[p.Test].Clusters, calibration
 		if p.Index != nil {
 			if p.Index[len(p.Index)-1] >= len(p.Clusters) {
-				return nil, fmt.Errorf("%s: wrong pair %d of %d", c.Name, p.Index[len(p.Index)-1], len(p.Clusters))
+				return nil, fmt.Errorf("%s: wrong pair %d of %d", c.Name, p.Index[len(p.Index)-1],
+					len(p.Clusters))
 			}
 			p.Clusters = nil
 			for _, at := range out[i].Index {
@@ -67,7 +70,8 @@ func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
 			return nil, fmt.Errorf("%s: %s: %w", c.Name, p.Name, err)
 		}
 		if len(r.EMA) != n {
-			return nil, fmt.Errorf("%s: %s: %d margins of the moving average, want %d", c.Name, p.Name, len(r.EMA), n)
+			return nil, fmt.Errorf("%s: %s: %d margins of the moving average, want %d", c.Name,
+				p.Name, len(r.EMA), n)
 		}
 	}
 	return out, nil

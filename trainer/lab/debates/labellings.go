@@ -111,7 +111,8 @@ func vote(pairs []data.Pair, votes map[string]data.Votes, seed uint64) []data.Pa
 		if len(preferred) == 0 {
 			continue
 		}
-		if drawn := preferred[nn.Mix(seed, uint64(i))%uint64(len(preferred))]; drawn.Plain == p.Rejected.Plain {
+		if drawn := preferred[nn.Mix(seed,
+			uint64(i))%uint64(len(preferred))]; drawn.Plain == p.Rejected.Plain {
 			p.Chosen, p.Rejected = p.Rejected, p.Chosen
 		}
 	}

@@ -148,7 +148,8 @@ func (r *Recipe) Training(name, base string, set *lab.Set) (lab.Training, error)
 	}
 	p := rm.Plan{Run: rm.Config{Base: base, Train: []string{set.Path}, Epochs: r.Epochs,
 		Batch: r.Batch, BF16: r.BF16,
-		Schedule: optim.Cosine, Warmup: 0.1, Clip: 1, DropLong: true, Seed: seedMembers, DataSeed: seedMembers}}
+		Schedule: optim.Cosine, Warmup: 0.1, Clip: 1, DropLong: true, Seed: seedMembers,
+		DataSeed: seedMembers}}
 	for i := range r.M {
 		p.Members = append(p.Members, r.Member(i, usual, 0))
 	}

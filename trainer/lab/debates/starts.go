@@ -177,7 +177,8 @@ func llamaShape(c *loader.Checkpoint) (*lm.Shape, error) {
 		return nil, fmt.Errorf("%s: config.json: %w", c.Dir, err)
 	}
 	if s.Type != "llama" {
-		return nil, fmt.Errorf("%s: a %s: another base of its shape can be made of a llama only", c.Dir, s.Type)
+		return nil, fmt.Errorf("%s: a %s: another base of its shape can be made of a llama only",
+			c.Dir, s.Type)
 	}
 	return &lm.Shape{Layers: s.Layers, Hidden: s.Hidden, Heads: s.Heads, KVHeads: s.KVHeads,
 		Intermediate: s.Inner, Context: s.Context, RopeTheta: s.Theta}, nil

@@ -61,7 +61,8 @@ func (m *cells) Plot(c draw.Canvas, p *plot.Plot) {
 				{X: left, Y: high}})
 			style := m.style
 			style.Color = color.Black
-			c.FillText(style, vg.Point{X: (left + right) / 2, Y: (low + high) / 2}, strconv.FormatFloat(v, 'g', 3, 64))
+			c.FillText(style, vg.Point{X: (left + right) / 2, Y: (low + high) / 2},
+				strconv.FormatFloat(v, 'g', 3, 64))
 		}
 	}
 }

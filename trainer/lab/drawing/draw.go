@@ -72,7 +72,8 @@ func (f *Figure) Render(format string, caption bool) ([]byte, error) {
 		f.X.prepare(&p.X, f.values(func(s Series) []float64 { return s.X }))
 		f.Y.prepare(&p.Y, f.values(func(s Series) []float64 { return s.Y }))
 		room(&p.Y, f.Y.Log)
-		if f.X.Ticks == nil && slices.ContainsFunc(f.Series, func(s Series) bool { return s.Style == "points" }) {
+		if f.X.Ticks == nil && slices.ContainsFunc(f.Series,
+			func(s Series) bool { return s.Style == "points" }) {
 			room(&p.X, f.X.Log)
 		}
 	}
@@ -214,7 +215,8 @@ func (linearTicks) Ticks(low, high float64) (ticks []plot.Tick) {
 	}
 	decimals := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
 	for i := math.Ceil(low/step - 1e-9); i*step <= high+1e-9*step; i++ {
-		ticks = append(ticks, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step+0, 'f', decimals, 64)})
+		ticks = append(ticks, plot.Tick{Value: i * step,
+			Label: strconv.FormatFloat(i*step+0, 'f', decimals, 64)})
 	}
 	return ticks
 }
@@ -228,7 +230,8 @@ func named(names []string) plot.ConstantTicks {
 	share := (figureWidth - 1.2*vg.Inch) / vg.Length(len(names))
 	var ticks []plot.Tick
 	for i, t := range names {
-		ticks = append(ticks, plot.Tick{Value: float64(i), Label: strings.Join(wrap(t, style, share-4), "\n")})
+		ticks = append(ticks, plot.Tick{Value: float64(i),
+			Label: strings.Join(wrap(t, style, share-4), "\n")})
 	}
 	return ticks
 }

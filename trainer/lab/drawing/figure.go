@@ -64,7 +64,8 @@ func (f *Figure) check() error {
 
 func (f *Figure) checkCells() error {
 	if len(f.Cells) != len(f.Y.Ticks) || len(f.Series) > 0 {
-		return fmt.Errorf("%d rows of cells, %d names, %d series", len(f.Cells), len(f.Y.Ticks), len(f.Series))
+		return fmt.Errorf("%d rows of cells, %d names, %d series", len(f.Cells), len(f.Y.Ticks),
+			len(f.Series))
 	}
 	for i, row := range f.Cells {
 		if len(row) != len(f.X.Ticks) {

@@ -49,7 +49,9 @@ func ArguingLab(t testing.TB) *lab.Lab {
 	shared := SharedData(t)
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text.txt")
-	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("the one side says that it is wrong and the other that it is right\n", 50)), 0o644))
+	require.NoError(t, os.WriteFile(text,
+		[]byte(strings.Repeat("the one side says that it is wrong and the other that it is right\n",
+			50)), 0o644))
 	base := filepath.Join(dir, "base")
 	_, err := lm.Train(t.Context(), lm.Config{Shape: &lm.Shape{Layers: 2, Hidden: 32, Heads: 2,
 		Context: 512}, Context: 64,

@@ -74,7 +74,8 @@ func (f *front) check(debates int) error {
 	}
 	for _, k := range all {
 		if len(k.Debates) != debates || len(k.Other) != other {
-			return fmt.Errorf("%d and %d margins, want %d and %d", len(k.Debates), len(k.Other), debates, other)
+			return fmt.Errorf("%d and %d margins, want %d and %d", len(k.Debates), len(k.Other),
+				debates, other)
 		}
 	}
 	return nil
@@ -186,7 +187,8 @@ func (m *measurements) frontVerdicts(fr *front, f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim + " (debates and " + fr.Name + ")",
 			Source: "rewarded soups (2306.04488); section 6", Seen: lab.Judge(e),
-			Figures: fmt.Sprintf("mean of both accuracies: %s points, weight %.2f", e.Points(), middle.Lambda)})
+			Figures: fmt.Sprintf("mean of both accuracies: %s points, weight %.2f", e.Points(),
+				middle.Lambda)})
 	}
 	return nil
 }

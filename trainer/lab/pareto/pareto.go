@@ -97,7 +97,8 @@ var preferences = []struct{ name, train, test string }{
 }
 
 // otherKind returns the training and test pairs of another kind of preference.
-func otherKind(l *lab.Lab, c *debates.Corpus, name, trainFile, testFile string) (train, test *lab.Set, err error) {
+func otherKind(l *lab.Lab, c *debates.Corpus, name, trainFile, testFile string) (train, test *lab.Set,
+	err error) {
 	pairs, err := l.ReadPairs(trainFile)
 	if err != nil {
 		return nil, nil, err

@@ -145,14 +145,16 @@ func (r *report) figures(all []*tuned, suffix string, kl float64) error {
 			}
 			d.f.Series = append(d.f.Series, s)
 		}
-		seen.Series = append(seen.Series, t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return r.control.z(s.Control) }))
+		seen.Series = append(seen.Series,
+			t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return r.control.z(s.Control) }))
 	}
 	r.f.Figures = append(r.f.Figures, control, own, pareto, seen)
 	for _, of := range stepValues {
 		f := drawing.Figure{Name: of.name + suffix, Title: of.title, X: drawing.Axis{Label: "step"},
 			Y: drawing.Axis{Label: of.label}, Caption: trained}
 		for _, t := range all {
-			f.Series = append(f.Series, t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return of.value(s) }))
+			f.Series = append(f.Series,
+				t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return of.value(s) }))
 		}
 		r.f.Figures = append(r.f.Figures, f)
 	}

@@ -179,7 +179,8 @@ func (r *report) tunings(kl float64) ([]*tuned, error) {
 		if len(t.runs) < 2 || len(out) > 0 && len(t.runs) != len(out[0].runs) {
 			return nil, fmt.Errorf("%d runs by %s with coefficient %v", len(t.runs), kind, kl)
 		}
-		t.control, t.own = [][]float64{make([]float64, len(t.runs))}, [][]float64{make([]float64, len(t.runs))}
+		t.control, t.own = [][]float64{make([]float64, len(t.runs))}, [][]float64{make([]float64,
+			len(t.runs))}
 		for k, j := range t.runs[0].Judged {
 			t.steps = append(t.steps, j.Step)
 			var control, own []float64
@@ -308,7 +309,8 @@ func (r *report) verdicts(single, ens, wa *tuned, where string, kl float64) erro
 		start[i] = r.Start.Control
 	}
 	for _, t := range []*tuned{wa, ens, single} {
-		if _, err := r.match(t.kind+" against the policy before", kl, t.steps[t.last()], t.at(t.last()), start); err != nil {
+		if _, err := r.match(t.kind+" against the policy before", kl, t.steps[t.last()],
+			t.at(t.last()), start); err != nil {
 			return err
 		}
 	}

@@ -175,7 +175,8 @@ func brief(name string) string {
 
 // halves scores a set with members, the average of all, and the averages of
 // complementary halves of them.
-func halves(ctx context.Context, l *lab.Lab, members []string, set *lab.Set, splits int) (*methods.Scores, error) {
+func halves(ctx context.Context, l *lab.Lab, members []string, set *lab.Set,
+	splits int) (*methods.Scores, error) {
 	out := &methods.Scores{}
 	for _, dir := range members {
 		scored, err := l.Score(ctx, lab.Model{Members: []string{dir}}, set)

@@ -27,7 +27,8 @@ func analyse(measured []byte) (*lab.Findings, error) {
 	} else if err := m.apartFindings(f); err != nil {
 		return nil, fmt.Errorf("bases pre-trained apart: %w", err)
 	}
-	f.Notes = append(f.Notes, "Members are chosen and weighed on the validation pairs and judged on unseen debates: an accuracy in distribution flatters what was chosen there.")
+	f.Notes = append(f.Notes,
+		"Members are chosen and weighed on the validation pairs and judged on unseen debates: an accuracy in distribution flatters what was chosen there.")
 	return f, nil
 }
 
@@ -123,7 +124,8 @@ func (m *measurements) compare(name, title string, all []contender, against int,
 // poolFindings compare the soups of a pool with its best member and its ensemble.
 func (m *measurements) poolFindings(i int, f *lab.Findings) error {
 	p := &m.Pools[i]
-	if len(p.Members) == 0 || len(p.Soups) != 3 || p.Soups[0].Kind != soupUniform || p.Soups[1].Kind != soupGreedy {
+	if len(p.Members) == 0 || len(p.Soups) != 3 || p.Soups[0].Kind != soupUniform ||
+		p.Soups[1].Kind != soupGreedy {
 		return fmt.Errorf("%d members, %d soups", len(p.Members), len(p.Soups))
 	}
 	var valid []float64
@@ -179,7 +181,8 @@ func (m *measurements) apartFindings(f *lab.Findings) error {
 	}
 	wa := a.WA.contender(fmt.Sprintf("WA %d+0", 2*n))
 	mixed := a.Mixed.contender(fmt.Sprintf("WA %d+%d", n, n))
-	if err := m.compare("apart", fmt.Sprintf("Members of one base and of one pre-trained apart (%d+%d: of the first and of the other)", n, n), []contender{wa, same, both, theirs, mixed}, 0, f); err != nil {
+	if err := m.compare("apart",
+		fmt.Sprintf("Members of one base and of one pre-trained apart (%d+%d: of the first and of the other)", n, n), []contender{wa, same, both, theirs, mixed}, 0, f); err != nil {
 		return err
 	}
 	for _, c := range []struct {
@@ -187,7 +190,8 @@ func (m *measurements) apartFindings(f *lab.Findings) error {
 		first, then contender
 	}{
 		{"An ensemble of members pre-trained apart is more accurate on unseen debates than the weight average of as many of one base", both, wa},
-		{"A weight average across pre-trainings is less accurate on unseen debates than one within", wa, mixed},
+		{"A weight average across pre-trainings is less accurate on unseen debates than one within",
+			wa, mixed},
 	} {
 		d, err := lab.Difference(c.first.near, c.then.near, m.Near.Clusters)
 		if err != nil {

@@ -40,9 +40,11 @@ func Tokenizer(extra string) []byte {
 		vocab[extra] = len(vocab)
 	}
 	special := func(id int, s string) map[string]any {
-		return map[string]any{"id": id, "content": s, "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}
+		return map[string]any{"id": id, "content": s, "special": true, "single_word": false,
+			"lstrip": false, "rstrip": false, "normalized": false}
 	}
-	byteLevel := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}
+	byteLevel := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+		"use_regex": true}
 	bos := map[string]any{"SpecialToken": map[string]any{"id": "<s>", "type_id": 0}}
 	seq := func(name string) map[string]any {
 		return map[string]any{"Sequence": map[string]any{"id": name, "type_id": 0}}
@@ -51,8 +53,10 @@ func Tokenizer(extra string) []byte {
 		"version": "1.0", "added_tokens": []any{special(0, "<s>"), special(1, "</s>")},
 		"normalizer": nil, "pre_tokenizer": byteLevel, "decoder": byteLevel,
 		"post_processor": map[string]any{
-			"type": "TemplateProcessing", "single": []any{bos, seq("A")}, "pair": []any{bos, seq("A"), seq("B")},
-			"special_tokens": map[string]any{"<s>": map[string]any{"id": "<s>", "ids": []int{0}, "tokens": []string{"<s>"}}},
+			"type": "TemplateProcessing", "single": []any{bos, seq("A")},
+			"pair": []any{bos, seq("A"), seq("B")},
+			"special_tokens": map[string]any{"<s>": map[string]any{"id": "<s>", "ids": []int{0},
+				"tokens": []string{"<s>"}}},
 		},
 		"model": map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}},
 	})

@@ -18,7 +18,8 @@ import (
 // seconds to load. All weights are 0 but the one at the start of the first
 // tensor, which is first. It has no tokenizer.
 func Sparse(t testing.TB, name string, layers int, first byte) string {
-	wide := strings.NewReplacer(`"hidden_size":32`, `"hidden_size":4096`, `"intermediate_size":48`, `"intermediate_size":8192`, `"num_hidden_layers":2`,
+	wide := strings.NewReplacer(`"hidden_size":32`, `"hidden_size":4096`, `"intermediate_size":48`,
+		`"intermediate_size":8192`, `"num_hidden_layers":2`,
 		`"num_hidden_layers":`+string(rune('0'+layers))).Replace(Config)
 	dir := filepath.Join(t.TempDir(), name)
 	require.NoError(t, os.Mkdir(dir, 0o700))

@@ -14,7 +14,8 @@ import (
 )
 
 func main() {
-	base := flag.String("base", "", "`directory` of the causal language model that the members were fine-tuned from; required")
+	base := flag.String("base", "",
+		"`directory` of the causal language model that the members were fine-tuned from; required")
 	card := flag.String("card", "", "`file` of the model's card; required")
 	out := flag.String("out", "cmd/warm/embedded/model", "`folder` to fill; what it holds is replaced")
 	flag.Parse()
