@@ -26,10 +26,13 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--model m=a --alpha 0.5", "model-root"},
 		{"--model m=a", "model-root base"},
 		{"", "model-root base"},
-		{"--config c.yaml", "mode dtype pooling ending double-bos max-tokens base alpha ab-sample"},
-		{"--state s", "mode dtype pooling ending double-bos max-tokens base alpha ab-sample model-root"},
-		{"--watch m.yaml --admin-key-file k", "mode dtype pooling ending double-bos max-tokens base alpha ab-sample"},
+		{"--config c.yaml", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample"},
+		{"--state s", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample model-root"},
+		{"--watch m.yaml --admin-key-file k", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample"},
 	},
+	"warm check":           {{"", ""}},
+	"warm health":          {{"", ""}},
+	"warm version":         {{"", ""}},
 	"warm average":         {{"", "base"}, {"--alpha 0.5", ""}},
 	"warm score":           {{"", "aggregate lambda base"}, {"--mode member:a --alpha 0.5", "aggregate lambda"}, {"--mode ens", "base"}, {"--mode both --alpha 0.5", ""}},
 	"warm train tokenizer": {{"", ""}},
@@ -45,8 +48,8 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--corrupt 0.1 --test t --lrs 1e-3 --dropouts 0 --bases a,b", "lr dropout base"},
 		{"--corrupt 0.1 --test t --task 1", "index parallel"},
 		{"--corrupt 0.1 --test t --index 1", "parallel task"},
-		{"--corrupt 0.1 --test t --list", "task index parallel workers save-every recompute replace"},
-		{"--plan p.yaml", "but plan task index list parallel workers save-every recompute replace"},
+		{"--corrupt 0.1 --test t --list", "task index parallel workers save-every recompute replace tensorboard"},
+		{"--plan p.yaml", "but plan task index list parallel workers save-every recompute replace tensorboard"},
 	},
 	"warm rl": {
 		{"", "baseline-decay kl-in ratio-clip eval-every measured"},
@@ -54,9 +57,10 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--algorithm grpo --kl-coef 0.1 --epochs-per-batch 2 --holdout 0.1 --optimizer adafactor", "baseline-decay beta1 beta2 eps"},
 	},
 	"warm eval": {
-		{"", "mode key name"},
-		{"--calibration c", "mode key"},
-		{"--url u", "workers max-tokens calibration"},
+		{"", "mode key name compare"},
+		{"--calibration c", "mode key compare"},
+		{"--url u", "workers max-tokens pooling ending double-bos head output calibration compare"},
+		{"--format judgebench", "mode key name baseline-train calibration holdout votes split-seed drop-long tolerance"},
 		{"--pool a,b", "but pool json"},
 	},
 	"warm generate":         {{"", "top-p top-k seed"}, {"--temperature 1", ""}},
@@ -78,7 +82,7 @@ var flagModes = map[string][]struct{ mode, refused string }{
 }
 
 var labModes = []struct{ mode, refused string }{
-	{"", "gflops"}, {"--list", "task index workers"}, {"--task 1", "gflops index"}, {"--index 1", "gflops task"},
+	{"", "gflops"}, {"--list", "task index workers json"}, {"--task 1", "gflops index"}, {"--index 1", "gflops task"},
 }
 
 // eachCommand calls f for the commands that do something.

@@ -52,7 +52,7 @@ func TestHeadsOfOtherTrainersLearn(t *testing.T) {
 		words string
 	}{
 		"TRL's, with a bias": {head: map[string][]int{"v_head.summary.weight": {1, 64}, "v_head.summary.bias": {1}}},
-		"GRM's, with layers": {head: map[string][]int{"v_head.summary.0.weight": {24, 64}, "v_head.summary.0.bias": {24}, "v_head.summary.2.weight": {1, 24}, "v_head.summary.2.bias": {1}}, words: "behind 1 more layers"},
+		"GRM's, with layers": {head: map[string][]int{"v_head.summary.0.weight": {24, 64}, "v_head.summary.0.bias": {24}, "v_head.summary.2.weight": {1, 24}, "v_head.summary.2.bias": {1}}, words: "behind another layer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := Small(t)
