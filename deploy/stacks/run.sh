@@ -21,6 +21,9 @@ mkdir -p "$dir"
 
 say() { echo "$*" >&2; }
 
+# get NAME ARGUMENT... installs into an environment.
+get() { "$dir/$1/bin/pip" install -q "${@:2}" >"$dir/$1-pip.log" 2>&1; }
+
 # environment NAME PACKAGE... makes a virtual environment; a package that does not
 # install costs itself alone. A package behind -- comes without what it depends on.
 environment() {
@@ -32,7 +35,7 @@ environment() {
   for package in "$@"; do
     if [ "$package" = -- ]; then
       deps=--no-deps
-    elif ! "$dir/$name/bin/pip" install -q $deps --ignore-requires-python "$package" >"$dir/$name-pip.log" 2>&1; then
+    elif ! get "$name" $deps "$package" && ! get "$name" $deps --ignore-requires-python "$package"; then
       say "skipped: $package does not install: $(tail -1 "$dir/$name-pip.log")"
     fi
   done
@@ -40,7 +43,7 @@ environment() {
 
 for name in "$@"; do
   case $name in
-  light) environment light openai litellm cohere langchain-openai langchain-cohere infinity_client 'tritonclient[http]' huggingface_hub verifiers ;;
+  light) environment light openai litellm cohere langchain-openai langchain-cohere infinity_client numpy 'tritonclient[http]' huggingface_hub verifiers ;;
   trl) environment trl torch transformers trl ;;
   # Their engines (vLLM, SGLang, DeepSpeed, Megatron) and what these pin stay away.
   rl) environment rl torch 'transformers<5' datasets accelerate peft ray omegaconf hydra-core aiohttp requests pandas scipy msgspec \
