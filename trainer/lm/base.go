@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/warmserve/warmserve/loader"
@@ -24,7 +25,7 @@ type base struct {
 	tied      bool
 	tokenizer *tokenizer.Tokenizer
 	template  *chat.Template // nil without one
-	bos, eos  int32          // -1 without
+	bos, eos  int32          // bos: that the tokenizer puts in front of a text; -1 without
 	ckpt      *loader.Checkpoint
 	hash      string
 }
@@ -145,12 +146,21 @@ func (b *base) text() error {
 			}
 		}
 	}
+	if b.bos >= 0 && !begins(b.tokenizer, b.bos) {
+		b.bos = -1 // it is named and put in front of nothing, as SmolLM2's and Qwen's
+	}
 	if b.contents.ChatTemplate != "" {
 		if b.template, err = chat.Parse(b.contents.ChatTemplate, special); err != nil {
 			return fmt.Errorf("chat template: %w", err)
 		}
 	}
 	return nil
+}
+
+// begins reports whether a tokenizer puts a token in front of a text.
+func begins(t *tokenizer.Tokenizer, id int32) bool {
+	s := t.Single()
+	return len(s) > 0 && slices.Contains(s[0].IDs, id)
 }
 
 // parseConfig reads a language model's config.json as that of the reward model

@@ -1,7 +1,10 @@
 package lm
 
 import (
+	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -51,4 +54,30 @@ func TestChoicesFollowTheDistribution(t *testing.T) {
 	assert.Zero(t, count(Sampling{Temperature: 1, TopK: 2})[0])
 	assert.Zero(t, count(Sampling{Temperature: 1, TopP: 0.85})[0])
 	assert.Error(t, Sampling{Temperature: -1, TopP: 2, TopK: -1}.Validate())
+}
+
+// TestTextsBeginAsTheTokenizerHasIt: a tokenizer that names a token of the
+// beginning and puts it in front of nothing, as SmolLM2's and Qwen's do.
+func TestTextsBeginAsTheTokenizerHasIt(t *testing.T) {
+	from := shared(t, "models/stories260K-hf")
+	dir := filepath.Join(t.TempDir(), "m")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(from)))
+	path := filepath.Join(dir, "tokenizer.json")
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var file map[string]any
+	require.NoError(t, json.Unmarshal(data, &file))
+	file["post_processor"] = nil
+	data, err = json.Marshal(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	for d, begins := range map[string]bool{from: true, dir: false} {
+		p, err := Open(d, nil)
+		require.NoError(t, err)
+		assert.Equal(t, begins, p.BOS >= 0, d)
+		p.Close()
+	}
+	err = Generate(t.Context(), dir, "", Sampling{Tokens: 2}, func(string) error { return nil })
+	assert.ErrorContains(t, err, "needs a prompt")
+	assert.NoError(t, Generate(t.Context(), from, "", Sampling{Tokens: 2}, func(string) error { return nil }))
 }
