@@ -177,7 +177,7 @@ func TestAKilledPullGoesOn(t *testing.T) {
 	h.Push("org/a", "main", files)
 	var resumed atomic.Value
 	half := make(chan struct{})
-	h.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	h.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/cdn/") {
 			return false
 		}
@@ -191,7 +191,7 @@ func TestAKilledPullGoesOn(t *testing.T) {
 		close(half)
 		<-r.Context().Done()
 		return true
-	}
+	})
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	child := exec.Command(exe)

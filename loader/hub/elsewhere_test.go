@@ -164,9 +164,12 @@ func TestAFolderOnAWebServer(t *testing.T) {
 	for name, data := range files {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
+	var mu sync.Mutex
 	var asked []string
 	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		asked = append(asked, r.Method+" "+r.URL.Path)
+		mu.Unlock()
 		http.StripPrefix("/x/", http.FileServer(http.Dir(dir))).ServeHTTP(w, r)
 	}))
 	defer h.Close()

@@ -145,16 +145,16 @@ func TestAHubThatFailsDoesNotKeepFromTheCache(t *testing.T) {
 	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	for _, status := range []int{500, 503, 429, 401, 403} {
-		h.Fault = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
+		h.Break(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true })
 		s, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 		require.NoError(t, err, status)
 		assert.Equal(t, sha, s.Commit)
 		assert.ErrorContains(t, s.Stale, fmt.Sprint(status))
 	}
-	h.Fault = func(w http.ResponseWriter, _ *http.Request) bool {
+	h.Break(func(w http.ResponseWriter, _ *http.Request) bool {
 		fmt.Fprint(w, "<html>Log in to the guest network")
 		return true
-	}
+	})
 	s, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	assert.ErrorContains(t, s.Stale, "answers like no hub")
@@ -171,14 +171,14 @@ func TestAnInterruptedDownloadGoesOn(t *testing.T) {
 	h.Push("org/name", "main", repository(1))
 	c := client(t, h)
 	var cuts atomic.Int64
-	h.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	h.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/cdn/") || cuts.Add(1) > 3 {
 			return false
 		}
 		w.Header().Set("Content-Length", fmt.Sprint(3<<20))
 		_, _ = w.Write(weights(1, 3<<20)[:1<<20]) // and then the connection breaks
 		return true
-	}
+	})
 	n := name(t, "org/name")
 	s, err := c.Snapshot(t.Context(), n, nil)
 	require.NoError(t, err)
@@ -215,12 +215,12 @@ func TestADownloadGoesOnInAnotherProcessFromWhatItFinds(t *testing.T) {
 		require.NoError(t, os.RemoveAll(c.path(n, "blobs", sum)))
 		require.NoError(t, os.WriteFile(part, kept, 0o644))
 		var from string
-		h.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
+		h.Break(func(_ http.ResponseWriter, r *http.Request) bool {
 			if strings.HasPrefix(r.URL.Path, "/cdn/"+sum) {
 				from += r.Header.Get("Range") + ";"
 			}
 			return false
-		}
+		})
 		s, err := c.Snapshot(t.Context(), n, nil)
 		require.NoError(t, err, what)
 		got, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors"))
@@ -237,7 +237,7 @@ func TestAServerWithoutRangesSendsAllAgain(t *testing.T) {
 	h.Push("org/name", "main", repository(1))
 	c := client(t, h)
 	var cuts atomic.Int64
-	h.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	h.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/cdn/") {
 			return false
 		}
@@ -248,7 +248,7 @@ func TestAServerWithoutRangesSendsAllAgain(t *testing.T) {
 		w.Header().Set("Content-Length", fmt.Sprint(3<<20))
 		_, _ = w.Write(weights(1, 3<<20)[:1<<20])
 		return true
-	}
+	})
 	s, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	require.NoError(t, err)
 	got, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors"))
@@ -261,7 +261,7 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 	h.Push("org/name", "main", repository(1))
 	c := client(t, h)
 	c.patience = 50 * time.Millisecond
-	h.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	h.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/cdn/") {
 			return false
 		}
@@ -270,7 +270,7 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 		return true
-	}
+	})
 	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	assert.ErrorContains(t, err, ": interrupted 5 times after")
 	assert.ErrorIs(t, err, errStalled)
@@ -280,13 +280,13 @@ func TestWrongContentsAreNotKept(t *testing.T) {
 	h := hubtest.New(t)
 	h.Push("org/name", "main", repository(1))
 	c := client(t, h)
-	h.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	h.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/cdn/") {
 			_, _ = w.Write(weights(8, 3<<20))
 			return true
 		}
 		return false
-	}
+	})
 	n := name(t, "org/name")
 	_, err := c.Snapshot(t.Context(), n, nil)
 	require.ErrorIs(t, err, ErrCorrupt)
@@ -297,7 +297,8 @@ func TestWrongContentsAreNotKept(t *testing.T) {
 	c.Offline = true
 	_, err = c.Snapshot(t.Context(), n, nil)
 	assert.ErrorIs(t, err, ErrOffline, "an incomplete snapshot is none")
-	c.Offline, h.Fault = false, nil
+	c.Offline = false
+	h.Break(nil)
 	_, err = c.Snapshot(t.Context(), n, nil)
 	assert.NoError(t, err)
 }
@@ -311,14 +312,11 @@ func TestTokens(t *testing.T) {
 	_, err := c.Snapshot(t.Context(), n, nil)
 	require.ErrorIs(t, err, ErrDenied)
 	assert.ErrorContains(t, err, "no token was sent")
-	c.Token = "wrong"
+	c.Token = "not-the-one"
 	_, err = c.Snapshot(t.Context(), n, nil)
 	require.ErrorIs(t, err, ErrDenied)
-	assert.NotContains(t, err.Error(), "wrong)")
+	assert.NotContains(t, err.Error(), "not-the-one")
 	c.Token = "secret"
-	h.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
-		return false
-	}
 	_, err = c.Snapshot(t.Context(), n, nil)
 	require.NoError(t, err)
 	_, err = c.Snapshot(t.Context(), name(t, "org/name@nowhere"), nil)
@@ -331,18 +329,18 @@ func TestATokenGoesToNoOtherHost(t *testing.T) {
 	h := hubtest.New(t)
 	h.Push("org/name", "main", repository(1))
 	cdn.Push("org/name", "main", repository(1))
-	cdn.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
+	cdn.Break(func(_ http.ResponseWriter, r *http.Request) bool {
 		sent = r.Header.Get("Authorization")
 		return false
-	}
+	})
 	other := strings.Replace(cdn.URL, "127.0.0.1", "localhost", 1)
-	h.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+	h.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/cdn/") {
 			http.Redirect(w, r, other+r.URL.Path, http.StatusFound)
 			return true
 		}
 		return false
-	}
+	})
 	c := client(t, h)
 	c.Token = "secret"
 	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
@@ -369,13 +367,13 @@ func TestHostileListings(t *testing.T) {
 		"of something": `{"sha":"` + sum + `","siblings":[{"rfilename":"evil.exe","size":1,"blobId":"` + sum + `"}]}`,
 	} {
 		h := hubtest.New(t)
-		h.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		h.Break(func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.HasPrefix(r.URL.Path, "/api/") {
 				fmt.Fprint(w, body)
 				return true
 			}
 			return false
-		}
+		})
 		c := client(t, h)
 		_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
 		require.Error(t, err, what)
@@ -392,12 +390,12 @@ func TestCancelling(t *testing.T) {
 	c := client(t, h)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("no longer wanted")
-	h.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
+	h.Break(func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/cdn/") {
 			cancel(why)
 		}
 		return false
-	}
+	})
 	_, err := c.Snapshot(ctx, name(t, "org/name"), nil)
 	assert.ErrorIs(t, err, why)
 }
@@ -444,17 +442,17 @@ func TestAFullDisk(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "other"), make([]byte, 1<<20+400<<10), 0o644))
 	files["model.safetensors"] = weights(1, 300<<10)
 	h.Push("org/name", "main", files)
-	h.Fault = func(_ http.ResponseWriter, r *http.Request) bool {
+	h.Break(func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/cdn/") {
 			_ = os.WriteFile(filepath.Join(dir, "more"), make([]byte, 1<<20), 0o644) // as far as it goes
 		}
 		return false
-	}
+	})
 	_, err = c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	assert.ErrorContains(t, err, "no space left on device")
 	require.NoError(t, os.Remove(filepath.Join(dir, "other")))
 	_ = os.Remove(filepath.Join(dir, "more"))
-	h.Fault = nil
+	h.Break(nil)
 	_, err = c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	assert.NoError(t, err)
 }

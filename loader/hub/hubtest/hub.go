@@ -26,12 +26,11 @@ import (
 // Hub is a hub with repositories that a test fills.
 type Hub struct {
 	*httptest.Server
-	// Fault, when not nil, sees each request first, and answers it where it returns true.
-	Fault func(w http.ResponseWriter, r *http.Request) bool
 	// Private repositories open with this token alone.
 	Private map[string]string
 
 	mu       sync.Mutex
+	fault    func(w http.ResponseWriter, r *http.Request) bool
 	repos    map[string]*repo
 	requests []string
 }
@@ -50,6 +49,14 @@ func New(t testing.TB) *Hub {
 	h.Server = httptest.NewServer(http.HandlerFunc(h.serve))
 	t.Cleanup(h.Server.Close)
 	return h
+}
+
+// Break lets a fault see each request first, and answer it where it returns true;
+// nil mends the hub.
+func (h *Hub) Break(fault func(w http.ResponseWriter, r *http.Request) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fault = fault
 }
 
 // Push makes a commit of files and moves a branch to it.
@@ -96,8 +103,9 @@ func (h *Hub) Requests() []string {
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	h.requests = append(h.requests, r.Method+" "+r.URL.Path)
+	fault := h.fault
 	h.mu.Unlock()
-	if h.Fault != nil && h.Fault(w, r) {
+	if fault != nil && fault(w, r) {
 		return
 	}
 	path := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
