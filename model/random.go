@@ -65,7 +65,9 @@ func (r *Random) ReadAt(dst []float32, name string, offset int) error {
 		mean, half = 1, 0.1
 	}
 	for i := range dst {
-		dst[i] = mean + half*(float32(nn.Mix(key, uint64(offset+i))>>40)*(2.0/(1<<24))-1)
+		// Each product is rounded by itself: arm64 would fuse it with the sum.
+		unit := float32(float32(nn.Mix(key, uint64(offset+i))>>40)*(2.0/(1<<24))) - 1
+		dst[i] = mean + float32(half*unit)
 	}
 	return nil
 }
