@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -143,7 +142,7 @@ func (o *bucketOrigin) say(err error) error {
 	case r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%w: %w", ErrDenied, s)
 	}
-	return errors.Join(s)
+	return s
 }
 
 // md5Of reports whether a store's tag is the MD5 of the contents, as it is of

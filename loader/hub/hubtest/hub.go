@@ -160,10 +160,10 @@ func (h *Hub) api(w http.ResponseWriter, r *http.Request, id, what, revision str
 		return
 	}
 	type lfs struct {
-		OID    string `json:"oid,omitempty"`
-		SHA256 string `json:"sha256,omitempty"`
-		Size   int    `json:"size"`
-		Stub   int    `json:"pointerSize"` // of what git has in its place
+		OID         string `json:"oid,omitempty"`
+		SHA256      string `json:"sha256,omitempty"`
+		Size        int    `json:"size"`
+		PointerSize int    `json:"pointerSize"` // of what git has in its place
 	}
 	type entry map[string]any
 	var list []entry
@@ -174,12 +174,12 @@ func (h *Hub) api(w http.ResponseWriter, r *http.Request, id, what, revision str
 		if what == "tree" {
 			e["type"], e["path"], e["oid"], e["size"] = "file", name, blobID(data), len(data)
 			if len(data) >= LargeFrom {
-				e["lfs"] = lfs{OID: sum, Size: len(data), Stub: 134}
+				e["lfs"] = lfs{OID: sum, Size: len(data), PointerSize: 134}
 			}
 		} else if e["rfilename"] = name; r.URL.Query().Get("blobs") == "true" {
 			e["blobId"], e["size"] = blobID(data), len(data)
 			if len(data) >= LargeFrom {
-				e["lfs"] = lfs{SHA256: sum, Size: len(data), Stub: 134}
+				e["lfs"] = lfs{SHA256: sum, Size: len(data), PointerSize: 134}
 			}
 		}
 		list = append(list, e)
