@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -63,6 +64,9 @@ func (e *statusError) Error() string {
 func transient(err error) bool {
 	if s := (*statusError)(nil); errors.As(err, &s) {
 		return s.code == http.StatusTooManyRequests || s.code == http.StatusRequestTimeout || s.code >= 500
+	}
+	if disk := (*fs.PathError)(nil); errors.As(err, &disk) { // whose errno is a net.Error as well
+		return false
 	}
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, errStalled) ||

@@ -128,11 +128,7 @@ func (d *downloading) restart() error {
 	d.progress.add(-d.have)
 	d.have = 0
 	d.reset()
-	if err := d.part.Truncate(0); err != nil {
-		return err
-	}
-	_, err := d.part.Seek(0, io.SeekStart)
-	return err
+	return d.part.Truncate(0)
 }
 
 // run gets the rest and verifies the whole. Interruptions are bridged as long
@@ -142,8 +138,8 @@ func (d *downloading) run(ctx context.Context) error {
 	if pause == 0 {
 		pause = time.Second
 	}
+	furthest := d.have
 	for failed := 0; d.have < d.file.Size; {
-		before := d.have
 		err := d.once(ctx)
 		switch {
 		case err == nil:
@@ -153,8 +149,8 @@ func (d *downloading) run(ctx context.Context) error {
 		case !transient(err):
 			return err
 		}
-		if d.have > before {
-			failed = 0
+		if d.have > furthest {
+			furthest, failed = d.have, 0
 		}
 		if failed++; failed == attempts {
 			return fmt.Errorf("interrupted %d times after %d of %d bytes; what has come is kept, and the next attempt goes on from there: %w", failed, d.have, d.file.Size, err)
@@ -185,7 +181,8 @@ func (d *downloading) once(ctx context.Context) error {
 	defer watch.Stop()
 	body, begin, err := d.open(ctx, d.have)
 	if err != nil {
-		if s := (*statusError)(nil); errors.As(err, &s) && s.code == http.StatusRequestedRangeNotSatisfiable {
+		if s := (*statusError)(nil); d.have > 0 && errors.As(err, &s) &&
+			s.code == http.StatusRequestedRangeNotSatisfiable {
 			return d.restart()
 		}
 		return stalled(ctx, err)
@@ -200,7 +197,7 @@ func (d *downloading) once(ctx context.Context) error {
 	for d.have < d.file.Size {
 		watch.Reset(d.c.wait())
 		n, err := body.Read(buf[:min(int64(len(buf)), d.file.Size-d.have)])
-		if _, err := d.part.Write(buf[:n]); err != nil {
+		if _, err := d.part.WriteAt(buf[:n], d.have); err != nil {
 			return err
 		}
 		d.hash.Write(buf[:n])

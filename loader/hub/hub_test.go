@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,6 +257,40 @@ func TestAServerWithoutRangesSendsAllAgain(t *testing.T) {
 	assert.True(t, bytes.Equal(weights(1, 3<<20), got))
 }
 
+// TestAServerThatRefusesRangesIsGivenUp: each answer is one that a download may go on after.
+func TestAServerThatRefusesRangesIsGivenUp(t *testing.T) {
+	for what, all := range map[string]bool{"every request": true, "those of parts": false} {
+		h := hubtest.New(t)
+		h.Push("org/name", "main", repository(1))
+		c := client(t, h)
+		var asked atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		h.Break(func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case !strings.HasPrefix(r.URL.Path, "/cdn/"):
+				return false
+			case asked.Add(1) > 100:
+				cancel()
+			case all || r.Header.Get("Range") != "":
+				w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+			default:
+				w.Header().Set("Content-Length", fmt.Sprint(3<<20))
+				_, _ = w.Write(weights(1, 3<<20)[:1<<20])
+			}
+			return true
+		})
+		_, err := c.Snapshot(ctx, name(t, "org/name"), nil)
+		assert.Error(t, err)
+		assert.LessOrEqual(t, asked.Load(), int64(100), what)
+		cancel()
+	}
+}
+
+func TestADiskIsNotAskedAgain(t *testing.T) {
+	assert.False(t, transient(fmt.Errorf("write: %w", &fs.PathError{Op: "write", Err: syscall.ENOSPC})))
+	assert.True(t, transient(syscall.ECONNRESET))
+}
+
 func TestASilentServerIsGivenUp(t *testing.T) {
 	h := hubtest.New(t)
 	h.Push("org/name", "main", repository(1))
@@ -450,6 +485,7 @@ func TestAFullDisk(t *testing.T) {
 	})
 	_, err = c.Snapshot(t.Context(), name(t, "org/name"), nil)
 	assert.ErrorContains(t, err, "no space left on device")
+	assert.NotContains(t, err.Error(), "interrupted", "it is not the network")
 	require.NoError(t, os.Remove(filepath.Join(dir, "other")))
 	_ = os.Remove(filepath.Join(dir, "more"))
 	h.Break(nil)
