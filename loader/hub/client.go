@@ -84,7 +84,7 @@ func (c *Client) wait() time.Duration {
 }
 
 // httpClient follows redirects; a token goes to no other host.
-var httpClient = &http.Client{Transport: &http.Transport{
+var httpClient = &http.Client{CheckRedirect: redirect, Transport: &http.Transport{
 	Proxy:                 http.ProxyFromEnvironment,
 	DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 	TLSHandshakeTimeout:   10 * time.Second,
@@ -92,6 +92,19 @@ var httpClient = &http.Client{Transport: &http.Transport{
 	MaxIdleConnsPerHost:   workers,
 	ForceAttemptHTTP2:     true,
 }}
+
+// redirect keeps a token from what net/http takes for the same host: its subdomains, other
+// ports, and itself without TLS.
+func redirect(r *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if r.URL.Host != first.Host || first.Scheme == "https" && r.URL.Scheme != "https" {
+		r.Header.Del("Authorization")
+	}
+	if len(via) >= 10 {
+		return errors.New("more than 10 redirects")
+	}
+	return nil
+}
 
 // origin is where the files of one name come from.
 type origin interface {

@@ -360,27 +360,46 @@ func TestTokens(t *testing.T) {
 
 func TestATokenGoesToNoOtherHost(t *testing.T) {
 	cdn := hubtest.New(t)
-	sent := "nothing"
+	sent := ""
 	h := hubtest.New(t)
 	h.Push("org/name", "main", repository(1))
 	cdn.Push("org/name", "main", repository(1))
 	cdn.Break(func(_ http.ResponseWriter, r *http.Request) bool {
-		sent = r.Header.Get("Authorization")
+		sent += r.Header.Get("Authorization") // of each request on the way
 		return false
 	})
-	other := strings.Replace(cdn.URL, "127.0.0.1", "localhost", 1)
-	h.Break(func(w http.ResponseWriter, r *http.Request) bool {
-		if strings.HasPrefix(r.URL.Path, "/cdn/") {
-			http.Redirect(w, r, other+r.URL.Path, http.StatusFound)
-			return true
+	// Of another port net/http thinks that it is the same host, as of a subdomain.
+	for _, other := range []string{strings.Replace(cdn.URL, "127.0.0.1", "localhost", 1), cdn.URL} {
+		h.Break(func(w http.ResponseWriter, r *http.Request) bool {
+			_, path, large := strings.Cut(r.URL.Path, "/resolve/")
+			if large = large && strings.HasSuffix(path, "/model.safetensors"); large {
+				http.Redirect(w, r, other+r.URL.Path, http.StatusFound)
+			}
+			return large
+		})
+		c := client(t, h)
+		c.Token, sent = "secret", ""
+		_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
+		require.NoError(t, err)
+		assert.Empty(t, sent, other)
+	}
+}
+
+func TestRedirectsKeepATokenWhereItBelongs(t *testing.T) {
+	for from, kept := range map[string]map[string]bool{
+		"https://hub/x": {"https://hub/y": true, "http://hub/y": false, "https://cdn.hub/y": false, "https://hub:444/y": false},
+		"http://hub/x":  {"https://hub/y": true, "http://hub/y": true, "http://other/y": false},
+	} {
+		for to, want := range kept {
+			first, err := http.NewRequest(http.MethodGet, from, nil)
+			require.NoError(t, err)
+			next, err := http.NewRequest(http.MethodGet, to, nil)
+			require.NoError(t, err)
+			next.Header.Set("Authorization", "Bearer secret")
+			require.NoError(t, redirect(next, []*http.Request{first}))
+			assert.Equal(t, want, next.Header.Get("Authorization") != "", "%s to %s", from, to)
 		}
-		return false
-	})
-	c := client(t, h)
-	c.Token = "secret"
-	_, err := c.Snapshot(t.Context(), name(t, "org/name"), nil)
-	require.NoError(t, err)
-	assert.Empty(t, sent)
+	}
 }
 
 // TestHostileListings: what a hub says names nothing outside of the cache, and
