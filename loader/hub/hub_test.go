@@ -438,6 +438,17 @@ func TestHostileListings(t *testing.T) {
 	}
 }
 
+func TestSizesThatOverflow(t *testing.T) {
+	const sum = "0123456789abcdef0123456789abcdef01234567"
+	h := hubtest.New(t)
+	h.Break(func(w http.ResponseWriter, _ *http.Request) bool {
+		fmt.Fprint(w, `{"sha":"`+sum+`","siblings":[{"rfilename":"a.json","size":9000000000000000000,"blobId":"`+sum+`"},{"rfilename":"b.json","size":9000000000000000000,"blobId":"`+sum+`"}]}`)
+		return true
+	})
+	_, err := client(t, h).Snapshot(t.Context(), name(t, "org/name"), nil)
+	assert.ErrorContains(t, err, "b.json: its files have more than")
+}
+
 func TestCancelling(t *testing.T) {
 	h := hubtest.New(t)
 	h.Push("org/name", "main", repository(1))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"sync"
 	"sync/atomic"
@@ -85,10 +86,14 @@ func (c *Client) fetch(ctx context.Context, o origin, s Snapshot, files map[stri
 	missing := c.missing(s.Name, s.Commit, files)
 	var total int64
 	for _, name := range missing {
-		if f := files[name]; !digest.MatchString(f.hash()) || f.Size < 0 {
+		f := files[name]
+		switch {
+		case !digest.MatchString(f.hash()) || f.Size < 0:
 			return fmt.Errorf("no hash of %s is named, by which it could be verified", name)
+		case f.Size > math.MaxInt64-total:
+			return fmt.Errorf("%s: its files have more than %d bytes together", name, int64(math.MaxInt64))
 		}
-		total += files[name].Size
+		total += f.Size
 	}
 	p := &progress{told: told, name: s.Name, total: total}
 	if err := c.checkRoom(s.Name, missing, files); err != nil {
