@@ -3,8 +3,8 @@ package hub
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -90,7 +90,8 @@ func (o *bucketOrigin) list(ctx context.Context) (string, map[string]file, error
 			return "", nil, o.say(object.Err)
 		}
 		name := strings.TrimPrefix(object.Key, o.folder)
-		if files[name] = (file{Size: object.Size, Tag: strings.Trim(object.ETag, `"`)}); object.ETag == "" {
+		files[name] = file{Size: object.Size, Tag: strings.Trim(object.ETag, `"`)}
+		if files[name].Tag == "" {
 			return "", nil, fmt.Errorf("%s names no version of %s", o.store.EndpointURL(), object.Key)
 		}
 		if len(files) > maxObjects {
@@ -104,26 +105,35 @@ func (o *bucketOrigin) list(ctx context.Context) (string, map[string]file, error
 }
 
 // open implements origin.
-func (o *bucketOrigin) open(ctx context.Context, _, name string, f file, from int64) (io.ReadCloser,
-	int64, error) {
+func (o *bucketOrigin) open(ctx context.Context, _, name string, f file, from int64) (*content, error) {
 	var opts minio.GetObjectOptions
 	err := opts.SetMatchETag(f.Tag)
 	if err == nil && from > 0 {
 		err = opts.SetRange(from, 0) // to the end
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	// The core client asks once, for the reader that it returns.
 	body, _, header, err := (&minio.Core{Client: o.store}).GetObject(ctx, o.bucket, o.folder+name, opts)
 	if err != nil {
-		return nil, 0, o.say(err)
+		return nil, o.say(err)
 	}
-	begin := int64(0)
+	got := &content{ReadCloser: body, opaque: sealed(header)}
 	if header.Get("Content-Range") != "" {
-		begin = from
+		if got.begin = rangeBegin(header); got.begin != from {
+			return nil, errors.Join(fmt.Errorf("%s sends another part than the one from byte %d", o.store.EndpointURL(), from),
+				body.Close())
+		}
 	}
-	return body, begin, nil
+	return got, nil
+}
+
+// sealed reports whether an object is encrypted with a key that is not the store's own: then its
+// tag has an MD5's form and is none.
+func sealed(h http.Header) bool {
+	return strings.HasPrefix(h.Get("X-Amz-Server-Side-Encryption"), "aws:kms") ||
+		h.Get("X-Goog-Encryption-Kms-Key-Name") != ""
 }
 
 // say gives an error of a store the form of the others.
@@ -138,7 +148,7 @@ func (o *bucketOrigin) say(err error) error {
 	case r.StatusCode == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", ErrNotFound, s)
 	case r.StatusCode == http.StatusPreconditionFailed:
-		return fmt.Errorf("%w: it was written anew while it was downloaded: %w", ErrCorrupt, s)
+		return fmt.Errorf("%w: %w", errAnew, s)
 	case r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%w: %w", ErrDenied, s)
 	}

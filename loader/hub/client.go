@@ -47,6 +47,9 @@ var (
 	ErrCorrupt = errors.New("wrong contents")
 )
 
+// errAnew is returned for a file that is no longer the one that was listed.
+var errAnew = fmt.Errorf("%w: it was written anew while it was downloaded", ErrCorrupt)
+
 // statusError is an answer of the hub that is none of 200 and 206.
 type statusError struct {
 	url, status, said, kind string
@@ -111,10 +114,15 @@ type origin interface {
 	// list returns what the revision stands at, a name of 40 hexadecimal digits, and
 	// its files.
 	list(ctx context.Context) (sha string, files map[string]file, err error)
-	// open reads a file of a list from a byte on. Where the other side cannot do
-	// that, the body begins at another one.
-	open(ctx context.Context, sha, name string, f file, from int64) (body io.ReadCloser, begin int64,
-		err error)
+	// open reads a file of a list from a byte on.
+	open(ctx context.Context, sha, name string, f file, from int64) (*content, error)
+}
+
+// content is a file on its way.
+type content struct {
+	io.ReadCloser
+	begin  int64 // the byte that was asked for, or 0 where the other side can only send all
+	opaque bool  // the file's Tag is no hash of its bytes, whatever its form
 }
 
 func (c *Client) origin(n Name) (origin, error) {
@@ -128,7 +136,7 @@ func (c *Client) origin(n Name) (origin, error) {
 }
 
 // get asks for what is at an address, from a byte on; prepare may be nil. The
-// reply is 200 or 206, and begin the byte that it begins with.
+// reply is 200 or 206, and begin the byte that it begins with: from, or 0.
 func get(ctx context.Context, method, url string, from int64,
 	prepare func(*http.Request)) (reply *http.Response, begin int64, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, nil)
@@ -150,10 +158,8 @@ func get(ctx context.Context, method, url string, from int64,
 	case http.StatusOK:
 		return reply, 0, nil
 	case http.StatusPartialContent:
-		rest, ok := strings.CutPrefix(reply.Header.Get("Content-Range"), "bytes ")
-		first, _, _ := strings.Cut(rest, "-")
-		if begin, err := strconv.ParseInt(first, 10, 64); ok && err == nil && from > 0 {
-			return reply, begin, nil
+		if from > 0 && rangeBegin(reply.Header) == from {
+			return reply, from, nil
 		}
 	}
 	reply.Body.Close()
@@ -166,6 +172,16 @@ func get(ctx context.Context, method, url string, from int64,
 		return nil, 0, fmt.Errorf("%w: %w", ErrDenied, s)
 	}
 	return nil, 0, s
+}
+
+// rangeBegin returns the byte that a part begins with, -1 when it does not say.
+func rangeBegin(h http.Header) int64 {
+	rest, ok := strings.CutPrefix(h.Get("Content-Range"), "bytes ")
+	first, _, _ := strings.Cut(rest, "-")
+	if begin, err := strconv.ParseInt(first, 10, 64); ok && err == nil {
+		return begin
+	}
+	return -1
 }
 
 // file is one file of a commit.

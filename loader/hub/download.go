@@ -60,7 +60,7 @@ func (c *Client) download(ctx context.Context, o origin, s Snapshot, name string
 	}
 	defer part.Close() // synced before it is renamed
 	d := &downloading{c: c, part: part, file: f, progress: p,
-		open: func(ctx context.Context, from int64) (io.ReadCloser, int64, error) {
+		open: func(ctx context.Context, from int64) (*content, error) {
 			return o.open(ctx, s.Commit, name, f, from)
 		}}
 	resumed, err := d.begin()
@@ -88,11 +88,12 @@ func (c *Client) download(ctx context.Context, o origin, s Snapshot, name string
 // downloading is one file on its way.
 type downloading struct {
 	c        *Client
-	open     func(ctx context.Context, from int64) (body io.ReadCloser, begin int64, err error)
+	open     func(ctx context.Context, from int64) (*content, error)
 	file     file
 	part     *os.File
 	hash     hash.Hash
 	have     int64 // bytes in part
+	opaque   bool  // see content
 	progress *progress
 }
 
@@ -163,7 +164,7 @@ func (d *downloading) run(ctx context.Context) error {
 	}
 	want := d.file.hash()
 	if d.file.Tag != "" {
-		if want = d.file.Tag; !md5Of(want) {
+		if want = d.file.Tag; d.opaque || !md5Of(want) {
 			return nil // nothing but the length is known
 		}
 	}
@@ -179,7 +180,7 @@ func (d *downloading) once(ctx context.Context) error {
 	defer cancel(nil)
 	watch := time.AfterFunc(d.c.wait(), func() { cancel(errStalled) })
 	defer watch.Stop()
-	body, begin, err := d.open(ctx, d.have)
+	body, err := d.open(ctx, d.have)
 	if err != nil {
 		if s := (*statusError)(nil); d.have > 0 && errors.As(err, &s) &&
 			s.code == http.StatusRequestedRangeNotSatisfiable {
@@ -188,7 +189,8 @@ func (d *downloading) once(ctx context.Context) error {
 		return stalled(ctx, err)
 	}
 	defer body.Close()
-	if d.have > 0 && begin != d.have { // the whole file comes again
+	d.opaque = body.opaque
+	if body.begin != d.have { // the whole file comes again
 		if err := d.restart(); err != nil {
 			return err
 		}

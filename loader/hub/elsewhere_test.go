@@ -25,6 +25,7 @@ type store struct {
 	mu      sync.Mutex
 	objects map[string][]byte
 	parts   bool // objects were written in parts: their tags are no hashes
+	kms     bool // objects are encrypted with a key of their own: their tags have a hash's form
 	cut     int  // so many replies break off after half of an object
 	asked   []string
 }
@@ -41,6 +42,9 @@ func newStore(t *testing.T, files map[string][]byte) *store {
 
 func (s *store) tag(data []byte) string {
 	sum := fmt.Sprintf("%x", md5.Sum(data)) //nolint:gosec // see the import
+	if s.kms {
+		sum = fmt.Sprintf("%x", md5.Sum([]byte(sum))) //nolint:gosec // see the import
+	}
 	if s.parts {
 		return `"` + sum + `-2"`
 	}
@@ -64,6 +68,9 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("ETag", s.tag(data))
+	if s.kms {
+		w.Header().Set("X-Amz-Server-Side-Encryption", "aws:kms")
+	}
 	if want := r.Header.Get("If-Match"); want != "" && strings.Trim(want, `"`) != strings.Trim(s.tag(data), `"`) {
 		w.WriteHeader(http.StatusPreconditionFailed)
 		return
@@ -140,6 +147,77 @@ func TestBuckets(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestATagOfAnEncryptedObjectIsNoHash(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	files := repository(1)
+	s := newStore(t, files)
+	s.kms, s.cut = true, 1
+	c := &Client{Cache: t.TempDir(), S3: s.URL, patience: 2 * time.Second, pause: time.Millisecond}
+	snapshot, err := c.Snapshot(t.Context(), name(t, "s3://models/a"), nil)
+	require.NoError(t, err)
+	got, err := os.ReadFile(filepath.Join(snapshot.Dir, "model.safetensors"))
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(files["model.safetensors"], got))
+}
+
+// TestAFileOnAWebServerThatChanges: what comes is what was listed, or nothing.
+func TestAFileOnAWebServerThatChanges(t *testing.T) {
+	data, cut := weights(1, 2<<20), false
+	modified := time.Unix(1e9, 0)
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/x/model.safetensors":
+			w.WriteHeader(http.StatusNotFound)
+			return
+		case r.Method == http.MethodGet && !cut:
+			cut = true
+			w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+			w.Header().Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
+			_, _ = w.Write(data[:1<<20]) // and then the connection breaks
+			data, modified = weights(2, 2<<20), time.Unix(2e9, 0)
+			return
+		}
+		http.ServeContent(w, r, "", modified, bytes.NewReader(data))
+	}))
+	defer h.Close()
+	c := &Client{Cache: t.TempDir(), patience: 2 * time.Second, pause: time.Millisecond}
+	_, err := c.Snapshot(t.Context(), name(t, h.URL+"/x"), nil)
+	require.ErrorIs(t, err, ErrCorrupt)
+	assert.ErrorContains(t, err, "written anew")
+	s, err := c.Snapshot(t.Context(), name(t, h.URL+"/x"), nil)
+	require.NoError(t, err)
+	got, err := os.ReadFile(filepath.Join(s.Dir, "model.safetensors"))
+	require.NoError(t, err)
+	assert.True(t, bytes.Equal(data, got))
+}
+
+// TestAPartFromElsewhere: a part that begins at another byte is not put behind what is there.
+func TestAPartFromElsewhere(t *testing.T) {
+	data, cut := weights(1, 2<<20), false
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/x/model.safetensors":
+			w.WriteHeader(http.StatusNotFound)
+			return
+		case r.Method == http.MethodGet && !cut:
+			cut = true
+			w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+			w.Header().Set("ETag", `"1"`)
+			_, _ = w.Write(data[:1<<20])
+			return
+		case r.Header.Get("Range") != "":
+			r.Header.Set("Range", "bytes=100-")
+		}
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	}))
+	defer h.Close()
+	c := &Client{Cache: t.TempDir(), patience: 2 * time.Second, pause: time.Millisecond}
+	_, err := c.Snapshot(t.Context(), name(t, h.URL+"/x"), nil)
+	assert.ErrorContains(t, err, "206 Partial Content")
 }
 
 func TestBucketsThatAreNotThere(t *testing.T) {

@@ -86,12 +86,11 @@ func (o *hubOrigin) list(ctx context.Context) (sha string, files map[string]file
 }
 
 // open implements origin.
-func (o *hubOrigin) open(ctx context.Context, sha, name string, _ file, from int64) (io.ReadCloser,
-	int64, error) {
+func (o *hubOrigin) open(ctx context.Context, sha, name string, _ file, from int64) (*content, error) {
 	reply, begin, err := o.get(ctx, "/"+o.name.Repo+"/resolve/"+sha+"/"+
 		(&url.URL{Path: name}).EscapedPath(), from)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return reply.Body, begin, nil
+	return &content{ReadCloser: reply.Body, begin: begin}, nil
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"path"
-	"strings"
 )
 
 // webOrigin is the address of a folder on a web server. Such a server lists no
@@ -61,14 +60,11 @@ func (o webOrigin) look(ctx context.Context, name string, files map[string]file)
 		return err
 	}
 	defer reply.Body.Close()
-	tag := reply.Header.Get("ETag")
-	if tag == "" {
-		tag = reply.Header.Get("Last-Modified")
-	}
+	tag := webTag(reply, name)
 	if tag == "" || reply.ContentLength < 0 {
 		return fmt.Errorf("%s/%s: the server names neither a version (ETag or Last-Modified) nor a length: download it by hand", string(o), name)
 	}
-	files[name] = file{Size: reply.ContentLength, Tag: "web " + tag + " " + name}
+	files[name] = file{Size: reply.ContentLength, Tag: tag}
 	return nil
 }
 
@@ -108,16 +104,25 @@ func (o webOrigin) shards(ctx context.Context, index string) ([]string, error) {
 const maxShards = 1000
 
 // open implements origin.
-func (o webOrigin) open(ctx context.Context, _, name string, f file, from int64) (io.ReadCloser,
-	int64, error) {
-	reply, begin, err := get(ctx, http.MethodGet, string(o)+"/"+name, from, func(r *http.Request) {
-		if tag, _, ok := strings.Cut(strings.TrimPrefix(f.Tag, "web "), " "); ok && from > 0 &&
-			strings.HasPrefix(tag, `"`) {
-			r.Header.Set("If-Range", tag) // another version begins anew
-		}
-	})
+func (o webOrigin) open(ctx context.Context, _, name string, f file, from int64) (*content, error) {
+	reply, begin, err := get(ctx, http.MethodGet, string(o)+"/"+name, from, nil)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return reply.Body, begin, nil
+	if webTag(reply, name) != f.Tag {
+		return nil, errors.Join(errAnew, reply.Body.Close())
+	}
+	return &content{ReadCloser: reply.Body, begin: begin}, nil
+}
+
+// webTag names the version of a file that a server answers with; "" when it names none.
+func webTag(reply *http.Response, name string) string {
+	version := reply.Header.Get("ETag")
+	if version == "" {
+		version = reply.Header.Get("Last-Modified")
+	}
+	if version == "" {
+		return ""
+	}
+	return "web " + version + " " + name
 }
