@@ -201,9 +201,15 @@ func TestHeadsWithLayersLearn(t *testing.T) {
 func TestTrainingRefusesHeadsThatItDoesNotLearn(t *testing.T) {
 	c, err := ParseConfig([]byte(configs["llama"]))
 	require.NoError(t, err)
-	c.Scoring = manyHeads
-	_, err = NewTraining(c, NewRandom(c, 1), 1, kernel.Float32)
-	assert.ErrorContains(t, err, "made of 5 outputs")
+	for want, scoring := range map[string]*Scoring{
+		"made of 5 outputs": {Branches: []HeadBranch{{Name: "score", Outputs: 3}, {Name: "gate", Outputs: 2}}},
+		"batch norm, score.1": {Branches: []HeadBranch{{Hidden: []HeadLayer{{Name: "score.0", Out: 50, Activation: "relu", Norm: "score.1"}},
+			Name: "score.3", Outputs: 1}}},
+	} {
+		c.Scoring = scoring
+		_, err = NewTraining(c, NewRandom(c, 1), 1, kernel.Float32)
+		assert.ErrorContains(t, err, want)
+	}
 }
 
 // TestStepsOfBuiltInputsScoreAsTheirOwnCode reads Skywork's process reward model where its own code has put the marks,

@@ -8,10 +8,18 @@ import (
 )
 
 // learns says whether a head can be trained: a linear one, or one with layers
-// before it, whose one output is the reward.
+// before it that learn, whose one output is the reward.
 func learns(n *nn.Network) error {
 	h := n.Head
-	if h == nil || h.Readout == nil && h.Outputs() == 1 && len(h.Branches) == 1 {
+	if h == nil {
+		return nil
+	}
+	for _, l := range h.Layers {
+		if _, ok := l.Layer.(*nn.BatchNorm); ok {
+			return fmt.Errorf("cpu: training: the score head of %s has a batch norm, %s, which this trainer does not learn: start from a head without one", n.Name, l.Names[0])
+		}
+	}
+	if h.Readout == nil && h.Outputs() == 1 && len(h.Branches) == 1 {
 		return nil
 	}
 	return fmt.Errorf("cpu: training: the reward of %s is made of %d outputs, which this trainer does not learn: start from a head with one output", n.Name, h.Outputs())
