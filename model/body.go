@@ -74,6 +74,7 @@ func (raw *rawConfig) textOf() (*rawConfig, error) {
 	}
 	text.Architectures, text.NumLabels, text.ID2Label = raw.Architectures, raw.NumLabels, raw.ID2Label
 	text.HeadPrefix, text.Mean, text.Std, text.inside = raw.HeadPrefix, raw.Mean, raw.Std, true
+	text.Own, text.NameOrPath = raw.Own, raw.NameOrPath
 	if text.PadTokenID == nil {
 		text.PadTokenID = raw.PadTokenID
 	}

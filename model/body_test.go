@@ -127,6 +127,8 @@ func TestAModelThatSeesIsReadAsItsText(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, string(a), string(b))
 	}
+	_, _, err = Resolve([]byte(whole("Gemma3ForConditionalGeneration", `,"warmserve":{"head":"lm_head[90]"}`)), src, Settings{})
+	assert.ErrorContains(t, err, "head lm_head[90]", "what a user sets beside text_config counts")
 	for name, config := range map[string]string{
 		"a text_config that is a list":       `{"architectures":["X"],"model_type":"x","text_config":[]}`,
 		"a text_config of an unknown model":  `{"architectures":["X"],"model_type":"x","text_config":{"model_type":"y"}}`,
