@@ -51,6 +51,9 @@ func (b *Base) read(c reward.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := b.renameHead(); err != nil {
+		return err
+	}
 	if b.Checkpoint.Tokenizer == nil {
 		return reward.NoTokenizer(b.Checkpoint)
 	}
@@ -112,12 +115,37 @@ func (b *Base) rewrite(body *model.Config) error {
 		}
 		raw[k] = data
 	}
-	config, err := json.MarshalIndent(raw, "", "  ") // keys in the order of the alphabet
+	err := b.setConfig(raw)
 	if err != nil {
 		return err
 	}
-	b.config = append(config, '\n')
 	b.parsed, err = model.ParseConfig(b.config)
+	return err
+}
+
+// renameHead leaves the name of the head's tensors out of the configuration where a user has set it
+// there: what is trained has them under the class's own.
+func (b *Base) renameHead() error {
+	var raw, own map[string]json.RawMessage
+	if err := json.Unmarshal(b.config, &raw); err != nil {
+		return fmt.Errorf("config.json: %w", err)
+	}
+	if json.Unmarshal(raw["warmserve"], &own) != nil || own["head"] == nil {
+		return nil
+	}
+	delete(own, "head")
+	data, err := json.Marshal(own)
+	if err != nil {
+		return err
+	}
+	raw["warmserve"] = data
+	return b.setConfig(raw)
+}
+
+// setConfig writes the configuration, its keys in the order of the alphabet.
+func (b *Base) setConfig(raw map[string]json.RawMessage) error {
+	config, err := json.MarshalIndent(raw, "", "  ")
+	b.config = append(config, '\n')
 	return err
 }
 

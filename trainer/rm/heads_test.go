@@ -1,8 +1,10 @@
 package rm
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -49,10 +51,14 @@ func (h headed) ReadAt(dst []float32, name string, offset int) error {
 func TestHeadsOfOtherTrainersLearn(t *testing.T) {
 	for name, c := range map[string]struct {
 		head  map[string][]int
+		set   string // in config.json, of the head
 		words string
 	}{
-		"TRL's, with a bias": {head: map[string][]int{"v_head.summary.weight": {1, 64}, "v_head.summary.bias": {1}}},
-		"GRM's, with layers": {head: map[string][]int{"v_head.summary.0.weight": {24, 64}, "v_head.summary.0.bias": {24}, "v_head.summary.2.weight": {1, 24}, "v_head.summary.2.bias": {1}}, words: "behind another layer"},
+		"TRL's, with a bias":                  {head: map[string][]int{"v_head.summary.weight": {1, 64}, "v_head.summary.bias": {1}}},
+		"GRM's, with layers":                  {head: map[string][]int{"v_head.summary.0.weight": {24, 64}, "v_head.summary.0.bias": {24}, "v_head.summary.2.weight": {1, 24}, "v_head.summary.2.bias": {1}}, words: "behind another layer"},
+		"one that is set":                     {head: map[string][]int{"mine.weight": {1, 64}}, set: "mine"},
+		"a token's row of the output layer":   {head: map[string][]int{"lm_head.weight": {131, 64}}, set: "lm_head[5]"},
+		"a token's row of the tied embedding": {set: "lm_head[5]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := Small(t)
@@ -60,13 +66,18 @@ func TestHeadsOfOtherTrainersLearn(t *testing.T) {
 			require.NoError(t, err)
 			defer ckpt.Close()
 			config.Base = filepath.Join(t.TempDir(), "base")
-			require.NoError(t, loader.Save(config.Base, loader.Contents{Config: ckpt.Config, Tokenizer: ckpt.Tokenizer, TokenizerConfig: ckpt.TokenizerConfig,
+			said := ckpt.Config
+			if c.set != "" {
+				said = fmt.Appendf(nil, `%s,"warmserve":{"head":%q}}`, strings.TrimSuffix(strings.TrimSpace(string(said)), "}"), c.set)
+			}
+			require.NoError(t, loader.Save(config.Base, loader.Contents{Config: said, Tokenizer: ckpt.Tokenizer, TokenizerConfig: ckpt.TokenizerConfig,
 				SpecialTokensMap: ckpt.SpecialTokensMap, Source: headed{ckpt, c.head}}))
 			_, err = Train(t.Context(), config)
 			require.NoError(t, err)
 			d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: config.Out}}}, 1)
 			require.NoError(t, err)
 			assert.Contains(t, d.Config().HeadWords(), c.words)
+			assert.Contains(t, []string{"score.weight", "score.2.weight"}, d.Config().HeadTensors()[0])
 			x, err := d.Encode(reward.Input{IDs: []int32{1, 5, 9}}, reward.EncodeOptions{})
 			require.NoError(t, err)
 			e := model.NewEngine(1)
