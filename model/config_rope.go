@@ -246,8 +246,8 @@ func newRope(c *Config) *nn.Rope {
 	case c.LongRope != nil:
 		l := c.LongRope
 		r.Limit, r.Magnitude = l.Original, float32(l.Magnitude)
-		r.InvFreq, r.Long = nn.SlowedFrequencies(c.RopeTheta,
-			l.Short), nn.SlowedFrequencies(c.RopeTheta, l.Long)
+		r.InvFreq = nn.SlowedFrequencies(c.RopeTheta, l.Short)
+		r.Long = nn.SlowedFrequencies(c.RopeTheta, l.Long)
 	case c.Dynamic != nil:
 		r.Limit, r.Theta, r.Factor = c.Dynamic.Original, c.RopeTheta, c.Dynamic.Factor
 	}

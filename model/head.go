@@ -209,8 +209,9 @@ func (c *Config) HeadWords() string {
 		out += ", " + string(r.Squash)
 	}
 	var sum []string
+	names := r.names(len(r.Weights))
 	for i, w := range r.Weights {
-		name := r.names(len(r.Weights))[i]
+		name := names[i]
 		switch {
 		case w == 1:
 			sum = append(sum, "output "+name)

@@ -21,8 +21,7 @@ var headTerm = regexp.MustCompile(`^([+-]?)([A-Za-z_][\w.]*)(?:\[(\d+(?:,\d+)*)\
 // set takes the head that a user names. embedding stands in for an output layer that is tied to it.
 // combined is the output that a combination of rows asks for.
 func (h *foundHead) set(src Source, s, embedding string) (combined string, err error) {
-	bad := func(why string) (string,
-		error) {
+	bad := func(why string) (string, error) {
 		return "", fmt.Errorf("head %s: %s, want %s", s, why, HeadForms)
 	}
 	var rows []int

@@ -1,7 +1,7 @@
 // Package chat turns messages into the exact text a model was trained on: it renders the chat
 // template of a Hugging Face checkpoint as transformers' apply_chat_template does.
 //
-// It knows the variables and functions that transformers gives to a template, what the tokenizer
+// It knows the variables and functions that transformers gives to a template, and what the tokenizer
 // files say about special tokens. It does not know tokens, files or requests. The template language is
 // in package jinja below it, and text that knows where its characters came from in package origin.
 //

@@ -450,32 +450,6 @@ func TestRopeBackwardEqualsDifferences(t *testing.T) {
 	}
 }
 
-// TestAFusedGateIsStoredAsTwoTensors holds pieces that end within the gate, begin
-// within the up projection and reach over both.
-func TestAFusedGateIsStoredAsTwoTensors(t *testing.T) {
-	const in, f = 20, 45
-	r := rand.New(rand.NewPCG(4, 1))
-	weight, bias := random(r, 2*f*in), random(r, 2*f)
-	two := &gated{Gated: &nn.Gated{In: in, F: f, Bias: true, Act: nn.SiLU}}
-	one := &gated{Gated: &nn.Gated{In: in, F: f, Bias: true, Act: nn.SiLU, Fused: true}}
-	for _, g := range []*gated{two, one} {
-		g.alloc(kernel.Float32)
-	}
-	for half := range 2 {
-		two.store(2*half, 0, weight[half*f*in:][:f*in])
-		two.store(2*half+1, 0, bias[half*f:][:f])
-	}
-	for _, cut := range [][2]int{{0, 30}, {30, 64}, {64, 2 * f}} {
-		one.store(0, cut[0], weight[cut[0]*in:cut[1]*in])
-		one.store(1, cut[0], bias[cut[0]:cut[1]])
-	}
-	assert.Equal(t, two.w, one.w)
-	assert.Equal(t, two.b, one.b)
-	p := one.Params([]string{"gate_up"})
-	require.Len(t, p, 2)
-	assert.Equal(t, []int{2 * f, in}, p[0].Shape)
-}
-
 // TestFusedQKVBackwardEqualsDifferences holds tensors whose rows belong to queries, keys
 // and values: by head (GPT-NeoX), by key head (InternLM2) and in blocks (Phi-3).
 func TestFusedQKVBackwardEqualsDifferences(t *testing.T) {

@@ -31,5 +31,6 @@ func TestFusedGateIsTheSameLayer(t *testing.T) {
 		}
 		require.Equal(t, two.w.F32, one.w.F32, "pieces of %d rows", piece)
 		require.Equal(t, two.b, one.b, "pieces of %d rows", piece)
+		require.Equal(t, []int{2 * f, in}, one.Params([]string{"gate_up"})[0].Shape)
 	}
 }

@@ -118,10 +118,8 @@ func (p *plan) group(causal bool) {
 // divide fills chunks with units, the longest first, so that chunks are of
 // nearly equal length; there are at least as many as workers when units allow.
 func (p *plan) divide(workers int) {
-	slices.SortFunc(p.units, func(a,
-		b unit) int {
-		return cmp.Or(cmp.Compare(b.tokens, a.tokens), cmp.Compare(a.lo, b.lo))
-	})
+	slices.SortFunc(p.units,
+		func(a, b unit) int { return cmp.Or(cmp.Compare(b.tokens, a.tokens), cmp.Compare(a.lo, b.lo)) })
 	total := int32(0)
 	for _, u := range p.units {
 		total += u.tokens

@@ -39,8 +39,8 @@ type scored struct {
 func (r *run) reserve(m *Model, tokens, unique, read, longest int) {
 	spans := 2 * unique // a prefix and the rest at most
 	r.ids, r.types, r.pos = reserve(r.ids, tokens), reserve(r.types, tokens), r.pos.reserve(tokens)
-	r.spans, r.queries, r.groups = reserve(r.spans, spans), reserve(r.queries,
-		spans), reserve(r.groups, max(spans, read))
+	r.spans, r.queries = reserve(r.spans, spans), reserve(r.queries, spans)
+	r.groups = reserve(r.groups, max(spans, read))
 	r.last, r.scored, r.lastPos = reserve(r.last, read), reserve(r.scored, read), r.lastPos.reserve(read)
 	a := m.Net.Attention(0)
 	q := kernel.Stride(a.H * a.D)

@@ -122,8 +122,8 @@ func (t *mergeTable) mergeLong(sc *mergeScratch, dst []int32, h *holding) []int3
 	n := int32(len(sc.ids))
 	ids, ranks := sc.ids, append(sc.ranks, noMerge)
 	// A huge word needs 28 bytes a symbol, and no more for growing slices.
-	prev, next, heap := slices.Grow(sc.prev[:0], int(n)), slices.Grow(sc.next[:0],
-		int(n)), slices.Grow(sc.heap[:0], int(n))
+	prev, next := slices.Grow(sc.prev[:0], int(n)), slices.Grow(sc.next[:0], int(n))
+	heap := slices.Grow(sc.heap[:0], int(n))
 	for i := range n {
 		prev, next = append(prev, i-1), append(next, i+1)
 		if ranks[i] != noMerge {

@@ -275,12 +275,10 @@ func (b bertNormalizer) align(dst, src []byte, e ends, a *aligner) ([]byte, chan
 		on bool
 		n  normalizer
 	}{
-		{b.cleanText, runeByRune(func(dst, src []byte) ([]byte,
-			change) {
+		{b.cleanText, runeByRune(func(dst, src []byte) ([]byte, change) {
 			return keepRunes(dst, src, cleanRune)
 		})},
-		{b.chinese, runeByRune(func(dst, src []byte) ([]byte,
-			change) {
+		{b.chinese, runeByRune(func(dst, src []byte) ([]byte, change) {
 			return spaceChinese(dst, src), rewritten
 		})},
 		{b.stripAccents, form{nfd}},

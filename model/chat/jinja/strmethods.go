@@ -101,8 +101,7 @@ func markupMethods() map[string]methodFunc {
 	for name, f := range strMethods {
 		if strings.HasPrefix(name, "is") || name == "startswith" || name == "endswith" ||
 			name == "find" || name == "count" {
-			out[name] = func(st *state, self Value, a *args) (Value,
-				error) {
+			out[name] = func(st *state, self Value, a *args) (Value, error) {
 				return f(st, self.(Markup).Text, a)
 			}
 		}
