@@ -59,10 +59,11 @@ func ResolveBase(data []byte, src Source, sentences []byte) (*Base, error) {
 	if shape, ok := src.Shape(a.named(a.embedding, prefix)); ok && len(shape) == 2 && raw.VocabSize != nil {
 		raw.VocabSize = &shape[0]
 	}
-	b := &Base{src: src, params: map[string]nn.Param{}, prefix: prefix}
+	b := &Base{params: map[string]nn.Param{}, prefix: prefix}
 	if b.Config, err = raw.config(class); err != nil {
 		return nil, err
 	}
+	b.src = b.Config.unstackedOf(src, prefix)
 	b.Pooling, b.Config.Reading.Pooling = pooling, pooling
 	if pooling == PoolMean && !a.encoder {
 		b.Config.Mean = true
@@ -146,7 +147,10 @@ func isOutput(name string) bool {
 
 // Plain reports whether the reward model is a language model's checkpoint and a score head beside
 // it: no name is another, and no other layer is new.
-func (b *Base) Plain() bool { return b.language && b.prefix == nil && !b.Inside }
+func (b *Base) Plain() bool {
+	_, divided := b.src.(*stacked)
+	return b.language && b.prefix == nil && !b.Inside && !divided
+}
 
 // inSource returns the checkpoint's name of a parameter.
 func (b *Base) inSource(name string) string {

@@ -270,6 +270,59 @@ func TestExpertsInOneTensorAreThoseInMany(t *testing.T) {
 	}
 }
 
+// TestExpertsInOneTensorOfBodiesElsewhere reads them of a reward model whose body has another
+// prefix, and of a language model, or its body alone, as a base.
+func TestExpertsInOneTensorOfBodiesElsewhere(t *testing.T) {
+	for _, name := range mixtures {
+		c, err := ParseConfig([]byte(configs[name]))
+		require.NoError(t, err)
+		want, err := Load(c, NewRandom(c, 1), LoadOptions{})
+		require.NoError(t, err)
+		for _, prefix := range []string{"model.", "", "pretrained_model.model."} {
+			t.Run(name+"/"+prefix, func(t *testing.T) {
+				src := memorySource{}
+				for n, x := range stackExperts(t, c, NewRandom(c, 1)) {
+					if rest, ok := strings.CutPrefix(n, "model."); ok {
+						n = prefix + rest
+					}
+					src[n] = x
+				}
+				got, _, err := Resolve([]byte(configs[name]), src, Settings{})
+				require.NoError(t, err)
+				n, err := Count(got, src)
+				require.NoError(t, err)
+				assert.Equal(t, want.Parameters(), n)
+				headless := maps.Clone(src)
+				delete(headless, "score.weight")
+				language := strings.Replace(configs[name], "ForSequenceClassification", "ForCausalLM", 1)
+				base, err := ResolveBase([]byte(language), headless, nil)
+				require.NoError(t, err)
+				assert.False(t, base.Plain())
+				assert.Equal(t, []string{"score.weight"}, base.New)
+				begins, err := Load(base.Config, base, LoadOptions{})
+				require.NoError(t, err)
+				for n, x := range headless {
+					assert.Zero(t, largest(x.data), "%s was released", n)
+				}
+				whole, err := Load(c, zeroHead{NewRandom(c, 1)}, LoadOptions{})
+				require.NoError(t, err)
+				assert.Equal(t, whole.Digest(), begins.Digest())
+			})
+		}
+	}
+}
+
+// zeroHead is a source whose score head is 0.
+type zeroHead struct{ Source }
+
+func (z zeroHead) ReadAt(dst []float32, name string, offset int) error {
+	if name == "score.weight" {
+		clear(dst)
+		return nil
+	}
+	return z.Source.ReadAt(dst, name, offset)
+}
+
 func TestExpertsInOneTensorOfOtherShapesAreNamed(t *testing.T) {
 	const gateUp, down = "model.layers.0.mlp.experts.gate_up_proj", "model.layers.0.mlp.experts.down_proj"
 	for _, c := range []struct {

@@ -39,10 +39,15 @@ func (c *Config) expertNames(layer int) (block, gate, up, down string) {
 // unstacked returns the source as one with a tensor for each expert: itself where
 // it is that already, or where what it has is neither.
 func (c *Config) unstacked(src Source) Source {
+	return c.unstackedOf(src, c.Prefix)
+}
+
+// unstackedOf is unstacked for a body whose tensors have a prefix, nil for the class's own.
+func (c *Config) unstackedOf(src Source, prefix *string) Source {
 	s := &stacked{Source: src, parts: map[string]part{}, left: map[string]int{}}
 	for l := range c.Layers {
 		if c.Experts.of(l) {
-			s.layer(c, l)
+			s.layer(c, l, prefix)
 		}
 	}
 	if len(s.parts) == 0 {
@@ -53,9 +58,10 @@ func (c *Config) unstacked(src Source) Source {
 
 // layer finds the experts of a layer. Tensors of another number of dimensions or
 // of experts, or beside the same in parts, stay what they are, which binding reports.
-func (s *stacked) layer(c *Config, l int) {
+func (s *stacked) layer(c *Config, l int, prefix *string) {
+	a := architectures[c.Architecture]
 	block, gate, up, down := c.expertNames(l)
-	from := fmt.Sprintf("model.layers.%d.mlp", l)
+	block, from := a.named(block, prefix), a.named(fmt.Sprintf("model.layers.%d.mlp", l), prefix)
 	router := from + ".gate.weight"
 	if shape, ok := s.Source.Shape(router); ok && from != block && !s.has(block+".gate.weight") {
 		s.add(block+".gate.weight", part{of: router, shape: shape})
