@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -40,6 +39,7 @@ type watcher struct {
 	carried string      // the digest of the one that was last carried out or given up
 	again   time.Time   // when the current one may be tried again after a failure
 	wait    time.Duration
+	result  error  // of carrying out the last manifest: what looks at an unchanged one end in
 	failure string // the last complaint, so that it is made once
 }
 
@@ -93,7 +93,7 @@ func (w *watcher) look(ctx context.Context) error {
 	}
 	if data == nil { // nothing has changed since the last look
 		if w.seen == w.carried || time.Now().Before(w.again) {
-			return w.unless(w.failure)
+			return w.result
 		}
 		if data, err = os.ReadFile(file); err != nil {
 			return err
@@ -106,21 +106,10 @@ func (w *watcher) look(ctx context.Context) error {
 		w.again, w.wait = time.Time{}, 0
 	}
 	w.file, w.info, w.seen = file, info, digest
-	switch {
-	case digest == w.carried:
-		return nil
-	case !settled, time.Now().Before(w.again): // half written, perhaps, or tried a moment ago
-		return w.unless(w.failure)
-	}
-	return w.carry(ctx, file, digest, data)
-}
-
-// unless returns the last complaint again.
-func (w *watcher) unless(failure string) error {
-	if failure == "" {
-		return nil
-	}
-	return errors.New(failure)
+	if digest != w.carried && settled && !time.Now().Before(w.again) {
+		w.result = w.carry(ctx, file, digest, data)
+	} // else it was carried out, is half written, perhaps, or was tried a moment ago
+	return w.result
 }
 
 // read returns the manifest's bytes, or nil when it is as it was: the same file

@@ -143,6 +143,53 @@ func TestManifestsThatAreNotOnesChangeNothing(t *testing.T) {
 	}
 }
 
+// TestALookAtAnUnchangedManifestEndsAsTheFirstDid is what the metrics of the manifest's age
+// and errors are made of. A fresh file is read at every look, an old one is not.
+func TestALookAtAnUnchangedManifestEndsAsTheFirstDid(t *testing.T) {
+	for name, c := range map[string]struct {
+		content string
+		sync    error
+		want    string
+	}{
+		"what is no manifest":           {content: "models: [broken", want: "sequence end"},
+		"models that the guard refuses": {content: oneModel, sync: api.Errorf(api.CodeGuardRefused, "", "refused"), want: "refused"},
+		"models that do not load":       {content: oneModel, sync: errors.New("no such checkpoint"), want: "no such checkpoint"},
+		"a good one":                    {content: oneModel},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "manifest.yaml")
+			w, s := watching(t, path)
+			s.err = c.sync
+			looks := func(says string) {
+				t.Helper()
+				for range 3 {
+					w.poll(t.Context())
+					if c.want == "" {
+						assert.NoError(t, s.looked, says)
+					} else {
+						assert.ErrorContains(t, s.looked, c.want, says)
+					}
+				}
+			}
+			w.poll(t.Context()) // there is none yet, so that the next is renamed into place
+			assert.Error(t, s.looked)
+			replace(t, path, c.content)
+			age(t, path, time.Hour)
+			w.poll(t.Context())
+			age(t, path, 0)
+			looks("a fresh file")
+			age(t, path, time.Minute)
+			looks("an old file")
+			require.NoError(t, os.Rename(path, path+".away"))
+			w.poll(t.Context())
+			assert.ErrorIs(t, s.looked, os.ErrNotExist)
+			require.NoError(t, os.Rename(path+".away", path))
+			looks("the same file again")
+			assert.LessOrEqual(t, len(s.got), 1, "nothing was carried out twice")
+		})
+	}
+}
+
 func TestWhereAManifestIsFound(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(dir string) // lays out the folder that is watched
