@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"time"
+	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -94,7 +95,7 @@ func (r *oatRequest) inputs(c *Call) error {
 	c.Param = places(func(int, string) string { return "batch_candidates" })
 	for i, pair := range r.Candidates {
 		if len(pair) != 2 {
-			return api.Errorf(api.CodeInvalidValue, "batch_candidates", "%d candidates, want 2", len(pair))
+			return wrongPair(len(pair))
 		}
 		add(i, &pair[0])
 		add(i, &pair[1])
@@ -114,18 +115,11 @@ func (r *oatRequest) unpack(body []byte) error {
 		}
 		switch string(name) {
 		case "batch_prompt":
-			rest, err = unpackStrings(rest, &r.Prompts)
+			rest, err = unpackStrings(rest, "batch_prompt", &r.Prompts)
 		case "batch_response":
-			rest, err = unpackStrings(rest, &r.Responses)
+			rest, err = unpackStrings(rest, "batch_response", &r.Responses)
 		case "batch_candidates":
-			var n uint32
-			for n, rest, err = msgp.ReadArrayHeaderBytes(rest); err == nil && n > 0; n-- {
-				var pair api.Responses
-				if rest, err = unpackStrings(rest, &pair); err == nil && len(r.Candidates) == maxRows {
-					err = tooManyRows("batch_candidates")
-				}
-				r.Candidates = append(r.Candidates, pair)
-			}
+			rest, err = r.unpackCandidates(rest)
 		default:
 			rest, err = msgp.Skip(rest)
 		}
@@ -136,18 +130,42 @@ func (r *oatRequest) unpack(body []byte) error {
 	return err
 }
 
-func unpackStrings(b []byte, into *api.Responses) (rest []byte, err error) {
+func (r *oatRequest) unpackCandidates(b []byte) (rest []byte, err error) {
+	const param = "batch_candidates"
 	n, rest, err := msgp.ReadArrayHeaderBytes(b)
 	for ; err == nil && n > 0; n-- {
-		var s string
-		if s, rest, err = msgp.ReadStringBytes(rest); err == nil {
-			*into = append(*into, s)
+		if len(r.Candidates) == maxRows {
+			return rest, tooManyRows(param)
 		}
-		if len(*into) > maxRows {
-			return rest, tooManyRows("")
+		if size, _, err := msgp.ReadArrayHeaderBytes(rest); err == nil && size != 2 {
+			return rest, wrongPair(int(size))
 		}
+		var pair api.Responses
+		if rest, err = unpackStrings(rest, param, &pair); err != nil {
+			return rest, err
+		}
+		r.Candidates = append(r.Candidates, pair)
 	}
 	return rest, err
+}
+
+func unpackStrings(b []byte, param string, into *api.Responses) (rest []byte, err error) {
+	n, rest, err := msgp.ReadArrayHeaderBytes(b)
+	for ; err == nil && n > 0; n-- {
+		if len(*into) == maxRows {
+			return rest, tooManyRows(param)
+		}
+		var s string
+		if s, rest, err = msgp.ReadStringBytes(rest); err == nil && !utf8.ValidString(s) {
+			return rest, api.Errorf(api.CodeInvalidUTF8, param, "element %d is not UTF-8", len(*into))
+		}
+		*into = append(*into, s)
+	}
+	return rest, err
+}
+
+func wrongPair(size int) *api.Error {
+	return api.Errorf(api.CodeInvalidValue, "batch_candidates", "%d candidates, want 2", size)
 }
 
 func (r oatReply) pack() []byte {

@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -105,6 +106,10 @@ func infer(body []byte, at Target) (*Call, error) {
 		if o.Name != "rewards" && o.Name != "std" {
 			return nil, api.Errorf(api.CodeInvalidValue, param+".name", "want rewards or std")
 		}
+		if slices.ContainsFunc(r.Outputs[:i], func(b inferRequested) bool { return b.Name == o.Name }) {
+			return nil, api.Errorf(api.CodeConflictingFields, param+".name",
+				"an output of this name is asked for twice")
+		}
 	}
 	c := &Call{
 		Request: &api.RewardRequest{
@@ -187,6 +192,9 @@ func tokenRows(tokens, lengths *inferInput) ([]api.Input, error) {
 	n, err := lengths.ints()
 	if err != nil {
 		return nil, err
+	}
+	if lengths.raw != nil && len(n) > maxRows {
+		return nil, tooManyRows(lengths.Name)
 	}
 	if len(tokens.Shape) != 2 || tokens.Shape[0] != len(n) {
 		return nil, api.Errorf(api.CodeInvalidValue, "tokens",
