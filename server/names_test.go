@@ -103,6 +103,22 @@ func TestAnyNameMeansTheOnlyModelWhereTheOperatorSaysSo(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, status, "there are two now")
 }
 
+// Where any name will do, a name is the client's own words.
+func TestANameOfNoModelIsInNoLogAndNoMetric(t *testing.T) {
+	h := start(t, server.Config{AnyModelName: true}, aliased("m"))
+	for _, r := range []struct{ path, body string }{
+		{"/v1/reward", `{"model":"my secret","inputs":[{"text":"hello"}]}`},
+		{"/v1/compare", `{"model":"my secret","pairs":[{"prompt":"q","chosen":"a","rejected":"b"}]}`},
+		{"/classify", `{"model":"my secret","input":"hello","raw_scores":false}`},
+		{"/get_reward?model=my+secret", `{"query":"hello"}`},
+	} {
+		assert.Equal(t, http.StatusOK, h.send(r.path, r.body).status, r.path)
+	}
+	assert.Contains(t, h.log.String(), "infinity's clients", "what an operator should know is told")
+	assert.NotContains(t, h.log.String(), "secret")
+	assert.NotContains(t, string(h.get("/metrics").body), "secret")
+}
+
 // A name that another model will have must not be answered by the first that is live.
 func TestAnyNameWaitsForTheModelsThatAreWanted(t *testing.T) {
 	loading, goOn := make(chan struct{}), make(chan struct{})

@@ -140,7 +140,7 @@ func (s *Server) annotate(w http.ResponseWriter, l *requestLog, c *dialect.Call,
 	if c.Warn != nil && res.RewardResponse != nil {
 		if text := c.Warn(res); text != "" {
 			if _, said := s.warned.LoadOrStore(text, true); !said {
-				s.log.Warn(text, "model", res.Model)
+				s.log.Warn(text, "model", l.Model) // res.Model is as the client calls it
 			}
 		}
 	}
