@@ -32,7 +32,7 @@ type Config struct {
 	// folder. Default: none is.
 	Reference func(path string) bool
 	// Builder makes the models that are loaded while the server runs; without
-	// it Server.Live is nil. Default: none.
+	// it Server.Changes is nil. Default: none.
 	Builder live.Builder
 	// StateFile holds the last good state of the models across restarts, kill -9
 	// among them. One process uses it at a time. Default: none.

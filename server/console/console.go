@@ -15,7 +15,7 @@ import (
 
 // Policy is the Content-Security-Policy of the page: this server alone, and no
 // script, style or form that is not one of its files.
-const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 
 //go:embed static
 var static embed.FS

@@ -184,8 +184,5 @@ func (i *Instance) Release() {
 // UnknownModel is the error of a request for a model that is not there; param is where
 // the request names it.
 func UnknownModel(param, name string) *api.Error {
-	if len(name) > 64 {
-		name = name[:64] + "…"
-	}
-	return api.Errorf(api.CodeUnknownModel, param, "model %q is not served here", name)
+	return api.Errorf(api.CodeUnknownModel, param, "model %q is not served here", api.Clip(name))
 }
