@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/console"
+	"github.com/warmserve/warmserve/server/dialect"
 	"github.com/warmserve/warmserve/server/servertest"
 )
 
@@ -72,4 +75,21 @@ func TestTheDocumentIsThereAsJSON(t *testing.T) {
 	var doc map[string]any
 	require.NoError(t, json.Unmarshal(h.get("/openapi.json", "Accept-Encoding", "identity").body, &doc))
 	assert.Len(t, doc["paths"], document().Paths.Len())
+}
+
+// The page's latencies are of the routes that answer rewards: it leaves the others out by name.
+func TestThePageKnowsTheRoutesThatAnswerRewards(t *testing.T) {
+	script, err := os.ReadFile("console/static/live.js")
+	require.NoError(t, err)
+	m := regexp.MustCompile(`const scores = route => !/(.+)/\.test`).FindSubmatch(script)
+	require.NotNil(t, m)
+	others := regexp.MustCompile(string(m[1]))
+	scores := map[string]bool{"/v1/reward": true, "/v1/compare": true}
+	for _, r := range dialect.Routes(dialect.Config{}) {
+		scores[r.Path] = true
+	}
+	scores["/"] = false // a probe is there, too
+	for path := range document().Paths.Map() {
+		assert.Equal(t, scores[path], !others.MatchString(path), path)
+	}
 }

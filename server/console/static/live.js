@@ -11,7 +11,7 @@ const kept = 600; // seconds that are kept
 const recent = 60; // seconds that the histogram of now is of
 
 // Routes that answer no rewards have times of their own, which say nothing here.
-const scores = route => !/^(unmatched|\/|\/docs|\/console.*|\/metrics|\/livez|\/readyz|\/health|\/ping|\/info|\/openapi.*|\/tokenize|\/decode|\/v1\/models.*|\/v2|\/v2\/health.*|\/v2\/repository.*|\/v2\/models\/\{name\}(\/ready)?|\/seed_session|\/reverify_mode|\/get_model_info|\/update_weights_from_disk)$/.test(route);
+const scores = route => !/^(unmatched|\/|\/docs|\/console.*|\/metrics|\/livez|\/readyz|\/health|\/ping|\/info|\/openapi.*|\/tokenize|\/decode|\/models|\/v1\/models.*|\/v2|\/v2\/health.*|\/v2\/repository.*|\/v2\/models\/\{name\}(\/versions\/\{version\})?(\/ready)?|\/seed_session|\/close_session|\/aggregate_metrics|\/reverify_mode|\/get_model_info|\/update_weights_from_disk)$/.test(route);
 
 export default async function live(root, signal) {
   const pause = h('button', {type: 'button', class: 'button', id: 'pause', 'aria-pressed': 'false', onclick: () => {
