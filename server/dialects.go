@@ -79,6 +79,9 @@ func (s *Server) aggregateMetrics(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
+	if err := s.reserveMore(r, rollouts.Size()); err != nil {
+		return err
+	}
 	return s.reply(w, rollouts.Metrics())
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"net/http"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -34,6 +35,18 @@ func (c *Config) requestMemory(models int64) int64 {
 		return maxRequestMemory
 	}
 	return min(max((c.Memory-models)/2, minRequestMemory), maxRequestMemory)
+}
+
+// reserveMore makes room for bytes beside a request's body and what was decoded of it, and waits for
+// that as long as the server's default has it.
+func (s *Server) reserveMore(r *http.Request, bytes int64) error {
+	ctx, cancel, err := s.withDeadline(r)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	l := logOf(r)
+	return l.Hold.Resize(ctx, l.Text+bytes)
 }
 
 // letGo gives back the memory of a request that is over, however it ended.

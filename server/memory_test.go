@@ -46,6 +46,22 @@ func TestWhatCouldNeverFitInTheMemoryIsRefusedWithTheLimit(t *testing.T) {
 	}
 }
 
+// A row of a few bytes has metrics of thousands.
+func TestTheMetricsOfManyRolloutsAreHeldToTheMemory(t *testing.T) {
+	h := start(t, server.Config{RequestMemory: 8 << 20}, servertest.New("m"))
+	rollouts := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,{"_ng_task_index":%d,"reward":1}`, i)
+		}
+		return `{"verify_responses":[` + b.String()[1:] + `]}`
+	}
+	assert.Equal(t, 200, h.send("/aggregate_metrics", rollouts(1000)).status)
+	r := h.send("/aggregate_metrics", rollouts(5000))
+	require.Equal(t, 413, r.status)
+	assert.Contains(t, r.error(t).Error.Message, "limits.request_memory")
+}
+
 // fullRoom is a server whose only memory a large request holds until open is called.
 func fullRoom(t *testing.T) (h *harness, large func() *reply, open func()) {
 	inside, gate := make(chan struct{}), make(chan struct{})

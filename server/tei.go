@@ -70,13 +70,7 @@ func reserveReply[T ~string | ~[]int32](s *Server, r *http.Request, cost int64, 
 	for _, v := range of {
 		n += len(v)
 	}
-	ctx, cancel, err := s.withDeadline(r)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	l := logOf(r)
-	return l.Hold.Resize(ctx, l.Text+cost*int64(n))
+	return s.reserveMore(r, cost*int64(n))
 }
 
 // detokenize handles text-embeddings-inference's POST /decode.

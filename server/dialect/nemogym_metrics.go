@@ -102,6 +102,42 @@ type GymMetrics struct {
 	Key   map[string]float64 `json:"key_metrics"` // the means, and what they are of where rollouts are masked
 }
 
+// What rollouts take in bytes until the reply is written of them, where each is of a task of its
+// own and has names of its own: itself, and each of its numbers, which there are five
+// statistics of for the task and five for all.
+const (
+	gymRolloutSize = 2560
+	gymNumberSize  = 1600
+	gymNameSize    = 24 // of a byte of a number's name, as JSON writes it
+)
+
+// Size bounds what the rollouts, their metrics and the reply take, in bytes.
+func (g *GymRollouts) Size() int64 {
+	size := int64(0)
+	for _, n := range g.list {
+		size += gymRolloutSize
+		for _, of := range []map[string]float64{n.own, n.usage} {
+			for name := range of {
+				size += gymNumberSize + gymNameSize*int64(quotedSize(name))
+			}
+		}
+	}
+	return size
+}
+
+// quotedSize bounds the length of a string in JSON.
+func quotedSize(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		if s[i] < ' ' {
+			n += len(`\u0000`) - 1
+		} else if s[i] == '"' || s[i] == '\\' {
+			n++
+		}
+	}
+	return n
+}
+
 // Metrics computes what NeMo Gym's RewardProfiler does of any environment: mean,
 // max, min, median and sample standard deviation of every number, for each task
 // and of all rollouts but the masked ones. Its statistics across repeats are left out.
