@@ -3,6 +3,8 @@ package score_test
 import (
 	"context"
 	"errors"
+	"math"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -93,6 +95,27 @@ func TestARequestIsScoredWithoutAServer(t *testing.T) {
 	assert.Equal(t, "compare", c.Mode)
 	assert.Equal(t, 1, compared.Scorers[0].Wins+compared.Scorers[0].Losses)
 	assert.Equal(t, 1, o.scored, "pairs are chosen by hand")
+}
+
+// An answer that the average did not score has no gap to the ensemble.
+func TestASampleHasNoAnswerThatWasNotScored(t *testing.T) {
+	m := servertest.New("m", func(i *live.Info) { i.Sample = 1 })
+	m.Fakes["wa"].Reward = func(s batch.Sequence) (float32, bool) {
+		return float32(math.NaN()), slices.Contains(s.IDs, 'B')
+	}
+	s, _, o := service(t, m)
+	reply, err := s.Reward(t.Context(), call(t), &api.RewardRequest{Inputs: request.Inputs, OnError: api.OnErrorItem})
+	require.NoError(t, err)
+	assert.Nil(t, reply.Data[0].Error)
+	require.NotNil(t, reply.Data[1].Error)
+	require.Eventually(t, func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return len(o.samples) == 1
+	}, 10*time.Second, time.Millisecond)
+	require.Len(t, o.samples[0].Gap, 1)
+	assert.False(t, math.IsNaN(o.samples[0].Gap[0]))
+	assert.Len(t, o.samples[0].Std, 1)
 }
 
 func TestARequestWaitsForAFirstModel(t *testing.T) {

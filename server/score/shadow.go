@@ -140,6 +140,9 @@ func (s *shadow) score(ctx context.Context, t *task) (out Sample) {
 	}
 	out.Outcome = SampleScored
 	for k := range reply.Data {
+		if !finite(t.rewards[k]) { // refused alone: it has no reward that the ensemble's is held against
+			continue
+		}
 		out.Std = append(out.Std, float64(*reply.Data[k].Std))
 		out.Gap = append(out.Gap, math.Abs(float64(t.rewards[k])-float64(reply.Data[k].Reward)))
 	}
