@@ -114,11 +114,11 @@ func (s *Service) Reward(ctx context.Context, c *Call, req *api.RewardRequest) (
 	}
 	c.Tokenize, c.Sequences, c.Tokens = time.Since(start), len(t.prepared), t.tokens()
 	c.queued = c.Tokens * lanes
-	if err := s.charge(c, c.queued); err != nil {
-		return nil, err
-	}
 	more, err := t.askCost()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.charge(c, c.queued); err != nil {
 		return nil, err
 	}
 	if err := s.keepTokens(ctx, c, req.Count(), lanes, c.Tokens, more); err != nil {
