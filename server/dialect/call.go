@@ -78,6 +78,19 @@ func (r *Result) rewards() []float32 {
 	return out
 }
 
+// ranked returns the places of the answers that have a reward, the best first: by
+// the rewards themselves, as the sigmoids of large ones are one number.
+func (r *Result) ranked() []int {
+	var places []int
+	for i := range r.Data {
+		if r.Data[i].Error == nil {
+			places = append(places, i)
+		}
+	}
+	slices.SortStableFunc(places, func(a, b int) int { return cmp.Compare(r.Data[b].Reward, r.Data[a].Reward) })
+	return places
+}
+
 // Target is where a request is sent: what of its URL a dialect reads.
 type Target struct {
 	Query          url.Values

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -242,6 +243,28 @@ func TestAnEnsembleShowsItsSpread(t *testing.T) {
 	assert.Contains(t, spread("/get_reward", `{"query":["a"]}`), `"reward_std":[0.25]`)
 	assert.Contains(t, spread("/verify", `{"responses_create_params":{"input":"q"},"response":{"output":[]}}`), `"reward_components":{"ens":0.75,"std":0.25,"wa":0.5}`)
 	assert.Contains(t, spread("/v2/models/{name}/infer", `{"inputs":[{"name":"TEXT","shape":[1],"datatype":"BYTES","data":["a"]}]}`), `{"name":"std","shape":[1,1],"datatype":"FP32","data":[0.25]}`)
+}
+
+func TestTheBestIsFirstWhereSigmoidsDoNotTell(t *testing.T) {
+	for path, body := range map[string]string{
+		"/v1/rerank": `{"query":"q","documents":["a","b","c"],"use_activation":true,"return_documents":false}`,
+		"/":          `{"query":"q","texts":["a","b","c"]}`,
+		"/rerank":    `{"query":"q","documents":["a","b","c"],"raw_scores":false}`,
+	} {
+		c, err := decode(t, path, body)
+		require.NoError(t, err)
+		res := result(c)
+		res.Data[0].Reward, res.Data[1].Reward, res.Data[2].Reward = 20, 30, 40
+		v, err := c.Reply(res)
+		require.NoError(t, err)
+		data, err := api.Encode(v)
+		require.NoError(t, err)
+		var order []string
+		for _, m := range regexp.MustCompile(`"index":(\d)`).FindAllStringSubmatch(string(data), -1) {
+			order = append(order, m[1])
+		}
+		assert.Equal(t, []string{"2", "1", "0"}, order, "%s %s", path, data)
+	}
 }
 
 func TestWarningsSayWhatAnOperatorShouldKnow(t *testing.T) {

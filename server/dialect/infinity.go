@@ -2,7 +2,6 @@ package dialect
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -114,15 +113,13 @@ func infinityRerank(body []byte, at Target) (*Call, error) {
 	c.Param = answers("query", "documents")
 	c.Reply = func(res *Result) (any, error) {
 		out := r.reply("rerank", res)
-		for i, reward := range res.rewards() {
-			e := infinityRank{Score: r.score(reward), Index: i}
+		for _, i := range res.ranked() {
+			e := infinityRank{Score: r.score(res.Data[i].Reward), Index: i}
 			if r.ReturnDocuments {
 				e.Document = &r.Documents[i]
 			}
 			out.Results = append(out.Results, e)
 		}
-		slices.SortStableFunc(out.Results,
-			func(a, b infinityRank) int { return cmp.Compare(b.Score, a.Score) })
 		if r.TopN > 0 {
 			out.Results = out.Results[:min(r.TopN, len(out.Results))]
 		}

@@ -2,7 +2,6 @@ package dialect
 
 import (
 	"cmp"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -215,26 +214,21 @@ func teiRerank(body []byte, at Target) (*Call, error) {
 	}
 	c.Param, c.Characters = answers("query", "texts"), characters(&c.Request.Inputs[0])
 	c.Reply = func(res *Result) (any, error) {
-		var ranked []teiRank
-		var refused []any
-		for i, d := range res.Data {
-			if d.Error != nil {
-				_, e := teiShape.Error(d.Error)
-				refused = append(refused, teiRefused{i, e.(teiError)})
-				continue
-			}
-			e := teiRank{Index: i, Score: r.score(d.Reward)}
+		out := make([]any, 0, len(res.Data))
+		for _, i := range res.ranked() {
+			e := teiRank{Index: i, Score: r.score(res.Data[i].Reward)}
 			if r.ReturnText {
 				e.Text = &r.Texts[i]
 			}
-			ranked = append(ranked, e)
+			out = append(out, e)
 		}
-		slices.SortStableFunc(ranked, func(a, b teiRank) int { return cmp.Compare(b.Score, a.Score) })
-		out := make([]any, len(ranked))
-		for i, e := range ranked {
-			out[i] = e
+		for i := range res.Data {
+			if d := &res.Data[i]; d.Error != nil {
+				_, e := teiShape.Error(d.Error)
+				out = append(out, teiRefused{i, e.(teiError)})
+			}
 		}
-		return append(out, refused...), nil
+		return out, nil
 	}
 	return c, c.choose(at.Query)
 }

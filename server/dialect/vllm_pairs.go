@@ -1,8 +1,6 @@
 package dialect
 
 import (
-	"cmp"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -194,30 +192,25 @@ func (v vllm) rerank(body []byte, at Target) (*Call, error) {
 	c.Request.Inputs = []api.Input{api.Answers(*r.Query, documents...)}
 	text := r.ReturnDocuments == nil || *r.ReturnDocuments
 	c.Reply = func(res *Result) (any, error) {
-		var ranked []vllmRanked
-		var refused []any
-		for i := range res.Data {
-			d := &res.Data[i]
-			if d.Error != nil {
-				refused = append(refused, refusedOf(d))
-				continue
-			}
-			e := vllmRanked{Index: i, Score: score(d.Reward), Truncated: d.Truncated}
-			if text {
-				e.Document = &vllmDocument{documents[i]}
-			}
-			ranked = append(ranked, e)
-		}
-		slices.SortStableFunc(ranked, func(a, b vllmRanked) int { return cmp.Compare(b.Score, a.Score) })
+		ranked := res.ranked()
 		if r.TopN > 0 {
 			ranked = ranked[:min(r.TopN, len(ranked))]
 		}
 		out := vllmRanking{ID: "rerank-" + strings.TrimPrefix(res.ID, "rwd-"), Model: res.Model,
 			Usage: res.Usage}
-		for _, e := range ranked {
+		for _, i := range ranked {
+			d := &res.Data[i]
+			e := vllmRanked{Index: i, Score: score(d.Reward), Truncated: d.Truncated}
+			if text {
+				e.Document = &vllmDocument{documents[i]}
+			}
 			out.Results = append(out.Results, e)
 		}
-		out.Results = append(out.Results, refused...)
+		for i := range res.Data {
+			if d := &res.Data[i]; d.Error != nil {
+				out.Results = append(out.Results, refusedOf(d))
+			}
+		}
 		return out, nil
 	}
 	return c, c.choose(at.Query)
