@@ -63,7 +63,7 @@ func TestNames(t *testing.T) {
 		assert.Equal(t, want, n)
 	}
 	for _, s := range []string{"", "name", "/abs/dir", "./org/name", "../x/y", "a/b/c", "org/..", "org/.", "../name", "org/na--me", "org/name@", "org/name@../x", "org/name@a//b",
-		"org/name@-x", "o rg/name", "org/name\n", "org/name.git", "-org/name", "org\\name", "org/name@a b", "embedded:x/y", "s3://", "ftp://host/x", "https://user:pw@host/x", "https://host/x?token=1", "file:///etc", "org/name/", strings.Repeat("a", 97) + "/b"} {
+		"org/name@-x", "o rg/name", "org/name\n", "org/name.git", "-org/name", "org\\name", "org/name@a b", "embedded:x/y", "s3://", "ftp://host/x", "https://user:pw@host/x", "https://host/x?token=1", "https://host/x?", "https://host/x#", "file:///etc", "org/name/", strings.Repeat("a", 97) + "/b"} {
 		_, ok := ParseName(s)
 		assert.False(t, ok, s)
 	}

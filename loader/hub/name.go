@@ -34,8 +34,8 @@ func ParseName(s string) (Name, bool) {
 	if scheme, _, ok := strings.Cut(s, "://"); ok && scheme+"://" != Scheme {
 		u, err := url.Parse(s)
 		known := scheme == "s3" || scheme == "gs" || scheme == "https" || scheme == "http"
-		ok = known && err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" &&
-			u.Fragment == "" && len(s) < 2048
+		ok = known && err == nil && u.Host != "" && u.User == nil && !strings.ContainsAny(s, "?#") &&
+			len(s) < 2048
 		return Name{URL: strings.TrimRight(s, "/")}, ok
 	}
 	s = strings.TrimPrefix(s, Scheme)
