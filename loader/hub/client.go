@@ -36,11 +36,11 @@ type Client struct {
 
 // Errors about a name. They are wrapped with what the hub said.
 var (
-	// ErrNotFound is returned for a repository or revision that the hub does not
-	// have, or does not show to this token.
-	ErrNotFound = errors.New("not on the hub")
-	// ErrDenied is returned where the hub wants a token, or another one.
-	ErrDenied = errors.New("the hub denies access")
+	// ErrNotFound is returned for a repository, revision or folder that the other
+	// side does not have, or does not show to this token.
+	ErrNotFound = errors.New("not found")
+	// ErrDenied is returned where the other side wants to know who asks, or somebody else.
+	ErrDenied = errors.New("access denied")
 	// ErrOffline is returned when a snapshot is not in the cache and the hub cannot be asked.
 	ErrOffline = errors.New("not in the cache")
 	// ErrCorrupt is returned for a file that has come with other contents than the hub named.
