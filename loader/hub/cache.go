@@ -90,16 +90,28 @@ func replace(path string, data []byte) error {
 // trusted with paths.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
 
+// headFiles are score heads in files of their own, which say nothing about the
+// format of the weights beside them.
+var headFiles = []string{
+	"value_head.safetensors", "regression_layer.safetensors", "gating_layer.safetensors",
+}
+
 // wanted chooses the files of a commit that a checkpoint is made of: weights in
 // safetensors or, where there are none, in PyTorch's files; configurations,
 // tokenizer and templates. What lies in folders are other forms of the same
 // model, but for a sentence encoder's pooling.
 func wanted(files map[string]file) []string {
-	safe, out := false, []string(nil)
+	var weights, adapter bool // in safetensors
 	for name := range files {
-		safe = safe || plain.MatchString(name) && path.Ext(name) == ".safetensors" &&
-			!strings.HasPrefix(name, "value_head.")
+		switch {
+		case !plain.MatchString(name) || path.Ext(name) != ".safetensors":
+		case strings.HasPrefix(name, "adapter_model"):
+			adapter = true
+		default:
+			weights = weights || !slices.Contains(headFiles, name)
+		}
 	}
+	var out []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		ok := false
 		switch ext := path.Ext(name); {
@@ -107,14 +119,14 @@ func wanted(files map[string]file) []string {
 			ok = true
 		case !plain.MatchString(name):
 		case ext == ".json":
-			ok = name != "trainer_state.json" && !(safe && strings.HasSuffix(name, ".bin.index.json"))
+			ok = name != "trainer_state.json" && !(weights && strings.HasSuffix(name, ".bin.index.json"))
 		case ext == ".jinja", ext == ".safetensors", name == "tokenizer.model":
 			ok = true
 		case ext == ".pt":
 			ok = name == "regression_layer.pt" || name == "gating_layer.pt"
 		case ext == ".bin":
-			ok = name == "value_head.bin" || !safe &&
-				(strings.HasPrefix(name, "pytorch_model") || strings.HasPrefix(name, "adapter_model"))
+			ok = name == "value_head.bin" || !weights && strings.HasPrefix(name, "pytorch_model") ||
+				!adapter && strings.HasPrefix(name, "adapter_model")
 		}
 		if ok {
 			out = append(out, name)

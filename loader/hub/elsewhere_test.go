@@ -232,6 +232,17 @@ func TestBucketsThatAreNotThere(t *testing.T) {
 	assert.ErrorContains(t, err, "no such bucket")
 }
 
+// TestAWebServerIsAskedForWhatACheckpointMayHave: for all that would be taken of a
+// repository on a hub, but for names of shards.
+func TestAWebServerIsAskedForWhatACheckpointMayHave(t *testing.T) {
+	for _, name := range slices.Concat(known, indexes) {
+		assert.Equal(t, []string{name}, wanted(map[string]file{name: {}}))
+	}
+	for _, name := range []string{"modules.json", "pytorch_model.safetensors", "adapter_model.bin", "regression_layer.safetensors", "gating_layer.safetensors"} {
+		assert.Contains(t, known, name)
+	}
+}
+
 func TestAFolderOnAWebServer(t *testing.T) {
 	dir := t.TempDir()
 	files := repository(1)

@@ -119,6 +119,24 @@ func TestPickledWeightsComeWhereThereAreNoOthers(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(s.Dir, "training_args.bin"))
 }
 
+// TestAHeadSaysNothingAboutTheWeightsBesideIt: nor does an adapter, beside which TRL
+// writes the score head as pytorch_model.bin.
+func TestAHeadSaysNothingAboutTheWeightsBesideIt(t *testing.T) {
+	for _, names := range [][]string{
+		{"adapter_model.safetensors", "pytorch_model.bin"},
+		{"gating_layer.safetensors", "pytorch_model.bin", "regression_layer.safetensors"},
+		{"adapter_model.bin", "model.safetensors"},
+	} {
+		files := map[string]file{}
+		for _, n := range names {
+			files[n] = file{}
+		}
+		assert.Equal(t, names, wanted(files))
+	}
+	assert.Equal(t, []string{"adapter_model.safetensors", "model.safetensors"}, wanted(map[string]file{
+		"adapter_model.bin": {}, "adapter_model.safetensors": {}, "model.safetensors": {}, "pytorch_model.bin": {}}))
+}
+
 func TestAMovedRevisionIsFollowedAndTheFilesItSharesStay(t *testing.T) {
 	h := hubtest.New(t)
 	first := h.Push("org/name", "main", repository(1))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 )
 
 // webOrigin is the address of a folder on a web server. Such a server lists no
@@ -18,20 +19,25 @@ type webOrigin string
 var known = []string{
 	"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
 	"chat_template.jinja", "tokenizer.model", "generation_config.json",
-	"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-	"adapter_config.json", "adapter_model.safetensors", "value_head.safetensors", "value_head.bin",
-	"regression_layer.pt", "gating_layer.pt", "warm_average.json", "1_Pooling/config.json",
+	"model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin",
+	"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin",
+	"value_head.safetensors", "value_head.bin", "regression_layer.safetensors", "regression_layer.pt",
+	"gating_layer.safetensors", "gating_layer.pt", "warm_average.json",
+	"modules.json", "1_Pooling/config.json",
 }
+
+// indexes name the files of weights that are in several.
+var indexes = []string{"model.safetensors.index.json", "pytorch_model.safetensors.index.json", "pytorch_model.bin.index.json"}
 
 // list implements origin.
 func (o webOrigin) list(ctx context.Context) (string, map[string]file, error) {
 	files := map[string]file{}
-	for _, name := range known {
+	for _, name := range slices.Concat(known, indexes) {
 		if err := o.look(ctx, name, files); err != nil {
 			return "", nil, err
 		}
 	}
-	for _, index := range []string{"model.safetensors.index.json", "pytorch_model.bin.index.json"} {
+	for _, index := range indexes {
 		if _, ok := files[index]; !ok {
 			continue
 		}
