@@ -4,7 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,6 +107,25 @@ func TestReferencesBecomeWhatIsLoaded(t *testing.T) {
 		assert.Equal(t, "/dir/some/pairs.jsonl", models["m"].Guard.Pairs)
 		assert.Equal(t, &api.ModelSpec{}, models["empty"])
 	}
+}
+
+// TestAnAdaptersFilesNameNoWebAddress: whoever wrote them would have the server ask
+// inside of its own network.
+func TestAnAdaptersFilesNameNoWebAddress(t *testing.T) {
+	var asked atomic.Int64
+	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer inside.Close()
+	dir := t.TempDir()
+	for name, data := range map[string]string{
+		"adapter_config.json":       `{"peft_type":"LORA","r":1,"lora_alpha":1,"target_modules":["x"],"base_model_name_or_path":"` + inside.URL + `/base"}`,
+		"adapter_model.safetensors": "\x02\x00\x00\x00\x00\x00\x00\x00{}",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600))
+	}
+	sources := Sources{Hub: &hub.Client{Cache: t.TempDir()}}
+	_, err := sources.Opening(t.Context(), nil).Open(dir)
+	assert.ErrorContains(t, err, "a web address is not followed")
+	assert.Zero(t, asked.Load())
 }
 
 func TestAllThatIsWrongWithModelsIsSaidTogether(t *testing.T) {

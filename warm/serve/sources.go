@@ -57,7 +57,11 @@ func (s Sources) Knows(ref string) bool {
 
 // asked reports whether an administrator's request may name a reference that is
 // none to this disk: a web address could be one inside of the server's network.
-func (s Sources) asked(ref string) bool { return s.Knows(ref) && !strings.HasPrefix(ref, "http") }
+func (s Sources) asked(ref string) bool { return s.Knows(ref) && !isWeb(ref) }
+
+func isWeb(ref string) bool {
+	return strings.HasPrefix(ref, "http://") || strings.HasPrefix(ref, "https://")
+}
 
 // Members names the members that are of a pack, and replaces each reference to
 // all of them by one for each.
@@ -199,17 +203,25 @@ func (o *Opening) Open(ref string) (*loader.Checkpoint, error) {
 	}
 	o.Exact[ref] = snapshot.Exact().Reference()
 	if snapshot.Stale != nil {
+		where := s.Hub.Endpoint
+		if n.URL != "" {
+			where = "it"
+		}
 		c.Notes = append(c.Notes,
-			fmt.Sprintf("%s as it was when %s could last be asked: %v", n, s.Hub.Endpoint, snapshot.Stale))
+			fmt.Sprintf("%s as it was when %s could last be asked: %v", n, where, snapshot.Stale))
 	}
 	return c, nil
 }
 
-// base brings the base of an adapter: a [loader.Finder].
+// base brings the base of an adapter: a [loader.Finder]. The adapter's files name
+// it, which may be anybody's: they get no farther than an administrator's request.
 func (o *Opening) base(named string) (dir string, err error) {
 	n, ok := o.sources.named("", named)
-	if !ok {
+	switch {
+	case !ok:
 		return "", nil
+	case isWeb(named):
+		return "", errors.New("a web address is not followed where a file names it: download the base")
 	}
 	snapshot, err := o.sources.Hub.Snapshot(o.ctx, n, o.progress)
 	return snapshot.Dir, err
