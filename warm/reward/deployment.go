@@ -80,6 +80,7 @@ type Deployment struct {
 	members []Member
 	average *model.Model   // nil unless wa or both
 	models  []*model.Model // of the members; nil where not loaded
+	unlike  string         // a member whose head has other outputs than the first's; "" for none
 
 	calibrations []warm.Calibration // of the members; nil unless all are loaded and have one
 }

@@ -26,6 +26,9 @@ type Details struct {
 func (d *Deployment) Offers(w Want) error {
 	c := d.config
 	switch {
+	case w != (Want{}) && d.unlike != "":
+		return fmt.Errorf("the heads of %s and %s have different outputs, and nothing but rewards in common",
+			d.members[0].Name, d.unlike)
 	case w.Attributes && len(c.AttributeNames()) == 0:
 		return fmt.Errorf("attributes: the reward of %s is made of one output", c.Architecture)
 	case w.Steps && !c.Stepwise():

@@ -105,8 +105,11 @@ func (l *loading) run() error {
 		if err != nil {
 			return err
 		}
-		if err := l.sharesText(c, d.models[:i]); err != nil {
+		if err := l.sharesText(c); err != nil {
 			return fmt.Errorf("%s: %w", ckpt.Dir, err)
+		}
+		if !likeHeads(c, d.config) {
+			d.unlike = d.members[i].Name
 		}
 		if d.models[i], err = l.load(d.members[i].Name, c, ckpt); err != nil {
 			return fmt.Errorf("%s: %w", ckpt.Dir, err)
@@ -156,21 +159,30 @@ func (l *loading) combine() (*warm.Average, error) {
 
 // sharesText refuses a member of an ensemble that would need other sequences
 // than the first.
-func (l *loading) sharesText(c *model.Config, before []*model.Model) error {
+func (l *loading) sharesText(c *model.Config) error {
 	e := l.d.Encoder
 	switch {
 	case c.VocabSize != e.config.VocabSize:
 		return fmt.Errorf("vocab_size %d, the first member has %d", c.VocabSize, e.config.VocabSize)
-	case (c.TypeVocab > 0) != (e.config.TypeVocab > 0):
+	case (c.TypeVocab > 0) != (e.config.TypeVocab > 0), c.Causal() != e.causal:
 		return fmt.Errorf("%s and %s read text differently", c.Architecture, e.config.Architecture)
 	case c.Reading != e.config.Reading:
 		return fmt.Errorf("%s and %s read text differently: set pooling and ending", c.Architecture,
 			e.config.Architecture)
+	case c.Reads(1) != e.config.Reads(1):
+		return fmt.Errorf("its score head reads %d tokens of a text, that of the first member %d",
+			c.Reads(1), e.config.Reads(1))
 	case c.MaxPositions < e.Context:
 		return fmt.Errorf("context of %d tokens, the ensemble's is %d: set max_tokens",
 			c.MaxPositions, e.Context)
 	}
 	return nil
+}
+
+// likeHeads reports whether what two heads say beside a reward is of one form.
+func likeHeads(a, b *model.Config) bool {
+	return a.Outputs() == b.Outputs() && a.Stepwise() == b.Stepwise() &&
+		slices.Equal(a.AttributeNames(), b.AttributeNames())
 }
 
 func (l *loading) load(what string, c *model.Config, src model.Source) (*model.Model, error) {
