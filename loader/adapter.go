@@ -161,7 +161,8 @@ func (c *Checkpoint) readAdapter(s store, own *Checkpoint) (*Checkpoint, error) 
 	}
 	c.takeText(own, base)
 	c.Base = base.Dir
-	m := merging{config: config, base: base, file: low, out: c.tensors, pairs: map[string]*lowRank{}}
+	m := merging{config: config, base: base, file: low, out: c.tensors, pairs: map[string]*lowRank{},
+		baseType: modelType(base.Config)}
 	if err := m.run(); err != nil {
 		return nil, err
 	}

@@ -15,13 +15,20 @@ import (
 // sets fan_in_fan_out to it.
 var conv1D = []string{"c_attn", "c_proj", "c_fc", "q_attn"}
 
-// transposed reports whether the base keeps a module's matrix as (in, out).
-func (m *merging) transposed(module string) bool {
+// modelType returns the model_type of a config.json, "" when it has none.
+func modelType(config []byte) string {
 	var c struct {
 		Type string `json:"model_type"`
 	}
-	return json.Unmarshal(m.base.Config, &c) == nil && c.Type == "gpt2" &&
-		slices.Contains(conv1D, lastPart(module))
+	if json.Unmarshal(config, &c) != nil {
+		return ""
+	}
+	return c.Type
+}
+
+// transposed reports whether the base keeps a module's matrix as (in, out).
+func (m *merging) transposed(module string) bool {
+	return m.baseType == "gpt2" && slices.Contains(conv1D, lastPart(module))
 }
 
 // transposedFactors are those of (B·A)ᵀ = Aᵀ·Bᵀ.
@@ -99,16 +106,19 @@ func (m *merging) changeExperts() {
 			m.pairs[at] = l
 		}
 	}
-	for _, module := range m.stacks { // each has a change of the other parameter beside it, where both are targets
+	changes := map[string]int{}
+	for _, module := range m.stacks {
 		stack, _, _ := strings.Cut(module, stackInfix)
+		changes[stack]++
+	}
+	for _, stack := range sortedKeys(changes) { // of each parameter that is a target
 		wanted := 0
 		for parameter := range expertParameters {
 			if m.config.isParameter(stack + "." + parameter) {
 				wanted++
 			}
 		}
-		if n := len(slices.DeleteFunc(slices.Clone(m.stacks),
-			func(s string) bool { of, _, _ := strings.Cut(s, stackInfix); return of != stack })); n != wanted {
+		if n := changes[stack]; n != wanted {
 			m.bad("module %q: %d parameters are changed, target_parameters names %d", stack, n, wanted)
 		}
 	}

@@ -90,8 +90,8 @@ func (l *lowRank) add(dst, b, a []float32) {
 	k := 0
 	for ; k+4 <= len(b); k += 4 { // four rows of A in one pass over the sums, added one after the other
 		b0, b1, b2, b3 := float64(b[k]), float64(b[k+1]), float64(b[k+2]), float64(b[k+3])
-		a0, a1, a2, a3 := a[k*l.in:][:len(sum)], a[(k+1)*l.in:][:len(sum)], a[(k+
-			2)*l.in:][:len(sum)], a[(k+3)*l.in:][:len(sum)]
+		a0, a1 := a[k*l.in:][:len(sum)], a[(k+1)*l.in:][:len(sum)]
+		a2, a3 := a[(k+2)*l.in:][:len(sum)], a[(k+3)*l.in:][:len(sum)]
 		for j := range sum {
 			sum[j] = sum[j] + b0*float64(a0[j]) + b1*float64(a1[j]) + b2*float64(a2[j]) + b3*float64(a3[j])
 		}

@@ -19,6 +19,7 @@ type merging struct {
 	out        map[string]located
 	pairs      map[string]*lowRank // by module
 	stacks     []string            // modules of experts that are changed
+	baseType   string              // model_type of the base
 	classifier bool                // the result has a score head, of the adapter or of the base
 	replaced   int                 // tensors that the adapter has in place of the base's
 	vocabulary int                 // rows of a replaced embedding, 0 where none was

@@ -106,8 +106,7 @@ func entriesOf(data []byte) (map[string][]byte, error) {
 		entries[f.Name] = data[begin:end:end]
 		spans = append(spans, span{f.Name, uint64(begin), end})
 	}
-	slices.SortFunc(spans, func(a,
-		b span) int {
+	slices.SortFunc(spans, func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
 	})
 	for i := 1; i < len(spans); i++ {

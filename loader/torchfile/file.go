@@ -51,7 +51,7 @@ func parse(name string, data []byte) ([]safetensors.Tensor, error) {
 	// What no tensor names is checked as well: its bytes are there.
 	for _, key := range sortedKeys(storages) {
 		if s := storages[key]; len(s.data) != s.elements*s.dtype.Bits()/8 {
-			return nil, fmt.Errorf("%w %q: %d bytes, want %d elements of %s", ErrStorage, key,
+			return nil, fmt.Errorf("%w %.*q: %d bytes, want %d elements of %s", ErrStorage, maxName, key,
 				len(s.data), s.elements, s.dtype)
 		}
 	}
