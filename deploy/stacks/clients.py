@@ -10,6 +10,7 @@ for the same text. A library that is not installed is a row that says so.
 
 import asyncio
 import contextlib
+import functools
 import importlib.machinery
 import importlib.metadata
 import importlib.util
@@ -27,9 +28,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROWS = {}  # by name: environment, distributions, function
 
 
-def row(name, environment, *distributions, note=""):
+def row(name, environment, *distributions, note="", **settings):
+    """Adds a row, whose function is called with a Server and the settings."""
+
     def add(function):
-        ROWS[name] = (environment, distributions, note, function)
+        ROWS[name] = (environment, distributions, note, functools.partial(function, **settings))
         return function
 
     return add
@@ -171,14 +174,8 @@ def triton(s, binary):
     return zip(got.reshape(-1).tolist(), s.answers(QUERY, *ANSWERS))
 
 
-@row("tritonclient, binary tensors (its default)", "light", "tritonclient")
-def triton_binary(s):
-    return triton(s, True)
-
-
-@row("tritonclient, JSON", "light", "tritonclient")
-def triton_json(s):
-    return triton(s, False)
+row("tritonclient, binary tensors (its default)", "light", "tritonclient", binary=True)(triton)
+row("tritonclient, JSON", "light", "tritonclient", binary=False)(triton)
 
 
 @row("huggingface_hub, text_classification", "light", "huggingface_hub")
@@ -230,24 +227,10 @@ def trl(s, step):
     return zip(got["rewards"], s.rewards(*conversations))
 
 
-@row("TRL, GRPO", "trl", "trl", note="one step")
-def trl_grpo(s):
-    return trl(s, "grpo")
-
-
-@row("TRL, RLOO", "trl", "trl", note="one step")
-def trl_rloo(s):
-    return trl(s, "rloo")
-
-
-@row("TRL, OnlineDPO", "trl", "trl", note="one step")
-def trl_online_dpo(s):
-    return trl(s, "online_dpo")
-
-
-@row("TRL, AsyncGRPO", "trl", "trl", note="its spawned worker scores a group; generation needs a vLLM server")
-def trl_async_grpo(s):
-    return trl(s, "async_grpo")
+row("TRL, GRPO", "trl", "trl", note="one step", step="grpo")(trl)
+row("TRL, RLOO", "trl", "trl", note="one step", step="rloo")(trl)
+row("TRL, OnlineDPO", "trl", "trl", note="one step", step="online_dpo")(trl)
+row("TRL, AsyncGRPO", "trl", "trl", note="its spawned worker scores a group; generation needs a vLLM server", step="async_grpo")(trl)
 
 
 class Stub(types.ModuleType):
@@ -263,7 +246,7 @@ class Stub(types.ModuleType):
 
 
 class Stubs:
-    """Finds the modules of packages that need a GPU, as empty ones."""
+    """Finds stand-ins for the modules of packages that are not installed, such as engines that need a GPU."""
 
     def __init__(self, *roots):
         self.roots = roots
@@ -284,7 +267,6 @@ def stub(*roots):
     sys.meta_path.append(Stubs(*roots))  # behind those that find what is installed
 
 
-
 def alone(name):
     """A module without what its packages import of their own accord."""
     parts = name.split(".")
@@ -298,7 +280,7 @@ def alone(name):
     return importlib.import_module(name)
 
 
-@row("OpenRLHF, reward executor", "rl", "openrlhf", note="SingleTurnAgentExecutor; generation stubbed")
+@row("OpenRLHF, reward executor", "rl", "openrlhf", note="SingleTurnAgentExecutor; stand-ins for engines")
 def openrlhf(s):
     stub("deepspeed", "vllm", "flash_attn")
     from openrlhf.utils.agent import SingleTurnAgentExecutor
@@ -317,7 +299,7 @@ def llama_factory(s):
     return zip(got.tolist(), s.texts(*ANSWERS, special=False))
 
 
-@row("ms-swift, reward function", "rl", "ms_swift", note="its GRPO's call of api/python/trl_reward.py as a plugin; engines stubbed")
+@row("ms-swift, reward function", "rl", "ms_swift", note="its GRPO's call of api/python/trl_reward.py as a plugin; stand-ins for engines")
 def swift(s):
     stub("vllm")
     import torch
@@ -339,60 +321,51 @@ def swift(s):
     return zip(got[:, 0].tolist(), s.answers(QUERY, *ANSWERS))
 
 
-def verl_data(tokenizer):
-    """One rollout as verl's workers have it."""
+def verl_rollout():
+    """One rollout as verl's workers have it, with the policy's tokenizer and the answer's text."""
+    stub("vllm", "sglang", "megatron")
     import numpy
     import torch
+    from transformers import AutoTokenizer
     from verl import DataProto
 
+    tokenizer = AutoTokenizer.from_pretrained(os.environ["WARM_DEMO"] + "/base")
     prompt = torch.tensor([tokenizer(QUERY, add_special_tokens=False)["input_ids"]])
     answer = torch.tensor([tokenizer(ANSWERS[0], add_special_tokens=False)["input_ids"]])
     one = lambda v: numpy.array([v], dtype=object)  # noqa: E731
     raw = numpy.empty(1, dtype=object)
     raw[0] = [{"role": "user", "content": QUERY}]
-    return DataProto.from_dict(
+    data = DataProto.from_dict(
         tensors={"prompts": prompt, "responses": answer, "attention_mask": torch.ones(1, prompt.shape[1] + answer.shape[1], dtype=torch.long)},
         non_tensors={"data_source": one("demo"), "reward_model": one({"ground_truth": ""}), "extra_info": one({"question": QUERY}), "raw_prompt": raw},
     )
+    return tokenizer, data, tokenizer.decode(answer[0])
 
 
 def verl(s, manager, function="compute_score"):
     """One sample by a reward manager, with our function as its custom one."""
-    stub("vllm", "sglang", "megatron")
+    tokenizer, data, answer = verl_rollout()
     from omegaconf import OmegaConf
-    from transformers import AutoTokenizer
     from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
     from verl.trainer.ppo.reward import get_custom_reward_fn
 
-    tokenizer = AutoTokenizer.from_pretrained(os.environ["WARM_DEMO"] + "/base")
     config = OmegaConf.create({"reward": {
         "num_workers": 1, "reward_kwargs": {}, "max_concurrent": 2, "timeout": 60,
         "custom_reward_function": {"path": str(HERE / "../../api/python/verl_reward.py"), "name": function, "reward_kwargs": {"url": s.url}},
     }})
-    data, score = verl_data(tokenizer), get_custom_reward_fn(config)
+    score = get_custom_reward_fn(config)
 
     async def run():
         cls = get_reward_manager_cls(manager)
         return await cls(config, tokenizer, score).run_single(data)
 
     got = asyncio.run(run())
-    answer = tokenizer.decode(data.batch["responses"][0], skip_special_tokens=True)
     return [(got["reward_score"], s.answers(QUERY, answer)[0])]
 
 
-@row("verl, naive", "rl", "verl", note="custom function compute_score")
-def verl_naive(s):
-    return verl(s, "naive")
-
-
-@row("verl, dapo", "rl", "verl", note="the same")
-def verl_dapo(s):
-    return verl(s, "dapo")
-
-
-@row("verl, rate_limited", "rl", "verl", note="the same")
-def verl_limited(s):
-    return verl(s, "rate_limited")
+row("verl, naive", "rl", "verl", note="custom function compute_score", manager="naive")(verl)
+row("verl, dapo", "rl", "verl", note="the same", manager="dapo")(verl)
+row("verl, rate_limited", "rl", "verl", note="the same", manager="rate_limited")(verl)
 
 
 @row("verl, remote", "rl", "verl", "ray", note="compute_score_sync in a Ray process")
@@ -408,32 +381,23 @@ def verl_remote(s):
 
 def verl_disrm(s, engine):
     """RewardLoopWorker's own requests to a reward model that it takes for its own."""
-    stub("vllm", "sglang", "megatron")
+    tokenizer, data, answer = verl_rollout()
     from omegaconf import OmegaConf
-    from transformers import AutoTokenizer
     from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
 
     worker = object.__new__(RewardLoopWorker)  # whose constructor wants a cluster
     worker.config = OmegaConf.create({"reward": {"reward_model": {"model_path": "/ckpt/reward", "rollout": {"name": engine}}}})
     worker.reward_router_address = s.host
-    worker.input_tokenizer = worker.reward_model_tokenizer = AutoTokenizer.from_pretrained(os.environ["WARM_DEMO"] + "/base")
-    data = verl_data(worker.input_tokenizer)
+    worker.input_tokenizer = worker.reward_model_tokenizer = tokenizer
     got = asyncio.run(worker.compute_score_disrm(data))
-    answer = worker.input_tokenizer.decode(data.batch["responses"][0])
     return [(got["reward_score"], s.answers(QUERY, answer)[0])]
 
 
-@row("verl, disrm on vLLM", "rl", "verl", note="its worker's /classify, the model named by a path")
-def verl_disrm_vllm(s):
-    return verl_disrm(s, "vllm")
+row("verl, disrm on vLLM", "rl", "verl", note="its worker's /classify, the model named by a path", engine="vllm")(verl_disrm)
+row("verl, disrm on SGLang", "rl", "verl", note="its worker's /v1/embeddings", engine="sglang")(verl_disrm)
 
 
-@row("verl, disrm on SGLang", "rl", "verl", note="its worker's /v1/embeddings")
-def verl_disrm_sglang(s):
-    return verl_disrm(s, "sglang")
-
-
-@row("NeMo Gym, resources server", "rl", "nemo-gym", note="sessions, verify and metrics, each reply held by its schemas; profilers and web engines stubbed")
+@row("NeMo Gym, resources server", "rl", "nemo-gym", note="sessions, verify and metrics, each reply held by its schemas; stand-ins for profilers and web engines")
 def nemo_gym(s):
     stub("httptools", "uvloop", "yappi", "gprof2dot", "pydot", "mlflow", "wandb", "tdigest", "devtools")
     import hydra  # noqa: F401 - nemo_gym puts its own folder at the end of sys.path
