@@ -80,7 +80,7 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
 	}
 	l := c.Flags()
 	l.Var((*files)(&f.test.Files), "data",
-		"`files` of preference pairs or votes, or with --format files and directories of its board; required")
+		"`files` of preference pairs or votes, or with --format files and directories of its board; required without --pool")
 	l.StringVar(&f.url, "url", "", "`address` of a server that scores, in place of checkpoints")
 	l.StringVar(&f.name, "name", "",
 		"`name` of the server's model, where several are served; or of the model in --calibration's file")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/goccy/go-yaml"
@@ -51,8 +52,9 @@ ensemble (ENS) on the test pairs.
 The combinations come from --lrs and --dropouts, from a default grid about the
 usual rates for the model's size, or from a plan file with "members" or "grid";
 --lr and --dropout are the same for all members. The file has all settings of a plan:
-flags beside it are those of how it is carried out. With --task K only the K-th member is trained, counted from 1, so that an array
-of jobs trains all; results have the same bytes.`,
+flags beside it are those of how it is carried out. With --task K only the K-th member
+is trained, counted from 1, so that an array of jobs trains all; results have the same
+bytes.`,
 		Example: `  warm train members --base base --train pairs.jsonl.zst --holdout id%10 --m 4 --out runs
   warm train members --plan plan.yaml
   warm train members --plan plan.yaml --task "$SLURM_ARRAY_TASK_ID"`,
@@ -88,6 +90,15 @@ of jobs trains all; results have the same bytes.`,
 func membersFlagsOf(c *cobra.Command, f *membersFlags, run *rm.Config) {
 	trainFlags(c, run)
 	l := c.Flags()
+	// What a run requires of its own, a plan, a grid or --bases may say here.
+	for name, usage := range map[string]string{
+		"base":  "; required without --bases or --plan",
+		"train": "; required without --plan",
+		"out":   "; required without --plan",
+		"lr":    " (default those of a grid)",
+	} {
+		l.Lookup(name).Usage = strings.Replace(l.Lookup(name).Usage, "; required", usage, 1)
+	}
 	l.StringVar(&f.plan, "plan", "", "`file` of the plan in YAML or JSON, instead of the settings here")
 	l.IntVar(&f.m, "m", 0, "number of members drawn from the grid (default 4)")
 	l.Uint64Var(&f.gridSeed, "grid-seed", 0, "decides which combinations are drawn")
