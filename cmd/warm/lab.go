@@ -43,16 +43,18 @@ What took time is kept in --out: an interrupted command goes on when the same is
 given again (a signal saves first; a crash loses at most 100 steps of each member),
 and experiments share the members that they have in common.
 
-The data is a directory with ukp/, ethics/, hh/, paradetox/ and text/: --data or
-$WARM_DATA. Members start from --base, by default the small language model that is
-part of this program.
+The data is a directory, --data or $WARM_DATA: ukp/strict and ukp/votes (arguments
+of UKPConvArg1 and the votes on them), ethics/train and ethics/test, hh/harmless and
+paradetox/pairs, each a .jsonl.zst of pairs or votes as "warm train rm" reads them,
+and text/openstax_ccby.txt.zst. Members start from --base, by default the small
+language model that is part of this program.
 
 Sizes: small runs everything within an hour on two cores; paper is the paper's grid,
 days of work, for an array of jobs: --list prints its tasks and --task does one.
 
 ` + experimentsHelp(),
-		Example: `  warm lab all --data shared/data --out lab
-  warm lab connectivity --data shared/data --out lab --base runs/sft
+		Example: `  warm lab all --data data --out lab
+  warm lab connectivity --data data --out lab --base runs/sft
   warm lab all --size paper --list
   warm lab report --out lab`,
 		Args: arguments(cobra.NoArgs),

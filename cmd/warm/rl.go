@@ -89,7 +89,7 @@ func (f *rlFlags) runFlags(c *cobra.Command) {
 	l.StringVar(&r.Reference, "reference", "",
 		"`directory` of the model that the KL refers to (default that of --policy)")
 	l.StringSliceVar(&r.Prompts, "prompts", nil,
-		"`files` of JSON Lines with a \"prompt\", also of pairs; also .zst and .gz; required")
+		"`files` of JSON Lines with a \"prompt\", also of pairs; also .zst, .gz and Parquet; required")
 	l.BoolVar(&r.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.StringVar(&r.Format, "format", "",
 		"prompt made of a line's `fields`, as \"{prompt} ({stance}): \" (default the prompt alone)")

@@ -38,9 +38,10 @@ func (p *program) score() *cobra.Command {
 
 A line is an input of POST /v1/reward (messages; prompt with response or
 responses; text; input_ids) or a preference pair (prompt, chosen, rejected, or
-conversations). A JSON array of them is read as well; input may be plain, gzip or
-zstd. For pairs the accuracy of the weight average, of every ensemble and of each
-member is printed at the end, on stderr, as far as --mode holds them.
+conversations). A JSON array of them is read as well; input may be plain, gzip,
+zstd or a Parquet file. For pairs the accuracy of the weight average, of every
+ensemble and of each member is printed at the end, on stderr, as far as --mode
+holds them.
 
 While it runs, rewards are written to OUT.part, which takes the place of --out when
 all are there: until then what --out held stays. After Ctrl-C, a crash or a bad line

@@ -64,11 +64,11 @@ POST /v1/reward. It binds to 127.0.0.1 unless told otherwise. When no model is
 named anywhere, it serves a small one that is part of the program, for trying out.
 
 A model is a name and the directories of its members, whole checkpoints or LoRA
-adapters as PEFT writes them; embedded: instead of directories is the members of
-the program's own model, and random:CONFIG.json serves random weights, for load
-tests. Settings come from flags,
-the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE, WARM_LOG and WARM_API_KEY,
-and a YAML file, in this order of precedence.
+adapters as PEFT writes them, or their names on the Hugging Face hub; embedded:
+instead of directories is the members of the program's own model, and
+random:CONFIG.json serves random weights, for load tests. Settings come from
+flags, the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE, WARM_LOG and
+WARM_API_KEY, and a YAML file, in this order of precedence.
 
 Models change while they are served: by PUT, DELETE and rollback at
 /v1/models/NAME for who bears a key of --admin-key-file or WARM_ADMIN_KEY, and
@@ -130,7 +130,7 @@ func liveFlags(c *cobra.Command, f *serveFlags) {
 	l := c.Flags()
 	l.StringVar(&f.adminKeyFile, "admin-key-file", "",
 		"keys of the routes that change models, one a line, in a `file`; without any they are closed")
-	l.StringVar(&f.modelRoot, "model-root", "", "`directory` that holds every path that such a request names")
+	l.StringVar(&f.modelRoot, "model-root", "", "`directory` that holds every path that a request which changes a model names")
 	l.StringVar(&f.watch, "watch", "",
 		"manifest of models that is carried out whenever it is replaced: a `file`, or its directory")
 	l.StringVar(&f.state, "state", "", "`file` for the last good state of the models across restarts")

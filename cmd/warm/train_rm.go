@@ -113,9 +113,9 @@ func (p *program) trainRM() *cobra.Command {
 		Long: `rm trains a reward model by the Bradley-Terry loss. A language model first gets a
 score head by linear probing on frozen features. The result is a Hugging Face
 checkpoint with metrics.jsonl, metrics.csv, the learning curves metrics.svg and
-training.json beside the weights. With --lora that
-is the whole model, the low-rank change merged; OUT-adapter is the change alone, as
-PEFT writes it, with the base's whole path.
+training.json beside the weights. With --lora that is the whole model, the low-rank
+change merged; OUT-adapter is the change alone, as PEFT writes it, with the base's
+whole path.
 
 While it runs, OUT.train holds its state. A run that was interrupted goes on when
 the same command is given again, and ends in the same bytes. One that is finished is
