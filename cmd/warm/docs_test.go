@@ -15,6 +15,8 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -117,16 +119,23 @@ func runExamples(t *testing.T, text, url string) string {
 // block is a shell block of a page.
 var block = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
+// fromCheckout is how the README builds a checkout.
+var fromCheckout = regexp.MustCompile("From a checkout `(go [^`]+)`")
+
 // TestTheQuickstartRunsAsPrinted walks through docs/quickstart.md in an empty
-// directory with a binary that is built as a newcomer builds it.
+// directory with a binary that is built as the README builds it in a checkout.
 func TestTheQuickstartRunsAsPrinted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program and trains with it")
 	}
 	wantTools(t, "bash", "curl", "go")
 	dir, bin := t.TempDir(), t.TempDir()
-	out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	build := fromCheckout.FindStringSubmatch(pages(t)["README.md"])
+	require.NotNil(t, build, "the README says how to build a checkout")
+	cmd := exec.Command("bash", "-c", build[1])
+	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "GOBIN="+bin)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s\n%s", build[1], out)
 	url := ""
 	for _, b := range block.FindAllStringSubmatch(pages(t)["docs/quickstart.md"], -1) {
 		run := func(command string) {
@@ -165,6 +174,68 @@ func startServeIn(t *testing.T, dir string, args []string) string {
 		}
 	}
 	return startServe(t, args...).url
+}
+
+// TestTheConfigurationIsServedAsPrinted serves the YAML of docs/operations.md, with
+// members of the embedded model in place of its directories.
+func TestTheConfigurationIsServedAsPrinted(t *testing.T) {
+	page := pages(t)["docs/operations.md"]
+	config := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(page)
+	require.NotNil(t, config)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys.txt"), []byte("a-secret\n"), 0o600))
+	text := config[1]
+	for printed, real := range map[string]string{
+		"runs/rm-1": "'embedded:member-1'", "runs/rm-2": "'embedded:member-2'",
+		"runs/probe": "'embedded:member-3'", "keys.txt": filepath.Join(dir, "keys.txt"),
+	} {
+		require.Contains(t, text, printed)
+		text = strings.Replace(text, printed, real, 1)
+	}
+	path := filepath.Join(dir, "serve.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	startServe(t, "--config", path) // waits until it is ready
+}
+
+// TestCurlSaysThatItSendsJSON holds what no reply is printed behind: a body that curl
+// declares as a form is refused.
+func TestCurlSaysThatItSendsJSON(t *testing.T) {
+	bodies := 0
+	for page, text := range pages(t) {
+		text = strings.ReplaceAll(text, "\\\n", " ")
+		for _, line := range strings.Split(text, "\n") {
+			if strings.HasPrefix(line, "curl ") && strings.Contains(line, " -d ") {
+				bodies++
+				assert.Contains(t, line, "-H 'Content-Type: application/json'", page)
+			}
+		}
+	}
+	assert.Greater(t, bodies, 5)
+}
+
+// TestWhatIsRequiredIsInEveryExample holds the help of flags against the examples of
+// their commands.
+func TestWhatIsRequiredIsInEveryExample(t *testing.T) {
+	var walk func(c *cobra.Command)
+	required := 0
+	walk = func(c *cobra.Command) {
+		for _, example := range strings.Split(strings.ReplaceAll(c.Example, "\\\n", " "), "\n") {
+			if !strings.HasPrefix(strings.TrimSpace(example), c.CommandPath()+" ") {
+				continue
+			}
+			c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+				if strings.HasSuffix(f.Usage, "; required") {
+					required++
+					assert.Contains(t, example, "--"+f.Name+" ", c.CommandPath())
+				}
+			})
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk((&program{}).root())
+	assert.Greater(t, required, 10)
 }
 
 // link is a link of a page to a file or a heading of ours.
