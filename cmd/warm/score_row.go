@@ -115,37 +115,36 @@ func unreadable(record []byte, err error) error {
 	return fmt.Errorf("columns %s: %s", strings.Join(slices.Sorted(maps.Keys(f)), ", "), wantedRow)
 }
 
-// side encodes one side of a pair: a text behind the prompt, or messages.
+// side encodes one side of a pair: a text or messages, behind the prompt as the trainer reads pairs.
 func (s *scoring) side(in *api.Input, side json.RawMessage) (*scoredAnswer, error) {
 	if string(side) == "null" { // which is also how encoding/json leaves a string empty
 		return nil, errors.New("missing: it is null")
 	}
-	var text string
-	if json.Unmarshal(side, &text) == nil {
-		switch {
-		case in.Prompt == nil:
-			return s.encode(reward.Input{Text: &text, AddSpecial: new(true)})
-		case in.Prompt.Messages == nil:
-			return s.encode(reward.Input{Prompt: &in.Prompt.Text, Response: text})
-		}
-		m, err := serve.Conversation(in.Prompt.Messages)
-		if err != nil {
+	var prompt, answer data.Text
+	var err error
+	if json.Unmarshal(side, &answer.Plain) != nil {
+		if answer.Messages, err = chat.ParseMessages(side); err != nil {
 			return nil, err
 		}
-		return s.encode(reward.Input{Messages: append(m, chat.NewMessage("assistant", text))})
-	}
-	m, err := chat.ParseMessages(side)
-	if err != nil {
-		return nil, err
 	}
 	if in.Prompt != nil {
-		before, err := serve.Conversation(in.Prompt.Messages)
-		if err != nil {
+		prompt.Plain = in.Prompt.Text
+		if in.Prompt.Messages != nil {
+			if prompt.Messages, err = serve.Conversation(in.Prompt.Messages); err != nil {
+				return nil, err
+			}
+		}
+		if prompt, answer, err = data.Behind(prompt, answer); err != nil {
 			return nil, err
 		}
-		m = append(before, m...)
 	}
-	return s.encode(reward.Input{Messages: m})
+	switch {
+	case answer.IsChat():
+		return s.encode(reward.Input{Messages: slices.Concat(prompt.Messages, answer.Messages)})
+	case in.Prompt == nil:
+		return s.encode(reward.Input{Text: &answer.Plain, AddSpecial: new(true)})
+	}
+	return s.encode(reward.Input{Prompt: &prompt.Plain, Response: answer.Plain})
 }
 
 func (s *scoring) encode(x reward.Input) (*scoredAnswer, error) {

@@ -94,6 +94,27 @@ func TestScoreReadsEveryFormOfInput(t *testing.T) {
 	assert.Equal(t, rows[1].Answers[1].Reward, rows[4].Rejected.Reward)
 }
 
+func TestScoreReadsThePromptOfAPairOnce(t *testing.T) {
+	dir := tinyModel(t, "one", nil)
+	const user, answers = `{"role":"user","content":"Q"}`, `"chosen":[%[1]s{"role":"assistant","content":"A"}],"rejected":[%[1]s{"role":"assistant","content":"B"}]}`
+	whole := fmt.Sprintf(answers, user+",")
+	_, want, _ := command(t, "{"+whole, "score", dir)
+	for name, line := range map[string]string{
+		"a text before messages":           `{"prompt":"Q",` + fmt.Sprintf(answers, ""),
+		"messages before messages":         `{"prompt":[` + user + `],` + fmt.Sprintf(answers, ""),
+		"a text that messages repeat":      `{"prompt":"Q",` + whole,
+		"messages that messages repeat":    `{"prompt":[` + user + `],` + whole,
+		"a text of nothing before a whole": `{"prompt":"",` + whole,
+	} {
+		code, got, stderr := command(t, line, "score", dir)
+		assert.Equal(t, exitOK, code, stderr)
+		assert.Equal(t, want, got, name)
+	}
+	code, _, stderr := command(t, `{"prompt":"P",`+whole, "score", dir)
+	assert.Equal(t, exitFailure, code)
+	assert.Contains(t, stderr, "standard input:1: chosen: prompt: wrong form: the prompt is text, the answers are messages that do not begin with it")
+}
+
 func TestScoreNamesTheLineThatIsWrong(t *testing.T) {
 	dir := tinyModel(t, "one", nil)
 	for _, c := range []struct{ name, line, want string }{

@@ -85,8 +85,18 @@ func (p *Pair) join(prompt Text) (Text, bool) {
 		return Text{}, false
 	case answers(a.Messages) && answers(b.Messages):
 		return Text{Messages: []chat.Message{chat.NewMessage("user", prompt.Plain)}}, true
+	case prompt.Plain == "": // nothing stands before the messages
+		return Text{}, false
 	}
 	return prompt, true
+}
+
+// Behind makes a prompt and one answer to it of one form, as those of a pair: what the model reads is
+// the one before the other.
+func Behind(prompt, answer Text) (Text, Text, error) {
+	p := Pair{Chosen: answer, Rejected: answer}
+	prompt, has := p.join(prompt)
+	return prompt, p.Chosen, fit(prompt, has, "", p.Chosen, p.Rejected)
 }
 
 // asks says whether messages begin with a text of the user's, behind a system prompt or not.
