@@ -113,6 +113,9 @@ func classOf(modelType string) string {
 	return ""
 }
 
+// TypeOf returns the model_type of a supported class.
+func TypeOf(class string) string { return architectures[class].modelType }
+
 // ClassifierOf returns the class of the reward models that have the backbone of a
 // language model's class, and whether the name is such a class's.
 func ClassifierOf(class string) (string, bool) {

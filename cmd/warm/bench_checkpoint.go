@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,10 +59,6 @@ engine can be held to the same scores.`,
 	return c
 }
 
-// modelTypes are transformers' names of the architectures' configurations.
-var modelTypes = map[string]string{"Llama": "llama", "Mistral": "mistral", "Qwen2": "qwen2",
-	"Qwen3": "qwen3", "GPTNeoX": "gpt_neox", "Bert": "bert"}
-
 // completed adds to a configuration what other engines want of it.
 func completed(config []byte, c *model.Config) ([]byte, error) {
 	var raw map[string]any
@@ -72,11 +67,7 @@ func completed(config []byte, c *model.Config) ([]byte, error) {
 	if err := d.Decode(&raw); err != nil {
 		return nil, err
 	}
-	kind, ok := modelTypes[strings.TrimSuffix(c.Architecture, "ForSequenceClassification")]
-	if !ok {
-		return nil, fmt.Errorf("no model_type is known of %s", c.Architecture)
-	}
-	for name, v := range map[string]any{"model_type": kind,
+	for name, v := range map[string]any{"model_type": model.TypeOf(c.Architecture),
 		"id2label": map[string]string{"0": "LABEL_0"}, "label2id": map[string]int{"LABEL_0": 0}} {
 		if raw[name] == nil {
 			raw[name] = v

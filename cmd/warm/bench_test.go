@@ -45,8 +45,7 @@ func TestEngineBenchReportsEachShape(t *testing.T) {
 }
 
 func TestAWrittenRandomCheckpointScoresAsTheRandomModelDoes(t *testing.T) {
-	config, in := benchConfig(t), `{"input_ids":[5,17,3,99,0,41]}`+"\n"
-	dir := filepath.Join(t.TempDir(), "checkpoint")
+	in := `{"input_ids":[5,17,3,99,0,41]}` + "\n"
 	score := func(path string) []json.Number {
 		var line struct {
 			Answers []struct {
@@ -58,6 +57,13 @@ func TestAWrittenRandomCheckpointScoresAsTheRandomModelDoes(t *testing.T) {
 		require.Len(t, line.Answers, 1, out)
 		return []json.Number{line.Answers[0].Reward}
 	}
-	benchRun(t, "", "bench", "checkpoint", "--random", config, dir)
-	assert.Equal(t, score("random:"+config), score(dir))
+	llama, err := os.ReadFile(benchConfig(t))
+	require.NoError(t, err)
+	for class, kind := range map[string]string{"Llama": "llama", "Gemma2": "gemma2"} {
+		config, dir := filepath.Join(t.TempDir(), "config.json"), filepath.Join(t.TempDir(), "checkpoint")
+		require.NoError(t, os.WriteFile(config, []byte(strings.Replace(string(llama), "Llama", class, 1)), 0o600))
+		benchRun(t, "", "bench", "checkpoint", "--random", config, dir)
+		assert.Equal(t, score("random:"+config), score(dir), class)
+		assert.Contains(t, readString(t, filepath.Join(dir, "config.json")), `"model_type": "`+kind+`"`)
+	}
 }
