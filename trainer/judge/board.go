@@ -11,11 +11,9 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/eval/boards"
-	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/trainer/data"
-	"github.com/warmserve/warmserve/trainer/rm"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
@@ -60,14 +58,7 @@ type boardRun struct {
 
 // BoardCheckpoints judges checkpoints as [Checkpoints] does, by the figures of a board.
 func BoardCheckpoints(ctx context.Context, dirs []string, t BoardTest) (*BoardReport, error) {
-	if t.Open == nil {
-		t.Open = loader.Open
-	}
-	first, err := t.Open(dirs[0])
-	if err != nil {
-		return nil, err
-	}
-	b, err := rm.ReadBase(first, t.Read)
+	b, err := t.openFirst(dirs)
 	if err != nil {
 		return nil, err
 	}
@@ -211,13 +202,8 @@ func (r *boardRun) read(path string, seen map[string]data.Place) error {
 	if err != nil {
 		return err
 	}
-	if err := bad.Err(r.test.SkipBad); err != nil {
-		return err
-	}
-	if bad.Count > 0 && r.test.Say != nil {
-		r.test.Say(bad.String())
-	}
-	return nil
+	c := r.test.settings()
+	return (&data.Files{SkipBad: c.SkipBad, Say: c.Say}).Tolerate(bad)
 }
 
 // messages are the conversation of a question with one of its answers.

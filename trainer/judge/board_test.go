@@ -82,7 +82,7 @@ func TestBadQuestionsAreLeftOutWhereThatIsAskedFor(t *testing.T) {
 	assert.Contains(t, said[0], "left out 1 of 2")
 }
 
-// published is a file of a board's own repository, under WARM_BOARDS or ../shared/boards.
+// publishedFile is a file of a board's own repository, under WARM_BOARDS or ../shared/boards.
 func publishedFile(t testing.TB, path string) string {
 	root := os.Getenv("WARM_BOARDS")
 	if root == "" {

@@ -52,17 +52,7 @@ type judge struct {
 // Checkpoints measures checkpoints on preference pairs, alone, as weight average and as
 // ensemble. All read text as the first one does.
 func Checkpoints(ctx context.Context, dirs []string, t Test) (*Report, error) {
-	if len(dirs) == 0 {
-		return nil, errors.New("no checkpoint directory")
-	}
-	if t.Open == nil {
-		t.Open = loader.Open
-	}
-	first, err := t.Open(dirs[0])
-	if err != nil {
-		return nil, err
-	}
-	b, err := rm.ReadBase(first, t.Read)
+	b, err := t.openFirst(dirs)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +75,21 @@ func Checkpoints(ctx context.Context, dirs []string, t Test) (*Report, error) {
 		return nil, err
 	}
 	return r, j.finish(r)
+}
+
+// openFirst opens the first checkpoint, whose way of reading text is that of all, and settles Open. Close its checkpoint.
+func (t *Test) openFirst(dirs []string) (*rm.Base, error) {
+	if len(dirs) == 0 {
+		return nil, errors.New("no checkpoint directory")
+	}
+	if t.Open == nil {
+		t.Open = loader.Open
+	}
+	first, err := t.Open(dirs[0])
+	if err != nil {
+		return nil, err
+	}
+	return rm.ReadBase(first, t.Read)
 }
 
 // newJudge reads the pairs.

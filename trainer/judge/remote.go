@@ -47,8 +47,8 @@ const (
 	remoteTimeout = 10 * time.Minute
 )
 
-// Server measures a served model on preference pairs, as [Judge] measures
-// checkpoints: with the mode both its weight average, its ensemble and each
+// Server measures a served model on preference pairs, as [Checkpoints] does those on
+// disk: with the mode both its weight average, its ensemble and each
 // member, from one request for each pair. Text over the context is an error, or
 // left out with DropLong.
 func Server(ctx context.Context, m Remote, t Test) (*Report, error) {
