@@ -22,12 +22,7 @@ func parseDocument(line []byte, o lineInfo) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	names, null := f.names(), f["text"] != nil
-	raw, ok := f.take("text")
-	if !ok {
-		return Document{}, missing("text", null, names, "want text")
-	}
-	text, err := decodeString("text", raw)
+	text, err := f.need("text", "want text")
 	if err == nil && strings.TrimSpace(text) == "" {
 		err = fault("text", ErrEmpty, "")
 	}

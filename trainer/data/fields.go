@@ -73,6 +73,15 @@ func (f fields) take(name string) (json.RawMessage, bool) {
 	return raw, ok && !isNull(raw)
 }
 
+// required takes a field that must be there; wanted says what a record of its form holds.
+func (f fields) required(name, wanted string) (json.RawMessage, error) {
+	raw, ok := f.take(name)
+	if !ok {
+		return nil, missing(name, raw != nil, f.names(), wanted)
+	}
+	return raw, nil
+}
+
 func isNull(raw []byte) bool { return string(bytes.TrimSpace(raw)) == "null" }
 
 // str takes a field that is a string or a number, "" when it is absent.

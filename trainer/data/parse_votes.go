@@ -53,9 +53,9 @@ func parseVotes(line []byte, o lineInfo) (Votes, error) {
 }
 
 func (f fields) votes() ([]Vote, error) {
-	raw, ok := f.take("votes")
-	if !ok {
-		return nil, missing("votes", raw != nil, f.names(), wantedVotes)
+	raw, err := f.required("votes", wantedVotes)
+	if err != nil {
+		return nil, err
 	}
 	var names []string
 	if err := json.Unmarshal(raw, &names); err != nil {

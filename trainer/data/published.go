@@ -28,15 +28,10 @@ func parsePublished(line []byte, o lineInfo) (p Published, err error) {
 		return p, err
 	}
 	p.At = o.at
-	has := f.names()
 	if p.ID, err = f.need("pair_id", wantedPublished); err != nil {
 		return p, err
 	}
-	raw, ok := f.take("judgments")
-	if !ok {
-		return p, missing("judgments", raw != nil, has, wantedPublished)
-	}
-	games, err := list("judgments", raw)
+	games, err := f.list("judgments", wantedPublished)
 	if err != nil {
 		return p, err
 	}
@@ -48,9 +43,9 @@ func parsePublished(line []byte, o lineInfo) (p Published, err error) {
 	if err != nil {
 		return p, err
 	}
-	raw, ok = game.take("judgment")
-	if !ok {
-		return p, missing(name+".judgment", raw != nil, game.names(), wantedPublished)
+	raw, err := game.required("judgment", wantedPublished)
+	if err != nil {
+		return p, within(name, err)
 	}
 	judgment, err := object(name+".judgment", raw)
 	if err != nil {
@@ -59,9 +54,8 @@ func parsePublished(line []byte, o lineInfo) (p Published, err error) {
 	if p.Model, err = judgment.str("judge_model"); err != nil {
 		return p, within(name+".judgment", err)
 	}
-	raw, ok = judgment.take("scores")
-	if !ok {
-		return p, missing(name+".judgment.scores", raw != nil, judgment.names(), wantedPublished)
+	if raw, err = judgment.required("scores", wantedPublished); err != nil {
+		return p, within(name+".judgment", err)
 	}
 	var scores []*float64
 	if err := json.Unmarshal(raw, &scores); err != nil || len(scores) != 2 || scores[0] == nil ||

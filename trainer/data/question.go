@@ -98,24 +98,16 @@ func (f fields) question(o lineInfo, id string) (q Question, err error) {
 
 // need takes a field that must be there and be a string; it may be empty.
 func (f fields) need(name, wanted string) (string, error) {
-	has := f.names()
-	_, there := f[name]
-	raw, ok := f.take(name)
-	if !ok {
-		return "", missing(name, there, has, wanted)
+	raw, err := f.required(name, wanted)
+	if err != nil {
+		return "", err
 	}
 	return decodeString(name, raw)
 }
 
 // texts takes a field that must be a list of strings, of one at least.
 func (f fields) texts(name, wanted string) ([]string, error) {
-	has := f.names()
-	_, there := f[name]
-	raw, ok := f.take(name)
-	if !ok {
-		return nil, missing(name, there, has, wanted)
-	}
-	items, err := list(name, raw)
+	items, err := f.list(name, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +121,15 @@ func (f fields) texts(name, wanted string) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// list takes a field that must be a list.
+func (f fields) list(name, wanted string) ([]json.RawMessage, error) {
+	raw, err := f.required(name, wanted)
+	if err != nil {
+		return nil, err
+	}
+	return list(name, raw)
 }
 
 // list is the elements of a JSON array.
@@ -252,10 +253,9 @@ func rmb(f fields, o lineInfo) (q Question, err error) {
 		return q, err
 	}
 	for _, name := range []string{right, wrong} {
-		_, there := f[name]
 		raw, ok := f.take(name)
 		if !ok {
-			return q, missing(name, there, has, wantedRMB)
+			return q, missing(name, raw != nil, has, wantedRMB)
 		}
 		all, names := []json.RawMessage{raw}, []string{name}
 		if name == "loser_list" {
@@ -272,13 +272,9 @@ func rmb(f fields, o lineInfo) (q Question, err error) {
 			if err != nil {
 				return q, err
 			}
-			text, ok := answer.take("answer")
-			if !ok {
-				return q, missing(names[i]+".answer", text != nil, answer.names(), "want answer")
-			}
-			s, err := decodeString(names[i]+".answer", text)
+			s, err := answer.need("answer", "want answer")
 			if err != nil {
-				return q, err
+				return q, within(names[i], err)
 			}
 			q.Answers = append(q.Answers, s)
 		}
@@ -292,13 +288,7 @@ func rmb(f fields, o lineInfo) (q Question, err error) {
 // turns takes the conversation that the answers continue.
 func (q *Question) turns(f fields) error {
 	const name = "conversation_input"
-	has := f.names()
-	_, there := f[name]
-	raw, ok := f.take(name)
-	if !ok {
-		return missing(name, there, has, wantedRMB)
-	}
-	turns, err := list(name, raw)
+	turns, err := f.list(name, wantedRMB)
 	if err != nil {
 		return err
 	}

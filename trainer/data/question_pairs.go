@@ -194,13 +194,7 @@ func ppeSet(f fields, o lineInfo) (string, error) {
 
 // truths takes a list of truths, which may be spelled as numbers: 1 is right.
 func (f fields) truths(name string) ([]bool, error) {
-	has := f.names()
-	_, there := f[name]
-	raw, ok := f.take(name)
-	if !ok {
-		return nil, missing(name, there, has, wantedPPE)
-	}
-	items, err := list(name, raw)
+	items, err := f.list(name, wantedPPE)
 	if err != nil {
 		return nil, err
 	}
