@@ -59,6 +59,12 @@ type Contents struct {
 	ShardBytes int64
 }
 
+// Contents is the checkpoint as it is written again; a change of it begins there.
+func (c *Checkpoint) Contents() Contents {
+	return Contents{Config: c.Config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
+		SpecialTokensMap: c.SpecialTokensMap, ChatTemplate: c.ChatTemplate, Source: c}
+}
+
 // Save writes a checkpoint directory that [Open] and transformers read, piece by piece: one buffer
 // is all the memory it needs. Equal contents give equal bytes.
 //

@@ -270,10 +270,9 @@ func (a *Average) Contents() (loader.Contents, error) {
 	if err != nil {
 		return loader.Contents{}, fmt.Errorf("average: %w", err)
 	}
-	return loader.Contents{Config: a.config, Tokenizer: a.first.Tokenizer,
-		TokenizerConfig:  a.first.TokenizerConfig,
-		SpecialTokensMap: a.first.SpecialTokensMap, ChatTemplate: a.first.ChatTemplate, Source: a,
-		Extra: extra}, nil
+	c := a.first.Contents()
+	c.Config, c.Source, c.Extra = a.config, a, extra
+	return c, nil
 }
 
 // CheckFinite reads the members' tensors and names each NaN and infinity by its member: the way to

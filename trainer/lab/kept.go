@@ -9,9 +9,9 @@ import (
 
 // SaveAs writes tensors with the small files of another checkpoint.
 func SaveAs(dir string, files *loader.Checkpoint, tensors loader.Source) error {
-	return loader.Save(dir, loader.Contents{Config: files.Config, Tokenizer: files.Tokenizer,
-		TokenizerConfig:  files.TokenizerConfig,
-		SpecialTokensMap: files.SpecialTokensMap, ChatTemplate: files.ChatTemplate, Source: tensors})
+	c := files.Contents()
+	c.Source = tensors
+	return loader.Save(dir, c)
 }
 
 // Kept returns runs/NAME-ID, ID naming all that decides what is made there, and

@@ -20,7 +20,7 @@ import (
 
 // base is what a run starts from.
 type base struct {
-	contents  loader.Contents // without weights
+	contents  loader.Contents // but for the weights
 	config    *model.Config   // of the reward model with the same backbone
 	tied      bool
 	tokenizer *tokenizer.Tokenizer
@@ -41,11 +41,7 @@ func (c *Config) open() (*base, error) {
 		if b.ckpt, err = open(c.Base); err != nil {
 			return nil, err
 		}
-		k := b.ckpt
-		b.contents = loader.Contents{Config: k.Config, Tokenizer: k.Tokenizer,
-			TokenizerConfig: k.TokenizerConfig, SpecialTokensMap: k.SpecialTokensMap,
-			ChatTemplate: k.ChatTemplate}
-		b.hash = k.Hash()
+		b.contents, b.hash = b.ckpt.Contents(), b.ckpt.Hash()
 		err = b.read()
 	} else {
 		err = b.create(c)

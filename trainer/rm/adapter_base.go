@@ -19,23 +19,16 @@ func (c *Config) beside() []string {
 // working directory. A base that is no directory, or that has the names or the layers of the reward
 // model's body otherwise, is written beside the adapter's weights.
 func (r *run) adapterBase() (string, error) {
-	base := r.config.Base
+	c := r.base.Checkpoint.Contents()
 	if b := r.base.body; b != nil && !b.Plain() {
-		base = filepath.Join(r.config.beside()[0], "base")
-		c := r.base.contents(b)
-		c.Replace = true
-		if err := loader.Save(base, c); err != nil {
-			return "", err
-		}
-	} else if _, err := os.Stat(base); err != nil {
-		base = filepath.Join(r.config.beside()[0], "base")
-		c := r.base.Checkpoint
-		err := loader.Save(base, loader.Contents{Config: c.Config, Tokenizer: c.Tokenizer,
-			TokenizerConfig:  c.TokenizerConfig,
-			SpecialTokensMap: c.SpecialTokensMap, ChatTemplate: c.ChatTemplate, Source: c, Replace: true})
-		if err != nil {
-			return "", err
-		}
+		c = r.base.contents(b)
+	} else if _, err := os.Stat(r.config.Base); err == nil {
+		return filepath.Abs(r.config.Base)
+	}
+	c.Replace = true
+	base := filepath.Join(r.config.beside()[0], "base")
+	if err := loader.Save(base, c); err != nil {
+		return "", err
 	}
 	return filepath.Abs(base)
 }

@@ -185,10 +185,7 @@ func (b *Base) source() model.Source {
 
 // contents is a checkpoint of the reward model with the given weights.
 func (b *Base) contents(w loader.Source) loader.Contents {
-	c := b.Checkpoint
-	return loader.Contents{
-		Config: b.config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
-		SpecialTokensMap: c.SpecialTokensMap,
-		ChatTemplate:     c.ChatTemplate, Source: w,
-	}
+	c := b.Checkpoint.Contents()
+	c.Config, c.Source = b.config, w
+	return c
 }

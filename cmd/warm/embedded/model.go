@@ -280,15 +280,9 @@ func (m *Model) extract(name, dir string) error {
 		return err
 	}
 	defer c.Close()
-	o := contents(c)
+	o := c.Contents()
 	if name == Base {
 		o.DType = "BF16" // as it is stored: nothing is lost
 	}
 	return loader.Save(dir, o)
-}
-
-// contents is a checkpoint as it is written again.
-func contents(c *loader.Checkpoint) loader.Contents {
-	return loader.Contents{Config: c.Config, Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
-		SpecialTokensMap: c.SpecialTokensMap, ChatTemplate: c.ChatTemplate, Source: c}
 }

@@ -81,7 +81,7 @@ func packBase(out, dir string) error {
 		return err
 	}
 	defer c.Close()
-	o := contents(c)
+	o := c.Contents()
 	o.DType = "BF16"
 	if err := loader.Save(out, o); err != nil {
 		return err
