@@ -40,8 +40,7 @@ longer than twice as long as before, or 5 ms more.`,
   warm bench serve --random cmd/warm/testdata/qwen3-0.6b.json --clients 24 --warmup 20s --rounds 1
   warm bench serve --random config.json --dialects reward --overload --json`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(c *cobra.Command,
-			_ []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			return p.runBenchServe(c.Context(), &b, asJSON, report)
 		},
 	}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -60,14 +61,15 @@ type count struct {
 	n    int
 }
 
-// atLeastOne refuses the first number below 1.
+// atLeastOne refuses numbers below 1.
 func atLeastOne(values ...count) error {
+	var errs []error
 	for _, v := range values {
 		if v.n < 1 {
-			return usagef("--%s: %d, want at least 1", v.flag, v.n)
+			errs = append(errs, usagef("--%s: %d, want at least 1", v.flag, v.n))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // parseDTypes reads the number formats of --dtype.

@@ -83,15 +83,9 @@ func (b *Serve) validate() error {
 	if b.Random == "" {
 		errs = append(errs, errors.New("bench serve needs --random CONFIG.json"))
 	}
-	for _, v := range []struct {
-		flag string
-		n    int
-	}{{"threads", b.Threads}, {"clients", b.Clients}, {"prompt", b.Prompt}, {"answer", b.Answer},
-		{"rounds", b.Rounds}, {"engine-rounds", b.EngineRounds}} {
-		if v.n < 1 {
-			errs = append(errs, fmt.Errorf("--%s: %d, want at least 1", v.flag, v.n))
-		}
-	}
+	errs = append(errs, atLeastOne(count{"threads", b.Threads}, count{"clients", b.Clients},
+		count{"prompt", b.Prompt}, count{"answer", b.Answer}, count{"rounds", b.Rounds},
+		count{"engine-rounds", b.EngineRounds}))
 	if _, err := kernel.ParseDType(b.DType); err != nil {
 		errs = append(errs, err)
 	}

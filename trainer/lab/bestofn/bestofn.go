@@ -86,8 +86,7 @@ func Experiment() *lab.Experiment {
 			"when the reward model is a single one, an ensemble or a weight average?",
 		Minutes:  5,
 		Settings: func(size lab.Size) any { return settingsOf(size) },
-		Trainings: func(l *lab.Lab) ([]lab.Training,
-			error) {
+		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
 			return contest.Trainings(l, settingsOf(l.Size).Swapped)
 		},
 		Measure: measure,

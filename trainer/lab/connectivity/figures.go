@@ -109,8 +109,7 @@ func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) er
 		fig := drawing.Figure{Name: d.name, Title: d.title,
 			X: drawing.Axis{Label: "λ, the weight of the second model"}, Y: drawing.Axis{Label: d.label}}
 		for _, k := range kindNames {
-			value := func(p *path, at int) ([]float64,
-				error) {
+			value := func(p *path, at int) ([]float64, error) {
 				return lab.Wins(j.of(&p.Visited[at]).Values()), nil
 			}
 			unit := 100.0
