@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/warmserve/warmserve/model/cpu"
+	"github.com/warmserve/warmserve/model/binding"
 	"github.com/warmserve/warmserve/model/nn"
 )
 
@@ -124,7 +124,7 @@ func (b *Base) bind(a architecture, n *nn.Network) error {
 		case n.LeavesOut(name), isOutput(name), within != "" && !strings.HasPrefix(name, within),
 			strings.Contains("."+name, ".pooler."):
 			b.Left = append(b.Left, name)
-		case !cpu.IsBuffer(name):
+		case !binding.IsBuffer(name):
 			e.Unknown = append(e.Unknown, name)
 		}
 	}

@@ -4,19 +4,21 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/warmserve/warmserve/model/binding"
 	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/model/plan"
 )
 
 // What package cpu runs networks with, under the names that users of models know.
 type (
 	Model          = cpu.Model
 	Engine         = cpu.Engine
-	Sequence       = cpu.Sequence
-	Source         = cpu.Source
-	LoadOptions    = cpu.LoadOptions
-	BindingError   = cpu.BindingError
+	Sequence       = plan.Sequence
+	Source         = binding.Source
+	LoadOptions    = binding.Options
+	BindingError   = binding.Error
 	Training       = cpu.Training
 	Pass           = cpu.Pass
 	Regularization = cpu.Regularization
@@ -31,7 +33,7 @@ type (
 const NoTarget = cpu.NoTarget
 
 // ErrNotFinite is wrapped by the error for a weight that is NaN or infinite.
-var ErrNotFinite = cpu.ErrNotFinite
+var ErrNotFinite = binding.ErrNotFinite
 
 // NewEngine starts an engine of the given number of workers, 0 for GOMAXPROCS.
 func NewEngine(workers int) *Engine { return cpu.NewEngine(workers) }
@@ -46,7 +48,7 @@ func Load(c *Config, src Source, o LoadOptions) (*Model, error) {
 
 // Count returns the number of weights that a configuration asks for, and a
 // *BindingError when the source's tensors are others.
-func Count(c *Config, src Source) (int, error) { return cpu.Count(c.Network(), c.unstacked(src)) }
+func Count(c *Config, src Source) (int, error) { return binding.Count(c.Network(), c.unstacked(src)) }
 
 // NewTraining reads the weights of a configuration from a source, whose tensors
 // must be the model's own: see [cpu.NewTraining].

@@ -36,12 +36,14 @@ var layout = map[string][]string{
 	"model/kernel/amd64":     {},
 	"model/par":              {},
 	"model/nn":               {},
-	"model/cpu":              {"model/nn", "model/kernel", "model/par"},
+	"model/plan":             {"model/nn"},
+	"model/binding":          {"model/nn", "model/kernel"}, // kernel hashes, and has the names of number formats
+	"model/cpu":              {"model/binding", "model/nn", "model/kernel", "model/par", "model/plan"},
 	"model/tokenizer":        {},
 	"model/chat":             {"model/chat/jinja", "model/chat/origin"},
 	"model/chat/jinja":       {"model/chat/origin"},
 	"model/chat/origin":      {},
-	"model":                  {"model/cpu", "model/nn", "model/kernel", "loader/jsonerr"}, // jsonerr is words for errors, and opens nothing
+	"model":                  {"model/binding", "model/cpu", "model/plan", "model/nn", "model/kernel", "loader/jsonerr"}, // jsonerr is words for errors, and opens nothing
 	"loader/safetensors":     {},
 	"loader/jsonerr":         {},
 	"loader/hub":             {},
@@ -98,6 +100,8 @@ var bans = []struct {
 	{"server", module + "trainer", "", false, "serving does not need training"},
 	{"model/kernel", module, module + "model/kernel", false, "arithmetic knows nothing above it"},
 	{"model/nn", module, module + "model/nn", false, "what a network computes is said without a device"},
+	{"model/plan", module + "model/cpu", "", false, "what a batch is made of is said without a device"},
+	{"model/binding", module + "model/cpu", "", false, "tensors are read for a device of any kind"},
 	{"model/cpu", "os", "", true, "executors open no files"},
 	{"model/tokenizer", "net/http", "", false, "text processing is offline"},
 	{"model", "net/http", "", false, "models are not served here"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/warmserve/warmserve/model/binding"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/model/par"
@@ -37,8 +38,8 @@ const slotsPerWorker = 64
 // NewDecoder reads a language model: the network of a reward model with the same
 // backbone, below an output layer. Output is the name of that layer's weight in
 // the source, "" where it is the embedding. See [NewTraining] for workers.
-func NewDecoder(n *nn.Network, src Source, output string, workers int) (*Decoder, error) {
-	m, err := Load(n.Headless(), body{src, output}, LoadOptions{})
+func NewDecoder(n *nn.Network, src binding.Source, output string, workers int) (*Decoder, error) {
+	m, err := Load(n.Headless(), body{src, output}, binding.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -59,10 +60,10 @@ func NewDecoder(n *nn.Network, src Source, output string, workers int) (*Decoder
 }
 
 // hasOutput says whether a source has the output layer of a language model.
-func hasOutput(n *nn.Network, src Source, name string) error {
+func hasOutput(n *nn.Network, src binding.Source, name string) error {
 	want := []int{n.Vocab, n.Hidden}
 	if shape, ok := src.Shape(name); !ok || !slices.Equal(shape, want) {
-		return &BindingError{Architecture: n.Name,
+		return &binding.Error{Architecture: n.Name,
 			Missing: []string{fmt.Sprintf("%s of shape %v", name, want)}}
 	}
 	return nil

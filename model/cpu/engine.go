@@ -8,6 +8,7 @@ import (
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/model/par"
+	"github.com/warmserve/warmserve/model/plan"
 )
 
 // Engine scores batches on a fixed team of workers, one batch at a time: a
@@ -16,7 +17,7 @@ import (
 type Engine struct {
 	mu     sync.Mutex
 	team   *par.Team
-	plan   plan
+	plan   plan.Plan
 	alone  []*run // for each worker, to carry a chunk alone
 	joint  *run   // for all workers on one chunk
 	batch  batch
@@ -49,7 +50,7 @@ type batch struct {
 
 // Do carries the chunks [lo, hi).
 func (b *batch) Do(worker, lo, hi int) {
-	for _, c := range b.e.plan.chunks[lo:hi] {
+	for _, c := range b.e.plan.Chunks[lo:hi] {
 		b.e.alone[worker].forward(b.m, &b.e.plan, c, b.seqs, b.e.output)
 	}
 }
@@ -70,22 +71,22 @@ func (e *Engine) Score(m *Model, dst []float32, seqs []Sequence) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p := &e.plan
-	p.make(seqs, m.Net, e.team.Size())
-	outputs := int(p.rows[len(p.unique)]) * m.head.outputs
+	p.Make(seqs, m.Net, e.team.Size())
+	outputs := int(p.Rows[len(p.Unique)]) * m.head.outputs
 	e.output = slices.Grow(e.output[:0], outputs)[:outputs]
 
 	// Whole rounds of one chunk a worker; what is left is done by all together.
 	n := e.team.Size()
-	rounds := len(p.chunks) / n * n
+	rounds := len(p.Chunks) / n * n
 	e.reserve(m)
 	e.batch = batch{e: e, m: m, seqs: seqs}
 	e.team.Run(rounds, 1, &e.batch)
-	for _, c := range p.chunks[rounds:] {
+	for _, c := range p.Chunks[rounds:] {
 		e.joint.forward(m, p, c, seqs, e.output)
 	}
-	for i, u := range p.same {
+	for i, u := range p.Same {
 		dst[i] = e.reward(m, &seqs[i],
-			e.output[int(p.rows[u])*m.head.outputs:int(p.rows[u+1])*m.head.outputs])
+			e.output[int(p.Rows[u])*m.head.outputs:int(p.Rows[u+1])*m.head.outputs])
 	}
 	e.batch = batch{}
 	return nil
@@ -110,24 +111,24 @@ func (e *Engine) reward(m *Model, s *Sequence, outputs []float32) float32 {
 func (e *Engine) reserve(m *Model) {
 	p := &e.plan
 	tokens, unique, read, longest := 0, 0, 0, 0
-	for _, c := range p.chunks {
-		tokens = max(tokens, int(c.tokens))
+	for _, c := range p.Chunks {
+		tokens = max(tokens, int(c.Tokens))
 		n, rows := 0, 0
-		for _, u := range p.units[c.lo:c.hi] {
-			n += int(u.hi - u.lo)
-			rows += int(p.rows[u.hi] - p.rows[u.lo])
+		for _, u := range p.Units[c.Lo:c.Hi] {
+			n += int(u.Hi - u.Lo)
+			rows += int(p.Rows[u.Hi] - p.Rows[u.Lo])
 		}
 		unique, read = max(unique, n), max(read, rows)
 	}
-	for i := range p.unique {
-		longest = max(longest, int(p.len(i)))
+	for i := range p.Unique {
+		longest = max(longest, int(p.Len(i)))
 	}
-	if len(p.chunks) >= len(e.alone) {
+	if len(p.Chunks) >= len(e.alone) {
 		for _, r := range e.alone {
 			r.reserve(m, tokens, unique, read, longest)
 		}
 	}
-	if len(p.chunks)%len(e.alone) > 0 {
+	if len(p.Chunks)%len(e.alone) > 0 {
 		e.joint.reserve(m, tokens, unique, read, longest)
 	}
 }

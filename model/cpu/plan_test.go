@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/model/plan"
 )
 
 // sequences returns n random inputs of up to longest tokens; most of them share
@@ -46,35 +47,35 @@ func TestPlanComputesSharedPrefixesOnce(t *testing.T) {
 		seqs = append(seqs, whole(ids))
 	}
 	seqs = append(seqs, seqs[3]) // an equal one costs nothing
-	var p plan
-	p.make(seqs, &nn.Network{Causal: true}, 2)
-	require.Len(t, p.units, 1)
-	assert.EqualValues(t, 400+8*50, p.units[0].tokens)
-	assert.Equal(t, p.same[3], p.same[8])
+	var p plan.Plan
+	p.Make(seqs, &nn.Network{Causal: true}, 2)
+	require.Len(t, p.Units, 1)
+	assert.EqualValues(t, 400+8*50, p.Units[0].Tokens)
+	assert.Equal(t, p.Same[3], p.Same[8])
 
-	p.make(seqs, &nn.Network{}, 2)
-	assert.Len(t, p.units, 8, "an encoder shares nothing but equal inputs")
+	p.Make(seqs, &nn.Network{}, 2)
+	assert.Len(t, p.Units, 8, "an encoder shares nothing but equal inputs")
 }
 
 func TestPlanCoversEverySequence(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 9))
 		seqs := sequences(r, 1+r.IntN(60), 20+r.IntN(900))
-		var p plan
-		p.make(seqs, &nn.Network{Causal: true}, 1+r.IntN(4))
+		var p plan.Plan
+		p.Make(seqs, &nn.Network{Causal: true}, 1+r.IntN(4))
 		run, seen, tokens := newRun(nil), map[int32]bool{}, 0
-		for _, c := range p.chunks {
+		for _, c := range p.Chunks {
 			run.load(&Model{Net: &nn.Network{}}, &p, c, seqs)
-			assert.EqualValues(t, c.tokens, len(run.ids))
+			assert.EqualValues(t, c.Tokens, len(run.ids))
 			tokens += len(run.ids)
 			for _, s := range run.scored {
 				seen[s.row] = true
 				sp := run.spans[s.span]
-				ids := p.ids[p.unique[s.row]] // each reads one token
+				ids := p.IDs[p.Unique[s.row]] // each reads one token
 				require.Equal(t, ids[len(ids)-1], run.ids[sp.Row+int(s.at)])
 			}
 		}
-		require.Len(t, seen, len(p.unique))
+		require.Len(t, seen, len(p.Unique))
 	}
 }
 

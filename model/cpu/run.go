@@ -5,6 +5,7 @@ import (
 
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/par"
+	"github.com/warmserve/warmserve/model/plan"
 )
 
 // run carries one chunk at a time through a model, alone or with a team.
@@ -32,7 +33,7 @@ type run struct {
 // scored is a token whose outputs are wanted.
 type scored struct {
 	span, at int32 // token at of the span
-	row      int32 // of the outputs: see plan.rows
+	row      int32 // of the outputs: see plan.Plan
 }
 
 // reserve makes room for chunks of so many tokens, sequences and read tokens.
@@ -173,7 +174,7 @@ func (r *run) begin(m *Model) *stage {
 }
 
 // forward computes the outputs of a chunk's read tokens into output.
-func (r *run) forward(m *Model, p *plan, c chunk, seqs []Sequence, output []float32) {
+func (r *run) forward(m *Model, p *plan.Plan, c plan.Chunk, seqs []Sequence, output []float32) {
 	r.load(m, p, c, seqs)
 	n := len(r.ids)
 	s := r.begin(m)
@@ -252,11 +253,11 @@ func (t *reading) Do(id, lo, hi int) {
 func (m *Model) States(ids, types []int32, observe func(layer int, x []float32, ld int)) {
 	r := newRun(nil)
 	r.observe = observe
-	var p plan
+	var p plan.Plan
 	s := []Sequence{whole(ids)}
 	s[0].Types = types
-	p.make(s, m.Net, 1)
-	r.forward(m, &p, p.chunks[0], s, nil)
+	p.Make(s, m.Net, 1)
+	r.forward(m, &p, p.Chunks[0], s, nil)
 }
 
 // embed writes the input of the first block.
@@ -344,34 +345,34 @@ func (r *run) group(queries []Query, heads int) int {
 }
 
 // load lays out a chunk's tokens, spans and scored tokens.
-func (r *run) load(m *Model, p *plan, c chunk, seqs []Sequence) {
+func (r *run) load(m *Model, p *plan.Plan, c plan.Chunk, seqs []Sequence) {
 	r.ids, r.types = r.ids[:0], r.types[:0]
 	r.pos.reset()
 	r.spans, r.queries, r.last, r.scored = r.spans[:0], r.queries[:0], r.last[:0], r.scored[:0]
-	for _, u := range p.units[c.lo:c.hi] {
+	for _, u := range p.Units[c.Lo:c.Hi] {
 		prefix := -1
-		if u.prefix > 0 {
+		if u.Prefix > 0 {
 			prefix = len(r.spans)
-			r.span(m, p.ids[p.unique[u.lo]][:u.prefix], nil, -1, 0, p.reach[p.unique[u.lo]])
+			r.span(m, p.IDs[p.Unique[u.Lo]][:u.Prefix], nil, -1, 0, p.Reach[p.Unique[u.Lo]])
 		}
-		for i := u.lo; i < u.hi; i++ {
-			seq := p.unique[i]
-			ids, s := p.ids[seq], &seqs[seq]
-			if len(ids) > int(u.prefix) { // or the prefix is the sequence
-				r.span(m, ids[u.prefix:], s.Types, prefix, int(u.prefix), p.reach[seq])
+		for i := u.Lo; i < u.Hi; i++ {
+			seq := p.Unique[i]
+			ids, s := p.IDs[seq], &seqs[seq]
+			if len(ids) > int(u.Prefix) { // or the prefix is the sequence
+				r.span(m, ids[u.Prefix:], s.Types, prefix, int(u.Prefix), p.Reach[seq])
 			}
-			r.read(s, u.prefix, int32(len(ids)), int32(len(r.spans)-1), p.rows[i])
+			r.read(s, u.Prefix, int32(len(ids)), int32(len(r.spans)-1), p.Rows[i])
 		}
-		for i := u.lo; i < u.hi && u.prefix > 0; i++ { // behind those of the parts behind it, which attend together
-			r.read(&seqs[p.unique[i]], 0, u.prefix, int32(prefix), p.rows[i])
+		for i := u.Lo; i < u.Hi && u.Prefix > 0; i++ { // behind those of the parts behind it, which attend together
+			r.read(&seqs[p.Unique[i]], 0, u.Prefix, int32(prefix), p.Rows[i])
 		}
 	}
 }
 
 // read adds the read tokens of a sequence that lie in [lo, hi), which is a span.
 func (r *run) read(s *Sequence, lo, hi, span, row int32) {
-	for j := range s.rows() {
-		if at := s.row(j); at >= lo && at < hi {
+	for j := range s.Rows() {
+		if at := s.Row(j); at >= lo && at < hi {
 			r.score(span, at-lo, row+int32(j))
 		}
 	}

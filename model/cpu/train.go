@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 
+	"github.com/warmserve/warmserve/model/binding"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -85,7 +86,7 @@ func (b *tokens) by(of nn.Numbers) []int32 {
 // must be the model's own (see [Load]). Workers is their number, 0 for
 // GOMAXPROCS. With d bfloat16 the products of weights round both sides to that;
 // weights, gradients and everything else stay float32. Int8 is not for training.
-func NewTraining(n *nn.Network, src Source, workers int, d kernel.DType) (*Training, error) {
+func NewTraining(n *nn.Network, src binding.Source, workers int, d kernel.DType) (*Training, error) {
 	if d != kernel.Float32 && d != kernel.BFloat16 {
 		return nil, fmt.Errorf("cpu: training in %v, want float32 or bfloat16", d)
 	}
@@ -93,7 +94,7 @@ func NewTraining(n *nn.Network, src Source, workers int, d kernel.DType) (*Train
 		return nil, err
 	}
 	m := newModel(n, d)
-	if err := bind(n, m.weights.params, src); err != nil {
+	if err := binding.Check(n, m.weights.params, src); err != nil {
 		return nil, err
 	}
 	w := m.weights
@@ -116,13 +117,13 @@ func NewTraining(n *nn.Network, src Source, workers int, d kernel.DType) (*Train
 	for i := range t.params {
 		p := &t.params[i]
 		t.model.parameters += p.Len()
-		if err := readRows(src, p.Data, n.SourceName(p.Name), p, 0); err != nil {
+		if err := binding.ReadRows(src, p.Data, n.SourceName(p.Name), p, 0); err != nil {
 			t.Close()
 			return nil, err
 		}
-		if i := notFinite(p.Data); i >= 0 {
+		if i := binding.NotFinite(p.Data); i >= 0 {
 			t.Close()
-			return nil, fmt.Errorf("tensor %q: element %d is %v: %w", p.Name, i, p.Data[i], ErrNotFinite)
+			return nil, fmt.Errorf("tensor %q: element %d is %v: %w", p.Name, i, p.Data[i], binding.ErrNotFinite)
 		}
 	}
 	t.Refresh()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/warmserve/warmserve/model/binding"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -29,7 +30,7 @@ const logitRows = 256
 
 // body is a language model's source without its output layer.
 type body struct {
-	Source
+	binding.Source
 	output string // "" when it is tied
 }
 
@@ -43,7 +44,7 @@ func whole(ids []int32) Sequence { return Sequence{IDs: ids, Read: []int32{int32
 // NewLanguage reads a language model for training; see [NewDecoder] for the
 // arguments. workers and d are those of [NewTraining]; the output layer stays
 // float32.
-func NewLanguage(n *nn.Network, src Source, output string, workers int, d kernel.DType) (*Language, error) {
+func NewLanguage(n *nn.Network, src binding.Source, output string, workers int, d kernel.DType) (*Language, error) {
 	if output != "" {
 		if err := hasOutput(n, src, output); err != nil {
 			return nil, err
@@ -63,7 +64,7 @@ func NewLanguage(n *nn.Network, src Source, output string, workers int, d kernel
 }
 
 // bindOutput makes the output layer: of the embedding, or of a weight of its own.
-func (l *Language) bindOutput(src Source, head string) error {
+func (l *Language) bindOutput(src binding.Source, head string) error {
 	n := l.t.net
 	if head == "" {
 		l.head = newTied(l.t.model.weights.embedding(n.Tokens))
