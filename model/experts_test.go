@@ -38,7 +38,7 @@ func edited(t *testing.T, base string, set map[string]any) []byte {
 }
 
 // trained is what a pass of a random model gives.
-func trained(t *testing.T, name string, workers int, d kernel.DType, recompute bool, pass Pass) (scores []float32, grads [][]float32, m *Model, seqs []Sequence) {
+func trained(t *testing.T, name string, workers int, d kernel.DType, recompute bool, pass Pass) (scores []float32, grads [][]float32, m *cpu.Model, seqs []Sequence) {
 	c, err := ParseConfig([]byte(configs[name]))
 	require.NoError(t, err)
 	tr, err := NewTraining(c, NewRandom(c, 1), workers, d)
@@ -260,7 +260,7 @@ func TestExpertsInOneTensorAreThoseInMany(t *testing.T) {
 			defer e.Close()
 			seqs := sequences(rand.New(rand.NewPCG(1, 1)), want, 5, 40)
 			scores := make([][]float32, 3)
-			for i, m := range []*Model{want, got, tr.Model()} {
+			for i, m := range []*cpu.Model{want, got, tr.Model()} {
 				scores[i] = make([]float32, len(seqs))
 				require.NoError(t, e.Score(m, scores[i], seqs))
 			}

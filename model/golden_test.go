@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader/safetensors"
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
 )
 
@@ -79,7 +80,7 @@ type golden struct {
 	config *Config
 }
 
-func (g *golden) inputs(m *Model) []Sequence {
+func (g *golden) inputs(m *cpu.Model) []Sequence {
 	var out []Sequence
 	for _, s := range g.Sequences {
 		at := 0
@@ -98,7 +99,7 @@ func readJSON(t testing.TB, path string, v any) {
 	require.NoError(t, json.Unmarshal(data, v))
 }
 
-func loadGolden(t testing.TB, dir, config string, d kernel.DType) (*Model, *golden) {
+func loadGolden(t testing.TB, dir, config string, d kernel.DType) (*cpu.Model, *golden) {
 	data, err := os.ReadFile(filepath.Join(dir, config))
 	require.NoError(t, err)
 	c, err := ParseConfig(data)

@@ -13,8 +13,6 @@ import (
 
 // What package cpu runs networks with, under the names that users of models know.
 type (
-	Model          = cpu.Model
-	Engine         = cpu.Engine
 	Sequence       = plan.Sequence
 	Source         = binding.Source
 	LoadOptions    = binding.Options
@@ -35,14 +33,12 @@ const NoTarget = cpu.NoTarget
 // ErrNotFinite is wrapped by the error for a weight that is NaN or infinite.
 var ErrNotFinite = binding.ErrNotFinite
 
-// NewEngine starts an engine of the given number of workers, 0 for GOMAXPROCS.
-func NewEngine(workers int) *Engine { return cpu.NewEngine(workers) }
-
 // NewLoRA is [cpu.NewLoRA].
 func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) { return cpu.NewLoRA(t, c, seed) }
 
-// Load builds the model of a configuration from a source's tensors: see [cpu.Load].
-func Load(c *Config, src Source, o LoadOptions) (*Model, error) {
+// Load builds the model of a configuration from a source's tensors, on the CPU: see
+// [cpu.Load]. On the device of an engine it is [Engine].Load.
+func Load(c *Config, src Source, o LoadOptions) (*cpu.Model, error) {
 	return cpu.Load(c.Network(), c.unstacked(src), o)
 }
 

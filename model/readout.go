@@ -268,8 +268,8 @@ func (s Steps) reward(steps []float64) float64 {
 
 // Attributes returns the values that a reward is made of, under the names of
 // [Config.AttributeNames], from what [Sequence].Outputs took.
-func Attributes(m *Model, outputs []float32) []float32 {
-	r, ok := m.Net.Head.Readout.(reader)
+func Attributes(m Model, outputs []float32) []float32 {
+	r, ok := m.Network().Head.Readout.(reader)
 	if !ok || len(r.Attributes) == 0 {
 		return nil
 	}
@@ -289,8 +289,8 @@ func (r *Readout) values(objectives []float64, constants [][]float32) []float64 
 // steps, or with every token's the trajectory. gate is the place of the gate's
 // token among them, for heads that have a gate; there is no reward before it, but
 // a NaN.
-func Rewards(m *Model, outputs []float32, gate int) []float32 {
-	r, ok := m.Net.Head.Readout.(reader)
+func Rewards(m Model, outputs []float32, gate int) []float32 {
+	r, ok := m.Network().Head.Readout.(reader)
 	if !ok {
 		return append([]float32(nil), outputs...)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/cpu"
 )
 
 // TestHeadsOfOtherTrainersScoreAsTheirOwnCode holds linear heads under every name, with and without a bias, against the
@@ -205,7 +207,7 @@ func TestPartsOfAHeadMustGoTogether(t *testing.T) {
 			config := strings.Replace(strings.TrimSuffix(configs["llama"], "}")+`,"model_type":"llama"`+c.set+`}`, "LlamaForSequenceClassification", "LlamaForRewardModelWithGating", 1)
 			got, _, err := Resolve([]byte(config), src, Settings{})
 			if err == nil {
-				var m *Model
+				var m *cpu.Model
 				if m, err = Load(got, src, LoadOptions{}); err == nil {
 					e := NewEngine(1)
 					defer e.Close()

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
 )
 
@@ -43,7 +44,7 @@ var configs = map[string]string{
 	"olmo2":      `{"architectures":["Olmo2ForSequenceClassification"],"hidden_size":40,"intermediate_size":75,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"vocab_size":90,"max_position_embeddings":4096,"id2label":{"0":"LABEL_0"}}`,
 }
 
-func randomModel(t testing.TB, config string, d kernel.DType) *Model {
+func randomModel(t testing.TB, config string, d kernel.DType) *cpu.Model {
 	c, err := ParseConfig([]byte(config))
 	require.NoError(t, err)
 	m, err := Load(c, NewRandom(c, 1), LoadOptions{DType: d, Workers: 2})
@@ -56,7 +57,7 @@ var dtypes = []kernel.DType{kernel.Float32, kernel.BFloat16, kernel.Int8}
 
 // sequences returns n random inputs of up to longest tokens; most of them share
 // a prefix with others, some are equal.
-func sequences(r *rand.Rand, m *Model, n, longest int) []Sequence {
+func sequences(r *rand.Rand, m *cpu.Model, n, longest int) []Sequence {
 	ids := func(n int) []int32 {
 		s := make([]int32, n)
 		for i := range s {
@@ -108,7 +109,7 @@ func TestRewardDependsOnItsSequenceAloneToTheBit(t *testing.T) {
 	}
 }
 
-func testInvariance(t *testing.T, m *Model, alone, team *Engine) {
+func testInvariance(t *testing.T, m *cpu.Model, alone, team CPU) {
 	r := rand.New(rand.NewPCG(1, 2))
 	n, longest := 24, 170
 	if kernel.Active() == kernel.Generic || testing.Short() { // slow, and simple
@@ -119,7 +120,7 @@ func testInvariance(t *testing.T, m *Model, alone, team *Engine) {
 	for i := range seqs { // each alone, by one worker
 		require.NoError(t, alone.Score(m, want[i:i+1], seqs[i:i+1]))
 	}
-	for _, e := range []*Engine{alone, team} {
+	for _, e := range []CPU{alone, team} {
 		for _, size := range []int{1, 2, 7, len(seqs)} {
 			order := r.Perm(len(seqs))
 			for at := 0; at < len(seqs); at += size {
@@ -192,7 +193,7 @@ func TestSequencesThatCannotBeScored(t *testing.T) {
 	m, b := randomModel(t, configs["llama"], kernel.Float32), randomModel(t, configs["bert"], kernel.Float32)
 	for _, c := range []struct {
 		name string
-		m    *Model
+		m    *cpu.Model
 		s    Sequence
 		want string
 	}{

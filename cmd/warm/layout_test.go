@@ -34,7 +34,6 @@ var layout = map[string][]string{
 	"server/dialect":         {"api"},
 	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly
 	"model/kernel/amd64":     {},
-	"model/cuda/kernel":      {}, // device code and its parameters
 	"model/par":              {},
 	"model/nn":               {},
 	"model/plan":             {"model/nn"},
@@ -45,6 +44,7 @@ var layout = map[string][]string{
 	"model/chat/jinja":       {"model/chat/origin"},
 	"model/chat/origin":      {},
 	"model":                  {"model/binding", "model/cpu", "model/plan", "model/nn", "model/kernel", "loader/jsonerr"}, // jsonerr is words for errors, and opens nothing
+	"model/modeltest":        {"model", "model/kernel"},
 	"loader/safetensors":     {},
 	"loader/jsonerr":         {},
 	"loader/hub":             {},

@@ -115,7 +115,7 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 	}
 	e := model.NewEngine(f.threads)
 	defer e.Close()
-	rc.Open = p.open(ctx)
+	rc.Open, rc.Engine = p.open(ctx), e
 	d, err := reward.Open(ctx, rc, e.Workers())
 	if err != nil {
 		return err

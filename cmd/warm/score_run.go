@@ -20,7 +20,7 @@ const (
 // scoring is the work of warm score.
 type scoring struct {
 	flags  scoreFlags
-	engine *model.Engine
+	engine model.Engine
 	model  *reward.Deployment
 	in     *input
 	out    *scoreOutput

@@ -9,9 +9,9 @@ import (
 // Model is a reward model with its weights, immutable after [Load] and safe for
 // concurrent use.
 type Model struct {
-	Net   *nn.Network
-	DType kernel.DType
+	Net *nn.Network
 
+	dtype     kernel.DType
 	weights   *weights
 	head      *head // nil below a language model's output layer
 	embed     *schedule
@@ -27,7 +27,7 @@ type Model struct {
 // newModel is the model of a network without memory for its weights.
 func newModel(n *nn.Network, d kernel.DType) *Model {
 	w := newWeights(n)
-	m := &Model{Net: n, DType: d, weights: w, embed: compile(n.Embed, w), features: compile(n.Features, w)}
+	m := &Model{Net: n, dtype: d, weights: w, embed: compile(n.Embed, w), features: compile(n.Features, w)}
 	if n.Head != nil {
 		m.head = newHead(n.Head, w)
 	}
@@ -39,6 +39,12 @@ func newModel(n *nn.Network, d kernel.DType) *Model {
 	}
 	return m
 }
+
+// Network returns what the model computes.
+func (m *Model) Network() *nn.Network { return m.Net }
+
+// DType returns the number format of the weights.
+func (m *Model) DType() kernel.DType { return m.dtype }
 
 // Parameters returns the number of weights.
 func (m *Model) Parameters() int { return m.parameters }
@@ -53,6 +59,9 @@ func (m *Model) Digest() string { return m.digest }
 
 // Constants are the values that the head's readout reads beside outputs.
 func (m *Model) Constants() [][]float32 { return m.head.values }
+
+// Close does nothing: the collector takes a model that nobody holds any more.
+func (m *Model) Close() {}
 
 // Causal says whether tokens see only those before them.
 func (m *Model) Causal() bool { return m.Net.Causal }

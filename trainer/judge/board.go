@@ -78,6 +78,7 @@ func BoardCheckpoints(ctx context.Context, dirs []string, t BoardTest) (*BoardRe
 		if err != nil {
 			return nil, err
 		}
+		defer m.Close()
 		return scoreSequences(ctx, engine, m, sequences)
 	}
 	err = t.scoreModels(ctx, dirs, score, func(_ role, name string, rewards []float64) error {
@@ -252,7 +253,7 @@ func (r *boardRun) encode(e *reward.Encoder) (out []model.Sequence, err error) {
 
 // scoreSequences scores sequences a part at a time, so that what becomes of them in the engine has a
 // bound.
-func scoreSequences(ctx context.Context, e *model.Engine, m *model.Model,
+func scoreSequences(ctx context.Context, e model.Engine, m model.Model,
 	sequences []model.Sequence) ([]float64, error) {
 	const part = 512
 	out := make([]float64, 0, len(sequences))

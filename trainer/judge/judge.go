@@ -43,7 +43,7 @@ type judge struct {
 	test   Test
 	texts  []rm.Preference
 	pairs  []rm.Example // of texts, in their order; nil where a server scores them
-	engine *model.Engine
+	engine model.Engine
 	groups []string // of each text, as clusters; nil when pairs are independent
 	// matched are the texts whose answers are about equally long.
 	matched []int
@@ -174,6 +174,7 @@ func (j *judge) run(ctx context.Context, r *Report, dirs []string) error {
 		if err != nil {
 			return nil, err
 		}
+		defer m.Close()
 		chosen, rejected, err := rm.ScorePairs(ctx, j.engine, m, j.pairs)
 		return slices.Concat(chosen, rejected), err
 	}
@@ -263,10 +264,10 @@ func (t Test) scoreModels(ctx context.Context, dirs []string,
 }
 
 // load makes a model of weights, of the checkpoint in dir or of an average that it is in.
-func (t Test) load(dir string, config []byte, src model.Source, e *model.Engine) (*model.Model, error) {
+func (t Test) load(dir string, config []byte, src model.Source, e model.Engine) (model.Model, error) {
 	c, _, err := reward.Resolve(dir, config, src, t.Read) // the notes are those of warm check
 	if err != nil {
 		return nil, err
 	}
-	return model.Load(c, src, model.LoadOptions{Workers: e.Workers()})
+	return e.Load(c, src, model.LoadOptions{Workers: e.Workers()})
 }

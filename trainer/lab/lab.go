@@ -38,7 +38,7 @@ type Lab struct {
 	Serve func(ctx context.Context, name string, members []string, mode string) (url string,
 		stop func() error, err error)
 
-	engine *model.Engine
+	engine model.Engine
 	mu     sync.Mutex
 	hashes map[string]string // of checkpoints that were used, by path
 	read   map[string]string // hashes of the data files that were read since Run began, by name
@@ -131,4 +131,4 @@ func (l *Lab) Open() error {
 func (l *Lab) Close() { l.engine.Close() }
 
 // Engine computes on the lab's workers.
-func (l *Lab) Engine() *model.Engine { return l.engine }
+func (l *Lab) Engine() model.Engine { return l.engine }

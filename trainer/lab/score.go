@@ -149,7 +149,7 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 	if err != nil {
 		return nil, err
 	}
-	net, err := model.Load(config, average, model.LoadOptions{Workers: l.Workers})
+	net, err := l.engine.Load(config, average, model.LoadOptions{Workers: l.Workers})
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (r *run) evaluate(ctx context.Context) (*Score, error) {
 }
 
 // ScorePairs scores both answers of each example, or ends with ctx's error.
-func ScorePairs(ctx context.Context, e *model.Engine, m *model.Model, pairs []Example) (chosen,
+func ScorePairs(ctx context.Context, e model.Engine, m model.Model, pairs []Example) (chosen,
 	rejected []float64, err error) {
 	const batch = 64 // pairs at a time
 	scores := make([]float32, 2*batch)

@@ -47,7 +47,7 @@ type run struct {
 	lora   *model.LoRA // nil when all weights learn
 	opt    optim.Optimizer
 	ema    *optim.EMA
-	engine *model.Engine
+	engine model.Engine
 	order  state.Order
 
 	about    about

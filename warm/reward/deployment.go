@@ -52,6 +52,9 @@ type Config struct {
 	Output      string        // how its outputs become the reward; "" is the checkpoint's own, else its class's
 	MaxTokens   int           // of a sequence; 0 is the model's context
 
+	// Engine takes the weights to its device; nil is the CPU.
+	Engine model.Engine
+
 	// Open opens the checkpoint of a Dir or of Base; nil is [loader.Open].
 	Open func(dir string) (*loader.Checkpoint, error)
 
@@ -78,9 +81,9 @@ type Deployment struct {
 	Warnings []string // what is allowed and yet probably a mistake
 
 	members []Member
-	average *model.Model   // nil unless wa or both
-	models  []*model.Model // of the members; nil where not loaded
-	unlike  string         // a member whose head has other outputs than the first's; "" for none
+	average model.Model   // nil unless wa or both
+	models  []model.Model // of the members; nil where not loaded
+	unlike  string        // a member whose head has other outputs than the first's; "" for none
 
 	calibrations []warm.Calibration // of the members; nil unless all are loaded and have one
 }
@@ -91,6 +94,9 @@ type Deployment struct {
 func Open(ctx context.Context, c Config, workers int) (*Deployment, error) {
 	if c.Mode == "" {
 		c.Mode = ModeWA
+	}
+	if c.Engine == nil {
+		c.Engine = model.CPU{} // which needs no worker of its own to load
 	}
 	d := &Deployment{Mode: c.Mode, DType: c.DType, Created: time.Now(), members: slices.Clone(c.Members)}
 	if err := nameMembers(d.members); err != nil {
@@ -109,6 +115,7 @@ func Open(ctx context.Context, c Config, workers int) (*Deployment, error) {
 	}
 	if path, ok := strings.CutPrefix(d.members[0].Dir, RandomPrefix); ok {
 		if err := openRandom(ctx, d, c, path, workers); err != nil {
+			d.Close()
 			return nil, err
 		}
 		return d, nil
@@ -123,6 +130,7 @@ func Open(ctx context.Context, c Config, workers int) (*Deployment, error) {
 	}
 	l := &loading{config: c, workers: workers, open: open, d: d, interrupt: interruptOf(ctx)}
 	if err := l.run(); err != nil {
+		d.Close()
 		return nil, err
 	}
 	d.seal(open.checkpoints[0].ChatTemplate)
@@ -173,10 +181,10 @@ func (d *Deployment) Members() []Member { return d.members }
 func (d *Deployment) Config() *model.Config { return d.config }
 
 // Average returns the weight average, nil when it is not loaded.
-func (d *Deployment) Average() *model.Model { return d.average }
+func (d *Deployment) Average() model.Model { return d.average }
 
 // Member returns the i-th member's model, nil when it is not loaded.
-func (d *Deployment) Member(i int) *model.Model { return d.models[i] }
+func (d *Deployment) Member(i int) model.Model { return d.models[i] }
 
 // Calibrated reports whether an ensemble's rewards are made of its members' z-scores.
 func (d *Deployment) Calibrated() bool { return d.calibrations != nil }
@@ -196,10 +204,25 @@ func (d *Deployment) Aggregate(members []float32, how string, lambda float64) (r
 // Bytes returns the memory of all packed weights.
 func (d *Deployment) Bytes() int {
 	n := 0
-	for _, m := range append([]*model.Model{d.average}, d.models...) {
-		if m != nil {
-			n += m.Bytes()
-		}
+	for _, m := range d.loaded() {
+		n += m.Bytes()
 	}
 	return n
+}
+
+// Close gives the device's memory back: see [model.Model].
+func (d *Deployment) Close() {
+	for _, m := range d.loaded() {
+		m.Close()
+	}
+}
+
+// loaded are the models of the deployment, the average first.
+func (d *Deployment) loaded() (all []model.Model) {
+	for _, m := range append([]model.Model{d.average}, d.models...) {
+		if m != nil {
+			all = append(all, m)
+		}
+	}
+	return all
 }

@@ -55,7 +55,7 @@ func (d *Deployment) Ask(x *Encoded, w Want) {
 }
 
 // Details returns what [Deployment.Ask] made room for, of x as it was scored by m.
-func (d *Deployment) Details(m *model.Model, x *Encoded, w Want) Details {
+func (d *Deployment) Details(m model.Model, x *Encoded, w Want) Details {
 	var out Details
 	n, read := d.config.Outputs(), x.Outputs
 	if x.Every { // of which those that the reward is made of are picked

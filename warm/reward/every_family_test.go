@@ -140,13 +140,13 @@ type openedFamily struct {
 	*testing.T
 	familyCase
 	familyGolden
-	engine *model.Engine
+	engine model.Engine
 	d      *reward.Deployment
 	within float64
 	worst  float64
 }
 
-func openFamily(t *testing.T, engine *model.Engine, name string, c familyCase) *openedFamily {
+func openFamily(t *testing.T, engine model.Engine, name string, c familyCase) *openedFamily {
 	f := &openedFamily{T: t, familyCase: c, engine: engine}
 	dir := family(t, name, &f.familyGolden)
 	if c.key != "" {

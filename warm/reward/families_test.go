@@ -69,7 +69,7 @@ func asDescribed(pipeline string, added int32) (c reward.Config, o reward.Encode
 
 // conversationsAsPipelines goes from conversations to tokens, the scored one and the
 // score, as each project's own pipeline does, and returns the largest difference.
-func conversationsAsPipelines(t *testing.T, engine *model.Engine, name string) (worst float64) {
+func conversationsAsPipelines(t *testing.T, engine model.Engine, name string) (worst float64) {
 	var golden pipelines
 	dir := family(t, name, &golden)
 	require.NotEmpty(t, golden.Entries)
@@ -111,7 +111,7 @@ func conversationsAsPipelines(t *testing.T, engine *model.Engine, name string) (
 }
 
 // conversationsOfBothVersions does so with the files of transformers 4 and 5.
-func conversationsOfBothVersions(t *testing.T, engine *model.Engine, name string) (worst float64) {
+func conversationsOfBothVersions(t *testing.T, engine model.Engine, name string) (worst float64) {
 	var golden pipelines
 	dir := family(t, name, &golden)
 	require.NotEmpty(t, golden.Entries)

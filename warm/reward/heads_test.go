@@ -18,7 +18,7 @@ import (
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-func scored(t *testing.T, e *model.Engine, d *reward.Deployment, x *reward.Encoded) float32 {
+func scored(t *testing.T, e model.Engine, d *reward.Deployment, x *reward.Encoded) float32 {
 	got := make([]float32, 1)
 	require.NoError(t, e.Score(d.Average(), got, []model.Sequence{x.Sequence}))
 	return got[0]

@@ -96,7 +96,7 @@ func (l *loading) run() error {
 			return err
 		}
 	}
-	d.models = make([]*model.Model, len(d.members))
+	d.models = make([]model.Model, len(d.members))
 	if l.config.Mode == ModeWA {
 		return nil
 	}
@@ -185,12 +185,12 @@ func likeHeads(a, b *model.Config) bool {
 		slices.Equal(a.AttributeNames(), b.AttributeNames())
 }
 
-func (l *loading) load(what string, c *model.Config, src model.Source) (*model.Model, error) {
+func (l *loading) load(what string, c *model.Config, src model.Source) (model.Model, error) {
 	o := model.LoadOptions{DType: l.config.DType, Workers: l.workers, Interrupt: l.interrupt}
 	if p := l.config.Progress; p != nil {
 		o.Progress = func(share float64) { p(what, share) }
 	}
-	return model.Load(c, src, o)
+	return l.config.Engine.Load(c, src, o)
 }
 
 // resolve reads a configuration together with the tensors it describes, and warns where they disagree.

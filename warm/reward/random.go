@@ -41,7 +41,7 @@ func openRandom(ctx context.Context, d *Deployment, c Config, path string, worke
 	if d.average, err = l.load("random weights", cfg, model.NewRandom(cfg, randomSeed)); err != nil {
 		return err
 	}
-	d.models = make([]*model.Model, 1)
+	d.models = make([]model.Model, 1)
 	d.Warnings = append(d.Warnings, "the weights are random: rewards mean nothing")
 	d.seal("")
 	return nil

@@ -13,7 +13,7 @@ import (
 
 // builder makes the server's models out of checkpoints.
 type builder struct {
-	engine  *model.Engine
+	engine  model.Engine
 	models  *live.Models // to know whether somebody is being served
 	sources Sources
 	log     *slog.Logger
@@ -33,7 +33,7 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 		return nil, err
 	}
 	open := b.sources.Opening(ctx, downloads(progress))
-	c.Progress, c.Open = progress, open.Open
+	c.Progress, c.Open, c.Engine = progress, open.Open, b.engine
 	workers := b.engine.Workers()
 	if len(b.models.List()) > 0 {
 		workers = max(1, workers/2) // the rest is for the requests beside it
@@ -43,6 +43,7 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 		return nil, err
 	}
 	if err := context.Cause(ctx); err != nil {
+		d.Close()
 		return nil, err
 	}
 	for _, w := range d.Warnings {

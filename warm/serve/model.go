@@ -21,7 +21,7 @@ type Model struct {
 
 // NewModel names a loaded reward model and gives it its lanes. The engine, which
 // computes its scores, is the caller's, and is closed after the server.
-func NewModel(name string, d *reward.Deployment, e *model.Engine) *Model {
+func NewModel(name string, d *reward.Deployment, e model.Engine) *Model {
 	c := d.Config()
 	out := &Model{Deployment: d, lanes: map[string]*batch.Lane{}, info: live.Info{
 		Model: api.Model{
@@ -170,8 +170,8 @@ func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
 
 // scorer is one model as the queue sees it.
 type scorer struct {
-	engine *model.Engine
-	model  *model.Model
+	engine model.Engine
+	model  model.Model
 	seqs   []model.Sequence
 	mu     sync.Mutex // of seqs: the queue calls from one goroutine, tests may not
 }

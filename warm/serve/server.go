@@ -36,7 +36,7 @@ type Server struct {
 	*server.Server
 	config Config
 	models *live.Models
-	engine *model.Engine
+	engine model.Engine
 	log    *slog.Logger
 }
 

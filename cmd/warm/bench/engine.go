@@ -98,16 +98,16 @@ func (b *Engine) measure(r *EngineReport, cfg *model.Config, dtypes []kernel.DTy
 // each shape in float32, once they are known.
 func (b *Engine) forwards(r *EngineReport, cfg *model.Config, d kernel.DType, peak float64,
 	shapes []shape, exact [][]float32) error {
+	e := model.NewEngine(b.Threads)
+	defer e.Close()
 	t := time.Now()
-	m, err := model.Load(cfg, model.NewRandom(cfg, Seed), model.LoadOptions{DType: d, Workers: b.Threads})
+	m, err := e.Load(cfg, model.NewRandom(cfg, Seed), model.LoadOptions{DType: d, Workers: b.Threads})
 	if err != nil {
 		return err
 	}
 	load := time.Since(t).Seconds()
 	debug.FreeOSMemory() // what loading needed for a moment
 	r.Parameters = m.Parameters()
-	e := model.NewEngine(b.Threads)
-	defer e.Close()
 	for i, s := range shapes {
 		f := forwardReport{DType: d.String(), Shape: s.name, Sequences: s.batch, LoadSeconds: load,
 			WeightBytes: m.Bytes()}
@@ -125,12 +125,12 @@ func (b *Engine) forwards(r *EngineReport, cfg *model.Config, d kernel.DType, pe
 	return nil
 }
 
-func (b *Engine) score(f *forwardReport, e *model.Engine, m *model.Model, seqs []model.Sequence,
+func (b *Engine) score(f *forwardReport, e model.Engine, m model.Model, seqs []model.Sequence,
 	peak float64) ([]float32, error) {
 	flops := 0.0
 	for _, s := range seqs {
 		f.Tokens += len(s.IDs)
-		flops += m.Net.FLOPs(len(s.IDs))
+		flops += m.Network().FLOPs(len(s.IDs))
 	}
 	scores := make([]float32, len(seqs))
 	for i := range b.Rounds + 1 {

@@ -124,9 +124,10 @@ func (b *Serve) Run(ctx context.Context) (r *ServeReport, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := b.Prompt + b.Answer + 8; n > engine.model.Net.Positions { // a few special tokens
+	defer engine.engine.Close()
+	if n := b.Prompt + b.Answer + 8; n > engine.model.Network().Positions { // a few special tokens
 		return nil, usagef("--prompt and --answer: %d tokens are over the model's context of %d", n,
-			engine.model.Net.Positions)
+			engine.model.Network().Positions)
 	}
 	r = &ServeReport{
 		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Processors: runtime.NumCPU(),
@@ -218,8 +219,9 @@ func (b *Serve) loadConfig(url, dialect string) load.Config {
 
 // benchedEngine is the engine alone on the same random weights.
 type benchedEngine struct {
-	bench Engine
-	model *model.Model
+	bench  Engine
+	engine model.Engine
+	model  model.Model
 }
 
 func (b *Serve) openEngine(config []byte) (*benchedEngine, error) {
@@ -231,17 +233,20 @@ func (b *Serve) openEngine(config []byte) (*benchedEngine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Load(cfg, model.NewRandom(cfg, Seed), model.LoadOptions{DType: d, Workers: b.Threads})
-	return &benchedEngine{Engine{Threads: b.Threads, Rounds: b.EngineRounds}, m}, err
+	e := &benchedEngine{bench: Engine{Threads: b.Threads, Rounds: b.EngineRounds}, engine: model.NewEngine(b.Threads)}
+	e.model, err = e.engine.Load(cfg, model.NewRandom(cfg, Seed), model.LoadOptions{DType: d, Workers: b.Threads})
+	if err != nil {
+		e.engine.Close()
+		return nil, err
+	}
+	return e, nil
 }
 
 // rate measures the engine on batches of a shape.
 func (e *benchedEngine) rate(run *servedRun, s shape) error {
-	engine := model.NewEngine(e.bench.Threads)
-	defer engine.Close()
 	var f forwardReport
 	before, ok := load.ProcessCPU()
-	if _, err := e.bench.score(&f, engine, e.model, s.sequences(e.model), 1); err != nil {
+	if _, err := e.bench.score(&f, e.engine, e.model, s.sequences(e.model), 1); err != nil {
 		return err
 	}
 	after, _ := load.ProcessCPU()

@@ -50,20 +50,20 @@ func number(s string) int {
 }
 
 // sequences returns the batch, the same for the same shape.
-func (b *shape) sequences(m *model.Model) []model.Sequence {
+func (b *shape) sequences(m model.Model) []model.Sequence {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	out := make([]model.Sequence, b.batch)
 	for i := range out {
 		n := b.low + rnd.IntN(b.length-b.low+1)
 		ids := make([]int32, n)
 		for j := range ids {
-			ids[j] = rnd.Int32N(int32(m.Net.Vocab))
+			ids[j] = rnd.Int32N(int32(m.Network().Vocab))
 		}
 		if i%b.answers > 0 {
 			copy(ids, out[i-i%b.answers].IDs[:min(n, b.shared)])
 		}
 		out[i] = model.Sequence{IDs: ids, Read: []int32{0}}
-		if m.Causal() {
+		if m.Network().Causal {
 			out[i].Read[0] = int32(n - 1)
 		}
 	}
