@@ -34,6 +34,7 @@ var layout = map[string][]string{
 	"server/dialect":         {"api"},
 	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly
 	"model/kernel/amd64":     {},
+	"model/cuda/kernel":      {}, // device code and its parameters
 	"model/par":              {},
 	"model/nn":               {},
 	"model/plan":             {"model/nn"},

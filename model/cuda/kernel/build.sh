@@ -1,0 +1,16 @@
+#!/bin/bash
+# Makes PTX of the kernels with clang++-19 alone, without a CUDA SDK: into the folder ptx
+# beside this file, or into the one that is named.
+set -euo pipefail
+cd "$(dirname "$0")"
+out=${1:-ptx}
+mkdir -p "$out"
+
+ptx() { # a source, the card's generation, the version of PTX, the module, and options
+	clang++-19 -x cuda --cuda-device-only "--cuda-gpu-arch=$2" -nocudainc -nocudalib "--cuda-feature=+ptx$3" \
+		-std=c++20 -O3 -ffp-contract=off -fno-ident -Wall -Wextra -Werror -Wno-unknown-cuda-version \
+		-S -o "$out/$4.ptx" "src/$1.cu" "${@:5}"
+}
+
+# Any card from Ampere on.
+ptx rows sm_80 71 rows

@@ -1,0 +1,70 @@
+package kernel
+
+// Kernel is an entry of a module with what a launch must give it.
+type Kernel struct {
+	Name   string // of the entry
+	Module string // of the PTX that holds it: see [PTX]
+
+	Threads int // of a block
+	Shared  int // dynamic shared memory of a block in bytes
+	Cluster int // blocks of a cluster, which the grid is a multiple of
+	// Blocks is how many blocks a multiprocessor is to have: with fewer it idles, with
+	// more nothing is gained. Any grid gives the same bits.
+	Blocks int
+	// TileM and TileN are the rows and columns that a block of a product computes at a
+	// time; 0 for other kernels.
+	TileM, TileN int
+}
+
+// Table holds every kernel by its name.
+var Table = table(rows, products, attention, mixtures, tensorProducts, tensorAttention)
+
+func table(lists ...[]Kernel) map[string]*Kernel {
+	t := map[string]*Kernel{}
+	for _, l := range lists {
+		for i := range l {
+			k := &l[i]
+			k.Cluster = max(k.Cluster, 1)
+			k.Blocks = max(k.Blocks, 1)
+			t[k.Name] = k
+		}
+	}
+	return t
+}
+
+// both returns a kernel for each number format.
+func both(k Kernel, names ...string) []Kernel {
+	var out []Kernel
+	for _, n := range names {
+		for _, t := range []string{"_bf16", "_f32"} {
+			k.Name = n + t
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// rows are the kernels of [Rows], and score, of [Score].
+var rows = both(Kernel{Module: "rows", Threads: 128, Blocks: 8}, "lookup", "scale", "activate", "add",
+	"rmsnorm", "layernorm", "affine", "rotate", "neighbours", "mean", "score")
+
+// products are those of [Product] without tensor cores: any shape, on any card.
+var products = []Kernel{
+	{Name: "product_f32", Module: "simt", Threads: 128, Blocks: 4, TileM: 64, TileN: 64},
+	{Name: "gated_f32", Module: "simt", Threads: 128, Blocks: 4, TileM: 64, TileN: 64},
+	{Name: "product_bf16_simt", Module: "simt", Threads: 128, Blocks: 4, TileM: 64, TileN: 64},
+	{Name: "gated_bf16_simt", Module: "simt", Threads: 128, Blocks: 4, TileM: 64, TileN: 64},
+}
+
+// attention are the kernels of [Attend] without tensor cores: any head up to 512 values.
+var attention = []Kernel{
+	{Name: "attend_f32_simt", Module: "attend", Threads: 128, Blocks: 2},
+	{Name: "attend_bf16_simt", Module: "attend", Threads: 128, Blocks: 2},
+}
+
+// mixtures are those of [Route], choose before sort, and of [Combine]. Between them
+// lookup gathers the rows, and products multiply those of each expert.
+var mixtures = append([]Kernel{
+	{Name: "choose", Module: "mixture", Threads: 128, Blocks: 8},
+	{Name: "sort", Module: "mixture", Threads: 256, Blocks: 4},
+}, both(Kernel{Module: "mixture", Threads: 128, Blocks: 8}, "combine")...)
