@@ -36,14 +36,16 @@ type Score struct {
 // Product are the parameters of C[M,N] = epilogue(A[M,K]·W[N,K]ᵀ): the float32 sum and
 // Bias, then Act, rounded, plus R, rounded.
 type Product struct {
-	A, W, C, R       Ptr // R: what is added, which may be C; 0 for nothing
-	Bias             Ptr // float32, N values; 0 for none
-	Header           Ptr
-	AMap, WMap, CMap Ptr   // tensor maps in device memory, of wgmma kernels
-	At, From         int32 // M = header[At]; the first row of A, C and R is header[From], 0 when From < 0
-	N, K             int32 // gated: N counts the rows of W, C has N/2 columns
-	LDA, LDC, LDR    int32
-	Act              int32 // an nn.Activation; gated: of the gate
+	A, W, C, R Ptr // R: what is added, which may be C; 0 for nothing
+	Bias       Ptr // float32, N values; 0 for none
+	Header     Ptr
+	// Tensor maps in device memory, of wgmma kernels. Boxes of A have TileM rows, of W
+	// TileN/Cluster, of C and R Box; RMap is for residual alone.
+	AMap, WMap, CMap, RMap Ptr
+	At, From               int32 // M = header[At]; the first row of A, C and R is header[From], 0 when From < 0
+	N, K                   int32 // gated: N counts the rows of W, C has N/2 columns
+	LDA, LDC, LDR          int32
+	Act                    int32 // an nn.Activation; gated: of the gate
 	// Of the heads epilogue of wgmma kernels.
 	Pos, Turn    Ptr // of each row its position; (positions, D/2) of {cos, sin}
 	QNorm, KNorm Ptr // float32 weights of a head; 0 for none

@@ -14,6 +14,7 @@ type Kernel struct {
 	// TileM and TileN are the rows and columns that a block of a product computes at a
 	// time; 0 for other kernels.
 	TileM, TileN int
+	Box          int // rows of a box of what a wgmma product writes and adds; 0 for other kernels
 }
 
 // Table holds every kernel by its name.

@@ -1,44 +1,52 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // tensorProducts are the kernels of [Product] on tensor cores, bfloat16, N and K
-// multiples of 8. Every tile gives the same bits.
-var tensorProducts = append([]Kernel{
-	{Name: "product_mma", Module: "mma", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
-	{Name: "gated_mma", Module: "mma", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
-}, wgmmaProducts()...)
+// multiples of 8. Every tile gives the same bits. product_mma adds R if there is one.
+var tensorProducts = slices.Concat([]Kernel{
+	{Name: "product_mma", Module: "product_mma", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
+	{Name: "gated_mma", Module: "product_mma", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
+}, wgmma("store"), wgmma("residual"), wgmma("gated"), wgmma("heads"))
 
-func wgmmaProducts() []Kernel {
+// wgmma returns the products with an epilogue. Heads are of 128 values, and all of them
+// are turned; N is a multiple of 128 there.
+func wgmma(epilogue string) []Kernel {
 	var out []Kernel
-	for _, epilogue := range []string{"store", "residual", "gated", "heads"} {
-		for _, t := range []struct {
-			name                  string
-			n, stages, rows, ctas int // columns of a tile, stages of the ring, rows that leave at a time, blocks of a cluster
-		}{{"256x1", 256, 3, 64, 1}, {"256x2", 256, 3, 64, 2}, {"128x1", 128, 6, 64, 1}, {"p128x1", 128, 5, 128, 1}, {"64x1", 64, 8, 64, 1}} {
-			cols, stages := t.n, t.stages
-			if epilogue == "gated" {
-				cols /= 2
-				if t.rows == 128 || t.n == 256 {
-					stages++
-				}
-			}
-			out = append(out, Kernel{
-				Name: fmt.Sprintf("wgmma_%s_%s", epilogue, t.name), Module: "wgmma_" + epilogue,
-				Threads: 384, Shared: stages*(16384+t.n*128) + 4*t.rows*cols + 1024 + 16*stages + 48,
-				Cluster: t.ctas, TileM: 128, TileN: t.n,
-			})
+	for _, t := range []struct {
+		name                 string
+		n, stages, box, ctas int // columns of a tile, stages of the ring, rows of a box, blocks of a cluster
+	}{{"256x1", 256, 3, 64, 1}, {"256x2", 256, 3, 64, 2}, {"128x1", 128, 6, 64, 1}, {"p128x1", 128, 5, 128, 1}, {"64x1", 64, 8, 64, 1}} {
+		cols := t.n
+		if epilogue == "heads" && t.n == 64 {
+			continue // a tile holds whole heads
 		}
+		if epilogue == "gated" {
+			cols = max(64, t.n/2)
+			if t.box == 128 || t.n == 256 {
+				t.stages++
+			}
+		}
+		out = append(out, Kernel{
+			Name: fmt.Sprintf("wgmma_%s_%s", epilogue, t.name), Module: "wgmma_" + epilogue,
+			// The ring, the results of two warpgroups, 1024 to align, barriers.
+			Threads: 384, Shared: t.stages*(128+t.n)*128 + 2*t.box*cols*2 + 1024 + 16*t.stages + 48,
+			Cluster: t.ctas, TileM: 128, TileN: t.n, Box: t.box,
+		})
 	}
 	return out
 }
 
-// tensorAttention are the kernels of [Attend] on tensor cores, by the size of a head.
+// tensorAttention are the kernels of [Attend] on tensor cores, by the size of a head,
+// without relative positions. Boxes of QMap have 64 rows, of KVMap 128.
 var tensorAttention = []Kernel{
-	{Name: "attend_mma_64", Module: "attend_mma", Threads: 128},
-	{Name: "attend_mma_96", Module: "attend_mma", Threads: 128},
-	{Name: "attend_mma_128", Module: "attend_mma", Threads: 128},
-	{Name: "attend_mma_256", Module: "attend_mma", Threads: 128},
-	{Name: "attend_wgmma_64", Module: "attend_wgmma", Threads: 384, Shared: 5*16384 + 1024 + 96},
-	{Name: "attend_wgmma_128", Module: "attend_wgmma", Threads: 384, Shared: 5*32768 + 1024 + 96},
+	{Name: "attend_mma_64", Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (64 + 8) * 2, Blocks: 4},
+	{Name: "attend_mma_96", Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (96 + 8) * 2, Blocks: 3},
+	{Name: "attend_mma_128", Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (128 + 8) * 2, Blocks: 2},
+	{Name: "attend_mma_256", Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (256 + 8) * 2},
+	{Name: "attend_wgmma_64", Module: "attend_wgmma", Threads: 384, Shared: 9*16384 + 1024 + 256},
+	{Name: "attend_wgmma_128", Module: "attend_wgmma", Threads: 384, Shared: 5*32768 + 1024 + 256},
 }

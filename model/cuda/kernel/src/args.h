@@ -26,7 +26,7 @@ struct Product {
   const void *r;
   const float *bias;
   const int *header;
-  u64 amap, wmap, cmap;
+  u64 amap, wmap, cmap, rmap;
   int at, from, n, k, lda, ldc, ldr, act;
   const int *pos;
   const void *turn;
