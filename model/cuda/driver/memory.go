@@ -1,0 +1,206 @@
+package driver
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"github.com/warmserve/warmserve/model/cuda"
+)
+
+// Sizes of the pinned memory through which all copies go.
+const (
+	slots     = 4
+	slotBytes = 8 << 20
+	// copyBytes is how much one goroutine copies at a time: one core alone is slower
+	// than the bus.
+	copyBytes = 2 << 20
+)
+
+// staging is pinned memory, so that a copy is really done when the driver says so: from
+// memory of Go it may return before the bytes have left, and takes a second copy.
+type staging struct {
+	mu     sync.Mutex
+	pinned uintptr // slots·slotBytes
+	slots  [slots]slot
+	next   int
+}
+
+// slot is a part of it.
+type slot struct {
+	bytes []byte
+	event uintptr // behind the last copy from it or to it
+	used  bool
+}
+
+func (s *staging) open(c *Card) error {
+	var p uintptr
+	if err := c.call("cuMemHostAlloc", c.lib.hostAlloc, uintptr(unsafe.Pointer(&p)), slots*slotBytes, 0); err != nil {
+		return err
+	}
+	s.pinned = p
+	for i := range s.slots {
+		e, err := c.newEvent(eventWithoutTime)
+		if err != nil {
+			return err
+		}
+		s.slots[i] = slot{bytes: unsafe.Slice((*byte)(foreign(p+uintptr(i)*slotBytes)), slotBytes), event: e}
+	}
+	return nil
+}
+
+func (s *staging) close(c *Card) {
+	for i := range s.slots {
+		if e := s.slots[i].event; e != 0 {
+			_ = c.call("cuEventDestroy", c.lib.eventDestroy, e)
+		}
+		s.slots[i] = slot{}
+	}
+	if s.pinned != 0 {
+		_ = c.call("cuMemFreeHost", c.lib.hostFree, s.pinned)
+		s.pinned = 0
+	}
+}
+
+// take returns the next slot, whose bytes are in use no more.
+func (s *staging) take(c *Card) (*slot, error) {
+	t := &s.slots[s.next]
+	s.next = (s.next + 1) % slots
+	if !t.used {
+		return t, nil
+	}
+	t.used = false
+	return t, c.call("cuEventSynchronize", c.lib.eventSynchronize, t.event)
+}
+
+// mark notes that a copy from a slot, or to it, is under way.
+func (t *slot) mark(c *Card) error {
+	t.used = true
+	return c.call("cuEventRecord", c.lib.eventRecord, t.event, c.stream)
+}
+
+// foreign is a pointer to memory that is not Go's.
+func foreign(p uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&p)) }
+
+// Alloc takes memory, aligned to 256 bytes and of any content. The error for too little is
+// a *MemoryError.
+func (c *Card) Alloc(bytes int) (cuda.Ptr, error) {
+	var p uint64
+	err := c.call("cuMemAlloc", c.lib.memoryAlloc, uintptr(unsafe.Pointer(&p)), uintptr(max(bytes, 1)))
+	var e *Error
+	if errors.As(err, &e) && e.Code == outOfMemory {
+		m := &MemoryError{Asked: int64(bytes), Err: err}
+		m.Free, m.Total, _ = c.memory()
+		return 0, m
+	}
+	return cuda.Ptr(p), err
+}
+
+// Free gives memory back, after all that was launched before.
+func (c *Card) Free(p cuda.Ptr) {
+	if p != 0 {
+		_ = c.call("cuMemFree", c.lib.memoryFree, uintptr(p)) // an error here is that of an earlier fault, which Sync returns
+	}
+}
+
+var errCapturing = errors.New("cuda: memory is written or read while a graph is captured")
+
+// capturing says whether a graph is being captured.
+func (c *Card) capturing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.capture != nil
+}
+
+// Write copies to the card, before what is launched next. src may be changed as soon as it
+// returns.
+func (c *Card) Write(dst cuda.Ptr, src []byte) error {
+	if c.capturing() {
+		return errCapturing
+	}
+	s := &c.staging
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(src) > 0 {
+		t, err := s.take(c)
+		if err != nil {
+			return err
+		}
+		n := min(len(src), slotBytes)
+		copyApart(t.bytes, src[:n])
+		if err := c.call("cuMemcpyHtoDAsync", c.lib.toDevice, uintptr(dst), uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(n), c.stream); err != nil {
+			return err
+		}
+		if err := t.mark(c); err != nil {
+			return err
+		}
+		dst, src = dst+cuda.Ptr(n), src[n:]
+	}
+	return nil
+}
+
+// Read copies from the card, after what was launched before.
+func (c *Card) Read(dst []byte, src cuda.Ptr) error {
+	if c.capturing() {
+		return errCapturing
+	}
+	s := &c.staging
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	type part struct {
+		slot *slot
+		dst  []byte
+	}
+	var parts []part // on their way, the oldest first
+	arrive := func() error {
+		p := parts[0]
+		parts = parts[1:]
+		p.slot.used = false
+		if err := c.call("cuEventSynchronize", c.lib.eventSynchronize, p.slot.event); err != nil {
+			return err
+		}
+		copyApart(p.dst, p.slot.bytes)
+		return nil
+	}
+	for len(dst) > 0 {
+		if len(parts) == slots {
+			if err := arrive(); err != nil {
+				return err
+			}
+		}
+		t, err := s.take(c)
+		if err != nil {
+			return err
+		}
+		n := min(len(dst), slotBytes)
+		if err := c.call("cuMemcpyDtoHAsync", c.lib.toHost, uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(src), uintptr(n), c.stream); err != nil {
+			return err
+		}
+		if err := t.mark(c); err != nil {
+			return err
+		}
+		parts = append(parts, part{t, dst[:n]})
+		dst, src = dst[n:], src+cuda.Ptr(n)
+	}
+	for len(parts) > 0 {
+		if err := arrive(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyApart copies what both have, much of it by several goroutines.
+func copyApart(dst, src []byte) {
+	n := min(len(dst), len(src))
+	if n <= copyBytes || runtime.GOMAXPROCS(0) == 1 {
+		copy(dst, src[:n])
+		return
+	}
+	var all sync.WaitGroup
+	for at := 0; at < n; at += copyBytes {
+		all.Go(func() { copy(dst[at:], src[at:min(n, at+copyBytes)]) })
+	}
+	all.Wait()
+}
