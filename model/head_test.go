@@ -114,6 +114,46 @@ func testOutputs(t *testing.T, m *cpu.Model, alone, team CPU) {
 	}
 }
 
+// TestEveryTokenOfAnswersBehindOnePromptIsRead has more tokens to read than to compute:
+// those of the prompt are read for each answer.
+func TestEveryTokenOfAnswersBehindOnePromptIsRead(t *testing.T) {
+	alone, team := NewEngine(1), NewEngine(3)
+	defer alone.Close()
+	defer team.Close()
+	for name, config := range configs {
+		t.Run(name, func(t *testing.T) {
+			m := headedModel(t, config, kernel.Float32)
+			if !m.Causal() || m.Net.Each != nil {
+				t.Skip("reads all tokens at once")
+			}
+			outputs := m.Net.Head.Outputs()
+			r := rand.New(rand.NewPCG(5, 6))
+			prompt := sequences(r, m, 1, 40)[0].IDs
+			for len(prompt) < 30 {
+				prompt = append(prompt, prompt...)
+			}
+			seqs := make([]Sequence, 12)
+			want := make([][]float32, len(seqs))
+			for i := range seqs {
+				ids := append(slices.Clone(prompt), int32(3+i), 4, int32(3+i)) // 12 times 33 to read, 33 and 3 more for each answer to compute
+				one := Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}, Every: true,
+					Outputs: make([]float32, len(ids)*outputs)}
+				require.NoError(t, alone.Score(m, make([]float32, 1), []Sequence{one}))
+				want[i] = slices.Clone(one.Outputs)
+				clear(one.Outputs)
+				seqs[i] = one
+			}
+			for _, e := range []CPU{alone, team} {
+				require.NoError(t, e.Score(m, make([]float32, len(seqs)), seqs))
+				for i := range seqs {
+					require.Equal(t, want[i], seqs[i].Outputs, "answer %d", i)
+					clear(seqs[i].Outputs)
+				}
+			}
+		})
+	}
+}
+
 // TestHeadsOfAnyFormatAreFloat32 reads a head over a body in int8 whose outputs would differ were its layers rounded.
 func TestHeadsOfAnyFormatAreFloat32(t *testing.T) {
 	for name, config := range configs {

@@ -300,8 +300,14 @@ func (r *run) lastLayer(s *stage, n int) {
 		r.lastPos.copy(r.pos, row)
 	}
 	s.x, s.pos = x, r.lastPos
+	// Keys and values are of all tokens, and what is read may be more: a prefix that
+	// several sequences share is read for each.
+	kv := s.kv
+	s.kv = nil
 	s.each(s.block.queries, len(r.scored))
+	s.kv = kv
 	s.attend(r.last)
+	s.kv = nil
 	s.each(s.block.rest, len(r.scored))
 }
 
