@@ -8,9 +8,10 @@ mkdir -p "$out"
 
 ptx() { # a source, the card's generation, the version of PTX, the module, and options
 	clang++-19 -x cuda --cuda-device-only "--cuda-gpu-arch=$2" -nocudainc -nocudalib "--cuda-feature=+ptx$3" \
-		-std=c++20 -O3 -ffp-contract=off -fno-ident -Wall -Wextra -Werror -Wno-unknown-cuda-version \
+		-std=c++20 -O3 -ffp-contract=off -fno-jump-tables -fno-ident -Wall -Wextra -Werror -Wno-unknown-cuda-version \
 		-S -o "$out/$4.ptx" "src/$1.cu" "${@:5}"
 }
 
 # Any card from Ampere on.
 ptx rows sm_80 71 rows
+ptx simt sm_80 71 simt

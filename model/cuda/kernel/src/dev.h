@@ -16,6 +16,8 @@ typedef unsigned long long u64;
 struct bf16 { u16 bits; }; // a bfloat16
 
 struct alignas(16) U4 { u32 x, y, z, w; };
+struct alignas(16) F4 { float x, y, z, w; };
+struct alignas(8) F2 { float x, y; };
 
 DEV int tid() { return (int)__nvvm_read_ptx_sreg_tid_x(); }
 DEV int bid() { return (int)__nvvm_read_ptx_sreg_ctaid_x(); }
