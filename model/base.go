@@ -63,7 +63,7 @@ func ResolveBase(data []byte, src Source, sentences []byte) (*Base, error) {
 	if b.Config, err = raw.config(class); err != nil {
 		return nil, err
 	}
-	b.src = b.Config.unstackedOf(src, prefix)
+	b.src = b.Config.tensorsOf(src, prefix)
 	b.Pooling, b.Config.Reading.Pooling = pooling, pooling
 	if pooling == PoolMean && !a.encoder {
 		b.Config.Mean = true

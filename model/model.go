@@ -39,17 +39,17 @@ func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) { return cpu
 // Load builds the model of a configuration from a source's tensors, on the CPU: see
 // [cpu.Load]. On the device of an engine it is [Engine].Load.
 func Load(c *Config, src Source, o LoadOptions) (*cpu.Model, error) {
-	return cpu.Load(c.Network(), c.unstacked(src), o)
+	return cpu.Load(c.Network(), c.Tensors(src), o)
 }
 
 // Count returns the number of weights that a configuration asks for, and a
 // *BindingError when the source's tensors are others.
-func Count(c *Config, src Source) (int, error) { return binding.Count(c.Network(), c.unstacked(src)) }
+func Count(c *Config, src Source) (int, error) { return binding.Count(c.Network(), c.Tensors(src)) }
 
 // NewTraining reads the weights of a configuration from a source, whose tensors
 // must be the model's own: see [cpu.NewTraining].
 func NewTraining(c *Config, src Source, workers int, d kernel.DType) (*Training, error) {
-	return cpu.NewTraining(c.Network(), c.unstacked(src), workers, d)
+	return cpu.NewTraining(c.Network(), c.Tensors(src), workers, d)
 }
 
 // NewLanguage reads a language model for training. c is the configuration of the
@@ -60,7 +60,7 @@ func NewLanguage(c *Config, src Source, tied bool, workers int, d kernel.DType) 
 	if err != nil {
 		return nil, err
 	}
-	return cpu.NewLanguage(c.Network(), c.unstacked(src), name, workers, d)
+	return cpu.NewLanguage(c.Network(), c.Tensors(src), name, workers, d)
 }
 
 // NewDecoder reads a language model; see [NewLanguage] for the arguments.
@@ -69,7 +69,7 @@ func NewDecoder(c *Config, src Source, tied bool, workers int) (*Decoder, error)
 	if err != nil {
 		return nil, err
 	}
-	return cpu.NewDecoder(c.Network(), c.unstacked(src), name, workers)
+	return cpu.NewDecoder(c.Network(), c.Tensors(src), name, workers)
 }
 
 // outputOf returns the name of the output layer's weight, "" when it is tied.

@@ -36,14 +36,14 @@ func (c *Config) expertNames(layer int) (block, gate, up, down string) {
 	return block, "gate_proj", "up_proj", "down_proj"
 }
 
-// unstacked returns the source as one with a tensor for each expert: itself where
+// Tensors returns the source as one with a tensor for each expert: itself where
 // it is that already, or where what it has is neither.
-func (c *Config) unstacked(src Source) Source {
-	return c.unstackedOf(src, c.Prefix)
+func (c *Config) Tensors(src Source) Source {
+	return c.tensorsOf(src, c.Prefix)
 }
 
-// unstackedOf is unstacked for a body whose tensors have a prefix, nil for the class's own.
-func (c *Config) unstackedOf(src Source, prefix *string) Source {
+// tensorsOf is Tensors for a body whose tensors have a prefix, nil for the class's own.
+func (c *Config) tensorsOf(src Source, prefix *string) Source {
 	s := &stacked{Source: src, parts: map[string]part{}, left: map[string]int{}}
 	for l := range c.Layers {
 		if c.Experts.of(l) {

@@ -34,8 +34,9 @@ var layout = map[string][]string{
 	"server/dialect":         {"api"},
 	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly
 	"model/kernel/amd64":     {},
-	"model/cuda":             {"model/cuda/kernel"},
-	"model/cuda/kernel":      {}, // device code and its parameters
+	"model/cuda":             {"model/binding", "model/cuda/kernel", "model/kernel", "model/nn", "model/plan"},
+	"model/cuda/cudatest":    {"model", "model/binding", "model/cuda", "model/kernel", "model/nn"}, // for tests: the engine in this process
+	"model/cuda/kernel":      {},                                                                   // device code and its parameters
 	"model/cuda/driver":      {"model/cuda", "model/cuda/kernel"},
 	"model/par":              {},
 	"model/nn":               {},

@@ -26,6 +26,8 @@ type Plan struct {
 	Multiple int32
 	// UnitTokens, above 0, bounds a group in the place of 2048.
 	UnitTokens int32
+	// Most, above 0, bounds every group, whatever its prefix.
+	Most int32
 }
 
 // Unit is a group of sequences that share a prefix, or one sequence alone.
@@ -115,7 +117,11 @@ func (p *Plan) group(causal bool) {
 			}
 			n := int32(j - i)
 			joined := u.Tokens + u.Prefix*(n-1) + p.Len(j) - share*n // all tokens less the n repeats of the prefix
-			if share < minShare || share*n < u.Prefix*(n-1) || joined > max(cmp.Or(p.UnitTokens, unitTokens), 4*share) {
+			most := max(cmp.Or(p.UnitTokens, unitTokens), 4*share)
+			if p.Most > 0 {
+				most = min(most, p.Most)
+			}
+			if share < minShare || share*n < u.Prefix*(n-1) || joined > most {
 				break
 			}
 			u.Hi, u.Prefix, u.Tokens = int32(j+1), share, joined

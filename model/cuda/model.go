@@ -1,0 +1,202 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/model/plan"
+)
+
+// sharedMultiple is what the lengths of shared prefixes are multiples of: kernels read keys in blocks
+// of so many positions, so that where a prefix lies does not matter to a bit.
+const sharedMultiple = 128
+
+// Model is a model on a device: its weights, the memory of a batch's activations, and the launches
+// that carry one through.
+type Model struct {
+	dev    Device
+	limits Limits
+	net    *nn.Network
+	layout *layout
+
+	weights, activations Ptr // device memory
+	rows                 int // of a batch, at most; as many tokens can be read
+	longest              int // tokens of a sequence
+	header               int // of a batch, in int32
+	around               bool
+
+	batch     Ptr // a batch's numbers: see class
+	steps     []step
+	branches  []branch
+	outputs   int // of a token, of all branches
+	ropes     map[*nn.Rope]Ptr
+	relatives map[*nn.Relative]*projected
+	classes   map[[2]int]*class
+}
+
+// branch is where the outputs of a part of the head lie.
+type branch struct {
+	out Ptr
+	n   int // of a token
+}
+
+// most is the largest batch in rows, unless a model's sequences are longer.
+const most = 16384
+
+// ErrMemory is wrapped by the error of a model that does not fit the device.
+var ErrMemory = errors.New("too little memory on the card")
+
+// Load takes a model onto the device: an image that [Pack] made of the network in the number format.
+func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l, err := newLayout(n, d)
+	if err != nil {
+		return nil, err
+	}
+	if len(image) != l.size {
+		return nil, fmt.Errorf("cuda: an image of %d bytes, %s has %d", len(image), n.Name, l.size)
+	}
+	m := &Model{dev: e.dev, limits: e.dev.Limits(), net: n, layout: l, rows: most, classes: map[[2]int]*class{}}
+	m.size()
+	bytes := m.lower(0).taken
+	if need := l.size + bytes; need > m.limits.Free {
+		return nil, fmt.Errorf("%w: %s needs %d MiB (weights %d, a batch of %d tokens %d), %d are free of %d", ErrMemory,
+			n.Name, need>>20, l.size>>20, m.rows, bytes>>20, m.limits.Free>>20, m.limits.Memory>>20)
+	}
+	if err := m.place(image, bytes); err != nil {
+		m.free()
+		return nil, err
+	}
+	return m, nil
+}
+
+// size decides how large a batch can be.
+func (m *Model) size() {
+	m.rows = max(m.rows, min(m.net.Positions, 2*most))
+	if m.limits.SMs < 8 { // no card but the interpreter
+		m.rows = 1024
+	}
+	m.longest = min(m.net.Positions, m.rows)
+	experts := 0
+	for _, b := range m.net.Blocks {
+		for i := range b.Ops {
+			if x := b.Ops[i].Mixture; x != nil {
+				experts = max(experts, len(x.Experts))
+			}
+			m.around = m.around || b.Ops[i].Kind == nn.Neighbours
+		}
+	}
+	m.header = headerCounts + 2*experts + 1
+}
+
+// place takes device memory for weights and activations and fills it.
+func (m *Model) place(image []byte, bytes int) (err error) {
+	if m.weights, err = m.dev.Alloc(len(image)); err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	if err := m.dev.Write(m.weights, image); err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	if m.activations, err = m.dev.Alloc(bytes); err != nil {
+		return fmt.Errorf("activations: %w", err)
+	}
+	if err := m.writeMaps(m.lower(m.activations).maps); err != nil {
+		return err
+	}
+	if err := m.writeRopes(); err != nil {
+		return err
+	}
+	if err := m.project(); err != nil {
+		return err
+	}
+	return m.dev.Sync()
+}
+
+// weight is the address of an offset in the image.
+func (m *Model) weight(at int) Ptr { return m.weights + Ptr(at) }
+
+// free gives the device's memory back.
+func (m *Model) free() {
+	for _, c := range m.classes {
+		if c.graph != nil {
+			c.graph.Free()
+		}
+	}
+	m.classes = nil
+	for _, p := range []*Ptr{&m.weights, &m.activations} {
+		if *p != 0 {
+			m.dev.Free(*p)
+			*p = 0
+		}
+	}
+}
+
+// lower turns the network into steps whose memory begins at base.
+func (m *Model) lower(base Ptr) *lowering {
+	m.ropes, m.relatives, m.branches, m.outputs = map[*nn.Rope]Ptr{}, map[*nn.Relative]*projected{}, nil, 0
+	l := &lowering{m: m, base: base, maps: map[mapOf]Ptr{}, mixed: map[[2]int]*mixing{}}
+	m.batch = l.take(4 * newClass(m, m.rows, m.rows).size)
+	x := l.run(m.net.Embed, place{}, true, false, false)
+	for i, b := range m.net.Blocks {
+		x = l.run(b, x, true, i == len(m.net.Blocks)-1 && m.net.Each == nil, false)
+	}
+	if m.net.Each != nil {
+		x = l.mean(l.run(m.net.Each, x, true, false, false))
+	}
+	if x.kind == all { // no operation of the last block asked for the wanted rows alone
+		x = l.gather(x)
+	}
+	l.head(l.run(m.net.Features, x, true, false, false))
+	m.steps = l.steps
+	return l
+}
+
+// Rows is how many tokens a batch has at most.
+func (m *Model) Rows() int { return m.rows }
+
+// Bytes is the device memory that the model takes.
+func (m *Model) Bytes() int { return m.layout.size }
+
+// Validate says whether the model can score the sequence on this device.
+func (m *Model) Validate(s *plan.Sequence) error {
+	if err := plan.Validate(m.net, s); err != nil {
+		return err
+	}
+	if len(s.IDs) > m.longest {
+		return fmt.Errorf("cuda: %d tokens, a batch on the card holds %d", len(s.IDs), m.longest)
+	}
+	for _, r := range m.net.Stretched {
+		if r.Long == nil && r.Reach(len(s.IDs)) != 0 {
+			return fmt.Errorf("cuda: %d tokens: sequences longer than %d rotate by their own length, which is computed on the CPU alone", len(s.IDs), r.Limit)
+		}
+	}
+	return nil
+}
+
+// class returns the smallest class for so many rows and read tokens, recorded.
+func (m *Model) class(rows, reads int) (*class, error) {
+	key := [2]int{m.step(rows), m.step(reads)}
+	if c := m.classes[key]; c != nil {
+		return c, nil
+	}
+	c := newClass(m, key[0], key[1])
+	g, err := m.dev.Capture(func() error { return c.launch(m.steps) })
+	if err != nil {
+		return nil, err
+	}
+	c.graph = g
+	m.classes[key] = c
+	return c, nil
+}
+
+// step rounds a size up to that of a class.
+func (m *Model) step(n int) int {
+	s := 64
+	for s < n {
+		s *= 2
+	}
+	return min(s, m.rows)
+}

@@ -1,0 +1,239 @@
+package cuda
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/warmserve/warmserve/model/cuda/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// part says which rows of a product's matrices it is of: where the batch's header has their number,
+// and where the first; -1 for the first of all.
+type part struct{ at, from int32 }
+
+// rowsOf is all rows of a place.
+func rowsOf(p place) part { return part{p.header(), -1} }
+
+// hopper says whether the device has the copy engine and tensor cores of sm_90a.
+func (l *lowering) hopper() bool { return l.m.limits.Capability/10 == 9 }
+
+// tensor says whether tensor cores can multiply matrices of k and n columns.
+func (l *lowering) tensor(p place, n, k int) bool {
+	return l.suffix(p) == "_bf16" && l.m.limits.Capability >= 80 && n%8 == 0 && k%8 == 0
+}
+
+// multiply lowers a linear layer, or a block's queries, keys and values as one.
+func (r *program) multiply(op *nn.Op) {
+	x := r.at[op.X]
+	if op == r.q || op == r.kv {
+		r.multiplyHeads(op, x)
+		return
+	}
+	w := r.m.layout.matrices[op.Linear]
+	y := r.room(w.n, x.kind, r.wide)
+	r.at[op.Out] = y
+	if w.wide && !x.wide {
+		r.router(op.Linear, y, x)
+		return
+	}
+	r.product(w, op.Act, y, x, nil, rowsOf(y))
+}
+
+// multiplyHeads lowers the product of queries, keys and values when it meets the first of the two
+// layers; the second has its columns already.
+func (r *program) multiplyHeads(op *nn.Op, x place) {
+	other := r.kv
+	if op == r.kv {
+		other = r.q
+	}
+	if r.at[op.Out].slot != nil {
+		return
+	}
+	wq, wkv := r.m.layout.matrices[r.q.Linear], r.m.layout.matrices[r.kv.Linear]
+	y := r.room(wq.n+wkv.n, x.kind, false)
+	y.slot.users = 2
+	q, kv := y, y
+	q.width, kv.width, kv.col = wq.n, wkv.n, wq.n
+	r.at[r.q.Out], r.at[r.kv.Out] = q, kv
+	if r.last[other.Out] < 0 { // nobody reads it
+		y.slot.users--
+	}
+	w := matrix{at: wq.at, bias: wq.bias, n: wq.n + wkv.n, k: wq.k}
+	r.product(w, nn.None, y, x, nil, rowsOf(y))
+}
+
+// fused says whether the product of queries and keys does an operation on their heads, too.
+func (r *program) fused(*nn.Op) bool { return false }
+
+// product is a step of c = act(a·Wᵀ + bias) + add.
+func (l *lowering) product(w matrix, act nn.Activation, c, a place, add *place, rows part) {
+	p := l.operands(w, c, a, rows)
+	p.Act = int32(act)
+	if add != nil {
+		p.add, p.R, p.LDR = *add, l.ptr(*add), l.ld(*add)
+	}
+	switch {
+	case !l.tensor(c, w.n, w.k):
+		name := "product_f32"
+		if l.suffix(c) == "_bf16" {
+			name = "product_bf16_simt"
+		}
+		l.productStep(p, name)
+	case !l.hopper():
+		l.productStep(p, "product_mma")
+	case add != nil:
+		l.productStep(p, tiles("wgmma_residual_")...)
+	default:
+		l.productStep(p, tiles("wgmma_store_")...)
+	}
+}
+
+// gated is a step of the first half of a gated feed-forward layer.
+func (l *lowering) gated(g *nn.Gated, c, a place, rows part) {
+	w := l.m.layout.gates[g]
+	p := l.operands(w, c, a, rows)
+	p.Act = int32(g.Act)
+	switch {
+	case !l.tensor(c, w.n/2, w.k):
+		name := "gated_f32"
+		if l.suffix(c) == "_bf16" {
+			name = "gated_bf16_simt"
+		}
+		l.productStep(p, name)
+	case !l.hopper():
+		l.productStep(p, "gated_mma")
+	default:
+		l.productStep(p, tiles("wgmma_gated_")...)
+	}
+}
+
+// tiles are the kernels of a product by the shape of their tiles, all of which give the same bits.
+func tiles(name string) (out []string) {
+	for _, t := range []string{"256x2", "256x1", "128x1", "p128x1", "64x1"} {
+		if kernel.Table[name+t] != nil {
+			out = append(out, name+t)
+		}
+	}
+	return out
+}
+
+// variant is a kernel that could do a product, with its parameters.
+type variant struct {
+	kernel *kernel.Kernel
+	args   kernel.Product
+}
+
+// operands are the parameters of a product with where its matrices lie.
+type operands struct {
+	kernel.Product
+	c, a, add place
+}
+
+func (l *lowering) operands(w matrix, c, a place, rows part) operands {
+	p := operands{c: c, a: a, Product: kernel.Product{A: l.ptr(a), W: l.m.weight(w.at), C: l.ptr(c), At: rows.at, From: rows.from,
+		N: int32(w.n), K: int32(w.k), LDA: l.ld(a), LDC: l.ld(c)}}
+	if w.bias >= 0 {
+		p.Bias = l.m.weight(w.bias)
+	}
+	return p
+}
+
+// productStep is a step of one of several kernels, by the batch's size.
+func (l *lowering) productStep(p operands, names ...string) {
+	var variants []variant
+	for _, n := range names {
+		v := variant{kernel.Table[n], p.Product}
+		if v.kernel == nil {
+			panic(fmt.Sprintf("cuda: no kernel %q", n))
+		}
+		if strings.HasPrefix(n, "wgmma_") {
+			l.productMaps(&v, &p)
+		}
+		variants = append(variants, v)
+	}
+	n, of, experts := int(p.N), p.c, p.From >= 0
+	l.steps = append(l.steps, func(b *class) (launch, error) {
+		m := b.count(of.kind)
+		if experts { // each has a share of them
+			m = min(m, 512)
+		}
+		v := variants[0]
+		if len(variants) > 1 {
+			v = choose(variants, m, n, l.m.limits.SMs)
+		}
+		v.args.Header = b.header()
+		k := v.kernel
+		return launch{k, b.blocks(k, (m+k.TileM-1)/k.TileM*((n+k.TileN-1)/k.TileN)), kernel.Bytes(v.args)}, nil
+	})
+}
+
+// productMaps gives a variant the maps of its matrices.
+func (l *lowering) productMaps(v *variant, p *operands) {
+	k, box, cols := v.kernel, 64, int(p.N)
+	if strings.HasPrefix(k.Name[strings.LastIndexByte(k.Name, '_'):], "_p") { // the two halves of a block take turns at whole tiles
+		box = 128
+	}
+	if strings.HasPrefix(k.Name, "wgmma_gated") {
+		cols /= 2
+	}
+	v.args.AMap = l.tensorMap(p.A, p.a.slot.rows, int(p.K), int(p.LDA), 128)
+	v.args.WMap = l.tensorMap(p.W, int(p.N), int(p.K), int(p.K), k.TileN/k.Cluster)
+	v.args.CMap = l.tensorMap(p.C, p.c.slot.rows, cols, int(p.LDC), box)
+	if p.R != 0 {
+		v.args.RMap = l.tensorMap(p.R, p.add.slot.rows, cols, int(p.LDR), box)
+	}
+}
+
+// choose returns the kernel with the largest tiles that keep every multiprocessor busy.
+func choose(of []variant, m, n, sms int) variant {
+	by := map[string]variant{}
+	for _, v := range of {
+		name := v.kernel.Name
+		for i := len(name) - 1; name[i] != '_'; i-- {
+			by[name[i:]] = v
+		}
+	}
+	count := func(bn int) int { return (m + 127) / 128 * ((n + bn - 1) / bn) }
+	order := []string{"256x2", "256x1", "128x1", "64x1"}
+	switch {
+	case m > 128 && count(256) >= 2*sms:
+	case count(256) >= sms*9/10:
+		order = order[1:]
+	case count(128) >= sms*3/4:
+		order = order[2:]
+	default:
+		order = []string{"64x1", "128x1", "256x1", "256x2"}
+	}
+	for _, o := range order {
+		if v, ok := by[o]; ok {
+			return v
+		}
+	}
+	return of[0]
+}
+
+// router is a step of a layer in float32 of rows in the model's format.
+func (l *lowering) router(m *nn.Linear, y, x place) {
+	w := l.m.layout.matrices[m]
+	if w.bias >= 0 {
+		l.score(l.ptr(y), vectors{w.at, w.bias}, w.n, w.k, x)
+		return
+	}
+	l.score(l.ptr(y), vectors{w.at, -1}, w.n, w.k, x)
+}
+
+// score is a step of n outputs of each row, in float32 without gaps.
+func (l *lowering) score(y Ptr, w vectors, n, c int, x place) {
+	k := kernel.Table["score"+l.suffix(x)]
+	a := kernel.Score{Y: y, X: l.ptr(x), W: l.m.weight(w.w), At: x.header(), C: int32(c), N: int32(n), LDX: l.ld(x)}
+	if w.b >= 0 {
+		a.B = l.m.weight(w.b)
+	}
+	rows := x.kind
+	l.steps = append(l.steps, func(b *class) (launch, error) {
+		a := a
+		a.Header = b.header()
+		return launch{k, b.grid(k, b.count(rows)), kernel.Bytes(a)}, nil
+	})
+}

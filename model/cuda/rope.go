@@ -1,0 +1,66 @@
+package cuda
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// rope returns the table of a rotary embedding: of each position the cosine and sine of every pair,
+// float32, and behind them, where the embedding has frequencies for long sequences, those of these.
+func (l *lowering) rope(r *nn.Rope) Ptr {
+	if at, ok := l.m.ropes[r]; ok {
+		return at
+	}
+	at := l.take(len(l.m.halves(r)) * l.m.positions() * len(r.InvFreq) * 8)
+	l.m.ropes[r] = at
+	return at
+}
+
+// halves are the frequencies of a rotary embedding's tables.
+func (m *Model) halves(r *nn.Rope) [][]float32 {
+	if m.stretched(r) < 0 {
+		return [][]float32{r.InvFreq}
+	}
+	return [][]float32{r.InvFreq, r.Long}
+}
+
+// stretched returns which of the network's embeddings with frequencies for long sequences it is, -1
+// for none of them.
+func (m *Model) stretched(r *nn.Rope) int {
+	for i, x := range m.net.Stretched {
+		if x == r && r.Long != nil {
+			return i
+		}
+	}
+	return -1
+}
+
+// positions is the number of those that a token can have.
+func (m *Model) positions() int { return m.longest + int(m.net.First) }
+
+// writeRopes computes the tables.
+func (m *Model) writeRopes() error {
+	for r, at := range m.ropes {
+		var b []byte
+		scale := r.Magnitude
+		if scale == 0 {
+			scale = 1
+		}
+		for _, freq := range m.halves(r) {
+			for pos := range m.positions() {
+				for _, f := range freq {
+					// The product is rounded to float32 as the reference does.
+					s, c := math.Sincos(float64(float32(pos) * f))
+					b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(c)*scale))
+					b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(s)*scale))
+				}
+			}
+		}
+		if err := m.dev.Write(at, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
