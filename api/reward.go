@@ -232,6 +232,9 @@ type Reward struct {
 	Std       *float32       `json:"std,omitzero"`       // modes ens and both: the members' population standard deviation
 	Members   []MemberReward `json:"members,omitempty"`  // mode both, and ens when asked for
 	TokenIDs  TokenIDs       `json:"token_ids,omitzero"` // when asked for
+	// AnswerTokens are, beside TokenIDs, the places in them of the answer's first token and of
+	// that behind its last.
+	AnswerTokens []int `json:"answer_tokens,omitempty"`
 	Details
 	Error *Error `json:"error,omitzero"` // why there is no reward; nil when there is
 }
@@ -299,6 +302,7 @@ type Model struct {
 	// and, where that is more than one linear output, how the reward is made of its outputs;
 	// Attributes are their names.
 	Ending     string   `json:"ending,omitempty"`
+	Returns    []string `json:"returns,omitempty"` // what Return may ask of its rewards: see RewardRequest.Details
 	Head       string   `json:"head"`
 	Attributes []string `json:"attributes,omitempty"`
 	DType      string   `json:"dtype"` // of the matrix products

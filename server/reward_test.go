@@ -90,7 +90,7 @@ func TestRewardModes(t *testing.T) {
 		"the default is the model's":      {``, api.Reward{Reward: wa}},
 		"wa":                              {`"mode":"wa",`, api.Reward{Reward: wa}},
 		"a member":                        {`"mode":"member:two",`, api.Reward{Reward: two}},
-		"tokens":                          {`"return":["tokens"],`, api.Reward{Reward: wa, TokenIDs: s.IDs}},
+		"tokens":                          {`"return":["tokens"],`, api.Reward{Reward: wa, TokenIDs: s.IDs, AnswerTokens: []int{0, 3}}},
 		"ens, mean":                       {`"mode":"ens",`, api.Reward{Reward: float32(mean), Std: ptr(std)}},
 		"ens, min":                        {`"mode":"ens","aggregate":"min",`, api.Reward{Reward: min(one, two), Std: ptr(std)}},
 		"ens, median":                     {`"mode":"ens","aggregate":"median",`, api.Reward{Reward: float32(mean), Std: ptr(std)}},

@@ -104,6 +104,8 @@ type ChatOptions struct {
 type Prepared struct {
 	Sequence  batch.Sequence
 	Truncated bool
+	// The answer's tokens are Sequence.IDs[AnswerFrom:AnswerTo].
+	AnswerFrom, AnswerTo int
 }
 
 // Builder makes models of what they are made of. The server gives it one model

@@ -50,7 +50,7 @@ func (t *task) entry(k int) (api.Reward, error) {
 		Tokens: len(p.Sequence.IDs), Truncated: p.Truncated,
 	}
 	if slices.Contains(t.req.Return, api.ReturnTokens) {
-		r.TokenIDs = p.Sequence.IDs
+		r.TokenIDs, r.AnswerTokens = p.Sequence.IDs, []int{p.AnswerFrom, p.AnswerTo}
 	}
 	if t.rewards != nil {
 		r.Reward = t.rewards[k]

@@ -227,7 +227,7 @@ func (m *Model) one(prompt, answer []int32, o live.PrepareOptions, param string)
 		}
 	}
 	return []live.Prepared{{Sequence: batch.Sequence{IDs: ids, Read: []int32{int32(len(ids) - 1)}},
-		Truncated: over > 0}}, nil
+		Truncated: over > 0, AnswerTo: len(ids)}}, nil
 }
 
 // Encode is the fake's tokeniser.

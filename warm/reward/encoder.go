@@ -74,6 +74,9 @@ type Encoded struct {
 	model.Sequence
 	Truncated bool
 	AnswerCut bool // truncation took tokens of the answer too
+	// The answer's tokens are IDs[AnswerFrom:AnswerTo], a text's or token ids' all but
+	// special ones; none where truncation took them.
+	AnswerFrom, AnswerTo int
 }
 
 // Errors of Encode. They are wrapped with the figures.
@@ -141,6 +144,7 @@ func (e *Encoder) Encode(in Input, o EncodeOptions) (Encoded, error) {
 		out.Truncated, out.AnswerCut = true, x.count(regionAnswer) < answer
 	}
 	out.IDs, out.Types = x.ids, x.types
+	out.AnswerFrom, out.AnswerTo = x.answer()
 	out.Read = []int32{0} // what an encoder's pooler reads
 	if e.causal {
 		read, missing := o.Pooling.Read(x.ids, e.config.PadTokenID, x.promptTokens())

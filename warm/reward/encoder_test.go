@@ -49,24 +49,26 @@ func TestInputsBecomeTheTextTheModelWasTrainedOn(t *testing.T) {
 	chatty, plain := withTemplate(t), without(t)
 	text := "hi"
 	for _, c := range []struct {
-		name string
-		d    *Deployment
-		in   Input
-		want string
+		name         string
+		d            *Deployment
+		in           Input
+		want, answer string
 	}{
-		{"messages through the template", chatty, messages("Q", "A"), "<s>[user]Q</s>[assistant]A</s>"},
-		{"prompt and response are two messages", chatty, exchange("Q", "A"), "<s>[user]Q</s>[assistant]A</s>"},
-		{"without template the response follows the prompt", plain, exchange("Q ", "A"), "<s>Q A"},
-		{"an empty prompt is allowed", plain, exchange("", "A"), "<s>A"},
-		{"text as it stands", chatty, Input{Text: &text}, "hi"},
-		{"text with the tokenizer's special tokens", chatty, Input{Text: &text, AddSpecial: new(true)}, "<s>hi"},
-		{"special tokens in text are tokens", plain, exchange("", "A</s>"), "<s>A</s>"},
+		{"messages through the template", chatty, messages("Q", "A"), "<s>[user]Q</s>[assistant]A</s>", "A"},
+		{"prompt and response are two messages", chatty, exchange("Q", "A"), "<s>[user]Q</s>[assistant]A</s>", "A"},
+		{"without template the response follows the prompt", plain, exchange("Q ", "A"), "<s>Q A", "A"},
+		{"an empty prompt is allowed", plain, exchange("", "A"), "<s>A", "A"},
+		{"text as it stands", chatty, Input{Text: &text}, "hi", "hi"},
+		{"text with the tokenizer's special tokens", chatty, Input{Text: &text, AddSpecial: new(true)}, "<s>hi", "hi"},
+		{"special tokens in text are tokens", plain, exchange("", "A</s>"), "<s>A</s>", "A</s>"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e, err := c.d.Encode(c.in, EncodeOptions{})
 			require.NoError(t, err)
 			assert.Equal(t, c.want, decoded(c.d, e))
 			assert.False(t, e.Truncated)
+			e.IDs = e.IDs[e.AnswerFrom:e.AnswerTo]
+			assert.Equal(t, c.answer, decoded(c.d, e), "and which of them are the answer's")
 		})
 	}
 }

@@ -164,6 +164,20 @@ func (x *encoding) promptTokens() int {
 	return n
 }
 
+// answer returns where the answer's tokens begin and end.
+func (x *encoding) answer() (from, to int) {
+	from = slices.Index(x.regions, regionAnswer)
+	if from < 0 {
+		n := x.promptTokens()
+		return n, n
+	}
+	to = len(x.regions)
+	for x.regions[to-1] != regionAnswer {
+		to--
+	}
+	return from, to
+}
+
 // cut shortens x, which is longer, to limit tokens, or says why that cannot be.
 func (x *encoding) cut(limit int, how Truncation) error {
 	n := len(x.ids)

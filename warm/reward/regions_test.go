@@ -476,6 +476,18 @@ func FuzzRegions(f *testing.F) {
 		}
 		require.Equal(t, ids, got.IDs, "%s: %v, truncate %q to %d", name, cells, o.Truncate, limit)
 		require.Equal(t, reads, got.Read, "%s: %v, %s", name, cells, o.Pooling)
+		isAnswer := func(x slowToken) bool { return x.region == regionAnswer }
+		if from := slices.IndexFunc(want, isAnswer); from < 0 {
+			require.Equal(t, got.AnswerFrom, got.AnswerTo, "%s: no answer is left", name)
+		} else {
+			to := from + 1
+			for i, x := range want {
+				if isAnswer(x) {
+					to = i + 1
+				}
+			}
+			require.Equal(t, []int{from, to}, []int{got.AnswerFrom, got.AnswerTo}, "%s: %v", name, cells)
+		}
 	})
 }
 
@@ -492,7 +504,9 @@ func (e *Encoder) readByAnyHead(in Input, o EncodeOptions) (Encoded, error) {
 		}
 	}
 	read, _ := o.Pooling.Read(x.ids, e.config.PadTokenID, x.promptTokens())
-	return Encoded{Sequence: model.Sequence{IDs: x.ids, Read: read}, Truncated: len(x.ids) < whole}, nil
+	out := Encoded{Sequence: model.Sequence{IDs: x.ids, Read: read}, Truncated: len(x.ids) < whole}
+	out.AnswerFrom, out.AnswerTo = x.answer()
+	return out, nil
 }
 
 // slowReads is the reference for all tokens that are read.

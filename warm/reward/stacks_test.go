@@ -66,7 +66,8 @@ func TestStacksCheckpointsGiveTheStacksOwnScores(t *testing.T) {
 				if w.Text != nil {
 					finished, err := d.Encode(reward.Input{Text: w.Text}, reward.EncodeOptions{})
 					require.NoError(t, err)
-					assert.Equal(t, finished, e, "conversation %d", i)
+					assert.Equal(t, finished.Sequence, e.Sequence, "conversation %d", i)
+					assert.Equal(t, finished.Truncated, e.Truncated)
 				}
 				if w.IDs != nil {
 					assert.Equal(t, w.IDs, e.IDs, "conversation %d", i)

@@ -87,5 +87,13 @@ func TestARequestReturnsWhatItsRewardIsMadeOf(t *testing.T) {
 	require.NoError(t, err)
 	for _, r := range one.Data {
 		require.Len(t, r.Trajectory, len(r.TokenIDs))
+		require.Len(t, r.AnswerTokens, 2)
+		assert.Equal(t, 1, r.AnswerTokens[1]-r.AnswerTokens[0], "A and B are a token each")
+	}
+	assert.NotEqual(t, one.Data[0].TokenIDs[one.Data[0].AnswerTokens[0]], one.Data[1].TokenIDs[one.Data[1].AnswerTokens[0]])
+	for name, want := range map[string][]string{"m": {"trajectory"}, "armorm": {"attributes", "trajectory"}} {
+		m, err := client.Model(t.Context(), name)
+		require.NoError(t, err)
+		assert.Equal(t, want, m.Returns, "what may be asked of %s", name)
 	}
 }

@@ -33,6 +33,11 @@ func NewModel(name string, d *reward.Deployment, e model.Engine) *Model {
 		},
 		Label: c.Label, Memory: int64(d.Bytes()),
 	}}
+	for _, w := range []string{api.ReturnAttributes, api.ReturnSteps, api.ReturnTrajectory} {
+		if d.Offers(wantOf([]string{w})) == nil {
+			out.info.Returns = append(out.info.Returns, w)
+		}
+	}
 	if d.Ending != model.EndAsIs {
 		out.info.Ending = string(d.Ending)
 	}
@@ -89,7 +94,10 @@ func (m *Model) Prepare(in *api.Input, o live.PrepareOptions) ([]live.Prepared, 
 		if err == nil {
 			var e reward.Encoded
 			if e, err = m.Encode(x, opts); err == nil {
-				out[i] = live.Prepared{Sequence: batch.Sequence(e.Sequence), Truncated: e.Truncated}
+				out[i] = live.Prepared{
+					Sequence: batch.Sequence(e.Sequence), Truncated: e.Truncated,
+					AnswerFrom: e.AnswerFrom, AnswerTo: e.AnswerTo,
+				}
 				continue
 			}
 		}
