@@ -101,6 +101,22 @@ func testConsoleOverview(b *tab) {
 	b.press("article details summary")
 	assert.Contains(b, b.text("article .log"), "At the start")
 	b.audit("overview")
+
+	// What changes shows by itself, and takes neither what is open nor the focus.
+	js[bool](b, `(window.before = document.querySelector('article'), document.querySelector('article .revision').focus(), true)`)
+	looks := `performance.getEntriesByType('resource').filter(e => e.name.endsWith('/v1/models')).length`
+	b.wait(fmt.Sprint(looks, " > ", js[int](b, looks)))
+	assert.True(b, js[bool](b, "document.querySelector('article') === window.before"), "what is as it was stays in place")
+	tried, err := http.NewRequestWithContext(b.Context(), http.MethodPut, b.url+"/v1/models/arguments?dry_run=true", strings.NewReader(`{}`))
+	require.NoError(b, err)
+	tried.Header.Set("Authorization", "Bearer "+consoleAdmin)
+	tried.Header.Set("Content-Type", "application/json")
+	reply, err := http.DefaultClient.Do(tried)
+	require.NoError(b, err)
+	require.NoError(b, reply.Body.Close())
+	b.wait(`document.querySelector('article .log').innerText.includes('Tried by an administrator')`)
+	assert.True(b, js[bool](b, "document.querySelector('article details').open"))
+	assert.True(b, js[bool](b, "document.activeElement === document.querySelector('article .revision')"))
 }
 
 func testConsolePlayground(b *tab) {
@@ -120,6 +136,15 @@ func testConsolePlayground(b *tab) {
 	assert.Contains(b, b.text(".result.best [aria-live]"), "then")
 	b.press("main details summary")
 	assert.Contains(b, b.text("table"), "member-3")
+	scored := js[int](b, `performance.getEntriesByType('resource').filter(e => e.name.endsWith('/v1/reward')).length`)
+	assert.Equal(b, 2, scored, "one request for all answers and their trajectories, and this test's own")
+	assert.Equal(b, js[string](b, "document.querySelector('#answer-2').value"), js[string](b, `[...document.querySelectorAll('[data-answer="3"] .words span:not(.end)')].map(e => e.textContent).join('').trim()`),
+		"the words are the answer's")
+	assert.Equal(b, "</s>", b.text(`[data-answer="3"] .words .end`))
+	js[bool](b, `(document.querySelector('[data-answer="3"] .words .end').dispatchEvent(new PointerEvent('pointerenter')), true)`)
+	assert.Contains(b, b.text(`[data-answer="3"] [aria-live]`), "then "+b.text(`[data-answer="3"] .reward`), "the last point is the reward")
+	assert.Contains(b, b.text(".reading"), "score.weight")
+	assert.Contains(b, b.text(".reading"), "the last that is not padding")
 	b.audit("playground")
 
 	b.press("#clear")
@@ -157,7 +182,7 @@ func testConsoleKeyboard(b *tab) {
 			break
 		}
 	}
-	for _, id := range []string{"prompt", "answer-0", "answer-2", "Remove answer 3", "add-answer", "along", "score"} {
+	for _, id := range []string{"prompt", "answer-0", "answer-2", "Remove answer 3", "add-answer", "score"} {
 		assert.True(b, reached[id], "the key Tab does not reach %s, but %v", id, reached)
 	}
 	js[bool](b, "(document.querySelector('#answer-2').select(), true)")

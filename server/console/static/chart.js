@@ -79,7 +79,7 @@ export function path(points, range, words) {
   let at = points.length - 1;
   const box = figure(words, width => {
     const height = 108, left = 40;
-    const y = scale(...extent(range), height - 12, 8, 3);
+    const y = scale(...extent(range), height - 12, 8, 4);
     const x = i => left + (points.length < 2 ? .5 : i / (points.length - 1)) * (width - left - 8);
     return chart(width, height,
       y.ticks.map(t => [s('line', {class: t === 0 ? 'zero' : 'axis', x1: left, x2: width, y1: y.at(t), y2: y.at(t)}), s('text', {x: left - 8, y: y.at(t) + 4, 'text-anchor': 'end'}, label(t))]),

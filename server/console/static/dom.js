@@ -104,6 +104,24 @@ export function time(unix) {
 
 export const shortRevision = r => (r ?? '').replace(/^sha256:/, '').slice(0, 12);
 
+/**
+ * Looks now, and again so many milliseconds after each look while the page is in front,
+ * until a look answers false or the view is left. Returns what looks at once.
+ */
+export function repeat(every, signal, look) {
+  let timer = 0;
+  const tick = async () => {
+    clearTimeout(timer);
+    if (signal.aborted) return;
+    const more = document.hidden || await look() !== false;
+    clearTimeout(timer); // of a look that was asked for meanwhile
+    if (more && !signal.aborted) timer = setTimeout(tick, every);
+  };
+  signal.addEventListener('abort', () => clearTimeout(timer));
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) tick(); }, {signal});
+  return tick;
+}
+
 /** A select with a label of its own; options are texts or [value, text]. */
 export function select(id, label, options, value, onchange) {
   return h('div', {class: 'field'}, h('label', {for: id}, label), h('select', {id, onchange: e => onchange?.(e.target.value)},

@@ -1,7 +1,7 @@
 // What happens now, from the metrics: one scrape in two seconds, kept for ten
 // minutes in the page.
 
-import {h, head, problem, count, seconds, select, bytes, shortRevision} from './dom.js';
+import {h, head, problem, count, seconds, select, bytes, shortRevision, repeat} from './dom.js';
 import {text, aborted} from './client.js';
 import {parse, sum, buckets, since, quantile, shares} from './metrics.js';
 import {lines, histogram, gauge} from './chart.js';
@@ -24,28 +24,22 @@ export default async function live(root, signal) {
   const body = h('div', {class: 'stack'});
   root.append(body);
   const history = []; // {t, metrics}, oldest first
-  let paused = false, view = null, timer = 0;
-  signal.addEventListener('abort', () => clearTimeout(timer));
-  const tick = async () => {
-    clearTimeout(timer);
-    if (signal.aborted || paused) return;
-    if (!document.hidden) {
-      try {
-        const metrics = parse(await text('/metrics', {signal}));
-        history.push({t: Date.now() / 1000, metrics});
-        while (history.at(-1).t - history[0].t > kept) history.shift();
-        if (!view) body.replaceChildren(...(view = charts(history)).nodes);
-        view.update();
-      } catch (e) {
-        if (aborted(e)) return;
-        view = null;
-        body.replaceChildren(problem(e, e.code === 'unknown_route' ? undefined : tick));
-        if (e.status === 401 || e.code === 'unknown_route') return;
-      }
+  let paused = false, view = null;
+  const tick = repeat(every, signal, async () => {
+    if (paused) return false;
+    try {
+      const metrics = parse(await text('/metrics', {signal}));
+      history.push({t: Date.now() / 1000, metrics});
+      while (history.at(-1).t - history[0].t > kept) history.shift();
+      if (!view) body.replaceChildren(...(view = charts(history)).nodes);
+      view.update();
+    } catch (e) {
+      if (aborted(e)) return false;
+      view = null;
+      body.replaceChildren(problem(e, e.code === 'unknown_route' ? undefined : tick));
+      if (e.status === 401 || e.code === 'unknown_route') return false;
     }
-    timer = setTimeout(tick, every);
-  };
-  document.addEventListener('visibilitychange', () => { if (!document.hidden) tick(); }, {signal});
+  });
   await tick();
 }
 

@@ -1,10 +1,11 @@
 // A prompt and several answers: what each is worth to the members, their average
 // and their ensemble, and which words move it.
 
-import {h, head, empty, problem, reward, select, choice, cross, announce, minus} from './dom.js';
+import {h, put, head, empty, problem, reward, select, choice, cross, announce, minus} from './dom.js';
 import {models, call, fullest, aborted} from './client.js';
 import {strip, stripLegend, path} from './chart.js';
-import {trajectory} from './trajectory.js';
+import {trajectories} from './trajectory.js';
+import {reading} from './reading.js';
 
 const example = {
   prompt: 'Should physical education be mandatory in schools?',
@@ -15,12 +16,8 @@ const example = {
   ],
 };
 
-// Parameters of a member up to which an answer is followed unasked: scoring it after
-// each word takes seconds on a model of more.
-const smallModel = 1e8;
-
 // What was typed outlives a look at another view, in memory alone.
-const draft = {form: 'prompt', prompt: example.prompt, turns: [{role: 'user', content: example.prompt}], answers: [...example.answers], along: null, model: ''};
+const draft = {form: 'prompt', prompt: example.prompt, turns: [{role: 'user', content: example.prompt}], answers: [...example.answers], model: ''};
 
 export default async function playground(root, signal) {
   root.append(head('Playground', 'Score answers to one prompt. A reward is a raw logit: it tells answers apart, and has no scale of its own.'));
@@ -30,8 +27,9 @@ export default async function playground(root, signal) {
     return;
   }
   if (!list.some(m => m.id === draft.model)) draft.model = list[0].id;
-  draft.along ??= list.every(m => m.parameters < smallModel);
-  const asked = h('div', {class: 'stack'}), answers = h('div', {class: 'stack'});
+  const asked = h('div', {class: 'stack'}), answers = h('div', {class: 'stack'}), read = h('dl', {class: 'reading small'});
+  const chosen = () => list.find(m => m.id === draft.model);
+  const readBy = () => put(read, reading(chosen()).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
   const results = h('div', {class: 'stack', id: 'results'}, empty('pen', 'Nothing scored yet', 'Write a prompt and some answers, or take the ones that are there, and score them.'));
   let running = null;
   signal.addEventListener('abort', () => running?.abort());
@@ -43,7 +41,7 @@ export default async function playground(root, signal) {
     const mine = running;
     button.disabled = true;
     try {
-      await run(list.find(m => m.id === draft.model), results, mine.signal);
+      await run(chosen(), results, mine.signal);
     } catch (e) {
       if (!aborted(e)) results.replaceChildren(problem(e));
     } finally {
@@ -52,14 +50,15 @@ export default async function playground(root, signal) {
   };
   const button = h('button', {type: 'submit', class: 'button primary', id: 'score'}, 'Score', h('kbd', {'aria-hidden': 'true'}, 'Ctrl ↵'));
   const form = h('form', {class: 'stack', onsubmit: e => { e.preventDefault(); score(); }, onkeydown: e => { if ((e.ctrlKey || e.metaKey) && e.key === 'Enter') { e.preventDefault(); score(); } }},
-    list.length > 1 ? select('model', 'Model', list.map(m => m.id), draft.model, v => { draft.model = v; }) : null,
+    list.length > 1 ? select('model', 'Model', list.map(m => m.id), draft.model, v => { draft.model = v; readBy(); }) : null,
     h('div', {}, choice('form', 'What comes before the answer', [['prompt', 'Prompt'], ['conversation', 'Conversation']], draft.form, v => { draft.form = v; redraw(); })),
     asked, answers,
-    h('label', {class: 'check'}, h('input', {type: 'checkbox', id: 'along', checked: draft.along, onchange: e => { draft.along = e.target.checked; }}), 'Follow the reward along each answer', h('span', {class: 'hint'}, 'scores it after each word')),
     h('div', {class: 'row'}, button,
       h('button', {type: 'button', class: 'button quiet', id: 'example', onclick: () => { Object.assign(draft, {prompt: example.prompt, turns: [{role: 'user', content: example.prompt}], answers: [...example.answers]}); redraw(); }}, 'Example'),
-      h('button', {type: 'button', class: 'button quiet', id: 'clear', onclick: () => { Object.assign(draft, {prompt: '', turns: [{role: 'user', content: ''}], answers: ['', '']}); redraw(); form.querySelector('textarea').focus(); }}, 'Clear')));
+      h('button', {type: 'button', class: 'button quiet', id: 'clear', onclick: () => { Object.assign(draft, {prompt: '', turns: [{role: 'user', content: ''}], answers: ['', '']}); redraw(); form.querySelector('textarea').focus(); }}, 'Clear')),
+    read);
   redraw();
+  readBy();
   root.append(h('div', {class: 'split'}, form, results));
 }
 
@@ -94,8 +93,10 @@ async function run(model, results, signal) {
   const answers = [...draft.answers];
   const mode = fullest(model);
   results.replaceChildren(h('p', {class: 'loading'}, 'Scoring…'));
+  const returns = mode === 'ens' ? [] : model.returns ?? []; // which are of one model's reward
+  const followed = returns.includes('trajectory');
   const reply = await call('POST', '/v1/reward', {signal, body: {
-    model: model.id, mode, on_error: 'item', ...(mode === 'both' || mode === 'ens' ? {return: ['members']} : {}), inputs: [{prompt, responses: answers}],
+    model: model.id, mode, on_error: 'item', return: [...(mode === 'both' || mode === 'ens' ? ['members'] : []), ...(followed ? ['tokens'] : []), ...returns], inputs: [{prompt, responses: answers}],
   }});
   const scored = reply.data.map(d => ({...d, text: answers[d.answer], wa: mode === 'ens' ? undefined : d.reward, ens: mode === 'ens' ? d.reward : d.ensemble, members: d.members ?? []}));
   const good = scored.filter(d => !d.error).sort((a, b) => b.reward - a.reward);
@@ -106,13 +107,17 @@ async function run(model, results, signal) {
   results.replaceChildren(h('div', {class: 'row between'}, h('h2', {}, good.length > 1 ? 'Best first' : 'Reward'), stripLegend(has)), sheet,
     has.members ? rewards(good, has) : h('p', {class: 'note'}, 'This server holds ', mode === 'wa' ? 'the average' : 'one model', ' alone. With ', h('code', {}, '--mode both'), ' the members and their ensemble answer, too.'));
   announce(good.length ? `Scored. Answer ${good[0].answer + 1} is the best, with ${reward(good[0].reward)}.` : 'No answer could be scored.');
-  if (!draft.along || !good.length) return;
-  const of = mode === 'both' ? 'wa' : mode;
-  const paths = await Promise.all(good.map(d => trajectory({model: model.id, prompt, text: d.text, mode: of}, signal)));
+  if (!good.length) return;
+  if (!followed) {
+    results.append(h('p', {class: 'note', id: 'no-path'}, mode === 'ens' ? 'No reward along the answers: an ensemble has one for each member. With --mode both the average is followed.'
+      : 'No reward along the answers: this model has none, as none has that reads all tokens of a text at once.'));
+    return;
+  }
+  const paths = await trajectories(model.id, good, signal);
   // One scale for all answers: a word that hardly matters looks as if it did not.
-  const points = paths.flat().map(p => p.reward);
-  const most = Math.max(...paths.flatMap(changes).map(Math.abs), 1e-6);
-  paths.forEach((steps, i) => { if (steps.length) along(sheet.children[i], steps, {low: Math.min(...points), high: Math.max(...points), most}); });
+  const range = paths.flatMap(p => p.steps).reduce(([low, high], {reward: v}) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
+  const most = paths.flatMap(changes).reduce((a, b) => Math.max(a, Math.abs(b)), 1e-6);
+  paths.forEach((p, i) => { if (p.steps.length) along(sheet.children[i], p, range, most); });
 }
 
 function result(d, i, all, mode) {
@@ -122,7 +127,16 @@ function result(d, i, all, mode) {
     strip(all, d),
     h('p', {class: 'small muted facts-line'}, d.ens !== undefined && mode !== 'ens' ? ['Ensemble ', h('span', {class: 'num'}, reward(d.ens)), spread, ' · '] : spread ? ['Ensemble', spread, ' · '] : null,
       `${d.tokens} tokens`, d.truncated ? ', truncated' : ''),
-    h('p', {class: 'words'}, d.text));
+    parts(d), h('p', {class: 'words'}, d.text));
+}
+
+/** What a reward is made of, where that is more than one output, and the rewards of its steps. */
+function parts(d) {
+  const list = (d.attributes ?? []).map(a => h('div', {}, h('dt', {}, a.name), h('dd', {class: 'num'}, reward(a.value))));
+  return [
+    list.length ? h('details', {class: 'parts', open: list.length <= 8}, h('summary', {}, `Made of ${list.length} attributes`), h('dl', {}, list)) : null,
+    d.steps?.length ? h('div', {class: 'parts'}, h('h4', {}, d.steps.length === 1 ? 'One step' : `${d.steps.length} steps`), h('ol', {class: 'names'}, d.steps.map(v => h('li', {class: 'chip num'}, reward(v))))) : null,
+  ];
 }
 
 function rewards(good, has) {
@@ -134,15 +148,15 @@ function rewards(good, has) {
 }
 
 /** What each word does to the reward. */
-const changes = steps => steps.map((p, i) => p.reward - (i ? steps[i - 1].reward : p.before));
+const changes = ({before, steps}) => steps.map((p, i) => p.reward - (i ? steps[i - 1].reward : before ?? p.reward));
 
 /** Puts the reward along an answer in the place of its plain text. */
-function along(article, steps, {low, high, most}) {
-  const plain = article.querySelector('.words');
-  const change = changes(steps);
-  const words = steps.map((p, i) => h('span', {class: change[i] > 0 ? 'up' : 'down', '--d': (Math.abs(change[i]) / most).toFixed(3)}, p.text));
+function along(article, of, range, most) {
+  const plain = article.querySelector('.words'), {steps} = of;
+  const change = changes(of);
+  const words = steps.map((p, i) => h('span', {class: `${change[i] > 0 ? 'up' : 'down'} ${p.end ? 'end' : ''}`, title: p.end ? 'what ends the text' : null, '--d': (Math.abs(change[i]) / most).toFixed(3)}, p.text));
   const points = steps.map(p => p.reward);
-  const chart = path(points, [low, high], `The reward along the answer, from ${reward(points[0])} to ${reward(points.at(-1))} in ${points.length} steps`);
+  const chart = path(points, range, `The reward along the answer, from ${reward(points[0])} to ${reward(points.at(-1))} in ${points.length} steps`);
   const said = h('p', {class: 'small muted num', 'aria-live': 'polite'}, hint);
   let at = -1;
   const mark = i => {

@@ -1,25 +1,41 @@
-// The reward along an answer: what it would be worth if it ended after each word.
-// Every model can say that, those whose tokens see what follows among them, and it is
-// read where training read it. The API's own trajectory is of other things: one value
-// for each token, the template's and the prompt's too, without their texts, and of
-// models whose tokens see only those before them. A prompt is computed once for all
-// words; an answer's words each cost what is before them.
+// The reward along an answer: what the text would be worth if it ended after each of
+// its words, by the API's trajectory, which is of tokens.
 
 import {call} from './client.js';
 
-// A long answer is cut less finely, so that following it stays one small request.
-const mostSteps = 160;
+// Tokens before the one whose text is asked for: alone it may be a part of a character,
+// and some tokenizers leave out the space of the first.
+const context = 8;
 
-/** The answer's words with the reward behind each: [{text, reward, before}]. */
-export async function trajectory({model, prompt, text, mode}, signal) {
-  const words = text.match(/\s*\S+\s*$|\s*\S+/g) ?? [];
-  const per = Math.ceil(words.length / mostSteps);
-  const pieces = [];
-  for (let i = 0; i < words.length; i += per) pieces.push(words.slice(i, i + per).join(''));
-  let prefix = '';
-  const prefixes = ['', ...pieces.map(p => prefix += p)];
-  const reply = await call('POST', '/v1/reward', {signal, body: {model, mode, on_error: 'item', inputs: [{prompt, responses: prefixes}]}});
-  const rewards = reply.data.map(d => d.error ? NaN : d.reward);
-  const before = Number.isFinite(rewards[0]) ? rewards[0] : rewards[1];
-  return pieces.map((p, i) => ({text: p, reward: rewards[i + 1], before})).filter(p => Number.isFinite(p.reward));
+/** The texts of the tokens of each [ids, from], from the from-th on. */
+async function texts(model, of, signal) {
+  const places = of.flatMap(([ids, from]) => ids.slice(from).map((_, i) => [ids, from + i]));
+  if (!places.length) return of.map(() => []);
+  const ids = places.flatMap(([ids, i]) => [ids.slice(Math.max(0, i - context), i), ids.slice(Math.max(0, i - context), i + 1)]);
+  const decoded = await call('POST', `/decode?model=${encodeURIComponent(model)}`, {signal, body: {ids, skip_special_tokens: false}});
+  const whole = decoded.map(t => t.replace(/\uFFFD+$/, '')); // a character comes with its last token
+  let next = 0;
+  return of.map(([ids, from]) => ids.slice(from).map(() => { next += 2; return whole[next - 1].slice(whole[next - 2].length); }));
+}
+
+/** The words of one answer, [{text, reward, end}], and what is put behind it as one more. */
+function words(d, pieces) {
+  const [from, to] = d.answer_tokens;
+  const out = [];
+  const add = (text, reward, end) => {
+    const last = out.at(-1);
+    // A word goes on until a space, and until it has a reward: what a gate has not read yet has none.
+    if (last && !end && (last.reward === null || !/^\s/.test(text))) Object.assign(last, {text: last.text + text, reward});
+    else out.push({text, reward, end});
+  };
+  pieces.slice(0, to - from).forEach((text, i) => add(text, d.trajectory[from + i]));
+  if (pieces.length > to - from) add(pieces.slice(to - from).join('').trim(), d.trajectory.at(-1), true);
+  if (out.length) out[0].text = out[0].text.trimStart();
+  return {before: d.trajectory[from - 1] ?? null, steps: out.filter(w => w.reward !== null)};
+}
+
+/** The reward along each entry of a reply with tokens and trajectories: {before, steps}. */
+export async function trajectories(model, data, signal) {
+  const pieces = await texts(model, data.map(d => [d.token_ids, d.answer_tokens[0]]), signal);
+  return data.map((d, i) => words(d, pieces[i]));
 }
