@@ -15,3 +15,13 @@ ptx() { # a source, the card's generation, the version of PTX, the module, and o
 # Any card from Ampere on.
 ptx rows sm_80 71 rows
 ptx simt sm_80 71 simt
+
+# mma.sync and cp.async: Ampere and later. Hopper's own instructions: sm_90a alone. Each
+# epilogue of its products is a module, so that a model compiles those that it needs.
+ptx product80 sm_80 71 product_mma
+ptx attend80 sm_80 71 attend_mma
+ptx product90 sm_90a 83 wgmma_store -DEPILOGUE=0
+ptx product90 sm_90a 83 wgmma_residual -DEPILOGUE=1
+ptx product90 sm_90a 83 wgmma_gated -DEPILOGUE=2
+ptx product90 sm_90a 83 wgmma_heads -DEPILOGUE=3
+ptx attend90 sm_90a 83 attend_wgmma

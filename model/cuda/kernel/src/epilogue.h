@@ -2,39 +2,38 @@
 // them: d[4j..] are columns 8j+2q, +1 of a row and the same of the row 8 below, in the
 // lane whose number ends in q.
 #pragma once
+#include "act.h"
 #include "tensor.h"
 
-// ---- activations. Errors are below 2e-7 of the argument's size, far below a bfloat16's.
+// ---- activations, near enough for a bfloat16: errors are below 3e-7 of the argument's size
 
-DEV float silu(float x) { return x * rcpnear(1.0f + exp2near(-1.4426950408889634f * x)); }
-DEV float gelu_tanh(float x) { // x·½(1+tanh u) is x·σ(2u)
+DEV float silu_near(float x) { return x * rcpnear(1.0f + exp2near(-1.4426950408889634f * x)); }
+DEV float gelu_tanh_near(float x) { // x·½(1+tanh u) is x·σ(2u)
   float u2 = 1.5957691216057308f * fma(0.044715f * x * x, x, x);
   return x * rcpnear(1.0f + exp2near(-1.4426950408889634f * u2));
 }
 // Source of the tail: Abramowitz and Stegun 7.1.26.
-DEV float gelu(float x) {
+DEV float gelu_near(float x) {
   float z = 0.7071067811865476f * (x < 0 ? -x : x), t = rcpnear(fma(0.3275911f, z, 1.0f));
   float y = fma(fma(fma(fma(1.061405429f, t, -1.453152027f), t, 1.421413741f), t, -0.284496736f), t, 0.254829592f);
   float tail = 0.5f * (y * t) * exp2near(-1.4426950408889634f * (z * z)); // Φ(-|x|)
   return x * (x < 0 ? tail : 1.0f - tail);
 }
-DEV float relu(float x) { return x < 0 ? 0 : x; }
-DEV float tanh(float x) {
+DEV float relu_near(float x) { return x < 0 ? 0 : x; }
+DEV float tanh_near(float x) {
   float a = x < 0 ? -x : x, e = exp2near(-2.8853900817779268f * a), y = (1.0f - e) * rcpnear(1.0f + e);
   if (a < 0.05f) y = fma(a * a * a, fma(a * a, 0.13333333f, -0.33333333f), a); // the difference would lose digits
   return x < 0 ? -y : y;
 }
 
-enum { NONE, GELU, GELU_TANH, RELU, SILU, TANH }; // as nn.Activation
-
 #define EACH(f) UNROLL for (int i = 0; i < N; i++) d[i] = f(d[i]); break
 template <int N> DEV void activate(float (&d)[N], int act) {
   switch (act) {
-  case GELU: EACH(gelu);
-  case GELU_TANH: EACH(gelu_tanh);
-  case RELU: EACH(relu);
-  case SILU: EACH(silu);
-  case TANH: EACH(tanh);
+  case GELU: EACH(gelu_near);
+  case GELU_TANH: EACH(gelu_tanh_near);
+  case RELU: EACH(relu_near);
+  case SILU: EACH(silu_near);
+  case TANH: EACH(tanh_near);
   }
 }
 #undef EACH
@@ -44,9 +43,9 @@ template <int N> DEV void activate(float (&d)[N], int act) {
     UNROLL for (int j = 0; j < 4; j++) d[i + j] = f(d[i + j]) * d[i + 4 + j]; } break
 template <int N> DEV void gate(float (&d)[N], int act) {
   switch (act) {
-  case GELU: EACH(gelu);
-  case GELU_TANH: EACH(gelu_tanh);
-  default: EACH(silu);
+  case GELU: EACH(gelu_near);
+  case GELU_TANH: EACH(gelu_tanh_near);
+  default: EACH(silu_near);
   }
 }
 #undef EACH

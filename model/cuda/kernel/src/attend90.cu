@@ -1,0 +1,204 @@
+// Attention for Hopper, heads of 64 and 128: one warp loads, two warpgroups have 64 queries
+// each of a task, keys come in blocks of 128. Blocks are cut by position in the sequence,
+// and a prefix's are read where it lies once, so that a query's result depends on nothing
+// but its own sequence.
+//
+// Scores of a block are made while the shares of the one before meet its values.
+#include "attend.h"
+
+#define METHOD __attribute__((device)) __attribute__((always_inline)) inline
+
+template <int D, int ST> struct Attention {
+  static constexpr int PANELS = D / 64; // of 64 columns
+  static constexpr u32 PANEL = 128 * 128, BLOCK = PANELS * PANEL;
+
+  const Attend &p;
+  const u32 base, sk, sv, qfull, qempty, kfull, kempty, vfull, vempty, vcome;
+  int items;
+
+  METHOD Attention(const Attend &p, u32 base)
+      : p(p), base(base), sk(base + BLOCK), sv(sk + ST * BLOCK), qfull(sv + ST * BLOCK), qempty(qfull + 8),
+        kfull(qempty + 8), kempty(kfull + 8 * ST), vfull(kempty + 8 * ST), vempty(vfull + 8 * ST),
+        vcome(vempty + 8 * ST) {}
+
+  METHOD void prepare(int t) {
+    if (t == 0) {
+      barrier_init(qfull, 1);
+      barrier_init(qempty, 8);
+      UNROLL for (int s = 0; s < ST; s++) {
+        barrier_init(kfull + 8 * s, 1);
+        barrier_init(vfull + 8 * s, 1);
+        barrier_init(vcome + 8 * s, 1); // values with rows behind the sequence, see clean
+        barrier_init(kempty + 8 * s, 8);
+        barrier_init(vempty + 8 * s, 8);
+      }
+      barrier_init_done();
+      map_acquire(p.qmap);
+      map_acquire(p.kvmap);
+    }
+    sync();
+    follow();
+    items = p.header[p.at] * p.heads;
+  }
+
+  // The task of an item, or any that there is.
+  METHOD Task task(int item) const { return task_at(p.tasks + (item < items ? item / p.heads : 0)); }
+
+  METHOD void load() const { // one thread
+    const Sight see(p);
+    const int rep = p.heads / p.kvheads;
+    int s = 0;
+    u32 phase = 1, qphase = 1;
+    if (bid() >= items) return;
+    Task k = task(bid()), next = k;
+    for (int it = bid(); it < items; it += grid(), qphase ^= 1, k = next) {
+      next = task(it + grid());
+      const int h = it % p.heads, qc = p.qcol + h * D, kc = p.kcol + h / rep * D, vc = p.vcol + h / rep * D;
+      barrier_wait(qempty, qphase);
+      barrier_expect(qfull, BLOCK);
+      UNROLL for (int i = 0; i < 2 * PANELS; i++)
+        box_load(base + i * (PANEL / 2), p.qmap, qfull, qc + i % PANELS * 64, k.row + i / PANELS * 64);
+      const int last = see.last(k.at, k.n, k.keys, 128);
+      for (int j = see.first(k.at, 128); j <= last; j++) {
+        const int row = j * 128 < k.shared ? k.prefix + j * 128 : k.own + j * 128 - k.shared;
+        barrier_wait(kempty + 8 * s, phase);
+        barrier_expect(kfull + 8 * s, BLOCK);
+        UNROLL for (int i = 0; i < PANELS; i++)
+          box_load(sk + s * BLOCK + i * PANEL, p.kvmap, kfull + 8 * s, kc + 64 * i, row);
+        barrier_wait(vempty + 8 * s, phase);
+        const u32 come = (j * 128 + 128 > k.keys ? vcome : vfull) + 8 * s;
+        barrier_expect(come, BLOCK);
+        UNROLL for (int i = 0; i < PANELS; i++)
+          box_load(sv + s * BLOCK + i * PANEL, p.kvmap, come, vc + 64 * i, row);
+        if (++s == ST) s = 0, phase ^= 1;
+      }
+    }
+  }
+
+  // Puts zeros where values come from behind a sequence: their shares are 0, but they may
+  // be another sequence's NaN.
+  METHOD void clean(int lane) const { // a warp
+    const Sight see(p);
+    int s = 0;
+    u32 phases = 0;
+    for (int it = bid(); it < items; it += grid()) {
+      const Task k = task(it);
+      const int last = see.last(k.at, k.n, k.keys, 128), there = k.keys - last * 128;
+      s = (s + last - see.first(k.at, 128)) % ST;
+      if (there < 128) {
+        barrier_wait(vcome + 8 * s, phases >> s & 1);
+        phases ^= 1u << s;
+        for (int i = lane; i < (128 - there) * 8; i += 32) {
+          UNROLL for (int c = 0; c < PANELS; c++)
+            store_shared16(sv + s * BLOCK + c * PANEL + there * 128 + 16 * i, U4{0, 0, 0, 0});
+        }
+        proxy_fence();
+        warp_sync();
+        if (lane == 0) barrier_arrive(vfull + 8 * s);
+      }
+      s = (s + 1) % ST;
+    }
+  }
+
+  METHOD static void scores(float (&s)[64], u32 q, u32 k) {
+    const u64 a = along_k(q), b = along_k(k);
+    UNROLL for (int i = 0; i < D / 16; i++)
+      wgmma(s, a + (i >> 2) * (PANEL / 2 >> 4) + (i & 3) * 2, b + (i >> 2) * (PANEL >> 4) + (i & 3) * 2, i);
+  }
+  METHOD static void values(float (&o)[D / 2], const u32 (&shares)[32], u32 v) {
+    const u64 b = along_n(v, PANEL);
+    UNROLL for (int i = 0; i < 8; i++) wgmma(o, shares + 4 * i, b + i * (2048 >> 4));
+  }
+  METHOD static void pairs(u32 (&to)[32], const float (&s)[64]) {
+    UNROLL for (int i = 0; i < 32; i++) to[i] = pair(s[2 * i], s[2 * i + 1]);
+  }
+
+  METHOD void attend(int t) const { // a warpgroup
+    const Sight see(p);
+    const Scale scale(p);
+    const int w = (t >> 7) - 1, lane = t & 31, q = lane & 3, r0 = w * 64 + (t >> 5 & 3) * 16 + (lane >> 2);
+    const u32 mine = base + w * (PANELS * PANEL / 2);
+    int s = 0;
+    u32 phase = 0, qphase = 0;
+    float o[D / 2], sc[64];
+    u32 shares[32];
+    if (bid() >= items) return;
+    Task k = task(bid()), next = k;
+    for (int it = bid(); it < items; it += grid(), qphase ^= 1, k = next) {
+      next = task(it + grid());
+      const int first = see.first(k.at, 128), last = see.last(k.at, k.n, k.keys, 128), low = k.at + w * 64;
+      float most[2] = {LEAST, LEAST}, sum[2] = {0, 0}, alpha[2];
+      UNROLL for (int i = 0; i < D / 2; i++) o[i] = 0; // unset registers make ptxas serialise wgmma
+      UNROLL for (int i = 0; i < 64; i++) sc[i] = 0;
+      auto share = [&](int j) __attribute__((always_inline)) { // of the keys of block j, whose scores are there
+        if (scale.inner != 0) cap(sc, scale.inner);
+        const int key = j * 128;
+        if (key + 127 > low + see.ahead || key + 127 >= k.keys || key < low + 63 - see.back)
+          mask(sc, key + 2 * q, k.at + r0, see, k.keys);
+        softmax(sc, most, sum, alpha, scale.factor);
+      };
+
+      barrier_wait(qfull, qphase);
+      barrier_wait(kfull + 8 * s, phase);
+      wgmma_fence();
+      scores(sc, mine, sk + s * BLOCK);
+      wgmma_commit();
+      wgmma_wait<0>();
+      if (lane == 0) barrier_arrive(kempty + 8 * s);
+      share(first);
+      pairs(shares, sc);
+      for (int j = first + 1; j <= last; j++) {
+        const int sn = s + 1 == ST ? 0 : s + 1;
+        const u32 pn = sn ? phase : phase ^ 1;
+        barrier_wait(kfull + 8 * sn, pn);
+        wgmma_fence();
+        scores(sc, mine, sk + sn * BLOCK);
+        wgmma_commit();
+        barrier_wait(vfull + 8 * s, phase);
+        wgmma_fence();
+        values(o, shares, sv + s * BLOCK);
+        wgmma_commit();
+        wgmma_wait<1>();
+        if (lane == 0) barrier_arrive(kempty + 8 * sn);
+        share(j);
+        wgmma_wait<0>();
+        if (lane == 0) barrier_arrive(vempty + 8 * s);
+        UNROLL for (int i = 0; i < D / 2; i++) o[i] *= alpha[i >> 1 & 1];
+        pairs(shares, sc);
+        s = sn;
+        phase = pn;
+      }
+      if (lane == 0) barrier_arrive(qempty); // all products with the queries are done
+      barrier_wait(vfull + 8 * s, phase);
+      wgmma_fence();
+      values(o, shares, sv + s * BLOCK);
+      wgmma_commit();
+      invert(sum);
+      wgmma_wait<0>();
+      if (lane == 0) barrier_arrive(vempty + 8 * s);
+      if (++s == ST) s = 0, phase ^= 1;
+      put<D>((bf16 *)p.o + (u64)k.row * p.ldo + it % p.heads * D, p.ldo, o, sum, r0, k.n, q);
+    }
+  }
+
+  METHOD void run() {
+    const int t = tid();
+    prepare(t);
+    if (t < 128) {
+      registers_less<40>();
+      if (t == 0) load();
+      else if (t >= 32 && t < 64) clean(t & 31);
+    } else {
+      registers_more<232>();
+      attend(t);
+    }
+  }
+};
+
+template <int D, int ST> DEV void attention(const Attend &p) {
+  extern SHARED u8 raw[];
+  Attention<D, ST>(p, (shared_address(raw) + 1023) & ~1023u).run();
+}
+
+KERNEL BOUNDS(384, 1) void attend_wgmma_64(Attend p) { attention<64, 4>(p); }
+KERNEL BOUNDS(384, 1) void attend_wgmma_128(Attend p) { attention<128, 2>(p); }

@@ -1,0 +1,35 @@
+package kernel
+
+import "math"
+
+// HeadPairs are the pairs of a head of 128 values that the heads epilogue turns.
+const HeadPairs = 64
+
+// HeadTurns makes the table that the heads epilogue reads of the one that rotate does:
+// (positions, [HeadPairs]) of {cos, sin}, as float16. What a thread needs of a position
+// lies together: of pairs 2q and 2q+1 of every eight for q = 0, 1, 2, 3.
+func HeadTurns(turn []float32) []uint16 {
+	out := make([]uint16, len(turn))
+	for i := range len(turn) / 2 {
+		row, pair := i/HeadPairs, i%HeadPairs
+		at := 2 * (row*HeadPairs + pair%8/2*16 + pair/8*2 + pair%2)
+		out[at], out[at+1] = float16(turn[2*i]), float16(turn[2*i+1])
+	}
+	return out
+}
+
+// float16 rounds to the nearest, to even in the middle.
+func float16(f float32) uint16 {
+	b := math.Float32bits(f)
+	sign, a := uint16(b>>16&0x8000), b&0x7fffffff
+	switch {
+	case a > 0x7f800000:
+		return sign | 0x7e00
+	case a >= 0x477ff000: // 65520 and more
+		return sign | 0x7c00
+	case a < 0x38800000: // below 2^-14: so many times 2^-24
+		return sign | uint16(math.RoundToEven(float64(math.Float32frombits(a))*0x1p24))
+	}
+	a += 0xfff + a>>13&1
+	return sign | uint16((a-0x38000000)>>13)
+}
