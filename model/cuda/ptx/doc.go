@@ -1,0 +1,53 @@
+// Package ptx runs the PTX that ships, on the processor: tests run kernels and
+// whole models through it where there is no card. Nothing but tests imports it.
+//
+// A [Module] is parsed once; a [Machine] is a card: its memory, its copy engine
+// and the clusters of blocks that run on it. [Machine.Launch] runs a kernel to its end
+// and returns an error that says where it went wrong: the kernel, the block, the
+// warp, the lanes and the line of PTX.
+//
+// # How it runs
+//
+// A warp carries out an instruction for all its lanes at once. Lanes that branch
+// apart go on as groups, of which the one furthest behind runs first, so that
+// they meet again; in some warps, picked at random, groups are cut at random and
+// run in random order, so that what relies on lanes staying together without
+// saying so shows. Warps take turns of random length in random order, some are
+// slow. Copies of the copy engine arrive late and in any order; products of
+// wgmma and copies of cp.async happen as late as the wait for them allows.
+// A seed fixes all of that.
+//
+// # What it finds
+//
+// Beside wrong results:
+//   - registers and shared memory that are read before anything is written to
+//     them, and global memory that nobody ever wrote (ld; the copy engine may,
+//     as it takes whole boxes)
+//   - accesses out of bounds, misaligned, or to memory that was freed
+//   - races in shared memory, whatever the schedule: each word knows who wrote
+//     and read it, and each warp knows what barriers have told it of the others
+//     (vector clocks). This includes stages given back too early, barriers whose
+//     parity is a phase off, and copies that are not waited for
+//   - stores to shared memory that the copy engine or wgmma reads without
+//     fence.proxy.async, registers that wgmma reads without wgmma.fence, and
+//     results that are read before wgmma has made them
+//   - races in global memory between the blocks of a launch, and with the launch
+//     before where griddepcontrol lets two overlap
+//   - barriers that get more arrivals than they expect, signals to blocks that
+//     have ended, and deadlocks, with a report of where the warps stand
+//
+// # What it cannot show
+//
+// Speed, the last bits of approximate functions (ex2, rcp, rsqrt: computed here
+// in float64 and rounded), the order of sums inside one tensor instruction, what
+// ptxas makes of a program, and limits of registers. Races between lanes of one
+// warp show by their results alone, in warps whose lanes run apart.
+//
+// # Addresses
+//
+// Global memory starts at 1<<44, generic addresses of shared memory at 1<<40, of
+// local memory at 1<<41; variables of a module lie at 1<<42 and cannot be written.
+// Allocations lie apart with gaps between them, and no address is used twice.
+//
+// Source: the PTX ISA, version 8.3, and its memory model.
+package ptx
