@@ -15,6 +15,8 @@ ptx() { # a source, the card's generation, the version of PTX, the module, and o
 # Any card from Ampere on.
 ptx rows sm_80 71 rows
 ptx simt sm_80 71 simt
+ptx attend sm_80 71 attend
+ptx mixture sm_80 71 mixture
 
 # mma.sync and cp.async: Ampere and later. Hopper's own instructions: sm_90a alone. Each
 # epilogue of its products is a module, so that a model compiles those that it needs.

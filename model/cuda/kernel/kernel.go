@@ -59,8 +59,8 @@ var products = []Kernel{
 
 // attention are the kernels of [Attend] without tensor cores: any head up to 512 values.
 var attention = []Kernel{
-	{Name: "attend_f32_simt", Module: "attend", Threads: 128, Blocks: 2},
-	{Name: "attend_bf16_simt", Module: "attend", Threads: 128, Blocks: 2},
+	{Name: "attend_f32_simt", Module: "attend", Threads: 128, Blocks: 3},
+	{Name: "attend_bf16_simt", Module: "attend", Threads: 128, Blocks: 3},
 }
 
 // mixtures are those of [Route], choose before sort, and of [Combine]. Between them
