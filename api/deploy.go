@@ -30,9 +30,20 @@ type ModelSpec struct {
 	Output      string       `json:"output,omitzero"`      // how the head's outputs become the reward; "" is the checkpoint's own
 	MaxTokens   int          `json:"max_tokens,omitzero"`  // of a sequence; 0 is the model's context
 	ABSample    float64      `json:"ab_sample,omitzero"`   // the share of requests in the mode wa whose ensemble is scored beside them, for the metrics; with the mode both
+	Swap        string       `json:"swap,omitzero"`        // how a revision takes the place of the live one: SwapBeside, or SwapDrain; "" is SwapBeside
 	Guard       *GuardSpec   `json:"guard,omitzero"`       // nil is none
 	Aliases     []string     `json:"aliases,omitempty"`    // further names that requests may give the model
 }
+
+// How a revision takes the place of the live one.
+const (
+	// SwapBeside loads it beside the live one, which answers until it is exchanged.
+	SwapBeside = "beside"
+	// SwapDrain takes the live one out of memory first, for models of which two do not
+	// fit: requests are held until the new one is live or, if it fails, the old one
+	// is loaded again.
+	SwapDrain = "drain"
+)
 
 // MemberSpec is one checkpoint of a model; in JSON a plain string is its Path.
 type MemberSpec struct {
@@ -69,7 +80,7 @@ func (m *MemberSpec) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // Validate checks what can be known without a file. Its errors are *[Error] and
 // name the first thing that is wrong.
 func (s *ModelSpec) Validate() error {
-	for _, check := range []func() *Error{s.checkMembers, s.checkWeights, s.checkRange, s.checkGuard, s.checkAliases} {
+	for _, check := range []func() *Error{s.checkMembers, s.checkWeights, s.checkRange, s.checkSwap, s.checkGuard, s.checkAliases} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -135,6 +146,14 @@ func (s *ModelSpec) checkWeights() *Error {
 		}
 	}
 	return nil
+}
+
+func (s *ModelSpec) checkSwap() *Error {
+	switch s.Swap {
+	case "", SwapBeside, SwapDrain:
+		return nil
+	}
+	return Errorf(CodeInvalidValue, "swap", "%q, want %s or %s", Clip(s.Swap), SwapBeside, SwapDrain)
 }
 
 func (s *ModelSpec) checkRange() *Error {

@@ -131,7 +131,7 @@ func readBody[T any](
 // served returns the model that ?model names, or the only one, for questions
 // about it; the caller releases it.
 func (s *Server) served(r *http.Request) (*live.Instance, error) {
-	d, _, err := s.models.Acquire(r.URL.Query().Get("model"), "")
+	d, _, err := s.models.Acquire(r.Context(), r.URL.Query().Get("model"), "")
 	if err == nil {
 		logOf(r).Revision = d.Info().Revision
 	}

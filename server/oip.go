@@ -35,7 +35,7 @@ func (s *Server) version(r *http.Request) (info live.Info, kept string, err erro
 	if v := pathParam(r, "version"); v != "" {
 		name += "@" + v
 	}
-	d, as, err := s.models.Acquire(name, "")
+	d, as, err := s.models.Acquire(r.Context(), name, "")
 	if err != nil {
 		return live.Info{}, "", err
 	}

@@ -34,6 +34,7 @@ type Change struct {
 	verdict  *api.Verdict // nil unless a guard judged; written by carryOut alone
 	reported bool         // whether its error is reported by who waits for it
 	stage    string       // what may fail now, in one of the words of Reasons; written by carryOut alone
+	live     bool         // whether its model became live; written by carryOut alone
 	doing    string
 	share    float64
 	logged   time.Time
@@ -102,8 +103,14 @@ func (cs *Changes) carryOut(c *Change) {
 	default:
 		err = cs.commit(c, m, &event)
 	}
+	if m != nil && !c.live {
+		closeModel(m)
+	}
 	if err != nil && c.ctx.Err() != nil {
 		err = context.Cause(c.ctx) // why it was called off says more than where it was
+	}
+	if lost := cs.bringBack(c); lost != nil {
+		err = fmt.Errorf("%w; %w", plain(err), lost)
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -113,14 +120,15 @@ func (cs *Changes) carryOut(c *Change) {
 }
 
 // build makes a change's model and holds it against everything that a model must
-// meet before it answers a request.
+// meet before it answers a request. A model is returned with an error, too, when it
+// was made: it is to be closed.
 func (cs *Changes) build(c *Change) (m Model, err error) {
 	// A fault in reading one checkpoint must not end the process that serves another.
 	defer func() {
 		if v := recover(); v != nil {
 			cs.log.Error("panic in a load", "model", c.name, "panic", batch.PanicText(v), "stack",
 				string(debug.Stack()))
-			m, err = nil, fmt.Errorf("panic: %s", batch.PanicText(v))
+			err = fmt.Errorf("panic: %s", batch.PanicText(v))
 		}
 	}()
 	cs.models.dropAllKept()
@@ -131,6 +139,12 @@ func (cs *Changes) build(c *Change) (m Model, err error) {
 		}
 	}
 	defer cs.models.expect(c.name)()
+	if cs.drains(c) {
+		c.progress("waiting for requests of the live revision", 0)
+		if _, err := cs.models.drain(c.ctx, c.name); err != nil {
+			return nil, err
+		}
+	}
 	c.progress("opening", 0)
 	var members *verdict
 	c.stage = stageGuard
@@ -144,12 +158,12 @@ func (cs *Changes) build(c *Change) (m Model, err error) {
 		return nil, err
 	}
 	if err := context.Cause(c.ctx); err != nil {
-		return nil, err
+		return m, err
 	}
 	c.progress("checking", 0)
 	c.stage = stageCheck
 	if err := cs.probe(c.ctx, c.name, m); err != nil {
-		return nil, err
+		return m, err
 	}
 	c.stage = stageGuard
 	if members != nil {
@@ -188,11 +202,14 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 		cs.note(noteModel(c.name), "")
 	}
 	event.Outcome = api.OutcomeUnchanged
-	if !same {
+	if !same || cs.models.isAway(c.name) {
 		if _, err := cs.models.swap(m, cs.grace); err != nil {
 			return err // never: probe has checked what it checks
 		}
-		event.Outcome = api.OutcomeLive
+		c.live = true
+		if !same {
+			event.Outcome = api.OutcomeLive
+		}
 	}
 	cs.served(c.name, c.spec)
 	return nil

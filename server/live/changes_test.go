@@ -67,14 +67,14 @@ func TestModelsChangeWithoutAServer(t *testing.T) {
 			continue
 		}
 		require.NoError(t, c.Wait(t.Context()))
-		held, _, err := models.Acquire("m", "")
+		held, _, err := models.Acquire(t.Context(), "m", "")
 		require.NoError(t, err)
 		assert.Equal(t, path, held.Info().Revision)
 		assert.Equal(t, path, c.Revision())
 		held.Release()
 	}
 	require.NoError(t, cs.Remove("m", "test"))
-	_, _, err := models.Acquire("m", "")
+	_, _, err := models.Acquire(t.Context(), "m", "")
 	assert.True(t, api.IsCode(err, api.CodeNotReady), "%v", err)
 	assert.Equal(t, []string{"m live", "m failed", "m live", "m removed"}, told.changed)
 	assert.Equal(t, []string{"build"}, told.failed)

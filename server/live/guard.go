@@ -60,6 +60,7 @@ func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 			return nil, fmt.Errorf("guard: %w", err)
 		}
 		share, err := cs.wins(c, m, alone.Mode, pairs)
+		closeModel(m)
 		if err != nil {
 			return nil, err
 		}

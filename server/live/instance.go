@@ -1,6 +1,7 @@
 package live
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,9 @@ type Instance struct {
 	users   int
 	drained chan struct{} // closed when retired and without users
 	retired chan struct{} // closed when retired
+	// away is not nil once the instance has given its memory to its successor, before
+	// that is live: see [Models.drain]. It is closed when that is settled.
+	away chan struct{}
 
 	grace  time.Duration // how long it is kept after its last pinned request
 	pinned time.Time     // when it was kept, or last asked for by a pin
@@ -36,37 +40,51 @@ func (i *Instance) Retired() <-chan struct{} { return i.retired }
 // Acquire holds the instance that answers a request for name, which may be
 // "" where one model is served, may be an alias and may carry a pin behind an @,
 // with the pin of the request's header [PinHeader]. As is the name without its
-// pin: what the reply calls the model. The caller releases the instance. The
-// error is an *api.Error.
-func (ms *Models) Acquire(name, header string) (i *Instance, as string, err error) {
-	i, as, err = ms.acquire(name, header, false)
-	if api.IsCode(err, api.CodeUnknownModel) && ms.sole != nil && ms.sole() {
-		return ms.acquire(name, header, true)
+// pin: what the reply calls the model. The caller releases the instance. While a
+// model that is swapped with drain is away Acquire waits for its successor, at most
+// until ctx ends. The error is ctx's cause or an *api.Error.
+func (ms *Models) Acquire(ctx context.Context, name, header string) (*Instance, string, error) {
+	for {
+		i, as, away, err := ms.acquire(name, header, false)
+		if api.IsCode(err, api.CodeUnknownModel) && ms.sole != nil && ms.sole() {
+			i, as, away, err = ms.acquire(name, header, true)
+		}
+		if away == nil {
+			return i, as, err
+		}
+		select {
+		case <-away:
+		case <-ctx.Done():
+			return nil, "", context.Cause(ctx)
+		}
 	}
-	return i, as, err
 }
 
-// acquire is Acquire, and with any name means the only model that is live.
-func (ms *Models) acquire(name, header string, any bool) (*Instance, string, error) {
+// acquire is Acquire, and with any name means the only model that is live. It does
+// not wait: away, when not nil, is closed when it is worth trying again.
+func (ms *Models) acquire(name, header string, any bool) (_ *Instance, as string, away <-chan struct{}, err error) {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	if len(ms.live) == 0 {
-		return nil, "", api.Errorf(api.CodeNotReady, "", "no model is live yet")
+		return nil, "", nil, api.Errorf(api.CodeNotReady, "", "no model is live yet")
 	}
 	i, as, pin, err := ms.find(name, header, any)
-	if err != nil {
-		return nil, "", err
+	switch {
+	case err != nil:
+		return nil, "", nil, err
+	case i.away != nil:
+		return nil, "", i.away, nil
 	}
 	if pin.digits != "" && !pin.matches(i.info.Revision) {
 		live := i.info.Revision
 		if i = ms.kept[i.info.ID]; i == nil || !pin.matches(i.info.Revision) {
-			return nil, "", api.Errorf(api.CodeRevisionGone, pin.param,
+			return nil, "", nil, api.Errorf(api.CodeRevisionGone, pin.param,
 				"revision %s is not held; the live one is %s", pin.digits, live)
 		}
 		i.pinned = time.Now()
 	}
 	i.users++
-	return i, as, nil
+	return i, as, nil, nil
 }
 
 // find returns the live instance that name means, or with any the only one, the
@@ -175,7 +193,6 @@ func (i *Instance) Release() {
 	i.models.change(func() {
 		i.users--
 		if _, retired := i.models.retired[i]; retired && i.users == 0 {
-			delete(i.models.retired, i)
 			i.models.end(i)
 		}
 	})

@@ -73,6 +73,11 @@ type Describer interface {
 	Details(p *Prepared, lane string, want []string) api.Details
 }
 
+// Closer is a Model that holds what the collector does not take, such as the memory
+// of a card. Close is called once when nobody holds the model any more, also for one
+// that never was live. Batches that nobody waits for may still be computed.
+type Closer interface{ Close() }
+
 // Token is one token of a text.
 type Token struct {
 	ID      int32

@@ -15,8 +15,8 @@ type Models struct {
 	mu      sync.Mutex
 	live    map[string]*Instance
 	kept    map[string]*Instance   // by name; the revision before, for requests pinned to it
-	retired map[*Instance]struct{} // out of service, with requests that hold them
-	endings int                    // instances that ended
+	retired map[*Instance]struct{} // out of service and not yet drained
+	ending  []*Instance            // of them, those that nobody holds any more
 	ended   func()                 // called without the lock when instances have ended; may be nil
 	memory  int64                  // of all instances that are held
 	resized func(bytes int64)      // called with the lock when memory has changed; may be nil
@@ -97,7 +97,11 @@ func (ms *Models) shelve(i *Instance, grace time.Duration) {
 	if i == nil {
 		return
 	}
-	if grace <= 0 || i.info.Revision == ms.live[i.info.ID].info.Revision {
+	if i.away != nil {
+		close(i.away)
+		return
+	}
+	if next := ms.live[i.info.ID]; grace <= 0 || i.info.Revision == next.info.Revision {
 		ms.retire(i)
 		return
 	}
@@ -147,30 +151,82 @@ func (ms *Models) Remove(name string) (drained <-chan struct{}, ok bool) {
 		var old *Instance
 		if old, ok = ms.live[name]; ok {
 			delete(ms.live, name)
-			ms.retire(old)
+			ms.shelve(old, 0)
 			drained = old.drained
 		}
 	})
 	return drained, ok
 }
 
-// change runs f under the lock and tells of instances that ended in it.
+// change runs f under the lock, closes the models that nobody holds any more for it
+// and tells of them.
 func (ms *Models) change(f func()) {
 	ms.mu.Lock()
-	before := ms.endings
 	f()
-	ended := ms.endings > before
+	ending := ms.ending
+	ms.ending = nil
 	ms.mu.Unlock()
-	if ended && ms.ended != nil {
+	if len(ending) == 0 {
+		return
+	}
+	for _, i := range ending {
+		closeModel(i.model) // which may wait for a device, and so without the lock
+	}
+	ms.mu.Lock()
+	for _, i := range ending {
+		delete(ms.retired, i)
+		ms.resize(-i.info.Memory)
+		close(i.drained)
+	}
+	ms.mu.Unlock()
+	if ms.ended != nil {
 		ms.ended()
 	}
 }
 
-// end is the end of an instance that nobody holds any more.
-func (ms *Models) end(i *Instance) {
-	ms.endings++
-	ms.resize(-i.info.Memory)
-	close(i.drained)
+// closeModel gives back what a model holds that the collector does not take.
+func closeModel(m Model) {
+	if c, ok := m.(Closer); ok {
+		c.Close()
+	}
+}
+
+// end is the end of a retired instance that nobody holds any more.
+func (ms *Models) end(i *Instance) { ms.ending = append(ms.ending, i) }
+
+// drain takes the model called name away, so that its successor has the memory: when
+// nobody holds it any more it is closed, and what asks for the model waits in Acquire
+// until it is settled. It reports whether there is such a model; ctx ends the wait,
+// and not what has begun.
+func (ms *Models) drain(ctx context.Context, name string) (ok bool, err error) {
+	var drained <-chan struct{}
+	ms.change(func() {
+		i := ms.live[name]
+		if ok = i != nil; ok && i.away == nil {
+			i.away = make(chan struct{})
+			ms.retire(i)
+		}
+		if ok {
+			drained = i.drained
+		}
+	})
+	if !ok {
+		return false, nil
+	}
+	select {
+	case <-drained:
+		return true, nil
+	case <-ctx.Done():
+		return true, context.Cause(ctx)
+	}
+}
+
+// isAway reports whether the model called name is away.
+func (ms *Models) isAway(name string) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	i := ms.live[name]
+	return i != nil && i.away != nil
 }
 
 // resize adds to the memory of the instances that are held.
@@ -211,11 +267,10 @@ func (ms *Models) WatchMemory(f func(bytes int64)) {
 // retire marks i as out of service.
 func (ms *Models) retire(i *Instance) {
 	close(i.retired)
+	ms.retired[i] = struct{}{}
 	if i.users == 0 {
 		ms.end(i)
-		return
 	}
-	ms.retired[i] = struct{}{}
 }
 
 // held reports whether requests hold retired instances.
@@ -252,8 +307,10 @@ func (ms *Models) Revisions() map[string]int {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	n := map[string]int{}
-	for name := range ms.live {
-		n[name]++
+	for name, i := range ms.live {
+		if i.away == nil { // else it is retired, or no more
+			n[name]++
+		}
 	}
 	for name := range ms.kept {
 		n[name]++

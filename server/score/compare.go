@@ -59,7 +59,7 @@ func (s *Service) Compare(ctx context.Context, call *Call,
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
-	i, as, err := s.models.Acquire(req.Model, call.Pin)
+	i, as, err := s.models.Acquire(ctx, req.Model, call.Pin)
 	if err != nil {
 		return nil, err
 	}

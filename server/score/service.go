@@ -92,7 +92,7 @@ func (s *Service) Reward(ctx context.Context, c *Call, req *api.RewardRequest) (
 	if err := req.Validate(s.cfg.MaxSequences); err != nil {
 		return nil, err
 	}
-	i, as, err := s.models.Acquire(req.Model, c.Pin)
+	i, as, err := s.models.Acquire(ctx, req.Model, c.Pin)
 	if err != nil {
 		return nil, err
 	}
