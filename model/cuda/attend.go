@@ -35,7 +35,11 @@ func (l *lowering) attend(a *nn.Attention, o, q, kv place) {
 		args.Header = b.header()
 		var most int
 		args.At, args.Tasks, most = b.tasks(rows)
-		return launch{k, b.blocks(k, most*a.H), kernel.Bytes(args)}, nil
+		parts := 1 // of a task
+		if k.TileM > 0 {
+			parts = kernel.TaskQueries / k.TileM
+		}
+		return launch{k, b.blocks(k, most*a.H*parts), kernel.Bytes(args)}, nil
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 
 func TestHeadsAreNormalisedOneByOne(t *testing.T) {
 	for _, n := range formats {
-		for _, s := range []struct{ heads, d, ld int }{{3, 8, 40}, {2, 20, 50}, {5, 64, 400}, {1, 300, 301}} {
+		for _, s := range []struct{ heads, d, ld int }{{3, 8, 40}, {2, 20, 50}, {3, 20, 64}, {5, 64, 400}, {1, 300, 301}} {
 			t.Run(fmt.Sprintf("%s %d heads of %d", n.name, s.heads, s.d), func(t *testing.T) {
 				const rows = 3
 				m := newMachine(t)

@@ -12,7 +12,7 @@ type Kernel struct {
 	// more nothing is gained. Any grid gives the same bits.
 	Blocks int
 	// TileM and TileN are the rows and columns that a block of a product computes at a
-	// time; 0 for other kernels.
+	// time, TileM of attention the queries; 0 for other kernels, and for whole tasks.
 	TileM, TileN int
 	Box          int // rows of a box of what a wgmma product writes and adds; 0 for other kernels
 }
@@ -59,8 +59,8 @@ var products = []Kernel{
 
 // attention are the kernels of [Attend] without tensor cores: any head up to 512 values.
 var attention = []Kernel{
-	{Name: "attend_f32_simt", Module: "attend", Threads: 128, Blocks: 3},
-	{Name: "attend_bf16_simt", Module: "attend", Threads: 128, Blocks: 3},
+	{Name: "attend_f32_simt", Module: "attend", Threads: 128, Blocks: 3, TileM: 32},
+	{Name: "attend_bf16_simt", Module: "attend", Threads: 128, Blocks: 3, TileM: 32},
 }
 
 // mixtures are those of [Route], choose before sort, and of [Combine]. Between them

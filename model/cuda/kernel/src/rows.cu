@@ -185,10 +185,12 @@ template <class T> DEV void mean(Rows p) {
     int first = p.index[r], behind = p.until[r];
     float part = 1.0f / (float)(behind - first);
     COLUMNS(c, n) {
-      float s[8] = {0, 0, 0, 0, 0, 0, 0, 0}, v[8];
-      for (int t = first; t < behind; t++) {
-        get8(v, x.at(t, c), n, x.at_once);
-        EIGHT(i) s[i] += v[i];
+      float s[8] = {0, 0, 0, 0, 0, 0, 0, 0}, v[4][8];
+      ROLLED for (int t = first; t < behind; t += 4) {
+        UNROLL for (int k = 0; k < 4; k++) get8(v[k], x.at(t + k < behind ? t + k : t, c), n, x.at_once);
+        UNROLL for (int k = 0; k < 4; k++) {
+          if (t + k < behind) EIGHT(i) s[i] += v[k][i];
+        }
       }
       EIGHT(i) s[i] *= part;
       put8(y.at(r, c), s, n, y.at_once);
