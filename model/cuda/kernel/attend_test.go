@@ -48,11 +48,22 @@ type attention struct {
 	pk, pq   *matrix // (H·rows, D): projected rows of distances
 	bucket   []int32
 	distance int // most
+	// tensor says that it is for tensor cores: rows begin at multiples of 16 bytes, and
+	// shares are rounded.
+	tensor bool
+}
+
+// spare is how many values more than its columns a row of a matrix has.
+func (a *attention) spare() int {
+	if a.tensor {
+		return 8
+	}
+	return 1
 }
 
 // newAttention has random tokens where the sequences are, and NaN between them.
-func newAttention(m *machine, n numbers, a nn.Attention, sequences []sequence) *attention {
-	out, rows, real := &attention{Attention: a, m: m}, 0, map[int]bool{}
+func newAttention(m *machine, n numbers, a nn.Attention, sequences []sequence, tensor bool) *attention {
+	out, rows, real := &attention{Attention: a, m: m, tensor: tensor}, 0, map[int]bool{}
 	for _, s := range sequences {
 		for p := range s.shared + s.n {
 			real[s.at(p)] = true
@@ -61,7 +72,7 @@ func newAttention(m *machine, n numbers, a nn.Attention, sequences []sequence) *
 	}
 	cols := (a.H + 2*a.K) * a.D
 	v := m.random(n, rows, cols, cols, 5).v
-	out.qkv = m.matrix(n, rows, cols, cols+a.D%3, func(r, c int) float64 {
+	out.qkv = m.matrix(n, rows, cols, cols+a.D%3*out.spare(), func(r, c int) float64 {
 		if !real[r] {
 			return math.NaN()
 		}
@@ -79,13 +90,16 @@ func newAttention(m *machine, n numbers, a nn.Attention, sequences []sequence) *
 
 // run computes tasks with a kernel, into a matrix of NaN.
 func (a *attention) run(name string, tasks []kernel.Task, grid int) *matrix {
-	o := a.m.empty(a.qkv.numbers, a.qkv.rows, a.H*a.D, a.H*a.D+1)
+	o := a.m.empty(a.qkv.numbers, a.qkv.rows, a.H*a.D, a.H*a.D+a.spare())
 	col := func(c int) kernel.Ptr { return a.qkv.at + kernel.Ptr(c*a.qkv.bytes) }
 	args := kernel.Attend{Q: a.qkv.at, K: col(a.H * a.D), V: col((a.H + a.K) * a.D), O: o.at, LDQ: int32(a.qkv.ld), LDKV: int32(a.qkv.ld),
 		LDO: int32(o.ld), Tasks: put(a.m, tasks), Header: put(a.m, []int32{int32(len(tasks))}), Heads: int32(a.H), KVHeads: int32(a.K),
-		D: int32(a.D), Window: int32(a.Window), Reach: int32(a.Reach), Scale: a.Scale, SoftCap: a.SoftCap}
+		KCol: int32(a.H * a.D), VCol: int32((a.H + a.K) * a.D), D: int32(a.D), Window: int32(a.Window), Reach: int32(a.Reach), Scale: a.Scale, SoftCap: a.SoftCap}
 	if a.Causal {
 		args.Causal = 1
+	}
+	if a.tensor {
+		args.QMap, args.KVMap = a.qkv.tensorMap(64, spare), a.qkv.tensorMap(128, spare)
 	}
 	if r := a.Relative; r != nil {
 		args.Bucket, args.Rows, args.Most = put(a.m, a.bucket), int32(2*r.Span), int32(a.distance)
@@ -157,7 +171,11 @@ func (a *attention) check(t *testing.T, o *matrix, sequences []sequence) {
 		}
 	}
 	// A score is a sum of D products, whose error is a factor of its weight.
-	o.check(t, 1e-6*(1+float64(a.D)/256), 1, func(r, c int) float64 {
+	rel := 1e-6 * (1 + float64(a.D)/256)
+	if a.tensor {
+		rel = 0x1p-7
+	}
+	o.check(t, rel, 1, func(r, c int) float64 {
 		if want[r] == nil {
 			return math.NaN()
 		}
@@ -222,7 +240,7 @@ func TestAttentionOfEveryKind(t *testing.T) {
 		for _, n := range formats {
 			t.Run(c.name+" "+n.name, func(t *testing.T) {
 				sequences := apart(c.lengths...)
-				a := newAttention(newMachine(t), n, c.a, sequences)
+				a := newAttention(newMachine(t), n, c.a, sequences, false)
 				a.check(t, a.run("attend_"+n.name+"_simt", tasksOf(sequences), 3), sequences)
 			})
 		}
@@ -240,7 +258,7 @@ func TestAttentionHasTheSameBitsInAnyBatch(t *testing.T) {
 			t.Run(fmt.Sprintf("window %d %s", a.Window, n.name), func(t *testing.T) {
 				const shared, own = 128, 45
 				sequences := []sequence{{row: 7, n: 20}, {row: 30, n: shared}, {prefix: 30, shared: shared, row: 170, n: own}, {prefix: 30, shared: shared, row: 220, n: 9}}
-				x := newAttention(newMachine(t), n, a, sequences)
+				x := newAttention(newMachine(t), n, a, sequences, false)
 				name := "attend_" + n.name + "_simt"
 				all := x.run(name, tasksOf(sequences), 4)
 				x.check(t, all, sequences)
@@ -266,7 +284,7 @@ func TestAttentionHasTheSameBitsInAnyBatch(t *testing.T) {
 
 // A test of the reference: with equal scores the result is the mean of the values.
 func TestTheReferenceOfAttention(t *testing.T) {
-	a := newAttention(newMachine(t), f32, nn.Attention{H: 1, K: 1, D: 2, Causal: true}, apart(3))
+	a := newAttention(newMachine(t), f32, nn.Attention{H: 1, K: 1, D: 2, Causal: true}, apart(3), false)
 	s := sequence{row: 1, n: 3}
 	require.InDelta(t, (a.qkv.v[1][4]+a.qkv.v[2][4])/2, a.want(s, 1)[0], 1e-12)
 }
