@@ -339,7 +339,9 @@ func (p *program) printVerdicts(r *lab.Result, asJSON bool) {
 	fmt.Fprintf(p.stdout, "%s (%.0f s of measuring)\n", r.Title, r.Seconds)
 	for _, v := range r.Findings.Verdicts {
 		seen := painted(p.stdout).as(verdictStyle[v.Seen], fmt.Sprintf("%-12s", v.Seen))
-		fmt.Fprintf(p.stdout, "  %s  %s (%s): %s\n", seen, v.Claim, v.Source, v.Figures)
+		const indent = 16
+		fmt.Fprintf(p.stdout, "  %s  %s\n%*s%s\n", seen,
+			wrapped(v.Claim+" ("+v.Source+")", 79-indent, indent), indent, "", wrapped(v.Figures, 79-indent, indent))
 	}
 }
 

@@ -92,6 +92,13 @@ func (g *labProgress) tell(p lab.Progress) {
 	defer g.mu.Unlock()
 	now := g.now()
 	i := slices.IndexFunc(g.bars, func(b *labBar) bool { return b.what == p.What })
+	if p.Ended {
+		if i >= 0 {
+			g.bars = slices.Delete(g.bars, i, i+1)
+			g.d.end(p.What, false)
+		}
+		return
+	}
 	if i < 0 {
 		i = len(g.bars)
 		g.bars = append(g.bars, &labBar{what: p.What, from: p.Done, begun: now})

@@ -192,6 +192,11 @@ func TestEveryLoopOfTheLabEnds(t *testing.T) {
 	for range lab.Through(l, "nothing", []int{}) {
 		t.Fail()
 	}
+	l.Tell("what fails", 3, 10)
+	assert.Len(t, s.rows, 1)
+	l.Ended("what fails")
+	assert.Empty(t, s.rows, "not done, and yet no more under way")
+	l.Ended("what fails")
 
 	var out bytes.Buffer
 	p := &program{stdout: &out}
@@ -201,7 +206,7 @@ func TestEveryLoopOfTheLabEnds(t *testing.T) {
 	assert.Equal(t, lab.Unclear, v.Verdicts[0].Seen)
 	out.Reset()
 	p.printVerdicts(&lab.Result{Title: "T", Findings: &lab.Findings{Verdicts: []lab.Verdict{{Claim: "c", Source: "s", Seen: lab.Unclear, Figures: "f"}}}}, false)
-	assert.Equal(t, "T (0 s of measuring)\n  unclear       c (s): f\n", out.String())
+	assert.Equal(t, "T (0 s of measuring)\n  unclear       c (s)\n                f\n", out.String())
 }
 
 // TestTheSlurmScriptSubmitsEveryTaskOnce runs the script with an sbatch that runs the

@@ -70,6 +70,8 @@ type Progress struct {
 	// Done and Of count it in units of its own, such as steps; Of is 0 where that
 	// is not known.
 	Done, Of int
+	// Ended says that it is being done no more, whether it came to its end or failed.
+	Ended bool
 	// Message is something to tell instead.
 	Message string
 }
@@ -88,10 +90,17 @@ func (l *Lab) Tell(what string, done, of int) {
 	}
 }
 
+// Ended tells that something is being done no more, however far it came.
+func (l *Lab) Ended(what string) {
+	if l.Progress != nil {
+		l.Progress(Progress{What: what, Ended: true})
+	}
+}
+
 // Through goes through items and tells how far that is, and that it has ended however it does.
 func Through[T any](l *Lab, what string, items []T) iter.Seq2[int, T] {
 	return func(yield func(int, T) bool) {
-		defer l.Tell(what, len(items), len(items))
+		defer l.Ended(what)
 		for i, x := range items {
 			l.Tell(what, i, len(items))
 			if !yield(i, x) {

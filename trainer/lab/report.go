@@ -197,7 +197,7 @@ func (r *Report) Markdown() []byte {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "# What was seen\n\n%d claims were seen, %d contradicted, and %d are unclear. Size %s, base %s, %s, %v of measuring in all.\n\n",
+	fmt.Fprintf(&b, "# What was seen\n\n%d claims were seen, %d contradicted, and %d are unclear: their interval holds both answers. Differences are written a − b, with the interval in brackets; what should be about equal, or no worse, may differ by 2 points. Size %s, base %s, %s, %v of measuring in all.\n\n",
 		r.Count(Seen), r.Count(Contradicted), r.Count(Unclear), strings.Join(r.Sizes(), ", "),
 		strings.Join(r.Bases(), ", "),
 		strings.Join(r.Machines(), "; "), time.Duration(r.Seconds()*float64(time.Second)).Round(time.Second))

@@ -103,14 +103,12 @@ func (l *Lab) trainMember(ctx context.Context, name string, plan *rm.Plan, m *rm
 		return
 	}
 	defer unlock()
-	err = plan.TrainMember(ctx, m, func(p rm.Progress) {
+	defer l.Ended(what)
+	_ = plan.TrainMember(ctx, m, func(p rm.Progress) { // the error is m's, too
 		if p.Message == "" {
 			l.Tell(what, p.Step, p.Steps)
 		}
 	})
-	if err == nil {
-		l.Tell(what, m.Result.Steps, m.Result.Steps)
-	}
 }
 
 // failures joins the errors of runs. An interruption is told once, and not when

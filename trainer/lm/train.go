@@ -241,8 +241,11 @@ func (r *run) Finish(context.Context) (map[string][]byte, error) {
 		return nil, nil
 	}
 	v, err := r.evaluate()
+	if err != nil {
+		return nil, err
+	}
 	r.result.Valid = &v
-	return nil, err
+	return nil, r.Metrics.Add(line{Step: r.about.Step, Valid: &v}) // where the curves end
 }
 
 // Contents implements [state.Trainer].

@@ -64,6 +64,9 @@ func (r *run) Finish(ctx context.Context) (map[string][]byte, error) {
 		if r.result.Test, err = r.evaluate(ctx); err != nil {
 			return nil, err
 		}
+		if err := r.Metrics.Add(line{Step: r.about.Step, Test: r.result.Test}); err != nil { // where the curves end
+			return nil, err
+		}
 		r.report(Progress{Test: r.result.Test})
 	}
 	if r.lora == nil {

@@ -17,8 +17,9 @@ type Curves struct {
 	Columns []string // as CSV names them, the most important first; those without values are left out
 }
 
-// mostPoints bounds the points of a curve: more cannot be told apart, and are averaged.
-const mostPoints = 150
+// mostPoints bounds the points of a curve, which are averaged: single steps are so few
+// texts that their noise hides where a curve goes.
+const mostPoints = 40
 
 // draw returns the curves as SVG, or nil where there are no values.
 func (c Curves) draw(lines []byte) ([]byte, error) {

@@ -17,5 +17,5 @@ export const reading = m => [
   ['Head', m.head],
   ['Outputs', m.attributes?.join(', ')],
   ['Scored token', m.pooling.split('+').map(inWords).join(', and ')],
-  ['Texts end', m.ending ? endings[m.ending] ?? m.ending : 'as the chat template has it'],
+  ['Texts end', m.ending ? endings[m.ending] ?? m.ending : 'as the template and the tokenizer have it'],
 ].filter(([, value]) => value);

@@ -130,13 +130,12 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		what, all := fmt.Sprintf("scoring samples, %.0f %% swapped", 100*share), 0
+		what := fmt.Sprintf("scoring samples, %.0f %% swapped", 100*share)
 		proxies, err := judgeProxies(members, s.Ms, func(m lab.Model, done, of int) (proxy, error) {
-			all = of
 			l.Tell(what, done, of)
 			return judge(m)
 		})
-		l.Tell(what, all, all)
+		l.Ended(what)
 		if err != nil {
 			return nil, err
 		}

@@ -121,10 +121,8 @@ func policy(ctx context.Context, l *lab.Lab, s Settings, u *debates.UKP) (string
 	if err != nil || there {
 		return dir, err
 	}
-	c.Base, c.Pairs, c.Out, c.Workers, c.Progress = l.Base, []string{set.Path}, dir, l.Workers,
-		debates.Reading(l, "policy")
-	_, err = lm.Train(ctx, c)
-	return dir, err
+	c.Base, c.Pairs, c.Out, c.Workers = l.Base, []string{set.Path}, dir, l.Workers
+	return dir, debates.Train(ctx, l, "policy", c)
 }
 
 // controlTraining is the training of the judge's members.

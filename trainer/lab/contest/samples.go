@@ -50,6 +50,7 @@ func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, t
 			l.Tell("sampling", done, len(prompts))
 		}
 	}
+	defer l.Ended("sampling")
 	for at := 0; at < len(prompts); at += few {
 		tell(at)
 		part := prompts[at:min(at+few, len(prompts))]
@@ -63,7 +64,6 @@ func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, t
 			s.Tokens = append(s.Tokens, len(answers[i].IDs))
 		}
 	}
-	tell(len(prompts))
 	text, err := json.Marshal(s)
 	if err != nil {
 		return nil, err

@@ -110,7 +110,7 @@ func verdicts(m *measurements, f *lab.Findings) error {
 			return err
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.text, Source: k.source, Seen: k.judge(e),
-			Figures: fmt.Sprintf("%s less %s: %s points on %d pairs, M = %d", k.a.Name, k.b.Name, e.Points(),
+			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs, M = %d", k.a.Name, k.b.Name, e.Points(),
 				len(p.Clusters), m.M)})
 	}
 	return nil
@@ -206,13 +206,13 @@ func conditionFigures(m *measurements, f *lab.Findings) error {
 func sizeFigures(m *measurements, f *lab.Findings) error {
 	focus := m.focus()
 	for _, d := range []struct{ name, part, title string }{
-		{"wa-ens-wrong", partWrong, "WA less ENS: wrong labels that were memorised"},
-		{"wa-ens-right", partRight, "WA less ENS: training pairs with right labels"},
-		{"wa-ens-valid", testValid, "WA less ENS: in distribution"},
-		{"wa-ens-near", testNear, "WA less ENS: unseen debates"},
+		{"wa-ens-wrong", partWrong, "WA − ENS: wrong labels that were memorised"},
+		{"wa-ens-right", partRight, "WA − ENS: training pairs with right labels"},
+		{"wa-ens-valid", testValid, "WA − ENS: in distribution"},
+		{"wa-ens-near", testNear, "WA − ENS: unseen debates"},
 	} {
 		fig := drawing.Figure{Name: d.name, Title: d.title, X: drawing.Axis{Label: "number of members M"},
-			Y: drawing.Axis{Label: "WA less ENS (percentage points)"}}
+			Y: drawing.Axis{Label: "WA − ENS (percentage points)"}}
 		for i := range m.Conditions {
 			c := &m.Conditions[i]
 			parts, err := c.parts(m.Tests)

@@ -78,8 +78,7 @@ func Trajectory(ctx context.Context, l *lab.Lab, s Starts, train *lab.Set) ([]st
 	}
 	if !there {
 		c.Base, c.Pairs, c.Out, c.Workers = l.Base, []string{texts.Path}, dir, l.Workers
-		c.Progress = Reading(l, "fine-tuning along a trajectory")
-		if _, err := lm.Train(ctx, c); err != nil {
+		if err := Train(ctx, l, "fine-tuning along a trajectory", c); err != nil {
 			return nil, fmt.Errorf("trajectory: %w", err)
 		}
 	}
@@ -90,13 +89,16 @@ func Trajectory(ctx context.Context, l *lab.Lab, s Starts, train *lab.Set) ([]st
 	return append(out, dir), nil
 }
 
-// Reading tells how far a training of a language model is.
-func Reading(l *lab.Lab, what string) func(lm.Progress) {
-	return func(p lm.Progress) {
+// Train trains a language model, and tells how far that is.
+func Train(ctx context.Context, l *lab.Lab, what string, c lm.Config) error {
+	c.Progress = func(p lm.Progress) {
 		if p.Message == "" {
 			l.Tell(what, p.Step, p.Steps)
 		}
 	}
+	defer l.Ended(what)
+	_, err := lm.Train(ctx, c)
+	return err
 }
 
 // other returns a base of the same shape and tokenizer that shares nothing with
@@ -128,9 +130,8 @@ func other(ctx context.Context, l *lab.Lab, s Starts) (string, error) {
 		return dir, err
 	}
 	c.Tokenizer, c.Text, c.Out, c.Workers = l.Base, []string{text}, dir+"-read", l.Workers
-	c.Progress = Reading(l, "pre-training another base")
 	if _, err := os.Stat(filepath.Join(c.Out, "config.json")); err != nil {
-		if _, err := lm.Train(ctx, c); err != nil {
+		if err := Train(ctx, l, "pre-training another base", c); err != nil {
 			return "", fmt.Errorf("another base: %w", err)
 		}
 	}

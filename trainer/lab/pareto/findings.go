@@ -171,14 +171,14 @@ func (m *measurements) frontVerdicts(fr *front, f *lab.Findings) error {
 	}
 	wa := [2][]float64{lab.Wins(middle.Debates.Values()), lab.Wins(middle.Other.Values())}
 	for _, c := range []struct {
-		claim   string
-		against [2][]float64
+		claim, than string
+		against     [2][]float64
 	}{
-		{"The average half-way is above the line between both kinds of members",
+		{"The average half-way is above the line between both kinds of members", "line",
 			[2][]float64{chord(first.Debates, last.Debates), chord(first.Other, last.Other)}},
-		{"The average half-way is more accurate than the ensemble half-way",
+		{"The average half-way is more accurate than the ensemble half-way", "ensemble",
 			[2][]float64{lab.Wins(x), lab.Wins(y)}},
-		{"The average half-way is more accurate than members that learned both",
+		{"The average half-way is more accurate than members that learned both", "members of both",
 			[2][]float64{lab.Wins(fr.Union.Debates.Values()), lab.Wins(fr.Union.Other.Values())}},
 	} {
 		e, err := m.bothKinds(fr, lab.Minus(wa[0], c.against[0]), lab.Minus(wa[1], c.against[1]))
@@ -187,8 +187,8 @@ func (m *measurements) frontVerdicts(fr *front, f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim + " (debates and " + fr.Name + ")",
 			Source: "rewarded soups (2306.04488); section 6", Seen: lab.Judge(e),
-			Figures: fmt.Sprintf("mean of both accuracies: %s points, weight %.2f", e.Points(),
-				middle.Lambda)})
+			Figures: fmt.Sprintf("mean of both accuracies, average − %s: %s points, weight %.2f", c.than,
+				e.Points(), middle.Lambda)})
 	}
 	return nil
 }

@@ -319,7 +319,7 @@ func (r *report) verdicts(single, ens, wa *tuned, where string, kl float64) erro
 		return err
 	}
 	add("The reward that is optimised outruns the control reward less with WA than with a single reward model", lab.Judge(d),
-		fmt.Sprintf("the gap at the end is smaller by %s standard deviations", contest.Deviations(d)))
+		fmt.Sprintf("gap at the end, single reward model − WA: %s standard deviations", contest.Deviations(d)))
 	f, err := overRuns(lab.Minus(single.fall(), wa.fall()))
 	if err != nil {
 		return err
@@ -328,7 +328,12 @@ func (r *report) verdicts(single, ens, wa *tuned, where string, kl float64) erro
 	if err != nil {
 		return err
 	}
-	add("Reward hacking is slower with WA: the control reward falls less from its best than with a single reward model", lab.Judge(f),
-		fmt.Sprintf("it falls by %s standard deviations with a single reward model, and by %s less with WA", contest.Deviations(s), contest.Deviations(f)))
+	figures := fmt.Sprintf("fall from its best, single reward model: %s standard deviations; single reward model − WA: %s",
+		contest.Deviations(s), contest.Deviations(f))
+	if slices.Max(single.fall()) == 0 {
+		figures += "; with a single reward model it ended at its best in every run, so that there is nothing to be slower than"
+	}
+	add("Reward hacking is slower with WA: the control reward falls less from its best than with a single reward model",
+		lab.Judge(f), figures)
 	return nil
 }

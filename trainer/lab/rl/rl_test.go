@@ -71,7 +71,7 @@ func TestReinforcementLearningFindsWhatWasPutIn(t *testing.T) {
 	t.Run("single reward models and the ensemble are hacked", func(t *testing.T) {
 		f := analysedRL(t, coursed(map[string]course{contest.KindSingle: hacked, contest.KindENS: hacked, contest.KindWA: sound}))
 		assert.Equal(t, []lab.Outcome{lab.Seen, lab.Seen, lab.Seen, lab.Seen}, outcomesOf(f), f.Verdicts)
-		assert.Contains(t, f.Verdicts[3].Figures, "it falls by +2.", "from 1 to −1")
+		assert.Contains(t, f.Verdicts[3].Figures, "fall from its best, single reward model: +2.", "from 1 to −1")
 	})
 	t.Run("the average is hacked", func(t *testing.T) {
 		f := analysedRL(t, coursed(map[string]course{contest.KindSingle: sound, contest.KindENS: sound, contest.KindWA: hacked}))
@@ -80,6 +80,7 @@ func TestReinforcementLearningFindsWhatWasPutIn(t *testing.T) {
 	t.Run("all fare alike", func(t *testing.T) {
 		f := analysedRL(t, coursed(map[string]course{contest.KindSingle: sound, contest.KindENS: sound, contest.KindWA: sound}))
 		assert.Equal(t, []lab.Outcome{lab.Unclear, lab.Unclear, lab.Unclear, lab.Unclear}, outcomesOf(f), f.Verdicts)
+		assert.Contains(t, f.Verdicts[3].Figures, "there is nothing to be slower than", "a reward that only rose")
 	})
 }
 

@@ -133,12 +133,15 @@ func (t *tuning) run(ctx context.Context, p planned, s *servers) (*fineTuning, e
 		c := t.config(p)
 		c.Policy, c.Prompts, c.Out, c.Workers = t.a.Policy, []string{t.prompts}, dir, t.l.Workers
 		c.Scorer, c.Control = s.proxy, s.control
+		what := fmt.Sprintf("rl by %s, seed %d", p.proxy, p.seed)
 		c.Progress = func(r rl.Progress) {
 			if r.Metrics != nil {
-				t.l.Tell(fmt.Sprintf("rl by %s, seed %d", p.proxy, p.seed), r.Metrics.Step, r.Steps)
+				t.l.Tell(what, r.Metrics.Step, r.Steps)
 			}
 		}
-		if _, err := rl.Train(ctx, c); err != nil {
+		_, err := rl.Train(ctx, c)
+		t.l.Ended(what)
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -81,14 +81,14 @@ func (p *pool) add(t distantTest, d *disagreements) {
 
 func (p *pool) verdicts(m *measurements, c *condition, f *lab.Findings) error {
 	for _, k := range []struct {
-		claim, source string
-		less, more    []float64
-		judge         func(eval.Estimate) lab.Outcome
+		claim, source, than string
+		less, more          []float64
+		judge               func(eval.Estimate) lab.Outcome
 	}{
-		{"Averages of different members disagree less than the members", "section 4, variance", p.all.wa,
-			p.all.single, lab.Judge},
+		{"Averages of different members disagree less than the members", "section 4, variance", "members",
+			p.all.wa, p.all.single, lab.Judge},
 		{"Averages of different members disagree no more than ensembles of the same ones",
-			"ours: an average stands for an ensemble", p.all.wa, p.all.ens, lab.NoWorse},
+			"ours: an average stands for an ensemble", "ensembles", p.all.wa, p.all.ens, lab.NoWorse},
 	} {
 		e, err := lab.Mean(lab.Minus(k.more, k.less), p.clusters)
 		if err != nil {
@@ -96,8 +96,8 @@ func (p *pool) verdicts(m *measurements, c *condition, f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.claim + ", labels: " + c.Name,
 			Source: k.source, Seen: k.judge(e),
-			Figures: fmt.Sprintf("%s points less over %d pairs that were not trained on, M = %d", e.Points(),
-				len(p.clusters), m.M)})
+			Figures: fmt.Sprintf("disagreement of %s − averages: %s points over %d pairs that were not trained on, M = %d",
+				k.than, e.Points(), len(p.clusters), m.M)})
 	}
 	return nil
 }

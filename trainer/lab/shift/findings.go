@@ -81,7 +81,7 @@ func (t *distantTest) resampled() []string {
 // conditionFindings are a condition's table, figures and verdicts.
 func (m *measurements) conditionFindings(c *condition, order []int, f *lab.Findings) error {
 	t := lab.Table{Name: fileName(c.Name), Title: "Labels: " + c.Name + ". Accuracy and disagreement (%)",
-		Columns: []string{"test", "distance", "pairs", "member alone", "WA", "ENS", "WA less ENS",
+		Columns: []string{"test", "distance", "pairs", "member alone", "WA", "ENS", "WA − ENS",
 			"members disagree", "half-WAs disagree", "half-ENS disagree"}}
 	var ticks []string
 	accuracy := []drawing.Series{{Label: methods.Single.Name, Style: "points"},

@@ -86,7 +86,7 @@ func together(name string, models []scores, calibrated bool) (contender, error) 
 // compare makes a table and a figure of contenders, each compared with one of them.
 func (m *measurements) compare(name, title string, all []contender, against int, f *lab.Findings) error {
 	t := lab.Table{Name: name, Title: title + ": accuracy (%)",
-		Columns: []string{"", "validation", "unseen debates", "unseen debates, less " + all[against].name}}
+		Columns: []string{"", "validation", "unseen debates", "unseen debates, − " + all[against].name}}
 	fig := drawing.Figure{Name: name, Title: title, X: drawing.Axis{Label: "what is judged"},
 		Y: drawing.Axis{Label: "accuracy (%)"},
 		Series: []drawing.Series{{Label: "unseen debates", Style: "points"},
@@ -155,7 +155,8 @@ func (m *measurements) poolFindings(i int, f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.what + " (" + p.Name + ")",
 			Source: "section 3.1, weighing; model soups (2203.05482)", Seen: lab.Judge(d),
-			Figures: fmt.Sprintf("%s points on %d pairs", d.Points(), len(m.Near.Clusters))})
+			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs", c.one.name, uniform.name, d.Points(),
+				len(m.Near.Clusters))})
 	}
 	return nil
 }
@@ -199,7 +200,7 @@ func (m *measurements) apartFindings(f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim, Source: "section 6, limitations",
 			Seen: lab.Judge(d),
-			Figures: fmt.Sprintf("%s less %s: %s points on %d pairs", c.first.name, c.then.name, d.Points(),
+			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs", c.first.name, c.then.name, d.Points(),
 				len(m.Near.Clusters))})
 	}
 	return nil
