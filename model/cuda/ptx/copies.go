@@ -232,10 +232,10 @@ func (w *warp) loadLater(b box, to *block, bar uint64) {
 	m := w.block.cluster.m
 	m.later = append(m.later, func() {
 		w.begin(b.in, w.mask)
-		to.present(w)
 		e := to.barriers[bar]
 		e.time++
 		by.epoch = uint32(e.agent)<<agentShift | e.time
+		to.visit(w, by.epoch)
 		for len(by.clock) <= e.agent {
 			by.clock = append(by.clock, 0)
 		}

@@ -111,35 +111,3 @@ func (k *Kernel) table(in *inst) {
 		return moved
 	}
 }
-
-// vote decodes vote.sync.
-func (in *inst) vote() {
-	a, mode := in.args, in.op[2]
-	if mode == "ballot" {
-		d := in.def32(a[0])
-		p, members := in.usePred(a[1]), in.use32(a[2])
-		in.control = func(w *warp, g *group, mask uint32) status {
-			if !w.together(g, members.of(w)[bits.TrailingZeros32(mask)]) {
-				return blocked
-			}
-			for m := g.mask; m != 0; {
-				w.r32[d][lane(&m)] = p(w) & g.mask
-			}
-			return next
-		}
-		return
-	}
-	d, p, members := in.defPred(a[0]), in.usePred(a[1]), in.use32(a[2])
-	in.control = func(w *warp, g *group, mask uint32) status {
-		if !w.together(g, members.of(w)[bits.TrailingZeros32(mask)]) {
-			return blocked
-		}
-		yes := p(w) & g.mask
-		r := uint32(0)
-		if mode == "any" && yes != 0 || mode == "all" && yes == g.mask || mode == "uni" && (yes == 0 || yes == g.mask) {
-			r = full
-		}
-		w.pred[d] = w.pred[d]&^g.mask | r&g.mask
-		return next
-	}
-}

@@ -141,7 +141,7 @@ func (w *warp) global(p uint64, n, l int, write bool) []byte {
 		w.fault("%s: %v", who(l), err)
 	}
 	unit, base := m.base+1+uint32(w.block.id), m.base
-	early := w.block.kernel.waits && !w.waited
+	early := !w.waited && (w.block.kernel.waits || w.block.cluster.m.Early)
 	if early && write {
 		w.fault("%s: writes global memory before griddepcontrol.wait", who(l))
 	}

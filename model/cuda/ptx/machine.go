@@ -10,7 +10,11 @@ import (
 type Machine struct {
 	// Most is how many instructions of warps a launch may take before it counts
 	// as one that never ends.
-	Most  uint64
+	Most uint64
+	// Early says that launches start before the one before them has ended, so that
+	// they must run griddepcontrol.wait before they touch what it touches. Kernels
+	// that have the instruction are held to it anyway.
+	Early bool
 	rand  *rand.Rand
 	mem   memory
 	later []func() // copies under way
@@ -96,7 +100,9 @@ type block struct {
 	warps    []*warp
 	barriers map[uint64]*mbarrier
 	syncs    map[int]*syncBarrier
-	live     int // warps that have not ended
+	live     int   // warps that have not ended
+	known    clock // of the warps that have ended
+	visits   clock // times at which agents from outside reached in
 }
 
 func (m *Machine) cluster(k *Kernel, g Grid, first int, params []byte) *cluster {
@@ -114,6 +120,7 @@ func (m *Machine) cluster(k *Kernel, g Grid, first int, params []byte) *cluster 
 		b.smem = b.smem[:bytes]
 		fill(b.smem)
 		b.cells.reset(c, b, bytes)
+		b.known, b.visits = b.known[:0], b.visits[:0]
 		b.barriers, b.syncs = map[uint64]*mbarrier{}, map[int]*syncBarrier{}
 		for _, w := range b.warps {
 			w.agent = len(c.warps)
@@ -271,18 +278,33 @@ func (w *warp) ended() {
 		w.fault("ends with products of wgmma that nobody waited for")
 	}
 	w.async.finishCopies(0)
-	w.block.live--
-	for id, s := range w.block.syncs {
-		s.check(w.block, id)
+	b := w.block
+	b.live--
+	b.known.join(w.clock)
+	if b.live == 0 {
+		for a, at := range b.visits {
+			if a >= len(b.known) || at > b.known[a] {
+				w.fault("block %d ends, and nothing has told it that %s is done with its shared memory", b.id, b.cluster.agentName(epoch(a)<<agentShift))
+			}
+		}
 	}
-	w.block.cluster.bar.check(w.block.cluster)
+	for id, s := range b.syncs {
+		s.check(b, id)
+	}
+	b.cluster.bar.check(b.cluster)
 }
 
-// present finds accesses to the shared memory of a block that has ended.
-func (b *block) present(w *warp) {
+// visit notes that an agent reaches into a block from outside. The block must be
+// there, and must learn before it ends that the visit is over.
+func (b *block) visit(w *warp, e epoch) {
 	if b.live == 0 {
 		w.fault("reaches into the shared memory of block %d, which has ended", b.id)
 	}
+	a := int(e >> agentShift)
+	for len(b.visits) <= a {
+		b.visits = append(b.visits, 0)
+	}
+	b.visits[a] = max(b.visits[a], e&timeMask)
 }
 
 // agentName names who did something at an epoch.

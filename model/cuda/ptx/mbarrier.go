@@ -28,7 +28,7 @@ func (w *warp) mbarrierAt(addr uint64) *mbarrier {
 	b := w.block
 	if addr>>rankShift != 0 {
 		if b = w.peer(addr); b != w.block {
-			b.present(w)
+			b.visit(w, w.actor().epoch)
 		}
 		addr &= 1<<rankShift - 1
 	}

@@ -20,6 +20,7 @@ func (in *inst) wgmma() {
 		in.control = collective(func(w *warp) {
 			w.async.products = append(w.async.products, w.async.open)
 			w.async.open = nil
+			w.joined = 0
 		})
 	case "wait_group":
 		n := int(in.args[0].val)
@@ -83,6 +84,9 @@ func (in *inst) product64() {
 
 // issue checks what a product needs and leaves it for later.
 func (s *wgmmaShape) issue(w *warp) {
+	if w.joined == 0 {
+		w.fault("no wgmma.fence since the products before were committed")
+	}
 	p := s.add(w)
 	add := p&1 != 0
 	for _, o := range s.acc {

@@ -75,7 +75,7 @@ type warp struct {
 	local  []byte
 	clock  clock  // what this warp knows of the others
 	fenced uint32 // its own time at its last fence.proxy.async
-	joined uint32 // tick of its last wgmma.fence
+	joined uint32 // tick of the wgmma.fence before the products to come, 0 for none
 	waited bool   // griddepcontrol.wait was run
 	phase  int    // of the cluster's barrier
 	hasCB  bool   // arrived at the cluster's barrier, not yet waited
