@@ -60,9 +60,10 @@ KERNEL BOUNDS(128, 8) void choose(Route p) {
 // A block has an expert: it counts the entries of those before it, and its own before
 // each of its threads' parts of the list.
 KERNEL BOUNDS(256, 4) void sort(Route p) {
-  SHARED static int own[256], less[256];
+  SHARED static int own[256], own_of[8], less_of[8]; // of threads, and of warps
   const int taken = p.top + p.experts - p.chosen, entries = p.header[p.at] * taken;
   const int part = (entries + 255) / 256, lo = tid() * part, hi = lo + part < entries ? lo + part : entries;
+  const int warp = tid() >> 5, lane = tid() & 31;
   for (int e = bid(); e < p.experts; e += grid()) {
     int mine = 0, lower = 0;
     for (int i = lo; i < hi; i++) {
@@ -71,12 +72,18 @@ KERNEL BOUNDS(256, 4) void sort(Route p) {
       lower += of < e;
     }
     sync(); // the counts of the expert before have been read
-    own[tid()] = mine, less[tid()] = lower;
+    own[tid()] = mine;
+    UNROLL for (int m = 1; m < 32; m <<= 1) {
+      mine += (int)swap((u32)mine, m);
+      lower += (int)swap((u32)lower, m);
+    }
+    if (lane == 0) own_of[warp] = mine, less_of[warp] = lower;
     sync();
     int first = 0, all = 0, at = 0; // at: of the thread's entries among the expert's
-    ROLLED for (int i = 0; i < 256; i++) {
-      first += less[i], all += own[i];
-      if (i < tid()) at += own[i];
+    ROLLED for (int i = 0; i < lane; i++) at += own[warp * 32 + i];
+    ROLLED for (int i = 0; i < 8; i++) {
+      first += less_of[i], all += own_of[i];
+      if (i < warp) at += own_of[i];
     }
     for (int i = lo; i < hi; i++) {
       if (p.expert[i] != e) continue;
