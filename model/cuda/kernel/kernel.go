@@ -51,10 +51,10 @@ var rows = both(Kernel{Module: "rows", Threads: 128, Blocks: 8}, "lookup", "scal
 
 // products are those of [Product] without tensor cores: any shape, on any card.
 var products = []Kernel{
-	{Name: "product_f32", Module: "simt", Threads: 128, Blocks: 4, TileM: 64, TileN: 64},
-	{Name: "gated_f32", Module: "simt", Threads: 128, Blocks: 4, TileM: 64, TileN: 64},
-	{Name: "product_bf16_simt", Module: "simt", Threads: 128, Blocks: 4, TileM: 64, TileN: 64},
-	{Name: "gated_bf16_simt", Module: "simt", Threads: 128, Blocks: 4, TileM: 64, TileN: 64},
+	{Name: "product_f32", Module: "simt", Threads: 128, Blocks: 3, TileM: 64, TileN: 64},
+	{Name: "gated_f32", Module: "simt", Threads: 128, Blocks: 3, TileM: 64, TileN: 64},
+	{Name: "product_bf16_simt", Module: "simt", Threads: 128, Blocks: 3, TileM: 64, TileN: 64},
+	{Name: "gated_bf16_simt", Module: "simt", Threads: 128, Blocks: 3, TileM: 64, TileN: 64},
 }
 
 // attention are the kernels of [Attend] without tensor cores: any head up to 512 values.

@@ -56,7 +56,7 @@ func act(a nn.Activation, x float64) float64 {
 func TestProductsOfAnyShape(t *testing.T) {
 	for _, n := range formats {
 		for _, s := range []struct{ m, n, k, lda, ldc, grid int }{
-			{1, 1, 1, 1, 1, 1}, {1, 64, 16, 16, 64, 1}, {5, 3, 7, 9, 4, 1}, {70, 66, 33, 40, 70, 3}, {64, 130, 24, 24, 130, 2},
+			{1, 1, 1, 1, 1, 1}, {1, 64, 16, 16, 64, 1}, {5, 3, 7, 9, 4, 1}, {70, 66, 33, 40, 70, 3}, {64, 130, 24, 24, 130, 2}, {3, 20, 1500, 1504, 20, 1},
 		} {
 			for _, with := range []string{"nothing", "bias and GELU", "bias, added in place", "added"} {
 				t.Run(fmt.Sprintf("%s %dx%dx%d %s", n.name, s.m, s.n, s.k, with), func(t *testing.T) {

@@ -1,7 +1,9 @@
 // Products without tensor cores: any shape, any alignment, on any card.
 //
 // A block of 128 threads computes tiles of 64 rows and 64 columns: a thread 8 rows of
-// two pairs of columns. Each value is one sum of fused multiply-adds over ascending k.
+// two pairs of columns. Each value is a sum of fused multiply-adds over ascending k, 64 of
+// them at a time, whose sums are added in their order: the error of one long sum would be
+// several times as large.
 #include "act.h"
 #include "args.h"
 
@@ -39,11 +41,11 @@ template <class T, bool GATED> DEV void product(const Product &p) {
     const int from = weight_row<GATED>(load, x0, n);
     const bool has = y0 + load < m;
     const T *pa = a + (long long)(has ? y0 + load : 0) * p.lda + at, *pw = w + (long long)(from < 0 ? 0 : from) * k + at;
-    float va[8], vw[8], sum[8][4];
+    float va[8], vw[8], sum[8][4], total[8][4];
     get8(va, pa, has ? k - at : 0, wide_a);
     get8(vw, pw, from < 0 ? 0 : k - at, wide_w);
     UNROLL for (int i = 0; i < 8; i++) {
-      UNROLL for (int j = 0; j < 4; j++) sum[i][j] = 0;
+      UNROLL for (int j = 0; j < 4; j++) sum[i][j] = total[i][j] = 0;
     }
     ROLLED for (int k0 = 0; k0 < k; k0 += STEP) {
       sync(); // the step before has been read
@@ -66,6 +68,10 @@ template <class T, bool GATED> DEV void product(const Product &p) {
           sum[r][3] = fma(l[r], v.y, sum[r][3]);
         }
       }
+      if (next % 64 != 0 && next < k) continue;
+      UNROLL for (int i = 0; i < 8; i++) {
+        UNROLL for (int j = 0; j < 4; j++) total[i][j] += sum[i][j], sum[i][j] = 0;
+      }
     }
     T *c = (T *)p.c;
     const T *add = (const T *)p.r;
@@ -80,19 +86,19 @@ template <class T, bool GATED> DEV void product(const Product &p) {
       UNROLL for (int j = 0; j < (GATED ? 2 : 4); j++) {
         if (row[j] < 0) continue;
         const int col = GATED ? x0 + x / 16 * 8 + x % 8 + j : row[j];
-        float v = activation(sum[0][j] + bias[j], act);
-        if (GATED) v *= sum[0][j + 2] + bias[j + 2];
+        float v = activation(total[0][j] + bias[j], act);
+        if (GATED) v *= total[0][j + 2] + bias[j + 2];
         if (add) v = rounded(c, v) + get(add + r * p.ldr + col);
         put(c + r * p.ldc + col, v);
       }
       UNROLL for (int l = 0; l < 7; l++) { // the next row, so that the functions stand here once
-        UNROLL for (int j = 0; j < 4; j++) sum[l][j] = sum[l + 1][j];
+        UNROLL for (int j = 0; j < 4; j++) total[l][j] = total[l + 1][j];
       }
     }
   }
 }
 
-KERNEL BOUNDS(128, 4) void product_f32(Product p) { product<float, false>(p); }
-KERNEL BOUNDS(128, 4) void gated_f32(Product p) { product<float, true>(p); }
-KERNEL BOUNDS(128, 4) void product_bf16_simt(Product p) { product<bf16, false>(p); }
-KERNEL BOUNDS(128, 4) void gated_bf16_simt(Product p) { product<bf16, true>(p); }
+KERNEL BOUNDS(128, 3) void product_f32(Product p) { product<float, false>(p); }
+KERNEL BOUNDS(128, 3) void gated_f32(Product p) { product<float, true>(p); }
+KERNEL BOUNDS(128, 3) void product_bf16_simt(Product p) { product<bf16, false>(p); }
+KERNEL BOUNDS(128, 3) void gated_bf16_simt(Product p) { product<bf16, true>(p); }
