@@ -99,7 +99,7 @@ func (a *attention) run(name string, tasks []kernel.Task, grid int) *matrix {
 		args.Causal = 1
 	}
 	if a.tensor {
-		args.QMap, args.KVMap = a.qkv.tensorMap(64, spare), a.qkv.tensorMap(128, spare)
+		args.QMap, args.KVMap = a.qkv.tensorMap(64, spare), a.qkv.tensorMap(max(1, kernel.Table[name].Box), spare)
 	}
 	if r := a.Relative; r != nil {
 		args.Bucket, args.Rows, args.Most = put(a.m, a.bucket), int32(2*r.Span), int32(a.distance)

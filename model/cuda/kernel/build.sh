@@ -19,11 +19,14 @@ ptx attend sm_80 71 attend
 ptx mixture sm_80 71 mixture
 
 # mma.sync and cp.async: Ampere and later. Hopper's own instructions: sm_90a alone. Each
-# epilogue of its products is a module, so that a model compiles those that it needs.
+# epilogue of its products is a module and each size of its heads, so that a model compiles
+# those that it needs.
 ptx product80 sm_80 71 product_mma
 ptx attend80 sm_80 71 attend_mma
 ptx product90 sm_90a 83 wgmma_store -DEPILOGUE=0
 ptx product90 sm_90a 83 wgmma_residual -DEPILOGUE=1
 ptx product90 sm_90a 83 wgmma_gated -DEPILOGUE=2
 ptx product90 sm_90a 83 wgmma_heads -DEPILOGUE=3
-ptx attend90 sm_90a 83 attend_wgmma
+for d in 64 96 128 256; do
+	ptx attend90 sm_90a 83 attend_wgmma_$d -DHEAD=$d
+done

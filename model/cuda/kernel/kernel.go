@@ -14,7 +14,9 @@ type Kernel struct {
 	// TileM and TileN are the rows and columns that a block of a product computes at a
 	// time, TileM of attention the queries; 0 for other kernels, and for whole tasks.
 	TileM, TileN int
-	Box          int // rows of a box of what a wgmma product writes and adds; 0 for other kernels
+	// Box is the rows of boxes of what a wgmma product writes and adds, and of the keys and
+	// values of wgmma attention; 0 for other kernels.
+	Box int
 }
 
 // Table holds every kernel by its name.

@@ -41,12 +41,19 @@ func wgmma(epilogue string) []Kernel {
 }
 
 // tensorAttention are the kernels of [Attend] on tensor cores, by the size of a head,
-// without relative positions. Boxes of QMap have 64 rows, of KVMap 128.
+// without relative positions. Boxes of QMap have 64 rows, of KVMap Box.
 var tensorAttention = []Kernel{
-	{Name: "attend_mma_64", Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (64 + 8) * 2, Blocks: 4},
-	{Name: "attend_mma_96", Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (96 + 8) * 2, Blocks: 3},
-	{Name: "attend_mma_128", Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (128 + 8) * 2, Blocks: 2},
-	{Name: "attend_mma_256", Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (256 + 8) * 2},
-	{Name: "attend_wgmma_64", Module: "attend_wgmma", Threads: 384, Shared: 9*16384 + 1024 + 256},
-	{Name: "attend_wgmma_128", Module: "attend_wgmma", Threads: 384, Shared: 5*32768 + 1024 + 256},
+	attendMMA(64, 4), attendMMA(96, 3), attendMMA(128, 2), attendMMA(256, 1),
+	attendWGMMA(64, 128, 4), attendWGMMA(96, 128, 2), attendWGMMA(128, 128, 2), attendWGMMA(256, 64, 2),
+}
+
+func attendMMA(d, blocks int) Kernel {
+	// 64 queries, keys and values, a chunk of 16 bytes between rows.
+	return Kernel{Name: fmt.Sprintf("attend_mma_%d", d), Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (2*d + 16), Blocks: blocks}
+}
+
+func attendWGMMA(d, keys, stages int) Kernel {
+	name, panels := fmt.Sprintf("attend_wgmma_%d", d), (d+63)/64
+	// 128 queries, stages of keys and values, in rows of whole boxes; 1024 to align, barriers.
+	return Kernel{Name: name, Module: name, Threads: 384, Shared: (128+2*stages*keys)*panels*128 + 1024 + 256, Box: keys}
 }

@@ -19,8 +19,8 @@ var tensorSequences = []sequence{{row: 2, n: 5}, {row: 9, n: 170}, {row: 181, n:
 func TestTensorAttention(t *testing.T) {
 	kinds := []nn.Attention{{Causal: true}, {Causal: true, Window: 20}, {Causal: true, Window: 140, SoftCap: 3}, {}, {Reach: 30}, {Reach: 150, SoftCap: 3}}
 	for name, runs := range map[string][]int{ // which of the kinds
-		"attend_wgmma_64": {0, 1, 2, 3, 4, 5}, "attend_wgmma_128": {0, 1, 2, 3, 4, 5},
-		"attend_mma_64": {0, 1, 2, 3, 4, 5}, "attend_mma_96": {1, 5}, "attend_mma_128": {0, 4}, "attend_mma_256": {2, 3},
+		"attend_wgmma_64": {0, 1, 3, 4, 5}, "attend_wgmma_96": {2, 3}, "attend_wgmma_128": {0, 2, 3, 4, 5}, "attend_wgmma_256": {0, 2, 4},
+		"attend_mma_64": {0, 1, 3, 5}, "attend_mma_96": {1, 5}, "attend_mma_128": {0, 4}, "attend_mma_256": {2, 3},
 	} {
 		for _, i := range runs {
 			a := kinds[i]

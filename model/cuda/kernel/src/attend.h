@@ -39,16 +39,29 @@ template <int N> DEV void cap(float (&s)[N], float inner) { // tanh x is 1-2/(1+
 
 // Masks scores of a row and of the one 8 below, whose positions are pos and pos+8: s[4j..]
 // belong to keys key+8j, +1. What is masked adds exactly nothing, whatever it was.
-template <int N> DEV void mask(float (&s)[N], int key, int pos, const Sight &see, int keys) {
-  const float none = -__builtin_inff();
+template <int N> DEV void mask_above(float (&s)[N], int key, int pos, const Sight &see, int keys) {
   UNROLL for (int h = 0; h < 2; h++) {
-    int x = pos + 8 * h, hi = (x + see.ahead < keys - 1 ? x + see.ahead : keys - 1) - key, lo = x - see.back - key;
+    const int end = pos + 8 * h + see.ahead, last = (end < keys - 1 ? end : keys - 1) - key;
     UNROLL for (int j = 0; j < N / 4; j++) {
-      UNROLL for (int i = 0; i < 2; i++) {
-        if (8 * j + i > hi || 8 * j + i < lo) s[4 * j + 2 * h + i] = none;
-      }
+      UNROLL for (int i = 0; i < 2; i++) s[4 * j + 2 * h + i] = 8 * j + i > last ? -__builtin_inff() : s[4 * j + 2 * h + i];
     }
   }
+}
+template <int N> DEV void mask_below(float (&s)[N], int key, int pos, const Sight &see) {
+  UNROLL for (int h = 0; h < 2; h++) {
+    const int first = pos + 8 * h - see.back - key;
+    UNROLL for (int j = 0; j < N / 4; j++) {
+      UNROLL for (int i = 0; i < 2; i++) s[4 * j + 2 * h + i] = 8 * j + i < first ? -__builtin_inff() : s[4 * j + 2 * h + i];
+    }
+  }
+}
+
+// The same for a block of KEYS keys from position key on, where any of the ROWS queries
+// from position low on needs it. The lane's first query is at pos, its first key 2q further.
+template <int KEYS, int ROWS, int N>
+DEV void mask(float (&s)[N], int key, int low, int pos, int q, const Sight &see, int keys) {
+  if (key + KEYS - 1 > low + see.ahead || key + KEYS > keys) mask_above(s, key + 2 * q, pos, see, keys);
+  if (key < low + ROWS - 1 - see.back) mask_below(s, key + 2 * q, pos, see);
 }
 
 // Turns scores into shares of the largest yet. sum is of the lane's keys, alpha is by what

@@ -64,8 +64,7 @@ template <int D> DEV void attention(const Attend &p) {
       if (j < last) block(sk, p.k, j + 1);
       else copies_commit(); // so that waits count the same
       if (scale.inner != 0) cap(s, scale.inner);
-      if (j * B + B - 1 > at + see.ahead || j * B + B > k.keys || j * B < at + B - 1 - see.back)
-        mask(s, j * B + 2 * q, at + warp * 16 + (lane >> 2), see, k.keys);
+      mask<B, B>(s, j * B, at, at + warp * 16 + (lane >> 2), q, see, k.keys);
       softmax(s, most, sum, alpha, scale.factor);
       UNROLL for (int i = 0; i < D / 2; i++) o[i] *= alpha[i >> 1 & 1];
       copies_wait<1>();

@@ -1,23 +1,24 @@
-// Attention for Hopper, heads of 64 and 128: one warp loads, two warpgroups have 64 queries
-// each of a task, keys come in blocks of 128. Blocks are cut by position in the sequence,
-// and a prefix's are read where it lies once, so that a query's result depends on nothing
-// but its own sequence.
+// Attention for Hopper: one warp loads, two warpgroups have 64 queries each of a task, keys
+// come in blocks. Blocks are cut by position in the sequence, and a prefix's are read where
+// it lies once, so that a query's result depends on nothing but its own sequence.
 //
 // Scores of a block are made while the shares of the one before meet its values.
 #include "attend.h"
 
 #define METHOD __attribute__((device)) __attribute__((always_inline)) inline
 
-template <int D, int ST> struct Attention {
-  static constexpr int PANELS = D / 64; // of 64 columns
-  static constexpr u32 PANEL = 128 * 128, BLOCK = PANELS * PANEL;
+// Heads of D values, blocks of KEYS keys, of which ST are on their way or in use.
+template <int D, int KEYS, int ST> struct Attention {
+  static constexpr int PANELS = (D + 63) / 64; // of 64 columns; the last's rest is the next head's, and not used
+  static constexpr u32 PANEL = KEYS * 128, BLOCK = PANELS * PANEL;
+  static constexpr u32 QPANEL = 64 * 128, QUERIES = 2 * PANELS * QPANEL; // a panel for each warpgroup
 
   const Attend &p;
   const u32 base, sk, sv, qfull, qempty, kfull, kempty, vfull, vempty, vcome;
   int items;
 
   METHOD Attention(const Attend &p, u32 base)
-      : p(p), base(base), sk(base + BLOCK), sv(sk + ST * BLOCK), qfull(sv + ST * BLOCK), qempty(qfull + 8),
+      : p(p), base(base), sk(base + QUERIES), sv(sk + ST * BLOCK), qfull(sv + ST * BLOCK), qempty(qfull + 8),
         kfull(qempty + 8), kempty(kfull + 8 * ST), vfull(kempty + 8 * ST), vempty(vfull + 8 * ST),
         vcome(vempty + 8 * ST) {}
 
@@ -55,18 +56,18 @@ template <int D, int ST> struct Attention {
       next = task(it + grid());
       const int h = it % p.heads, qc = p.qcol + h * D, kc = p.kcol + h / rep * D, vc = p.vcol + h / rep * D;
       barrier_wait(qempty, qphase);
-      barrier_expect(qfull, BLOCK);
+      barrier_expect(qfull, QUERIES);
       UNROLL for (int i = 0; i < 2 * PANELS; i++)
-        box_load(base + i * (PANEL / 2), p.qmap, qfull, qc + i % PANELS * 64, k.row + i / PANELS * 64);
-      const int last = see.last(k.at, k.n, k.keys, 128);
-      for (int j = see.first(k.at, 128); j <= last; j++) {
-        const int row = j * 128 < k.shared ? k.prefix + j * 128 : k.own + j * 128 - k.shared;
+        box_load(base + i * QPANEL, p.qmap, qfull, qc + i % PANELS * 64, k.row + i / PANELS * 64);
+      const int last = see.last(k.at, k.n, k.keys, KEYS);
+      for (int j = see.first(k.at, KEYS); j <= last; j++) {
+        const int row = j * KEYS < k.shared ? k.prefix + j * KEYS : k.own + j * KEYS - k.shared;
         barrier_wait(kempty + 8 * s, phase);
         barrier_expect(kfull + 8 * s, BLOCK);
         UNROLL for (int i = 0; i < PANELS; i++)
           box_load(sk + s * BLOCK + i * PANEL, p.kvmap, kfull + 8 * s, kc + 64 * i, row);
         barrier_wait(vempty + 8 * s, phase);
-        const u32 come = (j * 128 + 128 > k.keys ? vcome : vfull) + 8 * s;
+        const u32 come = (j * KEYS + KEYS > k.keys ? vcome : vfull) + 8 * s;
         barrier_expect(come, BLOCK);
         UNROLL for (int i = 0; i < PANELS; i++)
           box_load(sv + s * BLOCK + i * PANEL, p.kvmap, come, vc + 64 * i, row);
@@ -83,12 +84,12 @@ template <int D, int ST> struct Attention {
     u32 phases = 0;
     for (int it = bid(); it < items; it += grid()) {
       const Task k = task(it);
-      const int last = see.last(k.at, k.n, k.keys, 128), there = k.keys - last * 128;
-      s = (s + last - see.first(k.at, 128)) % ST;
-      if (there < 128) {
+      const int last = see.last(k.at, k.n, k.keys, KEYS), there = k.keys - last * KEYS;
+      s = (s + last - see.first(k.at, KEYS)) % ST;
+      if (there < KEYS) {
         barrier_wait(vcome + 8 * s, phases >> s & 1);
         phases ^= 1u << s;
-        for (int i = lane; i < (128 - there) * 8; i += 32) {
+        for (int i = lane; i < (KEYS - there) * 8; i += 32) {
           UNROLL for (int c = 0; c < PANELS; c++)
             store_shared16(sv + s * BLOCK + c * PANEL + there * 128 + 16 * i, U4{0, 0, 0, 0});
         }
@@ -100,41 +101,39 @@ template <int D, int ST> struct Attention {
     }
   }
 
-  METHOD static void scores(float (&s)[64], u32 q, u32 k) {
+  METHOD static void scores(float (&s)[KEYS / 2], u32 q, u32 k) {
     const u64 a = along_k(q), b = along_k(k);
     UNROLL for (int i = 0; i < D / 16; i++)
-      wgmma(s, a + (i >> 2) * (PANEL / 2 >> 4) + (i & 3) * 2, b + (i >> 2) * (PANEL >> 4) + (i & 3) * 2, i);
+      wgmma(s, a + (i >> 2) * (QPANEL >> 4) + (i & 3) * 2, b + (i >> 2) * (PANEL >> 4) + (i & 3) * 2, i);
   }
-  METHOD static void values(float (&o)[D / 2], const u32 (&shares)[32], u32 v) {
+  METHOD static void values(float (&o)[D / 2], const u32 (&shares)[KEYS / 4], u32 v) {
     const u64 b = along_n(v, PANEL);
-    UNROLL for (int i = 0; i < 8; i++) wgmma(o, shares + 4 * i, b + i * (2048 >> 4));
+    UNROLL for (int i = 0; i < KEYS / 16; i++) wgmma(o, shares + 4 * i, b + i * (2048 >> 4));
   }
-  METHOD static void pairs(u32 (&to)[32], const float (&s)[64]) {
-    UNROLL for (int i = 0; i < 32; i++) to[i] = pair(s[2 * i], s[2 * i + 1]);
+  METHOD static void pairs(u32 (&to)[KEYS / 4], const float (&s)[KEYS / 2]) {
+    UNROLL for (int i = 0; i < KEYS / 4; i++) to[i] = pair(s[2 * i], s[2 * i + 1]);
   }
 
   METHOD void attend(int t) const { // a warpgroup
     const Sight see(p);
     const Scale scale(p);
     const int w = (t >> 7) - 1, lane = t & 31, q = lane & 3, r0 = w * 64 + (t >> 5 & 3) * 16 + (lane >> 2);
-    const u32 mine = base + w * (PANELS * PANEL / 2);
+    const u32 mine = base + w * (PANELS * QPANEL);
     int s = 0;
     u32 phase = 0, qphase = 0;
-    float o[D / 2], sc[64];
-    u32 shares[32];
+    float o[D / 2], sc[KEYS / 2];
+    u32 shares[KEYS / 4];
     if (bid() >= items) return;
     Task k = task(bid()), next = k;
     for (int it = bid(); it < items; it += grid(), qphase ^= 1, k = next) {
       next = task(it + grid());
-      const int first = see.first(k.at, 128), last = see.last(k.at, k.n, k.keys, 128), low = k.at + w * 64;
+      const int first = see.first(k.at, KEYS), last = see.last(k.at, k.n, k.keys, KEYS), low = k.at + w * 64;
       float most[2] = {LEAST, LEAST}, sum[2] = {0, 0}, alpha[2];
       UNROLL for (int i = 0; i < D / 2; i++) o[i] = 0; // unset registers make ptxas serialise wgmma
-      UNROLL for (int i = 0; i < 64; i++) sc[i] = 0;
+      UNROLL for (int i = 0; i < KEYS / 2; i++) sc[i] = 0;
       auto share = [&](int j) __attribute__((always_inline)) { // of the keys of block j, whose scores are there
         if (scale.inner != 0) cap(sc, scale.inner);
-        const int key = j * 128;
-        if (key + 127 > low + see.ahead || key + 127 >= k.keys || key < low + 63 - see.back)
-          mask(sc, key + 2 * q, k.at + r0, see, k.keys);
+        mask<KEYS, 64>(sc, j * KEYS, low, k.at + r0, q, see, k.keys);
         softmax(sc, most, sum, alpha, scale.factor);
       };
 
@@ -195,10 +194,18 @@ template <int D, int ST> struct Attention {
   }
 };
 
-template <int D, int ST> DEV void attention(const Attend &p) {
-  extern SHARED u8 raw[];
-  Attention<D, ST>(p, (shared_address(raw) + 1023) & ~1023u).run();
-}
-
-KERNEL BOUNDS(384, 1) void attend_wgmma_64(Attend p) { attention<64, 4>(p); }
-KERNEL BOUNDS(384, 1) void attend_wgmma_128(Attend p) { attention<128, 2>(p); }
+#define HEADS(D, KEYS, ST)                                              \
+  KERNEL BOUNDS(384, 1) void attend_wgmma_##D(Attend p) {               \
+    extern SHARED u8 raw[];                                             \
+    Attention<D, KEYS, ST>(p, (shared_address(raw) + 1023) & ~1023u).run(); \
+  }
+// A module for each size of a head: a model compiles the one that it needs.
+#if HEAD == 64
+HEADS(64, 128, 4)
+#elif HEAD == 96
+HEADS(96, 128, 2)
+#elif HEAD == 128
+HEADS(128, 128, 2)
+#else
+HEADS(256, 64, 2) // results leave no registers for more keys
+#endif

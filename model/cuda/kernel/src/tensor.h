@@ -122,6 +122,7 @@ DEV u64 along_n(u32 a, u32 lead) {
 #define OUT64                                                         \
   OUT32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
         "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define OUT48 OUT32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
 #define OUT128                                                                    \
   OUT64 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,"        \
         "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,"         \
@@ -130,6 +131,7 @@ DEV u64 along_n(u32 a, u32 lead) {
 #define D4(i) "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3])
 #define D16(i) D4(i), D4((i) + 4), D4((i) + 8), D4((i) + 12)
 #define D32(i) D16(i), D16((i) + 16)
+#define D48(i) D32(i), D16((i) + 32)
 #define D64(i) D32(i), D32((i) + 32)
 #define D128(i) D64(i), D64((i) + 64)
 
@@ -149,6 +151,8 @@ DEV void wgmma(float (&d)[32], u64 a, u64 b, int add) { WGMMA(64, OUT32, D32(0),
                "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" OUT "}, "         \
                "{%" #A0 ",%" #A1 ",%" #A2 ",%" #A3 "}, %" #B ", p, 1, 1, 1; }"               \
                : D : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
+DEV void wgmma(float (&d)[128], const u32 *a, u64 b) { WGMMA_REGISTERS(256, OUT128, D128(0), 128, 129, 130, 131, 132); }
+DEV void wgmma(float (&d)[48], const u32 *a, u64 b) { WGMMA_REGISTERS(96, OUT48, D48(0), 48, 49, 50, 51, 52); }
 DEV void wgmma(float (&d)[64], const u32 *a, u64 b) { WGMMA_REGISTERS(128, OUT64, D64(0), 64, 65, 66, 67, 68); }
 DEV void wgmma(float (&d)[32], const u32 *a, u64 b) { WGMMA_REGISTERS(64, OUT32, D32(0), 32, 33, 34, 35, 36); }
 
