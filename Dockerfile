@@ -1,4 +1,6 @@
-# Two stages: a static binary, then nothing but that binary, run by nobody.
+# A static binary, and nothing but that binary, run by nobody; and for NVIDIA's cards one that
+# the C library loads, as their driver asks for it, with the least system that has one:
+#   docker build --target cuda -t warm:cuda . && docker run --gpus all -p 127.0.0.1:8080:8080 warm:cuda
 # Checkpoints are mounted, never copied in:
 #   docker build -t warm .
 #   docker run -p 127.0.0.1:8080:8080 warm                                   # the embedded demonstration
@@ -12,7 +14,26 @@ RUN go mod download
 COPY . .
 # What "warm version" says: docker build --build-arg VERSION=v1.2.3 --build-arg COMMIT=… .
 ARG VERSION= COMMIT= TIME=
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.buildVersion=${VERSION} -X main.buildCommit=${COMMIT} -X main.buildTime=${TIME}" -o /warm ./cmd/warm
+ARG LDFLAGS="-s -w -X main.buildVersion=${VERSION} -X main.buildCommit=${COMMIT} -X main.buildTime=${TIME}"
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="${LDFLAGS}" -o /warm-cuda ./cmd/warm
+RUN CGO_ENABLED=0 go build -trimpath -tags nocuda -ldflags="${LDFLAGS}" -o /warm ./cmd/warm
+
+FROM debian:13-slim AS cuda
+COPY --from=build /warm-cuda /warm
+COPY --from=build /src/LICENSE /LICENSE
+# What the container toolkit brings in: the driver's libraries, and how cards are doing.
+ENV NVIDIA_VISIBLE_DEVICES=all
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# Kernels that the driver compiled. A volume there saves some seconds at every start.
+ENV CUDA_CACHE_PATH=/var/cache/warm
+RUN install -d -o 65532 -g 65532 /var/cache/warm
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/warm"]
+ENV WARM_DEFAULT_CONFIG=/etc/warm/serve.yaml
+HEALTHCHECK --interval=15s --timeout=6s --start-period=120s --start-interval=1s CMD ["/warm", "health"]
+CMD ["serve", "--addr", "0.0.0.0:8080"]
 
 FROM scratch
 COPY --from=build /warm /warm

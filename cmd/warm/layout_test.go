@@ -39,6 +39,7 @@ var layout = map[string][]string{
 	"model/cuda/kernel":      {},                                                                   // device code and its parameters
 	"model/cuda/ptx":         {"model/cuda", "model/cuda/kernel"},                                  // for tests: no package and no command depends on it, see below
 	"model/cuda/driver":      {"model/cuda", "model/cuda/kernel"},
+	"model/cuda/worker":      {"model", "model/binding", "model/cuda", "model/cuda/driver", "model/kernel", "model/nn", "model/plan"},
 	"model/par":              {},
 	"model/nn":               {},
 	"model/plan":             {"model/nn"},

@@ -238,6 +238,10 @@ func TestTheImageServesTheDemonstration(t *testing.T) {
 	var args []string
 	env := map[string]string{}
 	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "FROM ") {
+			args = nil
+			clear(env)
+		}
 		if rest, ok := strings.CutPrefix(line, "CMD "); ok {
 			for _, w := range words.FindAllStringSubmatch(rest, -1) {
 				args = append(args, strings.Replace(w[1], "0.0.0.0:8080", "127.0.0.1:0", 1))

@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/warmserve/warmserve/model/cuda/worker"
 )
 
 func main() {
+	worker.Main()
 	ctx, stop := untilSignal()
 	limitMemory(os.Getenv)
 	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)

@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/warmserve/warmserve/model/kernel"
@@ -45,8 +44,21 @@ type branch struct {
 // most is the largest batch in rows, unless a model's sequences are longer.
 const most = 16384
 
-// ErrMemory is wrapped by the error of a model that does not fit the device.
-var ErrMemory = errors.New("too little memory on the card")
+// MemoryError is why a model does not fit the device.
+type MemoryError struct {
+	Network      string
+	Weights      int // bytes, as all but Rows
+	Rows, Batch  int // the tokens of a batch, and what they take
+	Free, Memory int // of the device
+}
+
+// Need is what the model would take.
+func (e *MemoryError) Need() int { return e.Weights + e.Batch }
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("too little memory on the card: %s needs %d MiB (weights %d, a batch of %d tokens %d), %d are free of %d",
+		e.Network, e.Need()>>20, e.Weights>>20, e.Rows, e.Batch>>20, e.Free>>20, e.Memory>>20)
+}
 
 // Load takes a model onto the device: an image that [Pack] made of the network in the number format.
 func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, error) {
@@ -62,9 +74,8 @@ func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, erro
 	m := &Model{dev: e.dev, limits: e.dev.Limits(), net: n, layout: l, rows: most, classes: map[[2]int]*class{}}
 	m.size()
 	bytes := m.lower(0).taken
-	if need := l.size + bytes; need > m.limits.Free {
-		return nil, fmt.Errorf("%w: %s needs %d MiB (weights %d, a batch of %d tokens %d), %d are free of %d", ErrMemory,
-			n.Name, need>>20, l.size>>20, m.rows, bytes>>20, m.limits.Free>>20, m.limits.Memory>>20)
+	if l.size+bytes > m.limits.Free {
+		return nil, &MemoryError{Network: n.Name, Weights: l.size, Rows: m.rows, Batch: bytes, Free: m.limits.Free, Memory: m.limits.Memory}
 	}
 	if err := m.place(image, bytes); err != nil {
 		m.free()

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"debug/elf"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheBinaryIsStaticWithoutCUDAAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it builds the program twice")
+	}
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
+		t.Skip("there are cards on Linux on amd64 and arm64 alone")
+	}
+	for tags, static := range map[string]bool{"": false, "nocuda": true} {
+		file := filepath.Join(t.TempDir(), "warm")
+		cmd := exec.Command("go", "build", "-tags="+tags, "-o", file, ".")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		f, err := elf.Open(file)
+		require.NoError(t, err)
+		loaded := false
+		for _, p := range f.Progs {
+			loaded = loaded || p.Type == elf.PT_INTERP
+		}
+		require.NoError(t, f.Close())
+		assert.Equal(t, static, !loaded, "tags %q", tags)
+
+		version, err := exec.Command(file, "version").CombinedOutput()
+		require.NoError(t, err, "%s", version)
+		// A worker is nothing to be started by hand: no socket, or what is no socket.
+		cmd = exec.Command(file, "serve")
+		cmd.Env = append(os.Environ(), "WARM_CUDA_WORKER=0")
+		out, err = cmd.CombinedOutput()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, "%s", out)
+		assert.Equal(t, 2, exit.ExitCode())
+		assert.Contains(t, string(out), "a worker is started by warm itself")
+	}
+}

@@ -1,0 +1,237 @@
+package worker
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/cuda/driver"
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/plan"
+)
+
+// variable is the environment's that makes a process a worker: the number of its card.
+const variable = "WARM_CUDA_WORKER"
+
+// socket is the number of the file that is a worker's end of the pair.
+const socket = 3
+
+// Exit codes of a worker.
+const (
+	exitOrphan = 0 // nobody is there to work for
+	exitOpen   = 2 // the card could not be opened
+	exitLost   = 3 // the card is lost to the process
+	exitBroken = 4 // a frame made no sense
+)
+
+// backend is a card with an engine. Only Stats is called by several goroutines at once.
+type backend interface {
+	hello() hello
+	// load brings a model to the card from its packed weights, which are gone afterwards.
+	load(c *model.Config, d kernel.DType, weights []byte) (resident, error)
+	Stats() (driver.Stats, error)
+}
+
+// resident is a model on a card.
+type resident interface {
+	bytes() int64
+	outputs() int // of a token
+	// score writes the outputs of all sequences one behind the other.
+	score(seqs []plan.Sequence, outputs []float32) error
+	free()
+}
+
+// Main is a worker's life, if this process was started as one: then it does not return. It
+// comes first in a program's main function, before flags are read or signals caught.
+func Main() {
+	if card := os.Getenv(variable); card != "" {
+		os.Exit(run(card, openCard))
+	}
+}
+
+// run works on a card until the other process is gone.
+func run(card string, open func(ordinal int) (backend, error)) int {
+	// The end of the other process, which may want batches yet, is the end of this one.
+	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	conn, err := connection(os.NewFile(socket, "worker"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "warm: a worker is started by warm itself:", err)
+		return exitOpen
+	}
+	runtime.LockOSThread() // contexts and graphs stay with one thread
+	w := &worker{conn: conn, models: map[uint64]resident{}, work: make(chan request, 64)}
+	go w.listen() // before the card is opened, which may take long, and end early
+	ordinal, err := strconv.Atoi(card)
+	if err == nil {
+		w.backend, err = open(ordinal)
+	}
+	if err != nil {
+		w.fail(0, err)
+		return exitOpen
+	}
+	w.mu.Lock()
+	w.ready = true
+	w.mu.Unlock()
+	w.answer(header{kind: kindHello}, w.backend.hello())
+	for r := range w.work {
+		w.do(r)
+	}
+	return exitOrphan
+}
+
+// worker is a worker's end.
+type worker struct {
+	conn    *net.UnixConn
+	backend backend
+	models  map[uint64]resident
+	work    chan request
+	batch   batch
+	outputs []float32
+	frame   []byte
+
+	mu    sync.Mutex // of writing
+	ready bool       // the backend is there
+}
+
+// request is a frame to be worked on.
+type request struct {
+	header
+	payload []byte
+	file    *os.File // of the weights, for a load
+}
+
+// listen takes frames until the other process is gone, and this one with it, whatever
+// the card is doing.
+func (w *worker) listen() {
+	for {
+		h, payload, file, err := receive(w.conn)
+		if err != nil {
+			os.Exit(exitOrphan)
+		}
+		if h.kind != kindStats {
+			w.work <- request{h, payload, file}
+			continue
+		}
+		w.mu.Lock()
+		ready := w.ready
+		w.mu.Unlock()
+		var s driver.Stats
+		if ready {
+			s, _ = w.backend.Stats() // what is not known is zero
+		}
+		w.answer(header{kind: kindDone, id: h.id}, s)
+	}
+}
+
+// do carries out a request.
+func (w *worker) do(r request) {
+	var err error
+	switch r.kind {
+	case kindLoad:
+		err = w.load(r)
+	case kindUnload:
+		err = w.unload(r)
+	case kindScore:
+		err = w.score(r)
+	default:
+		err = fmt.Errorf("%w: a request of kind %d", errProtocol, r.kind)
+	}
+	if err != nil {
+		w.fail(r.id, err)
+	}
+}
+
+func (w *worker) load(r request) error {
+	var l load
+	if err := json.Unmarshal(r.payload, &l); err != nil || r.file == nil {
+		return fmt.Errorf("%w: a load without weights (%w)", errProtocol, err)
+	}
+	defer func() { _ = r.file.Close() }()
+	c := new(model.Config)
+	if err := json.Unmarshal(l.Config, c); err != nil {
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	d, err := kernel.ParseDType(l.DType)
+	if err != nil {
+		return err
+	}
+	var m resident
+	if err := mapped(r.file, l.Bytes, func(weights []byte) error { m, err = w.backend.load(c, d, weights); return err }); err != nil {
+		return err
+	}
+	w.models[l.Model] = m
+	w.answer(header{kind: kindDone, id: r.id}, loaded{Bytes: m.bytes()})
+	return nil
+}
+
+func (w *worker) unload(r request) error {
+	var id uint64
+	if err := json.Unmarshal(r.payload, &id); err != nil {
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	if m, ok := w.models[id]; ok {
+		delete(w.models, id)
+		m.free()
+	}
+	w.answer(header{kind: kindDone, id: r.id}, nil)
+	return nil
+}
+
+func (w *worker) score(r request) error {
+	if err := w.batch.decode(r.payload); err != nil {
+		return err
+	}
+	m, ok := w.models[w.batch.model]
+	if !ok {
+		return fmt.Errorf("%w: model %d is not loaded", errProtocol, w.batch.model)
+	}
+	rows := 0
+	for i := range w.batch.seqs {
+		rows += w.batch.seqs[i].Rows()
+	}
+	if n := rows * m.outputs(); cap(w.outputs) < n {
+		w.outputs = make([]float32, n)
+	}
+	outputs := w.outputs[:rows*m.outputs()]
+	if err := m.score(w.batch.seqs, outputs); err != nil {
+		return err
+	}
+	w.frame = appendHeader(w.frame[:0], header{size: 4 * len(outputs), kind: kindDone, id: r.id})
+	w.frame = appendFloats(w.frame, outputs)
+	w.write(w.frame)
+	return nil
+}
+
+// answer sends a value.
+func (w *worker) answer(h header, v any) {
+	payload, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // of our own types
+	}
+	h.size = len(payload)
+	w.write(append(appendHeader(nil, h), payload...))
+}
+
+// fail sends an error, and ends the process when it cannot go on.
+func (w *worker) fail(id uint64, err error) {
+	f := failureOf(err)
+	w.answer(header{kind: kindFailed, id: id}, f)
+	if f.Lost {
+		os.Exit(exitLost)
+	}
+}
+
+func (w *worker) write(frame []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := send(w.conn, frame, nil); err != nil {
+		os.Exit(exitOrphan)
+	}
+}

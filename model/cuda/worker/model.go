@@ -1,0 +1,221 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/binding"
+	"github.com/warmserve/warmserve/model/cuda"
+	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
+)
+
+// weights is a model as workers load it, which lasts until it is closed or the [Model] is
+// garbage.
+type weights struct {
+	id        uint64
+	cards     *Cards
+	net       *nn.Network
+	config    json.RawMessage
+	dtype     kernel.DType
+	room      *room // packed
+	size      int64
+	bound     binding.Weights
+	constants [][]float32
+	bytes     int64           // of a card's memory
+	paces     map[*card]*pace // of Cards.mu
+
+	sending sync.RWMutex // held while a worker is given the room
+	gone    bool         // the room is closed
+}
+
+// free gives the packed weights back, once no worker is being given them.
+func (w *weights) free() {
+	w.sending.Lock()
+	defer w.sending.Unlock()
+	if w.room != nil && !w.gone {
+		w.gone = true
+		w.room.close()
+	}
+}
+
+// Model is a model on all of some cards. It implements [model.Model].
+type Model struct{ *weights }
+
+// Network implements [model.Model].
+func (m *Model) Network() *nn.Network { return m.net }
+
+// DType implements [model.Model].
+func (m *Model) DType() kernel.DType { return m.dtype }
+
+// Parameters implements [model.Model].
+func (m *Model) Parameters() int { return m.bound.Parameters }
+
+// Bytes implements [model.Model]: those of one card.
+func (m *Model) Bytes() int { return int(m.bytes) }
+
+// Digest implements [model.Model].
+func (m *Model) Digest() string { return m.bound.Digest }
+
+// Constants implements [model.Model].
+func (m *Model) Constants() [][]float32 { return m.constants }
+
+// Close implements [model.Model].
+func (m *Model) Close() { m.cards.remove(m.weights) }
+
+// Load implements [model.Engine].
+func (c *Cards) Load(cfg *model.Config, src model.Source, o model.LoadOptions) (model.Model, error) {
+	config, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, err
+	}
+	w := &weights{cards: c, net: cfg.Network(), config: config, dtype: o.DType, paces: map[*card]*pace{}}
+	image, err := cuda.Pack(w.net, cfg.Tensors(src), o, func(n int) (_ []byte, err error) {
+		w.size = int64(n)
+		if w.room, err = newRoom(n); err != nil {
+			return nil, err
+		}
+		return w.room.bytes, nil
+	})
+	if err == nil {
+		w.bound, w.constants = image.Weights, image.Constants
+		err = w.room.seal()
+	}
+	if err == nil {
+		err = o.Interrupted()
+	}
+	if err == nil {
+		err = c.place(w)
+	}
+	if err != nil {
+		w.free()
+		return nil, err
+	}
+	m := &Model{w}
+	runtime.AddCleanup(m, c.remove, w)
+	return m, nil
+}
+
+// place brings a model to all cards and keeps it there.
+func (c *Cards) place(w *weights) error {
+	c.mu.Lock()
+	c.next++
+	w.id = c.next
+	cards := c.cards
+	c.mu.Unlock()
+	for {
+		errs := make([]error, len(cards))
+		var all sync.WaitGroup
+		for i, k := range cards {
+			all.Go(func() { errs[i] = c.placeOn(k, w) })
+		}
+		all.Wait()
+		if i := firstError(errs); i >= 0 {
+			c.remove(w)
+			return errs[i]
+		}
+		c.mu.Lock()
+		everywhere := !c.closed
+		for _, k := range cards {
+			// A card that is away takes it before it comes back.
+			everywhere = everywhere && (k.live == nil || k.live.loaded[w.id])
+		}
+		if everywhere {
+			c.models[w.id] = w
+		}
+		c.mu.Unlock()
+		if everywhere {
+			return nil
+		}
+	}
+}
+
+func firstError(errs []error) int {
+	for i, err := range errs {
+		if err != nil {
+			return i
+		}
+	}
+	return -1
+}
+
+// placeOn brings a model to one card. When its worker dies of it, that may be by chance: the next
+// one is asked as well.
+func (c *Cards) placeOn(k *card, w *weights) error {
+	until := time.Now().Add(c.options.Patience)
+	var died *diedError
+	for range 2 {
+		p, err := c.await(until, func() (*process, error) { return k.worker(), k.unavailable() })
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		there := p.loaded[w.id]
+		c.mu.Unlock()
+		if there {
+			return nil
+		}
+		if err = c.loadOn(k, p, w); !errors.As(err, &died) {
+			return err
+		}
+		<-p.done
+	}
+	return c.unavailable(k, died)
+}
+
+// loadOn has a worker load a model.
+func (c *Cards) loadOn(k *card, p *process, w *weights) error {
+	const slowest = 100 << 20 // bytes a second
+	w.sending.RLock()
+	defer w.sending.RUnlock()
+	if w.gone {
+		return nil // which nobody wants any more
+	}
+	limit := 3*c.options.first + time.Duration(w.size/slowest)*time.Second
+	var answer loaded
+	err := p.ask(kindLoad, load{Model: w.id, Config: w.config, DType: w.dtype.String(), Bytes: w.size}, &answer, w.room.file, limit)
+	var f *failedError
+	switch {
+	case errors.As(err, &f) && f.Need > 0:
+		return &model.MemoryError{Device: k.name() + " " + p.hello.Name, Need: f.Need, Free: f.Free}
+	case errors.As(err, &f):
+		return fmt.Errorf("%s: %s", k.name(), f.Text)
+	case err != nil:
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.loaded[w.id], w.bytes = true, answer.Bytes
+	return nil
+}
+
+// unloadOn has a worker give a model up, behind the batches that it has.
+func (c *Cards) unloadOn(p *process, id uint64) error {
+	c.mu.Lock()
+	delete(p.loaded, id)
+	c.mu.Unlock()
+	return p.ask(kindUnload, id, nil, nil, c.options.first)
+}
+
+// remove gives a model up. Once more does nothing.
+func (c *Cards) remove(w *weights) {
+	c.mu.Lock()
+	delete(c.models, w.id)
+	var on []*process
+	for _, k := range c.cards {
+		if k.live != nil && k.live.loaded[w.id] {
+			on = append(on, k.live)
+			delete(k.live.loaded, w.id)
+		}
+	}
+	c.mu.Unlock()
+	for _, p := range on {
+		go func() { _ = c.unloadOn(p, w.id) }() // which matters to nobody who could do something
+	}
+	go w.free() // a worker may be loading it just now
+}

@@ -1,0 +1,514 @@
+//go:build linux
+
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/kernel"
+)
+
+func TestAWorkerScoresBatches(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions())
+	assert.Equal(t, "cuda:0 Fake", c.Device())
+	m, other := loadTiny(t, c, 1), loadTiny(t, c, 2)
+	assert.NotEqual(t, want(t, m, 1), want(t, other, 1), "the weights arrive")
+	assert.Equal(t, 12345, m.Bytes())
+	every := model.Sequence{IDs: []int32{9, 8, 7}, Read: []int32{1}, Every: true, Outputs: make([]float32, 3)}
+	one := sequence(4, 5)
+	one.Outputs = make([]float32, 1)
+	dst := make([]float32, 3)
+	require.NoError(t, c.Score(m, dst, []model.Sequence{sequence(1, 2, 3), every, one}))
+	assert.Equal(t, []float32{want(t, m, 1, 2, 3), want(t, m, 9, 8), want(t, m, 4, 5)}, dst)
+	assert.Equal(t, []float32{want(t, m, 9), want(t, m, 9, 8), want(t, m, 9, 8, 7)}, every.Outputs)
+	assert.Equal(t, dst[2:], one.Outputs)
+	assert.Equal(t, want(t, other, 4, 5), scoreOf(t, other, 4, 5))
+	require.NoError(t, c.Score(m, nil, nil))
+
+	err := c.Score(m, dst[:2], []model.Sequence{sequence(1), sequence(64)})
+	assert.ErrorContains(t, err, "sequence 1: model: token id 64")
+	err = c.Score(m, dst[:1], []model.Sequence{sequence(tokenRefuse)})
+	assert.EqualError(t, err, "cuda:0: refused")
+	s := c.Stats()
+	require.Len(t, s, 1)
+	assert.Equal(t, Stats{Name: "Fake", Capability: 90, Driver: "580.1 (CUDA 13.0)", Up: true, Batches: 2, Tokens: 10, Stats: s[0].Stats}, s[0])
+	assert.Equal(t, 500.0, s[0].Power)
+	assert.Equal(t, int64(2), s[0].Free, "models")
+
+	cpu := model.NewEngine(1)
+	defer cpu.Close()
+	assert.ErrorContains(t, cpu.Score(m, dst[:1], []model.Sequence{sequence(1)}), "another device")
+	assert.ErrorContains(t, fakeCards(t, "cuda", fakeOptions()).Score(m, dst[:1], []model.Sequence{sequence(1)}), "another device")
+}
+
+func TestAKilledWorkerIsReplacedUnderLoad(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions())
+	m, other := loadTiny(t, c, 1), loadTiny(t, c, 2)
+	wants := [2]float32{want(t, m, 3, 2), want(t, other, 3, 2)}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	scored := [4]int{}
+	for i := range scored {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				var dst [1]float32
+				if !assert.NoError(t, c.Score([]*Model{m, other}[i%2], dst[:], []model.Sequence{sequence(3, 2)})) {
+					return
+				}
+				if !assert.Equal(t, wants[i%2], dst[0]) {
+					return
+				}
+				scored[i]++
+			}
+		})
+	}
+	const kills = 3
+	for range kills {
+		before := pid(c, 0)
+		time.Sleep(50 * time.Millisecond)
+		require.NoError(t, syscall.Kill(before, syscall.SIGKILL))
+		require.Eventually(t, func() bool { p := pid(c, 0); return p != 0 && p != before }, 5*time.Second, 5*time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
+	}
+	close(stop)
+	all.Wait()
+	s := c.Stats()[0]
+	assert.Equal(t, uint64(kills), s.Restarts)
+	assert.Equal(t, int64(2), s.Free, "both models were loaded again")
+	for _, n := range scored {
+		assert.Greater(t, n, 10)
+	}
+}
+
+// once arranges that what a token makes happen, happens a single time.
+func onceFile(t *testing.T, what string) string {
+	prefix := filepath.Join(t.TempDir(), "once-")
+	require.NoError(t, os.WriteFile(prefix+what, nil, 0o644))
+	return onceVariable + "=" + prefix
+}
+
+// ends are what ends a worker, and the words for it.
+var ends = map[string]struct {
+	token int32
+	why   string
+}{
+	"exits":  {tokenExit, "ended: exit status 9"},
+	"hangs":  {tokenHang, "hangs: no answer within 500ms"},
+	"faults": {tokenFault, "CUDA_ERROR_ILLEGAL_ADDRESS (700): an illegal memory access was encountered"},
+	"panics": {tokenPanic, "ended: exit status 2: panic: a bug of the engine"},
+}
+
+func TestABatchIsScoredAgainWhenItsWorkerEnds(t *testing.T) {
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			var log []string
+			var mu sync.Mutex
+			o := fakeOptions(onceFile(t, "score"))
+			o.Log = func(card, event string) { mu.Lock(); defer mu.Unlock(); log = append(log, card+" "+event) }
+			if end.token == tokenHang {
+				o.first = 500 * time.Millisecond
+			}
+			c := fakeCards(t, "cuda", o)
+			m := loadTiny(t, c, 1)
+			assert.Equal(t, want(t, m, end.token, 1), scoreOf(t, m, end.token, 1))
+			assert.Equal(t, uint64(1), c.Stats()[0].Restarts)
+			mu.Lock()
+			defer mu.Unlock()
+			require.NotEmpty(t, log)
+			assert.Contains(t, log[0], "cuda:0 worker ")
+			assert.Contains(t, log[0], end.why)
+		})
+	}
+}
+
+func TestABatchThatEndsTwoWorkersIsRefused(t *testing.T) {
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			o := fakeOptions()
+			if end.token == tokenHang {
+				o.first = 500 * time.Millisecond
+			}
+			c := fakeCards(t, "cuda", o)
+			m := loadTiny(t, c, 1)
+			var dst [1]float32
+			err := c.Score(m, dst[:], []model.Sequence{sequence(end.token)})
+			var away *model.UnavailableError
+			require.ErrorAs(t, err, &away)
+			assert.Equal(t, "cuda:0", away.Device)
+			assert.GreaterOrEqual(t, away.After, time.Second)
+			assert.ErrorContains(t, err, end.why)
+			assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5), "the next one is scored")
+			assert.Equal(t, uint64(2), c.Stats()[0].Restarts)
+		})
+	}
+}
+
+func TestNonsenseEndsAWorker(t *testing.T) {
+	for i, g := range garbage {
+		t.Run(g.name, func(t *testing.T) {
+			c := fakeCards(t, "cuda", fakeOptions(onceFile(t, "score")))
+			m := loadTiny(t, c, 1)
+			begun := time.Now()
+			assert.Equal(t, want(t, m, tokenGarbage, int32(i)), scoreOf(t, m, tokenGarbage, int32(i)))
+			assert.Equal(t, uint64(1), c.Stats()[0].Restarts)
+			assert.Less(t, time.Since(begun), 5*time.Second, "it is found at once, not by the watchdog")
+		})
+	}
+}
+
+func TestTheWatchdogKnowsHowLongAModelTakes(t *testing.T) {
+	o := Options{}.withDefaults()
+	var p pace
+	assert.Equal(t, o.first, o.limit(&p, 100), "kernels may have to be compiled")
+	p.took(100, time.Millisecond)
+	assert.Equal(t, 5*time.Second, o.limit(&p, 120), "the least")
+	p.took(16000, 2*time.Second)
+	assert.Equal(t, 20*time.Second, o.limit(&p, 9000), "ten times as long")
+	assert.Equal(t, o.first, o.limit(&p, 17000), "a size that was never measured")
+	p.took(16000, time.Second)
+	assert.Equal(t, 18750*time.Millisecond, o.limit(&p, 16000), "faster batches count by and by")
+	p.took(16000, 3*time.Second)
+	assert.Equal(t, 30*time.Second, o.limit(&p, 16000), "slower ones at once")
+}
+
+func TestBatchesInAQueueAreNotHanging(t *testing.T) {
+	o := fakeOptions()
+	o.first, o.floor = 400*time.Millisecond, 400*time.Millisecond
+	c := fakeCards(t, "cuda", o)
+	m := loadTiny(t, c, 1)
+	var all sync.WaitGroup
+	for range 8 { // 0.8 s together
+		all.Go(func() { scoreOf(t, m, tokenSlow, 10) })
+	}
+	all.Wait()
+	assert.Zero(t, c.Stats()[0].Restarts)
+}
+
+func TestAModelThatDoesNotFitCostsNothingElse(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions())
+	m := loadTiny(t, c, 1)
+	before := pid(c, 0)
+	large := tiny(t, tooLarge)
+	_, err := c.Load(large, model.NewRandom(large, 1), model.LoadOptions{DType: kernel.BFloat16, Workers: 1})
+	var memory *model.MemoryError
+	require.ErrorAs(t, err, &memory)
+	assert.Equal(t, model.MemoryError{Device: "cuda:0 Fake", Need: 5 << 30, Free: 3 << 30}, *memory)
+	assert.Equal(t, before, pid(c, 0))
+	assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5))
+	require.NoError(t, syscall.Kill(before, syscall.SIGKILL))
+	assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5), "what did not fit is not loaded again")
+
+	wrong := tiny(t, 48)
+	_, err = c.Load(wrong, model.NewRandom(large, 1), model.LoadOptions{DType: kernel.BFloat16, Workers: 1})
+	assert.ErrorContains(t, err, "mis-shaped")
+}
+
+func TestALoadWhoseWorkerEndsIsMadeAgain(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions(onceFile(t, "load")))
+	m := loadTiny(t, c, 1)
+	assert.Equal(t, uint64(1), c.Stats()[0].Restarts)
+	assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5))
+}
+
+func TestAnInterruptedLoadLeavesNothing(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions())
+	stop := errors.New("stop")
+	_, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), 1), model.LoadOptions{DType: kernel.BFloat16, Interrupt: func() error { return stop }})
+	assert.ErrorIs(t, err, stop)
+	assert.Zero(t, c.Stats()[0].Free)
+}
+
+func TestModelsAreUnloaded(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions())
+	models := func() int64 { return c.Stats()[0].Free }
+	m, other := loadTiny(t, c, 1), loadTiny(t, c, 2)
+	require.Equal(t, int64(2), models())
+	m.Close()
+	m.Close()
+	require.Eventually(t, func() bool { return models() == 1 }, 5*time.Second, time.Millisecond)
+	var dst [1]float32
+	assert.ErrorContains(t, c.Score(m, dst[:], []model.Sequence{sequence(1)}), "closed")
+	require.NoError(t, syscall.Kill(pid(c, 0), syscall.SIGKILL))
+	assert.Equal(t, want(t, other, 5), scoreOf(t, other, 5))
+	assert.Equal(t, int64(1), models(), "a closed model is not loaded again")
+	require.Eventually(t, func() bool { runtime.GC(); return models() == 0 }, 5*time.Second, 10*time.Millisecond, "nobody has the model")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	assert.Empty(t, c.models)
+}
+
+func TestWithoutPatienceTheErrorSaysWhenToTryAgain(t *testing.T) {
+	o := fakeOptions(fakeVariable + "=cards=1")
+	o.Patience, o.pause = 50*time.Millisecond, time.Second
+	slow := o.command
+	var fail sync.Mutex
+	o.command = func() *exec.Cmd { fail.Lock(); defer fail.Unlock(); return slow() }
+	c := fakeCards(t, "cuda", o)
+	m := loadTiny(t, c, 1)
+	fail.Lock() // no worker starts
+	require.NoError(t, syscall.Kill(pid(c, 0), syscall.SIGKILL))
+	require.Eventually(t, func() bool { return !c.Stats()[0].Up }, 5*time.Second, time.Millisecond)
+	var dst [1]float32
+	begun := time.Now()
+	err := c.Score(m, dst[:], []model.Sequence{sequence(1)})
+	var away *model.UnavailableError
+	require.ErrorAs(t, err, &away)
+	assert.ErrorContains(t, err, "signal: killed")
+	assert.Less(t, time.Since(begun), time.Second)
+	assert.Contains(t, c.Stats()[0].Why, "killed")
+	_, err = c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), 3), model.LoadOptions{DType: kernel.BFloat16})
+	require.ErrorAs(t, err, &away)
+	fail.Unlock()
+	require.Eventually(t, func() bool { return c.Stats()[0].Up }, 5*time.Second, time.Millisecond)
+	assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5))
+}
+
+func TestBatchesSpreadOverCards(t *testing.T) {
+	c := fakeCards(t, "cuda:all", fakeOptions(fakeVariable+"=cards=3"))
+	assert.Equal(t, "cuda:0,1,2 Fake", c.Device())
+	m := loadTiny(t, c, 1)
+	var seqs []model.Sequence
+	var wants []float32
+	for i := range 64 {
+		ids := make([]int32, 200+i)
+		for j := range ids {
+			ids[j] = int32((i + j) % 50)
+		}
+		seqs, wants = append(seqs, sequence(ids...)), append(wants, want(t, m, ids...))
+	}
+	dst := make([]float32, len(seqs))
+	require.NoError(t, c.Score(m, dst, seqs))
+	assert.Equal(t, wants, dst)
+	pids := map[int]bool{}
+	for _, s := range c.Stats() {
+		assert.Equal(t, uint64(1), s.Batches, "a large batch is divided")
+		assert.InDelta(t, tokensOf(seqs)/3, s.Tokens, 300)
+		assert.Equal(t, int64(1), s.Free)
+		pids[int(s.Total)] = true
+	}
+	assert.Len(t, pids, 3)
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() { scoreOf(t, m, tokenSlow, 20) })
+	}
+	all.Wait()
+	for _, s := range c.Stats() {
+		assert.Equal(t, uint64(2), s.Batches, "each to the card with the least to do")
+	}
+	require.NoError(t, syscall.Kill(pid(c, 1), syscall.SIGKILL))
+	begun := time.Now()
+	clear(dst)
+	require.NoError(t, c.Score(m, dst, seqs))
+	assert.Equal(t, wants, dst)
+	assert.Less(t, time.Since(begun), 5*time.Second)
+
+	two := fakeCards(t, "cuda:2,0", fakeOptions(fakeVariable+"=cards=3"))
+	assert.Equal(t, "cuda:2,0 Fake", two.Device())
+	loadTiny(t, two, 1)
+	_, err := c.Load(tiny(t, tooLarge), model.NewRandom(tiny(t, tooLarge), 1), model.LoadOptions{DType: kernel.BFloat16})
+	assert.ErrorContains(t, err, "are needed")
+}
+
+func TestABatchIsDividedBetweenNeighbours(t *testing.T) {
+	c := &Cards{}
+	for range 4 {
+		c.cards = append(c.cards, &card{live: &process{done: make(chan struct{})}})
+	}
+	batch := func(lengths ...int) []model.Sequence {
+		var out []model.Sequence
+		for _, n := range lengths {
+			out = append(out, model.Sequence{IDs: make([]int32, n)})
+		}
+		return out
+	}
+	assert.Equal(t, []int{4}, c.divide(batch(10, 10, 10, 10)))
+	assert.Equal(t, []int{1}, c.divide(batch(40000)))
+	assert.Equal(t, []int{1, 2, 3, 4}, c.divide(batch(8000, 8000, 8000, 8000)))
+	assert.Equal(t, []int{1, 2}, c.divide(batch(4000, 4200)))
+	assert.Equal(t, []int{2, 4, 6, 8}, c.divide(batch(5000, 5000, 5000, 5000, 5000, 5000, 5000, 5000)))
+	assert.Equal(t, []int{0}, c.divide(nil))
+	c.cards[0].waiting, c.cards[1].live = 7, nil
+	assert.Equal(t, []int{2, 4}, c.divide(batch(8000, 8000, 8000, 8000)), "those that are busy or away get none")
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		n := make([]int, 1+r.IntN(40))
+		for i := range n {
+			n[i] = 1 + r.IntN(6000)
+		}
+		ends := c.divide(batch(n...))
+		assert.Equal(t, len(n), ends[len(ends)-1])
+		assert.True(t, slices.IsSorted(ends) && ends[0] > 0 && len(slices.Compact(ends)) == len(ends))
+	}
+}
+
+func TestWhyThereIsNoWorker(t *testing.T) {
+	_, err := Open("cuda", fakeOptions(fakeVariable+"=none"))
+	assert.ErrorIs(t, err, ErrNoCard)
+	assert.EqualError(t, err, "cuda: no libcuda.so.1 (not found): install NVIDIA's driver")
+	_, err = Open("cuda:0,5", fakeOptions(fakeVariable+"=second"))
+	assert.ErrorIs(t, err, ErrNoCard)
+	assert.ErrorContains(t, err, "there is no card 5: this machine has one, cuda:0")
+	_, err = Open("cuda", fakeOptions(fakeVariable+"=broken"))
+	assert.NotErrorIs(t, err, ErrNoCard)
+	assert.ErrorContains(t, err, "the worker of cuda:0: cuda: cuInit: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (803)")
+	o := fakeOptions(fakeVariable + "=slow")
+	o.opening = 100 * time.Millisecond
+	_, err = Open("cuda", o)
+	assert.ErrorContains(t, err, "the driver did not give the card within 100ms")
+	o.command = func() *exec.Cmd { return exec.Command("/nonexistent") }
+	_, err = Open("cuda", o)
+	assert.ErrorContains(t, err, "no such file")
+	o.command = func() *exec.Cmd { return exec.Command("sh", "-c", "echo 'cannot do it' >&2; exit 4") }
+	_, err = Open("cuda", o)
+	assert.ErrorContains(t, err, "ended: exit status 4: cannot do it")
+	for _, spec := range []string{"", "cpu", "cuda:", "cuda:a", "cuda:0,0", "cuda:-1", "cuda:0,", "cudas"} {
+		_, err = Open(spec, o)
+		assert.ErrorContains(t, err, "want cuda, cuda:all or cards by their numbers", spec)
+	}
+}
+
+func TestClosedCardsLeaveNoProcess(t *testing.T) {
+	c := fakeCards(t, "cuda:all", fakeOptions(fakeVariable+"=cards=2"))
+	m := loadTiny(t, c, 1)
+	a, b := pid(c, 0), pid(c, 1)
+	done := make(chan error)
+	go func() { done <- c.Score(m, make([]float32, 1), []model.Sequence{sequence(tokenHang)}) }()
+	time.Sleep(50 * time.Millisecond)
+	c.Close()
+	c.Close()
+	assert.ErrorContains(t, <-done, "closed")
+	for _, p := range []int{a, b} {
+		assert.ErrorIs(t, syscall.Kill(p, 0), syscall.ESRCH)
+	}
+	assert.ErrorContains(t, c.Score(m, make([]float32, 1), []model.Sequence{sequence(1)}), "closed")
+	_, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), 1), model.LoadOptions{DType: kernel.BFloat16})
+	assert.ErrorContains(t, err, "closed")
+	m.Close()
+}
+
+func TestAWorkerDoesNotHeedSignalsToItsGroup(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions())
+	m := loadTiny(t, c, 1)
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		require.NoError(t, syscall.Kill(pid(c, 0), s))
+	}
+	time.Sleep(50 * time.Millisecond)
+	assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5))
+	assert.Zero(t, c.Stats()[0].Restarts)
+	group, err := syscall.Getpgid(pid(c, 0))
+	require.NoError(t, err)
+	assert.NotEqual(t, syscall.Getpgrp(), group, "an interrupt at the terminal does not reach it")
+}
+
+// parent is a process with a worker that hangs, which it names.
+func parent() {
+	c, err := Open("cuda", fakeOptions(roleVariable+"="))
+	if err != nil {
+		panic(err)
+	}
+	m, err := c.Load(tiny(&testing.T{}, 32), model.NewRandom(tiny(&testing.T{}, 32), 1), model.LoadOptions{DType: kernel.BFloat16})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(pid(c, 0))
+	_ = c.Score(m, make([]float32, 1), []model.Sequence{sequence(tokenHang)})
+	os.Exit(1)
+}
+
+func TestAWorkerEndsWithItsParent(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), roleVariable+"=parent")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line := make([]byte, 32)
+	n, err := out.Read(line)
+	require.NoError(t, err)
+	worker, err := strconv.Atoi(strings.TrimSpace(string(line[:n])))
+	require.NoError(t, err)
+	time.Sleep(50 * time.Millisecond) // it computes
+	require.NoError(t, syscall.Kill(worker, 0))
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	assert.Eventually(t, func() bool { return gone(worker) }, 5*time.Second, 5*time.Millisecond)
+}
+
+// gone reports whether a process ended, reaped or not.
+func gone(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(b), ") Z ")
+}
+
+func TestAnythingAtOnce(t *testing.T) {
+	c := fakeCards(t, "cuda:all", fakeOptions(fakeVariable+"=cards=2"))
+	keep := loadTiny(t, c, 1)
+	wanted := want(t, keep, 1, 2)
+	stop := time.Now().Add(3 * time.Second)
+	if testing.Short() {
+		stop = time.Now().Add(time.Second)
+	}
+	var all sync.WaitGroup
+	patient := func(err error) bool { // a batch that met two ends is refused
+		var away *model.UnavailableError
+		return err == nil || errors.As(err, &away)
+	}
+	for i := range 4 {
+		all.Go(func() {
+			for time.Now().Before(stop) {
+				m, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), uint64(i)), model.LoadOptions{DType: kernel.BFloat16})
+				if err != nil {
+					assert.True(t, patient(err), "%v", err)
+					continue
+				}
+				var dst [2]float32
+				if err := c.Score(m, dst[:1], []model.Sequence{sequence(3)}); err == nil {
+					assert.Equal(t, want(t, m.(*Model), 3), dst[0])
+				} else {
+					assert.True(t, patient(err), "%v", err)
+				}
+				m.Close()
+				if err := c.Score(keep, dst[:1], []model.Sequence{sequence(1, 2)}); err == nil {
+					assert.Equal(t, wanted, dst[0])
+				} else {
+					assert.True(t, patient(err), "%v", err)
+				}
+			}
+		})
+	}
+	for i := 0; time.Now().Before(stop); i++ {
+		time.Sleep(150 * time.Millisecond)
+		if p := pid(c, i%2); p != 0 {
+			_ = syscall.Kill(p, syscall.SIGKILL)
+		}
+	}
+	all.Wait()
+	assert.Equal(t, wanted, scoreOf(t, keep, 1, 2))
+	assert.Eventually(t, func() bool {
+		s := c.Stats()
+		return s[0].Free == 1 && s[1].Free == 1
+	}, 10*time.Second, 10*time.Millisecond, "every model but one was given up")
+}
