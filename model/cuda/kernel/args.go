@@ -34,7 +34,9 @@ type Score struct {
 }
 
 // Product are the parameters of C[M,N] = epilogue(A[M,K]·W[N,K]ᵀ): the float32 sum and
-// Bias, then Act, rounded, plus R, rounded.
+// Bias, then Act, rounded, plus R, rounded. The rows of W and values of Bias of a gated
+// product are eight of the gate, eight of the up projection, and so on; the last group of
+// each has what is left.
 type Product struct {
 	A, W, C, R Ptr // R: what is added, which may be C; 0 for nothing
 	Bias       Ptr // float32, N values; 0 for none
