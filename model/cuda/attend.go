@@ -23,7 +23,7 @@ func (l *lowering) attend(a *nn.Attention, o, q, kv place) {
 	case l.hopper() && kernel.Table[fmt.Sprintf("attend_wgmma_%d", a.D)] != nil:
 		name = fmt.Sprintf("attend_wgmma_%d", a.D)
 		args.QMap = l.tensorMap(q.slot.at, q.slot.rows, q.col+q.width, int(l.ld(q)), 64)
-		args.KVMap = l.tensorMap(kv.slot.at, kv.slot.rows, kv.col+kv.width, int(l.ld(kv)), sharedMultiple)
+		args.KVMap = l.tensorMap(kv.slot.at, kv.slot.rows, kv.col+kv.width, int(l.ld(kv)), kernel.Table[name].Box)
 		args.QCol, args.KCol, args.VCol = int32(q.col), int32(kv.col), int32(kv.col+a.K*a.D)
 	case l.m.limits.Capability >= 80 && kernel.Table[fmt.Sprintf("attend_mma_%d", a.D)] != nil:
 		name = fmt.Sprintf("attend_mma_%d", a.D)
