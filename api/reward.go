@@ -305,7 +305,8 @@ type Model struct {
 	Returns    []string `json:"returns,omitempty"` // what Return may ask of its rewards: see RewardRequest.Details
 	Head       string   `json:"head"`
 	Attributes []string `json:"attributes,omitempty"`
-	DType      string   `json:"dtype"` // of the matrix products
+	DType      string   `json:"dtype"`            // of the matrix products
+	Device     string   `json:"device,omitempty"` // that computes, as in "cpu" and "cuda:0 NVIDIA H100"
 	Normalized bool     `json:"normalized"`
 	Aliases    []string `json:"aliases,omitempty"` // further names that requests may give it
 	Sources    []string `json:"sources,omitempty"` // of members that came from a hub: the name and the commit

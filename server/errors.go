@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/score"
@@ -31,13 +32,15 @@ func wireError(err error) *api.Error {
 	return score.Error(err)
 }
 
-// maxRetryAfter bounds the Retry-After of a 503, in seconds.
+// maxRetryAfter bounds the Retry-After of a 503 behind a time that is known, in seconds.
 const maxRetryAfter = 3
 
-// retryAfter draws the Retry-After of a 503: soon, as a busy queue moves on, and
-// not the same for all, so that clients which were refused together do not come
-// back together.
-func retryAfter() string { return strconv.Itoa(1 + rand.IntN(maxRetryAfter)) }
+// retryAfter draws the Retry-After of a 503, behind the time that it takes where that is
+// known: soon, as a busy queue moves on, and not the same for all, so that clients which
+// were refused together do not come back together.
+func retryAfter(known time.Duration) string {
+	return strconv.Itoa(int(known.Seconds()) + 1 + rand.IntN(maxRetryAfter))
+}
 
 // writeError answers with e in the native shape, or that of the request's dialect.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *api.Error) {
@@ -47,7 +50,7 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *api.Error
 	case http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter.Seconds())))
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", retryAfter())
+		w.Header().Set("Retry-After", retryAfter(e.RetryAfter))
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}

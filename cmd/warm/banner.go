@@ -20,6 +20,7 @@ type banner struct {
 	keys    bool // whether requests need one
 	models  map[string]*api.ModelSpec
 	watched string // the manifest that names further models; "" for none
+	device  string // that computes
 }
 
 // write prints the banner.
@@ -33,6 +34,7 @@ func (b *banner) write(w io.Writer, p paint) {
 	if b.watched != "" {
 		row("models", "as "+b.watched+" says")
 	}
+	row("device", b.device)
 	row("rewards", "POST "+p.as(cyan, b.url+"/v1/reward"))
 	if b.console {
 		row("console", p.as(cyan, b.url+"/"))

@@ -11,12 +11,14 @@ import (
 func (p *program) benchEngine() *cobra.Command {
 	var b bench.Engine
 	var asJSON bool
+	var device string
 	c := &cobra.Command{
 		Use:   "engine",
 		Short: "Measure the processor's peak, matrix products and the whole forward pass",
 		Long: `engine measures, in one run, what the processor can do at most, the matrix
 products at the model's shapes and the whole forward pass, and prints tokens/s,
-GFLOP/s and the share of the peak. Medians of the rounds.
+GFLOP/s and the share of the peak. Medians of the rounds. Of a card it measures the
+forward pass alone.
 
 With several --dtype it also prints what the smaller formats cost: the root mean
 square difference of the scores from float32, as a share of their standard
@@ -27,6 +29,12 @@ deviation, and the share of pairs of inputs whose order is kept.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			defer p.atOnce(c.Context())()
+			e, err := p.compute(device, b.Threads)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			b.Device = e
 			r, err := b.Run()
 			if err != nil {
 				return err
@@ -46,7 +54,9 @@ deviation, and the share of pairs of inputs whose order is kept.`,
 		"batches instead of --batch, --length, --ragged and --answers: BATCHxLENGTH, BATCHxLOW-HIGH (ragged), BATCHxPROMPT+RESPONSE (answers to one prompt)")
 	f.BoolVar(&b.ForwardOnly, "forward-only", false,
 		"leave out the matrix products and the memory's bandwidth")
-	f.StringSliceVar(&b.DTypes, "dtype", []string{"float32"}, "number formats: float32, bfloat16, int8")
+	f.StringSliceVar(&b.DTypes, "dtype", nil,
+		"number formats: float32, bfloat16, int8 (default float32 on the CPU, bfloat16 on a card)")
+	deviceFlag(c, &device)
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers")
 	f.StringVar(&b.Level, "level", "", "CPU level: generic, avx2, avx512 (default the best)")
 	f.IntVar(&b.Rounds, "rounds", 5, "measured rounds, after one that is not")

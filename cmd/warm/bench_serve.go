@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,7 @@ import (
 func (p *program) benchServe() *cobra.Command {
 	b := bench.Serve{Command: ownCommand, Log: p.stderr}
 	var asJSON bool
-	var report string
+	var report, device string
 	c := &cobra.Command{
 		Use:   "serve --random CONFIG.json",
 		Short: "Measure what the server loses of the engine's speed under load",
@@ -41,12 +42,23 @@ longer than twice as long as before, or 5 ms more.`,
   warm bench serve --random config.json --dialects reward --overload --json`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			e, err := p.compute(device, b.Threads)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			b.Device, b.DeviceName = e, cmp.Or(device, p.getenv(deviceVariable), "auto")
+			if onCPU(e) {
+				b.DeviceName = "cpu"
+			}
 			return p.runBenchServe(c.Context(), &b, asJSON, report)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&b.Random, "random", "", "a Hugging Face config.json; weights are random")
-	f.StringVar(&b.DType, "dtype", "float32", "number format: float32, bfloat16 or int8")
+	f.StringVar(&b.DType, "dtype", "",
+		"number format: float32, bfloat16 or int8 (default float32 on the CPU, bfloat16 on a card)")
+	deviceFlag(c, &device)
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers of server and engine")
 	f.StringSliceVar(&b.Dialects, "dialects", []string{"reward", "openrlhf"},
 		"wire formats, in turn: "+strings.Join(load.Dialects(), ", "))

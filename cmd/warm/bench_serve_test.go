@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/cmd/warm/bench"
+	"github.com/warmserve/warmserve/model"
 )
 
 // testCommand runs warm in a process of its own.
@@ -32,7 +33,10 @@ func TestBenchServeMeasuresTheServerBesideTheEngine(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "config.json")
 	require.NoError(t, os.WriteFile(config, []byte(`{"architectures": ["LlamaForSequenceClassification"], "hidden_size": 64, "intermediate_size": 128,
 		"num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 2000, "max_position_embeddings": 128, "id2label": {"0": "LABEL_0"}}`), 0o600))
+	engine := model.NewEngine(1)
+	defer engine.Close()
 	b := bench.Serve{
+		Device: engine, DeviceName: "cpu",
 		Random: config, DType: "float32", Threads: 1, Dialects: []string{"reward", "openrlhf"}, Clients: 8, Prompt: 20, Answer: 11,
 		Warmup: 100 * time.Millisecond, Duration: 300 * time.Millisecond, Timeout: 10 * time.Second, Rounds: 2, EngineRounds: 3, Overload: true, Command: testCommand, Log: io.Discard,
 	}

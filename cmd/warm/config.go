@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/model/device"
 	"github.com/warmserve/warmserve/server/dialect"
 	"github.com/warmserve/warmserve/warm/serve"
 )
@@ -22,13 +23,15 @@ import (
 type serveConfig struct {
 	sources serve.Sources // of the models
 
-	read string // the file that it was read from; "" for none
+	read    string   // the file that it was read from; "" for none
+	flagged []string // the models of --model
 
 	Addr     string                    `yaml:"addr"`     // default 127.0.0.1:8080
 	KeyFile  string                    `yaml:"key_file"` // API keys, one a line; relative to the configuration file
 	TLSCert  string                    `yaml:"tls_cert"` // PEM files for HTTPS, relative to the configuration file; with tls_key
 	TLSKey   string                    `yaml:"tls_key"`
 	Threads  int                       `yaml:"threads"`   // engine workers; default all processors
+	Device   string                    `yaml:"device"`    // what computes: auto (default), cpu, cuda, cuda:all, or cards as in cuda:0,1
 	Log      string                    `yaml:"log"`       // text or json; default text
 	LogLevel string                    `yaml:"log_level"` // debug, info (default), warn or error
 	Console  *bool                     `yaml:"console"`   // the pages for people at / and /docs; default true
@@ -100,11 +103,11 @@ func resolve(dir string, p *string) {
 	}
 }
 
-// environment overlays the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE,
+// environment overlays the variables WARM_ADDR, WARM_DEVICE, WARM_THREADS, WARM_KEY_FILE,
 // WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT, WARM_WATCH, WARM_STATE, WARM_LOG,
 // WARM_LOG_LEVEL and WARM_OPS_ADDR.
 func (c *serveConfig) environment(getenv func(string) string) error {
-	for name, p := range map[string]*string{"WARM_ADDR": &c.Addr, "WARM_KEY_FILE": &c.KeyFile,
+	for name, p := range map[string]*string{"WARM_ADDR": &c.Addr, deviceVariable: &c.Device, "WARM_KEY_FILE": &c.KeyFile,
 		"WARM_LOG": &c.Log, "WARM_LOG_LEVEL": &c.LogLevel, "WARM_OPS_ADDR": &c.OpsAddr,
 		"WARM_ADMIN_KEY_FILE": &c.AdminKeyFile, "WARM_MODEL_ROOT": &c.ModelRoot,
 		"WARM_WATCH": &c.Watch, "WARM_STATE": &c.State} {
@@ -143,6 +146,7 @@ func (c *serveConfig) addModels(flags []string, def api.ModelSpec) error {
 			c.Models = map[string]*api.ModelSpec{}
 		}
 		c.Models[name] = m
+		c.flagged = append(c.flagged, name)
 	}
 	return c.sources.Resolve("", c.Models)
 }
@@ -169,6 +173,9 @@ func (c *serveConfig) validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
 		bad("addr: %w", err)
+	}
+	if err := device.Check(c.Device); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Threads < 0 {
 		bad("threads: %d, want 0 for all processors, or more", c.Threads)
@@ -199,7 +206,7 @@ func (c *serveConfig) validate() error {
 		bad("any_name: any name would mean one of %d models: name them, or give each its aliases",
 			len(c.Models))
 	}
-	errs = append(errs, serve.Check(c.Models))
+	errs = append(errs, serve.Check(c.Models, nil))
 	return errors.Join(errs...)
 }
 

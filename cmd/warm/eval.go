@@ -27,6 +27,7 @@ type evalFlags struct {
 	mode        string
 	calibration string
 	json        bool
+	device      string
 	pool        []string
 	format      string
 	compare     string
@@ -104,6 +105,7 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
 	l.Float64Var(&f.test.Tolerance, "tolerance", 0.1,
 		"largest relative difference in length of the length-matched pairs")
 	l.IntVar(&f.test.Workers, "workers", 0, "number of workers (default one a processor)")
+	deviceFlag(c, &f.device)
 	l.StringSliceVar(&f.pool, "pool", nil,
 		"`files` that --json wrote, of the folds of a cross-validation: print them as one")
 	l.BoolVar(&f.json, "json", false, "print all of it as JSON")
@@ -123,7 +125,7 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
 		rule{when: func() bool { return f.format != "judgebench" }, why: "without --format judgebench",
 			flags: []string{"compare"}},
 		rule{when: given(c, "url"), why: "with --url: the server scores, and has its own context",
-			flags: []string{"workers", "max-tokens", "pooling", "ending", "double-bos", "head", "output"}},
+			flags: []string{"workers", "device", "max-tokens", "pooling", "ending", "double-bos", "head", "output"}},
 		rule{when: given(c, "url"), why: "with --url: a server does not say where its members lie",
 			flags: []string{"calibration"}},
 	)
@@ -162,6 +164,14 @@ func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) erro
 	}
 	if f.test.Read, err = reading(&f.read); err != nil {
 		return err
+	}
+	if f.url == "" && len(f.pool) == 0 {
+		e, err := p.compute(f.device, f.test.Workers)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		f.test.Engine = e
 	}
 	if f.format != "" {
 		return p.evalBoard(ctx, f, dirs)

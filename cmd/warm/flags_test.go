@@ -26,9 +26,9 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--model m=a --alpha 0.5", "model-root"},
 		{"--model m=a", "model-root base"},
 		{"", "model-root base"},
-		{"--config c.yaml", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample"},
-		{"--state s", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample model-root"},
-		{"--watch m.yaml --admin-key-file k", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample"},
+		{"--config c.yaml", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap"},
+		{"--state s", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap model-root"},
+		{"--watch m.yaml --admin-key-file k", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap"},
 	},
 	"warm check":           {{"", ""}},
 	"warm health":          {{"", ""}},
@@ -59,7 +59,7 @@ var flagModes = map[string][]struct{ mode, refused string }{
 	"warm eval": {
 		{"", "mode key name compare"},
 		{"--calibration c", "mode key compare"},
-		{"--url u", "workers max-tokens pooling ending double-bos head output calibration compare"},
+		{"--url u", "workers device max-tokens pooling ending double-bos head output calibration compare"},
 		{"--format judgebench", "mode key name baseline-train calibration holdout votes split-seed drop-long tolerance"},
 		{"--pool a,b", "but pool json"},
 	},
@@ -261,7 +261,7 @@ func TestFlagsOfModelsAreRefusedWhereADefaultConfigurationHasThem(t *testing.T) 
 		return code, stderr.String()
 	}
 	require.NoError(t, os.WriteFile(config, []byte("admin_key_file: admin.keys\nmodels:\n  m: {members: ["+tinyModel(t, "one", nil)+"]}\n"), 0o600))
-	for _, flag := range [][]string{{"--mode", "both"}, {"--dtype", "int8"}, {"--pooling", "last"}, {"--ending", "eos"}, {"--double-bos"}, {"--max-tokens", "9"}, {"--base", dir}, {"--alpha", "0.5"}, {"--ab-sample", "0.1"}} {
+	for _, flag := range [][]string{{"--mode", "both"}, {"--dtype", "int8"}, {"--pooling", "last"}, {"--ending", "eos"}, {"--double-bos"}, {"--max-tokens", "9"}, {"--base", dir}, {"--alpha", "0.5"}, {"--ab-sample", "0.1"}, {"--swap", "drain"}} {
 		code, stderr := serve(config, flag...)
 		assert.Equal(t, exitUsage, code, flag)
 		assert.Contains(t, stderr, flag[0]+" has no effect without --model")

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/cmd/warm/bench"
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/device"
 	"github.com/warmserve/warmserve/trainer/state"
 )
 
@@ -37,6 +39,8 @@ type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	exit           func(code int) // ends the process
+	// devices opens what computes; nil is device.Open.
+	devices func(name string, o device.Options) (e model.Engine, why, err error)
 }
 
 // run executes the command line and returns the exit code. Results go to
@@ -44,10 +48,15 @@ type program struct {
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout,
 	stderr io.Writer) int {
 	p := &program{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, exit: os.Exit}
-	root := p.root()
+	return p.run(ctx, args)
+}
+
+// run executes the command line and returns the exit code.
+func (p *program) run(ctx context.Context, args []string) int {
+	root, stderr := p.root(), p.stderr
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

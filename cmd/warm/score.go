@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/api"
-	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/warm"
 	"github.com/warmserve/warmserve/warm/reward"
@@ -25,6 +24,7 @@ type scoreFlags struct {
 	lambda    float64
 	truncate  string
 	threads   int
+	device    string
 	returns   []string
 	summary   string
 }
@@ -77,6 +77,7 @@ which they were.`,
 	l.StringVar(&f.truncate, "truncate", string(reward.TruncatePromptLeft),
 		"text over the context: prompt_left, left, right or error")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
+	deviceFlag(c, &f.device)
 	l.StringSliceVar(&f.returns, "return", nil,
 		"what to write beside rewards: attributes (what a reward is made of), steps (at the mark of each step) and trajectory (the reward after every token, with the token ids)")
 	l.StringVar(&f.summary, "summary", "",
@@ -88,8 +89,7 @@ which they were.`,
 }
 
 func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
-	rc, err := serve.RewardConfig(&f.model)
-	if err != nil {
+	if _, err := serve.RewardConfig(&f.model, nil); err != nil {
 		return usageError{err}
 	}
 	if e, err := warm.ParseEnsemble(f.aggregate, f.lambda); err != nil {
@@ -113,9 +113,17 @@ func (p *program) runScore(ctx context.Context, f scoreFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	e := model.NewEngine(f.threads)
+	e, err := p.compute(f.device, f.threads)
+	if err != nil {
+		return err
+	}
 	defer e.Close()
-	rc.Open, rc.Engine = p.open(ctx), e
+	f.model.DType = dtypeOn(e, f.model.DType)
+	rc, err := serve.RewardConfig(&f.model, e)
+	if err != nil {
+		return usageError{err}
+	}
+	rc.Open = p.open(ctx)
 	d, err := reward.Open(ctx, rc, e.Workers())
 	if err != nil {
 		return err

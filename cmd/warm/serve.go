@@ -15,6 +15,7 @@ import (
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/device"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/warm/reward"
@@ -29,6 +30,7 @@ type serveFlags struct {
 	anyName bool
 	addr    string
 	threads int
+	device  string
 	tlsCert string
 	tlsKey  string
 	keyFile string
@@ -67,8 +69,8 @@ A model is a name and the directories of its members, whole checkpoints or LoRA
 adapters as PEFT writes them, or their names on the Hugging Face hub; embedded:
 instead of directories is the members of the program's own model, and
 random:CONFIG.json serves random weights, for load tests. Settings come from
-flags, the variables WARM_ADDR, WARM_THREADS, WARM_KEY_FILE, WARM_LOG and
-WARM_API_KEY, and a YAML file, in this order of precedence.
+flags, the variables WARM_ADDR, WARM_DEVICE, WARM_THREADS, WARM_KEY_FILE, WARM_LOG
+and WARM_API_KEY, and a YAML file, in this order of precedence.
 
 Models change while they are served: by PUT, DELETE and rollback at
 /v1/models/NAME for who bears a key of --admin-key-file or WARM_ADMIN_KEY, and
@@ -104,6 +106,7 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 		"whatever name a request gives means the model, where there is one alone")
 	l.StringVar(&f.addr, "addr", defaultAddr, "where to listen, as `host:port`")
 	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
+	deviceFlag(c, &f.device)
 	l.StringVar(&f.keyFile, "key-file", "", "API keys, one a line, in a `file`")
 	l.StringVar(&f.tlsCert, "tls-cert", "",
 		"certificates for HTTPS, in a PEM `file`; read again when it changes")
@@ -121,6 +124,8 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 	modelFlags(c, &f.def, &f.alpha)
 	l.Float64Var(&f.def.ABSample, "ab-sample", 0,
 		"share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
+	l.StringVar(&f.def.Swap, "swap", "",
+		"how a revision takes the live one's place: beside, or drain, which holds requests and makes its room first (default beside)")
 	refuses(c, append(serveRules(&f, p.getenv), baseAlone(c))...)
 	return c
 }
@@ -142,7 +147,8 @@ func liveFlags(c *cobra.Command, f *serveFlags) {
 func modelFlags(c *cobra.Command, m *api.ModelSpec, alpha *float64) {
 	l := c.Flags()
 	l.StringVar(&m.Mode, "mode", "wa", "what is held in memory: wa, ens, both or member:NAME")
-	l.StringVar(&m.DType, "dtype", "float32", "number format of the weights: float32, bfloat16 or int8")
+	l.StringVar(&m.DType, "dtype", "",
+		"number format of the weights: float32, bfloat16 or int8 (default float32 on the CPU, bfloat16 on a card)")
 	readFlags(c, m)
 	l.IntVar(&m.MaxTokens, "max-tokens", 0, "tokens of a sequence (default the model's context)")
 	l.StringVar(&m.Base, "base", "", "the shared initialisation for --alpha, a `directory`")
@@ -168,7 +174,7 @@ func readFlags(c *cobra.Command, m *api.ModelSpec) {
 func reading(spec *api.ModelSpec) (reward.Config, error) {
 	alone := *spec
 	alone.Members = []api.MemberSpec{{Path: "."}}
-	c, err := serve.RewardConfig(&alone)
+	c, err := serve.RewardConfig(&alone, nil)
 	if err != nil {
 		err = usageError{err}
 	}
@@ -192,6 +198,7 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 	for name, set := range map[string]func(){
 		"addr":     func() { c.Addr = f.addr },
 		"threads":  func() { c.Threads = f.threads },
+		"device":   func() { c.Device = f.device },
 		"key-file": func() { c.KeyFile = f.keyFile },
 		"log":      func() { c.Log = f.log },
 
@@ -251,6 +258,32 @@ func listen(flag, addr string) (net.Listener, error) {
 	return ln, err
 }
 
+// openEngine opens what computes, and gives the --model flags' models its number format
+// where they say none: a state file compares what it says with what it said before.
+func (p *program) openEngine(f *serveFlags, c *serveConfig, log *slog.Logger) (model.Engine, error) {
+	e, why, err := p.device(c.Device, device.Options{Threads: c.Threads, Log: func(card, event string) {
+		log.Warn("card", "card", card, "event", event)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case why == nil:
+		log.Info("computing", "device", e.Device())
+	case errors.Is(why, device.ErrNoCard):
+		log.Info("computing", "device", e.Device(), "why", why.Error())
+	default:
+		log.Warn("the card cannot be used", "device", e.Device(), "why", why.Error())
+	}
+	if f.def.DType == "" {
+		f.def.DType = dtypeOn(e, "") // of what is read again, too
+		for _, name := range c.flagged {
+			c.Models[name].DType = f.def.DType
+		}
+	}
+	return e, nil
+}
+
 func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(string) bool) error {
 	hangup, stop := hangups()
 	defer stop()
@@ -262,6 +295,9 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	if err != nil {
 		return usageError{err}
 	}
+	level := new(slog.LevelVar)
+	level.Set(c.level())
+	log := p.newLog(c.Log, level)
 	demo := len(c.Models) == 0 && c.Watch == "" && len(adminKeys) == 0
 	if demo {
 		if err := f.serveEmbedded(&c); err != nil {
@@ -271,16 +307,17 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	if len(c.Models) == 0 && len(f.aliases) > 0 {
 		return usagef("--alias is for the models of --model or the configuration: in a manifest, and in a request, aliases is a field of the model")
 	}
-	level := new(slog.LevelVar)
-	level.Set(c.level())
-	log := p.newLog(c.Log, level)
 	certificates, certificate, err := tlsConfig(c.TLSCert, c.TLSKey, log)
 	if err != nil {
 		return usageError{err}
 	}
+	engine, err := p.openEngine(f, &c, log)
+	if err != nil {
+		return err
+	}
 	l := c.Limits
 	s, err := serve.New(serve.Config{
-		Models: c.Models, Watch: c.Watch, Threads: c.Threads, Sources: c.sources,
+		Models: c.Models, Watch: c.Watch, Engine: engine, Sources: c.sources,
 		Server: server.Config{
 			AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
 			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "",
@@ -327,7 +364,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	log.Info("listening", "addr", scheme+ln.Addr().String())
 	if _, ok := terminal(p.stderr); ok && c.Log != "json" {
 		b := banner{url: scheme + reachable(ln.Addr().String()), console: c.Console == nil ||
-			*c.Console, keys: len(keys) > 0, models: c.Models, watched: c.Watch}
+			*c.Console, keys: len(keys) > 0, models: c.Models, watched: c.Watch, device: engine.Device()}
 		b.write(p.stderr, painted(p.stderr))
 	}
 	reloads := &reloading{program: p, flags: f, changed: changed, config: c, demo: demo,

@@ -15,7 +15,7 @@ func serveRules(f *serveFlags, getenv func(string) string) []rule {
 		{when: func() bool { return len(f.models) == 0 && f.others(getenv) },
 			why: "without --model: the models of a configuration, manifest or state have settings of their own",
 			flags: []string{"mode", "dtype", "pooling", "ending", "double-bos", "head", "output",
-				"max-tokens", "base", "alpha", "ab-sample"}},
+				"max-tokens", "base", "alpha", "ab-sample", "swap"}},
 		{when: func() bool {
 			return f.file(getenv) == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" &&
 				getenv("WARM_ADMIN_KEY_FILE") == ""

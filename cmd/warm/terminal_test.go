@@ -21,10 +21,10 @@ import (
 func TestTheBannersRequestIsAnswered(t *testing.T) {
 	wantTools(t, "bash", "curl")
 	s := startServe(t)
-	b := banner{url: s.url, console: true, keys: true, models: map[string]*api.ModelSpec{embeddedName: {}, "other": {}}}
+	b := banner{url: s.url, console: true, keys: true, device: "cpu", models: map[string]*api.ModelSpec{embeddedName: {}, "other": {}}}
 	var out strings.Builder
 	b.write(&out, false)
-	for _, want := range []string{embeddedName, s.url + "/v1/reward", s.url + "/docs", "Ctrl-C"} {
+	for _, want := range []string{embeddedName, "device    cpu", s.url + "/v1/reward", s.url + "/docs", "Ctrl-C"} {
 		assert.Contains(t, out.String(), want)
 	}
 	assert.NotContains(t, out.String(), "\x1b", "no colour was asked for")

@@ -31,9 +31,23 @@ type Scorer interface {
 	// Score sets dst[i] to the raw reward of seqs[i]; both are of one length,
 	// which may be 0. The reward of a sequence is the same to the bit whatever
 	// the others are. Score reads seqs and keeps none of it. After an error dst
-	// holds nothing of meaning. A NaN or an infinity is returned as it is.
+	// holds nothing of meaning; one that wraps an *UnavailableError passes. A NaN or an
+	// infinity is returned as it is.
 	Score(dst []float32, seqs []Sequence) error
 }
+
+// UnavailableError is that of a Scorer whose device does not compute now and will
+// again by itself: what was to be scored may be sent again.
+type UnavailableError struct {
+	After time.Duration // about how long that takes
+	Err   error         // what happened
+}
+
+// Error says what happened.
+func (e *UnavailableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what happened.
+func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // Lane is a queue's line of work for one scorer. The lane is its own identity:
 // two lanes of one scorer take turns with each other.

@@ -32,11 +32,23 @@ func Error(err error) *api.Error {
 	case errors.Is(err, batch.ErrDraining):
 		return api.Errorf(api.CodeDraining, "", "the server is stopping, try another or again")
 	}
+	if away, ok := errors.AsType[*batch.UnavailableError](err); ok {
+		e := api.Errorf(api.CodeNotReady, "", "the device that computes the model starts again, try again")
+		e.RetryAfter = away.After
+		return e
+	}
 	return api.Errorf(api.CodeInternal, "", "a fault of the server; its log has more under this request's id")
 }
 
-// isOverload reports whether err says that the queue has no room or no time.
+// isOverload reports whether err says that the queue has no room or no time, or its
+// device no work.
 func isOverload(err error) bool {
-	return errors.Is(err, batch.ErrOverloaded) || errors.Is(err, batch.ErrExpired) ||
+	return unavailable(err) || errors.Is(err, batch.ErrOverloaded) || errors.Is(err, batch.ErrExpired) ||
 		errors.Is(err, batch.ErrDraining)
+}
+
+// unavailable reports whether err says that a device starts again.
+func unavailable(err error) bool {
+	_, ok := errors.AsType[*batch.UnavailableError](err)
+	return ok
 }

@@ -150,8 +150,8 @@ func (s *Service) charge(c *Call, tokens int) error {
 	return nil
 }
 
-// RewardWhenRoom is Reward, and while the queue is full or no model is live yet
-// it waits, at most for patience, as the clients of other stacks would rather wait
+// RewardWhenRoom is Reward, and while the queue is full, no model is live yet or its
+// device starts again it waits, at most for patience, as the clients of other stacks would rather wait
 // than be refused: one refusal ends a verl run, and five within five seconds an
 // OpenRLHF step.
 //
@@ -169,6 +169,9 @@ func (s *Service) RewardWhenRoom(
 		switch {
 		case errors.Is(err, batch.ErrOverloaded):
 			room = func() bool { return s.queue.Room(c.queued) }
+		case unavailable(err):
+			again := time.Now().Add(devicePause)
+			room = func() bool { return s.Draining() || time.Now().After(again) }
 		case api.IsCode(err, api.CodeNotReady) && !s.Draining():
 			room = func() bool { return s.Draining() || len(s.models.List()) > 0 }
 		default:
@@ -183,6 +186,9 @@ func (s *Service) RewardWhenRoom(
 		return nil, err
 	}
 }
+
+// devicePause is how long a request waits until it asks again a device that is away.
+const devicePause = 250 * time.Millisecond
 
 // pollInterval is how often the first in line looks whether it may go on: less
 // than a batch takes on any model that fills a queue.

@@ -18,7 +18,7 @@ import (
 )
 
 // BoardTest is an evaluation set to judge models on as its leaderboard does. Of Test it takes Files,
-// which may be directories of such files, Read, SkipBad, Workers, Open and Say.
+// which may be directories of such files, Read, SkipBad, Workers, Engine, Open and Say.
 type BoardTest struct {
 	Test
 	Board boards.Board
@@ -71,8 +71,8 @@ func BoardCheckpoints(ctx context.Context, dirs []string, t BoardTest) (*BoardRe
 	if err != nil {
 		return nil, err
 	}
-	engine := model.NewEngine(t.Workers)
-	defer engine.Close()
+	engine, done := t.engine()
+	defer done()
 	score := func(dir string, config []byte, src model.Source) ([]float64, error) {
 		m, err := t.load(dir, config, src, engine)
 		if err != nil {

@@ -32,6 +32,8 @@ type Test struct {
 	// pairs that Holdout takes from Files are left out where the two overlap.
 	Baseline []string
 	Workers  int
+	// Engine computes; nil is the CPU with Workers. It stays the caller's.
+	Engine model.Engine
 	// Open opens a checkpoint; nil is [loader.Open].
 	Open func(dir string) (*loader.Checkpoint, error)
 	// Say is told what was left out or cut; may be nil.
@@ -65,8 +67,9 @@ func Checkpoints(ctx context.Context, dirs []string, t Test) (*Report, error) {
 	if j.texts, j.pairs, err = t.encode(b, j.texts, d); err != nil {
 		return nil, err
 	}
-	j.engine = model.NewEngine(t.Workers)
-	defer j.engine.Close()
+	engine, done := t.engine()
+	defer done()
+	j.engine = engine
 	r, err := j.begin(d.Dropped)
 	if err != nil {
 		return nil, err
@@ -90,6 +93,15 @@ func (t *Test) openFirst(dirs []string) (*rm.Base, error) {
 		return nil, err
 	}
 	return rm.ReadBase(first, t.Read)
+}
+
+// engine returns what computes, and what lets it go.
+func (t *Test) engine() (e model.Engine, done func()) {
+	if t.Engine != nil {
+		return t.Engine, func() {}
+	}
+	e = model.NewEngine(t.Workers)
+	return e, e.Close
 }
 
 // newJudge reads the pairs.
@@ -263,11 +275,12 @@ func (t Test) scoreModels(ctx context.Context, dirs []string,
 	return each(isWA, NameWA, rewards)
 }
 
-// load makes a model of weights, of the checkpoint in dir or of an average that it is in.
+// load makes a model of weights, of the checkpoint in dir or of an average that it is in, in the
+// number format that is the device's own.
 func (t Test) load(dir string, config []byte, src model.Source, e model.Engine) (model.Model, error) {
 	c, _, err := reward.Resolve(dir, config, src, t.Read) // the notes are those of warm check
 	if err != nil {
 		return nil, err
 	}
-	return e.Load(c, src, model.LoadOptions{Workers: e.Workers()})
+	return e.Load(c, src, model.LoadOptions{DType: e.DTypes()[0], Workers: e.Workers()})
 }

@@ -2,6 +2,8 @@ package serve
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/warmserve/warmserve/api"
@@ -21,26 +23,26 @@ type builder struct {
 
 // Check implements live.Builder.
 func (b *builder) Check(spec *api.ModelSpec) error {
-	_, err := RewardConfig(spec)
+	_, err := RewardConfig(spec, b.engine)
 	return err
 }
 
 // Build implements live.Builder.
 func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 	progress func(string, float64)) (live.Model, error) {
-	c, err := RewardConfig(spec)
+	c, err := RewardConfig(spec, b.engine)
 	if err != nil {
 		return nil, err
 	}
 	open := b.sources.Opening(ctx, downloads(progress))
-	c.Progress, c.Open, c.Engine = progress, open.Open, b.engine
+	c.Progress, c.Open = progress, open.Open
 	workers := b.engine.Workers()
 	if len(b.models.List()) > 0 {
 		workers = max(1, workers/2) // the rest is for the requests beside it
 	}
 	d, err := reward.Open(ctx, c, workers)
 	if err != nil {
-		return nil, err
+		return nil, b.roomFor(name, spec, err)
 	}
 	if err := context.Cause(ctx); err != nil {
 		d.Close()
@@ -62,6 +64,17 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 		}
 	}
 	return m, nil
+}
+
+// roomFor says what to do about a model that does not fit beside what is live.
+func (b *builder) roomFor(name string, spec *api.ModelSpec, err error) error {
+	if _, ok := errors.AsType[*model.MemoryError](err); !ok {
+		return err
+	}
+	if _, _, live := b.models.Describe(name); live && spec.Swap != api.SwapDrain {
+		return fmt.Errorf("%w beside the revision that is live: swap: drain makes its room first", err)
+	}
+	return err
 }
 
 // downloads tells of downloads as of the other work of a load.

@@ -104,7 +104,7 @@ func parseManifest(file string, data []byte, sources Sources) (map[string]*api.M
 	if err := sources.Resolve(filepath.Dir(file), m.Models); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := Check(m.Models); err != nil {
+	if err := Check(m.Models, nil); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	for _, spec := range m.Models {

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -27,8 +28,8 @@ func NewModel(name string, d *reward.Deployment, e model.Engine) *Model {
 		Model: api.Model{
 			ID: name, Revision: d.Revision, Mode: string(d.Mode), Modes: []string{string(d.Mode)},
 			Architecture: c.Architecture, ContextLength: d.Context, Pooling: string(d.Pooling),
-			DType: d.DType.String(),
-			Head:  c.HeadTensors()[0] + c.HeadWords(), Attributes: c.AttributeNames(),
+			DType: d.DType.String(), Device: e.Device(),
+			Head: c.HeadTensors()[0] + c.HeadWords(), Attributes: c.AttributeNames(),
 			Created: d.Created.Unix(), Normalized: d.Calibrated(),
 		},
 		Label: c.Label, Memory: int64(d.Bytes()),
@@ -197,5 +198,8 @@ func (s *scorer) Score(dst []float32, seqs []batch.Sequence) error {
 	}
 	err := s.engine.Score(s.model, dst, s.seqs)
 	clear(s.seqs) // the tokens belong to the caller
+	if away, ok := errors.AsType[*model.UnavailableError](err); ok {
+		return &batch.UnavailableError{After: away.After, Err: err}
+	}
 	return err
 }

@@ -25,8 +25,11 @@ type Config struct {
 	// Watch is a manifest of models that is carried out whenever it is replaced,
 	// or the folder that holds it. Default: none.
 	Watch string
-	// Threads is the number of engine workers; default all processors.
+	// Threads is the number of workers of the CPU's engine; default all processors.
 	Threads int
+	// Engine computes, on its device; nil is the CPU. The server closes it, and New
+	// when it fails.
+	Engine model.Engine
 	// Sources open references to checkpoints that are no directories. Default: none.
 	Sources Sources
 }
@@ -48,14 +51,15 @@ func New(c Config) (*Server, error) {
 		models[name] = spec.Clone()
 	}
 	c.Models = models
-	if err := c.Sources.Resolve("", c.Models); err != nil {
-		return nil, err
+	if c.Engine == nil {
+		c.Engine = model.NewEngine(c.Threads)
 	}
-	if err := Check(c.Models); err != nil {
-		return nil, err
-	}
-	s := &Server{config: c, models: live.NewModels(), engine: model.NewEngine(c.Threads),
+	s := &Server{config: c, models: live.NewModels(), engine: c.Engine,
 		log: cmp.Or(c.Server.Logger, slog.Default())}
+	if err := s.check(); err != nil {
+		s.engine.Close()
+		return nil, err
+	}
 	c.Server.Builder = &builder{engine: s.engine, models: s.models, sources: c.Sources, log: s.log}
 	c.Server.Reference = c.Sources.asked
 	var err error
@@ -64,6 +68,14 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// check settles the paths of the models and reports what is wrong with them.
+func (s *Server) check() error {
+	if err := s.config.Sources.Resolve("", s.config.Models); err != nil {
+		return err
+	}
+	return Check(s.config.Models, s.engine)
 }
 
 // Close ends the server at once. It is called after Run too: a batch that

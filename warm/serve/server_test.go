@@ -133,7 +133,7 @@ func TestAllThatIsWrongWithModelsIsSaidTogether(t *testing.T) {
 		"m m": {Members: []api.MemberSpec{{Path: "a"}}, DType: "float12", Pooling: "middle", Ending: "soon"},
 		"n":   {Members: []api.MemberSpec{{Path: "a"}, {Path: "b"}}, Weights: []float64{1}},
 		"o":   {},
-	})
+	}, nil)
 	for _, want := range []string{`"m m": a model's name is`, "models.m m: ", "float12", `pooling rule "middle"`, `ending "soon"`, "models.n: weights: 1 weights for 2 members", "models.o: members: members is missing"} {
 		assert.ErrorContains(t, err, want)
 	}

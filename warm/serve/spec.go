@@ -14,14 +14,15 @@ import (
 )
 
 // Check reports all that is wrong with the models of a configuration, by name,
-// as far as that can be known without opening a file.
-func Check(models map[string]*api.ModelSpec) error {
+// as far as that can be known without opening a file. e is what they are for, nil
+// where that is not known.
+func Check(models map[string]*api.ModelSpec, e model.Engine) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(models)) {
 		if err := api.CheckModelName(name); err != nil {
 			errs = append(errs, fmt.Errorf("models: %q: %s", name, err.Message))
 		}
-		if _, err := RewardConfig(models[name]); err != nil {
+		if _, err := RewardConfig(models[name], e); err != nil {
 			errs = append(errs, fmt.Errorf("models.%s: %w", name, err))
 		}
 	}
@@ -49,11 +50,13 @@ func checkAliases(models map[string]*api.ModelSpec) (errs []error) {
 	return errs
 }
 
-// RewardConfig returns what is loaded for a model. Its error says all that is
-// wrong with spec, as far as that can be known without opening a file.
-func RewardConfig(spec *api.ModelSpec) (reward.Config, error) {
+// RewardConfig returns what is loaded for a model on the device of an engine, nil for
+// one that is not known yet. Its error says all that is wrong with spec, as far as that
+// can be known without opening a file.
+func RewardConfig(spec *api.ModelSpec, e model.Engine) (reward.Config, error) {
 	c := reward.Config{
-		Mode: reward.Mode(spec.Mode), Base: spec.Base, Alpha: spec.Alpha, Extrapolate: spec.Extrapolate,
+		Engine: e,
+		Mode:   reward.Mode(spec.Mode), Base: spec.Base, Alpha: spec.Alpha, Extrapolate: spec.Extrapolate,
 		Ignore: spec.Ignore, MaxTokens: spec.MaxTokens, DoubleBOS: spec.DoubleBOS, Head: spec.Head,
 		Output: spec.Output,
 	}
@@ -63,10 +66,12 @@ func RewardConfig(spec *api.ModelSpec) (reward.Config, error) {
 		err = fmt.Errorf("%s: %s", e.Param, e.Message) // whoever reads it has no use for the wire's code
 	}
 	errs = append(errs, err)
-	if spec.DType != "" {
-		if c.DType, err = kernel.ParseDType(spec.DType); err != nil {
-			errs = append(errs, err)
-		}
+	if e != nil {
+		c.DType, err = model.ChooseDType(e, spec.DType)
+		errs = append(errs, err)
+	} else if spec.DType != "" {
+		c.DType, err = kernel.ParseDType(spec.DType)
+		errs = append(errs, err)
 	}
 	if spec.Pooling != "" {
 		if c.Pooling, err = model.ParsePooling(spec.Pooling); err != nil {

@@ -11,16 +11,19 @@ import (
 	"github.com/warmserve/warmserve/model/kernel"
 )
 
-// Engine measures the processor's peak, matrix products and the whole forward pass.
+// Engine measures the processor's peak, matrix products and the whole forward pass; of
+// a card the forward pass alone.
 type Engine struct {
+	// Device computes; nil is the CPU with Threads workers. Who made it closes it.
+	Device      model.Engine
 	Random      string // a Hugging Face config.json
 	Batch       int    // sequences
 	Length      int    // of each, in tokens
 	Ragged      bool   // lengths uniform in [Length/8, Length]
 	Answers     int    // that share each prompt
 	Shapes      []string
-	ForwardOnly bool // neither products nor the memory's bandwidth
-	DTypes      []string
+	ForwardOnly bool     // neither products nor the memory's bandwidth
+	DTypes      []string // nil is the device's own
 	Threads     int
 	Level       string // of the CPU, "" for the best
 	Rounds      int    // measured, after one that is not
@@ -28,6 +31,11 @@ type Engine struct {
 
 // Run measures. A [UsageError] says what cannot be measured.
 func (b *Engine) Run() (*EngineReport, error) {
+	e, done := b.engine()
+	defer done()
+	if err := b.suits(e); err != nil {
+		return nil, UsageError{err}
+	}
 	cfg, dtypes, restore, err := machine{b.Random, b.DTypes, b.Level}.prepare(
 		count{"batch", b.Batch}, count{"length", b.Length}, count{"threads", b.Threads},
 		count{"rounds", b.Rounds}, count{"answers", b.Answers})
@@ -41,7 +49,41 @@ func (b *Engine) Run() (*EngineReport, error) {
 	}
 	r := &EngineReport{CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(),
 		Threads: b.Threads, Config: b.Random}
-	return r, b.measure(r, cfg, dtypes, shapes)
+	if b.onCard(e) {
+		r.Device = e.Device()
+	}
+	return r, b.measure(r, e, cfg, dtypes, shapes)
+}
+
+// engine returns what computes, and what lets it go.
+func (b *Engine) engine() (e model.Engine, done func()) {
+	if b.Device != nil {
+		return b.Device, func() {}
+	}
+	e = model.NewEngine(b.Threads)
+	return e, e.Close
+}
+
+// onCard reports whether an engine is another than the CPU's.
+func (b *Engine) onCard(e model.Engine) bool {
+	_, cpu := e.(model.CPU)
+	return !cpu
+}
+
+// suits refuses what the device does not compute in, and settles what it does.
+func (b *Engine) suits(e model.Engine) error {
+	if len(b.DTypes) == 0 {
+		b.DTypes = []string{e.DTypes()[0].String()}
+	}
+	for _, d := range b.DTypes {
+		if _, err := model.ChooseDType(e, d); err != nil {
+			return err
+		}
+	}
+	if b.onCard(e) && b.Level != "" {
+		return fmt.Errorf("--level is of the CPU, and %s computes", e.Device())
+	}
+	return nil
 }
 
 // batches returns the shapes that the flags ask for.
@@ -73,13 +115,17 @@ func (b *Engine) batches(context int) ([]shape, error) {
 	return out, nil
 }
 
-func (b *Engine) measure(r *EngineReport, cfg *model.Config, dtypes []kernel.DType, shapes []shape) error {
+func (b *Engine) measure(r *EngineReport, e model.Engine, cfg *model.Config, dtypes []kernel.DType, shapes []shape) error {
 	peak := map[kernel.DType]float64{}
+	card := b.onCard(e)
 	for _, d := range dtypes {
+		if card {
+			break // what a card could do is not measured
+		}
 		peak[d] = onAll(b.Threads, func() float64 { return kernel.Peak(d) })
 		r.Peaks = append(r.Peaks, peakReport{d.String(), peak[d]})
 	}
-	if !b.ForwardOnly {
+	if !b.ForwardOnly && !card {
 		r.ReadGBs = b.bandwidth()
 		for _, d := range dtypes {
 			b.gemms(r, cfg, d, peak[d])
@@ -87,7 +133,7 @@ func (b *Engine) measure(r *EngineReport, cfg *model.Config, dtypes []kernel.DTy
 	}
 	exact := make([][]float32, len(shapes))
 	for _, d := range dtypes {
-		if err := b.forwards(r, cfg, d, peak[d], shapes, exact); err != nil {
+		if err := b.forwards(r, e, cfg, d, peak[d], shapes, exact); err != nil {
 			return err
 		}
 	}
@@ -96,15 +142,14 @@ func (b *Engine) measure(r *EngineReport, cfg *model.Config, dtypes []kernel.DTy
 
 // forwards measures every shape on one loaded model. exact holds the scores of
 // each shape in float32, once they are known.
-func (b *Engine) forwards(r *EngineReport, cfg *model.Config, d kernel.DType, peak float64,
+func (b *Engine) forwards(r *EngineReport, e model.Engine, cfg *model.Config, d kernel.DType, peak float64,
 	shapes []shape, exact [][]float32) error {
-	e := model.NewEngine(b.Threads)
-	defer e.Close()
 	t := time.Now()
 	m, err := e.Load(cfg, model.NewRandom(cfg, Seed), model.LoadOptions{DType: d, Workers: b.Threads})
 	if err != nil {
 		return err
 	}
+	defer m.Close()
 	load := time.Since(t).Seconds()
 	debug.FreeOSMemory() // what loading needed for a moment
 	r.Parameters = m.Parameters()
@@ -144,7 +189,9 @@ func (b *Engine) score(f *forwardReport, e model.Engine, m model.Model, seqs []m
 	}
 	s := median(f.Seconds)
 	f.TokensPerS, f.GFLOPs = float64(f.Tokens)/s, flops/s/1e9
-	f.Share = f.GFLOPs / peak
+	if peak > 0 {
+		f.Share = f.GFLOPs / peak
+	}
 	f.RSSBytes = rss()
 	return scores, nil
 }

@@ -12,6 +12,7 @@ type EngineReport struct {
 	Level      string          `json:"level"`
 	Go         string          `json:"go"`
 	Threads    int             `json:"threads"`
+	Device     string          `json:"device,omitempty"` // that computed the forward pass; "" for the CPU
 	Peaks      []peakReport    `json:"peaks"`
 	ReadGBs    float64         `json:"memory_read_gb_per_s,omitempty"` // all threads, 256 MB
 	GEMM       []gemmReport    `json:"gemm,omitempty"`
@@ -45,7 +46,7 @@ type forwardReport struct {
 	Seconds     []float64 `json:"seconds"`   // of each round
 	TokensPerS  float64   `json:"tokens_per_s"`
 	GFLOPs      float64   `json:"gflop_per_s"`
-	Share       float64   `json:"share_of_peak"`
+	Share       float64   `json:"share_of_peak"` // 0 where the peak is not measured
 	// Against float32 on the same inputs, when that was measured too.
 	RMSError  *float64 `json:"rms_error_of_score_std,omitempty"`
 	PairOrder *float64 `json:"pair_order_kept,omitempty"`
@@ -54,8 +55,13 @@ type forwardReport struct {
 // Write prints the report for people.
 func (r *EngineReport) Write(w io.Writer) error {
 	fmt.Fprintf(w, "%s, level %s, %d threads, %s\n\n", r.CPU, r.Level, r.Threads, r.Go)
+	if r.Device != "" {
+		fmt.Fprintf(w, "computed on %s\n\n", r.Device)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "peak\tGFLOP/s\t")
+	if len(r.Peaks) > 0 {
+		fmt.Fprintln(t, "peak\tGFLOP/s\t")
+	}
 	for _, p := range r.Peaks {
 		fmt.Fprintf(t, "%s\t%.0f\t\n", p.DType, p.GFLOPs)
 	}
@@ -74,9 +80,13 @@ func (r *EngineReport) Write(w io.Writer) error {
 		if f.RMSError != nil {
 			rms, order = fmt.Sprintf("%.2f %%", 100**f.RMSError), fmt.Sprintf("%.2f %%", 100**f.PairOrder)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f %%\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", f.DType, f.Shape,
+		share := ""
+		if f.Share > 0 {
+			share = fmt.Sprintf("%.0f %%", 100*f.Share)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%.0f\t%.0f\t%s\t%.1f\t%.0f\t%.0f\t%s\t%s\t\n", f.DType, f.Shape,
 			f.Tokens, f.TokensPerS,
-			f.GFLOPs, 100*f.Share, 1e3*median(f.Seconds), float64(f.WeightBytes)/1e6,
+			f.GFLOPs, share, 1e3*median(f.Seconds), float64(f.WeightBytes)/1e6,
 			float64(f.RSSBytes)/1e6, rms, order)
 	}
 	return t.Flush()

@@ -22,8 +22,10 @@ import (
 
 // Serve measures what the server loses of the engine's speed under load.
 type Serve struct {
-	Random       string // a Hugging Face config.json
-	DType        string
+	Device       model.Engine // computes beside the server; who made it closes it
+	DeviceName   string       // what the server is told to compute with
+	Random       string       // a Hugging Face config.json
+	DType        string       // "" is the device's own
 	Threads      int
 	Dialects     []string // in turn
 	Clients      int
@@ -48,6 +50,7 @@ type ServeReport struct {
 	Go         string          `json:"go"`
 	Processors int             `json:"processors"`
 	Config     string          `json:"config"`
+	Device     string          `json:"device"`
 	DType      string          `json:"dtype"`
 	Parameters int             `json:"parameters"`
 	Runs       []servedRun     `json:"runs"`
@@ -86,7 +89,7 @@ func (b *Serve) validate() error {
 	errs = append(errs, atLeastOne(count{"threads", b.Threads}, count{"clients", b.Clients},
 		count{"prompt", b.Prompt}, count{"answer", b.Answer}, count{"rounds", b.Rounds},
 		count{"engine-rounds", b.EngineRounds}))
-	if _, err := kernel.ParseDType(b.DType); err != nil {
+	if _, err := model.ChooseDType(b.Device, b.DType); err != nil {
 		errs = append(errs, err)
 	}
 	for _, d := range b.Dialects {
@@ -107,6 +110,9 @@ func (b *Serve) Run(ctx context.Context) (r *ServeReport, err error) {
 	if err := b.validate(); err != nil {
 		return nil, UsageError{err}
 	}
+	if b.DType == "" {
+		b.DType = b.Device.DTypes()[0].String()
+	}
 	config, err := os.ReadFile(b.Random)
 	if err != nil {
 		return nil, UsageError{err}
@@ -124,14 +130,14 @@ func (b *Serve) Run(ctx context.Context) (r *ServeReport, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer engine.engine.Close()
+	defer engine.model.Close()
 	if n := b.Prompt + b.Answer + 8; n > engine.model.Network().Positions { // a few special tokens
 		return nil, usagef("--prompt and --answer: %d tokens are over the model's context of %d", n,
 			engine.model.Network().Positions)
 	}
 	r = &ServeReport{
 		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Processors: runtime.NumCPU(),
-		Config: b.Random, DType: b.DType, Parameters: engine.model.Parameters(),
+		Config: b.Random, Device: b.Device.Device(), DType: b.DType, Parameters: engine.model.Parameters(),
 	}
 	if err := b.measure(ctx, r, checkpoint, engine); err != nil {
 		return nil, err
@@ -233,13 +239,11 @@ func (b *Serve) openEngine(config []byte) (*benchedEngine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &benchedEngine{bench: Engine{Threads: b.Threads, Rounds: b.EngineRounds}, engine: model.NewEngine(b.Threads)}
-	e.model, err = e.engine.Load(cfg, model.NewRandom(cfg, Seed), model.LoadOptions{DType: d, Workers: b.Threads})
+	m, err := b.Device.Load(cfg, model.NewRandom(cfg, Seed), model.LoadOptions{DType: d, Workers: b.Threads})
 	if err != nil {
-		e.engine.Close()
 		return nil, err
 	}
-	return e, nil
+	return &benchedEngine{bench: Engine{Threads: b.Threads, Rounds: b.EngineRounds}, engine: b.Device, model: m}, nil
 }
 
 // rate measures the engine on batches of a shape.

@@ -100,7 +100,7 @@ func (t *tail) String() string {
 // startServer starts warm serve and waits until it is ready.
 func (b *Serve) startServer(ctx context.Context, args ...string) (*servedProcess, error) {
 	cmd, err := b.Command(append([]string{"serve", "--addr", "127.0.0.1:0", "--threads",
-		strconv.Itoa(b.Threads), "--dtype", b.DType}, args...)...)
+		strconv.Itoa(b.Threads), "--device", b.DeviceName, "--dtype", b.DType}, args...)...)
 	if err != nil {
 		return nil, err
 	}

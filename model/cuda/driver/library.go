@@ -129,3 +129,10 @@ func cString(p *byte) string {
 	}
 	return string(unsafe.Slice(p, n))
 }
+
+// Find opens the driver's library without starting it, which takes a while where there
+// are cards. The error says why it cannot be used.
+func Find() error {
+	_, err := load()
+	return err
+}

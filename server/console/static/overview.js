@@ -95,7 +95,7 @@ function card(m) {
     m.warning ? h('p', {class: 'problem'}, m.warning) : null,
     h('dl', {class: 'facts'},
       fact('Architecture', m.architecture), fact('Parameters', m.parameters ? count(m.parameters) + (m.members.length > 1 ? ' a member' : '') : ''),
-      fact('Number format', m.dtype), fact('Memory', m.memory_bytes ? bytes(m.memory_bytes) : ''), fact('Context', `${m.context_length} tokens`), reading(m).map(([name, value]) => fact(name, value)),
+      fact('Number format', m.dtype), fact('Device', m.device), fact('Memory', m.memory_bytes ? bytes(m.memory_bytes) : ''), fact('Context', `${m.context_length} tokens`), reading(m).map(([name, value]) => fact(name, value)),
       fact('α', m.alpha !== undefined ? `${m.alpha} from the base to the average` : ''),
       fact('Kept for pinned requests', m.previous ? h('span', {class: 'revision'}, shortRevision(m.previous)) : '')),
     m.members.length ? h('section', {}, h('h3', {}, m.members.length === 1 ? 'One member' : `${m.members.length} members${m.weights && new Set(m.weights).size === 1 ? ', of equal weight' : ''}`), members(m)) : null,

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/device"
+)
+
+// deviceVariable names what computes where --device and a configuration do not.
+const deviceVariable = "WARM_DEVICE"
+
+// deviceFlag is the flag of what computes.
+func deviceFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "device", "", "what computes, a `device`: "+device.Forms+
+		" (default the variable WARM_DEVICE, else auto: the first card that can be used, else the CPU)")
+}
+
+// device opens what computes. why is as [device.Open] has it.
+func (p *program) device(name string, o device.Options) (e model.Engine, why, err error) {
+	if name == "" {
+		name = p.getenv(deviceVariable)
+	}
+	open := p.devices
+	if open == nil {
+		open = device.Open
+	}
+	if err := device.Check(name); err != nil {
+		return nil, nil, usageError{err}
+	}
+	return open(name, o)
+}
+
+// compute opens what computes for a command that ends, and tells a person when it is a
+// card, or a card that there is cannot be used.
+func (p *program) compute(name string, threads int) (model.Engine, error) {
+	e, why, err := p.device(name, device.Options{Threads: threads, Log: func(card, event string) {
+		fmt.Fprintf(p.stderr, "%s: %s\n", card, event)
+	}})
+	switch {
+	case err != nil:
+		return nil, err
+	case !onCPU(e):
+		fmt.Fprintln(p.stderr, "computing on", e.Device())
+	case why != nil && !errors.Is(why, device.ErrNoCard):
+		fmt.Fprintln(p.stderr, "computing on the CPU:", why)
+	}
+	return e, nil
+}
+
+// onCPU reports whether an engine is that of the CPU.
+func onCPU(e model.Engine) bool {
+	_, ok := e.(model.CPU)
+	return ok
+}
+
+// dtypeOn is the number format of a device for a name, as words: "" is the device's own.
+func dtypeOn(e model.Engine, name string) string { return cmp.Or(name, e.DTypes()[0].String()) }

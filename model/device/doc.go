@@ -1,0 +1,4 @@
+// Package device opens what models are scored on by its name: the processors of this
+// process, or cards, each with a worker. It joins what knows nothing of each other, and
+// is imported by programs alone; everything else is given a [model.Engine].
+package device
