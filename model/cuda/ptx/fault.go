@@ -2,7 +2,9 @@ package ptx
 
 import (
 	"fmt"
+	"maps"
 	"math/bits"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -85,10 +87,9 @@ func (c *cluster) stuck() {
 	}
 	sort.Strings(lines)
 	for _, b := range c.blocks {
-		for _, e := range b.barriers {
-			if e.pending != e.count || e.tx != 0 {
-				lines = append(lines, fmt.Sprintf("block %d: the mbarrier at %#x is in phase %d, waits for %d of %d arrivals and %d bytes", b.id, e.at, e.phase, e.pending, e.count, e.tx))
-			}
+		for _, at := range slices.Sorted(maps.Keys(b.barriers)) {
+			e := b.barriers[at]
+			lines = append(lines, fmt.Sprintf("block %d: the mbarrier at %#x is in phase %d, waits for %d of %d arrivals and %d bytes", b.id, at, e.phase, e.pending, e.count, e.tx))
 		}
 	}
 	panic(&Fault{Kernel: c.blocks[0].kernel.Name, Block: c.blocks[0].id, What: "deadlock:\n\t" + strings.Join(lines, "\n\t")})

@@ -35,3 +35,16 @@ func BenchmarkProduct(b *testing.B) {
 	}
 	b.ReportMetric(float64(mc.Steps())/1e6/b.Elapsed().Seconds(), "Minst/s")
 }
+
+// BenchmarkTrials runs the trials one behind the other: copies, barriers and tensor cores.
+func BenchmarkTrials(b *testing.B) {
+	for name := range trials {
+		b.Run(name, func(b *testing.B) {
+			m, err := ptx.Load(kernel.Table[kernelOf(name)].Module)
+			require.NoError(b, err)
+			for b.Loop() {
+				require.NoError(b, attempt(name, m.Kernel(kernelOf(name)), 1))
+			}
+		})
+	}
+}

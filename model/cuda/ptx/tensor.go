@@ -202,8 +202,9 @@ func (s *wgmmaShape) make(w *warp, da, db uint64, add bool) {
 		}
 	}
 	var sums [16][256]float32
+	plain := finite(y, s.n)
 	for r := range 16 {
-		products(sums[r][:s.n], x[r][:], y)
+		products(sums[r][:s.n], x[r][:], y, plain)
 	}
 	for i, o := range s.acc {
 		d := &w.r32[o.reg.index]
@@ -222,27 +223,30 @@ func (s *wgmmaShape) make(w *warp, da, db uint64, add bool) {
 }
 
 // products sets sums to the product of a row and a matrix [K][N]. A zero of the
-// row costs nothing where its factors are finite.
-func products(sums, x, y []float32) {
+// row costs nothing where a row of the matrix is plain.
+func products(sums, x, y []float32, plain [16]bool) {
 	n := len(sums)
 	clear(sums)
 	for k, v := range x {
-		line := y[k*n:][:n]
-		if v == 0 && finite(line) {
+		if v == 0 && plain[k] {
 			continue
 		}
-		for c, e := range line {
+		for c, e := range y[k*n:][:n] {
 			sums[c] += float32(v * e)
 		}
 	}
 }
 
-func finite(x []float32) bool {
-	s := float32(0)
-	for _, v := range x {
-		s += v * 0
+// finite tells of each of 16 rows whether all its n numbers are finite.
+func finite(y []float32, n int) (out [16]bool) {
+	for k := range out {
+		s := float32(0)
+		for _, v := range y[k*n:][:n] {
+			s += v * 0
+		}
+		out[k] = s == 0
 	}
-	return s == 0
+	return out
 }
 
 // row reads 16 numbers of K, two chunks of a swizzled row.
@@ -306,8 +310,9 @@ func (in *inst) mma() {
 			}
 		}
 		var sums [16][8]float32
+		plain := finite(y[:], 8)
 		for r := range 16 {
-			products(sums[r][:], x[r][:], y[:])
+			products(sums[r][:], x[r][:], y[:], plain)
 		}
 		var old [4]row32
 		for i := range 4 {
