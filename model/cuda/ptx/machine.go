@@ -2,7 +2,6 @@ package ptx
 
 import (
 	"fmt"
-	"math/bits"
 	"math/rand/v2"
 )
 
@@ -325,5 +324,3 @@ func (c *cluster) agentName(e epoch) string {
 	}
 	return "a copy"
 }
-
-func count(mask uint32) uint64 { return uint64(bits.OnesCount32(mask)) }
