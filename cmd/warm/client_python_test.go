@@ -177,6 +177,7 @@ func TestRLClientsGetTheNativeRewards(t *testing.T) {
 // TestPythonClientsKeepTheirPromises runs the tests of the clients themselves,
 // against a server that refuses on purpose.
 func TestPythonClientsKeepTheirPromises(t *testing.T) {
+	t.Parallel()
 	out, err := python(t, filepath.Join("testdata", "client_faults.py"), clientFiles(t)).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	assert.Contains(t, string(out), "\nOK\n")

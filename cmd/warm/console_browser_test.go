@@ -58,6 +58,15 @@ var theBrowser = sync.OnceValues(func() (context.Context, error) {
 	return ctx, chromedp.Do(ctx, chromedp.Navigate("about:blank"))
 })
 
+// haste is how many times as fast as elsewhere the timers of pages run, which look at
+// metrics and loads now and then. Pictures are of pages in their own time.
+func haste() int {
+	if os.Getenv("WARM_SCREENSHOTS") != "" {
+		return 1
+	}
+	return 10
+}
+
 // newTab opens a page of the browser, or skips the test where there is none.
 func newTab(t *testing.T, url string) *tab {
 	if testing.Short() {
@@ -72,6 +81,10 @@ func newTab(t *testing.T, url string) *tab {
 	ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(stop)
 	b := &tab{T: t, ctx: ctx, url: url}
+	_, err = chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: fmt.Sprintf("{ const timer = setTimeout; globalThis.setTimeout = (f, ms) => timer(f, ms / %d); }", haste()),
+	})
+	require.NoError(t, err)
 	messages := chromedp.Console(ctx)
 	go func() {
 		for m, err := range messages {

@@ -20,6 +20,9 @@ import (
 
 const consoleAdmin = "an-administrators-key"
 
+// guardPairs are few: operations judges them for eight averages and their members.
+const guardPairs = 30
+
 // preferences are n pairs, made up for these tests, on which the embedded model's
 // members disagree now and then.
 func preferences(n int) string {
@@ -58,7 +61,7 @@ func startConsole(t *testing.T) *instance {
 	models := filepath.Join(dir, "models")
 	code, _, stderr := command(t, "", "embedded", models)
 	require.Zero(t, code, stderr)
-	require.NoError(t, os.WriteFile(filepath.Join(models, "guard.jsonl"), []byte(preferences(120)), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(models, "guard.jsonl"), []byte(preferences(guardPairs)), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "admin.keys"), []byte(consoleAdmin), 0o600))
 	config := `
 admin_key_file: admin.keys
@@ -75,6 +78,7 @@ limits: {drift_scores: 200}
 
 // TestTheConsoleInABrowser goes through every page and every action of one server.
 func TestTheConsoleInABrowser(t *testing.T) {
+	t.Parallel()
 	newTab(t, "about:blank") // skips before the server is started
 	s := startConsole(t)
 	for _, c := range []struct {
@@ -262,10 +266,11 @@ func testConsoleLive(b *tab) {
 		score("both", 90*i, 90) // the first 200 and some after them, of other lengths
 	}
 	b.open("/#/live")
-	deadline := time.Now().Add(11 * time.Second)
+	second := time.Second / time.Duration(haste()) // of the page
+	deadline := time.Now().Add(11 * second)
 	for i := 0; time.Now().Before(deadline); i++ {
 		score("both", 1000+i*7, 10+i*13%50)
-		time.Sleep(time.Duration(100+i*37%400) * time.Millisecond)
+		time.Sleep(second * time.Duration(100+i*37%400) / 1000)
 	}
 	b.wait(`document.querySelectorAll('[data-rewards="arguments"] .gauges svg').length === 4`)
 	assert.Contains(b, b.text("main"), "Outline: the first 200 of this revision.")
@@ -278,9 +283,9 @@ func testConsoleLive(b *tab) {
 	b.press("#pause")
 	assert.Equal(b, "Go on", b.text("#pause"))
 	scrapes := `performance.getEntriesByType('resource').filter(e => e.name.endsWith('/metrics')).length`
-	time.Sleep(time.Second) // for a look that was under way
+	time.Sleep(500 * time.Millisecond) // for a look that was under way
 	before := js[int](b, scrapes)
-	time.Sleep(2500 * time.Millisecond)
+	time.Sleep(5 * second) // two looks and a half
 	assert.Equal(b, before, js[int](b, scrapes), "a page that pauses asks for nothing")
 	b.press("#pause")
 	b.wait(fmt.Sprint(scrapes, " > ", before))
@@ -296,7 +301,7 @@ func testConsoleOperations(b *tab) {
 	b.press("#try")
 	b.wait("document.querySelector('[data-outcome=tried]')")
 	revision := b.text("#live-models .revision")
-	for _, want := range []string{"It would go live", "average", "member-3", "of 120 pairs", "stays as it is"} {
+	for _, want := range []string{"It would go live", "average", "member-3", fmt.Sprintf("of %d pairs", guardPairs), "stays as it is"} {
 		assert.Contains(b, b.text("#outcome"), want)
 	}
 	b.audit("operations")
@@ -386,6 +391,7 @@ func testConsoleTheme(b *tab) {
 
 // TestTheConsoleOfTheAverageAlone is of a server as it starts without arguments.
 func TestTheConsoleOfTheAverageAlone(t *testing.T) {
+	t.Parallel()
 	newTab(t, "about:blank")
 	b := newTab(t, startServe(t).url)
 	b.open("/#/playground")
@@ -403,6 +409,7 @@ func TestTheConsoleOfTheAverageAlone(t *testing.T) {
 
 // TestTheConsoleAsksForAKeyAndWaitsForAModel is of a server with keys and without models.
 func TestTheConsoleAsksForAKeyAndWaitsForAModel(t *testing.T) {
+	t.Parallel()
 	newTab(t, "about:blank")
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys"), []byte("a-key-of-clients"), 0o600))

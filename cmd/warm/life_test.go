@@ -283,6 +283,7 @@ func TestTheImageServesTheDemonstration(t *testing.T) {
 }
 
 func TestABadModelOfTheConfigurationIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	good, late := tinyModel(t, "good", nil), filepath.Join(t.TempDir(), "late")
 	config := filepath.Join(t.TempDir(), "serve.yaml")
 	require.NoError(t, os.WriteFile(config, []byte("ready: any\nmodels:\n  good: {members: ["+good+"]}\n  late: {members: ["+late+"]}\n"), 0o600))
