@@ -61,8 +61,11 @@ func testOutputs(t *testing.T, m *cpu.Model, alone, team CPU) {
 	r := rand.New(rand.NewPCG(3, 4))
 	outputs := m.Net.Head.Outputs()
 	n, longest := 6, 40
-	if kernel.Active() == kernel.Generic || testing.Short() { // slow, and simple
+	if kernel.Active() == kernel.Generic { // slow, and simple
 		n, longest = 4, 24
+	}
+	if testing.Short() { // emulated, or under the race detector
+		n, longest = 3, 16
 	}
 	seqs := sequences(r, m, n, longest)
 	want := make([][]float32, len(seqs)) // the outputs of every token, each read alone
@@ -90,8 +93,8 @@ func testOutputs(t *testing.T, m *cpu.Model, alone, team CPU) {
 		}
 		s.Outputs = make([]float32, rows*outputs)
 	}
-	for _, e := range []CPU{alone, team} {
-		for _, size := range []int{1, 3, len(seqs)} {
+	for e, sizes := range map[CPU][]int{alone: {len(seqs)}, team: {1, 3, len(seqs)}} {
+		for _, size := range sizes {
 			for part := range slices.Chunk(seqs, size) {
 				got := make([]float32, len(part))
 				require.NoError(t, e.Score(m, got, part))

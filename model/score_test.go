@@ -112,16 +112,19 @@ func TestRewardDependsOnItsSequenceAloneToTheBit(t *testing.T) {
 func testInvariance(t *testing.T, m *cpu.Model, alone, team CPU) {
 	r := rand.New(rand.NewPCG(1, 2))
 	n, longest := 24, 170
-	if kernel.Active() == kernel.Generic || testing.Short() { // slow, and simple
+	if kernel.Active() == kernel.Generic { // slow, and simple
 		n, longest = 10, 60
+	}
+	if testing.Short() { // emulated, or under the race detector
+		n, longest = 6, 50
 	}
 	seqs := sequences(r, m, n, longest)
 	want := make([]float32, len(seqs))
 	for i := range seqs { // each alone, by one worker
 		require.NoError(t, alone.Score(m, want[i:i+1], seqs[i:i+1]))
 	}
-	for _, e := range []CPU{alone, team} {
-		for _, size := range []int{1, 2, 7, len(seqs)} {
+	for e, sizes := range map[CPU][]int{alone: {len(seqs)}, team: {1, len(seqs) / 3, len(seqs)}} {
+		for _, size := range sizes {
 			order := r.Perm(len(seqs))
 			for at := 0; at < len(seqs); at += size {
 				part := order[at:min(at+size, len(seqs))]
