@@ -27,6 +27,7 @@ ptx product90 sm_90a 83 wgmma_store -DEPILOGUE=0
 ptx product90 sm_90a 83 wgmma_residual -DEPILOGUE=1
 ptx product90 sm_90a 83 wgmma_gated -DEPILOGUE=2
 ptx product90 sm_90a 83 wgmma_heads -DEPILOGUE=3
+ptx product90 sm_90a 83 wgmma_heads64 -DEPILOGUE=3 -DHEAD=64
 for d in 64 96 128 256; do
 	ptx attend90 sm_90a 83 attend_wgmma_$d -DHEAD=$d
 done

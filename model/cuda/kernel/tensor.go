@@ -10,10 +10,10 @@ import (
 var tensorProducts = slices.Concat([]Kernel{
 	{Name: "product_mma", Module: "product_mma", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
 	{Name: "gated_mma", Module: "product_mma", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
-}, wgmma("store"), wgmma("residual"), wgmma("gated"), wgmma("heads"))
+}, wgmma("store"), wgmma("residual"), wgmma("gated"), wgmma("heads"), wgmma("heads64"))
 
-// wgmma returns the products with an epilogue. Heads are of 128 values, and all of them
-// are turned; N is a multiple of 128 there.
+// wgmma returns the products with an epilogue. Those of heads normalise and turn whole
+// heads of 128 or 64 values, of which N is a multiple.
 func wgmma(epilogue string) []Kernel {
 	var out []Kernel
 	for _, t := range []struct {

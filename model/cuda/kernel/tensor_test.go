@@ -175,10 +175,15 @@ func TestTensorProductsWithGates(t *testing.T) {
 
 // Two heads of queries, one of keys and two of values.
 func TestTensorProductsTurnHeads(t *testing.T) {
-	const d, qheads, kheads, heads, positions, k = 128, 2, 1, 5, 40, 72
+	t.Run("heads of 128", func(t *testing.T) { testTurnedHeads(t, tiles("heads"), 128) })
+	t.Run("heads of 64", func(t *testing.T) { testTurnedHeads(t, tiles("heads64"), 64) })
+}
+
+func testTurnedHeads(t *testing.T, kernels []*kernel.Kernel, d int) {
+	const qheads, kheads, heads, positions, k = 2, 1, 5, 40, 72
 	turn := make([]float32, positions*d)
 	for i := range positions * d / 2 {
-		sin, cos := math.Sincos(float64(i/64) * math.Pow(1e4, -float64(i%64)/64))
+		sin, cos := math.Sincos(float64(2*i/d) * math.Pow(1e4, -float64(2*i%d)/float64(d)))
 		turn[2*i], turn[2*i+1] = float32(cos), float32(sin)
 	}
 	for _, rows := range []int{1, 130} {
@@ -189,20 +194,20 @@ func TestTensorProductsTurnHeads(t *testing.T) {
 					pos[i] = int32(i * 7 % positions)
 				}
 				var qnorm, knorm *matrix
-				every(t, tiles("heads"), uint64(rows), rows, func(m *machine) (*product, *matrix) {
+				every(t, kernels, uint64(rows), rows, func(m *machine) (*product, *matrix) {
 					p := &product{a: m.random(bf16, rows, k, k, 1), w: m.scaled(bf16, heads*d, k, k, 2, 1/math.Sqrt(k))}
 					if with == "bias" {
 						p.bias = m.random(f32, 1, heads*d, heads*d, 3)
 					}
 					return p, m.empty(bf16, rows, heads*d, heads*d)
 				}, func(m *machine, a *kernel.Product) {
-					a.Pos, a.Turn, a.QHeads, a.KHeads, a.Eps = put(m, pos), put(m, kernel.HeadTurns(turn)), qheads, kheads, 1e-6
+					a.Pos, a.Turn, a.QHeads, a.KHeads, a.Eps = put(m, pos), put(m, kernel.Turns(turn, d/2)), qheads, kheads, 1e-6
 					if with == "norms" {
 						qnorm, knorm = m.random(f32, 1, d, d, 5), m.random(f32, 1, d, d, 6)
 						a.QNorm, a.KNorm = qnorm.at, knorm.at
 					}
 				}, func(p *product, c *matrix) {
-					var head [d]float64
+					head := make([]float64, d)
 					done := -1
 					c.check(t, 1e-3, 1, func(row, col int) float64 { // angles are float16
 						h := col / d
@@ -222,16 +227,16 @@ func TestTensorProductsTurnHeads(t *testing.T) {
 							}
 							for i := range head {
 								if norm != nil {
-									head[i] *= norm.v[0][i] / math.Sqrt(squares/d+1e-6)
+									head[i] *= norm.v[0][i] / math.Sqrt(squares/float64(d)+1e-6)
 								}
 							}
 						}
-						i := col % d % 64
+						i := col % (d / 2)
 						cos, sin := float64(turn[int(pos[row])*d+2*i]), float64(turn[int(pos[row])*d+2*i+1])
-						if col%d < 64 {
-							return head[i]*cos - head[i+64]*sin
+						if col%d < d/2 {
+							return head[i]*cos - head[i+d/2]*sin
 						}
-						return head[i+64]*cos + head[i]*sin
+						return head[i+d/2]*cos + head[i]*sin
 					})
 				})
 			})

@@ -2,17 +2,21 @@ package kernel
 
 import "math"
 
-// HeadPairs are the pairs of a head of 128 values that the heads epilogue turns.
+// HeadPairs are the pairs of a head of 128 values that the heads epilogue turns; heads64
+// turns half as many.
 const HeadPairs = 64
 
-// HeadTurns makes the table that the heads epilogue reads of the one that rotate does:
-// (positions, [HeadPairs]) of {cos, sin}, as float16. What a thread needs of a position
-// lies together: of pairs 2q and 2q+1 of every eight for q = 0, 1, 2, 3.
-func HeadTurns(turn []float32) []uint16 {
+// HeadTurns is [Turns] of [HeadPairs].
+func HeadTurns(turn []float32) []uint16 { return Turns(turn, HeadPairs) }
+
+// Turns makes the table that the heads epilogues read of the one that rotate does:
+// (positions, pairs) of {cos, sin}, as float16. What a thread needs of a position lies
+// together: of pairs 2q and 2q+1 of every eight for q = 0, 1, 2, 3.
+func Turns(turn []float32, pairs int) []uint16 {
 	out := make([]uint16, len(turn))
 	for i := range len(turn) / 2 {
-		row, pair := i/HeadPairs, i%HeadPairs
-		at := 2 * (row*HeadPairs + pair%8/2*16 + pair/8*2 + pair%2)
+		row, pair := i/pairs, i%pairs
+		at := 2 * (row*pairs + pair%8/2*(pairs/4) + pair/8*2 + pair%2)
 		out[at], out[at+1] = float16(turn[2*i]), float16(turn[2*i+1])
 	}
 	return out

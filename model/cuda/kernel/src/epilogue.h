@@ -60,46 +60,47 @@ template <int N> DEV void add_bias(float (&d)[N], const float *bias, int col, in
   }
 }
 
-// The rotation of a position: the angles of columns 8j+2q, +1 as halves {cos, sin}.
-// HeadTurns of the Go package makes the table.
-DEV void turns_of(U4 (&t)[4], const Product &p, int pos, int q) {
-  UNROLL for (int g = 0; g < 4; g++) t[g] = load16((const U4 *)p.turn + (u64)pos * 16 + 4 * q + g);
+// The rotation of a position for heads of D columns: the angles of columns 8j+2q, +1 as
+// halves {cos, sin}. Turns of the Go package makes the table.
+template <int D> DEV void turns_of(U4 (&t)[D / 32], const Product &p, int pos, int q) {
+  UNROLL for (int g = 0; g < D / 32; g++) t[g] = load16((const U4 *)p.turn + (u64)pos * (D / 8) + D / 32 * q + g);
 }
 
-// Norms and rotations of H heads of 128 columns from head first on, in two rows.
-template <int H> DEV void heads(float (&d)[64 * H], const Product &p, int first, const U4 (&turns)[2][4], int q) {
+// Norms and rotations of H heads of D columns from head first on, in two rows.
+template <int D, int H>
+DEV void heads(float (&d)[D / 2 * H], const Product &p, int first, const U4 (&turns)[2][D / 32], int q) {
   UNROLL for (int h = 0; h < H; h++) {
     if (first + h >= p.qheads + p.kheads) continue; // a value
     const float *w = first + h < p.qheads ? p.qnorm : p.knorm;
     float scale[2] = {1, 1};
     if (w) {
       UNROLL for (int r = 0; r < 2; r++) {
-        const float *e = d + 64 * h + 2 * r;
+        const float *e = d + D / 2 * h + 2 * r;
         float s0 = 0, s1 = 0;
-        UNROLL for (int j = 0; j < 16; j++) {
+        UNROLL for (int j = 0; j < D / 8; j++) {
           s0 = fma(e[4 * j], e[4 * j], s0);
           s1 = fma(e[4 * j + 1], e[4 * j + 1], s1);
         }
         s0 += s1;
         s0 += swap(s0, 1);
         s0 += swap(s0, 2);
-        scale[r] = rsqrtnear(fma(s0, 1.0f / 128, p.eps));
+        scale[r] = rsqrtnear(fma(s0, 1.0f / D, p.eps));
       }
     }
-    UNROLL for (int j = 0; j < 8; j++) {
+    UNROLL for (int j = 0; j < D / 16; j++) {
       float u[2] = {1, 1}, v[2] = {1, 1};
       if (w) {
         load2(u, w + 8 * j + 2 * q);
-        load2(v, w + 64 + 8 * j + 2 * q);
+        load2(v, w + D / 2 + 8 * j + 2 * q);
       }
       UNROLL for (int r = 0; r < 2; r++) {
         const U4 &t = turns[r][j >> 1];
         u32 cs[2] = {j & 1 ? t.z : t.x, j & 1 ? t.w : t.y};
-        float *e = d + 64 * h + 4 * j + 2 * r;
+        float *e = d + D / 2 * h + 4 * j + 2 * r;
         UNROLL for (int i = 0; i < 2; i++) {
-          float c = half(cs[i]) * scale[r], s = half(cs[i] >> 16) * scale[r], x = e[i] * u[i], y = e[32 + i] * v[i];
+          float c = half(cs[i]) * scale[r], s = half(cs[i] >> 16) * scale[r], x = e[i] * u[i], y = e[D / 4 + i] * v[i];
           e[i] = fma(x, c, -(y * s));
-          e[32 + i] = fma(y, c, x * s);
+          e[D / 4 + i] = fma(y, c, x * s);
         }
       }
     }

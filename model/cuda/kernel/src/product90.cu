@@ -8,6 +8,9 @@
 #include "epilogue.h"
 
 enum { STORE, RESIDUAL, GATED, HEADS };
+#ifndef HEAD
+#define HEAD 128 // columns of a head
+#endif
 #define METHOD __attribute__((device)) __attribute__((always_inline)) inline
 
 template <int CL> DEV void release(u32 barrier, int lane) { // in every block that filled the stage
@@ -185,8 +188,8 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
         UNROLL for (int i = 0; i < BN / 2; i++) d[r][i] = 0; // unset registers make ptxas serialise wgmma
       }
       const int row0 = y + HIGH * w + (t >> 5 & 3) * 16 + (lane >> 2);
-      const bool turned = EPI == HEADS && x / 128 < p.qheads + p.kheads;
-      U4 turns[2][4]; // on their way while the product is made
+      const bool turned = EPI == HEADS && x / HEAD < p.qheads + p.kheads;
+      U4 turns[2][HEAD / 32]; // on their way while the product is made
       int pos[R][2];
       if constexpr (EPI == HEADS) {
         UNROLL for (int i = 0; i < 2 * R; i++) {
@@ -194,8 +197,8 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
           pos[i >> 1][i & 1] = load1(p.pos + (row < m ? row : m - 1));
         }
         if (R == 1 && turned) {
-          turns_of(turns[0], p, pos[0][0], q);
-          turns_of(turns[1], p, pos[0][1], q);
+          turns_of<HEAD>(turns[0], p, pos[0][0], q);
+          turns_of<HEAD>(turns[1], p, pos[0][1], q);
         }
       }
       for (int k = 0; k < ks; k++) {
@@ -227,10 +230,10 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
         if constexpr (EPI == GATED) gate(d[r], p.act);
         if constexpr (EPI == HEADS) {
           if (R == 2 && turned) {
-            turns_of(turns[0], p, pos[r][0], q);
-            turns_of(turns[1], p, pos[r][1], q);
+            turns_of<HEAD>(turns[0], p, pos[r][0], q);
+            turns_of<HEAD>(turns[1], p, pos[r][1], q);
           }
-          heads<BN / 128>(d[r], p, x / 128, turns, q);
+          heads<HEAD, BN / HEAD>(d[r], p, x / HEAD, turns, q);
         }
         if (EPI != RESIDUAL && r == 0) barrier_wait(clear + 8 * w, cphase), cphase ^= 1;
         put(d[r], w, r, t, row < m, row + 8 < m);
@@ -278,6 +281,9 @@ KERNEL64(residual, RESIDUAL)
 #elif EPILOGUE == 2
 KERNELS(gated, GATED, 4, 6)
 KERNEL64(gated, GATED)
+#elif HEAD == 64
+KERNELS(heads64, HEADS, 3, 5)
+KERNEL64(heads64, HEADS)
 #else
 KERNELS(heads, HEADS, 3, 5) // a tile holds whole heads
 #endif
