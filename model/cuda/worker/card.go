@@ -35,8 +35,11 @@ func openCard(ordinal int) (backend, error) {
 // newEngine is the backend of any device, whose driver tells nothing.
 func newEngine(d cuda.Device) *engine {
 	l := d.Limits()
-	return &engine{Engine: cuda.NewEngine(d), said: hello{Name: l.Name, Capability: l.Capability, SMs: l.SMs, Memory: int64(l.Memory), Cards: 1},
-		stats: func() (driver.Stats, error) { return driver.Stats{}, nil }}
+	return &engine{
+		Engine: cuda.NewEngine(d),
+		said:   hello{Name: l.Name, Capability: l.Capability, SMs: l.SMs, Memory: int64(l.Memory), Cards: 1},
+		stats:  func() (driver.Stats, error) { return driver.Stats{}, nil },
+	}
 }
 
 func (e *engine) hello() hello { return e.said }

@@ -87,26 +87,24 @@ type card struct {
 	batches, tokens, restarts uint64
 }
 
-// IsSpec reports whether a name of a device is that of cards: cuda, cuda:all or cuda:0,1.
-func IsSpec(device string) bool { return device == "cuda" || strings.HasPrefix(device, "cuda:") }
-
 // parse returns the numbers of the cards that are named; nil for all.
 func parse(spec string) ([]int, error) {
 	list, ok := strings.CutPrefix(spec, "cuda:")
+	wrong := fmt.Errorf("device %q: want cuda, cuda:all or cards by their numbers, each once, as in cuda:0,1", spec)
 	switch {
 	case spec == "cuda":
 		return []int{0}, nil
 	case spec == "cuda:all":
 		return nil, nil
 	case !ok:
-		return nil, fmt.Errorf("device %q: want cuda, cuda:all or cards by their numbers, as in cuda:0,1", spec)
+		return nil, wrong
 	}
 	var out []int
 	seen := map[int]bool{}
 	for _, s := range strings.Split(list, ",") {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 0 || seen[n] {
-			return nil, fmt.Errorf("device %q: want cuda, cuda:all or cards by their numbers, each once, as in cuda:0,1", spec)
+			return nil, wrong
 		}
 		seen[n] = true
 		out = append(out, n)
@@ -118,8 +116,11 @@ func parse(spec string) ([]int, error) {
 // and cuda:0,1 those two. The error wraps [ErrNoCard] when this machine, or this build, has none.
 func Open(spec string, o Options) (*Cards, error) {
 	ordinals, err := parse(spec)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case o.command == nil && !called.Load(): // it would run as itself, and start workers
+		return nil, errors.New("this program cannot drive cards: its main function does not begin with worker.Main()")
 	}
 	c := &Cards{options: o.withDefaults(), models: map[uint64]*weights{}, change: make(chan struct{}), stop: make(chan struct{})}
 	all := ordinals == nil

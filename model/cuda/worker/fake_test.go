@@ -19,7 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/cuda"
 	"github.com/warmserve/warmserve/model/cuda/driver"
+	"github.com/warmserve/warmserve/model/cuda/ptx"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/plan"
 )
@@ -76,11 +78,23 @@ func fakeOpen(ordinal int) (backend, error) {
 		if ordinal > 0 {
 			return nil, &driver.NoCardError{Ordinal: ordinal, Count: 1}
 		}
+	case "interpreter": // a real engine, which runs the kernels that ship
+		capability, err := strconv.Atoi(value)
+		return newEngine(small{ptx.NewDevice(1, 2, capability)}), err
 	case "cards":
 		n, err := strconv.Atoi(value)
 		return &fakeBackend{ordinal: n}, err
 	}
 	return &fakeBackend{ordinal: 1}, nil
+}
+
+// small is a card with little memory.
+type small struct{ cuda.Device }
+
+func (s small) Limits() cuda.Limits {
+	l := s.Device.Limits()
+	l.Free, l.Memory = 48<<20, 64<<20
+	return l
 }
 
 func (b *fakeBackend) hello() hello {
@@ -224,10 +238,15 @@ func fakeCards(t *testing.T, spec string, o Options) *Cards {
 	return c
 }
 
-// tiny is the configuration of a model of a width.
+// tinyJSON is the configuration of a model of a width.
+func tinyJSON(hidden int) string {
+	return fmt.Sprintf(`{"architectures":["LlamaForSequenceClassification"],"hidden_size":%d,"intermediate_size":48,
+		"num_hidden_layers":1,"num_attention_heads":4,"vocab_size":64,"max_position_embeddings":8192,"id2label":{"0":"LABEL_0"}}`, hidden)
+}
+
+// tiny is the same.
 func tiny(t testing.TB, hidden int) *model.Config {
-	c, err := model.ParseConfig(fmt.Appendf(nil, `{"architectures":["LlamaForSequenceClassification"],"hidden_size":%d,"intermediate_size":48,"num_hidden_layers":1,
-		"num_attention_heads":4,"vocab_size":64,"max_position_embeddings":8192,"id2label":{"0":"LABEL_0"}}`, hidden))
+	c, err := model.ParseConfig([]byte(tinyJSON(hidden)))
 	require.NoError(t, err)
 	return c
 }

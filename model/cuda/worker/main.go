@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/warmserve/warmserve/model"
@@ -48,9 +49,14 @@ type resident interface {
 	free()
 }
 
+// called is whether this program can be a worker.
+var called atomic.Bool
+
 // Main is a worker's life, if this process was started as one: then it does not return. It
-// comes first in a program's main function, before flags are read or signals caught.
+// comes first in a program's main function, before flags are read or signals caught. A program
+// that does not call it cannot [Open] cards.
 func Main() {
+	called.Store(true)
 	if card := os.Getenv(variable); card != "" {
 		os.Exit(run(card, openCard))
 	}
@@ -151,7 +157,7 @@ func (w *worker) do(r request) {
 func (w *worker) load(r request) error {
 	var l load
 	if err := json.Unmarshal(r.payload, &l); err != nil || r.file == nil {
-		return fmt.Errorf("%w: a load without weights (%w)", errProtocol, err)
+		return fmt.Errorf("%w: a load without weights (%v)", errProtocol, err)
 	}
 	defer func() { _ = r.file.Close() }()
 	c := new(model.Config)
@@ -163,7 +169,11 @@ func (w *worker) load(r request) error {
 		return err
 	}
 	var m resident
-	if err := mapped(r.file, l.Bytes, func(weights []byte) error { m, err = w.backend.load(c, d, weights); return err }); err != nil {
+	err = mapped(r.file, l.Bytes, func(weights []byte) (err error) {
+		m, err = w.backend.load(c, d, weights)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	w.models[l.Model] = m

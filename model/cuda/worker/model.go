@@ -178,7 +178,8 @@ func (c *Cards) loadOn(k *card, p *process, w *weights) error {
 	}
 	limit := 3*c.options.first + time.Duration(w.size/slowest)*time.Second
 	var answer loaded
-	err := p.ask(kindLoad, load{Model: w.id, Config: w.config, DType: w.dtype.String(), Bytes: w.size}, &answer, w.room.file, limit)
+	asked := load{Model: w.id, Config: w.config, DType: w.dtype.String(), Bytes: w.size}
+	err := p.ask(kindLoad, asked, &answer, w.room.file, limit)
 	var f *failedError
 	switch {
 	case errors.As(err, &f) && f.Need > 0:

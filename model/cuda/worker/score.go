@@ -233,13 +233,15 @@ func (k *card) unavailable() error {
 	if why == nil {
 		why = errors.New("its worker starts")
 	}
-	return &model.UnavailableError{Device: k.name(), After: max(time.Second, time.Until(k.back).Round(time.Second)), Err: why}
+	return &model.UnavailableError{Device: k.name(), After: k.after(), Err: why}
 }
+
+// after is about how long it takes until there is one. Cards.mu is held.
+func (k *card) after() time.Duration { return max(time.Second, time.Until(k.back).Round(time.Second)) }
 
 // unavailable is the error of what was asked of workers that died.
 func (c *Cards) unavailable(k *card, died error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := &model.UnavailableError{Device: k.name(), After: max(time.Second, time.Until(k.back).Round(time.Second)), Err: died}
-	return e
+	return &model.UnavailableError{Device: k.name(), After: k.after(), Err: died}
 }

@@ -32,8 +32,8 @@ func (c *Cards) Stats() []Stats {
 	out := make([]Stats, len(c.cards))
 	live := make([]*process, len(c.cards))
 	for i, k := range c.cards {
-		out[i] = Stats{Card: k.ordinal, Name: k.hello.Name, Capability: k.hello.Capability, Driver: k.hello.Driver, Up: k.live != nil,
-			Restarts: k.restarts, Batches: k.batches, Tokens: k.tokens}
+		out[i] = Stats{Card: k.ordinal, Name: k.hello.Name, Capability: k.hello.Capability, Driver: k.hello.Driver,
+			Up: k.live != nil, Restarts: k.restarts, Batches: k.batches, Tokens: k.tokens}
 		if live[i] = k.live; k.live == nil && k.why != nil {
 			out[i].Why = k.why.Error()
 		}

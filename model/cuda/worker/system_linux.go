@@ -52,7 +52,9 @@ func send(c *net.UnixConn, frame []byte, file *os.File) error {
 		}
 		n := 0
 		var failed error
-		err = raw.Control(func(fd uintptr) { n, _, failed = c.WriteMsgUnix(frame[:headerBytes], unix.UnixRights(int(fd)), nil) })
+		err = raw.Control(func(fd uintptr) {
+			n, _, failed = c.WriteMsgUnix(frame[:headerBytes], unix.UnixRights(int(fd)), nil)
+		})
 		if err = errors.Join(err, failed); err != nil {
 			return err
 		}
@@ -142,7 +144,8 @@ func (r *room) seal() error {
 		return err
 	}
 	r.bytes = nil
-	_, err := unix.FcntlInt(r.file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+	_, err := unix.FcntlInt(r.file.Fd(), unix.F_ADD_SEALS, seals)
 	return err
 }
 

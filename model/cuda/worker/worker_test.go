@@ -285,6 +285,64 @@ func TestWithoutPatienceTheErrorSaysWhenToTryAgain(t *testing.T) {
 	assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5))
 }
 
+// TestARealModelOutlivesItsWorker runs the kernels that ship, in the interpreter of a worker's process.
+func TestARealModelOutlivesItsWorker(t *testing.T) {
+	for _, d := range []kernel.DType{kernel.Float32, kernel.BFloat16} {
+		t.Run(d.String(), func(t *testing.T) {
+			c := fakeCards(t, "cuda", fakeOptions(fakeVariable+"=interpreter=90"))
+			cfg, seqs := tiny(t, 32), []model.Sequence{sequence(1, 2, 3, 4, 5), sequence(1, 2, 9), sequence(7)}
+			on := func(e model.Engine) (model.Model, []float32) {
+				m, err := e.Load(cfg, model.NewRandom(cfg, 1), model.LoadOptions{DType: d, Workers: 1})
+				require.NoError(t, err)
+				dst := make([]float32, len(seqs))
+				require.NoError(t, e.Score(m, dst, seqs))
+				return m, dst
+			}
+			m, got := on(c)
+			cpu := model.NewEngine(1)
+			defer cpu.Close()
+			reference, wants := on(cpu)
+			for i := range wants {
+				assert.InDelta(t, wants[i], got[i], map[kernel.DType]float64{kernel.Float32: 1e-5, kernel.BFloat16: 0.05}[d])
+			}
+			assert.Equal(t, reference.Digest(), m.Digest())
+			assert.Equal(t, reference.Parameters(), m.Parameters())
+			for _, kill := range []bool{false, true} {
+				if kill {
+					worker := c.cards[0].live.cmd.Process.Pid
+					require.NoError(t, syscall.Kill(worker, syscall.SIGKILL))
+				}
+				for i, s := range seqs {
+					var alone [1]float32
+					require.NoError(t, c.Score(m, alone[:], []model.Sequence{s}))
+					assert.Equal(t, got[i], alone[0], "to the bit, alone and on the worker that follows")
+				}
+			}
+			assert.Equal(t, uint64(1), c.Stats()[0].Restarts)
+
+			large, err := model.ParseConfig([]byte(strings.Replace(tinyJSON(32), `"vocab_size":64`, `"vocab_size":1000000`, 1)))
+			require.NoError(t, err)
+			_, err = c.Load(large, nothing{model.NewRandom(large, 1)}, model.LoadOptions{DType: kernel.Float32, Workers: 2})
+			var full *model.MemoryError
+			require.ErrorAs(t, err, &full)
+			assert.Greater(t, full.Need, full.Free)
+			require.NoError(t, c.Score(m, make([]float32, 3), seqs))
+			assert.Equal(t, uint64(1), c.Stats()[0].Restarts)
+		})
+	}
+}
+
+// nothing is a source of zeros, which cost no time.
+type nothing struct{ model.Source }
+
+func (nothing) ReadAt(dst []float32, _ string, _ int) error { clear(dst); return nil }
+
+func TestAProgramWithoutMainDrivesNoCards(t *testing.T) {
+	called.Store(false)
+	_, err := Open("cuda", Options{})
+	assert.ErrorContains(t, err, "does not begin with worker.Main()")
+}
+
 func TestBatchesSpreadOverCards(t *testing.T) {
 	c := fakeCards(t, "cuda:all", fakeOptions(fakeVariable+"=cards=3"))
 	assert.Equal(t, "cuda:0,1,2 Fake", c.Device())
