@@ -50,7 +50,7 @@ var layout = map[string][]string{
 	"model/chat/jinja":       {"model/chat/origin"},
 	"model/chat/origin":      {},
 	"model":                  {"model/binding", "model/cpu", "model/plan", "model/nn", "model/kernel", "loader/jsonerr"}, // jsonerr is words for errors, and opens nothing
-	"model/device":           {"model", "model/cuda/driver"},                                                             // joins the devices for programs; nothing else imports it
+	"model/device":           {"model", "model/cuda/driver", "model/cuda/worker"},                                        // joins the devices for programs; nothing else imports it
 	"model/modeltest":        {"model", "model/kernel"},
 	"loader/safetensors":     {},
 	"loader/jsonerr":         {},

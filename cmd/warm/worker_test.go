@@ -6,10 +6,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/cuda/driver"
 )
 
 func TestTheBinaryIsStaticWithoutCUDAAlone(t *testing.T) {
@@ -36,6 +39,17 @@ func TestTheBinaryIsStaticWithoutCUDAAlone(t *testing.T) {
 
 		version, err := exec.Command(file, "version").CombinedOutput()
 		require.NoError(t, err, "%s", version)
+		// The words for what is missing come from a worker, or there are no workers.
+		if _, missing := driver.Count(); missing != nil {
+			out, err = exec.Command(file, "score", "--device", "cuda", tinyModel(t, "one", nil)).CombinedOutput()
+			assert.Error(t, err)
+			want, _, _ := strings.Cut(missing.Error(), " (")
+			if static {
+				want = "cuda: this build of warm has no CUDA: it was built with the tag nocuda"
+			}
+			assert.Contains(t, string(out), "warm: device cuda: "+want)
+		}
+
 		// A worker is nothing to be started by hand: no socket, or what is no socket.
 		cmd = exec.Command(file, "serve")
 		cmd.Env = append(os.Environ(), "WARM_CUDA_WORKER=0")

@@ -1,13 +1,13 @@
 package device
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/cuda/driver"
+	"github.com/warmserve/warmserve/model/cuda/worker"
 )
 
 // Auto is the name for the first card where one can be used, and else the CPU.
@@ -17,7 +17,7 @@ const Auto = "auto"
 const Forms = "auto, cpu, cuda, cuda:all or cards by number, as in cuda:0,1"
 
 // ErrNoCard is wrapped by the reason why a machine without a card computes on its CPU.
-var ErrNoCard = errors.New("no card")
+var ErrNoCard = worker.ErrNoCard
 
 // Options say how a device works. The zero value is the usual.
 type Options struct {
@@ -53,7 +53,11 @@ func Check(name string) error {
 // used. A card that is asked for and cannot be used is an error. Close the engine.
 func Open(name string, o Options) (e model.Engine, why, err error) {
 	return opener{find: driver.Find, cards: func(name string) (model.Engine, error) {
-		return nil, fmt.Errorf("%w: this build drives none", ErrNoCard)
+		c, err := worker.Open(name, worker.Options{Log: o.Log})
+		if err != nil {
+			return nil, err // and no engine, which nil cards would be
+		}
+		return c, nil
 	}}.open(name, o.Threads)
 }
 
