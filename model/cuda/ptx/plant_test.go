@@ -30,9 +30,11 @@ var trials = map[string]trial{
 	"product_bf16_simt":                   product("product_bf16_simt", -1, 70, 72, 40, 2),
 	"product_f32":                         single(70, 77, 37, 2),
 	"layernorm_f32":                       normed(3, 300, 2),
-	"attend_wgmma_64":                     attention("attend_wgmma_64", 64, 128, 2),
-	"attend_wgmma_128":                    attention("attend_wgmma_128", 128, 384, 2),
-	"attend_mma_64":                       attention("attend_mma_64", 64, 128, 2),
+	"attend_wgmma_64":                     attention("attend_wgmma_64", 64, 128, 0, 2),
+	"attend_wgmma_128":                    attention("attend_wgmma_128", 128, 384, 0, 2),
+	"attend_mma_64":                       attention("attend_mma_64", 64, 128, 0, 2),
+	"attend_mma_64 of a window":           attention("attend_mma_64", 64, 128, 20, 2),
+	"attend_bf16_simt":                    attention("attend_bf16_simt", 64, 128, 0, 2),
 }
 
 // kernelOf is the kernel of a trial.
@@ -132,6 +134,10 @@ var plants = []plant{
 	{bug: "a barrier of the block is missing", trial: "product_mma", find: `bar\.sync\s+0;`, each: true},
 	{bug: "a barrier of the block is missing", trial: "attend_mma_64", find: `bar\.sync\s+0;`, each: true,
 		not: map[int]string{0: "the one at the end of the loop over keys orders the same accesses"}},
+	{bug: "a key too few is seen", trial: "attend_mma_64", find: `setp\.lt\.s32\s+(%p\d+), (%r\d+), (16);`, put: "setp.le.s32 ${1}, ${2}, ${3};", nth: 0},
+	{bug: "a key too many is seen", trial: "attend_mma_64", find: `setp\.lt\.s32\s+(%p\d+), (%r\d+), 17;`, put: "setp.lt.s32 ${1}, ${2}, 16;", nth: 0},
+	{bug: "barriers of the block are missing", trial: "attend_bf16_simt", find: `bar\.sync\s+0;`, nth: every},
+	{bug: "a window is off by one", trial: "attend_mma_64 of a window", find: `setp\.gt\.s32\s+(%p\d+), (%r\d+), (\d+);`, put: "setp.ge.s32 ${1}, ${2}, ${3};", each: true},
 	{bug: "copies are not waited for", trial: "product_mma", find: `cp\.async\.wait_group 2;`, put: "cp.async.wait_group 3;", each: true},
 	{bug: "copies are not waited for", trial: "attend_mma_64", find: `cp\.async\.wait_group (\d);`, put: "cp.async.wait_group ${1}1;", each: true,
 		not: map[int]string{1: "nothing is under way behind the loop over keys"}},

@@ -176,7 +176,7 @@ func epilogue(epi string, x []float64, add []uint16, norms, turn []float32, pos 
 
 // attention runs one over two sequences side by side, one behind a shared prefix, with
 // NaN in the rows behind them.
-func attention(name string, d, prefix, grid int) trial {
+func attention(name string, d, prefix, window, grid int) trial {
 	t := kernel.Table[name]
 	return func(mc *ptx.Machine, f *ptx.Kernel, r *rand.Rand) error {
 		mc.Early = t.Threads > 128
@@ -196,7 +196,7 @@ func attention(name string, d, prefix, grid int) trial {
 		}
 		out := fill(make([]uint16, rows*heads*d), untouched)
 		p := kernel.Attend{Q: put(mc, x), O: put(mc, out), Tasks: put(mc, tasks), Header: put(mc, []int32{int32(len(tasks))}), Heads: heads, KVHeads: kv, D: int32(d),
-			LDQ: int32(cols), LDKV: int32(cols), LDO: int32(heads * d), KCol: int32(heads * d), VCol: int32((heads + kv) * d), Causal: 1,
+			LDQ: int32(cols), LDKV: int32(cols), LDO: int32(heads * d), KCol: int32(heads * d), VCol: int32((heads + kv) * d), Causal: 1, Window: int32(window),
 			Scale: float32(1 / math.Sqrt(float64(d)))}
 		p.K, p.V = p.Q+kernel.Ptr(2*p.KCol), p.Q+kernel.Ptr(2*p.VCol)
 		p.QMap, p.KVMap = kernel.Ptr(mc.PutMap(uint64(p.Q), rows, cols, cols, 64)), kernel.Ptr(mc.PutMap(uint64(p.Q), rows, cols, cols, 128))
@@ -210,7 +210,7 @@ func attention(name string, d, prefix, grid int) trial {
 				row := int(k.Row) + i
 				seen[row] = true
 				for h := range heads {
-					want := attended(x, cols, d, row, h*d, heads*d, k, int(k.At)+i)
+					want := attended(x, cols, d, row, h*d, heads*d, k, int(k.At)+i, window)
 					if err := compare(got[row*heads*d+h*d:][:d], want, 1, d, d, 0.02); err != nil {
 						return fmt.Errorf("query %d, head %d: %w", row, h, err)
 					}
@@ -227,7 +227,7 @@ func attention(name string, d, prefix, grid int) trial {
 }
 
 // attended is a query's result with causal attention in float64.
-func attended(x []uint16, cols, d, row, qcol, kcol int, k kernel.Task, at int) []float64 {
+func attended(x []uint16, cols, d, row, qcol, kcol int, k kernel.Task, at, window int) []float64 {
 	place := func(j int) int {
 		if j < int(k.Shared) {
 			return int(k.Prefix) + j
@@ -238,6 +238,9 @@ func attended(x []uint16, cols, d, row, qcol, kcol int, k kernel.Task, at int) [
 	for j := range p {
 		for c := range d {
 			p[j] += bf(x[row*cols+qcol+c]) * bf(x[place(j)*cols+kcol+c]) / math.Sqrt(float64(d))
+		}
+		if window > 0 && j <= at-window {
+			p[j] = math.Inf(-1)
 		}
 		most = max(most, p[j])
 	}
