@@ -10,16 +10,18 @@
 #include "act.h"
 #include "args.h"
 
-constexpr int KEYS = 32, MEMORY = 10800; // MEMORY: floats of shared memory, of the largest
+constexpr int KEYS = 32, MEMORY = 11648; // MEMORY: floats of shared memory, of the largest
 
 // WIDTH: what a head has at most; RELATIVE: scores know of distances
 template <class T, int WIDTH, bool RELATIVE> struct Attention {
-  static constexpr int COLS = WIDTH / 32;           // of results of a lane
-  static constexpr int OWN = WIDTH > 128 ? 4 : 8;   // queries of a warp
-  static constexpr int QUERIES = 4 * OWN;           // of the block
+  static constexpr int COLS = WIDTH / 32;             // of results of a lane
+  static constexpr int OWN = WIDTH > 128 ? 4 : 8;     // queries of a warp
+  static constexpr int QUERIES = 4 * OWN;             // of the block
   static constexpr int CHUNK = WIDTH > 128 ? 16 : 32; // columns of keys in shared memory
-  static constexpr int NEAR = QUERIES + KEYS - 1;   // distances that a block of keys has
-  static constexpr int ROOM = QUERIES * (WIDTH + KEYS) + CHUNK * (KEYS + 1) + (RELATIVE ? 2 * CHUNK * (NEAR + 2) : 0);
+  static constexpr int NEAR = QUERIES + KEYS;         // distances that a block of keys has, and one more
+  static constexpr int LINE = RELATIVE ? KEYS + 4 : KEYS + 1;
+  static constexpr int TERMS = NEAR * QUERIES + (NEAR + 2) * KEYS, TABLES = 2 * CHUNK * (NEAR + 1);
+  static constexpr int ROOM = QUERIES * (WIDTH + KEYS) + CHUNK * LINE + (!RELATIVE ? 0 : TERMS > TABLES ? TERMS : TABLES);
 };
 
 DEV bool seen(const Attend &p, int query, int key) {
@@ -30,12 +32,14 @@ DEV bool seen(const Attend &p, int query, int key) {
 template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &p, float *mem, const Task &task, int head, int part) {
   using A = Attention<T, WIDTH, RELATIVE>;
   static_assert(A::ROOM <= MEMORY);
-  constexpr int OWN = A::OWN, QUERIES = A::QUERIES, CHUNK = A::CHUNK, NEAR = A::NEAR, LINE = NEAR + 2;
-  float *qs = mem;                        // [query][WIDTH]
-  float *ps = qs + QUERIES * WIDTH;       // [warp][key][OWN] weights
-  float *ks = ps + QUERIES * KEYS;        // [CHUNK][KEYS + 1]
-  float *pk = ks + CHUNK * (KEYS + 1);    // [CHUNK][LINE] rows of distances, from the farthest key on
-  float *pq = pk + CHUNK * LINE;
+  constexpr int OWN = A::OWN, QUERIES = A::QUERIES, CHUNK = A::CHUNK, NEAR = A::NEAR, LINE = A::LINE;
+  float *qs = mem;                  // [query][WIDTH]
+  float *ps = qs + QUERIES * WIDTH; // [warp][key][OWN] weights
+  float *ks = ps + QUERIES * KEYS;  // [CHUNK][LINE]
+  // Of distances, from the farthest key on, their rows, and then what each query and each
+  // key makes of all of them, of which a score takes one of either.
+  float *pk = ks + CHUNK * LINE, *pq = pk + CHUNK * (NEAR + 1); // [CHUNK][NEAR + 1]
+  float *byquery = pk, *bykey = byquery + QUERIES * NEAR; // [query][NEAR], [key][NEAR + 2]
   const int lane = tid() & 31, mine = tid() / 32 * OWN, d = p.d;
   const int first = part * QUERIES, count = task.n - first < QUERIES ? task.n - first : QUERIES;
   const int at = task.at + first; // position of the first query
@@ -43,7 +47,6 @@ template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &
 
   const T *q = (const T *)p.q + (long long)(task.row + first) * p.ldq + (long long)head * d;
   const bool wide_q = wide(q, p.ldq);
-  sync(); // what was there has been read
   ROLLED for (int e = tid(); e < QUERIES * WIDTH / 8; e += 128) {
     int r = e / (WIDTH / 8), c = e % (WIDTH / 8) * 8;
     float v[8];
@@ -69,15 +72,16 @@ template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &
     const int keys = end - k0 < KEYS ? end - k0 : KEYS;
     const T *k = (const T *)p.k + row * p.ldkv + (long long)kvhead * d, *v = (const T *)p.v + row * p.ldkv + (long long)kvhead * d;
     const bool wide_k = wide(k, p.ldkv);
-    float s[OWN];
-    UNROLL for (int i = 0; i < OWN; i++) s[i] = 0;
+    float s[OWN], of_query[OWN][2], of_key[8][2]; // by distance lane and lane + 32; keys 8·warp and on
+    UNROLL for (int i = 0; i < OWN; i++) s[i] = of_query[i][0] = of_query[i][1] = 0;
+    UNROLL for (int i = 0; i < 8; i++) of_key[i][0] = of_key[i][1] = 0;
     ROLLED for (int c0 = 0; c0 < d; c0 += CHUNK) {
       sync(); // the columns before have been read
       ROLLED for (int e = tid(); e < KEYS * CHUNK / 8; e += 128) {
         int r = e / (CHUNK / 8), c = e % (CHUNK / 8) * 8;
         float x[8];
         get8(x, k + (long long)(r < keys ? r : 0) * p.ldkv + c0 + c, r < keys ? d - c0 - c : 0, wide_k);
-        UNROLL for (int i = 0; i < 8; i++) ks[(c + i) * (KEYS + 1) + r] = x[i];
+        UNROLL for (int i = 0; i < 8; i++) ks[(c + i) * LINE + r] = x[i];
       }
       if (RELATIVE) {
         ROLLED for (int e = tid(); e < NEAR * CHUNK / 8; e += 128) {
@@ -88,28 +92,49 @@ template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &
           float x[8];
           const T *t = (const T *)p.pk;
           get8(x, t + (head * p.rows + from) * d + c0 + c, t ? n : 0, aligned(t) && d % 8 == 0);
-          UNROLL for (int i = 0; i < 8; i++) pk[(c + i) * LINE + r] = x[i];
+          UNROLL for (int i = 0; i < 8; i++) pk[(c + i) * (NEAR + 1) + r] = x[i];
           t = (const T *)p.pq;
           get8(x, t + (kvhead * p.rows + from) * d + c0 + c, t ? n : 0, aligned(t) && d % 8 == 0);
-          UNROLL for (int i = 0; i < 8; i++) pq[(c + i) * LINE + r] = x[i];
+          UNROLL for (int i = 0; i < 8; i++) pq[(c + i) * (NEAR + 1) + r] = x[i];
         }
       }
       sync();
       ROLLED for (int c = 0; c < CHUNK; c += 4) {
-        float x[4];
-        UNROLL for (int i = 0; i < 4; i++) x[i] = ks[(c + i) * (KEYS + 1) + lane];
+        float x[4], y[OWN][4];
+        UNROLL for (int j = 0; j < 4; j++) x[j] = ks[(c + j) * LINE + lane];
         UNROLL for (int i = 0; i < OWN; i++) {
-          const F4 y = *(const F4 *)(qs + (mine + i) * WIDTH + c0 + c);
-          const float own[4] = {y.x, y.y, y.z, y.w};
-          UNROLL for (int j = 0; j < 4; j++) {
-            s[i] = fma(own[j], x[j], s[i]);
-            if (RELATIVE) {
-              int near = (c + j) * LINE + mine + i - lane + KEYS - 1;
-              s[i] = fma(own[j], pk[near], s[i]);
-              s[i] = fma(x[j], pq[near], s[i]);
+          const F4 v = *(const F4 *)(qs + (mine + i) * WIDTH + c0 + c);
+          y[i][0] = v.x, y[i][1] = v.y, y[i][2] = v.z, y[i][3] = v.w;
+          UNROLL for (int j = 0; j < 4; j++) s[i] = fma(y[i][j], x[j], s[i]);
+        }
+        if (!RELATIVE) continue;
+        UNROLL for (int j = 0; j < 4; j++) {
+          UNROLL for (int h = 0; h < 2; h++) {
+            const bool has = lane + 32 * h < NEAR;
+            const float k = has ? pk[(c + j) * (NEAR + 1) + lane + 32 * h] : 0, q = has ? pq[(c + j) * (NEAR + 1) + lane + 32 * h] : 0;
+            UNROLL for (int i = 0; i < OWN; i++) of_query[i][h] = fma(y[i][j], k, of_query[i][h]);
+            UNROLL for (int i = 0; i < 8; i += 4) {
+              const F4 v = *(const F4 *)(ks + (c + j) * LINE + tid() / 32 * 8 + i);
+              of_key[i][h] = fma(v.x, q, of_key[i][h]);
+              of_key[i + 1][h] = fma(v.y, q, of_key[i + 1][h]);
+              of_key[i + 2][h] = fma(v.z, q, of_key[i + 2][h]);
+              of_key[i + 3][h] = fma(v.w, q, of_key[i + 3][h]);
             }
           }
         }
+      }
+    }
+    if (RELATIVE) {
+      sync(); // the rows have been read
+      UNROLL for (int h = 0; h < 2; h++) {
+        if (lane + 32 * h >= NEAR) continue;
+        UNROLL for (int i = 0; i < OWN; i++) byquery[(mine + i) * NEAR + lane + 32 * h] = of_query[i][h];
+        UNROLL for (int i = 0; i < 8; i++) bykey[(tid() / 32 * 8 + i) * (NEAR + 2) + lane + 32 * h] = of_key[i][h];
+      }
+      sync();
+      UNROLL for (int i = 0; i < OWN; i++) {
+        const int distance = mine + i - lane + KEYS - 1;
+        s[i] = s[i] + byquery[(mine + i) * NEAR + distance] + bykey[lane * (NEAR + 2) + distance];
       }
     }
     if (p.softcap > 0) {
@@ -168,7 +193,7 @@ template <class T, int WIDTH, bool RELATIVE> DEV void attend_all(const Attend &p
 template <class T> DEV void attend(const Attend &p) {
   alignas(16) SHARED static float mem[MEMORY];
   if (p.bucket) {
-    if (p.d <= 128) attend_all<T, 128, true>(p, mem);
+    if (p.d <= 64) attend_all<T, 64, true>(p, mem);
     else attend_all<T, 512, true>(p, mem);
   } else if (p.d <= 64) {
     attend_all<T, 64, false>(p, mem);
