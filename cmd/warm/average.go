@@ -112,6 +112,9 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 		if errors.Is(err, loader.ErrNotFinite) {
 			err = fmt.Errorf("nothing was written: %w", cmp.Or(a.CheckFinite(), err))
 		}
+		if ctx.Err() != nil {
+			return interrupted("interrupted: nothing was written")
+		}
 		if errors.Is(err, loader.ErrExists) {
 			err = fmt.Errorf("%s: %w and is not this average: name another directory, or --replace a checkpoint that is there", f.out, loader.ErrExists)
 		}

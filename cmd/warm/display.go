@@ -196,6 +196,37 @@ func (p *progress) add(n int) {
 // finish takes the line away.
 func (p *progress) finish() { p.display.end(p.what, false) }
 
+// counting shows how many of something are done, one thing after the other.
+type counting struct {
+	d     *display
+	what  string
+	begun time.Time
+}
+
+func newCounting(d *display) *counting { return &counting{d: d} }
+
+// tell says how many are done; another thing takes the place of the one before.
+func (c *counting) tell(what string, done, of int) {
+	if c.what != what {
+		c.end()
+		c.what, c.begun = what, c.d.now()
+	}
+	parts := []string{fmt.Sprintf("%s: %d of %d", what, done, of)}
+	if done > 0 && done < of {
+		parts = append(parts, left(c.d.now().Sub(c.begun), float64(of-done)/float64(done)))
+	}
+	c.d.show(what, parts...)
+	if done >= of {
+		c.end()
+	}
+}
+
+// end takes the line away.
+func (c *counting) end() {
+	c.d.end(c.what, false)
+	c.what = ""
+}
+
 // left says how long something takes that is a factor of what has taken a time.
 func left(took time.Duration, factor float64) string {
 	return time.Duration(float64(took)*factor).Round(time.Second).String() + " left"

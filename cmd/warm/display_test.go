@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,8 +12,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/rl"
 	"github.com/warmserve/warmserve/trainer/rm"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // screen is a terminal of some columns, of which only what a display sends is understood.
@@ -60,6 +64,42 @@ func onScreen(columns int) (*display, *screen) {
 	now := time.Unix(0, 0)
 	d.now = func() time.Time { now = now.Add(time.Second); return now }
 	return d, s
+}
+
+// TestAJudgeTellsHowFarItIsOnOneLineOfAnyTerminal judges pairs with checkpoints, and with a
+// server, on terminals of several widths.
+func TestAJudgeTellsHowFarItIsOnOneLineOfAnyTerminal(t *testing.T) {
+	dir := rewardtest.Checkpoint(t, "a-member-with-a-long-name", nil)
+	s := startServe(t, "--model", "m="+dir)
+	client, err := api.NewClient(s.url)
+	require.NoError(t, err)
+	pairs := easyPairs(t, 600)
+	for _, columns := range []int{80, 30, 5} {
+		for _, measure := range []func(judge.Test) error{
+			func(j judge.Test) error { _, err := judge.Checkpoints(t.Context(), []string{dir}, j); return err },
+			func(j judge.Test) error {
+				_, err := judge.Server(t.Context(), judge.Remote{Client: client}, j)
+				return err
+			},
+		} {
+			d, s := onScreen(columns)
+			told, calls := newCounting(d), 0
+			require.NoError(t, measure(judge.Test{Files: []string{pairs}, Progress: func(what string, done, of int) {
+				told.tell(what, done, of)
+				calls++
+				if done == of {
+					assert.Empty(t, s.rows, "it has ended")
+					return
+				}
+				if assert.Len(t, s.rows, 1, "%q", s.rows) && columns == 80 {
+					assert.Contains(t, s.rows[0], fmt.Sprintf("%s: %d of 600", what, done))
+				}
+				assert.Less(t, utf8.RuneCountInString(s.rows[0]), columns)
+			}}))
+			assert.Greater(t, calls, 3)
+			assert.Empty(t, s.rows)
+		}
+	}
 }
 
 func TestProgressIsOneLineOfAnyTerminal(t *testing.T) {

@@ -75,8 +75,11 @@ JudgeBench publishes of five models (its outputs/…judge_name=reward_model… f
   warm eval --format rewardbench2 --data test-00000-of-00001.parquet org/name`,
 		RunE: func(c *cobra.Command, args []string) error {
 			defer p.atOnce(c.Context())()
-			f.test.Say = func(message string) { fmt.Fprintln(p.stderr, message) }
-			return p.runEval(c.Context(), &f, args)
+			d := newDisplay(p.stderr)
+			told := newCounting(d)
+			defer told.end()
+			f.test.Say, f.test.Progress = func(message string) { d.say("%s", message) }, told.tell
+			return p.runEval(c.Context(), &f, args, told)
 		},
 	}
 	l := c.Flags()
@@ -157,7 +160,7 @@ func (f *evalFlags) check(dirs []string) error {
 	return nil
 }
 
-func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) error {
+func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string, told *counting) error {
 	err := f.check(dirs)
 	if err != nil {
 		return err
@@ -174,7 +177,7 @@ func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) erro
 		f.test.Engine = e
 	}
 	if f.format != "" {
-		return p.evalBoard(ctx, f, dirs)
+		return p.evalBoard(ctx, f, dirs, told)
 	}
 	measure := p.judge
 	if len(f.pool) > 0 {
@@ -184,6 +187,7 @@ func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string) erro
 	if err != nil {
 		return err
 	}
+	told.end()
 	if f.json {
 		err = json.NewEncoder(p.stdout).Encode(r)
 	} else {

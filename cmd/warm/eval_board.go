@@ -23,7 +23,7 @@ func boardNames() (out []string) {
 }
 
 // evalBoard judges checkpoints, or a server's model, as a leaderboard does.
-func (p *program) evalBoard(ctx context.Context, f *evalFlags, dirs []string) error {
+func (p *program) evalBoard(ctx context.Context, f *evalFlags, dirs []string, told *counting) error {
 	board, err := boards.Named(f.format)
 	if err != nil {
 		return err
@@ -48,6 +48,7 @@ func (p *program) evalBoard(ctx context.Context, f *evalFlags, dirs []string) er
 			return err
 		}
 	}
+	told.end()
 	if f.json {
 		return json.NewEncoder(p.stdout).Encode(r)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,9 @@ import (
 
 // maxGroups is the most groups that are printed; JSON has all.
 const maxGroups = 40
+
+// groupWidth is the most letters of a group's name that are printed; JSON has all.
+const groupWidth = 28
 
 // printReport writes the tables of a report.
 func printReport(w io.Writer, r *judge.Report) error {
@@ -131,11 +135,11 @@ func printGroups(w io.Writer, r *judge.Report) error {
 	}
 	fmt.Fprintln(t)
 	for _, g := range slices.Sorted(maps.Keys(r.GroupPairs)) {
-		name := g
-		if g == "" {
-			name = "(none)"
+		name := []rune(cmp.Or(g, "(none)"))
+		if len(name) > groupWidth {
+			name = append(name[:groupWidth-1], '…') // --json has the whole
 		}
-		fmt.Fprintf(t, "%s\t%d\t", name, r.GroupPairs[g])
+		fmt.Fprintf(t, "%s\t%d\t", string(name), r.GroupPairs[g])
 		for _, j := range r.All() {
 			fmt.Fprintf(t, "%.4f\t", j.Groups[g])
 		}

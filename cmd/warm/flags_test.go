@@ -49,7 +49,7 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--corrupt 0.1 --test t --task 1", "index parallel"},
 		{"--corrupt 0.1 --test t --index 1", "parallel task"},
 		{"--corrupt 0.1 --test t --list", "task index parallel workers save-every recompute replace tensorboard"},
-		{"--plan p.yaml", "but plan task index list parallel workers save-every recompute replace tensorboard"},
+		{"--plan p.yaml", "but plan task index list json parallel workers save-every recompute replace tensorboard"},
 	},
 	"warm rl": {
 		{"", "baseline-decay kl-in ratio-clip eval-every measured"},
@@ -193,7 +193,7 @@ func TestEveryFlagOfMembersReachesTheirRuns(t *testing.T) {
 		return plan, runs
 	}
 	before, runsBefore := expand()
-	carried := []string{"plan", "task", "index", "list", "parallel"} // how the plan is carried out: no settings of it
+	carried := []string{"plan", "task", "index", "list", "json", "parallel"} // how the plan is carried out: no settings of it
 	c := (&program{}).trainMembers()
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Name == "help" || slices.Contains(carried, f.Name) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -21,6 +20,7 @@ type rlFlags struct {
 	rewards rl.ClientConfig
 	control string // name of the control model
 	saveIn  string // file of answers
+	json    bool
 }
 
 func (p *program) rl() *cobra.Command {
@@ -83,6 +83,7 @@ same bytes. OUT gets metrics.jsonl, metrics.csv and .svg, training.json and time
 
 // runFlags say what is run and where it is written.
 func (f *rlFlags) runFlags(c *cobra.Command) {
+	jsonFlag(c, &f.json)
 	l, r := c.Flags(), &f.run
 	l.StringVar(&r.Policy, "policy", "",
 		"checkpoint `directory` of a causal language model, where the run starts, or embedded:base; required")
@@ -207,12 +208,12 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 	}
 	if r.Before {
 		p.finishedBefore(run.Out)
-		return json.NewEncoder(p.stdout).Encode(r)
+		return p.printPolicy(f.json, run.Out, r)
 	}
 	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d answer tokens\n", run.Out,
 		r.Parameters, r.Steps, r.Tokens)
 	timeTable(p.stderr, r)
-	return json.NewEncoder(p.stdout).Encode(r)
+	return p.printPolicy(f.json, run.Out, r)
 }
 
 // name says which rewards a run learns from, wherever the server is.

@@ -51,7 +51,7 @@ func TestAPolicyLearnsFromTheRewardsOfAServer(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			answers := filepath.Join(t.TempDir(), "answers.jsonl")
 			code, stdout, stderr := command(t, "", rlArgs(t, s.url, out, "--name", "a", "--control", "b", "--dialect", dialect,
-				"--per-request", "3", "--steps", "3", "--kl-coef", "0.1", "--answers-to", answers)...)
+				"--per-request", "3", "--steps", "3", "--kl-coef", "0.1", "--answers-to", answers, "--json")...)
 			require.Equal(t, exitOK, code, stderr)
 			assert.Contains(t, stderr, "waiting for rewards")
 			assert.Contains(t, stderr, "control")

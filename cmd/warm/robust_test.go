@@ -102,6 +102,7 @@ func TestAnInterruptedAverageLeavesNothingBehind(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, entries)
+	assert.Contains(t, log.String(), "interrupted: nothing was written")
 }
 
 func TestFilesOfOtherKindsAreNamedWhereverDataIsRead(t *testing.T) {

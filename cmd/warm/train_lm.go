@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -67,6 +66,7 @@ func adafactor(k *optim.Kind) func() bool { return func() bool { return *k == op
 func (p *program) trainLM() *cobra.Command {
 	var f lm.Config
 	var s lm.Shape
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "lm --tokenizer DIR --layers N --hidden N --heads N --text FILE --out DIR --lr RATE",
 		Short: "Pretrain a language model from scratch",
@@ -76,7 +76,7 @@ Face checkpoint. An interrupted run goes on when the same command is given again
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.Shape = &s
-			return p.runLanguage(c, f)
+			return p.runLanguage(c, f, asJSON)
 		},
 	}
 	languageFlags(c, &f)
@@ -89,11 +89,12 @@ Face checkpoint. An interrupted run goes on when the same command is given again
 	l.IntVar(&s.Intermediate, "intermediate", 0, "size of the feed-forward layer (default 8/3 of --hidden)")
 	l.IntVar(&s.Context, "context", 512, "longest sequence")
 	l.Float64Var(&s.RopeTheta, "rope-theta", 10000, "base of the rotary embedding")
+	jsonFlag(c, &asJSON)
 	return c
 }
 
 // runLanguage runs one training and tells its progress on stderr.
-func (p *program) runLanguage(c *cobra.Command, f lm.Config) error {
+func (p *program) runLanguage(c *cobra.Command, f lm.Config, asJSON bool) error {
 	if err := f.Validate(); err != nil {
 		return usageError{err}
 	}
@@ -115,7 +116,7 @@ func (p *program) runLanguage(c *cobra.Command, f lm.Config) error {
 	}
 	if r.Before {
 		p.finishedBefore(f.Out)
-		return json.NewEncoder(p.stdout).Encode(r)
+		return p.printLanguage(asJSON, f.Out, r)
 	}
 	measured := ""
 	if r.Valid != nil {
@@ -123,5 +124,5 @@ func (p *program) runLanguage(c *cobra.Command, f lm.Config) error {
 	}
 	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d tokens%s\n", f.Out, r.Parameters,
 		r.Steps, r.Tokens, measured)
-	return json.NewEncoder(p.stdout).Encode(r)
+	return p.printLanguage(asJSON, f.Out, r)
 }

@@ -33,6 +33,7 @@ type membersFlags struct {
 	task     int
 	index    int // task − 1, or −1
 	list     bool
+	json     bool
 	parallel int
 	dropout  bool // given for all members
 }
@@ -71,7 +72,7 @@ bytes.`,
 	membersFlagsOf(c, &f, &run)
 	rules := []rule{
 		{when: given(c, "plan"), why: "with --plan, whose file has the settings", but: true,
-			flags: []string{"plan", "task", "index", "list", "parallel", "workers", "save-every",
+			flags: []string{"plan", "task", "index", "list", "json", "parallel", "workers", "save-every",
 				"recompute", "replace", "tensorboard"}},
 		{when: given(c, "lrs"), why: "with --lrs", flags: []string{"lr"}},
 		{when: given(c, "dropouts"), why: "with --dropouts", flags: []string{"dropout"}},
@@ -111,6 +112,7 @@ func membersFlagsOf(c *cobra.Command, f *membersFlags, run *rm.Config) {
 	l.IntVar(&f.parallel, "parallel", 1,
 		"members trained side by side, each with its share of the workers: faster for small models, the same bytes")
 	l.BoolVar(&f.list, "list", false, "print the members' settings and train nothing")
+	jsonFlag(c, &f.json)
 }
 
 // read returns the plan of a file, or of flags.
@@ -163,7 +165,7 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 		return usagef("--task: %d, want 1 to %d", f.task, len(runs))
 	}
 	if f.list {
-		return json.NewEncoder(p.stdout).Encode(runs)
+		return p.printRuns(f.json, runs)
 	}
 	d := newDisplay(p.stderr)
 	plan.Run.Progress = newTrainLog(d).progress
@@ -178,8 +180,11 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 	if err != nil {
 		return err
 	}
-	if f.task == 0 {
-		err = p.compareMembers(ctx, plan, runs)
+	switch one := &chosen[0]; {
+	case f.task == 0:
+		err = p.compareMembers(ctx, plan, runs, f.json)
+	case one.Result != nil:
+		err = p.printTrained(f.json, one.Config.Out, one.Result)
 	}
 	if failed > 0 {
 		err = errors.Join(fmt.Errorf("%d of %d: not every member was trained", failed, len(chosen)), err)
@@ -239,7 +244,7 @@ func dropouts(r model.Regularization) string {
 const summaryFile = "summary.json"
 
 // compareMembers judges the members that were trained, when there are test pairs.
-func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.MemberRun) error {
+func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.MemberRun, asJSON bool) error {
 	var dirs []string
 	for _, m := range runs {
 		if m.Result != nil {
@@ -256,7 +261,10 @@ func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.M
 	if len(dirs) == 0 || t.Holdout == "" && len(c.Test) == 0 {
 		return nil
 	}
+	told := newCounting(newDisplay(p.stderr))
+	t.Progress = told.tell
 	report, err := judge.Checkpoints(ctx, dirs, t)
+	told.end()
 	if err != nil {
 		return err
 	}
@@ -269,6 +277,9 @@ func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.M
 	}
 	if err := os.WriteFile(filepath.Join(plan.Out, summaryFile), append(data, '\n'), 0o644); err != nil {
 		return err
+	}
+	if asJSON {
+		return json.NewEncoder(p.stdout).Encode(report)
 	}
 	return printReport(p.stdout, report)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -107,6 +106,7 @@ func (f loraFlag) Set(s string) error {
 
 func (p *program) trainRM() *cobra.Command {
 	var f rm.Config
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "rm --base DIR --train FILE --out DIR --lr RATE",
 		Short: "Train one reward model from preference pairs",
@@ -130,10 +130,11 @@ not run again.`,
 			if err != nil {
 				return err
 			}
-			return json.NewEncoder(p.stdout).Encode(r)
+			return p.printTrained(asJSON, f.Out, r)
 		},
 	}
 	trainFlags(c, &f)
+	jsonFlag(c, &asJSON)
 	refuses(c, trainRules(&f)...)
 	return c
 }

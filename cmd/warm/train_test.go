@@ -80,15 +80,22 @@ func TestTrainRMFromTheCommandLine(t *testing.T) {
 	args := []string{"train", "rm", "--base", base, "--train", pairs, "--lr", "1e-3", "--batch", "4", "--out", out}
 	code, printed, log := trainCommand(t, args...)
 	require.Equal(t, exitOK, code, log)
-	var r rm.Result
-	require.NoError(t, json.Unmarshal([]byte(printed), &r))
-	assert.Equal(t, 5, r.Steps)
+	assert.Contains(t, printed, "checkpoint      "+out)
+	assert.Contains(t, printed, "5 steps on 20 pairs")
+	for line := range strings.Lines(printed) {
+		assert.LessOrEqual(t, len(line), 81+len(out), "readable in 80 columns, but for the directory")
+	}
 	assert.Contains(t, log, "step 5 of 5")
 
 	code, again, log := trainCommand(t, args...)
 	assert.Equal(t, exitOK, code, "a finished run is finished")
 	assert.Contains(t, log, out+" holds the result of this run already: nothing to do")
 	assert.Equal(t, printed, again)
+	code, again, log = trainCommand(t, append(args, "--json")...)
+	assert.Equal(t, exitOK, code, log)
+	var r rm.Result
+	require.NoError(t, json.Unmarshal([]byte(again), &r))
+	assert.Equal(t, 5, r.Steps)
 	code, _, log = trainCommand(t, append(args, "--seed", "5")...)
 	assert.Equal(t, exitFailure, code, "another run's result is not overwritten")
 	assert.Contains(t, log, "it holds the result of another run (seed 0 there and 5 here); name another directory, or --replace it")
@@ -106,6 +113,9 @@ members:
   - {lr: 0.0005, dropout: {hidden: 0.1}, seed: 7}
 `), 0o644))
 	code, printed, log := trainCommand(t, "train", "members", "--plan", plan, "--list")
+	require.Equal(t, exitOK, code, log)
+	assert.Contains(t, printed, "0.0005  dropout 0.1")
+	code, printed, log = trainCommand(t, "train", "members", "--plan", plan, "--list", "--json")
 	require.Equal(t, exitOK, code, log)
 	var runs []rm.MemberRun
 	require.NoError(t, json.Unmarshal([]byte(printed), &runs))
@@ -154,7 +164,7 @@ func TestThePlansOfTheManualTrain(t *testing.T) {
 			require.NoError(t, os.Symlink(to, name))
 		}
 		require.NoError(t, os.WriteFile("plan.yaml", []byte(plans[i][1]), 0o644))
-		code, printed, log := trainCommand(t, "train", "members", "--plan", "plan.yaml", "--list")
+		code, printed, log := trainCommand(t, "train", "members", "--plan", "plan.yaml", "--list", "--json")
 		require.Equal(t, exitOK, code, log)
 		var runs []rm.MemberRun
 		require.NoError(t, json.Unmarshal([]byte(printed), &runs))

@@ -73,13 +73,13 @@ func BoardCheckpoints(ctx context.Context, dirs []string, t BoardTest) (*BoardRe
 	}
 	engine, done := t.engine()
 	defer done()
-	score := func(dir string, config []byte, src model.Source) ([]float64, error) {
+	score := func(name, dir string, config []byte, src model.Source) ([]float64, error) {
 		m, err := t.load(dir, config, src, engine)
 		if err != nil {
 			return nil, err
 		}
 		defer m.Close()
-		return scoreSequences(ctx, engine, m, sequences)
+		return scoreSequences(ctx, engine, m, sequences, func(done int) { t.told(name, done, len(sequences)) })
 	}
 	err = t.scoreModels(ctx, dirs, score, func(_ role, name string, rewards []float64) error {
 		return r.judge(name, r.byQuestion(rewards))
@@ -105,7 +105,7 @@ func BoardServer(ctx context.Context, m Remote, t BoardTest) (*BoardReport, erro
 		queries[i] = query{at: q.At, answers: len(q.Answers),
 			inputs: func() ([]api.Input, error) { return questionInputs(q) }}
 	}
-	replies, served, err := m.scoreAll(ctx, queries, long{truncate: api.TruncatePromptLeft})
+	replies, served, err := m.scoreAll(ctx, queries, long{truncate: api.TruncatePromptLeft}, t.told)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +254,7 @@ func (r *boardRun) encode(e *reward.Encoder) (out []model.Sequence, err error) {
 // scoreSequences scores sequences a part at a time, so that what becomes of them in the engine has a
 // bound.
 func scoreSequences(ctx context.Context, e model.Engine, m model.Model,
-	sequences []model.Sequence) ([]float64, error) {
+	sequences []model.Sequence, told func(done int)) ([]float64, error) {
 	const part = 512
 	out := make([]float64, 0, len(sequences))
 	scores := make([]float32, part)
@@ -262,6 +262,7 @@ func scoreSequences(ctx context.Context, e model.Engine, m model.Model,
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		told(len(out))
 		if err := e.Score(m, scores[:len(some)], some); err != nil {
 			return nil, err
 		}
@@ -269,6 +270,7 @@ func scoreSequences(ctx context.Context, e model.Engine, m model.Model,
 			out = append(out, float64(s))
 		}
 	}
+	told(len(out))
 	return out, nil
 }
 

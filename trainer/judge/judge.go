@@ -38,6 +38,16 @@ type Test struct {
 	Open func(dir string) (*loader.Checkpoint, error)
 	// Say is told what was left out or cut; may be nil.
 	Say func(message string)
+	// Progress is told how many pairs or answers a model has scored, of how many; calls
+	// do not overlap. May be nil.
+	Progress func(model string, done, of int)
+}
+
+// told tells Progress.
+func (t *Test) told(model string, done, of int) {
+	if t.Progress != nil {
+		t.Progress(model, done, of)
+	}
 }
 
 // judge holds the pairs and what scores them.
@@ -181,16 +191,26 @@ func (j *judge) words() (*Judged, error) {
 
 // run judges every member, their ensemble and their weight average.
 func (j *judge) run(ctx context.Context, r *Report, dirs []string) error {
-	score := func(dir string, config []byte, src model.Source) ([]float64, error) {
+	n := len(j.pairs)
+	score := func(name, dir string, config []byte, src model.Source) ([]float64, error) {
 		m, err := j.test.load(dir, config, src, j.engine)
 		if err != nil {
 			return nil, err
 		}
 		defer m.Close()
-		chosen, rejected, err := rm.ScorePairs(ctx, j.engine, m, j.pairs)
-		return slices.Concat(chosen, rejected), err
+		const part = 256 // pairs between two words of progress
+		var chosen, rejected []float64
+		for some := range slices.Chunk(j.pairs, part) {
+			j.test.told(name, len(chosen), n)
+			c, r, err := rm.ScorePairs(ctx, j.engine, m, some)
+			if err != nil {
+				return nil, err
+			}
+			chosen, rejected = append(chosen, c...), append(rejected, r...)
+		}
+		j.test.told(name, n, n)
+		return slices.Concat(chosen, rejected), nil
 	}
-	n := len(j.pairs)
 	return j.test.scoreModels(ctx, dirs, score, func(is role, name string, rewards []float64) error {
 		one, err := j.judged(name, rewards[:n], rewards[n:])
 		if err != nil {
@@ -226,7 +246,7 @@ func (r *Report) add(is role, one *Judged) {
 // which is the mean of their rewards, and the weight average. each is given the rewards of one, by its
 // name, in that order.
 func (t Test) scoreModels(ctx context.Context, dirs []string,
-	score func(dir string, config []byte, src model.Source) ([]float64, error),
+	score func(name, dir string, config []byte, src model.Source) ([]float64, error),
 	each func(is role, name string, rewards []float64) error) error {
 	var members []warm.Member
 	defer func() {
@@ -244,7 +264,8 @@ func (t Test) scoreModels(ctx context.Context, dirs []string,
 			return err
 		}
 		members = append(members, warm.Member{Name: dir, Checkpoint: ckpt})
-		rewards, err := score(dir, ckpt.Config, ckpt)
+		name := filepath.Base(filepath.Clean(dir))
+		rewards, err := score(name, dir, ckpt.Config, ckpt)
 		if err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
@@ -254,7 +275,7 @@ func (t Test) scoreModels(ctx context.Context, dirs []string,
 		for i, v := range rewards {
 			ens[i] += v / float64(len(dirs))
 		}
-		if err := each(isMember, filepath.Base(filepath.Clean(dir)), rewards); err != nil {
+		if err := each(isMember, name, rewards); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
@@ -268,7 +289,7 @@ func (t Test) scoreModels(ctx context.Context, dirs []string,
 	if err != nil {
 		return err
 	}
-	rewards, err := score(dirs[0], average.Config(), average)
+	rewards, err := score(NameWA, dirs[0], average.Config(), average)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func Server(ctx context.Context, m Remote, t Test) (*Report, error) {
 		p := &j.texts[i]
 		queries[i] = query{at: p.At, answers: 2, inputs: func() ([]api.Input, error) { return inputs(p) }}
 	}
-	rewards, served, err := m.scoreAll(ctx, queries, long{truncate: api.TruncateError, drop: t.DropLong})
+	rewards, served, err := m.scoreAll(ctx, queries, long{truncate: api.TruncateError, drop: t.DropLong}, t.told)
 	if err != nil {
 		return nil, err
 	}
@@ -152,8 +152,9 @@ func batches(queries []query) (ends []int) {
 	return append(ends, len(queries))
 }
 
-// scoreAll answers queries in batches, a few at a time.
-func (m *Remote) scoreAll(ctx context.Context, queries []query, l long) ([]reply, *Served, error) {
+// scoreAll answers queries in batches, a few at a time, and tells how many are answered.
+func (m *Remote) scoreAll(ctx context.Context, queries []query, l long,
+	told func(model string, done, of int)) ([]reply, *Served, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := make([]reply, len(queries))
@@ -161,7 +162,9 @@ func (m *Remote) scoreAll(ctx context.Context, queries []query, l long) ([]reply
 		workers sync.WaitGroup
 		mu      sync.Mutex
 		served  *Served
+		done    int
 	)
+	told(m.Model, 0, len(queries))
 	parts := make(chan [2]int)
 	for range remoteInFlight {
 		workers.Go(func() {
@@ -173,6 +176,9 @@ func (m *Remote) scoreAll(ctx context.Context, queries []query, l long) ([]reply
 				}
 				if s != nil {
 					served = s
+				}
+				if done += p[1] - p[0]; err == nil {
+					told(m.Model, done, len(queries))
 				}
 				mu.Unlock()
 				if err != nil {
