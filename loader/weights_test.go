@@ -110,6 +110,44 @@ func TestWeightsAreTheSameUnderEveryName(t *testing.T) {
 	}
 }
 
+// TestTwoSetsOfWeightsAreNotChosenFrom: the whole file counts, as in transformers, where an index beside it tells of no
+// others.
+func TestTwoSetsOfWeightsAreNotChosenFrom(t *testing.T) {
+	const whole, index = weightsFile, weightsFile + indexSuffix
+	listing := func(shard string, names ...string) string {
+		return `{"weight_map":{"` + strings.Join(names, `":"`+shard+`","`) + `":"` + shard + `"}}`
+	}
+	for name, c := range map[string]struct {
+		files map[string]string
+		wrong []string // what the error says, or nothing where the whole file is taken with a note
+	}{
+		"an index of the file itself":  {map[string]string{index: listing(whole, "v", "ww")}, nil},
+		"an index of shards long gone": {map[string]string{index: listing("a.safetensors", "v", "ww")}, nil},
+		"shards of the same tensors":   {map[string]string{index: listing("a.safetensors", "v", "ww"), "a.safetensors": tensors(t, "v", "ww")}, []string{"two sets of weights", "a.safetensors"}},
+		"a shard of one tensor":        {map[string]string{index: listing("a.safetensors", "v"), "a.safetensors": tensors(t, "v")}, []string{"two sets of weights"}},
+		"an index of another tensor":   {map[string]string{index: listing("a.safetensors", "other")}, []string{"lists 1 tensors", "beside it has 2"}},
+		"an index of fewer tensors":    {map[string]string{index: listing(whole, "v")}, []string{"lists 1 tensors", "beside it has 2"}},
+		"an index of as many others":   {map[string]string{index: listing(whole, "v", "w2")}, []string{"by other names"}},
+		"an index that is none":        {map[string]string{index: "{}"}, []string{"weight_map"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.files["config.json"], c.files[whole] = "{}", tensors(t, "v", "ww")
+			got, err := Open(write(t, c.files))
+			if c.wrong != nil {
+				require.ErrorIs(t, err, ErrIndex)
+				for _, w := range append(c.wrong, index) {
+					assert.ErrorContains(t, err, w)
+				}
+				return
+			}
+			require.NoError(t, err)
+			defer got.Close()
+			assert.Equal(t, []string{"v", "ww"}, got.Names())
+			assert.Contains(t, strings.Join(got.Notes, "\n"), index+" is left alone: "+whole+" holds all that it lists")
+		})
+	}
+}
+
 // assertSavesAs holds that a checkpoint is written as another one that is the same.
 func assertSavesAs(t testing.TB, want, got *Checkpoint) {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -53,6 +54,32 @@ func exported(t *testing.T) map[string][]string {
 		}
 	}
 	return out
+}
+
+// TestTheManifestIsMeasuredWhereOneIsWatched counts the looks that went wrong, and the time since one that did not.
+func TestTheManifestIsMeasuredWhereOneIsWatched(t *testing.T) {
+	l := startLive(t, server.Config{}, nil)
+	value := func(name string) float64 {
+		m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(l.get("/metrics").body)
+		if m == nil {
+			return -1
+		}
+		v, err := strconv.ParseFloat(string(m[1]), 64)
+		require.NoError(t, err)
+		return v
+	}
+	const wrong, age = "warm_manifest_errors_total", "warm_manifest_age_seconds"
+	assert.Equal(t, []float64{-1, -1}, []float64{value(wrong), value(age)}, "no manifest, no age")
+	l.server.ManifestLooked(nil)
+	assert.Zero(t, value(wrong))
+	for i := range 3 {
+		l.server.ManifestLooked(errors.New("models: [broken"))
+		assert.Equal(t, float64(i+1), value(wrong))
+	}
+	eventually(t, "a manifest that is wrong ages", func() bool { return value(age) > 0.3 })
+	l.server.ManifestLooked(nil)
+	assert.Less(t, value(age), 0.3, "and is young once it is carried out")
+	assert.Equal(t, 3.0, value(wrong))
 }
 
 // selector is a metric in a query, with its label matchers.
