@@ -30,6 +30,13 @@ type Device interface {
 	Limits() Limits
 }
 
+// Overlapper is a device that can start kernels that wait for the one before them themselves (see
+// [kernel.Kernel].Follows) before that has ended: small batches gain, large ones lose a little.
+type Overlapper interface {
+	// Overlap says whether those that are launched from now on do.
+	Overlap(on bool)
+}
+
 // Graph is a recorded list of launches.
 type Graph interface {
 	Launch() error

@@ -44,6 +44,9 @@ type branch struct {
 // most is the largest batch in rows, unless a model's sequences are longer.
 const most = 16384
 
+// overlapped is the largest class, in rows, that gains by kernels that start early.
+const overlapped = 2048
+
 // MemoryError is why a model does not fit the device.
 type MemoryError struct {
 	Network      string
@@ -194,6 +197,9 @@ func (m *Model) class(rows, reads int) (*class, error) {
 		return c, nil
 	}
 	c := newClass(m, key[0], key[1])
+	if d, ok := m.dev.(Overlapper); ok {
+		d.Overlap(key[0] <= overlapped)
+	}
 	g, err := m.dev.Capture(func() error { return c.launch(m.steps) })
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ type Card struct {
 	staging staging
 
 	mu        sync.Mutex // of all below
-	early     bool
+	overlap   bool
 	packet    *packet
 	images    func(module string, capability int) (image []byte, text bool, err error)
 	modules   map[string]uintptr
@@ -43,7 +43,10 @@ type Card struct {
 	capture   *capture // nil while launches run
 }
 
-var _ cuda.Device = (*Card)(nil)
+var (
+	_ cuda.Device     = (*Card)(nil)
+	_ cuda.Overlapper = (*Card)(nil)
+)
 
 // Count returns the number of cards. The error says why there is none.
 func Count() (int, error) {

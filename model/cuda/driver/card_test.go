@@ -21,7 +21,8 @@ import (
 var (
 	rows     = &kernel.Kernel{Name: "lookup_bf16", Module: "rows", Threads: 128, Cluster: 1}
 	product  = &kernel.Kernel{Name: "product", Module: "mma", Threads: 128, Shared: 64 << 10, Cluster: 1}
-	clusters = &kernel.Kernel{Name: "wide", Module: "wgmma", Threads: 384, Shared: 220 << 10, Cluster: 2}
+	follower = &kernel.Kernel{Name: "follower", Module: "mma", Threads: 128, Cluster: 1, Follows: true}
+	clusters = &kernel.Kernel{Name: "wide", Module: "wgmma", Threads: 384, Shared: 220 << 10, Cluster: 2, Follows: true}
 )
 
 // pattern returns bytes that differ from place to place.
@@ -73,21 +74,23 @@ func TestALaunchPassesTheParametersByValue(t *testing.T) {
 	require.NoError(t, c.Launch(plain, 1056, args))
 	clear(args)
 	require.NoError(t, c.Launch(cluster, 132, pattern(40)[24:]))
-	c.Early(true)
+	c.Overlap(true)
 	require.NoError(t, c.Launch(plain, 8, pattern(16)))
+	require.NoError(t, c.Launch(follower, 7, pattern(16)))
 	require.NoError(t, c.Launch(cluster, 4, pattern(16)))
-	c.Early(false)
-	require.NoError(t, c.Launch(plain, 9, pattern(16)))
+	c.Overlap(false)
+	require.NoError(t, c.Launch(follower, 9, pattern(16)))
 	require.NoError(t, c.Sync())
 	block, shared := uint32(cluster.Threads), uint32(cluster.Shared)
 	assert.Equal(t, []fakeLaunch{
 		{name: plain.Name, grid: 1056, block: 128, arguments: pattern(16)},
 		{name: cluster.Name, grid: 132, block: block, shared: shared, cluster: 2, extended: true, arguments: pattern(40)[24:]},
-		{name: plain.Name, grid: 8, block: 128, early: true, extended: true, arguments: pattern(16)},
+		{name: plain.Name, grid: 8, block: 128, arguments: pattern(16)},
+		{name: follower.Name, grid: 7, block: 128, early: true, extended: true, arguments: pattern(16)},
 		{name: cluster.Name, grid: 4, block: block, shared: shared, cluster: 2, early: true, extended: true, arguments: pattern(16)},
-		{name: plain.Name, grid: 9, block: 128, arguments: pattern(16)},
+		{name: follower.Name, grid: 9, block: 128, arguments: pattern(16)},
 	}, f.launches)
-	assert.Len(t, f.images, 2, "each module is loaded once")
+	assert.Len(t, f.images, 3, "each module is loaded once")
 	for _, grid := range []int{0, -2, 3} {
 		assert.ErrorContains(t, c.Launch(cluster, grid, args), "clusters of 2")
 	}
@@ -259,8 +262,10 @@ func TestOlderDriversRunWhatNeedsNothingNew(t *testing.T) {
 	assert.True(t, bytes.Contains(f.images[0], []byte(".target sm_")), "the module that is embedded")
 	_, err = c.TensorMap(0x7000, 1, 64, 64, 64)
 	assert.ErrorContains(t, err, "the driver is too old")
-	c.Early(true)
-	assert.ErrorContains(t, c.Launch(rows, 1, pattern(16)), "the driver is too old")
+	c.Overlap(true)
+	follows := *rows
+	follows.Follows = true
+	assert.ErrorContains(t, c.Launch(&follows, 1, pattern(16)), "the driver is too old")
 	require.NoError(t, c.Close())
 }
 

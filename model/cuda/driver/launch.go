@@ -45,13 +45,11 @@ type packet struct {
 	parameters [1]*byte
 }
 
-// Early lets the kernels that are launched from now on start before the one before them
-// has ended. Only kernels that wait for it themselves (griddepcontrol.wait) may be launched
-// so.
-func (c *Card) Early(on bool) {
+// Overlap implements [cuda.Overlapper].
+func (c *Card) Overlap(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.early = on
+	c.overlap = on
 }
 
 // Launch starts a kernel of grid blocks behind what was launched before. arguments are the
@@ -80,7 +78,8 @@ func (c *Card) Launch(k *kernel.Kernel, grid int, arguments []byte) error {
 	copy(p.arguments[:], arguments)
 	p.parameters[0] = &p.arguments[0]
 	parameters := uintptr(unsafe.Pointer(&p.parameters[0]))
-	if k.Cluster <= 1 && !c.early { // what drivers of any age have
+	early := c.overlap && k.Follows
+	if k.Cluster <= 1 && !early { // what drivers of any age have
 		return c.call("cuLaunchKernel of "+k.Name, c.lib.launch, f, uintptr(grid), 1, 1, uintptr(k.Threads), 1, 1,
 			uintptr(k.Shared), c.stream, parameters, 0)
 	}
@@ -92,7 +91,7 @@ func (c *Card) Launch(k *kernel.Kernel, grid int, arguments []byte) error {
 		}
 		n++
 	}
-	if c.early {
+	if early {
 		p.attributes[n] = launchAttribute{id: launchEarly}
 		p.attributes[n].value[0] = 1
 		n++

@@ -11,6 +11,9 @@ type Kernel struct {
 	// Blocks is how many blocks a multiprocessor is to have: with fewer it idles, with
 	// more nothing is gained. Any grid gives the same bits.
 	Blocks int
+	// Follows says that the kernel itself waits for the one before it (griddepcontrol.wait),
+	// so that it may start before that has ended.
+	Follows bool
 	// TileM and TileN are the rows and columns that a block of a product computes at a
 	// time, TileM of attention the queries; 0 for other kernels, and for whole tasks.
 	TileM, TileN int

@@ -149,3 +149,14 @@ func TestPTXIsWhatTheCompilerMakesOfTheSources(t *testing.T) {
 		assert.True(t, string(want) == string(got), "%s is not what the sources give: run model/cuda/kernel/build.sh", filepath.Base(f))
 	}
 }
+
+func TestKernelsThatFollowAreThoseThatWait(t *testing.T) {
+	for name, k := range kernel.Table {
+		text, err := kernel.PTX(k.Module)
+		require.NoError(t, err)
+		_, body, ok := strings.Cut(string(text), ".entry "+name+"(")
+		require.True(t, ok, name)
+		body, _, _ = strings.Cut(body, ".entry ")
+		assert.Equal(t, strings.Contains(body, "griddepcontrol.wait"), k.Follows, name)
+	}
+}

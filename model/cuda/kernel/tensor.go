@@ -34,7 +34,7 @@ func wgmma(epilogue string) []Kernel {
 			Name: fmt.Sprintf("wgmma_%s_%s", epilogue, t.name), Module: "wgmma_" + epilogue,
 			// The ring, the results of two warpgroups, 1024 to align, barriers.
 			Threads: 384, Shared: t.stages*(128+t.n)*128 + 2*t.box*cols*2 + 1024 + 16*t.stages + 48,
-			Cluster: t.ctas, TileM: 128, TileN: t.n, Box: t.box,
+			Cluster: t.ctas, Follows: true, TileM: 128, TileN: t.n, Box: t.box,
 		})
 	}
 	return out
@@ -55,5 +55,6 @@ func attendMMA(d, blocks int) Kernel {
 func attendWGMMA(d, keys, stages int) Kernel {
 	name, panels := fmt.Sprintf("attend_wgmma_%d", d), (d+63)/64
 	// 128 queries, stages of keys and values, in rows of whole boxes; 1024 to align, barriers.
-	return Kernel{Name: name, Module: name, Threads: 384, Shared: (128+2*stages*keys)*panels*128 + 1024 + 256, Box: keys}
+	return Kernel{Name: name, Module: name, Threads: 384, Shared: (128+2*stages*keys)*panels*128 + 1024 + 256,
+		Follows: true, Box: keys}
 }

@@ -131,6 +131,9 @@ func newRoom(n int) (*room, error) {
 	if err = r.file.Truncate(int64(n)); err == nil {
 		r.bytes, err = unix.Mmap(fd, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	}
+	if err == nil {
+		_ = unix.Madvise(r.bytes, unix.MADV_HUGEPAGE) // which saves faults where the system allows it
+	}
 	if err != nil {
 		_ = r.file.Close()
 		return nil, fmt.Errorf("%d bytes of memory for weights: %w", n, err)
