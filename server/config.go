@@ -103,6 +103,10 @@ type Config struct {
 	// Dialects sets what other stacks' routes answer.
 	Dialects dialect.Config
 
+	// Cards, where cards compute, says how they are doing, for the metrics: it is called
+	// at each scrape and may take a second. Default: none.
+	Cards func() []Card
+
 	// Queue sets the queue's limits. Its Observe is called beside the server's own.
 	Queue batch.Config
 	// Logger takes one record for each request, and faults; default slog.Default().

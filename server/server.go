@@ -69,6 +69,9 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 	})
 	s.keys.Store(&keySet{digests(cfg.Keys), digests(cfg.AdminKeys)})
 	s.metrics = newMetrics(cfg.Version, cfg.DriftScores, models)
+	if cfg.Cards != nil {
+		s.metrics.registry.MustRegister(cardCollector{cfg.Cards})
+	}
 	queue := cfg.Queue
 	queue.Observe = func(b batch.Batch) {
 		s.observeBatch(b)

@@ -8,7 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/cuda/worker"
 	"github.com/warmserve/warmserve/model/device"
+	"github.com/warmserve/warmserve/server"
 )
 
 // deviceVariable names what computes where --device and a configuration do not.
@@ -56,6 +58,26 @@ func (p *program) compute(name string, threads int) (model.Engine, error) {
 func onCPU(e model.Engine) bool {
 	_, ok := e.(model.CPU)
 	return ok
+}
+
+// watched is an engine that says how its cards are doing.
+type watched interface{ Stats() []worker.Stats }
+
+// cardsOf returns what says how the cards of an engine are doing; nil where it has none.
+func cardsOf(e model.Engine) func() []server.Card {
+	w, ok := e.(watched)
+	if !ok {
+		return nil
+	}
+	return func() (out []server.Card) {
+		for _, s := range w.Stats() {
+			out = append(out, server.Card{
+				Name: fmt.Sprintf("cuda:%d %s", s.Card, s.Name), Up: s.Up, Restarts: s.Restarts, Batches: s.Batches, Tokens: s.Tokens,
+				Memory: float64(s.Total), Free: float64(s.Free), Clock: float64(s.SM) * 1e6, Power: s.Power, Temperature: float64(s.Temperature),
+			})
+		}
+		return out
+	}
 }
 
 // dtypeOn is the number format of a device for a name, as words: "" is the device's own.

@@ -18,8 +18,10 @@ import (
 
 	"github.com/warmserve/warmserve/cmd/warm/bench"
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/cuda/worker"
 	"github.com/warmserve/warmserve/model/device"
 	"github.com/warmserve/warmserve/model/modeltest"
+	"github.com/warmserve/warmserve/server"
 )
 
 // withCard returns a program on a machine with a card, and the names that devices were
@@ -173,4 +175,19 @@ func TestBenchEngineMeasuresACardsForwardPass(t *testing.T) {
 	require.Equal(t, exitOK, p.run(t.Context(), args), errs)
 	assert.Contains(t, out.String(), "computed on cuda:0 Test Card")
 	assert.NotContains(t, out.String(), "Inf")
+}
+
+// statistical is a card that says how it is doing.
+type statistical struct{ *modeltest.Card }
+
+func (statistical) Stats() []worker.Stats {
+	s := worker.Stats{Card: 3, Name: "Test Card", Up: true, Restarts: 1, Batches: 2, Tokens: 30}
+	s.Total, s.Free, s.SM, s.Power, s.Temperature = 80e9, 20e9, 1980, 500, 60
+	return []worker.Stats{s}
+}
+
+func TestCardsOfAServerAreMeasured(t *testing.T) {
+	assert.Nil(t, cardsOf(model.CPU{}))
+	assert.Equal(t, []server.Card{{Name: "cuda:3 Test Card", Up: true, Restarts: 1, Batches: 2, Tokens: 30, Memory: 80e9, Free: 20e9,
+		Clock: 1.98e9, Power: 500, Temperature: 60}}, cardsOf(statistical{})())
 }

@@ -328,8 +328,8 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 			MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates,
 			DriftScores: l.DriftScores,
 			Timeout:     l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
-			Dialects: c.Dialects.config(),
-			Queue:    batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
+			Dialects: c.Dialects.config(), Cards: cardsOf(engine),
+			Queue: batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
 		},
 	})
 	if err != nil {

@@ -75,6 +75,10 @@ function figures(metrics, live) {
     ['Answers scored', count(sum(metrics, 'warm_sequences_total') || 0)],
     ['Memory', bytes(sum(metrics, 'process_resident_memory_bytes'))],
     ['Running for', seconds(Date.now() / 1000 - sum(metrics, 'process_start_time_seconds'))],
+    ...(metrics.get('warm_card_up') ?? []).map(({labels, value}) => {
+      const of = what => sum(metrics, `warm_card_memory_${what}bytes`, labels);
+      return [labels.card, value ? `${bytes(of('') - of('free_'))} of ${bytes(of(''))} in use` : 'is started again'];
+    }),
     ['Version', build.version ?? 'unknown'],
   ].filter(([, v]) => !v.includes('NaN'));
   return h('dl', {class: 'figures'}, rows.map(([k, v]) => h('div', {}, h('dt', {}, k), h('dd', {}, v))));
