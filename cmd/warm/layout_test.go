@@ -35,9 +35,9 @@ var layout = map[string][]string{
 	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly
 	"model/kernel/amd64":     {},
 	"model/cuda":             {"model/binding", "model/cuda/kernel", "model/kernel", "model/nn", "model/plan"},
-	"model/cuda/cudatest":    {"model", "model/binding", "model/cuda", "model/kernel", "model/nn"}, // for tests: the engine in this process
-	"model/cuda/kernel":      {},                                                                   // device code and its parameters
-	"model/cuda/ptx":         {"model/cuda", "model/cuda/kernel"},                                  // for tests: no command, and no package but those for tests, depends on it; see below
+	"model/cuda/cudatest":    {"model", "model/binding", "model/cuda", "model/cuda/driver", "model/cuda/ptx", "model/kernel", "model/nn"}, // for tests: the engine in this process
+	"model/cuda/kernel":      {},                                                                                                          // device code and its parameters
+	"model/cuda/ptx":         {"model/cuda", "model/cuda/kernel"},                                                                         // for tests: no command, and no package but those for tests, depends on it; see below
 	"model/cuda/driver":      {"model/cuda", "model/cuda/kernel"},
 	"model/cuda/worker":      {"model", "model/binding", "model/cuda", "model/cuda/driver", "model/kernel", "model/nn", "model/plan"},
 	"model/par":              {},

@@ -107,6 +107,7 @@ type program struct {
 	// narrow says that wanted rows are those that are read, and not all.
 	narrow bool
 	q, kv  *nn.Op // which are one product
+	heads  *heads // what it does besides; nil for nothing
 }
 
 // run lowers a program on a place, which dies with it where consume says so, and returns that of its
@@ -137,6 +138,7 @@ func (l *lowering) run(p *nn.Program, in place, consume, narrow, wide bool) plac
 	}
 	if q, kv := qkv(p); q != nil && !narrow && !wide {
 		r.q, r.kv = q, kv
+		r.heads = r.fuse()
 	}
 	for i := range p.Ops {
 		r.op(i, &p.Ops[i])

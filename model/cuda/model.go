@@ -31,6 +31,7 @@ type Model struct {
 	branches  []branch
 	outputs   int // of a token, of all branches
 	ropes     map[*nn.Rope]Ptr
+	halfRopes map[*nn.Rope]Ptr // as the heads epilogue reads them
 	relatives map[*nn.Relative]*projected
 	classes   map[[2]int]*class
 }
@@ -150,7 +151,8 @@ func (m *Model) free() {
 
 // lower turns the network into steps whose memory begins at base.
 func (m *Model) lower(base Ptr) *lowering {
-	m.ropes, m.relatives, m.branches, m.outputs = map[*nn.Rope]Ptr{}, map[*nn.Relative]*projected{}, nil, 0
+	m.ropes, m.halfRopes, m.relatives = map[*nn.Rope]Ptr{}, map[*nn.Rope]Ptr{}, map[*nn.Relative]*projected{}
+	m.branches, m.outputs = nil, 0
 	l := &lowering{m: m, base: base, maps: map[mapOf]Ptr{}, mixed: map[[2]int]*mixing{}}
 	m.batch = l.take(4 * newClass(m, m.rows, m.rows).size)
 	x := l.run(m.net.Embed, place{}, true, false, false)

@@ -60,11 +60,12 @@ func (r *program) multiplyHeads(op *nn.Op, x place) {
 		y.slot.users--
 	}
 	w := matrix{at: wq.at, bias: wq.bias, n: wq.n + wkv.n, k: wq.k}
+	if r.heads != nil {
+		r.headsStep(w, y, x)
+		return
+	}
 	r.product(w, nn.None, y, x, nil, rowsOf(y))
 }
-
-// fused says whether the product of queries and keys does an operation on their heads, too.
-func (r *program) fused(*nn.Op) bool { return false }
 
 // product is a step of c = act(a·Wᵀ + bias) + add.
 func (l *lowering) product(w matrix, act nn.Activation, c, a place, add *place, rows part) {
@@ -128,6 +129,7 @@ type variant struct {
 type operands struct {
 	kernel.Product
 	c, a, add place
+	of        func(c *class, a *kernel.Product) // sets what depends on the batch's class; may be nil
 }
 
 func (l *lowering) operands(w matrix, c, a place, rows part) operands {
@@ -163,6 +165,9 @@ func (l *lowering) productStep(p operands, names ...string) {
 			v = choose(variants, m, n, l.m.limits.SMs)
 		}
 		v.args.Header = b.header()
+		if p.of != nil {
+			p.of(b, &v.args)
+		}
 		k := v.kernel
 		return launch{k, b.blocks(k, (m+k.TileM-1)/k.TileM*((n+k.TileN-1)/k.TileN)), kernel.Bytes(v.args)}, nil
 	})
@@ -170,18 +175,15 @@ func (l *lowering) productStep(p operands, names ...string) {
 
 // productMaps gives a variant the maps of its matrices.
 func (l *lowering) productMaps(v *variant, p *operands) {
-	k, box, cols := v.kernel, 64, int(p.N)
-	if strings.HasPrefix(k.Name[strings.LastIndexByte(k.Name, '_'):], "_p") { // the two halves of a block take turns at whole tiles
-		box = 128
-	}
+	k, cols := v.kernel, int(p.N)
 	if strings.HasPrefix(k.Name, "wgmma_gated") {
 		cols /= 2
 	}
 	v.args.AMap = l.tensorMap(p.A, p.a.slot.rows, int(p.K), int(p.LDA), 128)
 	v.args.WMap = l.tensorMap(p.W, int(p.N), int(p.K), int(p.K), k.TileN/k.Cluster)
-	v.args.CMap = l.tensorMap(p.C, p.c.slot.rows, cols, int(p.LDC), box)
+	v.args.CMap = l.tensorMap(p.C, p.c.slot.rows, cols, int(p.LDC), k.Box)
 	if p.R != 0 {
-		v.args.RMap = l.tensorMap(p.R, p.add.slot.rows, cols, int(p.LDR), box)
+		v.args.RMap = l.tensorMap(p.R, p.add.slot.rows, cols, int(p.LDR), k.Box)
 	}
 }
 

@@ -23,7 +23,7 @@ type Kernel struct {
 }
 
 // Table holds every kernel by its name.
-var Table = table(rows, products, attention, mixtures, tensorProducts, tensorAttention)
+var Table = table(rows, widening, products, attention, mixtures, tensorProducts, tensorAttention)
 
 func table(lists ...[]Kernel) map[string]*Kernel {
 	t := map[string]*Kernel{}
@@ -53,6 +53,9 @@ func both(k Kernel, names ...string) []Kernel {
 // rows are the kernels of [Rows], and score, of [Score].
 var rows = both(Kernel{Module: "rows", Threads: 128, Blocks: 8}, "lookup", "scale", "activate", "add",
 	"rmsnorm", "layernorm", "affine", "rotate", "neighbours", "mean", "score")
+
+// widening copies rows of bfloat16 as float32, which score heads with layers of their own read.
+var widening = []Kernel{{Name: "widen_f32", Module: "rows", Threads: 128, Blocks: 7}}
 
 // products are those of [Product] without tensor cores: any shape, on any card.
 var products = []Kernel{

@@ -7,17 +7,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/model/cuda"
+	"github.com/warmserve/warmserve/model/cuda/cudatest"
 	"github.com/warmserve/warmserve/model/cuda/kernel"
-	"github.com/warmserve/warmserve/model/cuda/ptx"
 )
 
-// machine is a card: the interpreter.
+// machine is a card, or the interpreter.
 type machine struct {
 	t *testing.T
 	d cuda.Device
 }
 
-func newMachine(t *testing.T) *machine { return &machine{t, ptx.NewDevice(1, 2, 80)} }
+func newMachine(t *testing.T) *machine { return &machine{t, cudatest.NewDevice(t, 80)} }
 
 // launch runs a kernel of the table with a grid of so many clusters.
 func launch[A kernel.Args](m *machine, name string, grid int, a A) {

@@ -238,3 +238,14 @@ BOTH(rotate, Rows)
 BOTH(neighbours, Rows)
 BOTH(mean, Rows)
 BOTH(score, Score)
+
+// y in float32 of x in bfloat16.
+KERNEL BOUNDS(128, 7) void widen_f32(Rows p) {
+  auto y = matrix<float>(p.y, p.ldy);
+  auto x = matrix<bf16>(p.x, p.ldx);
+  ROWS(r) COLUMNS(c, n) {
+    float v[8];
+    get8(v, x.at(r, c), n, x.at_once);
+    put8(y.at(r, c), v, n, y.at_once);
+  }
+}

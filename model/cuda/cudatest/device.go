@@ -1,0 +1,47 @@
+package cudatest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model/cuda"
+	"github.com/warmserve/warmserve/model/cuda/driver"
+	"github.com/warmserve/warmserve/model/cuda/ptx"
+)
+
+// CardVariable names the environment variable that has tests run on a card, not in the interpreter.
+const CardVariable = "WARM_TEST_CARD"
+
+// OnCard says whether tests run on a card, where large ones take no time.
+func OnCard() bool { return os.Getenv(CardVariable) != "" }
+
+// NewDevice returns a device for a test that takes itself for one of a capability: the interpreter, or
+// the first card.
+func NewDevice(t testing.TB, capability int) cuda.Device {
+	t.Helper()
+	if !OnCard() {
+		return ptx.NewDevice(1, 2, capability)
+	}
+	c, err := driver.Open(0)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	if c.Limits().Capability < capability {
+		t.Skipf("the card is of capability %d", c.Limits().Capability)
+	}
+	return older{c, capability}
+}
+
+// older is a card that takes itself for an older one.
+type older struct {
+	*driver.Card
+	capability int
+}
+
+// Limits are those of the card, but for the capability.
+func (o older) Limits() cuda.Limits {
+	l := o.Card.Limits()
+	l.Capability = o.capability
+	return l
+}
