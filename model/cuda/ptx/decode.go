@@ -50,7 +50,7 @@ func (k *Kernel) decode(in *inst) {
 	case "fence":
 		in.fence()
 	case "setmaxnreg":
-		in.control = collective(func(*warp) {})
+		in.registers()
 	case "griddepcontrol":
 		in.run = func(w *warp, mask uint32) { w.waited = w.waited || in.op[1] == "wait" }
 	case "mapa":

@@ -100,6 +100,7 @@ type block struct {
 	barriers map[uint64]*mbarrier
 	syncs    map[int]*syncBarrier
 	live     int   // warps that have not ended
+	spare    int   // registers of a thread that warps have given back
 	known    clock // of the warps that have ended
 	visits   clock // times at which agents from outside reached in
 }
@@ -111,7 +112,7 @@ func (m *Machine) cluster(k *Kernel, g Grid, first int, params []byte) *cluster 
 	c.agents = 2 * n * g.Cluster
 	for r := range g.Cluster {
 		b := m.block(k, n)
-		b.cluster, b.id, b.rank, b.grid, b.params, b.live = c, first+r, r, g, params, n
+		b.cluster, b.id, b.rank, b.grid, b.params, b.live, b.spare = c, first+r, r, g, params, n, 0
 		bytes := k.dynamic + g.Shared
 		if cap(b.smem) < bytes {
 			b.smem = make([]byte, bytes)
@@ -154,7 +155,7 @@ func (w *warp) start() {
 	clear(w.set)
 	clear(w.stamp)
 	clear(w.flight)
-	w.tick, w.fenced, w.joined, w.waited, w.phase, w.hasCB, w.async = 0, 0, 0, false, 0, false, asyncState{}
+	w.tick, w.fenced, w.joined, w.waited, w.phase, w.hasCB, w.registers, w.async = 0, 0, 0, false, 0, false, 0, asyncState{}
 	w.local = nil
 	w.clock = make(clock, w.block.cluster.agents, w.block.cluster.agents+64)
 	w.clock[w.agent] = 1

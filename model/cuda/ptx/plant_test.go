@@ -148,6 +148,7 @@ var plants = []plant{
 	{bug: "a row too many", trial: "layernorm_f32", find: `ld\.global\.u32\s+(%r\d+), \[%rd\d+\];`, put: "${0} add.s32 ${1}, ${1}, 1;", nth: 0},
 	{bug: "the wrong row stride", trial: "product_f32", find: fmt.Sprintf(`\+%d\]`, ldcAt), put: fmt.Sprintf("+%d]", ldaAt), nth: every},
 	{bug: "kernels that overlap do not wait for each other", trial: "wgmma_store_128x1", find: `griddepcontrol\.wait;`, nth: 0},
+	{bug: "more registers are asked for than were given back", trial: "wgmma_store_128x1", find: `setmaxnreg\.dec\.sync\.aligned\.u32 40;`, put: "setmaxnreg.dec.sync.aligned.u32 48;", nth: 0},
 	{bug: "a float where a pair of bfloat16 must be", trial: "wgmma_store_128x1", find: `cvt\.rn\.bf16x2\.f32\s+(%r\d+), (%f\d+), (%f\d+);`, put: "mov.b32 ${1}, ${2};", nth: 3},
 }
 

@@ -59,29 +59,30 @@ type group struct {
 
 // warp is 32 threads and what they hold.
 type warp struct {
-	block  *block
-	id     int // in its block
-	agent  int // in its cluster
-	live   uint32
-	groups []*group
-	apart  bool // groups are cut and run at random
-	r32    []row32
-	r64    []row64
-	pred   []uint32
-	set    []uint32 // of each register, the lanes in which it was written
-	stamp  []uint32 // of each register, the tick of its last write
-	flight []int32  // of each register, how many products of wgmma under way will write it
-	tick   uint32   // instructions run
-	local  []byte
-	clock  clock  // what this warp knows of the others
-	fenced uint32 // its own time at its last fence.proxy.async
-	joined uint32 // tick of the wgmma.fence before the products to come, 0 for none
-	waited bool   // griddepcontrol.wait was run
-	phase  int    // of the cluster's barrier
-	hasCB  bool   // arrived at the cluster's barrier, not yet waited
-	async  asyncState
-	at     *inst // under way, for reports
-	mask   uint32
+	block     *block
+	id        int // in its block
+	agent     int // in its cluster
+	live      uint32
+	groups    []*group
+	apart     bool // groups are cut and run at random
+	r32       []row32
+	r64       []row64
+	pred      []uint32
+	set       []uint32 // of each register, the lanes in which it was written
+	stamp     []uint32 // of each register, the tick of its last write
+	flight    []int32  // of each register, how many products of wgmma under way will write it
+	tick      uint32   // instructions run
+	local     []byte
+	clock     clock  // what this warp knows of the others
+	fenced    uint32 // its own time at its last fence.proxy.async
+	joined    uint32 // tick of the wgmma.fence before the products to come, 0 for none
+	waited    bool   // griddepcontrol.wait was run
+	phase     int    // of the cluster's barrier
+	hasCB     bool   // arrived at the cluster's barrier, not yet waited
+	registers int    // of a thread, since setmaxnreg; 0 before
+	async     asyncState
+	at        *inst // under way, for reports
+	mask      uint32
 }
 
 func (w *warp) code() []inst { return w.block.kernel.code }

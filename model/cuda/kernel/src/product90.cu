@@ -247,7 +247,7 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
     const int t = tid();
     prepare(t);
     if (t < 128) {
-      registers_less<EPI == HEADS ? 32 : 40>();
+      registers_less<EPI == HEADS ? 24 : 40>();
       if (t == 0) load();
       else if (t >= 32 && t < 64) store(t & 31);
     } else {
