@@ -2,6 +2,7 @@ package cudatest
 
 import (
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,14 +25,16 @@ func NewDevice(t testing.TB, capability int) cuda.Device {
 	if !OnCard() {
 		return ptx.NewDevice(1, 2, capability)
 	}
-	c, err := driver.Open(0)
+	c, err := card()
 	require.NoError(t, err)
-	t.Cleanup(func() { c.Close() })
 	if c.Limits().Capability < capability {
 		t.Skipf("the card is of capability %d", c.Limits().Capability)
 	}
 	return older{c, capability}
 }
+
+// card opens the first card, once for all tests, which run one after the other.
+var card = sync.OnceValues(func() (*driver.Card, error) { return driver.Open(0) })
 
 // older is a card that takes itself for an older one.
 type older struct {

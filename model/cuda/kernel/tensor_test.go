@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/model/cuda/cudatest"
 	"github.com/warmserve/warmserve/model/cuda/kernel"
 	"github.com/warmserve/warmserve/model/cuda/ptx"
 	"github.com/warmserve/warmserve/model/nn"
@@ -21,7 +22,12 @@ func (m *machine) scaled(n numbers, rows, cols, ld int, seed uint64, by float64)
 }
 
 // hopper is a card of that generation, whose schedules a seed fixes.
-func hopper(t *testing.T, seed uint64) *machine { return &machine{t, ptx.NewDevice(seed, 2, 90)} }
+func hopper(t *testing.T, seed uint64) *machine {
+	if cudatest.OnCard() {
+		return &machine{t, cudatest.NewDevice(t, 90)}
+	}
+	return &machine{t, ptx.NewDevice(seed, 2, 90)}
+}
 
 // tensorMap is of the rows of a matrix and of so many of the NaN behind it.
 func (x *matrix) tensorMap(box, behind int) kernel.Ptr {
