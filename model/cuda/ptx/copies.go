@@ -96,7 +96,7 @@ func (in *inst) copyAsync() {
 		w.async.copying = append(w.async.copying, func() {
 			at, lanes := w.at, w.mask
 			w.begin(in, mask)
-			by.epoch = w.actor().epoch
+			by.epoch = w.epoch()
 			by.clock[w.agent] = w.clock[w.agent]
 			b := w.block
 			for _, p := range parts {

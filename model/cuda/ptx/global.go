@@ -30,8 +30,13 @@ type alloc struct {
 
 type page [pageBytes / 2]cell
 
-// cell is who wrote two bytes, 0 for nobody, and who read them since.
-type cell struct{ w, r uint32 }
+// cell is who wrote two bytes, 0 for nobody, and who read them since. Of accesses
+// by warps it also has the time, which counts inside their block: of reads the
+// last alone.
+type cell struct {
+	w, r       uint32
+	wrote, saw epoch
+}
 
 // launch opens a launch of so many blocks.
 func (m *memory) launch(blocks int) {
@@ -145,7 +150,10 @@ func (w *warp) global(p uint64, n, l int, write bool) []byte {
 	if early && write {
 		w.fault("%s: writes global memory before griddepcontrol.wait", who(l))
 	}
-	from := int(p - a.base)
+	from, now := int(p-a.base), epoch(0)
+	if l >= 0 {
+		now = w.epoch()
+	}
 	for i := from / 2; i < (from+n+1)/2; i++ {
 		c := a.cell(i)
 		if c.w != unit && c.w > base {
@@ -155,7 +163,10 @@ func (w *warp) global(p uint64, n, l int, write bool) []byte {
 			if c.r != unit && c.r >= base {
 				w.fault("%s: race: writes global memory at %#x, which %s reads", who(l), p, readerName(c.r, base))
 			}
-			*c = cell{w: unit}
+			if c.w == unit && !w.ordered(c.wrote, now) || c.r == unit && !w.ordered(c.saw, now) {
+				w.fault("%s: race: writes global memory at %#x, which another warp of the block touches with no barrier between them", who(l), p)
+			}
+			*c = cell{w: unit, wrote: now}
 			continue
 		}
 		if c.w == 0 && l >= 0 {
@@ -164,14 +175,25 @@ func (w *warp) global(p uint64, n, l int, write bool) []byte {
 		if early && c.w > hostUnit {
 			w.fault("%s: reads what the launch before wrote at %#x before griddepcontrol.wait", who(l), p)
 		}
+		if c.w == unit && !w.ordered(c.wrote, now) {
+			w.fault("%s: race: reads global memory at %#x, which another warp of the block writes with no barrier between them", who(l), p)
+		}
 		switch {
 		case c.r < base:
-			c.r = unit
+			c.r, c.saw = unit, now
 		case c.r != unit:
 			c.r = base
+		default:
+			c.saw = now
 		}
 	}
 	return a.data[from:]
+}
+
+// ordered tells whether an access of a warp of the block at an epoch lies before
+// one that is made now. The copy engine, which has no time here, is not held to it.
+func (w *warp) ordered(e, now epoch) bool {
+	return e == now || now == 0 || e>>agentShift == now>>agentShift || w.clock.knows(e)
 }
 
 // atomic is an access of a reduction: blocks may meet in it, but for those that

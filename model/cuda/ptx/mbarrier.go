@@ -28,7 +28,7 @@ func (w *warp) mbarrierAt(addr uint64) *mbarrier {
 	b := w.block
 	if addr>>rankShift != 0 {
 		if b = w.peer(addr); b != w.block {
-			b.visit(w, w.actor().epoch)
+			b.visit(w, w.epoch())
 		}
 		addr &= 1<<rankShift - 1
 	}
@@ -103,7 +103,7 @@ func (w *warp) initBarrier(at uint64, n int) {
 	}
 	b.cells.write(w, int(at), 8)
 	c := b.cluster
-	b.barriers[at] = &mbarrier{block: b, at: at, agent: c.agents, count: n, pending: n, born: w.actor().epoch}
+	b.barriers[at] = &mbarrier{block: b, at: at, agent: c.agents, count: n, pending: n, born: w.epoch()}
 	c.agents++
 }
 

@@ -236,7 +236,7 @@ func (w *warp) shared(addr uint64, n, l int, write bool) []byte {
 		w.fault("lane %d: address %#x of %d bytes is outside of shared memory (%d bytes)", l, addr, n, len(b.smem)-guard)
 	}
 	if !own {
-		b.visit(w, w.actor().epoch)
+		b.visit(w, w.epoch())
 	}
 	if write {
 		b.cells.write(w, int(addr), n)

@@ -34,6 +34,11 @@ type cells struct {
 	block  *block
 	writes []epoch
 	reads  []uint32 // a set of the cluster's
+	// A read by hot.epoch of a word that hot.write wrote and hot.set has read changes nothing.
+	hot struct {
+		epoch, write epoch
+		set          uint32
+	}
 }
 
 // readSets are the sets of reads of a cluster's words; set 0 is empty.
@@ -91,9 +96,9 @@ type actor struct {
 	lenient bool // may read what was never written
 }
 
-func (w *warp) actor() actor {
-	return actor{warp: w, epoch: uint32(w.agent)<<agentShift | w.clock[w.agent], clock: w.clock}
-}
+func (w *warp) actor() actor { return actor{warp: w, epoch: w.epoch(), clock: w.clock} }
+
+func (w *warp) epoch() epoch { return epoch(w.agent)<<agentShift | w.clock[w.agent] }
 
 // write and read are accesses of the lanes of a warp.
 func (s *cells) write(w *warp, at, n int) {
@@ -102,8 +107,19 @@ func (s *cells) write(w *warp, at, n int) {
 }
 
 func (s *cells) read(w *warp, at, n int) {
+	e := w.epoch()
+	i, last := at/4, (at+n+3)/4
+	if e == s.hot.epoch { // lanes mostly read what other lanes have just read
+		for i < last && s.writes[i] == s.hot.write && s.reads[i] == s.hot.set {
+			i++
+		}
+		if i == last {
+			return
+		}
+	}
 	a := w.actor()
 	s.readBy(&a, at, n)
+	s.hot.epoch, s.hot.write, s.hot.set = e, s.writes[last-1], s.reads[last-1]
 }
 
 func (s *cells) writeBy(a *actor, at, n int) {
@@ -165,7 +181,7 @@ func (s *cells) race(a *actor, i int, does, did string, e epoch) {
 
 // reset forgets all, for a new block.
 func (s *cells) reset(c *cluster, b *block, bytes int) {
-	s.c, s.block = c, b
+	s.c, s.block, s.hot.epoch = c, b, 0
 	n := (bytes + 3) / 4
 	if cap(s.writes) < n {
 		s.writes, s.reads = make([]epoch, n), make([]uint32, n)
