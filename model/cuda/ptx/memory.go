@@ -78,13 +78,14 @@ func (in *inst) load(a access, base func(*warp, int) uint64, disp uint64, list [
 		to = append(to, in.defAny(o))
 	}
 	shift := uint(64 - 8*a.size)
-	if a.n == 1 && a.size == 4 && list[0].kind == kReg && list[0].reg.class == c32 {
-		d := list[0].reg.index
+	if words := wordRegisters(a, list); words != nil {
 		in.run = func(w *warp, mask uint32) {
-			row := &w.r32[d]
 			for mask != 0 {
 				l := lane(&mask)
-				row[l] = binary.LittleEndian.Uint32(w.reach(a, base(w, l)+disp, l, false))
+				p := w.reach(a, base(w, l)+disp, l, false)
+				for i, d := range words {
+					w.r32[d][l] = binary.LittleEndian.Uint32(p[4*i:])
+				}
 			}
 		}
 		return
@@ -102,6 +103,17 @@ func (in *inst) load(a access, base func(*warp, int) uint64, disp uint64, list [
 			}
 		}
 	}
+}
+
+// wordRegisters are the registers of 32 bits that words go to, nil if any is none.
+func wordRegisters(a access, list []operand) (out []int32) {
+	for _, o := range list {
+		if a.size != 4 || o.kind != kReg || o.reg.class != c32 || o.reg.bytes != 4 {
+			return nil
+		}
+		out = append(out, o.reg.index)
+	}
+	return out
 }
 
 func (in *inst) store(a access, base func(*warp, int) uint64, disp uint64, list []operand) {
