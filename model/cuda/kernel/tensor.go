@@ -44,7 +44,7 @@ func wgmma(epilogue string) []Kernel {
 // without relative positions. Boxes of QMap have 64 rows, of KVMap Box.
 var tensorAttention = []Kernel{
 	attendMMA(64, 4), attendMMA(96, 3), attendMMA(128, 2), attendMMA(256, 1),
-	attendWGMMA(64, 128, 4), attendWGMMA(96, 128, 2), attendWGMMA(128, 128, 2), attendWGMMA(256, 64, 2),
+	attendWGMMA(64, 128, 2, 4), attendWGMMA(96, 128, 2, 2), attendWGMMA(128, 128, 2, 2), attendWGMMA(256, 64, 1, 2),
 }
 
 func attendMMA(d, blocks int) Kernel {
@@ -52,9 +52,9 @@ func attendMMA(d, blocks int) Kernel {
 	return Kernel{Name: fmt.Sprintf("attend_mma_%d", d), Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (2*d + 16), Blocks: blocks}
 }
 
-func attendWGMMA(d, keys, stages int) Kernel {
+func attendWGMMA(d, keys, tasks, stages int) Kernel {
 	name, panels := fmt.Sprintf("attend_wgmma_%d", d), (d+63)/64
-	// 128 queries, stages of keys and values, in rows of whole boxes; 1024 to align, barriers.
-	return Kernel{Name: name, Module: name, Threads: 384, Shared: (128+2*stages*keys)*panels*128 + 1024 + 256,
+	// 128 queries of each task, stages of keys and values, in rows of whole boxes; 1024 to align, barriers.
+	return Kernel{Name: name, Module: name, Threads: 384, Shared: (128*tasks+2*stages*keys)*panels*128 + 1024 + 256,
 		Follows: true, Box: keys}
 }

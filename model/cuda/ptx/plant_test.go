@@ -31,7 +31,7 @@ var trials = map[string]trial{
 	"product_f32":                         single(70, 77, 37, 2),
 	"layernorm_f32":                       normed(3, 300, 2),
 	"attend_wgmma_64":                     attention("attend_wgmma_64", 64, 128, 0, 2),
-	"attend_wgmma_128":                    attention("attend_wgmma_128", 128, 384, 0, 2),
+	"attend_wgmma_128":                    attention("attend_wgmma_128", 128, 384, 0, 1),
 	"attend_mma_64":                       attention("attend_mma_64", 64, 128, 0, 2),
 	"attend_mma_64 of a window":           attention("attend_mma_64", 64, 128, 20, 2),
 	"attend_bf16_simt":                    attention("attend_bf16_simt", 64, 128, 0, 2),

@@ -7,8 +7,9 @@
 
 #define METHOD __attribute__((device)) __attribute__((always_inline)) inline
 
-// Heads of D values, blocks of KEYS keys, of which ST are on their way or in use.
-template <int D, int KEYS, int ST> struct Attention {
+// Heads of D values, blocks of KEYS keys. QST tasks' queries and ST blocks are in use or on
+// their way.
+template <int D, int KEYS, int QST, int ST> struct Attention {
   static constexpr int PANELS = (D + 63) / 64; // of 64 columns; the last's rest is the next head's, and not used
   static constexpr u32 PANEL = KEYS * 128, BLOCK = PANELS * PANEL;
   static constexpr u32 QPANEL = 64 * 128, QUERIES = 2 * PANELS * QPANEL; // a panel for each warpgroup
@@ -18,14 +19,16 @@ template <int D, int KEYS, int ST> struct Attention {
   int items;
 
   METHOD Attention(const Attend &p, u32 base)
-      : p(p), base(base), sk(base + QUERIES), sv(sk + ST * BLOCK), qfull(sv + ST * BLOCK), qempty(qfull + 8),
-        kfull(qempty + 8), kempty(kfull + 8 * ST), vfull(kempty + 8 * ST), vempty(vfull + 8 * ST),
+      : p(p), base(base), sk(base + QST * QUERIES), sv(sk + ST * BLOCK), qfull(sv + ST * BLOCK), qempty(qfull + 8 * QST),
+        kfull(qempty + 8 * QST), kempty(kfull + 8 * ST), vfull(kempty + 8 * ST), vempty(vfull + 8 * ST),
         vcome(vempty + 8 * ST) {}
 
   METHOD void prepare(int t) {
     if (t == 0) {
-      barrier_init(qfull, 1);
-      barrier_init(qempty, 8);
+      UNROLL for (int s = 0; s < QST; s++) {
+        barrier_init(qfull + 8 * s, 1);
+        barrier_init(qempty + 8 * s, 8);
+      }
       UNROLL for (int s = 0; s < ST; s++) {
         barrier_init(kfull + 8 * s, 1);
         barrier_init(vfull + 8 * s, 1);
@@ -48,17 +51,18 @@ template <int D, int KEYS, int ST> struct Attention {
   METHOD void load() const { // one thread
     const Sight see(p);
     const int rep = p.heads / p.kvheads;
-    int s = 0;
+    int s = 0, qs = 0;
     u32 phase = 1, qphase = 1;
     if (bid() >= items) return;
     Task k = task(bid()), next = k;
-    for (int it = bid(); it < items; it += grid(), qphase ^= 1, k = next) {
+    for (int it = bid(); it < items; it += grid(), k = next) {
       next = task(it + grid());
       const int h = it % p.heads, qc = p.qcol + h * D, kc = p.kcol + h / rep * D, vc = p.vcol + h / rep * D;
-      barrier_wait(qempty, qphase);
-      barrier_expect(qfull, QUERIES);
+      barrier_wait(qempty + 8 * qs, qphase);
+      barrier_expect(qfull + 8 * qs, QUERIES);
       UNROLL for (int i = 0; i < 2 * PANELS; i++)
-        box_load(base + i * QPANEL, p.qmap, qfull, qc + i % PANELS * 64, k.row + i / PANELS * 64);
+        box_load(base + qs * QUERIES + i * QPANEL, p.qmap, qfull + 8 * qs, qc + i % PANELS * 64, k.row + i / PANELS * 64);
+      if (++qs == QST) qs = 0, qphase ^= 1;
       const int last = see.last(k.at, k.n, k.keys, KEYS);
       for (int j = see.first(k.at, KEYS); j <= last; j++) {
         const int row = j * KEYS < k.shared ? k.prefix + j * KEYS : k.own + j * KEYS - k.shared;
@@ -118,16 +122,16 @@ template <int D, int KEYS, int ST> struct Attention {
     const Sight see(p);
     const Scale scale(p);
     const int w = (t >> 7) - 1, lane = t & 31, q = lane & 3, r0 = w * 64 + (t >> 5 & 3) * 16 + (lane >> 2);
-    const u32 mine = base + w * (PANELS * QPANEL);
-    int s = 0;
+    int s = 0, qs = 0;
     u32 phase = 0, qphase = 0;
     float o[D / 2], sc[KEYS / 2];
     u32 shares[KEYS / 4];
     if (bid() >= items) return;
     Task k = task(bid()), next = k;
-    for (int it = bid(); it < items; it += grid(), qphase ^= 1, k = next) {
+    for (int it = bid(); it < items; it += grid(), k = next) {
       next = task(it + grid());
       const int first = see.first(k.at, KEYS), last = see.last(k.at, k.n, k.keys, KEYS), low = k.at + w * 64;
+      const u32 mine = base + qs * QUERIES + w * (PANELS * QPANEL);
       float most[2] = {LEAST, LEAST}, sum[2] = {0, 0}, alpha[2];
       UNROLL for (int i = 0; i < D / 2; i++) o[i] = 0; // unset registers make ptxas serialise wgmma
       UNROLL for (int i = 0; i < KEYS / 2; i++) sc[i] = 0;
@@ -137,7 +141,7 @@ template <int D, int KEYS, int ST> struct Attention {
         softmax(sc, most, sum, alpha, scale.factor);
       };
 
-      barrier_wait(qfull, qphase);
+      barrier_wait(qfull + 8 * qs, qphase);
       barrier_wait(kfull + 8 * s, phase);
       wgmma_fence();
       scores(sc, mine, sk + s * BLOCK);
@@ -167,7 +171,8 @@ template <int D, int KEYS, int ST> struct Attention {
         s = sn;
         phase = pn;
       }
-      if (lane == 0) barrier_arrive(qempty); // all products with the queries are done
+      if (lane == 0) barrier_arrive(qempty + 8 * qs); // all products with the queries are done
+      if (++qs == QST) qs = 0, qphase ^= 1;
       barrier_wait(vfull + 8 * s, phase);
       wgmma_fence();
       values(o, shares, sv + s * BLOCK);
@@ -194,18 +199,18 @@ template <int D, int KEYS, int ST> struct Attention {
   }
 };
 
-#define HEADS(D, KEYS, ST)                                              \
+#define HEADS(D, KEYS, QST, ST)                                             \
   KERNEL BOUNDS(384, 1) void attend_wgmma_##D(Attend p) {               \
     extern SHARED u8 raw[];                                             \
-    Attention<D, KEYS, ST>(p, (shared_address(raw) + 1023) & ~1023u).run(); \
+    Attention<D, KEYS, QST, ST>(p, (shared_address(raw) + 1023) & ~1023u).run(); \
   }
 // A module for each size of a head: a model compiles the one that it needs.
 #if HEAD == 64
-HEADS(64, 128, 4)
+HEADS(64, 128, 2, 4)
 #elif HEAD == 96
-HEADS(96, 128, 2)
+HEADS(96, 128, 2, 2)
 #elif HEAD == 128
-HEADS(128, 128, 2)
+HEADS(128, 128, 2, 2)
 #else
-HEADS(256, 64, 2) // results leave no registers for more keys
+HEADS(256, 64, 1, 2) // results leave no registers for more keys, keys no room for more queries
 #endif
