@@ -31,7 +31,7 @@ func TestHeadsAreNormalisedOneByOne(t *testing.T) {
 
 func TestHeadsAreTurned(t *testing.T) {
 	for _, n := range formats {
-		for _, s := range []struct{ heads, d, pairs, ld int }{{3, 8, 4, 30}, {2, 20, 3, 41}, {5, 64, 32, 400}, {2, 7, 3, 14}} {
+		for _, s := range []struct{ heads, d, pairs, ld int }{{3, 8, 4, 30}, {2, 20, 3, 41}, {5, 64, 32, 400}, {2, 7, 3, 14}, {2, 40, 20, 80}, {2, 24, 8, 48}} {
 			for _, in := range []string{"in place", "apart"} {
 				t.Run(fmt.Sprintf("%s %d heads of %d, %d pairs, %s", n.name, s.heads, s.d, s.pairs, in), func(t *testing.T) {
 					const rows = 3

@@ -145,23 +145,34 @@ template <class T> DEV void layernorm(Rows p) {
   }
 }
 
+// A thread has eight pairs of a head at a time, of any row.
 template <class T> DEV void rotate(Rows p) {
   auto y = matrix<T>(p.y, p.ldy);
   auto x = matrix<T>(p.x, p.ldx);
-  int still = p.n - 2 * p.pairs; // columns of a head that stay
-  ROWS(r) {
-    const float *turn = p.turn + (long long)p.index[r] * 2 * p.pairs;
-    for (int i = tid(); i < p.heads * p.pairs; i += 128) {
-      int h = i / p.pairs, j = i - h * p.pairs, c = h * p.n + j;
-      float a = get(x.at(r, c)), b = get(x.at(r, c + p.pairs)), cos = turn[2 * j], sin = turn[2 * j + 1];
-      put(y.at(r, c), fma(a, cos, -(b * sin)));
-      put(y.at(r, c + p.pairs), fma(b, cos, a * sin));
+  const bool even = p.n % 8 == 0 && p.pairs % 8 == 0, at_once = even && aligned(p.turn);
+  x.at_once &= even, y.at_once &= even;
+  const int groups = (p.pairs + 7) / 8, items = p.heads * groups, end = p.header[p.at] * items;
+  for (int i = bid() * 128 + tid(); i < end; i += grid() * 128) {
+    const int r = i / items, h = (i - r * items) / groups, j = (i - r * items - h * groups) * 8, c = h * p.n + j, n = p.pairs - j;
+    const float *turn = p.turn + ((long long)p.index[r] * p.pairs + j) * 2;
+    float a[8], b[8], t[2][8], u[8], v[8];
+    get8(t[0], turn, 2 * n, at_once);
+    get8(t[1], turn + 8, 2 * n - 8, at_once);
+    get8(a, x.at(r, c), n, x.at_once);
+    get8(b, x.at(r, c + p.pairs), n, x.at_once);
+    EIGHT(k) {
+      const float cos = t[k / 4][k % 4 * 2], sin = t[k / 4][k % 4 * 2 + 1];
+      u[k] = fma(a[k], cos, -(b[k] * sin));
+      v[k] = fma(b[k], cos, a[k] * sin);
     }
-    if (y.p == x.p || still == 0) continue;
-    for (int i = tid(); i < p.heads * still; i += 128) {
-      int h = i / still, c = h * p.n + 2 * p.pairs + i - h * still;
-      put(y.at(r, c), get(x.at(r, c)));
-    }
+    put8(y.at(r, c), u, n, y.at_once);
+    put8(y.at(r, c + p.pairs), v, n, y.at_once);
+  }
+  const int still = p.n - 2 * p.pairs; // columns of a head that stay
+  if (y.p == x.p || still == 0) return;
+  ROWS(r) for (int i = tid(); i < p.heads * still; i += 128) {
+    const int h = i / still, c = h * p.n + 2 * p.pairs + i - h * still;
+    put(y.at(r, c), get(x.at(r, c)));
   }
 }
 
