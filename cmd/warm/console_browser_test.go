@@ -59,9 +59,9 @@ var theBrowser = sync.OnceValues(func() (context.Context, error) {
 })
 
 // haste is how many times as fast as elsewhere the timers of pages run, which look at
-// metrics and loads now and then. Pictures are of pages in their own time.
+// metrics and loads now and then. Pictures and costs are of pages in their own time.
 func haste() int {
-	if os.Getenv("WARM_SCREENSHOTS") != "" {
+	if os.Getenv("WARM_SCREENSHOTS") != "" || os.Getenv(costOfConsole) != "" {
 		return 1
 	}
 	return 10
