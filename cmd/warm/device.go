@@ -80,5 +80,16 @@ func cardsOf(e model.Engine) func() []server.Card {
 	}
 }
 
+// cardTokens is what a batch holds for each card, unless it is said: what one computes at once.
+const cardTokens = 16384
+
+// batchTokens is how many tokens a batch holds, 0 for the queue's own default.
+func batchTokens(said int, e model.Engine) int {
+	if w, ok := e.(watched); ok && said == 0 {
+		return cardTokens * len(w.Stats())
+	}
+	return said
+}
+
 // dtypeOn is the number format of a device for a name, as words: "" is the device's own.
 func dtypeOn(e model.Engine, name string) string { return cmp.Or(name, e.DTypes()[0].String()) }

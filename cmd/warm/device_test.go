@@ -75,8 +75,9 @@ func TestScoreAndEvalComputeOnACardWhereThereIsOne(t *testing.T) {
 
 	pairs := filepath.Join(t.TempDir(), "pairs.jsonl")
 	require.NoError(t, os.WriteFile(pairs, []byte(`{"prompt":"Q","chosen":"A","rejected":"BB"}`+"\n"), 0o600))
-	p, _, errs, _ := withCard("", bare)
+	p, out, errs, _ := withCard("", bare)
 	require.Equal(t, exitOK, p.run(t.Context(), []string{"eval", "--data", pairs, dir}), errs)
+	assert.Contains(t, out.String(), "computed on cuda:0 Test Card, bfloat16")
 	assert.Contains(t, errs.String(), "computing on cuda:0 Test Card")
 }
 
@@ -188,6 +189,9 @@ func (statistical) Stats() []worker.Stats {
 
 func TestCardsOfAServerAreMeasured(t *testing.T) {
 	assert.Nil(t, cardsOf(model.CPU{}))
+	assert.Zero(t, batchTokens(0, model.CPU{}))
+	assert.Equal(t, 16384, batchTokens(0, statistical{}))
+	assert.Equal(t, 512, batchTokens(512, statistical{}))
 	assert.Equal(t, []server.Card{{Name: "cuda:3 Test Card", Up: true, Restarts: 1, Batches: 2, Tokens: 30, Memory: 80e9, Free: 20e9,
 		Clock: 1.98e9, Power: 500, Temperature: 60}}, cardsOf(statistical{})())
 }

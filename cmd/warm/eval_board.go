@@ -63,6 +63,9 @@ func printBoard(w io.Writer, board boards.Board, r *judge.BoardReport) error {
 	if s := r.Served; s != nil {
 		fmt.Fprintf(w, "%s, mode %s, revision %s\n", s.Model, s.Mode, s.Revision)
 	}
+	if r.Device != "" {
+		fmt.Fprintf(w, "computed on %s\n", r.Device)
+	}
 	fmt.Fprintf(w, "%s, %d questions", board.Title, r.Questions)
 	if r.Undecided > 0 {
 		fmt.Fprintf(w, "; %d more that nobody decided are not counted", r.Undecided)

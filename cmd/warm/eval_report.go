@@ -22,6 +22,9 @@ func printReport(w io.Writer, r *judge.Report) error {
 	if s := r.Served; s != nil {
 		fmt.Fprintf(w, "%s, mode %s, revision %s\n", s.Model, s.Mode, s.Revision)
 	}
+	if r.Device != "" {
+		fmt.Fprintf(w, "computed on %s\n", r.Device)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "on %d pairs\taccuracy\t95 %% interval\tties\tlength-matched\tmargin\t", r.Pairs)
 	moments := func(*judge.Judged) {}

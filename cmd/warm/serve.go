@@ -329,7 +329,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 			DriftScores: l.DriftScores,
 			Timeout:     l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
 			Dialects: c.Dialects.config(), Cards: cardsOf(engine),
-			Queue: batch.Config{MaxBatchTokens: l.MaxBatchTokens, MaxQueuedTokens: l.MaxQueuedTokens},
+			Queue: batch.Config{MaxBatchTokens: batchTokens(l.MaxBatchTokens, engine), MaxQueuedTokens: l.MaxQueuedTokens},
 		},
 	})
 	if err != nil {

@@ -84,6 +84,7 @@ func TestVersionSaysWhatTheProgramIs(t *testing.T) {
 	code, stdout, _ = command(t, "", "version")
 	require.Equal(t, exitOK, code)
 	assert.Contains(t, stdout, "warm v1.2.3\ncommit 0123abc\nof     2026-01-02T03:04:05Z\nwith   go")
+	assert.Regexp(t, `\ncards  NVIDIA's driver: (found|cuda: .+)\n$`, stdout)
 	buildVersion = "(devel)"
 	assert.Equal(t, "0123abc", version())
 }

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/model/cuda/driver"
 )
 
 // What a release's build sets by -ldflags "-X main.buildVersion=… -X main.buildCommit=…
@@ -67,13 +69,19 @@ func (p *program) version() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Say which version this is, and what it was built from",
-		Long: `version prints the version, the commit and its time, the Go toolchain and the
-platform. A report of a problem wants all of it.`,
+		Long: `version prints the version, the commit and its time, the Go toolchain, the
+platform, and whether NVIDIA's driver is found. A report of a problem wants all of it.`,
 		Example: `  warm version
   warm version --json`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			b := built()
+			b := struct {
+				buildInfo
+				Driver string `json:"nvidia_driver"` // what is missing, or "found"
+			}{built(), "found"}
+			if err := driver.Find(); err != nil {
+				b.Driver = err.Error()
+			}
 			if asJSON {
 				return json.NewEncoder(p.stdout).Encode(b)
 			}
@@ -89,6 +97,7 @@ platform. A report of a problem wants all of it.`,
 				fmt.Fprintf(p.stdout, "of     %s\n", b.Time)
 			}
 			fmt.Fprintf(p.stdout, "with   %s for %s/%s\n", b.Go, b.OS, b.Arch)
+			fmt.Fprintf(p.stdout, "cards  NVIDIA's driver: %s\n", b.Driver)
 			return nil
 		},
 	}

@@ -36,6 +36,7 @@ type BoardReport struct {
 	// at lengths of their own.
 	Cut    int          `json:"cut_answers,omitempty"`
 	Served *Served      `json:"served,omitempty"`
+	Device string       `json:"device,omitempty"` // as in Report
 	Models []BoardModel `json:"models"`
 }
 
@@ -73,6 +74,7 @@ func BoardCheckpoints(ctx context.Context, dirs []string, t BoardTest) (*BoardRe
 	}
 	engine, done := t.engine()
 	defer done()
+	r.report.Device = computedOn(engine)
 	score := func(name, dir string, config []byte, src model.Source) ([]float64, error) {
 		m, err := t.load(dir, config, src, engine)
 		if err != nil {

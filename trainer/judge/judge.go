@@ -114,6 +114,14 @@ func (t *Test) engine() (e model.Engine, done func()) {
 	return e, e.Close
 }
 
+// computedOn says what computes, and in which number format; "" for the CPU in float32.
+func computedOn(e model.Engine) string {
+	if _, ok := e.(model.CPU); ok {
+		return ""
+	}
+	return e.Device() + ", " + e.DTypes()[0].String()
+}
+
 // newJudge reads the pairs.
 func newJudge(t Test) (*judge, error) {
 	if t.Tolerance == 0 {

@@ -60,7 +60,10 @@ type Report struct {
 	MatchedPairs map[string]int `json:"length_matched_pairs,omitempty"`
 	// Served is what a server says of the model that it scored with; nil where
 	// checkpoints were scored here.
-	Served  *Served  `json:"served,omitempty"`
+	Served *Served `json:"served,omitempty"`
+	// Device is what scored checkpoints here, and in which number format, where that is
+	// not the CPU in float32.
+	Device  string   `json:"device,omitempty"`
 	Members []Judged `json:"members,omitempty"`
 	WA      *Judged  `json:"wa,omitempty"`  // nil for one member
 	Ens     *Judged  `json:"ens,omitempty"` // the mean of the members' rewards
@@ -94,6 +97,9 @@ const seedResampling = 1
 // begin starts the report of the judge's pairs.
 func (j *judge) begin(dropped int) (_ *Report, err error) {
 	r := &Report{Pairs: len(j.texts), Dropped: dropped, Interval: "Wilson"}
+	if j.engine != nil {
+		r.Device = computedOn(j.engine)
+	}
 	var chosen, rejected []int
 	for _, p := range j.texts {
 		chosen, rejected = append(chosen, p.Chosen.Len()), append(rejected, p.Rejected.Len())
