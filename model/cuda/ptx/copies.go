@@ -225,9 +225,7 @@ func (in *inst) tensorLoad() {
 }
 
 func (w *warp) loadLater(b box, to *block, bar uint64) {
-	if to.barriers[bar] == nil {
-		w.fault("there is no mbarrier at %#x of block %d", bar, to.id)
-	}
+	w.remote(to, bar)
 	by := actor{warp: w, clock: slices.Clone(w.clock), what: "the copy engine "}
 	m := w.block.cluster.m
 	m.later = append(m.later, func() {

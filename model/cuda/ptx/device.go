@@ -17,11 +17,15 @@ type Device struct {
 	limits  cuda.Limits
 	err     error
 	record  *graph // a capture under way
+	overlap bool
 	// Launches counts launches of each kernel, those of graphs included.
 	Launches map[string]int
 }
 
-var _ cuda.Device = (*Device)(nil)
+var (
+	_ cuda.Device     = (*Device)(nil)
+	_ cuda.Overlapper = (*Device)(nil)
+)
 
 // NewDevice returns a card with so many multiprocessors of a compute capability,
 // 10·major + minor, whose schedules the seed fixes.
@@ -72,9 +76,13 @@ func (d *Device) TensorMap(p cuda.Ptr, rows, cols, ld, boxRows int) ([128]byte, 
 	return d.Machine.TensorMap(uint64(p), rows, cols, ld, boxRows)
 }
 
+// Overlap implements [cuda.Overlapper]: kernels that are said to follow the one before
+// them are held to waiting for it, whether they have the instruction or not.
+func (d *Device) Overlap(on bool) { d.overlap = on }
+
 // Launch implements [cuda.Device].
 func (d *Device) Launch(k *kernel.Kernel, grid int, args []byte) error {
-	l := launch{k, grid, append([]byte(nil), args...)}
+	l := launch{k, grid, append([]byte(nil), args...), d.overlap && k.Follows}
 	if d.record != nil {
 		d.record.launches = append(d.record.launches, l)
 		return nil
@@ -86,6 +94,7 @@ type launch struct {
 	kernel *kernel.Kernel
 	grid   int
 	args   []byte
+	early  bool // starts before the launch ahead of it has ended
 }
 
 func (d *Device) launch(l launch) error {
@@ -104,6 +113,7 @@ func (d *Device) launch(l launch) error {
 		return fmt.Errorf("ptx: module %s has no kernel %s", l.kernel.Module, l.kernel.Name)
 	}
 	d.Launches[l.kernel.Name]++
+	d.Machine.Early = l.early
 	d.err = d.Machine.Launch(k, Grid{Blocks: l.grid, Threads: l.kernel.Threads, Shared: l.kernel.Shared, Cluster: l.kernel.Cluster}, l.args)
 	return d.err
 }

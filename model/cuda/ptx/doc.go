@@ -31,17 +31,23 @@
 //   - stores to shared memory that the copy engine or wgmma reads without
 //     fence.proxy.async, registers that wgmma reads without wgmma.fence, and
 //     results that are read before wgmma has made them
-//   - races in global memory between the blocks of a launch, and with the launch
-//     before where griddepcontrol lets two overlap
-//   - barriers that get more arrivals than they expect, signals to blocks that
-//     have ended, and deadlocks, with a report of where the warps stand
+//   - races in global memory between the blocks of a launch, between the warps of a
+//     block (of reads, the last alone is remembered), and with the launches before
+//     where griddepcontrol lets them overlap
+//   - barriers that get more arrivals than they expect, new ones that are not fenced
+//     for the copy engine, blocks that end before others are done with their shared
+//     memory, and deadlocks, of registers as well, with a report of where warps stand
 //
 // # What it cannot show
 //
 // Speed, the last bits of approximate functions (ex2, rcp, rsqrt: computed here
-// in float64 and rounded), the order of sums inside one tensor instruction, what
-// ptxas makes of a program, and limits of registers. Races between lanes of one
-// warp show by their results alone, in warps whose lanes run apart.
+// in float64 and rounded), the order of sums inside one tensor instruction, and
+// what ptxas makes of a program. Memory is sequential: scopes and orders of fences
+// and of loads and stores mean nothing, nor does fence.proxy.tensormap. Clusters
+// run one after the other, so blocks must not wait for blocks of another. Races
+// between lanes of one warp show by their results alone, in warps whose lanes run
+// apart; a word is four bytes in shared memory and two in global memory. What
+// overruns a part of an allocation into another part of it is seen by its results.
 //
 // # Addresses
 //

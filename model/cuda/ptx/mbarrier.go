@@ -11,6 +11,7 @@ type mbarrier struct {
 	count, pending int
 	tx, phase      int
 	born           epoch // of its initialisation
+	fenced         bool  // the copy engine and other blocks may see it
 	clock          clock // of those who have arrived in this phase
 	done           clock // of the phases that are over
 }
@@ -33,7 +34,9 @@ func (w *warp) mbarrierAt(addr uint64) *mbarrier {
 		addr &= 1<<rankShift - 1
 	}
 	e := b.barriers[addr]
-	if e == nil {
+	if b != w.block {
+		e = w.remote(b, addr)
+	} else if e == nil {
 		w.fault("there is no mbarrier at %#x of block %d", addr, b.id)
 	}
 	if !w.clock.knows(e.born) {
@@ -91,6 +94,18 @@ func (in *inst) mbarrier() {
 	default:
 		in.unknown("this use of mbarriers is not")
 	}
+}
+
+// remote is a barrier as the copy engine and other blocks of the cluster see it.
+func (w *warp) remote(b *block, at uint64) *mbarrier {
+	e := b.barriers[at]
+	switch {
+	case e == nil:
+		w.fault("there is no mbarrier at %#x of block %d", at, b.id)
+	case !e.fenced:
+		w.fault("the mbarrier at %#x of block %d was initialised without a fence.mbarrier_init", at, b.id)
+	}
+	return e
 }
 
 func (w *warp) initBarrier(at uint64, n int) {

@@ -149,6 +149,7 @@ var plants = []plant{
 	{bug: "the wrong row stride", trial: "product_f32", find: fmt.Sprintf(`\+%d\]`, ldcAt), put: fmt.Sprintf("+%d]", ldaAt), nth: every},
 	{bug: "kernels that overlap do not wait for each other", trial: "wgmma_store_128x1", find: `griddepcontrol\.wait;`, nth: 0},
 	{bug: "more registers are asked for than were given back", trial: "wgmma_store_128x1", find: `setmaxnreg\.dec\.sync\.aligned\.u32 40;`, put: "setmaxnreg.dec.sync.aligned.u32 48;", nth: 0},
+	{bug: "new barriers are not fenced", trial: "wgmma_store_128x1", find: `fence\.mbarrier_init\.release\.cluster;`, nth: 0},
 	{bug: "a float where a pair of bfloat16 must be", trial: "wgmma_store_128x1", find: `cvt\.rn\.bf16x2\.f32\s+(%r\d+), (%f\d+), (%f\d+);`, put: "mov.b32 ${1}, ${2};", nth: 3},
 }
 

@@ -148,15 +148,21 @@ func (b *clusterBarrier) check(c *cluster) {
 	b.done.join(b.clock)
 }
 
-// fence decodes fences. Memory is sequential here, so only fences between
-// proxies matter.
+// fence decodes fences. Memory is sequential here, so only fences between proxies
+// matter, and those of new mbarriers.
 func (in *inst) fence() {
-	if len(in.op) > 2 && in.op[1] == "proxy" && (in.op[2] == "async" || in.op[2] == "async::generic") {
-		in.run = func(w *warp, mask uint32) {
+	async := len(in.op) > 2 && in.op[1] == "proxy" && (in.op[2] == "async" || in.op[2] == "async::generic")
+	if !async && in.op[1] != "mbarrier_init" {
+		in.run = func(*warp, uint32) {}
+		return
+	}
+	in.run = func(w *warp, mask uint32) {
+		for _, e := range w.block.barriers {
+			e.fenced = e.fenced || int(e.born>>agentShift) == w.agent
+		}
+		if async {
 			w.fenced = w.clock[w.agent]
 			w.release()
 		}
-		return
 	}
-	in.run = func(*warp, uint32) {}
 }
