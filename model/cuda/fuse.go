@@ -5,15 +5,15 @@ import (
 	"github.com/warmserve/warmserve/model/nn"
 )
 
-// headSize is that of the heads that a product of queries, keys and values can normalise and rotate
-// before it stores them.
-const headSize = 2 * kernel.HeadPairs
+// headTiles are the products of queries, keys and values that normalise and rotate heads before they
+// store them, by the heads' size.
+var headTiles = map[int]string{64: "wgmma_heads64_", 128: "wgmma_heads_"}
 
 // heads is what such a product does with heads.
 type heads struct {
 	q, k         *nn.RMSNorm // nil for none
 	rope         *nn.Rope
-	qs, ks       int
+	d, qs, ks    int             // size of a head, how many of queries and of keys
 	instructions map[*nn.Op]bool // that the product is
 }
 
@@ -21,7 +21,7 @@ type heads struct {
 // that is something else, or the device has no such kernel.
 func (r *program) fuse() *heads {
 	at := r.p.Attends()
-	if r.q == nil || r.q.Linear.Bias || !r.hopper() || r.element(false) != 2 || r.q.Linear.In%8 != 0 {
+	if r.q == nil || r.q.Linear.Bias != r.kv.Linear.Bias || !r.hopper() || r.element(false) != 2 || r.q.Linear.In%8 != 0 {
 		return nil
 	}
 	a := r.p.Ops[at].Attention
@@ -29,10 +29,10 @@ func (r *program) fuse() *heads {
 	for i := range r.p.Ops {
 		by[r.p.Ops[i].Out] = &r.p.Ops[i]
 	}
-	h := &heads{qs: a.H, ks: a.K, instructions: map[*nn.Op]bool{}}
+	h := &heads{d: a.D, qs: a.H, ks: a.K, instructions: map[*nn.Op]bool{}}
 	side := func(v nn.Value, n int) (*nn.RMSNorm, *nn.Rope, bool) {
 		turn := by[v]
-		if turn.Kind != nn.Rotate || turn.Heads != n || len(turn.Rope.InvFreq) != kernel.HeadPairs {
+		if turn.Kind != nn.Rotate || turn.Heads != n || 2*len(turn.Rope.InvFreq) != a.D {
 			return nil, nil, false
 		}
 		h.instructions[turn] = true
@@ -41,7 +41,7 @@ func (r *program) fuse() *heads {
 			return nil, turn.Rope, true
 		}
 		norm, ok := op.Norm.(*nn.RMSNorm)
-		if !ok || op.Heads != n || norm.C != headSize || by[op.X] != r.q && by[op.X] != r.kv {
+		if !ok || op.Heads != n || norm.C != a.D || by[op.X] != r.q && by[op.X] != r.kv {
 			return nil, nil, false
 		}
 		h.instructions[op] = true
@@ -51,7 +51,7 @@ func (r *program) fuse() *heads {
 	var other *nn.Rope
 	h.q, h.rope, ok1 = side(r.p.Ops[at].X, a.H)
 	h.k, other, ok2 = side(r.p.Ops[at].Y, a.K)
-	if !ok1 || !ok2 || a.D != headSize || h.rope != other || h.q != nil && h.k != nil && h.q.Eps != h.k.Eps {
+	if !ok1 || !ok2 || headTiles[a.D] == "" || h.rope != other || h.q != nil && h.k != nil && h.q.Eps != h.k.Eps {
 		return nil
 	}
 	return h
@@ -74,5 +74,5 @@ func (r *program) headsStep(w matrix, c, a place) {
 	}
 	stretched, rows := r.m.stretched(h.rope), c.kind
 	p.of = func(c *class, a *kernel.Product) { a.Pos = c.turns(stretched, rows) }
-	r.productStep(p, tiles("wgmma_heads_")...)
+	r.productStep(p, tiles(headTiles[h.d])...)
 }

@@ -83,7 +83,7 @@ func (m *Model) writeRopes() error {
 	}
 	for r, at := range m.halfRopes {
 		var b []byte
-		for _, v := range kernel.HeadTurns(m.turns(r)) {
+		for _, v := range kernel.Turns(m.turns(r), len(r.InvFreq)) {
 			b = binary.LittleEndian.AppendUint16(b, v)
 		}
 		if err := m.dev.Write(at, b); err != nil {

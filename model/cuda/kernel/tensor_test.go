@@ -328,8 +328,6 @@ func TestTensorProductsOfRowsAlone(t *testing.T) {
 func TestHeadTurnsAreHalves(t *testing.T) {
 	for f, want := range map[float32]uint16{0: 0, 1: 0x3c00, -1: 0xbc00, 0.5: 0x3800, 65504: 0x7bff, 65520: 0x7c00, 0x1p-14: 0x0400, 0x1p-24: 1,
 		0x1p-25: 0, 0x1.8p-24: 2, 1 + 0x1p-11: 0x3c00, 1 + 0x3p-11: 0x3c02, 0x1.ffep-15: 0x0400} {
-		turn := make([]float32, 2*kernel.HeadPairs)
-		turn[0] = f
-		require.Equal(t, want, kernel.HeadTurns(turn)[0], "%v", f)
+		require.Equal(t, want, kernel.Turns(append([]float32{f}, make([]float32, 63)...), 32)[0], "%v", f)
 	}
 }

@@ -2,13 +2,6 @@ package kernel
 
 import "math"
 
-// HeadPairs are the pairs of a head of 128 values that the heads epilogue turns; heads64
-// turns half as many.
-const HeadPairs = 64
-
-// HeadTurns is [Turns] of [HeadPairs].
-func HeadTurns(turn []float32) []uint16 { return Turns(turn, HeadPairs) }
-
 // Turns makes the table that the heads epilogues read of the one that rotate does:
 // (positions, pairs) of {cos, sin}, as float16. What a thread needs of a position lies
 // together: of pairs 2q and 2q+1 of every eight for q = 0, 1, 2, 3.

@@ -87,7 +87,7 @@ func product(name string, from, m, n, k, grid int) trial {
 			p.R = put(mc, add)
 		}
 		if epi == "heads" {
-			p.Pos, p.Turn, p.QNorm, p.KNorm, p.QHeads, p.KHeads, p.Eps = put(mc, pos), put(mc, kernel.HeadTurns(turn)), put(mc, q[:128]), put(mc, q[128:]), 1, 1, 1e-5
+			p.Pos, p.Turn, p.QNorm, p.KNorm, p.QHeads, p.KHeads, p.Eps = put(mc, pos), put(mc, kernel.Turns(turn, 64)), put(mc, q[:128]), put(mc, q[128:]), 1, 1, 1e-5
 		}
 		if t.Box > 0 { // wgmma
 			ptr := func(p uint64) kernel.Ptr { return kernel.Ptr(p) }
