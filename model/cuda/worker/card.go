@@ -13,8 +13,9 @@ import (
 // engine is the backend of a device.
 type engine struct {
 	*cuda.Engine
-	said  hello
-	stats func() (driver.Stats, error)
+	device cuda.Device
+	said   hello
+	stats  func() (driver.Stats, error)
 }
 
 // openCard opens a real card.
@@ -36,9 +37,9 @@ func openCard(ordinal int) (backend, error) {
 func newEngine(d cuda.Device) *engine {
 	l := d.Limits()
 	return &engine{
-		Engine: cuda.NewEngine(d),
-		said:   hello{Name: l.Name, Capability: l.Capability, SMs: l.SMs, Memory: int64(l.Memory), Cards: 1},
-		stats:  func() (driver.Stats, error) { return driver.Stats{}, nil },
+		Engine: cuda.NewEngine(d), device: d,
+		said:  hello{Name: l.Name, Capability: l.Capability, SMs: l.SMs, Memory: int64(l.Memory), Cards: 1},
+		stats: func() (driver.Stats, error) { return driver.Stats{}, nil },
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/cuda"
 	"github.com/warmserve/warmserve/model/cuda/driver"
+	device "github.com/warmserve/warmserve/model/cuda/kernel"
 	"github.com/warmserve/warmserve/model/cuda/ptx"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/plan"
@@ -84,11 +85,49 @@ func fakeOpen(ordinal int) (backend, error) {
 		return newEngine(small{ptx.NewDevice(1, 2, capability)}), err
 	case "idle":
 		return &fakeBackend{ordinal: 1, idle: true}, nil
+	case "card": // a real one, whose kernels can be made to fault
+		b, err := openCard(ordinal)
+		if err != nil {
+			return nil, err
+		}
+		return &faulty{b.(*engine)}, nil
 	case "cards":
 		n, err := strconv.Atoi(value)
 		return &fakeBackend{ordinal: n}, err
 	}
 	return &fakeBackend{ordinal: 1}, nil
+}
+
+// faulty is a real card that faults when a token wants it.
+type faulty struct{ *engine }
+
+func (f *faulty) load(c *model.Config, d kernel.DType, weights []byte) (resident, error) {
+	m, err := f.engine.load(c, d, weights)
+	if err != nil {
+		return nil, err
+	}
+	return &faultyModel{m, f.engine.device}, nil
+}
+
+type faultyModel struct {
+	resident
+	device cuda.Device
+}
+
+func (m *faultyModel) score(seqs []plan.Sequence, outputs []float32) error {
+	if seqs[0].IDs[0] == tokenFault && once("score") {
+		header, err := m.device.Alloc(8)
+		if err == nil {
+			err = m.device.Write(header, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		}
+		if err == nil { // at addresses where nothing is
+			err = m.device.Launch(device.Table["lookup_f32"], 1, device.Bytes(device.Rows{Y: 64, X: 64, Index: 64, Header: header, N: 8}))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return m.resident.score(seqs, outputs)
 }
 
 // small is a card with little memory.
@@ -195,7 +234,7 @@ func happen(ids []int32) error {
 	case tokenRefuse:
 		return errors.New("refused")
 	case tokenSlow:
-		time.Sleep(time.Duration(ids[1]) * 10 * time.Millisecond)
+		time.Sleep(time.Duration(ids[1]) * 20 * time.Millisecond)
 	case tokenGarbage:
 		if _, err := unix.Write(fakeSocket, garbage[ids[1]].frame); err != nil {
 			panic(err)

@@ -200,7 +200,7 @@ func TestBatchesInAQueueAreNotHanging(t *testing.T) {
 	m := loadTiny(t, c, 1)
 	var all sync.WaitGroup
 	for range 8 { // 0.8 s together
-		all.Go(func() { scoreOf(t, m, tokenSlow, 10) })
+		all.Go(func() { scoreOf(t, m, tokenSlow, 5) })
 	}
 	all.Wait()
 	assert.Zero(t, c.Stats()[0].Restarts)
@@ -285,11 +285,17 @@ func TestWithoutPatienceTheErrorSaysWhenToTryAgain(t *testing.T) {
 	assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5))
 }
 
-// TestARealModelOutlivesItsWorker runs the kernels that ship, in the interpreter of a worker's process.
+// TestARealModelOutlivesItsWorker runs the kernels that ship, in the interpreter of a worker's process
+// or on a card.
 func TestARealModelOutlivesItsWorker(t *testing.T) {
 	for _, d := range []kernel.DType{kernel.Float32, kernel.BFloat16} {
 		t.Run(d.String(), func(t *testing.T) {
-			c := fakeCards(t, "cuda", fakeOptions(fakeVariable+"=interpreter=90"))
+			onCard := os.Getenv("WARM_TEST_CARD") != ""
+			kind := "=interpreter=90"
+			if onCard {
+				kind = "=card"
+			}
+			c := fakeCards(t, "cuda", fakeOptions(fakeVariable+kind, onceFile(t, "score")))
 			cfg, seqs := tiny(t, 32), []model.Sequence{sequence(1, 2, 3, 4, 5), sequence(1, 2, 9), sequence(7)}
 			on := func(e model.Engine) (model.Model, []float32) {
 				m, err := e.Load(cfg, model.NewRandom(cfg, 1), model.LoadOptions{DType: d, Workers: 1})
@@ -320,6 +326,14 @@ func TestARealModelOutlivesItsWorker(t *testing.T) {
 			}
 			assert.Equal(t, uint64(1), c.Stats()[0].Restarts)
 
+			if onCard {
+				var dst [1]float32
+				require.NoError(t, c.Score(m, dst[:], []model.Sequence{sequence(tokenFault, 3)}), "scored again")
+				s := c.Stats()[0]
+				assert.Equal(t, uint64(2), s.Restarts, "the card faulted")
+				t.Logf("%s: %+v", c.Device(), s)
+				return // it has room for any model of this test
+			}
 			large, err := model.ParseConfig([]byte(strings.Replace(tinyJSON(32), `"vocab_size":64`, `"vocab_size":1000000`, 1)))
 			require.NoError(t, err)
 			_, err = c.Load(large, nothing{model.NewRandom(large, 1)}, model.LoadOptions{DType: kernel.Float32, Workers: 2})
@@ -369,7 +383,7 @@ func TestBatchesSpreadOverCards(t *testing.T) {
 	assert.Len(t, pids, 3)
 	var all sync.WaitGroup
 	for range 3 {
-		all.Go(func() { scoreOf(t, m, tokenSlow, 20) })
+		all.Go(func() { scoreOf(t, m, tokenSlow, 49, 1) })
 	}
 	all.Wait()
 	for _, s := range c.Stats() {
