@@ -94,6 +94,9 @@ func (l *lowering) suffix(p place) string {
 	return "_f32"
 }
 
+// kernel is the kernel of a name on the model's card.
+func (l *lowering) kernel(name string) *kernel.Kernel { return kernel.For(name, l.m.limits.Capability) }
+
 // header is where a batch's header has the number of a place's rows.
 func (p place) header() int32 { return int32(p.kind) }
 
@@ -322,7 +325,7 @@ func (l *lowering) add(a kernel.Rows, name string, y, x, z place) {
 
 // rowStep is a step of a kernel on rows. of sets what depends on the batch's class.
 func (l *lowering) rowStep(name string, y, x, z place, a kernel.Rows, of func(c *class, a *kernel.Rows)) {
-	k := kernel.Table[name+l.suffix(y)]
+	k := l.kernel(name + l.suffix(y))
 	a.Y, a.LDY, a.At = l.ptr(y), l.ld(y), y.header()
 	if x.slot != nil {
 		a.X, a.LDX = l.ptr(x), l.ld(x)

@@ -162,7 +162,7 @@ func (l *lowering) productStep(p operands, names ...string) {
 		}
 		v := variants[0]
 		if len(variants) > 1 {
-			v = choose(variants, m, n, l.m.limits.SMs)
+			v = choose(variants, m, n, int(p.K), l.m.limits.SMs)
 		}
 		v.args.Header = b.header()
 		if p.of != nil {
@@ -187,25 +187,27 @@ func (l *lowering) productMaps(v *variant, p *operands) {
 	}
 }
 
-// choose returns the kernel with the largest tiles that keep every multiprocessor busy.
-func choose(of []variant, m, n, sms int) variant {
+// choose returns the kernel whose tiles suit a product of m rows on so many multiprocessors: the largest
+// that keep them all busy. Where K is short, or gates follow, what becomes of a tile's results counts as
+// much as making them: two halves of a block then take turns (p128x1). All give the same bits; what is
+// best was measured on an H200.
+func choose(of []variant, m, n, k, sms int) variant {
 	by := map[string]variant{}
 	for _, v := range of {
-		name := v.kernel.Name
-		for i := len(name) - 1; name[i] != '_'; i-- {
-			by[name[i:]] = v
-		}
+		by[v.kernel.Name[strings.LastIndexByte(v.kernel.Name, '_')+1:]] = v
 	}
+	gated := strings.HasPrefix(of[0].kernel.Name, "wgmma_gated")
 	count := func(bn int) int { return (m + 127) / 128 * ((n + bn - 1) / bn) }
-	order := []string{"256x2", "256x1", "128x1", "64x1"}
+	order := []string{"128x1", "64x1", "256x1"}
 	switch {
+	case count(128) < sms*3/4 && !gated:
+		order = []string{"64x1", "128x1"}
+	case count(128) >= sms && (k <= 3072 || gated && m <= 512):
+		order = []string{"p128x1", "128x1"}
 	case m > 128 && count(256) >= 2*sms:
-	case count(256) >= sms*9/10:
-		order = order[1:]
-	case count(128) >= sms*3/4:
-		order = order[2:]
-	default:
-		order = []string{"64x1", "128x1", "256x1", "256x2"}
+		order = []string{"256x2", "256x1"}
+	case count(256) >= sms*2/3:
+		order = []string{"256x1", "128x1"}
 	}
 	for _, o := range order {
 		if v, ok := by[o]; ok {
@@ -227,7 +229,7 @@ func (l *lowering) router(m *nn.Linear, y, x place) {
 
 // score is a step of n outputs of each row, in float32 without gaps.
 func (l *lowering) score(y Ptr, w vectors, n, c int, x place) {
-	k := kernel.Table["score"+l.suffix(x)]
+	k := l.kernel("score" + l.suffix(x))
 	a := kernel.Score{Y: y, X: l.ptr(x), W: l.m.weight(w.w), At: x.header(), C: int32(c), N: int32(n), LDX: l.ld(x)}
 	if w.b >= 0 {
 		a.B = l.m.weight(w.b)

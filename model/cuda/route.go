@@ -54,7 +54,7 @@ func (r *program) route(m *nn.Mixture, y, x, z place) {
 		})
 	}
 	gather := kernel.Rows{N: int32(x.width), Index: t.row, Y: r.ptr(t.x), LDY: r.ld(t.x), X: r.ptr(x), LDX: r.ld(x), At: offsets + int32(len(m.Experts))}
-	k := kernel.Table["lookup"+r.suffix(x)]
+	k := r.kernel("lookup" + r.suffix(x))
 	r.steps = append(r.steps, func(c *class) (launch, error) {
 		a := gather
 		a.Header = c.header()

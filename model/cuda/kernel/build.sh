@@ -18,6 +18,9 @@ ptx simt sm_80 71 simt
 ptx attend sm_80 71 attend
 ptx mixture sm_80 71 mixture
 
+# The same from Hopper on, where they may start before the kernel ahead of them has ended.
+ptx rows sm_90 78 rows_90
+
 # mma.sync and cp.async: Ampere and later. Hopper's own instructions: sm_90a alone. Each
 # epilogue of its products is a module and each size of its heads, so that a model compiles
 # those that it needs.

@@ -1,5 +1,7 @@
 package kernel
 
+import "slices"
+
 // Kernel is an entry of a module with what a launch must give it.
 type Kernel struct {
 	Name   string // of the entry
@@ -24,6 +26,26 @@ type Kernel struct {
 
 // Table holds every kernel by its name.
 var Table = table(rows, widening, products, attention, mixtures, tensorProducts, tensorAttention)
+
+// hopper holds the kernels that are others from Hopper on, where all of rows follow.
+var hopper = table(following(rows), following(widening))
+
+// following returns kernels of the module of Hopper.
+func following(of []Kernel) []Kernel {
+	out := slices.Clone(of)
+	for i := range out {
+		out[i].Module, out[i].Follows = out[i].Module+"_90", true
+	}
+	return out
+}
+
+// For returns the kernel of a name for cards of a capability, 90 for Hopper; nil when there is none.
+func For(name string, capability int) *Kernel {
+	if k := hopper[name]; k != nil && capability >= 90 {
+		return k
+	}
+	return Table[name]
+}
 
 func table(lists ...[]Kernel) map[string]*Kernel {
 	t := map[string]*Kernel{}

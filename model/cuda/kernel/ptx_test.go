@@ -151,12 +151,15 @@ func TestPTXIsWhatTheCompilerMakesOfTheSources(t *testing.T) {
 }
 
 func TestKernelsThatFollowAreThoseThatWait(t *testing.T) {
-	for name, k := range kernel.Table {
-		text, err := kernel.PTX(k.Module)
-		require.NoError(t, err)
-		_, body, ok := strings.Cut(string(text), ".entry "+name+"(")
-		require.True(t, ok, name)
-		body, _, _ = strings.Cut(body, ".entry ")
-		assert.Equal(t, strings.Contains(body, "griddepcontrol.wait"), k.Follows, name)
+	for name := range kernel.Table {
+		for _, capability := range []int{80, 90} {
+			k := kernel.For(name, capability)
+			text, err := kernel.PTX(k.Module)
+			require.NoError(t, err)
+			_, body, ok := strings.Cut(string(text), ".entry "+name+"(")
+			require.True(t, ok, name)
+			body, _, _ = strings.Cut(body, ".entry ")
+			assert.Equal(t, strings.Contains(body, "griddepcontrol.wait"), k.Follows, "%s of %s", name, k.Module)
+		}
 	}
 }

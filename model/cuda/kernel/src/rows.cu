@@ -236,8 +236,8 @@ template <class T> DEV void score(Score p) {
 }
 
 #define BOTH(NAME, ARGS)                                           \
-  KERNEL BOUNDS(128, 7) void NAME##_bf16(ARGS p) { NAME<bf16>(p); } \
-  KERNEL BOUNDS(128, 7) void NAME##_f32(ARGS p) { NAME<float>(p); }
+  KERNEL BOUNDS(128, 7) void NAME##_bf16(ARGS p) { follow(); NAME<bf16>(p); } \
+  KERNEL BOUNDS(128, 7) void NAME##_f32(ARGS p) { follow(); NAME<float>(p); }
 BOTH(lookup, Rows)
 BOTH(scale, Rows)
 BOTH(activate, Rows)
@@ -252,6 +252,7 @@ BOTH(score, Score)
 
 // y in float32 of x in bfloat16.
 KERNEL BOUNDS(128, 7) void widen_f32(Rows p) {
+  follow();
   auto y = matrix<float>(p.y, p.ldy);
   auto x = matrix<bf16>(p.x, p.ldx);
   ROWS(r) COLUMNS(c, n) {

@@ -49,10 +49,6 @@ DEV void transpose4(u32 (&v)[4], int lane) {
   if (upper) v[0] = a, v[1] = b; else v[2] = a, v[3] = b;
 }
 
-// With programmatic launch a kernel may start before the one ahead of it ends. This lets
-// the next one start, and waits before anything is touched that others write.
-DEV void follow() { asm volatile("griddepcontrol.launch_dependents; griddepcontrol.wait;" ::: "memory"); }
-
 // ---- barriers in shared memory (mbarrier)
 
 DEV void barrier_init(u32 b, u32 arrivals) {
