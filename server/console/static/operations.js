@@ -175,11 +175,12 @@ async function sweep(spec, {signal, outcome, refresh}) {
     points.push([alpha, event.guard.average]);
     members.push([alpha, event.guard.interpolated]);
   }
-  const best = points.reduce((a, b) => b[1] > a[1] ? b : a);
+  const most = Math.max(...points.map(p => p[1]));
+  const best = points.filter(p => p[1] === most).map(p => p[0]).join(', ').replace(/, (?=[^,]*$)/, ' and ');
   outcome.replaceChildren(h('div', {class: 'sheet pad stack', id: 'sweep-result'}, h('h2', {}, 'Pairs won along α'),
     curve(`Share of pairs won: ${points.map(([a, v]) => `${percent(v)} at α ${a}`).join(', ')}`, points, members, tickPercent),
-    h('p', {class: 'small muted'}, `The average wins most at α ${best[0]}: ${percent(best[1])}. Dashed: its members on average.`)));
-  announce(`Judged. The average wins most at α ${best[0]}.`);
+    h('p', {class: 'small muted'}, `The average wins most at α ${best}: ${percent(most)}. Dashed: its members on average.`)));
+  announce(`Judged. The average wins most at α ${best}.`);
   await refresh();
 }
 

@@ -84,7 +84,7 @@ function figures(metrics, live) {
   return h('dl', {class: 'figures'}, rows.map(([k, v]) => h('div', {}, h('dt', {}, k), h('dd', {}, v))));
 }
 
-const fact = (name, value) => value ? h('div', {}, h('dt', {}, name), h('dd', {}, value)) : null;
+const fact = (name, value) => value ? h('div', {class: value.length > 18 ? 'wide' : null}, h('dt', {}, name), h('dd', {}, value)) : null;
 
 const serves = {wa: 'weight average', ens: 'ensemble of the members', both: 'weight average, and the members beside it'};
 
