@@ -102,7 +102,8 @@ func (l *library) open(ordinal int) (*Card, error) {
 	}
 	c.context = context
 	var stream uintptr
-	if err := c.call("cuStreamCreate", l.streamCreate, uintptr(unsafe.Pointer(&stream)), 1); err != nil { // 1: apart from stream 0
+	const apart = 1 // from stream 0
+	if err := c.call("cuStreamCreate", l.streamCreate, uintptr(unsafe.Pointer(&stream)), apart); err != nil {
 		c.Close()
 		return nil, err
 	}
@@ -118,7 +119,8 @@ func (l *library) open(ordinal int) (*Card, error) {
 func (c *Card) describe() error {
 	l := c.lib
 	name := make([]byte, 256)
-	if err := l.call("cuDeviceGetName", l.deviceName, uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)), c.device); err != nil {
+	err := l.call("cuDeviceGetName", l.deviceName, uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)), c.device)
+	if err != nil {
 		return err
 	}
 	c.limits.Name = cString(&name[0])
@@ -128,19 +130,21 @@ func (c *Card) describe() error {
 		to *int
 	}{{attributeSMs, &c.limits.SMs}, {attributeMajor, &major}, {attributeMinor, &minor}, {attributeShared, &c.shared}} {
 		var v int32
-		if err := l.call("cuDeviceGetAttribute", l.deviceAttribute, uintptr(unsafe.Pointer(&v)), uintptr(a.at), c.device); err != nil {
+		err = l.call("cuDeviceGetAttribute", l.deviceAttribute, uintptr(unsafe.Pointer(&v)), uintptr(a.at), c.device)
+		if err != nil {
 			return err
 		}
 		*a.to = int(v)
 	}
 	c.limits.Capability = 10*major + minor
 	var version int32
-	if err := l.call("cuDriverGetVersion", l.driverVersion, uintptr(unsafe.Pointer(&version))); err != nil {
+	if err = l.call("cuDriverGetVersion", l.driverVersion, uintptr(unsafe.Pointer(&version))); err != nil {
 		return err
 	}
 	c.release = fmt.Sprintf("CUDA %d.%d", version/1000, version%1000/10)
 	pci := make([]byte, 32)
-	if err := l.call("cuDeviceGetPCIBusId", l.devicePCI, uintptr(unsafe.Pointer(&pci[0])), uintptr(len(pci)), c.device); err != nil {
+	err = l.call("cuDeviceGetPCIBusId", l.devicePCI, uintptr(unsafe.Pointer(&pci[0])), uintptr(len(pci)), c.device)
+	if err != nil {
 		return err
 	}
 	m := l.management
@@ -197,5 +201,6 @@ func (c *Card) call(name string, fn uintptr, args ...uintptr) error {
 
 // String returns the card's name and capability.
 func (c *Card) String() string {
-	return fmt.Sprintf("%s (capability %d.%d, driver %s)", c.limits.Name, c.limits.Capability/10, c.limits.Capability%10, c.release)
+	l := &c.limits
+	return fmt.Sprintf("%s (capability %d.%d, driver %s)", l.Name, l.Capability/10, l.Capability%10, c.release)
 }

@@ -102,7 +102,8 @@ type MemoryError struct {
 }
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("cuda: %s asked for, %s of the card's %s are free", bytesText(e.Asked), bytesText(e.Free), bytesText(e.Total))
+	return fmt.Sprintf("cuda: %s asked for, %s of the card's %s are free",
+		bytesText(e.Asked), bytesText(e.Free), bytesText(e.Total))
 }
 
 func (e *MemoryError) Unwrap() error { return e.Err }

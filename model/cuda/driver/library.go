@@ -101,7 +101,8 @@ func (l *library) begin() error {
 //go:uintptrescapes
 func (l *library) call(name string, fn uintptr, args ...uintptr) error {
 	if fn == 0 {
-		return &LibraryError{Reason: "libcuda.so.1 has no " + name, Remedy: "the driver is too old for these kernels; install release 545 or later"}
+		return &LibraryError{Reason: "libcuda.so.1 has no " + name,
+			Remedy: "the driver is too old for these kernels; install release 545 or later"}
 	}
 	if code := invoke(fn, args...); code != 0 {
 		return l.fail(name, int(code))

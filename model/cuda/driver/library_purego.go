@@ -13,7 +13,8 @@ import (
 
 // places are where the driver's libraries lie when the loader does not know them.
 var places = map[string][]string{
-	"amd64": {"/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/local/nvidia/lib64", "/usr/lib/wsl/lib", "/run/opengl-driver/lib"},
+	"amd64": {"/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/local/nvidia/lib64", "/usr/lib/wsl/lib",
+		"/run/opengl-driver/lib"},
 	"arm64": {"/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/local/nvidia/lib64", "/run/opengl-driver/lib"},
 }
 
@@ -46,9 +47,11 @@ func load() (*library, error) {
 	if err != nil {
 		remedy := "install NVIDIA's driver"
 		if _, e := os.Stat("/dev/nvidiactl"); e == nil {
-			remedy = "a card's device is there but not the driver's library; run the container with the NVIDIA Container Toolkit (docker run --gpus all), or put the library's directory into LD_LIBRARY_PATH"
+			remedy = "a card's device is there but not the driver's library; run the container with the NVIDIA " +
+				"Container Toolkit (docker run --gpus all), or put the library's directory into LD_LIBRARY_PATH"
 		} else if _, e := os.Stat("/.dockerenv"); e == nil {
-			remedy = "run the container with the NVIDIA Container Toolkit (docker run --gpus all) on a machine with NVIDIA's driver"
+			remedy = "run the container with the NVIDIA Container Toolkit (docker run --gpus all) on a machine with " +
+				"NVIDIA's driver"
 		}
 		return nil, &LibraryError{Reason: fmt.Sprintf("no libcuda.so.1 (%v)", err), Remedy: remedy}
 	}

@@ -129,7 +129,8 @@ func (c *Card) Write(dst cuda.Ptr, src []byte) error {
 		}
 		n := min(len(src), slotBytes)
 		copyApart(t.bytes, src[:n])
-		if err := c.call("cuMemcpyHtoDAsync", c.lib.toDevice, uintptr(dst), uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(n), c.stream); err != nil {
+		err = c.call("cuMemcpyHtoDAsync", c.lib.toDevice, uintptr(dst), uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(n), c.stream)
+		if err != nil {
 			return err
 		}
 		if err := t.mark(c); err != nil {
@@ -174,7 +175,8 @@ func (c *Card) Read(dst []byte, src cuda.Ptr) error {
 			return err
 		}
 		n := min(len(dst), slotBytes)
-		if err := c.call("cuMemcpyDtoHAsync", c.lib.toHost, uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(src), uintptr(n), c.stream); err != nil {
+		err = c.call("cuMemcpyDtoHAsync", c.lib.toHost, uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(src), uintptr(n), c.stream)
+		if err != nil {
 			return err
 		}
 		if err := t.mark(c); err != nil {
