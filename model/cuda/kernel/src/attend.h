@@ -43,7 +43,9 @@ template <int N> DEV void mask_above(float (&s)[N], int key, int pos, const Sigh
   UNROLL for (int h = 0; h < 2; h++) {
     const int end = pos + 8 * h + see.ahead, last = (end < keys - 1 ? end : keys - 1) - key;
     UNROLL for (int j = 0; j < N / 4; j++) {
-      UNROLL for (int i = 0; i < 2; i++) s[4 * j + 2 * h + i] = 8 * j + i > last ? -__builtin_inff() : s[4 * j + 2 * h + i];
+      UNROLL for (int i = 0; i < 2; i++) {
+        if (8 * j + i > last) s[4 * j + 2 * h + i] = -__builtin_inff();
+      }
     }
   }
 }
@@ -51,7 +53,9 @@ template <int N> DEV void mask_below(float (&s)[N], int key, int pos, const Sigh
   UNROLL for (int h = 0; h < 2; h++) {
     const int first = pos + 8 * h - see.back - key;
     UNROLL for (int j = 0; j < N / 4; j++) {
-      UNROLL for (int i = 0; i < 2; i++) s[4 * j + 2 * h + i] = 8 * j + i < first ? -__builtin_inff() : s[4 * j + 2 * h + i];
+      UNROLL for (int i = 0; i < 2; i++) {
+        if (8 * j + i < first) s[4 * j + 2 * h + i] = -__builtin_inff();
+      }
     }
   }
 }

@@ -7,7 +7,8 @@
 DEV u32 chunk_at(int row, int chunk) { return row * 64 + ((chunk ^ (row >> 1 & 3)) << 4); }
 
 // Stores pairs v[j][h] of columns 8j+2q, +1 of row + 8h, with what is added to them.
-template <int N> DEV void put(u32 (&v)[N][2], const Product &p, int from, int row, int col, int m, int n, int q, bool add) {
+template <int N>
+DEV void put(u32 (&v)[N][2], const Product &p, int from, int row, int col, int m, int n, int q, bool add) {
   UNROLL for (int h = 0; h < 2; h++) {
     const int r = row + 8 * h;
     UNROLL for (int j = 0; j < N / 4; j++) {
@@ -60,8 +61,10 @@ template <bool GATED> DEV void product(const Product &p) {
         u32 a[2][4], b[8][4];
         UNROLL for (int i = 0; i < 2; i++)
           matrix_load(a[i], s + chunk_at(warp * 32 + i * 16 + (lane & 15), 2 * kk + (lane >> 4)));
-        UNROLL for (int j = 0; j < 8; j++)
-          matrix_load(b[j], s + STAGE / 2 + chunk_at(j * 16 + (lane & 7) + (lane >> 4 << 3), 2 * kk + (lane >> 3 & 1)));
+        UNROLL for (int j = 0; j < 8; j++) {
+          const int row = j * 16 + (lane & 7) + (lane >> 4 << 3);
+          matrix_load(b[j], s + STAGE / 2 + chunk_at(row, 2 * kk + (lane >> 3 & 1)));
+        }
         UNROLL for (int j = 0; j < 8; j++) {
           UNROLL for (int i = 0; i < 2; i++) {
             mma(d[i] + 8 * j, a[i], b[j][0], b[j][1]);

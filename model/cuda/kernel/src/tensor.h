@@ -31,7 +31,8 @@ DEV int load1(const int *p) {
 }
 DEV U4 load_shared16(u32 a) {
   U4 r;
-  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w) : "r"(a) : "memory");
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+      : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w) : "r"(a) : "memory");
   return r;
 }
 DEV void store_shared16(u32 a, U4 v) {
@@ -64,12 +65,16 @@ DEV void barrier_arrive(u32 b) {
 // At the same barrier of another block of the cluster. Only reads go before it: with
 // .release.cluster it would cost a fence of all memory.
 DEV void barrier_arrive(u32 b, u32 block) {
-  asm volatile("{ .reg .b32 ra; mapa.shared::cluster.u32 ra, %0, %1; mbarrier.arrive.shared::cluster.b64 _, [ra]; }" ::"r"(b), "r"(block) : "memory");
+  asm volatile("{ .reg .b32 ra; mapa.shared::cluster.u32 ra, %0, %1; "
+      "mbarrier.arrive.shared::cluster.b64 _, [ra]; }"
+      ::"r"(b), "r"(block) : "memory");
 }
 // A wait for a parity passes while the phase before is under way: who waits must never be
 // a whole phase ahead.
 DEV void barrier_wait(u32 b, u32 parity) {
-  asm volatile("{ .reg .pred p; W_%=: mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 p, [%0], %1; @!p bra W_%=; }" ::"r"(b), "r"(parity) : "memory");
+  asm volatile("{ .reg .pred p; W_%=: mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 p, [%0], %1; "
+      "@!p bra W_%=; }"
+      ::"r"(b), "r"(parity) : "memory");
 }
 DEV void cluster_sync() {
   asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;" ::: "memory");
@@ -82,13 +87,20 @@ DEV void map_acquire(u64 map) {
   asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(map) : "memory");
 }
 DEV void box_load(u32 to, u64 map, u32 barrier, int col, int row) {
-  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(to), "l"(map), "r"(barrier), "r"(col), "r"(row) : "memory");
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {%3, %4}], [%2];"
+      ::"r"(to), "l"(map), "r"(barrier), "r"(col), "r"(row) : "memory");
 }
-DEV void box_load(u32 to, u64 map, u32 barrier, int col, int row, u16 blocks) { // into several blocks of the cluster
-  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(to), "l"(map), "r"(barrier), "r"(col), "r"(row), "h"(blocks) : "memory");
+// Into several blocks of the cluster.
+DEV void box_load(u32 to, u64 map, u32 barrier, int col, int row, u16 blocks) {
+  asm volatile(""
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1, {%3, %4}], [%2], %5;"
+      ::"r"(to), "l"(map), "r"(barrier), "r"(col), "r"(row), "h"(blocks) : "memory");
 }
 DEV void box_store(u64 map, u32 from, int col, int row) {
-  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map), "r"(from), "r"(col), "r"(row) : "memory");
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];"
+      ::"l"(map), "r"(from), "r"(col), "r"(row) : "memory");
 }
 DEV void boxes_read() { // all that this thread stores have been read from shared memory
   asm volatile("cp.async.bulk.commit_group; cp.async.bulk.wait_group.read 0;" ::: "memory");
@@ -155,13 +167,16 @@ DEV void wgmma(float (&d)[32], const u32 *a, u64 b) { WGMMA_REGISTERS(64, OUT32,
 // ---- matrices of 8x8 and mma.sync
 
 DEV void matrix_store(u32 a, u32 x, u32 y, u32 z, u32 w) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(a), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};"
+      ::"r"(a), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
 }
 DEV void matrix_load(u32 (&r)[4], u32 a) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(a) : "memory");
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(a) : "memory");
 }
 DEV void matrix_load_transposed(u32 (&r)[4], u32 a) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(a) : "memory");
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+      : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(a) : "memory");
 }
 // d[16x8] += a[16x16]·b[16x8]
 DEV void mma(float *d, const u32 *a, u32 b0, u32 b1) {
