@@ -27,6 +27,7 @@ type small struct {
 
 	mu     sync.Mutex
 	held   int
+	builds int
 	broken []string
 }
 
@@ -44,10 +45,13 @@ func (h *held) Close() {
 	})
 }
 
-func (*small) Check(*api.ModelSpec) error       { return nil }
-func (*small) Pairs(string) ([]api.Pair, error) { return nil, nil }
-func (s *small) models() int                    { s.mu.Lock(); defer s.mu.Unlock(); return s.held }
-func (s *small) breaks(paths ...string)         { s.mu.Lock(); defer s.mu.Unlock(); s.broken = paths }
+func (*small) Check(*api.ModelSpec) error { return nil }
+func (*small) Pairs(string) ([]api.Pair, error) {
+	tokens := func(ids ...int32) *api.Candidate { in := api.Tokens(ids...); return &api.Candidate{Input: &in} }
+	return []api.Pair{{Chosen: tokens(1, 2), Rejected: tokens(3)}}, nil
+}
+func (s *small) models() int            { s.mu.Lock(); defer s.mu.Unlock(); return s.held }
+func (s *small) breaks(paths ...string) { s.mu.Lock(); defer s.mu.Unlock(); s.broken = paths }
 func (s *small) waits(ctx context.Context) (err error) {
 	select {
 	case <-s.on:
@@ -66,6 +70,7 @@ func (s *small) Build(ctx context.Context, name string, spec *api.ModelSpec, _ f
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.builds++
 	switch {
 	case slices.Contains(s.broken, path):
 		return nil, fmt.Errorf("%s: no such shard", path)
@@ -73,7 +78,12 @@ func (s *small) Build(ctx context.Context, name string, spec *api.ModelSpec, _ f
 		return nil, errors.New("out of memory")
 	}
 	s.held++
-	return &held{Model: servertest.New(name, func(i *live.Info) { i.Revision = path }), on: s}, nil
+	return &held{Model: servertest.New(name, func(i *live.Info) {
+		i.Revision, i.Members, i.Modes = path, []string{path}, []string{api.ModeWA}
+		if spec.Mode != "" { // of a member alone
+			i.Mode, i.Modes = spec.Mode, []string{spec.Mode}
+		}
+	}), on: s}, nil
 }
 
 // changingOn is changing with a builder.
@@ -120,6 +130,16 @@ func TestModelsAreClosedOnceNobodyHoldsThem(t *testing.T) {
 
 	s.breaks("c")
 	require.Error(t, put(t, cs, "c", ""))
+
+	guarded := spec("d")
+	guarded.Members = append(guarded.Members, api.MemberSpec{Path: "e"})
+	guarded.Guard = &api.GuardSpec{Pairs: "pairs", MaxLoss: 100}
+	s.room = 1 // the members of a guard are judged one by one, and then the average
+	c, err := cs.Put("m", guarded, "test")
+	require.NoError(t, err)
+	require.NoError(t, c.Wait(t.Context()))
+	assert.Equal(t, 1, s.models())
+	require.NoError(t, cs.Remove("m", "test"))
 	dry, err := cs.Patch("m", &api.ModelPatch{Spec: spec("d")}, "test", true)
 	require.NoError(t, err)
 	require.NoError(t, dry.Wait(t.Context()))
@@ -174,7 +194,9 @@ func TestFailedDrainingSwapBringsTheOldBack(t *testing.T) {
 	assert.Equal(t, 1, s.models())
 	require.NoError(t, put(t, cs, "c", ""), "the live one wants it")
 	assert.Equal(t, "c", answers(t, models))
+	before := s.builds
 	require.NoError(t, put(t, cs, "c", api.SwapDrain), "the same revision")
+	assert.Equal(t, before+1, s.builds)
 	assert.Equal(t, "c", answers(t, models))
 
 	s.breaks("b", "c")
