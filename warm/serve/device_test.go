@@ -13,6 +13,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/cuda/cudatest"
 	"github.com/warmserve/warmserve/model/modeltest"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/warm/reward"
@@ -138,4 +139,33 @@ func TestRevisionThatDoesNotFitBesideTheOther(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, first, r.Revision)
 	assert.Equal(t, 1, card.Loaded())
+}
+
+// TestServerComputesByKernels has the kernels of cards interpreted: what a request becomes on its way to a card and back.
+func TestServerComputesByKernels(t *testing.T) {
+	dir := rewardtest.Checkpoint(t, "tiny", nil)
+	spec := func(dtype string) map[string]*api.ModelSpec {
+		m := oneOf(dir)
+		m["m"].DType, m["m"].Mode = dtype, api.ModeBoth
+		m["m"].Members = append(m["m"].Members, api.MemberSpec{Path: dir, Name: "again"})
+		return m
+	}
+	ask := &api.RewardRequest{Mode: api.ModeBoth, Inputs: []api.Input{api.Answers("How do I boil an egg?", "Seven minutes.", "No.", "In boiling water, for seven minutes.")}}
+	for dtype, tolerance := range map[string]float64{"float32": 1e-5, "bfloat16": 0.05} {
+		var replies []*api.RewardResponse
+		for _, e := range []model.Engine{model.NewEngine(1), cudatest.NewEngine(cudatest.NewDevice(t, 90))} {
+			client, _, _ := running(t, Config{Models: spec(dtype), Engine: e})
+			require.Eventually(t, func() bool { return client.Ready(t.Context()) == nil }, 60*time.Second, 5*time.Millisecond)
+			r, err := client.Reward(t.Context(), ask)
+			require.NoError(t, err)
+			replies = append(replies, r)
+		}
+		want, got := replies[0], replies[1]
+		assert.Equal(t, want.Revision, got.Revision)
+		require.Len(t, got.Data, 3)
+		for i := range want.Data {
+			assert.InDelta(t, want.Data[i].Reward, got.Data[i].Reward, tolerance, dtype)
+			assert.Equal(t, got.Data[i].Reward, *got.Data[i].Ensemble, "its members are the average")
+		}
+	}
 }
