@@ -24,6 +24,9 @@ func openCard(ordinal int) (backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := suits(c.Limits()); err != nil {
+		return nil, err
+	}
 	n, err := driver.Count()
 	if err != nil {
 		return nil, err
@@ -31,6 +34,18 @@ func openCard(ordinal int) (backend, error) {
 	e := newEngine(c)
 	e.said.Driver, e.said.Cards, e.stats = c.Driver(), n, c.Stats
 	return e, nil
+}
+
+// leastCapability is that of the oldest cards that the kernels are made for.
+const leastCapability = 80
+
+// suits says whether the kernels run on a card.
+func suits(l cuda.Limits) error {
+	if l.Capability < leastCapability {
+		return fmt.Errorf("%s has compute capability %d.%d, kernels need %d.%d", l.Name,
+			l.Capability/10, l.Capability%10, leastCapability/10, leastCapability%10)
+	}
+	return nil
 }
 
 // newEngine is the backend of any device, whose driver tells nothing.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -322,5 +323,20 @@ func want(t testing.TB, m *Model, ids ...int32) float32 {
 	return outputOf(sum, ids, nil, 0)
 }
 
-// pid is the process of a card's worker.
-func pid(c *Cards, card int) int { return int(c.Stats()[card].Total) }
+// pid is the process of a card's worker, 0 while there is none.
+func pid(c *Cards, card int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.cards[card].worker(); p != nil {
+		return p.cmd.Process.Pid
+	}
+	return 0
+}
+
+// kill kills a card's worker, as soon as there is one, and returns which it was.
+func kill(t *testing.T, c *Cards, card int) int {
+	var p int
+	require.Eventually(t, func() bool { p = pid(c, card); return p > 0 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, syscall.Kill(p, syscall.SIGKILL))
+	return p
+}

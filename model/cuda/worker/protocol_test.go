@@ -124,6 +124,14 @@ func TestErrorsCrossWithWhatIsDoneAboutThem(t *testing.T) {
 	}
 }
 
+func TestCardsThatAreTooOldAreSaidToBe(t *testing.T) {
+	assert.EqualError(t, suits(cuda.Limits{Name: "Tesla V100", Capability: 70}),
+		"Tesla V100 has compute capability 7.0, kernels need 8.0")
+	for _, c := range []int{80, 86, 89, 90, 100, 120} {
+		assert.NoError(t, suits(cuda.Limits{Capability: c}))
+	}
+}
+
 // TestConfigurationsCross checks that a worker builds the network that the server has.
 func TestConfigurationsCross(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/transformers/*/config.json")

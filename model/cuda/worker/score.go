@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -183,7 +184,8 @@ func (k *card) worker() *process {
 	}
 }
 
-// least returns the card with the least to do, one that is away when all are. c.mu is held.
+// least returns the card with the least to do, among equal ones that which has done the least, and
+// one that is away when all are. c.mu is held.
 func (c *Cards) least() *card {
 	return slices.MinFunc(c.cards, func(a, b *card) int {
 		x, y := a.worker() == nil, b.worker() == nil
@@ -195,7 +197,7 @@ func (c *Cards) least() *card {
 		case y:
 			return -1
 		}
-		return a.waiting - b.waiting
+		return cmp.Or(a.waiting-b.waiting, cmp.Compare(a.tokens, b.tokens))
 	})
 }
 
