@@ -1,13 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/warmserve/warmserve/cmd/warm/embedded"
+	"github.com/warmserve/warmserve/loader"
 )
 
 // embeddedName is the name of the model that warm serve serves when none is named.
@@ -44,7 +48,12 @@ is all members, or the language model where one checkpoint is wanted.`,
 			case card || len(args) == 0:
 				return usagef("embedded wants a directory to write to, or --card")
 			}
-			if err := m.Extract(args[0]); err != nil {
+			err := m.Extract(args[0])
+			if errors.Is(err, embedded.ErrExists) && extracted(m, args[0]) {
+				p.finishedBefore(args[0])
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 			members, err := m.Members()
@@ -58,6 +67,28 @@ is all members, or the language model where one checkpoint is wanted.`,
 	}
 	c.Flags().BoolVar(&card, "card", false, "print the model's card and write nothing")
 	return c
+}
+
+// extracted says whether dir holds all checkpoints of m already.
+func extracted(m *embedded.Model, dir string) bool {
+	members, err := m.Members()
+	if err != nil {
+		return false
+	}
+	same := func(name string) bool {
+		want, err := m.Checkpoint(name)
+		if err != nil {
+			return false
+		}
+		defer want.Close()
+		got, err := loader.Open(filepath.Join(dir, name))
+		if err != nil {
+			return false
+		}
+		defer got.Close()
+		return got.Hash() == want.Hash()
+	}
+	return !slices.ContainsFunc(append(members, embedded.Base), func(name string) bool { return !same(name) })
 }
 
 // references replaces each reference to all embedded members by one for each of them.

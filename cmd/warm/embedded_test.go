@@ -96,6 +96,12 @@ func TestTheEmbeddedModelIsItsExtractedDirectories(t *testing.T) {
 	assert.Equal(t, string(card), printed)
 
 	code, _, log = command(t, "", "embedded", filepath.Dir(dirs[0]))
+	assert.Equal(t, exitOK, code, "it is there already")
+	assert.Contains(t, log, "nothing to do")
+	other := filepath.Join(t.TempDir(), "other")
+	require.NoError(t, os.CopyFS(other, os.DirFS(filepath.Dir(dirs[0]))))
+	require.NoError(t, os.WriteFile(filepath.Join(other, "member-2", "chat_template.jinja"), []byte("another"), 0o600))
+	code, _, log = command(t, "", "embedded", other)
 	assert.Equal(t, exitFailure, code, "what is there is not overwritten")
 	assert.Contains(t, log, "not empty")
 }

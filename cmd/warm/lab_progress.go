@@ -144,7 +144,11 @@ func (g *labProgress) total() string {
 	}
 	s := fmt.Sprintf("experiment %d of %d, %s", g.current+1, len(g.all), g.all[g.current].Name)
 	if left, known := g.left(); known {
-		s += fmt.Sprintf(": about %d minutes left in all", int(left.Minutes()+0.5))
+		words := "about a minute"
+		if n := int(left.Minutes() + 0.5); n != 1 {
+			words = fmt.Sprintf("about %d minutes", n)
+		}
+		s += ": " + words + " left in all"
 	}
 	return s
 }

@@ -166,6 +166,9 @@ func TestLabProgressInALog(t *testing.T) {
 	now = time.Unix(0, 0).Add(20 * time.Minute) // half as fast as expected
 	g.begin(two)
 	assert.Equal(t, "experiment 2 of 2, two: about 10 minutes left in all\n", b.String())
+	now = now.Add(9 * time.Minute)
+	assert.Equal(t, "experiment 2 of 2, two: about a minute left in all", g.total())
+	now = now.Add(-9 * time.Minute)
 	b.Reset()
 	g.tell(lab.Progress{What: "found", Done: 3, Of: 3})
 	g.tell(lab.Progress{Message: "a word"})
