@@ -139,6 +139,55 @@ func TestCardsScoreAsTheCPU(t *testing.T) {
 	})
 }
 
+// Experts get their rows together, in their order; what is chosen in float32 is what the CPU chooses.
+func TestMixturesOfExpertsScoreAsOnTheCPU(t *testing.T) {
+	mixtral := map[string]any{"architectures": []string{"MixtralForSequenceClassification"}, "model_type": "mixtral", "num_local_experts": 5, "num_experts_per_tok": 2}
+	shared := map[string]any{"architectures": []string{"Qwen2MoeForSequenceClassification"}, "model_type": "qwen2_moe", "num_experts": 6, "num_experts_per_tok": 3,
+		"moe_intermediate_size": 24, "shared_expert_intermediate_size": 40, "decoder_sparse_step": 1, "norm_topk_prob": false}
+	for name, dir := range map[string]string{"mixtral": other(t, "mistral", mixtral), "qwen2-moe": other(t, "qwen2", shared)} {
+		t.Run(name, func(t *testing.T) {
+			host := model.NewEngine(1)
+			defer host.Close()
+			on := open(t, dir, host, kernel.Float32)
+			r := rand.New(rand.NewPCG(3, 3))
+			var seqs []model.Sequence
+			for _, n := range []int{1, 9, 30} {
+				seqs = append(seqs, last(on, ids(r, on, n)))
+			}
+			want := score(t, host, on, seqs...)
+			for _, c := range generations {
+				e := cudatest.NewEngine(cudatest.NewDevice(t, c.capability))
+				m := open(t, dir, e, c.dtype)
+				got := score(t, e, m, seqs...)
+				for i, s := range seqs {
+					if c.dtype == kernel.Float32 { // in bfloat16 a token may go to another expert
+						assert.InDelta(t, want[i], got[i], 1e-5, "sequence %d", i)
+					}
+					assert.Equal(t, got[i], score(t, e, m, s)[0], "sequence %d alone on sm_%d in %v", i, c.capability, c.dtype)
+				}
+				t.Log(c.capability, c.dtype, got, want)
+			}
+		})
+	}
+}
+
+// Every token's reward is that of the sequence up to it, whatever else is read.
+func TestEveryTokenIsReadOnCards(t *testing.T) {
+	dir := "../testdata/transformers/qwen3"
+	for _, c := range generations {
+		e := cudatest.NewEngine(cudatest.NewDevice(t, c.capability))
+		m := open(t, dir, e, c.dtype)
+		all := ids(rand.New(rand.NewPCG(4, 4)), m, 12)
+		s := last(m, all)
+		s.Every, s.Outputs = true, make([]float32, len(all))
+		one := score(t, e, m, s)
+		assert.Equal(t, s.Outputs[len(all)-1], one[0])
+		for i := range all {
+			assert.Equal(t, s.Outputs[i], score(t, e, m, last(m, all[:i+1]))[0], "token %d", i)
+		}
+	}
+}
+
 // generations are how cards of several generations compute.
 var generations = []struct {
 	capability int
