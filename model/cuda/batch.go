@@ -146,13 +146,17 @@ func (b *batch) write(c *class, to []int32) {
 }
 
 // turns writes the rows of a rotary embedding's tables, those of read tokens behind those of rows
-// rows: its second table is for long sequences.
+// rows: those of long sequences lie
+// behind those of positions.
 func (b *batch) turns(to []int32, rows int, r *nn.Rope) {
 	row := func(i int32) int32 {
-		if r.Long != nil && r.Reach(int(b.reach[i])) != 0 {
-			return int32(b.m.positions()) + b.pos[i]
+		switch {
+		case r.Reach(int(b.reach[i])) == 0:
+			return b.pos[i]
+		case r.Long == nil:
+			return int32(b.m.positions()) + i
 		}
-		return b.pos[i]
+		return int32(b.m.positions()) + b.pos[i]
 	}
 	for i := range b.ids {
 		to[i] = row(int32(i))

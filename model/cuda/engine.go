@@ -97,6 +97,9 @@ func (e *Engine) run(m *Model, outputs []float32) error {
 	if err := e.dev.Write(m.batch, e.bytes[:4*c.size]); err != nil {
 		return err
 	}
+	if err := m.writeFollowing(b); err != nil {
+		return err
+	}
 	if err := c.graph.Launch(); err != nil {
 		return err
 	}

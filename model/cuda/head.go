@@ -62,6 +62,7 @@ func (l *lowering) head(x place) {
 func (l *lowering) widen(x place) place {
 	if l.suffix(x) == "_f32" {
 		x.slot.users++
+		x.wide = true
 		return x
 	}
 	y := l.room(x.width, x.kind, true)

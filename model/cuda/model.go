@@ -184,11 +184,6 @@ func (m *Model) Validate(s *plan.Sequence) error {
 	if len(s.IDs) > m.longest {
 		return fmt.Errorf("cuda: %d tokens, a batch on the card holds %d", len(s.IDs), m.longest)
 	}
-	for _, r := range m.net.Stretched {
-		if r.Long == nil && r.Reach(len(s.IDs)) != 0 {
-			return fmt.Errorf("cuda: %d tokens: sequences longer than %d rotate by their own length, which is computed on the CPU alone", len(s.IDs), r.Limit)
-		}
-	}
 	return nil
 }
 

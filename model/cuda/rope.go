@@ -1,8 +1,11 @@
 package cuda
 
 import (
+	"cmp"
 	"encoding/binary"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/warmserve/warmserve/model/cuda/kernel"
 	"github.com/warmserve/warmserve/model/nn"
@@ -14,7 +17,7 @@ func (l *lowering) rope(r *nn.Rope) Ptr {
 	if at, ok := l.m.ropes[r]; ok {
 		return at
 	}
-	at := l.take(len(l.m.halves(r)) * l.m.positions() * len(r.InvFreq) * 8)
+	at := l.take(l.m.turnRows(r) * len(r.InvFreq) * 8)
 	l.m.ropes[r] = at
 	return at
 }
@@ -24,69 +27,124 @@ func (l *lowering) halfTurns(r *nn.Rope) Ptr {
 	if at, ok := l.m.halfRopes[r]; ok {
 		return at
 	}
-	at := l.take(len(l.m.halves(r)) * l.m.positions() * len(r.InvFreq) * 4)
+	at := l.take(l.m.turnRows(r) * len(r.InvFreq) * 4)
 	l.m.halfRopes[r] = at
 	return at
 }
 
 // halves are the frequencies of a rotary embedding's tables.
 func (m *Model) halves(r *nn.Rope) [][]float32 {
-	if m.stretched(r) < 0 {
+	if r.Limit == 0 || r.Long == nil {
 		return [][]float32{r.InvFreq}
 	}
 	return [][]float32{r.InvFreq, r.Long}
 }
 
+// turnRows is how many rows the tables have. Where long sequences rotate by their own length, there is
+// one for each row of a batch behind those of positions, which is computed for each batch.
+func (m *Model) turnRows(r *nn.Rope) int {
+	if follows(r) {
+		return m.positions() + m.rows
+	}
+	return len(m.halves(r)) * m.positions()
+}
+
+// follows says whether the frequencies of long sequences follow their length.
+func follows(r *nn.Rope) bool { return r.Limit > 0 && r.Long == nil }
+
 // stretched returns which of the network's embeddings with frequencies for long sequences it is, -1
 // for none of them.
-func (m *Model) stretched(r *nn.Rope) int {
-	for i, x := range m.net.Stretched {
-		if x == r && r.Long != nil {
-			return i
-		}
-	}
-	return -1
-}
+func (m *Model) stretched(r *nn.Rope) int { return slices.Index(m.net.Stretched, r) }
 
 // positions is the number of those that a token can have.
 func (m *Model) positions() int { return m.longest + int(m.net.First) }
 
 // turns computes the table of a rotary embedding.
 func (m *Model) turns(r *nn.Rope) []float32 {
-	scale := r.Magnitude
-	if scale == 0 {
-		scale = 1
-	}
 	var out []float32
 	for _, freq := range m.halves(r) {
 		for pos := range m.positions() {
-			for _, f := range freq {
-				// The product is rounded to float32 as the reference does.
-				s, c := math.Sincos(float64(float32(pos) * f))
-				out = append(out, float32(c)*scale, float32(s)*scale)
-			}
+			out = appendTurns(out, r, freq, pos)
 		}
 	}
 	return out
 }
 
+// appendTurns appends cosine and sine of every pair at a position.
+func appendTurns(to []float32, r *nn.Rope, freq []float32, pos int) []float32 {
+	scale := cmp.Or(r.Magnitude, 1)
+	for _, f := range freq {
+		// The product is rounded to float32 as the reference does.
+		s, c := math.Sincos(float64(float32(pos) * f))
+		to = append(to, float32(c)*scale, float32(s)*scale)
+	}
+	return to
+}
+
 // writeRopes computes the tables.
 func (m *Model) writeRopes() error {
-	for r, at := range m.ropes {
-		var b []byte
-		for _, v := range m.turns(r) {
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-		}
-		if err := m.dev.Write(at, b); err != nil {
+	for _, r := range m.rotated() {
+		if err := m.writeTurns(r, 0, m.turns(r)); err != nil {
 			return err
 		}
 	}
-	for r, at := range m.halfRopes {
+	return nil
+}
+
+// rotated are the network's rotary embeddings.
+func (m *Model) rotated() []*nn.Rope {
+	out := slices.Collect(maps.Keys(m.ropes))
+	for r := range m.halfRopes {
+		if _, ok := m.ropes[r]; !ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// writeTurns writes rows of an embedding's tables.
+func (m *Model) writeTurns(r *nn.Rope, row int, turns []float32) error {
+	row *= len(r.InvFreq)
+	if at, ok := m.ropes[r]; ok {
 		var b []byte
-		for _, v := range kernel.Turns(m.turns(r), len(r.InvFreq)) {
+		for _, v := range turns {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+		if err := m.dev.Write(at+Ptr(8*row), b); err != nil {
+			return err
+		}
+	}
+	if at, ok := m.halfRopes[r]; ok {
+		var b []byte
+		for _, v := range kernel.Turns(turns, len(r.InvFreq)) {
 			b = binary.LittleEndian.AppendUint16(b, v)
 		}
-		if err := m.dev.Write(at, b); err != nil {
+		return m.dev.Write(at+Ptr(4*row), b)
+	}
+	return nil
+}
+
+// writeFollowing computes the rotations of a batch's rows whose sequences rotate by their own length.
+func (m *Model) writeFollowing(b *batch) error {
+	for _, r := range m.net.Stretched {
+		longest := int32(0)
+		for _, reach := range b.reach {
+			longest = max(longest, r.Reach(int(reach)))
+		}
+		if !follows(r) || longest == 0 {
+			continue
+		}
+		n := len(r.InvFreq)
+		freq, of := make([]float32, n), int32(0)
+		turns := make([]float32, 0, 2*n*len(b.ids))
+		for i, reach := range b.reach {
+			if reach != of && r.Reach(int(reach)) != 0 {
+				r.Following(freq, int(reach))
+				of = reach
+			}
+			turns = appendTurns(turns, r, freq, int(b.pos[i]))
+		}
+		if err := m.writeTurns(r, m.positions(), turns); err != nil {
 			return err
 		}
 	}

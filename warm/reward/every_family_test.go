@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/cuda/cudatest"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
@@ -98,13 +99,17 @@ type familyGolden struct {
 
 // TestEveryFamilyScoresAsItsOwnCode goes over every directory of the reference material: from it, and from token ids or
 // conversations, to the rewards, attributes, steps and trajectories of the family's own code, alone and packed with texts of
-// other lengths, against that code's padded batches too. The tolerance is the goldens' for float32, or ten times what two float32
+// other lengths, against that code's padded batches too. With WARM_TEST_CARD the CUDA engine scores, on a card or in the
+// interpreter of its kernels. The tolerance is the goldens' for float32, or ten times what two float32
 // runs differ by. With -v it prints the largest difference of each.
 func TestEveryFamilyScoresAsItsOwnCode(t *testing.T) {
 	var any struct{}
 	entries, err := os.ReadDir(filepath.Dir(family(t, "albert", &any)))
 	require.NoError(t, err)
-	engine := model.NewEngine(2)
+	engine := model.Engine(model.NewEngine(2))
+	if os.Getenv(cudatest.CardVariable) != "" { // float32 as every card computes it
+		engine = cudatest.NewEngine(cudatest.NewDevice(t, 80))
+	}
 	defer engine.Close()
 	seen := 0
 	for _, entry := range entries {
@@ -155,7 +160,7 @@ func openFamily(t *testing.T, engine model.Engine, name string, c familyCase) *o
 		f.Padded, f.LeftPadded = nil, nil
 		require.NoError(t, json.Unmarshal(keys[c.key], &f.Scores), c.key)
 	}
-	c.Members = []reward.Member{{Dir: filepath.Join(dir, c.under)}}
+	c.Members, c.Engine = []reward.Member{{Dir: filepath.Join(dir, c.under)}}, engine
 	var err error
 	f.d, err = reward.Open(t.Context(), c.Config, 2)
 	require.NoError(t, err)

@@ -79,7 +79,7 @@ func conversationsAsPipelines(t *testing.T, engine model.Engine, name string) (w
 		reading := model.Reading{Pooling: c.Pooling, Ending: c.Ending, DoubleBOS: c.DoubleBOS}
 		d := deployments[reading]
 		if d == nil {
-			c.Members = []reward.Member{{Dir: dir}}
+			c.Members, c.Engine = []reward.Member{{Dir: dir}}, engine
 			var err error
 			d, err = reward.Open(t.Context(), c, 2)
 			require.NoError(t, err)
@@ -116,7 +116,7 @@ func conversationsOfBothVersions(t *testing.T, engine model.Engine, name string)
 	dir := family(t, name, &golden)
 	require.NotEmpty(t, golden.Entries)
 	for _, version := range []string{"v4", "v5"} {
-		d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: filepath.Join(dir, version)}}}, 1)
+		d, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: filepath.Join(dir, version)}}, Engine: engine}, 1)
 		require.NoError(t, err)
 		for _, w := range golden.Entries {
 			messages, err := chat.ParseMessages(golden.Conversations[w.Conversation])

@@ -12,11 +12,13 @@ import (
 	"github.com/warmserve/warmserve/model/cuda/ptx"
 )
 
-// CardVariable names the environment variable that has tests run on a card, not in the interpreter.
+// CardVariable names the environment variable that says where tests run that need a device: on the
+// first card, or, as without it, in the interpreter; tests that need none take its being set for a wish
+// to run on one.
 const CardVariable = "WARM_TEST_CARD"
 
 // OnCard says whether tests run on a card, where large ones take no time.
-func OnCard() bool { return os.Getenv(CardVariable) != "" }
+func OnCard() bool { v := os.Getenv(CardVariable); return v != "" && v != "interpreter" }
 
 // NewDevice returns a device for a test that takes itself for one of a capability: the interpreter, or
 // the first card.
