@@ -199,6 +199,7 @@ func (c *Cards) loadOn(k *card, p *process, w *weights) error {
 func (c *Cards) unloadOn(p *process, id uint64) error {
 	c.mu.Lock()
 	delete(p.loaded, id)
+	delete(p.scored, id)
 	c.mu.Unlock()
 	return p.ask(kindUnload, id, nil, nil, c.options.first)
 }

@@ -28,10 +28,10 @@ func (p *pace) took(tokens int, d time.Duration) {
 }
 
 // limit is how long a batch may take before the worker is taken for one that hangs: ten times
-// as long as others of about its size, or long, when it is the first, for which kernels may
-// have to be compiled.
-func (o *Options) limit(p *pace, tokens int) time.Duration {
-	if t := p[bits.Len32(uint32(tokens))]; t > 0 {
+// as long as others of about its size, or long, when it is the first or, whatever those of
+// workers before it took, the first of the worker, for which kernels may have to be compiled.
+func (o *Options) limit(p *pace, tokens int, scored bool) time.Duration {
+	if t := p[bits.Len32(uint32(tokens))]; t > 0 && scored {
 		return max(o.floor, 10*t)
 	}
 	return o.first
@@ -131,7 +131,7 @@ func (c *Cards) score(w *weights, dst []float32, seqs []plan.Sequence) error {
 				w.paces[k] = new(pace)
 			}
 			k.waiting += tokens
-			limit = c.options.limit(w.paces[k], tokens)
+			limit = c.options.limit(w.paces[k], tokens, k.live.scored[w.id])
 			return k.live, nil
 		})
 		if err != nil {
@@ -143,7 +143,7 @@ func (c *Cards) score(w *weights, dst []float32, seqs []plan.Sequence) error {
 			p.die(fmt.Errorf("%w: %d bytes of outputs", errProtocol, len(a.payload)))
 			err = &diedError{errProtocol}
 		}
-		c.scored(k, w, tokens, a.took, err)
+		c.scored(k, p, w, tokens, a.took, err)
 		if err == nil {
 			outputs := make([]float32, len(a.payload)/4)
 			takeFloats(outputs, a.payload)
@@ -159,12 +159,13 @@ func (c *Cards) score(w *weights, dst []float32, seqs []plan.Sequence) error {
 }
 
 // scored notes that a batch is with a worker no more.
-func (c *Cards) scored(k *card, w *weights, tokens int, took time.Duration, err error) {
+func (c *Cards) scored(k *card, p *process, w *weights, tokens int, took time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k.waiting -= tokens
 	if err == nil {
 		w.paces[k].took(tokens, took)
+		p.scored[w.id] = true
 		k.batches++
 		k.tokens += uint64(tokens)
 	}

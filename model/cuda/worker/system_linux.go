@@ -168,7 +168,8 @@ func mapped(file *os.File, n int64, f func([]byte) error) error {
 	} else if s.Size() != n || n <= 0 {
 		return fmt.Errorf("%d bytes of weights, want %d", s.Size(), n)
 	}
-	b, err := unix.Mmap(int(file.Fd()), 0, int(n), unix.PROT_READ, unix.MAP_SHARED)
+	// Private, though nothing is written: before Linux 6.7 what is sealed cannot be mapped as shared.
+	b, err := unix.Mmap(int(file.Fd()), 0, int(n), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
 		return fmt.Errorf("%d bytes of weights: %w", n, err)
 	}

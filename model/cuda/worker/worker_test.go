@@ -180,16 +180,44 @@ func TestNonsenseEndsAWorker(t *testing.T) {
 func TestTheWatchdogKnowsHowLongAModelTakes(t *testing.T) {
 	o := Options{}.withDefaults()
 	var p pace
-	assert.Equal(t, o.first, o.limit(&p, 100), "kernels may have to be compiled")
+	assert.Equal(t, o.first, o.limit(&p, 100, true), "kernels may have to be compiled")
 	p.took(100, time.Millisecond)
-	assert.Equal(t, 5*time.Second, o.limit(&p, 120), "the least")
+	assert.Equal(t, 5*time.Second, o.limit(&p, 120, true), "the least")
 	p.took(16000, 2*time.Second)
-	assert.Equal(t, 20*time.Second, o.limit(&p, 9000), "ten times as long")
-	assert.Equal(t, o.first, o.limit(&p, 17000), "a size that was never measured")
+	assert.Equal(t, 20*time.Second, o.limit(&p, 9000, true), "ten times as long")
+	assert.Equal(t, o.first, o.limit(&p, 17000, true), "a size that was never measured")
+	assert.Equal(t, o.first, o.limit(&p, 9000, false), "kernels of a new worker, too")
 	p.took(16000, time.Second)
-	assert.Equal(t, 18750*time.Millisecond, o.limit(&p, 16000), "faster batches count by and by")
+	assert.Equal(t, 18750*time.Millisecond, o.limit(&p, 16000, true), "faster batches count by and by")
 	p.took(16000, 3*time.Second)
-	assert.Equal(t, 30*time.Second, o.limit(&p, 16000), "slower ones at once")
+	assert.Equal(t, 30*time.Second, o.limit(&p, 16000, true), "slower ones at once")
+}
+
+// A new worker may have to compile kernels again.
+func TestTheFirstBatchOfANewWorkerMayTakeLong(t *testing.T) {
+	o := fakeOptions()
+	o.floor = 200 * time.Millisecond
+	c := fakeCards(t, "cuda", o)
+	m := loadTiny(t, c, 1)
+	scoreOf(t, m, 1, 2)
+	kill(t, c, 0)
+	assert.Equal(t, want(t, m, tokenSlow, 25), scoreOf(t, m, tokenSlow, 25))
+	assert.Equal(t, uint64(1), c.Stats()[0].Restarts)
+}
+
+// Systems before Linux 6.7 map nothing as shared that is sealed against writing.
+func TestSealedWeightsAreMappedPrivately(t *testing.T) {
+	r, err := newRoom(4096)
+	require.NoError(t, err)
+	defer r.close()
+	copy(r.bytes, "weights")
+	require.NoError(t, r.seal())
+	require.NoError(t, mapped(r.file, 4096, func(b []byte) error {
+		assert.Equal(t, "weights", string(b[:7]))
+		maps, err := os.ReadFile("/proc/self/maps")
+		assert.Regexp(t, `r--p \S+ \S+ \S+ +/memfd:warm-weights`, string(maps))
+		return err
+	}))
 }
 
 func TestBatchesInAQueueAreNotHanging(t *testing.T) {
