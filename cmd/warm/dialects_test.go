@@ -33,7 +33,7 @@ func (s *instance) ask(t *testing.T, method, path, body string, into any) int {
 }
 
 // The model pads with <s>, and its own rule passes over trailing padding.
-func TestOpenRLHFScoresTheLastTokenWhateverTheModelsRule(t *testing.T) {
+func TestOpenRLHFScoresTheLastTokenUnlessTheURLNamesARule(t *testing.T) {
 	s := startServe(t, "--model", "m="+rewardtest.Checkpoint(t, "one", nil))
 	native := func(text string) float32 {
 		_, r := s.post(t, map[string]any{"inputs": []any{map[string]any{"text": text}}})
@@ -45,7 +45,24 @@ func TestOpenRLHFScoresTheLastTokenWhateverTheModelsRule(t *testing.T) {
 	require.Equal(t, 200, s.ask(t, "POST", "/get_reward", `{"query":["hi","hi<s>"]}`, &got))
 	assert.Equal(t, native("hi"), got.Rewards[0])
 	assert.Equal(t, native("hi"), native("hi<s>"), "the model's rule scores the token before the padding")
-	assert.NotEqual(t, got.Rewards[0], got.Rewards[1], "OpenRLHF's server scores the padding itself")
+	last := got.Rewards[1]
+	assert.NotEqual(t, got.Rewards[0], last, "OpenRLHF's server scores the padding itself")
+
+	for rule, want := range map[string]float32{"last": last, "hf": native("hi"), "hf_legacy": native("hi"), "model": native("hi"), "at:-2": native("hi"), "at:-1": last, "append:0": last} {
+		text := "hi<s>"
+		if rule == "append:0" {
+			text = "hi"
+		}
+		require.Equal(t, 200, s.ask(t, "POST", "/get_reward?pooling="+rule, `{"query":["`+text+`"]}`, &got), rule)
+		assert.Equal(t, []float32{want}, got.Rewards, "the rule %s of the URL", rule)
+	}
+	for rule, reason := range map[string]string{"pooling=median": "want model, hf, last", "pooling=hf&pooling=last": "pooling", "nonsense=1": "unknown query parameter"} {
+		var refused struct {
+			Error struct{ Message, Param string }
+		}
+		assert.Equal(t, 400, s.ask(t, "POST", "/get_reward?"+rule, `{"query":["hi"]}`, &refused), rule)
+		assert.Contains(t, refused.Error.Message+" "+refused.Error.Param, reason)
+	}
 }
 
 func TestChatRequestsOfVLLMReachTheTemplate(t *testing.T) {
