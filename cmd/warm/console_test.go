@@ -151,6 +151,14 @@ func testConsolePlayground(b *tab) {
 	assert.Contains(b, b.text(".reading"), "the last that is not padding")
 	b.audit("playground")
 
+	// Texts that cannot be had cost the words their colours alone.
+	js[bool](b, `(window.asked = window.fetch, window.fetch = (path, o) => path.startsWith('/decode') ? Promise.reject(new TypeError('no')) : asked(path, o), true)`)
+	b.press("#score")
+	b.wait("document.querySelector('#results .problem')")
+	assert.Contains(b, b.text("#results .problem"), "The rewards along the answers cannot be shown")
+	assert.Len(b, js[[]string](b, `[...document.querySelectorAll('.result .reward')].map(e => e.textContent)`), 4)
+	js[bool](b, `(window.fetch = window.asked, true)`)
+
 	b.press("#clear")
 	b.fill("#answer-0", "Sport <b>matters</b> & <script>alert(1)</script>")
 	b.press("#score")

@@ -113,7 +113,14 @@ async function run(model, results, signal) {
       : 'No reward along the answers: this model has none, as none has that reads all tokens of a text at once.'));
     return;
   }
-  const paths = await trajectories(model.id, good, signal);
+  let paths = [];
+  try {
+    paths = await trajectories(model.id, good, signal);
+  } catch (e) {
+    if (aborted(e)) throw e;
+    results.append(problem({...e, title: 'The rewards along the answers cannot be shown', message: e.message})); // they are there without
+    return;
+  }
   // One scale for all answers: a word that hardly matters looks as if it did not.
   const range = paths.flatMap(p => p.steps).reduce(([low, high], {reward: v}) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
   const most = paths.flatMap(changes).reduce((a, b) => Math.max(a, Math.abs(b)), 1e-6);
