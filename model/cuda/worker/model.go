@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,6 +78,9 @@ func (c *Cards) Load(cfg *model.Config, src model.Source, o model.LoadOptions) (
 	w := &weights{cards: c, net: cfg.Network(), config: config, dtype: o.DType, paces: map[*card]*pace{}}
 	image, err := cuda.Pack(w.net, cfg.Tensors(src), o, func(n int) (_ []byte, err error) {
 		w.size = int64(n)
+		if err := c.holds(w.size); err != nil {
+			return nil, err
+		}
 		if w.room, err = newRoom(n); err != nil {
 			return nil, err
 		}
@@ -99,6 +103,19 @@ func (c *Cards) Load(cfg *model.Config, src model.Source, o model.LoadOptions) (
 	m := &Model{w}
 	runtime.AddCleanup(m, c.remove, w)
 	return m, nil
+}
+
+// holds refuses weights that a card could not hold if it were empty, before the host's memory is
+// filled with them. What else is on a card its worker knows, when it is asked to load them.
+func (c *Cards) holds(size int64) error {
+	c.mu.Lock()
+	small := slices.IndexFunc(c.cards, func(k *card) bool { return size > k.hello.Memory })
+	c.mu.Unlock()
+	if small < 0 {
+		return nil
+	}
+	s := c.Stats()[small]
+	return &model.MemoryError{Device: fmt.Sprintf("cuda:%d %s", s.Card, s.Name), Need: size, Free: s.Free}
 }
 
 // place brings a model to all cards and keeps it there.

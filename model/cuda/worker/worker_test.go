@@ -247,6 +247,13 @@ func TestAModelThatDoesNotFitCostsNothingElse(t *testing.T) {
 	kill(t, c, 0)
 	assert.Equal(t, want(t, m, 5), scoreOf(t, m, 5), "what did not fit is not loaded again")
 
+	huge := tiny(t, 64)
+	huge.VocabSize = 1 << 30 // more than an empty card holds, which is known before a weight is read
+	_, err = c.Load(huge, model.NewRandom(huge, 1), model.LoadOptions{DType: kernel.BFloat16, Workers: 1})
+	require.ErrorAs(t, err, &memory)
+	assert.Greater(t, memory.Need, int64(80<<30))
+	assert.Equal(t, int64(1), memory.Free, "what the worker says, for whom models are bytes")
+
 	wrong := tiny(t, 48)
 	_, err = c.Load(wrong, model.NewRandom(large, 1), model.LoadOptions{DType: kernel.BFloat16, Workers: 1})
 	assert.ErrorContains(t, err, "mis-shaped")
