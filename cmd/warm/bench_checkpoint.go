@@ -17,12 +17,13 @@ func (p *program) benchCheckpoint() *cobra.Command {
 	var (
 		random, dtype string
 		seed          uint64
+		words         bool
 	)
 	c := &cobra.Command{
 		Use:   "checkpoint DIR",
 		Short: "Write random weights as a checkpoint, for other engines and load tests",
 		Long: `checkpoint writes random weights of a configuration to DIR as a Hugging Face
-checkpoint without a tokenizer; what transformers and text-embeddings-inference want
+checkpoint, without a tokenizer unless --words asks for one; what transformers and text-embeddings-inference want
 of a configuration beyond what warm does, model_type and the names of the one label,
 is added where it is missing. With the default seed and dtype they are, bit for
 bit, those that warm bench engine and random:CONFIG.json run, so that another
@@ -48,6 +49,9 @@ engine can be held to the same scores.`,
 			if data, err = completed(data, cfg); err != nil {
 				return fmt.Errorf("%s: %w", random, err)
 			}
+			if words {
+				return bench.WriteLoadable(args[0], data, seed, dtype)
+			}
 			return loader.Save(args[0], loader.Contents{Config: data, Source: model.NewRandom(cfg, seed),
 				DType: dtype})
 		},
@@ -56,6 +60,8 @@ engine can be held to the same scores.`,
 	f.StringVar(&random, "random", "", "a Hugging Face config.json")
 	f.Uint64Var(&seed, "seed", bench.Seed, "seed of the weights")
 	f.StringVar(&dtype, "dtype", "F32", "stored type: F32 or BF16")
+	f.BoolVar(&words, "words", false,
+		"with a tokenizer that has each word that warm bench load sends as one token")
 	return c
 }
 

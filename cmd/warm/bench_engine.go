@@ -51,7 +51,7 @@ deviation, and the share of pairs of inputs whose order is kept.`,
 	f.IntVar(&b.Answers, "answers", 1,
 		"answers that share each prompt; the last eighth of a sequence is its own")
 	f.StringSliceVar(&b.Shapes, "shape", nil,
-		"batches instead of --batch, --length, --ragged and --answers: BATCHxLENGTH, BATCHxLOW-HIGH (ragged), BATCHxPROMPT+RESPONSE (answers to one prompt)")
+		"batches instead of --batch, --length, --ragged and --answers: BATCHxLENGTH, BATCHxLOW-HIGH (ragged), BATCHxPROMPT+RESPONSE (answers to one prompt), PROMPTSxANSWERSxPROMPT+RESPONSE")
 	f.BoolVar(&b.ForwardOnly, "forward-only", false,
 		"leave out the matrix products and the memory's bandwidth")
 	f.StringSliceVar(&b.DTypes, "dtype", nil,

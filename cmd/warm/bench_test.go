@@ -18,7 +18,7 @@ import (
 func benchConfig(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "config.json")
 	require.NoError(t, os.WriteFile(path, []byte(`{"architectures": ["LlamaForSequenceClassification"], "hidden_size": 64,
-		"intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100,
+		"intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 600,
 		"max_position_embeddings": 64, "id2label": {"0": "LABEL_0"}}`), 0o600))
 	return path
 }
@@ -65,5 +65,11 @@ func TestAWrittenRandomCheckpointScoresAsTheRandomModelDoes(t *testing.T) {
 		benchRun(t, "", "bench", "checkpoint", "--random", config, dir)
 		assert.Equal(t, score("random:"+config), score(dir), class)
 		assert.Contains(t, readString(t, filepath.Join(dir, "config.json")), `"model_type": "`+kind+`"`)
+
+		withWords := filepath.Join(t.TempDir(), "words")
+		benchRun(t, "", "bench", "checkpoint", "--random", config, "--words", withWords)
+		assert.Equal(t, score(dir), score(withWords), class)
+		in := `{"prompt": "the of and to", "response": "in is that"}` + "\n"
+		assert.NotEmpty(t, benchRun(t, in, "score", withWords), class)
 	}
 }

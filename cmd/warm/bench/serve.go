@@ -123,7 +123,7 @@ func (b *Serve) Run(ctx context.Context) (r *ServeReport, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	checkpoint := filepath.Join(dir, "random")
-	if err := writeLoadable(checkpoint, config); err != nil {
+	if err := WriteLoadable(checkpoint, config, Seed, "BF16"); err != nil {
 		return nil, err
 	}
 	engine, err := b.openEngine(config)
@@ -150,10 +150,10 @@ func (b *Serve) Run(ctx context.Context) (r *ServeReport, err error) {
 	return r, r.failure()
 }
 
-// writeLoadable writes random weights with a tokenizer that has each of the
+// WriteLoadable writes random weights with a tokenizer that has each of the
 // generator's words as one token, so that lengths are exact and text is sent as
-// reinforcement-learning stacks send it. Weights are in bfloat16: half the disk.
-func writeLoadable(dir string, config []byte) error {
+// reinforcement-learning stacks send it. Weights are stored as dtype says.
+func WriteLoadable(dir string, config []byte, seed uint64, dtype string) error {
 	cfg, err := model.ParseConfig(config)
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func writeLoadable(dir string, config []byte) error {
 	}
 	return loader.Save(dir, loader.Contents{
 		Config: config, Tokenizer: tokenizer, TokenizerConfig: settings,
-		Source: model.NewRandom(cfg, Seed), DType: "BF16",
+		Source: model.NewRandom(cfg, seed), DType: dtype,
 	})
 }
 

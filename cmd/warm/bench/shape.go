@@ -19,25 +19,30 @@ type shape struct {
 	shared  int // how many tokens they share
 }
 
-var shapePattern = regexp.MustCompile(`^(\d{1,6})x(\d{1,6})(?:([-+])(\d{1,6}))?$`)
+var shapePattern = regexp.MustCompile(`^(\d{1,6})x(?:(\d{1,6})x)?(\d{1,6})(?:([-+])(\d{1,6}))?$`)
 
 // parseShape reads BxL, B sequences of L tokens; BxLO-HI, lengths uniform in
-// [LO, HI]; BxP+R, B answers of R tokens each to one prompt of P tokens.
+// [LO, HI]; BxP+R, B answers of R tokens each to one prompt of P tokens; NxBxP+R, as many to
+// each of N prompts.
 func parseShape(s string) (shape, error) {
 	m := shapePattern.FindStringSubmatch(s)
-	if m == nil {
-		return shape{}, fmt.Errorf("%q is not BATCHxLENGTH, BATCHxLOW-HIGH or BATCHxPROMPT+RESPONSE", s)
+	if m == nil || m[2] != "" && m[4] != "+" {
+		return shape{}, fmt.Errorf("%q is not BATCHxLENGTH, BATCHxLOW-HIGH, BATCHxPROMPT+RESPONSE or PROMPTSxANSWERSxPROMPT+RESPONSE", s)
 	}
-	first, second := number(m[2]), number(m[4])
+	first, second := number(m[3]), number(m[5])
 	b := shape{name: s, batch: number(m[1]), low: first, length: first, answers: 1}
-	switch m[3] {
+	switch m[4] {
 	case "-":
 		b.length = second
 	case "+":
 		b.shared, b.answers = first, b.batch
+		if m[2] != "" {
+			b.answers = number(m[2])
+			b.batch *= b.answers
+		}
 		b.low, b.length = first+second, first+second
 	}
-	if b.batch < 1 || first < 1 || b.length < b.low || m[3] == "+" && second < 1 {
+	if b.batch < 1 || first < 1 || b.length < b.low || m[4] == "+" && second < 1 {
 		return shape{}, fmt.Errorf("%q: want at least one sequence, one token and one token of a response, and LOW up to HIGH", s)
 	}
 	return b, nil

@@ -18,6 +18,9 @@ func TestShapeOfABatch(t *testing.T) {
 		{"32x128", shape{batch: 32, low: 128, length: 128, answers: 1}},
 		{"32x16-128", shape{batch: 32, low: 16, length: 128, answers: 1}},
 		{"8x400+50", shape{batch: 8, low: 450, length: 450, answers: 8, shared: 400}},
+		{"4x8x256+256", shape{batch: 32, low: 512, length: 512, answers: 8, shared: 256}},
+		{"4x0x256+256", shape{}},
+		{"4x8x256-512", shape{}},
 		{"1x1", shape{batch: 1, low: 1, length: 1, answers: 1}},
 		{"8x0+50", shape{}},
 		{"8x400+0", shape{}},
@@ -58,6 +61,15 @@ func TestBatchesHoldWhatTheirShapeSays(t *testing.T) {
 		assert.Equal(t, group[0].IDs[:9], q.IDs[:9], "answer %d has the prompt", i)
 		assert.False(t, i > 0 && fmt.Sprint(q.IDs[9:]) == fmt.Sprint(group[0].IDs[9:]), "answer %d is one of its own", i)
 	}
+
+	s, err = parseShape("2x3x9+3")
+	require.NoError(t, err)
+	group = s.sequences(m)
+	require.Len(t, group, 6)
+	for i, q := range group {
+		assert.Equal(t, group[i-i%3].IDs[:9], q.IDs[:9], "answer %d has the prompt", i)
+	}
+	assert.NotEqual(t, group[0].IDs[:9], group[3].IDs[:9], "each prompt is another")
 
 	s, err = parseShape("64x8-64")
 	require.NoError(t, err)
