@@ -50,4 +50,5 @@ type Limits struct {
 	Capability int // 10·major + minor: 90 for Hopper
 	Memory     int // bytes in all
 	Free       int // bytes, now
+	Rows       int // of a batch at most; 0 for as many as an engine likes
 }

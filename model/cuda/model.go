@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/warmserve/warmserve/model/kernel"
@@ -75,7 +76,7 @@ func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, erro
 	if len(image) != l.size {
 		return nil, fmt.Errorf("cuda: an image of %d bytes, %s has %d", len(image), n.Name, l.size)
 	}
-	m := &Model{dev: e.dev, limits: e.dev.Limits(), net: n, layout: l, rows: most, classes: map[[2]int]*class{}}
+	m := &Model{dev: e.dev, limits: e.dev.Limits(), net: n, layout: l, classes: map[[2]int]*class{}}
 	m.size()
 	bytes := m.lower(0).taken
 	if l.size+bytes > m.limits.Free {
@@ -90,10 +91,7 @@ func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, erro
 
 // size decides how large a batch can be.
 func (m *Model) size() {
-	m.rows = max(m.rows, min(m.net.Positions, 2*most))
-	if m.limits.SMs < 8 { // no card but the interpreter
-		m.rows = 1024
-	}
+	m.rows = cmp.Or(m.limits.Rows, max(most, min(m.net.Positions, 2*most)))
 	m.longest = min(m.net.Positions, m.rows)
 	experts := 0
 	for _, b := range m.net.Blocks {

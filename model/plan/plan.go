@@ -26,7 +26,7 @@ type Plan struct {
 	Multiple int32
 	// UnitTokens, above 0, bounds a group in the place of 2048.
 	UnitTokens int32
-	// Most, above 0, bounds every group, whatever its prefix.
+	// Most, above 0, bounds the tokens of every group, whatever its prefix, and the read ones.
 	Most int32
 }
 
@@ -121,7 +121,8 @@ func (p *Plan) group(causal bool) {
 			if p.Most > 0 {
 				most = min(most, p.Most)
 			}
-			if share < minShare || share*n < u.Prefix*(n-1) || joined > most {
+			reads := p.Rows[j+1] - p.Rows[i]
+			if share < minShare || share*n < u.Prefix*(n-1) || joined > most || p.Most > 0 && reads > p.Most {
 				break
 			}
 			u.Hi, u.Prefix, u.Tokens = int32(j+1), share, joined

@@ -27,11 +27,15 @@ var (
 	_ cuda.Overlapper = (*Device)(nil)
 )
 
+// rows is how many rows of a batch an engine is to make room for: more would take long.
+const rows = 1024
+
 // NewDevice returns a card with so many multiprocessors of a compute capability,
 // 10·major + minor, whose schedules the seed fixes.
 func NewDevice(seed uint64, sms, capability int) *Device {
 	return &Device{Machine: New(seed), Launches: map[string]int{},
-		limits: cuda.Limits{Name: "interpreter", SMs: sms, Capability: capability, Memory: 4 << 30, Free: 4 << 30}}
+		limits: cuda.Limits{Name: "interpreter", SMs: sms, Capability: capability, Memory: 4 << 30, Free: 4 << 30,
+			Rows: rows}}
 }
 
 // Alloc implements [cuda.Device]. The memory is NaN in every format until written.
