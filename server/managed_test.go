@@ -55,12 +55,12 @@ func (f *factory) Build(ctx context.Context, name string, spec *api.ModelSpec, p
 	f.mu.Lock()
 	f.built = append(f.built, filepath.Base(spec.Members[0].Path))
 	f.mu.Unlock()
-	progress("reading", 0.5)
 	if f.before != nil {
 		if err := f.before(ctx, name, spec, progress); err != nil {
 			return nil, err
 		}
 	}
+	progress("reading", 0.5)
 	m := servertest.New(name, func(i *live.Info) {
 		i.Revision, i.Members, i.Memory, i.Aliases = revisionOf(spec), nil, f.memory, spec.Aliases
 		for _, x := range spec.Members {
