@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -65,8 +66,9 @@ class Check:
 
     def run(self, name, argv, limit, **more):
         """Runs a command to its end, with its output in $OUT."""
+        limit = self.left(limit)
         p = Process(argv, self.path(name + ".log"), **more)
-        return p, p.wait(self.left(limit))
+        return p, p.wait(limit)
 
     def tool(self, name):
         path = os.path.join(self.work, name)
@@ -120,7 +122,6 @@ class Check:
         """What needs no card yet, or leaves it alone."""
         if DEVICE != "cpu" and "missing" in self.card:
             return
-        self.clock = cards.Clock()
         if "torch" in self.steps:
             if importlib.util.find_spec("torch") is None:
                 self.torch_why = f"{sys.executable} has no PyTorch"
@@ -174,8 +175,11 @@ class Check:
         for model, config in MODELS.items():
             argv = [self.tool("warm"), "bench", "engine", "--device", DEVICE, "--random", config, "--forward-only", "--json",
                     "--rounds", "2" if REHEARSE else "15" if model.startswith("qwen") else "5", "--shape", ",".join(figures.SPEEDS[model])]
-            p, self.codes[model] = self.run("speed-" + model, argv, 45, out=self.path(f"speed-{model}.json"))
-            self.texts[model], self.reports[model] = p.text(), figures.document(p.results())
+            try:
+                p, self.codes[model] = self.run("speed-" + model, argv, 45, out=self.path(f"speed-{model}.json"))
+                self.texts[model], self.reports[model] = p.text(), figures.document(p.results())
+            except Missing as e:  # and what was measured before stands
+                self.codes[model], self.texts[model], self.reports[model] = 1, str(e), None
         return self.speed_rows({})
 
     def speed_rows(self, rates):
@@ -202,6 +206,7 @@ class Check:
     def serve(self):
         self.need_card()
         starts, loads = [], []
+        self.clock = cards.Clock()  # not before: what else is timed is not to be disturbed
         for model, seconds, warmup, least, soon in (("qwen3-0.6b", 8, 2, None, 1), ("llama-3.1-8b", 10, 4, 0.8, 4)):
             title = f"start to first reward, {model}"
             try:
@@ -282,6 +287,8 @@ class Check:
         finally:
             if self.torch:
                 self.torch.kill()
+            if self.writer:
+                self.writer.end()
             if self.clock:
                 self.clock.end()
             for folder in (self.work, self.store):
@@ -337,4 +344,5 @@ if __name__ == "__main__":
     if wrong:
         sys.exit(f"check.sh: no such step: {', '.join(sorted(wrong))}; there are {', '.join(STEPS)}")
     check = Check(tuple(sys.argv[1:]))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
     sys.exit(check.main())

@@ -155,9 +155,10 @@ class Processes(unittest.TestCase):
             begin = time.time()
             self.assertEqual(p.wait(0.2), TIME_IS_UP)
             self.assertLess(time.time() - begin, 5)
+            self.assertIn("its limit", f.ending(p.text()))
             for _ in range(500):  # until whoever inherited it has taken note
                 try:
-                    if open(f"/proc/{int(p.text())}/stat").read().rpartition(")")[2].split()[0] == "Z":
+                    if open(f"/proc/{int(p.text().split()[0])}/stat").read().rpartition(")")[2].split()[0] == "Z":
                         break
                 except OSError:
                     break

@@ -28,20 +28,28 @@ class Writer:
 
     def __init__(self, warm, folder, wanted, logs):
         self.failed = {}
+        self.ended, self.process = False, None
         self.done = {name: threading.Event() for name in wanted}
         self.thread = threading.Thread(target=self.write, args=(warm, folder, wanted, logs), daemon=True)
         self.thread.start()
 
     def write(self, warm, folder, wanted, logs):
         for name, (config, seed) in wanted.items():
+            if self.ended:
+                return
             try:
-                p = Process([warm, "bench", "checkpoint", "--random", config, "--words", "--dtype", "BF16", "--seed", str(seed),
+                p = self.process = Process([warm, "bench", "checkpoint", "--random", config, "--words", "--dtype", "BF16", "--seed", str(seed),
                              os.path.join(folder, name)], os.path.join(logs, f"checkpoint-{name}.log"))
                 if code := p.wait(120):
                     self.failed[name] = f"exit status {code}: {p.text().strip()[-300:]}"
             except Exception as e:  # whoever waits is told
                 self.failed[name] = f"{type(e).__name__}: {e}"
             self.done[name].set()
+
+    def end(self):
+        self.ended = True
+        if self.process:
+            self.process.kill()
 
     def wait(self, name, limit):
         """Waits until one is there; the reason why it is not."""

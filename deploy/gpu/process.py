@@ -26,6 +26,9 @@ class Process:
         except subprocess.TimeoutExpired:
             code = TIME_IS_UP
         self.kill()
+        if code == TIME_IS_UP:
+            with open(self.log, "a") as f:
+                f.write(f"\nstopped after {time.time() - self.begin:.0f} s, its limit\n")
         return code
 
     def stop(self, limit):
