@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -14,7 +15,8 @@ ROOM = 24e9  # bytes that they take together
 
 def store():
     """A folder for them: in memory where there is room, as weights in the page cache are."""
-    for parent in ("/dev/shm", tempfile.gettempdir()):
+    memory = int(re.search(r"MemAvailable: +(\d+)", open("/proc/meminfo").read())[1]) << 10
+    for parent in (["/dev/shm"] if memory > 3 * ROOM else []) + [tempfile.gettempdir()]:  # servers need some, too
         try:
             if shutil.disk_usage(parent).free > ROOM:
                 return tempfile.mkdtemp(prefix="warm-check-", dir=parent)
