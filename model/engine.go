@@ -44,6 +44,9 @@ type Model interface {
 	Parameters() int
 	// Bytes returns the device's memory that the weights take.
 	Bytes() int
+	// Longest returns how many tokens a sequence has at most: those of the network's
+	// context, or fewer where the device has no room for them.
+	Longest() int
 	// Digest names the weights as they were read, before the conversion to the
 	// model's number format: "sha256:" and 64 hexadecimal digits. Equal tensors
 	// under equal names give equal digests, whatever files they came from.

@@ -52,6 +52,9 @@ func (m *Model) Parameters() int { return m.parameters }
 // Bytes returns the memory that the packed weights take.
 func (m *Model) Bytes() int { return m.bytes }
 
+// Longest returns how many tokens a sequence has at most.
+func (m *Model) Longest() int { return m.Net.Positions }
+
 // Digest names the weights as they were read, before the conversion to the
 // model's number format: "sha256:" and 64 hexadecimal digits. Equal tensors
 // under equal names give equal digests, whatever files they came from.

@@ -106,7 +106,7 @@ func TestBatchesAtTheEdgesOfCapacity(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { agree(t, host, card, on, m, c.seqs) })
 	}
 	err := card.Score(m, make([]float32, 2), of(3, capacity+1))
-	assert.EqualError(t, err, fmt.Sprintf("sequence 1: cuda: %d tokens, a batch on the card holds %d", capacity+1, capacity))
+	assert.EqualError(t, err, fmt.Sprintf("sequence 1: cuda: %d tokens, LlamaForSequenceClassification takes %d on a card: cut it, or compute it on the CPU", capacity+1, capacity))
 }
 
 // Sequences of equal tokens are told apart by their types, and by what is read.

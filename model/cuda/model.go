@@ -93,6 +93,11 @@ func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, erro
 func (m *Model) size() {
 	m.rows = cmp.Or(m.limits.Rows, max(most, min(m.net.Positions, 2*most)))
 	m.longest = min(m.net.Positions, m.rows)
+	for _, r := range m.net.Stretched {
+		if r.Long == nil { // longer sequences rotate by their own length, which has no table
+			m.longest = min(m.longest, r.Limit)
+		}
+	}
 	experts := 0
 	for _, b := range m.net.Blocks {
 		for i := range b.Ops {
@@ -174,13 +179,19 @@ func (m *Model) Rows() int { return m.rows }
 // Bytes is the device memory that the model takes.
 func (m *Model) Bytes() int { return m.layout.size }
 
+// Longest is how many tokens a sequence has at most.
+func (m *Model) Longest() int { return m.longest }
+
 // Validate says whether the model can score the sequence on this device.
-func (m *Model) Validate(s *plan.Sequence) error {
-	if err := plan.Validate(m.net, s); err != nil {
+func (m *Model) Validate(s *plan.Sequence) error { return Validate(m.net, m.longest, s) }
+
+// Validate says whether a device on which sequences have a length at most can score one.
+func Validate(n *nn.Network, longest int, s *plan.Sequence) error {
+	if err := plan.Validate(n, s); err != nil {
 		return err
 	}
-	if len(s.IDs) > m.longest {
-		return fmt.Errorf("cuda: %d tokens, a batch on the card holds %d", len(s.IDs), m.longest)
+	if len(s.IDs) > longest {
+		return fmt.Errorf("cuda: %d tokens, %s takes %d on a card: cut it, or compute it on the CPU", len(s.IDs), n.Name, longest)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ type Card struct {
 	cpu model.CPU
 	// Memory is what all models together may take; 0 is without a bound.
 	Memory int
+	// Longest bounds the tokens of a sequence; 0 does not.
+	Longest int
 
 	mu     sync.Mutex
 	used   int
@@ -64,6 +66,15 @@ func (c *Card) Score(m model.Model, dst []float32, seqs []model.Sequence) error 
 		panic("modeltest: a model that was closed is scored")
 	}
 	return c.cpu.Score(on.Model, dst, seqs)
+}
+
+// Longest implements [model.Model].
+func (m *loaded) Longest() int {
+	n := m.Model.Longest()
+	if m.card.Longest > 0 {
+		n = min(n, m.card.Longest)
+	}
+	return n
 }
 
 // Close implements [model.Model].

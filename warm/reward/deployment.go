@@ -146,8 +146,23 @@ func (d *Deployment) seal(template string) {
 		}
 		d.calibrations = append(d.calibrations, *m.Calibration)
 	}
+	d.shorten()
 	d.Revision = d.revision(template)
 	d.LoadTime = time.Since(d.Created)
+}
+
+// shorten makes the context one that the device has room for. As it decides how long texts are
+// cut, and so their rewards, it is in the revision, as is one that is set.
+func (d *Deployment) shorten() {
+	longest := d.Context
+	for _, m := range d.loaded() {
+		longest = min(longest, m.Longest())
+	}
+	if longest < d.Context {
+		d.Warnings = append(d.Warnings, fmt.Sprintf("the device takes %d tokens of a text, the context is %d: "+
+			"longer ones are cut or refused, as with max_tokens; the CPU takes them all", longest, d.Context))
+		d.Context = longest
+	}
 }
 
 // nameMembers fills in missing names and refuses doubled ones.

@@ -98,6 +98,31 @@ func TestDeviceThatIsAwayAnswers503(t *testing.T) {
 	assert.Equal(t, http.StatusOK, r.StatusCode)
 }
 
+// What is too long for the card is cut or refused before it meets other requests' texts in a batch.
+func TestTextsThatTheCardHasNoRoomForVoidNoOthers(t *testing.T) {
+	dir := rewardtest.Checkpoint(t, "tiny", nil)
+	card := modeltest.NewCard()
+	card.Longest = 20
+	d, err := reward.Open(t.Context(), reward.Config{Engine: card, Members: []reward.Member{{Dir: dir}}}, 1)
+	require.NoError(t, err)
+	assert.Contains(t, d.Warnings, "the device takes 20 tokens of a text, the context is 64: longer ones are cut or "+
+		"refused, as with max_tokens; the CPU takes them all")
+	short, err := reward.Open(t.Context(), reward.Config{Members: []reward.Member{{Dir: dir}}, MaxTokens: 20}, 1)
+	require.NoError(t, err)
+	assert.Equal(t, short.Revision, d.Revision, "what is cut otherwise has another revision")
+
+	admin, _ := onCard(t, card, oneOf(dir))
+	long := api.Input{InputIDs: make([]int32, 40)}
+	models, err := admin.Models(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 20, models.Data[0].ContextLength)
+	r, err := admin.Reward(t.Context(), &api.RewardRequest{Inputs: []api.Input{long, question.Inputs[0]}})
+	require.NoError(t, err)
+	assert.True(t, r.Data[0].Truncated)
+	_, err = admin.Reward(t.Context(), &api.RewardRequest{Truncate: "error", Inputs: []api.Input{long}})
+	assert.ErrorContains(t, err, "20")
+}
+
 func TestModelsLeaveTheCard(t *testing.T) {
 	dir := rewardtest.Checkpoint(t, "tiny", nil)
 	card := modeltest.NewCard()

@@ -77,6 +77,7 @@ func (m *loaded) DType() kernel.DType      { return m.dtype }
 func (m *loaded) Weights() binding.Weights { return m.image.Weights }
 func (m *loaded) Parameters() int          { return m.image.Weights.Parameters }
 func (m *loaded) Bytes() int               { return m.on.Bytes() }
+func (m *loaded) Longest() int             { return m.on.Longest() }
 func (m *loaded) Digest() string           { return m.image.Weights.Digest }
 func (m *loaded) Constants() [][]float32   { return m.image.Constants }
 func (m *loaded) Close()                   { m.engine.Free(m.on) }

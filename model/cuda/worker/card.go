@@ -79,6 +79,7 @@ type onEngine struct {
 }
 
 func (m *onEngine) bytes() int64 { return int64(m.model.Bytes()) }
+func (m *onEngine) longest() int { return m.model.Longest() }
 func (m *onEngine) outputs() int { return m.n }
 func (m *onEngine) free()        { m.engine.Free(m.model) }
 

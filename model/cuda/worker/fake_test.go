@@ -163,6 +163,9 @@ func (b *fakeBackend) load(c *model.Config, d kernel.DType, weights []byte) (res
 	return &fakeModel{b: b, sum: sumOf(weights), n: c.Network().Head.Outputs()}, nil
 }
 
+// fakeLongest is how many tokens a fake takes of a sequence, which is less than the context.
+const fakeLongest = 8000
+
 type fakeModel struct {
 	b   *fakeBackend
 	sum float32
@@ -170,6 +173,7 @@ type fakeModel struct {
 }
 
 func (m *fakeModel) bytes() int64 { return 12345 }
+func (m *fakeModel) longest() int { return fakeLongest }
 func (m *fakeModel) outputs() int { return m.n }
 func (m *fakeModel) free()        { m.b.models.Add(-1) }
 

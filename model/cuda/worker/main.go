@@ -43,6 +43,7 @@ type backend interface {
 // resident is a model on a card.
 type resident interface {
 	bytes() int64
+	longest() int // tokens of a sequence
 	outputs() int // of a token
 	// score writes the outputs of all sequences one behind the other.
 	score(seqs []plan.Sequence, outputs []float32) error
@@ -177,7 +178,7 @@ func (w *worker) load(r request) error {
 		return err
 	}
 	w.models[l.Model] = m
-	w.answer(header{kind: kindDone, id: r.id}, loaded{Bytes: m.bytes()})
+	w.answer(header{kind: kindDone, id: r.id}, loaded{Bytes: m.bytes(), Longest: m.longest()})
 	return nil
 }
 

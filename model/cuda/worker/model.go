@@ -29,6 +29,7 @@ type weights struct {
 	bound     binding.Weights
 	constants [][]float32
 	bytes     int64           // of a card's memory
+	longest   int             // tokens of a sequence on a card
 	paces     map[*card]*pace // of Cards.mu
 
 	sending sync.RWMutex // held while a worker is given the room
@@ -59,6 +60,9 @@ func (m *Model) Parameters() int { return m.bound.Parameters }
 
 // Bytes implements [model.Model]: those of one card.
 func (m *Model) Bytes() int { return int(m.bytes) }
+
+// Longest implements [model.Model].
+func (m *Model) Longest() int { return m.longest }
 
 // Digest implements [model.Model].
 func (m *Model) Digest() string { return m.bound.Digest }
@@ -208,7 +212,10 @@ func (c *Cards) loadOn(k *card, p *process, w *weights) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.loaded[w.id], w.bytes = true, answer.Bytes
+	p.loaded[w.id] = true
+	if w.longest == 0 { // once, as the model is read without a lock
+		w.bytes, w.longest = answer.Bytes, answer.Longest
+	}
 	return nil
 }
 

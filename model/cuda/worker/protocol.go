@@ -113,7 +113,8 @@ type load struct {
 
 // loaded answers it.
 type loaded struct {
-	Bytes int64 // of the card's memory
+	Bytes   int64 // of the card's memory
+	Longest int   // tokens of a sequence
 }
 
 // failure is an error on its way to the other process.

@@ -48,7 +48,7 @@ func (c *Cards) Score(m model.Model, dst []float32, seqs []model.Sequence) error
 	}
 	defer runtime.KeepAlive(on)
 	for i := range seqs {
-		if err := plan.Validate(on.net, &seqs[i]); err != nil {
+		if err := cuda.Validate(on.net, on.longest, &seqs[i]); err != nil {
 			return fmt.Errorf("sequence %d: %w", i, err)
 		}
 	}

@@ -193,6 +193,15 @@ func TestTheWatchdogKnowsHowLongAModelTakes(t *testing.T) {
 	assert.Equal(t, 30*time.Second, o.limit(&p, 16000, true), "slower ones at once")
 }
 
+func TestWhatIsTooLongForACardIsRefusedByItsIndex(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions())
+	m := loadTiny(t, c, 1)
+	assert.Equal(t, fakeLongest, m.Longest())
+	long := model.Sequence{IDs: make([]int32, fakeLongest+1), Read: []int32{0}}
+	err := c.Score(m, make([]float32, 2), []model.Sequence{sequence(1), long})
+	assert.EqualError(t, err, "sequence 1: cuda: 8001 tokens, LlamaForSequenceClassification takes 8000 on a card: cut it, or compute it on the CPU")
+}
+
 // A new worker may have to compile kernels again.
 func TestTheFirstBatchOfANewWorkerMayTakeLong(t *testing.T) {
 	o := fakeOptions()
