@@ -113,8 +113,8 @@ func (b *batch) read(s span, at, output int32) {
 	b.readTasks = append(b.readTasks, s.task(i, at, 1, b.m.net.Causal))
 }
 
-// write lays the batch out for its class, in ints, which have room.
-func (b *batch) write(c *class, to []int32) {
+// write lays the batch out for its class, in ints, which have room, and returns how many there are.
+func (b *batch) write(c *class, to []int32) int {
 	// The longest first, so that no multiprocessor ends with one.
 	longest := func(x, y kernel.Task) int { return cmp.Compare(y.Keys, x.Keys) }
 	slices.SortStableFunc(b.tasks, longest)
@@ -143,6 +143,7 @@ func (b *batch) write(c *class, to []int32) {
 	for i, r := range b.m.net.Stretched {
 		b.turns(to[c.at[secTurns]+i*(c.rows+c.reads):], c.rows, r)
 	}
+	return c.at[secTasks] + taskInts*len(b.tasks)
 }
 
 // turns writes the rows of a rotary embedding's tables, those of read tokens behind those of rows

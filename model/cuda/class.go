@@ -42,9 +42,9 @@ const (
 	secUntil             // of each row the one behind its sequence
 	secMeanFirst         // of each read token the first row of its sequence
 	secMeanUntil         // of each read token the row behind its sequence
-	secTasks             // of attention, of all rows
 	secReadTasks         // of attention, of the read tokens
 	secTurns             // of each row, then of each read token, the row of its rotations, for each embedding that has two tables
+	secTasks             // of attention, of all rows: the last, as it has most room and little in it
 	sections
 )
 

@@ -90,11 +90,11 @@ func (e *Engine) run(m *Model, outputs []float32) error {
 	if len(e.host) < c.size {
 		e.host, e.bytes = make([]int32, c.size), make([]byte, 4*c.size)
 	}
-	b.write(c, e.host)
-	for i, v := range e.host[:c.size] {
+	n := b.write(c, e.host)
+	for i, v := range e.host[:n] {
 		binary.LittleEndian.PutUint32(e.bytes[4*i:], uint32(v))
 	}
-	if err := e.dev.Write(m.batch, e.bytes[:4*c.size]); err != nil {
+	if err := e.dev.Write(m.batch, e.bytes[:4*n]); err != nil {
 		return err
 	}
 	if err := m.writeFollowing(b); err != nil {
