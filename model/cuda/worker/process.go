@@ -177,7 +177,7 @@ func (p *process) ended(err error) error {
 	return errors.New(what)
 }
 
-// die ends the process for a reason.
+// die ends the process for a reason; nil is that it ended by itself.
 func (p *process) die(reason error) {
 	p.mu.Lock()
 	if p.err == nil {
@@ -289,7 +289,7 @@ func (p *process) begin(kind byte, frame []byte, file *os.File, limit time.Durat
 	p.mu.Unlock()
 	appendHeader(frame[:0], header{size: len(frame) - headerBytes, kind: kind, id: c.id})
 	if err := send(p.conn, frame, file); err != nil {
-		p.die(err) // unless it has ended, which is why
+		p.die(nil) // it ends, or has ended, and how tells more
 	}
 	return c
 }

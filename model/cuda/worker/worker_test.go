@@ -202,6 +202,17 @@ func TestWhatIsTooLongForACardIsRefusedByItsIndex(t *testing.T) {
 	assert.EqualError(t, err, "sequence 1: cuda: 8001 tokens, LlamaForSequenceClassification takes 8000 on a card: cut it, or compute it on the CPU")
 }
 
+func TestWhatIsAskedOfAWorkerThatEndedSaysHowItEnded(t *testing.T) {
+	c := fakeCards(t, "cuda", fakeOptions())
+	c.mu.Lock()
+	p := c.cards[0].live
+	c.mu.Unlock()
+	require.NoError(t, p.conn.Close())
+	a := p.begin(kindUnload, make([]byte, headerBytes), nil, 0)
+	<-a.ended
+	assert.Regexp(t, "^ended", a.err.Error())
+}
+
 // A new worker may have to compile kernels again.
 func TestTheFirstBatchOfANewWorkerMayTakeLong(t *testing.T) {
 	o := fakeOptions()
