@@ -33,10 +33,6 @@ func (r *program) multiply(op *nn.Op) {
 	w := r.m.layout.matrices[op.Linear]
 	y := r.room(w.n, x.kind, r.wide)
 	r.at[op.Out] = y
-	if w.wide && !x.wide {
-		r.router(op.Linear, y, x)
-		return
-	}
 	r.product(w, op.Act, y, x, nil, rowsOf(y))
 }
 
@@ -215,16 +211,6 @@ func choose(of []variant, m, n, k, sms int) variant {
 		}
 	}
 	return of[0]
-}
-
-// router is a step of a layer in float32 of rows in the model's format.
-func (l *lowering) router(m *nn.Linear, y, x place) {
-	w := l.m.layout.matrices[m]
-	if w.bias >= 0 {
-		l.score(l.ptr(y), vectors{w.at, w.bias}, w.n, w.k, x)
-		return
-	}
-	l.score(l.ptr(y), vectors{w.at, -1}, w.n, w.k, x)
 }
 
 // score is a step of n outputs of each row, in float32 without gaps.
