@@ -84,6 +84,31 @@ func TestARequestMayPinARevision(t *testing.T) {
 	assert.Equal(t, now, l.post(one, "X-Pin-Revision", now).rewards(t).Revision)
 }
 
+// TestReadinessIsAskedForARevision is what a load balancer asks to find the replica
+// that holds a pinned revision: of any model, without a key, and leaving what is kept
+// to be kept no longer.
+func TestReadinessIsAskedForARevision(t *testing.T) {
+	l := startLive(t, server.Config{Keys: []string{"a-client-key"}}, nil)
+	require.Equal(t, http.StatusServiceUnavailable, l.get("/readyz", "X-Pin-Revision", rev("a")).status, "nothing is live")
+	require.Equal(t, http.StatusOK, l.put("a").status)
+	require.Equal(t, http.StatusOK, l.put("b").status)
+	for pin, want := range map[string]int{
+		"": http.StatusOK, rev("b"): http.StatusOK, rev("a"): http.StatusOK, rev("b")[:len("sha256:")+8]: http.StatusOK,
+		rev("c"): http.StatusConflict, "sha256:0123456789abcdef": http.StatusConflict,
+		"latest-one": http.StatusBadRequest, "sha256:": http.StatusBadRequest,
+	} {
+		r := l.get("/readyz", "X-Pin-Revision", pin)
+		assert.Equal(t, want, r.status, "pin %q", pin)
+		if want == http.StatusConflict {
+			assert.Equal(t, "revision_gone", r.error(t).Error.Code)
+			assert.NotContains(t, r.error(t).Error.Message, rev("b"), "a stranger learns no revision")
+		}
+	}
+	require.Equal(t, http.StatusOK, l.put("c").status)
+	assert.Equal(t, http.StatusConflict, l.get("/readyz", "X-Pin-Revision", rev("a")).status, "a later load takes the room of what was kept")
+	assert.Equal(t, http.StatusOK, l.get("/readyz", "X-Pin-Revision", rev("c")).status)
+}
+
 func TestTheRevisionBeforeLivesAMinuteAfterItsLastPinnedRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := server.New(server.Config{Builder: &factory{}, Logger: slog.New(slog.DiscardHandler)}, live.NewModels())

@@ -107,7 +107,7 @@ func (s *Server) record(r *http.Request, l *requestLog) {
 // serve yet, is stopping or full has no fault, and probes and scrapes, which
 // come every few seconds, are of interest to nobody until they fail otherwise.
 func logLevel(r *http.Request, l *requestLog) slog.Level {
-	expected := l.code == api.CodeNotReady || l.code == api.CodeDraining
+	expected := l.code == api.CodeNotReady || l.code == api.CodeDraining || l.code == api.CodeRevisionGone
 	switch {
 	case watches(r) && (l.status < 400 || expected):
 		return slog.LevelDebug

@@ -176,11 +176,15 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
 	return s.reply(w, api.Status{Status: "live"})
 }
 
-// readyz handles GET /readyz.
+// readyz handles GET /readyz, whether requests should be sent here: those for one
+// revision where the header X-Pin-Revision asks so.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	k := s.keys.Load()
 	why := k.open() || k.lets(r)
 	if err := s.notReady(why); err != nil {
+		return err
+	}
+	if err := s.models.Holds(r.Header.Get(live.PinHeader)); err != nil {
 		return err
 	}
 	status := api.Status{Status: "ready"}

@@ -38,3 +38,23 @@ func parsePin(param, text string) (pin, error) {
 func (p pin) matches(revision string) bool {
 	return strings.HasPrefix(strings.TrimPrefix(revision, digestName), p.digits)
 }
+
+// Holds returns nil when some model is held in the revision that the header asks
+// for, live or kept for pinned requests, or when it asks for none. It keeps nothing
+// in memory for longer: whoever asks may never come.
+func (ms *Models) Holds(header string) error {
+	pin, err := parsePin(PinHeader, header)
+	if err != nil || pin.digits == "" {
+		return err
+	}
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	for _, held := range []map[string]*Instance{ms.live, ms.kept} {
+		for _, i := range held {
+			if pin.matches(i.info.Revision) {
+				return nil
+			}
+		}
+	}
+	return api.Errorf(api.CodeRevisionGone, pin.param, "revision %s is not held", pin.digits)
+}
