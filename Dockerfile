@@ -21,6 +21,8 @@ RUN CGO_ENABLED=0 go build -trimpath -tags nocuda -ldflags="${LDFLAGS}" -o /warm
 FROM debian:13-slim AS cuda
 COPY --from=build /warm-cuda /warm
 COPY --from=build /src/LICENSE /LICENSE
+# Whom the hub and buckets are believed to be; neither base has any.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # What the container toolkit brings in: the driver's libraries, and how cards are doing.
 ENV NVIDIA_VISIBLE_DEVICES=all
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
@@ -38,6 +40,7 @@ CMD ["serve", "--addr", "0.0.0.0:8080"]
 FROM scratch
 COPY --from=build /warm /warm
 COPY --from=build /src/LICENSE /LICENSE
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM
