@@ -27,7 +27,8 @@ import (
 // exported is what a server that was used in every way exports: the labels of
 // each metric, with the histograms' series under their own names.
 func exported(t *testing.T) map[string][]string {
-	l := startLive(t, server.Config{DriftScores: 10}, nil)
+	cards := func() []server.Card { return []server.Card{{Name: "cuda:0"}} }
+	l := startLive(t, server.Config{DriftScores: 10, Cards: cards}, nil)
 	require.Equal(t, http.StatusOK, l.put("a").status)
 	_, err := l.models.Swap(servertest.New("sampled", func(i *live.Info) { i.Sample = 1 }))
 	require.NoError(t, err)
@@ -193,6 +194,12 @@ func TestTheAlertRules(t *testing.T) {
 		}
 	}
 	assert.True(t, seen["RewardHackingSuspected"])
+	runbook, err := os.ReadFile(filepath.Join("..", "docs", "operations.md"))
+	require.NoError(t, err)
+	_, rows, _ := strings.Cut(string(runbook), "\n## Runbook\n")
+	for name := range seen {
+		assert.Contains(t, rows, "`"+name+"`", "the runbook says what to do")
+	}
 	codes := regexp.MustCompile(`code=~"([^"]*)"`)
 	for _, g := range rules.Groups {
 		for _, r := range g.Rules {
