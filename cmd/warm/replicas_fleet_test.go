@@ -258,6 +258,9 @@ var answeredLine = regexp.MustCompile(`msg=request id=(replicas-\d+) .*status=20
 // givenOn is what HAProxy's line of a request has in it that another replica was asked, too.
 var givenOn = regexp.MustCompile(` \d+/\d+/\d+/\d+/\+[1-9]`)
 
+// given counts the requests that HAProxy gave to another replica.
+func (f *fleet) given() int { return len(givenOn.FindAllString(f.balancer.String(), -1)) }
+
 // answers counts by request how many replicas answered it with 200; but is a log that
 // does not count.
 func (f *fleet) answers(but *output) map[string]int {
@@ -301,7 +304,7 @@ func (f *fleet) lost(t *testing.T, all []sent, at time.Time, dead *output) (fail
 		assert.LessOrEqual(t, living[s.id], 1, "%s was answered twice", s.id)
 	}
 	t.Logf("%d requests, %d failed, the slowest took %v; HAProxy gave %d to another replica, so far", len(all), failed,
-		slowest.Round(time.Millisecond), len(givenOn.FindAllString(f.balancer.String(), -1)))
+		slowest.Round(time.Millisecond), f.given())
 	return failed
 }
 

@@ -74,14 +74,28 @@ func TestReplicasBehindHAProxy(t *testing.T) {
 }
 
 // killed ends the replica that alone holds z as a loss of power would, and starts it again.
+// It is stopped a moment before, so that some of the load is in flight on it when it dies.
 func (f *fleet) killed(t *testing.T) {
 	var at time.Time
 	dead := f.replicas[2]
 	down, up := f.said(2, "DOWN"), f.said(2, "UP")
 	all := f.underLoad(t, func() {
+		require.NoError(t, dead.cmd.Process.Signal(syscall.SIGSTOP))
+		large := f.large(9)
+		time.Sleep(200 * time.Millisecond) // less than HAProxy needs to miss it
+		given := f.given()
 		at = time.Now()
 		dead.kill(t)
+		broken := 0
+		for range 9 {
+			if code := <-large; code != http.StatusOK {
+				assert.Contains(t, []int{0, http.StatusBadGateway}, code)
+				broken++
+			}
+		}
+		assert.Positive(t, broken, "what HAProxy does not keep cannot be given to another")
 		f.told(t, 2, "DOWN", down)
+		assert.Eventually(t, func() bool { return f.given() > given }, 5*time.Second, 5*time.Millisecond, "and what it keeps is")
 		f.pinned(t, "what the dead one held", f.revision["z"], false)
 		time.Sleep(f.hold)
 		f.start(2)
@@ -89,6 +103,25 @@ func (f *fleet) killed(t *testing.T) {
 	})
 	f.lost(t, all, at, dead.stderr)
 	f.pinned(t, "what its state brought back", f.revision["z"], true)
+}
+
+// large sends n requests at once that are larger than HAProxy keeps, and returns where
+// their statuses come: 0 where the connection broke.
+func (f *fleet) large(n int) <-chan int {
+	statuses := make(chan int, n)
+	for range n {
+		go func() {
+			body := `{"inputs":[{"input_ids":[1,2]}]` + strings.Repeat(" ", 1<<20) + "}"
+			r, err := http.Post(f.url+"/v1/reward", "application/json", strings.NewReader(body))
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			r.Body.Close()
+			statuses <- r.StatusCode
+		}()
+	}
+	return statuses
 }
 
 // slow stops a replica whose port stays open, until HAProxy leaves it out and longer.
@@ -138,6 +171,7 @@ func (f *fleet) full(t *testing.T) {
 
 // rolling restarts one replica after the other, as an upgrade does.
 func (f *fleet) rolling(t *testing.T) {
+	given := f.given()
 	all := f.underLoad(t, func() {
 		for i, c := range f.replicas {
 			up := f.said(i, "UP")
@@ -149,6 +183,7 @@ func (f *fleet) rolling(t *testing.T) {
 		}
 	})
 	f.lost(t, all, time.Time{}, nil)
+	assert.Equal(t, given, f.given(), "HAProxy knew before a listener closed, and had nothing to try again")
 }
 
 // none stops all replicas: what HAProxy then answers itself is what clients of warm read.
