@@ -118,7 +118,7 @@ func render(t testing.TB, text string) (rendered, error) {
 	if err != nil {
 		return rendered{}, err
 	}
-	files, err := engine.Engine{Strict: true}.Render(chart, v)
+	files, err := engine.Engine{Strict: true}.RenderWithContext(t.Context(), chart, v)
 	if err != nil {
 		return rendered{}, err
 	}

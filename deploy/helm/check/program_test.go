@@ -65,8 +65,8 @@ func checkArgs(t *testing.T, args []string) {
 	}
 }
 
-// foreign are variables that are read by the system, or by the libraries of clouds.
-var foreign = []string{"HOME", "AWS_REGION"}
+// foreign are variables that are read by the system, the cards' driver, or the libraries of clouds.
+var foreign = []string{"HOME", "CUDA_CACHE_PATH", "AWS_REGION"}
 
 func checkVariable(t *testing.T, name string) {
 	t.Helper()
