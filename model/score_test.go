@@ -323,40 +323,55 @@ func TestConfigProblemsAreReportedTogether(t *testing.T) {
 	assert.ErrorContains(t, err, "config.json: ")
 }
 
+// BenchmarkScore reports tokens a second at the best level here and at the next.
 func BenchmarkScore(b *testing.B) {
+	levels := kernel.Available()
 	for _, c := range []struct {
 		name, config string
 	}{
 		{"minilm6x384", `{"architectures":["BertForSequenceClassification"],"hidden_size":384,"intermediate_size":1536,"num_hidden_layers":6,"num_attention_heads":12,"vocab_size":1000,"max_position_embeddings":512,"id2label":{"0":"LABEL_0"}}`},
 		{"dec12x768", `{"architectures":["LlamaForSequenceClassification"],"hidden_size":768,"intermediate_size":2048,"num_hidden_layers":12,"num_attention_heads":12,"vocab_size":1000,"max_position_embeddings":4096,"id2label":{"0":"LABEL_0"}}`},
 	} {
-		m := randomModel(b, c.config, kernel.Float32)
-		for _, threads := range []int{1, 2} {
-			for _, shape := range [][2]int{{32, 128}, {8, 512}, {1, 128}} {
-				b.Run(fmt.Sprintf("%s/threads=%d/%dx%d", c.name, threads, shape[0], shape[1]), func(b *testing.B) {
-					e := NewEngine(threads)
-					defer e.Close()
-					r := rand.New(rand.NewPCG(7, 8))
-					seqs := make([]Sequence, shape[0])
-					for i := range seqs {
-						seqs[i].IDs = make([]int32, shape[1])
-						for j := range seqs[i].IDs {
-							seqs[i].IDs[j] = r.Int32N(1000)
-						}
-						seqs[i].Read = []int32{0}
-						if m.Causal() {
-							seqs[i].Read[0] = int32(shape[1] - 1)
-						}
+		for _, d := range dtypes {
+			b.Run(c.name+"/"+d.String(), func(b *testing.B) {
+				m := randomModel(b, c.config, d)
+				for _, l := range levels[max(0, len(levels)-2):] {
+					b.Run(l.String(), func(b *testing.B) {
+						defer kernel.SetLevel(l)()
+						benchmarkScore(b, m)
+					})
+				}
+			})
+		}
+	}
+}
+
+func benchmarkScore(b *testing.B, m *cpu.Model) {
+	for _, threads := range []int{1, 2} {
+		for _, shape := range [][2]int{{32, 128}, {8, 512}, {1, 128}} {
+			b.Run(fmt.Sprintf("threads=%d/%dx%d", threads, shape[0], shape[1]), func(b *testing.B) {
+				e := NewEngine(threads)
+				defer e.Close()
+				r := rand.New(rand.NewPCG(7, 8))
+				seqs := make([]Sequence, shape[0])
+				for i := range seqs {
+					seqs[i].IDs = make([]int32, shape[1])
+					for j := range seqs[i].IDs {
+						seqs[i].IDs[j] = r.Int32N(1000)
 					}
-					dst := make([]float32, len(seqs))
-					for b.Loop() {
-						if err := e.Score(m, dst, seqs); err != nil {
-							b.Fatal(err)
-						}
+					seqs[i].Read = []int32{0}
+					if m.Causal() {
+						seqs[i].Read[0] = int32(shape[1] - 1)
 					}
-					b.ReportMetric(float64(b.N*shape[0]*shape[1])/b.Elapsed().Seconds(), "tokens/s")
-				})
-			}
+				}
+				dst := make([]float32, len(seqs))
+				for b.Loop() {
+					if err := e.Score(m, dst, seqs); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.N*shape[0]*shape[1])/b.Elapsed().Seconds(), "tokens/s")
+			})
 		}
 	}
 }

@@ -410,7 +410,9 @@ func dot(a, b []float32) float32 {
 
 // The tiles.
 const (
-	tileBFloat16AVX512BF16 tileKind = iota + 1
+	tileBFloat16AMX tileKind = iota + 1
+	tileInt8AMX
+	tileBFloat16AVX512BF16
 	tileInt8AVX512VNNI
 	tileFloat32AVX512
 	tileBFloat16AVX512
@@ -420,9 +422,13 @@ const (
 )
 
 // tileOf returns the tile for products of d at the level in use; its kind is 0
-// without one.
-func tileOf(d DType) tileShape {
+// without one. Those of the matrix unit count where matrix says so.
+func tileOf(d DType, matrix bool) tileShape {
 	switch {
+	case matrix && d == BFloat16 && active.level >= AMX:
+		return tileShape{kind: tileBFloat16AMX, rows: 32, bytes: 128, words: 1, matrix: true}
+	case matrix && d == Int8 && active.level >= AMX:
+		return tileShape{kind: tileInt8AMX, rows: 32, bytes: 128, words: 1, matrix: true}
 	case d == BFloat16 && active.bf16:
 		return tileShape{kind: tileBFloat16AVX512BF16, rows: 14, bytes: 128, words: 1, wide: true}
 	case d == Int8 && active.vnni:
@@ -474,9 +480,23 @@ func (k tileKind) runWide(t *amd64.TileArgs) {
 	}
 }
 
+// runMatrix computes panels on the matrix unit, where the shape says so.
+func (k tileKind) runMatrix(t *amd64.AMXArgs) {
+	switch k {
+	case tileBFloat16AMX:
+		amd64.TileBFloat16AMX(t)
+	case tileInt8AMX:
+		amd64.TileInt8AMX(t)
+	}
+}
+
 // peakLoop returns the loop to measure and its operations for each count.
 func peakLoop(d DType) (loop func(int), ops float64) {
 	switch {
+	case d == BFloat16 && active.level >= AMX:
+		return amd64.PeakBFloat16AMX, 65536
+	case d == Int8 && active.level >= AMX:
+		return amd64.PeakInt8AMX, 131072
 	case d == BFloat16 && active.bf16:
 		return amd64.PeakBFloat16AVX512BF16, 1792
 	case d == Int8 && active.vnni:

@@ -22,8 +22,11 @@
 // or on how the work is split. Softmax sums over sixteen lanes, lane j mod 16 for
 // element j, norms and dot products over sixty-four, then in a fixed tree.
 // Bits differ between number formats, and for float32 between CPU levels, never
-// within one. bfloat16 products have the same bits at every level where no
-// denormals occur, int8 products always.
+// within one. bfloat16 products have the same bits at every level below AMX where
+// no denormals occur, int8 products always. At level AMX a matrix unit adds
+// bfloat16 in blocks of 32 k, in its own order (tileamx_generic.go): every such
+// product of that level takes it, whatever the number of rows, and keys of attention are
+// cut at multiples of 32, so that its bits depend on nothing else either.
 //
 // # Files
 //
@@ -54,7 +57,7 @@
 //	matmul    products of attention and of gradients, with panels of the caller
 //	panels    packed weights; pack and transpose bring matrices into their order
 //	dtype     number formats; quant is the conversion to int8
-//	tile      the inner loop of all products
+//	tile      the inner loop of all products; tileamx on a matrix unit
 //	peak      what the processor can do at most
 //
 // A new operation is x.go, x_generic.go, x_test.go and _asm/x.go, named in

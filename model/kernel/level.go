@@ -11,6 +11,7 @@ const (
 	Generic Level = iota // plain Go, the specification
 	AVX2                 // AVX2 and FMA, 8 lanes
 	AVX512               // AVX-512 F, BW, DQ and VL, 16 lanes
+	AMX                  // AVX512 with BF16 and VNNI, and a matrix unit for tiles of bfloat16 and int8
 )
 
 // String returns the level's name.
@@ -22,6 +23,8 @@ func (l Level) String() string {
 		return "avx2"
 	case AVX512:
 		return "avx512"
+	case AMX:
+		return "amx"
 	}
 	return fmt.Sprintf("Level(%d)", uint8(l))
 }
@@ -65,8 +68,9 @@ func SetLevel(l Level) (restore func()) {
 			cpuHas.level))
 	}
 	f := features{level: l}
-	if l == cpuHas.level {
+	if l >= AVX512 { // the groups beyond it come with it
 		f = cpuHas
+		f.level = l
 	}
 	return setFeatures(f)
 }

@@ -49,6 +49,7 @@ type Scratch struct {
 	tile   []float32 // (RowBlock, 2·NR): gate and up
 	narrow []uint32  // (RowBlock, steps): activations as bfloat16 or int8
 	scale  []float32 // (RowBlock): of the int8 activations
+	matrix *matrix   // of products on a matrix unit
 }
 
 // Panels computes the columns of the panels [p0, p1) for all rows. For a gated

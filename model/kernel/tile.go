@@ -15,6 +15,9 @@ type operand struct {
 	scale  []float32 // Int8 only: of each row
 	wscale []float32 // Int8 only: of each column, for all panels
 	start  []int32   // Int8 only: where each column's sum begins
+
+	fill   int     // steps of zeros behind each row of A, see tileSteps
+	matrix *matrix // where tileSteps is more than one
 }
 
 // from returns the operand without its first p panels.
@@ -75,6 +78,16 @@ func (x *operand) narrow(s *Scratch, k int) {
 		x.words = 2
 	}
 	x.lda = Stride(x.words * x.k)
+	if n := tileSteps(x.dtype); n > 1 {
+		// Whole tiles, and one more: n rows are read at once, no two from the same sets
+		// of a cache.
+		x.fill = (n - x.k%n) % n
+		x.lda = x.k + x.fill + n
+		if s.matrix == nil {
+			s.matrix = newMatrix()
+		}
+		x.matrix = s.matrix
+	}
 	if len(s.narrow) < RowBlock*x.lda {
 		s.narrow = make([]uint32, RowBlock*x.lda)
 	}
@@ -84,6 +97,7 @@ func (x *operand) narrow(s *Scratch, k int) {
 // convert stores row i of A.
 func (x *operand) convert(i int, row []float32) {
 	dst := x.a[i*x.lda:][:x.words*x.k]
+	clear(x.a[i*x.lda+len(dst):][:x.fill])
 	var inv float32
 	if x.dtype == Int8 {
 		inv, x.scale[i] = quantScale(maxAbs(row))

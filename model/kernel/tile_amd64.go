@@ -18,6 +18,8 @@ type tileShape struct {
 	bytes int  // of C's columns: a panel or a part of it
 	words int  // dwords of A a step
 	wide  bool // it has a function for several panels of few rows
+
+	matrix bool // it is the matrix unit's, see mulMatrix
 }
 
 // wide is the number of panels that a wide tile takes at once, and wideRows the
@@ -36,14 +38,20 @@ const callSteps = RowBlock * 3500
 
 // wideSteps says whether A takes eight bytes a step at the active level: floats
 // for bfloat16, int16 for int8.
-func wideSteps(d DType) bool { return tileOf(d).words == 2 }
+func wideSteps(d DType) bool { return tileOf(d, true).words == 2 }
 
 // mulTiles computes x unless the active level has no tile for it. The caller has
 // checked every length; m, k and n are positive.
 func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
-	shape := tileOf(x.dtype)
+	// A matrix unit takes sixteen rows at the least, so that fewer are cheaper elsewhere:
+	// of int8, whose sums are exact and have the same bits in any tile.
+	shape := tileOf(x.dtype, x.dtype != Int8 || x.m > wideRows)
 	if shape.kind == 0 {
 		return false
+	}
+	if shape.matrix {
+		mulMatrix(shape.kind, x, c, ldc, add)
+		return true
 	}
 	t := tileArgs{TileArgs: amd64.TileArgs{LDC: 4 * ldc, LDA: 4 * x.lda, Panel: 4 * x.panel, K: x.k,
 		Add: add}}

@@ -6,3 +6,10 @@ package kernel
 func mulTiles(*operand, []float32, int, bool) bool { return false }
 
 func wideSteps(DType) bool { return false }
+
+// matrix is empty: there is no matrix unit.
+type matrix struct{}
+
+func tileSteps(DType) int { return 1 }
+
+func newMatrix() *matrix { return nil }

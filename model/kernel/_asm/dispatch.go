@@ -45,6 +45,7 @@ type Tile struct {
 	bytes  int  // of C's columns
 	words  int  // of A a step
 	wide   bool // another function takes several panels at once
+	matrix bool // it is the matrix unit's, which takes arguments of its own
 }
 
 // Peak is a loop of nothing but multiply-adds in one number format.
@@ -159,27 +160,36 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 		}
 		w.WriteString("\n")
 	}
-	w.WriteString(")\n\n// tileOf returns the tile for products of d at the level in use; its kind is 0\n// without one.\n" +
-		"func tileOf(d DType) tileShape {\nswitch {\n")
+	w.WriteString(")\n\n// tileOf returns the tile for products of d at the level in use; its kind is 0\n// without one. Those of the matrix unit count where matrix says so.\n" +
+		"func tileOf(d DType, matrix bool) tileShape {\nswitch {\n")
 	for _, t := range tiles {
-		fmt.Fprintf(w, "case d == %s && %s:\nreturn tileShape{kind: tile%s%s, rows: %d, bytes: %d, words: %d, wide: %v}\n",
-			t.format, has(t.level), t.format, t.level, t.rows, t.bytes, t.words, t.wide)
+		which, want := fmt.Sprintf("wide: %v", t.wide), ""
+		if t.matrix {
+			which, want = "matrix: true", "matrix && "
+		}
+		fmt.Fprintf(w, "case %sd == %s && %s:\nreturn tileShape{kind: tile%s%s, rows: %d, bytes: %d, words: %d, %s}\n",
+			want, t.format, has(t.level), t.format, t.level, t.rows, t.bytes, t.words, which)
 	}
 	w.WriteString("}\nreturn tileShape{}\n}\n")
-	for _, wide := range []bool{false, true} {
-		name, doc, call := "run", "run computes tiles of one panel, or of the part of it that the tile takes.", "Tile"
-		if wide {
-			name, call = "runWide", "TileWide"
-			doc = "runWide computes one tile of several panels, where the shape says that there is a function for it."
+	writeRun(w, tiles, "run", "TileArgs", "Tile",
+		"computes tiles of one panel, or of the part of it that the tile takes.",
+		func(t Tile) bool { return !t.matrix })
+	writeRun(w, tiles, "runWide", "TileArgs", "TileWide",
+		"computes one tile of several panels, where the shape says that there is a function for it.",
+		func(t Tile) bool { return t.wide })
+	writeRun(w, tiles, "runMatrix", "AMXArgs", "Tile", "computes panels on the matrix unit, where the shape says so.",
+		func(t Tile) bool { return t.matrix })
+}
+
+// writeRun writes a method of tileKind that calls the functions of some tiles.
+func writeRun(w *bytes.Buffer, tiles []Tile, name, args, call, doc string, has func(Tile) bool) {
+	fmt.Fprintf(w, "\n%s\nfunc (k tileKind) %s(t *amd64.%s) {\nswitch k {\n", comment(name+" "+doc), name, args)
+	for _, t := range tiles {
+		if has(t) {
+			fmt.Fprintf(w, "case tile%s%s:\namd64.%s%s%s(t)\n", t.format, t.level, call, t.format, t.level)
 		}
-		fmt.Fprintf(w, "\n%s\nfunc (k tileKind) %s(t *amd64.TileArgs) {\nswitch k {\n", comment(doc), name)
-		for _, t := range tiles {
-			if t.wide || !wide {
-				fmt.Fprintf(w, "case tile%s%s:\namd64.%s%s%s(t)\n", t.format, t.level, call, t.format, t.level)
-			}
-		}
-		w.WriteString("}\n}\n")
 	}
+	w.WriteString("}\n}\n")
 }
 
 // writePeaks writes the choice of a loop to measure the peak with: that of the

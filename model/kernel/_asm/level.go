@@ -11,6 +11,7 @@ type level struct {
 // detection in package kernel, level.go; every kernel without a function for it goes
 // on with the next best.
 var levels = []level{
+	{"AMX", "active.level >= AMX"},
 	{"AVX512BF16", "active.bf16"},
 	{"AVX512VNNI", "active.vnni"},
 	{"AVX512", "active.level >= AVX512"},

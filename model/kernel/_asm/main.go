@@ -29,6 +29,7 @@ var generators = []struct {
 	{"act", act},
 	{"actgrad", actgrad},
 	{"adamw", adamw},
+	{"amx", amx},
 	{"bf16", bf16},
 	{"norm", norm},
 	{"normgrad", normgrad},

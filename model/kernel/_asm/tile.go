@@ -114,7 +114,7 @@ func (t tile) name() string { return "Tile" + t.format + t.level }
 func (t tile) label(mr int) string { return rowsLabel(t.name(), mr) }
 
 func (t tile) write(a *Asm) {
-	a.tiles = append(a.tiles, Tile{t.format, t.level, t.rows, t.span, t.aStep / 4, t.wide})
+	a.tiles = append(a.tiles, Tile{format: t.format, level: t.level, rows: t.rows, bytes: t.span, words: t.aStep / 4, wide: t.wide})
 	a.Func(t.name(), "(args *TileArgs)", t.name()+" "+t.doc, 0, 8)
 	prologue(a)
 	if t.setup != nil {
