@@ -638,4 +638,5 @@ func TestAnythingAtOnce(t *testing.T) {
 		s := c.Stats()
 		return s[0].Free == 1 && s[1].Free == 1
 	}, 10*time.Second, 10*time.Millisecond, "every model but one was given up")
+	runtime.KeepAlive(keep) // which is given up, too, once nobody holds it
 }
