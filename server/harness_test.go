@@ -239,3 +239,11 @@ func checkBody(t *testing.T, schema *openapi3.Schema, r *reply) {
 		assert.Equal(t, code.Type(), e.Error.Type, "type of %s", code)
 	}
 }
+
+// What a model says of itself in the list it says alone, too.
+func TestTheDetailsOfAModelHaveAllThatTheListHas(t *testing.T) {
+	schemas := document().Components.Schemas
+	for name := range schemas["Model"].Value.Properties {
+		assert.Contains(t, schemas["ModelDetail"].Value.Properties, name)
+	}
+}
