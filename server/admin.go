@@ -123,9 +123,14 @@ func pathParam(r *http.Request, name string) string {
 // detail returns what GET /v1/models/{name} says of a model, and whether there
 // is anything to say.
 func (s *Server) detail(name string) (*api.ModelDetail, bool) {
+	var loads []api.LoadStatus
+	history := []api.ModelEvent{}
+	if s.changes != nil { // before the model: a change that is done by then has made it live
+		loads, history = s.changes.Status(name)
+	}
 	info, kept, ok := s.models.Describe(name)
 	d := &api.ModelDetail{ID: name, Object: "model", State: api.StateLive, Previous: kept,
-		History: []api.ModelEvent{}}
+		Loads: loads, History: history}
 	if ok {
 		wire := info.Wire()
 		d.Model, d.MemoryBytes = &wire, info.Memory
@@ -135,7 +140,6 @@ func (s *Server) detail(name string) (*api.ModelDetail, bool) {
 		if spec := s.changes.Spec(name); ok && spec != nil && len(spec.Members) == len(info.Members) {
 			d.Weights, d.Alpha = live.Weights(spec), spec.Alpha
 		}
-		d.Loads, d.History = s.changes.Status(name)
 		d.Warning = s.changes.Unsaved()
 	}
 	switch last := len(d.History) - 1; {
