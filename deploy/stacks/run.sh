@@ -24,14 +24,15 @@ say() { echo "$*" >&2; }
 # get NAME ARGUMENT... installs into an environment.
 get() { "$dir/$1/bin/pip" install -q "${@:2}" >"$dir/$1-pip.log" 2>&1; }
 
-# environment NAME PACKAGE... makes a virtual environment; a package that does not
-# install costs itself alone. A package behind -- comes without what it depends on.
+# environment NAME PACKAGE... makes a virtual environment, or goes on with one that
+# was interrupted; a package that does not install costs itself alone. A package
+# behind -- comes without what it depends on.
 environment() {
   local name=$1 deps=""
   shift
-  [ ! -e "$dir/$name" ] || return 0
+  [ ! -e "$dir/$name/installed" ] || return 0
   say "installing $name: $*"
-  "${PYTHON:-python3}" -m venv "$dir/$name"
+  [ -x "$dir/$name/bin/pip" ] || "${PYTHON:-python3}" -m venv "$dir/$name"
   for package in "$@"; do
     if [ "$package" = -- ]; then
       deps=--no-deps
@@ -39,6 +40,7 @@ environment() {
       say "skipped: $package does not install: $(tail -1 "$dir/$name-pip.log")"
     fi
   done
+  touch "$dir/$name/installed"
 }
 
 for name in "$@"; do
