@@ -63,7 +63,8 @@ func TestABoardSaysTheSameOfDirectoriesAndOfTheirServer(t *testing.T) {
 	s := startServe(t, "--model", "m="+strings.Join(dirs, ","), "--mode", "both")
 	rmb := file(t, "S1.json", `[{"pair_uid":"1","conversation_input":[{"role":"user","content":"hi"}],"chosen":{"answer":"hello"},"reject":{"answer":""},"category_path":"Pairwise_set/Harmlessness/S1"},
 		{"bon_uid":"2","conversation_input":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho"},{"role":"user","content":"ha"}],"bon_best":{"answer":"a"},"loser_list":[{"answer":"b"},{"answer":"c"},{"answer":"d"}],"category_path":"BoN_set/Harmlessness/S1"}]`)
-	for format, path := range map[string]string{"rewardbench2": rewardBench2(t), "rmb": rmb} {
+	ppe := file(t, "ifeval_best_of_k.jsonl", `{"question_id":"1","prompt":"hi","scores":[0,1,1,0],"response_1":"hello","response_2":"","response_3":"a b","response_4":"c","sampled_conflict_pairs":[[0,1],[2,3]]}`)
+	for format, path := range map[string]string{"rewardbench2": rewardBench2(t), "rmb": rmb, "ppe": ppe} {
 		t.Run(format, func(t *testing.T) {
 			local := evaluateBoard(t, format, append([]string{"--data", path}, dirs...)...)
 			served := evaluateBoard(t, format, "--data", path, "--url", s.url)

@@ -19,8 +19,10 @@ type Item struct {
 	Tags []string
 	// Correct is how many of the answers are right: the first ones.
 	Correct int
-	// Scores are finite, and of two answers at least, not all of them right.
+	// Scores are finite, and of two answers at least; not all of them are right, but where there are Pairs.
 	Scores []float64
+	// Pairs are a right and a wrong answer each that the board compares, where it does not compare all.
+	Pairs [][2]int
 }
 
 // tied tells whether a right answer has the score of a wrong one.
@@ -49,6 +51,10 @@ type Figure struct {
 	// sections has no value; one without some of its subsets has, as in the board's own program.
 	Missing []string `json:"missing,omitempty"`
 	Parts   []Figure `json:"parts,omitempty"`
+	// Curve is the chance that the best by score of K answers is right, and Possible the chance that one
+	// of them is, at K = 1, 2, …; nil but in figures of best of K.
+	Curve    []float64 `json:"curve,omitempty"`
+	Possible []float64 `json:"possible,omitempty"`
 }
 
 // Board is a leaderboard.
@@ -95,9 +101,8 @@ func (b Board) Score(items []Item) ([]Figure, error) {
 	}
 	for i := range items {
 		x := &items[i]
-		if x.Correct < 1 || x.Correct >= len(x.Scores) {
-			return nil, fmt.Errorf("%w: %s: %d of %d answers are right", ErrItem, x.ID, x.Correct,
-				len(x.Scores))
+		if err := x.answers(); err != nil {
+			return nil, err
 		}
 		for _, s := range x.Scores {
 			if math.IsNaN(s) || math.IsInf(s, 0) {
@@ -108,19 +113,41 @@ func (b Board) Score(items []Item) ([]Figure, error) {
 	return b.score(items)
 }
 
+// answers refuses a question whose right and wrong answers are not as its board wants them.
+func (i *Item) answers() error {
+	n := len(i.Scores)
+	if some := i.Correct > 0 && i.Correct < n; !some && (i.Pairs == nil || i.Correct < 0 || i.Correct > n || n < 2) {
+		return fmt.Errorf("%w: %s: %d of %d answers are right", ErrItem, i.ID, i.Correct, n)
+	}
+	for _, p := range i.Pairs {
+		if p[0] < 0 || p[0] >= i.Correct || p[1] < i.Correct || p[1] >= n {
+			return fmt.Errorf("%w: %s: answers %d and %d are no right and wrong one", ErrItem, i.ID, p[0], p[1])
+		}
+	}
+	return nil
+}
+
 // share is the mean of what items are worth.
 func share(name string, items []Item, worth func(*Item) float64) Figure {
-	f := Figure{Name: name, Items: len(items)}
+	f := counted(name, items)
 	sum := 0.0
 	for i := range items {
 		sum += worth(&items[i])
-		if items[i].tied() {
-			f.Ties++
-		}
 	}
 	if len(items) > 0 {
 		v := sum / float64(len(items))
 		f.Value = &v
+	}
+	return f
+}
+
+// counted is a figure of items without its value.
+func counted(name string, items []Item) Figure {
+	f := Figure{Name: name, Items: len(items)}
+	for i := range items {
+		if items[i].tied() {
+			f.Ties++
+		}
 	}
 	return f
 }

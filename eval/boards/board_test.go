@@ -43,7 +43,7 @@ func TestFiguresAreThoseOfTheBoardsOwnPrograms(t *testing.T) {
 		Overall float64
 	}
 	require.NoError(t, json.Unmarshal(text, &golden))
-	require.Len(t, golden, 4)
+	require.Len(t, golden, 5)
 	for board, cases := range golden {
 		for _, c := range cases {
 			t.Run(board, func(t *testing.T) {
@@ -51,7 +51,9 @@ func TestFiguresAreThoseOfTheBoardsOwnPrograms(t *testing.T) {
 				require.NotNil(t, headline.Value)
 				// The programs sum in other orders.
 				assert.InDelta(t, c.Overall, *headline.Value, 1e-12)
-				assert.Equal(t, len(c.Items), headline.Items)
+				if board != "ppe" { // whose headline counts pairs
+					assert.Equal(t, len(c.Items), headline.Items)
+				}
 				assert.Positive(t, headline.Ties)
 				for name, want := range c.Want {
 					if assert.Contains(t, all, name) && assert.NotNil(t, all[name].Value, name) {
@@ -148,13 +150,35 @@ func TestPPECountsPeopleAndCorrectnessApart(t *testing.T) {
 	assert.Equal(t, "hard", out[0].Parts[0].Name)
 	assert.Equal(t, 1., value(t, out[0].Parts[1]))
 	for _, s := range boards.PPESets {
-		items = append(items, pair(s, 1, 0))
+		items = append(items, sampled(s, 1, 0))
 	}
-	items = append(items, pair("GPQA", 0, 1))
+	items = append(items, sampled("GPQA", 0, 1))
 	out, err = b.Score(items)
 	require.NoError(t, err)
-	require.Len(t, out, 2)
+	require.Len(t, out, 6)
 	assert.InDelta(t, 0.9, value(t, out[1]), 1e-15, "sets count alike, whatever their sizes")
+}
+
+// sampled is a question of PPE's correctness with one right answer, which its one pair has.
+func sampled(set string, right, wrong float64, others ...float64) boards.Item {
+	return boards.Item{ID: "x", Subset: set, Correct: 1, Scores: append([]float64{right, wrong}, others...), Pairs: [][2]int{{0, 1}}}
+}
+
+func TestTheCurveOfBestOfKFallsWhereALateWrongAnswerScoresHighest(t *testing.T) {
+	// Of right 2, wrong 3, wrong 1 and wrong 0: the right one is chosen of two in two of six cases.
+	_, all := figures(t, "ppe", []boards.Item{sampled("MATH", 2, 3, 1, 0)})
+	highest := all["best of K, highest"].Parts[0]
+	assert.InDeltaSlice(t, []float64{1. / 4, 2. / 6, 1. / 4, 0}, highest.Curve, 1e-15)
+	assert.InDeltaSlice(t, []float64{1. / 4, 3. / 6, 3. / 4, 1}, highest.Possible, 1e-15)
+	assert.InDelta(t, 1./3, value(t, highest), 1e-15)
+	assert.InDelta(t, 0, value(t, all["best of K, end"].Parts[0]), 1e-15)
+	assert.InDelta(t, (0+1./6+1./2+1)/4, value(t, all["best of K, loss"].Parts[0]), 1e-15)
+	assert.Nil(t, all["best of K, loss"].Value, "four sets are missing")
+
+	// A question that every answer is right for counts in curves, and shows nothing of a classifier.
+	_, all = figures(t, "ppe", []boards.Item{{ID: "x", Subset: "MATH", Correct: 2, Scores: []float64{1, 1}, Pairs: [][2]int{}}})
+	assert.Equal(t, 1., value(t, all["best of K, highest"].Parts[0]))
+	assert.Empty(t, all["area under the ROC curve"].Parts[0].Value)
 }
 
 func TestQuestionsOfNoBoardAreRefused(t *testing.T) {
@@ -170,6 +194,8 @@ func TestQuestionsOfNoBoardAreRefused(t *testing.T) {
 		"a path":                    {"rmb", pair("Pairwise_set", 1, 0), "BoN_set/Harmlessness"},
 		"a set":                     {"ppe", pair("GSM8K", 1, 0), "GPQA"},
 		"no wrong answer":           {"judgebench", boards.Item{Correct: 1, Scores: []float64{1}}, "1 of 1"},
+		"a pair of two wrong ones":  {"ppe", boards.Item{Subset: "MATH", Correct: 1, Scores: []float64{1, 0, 0}, Pairs: [][2]int{{1, 2}}}, "answers 1 and 2"},
+		"more right than there are": {"ppe", boards.Item{Subset: "MATH", Correct: 3, Scores: []float64{1, 0}, Pairs: [][2]int{}}, "3 of 2"},
 		"no number":                 {"judgebench", pair("livecodebench", math.NaN(), 1), "NaN"},
 		"an infinite number":        {"judgebench", pair("livecodebench", math.Inf(1), 1), "+Inf"},
 		"ties without an id":        {"rewardbench2", pair("Ties", 1, 0), "ref:N"},

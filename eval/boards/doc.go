@@ -15,13 +15,16 @@
 //	               mean of helpfulness and harmlessness in both. A tie is a loss.
 //	JudgeBench     Share of all pairs; sections are told by where a question comes from. Judged in both
 //	               orders, a tie is inconsistent, and so no success.
-//	PPE            Human preference: share of the pairs that people decided. Correctness: share of pairs
-//	               of a right and a wrong answer, the mean of five sets. A tie is a loss.
+//	PPE            Human preference: share of the pairs that people decided. Correctness, the means of
+//	               five sets: share of the sampled pairs of a right and a wrong answer, where a tie is a
+//	               loss; area under the ROC curve; and of best of K, over all choices of K answers, the
+//	               highest share of right choices at any K, that at the last K, and the loss to a judge
+//	               who knows.
 //
 // How to start: [Named], then [Board.Score].
 //
 // Sources: allenai/reward-bench at 05a9005, rewardbench/constants.py and utils.py, scripts/run_v2.py;
 // THU-KEG/RM-Bench at 73c52d7, scripts/utils.py; Zhou-Zoey/RMB-Reward-Model-Benchmark at 2be3180 and
 // arXiv 2410.09893 for its overall mean; ScalerLab/JudgeBench at e2c52c2, run_judge.py and
-// utils/metrics.py; PPE, arXiv 2410.14872, whose program was not at hand.
+// utils/metrics.py; PPE, arXiv 2410.14872, section 5, whose program could not be had.
 package boards

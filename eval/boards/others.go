@@ -134,39 +134,3 @@ func judgeBench(items []Item) ([]Figure, error) {
 	}
 	return []Figure{f}, nil
 }
-
-// HumanPreference is the subset of PPE's questions that people decided; others are of the sets of
-// [PPESets], whose answers are right or wrong.
-const HumanPreference = "human preference"
-
-// PPESets are the sets of PPE's correctness.
-var PPESets = []string{"MMLU-Pro", "MATH", "GPQA", "MBPP-Plus", "IFEval"}
-
-func ppe(items []Item) ([]Figure, error) {
-	if err := known(items, subset, append([]string{HumanPreference}, PPESets...)); err != nil {
-		return nil, err
-	}
-	of := bySubset(items, subset)
-	var out []Figure
-	if human := of[HumanPreference]; len(human) > 0 {
-		f := share(HumanPreference, human, best)
-		tagged := map[string][]Item{}
-		for _, i := range human {
-			for _, t := range i.Tags {
-				tagged[t] = append(tagged[t], i)
-			}
-		}
-		for _, t := range slices.Sorted(maps.Keys(tagged)) {
-			f.Parts = append(f.Parts, share(t, tagged[t], best))
-		}
-		out = append(out, f)
-	}
-	if len(of[HumanPreference]) < len(items) {
-		var parts []Figure
-		for _, s := range PPESets {
-			parts = append(parts, weighted(share(s, of[s], best), 1))
-		}
-		out = append(out, mean("correctness", parts...))
-	}
-	return out, nil
-}

@@ -25,6 +25,9 @@ type Question struct {
 	// such questions. The first Correct of them are right.
 	Answers []string
 	Correct int
+	// Pairs are a right and a wrong answer each, by their places in Answers, where the board compares
+	// some of them only; all answers may then be right, or none.
+	Pairs [][2]int
 	// Unique is what no two questions of a board share, files taken together; "" where some may.
 	Unique string
 	// Swapped tells that the right answer stood second where the data has a first and a second one.
@@ -45,21 +48,14 @@ const (
 	FormatPPE          Format = "ppe"
 )
 
-// formats are the parsers of a record, which may hold several questions.
-var formats = map[Format]func(f fields, o lineInfo) ([]Question, error){
-	FormatRewardBench:  one(rewardBench),
-	FormatRewardBench2: one(rewardBench2),
-	FormatRMBench:      one(rmBench),
-	FormatRMB:          one(rmb),
-	FormatJudgeBench:   one(judgeBench),
+// formats are the parsers of a record.
+var formats = map[Format]func(f fields, o lineInfo) (Question, error){
+	FormatRewardBench:  rewardBench,
+	FormatRewardBench2: rewardBench2,
+	FormatRMBench:      rmBench,
+	FormatRMB:          rmb,
+	FormatJudgeBench:   judgeBench,
 	FormatPPE:          ppe,
-}
-
-func one(parse func(f fields, o lineInfo) (Question, error)) func(fields, lineInfo) ([]Question, error) {
-	return func(f fields, o lineInfo) ([]Question, error) {
-		q, err := parse(f, o)
-		return []Question{q}, err
-	}
 }
 
 // Questions yields the questions of the remaining records, as Pairs does pairs. The format must be one
@@ -67,23 +63,13 @@ func one(parse func(f fields, o lineInfo) (Question, error)) func(fields, lineIn
 func (r *Reader) Questions(format Format) iter.Seq2[Question, error] {
 	parse := formats[format]
 	return func(yield func(Question, error) bool) {
-		each(r, func(line []byte, o lineInfo) ([]Question, error) {
+		each(r, func(line []byte, o lineInfo) (Question, error) {
 			f, err := parseFields(line, o)
 			if err != nil {
-				return nil, err
+				return Question{}, err
 			}
 			return parse(f, o)
-		}, func(all []Question, err error) bool {
-			if err != nil {
-				return yield(Question{}, err)
-			}
-			for _, q := range all {
-				if !yield(q, nil) {
-					return false
-				}
-			}
-			return true
-		})
+		}, yield)
 	}
 }
 

@@ -51,23 +51,22 @@ const (
 	ppeHuman  = "human preference"
 )
 
-// ppe reads a pair that people judged, or a question with the pairs of a right and a wrong answer that
-// its board samples, each of them as a question of its own.
-func ppe(f fields, o lineInfo) ([]Question, error) {
+// ppe reads a pair that people judged, or a question whose answers are right or wrong, with the pairs
+// of them that its board samples.
+func ppe(f fields, o lineInfo) (Question, error) {
 	q, err := f.question(o, "question_id")
 	if err != nil {
-		return nil, err
+		return q, err
 	}
 	has := f.names()
 	if q.Prompt.Plain, err = f.need("prompt", wantedPPE); err != nil {
-		return nil, err
+		return q, err
 	}
 	if _, ok := f["winner"]; ok {
-		q, err := ppePreference(f, q)
-		return []Question{q}, err
+		return ppePreference(f, q)
 	}
 	if _, ok := f["sampled_conflict_pairs"]; !ok {
-		return nil, missing("sampled_conflict_pairs", false, has, wantedPPE)
+		return q, missing("sampled_conflict_pairs", false, has, wantedPPE)
 	}
 	return ppeCorrectness(f, o, q)
 }
@@ -115,52 +114,58 @@ func ppePreference(f fields, q Question) (Question, error) {
 	return q, nil
 }
 
-func ppeCorrectness(f fields, o lineInfo, q Question) ([]Question, error) {
+func ppeCorrectness(f fields, o lineInfo, q Question) (Question, error) {
 	var err error
 	if q.Subset, err = ppeSet(f, o); err != nil {
-		return nil, err
+		return q, err
 	}
 	right, err := f.truths("scores")
 	if err != nil {
-		return nil, err
+		return q, err
+	}
+	place := make([]int, len(right)) // of an answer of the data in Answers, the right ones first
+	for _, want := range []bool{true, false} {
+		for n, is := range right {
+			if is != want {
+				continue
+			}
+			answer, err := f.need("response_"+strconv.Itoa(n+1), wantedPPE)
+			if err != nil {
+				return q, err
+			}
+			place[n] = len(q.Answers)
+			q.Answers = append(q.Answers, answer)
+		}
+		if want {
+			q.Correct = len(q.Answers)
+		}
 	}
 	raw, _ := f.take("sampled_conflict_pairs")
 	pairs, err := list("sampled_conflict_pairs", raw)
 	if err != nil {
-		return nil, err
+		return q, err
 	}
-	var out []Question
+	q.Pairs = make([][2]int, len(pairs))
 	for i, raw := range pairs {
 		name := fmt.Sprintf("sampled_conflict_pairs[%d]", i)
 		var pair []int
 		if err := json.Unmarshal(raw, &pair); err != nil || len(pair) != 2 {
-			return nil, fault(name, ErrType, "want two numbers")
+			return q, fault(name, ErrType, "want two numbers")
 		}
-		one := q
-		one.ID, one.Answers, one.Correct = fmt.Sprintf("%s.%d", q.ID, i+1), make([]string, 2), 1
 		for k, n := range pair {
 			if n < 0 || n >= len(right) {
-				return nil, fault(name, ErrForm, "answer %d of %d", n, len(right))
+				return q, fault(name, ErrForm, "answer %d of %d", n, len(right))
 			}
-			response := "response_" + strconv.Itoa(n+1)
-			raw, ok := f[response]
-			if !ok || isNull(raw) {
-				return nil, missing(response, ok, f.names(), wantedPPE)
-			}
-			if one.Answers[k], err = decodeString(response, raw); err != nil {
-				return nil, err
-			}
+			q.Pairs[i][k] = place[n]
 		}
 		switch a, b := right[pair[0]], right[pair[1]]; {
 		case a == b:
-			return nil, fault(name, ErrForm, "both answers are right, or both wrong")
+			return q, fault(name, ErrForm, "both answers are right, or both wrong")
 		case b:
-			one.Swapped = true
-			slices.Reverse(one.Answers)
+			slices.Reverse(q.Pairs[i][:])
 		}
-		out = append(out, one)
 	}
-	return out, nil
+	return q, nil
 }
 
 // ppeSet tells the set by the file's name, or by that of a directory it lies in, because the files of
@@ -197,6 +202,9 @@ func (f fields) truths(name string) ([]bool, error) {
 	items, err := f.list(name, wantedPPE)
 	if err != nil {
 		return nil, err
+	}
+	if len(items) < 2 {
+		return nil, fault(name, ErrForm, "%d, want two at least", len(items))
 	}
 	out := make([]bool, len(items))
 	for i, item := range items {

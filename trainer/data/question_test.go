@@ -67,8 +67,7 @@ func TestQuestionsAreReadAsTheirBoardsPublishThem(t *testing.T) {
 			{ID: "q", Subset: "human preference", Tags: []string{"other languages", "hard prompts", "math"}, Prompt: text("Why?"), Answers: []string{"b", "a"}, Correct: 1, Swapped: true},
 		}},
 		"PPE, what is right": {data.FormatPPE, "hub/PPE-MBPP-Plus-Best-of-K/data/train-00000-of-00001.jsonl", ofPPECorrect, []data.Question{
-			{ID: "q.1", Subset: "MBPP-Plus", Prompt: text("Why?"), Answers: []string{"a", "b"}, Correct: 1},
-			{ID: "q.2", Subset: "MBPP-Plus", Prompt: text("Why?"), Answers: []string{"c", "d"}, Correct: 1, Swapped: true},
+			{ID: "q", Subset: "MBPP-Plus", Prompt: text("Why?"), Answers: []string{"a", "c", "b", "d"}, Correct: 2, Pairs: [][2]int{{0, 2}, {1, 3}}},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +138,7 @@ func TestQuestionsThatCannotBeReadNameFileRowAndKey(t *testing.T) {
 		"a pair of one":        {data.FormatPPE, strings.Replace(ofPPECorrect, `[0, 1]`, `[0]`, 1), "sampled_conflict_pairs[0]: wrong type"},
 		"an answer left out":   {data.FormatPPE, without(ofPPECorrect, "response_4"), "response_4: missing"},
 		"a score":              {data.FormatPPE, strings.Replace(ofPPECorrect, `true`, `0.5`, 1), "scores[0]: wrong type"},
+		"a single score":       {data.FormatPPE, strings.Replace(ofPPECorrect, `[true, false, 1.0, 0]`, `[1]`, 1), "scores: wrong form: 1, want two at least"},
 		"an array in an array": {data.FormatRMBench, `[` + ofRMBench + `]`, "not a JSON object"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +193,8 @@ func FuzzQuestions(f *testing.F) {
 			return
 		}
 		for q, err := range r.Questions(formats[uint(format)%uint(len(formats))]) {
-			if err == nil && (q.Correct < 1 || q.Correct >= len(q.Answers)) {
+			some := q.Correct > 0 && q.Correct < len(q.Answers)
+			if err == nil && !some && (q.Pairs == nil || q.Correct < 0 || q.Correct > len(q.Answers)) {
 				t.Fatalf("%d of %d answers are right", q.Correct, len(q.Answers))
 			}
 		}

@@ -307,7 +307,7 @@ func (r *boardRun) figures(scores [][]float64) ([]boards.Figure, error) {
 	for i := range r.questions {
 		q := &r.questions[i]
 		items[i] = boards.Item{ID: q.ID, Subset: q.Subset, Tags: q.Tags, Correct: q.Correct,
-			Scores: scores[i]}
+			Scores: scores[i], Pairs: q.Pairs}
 	}
 	return r.test.Board.Score(items)
 }

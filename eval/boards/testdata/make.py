@@ -1,12 +1,14 @@
 """Writes golden.json: random scores, and what the boards' own programs make of them.
 
 The programs are not copied: their functions are taken from clones of the repositories, of the commits
-that doc.go names, and run as they stand. Needs numpy and pandas.
+that doc.go names, and run as they stand. PPE's could not be had: its figures come from the definitions,
+by trying every choice of K answers. Needs numpy and pandas.
 
     python make.py DIR     where DIR holds reward-bench, RM-Bench and JudgeBench
 """
 
 import ast
+import itertools
 import json
 import random
 import sys
@@ -126,12 +128,50 @@ def judgebench():
     return {"items": items, "want": {v: at(k) for k, v in names.items()}, "overall": at("")}
 
 
+def ppe():
+    """Correctness: 7 answers a question, of which 0 to 7 are right."""
+    items, want = [], {}
+    names = ["correctness", "area under the ROC curve", "best of K, highest", "best of K, end", "best of K, loss"]
+    sets = ["MMLU-Pro", "MATH", "GPQA", "MBPP-Plus", "IFEval"]
+    parts = {n: [] for n in names}
+    for s in sets:
+        mine = [item(f"{s}-{n}", s, n % 8, 7) for n in range(16)]
+        wins, positives, negatives = [], [], []
+        for i in mine:
+            right, wrong = range(i["correct"]), range(i["correct"], 7)
+            i["pairs"] = r.sample(list(itertools.product(right, wrong)), min(3, len(right) * len(wrong)))
+            wins += [i["scores"][a] > i["scores"][b] for a, b in i["pairs"]]
+            low, high = min(i["scores"]), max(i["scores"])
+            stretched = [(x - low) / (high - low) if high > low else 0.5 for x in i["scores"]]
+            positives += stretched[: i["correct"]]
+            negatives += stretched[i["correct"] :]
+        curve, errors = [], []
+        for k in range(1, 8):
+            reached, error = [], []
+            for i in mine:
+                for chosen in itertools.combinations(range(7), k):
+                    best = max(i["scores"][c] for c in chosen)
+                    top = [c < i["correct"] for c in chosen if i["scores"][c] == best]
+                    possible = any(c < i["correct"] for c in chosen)
+                    reached.append(np.mean(top))
+                    error.append(np.mean([(possible - t) ** 2 for t in np.array(top, float)]))
+            curve.append(np.mean(reached))
+            errors.append(np.mean(error))
+        auc = np.mean([(p > n) + (p == n) / 2 for p in positives for n in negatives])
+        for name, value in zip(names, [np.mean(wins), auc, max(curve), curve[-1], np.mean(errors)]):
+            parts[name].append(value)
+        items += mine
+    want = {n: float(np.mean(v)) for n, v in parts.items()}
+    return {"items": items, "want": want, "overall": want["correctness"]}
+
+
 everything = [s for section in mapping.values() for s in section]
 golden = {
     "rewardbench": [rewardbench(everything), rewardbench([s for s in everything if s not in ("hep-go", "donotanswer")])],
     "rewardbench2": [rewardbench2() for _ in range(4)],
     "rm-bench": [rmbench(), rmbench()],
     "judgebench": [judgebench()],
+    "ppe": [ppe()],
 }
 out = Path(__file__).parent / "golden.json"
 out.write_text(json.dumps(golden, separators=(",", ":")).replace("]},{", "]},\n{") + "\n")
