@@ -27,7 +27,7 @@ func WidenBF16(dst []float32, src []uint16) {
 // bf16Wide stores x rounded to bfloat16 as floats, which fill dst, zero after the
 // last.
 func bf16Wide(dst []uint32, x []float32) {
-	n := len(x) &^ 7
+	n := len(x) &^ (lanes - 1)
 	if n > 0 {
 		bf16Floats(dst[:n], x[:n])
 	}

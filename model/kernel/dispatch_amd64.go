@@ -173,10 +173,14 @@ func bf16Row(dst []uint32, src []float32) {
 	}
 }
 
-// bf16Floats rounds floats, a positive multiple of 8, to the floats that
+// bf16Floats rounds floats, a positive multiple of 16, to the floats that
 // bfloat16 can hold.
 func bf16Floats(dst []uint32, src []float32) {
 	switch {
+	case active.bf16:
+		amd64.BF16FloatsAVX512BF16(&dst[0], &src[0], len(src))
+	case active.level >= AVX512:
+		amd64.BF16FloatsAVX512(&dst[0], &src[0], len(src))
 	case active.level >= AVX2:
 		amd64.BF16FloatsAVX2(&dst[0], &src[0], len(src))
 	default:
@@ -412,7 +416,7 @@ func dot(a, b []float32) float32 {
 const (
 	tileBFloat16AMX tileKind = iota + 1
 	tileInt8AMX
-	tileBFloat16AVX512BF16
+	tileBFloat16AVX512BF16Dot
 	tileInt8AVX512VNNI
 	tileFloat32AVX512
 	tileBFloat16AVX512
@@ -429,8 +433,8 @@ func tileOf(d DType, matrix bool) tileShape {
 		return tileShape{kind: tileBFloat16AMX, rows: 32, bytes: 128, words: 1, matrix: true}
 	case matrix && d == Int8 && active.level >= AMX:
 		return tileShape{kind: tileInt8AMX, rows: 32, bytes: 128, words: 1, matrix: true}
-	case d == BFloat16 && active.bf16:
-		return tileShape{kind: tileBFloat16AVX512BF16, rows: 14, bytes: 128, words: 1, wide: true}
+	case d == BFloat16 && active.bf16Dot:
+		return tileShape{kind: tileBFloat16AVX512BF16Dot, rows: 14, bytes: 128, words: 1, wide: true}
 	case d == Int8 && active.vnni:
 		return tileShape{kind: tileInt8AVX512VNNI, rows: 14, bytes: 128, words: 1, wide: true}
 	case d == Float32 && active.level >= AVX512:
@@ -450,8 +454,8 @@ func tileOf(d DType, matrix bool) tileShape {
 // run computes tiles of one panel, or of the part of it that the tile takes.
 func (k tileKind) run(t *amd64.TileArgs) {
 	switch k {
-	case tileBFloat16AVX512BF16:
-		amd64.TileBFloat16AVX512BF16(t)
+	case tileBFloat16AVX512BF16Dot:
+		amd64.TileBFloat16AVX512BF16Dot(t)
 	case tileInt8AVX512VNNI:
 		amd64.TileInt8AVX512VNNI(t)
 	case tileFloat32AVX512:
@@ -471,8 +475,8 @@ func (k tileKind) run(t *amd64.TileArgs) {
 // is a function for it.
 func (k tileKind) runWide(t *amd64.TileArgs) {
 	switch k {
-	case tileBFloat16AVX512BF16:
-		amd64.TileWideBFloat16AVX512BF16(t)
+	case tileBFloat16AVX512BF16Dot:
+		amd64.TileWideBFloat16AVX512BF16Dot(t)
 	case tileInt8AVX512VNNI:
 		amd64.TileWideInt8AVX512VNNI(t)
 	case tileFloat32AVX512:
@@ -497,8 +501,8 @@ func peakLoop(d DType) (loop func(int), ops float64) {
 		return amd64.PeakBFloat16AMX, 65536
 	case d == Int8 && active.level >= AMX:
 		return amd64.PeakInt8AMX, 131072
-	case d == BFloat16 && active.bf16:
-		return amd64.PeakBFloat16AVX512BF16, 1792
+	case d == BFloat16 && active.bf16Dot:
+		return amd64.PeakBFloat16AVX512BF16Dot, 1792
 	case d == Int8 && active.vnni:
 		return amd64.PeakInt8AVX512VNNI, 3584
 	case active.level >= AVX512:

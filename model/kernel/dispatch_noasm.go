@@ -75,7 +75,7 @@ func bf16Row(dst []uint32, src []float32) {
 	bf16RowGeneric(dst, src)
 }
 
-// bf16Floats rounds floats, a positive multiple of 8, to the floats that
+// bf16Floats rounds floats, a positive multiple of 16, to the floats that
 // bfloat16 can hold.
 func bf16Floats(dst []uint32, src []float32) {
 	bf16FloatsGeneric(dst, src)

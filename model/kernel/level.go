@@ -40,13 +40,18 @@ type features struct {
 	level Level
 	bf16  bool // AVX512_BF16: VDPBF16PS and the conversions
 	vnni  bool // AVX512_VNNI: VPDPBUSD
+
+	// bf16Dot says that VDPBF16PS does more than float32 arithmetic in its time. It chooses
+	// between tiles of the same bits.
+	bf16Dot bool
 }
 
 // Active returns the level in use: the best one available, unless [SetLevel]
 // chose another.
 func Active() Level { return active.level }
 
-// HasBF16 says whether products of bfloat16 pairs run in one instruction.
+// HasBF16 says whether the processor has instructions for bfloat16. Products use them
+// where they are faster, and give the same bits where they are not.
 func HasBF16() bool { return active.bf16 }
 
 // Available returns the levels that this processor and build can run, slowest

@@ -35,8 +35,8 @@ func mulF32(c []float32, ldc int, a []float32, lda int, panels []float32, panel,
 
 // MatMulBF16 is [MatMul] in bfloat16, for panels of [PackRowsBF16] or
 // [PackColsBF16]. A is rounded to bfloat16, an odd k completed with zero; sums
-// are float32. It is meant for processors that multiply bfloat16 themselves
-// ([HasBF16]); elsewhere it is right and slow, and float32 is the better choice.
+// are float32. It is meant for processors that have bfloat16
+// ([HasBF16]); elsewhere it is right, and float32 is the better choice.
 //
 // Shapes: C is (m, n·NR) with stride ldc; A is (m, k) with stride lda; panels
 // are n of [≥⌈k/2⌉][NR], panel dwords apart. Writes C.

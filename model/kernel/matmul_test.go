@@ -101,30 +101,27 @@ func TestMatMulAddAddsTheProduct(t *testing.T) {
 }
 
 func TestMatMulAddBF16AddsTheProductInBFloat16(t *testing.T) {
-	for _, l := range Available() {
-		t.Run(l.String(), func(t *testing.T) {
-			defer SetLevel(l)()
-			rnd := rand.New(rand.NewPCG(2, 3))
-			var s Scratch
-			for _, k := range []int{1, 2, 7, 64} {
-				for _, m := range []int{1, 15, RowBlock + 1} {
-					const n = 2
-					a, _ := uniform(rnd, m*k)
-					b, _ := uniform(rnd, k*n*NR)
-					panel := (k + 1) / 2 * NR
-					panels := make([]uint32, n*panel)
-					PackColsBF16(panels, panel, 0, b, n*NR, k, n*NR)
-					product, sum := make([]float32, m*n*NR), make([]float32, m*n*NR)
-					for i := range sum {
-						sum[i] = float32(i % 5)
-					}
-					MatMulBF16(product, n*NR, a, k, panels, panel, m, k, n, &s)
-					MatMulAddBF16(sum, n*NR, a, k, panels, panel, m, k, n, &s)
-					for i := range sum {
-						require.Equal(t, float32(i%5)+product[i], sum[i], "element %d of %d rows, %d steps", i, m, k)
-					}
+	eachEngine(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(2, 3))
+		var s Scratch
+		for _, k := range []int{1, 2, 7, 64} {
+			for _, m := range []int{1, 15, RowBlock + 1} {
+				const n = 2
+				a, _ := uniform(rnd, m*k)
+				b, _ := uniform(rnd, k*n*NR)
+				panel := (k + 1) / 2 * NR
+				panels := make([]uint32, n*panel)
+				PackColsBF16(panels, panel, 0, b, n*NR, k, n*NR)
+				product, sum := make([]float32, m*n*NR), make([]float32, m*n*NR)
+				for i := range sum {
+					sum[i] = float32(i % 5)
+				}
+				MatMulBF16(product, n*NR, a, k, panels, panel, m, k, n, &s)
+				MatMulAddBF16(sum, n*NR, a, k, panels, panel, m, k, n, &s)
+				for i := range sum {
+					require.Equal(t, float32(i%5)+product[i], sum[i], "element %d of %d rows, %d steps", i, m, k)
 				}
 			}
-		})
-	}
+		}
+	})
 }

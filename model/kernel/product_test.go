@@ -17,7 +17,8 @@ var allDTypes = []DType{Float32, BFloat16, Int8}
 var interpreted func(t testing.TB) (restore func())
 
 // eachEngine runs f at every level, at the best level of vectors without the
-// instructions for bfloat16 and int8, and at level AMX by its interpreter.
+// instructions for bfloat16 and int8 and with bfloat16 by float32 arithmetic, and at
+// level AMX by its interpreter.
 func eachEngine(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	eachLevel(t, f)
@@ -25,6 +26,14 @@ func eachEngine(t *testing.T, f func(t *testing.T)) {
 		l := min(cpuHas.level, AVX512)
 		t.Run(l.String()+" alone", func(t *testing.T) {
 			defer setFeatures(features{level: l})()
+			f(t)
+		})
+	}
+	if cpuHas.bf16Dot {
+		t.Run("bfloat16 by float32", func(t *testing.T) {
+			x := cpuHas
+			x.level, x.bf16Dot = AVX512, false
+			defer setFeatures(x)()
 			f(t)
 		})
 	}
@@ -143,6 +152,47 @@ func TestLowPrecisionIsEqualAtEveryLevel(t *testing.T) {
 				sameBits(t, want, p.C, d, shape)
 			})
 		}
+	}
+}
+
+// TestBFloat16OfAnySizeIsEqualInEveryTile: where one processor multiplies bfloat16 by an
+// instruction and another by float32 arithmetic, denormals, overflow and infinities are
+// no exception.
+func TestBFloat16OfAnySizeIsEqualInEveryTile(t *testing.T) {
+	for n := range uint64(60) {
+		var want []float32
+		eachEngine(t, func(t *testing.T) {
+			if Active() == AMX || Active() == Generic { // sums of another order, and products of denormals
+				return
+			}
+			r := rand.New(rand.NewPCG(n, 13))
+			middle, spread := []int{127, 127, 64, 70}[n%4], []int{40, 250, 8, 30}[n%4]
+			value := func() uint16 { // products of the last two kinds are about the smallest normal number
+				return uint16(r.IntN(2)<<15 | (middle+r.IntN(spread)-spread/2)<<7 | r.IntN(128))
+			}
+			p := newProblem(r, BFloat16, 1+r.IntN(40), 1+r.IntN(90), 130, Epilogue(n%2), true)
+			for i := range p.W.BF16 {
+				p.W.BF16[i] = value()
+			}
+			for i := range p.M {
+				for k := range p.W.K {
+					p.A[i*p.LDA+k] = math.Float32frombits(uint32(value())<<16 | r.Uint32()&0xffff)
+				}
+			}
+			for j := range p.Bias {
+				p.Bias[j] = math.Float32frombits(uint32(value())<<16|r.Uint32()&0xffff) * 0x1p-60
+			}
+			p.All(&Scratch{})
+			for i, v := range p.C {
+				if v != v {
+					p.C[i] = 0 // whatever a NaN is made of
+				}
+			}
+			if want == nil {
+				want = p.C
+			}
+			sameBits(t, want, p.C, n)
+		})
 	}
 }
 

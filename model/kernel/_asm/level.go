@@ -12,6 +12,7 @@ type level struct {
 // on with the next best.
 var levels = []level{
 	{"AMX", "active.level >= AMX"},
+	{"AVX512BF16Dot", "active.bf16Dot"},
 	{"AVX512BF16", "active.bf16"},
 	{"AVX512VNNI", "active.vnni"},
 	{"AVX512", "active.level >= AVX512"},

@@ -6,7 +6,7 @@ func peak(a *Asm) {
 	peakLoop(a, "Float32", "AVX512", 28, 16, "float32 multiply-adds of 16 lanes", func(i int) {
 		a.I("VFMADD231PS", Z(28), Z(29), Z(i))
 	})
-	peakLoop(a, "BFloat16", "AVX512BF16", 28, 32, "bfloat16 dot products of 16 pairs", func(i int) {
+	peakLoop(a, "BFloat16", "AVX512BF16Dot", 28, 32, "bfloat16 dot products of 16 pairs", func(i int) {
 		a.VDPBF16PS(28, 29, i)
 	})
 	peakLoop(a, "Int8", "AVX512VNNI", 28, 64, "int8 dot products of 16 quads", func(i int) {

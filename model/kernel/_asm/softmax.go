@@ -61,8 +61,11 @@ var (
 	softTail = edge{softLast, "use1", "use1", "store1"}
 )
 
-// flushToZero is the bit of MXCSR that makes denormal results zero.
-const flushToZero = 0x8000
+// Bits of MXCSR: denormal results become zero, and denormal operands are taken for it.
+const (
+	flushToZero      = 0x8000
+	denormalsAreZero = 0x0040
+)
 
 // softmax writes the softmax of rows with a range of columns each.
 func softmax(a *Asm) {

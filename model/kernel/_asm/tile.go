@@ -10,7 +10,7 @@ import "fmt"
 func tiles(a *Asm) {
 	for _, k := range []kind{
 		{"Float32", "AVX512", "float32", stepF32, storeFloats},
-		{"BFloat16", "AVX512BF16", "bfloat16 pairs", stepBF16, storeFloats},
+		{"BFloat16", "AVX512BF16Dot", "bfloat16 pairs", stepBF16, storeFloats},
 		{"Int8", "AVX512VNNI", "int8 quads", stepInt8, dequantise512},
 	} {
 		tile{
@@ -104,6 +104,7 @@ type tile struct {
 	unroll        int
 	aStep         int  // bytes of A a step
 	zero          bool // accumulators begin at zero, not at the bias
+	flush         bool // denormal operands and sums of the steps are zero
 	setup         func(a *Asm)
 	step          func(a *Asm, mr, u int) // the u-th of unroll steps
 	store         func(a *Asm, t tile, mr, nv int)
@@ -115,8 +116,18 @@ func (t tile) label(mr int) string { return rowsLabel(t.name(), mr) }
 
 func (t tile) write(a *Asm) {
 	a.tiles = append(a.tiles, Tile{format: t.format, level: t.level, rows: t.rows, bytes: t.span, words: t.aStep / 4, wide: t.wide})
-	a.Func(t.name(), "(args *TileArgs)", t.name()+" "+t.doc, 0, 8)
+	frame := 0
+	if t.flush {
+		frame = 8 // MXCSR of the caller, and ours
+	}
+	a.Func(t.name(), "(args *TileArgs)", t.name()+" "+t.doc, frame, 8)
 	prologue(a)
+	if t.flush {
+		a.I("STMXCSR", At(0, "SP"))
+		a.I("MOVL", At(0, "SP"), regTmp)
+		a.I("ORL", Imm(flushToZero|denormalsAreZero), regTmp)
+		a.I("MOVL", regTmp, At(4, "SP"))
+	}
 	if t.setup != nil {
 		t.setup(a)
 	}
@@ -168,10 +179,16 @@ func (t tile) writeRows(a *Asm, mr int) {
 	}
 	setRows(a, mr)
 	t.prefetchC(a, mr)
+	if t.flush {
+		a.I("LDMXCSR", At(4, "SP"))
+	}
 	steps(a, t.unroll, func(u int) { t.step(a, mr, u) }, func(n int) {
 		advance(a, mr, t.aStep*n)
 		a.I("ADDQ", Imm(128*n), regW)
 	})
+	if t.flush {
+		a.I("LDMXCSR", At(0, "SP"))
+	}
 	t.store(a, t, mr, 2)
 	a.I("MOVQ", tileArg("K"), regTmp) // back to the first step, down to the next rows
 	a.I("IMUL3Q", Imm(t.aStep), regTmp, regTmp)

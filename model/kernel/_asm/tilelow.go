@@ -2,15 +2,19 @@ package main
 
 // tilesLow writes the tiles of low precision for processors without the
 // instructions for them. A step takes eight bytes of A, converted beforehand:
-// two floats that hold bfloat16, or four int16.
+// two floats that hold bfloat16, or four int16. Those of bfloat16 take denormals for
+// zero, as VDPBF16PS does whatever MXCSR says, so that the bits are its bits.
 func tilesLow(a *Asm) {
 	tile{
 		format: "BFloat16", level: "AVX512", doc: "computes one panel of bfloat16 pairs by float32 arithmetic.",
-		reg: Z, size: 64, span: 128, rows: 14, unroll: 2, aStep: 8, store: storeFloats,
+		reg: Z, size: 64, span: 128, rows: 14, unroll: 2, aStep: 8, flush: true, store: storeFloats,
 		setup: func(a *Asm) { upperHalves(a, "Z31") },
 		step: func(a *Asm, mr, u int) {
 			for _, odd := range []bool{true, false} {
 				for h := range 2 {
+					if odd {
+						a.I("PREFETCHT0", At(128*u+64*h+prefetch, regW))
+					}
 					if w := At(128*u+64*h, regW); odd {
 						a.I("VPANDD", w, Z(31), Z(28+h))
 					} else {
@@ -23,9 +27,10 @@ func tilesLow(a *Asm) {
 	}.write(a)
 	tile{
 		format: "BFloat16", level: "AVX2", doc: "computes half a panel, 16 columns, of bfloat16 pairs by float32 arithmetic.",
-		reg: Y, size: 32, span: 64, rows: 6, unroll: 2, aStep: 8, store: storeFloats,
+		reg: Y, size: 32, span: 64, rows: 6, unroll: 2, aStep: 8, flush: true, store: storeFloats,
 		setup: func(a *Asm) { upperHalves(a, "Y15") },
 		step: func(a *Asm, mr, u int) {
+			a.I("PREFETCHT0", At(128*u+prefetch, regW))
 			for _, odd := range []bool{true, false} {
 				for h := range 2 {
 					if w := At(128*u+32*h, regW); odd {
@@ -69,6 +74,7 @@ func multiplyHalf(a *Asm, mr, u int, odd bool, reg func(int) string, w, b int) {
 // stepInt16 keeps two partial sums a column: those of the first and of the last
 // two of each quad.
 func stepInt16(a *Asm, mr, u int) {
+	a.I("PREFETCHT0", At(128*u+prefetch, regW))
 	a.I("VPMOVSXBW", At(128*u, regW), Y(12))
 	a.I("VPMOVSXBW", At(128*u+16, regW), Y(13))
 	for i := range mr {

@@ -30,7 +30,19 @@ func WidenBF16AVX2(dst *float32, src *uint16, n int)
 //go:noescape
 func BF16RowAVX512BF16(dst *uint32, src *float32, k int)
 
-// BF16FloatsAVX2 rounds floats, a positive multiple of 8, to the floats that
+// BF16FloatsAVX512BF16 rounds floats, a positive multiple of 16, to the floats
+// that bfloat16 can hold.
+//
+//go:noescape
+func BF16FloatsAVX512BF16(dst *uint32, src *float32, n int)
+
+// BF16FloatsAVX512 rounds floats, a positive multiple of 16, to the floats that
+// bfloat16 can hold.
+//
+//go:noescape
+func BF16FloatsAVX512(dst *uint32, src *float32, n int)
+
+// BF16FloatsAVX2 rounds floats, a positive multiple of 16, to the floats that
 // bfloat16 can hold.
 //
 //go:noescape

@@ -198,6 +198,62 @@ bf16RowDone:
 	VZEROUPPER
 	RET
 
+// func BF16FloatsAVX512BF16(dst *uint32, src *float32, n int)
+TEXT ·BF16FloatsAVX512BF16(SB), NOSPLIT, $0-24
+	MOVQ           dst+0(FP), DI
+	MOVQ           src+8(FP), SI
+	MOVQ           n+16(FP), CX
+
+sixteen5:
+	VMOVUPS        (SI), Z0
+	LONG $0x487ef262; WORD $0xc072 // VCVTNEPS2BF16 Z0, Y0
+	VPMOVZXWD      Y0, Z0
+	VPSLLD         $16, Z0, Z0
+	VMOVDQU32      Z0, (DI)
+	ADDQ           $64, SI
+	ADDQ           $64, DI
+	SUBQ           $16, CX
+	JNE            sixteen5
+	VZEROUPPER
+	RET
+
+// func BF16FloatsAVX512(dst *uint32, src *float32, n int)
+TEXT ·BF16FloatsAVX512(SB), NOSPLIT, $0-24
+	MOVQ           dst+0(FP), DI
+	MOVQ           src+8(FP), SI
+	MOVQ           n+16(FP), CX
+	MOVL           $0x7fff, AX
+	VPBROADCASTD   AX, Z9
+	MOVL           $1, AX
+	VPBROADCASTD   AX, Z10
+	MOVL           $0xffff0000, AX
+	VPBROADCASTD   AX, Z11
+	MOVL           $0x80000000, AX
+	VPBROADCASTD   AX, Z12
+	MOVL           $0x7f800000, AX
+	VPBROADCASTD   AX, Z13
+	MOVL           $0x00400000, AX
+	VPBROADCASTD   AX, Z14
+
+sixteen6:
+	VMOVDQU32      (SI), Z0
+	VPSRLD         $16, Z0, Z1
+	VPANDD         Z10, Z1, Z1
+	VPADDD         Z9, Z0, Z2
+	VPADDD         Z1, Z2, Z2
+	VCMPPS         $3, Z0, Z0, K1
+	VPORD          Z14, Z0, K1, Z2
+	VPTESTNMD      Z13, Z0, K2
+	VPANDD         Z12, Z0, K2, Z2
+	VPANDD         Z11, Z2, Z2
+	VMOVDQU32      Z2, (DI)
+	ADDQ           $64, SI
+	ADDQ           $64, DI
+	SUBQ           $16, CX
+	JNE            sixteen6
+	VZEROUPPER
+	RET
+
 // func BF16FloatsAVX2(dst *uint32, src *float32, n int)
 TEXT ·BF16FloatsAVX2(SB), NOSPLIT, $0-24
 	MOVQ           dst+0(FP), DI

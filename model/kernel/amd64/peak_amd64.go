@@ -10,11 +10,11 @@ package amd64
 //go:noescape
 func PeakFloat32AVX512(n int)
 
-// PeakBFloat16AVX512BF16 performs n times 28 independent bfloat16 dot products
-// of 16 pairs.
+// PeakBFloat16AVX512BF16Dot performs n times 28 independent bfloat16 dot
+// products of 16 pairs.
 //
 //go:noescape
-func PeakBFloat16AVX512BF16(n int)
+func PeakBFloat16AVX512BF16Dot(n int)
 
 // PeakInt8AVX512VNNI performs n times 28 independent int8 dot products of 16
 // quads.

@@ -15,16 +15,16 @@ func TileFloat32AVX512(args *TileArgs)
 //go:noescape
 func TileWideFloat32AVX512(args *TileArgs)
 
-// TileBFloat16AVX512BF16 computes one panel for operands of bfloat16 pairs.
+// TileBFloat16AVX512BF16Dot computes one panel for operands of bfloat16 pairs.
 //
 //go:noescape
-func TileBFloat16AVX512BF16(args *TileArgs)
+func TileBFloat16AVX512BF16Dot(args *TileArgs)
 
-// TileWideBFloat16AVX512BF16 computes four neighbouring panels for one to three
-// rows of bfloat16 pairs.
+// TileWideBFloat16AVX512BF16Dot computes four neighbouring panels for one to
+// three rows of bfloat16 pairs.
 //
 //go:noescape
-func TileWideBFloat16AVX512BF16(args *TileArgs)
+func TileWideBFloat16AVX512BF16Dot(args *TileArgs)
 
 // TileInt8AVX512VNNI computes one panel for operands of int8 quads.
 //

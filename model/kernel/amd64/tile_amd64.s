@@ -4840,8 +4840,8 @@ stored116:
 	VZEROUPPER
 	RET
 
-// func TileBFloat16AVX512BF16(args *TileArgs)
-TEXT ·TileBFloat16AVX512BF16(SB), NOSPLIT, $0-8
+// func TileBFloat16AVX512BF16Dot(args *TileArgs)
+TEXT ·TileBFloat16AVX512BF16Dot(SB), NOSPLIT, $0-8
 	MOVQ           args+0(FP), SI
 	MOVQ           TileArgs_C(SI), DI
 	MOVQ           TileArgs_LDC(SI), DX
@@ -4850,34 +4850,34 @@ TEXT ·TileBFloat16AVX512BF16(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_Tiles(SI), R13
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $14
-	JEQ            TileBFloat16AVX512BF16Rows14
+	JEQ            TileBFloat16AVX512BF16DotRows14
 	CMPQ           R15, $13
-	JEQ            TileBFloat16AVX512BF16Rows13
+	JEQ            TileBFloat16AVX512BF16DotRows13
 	CMPQ           R15, $12
-	JEQ            TileBFloat16AVX512BF16Rows12
+	JEQ            TileBFloat16AVX512BF16DotRows12
 	CMPQ           R15, $11
-	JEQ            TileBFloat16AVX512BF16Rows11
+	JEQ            TileBFloat16AVX512BF16DotRows11
 	CMPQ           R15, $10
-	JEQ            TileBFloat16AVX512BF16Rows10
+	JEQ            TileBFloat16AVX512BF16DotRows10
 	CMPQ           R15, $9
-	JEQ            TileBFloat16AVX512BF16Rows9
+	JEQ            TileBFloat16AVX512BF16DotRows9
 	CMPQ           R15, $8
-	JEQ            TileBFloat16AVX512BF16Rows8
+	JEQ            TileBFloat16AVX512BF16DotRows8
 	CMPQ           R15, $7
-	JEQ            TileBFloat16AVX512BF16Rows7
+	JEQ            TileBFloat16AVX512BF16DotRows7
 	CMPQ           R15, $6
-	JEQ            TileBFloat16AVX512BF16Rows6
+	JEQ            TileBFloat16AVX512BF16DotRows6
 	CMPQ           R15, $5
-	JEQ            TileBFloat16AVX512BF16Rows5
+	JEQ            TileBFloat16AVX512BF16DotRows5
 	CMPQ           R15, $4
-	JEQ            TileBFloat16AVX512BF16Rows4
+	JEQ            TileBFloat16AVX512BF16DotRows4
 	CMPQ           R15, $3
-	JEQ            TileBFloat16AVX512BF16Rows3
+	JEQ            TileBFloat16AVX512BF16DotRows3
 	CMPQ           R15, $2
-	JEQ            TileBFloat16AVX512BF16Rows2
-	JMP            TileBFloat16AVX512BF16Rows1
+	JEQ            TileBFloat16AVX512BF16DotRows2
+	JMP            TileBFloat16AVX512BF16DotRows1
 
-TileBFloat16AVX512BF16Rows14:
+TileBFloat16AVX512BF16DotRows14:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -5346,13 +5346,13 @@ stored123:
 	IMUL3Q         $14, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows14
+	JNE            TileBFloat16AVX512BF16DotRows14
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows13:
+TileBFloat16AVX512BF16DotRows13:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -5793,13 +5793,13 @@ stored130:
 	IMUL3Q         $13, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows13
+	JNE            TileBFloat16AVX512BF16DotRows13
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows12:
+TileBFloat16AVX512BF16DotRows12:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -6208,13 +6208,13 @@ stored137:
 	IMUL3Q         $12, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows12
+	JNE            TileBFloat16AVX512BF16DotRows12
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows11:
+TileBFloat16AVX512BF16DotRows11:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -6595,13 +6595,13 @@ stored144:
 	IMUL3Q         $11, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows11
+	JNE            TileBFloat16AVX512BF16DotRows11
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows10:
+TileBFloat16AVX512BF16DotRows10:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -6954,13 +6954,13 @@ stored151:
 	IMUL3Q         $10, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows10
+	JNE            TileBFloat16AVX512BF16DotRows10
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows9:
+TileBFloat16AVX512BF16DotRows9:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -7281,13 +7281,13 @@ stored158:
 	IMUL3Q         $9, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows9
+	JNE            TileBFloat16AVX512BF16DotRows9
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows8:
+TileBFloat16AVX512BF16DotRows8:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -7580,13 +7580,13 @@ stored165:
 	IMUL3Q         $8, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows8
+	JNE            TileBFloat16AVX512BF16DotRows8
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows7:
+TileBFloat16AVX512BF16DotRows7:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -7851,13 +7851,13 @@ stored172:
 	IMUL3Q         $7, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows7
+	JNE            TileBFloat16AVX512BF16DotRows7
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows6:
+TileBFloat16AVX512BF16DotRows6:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -8090,13 +8090,13 @@ stored179:
 	IMUL3Q         $6, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows6
+	JNE            TileBFloat16AVX512BF16DotRows6
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows5:
+TileBFloat16AVX512BF16DotRows5:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -8301,13 +8301,13 @@ stored186:
 	IMUL3Q         $5, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows5
+	JNE            TileBFloat16AVX512BF16DotRows5
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows4:
+TileBFloat16AVX512BF16DotRows4:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -8484,13 +8484,13 @@ stored193:
 	IMUL3Q         $4, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows4
+	JNE            TileBFloat16AVX512BF16DotRows4
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows3:
+TileBFloat16AVX512BF16DotRows3:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -8635,13 +8635,13 @@ stored200:
 	IMUL3Q         $3, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows3
+	JNE            TileBFloat16AVX512BF16DotRows3
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows2:
+TileBFloat16AVX512BF16DotRows2:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -8758,13 +8758,13 @@ stored207:
 	IMUL3Q         $2, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows2
+	JNE            TileBFloat16AVX512BF16DotRows2
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
-	JEQ            TileBFloat16AVX512BF16Done
+	JEQ            TileBFloat16AVX512BF16DotDone
 
-TileBFloat16AVX512BF16Rows1:
+TileBFloat16AVX512BF16DotRows1:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Bias(SI), R15
 	VMOVUPS        (R15), Z0
@@ -8853,17 +8853,17 @@ stored214:
 	IMUL3Q         $1, R8, R15
 	ADDQ           R15, AX
 	DECQ           R13
-	JNE            TileBFloat16AVX512BF16Rows1
+	JNE            TileBFloat16AVX512BF16DotRows1
 	MOVQ           TileArgs_Small(SI), R13
 	MOVQ           $0, TileArgs_Small(SI)
 	TESTQ          R13, R13
 
-TileBFloat16AVX512BF16Done:
+TileBFloat16AVX512BF16DotDone:
 	VZEROUPPER
 	RET
 
-// func TileWideBFloat16AVX512BF16(args *TileArgs)
-TEXT ·TileWideBFloat16AVX512BF16(SB), NOSPLIT, $0-8
+// func TileWideBFloat16AVX512BF16Dot(args *TileArgs)
+TEXT ·TileWideBFloat16AVX512BF16Dot(SB), NOSPLIT, $0-8
 	MOVQ           args+0(FP), SI
 	MOVQ           TileArgs_C(SI), DI
 	MOVQ           TileArgs_LDC(SI), DX
@@ -8872,12 +8872,12 @@ TEXT ·TileWideBFloat16AVX512BF16(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_Tiles(SI), R13
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $3
-	JEQ            TileWideBFloat16AVX512BF16Rows3
+	JEQ            TileWideBFloat16AVX512BF16DotRows3
 	CMPQ           R15, $2
-	JEQ            TileWideBFloat16AVX512BF16Rows2
-	JMP            TileWideBFloat16AVX512BF16Rows1
+	JEQ            TileWideBFloat16AVX512BF16DotRows2
+	JMP            TileWideBFloat16AVX512BF16DotRows1
 
-TileWideBFloat16AVX512BF16Rows3:
+TileWideBFloat16AVX512BF16DotRows3:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Panel(SI), R15
 	LEAQ           (BX)(R15*1), R9
@@ -9222,7 +9222,7 @@ stored220:
 	VZEROUPPER
 	RET
 
-TileWideBFloat16AVX512BF16Rows2:
+TileWideBFloat16AVX512BF16DotRows2:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Panel(SI), R15
 	LEAQ           (BX)(R15*1), R9
@@ -9488,7 +9488,7 @@ stored226:
 	VZEROUPPER
 	RET
 
-TileWideBFloat16AVX512BF16Rows1:
+TileWideBFloat16AVX512BF16DotRows1:
 	MOVQ           TileArgs_W(SI), BX
 	MOVQ           TileArgs_Panel(SI), R15
 	LEAQ           (BX)(R15*1), R9
@@ -17857,13 +17857,17 @@ TileFloat32AVX2Done:
 	RET
 
 // func TileBFloat16AVX512(args *TileArgs)
-TEXT ·TileBFloat16AVX512(SB), NOSPLIT, $0-8
+TEXT ·TileBFloat16AVX512(SB), NOSPLIT, $8-8
 	MOVQ           args+0(FP), SI
 	MOVQ           TileArgs_C(SI), DI
 	MOVQ           TileArgs_LDC(SI), DX
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	STMXCSR        (SP)
+	MOVL           (SP), R15
+	ORL            $32832, R15
+	MOVL           R15, 4(SP)
 	MOVL           $0xffff0000, R15
 	VMOVD          R15, X31
 	VPBROADCASTD   X31, Z31
@@ -17981,12 +17985,15 @@ TileBFloat16AVX512Rows14:
 	PREFETCHT0     64(R15)
 
 noadd391:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail393
 
 loop392:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -18074,7 +18081,9 @@ loop392:
 	VBROADCASTSS   (R12)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z26
 	VFMADD231PS    Z29, Z30, Z27
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -18176,7 +18185,9 @@ tail393:
 	JEQ            done395
 
 single394:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -18274,6 +18285,7 @@ single394:
 	JNE            single394
 
 done395:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store396
 	VADDPS         (DI), Z0, Z0
@@ -18485,12 +18497,15 @@ TileBFloat16AVX512Rows13:
 	PREFETCHT0     64(R15)
 
 noadd398:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail400
 
 loop399:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -18572,7 +18587,9 @@ loop399:
 	VBROADCASTSS   (R12), Z30
 	VFMADD231PS    Z28, Z30, Z24
 	VFMADD231PS    Z29, Z30, Z25
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -18668,7 +18685,9 @@ tail400:
 	JEQ            done402
 
 single401:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -18760,6 +18779,7 @@ single401:
 	JNE            single401
 
 done402:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store403
 	VADDPS         (DI), Z0, Z0
@@ -18956,12 +18976,15 @@ TileBFloat16AVX512Rows12:
 	PREFETCHT0     64(R15)
 
 noadd405:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail407
 
 loop406:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -19037,7 +19060,9 @@ loop406:
 	VBROADCASTSS   (R11)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z22
 	VFMADD231PS    Z29, Z30, Z23
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -19126,7 +19151,9 @@ tail407:
 	JEQ            done409
 
 single408:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -19211,6 +19238,7 @@ single408:
 	JNE            single408
 
 done409:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store410
 	VADDPS         (DI), Z0, Z0
@@ -19394,12 +19422,15 @@ TileBFloat16AVX512Rows11:
 	PREFETCHT0     64(R15)
 
 noadd412:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail414
 
 loop413:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -19469,7 +19500,9 @@ loop413:
 	VBROADCASTSS   (R11)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z20
 	VFMADD231PS    Z29, Z30, Z21
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -19552,7 +19585,9 @@ tail414:
 	JEQ            done416
 
 single415:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -19631,6 +19666,7 @@ single415:
 	JNE            single415
 
 done416:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store417
 	VADDPS         (DI), Z0, Z0
@@ -19801,12 +19837,15 @@ TileBFloat16AVX512Rows10:
 	PREFETCHT0     64(R15)
 
 noadd419:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail421
 
 loop420:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -19870,7 +19909,9 @@ loop420:
 	VBROADCASTSS   (R11), Z30
 	VFMADD231PS    Z28, Z30, Z18
 	VFMADD231PS    Z29, Z30, Z19
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -19947,7 +19988,9 @@ tail421:
 	JEQ            done423
 
 single422:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20020,6 +20063,7 @@ single422:
 	JNE            single422
 
 done423:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store424
 	VADDPS         (DI), Z0, Z0
@@ -20175,12 +20219,15 @@ TileBFloat16AVX512Rows9:
 	PREFETCHT0     64(R15)
 
 noadd426:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail428
 
 loop427:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20238,7 +20285,9 @@ loop427:
 	VBROADCASTSS   (R10)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z16
 	VFMADD231PS    Z29, Z30, Z17
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20308,7 +20357,9 @@ tail428:
 	JEQ            done430
 
 single429:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20374,6 +20425,7 @@ single429:
 	JNE            single429
 
 done430:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store431
 	VADDPS         (DI), Z0, Z0
@@ -20516,12 +20568,15 @@ TileBFloat16AVX512Rows8:
 	PREFETCHT0     64(R15)
 
 noadd433:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail435
 
 loop434:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20573,7 +20628,9 @@ loop434:
 	VBROADCASTSS   (R10)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z14
 	VFMADD231PS    Z29, Z30, Z15
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20637,7 +20694,9 @@ tail435:
 	JEQ            done437
 
 single436:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20697,6 +20756,7 @@ single436:
 	JNE            single436
 
 done437:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store438
 	VADDPS         (DI), Z0, Z0
@@ -20826,12 +20886,15 @@ TileBFloat16AVX512Rows7:
 	PREFETCHT0     64(R15)
 
 noadd440:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail442
 
 loop441:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20877,7 +20940,9 @@ loop441:
 	VBROADCASTSS   (R10), Z30
 	VFMADD231PS    Z28, Z30, Z12
 	VFMADD231PS    Z29, Z30, Z13
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20935,7 +21000,9 @@ tail442:
 	JEQ            done444
 
 single443:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -20989,6 +21056,7 @@ single443:
 	JNE            single443
 
 done444:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store445
 	VADDPS         (DI), Z0, Z0
@@ -21103,12 +21171,15 @@ TileBFloat16AVX512Rows6:
 	PREFETCHT0     64(R15)
 
 noadd447:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail449
 
 loop448:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21148,7 +21219,9 @@ loop448:
 	VBROADCASTSS   (R9)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z10
 	VFMADD231PS    Z29, Z30, Z11
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21199,7 +21272,9 @@ tail449:
 	JEQ            done451
 
 single450:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21246,6 +21321,7 @@ single450:
 	JNE            single450
 
 done451:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store452
 	VADDPS         (DI), Z0, Z0
@@ -21347,12 +21423,15 @@ TileBFloat16AVX512Rows5:
 	PREFETCHT0     64(R15)
 
 noadd454:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail456
 
 loop455:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21386,7 +21465,9 @@ loop455:
 	VBROADCASTSS   (R9)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z8
 	VFMADD231PS    Z29, Z30, Z9
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21431,7 +21512,9 @@ tail456:
 	JEQ            done458
 
 single457:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21472,6 +21555,7 @@ single457:
 	JNE            single457
 
 done458:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store459
 	VADDPS         (DI), Z0, Z0
@@ -21560,12 +21644,15 @@ TileBFloat16AVX512Rows4:
 	PREFETCHT0     64(R15)
 
 noadd461:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail463
 
 loop462:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21593,7 +21680,9 @@ loop462:
 	VBROADCASTSS   (R9), Z30
 	VFMADD231PS    Z28, Z30, Z6
 	VFMADD231PS    Z29, Z30, Z7
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21632,7 +21721,9 @@ tail463:
 	JEQ            done465
 
 single464:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21667,6 +21758,7 @@ single464:
 	JNE            single464
 
 done465:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store466
 	VADDPS         (DI), Z0, Z0
@@ -21740,12 +21832,15 @@ TileBFloat16AVX512Rows3:
 	PREFETCHT0     64(R15)
 
 noadd468:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail470
 
 loop469:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21767,7 +21862,9 @@ loop469:
 	VBROADCASTSS   (AX)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z4
 	VFMADD231PS    Z29, Z30, Z5
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21799,7 +21896,9 @@ tail470:
 	JEQ            done472
 
 single471:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21827,6 +21926,7 @@ single471:
 	JNE            single471
 
 done472:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store473
 	VADDPS         (DI), Z0, Z0
@@ -21887,12 +21987,15 @@ TileBFloat16AVX512Rows2:
 	PREFETCHT0     64(R15)
 
 noadd475:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail477
 
 loop476:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21908,7 +22011,9 @@ loop476:
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z2
 	VFMADD231PS    Z29, Z30, Z3
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21934,7 +22039,9 @@ tail477:
 	JEQ            done479
 
 single478:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -21956,6 +22063,7 @@ single478:
 	JNE            single478
 
 done479:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store480
 	VADDPS         (DI), Z0, Z0
@@ -22003,12 +22111,15 @@ TileBFloat16AVX512Rows1:
 	PREFETCHT0     64(R15)
 
 noadd482:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail484
 
 loop483:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -22018,7 +22129,9 @@ loop483:
 	VBROADCASTSS   (AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
 	VFMADD231PS    Z29, Z30, Z1
+	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
+	PREFETCHT0     8384(BX)
 	VPANDD         192(BX), Z31, Z29
 	VBROADCASTSS   12(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -22038,7 +22151,9 @@ tail484:
 	JEQ            done486
 
 single485:
+	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
+	PREFETCHT0     8256(BX)
 	VPANDD         64(BX), Z31, Z29
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
@@ -22054,6 +22169,7 @@ single485:
 	JNE            single485
 
 done486:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store487
 	VADDPS         (DI), Z0, Z0
@@ -22085,13 +22201,17 @@ TileBFloat16AVX512Done:
 	RET
 
 // func TileBFloat16AVX2(args *TileArgs)
-TEXT ·TileBFloat16AVX2(SB), NOSPLIT, $0-8
+TEXT ·TileBFloat16AVX2(SB), NOSPLIT, $8-8
 	MOVQ           args+0(FP), SI
 	MOVQ           TileArgs_C(SI), DI
 	MOVQ           TileArgs_LDC(SI), DX
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	STMXCSR        (SP)
+	MOVL           (SP), R15
+	ORL            $32832, R15
+	MOVL           R15, 4(SP)
 	MOVL           $0xffff0000, R15
 	VMOVD          R15, X15
 	VPBROADCASTD   X15, Y15
@@ -22141,11 +22261,13 @@ TileBFloat16AVX2Rows6:
 	PREFETCHT0     (R15)
 
 noadd489:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail491
 
 loop490:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22188,6 +22310,7 @@ loop490:
 	VBROADCASTSS   (R9)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y10
 	VFMADD231PS    Y13, Y14, Y11
+	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
 	VBROADCASTSS   12(AX), Y14
@@ -22241,6 +22364,7 @@ tail491:
 	JEQ            done493
 
 single492:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22290,6 +22414,7 @@ single492:
 	JNE            single492
 
 done493:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store494
 	VADDPS         (DI), Y0, Y0
@@ -22386,11 +22511,13 @@ TileBFloat16AVX2Rows5:
 	PREFETCHT0     (R15)
 
 noadd496:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail498
 
 loop497:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22427,6 +22554,7 @@ loop497:
 	VBROADCASTSS   (R9)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y8
 	VFMADD231PS    Y13, Y14, Y9
+	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
 	VBROADCASTSS   12(AX), Y14
@@ -22474,6 +22602,7 @@ tail498:
 	JEQ            done500
 
 single499:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22517,6 +22646,7 @@ single499:
 	JNE            single499
 
 done500:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store501
 	VADDPS         (DI), Y0, Y0
@@ -22601,11 +22731,13 @@ TileBFloat16AVX2Rows4:
 	PREFETCHT0     (R15)
 
 noadd503:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail505
 
 loop504:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22636,6 +22768,7 @@ loop504:
 	VBROADCASTSS   (R9), Y14
 	VFMADD231PS    Y12, Y14, Y6
 	VFMADD231PS    Y13, Y14, Y7
+	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
 	VBROADCASTSS   12(AX), Y14
@@ -22677,6 +22810,7 @@ tail505:
 	JEQ            done507
 
 single506:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22714,6 +22848,7 @@ single506:
 	JNE            single506
 
 done507:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store508
 	VADDPS         (DI), Y0, Y0
@@ -22784,11 +22919,13 @@ TileBFloat16AVX2Rows3:
 	PREFETCHT0     (R15)
 
 noadd510:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail512
 
 loop511:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22813,6 +22950,7 @@ loop511:
 	VBROADCASTSS   (AX)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y4
 	VFMADD231PS    Y13, Y14, Y5
+	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
 	VBROADCASTSS   12(AX), Y14
@@ -22847,6 +22985,7 @@ tail512:
 	JEQ            done514
 
 single513:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22877,6 +23016,7 @@ single513:
 	JNE            single513
 
 done514:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store515
 	VADDPS         (DI), Y0, Y0
@@ -22935,11 +23075,13 @@ TileBFloat16AVX2Rows2:
 	PREFETCHT0     (R15)
 
 noadd517:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail519
 
 loop518:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -22958,6 +23100,7 @@ loop518:
 	VBROADCASTSS   (AX)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y2
 	VFMADD231PS    Y13, Y14, Y3
+	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
 	VBROADCASTSS   12(AX), Y14
@@ -22986,6 +23129,7 @@ tail519:
 	JEQ            done521
 
 single520:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -23010,6 +23154,7 @@ single520:
 	JNE            single520
 
 done521:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store522
 	VADDPS         (DI), Y0, Y0
@@ -23056,11 +23201,13 @@ TileBFloat16AVX2Rows1:
 	PREFETCHT0     (R15)
 
 noadd524:
+	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
 	JLT            tail526
 
 loop525:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -23073,6 +23220,7 @@ loop525:
 	VBROADCASTSS   (AX), Y14
 	VFMADD231PS    Y12, Y14, Y0
 	VFMADD231PS    Y13, Y14, Y1
+	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
 	VBROADCASTSS   12(AX), Y14
@@ -23095,6 +23243,7 @@ tail526:
 	JEQ            done528
 
 single527:
+	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
 	VBROADCASTSS   4(AX), Y14
@@ -23113,6 +23262,7 @@ single527:
 	JNE            single527
 
 done528:
+	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
 	JEQ            store529
 	VADDPS         (DI), Y0, Y0
@@ -23201,6 +23351,7 @@ noadd531:
 	JLT            tail533
 
 loop532:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -23233,6 +23384,7 @@ loop532:
 	VPADDD         Y15, Y10, Y10
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y11, Y11
+	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
 	VPBROADCASTQ   8(AX), Y14
@@ -23276,6 +23428,7 @@ tail533:
 	JEQ            done535
 
 single534:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -23486,6 +23639,7 @@ noadd538:
 	JLT            tail540
 
 loop539:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -23513,6 +23667,7 @@ loop539:
 	VPADDD         Y15, Y8, Y8
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y9, Y9
+	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
 	VPBROADCASTQ   8(AX), Y14
@@ -23551,6 +23706,7 @@ tail540:
 	JEQ            done542
 
 single541:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -23733,6 +23889,7 @@ noadd545:
 	JLT            tail547
 
 loop546:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -23755,6 +23912,7 @@ loop546:
 	VPADDD         Y15, Y6, Y6
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y7, Y7
+	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
 	VPBROADCASTQ   8(AX), Y14
@@ -23788,6 +23946,7 @@ tail547:
 	JEQ            done549
 
 single548:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -23940,6 +24099,7 @@ noadd552:
 	JLT            tail554
 
 loop553:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -23957,6 +24117,7 @@ loop553:
 	VPADDD         Y15, Y4, Y4
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y5, Y5
+	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
 	VPBROADCASTQ   8(AX), Y14
@@ -23984,6 +24145,7 @@ tail554:
 	JEQ            done556
 
 single555:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -24107,6 +24269,7 @@ noadd559:
 	JLT            tail561
 
 loop560:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -24119,6 +24282,7 @@ loop560:
 	VPADDD         Y15, Y2, Y2
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y3, Y3
+	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
 	VPBROADCASTQ   8(AX), Y14
@@ -24141,6 +24305,7 @@ tail561:
 	JEQ            done563
 
 single562:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -24236,6 +24401,7 @@ noadd566:
 	JLT            tail568
 
 loop567:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
@@ -24243,6 +24409,7 @@ loop567:
 	VPADDD         Y15, Y0, Y0
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y1, Y1
+	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
 	VPBROADCASTQ   8(AX), Y14
@@ -24260,6 +24427,7 @@ tail568:
 	JEQ            done570
 
 single569:
+	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
 	VPBROADCASTQ   (AX), Y14
