@@ -106,6 +106,18 @@ func (a *args) bind(fn string, need int, params ...string) ([]Value, error) {
 	return out, nil
 }
 
+// takes is a filter, test or method of a value and its arguments, which are bound to params before f.
+func takes[R any](f func(st *state, in Value, b []Value) (R, error), fn string, need int,
+	params ...string) func(*state, Value, *args) (R, error) {
+	return func(st *state, in Value, a *args) (r R, err error) {
+		b, err := a.bind(fn, need, params...)
+		if err != nil {
+			return r, err
+		}
+		return f(st, in, b)
+	}
+}
+
 func isAbsent(v Value) bool { _, ok := v.(absent); return ok }
 
 // orDefault is v, or def when the parameter got no argument.

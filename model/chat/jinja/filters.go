@@ -15,49 +15,49 @@ type filterFunc func(st *state, in Value, a *args) (Value, error)
 // filters are the filters of Jinja2, with transformers' tojson.
 var filters = map[string]filterFunc{
 	"abs":         filterAbs,
-	"attr":        filterAttr,
-	"batch":       filterBatch,
+	"attr":        takes(filterAttr, "attr", 1, "name"),
+	"batch":       takes(filterBatch, "batch", 1, "linecount", "fill_with"),
 	"capitalize":  textFilter(capitalize),
-	"center":      filterCenter,
+	"center":      takes(filterCenter, "center", 0, "width"),
 	"count":       filterLength,
 	"d":           filterDefault,
 	"default":     filterDefault,
-	"dictsort":    filterDictSort,
+	"dictsort":    takes(filterDictSort, "dictsort", 0, "case_sensitive", "by", "reverse"),
 	"e":           filterEscape,
 	"escape":      filterEscape,
 	"first":       filterFirst,
-	"float":       filterFloat,
+	"float":       takes(filterFloat, "float", 0, "default"),
 	"forceescape": filterForceEscape,
 	"format":      filterFormat,
-	"groupby":     filterGroupBy,
-	"indent":      filterIndent,
-	"int":         filterInt,
-	"items":       filterItems,
-	"join":        filterJoin,
+	"groupby":     takes(filterGroupBy, "groupby", 1, "attribute", "default", "case_sensitive"),
+	"indent":      takes(filterIndent, "indent", 0, "width", "first", "blank"),
+	"int":         takes(filterInt, "int", 0, "default", "base"),
+	"items":       takes(filterItems, "items", 0),
+	"join":        takes(filterJoin, "join", 0, "d", "attribute"),
 	"last":        filterLast,
 	"length":      filterLength,
-	"list":        filterList,
+	"list":        takes(filterList, "list", 0),
 	"lower":       textFilter(lower),
 	"map":         filterMap,
 	"max":         extreme(">"),
 	"min":         extreme("<"),
 	"reject":      choose(false, false),
 	"rejectattr":  choose(false, true),
-	"replace":     filterReplace,
+	"replace":     takes(filterReplace, "replace", 2, "old", "new", "count"),
 	"reverse":     filterReverse,
-	"round":       filterRound,
+	"round":       takes(filterRound, "round", 0, "precision", "method"),
 	"safe":        filterSafe,
 	"select":      choose(true, false),
 	"selectattr":  choose(true, true),
-	"slice":       filterSlice,
-	"sort":        filterSort,
+	"slice":       takes(filterSlice, "slice", 1, "slices", "fill_with"),
+	"sort":        takes(filterSort, "sort", 0, "reverse", "case_sensitive", "attribute"),
 	"string":      filterString,
-	"sum":         filterSum,
+	"sum":         takes(filterSum, "sum", 0, "attribute", "start"),
 	"title":       textFilter(titleFilter),
-	"tojson":      filterToJSON,
-	"trim":        filterTrim,
-	"truncate":    filterTruncate,
-	"unique":      filterUnique,
+	"tojson":      takes(filterToJSON, "tojson", 0, "ensure_ascii", "indent", "separators", "sort_keys"),
+	"trim":        takes(filterTrim, "trim", 0, "chars"),
+	"truncate":    takes(filterTruncate, "truncate", 0, "length", "killwords", "end", "leeway"),
+	"unique":      takes(filterUnique, "unique", 0, "case_sensitive", "attribute"),
 	"upper":       textFilter(upper),
 	"wordcount":   filterWordCount,
 }
@@ -76,10 +76,7 @@ func sameKind(in Value, t Text) Value {
 
 // textFilter is a filter of the input's text without arguments; f is as [origin.Text.Map] wants it.
 func textFilter(f func(string) string) filterFunc {
-	return func(st *state, in Value, a *args) (Value, error) {
-		if _, err := a.bind("filter", 0); err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, in Value, _ []Value) (Value, error) {
 		s, err := str(st.m, in)
 		if err != nil {
 			return nil, err
@@ -88,7 +85,7 @@ func textFilter(f func(string) string) filterFunc {
 			return nil, err
 		}
 		return sameKind(in, s.Map(f)), nil
-	}
+	}, "filter", 0)
 }
 
 // titleFilter upper-cases the first letter of each word; words begin after white space and -({[<.
@@ -159,11 +156,7 @@ func filterAbs(_ *state, in Value, _ *args) (Value, error) {
 	return i, nil
 }
 
-func filterAttr(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("attr", 1, "name")
-	if err != nil {
-		return nil, err
-	}
+func filterAttr(st *state, in Value, b []Value) (Value, error) {
 	name, ok := text(b[0])
 	if !ok {
 		return nil, typeErrorf("attribute name must be string, not '%s'", typeName(b[0]))
@@ -174,34 +167,23 @@ func filterAttr(st *state, in Value, a *args) (Value, error) {
 	return undefinedAttr(in, b[0]), nil
 }
 
-func filterDefault(_ *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("default", 0, "default_value", "boolean")
-	if err != nil {
-		return nil, err
-	}
+var filterDefault = takes(func(_ *state, in Value, b []Value) (Value, error) {
 	_, undef := in.(*Undefined)
 	if undef || (truth(orDefault(b[1], false)) && !truth(in)) {
 		return orDefault(b[0], Text{}), nil
 	}
 	return in, nil
-}
+}, "default", 0, "default_value", "boolean")
 
-func filterLength(st *state, in Value, a *args) (Value, error) {
-	if _, err := a.bind("length", 0); err != nil {
-		return nil, err
-	}
+var filterLength = takes(func(st *state, in Value, _ []Value) (Value, error) {
 	if lc, ok := in.(*loopContext); ok {
 		return lc.length(st)
 	}
 	n, err := length(st.m, in)
 	return int64(n), err
-}
+}, "length", 0)
 
-func filterCenter(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("center", 0, "width")
-	if err != nil {
-		return nil, err
-	}
+func filterCenter(st *state, in Value, b []Value) (Value, error) {
 	s, err := str(st.m, in)
 	if err != nil {
 		return nil, err
@@ -209,11 +191,7 @@ func filterCenter(st *state, in Value, a *args) (Value, error) {
 	return pad("center")(st, s, &args{pos: []Value{orDefault(b[0], int64(80))}})
 }
 
-func filterTrim(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("trim", 0, "chars")
-	if err != nil {
-		return nil, err
-	}
+func filterTrim(st *state, in Value, b []Value) (Value, error) {
 	s, err := str(st.m, in)
 	if err != nil {
 		return nil, err
@@ -225,12 +203,9 @@ func filterTrim(st *state, in Value, a *args) (Value, error) {
 	return sameKind(in, v.(Text)), nil
 }
 
-func filterReplace(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("replace", 2, "old", "new", "count")
-	if err != nil {
-		return nil, err
-	}
+func filterReplace(st *state, in Value, b []Value) (Value, error) {
 	var s [3]Text
+	var err error
 	for i, v := range []Value{in, b[0], b[1]} {
 		if s[i], err = str(st.m, v); err != nil {
 			return nil, err
@@ -245,11 +220,7 @@ func filterReplace(st *state, in Value, a *args) (Value, error) {
 	return st.replace(s[0], s[1], s[2], n)
 }
 
-func filterTruncate(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("truncate", 0, "length", "killwords", "end", "leeway")
-	if err != nil {
-		return nil, err
-	}
+func filterTruncate(st *state, in Value, b []Value) (Value, error) {
 	n, err := intArg(b[0], 255)
 	if err != nil {
 		return nil, err
@@ -282,11 +253,7 @@ func filterTruncate(st *state, in Value, a *args) (Value, error) {
 	return st.m.text(origin.Join([]Text{cut, end}, Text{}))
 }
 
-func filterIndent(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("indent", 0, "width", "first", "blank")
-	if err != nil {
-		return nil, err
-	}
+func filterIndent(st *state, in Value, b []Value) (Value, error) {
 	s, ok := chars(in)
 	if !ok {
 		if u, isUndef := in.(*Undefined); isUndef {

@@ -55,11 +55,7 @@ func truncated(f float64) (Value, bool) {
 	return b, true
 }
 
-func filterInt(_ *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("int", 0, "default", "base")
-	if err != nil {
-		return nil, err
-	}
+func filterInt(_ *state, in Value, b []Value) (Value, error) {
 	def := orDefault(b[0], int64(0))
 	base, err := intArg(b[1], 10)
 	if err != nil {
@@ -99,11 +95,7 @@ func filterInt(_ *state, in Value, a *args) (Value, error) {
 	return def, nil
 }
 
-func filterFloat(_ *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("float", 0, "default")
-	if err != nil {
-		return nil, err
-	}
+func filterFloat(_ *state, in Value, b []Value) (Value, error) {
 	if u, ok := in.(*Undefined); ok {
 		return nil, u.err()
 	}
@@ -118,11 +110,7 @@ func filterFloat(_ *state, in Value, a *args) (Value, error) {
 	return orDefault(b[0], 0.0), nil
 }
 
-func filterRound(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("round", 0, "precision", "method")
-	if err != nil {
-		return nil, err
-	}
+func filterRound(st *state, in Value, b []Value) (Value, error) {
 	prec, err := intArg(b[0], 0)
 	if err != nil {
 		return nil, err

@@ -60,10 +60,7 @@ func (st *state) keyed(attribute Value, caseSensitive bool, def Value) func(Valu
 	}
 }
 
-func filterList(st *state, in Value, a *args) (Value, error) {
-	if _, err := a.bind("list", 0); err != nil {
-		return nil, err
-	}
+func filterList(st *state, in Value, _ []Value) (Value, error) {
 	items, err := st.collect(in)
 	if err != nil {
 		return nil, err
@@ -115,10 +112,7 @@ func filterReverse(st *state, in Value, _ *args) (Value, error) {
 	return &generator{kind: "list_reverseiterator", pull: it.next}, st.m.items(len(out))
 }
 
-func filterItems(_ *state, in Value, a *args) (Value, error) {
-	if _, err := a.bind("items", 0); err != nil {
-		return nil, err
-	}
+func filterItems(_ *state, in Value, _ []Value) (Value, error) {
 	switch v := in.(type) {
 	case *Undefined:
 		return &generator{kind: "generator", pull: (&sliceIter{}).next}, nil
@@ -135,11 +129,7 @@ func lazyError(err error) *generator {
 	return &generator{kind: "generator", pull: func(*state) (Value, bool, error) { return nil, false, err }}
 }
 
-func filterJoin(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("join", 0, "d", "attribute")
-	if err != nil {
-		return nil, err
-	}
+func filterJoin(st *state, in Value, b []Value) (Value, error) {
 	sep, err := str(st.m, orDefault(b[0], Text{}))
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -51,11 +52,7 @@ func (st *state) sorted(items []Value, key func(Value) (Value, error), reverse b
 	return out, failed
 }
 
-func filterSort(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("sort", 0, "reverse", "case_sensitive", "attribute")
-	if err != nil {
-		return nil, err
-	}
+func filterSort(st *state, in Value, b []Value) (Value, error) {
 	items, err := st.collect(in)
 	if err != nil {
 		return nil, err
@@ -86,11 +83,7 @@ func filterSort(st *state, in Value, a *args) (Value, error) {
 	return &List{Items: out}, nil
 }
 
-func filterDictSort(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("dictsort", 0, "case_sensitive", "by", "reverse")
-	if err != nil {
-		return nil, err
-	}
+func filterDictSort(st *state, in Value, b []Value) (Value, error) {
 	by, _ := text(orDefault(b[1], origin.Own("key")))
 	if by != "key" && by != "value" {
 		return nil, valueErrorf(`You can only sort by either "key" or "value"`)
@@ -115,11 +108,7 @@ func filterDictSort(st *state, in Value, a *args) (Value, error) {
 	return &List{Items: out}, nil
 }
 
-func filterUnique(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("unique", 0, "case_sensitive", "attribute")
-	if err != nil {
-		return nil, err
-	}
+func filterUnique(st *state, in Value, b []Value) (Value, error) {
 	key := st.keyed(orDefault(b[1], nil), truth(orDefault(b[0], false)), nil)
 	seen := NewDict(0)
 	var it iterator
@@ -144,7 +133,7 @@ func filterUnique(st *state, in Value, a *args) (Value, error) {
 				return nil, false, err
 			}
 			if !dup {
-				return v, true, firstErr(seen.set(k, nil), st.m.items(2))
+				return v, true, cmp.Or(seen.set(k, nil), st.m.items(2))
 			}
 			if err := st.m.step(1); err != nil {
 				return nil, false, err
@@ -153,22 +142,9 @@ func filterUnique(st *state, in Value, a *args) (Value, error) {
 	}}, nil
 }
 
-func firstErr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // extreme is min ("<") or max (">").
 func extreme(op string) filterFunc {
-	return func(st *state, in Value, a *args) (Value, error) {
-		b, err := a.bind("min", 0, "case_sensitive", "attribute")
-		if err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, in Value, b []Value) (Value, error) {
 		items, err := st.collect(in)
 		if err != nil {
 			return nil, err
@@ -194,14 +170,10 @@ func extreme(op string) filterFunc {
 			}
 		}
 		return best, nil
-	}
+	}, "min", 0, "case_sensitive", "attribute")
 }
 
-func filterSum(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("sum", 0, "attribute", "start")
-	if err != nil {
-		return nil, err
-	}
+func filterSum(st *state, in Value, b []Value) (Value, error) {
 	items, err := st.collect(in)
 	if err != nil {
 		return nil, err
@@ -225,11 +197,7 @@ func filterSum(st *state, in Value, a *args) (Value, error) {
 	return sum, nil
 }
 
-func filterBatch(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("batch", 1, "linecount", "fill_with")
-	if err != nil {
-		return nil, err
-	}
+func filterBatch(st *state, in Value, b []Value) (Value, error) {
 	n, err := intArg(b[0], 0)
 	if err != nil {
 		return nil, err
@@ -258,11 +226,7 @@ func filterBatch(st *state, in Value, a *args) (Value, error) {
 	return &generator{kind: "generator", pull: it.next}, nil
 }
 
-func filterSlice(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("slice", 1, "slices", "fill_with")
-	if err != nil {
-		return nil, err
-	}
+func filterSlice(st *state, in Value, b []Value) (Value, error) {
 	n, err := intArg(b[0], 0)
 	if err != nil {
 		return nil, err
@@ -296,11 +260,7 @@ func filterSlice(st *state, in Value, a *args) (Value, error) {
 }
 
 // filterGroupBy returns (key, items) pairs, sorted by key.
-func filterGroupBy(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("groupby", 1, "attribute", "default", "case_sensitive")
-	if err != nil {
-		return nil, err
-	}
+func filterGroupBy(st *state, in Value, b []Value) (Value, error) {
 	cs, def := truth(orDefault(b[2], false)), orDefault(b[1], nil)
 	items, err := st.collect(in)
 	if err != nil {

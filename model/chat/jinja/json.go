@@ -335,11 +335,7 @@ func (w *jsonWriter) escape(s string) string {
 }
 
 // filterToJSON is transformers' tojson: json.dumps with ensure_ascii off.
-func filterToJSON(st *state, in Value, a *args) (Value, error) {
-	b, err := a.bind("tojson", 0, "ensure_ascii", "indent", "separators", "sort_keys")
-	if err != nil {
-		return nil, err
-	}
+func filterToJSON(st *state, in Value, b []Value) (Value, error) {
 	w := &jsonWriter{
 		valueWriter: valueWriter{m: st.m}, ascii: truth(orDefault(b[0], false)),
 		sort:    truth(orDefault(b[3], false)),

@@ -11,11 +11,7 @@ const maxPad = 1 << 16
 
 // pad is center, ljust or rjust.
 func pad(name string) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		b, err := a.bind(name, 1, "width", "fillchar")
-		if err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, self Value, b []Value) (Value, error) {
 		n, err := intArg(b[0], 0)
 		if err != nil {
 			return nil, err
@@ -37,7 +33,7 @@ func pad(name string) methodFunc {
 		}
 		left := map[string]int64{"center": room/2 + room&n&1, "ljust": 0, "rjust": room}[name]
 		return st.m.text(around(s, fill, int(left), int(room-left)))
-	}
+	}, name, 1, "width", "fillchar")
 }
 
 // around is t between so many of fill.
@@ -53,11 +49,7 @@ func around(t, fill Text, left, right int) Text {
 	return b.Text()
 }
 
-func strZfill(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("zfill", 1, "width")
-	if err != nil {
-		return nil, err
-	}
+func strZfill(st *state, self Value, b []Value) (Value, error) {
 	n, err := intArg(b[0], 0)
 	if err != nil {
 		return nil, err
@@ -81,11 +73,7 @@ func strZfill(st *state, self Value, a *args) (Value, error) {
 	return st.m.text(origin.Join([]Text{s.Slice(0, sign), zeros, s.Slice(sign, s.Len())}, Text{}))
 }
 
-func strExpandTabs(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("expandtabs", 0, "tabsize")
-	if err != nil {
-		return nil, err
-	}
+func strExpandTabs(st *state, self Value, b []Value) (Value, error) {
 	size, err := intArg(b[0], 8)
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ var methods = map[string]map[string]methodFunc{
 	"str":    strMethods,
 	"Markup": markupMethods(),
 	"dict": {
-		"get":    dictGet,
+		"get":    takes(dictGet, "get", 1, "key", "default"),
 		"keys":   view('k'),
 		"values": view('v'),
 		"items":  view('i'),
@@ -47,25 +47,25 @@ var strMethods = map[string]methodFunc{
 	"rstrip":       strip(false, true),
 	"startswith":   affix(strings.HasPrefix, "startswith"),
 	"endswith":     affix(strings.HasSuffix, "endswith"),
-	"removeprefix": strRemovePrefix,
-	"removesuffix": strRemoveSuffix,
-	"split":        strSplit,
-	"rsplit":       strRSplit,
-	"splitlines":   strSplitLines,
+	"removeprefix": withText("removeprefix", removePrefix),
+	"removesuffix": withText("removesuffix", removeSuffix),
+	"split":        split("split", false),
+	"rsplit":       split("rsplit", true),
+	"splitlines":   takes(strSplitLines, "splitlines", 0, "keepends"),
 	"partition":    partition(false),
 	"rpartition":   partition(true),
-	"replace":      strReplace,
-	"join":         strJoin,
+	"replace":      takes(strReplace, "replace", 2, "old", "new", "count"),
+	"join":         takes(strJoin, "join", 1, "iterable"),
 	"find":         find("find", false),
 	"rfind":        find("rfind", true),
 	"index":        find("index", false),
 	"rindex":       find("rindex", true),
-	"count":        strCount,
+	"count":        takes(strCount, "count", 1, "sub", "start", "end"),
 	"center":       pad("center"),
 	"ljust":        pad("ljust"),
 	"rjust":        pad("rjust"),
-	"zfill":        strZfill,
-	"expandtabs":   strExpandTabs,
+	"zfill":        takes(strZfill, "zfill", 1, "width"),
+	"expandtabs":   takes(strExpandTabs, "expandtabs", 0, "tabsize"),
 	"format":       strFormat,
 	"isspace":      allRunes(isSpace),
 	"isalpha":      allRunes(unicode.IsLetter),
@@ -173,10 +173,7 @@ func swapcase(s string) string {
 
 // unary1 is a method without arguments that returns a new string; f is as [origin.Text.Map] wants it.
 func unary1(f func(string) string) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		if _, err := a.bind("str", 0); err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, self Value, _ []Value) (Value, error) {
 		s, err := recv(st, self)
 		if err != nil {
 			return nil, err
@@ -185,17 +182,14 @@ func unary1(f func(string) string) methodFunc {
 			return nil, err
 		}
 		return st.m.text(s.Map(f))
-	}
+	}, "str", 0)
 }
 
 func predicate(f func(string) bool) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		if _, err := a.bind("str", 0); err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, self Value, _ []Value) (Value, error) {
 		s, err := recv(st, self)
 		return f(s.Peek()), err
-	}
+	}, "str", 0)
 }
 
 func allRunes(f func(rune) bool) methodFunc {
@@ -206,11 +200,7 @@ func allRunes(f func(rune) bool) methodFunc {
 
 // strip removes a set of characters, white space by default, from the left, the right or both.
 func strip(left, right bool) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		b, err := a.bind("strip", 0, "chars")
-		if err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, self Value, b []Value) (Value, error) {
 		s, err := recv(st, self)
 		if err != nil {
 			return nil, err
@@ -227,16 +217,12 @@ func strip(left, right bool) methodFunc {
 			return nil, err
 		}
 		return s.TrimFunc(left, right, func(r rune) bool { return strings.ContainsRune(drop, r) }), nil
-	}
+	}, "strip", 0, "chars")
 }
 
 // affix is startswith or endswith: one string or a tuple of them, with optional bounds.
 func affix(has func(s, part string) bool, name string) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		b, err := a.bind(name, 1, "prefix", "start", "end")
-		if err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, self Value, b []Value) (Value, error) {
 		s, err := st.bounded(self, b[1], b[2])
 		if err != nil {
 			return nil, err
@@ -259,7 +245,7 @@ func affix(has func(s, part string) bool, name string) methodFunc {
 			}
 		}
 		return false, nil
-	}
+	}, name, 1, "prefix", "start", "end")
 }
 
 // bounded is self[start:end].
@@ -272,50 +258,43 @@ func (st *state) bounded(self, start, end Value) (Text, error) {
 	return st.sliceText(s, [3]Value{lo, hi, nil})
 }
 
-func strRemovePrefix(st *state, self Value, a *args) (Value, error) {
-	t, part, err := recvStr(st, self, a, "removeprefix")
-	if err != nil || !strings.HasPrefix(t.Peek(), part.Peek()) {
-		return t, err
+// removePrefix and removeSuffix are methods of str.
+func removePrefix(t, part Text) (Value, error) {
+	if !strings.HasPrefix(t.Peek(), part.Peek()) {
+		return t, nil
 	}
 	return t.Trim(part.Len(), t.Len()), nil
 }
 
-func strRemoveSuffix(st *state, self Value, a *args) (Value, error) {
-	t, part, err := recvStr(st, self, a, "removesuffix")
-	if err != nil || !strings.HasSuffix(t.Peek(), part.Peek()) {
-		return t, err
+func removeSuffix(t, part Text) (Value, error) {
+	if !strings.HasSuffix(t.Peek(), part.Peek()) {
+		return t, nil
 	}
 	return t.Trim(0, t.Len()-part.Len()), nil
 }
 
-// recvStr reads the receiver and one string argument.
-func recvStr(st *state, self Value, a *args, name string) (s, arg Text, err error) {
-	b, err := a.bind(name, 1, "arg")
-	if err != nil {
-		return s, arg, err
-	}
-	arg, ok := chars(b[0])
-	if !ok {
-		return s, arg, typeErrorf("%s() argument must be str, not %s", name, typeName(b[0]))
-	}
-	s, err = recv(st, self)
-	return s, arg, err
+// withText is a method of one string argument.
+func withText(name string, f func(s, arg Text) (Value, error)) methodFunc {
+	return takes(func(st *state, self Value, b []Value) (Value, error) {
+		arg, ok := chars(b[0])
+		if !ok {
+			return nil, typeErrorf("%s() argument must be str, not %s", name, typeName(b[0]))
+		}
+		s, err := recv(st, self)
+		if err != nil {
+			return nil, err
+		}
+		return f(s, arg)
+	}, name, 1, "arg")
 }
 
 func view(kind byte) methodFunc {
-	return func(_ *state, self Value, a *args) (Value, error) {
-		if _, err := a.bind("dict", 0); err != nil {
-			return nil, err
-		}
+	return takes(func(_ *state, self Value, _ []Value) (Value, error) {
 		return &dictView{kind, self.(*Dict)}, nil
-	}
+	}, "dict", 0)
 }
 
-func dictGet(_ *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("get", 1, "key", "default")
-	if err != nil {
-		return nil, err
-	}
+func dictGet(_ *state, self Value, b []Value) (Value, error) {
 	v, ok, err := self.(*Dict).lookup(b[0])
 	if err != nil || ok {
 		return v, err
@@ -323,11 +302,7 @@ func dictGet(_ *state, self Value, a *args) (Value, error) {
 	return orDefault(b[1], nil), nil
 }
 
-func seqCount(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("count", 1, "value")
-	if err != nil {
-		return nil, err
-	}
+var seqCount = takes(func(st *state, self Value, b []Value) (Value, error) {
 	items, err := st.collect(self)
 	if err != nil {
 		return nil, err
@@ -343,13 +318,9 @@ func seqCount(st *state, self Value, a *args) (Value, error) {
 		}
 	}
 	return n, nil
-}
+}, "count", 1, "value")
 
-func seqIndex(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("index", 1, "value")
-	if err != nil {
-		return nil, err
-	}
+var seqIndex = takes(func(st *state, self Value, b []Value) (Value, error) {
 	items, err := st.collect(self)
 	if err != nil {
 		return nil, err
@@ -360,7 +331,7 @@ func seqIndex(st *state, self Value, a *args) (Value, error) {
 		}
 	}
 	return nil, valueErrorf("value is not in %s", typeName(self))
-}
+}, "index", 1, "value")
 
 func listCopy(st *state, self Value, _ *args) (Value, error) {
 	items := self.(*List).Items

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -19,51 +20,46 @@ func (st *state) texts(parts []Text) (Value, error) {
 	return &List{Items: out}, nil
 }
 
-// splitArgs reads (sep=None, maxsplit=-1).
-func splitArgs(a *args, name string) (sep string, space bool, limit int, err error) {
-	b, err := a.bind(name, 0, "sep", "maxsplit")
-	if err != nil {
-		return "", false, 0, err
-	}
-	n, err := intArg(b[1], -1)
-	if err != nil {
-		return "", false, 0, err
-	}
-	limit = -1
-	if n >= 0 {
-		limit = int(min(n, 1<<30))
-	}
-	v := orDefault(b[0], nil)
-	if v == nil {
-		return "", true, limit, nil
-	}
-	sep, ok := text(v)
-	switch {
-	case !ok:
-		return "", false, 0, typeErrorf("must be str or None, not %s", typeName(v))
-	case sep == "":
-		return "", false, 0, valueErrorf("empty separator")
-	}
-	return sep, false, limit, nil
+// split is split or rsplit: the pieces between separators, or between white space, of which maxsplit
+// counts from the left or from the right.
+func split(name string, right bool) methodFunc {
+	return takes(func(st *state, self Value, b []Value) (Value, error) {
+		limit, err := intArg(b[1], -1)
+		if err != nil {
+			return nil, err
+		}
+		limit = min(max(limit, -1), 1<<30)
+		by := orDefault(b[0], nil)
+		sep, ok := text(by)
+		switch {
+		case by == nil:
+		case !ok:
+			return nil, typeErrorf("must be str or None, not %s", typeName(by))
+		case sep == "":
+			return nil, valueErrorf("empty separator")
+		}
+		t, err := recv(st, self)
+		if err != nil {
+			return nil, err
+		}
+		if err := st.m.items(1 + countUpTo(t.Peek(), sep, by == nil, int(limit))); err != nil {
+			return nil, err
+		}
+		switch right := right && limit >= 0; {
+		case by == nil && right:
+			return st.texts(lastWords(t, int(limit)))
+		case by == nil:
+			return st.texts(words(t, int(limit)))
+		case right:
+			return st.texts(cutLast(t, sep, int(limit)))
+		}
+		return st.texts(cutAll(t, sep, int(limit)))
+	}, name, 0, "sep", "maxsplit")
 }
 
-func strSplit(st *state, self Value, a *args) (Value, error) {
-	sep, space, limit, err := splitArgs(a, "split")
-	if err != nil {
-		return nil, err
-	}
-	t, err := recv(st, self)
-	if err != nil {
-		return nil, err
-	}
+// words cuts t at the first limit runs of white space, at all when limit is negative.
+func words(t Text, limit int) (parts []Text) {
 	s := t.Peek()
-	if err := st.m.items(1 + countUpTo(s, sep, space, limit)); err != nil {
-		return nil, err
-	}
-	if !space {
-		return st.texts(cutAll(t, sep, limit))
-	}
-	var parts []Text
 	for at := skipSpace(s, 0); at < len(s); {
 		n := strings.IndexFunc(s[at:], isSpace)
 		if n < 0 || (limit >= 0 && len(parts) == limit) {
@@ -72,7 +68,36 @@ func strSplit(st *state, self Value, a *args) (Value, error) {
 		parts = append(parts, t.Slice(at, at+n))
 		at = skipSpace(s, at+n)
 	}
-	return st.texts(parts)
+	return parts
+}
+
+// lastWords cuts t at the last limit runs of white space.
+func lastWords(t Text, limit int) (parts []Text) {
+	defer func() { slices.Reverse(parts) }()
+	for s := strings.TrimRightFunc(t.Peek(), isSpace); s != ""; s = strings.TrimRightFunc(s, isSpace) {
+		i := strings.LastIndexFunc(s, isSpace)
+		if i < 0 || len(parts) == limit {
+			return append(parts, t.Slice(0, len(s)))
+		}
+		_, w := utf8.DecodeRuneInString(s[i:])
+		parts, s = append(parts, t.Slice(i+w, len(s))), s[:i]
+	}
+	return parts
+}
+
+// cutLast cuts t at the last limit places of sep.
+func cutLast(t Text, sep string, limit int) (parts []Text) {
+	s := t.Peek()
+	for len(parts) < limit {
+		i := strings.LastIndex(s, sep)
+		if i < 0 {
+			break
+		}
+		parts, s = append(parts, t.Slice(i+len(sep), len(s))), s[:i]
+	}
+	parts = append(parts, t.Slice(0, len(s)))
+	slices.Reverse(parts)
+	return parts
 }
 
 // skipSpace is the offset of the first character from at on that is no white space.
@@ -107,49 +132,6 @@ func countUpTo(s, sep string, space bool, limit int) int {
 	return n
 }
 
-func strRSplit(st *state, self Value, a *args) (Value, error) {
-	sep, space, limit, err := splitArgs(a, "rsplit")
-	if err != nil {
-		return nil, err
-	}
-	if limit < 0 {
-		return strSplit(st, self, a)
-	}
-	t, err := recv(st, self)
-	if err != nil {
-		return nil, err
-	}
-	s := t.Peek()
-	if err := st.m.items(1 + countUpTo(s, sep, space, limit)); err != nil {
-		return nil, err
-	}
-	var parts []Text // from the right; s is what is left
-	if space {
-		for s = strings.TrimRightFunc(s, isSpace); s != ""; s = strings.TrimRightFunc(s, isSpace) {
-			i := strings.LastIndexFunc(s, isSpace)
-			if i < 0 || len(parts) == limit {
-				parts = append(parts, t.Slice(0, len(s)))
-				break
-			}
-			_, w := utf8.DecodeRuneInString(s[i:])
-			parts, s = append(parts, t.Slice(i+w, len(s))), s[:i]
-		}
-	} else {
-		for len(parts) < limit {
-			i := strings.LastIndex(s, sep)
-			if i < 0 {
-				break
-			}
-			parts, s = append(parts, t.Slice(i+len(sep), len(s))), s[:i]
-		}
-		parts = append(parts, t.Slice(0, len(s)))
-	}
-	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-		parts[i], parts[j] = parts[j], parts[i]
-	}
-	return st.texts(parts)
-}
-
 // splitLines splits at every line end Python knows; keep leaves the ends in place.
 func splitLines(t Text, keep bool) []Text {
 	var out []Text
@@ -178,11 +160,7 @@ func isLineEnd(r rune) bool {
 	return (r >= '\n' && r <= '\r') || (r >= 0x1c && r <= 0x1e) || r == 0x85 || r == 0x2028 || r == 0x2029
 }
 
-func strSplitLines(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("splitlines", 0, "keepends")
-	if err != nil {
-		return nil, err
-	}
+func strSplitLines(st *state, self Value, b []Value) (Value, error) {
 	s, err := recv(st, self)
 	if err != nil {
 		return nil, err
@@ -194,11 +172,7 @@ func strSplitLines(st *state, self Value, a *args) (Value, error) {
 }
 
 func partition(last bool) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		t, sep, err := recvStr(st, self, a, "partition")
-		if err != nil {
-			return nil, err
-		}
+	return withText("partition", func(t, sep Text) (Value, error) {
 		if sep.Len() == 0 {
 			return nil, valueErrorf("empty separator")
 		}
@@ -214,7 +188,7 @@ func partition(last bool) methodFunc {
 			return &Tuple{[]Value{Text{}, Text{}, t}}, nil
 		}
 		return &Tuple{[]Value{t, Text{}, Text{}}}, nil
-	}
+	})
 }
 
 // replace is s.replace(old, repl, count), charged before it is built; count < 0 means all.
@@ -235,11 +209,7 @@ func (st *state) replace(t, old, repl Text, count int64) (Value, error) {
 	return t.Replace(old.Peek(), repl, int(n)), nil
 }
 
-func strReplace(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("replace", 2, "old", "new", "count")
-	if err != nil {
-		return nil, err
-	}
+func strReplace(st *state, self Value, b []Value) (Value, error) {
 	old, ok1 := chars(b[0])
 	repl, ok2 := chars(b[1])
 	if !ok1 || !ok2 {
@@ -257,11 +227,7 @@ func strReplace(st *state, self Value, a *args) (Value, error) {
 	return st.replace(s, old, repl, n)
 }
 
-func strJoin(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("join", 1, "iterable")
-	if err != nil {
-		return nil, err
-	}
+func strJoin(st *state, self Value, b []Value) (Value, error) {
 	sep, _ := chars(self)
 	items, err := st.collect(b[0])
 	if err != nil {
@@ -294,11 +260,7 @@ func (st *state) join(parts []Text, sep Text) (Text, error) {
 
 // find is find, rfind, index or rindex: the offset in characters.
 func find(name string, last bool) methodFunc {
-	return func(st *state, self Value, a *args) (Value, error) {
-		b, err := a.bind(name, 1, "sub", "start", "end")
-		if err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, self Value, b []Value) (Value, error) {
 		sub, ok := text(b[0])
 		if !ok {
 			return nil, typeErrorf("must be str, not %s", typeName(b[0]))
@@ -326,14 +288,10 @@ func find(name string, last bool) methodFunc {
 			start = max(0, start+int64(runes(whole)))
 		}
 		return start + int64(runes(s.Peek()[:i])), nil
-	}
+	}, name, 1, "sub", "start", "end")
 }
 
-func strCount(st *state, self Value, a *args) (Value, error) {
-	b, err := a.bind("count", 1, "sub", "start", "end")
-	if err != nil {
-		return nil, err
-	}
+func strCount(st *state, self Value, b []Value) (Value, error) {
 	sub, ok := text(b[0])
 	if !ok {
 		return nil, typeErrorf("must be str, not %s", typeName(b[0]))

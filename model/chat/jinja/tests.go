@@ -7,9 +7,9 @@ type testFunc func(st *state, in Value, a *args) (bool, error)
 
 // tests are the tests of Jinja2.
 var tests = map[string]testFunc{
-	"odd":         func(st *state, in Value, a *args) (bool, error) { return divides(st, in, a, 2, 1) },
-	"even":        func(st *state, in Value, a *args) (bool, error) { return divides(st, in, a, 2, 0) },
-	"divisibleby": testDivisibleBy,
+	"odd":         parity(1),
+	"even":        parity(0),
+	"divisibleby": takes(func(st *state, in Value, b []Value) (bool, error) { return divides(st, in, b[0], 0) }, "divisibleby", 1, "num"),
 	"defined":     plain(func(v Value) bool { return !isType[*Undefined](v) }),
 	"undefined":   plain(isType[*Undefined]),
 	"none":        plain(func(v Value) bool { return v == nil }),
@@ -27,8 +27,8 @@ var tests = map[string]testFunc{
 	"escaped":     plain(isType[Markup]),
 	"lower":       caseTest("islower"),
 	"upper":       caseTest("isupper"),
-	"in":          testIn,
-	"sameas":      testSameAs,
+	"in":          takes(func(st *state, in Value, b []Value) (bool, error) { return st.contains(b[0], in) }, "in", 1, "seq"),
+	"sameas":      takes(testSameAs, "sameas", 1, "other"),
 	"filter":      func(st *state, in Value, _ *args) (bool, error) { return named(st.filters, in), nil },
 	"test":        func(st *state, in Value, _ *args) (bool, error) { return named(st.tests, in), nil },
 	"==":          comparison("=="), "eq": comparison("=="), "equalto": comparison("=="),
@@ -43,12 +43,9 @@ func isType[T any](v Value) bool { _, ok := v.(T); return ok }
 
 // plain is a test without arguments.
 func plain(f func(Value) bool) testFunc {
-	return func(_ *state, in Value, a *args) (bool, error) {
-		if _, err := a.bind("test", 0); err != nil {
-			return false, err
-		}
+	return takes(func(_ *state, in Value, _ []Value) (bool, error) {
 		return f(in), nil
-	}
+	}, "test", 0)
 }
 
 func isSequence(v Value) bool {
@@ -77,28 +74,18 @@ func named[T any](table map[string]T, v Value) bool {
 }
 
 func comparison(op string) testFunc {
-	return func(st *state, in Value, a *args) (bool, error) {
-		b, err := a.bind(op, 1, "other")
-		if err != nil {
-			return false, err
-		}
+	return takes(func(st *state, in Value, b []Value) (bool, error) {
 		return st.compare(op, in, b[0])
-	}
+	}, op, 1, "other")
 }
 
-func testIn(st *state, in Value, a *args) (bool, error) {
-	b, err := a.bind("in", 1, "seq")
-	if err != nil {
-		return false, err
-	}
-	return st.contains(b[0], in)
+func parity(rest int64) testFunc {
+	return takes(func(st *state, in Value, _ []Value) (bool, error) { return divides(st, in, int64(2), rest) },
+		"test", 0)
 }
 
 // divides tells whether in modulo n is rest.
-func divides(st *state, in Value, a *args, n, rest int64) (bool, error) {
-	if _, err := a.bind("test", 0); err != nil {
-		return false, err
-	}
+func divides(st *state, in, n Value, rest int64) (bool, error) {
 	m, err := st.binary("%", in, n)
 	if err != nil {
 		return false, err
@@ -106,25 +93,9 @@ func divides(st *state, in Value, a *args, n, rest int64) (bool, error) {
 	return equal(st.m, m, rest)
 }
 
-func testDivisibleBy(st *state, in Value, a *args) (bool, error) {
-	b, err := a.bind("divisibleby", 1, "num")
-	if err != nil {
-		return false, err
-	}
-	m, err := st.binary("%", in, b[0])
-	if err != nil {
-		return false, err
-	}
-	return equal(st.m, m, int64(0))
-}
-
 // testSameAs is Python's identity: the same object. Equal strings and numbers of one type count as
 // one object, as they mostly are in Python.
-func testSameAs(_ *state, in Value, a *args) (bool, error) {
-	b, err := a.bind("sameas", 1, "other")
-	if err != nil {
-		return false, err
-	}
+func testSameAs(_ *state, in Value, b []Value) (bool, error) {
 	if l, ok := text(in); ok {
 		r, ok := text(b[0])
 		return ok && l == r && typeName(in) == typeName(b[0]), nil
@@ -134,10 +105,7 @@ func testSameAs(_ *state, in Value, a *args) (bool, error) {
 
 // caseTest is a test that a method of str answers.
 func caseTest(method string) testFunc {
-	return func(st *state, in Value, a *args) (bool, error) {
-		if _, err := a.bind("test", 0); err != nil {
-			return false, err
-		}
+	return takes(func(st *state, in Value, _ []Value) (bool, error) {
 		t, err := str(st.m, in)
 		if err != nil {
 			return false, err
@@ -150,5 +118,5 @@ func caseTest(method string) testFunc {
 			return cased(s) && strings.ToLower(s) == s, nil
 		}
 		return cased(s) && strings.ToUpper(s) == s, nil
-	}
+	}, "test", 0)
 }

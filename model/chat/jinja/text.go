@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"strings"
@@ -98,7 +99,7 @@ func (r *reprWriter) write(v Value) error {
 	case Text:
 		return r.quoted(v)
 	case Markup:
-		return firstErr(r.put(origin.Own("Markup(")), r.quoted(v.Text), r.put(origin.Own(")")))
+		return cmp.Or(r.put(origin.Own("Markup(")), r.quoted(v.Text), r.put(origin.Own(")")))
 	case *big.Int:
 		return r.put(origin.Number(v.String()))
 	case *Undefined:
@@ -108,7 +109,7 @@ func (r *reprWriter) write(v Value) error {
 		if v.step != 1 {
 			bounds = fmt.Sprintf("%d, %d, %d", v.start, v.stop, v.step)
 		}
-		return firstErr(r.put(origin.Own("range(")), r.put(origin.Number(bounds)), r.put(origin.Own(")")))
+		return cmp.Or(r.put(origin.Own("range(")), r.put(origin.Number(bounds)), r.put(origin.Own(")")))
 	case *Macro:
 		if v.def.name == "" {
 			return r.put(origin.Own("<Macro anonymous>"))
@@ -190,7 +191,7 @@ func (r *reprWriter) quoted(t Text) error {
 		mark = origin.Own(`"`)
 	}
 	body := t.Map(func(s string) string { return reprBody(s, q) })
-	return firstErr(r.put(mark), r.chars(body), r.put(mark))
+	return cmp.Or(r.put(mark), r.chars(body), r.put(mark))
 }
 
 // reprQuote is the quote around a str: single unless only those occur inside.
