@@ -30,7 +30,7 @@ func (s *Server) putModel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.changes.Patch(modelName(r), patch, "put", dry)
+	c, err := s.changes.Patch(r.Context(), modelName(r), patch, "put", dry)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (s *Server) rollbackModel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.changes.Rollback(modelName(r))
+	c, err := s.changes.Rollback(r.Context(), modelName(r))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/server/dialect"
@@ -106,6 +108,10 @@ type Config struct {
 	// Cards, where cards compute, says how they are doing, for the metrics: it is called
 	// at each scrape and may take a second. Default: none.
 	Cards func() []Card
+
+	// Tracing, when not nil, makes spans of requests, with children for tokenising, queue
+	// and compute, and of loads; none holds text of a prompt or an answer. Default: none.
+	Tracing trace.TracerProvider
 
 	// Queue sets the queue's limits. Its Observe is called beside the server's own.
 	Queue batch.Config

@@ -121,7 +121,7 @@ func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
 		}
 		patch = api.NewModelPatch(&api.ModelSpec{}) // as it is
 	}
-	c, err := s.changes.Patch(name, patch, "repository load", false)
+	c, err := s.changes.Patch(r.Context(), name, patch, "repository load", false)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
@@ -26,6 +27,7 @@ type requestLog struct {
 	score.Call
 	raw   http.ResponseWriter // the connection's own
 	start time.Time
+	span  trace.Span // nil where there is none
 
 	status int // 0 until the reply's head is written
 	bytes  int64
@@ -55,7 +57,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		s.bodies.limit(w, r)
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
-		r = r.WithContext(context.WithValue(r.Context(), logKey{}, l))
+		r = r.WithContext(s.traced(context.WithValue(r.Context(), logKey{}, l), r, l))
 		defer s.letGo(l)
 		defer s.record(r, l)
 		next.ServeHTTP(&recorder{ResponseWriter: w, log: l}, r)
@@ -75,9 +77,10 @@ func (s *Server) record(r *http.Request, l *requestLog) {
 		l.status = http.StatusOK
 	}
 	for _, fault := range l.Faults {
-		s.logFault(l, fault)
+		s.logFault(r.Context(), l, fault)
 	}
 	s.metrics.request(route, l, took)
+	s.endSpan(r.Context(), l, methodName(r.Method), route)
 	level := logLevel(r, l)
 	if !s.log.Enabled(r.Context(), level) {
 		return
@@ -149,7 +152,7 @@ func (s *Server) contain(next http.Handler) http.Handler {
 			}
 			l := logOf(r)
 			s.metrics.panics.Inc()
-			s.log.Error("panic in a handler", "id", l.ID, "panic", batch.PanicText(v), "stack",
+			s.log.ErrorContext(r.Context(), "panic in a handler", "id", l.ID, "panic", batch.PanicText(v), "stack",
 				string(debug.Stack()))
 			if l.status != 0 {
 				panic(http.ErrAbortHandler) // half a reply must not look like a whole one

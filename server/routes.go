@@ -128,7 +128,7 @@ func (s *Server) answer(h handler) http.HandlerFunc {
 		}
 		e := wireError(err)
 		if e.Code.Status() == http.StatusInternalServerError {
-			s.logFault(l, err)
+			s.logFault(r.Context(), l, err)
 		}
 		s.writeError(w, r, e)
 	}

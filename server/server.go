@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/net/netutil"
 
 	"github.com/warmserve/warmserve/api"
@@ -28,6 +29,7 @@ import (
 type Server struct {
 	cfg       Config
 	log       *slog.Logger
+	tracer    trace.Tracer // of requests; nil without Config.Tracing
 	models    *live.Models
 	queue     *batch.Queue
 	metrics   *metrics
@@ -63,6 +65,9 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 	if s.bodies, err = newBodies(cfg.MaxBodyBytes, cfg.BodyTimeout, s.room); err != nil {
 		return nil, fmt.Errorf("server: compression of requests: %w", err)
 	}
+	if cfg.Tracing != nil {
+		s.tracer = cfg.Tracing.Tracer(tracerName)
+	}
 	models.WatchMemory(func(bytes int64) {
 		s.room.SetLimit(cfg.requestMemory(bytes))
 		s.reclaimer.released(reclaimFrom) // loading makes garbage, too
@@ -93,7 +98,7 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 		s.changed = newChangeMetrics(s.metrics, models)
 		if s.changes, err = live.NewChanges(live.Config{
 			Builder: cfg.Builder, Root: cfg.ModelRoot, Reference: cfg.Reference, StateFile: cfg.StateFile,
-			KeepPrevious: cfg.KeepPrevious, Logger: s.log, Observer: s.changed,
+			KeepPrevious: cfg.KeepPrevious, Logger: s.log, Observer: s.changed, Tracer: s.tracer,
 		}, models, s.queue); err != nil {
 			s.queue.Close()
 			return nil, err
@@ -238,8 +243,8 @@ func (s *Server) observeBatch(b batch.Batch) {
 }
 
 // logFault writes an error that its client is not told of.
-func (s *Server) logFault(l *requestLog, err error) {
-	s.log.Error("fault", "id", l.ID, "model", l.Model, "error", err.Error())
+func (s *Server) logFault(ctx context.Context, l *requestLog, err error) {
+	s.log.ErrorContext(ctx, "fault", "id", l.ID, "model", l.Model, "error", err.Error())
 }
 
 // reply answers 200 with v.

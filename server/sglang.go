@@ -34,7 +34,7 @@ func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := d.Info().ID
 	d.Release()
-	c, err := s.changes.Replace(name, path, "update_weights_from_disk")
+	c, err := s.changes.Replace(r.Context(), name, path, "update_weights_from_disk")
 	if err == nil {
 		err = s.await(r, c)
 	}

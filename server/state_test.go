@@ -91,7 +91,7 @@ func TestARestartServesTheLastGoodState(t *testing.T) {
 		{"not what was removed", func(p *process) { require.NoError(t, p.server.Changes().Remove("m", "test")) }, nil, map[string]string{"n": rev("b")}},
 		{"what was rolled back to", func(p *process) {
 			require.NoError(t, p.put("m", of("/", "c")))
-			ld, err := p.server.Changes().Rollback("m")
+			ld, err := p.server.Changes().Rollback(t.Context(), "m")
 			require.NoError(t, err)
 			require.NoError(t, ld.Wait(t.Context()))
 		}, nil, map[string]string{"m": rev("a"), "n": rev("b")}},
@@ -129,7 +129,7 @@ func TestARollbackWorksAfterARestart(t *testing.T) {
 	require.NoError(t, first.put("m", of("/", "b")))
 	second, err := begin(t, killed(t, file), nil)
 	require.NoError(t, err)
-	ld, err := second.server.Changes().Rollback("m")
+	ld, err := second.server.Changes().Rollback(t.Context(), "m")
 	require.NoError(t, err)
 	require.NoError(t, ld.Wait(t.Context()))
 	assert.Equal(t, rev("a"), ld.Revision())

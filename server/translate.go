@@ -43,7 +43,7 @@ func (s *Server) translate(route dialect.Route) http.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		s.annotate(w, l, call, result)
+		s.annotate(r.Context(), w, l, call, result)
 		if e, ok := reply.(*dialect.Encoded); ok {
 			w.Header().Set("Content-Type", e.Media)
 			if e.Head > 0 {
@@ -136,11 +136,11 @@ func unreadable(req *api.RewardRequest, reply *api.RewardResponse) (first *api.E
 
 // annotate sets what a dialect's reply says in headers, and warns once of what
 // an operator should know.
-func (s *Server) annotate(w http.ResponseWriter, l *requestLog, c *dialect.Call, res *dialect.Result) {
+func (s *Server) annotate(ctx context.Context, w http.ResponseWriter, l *requestLog, c *dialect.Call, res *dialect.Result) {
 	if c.Warn != nil && res.RewardResponse != nil {
 		if text := c.Warn(res); text != "" {
 			if _, said := s.warned.LoadOrStore(text, true); !said {
-				s.log.Warn(text, "model", l.Model) // res.Model is as the client calls it
+				s.log.WarnContext(ctx, text, "model", l.Model) // res.Model is as the client calls it
 			}
 		}
 	}

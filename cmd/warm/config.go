@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/cmd/warm/telemetry"
 	"github.com/warmserve/warmserve/model/device"
 	"github.com/warmserve/warmserve/server/dialect"
 	"github.com/warmserve/warmserve/warm/serve"
@@ -42,6 +43,8 @@ type serveConfig struct {
 	Limits   limitsConfig              `yaml:"limits"`
 
 	Dialects dialectsConfig `yaml:"dialects"` // what other stacks' routes answer
+
+	Telemetry telemetry.Config `yaml:"telemetry"` // where traces and metrics are exported to by OTLP; default what the environment says
 
 	AdminKeyFile string         `yaml:"admin_key_file"` // keys of the routes that change models; without any they are closed
 	ModelRoot    string         `yaml:"model_root"`     // folder that holds every path that such a request names
@@ -206,7 +209,7 @@ func (c *serveConfig) validate() error {
 		bad("any_name: any name would mean one of %d models: name them, or give each its aliases",
 			len(c.Models))
 	}
-	errs = append(errs, serve.Check(c.Models, nil))
+	errs = append(errs, c.Telemetry.Validate(), serve.Check(c.Models, nil))
 	return errors.Join(errs...)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/cmd/warm/telemetry"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rl"
 )
@@ -178,11 +180,18 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 		f.rewards.Key = p.getenv("WARM_API_KEY")
 	}
 	f.rewards.Say = t.say
+	log := p.newLog("", slog.LevelWarn)
+	exported, err := p.telemetry(c.Context(), telemetry.Config{Service: "warm-rl"}, log)
+	if err != nil {
+		return err
+	}
+	defer exported.close(log)
+	f.rewards.Transport = exported.Transport
 	scorer, err := rl.NewClient(f.rewards)
 	if err != nil {
 		return usageError{err}
 	}
-	run.Scorer, run.Reward = scorer, f.name(f.rewards.Model, f.rewards.Mode)
+	run.Scorer, run.Reward = exported.scorer(scorer), f.name(f.rewards.Model, f.rewards.Mode)
 	if f.control != "" {
 		control := f.rewards
 		control.Model, control.Mode = f.control, ""

@@ -78,6 +78,9 @@ by a manifest that --watch names. With --state the last good state outlives the
 process. The settings have variables, too: WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT,
 WARM_WATCH, WARM_STATE, WARM_LOG_LEVEL and WARM_OPS_ADDR.
 
+OTEL_EXPORTER_OTLP_ENDPOINT names what takes traces and metrics by OTLP over HTTP;
+the other standard variables of OpenTelemetry hold, too.
+
 SIGHUP reads the configuration again: keys, certificates, the log's level, and the
 models that it says otherwise than before; the log names what needs a restart, and
 a configuration that is wrong changes nothing. SIGTERM and SIGINT drain, and a
@@ -298,6 +301,12 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	level := new(slog.LevelVar)
 	level.Set(c.level())
 	log := p.newLog(c.Log, level)
+	exported, err := p.telemetry(ctx, c.Telemetry, log)
+	if err != nil {
+		return err
+	}
+	defer exported.close(log)
+	log = exported.Log(log)
 	demo := len(c.Models) == 0 && c.Watch == "" && len(adminKeys) == 0
 	if demo {
 		if err := f.serveEmbedded(&c); err != nil {
@@ -328,7 +337,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 			MaxConnections: connectionLimit(l.MaxConnections, raiseOpenFiles, log), TLS: certificates,
 			DriftScores: l.DriftScores,
 			Timeout:     l.Timeout, DrainDelay: l.DrainDelay, DrainTimeout: l.DrainTimeout,
-			Dialects: c.Dialects.config(), Cards: cardsOf(engine),
+			Dialects: c.Dialects.config(), Cards: cardsOf(engine), Tracing: exported.Tracing(),
 			Queue: batch.Config{MaxBatchTokens: batchTokens(l.MaxBatchTokens, engine), MaxQueuedTokens: l.MaxQueuedTokens},
 		},
 	})
@@ -336,6 +345,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 		return usageError{err}
 	}
 	defer s.Close()
+	exported.Export(s.Gatherer())
 	ln, err := listen("--addr", c.Addr)
 	if err != nil {
 		return err

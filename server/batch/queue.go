@@ -266,6 +266,7 @@ func score(s Scorer, dst []float32, seqs []Sequence) (err error) {
 func (q *Queue) deliver(b *work, rewards []float32, err error, took time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	ended := time.Now()
 	if err == nil {
 		b.lane.measure(b.tokens, took)
 	}
@@ -273,8 +274,12 @@ func (q *Queue) deliver(b *work, rewards []float32, err error, took time.Duratio
 		req := it.req
 		if req.last != b {
 			req.last = b
+			if req.batches == 0 {
+				req.began = ended.Add(-took)
+			}
 			req.compute += took
 			req.batches++
+			req.ended = ended
 		}
 		switch {
 		case req.finished:

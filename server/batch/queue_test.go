@@ -69,7 +69,8 @@ func TestIdleEngineStartsAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []float32{f.Want(s)}, got)
 		assert.Equal(t, 10*time.Millisecond, time.Since(start), "compute, and no wait before it")
-		assert.Equal(t, batch.Stats{Compute: 10 * time.Millisecond, Batches: 1}, stats)
+		assert.Equal(t, batch.Stats{Compute: 10 * time.Millisecond, Batches: 1, Since: start, Began: start,
+			Ended: start.Add(10 * time.Millisecond)}, stats)
 	})
 }
 

@@ -22,6 +22,10 @@ type Stats struct {
 	Queue   time.Duration // waiting, for a batch to start or for the others' part in it
 	Compute time.Duration // of the batches that held its sequences
 	Batches int
+
+	// Since is when the queue took it, Began when the first of its batches started and
+	// Ended when the last one was done; each zero when it came to none of that.
+	Since, Began, Ended time.Time
 }
 
 // request is one submission. The queue's lock guards all but done, gone and since.
@@ -36,7 +40,9 @@ type request struct {
 	err      error
 	compute  time.Duration
 	batches  int
-	last     *work // the last batch that delivered to it
+	began    time.Time // of the first batch
+	ended    time.Time // of the last one so far
+	last     *work     // the last batch that delivered to it
 }
 
 // Submit scores seqs on lane and returns their rewards, in their order. The
@@ -233,7 +239,7 @@ func (q *Queue) outcome(ctx context.Context, req *request, rewards [][]float32) 
 	<-req.done
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	stats := Stats{Compute: req.compute, Batches: req.batches}
+	stats := Stats{Compute: req.compute, Batches: req.batches, Since: req.since, Began: req.began, Ended: req.ended}
 	if !req.since.IsZero() {
 		stats.Queue = max(0, time.Since(req.since)-req.compute)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
 )
@@ -27,6 +29,7 @@ type Change struct {
 	configured *api.ModelSpec // what the configuration says, where the change is by it
 	by         origin
 	asked      time.Time
+	asker      trace.SpanContext // of the request that asked for it, if any
 
 	changes  *Changes        // whose mu guards what follows until done is closed
 	ctx      context.Context // ends with the server, or with the change's purpose
@@ -39,6 +42,10 @@ type Change struct {
 	share    float64
 	logged   time.Time
 	removed  bool // whether it was called off because its model was removed
+
+	span, part trace.Span // of the load and of what it does now; nil before
+	phased     string     // what part is of
+	phases     int        // how many there were
 
 	done  chan struct{}
 	event api.ModelEvent // once done
@@ -86,11 +93,12 @@ const (
 
 // carryOut builds, checks and commits one change.
 func (cs *Changes) carryOut(c *Change) {
+	c.begin()
 	attrs := []any{"model", c.name, "cause", c.cause, "members", len(c.spec.Members)}
 	if s := c.settings; len(s.Kept)+len(s.Reset) > 0 {
 		attrs = append(attrs, "kept", strings.Join(s.Kept, ","), "reset", strings.Join(s.Reset, ","))
 	}
-	cs.log.Info("loading", attrs...)
+	cs.log.InfoContext(c.ctx, "loading", attrs...)
 	start := time.Now()
 	m, err := cs.build(c)
 	took := time.Since(start)
@@ -115,6 +123,7 @@ func (cs *Changes) carryOut(c *Change) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.current = nil
+	defer func() { c.end(c.event) }()
 	cs.finish(c, event, err)
 	signal(cs.ended) // what loading needed for a moment, and what did not go live
 }
@@ -126,7 +135,7 @@ func (cs *Changes) build(c *Change) (m Model, err error) {
 	// A fault in reading one checkpoint must not end the process that serves another.
 	defer func() {
 		if v := recover(); v != nil {
-			cs.log.Error("panic in a load", "model", c.name, "panic", batch.PanicText(v), "stack",
+			cs.log.ErrorContext(c.ctx, "panic in a load", "model", c.name, "panic", batch.PanicText(v), "stack",
 				string(debug.Stack()))
 			err = fmt.Errorf("panic: %s", batch.PanicText(v))
 		}
@@ -181,6 +190,9 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 		return fmt.Errorf("the checkpoints are no longer what they were: they make revision %s, want %s",
 			info.Revision, c.want)
 	}
+	cs.mu.Lock()
+	c.phase("swap")
+	cs.mu.Unlock()
 	cs.committing.Lock()
 	defer cs.committing.Unlock()
 	if err := context.Cause(c.ctx); err != nil {
@@ -191,7 +203,7 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 	was := cs.state.Models[c.name]
 	top := was.top()
 	if c.by == byStart && top != nil && top.Revision != info.Revision && sameSpec(top.Spec, c.spec) {
-		cs.log.Warn("the checkpoints changed since the model was last live",
+		cs.log.WarnContext(c.ctx, "the checkpoints changed since the model was last live",
 			"model", c.name, "revision", info.Revision, "before", top.Revision)
 	}
 	if c.by != byFallback {
@@ -251,12 +263,12 @@ func (cs *Changes) finish(c *Change, event api.ModelEvent, err error) {
 		if calledOff || e == errStopping && !c.reported {
 			level = slog.LevelInfo
 		}
-		cs.log.Log(cs.ctx, level, "load "+event.Outcome, append(attrs, "error", event.Error)...)
+		cs.log.Log(c.ctx, level, "load "+event.Outcome, append(attrs, "error", event.Error)...)
 	} else if c.dry {
-		cs.log.Info("tried", append(attrs, "revision", event.Revision)...)
+		cs.log.InfoContext(c.ctx, "tried", append(attrs, "revision", event.Revision)...)
 	} else {
 		info, _, _ := cs.models.Describe(c.name)
-		cs.log.Info("model is live", append(attrs,
+		cs.log.InfoContext(c.ctx, "model is live", append(attrs,
 			"outcome", event.Outcome, "revision", info.Revision, "mode", info.Mode, "members",
 			len(info.Members),
 			"architecture", info.Architecture, "dtype", info.DType, "pooling", info.Pooling,
@@ -335,12 +347,13 @@ func (c *Change) progress(doing string, share float64) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c.doing, c.share = doing, min(max(share, 0), 1)
+	c.phase(doing)
 	now := time.Now()
 	if c.logged.IsZero() {
 		c.logged = now
 	}
 	if now.Sub(c.logged) >= every {
 		c.logged = now
-		cs.log.Info("loading", "model", c.name, "doing", doing, "percent", int(100*c.share))
+		cs.log.InfoContext(c.ctx, "loading", "model", c.name, "doing", doing, "percent", int(100*c.share))
 	}
 }

@@ -12,6 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/batch"
 )
@@ -30,6 +33,7 @@ type Changes struct {
 	queue     *batch.Queue
 	builder   Builder
 	log       *slog.Logger
+	tracer    trace.Tracer
 	observer  Observer
 	root      string // of the paths of patches; "" refuses those
 	reference func(path string) bool
@@ -91,6 +95,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Observer is told of what is counted; default nobody.
 	Observer Observer
+	// Tracer makes a span of each load, with its steps as children; default none.
+	Tracer trace.Tracer
 }
 
 // Observer counts what becomes of changes. It is called from several goroutines
@@ -126,7 +132,7 @@ func NewChanges(cfg Config, models *Models, queue *batch.Queue) (*Changes, error
 		return nil, fmt.Errorf("server: model root %s: not a folder", cfg.Root)
 	}
 	cs := &Changes{
-		models: models, queue: queue, builder: cfg.Builder, log: cfg.Logger, observer: cfg.Observer,
+		models: models, queue: queue, builder: cfg.Builder, log: cfg.Logger, tracer: cfg.Tracer, observer: cfg.Observer,
 		root: cfg.Root, reference: cfg.Reference, grace: max(0, cfg.KeepPrevious),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), retry: make(chan struct{}, 1),
 		history: make(map[string][]api.ModelEvent), serving: make(map[string]*api.ModelSpec),
@@ -134,6 +140,9 @@ func NewChanges(cfg Config, models *Models, queue *batch.Queue) (*Changes, error
 	}
 	if cs.log == nil {
 		cs.log = slog.Default()
+	}
+	if cs.tracer == nil {
+		cs.tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if cs.observer == nil {
 		cs.observer = nobody{}
@@ -199,7 +208,7 @@ func (cs *Changes) put(c *Change) (*Change, error) {
 		return nil, api.Errorf(api.CodeInvalidValue, "", "%v", err)
 	}
 	c.changes, c.asked, c.doing, c.done = cs, time.Now(), "waiting for its turn", make(chan struct{})
-	c.ctx, c.cancel = context.WithCancelCause(cs.ctx)
+	c.ctx, c.cancel = context.WithCancelCause(trace.ContextWithSpanContext(cs.ctx, c.asker))
 	later := api.Errorf(api.CodeSuperseded, "", "a later change of model %q took this one's place", c.name)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

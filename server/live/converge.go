@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/warmserve/warmserve/api"
 )
@@ -331,8 +332,8 @@ func (cs *Changes) unwatched(specs map[string]*api.ModelSpec) []string {
 
 // Rollback makes the revision before the live one live again, and returns its
 // change: done already when the revision was still kept in memory, else built
-// from its spec and refused unless it comes out as it was.
-func (cs *Changes) Rollback(name string) (*Change, error) {
+// from its spec and refused unless it comes out as it was. Of ctx the trace is kept.
+func (cs *Changes) Rollback(ctx context.Context, name string) (*Change, error) {
 	cs.committing.Lock()
 	defer cs.committing.Unlock()
 	info, kept, ok := cs.models.Describe(name)
@@ -346,7 +347,7 @@ func (cs *Changes) Rollback(name string) (*Change, error) {
 			"model %q has no revision before %s to go back to", name, info.Revision)
 	}
 	to := m.Generations[n-2]
-	c := &Change{name: name, spec: to.Spec, cause: "rollback", want: to.Revision, by: byRollback}
+	c := &Change{name: name, spec: to.Spec, cause: "rollback", asker: trace.SpanContextFromContext(ctx), want: to.Revision, by: byRollback}
 	if kept != to.Revision {
 		return cs.put(c)
 	}

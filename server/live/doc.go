@@ -1,7 +1,7 @@
 // Package live holds the models that answer, and changes them while they do. It
 // knows models only as the interface [Model], and the queue, in which a model is
 // probed before it answers; it knows no protocol, no files of checkpoints and no
-// metrics.
+// metrics; of traces it knows OpenTelemetry's interface, and what exports them it does not.
 //
 // [Models] is what is live: a name has one [Instance], which a request holds from
 // its beginning to its end, and the one before while later requests may pin it.

@@ -37,7 +37,7 @@ func (cs *Changes) bringBack(c *Change) error {
 		return nil // nobody is served any more
 	}
 	cs.lost(c.name)
-	cs.log.Error("the live revision made room for a change that failed, and cannot be loaded again",
+	cs.log.ErrorContext(c.ctx, "the live revision made room for a change that failed, and cannot be loaded again",
 		"model", c.name, "revision", before.Revision, "error", err.Error())
 	return fmt.Errorf("revision %s, which was live, cannot be loaded again: %w", before.Revision, err)
 }
@@ -64,7 +64,7 @@ func (cs *Changes) loadAgain(c *Change, spec *api.ModelSpec, before Info) (err e
 		return err
 	}
 	if now := m.Info().Revision; now != before.Revision {
-		cs.log.Warn("the checkpoints changed since the model was last live",
+		cs.log.WarnContext(c.ctx, "the checkpoints changed since the model was last live",
 			"model", c.name, "revision", now, "before", before.Revision)
 	}
 	cs.committing.Lock() // a removal comes before or after

@@ -140,7 +140,7 @@ func TestModelsAreClosedOnceNobodyHoldsThem(t *testing.T) {
 	require.NoError(t, c.Wait(t.Context()))
 	assert.Equal(t, 1, s.models())
 	require.NoError(t, cs.Remove("m", "test"))
-	dry, err := cs.Patch("m", &api.ModelPatch{Spec: spec("d")}, "test", true)
+	dry, err := cs.Patch(t.Context(), "m", &api.ModelPatch{Spec: spec("d")}, "test", true)
 	require.NoError(t, err)
 	require.NoError(t, dry.Wait(t.Context()))
 	assert.Zero(t, s.models(), "a dry run keeps nothing")

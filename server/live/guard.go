@@ -99,7 +99,7 @@ func (cs *Changes) judge(c *Change, m Model, v *verdict) error {
 	}
 	figures := fmt.Sprintf("the average wins %.2f %% of %d pairs and its members %.2f %% on average (%s)",
 		100*average, len(v.pairs), 100*interpolated, strings.Join(each, ", "))
-	cs.log.Info("guard", "model", c.name, "loss", loss, "allowed", c.spec.Guard.MaxLoss, "figures", figures)
+	cs.log.InfoContext(c.ctx, "guard", "model", c.name, "loss", loss, "allowed", c.spec.Guard.MaxLoss, "figures", figures)
 	if loss > c.spec.Guard.MaxLoss {
 		return api.Errorf(api.CodeGuardRefused, "",
 			"%s: a loss of %.2f points, at most %.2f is allowed", figures, loss, c.spec.Guard.MaxLoss)

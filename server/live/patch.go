@@ -1,11 +1,14 @@
 package live
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/warmserve/warmserve/api"
 )
@@ -14,8 +17,8 @@ import (
 // model that is there what patch does not say stays as it was last asked for,
 // which is what waits, else what is being loaded, else what is live. Its paths
 // are confined to Config.Root. A dry run builds, probes and judges the model, and
-// leaves what is live as it is. The error is an *api.Error.
-func (cs *Changes) Patch(name string, patch *api.ModelPatch, cause string, dry bool) (*Change, error) {
+// leaves what is live as it is. Of ctx the trace is kept. The error is an *api.Error.
+func (cs *Changes) Patch(ctx context.Context, name string, patch *api.ModelPatch, cause string, dry bool) (*Change, error) {
 	cs.patching.Lock() // so that of two changes at once neither forgets the other
 	defer cs.patching.Unlock()
 	base := cs.askedFor(name)
@@ -34,7 +37,7 @@ func (cs *Changes) Patch(name string, patch *api.ModelPatch, cause string, dry b
 		return nil, err
 	}
 	settings := api.Settings{Kept: m.Kept, Reset: m.Reset}
-	return cs.put(&Change{name: name, spec: m.Spec, cause: cause, dry: dry, settings: settings})
+	return cs.put(&Change{name: name, spec: m.Spec, cause: cause, asker: trace.SpanContextFromContext(ctx), dry: dry, settings: settings})
 }
 
 // checkNames refuses a name or an alias that a request could not tell from
@@ -73,8 +76,8 @@ func (cs *Changes) askedFor(name string) *api.ModelSpec {
 
 // Replace asks for a model to become the checkpoint at path, which is confined as
 // in Patch, in the place of all its members, with its other settings as they
-// are. The error is an *api.Error.
-func (cs *Changes) Replace(name, path, cause string) (*Change, error) {
+// are. Of ctx the trace is kept. The error is an *api.Error.
+func (cs *Changes) Replace(ctx context.Context, name, path, cause string) (*Change, error) {
 	base := cs.Spec(name)
 	spec := base.Clone()
 	if spec == nil {
@@ -88,7 +91,7 @@ func (cs *Changes) Replace(name, path, cause string) (*Change, error) {
 	if err := cs.confine(spec, base); err != nil {
 		return nil, err
 	}
-	return cs.Put(name, spec, cause)
+	return cs.put(&Change{name: name, spec: spec, cause: cause, asker: trace.SpanContextFromContext(ctx)})
 }
 
 // confine gives the paths of a spec the form that they have on disk, symbolic

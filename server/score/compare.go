@@ -17,7 +17,7 @@ import (
 
 // comparison is a request on its way through the scorers of one model.
 type comparison struct {
-	client   string // whose it is
+	call     *Call // whose it is
 	req      *api.CompareRequest
 	model    live.Model
 	info     live.Info
@@ -64,7 +64,7 @@ func (s *Service) Compare(ctx context.Context, call *Call,
 		return nil, err
 	}
 	defer i.Release()
-	c := &comparison{client: call.Client, req: req, model: i.Model(), info: i.Info(), as: as,
+	c := &comparison{call: call, req: req, model: i.Model(), info: i.Info(), as: as,
 		lambda: api.DefaultLambda}
 	if req.Lambda != nil {
 		c.lambda = *req.Lambda
@@ -79,6 +79,7 @@ func (s *Service) Compare(ctx context.Context, call *Call,
 		return nil, err
 	}
 	call.Tokenize, call.Sequences, call.Tokens = time.Since(start), len(c.seqs), c.tokens
+	call.step(Step{Name: "tokenize", Began: start, Ended: start.Add(call.Tokenize)})
 	if err := s.charge(call, c.tokens*lanes); err != nil {
 		return nil, err
 	}
@@ -182,9 +183,10 @@ func (c *comparison) score(ctx context.Context, q *batch.Queue, name string) (*s
 	if err != nil {
 		return nil, fmt.Errorf("score: model %q: lane %q: %w", c.info.ID, name, err)
 	}
-	rewards, stats, err := q.SubmitAll(ctx, []batch.Job{{Lane: lane, Seqs: c.seqs, Client: c.client}})
+	rewards, stats, err := q.SubmitAll(ctx, []batch.Job{{Lane: lane, Seqs: c.seqs, Client: c.call.Client}})
 	c.queue += stats.Queue
 	c.compute += stats.Compute
+	c.call.computed(stats, name, c.info.Device)
 	if err != nil {
 		return nil, err
 	}

@@ -82,6 +82,10 @@ type Call struct {
 	Faults                   []error // of answers that the model did not score while others were; to be logged
 	Tokenize, Queue, Compute time.Duration
 
+	// KeepSteps has the steps of the request kept, for spans of them.
+	KeepSteps bool
+	Steps     []Step
+
 	queued  int // tokens that the queue would have to take
 	charged int // tokens that were taken from its client's quota
 }
@@ -113,6 +117,7 @@ func (s *Service) Reward(ctx context.Context, c *Call, req *api.RewardRequest) (
 		return nil, err
 	}
 	c.Tokenize, c.Sequences, c.Tokens = time.Since(start), len(t.prepared), t.tokens()
+	c.step(Step{Name: "tokenize", Began: start, Ended: start.Add(c.Tokenize)})
 	c.queued = c.Tokens * lanes
 	more, err := t.askCost()
 	if err != nil {
@@ -127,6 +132,7 @@ func (s *Service) Reward(ctx context.Context, c *Call, req *api.RewardRequest) (
 	t.ask()
 	stats, err := t.submit(ctx, s.queue)
 	c.Queue, c.Compute = stats.Queue, stats.Compute
+	c.computed(stats, "", t.info.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +183,10 @@ func (s *Service) RewardWhenRoom(
 		default:
 			return reply, err
 		}
-		if s.waitFor(wait, room) {
+		since := time.Now()
+		again := s.waitFor(wait, room)
+		c.step(Step{Name: "room", Began: since, Ended: time.Now()})
+		if again {
 			continue
 		}
 		if gone := context.Cause(ctx); errors.Is(gone, context.Canceled) {

@@ -64,6 +64,9 @@ type ClientConfig struct {
 	// Timeout is how long an answer is waited for, all repetitions together;
 	// default 10 minutes. Attempt is how long one request may take; default 60 s.
 	Timeout, Attempt time.Duration
+	// Transport, when not nil, makes what requests go through of the client's own, as
+	// one that traces them.
+	Transport func(http.RoundTripper) http.RoundTripper
 	// Say is told, once each time, that the server cannot be reached and that it is
 	// back; may be nil.
 	Say func(message string)
@@ -84,6 +87,9 @@ func NewClient(c ClientConfig) (*Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = c.Connections
 	out := &Client{config: c, http: &http.Client{Transport: t}}
+	if c.Transport != nil {
+		out.http.Transport = c.Transport(t)
+	}
 	var err error
 	if out.native, err = api.NewClient(c.URL, api.WithKey(c.Key), api.WithHTTPClient(out.http)); err != nil {
 		return nil, err

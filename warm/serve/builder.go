@@ -49,9 +49,9 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 		return nil, err
 	}
 	for _, w := range d.Warnings {
-		b.log.Warn(w, "model", name)
+		b.log.WarnContext(ctx, w, "model", name)
 	}
-	b.log.Info("loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision,
+	b.log.InfoContext(ctx, "loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision,
 		"seconds", d.LoadTime.Seconds())
 	m := NewModel(name, d, b.engine)
 	m.info.Sample, m.info.Aliases = spec.ABSample, spec.Aliases

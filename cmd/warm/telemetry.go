@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/warmserve/warmserve/cmd/warm/telemetry"
+	"github.com/warmserve/warmserve/trainer/rl"
+)
+
+// telemetryPatience bounds how long the end of a command waits until what is left is exported.
+const telemetryPatience = 3 * time.Second
+
+// exported is the telemetry of a command.
+type exported struct{ *telemetry.Telemetry }
+
+// telemetry begins to export where the environment or the configuration asks for it.
+func (p *program) telemetry(ctx context.Context, c telemetry.Config, log *slog.Logger) (exported, error) {
+	t, err := telemetry.Start(ctx, telemetry.Options{Config: c, Getenv: p.getenv, Version: version(), Log: log})
+	if err != nil {
+		err = usageError{err}
+	}
+	return exported{t}, err
+}
+
+// close exports what is left, or says that it could not.
+func (e exported) close(log *slog.Logger) {
+	if err := e.Close(telemetryPatience); err != nil {
+		log.Warn("not all telemetry was exported", "error", err.Error())
+	}
+}
+
+// scorer makes a span of each call of s, which the requests of the call are children of.
+func (e exported) scorer(s rl.Scorer) rl.Scorer {
+	if e.Tracing() == nil {
+		return s
+	}
+	return tracedScorer{s, e.Tracing().Tracer("github.com/warmserve/warmserve/cmd/warm")}
+}
+
+type tracedScorer struct {
+	rl.Scorer
+	tracer trace.Tracer
+}
+
+func (s tracedScorer) Score(ctx context.Context, groups []rl.Group) ([]rl.Scored, error) {
+	answers := 0
+	for i := range groups {
+		answers += len(groups[i].Answers)
+	}
+	ctx, span := s.tracer.Start(ctx, "score", trace.WithAttributes(
+		attribute.Int("warm.groups", len(groups)), attribute.Int("warm.answers", answers)))
+	defer span.End()
+	return s.Scorer.Score(ctx, groups)
+}
