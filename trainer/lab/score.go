@@ -145,7 +145,7 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 		return nil, err
 	}
 	defer done()
-	config, _, err := model.Resolve(average.Config(), average, model.Settings{})
+	config, _, err := reward.Resolve(m.Members[0], average.Config(), average, reward.Config{})
 	if err != nil {
 		return nil, err
 	}

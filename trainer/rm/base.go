@@ -57,6 +57,9 @@ func (b *Base) read(c reward.Config) error {
 	if b.Checkpoint.Tokenizer == nil {
 		return reward.NoTokenizer(b.Checkpoint)
 	}
+	if b.body != nil { // which the checkpoint's own configuration does not know
+		c.Pooling = b.body.Pooling
+	}
 	b.Encoder, err = reward.NewEncoder(b.Checkpoint, b.parsed, c)
 	return err
 }

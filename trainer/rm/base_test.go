@@ -260,3 +260,13 @@ func TestABodyMustBeWholeAndKnown(t *testing.T) {
 		})
 	}
 }
+
+// WriteBody writes one of the bodies with the pooling of sentence-transformers, "" for none.
+func WriteBody(t *testing.T, name, pooling string) string {
+	b := bodies[name]
+	dir := writeBody(t, b.class, b.config, b.as, b.name, b.extra)
+	if pooling != "" {
+		writeModules(t, dir, `{"pooling_mode":"`+pooling+`"}`)
+	}
+	return dir
+}

@@ -131,3 +131,23 @@ func TestBadPairsAreCountedNamedAndLeftOut(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 2, r.Pairs)
 }
+
+// TestTrainingReadsTheTokensThatItsResultIsReadBy trains bodies with each pooling that they have: the rewards of the test pairs, as the
+// training saw them in the end, are those that the result gives.
+func TestTrainingReadsTheTokensThatItsResultIsReadBy(t *testing.T) {
+	pairs := rm.Lines(t, "pairs.jsonl", rm.Good1, rm.Good2, rm.Good3)
+	seen := map[rm.Score]string{}
+	for body, poolings := range map[string][]string{"BERT alone": {"", "cls", "mean"}, "ModernBERT alone": {"", "cls", "mean"}, "DistilBERT that fills gaps": {"", "cls", "mean"}, "a decoder alone": {"lasttoken", "mean"}} {
+		for _, pooling := range poolings {
+			what := body + " " + pooling
+			run := rm.Config{Base: rm.WriteBody(t, body, pooling), Train: []string{pairs}, Test: []string{pairs}, Out: filepath.Join(t.TempDir(), "rm"), LR: 1e-2, Epochs: 4, Batch: 2}
+			r, err := rm.Train(t.Context(), run)
+			require.NoError(t, err, what)
+			report, err := judge.Checkpoints(t.Context(), []string{run.Out}, judge.Test{Files: run.Test})
+			require.NoError(t, err, what)
+			assert.Equal(t, *r.Test, report.Members[0].Score, what)
+			assert.Empty(t, seen[*r.Test], "%s trains as another pooling does", what)
+			seen[*r.Test] = what
+		}
+	}
+}
