@@ -81,10 +81,11 @@ var layout = map[string][]string{
 	"trainer/lab/corruption":   {"eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
 	"trainer/lab/shift":        {"trainer/data", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
 	"trainer/lab/soups":        {"trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
+	"trainer/lab/members":      {"trainer/data", "eval", "trainer/judge", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "trainer/rm", "warm"}, // judge has the bag of words
 	"trainer/lab/pareto":       {"trainer/data", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing"},
 	"trainer/lab/bestofn":      {"eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "warm"},
 	"trainer/lab/rl":           {"eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "trainer/rl", "trainer/state"},
-	"trainer/lab/experiments":  {"trainer/lab", "trainer/lab/connectivity", "trainer/lab/corruption", "trainer/lab/shift", "trainer/lab/soups", "trainer/lab/pareto", "trainer/lab/bestofn", "trainer/lab/rl"},
+	"trainer/lab/experiments":  {"trainer/lab", "trainer/lab/connectivity", "trainer/lab/corruption", "trainer/lab/shift", "trainer/lab/soups", "trainer/lab/members", "trainer/lab/pareto", "trainer/lab/bestofn", "trainer/lab/rl"},
 	"trainer/lab/labtest":      {"model/nn", "trainer/lab", "trainer/lm"},
 	"trainer/rl":               {"api", "loader", "model", "model/chat", "model/cpu", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/lm", "trainer/optim", "trainer/state"},
 	"trainer/rm":               {"eval", "loader", "loader/safetensors", "model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/loss", "trainer/optim", "trainer/state", "warm/reward"},

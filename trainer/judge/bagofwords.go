@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/optimize"
 
+	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 
@@ -138,6 +139,20 @@ func newBagOfWords(pairs []rm.Preference) (*bagOfWords, error) {
 	}
 	b.weight = r.X
 	return b, nil
+}
+
+// WordMargins are the margins of pairs by a bag of words that learned from others: what a reward
+// model has to beat to have read more than words.
+func WordMargins(learn []rm.Preference, pairs []data.Pair) ([]float64, error) {
+	b, err := newBagOfWords(learn)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float64, len(pairs))
+	for i, p := range pairs {
+		out[i] = b.score(rm.TextKey(p.Chosen)) - b.score(rm.TextKey(p.Rejected))
+	}
+	return out, nil
 }
 
 // score is the reward of a text.

@@ -51,16 +51,18 @@ type Size string
 const (
 	Tiny  Size = "tiny"  // seconds: for tests
 	Small Size = "small" // all experiments within an hour on two cores
-	Paper Size = "paper" // the paper's grid: hours to days
+	// Standard is for pre-trained bases of 20 to 150 million parameters: hours on two cores.
+	Standard Size = "standard"
+	Paper    Size = "paper" // the paper's grid: hours to days
 )
 
 // ParseSize reads a size.
 func ParseSize(s string) (Size, error) {
 	switch z := Size(s); z {
-	case Tiny, Small, Paper:
+	case Tiny, Small, Standard, Paper:
 		return z, nil
 	}
-	return "", fmt.Errorf("size %q, want small or paper", s)
+	return "", fmt.Errorf("size %q, want small, standard or paper", s)
 }
 
 // Progress is how the work goes.

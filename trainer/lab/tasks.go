@@ -131,6 +131,9 @@ func tokensOf(c *rm.Config) (int64, error) {
 	return int64(seen * float64(bytes) / float64(pairs) / bytesPerToken), nil
 }
 
+// Weights counts the weights of the base but for the embeddings.
+func (l *Lab) Weights() (int64, error) { return weightsInProducts(l.Base) }
+
 // weightsInProducts counts the weights of a checkpoint but for the embeddings,
 // which are looked up.
 func weightsInProducts(dir string) (int64, error) {

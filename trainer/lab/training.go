@@ -85,6 +85,9 @@ func (l *Lab) begin(ctx context.Context, name string, plan *rm.Plan) ([]rm.Membe
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	plan.Run.Workers = 1
+	if l.Size == Standard { // its steps take seconds, which another process may want at any time
+		plan.Run.SaveEvery = 25
+	}
 	runs, err := plan.Expand()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -27,6 +27,8 @@ func settingsOf(size lab.Size) settings {
 	switch size {
 	case lab.Tiny:
 		s.Samples, s.N, s.Ms = 8, []int{1, 2, 4, 8}, []int{2}
+	case lab.Standard:
+		s.Samples, s.N = 128, []int{1, 2, 4, 8, 16, 32, 64, 128}
 	case lab.Paper:
 		s.Samples, s.Ms = 512, []int{2, 6, 10}
 	}

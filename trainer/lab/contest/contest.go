@@ -42,6 +42,8 @@ func SettingsOf(size lab.Size) Settings {
 	switch size {
 	case lab.Tiny:
 		s.PolicyEpochs, s.Tokens, s.ControlM, s.ControlPairs, s.ControlEpochs = 0.2, 8, 1, 96, 1
+	case lab.Standard:
+		s.PolicyEpochs, s.PolicyLR, s.Tokens, s.ControlPairs, s.ControlEpochs = 1, 5e-5, 64, 0, 1
 	case lab.Paper:
 		s.PolicyLR, s.Tokens, s.ControlM, s.ControlPairs = 5e-5, 128, 6, 0
 	}

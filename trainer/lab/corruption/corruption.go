@@ -32,6 +32,8 @@ func settingsOf(size lab.Size) settings {
 	switch size {
 	case lab.Tiny:
 		s.Shares, s.Orders, s.Sizes = []float64{0, 0.25}, 2, []int{2}
+	case lab.Standard:
+		s.Shares = []float64{0, 0.25}
 	case lab.Paper:
 		s.EMA, s.Orders, s.Sizes = 0.999, 5, []int{2, 3, 4, 5, 6, 7, 8, 9}
 	}

@@ -34,6 +34,8 @@ type Recipe struct {
 	// Epochs are enough that a member fits most of its labels, wrong ones as well.
 	Epochs float64 `json:"epochs"`
 	Batch  int     `json:"batch"`
+	// TokenBudget bounds the tokens whose activations a member holds at a time; 0 is rm's.
+	TokenBudget int `json:"token_budget,omitempty"`
 	// Rates are peak learning rates, as multiples of the usual one for the base's
 	// width (the largest of rm.DefaultGrid), and Dropouts those of what each layer
 	// adds; members take their combinations in turn.
@@ -51,6 +53,9 @@ var Recipes = map[lab.Size]Recipe{
 	lab.Small: {M: 6, TrainPairs: 512, ValidPairs: 320, NearPairs: 320, FarPairs: 160, Chars: 300,
 		Epochs: 6, Batch: 32,
 		Rates: []float64{2, 3, 4}, Dropouts: []float64{0, 0.05, 0.1}, BF16: true},
+	lab.Standard: {M: 6, TrainPairs: 2048, ValidPairs: 640, NearPairs: 1280, FarPairs: 1000, Chars: 1000,
+		Epochs: 4, Batch: 32, TokenBudget: 2048,
+		Rates: []float64{0.3, 0.45, 0.6}, Dropouts: []float64{0, 0.05, 0.1}, BF16: true},
 	lab.Paper: {M: 10, FarPairs: 2000, Chars: 1500, Epochs: 6, Batch: 128,
 		Rates: []float64{0.5, 1, 2}, Dropouts: []float64{0, 0.05, 0.1}},
 }
@@ -147,7 +152,7 @@ func (r *Recipe) Training(name, base string, set *lab.Set) (lab.Training, error)
 		return lab.Training{}, err
 	}
 	p := rm.Plan{Run: rm.Config{Base: base, Train: []string{set.Path}, Epochs: r.Epochs,
-		Batch: r.Batch, BF16: r.BF16,
+		Batch: r.Batch, TokenBudget: r.TokenBudget, BF16: r.BF16,
 		Schedule: optim.Cosine, Warmup: 0.1, Clip: 1, DropLong: true, Seed: seedMembers,
 		DataSeed: seedMembers}}
 	for i := range r.M {

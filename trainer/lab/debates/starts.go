@@ -42,6 +42,8 @@ func StartsOf(size lab.Size) Starts {
 	case lab.Tiny:
 		return Starts{Trajectory: 2, TuneEpochs: 1, TuneRate: 3, FastRates: []float64{2, 6},
 			PretrainBytes: 40_000, PretrainBatch: 4, PretrainWindow: 64, PretrainRate: 2e-3, Others: 1}
+	case lab.Standard: // another pre-training of such a base is beyond it
+		return Starts{Trajectory: 3, TuneEpochs: 1, TuneRate: 0.45, FastRates: []float64{0.6, 1.2, 2.4}}
 	case lab.Paper:
 		return Starts{Trajectory: 5, TuneEpochs: 3, TuneRate: 3, FastRates: []float64{1, 2, 4, 8, 16}}
 	}

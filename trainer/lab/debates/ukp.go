@@ -37,38 +37,20 @@ const seedValid = 101 // of the choice of the arguments that are held out
 // A prompt is a debate's question and, on the next line, the side that is argued
 // for. It ends its line, so that an argument may follow it without a template.
 func ReadUKP(l *lab.Lab) (*UKP, error) {
-	votes, err := l.ReadVotes("ukp/votes.jsonl.zst")
+	votes, err := l.ReadVotes(votesFile)
 	if err != nil {
 		return nil, err
 	}
-	pairs, err := l.ReadPairs("ukp/strict.jsonl.zst")
+	pairs, names, err := readStrict(l)
 	if err != nil {
 		return nil, err
 	}
-	var debates []string
-	debate := make([]string, len(pairs))
-	for i, p := range pairs {
-		if err := json.Unmarshal(p.Meta["debate"], &debate[i]); err != nil {
-			return nil, fmt.Errorf("pair %s: debate: %w", p.ID, err)
-		}
-		if !slices.Contains(debates, debate[i]) {
-			debates = append(debates, debate[i])
-		}
-		var stance string
-		if err := json.Unmarshal(p.Meta["stance"], &stance); err != nil {
-			return nil, fmt.Errorf("pair %s: stance: %w", p.ID, err)
-		}
-		if stance != "" {
-			pairs[i].Prompt.Plain += "\n" + stance
-		}
-		pairs[i].Prompt.Plain += "\n"
-	}
-	slices.Sort(debates)
+	debates := distinct(names)
 	u := &UKP{Votes: map[string]data.Votes{}}
 	for i, p := range pairs {
 		a, b := ValidText(p.Chosen.Plain), ValidText(p.Rejected.Plain)
 		switch {
-		case heldOut(debates, debate[i]):
+		case heldOut(debates, names[i]):
 			u.Near = append(u.Near, p)
 		case a && b:
 			u.Valid = append(u.Valid, p)
@@ -89,13 +71,57 @@ func ReadUKP(l *lab.Lab) (*UKP, error) {
 	return u, nil
 }
 
+const (
+	strictFile = "ukp/strict.jsonl.zst"
+	votesFile  = "ukp/votes.jsonl.zst"
+)
+
+// readStrict reads the pairs with gold preferences, as they are asked, and the debate of each.
+func readStrict(l *lab.Lab) (pairs []data.Pair, debates []string, err error) {
+	if pairs, err = l.ReadPairs(strictFile); err != nil {
+		return nil, nil, err
+	}
+	debates = make([]string, len(pairs))
+	for i := range pairs {
+		p := &pairs[i]
+		if debates[i], err = ask(&p.Prompt, p.Meta); err != nil {
+			return nil, nil, fmt.Errorf("pair %s: %w", p.ID, err)
+		}
+	}
+	return pairs, debates, nil
+}
+
+// ask completes a prompt by the side that is argued for, and returns the debate.
+func ask(prompt *data.Text, meta map[string]json.RawMessage) (debate string, err error) {
+	if err := json.Unmarshal(meta["debate"], &debate); err != nil {
+		return "", fmt.Errorf("debate: %w", err)
+	}
+	var stance string
+	if err := json.Unmarshal(meta["stance"], &stance); err != nil {
+		return "", fmt.Errorf("stance: %w", err)
+	}
+	if stance != "" {
+		prompt.Plain += "\n" + stance
+	}
+	prompt.Plain += "\n"
+	return debate, nil
+}
+
+// distinct are names, each once, in alphabetical order.
+func distinct(names []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
 // ValidText tells whether an argument is Valid's, by its text alone.
-func ValidText(s string) bool {
+func ValidText(s string) bool { return hashed(s)%3 == 0 }
+
+// hashed is a number of a text alone.
+func hashed(s string) uint64 {
 	h := uint64(seedValid)
 	for _, b := range []byte(s) {
 		h = nn.Mix(h, uint64(b))
 	}
-	return h%3 == 0
+	return h
 }
 
 // Sample returns n of the pairs, drawn by a seed, in their order; all when there

@@ -9,6 +9,7 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/corruption"
 	"github.com/warmserve/warmserve/trainer/lab/labtest"
+	"github.com/warmserve/warmserve/trainer/lab/members"
 	"github.com/warmserve/warmserve/trainer/lab/pareto"
 	"github.com/warmserve/warmserve/trainer/lab/shift"
 	"github.com/warmserve/warmserve/trainer/lab/soups"
@@ -18,7 +19,7 @@ import (
 // what they find there means nothing.
 func TestExperimentsOnAverages(t *testing.T) {
 	l := labtest.ArguingLab(t)
-	for _, e := range []*lab.Experiment{corruption.Experiment(), shift.Experiment(), soups.Experiment(), pareto.Experiment()} {
+	for _, e := range []*lab.Experiment{corruption.Experiment(), shift.Experiment(), soups.Experiment(), pareto.Experiment(), members.Experiment()} {
 		labtest.RunTiny(t, l, e)
 	}
 	e := pareto.Experiment()

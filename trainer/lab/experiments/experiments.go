@@ -6,6 +6,7 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab/bestofn"
 	"github.com/warmserve/warmserve/trainer/lab/connectivity"
 	"github.com/warmserve/warmserve/trainer/lab/corruption"
+	"github.com/warmserve/warmserve/trainer/lab/members"
 	"github.com/warmserve/warmserve/trainer/lab/pareto"
 	"github.com/warmserve/warmserve/trainer/lab/rl"
 	"github.com/warmserve/warmserve/trainer/lab/shift"
@@ -16,5 +17,5 @@ import (
 // first.
 func All() []*lab.Experiment {
 	return []*lab.Experiment{connectivity.Experiment(), corruption.Experiment(), shift.Experiment(),
-		soups.Experiment(), pareto.Experiment(), bestofn.Experiment(), rl.Experiment()}
+		soups.Experiment(), pareto.Experiment(), bestofn.Experiment(), rl.Experiment(), members.Experiment()}
 }

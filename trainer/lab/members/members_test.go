@@ -1,0 +1,144 @@
+package members
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/trainer/lab/labtest"
+	"github.com/warmserve/warmserve/trainer/lab/methods"
+)
+
+// madeUp are measurements of two folds, of seven debates each, in which a member is wrong on
+// every k-th pair, another third of them for each of three members, and every average on each
+// wa-th pair.
+func madeUp(k, wa int) measurements {
+	const n, each = 210, 7
+	m := measurements{M: 3}
+	for i := range 2 * each {
+		m.Debates = append(m.Debates, fmt.Sprint("debate ", i))
+	}
+	for at := range 2 {
+		f := fold{Valid: lab.Test{Name: "valid"}, Near: lab.Test{Name: "near"}, Words: labtest.JudgedPairs(n, 2, 1)}
+		for d := range each {
+			f.Unseen = append(f.Unseen, at+2*d)
+		}
+		for i := range n {
+			f.Near.Clusters = append(f.Near.Clusters, fmt.Sprint(at+2*(i%each)))
+			f.Valid.Clusters = append(f.Valid.Clusters, fmt.Sprint(1-at+2*(i%each)))
+		}
+		m.Folds = append(m.Folds, f)
+	}
+	for _, name := range []string{gold, crowd} {
+		l := labelled{Name: name}
+		for range m.Folds {
+			var s methods.Scores
+			for j := range m.M {
+				margins := make(lab.Rewards, n)
+				for i := range margins {
+					margins[i] = 1
+					if i%k == 0 && (i/k)%3 == j {
+						margins[i] = -1
+					}
+				}
+				s.Members = append(s.Members, labtest.ScoredAs(margins))
+			}
+			for _, places := range groups(m.M) {
+				s.Averages = append(s.Averages, methods.Average{Members: places, Margins: labtest.JudgedPairs(n, wa, 1)})
+			}
+			l.Runs = append(l.Runs, run{Pairs: n, Valid: s, Near: s})
+		}
+		m.Labels = append(m.Labels, l)
+	}
+	return m
+}
+
+func TestVerdictsOnMembers(t *testing.T) {
+	const (
+		lmc    = "Labels: gold preferences: half-way between two members is no less accurate than they are, unseen"
+		ens    = "Labels: gold preferences: WA is about as accurate as ENS, unseen"
+		single = "Labels: votes as they are: WA is more accurate than a member alone, same"
+		words  = "Labels: votes as they are: WA has read more than words"
+	)
+	for name, c := range map[string]struct {
+		k, wa                   int
+		lmc, ens, single, words lab.Outcome
+	}{
+		"an average that is right where members are not": {3, 0, lab.Seen, lab.Seen, lab.Seen, lab.Seen},
+		"an average that is wrong on every third pair":   {4, 3, lab.Contradicted, lab.Contradicted, lab.Contradicted, lab.Seen},
+		"an average that is wrong on every pair":         {4, 1, lab.Contradicted, lab.Contradicted, lab.Contradicted, lab.Contradicted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := labtest.FindingsOf(t, analyse, madeUp(c.k, c.wa))
+			assert.Len(t, f.Verdicts, 14)
+			assert.Equal(t, c.lmc, labtest.OutcomeOf(t, f, lmc))
+			assert.Equal(t, c.ens, labtest.OutcomeOf(t, f, ens))
+			assert.Equal(t, c.single, labtest.OutcomeOf(t, f, single))
+			assert.Equal(t, c.words, labtest.OutcomeOf(t, f, words))
+			for _, v := range f.Verdicts {
+				assert.Contains(t, v.Figures, " debates, M = 3")
+				assert.Equal(t, strings.Contains(v.Claim, "about as accurate"), strings.Contains(v.Figures, "; equal within ±"), v.Claim)
+			}
+			require.Len(t, f.Tables, 2)
+			assert.Len(t, f.Tables[1].Rows, 14, "a row for each debate")
+		})
+	}
+}
+
+// TestAveragesAreSaidWithTheirMargin holds the margin of an equality to the interval's farther end.
+func TestAveragesAreSaidWithTheirMargin(t *testing.T) {
+	f := labtest.FindingsOf(t, analyse, madeUp(3, 0))
+	for _, v := range f.Verdicts {
+		if strings.Contains(v.Claim, "about as accurate") {
+			// The ensemble of three is right where two of them are: as often as the average.
+			assert.Contains(t, v.Figures, "+0.00 [+0.00, +0.00] points on 420 pairs of 14 debates, M = 3; equal within ±0.0 points")
+		}
+	}
+}
+
+func TestMeasurementsThatDoNotFitAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(m *measurements)
+		says  string
+	}{
+		"no folds":               {func(m *measurements) { m.Folds = nil }, "0 folds"},
+		"a run too few":          {func(m *measurements) { m.Labels[1].Runs = m.Labels[1].Runs[1:] }, "1 runs of 2 folds"},
+		"a member too few":       {func(m *measurements) { m.M = 4 }, "3 members, want 4"},
+		"rewards of other pairs": {func(m *measurements) { m.Folds[0].Near.Clusters = m.Folds[0].Near.Clusters[1:] }, "want 209"},
+		"words of other pairs":   {func(m *measurements) { m.Folds[1].Words = nil }, "0 margins of words"},
+		"a debate that is not":   {func(m *measurements) { m.Debates = m.Debates[:5] }, "of 5"},
+		"no average of two":      {func(m *measurements) { m.Labels[0].Runs[0].Near.Averages = m.Labels[0].Runs[0].Near.Averages[3:] }, "no average of two"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := madeUp(3, 0)
+			c.spoil(&m)
+			text, err := json.Marshal(m)
+			require.NoError(t, err)
+			_, err = analyse(text)
+			assert.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+func TestGroupsHoldEveryMember(t *testing.T) {
+	assert.Equal(t, [][]int{{0, 1}}, groups(2))
+	assert.Equal(t, [][]int{{0, 1}, {1, 2}, {0, 2}, {0, 1, 2}}, groups(3))
+	for m := 2; m < 12; m++ {
+		for size := 2; size <= m; size++ {
+			in := map[int]bool{}
+			for _, g := range groups(m) {
+				if len(g) == size {
+					for _, at := range g {
+						in[at] = true
+					}
+				}
+			}
+			assert.Len(t, in, m, "%d of %d", size, m)
+		}
+	}
+}
