@@ -36,8 +36,8 @@ type Base struct {
 // ResolveBase reads config.json together with the tensors of a body without a score head: a
 // language model, an encoder that was trained without one, or either saved alone. sentences is the
 // 1_Pooling/config.json of sentence-transformers, nil where there is none: the head reads what it
-// names, and of an encoder nothing between.
-func ResolveBase(data []byte, src Source, sentences []byte) (*Base, error) {
+// names, and of an encoder nothing between. pooling, one of [BasePoolings], says otherwise.
+func ResolveBase(data []byte, src Source, sentences []byte, pooling string) (*Base, error) {
 	raw, err := decodeConfig(data)
 	if err != nil {
 		return nil, err
@@ -48,12 +48,12 @@ func ResolveBase(data []byte, src Source, sentences []byte) (*Base, error) {
 		return nil, raw.unsupported()
 	}
 	raw.ID2Label, raw.HeadPrefix = map[string]string{"0": "LABEL_0"}, ""
-	var pooling Pooling
-	if sentences != nil {
-		if pooling, err = sentencePooling(sentences); err != nil {
-			return nil, err
-		}
-		raw.Own = rawOwn{Pooling: string(pooling), Pooler: ptr(false)}
+	read, told, err := basePooling(sentences, pooling, a.encoder)
+	if err != nil {
+		return nil, err
+	}
+	if told {
+		raw.Own = rawOwn{Pooling: string(read), Pooler: ptr(false)}
 	}
 	prefix := a.findPrefix(src)
 	if shape, ok := src.Shape(a.named(a.embedding, prefix)); ok && len(shape) == 2 && raw.VocabSize != nil {
@@ -64,12 +64,9 @@ func ResolveBase(data []byte, src Source, sentences []byte) (*Base, error) {
 		return nil, err
 	}
 	b.src = b.Config.tensorsOf(src, prefix)
-	b.Pooling, b.Config.Reading.Pooling = pooling, pooling
-	if pooling == PoolMean && !a.encoder {
+	b.Pooling, b.Config.Reading.Pooling = read, read
+	if read == PoolMean && !a.encoder {
 		b.Config.Mean = true
-	}
-	if (pooling == PoolFirst) != a.encoder && pooling != PoolMean && sentences != nil {
-		return nil, fmt.Errorf("1_Pooling/config.json: embeddings of the first token of a decoder, or the last of an encoder, are not supported")
 	}
 	n := b.Config.Network()
 	if len(raw.Architectures) == 1 {

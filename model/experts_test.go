@@ -295,7 +295,7 @@ func TestExpertsInOneTensorOfBodiesElsewhere(t *testing.T) {
 				headless := maps.Clone(src)
 				delete(headless, "score.weight")
 				language := strings.Replace(configs[name], "ForSequenceClassification", "ForCausalLM", 1)
-				base, err := ResolveBase([]byte(language), headless, nil)
+				base, err := ResolveBase([]byte(language), headless, nil, "")
 				require.NoError(t, err)
 				assert.False(t, base.Plain())
 				assert.Equal(t, []string{"score.weight"}, base.New)

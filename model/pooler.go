@@ -2,6 +2,7 @@ package model
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,6 +40,53 @@ type rawOwn struct {
 func (c *Config) own(raw *rawConfig, a architecture) {
 	c.NoPooler = a.encoder && !or(raw.Own.Pooler, true)
 	c.Mean = c.NoPooler && Pooling(raw.Own.Pooling) == PoolMean
+}
+
+// What the head of a body reads, as a user says it.
+const (
+	basePooler = "pooler" // what an encoder's class reads: for most the first token, through a layer of its own
+	baseFirst  = "first"  // an encoder's first token, as the encoder leaves it
+	baseMean   = "mean"   // the mean of all tokens, as the body leaves them
+	baseLast   = "last"   // a decoder's last token
+)
+
+// BasePoolings are what [ResolveBase] takes for pooling, for people.
+const BasePoolings = "pooler, first or mean of an encoder, last or mean of a decoder"
+
+// ParseBasePooling reports a pooling that no body has; "" is the checkpoint's own.
+func ParseBasePooling(s string) error {
+	if slices.Contains([]string{"", basePooler, baseFirst, baseMean, baseLast}, s) {
+		return nil
+	}
+	return fmt.Errorf("pooling: %q, want %s", s, BasePoolings)
+}
+
+// basePooling is what the head of a body reads: what a user says, else the 1_Pooling of
+// sentence-transformers. told is false where that is the class's own way.
+func basePooling(sentences []byte, said string, encoder bool) (read Pooling, told bool, err error) {
+	switch {
+	case said == "" && sentences == nil:
+		return "", false, nil
+	case said == "":
+		if read, err = sentencePooling(sentences); err != nil {
+			return "", false, err
+		}
+		if (read == PoolFirst) != encoder && read != PoolMean {
+			err = errors.New("1_Pooling/config.json: embeddings of the first token of a decoder, or the last of an encoder, are not supported")
+		}
+		return read, true, err
+	case said == baseMean:
+		return PoolMean, true, nil
+	case encoder && said == baseFirst:
+		return PoolFirst, true, nil
+	case encoder && said == basePooler, !encoder && said == baseLast:
+		return "", false, nil
+	}
+	kind := "a decoder"
+	if encoder {
+		kind = "an encoder"
+	}
+	return "", false, fmt.Errorf("pooling: %q is not for %s, want %s", said, kind, BasePoolings)
 }
 
 // sentencePooling reads the 1_Pooling/config.json of sentence-transformers: which tokens make a

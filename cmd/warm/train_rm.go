@@ -20,6 +20,8 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 	l := c.Flags()
 	l.StringVar(&f.Base, "base", "",
 		"checkpoint `directory` to start from: a causal language model or a classifier with one output, or embedded:base; required")
+	l.StringVar(&f.Pooling, "pooling", "",
+		"what the score head of a base without one reads, by `rule`: "+model.BasePoolings+" (default what its 1_Pooling says, else its class)")
 	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
 	l.BoolVar(&f.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.StringSliceVar(&f.Train, "train", nil, "`files` of preference pairs or votes; required")

@@ -20,6 +20,7 @@ type Base struct {
 	parsed     *model.Config
 	Encoder    *reward.Encoder
 	body       *model.Base // nil for a reward model, whose head is kept or probed
+	pooling    string      // that the head of a body was asked to have
 }
 
 // openBase opens the checkpoint to start from. Close its checkpoint.
@@ -32,13 +33,17 @@ func (c *Config) openBase() (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ReadBase(ckpt, reward.Config{MaxTokens: c.MaxTokens})
+	return readBase(ckpt, reward.Config{MaxTokens: c.MaxTokens}, c.Pooling)
 }
 
 // ReadBase is openBase of an open checkpoint, which it closes after an error. Of c it
 // reads Head, Output and what [reward.NewEncoder] does.
 func ReadBase(ckpt *loader.Checkpoint, c reward.Config) (*Base, error) {
-	b := &Base{Checkpoint: ckpt}
+	return readBase(ckpt, c, "")
+}
+
+func readBase(ckpt *loader.Checkpoint, c reward.Config, pooling string) (*Base, error) {
+	b := &Base{Checkpoint: ckpt, pooling: pooling}
 	if err := b.read(c); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", ckpt.Dir, err), ckpt.Close())
 	}
@@ -68,9 +73,12 @@ func (b *Base) read(c reward.Config) error {
 func (b *Base) resolve(c reward.Config) (err error) {
 	if b.parsed, _, err = reward.Resolve(b.Checkpoint.Dir, b.config, b.Checkpoint, c); !errors.Is(err,
 		model.ErrNoHead) {
+		if err == nil && b.pooling != "" {
+			err = fmt.Errorf("pooling: %q, but it has a score head, which is read as it was trained", b.pooling)
+		}
 		return err
 	}
-	if b.body, err = model.ResolveBase(b.config, b.Checkpoint, b.Checkpoint.SentencePooling); err != nil {
+	if b.body, err = model.ResolveBase(b.config, b.Checkpoint, b.Checkpoint.SentencePooling, b.pooling); err != nil {
 		return err
 	}
 	return b.rewrite(b.body.Config)

@@ -270,3 +270,56 @@ func WriteBody(t *testing.T, name, pooling string) string {
 	}
 	return dir
 }
+
+// TestThePoolingOfABodyIsChosen trains bodies with every pooling that is chosen, whatever their 1_Pooling says, and reads back what was written.
+func TestThePoolingOfABodyIsChosen(t *testing.T) {
+	pairs := Lines(t, "pairs.jsonl", Good1, Good2, Good3)
+	for _, c := range []struct{ body, said, chosen, words, card string }{
+		{"BERT alone", "", "", "first (pooler)", ""},
+		{"BERT alone", "mean", "pooler", "first (pooler)", ""},
+		{"BERT alone", "", "first", "the first, as the encoder leaves it", "states[:, 0]\nrewards = pooled @ weights[\"classifier.weight\"].T + weights[\"classifier.bias\"]"},
+		{"BERT alone", "cls", "mean", "the mean of all", "(states * mask).sum(1) / mask.sum(1)"},
+		{"ModernBERT alone", "", "mean", "the mean of all", "mask.sum(1)"},
+		{"a decoder alone", "mean", "last", "the last that is not padding", ""},
+		{"a decoder alone", "", "mean", "the mean of all", "rewards = pooled @ weights[\"score.weight\"].T\n"},
+	} {
+		t.Run(c.body+", "+c.said+", "+c.chosen, func(t *testing.T) {
+			run := Config{Base: WriteBody(t, c.body, c.said), Train: []string{pairs}, Pooling: c.chosen, Out: filepath.Join(t.TempDir(), "rm"), LR: 1e-3, Batch: 2, Probe: 3}
+			_, err := Train(t.Context(), run)
+			require.NoError(t, err)
+			plan := Plan{Out: filepath.Join(t.TempDir(), "runs"), Run: run, M: 1}
+			plan.Run.Out = ""
+			require.NoError(t, plan.Initialize(t.Context()))
+			members, err := plan.Expand()
+			require.NoError(t, err)
+			require.NoError(t, plan.TrainMembers(t.Context(), members, 1, nil))
+			for _, out := range []string{run.Out, members[0].Config.Out} {
+				s, err := reward.Inspect(out)
+				require.NoError(t, err)
+				assert.Contains(t, s.Pooling, c.words)
+				card, err := os.ReadFile(filepath.Join(out, cardFile))
+				if c.card == "" {
+					assert.ErrorIs(t, err, os.ErrNotExist, "transformers reads it as it is")
+				} else {
+					assert.Contains(t, string(card), c.card)
+				}
+			}
+		})
+	}
+	base := WriteBody(t, "BERT alone", "")
+	run := Config{Base: base, Train: []string{pairs}, Out: filepath.Join(t.TempDir(), "rm"), LR: 1e-3, Batch: 2}
+	_, err := Train(t.Context(), run)
+	require.NoError(t, err)
+	for _, c := range []struct{ base, pooling, says string }{
+		{base, "last", "\"last\" is not for an encoder"},
+		{WriteBody(t, "a decoder alone", ""), "pooler", "\"pooler\" is not for a decoder"},
+		{base, "max", "want pooler, first or mean of an encoder"},
+		{run.Out, "mean", "it has a score head, which is read as it was trained"},
+	} {
+		_, err := Train(t.Context(), Config{Base: c.base, Pooling: c.pooling, Train: []string{pairs}, Out: filepath.Join(t.TempDir(), "rm"), LR: 1e-3})
+		assert.ErrorContains(t, err, c.says)
+	}
+	plan := Plan{Out: t.TempDir(), Run: Config{Base: base, Train: []string{pairs}, LR: 1e-3}, Members: []json.RawMessage{json.RawMessage(`{"pooling":"mean"}`)}}
+	_, err = plan.Expand()
+	assert.ErrorContains(t, err, "pooling is the plan's")
+}

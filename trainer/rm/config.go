@@ -19,6 +19,9 @@ type Config struct {
 	// Base is the checkpoint directory to start from: a causal language model,
 	// whose score head is then probed, or a sequence classifier with one output.
 	Base string `json:"base"`
+	// Pooling is what the head of a base without one reads, one of [model.BasePoolings]; ""
+	// is what its 1_Pooling says, else its class.
+	Pooling string `json:"pooling,omitempty"`
 	// Open opens the checkpoint of Base; nil is [loader.Open].
 	Open func(dir string) (*loader.Checkpoint, error) `json:"-"`
 	// Out is the directory of the result. It must not hold anything but the result
@@ -184,6 +187,9 @@ func (c Config) Validate() error {
 	}
 	if !slices.Contains([]Votes{DrawVote, MajorityVote, SoftVotes}, c.Votes) {
 		bad("votes: %q, want draw, majority or soft", c.Votes)
+	}
+	if err := model.ParseBasePooling(c.Pooling); err != nil {
+		errs = append(errs, err)
 	}
 	errs = append(errs, c.ranges()...)
 	if l := c.LoRA; l != nil && (l.Rank < 1 || !(l.Alpha > 0) || len(l.Targets) == 0) {

@@ -137,7 +137,10 @@ func (p *Plan) Expand() ([]MemberRun, error) {
 			c.SplitSeed == p.Run.SplitSeed; !same {
 			errs = append(errs, fmt.Errorf("%s: test, holdout and split_seed are the plan's: no member may learn from another's test pairs", m.Name))
 		}
-		c.Base, c.NoProbe, c.Open = p.initDir(i%len(p.bases())), true, nil
+		if c.Pooling != p.Run.Pooling {
+			errs = append(errs, fmt.Errorf("%s: pooling is the plan's: members share their score head", m.Name))
+		}
+		c.Base, c.NoProbe, c.Pooling, c.Open = p.initDir(i%len(p.bases())), true, "", nil
 		c.Out = filepath.Join(p.Out, m.Name)
 		if c.TensorBoard != "" {
 			c.TensorBoard = filepath.Join(c.TensorBoard, m.Name)
@@ -255,7 +258,7 @@ func (p *Plan) Initialize(ctx context.Context) error {
 func (p *Plan) initConfig(i int) Config {
 	r := &p.Run
 	return Config{
-		Base: p.bases()[i], Open: r.Open, Out: p.initDir(i), Replace: r.Replace, LR: 1e-9, // the rate plays no part
+		Base: p.bases()[i], Pooling: r.Pooling, Open: r.Open, Out: p.initDir(i), Replace: r.Replace, LR: 1e-9, // the rate plays no part
 		Train: r.Train, Test: r.Test, Holdout: r.Holdout, Votes: r.Votes, MaxPairs: r.MaxPairs,
 		Corrupt: r.Corrupt, CorruptSeed: r.CorruptSeed,
 		MaxTokens: r.MaxTokens, DropLong: r.DropLong, SkipBad: r.SkipBad, TokenBudget: r.TokenBudget,

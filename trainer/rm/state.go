@@ -69,14 +69,15 @@ func (r *run) Finish(ctx context.Context) (map[string][]byte, error) {
 		}
 		r.report(Progress{Test: r.result.Test})
 	}
+	beside := card(r.base.parsed)
 	if r.lora == nil {
-		return nil, nil
+		return beside, nil
 	}
 	base, err := r.adapterBase()
 	if err != nil {
 		return nil, err
 	}
-	return nil, r.saveAdapter(base)
+	return beside, r.saveAdapter(base)
 }
 
 // Contents implements [state.Trainer].

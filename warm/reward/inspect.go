@@ -87,7 +87,7 @@ func InspectCheckpoint(ckpt *loader.Checkpoint, c Config) (*Summary, error) {
 // inspectBase says what a checkpoint without a score head is as a base for training. The error
 // stays: it is no reward model.
 func inspectBase(ckpt *loader.Checkpoint, noHead error) (*Summary, error) {
-	b, err := model.ResolveBase(ckpt.Config, ckpt, ckpt.SentencePooling)
+	b, err := model.ResolveBase(ckpt.Config, ckpt, ckpt.SentencePooling, "")
 	if err != nil {
 		return nil, errors.Join(noHead, err)
 	}
