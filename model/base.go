@@ -142,6 +142,9 @@ func isOutput(name string) bool {
 	return slices.ContainsFunc(outputs, func(o string) bool { return strings.HasPrefix(name, o) })
 }
 
+// Language reports whether the checkpoint's class is a language model's.
+func (b *Base) Language() bool { return b.language }
+
 // Plain reports whether the reward model is a language model's checkpoint and a score head beside
 // it: no name is another, and no other layer is new.
 func (b *Base) Plain() bool {

@@ -50,6 +50,15 @@ func readBase(ckpt *loader.Checkpoint, c reward.Config, pooling string) (*Base, 
 	return b, nil
 }
 
+// LanguageModel tells whether a checkpoint directory is a causal language model, which writes text.
+func LanguageModel(dir string) (bool, error) {
+	b, err := (&Config{Base: dir}).openBase()
+	if err != nil {
+		return false, err
+	}
+	return b.body != nil && b.body.Language() && b.parsed.Causal(), b.Checkpoint.Close()
+}
+
 func (b *Base) read(c reward.Config) error {
 	b.config = b.Checkpoint.Config
 	err := b.resolve(c)

@@ -5,6 +5,7 @@ package rm_test
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,7 +76,8 @@ func TestMembersOfRealBasesGiveOurRewardsInTransformers(t *testing.T) {
 			require.NoError(t, json.Unmarshal([]byte(out[strings.LastIndex(string(out), "["):]), &theirs))
 			require.Len(t, theirs, len(texts))
 			for i := range texts {
-				assert.InDelta(t, theirs[i], ours[i], 1e-4, texts[i])
+				// A mean of SmolLM2's largest values makes rewards of a hundred, of which float32 keeps six digits.
+				assert.InDelta(t, theirs[i], ours[i], max(1e-4, 5e-6*math.Abs(theirs[i])), texts[i])
 			}
 			t.Logf("%v; transformers %v", ours, theirs)
 		})

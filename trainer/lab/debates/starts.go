@@ -12,12 +12,13 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lm"
 	"github.com/warmserve/warmserve/trainer/optim"
+	"github.com/warmserve/warmserve/trainer/rm"
 )
 
 // Starts says how other starts than the base are made.
 type Starts struct {
 	// Trajectory is the number of checkpoints, evenly spaced, of a fine-tuning of the
-	// base on the training pairs' arguments, in TuneEpochs. TuneRate is its learning
+	// base, as [Trajectory] says, in TuneEpochs. TuneRate is its learning
 	// rate as a multiple of the usual one.
 	Trajectory int     `json:"trajectory"`
 	TuneEpochs float64 `json:"tune_epochs"`
@@ -56,9 +57,16 @@ const (
 	SeedOther      = 402 // of the other base
 )
 
-// Trajectory returns checkpoints along a fine-tuning of the base on the arguments
-// of a set, in order.
+// Trajectory returns checkpoints along a fine-tuning of the base, in order: of a language model
+// on the arguments of a set, of an encoder, which writes no text, on as many preferences of
+// another kind.
 func Trajectory(ctx context.Context, l *lab.Lab, s Starts, train *lab.Set) ([]string, error) {
+	switch speaks, err := rm.LanguageModel(l.Base); {
+	case err != nil:
+		return nil, err
+	case !speaks:
+		return preferring(ctx, l, s, len(train.Pairs))
+	}
 	texts, err := l.NewSet("texts-of-"+train.Name, Arguments(train.Pairs))
 	if err != nil {
 		return nil, err
@@ -89,6 +97,57 @@ func Trajectory(ctx context.Context, l *lab.Lab, s Starts, train *lab.Set) ([]st
 		out = append(out, fmt.Sprintf("%s-%d", dir, i+1))
 	}
 	return append(out, dir), nil
+}
+
+// preferring returns checkpoints along the training of a reward model on n pairs of ETHICS. At a
+// constant rate without a warm-up a shorter run is the beginning of a longer one, so that each
+// checkpoint is the end of a run.
+func preferring(ctx context.Context, l *lab.Lab, s Starts, n int) ([]string, error) {
+	pairs, err := l.ReadPairs("ethics/train.jsonl.zst")
+	if err != nil {
+		return nil, err
+	}
+	set, err := l.NewSet(fmt.Sprintf("trajectory-%d", n), Sample(pairs, n, SeedTrain))
+	if err != nil {
+		return nil, err
+	}
+	usual, err := UsualRate(l.Base)
+	if err != nil {
+		return nil, err
+	}
+	base, err := l.CheckpointHash(l.Base)
+	if err != nil {
+		return nil, err
+	}
+	r := Recipes[l.Size]
+	steps := max(s.Trajectory, int(s.TuneEpochs*float64(len(set.Pairs)))/r.Batch)
+	var out []string
+	for k := 1; k <= s.Trajectory; k++ {
+		c := rm.Config{LR: s.TuneRate * usual, Schedule: optim.Constant, Epochs: 1000, Steps: steps * k / s.Trajectory,
+			Batch: r.Batch, TokenBudget: r.TokenBudget, BF16: r.BF16, Clip: 1, DropLong: true,
+			Seed: seedTrajectory, DataSeed: seedTrajectory}
+		dir, there, err := l.Kept("trajectory", c, base, set.Hash)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, dir)
+		if there {
+			continue
+		}
+		c.Base, c.Train, c.Out, c.Workers = l.Base, []string{set.Path}, dir, l.Workers
+		what := fmt.Sprintf("fine-tuning along a trajectory, %d of %d", k, s.Trajectory)
+		c.Progress = func(p rm.Progress) {
+			if p.Message == "" {
+				l.Tell(what, p.Step, p.Steps)
+			}
+		}
+		_, err = rm.Train(ctx, c)
+		l.Ended(what)
+		if err != nil {
+			return nil, fmt.Errorf("trajectory: %w", err)
+		}
+	}
+	return out, nil
 }
 
 // Train trains a language model, and tells how far that is.
