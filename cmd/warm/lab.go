@@ -49,8 +49,11 @@ paradetox/pairs, each a .jsonl.zst of pairs or votes as "warm train rm" reads th
 and text/openstax_ccby.txt.zst. Members start from --base, by default the small
 language model that is part of this program.
 
-Sizes: small runs everything within an hour on two cores; paper is the paper's grid,
-days of work, for an array of jobs: --list prints its tasks and --task does one.
+Sizes: small runs everything within an hour on two cores, from the small language
+model; standard is for pre-trained bases of 20 to 150 million parameters, hours to
+days on two cores; paper is the paper's grid, days of work, for an array of jobs:
+--list prints its tasks and --task does one. The larger two say what they take before
+they begin.
 
 ` + experimentsHelp(),
 		Example: `  warm lab all --data data --out lab
@@ -126,9 +129,9 @@ func (p *program) labExperiments(f *labFlags, name, title, long string,
 		},
 	}
 	l := c.Flags()
-	l.StringVar(&f.size, "size", string(lab.Small), "how much is done: small or paper")
+	l.StringVar(&f.size, "size", string(lab.Small), "how much is done: small, standard or paper")
 	l.StringVar(&f.base, "base", embedded.Prefix,
-		"checkpoint `directory` of the causal language model that members start from, or embedded:base")
+		"checkpoint `directory` that members start from, a language model or an encoder, or embedded:base")
 	l.StringVar(&f.data, "data", "", "`directory` of the data sets (default $WARM_DATA)")
 	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured")
 	l.IntVar(&f.workers, "workers", 0,
@@ -282,6 +285,7 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 	progress := newLabProgress(p.stderr, experiments, l.Size)
 	defer progress.end()
 	l.Progress = progress.tell
+	p.tellCost(l, progress, experiments)
 	failed := 0
 	for _, e := range experiments {
 		if r, err := l.Finished(e); err != nil {
@@ -315,6 +319,29 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 		err = errors.Join(fmt.Errorf("%d of %d: %w", failed, len(experiments), errExperimentsFailed), err)
 	}
 	return err
+}
+
+// tellCost says what a run of the larger sizes takes before it begins.
+func (p *program) tellCost(l *lab.Lab, progress *labProgress, experiments []*lab.Experiment) {
+	if l.Size != lab.Standard && l.Size != lab.Paper {
+		return
+	}
+	here, paper, err := l.Estimate(experiments)
+	if err != nil { // which the experiments will tell, too
+		progress.message(fmt.Sprintf("no estimate: %v", err))
+		return
+	}
+	progress.message(costWords(l.Size, here, l.Workers))
+	if l.Size != lab.Paper {
+		progress.message(costWords(lab.Paper, paper, l.Workers))
+	}
+}
+
+// costWords says what an estimate comes to.
+func costWords(size lab.Size, e lab.Estimate, workers int) string {
+	each := e.Time / time.Duration(max(1, min(workers, e.Left)))
+	return fmt.Sprintf("size %s: %d members, %d of them to train, %.1f million tokens: about %v of one worker at the speed measured now, %v of all; what is measured with them comes on top",
+		size, e.Members, e.Left, float64(e.Tokens)/1e6, e.Time.Round(time.Minute), each.Round(time.Minute))
 }
 
 // verdictsOf is what --json prints of an experiment; its file has all of it.

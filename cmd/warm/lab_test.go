@@ -254,3 +254,60 @@ echo 7
 	assert.Contains(t, string(submitted), "--array=1-2 --partition=cpu")
 	assert.Contains(t, string(submitted), "--array=3-3%1 --dependency=afterok:7")
 }
+
+func TestLabSaysWhatALargeRunTakes(t *testing.T) {
+	e := lab.Estimate{Members: 48, Left: 12, Tokens: 15_432_100, Time: 90 * time.Minute}
+	assert.Equal(t, "size standard: 48 members, 12 of them to train, 15.4 million tokens: about 1h30m0s of one worker at the speed measured now, 45m0s of all; what is measured with them comes on top",
+		costWords(lab.Standard, e, 2))
+	assert.Contains(t, costWords(lab.Paper, lab.Estimate{Members: 3}, 2), "0 of them to train, 0.0 million tokens: about 0s of one worker")
+}
+
+// TestTheStandardScriptGoesOnAndStops runs the script with a warm that notes how it was called.
+func TestTheStandardScriptGoesOnAndStops(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a shell script")
+	}
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("no bash")
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "warm"), []byte("#!"+bash+"\necho \"$@\" >> \"$CALLS\"\n[ \"$2\" != \"${ENDS:-}\" ] || exit \"$CODE\"\n"), 0o755))
+	run := func(env []string, args ...string) (int, []string) {
+		calls := filepath.Join(t.TempDir(), "calls")
+		cmd := exec.Command(bash, append([]string{filepath.Join("..", "..", "deploy", "lab", "standard.sh")}, args...)...)
+		cmd.Env = append(os.Environ(), append([]string{"WARM=" + filepath.Join(dir, "warm"), "WARM_DATA=/data", "LAB=/lab", "BASES=" + dir, "CALLS=" + calls}, env...)...)
+		_, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if err != nil {
+			require.ErrorAs(t, err, &exit)
+		}
+		did, _ := os.ReadFile(calls) // none where it was called wrongly
+		return cmd.ProcessState.ExitCode(), strings.Split(strings.TrimSpace(string(did)), "\n")
+	}
+	code, did := run(nil)
+	assert.Equal(t, 0, code)
+	known := map[string]bool{}
+	for _, e := range experiments.All() {
+		known[e.Name] = true
+	}
+	for _, call := range did {
+		words := strings.Fields(call)
+		assert.True(t, known[words[1]], call)
+		assert.Contains(t, call, "--size standard --base "+dir)
+	}
+	assert.Equal(t, "lab members --size standard --base "+dir+"/minilm-l6 --out /lab/minilm --workers 1", did[0])
+
+	code, did = run([]string{"ENDS=corruption", "CODE=130"}, "minilm/corruption", "minilm/shift")
+	assert.Equal(t, 130, code, "what was ended goes on later, and nothing else begins")
+	assert.Len(t, did, 1)
+	code, did = run([]string{"ENDS=corruption", "CODE=1", "WORKERS=2"}, "minilm/corruption", "smollm2/members")
+	assert.Equal(t, 1, code, "a failure stops no other")
+	require.Len(t, did, 2)
+	assert.Equal(t, "lab members --size standard --base "+dir+"/smollm2-135m-instruct --out /lab/smollm2 --workers 2", did[1])
+	code, _ = run(nil, "other/members")
+	assert.Equal(t, 2, code)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "minilm-l6", "1_Pooling"), 0o755))
+	code, _ = run(nil, "minilm/members")
+	assert.Equal(t, 2, code)
+}
