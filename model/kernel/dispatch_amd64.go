@@ -323,6 +323,8 @@ func quantRow(dst []uint8, x []float32, inv float32, zero int32) int32 {
 	switch {
 	case active.level >= AVX512:
 		return amd64.QuantRowAVX512(&dst[0], &x[0], len(x), inv, zero)
+	case active.level >= AVX2:
+		return amd64.QuantRowAVX2(&dst[0], &x[0], len(x), inv, zero)
 	}
 	return quantRowGeneric(dst, x, inv, zero)
 }
@@ -420,6 +422,7 @@ const (
 	tileInt8AVX512VNNI
 	tileFloat32AVX512
 	tileBFloat16AVX512
+	tileInt8AVXVNNI
 	tileFloat32AVX2
 	tileBFloat16AVX2
 	tileInt8AVX2
@@ -441,6 +444,8 @@ func tileOf(d DType, matrix bool) tileShape {
 		return tileShape{kind: tileFloat32AVX512, rows: 14, bytes: 128, words: 1, wide: true}
 	case d == BFloat16 && active.level >= AVX512:
 		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, wide: false}
+	case d == Int8 && active.avxVNNI:
+		return tileShape{kind: tileInt8AVXVNNI, rows: 6, bytes: 64, words: 1, wide: false}
 	case d == Float32 && active.level >= AVX2:
 		return tileShape{kind: tileFloat32AVX2, rows: 6, bytes: 64, words: 1, wide: false}
 	case d == BFloat16 && active.level >= AVX2:
@@ -462,6 +467,8 @@ func (k tileKind) run(t *amd64.TileArgs) {
 		amd64.TileFloat32AVX512(t)
 	case tileBFloat16AVX512:
 		amd64.TileBFloat16AVX512(t)
+	case tileInt8AVXVNNI:
+		amd64.TileInt8AVXVNNI(t)
 	case tileFloat32AVX2:
 		amd64.TileFloat32AVX2(t)
 	case tileBFloat16AVX2:
@@ -507,6 +514,8 @@ func peakLoop(d DType) (loop func(int), ops float64) {
 		return amd64.PeakInt8AVX512VNNI, 3584
 	case active.level >= AVX512:
 		return amd64.PeakFloat32AVX512, 896
+	case d == Int8 && active.avxVNNI:
+		return amd64.PeakInt8AVXVNNI, 768
 	case active.level >= AVX2:
 		return amd64.PeakFloat32AVX2, 192
 	}

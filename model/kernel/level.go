@@ -44,6 +44,8 @@ type features struct {
 	// bf16Dot says that VDPBF16PS does more than float32 arithmetic in its time. It chooses
 	// between tiles of the same bits.
 	bf16Dot bool
+
+	avxVNNI bool // AVX-VNNI: VPDPBUSD of 256 bits without AVX-512, from level AVX2 on
 }
 
 // Active returns the level in use: the best one available, unless [SetLevel]
@@ -72,10 +74,13 @@ func SetLevel(l Level) (restore func()) {
 		panic(fmt.Sprintf("kernel: SetLevel: %v is not available, the best level here is %v", l,
 			cpuHas.level))
 	}
-	f := features{level: l}
-	if l >= AVX512 { // the groups beyond it come with it
-		f = cpuHas
-		f.level = l
+	f := cpuHas // the groups beyond a level come with it
+	f.level = l
+	if l < AVX512 {
+		f.bf16, f.vnni, f.bf16Dot = false, false, false
+	}
+	if l < AVX2 {
+		f.avxVNNI = false
 	}
 	return setFeatures(f)
 }

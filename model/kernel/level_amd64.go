@@ -16,14 +16,14 @@ func detect() features {
 	x := &cpu.X86
 	switch {
 	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX2 && x.HasFMA:
-		f := features{level: AVX512, bf16: x.HasAVX512BF16, vnni: x.HasAVX512VNNI}
+		f := features{level: AVX512, bf16: x.HasAVX512BF16, vnni: x.HasAVX512VNNI, avxVNNI: x.HasAVXVNNI}
 		f.bf16Dot = f.bf16 && vendor() != intel
 		if f.bf16 && f.vnni && hasTiles() == nil {
 			f.level = AMX
 		}
 		return f
 	case x.HasAVX2 && x.HasFMA:
-		return features{level: AVX2}
+		return features{level: AVX2, avxVNNI: x.HasAVXVNNI}
 	}
 	return features{level: Generic}
 }

@@ -16,8 +16,8 @@ var allDTypes = []DType{Float32, BFloat16, Int8}
 // where that cannot be.
 var interpreted func(t testing.TB) (restore func())
 
-// eachEngine runs f at every level, at the best level of vectors without the
-// instructions for bfloat16 and int8 and with bfloat16 by float32 arithmetic, and at
+// eachEngine runs f at every level, at those of vectors without the
+// instructions for bfloat16 and int8, with bfloat16 by float32 arithmetic, and at
 // level AMX by its interpreter.
 func eachEngine(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
@@ -26,6 +26,12 @@ func eachEngine(t *testing.T, f func(t *testing.T)) {
 		l := min(cpuHas.level, AVX512)
 		t.Run(l.String()+" alone", func(t *testing.T) {
 			defer setFeatures(features{level: l})()
+			f(t)
+		})
+	}
+	if cpuHas.avxVNNI {
+		t.Run("avx2 alone", func(t *testing.T) {
+			defer setFeatures(features{level: AVX2})()
 			f(t)
 		})
 	}

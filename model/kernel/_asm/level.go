@@ -16,5 +16,6 @@ var levels = []level{
 	{"AVX512BF16", "active.bf16"},
 	{"AVX512VNNI", "active.vnni"},
 	{"AVX512", "active.level >= AVX512"},
+	{"AVXVNNI", "active.avxVNNI"},
 	{"AVX2", "active.level >= AVX2"},
 }

@@ -15,6 +15,9 @@ func peak(a *Asm) {
 	peakLoop(a, "Float32", "AVX2", 12, 8, "float32 multiply-adds of 8 lanes", func(i int) {
 		a.I("VFMADD231PS", Y(12), Y(13), Y(i))
 	})
+	peakLoop(a, "Int8", "AVXVNNI", 12, 32, "int8 dot products of 8 quads", func(i int) {
+		a.VPDPBUSD256(12, 13, i)
+	})
 	const name = "read"
 	a.Begin(Kernel{
 		Name:   name,

@@ -5,6 +5,7 @@ func quant(a *Asm) {
 	maxBits(a)
 	maxBits256(a)
 	quantRow(a)
+	quantRow256(a)
 	quantInt16(a)
 }
 
@@ -60,6 +61,16 @@ func maxBits(a *Asm) {
 	a.I("RET")
 }
 
+// quantRowKernel is written for both widths.
+var quantRowKernel = Kernel{
+	Name: "quantRow",
+	Doc: "stores round(x·inv) + zero, ties to even, one byte each, then zero up to whole quads; " +
+		"it returns Σ round(x·inv). x is not empty.",
+	Params: "dst []uint8, x []float32, inv float32, zero int32",
+	Result: "int32",
+	Args:   []Arg{"dst *uint8", "x *float32", "n int = len(x)", "inv float32", "zero int32"},
+}
+
 func quantRow(a *Asm) {
 	const name = "quantRow"
 	// Packing works inside of 128-bit lanes: dword 4·lane+j then holds the bytes of
@@ -69,14 +80,7 @@ func quantRow(a *Asm) {
 		order[i] = uint32(i%4*4 + i/4)
 	}
 	a.Table("quantOrder", order...)
-	a.Begin(Kernel{
-		Name: name,
-		Doc: "stores round(x·inv) + zero, ties to even, one byte each, then zero up to whole quads; " +
-			"it returns Σ round(x·inv). x is not empty.",
-		Params: "dst []uint8, x []float32, inv float32, zero int32",
-		Result: "int32",
-		Args:   []Arg{"dst *uint8", "x *float32", "n int = len(x)", "inv float32", "zero int32"},
-	}, "AVX512", 0)
+	a.Begin(quantRowKernel, "AVX512", 0)
 	a.I("MOVQ", "dst+0(FP)", "DI")
 	a.I("MOVQ", "x+8(FP)", "SI")
 	a.I("MOVQ", "n+16(FP)", "CX")
@@ -180,6 +184,82 @@ func quantInt16(a *Asm) {
 		a.I("VMOVDQU", "Y0", "(DI)")
 		a.I("ADDQ", "$32", "DI")
 	})
+	a.I("VZEROUPPER")
+	a.I("RET")
+}
+
+func quantRow256(a *Asm) {
+	const name = "quantRow256"
+	a.Table("quantOrder256", 0, 4, 1, 5, 2, 6, 3, 7) // packing works inside of 128-bit lanes
+	a.Begin(quantRowKernel, "AVX2", 0)
+	a.I("MOVQ", "dst+0(FP)", "DI")
+	a.I("MOVQ", "x+8(FP)", "SI")
+	a.I("MOVQ", "n+16(FP)", "CX")
+	a.I("VBROADCASTSS", "inv+24(FP)", "Y4")
+	a.I("MOVL", "zero+28(FP)", "AX")
+	a.I("VMOVD", "AX", "X5")
+	a.I("VPBROADCASTB", "X5", "Y5")
+	a.I("VMOVDQU", "·quantOrder256<>(SB)", "Y6")
+	a.I("VPXOR", "Y7", "Y7", "Y7") // sums
+	a.I("VPCMPEQD", "Y8", "Y8", "Y8")
+	a.I("VPABSB", "Y8", "Y8") // ones
+	a.I("VPSRLW", "$8", "Y8", "Y9")
+	a.I("XORL", "AX", "AX") // sum of the last
+	a.I("SUBQ", "$32", "CX")
+	a.I("JLT", name+"Tail")
+	a.Label(name + "Loop")
+	for i := range 4 {
+		a.I("VMULPS", At(32*i, "SI"), "Y4", Y(i))
+		a.I("VCVTPS2DQ", Y(i), Y(i))
+	}
+	a.I("VPACKSSDW", "Y1", "Y0", "Y0")
+	a.I("VPACKSSDW", "Y3", "Y2", "Y2")
+	a.I("VPACKSSWB", "Y2", "Y0", "Y0")
+	a.I("VPERMD", "Y0", "Y6", "Y0")
+	a.I("VPMADDUBSW", "Y0", "Y8", "Y1") // pairs: unsigned ones times the bytes
+	a.I("VPMADDWD", "Y9", "Y1", "Y1")   // quads
+	a.I("VPADDD", "Y1", "Y7", "Y7")
+	a.I("VPADDB", "Y5", "Y0", "Y0")
+	a.I("VMOVDQU", "Y0", "(DI)")
+	a.I("ADDQ", "$128", "SI")
+	a.I("ADDQ", "$32", "DI")
+	a.I("SUBQ", "$32", "CX")
+	a.I("JGE", name+"Loop")
+	a.Label(name + "Tail")
+	a.I("ADDQ", "$32", "CX")
+	a.I("MOVL", "zero+28(FP)", "R8")
+	a.I("MOVL", "$-128", "R9")
+	a.I("MOVQ", "CX", "R10") // to be filled up to quads
+	a.I("NEGQ", "R10")
+	a.I("ANDQ", "$3", "R10")
+	a.I("TESTQ", "CX", "CX")
+	a.I("JEQ", name+"Reduce")
+	a.Label(name + "One")
+	a.I("VMOVSS", "(SI)", "X0")
+	a.I("VMULSS", "X4", "X0", "X0")
+	a.I("VCVTSS2SI", "X0", "DX")
+	a.I("CMPL", "DX", "R9") // NaN is the least integer, as the packing has it
+	a.I("CMOVLLT", "R9", "DX")
+	a.I("ADDL", "DX", "AX")
+	a.I("ADDL", "R8", "DX")
+	a.I("MOVB", "DX", "(DI)")
+	a.I("ADDQ", "$4", "SI")
+	a.I("INCQ", "DI")
+	a.I("DECQ", "CX")
+	a.I("JNE", name+"One")
+	a.Label(name + "Fill")
+	a.I("TESTQ", "R10", "R10")
+	a.I("JEQ", name+"Reduce")
+	a.I("MOVB", "R8", "(DI)")
+	a.I("INCQ", "DI")
+	a.I("DECQ", "R10")
+	a.I("JMP", name+"Fill")
+	a.Label(name + "Reduce")
+	a.I("VMOVDQA", "Y7", "Y0")
+	reduceDwords(a, "VPADDD")
+	a.I("VMOVD", "X0", "DX")
+	a.I("ADDL", "DX", "AX")
+	a.I("MOVL", "AX", "ret+32(FP)")
 	a.I("VZEROUPPER")
 	a.I("RET")
 }

@@ -11,7 +11,7 @@ func tiles(a *Asm) {
 	for _, k := range []kind{
 		{"Float32", "AVX512", "float32", stepF32, storeFloats},
 		{"BFloat16", "AVX512BF16Dot", "bfloat16 pairs", stepBF16, storeFloats},
-		{"Int8", "AVX512VNNI", "int8 quads", stepInt8, dequantise512},
+		{"Int8", "AVX512VNNI", "int8 quads", stepInt8, dequantise},
 	} {
 		tile{
 			format: k.format, level: k.level, wide: true, doc: "computes one panel for operands of " + k.what + ".",
@@ -22,7 +22,15 @@ func tiles(a *Asm) {
 	}
 	tile{
 		format: "Float32", level: "AVX2", doc: "computes half a panel, 16 columns, for operands of float32.",
-		reg: Y, size: 32, span: 64, rows: 6, unroll: 4, aStep: 4, step: step256, store: storeFloats,
+		reg: Y, size: 32, span: 64, rows: 6, unroll: 4, aStep: 4, store: storeFloats,
+		step: func(a *Asm, mr, u int) {
+			step256(a, mr, u, func(w, b, acc int) { a.I("VFMADD231PS", Y(w), Y(b), Y(acc)) })
+		},
+	}.write(a)
+	tile{
+		format: "Int8", level: "AVXVNNI", doc: "computes half a panel, 16 columns, for operands of int8 quads.",
+		reg: Y, size: 32, span: 64, rows: 6, unroll: 4, aStep: 4, store: dequantise,
+		step: func(a *Asm, mr, u int) { step256(a, mr, u, a.VPDPBUSD256) },
 	}.write(a)
 	tilesLow(a)
 }
@@ -252,15 +260,15 @@ func step512(a *Asm, mr, u int, k kind) {
 	}
 }
 
-func step256(a *Asm, mr, u int) {
+func step256(a *Asm, mr, u int, step func(w, b, acc int)) {
 	a.I("VMOVUPS", At(128*u, regW), Y(12))
 	a.I("VMOVUPS", At(128*u+32, regW), Y(13))
 	a.I("PREFETCHT0", At(128*u+prefetch, regW))
 	for i := range mr {
 		b := 14 + i%2
 		a.I("VBROADCASTSS", row(i, 4*u), Y(b))
-		a.I("VFMADD231PS", Y(12), Y(b), Y(2*i))
-		a.I("VFMADD231PS", Y(13), Y(b), Y(2*i+1))
+		step(12, b, 2*i)
+		step(13, b, 2*i+1)
 	}
 }
 
@@ -299,18 +307,19 @@ func storeFloats(a *Asm, t tile, mr, nv int) {
 	})
 }
 
-// dequantise512 writes the int32 sums as floats: float(acc)·(scale of the row ·
+// dequantise writes the int32 sums as floats: float(acc)·(scale of the row ·
 // scale of the column) + bias, rounded after each operation.
-func dequantise512(a *Asm, t tile, mr, nv int) {
+func dequantise(a *Asm, t tile, mr, nv int) {
 	scale, wscale, wbias := scaleRegs(a)
+	row, both := t.reg(t.size/2-2), t.reg(t.size/2-1) // the last of all registers
 	eachStore(a, mr, nv, func(i int) {
-		a.I("VBROADCASTSS", At(4*i, scale), Z(30))
+		a.I("VBROADCASTSS", At(4*i, scale), row)
 	}, func(i, v int, add bool) {
-		acc, c := Z(nv*i+v), At(64*v, regC)
-		a.I("VMULPS", At(64*v, wscale), Z(30), Z(31))
+		acc, c := t.reg(nv*i+v), At(t.size*v, regC)
+		a.I("VMULPS", At(t.size*v, wscale), row, both)
 		a.I("VCVTDQ2PS", acc, acc)
-		a.I("VMULPS", Z(31), acc, acc)
-		a.I("VADDPS", At(64*v, wbias), acc, acc)
+		a.I("VMULPS", both, acc, acc)
+		a.I("VADDPS", At(t.size*v, wbias), acc, acc)
 		if add {
 			a.I("VADDPS", c, acc, acc)
 		}

@@ -86,7 +86,7 @@ func stepInt16(a *Asm, mr, u int) {
 	}
 }
 
-// dequantise256 is dequantise512 for eight columns in two registers.
+// dequantise256 is dequantise for eight columns in two registers.
 func dequantise256(a *Asm, t tile, mr, _ int) {
 	scale, wscale, wbias := scaleRegs(a)
 	eachStore(a, mr, 1, func(i int) {

@@ -2,8 +2,9 @@ package main
 
 import "fmt"
 
-// Instructions of the matrix unit, which Go's assembler lacks, as bytes. All are VEX
-// encoded in three bytes of prefix, opcode map 0F38, W = 0, 128 bits.
+// Instructions of the matrix unit and of AVX-VNNI, which Go's assembler lacks, as bytes.
+// All are VEX encoded in three bytes of prefix, opcode map 0F38, W = 0, 128 bits but for
+// those of AVX-VNNI, 256.
 // Source: Intel SDM volume 2, section 2.3.5 (VEX prefix) and the pages of each
 // instruction; section 2.1.5 for ModR/M and SIB.
 
@@ -91,4 +92,13 @@ func (a *Asm) TDPBF16PS(w, x, acc int) {
 // signed.
 func (a *Asm) TDPBUSD(w, x, acc int) {
 	a.vexTiles(fmt.Sprintf("TDPBUSD TMM%d, TMM%d, TMM%d", w, x, acc), prefix66, 0x5e, acc, x, w)
+}
+
+// VPDPBUSD256 adds to the eight sums of dst the products of the quads of src1, unsigned,
+// and src2, signed, without AVX-512.
+func (a *Asm) VPDPBUSD256(src2, src1, dst int) {
+	const wide = 1 << 2
+	p0 := (^dst>>3&1)<<7 | 1<<6 | (^src2>>3&1)<<5 | 2
+	a.bytes(fmt.Sprintf("VPDPBUSD Y%d, Y%d, Y%d", src2, src1, dst),
+		0xc4, byte(p0), byte(^src1&15<<3|wide|prefix66), 0x50, byte(3<<6|dst&7<<3|src2&7))
 }

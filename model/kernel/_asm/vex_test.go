@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// TestMatrixInstructionsAreTheManualsBytes compares each instruction of the matrix unit
-// with its bytes. Source: Intel SDM volume 2, the opcode line of each instruction
+// TestInstructionsAreTheManualsBytes compares each instruction that is written as bytes
+// with them. Source: Intel SDM volume 2, the opcode line of each instruction
 // (VEX.128.<prefix>.0F38.W0 <opcode> <ModR/M>), put together by hand and equal to
 // what GNU as 2.40 makes of the same text; where that takes a displacement of no or of
 // one byte, here it has four.
-func TestMatrixInstructionsAreTheManualsBytes(t *testing.T) {
+func TestInstructionsAreTheManualsBytes(t *testing.T) {
 	for _, c := range []struct {
 		write func(a *Asm)
 		text  string
@@ -40,6 +40,10 @@ func TestMatrixInstructionsAreTheManualsBytes(t *testing.T) {
 		// TDPBUSD tmm1, tmm2, tmm3: 66 5E 11:rrr:bbb, tmm3 in VEX.vvvv
 		{func(a *Asm) { a.TDPBUSD(6, 5, 2) }, "TDPBUSD TMM6, TMM5, TMM2", "c4 e2 49 5e d5"},
 		{func(a *Asm) { a.TDPBUSD(7, 4, 1) }, "TDPBUSD TMM7, TMM4, TMM1", "c4 e2 41 5e cc"},
+		// VPDPBUSD ymm1, ymm2, ymm3/m256: VEX.256.66.0F38.W0 50 /r, ymm2 in VEX.vvvv
+		{func(a *Asm) { a.VPDPBUSD256(12, 14, 0) }, "VPDPBUSD Y12, Y14, Y0", "c4 c2 0d 50 c4"},
+		{func(a *Asm) { a.VPDPBUSD256(13, 15, 11) }, "VPDPBUSD Y13, Y15, Y11", "c4 42 05 50 dd"},
+		{func(a *Asm) { a.VPDPBUSD256(2, 1, 7) }, "VPDPBUSD Y2, Y1, Y7", "c4 e2 75 50 fa"},
 	} {
 		t.Run(c.text, func(t *testing.T) {
 			var a Asm

@@ -28,6 +28,11 @@ func PeakInt8AVX512VNNI(n int)
 //go:noescape
 func PeakFloat32AVX2(n int)
 
+// PeakInt8AVXVNNI performs n times 12 independent int8 dot products of 8 quads.
+//
+//go:noescape
+func PeakInt8AVXVNNI(n int)
+
 // ReadAVX2 reads x, a positive multiple of 512 bytes.
 //
 //go:noescape

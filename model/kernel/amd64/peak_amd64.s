@@ -245,6 +245,42 @@ PeakFloat32AVX2Loop:
 	VZEROUPPER
 	RET
 
+// func PeakInt8AVXVNNI(n int)
+TEXT ·PeakInt8AVXVNNI(SB), NOSPLIT, $0-8
+	MOVQ           n+0(FP), CX
+	VPXOR          Y0, Y0, Y0
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VPXOR          Y6, Y6, Y6
+	VPXOR          Y7, Y7, Y7
+	VPXOR          Y8, Y8, Y8
+	VPXOR          Y9, Y9, Y9
+	VPXOR          Y10, Y10, Y10
+	VPXOR          Y11, Y11, Y11
+	VPXOR          Y12, Y12, Y12
+	VPXOR          Y13, Y13, Y13
+
+PeakInt8AVXVNNILoop:
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y13, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xcc // VPDPBUSD Y12, Y13, Y1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y13, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xdc // VPDPBUSD Y12, Y13, Y3
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y13, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xec // VPDPBUSD Y12, Y13, Y5
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y13, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x15; BYTE $0x50; BYTE $0xfc // VPDPBUSD Y12, Y13, Y7
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y13, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xcc // VPDPBUSD Y12, Y13, Y9
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y13, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x15; BYTE $0x50; BYTE $0xdc // VPDPBUSD Y12, Y13, Y11
+	DECQ           CX
+	JNE            PeakInt8AVXVNNILoop
+	VZEROUPPER
+	RET
+
 // func ReadAVX2(x *byte, n int)
 TEXT ·ReadAVX2(SB), NOSPLIT, $0-16
 	MOVQ           x+0(FP), AX

@@ -22,6 +22,12 @@ func MaxBitsAVX2(x *float32, n int) uint32
 //go:noescape
 func QuantRowAVX512(dst *uint8, x *float32, n int, inv float32, zero int32) int32
 
+// QuantRowAVX2 stores round(x·inv) + zero, ties to even, one byte each, then
+// zero up to whole quads; it returns Σ round(x·inv). x is not empty.
+//
+//go:noescape
+func QuantRowAVX2(dst *uint8, x *float32, n int, inv float32, zero int32) int32
+
 // QuantInt16AVX2 stores round(x·inv), ties to even; x is a positive multiple
 // of 16.
 //

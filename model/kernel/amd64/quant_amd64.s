@@ -23,6 +23,16 @@ DATA ·quantOrder<>+56(SB)/4, $0x0000000b
 DATA ·quantOrder<>+60(SB)/4, $0x0000000f
 GLOBL ·quantOrder<>(SB), RODATA|NOPTR, $64
 
+DATA ·quantOrder256<>+0(SB)/4, $0x00000000
+DATA ·quantOrder256<>+4(SB)/4, $0x00000004
+DATA ·quantOrder256<>+8(SB)/4, $0x00000001
+DATA ·quantOrder256<>+12(SB)/4, $0x00000005
+DATA ·quantOrder256<>+16(SB)/4, $0x00000002
+DATA ·quantOrder256<>+20(SB)/4, $0x00000006
+DATA ·quantOrder256<>+24(SB)/4, $0x00000003
+DATA ·quantOrder256<>+28(SB)/4, $0x00000007
+GLOBL ·quantOrder256<>(SB), RODATA|NOPTR, $32
+
 // func MaxBitsAVX512(x *float32, n int) uint32
 TEXT ·MaxBitsAVX512(SB), NOSPLIT, $0-20
 	MOVQ           x+0(FP), SI
@@ -296,6 +306,93 @@ quantRowReduce:
 	VPSHUFD        $0xb1, X0, X1
 	VPADDD         X1, X0, X0
 	VMOVD          X0, AX
+	MOVL           AX, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func QuantRowAVX2(dst *uint8, x *float32, n int, inv float32, zero int32) int32
+TEXT ·QuantRowAVX2(SB), NOSPLIT, $0-36
+	MOVQ           dst+0(FP), DI
+	MOVQ           x+8(FP), SI
+	MOVQ           n+16(FP), CX
+	VBROADCASTSS   inv+24(FP), Y4
+	MOVL           zero+28(FP), AX
+	VMOVD          AX, X5
+	VPBROADCASTB   X5, Y5
+	VMOVDQU        ·quantOrder256<>(SB), Y6
+	VPXOR          Y7, Y7, Y7
+	VPCMPEQD       Y8, Y8, Y8
+	VPABSB         Y8, Y8
+	VPSRLW         $8, Y8, Y9
+	XORL           AX, AX
+	SUBQ           $32, CX
+	JLT            quantRow256Tail
+
+quantRow256Loop:
+	VMULPS         (SI), Y4, Y0
+	VCVTPS2DQ      Y0, Y0
+	VMULPS         32(SI), Y4, Y1
+	VCVTPS2DQ      Y1, Y1
+	VMULPS         64(SI), Y4, Y2
+	VCVTPS2DQ      Y2, Y2
+	VMULPS         96(SI), Y4, Y3
+	VCVTPS2DQ      Y3, Y3
+	VPACKSSDW      Y1, Y0, Y0
+	VPACKSSDW      Y3, Y2, Y2
+	VPACKSSWB      Y2, Y0, Y0
+	VPERMD         Y0, Y6, Y0
+	VPMADDUBSW     Y0, Y8, Y1
+	VPMADDWD       Y9, Y1, Y1
+	VPADDD         Y1, Y7, Y7
+	VPADDB         Y5, Y0, Y0
+	VMOVDQU        Y0, (DI)
+	ADDQ           $128, SI
+	ADDQ           $32, DI
+	SUBQ           $32, CX
+	JGE            quantRow256Loop
+
+quantRow256Tail:
+	ADDQ           $32, CX
+	MOVL           zero+28(FP), R8
+	MOVL           $-128, R9
+	MOVQ           CX, R10
+	NEGQ           R10
+	ANDQ           $3, R10
+	TESTQ          CX, CX
+	JEQ            quantRow256Reduce
+
+quantRow256One:
+	VMOVSS         (SI), X0
+	VMULSS         X4, X0, X0
+	VCVTSS2SI      X0, DX
+	CMPL           DX, R9
+	CMOVLLT        R9, DX
+	ADDL           DX, AX
+	ADDL           R8, DX
+	MOVB           DX, (DI)
+	ADDQ           $4, SI
+	INCQ           DI
+	DECQ           CX
+	JNE            quantRow256One
+
+quantRow256Fill:
+	TESTQ          R10, R10
+	JEQ            quantRow256Reduce
+	MOVB           R8, (DI)
+	INCQ           DI
+	DECQ           R10
+	JMP            quantRow256Fill
+
+quantRow256Reduce:
+	VMOVDQA        Y7, Y0
+	VEXTRACTI128   $1, Y0, X1
+	VPADDD         X1, X0, X0
+	VPSHUFD        $0x4e, X0, X1
+	VPADDD         X1, X0, X0
+	VPSHUFD        $0xb1, X0, X1
+	VPADDD         X1, X0, X0
+	VMOVD          X0, DX
+	ADDL           DX, AX
 	MOVL           AX, ret+32(FP)
 	VZEROUPPER
 	RET

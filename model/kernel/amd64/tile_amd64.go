@@ -42,6 +42,12 @@ func TileWideInt8AVX512VNNI(args *TileArgs)
 //go:noescape
 func TileFloat32AVX2(args *TileArgs)
 
+// TileInt8AVXVNNI computes half a panel, 16 columns, for operands of int8
+// quads.
+//
+//go:noescape
+func TileInt8AVXVNNI(args *TileArgs)
+
 // TileBFloat16AVX512 computes one panel of bfloat16 pairs by float32
 // arithmetic.
 //

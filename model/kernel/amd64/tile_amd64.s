@@ -17856,6 +17856,1389 @@ TileFloat32AVX2Done:
 	VZEROUPPER
 	RET
 
+// func TileInt8AVXVNNI(args *TileArgs)
+TEXT ·TileInt8AVXVNNI(SB), NOSPLIT, $0-8
+	MOVQ           args+0(FP), SI
+	MOVQ           TileArgs_C(SI), DI
+	MOVQ           TileArgs_LDC(SI), DX
+	MOVQ           TileArgs_A(SI), AX
+	MOVQ           TileArgs_LDA(SI), R8
+	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_MR(SI), R15
+	CMPQ           R15, $6
+	JEQ            TileInt8AVXVNNIRows6
+	CMPQ           R15, $5
+	JEQ            TileInt8AVXVNNIRows5
+	CMPQ           R15, $4
+	JEQ            TileInt8AVXVNNIRows4
+	CMPQ           R15, $3
+	JEQ            TileInt8AVXVNNIRows3
+	CMPQ           R15, $2
+	JEQ            TileInt8AVXVNNIRows2
+	JMP            TileInt8AVXVNNIRows1
+
+TileInt8AVXVNNIRows6:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Y0
+	VMOVUPS        32(R15), Y1
+	VMOVAPS        Y0, Y2
+	VMOVAPS        Y1, Y3
+	VMOVAPS        Y0, Y4
+	VMOVAPS        Y1, Y5
+	VMOVAPS        Y0, Y6
+	VMOVAPS        Y1, Y7
+	VMOVAPS        Y0, Y8
+	VMOVAPS        Y1, Y9
+	VMOVAPS        Y0, Y10
+	VMOVAPS        Y1, Y11
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd391
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd391:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $4, CX
+	JLT            tail393
+
+loop392:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   (AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   (R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   (R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VBROADCASTSS   (R9)(R8*2), Y15
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y11
+	VMOVUPS        128(BX), Y12
+	VMOVUPS        160(BX), Y13
+	PREFETCHT0     8320(BX)
+	VBROADCASTSS   4(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   4(R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VBROADCASTSS   4(R9)(R8*2), Y15
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y11
+	VMOVUPS        256(BX), Y12
+	VMOVUPS        288(BX), Y13
+	PREFETCHT0     8448(BX)
+	VBROADCASTSS   8(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   8(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   8(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   8(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   8(R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VBROADCASTSS   8(R9)(R8*2), Y15
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y11
+	VMOVUPS        384(BX), Y12
+	VMOVUPS        416(BX), Y13
+	PREFETCHT0     8576(BX)
+	VBROADCASTSS   12(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   12(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   12(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   12(R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VBROADCASTSS   12(R9)(R8*2), Y15
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y11
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop392
+
+tail393:
+	ADDQ           $4, CX
+	JEQ            done395
+
+single394:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   (AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   (R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   (R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VBROADCASTSS   (R9)(R8*2), Y15
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y10
+	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y11
+	ADDQ           $4, AX
+	ADDQ           $4, R9
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single394
+
+done395:
+	MOVQ           TileArgs_Scale(SI), R9
+	ADDQ           TileArgs_Scaled(SI), R9
+	MOVQ           TileArgs_WScale(SI), R10
+	MOVQ           TileArgs_WBias(SI), R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store396
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VADDPS         (DI), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VADDPS         32(DI), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VADDPS         (DI), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VADDPS         32(DI), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y15, Y4, Y4
+	VADDPS         (R11), Y4, Y4
+	VADDPS         (DI), Y4, Y4
+	VMOVUPS        Y4, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y15, Y5, Y5
+	VADDPS         32(R11), Y5, Y5
+	VADDPS         32(DI), Y5, Y5
+	VMOVUPS        Y5, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y15, Y6, Y6
+	VADDPS         (R11), Y6, Y6
+	VADDPS         (DI), Y6, Y6
+	VMOVUPS        Y6, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y15, Y7, Y7
+	VADDPS         32(R11), Y7, Y7
+	VADDPS         32(DI), Y7, Y7
+	VMOVUPS        Y7, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y15, Y8, Y8
+	VADDPS         (R11), Y8, Y8
+	VADDPS         (DI), Y8, Y8
+	VMOVUPS        Y8, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y15, Y9, Y9
+	VADDPS         32(R11), Y9, Y9
+	VADDPS         32(DI), Y9, Y9
+	VMOVUPS        Y9, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y10, Y10
+	VMULPS         Y15, Y10, Y10
+	VADDPS         (R11), Y10, Y10
+	VADDPS         (DI), Y10, Y10
+	VMOVUPS        Y10, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y11, Y11
+	VMULPS         Y15, Y11, Y11
+	VADDPS         32(R11), Y11, Y11
+	VADDPS         32(DI), Y11, Y11
+	VMOVUPS        Y11, 32(DI)
+	ADDQ           DX, DI
+	JMP            stored397
+
+store396:
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y15, Y4, Y4
+	VADDPS         (R11), Y4, Y4
+	VMOVUPS        Y4, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y15, Y5, Y5
+	VADDPS         32(R11), Y5, Y5
+	VMOVUPS        Y5, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y15, Y6, Y6
+	VADDPS         (R11), Y6, Y6
+	VMOVUPS        Y6, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y15, Y7, Y7
+	VADDPS         32(R11), Y7, Y7
+	VMOVUPS        Y7, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y15, Y8, Y8
+	VADDPS         (R11), Y8, Y8
+	VMOVUPS        Y8, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y15, Y9, Y9
+	VADDPS         32(R11), Y9, Y9
+	VMOVUPS        Y9, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   20(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y10, Y10
+	VMULPS         Y15, Y10, Y10
+	VADDPS         (R11), Y10, Y10
+	VMOVUPS        Y10, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y11, Y11
+	VMULPS         Y15, Y11, Y11
+	VADDPS         32(R11), Y11, Y11
+	VMOVUPS        Y11, 32(DI)
+	ADDQ           DX, DI
+
+stored397:
+	ADDQ           $24, TileArgs_Scaled(SI)
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $6, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileInt8AVXVNNIRows6
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileInt8AVXVNNIDone
+
+TileInt8AVXVNNIRows5:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Y0
+	VMOVUPS        32(R15), Y1
+	VMOVAPS        Y0, Y2
+	VMOVAPS        Y1, Y3
+	VMOVAPS        Y0, Y4
+	VMOVAPS        Y1, Y5
+	VMOVAPS        Y0, Y6
+	VMOVAPS        Y1, Y7
+	VMOVAPS        Y0, Y8
+	VMOVAPS        Y1, Y9
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd398
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd398:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $4, CX
+	JLT            tail400
+
+loop399:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   (AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   (R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   (R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VMOVUPS        128(BX), Y12
+	VMOVUPS        160(BX), Y13
+	PREFETCHT0     8320(BX)
+	VBROADCASTSS   4(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   4(R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VMOVUPS        256(BX), Y12
+	VMOVUPS        288(BX), Y13
+	PREFETCHT0     8448(BX)
+	VBROADCASTSS   8(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   8(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   8(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   8(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   8(R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VMOVUPS        384(BX), Y12
+	VMOVUPS        416(BX), Y13
+	PREFETCHT0     8576(BX)
+	VBROADCASTSS   12(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   12(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   12(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   12(R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop399
+
+tail400:
+	ADDQ           $4, CX
+	JEQ            done402
+
+single401:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   (AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   (R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VBROADCASTSS   (R9)(R8*1), Y14
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	ADDQ           $4, AX
+	ADDQ           $4, R9
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single401
+
+done402:
+	MOVQ           TileArgs_Scale(SI), R9
+	ADDQ           TileArgs_Scaled(SI), R9
+	MOVQ           TileArgs_WScale(SI), R10
+	MOVQ           TileArgs_WBias(SI), R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store403
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VADDPS         (DI), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VADDPS         32(DI), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VADDPS         (DI), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VADDPS         32(DI), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y15, Y4, Y4
+	VADDPS         (R11), Y4, Y4
+	VADDPS         (DI), Y4, Y4
+	VMOVUPS        Y4, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y15, Y5, Y5
+	VADDPS         32(R11), Y5, Y5
+	VADDPS         32(DI), Y5, Y5
+	VMOVUPS        Y5, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y15, Y6, Y6
+	VADDPS         (R11), Y6, Y6
+	VADDPS         (DI), Y6, Y6
+	VMOVUPS        Y6, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y15, Y7, Y7
+	VADDPS         32(R11), Y7, Y7
+	VADDPS         32(DI), Y7, Y7
+	VMOVUPS        Y7, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y15, Y8, Y8
+	VADDPS         (R11), Y8, Y8
+	VADDPS         (DI), Y8, Y8
+	VMOVUPS        Y8, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y15, Y9, Y9
+	VADDPS         32(R11), Y9, Y9
+	VADDPS         32(DI), Y9, Y9
+	VMOVUPS        Y9, 32(DI)
+	ADDQ           DX, DI
+	JMP            stored404
+
+store403:
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y15, Y4, Y4
+	VADDPS         (R11), Y4, Y4
+	VMOVUPS        Y4, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y15, Y5, Y5
+	VADDPS         32(R11), Y5, Y5
+	VMOVUPS        Y5, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y15, Y6, Y6
+	VADDPS         (R11), Y6, Y6
+	VMOVUPS        Y6, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y15, Y7, Y7
+	VADDPS         32(R11), Y7, Y7
+	VMOVUPS        Y7, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   16(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y8, Y8
+	VMULPS         Y15, Y8, Y8
+	VADDPS         (R11), Y8, Y8
+	VMOVUPS        Y8, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y9, Y9
+	VMULPS         Y15, Y9, Y9
+	VADDPS         32(R11), Y9, Y9
+	VMOVUPS        Y9, 32(DI)
+	ADDQ           DX, DI
+
+stored404:
+	ADDQ           $20, TileArgs_Scaled(SI)
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $5, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileInt8AVXVNNIRows5
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileInt8AVXVNNIDone
+
+TileInt8AVXVNNIRows4:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Y0
+	VMOVUPS        32(R15), Y1
+	VMOVAPS        Y0, Y2
+	VMOVAPS        Y1, Y3
+	VMOVAPS        Y0, Y4
+	VMOVAPS        Y1, Y5
+	VMOVAPS        Y0, Y6
+	VMOVAPS        Y1, Y7
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd405
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd405:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $4, CX
+	JLT            tail407
+
+loop406:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   (AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   (R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VMOVUPS        128(BX), Y12
+	VMOVUPS        160(BX), Y13
+	PREFETCHT0     8320(BX)
+	VBROADCASTSS   4(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VMOVUPS        256(BX), Y12
+	VMOVUPS        288(BX), Y13
+	PREFETCHT0     8448(BX)
+	VBROADCASTSS   8(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   8(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   8(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   8(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	VMOVUPS        384(BX), Y12
+	VMOVUPS        416(BX), Y13
+	PREFETCHT0     8576(BX)
+	VBROADCASTSS   12(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   12(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   12(R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop406
+
+tail407:
+	ADDQ           $4, CX
+	JEQ            done409
+
+single408:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   (AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VBROADCASTSS   (R9), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	ADDQ           $4, AX
+	ADDQ           $4, R9
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single408
+
+done409:
+	MOVQ           TileArgs_Scale(SI), R9
+	ADDQ           TileArgs_Scaled(SI), R9
+	MOVQ           TileArgs_WScale(SI), R10
+	MOVQ           TileArgs_WBias(SI), R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store410
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VADDPS         (DI), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VADDPS         32(DI), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VADDPS         (DI), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VADDPS         32(DI), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y15, Y4, Y4
+	VADDPS         (R11), Y4, Y4
+	VADDPS         (DI), Y4, Y4
+	VMOVUPS        Y4, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y15, Y5, Y5
+	VADDPS         32(R11), Y5, Y5
+	VADDPS         32(DI), Y5, Y5
+	VMOVUPS        Y5, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y15, Y6, Y6
+	VADDPS         (R11), Y6, Y6
+	VADDPS         (DI), Y6, Y6
+	VMOVUPS        Y6, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y15, Y7, Y7
+	VADDPS         32(R11), Y7, Y7
+	VADDPS         32(DI), Y7, Y7
+	VMOVUPS        Y7, 32(DI)
+	ADDQ           DX, DI
+	JMP            stored411
+
+store410:
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y15, Y4, Y4
+	VADDPS         (R11), Y4, Y4
+	VMOVUPS        Y4, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y15, Y5, Y5
+	VADDPS         32(R11), Y5, Y5
+	VMOVUPS        Y5, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   12(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y15, Y6, Y6
+	VADDPS         (R11), Y6, Y6
+	VMOVUPS        Y6, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y7, Y7
+	VMULPS         Y15, Y7, Y7
+	VADDPS         32(R11), Y7, Y7
+	VMOVUPS        Y7, 32(DI)
+	ADDQ           DX, DI
+
+stored411:
+	ADDQ           $16, TileArgs_Scaled(SI)
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $4, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileInt8AVXVNNIRows4
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileInt8AVXVNNIDone
+
+TileInt8AVXVNNIRows3:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Y0
+	VMOVUPS        32(R15), Y1
+	VMOVAPS        Y0, Y2
+	VMOVAPS        Y1, Y3
+	VMOVAPS        Y0, Y4
+	VMOVAPS        Y1, Y5
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd412
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd412:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $4, CX
+	JLT            tail414
+
+loop413:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   (AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VMOVUPS        128(BX), Y12
+	VMOVUPS        160(BX), Y13
+	PREFETCHT0     8320(BX)
+	VBROADCASTSS   4(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VMOVUPS        256(BX), Y12
+	VMOVUPS        288(BX), Y13
+	PREFETCHT0     8448(BX)
+	VBROADCASTSS   8(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   8(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   8(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VMOVUPS        384(BX), Y12
+	VMOVUPS        416(BX), Y13
+	PREFETCHT0     8576(BX)
+	VBROADCASTSS   12(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   12(AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	ADDQ           $16, AX
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop413
+
+tail414:
+	ADDQ           $4, CX
+	JEQ            done416
+
+single415:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VBROADCASTSS   (AX)(R8*2), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	ADDQ           $4, AX
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single415
+
+done416:
+	MOVQ           TileArgs_Scale(SI), R9
+	ADDQ           TileArgs_Scaled(SI), R9
+	MOVQ           TileArgs_WScale(SI), R10
+	MOVQ           TileArgs_WBias(SI), R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store417
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VADDPS         (DI), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VADDPS         32(DI), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VADDPS         (DI), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VADDPS         32(DI), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y15, Y4, Y4
+	VADDPS         (R11), Y4, Y4
+	VADDPS         (DI), Y4, Y4
+	VMOVUPS        Y4, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y15, Y5, Y5
+	VADDPS         32(R11), Y5, Y5
+	VADDPS         32(DI), Y5, Y5
+	VMOVUPS        Y5, 32(DI)
+	ADDQ           DX, DI
+	JMP            stored418
+
+store417:
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   8(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y15, Y4, Y4
+	VADDPS         (R11), Y4, Y4
+	VMOVUPS        Y4, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y15, Y5, Y5
+	VADDPS         32(R11), Y5, Y5
+	VMOVUPS        Y5, 32(DI)
+	ADDQ           DX, DI
+
+stored418:
+	ADDQ           $12, TileArgs_Scaled(SI)
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $3, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileInt8AVXVNNIRows3
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileInt8AVXVNNIDone
+
+TileInt8AVXVNNIRows2:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Y0
+	VMOVUPS        32(R15), Y1
+	VMOVAPS        Y0, Y2
+	VMOVAPS        Y1, Y3
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd419
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+
+noadd419:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $4, CX
+	JLT            tail421
+
+loop420:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VMOVUPS        128(BX), Y12
+	VMOVUPS        160(BX), Y13
+	PREFETCHT0     8320(BX)
+	VBROADCASTSS   4(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VMOVUPS        256(BX), Y12
+	VMOVUPS        288(BX), Y13
+	PREFETCHT0     8448(BX)
+	VBROADCASTSS   8(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   8(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	VMOVUPS        384(BX), Y12
+	VMOVUPS        416(BX), Y13
+	PREFETCHT0     8576(BX)
+	VBROADCASTSS   12(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	ADDQ           $16, AX
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop420
+
+tail421:
+	ADDQ           $4, CX
+	JEQ            done423
+
+single422:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VBROADCASTSS   (AX)(R8*1), Y15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	ADDQ           $4, AX
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single422
+
+done423:
+	MOVQ           TileArgs_Scale(SI), R9
+	ADDQ           TileArgs_Scaled(SI), R9
+	MOVQ           TileArgs_WScale(SI), R10
+	MOVQ           TileArgs_WBias(SI), R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store424
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VADDPS         (DI), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VADDPS         32(DI), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VADDPS         (DI), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VADDPS         32(DI), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+	JMP            stored425
+
+store424:
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	VBROADCASTSS   4(R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y15, Y2, Y2
+	VADDPS         (R11), Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y15, Y3, Y3
+	VADDPS         32(R11), Y3, Y3
+	VMOVUPS        Y3, 32(DI)
+	ADDQ           DX, DI
+
+stored425:
+	ADDQ           $8, TileArgs_Scaled(SI)
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $2, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileInt8AVXVNNIRows2
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileInt8AVXVNNIDone
+
+TileInt8AVXVNNIRows1:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Y0
+	VMOVUPS        32(R15), Y1
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd426
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+
+noadd426:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $4, CX
+	JLT            tail428
+
+loop427:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VMOVUPS        128(BX), Y12
+	VMOVUPS        160(BX), Y13
+	PREFETCHT0     8320(BX)
+	VBROADCASTSS   4(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VMOVUPS        256(BX), Y12
+	VMOVUPS        288(BX), Y13
+	PREFETCHT0     8448(BX)
+	VBROADCASTSS   8(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VMOVUPS        384(BX), Y12
+	VMOVUPS        416(BX), Y13
+	PREFETCHT0     8576(BX)
+	VBROADCASTSS   12(AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	ADDQ           $16, AX
+	ADDQ           $512, BX
+	SUBQ           $4, CX
+	JGE            loop427
+
+tail428:
+	ADDQ           $4, CX
+	JEQ            done430
+
+single429:
+	VMOVUPS        (BX), Y12
+	VMOVUPS        32(BX), Y13
+	PREFETCHT0     8192(BX)
+	VBROADCASTSS   (AX), Y14
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	ADDQ           $4, AX
+	ADDQ           $128, BX
+	DECQ           CX
+	JNE            single429
+
+done430:
+	MOVQ           TileArgs_Scale(SI), R9
+	ADDQ           TileArgs_Scaled(SI), R9
+	MOVQ           TileArgs_WScale(SI), R10
+	MOVQ           TileArgs_WBias(SI), R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store431
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VADDPS         (DI), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VADDPS         32(DI), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+	JMP            stored432
+
+store431:
+	VBROADCASTSS   (R9), Y14
+	VMULPS         (R10), Y14, Y15
+	VCVTDQ2PS      Y0, Y0
+	VMULPS         Y15, Y0, Y0
+	VADDPS         (R11), Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         32(R10), Y14, Y15
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y15, Y1, Y1
+	VADDPS         32(R11), Y1, Y1
+	VMOVUPS        Y1, 32(DI)
+	ADDQ           DX, DI
+
+stored432:
+	ADDQ           $4, TileArgs_Scaled(SI)
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $4, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $1, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileInt8AVXVNNIRows1
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+
+TileInt8AVXVNNIDone:
+	VZEROUPPER
+	RET
+
 // func TileBFloat16AVX512(args *TileArgs)
 TEXT ·TileBFloat16AVX512(SB), NOSPLIT, $8-8
 	MOVQ           args+0(FP), SI
@@ -17940,7 +19323,7 @@ TileBFloat16AVX512Rows14:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd391
+	JEQ            noadd433
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -17984,13 +19367,13 @@ TileBFloat16AVX512Rows14:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd391:
+noadd433:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail393
+	JLT            tail435
 
-loop392:
+loop434:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -18178,13 +19561,13 @@ loop392:
 	ADDQ           $16, R12
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop392
+	JGE            loop434
 
-tail393:
+tail435:
 	ADDQ           $2, CX
-	JEQ            done395
+	JEQ            done437
 
-single394:
+single436:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -18282,12 +19665,12 @@ single394:
 	ADDQ           $8, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single394
+	JNE            single436
 
-done395:
+done437:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store396
+	JEQ            store438
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -18358,9 +19741,9 @@ done395:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored397
+	JMP            stored439
 
-store396:
+store438:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -18404,7 +19787,7 @@ store396:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored397:
+stored439:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -18455,7 +19838,7 @@ TileBFloat16AVX512Rows13:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd398
+	JEQ            noadd440
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -18496,13 +19879,13 @@ TileBFloat16AVX512Rows13:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd398:
+noadd440:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail400
+	JLT            tail442
 
-loop399:
+loop441:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -18678,13 +20061,13 @@ loop399:
 	ADDQ           $16, R12
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop399
+	JGE            loop441
 
-tail400:
+tail442:
 	ADDQ           $2, CX
-	JEQ            done402
+	JEQ            done444
 
-single401:
+single443:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -18776,12 +20159,12 @@ single401:
 	ADDQ           $8, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single401
+	JNE            single443
 
-done402:
+done444:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store403
+	JEQ            store445
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -18847,9 +20230,9 @@ done402:
 	VADDPS         64(DI), Z25, Z25
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored404
+	JMP            stored446
 
-store403:
+store445:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -18890,7 +20273,7 @@ store403:
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
 
-stored404:
+stored446:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -18937,7 +20320,7 @@ TileBFloat16AVX512Rows12:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd405
+	JEQ            noadd447
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -18975,13 +20358,13 @@ TileBFloat16AVX512Rows12:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd405:
+noadd447:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail407
+	JLT            tail449
 
-loop406:
+loop448:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -19144,13 +20527,13 @@ loop406:
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop406
+	JGE            loop448
 
-tail407:
+tail449:
 	ADDQ           $2, CX
-	JEQ            done409
+	JEQ            done451
 
-single408:
+single450:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -19235,12 +20618,12 @@ single408:
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single408
+	JNE            single450
 
-done409:
+done451:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store410
+	JEQ            store452
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -19301,9 +20684,9 @@ done409:
 	VADDPS         64(DI), Z23, Z23
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored411
+	JMP            stored453
 
-store410:
+store452:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -19341,7 +20724,7 @@ store410:
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
 
-stored411:
+stored453:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -19386,7 +20769,7 @@ TileBFloat16AVX512Rows11:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd412
+	JEQ            noadd454
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -19421,13 +20804,13 @@ TileBFloat16AVX512Rows11:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd412:
+noadd454:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail414
+	JLT            tail456
 
-loop413:
+loop455:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -19578,13 +20961,13 @@ loop413:
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop413
+	JGE            loop455
 
-tail414:
+tail456:
 	ADDQ           $2, CX
-	JEQ            done416
+	JEQ            done458
 
-single415:
+single457:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -19663,12 +21046,12 @@ single415:
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single415
+	JNE            single457
 
-done416:
+done458:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store417
+	JEQ            store459
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -19724,9 +21107,9 @@ done416:
 	VADDPS         64(DI), Z21, Z21
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored418
+	JMP            stored460
 
-store417:
+store459:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -19761,7 +21144,7 @@ store417:
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
 
-stored418:
+stored460:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -19804,7 +21187,7 @@ TileBFloat16AVX512Rows10:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd419
+	JEQ            noadd461
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -19836,13 +21219,13 @@ TileBFloat16AVX512Rows10:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd419:
+noadd461:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail421
+	JLT            tail463
 
-loop420:
+loop462:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -19981,13 +21364,13 @@ loop420:
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop420
+	JGE            loop462
 
-tail421:
+tail463:
 	ADDQ           $2, CX
-	JEQ            done423
+	JEQ            done465
 
-single422:
+single464:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20060,12 +21443,12 @@ single422:
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single422
+	JNE            single464
 
-done423:
+done465:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store424
+	JEQ            store466
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -20116,9 +21499,9 @@ done423:
 	VADDPS         64(DI), Z19, Z19
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored425
+	JMP            stored467
 
-store424:
+store466:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -20150,7 +21533,7 @@ store424:
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
 
-stored425:
+stored467:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -20189,7 +21572,7 @@ TileBFloat16AVX512Rows9:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd426
+	JEQ            noadd468
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -20218,13 +21601,13 @@ TileBFloat16AVX512Rows9:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd426:
+noadd468:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail428
+	JLT            tail470
 
-loop427:
+loop469:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20350,13 +21733,13 @@ loop427:
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop427
+	JGE            loop469
 
-tail428:
+tail470:
 	ADDQ           $2, CX
-	JEQ            done430
+	JEQ            done472
 
-single429:
+single471:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20422,12 +21805,12 @@ single429:
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single429
+	JNE            single471
 
-done430:
+done472:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store431
+	JEQ            store473
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -20473,9 +21856,9 @@ done430:
 	VADDPS         64(DI), Z17, Z17
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored432
+	JMP            stored474
 
-store431:
+store473:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -20504,7 +21887,7 @@ store431:
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
 
-stored432:
+stored474:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -20541,7 +21924,7 @@ TileBFloat16AVX512Rows8:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd433
+	JEQ            noadd475
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -20567,13 +21950,13 @@ TileBFloat16AVX512Rows8:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd433:
+noadd475:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail435
+	JLT            tail477
 
-loop434:
+loop476:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20687,13 +22070,13 @@ loop434:
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop434
+	JGE            loop476
 
-tail435:
+tail477:
 	ADDQ           $2, CX
-	JEQ            done437
+	JEQ            done479
 
-single436:
+single478:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20753,12 +22136,12 @@ single436:
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single436
+	JNE            single478
 
-done437:
+done479:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store438
+	JEQ            store480
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -20799,9 +22182,9 @@ done437:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored439
+	JMP            stored481
 
-store438:
+store480:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -20827,7 +22210,7 @@ store438:
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
 
-stored439:
+stored481:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -20862,7 +22245,7 @@ TileBFloat16AVX512Rows7:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd440
+	JEQ            noadd482
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -20885,13 +22268,13 @@ TileBFloat16AVX512Rows7:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd440:
+noadd482:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail442
+	JLT            tail484
 
-loop441:
+loop483:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20993,13 +22376,13 @@ loop441:
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop441
+	JGE            loop483
 
-tail442:
+tail484:
 	ADDQ           $2, CX
-	JEQ            done444
+	JEQ            done486
 
-single443:
+single485:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21053,12 +22436,12 @@ single443:
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single443
+	JNE            single485
 
-done444:
+done486:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store445
+	JEQ            store487
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -21094,9 +22477,9 @@ done444:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored446
+	JMP            stored488
 
-store445:
+store487:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -21119,7 +22502,7 @@ store445:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored446:
+stored488:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -21150,7 +22533,7 @@ TileBFloat16AVX512Rows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd447
+	JEQ            noadd489
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -21170,13 +22553,13 @@ TileBFloat16AVX512Rows6:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd447:
+noadd489:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail449
+	JLT            tail491
 
-loop448:
+loop490:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21265,13 +22648,13 @@ loop448:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop448
+	JGE            loop490
 
-tail449:
+tail491:
 	ADDQ           $2, CX
-	JEQ            done451
+	JEQ            done493
 
-single450:
+single492:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21318,12 +22701,12 @@ single450:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single450
+	JNE            single492
 
-done451:
+done493:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store452
+	JEQ            store494
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -21354,9 +22737,9 @@ done451:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored453
+	JMP            stored495
 
-store452:
+store494:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -21376,7 +22759,7 @@ store452:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored453:
+stored495:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -21405,7 +22788,7 @@ TileBFloat16AVX512Rows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd454
+	JEQ            noadd496
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -21422,13 +22805,13 @@ TileBFloat16AVX512Rows5:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd454:
+noadd496:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail456
+	JLT            tail498
 
-loop455:
+loop497:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21505,13 +22888,13 @@ loop455:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop455
+	JGE            loop497
 
-tail456:
+tail498:
 	ADDQ           $2, CX
-	JEQ            done458
+	JEQ            done500
 
-single457:
+single499:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21552,12 +22935,12 @@ single457:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single457
+	JNE            single499
 
-done458:
+done500:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store459
+	JEQ            store501
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -21583,9 +22966,9 @@ done458:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored460
+	JMP            stored502
 
-store459:
+store501:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -21602,7 +22985,7 @@ store459:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored460:
+stored502:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -21629,7 +23012,7 @@ TileBFloat16AVX512Rows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd461
+	JEQ            noadd503
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -21643,13 +23026,13 @@ TileBFloat16AVX512Rows4:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd461:
+noadd503:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail463
+	JLT            tail505
 
-loop462:
+loop504:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21714,13 +23097,13 @@ loop462:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop462
+	JGE            loop504
 
-tail463:
+tail505:
 	ADDQ           $2, CX
-	JEQ            done465
+	JEQ            done507
 
-single464:
+single506:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21755,12 +23138,12 @@ single464:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single464
+	JNE            single506
 
-done465:
+done507:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store466
+	JEQ            store508
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -21781,9 +23164,9 @@ done465:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored467
+	JMP            stored509
 
-store466:
+store508:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -21797,7 +23180,7 @@ store466:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored467:
+stored509:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -21820,7 +23203,7 @@ TileBFloat16AVX512Rows3:
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd468
+	JEQ            noadd510
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -21831,13 +23214,13 @@ TileBFloat16AVX512Rows3:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd468:
+noadd510:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail470
+	JLT            tail512
 
-loop469:
+loop511:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21889,13 +23272,13 @@ loop469:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop469
+	JGE            loop511
 
-tail470:
+tail512:
 	ADDQ           $2, CX
-	JEQ            done472
+	JEQ            done514
 
-single471:
+single513:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21923,12 +23306,12 @@ single471:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single471
+	JNE            single513
 
-done472:
+done514:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store473
+	JEQ            store515
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -21944,9 +23327,9 @@ done472:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored474
+	JMP            stored516
 
-store473:
+store515:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -21957,7 +23340,7 @@ store473:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored474:
+stored516:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -21978,7 +23361,7 @@ TileBFloat16AVX512Rows2:
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd475
+	JEQ            noadd517
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -21986,13 +23369,13 @@ TileBFloat16AVX512Rows2:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd475:
+noadd517:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail477
+	JLT            tail519
 
-loop476:
+loop518:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22032,13 +23415,13 @@ loop476:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop476
+	JGE            loop518
 
-tail477:
+tail519:
 	ADDQ           $2, CX
-	JEQ            done479
+	JEQ            done521
 
-single478:
+single520:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22060,12 +23443,12 @@ single478:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single478
+	JNE            single520
 
-done479:
+done521:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store480
+	JEQ            store522
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -22076,9 +23459,9 @@ done479:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored481
+	JMP            stored523
 
-store480:
+store522:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -22086,7 +23469,7 @@ store480:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored481:
+stored523:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -22105,18 +23488,18 @@ TileBFloat16AVX512Rows1:
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd482
+	JEQ            noadd524
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd482:
+noadd524:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail484
+	JLT            tail526
 
-loop483:
+loop525:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22144,13 +23527,13 @@ loop483:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop483
+	JGE            loop525
 
-tail484:
+tail526:
 	ADDQ           $2, CX
-	JEQ            done486
+	JEQ            done528
 
-single485:
+single527:
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22166,25 +23549,25 @@ single485:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single485
+	JNE            single527
 
-done486:
+done528:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store487
+	JEQ            store529
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored488
+	JMP            stored530
 
-store487:
+store529:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored488:
+stored530:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -22246,7 +23629,7 @@ TileBFloat16AVX2Rows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd489
+	JEQ            noadd531
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -22260,13 +23643,13 @@ TileBFloat16AVX2Rows6:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd489:
+noadd531:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail491
+	JLT            tail533
 
-loop490:
+loop532:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -22357,13 +23740,13 @@ loop490:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop490
+	JGE            loop532
 
-tail491:
+tail533:
 	ADDQ           $2, CX
-	JEQ            done493
+	JEQ            done535
 
-single492:
+single534:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -22411,12 +23794,12 @@ single492:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single492
+	JNE            single534
 
-done493:
+done535:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store494
+	JEQ            store536
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -22447,9 +23830,9 @@ done493:
 	VADDPS         32(DI), Y11, Y11
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored495
+	JMP            stored537
 
-store494:
+store536:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -22469,7 +23852,7 @@ store494:
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
 
-stored495:
+stored537:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -22498,7 +23881,7 @@ TileBFloat16AVX2Rows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd496
+	JEQ            noadd538
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -22510,13 +23893,13 @@ TileBFloat16AVX2Rows5:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd496:
+noadd538:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail498
+	JLT            tail540
 
-loop497:
+loop539:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -22595,13 +23978,13 @@ loop497:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop497
+	JGE            loop539
 
-tail498:
+tail540:
 	ADDQ           $2, CX
-	JEQ            done500
+	JEQ            done542
 
-single499:
+single541:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -22643,12 +24026,12 @@ single499:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single499
+	JNE            single541
 
-done500:
+done542:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store501
+	JEQ            store543
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -22674,9 +24057,9 @@ done500:
 	VADDPS         32(DI), Y9, Y9
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored502
+	JMP            stored544
 
-store501:
+store543:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -22693,7 +24076,7 @@ store501:
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
 
-stored502:
+stored544:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -22720,7 +24103,7 @@ TileBFloat16AVX2Rows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd503
+	JEQ            noadd545
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -22730,13 +24113,13 @@ TileBFloat16AVX2Rows4:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd503:
+noadd545:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail505
+	JLT            tail547
 
-loop504:
+loop546:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -22803,13 +24186,13 @@ loop504:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop504
+	JGE            loop546
 
-tail505:
+tail547:
 	ADDQ           $2, CX
-	JEQ            done507
+	JEQ            done549
 
-single506:
+single548:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -22845,12 +24228,12 @@ single506:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single506
+	JNE            single548
 
-done507:
+done549:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store508
+	JEQ            store550
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -22871,9 +24254,9 @@ done507:
 	VADDPS         32(DI), Y7, Y7
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored509
+	JMP            stored551
 
-store508:
+store550:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -22887,7 +24270,7 @@ store508:
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
 
-stored509:
+stored551:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -22910,7 +24293,7 @@ TileBFloat16AVX2Rows3:
 	VMOVAPS        Y0, Y4
 	VMOVAPS        Y1, Y5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd510
+	JEQ            noadd552
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -22918,13 +24301,13 @@ TileBFloat16AVX2Rows3:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd510:
+noadd552:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail512
+	JLT            tail554
 
-loop511:
+loop553:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -22978,13 +24361,13 @@ loop511:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop511
+	JGE            loop553
 
-tail512:
+tail554:
 	ADDQ           $2, CX
-	JEQ            done514
+	JEQ            done556
 
-single513:
+single555:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -23013,12 +24396,12 @@ single513:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single513
+	JNE            single555
 
-done514:
+done556:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store515
+	JEQ            store557
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -23034,9 +24417,9 @@ done514:
 	VADDPS         32(DI), Y5, Y5
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored516
+	JMP            stored558
 
-store515:
+store557:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -23047,7 +24430,7 @@ store515:
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
 
-stored516:
+stored558:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -23068,19 +24451,19 @@ TileBFloat16AVX2Rows2:
 	VMOVAPS        Y0, Y2
 	VMOVAPS        Y1, Y3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd517
+	JEQ            noadd559
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd517:
+noadd559:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail519
+	JLT            tail561
 
-loop518:
+loop560:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -23122,13 +24505,13 @@ loop518:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop518
+	JGE            loop560
 
-tail519:
+tail561:
 	ADDQ           $2, CX
-	JEQ            done521
+	JEQ            done563
 
-single520:
+single562:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -23151,12 +24534,12 @@ single520:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single520
+	JNE            single562
 
-done521:
+done563:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store522
+	JEQ            store564
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -23167,9 +24550,9 @@ done521:
 	VADDPS         32(DI), Y3, Y3
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored523
+	JMP            stored565
 
-store522:
+store564:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -23177,7 +24560,7 @@ store522:
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
 
-stored523:
+stored565:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -23196,17 +24579,17 @@ TileBFloat16AVX2Rows1:
 	VMOVUPS        (R15), Y0
 	VMOVUPS        32(R15), Y1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd524
+	JEQ            noadd566
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 
-noadd524:
+noadd566:
 	LDMXCSR        4(SP)
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail526
+	JLT            tail568
 
-loop525:
+loop567:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -23236,13 +24619,13 @@ loop525:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop525
+	JGE            loop567
 
-tail526:
+tail568:
 	ADDQ           $2, CX
-	JEQ            done528
+	JEQ            done570
 
-single527:
+single569:
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -23259,25 +24642,25 @@ single527:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single527
+	JNE            single569
 
-done528:
+done570:
 	LDMXCSR        (SP)
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store529
+	JEQ            store571
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored530
+	JMP            stored572
 
-store529:
+store571:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
 
-stored530:
+stored572:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -23331,7 +24714,7 @@ TileInt8AVX2Rows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd531
+	JEQ            noadd573
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -23345,12 +24728,12 @@ TileInt8AVX2Rows6:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd531:
+noadd573:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail533
+	JLT            tail575
 
-loop532:
+loop574:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -23421,13 +24804,13 @@ loop532:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop532
+	JGE            loop574
 
-tail533:
+tail575:
 	ADDQ           $2, CX
-	JEQ            done535
+	JEQ            done577
 
-single534:
+single576:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -23465,15 +24848,15 @@ single534:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single534
+	JNE            single576
 
-done535:
+done577:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store536
+	JEQ            store578
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -23534,9 +24917,9 @@ done535:
 	VADDPS         (DI), Y10, Y10
 	VMOVUPS        Y10, (DI)
 	ADDQ           DX, DI
-	JMP            stored537
+	JMP            stored579
 
-store536:
+store578:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -23592,7 +24975,7 @@ store536:
 	VMOVUPS        Y10, (DI)
 	ADDQ           DX, DI
 
-stored537:
+stored579:
 	ADDQ           $24, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -23621,7 +25004,7 @@ TileInt8AVX2Rows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd538
+	JEQ            noadd580
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -23633,12 +25016,12 @@ TileInt8AVX2Rows5:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd538:
+noadd580:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail540
+	JLT            tail582
 
-loop539:
+loop581:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -23699,13 +25082,13 @@ loop539:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop539
+	JGE            loop581
 
-tail540:
+tail582:
 	ADDQ           $2, CX
-	JEQ            done542
+	JEQ            done584
 
-single541:
+single583:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -23738,15 +25121,15 @@ single541:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single541
+	JNE            single583
 
-done542:
+done584:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store543
+	JEQ            store585
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -23797,9 +25180,9 @@ done542:
 	VADDPS         (DI), Y8, Y8
 	VMOVUPS        Y8, (DI)
 	ADDQ           DX, DI
-	JMP            stored544
+	JMP            stored586
 
-store543:
+store585:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -23846,7 +25229,7 @@ store543:
 	VMOVUPS        Y8, (DI)
 	ADDQ           DX, DI
 
-stored544:
+stored586:
 	ADDQ           $20, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -23873,7 +25256,7 @@ TileInt8AVX2Rows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd545
+	JEQ            noadd587
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -23883,12 +25266,12 @@ TileInt8AVX2Rows4:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd545:
+noadd587:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail547
+	JLT            tail589
 
-loop546:
+loop588:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -23939,13 +25322,13 @@ loop546:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop546
+	JGE            loop588
 
-tail547:
+tail589:
 	ADDQ           $2, CX
-	JEQ            done549
+	JEQ            done591
 
-single548:
+single590:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -23973,15 +25356,15 @@ single548:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single548
+	JNE            single590
 
-done549:
+done591:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store550
+	JEQ            store592
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -24022,9 +25405,9 @@ done549:
 	VADDPS         (DI), Y6, Y6
 	VMOVUPS        Y6, (DI)
 	ADDQ           DX, DI
-	JMP            stored551
+	JMP            stored593
 
-store550:
+store592:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -24062,7 +25445,7 @@ store550:
 	VMOVUPS        Y6, (DI)
 	ADDQ           DX, DI
 
-stored551:
+stored593:
 	ADDQ           $16, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -24085,7 +25468,7 @@ TileInt8AVX2Rows3:
 	VPXOR          Y4, Y4, Y4
 	VPXOR          Y5, Y5, Y5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd552
+	JEQ            noadd594
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -24093,12 +25476,12 @@ TileInt8AVX2Rows3:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd552:
+noadd594:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail554
+	JLT            tail596
 
-loop553:
+loop595:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -24138,13 +25521,13 @@ loop553:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop553
+	JGE            loop595
 
-tail554:
+tail596:
 	ADDQ           $2, CX
-	JEQ            done556
+	JEQ            done598
 
-single555:
+single597:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -24166,15 +25549,15 @@ single555:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single555
+	JNE            single597
 
-done556:
+done598:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store557
+	JEQ            store599
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -24205,9 +25588,9 @@ done556:
 	VADDPS         (DI), Y4, Y4
 	VMOVUPS        Y4, (DI)
 	ADDQ           DX, DI
-	JMP            stored558
+	JMP            stored600
 
-store557:
+store599:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -24236,7 +25619,7 @@ store557:
 	VMOVUPS        Y4, (DI)
 	ADDQ           DX, DI
 
-stored558:
+stored600:
 	ADDQ           $12, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -24257,18 +25640,18 @@ TileInt8AVX2Rows2:
 	VPXOR          Y2, Y2, Y2
 	VPXOR          Y3, Y3, Y3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd559
+	JEQ            noadd601
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd559:
+noadd601:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail561
+	JLT            tail603
 
-loop560:
+loop602:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -24298,13 +25681,13 @@ loop560:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop560
+	JGE            loop602
 
-tail561:
+tail603:
 	ADDQ           $2, CX
-	JEQ            done563
+	JEQ            done605
 
-single562:
+single604:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -24321,15 +25704,15 @@ single562:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single562
+	JNE            single604
 
-done563:
+done605:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store564
+	JEQ            store606
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -24350,9 +25733,9 @@ done563:
 	VADDPS         (DI), Y2, Y2
 	VMOVUPS        Y2, (DI)
 	ADDQ           DX, DI
-	JMP            stored565
+	JMP            stored607
 
-store564:
+store606:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -24372,7 +25755,7 @@ store564:
 	VMOVUPS        Y2, (DI)
 	ADDQ           DX, DI
 
-stored565:
+stored607:
 	ADDQ           $8, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -24391,16 +25774,16 @@ TileInt8AVX2Rows1:
 	VPXOR          Y0, Y0, Y0
 	VPXOR          Y1, Y1, Y1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd566
+	JEQ            noadd608
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 
-noadd566:
+noadd608:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail568
+	JLT            tail610
 
-loop567:
+loop609:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -24420,13 +25803,13 @@ loop567:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop567
+	JGE            loop609
 
-tail568:
+tail610:
 	ADDQ           $2, CX
-	JEQ            done570
+	JEQ            done612
 
-single569:
+single611:
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -24438,15 +25821,15 @@ single569:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single569
+	JNE            single611
 
-done570:
+done612:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store571
+	JEQ            store613
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -24457,9 +25840,9 @@ done570:
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	ADDQ           DX, DI
-	JMP            stored572
+	JMP            stored614
 
-store571:
+store613:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -24470,7 +25853,7 @@ store571:
 	VMOVUPS        Y0, (DI)
 	ADDQ           DX, DI
 
-stored572:
+stored614:
 	ADDQ           $4, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
