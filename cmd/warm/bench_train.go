@@ -17,14 +17,17 @@ func (p *program) benchTrain() *cobra.Command {
 		Long: `train measures, in one run, what the processor can do at most and whole
 optimiser steps of a reward model on random pairs of equal length: forward,
 Bradley-Terry loss, backward, AdamW and packing the changed weights. It prints
-tokens/s, GFLOP/s, the share of the peak and the share of the step that each part
-takes. Medians of the rounds.
+tokens/s, pairs/s, GFLOP/s, the share of the peak and the share of the step that each
+part takes. Medians of the rounds. --prompt says how many tokens the answers to a
+prompt have in common, --answers how many there are, the first preferred to the others.
 
 GFLOP/s count three times the matrix products that scoring the sequences must
-compute: once forward, and backward once for the gradient of each side. What the
+compute, a common prompt once: once forward, and backward once for the gradient of
+each side. What the
 score does not need of the last layer is not computed and not counted; nor is
 what attention computes twice, what --recompute adds, or the update.`,
 		Example: `  warm bench train --random config.json --batch 16 --length 128 --dtype float32,bfloat16
+  warm bench train --random config.json --length 450 --prompt 400 --answers 8 --batch 2
   warm bench train --random config.json --threads 1 --json`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -39,8 +42,10 @@ what attention computes twice, what --recompute adds, or the update.`,
 	f := c.Flags()
 	f.StringVar(&b.Random, "random", "",
 		"a Hugging Face config.json; weights are random, no checkpoint is needed")
-	f.IntVar(&b.Pairs, "batch", 16, "pairs in a step, two sequences each")
-	f.IntVar(&b.Length, "length", 128, "tokens of a sequence")
+	f.IntVar(&b.Prompts, "batch", 16, "prompts in a step")
+	f.IntVar(&b.Answers, "answers", 2, "answers to each prompt: 2 are a pair")
+	f.IntVar(&b.Length, "length", 128, "tokens of a sequence, prompt and answer")
+	f.IntVar(&b.Prompt, "prompt", 0, "tokens of it that are the prompt's, the same before all its answers")
 	f.StringSliceVar(&b.DTypes, "dtype", []string{"float32"},
 		"number formats of products with weights: float32, bfloat16")
 	f.BoolVar(&b.Recompute, "recompute", false,

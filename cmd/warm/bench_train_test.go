@@ -37,10 +37,24 @@ func TestTrainBenchReportsWholeStepsThatLearn(t *testing.T) {
 
 func TestTrainBenchPrintsItsParts(t *testing.T) {
 	out := benchRun(t, "", "bench", "train", "--random", benchConfig(t), "--batch", "1", "--length", "8", "--rounds", "1", "--threads", "1")
-	assert.Contains(t, out, "1 pairs of 2 x 8 tokens")
-	for _, column := range []string{"tokens/s", "of peak", "forward", "backward", "optimizer"} {
+	assert.Contains(t, out, "1 prompts of 0 tokens, 2 answers to each, 8 tokens with it")
+	for _, column := range []string{"tokens/s", "pairs/s", "of peak", "forward", "backward", "optimizer"} {
 		assert.Contains(t, out, column)
 	}
+}
+
+func TestTrainBenchCountsAPromptOnce(t *testing.T) {
+	steps := func(args ...string) bench.TrainReport {
+		args = append([]string{"bench", "train", "--random", benchConfig(t), "--batch", "2", "--answers", "3", "--length", "16", "--rounds", "1", "--json"}, args...)
+		var r bench.TrainReport
+		require.NoError(t, json.Unmarshal([]byte(benchRun(t, "", args...)), &r))
+		return r
+	}
+	apart, shared := steps(), steps("--prompt", "12")
+	assert.Equal(t, 4, shared.Pairs, "the first of three answers with each other, twice")
+	assert.Equal(t, 2*3*16, shared.Steps[0].Tokens)
+	assert.Less(t, shared.Steps[0].FLOPs, apart.Steps[0].FLOPs)
+	assert.Positive(t, shared.Steps[0].PairsPerS)
 }
 
 func TestTrainBenchRefusesWhatCannotBeTrained(t *testing.T) {
@@ -53,6 +67,8 @@ func TestTrainBenchRefusesWhatCannotBeTrained(t *testing.T) {
 		"integers":              {[]string{"--random", config, "--dtype", "int8"}, "int8 is not for training"},
 		"an unknown format":     {[]string{"--random", config, "--dtype", "float16"}, "float16"},
 		"no pairs":              {[]string{"--random", config, "--batch", "0"}, "--batch: 0"},
+		"nothing to compare":    {[]string{"--random", config, "--length", "8", "--answers", "1"}, "--answers: 1"},
+		"no token of an answer": {[]string{"--random", config, "--length", "8", "--prompt", "8"}, "--prompt: 8 of 8"},
 		"more than the context": {[]string{"--random", config, "--length", "65"}, "context of 64"},
 		"an unknown level":      {[]string{"--random", config, "--level", "mmx"}, "mmx"},
 	} {

@@ -15,11 +15,14 @@ import (
 	"github.com/warmserve/warmserve/trainer/optim"
 )
 
-// Train measures whole optimiser steps of a reward model on random pairs of equal length.
+// Train measures whole optimiser steps of a reward model on random answers of equal
+// length to prompts, the first of each being preferred to the others.
 type Train struct {
 	Random    string // a Hugging Face config.json
-	Pairs     int    // in a step, two sequences each
-	Length    int    // of a sequence, in tokens
+	Prompts   int    // in a step
+	Answers   int    // to each prompt: 2 are a pair
+	Length    int    // of a sequence, prompt and answer, in tokens
+	Prompt    int    // the first tokens of a sequence, which those of all answers to a prompt have in common
 	DTypes    []string
 	Recompute bool
 	Threads   int
@@ -36,7 +39,9 @@ type TrainReport struct {
 	Config     string       `json:"config"`
 	Parameters int          `json:"parameters"`
 	Pairs      int          `json:"pairs"`
+	Answers    int          `json:"answers"` // to each prompt
 	Length     int          `json:"length"`
+	Prompt     int          `json:"prompt"`
 	Steps      []stepReport `json:"steps"`
 }
 
@@ -46,6 +51,7 @@ type stepReport struct {
 	Peak       float64 `json:"peak_gflop_per_s"` // all threads, in this number format
 	Tokens     int     `json:"tokens"`           // of a step
 	TokensPerS float64 `json:"tokens_per_s"`
+	PairsPerS  float64 `json:"pairs_per_s"`
 	FLOPs      float64 `json:"flop"` // of a step, see the command's text
 	GFLOPs     float64 `json:"gflop_per_s"`
 	Share      float64 `json:"share_of_peak"`
@@ -69,7 +75,7 @@ func (b *Train) Run() (*TrainReport, error) {
 		return nil, usagef("--dtype: int8 is not for training, want float32 or bfloat16")
 	}
 	cfg, dtypes, restore, err := machine{b.Random, b.DTypes, b.Level}.prepare(
-		count{"batch", b.Pairs}, count{"length", b.Length}, count{"threads", b.Threads},
+		count{"batch", b.Prompts}, count{"length", b.Length}, count{"threads", b.Threads},
 		count{"rounds", b.Rounds})
 	if err != nil {
 		return nil, err
@@ -79,9 +85,16 @@ func (b *Train) Run() (*TrainReport, error) {
 		return nil, usagef("--length: %d tokens are over the model's context of %d", b.Length,
 			cfg.MaxPositions)
 	}
+	if b.Answers < 2 {
+		return nil, usagef("--answers: %d to a prompt, want 2 or more to compare", b.Answers)
+	}
+	if b.Prompt < 0 || b.Prompt >= b.Length {
+		return nil, usagef("--prompt: %d of %d tokens, want at least one of an answer", b.Prompt, b.Length)
+	}
 	r := &TrainReport{
 		CPU: cpuName(), Level: kernel.Active().String(), Go: runtime.Version(), Threads: b.Threads,
-		Config: b.Random, Pairs: b.Pairs, Length: b.Length,
+		Config: b.Random, Pairs: b.Prompts * (b.Answers - 1), Answers: b.Answers, Length: b.Length,
+		Prompt: b.Prompt,
 	}
 	for _, d := range dtypes {
 		s, err := b.steps(r, cfg, d)
@@ -103,24 +116,31 @@ func (b *Train) steps(r *TrainReport, cfg *model.Config, d kernel.DType) (*stepR
 	defer t.Close()
 	t.Recompute = b.Recompute
 	r.Parameters = t.Model().Parameters()
-	batch := shape{batch: 2 * b.Pairs, low: b.Length, length: b.Length, answers: 1}
+	n := b.Prompts * b.Answers
+	batch := shape{batch: n, low: b.Length, length: b.Length, answers: b.Answers, shared: b.Prompt}
 	run := trainRun{
 		t: t, seqs: batch.sequences(t.Model()), opt: optim.NewAdamW(optim.DefaultAdamW(), t.Params()),
-		scores: make([]float32, 2*b.Pairs), grad: make([]float32, 2*b.Pairs),
+		scores: make([]float32, n), grad: make([]float32, n),
 	}
-	for i := range b.Pairs {
-		run.pairs = append(run.pairs, loss.Pair{Chosen: 2 * i, Rejected: 2*i + 1, Label: 1})
+	for i := range n {
+		if first := i - i%b.Answers; i > first {
+			run.pairs = append(run.pairs, loss.Pair{Chosen: first, Rejected: i, Label: 1})
+		}
 	}
 	for i := range b.Rounds + 1 {
 		if err := run.step(s, i > 0); err != nil {
 			return nil, err
 		}
 	}
-	for _, q := range run.seqs {
-		s.Tokens += len(q.IDs)
-		s.FLOPs += 3 * cfg.Network().FLOPs(len(q.IDs))
+	net := cfg.Network()
+	once := 0.0 // what answers behind the first need not compute again
+	if b.Prompt > 0 && !net.SeesAhead() {
+		once = net.FLOPs(b.Prompt)
 	}
+	s.Tokens = n * b.Length
+	s.FLOPs = 3 * (float64(n)*net.FLOPs(b.Length) - float64(n-b.Prompts)*once)
 	seconds := median(s.Seconds)
+	s.PairsPerS = float64(r.Pairs) / seconds
 	s.TokensPerS, s.GFLOPs = float64(s.Tokens)/seconds, s.FLOPs/seconds/1e9
 	s.Share = s.GFLOPs / s.Peak
 	s.RSSBytes = rss()
@@ -171,13 +191,14 @@ func (r *trainRun) step(s *stepReport, measured bool) error {
 // Write prints the report for people.
 func (r *TrainReport) Write(w io.Writer) error {
 	fmt.Fprintf(w, "%s, level %s, %d threads, %s\n", r.CPU, r.Level, r.Threads, r.Go)
-	fmt.Fprintf(w, "%d parameters, %d pairs of 2 x %d tokens\n\n", r.Parameters, r.Pairs, r.Length)
+	fmt.Fprintf(w, "%d parameters, %d prompts of %d tokens, %d answers to each, %d tokens with it\n\n",
+		r.Parameters, r.Pairs/(r.Answers-1), r.Prompt, r.Answers, r.Length)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "step\ttokens/s\tGFLOP/s\tpeak\tof peak\tms\tforward\tbackward\toptimizer\tRSS MB\t")
+	fmt.Fprintln(t, "step\ttokens/s\tpairs/s\tGFLOP/s\tpeak\tof peak\tms\tforward\tbackward\toptimizer\tRSS MB\t")
 	for _, s := range r.Steps {
 		all := median(s.Seconds)
-		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f %%\t%.0f\t", s.DType, s.TokensPerS, s.GFLOPs, s.Peak,
-			100*s.Share, 1e3*all)
+		fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.0f\t%.0f\t%.0f %%\t%.0f\t", s.DType, s.TokensPerS, s.PairsPerS,
+			s.GFLOPs, s.Peak, 100*s.Share, 1e3*all)
 		for _, part := range [][]float64{s.Parts.Forward, s.Parts.Backward, s.Parts.Optimizer} {
 			fmt.Fprintf(t, "%.0f %%\t", 100*median(part)/all)
 		}
