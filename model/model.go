@@ -36,6 +36,10 @@ var ErrNotFinite = binding.ErrNotFinite
 // NewLoRA is [cpu.NewLoRA].
 func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) { return cpu.NewLoRA(t, c, seed) }
 
+// Own returns how many tokens of a sequence of a causal model are computed for it in training
+// behind a sequence of such ids: those that do not begin both.
+func Own(ids, before []int32) int { return plan.Own(ids, before) }
+
 // Load builds the model of a configuration from a source's tensors, on the CPU: see
 // [cpu.Load]. On the device of an engine it is [Engine].Load.
 func Load(c *Config, src Source, o LoadOptions) (*cpu.Model, error) {

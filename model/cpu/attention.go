@@ -9,8 +9,8 @@ import (
 // the part of one that follows a prefix it shares with others.
 type Span struct {
 	Row, Len int // rows [Row, Row+Len)
-	Prefix   int // index of the span that comes before, -1 for none; itself without prefix
-	Pos      int // position of the first row in its sequence: the prefix's length
+	Prefix   int // index of the span that comes before, -1 for none
+	Pos      int // position of the first row in its sequence: where the prefix ends
 }
 
 // Query is the part of a span whose attention is wanted.
@@ -150,7 +150,7 @@ func (a *attention) low() bool { return a.bf16 && kernel.HasBF16() }
 // pack lays out the sequence of a span, less the prefix if it is there already.
 func (l *layout) pack(sp Span, prefix int) {
 	if sp.Prefix >= 0 && sp.Prefix != prefix {
-		l.put(l.spans[sp.Prefix], 0, sp.Pos)
+		l.pack(l.spans[sp.Prefix], -1)
 	}
 	l.put(sp, sp.Pos, sp.Pos+sp.Len)
 }

@@ -14,7 +14,11 @@ type attentionGrads struct {
 	Q, Out, DQ, DOut []float32
 	K, V, DK, DV     []float32
 	LDQ, LDK         int
-	relative         *relativeGrads // nil for nothing
+	// DKBefore and DVBefore take what a query adds to the gradients of keys and values
+	// in front of its span, a row for each that it sees: several spans may share those,
+	// and several workers compute their queries. See [attentionGrads.join].
+	DKBefore, DVBefore []float32
+	relative           *relativeGrads // nil for nothing
 }
 
 // learning is the memory of one worker for attention that is trained.
@@ -25,60 +29,67 @@ type learning struct {
 	capped                []float32 // scores behind the soft cap
 }
 
-// dropped is forward with dropout of the attention's weights, for spans without
-// prefix. numbers[i] names the query i's sequence to the dropout.
+// dropped is forward of one query with dropout of the attention's weights. numbers
+// name the rows of queries to the dropout, which drops the same keys of a query
+// however its sequence is divided into spans.
 func (a *attention) dropped(s *Scratch, out []float32, ldo int, q []float32, ldq int, k, v []float32,
-	ldk int, spans []Span, queries []Query, head int, drop dropout, numbers []uint64) {
+	ldk int, spans []Span, query Query, head int, drop dropout, numbers []uint64) {
 	l := &s.learn
 	col := head * a.D
-	for i, query := range queries {
-		sp := spans[query.Span]
-		first, end := a.visible(sp, query)
-		n := end - first
-		a.packKeys(l, k[(sp.Row+first)*ldk+col:], ldk, n)
-		vp := n * kernel.NR
-		values := grow(&l.values, kernel.Pad(a.D)*n)
-		kernel.PackCols(values, vp, 0, v[(sp.Row+first)*ldk+col:], ldk, n, a.D)
-		for g := range a.H / a.K {
-			h := head*(a.H/a.K) + g
-			if a.relative != nil {
-				a.relative.begin(&s.near, k[sp.Row*ldk+col:], ldk, n, h)
+	sp := spans[query.Span]
+	first, end := a.visible(sp, query)
+	n := end - first
+	vp := n * kernel.NR
+	keys, values := grow(&l.keys, kernel.Pad(n)*a.D), grow(&l.values, kernel.Pad(a.D)*n)
+	eachPart(spans, sp, first, end, func(at, row, m int) {
+		kernel.PackRows(keys, a.D*kernel.NR, at, k[row*ldk+col:], ldk, m, a.D)
+		kernel.PackCols(values, vp, at, v[row*ldk+col:], ldk, m, a.D)
+	})
+	for g := range a.H / a.K {
+		h := head*(a.H/a.K) + g
+		if a.relative != nil {
+			a.relative.begin(&s.near, k[sp.Row*ldk+col:], ldk, n, h)
+		}
+		for lo := query.Lo; lo < query.Hi; lo += queryBlock {
+			m := min(queryBlock, query.Hi-lo)
+			r, pos := query.Row+lo-query.Lo, sp.Pos+lo
+			seen := a.seen(n, pos+m-first)
+			p, ldp := a.weights(s, h, q[r*ldq+h*a.D:], ldq, pos, m, first, seen)
+			for j := range m {
+				drop.Apply(p[j*ldp:][:seen], first, dropRow(numbers[r+j], h))
 			}
-			for lo := query.Lo; lo < query.Hi; lo += queryBlock {
-				m := min(queryBlock, query.Hi-lo)
-				r := query.Row + lo - query.Lo
-				seen := a.seen(n, lo+m-first)
-				p, ldp := a.weights(s, h, q[r*ldq+h*a.D:], ldq, lo, m, first, seen)
-				for j := range m {
-					drop.Apply(p[j*ldp:][:seen], dropRow(numbers[i], h, lo+j))
-				}
-				a.product(l, out[r*ldo+h*a.D:], ldo, p, ldp, values, vp, m, seen)
-			}
+			a.product(l, out[r*ldo+h*a.D:], ldo, p, ldp, values, vp, m, seen)
 		}
 	}
 }
 
-// dropRow names one query of one head of one sequence.
-func dropRow(sequence uint64, head, token int) uint64 {
-	return sequence<<32 ^ uint64(head)<<22 ^ uint64(token)
-}
+// dropRow names a head's part of a row of queries.
+func dropRow(row uint64, head int) uint64 { return row ^ uint64(head)<<22 }
 
-// visible returns the positions [first, end) that some token of a query sees.
+// visible returns the positions [first, end) in its sequence that some token of a query sees.
 func (a *attention) visible(sp Span, q Query) (first, end int) {
-	if sp.Prefix >= 0 {
-		panic("nn: attention with a shared prefix cannot be trained")
-	}
-	end = sp.Len
+	end = sp.Pos + sp.Len
 	if a.Causal {
-		end = q.Hi
+		end = sp.Pos + q.Hi
 	}
 	if a.Window > 0 {
-		first = max(0, q.Lo-a.Window+1)
+		first = max(0, sp.Pos+q.Lo-a.Window+1)
 	}
-	if a.Reach > 0 {
+	if a.Reach > 0 { // of sequences that share nothing
 		first, end = max(0, q.Lo-a.Reach), min(end, q.Hi+a.Reach)
 	}
 	return first, end
+}
+
+// eachPart calls f for the parts of the positions [first, end) of a span's sequence, in their
+// order: m rows from row on are the positions from first+at on.
+func eachPart(spans []Span, sp Span, first, end int, f func(at, row, m int)) {
+	if sp.Prefix >= 0 && first < sp.Pos {
+		eachPart(spans, spans[sp.Prefix], first, min(end, sp.Pos), f)
+	}
+	if lo, hi := max(first, sp.Pos), min(end, sp.Pos+sp.Len); lo < hi {
+		f(lo-first, sp.Row+lo-sp.Pos, hi-lo)
+	}
 }
 
 // seen returns how many of n keys a block of queries sees that ends before the
@@ -90,13 +101,8 @@ func (a *attention) seen(n, end int) int {
 	return n
 }
 
-func (a *attention) packKeys(l *learning, k []float32, ldk, n int) {
-	keys := grow(&l.keys, kernel.Pad(n)*a.D)
-	kernel.PackRows(keys, a.D*kernel.NR, 0, k, ldk, n, a.D)
-}
-
-// weights returns the attention weights (m, n) of the tokens [lo, lo+m) for the
-// keys from position first on, and their stride.
+// weights returns the attention weights (m, n) of the tokens at the positions
+// [lo, lo+m) for the keys from position first on, and their stride.
 func (a *attention) weights(s *Scratch, h int, q []float32, ldq, lo, m, first, n int) ([]float32, int) {
 	l, ldp := &s.learn, kernel.Stride(n)
 	p := grow(&l.p, queryBlock*ldp)
@@ -127,53 +133,97 @@ func (a *attention) weights(s *Scratch, h int, q []float32, ldq, lo, m, first, n
 // keys. With P the weights and O the output, dV = Pᵀ·dO, dP = dO·Vᵀ,
 // dS = scale·P∘(dP − rowsum(dO∘O)), dQ = dS·K, dK = dSᵀ·Q; a soft cap multiplies dS by its slope.
 //
-// Writes the rows of DQ that belong to the queries, and accumulates into the
-// head's columns of DK and DV. drop and numbers are those of [attention.dropped].
+// Writes the rows of DQ that belong to the query, and accumulates into the head's
+// columns of DK and DV in the query's span; what belongs to keys in front of it is
+// written to DKBefore and DVBefore, from the row before on. drop and numbers are
+// those of [attention.dropped].
 // Source: Dao et al. 2022 (arXiv 2205.14135), algorithm 4.
-func (a *attention) backward(s *Scratch, t *attentionGrads, spans []Span, queries []Query, head int,
-	drop dropout, numbers []uint64) {
+func (a *attention) backward(s *Scratch, t *attentionGrads, spans []Span, query Query, head int,
+	drop dropout, numbers []uint64, before int) {
 	l := &s.learn
 	col := head * a.D
-	for i, query := range queries {
-		sp := spans[query.Span]
-		first, end := a.visible(sp, query)
-		n := end - first
-		row := sp.Row + first
-		a.packKeys(l, t.K[row*t.LDK+col:], t.LDK, n)
-		keyCols := grow(&l.keyCols, kernel.Pad(a.D)*n)
-		kernel.PackCols(keyCols, n*kernel.NR, 0, t.K[row*t.LDK+col:], t.LDK, n, a.D)
-		values := grow(&l.values, kernel.Pad(n)*a.D)
-		kernel.PackRows(values, a.D*kernel.NR, 0, t.V[row*t.LDK+col:], t.LDK, n, a.D)
-		for g := range a.H / a.K {
-			h := head*(a.H/a.K) + g
-			if a.relative != nil {
-				a.relative.begin(&s.near, t.K[row*t.LDK+col:], t.LDK, n, h)
-				a.relative.beginBackward(&s.near, n)
-			}
-			for lo := query.Lo; lo < query.Hi; lo += queryBlock {
-				m := min(queryBlock, query.Hi-lo)
-				b := block{lo: lo, m: m, row: query.Row + lo - query.Lo, h: h, first: first,
-					n: a.seen(n, lo+m-first), packed: n, key: row*t.LDK + col}
-				a.block(s, t, b, drop, func(j int) uint64 { return dropRow(numbers[i], h, lo+j) })
-			}
-			if a.relative != nil {
-				a.relative.finish(a, l, &s.near, t, row*t.LDK+col, n, h)
-			}
+	sp := spans[query.Span]
+	first, end := a.visible(sp, query)
+	n := end - first
+	keys, values := grow(&l.keys, kernel.Pad(n)*a.D), grow(&l.values, kernel.Pad(n)*a.D)
+	keyCols := grow(&l.keyCols, kernel.Pad(a.D)*n)
+	eachPart(spans, sp, first, end, func(at, row, m int) {
+		kernel.PackRows(keys, a.D*kernel.NR, at, t.K[row*t.LDK+col:], t.LDK, m, a.D)
+		kernel.PackCols(keyCols, n*kernel.NR, at, t.K[row*t.LDK+col:], t.LDK, m, a.D)
+		kernel.PackRows(values, a.D*kernel.NR, at, t.V[row*t.LDK+col:], t.LDK, m, a.D)
+	})
+	b := block{first: first, packed: n, shared: max(0, sp.Pos-first),
+		key: (sp.Row+max(0, first-sp.Pos))*t.LDK + col, before: before*t.LDK + col}
+	for i := range b.shared {
+		clear(t.DKBefore[b.before+i*t.LDK:][:a.D])
+		clear(t.DVBefore[b.before+i*t.LDK:][:a.D])
+	}
+	for g := range a.H / a.K {
+		b.h = head*(a.H/a.K) + g
+		if a.relative != nil {
+			a.relative.begin(&s.near, t.K[b.key:], t.LDK, n, b.h)
+			a.relative.beginBackward(&s.near, n)
+		}
+		for lo := query.Lo; lo < query.Hi; lo += queryBlock {
+			b.m, b.lo, b.row = min(queryBlock, query.Hi-lo), sp.Pos+lo, query.Row+lo-query.Lo
+			b.n = a.seen(n, b.lo+b.m-first)
+			a.block(s, t, b, drop, numbers)
+		}
+		if a.relative != nil {
+			a.relative.finish(a, l, &s.near, t, b.key, n, b.h)
 		}
 	}
 }
 
+// before returns how many keys each query sees in front of its span, those of the queries before
+// it added up, and their number.
+func (a *attention) before(spans []Span, queries []Query) (at []int, rows int) {
+	for _, q := range queries {
+		at = append(at, rows)
+		first, _ := a.visible(spans[q.Span], q)
+		rows += max(0, spans[q.Span].Pos-first)
+	}
+	return at, rows
+}
+
+// join adds what queries left in DKBefore and DVBefore to the keys' and values' gradients, in
+// the order of the queries. Workers share the heads, whose columns are apart.
+func (t *attentionGrads) join(w *Work, a *attention, spans []Span, queries []Query, before []int) {
+	w.Each(2*a.K, 1, func(_ *Scratch, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			to, from, col := t.DK, t.DKBefore, i*a.D
+			if i >= a.K {
+				to, from, col = t.DV, t.DVBefore, (i-a.K)*a.D
+			}
+			for j, q := range queries {
+				sp := spans[q.Span]
+				first, _ := a.visible(sp, q)
+				if first >= sp.Pos {
+					continue
+				}
+				eachPart(spans, spans[sp.Prefix], first, sp.Pos, func(at, row, m int) {
+					for r := range m {
+						kernel.AddTo(to[(row+r)*t.LDK+col:][:a.D], from[(before[j]+at+r)*t.LDK+col:][:a.D])
+					}
+				})
+			}
+		}
+	})
+}
+
 // block is some queries of one head against the keys they see.
 type block struct {
-	lo, m    int // tokens of the span
+	lo, m    int // positions
 	row      int // of the first in the query buffers
 	h        int // query head
 	first, n int // keys that the block sees
 	packed   int // keys laid out
-	key      int // offset of the first key in K, and of its value in V
+	shared   int // of them in front of the span
+	key      int // offset of the first key of the span in K, and of its value in V
+	before   int // offset of the first key in front of it in DKBefore
 }
 
-func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, number func(int) uint64) {
+func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, numbers []uint64) {
 	const nr = kernel.NR
 	l := &s.learn
 	at := b.row*t.LDQ + b.h*a.D
@@ -189,13 +239,14 @@ func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, 
 	} else {
 		dropped := grow(&l.out, b.m*ld) // the weights that met the values
 		for j := range b.m {
-			drop.Apply(dp[j*ld:][:b.n], number(j))
+			number := dropRow(numbers[b.row+j], b.h)
+			drop.Apply(dp[j*ld:][:b.n], b.first, number)
 			copy(dropped[j*ld:][:b.n], p[j*ld:])
-			drop.Apply(dropped[j*ld:][:b.n], number(j))
+			drop.Apply(dropped[j*ld:][:b.n], b.first, number)
 		}
 		kernel.Transpose(turned, ldt, dropped, ld, b.m, b.n)
 	}
-	a.accumulate(l, t.DV[b.key:], t.LDK, turned, ldt, dout, t.LDQ, b.m, b.n)
+	a.byKey(l, t.DV, t.DVBefore, t.LDK, turned, ldt, dout, t.LDQ, b)
 	for j := range b.m {
 		delta := kernel.Dot(dout[j*t.LDQ:][:a.D], out[j*t.LDQ:][:a.D])
 		kernel.SoftmaxBackward(dp[j*ld:][:b.n], p[j*ld:], delta, a.Scale)
@@ -204,10 +255,23 @@ func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, 
 		}
 	}
 	kernel.Transpose(turned, ldt, dp, ld, b.m, b.n)
-	a.accumulate(l, t.DK[b.key:], t.LDK, turned, ldt, q, t.LDQ, b.m, b.n)
+	a.byKey(l, t.DK, t.DKBefore, t.LDK, turned, ldt, q, t.LDQ, b)
 	a.product(l, t.DQ[at:], t.LDQ, dp, ld, l.keyCols, b.packed*nr, b.m, b.n)
 	if a.relative != nil {
 		a.relative.backward(a, l, &s.near, t, b, dp, ld)
+	}
+}
+
+// byKey adds turned (n, m) · rows (m, D) to the rows of a block's keys: those in front of the
+// span, and the span's.
+func (a *attention) byKey(l *learning, own, before []float32, ldd int, turned []float32, ldt int,
+	rows []float32, ldr int, b block) {
+	shared := min(b.shared, b.n)
+	if shared > 0 {
+		a.accumulate(l, before[b.before:], ldd, turned, ldt, rows, ldr, b.m, shared)
+	}
+	if b.n > shared {
+		a.accumulate(l, own[b.key:], ldd, turned[shared*ldt:], ldt, rows, ldr, b.m, b.n-shared)
 	}
 }
 

@@ -342,43 +342,100 @@ func TestAttentionBackwardEqualsDifferences(t *testing.T) {
 		{"with dropout", nn.Attention{H: 4, K: 2, D: 8, Causal: true}, 21, 0, 21, 0.3},
 		{"with dropout and a window", nn.Attention{H: 2, K: 1, D: 8, Causal: true, Window: 9}, 60, 0, 60, 0.5},
 	} {
-		t.Run(c.name, func(t *testing.T) { checkAttention(t, &attention{Attention: &c.a}, c.n, c.lo, c.hi, c.drop) })
+		t.Run(c.name, func(t *testing.T) {
+			checkAttention(t, &attention{Attention: &c.a}, []Span{{Len: c.n, Prefix: -1}}, []Query{{Lo: c.lo, Hi: c.hi}}, c.drop)
+		})
 	}
 }
 
-func checkAttention(t *testing.T, a *attention, n, lo, hi int, share float32) {
+// TestAttentionBehindSharedPrefixesEqualsDifferences has sequences of 13 and some tokens, and of 13, 5
+// and 9 or 3, of which the first 13, or 18, are the same: each computed once.
+func TestAttentionBehindSharedPrefixesEqualsDifferences(t *testing.T) {
+	tree := func(n int) ([]Span, []Query) {
+		return []Span{{Row: 0, Len: 13, Prefix: -1}, {Row: 13, Len: n, Prefix: 0, Pos: 13}, {Row: 13 + n, Len: 5, Prefix: 0, Pos: 13},
+				{Row: 18 + n, Len: 9, Prefix: 2, Pos: 18}, {Row: 27 + n, Len: 3, Prefix: 2, Pos: 18}},
+			[]Query{{0, 0, 13, 0}, {1, 0, n, 13}, {2, 0, 5, 13 + n}, {3, 0, 9, 18 + n}, {4, 0, 3, 27 + n}}
+	}
+	spans, whole := tree(11)
+	long, every := tree(queryBlock + 3)
+	for _, c := range []struct {
+		name    string
+		a       nn.Attention
+		spans   []Span
+		queries []Query
+		drop    float32
+	}{
+		{"grouped heads", nn.Attention{H: 4, K: 2, D: 8, Causal: true}, spans, whole, 0},
+		{"several blocks of queries", nn.Attention{H: 1, K: 1, D: 4, Causal: true}, long, every, 0},
+		{"a head of whole panels", nn.Attention{H: 1, K: 1, D: 32, Causal: true}, spans, whole, 0},
+		{"the last tokens alone", nn.Attention{H: 4, K: 2, D: 8, Causal: true}, spans, []Query{{1, 10, 11, 0}, {4, 2, 3, 1}, {3, 8, 9, 2}}, 0},
+		{"some of the prefix as well", nn.Attention{H: 2, K: 2, D: 8, Causal: true}, spans, []Query{{0, 12, 13, 0}, {3, 0, 9, 1}, {4, 0, 3, 10}}, 0},
+		{"a window that ends in the prefix", nn.Attention{H: 2, K: 1, D: 8, Causal: true, Window: 7}, spans, whole, 0},
+		{"a window that ends before it", nn.Attention{H: 2, K: 1, D: 8, Causal: true, Window: 4}, spans, []Query{{1, 10, 11, 0}, {4, 0, 3, 1}, {3, 8, 9, 4}}, 0},
+		{"capped scores", nn.Attention{H: 4, K: 2, D: 8, Causal: true, SoftCap: 0.7}, spans, whole, 0},
+		{"dropout", nn.Attention{H: 4, K: 2, D: 8, Causal: true}, spans, whole, 0.3},
+		{"capped scores, dropout and a window", nn.Attention{H: 2, K: 1, D: 8, Causal: true, Window: 11, SoftCap: 2}, spans, whole, 0.5},
+	} {
+		t.Run(c.name, func(t *testing.T) { checkAttention(t, &attention{Attention: &c.a}, c.spans, c.queries, c.drop) })
+	}
+}
+
+// checkAttention compares the attention of some queries with its specification, and its gradients
+// with differences.
+func checkAttention(t *testing.T, a *attention, spans []Span, queries []Query, share float32) {
 	r := rand.New(rand.NewPCG(5, 1))
 	a.Scale = nn.DefaultScale(a.D)
-	hd, kd, m := a.H*a.D, a.K*a.D, hi-lo
+	hd, kd, m, n := a.H*a.D, a.K*a.D, 0, 0
+	for _, q := range queries {
+		m += q.Hi - q.Lo
+	}
+	for _, sp := range spans {
+		n += sp.Len
+	}
 	q, k, v, dout := random(r, m*hd), random(r, n*kd), random(r, n*kd), random(r, m*hd)
 	ldq, ldk := kernel.Stride(hd), kernel.Stride(kd)
 	drop := dropout{P: share, Key: 77}
-	numbers := []uint64{123}
-	spans, queries := []Span{{Len: n, Prefix: -1}}, []Query{{Lo: lo, Hi: hi}}
+	numbers := make([]uint64, m)
+	for i := range numbers {
+		numbers[i] = uint64(123 + i)
+	}
 	g := &attentionGrads{Q: rows(q, hd, ldq), Out: make([]float32, m*ldq), DQ: make([]float32, m*ldq), DOut: rows(dout, hd, ldq),
 		K: rows(k, kd, ldk), V: rows(v, kd, ldk), DK: make([]float32, n*ldk), DV: make([]float32, n*ldk), LDQ: ldq, LDK: ldk}
-	s := &Scratch{}
+	before, kept := a.before(spans, queries)
+	g.DKBefore, g.DVBefore = random(r, kept*ldk), random(r, kept*ldk) // what was there is nothing to it
+	s, work := &Scratch{}, NewWork(2)
+	defer work.Close()
 	for head := range a.K {
-		if share == 0 {
-			a.forward(s, g.Out, ldq, g.Q, ldq, g.K, g.V, ldk, spans, queries, head)
-		} else {
-			a.dropped(s, g.Out, ldq, g.Q, ldq, g.K, g.V, ldk, spans, queries, head, drop, numbers)
+		for i := range queries {
+			if share == 0 {
+				a.forward(s, g.Out, ldq, g.Q, ldq, g.K, g.V, ldk, spans, queries[i:i+1], head)
+			} else {
+				a.dropped(s, g.Out, ldq, g.Q, ldq, g.K, g.V, ldk, spans, queries[i], head, drop, numbers)
+			}
 		}
 	}
-	mask := dropMask(a, drop, numbers[0], n)
-	first := max(0, lo-a.Window+1)
-	if a.Window == 0 {
-		first = 0
+	var masks []func(h, i, j int) float64
+	for _, x := range queries {
+		masks = append(masks, nil)
+		if share > 0 {
+			masks[len(masks)-1] = dropMask(drop, numbers[x.Row:], n)
+		}
 	}
-	loss := func(q, k, v []float64) []float64 {
-		return attention64(a, q, k, v, n, lo, hi, func(h, i, j int) float64 { return mask(h, i, j-first) })
+	loss := func(q, k, v []float64) (out []float64) {
+		for i, x := range queries {
+			out = append(out, attentionOf(a, q, k, v, spans, x, masks[i])...)
+		}
+		return out
 	}
 	for i, want := range loss(wide(q), wide(k), wide(v)) {
 		require.InDelta(t, want, dense(g.Out, hd, ldq)[i], 1e-5, "output %d", i)
 	}
 	for head := range a.K {
-		a.backward(s, g, spans, queries, head, drop, numbers)
+		for i, x := range queries {
+			a.backward(s, g, spans, x, head, drop, numbers, before[i])
+		}
 	}
+	g.join(work, a, spans, queries, before)
 	if n == 1 {
 		for _, d := range dense(g.DQ, hd, ldq) { // one weight is always 1
 			assert.InDelta(t, 0, d, 1e-6)
@@ -390,19 +447,36 @@ func checkAttention(t *testing.T, a *attention, n, lo, hi int, share float32) {
 	checkGrad(t, "v", v, dense(g.DV, kd, ldk), func(x []float64) float64 { return dot64(loss(wide(q), wide(k), x), wide(dout)) })
 }
 
-// dropMask returns the factor of each weight, of keys counted from the first
-// that some query sees.
-func dropMask(a *attention, drop dropout, number uint64, n int) func(h, i, j int) float64 {
+// attentionOf is attention64 of a query, whose span is behind others. The rows of queries are in
+// their order.
+func attentionOf(a *attention, q, k, v []float64, spans []Span, x Query, mask func(h, i, j int) float64) []float64 {
+	hd, kd, sp := a.H*a.D, a.K*a.D, spans[x.Span]
+	var keys, values []float64
+	for at := x.Span; at >= 0; at = spans[at].Prefix {
+		row, n := spans[at].Row*kd, spans[at].Len*kd
+		keys, values = append(slices.Clone(k[row:row+n]), keys...), append(slices.Clone(v[row:row+n]), values...)
+	}
+	lo, hi := sp.Pos+x.Lo, sp.Pos+x.Hi
+	of := mask
+	if mask != nil {
+		of = func(h, i, j int) float64 { return mask(h, i-lo, j) }
+	}
+	return attention64(a, q[x.Row*hd:], keys, values, sp.Pos+sp.Len, lo, hi, of)
+}
+
+// dropMask returns the factor of each weight of a head, row of queries and key.
+func dropMask(drop dropout, numbers []uint64, n int) func(h, i, j int) float64 {
+	masks := map[[2]int][]float32{}
 	return func(h, i, j int) float64 {
-		if j < 0 {
-			return 0
+		mask := masks[[2]int{h, i}]
+		if mask == nil {
+			for range n {
+				mask = append(mask, 1)
+			}
+			drop.Apply(mask, 0, dropRow(numbers[i], h))
+			masks[[2]int{h, i}] = mask
 		}
-		ones := make([]float32, n)
-		for k := range ones {
-			ones[k] = 1
-		}
-		drop.Apply(ones, dropRow(number, h, i))
-		return float64(ones[j])
+		return float64(mask[j])
 	}
 }
 
@@ -545,7 +619,7 @@ func TestDropoutKeepsTheExpectation(t *testing.T) {
 	for i := range x {
 		x[i] = 1
 	}
-	d.Apply(x, 9)
+	d.Apply(x, 0, 9)
 	zeros, sum := 0, 0.0
 	for _, v := range x {
 		sum += float64(v)
@@ -561,8 +635,16 @@ func TestDropoutKeepsTheExpectation(t *testing.T) {
 	for i := range y {
 		y[i], z[i] = 1, 1
 	}
-	d.Apply(y, 9)
+	d.Apply(y, 0, 9)
 	assert.Equal(t, x, y, "the same row again")
-	d.Apply(z, 10)
+	d.Apply(z, 0, 10)
 	assert.NotEqual(t, x, z, "another row")
+	for _, from := range []int{1, 2, 7} {
+		part := make([]float32, 9)
+		for i := range part {
+			part[i] = 1
+		}
+		d.Apply(part, from, 9)
+		assert.Equal(t, x[from:][:9], part, "a part of the row")
+	}
 }

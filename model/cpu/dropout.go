@@ -18,19 +18,21 @@ type dropout struct {
 // limit is the bound below which 32 random bits drop an element.
 func (d dropout) limit() uint32 { return uint32(float64(d.P) * (1 << 32)) }
 
-// Apply replaces the elements of a row by 0 or by their value / (1−P). The row
-// is named by a number of its own within the key.
-func (d dropout) Apply(x []float32, row uint64) {
+// Apply replaces the elements of a row from the from-th on by 0 or by their value
+// / (1−P). The row is named by a number of its own within the key.
+func (d dropout) Apply(x []float32, from int, row uint64) {
 	if d.P == 0 {
 		return
 	}
 	key, limit, scale := nn.Mix(d.Key, row), d.limit(), 1/(1-d.P)
-	for i := 0; i < len(x); i += 2 { // a draw of 64 bits serves two elements
-		r := nn.Scramble(key + uint64(i)*0x9e3779b97f4a7c15)
-		if uint32(r) < limit {
-			x[i] = 0
-		} else {
-			x[i] *= scale
+	for i := -(from & 1); i < len(x); i += 2 { // a draw of 64 bits serves two elements
+		r := nn.Scramble(key + uint64(from+i)*0x9e3779b97f4a7c15)
+		if i >= 0 {
+			if uint32(r) < limit {
+				x[i] = 0
+			} else {
+				x[i] *= scale
+			}
 		}
 		if i+1 < len(x) {
 			if uint32(r>>32) < limit {
@@ -50,7 +52,7 @@ func (d dropout) Rows(w *Work, x []float32, ldx, c int, numbers []uint64) {
 	}
 	w.Each(len(numbers), 32, func(_ *Scratch, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			d.Apply(x[i*ldx:][:c], numbers[i])
+			d.Apply(x[i*ldx:][:c], 0, numbers[i])
 		}
 	})
 }

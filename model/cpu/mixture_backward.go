@@ -69,7 +69,7 @@ func (t *Training) route(p *tape, k *passed, i int) {
 				kernel.AddScaled(to, r.weights[at], out[int(at)*ld:][:c])
 			}
 			if drop.P > 0 {
-				drop.Apply(to, numbers[row])
+				drop.Apply(to, 0, numbers[row])
 				kernel.AddTo(y[row*ld:][:c], to)
 			}
 		}

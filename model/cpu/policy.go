@@ -23,13 +23,11 @@ func (l *Language) Likelihood(texts []Text, temperature float32, p Pass, weigh W
 	if err := l.forward(texts, p); err != nil {
 		return err
 	}
-	b := &l.t.batch
 	l.output(true, func(w *Scratch, i int, row []float32) {
-		c := NewCategorical(w.Rows(len(row)), row, temperature)
-		logp, entropy := c.LogProb(l.targets[i]), c.Entropy()
-		text, token := int(b.rows[i]>>32)-p.First, int(uint32(b.rows[i]))
-		dlogp, dentropy := weigh(text, token, logp, entropy)
-		c.Backward(l.targets[i], entropy, dlogp, dentropy)
+		c, y := NewCategorical(w.Rows(len(row)), row, temperature), &l.targets[i]
+		logp, entropy := c.LogProb(y.token), c.Entropy()
+		dlogp, dentropy := weigh(y.text, y.pos, logp, entropy)
+		c.Backward(y.token, entropy, dlogp, dentropy)
 	})
 	return nil
 }

@@ -77,8 +77,8 @@ type passed struct {
 type tokenRows struct {
 	n       int
 	pos     positions
-	numbers []uint64 // of each token within the step
-	queries []Query
+	numbers []uint64 // of each token, for dropout
+	queries []Query  // one of a span at most
 }
 
 // begin prepares memory for a pass. x is what the program is given, or nil.
@@ -240,7 +240,7 @@ func (t *Training) branch(w *Scratch, k *passed, op *step, y []float32, ldy int,
 	}
 	for i := range m {
 		row := x[i*ldx:][:width]
-		drop.Apply(row, numbers[i])
+		drop.Apply(row, 0, numbers[i])
 		kernel.AddTo(y[i*ldy:][:width], row)
 	}
 }
@@ -292,8 +292,8 @@ func (t *Training) attend(p *tape, k *passed, op *nn.Op) {
 			if drop.P == 0 {
 				a.forward(w, out, ldq, q, ldq, kv, kv[a.K*a.D:], ldkv, t.batch.spans, queries[n:n+1], i%a.K)
 			} else {
-				a.dropped(w, out, ldq, q, ldq, kv, kv[a.K*a.D:], ldkv, t.batch.spans, queries[n:n+1],
-					i%a.K, drop, t.batch.numbers[n:n+1])
+				a.dropped(w, out, ldq, q, ldq, kv, kv[a.K*a.D:], ldkv, t.batch.spans, queries[n],
+					i%a.K, drop, k.wanted.numbers)
 			}
 		}
 	})

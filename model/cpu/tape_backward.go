@@ -291,24 +291,35 @@ func (r *reverse) attention(op *step, dout []float32, ldq int) {
 		Q: q, Out: out, DQ: dq, DOut: dout, LDQ: ldq,
 		K: kv, V: kv[kd:], DK: dkv, DV: dkv[kd:], LDK: ldkv,
 	}
-	drop, queries := t.dropout(k.index, op.Op), k.wanted.queries
+	drop, queries, spans := t.dropout(k.index, op.Op), k.wanted.queries, t.batch.spans
 	if a.relative != nil { // the sequences add to what a head makes of distances, in their order
 		g.relative = a.relative.grads(&t.pool)
 		t.work.Each(a.K, 1, func(w *Scratch, lo, hi int) {
 			for head := lo; head < hi; head++ {
-				a.backward(w, g, t.batch.spans, queries, head, drop, t.batch.numbers)
+				for _, q := range queries {
+					a.backward(w, g, spans, q, head, drop, k.wanted.numbers, 0)
+				}
 			}
 		})
 		a.relative.backwardProjections(t.work, g.relative)
 		t.pool.giveAll(g.relative.key, g.relative.query)
 		return
 	}
+	before, rows := a.before(spans, queries)
+	if rows > 0 {
+		g.DKBefore = t.pool.take(rows * ldkv)
+		g.DVBefore = g.DKBefore[kd:]
+	}
 	t.work.Each(len(queries)*a.K, 1, func(w *Scratch, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			n := i / a.K
-			a.backward(w, g, t.batch.spans, queries[n:n+1], i%a.K, drop, t.batch.numbers[n:n+1])
+			a.backward(w, g, spans, queries[n], i%a.K, drop, k.wanted.numbers, before[n])
 		}
 	})
+	if rows > 0 {
+		g.join(t.work, a, spans, queries, before)
+		t.pool.give(g.DKBefore)
+	}
 }
 
 // pool is memory of gradients, which all layers share.

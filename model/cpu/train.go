@@ -6,6 +6,7 @@ import (
 	"github.com/warmserve/warmserve/model/binding"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/model/plan"
 )
 
 // Training is a reward model that learns: the layers that serve, with float32
@@ -14,8 +15,10 @@ import (
 // by whoever owns the optimiser, and Refresh. Gradients accumulate until
 // ZeroGrads.
 //
-// Scores and gradients have the same bits for any number of workers. A Training
-// is not safe for concurrent use.
+// What several sequences of a causal model begin with, as the prompt of a pair's
+// answers, is computed once in a pass, forward and backward: gradients are those of
+// the sequences apart, summed in another order. Scores and gradients have the same
+// bits for any number of workers. A Training is not safe for concurrent use.
 type Training struct {
 	// Recompute keeps of every layer its input alone and runs it forward again
 	// before it runs backward: a third more arithmetic for the memory of about
@@ -58,24 +61,30 @@ type Pass struct {
 	Regularization
 	// Seed names the run and Step the step; First is the number of the first
 	// sequence within the step, so that a step may be divided into parts. They
-	// decide what is dropped, and nothing else does.
+	// decide what is dropped, with the tokens themselves for a causal model: what
+	// sequences begin with in common has one mask in them all, whether it is
+	// computed once or in parts of a step. That makes the answers of a pair be
+	// compared behind the same reading of their prompt.
 	Seed, Step uint64
 	First      int
 }
 
-// tokens is a batch: sequences one behind the other, up to the last token that
-// matters.
+// tokens is a batch: the parts of sequences, up to the last token that matters.
 type tokens struct {
 	ids, types  []int32
 	pos         positions
-	spans       []Span
-	numbers     []uint64 // of each sequence within the step
-	rows        []uint64 // of each token within the step, for dropout
-	last        []int32  // rows of the scored tokens
+	tree        *plan.Tree
+	spans       []Span   // of each part
+	rows        []uint64 // of each token what names it to the dropout
+	all, scored []Query  // of each part: all tokens, those whose outputs are wanted
+	last        []int32  // rows of the latter
 	lastPos     positions
 	lastRows    []uint64
-	all, scored []Query
+	chain       []int // parts of the sequence at hand
 }
+
+// extent is some of a sequence's tokens.
+type extent struct{ lo, hi int }
 
 // by returns the numbers that tokens are looked up by.
 func (b *tokens) by(of nn.Numbers) []int32 {
@@ -180,7 +189,7 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 			return fmt.Errorf("sequence %d: %d tokens are read, want one in training", i, len(s.Read))
 		}
 	}
-	t.forward(seqs, p, true)
+	t.forward(seqs, p, scoredTokens(seqs))
 	t.feat = t.readOut(len(seqs))
 	if t.before != nil {
 		t.hidden.all = tokenRows{n: len(seqs)}
@@ -193,12 +202,22 @@ func (t *Training) Forward(scores []float32, seqs []Sequence, p Pass) error {
 	return nil
 }
 
-// forward carries a batch through all layers, the last one for the scored tokens
-// alone when that is asked.
-func (t *Training) forward(seqs []Sequence, p Pass, scored bool) {
+// scoredTokens returns of each sequence the token that is read.
+func scoredTokens(seqs []Sequence) []extent {
+	out := make([]extent, len(seqs))
+	for i := range seqs {
+		at := int(seqs[i].Read[0])
+		out[i] = extent{at, at + 1}
+	}
+	return out
+}
+
+// forward carries a batch through all layers, the last one for the wanted tokens
+// of each sequence alone, unless the head reads all.
+func (t *Training) forward(seqs []Sequence, p Pass, wanted []extent) {
 	t.drop = p
 	b := &t.batch
-	b.load(t.model, seqs, p.First)
+	b.load(t.model, seqs, p.First, wanted)
 	t.embedded.all = tokenRows{n: len(b.ids)}
 	t.embedded.begin(t.embed, nil)
 	x := t.forwardTape(t.embed, &t.embedded)
@@ -211,7 +230,7 @@ func (t *Training) forward(seqs []Sequence, p Pass, scored bool) {
 			copy(grow(&t.inputs[i], len(x)), x)
 			x = t.inputs[i]
 		}
-		x = t.pass(i, x, scored && t.each == nil && i == len(t.layers)-1)
+		x = t.pass(i, x, t.each == nil && i == len(t.layers)-1)
 	}
 }
 
@@ -292,7 +311,7 @@ func (t *Training) ldfeat() int { return kernel.Stride(t.score.C) }
 // Backward accumulates the gradient of every weight from the loss's gradient for
 // each score of the last Forward.
 func (t *Training) Backward(dscores []float32) {
-	n := len(t.batch.spans)
+	n := len(t.batch.tree.Last)
 	if len(dscores) != n {
 		panic(fmt.Sprintf("cpu: Backward: %d gradients of %d scores", len(dscores), n))
 	}
@@ -330,35 +349,78 @@ func (t *Training) backward(dx []float32) {
 
 func (t *Training) ldc() int { return kernel.Stride(t.net.Hidden) }
 
-// load lays out a batch.
-func (b *tokens) load(m *Model, seqs []Sequence, first int) {
+// load lays out a batch, of whose sequences some tokens' outputs are wanted.
+func (b *tokens) load(m *Model, seqs []Sequence, first int, wanted []extent) {
 	b.ids, b.types, b.rows = b.ids[:0], b.types[:0], b.rows[:0]
 	b.pos.reset()
-	b.lastPos.reset()
-	b.spans, b.numbers, b.all, b.scored = b.spans[:0], b.numbers[:0], b.all[:0], b.scored[:0]
-	b.last, b.lastRows = b.last[:0], b.lastRows[:0]
-	for i, s := range seqs {
-		ids, at := s.IDs, int(s.Read[0])
-		if !m.Net.SeesAhead() {
-			ids = ids[:at+1]
+	b.spans, b.all = b.spans[:0], b.all[:0]
+	causal := !m.Net.SeesAhead()
+	ids, reach := make([][]int32, len(seqs)), make([]int32, len(seqs))
+	for i := range seqs {
+		ids[i], reach[i] = seqs[i].Needed(m.Net), m.Net.Reach(len(seqs[i].IDs))
+	}
+	b.tree = plan.NewTree(ids, reach, causal)
+	for i, p := range b.tree.Parts {
+		row := len(b.ids)
+		b.spans = append(b.spans, Span{Row: row, Len: len(p.IDs), Prefix: p.Before, Pos: p.Pos})
+		b.all = append(b.all, Query{Span: i, Hi: len(p.IDs), Row: row})
+		b.ids = append(b.ids, p.IDs...)
+		b.pos = m.positions(b.pos, p.IDs, p.Pos, p.Reach)
+		b.types = append(b.types, make([]int32, len(p.IDs))...)
+		b.name(p, uint64(first+i), causal)
+	}
+	for i, s := range seqs { // of a model with types, whose sequences are parts
+		if s.Types != nil {
+			copy(b.types[b.spans[b.tree.Last[i]].Row:], s.Types)
 		}
-		row, number := len(b.ids), uint64(first+i)
-		b.spans = append(b.spans, Span{Row: row, Len: len(ids), Prefix: -1})
-		b.all = append(b.all, Query{Span: i, Hi: len(ids), Row: row})
-		b.scored = append(b.scored, Query{Span: i, Lo: at, Hi: at + 1, Row: i})
-		b.numbers = append(b.numbers, number)
-		b.last = append(b.last, int32(row+at))
-		b.lastRows = append(b.lastRows, number<<32|uint64(at))
-		b.ids = append(b.ids, ids...)
-		b.pos = m.positions(b.pos, ids, 0, m.Net.Reach(len(s.IDs)))
-		b.lastPos.copy(b.pos, row+at)
-		for j := range ids {
-			typ := int32(0)
-			if s.Types != nil {
-				typ = s.Types[j]
+	}
+	b.want(wanted)
+}
+
+// name appends what names the rows of a part to the dropout: of a causal model the tokens up to
+// each, of another the number of the sequence, which is the part's, and the token's.
+func (b *tokens) name(p plan.Part, number uint64, causal bool) {
+	before := uint64(0)
+	if p.Before >= 0 {
+		sp := b.spans[p.Before]
+		before = b.rows[sp.Row+sp.Len-1]
+	}
+	for i, id := range p.IDs {
+		if before = nn.Mix(before, uint64(id)); !causal {
+			before = number<<32 | uint64(i)
+		}
+		b.rows = append(b.rows, before)
+	}
+}
+
+// want lists the rows whose outputs are wanted: of each part from the first to the last that
+// some sequence wants, in the order of the sequences.
+func (b *tokens) want(wanted []extent) {
+	b.last, b.lastRows, b.scored = b.last[:0], b.lastRows[:0], b.scored[:0]
+	b.lastPos.reset()
+	of := make([]extent, len(b.spans))
+	var order []int
+	for i, x := range wanted {
+		b.chain = b.tree.Chain(b.chain[:0], i)
+		for _, p := range b.chain {
+			sp := b.spans[p]
+			lo, hi := max(x.lo-sp.Pos, 0), min(x.hi-sp.Pos, sp.Len)
+			if lo >= hi {
+				continue
 			}
-			b.types = append(b.types, typ)
-			b.rows = append(b.rows, number<<32|uint64(j))
+			if of[p].hi == 0 {
+				order = append(order, p)
+				of[p] = extent{lo, hi}
+			}
+			of[p] = extent{min(of[p].lo, lo), max(of[p].hi, hi)}
+		}
+	}
+	for _, p := range order {
+		b.scored = append(b.scored, Query{Span: p, Lo: of[p].lo, Hi: of[p].hi, Row: len(b.last)})
+		for at := of[p].lo; at < of[p].hi; at++ {
+			row := b.spans[p].Row + at
+			b.last, b.lastRows = append(b.last, int32(row)), append(b.lastRows, b.rows[row])
+			b.lastPos.copy(b.pos, row)
 		}
 	}
 }

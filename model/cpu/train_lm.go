@@ -17,9 +17,17 @@ type Language struct {
 	head   *linear
 	params []nn.Param
 
-	logits  []float32
-	targets []int32
+	targets []target
 	losses  []float64
+	// Of the targets at hand: what the output layer reads, that gradient, and logits.
+	x, dx, logits []float32
+}
+
+// target is a token that is to follow.
+type target struct {
+	row       int32 // of the wanted tokens: the one that it follows
+	token     int32
+	text, pos int // which text's, and where in it is the token that it follows
 }
 
 // NoTarget is the target of a token after which nothing is to be learned.
@@ -134,9 +142,9 @@ func (l *Language) Step(texts []Text, scale float32, p Pass) (loss float64, err 
 	if err := l.forward(texts, p); err != nil {
 		return 0, err
 	}
-	l.losses = append(l.losses[:0], make([]float64, len(l.t.batch.ids))...)
+	l.losses = append(l.losses[:0], make([]float64, len(l.targets))...)
 	l.output(scale != 0, func(_ *Scratch, i int, row []float32) {
-		l.losses[i] = CrossEntropy(row, l.targets[i], scale)
+		l.losses[i] = CrossEntropy(row, l.targets[i].token, scale)
 	})
 	for _, v := range l.losses {
 		loss += v
@@ -144,34 +152,41 @@ func (l *Language) Step(texts []Text, scale float32, p Pass) (loss float64, err 
 	return loss, nil
 }
 
-// output computes the logits of every token that has a target and calls f, in
-// parallel, which replaces them by the gradient of the loss; with learn that is
-// carried back to the weights.
+// output computes the logits of every target and calls f, in parallel, which
+// replaces them by the gradient of the loss; with learn that is carried back to
+// the weights. A token that several targets follow is read for each.
 func (l *Language) output(learn bool, f func(w *Scratch, i int, row []float32)) {
+	n := len(l.targets)
+	if n == 0 {
+		return
+	}
 	t := l.t
-	T, ld, V := len(t.batch.ids), t.ldc(), t.net.Vocab
-	features := t.readOut(T)
-	ldv := kernel.Stride(V)
-	logits := keep(&l.logits, min(T, logitRows), ldv)
+	rows, ld, V := len(t.batch.last), t.ldc(), t.net.Vocab
+	features := t.readOut(rows)
+	ldv, most := kernel.Stride(V), min(n, logitRows)
+	x, dx, logits := keep(&l.x, most, ld), keep(&l.dx, most, ld), keep(&l.logits, most, ldv)
 	var dfeatures []float32
 	if learn {
-		dfeatures = t.pool.take(T * ld)
+		dfeatures = t.pool.take(rows * ld)
+		clear(dfeatures)
 	}
-	for at := 0; at < T; at += logitRows {
-		m := min(logitRows, T-at)
+	for at := 0; at < n; at += logitRows {
+		m := min(logitRows, n-at)
 		t.work.Rows(m, func(w *Scratch, lo, hi int) {
-			l.head.forward(&w.Gemm, logits[lo*ldv:], ldv, features[(at+lo)*ld:], ld, hi-lo, kernel.Store)
 			for i := lo; i < hi; i++ {
-				row := logits[i*ldv:][:V]
-				if l.targets[at+i] == NoTarget {
-					clear(row)
-				} else {
-					f(w, at+i, row)
-				}
+				copy(x[i*ld:][:ld], features[int(l.targets[at+i].row)*ld:])
+			}
+			l.head.forward(&w.Gemm, logits[lo*ldv:], ldv, x[lo*ld:], ld, hi-lo, kernel.Store)
+			for i := lo; i < hi; i++ {
+				f(w, at+i, logits[i*ldv:][:V])
 			}
 		})
-		if learn {
-			l.head.backward(t.work, dfeatures[at*ld:], ld, false, logits, ldv, features[at*ld:], ld, m)
+		if !learn {
+			continue
+		}
+		l.head.backward(t.work, dx, ld, false, logits, ldv, x, ld, m)
+		for i, y := range l.targets[at : at+m] {
+			kernel.AddTo(dfeatures[int(y.row)*ld:][:t.net.Hidden], dx[i*ld:][:t.net.Hidden])
 		}
 	}
 	if learn {
@@ -179,29 +194,62 @@ func (l *Language) output(learn bool, f func(w *Scratch, i int, row []float32)) 
 	}
 }
 
-// forward carries the texts through all layers, every token through all of them.
+// forward carries the texts through all layers, the last one for the tokens that
+// have targets alone.
 func (l *Language) forward(texts []Text, p Pass) error {
-	seqs := make([]Sequence, len(texts))
+	seqs, wanted := make([]Sequence, len(texts)), make([]extent, len(texts))
 	l.targets = l.targets[:0]
 	for i, x := range texts {
 		seqs[i] = whole(x.IDs)
 		if err := l.t.model.Validate(seqs[i]); err != nil {
 			return fmt.Errorf("sequence %d: %w", i, err)
 		}
-		if x.Targets == nil {
-			l.targets = append(append(l.targets, x.IDs[1:]...), NoTarget)
-			continue
+		targets := x.Targets
+		if targets == nil {
+			targets = append(slices.Clone(x.IDs[1:]), NoTarget)
 		}
-		if len(x.Targets) != len(x.IDs) {
-			return fmt.Errorf("sequence %d: %d targets for %d tokens", i, len(x.Targets), len(x.IDs))
+		if len(targets) != len(x.IDs) {
+			return fmt.Errorf("sequence %d: %d targets for %d tokens", i, len(targets), len(x.IDs))
 		}
-		l.targets = append(l.targets, x.Targets...)
+		n := len(l.targets)
+		for at, v := range targets {
+			if v == NoTarget {
+				continue
+			}
+			if v < 0 || int(v) >= l.t.net.Vocab {
+				return fmt.Errorf("sequence %d: target %d at token %d, want 0 to %d", i, v, at, l.t.net.Vocab-1)
+			}
+			l.targets = append(l.targets, target{token: v, text: i, pos: at})
+		}
+		if own := l.targets[n:]; len(own) > 0 {
+			wanted[i] = extent{own[0].pos, own[len(own)-1].pos + 1}
+		}
 	}
-	for i, v := range l.targets {
-		if v != NoTarget && (v < 0 || int(v) >= l.t.net.Vocab) {
-			return fmt.Errorf("target %d at token %d, want 0 to %d", v, i, l.t.net.Vocab-1)
-		}
+	if len(l.targets) > 0 {
+		l.t.forward(seqs, p, wanted)
+		l.place()
 	}
-	l.t.forward(seqs, p, false)
 	return nil
+}
+
+// place finds the rows of the targets.
+func (l *Language) place() {
+	b := &l.t.batch
+	at := make([]int, len(b.spans)) // of each part's first token among the wanted ones
+	for _, q := range b.scored {
+		at[q.Span] = q.Row - q.Lo
+	}
+	text := -1
+	for i := range l.targets {
+		y := &l.targets[i]
+		if y.text != text {
+			text, b.chain = y.text, b.tree.Chain(b.chain[:0], y.text)
+		}
+		for _, p := range b.chain {
+			if sp := b.spans[p]; y.pos < sp.Pos+sp.Len {
+				y.row = int32(at[p] + y.pos - sp.Pos)
+				break
+			}
+		}
+	}
 }

@@ -199,12 +199,14 @@ func (r *run) evaluate() (float64, error) {
 	return sum / float64(max(1, n)), nil
 }
 
-// Part returns how many of the first texts a budget of tokens holds, one at least.
+// Part returns how many of the first texts a budget of tokens holds, one at least. What a text
+// begins with as the one before it does is computed and counted once.
 func Part(texts []model.Text, budget int) int {
 	tokens := 0
 	for i := range texts {
-		tokens += len(texts[i].IDs)
-		if i > 0 && tokens > budget {
+		if i == 0 {
+			tokens += len(texts[i].IDs)
+		} else if tokens += model.Own(texts[i].IDs, texts[i-1].IDs); tokens > budget {
 			return i
 		}
 	}

@@ -15,11 +15,16 @@ func (r *run) ids(batch []int) []string {
 	return out
 }
 
-// part returns the first pairs that the token budget holds, one at least.
+// part returns the first pairs that the token budget holds, one at least. A causal model computes
+// what a pair's answers follow once.
 func (r *run) part(batch []int) []int {
 	tokens := 0
 	for i, k := range batch {
-		tokens += r.data.train[k].tokens()
+		x := &r.data.train[k]
+		tokens += x.tokens()
+		if r.base.parsed.Causal() {
+			tokens += model.Own(x.rejected.IDs, x.chosen.IDs) - len(x.rejected.IDs)
+		}
 		if i > 0 && tokens > r.config.TokenBudget {
 			return batch[:i]
 		}
