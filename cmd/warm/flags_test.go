@@ -44,12 +44,15 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--corrupt 0.1 --holdout id%2 --optimizer adafactor --no-probe", "beta1 beta2 eps probe"},
 	},
 	"warm train members": {
-		{"", "corrupt-seed eval-every"},
-		{"--corrupt 0.1 --test t --lrs 1e-3 --dropouts 0 --bases a,b", "lr dropout base"},
-		{"--corrupt 0.1 --test t --task 1", "index parallel"},
-		{"--corrupt 0.1 --test t --index 1", "parallel task"},
-		{"--corrupt 0.1 --test t --list", "task index parallel workers save-every recompute replace tensorboard"},
-		{"--plan p.yaml", "but plan task index list json parallel workers save-every recompute replace tensorboard"},
+		{"", "corrupt-seed eval-every" + withTRL},
+		{"--corrupt 0.1 --test t --lrs 1e-3 --dropouts 0 --bases a,b", "lr dropout base" + withTRL},
+		{"--corrupt 0.1 --test t --task 1", "index parallel" + withTRL},
+		{"--corrupt 0.1 --test t --index 1", "parallel task" + withTRL},
+		{"--corrupt 0.1 --test t --list", "task index parallel workers save-every recompute replace tensorboard with" + withTRL},
+		{"--corrupt 0.1 --test t --with trl", "parallel tensorboard image claim"},
+		{"--corrupt 0.1 --test t --with trl --on kubernetes", "parallel tensorboard task index"},
+		{"--plan p.yaml", "but plan task index list json parallel workers save-every recompute replace tensorboard with"},
+		{"--plan p.yaml --with trl --on kubernetes", "but plan list json workers save-every recompute replace with" + withTRL},
 	},
 	"warm rl": {
 		{"", "baseline-decay kl-in ratio-clip eval-every measured"},
@@ -117,6 +120,9 @@ func sampleOf(f *pflag.Flag) string {
 	}
 	return "3"
 }
+
+// withTRL are the flags of --with trl.
+const withTRL = " on python gpus launcher save-dtype image claim"
 
 func TestEveryFlagCountsOrIsRefused(t *testing.T) {
 	p := &program{getenv: noEnv}
@@ -193,13 +199,13 @@ func TestEveryFlagOfMembersReachesTheirRuns(t *testing.T) {
 		return plan, runs
 	}
 	before, runsBefore := expand()
-	carried := []string{"plan", "task", "index", "list", "json", "parallel"} // how the plan is carried out: no settings of it
+	carried := append([]string{"plan", "task", "index", "list", "json", "parallel", "with"}, trlFlags...) // how the plan is carried out: no settings of it
 	c := (&program{}).trainMembers()
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Name == "help" || slices.Contains(carried, f.Name) {
 			return
 		}
-		value := map[string]string{"holdout": "id%7", "schedule": "cosine", "votes": "soft", "optimizer": "adafactor", "lrs": "7e-4", "dropouts": "0.2", "seed": "7", "base": filepath.Join(base, "."), "grid-seed": "5"}[f.Name]
+		value := map[string]string{"holdout": "id%7", "schedule": "cosine", "votes": "soft", "optimizer": "adafactor", "lrs": "7e-4", "dropouts": "0.2", "seed": "7", "base": filepath.Join(base, "."), "grid-seed": "5", "pooling": "last"}[f.Name]
 		if value == "" {
 			value = sampleOf(f)
 		}

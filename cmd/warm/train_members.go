@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -36,6 +37,7 @@ type membersFlags struct {
 	json     bool
 	parallel int
 	dropout  bool // given for all members
+	trl      otherTrainer
 }
 
 func (p *program) trainMembers() *cobra.Command {
@@ -55,13 +57,22 @@ usual rates for the model's size, or from a plan file with "members" or "grid";
 --lr and --dropout are the same for all members. The file has all settings of a plan:
 flags beside it are those of how it is carried out. With --task K only the K-th member
 is trained, counted from 1, so that an array of jobs trains all; results have the same
-bytes.`,
+bytes.
+
+--with trl has TRL's RewardTrainer carry out the same plan, for members that are larger
+than the trainer here takes: one after another, or written out for Slurm or Kubernetes
+(--on). The command ends with 0 when every member is there, and was checked; given again,
+it trains what is left.`,
 		Example: `  warm train members --base base --train pairs.jsonl.zst --holdout id%10 --m 4 --out runs
   warm train members --plan plan.yaml
-  warm train members --plan plan.yaml --task "$SLURM_ARRAY_TASK_ID"`,
+  warm train members --plan plan.yaml --task "$SLURM_ARRAY_TASK_ID"
+  warm train members --plan plan.yaml --with trl --gpus 8`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			f.dropout = c.Flags().Changed("dropout")
+			if err := f.trl.check(); err != nil {
+				return err
+			}
 			plan, err := f.read(run, p.open(c.Context()))
 			if err != nil {
 				return err
@@ -70,20 +81,21 @@ bytes.`,
 		},
 	}
 	membersFlagsOf(c, &f, &run)
+	trlFlagsOf(c, &f.trl)
 	rules := []rule{
 		{when: given(c, "plan"), why: "with --plan, whose file has the settings", but: true,
-			flags: []string{"plan", "task", "index", "list", "json", "parallel", "workers", "save-every",
-				"recompute", "replace", "tensorboard"}},
+			flags: append([]string{"plan", "task", "index", "list", "json", "parallel", "workers", "save-every",
+				"recompute", "replace", "tensorboard", "with"}, trlFlags...)},
 		{when: given(c, "lrs"), why: "with --lrs", flags: []string{"lr"}},
 		{when: given(c, "dropouts"), why: "with --dropouts", flags: []string{"dropout"}},
 		{when: given(c, "bases"), why: "with --bases", flags: []string{"base"}},
 		{when: given(c, "task"), why: "with --task", flags: []string{"index", "parallel"}},
 		{when: given(c, "index"), why: "with --index", flags: []string{"parallel"}},
 		{when: given(c, "list"), why: "with --list, which trains nothing",
-			flags: []string{"task", "index", "parallel", "workers", "save-every", "recompute",
-				"replace", "tensorboard"}},
+			flags: append([]string{"task", "index", "parallel", "workers", "save-every", "recompute",
+				"replace", "tensorboard", "with"}, trlFlags...)},
 	}
-	refuses(c, append(rules, trainRules(&run)...)...)
+	refuses(c, slices.Concat(rules, trainRules(&run), trlRules(c, &f.trl))...)
 	return c
 }
 
@@ -166,6 +178,9 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 	}
 	if f.list {
 		return p.printRuns(f.json, runs)
+	}
+	if f.trl.with != "" {
+		return p.trainWithTRL(ctx, plan, runs, f)
 	}
 	d := newDisplay(p.stderr)
 	plan.Run.Progress = newTrainLog(d).progress

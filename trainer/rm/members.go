@@ -228,13 +228,7 @@ func (p *Plan) draw() ([]json.RawMessage, error) {
 // Initialize writes the shared initialisations that are not there yet: the bases
 // as reward models, with one score head that is probed on the first.
 func (p *Plan) Initialize(ctx context.Context) error {
-	there := 0
-	for i := range p.bases() {
-		if _, err := os.Stat(filepath.Join(p.initDir(i), "config.json")); err == nil {
-			there++
-		}
-	}
-	if there == len(p.bases()) {
+	if p.startsThere() == len(p.bases()) {
 		if err := p.checkInit(); err == nil || !p.Run.Replace || !errors.Is(err, loader.ErrExists) {
 			return err
 		}
