@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 // labFlags is the command line of warm lab.
 type labFlags struct {
 	size, base, data, out string
+	policy, control       string
 	json                  bool
 	workers               int
 	list                  bool
@@ -132,6 +134,10 @@ func (p *program) labExperiments(f *labFlags, name, title, long string,
 	l.StringVar(&f.size, "size", string(lab.Small), "how much is done: small, standard or paper")
 	l.StringVar(&f.base, "base", embedded.Prefix,
 		"checkpoint `directory` that members start from, a language model or an encoder, or embedded:base")
+	l.StringVar(&f.policy, "policy", "",
+		"checkpoint `directory` of the language model that answers in bon and rl (default --base)")
+	l.StringVar(&f.control, "control", "",
+		"checkpoint `directory` that the control of bon and rl starts from (default --base)")
 	l.StringVar(&f.data, "data", "", "`directory` of the data sets (default $WARM_DATA)")
 	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured")
 	l.IntVar(&f.workers, "workers", 0,
@@ -147,6 +153,10 @@ func (p *program) labExperiments(f *labFlags, name, title, long string,
 		rule{when: func() bool { return f.list }, why: "with --list, which does nothing else",
 			flags: []string{"task", "index", "workers", "json"}},
 		rule{when: given(c, "task"), why: "with --task", flags: []string{"index"}},
+		rule{when: func() bool {
+			return !slices.ContainsFunc(experiments, func(e *lab.Experiment) bool { return e.Contest })
+		},
+			why: "in an experiment without a policy", flags: []string{"policy", "control"}},
 	)
 	return c
 }
@@ -204,7 +214,7 @@ func (p *program) openLab(f *labFlags) (*lab.Lab, error) {
 			return nil, err
 		}
 	}
-	l := &lab.Lab{Dir: f.out, Base: base, Data: f.data, Size: size, Workers: f.workers,
+	l := &lab.Lab{Dir: f.out, Base: base, Policy: f.policy, Control: f.control, Data: f.data, Size: size, Workers: f.workers,
 		Serve: p.serveMembers(f.workers)}
 	return l, l.Open()
 }

@@ -29,13 +29,14 @@ func TestLabSaysWhatItWants(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no data":                   {[]string{"all", "--out", empty}, "ukp/strict.jsonl.zst"},
-		"a directory without data":  {[]string{"all", "--out", empty, "--data", empty}, "UKPConvArg1"},
-		"an unknown size":           {[]string{"connectivity", "--size", "huge", "--data", data}, `size "huge"`},
-		"an argument":               {[]string{"all", "now"}, "lab all takes flags alone"},
-		"a task that is not there":  {[]string{"bon", "--size", "tiny", "--base", base, "--data", data, "--out", empty, "--task", "999"}, "want 1 to"},
-		"a negative task":           {[]string{"bon", "--size", "tiny", "--base", base, "--data", data, "--out", empty, "--task", "-1"}, "want 1 or more"},
-		"a flag of another command": {[]string{"report", "--size", "small"}, "unknown flag"},
+		"no data":                     {[]string{"all", "--out", empty}, "ukp/strict.jsonl.zst"},
+		"a directory without data":    {[]string{"all", "--out", empty, "--data", empty}, "UKPConvArg1"},
+		"an unknown size":             {[]string{"connectivity", "--size", "huge", "--data", data}, `size "huge"`},
+		"an argument":                 {[]string{"all", "now"}, "lab all takes flags alone"},
+		"a task that is not there":    {[]string{"bon", "--size", "tiny", "--base", base, "--data", data, "--out", empty, "--task", "999"}, "want 1 to"},
+		"a negative task":             {[]string{"bon", "--size", "tiny", "--base", base, "--data", data, "--out", empty, "--task", "-1"}, "want 1 or more"},
+		"a policy where none answers": {[]string{"corruption", "--policy", base, "--data", data, "--out", empty}, "--policy has no effect in an experiment without a policy"},
+		"a flag of another command":   {[]string{"report", "--size", "small"}, "unknown flag"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, log := command(t, "", append([]string{"lab"}, c.args...)...)

@@ -21,7 +21,7 @@ set -euo pipefail
 export WARM_DATA
 warm="${WARM:-warm}" workers="${WORKERS:-1}"
 [ "$#" -gt 0 ] || set -- minilm/members minilm/corruption minilm/connectivity minilm/shift \
-	minilm/soups minilm/pareto smollm2/members
+	minilm/soups minilm/pareto smollm2/members minilm/bon minilm/rl
 failed=0
 for one; do
 	base="${one%%/*}" name="${one#*/}"
@@ -34,8 +34,12 @@ for one; do
 		echo "standard.sh: $dir has a 1_Pooling, by which the head would be read: take a copy without it" >&2
 		exit 2
 	fi
+	more=()
+	case "$name" in # SmolLM2 answers, and judges
+	bon | rl) more=(--policy "$BASES/smollm2-135m-instruct" --control "$BASES/smollm2-135m-instruct") ;;
+	esac
 	# 130: it was ended and goes on when this is run again. Another failure stops no other experiment.
-	"$warm" lab "$name" --size standard --base "$dir" --out "$LAB/$base" --workers "$workers" || {
+	"$warm" lab "$name" --size standard --base "$dir" --out "$LAB/$base" --workers "$workers" ${more[@]+"${more[@]}"} || {
 		code=$?
 		[ "$code" -ne 130 ] || exit 130
 		failed=1

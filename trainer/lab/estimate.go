@@ -21,7 +21,7 @@ type Estimate struct {
 // Estimate measures how fast a worker learns with the lab's base on this machine, as busy as it
 // is, and estimates what the experiments' members take, at the lab's size and at size paper.
 func (l *Lab) Estimate(experiments []*Experiment) (here, paper Estimate, err error) {
-	speeds := speeds{l: l, of: map[bool]float64{}}
+	speeds := speeds{}
 	if here, err = speeds.estimate(l, experiments); err != nil || l.Size == Paper {
 		return here, here, err
 	}
@@ -30,7 +30,7 @@ func (l *Lab) Estimate(experiments []*Experiment) (here, paper Estimate, err err
 		return here, paper, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	other := &Lab{Dir: dir, Base: l.Base, Data: l.Data, Size: Paper, Workers: l.Workers}
+	other := &Lab{Dir: dir, Base: l.Base, Policy: l.Policy, Control: l.Control, Data: l.Data, Size: Paper, Workers: l.Workers}
 	if err := other.Open(); err != nil {
 		return here, paper, err
 	}
@@ -39,13 +39,15 @@ func (l *Lab) Estimate(experiments []*Experiment) (here, paper Estimate, err err
 	return here, paper, err
 }
 
-// speeds are operations a second of one worker, by whether it multiplies in bfloat16.
-type speeds struct {
-	l  *Lab
-	of map[bool]float64
+// speeds are tokens a second that one worker learns from, by what decides them.
+type speeds map[speedOf]float64
+
+type speedOf struct {
+	base string
+	bf16 bool
 }
 
-func (s *speeds) estimate(l *Lab, experiments []*Experiment) (e Estimate, err error) {
+func (s speeds) estimate(l *Lab, experiments []*Experiment) (e Estimate, err error) {
 	tasks, err := l.Tasks(experiments)
 	if err != nil {
 		return e, err
@@ -60,28 +62,22 @@ func (s *speeds) estimate(l *Lab, experiments []*Experiment) (e Estimate, err er
 		if t.Done {
 			continue
 		}
-		speed, err := s.speed(t.training.Plan.Run.BF16)
+		speed, err := s.speed(speedOf{t.training.base(), t.training.Plan.Run.BF16})
 		if err != nil {
 			return e, err
 		}
-		e.Left, e.Tokens, seconds = e.Left+1, e.Tokens+t.Tokens, seconds+t.FLOP/speed
+		e.Left, e.Tokens, seconds = e.Left+1, e.Tokens+t.Tokens, seconds+float64(t.Tokens)/speed
 	}
 	e.Time = time.Duration(seconds * float64(time.Second))
 	return e, nil
 }
 
-func (s *speeds) speed(bf16 bool) (float64, error) {
-	if v, ok := s.of[bf16]; ok {
+func (s speeds) speed(of speedOf) (v float64, err error) {
+	if v, ok := s[of]; ok {
 		return v, nil
 	}
-	weights, err := s.l.Weights()
-	if err != nil {
-		return 0, err
+	if v, err = (rm.Config{Base: of.base, BF16: of.bf16}).Speed(); err == nil {
+		s[of] = v
 	}
-	tokens, err := rm.Config{Base: s.l.Base, BF16: bf16}.Speed()
-	if err != nil {
-		return 0, err
-	}
-	s.of[bf16] = 6 * float64(weights) * tokens
-	return s.of[bf16], nil
+	return v, err
 }

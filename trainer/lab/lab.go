@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,13 @@ type Lab struct {
 	// Dir holds what experiments made: sets/ the pairs, runs/ the members, scores/
 	// the rewards, and NAME.json, NAME-FIGURE.svg and .png of each experiment.
 	Dir string
-	// Base is the checkpoint directory of the causal language model that members
-	// start from.
+	// Base is the checkpoint directory that members start from: a causal language model
+	// or an encoder.
 	Base string
+	// Policy is the checkpoint directory of the language model that becomes the policy of
+	// best-of-N and reinforcement learning, and Control that which the control's members
+	// start from; Open makes Base of "".
+	Policy, Control string
 	// Data is the directory of the data sets: ukp, ethics, hh, paradetox, text.
 	Data string
 	// Size says how much is done.
@@ -118,7 +123,8 @@ func (l *Lab) Open() error {
 		return errors.New("a lab wants a directory, a base and data")
 	}
 	// What a run is called must not depend on where the program was started.
-	for _, p := range []*string{&l.Dir, &l.Base, &l.Data} {
+	l.Policy, l.Control = cmp.Or(l.Policy, l.Base), cmp.Or(l.Control, l.Base)
+	for _, p := range []*string{&l.Dir, &l.Base, &l.Policy, &l.Control, &l.Data} {
 		abs, err := filepath.Abs(*p)
 		if err != nil {
 			return err

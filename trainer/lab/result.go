@@ -34,6 +34,8 @@ type Experiment struct {
 	// other machines. It reads data and writes sets, and trains nothing. Nil for
 	// none.
 	Trainings func(l *Lab) ([]Training, error)
+	// Contest says that a policy answers, and a control judges, from the lab's Policy and Control.
+	Contest bool
 	// Minutes is about how long size small takes on two cores, without the members
 	// that an experiment before it has trained; 0 where it is not known.
 	Minutes float64
@@ -89,9 +91,11 @@ type Result struct {
 	Question   string            `json:"question"`
 	Size       Size              `json:"size"`
 	Settings   any               `json:"settings"`
-	Base       string            `json:"base"`    // hash of the base checkpoint
-	Data       map[string]string `json:"data"`    // hashes of the data files that were read
-	Machine    string            `json:"machine"` // operating system, architecture, processors
+	Base       string            `json:"base"`              // hash of the base checkpoint
+	Policy     string            `json:"policy,omitempty"`  // of the policy's, where it is another
+	Control    string            `json:"control,omitempty"` // of the control's, where it is another
+	Data       map[string]string `json:"data"`              // hashes of the data files that were read
+	Machine    string            `json:"machine"`           // operating system, architecture, processors
 	// of measuring, over all interruptions; not of tasks, or of a process that was killed
 	Seconds  float64         `json:"seconds"`
 	Measured json.RawMessage `json:"measured"`
@@ -118,7 +122,7 @@ func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 	r := &Result{Experiment: e.Name, Title: e.Title, Question: e.Question, Size: l.Size,
 		Settings: e.Settings(l.Size),
 		Data:     l.read, Machine: machine(), Seconds: spent.Seconds(), Measured: raw}
-	if r.Base, err = l.CheckpointHash(l.Base); err != nil {
+	if r.Base, r.Policy, r.Control, err = l.bases(); err != nil {
 		return nil, err
 	}
 	if r.Findings, err = e.Analyse(raw); err != nil {
@@ -149,7 +153,8 @@ func (l *Lab) Finished(e *Experiment) (*Result, error) {
 	if text, err = json.Marshal(settings); err != nil || !bytes.Equal(is, text) {
 		return nil, err
 	}
-	if base, err := l.CheckpointHash(l.Base); err != nil || base != r.Base {
+	if base, policy, control, err := l.bases(); err != nil || base != r.Base || policy != r.Policy ||
+		control != r.Control {
 		return nil, err
 	}
 	for name, hash := range r.Data {
@@ -162,6 +167,20 @@ func (l *Lab) Finished(e *Experiment) (*Result, error) {
 		return nil, nil // measured again
 	}
 	return r, nil
+}
+
+// bases are the hashes of the lab's base and of the others, "" where they are that.
+func (l *Lab) bases() (base, policy, control string, err error) {
+	var hashes [3]string
+	for i, dir := range []string{l.Base, l.Policy, l.Control} {
+		if i > 0 && dir == l.Base {
+			continue
+		}
+		if hashes[i], err = l.CheckpointHash(dir); err != nil {
+			return "", "", "", err
+		}
+	}
+	return hashes[0], hashes[1], hashes[2], nil
 }
 
 // write writes the result, and each figure as SVG and PNG.

@@ -139,6 +139,14 @@ func TestWhatWasMeasuredBeforeIsFound(t *testing.T) {
 	other, err = l.Finished(e)
 	require.NoError(t, err)
 	assert.Nil(t, other, "another size")
+	l.Size, l.Control = Tiny, filepath.Join(l.Base, "..", "rm-paradetox-1")
+	other, err = l.Finished(e)
+	require.NoError(t, err)
+	assert.Nil(t, other, "another control")
+	l.Control = l.Base
+	again, err = l.Finished(e)
+	require.NoError(t, err)
+	assert.NotNil(t, again)
 }
 
 func TestInterruptedRunGoesOnToTheSameResult(t *testing.T) {

@@ -38,11 +38,8 @@ type Task struct {
 // behind them the experiments.
 func (l *Lab) Tasks(experiments []*Experiment) ([]Task, error) {
 	var out []Task
-	at := map[string]int{} // of the first task of a plan's directory
-	weights, err := weightsInProducts(l.Base)
-	if err != nil {
-		return nil, err
-	}
+	at := map[string]int{}        // of the first task of a plan's directory
+	weights := map[string]int64{} // of bases
 	for _, e := range experiments {
 		if e.Trainings == nil {
 			continue
@@ -76,10 +73,16 @@ func (l *Lab) Tasks(experiments []*Experiment) ([]Task, error) {
 	return out, nil
 }
 
-func (l *Lab) memberTasks(t Training, weights int64) ([]Task, error) {
+func (l *Lab) memberTasks(t Training, weights map[string]int64) ([]Task, error) {
 	dir, err := l.planDir(t.Name, t.Plan)
 	if err != nil {
 		return nil, err
+	}
+	base := t.base()
+	if weights[base] == 0 {
+		if weights[base], err = weightsInProducts(base); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.Name, err)
+		}
 	}
 	t.Plan.Out = dir
 	runs, err := t.Plan.Expand()
@@ -97,7 +100,7 @@ func (l *Lab) memberTasks(t Training, weights int64) ([]Task, error) {
 		}
 		_, missing := os.Stat(filepath.Join(runs[i].Config.Out, "config.json"))
 		out = append(out, Task{Name: t.Name + ": " + runs[i].Name, Done: missing == nil, Tokens: tokens,
-			FLOP:     6 * float64(weights) * float64(tokens),
+			FLOP:     6 * float64(weights[base]) * float64(tokens),
 			training: &t, member: i})
 	}
 	return out, nil

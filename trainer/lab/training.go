@@ -17,6 +17,14 @@ type Training struct {
 	Plan rm.Plan
 }
 
+// base is the checkpoint directory that members start from, the first of several.
+func (t *Training) base() string {
+	if len(t.Plan.Bases) > 0 {
+		return t.Plan.Bases[0]
+	}
+	return t.Plan.Run.Base
+}
+
 // Members trains the members of a plan, or returns those that were trained
 // before: their directories, in the plan's order. The plan's Out is set here; the
 // same plan on the same base and data gives the same members whichever experiment

@@ -87,6 +87,7 @@ func Experiment() *lab.Experiment {
 		Question: "A policy writes N arguments and a reward model picks one. How good is the pick in the eyes of a control reward model, " +
 			"when the reward model is a single one, an ensemble or a weight average?",
 		Minutes:  5,
+		Contest:  true,
 		Settings: func(size lab.Size) any { return settingsOf(size) },
 		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
 			return contest.Trainings(l, settingsOf(l.Size).Swapped)

@@ -33,6 +33,17 @@ type Settings struct {
 	ControlEpochs float64 `json:"control_epochs"`
 	// Members are the proxies' settings.
 	Members debates.Recipe `json:"members"`
+	// Halves has the proxies learn from half of the debates and the control from the other
+	// half alone, so that they share no text.
+	Halves bool `json:"halves,omitempty"`
+}
+
+// corpus reads the debates as the settings divide them.
+func (s *Settings) corpus(l *lab.Lab) (*debates.Corpus, error) {
+	if s.Halves {
+		return debates.ReadHalves(l)
+	}
+	return debates.Read(l)
 }
 
 // SettingsOf returns the settings of a size.
@@ -44,6 +55,7 @@ func SettingsOf(size lab.Size) Settings {
 		s.PolicyEpochs, s.Tokens, s.ControlM, s.ControlPairs, s.ControlEpochs = 0.2, 8, 1, 96, 1
 	case lab.Standard:
 		s.PolicyEpochs, s.PolicyLR, s.Tokens, s.ControlPairs, s.ControlEpochs = 1, 5e-5, 64, 0, 1
+		s.Halves = true
 	case lab.Paper:
 		s.PolicyLR, s.Tokens, s.ControlM, s.ControlPairs = 5e-5, 128, 6, 0
 	}
@@ -73,7 +85,7 @@ type Arena struct {
 func Open(ctx context.Context, l *lab.Lab) (*Arena, error) {
 	a := &Arena{Settings: SettingsOf(l.Size)}
 	var err error
-	if a.Corpus, err = debates.Read(l); err != nil {
+	if a.Corpus, err = a.Settings.corpus(l); err != nil {
 		return nil, err
 	}
 	u := a.UKP
@@ -115,7 +127,7 @@ func policy(ctx context.Context, l *lab.Lab, s Settings, u *debates.UKP) (string
 	c := lm.Config{LR: s.PolicyLR, Schedule: optim.Cosine, Warmup: 0.1, Epochs: s.PolicyEpochs,
 		Batch: 16, Clip: 1,
 		Seed: seedPolicy, DataSeed: seedPolicy}
-	base, err := l.CheckpointHash(l.Base)
+	base, err := l.CheckpointHash(l.Policy)
 	if err != nil {
 		return "", err
 	}
@@ -123,7 +135,7 @@ func policy(ctx context.Context, l *lab.Lab, s Settings, u *debates.UKP) (string
 	if err != nil || there {
 		return dir, err
 	}
-	c.Base, c.Pairs, c.Out, c.Workers = l.Base, []string{set.Path}, dir, l.Workers
+	c.Base, c.Pairs, c.Out, c.Workers = l.Policy, []string{set.Path}, dir, l.Workers
 	return dir, debates.Train(ctx, l, "policy", c)
 }
 
@@ -132,22 +144,26 @@ func controlTraining(l *lab.Lab, s Settings, u *debates.UKP) (lab.Training, erro
 	r := s.Members
 	r.M, r.Epochs = s.ControlM, s.ControlEpochs
 	near, _ := debates.ByArguments(u.Near)
-	pairs := r.Sample(slices.Concat(u.Train, near), s.ControlPairs, seedControl)
+	if !s.Halves {
+		near = slices.Concat(u.Train, near)
+	}
+	pairs := r.Sample(near, s.ControlPairs, seedControl)
 	set, err := l.NewSet(fmt.Sprintf("control-%d", len(pairs)), pairs)
 	if err != nil {
 		return lab.Training{}, err
 	}
-	return r.Training("control", l.Base, set)
+	return r.Training("control", l.Control, set)
 }
 
 // Trainings are the trainings that a contest knows beforehand: the
 // control's, and the proxies' for each share of swapped labels.
 func Trainings(l *lab.Lab, shares []float64) ([]lab.Training, error) {
-	c, err := debates.Read(l)
+	s := SettingsOf(l.Size)
+	c, err := s.corpus(l)
 	if err != nil {
 		return nil, err
 	}
-	control, err := controlTraining(l, SettingsOf(l.Size), c.UKP)
+	control, err := controlTraining(l, s, c.UKP)
 	if err != nil {
 		return nil, err
 	}

@@ -78,9 +78,15 @@ type Corpus struct {
 	UKP                     *UKP // that they are samples of
 }
 
-// Read reads and samples the debates.
-func Read(l *lab.Lab) (*Corpus, error) {
-	u, err := ReadUKP(l)
+// Read reads and samples the debates, of which every third is unseen.
+func Read(l *lab.Lab) (*Corpus, error) { return read(l, thirds, "") }
+
+// ReadHalves is Read, but that every second debate is unseen: another judge may know those alone.
+func ReadHalves(l *lab.Lab) (*Corpus, error) { return read(l, halves, "half-") }
+
+// read names its sets with a prefix.
+func read(l *lab.Lab, d division, prefix string) (*Corpus, error) {
+	u, err := readUKP(l, d)
 	if err != nil {
 		return nil, err
 	}
@@ -97,12 +103,12 @@ func Read(l *lab.Lab) (*Corpus, error) {
 		{&c.Near, "near", u.Near, c.NearPairs, SeedJudge},
 	} {
 		pairs := c.Sample(s.pairs, s.n, s.seed)
-		if *s.set, err = l.NewSet(fmt.Sprintf("%s-%d", s.name, len(pairs)), pairs); err != nil {
+		if *s.set, err = l.NewSet(fmt.Sprintf("%s%s-%d", prefix, s.name, len(pairs)), pairs); err != nil {
 			return nil, err
 		}
 	}
 	fit := Sample(c.Train.Pairs, max(16, len(c.Valid.Pairs)/2), SeedJudge)
-	c.Fit, err = l.NewSet(fmt.Sprintf("fit-%d", len(fit)), fit)
+	c.Fit, err = l.NewSet(fmt.Sprintf("%sfit-%d", prefix, len(fit)), fit)
 	return c, err
 }
 

@@ -13,30 +13,35 @@ import (
 // UKP is UKPConvArg1 (Habernal and Gurevych, ACL 2016) as the experiments use it:
 // which of two arguments in a debate is more convincing.
 type UKP struct {
-	// Train are pairs with gold preferences of ten debates, and Valid such pairs of
-	// the same debates whose arguments Train does not have: in distribution.
+	// Train are pairs with gold preferences of ten debates, or of half of the fourteen, and
+	// Valid such pairs of the same debates whose arguments Train does not have: in distribution.
 	Train, Valid []data.Pair
-	// Near are pairs with gold preferences of the four other debates: near out of
-	// distribution.
+	// Near are pairs with gold preferences of the other debates: near out of distribution.
 	Near []data.Pair
 	// Votes are the crowd's votes on the pairs of Train, by id.
 	Votes map[string]data.Votes
 }
 
-// heldOut tells which debates are Near: every third in alphabetical order. The
-// embedded model's members have not seen them either.
-func heldOut(debates []string, debate string) bool {
+// division says which debates are Near: the last of every so many, in alphabetical order.
+type division int
+
+const (
+	thirds division = 3 // the embedded model's members have not seen Near's debates either
+	halves division = 2
+)
+
+func (d division) near(debates []string, debate string) bool {
 	i, found := slices.BinarySearch(debates, debate)
-	return found && i%3 == 2
+	return found && i%int(d) == int(d)-1
 }
 
 const seedValid = 101 // of the choice of the arguments that are held out
 
-// ReadUKP reads and splits the data. An argument is never on both sides: of the
-// arguments of the ten debates a third is Valid's, and pairs across are left out.
+// readUKP reads and splits the data. An argument is never on both sides: of the
+// arguments of Train's debates a third is Valid's, and pairs across are left out.
 // A prompt is a debate's question and, on the next line, the side that is argued
 // for. It ends its line, so that an argument may follow it without a template.
-func ReadUKP(l *lab.Lab) (*UKP, error) {
+func readUKP(l *lab.Lab, d division) (*UKP, error) {
 	votes, err := l.ReadVotes(votesFile)
 	if err != nil {
 		return nil, err
@@ -50,7 +55,7 @@ func ReadUKP(l *lab.Lab) (*UKP, error) {
 	for i, p := range pairs {
 		a, b := ValidText(p.Chosen.Plain), ValidText(p.Rejected.Plain)
 		switch {
-		case heldOut(debates, names[i]):
+		case d.near(debates, names[i]):
 			u.Near = append(u.Near, p)
 		case a && b:
 			u.Valid = append(u.Valid, p)

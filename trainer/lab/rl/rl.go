@@ -104,6 +104,7 @@ func Experiment() *lab.Experiment {
 		Question: "A policy is fine-tuned on the rewards of a server. Does the control reward keep up with the reward that is optimised, " +
 			"when that is of a single reward model, an ensemble or a weight average?",
 		Minutes:  6,
+		Contest:  true,
 		Settings: func(size lab.Size) any { return settingsOf(size) },
 		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
 			return contest.Trainings(l, []float64{settingsOf(l.Size).Swapped})
