@@ -41,13 +41,13 @@ func Folds(l *lab.Lab, n int) (debates []string, out []Fold, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	votes, err := l.ReadVotes(votesFile)
-	if err != nil {
-		return nil, nil, err
-	}
 	debates = distinct(names)
 	if n < 2 || n > len(debates) {
 		return nil, nil, fmt.Errorf("%d folds of %d debates, want 2 to as many as there are debates", n, len(debates))
+	}
+	votes, err := l.ReadVotes(votesFile)
+	if err != nil {
+		return nil, nil, err
 	}
 	out = make([]Fold, n)
 	for d := range debates {

@@ -32,6 +32,8 @@ type large struct {
 func settingsOf(size lab.Size) settings {
 	s := settings{Recipe: debates.Recipes[size], Folds: 2}
 	switch size {
+	case lab.Tiny:
+		s.M, s.Epochs = 2, 1
 	case lab.Small:
 		s.M = 3
 	case lab.Standard:
