@@ -60,7 +60,7 @@ func (a *Average) describe() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{recordFile: append(data, '\n'), cardFile: r.card()}, nil
+	return map[string][]byte{recordFile: append(data, '\n'), cardFile: append(r.card(), readOtherwise(a.Config())...)}, nil
 }
 
 func setHash(m *RecordMember, c *loader.Checkpoint) error {
@@ -68,6 +68,17 @@ func setHash(m *RecordMember, c *loader.Checkpoint) error {
 		return fmt.Errorf("%s: %w", c.Dir, loader.ErrShrunk)
 	}
 	return nil
+}
+
+// readOtherwise says in the card that the score head is read as this project's own key says.
+func readOtherwise(configJSON []byte) string {
+	var config struct {
+		Own json.RawMessage `json:"warmserve"`
+	}
+	if json.Unmarshal(configJSON, &config) != nil || config.Own == nil {
+		return ""
+	}
+	return "\nconfig.json says under `warmserve` how the score head is read, which classes of transformers do not follow. The card of a member that \"warm train\" made has the code that does.\n"
 }
 
 // card is the model card of Hugging Face's hub.

@@ -78,6 +78,10 @@ func TestARecordReadsBack(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []RecordMember{{"a|`x`", 0.25, m[1].Checkpoint.Hash()}, {"b", 0.75, m[0].Checkpoint.Hash()}}, r.Members)
 	assert.Contains(t, string(c.Extra["README.md"]), "| `a\\|'x'` | 0.25 |")
+	assert.NotContains(t, string(c.Extra["README.md"]), "`warmserve`")
+	own, err := NewAverage([]Member{{Name: "a", Checkpoint: build(t, `{"warmserve":{"pooling":"mean","pooler":false}}`, map[string][]float32{"w": {1}}, nil)}}, Options{})
+	require.NoError(t, err)
+	assert.Contains(t, string(contents(t, own).Extra["README.md"]), "under `warmserve` how the score head is read, which classes of transformers do not follow")
 	_, err = ParseRecord([]byte(`{"alpha":"x"}`))
 	assert.ErrorContains(t, err, "warm_average.json")
 }
