@@ -17,7 +17,10 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab"
 )
 
-var update = flag.String("update", "", "publish the results of the lab in this `directory`")
+var (
+	update = flag.String("update", "", "publish the results of the lab in this `directory`")
+	into   = flag.String("into", "", "under this `name` below docs/lab; there itself without one")
+)
 
 // packed are the results that were published, without their findings, which the report
 // and the figures show: zstd of one line of JSON, an array of results in which
@@ -134,15 +137,18 @@ func mapJSON(v any, f func(any) (any, bool)) any {
 	return v
 }
 
-// TestPublish writes what is published of a lab: go test -run TestPublish$ -update DIR.
+// TestPublish writes what is published of a lab: go test -run TestPublish$ -update DIR, with -into minilm for that
+// of another base.
 func TestPublish(t *testing.T) {
 	if *update == "" {
 		t.Skip("-update names no lab to publish")
 	}
 	report, err := lab.NewReport(*update, All())
 	require.NoError(t, err)
+	dir := filepath.Join(published, *into)
+	require.NoError(t, os.MkdirAll(dir, 0o755))
 	write := func(name string, content []byte) {
-		require.NoError(t, os.WriteFile(filepath.Join(published, name), content, 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
 	}
 	var results []*lab.Result
 	for _, p := range report.Parts {
