@@ -33,6 +33,7 @@ type ModelSpec struct {
 	Swap        string       `json:"swap,omitzero"`        // how a revision takes the place of the live one: SwapBeside, or SwapDrain; "" is SwapBeside
 	Guard       *GuardSpec   `json:"guard,omitzero"`       // nil is none
 	Aliases     []string     `json:"aliases,omitempty"`    // further names that requests may give the model
+	Backend     *BackendSpec `json:"backend,omitzero"`     // the engine of others that computes the model; nil is the server's own
 }
 
 // How a revision takes the place of the live one.
@@ -80,7 +81,7 @@ func (m *MemberSpec) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // Validate checks what can be known without a file. Its errors are *[Error] and
 // name the first thing that is wrong.
 func (s *ModelSpec) Validate() error {
-	for _, check := range []func() *Error{s.checkMembers, s.checkWeights, s.checkRange, s.checkSwap, s.checkGuard, s.checkAliases} {
+	for _, check := range []func() *Error{s.checkMembers, s.checkWeights, s.checkRange, s.checkSwap, s.checkGuard, s.checkAliases, s.checkBackend} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -224,7 +225,7 @@ func (s *ModelSpec) Clone() *ModelSpec {
 		m := &out.Members[i]
 		m.Mean, m.Std = clonePointer(m.Mean), clonePointer(m.Std)
 	}
-	out.Guard = clonePointer(s.Guard)
+	out.Guard, out.Backend = clonePointer(s.Guard), clonePointer(s.Backend)
 	return &out
 }
 
@@ -251,6 +252,9 @@ func (s *ModelSpec) Paths() []PathField {
 	}
 	if s.Base != "" {
 		paths = append(paths, PathField{Param: "base", Path: &s.Base})
+	}
+	if s.Backend != nil {
+		paths = append(paths, PathField{Param: "backend.directory", Path: &s.Backend.Directory, File: true})
 	}
 	if s.Guard != nil {
 		paths = append(paths, PathField{Param: "guard.pairs", Path: &s.Guard.Pairs, File: true})

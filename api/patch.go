@@ -19,6 +19,7 @@ type ModelPatch struct {
 	named   map[string]bool   // by field; false for null
 	members []map[string]bool // of each member
 	guard   map[string]bool
+	backend map[string]bool
 }
 
 // Merged is what becomes of a model.
@@ -71,12 +72,14 @@ func DecodeModelPatch(body []byte) (*ModelPatch, error) {
 			p.members = append(p.members, names(of))
 		}
 	}
-	if p.named["guard"] {
-		of := map[string]jsontext.Value{}
-		if err := json.Unmarshal(fields["guard"], &of); err != nil {
-			return nil, wireError(err)
+	for field, to := range map[string]*map[string]bool{"guard": &p.guard, "backend": &p.backend} {
+		if p.named[field] {
+			of := map[string]jsontext.Value{}
+			if err := json.Unmarshal(fields[field], &of); err != nil {
+				return nil, wireError(err)
+			}
+			*to = names(of)
 		}
-		p.guard = names(of)
 	}
 	return p, nil
 }
@@ -131,6 +134,8 @@ var specFields = []specField{
 		func(to, from *ModelSpec) { to.Guard = clonePointer(from.Guard) }},
 	{"aliases", func(s *ModelSpec) bool { return s.Aliases != nil },
 		func(to, from *ModelSpec) { to.Aliases = slices.Clone(from.Aliases) }},
+	{"backend", func(s *ModelSpec) bool { return s.Backend != nil },
+		func(to, from *ModelSpec) { to.Backend = clonePointer(from.Backend) }},
 }
 
 // Over returns the model that the change makes of base, which is nil where
@@ -176,7 +181,36 @@ func (p *ModelPatch) Over(base *ModelSpec) *Merged {
 			g.MaxLoss = base.Guard.MaxLoss
 		}
 	}
+	if p.named["backend"] && base.Backend != nil {
+		p.mergeBackend(m.Spec.Backend, *base.Backend)
+	}
 	return m
+}
+
+// mergeBackend gives b the fields of the backend before that are not named. An
+// address takes the place of the one before, whatever kind of engine that has.
+func (p *ModelPatch) mergeBackend(b *BackendSpec, was BackendSpec) {
+	missing := func(fields ...string) bool {
+		return !slices.ContainsFunc(fields, func(f string) bool { _, ok := p.backend[f]; return ok })
+	}
+	if missing(BackendSGLang, BackendVLLM, BackendTEI) {
+		b.SGLang, b.VLLM, b.TEI = was.SGLang, was.VLLM, was.TEI
+	}
+	if missing("directory") {
+		b.Directory = was.Directory
+	}
+	if missing("engine_directory") {
+		b.EngineDirectory = was.EngineDirectory
+	}
+	if missing("verify") {
+		b.Verify = was.Verify
+	}
+	if missing("tolerance") {
+		b.Tolerance = was.Tolerance
+	}
+	if missing("concurrency") {
+		b.Concurrency = was.Concurrency
+	}
 }
 
 // weighted reports whether a member brings a weight of its own.

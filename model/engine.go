@@ -58,6 +58,13 @@ type Model interface {
 	Close()
 }
 
+// Pooled is a Model whose device gives the outputs of read tokens and of no others: no
+// sequence of it has Every.
+type Pooled interface {
+	Model
+	Pooled()
+}
+
 // CPU is the engine of this process's processors.
 type CPU struct{ *cpu.Engine }
 

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -215,7 +217,25 @@ func (s *Server) notReady(why bool) error {
 	case missing != "" && !s.cfg.ReadyWithAny:
 		return api.Errorf(api.CodeNotReady, "", "live models: %d; %s", count, missing)
 	}
-	return nil
+	return s.troubled(count, why)
+}
+
+// troubled says which live models cannot be scored now; nil when the server is ready
+// all the same.
+func (s *Server) troubled(count int, why bool) error {
+	troubles := s.models.Troubles()
+	if len(troubles) == 0 || s.cfg.ReadyWithAny && len(troubles) < count {
+		return nil
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(troubles)) {
+		reason := "its engine is away"
+		if why {
+			reason = troubles[name]
+		}
+		out = append(out, fmt.Sprintf("model %s cannot be scored: %s", name, reason))
+	}
+	return api.Errorf(api.CodeNotReady, "", "%s", strings.Join(out, "; "))
 }
 
 // scrape handles GET /metrics.

@@ -263,6 +263,14 @@ func (a *Average) SpecialTokensMap() []byte { return a.first.SpecialTokensMap }
 // ChatTemplate returns the members' chat template, "" when they have none.
 func (a *Average) ChatTemplate() string { return a.first.ChatTemplate }
 
+// Files returns what [loader.Save] needs to write the average, without a record of what
+// it is made of, and so without reading the members.
+func (a *Average) Files() loader.Contents {
+	c := a.first.Contents()
+	c.Config, c.Source = a.config, a
+	return c
+}
+
 // Contents returns what [loader.Save] needs to write the average in float32, with a record of what
 // it is made of, for which the members are read once to hash them.
 func (a *Average) Contents() (loader.Contents, error) {
@@ -270,8 +278,8 @@ func (a *Average) Contents() (loader.Contents, error) {
 	if err != nil {
 		return loader.Contents{}, fmt.Errorf("average: %w", err)
 	}
-	c := a.first.Contents()
-	c.Config, c.Source, c.Extra = a.config, a, extra
+	c := a.Files()
+	c.Extra = extra
 	return c, nil
 }
 

@@ -20,59 +20,61 @@ const module = "github.com/warmserve/warmserve/"
 // may import. A new package or edge is fine when this table changes with it, on
 // purpose. cmd/warm may import everything and is not listed.
 var layout = map[string][]string{
-	"api":                    {},
-	"server/batch":           {},
-	"server/memory":          {},
-	"server/scorertest":      {"server/batch"},
-	"server/console":         {}, // files for people, a client of the routes like any other
-	"server/live":            {"api", "server/batch"},
-	"server/score":           {"api", "eval", "server/batch", "server/live", "server/memory"},
-	"server/servertest":      {"api", "server/batch", "server/live", "server/scorertest"},
-	"eval":                   {}, // figures that server and trainer report alike, and which know neither
-	"eval/boards":            {},
-	"server":                 {"api", "server/batch", "server/console", "server/dialect", "server/live", "server/memory", "server/score"},
-	"server/dialect":         {"api"},
-	"model/kernel":           {"model/kernel/amd64"}, // the generated assembly
-	"model/kernel/amd64":     {},
-	"model/cuda":             {"model/binding", "model/cuda/kernel", "model/kernel", "model/nn", "model/plan"},
-	"model/cuda/cudatest":    {"model", "model/binding", "model/cuda", "model/cuda/driver", "model/cuda/ptx", "model/kernel", "model/nn"}, // for tests: the engine in this process
-	"model/cuda/kernel":      {},                                                                                                          // device code and its parameters
-	"model/cuda/ptx":         {"model/cuda", "model/cuda/kernel"},                                                                         // for tests: no command, and no package but those for tests, depends on it; see below
-	"model/cuda/driver":      {"model/cuda", "model/cuda/kernel"},
-	"model/cuda/worker":      {"model", "model/binding", "model/cuda", "model/cuda/driver", "model/kernel", "model/nn", "model/plan"},
-	"model/par":              {},
-	"model/nn":               {},
-	"model/plan":             {"model/nn"},
-	"model/binding":          {"model/nn", "model/kernel"}, // kernel hashes, and has the names of number formats
-	"model/cpu":              {"model/binding", "model/nn", "model/kernel", "model/par", "model/plan"},
-	"model/tokenizer":        {},
-	"model/chat":             {"model/chat/jinja", "model/chat/origin"},
-	"model/chat/jinja":       {"model/chat/origin"},
-	"model/chat/origin":      {},
-	"model":                  {"model/binding", "model/cpu", "model/plan", "model/nn", "model/kernel", "loader/jsonerr"}, // jsonerr is words for errors, and opens nothing
-	"model/device":           {"model", "model/cuda/driver", "model/cuda/worker"},                                        // joins the devices for programs; nothing else imports it
-	"model/modeltest":        {"model", "model/kernel"},
-	"loader/safetensors":     {},
-	"loader/jsonerr":         {},
-	"loader/hub":             {},
-	"loader/hub/hubtest":     {},
-	"loader/torchfile":       {"loader/safetensors"}, // its tensors are those of a safetensors file, read where they lie
-	"loader":                 {"loader/jsonerr", "loader/safetensors", "loader/torchfile"},
-	"warm":                   {"loader"},
-	"warm/reward":            {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
-	"warm/reward/rewardtest": {"model", "loader"},
-	"warm/serve":             {"api", "loader", "loader/hub", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "server/live", "trainer/data", "warm", "warm/reward"},
-	"trainer":                {},
-	"trainer/data":           {"model/chat", "trainer/data/parquet"},
-	"trainer/data/parquet":   {},
-	"trainer/optim":          {"model/cpu", "model/kernel", "model/nn"},
-	"trainer/loss":           {},
-	"trainer/bpe":            {},
-	"trainer/events":         {},
-	"trainer/state":          {"model/nn", "loader", "loader/safetensors", "trainer/events", "trainer/lab/drawing"}, // drawing knows nothing of experiments
-	"trainer/lm":             {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
-	"trainer/lab":            {"model", "warm/reward", "loader", "warm", "trainer/data", "eval", "trainer/lab/drawing", "trainer/rm", "trainer/state"},
-	"trainer/lab/drawing":    {"eval"},
+	"api":                      {},
+	"server/batch":             {},
+	"server/memory":            {},
+	"server/scorertest":        {"server/batch"},
+	"server/console":           {}, // files for people, a client of the routes like any other
+	"server/live":              {"api", "server/batch"},
+	"server/score":             {"api", "eval", "server/batch", "server/live", "server/memory"},
+	"server/servertest":        {"api", "server/batch", "server/live", "server/scorertest"},
+	"eval":                     {}, // figures that server and trainer report alike, and which know neither
+	"eval/boards":              {},
+	"server":                   {"api", "server/batch", "server/console", "server/dialect", "server/live", "server/memory", "server/score"},
+	"server/dialect":           {"api"},
+	"model/kernel":             {"model/kernel/amd64"}, // the generated assembly
+	"model/kernel/amd64":       {},
+	"model/cuda":               {"model/binding", "model/cuda/kernel", "model/kernel", "model/nn", "model/plan"},
+	"model/cuda/cudatest":      {"model", "model/binding", "model/cuda", "model/cuda/driver", "model/cuda/ptx", "model/kernel", "model/nn"}, // for tests: the engine in this process
+	"model/cuda/kernel":        {},                                                                                                          // device code and its parameters
+	"model/cuda/ptx":           {"model/cuda", "model/cuda/kernel"},                                                                         // for tests: no command, and no package but those for tests, depends on it; see below
+	"model/cuda/driver":        {"model/cuda", "model/cuda/kernel"},
+	"model/cuda/worker":        {"model", "model/binding", "model/cuda", "model/cuda/driver", "model/kernel", "model/nn", "model/plan"},
+	"model/par":                {},
+	"model/nn":                 {},
+	"model/plan":               {"model/nn"},
+	"model/binding":            {"model/nn", "model/kernel"}, // kernel hashes, and has the names of number formats
+	"model/cpu":                {"model/binding", "model/nn", "model/kernel", "model/par", "model/plan"},
+	"model/tokenizer":          {},
+	"model/chat":               {"model/chat/jinja", "model/chat/origin"},
+	"model/chat/jinja":         {"model/chat/origin"},
+	"model/chat/origin":        {},
+	"model":                    {"model/binding", "model/cpu", "model/plan", "model/nn", "model/kernel", "loader/jsonerr"}, // jsonerr is words for errors, and opens nothing
+	"model/device":             {"model", "model/cuda/driver", "model/cuda/worker"},                                        // joins the devices for programs; nothing else imports it
+	"model/modeltest":          {"model", "model/kernel"},
+	"loader/safetensors":       {},
+	"loader/jsonerr":           {},
+	"loader/hub":               {},
+	"loader/hub/hubtest":       {},
+	"loader/torchfile":         {"loader/safetensors"}, // its tensors are those of a safetensors file, read where they lie
+	"loader":                   {"loader/jsonerr", "loader/safetensors", "loader/torchfile"},
+	"warm":                     {"loader"},
+	"warm/backend":             {"loader", "model", "model/binding", "model/kernel", "model/nn", "model/plan", "model/tokenizer", "warm"}, // an engine as model/cuda/worker is one, and a writer of checkpoints
+	"warm/backend/backendtest": {"loader", "model"},
+	"warm/reward":              {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
+	"warm/reward/rewardtest":   {"model", "loader"},
+	"warm/serve":               {"api", "loader", "loader/hub", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "server/live", "trainer/data", "warm", "warm/backend", "warm/reward"},
+	"trainer":                  {},
+	"trainer/data":             {"model/chat", "trainer/data/parquet"},
+	"trainer/data/parquet":     {},
+	"trainer/optim":            {"model/cpu", "model/kernel", "model/nn"},
+	"trainer/loss":             {},
+	"trainer/bpe":              {},
+	"trainer/events":           {},
+	"trainer/state":            {"model/nn", "loader", "loader/safetensors", "trainer/events", "trainer/lab/drawing"}, // drawing knows nothing of experiments
+	"trainer/lm":               {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},
+	"trainer/lab":              {"model", "warm/reward", "loader", "warm", "trainer/data", "eval", "trainer/lab/drawing", "trainer/rm", "trainer/state"},
+	"trainer/lab/drawing":      {"eval"},
 	// An experiment knows the lab and what it shares with others, and no other experiment.
 	"trainer/lab/debates":      {"loader", "model/nn", "trainer/data", "trainer/lab", "trainer/lm", "trainer/optim", "trainer/rm"},
 	"trainer/lab/methods":      {"model/nn", "trainer/lab", "warm"},
@@ -126,8 +128,9 @@ var bans = []struct {
 // they lie under keeps apart: for each, what it may depend on all the same.
 // Whatever else lies under the prefix stays bound, what is added later included.
 var joins = map[string][]string{
-	"warm/reward": {module + "model"},             // members, averaged, as one model that reads text: it is made of both
-	"warm/serve":  {module + "model", "net/http"}, // such models behind the server, for the command and for programs that embed one
+	"warm/reward":  {module + "model"},             // members, averaged, as one model that reads text: it is made of both
+	"warm/backend": {module + "model", "net/http"}, // a model.Engine that speaks to inference servers, and writes averages for them
+	"warm/serve":   {module + "model", "net/http"}, // such models behind the server, for the command and for programs that embed one
 }
 
 // dep is what go list says of a package.

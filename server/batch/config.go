@@ -42,7 +42,7 @@ type Config struct {
 	// computed next, of every batch and of the lanes' turns; default 5 s.
 	Patience time.Duration
 	// Observe, when set, is called after each batch, from the queue's
-	// goroutine: it must return soon.
+	// goroutine or, of lanes beside others, from several at once: it must return soon.
 	Observe func(Batch)
 }
 
@@ -59,10 +59,14 @@ type Batch struct {
 // the weights are read for many tokens at a time.
 const minBatchTokens = 1024
 
-// budget returns the tokens of a batch of a lane that runs at a pace, in tokens
-// a second, 0 when that is not known yet.
-func (c *Config) budget(pace float64) int {
-	if pace == 0 {
+// budget returns the tokens of a batch of a lane, by its pace. The batches of a lane
+// beside others keep nobody waiting, and how long they take says nothing of their length.
+func (c *Config) budget(l *Lane) int {
+	pace := l.pace
+	switch {
+	case l.beside > 0:
+		return c.MaxBatchTokens
+	case pace == 0: // not known yet
 		return min(c.MaxBatchTokens, 2*minBatchTokens)
 	}
 	return min(c.MaxBatchTokens, max(minBatchTokens, int(pace*c.BatchTime.Seconds())))

@@ -28,7 +28,7 @@ type picking struct {
 // requests of each client in turn. pick returns nil when nobody waits for any of
 // them.
 func (q *Queue) pick(l *line, now time.Time) *work {
-	p := &picking{q: q, l: l, maxTokens: q.cfg.budget(l.lane.pace), maxSequences: q.sequences(l),
+	p := &picking{q: q, l: l, maxTokens: q.cfg.budget(l.lane), maxSequences: q.sequences(l),
 		batch: &work{lane: l.lane}, share: 2}
 	p.takeOldest(now)
 	if len(p.batch.items) == 0 {

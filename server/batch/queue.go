@@ -13,8 +13,9 @@ import (
 // at a time. Make one with New, end it with Drain or Close.
 type Queue struct {
 	cfg     Config
-	wake    chan struct{} // holds a token when the loop has something to look at
-	stopped chan struct{} // closed when the loop has ended
+	wake    chan struct{}  // holds a token when the loop has something to look at
+	stopped chan struct{}  // closed when the loop has ended
+	beside  sync.WaitGroup // batches of lanes beside others
 
 	mu         sync.Mutex
 	lines      map[*Lane]*line // of lanes with something waiting
@@ -132,10 +133,13 @@ func (q *Queue) run() {
 		b, end := q.next()
 		switch {
 		case end:
+			q.beside.Wait()
 			why = ErrDraining
 			return
 		case b == nil:
 			<-q.wake
+		case b.lane.beside > 0:
+			q.beside.Go(func() { q.computeBeside(b) })
 		default:
 			q.compute(b)
 		}
@@ -164,23 +168,46 @@ func (q *Queue) next() (b *work, end bool) {
 	for len(q.turns) > 0 {
 		now := time.Now()
 		at := q.turn(now)
+		if at < 0 {
+			return nil, false // what waits does for batches of its own lane
+		}
 		l := q.turns[at]
 		q.turns = append(slices.Delete(q.turns, at, at+1), l)
 		if b := q.pick(l, now); b != nil {
+			if l.lane.beside > 0 {
+				l.lane.busy++
+			}
 			return b, false
 		}
 	}
 	return nil, q.draining
 }
 
+// computeBeside computes a batch of a lane beside others.
+func (q *Queue) computeBeside(b *work) {
+	defer func() { // of a scorer that ended this goroutine, too
+		q.mu.Lock()
+		b.lane.busy--
+		q.mu.Unlock()
+		q.signal()
+	}()
+	q.compute(b)
+}
+
 // turn chooses the line of the next batch: every second time the longest wait
 // over the patience, else the line whose turn it is. A background line is chosen
-// when there is no other.
+// when there is no other. It is -1 when none may have a batch now.
 func (q *Queue) turn(now time.Time) int {
-	at := -1
+	at, background := -1, -1
 	longest := q.cfg.Patience
 	for i, l := range q.turns {
+		if l.lane.full() {
+			continue
+		}
 		if l.lane.background {
+			if background < 0 {
+				background = i
+			}
 			continue
 		}
 		if at < 0 {
@@ -191,7 +218,10 @@ func (q *Queue) turn(now time.Time) int {
 		}
 	}
 	q.byAge = longest > q.cfg.Patience
-	return max(at, 0)
+	if at < 0 {
+		return background
+	}
+	return at
 }
 
 // sequences bounds a batch of the line l.

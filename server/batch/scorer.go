@@ -25,8 +25,8 @@ func (s *Sequence) Valid() bool {
 		(s.Types == nil || len(s.Types) == len(s.IDs))
 }
 
-// Scorer computes rewards. A Queue calls it from one goroutine at a time;
-// scorers that share an engine share a Queue.
+// Scorer computes rewards. A Queue calls it from one goroutine at a time, unless
+// its lane is one of [Lane.Beside]; scorers that share an engine share a Queue.
 type Scorer interface {
 	// Score sets dst[i] to the raw reward of seqs[i]; both are of one length,
 	// which may be 0. The reward of a sequence is the same to the bit whatever
@@ -55,7 +55,9 @@ type Lane struct {
 	name       string
 	scorer     Scorer
 	background bool    // gives way to every lane that does not
+	beside     int     // batches that are computed at a time beside other lanes'; 0 is one, on the queue's own goroutine
 	pace       float64 // tokens a second of the last batches, 0 before the first; the queue's lock guards it
+	busy       int     // of beside, those under way; the queue's lock guards it
 }
 
 // NewLane returns a lane for scorer. The name is for people and metrics.
@@ -66,12 +68,23 @@ func NewLane(name string, scorer Scorer) *Lane {
 	return &Lane{name: name, scorer: scorer}
 }
 
+// Beside has up to n batches of the lane computed at a time, and beside those of other
+// lanes: what computes them is not this machine, whose time they do not take. It
+// returns the lane, which is not in use yet.
+func (l *Lane) Beside(n int) *Lane {
+	l.beside = n
+	return l
+}
+
+// full reports whether as many batches are under way as may be. The queue's lock is held.
+func (l *Lane) full() bool { return l.beside > 0 && l.busy >= l.beside }
+
 // Background returns a lane for the same scorer whose sequences give way: they
 // are computed one by one while no other lane has any, so that what comes next
 // waits for one sequence at most. They take no room from the others' limit on
 // queued tokens: an eighth of it is theirs beside it.
 func (l *Lane) Background() *Lane {
-	return &Lane{name: l.name + "/background", scorer: l.scorer, background: true}
+	return &Lane{name: l.name + "/background", scorer: l.scorer, background: true, beside: min(l.beside, 1)}
 }
 
 // measure takes a batch into the lane's pace. A short one tells little, unless

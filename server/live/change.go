@@ -149,8 +149,7 @@ func (cs *Changes) build(c *Change) (m Model, err error) {
 	}
 	defer cs.models.expect(c.name)()
 	if cs.drains(c) {
-		c.progress("waiting for requests of the live revision", 0)
-		if _, err := cs.models.drain(c.ctx, c.name); err != nil {
+		if err := cs.makeRoom(c); err != nil {
 			return nil, err
 		}
 	}
@@ -167,6 +166,9 @@ func (cs *Changes) build(c *Change) (m Model, err error) {
 		return nil, err
 	}
 	if err := context.Cause(c.ctx); err != nil {
+		return m, err
+	}
+	if err := cs.activate(c.ctx, c, m); err != nil {
 		return m, err
 	}
 	c.progress("checking", 0)
@@ -229,7 +231,7 @@ func (cs *Changes) commit(c *Change, m Model, event *api.ModelEvent) error {
 
 // sameModel reports whether two models answer the same requests, and alike.
 func sameModel(a, b Info) bool {
-	return a.Revision == b.Revision && a.Mode == b.Mode && a.Sample == b.Sample &&
+	return a.Revision == b.Revision && a.Mode == b.Mode && a.Sample == b.Sample && a.Device == b.Device &&
 		slices.Equal(a.Modes, b.Modes) && slices.Equal(a.Members, b.Members) &&
 		slices.Equal(a.Aliases, b.Aliases)
 }

@@ -201,6 +201,10 @@ func (cs *Changes) put(c *Change) (*Change, error) {
 	if err := c.spec.Validate(); err != nil {
 		return nil, err
 	}
+	if c.dry && c.spec.Backend != nil {
+		return nil, api.Errorf(api.CodeConflictingFields, "dry_run",
+			"a dry run needs the engine that the live revision is on: try the members without a backend, or on another engine")
+	}
 	if err := cs.builder.Check(c.spec); err != nil {
 		if e, ok := errors.AsType[*api.Error](err); ok {
 			return nil, e

@@ -15,7 +15,29 @@ func (cs *Changes) drains(c *Change) bool {
 		return false
 	}
 	live := cs.Spec(c.name)
+	if c.spec.Backend != nil {
+		return c.spec.Guard != nil // whose members need the engine before the average does
+	}
 	return c.spec.Swap == api.SwapDrain || live != nil && live.Swap == api.SwapDrain
+}
+
+// makeRoom drains the live model of a change's name.
+func (cs *Changes) makeRoom(c *Change) error {
+	c.progress("waiting for requests of the live revision", 0)
+	_, err := cs.models.drain(c.ctx, c.name)
+	return err
+}
+
+// activate has a built model take its place, which may be the live one's.
+func (cs *Changes) activate(ctx context.Context, c *Change, m Model) error {
+	a, ok := m.(Activator)
+	if !ok {
+		return nil
+	}
+	if err := cs.makeRoom(c); err != nil {
+		return err
+	}
+	return a.Activate(ctx, c.progress)
 }
 
 // bringBack loads the model again that made room for a change which then failed.
@@ -58,6 +80,9 @@ func (cs *Changes) loadAgain(c *Change, spec *api.ModelSpec, before Info) (err e
 		return err
 	}
 	if err := context.Cause(cs.ctx); err != nil {
+		return err
+	}
+	if err := cs.activate(cs.ctx, c, m); err != nil {
 		return err
 	}
 	if err := cs.probe(cs.ctx, c.name, m); err != nil {

@@ -53,13 +53,16 @@ func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 				v.names[i],
 			DType: c.spec.DType, Pooling: c.spec.Pooling, MaxTokens: c.spec.MaxTokens,
 			Ending: c.spec.Ending, DoubleBOS: c.spec.DoubleBOS,
-			Head: c.spec.Head, Output: c.spec.Output,
+			Head: c.spec.Head, Output: c.spec.Output, Backend: c.spec.Backend,
 		}
 		m, err := cs.builder.Build(c.ctx, c.name, &alone, c.progress)
 		if err != nil {
 			return nil, fmt.Errorf("guard: %w", err)
 		}
-		share, err := cs.wins(c, m, alone.Mode, pairs)
+		share, err := 0.0, cs.activate(c.ctx, c, m)
+		if err == nil {
+			share, err = cs.wins(c, m, alone.Mode, pairs)
+		}
 		closeModel(m)
 		if err != nil {
 			return nil, err

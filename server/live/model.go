@@ -73,6 +73,21 @@ type Describer interface {
 	Details(p *Prepared, lane string, want []string) api.Details
 }
 
+// Activator is a Model that answers only once it has taken the place of what is on its
+// device, which has room for one: the live revision is drained for it after it was built,
+// and requests are held meanwhile.
+type Activator interface {
+	// Activate takes the place, and is called once before anything is scored. After an
+	// error what was there before may be gone. ctx and progress are as for Builder.Build.
+	Activate(ctx context.Context, progress func(doing string, share float64)) error
+}
+
+// Troubled is a Model that knows whether it can be scored now.
+type Troubled interface {
+	// Trouble says for people why not; "" when it can. It is quick.
+	Trouble() string
+}
+
 // Closer is a Model that holds what the collector does not take, such as the memory
 // of a card. Close is called once when nobody holds the model any more, also for one
 // that never was live. Batches that nobody waits for may still be computed.

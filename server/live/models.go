@@ -335,6 +335,21 @@ func (ms *Models) Describe(name string) (info Info, kept string, ok bool) {
 	return Info{}, kept, false
 }
 
+// Troubles says of each live model that cannot be scored now why not, by name.
+func (ms *Models) Troubles() map[string]string {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	out := map[string]string{}
+	for name, i := range ms.live {
+		if m, ok := i.model.(Troubled); ok && i.away == nil {
+			if why := m.Trouble(); why != "" {
+				out[name] = why
+			}
+		}
+	}
+	return out
+}
+
 // List describes the live models, by name.
 func (ms *Models) List() []Info {
 	ms.mu.Lock()

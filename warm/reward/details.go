@@ -1,7 +1,9 @@
 package reward
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/warmserve/warmserve/model"
 )
@@ -35,8 +37,18 @@ func (d *Deployment) Offers(w Want) error {
 		return fmt.Errorf("steps: %s is read at one token, and not at the mark of each step", c.Architecture)
 	case w.Trajectory && (!d.causal || c.Averages()):
 		return fmt.Errorf("trajectory: %s reads all tokens at once, so that there is no reward after each", c.Architecture)
+	case w.Trajectory && d.pooled():
+		return errors.New("trajectory: the engine that computes the model gives outputs of the scored token alone")
 	}
 	return nil
+}
+
+// pooled reports whether a model's device gives no outputs but those of read tokens.
+func (d *Deployment) pooled() bool {
+	return slices.ContainsFunc(d.loaded(), func(m model.Model) bool {
+		_, ok := m.(model.Pooled)
+		return ok
+	})
 }
 
 // Ask makes room in x for what is wanted, which the deployment offers, so that

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"sync"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/loader/hub"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server/live"
+	"github.com/warmserve/warmserve/warm/backend"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
@@ -19,6 +22,12 @@ type builder struct {
 	models  *live.Models // to know whether somebody is being served
 	sources Sources
 	log     *slog.Logger
+
+	key       string            // of the engines of others
+	transport http.RoundTripper // to them; nil is their own
+
+	mu       sync.Mutex
+	backends map[api.BackendSpec]*backend.Engine // those that models were built for
 }
 
 // Check implements live.Builder.
@@ -34,9 +43,17 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 	if err != nil {
 		return nil, err
 	}
+	engine, others := b.engine, spec.Backend != nil
+	if others {
+		e := b.backend(spec.Backend)
+		if other := b.taken(name, e); other != "" {
+			return nil, fmt.Errorf("%s serves the model %q: an engine holds one", e.Device(), other)
+		}
+		engine, c.Engine = e, e
+	}
 	open := b.sources.Opening(ctx, downloads(progress))
 	c.Progress, c.Open = progress, open.Open
-	workers := b.engine.Workers()
+	workers := engine.Workers()
 	if len(b.models.List()) > 0 {
 		workers = max(1, workers/2) // the rest is for the requests beside it
 	}
@@ -53,7 +70,7 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 	}
 	b.log.InfoContext(ctx, "loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision,
 		"seconds", d.LoadTime.Seconds())
-	m := NewModel(name, d, b.engine)
+	m := NewModel(name, d, engine)
 	m.info.Sample, m.info.Aliases = spec.ABSample, spec.Aliases
 	if len(open.Exact) > 0 {
 		m.info.Exact = open.exactly(spec)
@@ -62,6 +79,9 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 				m.info.Sources = append(m.info.Sources, exact)
 			}
 		}
+	}
+	if others {
+		return onBackend(m, engine.(*backend.Engine), spec.Backend), nil
 	}
 	return m, nil
 }

@@ -192,12 +192,32 @@ type scorer struct {
 func (s *scorer) Score(dst []float32, seqs []batch.Sequence) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seqs = s.seqs[:0]
-	for _, q := range seqs {
-		s.seqs = append(s.seqs, model.Sequence(q))
-	}
+	s.seqs = appendSequences(s.seqs[:0], seqs)
 	err := s.engine.Score(s.model, dst, s.seqs)
 	clear(s.seqs) // the tokens belong to the caller
+	return passing(err)
+}
+
+// besideScorer is a model of which several batches are scored at a time.
+type besideScorer struct {
+	engine model.Engine
+	model  model.Model
+}
+
+// Score implements batch.Scorer.
+func (s *besideScorer) Score(dst []float32, seqs []batch.Sequence) error {
+	return passing(s.engine.Score(s.model, dst, appendSequences(make([]model.Sequence, 0, len(seqs)), seqs)))
+}
+
+func appendSequences(dst []model.Sequence, seqs []batch.Sequence) []model.Sequence {
+	for _, q := range seqs {
+		dst = append(dst, model.Sequence(q))
+	}
+	return dst
+}
+
+// passing is an error of an engine as the queue knows it.
+func passing(err error) error {
 	if away, ok := errors.AsType[*model.UnavailableError](err); ok {
 		return &batch.UnavailableError{After: away.After, Err: err}
 	}

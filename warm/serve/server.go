@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 
 	"github.com/warmserve/warmserve/api"
@@ -32,6 +33,11 @@ type Config struct {
 	Engine model.Engine
 	// Sources open references to checkpoints that are no directories. Default: none.
 	Sources Sources
+	// BackendKey is what engines of others want as a bearer's key; BackendTransport
+	// carries requests to them, as for who traces or counts these. Default: none, and a
+	// transport of each engine's own.
+	BackendKey       string
+	BackendTransport http.RoundTripper
 }
 
 // Server serves checkpoints. Make one with New, and close it.
@@ -40,6 +46,7 @@ type Server struct {
 	config Config
 	models *live.Models
 	engine model.Engine
+	built  *builder
 	log    *slog.Logger
 }
 
@@ -60,7 +67,9 @@ func New(c Config) (*Server, error) {
 		s.engine.Close()
 		return nil, err
 	}
-	c.Server.Builder = &builder{engine: s.engine, models: s.models, sources: c.Sources, log: s.log}
+	s.built = &builder{engine: s.engine, models: s.models, sources: c.Sources, log: s.log,
+		key: c.BackendKey, transport: c.BackendTransport}
+	c.Server.Builder = s.built
 	c.Server.Reference = c.Sources.asked
 	var err error
 	if s.Server, err = server.New(c.Server, s.models); err != nil {
@@ -82,6 +91,7 @@ func (s *Server) check() error {
 // outlived the drain still computes on the engine.
 func (s *Server) Close() {
 	s.Server.Close()
+	s.built.close()
 	s.engine.Close()
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/warm"
+	"github.com/warmserve/warmserve/warm/backend"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
@@ -26,7 +27,7 @@ func Check(models map[string]*api.ModelSpec, e model.Engine) error {
 			errs = append(errs, fmt.Errorf("models.%s: %w", name, err))
 		}
 	}
-	return errors.Join(append(errs, checkAliases(models)...)...)
+	return errors.Join(slices.Concat(errs, checkAliases(models), checkBackends(models))...)
 }
 
 // checkAliases finds the names that would mean several models.
@@ -66,6 +67,10 @@ func RewardConfig(spec *api.ModelSpec, e model.Engine) (reward.Config, error) {
 		err = fmt.Errorf("%s: %s", e.Param, e.Message) // whoever reads it has no use for the wire's code
 	}
 	errs = append(errs, err)
+	if spec.Backend != nil && err == nil {
+		kind, url := spec.Backend.Engine()
+		e = backend.New(backend.Options{Kind: backend.Kind(kind), URL: url})
+	}
 	if e != nil {
 		c.DType, err = model.ChooseDType(e, spec.DType)
 		errs = append(errs, err)
