@@ -164,7 +164,7 @@ func (m *Model) keep(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", e.Device(), err)
 	case st.name == m.id && m.Trouble() == "":
 		return nil
-	case st.name != m.id && strings.HasPrefix(st.name, namePrefix) && st.name != loadingName:
+	case st.name != m.id && strings.HasPrefix(st.name, namePrefix) && st.name != loadingName(m.id):
 		return fmt.Errorf("%s: it was given other weights, %s in the place of %s: another server uses it as well", e.Device(), st.name, m.id)
 	}
 	if st.name != m.id {
@@ -184,6 +184,6 @@ func (m *Model) wake() {
 	}
 }
 
-// loadingName is the name of weights that an engine is just being given: while it has it,
-// nobody takes its scores for a model's.
-const loadingName = namePrefix + "loading"
+// loadingName is the name that an engine's weights have while it is given those of a name:
+// nobody takes its scores for a model's then, and who sees it knows whose turn it is.
+func loadingName(name string) string { return namePrefix + "loading-" + strings.TrimPrefix(name, namePrefix) }

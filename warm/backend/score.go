@@ -58,7 +58,7 @@ func (e *Engine) Score(m model.Model, dst []float32, seqs []model.Sequence) erro
 		on.wake()
 		return &model.UnavailableError{Device: e.Device(), After: away, Err: err}
 	}
-	reward(on, dst, seqs, outputs, rows)
+	rewardsOf(on, dst, seqs, outputs, rows)
 	return nil
 }
 
@@ -95,8 +95,8 @@ func itemsOf(m *Model, seqs []model.Sequence) (items []item, rows []int) {
 	return items, rows
 }
 
-// reward makes rewards of outputs.
-func reward(m *Model, dst []float32, seqs []model.Sequence, outputs [][]float32, rows []int) {
+// rewardsOf makes rewards of outputs.
+func rewardsOf(m *Model, dst []float32, seqs []model.Sequence, outputs [][]float32, rows []int) {
 	head := m.net.Head
 	var own []float32
 	for i := range seqs {

@@ -35,11 +35,15 @@ func (s *sglang) state(ctx context.Context) (state, error) {
 	if err := s.get(ctx, "/v1/models", &list); err != nil {
 		return state{}, err
 	}
-	if len(list.Data) > 0 && list.Data[0].Longest > 1 {
-		out.longest = list.Data[0].Longest - 1 // a sequence must leave room for a token
+	if len(list.Data) > 0 && list.Data[0].Longest > sglangReserve {
+		out.longest = list.Data[0].Longest - sglangReserve
 	}
 	return out, nil
 }
+
+// sglangReserve is how many tokens of its context SGLang leaves no sequence: one below
+// the context, five in reserve, and what it takes must be below that (max_req_input_len).
+const sglangReserve = 7
 
 // models is the list of OpenAI's API, in the fields that SGLang and vLLM add.
 type models struct {
@@ -62,7 +66,7 @@ func nameOf(version, dir string) string {
 // nor the new (what rolls back reads the new folder once more), under the old version: so
 // the version goes first.
 func (s *sglang) load(ctx context.Context, dir, name string) error {
-	if err := s.post(ctx, "/update_weight_version", map[string]any{"new_version": loadingName, "abort_all_requests": false}, nil); err != nil {
+	if err := s.post(ctx, "/update_weight_version", map[string]any{"new_version": loadingName(name), "abort_all_requests": false}, nil); err != nil {
 		return fmt.Errorf("renaming its weights: %w", err)
 	}
 	var said struct {

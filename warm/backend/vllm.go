@@ -53,7 +53,7 @@ func (v *vllm) rename(ctx context.Context, name string) error {
 // layers are without memory then. So the version goes first, and nothing is scored before
 // another load was a success.
 func (v *vllm) load(ctx context.Context, dir, name string) error {
-	if err := v.rename(ctx, loadingName); statusOf(err) == http.StatusNotFound {
+	if err := v.rename(ctx, loadingName(name)); statusOf(err) == http.StatusNotFound {
 		return fmt.Errorf("%w unless it was started with VLLM_SERVER_DEV_MODE=1", errNoLoad)
 	} else if err != nil {
 		return fmt.Errorf("renaming its weights: %w", err)
