@@ -186,4 +186,6 @@ func (m *Model) wake() {
 
 // loadingName is the name that an engine's weights have while it is given those of a name:
 // nobody takes its scores for a model's then, and who sees it knows whose turn it is.
-func loadingName(name string) string { return namePrefix + "loading-" + strings.TrimPrefix(name, namePrefix) }
+func loadingName(name string) string {
+	return namePrefix + "loading-" + strings.TrimPrefix(name, namePrefix)
+}

@@ -101,8 +101,11 @@ func TestEngineThatIsAwayIsWaitedForALittle(t *testing.T) {
 }
 
 func TestEngineThatIsSlowIsGivenUp(t *testing.T) {
-	s, e, m, _ := onEngine(t, SGLang, nil)
-	e.times.score = 50 * time.Millisecond
+	a := decoder(t, "a", nil)
+	s := backendtest.New(t, "sglang", a)
+	e, _ := engine(t, s, SGLang, nil)
+	e.times.score, e.times.watch = 200*time.Millisecond, time.Hour
+	m := served(t, e, config(e, a)).Average().(*Model)
 	release := make(chan struct{})
 	s.Break(only("/classify", func(http.ResponseWriter, string) { <-release }))
 	start := time.Now()
@@ -177,11 +180,11 @@ func TestEngineThatRefusesEverythingIsAway(t *testing.T) {
 func TestWeightsThatARestartLostAreLoadedAgain(t *testing.T) {
 	for _, kind := range []Kind{SGLang, VLLM} {
 		t.Run(string(kind), func(t *testing.T) {
-			s, e, m, log := onEngine(t, kind, nil)
+			a := decoder(t, "a", nil)
+			s := backendtest.New(t, string(kind), a)
+			e, log := engine(t, s, kind, nil)
 			e.times.watch = time.Hour // a batch finds it
-			m.Close()
-			d := served(t, e, config(e, decoder(t, "a", nil), decoder(t, "b", nil)))
-			m = d.Average().(*Model)
+			m := served(t, e, config(e, a, decoder(t, "b", nil))).Average().(*Model)
 			want, err := scores(t, e, m, three())
 			require.NoError(t, err)
 			s.Restart("")
