@@ -20,6 +20,7 @@ type changeMetrics struct {
 	stateErrors prometheus.Counter
 	manifest    manifestMetrics
 	reloads     *prometheus.CounterVec // by outcome
+	models      *live.Models
 }
 
 // manifestMetrics count the looks at the watched manifest. They are exported from
@@ -38,7 +39,7 @@ func newChangeMetrics(m *metrics, models *live.Models) *changeMetrics {
 	m.registry.MustRegister(revisionCollector{models})
 	reasons := live.Reasons()
 	last := len(reasons) - 1
-	return &changeMetrics{
+	return &changeMetrics{models: models,
 		swaps: m.counters("swaps_total",
 			"Changes of models: put, watch, rollback, start, delete and what came of them.", "model",
 			"cause", "outcome"),
@@ -61,6 +62,8 @@ func (m *changeMetrics) watch(all *metrics, changes *live.Changes) {
 	}
 	gauge("models_missing", "Models that the server is not ready without and that are not live.",
 		func() float64 { return float64(changes.Lacking()) })
+	gauge("models_away", "Live models whose engine, one of others, cannot be used now.",
+		func() float64 { return float64(len(m.models.Troubles())) })
 	unsaved := func() float64 {
 		if changes.Unsaved() != "" {
 			return 1

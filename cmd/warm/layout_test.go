@@ -60,7 +60,7 @@ var layout = map[string][]string{
 	"loader":                   {"loader/jsonerr", "loader/safetensors", "loader/torchfile"},
 	"warm":                     {"loader"},
 	"warm/backend":             {"loader", "model", "model/binding", "model/kernel", "model/nn", "model/plan", "model/tokenizer", "warm"}, // an engine as model/cuda/worker is one, and a writer of checkpoints
-	"warm/backend/backendtest": {"loader", "model"},
+	"warm/backend/backendtest": {"loader", "model", "model/cpu", "model/tokenizer"},                                                       // engines of others, for tests
 	"warm/reward":              {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
 	"warm/reward/rewardtest":   {"model", "loader"},
 	"warm/serve":               {"api", "loader", "loader/hub", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "server/live", "trainer/data", "warm", "warm/backend", "warm/reward"},

@@ -38,6 +38,8 @@ type serveFlags struct {
 	def     api.ModelSpec // what the --model flags have in common
 	alpha   float64
 
+	backend, backendDirectory string
+
 	adminKeyFile, modelRoot, watch, state string
 	logLevel, opsAddr, ready              string
 	console                               bool
@@ -75,7 +77,9 @@ and WARM_API_KEY, and a YAML file, in this order of precedence.
 Models change while they are served: by PUT, DELETE and rollback at
 /v1/models/NAME for who bears a key of --admin-key-file or WARM_ADMIN_KEY, and
 by a manifest that --watch names. With --state the last good state outlives the
-process. The settings have variables, too: WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT,
+process. --backend has an inference engine that runs elsewhere, of SGLang, vLLM or
+text-embeddings-inference, compute the model; its key is WARM_BACKEND_KEY.
+The settings have variables, too: WARM_ADMIN_KEY_FILE, WARM_MODEL_ROOT,
 WARM_WATCH, WARM_STATE, WARM_LOG_LEVEL and WARM_OPS_ADDR.
 
 OTEL_EXPORTER_OTLP_ENDPOINT names what takes traces and metrics by OTLP over HTTP;
@@ -129,6 +133,10 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 		"share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
 	l.StringVar(&f.def.Swap, "swap", "",
 		"how a revision takes the live one's place: beside, or drain, which holds requests and makes its room first (default beside)")
+	l.StringVar(&f.backend, "backend", "",
+		"an inference engine that computes the model in the place of this machine, as `sglang=URL`, vllm=URL or tei=URL")
+	l.StringVar(&f.backendDirectory, "backend-directory", "",
+		"where averages are written for --backend, a `directory` that the engine sees under the same path")
 	refuses(c, append(serveRules(&f, p.getenv), baseAlone(c))...)
 	return c
 }
@@ -227,6 +235,9 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 	if c.Addr == "" {
 		c.Addr = f.addr
 	}
+	if err := f.addBackend(); err != nil {
+		return c, err
+	}
 	if err := c.addModels(f.models, f.def); err != nil {
 		return c, err
 	}
@@ -278,7 +289,7 @@ func (p *program) openEngine(f *serveFlags, c *serveConfig, log *slog.Logger) (m
 	default:
 		log.Warn("the card cannot be used", "device", e.Device(), "why", why.Error())
 	}
-	if f.def.DType == "" {
+	if f.def.DType == "" && f.def.Backend == nil {
 		f.def.DType = dtypeOn(e, "") // of what is read again, too
 		for _, name := range c.flagged {
 			c.Models[name].DType = f.def.DType
@@ -327,6 +338,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	l := c.Limits
 	s, err := serve.New(serve.Config{
 		Models: c.Models, Watch: c.Watch, Engine: engine, Sources: c.sources,
+		BackendKey: p.getenv(backendKeyVariable),
 		Server: server.Config{
 			AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
 			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "",

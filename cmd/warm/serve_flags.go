@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/warmserve/warmserve/api"
 )
 
 // serveRules are the flags of warm serve that have no effect beside others.
@@ -15,12 +17,37 @@ func serveRules(f *serveFlags, getenv func(string) string) []rule {
 		{when: func() bool { return len(f.models) == 0 && f.others(getenv) },
 			why: "without --model: the models of a configuration, manifest or state have settings of their own",
 			flags: []string{"mode", "dtype", "pooling", "ending", "double-bos", "head", "output",
-				"max-tokens", "base", "alpha", "ab-sample", "swap"}},
+				"max-tokens", "base", "alpha", "ab-sample", "swap", "backend", "backend-directory"}},
+		{when: func() bool { return f.backend == "" }, why: "without --backend: nothing is written for another engine",
+			flags: []string{"backend-directory"}},
 		{when: func() bool {
 			return f.file(getenv) == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" &&
 				getenv("WARM_ADMIN_KEY_FILE") == ""
 		}, why: "without --admin-key-file or WARM_ADMIN_KEY: no request can name a path below the model root", flags: []string{"model-root"}},
 	}
+}
+
+// backendKeyVariable names the key that engines of others want.
+const backendKeyVariable = "WARM_BACKEND_KEY"
+
+// addBackend has the models of --model computed by the engine that --backend names.
+func (f *serveFlags) addBackend() error {
+	if f.backend == "" {
+		return nil
+	}
+	kind, url, ok := strings.Cut(f.backend, "=")
+	b := &api.BackendSpec{Directory: f.backendDirectory}
+	to, known := map[string]*string{api.BackendSGLang: &b.SGLang, api.BackendVLLM: &b.VLLM, api.BackendTEI: &b.TEI}[kind]
+	switch {
+	case !ok || !known || url == "":
+		return usagef("--backend %s: want sglang=URL, vllm=URL or tei=URL", f.backend)
+	case f.backendDirectory == "":
+		return usagef("--backend needs --backend-directory DIR, which the engine reads the average from")
+	case len(f.models) > 1:
+		return usagef("--backend: an engine holds one model, and --model is given %d times; in a configuration each has its own", len(f.models))
+	}
+	*to, f.def.Backend = url, b
+	return nil
 }
 
 // others says whether models may come from elsewhere than flags and the program itself.

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -110,7 +111,7 @@ func (s *Server) vllm(w http.ResponseWriter, r *http.Request, data []byte) {
 			err = s.load(q.Kwargs["weights_path"])
 		}
 		if err != nil {
-			wrong(http.StatusInternalServerError, fmt.Errorf("Call to collective_rpc method failed: %w", err))
+			wrong(http.StatusInternalServerError, errors.New("Call to collective_rpc method failed: "+err.Error()))
 			return
 		}
 		reply(w, http.StatusOK, map[string]any{"results": []any{nil}})
