@@ -338,7 +338,7 @@ func (p *program) runServe(ctx context.Context, f *serveFlags, changed func(stri
 	l := c.Limits
 	s, err := serve.New(serve.Config{
 		Models: c.Models, Watch: c.Watch, Engine: engine, Sources: c.sources,
-		BackendKey: p.getenv(backendKeyVariable),
+		BackendKey: p.getenv(backendKeyVariable), BackendWrap: exported.engines,
 		Server: server.Config{
 			AdminKeys: adminKeys, ModelRoot: c.ModelRoot, StateFile: c.State, KeepPrevious: c.keepPrevious(),
 			Keys: keys, Logger: log, Version: version(), SeparateOps: c.OpsAddr != "",

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -57,3 +58,21 @@ func (s tracedScorer) Score(ctx context.Context, groups []rl.Group) ([]rl.Scored
 	defer span.End()
 	return s.Scorer.Score(ctx, groups)
 }
+
+// engines has requests to engines of others carry the trace that they are of, as those of
+// a load do. Batches, which join the requests of many callers, and looks at an engine every
+// few seconds are of none.
+func (e exported) engines(base http.RoundTripper) http.RoundTripper {
+	traced := e.Transport(base)
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if trace.SpanContextFromContext(r.Context()).IsValid() {
+			return traced.RoundTrip(r)
+		}
+		return base.RoundTrip(r)
+	})
+}
+
+type roundTripper func(r *http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

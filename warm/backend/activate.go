@@ -161,19 +161,16 @@ func (m *Model) keep(ctx context.Context) error {
 	st, err := e.state(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: %w", e.Device(), err)
+		return err
 	case st.name == m.id && m.Trouble() == "":
 		return nil
 	case st.name != m.id && strings.HasPrefix(st.name, namePrefix) && st.name != loadingName(m.id):
-		return fmt.Errorf("%s: it was given other weights, %s in the place of %s: another server uses it as well", e.Device(), st.name, m.id)
+		return fmt.Errorf("it was given other weights, %s in the place of %s: another server uses it as well", st.name, m.id)
 	}
 	if st.name != m.id {
 		e.log.Warn("the engine lost its weights and is given them again", "engine", e.Device(), "serves", st.name, "weights", m.id)
 	}
-	if err := e.bring(ctx, m, func(string, float64) {}); err != nil {
-		return fmt.Errorf("%s: %w", e.Device(), err)
-	}
-	return nil
+	return e.bring(ctx, m, func(string, float64) {})
 }
 
 // wake has the watch look at once.

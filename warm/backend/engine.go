@@ -43,9 +43,9 @@ type Options struct {
 	Tolerance float64
 	// Key is the bearer of every request; "" for none.
 	Key string
-	// Transport carries the requests; nil is one of the engine's own. Whoever traces or
-	// counts requests wraps one.
-	Transport http.RoundTripper
+	// Wrap puts something around what carries the requests, as who traces or counts them
+	// does; nil does not.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// Log is told of what an engine refuses and loses; nil is slog.Default().
 	Log *slog.Logger
 }
@@ -204,7 +204,7 @@ func (m *Model) Trouble() string {
 	if m.trouble == nil {
 		return ""
 	}
-	return m.trouble.Error()
+	return m.engine.Device() + ": " + m.trouble.Error()
 }
 
 // setTrouble notes why the model cannot be scored, nil when it can, and tells what is news.

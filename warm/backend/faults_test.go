@@ -312,14 +312,16 @@ func TestRepliesAreBounded(t *testing.T) {
 	assert.ErrorContains(t, err, "bytes")
 }
 
-// The transport is the caller's to wrap, for traces and counts.
-func TestTransportIsTheCallers(t *testing.T) {
+// What carries requests is the caller's to wrap, for traces and counts.
+func TestTransportIsTheCallersToWrap(t *testing.T) {
 	var n atomic.Int32
 	_, e, m, _ := onEngine(t, SGLang, func(o *Options) {
-		o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
-			n.Add(1)
-			return http.DefaultTransport.RoundTrip(r)
-		})
+		o.Wrap = func(base http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				n.Add(1)
+				return base.RoundTrip(r)
+			})
+		}
 	})
 	_, err := scores(t, e, m, three())
 	require.NoError(t, err)

@@ -35,7 +35,6 @@ type state struct {
 	path    string // of that folder
 	class   string // of the model; "" where it does not say
 	longest int    // tokens of a sequence; 0 where it does not say
-	batch   int    // sequences of a request; 0 for any number
 }
 
 // item is a sequence whose last token's outputs are wanted, or an encoder's.
@@ -98,29 +97,25 @@ func kindOf(status int) error {
 type client struct {
 	base, key string
 	http      *http.Client
-	own       *http.Transport // nil where the transport is the caller's
+	transport *http.Transport
 }
 
 func newClient(o Options) *client {
-	c := &client{base: strings.TrimRight(o.URL, "/"), key: o.Key}
-	transport := o.Transport
-	if transport == nil {
-		c.own = http.DefaultTransport.(*http.Transport).Clone()
-		c.own.MaxIdleConnsPerHost = 64
-		c.own.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext
-		transport = c.own
+	c := &client{base: strings.TrimRight(o.URL, "/"), key: o.Key,
+		transport: http.DefaultTransport.(*http.Transport).Clone()}
+	c.transport.MaxIdleConnsPerHost = 64
+	c.transport.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	var carrier http.RoundTripper = c.transport
+	if o.Wrap != nil {
+		carrier = o.Wrap(carrier)
 	}
-	c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+	c.http = &http.Client{Transport: carrier, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // an engine that sends elsewhere is not the one that was named
 	}}
 	return c
 }
 
-func (c *client) close() {
-	if c.own != nil {
-		c.own.CloseIdleConnections()
-	}
-}
+func (c *client) close() { c.transport.CloseIdleConnections() }
 
 // most is how much of a reply about an engine's state is read.
 const most = 4 << 20

@@ -54,7 +54,7 @@ func (e *Engine) Score(m model.Model, dst []float32, seqs []model.Sequence) erro
 		if errors.Is(err, errClosed) {
 			return err
 		}
-		on.setTrouble(fmt.Errorf("%s: %w", e.Device(), err)) // until the watch finds that it is over
+		on.setTrouble(err) // until the watch finds that it is over
 		on.wake()
 		return &model.UnavailableError{Device: e.Device(), After: away, Err: err}
 	}

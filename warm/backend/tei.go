@@ -40,7 +40,7 @@ func (t *tei) state(ctx context.Context) (state, error) {
 	if _, ok := info.Type["embedding"]; ok {
 		return state{}, fmt.Errorf("%w: it serves %s as a model of embeddings, not as a classifier", errReply, info.Model)
 	}
-	return state{name: path.Base(strings.TrimRight(info.Model, "/")), path: info.Model, longest: info.Longest, batch: info.Batch}, nil
+	return state{name: path.Base(strings.TrimRight(info.Model, "/")), path: info.Model, longest: info.Longest}, nil
 }
 
 func (t *tei) load(context.Context, string, string) error { return errNoLoad }

@@ -25,7 +25,7 @@ func (b *builder) backend(spec *api.BackendSpec) *backend.Engine {
 	e := backend.New(backend.Options{
 		Kind: backend.Kind(kind), URL: url, Directory: spec.Directory, EngineDirectory: spec.EngineDirectory,
 		ByName: spec.Verify == api.VerifyName, Tolerance: cmp.Or(spec.Tolerance, api.DefaultTolerance),
-		Key: b.key, Transport: b.transport, Log: b.log,
+		Key: b.key, Wrap: b.wrap, Log: b.log,
 	})
 	if b.backends == nil {
 		b.backends = map[api.BackendSpec]*backend.Engine{}

@@ -23,8 +23,8 @@ type builder struct {
 	sources Sources
 	log     *slog.Logger
 
-	key       string            // of the engines of others
-	transport http.RoundTripper // to them; nil is their own
+	key  string // of the engines of others
+	wrap func(http.RoundTripper) http.RoundTripper
 
 	mu       sync.Mutex
 	backends map[api.BackendSpec]*backend.Engine // those that models were built for

@@ -33,11 +33,11 @@ type Config struct {
 	Engine model.Engine
 	// Sources open references to checkpoints that are no directories. Default: none.
 	Sources Sources
-	// BackendKey is what engines of others want as a bearer's key; BackendTransport
-	// carries requests to them, as for who traces or counts these. Default: none, and a
-	// transport of each engine's own.
-	BackendKey       string
-	BackendTransport http.RoundTripper
+	// BackendKey is what engines of others want as a bearer's key; BackendWrap puts
+	// something around what carries requests to them, as who traces them does. Default:
+	// none.
+	BackendKey  string
+	BackendWrap func(http.RoundTripper) http.RoundTripper
 }
 
 // Server serves checkpoints. Make one with New, and close it.
@@ -68,7 +68,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s.built = &builder{engine: s.engine, models: s.models, sources: c.Sources, log: s.log,
-		key: c.BackendKey, transport: c.BackendTransport}
+		key: c.BackendKey, wrap: c.BackendWrap}
 	c.Server.Builder = s.built
 	c.Server.Reference = c.Sources.asked
 	var err error
