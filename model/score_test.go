@@ -111,7 +111,7 @@ func TestRewardDependsOnItsSequenceAloneToTheBit(t *testing.T) {
 
 func testInvariance(t *testing.T, m *cpu.Model, alone, team CPU) {
 	r := rand.New(rand.NewPCG(1, 2))
-	n, longest := 24, 170
+	n, longest := 12, 170
 	if kernel.Active() == kernel.Generic { // slow, and simple
 		n, longest = 10, 60
 	}

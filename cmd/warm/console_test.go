@@ -236,7 +236,7 @@ func testConsoleCompare(b *tab) {
 
 	b.drop("pairs.jsonl", preferences(60)+"\n{\"chosen\":\"a\"}\nnot JSON\n"+`{"chosen":"Buses at night bring people home.","rejected":"buses"}`+"\n"+
 		`{"prompt":[{"role":"user","content":"Hi"}],"chosen":"Hello.","rejected":"What?"}`)
-	b.wait("document.querySelector('[role=status]')?.textContent === '62 of 62 pairs' && document.querySelector('#accuracy')")
+	b.wait("document.querySelector('[role=status]')?.textContent === '62 of 62 pairs' && document.querySelector('#accuracy svg')")
 	assert.Contains(b, b.text("main"), "Left out 2 lines: line 62 has no rejected; line 63 is not JSON.")
 	chart := js[string](b, "document.querySelector('#accuracy svg').getAttribute('aria-label')")
 	for _, name := range []string{"Weight average", "Ensemble", "member-1", "member-4"} {
@@ -409,7 +409,7 @@ func TestTheConsoleOfTheAverageAlone(t *testing.T) {
 	b.audit("average-alone")
 	b.open("/#/compare")
 	b.press("#sample")
-	b.wait("document.querySelector('[role=status]')?.textContent === '10 of 10 pairs' && document.querySelector('#accuracy')")
+	b.wait("document.querySelector('[role=status]')?.textContent === '10 of 10 pairs' && document.querySelector('#accuracy svg')")
 	assert.Contains(t, b.text("main"), "This model holds one scorer.")
 	assert.Contains(t, b.text("main"), "Where it is wrong")
 	b.audit("average-alone-compare")

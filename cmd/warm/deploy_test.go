@@ -139,6 +139,7 @@ func freePort(t *testing.T) string {
 // and HAProxy with its configuration, at other addresses. Each request is scored once, and none
 // fails while one of the servers drains and ends.
 func TestOneServerBehindHAProxyEndsUnderLoad(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes ten seconds: servers drain, and are asked for their health once a second")
 	}

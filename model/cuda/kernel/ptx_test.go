@@ -130,6 +130,9 @@ func TestKernelsReadTheParametersThatTheTableSays(t *testing.T) {
 }
 
 func TestPTXIsWhatTheCompilerMakesOfTheSources(t *testing.T) {
+	if os.Getenv("WARM_BUILDS") == "" {
+		t.Skip("compiles all kernels: set WARM_BUILDS=1")
+	}
 	if _, err := exec.LookPath("clang++-19"); err != nil {
 		t.Skipf("clang++-19 (Debian's clang-19) is not installed, so that committed PTX cannot be compared: %v", err)
 	}

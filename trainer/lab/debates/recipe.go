@@ -47,7 +47,7 @@ type Recipe struct {
 
 // Recipes are the settings of each size.
 var Recipes = map[lab.Size]Recipe{
-	lab.Tiny: {M: 3, TrainPairs: 48, ValidPairs: 64, NearPairs: 64, FarPairs: 16, Chars: 200,
+	lab.Tiny: {M: 3, TrainPairs: 48, ValidPairs: 64, NearPairs: 64, FarPairs: 16, Chars: 120,
 		Epochs: 4, Batch: 16,
 		Rates: []float64{2, 1}, Dropouts: []float64{0, 0.05}},
 	lab.Small: {M: 6, TrainPairs: 512, ValidPairs: 320, NearPairs: 320, FarPairs: 160, Chars: 300,
