@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,7 +73,10 @@ type CPU struct{ *cpu.Engine }
 func NewEngine(workers int) CPU { return CPU{cpu.NewEngine(workers)} }
 
 // Load implements [Engine].
-func (CPU) Load(c *Config, src Source, o LoadOptions) (Model, error) {
+func (e CPU) Load(c *Config, src Source, o LoadOptions) (Model, error) {
+	if _, err := ChooseDType(e, o.DType.String()); err != nil {
+		return nil, err
+	}
 	m, err := Load(c, src, o)
 	if err != nil {
 		return nil, err // and no model, which a nil *cpu.Model would be
@@ -105,7 +109,13 @@ func ChooseDType(e Engine, name string) (kernel.DType, error) {
 		return all[0], nil
 	}
 	d, err := kernel.ParseDType(name)
-	if err == nil && !slices.Contains(all, d) {
+	switch {
+	case err != nil || slices.Contains(all, d):
+	case d == kernel.FP8 && slices.Contains(all, kernel.Int8):
+		err = errors.New("dtype fp8 is for cards; int8 is the CPU's")
+	case d == kernel.FP8:
+		err = fmt.Errorf("dtype fp8 needs a card of generation 8.9 or later, which %s is not", e.Device())
+	default:
 		var words []string
 		for _, d := range all {
 			words = append(words, d.String())

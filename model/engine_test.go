@@ -66,6 +66,8 @@ func TestNumberFormatIsOneOfTheDevice(t *testing.T) {
 		{card, "", "bfloat16", ""},
 		{card, "float32", "float32", ""},
 		{card, "int8", "", "dtype int8 is not computed on cuda:0 Test Card: want bfloat16 or float32"},
+		{cpu, "fp8", "", "dtype fp8 is for cards; int8 is the CPU's"},
+		{card, "fp8", "", "dtype fp8 needs a card of generation 8.9 or later, which cuda:0 Test Card is not"},
 		{card, "half", "", `unknown dtype "half"`},
 	} {
 		d, err := model.ChooseDType(c.engine, c.name)
@@ -76,6 +78,13 @@ func TestNumberFormatIsOneOfTheDevice(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, c.want, d.String())
 	}
+}
+
+func TestNumberFormatOfCardsIsNotLoadedOnTheCPU(t *testing.T) {
+	cpu := model.NewEngine(1)
+	defer cpu.Close()
+	_, err := cpu.Load(nil, nil, model.LoadOptions{DType: kernel.FP8})
+	assert.EqualError(t, err, "dtype fp8 is for cards; int8 is the CPU's")
 }
 
 func TestErrorsOfDevicesSayWhatToDo(t *testing.T) {

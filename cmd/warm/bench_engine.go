@@ -55,7 +55,7 @@ deviation, and the share of pairs of inputs whose order is kept.`,
 	f.BoolVar(&b.ForwardOnly, "forward-only", false,
 		"leave out the matrix products and the memory's bandwidth")
 	f.StringSliceVar(&b.DTypes, "dtype", nil,
-		"number formats: float32, bfloat16, int8 (default float32 on the CPU, bfloat16 on a card)")
+		"number formats: float32, bfloat16, int8 (the CPU), fp8 (cards) (default float32 on the CPU, bfloat16 on a card)")
 	deviceFlag(c, &device)
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers")
 	f.StringVar(&b.Level, "level", "", "CPU level: generic, avx2, avx512 (default the best)")

@@ -57,7 +57,7 @@ longer than twice as long as before, or 5 ms more.`,
 	f := c.Flags()
 	f.StringVar(&b.Random, "random", "", "a Hugging Face config.json; weights are random")
 	f.StringVar(&b.DType, "dtype", "",
-		"number format: float32, bfloat16 or int8 (default float32 on the CPU, bfloat16 on a card)")
+		"number format: float32, bfloat16, int8 (the CPU) or fp8 (cards) (default float32 on the CPU, bfloat16 on a card)")
 	deviceFlag(c, &device)
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers of server and engine")
 	f.StringSliceVar(&b.Dialects, "dialects", []string{"reward", "openrlhf"},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -37,8 +36,8 @@ func (p *program) device(name string, o device.Options) (e model.Engine, why, er
 	return open(name, o)
 }
 
-// compute opens what computes for a command that ends, and tells a person when it is a
-// card, or a card that there is cannot be used.
+// compute opens what computes for a command that ends. What nobody asked for by name it tells, as
+// serve does: a card, or why it is none.
 func (p *program) compute(name string, threads int) (model.Engine, error) {
 	e, why, err := p.device(name, device.Options{Threads: threads, Log: func(card, event string) {
 		fmt.Fprintf(p.stderr, "%s: %s\n", card, event)
@@ -48,7 +47,7 @@ func (p *program) compute(name string, threads int) (model.Engine, error) {
 		return nil, err
 	case !onCPU(e):
 		fmt.Fprintln(p.stderr, "computing on", e.Device())
-	case why != nil && !errors.Is(why, device.ErrNoCard):
+	case why != nil:
 		fmt.Fprintln(p.stderr, "computing on the CPU:", why)
 	}
 	return e, nil

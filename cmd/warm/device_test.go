@@ -93,6 +93,10 @@ func TestDeviceThatCannotBeHadIsSaid(t *testing.T) {
 		{[]string{"score", "--dtype", "int8", dir}, exitUsage, "dtype int8 is not computed on cuda:0 Test Card: want bfloat16 or float32"},
 		{[]string{"serve", "--dtype", "int8", "--model", dir}, exitUsage, "dtype int8 is not computed on cuda:0 Test Card: want bfloat16 or float32"},
 		{[]string{"bench", "engine", "--random", benchConfig(t), "--dtype", "int8"}, exitUsage, "dtype int8 is not computed"},
+		{[]string{"serve", "--dtype", "fp8", "--model", dir}, exitUsage, "dtype fp8 needs a card of generation 8.9 or later, which cuda:0 Test Card is not"},
+		{[]string{"serve", "--device", "cpu", "--dtype", "fp8", "--model", dir}, exitUsage, "dtype fp8 is for cards; int8 is the CPU's"},
+		{[]string{"bench", "engine", "--device", "cpu", "--random", benchConfig(t), "--dtype", "fp8"}, exitUsage, "dtype fp8 is for cards; int8 is the CPU's"},
+		{[]string{"bench", "train", "--random", benchConfig(t), "--dtype", "fp8"}, exitUsage, "fp8 is not for training"},
 		{[]string{"bench", "engine", "--random", benchConfig(t), "--level", "generic"}, exitUsage, "--level is of the CPU"},
 		{[]string{"serve", "--swap", "later", "--model", dir}, exitUsage, `swap: "later", want beside or drain`},
 	} {
@@ -108,12 +112,20 @@ func TestDeviceThatCannotBeHadIsSaid(t *testing.T) {
 	assert.Equal(t, exitFailure, p.run(t.Context(), []string{"score", "--device", "cuda", dir}))
 	assert.Contains(t, errs.String(), "warm: device cuda: no card: no libcuda.so.1")
 
-	// A card that is there and cannot be used is said; that there is none is nothing to say.
-	for why, said := range map[error]bool{fmt.Errorf("%w: none", device.ErrNoCard): false, errors.New("the card is too old"): true} {
-		p, _, errs, _ := withCard(`{"prompt":"Q","response":"A"}`, bare)
-		p.devices = func(string, device.Options) (model.Engine, error, error) { return model.NewEngine(1), why, nil }
-		require.Equal(t, exitOK, p.run(t.Context(), []string{"score", dir}), errs)
-		assert.Equal(t, said, strings.Contains(errs.String(), "computing on the CPU: the card is too old"), errs)
+	// Why auto took no card is said, by all in one line.
+	pairs := filepath.Join(t.TempDir(), "pairs.jsonl")
+	require.NoError(t, os.WriteFile(pairs, []byte(`{"prompt":"Q","chosen":"A","rejected":"BB"}`+"\n"), 0o600))
+	for why, said := range map[error]string{
+		fmt.Errorf("%w: no libcuda.so.1", device.ErrNoCard): "computing on the CPU: no card: no libcuda.so.1\n",
+		errors.New("the card is too old"):                   "computing on the CPU: the card is too old\n",
+	} {
+		for _, args := range [][]string{{"score", dir}, {"eval", "--data", pairs, dir},
+			{"bench", "engine", "--random", benchConfig(t), "--batch", "1", "--length", "2", "--threads", "1", "--rounds", "1"}} {
+			p, _, errs, _ := withCard(`{"prompt":"Q","response":"A"}`, bare)
+			p.devices = func(string, device.Options) (model.Engine, error, error) { return model.NewEngine(1), why, nil }
+			require.Equal(t, exitOK, p.run(t.Context(), args), errs)
+			assert.Equal(t, 1, strings.Count(errs.String(), said), "%s: %s", args, errs)
+		}
 	}
 }
 

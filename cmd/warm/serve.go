@@ -159,7 +159,7 @@ func modelFlags(c *cobra.Command, m *api.ModelSpec, alpha *float64) {
 	l := c.Flags()
 	l.StringVar(&m.Mode, "mode", "wa", "what is held in memory: wa, ens, both or member:NAME")
 	l.StringVar(&m.DType, "dtype", "",
-		"number format of the weights: float32, bfloat16 or int8 (default float32 on the CPU, bfloat16 on a card)")
+		"number format of the weights: float32, bfloat16, int8 (the CPU) or fp8 (cards) (default float32 on the CPU, bfloat16 on a card)")
 	readFlags(c, m)
 	l.IntVar(&m.MaxTokens, "max-tokens", 0, "tokens of a sequence (default the model's context)")
 	l.StringVar(&m.Base, "base", "", "the shared initialisation for --alpha, a `directory`")

@@ -18,12 +18,12 @@ import traceback
 import card as cards
 import checkpoints
 import figures
-from figures import FAILED, MISSED, NOT_RUN, OK, PARTLY, Row
+from figures import FAILED, MEASURED, MISSED, NOT_RUN, OK, PARTLY, Row
 from process import Process
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-STEPS = ("tests", "kernels", "speeds", "torch", "serve", "live")
+STEPS = ("tests", "kernels", "speeds", "torch", "serve", "live", "fp8")
 MODELS = {"qwen3-0.6b": os.path.join(ROOT, "cmd/warm/testdata/qwen3-0.6b.json"), "llama-3.1-8b": os.path.join(HERE, "llama-3.1-8b.json")}
 
 # WARM_CHECK_REHEARSE=cpu (or cuda) tries the script itself with models and tests that are tiny.
@@ -247,6 +247,21 @@ class Check:
         p, code = self.run("live", argv, 75, out=self.path("live.json"))
         return figures.live_rows(p.text(), code)
 
+    def fp8(self):
+        self.need_card()
+        if self.card["capability"] < 89:
+            return [Row("fp8", MEASURED, "needs a card of capability 8.9 or later")]
+        small = "int8" if DEVICE == "cpu" else "fp8"
+        bench = [self.tool("warm"), "bench", "engine", "--device", DEVICE, "--forward-only", "--json"]
+        rows = []
+        for model, config in MODELS.items():
+            p, code = self.run("fp8-" + model, bench + ["--random", config, "--dtype", small, "--rounds", "5", "--shape", ",".join(figures.FP8_SPEEDS)],
+                               40, out=self.path(f"fp8-{model}.json"))
+            rows += figures.fp8_rows(model, figures.document(p.results()), self.reports.get(model), code, p.text())
+        p, code = self.run("fp8-cost", bench + ["--random", MODELS["qwen3-0.6b"], "--dtype", "float32,bfloat16," + small, "--rounds", "1", "--shape", "64x64"],
+                           25, out=self.path("fp8-cost.json"))
+        return rows + [figures.cost_row("what number formats cost, qwen3-0.6b, random weights", figures.document(p.results()), code, p.text())]
+
     # The table.
 
     def note(self, name, title, step):
@@ -282,7 +297,8 @@ class Check:
             self.start_background()
             for name, title, step in (("tests", "engine tests", self.tests), ("kernels", "kernel tests", self.kernels),
                                       ("speeds", "speeds of the engine", self.speeds), ("torch", "PyTorch for comparison", self.run_torch),
-                                      ("serve", "the server over HTTP", self.serve), ("live", "a live server", self.live)):
+                                      ("serve", "the server over HTTP", self.serve), ("live", "a live server", self.live),
+                                      ("fp8", "fp8 beside bfloat16", self.fp8)):
                 if name in self.steps:
                     self.note(name, title, step)
         finally:

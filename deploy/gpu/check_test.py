@@ -92,6 +92,19 @@ class Figures(unittest.TestCase):
         self.assertEqual(by(**{"32x512": 1})["qwen3-0.6b, 32 × 512"].result, f.MEASURED, "beside nothing")
         self.assertEqual(f.speed_rows("qwen3-0.6b", None, {}, 1, "warm: device cuda: none")[0].result, f.FAILED)
 
+    def test_fp8(self):
+        rows = f.fp8_rows("m", report(**{"32x512": 900, "1x512": 80}), report(**{"32x512": 600}), 0, "")
+        self.assertEqual([r.figure for r in rows], ["900 tokens/s, 28.20 ms, 1.50 × bfloat16", "80 tokens/s, 28.20 ms"])
+        self.assertEqual({r.result for r in rows}, {f.MEASURED})
+        self.assertEqual([r.result for r in f.fp8_rows("m", None, None, 1, "warm: no")], [f.FAILED, f.FAILED])
+        cost = {"forward": [{"dtype": "float32"}, {"dtype": "bfloat16", "rms_error_of_score_std": 0.004, "pair_order_kept": 1},
+                            {"dtype": "fp8", "rms_error_of_score_std": 0.06, "pair_order_kept": 0.98}]}
+        row = f.cost_row("x", cost, 0, "")
+        self.assertEqual(row.figure, "bfloat16 0.40% RMS of the rewards' spread, 100.0% of pairs in the same order; "
+                                     "fp8 6.00% RMS of the rewards' spread, 98.0% of pairs in the same order")
+        self.assertEqual(f.cost_row("x", {"forward": cost["forward"][:2]}, 0, "").result, f.FAILED)
+        self.assertEqual(f.tests(ENGINE.replace("bfloat16_on", "fp8_on")).worst, {"float32": 3e-07, "fp8": 0.67})
+
     def test_document(self):
         self.assertEqual(f.document('computing on cuda:0\n{\n "a": 1}\n'), {"a": 1})
         self.assertIsNone(f.document("warm: device cuda: cuda: no libcuda.so.1"))

@@ -47,7 +47,7 @@ def tests(text):
         elif m := re.match(r" *--- (PASS|FAIL|SKIP): (\S+)", line):
             outcome[m[2]] = m[1]
         elif m := re.search(r"largest difference (\S+?)(?:, (\d+) differ in a bit)?$", line):
-            kind = "bfloat16" if "bfloat16" in current else "float32"
+            kind = next((k for k in ("bfloat16", "fp8", "int8") if k in current), "float32")
             t.worst[kind] = max(t.worst.get(kind, 0), float(m[1]))
             if m[2] is not None:
                 t.unlike += int(m[2])
@@ -161,6 +161,32 @@ def speed_rows(model, report, rates, code, text):
         result = MISSED if not reached else MEASURED if unknown or not targets else OK
         rows.append(Row(step, result, f"{f['tokens_per_s']:,.0f} tokens/s, {ms:.2f} ms", ", ".join(targets), ", ".join(beside)))
     return rows
+
+
+FP8_SPEEDS = {"32x512": "32 × 512", "1x512": "1 × 512"}
+
+
+def fp8_rows(model, report, bf16, code, text):
+    """fp8's speed beside bfloat16's in the same run of check.sh."""
+    rows, measured, other = [], forward(report), forward(bf16)
+    for shape, name in FP8_SPEEDS.items():
+        step = f"{model}, {name}, in fp8"
+        if code != 0 or shape not in measured:
+            rows.append(Row(step, FAILED, "not measured: " + ending(text)))
+            continue
+        f = measured[shape]
+        beside = f", {f['tokens_per_s'] / other[shape]['tokens_per_s']:.2f} × bfloat16" if shape in other else ""
+        rows.append(Row(step, MEASURED, f"{f['tokens_per_s']:,.0f} tokens/s, {1e3 * median(f['seconds']):.2f} ms{beside}"))
+    return rows
+
+
+def cost_row(step, report, code, text):
+    """What smaller number formats cost, against float32 on the same card."""
+    costs = [f"{f['dtype']} {f['rms_error_of_score_std']:.2%} RMS of the rewards' spread, {f['pair_order_kept']:.1%} of pairs in the same order"
+             for f in (report or {}).get("forward") or [] if "rms_error_of_score_std" in f]
+    if code != 0 or len(costs) != 2:
+        return Row(step, FAILED, "not measured: " + ending(text))
+    return Row(step, MEASURED, "; ".join(costs))
 
 
 def flops_per_token(report, shape="32x512"):

@@ -99,7 +99,7 @@ func (m *Model) projectTerm(r *projected, layer *nn.Linear, to Ptr) error {
 	t := r.relative.Table
 	w := m.layout.matrices[layer]
 	e := m.layout.element(false)
-	scratch, err := m.dev.Alloc(t.V*(t.C+w.n)*e + 2*align)
+	scratch, err := m.dev.Alloc(t.V*((t.C+w.n)*e+kernel.E4M3Row(t.C)) + 3*align)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,10 @@ func (m *Model) projectTerm(r *projected, layer *nn.Linear, to Ptr) error {
 	}
 	y := at(l.take(t.V*w.n*e), w.n)
 	name := "product_f32"
-	if l.suffix(y) == "_bf16" {
+	switch {
+	case w.e4m3:
+		name = "product_mma_e4m3"
+	case l.suffix(y) == "_bf16":
 		name = "product_bf16_simt"
 	}
 	l.productStep(l.operands(w, y, x, rowsOf(y)), name)

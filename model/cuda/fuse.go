@@ -7,7 +7,7 @@ import (
 
 // headTiles are the products of queries, keys and values that normalise and rotate heads before they
 // store them, by the heads' size.
-var headTiles = map[int]string{64: "wgmma_heads64_", 128: "wgmma_heads_"}
+var headTiles = map[int]string{64: "wgmma_heads64", 128: "wgmma_heads"}
 
 // heads is what such a product does with heads.
 type heads struct {
@@ -74,5 +74,5 @@ func (r *program) headsStep(w matrix, c, a place) {
 	}
 	stretched, rows := r.m.stretched(h.rope), c.kind
 	p.of = func(c *class, a *kernel.Product) { a.Pos = c.turns(stretched, rows) }
-	r.productStep(p, tiles(headTiles[h.d])...)
+	r.productStep(p, tiles(headTiles[h.d]+w.numbers())...)
 }

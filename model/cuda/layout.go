@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	kernels "github.com/warmserve/warmserve/model/cuda/kernel"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -16,8 +17,9 @@ const align = 256
 // model's number format, everything else in float32.
 type layout struct {
 	net  *nn.Network
-	bf16 bool
-	size int // bytes of the image
+	bf16 bool // activations, and matrices that are not e4m3
+	e4m3 bool // matrices that tensor cores multiply
+	size int  // bytes of the image
 
 	matrices map[*nn.Linear]matrix
 	gates    map[*nn.Gated]matrix
@@ -36,10 +38,12 @@ type store func(image []byte, row int, values []float32)
 
 // matrix is a weight of n rows of k values, without gaps, and its bias.
 type matrix struct {
-	at   int
-	bias int // -1 for none
-	n, k int
-	wide bool // float32 whatever the number format of the model
+	at     int
+	bias   int // -1 for none
+	n, k   int
+	wide   bool // float32 whatever the number format of the model
+	e4m3   bool
+	scales int // of rows of e4m3
 }
 
 // vectors are the weights of a norm or of a score head, float32.
@@ -48,12 +52,12 @@ type vectors struct {
 	b int // -1 for none
 }
 
-// newLayout lays out the weights of a network in float32 or bfloat16.
+// newLayout lays out the weights of a network in float32, bfloat16 or fp8.
 func newLayout(n *nn.Network, d kernel.DType) (*layout, error) {
-	if d != kernel.Float32 && d != kernel.BFloat16 {
-		return nil, fmt.Errorf("cuda: a card computes float32 and bfloat16, not %v", d)
+	if d != kernel.Float32 && d != kernel.BFloat16 && d != kernel.FP8 {
+		return nil, fmt.Errorf("cuda: a card computes float32, bfloat16 and fp8, not %v", d)
 	}
-	l := &layout{net: n, bf16: d == kernel.BFloat16, params: n.Params(),
+	l := &layout{net: n, bf16: d != kernel.Float32, e4m3: d == kernel.FP8, params: n.Params(),
 		matrices: map[*nn.Linear]matrix{}, gates: map[*nn.Gated]matrix{}, norms: map[nn.Norm]vectors{},
 		tables: map[*nn.Embedding]int{}, scores: map[*nn.ScoreHead]vectors{}}
 	l.wideHeads()
@@ -110,13 +114,39 @@ func (l *layout) matrix(m *nn.Linear, wide bool) matrix {
 	if out, ok := l.matrices[m]; ok {
 		return out
 	}
-	out := matrix{n: m.Out(), k: m.In, bias: -1, wide: wide || m.Exact}
-	out.at = l.take(out.n * out.k * l.element(out.wide))
-	if m.Bias {
-		out.bias = l.take(4 * out.n)
-	}
+	out := matrix{n: m.Out(), k: m.In, wide: wide || m.Exact}
+	l.place(m.Bias, out.n%8 == 0, &out)
 	l.matrices[m] = out
 	return out
+}
+
+// place gives matrices of rows of one width places one behind the other, so that one product can be
+// of all. Tensor cores can multiply them when as many results as each gives lie at multiples of
+// eight.
+func (l *layout) place(bias, eights bool, of ...*matrix) {
+	n, e4m3 := 0, l.e4m3 && eights && !of[0].wide
+	for _, m := range of {
+		n += m.n
+	}
+	size, first := of[0].k*l.element(of[0].wide), matrix{bias: -1}
+	if e4m3 {
+		size = kernels.E4M3Width(of[0].k)
+	}
+	first.at = l.take(n * size)
+	if bias {
+		first.bias = l.take(4 * n)
+	}
+	if e4m3 {
+		first.scales = l.take(4 * n)
+	}
+	at := 0
+	for _, m := range of {
+		m.at, m.bias, m.scales, m.e4m3 = first.at+at*size, -1, first.scales+4*at, e4m3
+		if bias {
+			m.bias = first.bias + 4*at
+		}
+		at += m.n
+	}
 }
 
 // together places two linear layers one behind the other, so that one product can be of both.
@@ -124,15 +154,8 @@ func (l *layout) together(a, b *nn.Linear) {
 	if _, ok := l.matrices[a]; ok {
 		return
 	}
-	x := matrix{n: a.Out(), k: a.In, bias: -1}
-	y := matrix{n: b.Out(), k: b.In, bias: -1}
-	e := l.element(false)
-	x.at = l.take((x.n + y.n) * x.k * e)
-	y.at = x.at + x.n*x.k*e
-	if a.Bias {
-		x.bias = l.take(4 * (x.n + y.n))
-		y.bias = x.bias + 4*x.n
-	}
+	x, y := matrix{n: a.Out(), k: a.In}, matrix{n: b.Out(), k: b.In}
+	l.place(a.Bias, x.n%8 == 0 && y.n%8 == 0, &x, &y)
 	l.matrices[a], l.matrices[b] = x, y
 }
 
@@ -154,8 +177,7 @@ func (l *layout) module(m nn.Module, n int) {
 		in := m.Q.In
 		l.turned(m.Q.Transposed, m.Rows(), in, func(image []byte, row int, values []float32) {
 			m.Runs(row, len(values)/in, func(x *nn.Linear, at, i, n int) {
-				to := of(x)
-				l.put(image[to.at:], false, at*in, values[i*in:(i+n)*in])
+				l.put(image, of(x), at, values[i*in:(i+n)*in])
 			})
 		})
 		if m.Q.Bias {
@@ -182,11 +204,9 @@ func (l *layout) module(m nn.Module, n int) {
 	case *nn.BatchNorm:
 		l.batchNorm(m)
 	case *nn.Embedding:
-		at := l.take(m.V * m.C * l.element(false))
-		l.tables[m] = at
-		l.stores = append(l.stores, func(image []byte, row int, values []float32) {
-			l.put(image[at:], false, row*m.C, values)
-		})
+		table := matrix{at: l.take(m.V * m.C * l.element(false)), k: m.C}
+		l.tables[m] = table.at
+		l.stores = append(l.stores, func(image []byte, row int, values []float32) { l.put(image, table, row, values) })
 	case *nn.ScoreHead:
 		v := vectors{w: l.take(4 * m.N * m.C), b: -1}
 		l.stores = append(l.stores, func(image []byte, row int, values []float32) { put32(image[v.w:], row*m.C, values) })
@@ -220,7 +240,7 @@ func (l *layout) linear(m *nn.Linear, n int) {
 	for _, rows := range m.Outs {
 		first := above
 		l.turned(m.Transposed, rows, m.In, func(image []byte, row int, values []float32) {
-			l.put(image[to.at:], to.wide, (first+row)*m.In, values)
+			l.put(image, to, first+row, values)
 		})
 		if kinds == 2 {
 			l.stores = append(l.stores, func(image []byte, row int, values []float32) { put32(image[to.bias:], first+row, values) })
@@ -253,11 +273,8 @@ func gateRow(f, half, r int) int {
 }
 
 func (l *layout) gated(m *nn.Gated, n int) {
-	to := matrix{n: 2 * m.F, k: m.In, bias: -1}
-	to.at = l.take(to.n * to.k * l.element(false))
-	if m.Bias {
-		to.bias = l.take(4 * to.n)
-	}
+	to := matrix{n: 2 * m.F, k: m.In}
+	l.place(m.Bias, m.F%8 == 0, &to)
 	l.gates[m] = to
 	kinds := 1
 	if m.Bias {
@@ -278,7 +295,7 @@ func (l *layout) gated(m *nn.Gated, n int) {
 				if at := gateRow(m.F, half, r); bias {
 					put32(image[to.bias:], at, values[:1])
 				} else {
-					l.put(image[to.at:], false, at*m.In, values[:m.In])
+					l.put(image, to, at, values[:m.In])
 				}
 			}
 		})
@@ -303,9 +320,17 @@ func (l *layout) batchNorm(m *nn.BatchNorm) {
 	})
 }
 
-// put writes values of a matrix from its element at on.
-func (l *layout) put(to []byte, wide bool, at int, values []float32) {
-	if !l.bf16 || wide {
+// put writes rows of a matrix from one on.
+func (l *layout) put(image []byte, m matrix, row int, values []float32) {
+	to, at := image[m.at:], row*m.k
+	switch {
+	case m.e4m3:
+		width := kernels.E4M3Width(m.k)
+		for ; len(values) > 0; row, values = row+1, values[m.k:] {
+			put32(image[m.scales:], row, []float32{kernels.QuantizeE4M3(to[row*width:][:m.k], values[:m.k])})
+		}
+		return
+	case !l.bf16 || m.wide:
 		put32(to, at, values)
 		return
 	}

@@ -22,6 +22,7 @@ type place struct {
 	width int
 	kind  kind
 	wide  bool // float32 whatever the number format of the model
+	e4m3  bool // with a scale in each row; col is 0
 }
 
 // slot is a buffer for the rows of values, one after the other.
@@ -68,16 +69,20 @@ func (l *lowering) take(bytes int) Ptr {
 func (l *lowering) room(width int, k kind, wide bool) place {
 	// Rows begin at multiples of 16 bytes, which wide loads and the copy engine ask for.
 	bytes := (width*l.element(wide) + 15) &^ 15
+	return place{slot: l.slot(bytes, l.m.rows), width: width, kind: k, wide: wide}
+}
+
+// slot is one for rows of so many bytes, with one user.
+func (l *lowering) slot(bytes, rows int) *slot {
 	for _, s := range l.slots {
-		if s.users == 0 && s.bytes == bytes {
+		if s.users == 0 && s.bytes == bytes && s.rows == rows {
 			s.users = 1
-			return place{slot: s, width: width, kind: k, wide: wide}
+			return s
 		}
 	}
-	s := &slot{bytes: bytes, rows: l.m.rows, users: 1}
-	s.at = l.take(bytes * l.m.rows)
+	s := &slot{bytes: bytes, rows: rows, users: 1, at: l.take(bytes * rows)}
 	l.slots = append(l.slots, s)
-	return place{slot: s, width: width, kind: k, wide: wide}
+	return s
 }
 
 // ptr is the address of a place's first value.

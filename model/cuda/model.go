@@ -73,6 +73,9 @@ func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, erro
 	if err != nil {
 		return nil, err
 	}
+	if c := e.dev.Limits().Capability; l.e4m3 && c < leastE4M3 {
+		return nil, fmt.Errorf("fp8 needs a card of generation 8.9 or later, and this is one of %d.%d", c/10, c%10)
+	}
 	if len(image) != l.size {
 		return nil, fmt.Errorf("cuda: an image of %d bytes, %s has %d", len(image), n.Name, l.size)
 	}

@@ -55,7 +55,8 @@ func (r *program) multiplyHeads(op *nn.Op, x place) {
 	if r.last[other.Out] < 0 { // nobody reads it
 		y.slot.users--
 	}
-	w := matrix{at: wq.at, bias: wq.bias, n: wq.n + wkv.n, k: wq.k}
+	w := wq
+	w.n += wkv.n
 	if r.heads != nil {
 		r.headsStep(w, y, x)
 		return
@@ -65,49 +66,49 @@ func (r *program) multiplyHeads(op *nn.Op, x place) {
 
 // product is a step of c = act(a·Wᵀ + bias) + add.
 func (l *lowering) product(w matrix, act nn.Activation, c, a place, add *place, rows part) {
-	p := l.operands(w, c, a, rows)
+	p, numbers := l.operands(w, c, a, rows), w.numbers()
 	p.Act = int32(act)
 	if add != nil {
 		p.add, p.R, p.LDR = *add, l.ptr(*add), l.ld(*add)
 	}
 	switch {
-	case !l.tensor(c, w.n, w.k):
+	case !w.e4m3 && !l.tensor(c, w.n, w.k):
 		name := "product_f32"
 		if l.suffix(c) == "_bf16" {
 			name = "product_bf16_simt"
 		}
 		l.productStep(p, name)
 	case !l.hopper():
-		l.productStep(p, "product_mma")
+		l.productStep(p, "product_mma"+numbers)
 	case add != nil:
-		l.productStep(p, tiles("wgmma_residual_")...)
+		l.productStep(p, tiles("wgmma_residual"+numbers)...)
 	default:
-		l.productStep(p, tiles("wgmma_store_")...)
+		l.productStep(p, tiles("wgmma_store"+numbers)...)
 	}
 }
 
 // gated is a step of the first half of a gated feed-forward layer.
 func (l *lowering) gated(g *nn.Gated, c, a place, rows part) {
 	w := l.m.layout.gates[g]
-	p := l.operands(w, c, a, rows)
+	p, numbers := l.operands(w, c, a, rows), w.numbers()
 	p.Act = int32(g.Act)
 	switch {
-	case !l.tensor(c, w.n/2, w.k):
+	case !w.e4m3 && !l.tensor(c, w.n/2, w.k):
 		name := "gated_f32"
 		if l.suffix(c) == "_bf16" {
 			name = "gated_bf16_simt"
 		}
 		l.productStep(p, name)
 	case !l.hopper():
-		l.productStep(p, "gated_mma")
+		l.productStep(p, "gated_mma"+numbers)
 	default:
-		l.productStep(p, tiles("wgmma_gated_")...)
+		l.productStep(p, tiles("wgmma_gated"+numbers)...)
 	}
 }
 
 // tiles are the kernels of a product by the shape of their tiles, all of which give the same bits.
 func tiles(name string) (out []string) {
-	for _, t := range []string{"256x2", "256x1", "128x1", "p128x1", "64x1"} {
+	for _, t := range []string{"_256x2", "_256x1", "_128x1", "_p128x1", "_64x1"} {
 		if kernel.Table[name+t] != nil {
 			out = append(out, name+t)
 		}
@@ -128,9 +129,17 @@ type operands struct {
 	of        func(c *class, a *kernel.Product) // sets what depends on the batch's class; may be nil
 }
 
+// operands makes e4m3 of the rows first where the weight is that, unless they are.
 func (l *lowering) operands(w matrix, c, a place, rows part) operands {
+	if w.e4m3 && !a.e4m3 {
+		a = l.quantize(a, rows)
+		a.slot.users-- // the product's, and free behind it
+	}
 	p := operands{c: c, a: a, Product: kernel.Product{A: l.ptr(a), W: l.m.weight(w.at), C: l.ptr(c), At: rows.at, From: rows.from,
 		N: int32(w.n), K: int32(w.k), LDA: l.ld(a), LDC: l.ld(c)}}
+	if w.e4m3 {
+		p.K, p.Scales = int32(kernel.E4M3Width(w.k)/2), l.m.weight(w.scales)
+	}
 	if w.bias >= 0 {
 		p.Bias = l.m.weight(w.bias)
 	}

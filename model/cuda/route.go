@@ -60,12 +60,25 @@ func (r *program) route(m *nn.Mixture, y, x, z place) {
 		a.Header = c.header()
 		return launch{k, c.grid(k, c.count(rows)*m.Taken()), kernel.Bytes(a)}, nil
 	})
+	var quantized place // of all experts
+	for e := range m.Experts {
+		if quantized.slot == nil && r.m.layout.gates[m.Experts[e].GateUp].e4m3 {
+			quantized = r.quantize(t.x, part{gather.At, -1})
+		}
+	}
 	for e := range m.Experts {
 		part := part{counts + int32(e), offsets + int32(e)}
 		h := t.h
 		h.width = m.Experts[e].GateUp.F
-		r.gated(m.Experts[e].GateUp, h, t.x, part)
+		x := t.x
+		if r.m.layout.gates[m.Experts[e].GateUp].e4m3 {
+			x = quantized
+		}
+		r.gated(m.Experts[e].GateUp, h, x, part)
 		r.product(r.m.layout.matrices[m.Experts[e].Down], nn.None, t.y, h, nil, part)
+	}
+	if quantized.slot != nil {
+		quantized.slot.users--
 	}
 	sum := kernel.Combine{Y: r.ptr(y), Z: r.ptr(z), X: r.ptr(t.y), Place: t.place, Weight: t.weight, At: y.header(), N: int32(y.width),
 		Taken: int32(m.Taken()), LDY: r.ld(y), LDZ: r.ld(z), LDX: r.ld(t.y)}

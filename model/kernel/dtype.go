@@ -14,6 +14,7 @@ const (
 	Float32  DType = iota
 	BFloat16       // weights and activations rounded to bfloat16 (nearest even)
 	Int8           // weights per output channel, activations per row, both symmetric
+	FP8            // e4m3, scaled as Int8; no kernel of this package: cards alone multiply it
 )
 
 // String returns the name used on the command line.
@@ -25,18 +26,20 @@ func (d DType) String() string {
 		return "bfloat16"
 	case Int8:
 		return "int8"
+	case FP8:
+		return "fp8"
 	}
 	return fmt.Sprintf("DType(%d)", uint8(d))
 }
 
 // ParseDType reads the name of a number format.
 func ParseDType(s string) (DType, error) {
-	for _, d := range []DType{Float32, BFloat16, Int8} {
+	for _, d := range []DType{Float32, BFloat16, Int8, FP8} {
 		if s == d.String() {
 			return d, nil
 		}
 	}
-	return 0, fmt.Errorf("kernel: unknown dtype %q, want float32, bfloat16 or int8", s)
+	return 0, fmt.Errorf("kernel: unknown dtype %q, want float32, bfloat16, int8 or fp8", s)
 }
 
 // steps returns how many four-byte steps a row of k values takes.

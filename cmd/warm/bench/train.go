@@ -71,8 +71,10 @@ type stepParts struct {
 
 // Run measures. A [UsageError] says what cannot be measured.
 func (b *Train) Run() (*TrainReport, error) {
-	if slices.Contains(b.DTypes, kernel.Int8.String()) {
-		return nil, usagef("--dtype: int8 is not for training, want float32 or bfloat16")
+	for _, d := range []kernel.DType{kernel.Int8, kernel.FP8} {
+		if slices.Contains(b.DTypes, d.String()) {
+			return nil, usagef("--dtype: %v is not for training, want float32 or bfloat16", d)
+		}
 	}
 	cfg, dtypes, restore, err := machine{b.Random, b.DTypes, b.Level}.prepare(
 		count{"batch", b.Prompts}, count{"length", b.Length}, count{"threads", b.Threads},

@@ -61,7 +61,7 @@ func (e *Engine) Score(m model.Model, dst []float32, seqs []model.Sequence) erro
 }
 
 // DTypes implements [model.Engine].
-func (e *Engine) DTypes() []kernel.DType { return []kernel.DType{kernel.BFloat16, kernel.Float32} }
+func (e *Engine) DTypes() []kernel.DType { return cuda.DTypes(e.Limits().Capability) }
 
 // Workers implements [model.Engine].
 func (e *Engine) Workers() int { return 1 }

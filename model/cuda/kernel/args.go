@@ -36,7 +36,7 @@ type Score struct {
 // Product are the parameters of C[M,N] = epilogue(A[M,K]·W[N,K]ᵀ): the float32 sum and
 // Bias, then Act, rounded, plus R, rounded. The rows of W and values of Bias of a gated
 // product are eight of the gate, eight of the up projection, and so on; the last group of
-// each has what is left.
+// each has what is left. Products of e4m3 count pairs of values in K, LDA and their maps.
 type Product struct {
 	A, W, C, R Ptr // R: what is added, which may be C; 0 for nothing
 	Bias       Ptr // float32, N values; 0 for none
@@ -55,6 +55,7 @@ type Product struct {
 	KHeads       int32
 	Eps          float32
 	_            int32
+	Scales       Ptr // float32 by column, of products of e4m3
 }
 
 // Task is a run of up to [TaskQueries] queries of one sequence, one behind the other.
@@ -121,9 +122,18 @@ type Combine struct {
 	LDY, LDZ, LDX int32
 }
 
+// Quantize are the parameters of what makes e4m3 of rows, as products of that read them.
+type Quantize struct {
+	Y, X     Ptr
+	Header   Ptr
+	At, From int32 // header[At] rows; the first of Y and X is header[From], 0 when From < 0
+	N, K     int32 // values of a row, and bytes of one: [E4M3Width], with zeros behind N
+	LDY, LDX int32 // bytes and values between rows
+}
+
 // Args is one of the parameter structs.
 type Args interface {
-	Rows | Score | Product | Attend | Route | Combine
+	Rows | Score | Product | Attend | Route | Combine | Quantize
 }
 
 // Bytes returns the bytes of a kernel's parameters as the device reads them.

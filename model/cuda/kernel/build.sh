@@ -21,6 +21,11 @@ ptx mixture sm_80 71 mixture
 # The same from Hopper on, where they may start before the kernel ahead of them has ended.
 ptx rows sm_90 78 rows_90
 
+# e4m3, which cards have from Ada on.
+ptx quantize sm_89 81 quantize
+ptx quantize sm_90 78 quantize_90
+ptx product80 sm_89 84 product_mma_e4m3 -DE4M3
+
 # mma.sync and cp.async: Ampere and later. Hopper's own instructions: sm_90a alone. Each
 # epilogue of its products is a module and each size of its heads, so that a model compiles
 # those that it needs.
@@ -31,6 +36,11 @@ ptx product90 sm_90a 83 wgmma_residual -DEPILOGUE=1
 ptx product90 sm_90a 83 wgmma_gated -DEPILOGUE=2
 ptx product90 sm_90a 83 wgmma_heads -DEPILOGUE=3
 ptx product90 sm_90a 83 wgmma_heads64 -DEPILOGUE=3 -DHEAD=64
+ptx product90 sm_90a 83 wgmma_store_e4m3 -DE4M3 -DEPILOGUE=0
+ptx product90 sm_90a 83 wgmma_residual_e4m3 -DE4M3 -DEPILOGUE=1
+ptx product90 sm_90a 83 wgmma_gated_e4m3 -DE4M3 -DEPILOGUE=2
+ptx product90 sm_90a 83 wgmma_heads_e4m3 -DE4M3 -DEPILOGUE=3
+ptx product90 sm_90a 83 wgmma_heads64_e4m3 -DE4M3 -DEPILOGUE=3 -DHEAD=64
 for d in 64 96 128 256; do
 	ptx attend90 sm_90a 83 attend_wgmma_$d -DHEAD=$d
 done

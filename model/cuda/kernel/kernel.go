@@ -25,10 +25,10 @@ type Kernel struct {
 }
 
 // Table holds every kernel by its name.
-var Table = table(rows, widening, products, attention, mixtures, tensorProducts, tensorAttention)
+var Table = table(rows, widening, quantizing, products, attention, mixtures, tensorProducts, e4m3Products, tensorAttention)
 
 // hopper holds the kernels that are others from Hopper on, where all of rows follow.
-var hopper = table(following(rows), following(widening))
+var hopper = table(following(rows), following(widening), following(quantizing))
 
 // following returns kernels of the module of Hopper.
 func following(of []Kernel) []Kernel {
@@ -78,6 +78,9 @@ var rows = both(Kernel{Module: "rows", Threads: 128, Blocks: 8}, "lookup", "scal
 
 // widening copies rows of bfloat16 as float32, which score heads with layers of their own read.
 var widening = []Kernel{{Name: "widen_f32", Module: "rows", Threads: 128, Blocks: 7}}
+
+// quantizing makes e4m3 of rows, of [Quantize], for cards from 8.9 on.
+var quantizing = []Kernel{{Name: "quantize_bf16", Module: "quantize", Threads: 128, Blocks: 7}}
 
 // products are those of [Product] without tensor cores: any shape, on any card.
 var products = []Kernel{

@@ -20,7 +20,7 @@ import (
 var structs = map[string]reflect.Type{
 	"Rows": reflect.TypeFor[kernel.Rows](), "Score": reflect.TypeFor[kernel.Score](), "Product": reflect.TypeFor[kernel.Product](),
 	"Task": reflect.TypeFor[kernel.Task](), "Attend": reflect.TypeFor[kernel.Attend](), "Route": reflect.TypeFor[kernel.Route](),
-	"Combine": reflect.TypeFor[kernel.Combine](),
+	"Combine": reflect.TypeFor[kernel.Combine](), "Quantize": reflect.TypeFor[kernel.Quantize](),
 }
 
 // argsOf returns the name of a kernel's parameters.
@@ -36,6 +36,8 @@ func argsOf(k *kernel.Kernel) string {
 		return "Route"
 	case strings.HasPrefix(k.Name, "combine_"):
 		return "Combine"
+	case strings.HasPrefix(k.Name, "quantize_"):
+		return "Quantize"
 	}
 	return "Product"
 }

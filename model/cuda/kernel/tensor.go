@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // tensorProducts are the kernels of [Product] on tensor cores, bfloat16, N and K
@@ -11,6 +12,24 @@ var tensorProducts = slices.Concat([]Kernel{
 	{Name: "product_mma", Module: "product_mma", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
 	{Name: "gated_mma", Module: "product_mma", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
 }, wgmma("store"), wgmma("residual"), wgmma("gated"), wgmma("heads"), wgmma("heads64"))
+
+// e4m3Products are the same of e4m3, for cards from 8.9 on: N is a multiple of 8.
+var e4m3Products = slices.Concat([]Kernel{
+	{Name: "product_mma_e4m3", Module: "product_mma_e4m3", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
+	{Name: "gated_mma_e4m3", Module: "product_mma_e4m3", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
+}, e4m3("store"), e4m3("residual"), e4m3("gated"), e4m3("heads"), e4m3("heads64"))
+
+// e4m3 returns those products of e4m3 that there are of an epilogue: others have no registers left.
+func e4m3(epilogue string) (out []Kernel) {
+	for _, k := range wgmma(epilogue) {
+		if tile, ok := strings.CutPrefix(k.Name, k.Module); ok && (tile == "_128x1" || tile == "_64x1") {
+			k.Module += "_e4m3"
+			k.Name = k.Module + tile
+			out = append(out, k)
+		}
+	}
+	return out
+}
 
 // wgmma returns the products with an epilogue. Those of heads normalise and turn whole
 // heads of 128 or 64 values, of which N is a multiple.

@@ -182,6 +182,13 @@ func (in *inst) cvt() {
 		in.unknown("saturation is not")
 	}
 	relu := has("relu")
+	if to == "e4m3x2" {
+		if from != "f32" || relu || !has("rn") || !has("satfinite") {
+			in.unknown("this conversion is not")
+		}
+		in.binary(func(hi, lo uint64) uint64 { return uint64(toE4M3(f32(hi)))<<8 | uint64(toE4M3(f32(lo))) })
+		return
+	}
 	if strings.HasSuffix(to, "x2") {
 		pack := map[string]func(float32) uint64{"bf16x2": toBfloat, "f16x2": toHalf}[to]
 		if pack == nil || from != "f32" || relu {

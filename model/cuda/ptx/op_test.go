@@ -153,6 +153,8 @@ func TestInstructionsGiveWhatTheISASays(t *testing.T) {
 		{"sqrt.rn.f32 %r, %a;", fb(4), 0, 0, result{r: uint32(fb(2))}},
 		{"tanh.approx.f32 %r, %a;", fb(inf), 0, 0, result{r: uint32(fb(1))}},
 		{"cvt.rn.bf16x2.f32 %r, %a, %b;", fb(1), fb(2), 0, result{r: 0x3f804000}},
+		{"cvt.rn.satfinite.e4m3x2.f32 %h0, %a, %b; cvt.u32.u16 %r, %h0;", fb(-1), fb(500), 0, result{r: 0xb87e}},
+		{"cvt.rn.satfinite.e4m3x2.f32 %h0, %a, %b; cvt.u32.u16 %r, %h0;", fb(float32(math.NaN())), fb(1.0 / 1024), 0, result{r: 0x7f00}},
 		{"cvt.rn.bf16.f32 %h0, %a; cvt.u32.u16 %r, %h0;", fb(1.00390625), 0, 0, result{r: 0x3f80}},
 		{"cvt.u16.u32 %h0, %a; cvt.f32.f16 %r, %h0;", 0x3c00, 0, 0, result{r: uint32(fb(1))}},
 		{"cvt.rn.f16.f32 %h0, %a; cvt.u32.u16 %r, %h0;", fb(65519), 0, 0, result{r: 0x7bff}},

@@ -26,6 +26,10 @@ var trials = map[string]trial{
 	"wgmma_residual_p128x1":               product("wgmma_residual_p128x1", -1, 300, 136, 264, 1),
 	"wgmma_gated_128x1":                   product("wgmma_gated_128x1", -1, 140, 272, 72, 1),
 	"wgmma_heads_128x1":                   product("wgmma_heads_128x1", -1, 140, 384, 72, 2),
+	"wgmma_store_e4m3_128x1":              eighth("wgmma_store_e4m3_128x1", 70, 136, 500, 1),
+	"wgmma_residual_e4m3_64x1":            eighth("wgmma_residual_e4m3_64x1", 70, 72, 140, 2),
+	"product_mma_e4m3":                    eighth("product_mma_e4m3", 140, 72, 300, 2),
+	"quantize_bf16":                       quantized(6, 400, 2),
 	"product_mma":                         product("product_mma", -1, 140, 136, 200, 2),
 	"product_bf16_simt":                   product("product_bf16_simt", -1, 70, 72, 40, 2),
 	"product_f32":                         single(70, 77, 37, 2),
@@ -176,7 +180,9 @@ func (p plant) bugs(t *testing.T) []string {
 
 // TestPlantedBugsAreFound puts bugs into kernels and runs them with few seeds. The first
 // that finds fault is enough.
-func TestPlantedBugsAreFound(t *testing.T) {
+func TestPlantedBugsAreFound(t *testing.T) { find(t, plants) }
+
+func find(t *testing.T, plants []plant) {
 	const seeds = 3
 	tried := 0
 	for _, p := range plants {

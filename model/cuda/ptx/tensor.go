@@ -1,14 +1,13 @@
 package ptx
 
 import (
-	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// tile is a warp's 16 rows of A, 16 columns of K.
-type tile [16][16]float32
+// tile is a warp's 16 rows of A, as many columns of K as the format has.
+type tile [16][32]float32
 
 // wgmma decodes the products of warpgroups. Each warp makes its own 16 rows, as
 // late as the wait for it allows.
@@ -40,8 +39,9 @@ func (in *inst) wgmma() {
 
 // wgmmaShape is what an mma_async says of itself.
 type wgmmaShape struct {
-	in    *inst
-	n     int
+	in *inst
+	*format
+	width int // columns
 	acc   []operand
 	a     []operand // registers of A, or nothing
 	da    src64     // descriptor of A
@@ -53,15 +53,25 @@ type wgmmaShape struct {
 func (in *inst) product64() {
 	a := in.args
 	s := &wgmmaShape{in: in, acc: a[0].list}
+	s.format = formats[in.op[len(in.op)-1]]
+	if s.format == nil || !strings.HasSuffix(in.full, ".f32."+s.name+"."+s.name) {
+		in.unknown("its type is not")
+	}
 	for _, o := range in.op {
 		if rest, ok := strings.CutPrefix(o, "m64n"); ok {
-			s.n, _ = strconv.Atoi(strings.TrimSuffix(rest, "k16"))
+			s.width, _ = strconv.Atoi(strings.TrimSuffix(rest, "k"+strconv.Itoa(s.k())))
 		}
 	}
-	if s.n == 0 || s.n%8 != 0 || len(s.acc) != s.n/2 || !strings.HasSuffix(in.full, ".f32.bf16.bf16") {
-		in.unknown("its shape or type is not")
+	if s.width == 0 || s.width%8 != 0 || len(s.acc) != s.width/2 {
+		in.unknown("its shape is not")
 	}
 	imm := a[4:]
+	if s.name != "bf16" { // K is contiguous, which nothing says
+		if a[1].kind == kVec {
+			in.unknown("an A in registers is not")
+		}
+		imm = append(slices.Clone(imm), operand{}, operand{})
+	}
 	if a[1].kind == kVec {
 		s.a = a[1].list
 		for _, o := range s.a {
@@ -158,14 +168,14 @@ func (s *wgmmaShape) touch(w *warp, da, db uint64) {
 	}
 	d := w.descriptor(db)
 	if !s.trans {
-		for c := range s.n {
+		for c := range s.width {
 			chunk(d.row(c))
 			chunk(d.row(c) + 16)
 		}
 		return
 	}
 	for k := range 16 {
-		for c := 0; c < s.n; c += 8 {
+		for c := 0; c < s.width; c += 8 {
 			chunk(d.at + c/64*d.lead + k/8*d.stride + k%8*128 + c%64*2)
 		}
 	}
@@ -176,35 +186,36 @@ func (s *wgmmaShape) make(w *warp, da, db uint64, add bool) {
 	smem := w.block.smem
 	var x tile
 	if s.a != nil {
-		x.fromRegisters(w, s.a)
+		x.fromRegisters(w, s.format, s.a)
 	} else {
 		d := w.descriptor(da)
 		for r := range 16 {
-			row(smem, d.row(w.id%4*16+r), x[r][:])
+			s.row(smem, d.row(w.id%4*16+r), x[r][:s.k()])
 		}
 	}
-	y := w.block.cluster.m.scratch(16 * s.n) // [K][N]
+	y := w.block.cluster.m.scratch(s.k() * s.width) // [K][N]
 	d := w.descriptor(db)
 	if s.trans {
 		for k := range 16 {
-			for c := 0; c < s.n; c += 8 {
+			for c := 0; c < s.width; c += 8 {
 				at := swizzle(uint64(d.at + c/64*d.lead + k/8*d.stride + k%8*128 + c%64*2))
-				widen(smem[at:at+16], y[k*s.n+c:][:8])
+				s.widen(smem[at:at+16], y[k*s.width+c:][:8])
 			}
 		}
 	} else {
-		var line [16]float32
-		for c := range s.n {
-			row(smem, d.row(c), line[:])
+		var room [32]float32
+		line := room[:s.k()]
+		for c := range s.width {
+			s.row(smem, d.row(c), line)
 			for k, v := range line {
-				y[k*s.n+c] = v
+				y[k*s.width+c] = v
 			}
 		}
 	}
 	var sums [16][256]float32
-	plain := finite(y, s.n)
+	plain := finite(y, s.width)
 	for r := range 16 {
-		products(sums[r][:s.n], x[r][:], y, plain)
+		products(sums[r][:s.width], x[r][:s.k()], y, plain)
 	}
 	for i, o := range s.acc {
 		d := &w.r32[o.reg.index]
@@ -224,7 +235,7 @@ func (s *wgmmaShape) make(w *warp, da, db uint64, add bool) {
 
 // products sets sums to the product of a row and a matrix [K][N]. A zero of the
 // row costs nothing where a row of the matrix is plain.
-func products(sums, x, y []float32, plain [16]bool) {
+func products(sums, x, y []float32, plain []bool) {
 	n := len(sums)
 	clear(sums)
 	for k, v := range x {
@@ -237,8 +248,9 @@ func products(sums, x, y []float32, plain [16]bool) {
 	}
 }
 
-// finite tells of each of 16 rows whether all its n numbers are finite.
-func finite(y []float32, n int) (out [16]bool) {
+// finite tells of each row whether all its n numbers are finite.
+func finite(y []float32, n int) []bool {
+	out := make([]bool, len(y)/n)
 	for k := range out {
 		s := float32(0)
 		for _, v := range y[k*n:][:n] {
@@ -249,18 +261,11 @@ func finite(y []float32, n int) (out [16]bool) {
 	return out
 }
 
-// row reads 16 numbers of K, two chunks of a swizzled row.
-func row(smem []byte, at int, to []float32) {
+// row reads the numbers of K, two chunks of a swizzled row.
+func (f *format) row(smem []byte, at int, to []float32) {
 	a, b := swizzle(uint64(at)), swizzle(uint64(at)+16)
-	widen(smem[a:a+16], to[:8])
-	widen(smem[b:b+16], to[8:])
-}
-
-func widen(b []byte, to []float32) {
-	_ = b[15]
-	for i := range to {
-		to[i] = bfloat(binary.LittleEndian.Uint16(b[2*i:]))
-	}
+	f.widen(smem[a:a+16], to[:f.n])
+	f.widen(smem[b:b+16], to[f.n:])
 }
 
 // scratch is room for numbers that nobody keeps.
@@ -271,21 +276,29 @@ func (m *Machine) scratch(n int) []float32 {
 	return m.room[:n]
 }
 
-// fromRegisters reads A as mma and wgmma hold it.
-func (x *tile) fromRegisters(w *warp, list []operand) {
+// fromRegisters reads A as mma and wgmma hold it: four bytes in each lane.
+func (x *tile) fromRegisters(w *warp, f *format, list []operand) {
 	for i, o := range list {
-		r := &w.r32[o.reg.index]
-		for l, v := range r {
-			e := &x[l/4+i%2*8]
-			c := l%4*2 + i/2*8
-			e[c], e[c+1] = bfloat(uint16(v)), bfloat(uint16(v>>16))
-		}
+		x.fromRegister(w, f, o, i%2*8, i/2)
 	}
 }
 
-// mma decodes mma.sync of 16 x 8 x 16.
+// fromRegister reads eight rows, from one on, of one half of K.
+func (x *tile) fromRegister(w *warp, f *format, o operand, row, half int) {
+	var four [16]byte
+	for l, v := range &w.r32[o.reg.index] {
+		put(four[:], 4, uint64(v))
+		f.widen(four[:], x[row+l/4][half*f.n+l%4*f.n/4:][:f.n/4])
+	}
+}
+
+// mma decodes mma.sync of 16 x 8 x 16 bfloat16 and of 16 x 8 x 32 e4m3.
 func (in *inst) mma() {
-	if in.full != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" {
+	f := map[string]*format{
+		"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32": formats["bf16"],
+		"mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32": formats["e4m3"],
+	}[in.full]
+	if f == nil {
 		in.unknown("its shape or type is not")
 	}
 	d, a, b, c := in.args[0].list, in.args[1].list, in.args[2].list, in.args[3].list
@@ -301,18 +314,22 @@ func (in *inst) mma() {
 	}
 	in.control = collective(func(w *warp) {
 		var x tile
-		x.fromRegisters(w, a)
-		var y [16 * 8]float32
+		x.fromRegisters(w, f, a)
+		var of tile // rows are columns
 		for i, o := range b {
-			for l, v := range &w.r32[o.reg.index] {
-				k := l%4*2 + i*8
-				y[k*8+l/4], y[(k+1)*8+l/4] = bfloat(uint16(v)), bfloat(uint16(v>>16))
+			of.fromRegister(w, f, o, 0, i)
+		}
+		var room [32 * 8]float32
+		y := room[:8*f.k()]
+		for c := range 8 {
+			for k, v := range of[c][:f.k()] {
+				y[k*8+c] = v
 			}
 		}
 		var sums [16][8]float32
-		plain := finite(y[:], 8)
+		plain := finite(y, 8)
 		for r := range 16 {
-			products(sums[r][:], x[r][:], y[:], plain)
+			products(sums[r][:], x[r][:f.k()], y, plain)
 		}
 		var old [4]row32
 		for i := range 4 {

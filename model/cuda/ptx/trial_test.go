@@ -314,4 +314,7 @@ func normed(m, n, grid int) trial {
 var (
 	ldaAt = unsafe.Offsetof(kernel.Product{}.LDA)
 	ldcAt = unsafe.Offsetof(kernel.Product{}.LDC)
+
+	biasAt   = unsafe.Offsetof(kernel.Product{}.Bias)
+	scalesAt = unsafe.Offsetof(kernel.Product{}.Scales)
 )

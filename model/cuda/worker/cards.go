@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/cuda"
 	"github.com/warmserve/warmserve/model/kernel"
 )
 
@@ -330,8 +331,16 @@ func (c *Cards) Device() string {
 	return c.name + " " + c.cards[0].hello.Name
 }
 
-// DTypes implements [model.Engine].
-func (c *Cards) DTypes() []kernel.DType { return []kernel.DType{kernel.BFloat16, kernel.Float32} }
+// DTypes implements [model.Engine]: what all cards compute in.
+func (c *Cards) DTypes() []kernel.DType {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	least := c.cards[0].hello.Capability
+	for _, k := range c.cards {
+		least = min(least, k.hello.Capability)
+	}
+	return cuda.DTypes(least)
+}
 
 // Workers implements [model.Engine]: the goroutines that pack weights.
 func (c *Cards) Workers() int { return runtime.GOMAXPROCS(0) }

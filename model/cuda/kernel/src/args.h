@@ -34,6 +34,7 @@ struct Product {
   int qheads, kheads;
   float eps;
   int pad;
+  const float *scales;
 };
 struct Task { int row, n, at, prefix, shared, own, keys, pad; };
 struct Attend {
@@ -64,4 +65,10 @@ struct Combine {
   const float *weight;
   const int *header;
   int at, n, taken, ldy, ldz, ldx;
+};
+struct Quantize {
+  void *y;
+  const void *x;
+  const int *header;
+  int at, from, n, k, ldy, ldx;
 };

@@ -50,6 +50,22 @@ template <int N> DEV void gate(float (&d)[N], int act) {
 }
 #undef EACH
 
+// ---- products of e4m3: a row of A ends with its scale. Widths and distances of rows count
+// pairs of values, so that they are those of as many bfloat16.
+
+DEV float scale_of_row(const Product &p, int row) {
+  float r;
+  asm volatile("ld.global.f32 %0, [%1];" : "=f"(r) : "l"((const u16 *)p.a + (u64)row * p.lda + p.k));
+  return r;
+}
+template <int N> DEV void scale(float (&d)[N], const float (&rows)[2], const Product &p, int col, int q) {
+  UNROLL for (int j = 0; j < N / 4; j++) {
+    float s[2] = {0, 0};
+    if (col + 8 * j < p.n) load2(s, p.scales + col + 8 * j + 2 * q);
+    UNROLL for (int i = 0; i < 4; i++) d[4 * j + i] *= s[i & 1] * rows[i >> 1];
+  }
+}
+
 // Adds to each of n columns, from column col of the matrix on, a value of its own.
 template <int N> DEV void add_bias(float (&d)[N], const float *bias, int col, int n, int q) {
   if (!bias) return;

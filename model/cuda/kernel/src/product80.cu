@@ -1,5 +1,8 @@
 // C[M,N] = epilogue(A[M,K]·W[N,K]ᵀ) for cards from Ampere on: mma.sync fed by cp.async.
 // Four warps have 32 rows and all 128 columns of a tile each. The order of K is fixed.
+//
+// With E4M3 values are of that, from Ada on: two stand for each bfloat16. Tensor cores keep
+// fewer bits of its sums than float32 has, so those of 64 values are added up in registers.
 #include "epilogue.h"
 
 // Stages hold 128 rows of A and as many of W, 64 bytes of each: four chunks of 16, which
@@ -57,6 +60,24 @@ template <bool GATED> DEV void product(const Product &p) {
       if (k + ST - 1 < ks) load(k + ST - 1);
       copies_commit();
       const u32 s = base + k % ST * STAGE;
+#ifdef E4M3
+      u32 a[2][2][4];
+      UNROLL for (int i = 0; i < 4; i++)
+        matrix_load(a[i >> 1][i & 1], s + chunk_at(warp * 32 + (i & 1) * 16 + (lane & 15), (i & 2) + (lane >> 4)));
+      UNROLL for (int j = 0; j < 8; j++) {
+        const int row = j * 16 + (lane & 7) + (lane >> 4 << 3);
+        u32 b[2][4];
+        UNROLL for (int kk = 0; kk < 2; kk++) matrix_load(b[kk], s + STAGE / 2 + chunk_at(row, 2 * kk + (lane >> 3 & 1)));
+        UNROLL for (int i = 0; i < 2; i++) {
+          float part[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+          UNROLL for (int kk = 0; kk < 2; kk++) {
+            mma_e4m3(part, a[kk][i], b[kk][0], b[kk][1]);
+            mma_e4m3(part + 4, a[kk][i], b[kk][2], b[kk][3]);
+          }
+          UNROLL for (int e = 0; e < 8; e++) d[i][8 * j + e] += part[e];
+        }
+      }
+#else
       UNROLL for (int kk = 0; kk < 2; kk++) {
         u32 a[2][4], b[8][4];
         UNROLL for (int i = 0; i < 2; i++)
@@ -72,10 +93,16 @@ template <bool GATED> DEV void product(const Product &p) {
           }
         }
       }
+#endif
     }
     sync(); // the stages are read
     UNROLL for (int i = 0; i < 2; i++) {
       const int row = y + warp * 32 + i * 16 + (lane >> 2);
+#ifdef E4M3
+      float scales[2];
+      UNROLL for (int h = 0; h < 2; h++) scales[h] = scale_of_row(p, from + (row + 8 * h < m ? row + 8 * h : m - 1));
+      scale(d[i], scales, p, x, q);
+#endif
       add_bias(d[i], p.bias, x, p.n, q);
       if constexpr (GATED) gate(d[i], p.act);
       else activate(d[i], p.act);
@@ -90,5 +117,10 @@ template <bool GATED> DEV void product(const Product &p) {
   }
 }
 
+#ifdef E4M3
+KERNEL BOUNDS(128, 2) void product_mma_e4m3(Product p) { product<false>(p); }
+KERNEL BOUNDS(128, 2) void gated_mma_e4m3(Product p) { product<true>(p); }
+#else
 KERNEL BOUNDS(128, 2) void product_mma(Product p) { product<false>(p); }
 KERNEL BOUNDS(128, 2) void gated_mma(Product p) { product<true>(p); }
+#endif

@@ -5,11 +5,20 @@
 //
 // Rows behind M up to the end of a tile become zeros, except where the matrix starts at a
 // row of its own (From): there others' rows follow.
+//
+// With E4M3 values are of that: two stand for each bfloat16. Tensor cores keep fewer bits of
+// its sums than float32 has, so those of a stage's 128 values are added up in registers, for
+// which tiles of 256 columns leave none.
 #include "epilogue.h"
 
 enum { STORE, RESIDUAL, GATED, HEADS };
 #ifndef HEAD
 #define HEAD 128 // columns of a head
+#endif
+#ifdef E4M3
+static constexpr bool EIGHT = true;
+#else
+static constexpr bool EIGHT = false;
 #endif
 #define METHOD __attribute__((device)) __attribute__((always_inline)) inline
 
@@ -176,7 +185,10 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
     int s = 0;
     u32 phase = 0, tphase = 0, cphase = EPI == RESIDUAL ? 0 : 1;
     if (PP && w) s = ks % ST, phase = ks / ST & 1;
-    float d[R][BN / 2];
+    float d[R][BN / 2], part[EIGHT ? BN / 2 : 32]; // of e4m3 the sums of a stage
+    if constexpr (EIGHT) {
+      UNROLL for (int i = 0; i < BN / 2; i++) part[i] = 0;
+    }
     for (int tile = first + (PP ? w * step : 0); tile < tiles; tile += PP ? 2 * step : step) {
       int x, y, last = -1;
       place(tile, x, y);
@@ -201,11 +213,27 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
           turns_of<HEAD>(turns[1], p, pos[0][1], q);
         }
       }
+      float scales[2];
+      if constexpr (EIGHT) {
+        UNROLL for (int h = 0; h < 2; h++) scales[h] = scale_of_row(p, from + (row0 + 8 * h < m ? row0 + 8 * h : m - 1));
+      }
       for (int k = 0; k < ks; k++) {
         barrier_wait(full + 8 * s, phase);
         if (PP && k == ks - 1 && lane == 0) barrier_arrive(turn + 8 * (w ^ 1));
         const u64 a = along_k(base + s * STAGE + HIGH * 128 * w), b = along_k(base + s * STAGE + ABYTES);
         wgmma_fence();
+        if constexpr (EIGHT) {
+          UNROLL for (int i = 0; i < 8; i += 2) wgmma_e4m3(part, a + i, b + i, i > 0);
+          wgmma_commit();
+          wgmma_wait<0>();
+          release<CL>(empty + 8 * s, lane);
+          UNROLL for (int i = 0; i < BN / 2; i++) {
+            asm volatile("" : "+f"(part[i])); // not before the wait
+            d[0][i] += part[i];
+          }
+          if (++s == ST) s = 0, phase ^= 1;
+          continue;
+        }
         UNROLL for (int i = 0; i < 8; i += 2) {
           UNROLL for (int r = 0; r < R; r++) wgmma(d[r], a + r * (8192 >> 4) + i, b + i, 1);
         }
@@ -215,8 +243,10 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
         last = s;
         if (++s == ST) s = 0, phase ^= 1;
       }
-      wgmma_wait<0>();
-      release<CL>(empty + 8 * last, lane);
+      if constexpr (!EIGHT) {
+        wgmma_wait<0>();
+        release<CL>(empty + 8 * last, lane);
+      }
       if (PP) { // the other's stages
         s += ks;
         phase ^= s / ST & 1;
@@ -225,6 +255,7 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
       if (EPI == RESIDUAL) barrier_wait(clear + 8 * w, cphase), cphase ^= 1;
       UNROLL for (int r = 0; r < R; r++) {
         const int row = row0 + 64 * r;
+        if constexpr (EIGHT) scale(d[r], scales, p, x, q);
         add_bias(d[r], p.bias, x, p.n, q);
         if constexpr (EPI == STORE) activate(d[r], p.act);
         if constexpr (EPI == GATED) gate(d[r], p.act);
@@ -263,6 +294,12 @@ template <int BN, int ST, int CL, int EPI, bool PP> DEV void product(const Produ
   Multiply<BN, ST, CL, EPI, PP>(p, (shared_address(raw) + 1023) & ~1023u, CL > 1 ? cluster_rank() : 0).run();
 }
 
+#ifdef E4M3
+#define KERNELS(NAME, EPI, ST256, STP) \
+  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_e4m3_128x1(Product p) { product<128, 6, 1, EPI, false>(p); }
+#define KERNEL64(NAME, EPI) \
+  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_e4m3_64x1(Product p) { product<64, 8, 1, EPI, false>(p); }
+#else
 #define KERNELS(NAME, EPI, ST256, STP)                                                                   \
   KERNEL BOUNDS(384, 1) void wgmma_##NAME##_256x1(Product p) { product<256, ST256, 1, EPI, false>(p); } \
   KERNEL BOUNDS(384, 1) void wgmma_##NAME##_256x2(Product p) { product<256, ST256, 2, EPI, false>(p); } \
@@ -270,6 +307,7 @@ template <int BN, int ST, int CL, int EPI, bool PP> DEV void product(const Produ
   KERNEL BOUNDS(384, 1) void wgmma_##NAME##_p128x1(Product p) { product<128, STP, 1, EPI, true>(p); }
 #define KERNEL64(NAME, EPI) \
   KERNEL BOUNDS(384, 1) void wgmma_##NAME##_64x1(Product p) { product<64, 8, 1, EPI, false>(p); }
+#endif
 
 // A module for each epilogue: a model compiles those that it needs.
 #if EPILOGUE == 0

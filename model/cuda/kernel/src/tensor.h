@@ -164,6 +164,15 @@ DEV void wgmma(float (&d)[48], const u32 *a, u64 b) { WGMMA_REGISTERS(96, OUT48,
 DEV void wgmma(float (&d)[64], const u32 *a, u64 b) { WGMMA_REGISTERS(128, OUT64, D64(0), 64, 65, 66, 67, 68); }
 DEV void wgmma(float (&d)[32], const u32 *a, u64 b) { WGMMA_REGISTERS(64, OUT32, D32(0), 32, 33, 34, 35, 36); }
 
+// d[64xN] = a·bᵀ (+ d) of e4m3, both in shared memory, K contiguous: 32 of it, which are as many
+// bytes as 16 of bfloat16.
+#define WGMMA_E4M3(N, OUT, D, A, B, P)                                                       \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %" #P ", 0; "                                 \
+               "wgmma.mma_async.sync.aligned.m64n" #N "k32.f32.e4m3.e4m3 {" OUT "}, "         \
+               "%" #A ", %" #B ", p, 1, 1; }" : D : "l"(a), "l"(b), "r"(add))
+DEV void wgmma_e4m3(float (&d)[64], u64 a, u64 b, int add) { WGMMA_E4M3(128, OUT64, D64(0), 64, 65, 66); }
+DEV void wgmma_e4m3(float (&d)[32], u64 a, u64 b, int add) { WGMMA_E4M3(64, OUT32, D32(0), 32, 33, 34); }
+
 // ---- matrices of 8x8 and mma.sync
 
 DEV void matrix_store(u32 a, u32 x, u32 y, u32 z, u32 w) {
@@ -181,6 +190,11 @@ DEV void matrix_load_transposed(u32 (&r)[4], u32 a) {
 // d[16x8] += a[16x16]·b[16x8]
 DEV void mma(float *d, const u32 *a, u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// d[16x8] += a[16x32]·b[32x8] of e4m3
+DEV void mma_e4m3(float *d, const u32 *a, u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
