@@ -221,7 +221,19 @@ class Check:
                             loads.append(self.load(model, s.url, seconds, warmup, least))
             except Missing as e:
                 starts.append(Row(title, FAILED, str(e), f"{soon} s"))
-        return loads + starts
+        return loads + starts + self.compiled()
+
+    def compiled(self):
+        """The start where the driver has to compile the kernels, beside that with their machine code, of one model."""
+        title = "start to first reward, qwen3-0.6b, kernels from"
+        rows = []
+        for words, env in (("machine code", {}), ("PTX that the driver compiles", {"WARM_CUDA_PTX": "1"})):
+            try:
+                with Served(self, self.checkpoint("qwen3-0.6b", 10), "start-" + words.split()[0], {"CUDA_CACHE_DISABLE": "1", **env}) as s:
+                    rows.append(Row(f"{title} {words}", MEASURED, f"{s.first_reward(self.left(60)):.2f} s without the driver's cache"))
+            except Missing as e:
+                rows.append(Row(f"{title} {words}", FAILED, str(e)))
+        return rows
 
     def load(self, model, url, seconds, warmup, least):
         if REHEARSE:
@@ -322,14 +334,14 @@ class Check:
 class Served:
     """warm serve on a checkpoint, stopped at the end."""
 
-    def __init__(self, check, folder, name):
+    def __init__(self, check, folder, name, env=None):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.check = check
         self.process = Process([check.tool("warm"), "serve", "--addr", f"127.0.0.1:{self.port}", "--device", DEVICE, "--model", "bench=" + folder],
-                               check.path(name + ".log"))
+                               check.path(name + ".log"), env={**os.environ, **(env or {})})
 
     def __enter__(self):
         return self

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"unsafe"
@@ -37,7 +38,8 @@ type Card struct {
 	mu        sync.Mutex // of all below
 	overlap   bool
 	packet    *packet
-	images    func(module string, capability int) (image []byte, text bool, err error)
+	images    func(module string, capability int) ([]image, error)
+	note      func(string) // of what a person may want to know
 	modules   map[string]uintptr
 	functions map[*kernel.Kernel]uintptr
 	capture   *capture // nil while launches run
@@ -84,7 +86,7 @@ func (l *library) open(ordinal int) (*Card, error) {
 	case ordinal < 0 || ordinal >= n:
 		return nil, &NoCardError{Ordinal: ordinal, Count: n}
 	}
-	c := &Card{lib: l, packet: new(packet), images: images,
+	c := &Card{lib: l, packet: new(packet), images: images, note: func(s string) { fmt.Fprintln(os.Stderr, s) },
 		modules: map[string]uintptr{}, functions: map[*kernel.Kernel]uintptr{}}
 	var device int32
 	if err := l.call("cuDeviceGet", l.deviceGet, uintptr(unsafe.Pointer(&device)), uintptr(ordinal)); err != nil {

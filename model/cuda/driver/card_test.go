@@ -256,10 +256,11 @@ func TestOlderDriversRunWhatNeedsNothingNew(t *testing.T) {
 	}))
 	c, err := old.open(0)
 	require.NoError(t, err)
+	f.old, c.note = true, func(string) {}
 	require.NoError(t, c.Launch(rows, 1, pattern(16)))
 	require.NoError(t, c.Sync())
 	assert.Len(t, f.launches, 1)
-	assert.True(t, bytes.Contains(f.images[0], []byte(".target sm_")), "the module that is embedded")
+	assert.True(t, bytes.Contains(f.images[1], []byte(".target sm_")), "the module that is embedded")
 	_, err = c.TensorMap(0x7000, 1, 64, 64, 64)
 	assert.ErrorContains(t, err, "the driver is too old")
 	c.Overlap(true)
@@ -308,6 +309,51 @@ func TestAModuleThatTheDriverRefuses(t *testing.T) {
 	var k *KernelError
 	c.images = images
 	assert.ErrorAs(t, c.Load(&kernel.Kernel{Name: "x", Module: "nowhere"}), &k)
+}
+
+// Machine code comes first, and where the driver does not take it, PTX, which is said.
+func TestAModuleIsMachineCodeWhereTheDriverTakesIt(t *testing.T) {
+	elf, text := []byte("\x7fELF"), []byte(".version 8.3\n")
+	for _, c := range []struct {
+		name    string
+		old     bool
+		of      []image
+		loaded  [][]byte
+		said    string
+		refused int
+	}{
+		{"taken", false, []image{{code: elf}, {text, true}}, [][]byte{elf}, "", 0},
+		{"not taken", true, []image{{code: elf}, {text, true}}, [][]byte{elf, text}, "does not take the machine code of kernels rows", 0},
+		{"none", true, []image{{text, true}}, [][]byte{text}, "", 0},
+		{"too little memory", false, []image{{code: elf}, {text, true}}, [][]byte{elf}, "", outOfMemory},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			card, f := fakeCard(t)
+			said := ""
+			card.note = func(s string) { said += s }
+			card.images = func(string, int) ([]image, error) { return c.of, nil }
+			f.old = c.old
+			if c.refused != 0 {
+				f.refuse["cuModuleLoadDataEx"] = c.refused
+			}
+			assert.Equal(t, c.refused == 0, card.Load(rows) == nil)
+			assert.Equal(t, c.loaded, f.images)
+			assert.Contains(t, said, c.said)
+			assert.Equal(t, c.said == "", said == "")
+		})
+	}
+	of, err := images("rows_90", 90)
+	require.NoError(t, err)
+	require.Len(t, of, 2, "machine code and PTX")
+	assert.Equal(t, "\x7fELF", string(of[0].code[:4]))
+	assert.True(t, of[1].text && !of[0].text)
+	of, err = images("rows", 120)
+	require.NoError(t, err)
+	assert.Len(t, of, 1, "PTX alone, for cards that came later")
+	t.Setenv(textVariable, "1")
+	of, err = images("rows_90", 90)
+	require.NoError(t, err)
+	assert.True(t, len(of) == 1 && of[0].text)
 }
 
 func TestFaultsThatLoseTheContext(t *testing.T) {

@@ -25,8 +25,9 @@
 // # Kernels
 //
 // A module is loaded when its first kernel is launched: machine code where the binary carries
-// it for the card's capability, else PTX, which the driver compiles, once for each machine:
-// it keeps the result in ~/.nv/ComputeCache, or where CUDA_CACHE_PATH says. A container needs
-// a volume there, or it compiles for some seconds at every start. CUDA_VISIBLE_DEVICES and
+// it for the card's capability and the driver takes it, else PTX, which the driver compiles, once
+// for each machine: it keeps the result in ~/.nv/ComputeCache, or where CUDA_CACHE_PATH says. A
+// container then needs a volume there, or it compiles for some seconds at every start. With
+// WARM_CUDA_PTX set it is PTX for every card. CUDA_VISIBLE_DEVICES and
 // CUDA_DEVICE_ORDER choose and number the cards, as for every program of CUDA.
 package driver

@@ -29,6 +29,7 @@ type fakeDriver struct {
 	handles  uintptr
 	names    map[uintptr]string // of modules and kernels
 	images   [][]byte
+	old      bool                // takes no machine code
 	shared   map[uintptr]uintptr // that was asked for, by kernel
 	launches []fakeLaunch        // that ran
 	current  uintptr             // context; one for all threads will do
@@ -75,8 +76,8 @@ func fakeCard(t *testing.T) (*Card, *fakeDriver) {
 	l, f := fakeLibrary(t)
 	c, err := l.open(0)
 	require.NoError(t, err)
-	c.images = func(module string, _ int) ([]byte, bool, error) {
-		return []byte(".version 8.3\n.target sm_90a\n// " + module), true, nil
+	c.images = func(module string, _ int) ([]image, error) {
+		return []image{{[]byte(".version 8.3\n.target sm_90a\n// " + module), true}}, nil
 	}
 	t.Cleanup(func() { f.fault = 0; require.NoError(t, c.Close()) })
 	return c, f
@@ -247,6 +248,9 @@ func (f *fakeDriver) launching() map[string]any {
 			}
 			text := []byte(cString((*byte)(foreign(image))))
 			f.images = append(f.images, text)
+			if f.old && !bytes.HasPrefix(text, []byte(".version")) && !bytes.HasPrefix(text, []byte("//")) {
+				return noBinary
+			}
 			if s := f.status("cuModuleLoadDataEx"); s != 0 {
 				if n == 2 && *(*uint32)(foreign(options)) == optionErrors {
 					log := *(*uintptr)(foreign(values))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"unsafe"
 
@@ -101,14 +102,24 @@ func (c *Card) Launch(k *kernel.Kernel, grid int, arguments []byte) error {
 	return c.call("cuLaunchKernelEx of "+k.Name, c.lib.launchEx, uintptr(unsafe.Pointer(&p.config)), f, parameters, 0)
 }
 
-// images returns the code of a module for a capability: machine code where the binary has
-// it, else PTX.
-func images(module string, capability int) (image []byte, text bool, err error) {
-	if image, ok := kernel.Cubin(module, capability); ok {
-		return image, false, nil
+// image is the code of a module: machine code, or the text of PTX.
+type image struct {
+	code []byte
+	text bool
+}
+
+// textVariable names the environment variable that makes the driver compile PTX where there is
+// machine code, too.
+const textVariable = "WARM_CUDA_PTX"
+
+// images returns the code of a module for a capability: machine code where the binary has it, and PTX
+// for drivers that do not take that.
+func images(module string, capability int) (of []image, err error) {
+	if code, ok := kernel.Cubin(module, capability); ok && os.Getenv(textVariable) == "" {
+		of = append(of, image{code: code})
 	}
-	image, err = kernel.PTX(module)
-	return image, true, err
+	text, err := kernel.PTX(module)
+	return append(of, image{text, true}), err
 }
 
 // Load makes kernels ready to be launched. [Card.Launch] does it for those that are not.
@@ -160,13 +171,27 @@ const (
 	optionErrorsSize = 6
 )
 
-// loadModule gives the driver a module, which compiles it when it is PTX. c.mu is held.
-func (c *Card) loadModule(module string) (uintptr, error) {
-	image, text, err := c.images(module, c.limits.Capability)
+// loadModule gives the driver a module, as machine code where that is there and taken. c.mu is held.
+func (c *Card) loadModule(module string) (m uintptr, err error) {
+	images, err := c.images(module, c.limits.Capability)
 	if err != nil {
 		return 0, &KernelError{Module: module, Card: c.String(), Reason: "this build does not have them", Err: err}
 	}
-	if text { // which ends with a zero
+	for i, x := range images {
+		var e *Error
+		m, err = c.loadImage(module, x)
+		if err == nil || i == len(images)-1 || !errors.As(err, &e) || e.Code == outOfMemory || Lost(err) {
+			break
+		}
+		c.note(fmt.Sprintf("%s does not take the machine code of kernels %s (%s) and compiles them", c, module, e.Name))
+	}
+	return m, err
+}
+
+// loadImage gives the driver code, which compiles it when it is PTX. c.mu is held.
+func (c *Card) loadImage(module string, x image) (uintptr, error) {
+	image := x.code
+	if x.text { // which ends with a zero
 		image = append(image[:len(image):len(image)], 0)
 	}
 	log := make([]byte, 16<<10)
@@ -175,7 +200,7 @@ func (c *Card) loadModule(module string) (uintptr, error) {
 	*(**byte)(unsafe.Pointer(&values[0])) = &log[0]
 	held := &log[0] // values hides the pointer
 	var m uintptr
-	err = c.call("cuModuleLoadDataEx", c.lib.moduleLoad, uintptr(unsafe.Pointer(&m)), uintptr(unsafe.Pointer(&image[0])),
+	err := c.call("cuModuleLoadDataEx", c.lib.moduleLoad, uintptr(unsafe.Pointer(&m)), uintptr(unsafe.Pointer(&image[0])),
 		uintptr(len(options)), uintptr(unsafe.Pointer(&options[0])), uintptr(unsafe.Pointer(&values[0])))
 	var e *Error
 	if errors.As(err, &e) {

@@ -1,13 +1,19 @@
 package kernel
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"fmt"
+	"io"
 )
 
 //go:embed ptx
 var modules embed.FS
+
+//go:embed cubin
+var cubins embed.FS
 
 // PTX returns the text of a module, which a driver compiles for its card.
 func PTX(module string) ([]byte, error) {
@@ -24,9 +30,18 @@ func Cubin(module string, capability int) ([]byte, bool) {
 	}
 	sum := sha256.Sum256(text)
 	for c := capability; c >= capability/10*10; c-- {
-		if b, err := modules.ReadFile(fmt.Sprintf("ptx/sm_%d/%s-%x.cubin", c, module, sum[:8])); err == nil {
-			return b, true
+		packed, err := cubins.ReadFile(fmt.Sprintf("cubin/sm_%d/%s-%x.cubin.gz", c, module, sum[:8]))
+		if err != nil {
+			continue
 		}
+		r, err := gzip.NewReader(bytes.NewReader(packed))
+		if err == nil {
+			packed, err = io.ReadAll(r)
+		}
+		if err != nil {
+			panic(fmt.Sprintf("kernel: machine code of %s for sm_%d: %v", module, c, err)) // as the test of them would say
+		}
+		return packed, true
 	}
 	return nil, false
 }

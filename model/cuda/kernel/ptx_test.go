@@ -1,6 +1,10 @@
 package kernel_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,6 +157,76 @@ func TestPTXIsWhatTheCompilerMakesOfTheSources(t *testing.T) {
 		require.NoError(t, err)
 		assert.True(t, string(want) == string(got), "%s is not what the sources give: run model/cuda/kernel/build.sh", filepath.Base(f))
 	}
+}
+
+// ptxasVersion is the one that cubin.sh is for.
+const ptxasVersion = "release 12.4, V12.4.131"
+
+// Each card's folder has every module that it runs, of the PTX that is there, and nothing else.
+func TestCubinsAreOfTheCommittedPTX(t *testing.T) {
+	folders, err := filepath.Glob("cubin/sm_*")
+	require.NoError(t, err)
+	require.NotEmpty(t, folders)
+	for _, folder := range folders {
+		capability, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(folder), "sm_"))
+		require.NoError(t, err)
+		texts, err := filepath.Glob("ptx/*.ptx")
+		require.NoError(t, err)
+		want := 0
+		for _, f := range texts {
+			text, err := os.ReadFile(f)
+			require.NoError(t, err)
+			target := regexp.MustCompile(`(?m)^\.target sm_(\d+)(a?)`).FindSubmatch(text)
+			least, _ := strconv.Atoi(string(target[1]))
+			if least > capability || least != capability && len(target[2]) > 0 {
+				continue
+			}
+			want++
+			code, ok := kernel.Cubin(strings.TrimSuffix(filepath.Base(f), ".ptx"), capability)
+			if assert.True(t, ok, "%s has no code of this %s: run model/cuda/kernel/cubin.sh 80 86 89 90, or remove cubin/sm_*", folder, f) {
+				assert.Equal(t, "\x7fELF", string(code[:4]))
+			}
+		}
+		found, err := filepath.Glob(folder + "/*")
+		require.NoError(t, err)
+		assert.Len(t, found, want, "%s: files of PTX that is no more", folder)
+	}
+}
+
+func TestCubinsAreWhatPTXASMakesOfThePTX(t *testing.T) {
+	ptxas := os.Getenv("PTXAS")
+	if ptxas == "" {
+		t.Skip("set PTXAS to the ptxas of CUDA 12.4 to compare committed machine code, which takes half a minute")
+	}
+	version, err := exec.Command(ptxas, "--version").CombinedOutput()
+	require.NoError(t, err)
+	require.Contains(t, string(version), ptxasVersion)
+	dir := t.TempDir()
+	script := exec.Command("bash", "cubin.sh", "80", "86", "89", "90")
+	script.Env = append(os.Environ(), "OUT="+dir)
+	out, err := script.CombinedOutput()
+	require.NoError(t, err, "cubin.sh: %s", out)
+	made, err := filepath.Glob(dir + "/sm_*/*")
+	require.NoError(t, err)
+	require.NotEmpty(t, made)
+	for _, f := range made {
+		rel, err := filepath.Rel(dir, f)
+		require.NoError(t, err)
+		got, err := os.ReadFile(filepath.Join("cubin", rel))
+		require.NoError(t, err)
+		want, err := os.ReadFile(f)
+		require.NoError(t, err)
+		assert.Equal(t, unpacked(t, want), unpacked(t, got), rel)
+	}
+}
+
+// unpacked undoes gzip, of which versions may differ.
+func unpacked(t *testing.T, b []byte) [32]byte {
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	require.NoError(t, err)
+	code, err := io.ReadAll(r)
+	require.NoError(t, err)
+	return sha256.Sum256(code)
 }
 
 func TestKernelsThatFollowAreThoseThatWait(t *testing.T) {
