@@ -3,7 +3,11 @@
 // knows no driver: a [Device] is a card (package driver) or, in tests, the interpreter of package ptx.
 package cuda
 
-import "github.com/warmserve/warmserve/model/cuda/kernel"
+import (
+	"io"
+
+	"github.com/warmserve/warmserve/model/cuda/kernel"
+)
 
 // Ptr is an address in a device's memory; 0 is none.
 type Ptr = kernel.Ptr
@@ -17,6 +21,8 @@ type Device interface {
 	// when they return.
 	Write(dst Ptr, src []byte) error
 	Read(dst []byte, src Ptr) error
+	// Fill is Write of the first bytes of a file.
+	Fill(dst Ptr, src io.ReaderAt, bytes int) error
 	// TensorMap describes a row-major matrix of bfloat16, ld values from row to row, to the copy
 	// engine, in boxes of 64 columns and so many rows, swizzled by 128 bytes, with zeros outside.
 	TensorMap(p Ptr, rows, cols, ld, boxRows int) ([128]byte, error)

@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 
@@ -29,12 +28,12 @@ type layout struct {
 
 	params []nn.Param
 	stores []store // of params
-	folds  []func(image []byte)
+	folds  []func(image *sink)
 	values [][]float32 // of the head's constants
 }
 
 // store puts rows of a parameter into an image.
-type store func(image []byte, row int, values []float32)
+type store func(image *sink, row int, values []float32)
 
 // matrix is a weight of n rows of k values, without gaps, and its bias.
 type matrix struct {
@@ -175,23 +174,25 @@ func (l *layout) module(m nn.Module, n int) {
 			return kv
 		}
 		in := m.Q.In
-		l.turned(m.Q.Transposed, m.Rows(), in, func(image []byte, row int, values []float32) {
+		l.turned(m.Q.Transposed, m.Rows(), in, func(image *sink, row int, values []float32) {
 			m.Runs(row, len(values)/in, func(x *nn.Linear, at, i, n int) {
 				l.put(image, of(x), at, values[i*in:(i+n)*in])
 			})
 		})
 		if m.Q.Bias {
-			l.stores = append(l.stores, func(image []byte, row int, values []float32) {
-				m.Runs(row, len(values), func(x *nn.Linear, at, i, n int) { put32(image[of(x).bias:], at, values[i:i+n]) })
+			l.stores = append(l.stores, func(image *sink, row int, values []float32) {
+				m.Runs(row, len(values), func(x *nn.Linear, at, i, n int) { image.put32(of(x).bias, at, values[i:i+n]) })
 			})
 		}
 	case *nn.RMSNorm:
 		v := vectors{w: l.take(4 * m.C), b: -1}
 		l.norms[m] = v
-		l.stores = append(l.stores, func(image []byte, row int, values []float32) {
+		l.stores = append(l.stores, func(image *sink, row int, values []float32) {
+			w := make([]float32, len(values))
 			for i, x := range values {
-				put32(image[v.w:], row+i, []float32{m.Offset + x})
+				w[i] = m.Offset + x
 			}
+			image.put32(v.w, row, w)
 		})
 	case *nn.LayerNorm:
 		v := vectors{w: l.take(4 * m.C), b: -1}
@@ -206,10 +207,10 @@ func (l *layout) module(m nn.Module, n int) {
 	case *nn.Embedding:
 		table := matrix{at: l.take(m.V * m.C * l.element(false)), k: m.C}
 		l.tables[m] = table.at
-		l.stores = append(l.stores, func(image []byte, row int, values []float32) { l.put(image, table, row, values) })
+		l.stores = append(l.stores, func(image *sink, row int, values []float32) { l.put(image, table, row, values) })
 	case *nn.ScoreHead:
 		v := vectors{w: l.take(4 * m.N * m.C), b: -1}
-		l.stores = append(l.stores, func(image []byte, row int, values []float32) { put32(image[v.w:], row*m.C, values) })
+		l.stores = append(l.stores, func(image *sink, row int, values []float32) { image.put32(v.w, row*m.C, values) })
 		if m.Bias {
 			v.b = l.take(4 * m.N)
 			l.vector(v.b)
@@ -222,7 +223,7 @@ func (l *layout) module(m nn.Module, n int) {
 		}
 		v := make([]float32, size)
 		l.values = append(l.values, v)
-		l.stores = append(l.stores, func(_ []byte, row int, values []float32) { copy(v[row*(size/m.Shape[0]):], values) })
+		l.stores = append(l.stores, func(_ *sink, row int, values []float32) { copy(v[row*(size/m.Shape[0]):], values) })
 	default:
 		panic(fmt.Sprintf("cuda: no weights for a layer of type %T", m))
 	}
@@ -230,7 +231,7 @@ func (l *layout) module(m nn.Module, n int) {
 
 // vector adds a parameter that is a vector of float32.
 func (l *layout) vector(at int) {
-	l.stores = append(l.stores, func(image []byte, row int, values []float32) { put32(image[at:], row, values) })
+	l.stores = append(l.stores, func(image *sink, row int, values []float32) { image.put32(at, row, values) })
 }
 
 // linear adds the parameters of stacked tensors: a weight each, and a bias behind it.
@@ -239,11 +240,11 @@ func (l *layout) linear(m *nn.Linear, n int) {
 	kinds := n / len(m.Outs)
 	for _, rows := range m.Outs {
 		first := above
-		l.turned(m.Transposed, rows, m.In, func(image []byte, row int, values []float32) {
+		l.turned(m.Transposed, rows, m.In, func(image *sink, row int, values []float32) {
 			l.put(image, to, first+row, values)
 		})
 		if kinds == 2 {
-			l.stores = append(l.stores, func(image []byte, row int, values []float32) { put32(image[to.bias:], first+row, values) })
+			l.stores = append(l.stores, func(image *sink, row int, values []float32) { image.put32(to.bias, first+row, values) })
 		}
 		above += rows
 	}
@@ -254,7 +255,7 @@ func (l *layout) linear(m *nn.Linear, n int) {
 func (l *layout) turned(transposed bool, n, in int, s store) {
 	if transposed {
 		inner := s
-		s = func(image []byte, _ int, values []float32) {
+		s = func(image *sink, _ int, values []float32) {
 			turned := make([]float32, len(values))
 			kernel.Transpose(turned, in, values, n, in, n)
 			inner(image, 0, turned)
@@ -282,21 +283,23 @@ func (l *layout) gated(m *nn.Gated, n int) {
 	}
 	for i := range n {
 		bias := i%kinds == 1
-		l.stores = append(l.stores, func(image []byte, row int, values []float32) {
+		l.stores = append(l.stores, func(image *sink, row int, values []float32) {
 			width := m.In
 			if bias {
 				width = 1
 			}
-			for ; len(values) > 0; row, values = row+1, values[width:] {
+			for len(values) > 0 {
 				half, r := i/kinds, row
 				if m.Fused {
 					half, r = row/m.F, row%m.F
 				}
+				n := min(gateRows-r%gateRows, m.F-r, len(values)/width) // that stand together
 				if at := gateRow(m.F, half, r); bias {
-					put32(image[to.bias:], at, values[:1])
+					image.put32(to.bias, at, values[:n])
 				} else {
-					l.put(image, to, at, values[:m.In])
+					l.put(image, to, at, values[:n*width])
 				}
+				row, values = row+n, values[n*width:]
 			}
 		})
 	}
@@ -309,50 +312,17 @@ func (l *layout) batchNorm(m *nn.BatchNorm) {
 	var raw [4][]float32 // weight, bias, mean, variance
 	for i := range raw {
 		raw[i] = make([]float32, m.C)
-		l.stores = append(l.stores, func(_ []byte, row int, values []float32) { copy(raw[i][row:], values) })
+		l.stores = append(l.stores, func(_ *sink, row int, values []float32) { copy(raw[i][row:], values) })
 	}
-	l.folds = append(l.folds, func(image []byte) {
+	l.folds = append(l.folds, func(image *sink) {
+		factor, addend := make([]float32, m.C), make([]float32, m.C)
 		for i := range m.C {
 			w := float64(raw[0][i]) / math.Sqrt(float64(raw[3][i])+float64(m.Eps))
-			put32(image[v.w:], i, []float32{float32(w)})
-			put32(image[v.b:], i, []float32{float32(float64(raw[1][i]) - float64(raw[2][i])*w)})
+			factor[i], addend[i] = float32(w), float32(float64(raw[1][i])-float64(raw[2][i])*w)
 		}
+		image.put32(v.w, 0, factor)
+		image.put32(v.b, 0, addend)
 	})
-}
-
-// put writes rows of a matrix from one on.
-func (l *layout) put(image []byte, m matrix, row int, values []float32) {
-	to, at := image[m.at:], row*m.k
-	switch {
-	case m.e4m3:
-		width := kernels.E4M3Width(m.k)
-		for ; len(values) > 0; row, values = row+1, values[m.k:] {
-			put32(image[m.scales:], row, []float32{kernels.QuantizeE4M3(to[row*width:][:m.k], values[:m.k])})
-		}
-		return
-	case !l.bf16 || m.wide:
-		put32(to, at, values)
-		return
-	}
-	const piece = 512
-	var half [piece]uint16
-	for len(values) > 0 {
-		n := min(piece, len(values))
-		kernel.RoundBF16(half[:n], values[:n])
-		b := to[2*at:]
-		for i, h := range half[:n] {
-			binary.LittleEndian.PutUint16(b[2*i:], h)
-		}
-		at, values = at+n, values[n:]
-	}
-}
-
-// put32 writes float32 values from the element at on.
-func put32(to []byte, at int, values []float32) {
-	b := to[4*at:]
-	for i, v := range values {
-		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
-	}
 }
 
 // qkv returns the linear layers that make a block's queries and its keys and values, where both

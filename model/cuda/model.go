@@ -3,6 +3,7 @@ package cuda
 import (
 	"cmp"
 	"fmt"
+	"io"
 
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
@@ -65,8 +66,9 @@ func (e *MemoryError) Error() string {
 		e.Network, e.Need()>>20, e.Weights>>20, e.Rows, e.Batch>>20, e.Free>>20, e.Memory>>20)
 }
 
-// Load takes a model onto the device: an image that [Pack] made of the network in the number format.
-func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, error) {
+// Load takes a model onto the device: an image, of so many bytes, that [Pack] made of the network in
+// the number format.
+func (e *Engine) Load(n *nn.Network, d kernel.DType, image io.ReaderAt, size int) (*Model, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l, err := newLayout(n, d)
@@ -76,8 +78,8 @@ func (e *Engine) Load(n *nn.Network, d kernel.DType, image []byte) (*Model, erro
 	if c := e.dev.Limits().Capability; l.e4m3 && c < leastE4M3 {
 		return nil, fmt.Errorf("fp8 needs a card of generation 8.9 or later, and this is one of %d.%d", c/10, c%10)
 	}
-	if len(image) != l.size {
-		return nil, fmt.Errorf("cuda: an image of %d bytes, %s has %d", len(image), n.Name, l.size)
+	if size != l.size {
+		return nil, fmt.Errorf("cuda: an image of %d bytes, %s has %d", size, n.Name, l.size)
 	}
 	m := &Model{dev: e.dev, limits: e.dev.Limits(), net: n, layout: l, classes: map[[2]int]*class{}}
 	m.size()
@@ -114,11 +116,11 @@ func (m *Model) size() {
 }
 
 // place takes device memory for weights and activations and fills it.
-func (m *Model) place(image []byte, bytes int) (err error) {
-	if m.weights, err = m.dev.Alloc(len(image)); err != nil {
+func (m *Model) place(image io.ReaderAt, bytes int) (err error) {
+	if m.weights, err = m.dev.Alloc(m.layout.size); err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
-	if err := m.dev.Write(m.weights, image); err != nil {
+	if err := m.dev.Fill(m.weights, image, m.layout.size); err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
 	if m.activations, err = m.dev.Alloc(bytes); err != nil {

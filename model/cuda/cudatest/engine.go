@@ -3,7 +3,9 @@
 package cudatest
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/binding"
@@ -30,16 +32,25 @@ type loaded struct {
 // Load implements [model.Engine].
 func (e *Engine) Load(c *model.Config, src model.Source, o model.LoadOptions) (model.Model, error) {
 	n := c.Network()
-	image, err := cuda.Pack(n, c.Tensors(src), o, func(bytes int) ([]byte, error) { return make([]byte, bytes), nil })
+	var b memory
+	image, err := cuda.Pack(n, c.Tensors(src), o, func(bytes int) (io.WriterAt, error) {
+		b = make([]byte, bytes)
+		return b, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	m, err := e.Engine.Load(n, o.DType, image.Bytes)
+	m, err := e.Engine.Load(n, o.DType, bytes.NewReader(b), len(b))
 	if err != nil {
 		return nil, err
 	}
 	return &loaded{e, m, n, o.DType, image}, nil
 }
+
+// memory is a file.
+type memory []byte
+
+func (m memory) WriteAt(b []byte, at int64) (int, error) { return copy(m[at:], b), nil }
 
 // Score implements [model.Engine].
 func (e *Engine) Score(m model.Model, dst []float32, seqs []model.Sequence) error {

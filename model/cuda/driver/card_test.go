@@ -47,6 +47,14 @@ func TestWhatIsWrittenIsReadThoughTheSourceChangesAtOnce(t *testing.T) {
 			require.NoError(t, c.Read(got, p))
 			assert.True(t, bytes.Equal(got, pattern(n)))
 			c.Free(p)
+
+			p, err = c.Alloc(n)
+			require.NoError(t, err)
+			require.NoError(t, c.Fill(p, bytes.NewReader(append(pattern(n), 7)), n))
+			require.NoError(t, c.Read(got, p))
+			assert.True(t, bytes.Equal(got, pattern(n)), "of a file")
+			assert.Equal(t, n > 0, c.Fill(p, bytes.NewReader(pattern(n)[:max(n-1, 0)]), n) != nil, "of a file that is too short")
+			c.Free(p)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"errors"
+	"io"
 	"runtime"
 	"sync"
 	"unsafe"
@@ -116,19 +117,40 @@ func (c *Card) capturing() bool {
 // Write copies to the card, before what is launched next. src may be changed as soon as it
 // returns.
 func (c *Card) Write(dst cuda.Ptr, src []byte) error {
+	return c.write(dst, len(src), func(to []byte, at int) error {
+		copyApart(to, src[at:])
+		return nil
+	})
+}
+
+// Fill copies the first bytes of a file to the card, before what is launched next. It is read into
+// the memory that the card copies from, while the card copies what was read before.
+func (c *Card) Fill(dst cuda.Ptr, src io.ReaderAt, bytes int) error {
+	return c.write(dst, bytes, func(to []byte, at int) error {
+		return apart(len(to), func(from, until int) error {
+			_, err := src.ReadAt(to[from:until], int64(at+from))
+			return err
+		})
+	})
+}
+
+// write copies bytes to the card that fill puts into pinned memory, from one on.
+func (c *Card) write(dst cuda.Ptr, bytes int, fill func(to []byte, at int) error) error {
 	if c.capturing() {
 		return errCapturing
 	}
 	s := &c.staging
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(src) > 0 {
+	for at := 0; at < bytes; {
 		t, err := s.take(c)
 		if err != nil {
 			return err
 		}
-		n := min(len(src), slotBytes)
-		copyApart(t.bytes, src[:n])
+		n := min(bytes-at, slotBytes)
+		if err := fill(t.bytes[:n], at); err != nil {
+			return err
+		}
 		err = c.call("cuMemcpyHtoDAsync", c.lib.toDevice, uintptr(dst), uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(n), c.stream)
 		if err != nil {
 			return err
@@ -136,7 +158,7 @@ func (c *Card) Write(dst cuda.Ptr, src []byte) error {
 		if err := t.mark(c); err != nil {
 			return err
 		}
-		dst, src = dst+cuda.Ptr(n), src[n:]
+		dst, at = dst+cuda.Ptr(n), at+n
 	}
 	return nil
 }
@@ -193,16 +215,25 @@ func (c *Card) Read(dst []byte, src cuda.Ptr) error {
 	return nil
 }
 
-// copyApart copies what both have, much of it by several goroutines.
+// copyApart copies what both have.
 func copyApart(dst, src []byte) {
-	n := min(len(dst), len(src))
+	_ = apart(min(len(dst), len(src)), func(from, until int) error {
+		copy(dst[from:], src[from:until])
+		return nil
+	})
+}
+
+// apart does something to bytes from one to another, by several goroutines where they are many, and
+// returns an error of any.
+func apart(n int, f func(from, until int) error) error {
 	if n <= copyBytes || runtime.GOMAXPROCS(0) == 1 {
-		copy(dst, src[:n])
-		return
+		return f(0, n)
 	}
 	var all sync.WaitGroup
-	for at := 0; at < n; at += copyBytes {
-		all.Go(func() { copy(dst[at:], src[at:min(n, at+copyBytes)]) })
+	errs := make([]error, (n+copyBytes-1)/copyBytes)
+	for i := range errs {
+		all.Go(func() { errs[i] = f(i*copyBytes, min(n, (i+1)*copyBytes)) })
 	}
 	all.Wait()
+	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package ptx
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 
@@ -65,6 +66,15 @@ func (d *Device) Write(dst cuda.Ptr, src []byte) error {
 		return err
 	}
 	return d.Machine.Write(uint64(dst), src)
+}
+
+// Fill implements [cuda.Device].
+func (d *Device) Fill(dst cuda.Ptr, src io.ReaderAt, bytes int) error {
+	b := make([]byte, bytes)
+	if _, err := src.ReadAt(b, 0); err != nil {
+		return err
+	}
+	return d.Write(dst, b)
 }
 
 // Read implements [cuda.Device].

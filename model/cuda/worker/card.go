@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/cuda"
@@ -62,9 +63,9 @@ func (e *engine) hello() hello { return e.said }
 
 func (e *engine) Stats() (driver.Stats, error) { return e.stats() }
 
-func (e *engine) load(c *model.Config, d kernel.DType, weights []byte) (resident, error) {
+func (e *engine) load(c *model.Config, d kernel.DType, weights io.ReaderAt, bytes int) (resident, error) {
 	n := c.Network()
-	m, err := e.Load(n, d, weights)
+	m, err := e.Load(n, d, weights, bytes)
 	if err != nil {
 		return nil, err
 	}

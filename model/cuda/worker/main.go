@@ -3,6 +3,7 @@ package worker
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -36,7 +37,7 @@ const (
 type backend interface {
 	hello() hello
 	// load brings a model to the card from its packed weights, which are gone afterwards.
-	load(c *model.Config, d kernel.DType, weights []byte) (resident, error)
+	load(c *model.Config, d kernel.DType, weights io.ReaderAt, bytes int) (resident, error)
 	Stats() (driver.Stats, error)
 }
 
@@ -169,11 +170,12 @@ func (w *worker) load(r request) error {
 	if err != nil {
 		return err
 	}
-	var m resident
-	err = mapped(r.file, l.Bytes, func(weights []byte) (err error) {
-		m, err = w.backend.load(c, d, weights)
+	if s, err := r.file.Stat(); err != nil {
 		return err
-	})
+	} else if s.Size() != l.Bytes || l.Bytes <= 0 {
+		return fmt.Errorf("%d bytes of weights, want %d", s.Size(), l.Bytes)
+	}
+	m, err := w.backend.load(c, d, r.file, int(l.Bytes))
 	if err != nil {
 		return err
 	}

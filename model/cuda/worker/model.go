@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"sync"
@@ -80,7 +81,7 @@ func (c *Cards) Load(cfg *model.Config, src model.Source, o model.LoadOptions) (
 		return nil, err
 	}
 	w := &weights{cards: c, net: cfg.Network(), config: config, dtype: o.DType, paces: map[*card]*pace{}}
-	image, err := cuda.Pack(w.net, cfg.Tensors(src), o, func(n int) (_ []byte, err error) {
+	image, err := cuda.Pack(w.net, cfg.Tensors(src), o, func(n int) (_ io.WriterAt, err error) {
 		w.size = int64(n)
 		if err := c.holds(w.size); err != nil {
 			return nil, err
@@ -88,7 +89,7 @@ func (c *Cards) Load(cfg *model.Config, src model.Source, o model.LoadOptions) (
 		if w.room, err = newRoom(n); err != nil {
 			return nil, err
 		}
-		return w.room.bytes, nil
+		return w.room.file, nil
 	})
 	if err == nil {
 		w.bound, w.constants = image.Weights, image.Constants

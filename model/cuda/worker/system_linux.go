@@ -116,10 +116,7 @@ func fileOf(oob []byte) (*os.File, error) {
 
 // room is memory that other processes can be given: it has no name and lasts as long as
 // any process has it open.
-type room struct {
-	file  *os.File
-	bytes []byte // nil once it is sealed
-}
+type room struct{ file *os.File }
 
 // newRoom takes so many bytes, all zero.
 func newRoom(n int) (*room, error) {
@@ -127,14 +124,8 @@ func newRoom(n int) (*room, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
-	r := &room{file: os.NewFile(uintptr(fd), "weights")}
-	if err = r.file.Truncate(int64(n)); err == nil {
-		r.bytes, err = unix.Mmap(fd, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	}
-	if err == nil {
-		_ = unix.Madvise(r.bytes, unix.MADV_HUGEPAGE) // which saves faults where the system allows it
-	}
-	if err != nil {
+	r := &room{os.NewFile(uintptr(fd), "weights")}
+	if err := r.file.Truncate(int64(n)); err != nil {
 		_ = r.file.Close()
 		return nil, fmt.Errorf("%d bytes of memory for weights: %w", n, err)
 	}
@@ -143,39 +134,13 @@ func newRoom(n int) (*room, error) {
 
 // seal ends writing: from now on nobody can change or shorten it.
 func (r *room) seal() error {
-	if err := unix.Munmap(r.bytes); err != nil {
-		return err
-	}
-	r.bytes = nil
 	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 	_, err := unix.FcntlInt(r.file.Fd(), unix.F_ADD_SEALS, seals)
 	return err
 }
 
 // close gives it back, unless others have it.
-func (r *room) close() {
-	if r.bytes != nil {
-		_ = unix.Munmap(r.bytes)
-		r.bytes = nil
-	}
-	_ = r.file.Close()
-}
-
-// mapped shows the bytes of a file to f.
-func mapped(file *os.File, n int64, f func([]byte) error) error {
-	if s, err := file.Stat(); err != nil {
-		return err
-	} else if s.Size() != n || n <= 0 {
-		return fmt.Errorf("%d bytes of weights, want %d", s.Size(), n)
-	}
-	// Private, though nothing is written: before Linux 6.7 what is sealed cannot be mapped as shared.
-	b, err := unix.Mmap(int(file.Fd()), 0, int(n), unix.PROT_READ, unix.MAP_PRIVATE)
-	if err != nil {
-		return fmt.Errorf("%d bytes of weights: %w", n, err)
-	}
-	defer func() { _ = unix.Munmap(b) }()
-	return f(b)
-}
+func (r *room) close() { _ = r.file.Close() }
 
 // attributes are those of a worker's process: a terminal's interrupt is not for it.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,90 @@
+package cuda
+
+import (
+	"io"
+	"sync"
+	"unsafe"
+
+	kernels "github.com/warmserve/warmserve/model/cuda/kernel"
+	"github.com/warmserve/warmserve/model/kernel"
+)
+
+// sink is where an image is written, whatever is not being zero. Stores, which run at the same time,
+// have no errors: the first one is kept. It is written and not mapped, as a system that gives pages
+// one fault after the other, and zeroes each first, takes twice the time. Numbers are in the
+// machine's own order of bytes, which is the card's on all that have cards.
+type sink struct {
+	to io.WriterAt
+
+	mu  sync.Mutex
+	err error
+}
+
+func (s *sink) write(b []byte, at int) {
+	if _, err := s.to.WriteAt(b, int64(at)); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.err == nil {
+			s.err = err
+		}
+	}
+}
+
+// failed returns the first error.
+func (s *sink) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// put32 writes float32 values of a vector from the element at on.
+func (s *sink) put32(vector, at int, values []float32) {
+	if len(values) > 0 {
+		s.write(unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values)), vector+4*at)
+	}
+}
+
+// pieceBytes is how much of a matrix is converted before it is written.
+const pieceBytes = 1 << 18
+
+// pieces are memory for that, of [pieceBytes] or a row.
+var pieces = sync.Pool{New: func() any { return new([]byte) }}
+
+// put writes rows of a matrix from one on.
+func (l *layout) put(image *sink, m matrix, row int, values []float32) {
+	if m.wide || !l.bf16 {
+		image.put32(m.at, row*m.k, values)
+		return
+	}
+	size := 2 * m.k
+	if m.e4m3 {
+		size = kernels.E4M3Width(m.k)
+	}
+	piece := pieces.Get().(*[]byte)
+	defer pieces.Put(piece)
+	most := max(1, pieceBytes/size)
+	if len(*piece) < most*size {
+		*piece = make([]byte, most*size)
+	}
+	for len(values) > 0 {
+		n := min(most, len(values)/m.k)
+		b := (*piece)[:n*size]
+		if m.e4m3 {
+			image.put32(m.scales, row, quantizeRows(b, values[:n*m.k], m.k))
+		} else {
+			kernel.RoundBF16(unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), n*m.k), values[:n*m.k])
+		}
+		image.write(b, m.at+row*size)
+		row, values = row+n, values[n*m.k:]
+	}
+}
+
+// quantizeRows writes rows of k values as e4m3, with zeros behind each, and returns their scales.
+func quantizeRows(to []byte, values []float32, k int) (scales []float32) {
+	width := kernels.E4M3Width(k)
+	for ; len(values) > 0; to, values = to[width:], values[k:] {
+		clear(to[k:width])
+		scales = append(scales, kernels.QuantizeE4M3(to[:k], values[:k]))
+	}
+	return scales
+}
