@@ -68,6 +68,7 @@ func Experiment() *lab.Experiment {
 		Title: "Members on debates that they never saw",
 		Question: "Every debate is unseen in one of several folds. How accurate are members there, their weight average and their ensemble, over the number of members? " +
 			"May two members be averaged, and is the average as good as the ensemble? Labels are gold preferences, or the crowd's votes as they are.",
+		Minutes:  3,
 		Settings: func(s lab.Size) any { return settingsOf(s) },
 		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
 			p, err := plan(l)
