@@ -34,7 +34,7 @@ const NoTarget = cpu.NoTarget
 var ErrNotFinite = binding.ErrNotFinite
 
 // NewLoRA is [cpu.NewLoRA].
-func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) { return cpu.NewLoRA(t, c, seed) }
+func NewLoRA(t cpu.Learner, c LoRAConfig, seed uint64) (*LoRA, error) { return cpu.NewLoRA(t, c, seed) }
 
 // Own returns how many tokens of a sequence of a causal model are computed for it in training
 // behind a sequence of such ids: those that do not begin both.

@@ -146,6 +146,8 @@ func (f *rlFlags) learnFlags(c *cobra.Command) {
 	l.Float64Var(&r.Warmup, "warmup", 0, "share of the updates that warm up")
 	l.StringVar((*string)(&r.Optimizer), "optimizer", string(optim.KindAdamW),
 		"adamw, or adafactor with less memory")
+	l.Var(loraFlag{&r.LoRA}, "lora",
+		"learn a low-rank change: `rank,alpha,target,…` such as 8,16,q_proj,v_proj; OUT is the merged policy, OUT-adapter the change alone for PEFT")
 	l.Float64Var(&r.Decay, "weight-decay", 0, "weight decay of matrices")
 	l.Float64Var(&r.Clip, "clip", 1, "largest norm of the gradient, 0 for any")
 	l.Float64Var(&r.Beta1, "beta1", 0.9, "AdamW's first decay")

@@ -18,15 +18,24 @@ type LoRAConfig struct {
 	Targets []string `json:"target_modules"`
 }
 
-// LoRA learns a low-rank change of some matrices, W = W₀ + α/r·B·A, and the score
-// head, while everything else of a [Training] stays. The model always computes
+// Learner is what a low-rank change is learned of: a [Training] or a [Language].
+type Learner interface {
+	Net() *nn.Network
+	Params() []nn.Param
+	Work() *Work
+	Refresh()
+	ZeroGrads()
+}
+
+// LoRA learns a low-rank change of some matrices, W = W₀ + α/r·B·A, and a score
+// head, while everything else of a model stays. The model always computes
 // with the sum, so that forward and backward are those of the whole matrix: it
 // saves the optimiser's memory and the size of what is kept, not arithmetic.
 // Source: Hu et al. 2021 (arXiv 2106.09685), eq. 3; PEFT's LoraLayer.
 type LoRA struct {
 	Config LoRAConfig
 
-	t       *Training
+	t       Learner
 	targets []lowRank
 	params  []nn.Param
 }
@@ -43,16 +52,17 @@ type lowRank struct {
 // adapterPrefix is what PEFT puts before the names of a model's layers.
 const adapterPrefix = "base_model.model."
 
-// NewLoRA makes the change of a training's weights, which is zero: A is uniform
-// within ±1/√in by seed and B zero. It takes the training's weights as W₀.
-func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) {
+// NewLoRA makes the change of a model's weights, which is zero: A is uniform
+// within ±1/√in by seed and B zero. It takes the model's weights as W₀.
+func NewLoRA(t Learner, c LoRAConfig, seed uint64) (*LoRA, error) {
 	if c.Rank < 1 || !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) || len(c.Targets) == 0 {
 		return nil, fmt.Errorf("lora: rank %d, alpha %v, targets %v: want a rank from 1 on, an alpha above 0 and some target", c.Rank, c.Alpha, c.Targets)
 	}
 	l := &LoRA{Config: c, t: t}
 	found := map[string]bool{}
-	for i := range t.params {
-		p := &t.params[i]
+	params := t.Params()
+	for i := range params {
+		p := &params[i]
 		layer, ok := strings.CutSuffix(p.Name, ".weight")
 		target := layer[strings.LastIndexByte(layer, '.')+1:]
 		if isHead := strings.HasPrefix(p.Name, "score.") || strings.HasPrefix(p.Name, "classifier."); isHead {
@@ -65,14 +75,14 @@ func NewLoRA(t *Training, c LoRAConfig, seed uint64) (*LoRA, error) {
 			continue
 		}
 		if p.Transposed {
-			return nil, fmt.Errorf("lora: %s stores %s as [in, out], of which no low-rank change is learned: train the whole model", t.net.Name, p.Name)
+			return nil, fmt.Errorf("lora: %s stores %s as [in, out], of which no low-rank change is learned: train the whole model", t.Net().Name, p.Name)
 		}
 		found[target] = true
 		l.add(p, layer, seed)
 	}
 	for _, target := range c.Targets {
 		if !found[target] {
-			return nil, fmt.Errorf("lora: no matrix of %s is called %q", t.net.Name, target)
+			return nil, fmt.Errorf("lora: no matrix of %s is called %q", t.Net().Name, target)
 		}
 	}
 	return l, nil
@@ -100,7 +110,7 @@ func (l *LoRA) add(p *nn.Param, layer string, seed uint64) {
 // target, and the score head.
 func (l *LoRA) Params() []nn.Param { return l.params }
 
-// ZeroGrads forgets the gradients, the training's as well.
+// ZeroGrads forgets the gradients, the model's as well.
 func (l *LoRA) ZeroGrads() {
 	l.t.ZeroGrads()
 	for i := range l.params {
@@ -115,7 +125,7 @@ func (l *LoRA) Refresh() {
 	r, s := l.Config.Rank, l.scale()
 	for i := range l.targets {
 		w := &l.targets[i]
-		l.t.work.Each(w.n, 64, func(_ *Scratch, lo, hi int) {
+		l.t.Work().Each(w.n, 64, func(_ *Scratch, lo, hi int) {
 			for o := lo; o < hi; o++ {
 				row := w.whole.Data[o*w.in:][:w.in]
 				copy(row, w.base[o*w.in:])
@@ -134,14 +144,14 @@ func (l *LoRA) Project() {
 	r, s := l.Config.Rank, l.scale()
 	for i := range l.targets {
 		w := &l.targets[i]
-		l.t.work.Each(w.n, 64, func(_ *Scratch, lo, hi int) {
+		l.t.Work().Each(w.n, 64, func(_ *Scratch, lo, hi int) {
 			for o := lo; o < hi; o++ {
 				for k := range r {
 					w.db[o*r+k] += s * kernel.Dot(w.whole.Grad[o*w.in:][:w.in], w.a[k*w.in:][:w.in])
 				}
 			}
 		})
-		l.t.work.Each(r, 1, func(_ *Scratch, lo, hi int) {
+		l.t.Work().Each(r, 1, func(_ *Scratch, lo, hi int) {
 			for k := lo; k < hi; k++ {
 				for o := range w.n {
 					kernel.AddScaled(w.da[k*w.in:][:w.in], s*w.b[o*r+k], w.whole.Grad[o*w.in:][:w.in])

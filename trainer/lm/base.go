@@ -26,6 +26,7 @@ type base struct {
 	tokenizer *tokenizer.Tokenizer
 	template  *chat.Template // nil without one
 	bos, eos  int32          // bos: that the tokenizer puts in front of a text; -1 without
+	ends      []int32        // tokens that end an answer: eos and those of generation_config.json
 	ckpt      *loader.Checkpoint
 	hash      string
 }
@@ -42,7 +43,9 @@ func (c *Config) open() (*base, error) {
 			return nil, err
 		}
 		b.contents, b.hash = b.ckpt.Contents(), b.ckpt.Hash()
-		err = b.read()
+		if err = b.read(); err == nil {
+			err = b.readEnds()
+		}
 	} else {
 		err = b.create(c)
 	}
@@ -117,6 +120,72 @@ func (b *base) read() error {
 		return fmt.Errorf("the model's vocab_size is %d: it has no embedding of the added token %q: take it out of tokenizer.json and tokenizer_config.json, or enlarge the embedding", b.config.VocabSize, added[0])
 	}
 	return nil
+}
+
+// generationFile says how transformers continues texts.
+const generationFile = "generation_config.json"
+
+// readEnds finds the tokens that end an answer: chat models end a turn and a text by different
+// ones. A file that says so stays beside what is trained.
+func (b *base) readEnds() error {
+	if b.eos >= 0 {
+		b.ends = []int32{b.eos}
+	}
+	data, err := os.ReadFile(filepath.Join(b.ckpt.Dir, generationFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var file struct {
+		End json.RawMessage `json:"eos_token_id"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return fmt.Errorf("%s: %w", generationFile, err)
+	}
+	var ids []int32
+	if one := int32(0); json.Unmarshal(file.End, &one) == nil {
+		ids = []int32{one}
+	} else if err := json.Unmarshal(file.End, &ids); err != nil && file.End != nil {
+		return fmt.Errorf("%s: eos_token_id: %s, want a token's number or a list of them", generationFile, file.End)
+	}
+	for _, id := range ids {
+		if id < 0 || int(id) >= b.config.VocabSize {
+			return fmt.Errorf("%s: eos_token_id: %d, the model has tokens 0 to %d", generationFile, id, b.config.VocabSize-1)
+		}
+		if !slices.Contains(b.ends, id) {
+			b.ends = append(b.ends, id)
+		}
+	}
+	b.contents.Extra = map[string][]byte{generationFile: data}
+	return nil
+}
+
+// prompt returns the tokens of a text that is to be continued, or with chat of a conversation that
+// it begins.
+func (b *base) prompt(text string, asChat bool) ([]int32, error) {
+	var ids []int32
+	if asChat {
+		if b.template == nil {
+			return nil, errors.New("no chat template: leave out --chat")
+		}
+		r, err := b.template.Render([]chat.Message{chat.NewMessage("user", text)}, chat.Options{AddGenerationPrompt: true})
+		if err != nil {
+			return nil, err
+		}
+		return b.tokenizer.AppendEncode(ids, r.Text, tokenizer.Options{}), nil
+	}
+	if b.bos >= 0 {
+		ids = append(ids, b.bos)
+	}
+	if text != "" {
+		ids = b.tokenizer.AppendEncode(ids, text, tokenizer.Options{NoParseSpecial: true})
+	}
+	if len(ids) == 0 {
+		return nil, errors.New("a model without a token that begins a text needs a prompt")
+	}
+	return ids, nil
 }
 
 // text reads tokenizer, special tokens and template.

@@ -11,7 +11,6 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/nn"
-	"github.com/warmserve/warmserve/model/tokenizer"
 )
 
 // Sampling says how the next token is chosen.
@@ -26,6 +25,8 @@ type Sampling struct {
 	Seed uint64
 	// Tokens is the largest number of tokens to generate; 0 is 200.
 	Tokens int
+	// Chat takes the prompt as what a user says, in the model's chat template.
+	Chat bool
 	// Open opens the model's checkpoint; nil is [loader.Open].
 	Open func(dir string) (*loader.Checkpoint, error)
 }
@@ -46,7 +47,7 @@ func (s Sampling) Validate() error {
 }
 
 // Generate continues a prompt with the language model of a directory and calls
-// emit with each new piece of text. It ends at the end-of-text token, at the
+// emit with each new piece of text. It ends at a token that ends an answer, at the
 // model's context, after Tokens tokens or with ctx.
 func Generate(ctx context.Context, dir, prompt string, s Sampling, emit func(text string) error) error {
 	if err := s.Validate(); err != nil {
@@ -62,15 +63,9 @@ func Generate(ctx context.Context, dir, prompt string, s Sampling, emit func(tex
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	defer d.Close()
-	var ids []int32
-	if b.bos >= 0 {
-		ids = append(ids, b.bos)
-	}
-	if prompt != "" {
-		ids = b.tokenizer.AppendEncode(ids, prompt, tokenizer.Options{NoParseSpecial: true})
-	}
-	if len(ids) == 0 {
-		return errors.New("a model without a token that begins a text needs a prompt")
+	ids, err := b.prompt(prompt, s.Chat)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
 	}
 	most := min(cmp.Or(s.Tokens, 200), b.config.MaxPositions-len(ids)+1)
 	if most < 1 {
@@ -82,7 +77,7 @@ func Generate(ctx context.Context, dir, prompt string, s Sampling, emit func(tex
 	err = d.Decode(ctx, [][]int32{ids}, 1, most, func(_ int, logits []float32) (int32, bool) {
 		id := s.choose(logits, number)
 		number++
-		if id == b.eos {
+		if slices.Contains(b.ends, id) {
 			return id, true
 		}
 		ids = append(ids, id)

@@ -2,6 +2,7 @@ package lm
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -80,4 +81,39 @@ func TestTextsBeginAsTheTokenizerHasIt(t *testing.T) {
 	err = Generate(t.Context(), dir, "", Sampling{Tokens: 2}, func(string) error { return nil })
 	assert.ErrorContains(t, err, "needs a prompt")
 	assert.NoError(t, Generate(t.Context(), from, "", Sampling{Tokens: 2}, func(string) error { return nil }))
+}
+
+// TestAnswersEndAtEveryEndToken: the greedy text is cut where generation_config.json says, in either form.
+func TestAnswersEndAtEveryEndToken(t *testing.T) {
+	source := shared(t, "models/stories260K-hf")
+	generate := func(dir string) string {
+		var text strings.Builder
+		require.NoError(t, Generate(t.Context(), dir, "The dog", Sampling{Tokens: 20}, func(s string) error {
+			text.WriteString(s)
+			return nil
+		}))
+		return text.String()
+	}
+	b, err := (&Config{Base: source}).open()
+	require.NoError(t, err)
+	defer b.close()
+	whole := generate(source)
+	ids, err := b.prompt("The dog"+whole, false)
+	require.NoError(t, err)
+	end := ids[len(ids)-4]
+	for _, form := range []string{"%d", "[%d]", "[2, %d]"} {
+		dir := t.TempDir()
+		require.NoError(t, os.CopyFS(dir, os.DirFS(source)))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, generationFile), fmt.Appendf(nil, `{"eos_token_id":`+form+`}`, end), 0o644))
+		cut := generate(dir)
+		assert.Less(t, len(cut), len(whole))
+		assert.True(t, strings.HasPrefix(whole, cut))
+	}
+	for said, message := range map[string]string{`"x"`: "want a token's number", "[100000]": "the model has tokens 0 to"} {
+		dir := t.TempDir()
+		require.NoError(t, os.CopyFS(dir, os.DirFS(source)))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, generationFile), []byte(`{"eos_token_id":`+said+`}`), 0o644))
+		assert.ErrorContains(t, Generate(t.Context(), dir, "The dog", Sampling{}, nil), message)
+	}
+	assert.ErrorContains(t, Generate(t.Context(), source, "The dog", Sampling{Chat: true}, nil), "no chat template")
 }

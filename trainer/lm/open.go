@@ -15,7 +15,8 @@ type Policy struct {
 	Source    model.Source  // the weights
 	Tokenizer *tokenizer.Tokenizer
 	Template  *chat.Template // nil without one
-	BOS, EOS  int32          // begin and end of a text, -1 without
+	BOS       int32          // begins a text, -1 without
+	Ends      []int32        // tokens that end an answer
 	// Contents are the files beside the weights, for whoever writes a changed model.
 	Contents loader.Contents
 	// Hash names weights and configuration.
@@ -33,7 +34,7 @@ func Open(dir string, open func(dir string) (*loader.Checkpoint, error)) (*Polic
 	}
 	return &Policy{
 		Config: b.config, Tied: b.tied, Source: b.ckpt, Tokenizer: b.tokenizer, Template: b.template,
-		BOS: b.bos, EOS: b.eos, Contents: b.contents, Hash: b.hash, base: b,
+		BOS: b.bos, Ends: b.ends, Contents: b.contents, Hash: b.hash, base: b,
 	}, nil
 }
 

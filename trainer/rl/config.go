@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/optim"
 )
 
@@ -114,13 +115,17 @@ type Config struct {
 	Schedule  optim.Schedule `json:"schedule"` // default constant
 	Warmup    float64        `json:"warmup,omitempty"`
 	Optimizer optim.Kind     `json:"optimizer"` // default adamw
-	Decay     float64        `json:"weight_decay,omitempty"`
-	Clip      float64        `json:"clip,omitempty"` // largest norm of the gradient; 0 for any
-	Beta1     float64        `json:"beta1"`          // default 0.9
-	Beta2     float64        `json:"beta2"`          // default 0.999
-	Eps       float64        `json:"eps"`            // default 1e-8
-	Seed      uint64         `json:"seed"`           // of the answers
-	DataSeed  uint64         `json:"data_seed"`      // of the order of prompts, and of those held out
+	// LoRA learns a low-rank change instead of all weights: not nil to do so. The
+	// result is the merged model; the change alone is written to Out-adapter in
+	// the form of PEFT.
+	LoRA     *model.LoRAConfig `json:"lora,omitempty"`
+	Decay    float64           `json:"weight_decay,omitempty"`
+	Clip     float64           `json:"clip,omitempty"` // largest norm of the gradient; 0 for any
+	Beta1    float64           `json:"beta1"`          // default 0.9
+	Beta2    float64           `json:"beta2"`          // default 0.999
+	Eps      float64           `json:"eps"`            // default 1e-8
+	Seed     uint64            `json:"seed"`           // of the answers
+	DataSeed uint64            `json:"data_seed"`      // of the order of prompts, and of those held out
 
 	TokenBudget int            `json:"token_budget"` // tokens in memory at a time; default 8192
 	SaveEvery   int            `json:"-"`            // steps between saved states; default 20
@@ -251,6 +256,9 @@ func (c Config) Validate() error {
 			}
 			bad("%s: %v, want a number %s to %.3g", f.name, f.v, from, f.hi)
 		}
+	}
+	if l := c.LoRA; l != nil && (l.Rank < 1 || !(l.Alpha > 0) || len(l.Targets) == 0) {
+		bad("lora: rank %d, alpha %v, targets %v: want a rank from 1 on, an alpha above 0 and some target", l.Rank, l.Alpha, l.Targets)
 	}
 	errs = append(errs, c.sampling().Validate())
 	errs = append(errs, c.adamW().Validate()...)

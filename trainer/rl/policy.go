@@ -3,6 +3,7 @@ package rl
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/warmserve/warmserve/model"
@@ -20,7 +21,7 @@ type Answer struct {
 	Text     string  // without special tokens
 	IDs      []int32 // the end token included, when there is one
 	LogProbs []float64
-	Ended    bool // by the end token, not by its length
+	Ended    bool // by an end token, not by its length
 
 	// Reward and Control are set in training.
 	Reward, Control float64
@@ -120,7 +121,6 @@ func (v *writer) sample(ctx context.Context, asked []question, s Sampling) ([]An
 		}
 	}
 	temperature := s.temperature()
-	eos := v.policy.EOS
 	err := v.decoder.Decode(ctx, prompts, s.N, s.Tokens, func(i int, logits []float32) (int32, bool) {
 		a := &out[i]
 		room, ok := v.rooms.Get().(*[]float32)
@@ -132,7 +132,7 @@ func (v *writer) sample(ctx context.Context, asked []question, s Sampling) ([]An
 		id := s.draw(c.P, nn.Uniform(nn.Mix(keys[i], uint64(len(a.IDs)))))
 		a.IDs = append(a.IDs, id)
 		a.LogProbs = append(a.LogProbs, c.LogProb(id))
-		a.Ended = id == eos
+		a.Ended = slices.Contains(v.policy.Ends, id)
 		return id, a.Ended
 	})
 	if err != nil {

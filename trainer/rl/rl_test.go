@@ -16,7 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/lm"
 	"github.com/warmserve/warmserve/trainer/state"
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
@@ -445,4 +447,78 @@ type refusing struct{}
 
 func (refusing) Score(context.Context, []Group) ([]Scored, error) {
 	return nil, errors.New("asked for rewards")
+}
+
+func lowRank(t testing.TB) Config {
+	c := small(t)
+	c.LoRA, c.KL = &model.LoRAConfig{Rank: 4, Alpha: 16, Targets: []string{"q_proj", "v_proj", "down_proj"}}, 0.002
+	return c
+}
+
+// params reads the weights of a policy.
+func params(t testing.TB, dir string) map[string][]float32 {
+	p, err := lm.Open(dir, nil)
+	require.NoError(t, err)
+	defer p.Close()
+	out := map[string][]float32{}
+	for _, n := range p.Source.Names() {
+		shape, _ := p.Source.Shape(n)
+		size := 1
+		for _, d := range shape {
+			size *= d
+		}
+		out[n] = make([]float32, size)
+		require.NoError(t, p.Source.ReadAt(out[n], n, 0))
+	}
+	return out
+}
+
+// TestALowRankChangeOfAPolicyIsItsResult compares the merged policy, the base with the adapter,
+// and the base, of which all but the targets stays.
+func TestALowRankChangeOfAPolicyIsItsResult(t *testing.T) {
+	c := lowRank(t)
+	c.LR = 3e-2
+	var rewards []float64
+	c.Progress = func(p Progress) {
+		if p.Metrics != nil {
+			rewards = append(rewards, p.Metrics.Reward)
+		}
+	}
+	_, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	assert.Greater(t, momentsOf(rewards[len(rewards)-3:]).Mean, momentsOf(rewards[:3]).Mean+0.1, "%v", rewards)
+	base, merged, adapted := params(t, c.Policy), params(t, c.Out), params(t, c.Out+"-adapter")
+	require.Len(t, adapted, len(merged))
+	changed := 0
+	for name, w := range merged {
+		assert.InDeltaSlice(t, w, adapted[name], 1e-6, "%s: rounded in float32, and once", name)
+		if slices.Equal(w, base[name]) {
+			continue
+		}
+		changed++
+		assert.Regexp(t, `(q_proj|v_proj|down_proj)\.weight$`, name)
+	}
+	assert.Positive(t, changed)
+	text, err := os.ReadFile(filepath.Join(c.Out+"-adapter", "adapter_config.json"))
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"CAUSAL_LM"`)
+}
+
+func TestAnInterruptedLowRankRunEndsInTheSameBytes(t *testing.T) {
+	whole := lowRank(t)
+	whole.Steps = 4
+	_, err := Train(t.Context(), whole)
+	require.NoError(t, err)
+	c := whole
+	c.Out, c.SaveEvery = filepath.Join(t.TempDir(), "out"), 1
+	c.Progress = func(p Progress) {
+		if p.Metrics != nil && p.Metrics.Step == 3 {
+			panic("power cut")
+		}
+	}
+	require.Panics(t, func() { _, _ = Train(t.Context(), c) })
+	c.Progress, c.Workers = nil, 1
+	_, err = Train(t.Context(), c)
+	require.NoError(t, err)
+	assert.Equal(t, contents(t, filepath.Dir(whole.Out)), contents(t, filepath.Dir(c.Out)))
 }

@@ -60,13 +60,13 @@ func (r *run) Resume(s *state.Saved) error {
 		return err
 	}
 	r.opt.Resume(r.about.Step * r.config.Epochs)
-	r.m.Refresh()
+	r.refresh()
 	return r.times.open(state.Dir(r.Out), r.about.Step)
 }
 
 // Tensors implements [state.Trainer].
 func (r *run) Tensors(f func(name string, shape []int, values []float32) error) error {
-	for _, p := range r.m.Params() {
+	for _, p := range r.learning() {
 		if err := f("w."+p.Name, p.Shape, p.Data); err != nil {
 			return err
 		}
@@ -87,6 +87,9 @@ func (r *run) Finish(ctx context.Context) (map[string][]byte, error) {
 	}
 	for _, p := range r.m.Params() {
 		r.result.Parameters += p.Len()
+	}
+	if err := r.saveAdapter(); err != nil {
+		return nil, err
 	}
 	times, err := r.times.read()
 	return map[string][]byte{TimesFile: times}, err

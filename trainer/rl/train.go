@@ -23,6 +23,7 @@ type run struct {
 	writer    *writer
 	prompts   *promptSet
 	m         *model.Language
+	lora      *model.LoRA // nil when all weights learn
 	opt       optim.Optimizer
 	reference *model.Decoder
 	refHash   string
@@ -46,7 +47,7 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 		return nil, errors.New("rl: no scorer")
 	}
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery,
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Beside: c.beside(), Keep: c.Keep, SaveEvery: c.SaveEvery,
 		Say: r.say, Events: c.TensorBoard,
 		Curves: state.Curves{Label: "reward; KL in nats an answer",
 			Columns: []string{"reward", "control", "kl", "held.reward"}}}
@@ -77,7 +78,12 @@ func (r *run) Open() (int, string, error) {
 		return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
 	}
 	r.m.Recompute(c.Recompute)
-	r.opt = optim.New(c.Optimizer, c.adamW(), r.m.Params())
+	if c.LoRA != nil {
+		if r.lora, err = model.NewLoRA(r.m, *c.LoRA, c.Seed); err != nil {
+			return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
+		}
+	}
+	r.opt = optim.New(c.Optimizer, c.adamW(), r.learning())
 	if r.writer.decoder, err = r.m.Decoder(); err != nil {
 		return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
 	}

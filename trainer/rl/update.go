@@ -48,7 +48,7 @@ func (r *run) update(e *experience, line *Metrics) error {
 		update := r.about.Step*c.Epochs + epoch
 		total := c.Steps * c.Epochs
 		line.LR = c.LR * c.Schedule.Factor(update, int(c.Warmup*float64(total)), total)
-		r.m.ZeroGrads()
+		r.zeroGrads()
 		for at := 0; at < len(texts); {
 			n := lm.Part(texts[at:], c.TokenBudget)
 			err := r.m.Likelihood(texts[at:at+n], s.temperature(), model.Pass{First: at},
@@ -66,13 +66,16 @@ func (r *run) update(e *experience, line *Metrics) error {
 			at += n
 		}
 		line.sum(all, epoch == 0)
-		line.Norm = optim.Clip(r.m.Work(), r.m.Params(), c.Clip)
+		if r.lora != nil {
+			r.lora.Project()
+		}
+		line.Norm = optim.Clip(r.m.Work(), r.learning(), c.Clip)
 		if bad := line.Loss + line.Norm; math.IsNaN(bad) || math.IsInf(bad, 0) {
 			return fmt.Errorf("step %d: loss %v, gradient norm %v: %w", r.about.Step+1, line.Loss,
 				line.Norm, state.ErrNotFinite)
 		}
 		r.opt.Step(r.m.Work(), line.LR)
-		r.m.Refresh()
+		r.refresh()
 	}
 	return nil
 }

@@ -204,7 +204,9 @@ func (r *Run) write(result any, files map[string][]byte) error {
 	}
 	c := r.trainer.Contents()
 	c.Replace = r.Replace
+	extra := maps.Clone(c.Extra) // what the start had beside it
 	c.Extra = map[string][]byte{ResultFile: append(text, '\n'), MetricsFile: lines, CSVFile: table}
+	maps.Copy(c.Extra, extra)
 	if picture, err := r.Curves.draw(lines); err != nil {
 		return err
 	} else if picture != nil {
