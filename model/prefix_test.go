@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -185,6 +186,48 @@ func TestLowRankChangesLearnFromSharedPrefixes(t *testing.T) {
 	tr.Backward([]float32{-3, -2, -1, 0, 1, 2, 3, 4})
 	l.Project()
 	checkClose(t, l.Params(), want, grads(l.Params()), 1e-5)
+	for _, p := range tr.Params() { // keys lie beside values, norms cost nothing
+		if strings.Contains(p.Name, "o_proj") || strings.Contains(p.Name, "gate_proj") || strings.Contains(p.Name, "embed") {
+			assert.Zero(t, largest(p.Grad), "%s stays", p.Name)
+		}
+	}
+}
+
+// TestAPolicyLearnsALowRankChange compares the gradients of a change with those of all weights, the
+// output layer apart or of the embedding.
+func TestAPolicyLearnsALowRankChange(t *testing.T) {
+	for _, v := range []string{"qwen2-tied", "qwen2-untied", "gptneox-parallel"} {
+		t.Run(v, func(t *testing.T) {
+			targets := []string{"q_proj", "down_proj"}
+			if v == "gptneox-parallel" {
+				targets = []string{"query_key_value"}
+			}
+			run := func(low bool) ([]nn.Param, [][]float32) {
+				l, ids := causalGolden(t, v, 2)
+				all := l.Params()
+				if low {
+					_, err := NewLoRA(l, LoRAConfig{Rank: 2, Alpha: 4, Targets: targets}, 1)
+					require.NoError(t, err)
+				}
+				l.ZeroGrads()
+				_, err := l.Step([]Text{{IDs: ids}, {IDs: slices.Concat(ids, ids)}}, 1, Pass{})
+				require.NoError(t, err)
+				return all, grads(all)
+			}
+			params, want := run(false)
+			_, got := run(true)
+			learned := 0
+			for i, p := range params {
+				if slices.ContainsFunc(targets, func(s string) bool { return strings.HasSuffix(p.Name, s+".weight") }) {
+					assert.Equal(t, want[i], got[i], "%s learns", p.Name)
+					learned++
+				} else if strings.Contains(p.Name, "embed") || strings.Contains(p.Name, "lm_head") {
+					assert.Zero(t, largest(got[i]), "%s stays", p.Name)
+				}
+			}
+			assert.Positive(t, learned)
+		})
+	}
 }
 
 // TestTextsLearnFromSharedPrefixes has answers to prompts, with targets of the answers alone and of

@@ -12,6 +12,8 @@ type embedding struct {
 	data []float32 // (V, C)
 	half []uint16  // (V, C) in bfloat16, instead of data
 	grad []float32 // (V, C), while training
+
+	fixed bool // it does not learn: no gradient of it is wanted
 }
 
 func (e *embedding) alloc(d kernel.DType) {

@@ -35,6 +35,9 @@ func (e *embedding) lookup(w *Work, y []float32, ldy int, ids []int32, add bool)
 //
 // Shapes: dy is (len(ids), C) with stride lddy.
 func (e *embedding) backward(w *Work, dy []float32, lddy int, ids []int32) {
+	if e.fixed {
+		return
+	}
 	w.Each(e.C, max(16, (e.C+w.Workers()-1)/w.Workers()), func(_ *Scratch, lo, hi int) {
 		for i, id := range ids {
 			kernel.AddTo(e.grad[int(id)*e.C+lo:][:hi-lo], dy[i*lddy+lo:][:hi-lo])

@@ -25,12 +25,14 @@ type Learner interface {
 	Work() *Work
 	Refresh()
 	ZeroGrads()
+	fix(learns []bool) // of the parameters
 }
 
 // LoRA learns a low-rank change of some matrices, W = W₀ + α/r·B·A, and a score
 // head, while everything else of a model stays. The model always computes
 // with the sum, so that forward and backward are those of the whole matrix: it
-// saves the optimiser's memory and the size of what is kept, not arithmetic.
+// saves the optimiser's memory, the size of what is kept, and the gradients of
+// the layers that stay.
 // Source: Hu et al. 2021 (arXiv 2106.09685), eq. 3; PEFT's LoraLayer.
 type LoRA struct {
 	Config LoRAConfig
@@ -61,6 +63,7 @@ func NewLoRA(t Learner, c LoRAConfig, seed uint64) (*LoRA, error) {
 	l := &LoRA{Config: c, t: t}
 	found := map[string]bool{}
 	params := t.Params()
+	learns := make([]bool, len(params))
 	for i := range params {
 		p := &params[i]
 		layer, ok := strings.CutSuffix(p.Name, ".weight")
@@ -68,7 +71,7 @@ func NewLoRA(t Learner, c LoRAConfig, seed uint64) (*LoRA, error) {
 		if isHead := strings.HasPrefix(p.Name, "score.") || strings.HasPrefix(p.Name, "classifier."); isHead {
 			head := *p
 			head.Name = adapterPrefix + p.Name
-			l.params = append(l.params, head)
+			l.params, learns[i] = append(l.params, head), true
 			continue
 		}
 		if !ok || len(p.Shape) != 2 || !slices.Contains(c.Targets, target) {
@@ -77,7 +80,7 @@ func NewLoRA(t Learner, c LoRAConfig, seed uint64) (*LoRA, error) {
 		if p.Transposed {
 			return nil, fmt.Errorf("lora: %s stores %s as [in, out], of which no low-rank change is learned: train the whole model", t.Net().Name, p.Name)
 		}
-		found[target] = true
+		found[target], learns[i] = true, true
 		l.add(p, layer, seed)
 	}
 	for _, target := range c.Targets {
@@ -85,6 +88,7 @@ func NewLoRA(t Learner, c LoRAConfig, seed uint64) (*LoRA, error) {
 			return nil, fmt.Errorf("lora: no matrix of %s is called %q", t.Net().Name, target)
 		}
 	}
+	t.fix(learns)
 	return l, nil
 }
 

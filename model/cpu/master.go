@@ -15,6 +15,7 @@ type master struct {
 	b, db []float32 // (n), nil without bias
 	back  []float32 // panels of W, [n][NR] each: W as the right side of dX = dY·W
 	low   *low      // instead of back, for products in bfloat16
+	fixed bool      // it does not learn: no gradient of it is wanted
 }
 
 func newMaster(d kernel.DType, n, in int, bias bool) *master {
@@ -92,6 +93,9 @@ const packBlock = 64
 // a block of tokens is multiplied the next is laid out: workers that find no more
 // of the one take of the other.
 func (m *master) backwardWeight(w *Work, dy []float32, lddy int, x []float32, ldx, rows int) {
+	if m.fixed {
+		return
+	}
 	both := [2]sides{w.sides(0, m), w.sides(1, m)}
 	pack := func(t, lo, hi int) {
 		o := &both[t/tokenBlock%2]

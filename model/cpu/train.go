@@ -167,6 +167,9 @@ func (t *Training) Refresh() {
 	t.model.weights.project()
 }
 
+// fix says which parameters learn: of layers without one no gradient is computed.
+func (t *Training) fix(learns []bool) { t.model.weights.fix(learns) }
+
 // ZeroGrads forgets the gradients.
 func (t *Training) ZeroGrads() {
 	for i := range t.params {

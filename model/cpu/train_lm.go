@@ -108,6 +108,16 @@ func (l *Language) Refresh() {
 	l.head.refresh()
 }
 
+// fix is [Training.fix]. The output layer's parameter, where it has one, is the last; else it
+// learns as the embedding does.
+func (l *Language) fix(learns []bool) {
+	n := len(l.t.params)
+	l.t.fix(learns[:n])
+	if fixed := l.t.model.weights.embedding(l.t.net.Tokens).fixed; n == len(learns) && fixed || n < len(learns) && !learns[n] {
+		l.head.fix()
+	}
+}
+
 // ZeroGrads forgets the gradients.
 func (l *Language) ZeroGrads() {
 	for i := range l.params {

@@ -33,6 +33,28 @@ type layer interface {
 // parameters': collect adds them up after a backward pass.
 type collector interface{ collect() }
 
+// fixer is a layer whose gradients cost products or memory to pass: fix leaves them out, where
+// none of its parameters learns.
+type fixer interface{ fix() }
+
+func (l *linear) fix()    { l.master.fixed = true }
+func (g *gated) fix()     { g.master.fixed = true }
+func (f *fusedQKV) fix()  { f.q.fix(); f.kv.fix() }
+func (e *embedding) fix() { e.fixed = true }
+
+// fix says that the parameters of which learns is false stay as they are.
+func (w *weights) fix(learns []bool) {
+	some := map[layer]bool{}
+	for i, o := range w.owners {
+		some[o.layer] = some[o.layer] || learns[i]
+	}
+	for l, learned := range some {
+		if f, ok := l.(fixer); ok && !learned {
+			f.fix()
+		}
+	}
+}
+
 // weights are the layers of a network, and which parameter is whose.
 type weights struct {
 	layers []layer
