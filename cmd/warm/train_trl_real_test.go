@@ -155,7 +155,7 @@ out: OUT
 run: {base: embedded:base, train: [PAIRS], holdout: id%3, batch: 4, epochs: 9, steps: 30, lr: 1.0e-4}
 members: [{}]
 `)
-	args := []string{"train", "members", "--plan", plan, "--with", "trl", "--python", python, "--save-every", "5", "--launcher",
+	args := []string{"train", "members", "--plan", plan, "--with", "trl", "--python", python, "--save-every", "5", "--save-dtype", "bfloat16", "--launcher",
 		"torchrun --standalone --nproc-per-node 2"}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -167,15 +167,22 @@ members: [{}]
 	require.Equal(t, exitInterrupted, <-ended, "%s", said)
 	require.Contains(t, said.String(), "stopped after step")
 	require.NoDirExists(t, filepath.Join(out, "member-1"))
+	states, err := filepath.Glob(filepath.Join(out, "trl", "state-*"))
+	require.NoError(t, err)
+	require.Len(t, states, 1)
+	require.NoError(t, os.Mkdir(filepath.Join(states[0], "checkpoint-29"), 0o755), "as kill -9 leaves one that is being written")
 
 	code, table, log := trainCommand(t, args...)
 	require.Equal(t, exitOK, code, log)
 	assert.Contains(t, log, "going on after step")
 	assert.Contains(t, table, "member-1")
+	code, checked, log := trainCommand(t, "check", filepath.Join(out, "member-1"))
+	require.Equal(t, exitOK, code, checked+log)
+	assert.Contains(t, checked, "BF16")
 	told, err := os.ReadFile(filepath.Join(out, "member-1", "trl.json"))
 	require.NoError(t, err)
 	assert.Contains(t, string(told), `"processes": 2`)
-	states, err := filepath.Glob(filepath.Join(out, "trl", "state-*"))
+	states, err = filepath.Glob(filepath.Join(out, "trl", "state-*"))
 	require.NoError(t, err)
 	assert.Empty(t, states, "a state is removed when its run is done")
 	t.Logf("%s\n%s", log, table)

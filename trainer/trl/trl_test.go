@@ -152,6 +152,23 @@ func TestABaseThatTransformersDoesNotOpenIsWrittenOut(t *testing.T) {
 	assert.NoError(t, c.Close())
 }
 
+// TestTheEndOfTextPadsWhereNothingElseDoes holds what TRL does with a tokenizer without a padding token,
+// and that texts which end with that token are read at the one before, as transformers reads them.
+func TestTheEndOfTextPadsWhereNothingElseDoes(t *testing.T) {
+	dir := rewardtest.Checkpoint(t, "base", func(c *loader.Contents) {
+		c.Config = []byte(strings.Replace(string(c.Config), `"pad_token_id":0,`, "", 1))
+	})
+	p := &rm.Plan{Out: filepath.Join(t.TempDir(), "runs"), Run: rm.Config{Base: dir, Train: []string{pairsFile(t, 8, "")}, LR: 1e-3}, M: 1}
+	runs, err := p.Expand()
+	require.NoError(t, err)
+	s, err := Write(p, runs, Options{})
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, s.jobs[0].PadTokenID, "</s>")
+	x := s.made[0].Pairs[0].Chosen
+	assert.EqualValues(t, 1, x.IDs[len(x.IDs)-1])
+	assert.Equal(t, []int32{int32(len(x.IDs) - 2)}, x.Read)
+}
+
 func TestSettingsThatTRLDoesNotHaveAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ plan, want string }{
 		"a moving average":     {plan: "ema: 0.9", want: "member-1: ema: TRL's trainer has no such setting"},

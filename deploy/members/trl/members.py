@@ -214,7 +214,6 @@ def train(job, out):
     import torch
     from datasets import load_dataset
     from transformers import AutoConfig, AutoTokenizer, PrinterCallback
-    from transformers.trainer_utils import get_last_checkpoint
     from trl import RewardConfig, RewardTrainer
 
     state, begin = HERE / job["state"], HERE / job["start"]
@@ -245,7 +244,7 @@ def train(job, out):
         model=model, args=args, train_dataset=pairs, processing_class=tokenizer, peft_config=lora, callbacks=[watch]
     )
     trainer.remove_callback(PrinterCallback)
-    last = get_last_checkpoint(str(state)) if state.exists() else None
+    last = saved(state)
     if last:
         tell(message="going on after step %s" % last.rsplit("-", 1)[1])
     trainer.train(resume_from_checkpoint=last)
@@ -256,6 +255,12 @@ def train(job, out):
     if RANK == 0:
         shutil.rmtree(state, ignore_errors=True)
     return 0
+
+
+def saved(state):
+    """The last state of a run that was written whole, None where there is none."""
+    whole = [f.parent for f in state.glob("checkpoint-*/trainer_state.json")]  # which is written last
+    return str(max(whole, key=lambda c: int(c.name.rsplit("-", 1)[1]))) if whole else None
 
 
 def set_dropouts(config, wanted):
@@ -347,6 +352,8 @@ def save(trainer, job, begin, out):
     trainer.accelerator.wait_for_everyone()
     if RANK != 0:
         return
+    for old in out.parent.glob("." + out.name + ".tmp-*"):  # of a call that was killed while it wrote
+        shutil.rmtree(old)
     made = beside(out)
     if job.get("lora"):
         from peft import PeftModel
