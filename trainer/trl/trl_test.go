@@ -288,6 +288,35 @@ func TestScripts(t *testing.T) {
 	assert.Equal(t, "/opt/my py/bin/python "+s.Dir+"/members.py 3\n", string(said))
 }
 
+// TestALauncherStartsOneRun has the program start a launcher that tells nothing of itself, as accelerate's
+// for a single process does: what it starts is the run, and no further launcher.
+func TestALauncherStartsOneRun(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed: the program is not run")
+	}
+	program, err := os.ReadFile(filepath.Join("..", "..", "deploy", "members", "trl", "members.py"))
+	require.NoError(t, err)
+	dir := t.TempDir()
+	launcher, started := filepath.Join(dir, "launcher"), filepath.Join(dir, "started")
+	// In place of torch and TRL there is a module that ends the run.
+	script := "#!/bin/sh\necho \"$@\" >> " + started + "\n[ $(wc -l < " + started + ") -lt 3 ] || exit 1\nexec " + python + " \"$@\"\n"
+	require.NoError(t, os.WriteFile(launcher, []byte(script), 0o755)) // #nosec: it is run
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "torch.py"), []byte("raise SystemExit(7)\n"), 0o600))
+	s, err := write(t, planOfAll, Options{Program: program, Python: python, DType: "float32", Launcher: []string{launcher}})
+	require.NoError(t, err)
+	require.NoError(t, loader.Save(filepath.Join(s.Plan.Out, "init"), rewardtest.Contents(t, "base")))
+	cmd := exec.Command(python, filepath.Join(s.Dir, "members.py"), "2")
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+dir, "PYTHONDONTWRITEBYTECODE=1")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "%s", out)
+	assert.Equal(t, 7, exit.ExitCode(), "%s", out)
+	said, err := os.ReadFile(started)
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Join(s.Dir, "members.py")+" 2\n", string(said))
+}
+
 func TestArraysAreWrittenShort(t *testing.T) {
 	for want, numbers := range map[string][]int{"": nil, "4": {4}, "1-3": {1, 2, 3}, "1,3-4,9": {1, 3, 4, 9}} {
 		assert.Equal(t, want, ranges(numbers))

@@ -23,6 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RESULT = "trl.json"  # what a member tells of its run, beside its weights
 TEXT = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab.*", "merges.txt", "*.model", "*.tiktoken")
+LAUNCHED = "WARM_LAUNCHED"  # set for what a launcher starts
 RANK, WORLD = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 # What transformers' configurations call the dropouts of a plan.
@@ -45,9 +46,10 @@ def main(args):
     out = HERE / job["out"]
     if done(out, job):
         return 0
-    if "RANK" not in os.environ:  # not one of several processes
+    if LAUNCHED not in os.environ:  # some launchers tell a single process nothing of itself
         start(read("start.json"))
         if job.get("launch"):
+            os.environ[LAUNCHED] = "1"
             # Launchers lie beside Python where they were installed with it.
             os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
             os.execvp(job["launch"][0], job["launch"] + [str(Path(__file__).resolve()), args[0]])
