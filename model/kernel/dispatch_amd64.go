@@ -501,23 +501,25 @@ func (k tileKind) runMatrix(t *amd64.AMXArgs) {
 	}
 }
 
-// peakLoop returns the loop to measure and its operations for each count.
-func peakLoop(d DType) (loop func(int), ops float64) {
+// peakLoop returns the loop to measure, its operations for each count, and what they are.
+func peakLoop(d DType) (loop func(int), ops float64, what string) {
 	switch {
 	case d == BFloat16 && active.level >= AMX:
-		return amd64.PeakBFloat16AMX, 65536
+		return amd64.PeakBFloat16AMX, 65536, "products of tiles of bfloat16 pairs"
 	case d == Int8 && active.level >= AMX:
-		return amd64.PeakInt8AMX, 131072
+		return amd64.PeakInt8AMX, 131072, "products of tiles of int8 quads"
 	case d == BFloat16 && active.bf16Dot:
-		return amd64.PeakBFloat16AVX512BF16Dot, 1792
+		return amd64.PeakBFloat16AVX512BF16Dot, 1792, "bfloat16 dot products of 16 pairs"
 	case d == Int8 && active.vnni:
-		return amd64.PeakInt8AVX512VNNI, 3584
-	case active.level >= AVX512:
-		return amd64.PeakFloat32AVX512, 896
+		return amd64.PeakInt8AVX512VNNI, 3584, "int8 dot products of 16 quads"
 	case d == Int8 && active.avxVNNI:
-		return amd64.PeakInt8AVXVNNI, 768
+		return amd64.PeakInt8AVXVNNI, 768, "int8 dot products of 8 quads"
+	case d == Int8 && active.level >= AVX2:
+		return amd64.PeakInt8AVX2, 384, "int16 dot products of 8 pairs"
+	case active.level >= AVX512:
+		return amd64.PeakFloat32AVX512, 896, "float32 multiply-adds of 16 lanes"
 	case active.level >= AVX2:
-		return amd64.PeakFloat32AVX2, 192
+		return amd64.PeakFloat32AVX2, 192, "float32 multiply-adds of 8 lanes"
 	}
-	return peakGeneric, peakGenericOps
+	return peakGeneric, peakGenericOps, peakGenericWhat
 }

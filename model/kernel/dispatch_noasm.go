@@ -188,5 +188,7 @@ func dot(a, b []float32) float32 {
 	return dotGeneric(a, b)
 }
 
-// peakLoop returns the loop to measure and its operations for each count.
-func peakLoop(DType) (loop func(int), ops float64) { return peakGeneric, peakGenericOps }
+// peakLoop returns the loop to measure, its operations for each count, and what they are.
+func peakLoop(DType) (loop func(int), ops float64, what string) {
+	return peakGeneric, peakGenericOps, peakGenericWhat
+}

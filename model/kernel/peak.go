@@ -14,7 +14,7 @@ const (
 // the product itself uses, in 10⁹ operations a second, a multiply-add being two.
 // It takes about 30 ms.
 func Peak(d DType) float64 {
-	loop, ops := peakLoop(d)
+	loop, ops, _ := peakLoop(d)
 	n := 1000
 	for {
 		t := time.Now()
@@ -31,6 +31,13 @@ func Peak(d DType) float64 {
 		best = max(best, float64(n)*ops/time.Since(t).Seconds()/1e9)
 	}
 	return best
+}
+
+// PeakOf says what the loop that [Peak] measures repeats, as "int8 dot products of 16
+// quads": which of the processor's instructions products of format d use.
+func PeakOf(d DType) string {
+	_, _, what := peakLoop(d)
+	return what
 }
 
 // ReadBandwidth measures how fast one core reads x from front to back, in 10⁹

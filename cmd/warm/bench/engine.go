@@ -123,7 +123,7 @@ func (b *Engine) measure(r *EngineReport, e model.Engine, cfg *model.Config, dty
 			break // what a card could do is not measured
 		}
 		peak[d] = onAll(b.Threads, func() float64 { return kernel.Peak(d) })
-		r.Peaks = append(r.Peaks, peakReport{d.String(), peak[d]})
+		r.Peaks = append(r.Peaks, peakReport{d.String(), peak[d], kernel.PeakOf(d)})
 	}
 	if !b.ForwardOnly && !card {
 		r.ReadGBs = b.bandwidth()

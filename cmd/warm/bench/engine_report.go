@@ -24,6 +24,7 @@ type EngineReport struct {
 type peakReport struct {
 	DType  string  `json:"dtype"`
 	GFLOPs float64 `json:"gflop_per_s"` // all threads
+	Of     string  `json:"of"`          // what the processor does so fast
 }
 
 type gemmReport struct {
@@ -60,10 +61,10 @@ func (r *EngineReport) Write(w io.Writer) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if len(r.Peaks) > 0 {
-		fmt.Fprintln(t, "peak\tGFLOP/s\t")
+		fmt.Fprintln(t, "peak\tGFLOP/s\t  of")
 	}
 	for _, p := range r.Peaks {
-		fmt.Fprintf(t, "%s\t%.0f\t\n", p.DType, p.GFLOPs)
+		fmt.Fprintf(t, "%s\t%.0f\t  %s\n", p.DType, p.GFLOPs, p.Of)
 	}
 	if len(r.GEMM) > 0 {
 		fmt.Fprintf(t, "memory read, GB/s\t%.0f\t\n\t\t\n", r.ReadGBs)

@@ -332,7 +332,7 @@ func nextRow(a *Asm) {
 // peak writes a loop of nothing but products of tiles.
 func (m matrix) peak(a *Asm) {
 	name := "Peak" + m.format + "AMX"
-	a.peaks = append(a.peaks, Peak{m.format, "AMX", 4 * m.ops})
+	a.peaks = append(a.peaks, Peak{m.format, "AMX", 4 * m.ops, "products of tiles of " + m.what})
 	a.Func(name, "(n int)", name+" performs n times 4 independent products of tiles of "+m.what+".", 0, 8)
 	a.I("MOVQ", "n+0(FP)", "CX")
 	a.I("LEAQ", "·amxConfig<>(SB)", "AX")

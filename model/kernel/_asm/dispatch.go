@@ -51,7 +51,8 @@ type Tile struct {
 // Peak is a loop of nothing but multiply-adds in one number format.
 type Peak struct {
 	format, level string
-	ops           int // a turn
+	ops           int    // a turn
+	what          string // it repeats
 }
 
 // Package is what all files together say of package kernel.
@@ -101,8 +102,9 @@ func (p *Package) Dispatch() (withAsm, without []byte, err error) {
 	}
 	p.writeTiles(&with)
 	p.writePeaks(&with)
-	none.WriteString("\n// peakLoop returns the loop to measure and its operations for each count.\n" +
-		"func peakLoop(DType) (loop func(int), ops float64) { return peakGeneric, peakGenericOps }\n")
+	none.WriteString("\n// peakLoop returns the loop to measure, its operations for each count, and what they are.\n" +
+		"func peakLoop(DType) (loop func(int), ops float64, what string) {\n" +
+		"return peakGeneric, peakGenericOps, peakGenericWhat\n}\n")
 	if withAsm, err = format.Source(with.Bytes()); err != nil {
 		return nil, nil, err
 	}
@@ -192,19 +194,32 @@ func writeRun(w *bytes.Buffer, tiles []Tile, name, args, call, doc string, has f
 	w.WriteString("}\n}\n")
 }
 
+func filter[T any](all []T, keep func(T) bool) (kept []T) {
+	for _, v := range all {
+		if keep(v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
 // writePeaks writes the choice of a loop to measure the peak with: that of the
 // format, or of float32 at the level.
 func (p *Package) writePeaks(w *bytes.Buffer) {
-	w.WriteString("\n// peakLoop returns the loop to measure and its operations for each count.\n" +
-		"func peakLoop(d DType) (loop func(int), ops float64) {\nswitch {\n")
-	for _, k := range best(p.peaks, func(k Peak) string { return k.level }) {
+	w.WriteString("\n// peakLoop returns the loop to measure, its operations for each count, and what they are.\n" +
+		"func peakLoop(d DType) (loop func(int), ops float64, what string) {\nswitch {\n")
+	peaks := best(p.peaks, func(k Peak) string { return k.level })
+	// What serves every format comes last.
+	own := func(k Peak) bool { return k.format != "Float32" }
+	peaks = slices.Concat(filter(peaks, own), filter(peaks, func(k Peak) bool { return !own(k) }))
+	for _, k := range peaks {
 		when := has(k.level)
 		if k.format != "Float32" {
 			when = "d == " + k.format + " && " + when
 		}
-		fmt.Fprintf(w, "case %s:\nreturn amd64.Peak%s%s, %d\n", when, k.format, k.level, k.ops)
+		fmt.Fprintf(w, "case %s:\nreturn amd64.Peak%s%s, %d, %q\n", when, k.format, k.level, k.ops, k.what)
 	}
-	w.WriteString("}\nreturn peakGeneric, peakGenericOps\n}\n")
+	w.WriteString("}\nreturn peakGeneric, peakGenericOps, peakGenericWhat\n}\n")
 }
 
 // exported returns the name of a kernel as package amd64 exports it.

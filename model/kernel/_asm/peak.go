@@ -18,6 +18,10 @@ func peak(a *Asm) {
 	peakLoop(a, "Int8", "AVXVNNI", 12, 32, "int8 dot products of 8 quads", func(i int) {
 		a.VPDPBUSD256(12, 13, i)
 	})
+	peakLoop(a, "Int8", "AVX2", 12, 16, "int16 dot products of 8 pairs", func(i int) {
+		a.I("VPMADDWD", Y(12), Y(13), Y(14))
+		a.I("VPADDD", Y(14), Y(i), Y(i))
+	})
 	const name = "read"
 	a.Begin(Kernel{
 		Name:   name,
@@ -45,7 +49,7 @@ func peak(a *Asm) {
 // instruction.
 func peakLoop(a *Asm, format, level string, accs, each int, what string, step func(i int)) {
 	name := "Peak" + format + level
-	a.peaks = append(a.peaks, Peak{format, level, accs * each * 2})
+	a.peaks = append(a.peaks, Peak{format, level, accs * each * 2, what})
 	a.Func(name, "(n int)", name+" performs n times "+Imm(accs)[1:]+" independent "+what+".", 0, 8)
 	a.I("MOVQ", "n+0(FP)", "CX")
 	for i := range accs + 2 {

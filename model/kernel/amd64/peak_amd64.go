@@ -33,6 +33,11 @@ func PeakFloat32AVX2(n int)
 //go:noescape
 func PeakInt8AVXVNNI(n int)
 
+// PeakInt8AVX2 performs n times 12 independent int16 dot products of 8 pairs.
+//
+//go:noescape
+func PeakInt8AVX2(n int)
+
 // ReadAVX2 reads x, a positive multiple of 512 bytes.
 //
 //go:noescape

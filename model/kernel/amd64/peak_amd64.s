@@ -281,6 +281,54 @@ PeakInt8AVXVNNILoop:
 	VZEROUPPER
 	RET
 
+// func PeakInt8AVX2(n int)
+TEXT ·PeakInt8AVX2(SB), NOSPLIT, $0-8
+	MOVQ           n+0(FP), CX
+	VPXOR          Y0, Y0, Y0
+	VPXOR          Y1, Y1, Y1
+	VPXOR          Y2, Y2, Y2
+	VPXOR          Y3, Y3, Y3
+	VPXOR          Y4, Y4, Y4
+	VPXOR          Y5, Y5, Y5
+	VPXOR          Y6, Y6, Y6
+	VPXOR          Y7, Y7, Y7
+	VPXOR          Y8, Y8, Y8
+	VPXOR          Y9, Y9, Y9
+	VPXOR          Y10, Y10, Y10
+	VPXOR          Y11, Y11, Y11
+	VPXOR          Y12, Y12, Y12
+	VPXOR          Y13, Y13, Y13
+
+PeakInt8AVX2Loop:
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y0, Y0
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y1, Y1
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y2, Y2
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y3, Y3
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y4, Y4
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y5, Y5
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y6, Y6
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y7, Y7
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y8, Y8
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y9, Y9
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y10, Y10
+	VPMADDWD       Y12, Y13, Y14
+	VPADDD         Y14, Y11, Y11
+	DECQ           CX
+	JNE            PeakInt8AVX2Loop
+	VZEROUPPER
+	RET
+
 // func ReadAVX2(x *byte, n int)
 TEXT ·ReadAVX2(SB), NOSPLIT, $0-16
 	MOVQ           x+0(FP), AX
