@@ -1,4 +1,4 @@
-"""Measures warm, PyTorch, ONNX Runtime and llama.cpp side by side.
+"""Measures warm, PyTorch, ONNX Runtime, OpenVINO and llama.cpp side by side.
 
 run.sh prepares what this needs and calls it. Every figure is the median over
 processes of each process's median round. Processes of all engines alternate
@@ -16,15 +16,18 @@ import time
 import weights
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-INT8 = ("warm int8", "ort int8")
-BF16 = ("warm bf16", "llama bf16")
+INT8 = ("warm int8", "ort int8", "onnxruntime int8", "openvino int8")
 ENGINES = ("warm f32", "warm bf16", "warm int8", "torch f32", "ort f32 export", "ort f32 fused", "ort int8", "llama f32", "llama bf16")
+ORT = ("ort f32 export", "ort f32 fused", "onnxruntime f32")
+# What PyPI has today: bfloat16 beside bfloat16 and int8 beside int8.
+CURRENT = ("warm f32", "pytorch f32", "openvino f32", "onnxruntime f32", "warm bf16", "pytorch bf16", "openvino bf16",
+           "warm int8", "openvino int8", "onnxruntime int8")
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "int8": "int8"}
 QUIET = 0.05  # share of the processors that other programs may take beside a process
 MODELS = ("minilm6x384", "bert12x768", "dec12x768", "qwen3-0.6b")
 # Scores of float32 engines must agree to this. llama.cpp takes GELU from a table
 # in half precision and the others sum in another order.
-TOLERANCE = {"warm": 0, "torch": 1e-4, "ort": 1e-4, "llama": 2e-3}
+TOLERANCE = {"warm": 0, "torch": 1e-4, "ort": 1e-4, "llama": 2e-3, "pytorch": 1e-4, "openvino": 1e-4, "onnxruntime": 1e-4}
 
 
 def tuning(openblas):
@@ -49,7 +52,7 @@ class Bench:
         # (model, threads, engine, shape) → (median seconds, foreign share) by process
         self.results, self.processes, self.checks, self.want, self.failures = {}, [], {}, {}, []
         self.environment = dict(os.environ)
-        self.tuned = tuning(args.openblas)
+        self.tuned = {} if args.current else tuning(args.openblas)
 
     def folder(self, model):
         return os.path.join(self.args.dir, "models", model)
@@ -75,6 +78,9 @@ class Bench:
         if kind == "torch":
             env.update(self.tuned, OMP_NUM_THREADS=str(threads))
             return [sys.executable, os.path.join(HERE, "torch_bench.py"), folder, *common, check], env
+        if kind in ("pytorch", "openvino", "onnxruntime"):
+            env.update(OMP_NUM_THREADS=str(threads))
+            return [sys.executable, os.path.join(HERE, "current_bench.py"), kind, dtype, folder, *common, check], env
         if kind == "ort":
             name = graph[0] if graph else "int8"
             return ["node", os.path.join(HERE, "ort_bench.js"), os.path.join(folder, name + ".onnx"), *common, check,
@@ -170,11 +176,11 @@ def plan(args):
         if not args.quick:
             groups.append((model, machine, {e: [small] for e in args.engines if e in rare}, 1, False))
         if model == "dec12x768" or qwen and not args.quick:
-            peers = () if qwen else ("torch f32", "ort f32 fused")
+            peers = () if qwen else ("torch f32", "ort f32 fused", "pytorch f32", "openvino f32", "onnxruntime f32")
             shared = {e: ["8x400+50", "8x450"] if e == "warm f32" else ["8x450"] for e in args.engines if e in ("warm f32", *peers)}
             groups.append((model, machine, shared, 1, False))
         if machine > 1 and not args.quick and not qwen:
-            few = args.engines if tiny else [e for e in args.engines if e in ("warm f32", "warm bf16", "torch f32", "ort f32 fused")]
+            few = args.engines if tiny else [e for e in args.engines if e in ("warm f32", "warm bf16", "torch f32", "ort f32 fused", *CURRENT)]
             # A quarter of the sequences: the rate is the same.
             groups.append((model, 1, {e: ["8x128", "2x512", "1x128"] if tiny else ["8x128", "1x128"] for e in few}, 1, False))
     return groups
@@ -275,12 +281,11 @@ class Report:
         lines = [f"### {model}, {threads} thread{'s' * (threads > 1)}", "",
                  "| engine | " + " | ".join(f"{x} tokens/s | GFLOP/s | x ORT f32 | processes (spread)" for x in shapes) + " | RSS MB |",
                  "| --- |" + " ---: |" * (4 * len(shapes) + 1)]
-        ort = ("ort f32 export", "ort f32 fused")
         for e in self.b.args.engines:
             cells = []
             for x in shapes:
                 r = self.rate(model, threads, e, x)
-                base = self.best(model, threads, x, ort)
+                base = self.best(model, threads, x, ORT)
                 if r is None:
                     cells += ["", "", "", ""]
                     continue
@@ -312,7 +317,7 @@ class Report:
             padded = f"{batch}x{lengths.split('-')[1]}"
             real, full = self.count(m, x), self.count(m, padded)
             own, uniform = self.rate(m, t, e, x), self.rate(m, t, e, padded)
-            ort = self.best(m, t, padded, ("ort int8",) if e in INT8 else ("ort f32 export", "ort f32 fused"))
+            ort = self.best(m, t, padded, ("ort int8", "onnxruntime int8") if e in INT8 else ORT)
             if not own or not uniform:
                 continue
             peer = f"{ort * real / full:,.0f} | {own / (ort * real / full):.2f}" if ort else " | "
@@ -360,8 +365,9 @@ class Report:
         foreign = [p["foreign"] for p in b.processes]
         peaks = [p["peak"] for p in b.processes if p["engine"] == "warm f32" and p["threads"] == os.cpu_count() and "peak" in p]
         versions = {p["engine"].split()[0]: p["version"] for p in b.processes if "version" in p}
-        lines = [f"{len(b.processes)} processes in {time.monotonic() - b.start:.0f} s, {os.cpu_count()} processors; torch {versions.get('torch', '-')}, "
-                 f"ONNX Runtime {versions.get('ort', '-')}, llama.cpp {b.args.llama_version or '-'}.",
+        lines = [f"{len(b.processes)} processes in {time.monotonic() - b.start:.0f} s, {os.cpu_count()} processors; "
+                 f"torch {versions.get('torch') or versions.get('pytorch', '-')}, ONNX Runtime {versions.get('ort') or versions.get('onnxruntime', '-')}, "
+                 f"OpenVINO {versions.get('openvino', '-')}, llama.cpp {b.args.llama_version or '-'}.",
                  f"f32 peak, all processors: {statistics.median(peaks):.0f} GFLOP/s." if peaks else "",
                  f"Processor time that others took meanwhile: median {100 * statistics.median(foreign):.0f} %, worst {100 * max(foreign):.0f} %. "
                  f"Processes beside which others took over {100 * QUIET:.0f} % count only where there is no other, and are marked *: such figures prove nothing.", ""]
@@ -392,11 +398,13 @@ def main():
     p.add_argument("--llama", default="", help="folder of llama.cpp's libraries; without it, llama.cpp is left out")
     p.add_argument("--llama-version", default="")
     p.add_argument("--models", type=lambda s: s.split(","), default=list(MODELS))
-    p.add_argument("--engines", type=lambda s: s.split(","), default=list(ENGINES))
+    p.add_argument("--engines", type=lambda s: s.split(","), help="some of " + ", ".join(dict.fromkeys(ENGINES + CURRENT)))
+    p.add_argument("--current", action="store_true", help="this Python has the peers of PyPI, and the others are left out")
     p.add_argument("--seconds", type=float, default=640, help="do not begin a repetition that would end later than this")
     p.add_argument("--repeats", type=int, default=5, help="processes for each figure, as far as --seconds allows")
     p.add_argument("--quick", action="store_true", help="one length, all threads, one process of most engines")
     args = p.parse_args()
+    args.engines = args.engines or list(CURRENT if args.current else ENGINES)
     bench = Bench(args)
     for model in args.models:
         bench.prepare_check(model)

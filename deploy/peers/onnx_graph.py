@@ -1,7 +1,8 @@
-"""Writes the ONNX graphs of a checkpoint: onnx_graph.py FOLDER.
+"""Writes the ONNX graphs of a checkpoint: onnx_graph.py FOLDER [--current].
 
 export.onnx  what torch.onnx.export makes of models.py (not over 2 GB: one
-             protocol buffer cannot hold more)
+             protocol buffer cannot hold more; not with --current, whose torch
+             needs another package for it)
 fused.onnx   the same network in ONNX Runtime's own fused operations
 int8.onnx    fused.onnx with every weight matrix in int8, quantised a column, and
              activations quantised a tensor at run time (dynamic quantisation)
@@ -174,11 +175,11 @@ def export(folder, path):
     torch.onnx.export(model, (ids,), path, input_names=["ids"], output_names=["score"], dynamic_axes=axes, opset_version=17)
 
 
-def main(folder):
+def main(folder, current=""):
     config, w = weights.load(folder)
     s = weights.Shape(config)
     made = []
-    if sum(a.nbytes for a in w.values()) < 2_000_000_000:
+    if not current and sum(a.nbytes for a in w.values()) < 2_000_000_000:
         export(folder, os.path.join(folder, "export.onnx"))
         made.append("export")
     for name in ("fused", "int8"):
