@@ -6,11 +6,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model"
 )
 
 func TestGreedyTextOfARealModel(t *testing.T) {
@@ -81,6 +84,45 @@ func TestTextsBeginAsTheTokenizerHasIt(t *testing.T) {
 	err = Generate(t.Context(), dir, "", Sampling{Tokens: 2}, func(string) error { return nil })
 	assert.ErrorContains(t, err, "needs a prompt")
 	assert.NoError(t, Generate(t.Context(), from, "", Sampling{Tokens: 2}, func(string) error { return nil }))
+}
+
+// TestGreedyAnswersEqualTransformers compares 50 tokens behind each of twenty texts and three turns of a chat with
+// deploy/goldens/greedy.py: what is read, what is answered, and where it ends.
+func TestGreedyAnswersEqualTransformers(t *testing.T) {
+	dir := os.Getenv("WARM_SMOLLM2")
+	if dir == "" {
+		t.Skip("WARM_SMOLLM2 does not name a directory of SmolLM2-135M-Instruct")
+	}
+	data, err := os.ReadFile("testdata/greedy.json")
+	require.NoError(t, err)
+	var want []struct {
+		Kind, Prompt string
+		IDs, Answer  []int32
+	}
+	require.NoError(t, json.Unmarshal(data, &want))
+	require.Len(t, want, 23)
+	b, err := (&Config{Base: dir}).open()
+	require.NoError(t, err)
+	defer b.close()
+	d, err := model.NewDecoder(b.config, b.ckpt, b.tied, 0)
+	require.NoError(t, err)
+	defer d.Close()
+	var prompts [][]int32
+	for _, x := range want {
+		ids, err := b.prompt(x.Prompt, x.Kind == "chat")
+		require.NoError(t, err)
+		assert.Equal(t, x.IDs, ids, x.Prompt)
+		prompts = append(prompts, ids)
+	}
+	got := make([][]int32, len(want))
+	require.NoError(t, d.Decode(t.Context(), prompts, 1, 50, func(i int, logits []float32) (int32, bool) {
+		id := Sampling{}.choose(logits, 0)
+		got[i] = append(got[i], id)
+		return id, slices.Contains(b.ends, id)
+	}))
+	for i, x := range want {
+		assert.Equal(t, x.Answer, got[i], x.Prompt)
+	}
 }
 
 // TestAnswersEndAtEveryEndToken: the greedy text is cut where generation_config.json says, in either form.
