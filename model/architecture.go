@@ -66,8 +66,6 @@ const (
 	halfWhenUsed            // only with use_sliding_window, then for every second layer below max_window_layers, the first included
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // architectures are the supported classes, by the name in config.json.
 var architectures = map[string]architecture{
 	"LlamaForSequenceClassification": {
@@ -78,7 +76,7 @@ var architectures = map[string]architecture{
 	"MistralForSequenceClassification": {
 		modelType: "mistral", embedding: "model.embed_tokens.weight", new: newMistral,
 		activations: gatedActivations, grouped: true, window: always,
-		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(8)},
+		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: new(8)},
 	},
 	"Qwen2ForSequenceClassification": {
 		modelType: "qwen2", embedding: "model.embed_tokens.weight", new: newQwen2,
@@ -88,59 +86,59 @@ var architectures = map[string]architecture{
 	"Qwen3ForSequenceClassification": {
 		modelType: "qwen3", embedding: "model.embed_tokens.weight", new: newQwen3,
 		activations: gatedActivations, grouped: true, window: whenUsed,
-		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: ptr(128)},
+		defaults: defaults{ropeTheta: 10000, activation: "silu", headDim: new(128)},
 	},
 	"MixtralForSequenceClassification": {
 		modelType: "mixtral", embedding: "model.embed_tokens.weight", new: newMixtral,
 		activations: gatedActivations, grouped: true, window: whenGiven,
-		defaults: defaults{ropeTheta: 1e6, rmsNormEps: 1e-5, activation: "silu", kvHeads: ptr(8)},
+		defaults: defaults{ropeTheta: 1e6, rmsNormEps: 1e-5, activation: "silu", kvHeads: new(8)},
 		experts:  &Experts{Count: 8, Top: 2, Normalized: true},
 	},
 	"Qwen2MoeForSequenceClassification": {
 		modelType: "qwen2_moe", embedding: "model.embed_tokens.weight", new: newQwen2MoE,
 		activations: gatedActivations, grouped: true, window: halfWhenUsed,
-		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(16), attentionBias: true},
+		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: new(16), attentionBias: true},
 		experts:  &Experts{Count: 60, Top: 4, Intermediate: 1408, Shared: 5632},
 	},
 	"Qwen3MoeForSequenceClassification": {
 		modelType: "qwen3_moe", embedding: "model.embed_tokens.weight", new: newQwen3MoE,
 		activations: gatedActivations, grouped: true, window: allWhenUsed,
-		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: ptr(4)},
+		defaults: defaults{ropeTheta: 10000, activation: "silu", kvHeads: new(4)},
 		experts:  &Experts{Count: 128, Top: 8, Intermediate: 768},
 	},
 	"GemmaForSequenceClassification": {
 		tied: true, modelType: "gemma", embedding: "model.embed_tokens.weight", new: newGemma,
 		activations: gatedActivations, grouped: true, geluIsTanh: true,
-		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(16),
-			headDim: ptr(256), pad: ptr(int32(0))},
+		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: new(16),
+			headDim: new(256), pad: new(int32(0))},
 	},
 	"Gemma2ForSequenceClassification": {
 		tied: true, modelType: "gemma2", embedding: "model.embed_tokens.weight", new: newGemma2,
 		activations: gatedActivations, grouped: true, window: alternating,
-		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: ptr(4),
-			headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256, softCap: 50, outputCap: 30},
+		defaults: defaults{ropeTheta: 10000, activation: "gelu_pytorch_tanh", kvHeads: new(4),
+			headDim: new(256), pad: new(int32(0)), queryScalar: 256, softCap: 50, outputCap: 30},
 	},
 	"Gemma3TextForSequenceClassification": {
 		tied: true, modelType: "gemma3_text", embedding: "model.embed_tokens.weight", new: newGemma3,
 		activations: gatedActivations, grouped: true, window: patterned,
 		defaults: defaults{ropeTheta: 1e6, localTheta: 10000, activation: "gelu_pytorch_tanh",
-			kvHeads: ptr(4), headDim: ptr(256), pad: ptr(int32(0)), queryScalar: 256},
+			kvHeads: new(4), headDim: new(256), pad: new(int32(0)), queryScalar: 256},
 	},
 	"Phi3ForSequenceClassification": {
 		modelType: "phi3", embedding: "model.embed_tokens.weight", new: newPhi3,
 		activations: gatedActivations, grouped: true, window: whenGiven,
 		defaults: defaults{ropeTheta: 10000, rotaryShare: 1, rmsNormEps: 1e-5, original: 4096,
-			activation: "silu", pad: ptr(int32(32000))},
+			activation: "silu", pad: new(int32(32000))},
 	},
 	"InternLM2ForRewardModel": {
 		modelType: "internlm2", embedding: "model.tok_embeddings.weight", new: newInternLM2,
 		activations: gatedActivations, grouped: true, plainBias: true,
-		defaults: defaults{ropeTheta: 10000, activation: "silu", attentionBias: true, pad: ptr(int32(0))},
+		defaults: defaults{ropeTheta: 10000, activation: "silu", attentionBias: true, pad: new(int32(0))},
 	},
 	"Olmo2ForSequenceClassification": {
 		modelType: "olmo2", embedding: "model.embed_tokens.weight", new: newOLMo2,
 		activations: gatedActivations, grouped: true,
-		defaults: defaults{ropeTheta: 10000, rmsNormEps: 1e-5, activation: "silu", pad: ptr(int32(1))},
+		defaults: defaults{ropeTheta: 10000, rmsNormEps: 1e-5, activation: "silu", pad: new(int32(1))},
 	},
 	"GPTNeoXForSequenceClassification": {
 		modelType: "gpt_neox", embedding: "gpt_neox.embed_in.weight", new: newGPTNeoX,
@@ -198,7 +196,7 @@ func robertaArchitecture(modelType string) architecture {
 		modelType: modelType, embedding: "roberta.embeddings.word_embeddings.weight",
 		head: "classifier.out_proj", new: newRoberta, activations: plainActivations,
 		layerNorm: true, encoder: true, padded: true,
-		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2, pad: ptr(int32(1))},
+		defaults: defaults{layerNormEps: 1e-12, activation: "gelu", types: 2, pad: new(int32(1))},
 	}
 }
 

@@ -53,7 +53,7 @@ func ResolveBase(data []byte, src Source, sentences []byte, pooling string) (*Ba
 		return nil, err
 	}
 	if told {
-		raw.Own = rawOwn{Pooling: string(read), Pooler: ptr(false)}
+		raw.Own = rawOwn{Pooling: string(read), Pooler: new(false)}
 	}
 	prefix := a.findPrefix(src)
 	if shape, ok := src.Shape(a.named(a.embedding, prefix)); ok && len(shape) == 2 && raw.VocabSize != nil {

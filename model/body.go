@@ -86,7 +86,7 @@ func (raw *rawConfig) textOf() (*rawConfig, error) {
 		}{{&d.VocabSize, 262208}, {&d.Hidden, 2304}, {&d.Intermediate, 9216}, {&d.Layers, 26},
 			{&d.Heads, 8}, {&d.MaxPositions, 131072}} {
 			if *f.to == nil {
-				*f.to = ptr(f.def)
+				*f.to = new(f.def)
 			}
 		}
 	}

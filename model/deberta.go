@@ -57,16 +57,16 @@ func newDeberta(c *Config) network {
 		pooled: poolerActivations[c.PoolerActivation],
 	}
 	if c.TypeVocab > 0 {
-		n.Types = ptr(nn.NewEmbedding(c.TypeVocab, c.Hidden))
+		n.Types = new(nn.NewEmbedding(c.TypeVocab, c.Hidden))
 	}
 	if c.Positioned {
-		n.Positions = ptr(nn.NewEmbedding(c.MaxPositions, c.Hidden))
+		n.Positions = new(nn.NewEmbedding(c.MaxPositions, c.Hidden))
 	}
 	d := c.Disentangled
 	if d != nil {
-		n.Distances = ptr(nn.NewEmbedding(2*d.Span, c.Hidden))
+		n.Distances = new(nn.NewEmbedding(2*d.Span, c.Hidden))
 		if d.Norm {
-			n.DistNorm = ptr(nn.NewLayerNorm(c.Hidden, c.NormEps))
+			n.DistNorm = new(nn.NewLayerNorm(c.Hidden, c.NormEps))
 		}
 	}
 	for i := range n.Layers {
@@ -101,7 +101,7 @@ func (l *debertaBlock) disentangle(d *Disentangled, n *deberta) {
 			return shared
 		}
 		terms++
-		*own = ptr(nn.NewLinear(l.Q.In, true, l.Q.Out()))
+		*own = new(nn.NewLinear(l.Q.In, true, l.Q.Out()))
 		return *own
 	}
 	r.Key = project(d.ToPosition, &l.KV, &l.PosKey)

@@ -17,7 +17,7 @@ func newElectra(c *Config) network {
 		Dense:    c.pooler(true),
 	}
 	if c.Embedding != c.Hidden {
-		n.Project = ptr(nn.NewLinear(c.Embedding, true, c.Hidden))
+		n.Project = new(nn.NewLinear(c.Embedding, true, c.Hidden))
 	}
 	return n
 }

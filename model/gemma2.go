@@ -4,11 +4,7 @@ import "github.com/warmserve/warmserve/model/nn"
 
 // gemma2 is the network of Gemma 2, and with norms of queries and keys of Gemma 3. Source:
 // transformers modeling_gemma2.py; Gemma Team 2024 (arXiv 2408.00118).
-type gemma2 struct {
-	Embed  nn.Embedding  `weight:"model.embed_tokens"`
-	Layers []gemma2Block `weight:"model.layers"`
-	Norm   nn.RMSNorm    `weight:"model.norm"`
-}
+type gemma2 = decoder[gemma2Block, *gemma2Block]
 
 // gemma2Block is x += norm(O·attention(norm(x))), then x += norm(down(gelu(gate)·up(norm(x)))).
 type gemma2Block struct {
@@ -32,15 +28,10 @@ func newGemma2(c *Config) network { return newGemma2Like(c) }
 
 func newGemma2Like(c *Config) *gemma2 {
 	norm := nn.RMSNorm{C: c.Hidden, Eps: float32(c.NormEps), Offset: 1}
-	n := &gemma2{
-		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
-		Layers: make([]gemma2Block, c.Layers),
-		Norm:   norm,
-	}
 	rope := newRope(c)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	for i := range n.Layers {
-		n.Layers[i] = gemma2Block{
+	n := newDecoder(c, norm, func(layer int) gemma2Block {
+		return gemma2Block{
 			InputNorm: norm,
 			Q:         nn.NewLinear(c.Hidden, c.AttentionBias, q),
 			KV:        nn.NewLinear(c.Hidden, c.AttentionBias, kv, kv),
@@ -50,22 +41,13 @@ func newGemma2Like(c *Config) *gemma2 {
 			GateUp:    nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation]},
 			Down:      nn.NewLinear(c.Intermediate, false, c.Hidden),
 			OutNorm:   norm,
-			attn:      newAttention(c, i, true),
+			attn:      newAttention(c, layer, true),
 			rope:      rope,
 		}
-	}
+	})
+	n.scale = gemmaScale(c.Hidden)
 	return n
 }
-
-func (n *gemma2) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *gemma2) embed(p *nn.Program) nn.Value {
-	return p.Scale(gemmaScale(n.Embed.C), p.Lookup(&n.Embed, nn.Tokens, nn.NoValue))
-}
-
-func (n *gemma2) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
-
-func (n *gemma2) blocks() []block { return blocksOf(n.Layers) }
 
 func (l *gemma2Block) forward(p *nn.Program, x nn.Value) nn.Value {
 	a := &l.attn

@@ -11,7 +11,7 @@ func newGemma3(c *Config) network {
 	for i := range n.Layers {
 		l := &n.Layers[i]
 		norm := nn.RMSNorm{C: c.HeadDim, Eps: float32(c.NormEps), Offset: 1}
-		l.QNorm, l.KNorm = ptr(norm), ptr(norm)
+		l.QNorm, l.KNorm = new(norm), new(norm)
 		if c.Window(i) > 0 {
 			l.rope = local
 		}

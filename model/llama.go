@@ -5,13 +5,7 @@ import "github.com/warmserve/warmserve/model/nn"
 // llama is the network of Llama, Mistral, Qwen2, Qwen3 and Gemma, which differ in
 // biases, in norms, in the scale of the embedding, in sliding windows and in experts.
 // Source: transformers modeling_llama.py; Touvron et al. 2023 (arXiv 2302.13971).
-type llama struct {
-	Embed  nn.Embedding `weight:"model.embed_tokens"`
-	Layers []llamaBlock `weight:"model.layers"`
-	Norm   nn.RMSNorm   `weight:"model.norm"`
-
-	scale float32 // of the embedding; 0 for none
-}
+type llama = decoder[llamaBlock, *llamaBlock]
 
 // llamaBlock is x += O·attention(norm(x)), then x += feed(norm(x)).
 type llamaBlock struct {
@@ -43,49 +37,30 @@ func newLlama(c *Config) network {
 
 func newLlamaLike(c *Config, b llamaOptions) *llama {
 	norm := nn.RMSNorm{C: c.Hidden, Eps: float32(c.NormEps), Offset: b.normOffset}
-	n := &llama{
-		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
-		Layers: make([]llamaBlock, c.Layers),
-		Norm:   norm,
-		scale:  b.scale,
-	}
 	rope := newRope(c)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	for i := range n.Layers {
-		l := &n.Layers[i]
-		*l = llamaBlock{
+	n := newDecoder(c, norm, func(layer int) llamaBlock {
+		l := llamaBlock{
 			InputNorm: norm,
 			Q:         nn.NewLinear(c.Hidden, b.qkv, q),
 			KV:        nn.NewLinear(c.Hidden, b.qkv, kv, kv),
 			O:         nn.NewLinear(q, b.o, c.Hidden),
 			PostNorm:  norm,
-			attn:      newAttention(c, i, true),
+			attn:      newAttention(c, layer, true),
 			rope:      rope,
 		}
-		if l.Feed = newGatedFeed(c, b.mlp); c.Experts.of(i) {
+		if l.Feed = newGatedFeed(c, b.mlp); c.Experts.of(layer) {
 			l.Feed = b.experts(c)
 		}
 		if b.headNorm {
-			l.QNorm = ptr(nn.NewRMSNorm(c.HeadDim, c.NormEps))
-			l.KNorm = ptr(nn.NewRMSNorm(c.HeadDim, c.NormEps))
+			l.QNorm = new(nn.NewRMSNorm(c.HeadDim, c.NormEps))
+			l.KNorm = new(nn.NewRMSNorm(c.HeadDim, c.NormEps))
 		}
-	}
+		return l
+	})
+	n.scale = b.scale
 	return n
 }
-
-func (n *llama) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *llama) embed(p *nn.Program) nn.Value {
-	x := p.Lookup(&n.Embed, nn.Tokens, nn.NoValue)
-	if n.scale == 0 {
-		return x
-	}
-	return p.Scale(n.scale, x)
-}
-
-func (n *llama) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
-
-func (n *llama) blocks() []block { return blocksOf(n.Layers) }
 
 func (l *llamaBlock) forward(p *nn.Program, x nn.Value) nn.Value {
 	a := &l.attn

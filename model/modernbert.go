@@ -42,7 +42,7 @@ func newModernBERT(c *Config) network {
 		act:   plainActivations[m.HeadAct], mean: m.Mean,
 	}
 	if n.Dense != nil {
-		n.Norm = ptr(norm)
+		n.Norm = new(norm)
 	}
 	ropeOf := func(theta float64) *nn.Rope {
 		return &nn.Rope{InvFreq: nn.InvFreq(theta, c.HeadDim), MaxPositions: c.MaxPositions}
@@ -61,7 +61,7 @@ func newModernBERT(c *Config) network {
 			rope: global,
 		}
 		if i > 0 {
-			l.AttnNorm = ptr(norm)
+			l.AttnNorm = new(norm)
 		}
 		if l.attn.Reach = m.Reach[i]; l.attn.Reach > 0 {
 			l.rope = local

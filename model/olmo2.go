@@ -5,11 +5,7 @@ import "github.com/warmserve/warmserve/model/nn"
 // olmo2 is the network of OLMo 2, which normalises what attention and feed-forward
 // return instead of what they read. Source: transformers modeling_olmo2.py; OLMo Team
 // 2024 (arXiv 2501.00656).
-type olmo2 struct {
-	Embed  nn.Embedding `weight:"model.embed_tokens"`
-	Layers []olmo2Block `weight:"model.layers"`
-	Norm   nn.RMSNorm   `weight:"model.norm"`
-}
+type olmo2 = decoder[olmo2Block, *olmo2Block]
 
 // olmo2Block is x += norm(O·attention(x)), then x += norm(down(silu(gate)·up)).
 type olmo2Block struct {
@@ -28,38 +24,24 @@ type olmo2Block struct {
 }
 
 func newOLMo2(c *Config) network {
-	n := &olmo2{
-		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
-		Layers: make([]olmo2Block, c.Layers),
-		Norm:   nn.NewRMSNorm(c.Hidden, c.NormEps),
-	}
-	rope := newRope(c)
+	norm, rope := nn.NewRMSNorm(c.Hidden, c.NormEps), newRope(c)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	for i := range n.Layers {
-		n.Layers[i] = olmo2Block{
+	return newDecoder(c, norm, func(layer int) olmo2Block {
+		return olmo2Block{
 			Q:        nn.NewLinear(c.Hidden, c.AttentionBias, q),
 			KV:       nn.NewLinear(c.Hidden, c.AttentionBias, kv, kv),
 			QNorm:    nn.NewRMSNorm(q, c.NormEps),
 			KNorm:    nn.NewRMSNorm(kv, c.NormEps),
 			O:        nn.NewLinear(q, c.AttentionBias, c.Hidden),
-			AttnNorm: nn.NewRMSNorm(c.Hidden, c.NormEps),
+			AttnNorm: norm,
 			GateUp:   nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation]},
 			Down:     nn.NewLinear(c.Intermediate, false, c.Hidden),
-			OutNorm:  nn.NewRMSNorm(c.Hidden, c.NormEps),
-			attn:     newAttention(c, i, true),
+			OutNorm:  norm,
+			attn:     newAttention(c, layer, true),
 			rope:     rope,
 		}
-	}
-	return n
+	})
 }
-
-func (n *olmo2) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *olmo2) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
-
-func (n *olmo2) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
-
-func (n *olmo2) blocks() []block { return blocksOf(n.Layers) }
 
 func (l *olmo2Block) forward(p *nn.Program, x nn.Value) nn.Value {
 	a, residual := &l.attn, p.Wanted(x)

@@ -5,11 +5,7 @@ import "github.com/warmserve/warmserve/model/nn"
 // phi3 is the network of Phi-3 and Phi-4: Llama's, with queries, keys and values
 // in one tensor and gate and up projection in another. Source: transformers
 // modeling_phi3.py; Abdin et al. 2024 (arXiv 2404.14219).
-type phi3 struct {
-	Embed  nn.Embedding `weight:"model.embed_tokens"`
-	Layers []phi3Block  `weight:"model.layers"`
-	Norm   nn.RMSNorm   `weight:"model.norm"`
-}
+type phi3 = decoder[phi3Block, *phi3Block]
 
 // phi3Block is x += O·attention(norm(x)), then x += down(silu(gate)·up).
 type phi3Block struct {
@@ -25,35 +21,21 @@ type phi3Block struct {
 }
 
 func newPhi3(c *Config) network {
-	n := &phi3{
-		Embed:  nn.NewEmbedding(c.VocabSize, c.Hidden),
-		Layers: make([]phi3Block, c.Layers),
-		Norm:   nn.NewRMSNorm(c.Hidden, c.NormEps),
-	}
-	rope := newRope(c)
-	for i := range n.Layers {
-		n.Layers[i] = phi3Block{
-			InputNorm: nn.NewRMSNorm(c.Hidden, c.NormEps),
+	norm, rope := nn.NewRMSNorm(c.Hidden, c.NormEps), newRope(c)
+	return newDecoder(c, norm, func(layer int) phi3Block {
+		return phi3Block{
+			InputNorm: norm,
 			QKV:       nn.NewFusedQKV(c.Hidden, 1, c.Heads, c.KVHeads, c.HeadDim, false),
 			O:         nn.NewLinear(c.Heads*c.HeadDim, false, c.Hidden),
-			PostNorm:  nn.NewRMSNorm(c.Hidden, c.NormEps),
+			PostNorm:  norm,
 			GateUp: nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation],
 				Fused: true},
 			Down: nn.NewLinear(c.Intermediate, false, c.Hidden),
-			attn: newAttention(c, i, true),
+			attn: newAttention(c, layer, true),
 			rope: rope,
 		}
-	}
-	return n
+	})
 }
-
-func (n *phi3) embedding() *nn.Embedding { return &n.Embed }
-
-func (n *phi3) embed(p *nn.Program) nn.Value { return p.Lookup(&n.Embed, nn.Tokens, nn.NoValue) }
-
-func (n *phi3) features(p *nn.Program, x nn.Value) nn.Value { return p.Norm(&n.Norm, x) }
-
-func (n *phi3) blocks() []block { return blocksOf(n.Layers) }
 
 func (l *phi3Block) forward(p *nn.Program, x nn.Value) nn.Value {
 	a := &l.attn

@@ -17,7 +17,7 @@ func (c *Config) pooler(bias bool) *nn.Linear {
 	if c.NoPooler {
 		return nil
 	}
-	return ptr(nn.NewLinear(c.Hidden, bias, c.Hidden))
+	return new(nn.NewLinear(c.Hidden, bias, c.Hidden))
 }
 
 // pooled applies such a layer.

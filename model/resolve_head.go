@@ -111,7 +111,7 @@ func (h *foundHead) labels(raw *rawConfig, note func(format string, args ...any)
 			max(said, or(raw.NumLabels, 0)))
 		raw.ID2Label = nil
 	}
-	raw.NumLabels = ptr(1)
+	raw.NumLabels = new(1)
 }
 
 // describe tells a configuration of it.
