@@ -151,6 +151,17 @@ type Route struct {
 	Decode func(body []byte, at Target) (*Call, error)
 }
 
+// decoded is the Decode of a body that is JSON of a type.
+func decoded[R any](read func(r *R, at Target) (*Call, error)) func([]byte, Target) (*Call, error) {
+	return func(body []byte, at Target) (*Call, error) {
+		r := new(R)
+		if err := api.DecodeLenient(body, r); err != nil {
+			return nil, err
+		}
+		return read(r, at)
+	}
+}
+
 // Routes returns every path of the dialects that scores.
 func Routes(c Config) []Route {
 	v := vllm{activation: c.Activation}
@@ -158,20 +169,22 @@ func Routes(c Config) []Route {
 	whole := Choices[:4]   // there is no room for the error of one answer among others
 	inPath := Choices[1:4] // the model is in the path
 	routes := []Route{
-		{"/get_reward", with("pooling", "retemplate", "scores"), nil, nil, openRLHF{scores: c.Scores}.decode},
+		{"/get_reward", with("pooling", "retemplate", "scores"), nil, nil,
+			decoded(openRLHF{scores: c.Scores}.decode)},
 		{"/classify", with(), vllmShape, nil, v.classifyOrOthers},
 		{"/v1/classify", with(), vllmShape, nil, v.classify},
 		{"/pooling", with(), vllmShape, nil, v.pooling},
-		{"/score", with(), vllmShape, nil, v.score},
-		{"/v1/score", with(), vllmShape, nil, v.score},
+		{"/score", with(), vllmShape, nil, decoded(v.score)},
+		{"/v1/score", with(), vllmShape, nil, decoded(v.score)},
 		{"/rerank", with(), vllmShape, nil, v.rerankOrOthers},
-		{"/v1/rerank", with(), vllmShape, nil, v.rerank},
-		{"/v2/rerank", with(), vllmShape, nil, v.rerank},
+		{"/v1/rerank", with(), vllmShape, nil, decoded(v.rerank)},
+		{"/v2/rerank", with(), vllmShape, nil, decoded(v.rerank)},
 		{"/v1/embeddings", with(), vllmShape, nil, v.embeddings},
-		{"/predict", with(), teiShape, nil, teiPredict},
+		{"/predict", with(), teiShape, nil, decoded(teiPredict)},
 		{"/", with(), teiShape, nil, teiRoot},
-		{"/v1/score-one", append([]string{"bare", "retemplate"}, whole...), nil, nil, slime},
-		{"/v1/score/evaluation", append([]string{"retemplate"}, whole...), nil, nil, llamaFactory},
+		{"/v1/score-one", append([]string{"bare", "retemplate"}, whole...), nil, nil, decoded(slime)},
+		{"/v1/score/evaluation", append([]string{"retemplate"}, whole...), nil, nil,
+			decoded(llamaFactory)},
 		{"/get_feedback", whole, nil, []string{MsgPack, "application/x-msgpack", octets}, oat},
 		{nemoGymPath, with(), nil, nil, nemoGym},
 		{"/v2/models/{name}/infer", inPath, oipShape, []string{octets}, infer},

@@ -31,12 +31,12 @@ func (v vllm) rerankOrOthers(body []byte, at Target) (*Call, error) {
 		return nil, api.Errorf(api.CodeConflictingFields, "documents",
 			"texts (of text-embeddings-inference) and documents (of vLLM) together")
 	case given(keys.Texts):
-		c, err := teiRerank(body, at)
+		c, err := decoded(teiRerank)(body, at)
 		return shaped(c, teiShape), err
 	case given(keys.Raw):
-		return infinityRerank(body, at)
+		return decoded(infinityRerank)(body, at)
 	}
-	return v.rerank(body, at)
+	return decoded(v.rerank)(body, at)
 }
 
 // classifyOrOthers tells four protocols on one path apart: SGLang's has text or
@@ -70,16 +70,16 @@ func (v vllm) classifyOrOthers(body []byte, at Target) (*Call, error) {
 		return nil, api.Errorf(api.CodeConflictingFields, theirs,
 			"%s and %s are fields of different protocols", ours, theirs)
 	case theirs == "inputs":
-		c, err := teiPredict(body, at)
+		c, err := decoded(teiPredict)(body, at)
 		if c != nil {
 			c.Shape = vllmShape // that of the path
 		}
 		return c, err
 	case theirs != "":
-		c, err := sglangClassify(body, at)
+		c, err := decoded(sglangClassify)(body, at)
 		return shaped(c, sglangShape), err
 	case ours == "input" && given(keys.Raw):
-		return infinityClassify(body, at)
+		return decoded(infinityClassify)(body, at)
 	}
 	return v.classify(body, at)
 }

@@ -71,11 +71,7 @@ func (r *infinityRequest) reply(object string, res *Result) infinityReply {
 
 // infinityClassify has a list of one label for each text. Its shape has no room
 // for the error of one text among others.
-func infinityClassify(body []byte, at Target) (*Call, error) {
-	var r infinityRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func infinityClassify(r *infinityRequest, at Target) (*Call, error) {
 	inputs, single, err := readTexts(r.Input, "input", true)
 	if err != nil {
 		return nil, err
@@ -96,11 +92,7 @@ func infinityClassify(body []byte, at Target) (*Call, error) {
 }
 
 // infinityRerank ranks documents, which it answers as strings where vLLM has objects.
-func infinityRerank(body []byte, at Target) (*Call, error) {
-	var r infinityRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func infinityRerank(r *infinityRequest, at Target) (*Call, error) {
 	switch {
 	case r.Query == nil:
 		return nil, api.Errorf(api.CodeMissingField, "query", "query is missing")

@@ -30,11 +30,7 @@ const llamaFactoryModel = "model"
 // it takes the text as it stands and scores its last token; ?retemplate reads
 // the messages back from the policy's markup. The client reads the scores of any
 // status, and so fails by a missing key on what is refused.
-func llamaFactory(body []byte, at Target) (*Call, error) {
-	var r llamaFactoryRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func llamaFactory(r *llamaFactoryRequest, at Target) (*Call, error) {
 	if !given(r.Messages) {
 		return nil, api.Errorf(api.CodeMissingField, "messages", "messages is missing")
 	}

@@ -55,11 +55,7 @@ type openRLHFExtra struct {
 	Truncated []*int     `json:"truncated"`
 }
 
-func (o openRLHF) decode(body []byte, at Target) (*Call, error) {
-	var r openRLHFRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func (o openRLHF) decode(r *openRLHFRequest, at Target) (*Call, error) {
 	if !given(r.Query) {
 		return nil, api.Errorf(api.CodeMissingField, "query", "query is missing")
 	}

@@ -52,11 +52,7 @@ type sglangMeta struct {
 }
 
 // sglangClassify answers a list for a list, and one object for one text.
-func sglangClassify(body []byte, at Target) (*Call, error) {
-	var r sglangRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func sglangClassify(r *sglangRequest, at Target) (*Call, error) {
 	if err := r.refused(); err != nil {
 		return nil, err
 	}

@@ -26,11 +26,7 @@ type slimeReply struct {
 // prompt carries the policy's template, as it does with --apply-chat-template:
 // chatml or llama3 reads the messages back, none scores prompt and response as
 // the text that they are.
-func slime(body []byte, at Target) (*Call, error) {
-	var r slimeRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func slime(r *slimeRequest, at Target) (*Call, error) {
 	switch {
 	case r.Prompt == nil:
 		return nil, api.Errorf(api.CodeMissingField, "prompt", "prompt is missing")

@@ -84,11 +84,7 @@ type teiPrediction struct {
 }
 
 // teiPredict is POST /predict.
-func teiPredict(body []byte, at Target) (*Call, error) {
-	var r teiPredictRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func teiPredict(r *teiPredictRequest, at Target) (*Call, error) {
 	if err := r.apply(); err != nil {
 		return nil, err
 	}
@@ -197,11 +193,7 @@ type teiRefused struct {
 }
 
 // teiRerank is TEI's POST /rerank: answers to a prompt, the best first.
-func teiRerank(body []byte, at Target) (*Call, error) {
-	var r teiRerankRequest
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func teiRerank(r *teiRerankRequest, at Target) (*Call, error) {
 	switch {
 	case r.Query == nil:
 		return nil, api.Errorf(api.CodeMissingField, "query", "query is missing")
@@ -243,7 +235,7 @@ func teiRoot(body []byte, at Target) (*Call, error) {
 		return nil, err
 	}
 	if given(keys.Inputs) {
-		return teiPredict(body, at)
+		return decoded(teiPredict)(body, at)
 	}
-	return teiRerank(body, at)
+	return decoded(teiRerank)(body, at)
 }

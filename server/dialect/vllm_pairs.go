@@ -73,11 +73,7 @@ type vllmScore struct {
 }
 
 // score is one prompt with N responses, or N prompts with a response each.
-func (v vllm) score(body []byte, at Target) (*Call, error) {
-	var r vllmPairs
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func (v vllm) score(r *vllmPairs, at Target) (*Call, error) {
 	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape}
 	score, err := r.pairOptions(c, v.activation)
 	if err != nil {
@@ -163,11 +159,7 @@ type vllmRanking struct {
 }
 
 // rerank ranks answers to a prompt: best of N.
-func (v vllm) rerank(body []byte, at Target) (*Call, error) {
-	var r vllmPairs
-	if err := api.DecodeLenient(body, &r); err != nil {
-		return nil, err
-	}
+func (v vllm) rerank(r *vllmPairs, at Target) (*Call, error) {
 	c := &Call{Request: &api.RewardRequest{Model: r.Model}, Wait: vllmWait, Shape: vllmShape,
 		Param: answers("query", "documents")}
 	score, err := r.pairOptions(c, v.activation)
