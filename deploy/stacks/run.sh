@@ -4,12 +4,13 @@
 #
 #   deploy/stacks/run.sh [light|trl|rl]...
 #
-# light are API clients, trl is TRL with PyTorch (5 GB), rl are the clients of whole
-# training stacks, whose engines need a GPU and are left out (5 GB more); all three
+# light are API clients (1 GB), trl is TRL with PyTorch (6 GB), rl are the clients of
+# whole training stacks, whose engines need a GPU and are left out (7 GB); all three
 # unless named. Each is a virtual environment in $STACKS_DIR (default
-# /tmp/warm-stacks), made once; PYTHON makes them (default python3, 3.11 or later).
-# What does not install is skipped, and the table says why. An hour on two cores
-# the first time, five minutes after that. It fails when a reward differs.
+# /tmp/warm-stacks), made once, which may be removed when its rows are done; PYTHON
+# makes them (default python3, 3.11 or later). What does not install is skipped, and
+# the table says why. Half an hour on two cores the first time, ten minutes after
+# that. It fails when a reward differs.
 set -euo pipefail
 export PYTHONDONTWRITEBYTECODE=1 LITELLM_LOCAL_MODEL_COST_MAP=True
 
@@ -48,8 +49,8 @@ for name in "$@"; do
   light) environment light openai litellm cohere langchain-openai langchain-cohere infinity_client numpy 'tritonclient[http]' huggingface_hub verifiers ;;
   trl) environment trl torch transformers trl ;;
   # Their engines (vLLM, SGLang, DeepSpeed, Megatron) and what these pin stay away.
-  rl) environment rl torch 'transformers<5' datasets accelerate peft ray omegaconf hydra-core aiohttp requests pandas scipy msgspec \
-    tensordict codetiming pylatexenc dacite orjson fastapi itsdangerous openai uvicorn opentelemetry-api json_repair \
+  rl) environment rl torch 'transformers<5' 'datasets<4.8.5' accelerate 'peft<0.21' ray omegaconf hydra-core aiohttp requests pandas scipy \
+    msgspec tensordict codetiming pylatexenc dacite orjson fastapi itsdangerous openai uvicorn opentelemetry-api json_repair pillow rich \
     -- openrlhf verl llamafactory ms_swift nemo-gym ;;
   *) say "run.sh: no environment $name: want light, trl or rl"; exit 2 ;;
   esac
