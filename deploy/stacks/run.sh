@@ -50,7 +50,7 @@ for name in "$@"; do
   trl) environment trl torch transformers trl ;;
   # Their engines (vLLM, SGLang, DeepSpeed, Megatron) and what these pin stay away.
   rl) environment rl torch 'transformers<5' 'datasets<4.8.5' accelerate 'peft<0.21' ray omegaconf hydra-core aiohttp requests pandas scipy \
-    msgspec tensordict codetiming pylatexenc dacite orjson fastapi itsdangerous openai uvicorn opentelemetry-api json_repair pillow rich \
+    msgspec tensordict codetiming pylatexenc dacite orjson fastapi itsdangerous openai uvicorn opentelemetry-api json_repair pillow rich modelscope \
     -- openrlhf verl llamafactory ms_swift nemo-gym ;;
   *) say "run.sh: no environment $name: want light, trl or rl"; exit 2 ;;
   esac
