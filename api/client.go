@@ -95,47 +95,39 @@ func (c *Client) Reward(ctx context.Context, req *RewardRequest) (*RewardRespons
 
 // rewardAlone is Reward in a request of its own.
 func (c *Client) rewardAlone(ctx context.Context, req *RewardRequest) (*RewardResponse, error) {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return nil, fmt.Errorf("api: encode request: %w", err)
-	}
-	reply := new(RewardResponse)
-	if err := c.call(ctx, http.MethodPost, "/v1/reward", body, reply); err != nil {
-		return nil, err
-	}
-	return reply, nil
+	return ask[RewardResponse](ctx, c, http.MethodPost, "/v1/reward", req)
 }
 
 // Models lists the models being served.
 func (c *Client) Models(ctx context.Context) (*ModelList, error) {
-	list := new(ModelList)
-	if err := c.call(ctx, http.MethodGet, "/v1/models", nil, list); err != nil {
-		return nil, err
-	}
-	return list, nil
+	return ask[ModelList](ctx, c, http.MethodGet, "/v1/models", nil)
 }
 
 // Model describes the model called name.
 func (c *Client) Model(ctx context.Context, name string) (*Model, error) {
-	m := new(Model)
-	if err := c.call(ctx, http.MethodGet, "/v1/models/"+url.PathEscape(name), nil, m); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return ask[Model](ctx, c, http.MethodGet, modelPath(name, ""), nil)
 }
 
 // Compare compares the weight average with the ensemble and the members, on
 // preference pairs.
 func (c *Client) Compare(ctx context.Context, req *CompareRequest) (*CompareResponse, error) {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return nil, fmt.Errorf("api: encode request: %w", err)
+	return ask[CompareResponse](ctx, c, http.MethodPost, "/v1/compare", req)
+}
+
+// ask makes a call, with a body where in is not nil.
+func ask[T any](ctx context.Context, c *Client, method, path string, in any) (*T, error) {
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return nil, fmt.Errorf("api: encode request: %w", err)
+		}
 	}
-	reply := new(CompareResponse)
-	if err := c.call(ctx, http.MethodPost, "/v1/compare", body, reply); err != nil {
+	out := new(T)
+	if err := c.call(ctx, method, path, body, out); err != nil {
 		return nil, err
 	}
-	return reply, nil
+	return out, nil
 }
 
 // Ready returns nil when the server answers that it is ready. It asks once.

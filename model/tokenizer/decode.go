@@ -54,7 +54,7 @@ type decoderJSON struct {
 
 // parseDecoder reads "decoder".
 func (t *Tokenizer) parseDecoder(data json.RawMessage) error {
-	return flatten(data, "decoder", "decoders", func(typ string, data json.RawMessage) error {
+	return flatten(data, "decoders", func(typ string, data json.RawMessage) error {
 		var j decoderJSON
 		if err := json.Unmarshal(data, &j); err != nil {
 			return err

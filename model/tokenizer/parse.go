@@ -79,12 +79,11 @@ const maxDepth = 8
 
 // flatten calls do for a component, or for those of a Sequence in their order.
 // A component that is null or missing is none.
-func flatten(data json.RawMessage, part, list string, do func(typ string, data json.RawMessage) error) error {
-	return flattenDepth(data, part, list, do, 0)
+func flatten(data json.RawMessage, list string, do func(typ string, data json.RawMessage) error) error {
+	return flattenDepth(data, list, do, 0)
 }
 
-func flattenDepth(data json.RawMessage, part, list string, do func(string, json.RawMessage) error,
-	depth int) error {
+func flattenDepth(data json.RawMessage, list string, do func(string, json.RawMessage) error, depth int) error {
 	if len(data) == 0 || bytes.Equal(data, []byte("null")) {
 		return nil
 	}
@@ -110,7 +109,7 @@ func flattenDepth(data json.RawMessage, part, list string, do func(string, json.
 		return fmt.Errorf("%s: %w", list, err)
 	}
 	for _, p := range parts {
-		if err := flattenDepth(p, part, list, do, depth+1); err != nil {
+		if err := flattenDepth(p, list, do, depth+1); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,7 @@ type normalizerJSON struct {
 
 // parseNormalizer reads "normalizer".
 func (t *Tokenizer) parseNormalizer(data json.RawMessage) error {
-	return flatten(data, "normalizer", "normalizers", func(typ string, data json.RawMessage) error {
+	return flatten(data, "normalizers", func(typ string, data json.RawMessage) error {
 		if typ == "Precompiled" {
 			p, err := parsePrecompiled(data)
 			t.norm = append(t.norm, p)
@@ -134,7 +134,7 @@ type preJSON struct {
 // ByteLevel: its characters stand for bytes, so words stay bytes and the model
 // reads them as such. Before any other stage they are really written out.
 func (t *Tokenizer) parsePre(data json.RawMessage) (bytewise bool, err error) {
-	err = flatten(data, "pre_tokenizer", "pretokenizers", func(typ string, data json.RawMessage) error {
+	err = flatten(data, "pretokenizers", func(typ string, data json.RawMessage) error {
 		var j preJSON
 		if err := json.Unmarshal(data, &j); err != nil {
 			return err

@@ -12,7 +12,8 @@ type postProcessor struct {
 	single, pair   []Segment
 }
 
-func sequenceA(typeID int32) Segment { return Segment{0, nil, typeID} }
+var sequenceA = Segment{}
+
 func sequenceB(typeID int32) Segment { return Segment{1, nil, typeID} }
 
 type postJSON struct {
@@ -39,9 +40,9 @@ type templateJSON struct {
 // parsePost reads "post_processor". ByteLevel only trims offsets there, which
 // nothing here has.
 func (t *Tokenizer) parsePost(data json.RawMessage) error {
-	t.post.single, t.post.pair = []Segment{sequenceA(0)}, []Segment{sequenceA(0), sequenceB(1)}
+	t.post.single, t.post.pair = []Segment{sequenceA}, []Segment{sequenceA, sequenceB(1)}
 	found := false
-	return flatten(data, "post_processor", "processors", func(typ string, data json.RawMessage) error {
+	return flatten(data, "processors", func(typ string, data json.RawMessage) error {
 		if typ == "ByteLevel" {
 			return nil
 		}
@@ -60,11 +61,11 @@ func (t *Tokenizer) parsePost(data json.RawMessage) error {
 			return t.parseClsSep(j, func(cls, sep Segment) []Segment {
 				last := sep
 				last.TypeID = 1
-				return []Segment{cls, sequenceA(0), sep, sequenceB(1), last}
+				return []Segment{cls, sequenceA, sep, sequenceB(1), last}
 			})
 		case "RobertaProcessing":
 			return t.parseClsSep(j, func(cls, sep Segment) []Segment {
-				return []Segment{cls, sequenceA(0), sep, sep, sequenceB(0), sep}
+				return []Segment{cls, sequenceA, sep, sep, sequenceB(0), sep}
 			})
 		}
 		return &UnsupportedError{"post_processor", typ}
@@ -90,7 +91,7 @@ func (t *Tokenizer) parseClsSep(j postJSON, pair func(cls, sep Segment) []Segmen
 	}
 	t.post.prefix, t.post.suffix = ids[:1], ids[1:]
 	before, after := Segment{-1, ids[:1:1], 0}, Segment{-1, ids[1:], 0}
-	t.post.single, t.post.pair = []Segment{before, sequenceA(0), after}, pair(before, after)
+	t.post.single, t.post.pair = []Segment{before, sequenceA, after}, pair(before, after)
 	return nil
 }
 

@@ -285,10 +285,7 @@ func padText(sp spec, t Text) Text {
 
 // formatNumber writes an int, bool or float with the sign, base and grouping of sp.
 func formatNumber(sp spec, v Value) (Text, error) {
-	sign, digits, err := numberText(&sp, v)
-	if err != nil {
-		return Text{}, err
-	}
+	sign, digits := numberText(&sp, v)
 	switch {
 	case sign == "-":
 	case sp.sign != 0:
@@ -308,20 +305,17 @@ func formatNumber(sp spec, v Value) (Text, error) {
 	return padText(sp, origin.Number(sign+digits)), nil
 }
 
-func numberText(sp *spec, v Value) (sign, digits string, err error) {
+func numberText(sp *spec, v Value) (sign, digits string) {
 	f, isFloat := v.(float64)
 	if !isFloat && strings.IndexByte("eEfFgG%", sp.verb) >= 0 {
 		f, _ = number(v)
 		isFloat = true
 	}
 	if !isFloat {
-		n := new(big.Int)
-		switch v := v.(type) {
-		case *big.Int:
-			n.Set(v)
-		default:
+		n, ok := v.(*big.Int)
+		if !ok {
 			i, _ := integer(v)
-			n.SetInt64(i)
+			n = big.NewInt(i)
 		}
 		base := map[byte]int{'x': 16, 'X': 16, 'o': 8, 'b': 2}[sp.verb]
 		if base == 0 {
@@ -354,9 +348,9 @@ func numberText(sp *spec, v Value) (sign, digits string, err error) {
 		}
 	}
 	if strings.HasPrefix(digits, "-") {
-		return "-", digits[1:], nil
+		return "-", digits[1:]
 	}
-	return "", digits, nil
+	return "", digits
 }
 
 // goFloat formats with C's rules: %g drops trailing zeros and chooses the form by the exponent.
@@ -368,8 +362,7 @@ func goFloat(f float64, verb byte, prec int, alt bool) string {
 		}
 		return fmt.Sprintf(flag+"."+strconv.Itoa(max(prec, 1))+string(verb), f)
 	}
-	s := strconv.FormatFloat(f, verb, prec, 64)
-	return s
+	return strconv.FormatFloat(f, verb, prec, 64)
 }
 
 // group puts sep between the thousands of the integer part.

@@ -54,9 +54,8 @@ func (t *scores) contender(name string) contender {
 	return contender{name, t.Valid.Margins(), t.Near.Margins()}
 }
 
-// together is the ensemble of models, each z-scored on the validation pairs when
-// calibrated.
-func together(name string, models []scores, calibrated bool) (contender, error) {
+// together is the ensemble of models, each z-scored on the validation pairs.
+func together(name string, models []scores) (contender, error) {
 	var e warm.Ensemble
 	var valid, near []lab.Scored
 	for i := range models {
@@ -66,13 +65,11 @@ func together(name string, models []scores, calibrated bool) (contender, error) 
 			len(t.Valid.Chosen) != len(valid[0].Chosen) || len(t.Near.Chosen) != len(near[0].Chosen) {
 			return contender{}, fmt.Errorf("%s: member %d: rewards of another number of pairs", name, i+1)
 		}
-		if calibrated {
-			one, err := warm.Calibrate(slices.Concat(t.Valid.Chosen, t.Valid.Rejected))
-			if err != nil {
-				return contender{}, fmt.Errorf("%s: member %d: %w", name, i+1, err)
-			}
-			e.Calibration = append(e.Calibration, one)
+		one, err := warm.Calibrate(slices.Concat(t.Valid.Chosen, t.Valid.Rejected))
+		if err != nil {
+			return contender{}, fmt.Errorf("%s: member %d: %w", name, i+1, err)
 		}
+		e.Calibration = append(e.Calibration, one)
 	}
 	out := contender{name: name}
 	var err error
@@ -133,7 +130,7 @@ func (m *measurements) poolFindings(i int, f *lab.Findings) error {
 		valid = append(valid, accuracy(p.Members[k].Valid.Margins()))
 	}
 	best := ranked(valid)[0]
-	ens, err := together("ENS", p.Members, true)
+	ens, err := together("ENS", p.Members)
 	if err != nil {
 		return err
 	}
@@ -168,15 +165,15 @@ func (m *measurements) apartFindings(f *lab.Findings) error {
 	if n == 0 || len(a.Ours) != 2*n {
 		return fmt.Errorf("%d members of one base, %d of the other", len(a.Ours), n)
 	}
-	same, err := together(fmt.Sprintf("ENS %d+0", 2*n), a.Ours, true)
+	same, err := together(fmt.Sprintf("ENS %d+0", 2*n), a.Ours)
 	if err != nil {
 		return err
 	}
-	both, err := together(fmt.Sprintf("ENS %d+%d", n, n), slices.Concat(a.Ours[:n], a.Theirs), true)
+	both, err := together(fmt.Sprintf("ENS %d+%d", n, n), slices.Concat(a.Ours[:n], a.Theirs))
 	if err != nil {
 		return err
 	}
-	theirs, err := together(fmt.Sprintf("ENS 0+%d", n), a.Theirs, true)
+	theirs, err := together(fmt.Sprintf("ENS 0+%d", n), a.Theirs)
 	if err != nil {
 		return err
 	}
