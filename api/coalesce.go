@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,15 +40,9 @@ type Coalesce struct {
 // sent, and theirs, so that only the caller at fault is refused.
 func WithCoalescing(o Coalesce) Option {
 	return func(c *Client) {
-		if o.MaxAnswers == 0 {
-			o.MaxAnswers = 256
-		}
-		if o.MaxBytes == 0 {
-			o.MaxBytes = 1 << 20
-		}
-		if o.InFlight == 0 {
-			o.InFlight = 2
-		}
+		o.MaxAnswers = cmp.Or(o.MaxAnswers, 256)
+		o.MaxBytes = cmp.Or(o.MaxBytes, 1<<20)
+		o.InFlight = cmp.Or(o.InFlight, 2)
 		c.coalescer = &coalescer{Coalesce: o, client: c, groups: map[string]*group{}}
 	}
 }

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -70,12 +71,8 @@ type Resampling struct {
 //
 // The draws depend on the seed alone, not on the machine or the time.
 func Bootstrap(n int, statistic func(index []int) float64, o Resampling) (Estimate, error) {
-	if o.Resamples == 0 {
-		o.Resamples = 2000
-	}
-	if o.Level == 0 {
-		o.Level = 0.95
-	}
+	o.Resamples = cmp.Or(o.Resamples, 2000)
+	o.Level = cmp.Or(o.Level, 0.95)
 	switch {
 	case n < 1:
 		return Estimate{}, ErrEmpty

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -125,38 +126,22 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	orInt := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	orTime := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	if c.MaxBodyBytes == 0 {
-		c.MaxBodyBytes = 32 << 20
-	}
-	orInt(&c.MaxSequences, api.DefaultMaxSequences)
-	orInt(&c.MaxRequestTokens, 1<<20)
-	orInt(&c.MaxHeaderBytes, 64<<10)
-	orInt(&c.MaxConnections, 16384)
-	orInt(&c.DriftScores, 1000)
-	orTime(&c.Timeout, 60*time.Second)
-	orTime(&c.MaxTimeout, 10*time.Minute)
-	orTime(&c.HeaderTimeout, 10*time.Second)
-	orTime(&c.BodyTimeout, 60*time.Second)
-	orTime(&c.WriteTimeout, 60*time.Second)
-	orTime(&c.IdleTimeout, 2*time.Minute)
-	orTime(&c.DrainTimeout, 60*time.Second)
-	orTime(&c.KeepPrevious, keepPreviousDefault)
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if c.Version == "" {
-		c.Version = "unknown"
-	}
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, 32<<20)
+	c.MaxSequences = cmp.Or(c.MaxSequences, api.DefaultMaxSequences)
+	c.MaxRequestTokens = cmp.Or(c.MaxRequestTokens, 1<<20)
+	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, 64<<10)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 16384)
+	c.DriftScores = cmp.Or(c.DriftScores, 1000)
+	c.Timeout = cmp.Or(c.Timeout, 60*time.Second)
+	c.MaxTimeout = cmp.Or(c.MaxTimeout, 10*time.Minute)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 10*time.Second)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, 60*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 60*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 2*time.Minute)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 60*time.Second)
+	c.KeepPrevious = cmp.Or(c.KeepPrevious, keepPreviousDefault)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	c.Version = cmp.Or(c.Version, "unknown")
 	return c
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,9 +140,7 @@ func (s *Server) answer(h handler) http.HandlerFunc {
 // allowedMethods lists the methods that a path takes, as the header Allow does.
 func allowedMethods(routes chi.Routes, u *url.URL) string {
 	path := u.RawPath
-	if path == "" {
-		path = u.Path
-	}
+	path = cmp.Or(path, u.Path)
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		if routes.Match(chi.NewRouteContext(), method, path) {

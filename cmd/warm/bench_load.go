@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -55,9 +56,7 @@ many it allows.`,
 			if cfg.Answer, err = load.ParseLength(answer); err != nil {
 				return usagef("--answer: %w", err)
 			}
-			if cfg.Key == "" {
-				cfg.Key = p.getenv("WARM_API_KEY")
-			}
+			cfg.Key = cmp.Or(cfg.Key, p.getenv("WARM_API_KEY"))
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}

@@ -23,9 +23,7 @@ func deviceFlag(c *cobra.Command, to *string) {
 
 // device opens what computes. why is as [device.Open] has it.
 func (p *program) device(name string, o device.Options) (e model.Engine, why, err error) {
-	if name == "" {
-		name = p.getenv(deviceVariable)
-	}
+	name = cmp.Or(name, p.getenv(deviceVariable))
 	open := p.devices
 	if open == nil {
 		open = device.Open

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -222,9 +223,7 @@ func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*judg
 
 // remote is the model of --url.
 func (p *program) remote(f *evalFlags) (judge.Remote, error) {
-	if f.key == "" {
-		f.key = p.getenv("WARM_API_KEY")
-	}
+	f.key = cmp.Or(f.key, p.getenv("WARM_API_KEY"))
 	client, err := api.NewClient(f.url, api.WithKey(f.key), api.WithRetry(api.Retry{}))
 	if err != nil {
 		return judge.Remote{}, usageError{err}
@@ -265,9 +264,7 @@ type calibratedMember struct {
 // writeCalibration writes the configuration of an ensemble whose members are
 // z-scored by the rewards that were measured.
 func writeCalibration(path, name string, r *judge.Report, dirs []string) error {
-	if name == "" {
-		name = "default"
-	}
+	name = cmp.Or(name, "default")
 	m := calibratedModel{Mode: "both"}
 	if len(dirs) == 1 {
 		m.Mode = "ens"

@@ -202,9 +202,7 @@ func (p *program) openLab(f *labFlags) (*lab.Lab, error) {
 	if err != nil {
 		return nil, usagef("--size: %w", err)
 	}
-	if f.data == "" {
-		f.data = p.getenv("WARM_DATA")
-	}
+	f.data = cmp.Or(f.data, p.getenv("WARM_DATA"))
 	if err := checkData(f.data); err != nil {
 		return nil, err
 	}

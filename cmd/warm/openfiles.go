@@ -1,6 +1,9 @@
 package main
 
-import "log/slog"
+import (
+	"cmp"
+	"log/slog"
+)
 
 // otherFiles is how many open files the server needs beside its connections:
 // the listener, checkpoints while they are loaded, logs, and some to spare.
@@ -15,9 +18,7 @@ const defaultConnections = 16384
 // to read checkpoints, in the middle of its work.
 func connectionLimit(asked int, raise func(uint64) (uint64, error), log *slog.Logger) int {
 	want := asked
-	if want == 0 {
-		want = defaultConnections
-	}
+	want = cmp.Or(want, defaultConnections)
 	limit, err := raise(uint64(want) + otherFiles)
 	if err != nil {
 		log.Warn("the limit on open files cannot be read", "error", err.Error())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -178,9 +179,7 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 		return usageError{err}
 	}
 	t := &rlLog{trainLog: newTrainLog(newDisplay(p.stderr))}
-	if f.rewards.Key == "" {
-		f.rewards.Key = p.getenv("WARM_API_KEY")
-	}
+	f.rewards.Key = cmp.Or(f.rewards.Key, p.getenv("WARM_API_KEY"))
 	f.rewards.Say = t.say
 	log := p.newLog("", slog.LevelWarn)
 	exported, err := p.telemetry(c.Context(), telemetry.Config{Service: "warm-rl"}, log)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -232,9 +233,7 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 			set()
 		}
 	}
-	if c.Addr == "" {
-		c.Addr = f.addr
-	}
+	c.Addr = cmp.Or(c.Addr, f.addr)
 	if err := f.addBackend(); err != nil {
 		return c, err
 	}

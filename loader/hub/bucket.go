@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -56,9 +57,7 @@ func (c *Client) bucket(n Name) (origin, error) {
 		options.Creds = credentials.NewStaticV4("", "", "")
 		options.Region = "auto"
 	} else {
-		if endpoint == "" {
-			endpoint = amazon
-		}
+		endpoint = cmp.Or(endpoint, amazon)
 		options.Creds = credentials.NewChainCredentials([]credentials.Provider{
 			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{},
 			&credentials.IAM{Client: &http.Client{Transport: httpClient.Transport,

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"  //nolint:gosec // a store's name of an object
 	"crypto/sha1" //nolint:gosec // git's name of a file, which the hub gives
@@ -136,9 +137,7 @@ func (d *downloading) restart() error {
 // as something comes between them.
 func (d *downloading) run(ctx context.Context) error {
 	pause := d.c.pause
-	if pause == 0 {
-		pause = time.Second
-	}
+	pause = cmp.Or(pause, time.Second)
 	furthest := d.have
 	for failed := 0; d.have < d.file.Size; {
 		err := d.once(ctx)

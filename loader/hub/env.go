@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,19 +33,13 @@ func FromEnv(getenv func(string) string) *Client {
 	home := expand(first("HF_HOME"))
 	if home == "" {
 		cache := getenv("XDG_CACHE_HOME")
-		if cache == "" {
-			cache = filepath.Join(getenv("HOME"), ".cache")
-		}
+		cache = cmp.Or(cache, filepath.Join(getenv("HOME"), ".cache"))
 		home = filepath.Join(expand(cache), "huggingface")
 	}
 	c := &Client{Endpoint: strings.TrimRight(first("HF_ENDPOINT"), "/"),
 		Cache: expand(first("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"))}
-	if c.Endpoint == "" {
-		c.Endpoint = DefaultEndpoint
-	}
-	if c.Cache == "" {
-		c.Cache = filepath.Join(home, "hub")
-	}
+	c.Endpoint = cmp.Or(c.Endpoint, DefaultEndpoint)
+	c.Cache = cmp.Or(c.Cache, filepath.Join(home, "hub"))
 	c.S3, c.GS = first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), first("STORAGE_EMULATOR_HOST")
 	switch strings.ToUpper(first("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")) {
 	case "1", "ON", "YES", "TRUE":
@@ -53,9 +48,7 @@ func FromEnv(getenv func(string) string) *Client {
 	c.Token = strings.TrimSpace(first("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
 	if c.Token == "" {
 		path := expand(first("HF_TOKEN_PATH"))
-		if path == "" {
-			path = filepath.Join(home, "token")
-		}
+		path = cmp.Or(path, filepath.Join(home, "token"))
 		if data, err := os.ReadFile(path); err == nil { // without one only what is public can be had
 			c.Token = strings.TrimSpace(string(data))
 		}

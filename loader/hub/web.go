@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,9 +125,7 @@ func (o webOrigin) open(ctx context.Context, _, name string, f file, from int64)
 // webTag names the version of a file that a server answers with; "" when it names none.
 func webTag(reply *http.Response, name string) string {
 	version := reply.Header.Get("ETag")
-	if version == "" {
-		version = reply.Header.Get("Last-Modified")
-	}
+	version = cmp.Or(version, reply.Header.Get("Last-Modified"))
 	if version == "" {
 		return ""
 	}

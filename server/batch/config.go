@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -73,27 +74,12 @@ func (c *Config) budget(l *Lane) int {
 }
 
 func (c Config) withDefaults() Config {
-	defaults := Config{MaxBatchTokens: 8192, BatchTime: 250 * time.Millisecond,
-		MaxBatchSequences: 1024, MaxQueuedTokens: 4 << 20, MaxWait: 10 * time.Minute,
-		Patience: 5 * time.Second}
-	if c.MaxBatchTokens == 0 {
-		c.MaxBatchTokens = defaults.MaxBatchTokens
-	}
-	if c.BatchTime == 0 {
-		c.BatchTime = defaults.BatchTime
-	}
-	if c.MaxBatchSequences == 0 {
-		c.MaxBatchSequences = defaults.MaxBatchSequences
-	}
-	if c.MaxQueuedTokens == 0 {
-		c.MaxQueuedTokens = defaults.MaxQueuedTokens
-	}
-	if c.MaxWait == 0 {
-		c.MaxWait = defaults.MaxWait
-	}
-	if c.Patience == 0 {
-		c.Patience = defaults.Patience
-	}
+	c.MaxBatchTokens = cmp.Or(c.MaxBatchTokens, 8192)
+	c.BatchTime = cmp.Or(c.BatchTime, 250*time.Millisecond)
+	c.MaxBatchSequences = cmp.Or(c.MaxBatchSequences, 1024)
+	c.MaxQueuedTokens = cmp.Or(c.MaxQueuedTokens, 4<<20)
+	c.MaxWait = cmp.Or(c.MaxWait, 10*time.Minute)
+	c.Patience = cmp.Or(c.Patience, 5*time.Second)
 	return c
 }
 

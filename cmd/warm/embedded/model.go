@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -75,9 +76,7 @@ func (m *Model) Members() ([]string, error) {
 
 // Checkpoint opens the base or a member by its name; "" is the base.
 func (m *Model) Checkpoint(name string) (*loader.Checkpoint, error) {
-	if name == "" {
-		name = Base
-	}
+	name = cmp.Or(name, Base)
 	members, err := m.Members()
 	if err != nil {
 		return nil, err
