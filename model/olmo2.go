@@ -2,11 +2,6 @@ package model
 
 import "github.com/warmserve/warmserve/model/nn"
 
-// olmo2 is the network of OLMo 2, which normalises what attention and feed-forward
-// return instead of what they read. Source: transformers modeling_olmo2.py; OLMo Team
-// 2024 (arXiv 2501.00656).
-type olmo2 = decoder[olmo2Block, *olmo2Block]
-
 // olmo2Block is x += norm(O·attention(x)), then x += norm(down(silu(gate)·up)).
 type olmo2Block struct {
 	Q        nn.Linear  `weight:"self_attn.q_proj"`
@@ -23,6 +18,9 @@ type olmo2Block struct {
 	rope *nn.Rope
 }
 
+// newOLMo2 returns the network of OLMo 2, which normalises what attention and feed-forward
+// return instead of what they read. Source: transformers modeling_olmo2.py; OLMo Team
+// 2024 (arXiv 2501.00656).
 func newOLMo2(c *Config) network {
 	norm, rope := nn.NewRMSNorm(c.Hidden, c.NormEps), newRope(c)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim

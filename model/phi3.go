@@ -2,11 +2,6 @@ package model
 
 import "github.com/warmserve/warmserve/model/nn"
 
-// phi3 is the network of Phi-3 and Phi-4: Llama's, with queries, keys and values
-// in one tensor and gate and up projection in another. Source: transformers
-// modeling_phi3.py; Abdin et al. 2024 (arXiv 2404.14219).
-type phi3 = decoder[phi3Block, *phi3Block]
-
 // phi3Block is x += O·attention(norm(x)), then x += down(silu(gate)·up).
 type phi3Block struct {
 	InputNorm nn.RMSNorm  `weight:"input_layernorm"`
@@ -20,6 +15,9 @@ type phi3Block struct {
 	rope *nn.Rope
 }
 
+// newPhi3 returns the network of Phi-3 and Phi-4: Llama's, with queries, keys and values
+// in one tensor and gate and up projection in another. Source: transformers
+// modeling_phi3.py; Abdin et al. 2024 (arXiv 2404.14219).
 func newPhi3(c *Config) network {
 	norm, rope := nn.NewRMSNorm(c.Hidden, c.NormEps), newRope(c)
 	return newDecoder(c, norm, func(layer int) phi3Block {
