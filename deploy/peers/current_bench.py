@@ -7,6 +7,7 @@ ENGINE is pytorch, onnxruntime or openvino, DTYPE f32, bf16 or int8; SHAPES is
 object. Besides the time that passed in each round it holds the processor time of all
 threads, which with one thread is what the round would take on an idle machine."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -68,7 +69,8 @@ def openvino(folder, dtype, threads):
 
 def main(engine, dtype, folder, threads, shapes, rounds, check):
     start = time.perf_counter()
-    score = {"pytorch": pytorch, "onnxruntime": onnxruntime, "openvino": openvino}[engine](folder, dtype, int(threads))
+    with contextlib.redirect_stdout(sys.stderr):  # quantisation shows its progress there
+        score = {"pytorch": pytorch, "onnxruntime": onnxruntime, "openvino": openvino}[engine](folder, dtype, int(threads))
     with open(os.path.join(folder, "config.json")) as f:
         s = weights.Shape(json.load(f))
     version = importlib.metadata.version("torch" if engine == "pytorch" else engine)
