@@ -68,6 +68,7 @@ var flagModes = map[string][]struct{ mode, refused string }{
 	},
 	"warm generate":         {{"", "top-p top-k seed"}, {"--temperature 1", ""}},
 	"warm embedded":         {{"", ""}},
+	"warm plan":             {{"", "gpu-tokens-per-second"}, {"--gpus 4", "tokens-per-second"}},
 	"warm bench engine":     {{"", ""}, {"--shape 1x1", "batch length ragged answers"}},
 	"warm bench train":      {{"", ""}},
 	"warm bench checkpoint": {{"", ""}},

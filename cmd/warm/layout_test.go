@@ -61,6 +61,7 @@ var layout = map[string][]string{
 	"warm":                     {"loader"},
 	"warm/backend":             {"loader", "model", "model/binding", "model/kernel", "model/nn", "model/plan", "model/tokenizer", "warm"}, // an engine as model/cuda/worker is one, and a writer of checkpoints
 	"warm/backend/backendtest": {"loader", "model", "model/cpu", "model/tokenizer"},                                                       // engines of others, for tests
+	"warm/plan":                {"server/batch"},                                                                                          // whose rules its simulation goes by
 	"warm/reward":              {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
 	"warm/reward/rewardtest":   {"model", "loader"},
 	"warm/serve":               {"api", "loader", "loader/hub", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "server/live", "trainer/data", "warm", "warm/backend", "warm/reward"},

@@ -79,15 +79,21 @@ func newFleet(t *testing.T) *fleet {
 		f.start(i)
 		environment = append(environment, fmt.Sprintf("WARM_REPLICA_%d=%s", i+1, addr))
 	}
+	f.balance(haproxy, environment)
+	return f
+}
+
+// balance starts HAProxy and waits until a replica behind it is ready.
+func (f *fleet) balance(haproxy string, environment []string) {
 	balancer := exec.Command(haproxy, "-db", "-f", filepath.Join("..", "..", "deploy", "haproxy", "haproxy.cfg"))
 	balancer.Env = append(os.Environ(), environment...)
 	balancer.Stdout, balancer.Stderr = f.balancer, f.balancer
-	require.NoError(t, balancer.Start())
-	t.Cleanup(func() {
+	require.NoError(f.t, balancer.Start())
+	f.t.Cleanup(func() {
 		_ = balancer.Process.Kill() // it may have ended
 		_ = balancer.Wait()
 	})
-	require.Eventually(t, func() bool {
+	require.Eventually(f.t, func() bool {
 		r, err := http.Get(f.url + "/readyz")
 		if err != nil {
 			return false
@@ -95,7 +101,6 @@ func newFleet(t *testing.T) *fleet {
 		r.Body.Close()
 		return r.StatusCode == http.StatusOK
 	}, 10*time.Second, 10*time.Millisecond, "%s", f.balancer)
-	return f
 }
 
 // mountDisk gives replica 2 a file system of 64 KiB, where this process may mount one.

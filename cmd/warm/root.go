@@ -106,7 +106,7 @@ Start with "warm serve", which serves a small model of its own, or with
 		return usagef("%w (see %s --help)", suggest(c, err), c.CommandPath())
 	})
 	root.AddCommand(p.serve(), p.average(), p.check(), p.pull(), p.score(), p.train(), p.rl(),
-		p.eval(), p.generate(), p.bench(), p.embedded(), p.lab(), p.health(), p.version())
+		p.eval(), p.generate(), p.bench(), p.plan(), p.embedded(), p.lab(), p.health(), p.version())
 	return root
 }
 

@@ -13,6 +13,7 @@ import (
 // at a time. Make one with New, end it with Drain or Close.
 type Queue struct {
 	cfg     Config
+	now     func() time.Time
 	wake    chan struct{}  // holds a token when the loop has something to look at
 	stopped chan struct{}  // closed when the loop has ended
 	beside  sync.WaitGroup // batches of lanes beside others
@@ -34,15 +35,20 @@ func New(cfg Config) *Queue {
 	if err := cfg.Validate(); err != nil {
 		panic(fmt.Sprintf("batch: New: %v", err))
 	}
-	q := &Queue{
+	q := newQueue(cfg, time.Now)
+	go q.run()
+	return q
+}
+
+func newQueue(cfg Config, now func() time.Time) *Queue {
+	return &Queue{
 		cfg:      cfg.withDefaults(),
+		now:      now,
 		wake:     make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
 		lines:    make(map[*Lane]*line),
 		requests: make(map[*request]struct{}),
 	}
-	go q.run()
-	return q
 }
 
 // Depth is what waits in a queue.
@@ -166,7 +172,7 @@ func (q *Queue) next() (b *work, end bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.turns) > 0 {
-		now := time.Now()
+		now := q.now()
 		at := q.turn(now)
 		if at < 0 {
 			return nil, false // what waits does for batches of its own lane
@@ -296,7 +302,7 @@ func score(s Scorer, dst []float32, seqs []Sequence) (err error) {
 func (q *Queue) deliver(b *work, rewards []float32, err error, took time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	ended := time.Now()
+	ended := q.now()
 	if err == nil {
 		b.lane.measure(b.tokens, took)
 	}
@@ -304,8 +310,8 @@ func (q *Queue) deliver(b *work, rewards []float32, err error, took time.Duratio
 		req := it.req
 		if req.last != b {
 			req.last = b
-			if req.batches == 0 {
-				req.began = ended.Add(-took)
+			if began := ended.Add(-took); req.batches == 0 || began.Before(req.began) { // lanes compute beside each other
+				req.began = began
 			}
 			req.compute += took
 			req.batches++

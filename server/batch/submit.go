@@ -159,7 +159,7 @@ func (q *Queue) admit(req *request, jobs []Job) error {
 			ErrOverloaded, q.background, background, limit/backgroundShare)
 	}
 	q.background += background
-	req.since = time.Now()
+	req.since = q.now()
 	q.requests[req] = struct{}{}
 	q.tokens += tokens
 	q.count += len(req.items)
