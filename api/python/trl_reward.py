@@ -19,6 +19,7 @@ Standard library only, Python 3.9 or later.
 import asyncio
 import collections
 import concurrent.futures
+import contextvars
 import http.client
 import itertools
 import json
@@ -30,6 +31,11 @@ import ssl
 import threading
 import time
 import urllib.parse
+
+try:  # the span that a reward is asked for in, where there is one
+    from opentelemetry.propagate import inject as _trace
+except ImportError:
+    _trace = None
 
 _log = logging.getLogger("warm_reward")
 
@@ -100,9 +106,10 @@ class WarmReward:
             raise ValueError("want a prompt for each completion, in prompts or (ms-swift) in messages")
         rewards, spread, refused = [None] * len(completions), [None] * len(completions), []
         deadline = time.monotonic() + self._timeout
+        context = contextvars.copy_context()  # a span is of it, and threads have none
         chunks = _chunks(_groups(prompts, completions, self._as_text, refused))
         with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = pool.map(lambda chunk: self._ask(chunk, deadline), chunks)
+            answers = pool.map(lambda chunk: context.copy().run(self._ask, chunk, deadline), chunks)
             for sample, entry in itertools.chain.from_iterable(answers):
                 if isinstance(entry, WarmError):
                     refused.append(entry)
@@ -324,6 +331,8 @@ class _Client:
         """One request: returns the status, Retry-After in seconds and the reply,
         which is text where it is not JSON."""
         headers = dict(self._headers, **{"X-Request-Timeout": "%.3f" % left})
+        if _trace is not None:
+            _trace(headers)
         while True:
             connection, kept = self._take(left)
             whole = True

@@ -25,6 +25,7 @@ Standard library only, Python 3.9 or later.
 
 import asyncio
 import concurrent.futures
+import contextvars
 import http.client
 import json
 import os
@@ -34,6 +35,11 @@ import ssl
 import threading
 import time
 import urllib.parse
+
+try:  # the span that a reward is asked for in, where there is one
+    from opentelemetry.propagate import inject as _trace
+except ImportError:
+    _trace = None
 
 try:
     from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
@@ -59,7 +65,8 @@ async def compute_score(data_source, solution_str, ground_truth, extra_info=None
     reward within 300 s, and at once where another try cannot mend it."""
     server, prompt = _server(options), _prompt(extra_info)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(server.threads, server.score, prompt, solution_str)
+    context = contextvars.copy_context()  # a span is of it, and threads have none
+    return await loop.run_in_executor(server.threads, context.run, server.score, prompt, solution_str)
 
 
 def compute_score_sync(data_source, solution_str, ground_truth, extra_info=None, **options):
@@ -243,6 +250,8 @@ class _Client:
         """One request: returns the status, Retry-After in seconds and the reply,
         which is text where it is not JSON."""
         headers = dict(self._headers, **{"X-Request-Timeout": "%.3f" % left})
+        if _trace is not None:
+            _trace(headers)
         while True:
             connection, kept = self._take(left)
             whole = True
