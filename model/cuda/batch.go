@@ -25,7 +25,8 @@ type batch struct {
 }
 
 func (b *batch) reset() {
-	*b = batch{m: b.m, ids: b.ids[:0], types: b.types[:0], pos: b.pos[:0], first: b.first[:0], until: b.until[:0],
+	*b = batch{m: b.m, ids: b.ids[:0], types: b.types[:0], pos: b.pos[:0], first: b.first[:0],
+		until: b.until[:0],
 		reads: b.reads[:0], readPos: b.readPos[:0], meanFirst: b.meanFirst[:0], meanUntil: b.meanUntil[:0],
 		tasks: b.tasks[:0], readTasks: b.readTasks[:0], reach: b.reach[:0], outputs: b.outputs[:0]}
 }
@@ -88,7 +89,8 @@ func (b *batch) span(ids, types []int32, reach, prefix, shared int32) span {
 
 // task is that of n queries from token at of the span on, which lie from a row on.
 func (s *span) task(row, at, n int32, causal bool) kernel.Task {
-	t := kernel.Task{Row: row, N: n, At: s.shared + at, Prefix: s.prefix, Shared: s.shared, Own: s.row, Keys: s.shared + s.n}
+	t := kernel.Task{Row: row, N: n, At: s.shared + at, Prefix: s.prefix, Shared: s.shared,
+		Own: s.row, Keys: s.shared + s.n}
 	if causal {
 		t.Keys = t.At + n
 	}

@@ -43,7 +43,7 @@ const (
 	secMeanFirst         // of each read token the first row of its sequence
 	secMeanUntil         // of each read token the row behind its sequence
 	secReadTasks         // of attention, of the read tokens
-	secTurns             // of each row, then of each read token, the row of its rotations, for each embedding that has two tables
+	secTurns             // of each row, then of each read token, the row of its rotations, by embedding with two tables
 	secTasks             // of attention, of all rows: the last, as it has most room and little in it
 	sections
 )

@@ -60,7 +60,8 @@ func (e *Engine) Outputs(m *Model, dst []float32, seqs []plan.Sequence) error {
 			rows, reads = 0, 0
 		}
 		if int(u.Tokens) > m.rows || r > m.rows {
-			return fmt.Errorf("cuda: %d tokens, %d of them read, together are more than the %d that a batch holds", u.Tokens, r, m.rows)
+			return fmt.Errorf("cuda: %d tokens, %d of them read, together are more than the %d that a batch holds",
+				u.Tokens, r, m.rows)
 		}
 		e.batch.add(p, u, seqs)
 		rows, reads = rows+int(u.Tokens), reads+r

@@ -35,7 +35,8 @@ func (l *lowering) mean(x place) place {
 // gather is the rows that are read.
 func (l *lowering) gather(x place) place {
 	y := l.room(x.width, read, x.wide)
-	l.rowStep("lookup", y, x, place{}, kernel.Rows{N: int32(x.width)}, func(c *class, a *kernel.Rows) { a.Index = c.ptr(secReads) })
+	l.rowStep("lookup", y, x, place{}, kernel.Rows{N: int32(x.width)},
+		func(c *class, a *kernel.Rows) { a.Index = c.ptr(secReads) })
 	x.slot.users--
 	return y
 }

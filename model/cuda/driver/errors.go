@@ -72,7 +72,8 @@ func (e *NoCardError) Error() string {
 	case e.Count == 1:
 		return fmt.Sprintf("cuda: there is no card %d: this machine has one, cuda:0", e.Ordinal)
 	}
-	return fmt.Sprintf("cuda: there is no card %d: this machine has %d, cuda:0 to cuda:%d", e.Ordinal, e.Count, e.Count-1)
+	return fmt.Sprintf("cuda: there is no card %d: this machine has %d, cuda:0 to cuda:%d",
+		e.Ordinal, e.Count, e.Count-1)
 }
 
 func (e *NoCardError) Unwrap() error { return e.Err }

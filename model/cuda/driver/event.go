@@ -40,7 +40,8 @@ func (e *Event) Since(earlier *Event) (time.Duration, error) {
 		return 0, err
 	}
 	var ms float32
-	err := e.card.call("cuEventElapsedTime", e.card.lib.eventElapsed, uintptr(unsafe.Pointer(&ms)), earlier.at, e.at)
+	err := e.card.call("cuEventElapsedTime", e.card.lib.eventElapsed, uintptr(unsafe.Pointer(&ms)),
+		earlier.at, e.at)
 	return time.Duration(float64(ms) * float64(time.Millisecond)), err
 }
 

@@ -74,7 +74,8 @@ func (c *Card) record(f func() error) (*graph, []*kernel.Kernel, error) {
 		return g, met.missing, nil
 	}
 	var exec uintptr
-	err = c.call("cuGraphInstantiateWithFlags", c.lib.graphInstantiate, uintptr(unsafe.Pointer(&exec)), recorded, 0)
+	err = c.call("cuGraphInstantiateWithFlags", c.lib.graphInstantiate,
+		uintptr(unsafe.Pointer(&exec)), recorded, 0)
 	g.exec = exec
 	return g, nil, err
 }

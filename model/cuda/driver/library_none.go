@@ -8,7 +8,8 @@ import "runtime"
 func load() (*library, error) {
 	reason := "it was built with the tag nocuda"
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
-		reason = "cards are driven on Linux on amd64 and arm64 alone, this is " + runtime.GOOS + " on " + runtime.GOARCH
+		reason = "cards are driven on Linux on amd64 and arm64 alone, this is " + runtime.GOOS +
+			" on " + runtime.GOARCH
 	}
 	return nil, &LibraryError{Reason: "this build of warm has no CUDA", Remedy: reason}
 }

@@ -29,8 +29,10 @@ func (c *Card) TensorMap(p cuda.Ptr, rows, cols, ld, boxRows int) ([mapBytes]byt
 	strides := [1]uint64{2 * uint64(ld)}
 	box := [2]uint32{mapColumns, uint32(boxRows)}
 	steps := [2]uint32{1, 1}
-	what := fmt.Sprintf("cuTensorMapEncodeTiled of %d rows of %d values, %d apart, in boxes of %d rows", rows, cols, ld, boxRows)
-	err := c.call(what, c.lib.tensorMap, uintptr(unsafe.Pointer(&m[0])), mapBFloat16, uintptr(len(dims)), uintptr(p),
+	what := fmt.Sprintf("cuTensorMapEncodeTiled of %d rows of %d values, %d apart, in boxes of %d rows",
+		rows, cols, ld, boxRows)
+	err := c.call(what, c.lib.tensorMap, uintptr(unsafe.Pointer(&m[0])), mapBFloat16,
+		uintptr(len(dims)), uintptr(p),
 		uintptr(unsafe.Pointer(&dims[0])), uintptr(unsafe.Pointer(&strides[0])),
 		uintptr(unsafe.Pointer(&box[0])), uintptr(unsafe.Pointer(&steps[0])), 0, mapSwizzle, mapPromote, 0)
 	copy(out[:], m)

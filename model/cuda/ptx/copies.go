@@ -189,7 +189,8 @@ func (b *box) chunks(r, n int, f func(in, out, bytes int)) {
 // tensorLoad decodes the copy engine's loads. They arrive at any time later.
 func (in *inst) tensorLoad() {
 	a := in.args
-	if len(a) < 3 || len(a[1].list) != 2 || len(a[1].list[1].list) != 2 || !strings.Contains(in.full, "mbarrier::complete_tx::bytes") {
+	if len(a) < 3 || len(a[1].list) != 2 || len(a[1].list[1].list) != 2 ||
+		!strings.Contains(in.full, "mbarrier::complete_tx::bytes") {
 		in.unknown("its operands are not")
 	}
 	dst, dd := in.address(a[0])

@@ -103,7 +103,8 @@ func (in *inst) vote() {
 		}
 		yes := p(w) & g.mask
 		r := uint32(0)
-		if mode == "any" && yes != 0 || mode == "all" && yes == g.mask || mode == "uni" && (yes == 0 || yes == g.mask) {
+		if mode == "any" && yes != 0 || mode == "all" && yes == g.mask ||
+			mode == "uni" && (yes == 0 || yes == g.mask) {
 			r = full
 		}
 		w.pred[d] = w.pred[d]&^g.mask | r&g.mask

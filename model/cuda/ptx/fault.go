@@ -24,13 +24,15 @@ func (f *Fault) Error() string {
 	if f.Line == 0 {
 		return fmt.Sprintf("ptx: %s: %s", f.Kernel, f.What)
 	}
-	return fmt.Sprintf("ptx: %s: block %d, warp %d, lanes %s, line %d (%s): %s", f.Kernel, f.Block, f.Warp, laneList(f.Lanes), f.Line, f.Text, f.What)
+	return fmt.Sprintf("ptx: %s: block %d, warp %d, lanes %s, line %d (%s): %s", f.Kernel, f.Block,
+		f.Warp, laneList(f.Lanes), f.Line, f.Text, f.What)
 }
 
 // fault ends a launch.
 func (w *warp) fault(format string, args ...any) {
 	k := w.block.kernel
-	panic(&Fault{Kernel: k.Name, Block: w.block.id, Warp: w.id, Lanes: w.mask, Line: w.at.line, Text: k.text(w.at.line), What: fmt.Sprintf(format, args...)})
+	panic(&Fault{Kernel: k.Name, Block: w.block.id, Warp: w.id, Lanes: w.mask, Line: w.at.line,
+		Text: k.text(w.at.line), What: fmt.Sprintf(format, args...)})
 }
 
 // text is a line of PTX, cut to a readable length.
@@ -89,8 +91,11 @@ func (c *cluster) stuck() {
 	for _, b := range c.blocks {
 		for _, at := range slices.Sorted(maps.Keys(b.barriers)) {
 			e := b.barriers[at]
-			lines = append(lines, fmt.Sprintf("block %d: the mbarrier at %#x is in phase %d, waits for %d of %d arrivals and %d bytes", b.id, at, e.phase, e.pending, e.count, e.tx))
+			lines = append(lines,
+				fmt.Sprintf("block %d: the mbarrier at %#x is in phase %d, waits for %d of %d arrivals and %d bytes",
+					b.id, at, e.phase, e.pending, e.count, e.tx))
 		}
 	}
-	panic(&Fault{Kernel: c.blocks[0].kernel.Name, Block: c.blocks[0].id, What: "deadlock:\n\t" + strings.Join(lines, "\n\t")})
+	panic(&Fault{Kernel: c.blocks[0].kernel.Name, Block: c.blocks[0].id,
+		What: "deadlock:\n\t" + strings.Join(lines, "\n\t")})
 }

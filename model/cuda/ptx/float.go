@@ -57,8 +57,9 @@ func toHalf(f float32) uint64 {
 	case x < math.Ldexp(1, -14):
 		return sign | uint64(math.RoundToEven(math.Ldexp(x, 24)))
 	}
-	m, e := math.Frexp(x)                                                          // x = m 2^e, m in [0.5, 1)
-	return sign | uint64((e+13)<<10) + uint64(math.RoundToEven(math.Ldexp(m, 11))) // the hidden bit carries into the exponent
+	m, e := math.Frexp(x) // x = m 2^e, m in [0.5, 1)
+	// The hidden bit carries into the exponent.
+	return sign | uint64((e+13)<<10) + uint64(math.RoundToEven(math.Ldexp(m, 11)))
 }
 
 // fma is x*y + z, rounded once. The product of two float32 is exact in float64;

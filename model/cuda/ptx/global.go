@@ -164,7 +164,8 @@ func (w *warp) global(p uint64, n, l int, write bool) []byte {
 				w.fault("%s: race: writes global memory at %#x, which %s reads", who(l), p, readerName(c.r, base))
 			}
 			if c.w == unit && !w.ordered(c.wrote, now) || c.r == unit && !w.ordered(c.saw, now) {
-				w.fault("%s: race: writes global memory at %#x, which another warp of the block touches with no barrier between them", who(l), p)
+				w.fault("%s: race: writes global memory at %#x, which another warp of the block touches with no barrier between them",
+					who(l), p)
 			}
 			*c = cell{w: unit, wrote: now}
 			continue
@@ -176,7 +177,8 @@ func (w *warp) global(p uint64, n, l int, write bool) []byte {
 			w.fault("%s: reads what the launch before wrote at %#x before griddepcontrol.wait", who(l), p)
 		}
 		if c.w == unit && !w.ordered(c.wrote, now) {
-			w.fault("%s: race: reads global memory at %#x, which another warp of the block writes with no barrier between them", who(l), p)
+			w.fault("%s: race: reads global memory at %#x, which another warp of the block writes with no barrier between them",
+				who(l), p)
 		}
 		switch {
 		case c.r < base:

@@ -56,7 +56,8 @@ func (m *Machine) Launch(k *Kernel, g Grid, params []byte) (err error) {
 	case len(params) != k.Params:
 		return fmt.Errorf("ptx: %s: %d bytes of parameters, want %d", k.Name, len(params), k.Params)
 	case k.static-guard+g.Shared > 227<<10:
-		return fmt.Errorf("ptx: %s: %d bytes of shared memory, a block has at most %d", k.Name, k.static-guard+g.Shared, 227<<10)
+		return fmt.Errorf("ptx: %s: %d bytes of shared memory, a block has at most %d", k.Name,
+			k.static-guard+g.Shared, 227<<10)
 	}
 	defer func() {
 		m.later = nil
@@ -141,7 +142,8 @@ func (m *Machine) block(k *Kernel, warps int) *block {
 	b := &block{kernel: k}
 	r := &k.regs
 	for i := range warps {
-		b.warps = append(b.warps, &warp{block: b, id: i, r32: make([]row32, r.n32), r64: make([]row64, r.n64), pred: make([]uint32, r.np),
+		b.warps = append(b.warps, &warp{block: b, id: i, r32: make([]row32, r.n32),
+			r64: make([]row64, r.n64), pred: make([]uint32, r.np),
 			set: make([]uint32, r.n), stamp: make([]uint32, r.n), flight: make([]int32, r.n)})
 	}
 	return b
@@ -155,7 +157,8 @@ func (w *warp) start() {
 	clear(w.set)
 	clear(w.stamp)
 	clear(w.flight)
-	w.tick, w.fenced, w.joined, w.waited, w.phase, w.hasCB, w.registers, w.async = 0, 0, 0, false, 0, false, 0, asyncState{}
+	w.tick, w.fenced, w.joined, w.phase, w.registers = 0, 0, 0, 0, 0
+	w.waited, w.hasCB, w.async = false, false, asyncState{}
 	w.local = nil
 	w.clock = make(clock, w.block.cluster.agents, w.block.cluster.agents+64)
 	w.clock[w.agent] = 1
@@ -219,7 +222,8 @@ func (c *cluster) drive(most uint64) {
 	}
 	for idle := 0; ; {
 		n := m.rand.IntN(len(c.warps))
-		if w := c.warps[n]; w.live != 0 && (idle > 0 || slow[n] == 1 || m.rand.IntN(slow[n]) == 0) && w.progress(1+m.rand.IntN(250)) {
+		if w := c.warps[n]; w.live != 0 &&
+			(idle > 0 || slow[n] == 1 || m.rand.IntN(slow[n]) == 0) && w.progress(1+m.rand.IntN(250)) {
 			idle = 0
 		} else {
 			idle++
@@ -229,7 +233,8 @@ func (c *cluster) drive(most uint64) {
 			idle = 0
 		}
 		if m.steps > most {
-			panic(&Fault{Kernel: c.blocks[0].kernel.Name, Block: c.blocks[0].id, What: fmt.Sprintf("still runs after %d instructions", m.Most)})
+			panic(&Fault{Kernel: c.blocks[0].kernel.Name, Block: c.blocks[0].id,
+				What: fmt.Sprintf("still runs after %d instructions", m.Most)})
 		}
 		if idle > 2*len(c.warps) && c.sweep() {
 			return
@@ -284,7 +289,8 @@ func (w *warp) ended() {
 	if b.live == 0 {
 		for a, at := range b.visits {
 			if a >= len(b.known) || at > b.known[a] {
-				w.fault("block %d ends, and nothing has told it that %s is done with its shared memory", b.id, b.cluster.agentName(epoch(a)<<agentShift))
+				w.fault("block %d ends, and nothing has told it that %s is done with its shared memory",
+					b.id, b.cluster.agentName(epoch(a)<<agentShift))
 			}
 		}
 	}

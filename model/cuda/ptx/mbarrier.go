@@ -48,7 +48,8 @@ func (w *warp) mbarrierAt(addr uint64) *mbarrier {
 // arriveAt counts an arrival and bytes to come.
 func (w *warp) arriveAt(e *mbarrier, n, bytes int) {
 	if e.pending < n {
-		w.fault("more arrivals at the mbarrier at %#x of block %d than the %d that it expects", e.at, e.block.id, e.count)
+		w.fault("more arrivals at the mbarrier at %#x of block %d than the %d that it expects",
+			e.at, e.block.id, e.count)
 	}
 	e.tx += bytes
 	e.pending -= n

@@ -27,8 +27,10 @@ func (in *inst) memory() {
 		}
 	}
 	sp := generic
-	for i, o := range [...]string{global: "global", shared: "shared", local: "local", param: "param", constant: "const"} {
-		if o != "" && (slices.Contains(in.op, o) || slices.Contains(in.op, o+"::cta") || slices.Contains(in.op, o+"::cluster")) {
+	for i, o := range [...]string{global: "global", shared: "shared", local: "local",
+		param: "param", constant: "const"} {
+		if o != "" && (slices.Contains(in.op, o) || slices.Contains(in.op, o+"::cta") ||
+			slices.Contains(in.op, o+"::cluster")) {
 			sp = space(i)
 		}
 	}
@@ -245,7 +247,8 @@ func (w *warp) shared(addr uint64, n, l int, write bool) []byte {
 		addr &= 1<<rankShift - 1
 	}
 	if addr < guard || addr+uint64(n) > uint64(len(b.smem)) {
-		w.fault("lane %d: address %#x of %d bytes is outside of shared memory (%d bytes)", l, addr, n, len(b.smem)-guard)
+		w.fault("lane %d: address %#x of %d bytes is outside of shared memory (%d bytes)", l, addr,
+			n, len(b.smem)-guard)
 	}
 	if !own {
 		b.visit(w, w.epoch())

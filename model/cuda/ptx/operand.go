@@ -116,9 +116,11 @@ func (r *registers) find(name string, line int) reg {
 // specials are the registers that threads are born with.
 var specials = map[string]string{
 	"%tid.x": "u32", "%tid.y": "u32", "%tid.z": "u32", "%ntid.x": "u32", "%ntid.y": "u32", "%ntid.z": "u32",
-	"%ctaid.x": "u32", "%ctaid.y": "u32", "%ctaid.z": "u32", "%nctaid.x": "u32", "%nctaid.y": "u32", "%nctaid.z": "u32",
+	"%ctaid.x": "u32", "%ctaid.y": "u32", "%ctaid.z": "u32",
+	"%nctaid.x": "u32", "%nctaid.y": "u32", "%nctaid.z": "u32",
 	"%laneid": "u32", "%warpid": "u32", "%cluster_ctarank": "u32", "%cluster_nctarank": "u32",
-	"%clusterid.x": "u32", "%nclusterid.x": "u32", "%lanemask_lt": "u32", "%lanemask_le": "u32", "%lanemask_gt": "u32", "%lanemask_ge": "u32", "%lanemask_eq": "u32",
+	"%clusterid.x": "u32", "%nclusterid.x": "u32", "%lanemask_lt": "u32", "%lanemask_le": "u32",
+	"%lanemask_gt": "u32", "%lanemask_ge": "u32", "%lanemask_eq": "u32",
 	"%smid": "u32", "%nsmid": "u32", "%dynamic_smem_size": "u32",
 }
 

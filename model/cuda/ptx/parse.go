@@ -95,7 +95,8 @@ func Parse(text string) (mod *Module, err error) {
 	}()
 	lines := strings.Split(text, "\n")
 	text = commentLine.ReplaceAllString(text, "")
-	text = commentSpan.ReplaceAllStringFunc(text, func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
+	text = commentSpan.ReplaceAllStringFunc(text,
+		func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
 	mod = &Module{kernels: map[string]*Kernel{}, vars: map[string]variable{}}
 	if m := targetLine.FindStringSubmatch(text); m != nil {
 		mod.Target = m[1]
@@ -168,7 +169,8 @@ func (m *Module) declare(text string) {
 
 // declared reads a match of declaration.
 func declared(d []string) variable {
-	v := variable{space: map[string]space{"shared": shared, "global": global, "const": global, "local": local}[d[1]]}
+	v := variable{space: map[string]space{"shared": shared, "global": global, "const": global,
+		"local": local}[d[1]]}
 	el := width(d[3])
 	v.align, v.size = el, el
 	if a := alignment.FindStringSubmatch(d[2]); a != nil {
@@ -281,7 +283,8 @@ func (k *Kernel) body(s string, line int) {
 			skip(len(m))
 			if rest := strings.TrimLeft(s, " \t\n\r"); strings.HasPrefix(rest, ".branchtargets") {
 				end := strings.IndexByte(s, ';')
-				k.tables[name] = split(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(s[:end]), ".branchtargets")))
+				k.tables[name] = split(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(s[:end]),
+					".branchtargets")))
 				skip(end + 1)
 			}
 			continue

@@ -171,12 +171,14 @@ func (s *cells) readBy(a *actor, at, n int) {
 func (s *cells) fencedFor(a *actor, i int, wr epoch) {
 	agent := int(wr >> agentShift)
 	if agent < len(s.c.warps) && wr&timeMask > s.c.warps[agent].fenced {
-		a.warp.fault("%sreads shared memory at %#x of block %d that %s stored without a fence.proxy.async", a.what, 4*i, s.block.id, s.c.agentName(wr))
+		a.warp.fault("%sreads shared memory at %#x of block %d that %s stored without a fence.proxy.async",
+			a.what, 4*i, s.block.id, s.c.agentName(wr))
 	}
 }
 
 func (s *cells) race(a *actor, i int, does, did string, e epoch) {
-	a.warp.fault("race: %s%s shared memory at %#x of block %d, which %s %s with no barrier between them", a.what, does, 4*i, s.block.id, s.c.agentName(e), did)
+	a.warp.fault("race: %s%s shared memory at %#x of block %d, which %s %s with no barrier between them",
+		a.what, does, 4*i, s.block.id, s.c.agentName(e), did)
 }
 
 // reset forgets all, for a new block.

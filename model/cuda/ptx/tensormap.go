@@ -20,7 +20,8 @@ const mapMagic = 0x70616d2d78747021
 // in one that is a secret. It refuses what the driver refuses.
 func (m *Machine) TensorMap(p uint64, rows, cols, ld, boxRows int) (out [128]byte, err error) {
 	if p%16 != 0 || ld*2%16 != 0 || boxRows < 1 || boxRows > 256 || rows < 1 || cols < 1 || ld < cols {
-		return out, fmt.Errorf("ptx: a tensor map of %d x %d, %d from row to row, at %#x in boxes of %d rows", rows, cols, ld, p, boxRows)
+		return out, fmt.Errorf("ptx: a tensor map of %d x %d, %d from row to row, at %#x in boxes of %d rows",
+			rows, cols, ld, p, boxRows)
 	}
 	for i, v := range []uint64{mapMagic, p, uint64(rows), uint64(cols), uint64(ld), uint64(boxRows)} {
 		binary.LittleEndian.PutUint64(out[8*i:], v)

@@ -247,7 +247,8 @@ func (w *warp) unset(in *inst, id int32, mask uint32) {
 	if w.flight[id] > 0 {
 		w.fault("reads register %s before wgmma has made it (no wgmma.wait_group)", w.block.kernel.regs.nameOf(id))
 	}
-	w.fault("reads register %s, which was never set, in lanes %s", w.block.kernel.regs.nameOf(id), laneList(mask))
+	w.fault("reads register %s, which was never set, in lanes %s", w.block.kernel.regs.nameOf(id),
+		laneList(mask))
 }
 
 // mark notes that an instruction has written its registers.

@@ -65,7 +65,8 @@ func launch(cmd *exec.Cmd, ordinal int) (*process, error) {
 		return nil, err
 	}
 	defer func() { _ = theirs.Close() }()
-	p := &process{cmd: cmd, conn: conn, stderr: &tail{to: os.Stderr}, loaded: map[uint64]bool{}, scored: map[uint64]bool{},
+	p := &process{cmd: cmd, conn: conn, stderr: &tail{to: os.Stderr},
+		loaded: map[uint64]bool{}, scored: map[uint64]bool{},
 		pending: map[uint64]*call{}, done: make(chan struct{}), drained: make(chan struct{})}
 	cmd.Env = append(cmd.Environ(), variable+"="+strconv.Itoa(ordinal))
 	cmd.ExtraFiles = []*os.File{theirs}
