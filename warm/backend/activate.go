@@ -30,7 +30,7 @@ func (e *Engine) Activate(ctx context.Context, m model.Model, progress func(doin
 		return errClosed
 	}
 	if !on.active {
-		on.active, on.stop = true, make(chan struct{})
+		on.active = true
 		on.watched.Go(on.watch)
 		e.mu.Lock()
 		e.watched[on] = struct{}{}
@@ -112,7 +112,8 @@ func (e *Engine) load(ctx context.Context, m *Model, st state) error {
 
 // remedy says how the engine comes to serve a model by being started.
 func (e *Engine) remedy(m *Model) string {
-	return ": start it with " + e.wire.start(e.engineDir(&m.staged)) + ", and load the model again (what the configuration or a manifest names is tried again by itself)"
+	return ": start it with " + e.wire.start(e.engineDir(&m.staged)) + ", and load the model again " +
+		"(what the configuration or a manifest names is tried again by itself)"
 }
 
 // named is what an engine serves, for people.
@@ -134,22 +135,16 @@ func named(st state) string {
 // are left to it.
 func (m *Model) watch() {
 	e := m.engine
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		<-m.stop
-		cancel()
-	}()
 	tick := time.NewTicker(e.times.watch)
 	defer tick.Stop()
 	for {
 		select {
-		case <-m.stop:
+		case <-m.ctx.Done():
 			return
 		case <-tick.C:
 		case <-m.look:
 		}
-		if err := m.keep(ctx); ctx.Err() == nil {
+		if err := m.keep(m.ctx); m.ctx.Err() == nil {
 			m.setTrouble(err)
 		}
 	}

@@ -64,7 +64,7 @@ func member(t testing.TB, name, config string, edit func(c map[string]any), toke
 
 // quick are limits of time that tests wait for.
 var quick = times{score: 5 * time.Second, load: 5 * time.Second, ask: 2 * time.Second, pause: time.Millisecond,
-	patience: 20 * time.Millisecond, watch: 10 * time.Millisecond}
+	patience: 300 * time.Millisecond, watch: 10 * time.Millisecond}
 
 // engine returns an engine of a server, and what it logs.
 func engine(t testing.TB, s *backendtest.Server, kind Kind, change func(o *Options)) (*Engine, *record) {

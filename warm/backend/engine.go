@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
+	"runtime"
 	"sync"
 	"time"
 
@@ -106,18 +105,26 @@ func DTypes(k Kind) []kernel.DType {
 // DTypes implements [model.Engine].
 func (e *Engine) DTypes() []kernel.DType { return DTypes(e.o.Kind) }
 
-// Workers implements [model.Engine]: one, which reads the members.
-func (e *Engine) Workers() int { return 1 }
+// Workers implements [model.Engine]: those that read the members.
+func (e *Engine) Workers() int { return runtime.GOMAXPROCS(0) }
 
 // Device implements [model.Engine].
 func (e *Engine) Device() string { return string(e.o.Kind) + " " + e.o.URL }
 
+// Stop ends what the engine is asked for, and its watch, without waiting for them.
+func (e *Engine) Stop() (stopped []*Model) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for m := range e.watched {
+		m.end(errClosed)
+		stopped = append(stopped, m)
+	}
+	return stopped
+}
+
 // Close implements [model.Engine]. What the engine serves stays with it.
 func (e *Engine) Close() {
-	e.mu.Lock()
-	watched := slices.Collect(maps.Keys(e.watched))
-	e.mu.Unlock()
-	for _, m := range watched {
+	for _, m := range e.Stop() {
 		m.Close()
 	}
 	e.wire.close()
@@ -132,10 +139,11 @@ type Model struct {
 	mu      sync.Mutex
 	active  bool
 	closed  bool
-	trouble error         // why it cannot be scored now; nil when it can
-	loads   int           // times that the engine was made to load it
-	stop    chan struct{} // ends the watch
+	trouble error // why it cannot be scored now; nil when it can
+	loads   int   // times that the engine was made to load it
 	watched sync.WaitGroup
+	ctx     context.Context //nolint:containedctx // ends with the model: what is asked for it then, and its watch
+	end     context.CancelCauseFunc
 	look    chan struct{} // holds a token when the watch has something to look at
 }
 
@@ -187,10 +195,8 @@ func (m *Model) Close() {
 		return
 	}
 	m.closed = true
-	if m.stop != nil {
-		close(m.stop)
-	}
 	m.mu.Unlock()
+	m.end(errClosed)
 	m.watched.Wait()
 	m.engine.mu.Lock()
 	defer m.engine.mu.Unlock()
@@ -244,9 +250,4 @@ func (e *Engine) own(m model.Model) (*Model, error) {
 		return nil, model.OtherDevice(e, m)
 	}
 	return on, nil
-}
-
-// background is a context for what no caller waits for by name.
-func background(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), d)
 }

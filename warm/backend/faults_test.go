@@ -74,6 +74,7 @@ func TestEngineThatIsAwayIsWaitedForALittle(t *testing.T) {
 			},
 		} {
 			t.Run(string(kind)+" "+name, func(t *testing.T) {
+				t.Parallel() // it waits more than it works
 				s, e, m, _ := onEngine(t, kind, nil)
 				want, err := scores(t, e, m, three())
 				require.NoError(t, err)
@@ -264,6 +265,7 @@ func TestVLLMThatWasStartedOnTheAverage(t *testing.T) {
 	s := backendtest.New(t, "vllm", a)
 	s.Fixed = true
 	e, _ := engine(t, s, VLLM, nil)
+	e.times.watch = time.Hour // a batch finds it
 	c := config(e, a, b)
 	d, err := reward.Open(t.Context(), c, 1)
 	require.NoError(t, err)
@@ -331,6 +333,18 @@ func TestTransportIsTheCallersToWrap(t *testing.T) {
 type roundTripper func(r *http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestCloseEndsWhatAnEngineIsAskedFor(t *testing.T) {
+	s, e, m, _ := onEngine(t, SGLang, nil)
+	release, asked := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	s.Break(only("/classify", func(http.ResponseWriter, string) { close(asked); <-release }))
+	ended := make(chan error)
+	go func() { ended <- e.Score(m, make([]float32, 3), three()) }()
+	<-asked
+	e.Close()
+	assert.ErrorIs(t, <-ended, errClosed)
+}
 
 func TestModelsOfOthersAreRefused(t *testing.T) {
 	_, e, m, _ := onEngine(t, SGLang, nil)

@@ -125,7 +125,8 @@ func (e *Engine) check(ctx context.Context, m *Model) error {
 		tolerance = 0.05
 	}
 	if worst > tolerance*scale {
-		return fmt.Errorf("its scores are not this model's: %v where %v is right, %.3g of their root mean square, at most %v is allowed (backend.tolerance): it serves another model, or reads the score head otherwise",
+		return fmt.Errorf("its scores are not this model's: %v where %v is right, %.3g of their root mean square, "+
+			"at most %v is allowed (backend.tolerance): it serves another model, or reads the score head otherwise",
 			got[at[0]][at[1]], m.expected[at[0]][at[1]], worst/scale, tolerance)
 	}
 	return nil

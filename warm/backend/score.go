@@ -47,12 +47,12 @@ func (e *Engine) Score(m model.Model, dst []float32, seqs []model.Sequence) erro
 		}
 	}
 	items, rows := itemsOf(on, seqs)
-	ctx, cancel := background(e.times.score)
+	ctx, cancel := context.WithTimeout(on.ctx, e.times.score)
 	defer cancel()
 	outputs, err := (&batch{engine: e, model: on}).score(ctx, items)
 	if err != nil {
-		if errors.Is(err, errClosed) {
-			return err
+		if on.ctx.Err() != nil {
+			return errClosed
 		}
 		on.setTrouble(err) // until the watch finds that it is over
 		on.wake()

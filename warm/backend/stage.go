@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -83,7 +84,9 @@ func (e *Engine) Load(c *model.Config, src model.Source, o model.LoadOptions) (m
 			return nil, fmt.Errorf("the scores that the engine is checked by: %w", err)
 		}
 	}
-	return &Model{engine: e, staged: s, look: make(chan struct{}, 1)}, nil
+	m := &Model{engine: e, staged: s, look: make(chan struct{}, 1)}
+	m.ctx, m.end = context.WithCancelCause(context.Background())
+	return m, nil
 }
 
 // part is the progress of a part of the work, from a share of it to another.
@@ -122,7 +125,8 @@ func (e *Engine) serves(c *model.Config, net *nn.Network) error {
 	case len(head.Constants) > 0:
 		return no("the reward is made with tensors beside the score head, which engines do not have")
 	case e.o.Kind == TEI && net.Causal:
-		return no("it classifies with encoders alone (BERT, RoBERTa, XLM-RoBERTa, DistilBERT, ModernBERT), and %s is a decoder: sglang or vllm", c.Architecture)
+		return no("it classifies with encoders alone (BERT, RoBERTa, XLM-RoBERTa, DistilBERT, ModernBERT), "+
+			"and %s is a decoder: sglang or vllm", c.Architecture)
 	case e.o.Kind == SGLang && !net.Causal:
 		return no("it classifies token ids with decoders alone, and %s is an encoder: tei or vllm", c.Architecture)
 	case net.Causal && net.SeesAhead():
@@ -337,7 +341,7 @@ func (e *Engine) engineDir(s *staged) string {
 // longest asks the engine how long sequences may be. One that is away is no reason not
 // to write its directory, on which it may have to be started.
 func (e *Engine) longest(own int) (int, error) {
-	ctx, cancel := background(e.times.ask)
+	ctx, cancel := context.WithTimeout(context.Background(), e.times.ask)
 	defer cancel()
 	st, err := e.wire.state(ctx)
 	if err != nil || st.longest <= 0 {

@@ -44,6 +44,15 @@ func (b *builder) taken(name string, e *backend.Engine) string {
 	return ""
 }
 
+// stop ends what engines of others are asked for, so that one that hangs holds up no end.
+func (b *builder) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.backends {
+		e.Stop()
+	}
+}
+
 // close ends the connections to engines of others.
 func (b *builder) close() {
 	b.mu.Lock()

@@ -32,6 +32,8 @@ type vllmProcess struct {
 	t    *testing.T
 	addr string
 	cmd  *exec.Cmd
+	// ended has its end.
+	ended <-chan error
 }
 
 // start starts it on a checkpoint and waits until it answers.
@@ -40,22 +42,42 @@ func (v *vllmProcess) start(dir string) {
 	_, port, err := net.SplitHostPort(v.addr)
 	require.NoError(v.t, err)
 	v.cmd = exec.Command(python, "-m", "vllm.entrypoints.openai.api_server", "--model", dir, "--host", "127.0.0.1", "--port", port,
-		"--runner", "pooling", "--convert", "classify", "--enforce-eager", "--dtype", "float32", "--skip-tokenizer-init", "--max-num-batched-tokens", "2048")
+		"--runner", "pooling", "--convert", "classify", "--enforce-eager", "--dtype", "float32", "--max-num-batched-tokens", "2048")
 	v.cmd.Env = append(os.Environ(), "VLLM_SERVER_DEV_MODE=1", "VLLM_CPU_KVCACHE_SPACE=1", "HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1", "OMP_NUM_THREADS=1", "VLLM_CPU_OMP_THREADS_BIND=nobind")
 	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has children
-	log, err := os.CreateTemp("", "vllm-*.log")
+	log, err := os.CreateTemp(v.t.TempDir(), "vllm-*.log")
 	require.NoError(v.t, err)
+	defer log.Close()
 	v.cmd.Stdout, v.cmd.Stderr = log, log
 	require.NoError(v.t, v.cmd.Start())
-	begun := time.Now()
-	require.Eventually(v.t, func() bool {
-		r, err := http.Get("http://" + v.addr + "/health")
-		if err == nil {
-			r.Body.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- v.cmd.Wait() }()
+	v.ended = ended
+	const patience = 10 * time.Minute
+	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(500 * time.Millisecond) {
+		select {
+		case err := <-ended:
+			v.t.Fatalf("vLLM ended with %v: %s", err, lastOf(log.Name()))
+		default:
 		}
-		return err == nil && r.StatusCode == http.StatusOK
-	}, 10*time.Minute, 500*time.Millisecond, "vLLM does not answer, see %s", log.Name())
-	v.t.Logf("vLLM answers after %v", time.Since(begun).Round(time.Second))
+		if r, err := http.Get("http://" + v.addr + "/health"); err == nil {
+			r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				v.t.Logf("vLLM answers after %v", time.Since(begun).Round(time.Second))
+				return
+			}
+		}
+	}
+	v.t.Fatalf("vLLM does not answer: %s", lastOf(log.Name()))
+}
+
+// lastOf is the end of a file.
+func lastOf(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-4000):])
 }
 
 // kill ends it and its children at once.
@@ -64,7 +86,7 @@ func (v *vllmProcess) kill() {
 		return
 	}
 	_ = syscall.Kill(-v.cmd.Process.Pid, syscall.SIGKILL)
-	_ = v.cmd.Wait()
+	<-v.ended
 	v.cmd = nil
 }
 
@@ -75,11 +97,13 @@ func larger(t *testing.T, name, class, kind string) string {
 		require.NoError(t, json.Unmarshal(c.Config, &fields))
 		fields["architectures"], fields["model_type"] = []string{class}, kind
 		fields["hidden_size"], fields["num_attention_heads"], fields["head_dim"], fields["intermediate_size"] = 128, 2, 64, 256
-		fields["max_position_embeddings"] = 256
+		fields["max_position_embeddings"], fields["num_key_value_heads"] = 256, 2
 		c.Config, _ = json.Marshal(fields)
 		cfg, err := model.ParseConfig(c.Config)
 		require.NoError(t, err)
 		c.Source = model.NewRandom(cfg, uint64(len(kind))+uint64(name[0]))
+		// vLLM wants a tokenizer, which it is sent no text for.
+		c.TokenizerConfig = []byte(`{"tokenizer_class":"PreTrainedTokenizerFast","bos_token":"<s>","eos_token":"</s>"}`)
 	})
 }
 

@@ -90,6 +90,7 @@ func (s *Server) check() error {
 // Close ends the server at once. It is called after Run too: a batch that
 // outlived the drain still computes on the engine.
 func (s *Server) Close() {
+	s.built.stop()
 	s.Server.Close()
 	s.built.close()
 	s.engine.Close()
