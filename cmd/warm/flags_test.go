@@ -23,12 +23,13 @@ import (
 // a flag decides in which modes it counts.
 var flagModes = map[string][]struct{ mode, refused string }{
 	"warm serve": {
-		{"--model m=a --alpha 0.5", "model-root"},
-		{"--model m=a", "model-root base"},
-		{"", "model-root base"},
-		{"--config c.yaml", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap"},
-		{"--state s", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap model-root"},
-		{"--watch m.yaml --admin-key-file k", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap"},
+		{"--model m=a --alpha 0.5", "model-root backend-directory"},
+		{"--model m=a", "model-root base backend-directory"},
+		{"--model m=a --backend vllm=http://127.0.0.1:1", "model-root base"},
+		{"", "model-root base backend-directory"},
+		{"--config c.yaml", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap backend backend-directory"},
+		{"--state s", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap backend backend-directory model-root"},
+		{"--watch m.yaml --admin-key-file k", "mode dtype pooling ending double-bos head output max-tokens base alpha ab-sample swap backend backend-directory"},
 	},
 	"warm check":           {{"", ""}},
 	"warm health":          {{"", ""}},
@@ -79,15 +80,25 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--dialect predict", "model"},
 		{"--dialect classify", ""},
 	},
-	"warm bench serve":      {{"", ""}},
-	"warm lab connectivity": labModes, "warm lab corruption": labModes, "warm lab shift": labModes, "warm lab soups": labModes,
-	"warm lab pareto": labModes, "warm lab bon": labModes, "warm lab rl": labModes, "warm lab all": labModes,
+	"warm bench serve": {{"", ""}},
+	"warm lab members": labModes, "warm lab connectivity": labModes, "warm lab corruption": labModes, "warm lab shift": labModes,
+	"warm lab soups": labModes, "warm lab pareto": labModes, "warm lab bon": contestModes, "warm lab rl": contestModes, "warm lab all": contestModes,
 	"warm lab report": {{"", ""}},
 }
 
-var labModes = []struct{ mode, refused string }{
-	{"", "gflops"}, {"--list", "task index workers json"}, {"--task 1", "gflops index"}, {"--index 1", "gflops task"},
-}
+// Modes of the lab's experiments, and of those with a policy.
+var (
+	contestModes = []struct{ mode, refused string }{
+		{"", "gflops"}, {"--list", "task index workers json"}, {"--task 1", "gflops index"}, {"--index 1", "gflops task"},
+	}
+	labModes = []struct{ mode, refused string }{
+		{"", "gflops" + withoutPolicy}, {"--list", "task index workers json" + withoutPolicy}, {"--task 1", "gflops index" + withoutPolicy},
+		{"--index 1", "gflops task" + withoutPolicy},
+	}
+)
+
+// withoutPolicy are the flags of experiments with a policy.
+const withoutPolicy = " policy control"
 
 // eachCommand calls f for the commands that do something.
 func eachCommand(c *cobra.Command, f func(*cobra.Command)) {
