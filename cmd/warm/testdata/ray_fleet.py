@@ -31,10 +31,10 @@ def alive(pid):
         return False
 
 
-def until(what, seconds=60.0):
+def until(what, seconds=60.0, said=None):
     deadline = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < deadline, "not in time"
+        assert time.monotonic() < deadline, ("not in time", said and said())
         time.sleep(0.05)
 
 
@@ -129,9 +129,9 @@ def life():
         os.kill(int(f.read().rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
     gone([lost["pid"]])
     with Load(fleet) as load:
-        until(lambda: len(fleet.urls()) == 2)
+        until(lambda: len(fleet.urls()) == 2 and all(s["pid"] != lost["pid"] for s in fleet.status()))
     assert set(load.seen) == {tuple(SAW["second"])}
-    assert [s["models"]["m"] for s in fleet.status()] == [revision] * 2
+    until(lambda: [s["models"].get("m") for s in fleet.status()] == [revision] * 2, said=fleet.status)  # a look may be late
 
     # What is refused.
     SAW["hole"] = fleet.score(job["inputs"][:1] + [{"messages": []}])
