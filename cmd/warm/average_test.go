@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -102,6 +103,10 @@ func TestMain(m *testing.M) {
 	}
 	if args := os.Getenv(childCommand); args != "" {
 		os.Exit(runChild(strings.Split(args, "\n")))
+	}
+	flag.Parse()
+	if n := flag.Lookup("test.parallel"); n.Value.String() == n.DefValue {
+		_ = n.Value.Set("6") // what runs side by side waits: for drains, for tries again, for a browser
 	}
 	os.Exit(m.Run())
 }

@@ -118,6 +118,7 @@ func (s *instance) natively(t *testing.T, samples []sample, input func(sample) a
 // once, and holds what they got to the native route's rewards, to the bit. A
 // busy server on the way refuses each request once.
 func TestRLClientsGetTheNativeRewards(t *testing.T) {
+	t.Parallel()
 	s := startServe(t, "--mode", "both", "--model", "m="+rewardtest.Checkpoint(t, "one", nil)+","+rewardtest.Checkpoint(t, "two", nil))
 	samples := rollouts()
 	whole := s.natively(t, samples, func(x sample) any { return map[string]any{"text": x.Prompt + x.Response} })

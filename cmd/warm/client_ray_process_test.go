@@ -19,6 +19,7 @@ import (
 // TestAProcessOfRayComesBackAndNothingIsLost runs what of api/python/warm_ray.py needs no Ray; with a
 // real cluster it is TestRayStartsWatchesAndScalesProcesses.
 func TestAProcessOfRayComesBackAndNothingIsLost(t *testing.T) {
+	t.Parallel()
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	// The program, by the binary of these tests.

@@ -83,6 +83,7 @@ func TestServingIsTracedFromItsCallersToItsLog(t *testing.T) {
 }
 
 func TestAReceiverThatHangsDelaysNeitherRequestsNorTheEnd(t *testing.T) {
+	t.Parallel()
 	r, release := otlptest.New(t), make(chan struct{})
 	r.Before = func() { <-release }
 	defer close(release)

@@ -168,6 +168,7 @@ func TestGuardJudgesOnTheEngine(t *testing.T) {
 }
 
 func TestReadinessSaysThatTheEngineIsAway(t *testing.T) {
+	t.Parallel()
 	s, a, _, _ := started(t)
 	admin, url := withBackend(t, map[string]*api.ModelSpec{"m": remotely(t, s, a), "here": {Members: []api.MemberSpec{{Path: a}}}})
 	ask := func(name string) *api.RewardRequest {

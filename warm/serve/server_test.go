@@ -62,6 +62,7 @@ func TestRunEndsWithTheReasonWhereNothingCanBeServed(t *testing.T) {
 }
 
 func TestRunEndsWhenItsListenerDoes(t *testing.T) {
+	t.Parallel()
 	client, ln, ended := running(t, Config{Models: oneOf(rewardtest.Checkpoint(t, "tiny", nil)), Watch: t.TempDir()})
 	_, err := client.Reward(t.Context(), &api.RewardRequest{Inputs: []api.Input{api.Answers("Q", "A")}})
 	require.NoError(t, err)

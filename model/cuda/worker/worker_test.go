@@ -143,6 +143,7 @@ func TestABatchIsScoredAgainWhenItsWorkerEnds(t *testing.T) {
 }
 
 func TestABatchThatEndsTwoWorkersIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			o := fakeOptions()
@@ -343,6 +344,7 @@ func TestWithoutPatienceTheErrorSaysWhenToTryAgain(t *testing.T) {
 // TestARealModelOutlivesItsWorker runs the kernels that ship, in the interpreter of a worker's process
 // or on a card.
 func TestARealModelOutlivesItsWorker(t *testing.T) {
+	t.Parallel()
 	for _, d := range []kernel.DType{kernel.Float32, kernel.BFloat16} {
 		t.Run(d.String(), func(t *testing.T) {
 			onCard := os.Getenv("WARM_TEST_CARD") != ""
@@ -412,6 +414,7 @@ func TestAProgramWithoutMainDrivesNoCards(t *testing.T) {
 }
 
 func TestBatchesSpreadOverCards(t *testing.T) {
+	t.Parallel()
 	c := fakeCards(t, "cuda:all", fakeOptions(fakeVariable+"=cards=3"))
 	assert.Equal(t, "cuda:0,1,2 Fake", c.Device())
 	m := loadTiny(t, c, 1)
@@ -592,6 +595,7 @@ func gone(pid int) bool {
 }
 
 func TestAnythingAtOnce(t *testing.T) {
+	t.Parallel()
 	c := fakeCards(t, "cuda:all", fakeOptions(fakeVariable+"=cards=2"))
 	keep := loadTiny(t, c, 1)
 	wanted := want(t, keep, 1, 2)
