@@ -69,8 +69,8 @@ func haste() int {
 
 // newTab opens a page of the browser, or skips the test where there is none.
 func newTab(t *testing.T, url string) *tab {
-	if testing.Short() {
-		t.Skip("-short: a browser takes a minute")
+	if os.Getenv("WARM_BROWSER") == "" && os.Getenv("WARM_CONSOLE_COST") == "" {
+		t.Skip("drives a browser: set WARM_BROWSER=1")
 	}
 	browser, err := theBrowser()
 	if err != nil {

@@ -227,6 +227,9 @@ func TestRewardsOfCardsAreEqualToTheBit(t *testing.T) {
 				worst, unlike := 0.0, 0
 				for i, s := range seqs {
 					worst = max(worst, math.Abs(float64(got[i]-want[i]))/max(1, math.Abs(float64(want[i]))))
+					if !cudatest.OnCard() && i%2 == 0 {
+						continue // the interpreter takes a second for each
+					}
 					if alone := score(t, e, m, s)[0]; alone != got[i] {
 						unlike++
 						t.Errorf("sequence %d of %d tokens: %v among others, %v alone", i, len(s.IDs), got[i], alone)

@@ -4,7 +4,7 @@
 // [Train] runs one training from a [Config]: it reads and encodes the pairs,
 // gives a language model a score head by linear probing, minimises the
 // Bradley–Terry loss with AdamW, measures held-out accuracy and writes a Hugging
-// Face checkpoint with the tokenizer and template of its base. [Members] runs
+// Face checkpoint with the tokenizer and template of its base. [Plan.TrainMembers] runs
 // many from one [Plan], which share their initialisation, so that their weights
 // can be averaged.
 //

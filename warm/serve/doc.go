@@ -5,7 +5,7 @@
 // A program that serves checkpoints starts with [New], and then [Server.Run]; one
 // whose models are its own needs package server alone. An [api.ModelSpec] says
 // what a model is made of: in the configuration, in a watched manifest, on the
-// wire and in the state file. [Packs.Resolve] makes its paths absolute, [Check]
+// wire and in the state file. [Sources.Resolve] makes its paths absolute, [Check]
 // says what is wrong with it, [RewardConfig] is what is loaded for it, and a
 // [Model] is the outcome. A manifest is looked for, read and carried out again
 // whenever it is replaced.

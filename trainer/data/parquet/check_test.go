@@ -127,7 +127,7 @@ func TestAFooterOfAFewBytesTakesNoMemory(t *testing.T) {
 	assert.ErrorContains(t, err, "a footer of 4294967295 bytes")
 }
 
-// TestManyValuesOfOneRow: a list of many texts that a dictionary holds once is not written out.
+// TestManyTextsOfOneDictionaryAreNotWrittenOut: a list of many texts that a dictionary holds once is not written out.
 func TestManyTextsOfOneDictionaryAreNotWrittenOut(t *testing.T) {
 	type row struct {
 		Texts []string `parquet:"texts,dict,list"`
