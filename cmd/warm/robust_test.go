@@ -128,7 +128,6 @@ func TestFilesOfOtherKindsAreNamedWhereverDataIsRead(t *testing.T) {
 }
 
 func TestBenchLoadFailsWhenTooManyRequestsDo(t *testing.T) {
-	t.Parallel()
 	var n atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if n.Add(1)%200 != 0 {
