@@ -322,6 +322,7 @@ func TestAModuleThatTheDriverRefuses(t *testing.T) {
 // Machine code comes first, and where the driver does not take it, PTX, which is said.
 func TestAModuleIsMachineCodeWhereTheDriverTakesIt(t *testing.T) {
 	elf, text := []byte("\x7fELF"), []byte(".version 8.3\n")
+	code := []byte("\x7fELF\x00") // the false driver reads up to a zero, where a real one knows the end of machine code
 	for _, c := range []struct {
 		name    string
 		old     bool
@@ -330,10 +331,10 @@ func TestAModuleIsMachineCodeWhereTheDriverTakesIt(t *testing.T) {
 		said    string
 		refused int
 	}{
-		{"taken", false, []image{{code: elf}, {text, true}}, [][]byte{elf}, "", 0},
-		{"not taken", true, []image{{code: elf}, {text, true}}, [][]byte{elf, text}, "does not take the machine code of kernels rows", 0},
+		{"taken", false, []image{{code: code}, {text, true}}, [][]byte{elf}, "", 0},
+		{"not taken", true, []image{{code: code}, {text, true}}, [][]byte{elf, text}, "does not take the machine code of kernels rows", 0},
 		{"none", true, []image{{text, true}}, [][]byte{text}, "", 0},
-		{"too little memory", false, []image{{code: elf}, {text, true}}, [][]byte{elf}, "", outOfMemory},
+		{"too little memory", false, []image{{code: code}, {text, true}}, [][]byte{elf}, "", outOfMemory},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			card, f := fakeCard(t)
