@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds on a machine with Go what check.sh wants of this checkout on a machine with a
-# card, into deploy/gpu/bin, which git ignores. Under 26 MB: it is made to be copied.
+# card, into deploy/gpu/bin, which git ignores. Under 18 MB: it is made to be copied.
 #
 #   deploy/gpu/build.sh
 #
 # The binaries are for amd64 unless GOARCH says otherwise, without debug information, and
-# compressed by xz, which check.sh undoes with Python alone. In place of the weights of
-# the embedded model, which do not compress and which no step reads, warm has empty files:
-# that is two thirds of the download.
+# in one archive, as they have much in common; check.sh unpacks it with Python alone. In
+# place of the weights of the embedded model, which do not compress and which no step
+# reads, warm has empty files.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$PWD/deploy/gpu/bin
@@ -24,12 +24,11 @@ trap 'rm -rf "$work"' EXIT
   echo '}}'
 } >"$work/overlay.json"
 
-go test -c -ldflags '-s -w' -o "$bin/cuda.test" ./model/cuda
-go test -c -ldflags '-s -w' -o "$bin/kernel.test" ./model/cuda/kernel
-go build -overlay "$work/overlay.json" -ldflags '-s -w' -o "$bin/warm" ./cmd/warm
-for f in cuda.test kernel.test warm; do
-  xz -6 --threads=0 "$bin/$f"
-done
+mkdir "$work/programs"
+go test -c -ldflags '-s -w' -o "$work/programs/cuda.test" ./model/cuda
+go test -c -ldflags '-s -w' -o "$work/programs/kernel.test" ./model/cuda/kernel
+go build -overlay "$work/overlay.json" -ldflags '-s -w' -o "$work/programs/warm" ./cmd/warm
+tar -C "$work/programs" -c kernel.test cuda.test warm | xz --x86 --lzma2=preset=6,dict=128MiB >"$bin/programs.tar.xz"
 git rev-parse --short HEAD >"$bin/commit"
 [ -z "$(git status --porcelain --untracked-files=no)" ] || echo 'with changes' >>"$bin/commit"
 du -ch "$bin"/* | tail -5

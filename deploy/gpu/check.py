@@ -1,16 +1,14 @@
 """The steps of check.sh, each with a limit of its own, and their table."""
 
-import concurrent.futures
-import gzip
 import http.client
 import importlib.util
 import json
-import lzma
 import os
 import shutil
 import signal
 import socket
 import sys
+import tarfile
 import tempfile
 import time
 import traceback
@@ -85,19 +83,9 @@ class Check:
 
     def unpack(self):
         folder = os.path.join(HERE, "bin")
-        names = os.listdir(folder) if os.path.isdir(folder) else []
-
-        def one(name):
-            stem, kind = os.path.splitext(name)
-            opened = {".xz": lzma.open, ".gz": gzip.open}.get(kind)
-            if opened:
-                to = os.path.join(self.work, stem)
-                with opened(os.path.join(folder, name)) as f, open(to, "wb") as g:
-                    shutil.copyfileobj(f, g, 1 << 20)
-                os.chmod(to, 0o755)
-
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            list(pool.map(one, names))
+        if os.path.exists(archive := os.path.join(folder, "programs.tar.xz")):
+            with tarfile.open(archive) as t:
+                t.extractall(self.work, filter="data")
         try:
             self.commit = open(os.path.join(folder, "commit")).read().strip().replace("\n", " ")
         except OSError:
