@@ -118,6 +118,8 @@ var e4m3Plants = []plant{
 	{bug: "a quarter of a part is left out", trial: "wgmma_store_e4m3_128x1", find: `(wgmma\.mma_async[^;]*), p, 1, 1;`, put: "${1}, 0, 1, 1;", nth: 2},
 	{bug: "registers are not fenced before wgmma", trial: "wgmma_store_e4m3_128x1", find: `wgmma\.fence\.sync\.aligned;`, each: true},
 	{bug: "K is taken as of bfloat16", trial: "product_mma_e4m3", find: `m16n8k32\.row\.col\.f32\.e4m3\.e4m3`, put: "m16n8k16.row.col.f32.bf16.bf16", nth: every},
+	{bug: "a sum is made in the registers of the one before", trial: "product_mma_e4m3", find: `(mma\.sync\S+) \{(%f\d+),(%f\d+),(%f\d+),(%f\d+)\}, (\{\S+\}, \{\S+\}), \{(%f\d+),(%f\d+),(%f\d+),(%f\d+)\};`,
+		put: "${1} {${7},${8},${9},${10}}, ${6}, {${7},${8},${9},${10}}; mov.f32 ${2}, ${7}; mov.f32 ${3}, ${8}; mov.f32 ${4}, ${9}; mov.f32 ${5}, ${10};", nth: 2},
 	{bug: "a row has another's scale", trial: "product_mma_e4m3", find: `(ld\.global\.f32 %f\d+, \[%rd\d+)\];`, put: "${1}+4];", each: true},
 	{bug: "columns have others' scales", trial: "wgmma_residual_e4m3_64x1", find: fmt.Sprintf(`(ld\.param\.u64\s+%%rd\d+, \[%%\w+)\+%d\];`, scalesAt), put: fmt.Sprintf("${1}+%d];", biasAt), nth: every},
 	{bug: "values are exchanged in a pair", trial: "quantize_bf16", find: `(cvt\.rn\.satfinite\.e4m3x2\.f32 %rs\d+), (%f\d+), (%f\d+);`, put: "${1}, ${3}, ${2};", each: true},

@@ -312,7 +312,11 @@ func (in *inst) mma() {
 	for _, o := range d {
 		in.def32(o)
 	}
+	shared := f.name == "e4m3" && share(d, slices.Concat(a, b, c))
 	in.control = collective(func(w *warp) {
+		if shared {
+			w.fault("a result has the register of an operand: ptxas 12.4 makes a wrong sum of that for sm_90")
+		}
 		var x tile
 		x.fromRegisters(w, f, a)
 		var of tile // rows are columns
@@ -341,6 +345,15 @@ func (in *inst) mma() {
 				to[l] = uint32(bits32(f32(uint64(old[i][l])) + sums[l/4+i/2*8][l%4*2+i%2]))
 			}
 		}
+	})
+}
+
+// share says whether operands have a register in common. Cards without products of e4m3 in one
+// instruction, such as Hopper's, are given two of float16 and two additions in its place, and ptxas
+// 12.4 lets the first addition overwrite what the second one reads.
+func share(a, b []operand) bool {
+	return slices.ContainsFunc(a, func(x operand) bool {
+		return slices.ContainsFunc(b, func(y operand) bool { return y.kind == kReg && y.reg == x.reg })
 	})
 }
 

@@ -193,9 +193,14 @@ DEV void mma(float *d, const u32 *a, u32 b0, u32 b1) {
     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 // d[16x8] += a[16x32]·b[32x8] of e4m3
+// In other registers than the sums that it adds to: cards that lack it are given two products of
+// float16 and two additions, the first of which ptxas 12.4 lets overwrite what the second adds.
 DEV void mma_e4m3(float *d, const u32 *a, u32 b0, u32 b1) {
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  float c[4];
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+    : "=&f"(c[0]), "=&f"(c[1]), "=&f"(c[2]), "=&f"(c[3])
+    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(d[0]), "f"(d[1]), "f"(d[2]), "f"(d[3]));
+  UNROLL for (int i = 0; i < 4; i++) d[i] = c[i];
 }
 
 // Copies 16 bytes to shared memory, or zeros when not there, and does not wait.
