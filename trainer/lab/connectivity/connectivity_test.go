@@ -18,6 +18,7 @@ import (
 // really pre-trained: those that share its pre-training must come out connected,
 // and the controls broken.
 func TestConnectivityAndItsControls(t *testing.T) {
+	labtest.Whole(t)
 	shared := labtest.SharedData(t)
 	l := &lab.Lab{Dir: t.TempDir(), Base: filepath.Join(shared, "models", "stories260K-hf"), Data: filepath.Join(shared, "data"), Size: lab.Tiny}
 	require.NoError(t, l.Open())

@@ -18,6 +18,7 @@ import (
 // TestExperimentsOnAverages runs the others on a base that has read a few lines:
 // what they find there means nothing.
 func TestExperimentsOnAverages(t *testing.T) {
+	labtest.Whole(t)
 	l := labtest.ArguingLab(t)
 	for _, e := range []*lab.Experiment{corruption.Experiment(), shift.Experiment(), soups.Experiment(), pareto.Experiment(), members.Experiment()} {
 		labtest.RunTiny(t, l, e)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestContestsOnRealData(t *testing.T) {
+	labtest.Whole(t)
 	l := labtest.ArguingLab(t)
 	s := &served{l: l}
 	l.Serve = s.start

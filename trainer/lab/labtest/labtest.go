@@ -65,6 +65,15 @@ func ArguingLab(t testing.TB) *lab.Lab {
 	return l
 }
 
+// Whole skips a test of whole experiments, which train members and take many seconds, unless
+// they are asked for.
+func Whole(t testing.TB) {
+	t.Helper()
+	if os.Getenv("WARM_EXPERIMENTS") == "" {
+		t.Skip("runs whole experiments, tiny ones: set WARM_EXPERIMENTS=1")
+	}
+}
+
 // Stopped is a context that has ended.
 func Stopped(t testing.TB) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
