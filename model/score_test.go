@@ -113,7 +113,7 @@ func testInvariance(t *testing.T, m *cpu.Model, alone, team CPU) {
 	r := rand.New(rand.NewPCG(1, 2))
 	n, longest := 12, 170
 	if kernel.Active() == kernel.Generic { // slow, and simple
-		n, longest = 10, 60
+		n, longest = 6, 60
 	}
 	if testing.Short() { // emulated, or under the race detector
 		n, longest = 6, 50
