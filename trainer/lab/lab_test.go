@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/eval"
 )
 
 func TestRewardsKeepTheirBitsInJSON(t *testing.T) {
@@ -43,4 +45,23 @@ func TestDifferenceIsPaired(t *testing.T) {
 	same, err := Difference(a, a, nil)
 	require.NoError(t, err)
 	assert.Equal(t, Unclear, Judge(same))
+}
+
+// TestWhatWouldDecide holds the number to n · (half of the width / distance)².
+func TestWhatWouldDecide(t *testing.T) {
+	for name, c := range map[string]struct {
+		judge func(eval.Estimate) Outcome
+		e     eval.Estimate
+		want  string
+	}{
+		"a sign":                          {Judge, eval.Estimate{Value: 1, Low: -1, High: 3}, "; about 40 seeds would decide it"},
+		"an interval that leans":          {Judge, eval.Estimate{Value: 1, Low: -0.5, High: 2.5}, "; about 23 seeds would decide it"},
+		"decided":                         {Judge, eval.Estimate{Value: 1, Low: 0.5, High: 1.5}, ""},
+		"an equality, nearer to the edge": {About, eval.Estimate{Value: 0.01, Low: -0.03, High: 0.05}, "; about 160 seeds would decide it"},
+		"an inequality":                   {About, eval.Estimate{Value: 0.03, Low: 0.01, High: 0.05}, "; about 40 seeds would decide it"},
+		"no worse":                        {NoWorse, eval.Estimate{Value: 0, Low: -0.04, High: 0.04}, "; about 40 seeds would decide it"},
+		"nothing at all":                  {Judge, eval.Estimate{Value: 0, Low: -1, High: 1}, "; ten thousand times as many seeds would not decide it"},
+	} {
+		assert.Equal(t, c.want, Deciding(c.judge, c.e, 10, "seeds"), name)
+	}
 }

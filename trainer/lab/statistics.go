@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"fmt"
+	"math"
 	"slices"
 
 	"github.com/warmserve/warmserve/eval"
@@ -95,4 +97,31 @@ func Judge(e eval.Estimate) Outcome {
 		return Contradicted
 	}
 	return Unclear
+}
+
+// Deciding says how many items, such as debates, would decide what an interval over n of them
+// leaves unclear: n · (half of its width / distance to the nearest bound)². It is "" where a
+// judge decides already.
+func Deciding(judge func(eval.Estimate) Outcome, e eval.Estimate, n int, unit string) string {
+	if judge(e) != Unclear {
+		return ""
+	}
+	half := (e.High - e.Low) / 2
+	decided := func(share float64) bool { // of the width
+		return judge(eval.Estimate{Value: e.Value, Low: e.Value - share*half, High: e.Value + share*half}) != Unclear
+	}
+	const least = 1e-2 // ten thousand times as many items
+	if !decided(least) {
+		return fmt.Sprintf("; ten thousand times as many %s would not decide it", unit)
+	}
+	low, high := least, 1.0
+	for range 40 {
+		if mid := (low + high) / 2; decided(mid) {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	// The share is a bisection's: a thousandth more is no other item.
+	return fmt.Sprintf("; about %d %s would decide it", max(n+1, int(math.Ceil(float64(n)/(low*low)*(1-1e-9)))), unit)
 }

@@ -26,6 +26,9 @@ type Sampling struct {
 	// Seed decides the draws, together with the numbers of prompt, answer and token.
 	Seed    uint64
 	Workers int // 0 is one a processor; changes no bit
+	// Reference is the directory of the model that [Answer].KL refers to, which reads tokens
+	// as the policy does; "" measures none.
+	Reference string
 }
 
 func (s Sampling) withDefaults() Sampling {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/model/cpu"
@@ -23,6 +24,8 @@ type Answer struct {
 	LogProbs []float64
 	Ended    bool // by an end token, not by its length
 
+	// KL is the sum over the tokens of log π − log π_ref, in nats: of [Sample] with a reference.
+	KL float64
 	// Reward and Control are set in training.
 	Reward, Control float64
 }
@@ -65,7 +68,61 @@ func Sample(ctx context.Context, dir string, prompts []string, s Sampling) ([]An
 				n, dir, p.Config.MaxPositions)
 		}
 	}
-	return v.sample(ctx, asked, s)
+	out, err := v.sample(ctx, asked, s)
+	if err != nil || s.Reference == "" {
+		return out, err
+	}
+	ref, _, err := openReference(s.Reference, nil, p, s.Workers)
+	if err != nil {
+		return nil, err
+	}
+	defer ref.Close()
+	_, kls, err := diverge(ctx, ref, asked, out, s.temperature())
+	for i, v := range kls {
+		out[i].KL = v
+	}
+	return out, err
+}
+
+// openReference opens the model of a directory that a policy's KL refers to, and returns its
+// hash too.
+func openReference(dir string, open func(string) (*loader.Checkpoint, error), policy *lm.Policy,
+	workers int) (*model.Decoder, string, error) {
+	ref, err := lm.Open(dir, open)
+	if err != nil {
+		return nil, "", err
+	}
+	defer ref.Close() // read-only: nothing can be lost
+	if ref.Config.VocabSize != policy.Config.VocabSize || ref.Config.MaxPositions < policy.Config.MaxPositions {
+		return nil, "", fmt.Errorf("%s: a vocabulary of %d and a context of %d, those of the policy are %d and %d", dir,
+			ref.Config.VocabSize, ref.Config.MaxPositions, policy.Config.VocabSize, policy.Config.MaxPositions)
+	}
+	d, err := model.NewDecoder(ref.Config, ref.Source, ref.Tied, workers)
+	return d, ref.Hash, err
+}
+
+// diverge returns the reference's log-probabilities of the answers' tokens, and each answer's
+// KL from it.
+func diverge(ctx context.Context, reference *model.Decoder, asked []question, answers []Answer,
+	temperature float32) (logps [][]float64, kls []float64, err error) {
+	prompts := make([][]int32, len(asked))
+	for i, q := range asked {
+		prompts[i] = q.ids
+	}
+	ids := make([][]int32, len(answers))
+	for i := range answers {
+		ids[i] = answers[i].IDs
+	}
+	if logps, err = reference.LogProbs(ctx, prompts, ids, temperature); err != nil {
+		return nil, nil, err
+	}
+	kls = make([]float64, len(answers))
+	for i := range answers {
+		for j, v := range answers[i].LogProbs {
+			kls[i] += v - logps[i][j]
+		}
+	}
+	return logps, kls, nil
 }
 
 // question is a prompt as the policy reads it.

@@ -8,6 +8,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/model/tokenizer"
+	"github.com/warmserve/warmserve/trainer/lm"
 )
 
 func shared(t testing.TB, path string) string {
@@ -73,4 +77,45 @@ func BenchmarkSample(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(tokens)/b.Elapsed().Seconds(), "tokens/s")
+}
+
+func TestSamplesKnowTheirKLFromAReference(t *testing.T) {
+	c := small(t)
+	c.Steps = 5
+	_, err := Train(t.Context(), c)
+	require.NoError(t, err)
+	s := Sampling{N: 3, Temperature: 0.8, Tokens: 6, Seed: 1, Reference: c.Policy}
+	prompts := []string{"one", "and two"}
+	moved, err := Sample(t.Context(), c.Out, prompts, s)
+	require.NoError(t, err)
+	stayed, err := Sample(t.Context(), c.Policy, prompts, s)
+	require.NoError(t, err)
+	for i := range moved {
+		assert.Zero(t, stayed[i].KL, "a policy has no KL from itself, to the bit")
+		assert.NotZero(t, moved[i].KL)
+	}
+	// The reference's own answers by the moved policy: KL is the other way around.
+	s.Reference = c.Out
+	back, err := Sample(t.Context(), c.Policy, prompts, s)
+	require.NoError(t, err)
+	p, err := lm.Open(c.Out, nil)
+	require.NoError(t, err)
+	defer p.Close()
+	d, err := model.NewDecoder(p.Config, p.Source, p.Tied, 1)
+	require.NoError(t, err)
+	defer d.Close()
+	ids := p.Tokenizer.AppendEncode(nil, prompts[0], tokenizer.Options{NoParseSpecial: true})
+	if p.BOS >= 0 {
+		ids = append([]int32{p.BOS}, ids...)
+	}
+	logps, err := d.LogProbs(t.Context(), [][]int32{ids}, [][]int32{back[0].IDs}, 0.8)
+	require.NoError(t, err)
+	want := back[0].LogProb()
+	for _, v := range logps[0] {
+		want -= v
+	}
+	assert.InDelta(t, want, back[0].KL, 1e-9)
+	s.Reference = t.TempDir()
+	_, err = Sample(t.Context(), c.Policy, prompts, s)
+	assert.Error(t, err)
 }

@@ -104,22 +104,12 @@ func (r *run) openModels() error {
 // openReference reads the model that the penalty refers to, whose weights stay.
 func (r *run) openReference() error {
 	c, p := &r.config, r.writer.policy
+	var err error
 	if c.Reference != "" {
-		ref, err := lm.Open(c.Reference, c.Open)
-		if err != nil {
-			return err
-		}
-		defer ref.Close() // read-only: nothing can be lost
-		if ref.Config.VocabSize != p.Config.VocabSize || ref.Config.MaxPositions < p.Config.MaxPositions {
-			return fmt.Errorf("%s: a vocabulary of %d and a context of %d, those of %s are %d and %d",
-				c.Reference,
-				ref.Config.VocabSize, ref.Config.MaxPositions, c.Policy, p.Config.VocabSize,
-				p.Config.MaxPositions)
-		}
-		p = ref
+		r.reference, r.refHash, err = openReference(c.Reference, c.Open, p, c.Workers)
+		return err
 	}
 	r.refHash = p.Hash
-	var err error
 	r.reference, err = model.NewDecoder(p.Config, p.Source, p.Tied, c.Workers)
 	return err
 }
@@ -249,26 +239,10 @@ func (r *run) explore(ctx context.Context, asked []question, s Sampling, t *Time
 
 // refer computes the reference's likelihoods and the answers' KL from it.
 func (r *run) refer(ctx context.Context, e *experience) error {
-	prompts := make([][]int32, len(e.asked))
-	for i, q := range e.asked {
-		prompts[i] = q.ids
-	}
-	answers := make([][]int32, len(e.answers))
-	for i := range e.answers {
-		answers[i] = e.answers[i].IDs
-	}
 	s := r.config.sampling()
 	var err error
-	if e.reference, err = r.reference.LogProbs(ctx, prompts, answers, s.temperature()); err != nil {
-		return err
-	}
-	e.kls = make([]float64, len(answers))
-	for i := range e.answers {
-		for j, v := range e.answers[i].LogProbs {
-			e.kls[i] += v - e.reference[i][j]
-		}
-	}
-	return nil
+	e.reference, e.kls, err = diverge(ctx, r.reference, e.asked, e.answers, s.temperature())
+	return err
 }
 
 // score asks for rewards, and for those that are only looked at.

@@ -43,6 +43,10 @@ type measurements struct {
 	// Unseen tells of each prompt whether it belongs to a debate that the proxies
 	// did not learn from.
 	Unseen []bool `json:"unseen"`
+	// Halves says that proxies and control learned from debates apart, and Apart that they are
+	// of different bases.
+	Halves bool `json:"halves,omitempty"`
+	Apart  bool `json:"apart,omitempty"`
 	// Tokens are the lengths of all samples, one prompt's behind the other's, and
 	// Control their rewards by the control.
 	Tokens  []int       `json:"tokens"`
@@ -103,7 +107,7 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	drawn, err := contest.Draw(ctx, l, a.Policy, a.Prompts, s.Samples, s.Tokens, contest.SeedSamples)
+	drawn, err := contest.Draw(ctx, l, a.Policy, "", a.Prompts, s.Samples, s.Tokens, contest.SeedSamples)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +121,7 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 		p.Fresh, err = l.Score(ctx, m, a.Fresh)
 		return p, err
 	}
-	out := measurements{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.Unseen, Tokens: drawn.Tokens,
+	out := measurements{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.Unseen, Tokens: drawn.Tokens, Halves: s.Halves, Apart: l.Control != l.Base,
 		Groups: lab.Shorten(a.Valid.Clusters), FreshGroups: lab.Shorten(a.Fresh.Clusters)}
 	control, err := judge(a.Control)
 	if err != nil {

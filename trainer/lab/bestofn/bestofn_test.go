@@ -64,7 +64,7 @@ func analysed(t *testing.T, m *measurements) *lab.Findings {
 func TestBestOfNFindsWhatWasPutIn(t *testing.T) {
 	t.Run("an average with less noise is better than a member", func(t *testing.T) {
 		f := analysed(t, noisyBestOfN(3, 0.1))
-		require.Len(t, f.Verdicts, 4)
+		require.Len(t, f.Verdicts, 8)
 		for _, v := range f.Verdicts {
 			assert.Equal(t, lab.Seen, v.Seen, "%s: %s", v.Claim, v.Figures)
 		}
@@ -76,11 +76,41 @@ func TestBestOfNFindsWhatWasPutIn(t *testing.T) {
 	})
 	t.Run("judges without noise are alike", func(t *testing.T) {
 		f := analysed(t, noisyBestOfN(0, 0))
-		for _, v := range f.Verdicts {
+		for i, v := range f.Verdicts {
 			assert.Equal(t, lab.Unclear, v.Seen, "%s: %s", v.Claim, v.Figures)
+			if i%2 == 1 {
+				assert.Contains(t, v.Claim, "Over N = 1 … 32, evenly in log N")
+				continue
+			}
 			assert.Contains(t, v.Figures, "N = 32: difference +0.00 [+0.00, +0.00] standard deviations, win rate 50.0 [50.0, 50.0] %; N = 8: ")
 		}
 	})
+}
+
+// TestTheMeanOverLogN holds it to trapezoids by hand: from 1 to 2 a third of log 8, from 2 to 8 two.
+func TestTheMeanOverLogN(t *testing.T) {
+	r := &report{measurements: &measurements{N: []int{1, 2, 8}, Unseen: make([]bool, 1)}}
+	of := func(gains ...float64) (c chosen) {
+		for _, g := range gains {
+			c.picks = append(c.picks, picked{control: []float64{g}})
+		}
+		return c
+	}
+	assert.InDelta(t, 1.0/3*0.5+2.0/3*2, r.overLogN(of(1, 3, 7), of(1, 2, 4))[0], 1e-12)
+	r.N = r.N[:1]
+	assert.Equal(t, []float64{2}, r.overLogN(of(3), of(1)))
+}
+
+// TestWhoKnowsWhatIsSaid has proxies and control learn from debates apart, from bases apart.
+func TestWhoKnowsWhatIsSaid(t *testing.T) {
+	m := noisyBestOfN(1, 1)
+	f := analysed(t, m)
+	assert.Contains(t, f.Notes[3], "from the same base as the proxies")
+	m.Halves, m.Apart = true, true
+	f = analysed(t, m)
+	assert.Equal(t, []string{"control", "gold, the other debates"}, f.Tables[2].Rows[0][:2])
+	assert.Equal(t, "debates that the proxies alone know (20 pairs)", f.Tables[2].Columns[2])
+	assert.Contains(t, f.Notes[3], "of another base than the proxies")
 }
 
 func TestBestOfNTellsHowGoodTheControlIs(t *testing.T) {
@@ -124,7 +154,7 @@ func TestBestOfNSaysWhetherTheControlIsStronger(t *testing.T) {
 
 func TestBestOfNFiguresAreDrawn(t *testing.T) {
 	f := analysed(t, noisyBestOfN(1, 0.5))
-	require.Len(t, f.Figures, 4)
+	require.Len(t, f.Figures, 6)
 	for _, figure := range f.Figures {
 		_, err := figure.Draw("svg")
 		require.NoError(t, err, figure.Name)
@@ -160,6 +190,7 @@ func TestBestOfNRefusesDamagedMeasurements(t *testing.T) {
 		"an average is of no member":      func(m *measurements) { m.Proxies[1].Averages[0].Of[0] = 99 },
 		"an average is missing":           func(m *measurements) { m.Proxies[1].Averages = m.Proxies[1].Averages[:1] },
 		"more are compared than sampled":  func(m *measurements) { m.N = append(m.N, 1000) },
+		"numbers fall":                    func(m *measurements) { m.N[1] = m.N[0] },
 		"nothing was measured":            func(m *measurements) { *m = measurements{} },
 		"a judge left pairs out":          func(m *measurements) { m.Proxies[0].Averages[1].Fresh = nil },
 		"the control has not judged":      func(m *measurements) { m.Valid = nil },

@@ -2,6 +2,7 @@ package bestofn
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -164,14 +165,14 @@ func (r *report) shown() []int {
 // figures adds the gain in control reward and in the proxies' own reward over KL.
 func (r *report) figures(p *proxies, all []chosen) error {
 	most := slices.Max(r.Ms)
-	x := make([]float64, len(r.N))
+	kl, logN := make([]float64, len(r.N)), make([]float64, len(r.N))
 	for i, n := range r.N {
-		x[i] = bestOfKL(n)
+		kl[i], logN[i] = bestOfKL(n), math.Log2(float64(n))
 	}
-	draw := func(name, title, y string, value func(picked) []float64) error {
+	draw := func(name, title, label string, x []float64, y string, value func(picked) []float64) error {
 		f := drawing.Figure{Name: fmt.Sprintf("%s-c%02.0f", name, 100*p.Swapped),
 			Title: title + ", " + contest.Labels(p.Swapped),
-			X:     drawing.Axis{Label: "KL of best of N from the policy, log N − (N−1)/N (nats)"},
+			X:     drawing.Axis{Label: label},
 			Y:     drawing.Axis{Label: y}, Caption: r.caption(p)}
 		for _, c := range all {
 			s := drawing.Series{Label: c.String(), X: x}
@@ -197,12 +198,19 @@ func (r *report) figures(p *proxies, all []chosen) error {
 		r.f.Figures = append(r.f.Figures, f)
 		return nil
 	}
-	const unit = " (standard deviations)"
-	if err := draw("control", "Control reward of the pick", "gain in control reward"+unit,
-		func(p picked) []float64 { return p.control }); err != nil {
+	const (
+		unit    = " (standard deviations)"
+		overKL  = "KL of best of N from the policy, log N − (N−1)/N (nats)"
+		overLog = "log₂ N"
+	)
+	control := func(p picked) []float64 { return p.control }
+	if err := draw("control", "Control reward of the pick", overKL, kl, "gain in control reward"+unit, control); err != nil {
 		return err
 	}
-	return draw("proxy", "Its own reward of the pick", "gain in its own reward"+unit,
+	if err := draw("control-log-n", "Control reward of the pick over log N", overLog, logN, "gain in control reward"+unit, control); err != nil {
+		return err
+	}
+	return draw("proxy", "Its own reward of the pick", overKL, kl, "gain in its own reward"+unit,
 		func(p picked) []float64 { return p.own })
 }
 
@@ -240,14 +248,46 @@ func (r *report) verdicts(p *proxies, all []chosen, control []float64) error {
 				fmt.Sprintf("N = %d: difference %s standard deviations, win rate %s %%", m.n,
 					contest.Deviations(m.difference), m.rate.Percent()))
 		}
+		end := matches[len(matches)-1].difference
 		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{
 			Claim: fmt.Sprintf("The best of %d by WA, M = %d, has a higher control reward than by %s; %s",
 				r.N[last], most, name, contest.Labels(p.Swapped)),
-			Source: source, Seen: lab.Judge(matches[len(matches)-1].difference),
-			Figures: fmt.Sprintf("%s; %d prompts", strings.Join(figures, "; "), len(r.Unseen)),
+			Source: source, Seen: lab.Judge(end),
+			Figures: fmt.Sprintf("%s; %d prompts%s", strings.Join(figures, "; "), len(r.Unseen),
+				lab.Deciding(lab.Judge, end, len(r.Unseen), "prompts")),
+		})
+		over, err := lab.Mean(r.overLogN(wa, other), nil)
+		if err != nil {
+			return err
+		}
+		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{
+			Claim: fmt.Sprintf("Over N = %d … %d, evenly in log N, the best by WA, M = %d, has a higher control reward than by %s; %s",
+				r.N[0], r.N[last], most, name, contest.Labels(p.Swapped)),
+			Source: source, Seen: lab.Judge(over),
+			Figures: fmt.Sprintf("difference %s standard deviations; %d prompts%s", contest.Deviations(over), len(r.Unseen),
+				lab.Deciding(lab.Judge, over, len(r.Unseen), "prompts")),
 		})
 	}
 	return nil
+}
+
+// overLogN is by how much the control reward of a's picks is above that of b's, prompt by prompt:
+// the mean over log N, linear between the numbers.
+func (r *report) overLogN(a, b chosen) []float64 {
+	out := make([]float64, len(r.Unseen))
+	last := len(r.N) - 1
+	for k := range last {
+		share := math.Log(float64(r.N[k+1])/float64(r.N[k])) / math.Log(float64(r.N[last])/float64(r.N[0]))
+		for i := range out {
+			for _, at := range []int{k, k + 1} {
+				out[i] += share / 2 * (a.picks[at].control[i] - b.picks[at].control[i])
+			}
+		}
+	}
+	if last == 0 {
+		out = lab.Minus(a.picks[0].control, b.picks[0].control)
+	}
+	return out
 }
 
 // matchAt is how WA does against another selector at one N.
@@ -287,6 +327,14 @@ func (r *report) match(p *proxies, wa, other chosen, control []float64) (out []m
 	return out, nil
 }
 
+// blind says what the control cannot see.
+func (r *report) blind() string {
+	if r.Apart {
+		return "The control is a reward model as well, of another base than the proxies: what all reward models of such pairs share it cannot see."
+	}
+	return "The control is a reward model as well, from the same base as the proxies: what it shares with them it cannot see."
+}
+
 // finish adds tables and notes.
 func (r *report) finish() *lab.Findings {
 	columns := []string{"labels", "selector"}
@@ -295,7 +343,11 @@ func (r *report) finish() *lab.Findings {
 	}
 	most := slices.Max(r.N)
 	columns = append(columns, fmt.Sprintf("its own gain, N = %d", most), fmt.Sprintf("tokens, N = %d", most))
-	known := []string{"judge", "learned from", fmt.Sprintf("debates that all know (%d pairs)", len(r.Groups))}
+	who := "all know"
+	if r.Halves {
+		who = "the proxies alone know"
+	}
+	known := []string{"judge", "learned from", fmt.Sprintf("debates that %s (%d pairs)", who, len(r.Groups))}
 	if n := len(r.FreshGroups); n > 0 {
 		known = append(known, fmt.Sprintf("debates that the control alone knows (%d pairs)", n))
 	}
@@ -318,7 +370,7 @@ func (r *report) finish() *lab.Findings {
 	}
 	r.f.Notes = append(r.f.Notes,
 		fmt.Sprintf("Intervals are over the %d prompts, %d of which belong to debates that no proxy learned from; policy, members and control are one draw each.", len(r.Unseen), unseen),
-		"The control is a reward model as well, from the same base as the proxies: what it shares with them it cannot see.",
+		r.blind(),
 		"For N below the number of samples the picks are averaged over all subsets of size N, which is unbiased; win rates there are of independent subsets.",
 		"The mean of ENS is of raw rewards, its minimum of rewards z-scored on the samples.",
 		fmt.Sprintf("A sample has %.1f tokens on average.", float64(tokens)/float64(len(r.Tokens))),

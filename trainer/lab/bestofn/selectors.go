@@ -216,9 +216,12 @@ func (m *measurements) check() error {
 		return fmt.Errorf("%d prompts of %d samples, %d rewards by the control, %d lengths, or others than of %d and %d pairs", prompts, m.Samples,
 			len(m.Control), len(m.Tokens), len(m.Groups), len(m.FreshGroups))
 	}
-	for _, n := range m.N {
+	for i, n := range m.N {
 		if n < 1 || n > m.Samples {
 			return fmt.Errorf("best of %d among %d samples", n, m.Samples)
+		}
+		if i > 0 && n <= m.N[i-1] {
+			return fmt.Errorf("best of %d behind best of %d", n, m.N[i-1])
 		}
 	}
 	for _, p := range m.Proxies {
@@ -262,7 +265,11 @@ func analyse(measured []byte) (*lab.Findings, error) {
 	}
 	r := &report{measurements: m, f: &lab.Findings{}}
 	control := proxy{Samples: m.Control, Valid: m.Valid, Fresh: m.Fresh}
-	if err := r.accuracy(kindControl, "gold, all debates", []candidate{control.candidate()}); err != nil {
+	learned := "gold, all debates"
+	if m.Halves {
+		learned = "gold, the other debates"
+	}
+	if err := r.accuracy(kindControl, learned, []candidate{control.candidate()}); err != nil {
 		return nil, err
 	}
 	for i := range m.Proxies {

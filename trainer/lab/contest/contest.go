@@ -68,6 +68,7 @@ const (
 	seedPolicy  = 202
 	SeedSamples = 203
 	SeedJudged  = 204 // of the answers that judge a fine-tuned policy
+	seedSecond  = 205 // of the pairs of the second control
 )
 
 // Arena is a contest with its parts made.
@@ -153,6 +154,27 @@ func controlTraining(l *lab.Lab, s Settings, u *debates.UKP) (lab.Training, erro
 		return lab.Training{}, err
 	}
 	return r.Training("control", l.Control, set)
+}
+
+// SecondTraining is that of the second control's members: as the control's, from the same base,
+// but from n pairs of another kind of preference, ETHICS, of which neither proxies nor control
+// know anything.
+func SecondTraining(l *lab.Lab, s Settings, n int) (lab.Training, error) {
+	pairs, err := l.ReadPairs("ethics/train.jsonl.zst")
+	if err != nil {
+		return lab.Training{}, err
+	}
+	r := s.Members
+	r.M, r.Epochs = s.ControlM, s.ControlEpochs
+	pairs = r.Sample(pairs, n, seedSecond)
+	for i := range pairs {
+		pairs[i].Group = "" // it names the whole data set: pairs share no texts
+	}
+	set, err := l.NewSet(fmt.Sprintf("second-control-%d", len(pairs)), pairs)
+	if err != nil {
+		return lab.Training{}, err
+	}
+	return r.Training("second-control", l.Control, set)
 }
 
 // Trainings are the trainings that a contest knows beforehand: the

@@ -19,30 +19,40 @@ type Samples struct {
 	Texts []string `json:"texts"`
 	// Tokens are their lengths, the end token counted.
 	Tokens []int `json:"tokens"`
-	id     string
+	// KL are their log-probabilities less the reference's, in nats; none without a reference.
+	KL lab.Rewards `json:"kl,omitempty"`
+	id string
 }
 
 // each is the number of answers to a prompt.
 func (s *Samples) each() int { return len(s.Texts) / len(s.prompts) }
 
 // Draw draws n answers to each prompt from a policy at temperature 1, or finds
-// them drawn.
-func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, tokens int,
+// them drawn. A reference, a checkpoint directory, has their KL from it measured; "" none.
+func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []string, n, tokens int,
 	seed uint64) (*Samples, error) {
 	hash, err := l.CheckpointHash(policy)
 	if err != nil {
 		return nil, err
 	}
 	s := &Samples{prompts: prompts}
-	if s.id, err = lab.Fingerprint([]any{"samples", hash, prompts, n, tokens, seed}); err != nil {
+	what := []any{"samples", hash, prompts, n, tokens, seed}
+	if reference != "" {
+		of, err := l.CheckpointHash(reference)
+		if err != nil {
+			return nil, err
+		}
+		what = append(what, of)
+	}
+	if s.id, err = lab.Fingerprint(what); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(l.Dir, "scores", "samples-"+s.id+".json")
 	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, s) == nil &&
-		len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) {
+		len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) && (reference == "" || len(s.KL) == len(s.Texts)) {
 		return s, nil
 	}
-	s.Texts, s.Tokens = nil, nil
+	s.Texts, s.Tokens, s.KL = nil, nil, nil
 	// A few prompts at a time, so that there is something to tell.
 	const few = 4
 	tell := func(done int) {
@@ -55,13 +65,16 @@ func Draw(ctx context.Context, l *lab.Lab, policy string, prompts []string, n, t
 		tell(at)
 		part := prompts[at:min(at+few, len(prompts))]
 		answers, err := rl.Sample(ctx, policy, part,
-			rl.Sampling{N: n, Temperature: 1, Tokens: tokens, Seed: seed + uint64(at), Workers: l.Workers})
+			rl.Sampling{N: n, Temperature: 1, Tokens: tokens, Seed: seed + uint64(at), Workers: l.Workers, Reference: reference})
 		if err != nil {
 			return nil, fmt.Errorf("sampling: %w", err)
 		}
 		for i := range answers {
 			s.Texts = append(s.Texts, answers[i].Text)
 			s.Tokens = append(s.Tokens, len(answers[i].IDs))
+			if reference != "" {
+				s.KL = append(s.KL, float32(answers[i].KL))
+			}
 		}
 	}
 	text, err := json.Marshal(s)

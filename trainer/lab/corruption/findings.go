@@ -110,8 +110,8 @@ func verdicts(m *measurements, f *lab.Findings) error {
 			return err
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.text, Source: k.source, Seen: k.judge(e),
-			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs, M = %d", k.a.Name, k.b.Name, e.Points(),
-				len(p.Clusters), m.M)})
+			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs, M = %d%s", k.a.Name, k.b.Name, e.Points(),
+				len(p.Clusters), m.M, lab.Deciding(k.judge, e, len(p.Clusters), "pairs"))})
 	}
 	return nil
 }

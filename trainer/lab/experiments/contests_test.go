@@ -3,6 +3,7 @@ package experiments
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,6 +13,7 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab/bestofn"
 	"github.com/warmserve/warmserve/trainer/lab/labtest"
 	"github.com/warmserve/warmserve/trainer/lab/rl"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 func TestContestsOnRealData(t *testing.T) {
@@ -19,26 +21,39 @@ func TestContestsOnRealData(t *testing.T) {
 	l := labtest.ArguingLab(t)
 	s := &served{l: l}
 	l.Serve = s.start
-	run := func(t *testing.T, ctx context.Context, e *lab.Experiment) (measured string) {
+	run := func(t *testing.T, ctx context.Context, e *lab.Experiment, verdicts int) (measured string) {
 		m, err := e.Measure(ctx, l)
 		require.NoError(t, err)
 		text, err := json.Marshal(m)
 		require.NoError(t, err)
 		f, err := e.Analyse(text)
 		require.NoError(t, err)
-		assert.Len(t, f.Verdicts, 4)
+		assert.Len(t, f.Verdicts, verdicts)
 		return string(text)
 	}
 	t.Run("best of N", func(t *testing.T) {
-		first := run(t, t.Context(), bestofn.Experiment())
-		assert.Equal(t, first, run(t, labtest.Stopped(t), bestofn.Experiment()), "everything was kept")
+		first := run(t, t.Context(), bestofn.Experiment(), 8)
+		assert.Equal(t, first, run(t, labtest.Stopped(t), bestofn.Experiment(), 8), "everything was kept")
 	})
 	t.Run("reinforcement learning", func(t *testing.T) {
-		first := run(t, t.Context(), rl.Experiment())
-		assert.Equal(t, []string{"rl-member-1 member:member-1", "control wa", "rl-member-2 member:member-2", "control wa", "rl-wa wa", "control wa", "rl-ens ens", "control wa"},
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		l.Progress = func(p lab.Progress) {
+			if strings.HasPrefix(p.What, "rl reinforce by member") && p.Done == 1 {
+				cancel()
+			}
+		}
+		_, err := rl.Experiment().Measure(ctx, l)
+		require.ErrorIs(t, err, state.ErrInterrupted)
+		l.Progress, s.starts = nil, nil
+
+		first := run(t, t.Context(), rl.Experiment(), 2*7)
+		var m struct{ Best string }
+		require.NoError(t, json.Unmarshal([]byte(first), &m))
+		assert.Equal(t, []string{"rl-" + m.Best + " member:" + m.Best, "control wa", "rl-wa wa", "control wa", "rl-ens ens", "control wa"},
 			s.starts, "the runs of one proxy share its server")
-		assert.Equal(t, first, run(t, labtest.Stopped(t), rl.Experiment()), "everything was kept")
-		assert.Len(t, s.starts, 8, "nothing is left to serve")
+		assert.Equal(t, first, run(t, labtest.Stopped(t), rl.Experiment(), 2*7), "everything was kept")
+		assert.Len(t, s.starts, 6, "nothing is left to serve")
 	})
 	t.Run("members are trained beforehand as they are within", func(t *testing.T) {
 		for _, e := range []*lab.Experiment{bestofn.Experiment(), rl.Experiment()} {

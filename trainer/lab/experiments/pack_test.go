@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	update = flag.String("update", "", "publish the results of the lab in this `directory`")
+	update = flag.String("update", "", "publish the results of the lab in this `directory`, or again those published in it")
 	into   = flag.String("into", "", "under this `name` below docs/lab; there itself without one")
 )
 
@@ -138,12 +138,16 @@ func mapJSON(v any, f func(any) (any, bool)) any {
 }
 
 // TestPublish writes what is published of a lab: go test -run TestPublish$ -update DIR, with -into minilm for that
-// of another base.
+// of another base. After the analysis has changed, -update docs/lab writes what is published again.
 func TestPublish(t *testing.T) {
 	if *update == "" {
 		t.Skip("-update names no lab to publish")
 	}
-	report, err := lab.NewReport(*update, All())
+	from := *update
+	if _, err := os.Stat(filepath.Join(from, packed)); err == nil { // today's analysis of what was published
+		from = readPublished(t, from)
+	}
+	report, err := lab.NewReport(from, All())
 	require.NoError(t, err)
 	dir := filepath.Join(published, *into)
 	require.NoError(t, os.MkdirAll(dir, 0o755))

@@ -42,7 +42,7 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		return nil, fmt.Errorf("measurements: %w", err)
 	}
 	f := &lab.Findings{}
-	for _, part := range []func(*measurements, *lab.Findings) error{verdicts, methodTable, debateTable, sizes} {
+	for _, part := range []func(*measurements, *lab.Findings) error{verdicts, methodTable, lengthTable, debateTable, sizes} {
 		if err := part(m, f); err != nil {
 			return nil, err
 		}
@@ -55,11 +55,11 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		}
 		learned += fmt.Sprintf("; %s: %d pairs in the mean of the folds", m.Labels[i].Name, n/len(m.Folds))
 	}
-	f.Notes = []string{
+	f.Notes = append([]string{
 		fmt.Sprintf("%d of %d debates were unseen in %d folds; intervals are bootstrapped over whole debates, differences paired by pair%s.", len(m.unseen()), len(m.Debates), len(m.Folds), learned),
 		"Elsewhere, leaving one debate out, on all strict pairs: an SVM 78 % and a bidirectional LSTM 76 % (Habernal and Gurevych 2016).",
 		fmt.Sprintf("“Same debates” are pairs of debates that members learned from with an argument that they did not. “About as accurate” means that the interval of the difference lies within ±%.0f percentage points; the figures say within which margin it does.", 100*lab.Tolerance),
-	}
+	}, f.Notes...)
 	return f, nil
 }
 
@@ -85,8 +85,12 @@ func (m *measurements) check() error {
 		}
 	}
 	for k := range m.Folds {
-		if f := &m.Folds[k]; len(f.Words) != len(f.Near.Clusters) {
+		f := &m.Folds[k]
+		if len(f.Words) != len(f.Near.Clusters) {
 			return fmt.Errorf("fold %d: %d margins of words, want %d", k+1, len(f.Words), len(f.Near.Clusters))
+		}
+		if n := len(f.Longer); n != len(f.Near.Clusters) && (n > 0 || m.Folds[0].Longer != nil) {
+			return fmt.Errorf("fold %d: %d margins by length, want %d", k+1, n, len(f.Near.Clusters))
 		}
 	}
 	return nil
@@ -222,6 +226,7 @@ func verdicts(m *measurements, f *lab.Findings) error {
 			}
 			figures := fmt.Sprintf("%s: %s points on %d pairs of %d debates, M = %d", c.what, e.Points(), len(x),
 				lab.Distinct(clusters), m.M)
+			figures += lab.Deciding(c.judge, e, lab.Distinct(clusters), "debates")
 			if c.equal {
 				figures += fmt.Sprintf("; equal within ±%.1f points", 100*max(math.Abs(e.Low), math.Abs(e.High)))
 			}

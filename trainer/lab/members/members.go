@@ -3,7 +3,9 @@ package members
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/judge"
@@ -103,6 +105,9 @@ type fold struct {
 	// Words are the margins of Near by a bag of words that learned from the gold
 	// preferences of the fold's members.
 	Words lab.Rewards `json:"words"`
+	// Longer are those by the rule "the longer argument": the logarithm of the ratio of the
+	// lengths in characters.
+	Longer lab.Rewards `json:"longer,omitempty"`
 }
 
 // labelled are the members of one kind of labels, fold by fold.
@@ -254,6 +259,9 @@ func (p *planned) fold(k int) (*fold, error) {
 			s.to.Clusters = append(s.to.Clusters, fmt.Sprint(at))
 		}
 	}
+	for _, pair := range f.Near {
+		out.Longer = append(out.Longer, longer(pair))
+	}
 	var learn []rm.Preference
 	for _, pair := range f.Train {
 		learn = append(learn, rm.Preference{Pair: pair, Label: 1})
@@ -266,6 +274,12 @@ func (p *planned) fold(k int) (*fold, error) {
 		out.Words = append(out.Words, float32(v))
 	}
 	return out, nil
+}
+
+// longer is the margin of a pair by length alone.
+func longer(p data.Pair) float32 {
+	of := func(t data.Text) float64 { return math.Log(float64(max(1, utf8.RuneCountInString(t.Plain)))) }
+	return float32(of(p.Chosen) - of(p.Rejected))
 }
 
 // score scores a set with members and with the averages of some of them.

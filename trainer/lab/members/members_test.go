@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/labtest"
 	"github.com/warmserve/warmserve/trainer/lab/methods"
@@ -31,6 +32,7 @@ func madeUp(k, wa int) measurements {
 		for i := range n {
 			f.Near.Clusters = append(f.Near.Clusters, fmt.Sprint(at+2*(i%each)))
 			f.Valid.Clusters = append(f.Valid.Clusters, fmt.Sprint(1-at+2*(i%each)))
+			f.Longer = append(f.Longer, madeLonger[i%len(madeLonger)])
 		}
 		m.Folds = append(m.Folds, f)
 	}
@@ -56,6 +58,49 @@ func madeUp(k, wa int) measurements {
 		m.Labels = append(m.Labels, l)
 	}
 	return m
+}
+
+// madeLonger are margins by length: two pairs in three have the longer argument chosen, one has the
+// shorter; of about equal length are three of twelve.
+var madeLonger = lab.Rewards{2, 0.05, -2, 1, 3, -1, 0.1, 2, -0.1, 1, 1, -1}
+
+// TestLengthAloneIsShownForWhatItIs has the rule at two thirds of all pairs, none of which says more than length.
+func TestLengthAloneIsShownForWhatItIs(t *testing.T) {
+	f := labtest.FindingsOf(t, analyse, madeUp(3, 0))
+	table := f.Tables[1]
+	require.Equal(t, "length", table.Name)
+	assert.Equal(t, []string{"labels", "method", "all (420 pairs)", "about equally long (104 pairs)", "the longer one is chosen (280 pairs)",
+		"the shorter one is chosen (140 pairs)", "mean of the last two"}, table.Columns)
+	rule := table.Rows[0]
+	assert.Equal(t, []string{"none", "the longer one"}, rule[:2])
+	assert.True(t, strings.HasPrefix(rule[2], "66.7 ["), rule[2])
+	assert.Equal(t, []string{"100.0 [100.0, 100.0]", "0.0 [0.0, 0.0]", "50.0 [50.0, 50.0]"}, rule[4:])
+	var names []string
+	for _, r := range table.Rows {
+		names = append(names, r[0]+": "+r[1])
+	}
+	assert.Equal(t, []string{"none: the longer one", "gold preferences: bag of words", "gold preferences: member alone, mean", "gold preferences: WA",
+		"gold preferences: ENS mean", "votes as they are: member alone, mean", "votes as they are: WA", "votes as they are: ENS mean"}, names)
+	assert.Equal(t, "100.0 [100.0, 100.0]", table.Rows[3][6], "an average that is right about all")
+
+	m := madeUp(3, 0)
+	for k := range m.Folds {
+		m.Folds[k].Longer = nil
+	}
+	assert.Len(t, labtest.FindingsOf(t, analyse, m).Tables, 2, "older results have no lengths")
+}
+
+func TestAboutEqualLengthIsATenthOfTheLonger(t *testing.T) {
+	of := func(chosen, rejected int) bool {
+		text := func(n int) data.Text { return data.Text{Plain: strings.Repeat("é", n)} }
+		return about(float64(longer(data.Pair{Chosen: text(chosen), Rejected: text(rejected)})))
+	}
+	for _, both := range [][2]int{{100, 90}, {90, 100}, {10, 9}, {1000, 900}, {7, 7}} {
+		assert.True(t, of(both[0], both[1]), "%v", both)
+	}
+	for _, both := range [][2]int{{100, 89}, {89, 100}, {1000, 899}, {9, 8}} {
+		assert.False(t, of(both[0], both[1]), "%v", both)
+	}
 }
 
 func TestVerdictsOnMembers(t *testing.T) {
@@ -84,8 +129,8 @@ func TestVerdictsOnMembers(t *testing.T) {
 				assert.Contains(t, v.Figures, " debates, M = 3")
 				assert.Equal(t, strings.Contains(v.Claim, "about as accurate"), strings.Contains(v.Figures, "; equal within ±"), v.Claim)
 			}
-			require.Len(t, f.Tables, 2)
-			assert.Len(t, f.Tables[1].Rows, 14, "a row for each debate")
+			require.Len(t, f.Tables, 3)
+			assert.Len(t, f.Tables[2].Rows, 14, "a row for each debate")
 		})
 	}
 }
@@ -111,6 +156,7 @@ func TestMeasurementsThatDoNotFitAreRefused(t *testing.T) {
 		"a member too few":       {func(m *measurements) { m.M = 4 }, "3 members, want 4"},
 		"rewards of other pairs": {func(m *measurements) { m.Folds[0].Near.Clusters = m.Folds[0].Near.Clusters[1:] }, "want 209"},
 		"words of other pairs":   {func(m *measurements) { m.Folds[1].Words = nil }, "0 margins of words"},
+		"lengths of one fold":    {func(m *measurements) { m.Folds[1].Longer = nil }, "0 margins by length"},
 		"a debate that is not":   {func(m *measurements) { m.Debates = m.Debates[:5] }, "of 5"},
 		"no average of two":      {func(m *measurements) { m.Labels[0].Runs[0].Near.Averages = m.Labels[0].Runs[0].Near.Averages[3:] }, "no average of two"},
 	} {

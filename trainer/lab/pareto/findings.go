@@ -187,8 +187,8 @@ func (m *measurements) frontVerdicts(fr *front, f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim + " (debates and " + fr.Name + ")",
 			Source: "rewarded soups (2306.04488); section 6", Seen: lab.Judge(e),
-			Figures: fmt.Sprintf("mean of both accuracies, average − %s: %s points, weight %.2f", c.than,
-				e.Points(), middle.Lambda)})
+			Figures: fmt.Sprintf("mean of both accuracies, average − %s: %s points, weight %.2f%s", c.than,
+				e.Points(), middle.Lambda, lab.Deciding(lab.Judge, e, len(x)+len(y), "pairs"))})
 	}
 	return nil
 }

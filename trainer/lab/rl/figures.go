@@ -1,7 +1,9 @@
 package rl
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
@@ -12,8 +14,8 @@ import (
 const smooth = 5
 
 // row adds the last checkpoint of a kind to the table.
-func (r *report) row(t *tuned, kl float64) error {
-	row := []string{fmt.Sprint(kl), t.kind, fmt.Sprint(len(t.runs))}
+func (r *report) row(t *tuned) error {
+	row := []string{r.setting(t.runs[0]), t.kind, fmt.Sprint(len(t.runs))}
 	for _, v := range [][]float64{t.control[t.last()], t.own[t.last()], t.gap(), t.fall()} {
 		e, err := overRuns(v)
 		if err != nil {
@@ -29,11 +31,11 @@ func (r *report) row(t *tuned, kl float64) error {
 }
 
 // seeds adds each run to the table of runs.
-func (r *report) seeds(t *tuned, kl float64) {
+func (r *report) seeds(t *tuned) {
 	fall := t.fall()
 	for i, run := range t.runs {
 		one := tuned{runs: []*fineTuning{run}}
-		row := []string{fmt.Sprint(kl), t.kind, run.Proxy, fmt.Sprint(run.Seed)}
+		row := []string{r.setting(run), t.kind, run.Proxy, fmt.Sprint(run.Seed)}
 		for _, v := range []float64{t.control[t.last()][i], t.own[t.last()][i], fall[i]} {
 			row = append(row, fmt.Sprintf("%+.2f", v))
 		}
@@ -108,10 +110,14 @@ func overCheckpoints(label string, x []float64, values [][]float64) (drawing.Ser
 	return s, nil
 }
 
-// figures draws the runs of one coefficient.
-func (r *report) figures(all []*tuned, suffix string, kl float64) error {
-	runs := fmt.Sprintf("%s, M = %d, KL coefficient %g, %d runs each (seeds 1 to %d)",
-		contest.Labels(r.Swapped), r.M, kl, len(all[0].runs), len(all[0].runs))
+// figures draws the runs of one way.
+func (r *report) figures(all []*tuned, suffix string, w way) error {
+	learned := ""
+	if w.algorithm != "" {
+		learned = ", " + strings.ToUpper(string(w.algorithm))
+	}
+	runs := fmt.Sprintf("%s, M = %d%s, KL coefficient %g, %d runs each (seeds 1 to %d)",
+		contest.Labels(r.Swapped), r.M, learned, w.kl, len(all[0].runs), len(all[0].runs))
 	judged := fmt.Sprintf("%s. Checkpoints judged on %d prompts, %d answers each; mean over runs; bands: Student's 95 %% over runs.", runs, len(r.Unseen), r.Judged)
 	trained := fmt.Sprintf("%s. Means over %d steps' answers and the runs; bands: range over the runs.", runs, smooth)
 	control := drawing.Figure{Name: "control" + suffix,
@@ -126,19 +132,30 @@ func (r *report) figures(all []*tuned, suffix string, kl float64) error {
 	seen := drawing.Figure{Name: "control-steps" + suffix,
 		Title: "Control reward of the answers that were learned from", X: drawing.Axis{Label: "step"},
 		Y: drawing.Axis{Label: "control reward (z-score of the policy before)"}, Caption: trained}
+	second := control
+	second.Name, second.Title = "second"+suffix, "Reward of the fine-tuned policy by the second control"
+	second.Y.Label = "gain in the second control's reward (standard deviations)"
 	for _, t := range all {
 		steps, kls := make([]float64, len(t.steps)), make([]float64, len(t.steps))
 		for k, step := range t.steps {
 			steps[k] = float64(step)
-			if step > 0 {
+			switch {
+			case t.kl != nil:
+				kls[k], _ = contest.MeanStd(t.kl[k])
+			case step > 0:
 				kls[k] = t.around(step, func(s stepMetrics) float64 { return s.KL })
 			}
 		}
-		for _, d := range []struct {
+		type line struct {
 			f      *drawing.Figure
 			x      []float64
 			values [][]float64
-		}{{&control, steps, t.control}, {&own, steps, t.own}, {&pareto, kls, t.control}} {
+		}
+		lines := []line{{&control, steps, t.control}, {&own, steps, t.own}, {&pareto, kls, t.control}}
+		if t.second != nil {
+			lines = append(lines, line{&second, steps, t.second})
+		}
+		for _, d := range lines {
 			s, err := overCheckpoints(t.kind, d.x, d.values)
 			if err != nil {
 				return err
@@ -149,6 +166,9 @@ func (r *report) figures(all []*tuned, suffix string, kl float64) error {
 			t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return r.control.z(s.Control) }))
 	}
 	r.f.Figures = append(r.f.Figures, control, own, pareto, seen)
+	if len(second.Series) > 0 {
+		r.f.Figures = append(r.f.Figures, second)
+	}
 	for _, of := range stepValues {
 		f := drawing.Figure{Name: of.name + suffix, Title: of.title, X: drawing.Axis{Label: "step"},
 			Y: drawing.Axis{Label: of.label}, Caption: trained}
@@ -162,16 +182,20 @@ func (r *report) figures(all []*tuned, suffix string, kl float64) error {
 }
 
 // finish adds tables and notes.
-func (r *report) finish() *lab.Findings {
+func (r *report) finish() (*lab.Findings, error) {
+	way := "KL coefficient"
+	if r.Runs[0].Algorithm != "" {
+		way = "algorithm, KL coefficient"
+	}
 	tail := []string{"KL (nats)", "tokens", "entropy (nats)"}
 	r.f.Tables = []lab.Table{
 		{Name: "final", Title: "The fine-tuned policies: gains over the policy before, in standard deviations",
-			Columns: append([]string{"KL coefficient", "proxy", "runs", "control", "its own", "gap",
+			Columns: append([]string{way, "proxy", "runs", "control", "its own", "gap",
 				"fall of control from its best"}, tail...), Rows: r.values},
 		{Name: "wins", Title: "Wins, ties and losses in percent, judged by the control; the win rate counts a tie as half",
-			Columns: []string{"KL coefficient", "match", "after step", "wins", "ties", "losses", "win rate"},
+			Columns: []string{way, "match", "after step", "wins", "ties", "losses", "win rate"},
 			Rows:    r.matches},
-		{Name: "runs", Title: "Each run", Columns: append([]string{"KL coefficient", "proxy", "of",
+		{Name: "runs", Title: "Each run", Columns: append([]string{way, "proxy", "of",
 			"seed", "control", "its own", "fall"}, tail...), Rows: r.each},
 	}
 	r.f.Notes = []string{
@@ -179,5 +203,37 @@ func (r *report) finish() *lab.Findings {
 		"Intervals are Student's over the runs, compared seed by seed: a kind's runs differ in seed and, for single reward models, in the member. Members, average and control are one draw each.",
 		"The control scores each answer by itself, so that no order can matter. It is a reward model from the same base: what it shares with the proxies it cannot see.",
 	}
-	return r.f
+	if r.Apart {
+		r.f.Notes[2] = "The control scores each answer by itself, so that no order can matter. It is a reward model of another base than the proxies': what all reward models of such pairs share it cannot see."
+	}
+	if r.equal != nil {
+		r.f.Tables = append(r.f.Tables,
+			lab.Table{Name: "equal-kl", Title: "Win rate of WA against the best single reward model at equal KL (%)",
+				Columns: []string{way, "judged by", "KL (nats), mean over seeds", "win rate"}, Rows: r.equal},
+			lab.Table{Name: "hacking", Title: "Where the control reward begins to fall while the optimised one rises",
+				Columns: []string{way, "proxy", "of", "seed", "begins"}, Rows: r.onsets})
+		r.f.Notes = append(r.f.Notes, "KL is that of the answers which are judged, from the policy before the first step. At equal KL a run is the mixture of the two checkpoints between which it first passed that KL.")
+	}
+	if r.Valid == nil {
+		return r.f, nil
+	}
+	note, err := r.Valid.note(r.Best)
+	r.f.Notes = append(r.f.Notes, note)
+	return r.f, err
+}
+
+// note says how accurate the judges are.
+func (v *valid) note(best string) (string, error) {
+	var errs []error
+	accuracy := func(s lab.Scored) string {
+		e, err := lab.Accuracy(s.Margins(), v.Groups)
+		errs = append(errs, err)
+		return e.Percent()
+	}
+	note := fmt.Sprintf("The single reward model is %s, the most accurate of %d on %d pairs of the proxies' debates with arguments that none learned from: %s %%; the control there: %s %%",
+		best, len(v.Members), len(v.Groups), accuracy(v.Members[v.best()]), accuracy(v.Control))
+	if v.Second != nil {
+		note += fmt.Sprintf("; the second control, which learned from ETHICS: %s %%", accuracy(*v.Second))
+	}
+	return note + ".", errors.Join(errs...)
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
+	"github.com/warmserve/warmserve/trainer/rl"
 )
 
 // source is where the paper has these claims.
@@ -38,7 +40,10 @@ type tuned struct {
 	// of each checkpoint and run: gains over the start, whose mean is 0. The first
 	// checkpoint is the start.
 	control, own [][]float64
-	steps        []int // of the checkpoints
+	// second are those by the second control, and kl the mean KL of the answers; nil where
+	// none was measured.
+	second, kl [][]float64
+	steps      []int // of the checkpoints
 }
 
 // last is the last checkpoint.
@@ -77,54 +82,27 @@ type report struct {
 	*measurements
 	f       *lab.Findings
 	control scale
+	second  scale
 	proxies map[string]scale
 	values  [][]string
 	matches [][]string
 	each    [][]string
+	equal   [][]string
+	onsets  [][]string
 }
 
-// check reports measurements that cannot be.
-func (m *measurements) check() error {
-	all := len(m.Unseen) * m.Judged
-	if all == 0 || len(m.Runs) == 0 {
-		return errors.New("nothing was measured")
+// add adds a verdict.
+func (r *report) add(claim string, seen lab.Outcome, figures string) {
+	r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{Claim: claim, Source: source, Seen: seen, Figures: figures})
+}
+
+// setting is how a run learned, in a table's cell: the algorithm, where there are several, and
+// the coefficient.
+func (r *report) setting(run *fineTuning) string {
+	if run.Algorithm == "" {
+		return fmt.Sprint(run.KL)
 	}
-	fits := func(what string, j judgedAnswers) error {
-		if len(j.Control) != all || len(j.Tokens) != all {
-			return fmt.Errorf("%s: %d rewards by the control, %d lengths of %d answers", what,
-				len(j.Control), len(j.Tokens), all)
-		}
-		return nil
-	}
-	if err := fits("start", m.Start); err != nil {
-		return err
-	}
-	named := map[string]bool{}
-	for _, p := range m.Proxies {
-		if named[p.Name] = true; len(p.Start) != all {
-			return fmt.Errorf("%s: %d rewards of %d answers", p.Name, len(p.Start), all)
-		}
-	}
-	for _, r := range m.Runs {
-		if !named[r.Proxy] {
-			return fmt.Errorf("proxy %s has not judged the start", r.Proxy)
-		}
-		if len(r.Judged) == 0 || len(r.Judged) != len(m.Runs[0].Judged) || len(r.Steps) == 0 ||
-			len(r.Steps) != len(m.Runs[0].Steps) {
-			return fmt.Errorf("%s, seed %d: %d steps, %d checkpoints, unlike the first run", r.Proxy, r.Seed,
-				len(r.Steps), len(r.Judged))
-		}
-		for _, j := range r.Judged {
-			if err := fits(fmt.Sprintf("%s, seed %d, step %d", r.Proxy, r.Seed, j.Step), j); err != nil {
-				return err
-			}
-			if len(j.Proxy) != all || j.Step < 1 || j.Step > len(r.Steps) {
-				return fmt.Errorf("%s, seed %d: %d rewards of %d answers after step %d", r.Proxy, r.Seed,
-					len(j.Proxy), all, j.Step)
-			}
-		}
-	}
-	return nil
+	return fmt.Sprintf("%s, %v", run.Algorithm, run.KL)
 }
 
 // analyse computes the findings.
@@ -141,23 +119,55 @@ func analyse(measured []byte) (*lab.Findings, error) {
 	if r.control, err = newScale(m.Start.Control); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
+	if len(m.Start.Second) > 0 {
+		if r.second, err = newScale(m.Start.Second); err != nil {
+			return nil, fmt.Errorf("second control: %w", err)
+		}
+	}
 	for _, p := range m.Proxies {
 		if r.proxies[p.Name], err = newScale(p.Start); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
-	var coefficients []float64
-	for _, run := range m.Runs {
-		if !slices.Contains(coefficients, run.KL) {
-			coefficients = append(coefficients, run.KL)
-		}
-	}
-	for _, kl := range coefficients {
-		if err := r.coefficient(kl, len(coefficients) > 1); err != nil {
+	ways := m.ways()
+	for i := range ways {
+		if err := r.way(ways[i], ways); err != nil {
 			return nil, err
 		}
 	}
-	return r.finish(), nil
+	return r.finish()
+}
+
+// way is how a run learns: runs of one way are compared with each other.
+type way struct {
+	algorithm rl.Algorithm
+	kl        float64
+}
+
+func (r *fineTuning) way() way { return way{r.Algorithm, r.KL} }
+
+// ways are those of the runs, each once.
+func (m *measurements) ways() (out []way) {
+	for i := range m.Runs {
+		if w := m.Runs[i].way(); !slices.Contains(out, w) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// names are what tells a way from the others: the end of a figure's name, and of a claim.
+func (w way) names(all []way) (suffix, where string) {
+	differ := func(of func(way) string) bool {
+		return slices.ContainsFunc(all, func(o way) bool { return of(o) != of(w) })
+	}
+	if differ(func(w way) string { return string(w.algorithm) }) {
+		suffix, where = fmt.Sprintf("-%s", w.algorithm), "; "+strings.ToUpper(string(w.algorithm))
+	}
+	if differ(func(w way) string { return fmt.Sprint(w.kl) }) {
+		suffix, where = suffix+fmt.Sprintf("-kl%g", w.kl), where+fmt.Sprintf("; KL coefficient %g", w.kl)
+	}
+	return suffix, where
 }
 
 // meanOf is the mean z-score of rewards.
@@ -166,58 +176,72 @@ func (s scale) meanOf(r lab.Rewards) float64 {
 	return s.z(mean)
 }
 
-// tunings gathers the runs of a coefficient, in the order of their kinds.
-func (r *report) tunings(kl float64) ([]*tuned, error) {
+// tunings gathers the runs of one way, in the order of their kinds.
+func (r *report) tunings(w way) ([]*tuned, error) {
 	var out []*tuned
 	for _, kind := range []string{contest.KindSingle, contest.KindENS, contest.KindWA} {
 		t := &tuned{kind: kind, steps: []int{0}}
 		for i := range r.Runs {
-			if run := &r.Runs[i]; run.Kind == kind && run.KL == kl {
+			if run := &r.Runs[i]; run.Kind == kind && run.way() == w {
 				t.runs = append(t.runs, run)
 			}
 		}
 		if len(t.runs) < 2 || len(out) > 0 && len(t.runs) != len(out[0].runs) {
-			return nil, fmt.Errorf("%d runs by %s with coefficient %v", len(t.runs), kind, kl)
+			return nil, fmt.Errorf("%d runs by %s with coefficient %v", len(t.runs), kind, w.kl)
 		}
-		t.control, t.own = [][]float64{make([]float64, len(t.runs))}, [][]float64{make([]float64,
-			len(t.runs))}
+		start := make([]float64, len(t.runs))
+		t.control, t.own, t.second, t.kl = [][]float64{start}, [][]float64{start}, [][]float64{start}, [][]float64{start}
 		for k, j := range t.runs[0].Judged {
 			t.steps = append(t.steps, j.Step)
-			var control, own []float64
+			var control, own, second, kl []float64
 			for i, run := range t.runs {
 				if at := run.Judged[k]; at.Step != j.Step || len(out) > 0 && run.Seed != out[0].runs[i].Seed {
 					return nil, fmt.Errorf("%s: seed %d, checkpoint after step %d: the first run's is after step %d, or seeds differ", kind, run.Seed, at.Step, j.Step)
 				}
 				control = append(control, r.control.meanOf(run.Judged[k].Control))
 				own = append(own, r.proxies[run.Proxy].meanOf(run.Judged[k].Proxy))
+				second = append(second, r.second.meanOf(run.Judged[k].Second))
+				mean, _ := contest.MeanStd(run.Judged[k].KL.Values())
+				kl = append(kl, mean)
 			}
 			t.control, t.own = append(t.control, control), append(t.own, own)
+			t.second, t.kl = append(t.second, second), append(t.kl, kl)
+		}
+		if len(r.Start.Second) == 0 {
+			t.second = nil
+		}
+		if len(t.runs[0].Judged[0].KL) == 0 {
+			t.kl = nil
 		}
 		out = append(out, t)
 	}
 	return out, nil
 }
 
-// coefficient adds what the runs of one coefficient show.
-func (r *report) coefficient(kl float64, several bool) error {
-	all, err := r.tunings(kl)
+// way adds what the runs of one way show.
+func (r *report) way(w way, ways []way) error {
+	all, err := r.tunings(w)
 	if err != nil {
 		return err
 	}
 	for _, t := range all {
-		if err := r.row(t, kl); err != nil {
+		if err := r.row(t); err != nil {
 			return err
 		}
-		r.seeds(t, kl)
+		r.seeds(t)
 	}
-	suffix, where := "", ""
-	if several {
-		suffix, where = fmt.Sprintf("-kl%g", kl), fmt.Sprintf("; KL coefficient %g", kl)
-	}
-	if err := r.figures(all, suffix, kl); err != nil {
+	suffix, where := w.names(ways)
+	if err := r.figures(all, suffix, w); err != nil {
 		return err
 	}
-	return r.verdicts(all[0], all[1], all[2], where, kl)
+	single, wa := all[0], all[2]
+	if err := r.verdicts(single, all[1], wa, where); err != nil || wa.kl == nil {
+		return err
+	}
+	if err := r.equalKL(wa, single, where); err != nil {
+		return err
+	}
+	return r.later(wa, single, where)
 }
 
 // duels are the outcomes of one policy's last answers against another's to the same
@@ -252,7 +276,7 @@ func (t *tuned) at(k int) []lab.Rewards {
 }
 
 // match adds the outcomes of a match after a step and returns the win rate.
-func (r *report) match(name string, kl float64, step int, a, b []lab.Rewards) (eval.Estimate, error) {
+func (r *report) match(name string, t *tuned, step int, a, b []lab.Rewards) (eval.Estimate, error) {
 	results := r.duels(a, b)
 	half := make([]float64, len(results))
 	var mean contest.Outcomes
@@ -266,17 +290,17 @@ func (r *report) match(name string, kl float64, step int, a, b []lab.Rewards) (e
 	if err != nil {
 		return e, err
 	}
-	e.Low, e.High = max(0, e.Low), min(1, e.High)
-	r.matches = append(r.matches, []string{fmt.Sprint(kl), name, fmt.Sprint(step),
+	e = bounded(e)
+	r.matches = append(r.matches, []string{r.setting(t.runs[0]), name, fmt.Sprint(step),
 		contest.Percent(mean.Win), contest.Percent(mean.Tie), contest.Percent(mean.Loss), e.Percent()})
 	return e, nil
 }
 
 // contests adds the matches of WA against another kind after every checkpoint. It
 // returns the win rate at the end, and all of them in words, the last first.
-func (r *report) contests(wa, other *tuned, kl float64) (last eval.Estimate, words string, err error) {
+func (r *report) contests(wa, other *tuned) (last eval.Estimate, words string, err error) {
 	for k := 1; k <= wa.last(); k++ {
-		if last, err = r.match("WA against "+other.kind, kl, wa.steps[k], wa.at(k), other.at(k)); err != nil {
+		if last, err = r.match("WA against "+other.kind, wa, wa.steps[k], wa.at(k), other.at(k)); err != nil {
 			return last, "", err
 		}
 		words = fmt.Sprintf(", after step %d: %s %%", wa.steps[k], last.Percent()) + words
@@ -285,10 +309,9 @@ func (r *report) contests(wa, other *tuned, kl float64) (last eval.Estimate, wor
 }
 
 // verdicts compares WA with the others.
-func (r *report) verdicts(single, ens, wa *tuned, where string, kl float64) error {
-	add := func(claim string, seen lab.Outcome, figures string) {
-		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{Claim: claim + where, Source: source, Seen: seen,
-			Figures: figures})
+func (r *report) verdicts(single, ens, wa *tuned, where string) error {
+	add := func(claim string, e eval.Estimate, figures string) {
+		r.add(claim+where, lab.Judge(e), figures+lab.Deciding(lab.Judge, e, len(wa.runs), "seeds"))
 	}
 	for _, m := range []struct {
 		other *tuned
@@ -297,19 +320,19 @@ func (r *report) verdicts(single, ens, wa *tuned, where string, kl float64) erro
 		{single, fmt.Sprintf("A policy fine-tuned by WA, M = %d, wins against one fine-tuned by a single reward model (the paper: 79.4 %%)", r.M)},
 		{ens, fmt.Sprintf("A policy fine-tuned by WA wins against one fine-tuned by ENS, M = %d", r.M)},
 	} {
-		e, words, err := r.contests(wa, m.other, kl)
+		e, words, err := r.contests(wa, m.other)
 		if err != nil {
 			return err
 		}
 		centred := eval.Estimate{Value: e.Value - 0.5, Low: e.Low - 0.5, High: e.High - 0.5}
-		add(m.claim, lab.Judge(centred), words)
+		add(m.claim, centred, words)
 	}
 	start := make([]lab.Rewards, len(wa.runs))
 	for i := range start {
 		start[i] = r.Start.Control
 	}
 	for _, t := range []*tuned{wa, ens, single} {
-		if _, err := r.match(t.kind+" against the policy before", kl, t.steps[t.last()],
+		if _, err := r.match(t.kind+" against the policy before", t, t.steps[t.last()],
 			t.at(t.last()), start); err != nil {
 			return err
 		}
@@ -318,7 +341,7 @@ func (r *report) verdicts(single, ens, wa *tuned, where string, kl float64) erro
 	if err != nil {
 		return err
 	}
-	add("The reward that is optimised outruns the control reward less with WA than with a single reward model", lab.Judge(d),
+	add("The reward that is optimised outruns the control reward less with WA than with a single reward model", d,
 		fmt.Sprintf("gap at the end, single reward model − WA: %s standard deviations", contest.Deviations(d)))
 	f, err := overRuns(lab.Minus(single.fall(), wa.fall()))
 	if err != nil {
@@ -334,6 +357,6 @@ func (r *report) verdicts(single, ens, wa *tuned, where string, kl float64) erro
 		figures += "; with a single reward model it ended at its best in every run, so that there is nothing to be slower than"
 	}
 	add("Reward hacking is slower with WA: the control reward falls less from its best than with a single reward model",
-		lab.Judge(f), figures)
+		f, figures)
 	return nil
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
+	"github.com/warmserve/warmserve/trainer/rl"
 )
 
 // settings are those of the experiment on reinforcement learning.
@@ -15,9 +15,15 @@ type settings struct {
 	contest.Settings
 	// Swapped is the share of the proxies' labels that are wrong.
 	Swapped float64 `json:"swapped"`
+	// Algorithms are how policies learn, each in runs of its own; none is RLOO.
+	Algorithms []rl.Algorithm `json:"algorithms,omitempty"`
 	// Runs have the seeds 1, 2 and so on; that of seed i is scored, where a single
 	// proxy scores, by member i.
 	Runs int `json:"runs"`
+	// Best has a single proxy be the most accurate member on the valid pairs, in every run.
+	Best bool `json:"best,omitempty"`
+	// SecondPairs of ETHICS are what the second control learned from; 0 for no second control.
+	SecondPairs int `json:"second_pairs,omitempty"`
 	// KL are the coefficients of the penalty. Rewards are divided by their standard
 	// deviation, so that a coefficient means the same for every proxy.
 	KL []float64 `json:"kl_coef"`
@@ -32,15 +38,21 @@ type settings struct {
 	Judged int `json:"judged"`
 }
 
+// paperAndGRPO are REINFORCE, which the paper has, and the algorithm that most use today.
+var paperAndGRPO = []rl.Algorithm{rl.Reinforce, rl.GRPO}
+
 func settingsOf(size lab.Size) settings {
 	s := settings{Settings: contest.SettingsOf(size), Swapped: 0.25, Runs: 5, KL: []float64{0.01},
 		Batch: 10, Answers: 4, Steps: 30, LR: 3e-4, Kept: 2, Judged: 8}
 	switch size {
 	case lab.Tiny:
+		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 32
 		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged = 2, 4, 2, 3, 1, 2
 	case lab.Standard:
+		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 4096
 		s.Runs, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 3, 8, 4, 60, 5e-5, 5, 4
 	case lab.Paper:
+		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 8192
 		s.Runs, s.KL, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 5,
 			[]float64{0.003, 0.01, 0.03}, 28, 8, 1000, 2e-5, 9, 32
 	}
@@ -55,11 +67,39 @@ type measurements struct {
 	// not learn from.
 	Unseen  []bool  `json:"unseen"`
 	Swapped float64 `json:"swapped"`
+	// Apart says that proxies and controls are of different bases.
+	Apart bool `json:"apart,omitempty"`
 	// Start are the rewards of the policy's answers before any step, by the control
 	// and by each proxy of Proxies: what all rewards are compared with.
 	Start   judgedAnswers `json:"start"`
 	Proxies []proxy       `json:"proxies"`
 	Runs    []fineTuning  `json:"runs"`
+	// Best is the single proxy of every run, where one was chosen by Valid.
+	Best  string `json:"best,omitempty"`
+	Valid *valid `json:"valid,omitempty"`
+}
+
+// valid is how judges do on pairs of the proxies' debates whose arguments none learned from.
+type valid struct {
+	Groups  []string     `json:"groups"`
+	Members []lab.Scored `json:"members"`
+	Control lab.Scored   `json:"control"`
+	Second  *lab.Scored  `json:"second,omitempty"`
+}
+
+// best is the most accurate of the members; of equals the first.
+func (v *valid) best() (place int) {
+	most := -1.0
+	for i, s := range v.Members {
+		right := 0.0
+		for _, w := range lab.Wins(s.Margins()) {
+			right += w
+		}
+		if right > most {
+			place, most = i, right
+		}
+	}
+	return place
 }
 
 // proxy is a proxy and its rewards for the answers of Start.
@@ -72,18 +112,22 @@ type proxy struct {
 type judgedAnswers struct {
 	Step    int         `json:"step"`
 	Control lab.Rewards `json:"control"`
-	Proxy   lab.Rewards `json:"proxy,omitempty"` // by the run's own proxy
+	Second  lab.Rewards `json:"second,omitempty"` // by the second control
+	Proxy   lab.Rewards `json:"proxy,omitempty"`  // by the run's own proxy
+	KL      lab.Rewards `json:"kl,omitempty"`     // of each answer from the policy before any step
 	Tokens  []int       `json:"tokens"`
 }
 
 // fineTuning is one fine-tuning.
 type fineTuning struct {
-	Kind   string          `json:"kind"`  // of selectors: one member, WA or the mean of ENS
-	Proxy  string          `json:"proxy"` // of Proxies
-	Seed   uint64          `json:"seed"`
-	KL     float64         `json:"kl_coef"`
-	Steps  []stepMetrics   `json:"steps"`
-	Judged []judgedAnswers `json:"judged"` // checkpoints, the last step's at the end
+	Kind  string `json:"kind"`  // of selectors: one member, WA or the mean of ENS
+	Proxy string `json:"proxy"` // of Proxies
+	Seed  uint64 `json:"seed"`
+	// Algorithm is that of the run; "" is RLOO.
+	Algorithm rl.Algorithm    `json:"algorithm,omitempty"`
+	KL        float64         `json:"kl_coef"`
+	Steps     []stepMetrics   `json:"steps"`
+	Judged    []judgedAnswers `json:"judged"` // checkpoints, the last step's at the end
 }
 
 // stepMetrics is what one step saw, as rl.Metrics has it.
@@ -107,7 +151,13 @@ func Experiment() *lab.Experiment {
 		Contest:  true,
 		Settings: func(size lab.Size) any { return settingsOf(size) },
 		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
-			return contest.Trainings(l, []float64{settingsOf(l.Size).Swapped})
+			s := settingsOf(l.Size)
+			out, err := contest.Trainings(l, []float64{s.Swapped})
+			if err != nil || s.SecondPairs == 0 {
+				return out, err
+			}
+			second, err := contest.SecondTraining(l, s.Settings, s.SecondPairs)
+			return append(out, second), err
 		},
 		Measure: measure,
 		Analyse: analyse,
@@ -120,7 +170,9 @@ type tuning struct {
 	a       *contest.Arena
 	l       *lab.Lab
 	members []string
-	prompts string // file
+	best    int       // place of the single proxy of every run; -1 where run i has member i
+	second  lab.Model // the second control; no members where there is none
+	prompts string    // file
 }
 
 func measure(ctx context.Context, l *lab.Lab) (any, error) {
@@ -142,7 +194,21 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 	if t.Runs > len(t.members) {
 		return nil, fmt.Errorf("%d runs of single members, there are %d members", t.Runs, len(t.members))
 	}
-	out := &measurements{M: len(t.members), Judged: t.Judged, Unseen: t.a.Unseen, Swapped: t.Swapped}
+	out := &measurements{M: len(t.members), Judged: t.Judged, Unseen: t.a.Unseen, Swapped: t.Swapped, Apart: l.Control != l.Base}
+	if t.SecondPairs > 0 {
+		second, err := contest.SecondTraining(l, t.Settings, t.SecondPairs)
+		if err != nil {
+			return nil, err
+		}
+		if t.second.Members, err = l.Members(ctx, second.Name, second.Plan); err != nil {
+			return nil, err
+		}
+	}
+	if t.best = -1; t.Best {
+		if err := t.choose(ctx, out); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.start(ctx, out); err != nil {
 		return nil, err
 	}
@@ -153,15 +219,45 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 	return out, err
 }
 
+// choose judges the judges, and takes the best member as the single proxy.
+func (t *tuning) choose(ctx context.Context, out *measurements) error {
+	out.Valid = &valid{Groups: lab.Shorten(t.a.Valid.Clusters)}
+	for _, dir := range t.members {
+		s, err := t.l.Score(ctx, lab.Model{Members: []string{dir}}, t.a.Valid)
+		if err != nil {
+			return err
+		}
+		out.Valid.Members = append(out.Valid.Members, *s)
+	}
+	control, err := t.l.Score(ctx, t.a.Control, t.a.Valid)
+	if err != nil {
+		return err
+	}
+	out.Valid.Control = *control
+	if len(t.second.Members) > 0 {
+		if out.Valid.Second, err = t.l.Score(ctx, t.second, t.a.Valid); err != nil {
+			return err
+		}
+	}
+	t.best = out.Valid.best()
+	out.Best = single(t.best)
+	return nil
+}
+
 // start judges the policy before any step.
 func (t *tuning) start(ctx context.Context, out *measurements) error {
-	s, err := contest.Draw(ctx, t.l, t.a.Policy, t.a.Prompts, t.Judged, t.Tokens, contest.SeedJudged)
+	s, err := contest.Draw(ctx, t.l, t.a.Policy, "", t.a.Prompts, t.Judged, t.Tokens, contest.SeedJudged)
 	if err != nil {
 		return err
 	}
 	out.Start.Tokens = s.Tokens
 	if out.Start.Control, err = contest.Score(ctx, t.l, t.a.Control, s); err != nil {
 		return err
+	}
+	if len(t.second.Members) > 0 {
+		if out.Start.Second, err = contest.Score(ctx, t.l, t.second, s); err != nil {
+			return err
+		}
 	}
 	for _, name := range append(t.singles(), "wa", "ens") {
 		r, err := t.proxyRewards(ctx, name, s)
@@ -173,11 +269,17 @@ func (t *tuning) start(ctx context.Context, out *measurements) error {
 	return nil
 }
 
+// single names the member at a place, counted from 0, as servers do.
+func single(place int) string { return fmt.Sprintf("member-%d", place+1) }
+
 // singles names the members that score alone.
 func (t *tuning) singles() []string {
+	if t.best >= 0 {
+		return []string{single(t.best)}
+	}
 	var out []string
 	for i := range t.Runs {
-		out = append(out, fmt.Sprintf("member-%d", i+1))
+		out = append(out, single(i))
 	}
 	return out
 }
@@ -204,6 +306,10 @@ func (t *tuning) proxyRewards(ctx context.Context, name string, s *contest.Sampl
 		}
 		return out, nil
 	}
-	i := slices.Index(t.singles(), name)
-	return contest.Score(ctx, t.l, lab.Model{Members: t.members[i : i+1]}, s)
+	for i, dir := range t.members {
+		if single(i) == name {
+			return contest.Score(ctx, t.l, lab.Model{Members: []string{dir}}, s)
+		}
+	}
+	return nil, fmt.Errorf("no proxy is called %s", name)
 }

@@ -3,12 +3,14 @@ package rl
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
@@ -36,6 +38,7 @@ func (t *tuning) writePrompts() (string, error) {
 // planned is a fine-tuning to do.
 type planned struct {
 	kind, proxy string
+	algorithm   rl.Algorithm // "" is RLOO
 	seed        uint64
 	kl          float64
 }
@@ -43,13 +46,20 @@ type planned struct {
 // plan lists the fine-tunings, those of one server together.
 func (t *tuning) plan() []planned {
 	var out []planned
+	algorithms := t.Algorithms
+	if len(algorithms) == 0 {
+		algorithms = []rl.Algorithm{""}
+	}
 	add := func(kind, proxy string, seed int) {
-		for _, kl := range t.KL {
-			out = append(out, planned{kind, proxy, uint64(seed), kl})
+		for _, algorithm := range algorithms {
+			for _, kl := range t.KL {
+				out = append(out, planned{kind, proxy, algorithm, uint64(seed), kl})
+			}
 		}
 	}
-	for i, name := range t.singles() {
-		add(contest.KindSingle, name, i+1)
+	singles := t.singles()
+	for i := range t.Runs {
+		add(contest.KindSingle, singles[min(i, len(singles)-1)], i+1)
 	}
 	for _, p := range []struct{ kind, proxy string }{{contest.KindWA, "wa"}, {contest.KindENS, "ens"}} {
 		for i := range t.Runs {
@@ -133,7 +143,10 @@ func (t *tuning) run(ctx context.Context, p planned, s *servers) (*fineTuning, e
 		c := t.config(p)
 		c.Policy, c.Prompts, c.Out, c.Workers = t.a.Policy, []string{t.prompts}, dir, t.l.Workers
 		c.Scorer, c.Control = s.proxy, s.control
-		what := fmt.Sprintf("rl by %s, seed %d", p.proxy, p.seed)
+		what := strings.TrimSpace(fmt.Sprintf("rl %s by %s, seed %d", p.algorithm, p.proxy, p.seed))
+		if t.l.Size == lab.Standard { // its steps take a minute, which another process may want at any time
+			c.SaveEvery = 5
+		}
 		c.Progress = func(r rl.Progress) {
 			if r.Metrics != nil {
 				t.l.Tell(what, r.Metrics.Step, r.Steps)
@@ -145,7 +158,7 @@ func (t *tuning) run(ctx context.Context, p planned, s *servers) (*fineTuning, e
 			return nil, err
 		}
 	}
-	out := &fineTuning{Kind: p.kind, Proxy: p.proxy, Seed: p.seed, KL: p.kl}
+	out := &fineTuning{Kind: p.kind, Proxy: p.proxy, Algorithm: p.algorithm, Seed: p.seed, KL: p.kl}
 	if out.Steps, err = readSteps(filepath.Join(dir, state.MetricsFile)); err != nil {
 		return nil, err
 	}
@@ -166,11 +179,15 @@ func (t *tuning) run(ctx context.Context, p planned, s *servers) (*fineTuning, e
 
 // config is what decides a fine-tuning, but for the models and prompts.
 func (t *tuning) config(p planned) rl.Config {
-	return rl.Config{Reward: p.proxy, ControlReward: "control", Algorithm: rl.RLOO, Batch: t.Batch,
+	c := rl.Config{Reward: p.proxy, ControlReward: "control", Algorithm: cmp.Or(p.algorithm, rl.RLOO), Batch: t.Batch,
 		Answers: t.Answers, Steps: t.Steps,
 		KL: p.kl, KLIn: rl.InReward, Shaping: rl.Shaping{Scale: true}, Tokens: t.Tokens, LR: t.LR,
 		Clip: 1, Warmup: 0.1,
 		Seed: p.seed, DataSeed: p.seed, Keep: t.Kept}
+	if c.Algorithm == rl.GRPO { // as its own paper has it
+		c.KLIn = rl.InLoss
+	}
+	return c
 }
 
 // dir is where a fine-tuning is kept: its name holds all that decides it, the
@@ -193,13 +210,18 @@ func (t *tuning) dir(p planned) (dir string, there bool, err error) {
 
 // judge has a policy answer every prompt, and the control and its proxy score that.
 func (t *tuning) judge(ctx context.Context, policy, proxy string) (*judgedAnswers, error) {
-	s, err := contest.Draw(ctx, t.l, policy, t.a.Prompts, t.Judged, t.Tokens, contest.SeedJudged)
+	s, err := contest.Draw(ctx, t.l, policy, t.a.Policy, t.a.Prompts, t.Judged, t.Tokens, contest.SeedJudged)
 	if err != nil {
 		return nil, err
 	}
-	out := &judgedAnswers{Tokens: s.Tokens}
+	out := &judgedAnswers{Tokens: s.Tokens, KL: s.KL}
 	if out.Control, err = contest.Score(ctx, t.l, t.a.Control, s); err != nil {
 		return nil, err
+	}
+	if len(t.second.Members) > 0 {
+		if out.Second, err = contest.Score(ctx, t.l, t.second, s); err != nil {
+			return nil, err
+		}
 	}
 	out.Proxy, err = t.proxyRewards(ctx, proxy, s)
 	return out, err

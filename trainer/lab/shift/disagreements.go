@@ -96,8 +96,8 @@ func (p *pool) verdicts(m *measurements, c *condition, f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.claim + ", labels: " + c.Name,
 			Source: k.source, Seen: k.judge(e),
-			Figures: fmt.Sprintf("disagreement of %s − averages: %s points over %d pairs that were not trained on, M = %d",
-				k.than, e.Points(), len(p.clusters), m.M)})
+			Figures: fmt.Sprintf("disagreement of %s − averages: %s points over %d pairs that were not trained on, M = %d%s",
+				k.than, e.Points(), len(p.clusters), m.M, lab.Deciding(k.judge, e, len(p.clusters), "pairs"))})
 	}
 	return nil
 }

@@ -152,8 +152,8 @@ func (m *measurements) poolFindings(i int, f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.what + " (" + p.Name + ")",
 			Source: "section 3.1, weighing; model soups (2203.05482)", Seen: lab.Judge(d),
-			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs", c.one.name, uniform.name, d.Points(),
-				len(m.Near.Clusters))})
+			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs%s", c.one.name, uniform.name, d.Points(),
+				len(m.Near.Clusters), lab.Deciding(lab.Judge, d, len(m.Near.Clusters), "pairs"))})
 	}
 	return nil
 }
@@ -197,8 +197,8 @@ func (m *measurements) apartFindings(f *lab.Findings) error {
 		}
 		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim, Source: "section 6, limitations",
 			Seen: lab.Judge(d),
-			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs", c.first.name, c.then.name, d.Points(),
-				len(m.Near.Clusters))})
+			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs%s", c.first.name, c.then.name, d.Points(),
+				len(m.Near.Clusters), lab.Deciding(lab.Judge, d, len(m.Near.Clusters), "pairs"))})
 	}
 	return nil
 }
