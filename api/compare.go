@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"iter"
-	"math"
 	"slices"
 	"strings"
 
@@ -114,31 +113,16 @@ func (r *CompareRequest) Validate(maxSequences int) error {
 }
 
 func (r *CompareRequest) checkWords() *Error {
-	for _, list := range []struct {
-		param     string
-		got, want []string
-	}{{"aggregates", r.Aggregates, Aggregates()}, {"return", r.Return, []string{ReturnPairs}}} {
-		for i, word := range list.got {
-			param := fmt.Sprintf("%s[%d]", list.param, i)
-			if slices.Contains(list.got[:i], word) {
-				return Errorf(CodeInvalidValue, param, "%s is given twice", quote(word))
-			}
-			if !slices.Contains(list.want, word) {
-				return Errorf(CodeInvalidValue, param, "%s, want one of %s", quote(word),
-					strings.Join(list.want, ", "))
-			}
-		}
+	if err := checkWords("aggregates", r.Aggregates, Aggregates()); err != nil {
+		return err
 	}
-	if r.Lambda != nil && (math.IsNaN(*r.Lambda) || *r.Lambda < 0 || *r.Lambda > maxLambda) {
-		return Errorf(CodeInvalidValue, "lambda", "%v, want a number in [0, %g]", *r.Lambda,
-			float64(maxLambda))
+	if err := checkWords("return", r.Return, []string{ReturnPairs}); err != nil {
+		return err
 	}
-	if truncations := []string{TruncateError, TruncatePromptLeft, TruncateLeft,
-		TruncateRight}; r.Truncate != "" && !slices.Contains(truncations, r.Truncate) {
-		return Errorf(CodeInvalidValue, "truncate", "%s, want one of %s", quote(r.Truncate),
-			strings.Join(truncations, ", "))
+	if err := checkLambda(r.Lambda); err != nil || r.Truncate == "" {
+		return err
 	}
-	return nil
+	return checkWord("truncate", r.Truncate, truncations)
 }
 
 // form names the form of c; "" when it has none.

@@ -88,14 +88,10 @@ func decode(body []byte, v any, o ...json.Options) error {
 	return BlameNonFinite(body, wireError(err))
 }
 
-// encode writes v as JSON. Bytes that are not UTF-8 are replaced: v is the
-// server's own, and text of a request was checked when it was read.
-func encode(v any) ([]byte, error) {
-	return json.Marshal(v, jsontext.AllowInvalidUTF8(true))
-}
-
-// Encode writes a reply. It is an error when a number in v is not finite.
-func Encode(v any) ([]byte, error) { return encode(v) }
+// Encode writes a reply. It is an error when a number in v is not finite. Bytes that
+// are not UTF-8 are replaced: v is the server's own, and text of a request was checked
+// when it was read.
+func Encode(v any) ([]byte, error) { return json.Marshal(v, jsontext.AllowInvalidUTF8(true)) }
 
 // invalidUTF8 returns the first offset in body that is not UTF-8, or -1.
 func invalidUTF8(body []byte) int {

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -108,30 +111,14 @@ var meanings = map[Code]meaning{
 }
 
 // Codes returns every code, in no order.
-func Codes() []Code {
-	codes := make([]Code, 0, len(meanings))
-	for c := range meanings {
-		codes = append(codes, c)
-	}
-	return codes
-}
+func Codes() []Code { return slices.Collect(maps.Keys(meanings)) }
 
 // Status returns the HTTP status of c: 500 when c is none of the codes.
-func (c Code) Status() int {
-	if m, ok := meanings[c]; ok {
-		return m.status
-	}
-	return http.StatusInternalServerError
-}
+func (c Code) Status() int { return cmp.Or(meanings[c], meanings[CodeInternal]).status }
 
 // Type returns the class of c, the wire's "type": "internal" when c is none of
 // the codes.
-func (c Code) Type() string {
-	if m, ok := meanings[c]; ok {
-		return m.class
-	}
-	return "internal"
-}
+func (c Code) Type() string { return cmp.Or(meanings[c], meanings[CodeInternal]).class }
 
 // Error is a refusal, as the server answers it and as [Client] returns it.
 type Error struct {
@@ -154,10 +141,7 @@ func Errorf(code Code, param, format string, args ...any) *Error {
 
 // Error returns the message with its place and code.
 func (e *Error) Error() string {
-	code := string(e.Code)
-	if code == "" {
-		code = fmt.Sprintf("http %d", e.Status)
-	}
+	code := cmp.Or(string(e.Code), fmt.Sprintf("http %d", e.Status))
 	if e.Param == "" {
 		return fmt.Sprintf("%s: %s", code, e.Message)
 	}
@@ -197,7 +181,7 @@ type errorFields struct {
 func EncodeError(e *Error) []byte {
 	// The names in Message and Param may come from outside a JSON body (a
 	// path, a header), where bytes need not be UTF-8.
-	body, err := encode(errorBody{e})
+	body, err := Encode(errorBody{e})
 	if err != nil {
 		panic(fmt.Sprintf("api: error %q does not encode: %v", e.Code, err))
 	}

@@ -117,30 +117,15 @@ func (m *Message) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 
 // MarshalJSONTo writes the role, the content and then the other fields.
 func (m *Message) MarshalJSONTo(enc *jsontext.Encoder) error {
-	if err := enc.WriteToken(jsontext.BeginObject); err != nil {
+	extra, err := json.Marshal(Fields(m.Extra), enc.Options())
+	if err != nil {
 		return err
 	}
-	if err := enc.WriteToken(jsontext.String("role")); err != nil {
-		return err
-	}
-	if err := enc.WriteToken(jsontext.String(m.Role)); err != nil {
-		return err
-	}
-	if err := enc.WriteToken(jsontext.String("content")); err != nil {
-		return err
-	}
-	if err := m.Content.MarshalJSONTo(enc); err != nil {
-		return err
-	}
-	for _, f := range m.Extra {
-		if err := enc.WriteToken(jsontext.String(f.Name)); err != nil {
-			return err
-		}
-		if err := enc.WriteValue(f.Value); err != nil {
-			return err
-		}
-	}
-	return enc.WriteToken(jsontext.EndObject)
+	return json.MarshalEncode(enc, struct {
+		Role    string         `json:"role"`
+		Content *Content       `json:"content"`
+		Extra   jsontext.Value `json:",embed"`
+	}{m.Role, &m.Content, extra})
 }
 
 // Fields are the fields of a JSON object, in their order. The decoder refuses

@@ -2,7 +2,9 @@ package api
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -16,10 +18,9 @@ type ModelPatch struct {
 	// Spec holds the fields that are named. Its paths may be changed.
 	Spec *ModelSpec
 
-	named   map[string]bool   // by field; false for null
-	members []map[string]bool // of each member
-	guard   map[string]bool
-	backend map[string]bool
+	named   map[string]bool            // by field; false for null
+	members []map[string]bool          // of each member
+	nested  map[string]map[string]bool // of the fields that are objects
 }
 
 // Merged is what becomes of a model.
@@ -45,7 +46,7 @@ func NewModelPatch(spec *ModelSpec) *ModelPatch {
 // DecodeModelPatch reads the body of PUT /v1/models/{name}. It checks the form
 // and not the meaning, which [ModelSpec.Validate] does of what is merged.
 func DecodeModelPatch(body []byte) (*ModelPatch, error) {
-	p := &ModelPatch{Spec: new(ModelSpec)}
+	p := &ModelPatch{Spec: new(ModelSpec), nested: map[string]map[string]bool{}}
 	if string(bytes.TrimSpace(body)) == "null" {
 		return nil, Errorf(CodeInvalidValue, "", "null, want an object: {} changes nothing")
 	}
@@ -72,13 +73,21 @@ func DecodeModelPatch(body []byte) (*ModelPatch, error) {
 			p.members = append(p.members, names(of))
 		}
 	}
-	for field, to := range map[string]*map[string]bool{"guard": &p.guard, "backend": &p.backend} {
+	for _, field := range []string{"guard", "backend"} {
 		if p.named[field] {
 			of := map[string]jsontext.Value{}
 			if err := json.Unmarshal(fields[field], &of); err != nil {
 				return nil, wireError(err)
 			}
-			*to = names(of)
+			p.nested[field] = names(of)
+		}
+	}
+	// An address takes the place of the one before, whatever kind of engine that has.
+	addresses := []string{BackendSGLang, BackendVLLM, BackendTEI}
+	of := p.nested["backend"]
+	if slices.ContainsFunc(addresses, func(a string) bool { _, ok := of[a]; return ok }) {
+		for _, a := range addresses {
+			of[a] = true
 		}
 	}
 	return p, nil
@@ -90,52 +99,6 @@ func names(fields map[string]jsontext.Value) map[string]bool {
 		out[name] = v.Kind() != 'n'
 	}
 	return out
-}
-
-// specField is one field of a spec, but for the members.
-type specField struct {
-	name string
-	set  func(s *ModelSpec) bool // whether it is not the default
-	copy func(to, from *ModelSpec)
-}
-
-var specFields = []specField{
-	{"weights", func(s *ModelSpec) bool { return s.Weights != nil },
-		func(to, from *ModelSpec) { to.Weights = slices.Clone(from.Weights) }},
-	{"base", func(s *ModelSpec) bool { return s.Base != "" },
-		func(to, from *ModelSpec) { to.Base = from.Base }},
-	{"alpha", func(s *ModelSpec) bool { return s.Alpha != nil },
-		func(to, from *ModelSpec) { to.Alpha = clonePointer(from.Alpha) }},
-	{"extrapolate", func(s *ModelSpec) bool { return s.Extrapolate },
-		func(to, from *ModelSpec) { to.Extrapolate = from.Extrapolate }},
-	{"ignore", func(s *ModelSpec) bool { return s.Ignore != nil },
-		func(to, from *ModelSpec) { to.Ignore = slices.Clone(from.Ignore) }},
-	{"mode", func(s *ModelSpec) bool { return s.Mode != "" },
-		func(to, from *ModelSpec) { to.Mode = from.Mode }},
-	{"dtype", func(s *ModelSpec) bool { return s.DType != "" },
-		func(to, from *ModelSpec) { to.DType = from.DType }},
-	{"pooling", func(s *ModelSpec) bool { return s.Pooling != "" },
-		func(to, from *ModelSpec) { to.Pooling = from.Pooling }},
-	{"ending", func(s *ModelSpec) bool { return s.Ending != "" },
-		func(to, from *ModelSpec) { to.Ending = from.Ending }},
-	{"double_bos", func(s *ModelSpec) bool { return s.DoubleBOS },
-		func(to, from *ModelSpec) { to.DoubleBOS = from.DoubleBOS }},
-	{"head", func(s *ModelSpec) bool { return s.Head != "" },
-		func(to, from *ModelSpec) { to.Head = from.Head }},
-	{"output", func(s *ModelSpec) bool { return s.Output != "" },
-		func(to, from *ModelSpec) { to.Output = from.Output }},
-	{"max_tokens", func(s *ModelSpec) bool { return s.MaxTokens != 0 },
-		func(to, from *ModelSpec) { to.MaxTokens = from.MaxTokens }},
-	{"ab_sample", func(s *ModelSpec) bool { return s.ABSample != 0 },
-		func(to, from *ModelSpec) { to.ABSample = from.ABSample }},
-	{"swap", func(s *ModelSpec) bool { return s.Swap != "" },
-		func(to, from *ModelSpec) { to.Swap = from.Swap }},
-	{"guard", func(s *ModelSpec) bool { return s.Guard != nil },
-		func(to, from *ModelSpec) { to.Guard = clonePointer(from.Guard) }},
-	{"aliases", func(s *ModelSpec) bool { return s.Aliases != nil },
-		func(to, from *ModelSpec) { to.Aliases = slices.Clone(from.Aliases) }},
-	{"backend", func(s *ModelSpec) bool { return s.Backend != nil },
-		func(to, from *ModelSpec) { to.Backend = clonePointer(from.Backend) }},
 }
 
 // Over returns the model that the change makes of base, which is nil where
@@ -160,57 +123,33 @@ func (p *ModelPatch) Over(base *ModelSpec) *Merged {
 		}
 		m.Kept = append(m.Kept, "members")
 	}
-	for _, f := range specFields {
-		value, named := p.named[f.name]
-		switch {
-		case !f.set(base) || value:
-		case named:
-			m.Reset = append(m.Reset, f.name)
-		case f.name == "weights" && (p.weighted() || !samePaths(base.Members, m.Spec.Members)):
-			m.Reset = append(m.Reset, f.name)
+	was, is := reflect.ValueOf(base.Clone()).Elem(), reflect.ValueOf(m.Spec).Elem()
+	for i := range was.NumField() {
+		name := fieldName(was, i)
+		value, named := p.named[name]
+		switch nested := p.nested[name]; {
+		case name == "members" || was.Field(i).IsZero():
+		case value && nested != nil:
+			for k, from := 0, was.Field(i).Elem(); k < from.NumField(); k++ {
+				if _, ok := nested[fieldName(from, k)]; !ok {
+					is.Field(i).Elem().Field(k).Set(from.Field(k))
+				}
+			}
+		case value:
+		case named, name == "weights" && (p.weighted() || !samePaths(base.Members, m.Spec.Members)):
+			m.Reset = append(m.Reset, name)
 		default:
-			f.copy(m.Spec, base)
-			m.Kept = append(m.Kept, f.name)
+			is.Field(i).Set(was.Field(i))
+			m.Kept = append(m.Kept, name)
 		}
-	}
-	if g := m.Spec.Guard; p.named["guard"] && base.Guard != nil {
-		if _, ok := p.guard["pairs"]; !ok {
-			g.Pairs = base.Guard.Pairs
-		}
-		if _, ok := p.guard["max_loss"]; !ok {
-			g.MaxLoss = base.Guard.MaxLoss
-		}
-	}
-	if p.named["backend"] && base.Backend != nil {
-		p.mergeBackend(m.Spec.Backend, *base.Backend)
 	}
 	return m
 }
 
-// mergeBackend gives b the fields of the backend before that are not named. An
-// address takes the place of the one before, whatever kind of engine that has.
-func (p *ModelPatch) mergeBackend(b *BackendSpec, was BackendSpec) {
-	missing := func(fields ...string) bool {
-		return !slices.ContainsFunc(fields, func(f string) bool { _, ok := p.backend[f]; return ok })
-	}
-	if missing(BackendSGLang, BackendVLLM, BackendTEI) {
-		b.SGLang, b.VLLM, b.TEI = was.SGLang, was.VLLM, was.TEI
-	}
-	if missing("directory") {
-		b.Directory = was.Directory
-	}
-	if missing("engine_directory") {
-		b.EngineDirectory = was.EngineDirectory
-	}
-	if missing("verify") {
-		b.Verify = was.Verify
-	}
-	if missing("tolerance") {
-		b.Tolerance = was.Tolerance
-	}
-	if missing("concurrency") {
-		b.Concurrency = was.Concurrency
-	}
+// fieldName returns the name on the wire of the i-th field of a struct.
+func fieldName(of reflect.Value, i int) string {
+	name, _, _ := strings.Cut(of.Type().Field(i).Tag.Get("json"), ",")
+	return name
 }
 
 // weighted reports whether a member brings a weight of its own.

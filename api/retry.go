@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -27,16 +28,7 @@ type Retry struct {
 // default is to try once.
 func WithRetry(r Retry) Option {
 	return func(c *Client) {
-		c.retry = r
-		if r.Attempts == 0 {
-			c.retry.Attempts = 8
-		}
-		if r.Base == 0 {
-			c.retry.Base = 100 * time.Millisecond
-		}
-		if r.Max == 0 {
-			c.retry.Max = 10 * time.Second
-		}
+		c.retry = Retry{cmp.Or(r.Attempts, 8), cmp.Or(r.Base, 100*time.Millisecond), cmp.Or(r.Max, 10*time.Second)}
 	}
 }
 
@@ -82,11 +74,9 @@ func (c *Client) withRetries(ctx context.Context, once func() error) error {
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 			return err
 		}
-		timer := time.NewTimer(wait)
 		select {
-		case <-timer.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
-			timer.Stop()
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -31,33 +30,49 @@ func (r *RewardRequest) checkWords() *Error {
 	if !knownMode(r.Mode) {
 		return Errorf(CodeInvalidValue, "mode", "mode %s, want wa, ens, both or member:NAME", quote(r.Mode))
 	}
-	words := []struct {
+	for _, w := range []struct {
 		param, got string
 		want       []string
 	}{
-		{"aggregate", r.Aggregate,
-			[]string{"", AggregateMean, AggregateMin, AggregateMedian, AggregateMeanMinusStd,
-				AggregateMeanMinusVar}},
-		{"truncate", r.Truncate, []string{"", TruncateError, TruncatePromptLeft, TruncateLeft,
-			TruncateRight}},
-		{"on_error", r.OnError, []string{"", OnErrorRequest, OnErrorItem}},
+		{"aggregate", r.Aggregate, Aggregates()},
+		{"truncate", r.Truncate, truncations},
+		{"on_error", r.OnError, []string{OnErrorRequest, OnErrorItem}},
+	} {
+		if err := checkWord(w.param, w.got, w.want); w.got != "" && err != nil {
+			return err
+		}
 	}
-	for i, word := range r.Return {
-		param := fmt.Sprintf("return[%d]", i)
-		if slices.Contains(r.Return[:i], word) {
+	return checkWords("return", r.Return,
+		[]string{ReturnMembers, ReturnTokens, ReturnAttributes, ReturnSteps, ReturnTrajectory})
+}
+
+var truncations = []string{TruncateError, TruncatePromptLeft, TruncateLeft, TruncateRight}
+
+// checkWord refuses a word that is none of those known.
+func checkWord(param, word string, known []string) *Error {
+	if slices.Contains(known, word) {
+		return nil
+	}
+	return Errorf(CodeInvalidValue, param, "%s, want one of %s", quote(word), strings.Join(known, ", "))
+}
+
+// checkWords refuses a list with another word than those known, or with one twice.
+func checkWords(param string, list, known []string) *Error {
+	for i, word := range list {
+		param := fmt.Sprintf("%s[%d]", param, i)
+		if slices.Contains(list[:i], word) {
 			return Errorf(CodeInvalidValue, param, "%s is given twice", quote(word))
 		}
-		known := []string{ReturnMembers, ReturnTokens, ReturnAttributes, ReturnSteps, ReturnTrajectory}
-		if !slices.Contains(known, word) {
-			return Errorf(CodeInvalidValue, param, "%s, want one of %s", quote(word),
-				strings.Join(known, ", "))
+		if err := checkWord(param, word, known); err != nil {
+			return err
 		}
 	}
-	for _, w := range words {
-		if !slices.Contains(w.want, w.got) {
-			return Errorf(CodeInvalidValue, w.param, "%s, want one of %s", quote(w.got),
-				strings.Join(w.want[1:], ", "))
-		}
+	return nil
+}
+
+func checkLambda(lambda *float64) *Error {
+	if lambda != nil && !(*lambda >= 0 && *lambda <= maxLambda) {
+		return Errorf(CodeInvalidValue, "lambda", "%v, want a number in [0, %g]", *lambda, float64(maxLambda))
 	}
 	return nil
 }
@@ -82,8 +97,8 @@ func (r *RewardRequest) checkEnsemble() *Error {
 	if r.Lambda == nil {
 		return nil
 	}
-	if l := *r.Lambda; math.IsNaN(l) || l < 0 || l > maxLambda {
-		return Errorf(CodeInvalidValue, "lambda", "%v, want a number in [0, %g]", l, float64(maxLambda))
+	if err := checkLambda(r.Lambda); err != nil {
+		return err
 	}
 	if r.Aggregate != AggregateMeanMinusStd && r.Aggregate != AggregateMeanMinusVar {
 		return Errorf(CodeConflictingFields, "lambda",
