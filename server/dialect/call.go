@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/warmserve/warmserve/api"
 )
 
@@ -78,9 +76,10 @@ func (r *Result) rewards() []float32 {
 	return out
 }
 
-// ranked returns the places of the answers that have a reward, the best first: by
-// the rewards themselves, as the sigmoids of large ones are one number.
-func (r *Result) ranked() []int {
+// ranked returns the places of the answers that have a reward, the best first and at
+// most so many, 0 for all: by the rewards themselves, as the sigmoids of large ones are
+// one number.
+func (r *Result) ranked(most int) []int {
 	var places []int
 	for i := range r.Data {
 		if r.Data[i].Error == nil {
@@ -88,7 +87,7 @@ func (r *Result) ranked() []int {
 		}
 	}
 	slices.SortStableFunc(places, func(a, b int) int { return cmp.Compare(r.Data[b].Reward, r.Data[a].Reward) })
-	return places
+	return places[:min(cmp.Or(most, len(places)), len(places))]
 }
 
 // Target is where a request is sent: what of its URL a dialect reads.
@@ -218,23 +217,12 @@ func misplaced(body []byte, query []string) error {
 		func(name string) bool { return bytes.Contains(body, []byte(`"`+name+`"`)) }) {
 		return nil
 	}
-	var r struct {
-		Mode       jsontext.Value `json:"mode"`
-		Aggregate  jsontext.Value `json:"aggregate"`
-		Lambda     jsontext.Value `json:"lambda"`
-		OnError    jsontext.Value `json:"on_error"`
-		Pooling    jsontext.Value `json:"pooling"`
-		Retemplate jsontext.Value `json:"retemplate"`
-		Scores     jsontext.Value `json:"scores"`
-		Bare       jsontext.Value `json:"bare"`
-	}
-	if err := api.DecodeLenient(body, &r); err != nil {
+	has, err := fieldsOf(body)
+	if err != nil {
 		return nil //nolint:nilerr // not an object: it has no fields
 	}
-	for name, v := range map[string]jsontext.Value{"mode": r.Mode, "aggregate": r.Aggregate,
-		"lambda": r.Lambda, "on_error": r.OnError,
-		"pooling": r.Pooling, "retemplate": r.Retemplate, "scores": r.Scores, "bare": r.Bare} {
-		if given(v) && slices.Contains(query, name) {
+	for _, name := range query {
+		if name != "model" && has(name) {
 			return api.Errorf(api.CodeUnknownField, name, "this path reads %s in the URL: ?%s=…", name, name)
 		}
 	}

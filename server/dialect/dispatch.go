@@ -1,10 +1,6 @@
 package dialect
 
-import (
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/warmserve/warmserve/api"
-)
+import "github.com/warmserve/warmserve/api"
 
 // shaped returns c or, where decoding it failed, a Call that says the shape of
 // that error.
@@ -18,22 +14,17 @@ func shaped(c *Call, shape *Shape) *Call {
 // rerankOrOthers tells three protocols on one path apart: TEI's has texts,
 // infinity's documents with raw_scores.
 func (v vllm) rerankOrOthers(body []byte, at Target) (*Call, error) {
-	var keys struct {
-		Texts     jsontext.Value `json:"texts"`
-		Documents jsontext.Value `json:"documents"`
-		Raw       jsontext.Value `json:"raw_scores"`
-	}
-	if err := api.DecodeLenient(body, &keys); err != nil {
-		return nil, err
-	}
+	has, err := fieldsOf(body)
 	switch {
-	case given(keys.Texts) && given(keys.Documents):
+	case err != nil:
+		return nil, err
+	case has("texts") && has("documents"):
 		return nil, api.Errorf(api.CodeConflictingFields, "documents",
 			"texts (of text-embeddings-inference) and documents (of vLLM) together")
-	case given(keys.Texts):
+	case has("texts"):
 		c, err := decoded(teiRerank)(body, at)
 		return shaped(c, teiShape), err
-	case given(keys.Raw):
+	case has("raw_scores"):
 		return decoded(infinityRerank)(body, at)
 	}
 	return decoded(v.rerank)(body, at)
@@ -43,29 +34,19 @@ func (v vllm) rerankOrOthers(body []byte, at Target) (*Call, error) {
 // input_ids, vLLM's input or messages, infinity's input with raw_scores, and
 // inputs is what text classification of TEI's kind has.
 func (v vllm) classifyOrOthers(body []byte, at Target) (*Call, error) {
-	var keys struct {
-		Inputs   jsontext.Value `json:"inputs"`
-		Raw      jsontext.Value `json:"raw_scores"`
-		Text     jsontext.Value `json:"text"`
-		InputIDs jsontext.Value `json:"input_ids"`
-		Input    jsontext.Value `json:"input"`
-		Messages jsontext.Value `json:"messages"`
-	}
-	if err := api.DecodeLenient(body, &keys); err != nil {
-		return nil, err
-	}
-	theirs, ours := "", ""
-	for _, k := range []named{{"text", keys.Text}, {"input_ids", keys.InputIDs}, {"inputs", keys.Inputs}} {
-		if given(k.value) {
-			theirs = k.name
+	has, err := fieldsOf(body)
+	last := func(names ...string) (out string) {
+		for _, name := range names {
+			if has(name) {
+				out = name
+			}
 		}
+		return out
 	}
-	for _, k := range []named{{"input", keys.Input}, {"messages", keys.Messages}} {
-		if given(k.value) {
-			ours = k.name
-		}
-	}
+	theirs, ours := last("text", "input_ids", "inputs"), last("input", "messages")
 	switch {
+	case err != nil:
+		return nil, err
 	case theirs != "" && ours != "":
 		return nil, api.Errorf(api.CodeConflictingFields, theirs,
 			"%s and %s are fields of different protocols", ours, theirs)
@@ -78,7 +59,7 @@ func (v vllm) classifyOrOthers(body []byte, at Target) (*Call, error) {
 	case theirs != "":
 		c, err := decoded(sglangClassify)(body, at)
 		return shaped(c, sglangShape), err
-	case ours == "input" && given(keys.Raw):
+	case ours == "input" && has("raw_scores"):
 		return decoded(infinityClassify)(body, at)
 	}
 	return v.classify(body, at)

@@ -55,13 +55,6 @@ func (r *infinityRequest) call(inputs []api.Input) *Call {
 	return c
 }
 
-func (r *infinityRequest) score(reward float32) float32 {
-	if r.RawScores {
-		return reward
-	}
-	return sigmoid(reward)
-}
-
 func (r *infinityRequest) reply(object string, res *Result) infinityReply {
 	return infinityReply{
 		Object: object, Model: res.Model, Usage: res.Usage, Created: res.Created, ID: "infinity-" +
@@ -76,15 +69,12 @@ func infinityClassify(r *infinityRequest, at Target) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(inputs) == 0 {
-		return nil, api.Errorf(api.CodeEmptyInput, "input", "input is empty")
-	}
-	c := r.call(inputs)
+	c, score := r.call(inputs), activation(!r.RawScores)
 	c.Param = under("input", single)
 	c.Reply = func(res *Result) (any, error) {
 		out := r.reply("classify", res)
 		for _, reward := range res.rewards() {
-			out.Data = append(out.Data, []teiPrediction{{r.score(reward), cmp.Or(res.Label, "LABEL_0")}})
+			out.Data = append(out.Data, []teiPrediction{{score(reward), cmp.Or(res.Label, "LABEL_0")}})
 		}
 		return out, nil
 	}
@@ -101,19 +91,16 @@ func infinityRerank(r *infinityRequest, at Target) (*Call, error) {
 	case r.TopN < 0:
 		return nil, api.Errorf(api.CodeInvalidValue, "top_n", "%d, want 0 for all or more", r.TopN)
 	}
-	c := r.call([]api.Input{api.Answers(*r.Query, r.Documents...)})
+	c, score := r.call([]api.Input{api.Answers(*r.Query, r.Documents...)}), activation(!r.RawScores)
 	c.Param = answers("query", "documents")
 	c.Reply = func(res *Result) (any, error) {
 		out := r.reply("rerank", res)
-		for _, i := range res.ranked() {
-			e := infinityRank{Score: r.score(res.Data[i].Reward), Index: i}
+		for _, i := range res.ranked(r.TopN) {
+			e := infinityRank{Score: score(res.Data[i].Reward), Index: i}
 			if r.ReturnDocuments {
 				e.Document = &r.Documents[i]
 			}
 			out.Results = append(out.Results, e)
-		}
-		if r.TopN > 0 {
-			out.Results = out.Results[:min(r.TopN, len(out.Results))]
 		}
 		return out, nil
 	}

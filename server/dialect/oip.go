@@ -214,11 +214,7 @@ func tokenRows(tokens, lengths *inferInput) ([]api.Input, error) {
 
 // size returns how many elements the shape has: [n] or [n, m].
 func (t *inferInput) size(datatype ...string) (int, error) {
-	ok := false
-	for _, d := range datatype {
-		ok = ok || t.Datatype == d
-	}
-	if !ok {
+	if !slices.Contains(datatype, t.Datatype) {
 		return 0, api.Errorf(api.CodeInvalidValue, t.Name, "want the datatype %s", datatype[0])
 	}
 	if len(t.Shape) < 1 || len(t.Shape) > 2 {
@@ -252,19 +248,10 @@ func (t *inferInput) strings() ([]string, error) {
 		return t.rawStrings(n)
 	}
 	var out []string
-	err = t.flat(func(dec *jsontext.Decoder, k jsontext.Kind) bool {
-		if k != '"' {
-			return false
-		}
-		token, err := dec.ReadToken()
-		if err == nil {
-			out = append(out, token.String())
-		}
-		return err == nil
+	err = t.flat(n, '"', func(element jsontext.Token) bool {
+		out = append(out, element.String())
+		return true
 	})
-	if err == nil && len(out) != n {
-		err = api.Errorf(api.CodeInvalidValue, t.Name, "%d elements for the shape %v", len(out), t.Shape)
-	}
 	return out, err
 }
 
@@ -278,51 +265,42 @@ func (t *inferInput) ints() ([]int32, error) {
 		return t.rawInts(n)
 	}
 	var out []int32
-	err = t.flat(func(dec *jsontext.Decoder, k jsontext.Kind) bool {
-		if k != '0' {
-			return false
-		}
-		token, err := dec.ReadToken()
-		if err != nil {
-			return false
-		}
-		v, err := token.Float()
-		if err != nil || v != float64(int32(v)) {
-			return false
-		}
+	err = t.flat(n, '0', func(element jsontext.Token) bool {
+		v, err := element.Float()
 		out = append(out, int32(v))
-		return true
+		return err == nil && v == float64(int32(v))
 	})
-	if err == nil && len(out) != n {
-		err = api.Errorf(api.CodeInvalidValue, t.Name, "%d elements for the shape %v", len(out), t.Shape)
-	}
 	return out, err
 }
 
-// flat walks the data, which may be nested as the shape is or flat, and calls
-// element at each.
-func (t *inferInput) flat(element func(*jsontext.Decoder, jsontext.Kind) bool) error {
+// flat walks the data of n elements of a kind, which may be nested as the shape is or
+// flat, and calls element at each.
+func (t *inferInput) flat(n int, kind jsontext.Kind, element func(jsontext.Token) bool) error {
 	wrong := api.Errorf(api.CodeInvalidValue, t.Name,
 		"data: want a list of elements of the datatype %s", t.Datatype)
 	if t.Data.Kind() != '[' {
 		return wrong
 	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(t.Data))
-	for depth := 0; ; {
-		switch k := dec.PeekKind(); k {
-		case '[':
+	for depth, found := 0, 0; ; {
+		token, err := dec.ReadToken()
+		switch {
+		case err != nil:
+			return wrong
+		case token.Kind() == '[':
 			depth++
-			_, _ = dec.ReadToken()
-		case ']':
-			depth--
-			_, _ = dec.ReadToken()
-			if depth == 0 {
-				return nil
+		case token.Kind() == ']':
+			if depth--; depth > 0 {
+				continue
 			}
+			if found != n {
+				return api.Errorf(api.CodeInvalidValue, t.Name, "%d elements for the shape %v", found, t.Shape)
+			}
+			return nil
+		case token.Kind() != kind || !element(token):
+			return wrong
 		default:
-			if !element(dec, k) {
-				return wrong
-			}
+			found++
 		}
 	}
 }

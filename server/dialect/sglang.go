@@ -64,9 +64,6 @@ func sglangClassify(r *sglangRequest, at Target) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(inputs) == 0 {
-		return nil, api.Errorf(api.CodeEmptyInput, one.name, "%s is empty", one.name)
-	}
 	if ids := inputs[0].InputIDs != nil; ids != (one.name == "input_ids") {
 		return nil, api.Errorf(api.CodeInvalidValue, one.name,
 			"want text for text, and token ids for input_ids")

@@ -42,13 +42,6 @@ func (o *teiOptions) call(inputs []api.Input) (*Call, error) {
 	return c, nil
 }
 
-func (o *teiOptions) score(reward float32) float32 {
-	if o.RawScores {
-		return reward
-	}
-	return sigmoid(reward)
-}
-
 type teiPredictRequest struct {
 	teiOptions
 	Inputs     jsontext.Value `json:"inputs"`
@@ -100,6 +93,7 @@ func teiPredict(r *teiPredictRequest, at Target) (*Call, error) {
 	for i := range inputs {
 		c.Characters += characters(&inputs[i])
 	}
+	score := activation(!r.RawScores)
 	c.Reply = func(res *Result) (any, error) {
 		out := make([]any, len(res.Data)) // a list of one prediction, or an error
 		for i, d := range res.Data {
@@ -107,7 +101,7 @@ func teiPredict(r *teiPredictRequest, at Target) (*Call, error) {
 				_, out[i] = teiShape.Error(d.Error)
 				continue
 			}
-			out[i] = []teiPrediction{{r.score(d.Reward), cmp.Or(res.Label, "LABEL_0")}}
+			out[i] = []teiPrediction{{score(d.Reward), cmp.Or(res.Label, "LABEL_0")}}
 		}
 		if single && r.Parameters == nil {
 			return out[0], nil
@@ -140,7 +134,7 @@ func teiSequences(v jsontext.Value) (inputs []api.Input, single bool, err error)
 	if !given(v) {
 		return nil, false, api.Errorf(api.CodeMissingField, "inputs", "inputs is missing")
 	}
-	if v.Kind() == '[' && first(v) == '[' {
+	if first(v) == '[' {
 		var batch []api.Responses
 		if err := read(v, "inputs", &batch); err != nil {
 			return nil, false, err
@@ -205,10 +199,11 @@ func teiRerank(r *teiRerankRequest, at Target) (*Call, error) {
 		return nil, err
 	}
 	c.Param, c.Characters = answers("query", "texts"), characters(&c.Request.Inputs[0])
+	score := activation(!r.RawScores)
 	c.Reply = func(res *Result) (any, error) {
 		out := make([]any, 0, len(res.Data))
-		for _, i := range res.ranked() {
-			e := teiRank{Index: i, Score: r.score(res.Data[i].Reward)}
+		for _, i := range res.ranked(0) {
+			e := teiRank{Index: i, Score: score(res.Data[i].Reward)}
 			if r.ReturnText {
 				e.Text = &r.Texts[i]
 			}
@@ -228,13 +223,11 @@ func teiRerank(r *teiRerankRequest, at Target) (*Call, error) {
 // teiRoot is POST /: TEI's rerank for a model of one label; predict is told by
 // its key.
 func teiRoot(body []byte, at Target) (*Call, error) {
-	var keys struct {
-		Inputs jsontext.Value `json:"inputs"`
-	}
-	if err := api.DecodeLenient(body, &keys); err != nil {
+	has, err := fieldsOf(body)
+	if err != nil {
 		return nil, err
 	}
-	if given(keys.Inputs) {
+	if has("inputs") {
 		return decoded(teiPredict)(body, at)
 	}
 	return decoded(teiRerank)(body, at)

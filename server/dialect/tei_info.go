@@ -116,22 +116,15 @@ func DecodeTEIDecode(body []byte) (TEIDecode, error) {
 		return TEIDecode{}, err
 	}
 	out := TEIDecode{SkipSpecial: r.Skip == nil || *r.Skip}
-	switch {
-	case !given(r.IDs):
+	if !given(r.IDs) {
 		return out, api.Errorf(api.CodeMissingField, "ids", "ids is missing")
-	case r.IDs.Kind() == '[' && first(r.IDs) == '[':
-		var lists []api.TokenIDs
-		err := read(r.IDs, "ids", &lists)
-		for _, l := range lists {
-			out.IDs = append(out.IDs, l)
-		}
-		return out, err
 	}
-	var ids api.TokenIDs
-	err := read(r.IDs, "ids", &ids)
-	if err == nil && len(ids) == 0 {
+	lists, single, err := readIDs(r.IDs, "ids")
+	if err == nil && single && len(lists[0]) == 0 {
 		err = api.Errorf(api.CodeEmptyInput, "ids", "`input_ids` cannot be empty")
 	}
-	out.IDs = [][]int32{ids}
+	for _, l := range lists {
+		out.IDs = append(out.IDs, l)
+	}
 	return out, err
 }

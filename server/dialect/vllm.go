@@ -213,9 +213,6 @@ func (v vllm) texts(body []byte, at Target,
 			return nil, err
 		}
 		c.Request.Inputs, c.Param = inputs, under("input", single)
-		if len(inputs) == 0 {
-			return nil, api.Errorf(api.CodeEmptyInput, "input", "input is empty")
-		}
 	default:
 		return nil, api.Errorf(api.CodeMissingField, "input", "input or messages is missing")
 	}
@@ -253,7 +250,7 @@ func (r *vllmTexts) chat(c *Call) error {
 }
 
 // options reads the shared fields into c and returns what scores are made of rewards.
-func (o *vllmOptions) options(c *Call, activation bool) (score func(float32) float32, err error) {
+func (o *vllmOptions) options(c *Call, activated bool) (score func(float32) float32, err error) {
 	if err := o.refused(); err != nil {
 		return nil, err
 	}
@@ -278,14 +275,11 @@ func (o *vllmOptions) options(c *Call, activation bool) (score func(float32) flo
 	}
 	for _, choice := range []*bool{o.UseActivation, o.Activation, o.Softmax} {
 		if choice != nil {
-			activation = *choice
+			activated = *choice
 			break
 		}
 	}
-	if activation {
-		return sigmoid, nil
-	}
-	return func(x float32) float32 { return x }, nil
+	return activation(activated), nil
 }
 
 // vector is the one number of an answer in the encoding asked for.

@@ -100,19 +100,15 @@ func (v vllm) score(r *vllmPairs, at Target) (*Call, error) {
 
 // pairs makes inputs of prompts and responses.
 func pairs(c *Call, left, right named) error {
-	prompts, _, err := readStrings(left.value, left.name)
+	prompts, _, err := readSome(left.value, left.name)
 	if err != nil {
 		return err
 	}
-	responses, single, err := readStrings(right.value, right.name)
+	responses, single, err := readSome(right.value, right.name)
 	if err != nil {
 		return err
 	}
 	switch {
-	case len(prompts) == 0:
-		return api.Errorf(api.CodeEmptyInput, left.name, "%s is empty", left.name)
-	case len(responses) == 0:
-		return api.Errorf(api.CodeEmptyInput, right.name, "%s is empty", right.name)
 	case len(prompts) == 1:
 		c.Request.Inputs = []api.Input{api.Answers(prompts[0], responses...)}
 		c.Param = answers(left.name, right.name)
@@ -174,23 +170,16 @@ func (v vllm) rerank(r *vllmPairs, at Target) (*Call, error) {
 	case r.TopN < 0:
 		return nil, api.Errorf(api.CodeInvalidValue, "top_n", "%d, want 0 for all or more", r.TopN)
 	}
-	documents, _, err := readStrings(r.Documents, "documents")
+	documents, _, err := readSome(r.Documents, "documents")
 	if err != nil {
 		return nil, err
-	}
-	if len(documents) == 0 {
-		return nil, api.Errorf(api.CodeEmptyInput, "documents", "documents is empty")
 	}
 	c.Request.Inputs = []api.Input{api.Answers(*r.Query, documents...)}
 	text := r.ReturnDocuments == nil || *r.ReturnDocuments
 	c.Reply = func(res *Result) (any, error) {
-		ranked := res.ranked()
-		if r.TopN > 0 {
-			ranked = ranked[:min(r.TopN, len(ranked))]
-		}
 		out := vllmRanking{ID: "rerank-" + strings.TrimPrefix(res.ID, "rwd-"), Model: res.Model,
 			Usage: res.Usage}
-		for _, i := range ranked {
+		for _, i := range res.ranked(r.TopN) {
 			d := &res.Data[i]
 			e := vllmRanked{Index: i, Score: score(d.Reward), Truncated: d.Truncated}
 			if text {
