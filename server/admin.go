@@ -56,7 +56,7 @@ func (s *Server) deleteModel(w http.ResponseWriter, r *http.Request) error {
 	if err := s.changes.Remove(name, "delete"); err != nil {
 		return err
 	}
-	return s.reply(w, api.Deleted{ID: name, Object: "model", Deleted: true, Warning: s.changes.Unsaved()})
+	return s.reply(w, http.StatusOK, api.Deleted{ID: name, Object: "model", Deleted: true, Warning: s.changes.Unsaved()})
 }
 
 // flag reads a parameter of the query that is true or false, false without it. It
@@ -99,12 +99,7 @@ func (s *Server) replyChange(w http.ResponseWriter, r *http.Request, c *live.Cha
 	}
 	detail, _ := s.detail(c.Model())
 	logOf(r).about(detail)
-	data, err := api.Encode(detail)
-	if err != nil {
-		return err
-	}
-	s.writeJSON(w, status, data)
-	return nil
+	return s.reply(w, status, detail)
 }
 
 // modelName returns the name in a request's path.

@@ -28,12 +28,7 @@ type cardMetric struct {
 }
 
 var cardMetrics = []cardMetric{
-	newCardMetric("up", "1 while the card answers.", prometheus.GaugeValue, func(c *Card) float64 {
-		if c.Up {
-			return 1
-		}
-		return 0
-	}),
+	newCardMetric("up", "1 while the card answers.", prometheus.GaugeValue, func(c *Card) float64 { return oneIf(c.Up) }),
 	newCardMetric("restarts_total", "Times that the card's process ended or did not start.", prometheus.CounterValue,
 		func(c *Card) float64 { return float64(c.Restarts) }),
 	newCardMetric("batches_total", "Batches that the card computed.", prometheus.CounterValue,
@@ -48,6 +43,13 @@ var cardMetrics = []cardMetric{
 	newCardMetric("power_watts", "The power that the card draws.", prometheus.GaugeValue, func(c *Card) float64 { return c.Power }),
 	newCardMetric("temperature_celsius", "The card's temperature.", prometheus.GaugeValue,
 		func(c *Card) float64 { return c.Temperature }),
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 func newCardMetric(name, help string, kind prometheus.ValueType, value func(c *Card) float64) cardMetric {

@@ -56,27 +56,18 @@ func newChangeMetrics(m *metrics, models *live.Models) *changeMetrics {
 
 // watch registers what is measured of changes.
 func (m *changeMetrics) watch(all *metrics, changes *live.Changes) {
-	gauge := func(name, help string, value func() float64) {
-		all.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name,
-			Help: help}, value))
-	}
-	gauge("models_missing", "Models that the server is not ready without and that are not live.",
+	all.gaugeOf("models_missing", "Models that the server is not ready without and that are not live.",
 		func() float64 { return float64(changes.Lacking()) })
-	gauge("models_away", "Live models whose engine, one of others, cannot be used now.",
+	all.gaugeOf("models_away", "Live models whose engine, one of others, cannot be used now.",
 		func() float64 { return float64(len(m.models.Troubles())) })
-	unsaved := func() float64 {
-		if changes.Unsaved() != "" {
-			return 1
-		}
-		return 0
-	}
-	gauge("state_unsaved",
-		"1 while changes of models would not survive a restart, since the state file cannot be written.", unsaved)
+	all.gaugeOf("state_unsaved",
+		"1 while changes of models would not survive a restart, since the state file cannot be written.",
+		func() float64 { return oneIf(changes.Unsaved() != "") })
 	m.manifest.register = func() {
 		m.manifest.good.Store(time.Now().UnixNano())
 		m.manifest.errors = all.counter("manifest_errors_total",
 			"Looks at the watched manifest that found it missing or wrong, or its models not to be loaded.")
-		gauge("manifest_age_seconds",
+		all.gaugeOf("manifest_age_seconds",
 			"Time since the watched manifest was last found good and carried out; it is looked at every second.",
 			func() float64 { return time.Since(time.Unix(0, m.manifest.good.Load())).Seconds() })
 	}

@@ -61,7 +61,7 @@ func (s *Server) seedSession(w http.ResponseWriter, r *http.Request) error {
 	}
 	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: logOf(r).ID, Path: "/", HttpOnly: true,
 		SameSite: http.SameSiteLaxMode})
-	return s.reply(w, seed)
+	return s.reply(w, http.StatusOK, seed)
 }
 
 // closeSession handles NeMo Gym's POST /close_session.
@@ -70,7 +70,7 @@ func (s *Server) closeSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.reply(w, closed)
+	return s.reply(w, http.StatusOK, closed)
 }
 
 // aggregateMetrics handles NeMo Gym's POST /aggregate_metrics.
@@ -82,7 +82,7 @@ func (s *Server) aggregateMetrics(w http.ResponseWriter, r *http.Request) error 
 	if err := s.reserveMore(r, rollouts.Size()); err != nil {
 		return err
 	}
-	return s.reply(w, rollouts.Metrics())
+	return s.reply(w, http.StatusOK, rollouts.Metrics())
 }
 
 // infinityModels handles infinity's GET /models.
@@ -96,20 +96,19 @@ func (s *Server) infinityModels(w http.ResponseWriter, _ *http.Request) error {
 	for _, info := range s.models.List() {
 		list.Data = append(list.Data, dialect.NewInfinityModel(info.ID, info.Created, stats))
 	}
-	return s.reply(w, list)
+	return s.reply(w, http.StatusOK, list)
 }
 
 // reverifyMode handles NeMo Gym's GET /reverify_mode.
 func (s *Server) reverifyMode(w http.ResponseWriter, _ *http.Request) error {
-	return s.reply(w, dialect.ReverifyMode)
+	return s.reply(w, http.StatusOK, dialect.ReverifyMode)
 }
 
 // read decodes the body of a request that takes the server's default time.
-func read[T any](s *Server, r *http.Request, decode func([]byte) (T, error)) (T, error) {
+func read[T any](s *Server, r *http.Request, decode func([]byte) (T, error)) (out T, err error) {
 	ctx, cancel, err := s.withDeadline(r)
 	if err != nil {
-		var none T
-		return none, err
+		return out, err
 	}
 	defer cancel()
 	return readBody(ctx, s, logOf(r), r, decode)
@@ -119,11 +118,10 @@ func read[T any](s *Server, r *http.Request, decode func([]byte) (T, error)) (T,
 // what was decoded has its own memory.
 func readBody[T any](
 	ctx context.Context, s *Server, l *requestLog, r *http.Request, decode func([]byte) (T, error),
-) (T, error) {
+) (out T, err error) {
 	body, err := s.bodies.read(ctx, l, r)
 	if err != nil {
-		var none T
-		return none, err
+		return out, err
 	}
 	return decode(body)
 }

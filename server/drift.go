@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -167,11 +168,7 @@ func (d *drift) surplus(model string) (old []seriesKey) {
 
 func (d *drift) delete(model, revision string) {
 	for _, of := range []map[seriesKey]*series{d.rewards, d.spreads} {
-		for k := range of {
-			if k.model == model && k.revision == revision {
-				delete(of, k)
-			}
-		}
+		maps.DeleteFunc(of, func(k seriesKey, _ *series) bool { return k.model == model && k.revision == revision })
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/warmserve/warmserve/api"
@@ -24,6 +25,7 @@ import (
 // statuses, codes, the live models with their last revisions, and the modes they offer.
 type metrics struct {
 	registry *prometheus.Registry
+	make     promauto.Factory // of metrics in the registry
 
 	requests    *prometheus.CounterVec   // by route, status
 	errors      *prometheus.CounterVec   // by code
@@ -66,6 +68,7 @@ var (
 
 func newMetrics(version string, driftScores int, models *live.Models) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
+	m.make = promauto.With(m.registry)
 	m.registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), modelCollector{models})
 	m.requests = m.counters("requests_total", "Requests answered.", "route", "status")
@@ -106,83 +109,61 @@ func newMetrics(version string, driftScores int, models *live.Models) *metrics {
 	m.drift = newDrift(driftScores, models)
 	m.drift.forget = m.forget
 	m.registry.MustRegister(m.drift)
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
+	m.make.NewGauge(prometheus.GaugeOpts{
 		Name: "warm_build_info", Help: "1, with the build in its labels.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
-	})
-	build.Set(1)
-	m.registry.MustRegister(build)
+	}).Set(1)
 	return m
 }
 
 func (m *metrics) counter(name, help string) prometheus.Counter {
-	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "warm_" + name, Help: help})
-	m.registry.MustRegister(c)
-	return c
+	return m.make.NewCounter(prometheus.CounterOpts{Name: "warm_" + name, Help: help})
 }
 
 func (m *metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "warm_" + name, Help: help}, labels)
-	m.registry.MustRegister(c)
-	return c
+	return m.make.NewCounterVec(prometheus.CounterOpts{Name: "warm_" + name, Help: help}, labels)
 }
 
 func (m *metrics) gauge(name, help string) prometheus.Gauge {
-	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "warm_" + name, Help: help})
-	m.registry.MustRegister(g)
-	return g
+	return m.make.NewGauge(prometheus.GaugeOpts{Name: "warm_" + name, Help: help})
+}
+
+// gaugeOf reads a value at each scrape.
+func (m *metrics) gaugeOf(name, help string, value func() float64) {
+	m.make.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name, Help: help}, value)
 }
 
 func (m *metrics) histogram(name, help string, buckets []float64) prometheus.Histogram {
-	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "warm_" + name, Help: help, Buckets: buckets})
-	m.registry.MustRegister(h)
-	return h
+	return m.make.NewHistogram(prometheus.HistogramOpts{Name: "warm_" + name, Help: help, Buckets: buckets})
 }
 
 func (m *metrics) histograms(name, help string, buckets []float64,
 	labels ...string) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "warm_" + name, Help: help,
+	return m.make.NewHistogramVec(prometheus.HistogramOpts{Name: "warm_" + name, Help: help,
 		Buckets: buckets}, labels)
-	m.registry.MustRegister(h)
-	return h
 }
 
 // watchQueue reads the queue's depth at each scrape.
 func (m *metrics) watchQueue(q *batch.Queue) {
-	for _, g := range []struct {
-		name, help string
-		value      func(batch.Depth) float64
-	}{
-		{"queue_tokens", "Tokens that wait.", func(d batch.Depth) float64 { return float64(d.Tokens) }},
-		{"queue_sequences", "Sequences that wait.",
-			func(d batch.Depth) float64 { return float64(d.Sequences) }},
-		{"queue_oldest_seconds", "How long the oldest sequence has waited.",
-			func(d batch.Depth) float64 { return d.Oldest.Seconds() }},
-	} {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + g.name,
-			Help: g.help},
-			func() float64 { return g.value(q.Depth()) }))
-	}
+	m.gaugeOf("queue_tokens", "Tokens that wait.", func() float64 { return float64(q.Depth().Tokens) })
+	m.gaugeOf("queue_sequences", "Sequences that wait.",
+		func() float64 { return float64(q.Depth().Sequences) })
+	m.gaugeOf("queue_oldest_seconds", "How long the oldest sequence has waited.",
+		func() float64 { return q.Depth().Oldest.Seconds() })
 }
 
 // watchRoom reads what requests hold at each scrape.
 func (m *metrics) watchRoom(r *memory.Room) {
-	gauge := func(name, help string, value func(memory.Stats) float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "warm_" + name,
-			Help: help},
-			func() float64 { return value(r.Stats()) }))
-	}
-	gauge("request_memory_bytes",
-		"Bytes that requests have reserved.", func(s memory.Stats) float64 { return float64(s.Held) })
-	gauge("request_memory_limit_bytes",
-		"Bytes that requests may reserve together.", func(s memory.Stats) float64 { return float64(s.Limit) })
-	gauge("requests_waiting_for_memory",
-		"Requests that wait until others have given memory back.",
-		func(s memory.Stats) float64 { return float64(s.Waiting) })
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+	m.gaugeOf("request_memory_bytes", "Bytes that requests have reserved.",
+		func() float64 { return float64(r.Stats().Held) })
+	m.gaugeOf("request_memory_limit_bytes", "Bytes that requests may reserve together.",
+		func() float64 { return float64(r.Stats().Limit) })
+	m.gaugeOf("requests_waiting_for_memory", "Requests that wait until others have given memory back.",
+		func() float64 { return float64(r.Stats().Waiting) })
+	m.make.NewCounterFunc(prometheus.CounterOpts{
 		Name: "warm_requests_refused_for_memory_total",
 		Help: "Requests that waited for memory in vain, or were larger than what one may hold.",
-	}, func() float64 { return float64(r.Stats().Refused) }))
+	}, func() float64 { return float64(r.Stats().Refused) })
 }
 
 // handler serves the registry. The server compresses replies by itself.

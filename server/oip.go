@@ -11,12 +11,12 @@ import (
 
 // oipServer handles GET /v2.
 func (s *Server) oipServer(w http.ResponseWriter, _ *http.Request) error {
-	return s.reply(w, dialect.NewOIPServer(s.cfg.Version))
+	return s.reply(w, http.StatusOK, dialect.NewOIPServer(s.cfg.Version))
 }
 
 // oipLive handles GET /v2/health/live.
 func (s *Server) oipLive(w http.ResponseWriter, _ *http.Request) error {
-	return s.reply(w, dialect.OIPLive{Live: true})
+	return s.reply(w, http.StatusOK, dialect.OIPLive{Live: true})
 }
 
 // oipReady handles GET /v2/health/ready.
@@ -24,8 +24,7 @@ func (s *Server) oipReady(w http.ResponseWriter, _ *http.Request) error {
 	if err := s.notReady(false); err != nil {
 		return err
 	}
-	ready := true
-	return s.reply(w, dialect.OIPLive{Live: true, Ready: &ready})
+	return s.reply(w, http.StatusOK, dialect.OIPLive{Live: true, Ready: new(true)})
 }
 
 // version finds the model of a path and, where it has one, the version.
@@ -58,7 +57,7 @@ func (s *Server) oipModel(w http.ResponseWriter, r *http.Request) error {
 		revisions = append(revisions, kept)
 	}
 	ensemble := slices.Contains(info.Modes, api.ModeEns) || slices.Contains(info.Modes, api.ModeBoth)
-	return s.reply(w, dialect.NewOIPModel(info.ID, revisions, ensemble))
+	return s.reply(w, http.StatusOK, dialect.NewOIPModel(info.ID, revisions, ensemble))
 }
 
 // oipModelReady handles GET /v2/models/{name}[/versions/{version}]/ready.
@@ -67,7 +66,7 @@ func (s *Server) oipModelReady(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.reply(w, dialect.OIPModelReady{Name: info.ID, Ready: true})
+	return s.reply(w, http.StatusOK, dialect.OIPModelReady{Name: info.ID, Ready: true})
 }
 
 // repositoryIndex handles POST /v2/repository/index.
@@ -84,14 +83,14 @@ func (s *Server) repositoryIndex(w http.ResponseWriter, r *http.Request) error {
 			Version: dialect.Version(info.Revision), State: "READY"})
 	}
 	if only || s.changes == nil {
-		return s.reply(w, index)
+		return s.reply(w, http.StatusOK, index)
 	}
 	for _, name := range s.changes.Names() {
 		if d, ok := s.detail(name); ok && !live[name] {
 			index = append(index, unavailable(d))
 		}
 	}
-	return s.reply(w, index)
+	return s.reply(w, http.StatusOK, index)
 }
 
 // unavailable describes a model that is not live.
@@ -128,7 +127,7 @@ func (s *Server) repositoryLoad(w http.ResponseWriter, r *http.Request) error {
 	if err := s.await(r, c); err != nil {
 		return err
 	}
-	return s.reply(w, dialect.OIPChanged{Name: name, Load: true})
+	return s.reply(w, http.StatusOK, dialect.OIPChanged{Name: name, Load: true})
 }
 
 // repositoryUnload handles POST /v2/repository/models/{name}/unload.
@@ -137,5 +136,5 @@ func (s *Server) repositoryUnload(w http.ResponseWriter, r *http.Request) error 
 	if err := s.changes.Remove(name, "repository unload"); err != nil {
 		return err
 	}
-	return s.reply(w, dialect.OIPChanged{Name: name, Unload: true})
+	return s.reply(w, http.StatusOK, dialect.OIPChanged{Name: name, Unload: true})
 }

@@ -10,47 +10,43 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/server/dialect"
+	"github.com/warmserve/warmserve/server/score"
 )
 
 // reward handles POST /v1/reward.
 func (s *Server) reward(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel, err := s.withDeadline(r)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	l := logOf(r)
-	req, err := readBody(ctx, s, l, r, api.DecodeRewardRequest)
-	if err != nil {
-		return err
-	}
-	if err := dialect.Choose(req, r.URL.Query()); err != nil {
-		return err
-	}
-	reply, err := s.scores.Reward(ctx, &l.Call, req)
-	if err != nil {
-		return err
-	}
-	return s.reply(w, reply)
+	return scored(s, w, r, func(body []byte) (*api.RewardRequest, error) {
+		req, err := api.DecodeRewardRequest(body)
+		if err == nil {
+			err = dialect.Choose(req, r.URL.Query())
+		}
+		return req, err
+	}, s.scores.Reward)
 }
 
 // compare handles POST /v1/compare.
 func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
+	return scored(s, w, r, api.DecodeCompareRequest, s.scores.Compare)
+}
+
+// scored answers a request in native terms.
+func scored[Q, A any](s *Server, w http.ResponseWriter, r *http.Request, decode func([]byte) (Q, error),
+	by func(context.Context, *score.Call, Q) (A, error)) error {
 	ctx, cancel, err := s.withDeadline(r)
 	if err != nil {
 		return err
 	}
 	defer cancel()
 	l := logOf(r)
-	req, err := readBody(ctx, s, l, r, api.DecodeCompareRequest)
+	req, err := readBody(ctx, s, l, r, decode)
 	if err != nil {
 		return err
 	}
-	reply, err := s.scores.Compare(ctx, &l.Call, req)
+	reply, err := by(ctx, &l.Call, req)
 	if err != nil {
 		return err
 	}
-	return s.reply(w, reply)
+	return s.reply(w, http.StatusOK, reply)
 }
 
 // withDeadline bounds a request by its X-Request-Timeout, or the default.

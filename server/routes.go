@@ -90,11 +90,8 @@ type handler func(http.ResponseWriter, *http.Request) error
 // handle adapts a handler of a route whose query has the parameters named, and
 // no others.
 func (s *Server) handle(h handler, query ...string) http.HandlerFunc {
-	return s.answer(func(w http.ResponseWriter, r *http.Request) error {
+	return s.probe(func(w http.ResponseWriter, r *http.Request) error {
 		if err := checkQuery(r, query); err != nil {
-			return err
-		}
-		if _, err := timeout(r); err != nil {
 			return err
 		}
 		return h(w, r)
@@ -139,8 +136,7 @@ func (s *Server) answer(h handler) http.HandlerFunc {
 
 // allowedMethods lists the methods that a path takes, as the header Allow does.
 func allowedMethods(routes chi.Routes, u *url.URL) string {
-	path := u.RawPath
-	path = cmp.Or(path, u.Path)
+	path := cmp.Or(u.RawPath, u.Path)
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		if routes.Match(chi.NewRouteContext(), method, path) {
@@ -159,7 +155,7 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) error {
 	for _, info := range s.models.List() {
 		list.Data = append(list.Data, info.Wire())
 	}
-	return s.reply(w, list)
+	return s.reply(w, http.StatusOK, list)
 }
 
 // getModel handles GET /v1/models/{name}.
@@ -167,14 +163,14 @@ func (s *Server) getModel(w http.ResponseWriter, r *http.Request) error {
 	name := s.models.Canonical(modelName(r))
 	if detail, ok := s.detail(name); ok {
 		logOf(r).about(detail)
-		return s.reply(w, detail)
+		return s.reply(w, http.StatusOK, detail)
 	}
 	return live.UnknownModel("name", name)
 }
 
 // livez handles GET /livez.
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
-	return s.reply(w, api.Status{Status: "live"})
+	return s.reply(w, http.StatusOK, api.Status{Status: "live"})
 }
 
 // readyz handles GET /readyz, whether requests should be sent here: those for one
@@ -192,7 +188,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	if why && s.changes != nil {
 		status.Detail = s.changes.Notes()
 	}
-	return s.reply(w, status)
+	return s.reply(w, http.StatusOK, status)
 }
 
 // notReady says why requests should not be sent here; nil when they may. Why

@@ -118,14 +118,7 @@ func New(cfg Config, models *live.Models) (*Server, error) {
 // RunWithOps is Run with a second listener for the routes of
 // Config.SeparateOps, which answers until the drain is over.
 func (s *Server) RunWithOps(ctx context.Context, ln, ops net.Listener) error {
-	hs := &http.Server{
-		Handler: s.ops, ReadHeaderTimeout: s.cfg.HeaderTimeout,
-		IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	if s.cfg.TLS != nil {
-		ops = tls.NewListener(ops, s.cfg.TLS)
-	}
+	hs, ops := s.httpServer(s.ops, ops)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := make(chan error, 1)
@@ -175,19 +168,9 @@ func (s *Server) closeChanges() {
 // in flight have Config.DrainTimeout to finish. It returns nil when all did.
 // Run closes ln and is called once.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
-	hs := &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: s.cfg.HeaderTimeout,
-		IdleTimeout:       s.cfg.IdleTimeout,
-		MaxHeaderBytes:    s.cfg.MaxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ConnState:         s.metrics.connState,
-	}
 	served := make(chan error, 1)
-	ln = netutil.LimitListener(ln, s.cfg.MaxConnections)
-	if s.cfg.TLS != nil {
-		ln = tls.NewListener(ln, s.cfg.TLS)
-	}
+	hs, ln := s.httpServer(s.handler, netutil.LimitListener(ln, s.cfg.MaxConnections))
+	hs.ConnState = s.metrics.connState
 	go func() { served <- hs.Serve(ln) }()
 	select {
 	case err := <-served:
@@ -210,6 +193,18 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	s.reclaimer.stop()
 	s.closeChanges()
 	return err
+}
+
+// httpServer returns what serves h on a listener, which speaks TLS where that is wanted.
+func (s *Server) httpServer(h http.Handler, ln net.Listener) (*http.Server, net.Listener) {
+	if s.cfg.TLS != nil {
+		ln = tls.NewListener(ln, s.cfg.TLS)
+	}
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: s.cfg.HeaderTimeout,
+		IdleTimeout: s.cfg.IdleTimeout, MaxHeaderBytes: s.cfg.MaxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}, ln
 }
 
 // drain lets what is in flight finish, and past its time fails it.
@@ -247,13 +242,13 @@ func (s *Server) logFault(ctx context.Context, l *requestLog, err error) {
 	s.log.ErrorContext(ctx, "fault", "id", l.ID, "model", l.Model, "error", err.Error())
 }
 
-// reply answers 200 with v.
-func (s *Server) reply(w http.ResponseWriter, v any) error {
+// reply answers with v.
+func (s *Server) reply(w http.ResponseWriter, status int, v any) error {
 	body, err := api.Encode(v)
 	if err != nil {
 		return fmt.Errorf("server: encode reply: %w", err)
 	}
-	s.writeJSON(w, http.StatusOK, body)
+	s.writeJSON(w, status, body)
 	return nil
 }
 

@@ -17,7 +17,7 @@ func (s *Server) sglangInfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer d.Release()
-	return s.reply(w, dialect.NewSGLangInfo(d.Info().ID, d.Info().Revision))
+	return s.reply(w, http.StatusOK, dialect.NewSGLangInfo(d.Info().ID, d.Info().Revision))
 }
 
 // updateWeights handles SGLang's POST /update_weights_from_disk: the model that
@@ -48,11 +48,7 @@ func (s *Server) updateWeights(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	data, err := api.Encode(out)
-	if err == nil {
-		s.writeJSON(w, status, data)
-	}
-	return err
+	return s.reply(w, status, out)
 }
 
 // await returns once a change that a request asked for is done.

@@ -16,7 +16,7 @@ func (s *Server) teiInfo(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer d.Release()
-	return s.reply(w, dialect.NewTEIInfo(dialect.TEIServer{
+	return s.reply(w, http.StatusOK, dialect.NewTEIInfo(dialect.TEIServer{
 		Model: d.Info().ID, Revision: d.Info().Revision, DType: d.Info().DType, Label: d.Info().Label,
 		MaxRequests: s.cfg.MaxConnections, MaxInput: d.Info().ContextLength,
 		MaxBatchTokens: s.queue.Limits().MaxBatchTokens,
@@ -53,7 +53,7 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) error {
 			out[i][j] = dialect.TEIToken{ID: t.ID, Text: t.Text, Special: t.Special}
 		}
 	}
-	return s.reply(w, out)
+	return s.reply(w, http.StatusOK, out)
 }
 
 // What the reply to a question about tokens takes: a byte of text may be a token
@@ -96,5 +96,5 @@ func (s *Server) detokenize(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return s.reply(w, out)
+	return s.reply(w, http.StatusOK, out)
 }

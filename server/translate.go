@@ -52,7 +52,7 @@ func (s *Server) translate(route dialect.Route) http.HandlerFunc {
 			s.write(w, http.StatusOK, e.Body)
 			return nil
 		}
-		return s.reply(w, reply)
+		return s.reply(w, http.StatusOK, reply)
 	}, route.Query...)
 }
 
@@ -92,27 +92,26 @@ func (s *Server) call(ctx context.Context, l *requestLog, c *dialect.Call) (*dia
 	if c.Request == nil {
 		return &dialect.Result{RewardResponse: &api.RewardResponse{}}, nil
 	}
-	reply, err := s.scores.RewardWhenRoom(ctx, &l.Call, c.Request, c.Wait.Room)
-	if e, ok := errors.AsType[*api.Error](err); ok && c.Param != nil {
+	placed := func(e *api.Error) *api.Error {
 		there := *e
-		there.Param = c.Param(e.Param)
-		return nil, &there
+		if c.Param != nil {
+			there.Param = c.Param(e.Param)
+		}
+		return &there
+	}
+	reply, err := s.scores.RewardWhenRoom(ctx, &l.Call, c.Request, c.Wait.Room)
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return nil, placed(e)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if e := unreadable(c.Request, reply); e != nil {
-		there := *e
-		if c.Param != nil {
-			there.Param = c.Param(e.Param)
-		}
-		return nil, &there
+		return nil, placed(e)
 	}
 	for i := range reply.Data {
-		if d := &reply.Data[i]; d.Error != nil && c.Param != nil {
-			there := *d.Error
-			there.Param = c.Param(there.Param)
-			d.Error = &there
+		if d := &reply.Data[i]; d.Error != nil {
+			d.Error = placed(d.Error)
 		}
 	}
 	return &dialect.Result{RewardResponse: reply, Label: l.Label}, nil

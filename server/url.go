@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -52,12 +53,7 @@ func checkQuery(r *http.Request, known []string) error {
 	if err != nil {
 		return api.Errorf(api.CodeInvalidValue, "", "the query of the URL is not well formed: %v", err)
 	}
-	names := make([]string, 0, len(query))
-	for name := range query {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		switch {
 		case name != "key" && !slices.Contains(known, name) && len(known) == 0:
 			return api.Errorf(api.CodeUnknownField, api.Clip(name),
