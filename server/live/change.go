@@ -93,7 +93,6 @@ const (
 
 // carryOut builds, checks and commits one change.
 func (cs *Changes) carryOut(c *Change) {
-	c.begin()
 	attrs := []any{"model", c.name, "cause", c.cause, "members", len(c.spec.Members)}
 	if s := c.settings; len(s.Kept)+len(s.Reset) > 0 {
 		attrs = append(attrs, "kept", strings.Join(s.Kept, ","), "reset", strings.Join(s.Reset, ","))

@@ -264,6 +264,7 @@ func (cs *Changes) next() *Change {
 		return nil
 	}
 	cs.current, cs.waiting = cs.waiting[0], cs.waiting[1:]
+	cs.current.begin()
 	return cs.current
 }
 

@@ -88,3 +88,17 @@ func TestWhatIsConfiguredNoLongerIsNotTriedAgain(t *testing.T) {
 	require.NoError(t, cs.Reconfigure(t.Context(), map[string]*api.ModelSpec{"good": spec("a")}))
 	assert.Empty(t, live.Failing(cs))
 }
+
+// For the race detector: a patch looks at the change that is being taken up.
+func TestPatchesMayComeWhileChangesBegin(t *testing.T) {
+	cs, _ := changing(t, nil)
+	first, err := cs.Put("m", spec("a"), "test")
+	require.NoError(t, err)
+	require.NoError(t, first.Wait(t.Context()))
+	var last *live.Change
+	for range 1000 {
+		last, err = cs.Patch(t.Context(), "m", api.NewModelPatch(&api.ModelSpec{}), "test", false)
+		require.NoError(t, err)
+	}
+	require.NoError(t, last.Wait(t.Context()))
+}

@@ -13,7 +13,8 @@ import (
 // maxPhases bounds the spans of one load, whose builder says what it does as it likes.
 const maxPhases = 256
 
-// begin begins the span of a change's load, in the trace of the request that asked for it.
+// begin begins the span of a change's load, in the trace of the request that asked for it. The
+// caller holds mu.
 func (c *Change) begin() {
 	c.ctx, c.span = c.changes.tracer.Start(c.ctx, "load", trace.WithAttributes(
 		attribute.String("warm.model", c.name), attribute.String("warm.cause", c.cause),
