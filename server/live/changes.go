@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,20 +133,12 @@ func NewChanges(cfg Config, models *Models, queue *batch.Queue) (*Changes, error
 		return nil, fmt.Errorf("server: model root %s: not a folder", cfg.Root)
 	}
 	cs := &Changes{
-		models: models, queue: queue, builder: cfg.Builder, log: cfg.Logger, tracer: cfg.Tracer, observer: cfg.Observer,
+		models: models, queue: queue, builder: cfg.Builder, log: cmp.Or(cfg.Logger, slog.Default()),
+		tracer: cmp.Or(cfg.Tracer, noop.NewTracerProvider().Tracer("")), observer: cmp.Or[Observer](cfg.Observer, nobody{}),
 		root: cfg.Root, reference: cfg.Reference, grace: max(0, cfg.KeepPrevious),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}, 1), retry: make(chan struct{}, 1),
 		history: make(map[string][]api.ModelEvent), serving: make(map[string]*api.ModelSpec),
 		wanted: make(map[string]string), notes: make(map[string]string), failed: make(map[string]bool),
-	}
-	if cs.log == nil {
-		cs.log = slog.Default()
-	}
-	if cs.tracer == nil {
-		cs.tracer = noop.NewTracerProvider().Tracer("")
-	}
-	if cs.observer == nil {
-		cs.observer = nobody{}
 	}
 	if err := cs.openState(cfg.StateFile); err != nil {
 		return nil, err
@@ -175,6 +168,16 @@ func (cs *Changes) Close() {
 	defer cs.committing.Unlock()
 	if cs.file != nil {
 		cs.file.release()
+	}
+}
+
+// wait returns nil once something comes of c, or the cause of ctx's end.
+func wait[T any](ctx context.Context, c <-chan T) error {
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -239,10 +242,8 @@ func (cs *Changes) run() {
 	for {
 		c := cs.next()
 		if c == nil {
-			select {
-			case <-cs.wake:
+			if wait(cs.ctx, cs.wake) == nil {
 				continue
-			case <-cs.ctx.Done():
 			}
 			cs.mu.Lock()
 			for _, c := range cs.waiting {
@@ -283,14 +284,7 @@ func (cs *Changes) reclaim() {
 	// model, and for what ended together to be collected together.
 	const settle = 200 * time.Millisecond
 	for {
-		select {
-		case <-cs.ended:
-		case <-cs.ctx.Done():
-			return
-		}
-		select {
-		case <-time.After(settle):
-		case <-cs.ctx.Done():
+		if wait(cs.ctx, cs.ended) != nil || wait(cs.ctx, time.After(settle)) != nil {
 			return
 		}
 		debug.FreeOSMemory()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -36,18 +35,14 @@ func (cs *Changes) Start(ctx context.Context, configured map[string]*api.ModelSp
 // still be on its way here.
 func (cs *Changes) Retry(ctx context.Context) {
 	complaint := ""
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		for len(cs.failing()) == 0 {
-			complaint, wait = "", firstRetry
-			select {
-			case <-cs.retry:
-			case <-ctx.Done():
+			complaint, pause = "", firstRetry
+			if wait(ctx, cs.retry) != nil {
 				return
 			}
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if wait(ctx, time.After(pause)) != nil {
 			return
 		}
 		names := cs.failing() // what was mended in the meantime is left alone
@@ -82,9 +77,7 @@ func (cs *Changes) Reconfigure(ctx context.Context, configured map[string]*api.M
 		switch spec := configured[name]; {
 		case spec == nil && was.Configured != nil:
 			cs.log.Info("model is no longer configured", "model", name)
-			if err := cs.Remove(name, causeReload); err != nil {
-				errs = append(errs, err)
-			}
+			errs = append(errs, cs.Remove(name, causeReload))
 			cs.committing.Lock()
 			cs.set(name, modelState{})
 			cs.committing.Unlock()
@@ -99,7 +92,7 @@ func (cs *Changes) Reconfigure(ctx context.Context, configured map[string]*api.M
 func (cs *Changes) each(
 	ctx context.Context, names []string, configured map[string]*api.ModelSpec, cause string,
 ) error {
-	var bad modelsError
+	var errs []error
 	for _, name := range names {
 		err := cs.restore(ctx, name, configured[name], cause)
 		if err == nil {
@@ -110,37 +103,19 @@ func (cs *Changes) each(
 		}
 		cs.lacks(name, err)
 		cs.tryAgain(name)
-		bad.add(name, err)
+		errs = append(errs, &modelError{name, err})
 	}
-	return bad.orNil()
+	return errors.Join(errs...)
 }
 
-// modelsError says of several models which were not loaded, and why.
-type modelsError struct {
-	names []string
-	errs  []error
+// modelError says why a model was not loaded.
+type modelError struct {
+	name string
+	err  error
 }
 
-func (e *modelsError) add(name string, err error) {
-	e.names, e.errs = append(e.names, name), append(e.errs, err)
-}
-
-func (e *modelsError) orNil() error {
-	if len(e.names) == 0 {
-		return nil
-	}
-	return e
-}
-
-func (e *modelsError) Error() string {
-	var lines []string
-	for i, name := range e.names {
-		lines = append(lines, fmt.Sprintf("model %s: %v", name, plain(e.errs[i])))
-	}
-	return strings.Join(lines, "\n")
-}
-
-func (e *modelsError) Unwrap() []error { return e.errs }
+func (e *modelError) Error() string { return fmt.Sprintf("model %s: %v", e.name, plain(e.err)) }
+func (e *modelError) Unwrap() error { return e.err }
 
 // plain returns an error without its code, which is for callers on the wire.
 func plain(err error) error {
@@ -154,14 +129,9 @@ func plain(err error) error {
 func (cs *Changes) known(configured map[string]*api.ModelSpec) []string {
 	cs.committing.Lock()
 	defer cs.committing.Unlock()
-	names := maps.Clone(cs.state.Models)
-	if names == nil {
-		names = map[string]modelState{}
-	}
-	for name := range configured {
-		names[name] = modelState{}
-	}
-	return slices.Sorted(maps.Keys(names))
+	names := slices.AppendSeq(slices.Collect(maps.Keys(cs.state.Models)), maps.Keys(configured))
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // restore makes a model live as the state or the configuration says, and waits.
@@ -263,25 +233,22 @@ func sameSpec(a, b *api.ModelSpec) bool {
 // names the models that are not as the manifest says.
 func (cs *Changes) Sync(ctx context.Context, digest string, specs map[string]*api.ModelSpec) error {
 	cs.wantManifest(specs)
-	var bad modelsError
+	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
 		if err := cs.syncOne(ctx, digest, name, specs[name]); err != nil {
 			cs.lacks(name, plain(err))
-			bad.add(name, err)
-		}
-	}
-	if err := bad.orNil(); err != nil {
-		return err
-	}
-	cs.wantManifest(nil)
-	var errs []error
-	for _, name := range cs.unwatched(specs) {
-		if err := cs.Remove(name, causeWatch); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, &modelError{name, err})
 		}
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
+	}
+	cs.wantManifest(nil)
+	for _, name := range cs.unwatched(specs) {
+		errs = append(errs, cs.Remove(name, causeWatch))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	cs.committing.Lock()
 	defer cs.committing.Unlock()

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,8 +25,7 @@ func (cs *Changes) drains(c *Change) bool {
 // makeRoom drains the live model of a change's name.
 func (cs *Changes) makeRoom(c *Change) error {
 	c.progress("waiting for requests of the live revision", 0)
-	_, err := cs.models.drain(c.ctx, c.name)
-	return err
+	return cs.models.drain(c.ctx, c.name)
 }
 
 // activate has a built model take its place, which may be the live one's.
@@ -67,9 +67,7 @@ func (cs *Changes) bringBack(c *Change) error {
 // loadAgain makes the model of a spec live as it was before.
 func (cs *Changes) loadAgain(c *Change, spec *api.ModelSpec, before Info) (err error) {
 	c.progress("loading the live revision again", 0)
-	if before.Exact != nil {
-		spec = before.Exact
-	}
+	spec = cmp.Or(before.Exact, spec)
 	var m Model
 	defer func() {
 		if err != nil && m != nil {

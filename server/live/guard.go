@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -38,11 +39,7 @@ func (cs *Changes) judgeMembers(c *Change) (*verdict, error) {
 	}
 	v := &verdict{pairs: pairs, weight: Weights(c.spec)}
 	for _, m := range c.spec.Members {
-		name := m.Name
-		if name == "" {
-			name = filepath.Base(m.Path)
-		}
-		v.names = append(v.names, name)
+		v.names = append(v.names, cmp.Or(m.Name, filepath.Base(m.Path)))
 	}
 	if c.spec.Mode == api.ModeBoth {
 		return v, nil // judge asks the model

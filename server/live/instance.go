@@ -52,10 +52,8 @@ func (ms *Models) Acquire(ctx context.Context, name, header string) (*Instance, 
 		if away == nil {
 			return i, as, err
 		}
-		select {
-		case <-away:
-		case <-ctx.Done():
-			return nil, "", context.Cause(ctx)
+		if err := wait(ctx, away); err != nil {
+			return nil, "", err
 		}
 	}
 }

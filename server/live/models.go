@@ -196,29 +196,21 @@ func (ms *Models) end(i *Instance) { ms.ending = append(ms.ending, i) }
 
 // drain takes the model called name away, so that its successor has the memory: when
 // nobody holds it any more it is closed, and what asks for the model waits in Acquire
-// until it is settled. It reports whether there is such a model; ctx ends the wait,
-// and not what has begun.
-func (ms *Models) drain(ctx context.Context, name string) (ok bool, err error) {
-	var drained <-chan struct{}
+// until it is settled. ctx ends the wait, and not what has begun.
+func (ms *Models) drain(ctx context.Context, name string) error {
+	drained := closed()
 	ms.change(func() {
 		i := ms.live[name]
-		if ok = i != nil; ok && i.away == nil {
+		if i == nil {
+			return
+		}
+		if i.away == nil {
 			i.away = make(chan struct{})
 			ms.retire(i)
 		}
-		if ok {
-			drained = i.drained
-		}
+		drained = i.drained
 	})
-	if !ok {
-		return false, nil
-	}
-	select {
-	case <-drained:
-		return true, nil
-	case <-ctx.Done():
-		return true, context.Cause(ctx)
-	}
+	return wait(ctx, drained)
 }
 
 // isAway reports whether the model called name is away.
@@ -284,19 +276,17 @@ func (ms *Models) held() bool {
 func (ms *Models) settle(ctx context.Context) error {
 	for {
 		ms.mu.Lock()
-		var wait <-chan struct{}
+		var drained <-chan struct{}
 		for i := range ms.retired {
-			wait = i.drained
+			drained = i.drained
 			break
 		}
 		ms.mu.Unlock()
-		if wait == nil {
+		if drained == nil {
 			return nil
 		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := wait(ctx, drained); err != nil {
+			return err
 		}
 	}
 }

@@ -81,10 +81,8 @@ func (cs *Changes) rewards(ctx context.Context, m Model, lane string, inputs []a
 		if !errors.Is(err, batch.ErrOverloaded) {
 			return rewards, err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := wait(ctx, time.After(pause)); err != nil {
+			return nil, err
 		}
 	}
 }
