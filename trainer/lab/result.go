@@ -12,13 +12,15 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab/drawing"
 )
 
-// ReadMeasured decodes what an experiment measured.
-func ReadMeasured[T any](measured []byte) (*T, error) {
-	out := new(T)
-	if err := json.Unmarshal(measured, out); err != nil {
-		return nil, fmt.Errorf("measurements: %w", err)
+// Analysis is an [Experiment].Analyse that decodes what was measured before of.
+func Analysis[T any](of func(measured *T) (*Findings, error)) func([]byte) (*Findings, error) {
+	return func(measured []byte) (*Findings, error) {
+		m := new(T)
+		if err := json.Unmarshal(measured, m); err != nil {
+			return nil, fmt.Errorf("measurements: %w", err)
+		}
+		return of(m)
 	}
-	return out, nil
 }
 
 // Experiment is one question and how it is answered.

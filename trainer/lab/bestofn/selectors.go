@@ -1,7 +1,6 @@
 package bestofn
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -255,11 +254,7 @@ func fits(s *lab.Scored, pairs int) bool {
 }
 
 // analyse computes the findings.
-func analyse(measured []byte) (*lab.Findings, error) {
-	m := &measurements{}
-	if err := json.Unmarshal(measured, m); err != nil {
-		return nil, err
-	}
+var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
@@ -278,4 +273,4 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		}
 	}
 	return r.finish(), nil
-}
+})

@@ -145,11 +145,7 @@ func connected(valid, fit, ends eval.Estimate) lab.Outcome {
 	return lab.Unclear
 }
 
-func analyse(measured []byte) (*lab.Findings, error) {
-	m, err := lab.ReadMeasured[measurements](measured)
-	if err != nil {
-		return nil, err
-	}
+var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	byKind := map[string][]path{}
 	for _, p := range m.Paths {
 		if len(p.Visited) < 3 {
@@ -170,7 +166,7 @@ func analyse(measured []byte) (*lab.Findings, error) {
 			lab.Distinct(m.Valid.Clusters), lab.Distinct(m.Near.Clusters)),
 		"The loss is that of training pairs: members that fit their training pairs are so sure of themselves that their loss on others exceeds that of indifference, ln 2, and any average lowers it.")
 	return f, nil
-}
+})
 
 // kindsFindings are the table of kinds and the verdicts.
 func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) error {

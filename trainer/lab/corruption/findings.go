@@ -12,11 +12,7 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab/methods"
 )
 
-func analyse(measured []byte) (*lab.Findings, error) {
-	m, err := lab.ReadMeasured[measurements](measured)
-	if err != nil {
-		return nil, err
-	}
+var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	names := []string{}
 	for _, t := range m.Tests {
 		names = append(names, t.Name)
@@ -41,7 +37,7 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		fmt.Sprintf("All members of a condition learn the same labels; they differ in learning rate, dropout and order of pairs. “About as accurate” means that the interval of the difference lies within ±%.0f percentage points.", 100*lab.Tolerance),
 		"ETHICS asks for the more pleasant of two scenarios, which convincingness does not teach: what counts there is that methods differ, not how high they are.")
 	return f, nil
-}
+})
 
 // claim is a comparison of two methods on a part of a condition.
 type claim struct {

@@ -33,11 +33,7 @@ var (
 var rows = slices.DeleteFunc(slices.Clone(methods.All),
 	func(m methods.Method) bool { return m.Name == methods.EMA.Name })
 
-func analyse(measured []byte) (*lab.Findings, error) {
-	m, err := lab.ReadMeasured[measurements](measured)
-	if err != nil {
-		return nil, err
-	}
+var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("measurements: %w", err)
 	}
@@ -61,7 +57,7 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		fmt.Sprintf("“Same debates” are pairs of debates that members learned from with an argument that they did not. “About as accurate” means that the interval of the difference lies within ±%.0f percentage points; the figures say within which margin it does.", 100*lab.Tolerance),
 	}, f.Notes...)
 	return f, nil
-}
+})
 
 // check reports measurements that do not fit together.
 func (m *measurements) check() error {

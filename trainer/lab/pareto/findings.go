@@ -81,11 +81,7 @@ func (f *front) check(debates int) error {
 	return nil
 }
 
-func analyse(measured []byte) (*lab.Findings, error) {
-	m, err := lab.ReadMeasured[measurements](measured)
-	if err != nil {
-		return nil, err
-	}
+var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	f := &lab.Findings{Notes: []string{
 		"The first head, probed on debates, is the head of all; members of an ensemble are divided by the spread of their rewards.",
 		"Members that learned both kinds saw twice as many pairs, and took twice as many steps.",
@@ -100,7 +96,7 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		}
 	}
 	return f, nil
-}
+})
 
 // frontFindings are a front's table, figure and verdicts.
 func (m *measurements) frontFindings(fr *front, f *lab.Findings) error {

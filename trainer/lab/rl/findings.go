@@ -1,7 +1,6 @@
 package rl
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -106,11 +105,7 @@ func (r *report) setting(run *fineTuning) string {
 }
 
 // analyse computes the findings.
-func analyse(measured []byte) (*lab.Findings, error) {
-	m := &measurements{}
-	if err := json.Unmarshal(measured, m); err != nil {
-		return nil, err
-	}
+var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
@@ -136,7 +131,7 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		}
 	}
 	return r.finish()
-}
+})
 
 // way is how a run learns: runs of one way are compared with each other.
 type way struct {

@@ -13,11 +13,7 @@ import (
 // fewest pairs make a test.
 const fewest = 12
 
-func analyse(measured []byte) (*lab.Findings, error) {
-	m, err := lab.ReadMeasured[measurements](measured)
-	if err != nil {
-		return nil, err
-	}
+var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("measurements: %w", err)
 	}
@@ -50,7 +46,7 @@ func analyse(measured []byte) (*lab.Findings, error) {
 		}
 	}
 	return f, nil
-}
+})
 
 func (m *measurements) check() error {
 	if len(m.Tests) < 3 || len(m.Conditions) == 0 {

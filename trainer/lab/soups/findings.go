@@ -11,11 +11,7 @@ import (
 	"github.com/warmserve/warmserve/warm"
 )
 
-func analyse(measured []byte) (*lab.Findings, error) {
-	m, err := lab.ReadMeasured[measurements](measured)
-	if err != nil {
-		return nil, err
-	}
+var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	f := &lab.Findings{}
 	for i := range m.Pools {
 		if err := m.poolFindings(i, f); err != nil {
@@ -30,7 +26,7 @@ func analyse(measured []byte) (*lab.Findings, error) {
 	f.Notes = append(f.Notes,
 		"Members are chosen and weighed on the validation pairs and judged on unseen debates: an accuracy in distribution flatters what was chosen there.")
 	return f, nil
-}
+})
 
 // contender is something that ranks both sets.
 type contender struct {
