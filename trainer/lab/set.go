@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 
@@ -105,12 +106,16 @@ func (l *Lab) ReadPairs(name string) ([]data.Pair, error) {
 		return nil, err
 	}
 	defer r.Close()
-	var out []data.Pair
-	for p, err := range r.Pairs() {
+	return collect(r.Pairs())
+}
+
+// collect returns all that is read, or the first error.
+func collect[T any](read iter.Seq2[T, error]) (out []T, err error) {
+	for v, err := range read {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, p)
+		out = append(out, v)
 	}
 	return out, nil
 }
@@ -122,14 +127,7 @@ func (l *Lab) ReadVotes(name string) ([]data.Votes, error) {
 		return nil, err
 	}
 	defer r.Close()
-	var out []data.Votes
-	for v, err := range r.Votes() {
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, nil
+	return collect(r.Votes())
 }
 
 // OpenData opens a data file and notes its hash for the result.

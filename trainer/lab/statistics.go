@@ -45,6 +45,20 @@ func Minus(a, b []float64) []float64 {
 	return out
 }
 
+// Averaged is the mean of several lists, item by item.
+func Averaged(lists [][]float64) []float64 {
+	out := slices.Clone(lists[0])
+	for _, list := range lists[1:] {
+		for i, v := range list {
+			out[i] += v
+		}
+	}
+	for i := range out {
+		out[i] /= float64(len(lists))
+	}
+	return out
+}
+
 // Bootstrap estimates a statistic of n items that come in clusters, as every interval of a lab is made.
 func Bootstrap(n int, statistic func(index []int) float64, clusters []string) (eval.Estimate, error) {
 	return eval.Bootstrap(n, statistic, eval.Resampling{Resamples: 1000, Seed: 1, Clusters: clusters})
@@ -80,11 +94,7 @@ func Accuracy(margins []float64, clusters []string) (eval.Estimate, error) {
 // Difference estimates how much more accurate a is than b, both judged on the
 // same pairs: the bootstrap is paired.
 func Difference(a, b []float64, clusters []string) (eval.Estimate, error) {
-	x, y := Wins(a), Wins(b)
-	for i := range x {
-		x[i] -= y[i]
-	}
-	return Mean(x, clusters)
+	return Mean(Minus(Wins(a), Wins(b)), clusters)
 }
 
 // Judge turns a difference into an outcome: seen when all of its interval is

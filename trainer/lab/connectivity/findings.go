@@ -1,6 +1,7 @@
 package connectivity
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -74,8 +75,7 @@ func (p *path) place(lambda float64) int {
 // of a kind: values of a pair are averaged over the paths before pairs are
 // resampled.
 func middle(paths []path, j judged, figure func([]float64) []float64) (eval.Estimate, error) {
-	sum := make([]float64, len(j.clusters))
-	n := 0
+	var all [][]float64
 	for i := range paths {
 		p := &paths[i]
 		if j.full && !p.Full {
@@ -85,15 +85,17 @@ func middle(paths []path, j judged, figure func([]float64) []float64) (eval.Esti
 		if err != nil {
 			return eval.Estimate{}, err
 		}
-		n++
-		for k := range sum {
-			sum[k] += v[k]
-		}
+		all = append(all, v)
 	}
-	for k := range sum {
-		sum[k] /= float64(n)
+	return mean(all, j)
+}
+
+// mean estimates the mean of what lines say of each pair.
+func mean(all [][]float64, j judged) (eval.Estimate, error) {
+	if all == nil {
+		return eval.Estimate{}, errors.New("no line was walked in full")
 	}
-	return lab.Mean(sum, j.clusters)
+	return lab.Mean(lab.Averaged(all), j.clusters)
 }
 
 // barrier estimates max over λ of the chord's accuracy less the accuracy at λ, at
@@ -224,28 +226,21 @@ func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) e
 
 // ends estimates the accuracy of the ends of paths.
 func ends(paths []path, j judged) (eval.Estimate, error) {
-	sum := make([]float64, len(j.clusters))
-	n := 0
+	var all [][]float64
 	for i := range paths {
 		if j.full && !paths[i].Full {
 			continue
 		}
 		for _, v := range []*visited{&paths[i].Visited[0], &paths[i].Visited[len(paths[i].Visited)-1]} {
 			won := lab.Wins(j.of(v).Values())
-			if len(won) != len(sum) {
+			if len(won) != len(j.clusters) {
 				return eval.Estimate{}, fmt.Errorf("%s to %s: %d margins, want %d", paths[i].A, paths[i].B,
-					len(won), len(sum))
+					len(won), len(j.clusters))
 			}
-			for k := range sum {
-				sum[k] += won[k]
-			}
-			n++
+			all = append(all, won)
 		}
 	}
-	for k := range sum {
-		sum[k] /= float64(n)
-	}
-	return lab.Mean(sum, j.clusters)
+	return mean(all, j)
 }
 
 // kindVerdict says what a kind of lines was expected to show.

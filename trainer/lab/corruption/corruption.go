@@ -158,26 +158,15 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 // scoreMethods scores a set with members, their averages and a moving average.
 func scoreMethods(ctx context.Context, l *lab.Lab, members []string, moving string, set *lab.Set,
 	s settings) (*methods.Scores, error) {
-	out := &methods.Scores{}
-	for _, dir := range members {
-		scored, err := l.Score(ctx, lab.Model{Members: []string{dir}}, set)
-		if err != nil {
-			return nil, err
-		}
-		out.Members = append(out.Members, *scored)
+	out, err := methods.Score(ctx, l, set, members, slices.All(beginnings(len(members), s.Orders, s.Sizes)))
+	if err != nil {
+		return nil, err
 	}
 	margins, err := l.Margins(ctx, lab.Model{Members: []string{moving}}, set)
 	if err != nil {
 		return nil, err
 	}
 	out.EMA = margins[0]
-	for _, places := range beginnings(len(members), s.Orders, s.Sizes) {
-		margins, err := l.Margins(ctx, lab.Model{Members: methods.Pick(members, places)}, set)
-		if err != nil {
-			return nil, err
-		}
-		out.Averages = append(out.Averages, methods.Average{Members: places, Margins: margins[0]})
-	}
 	return out, nil
 }
 

@@ -23,15 +23,9 @@ func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
 	if len(c.Results) != len(tests) {
 		return nil, fmt.Errorf("%s: %d results, want %d", c.Name, len(c.Results), len(tests))
 	}
-	var calibration []warm.Calibration
-	for i := range c.Results[slices.IndexFunc(tests,
-		func(t lab.Test) bool { return t.Name == testValid })].Members {
-		valid := &c.Results[1].Members[i]
-		one, err := warm.Calibrate(slices.Concat(valid.Chosen, valid.Rejected))
-		if err != nil {
-			return nil, fmt.Errorf("%s: member %d: %w", c.Name, i+1, err)
-		}
-		calibration = append(calibration, one)
+	calibration, err := methods.Calibrate(c.Results[1].Members) // of testValid
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	var right []int
 	for i := range tests[0].Clusters {
@@ -96,42 +90,28 @@ func (c *condition) against(p methods.Part, a, b methods.Method) (eval.Estimate,
 	if err != nil {
 		return eval.Estimate{}, err
 	}
-	for i := range x {
-		x[i] -= y[i]
-	}
-	return lab.Mean(x, p.Clusters)
+	return lab.Mean(lab.Minus(x, y), p.Clusters)
 }
 
 // bySize estimates, for each number of members, WA − ENS (mean) averaged over the
 // sets of members of that size.
 func (c *condition) bySize(p methods.Part) (drawing.Series, error) {
 	r := &c.Results[p.Test]
-	differences := map[int][]float64{1: make([]float64, len(p.Clusters))} // a model is its own average
-	number := map[int]float64{1: 1}
+	differences := map[int][][]float64{1: {make([]float64, len(p.Clusters))}} // a model is its own average
 	for _, a := range r.Averages {
 		margins, err := methods.EnsembleMargins(r.Members, a.Members, warm.Ensemble{})
 		if err != nil {
 			return drawing.Series{}, err
 		}
 		m := len(a.Members)
-		if differences[m] == nil {
-			differences[m] = make([]float64, len(p.Clusters))
-		}
-		ens := p.Right(margins)
-		for i, w := range p.Right(a.Margins.Values()) {
-			differences[m][i] += w - ens[i]
-		}
-		number[m]++
+		differences[m] = append(differences[m], lab.Minus(p.Right(a.Margins.Values()), p.Right(margins)))
 	}
 	s := drawing.Series{Label: c.Name}
 	for m := 1; m <= len(r.Members); m++ {
 		if differences[m] == nil {
 			continue
 		}
-		for i := range differences[m] {
-			differences[m][i] /= number[m]
-		}
-		e, err := lab.Mean(differences[m], p.Clusters)
+		e, err := lab.Mean(lab.Averaged(differences[m]), p.Clusters)
 		if err != nil {
 			return s, err
 		}

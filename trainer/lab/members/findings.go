@@ -114,16 +114,12 @@ func (m *measurements) values(l *labelled, p place, k methods.Method) ([]float64
 	var out []float64
 	for i := range m.Folds {
 		r := &l.Runs[i]
-		part := methods.Part{Name: p.name, Clusters: p.test(&m.Folds[i]).Clusters}
-		for j := range r.Valid.Members {
-			v := &r.Valid.Members[j]
-			one, err := warm.Calibrate(slices.Concat(v.Chosen, v.Rejected))
-			if err != nil {
-				return nil, fmt.Errorf("%s, fold %d, member %d: %w", l.Name, i+1, j+1, err)
-			}
-			part.Calibration = append(part.Calibration, one)
+		calibration, err := methods.Calibrate(r.Valid.Members)
+		if err != nil {
+			return nil, fmt.Errorf("%s, fold %d: %w", l.Name, i+1, err)
 		}
-		v, err := k.Values(p.of(r), part)
+		v, err := k.Values(p.of(r), methods.Part{Name: p.name, Clusters: p.test(&m.Folds[i]).Clusters,
+			Calibration: calibration})
 		if err != nil {
 			return nil, fmt.Errorf("%s, fold %d: %w", l.Name, i+1, err)
 		}
@@ -142,33 +138,17 @@ func (m *measurements) words() (out []float64) {
 
 // between is how much more right the average of two members is than the two in the mean.
 func between(r *methods.Scores, _ methods.Part) ([]float64, error) {
-	var sum []float64
-	n := 0.0
+	var all [][]float64
 	for _, a := range r.Averages {
-		if len(a.Members) != 2 {
-			continue
+		if len(a.Members) == 2 {
+			ends := [][]float64{lab.Wins(r.Members[a.Members[0]].Margins()), lab.Wins(r.Members[a.Members[1]].Margins())}
+			all = append(all, lab.Minus(lab.Wins(a.Margins.Values()), lab.Averaged(ends)))
 		}
-		x := lab.Wins(a.Margins.Values())
-		for _, at := range a.Members {
-			for i, w := range lab.Wins(r.Members[at].Margins()) {
-				x[i] -= w / 2
-			}
-		}
-		if sum == nil {
-			sum = make([]float64, len(x))
-		}
-		for i := range x {
-			sum[i] += x[i]
-		}
-		n++
 	}
-	if sum == nil {
+	if all == nil {
 		return nil, errors.New("no average of two members")
 	}
-	for i := range sum {
-		sum[i] /= n
-	}
-	return sum, nil
+	return lab.Averaged(all), nil
 }
 
 // claim is a difference and how it is judged.
@@ -356,7 +336,7 @@ func (m *measurements) ofSize(l *labelled, p place, size int,
 		return m.values(l, p, methods.Single)
 	}
 	return m.values(l, p, methods.Method{Values: func(r *methods.Scores, _ methods.Part) ([]float64, error) {
-		sum, n := make([]float64, len(r.Members[0].Chosen)), 0.0
+		var all [][]float64
 		for _, a := range r.Averages {
 			if len(a.Members) != size {
 				continue
@@ -365,17 +345,11 @@ func (m *measurements) ofSize(l *labelled, p place, size int,
 			if err != nil {
 				return nil, err
 			}
-			for i, w := range lab.Wins(v) {
-				sum[i] += w
-			}
-			n++
+			all = append(all, lab.Wins(v))
 		}
-		if n == 0 {
+		if all == nil {
 			return nil, fmt.Errorf("no average of %d members", size)
 		}
-		for i := range sum {
-			sum[i] /= n
-		}
-		return sum, nil
+		return lab.Averaged(all), nil
 	}})
 }

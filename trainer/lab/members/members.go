@@ -233,9 +233,12 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 				set *lab.Set
 				to  *methods.Scores
 			}{{p.valid[k], &one.Valid}, {p.near[k], &one.Near}} {
-				if err := score(ctx, l, dirs, s.set, s.to); err != nil {
+				r, err := methods.Score(ctx, l, s.set, dirs,
+					lab.Through(l, "scoring averages on "+s.set.Name, groups(len(dirs))))
+				if err != nil {
 					return nil, fmt.Errorf("%s: %w", t.Name, err)
 				}
+				*s.to = *r
 			}
 			m.Labels[i].Runs = append(m.Labels[i].Runs, one)
 		}
@@ -280,25 +283,6 @@ func (p *planned) fold(k int) (*fold, error) {
 func longer(p data.Pair) float32 {
 	of := func(t data.Text) float64 { return math.Log(float64(max(1, utf8.RuneCountInString(t.Plain)))) }
 	return float32(of(p.Chosen) - of(p.Rejected))
-}
-
-// score scores a set with members and with the averages of some of them.
-func score(ctx context.Context, l *lab.Lab, dirs []string, set *lab.Set, out *methods.Scores) error {
-	for _, dir := range dirs {
-		scored, err := l.Score(ctx, lab.Model{Members: []string{dir}}, set)
-		if err != nil {
-			return err
-		}
-		out.Members = append(out.Members, *scored)
-	}
-	for _, places := range lab.Through(l, "scoring averages on "+set.Name, groups(len(dirs))) {
-		margins, err := l.Margins(ctx, lab.Model{Members: methods.Pick(dirs, places)}, set)
-		if err != nil {
-			return err
-		}
-		out.Averages = append(out.Averages, methods.Average{Members: places, Margins: margins[0]})
-	}
-	return nil
 }
 
 // groups are the members to average: every two neighbours, counted around, which is what is

@@ -1,13 +1,48 @@
 package methods
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/warm"
 )
+
+// Score scores a set with members, each alone, and with the averages of groups of them.
+func Score(ctx context.Context, l *lab.Lab, set *lab.Set, members []string,
+	groups iter.Seq2[int, []int]) (*Scores, error) {
+	out := &Scores{}
+	for _, dir := range members {
+		scored, err := l.Score(ctx, lab.Model{Members: []string{dir}}, set)
+		if err != nil {
+			return nil, err
+		}
+		out.Members = append(out.Members, *scored)
+	}
+	for _, places := range groups {
+		margins, err := l.Margins(ctx, lab.Model{Members: Pick(members, places)}, set)
+		if err != nil {
+			return nil, err
+		}
+		out.Averages = append(out.Averages, Average{Members: places, Margins: margins[0]})
+	}
+	return out, nil
+}
+
+// Calibrate returns the calibrations of members from their rewards.
+func Calibrate(members []lab.Scored) ([]warm.Calibration, error) {
+	out := make([]warm.Calibration, len(members))
+	for i, m := range members {
+		var err error
+		if out[i], err = warm.Calibrate(slices.Concat(m.Chosen, m.Rejected)); err != nil {
+			return nil, fmt.Errorf("member %d: %w", i+1, err)
+		}
+	}
+	return out, nil
+}
 
 // EnsembleMargins are the margins of an ensemble of some of the members.
 func EnsembleMargins(members []lab.Scored, places []int, e warm.Ensemble) ([]float64, error) {

@@ -69,8 +69,6 @@ type pool struct {
 	clusters []string
 }
 
-func newPool() *pool { return &pool{} }
-
 func (p *pool) add(t distantTest, d *disagreements) {
 	p.all.single, p.all.wa, p.all.ens = append(p.all.single, d.single...), append(p.all.wa, d.wa...),
 		append(p.all.ens, d.ens...)

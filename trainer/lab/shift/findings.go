@@ -1,8 +1,10 @@
 package shift
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/debates"
@@ -25,13 +27,7 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 		}
 	}
 	slices.SortStableFunc(order[1:], func(a, b int) int {
-		switch x, y := m.Tests[a].Distance, m.Tests[b].Distance; {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
+		return cmp.Compare(m.Tests[a].Distance, m.Tests[b].Distance)
 	})
 	f := &lab.Findings{Notes: []string{
 		fmt.Sprintf("Tests of fewer than %d pairs are left out.", fewest),
@@ -84,7 +80,7 @@ func (m *measurements) conditionFindings(c *condition, order []int, f *lab.Findi
 		{Label: "WA", Style: "points"}, {Label: "ENS mean", Style: "points"}}
 	disagree := []drawing.Series{{Label: "two members", Style: "points"},
 		{Label: "WA of two halves", Style: "points"}, {Label: "ENS of two halves", Style: "points"}}
-	pooled := newPool()
+	var pooled pool
 	for x, at := range order {
 		test, r := m.Tests[at], &c.Results[at]
 		p := methods.Part{Clusters: test.Clusters}
@@ -139,17 +135,7 @@ func (m *measurements) conditionFindings(c *condition, order []int, f *lab.Findi
 
 // fileName makes a name of a file of words: letters and digits, joined by dashes.
 func fileName(words string) string {
-	var out []rune
-	for _, r := range words {
-		switch {
-		case r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9':
-			out = append(out, r)
-		case len(out) > 0 && out[len(out)-1] != '-':
-			out = append(out, '-')
-		}
-	}
-	for len(out) > 0 && out[len(out)-1] == '-' {
-		out = out[:len(out)-1]
-	}
-	return string(out)
+	return strings.Join(strings.FieldsFunc(words, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+	}), "-")
 }

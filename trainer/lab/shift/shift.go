@@ -177,14 +177,6 @@ func brief(name string) string {
 // complementary halves of them.
 func halves(ctx context.Context, l *lab.Lab, members []string, set *lab.Set,
 	splits int) (*methods.Scores, error) {
-	out := &methods.Scores{}
-	for _, dir := range members {
-		scored, err := l.Score(ctx, lab.Model{Members: []string{dir}}, set)
-		if err != nil {
-			return nil, err
-		}
-		out.Members = append(out.Members, *scored)
-	}
 	half := len(members) / 2
 	wanted := [][]int{methods.Everyone(len(members))}
 	for _, o := range methods.Orders(len(members), splits, debates.SeedSubsets) {
@@ -193,14 +185,7 @@ func halves(ctx context.Context, l *lab.Lab, members []string, set *lab.Set,
 				slices.Sorted(slices.Values(o[half:2*half])))
 		}
 	}
-	for _, places := range wanted {
-		margins, err := l.Margins(ctx, lab.Model{Members: methods.Pick(members, places)}, set)
-		if err != nil {
-			return nil, err
-		}
-		out.Averages = append(out.Averages, methods.Average{Members: places, Margins: margins[0]})
-	}
-	return out, nil
+	return methods.Score(ctx, l, set, members, slices.All(wanted))
 }
 
 // part keeps some of the pairs.

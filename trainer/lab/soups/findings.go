@@ -52,7 +52,6 @@ func (t *scores) contender(name string) contender {
 
 // together is the ensemble of models, each z-scored on the validation pairs.
 func together(name string, models []scores) (contender, error) {
-	var e warm.Ensemble
 	var valid, near []lab.Scored
 	for i := range models {
 		t := &models[i]
@@ -61,14 +60,13 @@ func together(name string, models []scores) (contender, error) {
 			len(t.Valid.Chosen) != len(valid[0].Chosen) || len(t.Near.Chosen) != len(near[0].Chosen) {
 			return contender{}, fmt.Errorf("%s: member %d: rewards of another number of pairs", name, i+1)
 		}
-		one, err := warm.Calibrate(slices.Concat(t.Valid.Chosen, t.Valid.Rejected))
-		if err != nil {
-			return contender{}, fmt.Errorf("%s: member %d: %w", name, i+1, err)
-		}
-		e.Calibration = append(e.Calibration, one)
 	}
 	out := contender{name: name}
+	var e warm.Ensemble
 	var err error
+	if e.Calibration, err = methods.Calibrate(valid); err != nil {
+		return out, fmt.Errorf("%s: %w", name, err)
+	}
 	if out.valid, err = methods.EnsembleMargins(valid, methods.Everyone(len(models)), e); err != nil {
 		return out, err
 	}

@@ -1,6 +1,7 @@
 package soups
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -243,15 +244,7 @@ func greedy(ctx context.Context, l *lab.Lab, c *debates.Corpus, dirs []string, v
 // ranked are the places of values, the largest first.
 func ranked(values []float64) []int {
 	order := methods.Everyone(len(values))
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case values[a] > values[b]:
-			return -1
-		case values[a] < values[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[b], values[a]) })
 	return order
 }
 
