@@ -302,27 +302,18 @@ type matchAt struct {
 func (r *report) match(p *proxies, wa, other chosen, control []float64) (out []matchAt, err error) {
 	for _, k := range r.shown() {
 		a, b := wa.picks[k], other.picks[k]
-		results := a.against(b, r.Samples, control)
-		half, difference := make([]float64, len(results)), make([]float64, len(results))
-		var mean contest.Outcomes
-		for i, o := range results {
-			half[i], difference[i] = o.Half(), a.control[i]-b.control[i]
-			mean.Win += o.Win / float64(len(results))
-			mean.Tie += o.Tie / float64(len(results))
-			mean.Loss += o.Loss / float64(len(results))
-		}
+		rates, percent := contest.Sum(a.against(b, r.Samples, control))
 		m := matchAt{n: r.N[k]}
-		if m.rate, err = lab.Mean(half, nil); err != nil {
+		if m.rate, err = lab.Mean(rates, nil); err != nil {
 			return nil, err
 		}
-		if m.difference, err = lab.Mean(difference, nil); err != nil {
+		if m.difference, err = lab.Mean(lab.Minus(a.control, b.control), nil); err != nil {
 			return nil, err
 		}
 		out = append(out, m)
-		r.matches = append(r.matches, []string{contest.Labels(p.Swapped),
-			wa.String() + " against " + other.String(), fmt.Sprint(m.n),
-			contest.Deviations(m.difference), contest.Percent(mean.Win), contest.Percent(mean.Tie),
-			contest.Percent(mean.Loss), m.rate.Percent()})
+		r.matches = append(r.matches, slices.Concat([]string{contest.Labels(p.Swapped),
+			wa.String() + " against " + other.String(), fmt.Sprint(m.n), contest.Deviations(m.difference)},
+			percent, []string{m.rate.Percent()}))
 	}
 	return out, nil
 }

@@ -2,7 +2,8 @@ package bestofn
 
 import (
 	"math"
-	"slices"
+
+	"github.com/warmserve/warmserve/trainer/lab/contest"
 )
 
 // selection returns for each of S samples the probability that it is chosen when
@@ -16,36 +17,24 @@ import (
 // Source: Nakano et al. 2021 (arXiv 2112.09332), section 3.2, for best-of-n.
 func selection(rewards []float64, n int) []float64 {
 	s := len(rewards)
-	order := make([]int, s)
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		switch {
-		case rewards[a] < rewards[b]:
-			return -1
-		case rewards[a] > rewards[b]:
-			return 1
-		}
-		return a - b
-	})
-	out := make([]float64, s)
-	p := float64(n) / float64(s) // of the largest
+	smallest := make([]float64, s) // the k-th, counted from 0
+	p := float64(n) / float64(s)   // of the largest
 	for k := s; k >= n; k-- {
-		out[order[k-1]] = p
+		smallest[k-1] = p
 		if k > 1 {
 			p *= float64(k-n) / float64(k-1)
 		}
 	}
-	for lo := 0; lo < s; { // ties
-		hi, sum := lo, 0.0
-		for ; hi < s && rewards[order[hi]] == rewards[order[lo]]; hi++ {
-			sum += out[order[hi]]
+	out := make([]float64, s)
+	for tied := range contest.Tied(rewards) {
+		sum := 0.0
+		for _, p := range smallest[:len(tied)] {
+			sum += p
 		}
-		for _, i := range order[lo:hi] {
-			out[i] = sum / float64(hi-lo)
+		for _, i := range tied {
+			out[i] = sum / float64(len(tied))
 		}
-		lo = hi
+		smallest = smallest[len(tied):]
 	}
 	return out
 }

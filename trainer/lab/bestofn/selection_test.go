@@ -67,6 +67,11 @@ func TestSelectionOfOneIsTheMeanAndOfAllTheBest(t *testing.T) {
 	assert.Equal(t, []float64{1, 0, 0}, selection(rewards, 3))
 }
 
+func TestRewardsThatAreNoNumbersAreTied(t *testing.T) {
+	nan := math.NaN()
+	assert.Equal(t, []float64{0, 0.25, 0, 0.75}, selection([]float64{nan, 1, nan, 2}, 3))
+}
+
 func TestBestOfKL(t *testing.T) {
 	assert.Zero(t, bestOfKL(1))
 	assert.InDelta(t, math.Log(256)-255./256, bestOfKL(256), 1e-15)

@@ -243,7 +243,7 @@ func (r *report) way(w way, ways []way) error {
 // prompt, of each pair of runs with one seed. No order is involved: the control
 // scores every answer by itself.
 func (r *report) duels(a, b []lab.Rewards) []contest.Outcomes {
-	n, prompts := r.Judged, float64(len(r.Unseen))
+	n := r.Judged
 	p, q := make([]float64, 2*n), make([]float64, 2*n)
 	for i := range n {
 		p[i], q[n+i] = 1/float64(n), 1/float64(n)
@@ -253,9 +253,7 @@ func (r *report) duels(a, b []lab.Rewards) []contest.Outcomes {
 		x, y := a[k].Values(), b[k].Values()
 		for i := range r.Unseen {
 			o := contest.Duel(p, q, slices.Concat(x[i*n:][:n], y[i*n:][:n]))
-			out[k].Win += o.Win / prompts
-			out[k].Tie += o.Tie / prompts
-			out[k].Loss += o.Loss / prompts
+			out[k].Add(o, len(r.Unseen))
 		}
 	}
 	return out
@@ -272,22 +270,14 @@ func (t *tuned) at(k int) []lab.Rewards {
 
 // match adds the outcomes of a match after a step and returns the win rate.
 func (r *report) match(name string, t *tuned, step int, a, b []lab.Rewards) (eval.Estimate, error) {
-	results := r.duels(a, b)
-	half := make([]float64, len(results))
-	var mean contest.Outcomes
-	for i, o := range results {
-		half[i] = o.Half()
-		mean.Win += o.Win / float64(len(results))
-		mean.Tie += o.Tie / float64(len(results))
-		mean.Loss += o.Loss / float64(len(results))
-	}
-	e, err := overRuns(half)
+	rates, percent := contest.Sum(r.duels(a, b))
+	e, err := overRuns(rates)
 	if err != nil {
 		return e, err
 	}
 	e = bounded(e)
-	r.matches = append(r.matches, []string{r.setting(t.runs[0]), name, fmt.Sprint(step),
-		contest.Percent(mean.Win), contest.Percent(mean.Tie), contest.Percent(mean.Loss), e.Percent()})
+	r.matches = append(r.matches, slices.Concat([]string{r.setting(t.runs[0]), name, fmt.Sprint(step)}, percent,
+		[]string{e.Percent()}))
 	return e, nil
 }
 
