@@ -87,6 +87,8 @@ type condition struct {
 	Wrong []int `json:"wrong"`
 	// Results are in the order of Tests.
 	Results []methods.Scores `json:"results"`
+
+	parts []methods.Part // that it is judged by
 }
 
 // conditions returns the labellings and the trainings on them, each with its moving

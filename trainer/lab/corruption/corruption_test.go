@@ -114,9 +114,8 @@ func TestCorruptionVerdicts(t *testing.T) {
 func TestOneMemberIsItsOwnAverage(t *testing.T) {
 	m := madeUp(3, 0, true)
 	c := &m.Conditions[1]
-	parts, err := c.parts(m.Tests)
-	require.NoError(t, err)
-	near, ok := find(parts, testNear)
+	require.NoError(t, c.divide(m.Tests))
+	near, ok := c.part(testNear)
 	require.True(t, ok)
 	s, err := c.bySize(near)
 	require.NoError(t, err)

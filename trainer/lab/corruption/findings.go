@@ -20,6 +20,11 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	if !slices.Equal(names, []string{testTrain, testValid, testNear, testFar}) || m.focus() == nil {
 		return nil, fmt.Errorf("measurements: tests %v of %d conditions", names, len(m.Conditions))
 	}
+	for i := range m.Conditions {
+		if err := m.Conditions[i].divide(m.Tests); err != nil {
+			return nil, err
+		}
+	}
 	f := &lab.Findings{}
 	for _, part := range []func(*measurements,
 		*lab.Findings) error{verdicts, tables, conditionFigures, sizeFigures} {
@@ -93,11 +98,7 @@ func verdicts(m *measurements, f *lab.Findings) error {
 				testNear, methods.WA, methods.Single, more})
 	}
 	for _, k := range claims {
-		parts, err := k.condition.parts(m.Tests)
-		if err != nil {
-			return err
-		}
-		p, ok := find(parts, k.part)
+		p, ok := k.condition.part(k.part)
 		if !ok {
 			continue
 		}
@@ -122,11 +123,7 @@ func tables(m *measurements, f *lab.Findings) error {
 		}
 		for i := range m.Conditions {
 			c := &m.Conditions[i]
-			parts, err := c.parts(m.Tests)
-			if err != nil {
-				return err
-			}
-			p, ok := find(parts, name)
+			p, ok := c.part(name)
 			if !ok {
 				continue
 			}
@@ -166,11 +163,7 @@ func conditionFigures(m *measurements, f *lab.Findings) error {
 		}
 		for i := range m.Conditions {
 			c := &m.Conditions[i]
-			parts, err := c.parts(m.Tests)
-			if err != nil {
-				return err
-			}
-			p, ok := find(parts, d.part)
+			p, ok := c.part(d.part)
 			if !ok {
 				continue
 			}
@@ -211,11 +204,7 @@ func sizeFigures(m *measurements, f *lab.Findings) error {
 			Y: drawing.Axis{Label: "WA − ENS (percentage points)"}}
 		for i := range m.Conditions {
 			c := &m.Conditions[i]
-			parts, err := c.parts(m.Tests)
-			if err != nil {
-				return err
-			}
-			p, ok := find(parts, d.part)
+			p, ok := c.part(d.part)
 			if !ok {
 				continue
 			}

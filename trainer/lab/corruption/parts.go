@@ -18,14 +18,14 @@ const (
 	partWrong = "wrong"
 )
 
-// parts are what a condition is judged by.
-func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
+// divide makes the parts that a condition is judged by.
+func (c *condition) divide(tests []lab.Test) error {
 	if len(c.Results) != len(tests) {
-		return nil, fmt.Errorf("%s: %d results, want %d", c.Name, len(c.Results), len(tests))
+		return fmt.Errorf("%s: %d results, want %d", c.Name, len(c.Results), len(tests))
 	}
 	calibration, err := methods.Calibrate(c.Results[1].Members) // of testValid
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+		return fmt.Errorf("%s: %w", c.Name, err)
 	}
 	var right []int
 	for i := range tests[0].Clusters {
@@ -51,7 +51,7 @@ func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
 		p.Clusters, p.Calibration = tests[p.Test].Clusters, calibration
 		if p.Index != nil {
 			if p.Index[len(p.Index)-1] >= len(p.Clusters) {
-				return nil, fmt.Errorf("%s: wrong pair %d of %d", c.Name, p.Index[len(p.Index)-1],
+				return fmt.Errorf("%s: wrong pair %d of %d", c.Name, p.Index[len(p.Index)-1],
 					len(p.Clusters))
 			}
 			p.Clusters = nil
@@ -61,23 +61,24 @@ func (c *condition) parts(tests []lab.Test) ([]methods.Part, error) {
 		}
 		r, n := &c.Results[p.Test], len(tests[p.Test].Clusters)
 		if err := r.Check(n); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", c.Name, p.Name, err)
+			return fmt.Errorf("%s: %s: %w", c.Name, p.Name, err)
 		}
 		if len(r.EMA) != n {
-			return nil, fmt.Errorf("%s: %s: %d margins of the moving average, want %d", c.Name,
+			return fmt.Errorf("%s: %s: %d margins of the moving average, want %d", c.Name,
 				p.Name, len(r.EMA), n)
 		}
 	}
-	return out, nil
+	c.parts = out
+	return nil
 }
 
-// find returns the part of a name.
-func find(parts []methods.Part, name string) (methods.Part, bool) {
-	i := slices.IndexFunc(parts, func(p methods.Part) bool { return p.Name == name })
+// part returns the part of a name.
+func (c *condition) part(name string) (methods.Part, bool) {
+	i := slices.IndexFunc(c.parts, func(p methods.Part) bool { return p.Name == name })
 	if i < 0 {
 		return methods.Part{}, false
 	}
-	return parts[i], true
+	return c.parts[i], true
 }
 
 // against estimates how much more right one method is than another.
