@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 
@@ -12,6 +13,24 @@ func SaveAs(dir string, files *loader.Checkpoint, tensors loader.Source) error {
 	c := files.Contents()
 	c.Source = tensors
 	return loader.Save(dir, c)
+}
+
+// Stored returns the value that scores/NAME.json holds, where it fits, else the one that compute
+// returns, and keeps that there.
+func Stored[T any](l *Lab, name string, fits func(T) bool, compute func() (T, error)) (v T, err error) {
+	path := filepath.Join(l.Dir, "scores", name+".json")
+	var there T
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &there) == nil && fits(there) {
+		return there, nil
+	}
+	if v, err = compute(); err != nil {
+		return v, err
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return v, err
+	}
+	return v, WriteFile(path, text)
 }
 
 // Kept returns runs/NAME-ID, ID naming all that decides what is made there, and

@@ -3,6 +3,8 @@ package lab
 import (
 	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -64,4 +66,19 @@ func TestWhatWouldDecide(t *testing.T) {
 	} {
 		assert.Equal(t, c.want, Deciding(c.judge, c.e, 10, "seeds"), name)
 	}
+}
+
+func TestWhatIsStoredAndDoesNotFitIsMadeAnew(t *testing.T) {
+	l := &Lab{Dir: t.TempDir()}
+	path := filepath.Join(l.Dir, "scores", "x.json")
+	require.NoError(t, os.Mkdir(filepath.Dir(path), 0o755))
+	require.NoError(t, WriteFile(path, []byte(`{"chosen":"AACAPw==","rejected":""}`)))
+	made := 0
+	for range 2 {
+		s, err := Stored(l, "x", func(s Scored) bool { return len(s.Chosen) == 2 && len(s.Rejected) == 2 },
+			func() (Scored, error) { made++; return Scored{Rewards{1, 2}, Rewards{3, 4}}, nil })
+		require.NoError(t, err)
+		assert.Equal(t, Scored{Rewards{1, 2}, Rewards{3, 4}}, s)
+	}
+	assert.Equal(t, 1, made)
 }

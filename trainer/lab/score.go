@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/warmserve/warmserve/loader"
@@ -108,29 +105,25 @@ func (l *Lab) Score(ctx context.Context, m Model, s *Set) (*Scored, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(l.Dir, "scores", id+".json")
-	out := &Scored{}
-	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, out) == nil &&
-		len(out.Chosen) == len(s.Pairs) {
+	fits := func(v *Scored) bool {
+		return v != nil && len(v.Chosen) == len(s.Pairs) && len(v.Rejected) == len(s.Pairs)
+	}
+	return Stored(l, id, fits, func() (*Scored, error) {
+		texts := make([]reward.Input, 0, 2*len(s.Pairs))
+		for _, p := range s.Pairs {
+			texts = append(texts, input(p.Prompt, p.Chosen), input(p.Prompt, p.Rejected))
+		}
+		rewards, err := l.Rewards(ctx, m, texts)
+		if err != nil {
+			return nil, fmt.Errorf("set %s: %w", s.Name, err)
+		}
+		out := &Scored{}
+		for i := range s.Pairs {
+			out.Chosen = append(out.Chosen, rewards[2*i])
+			out.Rejected = append(out.Rejected, rewards[2*i+1])
+		}
 		return out, nil
-	}
-	texts := make([]reward.Input, 0, 2*len(s.Pairs))
-	for _, p := range s.Pairs {
-		texts = append(texts, input(p.Prompt, p.Chosen), input(p.Prompt, p.Rejected))
-	}
-	rewards, err := l.Rewards(ctx, m, texts)
-	if err != nil {
-		return nil, fmt.Errorf("set %s: %w", s.Name, err)
-	}
-	for i := range s.Pairs {
-		out.Chosen = append(out.Chosen, rewards[2*i])
-		out.Rejected = append(out.Rejected, rewards[2*i+1])
-	}
-	text, err := json.Marshal(out)
-	if err != nil {
-		return nil, err
-	}
-	return out, WriteFile(path, text)
+	})
 }
 
 // input is how a pair's answer is read, in training as in serving.

@@ -68,25 +68,18 @@ type line struct {
 
 // NewSet writes plain pairs to the set's file.
 func (l *Lab) NewSet(name string, pairs []data.Pair) (*Set, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	for _, p := range pairs {
+	lines := make([]line, len(pairs))
+	for i, p := range pairs {
 		if p.Chosen.IsChat() || p.Prompt.IsChat() {
 			return nil, fmt.Errorf("set %s: pair %s: messages, want plain text", name, p.ID)
 		}
-		if err := enc.Encode(line{p.ID, p.Set, p.Group, p.Prompt.Plain, p.Chosen.Plain,
-			p.Rejected.Plain}); err != nil {
-			return nil, err
-		}
+		lines[i] = line{p.ID, p.Set, p.Group, p.Prompt.Plain, p.Chosen.Plain, p.Rejected.Plain}
 	}
-	path := filepath.Join(l.Dir, "sets", name+".jsonl")
-	if old, err := os.ReadFile(path); err != nil || !bytes.Equal(old, b.Bytes()) {
-		if err := WriteFile(path, b.Bytes()); err != nil {
-			return nil, err
-		}
+	path, content, err := WriteLines(l, name, lines)
+	if err != nil {
+		return nil, err
 	}
-	h := sha256.Sum256(b.Bytes())
+	h := sha256.Sum256(content)
 	s := &Set{Name: name, Path: path, Hash: "sha256:" + hex.EncodeToString(h[:]), Pairs: pairs}
 	for i, p := range pairs {
 		c := p.Group
@@ -96,6 +89,23 @@ func (l *Lab) NewSet(name string, pairs []data.Pair) (*Set, error) {
 		s.Clusters = append(s.Clusters, c)
 	}
 	return s, nil
+}
+
+// WriteLines writes sets/NAME.jsonl, a value a line, unless it is there as it is to be.
+func WriteLines[T any](l *Lab, name string, lines []T) (path string, content []byte, err error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for _, v := range lines {
+		if err := enc.Encode(v); err != nil {
+			return "", nil, err
+		}
+	}
+	path = filepath.Join(l.Dir, "sets", name+".jsonl")
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, b.Bytes()) {
+		return path, old, nil
+	}
+	return path, b.Bytes(), WriteFile(path, b.Bytes())
 }
 
 // ReadPairs reads a file of pairs below the lab's data, such as

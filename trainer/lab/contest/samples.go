@@ -2,10 +2,7 @@ package contest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/rl"
@@ -35,7 +32,6 @@ func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []s
 	if err != nil {
 		return nil, err
 	}
-	s := &Samples{prompts: prompts}
 	what := []any{"samples", hash, prompts, n, tokens, seed}
 	if reference != "" {
 		of, err := l.CheckpointHash(reference)
@@ -44,15 +40,23 @@ func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []s
 		}
 		what = append(what, of)
 	}
-	if s.id, err = lab.Fingerprint(what); err != nil {
+	id, err := lab.Fingerprint(what)
+	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(l.Dir, "scores", "samples-"+s.id+".json")
-	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, s) == nil &&
-		len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) && (reference == "" || len(s.KL) == len(s.Texts)) {
-		return s, nil
+	fits := func(s Samples) bool {
+		return len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) && (reference == "" || len(s.KL) == len(s.Texts))
 	}
-	s.Texts, s.Tokens, s.KL = nil, nil, nil
+	s, err := lab.Stored(l, "samples-"+id, fits, func() (Samples, error) {
+		return sample(ctx, l, policy, reference, prompts, n, tokens, seed)
+	})
+	s.prompts, s.id = prompts, id
+	return &s, err
+}
+
+// sample draws the answers.
+func sample(ctx context.Context, l *lab.Lab, policy, reference string, prompts []string, n, tokens int,
+	seed uint64) (s Samples, err error) {
 	// A few prompts at a time, so that there is something to tell.
 	const few = 4
 	tell := func(done int) {
@@ -67,7 +71,7 @@ func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []s
 		answers, err := rl.Sample(ctx, policy, part,
 			rl.Sampling{N: n, Temperature: 1, Tokens: tokens, Seed: seed + uint64(at), Workers: l.Workers, Reference: reference})
 		if err != nil {
-			return nil, fmt.Errorf("sampling: %w", err)
+			return s, fmt.Errorf("sampling: %w", err)
 		}
 		for i := range answers {
 			s.Texts = append(s.Texts, answers[i].Text)
@@ -77,11 +81,7 @@ func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []s
 			}
 		}
 	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
-	}
-	return s, lab.WriteFile(path, text)
+	return s, nil
 }
 
 // Score returns the rewards that a model gives the answers, from DIR/scores
@@ -95,23 +95,12 @@ func Score(ctx context.Context, l *lab.Lab, m lab.Model, s *Samples) (lab.Reward
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(l.Dir, "scores", id+".json")
-	var out lab.Rewards
-	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &out) == nil &&
-		len(out) == len(s.Texts) {
-		return out, nil
-	}
-	texts := make([]reward.Input, len(s.Texts))
-	for i, answer := range s.Texts {
-		texts[i] = reward.Input{Prompt: &s.prompts[i/s.each()], Response: answer}
-	}
-	rewards, err := l.Rewards(ctx, m, texts)
-	if err != nil {
-		return nil, err
-	}
-	text, err := json.Marshal(lab.Rewards(rewards))
-	if err != nil {
-		return nil, err
-	}
-	return rewards, lab.WriteFile(path, text)
+	fits := func(r lab.Rewards) bool { return len(r) == len(s.Texts) }
+	return lab.Stored(l, id, fits, func() (lab.Rewards, error) {
+		texts := make([]reward.Input, len(s.Texts))
+		for i, answer := range s.Texts {
+			texts[i] = reward.Input{Prompt: &s.prompts[i/s.each()], Response: answer}
+		}
+		return l.Rewards(ctx, m, texts)
+	})
 }

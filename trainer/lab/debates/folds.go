@@ -1,10 +1,8 @@
 package debates
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/warmserve/warmserve/trainer/data"
@@ -109,18 +107,14 @@ func WriteVotes(l *lab.Lab, name string, votes []data.Votes) (string, error) {
 		A2     string   `json:"a2"`
 		Votes  []string `json:"votes"`
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
+	var lines []line
 	for _, v := range votes {
 		one := line{ID: v.ID, Group: v.Group, Prompt: v.Prompt.Plain, A1: v.A1.Plain, A2: v.A2.Plain}
 		for _, vote := range v.Votes {
 			one.Votes = append(one.Votes, vote.String())
 		}
-		if err := enc.Encode(one); err != nil {
-			return "", err
-		}
+		lines = append(lines, one)
 	}
-	path := filepath.Join(l.Dir, "sets", name+".jsonl")
-	return path, lab.WriteFile(path, b.Bytes())
+	path, _, err := lab.WriteLines(l, name, lines)
+	return path, err
 }

@@ -61,21 +61,21 @@ const (
 // on the arguments of a set, of an encoder, which writes no text, on as many preferences of
 // another kind.
 func Trajectory(ctx context.Context, l *lab.Lab, s Starts, train *lab.Set) ([]string, error) {
-	switch speaks, err := rm.LanguageModel(l.Base); {
-	case err != nil:
-		return nil, err
-	case !speaks:
-		return preferring(ctx, l, s, len(train.Pairs))
-	}
-	texts, err := l.NewSet("texts-of-"+train.Name, Arguments(train.Pairs))
-	if err != nil {
-		return nil, err
-	}
 	usual, err := UsualRate(l.Base)
 	if err != nil {
 		return nil, err
 	}
 	base, err := l.CheckpointHash(l.Base)
+	if err != nil {
+		return nil, err
+	}
+	switch speaks, err := rm.LanguageModel(l.Base); {
+	case err != nil:
+		return nil, err
+	case !speaks:
+		return preferring(ctx, l, s, usual, base, len(train.Pairs))
+	}
+	texts, err := l.NewSet("texts-of-"+train.Name, Arguments(train.Pairs))
 	if err != nil {
 		return nil, err
 	}
@@ -99,23 +99,16 @@ func Trajectory(ctx context.Context, l *lab.Lab, s Starts, train *lab.Set) ([]st
 	return append(out, dir), nil
 }
 
-// preferring returns checkpoints along the training of a reward model on n pairs of ETHICS. At a
-// constant rate without a warm-up a shorter run is the beginning of a longer one, so that each
-// checkpoint is the end of a run.
-func preferring(ctx context.Context, l *lab.Lab, s Starts, n int) ([]string, error) {
+// preferring returns checkpoints along the training of a reward model, from a base of this hash, on
+// n pairs of ETHICS. At a constant rate without a warm-up a shorter run is the beginning of a longer
+// one, so that each checkpoint is the end of a run.
+func preferring(ctx context.Context, l *lab.Lab, s Starts, usual float64, base string,
+	n int) ([]string, error) {
 	pairs, err := l.ReadPairs("ethics/train.jsonl.zst")
 	if err != nil {
 		return nil, err
 	}
 	set, err := l.NewSet(fmt.Sprintf("trajectory-%d", n), Sample(pairs, n, SeedTrain))
-	if err != nil {
-		return nil, err
-	}
-	usual, err := UsualRate(l.Base)
-	if err != nil {
-		return nil, err
-	}
-	base, err := l.CheckpointHash(l.Base)
 	if err != nil {
 		return nil, err
 	}

@@ -20,19 +20,12 @@ import (
 
 // writePrompts writes the prompts as package rl reads them.
 func (t *tuning) writePrompts() (string, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
+	var lines []map[string]string
 	for _, p := range t.a.Prompts {
-		if err := enc.Encode(map[string]string{"prompt": p}); err != nil {
-			return "", err
-		}
+		lines = append(lines, map[string]string{"prompt": p})
 	}
-	path := filepath.Join(t.l.Dir, "sets", "prompts.jsonl")
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, b.Bytes()) {
-		return path, nil
-	}
-	return path, lab.WriteFile(path, b.Bytes())
+	path, _, err := lab.WriteLines(t.l, "prompts", lines)
+	return path, err
 }
 
 // planned is a fine-tuning to do.
