@@ -66,6 +66,19 @@ type Pooled interface {
 	Pooled()
 }
 
+// Timed is a Model that knows what its load spent time on.
+type Timed interface {
+	Model
+	// Times returns it by what was done; some of it at the same time.
+	Times() []LoadTime
+}
+
+// LoadTime is how long a part of a load took.
+type LoadTime struct {
+	What string
+	Took time.Duration
+}
+
 // CPU is the engine of this process's processors.
 type CPU struct{ *cpu.Engine }
 

@@ -13,9 +13,17 @@ type Image struct {
 	Constants [][]float32 // what the head's readout reads beside outputs
 }
 
+// Room is where an image is written.
+type Room interface {
+	io.WriterAt
+	// Whole says that bytes of the image from one on are as they will be, all of the image once or,
+	// where that was said too early, again. Several goroutines call it at once.
+	Whole(at, bytes int)
+}
+
 // Pack reads the weights of a network from a source, whose tensors must be the model's own, and packs
 // them for a card at once. room gives somewhere to write so many bytes, which are zero until then.
-func Pack(n *nn.Network, src binding.Source, o binding.Options, room func(bytes int) (io.WriterAt, error)) (*Image, error) {
+func Pack(n *nn.Network, src binding.Source, o binding.Options, room func(bytes int) (Room, error)) (*Image, error) {
 	l, err := newLayout(n, o.DType)
 	if err != nil {
 		return nil, err
@@ -23,10 +31,11 @@ func Pack(n *nn.Network, src binding.Source, o binding.Options, room func(bytes 
 	if err := binding.Check(n, l.params, src); err != nil {
 		return nil, err
 	}
-	image := &sink{}
-	if image.to, err = room(l.size); err != nil {
+	to, err := room(l.size)
+	if err != nil {
 		return nil, err
 	}
+	image := newSink(l, to)
 	caller := o
 	o.Interrupt = func() error {
 		if err := image.failed(); err != nil {
@@ -41,7 +50,7 @@ func Pack(n *nn.Network, src binding.Source, o binding.Options, room func(bytes 
 	for _, f := range l.folds {
 		f(image)
 	}
-	if err := image.failed(); err != nil {
+	if err := image.end(); err != nil {
 		return nil, err
 	}
 	return &Image{Weights: w, Constants: l.values}, nil

@@ -19,6 +19,7 @@ type layout struct {
 	bf16 bool // activations, and matrices that are not e4m3
 	e4m3 bool // matrices that tensor cores multiply
 	size int  // bytes of the image
+	runs []run
 
 	matrices map[*nn.Linear]matrix
 	gates    map[*nn.Gated]matrix
@@ -31,6 +32,9 @@ type layout struct {
 	folds  []func(image *sink)
 	values [][]float32 // of the head's constants
 }
+
+// run is bytes of an image that belong together, in the order of the image.
+type run struct{ at, size int }
 
 // store puts rows of a parameter into an image.
 type store func(image *sink, row int, values []float32)
@@ -84,6 +88,7 @@ func (l *layout) element(wide bool) int {
 func (l *layout) take(n int) int {
 	at := (l.size + align - 1) / align * align
 	l.size = at + n
+	l.runs = append(l.runs, run{at, n})
 	return at
 }
 

@@ -69,6 +69,22 @@ func (e *MemoryError) Error() string {
 // Load takes a model onto the device: an image, of so many bytes, that [Pack] made of the network in
 // the number format.
 func (e *Engine) Load(n *nn.Network, d kernel.DType, image io.ReaderAt, size int) (*Model, error) {
+	m, err := e.Begin(n, d, size)
+	if err != nil {
+		return nil, err
+	}
+	if err = e.Fill(m, image, 0, size); err == nil {
+		err = e.Finish(m)
+	}
+	if err != nil {
+		e.Free(m)
+		return nil, err
+	}
+	return m, nil
+}
+
+// Begin takes the memory of a model of which [Engine.Fill] brings the image, of so many bytes, in parts.
+func (e *Engine) Begin(n *nn.Network, d kernel.DType, size int) (*Model, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l, err := newLayout(n, d)
@@ -87,11 +103,43 @@ func (e *Engine) Load(n *nn.Network, d kernel.DType, image io.ReaderAt, size int
 	if l.size+bytes > m.limits.Free {
 		return nil, &MemoryError{Network: n.Name, Weights: l.size, Rows: m.rows, Batch: bytes, Free: m.limits.Free, Memory: m.limits.Memory}
 	}
-	if err := m.place(image, bytes); err != nil {
+	if m.weights, err = m.dev.Alloc(m.layout.size); err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	if m.activations, err = m.dev.Alloc(bytes); err != nil {
 		m.free()
-		return nil, err
+		return nil, fmt.Errorf("activations: %w", err)
 	}
 	return m, nil
+}
+
+// Fill brings bytes of the image from one on.
+func (e *Engine) Fill(m *Model, image io.ReaderAt, at, bytes int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if at < 0 || bytes < 0 || bytes > m.layout.size-at {
+		return fmt.Errorf("cuda: bytes %d to %d of an image of %d", at, at+bytes, m.layout.size)
+	}
+	if err := m.dev.Fill(m.weight(at), io.NewSectionReader(image, int64(at), int64(bytes)), bytes); err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	return nil
+}
+
+// Finish makes a model whose image is there ready to score.
+func (e *Engine) Finish(m *Model) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := m.writeMaps(m.lower(m.activations).maps); err != nil {
+		return err
+	}
+	if err := m.writeRopes(); err != nil {
+		return err
+	}
+	if err := m.project(); err != nil {
+		return err
+	}
+	return m.dev.Sync()
 }
 
 // size decides how large a batch can be.
@@ -113,29 +161,6 @@ func (m *Model) size() {
 		}
 	}
 	m.header = headerCounts + 2*experts + 1
-}
-
-// place takes device memory for weights and activations and fills it.
-func (m *Model) place(image io.ReaderAt, bytes int) (err error) {
-	if m.weights, err = m.dev.Alloc(m.layout.size); err != nil {
-		return fmt.Errorf("weights: %w", err)
-	}
-	if err := m.dev.Fill(m.weights, image, m.layout.size); err != nil {
-		return fmt.Errorf("weights: %w", err)
-	}
-	if m.activations, err = m.dev.Alloc(bytes); err != nil {
-		return fmt.Errorf("activations: %w", err)
-	}
-	if err := m.writeMaps(m.lower(m.activations).maps); err != nil {
-		return err
-	}
-	if err := m.writeRopes(); err != nil {
-		return err
-	}
-	if err := m.project(); err != nil {
-		return err
-	}
-	return m.dev.Sync()
 }
 
 // weight is the address of an offset in the image.

@@ -78,7 +78,8 @@ type Deployment struct {
 	DType    kernel.DType
 	Created  time.Time
 	LoadTime time.Duration
-	Warnings []string // what is allowed and yet probably a mistake
+	Times    []model.LoadTime // of the first model, where its device tells
+	Warnings []string         // what is allowed and yet probably a mistake
 
 	members []Member
 	average model.Model   // nil unless wa or both
@@ -149,6 +150,11 @@ func (d *Deployment) seal(template string) {
 	d.shorten()
 	d.Revision = d.revision(template)
 	d.LoadTime = time.Since(d.Created)
+	if all := d.loaded(); len(all) > 0 {
+		if t, ok := all[0].(model.Timed); ok {
+			d.Times = t.Times()
+		}
+	}
 }
 
 // shorten makes the context one that the device has room for. As it decides how long texts are

@@ -68,8 +68,11 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 	for _, w := range d.Warnings {
 		b.log.WarnContext(ctx, w, "model", name)
 	}
-	b.log.InfoContext(ctx, "loaded", "model", name, "weights_mb", d.Bytes()/1e6, "revision", d.Revision,
-		"seconds", d.LoadTime.Seconds())
+	told := []any{"model", name, "weights_mb", d.Bytes() / 1e6, "revision", d.Revision, "seconds", d.LoadTime.Seconds()}
+	for _, t := range d.Times {
+		told = append(told, t.What+"_seconds", t.Took.Seconds())
+	}
+	b.log.InfoContext(ctx, "loaded", told...)
 	m := NewModel(name, d, engine)
 	m.info.Sample, m.info.Aliases = spec.ABSample, spec.Aliases
 	if len(open.Exact) > 0 {

@@ -5,7 +5,6 @@ package cudatest
 import (
 	"bytes"
 	"fmt"
-	"io"
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/binding"
@@ -33,7 +32,7 @@ type loaded struct {
 func (e *Engine) Load(c *model.Config, src model.Source, o model.LoadOptions) (model.Model, error) {
 	n := c.Network()
 	var b memory
-	image, err := cuda.Pack(n, c.Tensors(src), o, func(bytes int) (io.WriterAt, error) {
+	image, err := cuda.Pack(n, c.Tensors(src), o, func(bytes int) (cuda.Room, error) {
 		b = make([]byte, bytes)
 		return b, nil
 	})
@@ -51,6 +50,7 @@ func (e *Engine) Load(c *model.Config, src model.Source, o model.LoadOptions) (m
 type memory []byte
 
 func (m memory) WriteAt(b []byte, at int64) (int, error) { return copy(m[at:], b), nil }
+func (m memory) Whole(int, int)                          {}
 
 // Score implements [model.Engine].
 func (e *Engine) Score(m model.Model, dst []float32, seqs []model.Sequence) error {

@@ -12,11 +12,13 @@ import (
 
 // Sizes of the pinned memory through which all copies go.
 const (
-	slots     = 4
-	slotBytes = 8 << 20
+	slots     = 8
+	slotBytes = 4 << 20
 	// copyBytes is how much one goroutine copies at a time: one core alone is slower
 	// than the bus.
-	copyBytes = 2 << 20
+	copyBytes = 1 << 20
+	// slotsAhead is how many slots are filled at a time, while others are copied to the card.
+	slotsAhead = 4
 )
 
 // staging is pinned memory, so that a copy is really done when the driver says so: from
@@ -134,33 +136,72 @@ func (c *Card) Fill(dst cuda.Ptr, src io.ReaderAt, bytes int) error {
 	})
 }
 
-// write copies bytes to the card that fill puts into pinned memory, from one on.
-func (c *Card) write(dst cuda.Ptr, bytes int, fill func(to []byte, at int) error) error {
+// write copies bytes to the card that fill puts into pinned memory, from one on. It is called by
+// several goroutines when there are many.
+func (c *Card) write(dst cuda.Ptr, bytes int, fill func(to []byte, at int) error) (err error) {
 	if c.capturing() {
 		return errCapturing
 	}
 	s := &c.staging
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for at := 0; at < bytes; {
+	if bytes <= slotBytes { // most writes, of a batch
+		t, err := s.take(c)
+		if err == nil && bytes > 0 {
+			err = fill(t.bytes[:bytes], 0)
+		}
+		if err == nil && bytes > 0 {
+			err = c.send(dst, t, bytes)
+		}
+		return err
+	}
+	type filling struct {
+		slot *slot
+		at   int
+		done chan error
+	}
+	var ahead []filling // the oldest first
+	first := func() error {
+		f := ahead[0]
+		ahead = ahead[1:]
+		if err := <-f.done; err != nil {
+			return err
+		}
+		return c.send(dst+cuda.Ptr(f.at), f.slot, min(bytes-f.at, slotBytes))
+	}
+	defer func() { // nobody writes to a slot any more
+		for _, f := range ahead {
+			err = errors.Join(err, <-f.done)
+		}
+	}()
+	for at := 0; at < bytes; at += slotBytes {
+		if len(ahead) == slotsAhead {
+			if err := first(); err != nil {
+				return err
+			}
+		}
 		t, err := s.take(c)
 		if err != nil {
 			return err
 		}
-		n := min(bytes-at, slotBytes)
-		if err := fill(t.bytes[:n], at); err != nil {
+		f := filling{t, at, make(chan error, 1)}
+		go func() { f.done <- fill(t.bytes[:min(bytes-at, slotBytes)], at) }()
+		ahead = append(ahead, f)
+	}
+	for len(ahead) > 0 {
+		if err := first(); err != nil {
 			return err
 		}
-		err = c.call("cuMemcpyHtoDAsync", c.lib.toDevice, uintptr(dst), uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(n), c.stream)
-		if err != nil {
-			return err
-		}
-		if err := t.mark(c); err != nil {
-			return err
-		}
-		dst, at = dst+cuda.Ptr(n), at+n
 	}
 	return nil
+}
+
+// send copies the first bytes of a slot to the card.
+func (c *Card) send(dst cuda.Ptr, t *slot, bytes int) error {
+	if err := c.call("cuMemcpyHtoDAsync", c.lib.toDevice, uintptr(dst), uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(bytes), c.stream); err != nil {
+		return err
+	}
+	return t.mark(c)
 }
 
 // Read copies from the card, after what was launched before.

@@ -41,12 +41,12 @@ func BenchmarkWeights(b *testing.B) {
 		r, err := newRoom(size)
 		require.NoError(b, err)
 		for i := 0; i < size; i += len(piece) {
-			_, err := r.file.WriteAt(piece, int64(i))
+			_, err := r.WriteAt(piece, int64(i))
 			require.NoError(b, err)
 		}
 		require.NoError(b, r.seal())
 		for i := 0; i < size; i += len(piece) {
-			_, err := r.file.ReadAt(piece, int64(i))
+			_, err := r.ReadAt(piece, int64(i))
 			require.NoError(b, err)
 		}
 		r.close()

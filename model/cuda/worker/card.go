@@ -65,24 +65,28 @@ func (e *engine) Stats() (driver.Stats, error) { return e.stats() }
 
 func (e *engine) load(c *model.Config, d kernel.DType, weights io.ReaderAt, bytes int) (resident, error) {
 	n := c.Network()
-	m, err := e.Load(n, d, weights, bytes)
+	m, err := e.Begin(n, d, bytes)
 	if err != nil {
 		return nil, err
 	}
-	return &onEngine{e.Engine, m, n.Head.Outputs()}, nil
+	return &onEngine{e.Engine, m, weights, n.Head.Outputs()}, nil
 }
 
 // onEngine is a model of an engine.
 type onEngine struct {
-	engine *cuda.Engine
-	model  *cuda.Model
-	n      int
+	engine  *cuda.Engine
+	model   *cuda.Model
+	weights io.ReaderAt
+	n       int
 }
 
 func (m *onEngine) bytes() int64 { return int64(m.model.Bytes()) }
 func (m *onEngine) longest() int { return m.model.Longest() }
 func (m *onEngine) outputs() int { return m.n }
 func (m *onEngine) free()        { m.engine.Free(m.model) }
+
+func (m *onEngine) fill(at, bytes int) error { return m.engine.Fill(m.model, m.weights, at, bytes) }
+func (m *onEngine) finish() error            { return m.engine.Finish(m.model) }
 
 func (m *onEngine) score(seqs []plan.Sequence, outputs []float32) error {
 	for i := range seqs {

@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -66,6 +67,7 @@ type fakeBackend struct {
 	ordinal int
 	idle    bool // nothing is computed
 	models  atomic.Int64
+	filled  atomic.Int64 // bytes
 }
 
 // fakeOpen opens a card whose behaviour the environment says.
@@ -145,9 +147,9 @@ func (b *fakeBackend) hello() hello {
 	return hello{Name: "Fake", Capability: 90, SMs: 132, Driver: "580.1 (CUDA 13.0)", Memory: 80 << 30, Cards: b.ordinal}
 }
 
-// Stats tells the number of models and of this process, as tests want to know them.
+// Stats tells the number of models, of this process and of bytes of weights, as tests want to know them.
 func (b *fakeBackend) Stats() (driver.Stats, error) {
-	return driver.Stats{Free: b.models.Load(), Total: int64(os.Getpid()), Power: 500}, nil
+	return driver.Stats{Free: b.models.Load(), Total: int64(os.Getpid()), Power: 500, Memory: int(b.filled.Load())}, nil
 }
 
 // tooLarge is a width of models that do not fit.
@@ -161,16 +163,38 @@ func (b *fakeBackend) load(c *model.Config, d kernel.DType, weights io.ReaderAt,
 		os.Exit(9)
 	}
 	b.models.Add(1)
-	return &fakeModel{b: b, sum: sumOf(weights, bytes), n: c.Network().Head.Outputs()}, nil
+	return &fakeModel{b: b, weights: weights, missing: bytes, n: c.Network().Head.Outputs()}, nil
 }
 
 // fakeLongest is how many tokens a fake takes of a sequence, which is less than the context.
 const fakeLongest = 8000
 
 type fakeModel struct {
-	b   *fakeBackend
-	sum float32
-	n   int
+	b       *fakeBackend
+	weights io.ReaderAt
+	image   []byte
+	missing int
+	sum     float32
+	n       int
+}
+
+// fill copies the bytes, as a card does: what is written later counts no more.
+func (m *fakeModel) fill(at, bytes int) error {
+	if m.image == nil {
+		m.image = make([]byte, m.missing)
+	}
+	m.missing -= bytes
+	m.b.filled.Add(int64(bytes))
+	_, err := m.weights.ReadAt(m.image[at:at+bytes], int64(at))
+	return err
+}
+
+func (m *fakeModel) finish() error {
+	if m.missing > 0 {
+		return fmt.Errorf("%d bytes of weights are missing", m.missing)
+	}
+	m.sum = sumOf(bytes.NewReader(m.image), len(m.image))
+	return nil
 }
 
 func (m *fakeModel) bytes() int64 { return 12345 }
@@ -325,7 +349,7 @@ func scoreOf(t testing.TB, m *Model, ids ...int32) float32 {
 
 // want is what it should.
 func want(t testing.TB, m *Model, ids ...int32) float32 {
-	return outputOf(sumOf(m.room.file, int(m.size)), ids, nil, 0)
+	return outputOf(sumOf(m.room, int(m.size)), ids, nil, 0)
 }
 
 // pid is the process of a card's worker, 0 while there is none.

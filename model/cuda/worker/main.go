@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/cuda/driver"
@@ -36,7 +37,7 @@ const (
 // backend is a card with an engine. Only Stats is called by several goroutines at once.
 type backend interface {
 	hello() hello
-	// load brings a model to the card from its packed weights, which are gone afterwards.
+	// load takes the card's memory for a model and its packed weights, which come by fill.
 	load(c *model.Config, d kernel.DType, weights io.ReaderAt, bytes int) (resident, error)
 	Stats() (driver.Stats, error)
 }
@@ -46,6 +47,10 @@ type resident interface {
 	bytes() int64
 	longest() int // tokens of a sequence
 	outputs() int // of a token
+	// fill brings bytes of the weights, from one on, to the card; finish comes when all are there, and
+	// before the first score.
+	fill(at, bytes int) error
+	finish() error
 	// score writes the outputs of all sequences one behind the other.
 	score(seqs []plan.Sequence, outputs []float32) error
 	free()
@@ -74,7 +79,7 @@ func run(card string, open func(ordinal int) (backend, error)) int {
 		return exitOpen
 	}
 	runtime.LockOSThread() // contexts and graphs stay with one thread
-	w := &worker{conn: conn, models: map[uint64]resident{}, work: make(chan request, 64)}
+	w := &worker{conn: conn, models: map[uint64]*held{}, work: make(chan request, 64)}
 	go w.listen() // before the card is opened, which may take long, and end early
 	ordinal, err := strconv.Atoi(card)
 	if err == nil {
@@ -98,7 +103,7 @@ func run(card string, open func(ordinal int) (backend, error)) int {
 type worker struct {
 	conn    *net.UnixConn
 	backend backend
-	models  map[uint64]resident
+	models  map[uint64]*held
 	work    chan request
 	batch   batch
 	outputs []float32
@@ -108,23 +113,31 @@ type worker struct {
 	ready bool       // the backend is there
 }
 
+// held is a model, which has its weights' files until all of them are on the card.
+type held struct {
+	resident
+	files []*os.File
+	ready bool
+	took  finished
+}
+
 // request is a frame to be worked on.
 type request struct {
 	header
 	payload []byte
-	file    *os.File // of the weights, for a load
+	files   []*os.File // of the weights, for a load
 }
 
 // listen takes frames until the other process is gone, and this one with it, whatever
 // the card is doing.
 func (w *worker) listen() {
 	for {
-		h, payload, file, err := receive(w.conn)
+		h, payload, files, err := receive(w.conn)
 		if err != nil {
 			os.Exit(exitOrphan)
 		}
 		if h.kind != kindStats {
-			w.work <- request{h, payload, file}
+			w.work <- request{h, payload, files}
 			continue
 		}
 		w.mu.Lock()
@@ -144,6 +157,10 @@ func (w *worker) do(r request) {
 	switch r.kind {
 	case kindLoad:
 		err = w.load(r)
+	case kindFill:
+		err = w.fill(r)
+	case kindFinish:
+		err = w.finish(r)
 	case kindUnload:
 		err = w.unload(r)
 	case kindScore:
@@ -157,11 +174,17 @@ func (w *worker) do(r request) {
 }
 
 func (w *worker) load(r request) error {
+	begun := time.Now()
+	kept := false
+	defer func() {
+		if !kept {
+			closeAll(r.files)
+		}
+	}()
 	var l load
-	if err := json.Unmarshal(r.payload, &l); err != nil || r.file == nil {
-		return fmt.Errorf("%w: a load without weights (%v)", errProtocol, err)
+	if err := json.Unmarshal(r.payload, &l); err != nil {
+		return fmt.Errorf("%w: %w", errProtocol, err)
 	}
-	defer func() { _ = r.file.Close() }()
 	c := new(model.Config)
 	if err := json.Unmarshal(l.Config, c); err != nil {
 		return fmt.Errorf("%w: %w", errProtocol, err)
@@ -170,17 +193,57 @@ func (w *worker) load(r request) error {
 	if err != nil {
 		return err
 	}
-	if s, err := r.file.Stat(); err != nil {
-		return err
-	} else if s.Size() != l.Bytes || l.Bytes <= 0 {
-		return fmt.Errorf("%d bytes of weights, want %d", s.Size(), l.Bytes)
-	}
-	m, err := w.backend.load(c, d, r.file, int(l.Bytes))
+	weights, err := roomOf(r.files, l.Bytes)
 	if err != nil {
 		return err
 	}
-	w.models[l.Model] = m
+	m, err := w.backend.load(c, d, weights, int(l.Bytes))
+	if err != nil {
+		return err
+	}
+	kept = true
+	w.models[l.Model] = &held{resident: m, files: r.files, took: finished{Begin: time.Since(begun)}}
 	w.answer(header{kind: kindDone, id: r.id}, loaded{Bytes: m.bytes(), Longest: m.longest()})
+	return nil
+}
+
+func (w *worker) fill(r request) error {
+	begun := time.Now()
+	var f fill
+	if err := json.Unmarshal(r.payload, &f); err != nil {
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	m, ok := w.models[f.Model]
+	if !ok || m.ready {
+		return fmt.Errorf("%w: model %d wants no weights", errProtocol, f.Model)
+	}
+	for _, s := range f.Spans {
+		if err := m.fill(int(s.At), int(s.Bytes)); err != nil {
+			return err
+		}
+	}
+	m.took.Fill += time.Since(begun)
+	w.answer(header{kind: kindDone, id: r.id}, nil)
+	return nil
+}
+
+func (w *worker) finish(r request) error {
+	begun := time.Now()
+	var id uint64
+	if err := json.Unmarshal(r.payload, &id); err != nil {
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	m, ok := w.models[id]
+	if !ok || m.ready {
+		return fmt.Errorf("%w: model %d wants no end", errProtocol, id)
+	}
+	if err := m.finish(); err != nil {
+		return err
+	}
+	m.ready = true
+	closeAll(m.files)
+	m.took.Finish = time.Since(begun)
+	w.answer(header{kind: kindDone, id: r.id}, m.took)
 	return nil
 }
 
@@ -192,6 +255,9 @@ func (w *worker) unload(r request) error {
 	if m, ok := w.models[id]; ok {
 		delete(w.models, id)
 		m.free()
+		if !m.ready {
+			closeAll(m.files)
+		}
 	}
 	w.answer(header{kind: kindDone, id: r.id}, nil)
 	return nil
@@ -202,7 +268,7 @@ func (w *worker) score(r request) error {
 		return err
 	}
 	m, ok := w.models[w.batch.model]
-	if !ok {
+	if !ok || !m.ready {
 		return fmt.Errorf("%w: model %d is not loaded", errProtocol, w.batch.model)
 	}
 	rows := 0

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warmserve/warmserve/model"
@@ -27,13 +27,18 @@ type weights struct {
 	dtype     kernel.DType
 	room      *room // packed
 	size      int64
+	feed      *feed
+	spent     binding.Spent
+	workers   int           // that packed
+	packed    time.Duration // from the begin of the load on
+	card      finished      // of Cards.mu
 	bound     binding.Weights
 	constants [][]float32
 	bytes     int64           // of a card's memory
 	longest   int             // tokens of a sequence on a card
 	paces     map[*card]*pace // of Cards.mu
 
-	sending sync.RWMutex // held while a worker is given the room
+	sending sync.RWMutex // held while the room is filled, or a worker is given it
 	gone    bool         // the room is closed
 }
 
@@ -71,6 +76,17 @@ func (m *Model) Digest() string { return m.bound.Digest }
 // Constants implements [model.Model].
 func (m *Model) Constants() [][]float32 { return m.constants }
 
+// Times implements [model.Timed]: to have packed the weights, what each goroutine spent on parts of
+// that, and what the worker did meanwhile and behind it.
+func (m *Model) Times() []model.LoadTime {
+	m.cards.mu.Lock()
+	defer m.cards.mu.Unlock()
+	each := func(ns *atomic.Int64) time.Duration { return time.Duration(ns.Load()) / time.Duration(m.workers) }
+	return []model.LoadTime{{What: "packed", Took: m.packed}, {What: "read", Took: each(&m.spent.Read)},
+		{What: "hash", Took: each(&m.spent.Hash)}, {What: "store", Took: each(&m.spent.Store)},
+		{What: "card_begin", Took: m.card.Begin}, {What: "card_fill", Took: m.card.Fill}, {What: "card_finish", Took: m.card.Finish}}
+}
+
 // Close implements [model.Model].
 func (m *Model) Close() { m.cards.remove(m.weights) }
 
@@ -80,26 +96,15 @@ func (c *Cards) Load(cfg *model.Config, src model.Source, o model.LoadOptions) (
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{cards: c, net: cfg.Network(), config: config, dtype: o.DType, paces: map[*card]*pace{}}
-	image, err := cuda.Pack(w.net, cfg.Tensors(src), o, func(n int) (_ io.WriterAt, err error) {
-		w.size = int64(n)
-		if err := c.holds(w.size); err != nil {
-			return nil, err
+	w := &weights{cards: c, net: cfg.Network(), config: config, dtype: o.DType, feed: newFeed(), workers: max(1, o.Workers), paces: map[*card]*pace{}}
+	begun, placed := time.Now(), make(chan error, 1)
+	err = w.pack(cfg.Tensors(src), o, func() { placed <- c.place(w) })
+	w.packed = time.Since(begun)
+	w.feed.end(err)
+	if w.room != nil {
+		if failed := <-placed; err == nil {
+			err = failed
 		}
-		if w.room, err = newRoom(n); err != nil {
-			return nil, err
-		}
-		return w.room.file, nil
-	})
-	if err == nil {
-		w.bound, w.constants = image.Weights, image.Constants
-		err = w.room.seal()
-	}
-	if err == nil {
-		err = o.Interrupted()
-	}
-	if err == nil {
-		err = c.place(w)
 	}
 	if err != nil {
 		w.free()
@@ -109,6 +114,49 @@ func (c *Cards) Load(cfg *model.Config, src model.Source, o model.LoadOptions) (
 	runtime.AddCleanup(m, c.remove, w)
 	return m, nil
 }
+
+// pack reads the weights and packs them into a room. As soon as that is there, place is called, by a
+// goroutine of its own, and takes them to the cards as they come. When that fails, so does pack.
+func (w *weights) pack(src model.Source, o model.LoadOptions, place func()) error {
+	w.sending.RLock()
+	defer w.sending.RUnlock()
+	wanted := o
+	o.Spent = &w.spent
+	o.Interrupt = func() error {
+		if err := w.feed.failed(); err != nil {
+			return err
+		}
+		return wanted.Interrupted()
+	}
+	image, err := cuda.Pack(w.net, src, o, func(n int) (_ cuda.Room, err error) {
+		w.size = int64(n)
+		if err := w.cards.holds(w.size); err != nil {
+			return nil, err
+		}
+		if w.room, err = newRoom(w.size); err != nil {
+			return nil, err
+		}
+		go place()
+		return feeding{w.room, w.feed}, nil
+	})
+	if err != nil {
+		return err
+	}
+	w.bound, w.constants = image.Weights, image.Constants
+	if err := w.room.seal(); err != nil {
+		return err
+	}
+	return o.Interrupted()
+}
+
+// feeding is a room from which cards are fed.
+type feeding struct {
+	*room
+	feed *feed
+}
+
+// Whole implements [cuda.Room].
+func (f feeding) Whole(at, bytes int) { f.feed.add(span{int64(at), int64(bytes)}) }
 
 // holds refuses weights that a card could not hold if it were empty, before the host's memory is
 // filled with them. What else is on a card its worker knows, when it is asked to load them.
@@ -125,6 +173,14 @@ func (c *Cards) holds(size int64) error {
 
 // place brings a model to all cards and keeps it there.
 func (c *Cards) place(w *weights) error {
+	err := c.placeOnAll(w)
+	if err != nil {
+		c.remove(w)
+	}
+	return err
+}
+
+func (c *Cards) placeOnAll(w *weights) error {
 	c.mu.Lock()
 	c.next++
 	w.id = c.next
@@ -134,11 +190,14 @@ func (c *Cards) place(w *weights) error {
 		errs := make([]error, len(cards))
 		var all sync.WaitGroup
 		for i, k := range cards {
-			all.Go(func() { errs[i] = c.placeOn(k, w) })
+			all.Go(func() {
+				if errs[i] = c.placeOn(k, w); errs[i] != nil {
+					w.feed.end(errs[i]) // nobody else need wait for more
+				}
+			})
 		}
 		all.Wait()
 		if i := firstError(errs); i >= 0 {
-			c.remove(w)
 			return errs[i]
 		}
 		c.mu.Lock()
@@ -200,8 +259,14 @@ func (c *Cards) loadOn(k *card, p *process, w *weights) error {
 	}
 	limit := 3*c.options.first + time.Duration(w.size/slowest)*time.Second
 	var answer loaded
+	var took finished
 	asked := load{Model: w.id, Config: w.config, DType: w.dtype.String(), Bytes: w.size}
-	err := p.ask(kindLoad, asked, &answer, w.room.file, limit)
+	err := p.ask(kindLoad, asked, &answer, w.room.files, limit)
+	if err == nil {
+		if took, err = c.fillOn(p, w, limit); err != nil {
+			_ = c.unloadOn(p, w.id) // what is there of it
+		}
+	}
 	var f *failedError
 	switch {
 	case errors.As(err, &f) && f.Need > 0:
@@ -215,9 +280,28 @@ func (c *Cards) loadOn(k *card, p *process, w *weights) error {
 	defer c.mu.Unlock()
 	p.loaded[w.id] = true
 	if w.longest == 0 { // once, as the model is read without a lock
-		w.bytes, w.longest = answer.Bytes, answer.Longest
+		w.bytes, w.longest, w.card = answer.Bytes, answer.Longest, took
 	}
 	return nil
+}
+
+// fillOn has a worker take the weights of a model that it loads to its card, as they come.
+func (c *Cards) fillOn(p *process, w *weights, limit time.Duration) (took finished, err error) {
+	for n := 0; ; {
+		spans, err := w.feed.next(n)
+		if err != nil {
+			return took, err
+		}
+		if len(spans) == 0 {
+			break
+		}
+		if err := p.ask(kindFill, fill{w.id, spans}, nil, nil, limit); err != nil {
+			return took, err
+		}
+		n += len(spans)
+	}
+	err = p.ask(kindFinish, w.id, &took, nil, limit)
+	return took, err
 }
 
 // unloadOn has a worker give a model up, behind the batches that it has.

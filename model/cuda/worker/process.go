@@ -267,7 +267,7 @@ func (p *process) turn() {
 
 // begin writes a request, whose payload stands in frame behind room for the header. With a
 // limit it is one of those that are answered in order.
-func (p *process) begin(kind byte, frame []byte, file *os.File, limit time.Duration) *call {
+func (p *process) begin(kind byte, frame []byte, files []*os.File, limit time.Duration) *call {
 	c := &call{limit: limit, ended: make(chan struct{})}
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -289,19 +289,19 @@ func (p *process) begin(kind byte, frame []byte, file *os.File, limit time.Durat
 	}
 	p.mu.Unlock()
 	appendHeader(frame[:0], header{size: len(frame) - headerBytes, kind: kind, id: c.id})
-	if err := send(p.conn, frame, file); err != nil {
+	if err := send(p.conn, frame, files); err != nil {
 		p.die(nil) // it ends, or has ended, and how tells more
 	}
 	return c
 }
 
 // ask is begin with a value for a payload, and the answer's into the one that answer points to.
-func (p *process) ask(kind byte, v, answer any, file *os.File, limit time.Duration) error {
+func (p *process) ask(kind byte, v, answer any, files []*os.File, limit time.Duration) error {
 	payload, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	c := p.begin(kind, append(make([]byte, headerBytes), payload...), file, limit)
+	c := p.begin(kind, append(make([]byte, headerBytes), payload...), files, limit)
 	<-c.ended
 	if c.err != nil || answer == nil {
 		return c.err

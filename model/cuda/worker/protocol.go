@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"github.com/warmserve/warmserve/model/cuda"
 	"github.com/warmserve/warmserve/model/cuda/driver"
@@ -17,7 +18,9 @@ import (
 // work in the order in which it was asked.
 const (
 	kindHello  = 1 + iota // from the worker, once: a hello
-	kindLoad              // a load, with the file of the weights
+	kindLoad              // a load, with the files of the weights: memory is taken for them
+	kindFill              // a fill: some of them are there to be taken to the card
+	kindFinish            // a model's number, of which all are there; done has how long it took
 	kindUnload            // a model's number
 	kindScore             // see appendScore; done has the outputs
 	kindStats             // done has Stats; answered out of turn
@@ -108,8 +111,17 @@ type load struct {
 	Model  uint64
 	Config json.RawMessage // a [model.Config]
 	DType  string
-	Bytes  int64 // of the file
+	Bytes  int64 // of the weights
 }
+
+// fill asks for some of a model's weights to be taken to the card.
+type fill struct {
+	Model uint64
+	Spans []span
+}
+
+// finished answers that all were.
+type finished struct{ Begin, Fill, Finish time.Duration }
 
 // loaded answers it.
 type loaded struct {

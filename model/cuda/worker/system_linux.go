@@ -43,19 +43,15 @@ func connection(f *os.File) (*net.UnixConn, error) {
 	return u, nil
 }
 
-// send writes a frame, with a file where that is not nil.
-func send(c *net.UnixConn, frame []byte, file *os.File) error {
-	if file != nil {
-		raw, err := file.SyscallConn()
-		if err != nil {
-			return err
+// send writes a frame, with files where there are any, which nobody may close meanwhile.
+func send(c *net.UnixConn, frame []byte, files []*os.File) error {
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
 		}
-		n := 0
-		var failed error
-		err = raw.Control(func(fd uintptr) {
-			n, _, failed = c.WriteMsgUnix(frame[:headerBytes], unix.UnixRights(int(fd)), nil)
-		})
-		if err = errors.Join(err, failed); err != nil {
+		n, _, err := c.WriteMsgUnix(frame[:headerBytes], unix.UnixRights(fds...), nil)
+		if err != nil {
 			return err
 		}
 		frame = frame[n:]
@@ -64,39 +60,39 @@ func send(c *net.UnixConn, frame []byte, file *os.File) error {
 	return err
 }
 
-// receive reads a frame and the file that came with it, or nil.
-func receive(c *net.UnixConn) (header, []byte, *os.File, error) {
+// receive reads a frame and the files that came with it, or nil.
+func receive(c *net.UnixConn) (header, []byte, []*os.File, error) {
 	var b [headerBytes]byte
-	var file *os.File
-	oob := make([]byte, unix.CmsgSpace(4))
+	var files []*os.File
+	oob := make([]byte, unix.CmsgSpace(4*mostFiles))
 	for at := 0; at < headerBytes; {
 		n, m, flags, _, err := c.ReadMsgUnix(b[at:], oob)
 		if err == nil && n == 0 {
 			err = net.ErrClosed
 		}
 		if err == nil && flags&unix.MSG_CTRUNC != 0 {
-			err = errors.New("more than one file with a frame")
+			err = fmt.Errorf("more than %d files with a frame", mostFiles)
 		}
 		if err != nil {
-			return header{}, nil, file, err
+			return header{}, nil, files, err
 		}
 		at += n
 		if m > 0 {
-			if file, err = fileOf(oob[:m]); err != nil {
+			if files, err = filesIn(oob[:m]); err != nil {
 				return header{}, nil, nil, err
 			}
 		}
 	}
 	h, err := parseHeader(b[:])
 	if err != nil {
-		return h, nil, file, err
+		return h, nil, files, err
 	}
 	payload, err := readPayload(c, h.size)
-	return h, payload, file, err
+	return h, payload, files, err
 }
 
-// fileOf takes the file out of a control message.
-func fileOf(oob []byte) (*os.File, error) {
+// filesIn takes the files out of a control message.
+func filesIn(oob []byte) (files []*os.File, err error) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return nil, err
@@ -108,26 +104,29 @@ func fileOf(oob []byte) (*os.File, error) {
 		}
 		for _, fd := range fds {
 			unix.CloseOnExec(fd)
-			return os.NewFile(uintptr(fd), "weights"), nil
+			files = append(files, os.NewFile(uintptr(fd), "weights"))
 		}
 	}
-	return nil, errors.New("a control message without a file")
+	if files == nil {
+		return nil, errors.New("a control message without a file")
+	}
+	return files, nil
 }
 
-// room is memory that other processes can be given: it has no name and lasts as long as
-// any process has it open.
-type room struct{ file *os.File }
-
 // newRoom takes so many bytes, all zero.
-func newRoom(n int) (*room, error) {
-	fd, err := unix.MemfdCreate("warm-weights", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("memfd_create: %w", err)
-	}
-	r := &room{os.NewFile(uintptr(fd), "weights")}
-	if err := r.file.Truncate(int64(n)); err != nil {
-		_ = r.file.Close()
-		return nil, fmt.Errorf("%d bytes of memory for weights: %w", n, err)
+func newRoom(size int64) (*room, error) {
+	r := &room{size: size}
+	for i := range filesOf(size) {
+		fd, err := unix.MemfdCreate("warm-weights", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+		if err != nil {
+			r.close()
+			return nil, fmt.Errorf("memfd_create: %w", err)
+		}
+		r.files = append(r.files, os.NewFile(uintptr(fd), "weights"))
+		if err := r.files[i].Truncate(part(size, i, filesOf(size))); err != nil {
+			r.close()
+			return nil, fmt.Errorf("%d bytes of memory for weights: %w", size, err)
+		}
 	}
 	return r, nil
 }
@@ -135,12 +134,13 @@ func newRoom(n int) (*room, error) {
 // seal ends writing: from now on nobody can change or shorten it.
 func (r *room) seal() error {
 	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
-	_, err := unix.FcntlInt(r.file.Fd(), unix.F_ADD_SEALS, seals)
-	return err
+	for _, f := range r.files {
+		if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+			return err
+		}
+	}
+	return nil
 }
-
-// close gives it back, unless others have it.
-func (r *room) close() { _ = r.file.Close() }
 
 // attributes are those of a worker's process: a terminal's interrupt is not for it.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

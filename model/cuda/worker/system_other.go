@@ -15,17 +15,14 @@ const program = ""
 
 var errNoWorkers = errors.New("cards are driven on Linux alone")
 
-func pair() (*net.UnixConn, *os.File, error)     { return nil, nil, errNoWorkers }
-func connection(*os.File) (*net.UnixConn, error) { return nil, errNoWorkers }
-func send(*net.UnixConn, []byte, *os.File) error { return errNoWorkers }
-func attributes() *syscall.SysProcAttr           { return nil }
+func pair() (*net.UnixConn, *os.File, error)       { return nil, nil, errNoWorkers }
+func connection(*os.File) (*net.UnixConn, error)   { return nil, errNoWorkers }
+func send(*net.UnixConn, []byte, []*os.File) error { return errNoWorkers }
+func attributes() *syscall.SysProcAttr             { return nil }
 
-func receive(*net.UnixConn) (header, []byte, *os.File, error) {
+func receive(*net.UnixConn) (header, []byte, []*os.File, error) {
 	return header{}, nil, nil, errNoWorkers
 }
 
-type room struct{ file *os.File }
-
-func newRoom(int) (*room, error) { return nil, errNoWorkers }
-func (r *room) seal() error      { return errNoWorkers }
-func (r *room) close()           {}
+func newRoom(int64) (*room, error) { return nil, errNoWorkers }
+func (r *room) seal() error        { return errNoWorkers }

@@ -230,16 +230,16 @@ func TestSealedWeightsAreReadAndNeverWritten(t *testing.T) {
 	r, err := newRoom(4096)
 	require.NoError(t, err)
 	defer r.close()
-	_, err = r.file.WriteAt([]byte("weights"), 8)
+	_, err = r.WriteAt([]byte("weights"), 8)
 	require.NoError(t, err)
 	require.NoError(t, r.seal())
 	b := make([]byte, 4096)
-	_, err = r.file.ReadAt(b, 0)
+	_, err = r.ReadAt(b, 0)
 	require.NoError(t, err)
 	assert.Equal(t, "\x00weights\x00", string(b[7:16]))
-	_, err = r.file.WriteAt([]byte("other"), 8)
+	_, err = r.WriteAt([]byte("other"), 8)
 	assert.ErrorIs(t, err, syscall.EPERM)
-	assert.ErrorIs(t, r.file.Truncate(1), syscall.EPERM)
+	assert.ErrorIs(t, r.files[0].Truncate(1), syscall.EPERM)
 }
 
 func TestBatchesInAQueueAreNotHanging(t *testing.T) {
