@@ -105,7 +105,7 @@ func refusals(c rm.Config, p *rm.Prepared) error {
 }
 
 // refused says why TRL would read a pair otherwise than it is meant.
-func refused(x *rm.PreparedPair, p *rm.Prepared) error {
+func refused(x *rm.Example, p *rm.Prepared) error {
 	if x.Label != 1 {
 		return fmt.Errorf("its label is %g: TRL's trainer has no soft labels (votes: draw or majority)", x.Label)
 	}

@@ -40,7 +40,7 @@ exec {{.Python}} {{.Program}} "$SLURM_ARRAY_TASK_ID"
 
 // writeScripts writes the program, and what carries all runs out elsewhere.
 func (s *Set) writeScripts() error {
-	if err := s.write(programFile, s.options.Program, 0o644); err != nil {
+	if err := s.write(programFile, s.options.Program); err != nil {
 		return err
 	}
 	var script bytes.Buffer
@@ -50,7 +50,7 @@ func (s *Set) writeScripts() error {
 	if err != nil {
 		return err
 	}
-	if err := s.write(SlurmFile, script.Bytes(), 0o644); err != nil {
+	if err := s.write(SlurmFile, script.Bytes()); err != nil {
 		return err
 	}
 	if s.options.Image == "" {
@@ -60,7 +60,7 @@ func (s *Set) writeScripts() error {
 	if err != nil {
 		return err
 	}
-	return s.write(JobFile, manifest, 0o644)
+	return s.write(JobFile, manifest)
 }
 
 // manifest is an Indexed Job of Kubernetes, one member a pod. The volume is mounted where

@@ -182,7 +182,7 @@ func (s *Set) writeStart(r *rm.Preparer, there bool) error {
 		if p.Body != nil && c.NoProbe {
 			return fmt.Errorf("%s: it has no score head to keep, which --no-probe asks for", c.Base)
 		}
-		probed := make([]rm.PreparedPair, len(p.Probe))
+		probed := make([]rm.Example, len(p.Probe))
 		for k, at := range p.Probe {
 			probed[k] = p.Pairs[at]
 		}
@@ -201,8 +201,8 @@ type line struct {
 }
 
 // writePairs writes pairs to a file that is named by its content, and returns the name.
-func (s *Set) writePairs(kind string, pairs []rm.PreparedPair) (string, error) {
-	margins := slices.ContainsFunc(pairs, func(p rm.PreparedPair) bool { return p.Margin != 0 })
+func (s *Set) writePairs(kind string, pairs []rm.Example) (string, error) {
+	margins := slices.ContainsFunc(pairs, func(p rm.Example) bool { return p.Margin != 0 })
 	f, err := os.CreateTemp(s.Dir, ".pairs-*")
 	if err != nil {
 		return "", err
@@ -230,16 +230,16 @@ func (s *Set) writeJSON(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	return s.write(name, append(data, '\n'), 0o644)
+	return s.write(name, append(data, '\n'))
 }
 
 // write replaces a file in one step where it differs: a run may be reading it.
-func (s *Set) write(name string, data []byte, mode os.FileMode) error {
+func (s *Set) write(name string, data []byte) error {
 	path := filepath.Join(s.Dir, name)
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	if err := os.WriteFile(path+".new", data, mode); err != nil {
+	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)
