@@ -77,7 +77,7 @@ var layout = map[string][]string{
 	"trainer/lab":              {"model", "warm/reward", "loader", "warm", "trainer/data", "eval", "trainer/lab/drawing", "trainer/rm", "trainer/state"},
 	"trainer/lab/drawing":      {"eval"},
 	// An experiment knows the lab and what it shares with others, and no other experiment.
-	"trainer/lab/debates":      {"loader", "model/nn", "trainer/data", "trainer/lab", "trainer/lm", "trainer/optim", "trainer/rm"},
+	"trainer/lab/debates":      {"loader", "model/nn", "trainer/data", "trainer/lab", "trainer/lm", "trainer/optim", "trainer/rm", "trainer/state"},
 	"trainer/lab/methods":      {"model/nn", "trainer/lab", "warm"},
 	"trainer/lab/contest":      {"warm/reward", "trainer/data", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lm", "trainer/optim", "trainer/rl"},
 	"trainer/lab/connectivity": {"loader", "model/nn", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "warm"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/trainer/lab/drawing"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Analysis is an [Experiment].Analyse that decodes what was measured before of.
@@ -160,7 +161,7 @@ func (l *Lab) Finished(e *Experiment) (*Result, error) {
 		return nil, err
 	}
 	for name, hash := range r.Data {
-		if now, err := l.FileHash(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil ||
+		if now, err := state.FileHash(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil ||
 			now != hash {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 func Distinct(names []string) int {
@@ -154,7 +155,7 @@ func (l *Lab) OpenData(name string) (*data.Reader, error) {
 func (l *Lab) DataFile(name string) (string, error) {
 	path := filepath.Join(l.Data, filepath.FromSlash(name))
 	if _, noted := l.read[name]; !noted {
-		h, err := l.FileHash(path)
+		h, err := state.FileHash(path)
 		if err != nil {
 			return "", err
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/warmserve/warmserve/trainer/rm"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Training is a plan of members under the name that the lab keeps them by.
@@ -170,7 +171,7 @@ func (l *Lab) planDir(name string, plan rm.Plan) (string, error) {
 	}
 	for _, files := range [][]string{content.Run.Train, content.Run.Test} {
 		for i := range files {
-			replace(&files[i], l.FileHash)
+			replace(&files[i], state.FileHash)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -117,9 +117,7 @@ func (c Config) Validate() error {
 		bad("tokenizer: no directory for a new model")
 	}
 	if c.Shape != nil {
-		if err := c.Shape.validate(); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, c.Shape.validate())
 	}
 	if c.Out == "" {
 		bad("out: no directory")
@@ -127,12 +125,9 @@ func (c Config) Validate() error {
 	if len(c.Text)+len(c.Pairs) == 0 {
 		bad("text: no file to learn from")
 	}
-	if _, err := optim.ParseKind(string(c.Optimizer)); err != nil {
-		errs = append(errs, err)
-	}
-	if _, err := optim.ParseSchedule(string(c.Schedule)); err != nil {
-		errs = append(errs, err)
-	}
+	_, kind := optim.ParseKind(string(c.Optimizer))
+	_, schedule := optim.ParseSchedule(string(c.Schedule))
+	errs = append(errs, kind, schedule)
 	for _, f := range []struct {
 		name   string
 		v      float64
@@ -185,21 +180,12 @@ func (s *Shape) validate() error {
 
 // config returns the new model's config.json.
 func (s Shape) config(vocab int, special map[string]int32) ([]byte, error) {
-	or := func(v, def int) int {
-		if v == 0 {
-			return def
-		}
-		return v
-	}
-	if s.RopeTheta == 0 {
-		s.RopeTheta = 10000
-	}
 	c := map[string]any{
 		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "vocab_size": vocab,
 		"hidden_size": s.Hidden, "num_hidden_layers": s.Layers, "num_attention_heads": s.Heads,
-		"num_key_value_heads": or(s.KVHeads, s.Heads), "head_dim": s.Hidden / s.Heads,
-		"intermediate_size":       or(s.Intermediate, (s.Hidden*8/3+31)/32*32),
-		"max_position_embeddings": or(s.Context, 512), "rms_norm_eps": 1e-5, "rope_theta": s.RopeTheta,
+		"num_key_value_heads": cmp.Or(s.KVHeads, s.Heads), "head_dim": s.Hidden / s.Heads,
+		"intermediate_size":       cmp.Or(s.Intermediate, (s.Hidden*8/3+31)/32*32),
+		"max_position_embeddings": cmp.Or(s.Context, 512), "rms_norm_eps": 1e-5, "rope_theta": cmp.Or(s.RopeTheta, 10000),
 		"hidden_act":     "silu",
 		"attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true,
 		"initializer_range": 0.02, "torch_dtype": "float32",

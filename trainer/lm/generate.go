@@ -112,9 +112,9 @@ func (s Sampling) choose(logits []float32, number uint64) int32 {
 		order[i] = int32(i)
 	}
 	if s.Temperature == 0 {
-		return slices.MaxFunc(order, func(a, b int32) int { return compare(logits[a], logits[b]) })
+		return slices.MaxFunc(order, func(a, b int32) int { return cmp.Compare(logits[a], logits[b]) })
 	}
-	slices.SortStableFunc(order, func(a, b int32) int { return compare(logits[b], logits[a]) })
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(logits[b], logits[a]) })
 	if s.TopK > 0 {
 		order = order[:min(s.TopK, len(order))]
 	}
@@ -139,14 +139,4 @@ func (s Sampling) choose(logits []float32, number uint64) int32 {
 		}
 	}
 	return order[len(p)-1]
-}
-
-func compare(a, b float32) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -223,10 +223,8 @@ func (r *run) batch(step int) []model.Text {
 
 // Tensors implements [state.Trainer].
 func (r *run) Tensors(f func(name string, shape []int, values []float32) error) error {
-	for _, p := range r.m.Params() {
-		if err := f("w."+p.Name, p.Shape, p.Data); err != nil {
-			return err
-		}
+	if err := state.EachWeight(r.m.Params(), f); err != nil {
+		return err
 	}
 	return r.opt.State(f)
 }

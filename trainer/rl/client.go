@@ -2,6 +2,7 @@ package rl
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,10 +75,10 @@ type ClientConfig struct {
 
 // NewClient returns a client of a server.
 func NewClient(c ClientConfig) (*Client, error) {
-	or(&c.Dialect, Native)
-	or(&c.Connections, 16)
-	or(&c.Timeout, 10*time.Minute)
-	or(&c.Attempt, time.Minute)
+	c.Dialect = cmp.Or(c.Dialect, Native)
+	c.Connections = cmp.Or(c.Connections, 16)
+	c.Timeout = cmp.Or(c.Timeout, 10*time.Minute)
+	c.Attempt = cmp.Or(c.Attempt, time.Minute)
 	if c.PerRequest < 0 || c.Connections < 1 || c.Timeout < 0 || c.Attempt < 0 {
 		return nil, fmt.Errorf("rewards: %d answers a request over %d connections within %v, each within %v: want none below 0", c.PerRequest, c.Connections, c.Timeout, c.Attempt)
 	}

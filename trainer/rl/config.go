@@ -1,9 +1,11 @@
 package rl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/warmserve/warmserve/loader"
@@ -178,39 +180,32 @@ func (t *Times) add(o Times) {
 
 func since(t time.Time) float64 { return time.Since(t).Seconds() }
 
-func or[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
-}
-
 func (c Config) withDefaults() Config {
-	or(&c.Algorithm, RLOO)
-	or(&c.Batch, 16)
+	c.Algorithm = cmp.Or(c.Algorithm, RLOO)
+	c.Batch = cmp.Or(c.Batch, 16)
 	if c.Algorithm == Reinforce {
-		or(&c.Answers, 1)
+		c.Answers = cmp.Or(c.Answers, 1)
 	}
-	or(&c.Answers, 4)
-	or(&c.Steps, 100)
-	or(&c.Epochs, 1)
-	or(&c.Ratio, 0.2)
+	c.Answers = cmp.Or(c.Answers, 4)
+	c.Steps = cmp.Or(c.Steps, 100)
+	c.Epochs = cmp.Or(c.Epochs, 1)
+	c.Ratio = cmp.Or(c.Ratio, 0.2)
 	if c.Algorithm == GRPO {
-		or(&c.Weighting, PerLength)
+		c.Weighting = cmp.Or(c.Weighting, PerLength)
 	}
-	or(&c.Weighting, PerAnswer)
-	or(&c.Baseline, 0.9)
-	or(&c.KLIn, InReward)
-	or(&c.Temperature, 1)
-	or(&c.Tokens, 64)
-	or(&c.Measured, 64)
-	or(&c.Schedule, optim.Constant)
-	or(&c.Optimizer, optim.KindAdamW)
-	or(&c.Beta1, 0.9)
-	or(&c.Beta2, 0.999)
-	or(&c.Eps, 1e-8)
-	or(&c.TokenBudget, 8192)
-	or(&c.SaveEvery, 20)
+	c.Weighting = cmp.Or(c.Weighting, PerAnswer)
+	c.Baseline = cmp.Or(c.Baseline, 0.9)
+	c.KLIn = cmp.Or(c.KLIn, InReward)
+	c.Temperature = cmp.Or(c.Temperature, 1)
+	c.Tokens = cmp.Or(c.Tokens, 64)
+	c.Measured = cmp.Or(c.Measured, 64)
+	c.Schedule = cmp.Or(c.Schedule, optim.Constant)
+	c.Optimizer = cmp.Or(c.Optimizer, optim.KindAdamW)
+	c.Beta1 = cmp.Or(c.Beta1, 0.9)
+	c.Beta2 = cmp.Or(c.Beta2, 0.999)
+	c.Eps = cmp.Or(c.Eps, 1e-8)
+	c.TokenBudget = cmp.Or(c.TokenBudget, 8192)
+	c.SaveEvery = cmp.Or(c.SaveEvery, 20)
 	return c
 }
 
@@ -229,12 +224,9 @@ func (c Config) Validate() error {
 		bad("out: no directory")
 	}
 	one := func(name, v string, of ...string) {
-		for _, o := range of {
-			if v == o {
-				return
-			}
+		if !slices.Contains(of, v) {
+			bad("%s: %q, want one of %v", name, v, of)
 		}
-		bad("%s: %q, want one of %v", name, v, of)
 	}
 	one("algorithm", string(c.Algorithm), string(Reinforce), string(RLOO), string(GRPO))
 	one("kl_in", string(c.KLIn), string(InReward), string(InLoss))
@@ -242,12 +234,9 @@ func (c Config) Validate() error {
 	if c.Algorithm != Reinforce && c.Answers < 2 {
 		bad("answers: %d to a prompt, %s compares 2 or more", c.Answers, c.Algorithm)
 	}
-	if _, err := optim.ParseKind(string(c.Optimizer)); err != nil {
-		errs = append(errs, err)
-	}
-	if _, err := optim.ParseSchedule(string(c.Schedule)); err != nil {
-		errs = append(errs, err)
-	}
+	_, kind := optim.ParseKind(string(c.Optimizer))
+	_, schedule := optim.ParseSchedule(string(c.Schedule))
+	errs = append(errs, kind, schedule)
 	for _, f := range c.ranges() {
 		if !(f.v >= f.lo && f.v <= f.hi) {
 			from := fmt.Sprintf("from %.3g", f.lo)

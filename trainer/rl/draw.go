@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/warmserve/warmserve/model/nn"
+	"github.com/warmserve/warmserve/trainer/lm"
 )
 
 // Sampling says how answers are drawn.
@@ -32,25 +32,18 @@ type Sampling struct {
 }
 
 func (s Sampling) withDefaults() Sampling {
-	or(&s.N, 1)
-	or(&s.Tokens, 64)
+	s.N = cmp.Or(s.N, 1)
+	s.Tokens = cmp.Or(s.Tokens, 64)
 	return s
 }
 
 // Validate reports every setting that cannot be.
 func (s Sampling) Validate() error {
-	var errs []error
-	if !(s.Temperature >= 0) || math.IsInf(s.Temperature, 0) {
-		errs = append(errs, fmt.Errorf("temperature: %v, want 0 or more", s.Temperature))
+	err := lm.Sampling{Temperature: s.Temperature, TopP: s.TopP, TopK: s.TopK, Tokens: s.Tokens}.Validate()
+	if s.N < 0 {
+		err = errors.Join(err, fmt.Errorf("answers: %d, want 0 or more", s.N))
 	}
-	if !(s.TopP >= 0 && s.TopP <= 1) {
-		errs = append(errs, fmt.Errorf("top_p: %v, want a number in [0, 1]", s.TopP))
-	}
-	if s.TopK < 0 || s.Tokens < 0 || s.N < 0 {
-		errs = append(errs, fmt.Errorf("top_k, tokens and answers: %d, %d and %d, want 0 or more",
-			s.TopK, s.Tokens, s.N))
-	}
-	return errors.Join(errs...)
+	return err
 }
 
 // temperature is that of the likelihoods: those of a greedy draw are the model's own.

@@ -1,10 +1,10 @@
 package rl
 
 import (
-	"bufio"
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -52,7 +52,7 @@ func (r *run) Origin() state.Origin {
 func (r *run) About() (any, *state.Head) { return &r.about, &r.about.Head }
 
 // Begin implements [state.Trainer].
-func (r *run) Begin(context.Context) error { return r.times.open(state.Dir(r.Out), 0) }
+func (r *run) Begin(context.Context) error { return r.openTimes(0) }
 
 // Resume implements [state.Trainer].
 func (r *run) Resume(s *state.Saved) error {
@@ -60,16 +60,14 @@ func (r *run) Resume(s *state.Saved) error {
 		return err
 	}
 	r.opt.Resume(r.about.Step * r.config.Epochs)
-	r.refresh()
-	return r.times.open(state.Dir(r.Out), r.about.Step)
+	r.learner.Refresh()
+	return r.openTimes(r.about.Step)
 }
 
 // Tensors implements [state.Trainer].
 func (r *run) Tensors(f func(name string, shape []int, values []float32) error) error {
-	for _, p := range r.learning() {
-		if err := f("w."+p.Name, p.Shape, p.Data); err != nil {
-			return err
-		}
+	if err := state.EachWeight(r.learner.Params(), f); err != nil {
+		return err
 	}
 	return r.opt.State(f)
 }
@@ -91,7 +89,7 @@ func (r *run) Finish(ctx context.Context) (map[string][]byte, error) {
 	if err := r.saveAdapter(); err != nil {
 		return nil, err
 	}
-	times, err := r.times.read()
+	times, err := r.times.Read()
 	return map[string][]byte{TimesFile: times}, err
 }
 
@@ -106,47 +104,16 @@ func (r *run) Contents() loader.Contents {
 // directory and in its result.
 const TimesFile = "times.jsonl"
 
-// timesFile appends the times of steps.
-type timesFile struct{ file *os.File }
-
-// open keeps the lines of the first steps alone, those that a saved state knows.
-func (t *timesFile) open(dir string, steps int) error {
-	f, err := os.OpenFile(filepath.Join(dir, TimesFile), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
+// openTimes opens them and keeps the lines of the first steps alone, those that a saved state knows.
+func (r *run) openTimes(steps int) error {
+	path := filepath.Join(state.Dir(r.Out), TimesFile)
+	lines, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	t.file = f
-	var size int64
-	s := bufio.NewScanner(f)
-	for n := 0; n < steps && s.Scan(); n++ {
-		size += int64(len(s.Bytes())) + 1
+	size := 0
+	for range steps {
+		size += bytes.IndexByte(lines[size:], '\n') + 1
 	}
-	if err := errors.Join(s.Err(), f.Truncate(size)); err != nil {
-		return err
-	}
-	_, err = f.Seek(size, 0)
-	return err
-}
-
-func (t *timesFile) add(v Times) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = t.file.Write(append(data, '\n'))
-	return err
-}
-
-func (t *timesFile) read() ([]byte, error) {
-	name := t.file.Name()
-	t.close()
-	return os.ReadFile(name)
-}
-
-// close closes the file; more than once is no harm.
-func (t *timesFile) close() {
-	if t.file != nil {
-		t.file.Close() // it is read for its own sake: nothing else depends on it
-		t.file = nil
-	}
+	return r.times.Create(path, int64(size))
 }

@@ -23,7 +23,8 @@ type run struct {
 	writer    *writer
 	prompts   *promptSet
 	m         *model.Language
-	lora      *model.LoRA // nil when all weights learn
+	lora      *model.LoRA   // nil when all weights learn
+	learner   state.Learner // m or lora
 	opt       optim.Optimizer
 	reference *model.Decoder
 	refHash   string
@@ -31,7 +32,7 @@ type run struct {
 	order  state.Order
 	about  about
 	result Result
-	times  timesFile
+	times  state.Metrics // of [Times]
 }
 
 // Train runs a training to its end, or on from where an earlier call was
@@ -47,7 +48,7 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 		return nil, errors.New("rl: no scorer")
 	}
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Beside: c.beside(), Keep: c.Keep, SaveEvery: c.SaveEvery,
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Adapter: c.LoRA != nil, Keep: c.Keep, SaveEvery: c.SaveEvery,
 		Say: r.say, Events: c.TensorBoard,
 		Curves: state.Curves{Label: "reward; KL in nats an answer",
 			Columns: []string{"reward", "control", "kl", "held.reward"}}}
@@ -78,12 +79,14 @@ func (r *run) Open() (int, string, error) {
 		return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
 	}
 	r.m.Recompute(c.Recompute)
+	r.learner = r.m
 	if c.LoRA != nil {
 		if r.lora, err = model.NewLoRA(r.m, *c.LoRA, c.Seed); err != nil {
 			return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
 		}
+		r.learner = r.lora
 	}
-	r.opt = optim.New(c.Optimizer, c.adamW(), r.learning())
+	r.opt = optim.New(c.Optimizer, c.adamW(), r.learner.Params())
 	if r.writer.decoder, err = r.m.Decoder(); err != nil {
 		return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
 	}
@@ -127,7 +130,7 @@ func (r *run) close() {
 	if r.reference != nil {
 		r.reference.Close()
 	}
-	r.times.close()
+	r.times.Close()
 }
 
 func (r *run) say(message string) {
@@ -184,7 +187,7 @@ func (r *run) Step(ctx context.Context) error {
 		f(Progress{Steps: c.Steps, Metrics: line, Times: t})
 	}
 	r.about.Times.add(t)
-	return errors.Join(r.times.add(t), r.Metrics.Add(line))
+	return errors.Join(r.times.Add(t), r.Metrics.Add(line))
 }
 
 // asked returns the prompts of a step.

@@ -48,7 +48,7 @@ func (r *run) update(e *experience, line *Metrics) error {
 		update := r.about.Step*c.Epochs + epoch
 		total := c.Steps * c.Epochs
 		line.LR = c.LR * c.Schedule.Factor(update, int(c.Warmup*float64(total)), total)
-		r.zeroGrads()
+		r.learner.ZeroGrads()
 		for at := 0; at < len(texts); {
 			n := lm.Part(texts[at:], c.TokenBudget)
 			err := r.m.Likelihood(texts[at:at+n], s.temperature(), model.Pass{First: at},
@@ -69,13 +69,13 @@ func (r *run) update(e *experience, line *Metrics) error {
 		if r.lora != nil {
 			r.lora.Project()
 		}
-		line.Norm = optim.Clip(r.m.Work(), r.learning(), c.Clip)
+		line.Norm = optim.Clip(r.m.Work(), r.learner.Params(), c.Clip)
 		if bad := line.Loss + line.Norm; math.IsNaN(bad) || math.IsInf(bad, 0) {
 			return fmt.Errorf("step %d: loss %v, gradient norm %v: %w", r.about.Step+1, line.Loss,
 				line.Norm, state.ErrNotFinite)
 		}
 		r.opt.Step(r.m.Work(), line.LR)
-		r.refresh()
+		r.learner.Refresh()
 	}
 	return nil
 }

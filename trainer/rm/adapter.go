@@ -3,34 +3,8 @@ package rm
 import (
 	"strings"
 
-	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/trainer/state"
 )
-
-// learning returns what learns: all weights, or the low-rank change.
-func (r *run) learning() []nn.Param {
-	if r.lora != nil {
-		return r.lora.Params()
-	}
-	return r.t.Params()
-}
-
-// refresh makes the model follow what learns.
-func (r *run) refresh() {
-	if r.lora != nil {
-		r.lora.Refresh()
-		return
-	}
-	r.t.Refresh()
-}
-
-func (r *run) zeroGrads() {
-	if r.lora != nil {
-		r.lora.ZeroGrads()
-		return
-	}
-	r.t.ZeroGrads()
-}
 
 // saveAdapter writes the low-rank change as PEFT does, over a base.
 func (r *run) saveAdapter(base string) error {
@@ -42,4 +16,14 @@ func (r *run) saveAdapter(base string) error {
 	a := state.Adapter{Task: "SEQ_CLS", Base: base, Rank: c.Rank, Alpha: c.Alpha, Targets: c.Targets,
 		Whole: []string{head}, Params: r.lora.Params()}
 	return a.Save(r.config.Out)
+}
+
+// adapterBase is the base's path as the adapter names it: the whole one, which opens from any
+// working directory. A base that is no directory, or that has the names or the layers of the reward
+// model's body otherwise, is written beside the adapter's weights.
+func (r *run) adapterBase() (string, error) {
+	if b := r.base.body; b != nil && !b.Plain() {
+		return state.AdapterBase(r.config.Out, "", r.base.contents(b))
+	}
+	return state.AdapterBase(r.config.Out, r.config.Base, r.base.Checkpoint.Contents())
 }

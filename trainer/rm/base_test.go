@@ -14,6 +14,7 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/trainer/state"
 	"github.com/warmserve/warmserve/warm/reward"
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
@@ -146,7 +147,7 @@ func TestSentenceTransformersAreBasesWithTheirOwnPooling(t *testing.T) {
 					}
 					_, err = Train(t.Context(), run)
 					require.NoError(t, err)
-					for _, out := range append(run.beside(), run.Out) {
+					for _, out := range written(run) {
 						s, err = reward.Inspect(out)
 						require.NoError(t, err)
 						assert.Equal(t, words, s.Pooling)
@@ -198,7 +199,7 @@ func TestEveryBodyIsABaseForTraining(t *testing.T) {
 					continue
 				}
 				require.NoError(t, err)
-				for _, out := range append(run.beside(), run.Out) {
+				for _, out := range written(run) {
 					s, err = reward.Inspect(out)
 					require.NoError(t, err, out)
 					assert.Equal(t, b.class, s.Config.Architecture)
@@ -322,4 +323,12 @@ func TestThePoolingOfABodyIsChosen(t *testing.T) {
 	plan := Plan{Out: t.TempDir(), Run: Config{Base: base, Train: []string{pairs}, LR: 1e-3}, Members: []json.RawMessage{json.RawMessage(`{"pooling":"mean"}`)}}
 	_, err = plan.Expand()
 	assert.ErrorContains(t, err, "pooling is the plan's")
+}
+
+// written are the directories of a run's result.
+func written(c Config) []string {
+	if c.LoRA == nil {
+		return []string{c.Out}
+	}
+	return []string{state.AdapterDir(c.Out), c.Out}
 }

@@ -10,7 +10,7 @@ import (
 func (r *run) ids(batch []int) []string {
 	out := make([]string, len(batch))
 	for i, k := range batch {
-		out[i] = r.data.train[k].id
+		out[i] = r.data.train[k].ID
 	}
 	return out
 }
@@ -23,7 +23,7 @@ func (r *run) part(batch []int) []int {
 		x := &r.data.train[k]
 		tokens += x.tokens()
 		if r.base.parsed.Causal() {
-			tokens += model.Own(x.rejected.IDs, x.chosen.IDs) - len(x.rejected.IDs)
+			tokens += model.Own(x.Rejected.IDs, x.Chosen.IDs) - len(x.Rejected.IDs)
 		}
 		if i > 0 && tokens > r.config.TokenBudget {
 			return batch[:i]
@@ -37,7 +37,7 @@ func (r *run) lay(part []int) (seqs []model.Sequence, tokens int) {
 	r.sequence = r.sequence[:0]
 	for _, k := range part {
 		x := &r.data.train[k]
-		r.sequence = append(r.sequence, x.chosen, x.rejected)
+		r.sequence = append(r.sequence, x.Chosen, x.Rejected)
 		tokens += x.tokens()
 	}
 	return r.sequence, tokens

@@ -176,20 +176,12 @@ func (c Config) Validate() error {
 	if len(c.Test) > 0 && c.Holdout != "" {
 		bad("test and holdout: want one of them")
 	}
-	if _, err := ParseHoldout(c.Holdout); err != nil {
-		errs = append(errs, err)
-	}
-	if _, err := optim.ParseKind(string(c.Optimizer)); err != nil {
-		errs = append(errs, err)
-	}
-	if _, err := optim.ParseSchedule(string(c.Schedule)); err != nil {
-		errs = append(errs, err)
-	}
+	_, holdout := ParseHoldout(c.Holdout)
+	_, kind := optim.ParseKind(string(c.Optimizer))
+	_, schedule := optim.ParseSchedule(string(c.Schedule))
+	errs = append(errs, holdout, kind, schedule, model.ParseBasePooling(c.Pooling))
 	if !slices.Contains([]Votes{DrawVote, MajorityVote, SoftVotes}, c.Votes) {
 		bad("votes: %q, want draw, majority or soft", c.Votes)
-	}
-	if err := model.ParseBasePooling(c.Pooling); err != nil {
-		errs = append(errs, err)
 	}
 	errs = append(errs, c.ranges()...)
 	if l := c.LoRA; l != nil && (l.Rank < 1 || !(l.Alpha > 0) || len(l.Targets) == 0) {

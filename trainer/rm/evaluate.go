@@ -51,7 +51,7 @@ func ScorePairs(ctx context.Context, e model.Engine, m model.Model, pairs []Exam
 		part := pairs[at:min(len(pairs), at+batch)]
 		var seqs []model.Sequence
 		for i := range part {
-			seqs = append(seqs, part[i].chosen, part[i].rejected)
+			seqs = append(seqs, part[i].Chosen, part[i].Rejected)
 		}
 		if err := e.Score(m, scores[:len(seqs)], seqs); err != nil {
 			return nil, nil, err

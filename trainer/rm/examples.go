@@ -21,13 +21,13 @@ type Preference struct {
 
 // Example is a preference as tokens.
 type Example struct {
-	id               string
-	chosen, rejected model.Sequence
-	margin, label    float64
+	ID               string
+	Chosen, Rejected model.Sequence
+	Margin, Label    float64
 }
 
 // tokens is how many tokens both answers take.
-func (e *Example) tokens() int { return len(e.chosen.IDs) + len(e.rejected.IDs) }
+func (e *Example) tokens() int { return len(e.Chosen.IDs) + len(e.Rejected.IDs) }
 
 // Dataset is what a run learns from and is tested on.
 type Dataset struct {
@@ -217,13 +217,13 @@ func (c *Config) Encode(e *reward.Encoder, pairs []Preference, d *Dataset) (out 
 	long := &data.Bad{Lines: len(pairs), Remedy: "--drop-long"}
 	bad := &data.Bad{Lines: len(pairs)}
 	for _, p := range pairs {
-		x := Example{id: p.ID, label: p.Label}
+		x := Example{ID: p.ID, Label: p.Label}
 		if p.Margin != nil {
-			x.margin = *p.Margin
+			x.Margin = *p.Margin
 		}
-		err := c.encodeAnswer(e, p, "chosen", &x.chosen, d)
+		err := c.encodeAnswer(e, p, "chosen", &x.Chosen, d)
 		if err == nil {
-			err = c.encodeAnswer(e, p, "rejected", &x.rejected, d)
+			err = c.encodeAnswer(e, p, "rejected", &x.Rejected, d)
 		}
 		switch {
 		case errors.Is(err, reward.ErrTooLong):

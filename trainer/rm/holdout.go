@@ -1,6 +1,7 @@
 package rm
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -137,14 +138,7 @@ func apart(pairs []Preference, share float64, seed uint64) func(i int) bool {
 		}
 	}
 	slices.SortStableFunc(roots, func(a, b int) int { // a random order that the seed decides
-		x, y := nn.Mix(seed, uint64(a)), nn.Mix(seed, uint64(b))
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
+		return cmp.Compare(nn.Mix(seed, uint64(a)), nn.Mix(seed, uint64(b)))
 	})
 	want, got := max(1, int(share*float64(len(pairs))+0.5)), 0
 	held := map[int]bool{}

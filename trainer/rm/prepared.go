@@ -22,7 +22,7 @@ type Prepared struct {
 	ID      string
 	Base    string            // hash of the base checkpoint
 	Hashes  map[string]string // of each file of data
-	Pairs   []PreparedPair    // to learn from
+	Pairs   []Example         // to learn from
 	Probe   []int             // of Pairs, those that the score head is probed on
 	Steps   int
 	Dropped int // pairs that do not fit the context
@@ -32,13 +32,6 @@ type Prepared struct {
 	Head       string        // parameter of the score head
 	Body       *model.Base   // nil for a base that has a score head
 	Model      *model.Config // of the reward model, with PadTokenID
-}
-
-// PreparedPair is one preference.
-type PreparedPair struct {
-	ID               string
-	Chosen, Rejected model.Sequence
-	Margin, Label    float64
 }
 
 // Preparer prepares the runs of a plan. It opens, and hashes, each base once, and encodes
@@ -72,12 +65,8 @@ func (r *Preparer) Prepare(c Config) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{Base: b.Checkpoint.Hash(), Hashes: d.hashes, PadTokenID: pad, Head: b.parsed.HeadParameter(),
-		Body: b.body, Model: b.parsed, Dropped: d.Dropped}
-	for i := range d.train {
-		x := &d.train[i]
-		p.Pairs = append(p.Pairs, PreparedPair{x.id, x.chosen, x.rejected, x.margin, x.label})
-	}
+	p := &Prepared{Base: b.Checkpoint.Hash(), Hashes: d.hashes, Pairs: d.train, PadTokenID: pad,
+		Head: b.parsed.HeadParameter(), Body: b.body, Model: b.parsed, Dropped: d.Dropped}
 	order := state.Order{N: len(p.Pairs), Batch: c.Batch, Seed: nn.Mix(c.DataSeed, seedOrder)}
 	p.Steps = order.Steps(c.Epochs, c.Steps)
 	p.Probe = order.Epoch(0)[:min(c.Probe, len(p.Pairs))]

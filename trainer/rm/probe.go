@@ -41,7 +41,7 @@ func (r *run) probe(ctx context.Context) error {
 			for j := range d {
 				d[j] = float64(chosen[j]) - float64(rejected[j])
 			}
-			diffs, labels = append(diffs, d), append(labels, x.label)
+			diffs, labels = append(diffs, d), append(labels, x.Label)
 		}
 	}
 	w, err := logistic(diffs, labels)

@@ -192,12 +192,12 @@ func TestNaNStopsTheRunAndNamesThePair(t *testing.T) {
 	r.base, err = r.config.openBase()
 	require.NoError(t, err)
 	require.NoError(t, r.open())
-	require.NoError(t, r.Metrics.Create(state.Dir(c.Out), 0))
+	require.NoError(t, r.Metrics.Create(filepath.Join(state.Dir(c.Out), state.MetricsFile), 0))
 	defer r.Metrics.Close()
 	r.head().Data[0] = float32(math.NaN())
 	err = r.Step(t.Context())
 	require.ErrorIs(t, err, ErrNotFinite)
-	id := r.data.train[r.order.Step(0)[0]].id
+	id := r.data.train[r.order.Step(0)[0]].ID
 	assert.ErrorContains(t, err, `pair "`+id+`"`)
 	require.NoDirExists(t, c.Out)
 }

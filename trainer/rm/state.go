@@ -18,10 +18,8 @@ func (r *run) About() (any, *state.Head) { return &r.about, &r.about.Head }
 
 // Tensors implements [state.Trainer]: weights, the optimiser's moments and the moving average.
 func (r *run) Tensors(f func(name string, shape []int, values []float32) error) error {
-	for _, p := range r.learning() {
-		if err := f("w."+p.Name, p.Shape, p.Data); err != nil {
-			return err
-		}
+	if err := state.EachWeight(r.learner.Params(), f); err != nil {
+		return err
 	}
 	if err := r.opt.State(f); err != nil || r.ema == nil {
 		return err
@@ -38,7 +36,7 @@ func (r *run) Resume(s *state.Saved) error {
 		return err
 	}
 	r.opt.Resume(r.about.Step)
-	r.refresh()
+	r.learner.Refresh()
 	return nil
 }
 
@@ -50,10 +48,10 @@ func (r *run) Finish(ctx context.Context) (map[string][]byte, error) {
 		if err := r.ema.State(func(name string, _ []int, v []float32) error { averaged[name] = v; return nil }); err != nil {
 			return nil, err
 		}
-		for _, p := range r.learning() {
+		for _, p := range r.learner.Params() {
 			copy(p.Data, averaged[p.Name])
 		}
-		r.refresh()
+		r.learner.Refresh()
 	}
 	r.result = Result{
 		Run: r.ID, Config: r.config, Hashes: r.data.hashes, Base: r.base.Checkpoint.Hash(), Steps: r.about.Step, Tokens: r.about.Tokens,

@@ -40,15 +40,16 @@ type Result struct {
 // run is one training on its way.
 type run struct {
 	state.Run
-	config Config
-	base   *Base
-	data   *Dataset
-	t      *model.Training
-	lora   *model.LoRA // nil when all weights learn
-	opt    optim.Optimizer
-	ema    *optim.EMA
-	engine model.Engine
-	order  state.Order
+	config  Config
+	base    *Base
+	data    *Dataset
+	t       *model.Training
+	lora    *model.LoRA   // nil when all weights learn
+	learner state.Learner // t or lora
+	opt     optim.Optimizer
+	ema     *optim.EMA
+	engine  model.Engine
+	order   state.Order
 
 	about    about
 	result   Result
@@ -66,7 +67,7 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	}
 	c = c.WithDefaults()
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Beside: c.beside(), SaveEvery: c.SaveEvery,
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Adapter: c.LoRA != nil, SaveEvery: c.SaveEvery,
 		Say: r.say, Events: c.TensorBoard,
 		Curves: state.Curves{Label: "loss in nats; share of pairs in order",
 			Columns: []string{"loss", "accuracy", "test.accuracy"}}}
@@ -119,12 +120,14 @@ func (r *run) open() error {
 	}
 	r.t.Recompute = c.Recompute
 	r.engine = model.NewEngine(c.Workers)
+	r.learner = r.t
 	if c.LoRA != nil {
 		if r.lora, err = model.NewLoRA(r.t, *c.LoRA, c.Seed); err != nil {
 			return err
 		}
+		r.learner = r.lora
 	}
-	r.opt = optim.New(c.Optimizer, c.adamW(), r.learning())
+	r.opt = optim.New(c.Optimizer, c.adamW(), r.learner.Params())
 	return nil
 }
 
@@ -174,7 +177,7 @@ func (r *run) Begin(ctx context.Context) error {
 // average begins the moving average of weights, when one is wanted.
 func (r *run) average() (err error) {
 	if r.config.EMA > 0 {
-		r.ema, err = optim.NewEMA(r.config.EMA, r.learning())
+		r.ema, err = optim.NewEMA(r.config.EMA, r.learner.Params())
 	}
 	return err
 }
@@ -191,7 +194,7 @@ func (r *run) Step(context.Context) error {
 	c := &r.config
 	batch := r.order.Step(r.about.Step)
 	p := Progress{LR: c.LR * c.Schedule.Factor(r.about.Step, int(c.Warmup*float64(r.Steps)), r.Steps)}
-	r.zeroGrads()
+	r.learner.ZeroGrads()
 	total := loss.Result{}
 	for at := 0; at < len(batch); {
 		part := r.part(batch[at:])
@@ -207,7 +210,7 @@ func (r *run) Step(context.Context) error {
 	if r.lora != nil {
 		r.lora.Project()
 	}
-	p.Norm = optim.Clip(r.t.Work(), r.learning(), c.Clip)
+	p.Norm = optim.Clip(r.t.Work(), r.learner.Params(), c.Clip)
 	if math.IsNaN(p.Norm) || math.IsInf(p.Norm, 0) {
 		return fmt.Errorf("step %d: gradient norm %v: %w; pairs %q", r.about.Step+1, p.Norm,
 			ErrNotFinite, r.ids(batch))
@@ -216,7 +219,7 @@ func (r *run) Step(context.Context) error {
 	if r.ema != nil {
 		r.ema.Update(r.t.Work())
 	}
-	r.refresh()
+	r.learner.Refresh()
 	r.about.Step++
 	r.about.Tokens += p.Tokens
 	p.Loss, p.Accuracy = total.Loss/float64(len(batch)), float64(total.Correct)/float64(len(batch))
@@ -249,14 +252,14 @@ func (r *run) accumulate(part []int, first int, scale float64) (loss.Result, int
 	for i, k := range part {
 		x := &r.data.train[k]
 		r.pairs = append(r.pairs,
-			loss.Pair{Chosen: 2 * i, Rejected: 2*i + 1, Margin: x.margin, Label: x.label})
+			loss.Pair{Chosen: 2 * i, Rejected: 2*i + 1, Margin: x.Margin, Label: x.Label})
 	}
 	r.grad = slices.Grow(r.grad[:0], len(seqs))[:len(seqs)]
 	result := loss.BradleyTerry{Center: r.config.Center}.Gradient(r.grad, scores, r.pairs, scale)
 	if result.Bad >= 0 {
 		return result, 0, fmt.Errorf("step %d: pair %q scores %v and %v: %w; pairs of the batch: %q",
 			r.about.Step+1,
-			r.data.train[part[result.Bad]].id, scores[2*result.Bad], scores[2*result.Bad+1],
+			r.data.train[part[result.Bad]].ID, scores[2*result.Bad], scores[2*result.Bad+1],
 			ErrNotFinite, r.ids(part))
 	}
 	r.t.Backward(r.grad)

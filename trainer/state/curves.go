@@ -32,8 +32,9 @@ func (c Curves) draw(lines []byte) ([]byte, error) {
 	for _, column := range c.Columns {
 		s := drawing.Series{Label: column}
 		for _, row := range rows {
-			if v, ok := row[column]; ok {
-				s.X, s.Y = append(s.X, row["step"]), append(s.Y, v)
+			if v, err := row[column].Float64(); err == nil {
+				step, _ := row["step"].Float64() // every line has one
+				s.X, s.Y = append(s.X, step), append(s.Y, v)
 			}
 		}
 		if per := (len(s.X) + mostPoints - 1) / mostPoints; per > 1 {
@@ -66,26 +67,27 @@ func means(v []float64, per int) (out []float64) {
 }
 
 // numbers returns the numbers of each line of metrics; the names of nested ones are joined.
-func numbers(lines []byte, join string) (rows []map[string]float64, err error) {
+func numbers(lines []byte, join string) (rows []map[string]json.Number, err error) {
 	dec := json.NewDecoder(bytes.NewReader(lines))
-	for dec.More() {
+	dec.UseNumber()
+	for dec.More() { // also true for what is no value: Decode then fails
 		var line map[string]any
 		if err := dec.Decode(&line); err != nil {
 			return nil, fmt.Errorf("%s: %w", MetricsFile, err)
 		}
-		row := map[string]float64{}
+		row := map[string]json.Number{}
 		collect(row, "", join, line)
 		rows = append(rows, row)
 	}
 	return rows, nil
 }
 
-func collect(row map[string]float64, prefix, join string, v map[string]any) {
+func collect(row map[string]json.Number, prefix, join string, v map[string]any) {
 	for k, x := range v {
 		switch x := x.(type) {
 		case map[string]any:
 			collect(row, prefix+k+join, join, x)
-		case float64:
+		case json.Number:
 			row[prefix+k] = x
 		}
 	}

@@ -38,18 +38,26 @@ type Origin struct {
 func hashes(paths []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, path := range paths {
-		f, err := os.Open(path)
-		if err != nil {
+		var err error
+		if out[path], err = FileHash(path); err != nil {
 			return nil, err
 		}
-		h := sha256.New()
-		_, err = io.Copy(h, f)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return nil, err
-		}
-		out[path] = "sha256:" + hex.EncodeToString(h.Sum(nil))
 	}
 	return out, nil
+}
+
+// FileHash returns the hash of a file, "sha256:…".
+func FileHash(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() // read-only: nothing can be lost
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // finished decodes into result what the directory of the run's result tells, when an earlier call wrote it,
@@ -136,7 +144,11 @@ func shown(v any) string {
 // checkOut reports before a run what would stand against writing its result at the end. It
 // is for runs that have not begun.
 func (r *Run) checkOut() error {
-	for _, dir := range slices.Concat([]string{r.Out}, r.kept(), r.Beside) {
+	dirs := append(r.kept(), r.Out)
+	if r.Adapter {
+		dirs = append(dirs, AdapterDir(r.Out))
+	}
+	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -13,21 +13,21 @@ import (
 // MetricsFile is the name of the metrics in a run's directory and in its result.
 const MetricsFile = "metrics.jsonl"
 
-// Metrics appends to the metrics of a run. They hold no times, so that equal runs
-// have equal files.
+// Metrics appends to the metrics of a run, a JSON value a line. They hold no times, so
+// that equal runs have equal files: what does is a file of its own.
 type Metrics struct {
 	file   *os.File
 	size   int64
 	events *events.Writer // told the same; nil for none
 }
 
-// Create opens the metrics of a run, makes its directory, and cuts them to the
+// Create opens the metrics of a run, makes their directory, and cuts them to the
 // size that a saved state knows.
-func (m *Metrics) Create(dir string, size int64) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+func (m *Metrics) Create(path string, size int64) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, MetricsFile), os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,12 @@ func (m *Metrics) addEvent(line []byte) error {
 	if err != nil {
 		return err
 	}
-	values := rows[0]
+	values := map[string]float64{}
+	for k, v := range rows[0] {
+		if values[k], err = v.Float64(); err != nil {
+			return err
+		}
+	}
 	step := values["step"]
 	delete(values, "step")
 	return m.events.Scalars(int(step), values)
@@ -98,8 +103,9 @@ func (m *Metrics) Close() {
 	}
 }
 
-// Read returns the whole file of a closed run.
-func (m *Metrics) Read(dir string) ([]byte, error) {
+// Read closes the file and returns the whole of it.
+func (m *Metrics) Read() ([]byte, error) {
+	path := m.file.Name()
 	m.Close()
-	return os.ReadFile(filepath.Join(dir, MetricsFile))
+	return os.ReadFile(path)
 }

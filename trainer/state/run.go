@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model/nn"
 )
 
 // Trainer is what a [Run] asks of the one that trains. The methods are called by one goroutine, in the
@@ -40,13 +41,20 @@ type Trainer interface {
 	Contents() loader.Contents
 }
 
+// Learner is what a run learns: all weights of a model, or a low-rank change of some.
+type Learner interface {
+	Params() []nn.Param
+	ZeroGrads()
+	Refresh() // the model follows what learns
+}
+
 // Run is the way of a training from its first step to its result, over interruptions: it finds the state
 // or the result of an earlier call, saves the state, keeps checkpoints and writes the result.
 type Run struct {
 	Out       string       // directory of the result
 	Replace   bool         // another run's checkpoint that lies there
 	Keep      int          // checkpoints along the way, in Out-1, Out-2, …
-	Beside    []string     // directories that the trainer writes besides
+	Adapter   bool         // the trainer writes [AdapterDir] besides
 	SaveEvery int          // steps between saved states
 	Events    string       // directory for TensorBoard's event files; "" for none
 	Curves    Curves       // the figure beside the metrics
@@ -113,7 +121,7 @@ func (r *Run) begin(ctx context.Context) error {
 		return err
 	}
 	if saved == nil {
-		if err := r.Metrics.Create(r.dir(), 0); err != nil {
+		if err := r.Metrics.Create(filepath.Join(r.dir(), MetricsFile), 0); err != nil {
 			return err
 		}
 		if err := r.Metrics.tell(r.Events, 0); err != nil {
@@ -126,7 +134,7 @@ func (r *Run) begin(ctx context.Context) error {
 		return err
 	}
 	r.Say(fmt.Sprintf("going on after step %d", head.Step))
-	if err := r.Metrics.Create(r.dir(), head.Metrics); err != nil {
+	if err := r.Metrics.Create(filepath.Join(r.dir(), MetricsFile), head.Metrics); err != nil {
 		return err
 	}
 	return r.Metrics.tell(r.Events, head.Step+1)
@@ -194,7 +202,7 @@ func (r *Run) write(result any, files map[string][]byte) error {
 	if err != nil {
 		return err
 	}
-	lines, err := r.Metrics.Read(r.dir())
+	lines, err := r.Metrics.Read()
 	if err != nil {
 		return err
 	}

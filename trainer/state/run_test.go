@@ -128,12 +128,12 @@ func TestARunThatIsInterruptedBeforeItsFirstStepIsBegun(t *testing.T) {
 }
 
 func TestARunRefusesDirectoriesThatItWouldWriteOver(t *testing.T) {
-	for _, dir := range []string{"out", "out-1", "beside"} {
+	for _, dir := range []string{"out", "out-1", "out-adapter"} {
 		root := t.TempDir()
 		require.NoError(t, os.Mkdir(filepath.Join(root, dir), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(root, dir, "x"), nil, 0o644))
 		c := newCount(filepath.Join(root, "out"))
-		c.Beside = []string{filepath.Join(root, "beside")}
+		c.Adapter = true
 		_, err := c.train(t.Context())
 		require.ErrorIs(t, err, loader.ErrExists, dir)
 		c.Replace = true

@@ -131,6 +131,16 @@ func (s *Saved) Fill(tensors Tensors) error {
 	})
 }
 
+// EachWeight calls f for parameters under the names that a state has them by.
+func EachWeight(params []nn.Param, f func(name string, shape []int, values []float32) error) error {
+	for _, p := range params {
+		if err := f("w."+p.Name, p.Shape, p.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Weights are parameters as a loader.Source.
 type Weights struct {
 	names  []string

@@ -58,7 +58,7 @@ func TestAStateIsReadAsItWasSaved(t *testing.T) {
 func TestMetricsAreCutToTheSavedSize(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run.train")
 	var m Metrics
-	require.NoError(t, m.Create(dir, 0))
+	require.NoError(t, m.Create(filepath.Join(dir, MetricsFile), 0))
 	require.NoError(t, m.Add(1))
 	size, err := m.Sync()
 	require.NoError(t, err)
@@ -67,13 +67,13 @@ func TestMetricsAreCutToTheSavedSize(t *testing.T) {
 	m.Close()
 
 	var again Metrics
-	require.NoError(t, again.Create(dir, size))
+	require.NoError(t, again.Create(filepath.Join(dir, MetricsFile), size))
 	require.NoError(t, again.Add(2))
-	text, err := again.Read(dir)
+	text, err := again.Read()
 	require.NoError(t, err)
 	assert.Equal(t, "1\n2\n", string(text))
 	var short Metrics
-	assert.ErrorContains(t, short.Create(dir, 100), "shorter")
+	assert.ErrorContains(t, short.Create(filepath.Join(dir, MetricsFile), 100), "shorter")
 }
 
 func TestWeightsAreASource(t *testing.T) {

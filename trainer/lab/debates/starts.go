@@ -13,6 +13,7 @@ import (
 	"github.com/warmserve/warmserve/trainer/lm"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rm"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Starts says how other starts than the base are made.
@@ -172,7 +173,7 @@ func other(ctx context.Context, l *lab.Lab, s Starts) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	hash, err := l.FileHash(text)
+	hash, err := state.FileHash(text)
 	if err != nil {
 		return "", err
 	}
