@@ -83,7 +83,7 @@ func (a *attention) forward(s *Scratch, out []float32, ldo int, q []float32, ldq
 	l := layout{a: a, k: k[head*a.D:], v: v[head*a.D:], ldk: ldk, spans: spans}
 	longest := 0
 	for _, q := range queries {
-		first, end := a.keys(spans[q.Span], q)
+		first, end := a.panels(spans[q.Span], q)
 		longest = max(longest, end-first)
 	}
 	if l.low = a.low(); l.low {
@@ -98,7 +98,7 @@ func (a *attention) forward(s *Scratch, out []float32, ldo int, q []float32, ldq
 	prefix := -1 // the span whose keys and values lie at the front
 	for _, query := range queries {
 		sp := spans[query.Span]
-		l.first, l.end = a.keys(sp, query)
+		l.first, l.end = a.panels(sp, query)
 		l.pack(sp, prefix)
 		if a.relative != nil {
 			a.relative.begin(&s.near, l.k[sp.Row*ldk:], ldk, sp.Len, head)
@@ -113,21 +113,41 @@ func (a *attention) forward(s *Scratch, out []float32, ldo int, q []float32, ldq
 	}
 }
 
-// keys returns the positions that the tokens of a query see, [first, end), first
-// being the beginning of a panel.
-func (a *attention) keys(sp Span, q Query) (first, end int) {
+// visible returns the positions [first, end) in its sequence that some token of a query sees.
+func (a *attention) visible(sp Span, q Query) (first, end int) {
 	end = sp.Pos + sp.Len
 	if a.Causal {
 		end = sp.Pos + q.Hi
 	}
 	if a.Window > 0 {
-		first = max(0, sp.Pos+q.Lo-a.Window+1) / kernel.NR * kernel.NR
+		first = max(0, sp.Pos+q.Lo-a.Window+1)
 	}
-	if a.Reach > 0 {
-		first = max(0, q.Lo-a.Reach) / kernel.NR * kernel.NR
-		end = min(end, q.Hi+a.Reach)
+	if a.Reach > 0 { // of sequences that share nothing
+		first, end = max(0, q.Lo-a.Reach), min(end, q.Hi+a.Reach)
 	}
 	return first, end
+}
+
+// panels is visible with first at the beginning of a panel.
+func (a *attention) panels(sp Span, q Query) (first, end int) {
+	first, end = a.visible(sp, q)
+	return first / kernel.NR * kernel.NR, end
+}
+
+// span returns the keys that a query sees, which the next one sees one further on: pos is the
+// query's position among the n keys at hand.
+func (a *attention) span(pos, n int) kernel.Span {
+	span := kernel.Span{Hi: n}
+	if a.Causal {
+		span.Hi, span.HiStep = pos+1, 1
+	}
+	if a.Window > 0 {
+		span.Lo, span.LoStep = pos-a.Window+1, 1
+	}
+	if a.Reach > 0 {
+		span = kernel.Span{Lo: pos - a.Reach, LoStep: 1, Hi: pos + a.Reach + 1, HiStep: 1}
+	}
+	return span
 }
 
 // layout is the keys and values of one head in panels.
@@ -182,16 +202,7 @@ func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 		m := min(rows, query.Hi-lo)
 		r := query.Row + lo - query.Lo
 		pos := sp.Pos + lo - l.first // of the first query, as keys are counted
-		from, to := 0, n             // keys that the block sees
-		if a.Causal {
-			to = pos + m
-		}
-		if a.Window > 0 {
-			from = max(0, pos-a.Window+1) / kernel.NR * kernel.NR
-		}
-		if a.Reach > 0 {
-			from, to = max(0, pos-a.Reach)/kernel.NR*kernel.NR, min(n, pos+m+a.Reach)
-		}
+		from, to := a.panels(Span{Len: n}, Query{Lo: pos, Hi: pos + m})
 		panels := (to - from + kernel.NR - 1) / kernel.NR
 		if l.low {
 			kernel.MatMulBF16(scores, lds, q[r*ldq+col:], ldq, l.lowKeys[from/kernel.NR*l.kp:], l.kp,
@@ -199,26 +210,12 @@ func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 		} else {
 			kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels)
 		}
-		span := kernel.Span{Hi: to - from}
-		if a.Causal {
-			span.Hi, span.HiStep = pos+1-from, 1
-		}
-		if a.Window > 0 {
-			span.Lo, span.LoStep = pos-a.Window+1-from, 1
-		}
-		if a.Reach > 0 {
-			span = kernel.Span{Lo: pos - a.Reach - from, LoStep: 1, Hi: pos + a.Reach + 1 - from, HiStep: 1}
-		}
 		if a.relative != nil {
 			a.relative.add(&s.near, scores, lds, q[r*ldq+col:], ldq, lo, m, n, col/a.D)
 		}
 		a.cap(scores, lds, m, to-from)
-		kernel.SoftmaxRows(scores, lds, m, to-from, span, a.Scale)
-		if l.low {
-			a.mixLow(s, out[r*ldo+col:], ldo, scores, lds, l.lowValues[from/2*kernel.NR:], l.vp, m, to-from)
-		} else {
-			a.mix(s, out[r*ldo+col:], ldo, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from)
-		}
+		kernel.SoftmaxRows(scores, lds, m, to-from, a.span(pos-from, to-from), a.Scale)
+		a.mix(s, l, out[r*ldo+col:], ldo, scores, lds, m, from, to)
 	}
 }
 
@@ -229,38 +226,23 @@ func (a *attention) cap(scores []float32, lds, m, n int) {
 	}
 }
 
-// mix writes the weighted values of m rows: out (m, D) = scores (m, n) · values.
-func (a *attention) mix(s *Scratch, out []float32, ldo int, scores []float32, lds int,
-	values []float32, vp, m, n int) {
-	dst, ldd := a.whole(s, out, ldo)
-	kernel.MatMul(dst, ldd, scores, lds, values, vp, m, n, kernel.Pad(a.D)/kernel.NR)
-	a.place(out, ldo, dst, ldd, m)
-}
-
-// mixLow is mix in bfloat16.
-func (a *attention) mixLow(s *Scratch, out []float32, ldo int, scores []float32, lds int,
-	values []uint32, vp, m, n int) {
-	dst, ldd := a.whole(s, out, ldo)
-	kernel.MatMulBF16(dst, ldd, scores, lds, values, vp, m, n, kernel.Pad(a.D)/kernel.NR, &s.Gemm)
-	a.place(out, ldo, dst, ldd, m)
-}
-
-// whole returns where a product of whole panels may be written: out itself, or
-// memory apart where it would reach into the next head.
-func (a *attention) whole(s *Scratch, out []float32, ldo int) ([]float32, int) {
-	if a.D%kernel.NR == 0 {
-		return out, ldo
+// mix writes the weighted values of m rows, out (m, D) = scores (m, to−from) · values, through
+// memory apart where a product of whole panels would reach into the next head.
+func (a *attention) mix(s *Scratch, l *layout, out []float32, ldo int, scores []float32, lds, m,
+	from, to int) {
+	dst, ldd, apart := out, ldo, a.D%kernel.NR != 0
+	if apart {
+		ldd = kernel.Pad(a.D)
+		dst = grow(&s.out, kernel.RowBlock*ldd)
 	}
-	ld := kernel.Pad(a.D)
-	return grow(&s.out, kernel.RowBlock*ld), ld
-}
-
-// place copies the head's columns to out where they were written apart.
-func (a *attention) place(out []float32, ldo int, dst []float32, ldd, m int) {
-	if a.D%kernel.NR == 0 {
-		return
+	panels := kernel.Pad(a.D) / kernel.NR
+	if l.low {
+		kernel.MatMulBF16(dst, ldd, scores, lds, l.lowValues[from/2*kernel.NR:], l.vp, m, to-from, panels,
+			&s.Gemm)
+	} else {
+		kernel.MatMul(dst, ldd, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from, panels)
 	}
-	for i := range m {
+	for i := 0; apart && i < m; i++ {
 		copy(out[i*ldo:][:a.D], dst[i*ldd:])
 	}
 }

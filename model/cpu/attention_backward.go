@@ -66,21 +66,6 @@ func (a *attention) dropped(s *Scratch, out []float32, ldo int, q []float32, ldq
 // dropRow names a head's part of a row of queries.
 func dropRow(row uint64, head int) uint64 { return row ^ uint64(head)<<22 }
 
-// visible returns the positions [first, end) in its sequence that some token of a query sees.
-func (a *attention) visible(sp Span, q Query) (first, end int) {
-	end = sp.Pos + sp.Len
-	if a.Causal {
-		end = sp.Pos + q.Hi
-	}
-	if a.Window > 0 {
-		first = max(0, sp.Pos+q.Lo-a.Window+1)
-	}
-	if a.Reach > 0 { // of sequences that share nothing
-		first, end = max(0, q.Lo-a.Reach), min(end, q.Hi+a.Reach)
-	}
-	return first, end
-}
-
 // eachPart calls f for the parts of the positions [first, end) of a span's sequence, in their
 // order: m rows from row on are the positions from first+at on.
 func eachPart(spans []Span, sp Span, first, end int, f func(at, row, m int)) {
@@ -107,16 +92,6 @@ func (a *attention) weights(s *Scratch, h int, q []float32, ldq, lo, m, first, n
 	l, ldp := &s.learn, kernel.Stride(n)
 	p := grow(&l.p, queryBlock*ldp)
 	kernel.MatMul(p, ldp, q, ldq, l.keys, a.D*kernel.NR, m, a.D, (n+kernel.NR-1)/kernel.NR)
-	span := kernel.Span{Hi: n}
-	if a.Causal {
-		span.Hi, span.HiStep = lo-first+1, 1
-	}
-	if a.Window > 0 {
-		span.Lo, span.LoStep = lo-first-a.Window+1, 1
-	}
-	if a.Reach > 0 {
-		span = kernel.Span{Lo: lo - first - a.Reach, LoStep: 1, Hi: lo - first + a.Reach + 1, HiStep: 1}
-	}
 	if a.relative != nil {
 		a.relative.add(&s.near, p, ldp, q, ldq, lo, m, n, h)
 	}
@@ -124,7 +99,7 @@ func (a *attention) weights(s *Scratch, h int, q []float32, ldq, lo, m, first, n
 		a.cap(p, ldp, m, n)
 		copy(grow(&l.capped, queryBlock*ldp), p[:m*ldp])
 	}
-	kernel.SoftmaxRows(p, ldp, m, n, span, a.Scale)
+	kernel.SoftmaxRows(p, ldp, m, n, a.span(lo-first, n), a.Scale)
 	return p, ldp
 }
 

@@ -128,7 +128,7 @@ func TestLinearBackwardEqualsDifferences(t *testing.T) {
 	ldx, ldy := kernel.Stride(in), kernel.Stride(n)
 	dx := make([]float32, m*ldx)
 	xs, dys := rows(x, in, ldx), rows(dy, n, ldy)
-	l.backward(w, dx, ldx, false, dys, ldy, xs, ldx, m)
+	l.master.backward(w, dx, ldx, false, dys, ldy, xs, ldx, m)
 	checkGrad(t, "x", x, dense(dx, in, ldx), func(x []float64) float64 {
 		return dot64(linear64(x, wide(weight), wide(bias), in, n), wide(dy))
 	})
@@ -140,7 +140,7 @@ func TestLinearBackwardEqualsDifferences(t *testing.T) {
 	})
 
 	first, once := slices.Clone(dx), slices.Clone(p[0].Grad)
-	l.backward(w, dx, ldx, true, dys, ldy, xs, ldx, m)
+	l.master.backward(w, dx, ldx, true, dys, ldy, xs, ldx, m)
 	for i, v := range dense(first, in, ldx) {
 		require.InDelta(t, 2*v, dense(dx, in, ldx)[i], 1e-4, "with add dx accumulates")
 	}
@@ -196,7 +196,8 @@ func TestGatedBackwardEqualsDifferences(t *testing.T) {
 			assert.Equal(t, served, h, "the bits are those of serving")
 
 			dx, dgu := make([]float32, m*ldx), make([]float32, m*ldg)
-			g.backward(w, dx, ldx, false, dgu, rows(dh, f, ldh), ldh, gu, ldg, xs, ldx, m)
+			g.backwardInput(&Scratch{}, dx, ldx, false, dgu, rows(dh, f, ldh), ldh, gu, ldg, m)
+			g.master.backwardWeight(w, dgu, ldg, xs, ldx, m)
 			loss := func(x, wg, bg, wu, bu []float64) float64 {
 				gate, up := linear64(x, wg, bg, in, f), linear64(x, wu, bu, in, f)
 				s := 0.0
@@ -550,12 +551,12 @@ func TestFusedQKVBackwardEqualsDifferences(t *testing.T) {
 			nq, nkv, ld := f.q.Out(), f.kv.Out(), kernel.Stride(in)
 			x, dq, dkv := random(r, m*in), random(r, len(wanted)*nq), random(r, m*nkv)
 			dx, xs := make([]float32, m*ld), rows(x, in, ld)
-			f.kv.backward(w, dx, ld, false, dkv, nkv, xs, ld, m)
+			f.kv.master.backward(w, dx, ld, false, dkv, nkv, xs, ld, m)
 			picked, dpicked := make([]float32, len(wanted)*ld), make([]float32, len(wanted)*ld)
 			for i, row := range wanted {
 				copy(picked[i*ld:][:ld], xs[row*ld:])
 			}
-			f.q.backward(w, dpicked, ld, false, dq, nq, picked, ld, len(wanted))
+			f.q.master.backward(w, dpicked, ld, false, dq, nq, picked, ld, len(wanted))
 			for i, row := range wanted {
 				kernel.AddTo(dx[row*ld:][:in], dpicked[i*ld:][:in])
 			}

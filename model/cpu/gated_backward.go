@@ -38,24 +38,13 @@ func (g *gated) saved(s *kernel.Scratch, h []float32, ldh int, gu []float32, ldg
 	}
 }
 
-// backward computes the gradients of h = act(x·Wgᵀ)·(x·Wuᵀ): dx, and accumulates
-// those of both weights and biases.
+// backwardInput computes the gradients of h = act(x·Wgᵀ)·(x·Wuᵀ): dx, and dgu that
+// [master.backwardWeight] takes, for some rows by one worker.
 //
 // Shapes: dx is (m, Pad(in)) with stride lddx; dh is (m, Pad(F)) with stride
 // lddh; gu is what saved kept; dgu is (m, 2·F) with stride ldgu, room for the
 // gradients of gate and, behind them, up. Writes dx, or with add accumulates into
 // it, and dgu.
-func (g *gated) backward(w *Work, dx []float32, lddx int, add bool, dgu, dh []float32, lddh int,
-	gu []float32, ldgu int, x []float32, ldx, m int) {
-	w.Rows(m, func(s *Scratch, lo, hi int) {
-		g.backwardInput(s, dx[lo*lddx:], lddx, add, dgu[lo*ldgu:], dh[lo*lddh:], lddh, gu[lo*ldgu:],
-			ldgu, hi-lo)
-	})
-	g.backwardWeight(w, dgu, ldgu, x, ldx, m)
-}
-
-// backwardInput is the part of backward that computes dx and dgu, for some rows
-// by one worker.
 func (g *gated) backwardInput(s *Scratch, dx []float32, lddx int, add bool, dgu, dh []float32,
 	lddh int, gu []float32, ldgu, m int) {
 	for lo := 0; lo < m; lo += 16 { // in the first cache
@@ -67,10 +56,4 @@ func (g *gated) backwardInput(s *Scratch, dx []float32, lddx int, add bool, dgu,
 		}
 	}
 	g.master.backwardInput(s, dx, lddx, add, dgu, ldgu, m)
-}
-
-// backwardWeight is the part of backward that accumulates into the weights'
-// gradients and the biases'.
-func (g *gated) backwardWeight(w *Work, dgu []float32, ldgu int, x []float32, ldx, m int) {
-	g.master.backwardWeight(w, dgu, ldgu, x, ldx, m)
 }

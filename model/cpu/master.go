@@ -19,12 +19,18 @@ type master struct {
 }
 
 func newMaster(d kernel.DType, n, in int, bias bool) *master {
-	m := &master{n: n, in: in, w: make([]float32, n*in), dw: make([]float32, n*in)}
+	m := newWeight(n, in, bias)
 	if d == kernel.BFloat16 {
 		m.low = newLow(n, in)
 	} else {
 		m.back = make([]float32, n*kernel.Pad(in))
 	}
+	return m
+}
+
+// newWeight returns a master without panels.
+func newWeight(n, in int, bias bool) *master {
+	m := &master{n: n, in: in, w: make([]float32, n*in), dw: make([]float32, n*in)}
 	if bias {
 		m.b, m.db = make([]float32, n), make([]float32, n)
 	}
@@ -61,6 +67,7 @@ func (m *master) refresh() {
 // Shapes: dx is (rows, Pad(in)) with stride lddx, dy is (rows, n) with stride
 // lddy, x is (rows, in) with stride ldx. Reads dy and x. Writes dx, or with add
 // accumulates into it; a nil dx is not wanted. Accumulates into dW and db.
+// Aliasing: dx must overlap neither dy nor x.
 func (m *master) backward(w *Work, dx []float32, lddx int, add bool, dy []float32, lddy int,
 	x []float32, ldx, rows int) {
 	if dx != nil {

@@ -28,7 +28,7 @@ func TestWeightGradientsOverBlocksOfTokensAreTheSumOverTokens(t *testing.T) {
 						l := &linear{Linear: &nn.Linear{In: in, Outs: []int{n}}}
 						l.allocTraining(dtype)
 						for range 2 { // it accumulates
-							l.backwardWeight(w, dys, kernel.Stride(n), xs, kernel.Stride(in), m)
+							l.master.backwardWeight(w, dys, kernel.Stride(n), xs, kernel.Stride(in), m)
 						}
 						w.Close()
 						if first == nil {

@@ -87,13 +87,7 @@ func (r *reverse) route(op *step, i int, dy []float32, ld, n int) {
 	r.flush()
 	t, mix, k, c := r.t, op.mixture, &r.k.routed[i], r.t.net.Hidden
 	x, _ := r.k.value(r.p, op.X)
-	dout := dy
-	if drop := t.dropout(r.k.index, op.Op); drop.P > 0 {
-		dout = t.pool.take(n * ld)
-		copy(dout[:n*ld], dy[:n*ld])
-		drop.Rows(t.work, dout, ld, c, r.k.rows(r.p.p, op.Out).numbers)
-		r.spare = append(r.spare, dout)
-	}
+	dout := r.dropped(op, dy, ld, n)
 	all := n * mix.Taken()
 	shares := t.pool.take(all)                                                    // of each entry
 	xs, dxs, dys := t.pool.take(all*ld), t.pool.take(all*ld), t.pool.take(all*ld) // (entries, C)
@@ -103,7 +97,7 @@ func (r *reverse) route(op *step, i int, dy []float32, ld, n int) {
 		f := e.gated.F
 		k.gather(xs[p.lo*ld:], ld, x, ld, c, p.lo, p.hi)
 		k.gather(dys[p.lo*ld:], ld, dout, ld, c, p.lo, p.hi)
-		e.down.backwardInput(w, dh[p.lo*k.ldh:], k.ldh, false, dys[p.lo*ld:], ld, m)
+		e.down.master.backwardInput(w, dh[p.lo*k.ldh:], k.ldh, false, dys[p.lo*ld:], ld, m)
 		for j := p.lo; j < p.hi; j++ {
 			shares[j] = kernel.Dot(dh[j*k.ldh:][:f], k.h[j*k.ldh:][:f])
 			scale(dh[j*k.ldh:][:f], k.weights[j])
@@ -115,8 +109,8 @@ func (r *reverse) route(op *step, i int, dy []float32, ld, n int) {
 	for j := range mix.experts {
 		e, lo := &mix.experts[j], int(k.first[j])
 		if m := int(k.first[j+1]) - lo; m > 0 {
-			e.down.backwardWeight(t.work, dys[lo*ld:], ld, k.h[lo*k.ldh:], k.ldh, m)
-			e.gated.backwardWeight(t.work, dgu[lo*k.ldg:], k.ldg, xs[lo*ld:], ld, m)
+			e.down.master.backwardWeight(t.work, dys[lo*ld:], ld, k.h[lo*k.ldh:], k.ldh, m)
+			e.gated.master.backwardWeight(t.work, dgu[lo*k.ldg:], k.ldg, xs[lo*ld:], ld, m)
 		}
 	}
 	dx, _, add := r.grad(op.X)
@@ -126,14 +120,14 @@ func (r *reverse) route(op *step, i int, dy []float32, ld, n int) {
 		for row := lo; row < hi; row++ {
 			k.backward(mix, dlogits[row*ldl:], shares, row)
 		}
-		mix.router.backwardInput(w, dx[lo*ld:], ld, add, dlogits[lo*ldl:], ldl, hi-lo)
+		mix.router.master.backwardInput(w, dx[lo*ld:], ld, add, dlogits[lo*ldl:], ldl, hi-lo)
 		for row := lo; row < hi; row++ {
 			for _, at := range k.of(mix, row) {
 				kernel.AddTo(dx[row*ld:][:c], dxs[int(at)*ld:][:c])
 			}
 		}
 	})
-	mix.router.backwardWeight(t.work, dlogits, ldl, x, ld, n)
+	mix.router.master.backwardWeight(t.work, dlogits, ldl, x, ld, n)
 	t.pool.giveAll(shares, xs, dxs, dys, dgu, dh, dlogits)
 	r.join(op.Y, dy, ld)
 }

@@ -42,11 +42,7 @@ func (f *fusedQKV) store(i, row int, values []float32) {
 func (f *fusedQKV) allocTraining(d kernel.DType) {
 	f.q.allocTraining(d)
 	f.kv.allocTraining(d)
-	n := f.Rows()
-	f.whole = &master{n: n, in: f.Q.In, w: make([]float32, n*f.Q.In), dw: make([]float32, n*f.Q.In)}
-	if f.Q.Bias {
-		f.whole.b, f.whole.db = make([]float32, n), make([]float32, n)
-	}
+	f.whole = newWeight(f.Rows(), f.Q.In, f.Q.Bias)
 }
 
 func (f *fusedQKV) bind(p []nn.Param) { f.whole.params(p) }

@@ -105,10 +105,10 @@ func (r *relative) backwardProjections(w *Work, g *relativeGrads) {
 		d.drows = make([]float32, n*d.ld)
 	}
 	if r.key.layer != nil {
-		r.key.layer.backward(w, d.drows, d.ld, true, g.key, g.ldKey, d.rows, d.ld, n)
+		r.key.layer.master.backward(w, d.drows, d.ld, true, g.key, g.ldKey, d.rows, d.ld, n)
 	}
 	if r.query.layer != nil {
-		r.query.layer.backward(w, d.drows, d.ld, true, g.query, g.ldQuery, d.rows, d.ld, n)
+		r.query.layer.master.backward(w, d.drows, d.ld, true, g.query, g.ldQuery, d.rows, d.ld, n)
 	}
 }
 

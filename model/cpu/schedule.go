@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
@@ -62,10 +63,7 @@ const (
 // compile divides a program into its lists.
 func compile(p *nn.Program, w *weights) *schedule {
 	s := &schedule{}
-	c := compiler{p: p, weights: w, alias: make([]nn.Value, p.Values())}
-	for v := range c.alias {
-		c.alias[v] = nn.Value(v)
-	}
+	c := newCompiler(p, w)
 	for i := range p.Ops {
 		if op := &p.Ops[i]; op.Kind == nn.Wanted { // the rows that a list is run on
 			c.alias[op.Out] = c.alias[op.X]
@@ -104,10 +102,7 @@ func compile(p *nn.Program, w *weights) *schedule {
 // compileHead compiles the layers of a head's branch, which leaves what it is
 // given as it is for the others.
 func compileHead(p *nn.Program, w *weights) *schedule {
-	c := compiler{p: p, weights: w, alias: make([]nn.Value, p.Values())}
-	for v := range c.alias {
-		c.alias[v] = nn.Value(v)
-	}
+	c := newCompiler(p, w)
 	given := map[nn.Value]place{p.In: {where: stream, width: p.Width(p.In)}}
 	s := &schedule{rest: c.list(given, map[nn.Value]where{p.Out: nowhere}, false)}
 	s.out = c.place(p.Out)
@@ -124,6 +119,19 @@ type compiler struct {
 	slots   []nn.Value // what holds each slot of a worker; NoValue when free
 }
 
+func newCompiler(p *nn.Program, w *weights) *compiler {
+	return &compiler{p: p, weights: w, alias: themselves(p)}
+}
+
+// themselves returns all values of a program.
+func themselves(p *nn.Program) []nn.Value {
+	v := make([]nn.Value, p.Values())
+	for i := range v {
+		v[i] = nn.Value(i)
+	}
+	return v
+}
+
 func (c *compiler) place(v nn.Value) place { return c.places[c.alias[v]] }
 
 // list is what computes the wanted values from the given ones. Wanted says
@@ -136,10 +144,7 @@ func (c *compiler) list(given map[nn.Value]place, wanted map[nn.Value]where, con
 	for v, p := range given {
 		c.places[v] = p
 	}
-	c.last = make([]int, c.p.Values())
-	for i := range c.last {
-		c.last[i] = -1
-	}
+	c.last = slices.Repeat([]int{-1}, c.p.Values())
 	for i, op := range ops {
 		for _, v := range []nn.Value{op.X, op.Y} {
 			if v != nn.NoValue {

@@ -19,12 +19,9 @@ type tape struct {
 }
 
 func newTape(p *nn.Program, w *weights) *tape {
-	t := &tape{p: p, base: make([]nn.Value, p.Values())}
+	t := &tape{p: p, base: themselves(p)}
 	for i := range p.Ops {
 		t.steps = append(t.steps, w.step(&p.Ops[i]))
-	}
-	for v := range t.base {
-		t.base[v] = nn.Value(v)
 	}
 	readers := make([]int, p.Values())
 	for i := range p.Ops {

@@ -212,10 +212,10 @@ func (r *reverse) linear(op *step, dy []float32, ldy, n int) {
 	x, ldx := r.k.value(r.p, op.X)
 	dx, lddx, add := r.grad(op.X)
 	r.each(n, dx, func(w *Scratch, lo, hi int) {
-		op.linear.backwardInput(w, dx[lo*lddx:], lddx, add, dy[lo*ldy:], ldy, hi-lo)
+		op.linear.master.backwardInput(w, dx[lo*lddx:], lddx, add, dy[lo*ldy:], ldy, hi-lo)
 	})
 	r.weights = append(r.weights,
-		weightWork{dy, func() { op.linear.backwardWeight(r.t.work, dy, ldy, x, ldx, n) }})
+		weightWork{dy, func() { op.linear.master.backwardWeight(r.t.work, dy, ldy, x, ldx, n) }})
 }
 
 func (r *reverse) gated(op *step, i int, dh []float32, ldh, n int) {
@@ -228,20 +228,13 @@ func (r *reverse) gated(op *step, i int, dh []float32, ldh, n int) {
 			before[lo*ldg:], ldg, hi-lo)
 	})
 	r.weights = append(r.weights,
-		weightWork{dgu, func() { op.gated.backwardWeight(r.t.work, dgu, ldg, x, ldx, n) }})
+		weightWork{dgu, func() { op.gated.master.backwardWeight(r.t.work, dgu, ldg, x, ldx, n) }})
 	r.spare = append(r.spare, dgu, dh)
 }
 
 // branch is the backward of what joins the residual stream.
 func (r *reverse) branch(op *step, dy []float32, ldy, n int) {
-	dout := dy
-	if drop := r.t.dropout(r.k.index, op.Op); drop.P > 0 {
-		r.flush() // dy is whole
-		dout = r.t.pool.take(n * ldy)
-		copy(dout[:n*ldy], dy[:n*ldy])
-		drop.Rows(r.t.work, dout, ldy, r.t.net.Hidden, r.k.rows(r.p.p, op.Out).numbers)
-		r.spare = append(r.spare, dout)
-	}
+	dout := r.dropped(op, dy, ldy, n)
 	if op.Kind == nn.MultiplyAdd {
 		r.linear(op, dout, ldy, n)
 	} else {
@@ -258,6 +251,20 @@ func (r *reverse) branch(op *step, dy []float32, ldy, n int) {
 		})
 	}
 	r.join(op.Y, dy, ldy)
+}
+
+// dropped returns the gradient of what was added to the residual stream, before some was dropped.
+func (r *reverse) dropped(op *step, dy []float32, ldy, n int) []float32 {
+	drop := r.t.dropout(r.k.index, op.Op)
+	if drop.P == 0 {
+		return dy
+	}
+	r.flush() // dy is whole
+	dout := r.t.pool.take(n * ldy)
+	copy(dout[:n*ldy], dy[:n*ldy])
+	drop.Rows(r.t.work, dout, ldy, r.t.net.Hidden, r.k.rows(r.p.p, op.Out).numbers)
+	r.spare = append(r.spare, dout)
+	return dout
 }
 
 // wanted adds the gradients of the wanted rows to those of all.

@@ -194,7 +194,7 @@ func (l *Language) output(learn bool, f func(w *Scratch, i int, row []float32)) 
 		if !learn {
 			continue
 		}
-		l.head.backward(t.work, dx, ld, false, logits, ldv, x, ld, m)
+		l.head.master.backward(t.work, dx, ld, false, logits, ldv, x, ld, m)
 		for i, y := range l.targets[at : at+m] {
 			kernel.AddTo(dfeatures[int(y.row)*ld:][:t.net.Hidden], dx[i*ld:][:t.net.Hidden])
 		}
