@@ -23,7 +23,7 @@ type BackendSpec struct {
 	// or VerifyName; "" is VerifyScores.
 	Verify string `json:"verify,omitzero"`
 	// Tolerance is how far the engine's outputs may be from the CPU's, as a share of
-	// their root mean square; 0 is DefaultTolerance.
+	// their root mean square; 0 is 0.05.
 	Tolerance float64 `json:"tolerance,omitzero"`
 	// Concurrency is how many batches the engine is given at a time; 0 is
 	// DefaultConcurrency.
@@ -40,11 +40,8 @@ const (
 	VerifyName = "name"
 )
 
-// Defaults of a BackendSpec.
-const (
-	DefaultTolerance   = 0.05
-	DefaultConcurrency = 4
-)
+// DefaultConcurrency is that of a BackendSpec.
+const DefaultConcurrency = 4
 
 // The kinds of engines, which are also the fields of their addresses.
 const (

@@ -18,6 +18,19 @@ type Files struct {
 	ModelConfig      []byte // config.json
 }
 
+// Parse parses the tokenizer.json that is in force, as Configured has it.
+func (f Files) Parse() (*Tokenizer, error) {
+	data, _, err := f.Configured()
+	if err != nil {
+		return nil, err
+	}
+	t, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	return t, nil
+}
+
 // Configured returns the tokenizer.json that transformers works with once it has
 // read the files beside it: the file itself, to the byte, where they change
 // nothing. The notes say in words which fields were not followed; those are

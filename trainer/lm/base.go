@@ -191,13 +191,10 @@ func (b *base) prompt(text string, asChat bool) ([]int32, error) {
 // text reads tokenizer, special tokens and template.
 func (b *base) text() error {
 	c := b.contents
-	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
-		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
-	if err != nil {
+	var err error
+	if b.tokenizer, err = (tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
+		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}).Parse(); err != nil {
 		return err
-	}
-	if b.tokenizer, err = tokenizer.Parse(data); err != nil {
-		return fmt.Errorf("tokenizer.json: %w", err)
 	}
 	special, err := chat.SpecialTokens(b.contents.TokenizerConfig, b.contents.SpecialTokensMap)
 	if err != nil {

@@ -179,14 +179,10 @@ func (b *Base) padToken() (int32, error) {
 		return -1, err
 	}
 	c := b.Checkpoint
-	data, _, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
-		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Configured()
+	t, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
+		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Parse()
 	if err != nil {
 		return -1, err
-	}
-	t, err := tokenizer.Parse(data)
-	if err != nil {
-		return -1, fmt.Errorf("tokenizer.json: %w", err)
 	}
 	if id, ok := t.ID(special["pad_token"]); ok {
 		return id, nil

@@ -93,17 +93,14 @@ func New(o Options) *Engine {
 	return e
 }
 
-// DTypes are the number formats that weights are written in for a kind of engine, its
-// default first. What the engine computes in is its own setting.
-func DTypes(k Kind) []kernel.DType {
-	if k == TEI {
+// DTypes implements [model.Engine]: those that weights are written in. What the engine
+// computes in is its own setting.
+func (e *Engine) DTypes() []kernel.DType {
+	if e.o.Kind == TEI {
 		return []kernel.DType{kernel.Float32, kernel.BFloat16}
 	}
 	return []kernel.DType{kernel.BFloat16, kernel.Float32}
 }
-
-// DTypes implements [model.Engine].
-func (e *Engine) DTypes() []kernel.DType { return DTypes(e.o.Kind) }
 
 // Workers implements [model.Engine]: those that read the members.
 func (e *Engine) Workers() int { return runtime.GOMAXPROCS(0) }

@@ -216,6 +216,23 @@ func replyLimit(m *staged, items []item) int64 {
 	return 64<<10 + int64(len(items))*int64(4<<10+64*m.net.Head.Outputs())
 }
 
+// idsOf returns the ids of items.
+func idsOf(items []item) [][]int32 {
+	ids := make([][]int32, len(items))
+	for i := range items {
+		ids[i] = items[i].ids
+	}
+	return ids
+}
+
+// enough refuses a reply that has not a result for each item.
+func enough(results int, items []item) error {
+	if results != len(items) {
+		return fmt.Errorf("%w: %d results for %d sequences", errReply, results, len(items))
+	}
+	return nil
+}
+
 // outputsOf reads the outputs of a sequence, of which null is a NaN.
 func outputsOf(m *staged, row []*float32) ([]float32, error) {
 	if want := m.net.Head.Outputs(); len(row) != want {

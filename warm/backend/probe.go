@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
+	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/model/plan"
 )
 
@@ -22,16 +24,9 @@ const leastProbes = 2
 // makeProbes makes the sequences that an engine is checked with: token ids of the middle
 // of the vocabulary, the same for the same weights.
 func (e *Engine) makeProbes(s *staged) ([]item, error) {
-	state := binary.BigEndian.Uint64([]byte(s.id[len(namePrefix):][:8]))
+	seed, drawn := binary.BigEndian.Uint64([]byte(s.id[len(namePrefix):][:8])), uint64(0)
 	vocab := uint64(s.net.Vocab)
 	low, width := vocab/4, max(1, vocab/2)
-	next := func() int32 { // SplitMix64
-		state += 0x9e3779b97f4a7c15
-		z := state
-		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		return int32(low + (z^z>>31)%width)
-	}
 	var out []item
 	for _, n := range probeLengths {
 		if n = min(n, s.longest-4); n < 1 {
@@ -39,7 +34,8 @@ func (e *Engine) makeProbes(s *staged) ([]item, error) {
 		}
 		ids := make([]int32, n)
 		for i := range ids {
-			ids[i] = next()
+			ids[i] = int32(low + nn.Mix(seed, drawn)%width)
+			drawn++
 		}
 		if e.o.Kind == TEI {
 			if s.tokenizer == nil {
@@ -55,7 +51,7 @@ func (e *Engine) makeProbes(s *staged) ([]item, error) {
 		}
 		out = append(out, item{ids: ids})
 	}
-	if len(out) < min(leastProbes, len(probeLengths)) {
+	if len(out) < leastProbes {
 		return nil, errors.New("no sequences were found that the engine could be checked with")
 	}
 	return out, nil
@@ -120,10 +116,7 @@ func (e *Engine) check(ctx context.Context, m *Model) error {
 		}
 	}
 	scale := math.Sqrt(sum / float64(n))
-	tolerance := e.o.Tolerance
-	if tolerance == 0 {
-		tolerance = 0.05
-	}
+	tolerance := cmp.Or(e.o.Tolerance, 0.05)
 	if worst > tolerance*scale {
 		return fmt.Errorf("its scores are not this model's: %v where %v is right, %.3g of their root mean square, "+
 			"at most %v is allowed (backend.tolerance): it serves another model, or reads the score head otherwise",

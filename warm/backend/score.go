@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,35 +130,25 @@ type batch struct {
 
 // score returns the outputs of items, in requests of as many as the engine takes.
 func (b *batch) score(ctx context.Context, items []item) ([][]float32, error) {
-	e := b.engine
 	size := mostItems
-	if n, ok := e.wire.(interface{ mostItems() int }); ok && n.mostItems() > 0 {
+	if n, ok := b.engine.wire.(interface{ mostItems() int }); ok && n.mostItems() > 0 {
 		size = min(size, n.mostItems())
 	}
 	out := make([][]float32, len(items))
+	errs := make([]error, (len(items)+size-1)/size)
 	var all sync.WaitGroup
-	errs := make(chan error, (len(items)+size-1)/size)
 	room := make(chan struct{}, mostRequests)
 	for at := 0; at < len(items); at += size {
-		end := min(at+size, len(items))
 		room <- struct{}{}
 		all.Go(func() {
 			defer func() { <-room }()
-			got, err := b.some(ctx, items[at:end])
-			if err != nil {
-				errs <- err
-				return
-			}
-			copy(out[at:end], got)
+			var got [][]float32
+			got, errs[at/size] = b.some(ctx, items[at:min(at+size, len(items))])
+			copy(out[at:], got)
 		})
 	}
 	all.Wait()
-	select {
-	case err := <-errs:
-		return nil, err
-	default:
-		return out, nil
-	}
+	return out, cmp.Or(errs...)
 }
 
 // some returns the outputs of the items of one request. Where the engine refuses it they
@@ -197,11 +188,7 @@ func (b *batch) refused(ctx context.Context, it item, why error) ([][]float32, e
 	}
 	b.engine.log.Error("the engine refuses a sequence, whose reward is NaN", "engine", b.engine.Device(),
 		"tokens", len(it.ids), "error", why.Error())
-	none := make([]float32, b.model.net.Head.Outputs())
-	for i := range none {
-		none[i] = float32(math.NaN())
-	}
-	return [][]float32{none}, nil
+	return [][]float32{slices.Repeat([]float32{float32(math.NaN())}, b.model.net.Head.Outputs())}, nil
 }
 
 // patiently is one request, again a little later where nobody answers it.

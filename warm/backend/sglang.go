@@ -90,16 +90,12 @@ type classified struct {
 }
 
 func (s *sglang) score(ctx context.Context, m *staged, items []item) ([][]float32, string, error) {
-	ids := make([][]int32, len(items))
-	for i := range items {
-		ids[i] = items[i].ids
-	}
 	var reply []classified
-	if err := s.ask(ctx, "/classify", map[string]any{"input_ids": ids}, &reply, replyLimit(m, items)); err != nil {
+	if err := s.ask(ctx, "/classify", map[string]any{"input_ids": idsOf(items)}, &reply, replyLimit(m, items)); err != nil {
 		return nil, "", err
 	}
-	if len(reply) != len(items) {
-		return nil, "", fmt.Errorf("%w: %d results for %d sequences", errReply, len(reply), len(items))
+	if err := enough(len(reply), items); err != nil {
+		return nil, "", err
 	}
 	out, name := make([][]float32, len(items)), ""
 	for i, r := range reply {

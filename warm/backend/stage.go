@@ -64,7 +64,8 @@ func (e *Engine) Load(c *model.Config, src model.Source, o model.LoadOptions) (m
 		return nil, err
 	}
 	if whole.Tokenizer != nil && e.o.Kind == TEI {
-		if s.tokenizer, err = tokenizerOf(whole); err != nil {
+		if s.tokenizer, err = (tokenizer.Files{Tokenizer: whole.Tokenizer, TokenizerConfig: whole.TokenizerConfig,
+			SpecialTokensMap: whole.SpecialTokensMap, ModelConfig: whole.Config}).Parse(); err != nil {
 			return nil, err
 		}
 	}
@@ -72,9 +73,7 @@ func (e *Engine) Load(c *model.Config, src model.Source, o model.LoadOptions) (m
 	if err := e.write(&s, c, whole, written); err != nil {
 		return nil, err
 	}
-	if s.longest, err = e.longest(s.longest); err != nil {
-		return nil, err
-	}
+	s.longest = e.longest(s.longest)
 	if s.probes, err = e.makeProbes(&s); err != nil {
 		return nil, err
 	}
@@ -340,22 +339,10 @@ func (e *Engine) engineDir(s *staged) string {
 
 // longest asks the engine how long sequences may be. One that is away is no reason not
 // to write its directory, on which it may have to be started.
-func (e *Engine) longest(own int) (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), e.times.ask)
-	defer cancel()
-	st, err := e.wire.state(ctx)
+func (e *Engine) longest(own int) int {
+	st, err := e.state(context.Background())
 	if err != nil || st.longest <= 0 {
-		return own, nil
+		return own
 	}
-	return min(own, st.longest), nil
-}
-
-func tokenizerOf(c loader.Contents) (*tokenizer.Tokenizer, error) {
-	files := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
-		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}
-	data, _, err := files.Configured()
-	if err != nil {
-		return nil, err
-	}
-	return tokenizer.Parse(data)
+	return min(own, st.longest)
 }

@@ -61,8 +61,8 @@ func (t *tei) score(ctx context.Context, m *staged, items []item) ([][]float32, 
 		&reply, replyLimit(m, items)); err != nil {
 		return nil, "", err
 	}
-	if len(reply) != len(items) {
-		return nil, "", fmt.Errorf("%w: %d results for %d sequences", errReply, len(reply), len(items))
+	if err := enough(len(reply), items); err != nil {
+		return nil, "", err
 	}
 	out := make([][]float32, len(items))
 	for i, labels := range reply {

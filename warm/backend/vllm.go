@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -87,22 +88,18 @@ func (v *vllm) load(ctx context.Context, dir, name string) error {
 }
 
 func (v *vllm) score(ctx context.Context, m *staged, items []item) ([][]float32, string, error) {
-	ids := make([][]int32, len(items))
-	for i := range items {
-		ids[i] = items[i].ids
-	}
 	var reply struct {
 		Data []struct {
 			Index int        `json:"index"`
 			Probs []*float32 `json:"probs"` // of a model with use_activation false: outputs
 		} `json:"data"`
 	}
-	if err := v.ask(ctx, "/classify", map[string]any{"input": ids, "use_activation": false, "add_special_tokens": false},
+	if err := v.ask(ctx, "/classify", map[string]any{"input": idsOf(items), "use_activation": false, "add_special_tokens": false},
 		&reply, replyLimit(m, items)); err != nil {
 		return nil, "", err
 	}
-	if len(reply.Data) != len(items) {
-		return nil, "", fmt.Errorf("%w: %d results for %d sequences", errReply, len(reply.Data), len(items))
+	if err := enough(len(reply.Data), items); err != nil {
+		return nil, "", err
 	}
 	out := make([][]float32, len(items))
 	for _, r := range reply.Data {
@@ -119,8 +116,8 @@ func (v *vllm) score(ctx context.Context, m *staged, items []item) ([][]float32,
 	if err != nil && statusOf(err) != http.StatusNotFound {
 		return nil, "", err
 	}
-	if err == nil && len(version) >= len(namePrefix) && version[:len(namePrefix)] == namePrefix {
-		return out, version, nil
+	if !strings.HasPrefix(version, namePrefix) {
+		version = "" // started on our folder, or without the development mode
 	}
-	return out, "", nil
+	return out, version, nil
 }

@@ -142,16 +142,14 @@ func Make(w Wish) (*Report, error) {
 		c.FLOPsPerToken -= float64(w.Answers-1) * w.Model.FLOPs(w.Prompt) / sent
 	}
 	c.UnitTokens = c.Share * w.Device.Peak / c.FLOPsPerToken
-	c.ReplicaTokens = c.UnitTokens * float64(w.Units)
 	const beside = 1.03 // activations and what the driver takes
 	m := w.Device.Memory
 	c.Fits, c.FitsTwice, c.UnitsForWeights = m == 0 || c.WeightBytes*beside <= m, m == 0 || 2*c.WeightBytes*beside <= m, 1
 	if m > 0 {
 		c.UnitsForWeights = int(math.Ceil(c.WeightBytes * beside / m))
-		if !c.Fits { // by an engine that divides the model: its cards together are one replica
-			c.ReplicaTokens *= float64(c.UnitsForWeights)
-		}
 	}
+	// By an engine that divides the model its cards together are one replica.
+	c.ReplicaTokens = c.UnitTokens * float64(w.Units) * float64(c.cards())
 	needed := math.Ceil(tokens / (c.ReplicaTokens * w.Load))
 	if needed > 100_000 {
 		return nil, fmt.Errorf("%.3g tokens a second of %s take %.3g replicas of %d %s: name a faster device or more --units", tokens, w.Model.Name, needed, w.Units, w.Device.Unit)
@@ -159,10 +157,7 @@ func Make(w Wish) (*Report, error) {
 	replicas := w.keepUp(c, int(needed), tokens)
 	r := &Report{Model: w.Model.Name, Parameters: w.Model.Parameters, Device: w.Device.Name, Unit: w.Device.Unit,
 		TokensPerSecond: tokens, Capacity: c, Replicas: replicas + w.Spare}
-	r.Units = r.Replicas * w.Units
-	if !c.Fits {
-		r.Units *= c.UnitsForWeights
-	}
+	r.Units = r.Replicas * w.Units * c.cards()
 	r.Swap = w.swap(r.Replicas)
 	r.Queue = w.rehearse(c, replicas, tokens, time.Duration(r.Swap.Once.Seconds*float64(time.Second)))
 	if w.Device.Unit == "card" {

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"container/heap"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -82,13 +81,12 @@ type Outcome struct {
 
 // flight is a group on its way.
 type flight struct {
-	n, client int
-	group     Group
-	sent      time.Duration
-	replica   int
-	asked     batch.Rehearsed
-	queued    bool // whether it is in its replica's queue
-	again     bool
+	client int
+	group  Group
+	sent   time.Duration
+	asked  batch.Rehearsed
+	queued bool // whether it is in its replica's queue
+	again  bool
 }
 
 // replica is one server.
@@ -110,7 +108,7 @@ type simulation struct {
 	load     Load
 	rnd      *rand.Rand
 	replicas []*replica
-	events   events
+	events   []event // those to come, the next first
 	now      time.Duration
 	next     int // group
 	turn     int // of replicas with equally few requests
@@ -119,33 +117,18 @@ type simulation struct {
 	out      Outcome
 	tokens   int
 	batches  [2]int // their number and tokens
-	seq      int
 }
 
 // event is something that happens at a time.
 type event struct {
-	at  time.Duration
-	seq int // of those at one time the first that was planned
-	do  func()
+	at time.Duration
+	do func()
 }
 
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(e[i].at, e[j].at), cmp.Compare(e[i].seq, e[j].seq)) < 0
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	last := (*e)[len(*e)-1]
-	*e = (*e)[:len(*e)-1]
-	return last
-}
-
+// at plans an event, behind those of the same time that were planned before.
 func (s *simulation) at(t time.Duration, do func()) {
-	s.seq++
-	heap.Push(&s.events, event{t, s.seq, do})
+	i, _ := slices.BinarySearchFunc(s.events, t+1, func(e event, t time.Duration) int { return cmp.Compare(e.at, t) })
+	s.events = slices.Insert(s.events, i, event{t, do})
 }
 
 // Simulate runs a load on a fleet through swaps and failures.
@@ -186,7 +169,7 @@ func (s *simulation) arrive() {
 
 // send gives the next group to a replica.
 func (s *simulation) send(client int) {
-	f := &flight{n: s.next, client: client, group: s.load.Group(s.next), sent: s.now}
+	f := &flight{client: client, group: s.load.Group(s.next), sent: s.now}
 	s.next++
 	s.give(f, nil)
 }
@@ -208,7 +191,7 @@ func (s *simulation) give(f *flight, but *replica) {
 	}
 	s.turn = best + 1
 	r := s.replicas[best]
-	f.replica, f.queued = best, false
+	f.queued = false
 	r.flights = append(r.flights, f)
 	age := r.age
 	s.at(s.now+s.fleet.Front, func() {
@@ -279,7 +262,7 @@ func (s *simulation) start(r *replica) {
 		n := len(t.IDs)
 		sent += n
 		if prompts[t.Rehearsed] {
-			n -= s.promptOf(t.IDs)
+			n -= promptOf(t.IDs)
 		}
 		prompts[t.Rehearsed] = true
 		computed += n
@@ -291,7 +274,7 @@ func (s *simulation) start(r *replica) {
 }
 
 // promptOf counts the zeros at the beginning of an answer's ids.
-func (s *simulation) promptOf(ids []int32) int {
+func promptOf(ids []int32) int {
 	n, _ := slices.BinarySearch(ids, 1)
 	return n
 }
@@ -373,15 +356,9 @@ func (s *simulation) run(end time.Duration) {
 			at, first = s.events[0].at, nil
 		}
 		passed := (at - s.now).Seconds()
-		if passed > 0 {
-			speeds := make([]float64, len(s.replicas))
-			for i, r := range s.replicas {
-				speeds[i] = s.speed(r)
-			}
-			for i, r := range s.replicas {
-				if r.work >= 0 {
-					r.work = max(0, r.work-passed*speeds[i])
-				}
+		for _, r := range s.replicas {
+			if r.work >= 0 {
+				r.work = max(0, r.work-passed*s.speed(r))
 			}
 		}
 		s.now = at
@@ -389,7 +366,9 @@ func (s *simulation) run(end time.Duration) {
 		case first != nil:
 			s.finish(first)
 		case len(s.events) > 0 && s.events[0].at <= at:
-			heap.Pop(&s.events).(event).do()
+			next := s.events[0]
+			s.events = slices.Delete(s.events, 0, 1)
+			next.do()
 		}
 	}
 }

@@ -24,12 +24,9 @@ func (b *builder) backend(spec *api.BackendSpec) *backend.Engine {
 	kind, url := spec.Engine()
 	e := backend.New(backend.Options{
 		Kind: backend.Kind(kind), URL: url, Directory: spec.Directory, EngineDirectory: spec.EngineDirectory,
-		ByName: spec.Verify == api.VerifyName, Tolerance: cmp.Or(spec.Tolerance, api.DefaultTolerance),
+		ByName: spec.Verify == api.VerifyName, Tolerance: spec.Tolerance,
 		Key: b.key, Wrap: b.wrap, Log: b.log,
 	})
-	if b.backends == nil {
-		b.backends = map[api.BackendSpec]*backend.Engine{}
-	}
 	b.backends[*spec] = e
 	return e
 }

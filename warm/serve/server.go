@@ -13,6 +13,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/live"
+	"github.com/warmserve/warmserve/warm/backend"
 )
 
 // Config is what a server of checkpoints is made of.
@@ -68,7 +69,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s.built = &builder{engine: s.engine, models: s.models, sources: c.Sources, log: s.log,
-		key: c.BackendKey, wrap: c.BackendWrap}
+		key: c.BackendKey, wrap: c.BackendWrap, backends: map[api.BackendSpec]*backend.Engine{}}
 	c.Server.Builder = s.built
 	c.Server.Reference = c.Sources.asked
 	var err error

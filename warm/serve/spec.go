@@ -79,14 +79,12 @@ func RewardConfig(spec *api.ModelSpec, e model.Engine) (reward.Config, error) {
 		errs = append(errs, err)
 	}
 	if spec.Pooling != "" {
-		if c.Pooling, err = model.ParsePooling(spec.Pooling); err != nil {
-			errs = append(errs, err)
-		}
+		c.Pooling, err = model.ParsePooling(spec.Pooling)
+		errs = append(errs, err)
 	}
 	if spec.Ending != "" {
-		if c.Ending, err = model.ParseEnding(spec.Ending); err != nil {
-			errs = append(errs, err)
-		}
+		c.Ending, err = model.ParseEnding(spec.Ending)
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return c, err
