@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -72,18 +71,11 @@ func modes(mode string) string {
 
 // request is a command that asks for rewards, in lines that a shell joins.
 func (b *banner) request(models []string) string {
-	type input struct {
-		Prompt    string   `json:"prompt"`
-		Responses []string `json:"responses"`
-	}
-	body := struct {
-		Model  string  `json:"model,omitempty"`
-		Inputs []input `json:"inputs"`
-	}{Inputs: []input{{"Tea or coffee?", []string{"Tea.", "dunno"}}}}
+	body := api.RewardRequest{Inputs: []api.Input{api.Answers("Tea or coffee?", "Tea.", "dunno")}}
 	if len(models) > 1 {
 		body.Model = models[0]
 	}
-	data, _ := json.Marshal(body) // of strings alone
+	data, _ := api.Encode(body) // of strings alone
 	lines := []string{"curl " + b.url + "/v1/reward"}
 	if strings.HasPrefix(b.url, "https:") {
 		lines[0] += " --cacert CA.pem"

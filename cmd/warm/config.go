@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,6 +127,21 @@ func (c *serveConfig) environment(getenv func(string) string) error {
 		c.Threads = n
 	}
 	return nil
+}
+
+// overlay takes over the settings whose flags are given, which bear their names in the file
+// with hyphens.
+func (c *serveConfig) overlay(set *serveConfig, given func(flag string) bool) {
+	to, from := reflect.ValueOf(c).Elem(), reflect.ValueOf(set).Elem()
+	for i := range to.NumField() {
+		name := strings.ReplaceAll(to.Type().Field(i).Tag.Get("yaml"), "_", "-")
+		if name == "any-name" {
+			name = "any-model-name"
+		}
+		if name != "" && given(name) {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
 }
 
 // addModels adds the --model flags: NAME=DIR,DIR,… or DIR,DIR,… for the model "default".

@@ -170,12 +170,15 @@ func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string, told
 		return err
 	}
 	if f.url == "" && len(f.pool) == 0 {
+		if dirs, err = references(dirs); err != nil {
+			return err
+		}
 		e, err := p.compute(f.device, f.test.Workers)
 		if err != nil {
 			return err
 		}
 		defer e.Close()
-		f.test.Engine = e
+		f.test.Engine, f.test.Open = e, p.open(ctx)
 	}
 	if f.format != "" {
 		return p.evalBoard(ctx, f, dirs, told)
@@ -197,21 +200,12 @@ func (p *program) runEval(ctx context.Context, f *evalFlags, dirs []string, told
 	if err != nil || f.calibration == "" {
 		return err
 	}
-	dirs, err = references(dirs)
-	if err != nil {
-		return err
-	}
 	return writeCalibration(f.calibration, f.name, r, dirs)
 }
 
 // judge measures checkpoints, or a server's model.
 func (p *program) judge(ctx context.Context, f *evalFlags, dirs []string) (*judge.Report, error) {
 	if f.url == "" {
-		dirs, err := references(dirs)
-		if err != nil {
-			return nil, err
-		}
-		f.test.Open = p.open(ctx)
 		return judge.Checkpoints(ctx, dirs, f.test)
 	}
 	m, err := p.remote(f)

@@ -39,14 +39,8 @@ func (p *program) evalBoard(ctx context.Context, f *evalFlags, dirs []string, to
 		if err != nil {
 			return err
 		}
-	} else {
-		if dirs, err = references(dirs); err != nil {
-			return err
-		}
-		t.Open = p.open(ctx)
-		if r, err = judge.BoardCheckpoints(ctx, dirs, t); err != nil {
-			return err
-		}
+	} else if r, err = judge.BoardCheckpoints(ctx, dirs, t); err != nil {
+		return err
 	}
 	told.end()
 	if f.json {
@@ -60,12 +54,7 @@ const maxLevels = 3
 
 // printBoard writes a board's figures in percent, as boards do.
 func printBoard(w io.Writer, board boards.Board, r *judge.BoardReport) error {
-	if s := r.Served; s != nil {
-		fmt.Fprintf(w, "%s, mode %s, revision %s\n", s.Model, s.Mode, s.Revision)
-	}
-	if r.Device != "" {
-		fmt.Fprintf(w, "computed on %s\n", r.Device)
-	}
+	printJudged(w, r.Served, r.Device)
 	fmt.Fprintf(w, "%s, %d questions", board.Title, r.Questions)
 	if r.Undecided > 0 {
 		fmt.Fprintf(w, "; %d more that nobody decided are not counted", r.Undecided)

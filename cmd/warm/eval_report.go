@@ -17,14 +17,19 @@ const maxGroups = 40
 // groupWidth is the most letters of a group's name that are printed; JSON has all.
 const groupWidth = 28
 
-// printReport writes the tables of a report.
-func printReport(w io.Writer, r *judge.Report) error {
-	if s := r.Served; s != nil {
+// printJudged says what was judged where that was not here, and what computed.
+func printJudged(w io.Writer, s *judge.Served, device string) {
+	if s != nil {
 		fmt.Fprintf(w, "%s, mode %s, revision %s\n", s.Model, s.Mode, s.Revision)
 	}
-	if r.Device != "" {
-		fmt.Fprintf(w, "computed on %s\n", r.Device)
+	if device != "" {
+		fmt.Fprintf(w, "computed on %s\n", device)
 	}
+}
+
+// printReport writes the tables of a report.
+func printReport(w io.Writer, r *judge.Report) error {
+	printJudged(w, r.Served, r.Device)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "on %d pairs\taccuracy\t95 %% interval\tties\tlength-matched\tmargin\t", r.Pairs)
 	moments := func(*judge.Judged) {}
@@ -106,12 +111,7 @@ func printReliability(w io.Writer, r *judge.Report) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	first := r.WA
-	for _, j := range r.All() {
-		if first == nil {
-			first = j
-		}
-	}
+	first := cmp.Or(r.WA, r.All()[0])
 	fmt.Fprintln(w)
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "%s: σ(|margin|)\tpairs\tmean\tobserved\t\n", first.Name)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -62,8 +63,8 @@ func baseAlone(c *cobra.Command) rule {
 
 // suggest adds to an unknown flag's error the flags that it may stand for.
 func suggest(c *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
 		return err
 	}
 	near := map[string]int{}
@@ -73,10 +74,7 @@ func suggest(c *cobra.Command, err error) error {
 		}
 	})
 	names := slices.SortedFunc(maps.Keys(near), func(a, b string) int {
-		if near[a] != near[b] {
-			return near[a] - near[b]
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(near[a]-near[b], strings.Compare(a, b))
 	})
 	if len(names) == 0 {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -17,7 +18,7 @@ import (
 )
 
 func (p *program) health() *cobra.Command {
-	f := serveFlags{addr: defaultAddr}
+	f := serveFlags{set: serveConfig{Addr: defaultAddr}}
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "health [URL]",
@@ -68,15 +69,11 @@ func (p *program) ownAddress(f serveFlags) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	addr := c.Addr
-	if c.OpsAddr != "" {
-		addr = c.OpsAddr
-	}
 	scheme := "http"
 	if c.TLSCert != "" {
 		scheme = "https"
 	}
-	return scheme + "://" + reachable(addr), nil
+	return scheme + "://" + reachable(cmp.Or(c.OpsAddr, c.Addr)), nil
 }
 
 // reachable is the address by which this machine reaches a server that listens at addr: one that

@@ -17,8 +17,7 @@ const defaultConnections = 16384
 // open files is lower. A server beyond that limit fails to accept, and with it
 // to read checkpoints, in the middle of its work.
 func connectionLimit(asked int, raise func(uint64) (uint64, error), log *slog.Logger) int {
-	want := asked
-	want = cmp.Or(want, defaultConnections)
+	want := cmp.Or(asked, defaultConnections)
 	limit, err := raise(uint64(want) + otherFiles)
 	if err != nil {
 		log.Warn("the limit on open files cannot be read", "error", err.Error())

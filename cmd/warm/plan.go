@@ -59,11 +59,7 @@ func shapeNamed(name string) (plan.Model, error) {
 	n := cfg.Network()
 	m := plan.Model{Name: name, FLOPs: n.FLOPs, Shares: n.Causal}
 	for _, p := range n.Params() {
-		size := 1.0
-		for _, d := range p.Shape {
-			size *= float64(d)
-		}
-		m.Parameters += size
+		m.Parameters += float64(p.Len())
 	}
 	return m, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"crypto/sha256"
-	"encoding"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -217,17 +216,7 @@ func (o *scoreOutput) other(how string) error {
 }
 
 // sum is the hash of what was read so far.
-func (o *scoreOutput) sum() string {
-	copied := sha256.New()
-	text, err := o.hash.(encoding.BinaryMarshaler).MarshalBinary()
-	if err == nil {
-		err = copied.(encoding.BinaryUnmarshaler).UnmarshalBinary(text)
-	}
-	if err != nil {
-		panic("score: " + err.Error()) // both are of crypto/sha256
-	}
-	return "sha256:" + hex.EncodeToString(copied.Sum(nil))
-}
+func (o *scoreOutput) sum() string { return "sha256:" + hex.EncodeToString(o.hash.Sum(nil)) }
 
 // write writes the rows of all records that were read, and that they are written.
 func (o *scoreOutput) write(rows []scoredRow, bad *data.Bad) error {
@@ -251,8 +240,7 @@ func (o *scoreOutput) write(rows []scoredRow, bad *data.Bad) error {
 	}
 	o.Input, o.Bytes, o.Bad, o.First = o.sum(), o.size, bad.Count, nil
 	for _, err := range bad.First {
-		var e *data.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*data.Error](err); ok {
 			o.First = append(o.First, badPlace{e.Place, e.Err.Error()})
 		}
 	}

@@ -28,23 +28,11 @@ type serveFlags struct {
 	config  string
 	models  []string
 	aliases []string
-	anyName bool
-	addr    string
-	threads int
-	device  string
-	tlsCert string
-	tlsKey  string
-	keyFile string
-	log     string
+	set     serveConfig   // what other flags say of the configuration
 	def     api.ModelSpec // what the --model flags have in common
 	alpha   float64
 
 	backend, backendDirectory string
-
-	adminKeyFile, modelRoot, watch, state string
-	logLevel, opsAddr, ready              string
-	console                               bool
-	keepPrevious                          time.Duration
 }
 
 const noModels = `nothing to serve: no model is named.
@@ -60,7 +48,8 @@ serves their weight average as NAME at http://127.0.0.1:8080/v1/reward.
 directories can be averaged. "warm serve --help" explains the rest`
 
 func (p *program) serve() *cobra.Command {
-	var f serveFlags
+	f := serveFlags{set: serveConfig{Console: new(bool), KeepPrevious: new(time.Duration)}}
+	set := &f.set
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve reward models over HTTP",
@@ -110,25 +99,25 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 	l.StringArrayVar(&f.models, "model", nil, "a model and its members, as `NAME=DIR,DIR,…`; may be repeated")
 	l.StringArrayVar(&f.aliases, "alias", nil,
 		"a further name that requests may give a model, as `NAME=MODEL`; may be repeated")
-	l.BoolVar(&f.anyName, "any-model-name", false,
+	l.BoolVar(&set.AnyName, "any-model-name", false,
 		"whatever name a request gives means the model, where there is one alone")
-	l.StringVar(&f.addr, "addr", defaultAddr, "where to listen, as `host:port`")
-	l.IntVar(&f.threads, "threads", 0, "engine workers (default all processors)")
-	deviceFlag(c, &f.device)
-	l.StringVar(&f.keyFile, "key-file", "", "API keys, one a line, in a `file`")
-	l.StringVar(&f.tlsCert, "tls-cert", "",
+	l.StringVar(&set.Addr, "addr", defaultAddr, "where to listen, as `host:port`")
+	l.IntVar(&set.Threads, "threads", 0, "engine workers (default all processors)")
+	deviceFlag(c, &set.Device)
+	l.StringVar(&set.KeyFile, "key-file", "", "API keys, one a line, in a `file`")
+	l.StringVar(&set.TLSCert, "tls-cert", "",
 		"certificates for HTTPS, in a PEM `file`; read again when it changes")
-	l.StringVar(&f.tlsKey, "tls-key", "", "the certificate's key, in a PEM `file`")
-	l.StringVar(&f.log, "log", "text", "log format: text or json")
-	l.StringVar(&f.logLevel, "log-level", "info",
+	l.StringVar(&set.TLSKey, "tls-key", "", "the certificate's key, in a PEM `file`")
+	l.StringVar(&set.Log, "log", "text", "log format: text or json")
+	l.StringVar(&set.LogLevel, "log-level", "info",
 		"least level that is logged: debug (probes and scrapes, too), info, warn or error")
-	l.StringVar(&f.opsAddr, "ops-addr", "",
+	l.StringVar(&set.OpsAddr, "ops-addr", "",
 		"where /metrics, /livez, /readyz and what changes models listen, as `host:port`; they then answer nowhere else (default --addr)")
-	l.BoolVar(&f.console, "console", true,
+	l.BoolVar(set.Console, "console", true,
 		"the pages for people: the console at / and the API to read at /docs; --console=false leaves them out")
-	l.StringVar(&f.ready, "ready", "all",
+	l.StringVar(&set.Ready, "ready", "all",
 		"when /readyz is 200: once all models are live that the server is started with, or any")
-	liveFlags(c, &f)
+	liveFlags(c, set)
 	modelFlags(c, &f.def, &f.alpha)
 	l.Float64Var(&f.def.ABSample, "ab-sample", 0,
 		"share of requests whose ensemble is scored beside the average, for the metrics; with --mode both")
@@ -143,15 +132,15 @@ WARM_DEFAULT_CONFIG names a configuration that is read where it exists and
 }
 
 // liveFlags are the settings of models that change while they are served.
-func liveFlags(c *cobra.Command, f *serveFlags) {
+func liveFlags(c *cobra.Command, set *serveConfig) {
 	l := c.Flags()
-	l.StringVar(&f.adminKeyFile, "admin-key-file", "",
+	l.StringVar(&set.AdminKeyFile, "admin-key-file", "",
 		"keys of the routes that change models, one a line, in a `file`; without any they are closed")
-	l.StringVar(&f.modelRoot, "model-root", "", "`directory` that holds every path that a request which changes a model names")
-	l.StringVar(&f.watch, "watch", "",
+	l.StringVar(&set.ModelRoot, "model-root", "", "`directory` that holds every path that a request which changes a model names")
+	l.StringVar(&set.Watch, "watch", "",
 		"manifest of models that is carried out whenever it is replaced: a `file`, or its directory")
-	l.StringVar(&f.state, "state", "", "`file` for the last good state of the models across restarts")
-	l.DurationVar(&f.keepPrevious, "keep-previous", time.Minute,
+	l.StringVar(&set.State, "state", "", "`file` for the last good state of the models across restarts")
+	l.DurationVar(set.KeepPrevious, "keep-previous", time.Minute,
 		"how long the revision before is kept for requests pinned to it; 0 is not at all")
 }
 
@@ -207,33 +196,8 @@ func (f *serveFlags) settings(getenv func(string) string, changed func(string) b
 	if err := c.environment(getenv); err != nil {
 		return c, err
 	}
-	for name, set := range map[string]func(){
-		"addr":     func() { c.Addr = f.addr },
-		"threads":  func() { c.Threads = f.threads },
-		"device":   func() { c.Device = f.device },
-		"key-file": func() { c.KeyFile = f.keyFile },
-		"log":      func() { c.Log = f.log },
-
-		"log-level": func() { c.LogLevel = f.logLevel },
-		"console":   func() { c.Console = &f.console },
-		"ops-addr":  func() { c.OpsAddr = f.opsAddr },
-		"ready":     func() { c.Ready = f.ready },
-		"tls-cert":  func() { c.TLSCert = f.tlsCert },
-		"tls-key":   func() { c.TLSKey = f.tlsKey },
-
-		"admin-key-file": func() { c.AdminKeyFile = f.adminKeyFile },
-		"model-root":     func() { c.ModelRoot = f.modelRoot },
-		"watch":          func() { c.Watch = f.watch },
-		"state":          func() { c.State = f.state },
-		"keep-previous":  func() { c.KeepPrevious = &f.keepPrevious },
-
-		"any-model-name": func() { c.AnyName = f.anyName },
-	} {
-		if changed(name) {
-			set()
-		}
-	}
-	c.Addr = cmp.Or(c.Addr, f.addr)
+	c.overlay(&f.set, changed)
+	c.Addr = cmp.Or(c.Addr, f.set.Addr)
 	if err := f.addBackend(); err != nil {
 		return c, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -21,7 +22,7 @@ func serveRules(f *serveFlags, getenv func(string) string) []rule {
 		{when: func() bool { return f.backend == "" }, why: "without --backend: nothing is written for another engine",
 			flags: []string{"backend-directory"}},
 		{when: func() bool {
-			return f.file(getenv) == "" && f.adminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" &&
+			return f.file(getenv) == "" && f.set.AdminKeyFile == "" && getenv("WARM_ADMIN_KEY") == "" &&
 				getenv("WARM_ADMIN_KEY_FILE") == ""
 		}, why: "without --admin-key-file or WARM_ADMIN_KEY: no request can name a path below the model root", flags: []string{"model-root"}},
 	}
@@ -52,13 +53,8 @@ func (f *serveFlags) addBackend() error {
 
 // others says whether models may come from elsewhere than flags and the program itself.
 func (f *serveFlags) others(getenv func(string) string) bool {
-	for _, s := range []string{f.file(getenv), f.watch, f.state, f.adminKeyFile,
-		getenv("WARM_ADMIN_KEY"), getenv("WARM_ADMIN_KEY_FILE"), getenv("WARM_WATCH"), getenv("WARM_STATE")} {
-		if s != "" {
-			return true
-		}
-	}
-	return false
+	return cmp.Or(f.file(getenv), f.set.Watch, f.set.State, f.set.AdminKeyFile,
+		getenv("WARM_ADMIN_KEY"), getenv("WARM_ADMIN_KEY_FILE"), getenv("WARM_WATCH"), getenv("WARM_STATE")) != ""
 }
 
 // file is the configuration that is read: the one that --config names, else the one

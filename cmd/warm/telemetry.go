@@ -40,7 +40,7 @@ func (e exported) scorer(s rl.Scorer) rl.Scorer {
 	if e.Tracing() == nil {
 		return s
 	}
-	return tracedScorer{s, e.Tracing().Tracer("github.com/warmserve/warmserve/cmd/warm")}
+	return tracedScorer{s, e.Tracing().Tracer(telemetry.Scope)}
 }
 
 type tracedScorer struct {

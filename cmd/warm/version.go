@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -30,9 +31,7 @@ type buildInfo struct {
 func built() buildInfo {
 	b := buildInfo{Version: "(devel)", Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		if info.Main.Version != "" {
-			b.Version = info.Main.Version
-		}
+		b.Version = cmp.Or(info.Main.Version, b.Version)
 		for _, s := range info.Settings {
 			switch s.Key {
 			case "vcs.revision":
@@ -44,14 +43,8 @@ func built() buildInfo {
 			}
 		}
 	}
-	for _, set := range []struct {
-		to   *string
-		flag string
-	}{{&b.Version, buildVersion}, {&b.Commit, buildCommit}, {&b.Time, buildTime}} {
-		if set.flag != "" {
-			*set.to = set.flag
-		}
-	}
+	b.Version, b.Commit = cmp.Or(buildVersion, b.Version), cmp.Or(buildCommit, b.Commit)
+	b.Time = cmp.Or(buildTime, b.Time)
 	return b
 }
 

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,12 +81,8 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 
 // resource is what all that is exported is of: the environment's words beat ours.
 func (o Options) resource(ctx context.Context) (*resource.Resource, error) {
-	service := o.Config.Service
-	if service == "" {
-		service = "warm"
-	}
 	return resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithAttributes(
-		attribute.String("service.name", service), attribute.String("service.version", o.Version),
+		attribute.String("service.name", cmp.Or(o.Config.Service, "warm")), attribute.String("service.version", o.Version),
 		attribute.String("service.instance.id", uuid.NewString())), resource.WithFromEnv())
 }
 
@@ -152,5 +149,5 @@ func (t *Telemetry) Transport(base http.RoundTripper) http.RoundTripper {
 	if t.Tracing() == nil {
 		return base
 	}
-	return &transport{base: base, tracer: t.spans.Tracer(scope)}
+	return &transport{base: base, tracer: t.spans.Tracer(Scope)}
 }

@@ -12,8 +12,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// scope is that of the spans which this package makes.
-const scope = "github.com/warmserve/warmserve/cmd/warm"
+// Scope is that of the spans of commands, which this package makes among others.
+const Scope = "github.com/warmserve/warmserve/cmd/warm"
 
 type transport struct {
 	base   http.RoundTripper

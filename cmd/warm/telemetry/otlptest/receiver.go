@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
@@ -25,10 +27,9 @@ type Receiver struct {
 	// is to be set before anything is sent.
 	Before func()
 
-	mu       sync.Mutex
-	spans    []Span
-	metrics  map[string]string // by name: what service they are of
-	requests int
+	mu      sync.Mutex
+	spans   []Span
+	metrics map[string]string // by name: what service they are of
 }
 
 // Span is a span as it came, with the service that it is of.
@@ -69,7 +70,6 @@ func (r *Receiver) take(q *http.Request) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.requests++
 	switch q.URL.Path {
 	case "/v1/traces":
 		m := new(collecttraces.ExportTraceServiceRequest)
@@ -105,25 +105,14 @@ func (r *Receiver) take(q *http.Request) error {
 func (r *Receiver) Spans() []Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]Span(nil), r.spans...)
+	return slices.Clone(r.spans)
 }
 
 // Metrics returns the names of the metrics that came so far, each with its service.
 func (r *Receiver) Metrics() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := map[string]string{}
-	for name, service := range r.metrics {
-		out[name] = service
-	}
-	return out
-}
-
-// Requests returns how many came so far.
-func (r *Receiver) Requests() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.requests
+	return maps.Clone(r.metrics)
 }
 
 // Trace returns the span's trace in hex.
