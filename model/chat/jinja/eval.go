@@ -59,10 +59,7 @@ func (x *attrExpr) eval(st *state) (Value, error) {
 		return nil, err
 	}
 	v, err := st.getattr(obj, x.name)
-	if err != nil {
-		return nil, at(blame(err, x.obj, obj), x.line)
-	}
-	return v, nil
+	return v, at(blame(err, x.obj, obj), x.line)
 }
 
 func (x *itemExpr) eval(st *state) (Value, error) {
@@ -75,10 +72,7 @@ func (x *itemExpr) eval(st *state) (Value, error) {
 		return nil, err
 	}
 	v, err := st.getitem(obj, key)
-	if err != nil {
-		return nil, at(blame(err, x.obj, obj), x.line)
-	}
-	return v, nil
+	return v, at(blame(err, x.obj, obj), x.line)
 }
 
 func (x *sliceExpr) eval(st *state) (Value, error) {
@@ -95,10 +89,7 @@ func (x *sliceExpr) eval(st *state) (Value, error) {
 		}
 	}
 	v, err := st.slice(obj, parts)
-	if err != nil {
-		return nil, at(blame(err, x.obj, obj), x.line)
-	}
-	return v, nil
+	return v, at(blame(err, x.obj, obj), x.line)
 }
 
 func (x *unaryExpr) eval(st *state) (Value, error) {
@@ -110,10 +101,7 @@ func (x *unaryExpr) eval(st *state) (Value, error) {
 		return !truth(v), nil
 	}
 	r, err := unary(x.op, v)
-	if err != nil {
-		return nil, at(err, x.line)
-	}
-	return r, nil
+	return r, at(err, x.line)
 }
 
 func (x *binaryExpr) eval(st *state) (Value, error) {
@@ -135,10 +123,7 @@ func (x *binaryExpr) eval(st *state) (Value, error) {
 		return nil, err
 	}
 	v, err := st.binary(x.op, l, r)
-	if err != nil {
-		return nil, at(blameOne(err, x.l, l, x.r, r), x.line)
-	}
-	return v, nil
+	return v, at(blameOne(err, x.l, l, x.r, r), x.line)
 }
 
 // sum evaluates a chain of additions. A sum of texts is returned in parts, which are to be joined
@@ -304,13 +289,10 @@ func (x *filterExpr) eval(st *state) (Value, error) {
 		return nil, at(err, x.line)
 	}
 	v, err := x.fn(st, in, a)
-	if err != nil {
-		if x.in != nil {
-			err = blame(err, x.in, in)
-		}
-		return nil, at(err, x.line)
+	if x.in != nil {
+		err = blame(err, x.in, in)
 	}
-	return v, nil
+	return v, at(err, x.line)
 }
 
 func (x *testExpr) eval(st *state) (Value, error) {
@@ -326,8 +308,5 @@ func (x *testExpr) eval(st *state) (Value, error) {
 		return nil, at(err, x.line)
 	}
 	ok, err := x.fn(st, in, a)
-	if err != nil {
-		return nil, at(err, x.line)
-	}
-	return ok, nil
+	return ok, at(err, x.line)
 }

@@ -122,9 +122,6 @@ func filterRound(st *state, in Value, b []Value) (Value, error) {
 	x, ok := number(in)
 	switch {
 	case !ok && method == "common":
-		if u, isUndef := in.(*Undefined); isUndef {
-			return nil, typeErrorf("type %s doesn't define __round__ method", typeName(u))
-		}
 		return nil, typeErrorf("type %s doesn't define __round__ method", typeName(in))
 	case !ok:
 		return st.binary("*", in, int64(1))
@@ -132,8 +129,7 @@ func filterRound(st *state, in Value, b []Value) (Value, error) {
 	scale := math.Pow(10, float64(prec))
 	switch method {
 	case "common":
-		if _, isInt := integer(in); isInt && prec >= 0 {
-			i, _ := integer(in)
+		if i, isInt := integer(in); isInt && prec >= 0 {
 			return i, nil
 		}
 		if prec < 0 {

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"cmp"
 	"math"
 	"math/big"
 	"math/bits"
@@ -181,27 +182,13 @@ func compareNumbers(l, r Value) (c int, unordered bool) {
 	a, aok := integer(l)
 	b, bok := integer(r)
 	if aok && bok {
-		switch {
-		case a < b:
-			return -1, false
-		case a > b:
-			return 1, false
-		}
-		return 0, false
+		return cmp.Compare(a, b), false
 	}
 	x, y := exact(l), exact(r)
 	if x == nil || y == nil {
 		f, _ := number(l)
 		g, _ := number(r)
-		switch {
-		case math.IsNaN(f) || math.IsNaN(g):
-			return 0, true
-		case f < g:
-			return -1, false
-		case f > g:
-			return 1, false
-		}
-		return 0, false
+		return cmp.Compare(f, g), math.IsNaN(f) || math.IsNaN(g)
 	}
 	return x.Cmp(y), false
 }

@@ -144,6 +144,13 @@ func equal(m *meter, l, r Value) (bool, error) {
 		b, ok := text(r)
 		return ok && a == b, m.scan(min(len(a), len(b)))
 	}
+	if a, ok := sequence(l); ok {
+		b, ok := sequence(r)
+		if !ok || typeName(l) != typeName(r) {
+			return false, nil
+		}
+		return equalItems(m, a, b)
+	}
 	_, ln := number(l)
 	_, rn := number(r)
 	if ln || rn {
@@ -159,18 +166,6 @@ func equal(m *meter, l, r Value) (bool, error) {
 	case *Undefined:
 		_, ok := r.(*Undefined)
 		return ok, nil
-	case *List:
-		b, ok := r.(*List)
-		if !ok {
-			return false, nil
-		}
-		return equalItems(m, a.Items, b.Items)
-	case *Tuple:
-		b, ok := r.(*Tuple)
-		if !ok {
-			return false, nil
-		}
-		return equalItems(m, a.Items, b.Items)
 	case *Dict:
 		b, ok := r.(*Dict)
 		if !ok || a.Len() != b.Len() {

@@ -333,47 +333,33 @@ func (p *parser) tuple(o tupleOpts) (expr, error) {
 func (p *parser) list() (expr, error) {
 	p.next()
 	n := &listExpr{}
-	for !p.isOp("]") {
-		if n.items != nil {
-			if err := p.expectOp(","); err != nil {
-				return nil, err
-			}
-			if p.isOp("]") {
-				break
-			}
-		}
+	err := p.listed(p.bracket("]"), true, func() error {
 		x, err := p.expression(true)
-		if err != nil {
-			return nil, err
-		}
 		n.items = append(n.items, x)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return n, p.expectOp("]")
 }
 
 func (p *parser) dict() (expr, error) {
 	n := &dictExpr{line: p.next().line}
-	for !p.isOp("}") {
-		if n.keys != nil {
-			if err := p.expectOp(","); err != nil {
-				return nil, err
-			}
-			if p.isOp("}") {
-				break
-			}
-		}
+	err := p.listed(p.bracket("}"), true, func() error {
 		k, err := p.expression(true)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := p.expectOp(":"); err != nil {
-			return nil, err
+			return err
 		}
 		v, err := p.expression(true)
-		if err != nil {
-			return nil, err
-		}
 		n.keys, n.vals = append(n.keys, k), append(n.vals, v)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return n, p.expectOp("}")
 }

@@ -94,19 +94,9 @@ func (p *parser) call(fn expr) (expr, error) {
 func (p *parser) callArgs() (callArgs, error) {
 	var a callArgs
 	line := p.next().line
-	bad := func() (callArgs, error) {
-		return a, p.fail(line, "invalid syntax for function call expression")
-	}
-	for first := true; !p.isOp(")"); first = false {
-		if !first {
-			if err := p.expectOp(","); err != nil {
-				return a, err
-			}
-			if p.isOp(")") {
-				break
-			}
-		}
-		var err error
+	bad := func() error { return p.fail(line, "invalid syntax for function call expression") }
+	err := p.listed(p.bracket(")"), true, func() (err error) {
+		var x expr
 		switch {
 		case p.skipOp("*"):
 			if a.star != nil || a.starstar != nil {
@@ -125,22 +115,21 @@ func (p *parser) callArgs() (callArgs, error) {
 			name := p.next().text
 			p.next()
 			if slices.Contains(a.names, name) {
-				return a, p.fail(line, "keyword argument repeated: %s", name)
+				return p.fail(line, "keyword argument repeated: %s", name)
 			}
-			var x expr
 			x, err = p.expression(true)
 			a.names, a.named = append(a.names, name), append(a.named, x)
 		default:
 			if a.star != nil || a.starstar != nil || a.names != nil {
 				return bad()
 			}
-			var x expr
 			x, err = p.expression(true)
 			a.pos = append(a.pos, x)
 		}
-		if err != nil {
-			return a, err
-		}
+		return err
+	})
+	if err != nil {
+		return a, err
 	}
 	return a, p.expectOp(")")
 }

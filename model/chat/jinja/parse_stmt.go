@@ -45,20 +45,13 @@ func (p *parser) flowStatement(f flow) (stmt, error) {
 func (p *parser) printStatement() ([]stmt, error) {
 	p.next()
 	var out []stmt
-	for p.cur().kind != tokBlockEnd {
-		if out != nil {
-			if err := p.expectOp(","); err != nil {
-				return nil, err
-			}
-		}
+	err := p.listed(p.blockEnd, false, func() error {
 		line := p.cur().line
 		x, err := p.expression(true)
-		if err != nil {
-			return nil, err
-		}
 		out = append(out, &printStmt{x, line})
-	}
-	return out, nil
+		return err
+	})
+	return out, err
 }
 
 func (p *parser) ifStatement() (stmt, error) {
@@ -155,26 +148,21 @@ func (p *parser) filterBlock() (stmt, error) {
 
 func (p *parser) withStatement() (stmt, error) {
 	s := &withStmt{line: p.next().line}
-	for p.cur().kind != tokBlockEnd {
-		if s.targets != nil {
-			if err := p.expectOp(","); err != nil {
-				return nil, err
-			}
-		}
+	err := p.listed(p.blockEnd, false, func() error {
 		tgt, err := p.assignTarget(false, "")
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := p.expectOp("="); err != nil {
-			return nil, err
+			return err
 		}
 		x, err := p.expression(true)
-		if err != nil {
-			return nil, err
-		}
 		s.targets, s.vals = append(s.targets, tgt), append(s.vals, x)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	s.body, err = p.scoped("endwith", false)
 	return s, err
 }
@@ -212,12 +200,7 @@ func (p *parser) signature(def *macroDef) error {
 	if err := p.expectOp("("); err != nil {
 		return err
 	}
-	for !p.isOp(")") {
-		if def.params != nil {
-			if err := p.expectOp(","); err != nil {
-				return err
-			}
-		}
+	err := p.listed(p.bracket(")"), false, func() error {
 		t, err := p.expectKind(tokName)
 		if err != nil {
 			return err
@@ -225,13 +208,16 @@ func (p *parser) signature(def *macroDef) error {
 		def.params = append(def.params, t.text)
 		if p.skipOp("=") {
 			x, err := p.expression(true)
-			if err != nil {
-				return err
-			}
 			def.defaults = append(def.defaults, x)
-		} else if def.defaults != nil {
+			return err
+		}
+		if def.defaults != nil {
 			return p.fail(t.line, "non-default argument follows default argument")
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return p.expectOp(")")
 }

@@ -92,6 +92,29 @@ func (p *parser) expectKind(k tokenKind) (token, error) {
 	return p.next(), nil
 }
 
+// listed reads items with commas between them up to what ends them, which it leaves; a last comma
+// before that is allowed where trailing says so.
+func (p *parser) listed(ends func() bool, trailing bool, item func() error) error {
+	for first := true; !ends(); first = false {
+		if !first {
+			if err := p.expectOp(","); err != nil {
+				return err
+			}
+			if trailing && ends() {
+				break
+			}
+		}
+		if err := item(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bracket tells whether a closing bracket is next, and blockEnd whether the end of the tag is.
+func (p *parser) bracket(op string) func() bool { return func() bool { return p.isOp(op) } }
+func (p *parser) blockEnd() bool                { return p.cur().kind == tokBlockEnd }
+
 // nest counts one level of nesting; the caller calls p.unnest when it returned nil.
 func (p *parser) nest() error {
 	if p.depth >= maxNesting {

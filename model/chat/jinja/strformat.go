@@ -76,15 +76,11 @@ func (st *state) formatField(field Text, auto *int, a *args) (Text, error) {
 	case strings.ContainsAny(name, ".["):
 		return Text{}, typeErrorf("attributes in str.format are not supported")
 	default:
-		found := false
-		for j, n := range a.names {
-			if n.Peek() == name {
-				v, found = a.named[j], true
-			}
-		}
-		if !found {
+		j := a.name(name)
+		if j < 0 {
 			return Text{}, valueErrorf("%s", reprString(name))
 		}
+		v = a.named[j]
 	}
 	switch conv {
 	case "":
