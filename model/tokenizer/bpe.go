@@ -227,13 +227,7 @@ func (m *bpe) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
 			return append(dst, id)
 		}
 	}
-	sc.merge.ids = sc.merge.ids[:0]
-	u := unknowns{m: m, sc: &sc.merge}
-	if m.bytewise {
-		m.byteSymbols(&u, word)
-	} else {
-		m.runeSymbols(&u, word)
-	}
+	m.symbols(&unknowns{m: m, sc: &sc.merge}, word)
 	return m.merges.merge(&sc.merge, dst)
 }
 
@@ -245,14 +239,19 @@ func (m *bpe) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []
 			return append(dst, id)
 		}
 	}
-	sc.merge.ids = sc.merge.ids[:0]
-	u := unknowns{m: m, sc: &sc.merge, held: &sc.held, no: no}
-	if m.bytewise {
-		m.byteSymbols(&u, word)
-	} else {
-		m.runeSymbols(&u, word)
-	}
+	m.symbols(&unknowns{m: m, sc: &sc.merge, held: &sc.held, no: no}, word)
 	return m.merges.mergeHeld(sc, dst, no)
+}
+
+// symbols makes the symbols of a word.
+func (m *bpe) symbols(u *unknowns, word []byte) {
+	u.sc.ids = u.sc.ids[:0]
+	if m.bytewise {
+		m.byteSymbols(u, word)
+	} else {
+		m.runeSymbols(u, word)
+	}
+	u.flush()
 }
 
 // byteSymbols appends the symbols of a word of raw bytes.
@@ -276,7 +275,6 @@ func (m *bpe) byteSymbols(u *unknowns, word []byte) {
 		sc.key = utf8.AppendRune(sc.key[:0], byteRunes[b])
 		u.unknown(m.affix(sc.key, place))
 	}
-	u.flush()
 }
 
 // runeSymbols appends the symbols of a word of characters.
@@ -305,7 +303,6 @@ func (m *bpe) runeSymbols(u *unknowns, word []byte) {
 			u.unknown(symbol)
 		}
 	}
-	u.flush()
 }
 
 // affix puts the prefix and suffix around a symbol at a place in its word.

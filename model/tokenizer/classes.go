@@ -4,6 +4,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/rangetable"
 )
 
 // A class is a set of Unicode properties, each as the component of the
@@ -92,7 +94,7 @@ func buildClasses() *classTable {
 	flat := make([]class, unicode.MaxRune+1)
 	add := func(c class, tables ...*unicode.RangeTable) {
 		for _, table := range tables {
-			each(table, func(r rune) { flat[r] |= c })
+			rangetable.Visit(table, func(r rune) { flat[r] |= c })
 		}
 	}
 	add(classLetter, unicode.L)
@@ -133,17 +135,4 @@ func foldClasses(flat []class) *classTable {
 	}
 	copy(t.ascii[:], flat)
 	return t
-}
-
-func each(table *unicode.RangeTable, do func(rune)) {
-	for _, r := range table.R16 {
-		for c := rune(r.Lo); c <= rune(r.Hi); c += rune(r.Stride) {
-			do(c)
-		}
-	}
-	for _, r := range table.R32 {
-		for c := rune(r.Lo); c <= rune(r.Hi); c += rune(r.Stride) {
-			do(c)
-		}
-	}
 }

@@ -137,6 +137,13 @@ func (c *configuring) note(field, instead string) {
 		fmt.Sprintf("tokenizer_config.json: %s: %s is not followed: %s", field, said, instead))
 }
 
+// compare notes a field that says otherwise than tokenizer.json.
+func (c *configuring) compare(field string, is bool, instead string) {
+	if c.flag(field, is) != is {
+		c.note(field, instead)
+	}
+}
+
 // flag returns a field that is true or false, otherwise when it is neither.
 func (c *configuring) flag(name string, otherwise bool) bool {
 	var v *bool
@@ -316,17 +323,13 @@ func (c *configuring) normalizer() error {
 		return nil // transformers does not read the fields either
 	}
 	lower := bytes.Contains(c.doc["normalizer"], []byte(`"Lowercase"`)) || isBERT && n["lowercase"] == true
-	if c.says("do_lower_case") && c.flag("do_lower_case", lower) != lower {
-		c.note("do_lower_case", "tokenizer.json's normalizer decides")
-	}
+	c.compare("do_lower_case", lower, "tokenizer.json's normalizer decides")
 	accents := bytes.Contains(c.doc["normalizer"], []byte(`"StripAccents"`)) || isBERT &&
 		(n["strip_accents"] == true || n["strip_accents"] == nil && lower)
-	if c.says("strip_accents") && c.flag("strip_accents", accents) != accents {
-		c.note("strip_accents", "tokenizer.json's normalizer decides")
-	}
-	if isBERT && c.says("tokenize_chinese_chars") &&
-		c.flag("tokenize_chinese_chars", true) != (n["handle_chinese_chars"] == true) {
-		c.note("tokenize_chinese_chars", "tokenizer.json's normalizer decides")
+	c.compare("strip_accents", accents, "tokenizer.json's normalizer decides")
+	if isBERT {
+		c.compare("tokenize_chinese_chars", n["handle_chinese_chars"] == true,
+			"tokenizer.json's normalizer decides")
 	}
 	return nil
 }
@@ -365,16 +368,15 @@ func (c *configuring) prefixSpace() error {
 	}
 	// Absent is false to transformers 4 where the pre-tokenizer has the field.
 	silent := p["type"] == "ByteLevel" && adds && !c.says("add_prefix_space") && len(c.config) > 0
-	if silent || c.says("add_prefix_space") && c.flag("add_prefix_space", adds) != adds {
+	if silent || c.flag("add_prefix_space", adds) != adds {
 		c.note("add_prefix_space", "tokenizer.json's pre_tokenizer decides; transformers may go by the field")
 	}
 	if c.class == classLlama && bytes.Contains(c.doc["normalizer"], []byte(`"Prepend"`)) {
 		c.note("tokenizer_class",
 			"tokenizer.json's normalizer puts a space before each run of text, as in transformers 4; version 5 puts none before a space, nor behind a special token unless legacy is true")
 	}
-	if c.class == classLlama && metaspace && c.says("legacy") &&
-		c.flag("legacy", false) != (scheme == "always") && scheme != "never" {
-		c.note("legacy", fmt.Sprintf("tokenizer.json's prepend_scheme %q decides", scheme))
+	if c.class == classLlama && metaspace && scheme != "never" {
+		c.compare("legacy", scheme == "always", fmt.Sprintf("tokenizer.json's prepend_scheme %q decides", scheme))
 	}
 	return nil
 }
@@ -401,11 +403,11 @@ func (c *configuring) template() error {
 		}
 		bos, eos = holds("bos_token", t.post.prefix), holds("eos_token", t.post.suffix)
 	}
-	if silent && !bos || c.says("add_bos_token") && c.flag("add_bos_token", bos) != bos {
-		c.note("add_bos_token", "tokenizer.json's post_processor decides, as in transformers 5; version 4 may go by the field")
+	const decides = "tokenizer.json's post_processor decides, as in transformers 5; version 4 may go by the field"
+	if silent && !bos {
+		c.note("add_bos_token", decides)
 	}
-	if c.says("add_eos_token") && c.flag("add_eos_token", eos) != eos {
-		c.note("add_eos_token", "tokenizer.json's post_processor decides, as in transformers 5; version 4 may go by the field")
-	}
+	c.compare("add_bos_token", bos, decides)
+	c.compare("add_eos_token", eos, decides)
 	return nil
 }

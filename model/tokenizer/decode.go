@@ -115,7 +115,7 @@ func (byteLevelDecoder) decode(tokens []string) []string {
 			raw = append(raw, token...)
 		}
 	}
-	return []string{string(appendValid(nil, string(raw)))}
+	return []string{string(appendValid(nil, string(raw), nil))}
 }
 
 // byteFallbackDecoder joins runs of <0x..> tokens into characters; a run that

@@ -81,19 +81,7 @@ func (f form) segment(src []byte, p int) (from, to int) {
 // appendMade is append, and says where each rune comes from; at is where src
 // stands in the text.
 func (f form) appendMade(dst, src []byte, at int) ([]byte, []made) {
-	classes := unicodeClasses()
-	var chars []mark
-	start := 0
-	for i := 0; i < len(src); {
-		c, n := classes.at(src, i)
-		if c&classInert != 0 {
-			r, _ := utf8.DecodeRune(src[i:])
-			chars = append(append(chars, f.chars(src[start:i], start)...), mark{r, 0, i, i + n})
-			start = i + n
-		}
-		i += n
-	}
-	chars = append(chars, f.chars(src[start:], start)...)
+	chars := f.marks(src)
 	runs := make([]made, 0, len(chars))
 	for _, c := range chars {
 		x := len(dst)
@@ -108,18 +96,10 @@ func (f form) append(dst, src []byte) []byte {
 	if plain(src) {
 		return f.Form.Append(dst, src...)
 	}
-	classes := unicodeClasses()
-	start := 0
-	for i := 0; i < len(src); {
-		c, n := classes.at(src, i)
-		if c&classInert != 0 {
-			dst = f.appendSlow(dst, src[start:i])
-			dst = append(dst, src[i:i+n]...)
-			start = i + n
-		}
-		i += n
+	for _, c := range f.marks(src) {
+		dst = utf8.AppendRune(dst, c.r)
 	}
-	return f.appendSlow(dst, src[start:])
+	return dst
 }
 
 // plainMarks is how many marks in a row package norm certainly takes without
@@ -163,13 +143,21 @@ type mark struct {
 	from, to int
 }
 
-// appendSlow is normalization as the standard defines it (Unicode 15, section
-// 3.11), one rune at a time, with package norm for the properties of runes only.
-func (f form) appendSlow(dst, src []byte) []byte {
-	for _, c := range f.chars(src, 0) {
-		dst = utf8.AppendRune(dst, c.r)
+// marks is normalization as the standard defines it (Unicode 15, section 3.11), one rune at a
+// time, with package norm for the properties of runes only, and inert runes as they are.
+func (f form) marks(src []byte) (out []mark) {
+	classes := unicodeClasses()
+	start := 0
+	for i := 0; i < len(src); {
+		c, n := classes.at(src, i)
+		if c&classInert != 0 {
+			r, _ := utf8.DecodeRune(src[i:])
+			out = append(append(out, f.chars(src[start:i], start)...), mark{r, 0, i, i + n})
+			start = i + n
+		}
+		i += n
 	}
-	return dst
+	return append(out, f.chars(src[start:], start)...)
 }
 
 // chars returns the runes of the normalized src, which stands at offset at.

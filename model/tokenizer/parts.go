@@ -129,11 +129,9 @@ func (r *run) text(text string) {
 		panic(fmt.Sprintf("tokenizer: the parts end at %d, the text at %d", n, len(text)))
 	}
 	b := borders{{0, len(r.parts) + 1}, {0, len(r.parts) + 1}}
-	// The bytes of a string are read where they are: a copy of the text of a huge
-	// request would double it.
-	in := unsafe.Slice(unsafe.StringData(text), len(text))
+	in := bytesOf(text)
 	if !utf8.Valid(in) {
-		r.sc.text = r.repair(r.sc.text[:0], text, b)
+		r.sc.text = appendValid(r.sc.text[:0], text, r.aligner(b))
 		in = r.sc.text
 	}
 	m := r.t.added.matcher(&r.t.added.raw, in, r.plainSpans(0, len(in), b))
@@ -152,24 +150,9 @@ func (r *run) text(text string) {
 	r.settle(b)
 }
 
-// repair appends text as valid UTF-8; see appendValid.
-func (r *run) repair(dst []byte, text string, b borders) []byte {
-	a := r.aligner(b)
-	for i := 0; i < len(text); {
-		c, n := utf8.DecodeRuneInString(text[i:])
-		if c != utf8.RuneError || n > 1 {
-			a.copied(i+n, len(dst)-i)
-			dst = append(dst, text[i:i+n]...)
-		} else {
-			n = illFormed(text[i:])
-			a.unit(i, i+n, len(dst), len(dst)+len("\uFFFD"))
-			dst = append(dst, "\uFFFD"...)
-		}
-		i += n
-	}
-	a.end(len(dst))
-	return dst
-}
+// bytesOf returns the bytes of a string where they are, to be read: a copy of the text of a huge
+// request would double it.
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
 
 // enter returns the borders inside the piece [start, end) of the one that b
 // belongs to, whose offsets are the inner piece's from here on. Borders up to

@@ -1,7 +1,5 @@
 package tokenizer
 
-import "strings"
-
 // What the longest run of a text that cannot be cut takes, in bytes for each of
 // its bytes: the words that it is cut into, and for a single huge word the
 // candidates of all its merges, or the lattice of all its pieces. Measured on
@@ -27,14 +25,10 @@ func (t *Tokenizer) longestRun(text string) int {
 	if !t.cut.ok {
 		return len(text)
 	}
-	longest, last := 0, 0
-	for i := 0; ; i++ {
-		skip := strings.IndexByte(text[i:], ' ')
-		if skip < 0 {
-			return max(longest, len(text)-last)
-		}
-		if i += skip; i > 0 && i+1 < len(text) && t.cut.after[text[i-1]] && isLetter(text[i+1]) {
-			longest, last = max(longest, i-last), i
-		}
+	longest, in := 0, bytesOf(text)
+	for from := 0; from < len(in); {
+		to := t.cut.next(in, from+1)
+		longest, from = max(longest, to-from), to
 	}
+	return longest
 }

@@ -41,7 +41,7 @@ type Options struct {
 // A model turns one word into ids. Implementations are immutable.
 type model interface {
 	// appendWord appends the ids of word, which is not empty and is valid
-	// UTF-8. It may use sc.merge and sc.best, and nothing else of sc.
+	// UTF-8. It may use sc.merge, sc.best and sc.held, and nothing else of sc.
 	appendWord(sc *scratch, dst []int32, word []byte) []int32
 	// appendTokens is appendWord, slower: it makes no token that no refuses,
 	// and leaves in sc.held which bytes of the word each token holds.

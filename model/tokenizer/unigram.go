@@ -97,16 +97,7 @@ func parseScored(data json.RawMessage) (token string, score float64, err error) 
 func (m *unigram) unknown() int32 { return m.unk }
 
 func (m *unigram) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
-	sc.held = sc.held[:0] // of unknown runes alone, and of no use to the caller
-	ends := m.path(sc, word, refusal{})
-	for i := len(ends) - 1; i >= 0; i-- {
-		if node := sc.best[ends[i]]; node.id != m.unk {
-			dst = append(dst, node.id)
-		} else {
-			dst = m.appendUnknown(sc, dst, word, int(node.start), int(ends[i]), refusal{})
-		}
-	}
-	return dst
+	return m.appendTokens(sc, dst, word, refusal{})
 }
 
 func (m *unigram) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32 {

@@ -2,24 +2,22 @@ package tokenizer
 
 import "unicode/utf8"
 
-// appendValid appends text to dst as valid UTF-8. Each maximal ill-formed part
-// becomes one U+FFFD, as Unicode recommends and as Rust's from_utf8_lossy does;
-// Go's own conversions count differently.
-func appendValid(dst []byte, text string) []byte {
-	if utf8.ValidString(text) {
-		return append(dst, text...)
-	}
-	for len(text) > 0 {
-		r, n := utf8.DecodeRuneInString(text)
+// appendValid appends text to dst, which is empty where there are borders to move, as valid
+// UTF-8. Each maximal ill-formed part becomes one U+FFFD, as Unicode recommends and as Rust's
+// from_utf8_lossy does; Go's own conversions count differently.
+func appendValid(dst []byte, text string, a *aligner) []byte {
+	in := bytesOf(text)
+	from := 0 // of what is to be copied
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
 		if r == utf8.RuneError && n <= 1 {
-			n = illFormed(text)
-			dst = append(dst, "\uFFFD"...)
-		} else {
-			dst = append(dst, text[:n]...)
+			n = illFormed(text[i:])
+			dst = appendUnit(appendCopy(dst, in, from, i, a), "\uFFFD", i, i+n, a)
+			from = i + n
 		}
-		text = text[n:]
+		i += n
 	}
-	return dst
+	return appendCopy(dst, in, from, len(in), a)
 }
 
 // illFormed returns the length of the maximal ill-formed part that text, which

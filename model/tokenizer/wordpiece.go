@@ -56,23 +56,8 @@ func (t *Tokenizer) parseWordPiece(data json.RawMessage) error {
 	return nil
 }
 
-func (m *wordPiece) appendWord(_ *scratch, dst []int32, word []byte) []int32 {
-	if len(word) > m.maxRunes && utf8.RuneCount(word) > m.maxRunes {
-		return append(dst, m.unk)
-	}
-	from, node := len(dst), uint32(0)
-	for len(word) > 0 {
-		n, id := m.trie.longest(node, word)
-		if n == 0 {
-			return append(dst[:from], m.unk)
-		}
-		dst = append(dst, id)
-		word = word[n:]
-		if node = m.rest; m.broken && len(word) > 0 {
-			return append(dst[:from], m.unk)
-		}
-	}
-	return dst
+func (m *wordPiece) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
+	return m.appendTokens(sc, dst, word, refusal{})
 }
 
 func (m *wordPiece) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32 {
@@ -128,11 +113,8 @@ func (t *Tokenizer) parseWordLevel(data json.RawMessage) error {
 	return nil
 }
 
-func (m *wordLevel) appendWord(_ *scratch, dst []int32, word []byte) []int32 {
-	if id, ok := m.vocab.ids[string(word)]; ok {
-		return append(dst, id)
-	}
-	return append(dst, m.unk)
+func (m *wordLevel) appendWord(sc *scratch, dst []int32, word []byte) []int32 {
+	return m.appendTokens(sc, dst, word, refusal{})
 }
 
 func (m *wordLevel) appendTokens(sc *scratch, dst []int32, word []byte, no refusal) []int32 {
