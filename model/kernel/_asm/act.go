@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // exp2Coefficients are those of q in 2^f = 1 + f·q(f), |f| ≤ 1/2: minimax in the
@@ -44,11 +45,7 @@ func numbered(prefix string, n int) []string {
 }
 
 func exp2Constants() []constant {
-	cs := []constant{f32("one", 1)}
-	for i, c := range exp2Coefficients {
-		cs = append(cs, f32(exp2Names[i], c))
-	}
-	return cs
+	return append([]constant{f32("one", 1)}, f32s(exp2Names, exp2Coefficients)...)
 }
 
 // act writes the activations over blocks of rows.
@@ -60,16 +57,9 @@ func act(a *Asm) {
 		f32("log2e", -math.Log2E), f32("tanh0", -c), f32("tanh1", -c*0.044715),
 		f32("tanhMax", 10), f32("tanhScale", -2*math.Log2E),
 		constant{"abs", 0x7fffffff}, constant{"sign", 0x80000000})
-	for i, g := range geluCoefficients {
-		cs = append(cs, f32(geluNames[i], g))
-	}
-	for i, m := range expm1Coefficients {
-		cs = append(cs, f32(expm1Names[i], m))
-	}
+	cs = slices.Concat(cs, f32s(geluNames, geluCoefficients), f32s(expm1Names, expm1Coefficients))
 	maskTable(a, "act")
-	vec := constants(a, "act", cs)
-	for _, wide := range []bool{true, false} {
-		v := vec(wide)
+	for v := range constants(a, "act", cs) {
 		v.inPlace("gelu", "replaces x by x·Φ(x).", v.sigmoidConstants(geluNames...), v.gelu)
 		v.inPlace("geluTanh", "replaces x by x·½(1+tanh(…)).", v.sigmoidConstants("tanh0", "tanh1"), v.geluTanh)
 		v.inPlace("relu", "replaces x by max(x, 0).", []string{"zero"}, func() {
@@ -109,9 +99,7 @@ func (v *Vec) inPlace(name, doc string, held []string, body func()) {
 func (v *Vec) gated(name, doc string, held []string, body func()) {
 	v.temps, v.in = 3, "SI"
 	v.begin(threeBlocks(name, doc, "g", "u"), 0)
-	v.I("MOVQ", v.arg("dst"), "DI")
-	v.I("MOVQ", v.arg("gate"), "SI")
-	v.I("MOVQ", v.arg("up"), "DX")
+	v.take("dst", "DI", "gate", "SI", "up", "DX")
 	v.block(2, 3, held, body)
 }
 
@@ -151,8 +139,7 @@ func (v *Vec) rows(together, operands int, body func()) {
 		strides = map[string]string{"DI": "ldd", "SI": "ldg", "DX": "ldu"}
 	}
 	order := []string{"DI", "SI", "DX"}[:operands]
-	v.I("MOVQ", v.arg("rows"), "R11")
-	v.I("MOVQ", v.arg("cols"), regFull)
+	v.take("rows", "R11", "cols", regFull)
 	v.columns()
 	one, done := v.Fresh("oneRow"), v.Fresh("done")
 	steps := []int{together, 1}
@@ -219,6 +206,11 @@ func (v *Vec) exp2() {
 		v.op("VROUNDPS", "$8", "t0", "t2")
 		v.op("VSUBPS", "t2", "t0", "t1")
 	}
+	v.joined()
+}
+
+// joined leaves 2^(n+f) in t0, of f in t1 and the whole number n in t2.
+func (v *Vec) joined() {
 	v.horner(exp2Names, "t1", "t0")
 	v.op("VFMADD213PS", v.c("one"), "t1", "t0")
 	if v.wide {

@@ -8,13 +8,9 @@ func actgrad(a *Asm) {
 	cs := append(exp2Constants(),
 		f32("log2e", -math.Log2E), f32("halfLog2e", -0.5*math.Log2E), f32("density", 1/math.Sqrt(2*math.Pi)),
 		f32("exp2Max", 128), f32("exp2Min", -127))
-	for i, g := range geluCoefficients {
-		cs = append(cs, f32(geluNames[i], g))
-	}
+	cs = append(cs, f32s(geluNames, geluCoefficients)...)
 	maskTable(a, "actgrad")
-	vec := constants(a, "actgrad", cs)
-	for _, wide := range []bool{true, false} {
-		v := vec(wide)
+	for v := range constants(a, "actgrad", cs) {
 		v.slopeOf(threeBlocks("times", "computes dst = x·y.", "x", "y"), nil, func() { v.load(v.in, "t0") })
 		v.slopeOf(threeBlocks("siluSlope", "computes dst = silu′(x)·dy.", "x", "dy"),
 			v.sigmoidConstants("log2e"), v.siluSlope)
@@ -29,9 +25,7 @@ func actgrad(a *Asm) {
 func (v *Vec) slopeOf(k Kernel, held []string, body func()) {
 	v.temps, v.in = 4, "SI"
 	v.begin(k, 0)
-	v.I("MOVQ", v.arg("dst"), "DI")
-	v.I("MOVQ", v.arg("gate"), "SI")
-	v.I("MOVQ", v.arg("up"), "DX")
+	v.take("dst", "DI", "gate", "SI", "up", "DX")
 	v.hold(held...)
 	together := 1
 	if v.wide {
@@ -101,8 +95,7 @@ func (v *Vec) siluBackward() {
 	for _, p := range pointers {
 		v.I("MOVQ", v.arg(p[0]), p[1])
 	}
-	v.I("MOVQ", v.arg("rows"), "R11")
-	v.I("MOVQ", v.arg("cols"), regFull)
+	v.take("rows", "R11", "cols", regFull)
 	v.hold(v.sigmoidConstants("log2e")...)
 	v.columns()
 	unroll := 1

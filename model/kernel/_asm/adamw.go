@@ -3,9 +3,8 @@ package main
 // adamw writes the step of the optimiser.
 func adamw(a *Asm) {
 	maskTable(a, "adamw")
-	vec := constants(a, "adamw", nil)
-	for _, wide := range []bool{true, false} {
-		vec(wide).adamW()
+	for v := range constants(a, "adamw", nil) {
+		v.adamW()
 	}
 }
 
@@ -24,9 +23,7 @@ func (v *Vec) adamW() {
 			"eps float32 = s.Eps", "step float32 = s.Step",
 		},
 	}, 0)
-	for _, p := range [][2]string{{"w", "DI"}, {"grad", "SI"}, {"m", "DX"}, {"v", "R8"}, {"n", regFull}} {
-		v.I("MOVQ", v.arg(p[0]), p[1])
-	}
+	v.take("w", "DI", "grad", "SI", "m", "DX", "v", "R8", "n", regFull)
 	first, unroll := 4, 1
 	if v.wide {
 		first, unroll = 16, 2

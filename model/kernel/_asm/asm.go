@@ -69,6 +69,19 @@ func (a *Asm) arg(name string) string {
 	return m
 }
 
+// take loads parameters of the kernel into registers: take("dst", "DI", "n", "CX").
+func (a *Asm) take(pairs ...string) {
+	for p := range slices.Chunk(pairs, 2) {
+		a.I("MOVQ", a.arg(p[0]), p[1])
+	}
+}
+
+// end ends a function.
+func (a *Asm) end() {
+	a.I("VZEROUPPER")
+	a.I("RET")
+}
+
 // I emits one instruction: I("VADDPS", "Z0", "Z1", "Z2").
 func (a *Asm) I(op string, args ...string) {
 	a.body.WriteString("\t" + strings.TrimRight(fmt.Sprintf("%-14s %s", op, strings.Join(args, ", ")), " ") + "\n")
@@ -81,11 +94,6 @@ func (a *Asm) Label(l string) { a.body.WriteString("\n" + l + ":\n") }
 func (a *Asm) Fresh(prefix string) string {
 	a.labels++
 	return fmt.Sprintf("%s%d", prefix, a.labels)
-}
-
-// Note emits a comment line.
-func (a *Asm) Note(format string, args ...any) {
-	a.body.WriteString("\t// " + fmt.Sprintf(format, args...) + "\n")
 }
 
 // Table defines a read-only symbol of 32-bit words, readable as name<>(SB).

@@ -2,9 +2,7 @@ package main
 
 // bf16 writes the conversions between float32 and bfloat16.
 func bf16(a *Asm) {
-	vec := constants(a, "bf16", []constant{{"one", 1}, {"half", 0x7fff}, {"quiet", 0x40}})
-	for _, wide := range []bool{true, false} {
-		v := vec(wide)
+	for v := range constants(a, "bf16", []constant{{"one", 1}, {"half", 0x7fff}, {"quiet", 0x40}}) {
 		v.roundBF16()
 		v.widenBF16()
 	}

@@ -15,9 +15,7 @@ const (
 // norm writes the norms of rows.
 func norm(a *Asm) {
 	maskTable(a, "norm")
-	vec := constants(a, "norm", []constant{f32("one", 1)})
-	for _, wide := range []bool{true, false} {
-		v := vec(wide)
+	for v := range constants(a, "norm", []constant{f32("one", 1)}) {
 		v.rmsNorm()
 		v.layerNorm()
 	}
@@ -65,8 +63,7 @@ func (v *Vec) normRows(name, doc string, bias bool, steps ...func()) {
 	if bias {
 		v.I("MOVQ", v.arg("b"), "R9")
 	}
-	v.I("MOVQ", v.arg("rows"), "R11")
-	v.I("MOVQ", v.arg("cols"), regFull)
+	v.take("rows", "R11", "cols", regFull)
 	v.columns()
 	group := v.Fresh("group")
 	v.Label(group)

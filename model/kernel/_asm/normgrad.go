@@ -3,9 +3,7 @@ package main
 // normgrad writes what the gradients of the norms take of a row.
 func normgrad(a *Asm) {
 	maskTable(a, "normgrad")
-	vec := constants(a, "normgrad", nil)
-	for _, wide := range []bool{true, false} {
-		v := vec(wide)
+	for v := range constants(a, "normgrad", nil) {
 		v.sumOf()
 		v.spread()
 		v.tripleDot()
@@ -22,8 +20,7 @@ func (v *Vec) sumOf() {
 		Args:   []Arg{"x *float32", "n int = len(x)"},
 		Result: "float32",
 	}, 0)
-	v.I("MOVQ", v.arg("x"), "SI")
-	v.I("MOVQ", v.arg("n"), regFull)
+	v.take("x", "SI", "n", regFull)
 	v.columns()
 	v.clear(normSum)
 	v.reduce(func(acc int) {
@@ -42,8 +39,7 @@ func (v *Vec) spread() {
 		Args:   []Arg{"x *float32", "n int = len(x)", "mean float32"},
 		Result: "float32",
 	}, 0)
-	v.I("MOVQ", v.arg("x"), "SI")
-	v.I("MOVQ", v.arg("n"), regFull)
+	v.take("x", "SI", "n", regFull)
 	v.I("VBROADCASTSS", v.arg("mean"), v.r(normMean))
 	v.columns()
 	v.clear(normSum)
@@ -66,10 +62,7 @@ func (v *Vec) tripleDot() {
 		},
 		Result: "float32",
 	}, 0)
-	v.I("MOVQ", v.arg("a"), "SI")
-	v.I("MOVQ", v.arg("b"), "DX")
-	v.I("MOVQ", v.arg("x"), "DI")
-	v.I("MOVQ", v.arg("n"), regFull)
+	v.take("a", "SI", "b", "DX", "x", "DI", "n", regFull)
 	v.I("VBROADCASTSS", v.arg("mean"), v.r(normMean))
 	v.columns()
 	v.clear(normSum)
@@ -104,9 +97,7 @@ func (v *Vec) normSlope() {
 			"rstd float32 = s.rstd", "shift float32 = s.shift", "turn float32 = s.turn",
 		},
 	}, 0)
-	for _, p := range [][2]string{{"dx", "DI"}, {"dw", "R8"}, {"dy", "SI"}, {"x", "DX"}, {"w", "R9"}, {"n", regFull}} {
-		v.I("MOVQ", v.arg(p[0]), p[1])
-	}
+	v.take("dx", "DI", "dw", "R8", "dy", "SI", "x", "DX", "w", "R9", "n", regFull)
 	v.constantsFrom(4, "mean", "rstd", "shift", "turn")
 	v.columns()
 	adding, done := v.Fresh("adding"), v.Fresh("sloped")

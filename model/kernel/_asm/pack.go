@@ -5,9 +5,8 @@ package main
 func pack(a *Asm) {
 	packHalf(a)
 	pairRows(a)
-	vec := constants(a, "pack", nil)
-	for _, wide := range []bool{true, false} {
-		vec(wide).spreadRows()
+	for v := range constants(a, "pack", nil) {
+		v.spreadRows()
 	}
 }
 
@@ -26,11 +25,7 @@ func packHalf(a *Asm) {
 			"lds int = 4*lds", "rows int", "k int",
 		},
 	}, "AVX512", 128)
-	a.I("MOVQ", "dst+0(FP)", "DI")
-	a.I("MOVQ", "first+8(FP)", "CX")
-	a.I("MOVQ", "src+16(FP)", "R8")
-	a.I("MOVQ", "lds+24(FP)", "R9")
-	a.I("MOVQ", "rows+32(FP)", "R10")
+	a.take("dst", "DI", "first", "CX", "src", "R8", "lds", "R9", "rows", "R10")
 	a.I("MOVL", "$-1", "AX") // lanes [first, first+rows)
 	a.I("SHLXL", "R10", "AX", "AX")
 	a.I("NOTL", "AX")
@@ -47,7 +42,7 @@ func packHalf(a *Asm) {
 		a.I("CMOVQGE", "R11", "R8")
 		a.I("INCQ", "CX")
 	}
-	a.I("MOVQ", "k+40(FP)", "CX")
+	a.take("k", "CX")
 	a.I("XORQ", "BX", "BX")
 	a.I("SUBQ", "$16", "CX")
 	a.I("JLT", name+"Tail")
@@ -77,8 +72,7 @@ func packHalf(a *Asm) {
 		a.I("JEQ", name+"Done")
 	}
 	a.Label(name + "Done")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
 
 // transposed transposes the dwords of Z0 to Z15 and returns the register of each
@@ -123,11 +117,7 @@ func pairRows(a *Asm) {
 			"dst *uint32", "src *float32", "stride int = 4*lds", "pairs int", "cols int",
 		},
 	}, "AVX512BF16", 0)
-	a.I("MOVQ", "dst+0(FP)", "DI")
-	a.I("MOVQ", "src+8(FP)", "SI")
-	a.I("MOVQ", "stride+16(FP)", "R8")
-	a.I("MOVQ", "pairs+24(FP)", "R9")
-	a.I("MOVQ", "cols+32(FP)", "CX")
+	a.take("dst", "DI", "src", "SI", "stride", "R8", "pairs", "R9", "cols", "CX")
 	lowLanes(a, "K1")
 	a.I("SUBQ", "$16", "CX")
 	lowLanes(a, "K2")
@@ -147,8 +137,7 @@ func pairRows(a *Asm) {
 	a.I("ADDQ", "$128", "DI")
 	a.I("DECQ", "R9")
 	a.I("JNE", name+"Loop")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
 
 // spreadRows writes the copy of rows into panels of 32 columns.
@@ -163,9 +152,7 @@ func (v *Vec) spreadRows() {
 			"rows int", "panels int",
 		},
 	}, 0)
-	for _, p := range [][2]string{{"dst", "DI"}, {"panel", "DX"}, {"src", "SI"}, {"lds", "R8"}, {"rows", "R11"}} {
-		v.I("MOVQ", v.arg(p[0]), p[1])
-	}
+	v.take("dst", "DI", "panel", "DX", "src", "SI", "lds", "R8", "rows", "R11")
 	rows, panels := v.Fresh("row"), v.Fresh("panel")
 	v.Label(rows)
 	v.I("MOVQ", "SI", "AX")

@@ -29,8 +29,7 @@ func peak(a *Asm) {
 		Params: "x []byte",
 		Args:   []Arg{"x *byte", "n int = len(x)"},
 	}, "AVX2", 0)
-	a.I("MOVQ", "x+0(FP)", "AX")
-	a.I("MOVQ", "n+8(FP)", "CX")
+	a.take("x", "AX", "n", "CX")
 	for i := range 8 {
 		a.I("VPXOR", Y(i), Y(i), Y(i))
 	}
@@ -41,8 +40,7 @@ func peak(a *Asm) {
 	a.I("ADDQ", "$512", "AX")
 	a.I("SUBQ", "$512", "CX")
 	a.I("JGT", name+"Loop")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
 
 // peakLoop writes a loop of accs independent multiply-adds, so many to an
@@ -65,6 +63,5 @@ func peakLoop(a *Asm, format, level string, accs, each int, what string, step fu
 	}
 	a.I("DECQ", "CX")
 	a.I("JNE", name+"Loop")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }

@@ -21,8 +21,7 @@ var maxBitsKernel = Kernel{
 func maxBits(a *Asm) {
 	const name = "maxBits"
 	a.Begin(maxBitsKernel, "AVX512", 0)
-	a.I("MOVQ", "x+0(FP)", "SI")
-	a.I("MOVQ", "n+8(FP)", "CX")
+	a.take("x", "SI", "n", "CX")
 	a.I("MOVL", "$0x7fffffff", "AX")
 	a.I("VPBROADCASTD", "AX", "Z31")
 	for i := range 4 {
@@ -56,9 +55,8 @@ func maxBits(a *Asm) {
 	a.I("VPMAXUD", "Y1", "Y0", "Y0")
 	reduceDwords(a, "VPMAXUD")
 	a.I("VMOVD", "X0", "AX")
-	a.I("MOVL", "AX", "ret+16(FP)")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.I("MOVL", "AX", a.arg("ret"))
+	a.end()
 }
 
 // quantRowKernel is written for both widths.
@@ -81,11 +79,9 @@ func quantRow(a *Asm) {
 	}
 	a.Table("quantOrder", order...)
 	a.Begin(quantRowKernel, "AVX512", 0)
-	a.I("MOVQ", "dst+0(FP)", "DI")
-	a.I("MOVQ", "x+8(FP)", "SI")
-	a.I("MOVQ", "n+16(FP)", "CX")
-	a.I("VBROADCASTSS", "inv+24(FP)", "Z30")
-	a.I("MOVL", "zero+28(FP)", "AX")
+	a.take("dst", "DI", "x", "SI", "n", "CX")
+	a.I("VBROADCASTSS", a.arg("inv"), "Z30")
+	a.I("MOVL", a.arg("zero"), "AX")
 	a.I("VPBROADCASTB", "AX", "Z31")
 	a.I("VMOVDQU32", "·quantOrder<>(SB)", "Z29")
 	a.I("VPXORD", "Z28", "Z28", "Z28")
@@ -138,16 +134,14 @@ func quantRow(a *Asm) {
 	a.I("VPADDD", "Y1", "Y28", "Y0")
 	reduceDwords(a, "VPADDD")
 	a.I("VMOVD", "X0", "AX")
-	a.I("MOVL", "AX", "ret+32(FP)")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.I("MOVL", "AX", a.arg("ret"))
+	a.end()
 }
 
 func maxBits256(a *Asm) {
 	const name = "maxBits"
 	a.Begin(maxBitsKernel, "AVX2", 0)
-	a.I("MOVQ", "x+0(FP)", "SI")
-	a.I("MOVQ", "n+8(FP)", "CX")
+	a.take("x", "SI", "n", "CX")
 	a.I("VPCMPEQD", "Y2", "Y2", "Y2")
 	a.I("VPSRLD", "$1", "Y2", "Y2")
 	a.I("VPXOR", "Y0", "Y0", "Y0")
@@ -157,9 +151,8 @@ func maxBits256(a *Asm) {
 	})
 	reduceDwords(a, "VPMAXUD")
 	a.I("VMOVD", "X0", "AX")
-	a.I("MOVL", "AX", "ret+16(FP)")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.I("MOVL", "AX", a.arg("ret"))
+	a.end()
 }
 
 func quantInt16(a *Asm) {
@@ -170,10 +163,8 @@ func quantInt16(a *Asm) {
 		Params: "dst []int16, x []float32, inv float32",
 		Args:   []Arg{"dst *int16", "x *float32", "n int = len(x)", "inv float32"},
 	}, "AVX2", 0)
-	a.I("MOVQ", "dst+0(FP)", "DI")
-	a.I("MOVQ", "x+8(FP)", "SI")
-	a.I("MOVQ", "n+16(FP)", "CX")
-	a.I("VBROADCASTSS", "inv+24(FP)", "Y4")
+	a.take("dst", "DI", "x", "SI", "n", "CX")
+	a.I("VBROADCASTSS", a.arg("inv"), "Y4")
 	loop256(a, name, 16, func() {
 		for i := range 2 {
 			a.I("VMULPS", At(32*i, "SI"), "Y4", Y(i))
@@ -184,19 +175,16 @@ func quantInt16(a *Asm) {
 		a.I("VMOVDQU", "Y0", "(DI)")
 		a.I("ADDQ", "$32", "DI")
 	})
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
 
 func quantRow256(a *Asm) {
 	const name = "quantRow256"
 	a.Table("quantOrder256", 0, 4, 1, 5, 2, 6, 3, 7) // packing works inside of 128-bit lanes
 	a.Begin(quantRowKernel, "AVX2", 0)
-	a.I("MOVQ", "dst+0(FP)", "DI")
-	a.I("MOVQ", "x+8(FP)", "SI")
-	a.I("MOVQ", "n+16(FP)", "CX")
-	a.I("VBROADCASTSS", "inv+24(FP)", "Y4")
-	a.I("MOVL", "zero+28(FP)", "AX")
+	a.take("dst", "DI", "x", "SI", "n", "CX")
+	a.I("VBROADCASTSS", a.arg("inv"), "Y4")
+	a.I("MOVL", a.arg("zero"), "AX")
 	a.I("VMOVD", "AX", "X5")
 	a.I("VPBROADCASTB", "X5", "Y5")
 	a.I("VMOVDQU", "·quantOrder256<>(SB)", "Y6")
@@ -227,7 +215,7 @@ func quantRow256(a *Asm) {
 	a.I("JGE", name+"Loop")
 	a.Label(name + "Tail")
 	a.I("ADDQ", "$32", "CX")
-	a.I("MOVL", "zero+28(FP)", "R8")
+	a.I("MOVL", a.arg("zero"), "R8")
 	a.I("MOVL", "$-128", "R9")
 	a.I("MOVQ", "CX", "R10") // to be filled up to quads
 	a.I("NEGQ", "R10")
@@ -259,7 +247,6 @@ func quantRow256(a *Asm) {
 	reduceDwords(a, "VPADDD")
 	a.I("VMOVD", "X0", "DX")
 	a.I("ADDL", "DX", "AX")
-	a.I("MOVL", "AX", "ret+32(FP)")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.I("MOVL", "AX", a.arg("ret"))
+	a.end()
 }

@@ -3,9 +3,8 @@ package main
 // rope writes the rotary position embedding.
 func rope(a *Asm) {
 	maskTable(a, "rope")
-	vec := constants(a, "rope", nil)
-	for _, wide := range []bool{true, false} {
-		vec(wide).rotate()
+	for v := range constants(a, "rope", nil) {
+		v.rotate()
 	}
 }
 
@@ -21,15 +20,11 @@ func (v *Vec) rotate() {
 			"sin *float32", "ldt int = 4*ldt", "half int",
 		},
 	}, 0)
-	v.I("MOVQ", v.arg("x"), "DI")
-	v.I("MOVQ", v.arg("cos"), "SI")
-	v.I("MOVQ", v.arg("sin"), "DX")
-	v.I("MOVQ", v.arg("d"), "R8")
+	v.take("x", "DI", "cos", "SI", "sin", "DX", "d", "R8")
 	v.I("SHLQ", "$2", "R8")
 	v.I("MOVQ", v.arg("half"), "R9")
 	v.I("SHLQ", "$2", "R9")
-	v.I("MOVQ", v.arg("rows"), "R11")
-	v.I("MOVQ", v.arg("half"), regFull)
+	v.take("rows", "R11", "half", regFull)
 	v.columns()
 	loop := v.Fresh("rows")
 	v.Label(loop)

@@ -69,15 +69,15 @@ const (
 
 // softmax writes the softmax of rows with a range of columns each.
 func softmax(a *Asm) {
-	vec := constants(a, "softmax", append(exp2Constants(),
+	vecs := constants(a, "softmax", append(exp2Constants(),
 		f32("lowest", math.Inf(-1)), f32("smallest", -126)))
 	words := make([]uint32, 48)
 	for i := 16; i < 32; i++ {
 		words[i] = math.MaxUint32
 	}
 	a.Table("softmaxMask", words...)
-	for _, wide := range []bool{true, false} {
-		vec(wide).softmax()
+	for v := range vecs {
+		v.softmax()
 	}
 }
 
@@ -97,11 +97,7 @@ func (v *Vec) softmax() {
 			"least float32 = -256 / powerScale(scale)",
 		},
 	}, softFrameSize)
-	v.I("MOVQ", v.arg("s"), softRow)
-	v.I("MOVQ", v.arg("n"), softN)
-	v.I("MOVQ", v.arg("rows"), softRows)
-	v.I("MOVQ", v.arg("lo"), softLo)
-	v.I("MOVQ", v.arg("hi"), softHi)
+	v.take("s", softRow, "n", softN, "rows", softRows, "lo", softLo, "hi", softHi)
 	v.softSetup()
 	group := v.Fresh("group")
 	v.Label(group)

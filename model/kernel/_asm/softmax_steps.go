@@ -153,16 +153,10 @@ func (v *Vec) softPower() {
 	v.op("VMOVAPS", "t2", "t1")
 	v.op("VFMSUB231PS", v.regs["scale"], "t0", "t1")
 	v.op("VFMADD231PS", v.regs["scaleLow"], "t0", "t1")
-	v.horner(exp2Names, "t1", "t0")
-	v.op("VFMADD213PS", v.c("one"), "t1", "t0")
-	if v.wide {
-		v.op("VSCALEFPS", "t2", "t0", "t0")
-		return
+	v.joined()
+	if !v.wide {
+		v.op("VANDPS", "t3", "t0", "t0")
 	}
-	v.op("VCVTPS2DQ", "t2", "t2")
-	v.op("VPSLLD", "$23", "t2", "t2")
-	v.op("VPADDD", "t2", "t0", "t0")
-	v.op("VANDPS", "t3", "t0", "t0")
 }
 
 // softScale multiplies the elements in use by the inverse of their sum.

@@ -139,12 +139,7 @@ func (t tile) write(a *Asm) {
 	if t.setup != nil {
 		t.setup(a)
 	}
-	a.I("MOVQ", tileArg("MR"), regTmp)
-	for mr := t.rows; mr > 1; mr-- {
-		a.I("CMPQ", regTmp, Imm(mr))
-		a.I("JEQ", t.label(mr))
-	}
-	a.I("JMP", t.label(1))
+	jumpToRows(a, t.name(), t.rows)
 	for mr := t.rows; mr > 0; mr-- {
 		a.Label(t.label(mr))
 		t.writeRows(a, mr)
@@ -158,11 +153,20 @@ func (t tile) write(a *Asm) {
 		}
 	}
 	a.Label(t.name() + "Done")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
 
 func rowsLabel(name string, mr int) string { return fmt.Sprintf("%sRows%d", name, mr) }
+
+// jumpToRows goes on with the tile of argument MR rows, at most so many.
+func jumpToRows(a *Asm, name string, most int) {
+	a.I("MOVQ", tileArg("MR"), regTmp)
+	for mr := most; mr > 1; mr-- {
+		a.I("CMPQ", regTmp, Imm(mr))
+		a.I("JEQ", rowsLabel(name, mr))
+	}
+	a.I("JMP", rowsLabel(name, 1))
+}
 
 // prefetch is the distance in bytes at which a panel is asked for ahead of its
 // use: 64 steps of fourteen rows last longer than a read from memory. Past its
@@ -348,17 +352,11 @@ func nextScales(a *Asm, mr int) { a.I("ADDQ", Imm(4*mr), tileArg("Scaled")) }
 func wide512(a *Asm, name, doc string, maxRows, np int, k kind) {
 	a.Func(name, "(args *TileArgs)", name+" "+doc, 0, 8)
 	prologue(a)
-	a.I("MOVQ", tileArg("MR"), regTmp)
-	for mr := maxRows; mr > 1; mr-- {
-		a.I("CMPQ", regTmp, Imm(mr))
-		a.I("JEQ", rowsLabel(name, mr))
-	}
-	a.I("JMP", rowsLabel(name, 1))
+	jumpToRows(a, name, maxRows)
 	for mr := maxRows; mr > 0; mr-- {
 		a.Label(rowsLabel(name, mr))
 		wideRows512(a, mr, np, k)
-		a.I("VZEROUPPER")
-		a.I("RET")
+		a.end()
 	}
 }
 

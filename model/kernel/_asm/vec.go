@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"strings"
 )
@@ -42,9 +43,10 @@ const (
 	maskTail  = "K1"  // 512 bits: the tail as a mask
 )
 
-// constants defines the table of a file: each constant eight times, so that it
-// serves as a 256-bit memory operand and as the source of a broadcast.
-func constants(a *Asm, table string, values []constant) func(wide bool) *Vec {
+// constants defines the table of a file, and returns what writes its kernels at each width. Each
+// constant stands there eight times, so that it serves as a 256-bit memory operand and as the
+// source of a broadcast.
+func constants(a *Asm, table string, values []constant) iter.Seq[*Vec] {
 	var words []uint32
 	var names []string
 	for _, c := range values {
@@ -56,7 +58,12 @@ func constants(a *Asm, table string, values []constant) func(wide bool) *Vec {
 	if len(words) > 0 {
 		a.Table(table, words...)
 	}
-	return func(wide bool) *Vec { return &Vec{Asm: a, wide: wide, table: table, names: names, temps: 6} }
+	return func(yield func(*Vec) bool) {
+		vec := Vec{Asm: a, table: table, names: names, temps: 6}
+		wide := vec
+		wide.wide = true
+		_ = yield(&wide) && yield(&vec)
+	}
 }
 
 type constant struct {
@@ -65,6 +72,14 @@ type constant struct {
 }
 
 func f32(name string, v float64) constant { return constant{name, math.Float32bits(float32(v))} }
+
+func f32s(names []string, values []float64) []constant {
+	var out []constant
+	for i, v := range values {
+		out = append(out, f32(names[i], v))
+	}
+	return out
+}
 
 // level is the name of the level that has the width.
 func (v *Vec) level() string {
@@ -103,11 +118,6 @@ func (v *Vec) r(i int) string {
 func (v *Vec) begin(k Kernel, frame int) {
 	v.held, v.regs = 0, map[string]string{}
 	v.Begin(k, v.level(), frame)
-}
-
-func (v *Vec) end() {
-	v.I("VZEROUPPER")
-	v.I("RET")
 }
 
 // hold keeps constants in registers from the top down, at 512 bits only: there

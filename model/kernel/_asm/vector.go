@@ -3,9 +3,7 @@ package main
 // vector writes sums and dot products of vectors.
 func vector(a *Asm) {
 	maskTable(a, "vector")
-	vec := constants(a, "vector", nil)
-	for _, wide := range []bool{true, false} {
-		v := vec(wide)
+	for v := range constants(a, "vector", nil) {
 		v.addTo()
 		v.addScaled()
 		v.dot()
@@ -19,9 +17,7 @@ func (v *Vec) addTo() {
 		Params: "dst, x []float32",
 		Args:   []Arg{"dst *float32", "x *float32", "n int = len(x)"},
 	}, 0)
-	v.I("MOVQ", v.arg("dst"), "DI")
-	v.I("MOVQ", v.arg("x"), "SI")
-	v.I("MOVQ", v.arg("n"), regFull)
+	v.take("dst", "DI", "x", "SI", "n", regFull)
 	v.columns()
 	v.each(2, func() {
 		v.load("SI", "t0")
@@ -39,9 +35,7 @@ func (v *Vec) addScaled() {
 		Params: "dst []float32, alpha float32, x []float32",
 		Args:   []Arg{"dst *float32", "x *float32", "n int = len(x)", "alpha float32"},
 	}, 0)
-	v.I("MOVQ", v.arg("dst"), "DI")
-	v.I("MOVQ", v.arg("x"), "SI")
-	v.I("MOVQ", v.arg("n"), regFull)
+	v.take("dst", "DI", "x", "SI", "n", regFull)
 	v.I("VBROADCASTSS", v.arg("alpha"), v.r(14))
 	v.columns()
 	v.each(2, func() {
@@ -61,9 +55,7 @@ func (v *Vec) dot() {
 		Args:   []Arg{"a *float32", "b *float32", "n int = len(a)"},
 		Result: "float32",
 	}, 0)
-	v.I("MOVQ", v.arg("a"), "SI")
-	v.I("MOVQ", v.arg("b"), "DX")
-	v.I("MOVQ", v.arg("n"), regFull)
+	v.take("a", "SI", "b", "DX", "n", regFull)
 	v.columns()
 	v.clear(normSum)
 	v.reduce(func(acc int) {
@@ -71,7 +63,5 @@ func (v *Vec) dot() {
 		v.load("DX", "t1")
 		v.op("VFMADD231PS", "t0", "t1", v.r(normSum+acc))
 	})
-	v.total(normSum)
-	v.I("VMOVSS", X(normSum), v.arg("ret"))
-	v.end()
+	v.finishSum()
 }
