@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -55,19 +56,19 @@ func (c *Config) plainHead() HeadBranch {
 	return b
 }
 
-// branches are those of the configuration's head.
-func (c *Config) branches() []HeadBranch {
+// scoring is that of the configuration's head, whichever it is.
+func (c *Config) scoring() Scoring {
 	if c.Scoring == nil {
-		return []HeadBranch{c.plainHead()}
+		return Scoring{Branches: []HeadBranch{c.plainHead()}}
 	}
-	return c.Scoring.Branches
+	return *c.Scoring
 }
 
 // head builds what turns features into a reward.
 func (c *Config) head() *nn.Head {
-	h := &nn.Head{}
+	h, scoring := &nn.Head{}, c.scoring()
 	add := func(name string, l nn.Module) { h.Layers = append(h.Layers, nn.Named{Names: []string{name}, Layer: l}) }
-	for _, b := range c.branches() {
+	for _, b := range scoring.Branches {
 		width := c.Hidden
 		var p *nn.Program
 		if len(b.Hidden) > 0 {
@@ -94,16 +95,16 @@ func (c *Config) head() *nn.Head {
 		add(b.Name, &s)
 		h.Branches = append(h.Branches, nn.Branch{Program: p, Score: &s})
 	}
-	for _, x := range c.constants() {
+	for _, x := range scoring.Constants {
 		l := &nn.Constant{Shape: x.Shape}
 		add(x.Name, l)
 		h.Constants = append(h.Constants, l)
 	}
-	if r := c.readout(); !r.plain(h.Outputs()) {
+	if r := &scoring.Readout; !r.plain(h.Outputs()) {
 		for _, b := range h.Branches {
 			r.counts = append(r.counts, b.Score.N)
 		}
-		h.Readout = reader{&r}
+		h.Readout = reader{r}
 	}
 	return h
 }
@@ -111,44 +112,20 @@ func (c *Config) head() *nn.Head {
 // Reads returns how many tokens the head reads of a sequence whose pooling finds so
 // many.
 func (c *Config) Reads(found int) int {
-	if c.Scoring == nil {
-		return 1
-	}
-	if n := c.Scoring.Readout.tokens(); n > 0 {
-		return n
-	}
-	return found
+	r := c.scoring().Readout
+	return cmp.Or(r.tokens(), found)
 }
 
 // AttributeNames are the names of what a reward is made of, nil for nothing.
-func (c *Config) AttributeNames() []string {
-	if c.Scoring == nil {
-		return nil
-	}
-	return c.Scoring.Readout.Attributes
-}
+func (c *Config) AttributeNames() []string { return c.scoring().Readout.Attributes }
 
 // Stepwise says whether the reward is made of those of several tokens.
-func (c *Config) Stepwise() bool { return c.Scoring != nil && c.Scoring.Readout.Steps != "" }
+func (c *Config) Stepwise() bool { return c.scoring().Readout.Steps != "" }
 
 // step has a head read at any number of tokens, whose rewards become one.
 func (c *Config) step(how Steps) {
-	c.Scoring = &Scoring{Branches: c.branches(), Constants: c.constants(), Readout: c.readout()}
+	c.Scoring = new(c.scoring())
 	c.Scoring.Readout.Steps = how
-}
-
-func (c *Config) constants() []HeadConstant {
-	if c.Scoring == nil {
-		return nil
-	}
-	return c.Scoring.Constants
-}
-
-func (c *Config) readout() Readout {
-	if c.Scoring == nil {
-		return Readout{}
-	}
-	return c.Scoring.Readout
 }
 
 // reads says whether a tensor is one of the head's.
@@ -165,12 +142,12 @@ func (c *Config) reads(name string) bool {
 
 // HeadParameter is the name of the weight of the first branch's last layer in the
 // network, which the checkpoint may call otherwise.
-func (c *Config) HeadParameter() string { return c.branches()[0].Name + ".weight" }
+func (c *Config) HeadParameter() string { return c.scoring().Branches[0].Name + ".weight" }
 
 // HeadTensors returns the names of the score head's tensors in the checkpoint, the
 // weights of the first branch's last layer first.
 func (c *Config) HeadTensors() []string {
-	first := c.branches()[0]
+	first := c.scoring().Branches[0]
 	names := []string{c.tensorName(first.Name + ".weight")}
 	if first.Bias {
 		names = append(names, c.tensorName(first.Name+".bias"))
@@ -181,11 +158,9 @@ func (c *Config) HeadTensors() []string {
 // HeadWords say for people how the head makes a reward, behind the name of its
 // tensors; "" for a linear layer with one output.
 func (c *Config) HeadWords() string {
-	if c.Scoring == nil {
-		return ""
-	}
 	var out string
-	first := c.Scoring.Branches[0]
+	scoring := c.scoring()
+	first, r := scoring.Branches[0], &scoring.Readout
 	if len(first.Rows) > 0 {
 		out += fmt.Sprintf(", rows %v", first.Rows)
 	}
@@ -199,7 +174,6 @@ func (c *Config) HeadWords() string {
 	if n := first.Outputs; n > 1 {
 		out += fmt.Sprintf(", %d outputs", n)
 	}
-	r := &c.Scoring.Readout
 	if words := map[ReadoutKind]string{ReadGating: "weighted by a gate",
 		ReadPairs:         "pairs of mean and deviation, weighted by layers of their own",
 		ReadDistributions: "distributions, weighted by layers of their own"}[r.Kind]; words != "" {
@@ -238,7 +212,7 @@ func (c *Config) HeadWords() string {
 // Outputs returns how many outputs the head has.
 func (c *Config) Outputs() int {
 	n := 0
-	for _, b := range c.branches() {
+	for _, b := range c.scoring().Branches {
 		n += b.Outputs
 	}
 	return n

@@ -32,18 +32,25 @@ func newInternLM2(c *Config) network {
 	}
 	rope := newRope(c)
 	for i := range n.Layers {
-		n.Layers[i] = internLM2Block{
-			InputNorm: nn.NewRMSNorm(c.Hidden, c.NormEps),
-			QKV:       nn.NewFusedQKV(c.Hidden, c.KVHeads, c.Heads, c.KVHeads, c.HeadDim, c.AttentionBias),
-			O:         nn.NewLinear(c.Heads*c.HeadDim, c.AttentionBias, c.Hidden),
-			PostNorm:  nn.NewRMSNorm(c.Hidden, c.NormEps),
-			GateUp:    nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation]},
-			Down:      nn.NewLinear(c.Intermediate, false, c.Hidden),
-			attn:      newAttention(c, i, true),
-			rope:      rope,
-		}
+		n.Layers[i] = newFusedBlock(c, i, rope, c.KVHeads, c.AttentionBias)
 	}
 	return n
+}
+
+// newFusedBlock returns a layer's block, with the queries, keys and values of its tensor in so
+// many groups.
+func newFusedBlock(c *Config, layer int, rope *nn.Rope, groups int, bias bool) internLM2Block {
+	norm := nn.NewRMSNorm(c.Hidden, c.NormEps)
+	return internLM2Block{
+		InputNorm: norm,
+		QKV:       nn.NewFusedQKV(c.Hidden, groups, c.Heads, c.KVHeads, c.HeadDim, bias),
+		O:         nn.NewLinear(c.Heads*c.HeadDim, bias, c.Hidden),
+		PostNorm:  norm,
+		GateUp:    nn.Gated{In: c.Hidden, F: c.Intermediate, Act: gatedActivations[c.Activation]},
+		Down:      nn.NewLinear(c.Intermediate, false, c.Hidden),
+		attn:      newAttention(c, layer, true),
+		rope:      rope,
+	}
 }
 
 func (n *internLM2) embedding() *nn.Embedding { return &n.Embed }

@@ -79,7 +79,7 @@ func Resolve(data []byte, src Source, set Settings) (c *Config, notes []string, 
 		c.Reading.Pooling = public.Pooling
 	}
 	c.Mean = c.Mean || c.Reading.Pooling == PoolMean
-	if raw.Mean != nil && raw.Std != nil && c.readout().Normal == nil {
+	if raw.Mean != nil && raw.Std != nil && c.scoring().Readout.Normal == nil {
 		note("mean %s and std %s of config.json are not applied: rewards are raw, unless output is normalized", raw.Mean, raw.Std)
 	}
 	return c, notes, nil
