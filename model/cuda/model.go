@@ -83,7 +83,8 @@ func (e *Engine) Load(n *nn.Network, d kernel.DType, image io.ReaderAt, size int
 	return m, nil
 }
 
-// Begin takes the memory of a model of which [Engine.Fill] brings the image, of so many bytes, in parts.
+// Begin takes the memory of a model, of which [Engine.Fill] brings the image, of so many bytes, in
+// parts, and fills all of it that is not of the image.
 func (e *Engine) Begin(n *nn.Network, d kernel.DType, size int) (*Model, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -110,7 +111,19 @@ func (e *Engine) Begin(n *nn.Network, d kernel.DType, size int) (*Model, error) 
 		m.free()
 		return nil, fmt.Errorf("activations: %w", err)
 	}
+	if err := m.tables(); err != nil {
+		m.free()
+		return nil, err
+	}
 	return m, nil
+}
+
+// tables fills what lies beside activations and does not depend on weights.
+func (m *Model) tables() error {
+	if err := m.writeMaps(m.lower(m.activations).maps); err != nil {
+		return err
+	}
+	return m.writeRopes()
 }
 
 // Fill brings bytes of the image from one on.
@@ -130,12 +143,6 @@ func (e *Engine) Fill(m *Model, image io.ReaderAt, at, bytes int) error {
 func (e *Engine) Finish(m *Model) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := m.writeMaps(m.lower(m.activations).maps); err != nil {
-		return err
-	}
-	if err := m.writeRopes(); err != nil {
-		return err
-	}
 	if err := m.project(); err != nil {
 		return err
 	}

@@ -2,10 +2,10 @@ package cuda
 
 import (
 	"cmp"
-	"encoding/binary"
 	"maps"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/warmserve/warmserve/model/cuda/kernel"
 	"github.com/warmserve/warmserve/model/nn"
@@ -59,14 +59,25 @@ func (m *Model) stretched(r *nn.Rope) int { return slices.Index(m.net.Stretched,
 // positions is the number of those that a token can have.
 func (m *Model) positions() int { return m.longest + int(m.net.First) }
 
+// turnsTogether is how many positions one goroutine computes the table of.
+const turnsTogether = 1 << 11
+
 // turns computes the table of a rotary embedding.
 func (m *Model) turns(r *nn.Rope) []float32 {
-	var out []float32
-	for _, freq := range m.halves(r) {
-		for pos := range m.positions() {
-			out = appendTurns(out, r, freq, pos)
+	row, n := 2*len(r.InvFreq), m.positions()
+	out := make([]float32, len(m.halves(r))*n*row)
+	var all sync.WaitGroup
+	for i, freq := range m.halves(r) {
+		table := out[i*n*row:][:n*row]
+		for from := 0; from < n; from += turnsTogether {
+			all.Go(func() {
+				for pos := from; pos < min(n, from+turnsTogether); pos++ {
+					appendTurns(table[pos*row:pos*row], r, freq, pos)
+				}
+			})
 		}
 	}
+	all.Wait()
 	return out
 }
 
@@ -106,20 +117,12 @@ func (m *Model) rotated() []*nn.Rope {
 func (m *Model) writeTurns(r *nn.Rope, row int, turns []float32) error {
 	row *= len(r.InvFreq)
 	if at, ok := m.ropes[r]; ok {
-		var b []byte
-		for _, v := range turns {
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-		}
-		if err := m.dev.Write(at+Ptr(8*row), b); err != nil {
+		if err := m.dev.Write(at+Ptr(8*row), bytesOf(turns)); err != nil {
 			return err
 		}
 	}
 	if at, ok := m.halfRopes[r]; ok {
-		var b []byte
-		for _, v := range kernel.Turns(turns, len(r.InvFreq)) {
-			b = binary.LittleEndian.AppendUint16(b, v)
-		}
-		return m.dev.Write(at+Ptr(4*row), b)
+		return m.dev.Write(at+Ptr(4*row), bytesOf(kernel.Turns(turns, len(r.InvFreq))))
 	}
 	return nil
 }

@@ -78,8 +78,16 @@ func (s *sink) failed() error {
 // put32 writes float32 values of a vector from the element at on.
 func (s *sink) put32(vector, at int, values []float32) {
 	if len(values) > 0 {
-		s.write(unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values)), vector+4*at)
+		s.write(bytesOf(values), vector+4*at)
 	}
+}
+
+// bytesOf are the bytes of numbers, in the machine's own order.
+func bytesOf[T float32 | uint16](v []T) []byte {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), len(v)*int(unsafe.Sizeof(v[0])))
 }
 
 // pieceBytes is how much of a matrix is converted before it is written.
