@@ -161,8 +161,8 @@ func rotate(x []float32, ldx, rows, heads, d int, cos, sin []float32, ldt, half 
 	rotateGeneric(x, ldx, rows, heads, d, cos, sin, ldt, half)
 }
 
-// sha256Blocks adds blocks of 64 bytes, at least one, of each of eight texts to
-// their states.
+// sha256Blocks adds blocks of 64 bytes, at least one, of each of sixteen texts
+// to their states.
 func sha256Blocks(state *sha256State, texts *[sha256Lanes]*byte, blocks int) {
 	sha256BlocksGeneric(state, texts, blocks)
 }

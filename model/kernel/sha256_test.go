@@ -56,7 +56,7 @@ func TestSHA256(t *testing.T) {
 }
 
 func BenchmarkSHA256(b *testing.B) {
-	for _, n := range []int{1, 8} {
+	for _, n := range []int{1, 8, 16} {
 		for _, l := range Available() {
 			b.Run(fmt.Sprintf("%d/%v", n, l), func(b *testing.B) {
 				defer SetLevel(l)()

@@ -4,13 +4,13 @@
 
 package amd64
 
-// Sha256BlocksAVX512 adds blocks of 64 bytes, at least one, of each of eight
+// Sha256BlocksAVX512 adds blocks of 64 bytes, at least one, of each of sixteen
 // texts to their states.
 //
 //go:noescape
 func Sha256BlocksAVX512(state *uint32, texts **byte, blocks int)
 
-// Sha256BlocksAVX2 adds blocks of 64 bytes, at least one, of each of eight
+// Sha256BlocksAVX2 adds blocks of 64 bytes, at least one, of each of sixteen
 // texts to their states.
 //
 //go:noescape

@@ -79,2068 +79,2014 @@ GLOBL ·sha256Swap<>(SB), RODATA|NOPTR, $16
 
 // func Sha256BlocksAVX512(state *uint32, texts **byte, blocks int)
 TEXT ·Sha256BlocksAVX512(SB), NOSPLIT, $0-24
-	MOVQ           texts+8(FP), R12
-	MOVQ           (R12), AX
-	MOVQ           8(R12), BX
-	MOVQ           16(R12), DX
-	MOVQ           24(R12), SI
-	MOVQ           32(R12), R8
-	MOVQ           40(R12), R9
-	MOVQ           48(R12), R10
-	MOVQ           56(R12), R11
-	MOVQ           state+0(FP), DI
-	MOVQ           blocks+16(FP), R12
-	XORL           CX, CX
-
-block1:
-	VBROADCASTI128 ·sha256Swap<>(SB), Y8
-	VMOVDQU        (AX)(CX*1), Y0
-	VPSHUFB        Y8, Y0, Y0
-	VMOVDQU        (BX)(CX*1), Y1
-	VPSHUFB        Y8, Y1, Y1
-	VMOVDQU        (DX)(CX*1), Y2
-	VPSHUFB        Y8, Y2, Y2
-	VMOVDQU        (SI)(CX*1), Y3
-	VPSHUFB        Y8, Y3, Y3
-	VMOVDQU        (R8)(CX*1), Y4
-	VPSHUFB        Y8, Y4, Y4
-	VMOVDQU        (R9)(CX*1), Y5
-	VPSHUFB        Y8, Y5, Y5
-	VMOVDQU        (R10)(CX*1), Y6
-	VPSHUFB        Y8, Y6, Y6
-	VMOVDQU        (R11)(CX*1), Y7
-	VPSHUFB        Y8, Y7, Y7
-	VPUNPCKLDQ     Y1, Y0, Y8
-	VPUNPCKHDQ     Y1, Y0, Y9
-	VPUNPCKLDQ     Y3, Y2, Y10
-	VPUNPCKHDQ     Y3, Y2, Y11
-	VPUNPCKLDQ     Y5, Y4, Y12
-	VPUNPCKHDQ     Y5, Y4, Y13
-	VPUNPCKLDQ     Y7, Y6, Y14
-	VPUNPCKHDQ     Y7, Y6, Y15
-	VPUNPCKLQDQ    Y10, Y8, Y0
-	VPUNPCKHQDQ    Y10, Y8, Y1
-	VPUNPCKLQDQ    Y11, Y9, Y2
-	VPUNPCKHQDQ    Y11, Y9, Y3
-	VPUNPCKLQDQ    Y14, Y12, Y4
-	VPUNPCKHQDQ    Y14, Y12, Y5
-	VPUNPCKLQDQ    Y15, Y13, Y6
-	VPUNPCKHQDQ    Y15, Y13, Y7
-	VPERM2I128     $0x20, Y4, Y0, Y8
-	VPERM2I128     $0x31, Y4, Y0, Y9
-	VMOVDQA32      Y8, Y16
-	VMOVDQA32      Y9, Y20
-	VPERM2I128     $0x20, Y5, Y1, Y8
-	VPERM2I128     $0x31, Y5, Y1, Y9
-	VMOVDQA32      Y8, Y17
-	VMOVDQA32      Y9, Y21
-	VPERM2I128     $0x20, Y6, Y2, Y8
-	VPERM2I128     $0x31, Y6, Y2, Y9
-	VMOVDQA32      Y8, Y18
-	VMOVDQA32      Y9, Y22
-	VPERM2I128     $0x20, Y7, Y3, Y8
-	VPERM2I128     $0x31, Y7, Y3, Y9
-	VMOVDQA32      Y8, Y19
-	VMOVDQA32      Y9, Y23
-	VBROADCASTI128 ·sha256Swap<>(SB), Y8
-	VMOVDQU        32(AX)(CX*1), Y0
-	VPSHUFB        Y8, Y0, Y0
-	VMOVDQU        32(BX)(CX*1), Y1
-	VPSHUFB        Y8, Y1, Y1
-	VMOVDQU        32(DX)(CX*1), Y2
-	VPSHUFB        Y8, Y2, Y2
-	VMOVDQU        32(SI)(CX*1), Y3
-	VPSHUFB        Y8, Y3, Y3
-	VMOVDQU        32(R8)(CX*1), Y4
-	VPSHUFB        Y8, Y4, Y4
-	VMOVDQU        32(R9)(CX*1), Y5
-	VPSHUFB        Y8, Y5, Y5
-	VMOVDQU        32(R10)(CX*1), Y6
-	VPSHUFB        Y8, Y6, Y6
-	VMOVDQU        32(R11)(CX*1), Y7
-	VPSHUFB        Y8, Y7, Y7
-	VPUNPCKLDQ     Y1, Y0, Y8
-	VPUNPCKHDQ     Y1, Y0, Y9
-	VPUNPCKLDQ     Y3, Y2, Y10
-	VPUNPCKHDQ     Y3, Y2, Y11
-	VPUNPCKLDQ     Y5, Y4, Y12
-	VPUNPCKHDQ     Y5, Y4, Y13
-	VPUNPCKLDQ     Y7, Y6, Y14
-	VPUNPCKHDQ     Y7, Y6, Y15
-	VPUNPCKLQDQ    Y10, Y8, Y0
-	VPUNPCKHQDQ    Y10, Y8, Y1
-	VPUNPCKLQDQ    Y11, Y9, Y2
-	VPUNPCKHQDQ    Y11, Y9, Y3
-	VPUNPCKLQDQ    Y14, Y12, Y4
-	VPUNPCKHQDQ    Y14, Y12, Y5
-	VPUNPCKLQDQ    Y15, Y13, Y6
-	VPUNPCKHQDQ    Y15, Y13, Y7
-	VPERM2I128     $0x20, Y4, Y0, Y8
-	VPERM2I128     $0x31, Y4, Y0, Y9
-	VMOVDQA32      Y8, Y24
-	VMOVDQA32      Y9, Y28
-	VPERM2I128     $0x20, Y5, Y1, Y8
-	VPERM2I128     $0x31, Y5, Y1, Y9
-	VMOVDQA32      Y8, Y25
-	VMOVDQA32      Y9, Y29
-	VPERM2I128     $0x20, Y6, Y2, Y8
-	VPERM2I128     $0x31, Y6, Y2, Y9
-	VMOVDQA32      Y8, Y26
-	VMOVDQA32      Y9, Y30
-	VPERM2I128     $0x20, Y7, Y3, Y8
-	VPERM2I128     $0x31, Y7, Y3, Y9
-	VMOVDQA32      Y8, Y27
-	VMOVDQA32      Y9, Y31
-	VMOVDQU        (DI), Y0
-	VMOVDQU        32(DI), Y1
-	VMOVDQU        64(DI), Y2
-	VMOVDQU        96(DI), Y3
-	VMOVDQU        128(DI), Y4
-	VMOVDQU        160(DI), Y5
-	VMOVDQU        192(DI), Y6
-	VMOVDQU        224(DI), Y7
-	VPADDD         Y16, Y7, Y7
-	VPBROADCASTD   ·sha256K<>+0(SB), Y12
-	VPADDD         Y12, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xca, Y6, Y5, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $6, Y4, Y8
-	VPRORD         $11, Y4, Y9
-	VPRORD         $25, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y7, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xe8, Y2, Y1, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $2, Y0, Y8
-	VPRORD         $13, Y0, Y9
-	VPRORD         $22, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y17, Y6, Y6
-	VPBROADCASTD   ·sha256K<>+4(SB), Y12
-	VPADDD         Y12, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xca, Y5, Y4, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $6, Y3, Y8
-	VPRORD         $11, Y3, Y9
-	VPRORD         $25, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y6, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xe8, Y1, Y0, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $2, Y7, Y8
-	VPRORD         $13, Y7, Y9
-	VPRORD         $22, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y18, Y5, Y5
-	VPBROADCASTD   ·sha256K<>+8(SB), Y12
-	VPADDD         Y12, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xca, Y4, Y3, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $6, Y2, Y8
-	VPRORD         $11, Y2, Y9
-	VPRORD         $25, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y5, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xe8, Y0, Y7, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $2, Y6, Y8
-	VPRORD         $13, Y6, Y9
-	VPRORD         $22, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y19, Y4, Y4
-	VPBROADCASTD   ·sha256K<>+12(SB), Y12
-	VPADDD         Y12, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xca, Y3, Y2, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $6, Y1, Y8
-	VPRORD         $11, Y1, Y9
-	VPRORD         $25, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y4, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xe8, Y7, Y6, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $2, Y5, Y8
-	VPRORD         $13, Y5, Y9
-	VPRORD         $22, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y20, Y3, Y3
-	VPBROADCASTD   ·sha256K<>+16(SB), Y12
-	VPADDD         Y12, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xca, Y2, Y1, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $6, Y0, Y8
-	VPRORD         $11, Y0, Y9
-	VPRORD         $25, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y3, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xe8, Y6, Y5, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $2, Y4, Y8
-	VPRORD         $13, Y4, Y9
-	VPRORD         $22, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y21, Y2, Y2
-	VPBROADCASTD   ·sha256K<>+20(SB), Y12
-	VPADDD         Y12, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xca, Y1, Y0, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $6, Y7, Y8
-	VPRORD         $11, Y7, Y9
-	VPRORD         $25, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y2, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xe8, Y5, Y4, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $2, Y3, Y8
-	VPRORD         $13, Y3, Y9
-	VPRORD         $22, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y22, Y1, Y1
-	VPBROADCASTD   ·sha256K<>+24(SB), Y12
-	VPADDD         Y12, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xca, Y0, Y7, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $6, Y6, Y8
-	VPRORD         $11, Y6, Y9
-	VPRORD         $25, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y1, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xe8, Y4, Y3, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $2, Y2, Y8
-	VPRORD         $13, Y2, Y9
-	VPRORD         $22, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y23, Y0, Y0
-	VPBROADCASTD   ·sha256K<>+28(SB), Y12
-	VPADDD         Y12, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xca, Y7, Y6, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $6, Y5, Y8
-	VPRORD         $11, Y5, Y9
-	VPRORD         $25, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y0, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xe8, Y3, Y2, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $2, Y1, Y8
-	VPRORD         $13, Y1, Y9
-	VPRORD         $22, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y24, Y7, Y7
-	VPBROADCASTD   ·sha256K<>+32(SB), Y12
-	VPADDD         Y12, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xca, Y6, Y5, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $6, Y4, Y8
-	VPRORD         $11, Y4, Y9
-	VPRORD         $25, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y7, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xe8, Y2, Y1, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $2, Y0, Y8
-	VPRORD         $13, Y0, Y9
-	VPRORD         $22, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y25, Y6, Y6
-	VPBROADCASTD   ·sha256K<>+36(SB), Y12
-	VPADDD         Y12, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xca, Y5, Y4, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $6, Y3, Y8
-	VPRORD         $11, Y3, Y9
-	VPRORD         $25, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y6, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xe8, Y1, Y0, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $2, Y7, Y8
-	VPRORD         $13, Y7, Y9
-	VPRORD         $22, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y26, Y5, Y5
-	VPBROADCASTD   ·sha256K<>+40(SB), Y12
-	VPADDD         Y12, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xca, Y4, Y3, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $6, Y2, Y8
-	VPRORD         $11, Y2, Y9
-	VPRORD         $25, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y5, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xe8, Y0, Y7, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $2, Y6, Y8
-	VPRORD         $13, Y6, Y9
-	VPRORD         $22, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y27, Y4, Y4
-	VPBROADCASTD   ·sha256K<>+44(SB), Y12
-	VPADDD         Y12, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xca, Y3, Y2, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $6, Y1, Y8
-	VPRORD         $11, Y1, Y9
-	VPRORD         $25, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y4, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xe8, Y7, Y6, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $2, Y5, Y8
-	VPRORD         $13, Y5, Y9
-	VPRORD         $22, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y28, Y3, Y3
-	VPBROADCASTD   ·sha256K<>+48(SB), Y12
-	VPADDD         Y12, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xca, Y2, Y1, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $6, Y0, Y8
-	VPRORD         $11, Y0, Y9
-	VPRORD         $25, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y3, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xe8, Y6, Y5, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $2, Y4, Y8
-	VPRORD         $13, Y4, Y9
-	VPRORD         $22, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y29, Y2, Y2
-	VPBROADCASTD   ·sha256K<>+52(SB), Y12
-	VPADDD         Y12, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xca, Y1, Y0, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $6, Y7, Y8
-	VPRORD         $11, Y7, Y9
-	VPRORD         $25, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y2, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xe8, Y5, Y4, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $2, Y3, Y8
-	VPRORD         $13, Y3, Y9
-	VPRORD         $22, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y30, Y1, Y1
-	VPBROADCASTD   ·sha256K<>+56(SB), Y12
-	VPADDD         Y12, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xca, Y0, Y7, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $6, Y6, Y8
-	VPRORD         $11, Y6, Y9
-	VPRORD         $25, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y1, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xe8, Y4, Y3, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $2, Y2, Y8
-	VPRORD         $13, Y2, Y9
-	VPRORD         $22, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y31, Y0, Y0
-	VPBROADCASTD   ·sha256K<>+60(SB), Y12
-	VPADDD         Y12, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xca, Y7, Y6, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $6, Y5, Y8
-	VPRORD         $11, Y5, Y9
-	VPRORD         $25, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y0, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xe8, Y3, Y2, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $2, Y1, Y8
-	VPRORD         $13, Y1, Y9
-	VPRORD         $22, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VMOVDQA32      Y16, Y11
-	VPADDD         Y25, Y11, Y11
-	VPRORD         $7, Y17, Y8
-	VPRORD         $18, Y17, Y9
-	VPSRLD         $3, Y17, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y30, Y8
-	VPRORD         $19, Y30, Y9
-	VPSRLD         $10, Y30, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y16
-	VPADDD         Y11, Y7, Y7
-	VPBROADCASTD   ·sha256K<>+64(SB), Y12
-	VPADDD         Y12, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xca, Y6, Y5, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $6, Y4, Y8
-	VPRORD         $11, Y4, Y9
-	VPRORD         $25, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y7, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xe8, Y2, Y1, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $2, Y0, Y8
-	VPRORD         $13, Y0, Y9
-	VPRORD         $22, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VMOVDQA32      Y17, Y11
-	VPADDD         Y26, Y11, Y11
-	VPRORD         $7, Y18, Y8
-	VPRORD         $18, Y18, Y9
-	VPSRLD         $3, Y18, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y31, Y8
-	VPRORD         $19, Y31, Y9
-	VPSRLD         $10, Y31, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y17
-	VPADDD         Y11, Y6, Y6
-	VPBROADCASTD   ·sha256K<>+68(SB), Y12
-	VPADDD         Y12, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xca, Y5, Y4, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $6, Y3, Y8
-	VPRORD         $11, Y3, Y9
-	VPRORD         $25, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y6, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xe8, Y1, Y0, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $2, Y7, Y8
-	VPRORD         $13, Y7, Y9
-	VPRORD         $22, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VMOVDQA32      Y18, Y11
-	VPADDD         Y27, Y11, Y11
-	VPRORD         $7, Y19, Y8
-	VPRORD         $18, Y19, Y9
-	VPSRLD         $3, Y19, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y16, Y8
-	VPRORD         $19, Y16, Y9
-	VPSRLD         $10, Y16, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y18
-	VPADDD         Y11, Y5, Y5
-	VPBROADCASTD   ·sha256K<>+72(SB), Y12
-	VPADDD         Y12, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xca, Y4, Y3, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $6, Y2, Y8
-	VPRORD         $11, Y2, Y9
-	VPRORD         $25, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y5, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xe8, Y0, Y7, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $2, Y6, Y8
-	VPRORD         $13, Y6, Y9
-	VPRORD         $22, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VMOVDQA32      Y19, Y11
-	VPADDD         Y28, Y11, Y11
-	VPRORD         $7, Y20, Y8
-	VPRORD         $18, Y20, Y9
-	VPSRLD         $3, Y20, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y17, Y8
-	VPRORD         $19, Y17, Y9
-	VPSRLD         $10, Y17, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y19
-	VPADDD         Y11, Y4, Y4
-	VPBROADCASTD   ·sha256K<>+76(SB), Y12
-	VPADDD         Y12, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xca, Y3, Y2, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $6, Y1, Y8
-	VPRORD         $11, Y1, Y9
-	VPRORD         $25, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y4, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xe8, Y7, Y6, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $2, Y5, Y8
-	VPRORD         $13, Y5, Y9
-	VPRORD         $22, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VMOVDQA32      Y20, Y11
-	VPADDD         Y29, Y11, Y11
-	VPRORD         $7, Y21, Y8
-	VPRORD         $18, Y21, Y9
-	VPSRLD         $3, Y21, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y18, Y8
-	VPRORD         $19, Y18, Y9
-	VPSRLD         $10, Y18, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y20
-	VPADDD         Y11, Y3, Y3
-	VPBROADCASTD   ·sha256K<>+80(SB), Y12
-	VPADDD         Y12, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xca, Y2, Y1, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $6, Y0, Y8
-	VPRORD         $11, Y0, Y9
-	VPRORD         $25, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y3, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xe8, Y6, Y5, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $2, Y4, Y8
-	VPRORD         $13, Y4, Y9
-	VPRORD         $22, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VMOVDQA32      Y21, Y11
-	VPADDD         Y30, Y11, Y11
-	VPRORD         $7, Y22, Y8
-	VPRORD         $18, Y22, Y9
-	VPSRLD         $3, Y22, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y19, Y8
-	VPRORD         $19, Y19, Y9
-	VPSRLD         $10, Y19, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y21
-	VPADDD         Y11, Y2, Y2
-	VPBROADCASTD   ·sha256K<>+84(SB), Y12
-	VPADDD         Y12, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xca, Y1, Y0, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $6, Y7, Y8
-	VPRORD         $11, Y7, Y9
-	VPRORD         $25, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y2, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xe8, Y5, Y4, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $2, Y3, Y8
-	VPRORD         $13, Y3, Y9
-	VPRORD         $22, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VMOVDQA32      Y22, Y11
-	VPADDD         Y31, Y11, Y11
-	VPRORD         $7, Y23, Y8
-	VPRORD         $18, Y23, Y9
-	VPSRLD         $3, Y23, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y20, Y8
-	VPRORD         $19, Y20, Y9
-	VPSRLD         $10, Y20, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y22
-	VPADDD         Y11, Y1, Y1
-	VPBROADCASTD   ·sha256K<>+88(SB), Y12
-	VPADDD         Y12, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xca, Y0, Y7, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $6, Y6, Y8
-	VPRORD         $11, Y6, Y9
-	VPRORD         $25, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y1, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xe8, Y4, Y3, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $2, Y2, Y8
-	VPRORD         $13, Y2, Y9
-	VPRORD         $22, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VMOVDQA32      Y23, Y11
-	VPADDD         Y16, Y11, Y11
-	VPRORD         $7, Y24, Y8
-	VPRORD         $18, Y24, Y9
-	VPSRLD         $3, Y24, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y21, Y8
-	VPRORD         $19, Y21, Y9
-	VPSRLD         $10, Y21, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y23
-	VPADDD         Y11, Y0, Y0
-	VPBROADCASTD   ·sha256K<>+92(SB), Y12
-	VPADDD         Y12, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xca, Y7, Y6, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $6, Y5, Y8
-	VPRORD         $11, Y5, Y9
-	VPRORD         $25, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y0, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xe8, Y3, Y2, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $2, Y1, Y8
-	VPRORD         $13, Y1, Y9
-	VPRORD         $22, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VMOVDQA32      Y24, Y11
-	VPADDD         Y17, Y11, Y11
-	VPRORD         $7, Y25, Y8
-	VPRORD         $18, Y25, Y9
-	VPSRLD         $3, Y25, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y22, Y8
-	VPRORD         $19, Y22, Y9
-	VPSRLD         $10, Y22, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y24
-	VPADDD         Y11, Y7, Y7
-	VPBROADCASTD   ·sha256K<>+96(SB), Y12
-	VPADDD         Y12, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xca, Y6, Y5, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $6, Y4, Y8
-	VPRORD         $11, Y4, Y9
-	VPRORD         $25, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y7, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xe8, Y2, Y1, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $2, Y0, Y8
-	VPRORD         $13, Y0, Y9
-	VPRORD         $22, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VMOVDQA32      Y25, Y11
-	VPADDD         Y18, Y11, Y11
-	VPRORD         $7, Y26, Y8
-	VPRORD         $18, Y26, Y9
-	VPSRLD         $3, Y26, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y23, Y8
-	VPRORD         $19, Y23, Y9
-	VPSRLD         $10, Y23, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y25
-	VPADDD         Y11, Y6, Y6
-	VPBROADCASTD   ·sha256K<>+100(SB), Y12
-	VPADDD         Y12, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xca, Y5, Y4, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $6, Y3, Y8
-	VPRORD         $11, Y3, Y9
-	VPRORD         $25, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y6, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xe8, Y1, Y0, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $2, Y7, Y8
-	VPRORD         $13, Y7, Y9
-	VPRORD         $22, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VMOVDQA32      Y26, Y11
-	VPADDD         Y19, Y11, Y11
-	VPRORD         $7, Y27, Y8
-	VPRORD         $18, Y27, Y9
-	VPSRLD         $3, Y27, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y24, Y8
-	VPRORD         $19, Y24, Y9
-	VPSRLD         $10, Y24, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y26
-	VPADDD         Y11, Y5, Y5
-	VPBROADCASTD   ·sha256K<>+104(SB), Y12
-	VPADDD         Y12, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xca, Y4, Y3, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $6, Y2, Y8
-	VPRORD         $11, Y2, Y9
-	VPRORD         $25, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y5, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xe8, Y0, Y7, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $2, Y6, Y8
-	VPRORD         $13, Y6, Y9
-	VPRORD         $22, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VMOVDQA32      Y27, Y11
-	VPADDD         Y20, Y11, Y11
-	VPRORD         $7, Y28, Y8
-	VPRORD         $18, Y28, Y9
-	VPSRLD         $3, Y28, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y25, Y8
-	VPRORD         $19, Y25, Y9
-	VPSRLD         $10, Y25, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y27
-	VPADDD         Y11, Y4, Y4
-	VPBROADCASTD   ·sha256K<>+108(SB), Y12
-	VPADDD         Y12, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xca, Y3, Y2, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $6, Y1, Y8
-	VPRORD         $11, Y1, Y9
-	VPRORD         $25, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y4, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xe8, Y7, Y6, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $2, Y5, Y8
-	VPRORD         $13, Y5, Y9
-	VPRORD         $22, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VMOVDQA32      Y28, Y11
-	VPADDD         Y21, Y11, Y11
-	VPRORD         $7, Y29, Y8
-	VPRORD         $18, Y29, Y9
-	VPSRLD         $3, Y29, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y26, Y8
-	VPRORD         $19, Y26, Y9
-	VPSRLD         $10, Y26, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y28
-	VPADDD         Y11, Y3, Y3
-	VPBROADCASTD   ·sha256K<>+112(SB), Y12
-	VPADDD         Y12, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xca, Y2, Y1, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $6, Y0, Y8
-	VPRORD         $11, Y0, Y9
-	VPRORD         $25, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y3, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xe8, Y6, Y5, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $2, Y4, Y8
-	VPRORD         $13, Y4, Y9
-	VPRORD         $22, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VMOVDQA32      Y29, Y11
-	VPADDD         Y22, Y11, Y11
-	VPRORD         $7, Y30, Y8
-	VPRORD         $18, Y30, Y9
-	VPSRLD         $3, Y30, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y27, Y8
-	VPRORD         $19, Y27, Y9
-	VPSRLD         $10, Y27, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y29
-	VPADDD         Y11, Y2, Y2
-	VPBROADCASTD   ·sha256K<>+116(SB), Y12
-	VPADDD         Y12, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xca, Y1, Y0, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $6, Y7, Y8
-	VPRORD         $11, Y7, Y9
-	VPRORD         $25, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y2, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xe8, Y5, Y4, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $2, Y3, Y8
-	VPRORD         $13, Y3, Y9
-	VPRORD         $22, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VMOVDQA32      Y30, Y11
-	VPADDD         Y23, Y11, Y11
-	VPRORD         $7, Y31, Y8
-	VPRORD         $18, Y31, Y9
-	VPSRLD         $3, Y31, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y28, Y8
-	VPRORD         $19, Y28, Y9
-	VPSRLD         $10, Y28, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y30
-	VPADDD         Y11, Y1, Y1
-	VPBROADCASTD   ·sha256K<>+120(SB), Y12
-	VPADDD         Y12, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xca, Y0, Y7, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $6, Y6, Y8
-	VPRORD         $11, Y6, Y9
-	VPRORD         $25, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y1, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xe8, Y4, Y3, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $2, Y2, Y8
-	VPRORD         $13, Y2, Y9
-	VPRORD         $22, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VMOVDQA32      Y31, Y11
-	VPADDD         Y24, Y11, Y11
-	VPRORD         $7, Y16, Y8
-	VPRORD         $18, Y16, Y9
-	VPSRLD         $3, Y16, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y29, Y8
-	VPRORD         $19, Y29, Y9
-	VPSRLD         $10, Y29, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y31
-	VPADDD         Y11, Y0, Y0
-	VPBROADCASTD   ·sha256K<>+124(SB), Y12
-	VPADDD         Y12, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xca, Y7, Y6, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $6, Y5, Y8
-	VPRORD         $11, Y5, Y9
-	VPRORD         $25, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y0, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xe8, Y3, Y2, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $2, Y1, Y8
-	VPRORD         $13, Y1, Y9
-	VPRORD         $22, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VMOVDQA32      Y16, Y11
-	VPADDD         Y25, Y11, Y11
-	VPRORD         $7, Y17, Y8
-	VPRORD         $18, Y17, Y9
-	VPSRLD         $3, Y17, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y30, Y8
-	VPRORD         $19, Y30, Y9
-	VPSRLD         $10, Y30, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y16
-	VPADDD         Y11, Y7, Y7
-	VPBROADCASTD   ·sha256K<>+128(SB), Y12
-	VPADDD         Y12, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xca, Y6, Y5, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $6, Y4, Y8
-	VPRORD         $11, Y4, Y9
-	VPRORD         $25, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y7, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xe8, Y2, Y1, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $2, Y0, Y8
-	VPRORD         $13, Y0, Y9
-	VPRORD         $22, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VMOVDQA32      Y17, Y11
-	VPADDD         Y26, Y11, Y11
-	VPRORD         $7, Y18, Y8
-	VPRORD         $18, Y18, Y9
-	VPSRLD         $3, Y18, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y31, Y8
-	VPRORD         $19, Y31, Y9
-	VPSRLD         $10, Y31, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y17
-	VPADDD         Y11, Y6, Y6
-	VPBROADCASTD   ·sha256K<>+132(SB), Y12
-	VPADDD         Y12, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xca, Y5, Y4, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $6, Y3, Y8
-	VPRORD         $11, Y3, Y9
-	VPRORD         $25, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y6, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xe8, Y1, Y0, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $2, Y7, Y8
-	VPRORD         $13, Y7, Y9
-	VPRORD         $22, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VMOVDQA32      Y18, Y11
-	VPADDD         Y27, Y11, Y11
-	VPRORD         $7, Y19, Y8
-	VPRORD         $18, Y19, Y9
-	VPSRLD         $3, Y19, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y16, Y8
-	VPRORD         $19, Y16, Y9
-	VPSRLD         $10, Y16, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y18
-	VPADDD         Y11, Y5, Y5
-	VPBROADCASTD   ·sha256K<>+136(SB), Y12
-	VPADDD         Y12, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xca, Y4, Y3, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $6, Y2, Y8
-	VPRORD         $11, Y2, Y9
-	VPRORD         $25, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y5, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xe8, Y0, Y7, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $2, Y6, Y8
-	VPRORD         $13, Y6, Y9
-	VPRORD         $22, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VMOVDQA32      Y19, Y11
-	VPADDD         Y28, Y11, Y11
-	VPRORD         $7, Y20, Y8
-	VPRORD         $18, Y20, Y9
-	VPSRLD         $3, Y20, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y17, Y8
-	VPRORD         $19, Y17, Y9
-	VPSRLD         $10, Y17, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y19
-	VPADDD         Y11, Y4, Y4
-	VPBROADCASTD   ·sha256K<>+140(SB), Y12
-	VPADDD         Y12, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xca, Y3, Y2, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $6, Y1, Y8
-	VPRORD         $11, Y1, Y9
-	VPRORD         $25, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y4, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xe8, Y7, Y6, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $2, Y5, Y8
-	VPRORD         $13, Y5, Y9
-	VPRORD         $22, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VMOVDQA32      Y20, Y11
-	VPADDD         Y29, Y11, Y11
-	VPRORD         $7, Y21, Y8
-	VPRORD         $18, Y21, Y9
-	VPSRLD         $3, Y21, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y18, Y8
-	VPRORD         $19, Y18, Y9
-	VPSRLD         $10, Y18, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y20
-	VPADDD         Y11, Y3, Y3
-	VPBROADCASTD   ·sha256K<>+144(SB), Y12
-	VPADDD         Y12, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xca, Y2, Y1, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $6, Y0, Y8
-	VPRORD         $11, Y0, Y9
-	VPRORD         $25, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y3, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xe8, Y6, Y5, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $2, Y4, Y8
-	VPRORD         $13, Y4, Y9
-	VPRORD         $22, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VMOVDQA32      Y21, Y11
-	VPADDD         Y30, Y11, Y11
-	VPRORD         $7, Y22, Y8
-	VPRORD         $18, Y22, Y9
-	VPSRLD         $3, Y22, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y19, Y8
-	VPRORD         $19, Y19, Y9
-	VPSRLD         $10, Y19, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y21
-	VPADDD         Y11, Y2, Y2
-	VPBROADCASTD   ·sha256K<>+148(SB), Y12
-	VPADDD         Y12, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xca, Y1, Y0, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $6, Y7, Y8
-	VPRORD         $11, Y7, Y9
-	VPRORD         $25, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y2, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xe8, Y5, Y4, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $2, Y3, Y8
-	VPRORD         $13, Y3, Y9
-	VPRORD         $22, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VMOVDQA32      Y22, Y11
-	VPADDD         Y31, Y11, Y11
-	VPRORD         $7, Y23, Y8
-	VPRORD         $18, Y23, Y9
-	VPSRLD         $3, Y23, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y20, Y8
-	VPRORD         $19, Y20, Y9
-	VPSRLD         $10, Y20, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y22
-	VPADDD         Y11, Y1, Y1
-	VPBROADCASTD   ·sha256K<>+152(SB), Y12
-	VPADDD         Y12, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xca, Y0, Y7, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $6, Y6, Y8
-	VPRORD         $11, Y6, Y9
-	VPRORD         $25, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y1, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xe8, Y4, Y3, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $2, Y2, Y8
-	VPRORD         $13, Y2, Y9
-	VPRORD         $22, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VMOVDQA32      Y23, Y11
-	VPADDD         Y16, Y11, Y11
-	VPRORD         $7, Y24, Y8
-	VPRORD         $18, Y24, Y9
-	VPSRLD         $3, Y24, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y21, Y8
-	VPRORD         $19, Y21, Y9
-	VPSRLD         $10, Y21, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y23
-	VPADDD         Y11, Y0, Y0
-	VPBROADCASTD   ·sha256K<>+156(SB), Y12
-	VPADDD         Y12, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xca, Y7, Y6, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $6, Y5, Y8
-	VPRORD         $11, Y5, Y9
-	VPRORD         $25, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y0, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xe8, Y3, Y2, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $2, Y1, Y8
-	VPRORD         $13, Y1, Y9
-	VPRORD         $22, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VMOVDQA32      Y24, Y11
-	VPADDD         Y17, Y11, Y11
-	VPRORD         $7, Y25, Y8
-	VPRORD         $18, Y25, Y9
-	VPSRLD         $3, Y25, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y22, Y8
-	VPRORD         $19, Y22, Y9
-	VPSRLD         $10, Y22, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y24
-	VPADDD         Y11, Y7, Y7
-	VPBROADCASTD   ·sha256K<>+160(SB), Y12
-	VPADDD         Y12, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xca, Y6, Y5, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $6, Y4, Y8
-	VPRORD         $11, Y4, Y9
-	VPRORD         $25, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y7, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xe8, Y2, Y1, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $2, Y0, Y8
-	VPRORD         $13, Y0, Y9
-	VPRORD         $22, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VMOVDQA32      Y25, Y11
-	VPADDD         Y18, Y11, Y11
-	VPRORD         $7, Y26, Y8
-	VPRORD         $18, Y26, Y9
-	VPSRLD         $3, Y26, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y23, Y8
-	VPRORD         $19, Y23, Y9
-	VPSRLD         $10, Y23, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y25
-	VPADDD         Y11, Y6, Y6
-	VPBROADCASTD   ·sha256K<>+164(SB), Y12
-	VPADDD         Y12, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xca, Y5, Y4, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $6, Y3, Y8
-	VPRORD         $11, Y3, Y9
-	VPRORD         $25, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y6, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xe8, Y1, Y0, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $2, Y7, Y8
-	VPRORD         $13, Y7, Y9
-	VPRORD         $22, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VMOVDQA32      Y26, Y11
-	VPADDD         Y19, Y11, Y11
-	VPRORD         $7, Y27, Y8
-	VPRORD         $18, Y27, Y9
-	VPSRLD         $3, Y27, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y24, Y8
-	VPRORD         $19, Y24, Y9
-	VPSRLD         $10, Y24, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y26
-	VPADDD         Y11, Y5, Y5
-	VPBROADCASTD   ·sha256K<>+168(SB), Y12
-	VPADDD         Y12, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xca, Y4, Y3, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $6, Y2, Y8
-	VPRORD         $11, Y2, Y9
-	VPRORD         $25, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y5, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xe8, Y0, Y7, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $2, Y6, Y8
-	VPRORD         $13, Y6, Y9
-	VPRORD         $22, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VMOVDQA32      Y27, Y11
-	VPADDD         Y20, Y11, Y11
-	VPRORD         $7, Y28, Y8
-	VPRORD         $18, Y28, Y9
-	VPSRLD         $3, Y28, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y25, Y8
-	VPRORD         $19, Y25, Y9
-	VPSRLD         $10, Y25, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y27
-	VPADDD         Y11, Y4, Y4
-	VPBROADCASTD   ·sha256K<>+172(SB), Y12
-	VPADDD         Y12, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xca, Y3, Y2, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $6, Y1, Y8
-	VPRORD         $11, Y1, Y9
-	VPRORD         $25, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y4, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xe8, Y7, Y6, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $2, Y5, Y8
-	VPRORD         $13, Y5, Y9
-	VPRORD         $22, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VMOVDQA32      Y28, Y11
-	VPADDD         Y21, Y11, Y11
-	VPRORD         $7, Y29, Y8
-	VPRORD         $18, Y29, Y9
-	VPSRLD         $3, Y29, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y26, Y8
-	VPRORD         $19, Y26, Y9
-	VPSRLD         $10, Y26, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y28
-	VPADDD         Y11, Y3, Y3
-	VPBROADCASTD   ·sha256K<>+176(SB), Y12
-	VPADDD         Y12, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xca, Y2, Y1, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $6, Y0, Y8
-	VPRORD         $11, Y0, Y9
-	VPRORD         $25, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y3, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xe8, Y6, Y5, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $2, Y4, Y8
-	VPRORD         $13, Y4, Y9
-	VPRORD         $22, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VMOVDQA32      Y29, Y11
-	VPADDD         Y22, Y11, Y11
-	VPRORD         $7, Y30, Y8
-	VPRORD         $18, Y30, Y9
-	VPSRLD         $3, Y30, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y27, Y8
-	VPRORD         $19, Y27, Y9
-	VPSRLD         $10, Y27, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y29
-	VPADDD         Y11, Y2, Y2
-	VPBROADCASTD   ·sha256K<>+180(SB), Y12
-	VPADDD         Y12, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xca, Y1, Y0, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $6, Y7, Y8
-	VPRORD         $11, Y7, Y9
-	VPRORD         $25, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y2, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xe8, Y5, Y4, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $2, Y3, Y8
-	VPRORD         $13, Y3, Y9
-	VPRORD         $22, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VMOVDQA32      Y30, Y11
-	VPADDD         Y23, Y11, Y11
-	VPRORD         $7, Y31, Y8
-	VPRORD         $18, Y31, Y9
-	VPSRLD         $3, Y31, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y28, Y8
-	VPRORD         $19, Y28, Y9
-	VPSRLD         $10, Y28, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y30
-	VPADDD         Y11, Y1, Y1
-	VPBROADCASTD   ·sha256K<>+184(SB), Y12
-	VPADDD         Y12, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xca, Y0, Y7, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $6, Y6, Y8
-	VPRORD         $11, Y6, Y9
-	VPRORD         $25, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y1, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xe8, Y4, Y3, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $2, Y2, Y8
-	VPRORD         $13, Y2, Y9
-	VPRORD         $22, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VMOVDQA32      Y31, Y11
-	VPADDD         Y24, Y11, Y11
-	VPRORD         $7, Y16, Y8
-	VPRORD         $18, Y16, Y9
-	VPSRLD         $3, Y16, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y29, Y8
-	VPRORD         $19, Y29, Y9
-	VPSRLD         $10, Y29, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y31
-	VPADDD         Y11, Y0, Y0
-	VPBROADCASTD   ·sha256K<>+188(SB), Y12
-	VPADDD         Y12, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xca, Y7, Y6, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $6, Y5, Y8
-	VPRORD         $11, Y5, Y9
-	VPRORD         $25, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y0, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xe8, Y3, Y2, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $2, Y1, Y8
-	VPRORD         $13, Y1, Y9
-	VPRORD         $22, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VMOVDQA32      Y16, Y11
-	VPADDD         Y25, Y11, Y11
-	VPRORD         $7, Y17, Y8
-	VPRORD         $18, Y17, Y9
-	VPSRLD         $3, Y17, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y30, Y8
-	VPRORD         $19, Y30, Y9
-	VPSRLD         $10, Y30, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y16
-	VPADDD         Y11, Y7, Y7
-	VPBROADCASTD   ·sha256K<>+192(SB), Y12
-	VPADDD         Y12, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xca, Y6, Y5, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $6, Y4, Y8
-	VPRORD         $11, Y4, Y9
-	VPRORD         $25, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y7, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xe8, Y2, Y1, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $2, Y0, Y8
-	VPRORD         $13, Y0, Y9
-	VPRORD         $22, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VMOVDQA32      Y17, Y11
-	VPADDD         Y26, Y11, Y11
-	VPRORD         $7, Y18, Y8
-	VPRORD         $18, Y18, Y9
-	VPSRLD         $3, Y18, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y31, Y8
-	VPRORD         $19, Y31, Y9
-	VPSRLD         $10, Y31, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y17
-	VPADDD         Y11, Y6, Y6
-	VPBROADCASTD   ·sha256K<>+196(SB), Y12
-	VPADDD         Y12, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xca, Y5, Y4, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $6, Y3, Y8
-	VPRORD         $11, Y3, Y9
-	VPRORD         $25, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y6, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xe8, Y1, Y0, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $2, Y7, Y8
-	VPRORD         $13, Y7, Y9
-	VPRORD         $22, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VMOVDQA32      Y18, Y11
-	VPADDD         Y27, Y11, Y11
-	VPRORD         $7, Y19, Y8
-	VPRORD         $18, Y19, Y9
-	VPSRLD         $3, Y19, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y16, Y8
-	VPRORD         $19, Y16, Y9
-	VPSRLD         $10, Y16, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y18
-	VPADDD         Y11, Y5, Y5
-	VPBROADCASTD   ·sha256K<>+200(SB), Y12
-	VPADDD         Y12, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xca, Y4, Y3, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $6, Y2, Y8
-	VPRORD         $11, Y2, Y9
-	VPRORD         $25, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y5, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xe8, Y0, Y7, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $2, Y6, Y8
-	VPRORD         $13, Y6, Y9
-	VPRORD         $22, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VMOVDQA32      Y19, Y11
-	VPADDD         Y28, Y11, Y11
-	VPRORD         $7, Y20, Y8
-	VPRORD         $18, Y20, Y9
-	VPSRLD         $3, Y20, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y17, Y8
-	VPRORD         $19, Y17, Y9
-	VPSRLD         $10, Y17, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y19
-	VPADDD         Y11, Y4, Y4
-	VPBROADCASTD   ·sha256K<>+204(SB), Y12
-	VPADDD         Y12, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xca, Y3, Y2, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $6, Y1, Y8
-	VPRORD         $11, Y1, Y9
-	VPRORD         $25, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y4, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xe8, Y7, Y6, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $2, Y5, Y8
-	VPRORD         $13, Y5, Y9
-	VPRORD         $22, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VMOVDQA32      Y20, Y11
-	VPADDD         Y29, Y11, Y11
-	VPRORD         $7, Y21, Y8
-	VPRORD         $18, Y21, Y9
-	VPSRLD         $3, Y21, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y18, Y8
-	VPRORD         $19, Y18, Y9
-	VPSRLD         $10, Y18, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y20
-	VPADDD         Y11, Y3, Y3
-	VPBROADCASTD   ·sha256K<>+208(SB), Y12
-	VPADDD         Y12, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xca, Y2, Y1, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $6, Y0, Y8
-	VPRORD         $11, Y0, Y9
-	VPRORD         $25, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y3, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xe8, Y6, Y5, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $2, Y4, Y8
-	VPRORD         $13, Y4, Y9
-	VPRORD         $22, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VMOVDQA32      Y21, Y11
-	VPADDD         Y30, Y11, Y11
-	VPRORD         $7, Y22, Y8
-	VPRORD         $18, Y22, Y9
-	VPSRLD         $3, Y22, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y19, Y8
-	VPRORD         $19, Y19, Y9
-	VPSRLD         $10, Y19, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y21
-	VPADDD         Y11, Y2, Y2
-	VPBROADCASTD   ·sha256K<>+212(SB), Y12
-	VPADDD         Y12, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xca, Y1, Y0, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $6, Y7, Y8
-	VPRORD         $11, Y7, Y9
-	VPRORD         $25, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y2, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xe8, Y5, Y4, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $2, Y3, Y8
-	VPRORD         $13, Y3, Y9
-	VPRORD         $22, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VMOVDQA32      Y22, Y11
-	VPADDD         Y31, Y11, Y11
-	VPRORD         $7, Y23, Y8
-	VPRORD         $18, Y23, Y9
-	VPSRLD         $3, Y23, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y20, Y8
-	VPRORD         $19, Y20, Y9
-	VPSRLD         $10, Y20, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y22
-	VPADDD         Y11, Y1, Y1
-	VPBROADCASTD   ·sha256K<>+216(SB), Y12
-	VPADDD         Y12, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xca, Y0, Y7, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $6, Y6, Y8
-	VPRORD         $11, Y6, Y9
-	VPRORD         $25, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y1, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xe8, Y4, Y3, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $2, Y2, Y8
-	VPRORD         $13, Y2, Y9
-	VPRORD         $22, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VMOVDQA32      Y23, Y11
-	VPADDD         Y16, Y11, Y11
-	VPRORD         $7, Y24, Y8
-	VPRORD         $18, Y24, Y9
-	VPSRLD         $3, Y24, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y21, Y8
-	VPRORD         $19, Y21, Y9
-	VPSRLD         $10, Y21, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y23
-	VPADDD         Y11, Y0, Y0
-	VPBROADCASTD   ·sha256K<>+220(SB), Y12
-	VPADDD         Y12, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xca, Y7, Y6, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $6, Y5, Y8
-	VPRORD         $11, Y5, Y9
-	VPRORD         $25, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y0, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xe8, Y3, Y2, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $2, Y1, Y8
-	VPRORD         $13, Y1, Y9
-	VPRORD         $22, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VMOVDQA32      Y24, Y11
-	VPADDD         Y17, Y11, Y11
-	VPRORD         $7, Y25, Y8
-	VPRORD         $18, Y25, Y9
-	VPSRLD         $3, Y25, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y22, Y8
-	VPRORD         $19, Y22, Y9
-	VPSRLD         $10, Y22, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y24
-	VPADDD         Y11, Y7, Y7
-	VPBROADCASTD   ·sha256K<>+224(SB), Y12
-	VPADDD         Y12, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xca, Y6, Y5, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $6, Y4, Y8
-	VPRORD         $11, Y4, Y9
-	VPRORD         $25, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VPADDD         Y7, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xe8, Y2, Y1, Y13
-	VPADDD         Y13, Y7, Y7
-	VPRORD         $2, Y0, Y8
-	VPRORD         $13, Y0, Y9
-	VPRORD         $22, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y7, Y7
-	VMOVDQA32      Y25, Y11
-	VPADDD         Y18, Y11, Y11
-	VPRORD         $7, Y26, Y8
-	VPRORD         $18, Y26, Y9
-	VPSRLD         $3, Y26, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y23, Y8
-	VPRORD         $19, Y23, Y9
-	VPSRLD         $10, Y23, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y25
-	VPADDD         Y11, Y6, Y6
-	VPBROADCASTD   ·sha256K<>+228(SB), Y12
-	VPADDD         Y12, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xca, Y5, Y4, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $6, Y3, Y8
-	VPRORD         $11, Y3, Y9
-	VPRORD         $25, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VPADDD         Y6, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xe8, Y1, Y0, Y13
-	VPADDD         Y13, Y6, Y6
-	VPRORD         $2, Y7, Y8
-	VPRORD         $13, Y7, Y9
-	VPRORD         $22, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y6, Y6
-	VMOVDQA32      Y26, Y11
-	VPADDD         Y19, Y11, Y11
-	VPRORD         $7, Y27, Y8
-	VPRORD         $18, Y27, Y9
-	VPSRLD         $3, Y27, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y24, Y8
-	VPRORD         $19, Y24, Y9
-	VPSRLD         $10, Y24, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y26
-	VPADDD         Y11, Y5, Y5
-	VPBROADCASTD   ·sha256K<>+232(SB), Y12
-	VPADDD         Y12, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xca, Y4, Y3, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $6, Y2, Y8
-	VPRORD         $11, Y2, Y9
-	VPRORD         $25, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VPADDD         Y5, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xe8, Y0, Y7, Y13
-	VPADDD         Y13, Y5, Y5
-	VPRORD         $2, Y6, Y8
-	VPRORD         $13, Y6, Y9
-	VPRORD         $22, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y5, Y5
-	VMOVDQA32      Y27, Y11
-	VPADDD         Y20, Y11, Y11
-	VPRORD         $7, Y28, Y8
-	VPRORD         $18, Y28, Y9
-	VPSRLD         $3, Y28, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y25, Y8
-	VPRORD         $19, Y25, Y9
-	VPSRLD         $10, Y25, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y27
-	VPADDD         Y11, Y4, Y4
-	VPBROADCASTD   ·sha256K<>+236(SB), Y12
-	VPADDD         Y12, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xca, Y3, Y2, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $6, Y1, Y8
-	VPRORD         $11, Y1, Y9
-	VPRORD         $25, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VPADDD         Y4, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xe8, Y7, Y6, Y13
-	VPADDD         Y13, Y4, Y4
-	VPRORD         $2, Y5, Y8
-	VPRORD         $13, Y5, Y9
-	VPRORD         $22, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y4, Y4
-	VMOVDQA32      Y28, Y11
-	VPADDD         Y21, Y11, Y11
-	VPRORD         $7, Y29, Y8
-	VPRORD         $18, Y29, Y9
-	VPSRLD         $3, Y29, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y26, Y8
-	VPRORD         $19, Y26, Y9
-	VPSRLD         $10, Y26, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y28
-	VPADDD         Y11, Y3, Y3
-	VPBROADCASTD   ·sha256K<>+240(SB), Y12
-	VPADDD         Y12, Y3, Y3
-	VMOVDQA        Y0, Y13
-	VPTERNLOGD     $0xca, Y2, Y1, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $6, Y0, Y8
-	VPRORD         $11, Y0, Y9
-	VPRORD         $25, Y0, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VPADDD         Y3, Y7, Y7
-	VMOVDQA        Y4, Y13
-	VPTERNLOGD     $0xe8, Y6, Y5, Y13
-	VPADDD         Y13, Y3, Y3
-	VPRORD         $2, Y4, Y8
-	VPRORD         $13, Y4, Y9
-	VPRORD         $22, Y4, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y3, Y3
-	VMOVDQA32      Y29, Y11
-	VPADDD         Y22, Y11, Y11
-	VPRORD         $7, Y30, Y8
-	VPRORD         $18, Y30, Y9
-	VPSRLD         $3, Y30, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y27, Y8
-	VPRORD         $19, Y27, Y9
-	VPSRLD         $10, Y27, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y29
-	VPADDD         Y11, Y2, Y2
-	VPBROADCASTD   ·sha256K<>+244(SB), Y12
-	VPADDD         Y12, Y2, Y2
-	VMOVDQA        Y7, Y13
-	VPTERNLOGD     $0xca, Y1, Y0, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $6, Y7, Y8
-	VPRORD         $11, Y7, Y9
-	VPRORD         $25, Y7, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VPADDD         Y2, Y6, Y6
-	VMOVDQA        Y3, Y13
-	VPTERNLOGD     $0xe8, Y5, Y4, Y13
-	VPADDD         Y13, Y2, Y2
-	VPRORD         $2, Y3, Y8
-	VPRORD         $13, Y3, Y9
-	VPRORD         $22, Y3, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y2, Y2
-	VMOVDQA32      Y30, Y11
-	VPADDD         Y23, Y11, Y11
-	VPRORD         $7, Y31, Y8
-	VPRORD         $18, Y31, Y9
-	VPSRLD         $3, Y31, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y28, Y8
-	VPRORD         $19, Y28, Y9
-	VPSRLD         $10, Y28, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y30
-	VPADDD         Y11, Y1, Y1
-	VPBROADCASTD   ·sha256K<>+248(SB), Y12
-	VPADDD         Y12, Y1, Y1
-	VMOVDQA        Y6, Y13
-	VPTERNLOGD     $0xca, Y0, Y7, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $6, Y6, Y8
-	VPRORD         $11, Y6, Y9
-	VPRORD         $25, Y6, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VPADDD         Y1, Y5, Y5
-	VMOVDQA        Y2, Y13
-	VPTERNLOGD     $0xe8, Y4, Y3, Y13
-	VPADDD         Y13, Y1, Y1
-	VPRORD         $2, Y2, Y8
-	VPRORD         $13, Y2, Y9
-	VPRORD         $22, Y2, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y1, Y1
-	VMOVDQA32      Y31, Y11
-	VPADDD         Y24, Y11, Y11
-	VPRORD         $7, Y16, Y8
-	VPRORD         $18, Y16, Y9
-	VPSRLD         $3, Y16, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VPRORD         $17, Y29, Y8
-	VPRORD         $19, Y29, Y9
-	VPSRLD         $10, Y29, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y11, Y11
-	VMOVDQA32      Y11, Y31
-	VPADDD         Y11, Y0, Y0
-	VPBROADCASTD   ·sha256K<>+252(SB), Y12
-	VPADDD         Y12, Y0, Y0
-	VMOVDQA        Y5, Y13
-	VPTERNLOGD     $0xca, Y7, Y6, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $6, Y5, Y8
-	VPRORD         $11, Y5, Y9
-	VPRORD         $25, Y5, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         Y0, Y4, Y4
-	VMOVDQA        Y1, Y13
-	VPTERNLOGD     $0xe8, Y3, Y2, Y13
-	VPADDD         Y13, Y0, Y0
-	VPRORD         $2, Y1, Y8
-	VPRORD         $13, Y1, Y9
-	VPRORD         $22, Y1, Y10
-	VPTERNLOGD     $0x96, Y10, Y9, Y8
-	VPADDD         Y8, Y0, Y0
-	VPADDD         (DI), Y0, Y0
-	VMOVDQU        Y0, (DI)
-	VPADDD         32(DI), Y1, Y1
-	VMOVDQU        Y1, 32(DI)
-	VPADDD         64(DI), Y2, Y2
-	VMOVDQU        Y2, 64(DI)
-	VPADDD         96(DI), Y3, Y3
-	VMOVDQU        Y3, 96(DI)
-	VPADDD         128(DI), Y4, Y4
-	VMOVDQU        Y4, 128(DI)
-	VPADDD         160(DI), Y5, Y5
-	VMOVDQU        Y5, 160(DI)
-	VPADDD         192(DI), Y6, Y6
-	VMOVDQU        Y6, 192(DI)
-	VPADDD         224(DI), Y7, Y7
-	VMOVDQU        Y7, 224(DI)
-	ADDQ           $64, CX
-	DECQ           R12
-	JNE            block1
-	VZEROUPPER
-	RET
-
-// func Sha256BlocksAVX2(state *uint32, texts **byte, blocks int)
-TEXT ·Sha256BlocksAVX2(SB), NOSPLIT, $512-24
-	MOVQ           texts+8(FP), R12
-	MOVQ           (R12), AX
-	MOVQ           8(R12), BX
-	MOVQ           16(R12), DX
-	MOVQ           24(R12), SI
-	MOVQ           32(R12), R8
-	MOVQ           40(R12), R9
-	MOVQ           48(R12), R10
-	MOVQ           56(R12), R11
+	MOVQ           texts+8(FP), R13
 	MOVQ           state+0(FP), DI
 	MOVQ           blocks+16(FP), R12
 	XORL           CX, CX
 
 block2:
+	VBROADCASTI32X4 ·sha256Swap<>(SB), Z8
+	MOVQ           (R13), AX
+	VMOVDQU32      (AX)(CX*1), Z0
+	VPSHUFB        Z8, Z0, Z0
+	MOVQ           8(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z1
+	VPSHUFB        Z8, Z1, Z1
+	MOVQ           16(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z2
+	VPSHUFB        Z8, Z2, Z2
+	MOVQ           24(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z3
+	VPSHUFB        Z8, Z3, Z3
+	VPUNPCKLDQ     Z1, Z0, Z4
+	VPUNPCKHDQ     Z1, Z0, Z5
+	VPUNPCKLDQ     Z3, Z2, Z6
+	VPUNPCKHDQ     Z3, Z2, Z7
+	VPUNPCKLQDQ    Z6, Z4, Z16
+	VPUNPCKHQDQ    Z6, Z4, Z17
+	VPUNPCKLQDQ    Z7, Z5, Z18
+	VPUNPCKHQDQ    Z7, Z5, Z19
+	MOVQ           32(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z0
+	VPSHUFB        Z8, Z0, Z0
+	MOVQ           40(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z1
+	VPSHUFB        Z8, Z1, Z1
+	MOVQ           48(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z2
+	VPSHUFB        Z8, Z2, Z2
+	MOVQ           56(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z3
+	VPSHUFB        Z8, Z3, Z3
+	VPUNPCKLDQ     Z1, Z0, Z4
+	VPUNPCKHDQ     Z1, Z0, Z5
+	VPUNPCKLDQ     Z3, Z2, Z6
+	VPUNPCKHDQ     Z3, Z2, Z7
+	VPUNPCKLQDQ    Z6, Z4, Z20
+	VPUNPCKHQDQ    Z6, Z4, Z21
+	VPUNPCKLQDQ    Z7, Z5, Z22
+	VPUNPCKHQDQ    Z7, Z5, Z23
+	MOVQ           64(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z0
+	VPSHUFB        Z8, Z0, Z0
+	MOVQ           72(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z1
+	VPSHUFB        Z8, Z1, Z1
+	MOVQ           80(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z2
+	VPSHUFB        Z8, Z2, Z2
+	MOVQ           88(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z3
+	VPSHUFB        Z8, Z3, Z3
+	VPUNPCKLDQ     Z1, Z0, Z4
+	VPUNPCKHDQ     Z1, Z0, Z5
+	VPUNPCKLDQ     Z3, Z2, Z6
+	VPUNPCKHDQ     Z3, Z2, Z7
+	VPUNPCKLQDQ    Z6, Z4, Z24
+	VPUNPCKHQDQ    Z6, Z4, Z25
+	VPUNPCKLQDQ    Z7, Z5, Z26
+	VPUNPCKHQDQ    Z7, Z5, Z27
+	MOVQ           96(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z0
+	VPSHUFB        Z8, Z0, Z0
+	MOVQ           104(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z1
+	VPSHUFB        Z8, Z1, Z1
+	MOVQ           112(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z2
+	VPSHUFB        Z8, Z2, Z2
+	MOVQ           120(R13), AX
+	VMOVDQU32      (AX)(CX*1), Z3
+	VPSHUFB        Z8, Z3, Z3
+	VPUNPCKLDQ     Z1, Z0, Z4
+	VPUNPCKHDQ     Z1, Z0, Z5
+	VPUNPCKLDQ     Z3, Z2, Z6
+	VPUNPCKHDQ     Z3, Z2, Z7
+	VPUNPCKLQDQ    Z6, Z4, Z28
+	VPUNPCKHQDQ    Z6, Z4, Z29
+	VPUNPCKLQDQ    Z7, Z5, Z30
+	VPUNPCKHQDQ    Z7, Z5, Z31
+	VSHUFI32X4     $0x88, Z20, Z16, Z0
+	VSHUFI32X4     $0x88, Z28, Z24, Z1
+	VSHUFI32X4     $0xdd, Z20, Z16, Z2
+	VSHUFI32X4     $0xdd, Z28, Z24, Z3
+	VSHUFI32X4     $0x88, Z1, Z0, Z16
+	VSHUFI32X4     $0x88, Z3, Z2, Z20
+	VSHUFI32X4     $0xdd, Z1, Z0, Z24
+	VSHUFI32X4     $0xdd, Z3, Z2, Z28
+	VSHUFI32X4     $0x88, Z21, Z17, Z0
+	VSHUFI32X4     $0x88, Z29, Z25, Z1
+	VSHUFI32X4     $0xdd, Z21, Z17, Z2
+	VSHUFI32X4     $0xdd, Z29, Z25, Z3
+	VSHUFI32X4     $0x88, Z1, Z0, Z17
+	VSHUFI32X4     $0x88, Z3, Z2, Z21
+	VSHUFI32X4     $0xdd, Z1, Z0, Z25
+	VSHUFI32X4     $0xdd, Z3, Z2, Z29
+	VSHUFI32X4     $0x88, Z22, Z18, Z0
+	VSHUFI32X4     $0x88, Z30, Z26, Z1
+	VSHUFI32X4     $0xdd, Z22, Z18, Z2
+	VSHUFI32X4     $0xdd, Z30, Z26, Z3
+	VSHUFI32X4     $0x88, Z1, Z0, Z18
+	VSHUFI32X4     $0x88, Z3, Z2, Z22
+	VSHUFI32X4     $0xdd, Z1, Z0, Z26
+	VSHUFI32X4     $0xdd, Z3, Z2, Z30
+	VSHUFI32X4     $0x88, Z23, Z19, Z0
+	VSHUFI32X4     $0x88, Z31, Z27, Z1
+	VSHUFI32X4     $0xdd, Z23, Z19, Z2
+	VSHUFI32X4     $0xdd, Z31, Z27, Z3
+	VSHUFI32X4     $0x88, Z1, Z0, Z19
+	VSHUFI32X4     $0x88, Z3, Z2, Z23
+	VSHUFI32X4     $0xdd, Z1, Z0, Z27
+	VSHUFI32X4     $0xdd, Z3, Z2, Z31
+	VMOVDQU32      (DI), Z0
+	VMOVDQU32      64(DI), Z1
+	VMOVDQU32      128(DI), Z2
+	VMOVDQU32      192(DI), Z3
+	VMOVDQU32      256(DI), Z4
+	VMOVDQU32      320(DI), Z5
+	VMOVDQU32      384(DI), Z6
+	VMOVDQU32      448(DI), Z7
+	VPADDD         Z16, Z7, Z7
+	VPADDD.BCST    ·sha256K<>+0(SB), Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xca, Z6, Z5, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $6, Z4, Z8
+	VPRORD         $11, Z4, Z9
+	VPRORD         $25, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xe8, Z2, Z1, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $2, Z0, Z8
+	VPRORD         $13, Z0, Z9
+	VPRORD         $22, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z17, Z6, Z6
+	VPADDD.BCST    ·sha256K<>+4(SB), Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xca, Z5, Z4, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $6, Z3, Z8
+	VPRORD         $11, Z3, Z9
+	VPRORD         $25, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z6, Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xe8, Z1, Z0, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $2, Z7, Z8
+	VPRORD         $13, Z7, Z9
+	VPRORD         $22, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z18, Z5, Z5
+	VPADDD.BCST    ·sha256K<>+8(SB), Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xca, Z4, Z3, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $6, Z2, Z8
+	VPRORD         $11, Z2, Z9
+	VPRORD         $25, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z5, Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xe8, Z0, Z7, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $2, Z6, Z8
+	VPRORD         $13, Z6, Z9
+	VPRORD         $22, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z19, Z4, Z4
+	VPADDD.BCST    ·sha256K<>+12(SB), Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xca, Z3, Z2, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $6, Z1, Z8
+	VPRORD         $11, Z1, Z9
+	VPRORD         $25, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z4, Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xe8, Z7, Z6, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $2, Z5, Z8
+	VPRORD         $13, Z5, Z9
+	VPRORD         $22, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z20, Z3, Z3
+	VPADDD.BCST    ·sha256K<>+16(SB), Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xca, Z2, Z1, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $6, Z0, Z8
+	VPRORD         $11, Z0, Z9
+	VPRORD         $25, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z3, Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xe8, Z6, Z5, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $2, Z4, Z8
+	VPRORD         $13, Z4, Z9
+	VPRORD         $22, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z21, Z2, Z2
+	VPADDD.BCST    ·sha256K<>+20(SB), Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xca, Z1, Z0, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $6, Z7, Z8
+	VPRORD         $11, Z7, Z9
+	VPRORD         $25, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z2, Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xe8, Z5, Z4, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $2, Z3, Z8
+	VPRORD         $13, Z3, Z9
+	VPRORD         $22, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z22, Z1, Z1
+	VPADDD.BCST    ·sha256K<>+24(SB), Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xca, Z0, Z7, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $6, Z6, Z8
+	VPRORD         $11, Z6, Z9
+	VPRORD         $25, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z1, Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xe8, Z4, Z3, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $2, Z2, Z8
+	VPRORD         $13, Z2, Z9
+	VPRORD         $22, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z23, Z0, Z0
+	VPADDD.BCST    ·sha256K<>+28(SB), Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xca, Z7, Z6, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $6, Z5, Z8
+	VPRORD         $11, Z5, Z9
+	VPRORD         $25, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z0, Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xe8, Z3, Z2, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $2, Z1, Z8
+	VPRORD         $13, Z1, Z9
+	VPRORD         $22, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z24, Z7, Z7
+	VPADDD.BCST    ·sha256K<>+32(SB), Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xca, Z6, Z5, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $6, Z4, Z8
+	VPRORD         $11, Z4, Z9
+	VPRORD         $25, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xe8, Z2, Z1, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $2, Z0, Z8
+	VPRORD         $13, Z0, Z9
+	VPRORD         $22, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z25, Z6, Z6
+	VPADDD.BCST    ·sha256K<>+36(SB), Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xca, Z5, Z4, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $6, Z3, Z8
+	VPRORD         $11, Z3, Z9
+	VPRORD         $25, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z6, Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xe8, Z1, Z0, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $2, Z7, Z8
+	VPRORD         $13, Z7, Z9
+	VPRORD         $22, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z26, Z5, Z5
+	VPADDD.BCST    ·sha256K<>+40(SB), Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xca, Z4, Z3, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $6, Z2, Z8
+	VPRORD         $11, Z2, Z9
+	VPRORD         $25, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z5, Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xe8, Z0, Z7, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $2, Z6, Z8
+	VPRORD         $13, Z6, Z9
+	VPRORD         $22, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z27, Z4, Z4
+	VPADDD.BCST    ·sha256K<>+44(SB), Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xca, Z3, Z2, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $6, Z1, Z8
+	VPRORD         $11, Z1, Z9
+	VPRORD         $25, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z4, Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xe8, Z7, Z6, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $2, Z5, Z8
+	VPRORD         $13, Z5, Z9
+	VPRORD         $22, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z28, Z3, Z3
+	VPADDD.BCST    ·sha256K<>+48(SB), Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xca, Z2, Z1, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $6, Z0, Z8
+	VPRORD         $11, Z0, Z9
+	VPRORD         $25, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z3, Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xe8, Z6, Z5, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $2, Z4, Z8
+	VPRORD         $13, Z4, Z9
+	VPRORD         $22, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z29, Z2, Z2
+	VPADDD.BCST    ·sha256K<>+52(SB), Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xca, Z1, Z0, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $6, Z7, Z8
+	VPRORD         $11, Z7, Z9
+	VPRORD         $25, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z2, Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xe8, Z5, Z4, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $2, Z3, Z8
+	VPRORD         $13, Z3, Z9
+	VPRORD         $22, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z30, Z1, Z1
+	VPADDD.BCST    ·sha256K<>+56(SB), Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xca, Z0, Z7, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $6, Z6, Z8
+	VPRORD         $11, Z6, Z9
+	VPRORD         $25, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z1, Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xe8, Z4, Z3, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $2, Z2, Z8
+	VPRORD         $13, Z2, Z9
+	VPRORD         $22, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z31, Z0, Z0
+	VPADDD.BCST    ·sha256K<>+60(SB), Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xca, Z7, Z6, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $6, Z5, Z8
+	VPRORD         $11, Z5, Z9
+	VPRORD         $25, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z0, Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xe8, Z3, Z2, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $2, Z1, Z8
+	VPRORD         $13, Z1, Z9
+	VPRORD         $22, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VMOVDQA32      Z16, Z11
+	VPADDD         Z25, Z11, Z11
+	VPRORD         $7, Z17, Z8
+	VPRORD         $18, Z17, Z9
+	VPSRLD         $3, Z17, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z30, Z8
+	VPRORD         $19, Z30, Z9
+	VPSRLD         $10, Z30, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z16
+	VPADDD         Z11, Z7, Z7
+	VPADDD.BCST    ·sha256K<>+64(SB), Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xca, Z6, Z5, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $6, Z4, Z8
+	VPRORD         $11, Z4, Z9
+	VPRORD         $25, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xe8, Z2, Z1, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $2, Z0, Z8
+	VPRORD         $13, Z0, Z9
+	VPRORD         $22, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VMOVDQA32      Z17, Z11
+	VPADDD         Z26, Z11, Z11
+	VPRORD         $7, Z18, Z8
+	VPRORD         $18, Z18, Z9
+	VPSRLD         $3, Z18, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z31, Z8
+	VPRORD         $19, Z31, Z9
+	VPSRLD         $10, Z31, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z17
+	VPADDD         Z11, Z6, Z6
+	VPADDD.BCST    ·sha256K<>+68(SB), Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xca, Z5, Z4, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $6, Z3, Z8
+	VPRORD         $11, Z3, Z9
+	VPRORD         $25, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z6, Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xe8, Z1, Z0, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $2, Z7, Z8
+	VPRORD         $13, Z7, Z9
+	VPRORD         $22, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VMOVDQA32      Z18, Z11
+	VPADDD         Z27, Z11, Z11
+	VPRORD         $7, Z19, Z8
+	VPRORD         $18, Z19, Z9
+	VPSRLD         $3, Z19, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z16, Z8
+	VPRORD         $19, Z16, Z9
+	VPSRLD         $10, Z16, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z18
+	VPADDD         Z11, Z5, Z5
+	VPADDD.BCST    ·sha256K<>+72(SB), Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xca, Z4, Z3, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $6, Z2, Z8
+	VPRORD         $11, Z2, Z9
+	VPRORD         $25, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z5, Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xe8, Z0, Z7, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $2, Z6, Z8
+	VPRORD         $13, Z6, Z9
+	VPRORD         $22, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VMOVDQA32      Z19, Z11
+	VPADDD         Z28, Z11, Z11
+	VPRORD         $7, Z20, Z8
+	VPRORD         $18, Z20, Z9
+	VPSRLD         $3, Z20, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z17, Z8
+	VPRORD         $19, Z17, Z9
+	VPSRLD         $10, Z17, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z19
+	VPADDD         Z11, Z4, Z4
+	VPADDD.BCST    ·sha256K<>+76(SB), Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xca, Z3, Z2, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $6, Z1, Z8
+	VPRORD         $11, Z1, Z9
+	VPRORD         $25, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z4, Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xe8, Z7, Z6, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $2, Z5, Z8
+	VPRORD         $13, Z5, Z9
+	VPRORD         $22, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VMOVDQA32      Z20, Z11
+	VPADDD         Z29, Z11, Z11
+	VPRORD         $7, Z21, Z8
+	VPRORD         $18, Z21, Z9
+	VPSRLD         $3, Z21, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z18, Z8
+	VPRORD         $19, Z18, Z9
+	VPSRLD         $10, Z18, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z20
+	VPADDD         Z11, Z3, Z3
+	VPADDD.BCST    ·sha256K<>+80(SB), Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xca, Z2, Z1, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $6, Z0, Z8
+	VPRORD         $11, Z0, Z9
+	VPRORD         $25, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z3, Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xe8, Z6, Z5, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $2, Z4, Z8
+	VPRORD         $13, Z4, Z9
+	VPRORD         $22, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VMOVDQA32      Z21, Z11
+	VPADDD         Z30, Z11, Z11
+	VPRORD         $7, Z22, Z8
+	VPRORD         $18, Z22, Z9
+	VPSRLD         $3, Z22, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z19, Z8
+	VPRORD         $19, Z19, Z9
+	VPSRLD         $10, Z19, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z21
+	VPADDD         Z11, Z2, Z2
+	VPADDD.BCST    ·sha256K<>+84(SB), Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xca, Z1, Z0, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $6, Z7, Z8
+	VPRORD         $11, Z7, Z9
+	VPRORD         $25, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z2, Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xe8, Z5, Z4, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $2, Z3, Z8
+	VPRORD         $13, Z3, Z9
+	VPRORD         $22, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VMOVDQA32      Z22, Z11
+	VPADDD         Z31, Z11, Z11
+	VPRORD         $7, Z23, Z8
+	VPRORD         $18, Z23, Z9
+	VPSRLD         $3, Z23, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z20, Z8
+	VPRORD         $19, Z20, Z9
+	VPSRLD         $10, Z20, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z22
+	VPADDD         Z11, Z1, Z1
+	VPADDD.BCST    ·sha256K<>+88(SB), Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xca, Z0, Z7, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $6, Z6, Z8
+	VPRORD         $11, Z6, Z9
+	VPRORD         $25, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z1, Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xe8, Z4, Z3, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $2, Z2, Z8
+	VPRORD         $13, Z2, Z9
+	VPRORD         $22, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VMOVDQA32      Z23, Z11
+	VPADDD         Z16, Z11, Z11
+	VPRORD         $7, Z24, Z8
+	VPRORD         $18, Z24, Z9
+	VPSRLD         $3, Z24, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z21, Z8
+	VPRORD         $19, Z21, Z9
+	VPSRLD         $10, Z21, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z23
+	VPADDD         Z11, Z0, Z0
+	VPADDD.BCST    ·sha256K<>+92(SB), Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xca, Z7, Z6, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $6, Z5, Z8
+	VPRORD         $11, Z5, Z9
+	VPRORD         $25, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z0, Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xe8, Z3, Z2, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $2, Z1, Z8
+	VPRORD         $13, Z1, Z9
+	VPRORD         $22, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VMOVDQA32      Z24, Z11
+	VPADDD         Z17, Z11, Z11
+	VPRORD         $7, Z25, Z8
+	VPRORD         $18, Z25, Z9
+	VPSRLD         $3, Z25, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z22, Z8
+	VPRORD         $19, Z22, Z9
+	VPSRLD         $10, Z22, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z24
+	VPADDD         Z11, Z7, Z7
+	VPADDD.BCST    ·sha256K<>+96(SB), Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xca, Z6, Z5, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $6, Z4, Z8
+	VPRORD         $11, Z4, Z9
+	VPRORD         $25, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xe8, Z2, Z1, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $2, Z0, Z8
+	VPRORD         $13, Z0, Z9
+	VPRORD         $22, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VMOVDQA32      Z25, Z11
+	VPADDD         Z18, Z11, Z11
+	VPRORD         $7, Z26, Z8
+	VPRORD         $18, Z26, Z9
+	VPSRLD         $3, Z26, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z23, Z8
+	VPRORD         $19, Z23, Z9
+	VPSRLD         $10, Z23, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z25
+	VPADDD         Z11, Z6, Z6
+	VPADDD.BCST    ·sha256K<>+100(SB), Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xca, Z5, Z4, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $6, Z3, Z8
+	VPRORD         $11, Z3, Z9
+	VPRORD         $25, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z6, Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xe8, Z1, Z0, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $2, Z7, Z8
+	VPRORD         $13, Z7, Z9
+	VPRORD         $22, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VMOVDQA32      Z26, Z11
+	VPADDD         Z19, Z11, Z11
+	VPRORD         $7, Z27, Z8
+	VPRORD         $18, Z27, Z9
+	VPSRLD         $3, Z27, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z24, Z8
+	VPRORD         $19, Z24, Z9
+	VPSRLD         $10, Z24, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z26
+	VPADDD         Z11, Z5, Z5
+	VPADDD.BCST    ·sha256K<>+104(SB), Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xca, Z4, Z3, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $6, Z2, Z8
+	VPRORD         $11, Z2, Z9
+	VPRORD         $25, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z5, Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xe8, Z0, Z7, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $2, Z6, Z8
+	VPRORD         $13, Z6, Z9
+	VPRORD         $22, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VMOVDQA32      Z27, Z11
+	VPADDD         Z20, Z11, Z11
+	VPRORD         $7, Z28, Z8
+	VPRORD         $18, Z28, Z9
+	VPSRLD         $3, Z28, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z25, Z8
+	VPRORD         $19, Z25, Z9
+	VPSRLD         $10, Z25, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z27
+	VPADDD         Z11, Z4, Z4
+	VPADDD.BCST    ·sha256K<>+108(SB), Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xca, Z3, Z2, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $6, Z1, Z8
+	VPRORD         $11, Z1, Z9
+	VPRORD         $25, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z4, Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xe8, Z7, Z6, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $2, Z5, Z8
+	VPRORD         $13, Z5, Z9
+	VPRORD         $22, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VMOVDQA32      Z28, Z11
+	VPADDD         Z21, Z11, Z11
+	VPRORD         $7, Z29, Z8
+	VPRORD         $18, Z29, Z9
+	VPSRLD         $3, Z29, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z26, Z8
+	VPRORD         $19, Z26, Z9
+	VPSRLD         $10, Z26, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z28
+	VPADDD         Z11, Z3, Z3
+	VPADDD.BCST    ·sha256K<>+112(SB), Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xca, Z2, Z1, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $6, Z0, Z8
+	VPRORD         $11, Z0, Z9
+	VPRORD         $25, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z3, Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xe8, Z6, Z5, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $2, Z4, Z8
+	VPRORD         $13, Z4, Z9
+	VPRORD         $22, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VMOVDQA32      Z29, Z11
+	VPADDD         Z22, Z11, Z11
+	VPRORD         $7, Z30, Z8
+	VPRORD         $18, Z30, Z9
+	VPSRLD         $3, Z30, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z27, Z8
+	VPRORD         $19, Z27, Z9
+	VPSRLD         $10, Z27, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z29
+	VPADDD         Z11, Z2, Z2
+	VPADDD.BCST    ·sha256K<>+116(SB), Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xca, Z1, Z0, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $6, Z7, Z8
+	VPRORD         $11, Z7, Z9
+	VPRORD         $25, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z2, Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xe8, Z5, Z4, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $2, Z3, Z8
+	VPRORD         $13, Z3, Z9
+	VPRORD         $22, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VMOVDQA32      Z30, Z11
+	VPADDD         Z23, Z11, Z11
+	VPRORD         $7, Z31, Z8
+	VPRORD         $18, Z31, Z9
+	VPSRLD         $3, Z31, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z28, Z8
+	VPRORD         $19, Z28, Z9
+	VPSRLD         $10, Z28, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z30
+	VPADDD         Z11, Z1, Z1
+	VPADDD.BCST    ·sha256K<>+120(SB), Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xca, Z0, Z7, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $6, Z6, Z8
+	VPRORD         $11, Z6, Z9
+	VPRORD         $25, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z1, Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xe8, Z4, Z3, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $2, Z2, Z8
+	VPRORD         $13, Z2, Z9
+	VPRORD         $22, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VMOVDQA32      Z31, Z11
+	VPADDD         Z24, Z11, Z11
+	VPRORD         $7, Z16, Z8
+	VPRORD         $18, Z16, Z9
+	VPSRLD         $3, Z16, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z29, Z8
+	VPRORD         $19, Z29, Z9
+	VPSRLD         $10, Z29, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z31
+	VPADDD         Z11, Z0, Z0
+	VPADDD.BCST    ·sha256K<>+124(SB), Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xca, Z7, Z6, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $6, Z5, Z8
+	VPRORD         $11, Z5, Z9
+	VPRORD         $25, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z0, Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xe8, Z3, Z2, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $2, Z1, Z8
+	VPRORD         $13, Z1, Z9
+	VPRORD         $22, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VMOVDQA32      Z16, Z11
+	VPADDD         Z25, Z11, Z11
+	VPRORD         $7, Z17, Z8
+	VPRORD         $18, Z17, Z9
+	VPSRLD         $3, Z17, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z30, Z8
+	VPRORD         $19, Z30, Z9
+	VPSRLD         $10, Z30, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z16
+	VPADDD         Z11, Z7, Z7
+	VPADDD.BCST    ·sha256K<>+128(SB), Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xca, Z6, Z5, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $6, Z4, Z8
+	VPRORD         $11, Z4, Z9
+	VPRORD         $25, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xe8, Z2, Z1, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $2, Z0, Z8
+	VPRORD         $13, Z0, Z9
+	VPRORD         $22, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VMOVDQA32      Z17, Z11
+	VPADDD         Z26, Z11, Z11
+	VPRORD         $7, Z18, Z8
+	VPRORD         $18, Z18, Z9
+	VPSRLD         $3, Z18, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z31, Z8
+	VPRORD         $19, Z31, Z9
+	VPSRLD         $10, Z31, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z17
+	VPADDD         Z11, Z6, Z6
+	VPADDD.BCST    ·sha256K<>+132(SB), Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xca, Z5, Z4, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $6, Z3, Z8
+	VPRORD         $11, Z3, Z9
+	VPRORD         $25, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z6, Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xe8, Z1, Z0, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $2, Z7, Z8
+	VPRORD         $13, Z7, Z9
+	VPRORD         $22, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VMOVDQA32      Z18, Z11
+	VPADDD         Z27, Z11, Z11
+	VPRORD         $7, Z19, Z8
+	VPRORD         $18, Z19, Z9
+	VPSRLD         $3, Z19, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z16, Z8
+	VPRORD         $19, Z16, Z9
+	VPSRLD         $10, Z16, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z18
+	VPADDD         Z11, Z5, Z5
+	VPADDD.BCST    ·sha256K<>+136(SB), Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xca, Z4, Z3, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $6, Z2, Z8
+	VPRORD         $11, Z2, Z9
+	VPRORD         $25, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z5, Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xe8, Z0, Z7, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $2, Z6, Z8
+	VPRORD         $13, Z6, Z9
+	VPRORD         $22, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VMOVDQA32      Z19, Z11
+	VPADDD         Z28, Z11, Z11
+	VPRORD         $7, Z20, Z8
+	VPRORD         $18, Z20, Z9
+	VPSRLD         $3, Z20, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z17, Z8
+	VPRORD         $19, Z17, Z9
+	VPSRLD         $10, Z17, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z19
+	VPADDD         Z11, Z4, Z4
+	VPADDD.BCST    ·sha256K<>+140(SB), Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xca, Z3, Z2, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $6, Z1, Z8
+	VPRORD         $11, Z1, Z9
+	VPRORD         $25, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z4, Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xe8, Z7, Z6, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $2, Z5, Z8
+	VPRORD         $13, Z5, Z9
+	VPRORD         $22, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VMOVDQA32      Z20, Z11
+	VPADDD         Z29, Z11, Z11
+	VPRORD         $7, Z21, Z8
+	VPRORD         $18, Z21, Z9
+	VPSRLD         $3, Z21, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z18, Z8
+	VPRORD         $19, Z18, Z9
+	VPSRLD         $10, Z18, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z20
+	VPADDD         Z11, Z3, Z3
+	VPADDD.BCST    ·sha256K<>+144(SB), Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xca, Z2, Z1, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $6, Z0, Z8
+	VPRORD         $11, Z0, Z9
+	VPRORD         $25, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z3, Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xe8, Z6, Z5, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $2, Z4, Z8
+	VPRORD         $13, Z4, Z9
+	VPRORD         $22, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VMOVDQA32      Z21, Z11
+	VPADDD         Z30, Z11, Z11
+	VPRORD         $7, Z22, Z8
+	VPRORD         $18, Z22, Z9
+	VPSRLD         $3, Z22, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z19, Z8
+	VPRORD         $19, Z19, Z9
+	VPSRLD         $10, Z19, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z21
+	VPADDD         Z11, Z2, Z2
+	VPADDD.BCST    ·sha256K<>+148(SB), Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xca, Z1, Z0, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $6, Z7, Z8
+	VPRORD         $11, Z7, Z9
+	VPRORD         $25, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z2, Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xe8, Z5, Z4, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $2, Z3, Z8
+	VPRORD         $13, Z3, Z9
+	VPRORD         $22, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VMOVDQA32      Z22, Z11
+	VPADDD         Z31, Z11, Z11
+	VPRORD         $7, Z23, Z8
+	VPRORD         $18, Z23, Z9
+	VPSRLD         $3, Z23, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z20, Z8
+	VPRORD         $19, Z20, Z9
+	VPSRLD         $10, Z20, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z22
+	VPADDD         Z11, Z1, Z1
+	VPADDD.BCST    ·sha256K<>+152(SB), Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xca, Z0, Z7, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $6, Z6, Z8
+	VPRORD         $11, Z6, Z9
+	VPRORD         $25, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z1, Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xe8, Z4, Z3, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $2, Z2, Z8
+	VPRORD         $13, Z2, Z9
+	VPRORD         $22, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VMOVDQA32      Z23, Z11
+	VPADDD         Z16, Z11, Z11
+	VPRORD         $7, Z24, Z8
+	VPRORD         $18, Z24, Z9
+	VPSRLD         $3, Z24, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z21, Z8
+	VPRORD         $19, Z21, Z9
+	VPSRLD         $10, Z21, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z23
+	VPADDD         Z11, Z0, Z0
+	VPADDD.BCST    ·sha256K<>+156(SB), Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xca, Z7, Z6, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $6, Z5, Z8
+	VPRORD         $11, Z5, Z9
+	VPRORD         $25, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z0, Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xe8, Z3, Z2, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $2, Z1, Z8
+	VPRORD         $13, Z1, Z9
+	VPRORD         $22, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VMOVDQA32      Z24, Z11
+	VPADDD         Z17, Z11, Z11
+	VPRORD         $7, Z25, Z8
+	VPRORD         $18, Z25, Z9
+	VPSRLD         $3, Z25, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z22, Z8
+	VPRORD         $19, Z22, Z9
+	VPSRLD         $10, Z22, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z24
+	VPADDD         Z11, Z7, Z7
+	VPADDD.BCST    ·sha256K<>+160(SB), Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xca, Z6, Z5, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $6, Z4, Z8
+	VPRORD         $11, Z4, Z9
+	VPRORD         $25, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xe8, Z2, Z1, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $2, Z0, Z8
+	VPRORD         $13, Z0, Z9
+	VPRORD         $22, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VMOVDQA32      Z25, Z11
+	VPADDD         Z18, Z11, Z11
+	VPRORD         $7, Z26, Z8
+	VPRORD         $18, Z26, Z9
+	VPSRLD         $3, Z26, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z23, Z8
+	VPRORD         $19, Z23, Z9
+	VPSRLD         $10, Z23, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z25
+	VPADDD         Z11, Z6, Z6
+	VPADDD.BCST    ·sha256K<>+164(SB), Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xca, Z5, Z4, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $6, Z3, Z8
+	VPRORD         $11, Z3, Z9
+	VPRORD         $25, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z6, Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xe8, Z1, Z0, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $2, Z7, Z8
+	VPRORD         $13, Z7, Z9
+	VPRORD         $22, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VMOVDQA32      Z26, Z11
+	VPADDD         Z19, Z11, Z11
+	VPRORD         $7, Z27, Z8
+	VPRORD         $18, Z27, Z9
+	VPSRLD         $3, Z27, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z24, Z8
+	VPRORD         $19, Z24, Z9
+	VPSRLD         $10, Z24, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z26
+	VPADDD         Z11, Z5, Z5
+	VPADDD.BCST    ·sha256K<>+168(SB), Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xca, Z4, Z3, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $6, Z2, Z8
+	VPRORD         $11, Z2, Z9
+	VPRORD         $25, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z5, Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xe8, Z0, Z7, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $2, Z6, Z8
+	VPRORD         $13, Z6, Z9
+	VPRORD         $22, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VMOVDQA32      Z27, Z11
+	VPADDD         Z20, Z11, Z11
+	VPRORD         $7, Z28, Z8
+	VPRORD         $18, Z28, Z9
+	VPSRLD         $3, Z28, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z25, Z8
+	VPRORD         $19, Z25, Z9
+	VPSRLD         $10, Z25, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z27
+	VPADDD         Z11, Z4, Z4
+	VPADDD.BCST    ·sha256K<>+172(SB), Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xca, Z3, Z2, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $6, Z1, Z8
+	VPRORD         $11, Z1, Z9
+	VPRORD         $25, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z4, Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xe8, Z7, Z6, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $2, Z5, Z8
+	VPRORD         $13, Z5, Z9
+	VPRORD         $22, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VMOVDQA32      Z28, Z11
+	VPADDD         Z21, Z11, Z11
+	VPRORD         $7, Z29, Z8
+	VPRORD         $18, Z29, Z9
+	VPSRLD         $3, Z29, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z26, Z8
+	VPRORD         $19, Z26, Z9
+	VPSRLD         $10, Z26, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z28
+	VPADDD         Z11, Z3, Z3
+	VPADDD.BCST    ·sha256K<>+176(SB), Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xca, Z2, Z1, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $6, Z0, Z8
+	VPRORD         $11, Z0, Z9
+	VPRORD         $25, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z3, Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xe8, Z6, Z5, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $2, Z4, Z8
+	VPRORD         $13, Z4, Z9
+	VPRORD         $22, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VMOVDQA32      Z29, Z11
+	VPADDD         Z22, Z11, Z11
+	VPRORD         $7, Z30, Z8
+	VPRORD         $18, Z30, Z9
+	VPSRLD         $3, Z30, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z27, Z8
+	VPRORD         $19, Z27, Z9
+	VPSRLD         $10, Z27, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z29
+	VPADDD         Z11, Z2, Z2
+	VPADDD.BCST    ·sha256K<>+180(SB), Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xca, Z1, Z0, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $6, Z7, Z8
+	VPRORD         $11, Z7, Z9
+	VPRORD         $25, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z2, Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xe8, Z5, Z4, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $2, Z3, Z8
+	VPRORD         $13, Z3, Z9
+	VPRORD         $22, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VMOVDQA32      Z30, Z11
+	VPADDD         Z23, Z11, Z11
+	VPRORD         $7, Z31, Z8
+	VPRORD         $18, Z31, Z9
+	VPSRLD         $3, Z31, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z28, Z8
+	VPRORD         $19, Z28, Z9
+	VPSRLD         $10, Z28, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z30
+	VPADDD         Z11, Z1, Z1
+	VPADDD.BCST    ·sha256K<>+184(SB), Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xca, Z0, Z7, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $6, Z6, Z8
+	VPRORD         $11, Z6, Z9
+	VPRORD         $25, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z1, Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xe8, Z4, Z3, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $2, Z2, Z8
+	VPRORD         $13, Z2, Z9
+	VPRORD         $22, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VMOVDQA32      Z31, Z11
+	VPADDD         Z24, Z11, Z11
+	VPRORD         $7, Z16, Z8
+	VPRORD         $18, Z16, Z9
+	VPSRLD         $3, Z16, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z29, Z8
+	VPRORD         $19, Z29, Z9
+	VPSRLD         $10, Z29, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z31
+	VPADDD         Z11, Z0, Z0
+	VPADDD.BCST    ·sha256K<>+188(SB), Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xca, Z7, Z6, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $6, Z5, Z8
+	VPRORD         $11, Z5, Z9
+	VPRORD         $25, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z0, Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xe8, Z3, Z2, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $2, Z1, Z8
+	VPRORD         $13, Z1, Z9
+	VPRORD         $22, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VMOVDQA32      Z16, Z11
+	VPADDD         Z25, Z11, Z11
+	VPRORD         $7, Z17, Z8
+	VPRORD         $18, Z17, Z9
+	VPSRLD         $3, Z17, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z30, Z8
+	VPRORD         $19, Z30, Z9
+	VPSRLD         $10, Z30, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z16
+	VPADDD         Z11, Z7, Z7
+	VPADDD.BCST    ·sha256K<>+192(SB), Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xca, Z6, Z5, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $6, Z4, Z8
+	VPRORD         $11, Z4, Z9
+	VPRORD         $25, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xe8, Z2, Z1, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $2, Z0, Z8
+	VPRORD         $13, Z0, Z9
+	VPRORD         $22, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VMOVDQA32      Z17, Z11
+	VPADDD         Z26, Z11, Z11
+	VPRORD         $7, Z18, Z8
+	VPRORD         $18, Z18, Z9
+	VPSRLD         $3, Z18, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z31, Z8
+	VPRORD         $19, Z31, Z9
+	VPSRLD         $10, Z31, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z17
+	VPADDD         Z11, Z6, Z6
+	VPADDD.BCST    ·sha256K<>+196(SB), Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xca, Z5, Z4, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $6, Z3, Z8
+	VPRORD         $11, Z3, Z9
+	VPRORD         $25, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z6, Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xe8, Z1, Z0, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $2, Z7, Z8
+	VPRORD         $13, Z7, Z9
+	VPRORD         $22, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VMOVDQA32      Z18, Z11
+	VPADDD         Z27, Z11, Z11
+	VPRORD         $7, Z19, Z8
+	VPRORD         $18, Z19, Z9
+	VPSRLD         $3, Z19, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z16, Z8
+	VPRORD         $19, Z16, Z9
+	VPSRLD         $10, Z16, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z18
+	VPADDD         Z11, Z5, Z5
+	VPADDD.BCST    ·sha256K<>+200(SB), Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xca, Z4, Z3, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $6, Z2, Z8
+	VPRORD         $11, Z2, Z9
+	VPRORD         $25, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z5, Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xe8, Z0, Z7, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $2, Z6, Z8
+	VPRORD         $13, Z6, Z9
+	VPRORD         $22, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VMOVDQA32      Z19, Z11
+	VPADDD         Z28, Z11, Z11
+	VPRORD         $7, Z20, Z8
+	VPRORD         $18, Z20, Z9
+	VPSRLD         $3, Z20, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z17, Z8
+	VPRORD         $19, Z17, Z9
+	VPSRLD         $10, Z17, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z19
+	VPADDD         Z11, Z4, Z4
+	VPADDD.BCST    ·sha256K<>+204(SB), Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xca, Z3, Z2, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $6, Z1, Z8
+	VPRORD         $11, Z1, Z9
+	VPRORD         $25, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z4, Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xe8, Z7, Z6, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $2, Z5, Z8
+	VPRORD         $13, Z5, Z9
+	VPRORD         $22, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VMOVDQA32      Z20, Z11
+	VPADDD         Z29, Z11, Z11
+	VPRORD         $7, Z21, Z8
+	VPRORD         $18, Z21, Z9
+	VPSRLD         $3, Z21, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z18, Z8
+	VPRORD         $19, Z18, Z9
+	VPSRLD         $10, Z18, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z20
+	VPADDD         Z11, Z3, Z3
+	VPADDD.BCST    ·sha256K<>+208(SB), Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xca, Z2, Z1, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $6, Z0, Z8
+	VPRORD         $11, Z0, Z9
+	VPRORD         $25, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z3, Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xe8, Z6, Z5, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $2, Z4, Z8
+	VPRORD         $13, Z4, Z9
+	VPRORD         $22, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VMOVDQA32      Z21, Z11
+	VPADDD         Z30, Z11, Z11
+	VPRORD         $7, Z22, Z8
+	VPRORD         $18, Z22, Z9
+	VPSRLD         $3, Z22, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z19, Z8
+	VPRORD         $19, Z19, Z9
+	VPSRLD         $10, Z19, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z21
+	VPADDD         Z11, Z2, Z2
+	VPADDD.BCST    ·sha256K<>+212(SB), Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xca, Z1, Z0, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $6, Z7, Z8
+	VPRORD         $11, Z7, Z9
+	VPRORD         $25, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z2, Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xe8, Z5, Z4, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $2, Z3, Z8
+	VPRORD         $13, Z3, Z9
+	VPRORD         $22, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VMOVDQA32      Z22, Z11
+	VPADDD         Z31, Z11, Z11
+	VPRORD         $7, Z23, Z8
+	VPRORD         $18, Z23, Z9
+	VPSRLD         $3, Z23, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z20, Z8
+	VPRORD         $19, Z20, Z9
+	VPSRLD         $10, Z20, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z22
+	VPADDD         Z11, Z1, Z1
+	VPADDD.BCST    ·sha256K<>+216(SB), Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xca, Z0, Z7, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $6, Z6, Z8
+	VPRORD         $11, Z6, Z9
+	VPRORD         $25, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z1, Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xe8, Z4, Z3, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $2, Z2, Z8
+	VPRORD         $13, Z2, Z9
+	VPRORD         $22, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VMOVDQA32      Z23, Z11
+	VPADDD         Z16, Z11, Z11
+	VPRORD         $7, Z24, Z8
+	VPRORD         $18, Z24, Z9
+	VPSRLD         $3, Z24, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z21, Z8
+	VPRORD         $19, Z21, Z9
+	VPSRLD         $10, Z21, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z23
+	VPADDD         Z11, Z0, Z0
+	VPADDD.BCST    ·sha256K<>+220(SB), Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xca, Z7, Z6, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $6, Z5, Z8
+	VPRORD         $11, Z5, Z9
+	VPRORD         $25, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z0, Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xe8, Z3, Z2, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $2, Z1, Z8
+	VPRORD         $13, Z1, Z9
+	VPRORD         $22, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VMOVDQA32      Z24, Z11
+	VPADDD         Z17, Z11, Z11
+	VPRORD         $7, Z25, Z8
+	VPRORD         $18, Z25, Z9
+	VPSRLD         $3, Z25, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z22, Z8
+	VPRORD         $19, Z22, Z9
+	VPSRLD         $10, Z22, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z24
+	VPADDD         Z11, Z7, Z7
+	VPADDD.BCST    ·sha256K<>+224(SB), Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xca, Z6, Z5, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $6, Z4, Z8
+	VPRORD         $11, Z4, Z9
+	VPRORD         $25, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xe8, Z2, Z1, Z13
+	VPADDD         Z13, Z7, Z7
+	VPRORD         $2, Z0, Z8
+	VPRORD         $13, Z0, Z9
+	VPRORD         $22, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z7, Z7
+	VMOVDQA32      Z25, Z11
+	VPADDD         Z18, Z11, Z11
+	VPRORD         $7, Z26, Z8
+	VPRORD         $18, Z26, Z9
+	VPSRLD         $3, Z26, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z23, Z8
+	VPRORD         $19, Z23, Z9
+	VPSRLD         $10, Z23, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z25
+	VPADDD         Z11, Z6, Z6
+	VPADDD.BCST    ·sha256K<>+228(SB), Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xca, Z5, Z4, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $6, Z3, Z8
+	VPRORD         $11, Z3, Z9
+	VPRORD         $25, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VPADDD         Z6, Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xe8, Z1, Z0, Z13
+	VPADDD         Z13, Z6, Z6
+	VPRORD         $2, Z7, Z8
+	VPRORD         $13, Z7, Z9
+	VPRORD         $22, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z6, Z6
+	VMOVDQA32      Z26, Z11
+	VPADDD         Z19, Z11, Z11
+	VPRORD         $7, Z27, Z8
+	VPRORD         $18, Z27, Z9
+	VPSRLD         $3, Z27, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z24, Z8
+	VPRORD         $19, Z24, Z9
+	VPSRLD         $10, Z24, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z26
+	VPADDD         Z11, Z5, Z5
+	VPADDD.BCST    ·sha256K<>+232(SB), Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xca, Z4, Z3, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $6, Z2, Z8
+	VPRORD         $11, Z2, Z9
+	VPRORD         $25, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VPADDD         Z5, Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xe8, Z0, Z7, Z13
+	VPADDD         Z13, Z5, Z5
+	VPRORD         $2, Z6, Z8
+	VPRORD         $13, Z6, Z9
+	VPRORD         $22, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z5, Z5
+	VMOVDQA32      Z27, Z11
+	VPADDD         Z20, Z11, Z11
+	VPRORD         $7, Z28, Z8
+	VPRORD         $18, Z28, Z9
+	VPSRLD         $3, Z28, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z25, Z8
+	VPRORD         $19, Z25, Z9
+	VPSRLD         $10, Z25, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z27
+	VPADDD         Z11, Z4, Z4
+	VPADDD.BCST    ·sha256K<>+236(SB), Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xca, Z3, Z2, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $6, Z1, Z8
+	VPRORD         $11, Z1, Z9
+	VPRORD         $25, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VPADDD         Z4, Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xe8, Z7, Z6, Z13
+	VPADDD         Z13, Z4, Z4
+	VPRORD         $2, Z5, Z8
+	VPRORD         $13, Z5, Z9
+	VPRORD         $22, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z4, Z4
+	VMOVDQA32      Z28, Z11
+	VPADDD         Z21, Z11, Z11
+	VPRORD         $7, Z29, Z8
+	VPRORD         $18, Z29, Z9
+	VPSRLD         $3, Z29, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z26, Z8
+	VPRORD         $19, Z26, Z9
+	VPSRLD         $10, Z26, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z28
+	VPADDD         Z11, Z3, Z3
+	VPADDD.BCST    ·sha256K<>+240(SB), Z3, Z3
+	VMOVDQA32      Z0, Z13
+	VPTERNLOGD     $0xca, Z2, Z1, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $6, Z0, Z8
+	VPRORD         $11, Z0, Z9
+	VPRORD         $25, Z0, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VPADDD         Z3, Z7, Z7
+	VMOVDQA32      Z4, Z13
+	VPTERNLOGD     $0xe8, Z6, Z5, Z13
+	VPADDD         Z13, Z3, Z3
+	VPRORD         $2, Z4, Z8
+	VPRORD         $13, Z4, Z9
+	VPRORD         $22, Z4, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z3, Z3
+	VMOVDQA32      Z29, Z11
+	VPADDD         Z22, Z11, Z11
+	VPRORD         $7, Z30, Z8
+	VPRORD         $18, Z30, Z9
+	VPSRLD         $3, Z30, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z27, Z8
+	VPRORD         $19, Z27, Z9
+	VPSRLD         $10, Z27, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z29
+	VPADDD         Z11, Z2, Z2
+	VPADDD.BCST    ·sha256K<>+244(SB), Z2, Z2
+	VMOVDQA32      Z7, Z13
+	VPTERNLOGD     $0xca, Z1, Z0, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $6, Z7, Z8
+	VPRORD         $11, Z7, Z9
+	VPRORD         $25, Z7, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VPADDD         Z2, Z6, Z6
+	VMOVDQA32      Z3, Z13
+	VPTERNLOGD     $0xe8, Z5, Z4, Z13
+	VPADDD         Z13, Z2, Z2
+	VPRORD         $2, Z3, Z8
+	VPRORD         $13, Z3, Z9
+	VPRORD         $22, Z3, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z2, Z2
+	VMOVDQA32      Z30, Z11
+	VPADDD         Z23, Z11, Z11
+	VPRORD         $7, Z31, Z8
+	VPRORD         $18, Z31, Z9
+	VPSRLD         $3, Z31, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z28, Z8
+	VPRORD         $19, Z28, Z9
+	VPSRLD         $10, Z28, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z30
+	VPADDD         Z11, Z1, Z1
+	VPADDD.BCST    ·sha256K<>+248(SB), Z1, Z1
+	VMOVDQA32      Z6, Z13
+	VPTERNLOGD     $0xca, Z0, Z7, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $6, Z6, Z8
+	VPRORD         $11, Z6, Z9
+	VPRORD         $25, Z6, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VPADDD         Z1, Z5, Z5
+	VMOVDQA32      Z2, Z13
+	VPTERNLOGD     $0xe8, Z4, Z3, Z13
+	VPADDD         Z13, Z1, Z1
+	VPRORD         $2, Z2, Z8
+	VPRORD         $13, Z2, Z9
+	VPRORD         $22, Z2, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z1, Z1
+	VMOVDQA32      Z31, Z11
+	VPADDD         Z24, Z11, Z11
+	VPRORD         $7, Z16, Z8
+	VPRORD         $18, Z16, Z9
+	VPSRLD         $3, Z16, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VPRORD         $17, Z29, Z8
+	VPRORD         $19, Z29, Z9
+	VPSRLD         $10, Z29, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z11, Z11
+	VMOVDQA32      Z11, Z31
+	VPADDD         Z11, Z0, Z0
+	VPADDD.BCST    ·sha256K<>+252(SB), Z0, Z0
+	VMOVDQA32      Z5, Z13
+	VPTERNLOGD     $0xca, Z7, Z6, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $6, Z5, Z8
+	VPRORD         $11, Z5, Z9
+	VPRORD         $25, Z5, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         Z0, Z4, Z4
+	VMOVDQA32      Z1, Z13
+	VPTERNLOGD     $0xe8, Z3, Z2, Z13
+	VPADDD         Z13, Z0, Z0
+	VPRORD         $2, Z1, Z8
+	VPRORD         $13, Z1, Z9
+	VPRORD         $22, Z1, Z10
+	VPTERNLOGD     $0x96, Z10, Z9, Z8
+	VPADDD         Z8, Z0, Z0
+	VPADDD         (DI), Z0, Z0
+	VMOVDQU32      Z0, (DI)
+	VPADDD         64(DI), Z1, Z1
+	VMOVDQU32      Z1, 64(DI)
+	VPADDD         128(DI), Z2, Z2
+	VMOVDQU32      Z2, 128(DI)
+	VPADDD         192(DI), Z3, Z3
+	VMOVDQU32      Z3, 192(DI)
+	VPADDD         256(DI), Z4, Z4
+	VMOVDQU32      Z4, 256(DI)
+	VPADDD         320(DI), Z5, Z5
+	VMOVDQU32      Z5, 320(DI)
+	VPADDD         384(DI), Z6, Z6
+	VMOVDQU32      Z6, 384(DI)
+	VPADDD         448(DI), Z7, Z7
+	VMOVDQU32      Z7, 448(DI)
+	ADDQ           $64, CX
+	DECQ           R12
+	JNE            block2
+	VZEROUPPER
+	RET
+
+// func Sha256BlocksAVX2(state *uint32, texts **byte, blocks int)
+TEXT ·Sha256BlocksAVX2(SB), NOSPLIT, $512-24
+	MOVQ           texts+8(FP), R13
+	MOVQ           state+0(FP), DI
+	MOVQ           $2, R15
+
+half3:
+	MOVQ           (R13), AX
+	MOVQ           8(R13), BX
+	MOVQ           16(R13), DX
+	MOVQ           24(R13), SI
+	MOVQ           32(R13), R8
+	MOVQ           40(R13), R9
+	MOVQ           48(R13), R10
+	MOVQ           56(R13), R11
+	MOVQ           blocks+16(FP), R12
+	XORL           CX, CX
+
+block4:
 	VBROADCASTI128 ·sha256Swap<>(SB), Y8
 	VMOVDQU        (AX)(CX*1), Y0
 	VPSHUFB        Y8, Y0, Y0
@@ -2240,13 +2186,13 @@ block2:
 	VMOVDQU        Y8, w-160(SP)
 	VMOVDQU        Y9, w-32(SP)
 	VMOVDQU        (DI), Y0
-	VMOVDQU        32(DI), Y1
-	VMOVDQU        64(DI), Y2
-	VMOVDQU        96(DI), Y3
-	VMOVDQU        128(DI), Y4
-	VMOVDQU        160(DI), Y5
-	VMOVDQU        192(DI), Y6
-	VMOVDQU        224(DI), Y7
+	VMOVDQU        64(DI), Y1
+	VMOVDQU        128(DI), Y2
+	VMOVDQU        192(DI), Y3
+	VMOVDQU        256(DI), Y4
+	VMOVDQU        320(DI), Y5
+	VMOVDQU        384(DI), Y6
+	VMOVDQU        448(DI), Y7
 	VPADDD         w-512(SP), Y7, Y7
 	VPBROADCASTD   ·sha256K<>+0(SB), Y12
 	VPADDD         Y12, Y7, Y7
@@ -5817,22 +5763,26 @@ block2:
 	VPADDD         Y8, Y0, Y0
 	VPADDD         (DI), Y0, Y0
 	VMOVDQU        Y0, (DI)
-	VPADDD         32(DI), Y1, Y1
-	VMOVDQU        Y1, 32(DI)
-	VPADDD         64(DI), Y2, Y2
-	VMOVDQU        Y2, 64(DI)
-	VPADDD         96(DI), Y3, Y3
-	VMOVDQU        Y3, 96(DI)
-	VPADDD         128(DI), Y4, Y4
-	VMOVDQU        Y4, 128(DI)
-	VPADDD         160(DI), Y5, Y5
-	VMOVDQU        Y5, 160(DI)
-	VPADDD         192(DI), Y6, Y6
-	VMOVDQU        Y6, 192(DI)
-	VPADDD         224(DI), Y7, Y7
-	VMOVDQU        Y7, 224(DI)
+	VPADDD         64(DI), Y1, Y1
+	VMOVDQU        Y1, 64(DI)
+	VPADDD         128(DI), Y2, Y2
+	VMOVDQU        Y2, 128(DI)
+	VPADDD         192(DI), Y3, Y3
+	VMOVDQU        Y3, 192(DI)
+	VPADDD         256(DI), Y4, Y4
+	VMOVDQU        Y4, 256(DI)
+	VPADDD         320(DI), Y5, Y5
+	VMOVDQU        Y5, 320(DI)
+	VPADDD         384(DI), Y6, Y6
+	VMOVDQU        Y6, 384(DI)
+	VPADDD         448(DI), Y7, Y7
+	VMOVDQU        Y7, 448(DI)
 	ADDQ           $64, CX
 	DECQ           R12
-	JNE            block2
+	JNE            block4
+	ADDQ           $64, R13
+	ADDQ           $32, DI
+	DECQ           R15
+	JNE            half3
 	VZEROUPPER
 	RET
