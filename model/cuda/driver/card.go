@@ -114,6 +114,10 @@ func (l *library) open(ordinal int) (*Card, error) {
 		c.Close()
 		return nil, err
 	}
+	if err := c.manage(); err != nil {
+		c.Close()
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -144,12 +148,18 @@ func (c *Card) describe() error {
 		return err
 	}
 	c.release = fmt.Sprintf("CUDA %d.%d", version/1000, version%1000/10)
+	return nil
+}
+
+// manage asks the management library, which was started meanwhile.
+func (c *Card) manage() error {
+	l := c.lib
 	pci := make([]byte, 32)
-	err = l.call("cuDeviceGetPCIBusId", l.devicePCI, uintptr(unsafe.Pointer(&pci[0])), uintptr(len(pci)), c.device)
+	err := l.call("cuDeviceGetPCIBusId", l.devicePCI, uintptr(unsafe.Pointer(&pci[0])), uintptr(len(pci)), c.device)
 	if err != nil {
 		return err
 	}
-	m := l.management
+	m := l.managed()
 	c.handle = m.device(cString(&pci[0]))
 	if r := m.driver(); r != "" {
 		c.release = r + ", " + c.release

@@ -19,7 +19,8 @@ type library struct {
 	eventCreate, eventDestroy, eventRecord, eventSynchronize, eventElapsed              uintptr
 	errorName, errorString                                                              uintptr
 
-	management *management // nil where it is not installed
+	management *management // nil where it is not installed; see managed
+	managing   sync.WaitGroup
 }
 
 // symbol is a function that the library is asked for.
@@ -83,10 +84,14 @@ var start = sync.OnceValues(func() (*library, error) {
 	return l, l.begin()
 })
 
-// begin initialises the driver.
+// begin initialises the driver, and the management library beside it.
 func (l *library) begin() error {
-	if l.management != nil && invoke(l.management.init) != 0 {
-		l.management = nil
+	if l.management != nil {
+		l.managing.Go(func() {
+			if invoke(l.management.init) != 0 {
+				l.management = nil
+			}
+		})
 	}
 	err := l.call("cuInit", l.init, 0)
 	var e *Error
@@ -94,6 +99,12 @@ func (l *library) begin() error {
 		return &NoCardError{Ordinal: -1, Err: err}
 	}
 	return err
+}
+
+// managed returns the management library once it is ready, nil when there is none.
+func (l *library) managed() *management {
+	l.managing.Wait()
+	return l.management
 }
 
 // call calls a function of the driver. Pointers among the arguments must be converted in

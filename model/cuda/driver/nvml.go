@@ -89,7 +89,7 @@ func (c *Card) Stats() (Stats, error) {
 	free, total, err := c.memory()
 	s := Stats{Free: free, Total: total}
 	if c.handle != 0 {
-		m := c.lib.management
+		m := c.lib.managed()
 		s.SM, s.Memory = m.number(m.clock, c.handle, clockSM), m.number(m.clock, c.handle, clockMemory)
 		s.Power = float64(m.number(m.power, c.handle)) / 1000
 		s.Temperature = m.number(m.temperature, c.handle, sensorOnChip)
