@@ -54,7 +54,9 @@ var layout = map[string][]string{
 	"model/modeltest":          {"model", "model/kernel"},
 	"loader/safetensors":       {},
 	"loader/jsonerr":           {},
-	"loader/hub":               {},
+	"loader/bucket":            {}, // objects of a store, whatever they hold
+	"loader/bucket/buckettest": {},
+	"loader/hub":               {"loader/bucket"},
 	"loader/hub/hubtest":       {},
 	"loader/torchfile":         {"loader/safetensors"}, // its tensors are those of a safetensors file, read where they lie
 	"loader":                   {"loader/jsonerr", "loader/safetensors", "loader/torchfile"},

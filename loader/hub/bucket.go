@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -9,12 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/google"
+
+	"github.com/warmserve/warmserve/loader/bucket"
 )
 
 // bucketOrigin is a folder in a bucket of S3, of a store that speaks its
@@ -24,15 +21,7 @@ type bucketOrigin struct {
 	bucket, folder string // the folder with a slash at its end, or ""
 }
 
-// The stores that buckets are of where nothing else is said.
-const (
-	amazon     = "https://s3.amazonaws.com"
-	googleapis = "https://storage.googleapis.com"
-)
-
-// bucket returns the origin of an address of a bucket. Who asks is found as the
-// stores' own tools find it: in the environment, in their files, or from the
-// machine; without any, what is public can be had.
+// bucket returns the origin of an address of a bucket.
 func (c *Client) bucket(n Name) (origin, error) {
 	u, err := url.Parse(n.URL)
 	if err != nil {
@@ -42,34 +31,8 @@ func (c *Client) bucket(n Name) (origin, error) {
 	if o.folder != "" {
 		o.folder += "/"
 	}
-	endpoint := c.S3
-	options := minio.Options{Transport: httpClient.Transport, MaxRetries: 1}
-	if u.Scheme == "gs" {
-		endpoint = c.GS
-		if endpoint == "" {
-			endpoint = googleapis
-			token, err := google.DefaultTokenSource(context.Background(),
-				"https://www.googleapis.com/auth/devstorage.read_only")
-			if err == nil { // else what is public
-				options.Transport = &oauth2.Transport{Source: token, Base: httpClient.Transport}
-			}
-		}
-		options.Creds = credentials.NewStaticV4("", "", "")
-		options.Region = "auto"
-	} else {
-		endpoint = cmp.Or(endpoint, amazon)
-		options.Creds = credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{},
-			&credentials.IAM{Client: &http.Client{Transport: httpClient.Transport,
-				Timeout: 3 * time.Second}},
-		})
-	}
-	e, err := url.Parse(endpoint)
-	if err != nil || e.Host == "" {
-		return nil, fmt.Errorf("%q is no address of a store: want https://host", endpoint)
-	}
-	options.Secure = e.Scheme == "https"
-	if o.store, err = minio.New(e.Host, &options); err != nil {
+	o.store, err = bucket.Stores{S3: c.S3, GS: c.GS}.Reader(u.Scheme, httpClient.Transport)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.URL, err)
 	}
 	return o, nil

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/warmserve/warmserve/loader/bucket"
 )
 
 // DefaultEndpoint is the public hub.
@@ -12,7 +14,7 @@ const DefaultEndpoint = "https://huggingface.co"
 
 // FromEnv returns a client with the settings of the hub's own environment:
 // HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE and
-// their older names; and of the stores' tools: AWS_ENDPOINT_URL_S3, STORAGE_EMULATOR_HOST.
+// their older names; and of the stores' tools, as [bucket.FromEnv] has them.
 // Source: huggingface_hub constants.py.
 func FromEnv(getenv func(string) string) *Client {
 	first := func(names ...string) string {
@@ -40,7 +42,8 @@ func FromEnv(getenv func(string) string) *Client {
 		Cache: expand(first("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"))}
 	c.Endpoint = cmp.Or(c.Endpoint, DefaultEndpoint)
 	c.Cache = cmp.Or(c.Cache, filepath.Join(home, "hub"))
-	c.S3, c.GS = first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), first("STORAGE_EMULATOR_HOST")
+	stores := bucket.FromEnv(getenv)
+	c.S3, c.GS = stores.S3, stores.GS
 	switch strings.ToUpper(first("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")) {
 	case "1", "ON", "YES", "TRUE":
 		c.Offline = true
