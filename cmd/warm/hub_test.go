@@ -30,6 +30,9 @@ func hubEnv(name string) string {
 	if os.Getenv("WARM_TEST_HUB") != "" && strings.HasPrefix(name, "HF_") {
 		return os.Getenv(name)
 	}
+	if os.Getenv("WARM_TEST_BUCKET") != "" && (name == "AWS_ENDPOINT_URL_S3" || name == workVariable) {
+		return os.Getenv(name)
+	}
 	return noEnv(name)
 }
 

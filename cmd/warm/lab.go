@@ -139,7 +139,7 @@ func (p *program) labExperiments(f *labFlags, name, title, long string,
 	l.StringVar(&f.control, "control", "",
 		"checkpoint `directory` that the control of bon and rl starts from (default --base)")
 	l.StringVar(&f.data, "data", "", "`directory` of the data sets (default $WARM_DATA)")
-	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured")
+	l.StringVar(&f.out, "out", "lab", "`directory` for what is made and measured, or its address in a bucket, s3://… or gs://…")
 	l.IntVar(&f.workers, "workers", 0,
 		"number of workers, each of which trains a member (default one a processor)")
 	l.BoolVar(&f.json, "json", false, "print what was found as JSON, an experiment a line")
@@ -169,14 +169,21 @@ func (p *program) labReport(f *labFlags) *cobra.Command {
 experiments' JSON files, and writes report.html, one page that needs no other file,
 and report.md. It wants neither base nor data.`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error { return p.writeReport(f.out) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			o, err := p.outside(f.out, p.mention)
+			if err != nil {
+				return err
+			}
+			return holdingLab(c.Context(), o, func(func() error) error { return p.writeReport(o) })
+		},
 	}
-	c.Flags().StringVar(&f.out, "out", "lab", "`directory` of the lab")
+	c.Flags().StringVar(&f.out, "out", "lab", "`directory` of the lab, or its address in a bucket")
 	return c
 }
 
 // writeReport writes the report of a lab's directory.
-func (p *program) writeReport(dir string) error {
+func (p *program) writeReport(o *outside) error {
+	dir := o.path
 	r, err := lab.NewReport(dir, experiments.All())
 	if err != nil {
 		return err
@@ -192,12 +199,12 @@ func (p *program) writeReport(dir string) error {
 	if len(r.Missing) > 0 {
 		fmt.Fprintf(p.stderr, "not run: %s\n", strings.Join(r.Missing, ", "))
 	}
-	fmt.Fprintln(p.stdout, filepath.Join(dir, "report.html"))
+	fmt.Fprintln(p.stdout, shown(o.store(), filepath.Join(dir, "report.html")))
 	return nil
 }
 
-// open checks the settings and opens the lab.
-func (p *program) openLab(f *labFlags) (*lab.Lab, error) {
+// openLab checks the settings and opens the lab.
+func (p *program) openLab(f *labFlags, o *outside) (*lab.Lab, error) {
 	size, err := lab.ParseSize(f.size)
 	if err != nil {
 		return nil, usagef("--size: %w", err)
@@ -208,11 +215,11 @@ func (p *program) openLab(f *labFlags) (*lab.Lab, error) {
 	}
 	base := f.base
 	if name, ok := strings.CutPrefix(base, embedded.Prefix); ok {
-		if base, err = extractBase(f.out, cmp.Or(name, embedded.Base)); err != nil {
+		if base, err = extractBase(o.path, cmp.Or(name, embedded.Base)); err != nil {
 			return nil, err
 		}
 	}
-	l := &lab.Lab{Dir: f.out, Base: base, Policy: f.policy, Control: f.control, Data: f.data, Size: size, Workers: f.workers,
+	l := &lab.Lab{Dir: o.path, Store: o.store(), Base: base, Policy: f.policy, Control: f.control, Data: f.data, Size: size, Workers: f.workers,
 		Serve: p.serveMembers(f.workers)}
 	return l, l.Open()
 }
@@ -282,14 +289,48 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 	if f.task < 0 {
 		return usagef("--task: %d, want 1 or more", f.task)
 	}
-	l, err := p.openLab(f)
+	o, err := p.outside(f.out, p.mention)
+	if err != nil {
+		return err
+	}
+	if f.list || f.task != 0 {
+		return p.runTask(ctx, o, f, experiments)
+	}
+	return holdingLab(ctx, o, func(save func() error) error {
+		return p.runExperiments(ctx, o, f, experiments, save)
+	})
+}
+
+// holdingLab has body work in a lab: where that is in a bucket on what is there, and nobody else, and
+// save brings there what has come of it.
+func holdingLab(ctx context.Context, o *outside, body func(save func() error) error) error {
+	if o.mirror == nil {
+		return body(func() error { return nil })
+	}
+	held, err := o.mirror.HoldAll(ctx, o.path)
+	if err != nil {
+		return err
+	}
+	save := func() error {
+		ctx, cancel := ctx, func() {}
+		if ctx.Err() != nil { // what was made before the interruption is kept
+			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		}
+		defer cancel()
+		return held.Save(ctx)
+	}
+	err = body(save)
+	return errors.Join(err, save(), held.Close())
+}
+
+// runExperiments runs experiments in a lab.
+func (p *program) runExperiments(ctx context.Context, o *outside, f *labFlags, experiments []*lab.Experiment,
+	save func() error) error {
+	l, err := p.openLab(f, o)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	if f.list || f.task != 0 {
-		return p.runTask(ctx, l, f, experiments)
-	}
 	progress := newLabProgress(p.stderr, experiments, l.Size)
 	defer progress.end()
 	l.Progress = progress.tell
@@ -315,13 +356,16 @@ func (p *program) runLab(ctx context.Context, f *labFlags, experiments []*lab.Ex
 		}
 		progress.done(e)
 		p.printVerdicts(r, f.json)
+		if err := save(); err != nil {
+			return err
+		}
 	}
 	progress.end()
 	if failed == len(experiments) {
 		return fmt.Errorf("%d of %d: %w", failed, len(experiments), errExperimentsFailed)
 	}
 	if len(experiments) > 1 {
-		err = p.writeReport(f.out)
+		err = p.writeReport(o)
 	}
 	if failed > 0 {
 		err = errors.Join(fmt.Errorf("%d of %d: %w", failed, len(experiments), errExperimentsFailed), err)
@@ -378,53 +422,4 @@ func (p *program) printVerdicts(r *lab.Result, asJSON bool) {
 		fmt.Fprintf(p.stdout, "  %s  %s\n%*s%s\n", seen,
 			wrapped(v.Claim+" ("+v.Source+")", 79-indent, indent), indent, "", wrapped(v.Figures, 79-indent, indent))
 	}
-}
-
-// runTask does one task, or lists all of them.
-func (p *program) runTask(ctx context.Context, l *lab.Lab, f *labFlags, experiments []*lab.Experiment) error {
-	tasks, err := l.Tasks(experiments)
-	if err != nil {
-		return err
-	}
-	if f.list {
-		p.listTasks(tasks, f.gflops)
-		return nil
-	}
-	if f.task > len(tasks) {
-		return usagef("--task: %d, want 1 to %d", f.task, len(tasks))
-	}
-	t := &tasks[f.task-1]
-	progress := newLabProgress(p.stderr, nil, l.Size)
-	defer progress.end()
-	l.Progress = progress.tell
-	progress.message(fmt.Sprintf("task %d of %d: %s", f.task, len(tasks), t.Name))
-	r, err := l.RunTask(ctx, t)
-	if err == nil && r != nil {
-		progress.end()
-		p.printVerdicts(r, f.json)
-	}
-	return err
-}
-
-// listTasks prints tasks with estimates.
-func (p *program) listTasks(tasks []lab.Task, gflops float64) {
-	fmt.Fprintf(p.stdout, "%4s  %-34s %12s %10s  %s\n", "task", "what", "tokens", "time", "for")
-	hours, members, left := 0.0, 0, 0
-	for i, t := range tasks {
-		tokens, estimate := "-", "-"
-		if !t.Measures {
-			h := t.FLOP / (gflops * 1e9) / 3600
-			tokens, estimate = fmt.Sprint(t.Tokens), time.Duration(h*float64(time.Hour)).Round(time.Second).String()
-			members++
-			if t.Done {
-				estimate = "done"
-			} else {
-				hours, left = hours+h, left+1
-			}
-		}
-		fmt.Fprintf(p.stdout, "%4d  %-34s %12s %10s  %s\n", i+1, t.Name, tokens, estimate,
-			strings.Join(t.Experiments, ", "))
-	}
-	fmt.Fprintf(p.stdout, "\ntasks 1 to %d train members: %d are left, %.1f hours of one worker at %g GFLOP/s\n", members, left, hours, gflops)
-	fmt.Fprintf(p.stdout, "tasks %d to %d measure, when the members are trained\n", members+1, len(tasks))
 }

@@ -93,6 +93,7 @@ var layout = map[string][]string{
 	"trainer/lab/experiments":  {"trainer/lab", "trainer/lab/connectivity", "trainer/lab/corruption", "trainer/lab/shift", "trainer/lab/soups", "trainer/lab/members", "trainer/lab/pareto", "trainer/lab/bestofn", "trainer/lab/rl"},
 	"trainer/lab/labtest":      {"model/nn", "trainer/lab", "trainer/lm"},
 	"trainer/rl":               {"api", "loader", "model", "model/chat", "model/cpu", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/lm", "trainer/optim", "trainer/state"},
+	"trainer/mirror":           {"loader/bucket", "trainer/state"}, // runs in a bucket
 	"trainer/trl":              {"loader", "model", "trainer/optim", "trainer/rm", "trainer/state", "warm/reward"},
 	"deploy/members/trl":       {}, // a program in Python, which commands write out
 	"trainer/rm":               {"eval", "loader", "loader/safetensors", "model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "trainer/data", "trainer/loss", "trainer/optim", "trainer/state", "warm/reward"},

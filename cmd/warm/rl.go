@@ -97,7 +97,7 @@ func (f *rlFlags) runFlags(c *cobra.Command) {
 	l.BoolVar(&r.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.StringVar(&r.Format, "format", "",
 		"prompt made of a line's `fields`, as \"{prompt} ({stance}): \" (default the prompt alone)")
-	l.StringVar(&r.Out, "out", "", "`directory` of the result; required")
+	l.StringVar(&r.Out, "out", "", "`directory` of the result, or its address in a bucket, s3://… or gs://…; required")
 	l.BoolVar(&r.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.IntVar(&r.Keep, "keep", 0, "number of checkpoints to keep along the way, in OUT-1, OUT-2, …")
 	l.StringVar(&f.saveIn, "answers-to", "",
@@ -207,6 +207,11 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 			return err
 		}
 	}
+	o, err := p.outside(run.Out, t.say)
+	if err != nil {
+		return err
+	}
+	run.Out, run.Store = o.path, o.store()
 	run.Progress, run.Open = t.progress, p.open(c.Context())
 	r, err := rl.Train(c.Context(), run)
 	t.finish()
@@ -216,14 +221,15 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 	if err != nil {
 		return err
 	}
+	out := shown(run.Store, run.Out)
 	if r.Before {
-		p.finishedBefore(run.Out)
-		return p.printPolicy(f.json, run.Out, r)
+		p.finishedBefore(out)
+		return p.printPolicy(f.json, out, r)
 	}
-	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d answer tokens\n", run.Out,
+	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d answer tokens\n", out,
 		r.Parameters, r.Steps, r.Tokens)
 	timeTable(p.stderr, r)
-	return p.printPolicy(f.json, run.Out, r)
+	return p.printPolicy(f.json, out, r)
 }
 
 // name says which rewards a run learns from, wherever the server is.

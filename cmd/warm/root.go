@@ -101,6 +101,8 @@ Start with "warm serve", which serves a small model of its own, or with
 		SilenceErrors: true,
 		Args:          arguments(cobra.NoArgs),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return checkOut(c) },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", suggest(c, err), c.CommandPath())

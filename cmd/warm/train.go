@@ -17,6 +17,9 @@ func (p *program) train() *cobra.Command {
 	return c
 }
 
+// mention tells people a line.
+func (p *program) mention(message string) { fmt.Fprintln(p.stderr, message) }
+
 // finishedBefore says that a run has nothing left to do.
 func (p *program) finishedBefore(out string) {
 	fmt.Fprintf(p.stderr, "%s holds the result of this run already: nothing to do\n", out)

@@ -17,7 +17,7 @@ func languageFlags(c *cobra.Command, f *lm.Config) {
 		"`files` of plain text, or of JSON Lines with a \"text\" each (.jsonl); also .zst and .gz")
 	l.StringSliceVar(&f.Pairs, "pairs", nil,
 		"`files` of preference pairs, of which prompt and chosen answer are learned, each once")
-	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
+	l.StringVar(&f.Out, "out", "", "`directory` of the result, or its address in a bucket, s3://… or gs://…; required")
 	l.BoolVar(&f.SkipBad, "skip-bad", false, "leave out lines that cannot be used, and say how many")
 	l.BoolVar(&f.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.IntVar(&f.Keep, "keep", 0, "number of checkpoints to keep along the way, in OUT-1, OUT-2, …")
@@ -98,7 +98,11 @@ func (p *program) runLanguage(c *cobra.Command, f lm.Config, asJSON bool) error 
 	if err := f.Validate(); err != nil {
 		return usageError{err}
 	}
-	f.Open = p.open(c.Context())
+	o, err := p.outside(f.Out, p.mention)
+	if err != nil {
+		return err
+	}
+	f.Out, f.Store, f.Open = o.path, o.store(), p.open(c.Context())
 	t := newTrainLog(newDisplay(p.stderr))
 	t.language = true
 	f.Progress = func(s lm.Progress) {
@@ -114,15 +118,16 @@ func (p *program) runLanguage(c *cobra.Command, f lm.Config, asJSON bool) error 
 	if err != nil {
 		return err
 	}
+	out := shown(f.Store, f.Out)
 	if r.Before {
-		p.finishedBefore(f.Out)
-		return p.printLanguage(asJSON, f.Out, r)
+		p.finishedBefore(out)
+		return p.printLanguage(asJSON, out, r)
 	}
 	measured := ""
 	if r.Valid != nil {
 		measured = fmt.Sprintf(", validation loss %.4f", *r.Valid)
 	}
-	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d tokens%s\n", f.Out, r.Parameters,
+	fmt.Fprintf(p.stderr, "wrote %s: %d parameters, %d steps, %d tokens%s\n", out, r.Parameters,
 		r.Steps, r.Tokens, measured)
-	return p.printLanguage(asJSON, f.Out, r)
+	return p.printLanguage(asJSON, out, r)
 }

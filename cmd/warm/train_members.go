@@ -18,6 +18,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/judge"
+	"github.com/warmserve/warmserve/trainer/mirror"
 	"github.com/warmserve/warmserve/trainer/rm"
 	"github.com/warmserve/warmserve/warm/reward"
 )
@@ -166,6 +167,14 @@ func (f *membersFlags) read(run rm.Config, open func(string) (*loader.Checkpoint
 }
 
 func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags) error {
+	o, err := p.outside(plan.Out, p.mention)
+	if err != nil {
+		return err
+	}
+	if f.trl.with != "" && o.mirror != nil {
+		return usagef("--with trl: its runs write to a directory, which %s is not: bring the members to the bucket when they are done", plan.Out)
+	}
+	plan.Out, plan.Run.Store = o.path, o.store()
 	runs, err := plan.Expand()
 	if err != nil {
 		return usageError{err}
@@ -197,9 +206,9 @@ func (p *program) runMembers(ctx context.Context, plan *rm.Plan, f membersFlags)
 	}
 	switch one := &chosen[0]; {
 	case f.task == 0:
-		err = p.compareMembers(ctx, plan, runs, f.json)
+		err = p.compareMembers(ctx, plan, runs, o.mirror, f.json)
 	case one.Result != nil:
-		err = p.printTrained(f.json, one.Config.Out, one.Result)
+		err = p.printTrained(f.json, shown(plan.Run.Store, one.Config.Out), one.Result)
 	}
 	if failed > 0 {
 		err = errors.Join(fmt.Errorf("%d of %d: not every member was trained", failed, len(chosen)), err)
@@ -259,7 +268,8 @@ func dropouts(r model.Regularization) string {
 const summaryFile = "summary.json"
 
 // compareMembers judges the members that were trained, when there are test pairs.
-func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.MemberRun, asJSON bool) error {
+func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.MemberRun,
+	bucket *mirror.Mirror, asJSON bool) error {
 	var dirs []string
 	for _, m := range runs {
 		if m.Result != nil {
@@ -290,8 +300,14 @@ func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.M
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(plan.Out, summaryFile), append(data, '\n'), 0o644); err != nil {
+	summary := filepath.Join(plan.Out, summaryFile)
+	if err := os.WriteFile(summary, append(data, '\n'), 0o644); err != nil {
 		return err
+	}
+	if bucket != nil {
+		if err := bucket.Publish(ctx, summary); err != nil {
+			return err
+		}
 	}
 	if asJSON {
 		return json.NewEncoder(p.stdout).Encode(report)

@@ -103,7 +103,7 @@ func (p *program) trainWithTRL(ctx context.Context, plan *rm.Plan, runs []rm.Mem
 	}
 	switch {
 	case len(left) == 0:
-		return p.compareMembers(ctx, plan, runs, f.json)
+		return p.compareMembers(ctx, plan, runs, nil, f.json)
 	case f.task > 0 && runs[f.task-1].Result != nil:
 		return p.printTrained(f.json, runs[f.task-1].Config.Out, runs[f.task-1].Result)
 	case f.trl.on != "local":

@@ -22,7 +22,7 @@ func trainFlags(c *cobra.Command, f *rm.Config) {
 		"checkpoint `directory` to start from: a causal language model or a classifier with one output, or embedded:base; required")
 	l.StringVar(&f.Pooling, "pooling", "",
 		"what the score head of a base without one reads, by `rule`: "+model.BasePoolings+" (default what its 1_Pooling says, else its class)")
-	l.StringVar(&f.Out, "out", "", "`directory` of the result; required")
+	l.StringVar(&f.Out, "out", "", "`directory` of the result, or its address in a bucket, s3://… or gs://…; required")
 	l.BoolVar(&f.Replace, "replace", false, "replace another run's checkpoint that is there")
 	l.StringSliceVar(&f.Train, "train", nil, "`files` of preference pairs or votes; required")
 	l.StringSliceVar(&f.Test, "test", nil, "`files` of pairs to measure on")
@@ -121,18 +121,24 @@ whole path.
 
 While it runs, OUT.train holds its state. A run that was interrupted goes on when
 the same command is given again, and ends in the same bytes. One that is finished is
-not run again.`,
-		Example: `  warm train rm --base base --train pairs.jsonl.zst --holdout id%10 --lr 5e-4 --out runs/rm-1`,
-		Args:    arguments(cobra.NoArgs),
+not run again. With --out in a bucket the same command goes on on any machine.`,
+		Example: `  warm train rm --base base --train pairs.jsonl.zst --holdout id%10 --lr 5e-4 --out runs/rm-1
+  warm train rm --base base --train pairs.jsonl.zst --lr 5e-4 --out s3://bucket/runs/rm-1`,
+		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.Validate(); err != nil {
 				return usageError{err}
 			}
+			o, err := p.outside(f.Out, p.mention)
+			if err != nil {
+				return err
+			}
+			f.Out, f.Store = o.path, o.store()
 			r, err := p.runTraining(c.Context(), f)
 			if err != nil {
 				return err
 			}
-			return p.printTrained(asJSON, f.Out, r)
+			return p.printTrained(asJSON, shown(f.Store, f.Out), r)
 		},
 	}
 	trainFlags(c, &f)
@@ -163,11 +169,12 @@ func (p *program) runTraining(ctx context.Context, c rm.Config) (*rm.Result, err
 	switch {
 	case err != nil:
 	case r.Before:
-		p.finishedBefore(c.Out)
+		p.finishedBefore(shown(c.Store, c.Out))
 	default:
-		t.d.say("wrote %s: %d steps, %d pairs%s", c.Out, r.Steps, r.Pairs, accuracy(r.Test))
+		out := shown(c.Store, filepath.Clean(c.Out))
+		t.d.say("wrote %s: %d steps, %d pairs%s", out, r.Steps, r.Pairs, accuracy(r.Test))
 		if c.LoRA != nil {
-			t.d.say("%s is the whole model, with the low-rank change merged; %s-adapter is the change alone, as PEFT opens it", c.Out, filepath.Clean(c.Out))
+			t.d.say("%s is the whole model, with the low-rank change merged; %s-adapter is the change alone, as PEFT opens it", out, out)
 		}
 	}
 	return r, err

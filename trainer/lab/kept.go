@@ -44,3 +44,10 @@ func (l *Lab) Kept(name string, content ...any) (dir string, there bool, err err
 	_, missing := os.Stat(filepath.Join(dir, "config.json"))
 	return dir, missing == nil, nil
 }
+
+// KeptRun is Kept for the result of a training. In a lab with a store that is for the training to
+// find: it may be in the store alone, or here alone.
+func (l *Lab) KeptRun(name string, content ...any) (dir string, there bool, err error) {
+	dir, there, err = l.Kept(name, content...)
+	return dir, there && l.Store == nil, err
+}

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/warmserve/warmserve/model"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Lab is a directory in which experiments run. It is not safe for concurrent use;
@@ -33,6 +34,8 @@ type Lab struct {
 	Size Size
 	// Workers is the number of workers; Open makes GOMAXPROCS of 0.
 	Workers int
+	// Store is where its trainings live besides this disk; nil for nowhere.
+	Store state.Store
 	// Progress is told how the work goes; may be nil. It may be called from
 	// several goroutines at once.
 	Progress func(Progress)

@@ -83,7 +83,7 @@ func (l *Lab) Member(ctx context.Context, name string, plan rm.Plan, i int) erro
 
 // begin writes the initialisation that the members share and returns their runs.
 func (l *Lab) begin(ctx context.Context, name string, plan *rm.Plan) ([]rm.MemberRun, error) {
-	plan.Run.Workers = l.Workers
+	plan.Run.Workers, plan.Run.Store = l.Workers, l.Store
 	unlock, err := lock(ctx, plan.Out+".lock")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/trainer/optim"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Shape is the size of a new model, a Llama.
@@ -46,6 +47,8 @@ type Config struct {
 	Out     string `json:"-"`
 	Replace bool   `json:"-"`
 	Keep    int    `json:"keep,omitempty"`
+	// Store is where the run lives besides this disk; nil for nowhere.
+	Store state.Store `json:"-"`
 
 	// Context is the length of the windows; 0 is the model's.
 	Context int `json:"context,omitempty"`

@@ -60,7 +60,7 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	c = c.withDefaults()
 	r := &run{config: c}
 	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Keep: c.Keep, SaveEvery: c.SaveEvery,
-		Say: r.say, Events: c.TensorBoard,
+		Say: r.say, Events: c.TensorBoard, Store: c.Store,
 		Curves: state.Curves{Label: "loss in nats a token", Columns: []string{"loss", "valid"}}}
 	defer r.close()
 	var err error
@@ -102,7 +102,7 @@ func (r *run) Open() (int, string, error) {
 	r.m.Recompute(c.Recompute)
 	r.opt = optim.New(c.Optimizer, c.adamW(), r.m.Params())
 	r.order = state.Order{N: len(r.data.train), Batch: c.Batch, Seed: c.DataSeed}
-	id, err := state.Hash([]any{*c, r.base.hash, r.data.hashes}, r.base.contents.Tokenizer)
+	id, err := r.Origin().Identity(r.data.hashes, r.base.contents.Tokenizer)
 	return r.order.Steps(c.Epochs, c.Steps), id, err
 }
 

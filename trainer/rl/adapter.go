@@ -13,7 +13,7 @@ func (r *run) saveAdapter() error {
 	p := r.writer.policy
 	contents := p.Contents
 	contents.Source = p.Source
-	base, err := state.AdapterBase(r.config.Out, r.config.Policy, contents)
+	base, err := state.AdapterBase(r.config.Out, r.config.Policy, contents, r.config.Store)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/optim"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Algorithm says how rewards become advantages.
@@ -77,7 +78,9 @@ type Config struct {
 	// the way in Out-1, Out-2 and so on, evenly spaced, the last step not counted.
 	Out     string `json:"-"`
 	Replace bool   `json:"-"`
-	Keep    int    `json:"keep,omitempty"`
+	// Store is where the run lives besides this disk; nil for nowhere.
+	Store state.Store `json:"-"`
+	Keep  int         `json:"keep,omitempty"`
 
 	// Scorer gives the rewards that are learned from. Control, when not nil, scores
 	// the same answers only to be looked at: with a reward that is not optimised,

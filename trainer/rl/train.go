@@ -49,7 +49,7 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	}
 	r := &run{config: c}
 	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Adapter: c.LoRA != nil, Keep: c.Keep, SaveEvery: c.SaveEvery,
-		Say: r.say, Events: c.TensorBoard,
+		Say: r.say, Events: c.TensorBoard, Store: c.Store,
 		Curves: state.Curves{Label: "reward; KL in nats an answer",
 			Columns: []string{"reward", "control", "kl", "held.reward"}}}
 	defer r.close()
@@ -90,7 +90,7 @@ func (r *run) Open() (int, string, error) {
 	if r.writer.decoder, err = r.m.Decoder(); err != nil {
 		return 0, "", fmt.Errorf("%s: %w", c.Policy, err)
 	}
-	id, err := state.Hash([]any{*c, p.Hash, r.refHash, r.prompts.hashes}, p.Contents.Tokenizer) // all but the rewards
+	id, err := r.Origin().Identity(r.prompts.hashes, p.Contents.Tokenizer) // all but the rewards
 	return c.Steps, id, err
 }
 

@@ -23,7 +23,7 @@ func (r *run) saveAdapter(base string) error {
 // model's body otherwise, is written beside the adapter's weights.
 func (r *run) adapterBase() (string, error) {
 	if b := r.base.body; b != nil && !b.Plain() {
-		return state.AdapterBase(r.config.Out, "", r.base.contents(b))
+		return state.AdapterBase(r.config.Out, "", r.base.contents(b), r.config.Store)
 	}
-	return state.AdapterBase(r.config.Out, r.config.Base, r.base.Checkpoint.Contents())
+	return state.AdapterBase(r.config.Out, r.config.Base, r.base.Checkpoint.Contents(), r.config.Store)
 }

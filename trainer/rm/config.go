@@ -11,6 +11,7 @@ import (
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/trainer/optim"
+	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Config is one training run. The zero value of a field is its default where
@@ -28,6 +29,8 @@ type Config struct {
 	// of the same run unless Replace is set.
 	Out     string `json:"-"`
 	Replace bool   `json:"-"`
+	// Store is where the run lives besides this disk; nil for nowhere.
+	Store state.Store `json:"-"`
 
 	// Train and Test are files of preferences (JSON Lines, also compressed).
 	// Test pairs come from Test or from Holdout.

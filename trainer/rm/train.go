@@ -2,7 +2,6 @@ package rm
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -68,7 +67,7 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 	c = c.WithDefaults()
 	r := &run{config: c}
 	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Adapter: c.LoRA != nil, SaveEvery: c.SaveEvery,
-		Say: r.say, Events: c.TensorBoard,
+		Say: r.say, Events: c.TensorBoard, Store: c.Store,
 		Curves: state.Curves{Label: "loss in nats; share of pairs in order",
 			Columns: []string{"loss", "accuracy", "test.accuracy"}}}
 	defer r.close()
@@ -96,11 +95,7 @@ func (r *run) Open() (int, string, error) {
 	if err := r.open(); err != nil {
 		return 0, "", err
 	}
-	hashes, err := json.Marshal(r.data.hashes) // in the order of the names
-	if err != nil {
-		return 0, "", err
-	}
-	id, err := state.Hash(r.config, []byte("\n"+r.base.Checkpoint.Hash()+"\n"), hashes)
+	id, err := r.Origin().Identity(r.data.hashes)
 	return r.order.Steps(r.config.Epochs, r.config.Steps), id, err
 }
 

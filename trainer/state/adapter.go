@@ -27,15 +27,19 @@ func AdapterDir(out string) string { return filepath.Clean(out) + "-adapter" }
 
 // AdapterBase returns the path by which an adapter names the base that it was learned of: the
 // whole one, which opens from any working directory. A base that is no directory is written
-// beside the adapter of the run.
-func AdapterBase(out, base string, c loader.Contents) (string, error) {
-	if _, err := os.Stat(base); err == nil {
+// beside the adapter of the run, as is that of a run with a store, by which it is then named: other
+// machines have not the directory.
+func AdapterBase(out, base string, c loader.Contents, s Store) (string, error) {
+	if _, err := os.Stat(base); err == nil && s == nil {
 		return filepath.Abs(base)
 	}
 	c.Replace = true
 	dir := filepath.Join(AdapterDir(out), "base")
 	if err := loader.Save(dir, c); err != nil {
 		return "", err
+	}
+	if s != nil {
+		return s.Name(dir), nil
 	}
 	return filepath.Abs(dir)
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -32,6 +33,29 @@ type Origin struct {
 	Models map[string]string
 	// Files are the files of data.
 	Files []string
+}
+
+// Identity is the hash of all that decides a run's result, wherever that lies: the settings, with the
+// hashes of the data in the place of its names, the models and further bytes.
+func (o Origin) Identity(data map[string]string, more ...[]byte) (string, error) {
+	text, err := json.Marshal(o.Config)
+	if err != nil {
+		return "", err
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber() // as it was written, to the last digit
+	var settings map[string]any
+	if err := dec.Decode(&settings); err != nil {
+		return "", err
+	}
+	for _, k := range o.Places {
+		files, _ := settings[k].([]any) // else a checkpoint, which Models name
+		for i, path := range files {
+			files[i] = data[fmt.Sprint(path)]
+		}
+		settings[k] = files
+	}
+	return Hash([]any{settings, o.Models}, more...)
 }
 
 // hashes returns the hashes of files, "sha256:…", each as often as the paths that name it.
@@ -144,11 +168,7 @@ func shown(v any) string {
 // checkOut reports before a run what would stand against writing its result at the end. It
 // is for runs that have not begun.
 func (r *Run) checkOut() error {
-	dirs := append(r.kept(), r.Out)
-	if r.Adapter {
-		dirs = append(dirs, AdapterDir(r.Out))
-	}
-	for _, dir := range dirs {
+	for _, dir := range r.results() {
 		entries, err := os.ReadDir(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -58,6 +58,7 @@ type Run struct {
 	SaveEvery int          // steps between saved states
 	Events    string       // directory for TensorBoard's event files; "" for none
 	Curves    Curves       // the figure beside the metrics
+	Store     Store        // where the run lives besides this disk; nil for nowhere
 	Say       func(string) // told of what goes on
 
 	Metrics Metrics
@@ -65,6 +66,7 @@ type Run struct {
 	ID      string // hash of all that decides the result
 	trainer Trainer
 	head    *Head
+	held    Held // by Store
 }
 
 // Train goes the way to its end, or on from where an earlier call was interrupted. The trainer has result
@@ -73,15 +75,29 @@ type Run struct {
 func (r *Run) Train(ctx context.Context, t Trainer, result any) (before bool, err error) {
 	r.trainer = t
 	_, r.head = t.About()
+	if err := r.hold(ctx); err != nil {
+		return false, Interrupted(ctx, r.Out, err)
+	}
+	before, err = r.train(ctx, result)
+	if r.held != nil {
+		if closed := r.held.Close(); closed != nil {
+			err = errors.Join(err, closed)
+		}
+	}
+	return before, err
+}
+
+// train is Train, of a run that nobody else works on.
+func (r *Run) train(ctx context.Context, result any) (before bool, err error) {
 	if before, err = r.finished(result); before || err != nil {
-		return before, err
+		return before, errors.Join(err, r.storeResult(ctx, err))
 	}
 	if !Begun(r.Out) {
 		if err := r.checkOut(); err != nil {
 			return false, err
 		}
 	}
-	if r.Steps, r.ID, err = t.Open(); err != nil {
+	if r.Steps, r.ID, err = r.trainer.Open(); err != nil {
 		return false, err
 	}
 	release, err := Lock(r.dir())
@@ -93,14 +109,18 @@ func (r *Run) Train(ctx context.Context, t Trainer, result any) (before bool, er
 	if err := r.begin(ctx); err != nil {
 		return false, Interrupted(ctx, r.Out, err)
 	}
+	if err := r.store(ctx); err != nil {
+		return false, err
+	}
 	files, err := r.loop(ctx)
 	if stopped := Interrupted(ctx, r.Out, err); stopped != err {
-		return false, errors.Join(r.Save(), stopped)
+		return false, errors.Join(r.Save(), r.storeStopped(ctx), stopped)
 	}
 	if err != nil {
 		return false, err
 	}
-	return false, r.write(result, files)
+	err = r.write(result, files)
+	return false, errors.Join(err, r.storeResult(ctx, err))
 }
 
 func (r *Run) dir() string { return Dir(r.Out) }
@@ -159,6 +179,9 @@ func (r *Run) loop(ctx context.Context) (map[string][]byte, error) {
 			if err := r.Save(); err != nil {
 				return nil, err
 			}
+			if err := r.store(ctx); err != nil {
+				return nil, err
+			}
 			saved = r.head.Step
 		}
 	}
@@ -180,6 +203,15 @@ func (r *Run) kept() []string {
 	var dirs []string
 	for k := 1; k <= r.Keep; k++ {
 		dirs = append(dirs, fmt.Sprintf("%s-%d", filepath.Clean(r.Out), k))
+	}
+	return dirs
+}
+
+// results are all directories that a run writes but for its state's.
+func (r *Run) results() []string {
+	dirs := append(r.kept(), r.Out)
+	if r.Adapter {
+		dirs = append(dirs, AdapterDir(r.Out))
 	}
 	return dirs
 }
@@ -227,7 +259,7 @@ func (r *Run) write(result any, files map[string][]byte) error {
 	return os.RemoveAll(r.dir())
 }
 
-// Hash is the identity of a run: a value, as JSON, and further bytes.
+// Hash is the hash of a value, as JSON, and further bytes.
 func Hash(v any, more ...[]byte) (string, error) {
 	data, err := json.Marshal(v)
 	if err != nil {

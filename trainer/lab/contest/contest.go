@@ -132,7 +132,7 @@ func policy(ctx context.Context, l *lab.Lab, s Settings, u *debates.UKP) (string
 	if err != nil {
 		return "", err
 	}
-	dir, there, err := l.Kept("policy", c, base, set.Hash)
+	dir, there, err := l.KeptRun("policy", c, base, set.Hash)
 	if err != nil || there {
 		return dir, err
 	}

@@ -83,7 +83,7 @@ func Trajectory(ctx context.Context, l *lab.Lab, s Starts, train *lab.Set) ([]st
 	c := lm.Config{LR: s.TuneRate * usual, Schedule: optim.Cosine, Warmup: 0.1, Epochs: s.TuneEpochs,
 		Batch: 32, Clip: 1,
 		Keep: s.Trajectory - 1, Seed: seedTrajectory, DataSeed: seedTrajectory}
-	dir, there, err := l.Kept("trajectory", c, base, texts.Hash)
+	dir, there, err := l.KeptRun("trajectory", c, base, texts.Hash)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func preferring(ctx context.Context, l *lab.Lab, s Starts, usual float64, base s
 		c := rm.Config{LR: s.TuneRate * usual, Schedule: optim.Constant, Epochs: 1000, Steps: steps * k / s.Trajectory,
 			Batch: r.Batch, TokenBudget: r.TokenBudget, BF16: r.BF16, Clip: 1, DropLong: true,
 			Seed: seedTrajectory, DataSeed: seedTrajectory}
-		dir, there, err := l.Kept("trajectory", c, base, set.Hash)
+		dir, there, err := l.KeptRun("trajectory", c, base, set.Hash)
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +128,7 @@ func preferring(ctx context.Context, l *lab.Lab, s Starts, usual float64, base s
 		if there {
 			continue
 		}
-		c.Base, c.Train, c.Out, c.Workers = l.Base, []string{set.Path}, dir, l.Workers
+		c.Base, c.Train, c.Out, c.Workers, c.Store = l.Base, []string{set.Path}, dir, l.Workers, l.Store
 		what := fmt.Sprintf("fine-tuning along a trajectory, %d of %d", k, s.Trajectory)
 		c.Progress = func(p rm.Progress) {
 			if p.Message == "" {
@@ -146,6 +146,7 @@ func preferring(ctx context.Context, l *lab.Lab, s Starts, usual float64, base s
 
 // Train trains a language model, and tells how far that is.
 func Train(ctx context.Context, l *lab.Lab, what string, c lm.Config) error {
+	c.Store = l.Store
 	c.Progress = func(p lm.Progress) {
 		if p.Message == "" {
 			l.Tell(what, p.Step, p.Steps)
@@ -185,7 +186,7 @@ func other(ctx context.Context, l *lab.Lab, s Starts) (string, error) {
 		return dir, err
 	}
 	c.Tokenizer, c.Text, c.Out, c.Workers = l.Base, []string{text}, dir+"-read", l.Workers
-	if _, err := os.Stat(filepath.Join(c.Out, "config.json")); err != nil {
+	if _, err := os.Stat(filepath.Join(c.Out, "config.json")); err != nil || l.Store != nil {
 		if err := Train(ctx, l, "pre-training another base", c); err != nil {
 			return "", fmt.Errorf("another base: %w", err)
 		}

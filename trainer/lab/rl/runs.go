@@ -135,7 +135,7 @@ func (t *tuning) run(ctx context.Context, p planned, s *servers) (*fineTuning, e
 		}
 		c := t.config(p)
 		c.Policy, c.Prompts, c.Out, c.Workers = t.a.Policy, []string{t.prompts}, dir, t.l.Workers
-		c.Scorer, c.Control = s.proxy, s.control
+		c.Scorer, c.Control, c.Store = s.proxy, s.control, t.l.Store
 		what := strings.TrimSpace(fmt.Sprintf("rl %s by %s, seed %d", p.algorithm, p.proxy, p.seed))
 		if t.l.Size == lab.Standard { // its steps take a minute, which another process may want at any time
 			c.SaveEvery = 5
@@ -198,7 +198,7 @@ func (t *tuning) dir(p planned) (dir string, there bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	return t.l.Kept("rl-"+p.proxy, t.config(p), policy, proxies, control, t.a.Prompts)
+	return t.l.KeptRun("rl-"+p.proxy, t.config(p), policy, proxies, control, t.a.Prompts)
 }
 
 // judge has a policy answer every prompt, and the control and its proxy score that.
