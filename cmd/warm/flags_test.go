@@ -83,7 +83,7 @@ var flagModes = map[string][]struct{ mode, refused string }{
 	"warm bench serve": {{"", ""}},
 	"warm lab members": labModes, "warm lab connectivity": labModes, "warm lab corruption": labModes, "warm lab shift": labModes,
 	"warm lab soups": labModes, "warm lab pareto": labModes, "warm lab bon": contestModes, "warm lab rl": contestModes, "warm lab all": contestModes,
-	"warm lab report": {{"", ""}},
+	"warm lab report": {{"", ""}, {"--summary MiniLM=lab", "out"}},
 }
 
 // Modes of the lab's experiments, and of those with a policy.

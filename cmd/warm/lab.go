@@ -162,14 +162,23 @@ func (p *program) labExperiments(f *labFlags, name, title, long string,
 }
 
 func (p *program) labReport(f *labFlags) *cobra.Command {
+	var summaries []string
 	c := &cobra.Command{
 		Use:   "report",
 		Short: "Make the report from what was measured",
 		Long: `report computes verdicts, tables and figures again from the measurements in the
 experiments' JSON files, and writes report.html, one page that needs no other file,
-and report.md. It wants neither base nor data.`,
+and report.md. It wants neither base nor data.
+
+With --summary, which may be repeated, it prints one page instead: of each base that
+a laboratory is of, a table of the paper's observations and what was seen of them.`,
+		Example: `  warm lab report --out lab
+  warm lab report --summary MiniLM=lab/minilm --summary SmolLM2=lab/smollm2`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if len(summaries) > 0 {
+				return p.printSummary(summaries)
+			}
 			o, err := p.outside(f.out, p.mention)
 			if err != nil {
 				return err
@@ -178,7 +187,28 @@ and report.md. It wants neither base nor data.`,
 		},
 	}
 	c.Flags().StringVar(&f.out, "out", "lab", "`directory` of the lab, or its address in a bucket")
+	c.Flags().StringArrayVar(&summaries, "summary", nil,
+		"print the summary of the lab of a base, as `NAME=DIR`; may be repeated")
+	refuses(c, rule{when: func() bool { return len(summaries) > 0 }, why: "with --summary, which writes no report", flags: []string{"out"}})
 	return c
+}
+
+// printSummary prints what laboratories, each NAME=DIR, saw of the paper's observations.
+func (p *program) printSummary(of []string) error {
+	var labs []lab.Summarised
+	for _, one := range of {
+		name, dir, ok := strings.Cut(one, "=")
+		if !ok || name == "" || dir == "" {
+			return usagef("--summary %q: want NAME=DIR, as in MiniLM=lab/minilm", one)
+		}
+		labs = append(labs, lab.Summarised{Name: name, Dir: dir})
+	}
+	page, err := experiments.Summary(labs)
+	if err != nil {
+		return err
+	}
+	_, err = p.stdout.Write(page)
+	return err
 }
 
 // writeReport writes the report of a lab's directory.

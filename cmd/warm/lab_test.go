@@ -312,3 +312,14 @@ func TestTheStandardScriptGoesOnAndStops(t *testing.T) {
 	code, _ = run(nil, "minilm/members")
 	assert.Equal(t, 2, code)
 }
+
+func TestLabPrintsTheSummaryOfSeveralBases(t *testing.T) {
+	code, page, log := command(t, "", "lab", "report", "--summary", "MiniLM="+t.TempDir(), "--summary", "SmolLM2=nowhere")
+	require.Equal(t, exitOK, code, log)
+	assert.Contains(t, page, "## MiniLM\n\nNo experiment has a result yet.\n")
+	assert.Contains(t, page, "## SmolLM2\n")
+	assert.Contains(t, page, "| 79.4 % | – | not run |")
+	code, _, log = command(t, "", "lab", "report", "--summary", "MiniLM")
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, log, "want NAME=DIR")
+}

@@ -32,6 +32,8 @@ type Part struct {
 	Changed bool
 }
 
+var errNoResult = errors.New("no experiment has a result there")
+
 // NewReport reads the results of experiments and computes their findings again
 // from what was measured: no number of the report comes from anywhere else.
 func NewReport(dir string, experiments []*Experiment) (*Report, error) {
@@ -62,7 +64,7 @@ func NewReport(dir string, experiments []*Experiment) (*Report, error) {
 		r.Parts = append(r.Parts, part)
 	}
 	if len(r.Parts) == 0 {
-		return nil, fmt.Errorf("%s: no experiment has a result there", dir)
+		return nil, fmt.Errorf("%s: %w", dir, errNoResult)
 	}
 	return r, nil
 }
@@ -183,20 +185,7 @@ func short(hash string) string {
 // Markdown returns the verdicts and tables.
 func (r *Report) Markdown() []byte {
 	var b bytes.Buffer
-	table := func(t Table) {
-		row := func(cells []string) {
-			for _, c := range cells {
-				fmt.Fprintf(&b, "| %s ", cell(c))
-			}
-			b.WriteString("|\n")
-		}
-		row(t.Columns)
-		row(slices.Repeat([]string{"---"}, len(t.Columns)))
-		for _, c := range t.Rows {
-			row(c)
-		}
-		b.WriteString("\n")
-	}
+	table := func(t Table) { writeTable(&b, t) }
 	fmt.Fprintf(&b, "# What was seen\n\n%d claims were seen, %d contradicted, and %d are unclear: their interval holds both answers. Differences are written a − b, with the interval in brackets; what should be about equal, or no worse, may differ by 2 points. Size %s, base %s, %s, %v of measuring in all.\n\n",
 		r.Count(Seen), r.Count(Contradicted), r.Count(Unclear), strings.Join(r.Sizes(), ", "),
 		strings.Join(r.Bases(), ", "),
@@ -226,6 +215,22 @@ func (r *Report) Markdown() []byte {
 		fmt.Fprintf(&b, "Not run: %s.\n", strings.Join(r.Missing, ", "))
 	}
 	return b.Bytes()
+}
+
+// writeTable writes a table in Markdown.
+func writeTable(b *bytes.Buffer, t Table) {
+	row := func(cells []string) {
+		for _, c := range cells {
+			fmt.Fprintf(b, "| %s ", cell(c))
+		}
+		b.WriteString("|\n")
+	}
+	row(t.Columns)
+	row(slices.Repeat([]string{"---"}, len(t.Columns)))
+	for _, c := range t.Rows {
+		row(c)
+	}
+	b.WriteString("\n")
 }
 
 // cell is text that breaks no table.

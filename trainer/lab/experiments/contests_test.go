@@ -3,6 +3,7 @@ package experiments
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,11 @@ func TestContestsOnRealData(t *testing.T) {
 		f, err := e.Analyse(text)
 		require.NoError(t, err)
 		assert.Len(t, f.Verdicts, verdicts)
+		for _, o := range Observations() {
+			if o.Experiment == e.Name {
+				assert.True(t, slices.ContainsFunc(f.Verdicts, func(v lab.Verdict) bool { return o.Claim.MatchString(v.Claim) }), o.Says)
+			}
+		}
 		return string(text)
 	}
 	t.Run("best of N", func(t *testing.T) {

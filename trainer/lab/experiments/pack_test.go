@@ -163,6 +163,7 @@ func TestPublish(t *testing.T) {
 	}
 	write("report.md", report.Markdown())
 	write(packed, pack(t, results))
+	require.NoError(t, os.WriteFile(filepath.Join(published, "README.md"), publishedSummary(t), 0o644))
 }
 
 // figures are the figures of a part of a report, by the names of their files.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -69,6 +70,52 @@ func TestPublishedReportAndFiguresAreThoseOfTheMeasurements(t *testing.T) {
 			require.NoError(t, err)
 			assert.Len(t, files, drawn, "a figure that no result has")
 		})
+	}
+}
+
+// publishedSummary is the page of what is published of all bases.
+func publishedSummary(t *testing.T) []byte {
+	var labs []lab.Summarised
+	for _, one := range []lab.Summarised{{Name: "MiniLM", Dir: "minilm"}, {Name: "SmolLM2", Dir: "smollm2"},
+		{Name: "The base that is part of the program, 5.3 million parameters", Dir: "."}} {
+		from := filepath.Join(published, one.Dir)
+		if _, err := os.Stat(filepath.Join(from, packed)); err == nil {
+			one.Dir = readPublished(t, from)
+		} else {
+			one.Dir = from // of no result
+		}
+		labs = append(labs, one)
+	}
+	page, err := Summary(labs)
+	require.NoError(t, err)
+	return page
+}
+
+func TestPublishedSummaryIsThatOfTheMeasurements(t *testing.T) {
+	is, err := os.ReadFile(filepath.Join(published, "README.md"))
+	require.NoError(t, err)
+	assert.True(t, string(publishedSummary(t)) == string(is), "README.md says other things than the results")
+	for _, base := range []string{"## MiniLM\n", "## SmolLM2\n"} {
+		assert.Contains(t, string(is), base)
+	}
+}
+
+// TestEveryObservationFindsItsVerdicts holds the claims that the summary looks for to those that are published; a policy
+// was trained for that page before KL was measured, so that those at equal KL are looked for where one is trained now.
+func TestEveryObservationFindsItsVerdicts(t *testing.T) {
+	dir := readPublished(t, published)
+	for _, o := range Observations() {
+		r, err := lab.ReadResult(dir, o.Experiment)
+		require.NoError(t, err)
+		n := 0
+		for _, v := range r.Findings.Verdicts {
+			if o.Claim != nil && o.Claim.MatchString(v.Claim) {
+				n++
+			}
+		}
+		if later := strings.Contains(o.Says, "H6"); o.Cell == nil {
+			assert.Equal(t, later, n == 0, "%s: %d verdicts", o.Says, n)
+		}
 	}
 }
 

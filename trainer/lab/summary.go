@@ -1,0 +1,112 @@
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Observation is one of the paper's as an experiment asks about it.
+type Observation struct {
+	Experiment string
+	// Says is the observation in a row without a result, and Paper the paper's figure.
+	Says, Paper string
+	// Claim finds the verdicts on it: each is a row, in its own words.
+	Claim *regexp.Regexp
+	// Cell is instead a cell of a table, of which at least Want, in percent, was promised.
+	Cell *Cell
+}
+
+// Cell is a place in a table.
+type Cell struct {
+	Table, Row, Column string
+	Want               float64
+}
+
+// Summarised is a laboratory under the name of its base.
+type Summarised struct{ Name, Dir string }
+
+// Summary is a page of what laboratories saw of observations: a table for each, in which
+// experiments without a result are "not run".
+func Summary(labs []Summarised, experiments []*Experiment, observations []Observation) ([]byte, error) {
+	var b bytes.Buffer
+	for _, one := range labs {
+		report, err := NewReport(one.Dir, experiments)
+		if errors.Is(err, errNoResult) {
+			if _, err := os.Stat(one.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			report, err = &Report{}, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", one.Name, err)
+		}
+		fmt.Fprintf(&b, "## %s\n\n%s\n\n", one.Name, report.origin())
+		t := Table{Columns: []string{"paper's observation", "paper's figure", "seen here", "verdict"}}
+		for _, o := range observations {
+			rows, err := report.rows(&o)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", one.Name, err)
+			}
+			t.Rows = append(t.Rows, rows...)
+		}
+		writeTable(&b, t)
+	}
+	return b.Bytes(), nil
+}
+
+// origin says of what the results are.
+func (r *Report) origin() string {
+	if len(r.Parts) == 0 {
+		return "No experiment has a result yet."
+	}
+	return fmt.Sprintf("Size %s, base %s, %s.", strings.Join(r.Sizes(), ", "), strings.Join(r.Bases(), ", "), strings.Join(r.Machines(), "; "))
+}
+
+// rows are those of an observation: of each verdict on it, or of none.
+func (r *Report) rows(o *Observation) ([][]string, error) {
+	at := slices.IndexFunc(r.Parts, func(p Part) bool { return p.Experiment == o.Experiment })
+	if at < 0 {
+		return [][]string{{o.Says, o.Paper, "–", "not run"}}, nil
+	}
+	f := r.Parts[at].Findings
+	if o.Cell != nil {
+		text, reached, err := o.Cell.of(f)
+		verdict := "not reached"
+		if reached {
+			verdict = "reached"
+		}
+		return [][]string{{o.Says, o.Paper, text, verdict}}, err
+	}
+	var out [][]string
+	for _, v := range f.Verdicts {
+		if o.Claim.MatchString(v.Claim) {
+			out = append(out, []string{v.Claim, o.Paper, v.Figures, string(v.Seen)})
+		}
+	}
+	if out == nil { // a result of a size that does not ask, or of before it was asked
+		out = [][]string{{o.Says, o.Paper, "–", "not run"}}
+	}
+	return out, nil
+}
+
+// of returns the cell, and whether its figure, before the interval, is what was promised.
+func (c *Cell) of(f *Findings) (text string, reached bool, err error) {
+	for _, t := range f.Tables {
+		column := slices.Index(t.Columns, c.Column)
+		for _, row := range t.Rows {
+			if t.Name != c.Table || column < 0 || row[0] != c.Row {
+				continue
+			}
+			var v float64
+			_, err := fmt.Sscan(row[column], &v)
+			return row[column] + " %", v >= c.Want, err
+		}
+	}
+	return "", false, fmt.Errorf("table %s has no row %q with a column %q", c.Table, c.Row, c.Column)
+}
