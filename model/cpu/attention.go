@@ -54,10 +54,11 @@ func (s *Scratch) Reserve(a *attention, n int) {
 	if a.low() {
 		grow(&s.lowKeys, kernel.Pad(n)*((a.D+1)/2))
 		grow(&s.lowValues, kernel.Pad(a.D)*((n+1)/2))
-		s.Gemm.ReserveBF16(max(n, a.D))
+		s.Gemm.Reserve(kernel.BFloat16, max(n, a.D))
 	} else {
 		grow(&s.keys, kernel.Pad(n)*a.D)
 		grow(&s.values, kernel.Pad(a.D)*n)
+		s.Gemm.Reserve(kernel.Float32, max(n, a.D))
 	}
 	grow(&s.scores, max(scoreBudget, 14*kernel.Stride(n)))
 	grow(&s.out, kernel.RowBlock*kernel.Pad(a.D))
@@ -101,7 +102,7 @@ func (a *attention) forward(s *Scratch, out []float32, ldo int, q []float32, ldq
 		l.first, l.end = a.panels(sp, query)
 		l.pack(sp, prefix)
 		if a.relative != nil {
-			a.relative.begin(&s.near, l.k[sp.Row*ldk:], ldk, sp.Len, head)
+			a.relative.begin(s, l.k[sp.Row*ldk:], ldk, sp.Len, head)
 		}
 		prefix = -1
 		if a.Window == 0 {
@@ -208,10 +209,11 @@ func (a *attention) attend(s *Scratch, l *layout, out []float32, ldo int, q []fl
 			kernel.MatMulBF16(scores, lds, q[r*ldq+col:], ldq, l.lowKeys[from/kernel.NR*l.kp:], l.kp,
 				m, a.D, panels, &s.Gemm)
 		} else {
-			kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels)
+			kernel.MatMul(scores, lds, q[r*ldq+col:], ldq, l.keys[from/kernel.NR*l.kp:], l.kp, m, a.D, panels,
+				&s.Gemm)
 		}
 		if a.relative != nil {
-			a.relative.add(&s.near, scores, lds, q[r*ldq+col:], ldq, lo, m, n, col/a.D)
+			a.relative.add(s, scores, lds, q[r*ldq+col:], ldq, lo, m, n, col/a.D)
 		}
 		a.cap(scores, lds, m, to-from)
 		kernel.SoftmaxRows(scores, lds, m, to-from, a.span(pos-from, to-from), a.Scale)
@@ -240,7 +242,7 @@ func (a *attention) mix(s *Scratch, l *layout, out []float32, ldo int, scores []
 		kernel.MatMulBF16(dst, ldd, scores, lds, l.lowValues[from/2*kernel.NR:], l.vp, m, to-from, panels,
 			&s.Gemm)
 	} else {
-		kernel.MatMul(dst, ldd, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from, panels)
+		kernel.MatMul(dst, ldd, scores, lds, l.values[from*kernel.NR:], l.vp, m, to-from, panels, &s.Gemm)
 	}
 	for i := 0; apart && i < m; i++ {
 		copy(out[i*ldo:][:a.D], dst[i*ldd:])

@@ -48,7 +48,7 @@ func (a *attention) dropped(s *Scratch, out []float32, ldo int, q []float32, ldq
 	for g := range a.H / a.K {
 		h := head*(a.H/a.K) + g
 		if a.relative != nil {
-			a.relative.begin(&s.near, k[sp.Row*ldk+col:], ldk, n, h)
+			a.relative.begin(s, k[sp.Row*ldk+col:], ldk, n, h)
 		}
 		for lo := query.Lo; lo < query.Hi; lo += queryBlock {
 			m := min(queryBlock, query.Hi-lo)
@@ -58,7 +58,7 @@ func (a *attention) dropped(s *Scratch, out []float32, ldo int, q []float32, ldq
 			for j := range m {
 				drop.Apply(p[j*ldp:][:seen], first, dropRow(numbers[r+j], h))
 			}
-			a.product(l, out[r*ldo+h*a.D:], ldo, p, ldp, values, vp, m, seen)
+			a.product(s, out[r*ldo+h*a.D:], ldo, p, ldp, values, vp, m, seen)
 		}
 	}
 }
@@ -91,9 +91,9 @@ func (a *attention) seen(n, end int) int {
 func (a *attention) weights(s *Scratch, h int, q []float32, ldq, lo, m, first, n int) ([]float32, int) {
 	l, ldp := &s.learn, kernel.Stride(n)
 	p := grow(&l.p, queryBlock*ldp)
-	kernel.MatMul(p, ldp, q, ldq, l.keys, a.D*kernel.NR, m, a.D, (n+kernel.NR-1)/kernel.NR)
+	kernel.MatMul(p, ldp, q, ldq, l.keys, a.D*kernel.NR, m, a.D, (n+kernel.NR-1)/kernel.NR, &s.Gemm)
 	if a.relative != nil {
-		a.relative.add(&s.near, p, ldp, q, ldq, lo, m, n, h)
+		a.relative.add(s, p, ldp, q, ldq, lo, m, n, h)
 	}
 	if a.SoftCap > 0 {
 		a.cap(p, ldp, m, n)
@@ -136,7 +136,7 @@ func (a *attention) backward(s *Scratch, t *attentionGrads, spans []Span, query 
 	for g := range a.H / a.K {
 		b.h = head*(a.H/a.K) + g
 		if a.relative != nil {
-			a.relative.begin(&s.near, t.K[b.key:], t.LDK, n, b.h)
+			a.relative.begin(s, t.K[b.key:], t.LDK, n, b.h)
 			a.relative.beginBackward(&s.near, n)
 		}
 		for lo := query.Lo; lo < query.Hi; lo += queryBlock {
@@ -145,7 +145,7 @@ func (a *attention) backward(s *Scratch, t *attentionGrads, spans []Span, query 
 			a.block(s, t, b, drop, numbers)
 		}
 		if a.relative != nil {
-			a.relative.finish(a, l, &s.near, t, b.key, n, b.h)
+			a.relative.finish(a, s, t, b.key, n, b.h)
 		}
 	}
 }
@@ -206,7 +206,7 @@ func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, 
 	p, ld := a.weights(s, b.h, q, t.LDQ, b.lo, b.m, b.first, b.n)
 	dp := grow(&l.dp, queryBlock*ld)
 	panels := (b.n + nr - 1) / nr
-	kernel.MatMul(dp, ld, dout, t.LDQ, l.values, a.D*nr, b.m, a.D, panels)
+	kernel.MatMul(dp, ld, dout, t.LDQ, l.values, a.D*nr, b.m, a.D, panels, &s.Gemm)
 	ldt := kernel.Stride(queryBlock)
 	turned := grow(&l.t, kernel.Pad(b.n)*ldt)
 	if drop.P == 0 {
@@ -221,7 +221,7 @@ func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, 
 		}
 		kernel.Transpose(turned, ldt, dropped, ld, b.m, b.n)
 	}
-	a.byKey(l, t.DV, t.DVBefore, t.LDK, turned, ldt, dout, t.LDQ, b)
+	a.byKey(s, t.DV, t.DVBefore, t.LDK, turned, ldt, dout, t.LDQ, b)
 	for j := range b.m {
 		delta := kernel.Dot(dout[j*t.LDQ:][:a.D], out[j*t.LDQ:][:a.D])
 		kernel.SoftmaxBackward(dp[j*ld:][:b.n], p[j*ld:], delta, a.Scale)
@@ -230,23 +230,23 @@ func (a *attention) block(s *Scratch, t *attentionGrads, b block, drop dropout, 
 		}
 	}
 	kernel.Transpose(turned, ldt, dp, ld, b.m, b.n)
-	a.byKey(l, t.DK, t.DKBefore, t.LDK, turned, ldt, q, t.LDQ, b)
-	a.product(l, t.DQ[at:], t.LDQ, dp, ld, l.keyCols, b.packed*nr, b.m, b.n)
+	a.byKey(s, t.DK, t.DKBefore, t.LDK, turned, ldt, q, t.LDQ, b)
+	a.product(s, t.DQ[at:], t.LDQ, dp, ld, l.keyCols, b.packed*nr, b.m, b.n)
 	if a.relative != nil {
-		a.relative.backward(a, l, &s.near, t, b, dp, ld)
+		a.relative.backward(a, s, t, b, dp, ld)
 	}
 }
 
 // byKey adds turned (n, m) · rows (m, D) to the rows of a block's keys: those in front of the
 // span, and the span's.
-func (a *attention) byKey(l *learning, own, before []float32, ldd int, turned []float32, ldt int,
+func (a *attention) byKey(s *Scratch, own, before []float32, ldd int, turned []float32, ldt int,
 	rows []float32, ldr int, b block) {
 	shared := min(b.shared, b.n)
 	if shared > 0 {
-		a.accumulate(l, before[b.before:], ldd, turned, ldt, rows, ldr, b.m, shared)
+		a.accumulate(s, before[b.before:], ldd, turned, ldt, rows, ldr, b.m, shared)
 	}
 	if b.n > shared {
-		a.accumulate(l, own[b.key:], ldd, turned[shared*ldt:], ldt, rows, ldr, b.m, b.n-shared)
+		a.accumulate(s, own[b.key:], ldd, turned[shared*ldt:], ldt, rows, ldr, b.m, b.n-shared)
 	}
 }
 
@@ -262,28 +262,28 @@ func (a *attention) capBackward(ds, capped []float32) {
 
 // product writes dst (m, D) = weights (m, n) · panels, through memory of its own:
 // a product writes whole panels, and not into the next head.
-func (a *attention) product(l *learning, dst []float32, ldd int, weights []float32, ldw int,
+func (a *attention) product(s *Scratch, dst []float32, ldd int, weights []float32, ldw int,
 	panels []float32, panel, m, n int) {
 	w := kernel.Pad(a.D)
-	tmp := grow(&l.out, m*w)
-	kernel.MatMul(tmp, w, weights, ldw, panels, panel, m, n, w/kernel.NR)
+	tmp := grow(&s.learn.out, m*w)
+	kernel.MatMul(tmp, w, weights, ldw, panels, panel, m, n, w/kernel.NR, &s.Gemm)
 	for i := range m {
 		copy(dst[i*ldd:][:a.D], tmp[i*w:])
 	}
 }
 
 // accumulate adds turned (n, m) · rows (m, D) to the n rows of dst.
-func (a *attention) accumulate(l *learning, dst []float32, ldd int, turned []float32, ldt int,
+func (a *attention) accumulate(s *Scratch, dst []float32, ldd int, turned []float32, ldt int,
 	rows []float32, ldr, m, n int) {
 	w := kernel.Pad(a.D)
-	pack := grow(&l.pack, w*queryBlock)
+	pack := grow(&s.learn.pack, w*queryBlock)
 	kernel.PackCols(pack, queryBlock*kernel.NR, 0, rows, ldr, m, a.D)
 	if a.D%kernel.NR == 0 {
-		kernel.MatMulAdd(dst, ldd, turned, ldt, pack, queryBlock*kernel.NR, n, m, w/kernel.NR)
+		kernel.MatMulAdd(dst, ldd, turned, ldt, pack, queryBlock*kernel.NR, n, m, w/kernel.NR, &s.Gemm)
 		return
 	}
-	tmp := grow(&l.out, n*w)
-	kernel.MatMul(tmp, w, turned, ldt, pack, queryBlock*kernel.NR, n, m, w/kernel.NR)
+	tmp := grow(&s.learn.out, n*w)
+	kernel.MatMul(tmp, w, turned, ldt, pack, queryBlock*kernel.NR, n, m, w/kernel.NR, &s.Gemm)
 	for i := range n {
 		kernel.AddTo(dst[i*ldd:], tmp[i*w:][:a.D])
 	}

@@ -89,7 +89,7 @@ func (m *master) backwardInput(s *Scratch, dx []float32, lddx int, add bool, dy 
 	if add {
 		mul = kernel.MatMulAdd
 	}
-	mul(dx, lddx, dy, lddy, m.back, m.n*kernel.NR, rows, m.n, kernel.Pad(m.in)/kernel.NR)
+	mul(dx, lddx, dy, lddy, m.back, m.n*kernel.NR, rows, m.n, kernel.Pad(m.in)/kernel.NR, &s.Gemm)
 }
 
 // packBlock is how many tokens a worker lays out at a time. It is even, because
@@ -141,9 +141,9 @@ func (m *master) gradient(s *Scratch, o *sides, k, lo, hi int) {
 		case m.low != nil:
 			kernel.MatMulBF16(c, ldc, a, blockStride, o.low[panel*lowPanel:], lowPanel, hi-lo, k, n, &s.Gemm)
 		case add:
-			kernel.MatMulAdd(c, ldc, a, blockStride, o.xp[panel*tokenPanel:], tokenPanel, hi-lo, k, n)
+			kernel.MatMulAdd(c, ldc, a, blockStride, o.xp[panel*tokenPanel:], tokenPanel, hi-lo, k, n, &s.Gemm)
 		default:
-			kernel.MatMul(c, ldc, a, blockStride, o.xp[panel*tokenPanel:], tokenPanel, hi-lo, k, n)
+			kernel.MatMul(c, ldc, a, blockStride, o.xp[panel*tokenPanel:], tokenPanel, hi-lo, k, n, &s.Gemm)
 		}
 	})
 	m.sumBias(a, k, lo, hi)

@@ -140,44 +140,44 @@ type near struct {
 
 // products computes rows of x, of one head, times a term: (m, R) with stride
 // kernel.Stride(R).
-func (t *term) products(dst []float32, r *relative, x []float32, ldx, m, h int) {
+func (t *term) products(s *Scratch, dst []float32, r *relative, x []float32, ldx, m, h int) {
 	n := kernel.Pad(r.Table.V)
 	ld := kernel.Stride(n)
 	for lo := 0; lo < m; lo += kernel.RowBlock {
 		kernel.MatMul(dst[lo*ld:], ld, x[lo*ldx:], ldx, t.head(r, h), r.d*kernel.NR,
-			min(kernel.RowBlock, m-lo), r.d, n/kernel.NR)
+			min(kernel.RowBlock, m-lo), r.d, n/kernel.NR, &s.Gemm)
 	}
 }
 
 // begin prepares the scores of one head against the n keys of a span.
-func (r *relative) begin(s *near, k []float32, ldk, n, h int) {
-	rows := grow(&s.rows, 2*n-1)
+func (r *relative) begin(s *Scratch, k []float32, ldk, n, h int) {
+	rows := grow(&s.near.rows, 2*n-1)
 	for i := range rows {
 		rows[i] = int32(r.Row(i - n + 1))
 	}
 	if r.query.layer != nil {
-		r.query.products(grow(&s.byKey, n*kernel.Stride(r.Table.V)), r, k, ldk, n, h)
+		r.query.products(s, grow(&s.near.byKey, n*kernel.Stride(r.Table.V)), r, k, ldk, n, h)
 	}
 }
 
 // add adds to the scores (m, n) of the queries from position lo on what they are
 // by distance, before scores are scaled.
-func (r *relative) add(s *near, scores []float32, lds int, q []float32, ldq, lo, m, n, h int) {
+func (r *relative) add(s *Scratch, scores []float32, lds int, q []float32, ldq, lo, m, n, h int) {
 	ld := kernel.Stride(r.Table.V)
 	if r.key.layer != nil {
-		r.key.products(grow(&s.byQry, m*ld), r, q, ldq, m, h)
+		r.key.products(s, grow(&s.near.byQry, m*ld), r, q, ldq, m, h)
 	}
 	for i := range m {
 		row := scores[i*lds:][:n]
-		rows := s.rows[lo+i:][:n] // of key j the (n − 1 − j)-th
+		rows := s.near.rows[lo+i:][:n] // of key j the (n − 1 − j)-th
 		if r.key.layer != nil {
-			own := s.byQry[:m*ld][i*ld:][:ld]
+			own := s.near.byQry[:m*ld][i*ld:][:ld]
 			for j := range row {
 				row[j] += own[rows[n-1-j]]
 			}
 		}
 		if r.query.layer != nil {
-			keys := s.byKey[:n*ld]
+			keys := s.near.byKey[:n*ld]
 			for j := range row {
 				row[j] += keys[j*ld+int(rows[n-1-j])]
 			}

@@ -39,22 +39,22 @@ func (r *relative) beginBackward(s *near, n int) {
 // backward spreads the gradient ds (m, n) of the scores of a block of queries over
 // distances, and carries the queries' part on: with A = q·K_rᵀ, dq += dA·K_r and
 // dK_r += dAᵀ·q. The keys' part waits for all blocks: see finish.
-func (r *relative) backward(a *attention, l *learning, s *near, t *attentionGrads, b block,
+func (r *relative) backward(a *attention, s *Scratch, t *attentionGrads, b block,
 	ds []float32, lds int) {
 	ld := kernel.Stride(r.Table.V)
 	if r.key.layer != nil {
-		clear(grow(&s.dQry, b.m*ld))
+		clear(grow(&s.near.dQry, b.m*ld))
 	}
 	for i := range b.m {
-		row, rows := ds[i*lds:][:b.n], s.rows[b.lo+i:][:b.n]
+		row, rows := ds[i*lds:][:b.n], s.near.rows[b.lo+i:][:b.n]
 		if r.key.layer != nil {
-			own := s.dQry[i*ld:][:ld]
+			own := s.near.dQry[i*ld:][:ld]
 			for j, d := range row {
 				own[rows[b.n-1-j]] += d
 			}
 		}
 		if r.query.layer != nil {
-			keys := s.dKey[:b.n*ld]
+			keys := s.near.dKey[:b.n*ld]
 			for j, d := range row {
 				keys[j*ld+int(rows[b.n-1-j])] += d
 			}
@@ -62,39 +62,39 @@ func (r *relative) backward(a *attention, l *learning, s *near, t *attentionGrad
 	}
 	if r.key.layer != nil {
 		at := b.row*t.LDQ + b.h*a.D
-		r.key.carry(a, l, r, t.DQ[at:], t.LDQ, t.relative.key, t.relative.ldKey, t.Q[at:], t.LDQ,
-			s.dQry, b.m, b.h)
+		r.key.carry(a, s, r, t.DQ[at:], t.LDQ, t.relative.key, t.relative.ldKey, t.Q[at:], t.LDQ,
+			s.near.dQry, b.m, b.h)
 	}
 }
 
 // finish carries the keys' part of a span on: with B = k·Q_rᵀ, dk += dB·Q_r and
 // dQ_r += dBᵀ·k. key is the offset of the first key.
-func (r *relative) finish(a *attention, l *learning, s *near, t *attentionGrads, key, n, h int) {
+func (r *relative) finish(a *attention, s *Scratch, t *attentionGrads, key, n, h int) {
 	ld := kernel.Stride(r.Table.V)
 	for lo := 0; r.query.layer != nil && lo < n; lo += queryBlock {
 		at := key + lo*t.LDK
-		r.query.carry(a, l, r, t.DK[at:], t.LDK, t.relative.query, t.relative.ldQuery, t.K[at:],
-			t.LDK, s.dKey[lo*ld:], min(queryBlock, n-lo), h)
+		r.query.carry(a, s, r, t.DK[at:], t.LDK, t.relative.query, t.relative.ldQuery, t.K[at:],
+			t.LDK, s.near.dKey[lo*ld:], min(queryBlock, n-lo), h)
 	}
 }
 
 // carry takes the gradient d (m, R) of rows x times a term to both: dx and dterm.
 //
 // Accumulates into dx and into the head's columns of dterm.
-func (t *term) carry(a *attention, l *learning, r *relative, dx []float32, lddx int, dterm []float32,
+func (t *term) carry(a *attention, s *Scratch, r *relative, dx []float32, lddx int, dterm []float32,
 	lddterm int, x []float32, ldx int, d []float32, m, h int) {
 	n := r.Table.V
 	ld, w := kernel.Stride(n), kernel.Pad(a.D)
-	tmp := grow(&l.out, max(m, n)*w)
+	tmp := grow(&s.learn.out, max(m, n)*w)
 	size := w * n
-	kernel.MatMul(tmp, w, d, ld, t.cols[:cap(t.cols)][h*size:][:size], n*kernel.NR, m, n, w/kernel.NR)
+	kernel.MatMul(tmp, w, d, ld, t.cols[:cap(t.cols)][h*size:][:size], n*kernel.NR, m, n, w/kernel.NR, &s.Gemm)
 	for i := range m {
 		kernel.AddTo(dx[i*lddx:], tmp[i*w:][:a.D])
 	}
 	ldt := kernel.Stride(queryBlock)
-	turned := grow(&l.t, kernel.Pad(n)*ldt)
+	turned := grow(&s.learn.t, kernel.Pad(n)*ldt)
 	kernel.Transpose(turned, ldt, d, ld, m, n)
-	a.accumulate(l, dterm[h*a.D:], lddterm, turned, ldt, x, ldx, m, n)
+	a.accumulate(s, dterm[h*a.D:], lddterm, turned, ldt, x, ldx, m, n)
 }
 
 // backwardProjections carries the gradients of both projections to their weights

@@ -24,6 +24,22 @@ func WidenBF16(dst []float32, src []uint16) {
 	widenBF16Generic(dst, src)
 }
 
+// splitRow stores the parts of a row, see splitBF16, zero after the last value.
+func splitRow(dst []uint32, x []float32) {
+	n := len(x) &^ (splitBlock - 1)
+	if n > 0 {
+		_ = dst[(n/splitBlock-1)*splitWords+2*splitWords/3+splitBlock/2-1] // the assembly trusts it
+		splitBF16(dst, x[:n])
+	}
+	if n < len(x) {
+		var rest [splitBlock]float32
+		copy(rest[:], x[n:])
+		dst = dst[n/splitBlock*splitWords:]
+		_ = dst[2*splitWords/3+splitBlock/2-1]
+		splitBF16(dst, rest[:])
+	}
+}
+
 // bf16Wide stores x rounded to bfloat16 as floats, which fill dst, zero after the
 // last.
 func bf16Wide(dst []uint32, x []float32) {

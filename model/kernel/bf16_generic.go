@@ -32,6 +32,38 @@ func bf16(v float32) uint16 {
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
 
+// Values whose parts make a row of three tiles, and the dwords of these.
+const (
+	splitBlock = 32
+	splitWords = 3 * splitRows * splitBlock / 2
+	splitRows  = 16 // of a tile
+)
+
+// split returns three bfloat16 whose sum is v: the first two are rounded to nearest,
+// ties away from zero, and the third is what is left, which has 8 bits at most. An
+// infinity, or what rounds to one, leaves a NaN. A part below the smallest normal number
+// may lose bits, which products of them ignore.
+func split(v float32) (parts [3]uint16) {
+	for i := range 2 {
+		h := (math.Float32bits(v) + 0x8000) & 0xffff0000
+		parts[i] = uint16(h >> 16)
+		v -= math.Float32frombits(h)
+	}
+	parts[2] = uint16(math.Float32bits(v) >> 16)
+	return parts
+}
+
+func splitBF16Generic(dst []uint32, src []float32) {
+	for k := 0; k < len(src); k += splitBlock {
+		for i := range splitBlock / 2 {
+			lo, hi := split(src[k+i]), split(src[k+i+splitBlock/2])
+			for p := range lo {
+				dst[k/splitBlock*splitWords+p*splitWords/3+i] = uint32(lo[p]) | uint32(hi[p])<<16
+			}
+		}
+	}
+}
+
 // bf16RowGeneric stores x as pairs, the first of two in the lower half, and zero
 // after an odd end.
 func bf16RowGeneric(dst []uint32, x []float32) {

@@ -188,6 +188,18 @@ func bf16Floats(dst []uint32, src []float32) {
 	}
 }
 
+// splitBF16 splits floats, a positive multiple of 32, into three bfloat16 each:
+// 32 values are sixteen pairs of each part, two values sixteen apart, in a row
+// of three neighbouring tiles of a matrix unit.
+func splitBF16(dst []uint32, src []float32) {
+	switch {
+	case active.level >= AVX512:
+		amd64.SplitBF16AVX512(&dst[0], &src[0], len(src))
+	default:
+		splitBF16Generic(dst, src)
+	}
+}
+
 // rmsNorm normalises rows by their root mean square.
 func rmsNorm(dst []float32, ldd int, x []float32, ldx, rows int, w []float32, eps float32) {
 	switch {
@@ -416,7 +428,8 @@ func dot(a, b []float32) float32 {
 
 // The tiles.
 const (
-	tileBFloat16AMX tileKind = iota + 1
+	tileFloat32AMXFloat32 tileKind = iota + 1
+	tileBFloat16AMX
 	tileInt8AMX
 	tileBFloat16AVX512BF16Dot
 	tileInt8AVX512VNNI
@@ -432,6 +445,8 @@ const (
 // without one. Those of the matrix unit count where matrix says so.
 func tileOf(d DType, matrix bool) tileShape {
 	switch {
+	case matrix && d == Float32 && active.level >= AMXFloat32:
+		return tileShape{kind: tileFloat32AMXFloat32, rows: 32, bytes: 128, words: 1, matrix: true}
 	case matrix && d == BFloat16 && active.level >= AMX:
 		return tileShape{kind: tileBFloat16AMX, rows: 32, bytes: 128, words: 1, matrix: true}
 	case matrix && d == Int8 && active.level >= AMX:
@@ -494,6 +509,8 @@ func (k tileKind) runWide(t *amd64.TileArgs) {
 // runMatrix computes panels on the matrix unit, where the shape says so.
 func (k tileKind) runMatrix(t *amd64.AMXArgs) {
 	switch k {
+	case tileFloat32AMXFloat32:
+		amd64.TileFloat32AMXFloat32(t)
 	case tileBFloat16AMX:
 		amd64.TileBFloat16AMX(t)
 	case tileInt8AMX:
@@ -516,6 +533,8 @@ func peakLoop(d DType) (loop func(int), ops float64, what string) {
 		return amd64.PeakInt8AVXVNNI, 768, "int8 dot products of 8 quads"
 	case d == Int8 && active.level >= AVX2:
 		return amd64.PeakInt8AVX2, 384, "int16 dot products of 8 pairs"
+	case active.level >= AMXFloat32:
+		return amd64.PeakFloat32AMXFloat32, 65536, "products of tiles of float32 in three parts"
 	case active.level >= AVX512:
 		return amd64.PeakFloat32AVX512, 896, "float32 multiply-adds of 16 lanes"
 	case active.level >= AVX2:

@@ -81,6 +81,13 @@ func bf16Floats(dst []uint32, src []float32) {
 	bf16FloatsGeneric(dst, src)
 }
 
+// splitBF16 splits floats, a positive multiple of 32, into three bfloat16 each:
+// 32 values are sixteen pairs of each part, two values sixteen apart, in a row
+// of three neighbouring tiles of a matrix unit.
+func splitBF16(dst []uint32, src []float32) {
+	splitBF16Generic(dst, src)
+}
+
 // rmsNorm normalises rows by their root mean square.
 func rmsNorm(dst []float32, ldd int, x []float32, ldx, rows int, w []float32, eps float32) {
 	rmsNormGeneric(dst, ldd, x, ldx, rows, w, eps)

@@ -27,7 +27,10 @@
 // occur), int8 products always. At level AMX a matrix unit adds
 // bfloat16 in blocks of 32 k, in its own order (tileamx_twin_test.go): every such
 // product of that level takes it, whatever the number of rows, and keys of attention are
-// cut at multiples of 32, so that its bits depend on nothing else either.
+// cut at multiples of 32, so that its bits depend on nothing else either. The same holds
+// of float32 at level AMXFloat32, where a product is six of bfloat16 parts, in an order of
+// its own: closer to the exact sum than one ascending sum is, but denormal operands are
+// zero, and a row with an infinity gives NaN.
 //
 // # Files
 //

@@ -4,7 +4,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"os"
 	"reflect"
@@ -124,10 +123,14 @@ func (in *interpreter) step(op string, a []string) {
 		set(in.get(a[1]) - in.get(a[0]))
 	case "IMULQ":
 		set(in.get(a[1]) * in.get(a[0]))
+	case "IMUL3Q":
+		in.put(a[2], in.get(a[0])*in.get(a[1]))
 	case "XORQ":
 		set(in.get(a[1]) ^ in.get(a[0]))
 	case "SHLQ":
 		set(in.get(a[1]) << in.get(a[0]))
+	case "SHRQ":
+		set(in.get(a[1]) >> in.get(a[0]))
 	case "DECQ":
 		set(in.get(a[0]) - 1)
 	case "TESTQ":
@@ -155,121 +158,54 @@ func (in *interpreter) step(op string, a []string) {
 		for i := range 16 {
 			in.z[number(a[1])][i] = x
 		}
+	case "VPBROADCASTD":
+		for i := range 16 {
+			in.z[number(a[1])][i] = uint32(in.get(a[0]))
+		}
+	case "VPANDD", "VPADDD", "VPORD":
+		x, y, z := &in.z[number(a[1])], &in.z[number(a[0])], &in.z[number(a[2])]
+		for i, v := range x {
+			switch op {
+			case "VPANDD":
+				z[i] = v & y[i]
+			case "VPADDD":
+				z[i] = v + y[i]
+			default:
+				z[i] = v | y[i]
+			}
+		}
+	case "VPSRLD":
+		for i, v := range in.z[number(a[1])] {
+			in.z[number(a[2])][i] = v >> in.get(a[0])
+		}
+	case "VPTERNLOGD":
+		if a[0] != "$0xf8" {
+			panic("no table " + a[0])
+		}
+		for i, v := range in.z[number(a[1])] {
+			in.z[number(a[3])][i] |= v & in.z[number(a[2])][i]
+		}
 	case "VCVTDQ2PS":
 		x := *in.vector(a[0])
 		for i, v := range x {
 			in.z[number(a[1])][i] = math.Float32bits(float32(int32(v)))
 		}
-	case "VADDPS", "VMULPS":
+	case "VADDPS", "VMULPS", "VSUBPS":
 		x, y := *in.vector(a[1]), *in.vector(a[0])
 		for i := range 16 {
 			v, w := math.Float32frombits(x[i]), math.Float32frombits(y[i])
-			if op == "VADDPS" {
+			switch op {
+			case "VADDPS":
 				v += w
-			} else {
+			case "VSUBPS":
+				v -= w
+			default:
 				v *= w
 			}
 			in.z[number(a[2])][i] = math.Float32bits(v)
 		}
 	default:
 		panic("no instruction " + op)
-	}
-}
-
-// tile runs an instruction of the unit from its bytes.
-func (in *interpreter) tile(c []byte) {
-	if c[0] != 0xc4 || c[1]&0x1f != 2 || c[2]&0x84 != 0 {
-		panic(fmt.Sprintf("% x: not VEX of map 0F38, W 0, 128 bits", c))
-	}
-	pp, op, reg := c[2]&3, c[3], int(c[4]>>3&7)
-	if op != 0x49 && !in.tiles {
-		panic("the tiles are not configured")
-	}
-	if c[4]>>6 == 3 {
-		rm, v := int(c[4]&7), int(^c[2]>>3&15)
-		switch {
-		case len(c) != 5:
-			panic("a length")
-		case op == 0x49 && pp == 0 && c[4] == 0xc0:
-			in.tiles = false
-		case op == 0x5c && pp == 2:
-			in.dotBF16(reg, rm, v)
-		case op == 0x5e && pp == 1:
-			in.dotInt8(reg, rm, v)
-		default:
-			panic(fmt.Sprintf("% x: no instruction", c))
-		}
-		return
-	}
-	if len(c) != 10 || c[4]>>6 != 2 || c[4]&7 != 4 || c[5]>>6 != 0 || c[2]>>3 != 15 {
-		panic(fmt.Sprintf("% x: not base, index and displacement", c))
-	}
-	names := []string{"AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"}
-	base, index := int(c[5]&7)|int(^c[1]>>5&1)<<3, int(c[5]>>3&7)|int(^c[1]>>6&1)<<3
-	at := in.r[names[base]] + uint64(int64(int32(binary.LittleEndian.Uint32(c[6:]))))
-	stride := uint64(0)
-	if index != 4 {
-		stride = in.r[names[index]]
-	}
-	switch {
-	case op == 0x49 && pp == 0 && reg == 0:
-		in.configure((*[64]byte)(pointer(uintptr(at))))
-	case op == 0x4b && pp == 3:
-		for i := range 16 {
-			in.tmm[reg][i] = *(*[16]uint32)(pointer(uintptr(at + uint64(i)*stride)))
-		}
-	case op == 0x4b && pp == 2 && stride != 0:
-		for i := range 16 {
-			*(*[16]uint32)(pointer(uintptr(at + uint64(i)*stride))) = in.tmm[reg][i]
-		}
-	default:
-		panic(fmt.Sprintf("% x: no instruction", c))
-	}
-}
-
-// configure wants eight tiles of 16 rows of 64 bytes.
-func (in *interpreter) configure(c *[64]byte) {
-	for i, b := range c {
-		want := byte(0)
-		switch {
-		case i == 0:
-			want = 1
-		case i >= 16 && i < 32 && i%2 == 0:
-			want = 64
-		case i >= 48 && i < 56:
-			want = 16
-		}
-		if b != want {
-			panic(fmt.Sprintf("configuration: byte %d is %d, want %d", i, b, want))
-		}
-	}
-	in.tmm, in.tiles = [8][16][16]uint32{}, true
-}
-
-func (in *interpreter) dotBF16(acc, a, w int) {
-	for m := range 16 {
-		for n := range 16 {
-			var even, odd float32
-			for k := range 16 {
-				x, y := in.tmm[a][m][k], in.tmm[w][k][n]
-				even, odd = fusedBF16(even, x<<16, y<<16), fusedBF16(odd, x&0xffff0000, y&0xffff0000)
-			}
-			c := &in.tmm[acc][m][n]
-			*c = math.Float32bits(normal(normal(math.Float32frombits(*c)) + normal(even+odd)))
-		}
-	}
-}
-
-func (in *interpreter) dotInt8(acc, a, w int) {
-	for m := range 16 {
-		for n := range 16 {
-			for k := range 16 {
-				x, y := in.tmm[a][m][k], in.tmm[w][k][n]
-				for s := 0; s < 32; s += 8 {
-					in.tmm[acc][m][n] += uint32(int32(uint8(x>>s)) * int32(int8(y>>s)))
-				}
-			}
-		}
 	}
 }
 
@@ -369,11 +305,12 @@ func init() {
 	interpreted = func(t testing.TB) (restore func()) {
 		in := newInterpreter(t)
 		f := cpuHas
-		f.level = AMX
+		f.level = AMXFloat32
 		restoreLevel := setFeatures(f)
 		run := runMatrix
 		runMatrix = func(kind tileKind, args *amd64.AMXArgs) {
-			in.run(map[tileKind]string{tileBFloat16AMX: "TileBFloat16AMX", tileInt8AMX: "TileInt8AMX"}[kind], args)
+			in.run(map[tileKind]string{tileBFloat16AMX: "TileBFloat16AMX", tileInt8AMX: "TileInt8AMX",
+				tileFloat32AMXFloat32: "TileFloat32AMXFloat32"}[kind], args)
 		}
 		return func() { runMatrix = run; restoreLevel() }
 	}

@@ -8,10 +8,11 @@ type Level uint8
 
 // The levels, slowest first.
 const (
-	Generic Level = iota // plain Go, the specification
-	AVX2                 // AVX2 and FMA, 8 lanes
-	AVX512               // AVX-512 F, BW, DQ and VL, 16 lanes
-	AMX                  // AVX512 with BF16 and VNNI, and a matrix unit for tiles of bfloat16 and int8
+	Generic    Level = iota // plain Go, the specification
+	AVX2                    // AVX2 and FMA, 8 lanes
+	AVX512                  // AVX-512 F, BW, DQ and VL, 16 lanes
+	AMX                     // AVX512 with BF16 and VNNI, and a matrix unit for tiles of bfloat16 and int8
+	AMXFloat32              // AMX, and the unit for float32 too, by products of three bfloat16 a value
 )
 
 // String returns the level's name.
@@ -25,6 +26,8 @@ func (l Level) String() string {
 		return "avx512"
 	case AMX:
 		return "amx"
+	case AMXFloat32:
+		return "amx-float32"
 	}
 	return fmt.Sprintf("Level(%d)", uint8(l))
 }
@@ -33,7 +36,7 @@ func (l Level) String() string {
 var cpuHas = detect()
 
 // active is the choice that every dispatch reads. It changes only in SetLevel.
-var active = cpuHas
+var active = cpuHas.upTo(AMX)
 
 // features is a level and the instruction groups beyond it.
 type features struct {
@@ -48,8 +51,9 @@ type features struct {
 	avxVNNI bool // AVX-VNNI: VPDPBUSD of 256 bits without AVX-512, from level AVX2 on
 }
 
-// Active returns the level in use: the best one available, unless [SetLevel]
-// chose another.
+// Active returns the level in use: the best one available up to [AMX], unless
+// [SetLevel] chose another. AMXFloat32 has to be asked for: it is faster for many rows on
+// a core of one's own, and slower for few rows or beside another thread of the core.
 func Active() Level { return active.level }
 
 // HasBF16 says whether the processor has instructions for bfloat16. Products use them
@@ -66,6 +70,16 @@ func Available() []Level {
 	return ls
 }
 
+// ParseLevel reads the name of an available level.
+func ParseLevel(name string) (Level, error) {
+	for _, l := range Available() {
+		if l.String() == name {
+			return l, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not one of this machine's levels %v", name, Available())
+}
+
 // SetLevel makes l the level in use, for tests and benchmarks, and returns a
 // function that undoes it. It must not run while a kernel does. Packed
 // weights serve every level. It panics when l is not available.
@@ -74,15 +88,20 @@ func SetLevel(l Level) (restore func()) {
 		panic(fmt.Sprintf("kernel: SetLevel: %v is not available, the best level here is %v", l,
 			cpuHas.level))
 	}
-	f := cpuHas // the groups beyond a level come with it
-	f.level = l
+	return setFeatures(cpuHas.upTo(l))
+}
+
+// upTo returns the features without what is beyond l. The groups of instructions beyond
+// a level come with it.
+func (f features) upTo(l Level) features {
+	f.level = min(f.level, l)
 	if l < AVX512 {
 		f.bf16, f.vnni, f.bf16Dot = false, false, false
 	}
 	if l < AVX2 {
 		f.avxVNNI = false
 	}
-	return setFeatures(f)
+	return f
 }
 
 func setFeatures(f features) (restore func()) {

@@ -19,7 +19,7 @@ func detect() features {
 		f := features{level: AVX512, bf16: x.HasAVX512BF16, vnni: x.HasAVX512VNNI, avxVNNI: x.HasAVXVNNI}
 		f.bf16Dot = f.bf16 && vendor() != intel
 		if f.bf16 && f.vnni && hasTiles() == nil {
-			f.level = AMX
+			f.level = AMXFloat32
 		}
 		return f
 	case x.HasAVX2 && x.HasFMA:

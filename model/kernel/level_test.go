@@ -19,10 +19,20 @@ func eachLevel(t *testing.T, f func(t *testing.T)) {
 }
 
 func TestLevel(t *testing.T) {
-	t.Run("the active level is the best available one", func(t *testing.T) {
+	t.Run("the active level is the best available one that needs no asking", func(t *testing.T) {
 		ls := Available()
-		assert.Equal(t, ls[len(ls)-1], Active())
+		assert.Equal(t, min(ls[len(ls)-1], AMX), Active())
 		assert.Equal(t, Generic, ls[0])
+		assert.NotContains(t, ls[:len(ls)-1], AMXFloat32)
+	})
+	t.Run("every available level has a name that is read", func(t *testing.T) {
+		for _, l := range Available() {
+			got, err := ParseLevel(l.String())
+			require.NoError(t, err)
+			assert.Equal(t, l, got)
+		}
+		_, err := ParseLevel("sse")
+		require.ErrorContains(t, err, `"sse" is not one of this machine's levels [generic`)
 	})
 	t.Run("restore undoes a choice and its features", func(t *testing.T) {
 		before := active

@@ -5,8 +5,8 @@ package kernel
 //
 // Shapes: C is (m, n·NR) with stride ldc; A is (m, k) with stride lda; panels
 // are n of [≥k][NR], panel elements apart. Writes C.
-func MatMul(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int) {
-	mulF32(c, ldc, a, lda, panels, panel, m, k, n, false)
+func MatMul(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int, s *Scratch) {
+	mulF32(c, ldc, a, lda, panels, panel, m, k, n, false, s)
 }
 
 // MatMulAdd computes C += A·P for float32 panels that the caller packed with
@@ -14,21 +14,34 @@ func MatMul(c []float32, ldc int, a []float32, lda int, panels []float32, panel,
 // when it is finished: what a gradient accumulates, in one fixed order.
 //
 // Shapes and aliasing are those of [MatMul]. Accumulates into C.
-func MatMulAdd(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int) {
+func MatMulAdd(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int, s *Scratch) {
 	if k > 0 {
-		mulF32(c, ldc, a, lda, panels, panel, m, k, n, true)
+		mulF32(c, ldc, a, lda, panels, panel, m, k, n, true, s)
 	}
 }
 
-func mulF32(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int, add bool) {
+func mulF32(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int, add bool,
+	s *Scratch) {
 	if m <= 0 || n <= 0 {
 		return
 	}
 	x := operand{lda: lda, words: 1, k: k, w: words(panels), panel: panel, n: n}
-	blocks := (m + RowBlock - 1) / RowBlock
+	split := narrows(Float32) && k > 0
+	if split {
+		x.narrow(s, k)
+	}
+	rows := blockRows(Float32, k)
+	blocks := (m + rows - 1) / rows
 	for b := range blocks {
 		m0, m1 := b*m/blocks, (b+1)*m/blocks
-		x.a, x.m = words(a[m0*lda:]), m1-m0
+		x.m = m1 - m0
+		if split {
+			for i := range x.m {
+				x.convert(i, a[(m0+i)*lda:][:k])
+			}
+		} else {
+			x.a = words(a[m0*lda:])
+		}
 		x.mul(c[m0*ldc:], ldc, add)
 	}
 }
@@ -73,8 +86,10 @@ func mulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel,
 	}
 }
 
-// ReserveBF16 makes room for [MatMulBF16] with up to k columns of A.
-func (s *Scratch) ReserveBF16(k int) {
-	x := operand{dtype: BFloat16}
-	x.narrow(s, k)
+// Reserve makes room for products in d of up to k columns of A.
+func (s *Scratch) Reserve(d DType, k int) {
+	if narrows(d) {
+		x := operand{dtype: d}
+		x.narrow(s, k)
+	}
 }

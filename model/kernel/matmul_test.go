@@ -88,12 +88,12 @@ func TestMatMulAddAddsTheProduct(t *testing.T) {
 					b[i] = float32(math.Cos(float64(i)))
 				}
 				want, got := make([]float32, m*n*NR), make([]float32, m*n*NR)
-				MatMul(want, n*NR, a, k, b, k*NR, m, k, n)
+				MatMul(want, n*NR, a, k, b, k*NR, m, k, n, &Scratch{})
 				for i := range got {
 					got[i] = 3
 					want[i] += 3
 				}
-				MatMulAdd(got, n*NR, a, k, b, k*NR, m, k, n)
+				MatMulAdd(got, n*NR, a, k, b, k*NR, m, k, n, &Scratch{})
 				assert.Equal(t, want, got, "%d rows", m)
 			}
 		})

@@ -47,7 +47,7 @@ type Product struct {
 // by two that run at the same time. The zero value is ready.
 type Scratch struct {
 	tile   []float32 // (RowBlock, 2·NR): gate and up
-	narrow []uint32  // (RowBlock, steps): activations as bfloat16 or int8
+	narrow []uint32  // (RowBlock, steps): activations as bfloat16, int8 or in three parts
 	scale  []float32 // (RowBlock): of the int8 activations
 	matrix *matrix   // of products on a matrix unit
 }
@@ -57,7 +57,8 @@ type Scratch struct {
 // scratch of its own.
 func (g *Product) Panels(p0, p1 int, s *Scratch) {
 	g.check(p0, p1)
-	blocks := (g.M + RowBlock - 1) / RowBlock
+	rows := blockRows(g.W.DType, g.W.K)
+	blocks := (g.M + rows - 1) / rows
 	for b := range blocks {
 		m0, m1 := b*g.M/blocks, (b+1)*g.M/blocks
 		g.block(m0, m1-m0, p0, p1, s)
@@ -135,7 +136,7 @@ func (g *Product) operand(m0, m int, s *Scratch) operand {
 		w: w.words(), n: w.Len(), bias: g.Bias,
 	}
 	x.panel = x.k * NR
-	if w.DType == Float32 {
+	if !narrows(w.DType) {
 		return x
 	}
 	x.narrow(s, w.K)

@@ -3,7 +3,7 @@ package kernel
 // operand is the left side of a product and the panels of its right side.
 type operand struct {
 	dtype DType
-	a     []uint32 // (m, k) steps with row stride lda; of Float32 the floats themselves
+	a     []uint32 // (m, k) steps with row stride lda; of Float32 the floats themselves, or see row
 	lda   int
 	words int // of A a step: 2 when the active level wants A wide, see wideSteps
 	m, k  int // rows and steps
@@ -71,6 +71,22 @@ func mulGeneric(x *operand, c []float32, ldc int, add bool) {
 	}
 }
 
+// narrows says whether rows of A are converted before they are multiplied: of Float32
+// on a matrix unit alone, into three bfloat16 each.
+func narrows(d DType) bool { return d != Float32 || tileSteps(d) > 1 }
+
+// maxNarrow is the memory in bytes of rows in three parts that pass by a panel together:
+// with the panel's parts they stay in a core's second cache.
+const maxNarrow = 5 << 18
+
+// blockRows is the number of rows of A, of k columns, that panels pass by at a time.
+func blockRows(d DType, k int) int {
+	if d != Float32 || !narrows(d) {
+		return RowBlock
+	}
+	return max(32, min(RowBlock, maxNarrow/(6*up(k, splitBlock))/32*32))
+}
+
 // narrow gives A, of k columns, room for rows in the operand's format.
 func (x *operand) narrow(s *Scratch, k int) {
 	x.k, x.words = steps(x.dtype, k), 1
@@ -83,19 +99,35 @@ func (x *operand) narrow(s *Scratch, k int) {
 		// of a cache.
 		x.fill = (n - x.k%n) % n
 		x.lda = x.k + x.fill + n
+		if x.dtype == Float32 {
+			x.lda = (x.k+x.fill)/splitBlock*splitWords/splitRows + 1
+		}
 		if s.matrix == nil {
 			s.matrix = newMatrix()
 		}
 		x.matrix = s.matrix
 	}
-	if len(s.narrow) < RowBlock*x.lda {
-		s.narrow = make([]uint32, RowBlock*x.lda)
+	if n := up(blockRows(x.dtype, k), 16) * x.lda; len(s.narrow) < n {
+		s.narrow = make([]uint32, n)
 	}
 	x.a = s.narrow
 }
 
+// row is where row i of A begins: of rows in parts every sixteen make tiles together, and
+// lda is a sixteenth of what those take.
+func (x *operand) row(i int) int {
+	if x.dtype == Float32 && x.matrix != nil {
+		return i/splitRows*splitRows*x.lda + i%splitRows*splitBlock/2
+	}
+	return i * x.lda
+}
+
 // convert stores row i of A.
 func (x *operand) convert(i int, row []float32) {
+	if x.dtype == Float32 {
+		splitRow(x.a[x.row(i):], row)
+		return
+	}
 	dst := x.a[i*x.lda:][:x.words*x.k]
 	clear(x.a[i*x.lda+len(dst):][:x.fill])
 	var inv float32
@@ -114,3 +146,6 @@ func (x *operand) convert(i int, row []float32) {
 		quantRow(quads(dst), row, inv, quantZero)
 	}
 }
+
+// up rounds n up to a multiple of m.
+func up(n, m int) int { return (n + m - 1) / m * m }

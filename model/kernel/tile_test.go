@@ -81,7 +81,19 @@ func sumBound(k int, abs float64) float64 { return float64(k+2)*0x1p-24*abs*1.01
 // tiles computes n float32 panels, each panel elements after the one before.
 func tiles(c []float32, ldc int, a []float32, lda int, w []float32, panel int, bias []float32, m, k, n int, add bool) {
 	x := operand{a: words(a), lda: lda, words: 1, m: m, k: k, w: words(w), panel: panel, n: n, bias: bias}
-	x.mul(c, ldc, add)
+	if !narrows(Float32) || k == 0 {
+		x.mul(c, ldc, add)
+		return
+	}
+	x.narrow(&Scratch{}, k)
+	rows := blockRows(Float32, k)
+	for lo := 0; lo < m; lo += rows {
+		x.m = min(rows, m-lo)
+		for i := range x.m {
+			x.convert(i, a[(lo+i)*lda:][:k])
+		}
+		x.mul(c[lo*ldc:], ldc, add)
+	}
 }
 
 func TestTileAgreesWithFloat64(t *testing.T) {
@@ -151,24 +163,32 @@ func TestTileRowsDoNotDependOnTheirCompany(t *testing.T) {
 }
 
 func TestTileSpecialValues(t *testing.T) {
-	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	inf, nan, allOnes := float32(math.Inf(1)), float32(math.NaN()), math.Float32frombits(0x7fffffff)
 	tests := []struct {
-		name string
-		a, w []float32
-		want float32
+		name   string
+		a, w   []float32
+		want   float32
+		matrix float32 // on a matrix unit, where an infinity has parts that are not
 	}{
-		{"an infinity stays", []float32{1, inf, 1}, []float32{1, 1, 1}, inf},
-		{"a negative infinity stays", []float32{1, -inf, 1}, []float32{1, 1, 1}, -inf},
-		{"infinities of both signs make NaN", []float32{inf, -inf, 1}, []float32{1, 1, 1}, nan},
-		{"zero times infinity makes NaN", []float32{0, 1, 1}, []float32{inf, 1, 1}, nan},
-		{"NaN stays", []float32{1, nan, 1}, []float32{1, 0, 1}, nan},
-		{"denormals are added exactly", []float32{1, 1, 2}, []float32{0x1p-149, 0x1p-149, 0x1p-140}, 0x1p-139 + 0x1p-148},
-		{"a product may be denormal", []float32{0x1p-80, 0, 0}, []float32{0x1p-60, 0, 0}, 0x1p-140},
-		{"negative zero times one is absorbed by the bias of zero", []float32{float32(math.Copysign(0, -1)), 0, 0}, []float32{1, 0, 0}, 0},
+		{"an infinity stays", []float32{1, inf, 1}, []float32{1, 1, 1}, inf, nan},
+		{"a negative infinity stays", []float32{1, -inf, 1}, []float32{1, 1, 1}, -inf, nan},
+		{"infinities of both signs make NaN", []float32{inf, -inf, 1}, []float32{1, 1, 1}, nan, nan},
+		{"zero times infinity makes NaN", []float32{0, 1, 1}, []float32{inf, 1, 1}, nan, nan},
+		{"NaN stays", []float32{1, nan, 1}, []float32{1, 0, 1}, nan, nan},
+		{"NaN of whatever bits stays", []float32{1, allOnes, 1}, []float32{1, 0, 1}, nan, nan},
+		{"denormals are added exactly", []float32{1, 1, 2}, []float32{0x1p-149, 0x1p-149, 0x1p-140}, 0x1p-139 + 0x1p-148, 0},
+		{"a product may be denormal", []float32{0x1p-80, 0, 0}, []float32{0x1p-60, 0, 0}, 0x1p-140, 0},
+		{"a value has all its bits", []float32{0, 1 + 0x1p-23, 0}, []float32{1, 1, 1}, 1 + 0x1p-23, 1 + 0x1p-23},
+		{"a product of eighteen bits is exact", []float32{1, 0x1p-11 + 0x1p-19, 1}, []float32{-1, 0x1p11 + 0x1p2, 0}, 0x1p-8 + 0x1p-9 + 0x1p-17, 0x1p-8 + 0x1p-9 + 0x1p-17},
+		{"negative zero times one is absorbed by the bias of zero", []float32{float32(math.Copysign(0, -1)), 0, 0}, []float32{1, 0, 0}, 0, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			eachLevel(t, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T) {
+				want := tt.want
+				if Active() == AMXFloat32 {
+					want = tt.matrix
+				}
 				for _, m := range []int{1, 4, 14, 40} {
 					a := make([]float32, m*3)
 					w := make([]float32, 4*3*NR)
@@ -181,10 +201,10 @@ func TestTileSpecialValues(t *testing.T) {
 					c := make([]float32, m*4*NR)
 					tiles(c, 4*NR, a, 3, w, 3*NR, nil, m, 3, 4, false)
 					for i, got := range c {
-						if tt.want != tt.want && got != got || math.Float32bits(tt.want) == math.Float32bits(got) {
+						if want != want && got != got || math.Float32bits(want) == math.Float32bits(got) {
 							continue
 						}
-						require.Failf(t, "wrong value", "element %d: want %v, got %v", i, tt.want, got)
+						require.Failf(t, "wrong value", "element %d: want %v, got %v", i, want, got)
 					}
 				}
 			})

@@ -10,9 +10,10 @@ import (
 
 // matrix is the memory of products on the matrix unit.
 type matrix struct {
-	args amd64.AMXArgs
-	sums []float32 // (RowBlock up to whole blocks, NR), at a cache line
-	tail [amxTailPanels * amxSteps * NR]uint32
+	args  amd64.AMXArgs
+	sums  []float32 // (RowBlock up to whole blocks, NR), at a cache line
+	parts []float32 // (amxPartsRange+1, 3·amxSteps, NR) as pairs, at a cache line; Float32 only
+	tail  [amxTailPanels * splitBlock * NR]uint32
 }
 
 const (
@@ -22,11 +23,16 @@ const (
 	// amxRange is how many tiles of a panel all rows pass by at a time: 16 KB.
 	amxRange = 8
 
+	// amxPartsRange is that of float32, whose tiles come from a core's second cache: a
+	// product is six there, and the unit slower than the loads. 192 KB.
+	amxPartsRange = 32
+
 	// amxTailPanels are the panels of one call where the last steps do not fill a tile.
 	amxTailPanels = 4
 
 	// amxCallTiles is the number of products of tiles of one call, because the runtime
-	// cannot stop a goroutine in one: 150 µs at 3.6 GHz.
+	// cannot stop a goroutine in one: 150 µs at 3.6 GHz. A block and a panel of float32 are
+	// one call all the same, from 43,690 k on a longer one.
 	amxCallTiles = 1 << 15
 )
 
@@ -35,32 +41,51 @@ const (
 var runMatrix = tileKind.runMatrix
 
 func newMatrix() *matrix {
-	const n = (RowBlock + amxBlock - 1) / amxBlock * amxBlock * NR
-	sums := make([]float32, n+15)
-	for uintptr(unsafe.Pointer(&sums[0]))%64 != 0 {
-		sums = sums[1:]
+	return &matrix{sums: atLine((RowBlock + amxBlock - 1) / amxBlock * amxBlock * NR)}
+}
+
+// atLine returns n floats at a cache line.
+func atLine(n int) []float32 {
+	x := make([]float32, n+15)
+	for uintptr(unsafe.Pointer(&x[0]))%64 != 0 {
+		x = x[1:]
 	}
-	return &matrix{sums: sums[:n]}
+	return x[:n]
 }
 
 // tileSteps is what rows of A are filled up to with zeros, in steps, at the active
-// level. Where it is more than one, there is room for a multiple of it in rows.
+// level. Where it is more than one, there is room for whole sixteens of rows.
 func tileSteps(d DType) int {
-	if tileOf(d, true).matrix {
-		return amxSteps
+	switch {
+	case !tileOf(d, true).matrix:
+		return 1
+	case d == Float32:
+		return splitBlock
 	}
-	return 1
+	return amxSteps
 }
 
 // mulMatrix computes x on the matrix unit. The caller has checked every length; m, k
 // and n are positive.
 func mulMatrix(kind tileKind, x *operand, c []float32, ldc int, add bool) {
-	_ = x.a[(up(x.m, amxSteps)-1)*x.lda+up(x.k, amxSteps)-1] // whole tiles are read
+	n := tileSteps(x.dtype)
+	last := (up(x.m, amxSteps)-1)*x.lda + up(x.k, n) // whole tiles are read
+	if x.dtype == Float32 {
+		last = up(x.m, amxSteps) * x.lda
+		if x.matrix.parts == nil {
+			x.matrix.parts = atLine((amxPartsRange + 1) * 3 * amxSteps * NR)
+		}
+	}
+	_ = x.a[last-1]
 	_ = x.matrix.sums[up(x.m, amxBlock)*NR-1]
 	t := &x.matrix.args
-	*t = amd64.AMXArgs{K: x.k / amxSteps, Panel: 4 * x.panel, LDA: 4 * x.lda, LDC: 4 * ldc, Add: add}
+	*t = amd64.AMXArgs{K: x.k / n, Panel: 4 * x.panel, LDA: 4 * x.lda, LDC: 4 * ldc, Add: add}
 	t.Sums = unsafe.Pointer(&x.matrix.sums[0])
-	if x.k%amxSteps == 0 {
+	if x.dtype == Float32 {
+		t.LDA *= splitRows
+		t.Parts = unsafe.Pointer(&x.matrix.parts[0])
+	}
+	if x.k%n == 0 {
 		mulPanels(kind, x, c, ldc)
 	} else {
 		mulTails(kind, x, c, ldc)
@@ -72,13 +97,14 @@ func mulMatrix(kind tileKind, x *operand, c []float32, ldc int, add bool) {
 // copied, because what follows them in memory need not be zero.
 func mulTails(kind tileKind, x *operand, c []float32, ldc int) {
 	t, tail := &x.matrix.args, &x.matrix.tail
-	t.Tail, t.TailStep = unsafe.Pointer(tail), 4*amxSteps*NR
-	rest := x.k % amxSteps * NR
+	tile := tileSteps(x.dtype) * NR
+	t.Tail, t.TailStep = unsafe.Pointer(tail), 4*tile
+	rest := x.k * NR % tile
 	for p := 0; p < x.n; p += amxTailPanels {
 		n := min(amxTailPanels, x.n-p)
 		for i := range n {
-			d := tail[i*amxSteps*NR:][:amxSteps*NR]
-			clear(d[copy(d, x.w[(p+i)*x.panel+t.K*amxSteps*NR:][:rest]):])
+			d := tail[i*tile:][:tile]
+			clear(d[copy(d, x.w[(p+i)*x.panel+t.K*tile:][:rest]):])
 		}
 		y := x.from(p, n)
 		mulPanels(kind, &y, c[p*NR:], ldc)
@@ -89,12 +115,17 @@ func mulTails(kind tileKind, x *operand, c []float32, ldc int) {
 // one panel is less than that, of fewer rows beyond.
 func mulPanels(kind tileKind, x *operand, c []float32, ldc int) {
 	t := &x.matrix.args
-	each := 4 * up(x.k, amxSteps) / amxSteps // products of a block and a panel
+	n := tileSteps(x.dtype)
+	each := blockProducts(x.dtype) * up(x.k, n) / n // products of a block and a panel
 	rows := max(1, amxCallTiles/each) * amxBlock
 	for m := 0; m < x.m; m += rows {
 		t.M = min(rows, x.m-m)
 		t.KB = amxRange
-		if t.K <= amxRange*3/2 || t.M <= amxBlock {
+		switch {
+		case x.dtype == Float32: // ranges of equal length, since each has a cost of its own
+			ranges := max(1, up(t.K, amxPartsRange)/amxPartsRange)
+			t.KB = max(1, up(t.K, ranges)/ranges)
+		case t.K <= amxRange*3/2 || t.M <= amxBlock:
 			t.KB = max(1, t.K)
 		}
 		group := max(1, amxCallTiles/(each*up(t.M, amxBlock)/amxBlock))
@@ -106,15 +137,23 @@ func mulPanels(kind tileKind, x *operand, c []float32, ldc int) {
 	}
 }
 
+// blockProducts is the number of products of tiles of a step, of a block and a panel.
+func blockProducts(d DType) int {
+	if d == Float32 {
+		return 24
+	}
+	return 4
+}
+
 // at moves the arguments to row i of panel p; c begins there.
 func (r *matrix) at(x *operand, c []float32, i, p int) {
 	t := &r.args
 	t.AtW, t.AtStart, t.AtBias, t.AtTail, t.AtC = 0, 0, 0, 0, 0
 	t.C = unsafe.Pointer(&c[0])
-	t.A = unsafe.Pointer(&x.a[i*x.lda])
+	t.A = unsafe.Pointer(&x.a[x.row(i)])
 	t.W = unsafe.Pointer(&x.w[p*x.panel])
 	if t.Tail != nil {
-		t.Tail = unsafe.Pointer(&r.tail[p*amxSteps*NR])
+		t.Tail = unsafe.Pointer(&r.tail[p*t.TailStep/4])
 	}
 	bias, step := unsafe.Pointer(&zeros), 0
 	if x.bias != nil {
@@ -129,6 +168,3 @@ func (r *matrix) at(x *operand, c []float32, i, p int) {
 	t.Scale = unsafe.Pointer(&x.scale[i])
 	t.WScale = unsafe.Pointer(&x.wscale[p*NR])
 }
-
-// up rounds n up to a multiple of m.
-func up(n, m int) int { return (n + m - 1) / m * m }

@@ -28,7 +28,8 @@ func TestMatrixTilesUnderStress(t *testing.T) {
 	}
 	var jobs []stressJob
 	r := rand.New(rand.NewPCG(13, 13))
-	for _, d := range []DType{BFloat16, Int8} {
+	defer SetLevel(AMXFloat32)()
+	for _, d := range allDTypes {
 		for range 6 {
 			e := []Epilogue{Store, Add, GELU}[r.IntN(3)]
 			p := newProblem(r, d, 1+r.IntN(RowBlock), 32+r.IntN(700), 32+r.IntN(300), e, true).Product

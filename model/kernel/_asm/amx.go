@@ -1,6 +1,6 @@
 package main
 
-// Tiles of low precision on the matrix unit (AMX). A block is 32 rows of C, two tiles,
+// Tiles on the matrix unit (AMX); those of float32 are in amxfloat.go. A block is 32 rows of C, two tiles,
 // by one panel, two tiles; panels are in the unit's own order already, sixteen steps
 // being a tile of W. Every function configures the unit at its beginning and releases
 // it at its end: the runtime stops no goroutine inside of assembly, so that no other
@@ -16,8 +16,9 @@ func amx(a *Asm) {
 	config[12], config[13] = 0x10101010, 0x10101010 // rows
 	a.Table("amxConfig", config...)
 	for _, m := range []matrix{
-		{"BFloat16", "bfloat16 pairs", 16384, (*Asm).TDPBF16PS, matrix.floats},
-		{"Int8", "int8 quads", 32768, (*Asm).TDPBUSD, matrix.dequantise},
+		{"BFloat16", "AMX", "bfloat16 pairs", 1, 16384, (*Asm).TDPBF16PS, matrix.floats},
+		{"Int8", "AMX", "int8 quads", 1, 32768, (*Asm).TDPBUSD, matrix.dequantise},
+		{"Float32", "AMXFloat32", "float32 in three parts", 3, 16384, (*Asm).TDPBF16PS, matrix.floats},
 	} {
 		m.write(a)
 		m.peak(a)
@@ -27,10 +28,11 @@ func amx(a *Asm) {
 
 // matrix is a function for operands of one number format.
 type matrix struct {
-	format, what string
-	ops          int                         // of a product of two tiles
-	dot          func(a *Asm, w, x, acc int) // acc += x·w
-	row          func(m matrix, a *Asm, add bool)
+	format, level, what string
+	parts               int                         // of a value
+	ops                 int                         // of a product of two tiles
+	dot                 func(a *Asm, w, x, acc int) // acc += x·w
+	row                 func(m matrix, a *Asm, add bool)
 }
 
 // Registers; regArgs, regC, regLDA and regTmp as elsewhere.
@@ -48,20 +50,27 @@ const (
 
 func amxArg(field string) string { return "AMXArgs_" + field + "(" + regArgs + ")" }
 
-func (m matrix) name() string { return "Tile" + m.format + "AMX" }
+func (m matrix) name() string { return "Tile" + m.format + m.level }
 
 // write writes the function. K is taken in ranges of KB tiles, whose part of the panel
 // stays in a core's first cache while all rows pass by; the sums wait in memory
 // between ranges. What is finished is written to C while the next block is multiplied.
 func (m matrix) write(a *Asm) {
-	a.tiles = append(a.tiles, Tile{format: m.format, level: "AMX", rows: 32, bytes: 128, words: 1, matrix: true})
+	a.tiles = append(a.tiles, Tile{format: m.format, level: m.level, rows: 32, bytes: 128, words: 1, matrix: true})
 	a.Func(m.name(), "(args *AMXArgs)", m.name()+" computes neighbouring panels for operands of "+m.what+".", 0, 8)
 	a.I("MOVQ", "args+0(FP)", regArgs)
 	a.I("LEAQ", "·amxConfig<>(SB)", regTmp)
 	a.LDTILECFG(regTmp)
-	a.I("MOVQ", amxArg("LDA"), regLDA)
+	if m.parts > 1 {
+		a.I("MOVQ", Imm(64), regLDA) // the tiles of A lie one behind the other
+	} else {
+		a.I("MOVQ", amxArg("LDA"), regLDA)
+	}
 	a.I("MOVQ", Imm(128), amx128)
 	a.I("MOVQ", amxArg("LDC"), amxLDC)
+	if m.parts > 1 {
+		splitConstants(a)
+	}
 	a.I("XORQ", amxRows, amxRows)
 	a.I("CMPB", amxArg("Add"), Imm(0))
 	a.I("JNE", m.name()+"Add")
@@ -83,6 +92,9 @@ func (m matrix) panels(a *Asm, l string, add bool) {
 	a.I("CMPQ", regTmp, amxArg("KB"))
 	a.I("CMOVQGT", amxArg("KB"), regTmp)
 	a.I("MOVQ", regTmp, amxArg("Steps"))
+	if m.parts > 1 {
+		m.split(a, l)
+	}
 	a.Label(l + "Block")
 	m.begin(a, l)
 	a.I("MOVQ", amxArg("M"), regTmp)
@@ -124,15 +136,22 @@ func (m matrix) panels(a *Asm, l string, add bool) {
 // same for every row, or what the range before has left.
 func (m matrix) begin(a *Asm, l string) {
 	a.I("MOVQ", amxArg("AtK"), regTmp)
-	a.I("MOVQ", regTmp, amxW)
-	a.I("SHLQ", Imm(11), amxW)
-	a.I("ADDQ", amxArg("W"), amxW)
-	a.I("ADDQ", amxArg("AtW"), amxW)
+	if m.parts > 1 {
+		a.I("MOVQ", amxArg("Parts"), amxW)
+	} else {
+		a.I("MOVQ", regTmp, amxW)
+		a.I("SHLQ", Imm(11), amxW)
+		a.I("ADDQ", amxArg("W"), amxW)
+		a.I("ADDQ", amxArg("AtW"), amxW)
+	}
 	a.I("MOVQ", regTmp, amxK)
-	a.I("SHLQ", Imm(6), regTmp)
+	a.I("IMUL3Q", Imm(m.aStep()), regTmp, regTmp)
 	a.I("MOVQ", amxArg("Row"), amxA0)
 	a.I("MOVQ", amxA0, amxA1)
-	a.I("IMULQ", regLDA, amxA0)
+	if m.parts > 1 {
+		a.I("SHRQ", Imm(4), amxA0)
+	}
+	a.I("IMULQ", amxArg("LDA"), amxA0)
 	a.I("ADDQ", amxArg("A"), amxA0)
 	a.I("ADDQ", regTmp, amxA0)
 	a.I("TESTQ", amxK, amxK)
@@ -158,84 +177,102 @@ func sumsAt(i int) int { return 2048*(i/2) + 64*(i%2) }
 
 // two multiplies a block of 17 to 32 rows.
 func (m matrix) two(a *Asm, l string, row func()) {
-	a.I("MOVQ", regLDA, amxA1)
-	a.I("SHLQ", Imm(4), amxA1)
+	a.I("MOVQ", amxArg("LDA"), amxA1)
+	if m.parts == 1 {
+		a.I("SHLQ", Imm(4), amxA1)
+	}
 	a.I("ADDQ", amxA0, amxA1)
-	first := func() {
+	step := func(between func()) {
 		a.TILELOADD(6, 0, amxW, amx128)
 		a.TILELOADD(4, 0, amxA0, regLDA)
 		a.TILELOADD(7, 64, amxW, amx128)
 		a.TILELOADD(5, 0, amxA1, regLDA)
 		m.dot(a, 6, 4, 0)
 		m.dot(a, 6, 5, 2)
-	}
-	second := func() {
+		between()
 		m.dot(a, 7, 4, 1)
 		m.dot(a, 7, 5, 3)
 	}
-	m.steps(a, l, first, second, row, amxA0, amxA1)
+	if m.parts > 1 {
+		m.splitSteps(a, l, row, amxA0, amxA1)
+	} else {
+		m.steps(a, l, step, row, amxA0, amxA1)
+	}
 	m.keep(a, 4, row)
 }
 
 // one multiplies a block of at most 16 rows.
 func (m matrix) one(a *Asm, l string, row func()) {
-	first := func() {
+	step := func(between func()) {
 		a.TILELOADD(6, 0, amxW, amx128)
 		a.TILELOADD(4, 0, amxA0, regLDA)
 		a.TILELOADD(7, 64, amxW, amx128)
 		m.dot(a, 6, 4, 0)
+		between()
+		m.dot(a, 7, 4, 1)
 	}
-	m.steps(a, l, first, func() { m.dot(a, 7, 4, 1) }, row, amxA0)
+	if m.parts > 1 {
+		m.splitSteps(a, l, row, amxA0)
+	} else {
+		m.steps(a, l, step, row, amxA0)
+	}
 	m.keep(a, 2, row)
 }
 
-// steps writes the loop over a range of K. After the loads and half of the products of
-// a step, up to three rows of the block before are written. Meanwhile the next panels
+// steps writes the loop over a range of K. Between the products of a step up to three
+// rows of the block before are written. Meanwhile the next panels
 // are asked for, a part with each block: +10 to 25 % where weights come from memory
 // (Granite Rapids), nothing where they do not.
-func (m matrix) steps(a *Asm, l string, first, second, row func(), rows ...string) {
-	step := func() {
-		first()
-		written := a.Fresh("written")
-		for range 3 {
-			a.I("TESTQ", amxRows, amxRows)
-			a.I("JEQ", written)
-			row()
-		}
-		a.Label(written)
-		second()
-	}
+func (m matrix) steps(a *Asm, l string, step func(between func()), row func(), rows ...string) {
 	a.I("MOVQ", amxArg("Steps"), amxK)
 	a.I("TESTQ", amxK, amxK)
 	a.I("JEQ", l+"Tail")
-	a.I("MOVQ", amxArg("Row"), regTmp)
-	a.I("SHLQ", Imm(4), regTmp) // 512 bytes a step and block of 32 rows
-	a.I("IMULQ", amxK, regTmp)
-	a.I("ADDQ", amxArg("Panel"), regTmp)
-	a.I("ADDQ", amxW, regTmp)
-	a.Label(l + "Loop")
-	for i := range 8 {
+	m.ahead(a)
+	m.loop(a, l+"Loop", func() { step(func() { writeRows(a, row) }) }, rows)
+	a.Label(l + "Tail") // one more step behind the last range, where there is one
+	m.tail(a, amxW, l+"Done")
+	step(func() { writeRows(a, row) })
+	a.Label(l + "Done")
+}
+
+// loop repeats a step for amxK tiles of K.
+func (m matrix) loop(a *Asm, l string, step func(), rows []string) {
+	a.Label(l)
+	for i := range m.aheadBytes() / 64 {
 		a.I("PREFETCHT1", At(64*i, regTmp))
 	}
-	a.I("ADDQ", Imm(512), regTmp)
+	a.I("ADDQ", Imm(m.aheadBytes()), regTmp)
 	step()
 	for _, r := range rows {
-		a.I("ADDQ", Imm(64), r)
+		a.I("ADDQ", Imm(m.aStep()), r)
 	}
-	a.I("ADDQ", Imm(2048), amxW)
+	a.I("ADDQ", Imm(2048*m.parts), amxW)
 	a.I("DECQ", amxK)
-	a.I("JNE", l+"Loop")
-	a.Label(l + "Tail") // one more step behind the last range, where there is one
-	a.I("MOVQ", amxArg("Tail"), amxW)
-	a.I("TESTQ", amxW, amxW)
-	a.I("JEQ", l+"Done")
+	a.I("JNE", l)
+}
+
+// writeRows writes up to three rows of the block before.
+func writeRows(a *Asm, row func()) {
+	written := a.Fresh("written")
+	for range 3 {
+		a.I("TESTQ", amxRows, amxRows)
+		a.I("JEQ", written)
+		row()
+	}
+	a.Label(written)
+}
+
+// tail sets reg to the step of the panel behind the last range, or goes to none: in
+// another range, or where there is no such step.
+func (m matrix) tail(a *Asm, reg, none string) {
+	a.I("MOVQ", amxArg("Tail"), reg)
+	a.I("TESTQ", reg, reg)
+	a.I("JEQ", none)
 	a.I("MOVQ", amxArg("AtK"), regTmp)
 	a.I("ADDQ", amxArg("Steps"), regTmp)
 	a.I("CMPQ", regTmp, amxArg("K"))
-	a.I("JLT", l+"Done")
-	a.I("ADDQ", amxArg("AtTail"), amxW)
-	step()
-	a.Label(l + "Done")
+	a.I("JLT", none)
+	a.I("ADDQ", amxArg("AtTail"), reg)
 }
 
 // keep stores the tiles of sums, once the rows of the block before are written.
@@ -331,37 +368,22 @@ func nextRow(a *Asm) {
 
 // peak writes a loop of nothing but products of tiles.
 func (m matrix) peak(a *Asm) {
-	name := "Peak" + m.format + "AMX"
-	a.peaks = append(a.peaks, Peak{m.format, "AMX", 4 * m.ops, "products of tiles of " + m.what})
+	name := "Peak" + m.format + m.level
+	turns := 1
+	if m.parts > 1 {
+		turns = len(sixParts)
+	}
+	a.peaks = append(a.peaks, Peak{m.format, m.level, 4 * m.ops, "products of tiles of " + m.what})
 	a.Func(name, "(n int)", name+" performs n times 4 independent products of tiles of "+m.what+".", 0, 8)
 	a.I("MOVQ", "n+0(FP)", "CX")
 	a.I("LEAQ", "·amxConfig<>(SB)", "AX")
 	a.LDTILECFG("AX")
 	a.Label(name + "Loop")
-	for i := range 4 {
-		m.dot(a, 6+i/2, 4+i%2, i)
+	for i := range 4 * turns {
+		m.dot(a, 6+i/2%2, 4+i%2, i%4)
 	}
 	a.I("DECQ", "CX")
 	a.I("JNE", name+"Loop")
 	a.TILERELEASE()
-	a.I("RET")
-}
-
-// cpuid writes what tells whether the processor has the unit and the system saves it.
-func cpuid(a *Asm) {
-	a.Func("CPUID", "(leaf, sub uint32) (eax, ebx, ecx, edx uint32)",
-		"CPUID returns what the processor says of itself.", 0, 24)
-	a.I("MOVL", "leaf+0(FP)", "AX")
-	a.I("MOVL", "sub+4(FP)", "CX")
-	a.I("CPUID")
-	for i, r := range []string{"AX", "BX", "CX", "DX"} {
-		a.I("MOVL", r, []string{"eax+8(FP)", "ebx+12(FP)", "ecx+16(FP)", "edx+20(FP)"}[i])
-	}
-	a.I("RET")
-	a.Func("XCR0", "() (states uint32)",
-		"XCR0 returns the states of registers that the system saves; the processor must have AVX.", 0, 4)
-	a.I("XORL", "CX", "CX")
-	a.I("XGETBV")
-	a.I("MOVL", "AX", "states+0(FP)")
 	a.I("RET")
 }

@@ -8,6 +8,27 @@ func bf16(a *Asm) {
 	}
 	bf16Row(a)
 	bf16Floats(a)
+	splitRow(a)
+}
+
+// splitRow writes the parts of a row as tiles of the matrix unit's left side.
+func splitRow(a *Asm) {
+	a.Begin(Kernel{
+		Name:   "splitBF16",
+		Doc:    "splits floats, a positive multiple of 32, into three bfloat16 each: 32 values are sixteen pairs of each part, two values sixteen apart, in a row of three neighbouring tiles of a matrix unit.",
+		Params: "dst []uint32, src []float32",
+		Args:   []Arg{"dst *uint32", "src *float32", "n int = len(src)"},
+	}, "AVX512", 0)
+	a.take("dst", "DI", "src", "SI", "n", "CX")
+	splitConstants(a)
+	loop := a.Fresh("thirtytwo")
+	a.Label(loop)
+	splitPairs(a, "(SI)", "64(SI)", [3]string{"(DI)", "1024(DI)", "2048(DI)"})
+	a.I("ADDQ", "$128", "SI")
+	a.I("ADDQ", "$3072", "DI")
+	a.I("SUBQ", "$32", "CX")
+	a.I("JNE", loop)
+	a.end()
 }
 
 // halves emits a loop over n, a positive multiple of 16: 64 bytes of floats at

@@ -11,6 +11,7 @@ type level struct {
 // detection in package kernel, level.go; every kernel without a function for it goes
 // on with the next best.
 var levels = []level{
+	{"AMXFloat32", "active.level >= AMXFloat32"},
 	{"AMX", "active.level >= AMX"},
 	{"AVX512BF16Dot", "active.bf16Dot"},
 	{"AVX512BF16", "active.bf16"},

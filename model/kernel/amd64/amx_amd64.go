@@ -25,6 +25,18 @@ func TileInt8AMX(args *AMXArgs)
 //go:noescape
 func PeakInt8AMX(n int)
 
+// TileFloat32AMXFloat32 computes neighbouring panels for operands of float32 in
+// three parts.
+//
+//go:noescape
+func TileFloat32AMXFloat32(args *AMXArgs)
+
+// PeakFloat32AMXFloat32 performs n times 4 independent products of tiles of
+// float32 in three parts.
+//
+//go:noescape
+func PeakFloat32AMXFloat32(n int)
+
 // CPUID returns what the processor says of itself.
 //
 //go:noescape

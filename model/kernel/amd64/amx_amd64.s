@@ -53,10 +53,10 @@ TileBFloat16AMXBlock:
 	ADDQ           AMXArgs_W(SI), CX
 	ADDQ           AMXArgs_AtW(SI), CX
 	MOVQ           R15, DX
-	SHLQ           $6, R15
+	IMUL3Q         $64, R15, R15
 	MOVQ           AMXArgs_Row(SI), AX
 	MOVQ           AX, BX
-	IMULQ          R8, AX
+	IMULQ          AMXArgs_LDA(SI), AX
 	ADDQ           AMXArgs_A(SI), AX
 	ADDQ           R15, AX
 	TESTQ          DX, DX
@@ -82,14 +82,14 @@ TileBFloat16AMXBegun:
 	SUBQ           AMXArgs_Row(SI), R15
 	CMPQ           R15, $16
 	JLE            TileBFloat16AMXFew
-	MOVQ           R8, BX
+	MOVQ           AMXArgs_LDA(SI), BX
 	SHLQ           $4, BX
 	ADDQ           AX, BX
 	MOVQ           AMXArgs_Steps(SI), DX
 	TESTQ          DX, DX
 	JEQ            TileBFloat16AMXTail
 	MOVQ           AMXArgs_Row(SI), R15
-	SHLQ           $4, R15
+	IMUL3Q         $16, R15, R15
 	IMULQ          DX, R15
 	ADDQ           AMXArgs_Panel(SI), R15
 	ADDQ           CX, R15
@@ -223,7 +223,7 @@ TileBFloat16AMXFew:
 	TESTQ          DX, DX
 	JEQ            TileBFloat16AMXFewTail
 	MOVQ           AMXArgs_Row(SI), R15
-	SHLQ           $4, R15
+	IMUL3Q         $16, R15, R15
 	IMULQ          DX, R15
 	ADDQ           AMXArgs_Panel(SI), R15
 	ADDQ           CX, R15
@@ -418,10 +418,10 @@ TileBFloat16AMXAddingBlock:
 	ADDQ           AMXArgs_W(SI), CX
 	ADDQ           AMXArgs_AtW(SI), CX
 	MOVQ           R15, DX
-	SHLQ           $6, R15
+	IMUL3Q         $64, R15, R15
 	MOVQ           AMXArgs_Row(SI), AX
 	MOVQ           AX, BX
-	IMULQ          R8, AX
+	IMULQ          AMXArgs_LDA(SI), AX
 	ADDQ           AMXArgs_A(SI), AX
 	ADDQ           R15, AX
 	TESTQ          DX, DX
@@ -447,14 +447,14 @@ TileBFloat16AMXAddingBegun:
 	SUBQ           AMXArgs_Row(SI), R15
 	CMPQ           R15, $16
 	JLE            TileBFloat16AMXAddingFew
-	MOVQ           R8, BX
+	MOVQ           AMXArgs_LDA(SI), BX
 	SHLQ           $4, BX
 	ADDQ           AX, BX
 	MOVQ           AMXArgs_Steps(SI), DX
 	TESTQ          DX, DX
 	JEQ            TileBFloat16AMXAddingTail
 	MOVQ           AMXArgs_Row(SI), R15
-	SHLQ           $4, R15
+	IMUL3Q         $16, R15, R15
 	IMULQ          DX, R15
 	ADDQ           AMXArgs_Panel(SI), R15
 	ADDQ           CX, R15
@@ -602,7 +602,7 @@ TileBFloat16AMXAddingFew:
 	TESTQ          DX, DX
 	JEQ            TileBFloat16AMXAddingFewTail
 	MOVQ           AMXArgs_Row(SI), R15
-	SHLQ           $4, R15
+	IMUL3Q         $16, R15, R15
 	IMULQ          DX, R15
 	ADDQ           AMXArgs_Panel(SI), R15
 	ADDQ           CX, R15
@@ -839,10 +839,10 @@ TileInt8AMXBlock:
 	ADDQ           AMXArgs_W(SI), CX
 	ADDQ           AMXArgs_AtW(SI), CX
 	MOVQ           R15, DX
-	SHLQ           $6, R15
+	IMUL3Q         $64, R15, R15
 	MOVQ           AMXArgs_Row(SI), AX
 	MOVQ           AX, BX
-	IMULQ          R8, AX
+	IMULQ          AMXArgs_LDA(SI), AX
 	ADDQ           AMXArgs_A(SI), AX
 	ADDQ           R15, AX
 	TESTQ          DX, DX
@@ -868,14 +868,14 @@ TileInt8AMXBegun:
 	SUBQ           AMXArgs_Row(SI), R15
 	CMPQ           R15, $16
 	JLE            TileInt8AMXFew
-	MOVQ           R8, BX
+	MOVQ           AMXArgs_LDA(SI), BX
 	SHLQ           $4, BX
 	ADDQ           AX, BX
 	MOVQ           AMXArgs_Steps(SI), DX
 	TESTQ          DX, DX
 	JEQ            TileInt8AMXTail
 	MOVQ           AMXArgs_Row(SI), R15
-	SHLQ           $4, R15
+	IMUL3Q         $16, R15, R15
 	IMULQ          DX, R15
 	ADDQ           AMXArgs_Panel(SI), R15
 	ADDQ           CX, R15
@@ -1065,7 +1065,7 @@ TileInt8AMXFew:
 	TESTQ          DX, DX
 	JEQ            TileInt8AMXFewTail
 	MOVQ           AMXArgs_Row(SI), R15
-	SHLQ           $4, R15
+	IMUL3Q         $16, R15, R15
 	IMULQ          DX, R15
 	ADDQ           AMXArgs_Panel(SI), R15
 	ADDQ           CX, R15
@@ -1334,10 +1334,10 @@ TileInt8AMXAddingBlock:
 	ADDQ           AMXArgs_W(SI), CX
 	ADDQ           AMXArgs_AtW(SI), CX
 	MOVQ           R15, DX
-	SHLQ           $6, R15
+	IMUL3Q         $64, R15, R15
 	MOVQ           AMXArgs_Row(SI), AX
 	MOVQ           AX, BX
-	IMULQ          R8, AX
+	IMULQ          AMXArgs_LDA(SI), AX
 	ADDQ           AMXArgs_A(SI), AX
 	ADDQ           R15, AX
 	TESTQ          DX, DX
@@ -1363,14 +1363,14 @@ TileInt8AMXAddingBegun:
 	SUBQ           AMXArgs_Row(SI), R15
 	CMPQ           R15, $16
 	JLE            TileInt8AMXAddingFew
-	MOVQ           R8, BX
+	MOVQ           AMXArgs_LDA(SI), BX
 	SHLQ           $4, BX
 	ADDQ           AX, BX
 	MOVQ           AMXArgs_Steps(SI), DX
 	TESTQ          DX, DX
 	JEQ            TileInt8AMXAddingTail
 	MOVQ           AMXArgs_Row(SI), R15
-	SHLQ           $4, R15
+	IMUL3Q         $16, R15, R15
 	IMULQ          DX, R15
 	ADDQ           AMXArgs_Panel(SI), R15
 	ADDQ           CX, R15
@@ -1574,7 +1574,7 @@ TileInt8AMXAddingFew:
 	TESTQ          DX, DX
 	JEQ            TileInt8AMXAddingFewTail
 	MOVQ           AMXArgs_Row(SI), R15
-	SHLQ           $4, R15
+	IMUL3Q         $16, R15, R15
 	IMULQ          DX, R15
 	ADDQ           AMXArgs_Panel(SI), R15
 	ADDQ           CX, R15
@@ -1852,6 +1852,4652 @@ PeakInt8AMXLoop:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd // TDPBUSD TMM7, TMM5, TMM3
 	DECQ           CX
 	JNE            PeakInt8AMXLoop
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	RET
+
+// func TileFloat32AMXFloat32(args *AMXArgs)
+TEXT ·TileFloat32AMXFloat32(SB), NOSPLIT, $0-8
+	MOVQ           args+0(FP), SI
+	LEAQ           ·amxConfig<>(SB), R15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x78; BYTE $0x49; BYTE $0x84; BYTE $0x27; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG (R15)
+	MOVQ           $64, R8
+	MOVQ           $128, R9
+	MOVQ           AMXArgs_LDC(SI), R10
+	MOVQ           $0x8000, R15
+	VPBROADCASTD   R15, Z30
+	MOVQ           $0xffff0000, R15
+	VPBROADCASTD   R15, Z31
+	XORQ           R11, R11
+	CMPB           AMXArgs_Add(SI), $0
+	JNE            TileFloat32AMXFloat32Add
+
+TileFloat32AMXFloat32Panel:
+	MOVQ           $0, AMXArgs_AtK(SI)
+
+TileFloat32AMXFloat32Range:
+	MOVQ           $0, AMXArgs_Row(SI)
+	MOVQ           AMXArgs_K(SI), R15
+	SUBQ           AMXArgs_AtK(SI), R15
+	CMPQ           R15, AMXArgs_KB(SI)
+	CMOVQGT        AMXArgs_KB(SI), R15
+	MOVQ           R15, AMXArgs_Steps(SI)
+	MOVQ           AMXArgs_AtK(SI), BX
+	SHLQ           $12, BX
+	ADDQ           AMXArgs_W(SI), BX
+	ADDQ           AMXArgs_AtW(SI), BX
+	MOVQ           AMXArgs_Parts(SI), AX
+	MOVQ           AMXArgs_Steps(SI), CX
+	TESTQ          CX, CX
+	JEQ            TileFloat32AMXFloat32SplitTail
+	MOVQ           $2, DX
+	CMPQ           CX, DX
+	CMOVQGT        DX, CX
+
+TileFloat32AMXFloat32Split:
+	MOVQ           $16, DX
+
+TileFloat32AMXFloat32SplitPairs:
+	VMOVUPS        (BX), Z20
+	VMOVUPS        2048(BX), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, (AX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 2048(AX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 4096(AX)
+	VMOVUPS        64(BX), Z20
+	VMOVUPS        2112(BX), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 1024(AX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 3072(AX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 5120(AX)
+	ADDQ           $128, BX
+	ADDQ           $64, AX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32SplitPairs
+	ADDQ           $2048, BX
+	ADDQ           $5120, AX
+	DECQ           CX
+	JNE            TileFloat32AMXFloat32Split
+
+TileFloat32AMXFloat32SplitTail:
+	MOVQ           AMXArgs_Tail(SI), BX
+	TESTQ          BX, BX
+	JEQ            TileFloat32AMXFloat32SplitDone
+	MOVQ           AMXArgs_AtK(SI), R15
+	ADDQ           AMXArgs_Steps(SI), R15
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32SplitDone
+	ADDQ           AMXArgs_AtTail(SI), BX
+	MOVQ           AMXArgs_Steps(SI), AX
+	IMUL3Q         $6144, AX, AX
+	ADDQ           AMXArgs_Parts(SI), AX
+	MOVQ           $16, DX
+
+TileFloat32AMXFloat32SplitTailPairs:
+	VMOVUPS        (BX), Z20
+	VMOVUPS        2048(BX), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, (AX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 2048(AX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 4096(AX)
+	VMOVUPS        64(BX), Z20
+	VMOVUPS        2112(BX), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 1024(AX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 3072(AX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 5120(AX)
+	ADDQ           $128, BX
+	ADDQ           $64, AX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32SplitTailPairs
+	ADDQ           $2048, BX
+	ADDQ           $5120, AX
+
+TileFloat32AMXFloat32SplitDone:
+
+TileFloat32AMXFloat32Block:
+	MOVQ           AMXArgs_AtK(SI), R15
+	MOVQ           AMXArgs_Parts(SI), CX
+	MOVQ           R15, DX
+	IMUL3Q         $3072, R15, R15
+	MOVQ           AMXArgs_Row(SI), AX
+	MOVQ           AX, BX
+	SHRQ           $4, AX
+	IMULQ          AMXArgs_LDA(SI), AX
+	ADDQ           AMXArgs_A(SI), AX
+	ADDQ           R15, AX
+	TESTQ          DX, DX
+	JNE            TileFloat32AMXFloat32More
+	MOVQ           AMXArgs_Start(SI), R15
+	ADDQ           AMXArgs_AtStart(SI), R15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x27; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R15), TMM0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x27; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R15), TMM1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x27; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R15), TMM2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x27; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R15), TMM3
+	JMP            TileFloat32AMXFloat32Begun
+
+TileFloat32AMXFloat32More:
+	SHLQ           $7, BX
+	ADDQ           AMXArgs_Sums(SI), BX
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x0b; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R9*1), TMM0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x0b; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(BX)(R9*1), TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x0b; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(BX)(R9*1), TMM2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0b; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(BX)(R9*1), TMM3
+
+TileFloat32AMXFloat32Begun:
+	MOVQ           AMXArgs_M(SI), R15
+	SUBQ           AMXArgs_Row(SI), R15
+	CMPQ           R15, $16
+	JLE            TileFloat32AMXFloat32Few
+	MOVQ           AMXArgs_LDA(SI), BX
+	ADDQ           AX, BX
+	MOVQ           AMXArgs_Steps(SI), DX
+	TESTQ          DX, DX
+	JEQ            TileFloat32AMXFloat32Tail
+	MOVQ           AMXArgs_Row(SI), R15
+	IMUL3Q         $32, R15, R15
+	IMULQ          DX, R15
+	ADDQ           AMXArgs_Panel(SI), R15
+	ADDQ           AMXArgs_W(SI), R15
+	ADDQ           AMXArgs_AtW(SI), R15
+	CMPQ           AMXArgs_Row(SI), $0
+	JNE            TileFloat32AMXFloat32Loop
+	MOVQ           AMXArgs_AtK(SI), R13
+	ADDQ           $2, R13
+	SHLQ           $12, R13
+	ADDQ           AMXArgs_W(SI), R13
+	ADDQ           AMXArgs_AtW(SI), R13
+	SUBQ           $2, DX
+	JLE            TileFloat32AMXFloat32Short
+
+TileFloat32AMXFloat32SplitLoop:
+	PREFETCHT1     (R15)
+	PREFETCHT1     64(R15)
+	PREFETCHT1     128(R15)
+	PREFETCHT1     192(R15)
+	PREFETCHT1     256(R15)
+	PREFETCHT1     320(R15)
+	PREFETCHT1     384(R15)
+	PREFETCHT1     448(R15)
+	PREFETCHT1     512(R15)
+	PREFETCHT1     576(R15)
+	PREFETCHT1     640(R15)
+	PREFETCHT1     704(R15)
+	PREFETCHT1     768(R15)
+	PREFETCHT1     832(R15)
+	PREFETCHT1     896(R15)
+	PREFETCHT1     960(R15)
+	ADDQ           $1024, R15
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	TESTQ          R11, R11
+	JEQ            written41
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written41
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written41
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written41:
+	VMOVUPS        (R13), Z20
+	VMOVUPS        2048(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12288(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14336(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16384(CX)
+	VMOVUPS        64(R13), Z20
+	VMOVUPS        2112(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13312(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15360(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17408(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        128(R13), Z20
+	VMOVUPS        2176(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12352(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14400(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16448(CX)
+	VMOVUPS        192(R13), Z20
+	VMOVUPS        2240(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13376(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15424(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17472(CX)
+	VMOVUPS        256(R13), Z20
+	VMOVUPS        2304(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12416(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14464(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16512(CX)
+	VMOVUPS        320(R13), Z20
+	VMOVUPS        2368(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13440(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15488(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17536(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	VMOVUPS        384(R13), Z20
+	VMOVUPS        2432(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12480(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14528(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16576(CX)
+	VMOVUPS        448(R13), Z20
+	VMOVUPS        2496(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13504(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15552(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17600(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        512(R13), Z20
+	VMOVUPS        2560(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12544(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14592(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16640(CX)
+	VMOVUPS        576(R13), Z20
+	VMOVUPS        2624(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13568(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15616(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17664(CX)
+	VMOVUPS        640(R13), Z20
+	VMOVUPS        2688(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12608(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14656(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16704(CX)
+	VMOVUPS        704(R13), Z20
+	VMOVUPS        2752(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13632(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15680(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17728(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	VMOVUPS        768(R13), Z20
+	VMOVUPS        2816(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12672(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14720(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16768(CX)
+	VMOVUPS        832(R13), Z20
+	VMOVUPS        2880(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13696(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15744(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17792(CX)
+	VMOVUPS        896(R13), Z20
+	VMOVUPS        2944(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12736(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14784(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16832(CX)
+	VMOVUPS        960(R13), Z20
+	VMOVUPS        3008(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13760(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15808(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17856(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        1024(R13), Z20
+	VMOVUPS        3072(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12800(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14848(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16896(CX)
+	VMOVUPS        1088(R13), Z20
+	VMOVUPS        3136(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13824(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15872(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17920(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	VMOVUPS        1152(R13), Z20
+	VMOVUPS        3200(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12864(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14912(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16960(CX)
+	VMOVUPS        1216(R13), Z20
+	VMOVUPS        3264(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13888(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15936(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17984(CX)
+	VMOVUPS        1280(R13), Z20
+	VMOVUPS        3328(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12928(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14976(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17024(CX)
+	VMOVUPS        1344(R13), Z20
+	VMOVUPS        3392(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13952(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16000(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18048(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        1408(R13), Z20
+	VMOVUPS        3456(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12992(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15040(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17088(CX)
+	VMOVUPS        1472(R13), Z20
+	VMOVUPS        3520(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14016(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16064(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18112(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	VMOVUPS        1536(R13), Z20
+	VMOVUPS        3584(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13056(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15104(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17152(CX)
+	VMOVUPS        1600(R13), Z20
+	VMOVUPS        3648(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14080(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16128(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18176(CX)
+	VMOVUPS        1664(R13), Z20
+	VMOVUPS        3712(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13120(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15168(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17216(CX)
+	VMOVUPS        1728(R13), Z20
+	VMOVUPS        3776(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14144(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16192(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18240(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        1792(R13), Z20
+	VMOVUPS        3840(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13184(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15232(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17280(CX)
+	VMOVUPS        1856(R13), Z20
+	VMOVUPS        3904(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14208(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16256(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18304(CX)
+	VMOVUPS        1920(R13), Z20
+	VMOVUPS        3968(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13248(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15296(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17344(CX)
+	VMOVUPS        1984(R13), Z20
+	VMOVUPS        4032(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14272(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16320(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18368(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	ADDQ           $4096, R13
+	ADDQ           $3072, AX
+	ADDQ           $3072, BX
+	ADDQ           $6144, CX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32SplitLoop
+
+TileFloat32AMXFloat32Short:
+	ADDQ           $2, DX
+
+TileFloat32AMXFloat32Loop:
+	PREFETCHT1     (R15)
+	PREFETCHT1     64(R15)
+	PREFETCHT1     128(R15)
+	PREFETCHT1     192(R15)
+	PREFETCHT1     256(R15)
+	PREFETCHT1     320(R15)
+	PREFETCHT1     384(R15)
+	PREFETCHT1     448(R15)
+	PREFETCHT1     512(R15)
+	PREFETCHT1     576(R15)
+	PREFETCHT1     640(R15)
+	PREFETCHT1     704(R15)
+	PREFETCHT1     768(R15)
+	PREFETCHT1     832(R15)
+	PREFETCHT1     896(R15)
+	PREFETCHT1     960(R15)
+	ADDQ           $1024, R15
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	TESTQ          R11, R11
+	JEQ            written42
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written42
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written42
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written42:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	ADDQ           $3072, AX
+	ADDQ           $3072, BX
+	ADDQ           $6144, CX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32Loop
+
+TileFloat32AMXFloat32Tail:
+	MOVQ           AMXArgs_Tail(SI), DX
+	TESTQ          DX, DX
+	JEQ            TileFloat32AMXFloat32Done
+	MOVQ           AMXArgs_AtK(SI), R15
+	ADDQ           AMXArgs_Steps(SI), R15
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32Done
+	ADDQ           AMXArgs_AtTail(SI), DX
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	TESTQ          R11, R11
+	JEQ            written43
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written43
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written43
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written43:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+TileFloat32AMXFloat32Done:
+	TESTQ          R11, R11
+	JEQ            flushed45
+
+flush44:
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	JNE            flush44
+
+flushed45:
+	MOVQ           AMXArgs_Row(SI), R12
+	SHLQ           $7, R12
+	ADDQ           AMXArgs_Sums(SI), R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x0c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM0, (R12)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x0c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM1, 64(R12)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x0c; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED TMM2, 2048(R12)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x0c; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED TMM3, 2112(R12)(R9*1)
+	JMP            TileFloat32AMXFloat32Next
+
+TileFloat32AMXFloat32Few:
+	MOVQ           AMXArgs_Steps(SI), DX
+	TESTQ          DX, DX
+	JEQ            TileFloat32AMXFloat32FewTail
+	MOVQ           AMXArgs_Row(SI), R15
+	IMUL3Q         $32, R15, R15
+	IMULQ          DX, R15
+	ADDQ           AMXArgs_Panel(SI), R15
+	ADDQ           AMXArgs_W(SI), R15
+	ADDQ           AMXArgs_AtW(SI), R15
+	CMPQ           AMXArgs_Row(SI), $0
+	JNE            TileFloat32AMXFloat32FewLoop
+	MOVQ           AMXArgs_AtK(SI), R13
+	ADDQ           $2, R13
+	SHLQ           $12, R13
+	ADDQ           AMXArgs_W(SI), R13
+	ADDQ           AMXArgs_AtW(SI), R13
+	SUBQ           $2, DX
+	JLE            TileFloat32AMXFloat32FewShort
+
+TileFloat32AMXFloat32FewSplitLoop:
+	PREFETCHT1     (R15)
+	PREFETCHT1     64(R15)
+	PREFETCHT1     128(R15)
+	PREFETCHT1     192(R15)
+	PREFETCHT1     256(R15)
+	PREFETCHT1     320(R15)
+	PREFETCHT1     384(R15)
+	PREFETCHT1     448(R15)
+	PREFETCHT1     512(R15)
+	PREFETCHT1     576(R15)
+	PREFETCHT1     640(R15)
+	PREFETCHT1     704(R15)
+	PREFETCHT1     768(R15)
+	PREFETCHT1     832(R15)
+	PREFETCHT1     896(R15)
+	PREFETCHT1     960(R15)
+	ADDQ           $1024, R15
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	TESTQ          R11, R11
+	JEQ            written46
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written46
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written46
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written46:
+	VMOVUPS        (R13), Z20
+	VMOVUPS        2048(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12288(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14336(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16384(CX)
+	VMOVUPS        64(R13), Z20
+	VMOVUPS        2112(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13312(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15360(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17408(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        128(R13), Z20
+	VMOVUPS        2176(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12352(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14400(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16448(CX)
+	VMOVUPS        192(R13), Z20
+	VMOVUPS        2240(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13376(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15424(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17472(CX)
+	VMOVUPS        256(R13), Z20
+	VMOVUPS        2304(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12416(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14464(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16512(CX)
+	VMOVUPS        320(R13), Z20
+	VMOVUPS        2368(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13440(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15488(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17536(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	VMOVUPS        384(R13), Z20
+	VMOVUPS        2432(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12480(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14528(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16576(CX)
+	VMOVUPS        448(R13), Z20
+	VMOVUPS        2496(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13504(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15552(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17600(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        512(R13), Z20
+	VMOVUPS        2560(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12544(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14592(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16640(CX)
+	VMOVUPS        576(R13), Z20
+	VMOVUPS        2624(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13568(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15616(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17664(CX)
+	VMOVUPS        640(R13), Z20
+	VMOVUPS        2688(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12608(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14656(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16704(CX)
+	VMOVUPS        704(R13), Z20
+	VMOVUPS        2752(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13632(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15680(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17728(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	VMOVUPS        768(R13), Z20
+	VMOVUPS        2816(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12672(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14720(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16768(CX)
+	VMOVUPS        832(R13), Z20
+	VMOVUPS        2880(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13696(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15744(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17792(CX)
+	VMOVUPS        896(R13), Z20
+	VMOVUPS        2944(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12736(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14784(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16832(CX)
+	VMOVUPS        960(R13), Z20
+	VMOVUPS        3008(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13760(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15808(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17856(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        1024(R13), Z20
+	VMOVUPS        3072(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12800(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14848(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16896(CX)
+	VMOVUPS        1088(R13), Z20
+	VMOVUPS        3136(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13824(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15872(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17920(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	VMOVUPS        1152(R13), Z20
+	VMOVUPS        3200(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12864(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14912(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16960(CX)
+	VMOVUPS        1216(R13), Z20
+	VMOVUPS        3264(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13888(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15936(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17984(CX)
+	VMOVUPS        1280(R13), Z20
+	VMOVUPS        3328(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12928(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14976(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17024(CX)
+	VMOVUPS        1344(R13), Z20
+	VMOVUPS        3392(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13952(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16000(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18048(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        1408(R13), Z20
+	VMOVUPS        3456(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12992(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15040(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17088(CX)
+	VMOVUPS        1472(R13), Z20
+	VMOVUPS        3520(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14016(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16064(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18112(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	VMOVUPS        1536(R13), Z20
+	VMOVUPS        3584(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13056(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15104(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17152(CX)
+	VMOVUPS        1600(R13), Z20
+	VMOVUPS        3648(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14080(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16128(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18176(CX)
+	VMOVUPS        1664(R13), Z20
+	VMOVUPS        3712(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13120(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15168(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17216(CX)
+	VMOVUPS        1728(R13), Z20
+	VMOVUPS        3776(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14144(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16192(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18240(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        1792(R13), Z20
+	VMOVUPS        3840(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13184(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15232(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17280(CX)
+	VMOVUPS        1856(R13), Z20
+	VMOVUPS        3904(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14208(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16256(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18304(CX)
+	VMOVUPS        1920(R13), Z20
+	VMOVUPS        3968(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13248(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15296(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17344(CX)
+	VMOVUPS        1984(R13), Z20
+	VMOVUPS        4032(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14272(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16320(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18368(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	ADDQ           $4096, R13
+	ADDQ           $3072, AX
+	ADDQ           $6144, CX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32FewSplitLoop
+
+TileFloat32AMXFloat32FewShort:
+	ADDQ           $2, DX
+
+TileFloat32AMXFloat32FewLoop:
+	PREFETCHT1     (R15)
+	PREFETCHT1     64(R15)
+	PREFETCHT1     128(R15)
+	PREFETCHT1     192(R15)
+	PREFETCHT1     256(R15)
+	PREFETCHT1     320(R15)
+	PREFETCHT1     384(R15)
+	PREFETCHT1     448(R15)
+	PREFETCHT1     512(R15)
+	PREFETCHT1     576(R15)
+	PREFETCHT1     640(R15)
+	PREFETCHT1     704(R15)
+	PREFETCHT1     768(R15)
+	PREFETCHT1     832(R15)
+	PREFETCHT1     896(R15)
+	PREFETCHT1     960(R15)
+	ADDQ           $1024, R15
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	TESTQ          R11, R11
+	JEQ            written47
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written47
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written47
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written47:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	ADDQ           $3072, AX
+	ADDQ           $6144, CX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32FewLoop
+
+TileFloat32AMXFloat32FewTail:
+	MOVQ           AMXArgs_Tail(SI), DX
+	TESTQ          DX, DX
+	JEQ            TileFloat32AMXFloat32FewDone
+	MOVQ           AMXArgs_AtK(SI), R15
+	ADDQ           AMXArgs_Steps(SI), R15
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32FewDone
+	ADDQ           AMXArgs_AtTail(SI), DX
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	TESTQ          R11, R11
+	JEQ            written48
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written48
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written48
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written48:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+
+TileFloat32AMXFloat32FewDone:
+	TESTQ          R11, R11
+	JEQ            flushed50
+
+flush49:
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	JNE            flush49
+
+flushed50:
+	MOVQ           AMXArgs_Row(SI), R12
+	SHLQ           $7, R12
+	ADDQ           AMXArgs_Sums(SI), R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x0c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM0, (R12)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x0c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM1, 64(R12)(R9*1)
+
+TileFloat32AMXFloat32Next:
+	MOVQ           AMXArgs_AtK(SI), R15
+	ADDQ           AMXArgs_Steps(SI), R15
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32Unfinished
+	MOVQ           AMXArgs_Row(SI), R15
+	MOVQ           AMXArgs_M(SI), R11
+	SUBQ           R15, R11
+	MOVQ           $32, DX
+	CMPQ           R11, DX
+	CMOVQGT        DX, R11
+	MOVQ           R15, DI
+	IMULQ          R10, DI
+	ADDQ           AMXArgs_C(SI), DI
+	ADDQ           AMXArgs_AtC(SI), DI
+
+TileFloat32AMXFloat32Unfinished:
+	MOVQ           AMXArgs_Row(SI), R15
+	ADDQ           $32, R15
+	MOVQ           R15, AMXArgs_Row(SI)
+	CMPQ           R15, AMXArgs_M(SI)
+	JLT            TileFloat32AMXFloat32Block
+	MOVQ           AMXArgs_Steps(SI), R15
+	ADDQ           AMXArgs_AtK(SI), R15
+	MOVQ           R15, AMXArgs_AtK(SI)
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32Range
+	MOVQ           AMXArgs_Panel(SI), R15
+	ADDQ           R15, AMXArgs_AtW(SI)
+	MOVQ           AMXArgs_StartStep(SI), R15
+	ADDQ           R15, AMXArgs_AtStart(SI)
+	MOVQ           AMXArgs_BiasStep(SI), R15
+	ADDQ           R15, AMXArgs_AtBias(SI)
+	MOVQ           AMXArgs_TailStep(SI), R15
+	ADDQ           R15, AMXArgs_AtTail(SI)
+	ADDQ           $128, AMXArgs_AtC(SI)
+	DECQ           AMXArgs_N(SI)
+	JNE            TileFloat32AMXFloat32Panel
+	TESTQ          R11, R11
+	JEQ            flushed52
+
+flush51:
+	VMOVUPS        (R12), Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	JNE            flush51
+
+flushed52:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	VZEROUPPER
+	RET
+
+TileFloat32AMXFloat32Add:
+
+TileFloat32AMXFloat32AddingPanel:
+	MOVQ           $0, AMXArgs_AtK(SI)
+
+TileFloat32AMXFloat32AddingRange:
+	MOVQ           $0, AMXArgs_Row(SI)
+	MOVQ           AMXArgs_K(SI), R15
+	SUBQ           AMXArgs_AtK(SI), R15
+	CMPQ           R15, AMXArgs_KB(SI)
+	CMOVQGT        AMXArgs_KB(SI), R15
+	MOVQ           R15, AMXArgs_Steps(SI)
+	MOVQ           AMXArgs_AtK(SI), BX
+	SHLQ           $12, BX
+	ADDQ           AMXArgs_W(SI), BX
+	ADDQ           AMXArgs_AtW(SI), BX
+	MOVQ           AMXArgs_Parts(SI), AX
+	MOVQ           AMXArgs_Steps(SI), CX
+	TESTQ          CX, CX
+	JEQ            TileFloat32AMXFloat32AddingSplitTail
+	MOVQ           $2, DX
+	CMPQ           CX, DX
+	CMOVQGT        DX, CX
+
+TileFloat32AMXFloat32AddingSplit:
+	MOVQ           $16, DX
+
+TileFloat32AMXFloat32AddingSplitPairs:
+	VMOVUPS        (BX), Z20
+	VMOVUPS        2048(BX), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, (AX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 2048(AX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 4096(AX)
+	VMOVUPS        64(BX), Z20
+	VMOVUPS        2112(BX), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 1024(AX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 3072(AX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 5120(AX)
+	ADDQ           $128, BX
+	ADDQ           $64, AX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32AddingSplitPairs
+	ADDQ           $2048, BX
+	ADDQ           $5120, AX
+	DECQ           CX
+	JNE            TileFloat32AMXFloat32AddingSplit
+
+TileFloat32AMXFloat32AddingSplitTail:
+	MOVQ           AMXArgs_Tail(SI), BX
+	TESTQ          BX, BX
+	JEQ            TileFloat32AMXFloat32AddingSplitDone
+	MOVQ           AMXArgs_AtK(SI), R15
+	ADDQ           AMXArgs_Steps(SI), R15
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32AddingSplitDone
+	ADDQ           AMXArgs_AtTail(SI), BX
+	MOVQ           AMXArgs_Steps(SI), AX
+	IMUL3Q         $6144, AX, AX
+	ADDQ           AMXArgs_Parts(SI), AX
+	MOVQ           $16, DX
+
+TileFloat32AMXFloat32AddingSplitTailPairs:
+	VMOVUPS        (BX), Z20
+	VMOVUPS        2048(BX), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, (AX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 2048(AX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 4096(AX)
+	VMOVUPS        64(BX), Z20
+	VMOVUPS        2112(BX), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 1024(AX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 3072(AX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 5120(AX)
+	ADDQ           $128, BX
+	ADDQ           $64, AX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32AddingSplitTailPairs
+	ADDQ           $2048, BX
+	ADDQ           $5120, AX
+
+TileFloat32AMXFloat32AddingSplitDone:
+
+TileFloat32AMXFloat32AddingBlock:
+	MOVQ           AMXArgs_AtK(SI), R15
+	MOVQ           AMXArgs_Parts(SI), CX
+	MOVQ           R15, DX
+	IMUL3Q         $3072, R15, R15
+	MOVQ           AMXArgs_Row(SI), AX
+	MOVQ           AX, BX
+	SHRQ           $4, AX
+	IMULQ          AMXArgs_LDA(SI), AX
+	ADDQ           AMXArgs_A(SI), AX
+	ADDQ           R15, AX
+	TESTQ          DX, DX
+	JNE            TileFloat32AMXFloat32AddingMore
+	MOVQ           AMXArgs_Start(SI), R15
+	ADDQ           AMXArgs_AtStart(SI), R15
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x27; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R15), TMM0
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x27; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R15), TMM1
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x27; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (R15), TMM2
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x27; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(R15), TMM3
+	JMP            TileFloat32AMXFloat32AddingBegun
+
+TileFloat32AMXFloat32AddingMore:
+	SHLQ           $7, BX
+	ADDQ           AMXArgs_Sums(SI), BX
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x84; BYTE $0x0b; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R9*1), TMM0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x8c; BYTE $0x0b; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(BX)(R9*1), TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x94; BYTE $0x0b; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(BX)(R9*1), TMM2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0x9c; BYTE $0x0b; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2112(BX)(R9*1), TMM3
+
+TileFloat32AMXFloat32AddingBegun:
+	MOVQ           AMXArgs_M(SI), R15
+	SUBQ           AMXArgs_Row(SI), R15
+	CMPQ           R15, $16
+	JLE            TileFloat32AMXFloat32AddingFew
+	MOVQ           AMXArgs_LDA(SI), BX
+	ADDQ           AX, BX
+	MOVQ           AMXArgs_Steps(SI), DX
+	TESTQ          DX, DX
+	JEQ            TileFloat32AMXFloat32AddingTail
+	MOVQ           AMXArgs_Row(SI), R15
+	IMUL3Q         $32, R15, R15
+	IMULQ          DX, R15
+	ADDQ           AMXArgs_Panel(SI), R15
+	ADDQ           AMXArgs_W(SI), R15
+	ADDQ           AMXArgs_AtW(SI), R15
+	CMPQ           AMXArgs_Row(SI), $0
+	JNE            TileFloat32AMXFloat32AddingLoop
+	MOVQ           AMXArgs_AtK(SI), R13
+	ADDQ           $2, R13
+	SHLQ           $12, R13
+	ADDQ           AMXArgs_W(SI), R13
+	ADDQ           AMXArgs_AtW(SI), R13
+	SUBQ           $2, DX
+	JLE            TileFloat32AMXFloat32AddingShort
+
+TileFloat32AMXFloat32AddingSplitLoop:
+	PREFETCHT1     (R15)
+	PREFETCHT1     64(R15)
+	PREFETCHT1     128(R15)
+	PREFETCHT1     192(R15)
+	PREFETCHT1     256(R15)
+	PREFETCHT1     320(R15)
+	PREFETCHT1     384(R15)
+	PREFETCHT1     448(R15)
+	PREFETCHT1     512(R15)
+	PREFETCHT1     576(R15)
+	PREFETCHT1     640(R15)
+	PREFETCHT1     704(R15)
+	PREFETCHT1     768(R15)
+	PREFETCHT1     832(R15)
+	PREFETCHT1     896(R15)
+	PREFETCHT1     960(R15)
+	ADDQ           $1024, R15
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	TESTQ          R11, R11
+	JEQ            written53
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written53
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written53
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written53:
+	VMOVUPS        (R13), Z20
+	VMOVUPS        2048(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12288(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14336(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16384(CX)
+	VMOVUPS        64(R13), Z20
+	VMOVUPS        2112(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13312(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15360(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17408(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        128(R13), Z20
+	VMOVUPS        2176(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12352(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14400(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16448(CX)
+	VMOVUPS        192(R13), Z20
+	VMOVUPS        2240(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13376(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15424(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17472(CX)
+	VMOVUPS        256(R13), Z20
+	VMOVUPS        2304(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12416(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14464(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16512(CX)
+	VMOVUPS        320(R13), Z20
+	VMOVUPS        2368(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13440(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15488(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17536(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	VMOVUPS        384(R13), Z20
+	VMOVUPS        2432(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12480(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14528(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16576(CX)
+	VMOVUPS        448(R13), Z20
+	VMOVUPS        2496(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13504(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15552(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17600(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        512(R13), Z20
+	VMOVUPS        2560(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12544(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14592(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16640(CX)
+	VMOVUPS        576(R13), Z20
+	VMOVUPS        2624(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13568(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15616(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17664(CX)
+	VMOVUPS        640(R13), Z20
+	VMOVUPS        2688(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12608(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14656(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16704(CX)
+	VMOVUPS        704(R13), Z20
+	VMOVUPS        2752(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13632(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15680(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17728(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	VMOVUPS        768(R13), Z20
+	VMOVUPS        2816(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12672(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14720(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16768(CX)
+	VMOVUPS        832(R13), Z20
+	VMOVUPS        2880(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13696(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15744(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17792(CX)
+	VMOVUPS        896(R13), Z20
+	VMOVUPS        2944(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12736(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14784(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16832(CX)
+	VMOVUPS        960(R13), Z20
+	VMOVUPS        3008(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13760(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15808(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17856(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        1024(R13), Z20
+	VMOVUPS        3072(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12800(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14848(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16896(CX)
+	VMOVUPS        1088(R13), Z20
+	VMOVUPS        3136(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13824(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15872(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17920(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	VMOVUPS        1152(R13), Z20
+	VMOVUPS        3200(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12864(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14912(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16960(CX)
+	VMOVUPS        1216(R13), Z20
+	VMOVUPS        3264(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13888(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15936(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17984(CX)
+	VMOVUPS        1280(R13), Z20
+	VMOVUPS        3328(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12928(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14976(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17024(CX)
+	VMOVUPS        1344(R13), Z20
+	VMOVUPS        3392(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13952(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16000(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18048(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        1408(R13), Z20
+	VMOVUPS        3456(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12992(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15040(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17088(CX)
+	VMOVUPS        1472(R13), Z20
+	VMOVUPS        3520(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14016(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16064(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18112(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	VMOVUPS        1536(R13), Z20
+	VMOVUPS        3584(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13056(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15104(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17152(CX)
+	VMOVUPS        1600(R13), Z20
+	VMOVUPS        3648(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14080(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16128(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18176(CX)
+	VMOVUPS        1664(R13), Z20
+	VMOVUPS        3712(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13120(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15168(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17216(CX)
+	VMOVUPS        1728(R13), Z20
+	VMOVUPS        3776(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14144(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16192(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18240(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	VMOVUPS        1792(R13), Z20
+	VMOVUPS        3840(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13184(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15232(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17280(CX)
+	VMOVUPS        1856(R13), Z20
+	VMOVUPS        3904(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14208(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16256(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18304(CX)
+	VMOVUPS        1920(R13), Z20
+	VMOVUPS        3968(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13248(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15296(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17344(CX)
+	VMOVUPS        1984(R13), Z20
+	VMOVUPS        4032(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14272(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16320(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18368(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	ADDQ           $4096, R13
+	ADDQ           $3072, AX
+	ADDQ           $3072, BX
+	ADDQ           $6144, CX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32AddingSplitLoop
+
+TileFloat32AMXFloat32AddingShort:
+	ADDQ           $2, DX
+
+TileFloat32AMXFloat32AddingLoop:
+	PREFETCHT1     (R15)
+	PREFETCHT1     64(R15)
+	PREFETCHT1     128(R15)
+	PREFETCHT1     192(R15)
+	PREFETCHT1     256(R15)
+	PREFETCHT1     320(R15)
+	PREFETCHT1     384(R15)
+	PREFETCHT1     448(R15)
+	PREFETCHT1     512(R15)
+	PREFETCHT1     576(R15)
+	PREFETCHT1     640(R15)
+	PREFETCHT1     704(R15)
+	PREFETCHT1     768(R15)
+	PREFETCHT1     832(R15)
+	PREFETCHT1     896(R15)
+	PREFETCHT1     960(R15)
+	ADDQ           $1024, R15
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	TESTQ          R11, R11
+	JEQ            written54
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written54
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written54
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written54:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	ADDQ           $3072, AX
+	ADDQ           $3072, BX
+	ADDQ           $6144, CX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32AddingLoop
+
+TileFloat32AMXFloat32AddingTail:
+	MOVQ           AMXArgs_Tail(SI), DX
+	TESTQ          DX, DX
+	JEQ            TileFloat32AMXFloat32AddingDone
+	MOVQ           AMXArgs_AtK(SI), R15
+	ADDQ           AMXArgs_Steps(SI), R15
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32AddingDone
+	ADDQ           AMXArgs_AtTail(SI), DX
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	TESTQ          R11, R11
+	JEQ            written55
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written55
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written55
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written55:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+
+TileFloat32AMXFloat32AddingDone:
+	TESTQ          R11, R11
+	JEQ            flushed57
+
+flush56:
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	JNE            flush56
+
+flushed57:
+	MOVQ           AMXArgs_Row(SI), R12
+	SHLQ           $7, R12
+	ADDQ           AMXArgs_Sums(SI), R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x0c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM0, (R12)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x0c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM1, 64(R12)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x0c; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED TMM2, 2048(R12)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x0c; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED TMM3, 2112(R12)(R9*1)
+	JMP            TileFloat32AMXFloat32AddingNext
+
+TileFloat32AMXFloat32AddingFew:
+	MOVQ           AMXArgs_Steps(SI), DX
+	TESTQ          DX, DX
+	JEQ            TileFloat32AMXFloat32AddingFewTail
+	MOVQ           AMXArgs_Row(SI), R15
+	IMUL3Q         $32, R15, R15
+	IMULQ          DX, R15
+	ADDQ           AMXArgs_Panel(SI), R15
+	ADDQ           AMXArgs_W(SI), R15
+	ADDQ           AMXArgs_AtW(SI), R15
+	CMPQ           AMXArgs_Row(SI), $0
+	JNE            TileFloat32AMXFloat32AddingFewLoop
+	MOVQ           AMXArgs_AtK(SI), R13
+	ADDQ           $2, R13
+	SHLQ           $12, R13
+	ADDQ           AMXArgs_W(SI), R13
+	ADDQ           AMXArgs_AtW(SI), R13
+	SUBQ           $2, DX
+	JLE            TileFloat32AMXFloat32AddingFewShort
+
+TileFloat32AMXFloat32AddingFewSplitLoop:
+	PREFETCHT1     (R15)
+	PREFETCHT1     64(R15)
+	PREFETCHT1     128(R15)
+	PREFETCHT1     192(R15)
+	PREFETCHT1     256(R15)
+	PREFETCHT1     320(R15)
+	PREFETCHT1     384(R15)
+	PREFETCHT1     448(R15)
+	PREFETCHT1     512(R15)
+	PREFETCHT1     576(R15)
+	PREFETCHT1     640(R15)
+	PREFETCHT1     704(R15)
+	PREFETCHT1     768(R15)
+	PREFETCHT1     832(R15)
+	PREFETCHT1     896(R15)
+	PREFETCHT1     960(R15)
+	ADDQ           $1024, R15
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	TESTQ          R11, R11
+	JEQ            written58
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written58
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written58
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written58:
+	VMOVUPS        (R13), Z20
+	VMOVUPS        2048(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12288(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14336(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16384(CX)
+	VMOVUPS        64(R13), Z20
+	VMOVUPS        2112(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13312(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15360(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17408(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        128(R13), Z20
+	VMOVUPS        2176(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12352(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14400(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16448(CX)
+	VMOVUPS        192(R13), Z20
+	VMOVUPS        2240(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13376(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15424(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17472(CX)
+	VMOVUPS        256(R13), Z20
+	VMOVUPS        2304(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12416(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14464(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16512(CX)
+	VMOVUPS        320(R13), Z20
+	VMOVUPS        2368(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13440(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15488(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17536(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	VMOVUPS        384(R13), Z20
+	VMOVUPS        2432(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12480(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14528(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16576(CX)
+	VMOVUPS        448(R13), Z20
+	VMOVUPS        2496(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13504(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15552(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17600(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        512(R13), Z20
+	VMOVUPS        2560(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12544(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14592(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16640(CX)
+	VMOVUPS        576(R13), Z20
+	VMOVUPS        2624(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13568(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15616(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17664(CX)
+	VMOVUPS        640(R13), Z20
+	VMOVUPS        2688(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12608(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14656(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16704(CX)
+	VMOVUPS        704(R13), Z20
+	VMOVUPS        2752(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13632(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15680(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17728(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	VMOVUPS        768(R13), Z20
+	VMOVUPS        2816(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12672(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14720(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16768(CX)
+	VMOVUPS        832(R13), Z20
+	VMOVUPS        2880(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13696(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15744(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17792(CX)
+	VMOVUPS        896(R13), Z20
+	VMOVUPS        2944(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12736(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14784(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16832(CX)
+	VMOVUPS        960(R13), Z20
+	VMOVUPS        3008(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13760(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15808(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17856(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        1024(R13), Z20
+	VMOVUPS        3072(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12800(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14848(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16896(CX)
+	VMOVUPS        1088(R13), Z20
+	VMOVUPS        3136(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13824(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15872(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17920(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	VMOVUPS        1152(R13), Z20
+	VMOVUPS        3200(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12864(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14912(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 16960(CX)
+	VMOVUPS        1216(R13), Z20
+	VMOVUPS        3264(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13888(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15936(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17984(CX)
+	VMOVUPS        1280(R13), Z20
+	VMOVUPS        3328(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12928(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14976(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17024(CX)
+	VMOVUPS        1344(R13), Z20
+	VMOVUPS        3392(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13952(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16000(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18048(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        1408(R13), Z20
+	VMOVUPS        3456(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 12992(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15040(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17088(CX)
+	VMOVUPS        1472(R13), Z20
+	VMOVUPS        3520(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14016(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16064(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18112(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	VMOVUPS        1536(R13), Z20
+	VMOVUPS        3584(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13056(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15104(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17152(CX)
+	VMOVUPS        1600(R13), Z20
+	VMOVUPS        3648(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14080(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16128(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18176(CX)
+	VMOVUPS        1664(R13), Z20
+	VMOVUPS        3712(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13120(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15168(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17216(CX)
+	VMOVUPS        1728(R13), Z20
+	VMOVUPS        3776(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14144(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16192(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18240(CX)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	VMOVUPS        1792(R13), Z20
+	VMOVUPS        3840(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13184(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15232(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17280(CX)
+	VMOVUPS        1856(R13), Z20
+	VMOVUPS        3904(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14208(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16256(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18304(CX)
+	VMOVUPS        1920(R13), Z20
+	VMOVUPS        3968(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 13248(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 15296(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 17344(CX)
+	VMOVUPS        1984(R13), Z20
+	VMOVUPS        4032(R13), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 14272(CX)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 16320(CX)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 18368(CX)
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	ADDQ           $4096, R13
+	ADDQ           $3072, AX
+	ADDQ           $6144, CX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32AddingFewSplitLoop
+
+TileFloat32AMXFloat32AddingFewShort:
+	ADDQ           $2, DX
+
+TileFloat32AMXFloat32AddingFewLoop:
+	PREFETCHT1     (R15)
+	PREFETCHT1     64(R15)
+	PREFETCHT1     128(R15)
+	PREFETCHT1     192(R15)
+	PREFETCHT1     256(R15)
+	PREFETCHT1     320(R15)
+	PREFETCHT1     384(R15)
+	PREFETCHT1     448(R15)
+	PREFETCHT1     512(R15)
+	PREFETCHT1     576(R15)
+	PREFETCHT1     640(R15)
+	PREFETCHT1     704(R15)
+	PREFETCHT1     768(R15)
+	PREFETCHT1     832(R15)
+	PREFETCHT1     896(R15)
+	PREFETCHT1     960(R15)
+	ADDQ           $1024, R15
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	TESTQ          R11, R11
+	JEQ            written59
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written59
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written59
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written59:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	ADDQ           $3072, AX
+	ADDQ           $6144, CX
+	DECQ           DX
+	JNE            TileFloat32AMXFloat32AddingFewLoop
+
+TileFloat32AMXFloat32AddingFewTail:
+	MOVQ           AMXArgs_Tail(SI), DX
+	TESTQ          DX, DX
+	JEQ            TileFloat32AMXFloat32AddingFewDone
+	MOVQ           AMXArgs_AtK(SI), R15
+	ADDQ           AMXArgs_Steps(SI), R15
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32AddingFewDone
+	ADDQ           AMXArgs_AtTail(SI), DX
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x10; BYTE $0x00; BYTE $0x00 // TILELOADD 4096(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x14; BYTE $0x00; BYTE $0x00 // TILELOADD 5120(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	TESTQ          R11, R11
+	JEQ            written60
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written60
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	TESTQ          R11, R11
+	JEQ            written60
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+
+written60:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x0c; BYTE $0x00; BYTE $0x00 // TILELOADD 3072(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x01; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (CX)(R8*1), TMM6
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x01; BYTE $0x00; BYTE $0x04; BYTE $0x00; BYTE $0x00 // TILELOADD 1024(CX)(R8*1), TMM7
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILELOADD 2048(AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+
+TileFloat32AMXFloat32AddingFewDone:
+	TESTQ          R11, R11
+	JEQ            flushed62
+
+flush61:
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	JNE            flush61
+
+flushed62:
+	MOVQ           AMXArgs_Row(SI), R12
+	SHLQ           $7, R12
+	ADDQ           AMXArgs_Sums(SI), R12
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x0c; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM0, (R12)(R9*1)
+	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x0c; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM1, 64(R12)(R9*1)
+
+TileFloat32AMXFloat32AddingNext:
+	MOVQ           AMXArgs_AtK(SI), R15
+	ADDQ           AMXArgs_Steps(SI), R15
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32AddingUnfinished
+	MOVQ           AMXArgs_Row(SI), R15
+	MOVQ           AMXArgs_M(SI), R11
+	SUBQ           R15, R11
+	MOVQ           $32, DX
+	CMPQ           R11, DX
+	CMOVQGT        DX, R11
+	MOVQ           R15, DI
+	IMULQ          R10, DI
+	ADDQ           AMXArgs_C(SI), DI
+	ADDQ           AMXArgs_AtC(SI), DI
+
+TileFloat32AMXFloat32AddingUnfinished:
+	MOVQ           AMXArgs_Row(SI), R15
+	ADDQ           $32, R15
+	MOVQ           R15, AMXArgs_Row(SI)
+	CMPQ           R15, AMXArgs_M(SI)
+	JLT            TileFloat32AMXFloat32AddingBlock
+	MOVQ           AMXArgs_Steps(SI), R15
+	ADDQ           AMXArgs_AtK(SI), R15
+	MOVQ           R15, AMXArgs_AtK(SI)
+	CMPQ           R15, AMXArgs_K(SI)
+	JLT            TileFloat32AMXFloat32AddingRange
+	MOVQ           AMXArgs_Panel(SI), R15
+	ADDQ           R15, AMXArgs_AtW(SI)
+	MOVQ           AMXArgs_StartStep(SI), R15
+	ADDQ           R15, AMXArgs_AtStart(SI)
+	MOVQ           AMXArgs_BiasStep(SI), R15
+	ADDQ           R15, AMXArgs_AtBias(SI)
+	MOVQ           AMXArgs_TailStep(SI), R15
+	ADDQ           R15, AMXArgs_AtTail(SI)
+	ADDQ           $128, AMXArgs_AtC(SI)
+	DECQ           AMXArgs_N(SI)
+	JNE            TileFloat32AMXFloat32AddingPanel
+	TESTQ          R11, R11
+	JEQ            flushed64
+
+flush63:
+	VMOVUPS        (R12), Z0
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        64(R12), Z1
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           $128, R12
+	ADDQ           R10, DI
+	DECQ           R11
+	JNE            flush63
+
+flushed64:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
+	VZEROUPPER
+	RET
+
+// func PeakFloat32AMXFloat32(n int)
+TEXT ·PeakFloat32AMXFloat32(SB), NOSPLIT, $0-8
+	MOVQ           n+0(FP), CX
+	LEAQ           ·amxConfig<>(SB), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x84; BYTE $0x20; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG (AX)
+
+PeakFloat32AMXFloat32Loop:
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcd // TDPBF16PS TMM6, TMM5, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS TMM7, TMM4, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcd // TDPBF16PS TMM6, TMM5, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS TMM7, TMM4, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcd // TDPBF16PS TMM6, TMM5, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS TMM7, TMM4, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcd // TDPBF16PS TMM6, TMM5, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS TMM7, TMM4, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcd // TDPBF16PS TMM6, TMM5, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS TMM7, TMM4, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xcd // TDPBF16PS TMM6, TMM5, TMM1
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS TMM7, TMM4, TMM2
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	DECQ           CX
+	JNE            PeakFloat32AMXFloat32Loop
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE
 	RET
 

@@ -47,3 +47,10 @@ func BF16FloatsAVX512(dst *uint32, src *float32, n int)
 //
 //go:noescape
 func BF16FloatsAVX2(dst *uint32, src *float32, n int)
+
+// SplitBF16AVX512 splits floats, a positive multiple of 32, into three bfloat16
+// each: 32 values are sixteen pairs of each part, two values sixteen apart, in
+// a row of three neighbouring tiles of a matrix unit.
+//
+//go:noescape
+func SplitBF16AVX512(dst *uint32, src *float32, n int)

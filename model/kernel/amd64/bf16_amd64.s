@@ -306,3 +306,44 @@ bf16FloatsLoop:
 bf16FloatsDone:
 	VZEROUPPER
 	RET
+
+// func SplitBF16AVX512(dst *uint32, src *float32, n int)
+TEXT ·SplitBF16AVX512(SB), NOSPLIT, $0-24
+	MOVQ           dst+0(FP), DI
+	MOVQ           src+8(FP), SI
+	MOVQ           n+16(FP), CX
+	MOVQ           $0x8000, R15
+	VPBROADCASTD   R15, Z30
+	MOVQ           $0xffff0000, R15
+	VPBROADCASTD   R15, Z31
+
+thirtytwo7:
+	VMOVUPS        (SI), Z20
+	VMOVUPS        64(SI), Z21
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, (DI)
+	VPADDD         Z30, Z20, Z22
+	VPADDD         Z30, Z21, Z23
+	VPANDD         Z31, Z22, Z22
+	VPANDD         Z31, Z23, Z23
+	VSUBPS         Z22, Z20, Z20
+	VSUBPS         Z23, Z21, Z21
+	VPSRLD         $16, Z22, Z22
+	VPORD          Z22, Z23, Z22
+	VMOVUPS        Z22, 1024(DI)
+	VPSRLD         $16, Z20, Z20
+	VPTERNLOGD     $0xf8, Z31, Z21, Z20
+	VMOVUPS        Z20, 2048(DI)
+	ADDQ           $128, SI
+	ADDQ           $3072, DI
+	SUBQ           $32, CX
+	JNE            thirtytwo7
+	VZEROUPPER
+	RET
