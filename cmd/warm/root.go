@@ -13,6 +13,7 @@ import (
 	"github.com/warmserve/warmserve/cmd/warm/bench"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/device"
+	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/trainer/state"
 )
 
@@ -58,7 +59,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	restore, err := p.useLevel()
+	defer restore()
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -70,6 +75,23 @@ func (p *program) run(ctx context.Context, args []string) int {
 		return exitInterrupted
 	}
 	return exitFailure
+}
+
+// levelVariable names the CPU level of every command.
+const levelVariable = "WARM_CPU_LEVEL"
+
+// useLevel sets the CPU level that the environment names, if any, and returns what sets
+// it back.
+func (p *program) useLevel() (restore func(), err error) {
+	name := p.getenv(levelVariable)
+	if name == "" {
+		return func() {}, nil
+	}
+	l, err := kernel.ParseLevel(name)
+	if err != nil {
+		return func() {}, usagef("%s: %w", levelVariable, err)
+	}
+	return kernel.SetLevel(l), nil
 }
 
 // isInterruption says whether a command ended because its context did.

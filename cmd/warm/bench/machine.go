@@ -91,11 +91,11 @@ func useLevel(name string) (restore func(), err error) {
 	if name == "" {
 		return func() {}, nil
 	}
-	i := slices.IndexFunc(kernel.Available(), func(l kernel.Level) bool { return l.String() == name })
-	if i < 0 {
-		return nil, usagef("--level: %q is not one of this machine's levels %v", name, kernel.Available())
+	l, err := kernel.ParseLevel(name)
+	if err != nil {
+		return nil, usagef("--level: %w", err)
 	}
-	return kernel.SetLevel(kernel.Available()[i]), nil
+	return kernel.SetLevel(l), nil
 }
 
 // onAll runs f on every thread at once and adds up what they return.
