@@ -72,7 +72,7 @@ var layout = map[string][]string{
 	"trainer/data/parquet":     {},
 	"trainer/optim":            {"model/cpu", "model/kernel", "model/nn"},
 	"trainer/loss":             {},
-	"trainer/bpe":              {},
+	"trainer/bpe":              {"model/tokenizer"},
 	"trainer/events":           {},
 	"trainer/state":            {"model/nn", "loader", "loader/safetensors", "trainer/events", "trainer/lab/drawing"}, // drawing knows nothing of experiments
 	"trainer/lm":               {"model", "model/chat", "model/kernel", "model/nn", "model/tokenizer", "loader", "trainer/data", "trainer/optim", "trainer/state"},

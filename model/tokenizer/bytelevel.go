@@ -17,6 +17,9 @@ var byteRunes = func() (runes [256]rune) {
 	return runes
 }()
 
+// ByteRune returns the character of the byte alphabet that stands for a byte.
+func ByteRune(b byte) rune { return byteRunes[b] }
+
 // runeByte returns the byte that a character of the alphabet stands for.
 func runeByte(r rune) (byte, bool) {
 	switch {

@@ -24,6 +24,10 @@ const (
 	qwenPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
+// GPT2Word returns the length of the first word of a text, which is not empty, as GPT-2's
+// pre-tokenizer cuts it.
+func GPT2Word(text []byte) int { return scanGPT2(unicodeClasses(), text, 0) }
+
 func scanGPT2(classes *classTable, text []byte, i int) int {
 	if text[i] == '\'' {
 		if n := contraction(text[i+1:]); n > 0 {

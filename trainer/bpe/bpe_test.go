@@ -16,7 +16,7 @@ import (
 func words(text string) []string {
 	var out []string
 	for b := []byte(text); len(b) > 0; {
-		n := next(b)
+		n := tokenizer.GPT2Word(b)
 		out = append(out, string(b[:n]))
 		b = b[n:]
 	}

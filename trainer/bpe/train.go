@@ -1,9 +1,13 @@
 package bpe
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
+	"maps"
 	"slices"
+
+	"github.com/warmserve/warmserve/model/tokenizer"
 )
 
 // Counter counts the words of texts.
@@ -16,7 +20,7 @@ func NewCounter() *Counter { return &Counter{words: map[string]int64{}} }
 // divided before white space.
 func (c *Counter) Add(text []byte) {
 	for len(text) > 0 {
-		n := next(text)
+		n := tokenizer.GPT2Word(text)
 		c.words[string(text[:n])]++
 		text = text[n:]
 	}
@@ -44,13 +48,7 @@ func (q queue) Len() int      { return len(q) }
 func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
 func (q queue) Less(i, j int) bool {
 	x, y := q[i], q[j]
-	if x.count != y.count {
-		return x.count > y.count
-	}
-	if x.a != y.a {
-		return x.a < y.a
-	}
-	return x.b < y.b
+	return cmp.Or(cmp.Compare(y.count, x.count), cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b)) < 0
 }
 func (q *queue) Push(v any) { *q = append(*q, v.(entry)) }
 func (q *queue) Pop() any {
@@ -78,12 +76,7 @@ func (c *Counter) Train(symbols int) ([][2]int32, error) {
 		return nil, fmt.Errorf("bpe: %d symbols, want 256 for the bytes at least", symbols)
 	}
 	l := &learner{counts: map[pair]int64{}, where: map[pair]map[int32]struct{}{}}
-	keys := make([]string, 0, len(c.words))
-	for w := range c.words {
-		keys = append(keys, w)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(c.words)) {
 		w := word{count: c.words[k]}
 		for i := range len(k) {
 			w.symbols = append(w.symbols, int32(k[i]))

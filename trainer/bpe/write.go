@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"github.com/warmserve/warmserve/model/tokenizer"
 )
 
 // Special are the tokens beside those of text. Empty ones are left out.
@@ -22,24 +24,9 @@ func (s Special) list() []string {
 	return out
 }
 
-// byteRunes is the byte alphabet of GPT-2: printable Latin-1 characters stand for
-// themselves, the other 68 bytes for U+0100 and on.
-var byteRunes = func() (runes [256]string) {
-	next := rune(256)
-	for b := range runes {
-		if b >= '!' && b <= '~' || b >= 0xA1 && b != 0xAD {
-			runes[b] = string(rune(b))
-		} else {
-			runes[b] = string(next)
-			next++
-		}
-	}
-	return runes
-}()
-
 // Write returns tokenizer.json and tokenizer_config.json of merges. Special
 // tokens have the first ids. BOS is put before every text.
-func Write(merges [][2]int32, s Special, context int) (tokenizer, config []byte, err error) {
+func Write(merges [][2]int32, s Special, context int) (file, config []byte, err error) {
 	vocab := map[string]int{}
 	var added []map[string]any
 	put := func(token string) error {
@@ -56,11 +43,13 @@ func Write(merges [][2]int32, s Special, context int) (tokenizer, config []byte,
 		added = append(added, map[string]any{"id": i, "content": t, "special": true, "single_word": false,
 			"lstrip": false, "rstrip": false, "normalized": false})
 	}
-	tokens := append([]string(nil), byteRunes[:]...)
-	for _, t := range tokens {
+	var tokens []string
+	for b := range 256 {
+		t := string(tokenizer.ByteRune(byte(b)))
 		if err := put(t); err != nil {
 			return nil, nil, err
 		}
+		tokens = append(tokens, t)
 	}
 	lines := make([]string, 0, len(merges))
 	for _, m := range merges {
@@ -77,7 +66,7 @@ func Write(merges [][2]int32, s Special, context int) (tokenizer, config []byte,
 		return map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true,
 			"use_regex": true}
 	}
-	file := map[string]any{
+	members := map[string]any{
 		"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": nil,
 		"pre_tokenizer": level(false), "decoder": level(true), "post_processor": s.template(vocab),
 		"model": map[string]any{
@@ -86,7 +75,7 @@ func Write(merges [][2]int32, s Special, context int) (tokenizer, config []byte,
 			"fuse_unk":           false, "byte_fallback": false, "vocab": vocab, "merges": lines,
 		},
 	}
-	if tokenizer, err = marshal(file); err != nil {
+	if file, err = marshal(members); err != nil {
 		return nil, nil, err
 	}
 	about := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast",
@@ -97,7 +86,7 @@ func Write(merges [][2]int32, s Special, context int) (tokenizer, config []byte,
 		}
 	}
 	config, err = marshal(about)
-	return tokenizer, config, err
+	return file, config, err
 }
 
 // marshal writes JSON with the tokens as they are: < is not escaped.
