@@ -14,14 +14,10 @@ type Document struct {
 
 // Documents yields the texts of the remaining lines, as Pairs does.
 func (r *Reader) Documents() iter.Seq2[Document, error] {
-	return func(yield func(Document, error) bool) { each(r, parseDocument, yield) }
+	return objects(r, parseDocument)
 }
 
-func parseDocument(line []byte, o lineInfo) (Document, error) {
-	f, err := parseFields(line, o)
-	if err != nil {
-		return Document{}, err
-	}
+func parseDocument(f fields, o lineInfo) (Document, error) {
 	text, err := f.need("text", "want text")
 	if err == nil && strings.TrimSpace(text) == "" {
 		err = fault("text", ErrEmpty, "")

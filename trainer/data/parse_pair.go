@@ -13,12 +13,9 @@ const (
 	wantedVotes = "want a1, a2 and votes, with or without prompt"
 )
 
-func parsePair(line []byte, o lineInfo) (Pair, error) {
-	f, err := parseFields(line, o)
-	if err != nil {
-		return Pair{}, err
-	}
+func parsePair(f fields, o lineInfo) (Pair, error) {
 	p, names := Pair{At: o.at}, f.names()
+	var err error
 	if p.ID, p.Set, p.Group, err = f.head(o); err != nil {
 		return Pair{}, err
 	}

@@ -8,12 +8,9 @@ import (
 // votes are the spellings of a vote.
 var votes = map[string]Vote{"a1": First, "a2": Second, "equal": Equal}
 
-func parseVotes(line []byte, o lineInfo) (Votes, error) {
-	f, err := parseFields(line, o)
-	if err != nil {
-		return Votes{}, err
-	}
+func parseVotes(f fields, o lineInfo) (Votes, error) {
 	v, names := Votes{At: o.at}, f.names()
+	var err error
 	if v.ID, v.Set, v.Group, err = f.head(o); err != nil {
 		return Votes{}, err
 	}

@@ -3,6 +3,7 @@ package data
 import (
 	"encoding/json"
 	"iter"
+	"maps"
 )
 
 // Prompt is what a policy answers: a line with a "prompt", which may be one of
@@ -21,15 +22,12 @@ type Prompt struct {
 // one is an error, except that of a pair whose two answers begin with the same
 // prompt, as in HH-RLHF.
 func (r *Reader) Prompts() iter.Seq2[Prompt, error] {
-	return func(yield func(Prompt, error) bool) { each(r, parsePrompt, yield) }
+	return objects(r, parsePrompt)
 }
 
-func parsePrompt(line []byte, o lineInfo) (Prompt, error) {
-	f, err := parseFields(line, o)
-	if err != nil {
-		return Prompt{}, err
-	}
-	p := Prompt{At: o.at}
+func parsePrompt(f fields, o lineInfo) (Prompt, error) {
+	p, all := Prompt{At: o.at}, maps.Clone(f)
+	var err error
 	if p.ID, p.Set, p.Group, err = f.head(o); err != nil {
 		return Prompt{}, err
 	}
@@ -39,7 +37,7 @@ func parsePrompt(line []byte, o lineInfo) (Prompt, error) {
 		return Prompt{}, err
 	}
 	if !has {
-		pair, err := parsePair(line, o)
+		pair, err := parsePair(all, o)
 		if prompt = pair.Prompt; err != nil || prompt.Len() == 0 {
 			return Prompt{}, missing("prompt", null, names, "want prompt, a text or a list of messages")
 		}

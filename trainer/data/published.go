@@ -19,14 +19,10 @@ const wantedPublished = "want pair_id and judgments with a judgment of judge_mod
 
 // Published yields the remaining records as rewards that were published, as Pairs does pairs.
 func (r *Reader) Published() iter.Seq2[Published, error] {
-	return func(yield func(Published, error) bool) { each(r, parsePublished, yield) }
+	return objects(r, parsePublished)
 }
 
-func parsePublished(line []byte, o lineInfo) (p Published, err error) {
-	f, err := parseFields(line, o)
-	if err != nil {
-		return p, err
-	}
+func parsePublished(f fields, o lineInfo) (p Published, err error) {
 	p.At = o.at
 	if p.ID, err = f.need("pair_id", wantedPublished); err != nil {
 		return p, err

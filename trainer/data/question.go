@@ -61,16 +61,7 @@ var formats = map[Format]func(f fields, o lineInfo) (Question, error){
 // Questions yields the questions of the remaining records, as Pairs does pairs. The format must be one
 // of those above.
 func (r *Reader) Questions(format Format) iter.Seq2[Question, error] {
-	parse := formats[format]
-	return func(yield func(Question, error) bool) {
-		each(r, func(line []byte, o lineInfo) (Question, error) {
-			f, err := parseFields(line, o)
-			if err != nil {
-				return Question{}, err
-			}
-			return parse(f, o)
-		}, yield)
-	}
+	return objects(r, formats[format])
 }
 
 // question begins a question with its place, and the id that a field holds.

@@ -138,12 +138,12 @@ func (r *Reader) Close() error {
 // Pairs yields the pairs of the remaining lines. Blank lines are passed over. After an error of one
 // line the next line follows, unless the error is [ErrDamaged] or a failure of reading.
 func (r *Reader) Pairs() iter.Seq2[Pair, error] {
-	return func(yield func(Pair, error) bool) { each(r, parsePair, yield) }
+	return objects(r, parsePair)
 }
 
 // Votes yields the remaining lines as answers with votes, as Pairs does.
 func (r *Reader) Votes() iter.Seq2[Votes, error] {
-	return func(yield func(Votes, error) bool) { each(r, parseVotes, yield) }
+	return objects(r, parseVotes)
 }
 
 // Record is one object of a stream as it stands there.
@@ -157,6 +157,19 @@ type Record struct {
 func (r *Reader) Records() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		each(r, func(line []byte, o lineInfo) (Record, error) { return Record{o.at, line}, nil }, yield)
+	}
+}
+
+// objects yields what parse makes of the remaining lines, which are objects.
+func objects[T any](r *Reader, parse func(f fields, o lineInfo) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		each(r, func(line []byte, o lineInfo) (v T, err error) {
+			f, err := parseFields(line, o)
+			if err != nil {
+				return v, err
+			}
+			return parse(f, o)
+		}, yield)
 	}
 }
 

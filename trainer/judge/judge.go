@@ -127,7 +127,7 @@ func newJudge(t Test) (*judge, error) {
 	if t.Tolerance == 0 {
 		t.Tolerance = 0.1
 	}
-	texts, err := t.preferences()
+	_, texts, err := t.divided(t.Files)
 	return &judge{test: t, texts: texts}, err
 }
 
@@ -141,19 +141,19 @@ func (t Test) settings() rm.Config {
 	return c
 }
 
-// preferences reads the pairs to judge on.
-func (t Test) preferences() ([]rm.Preference, error) {
+// divided reads the pairs of files that may be learned from, and those to judge on: all of them
+// without Holdout.
+func (t Test) divided(files []string) (learn, test []rm.Preference, err error) {
 	c := t.settings()
-	pairs, err := c.ReadAll(t.Files)
+	pairs, err := c.ReadAll(files)
 	if err != nil || t.Holdout == "" {
-		return pairs, err
+		return pairs, pairs, err
 	}
 	holdout, err := rm.ParseHoldout(t.Holdout)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	_, pairs, err = holdout.Split(pairs, t.SplitSeed)
-	return pairs, err
+	return holdout.Split(pairs, t.SplitSeed)
 }
 
 // encode returns the pairs that fit the context, as texts and as tokens.
@@ -172,19 +172,9 @@ func (t Test) encode(b *rm.Base, pairs []rm.Preference, d *rm.Dataset) ([]rm.Pre
 
 // words judges a bag of words that learned from the baseline's files.
 func (j *judge) words() (*Judged, error) {
-	c := j.test.settings()
-	pairs, err := c.ReadAll(j.test.Baseline)
+	pairs, _, err := j.test.divided(j.test.Baseline)
 	if err != nil {
 		return nil, err
-	}
-	if j.test.Holdout != "" {
-		holdout, err := rm.ParseHoldout(j.test.Holdout)
-		if err != nil {
-			return nil, err
-		}
-		if pairs, _, err = holdout.Split(pairs, j.test.SplitSeed); err != nil {
-			return nil, err
-		}
 	}
 	b, err := newBagOfWords(pairs)
 	if err != nil {
