@@ -13,6 +13,9 @@ func (g *gated) allocTraining(d kernel.DType) {
 func (g *gated) bind(p []nn.Param) { g.master.params(p) }
 
 func (g *gated) refresh() {
+	if g.master.fixed {
+		return // it is packed as it is
+	}
 	for half := range 2 {
 		w := g.master.w[half*g.F*g.In:][:g.F*g.In]
 		g.interleave(half, 0, g.F, func(at, i, n int) { g.w.Pack(at, w[i*g.In:(i+n)*g.In]) })

@@ -13,6 +13,9 @@ func (l *linear) allocTraining(d kernel.DType) {
 func (l *linear) bind(p []nn.Param) { l.master.params(p) }
 
 func (l *linear) refresh() {
+	if l.master.fixed {
+		return // it is packed as it is
+	}
 	l.w.Pack(0, l.master.w)
 	copy(l.b, l.master.b)
 	l.master.refresh()

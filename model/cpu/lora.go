@@ -142,6 +142,18 @@ func (l *LoRA) Refresh() {
 	l.t.Refresh()
 }
 
+// Without calls f while the model computes without the change, by W₀, and makes it follow the
+// change again, to the bit. A score head stays as it is learned. What f computes with must be
+// used by nobody else meanwhile.
+func (l *LoRA) Without(f func() error) error {
+	for i := range l.targets {
+		copy(l.targets[i].whole.Data, l.targets[i].base)
+	}
+	l.t.Refresh()
+	defer l.Refresh()
+	return f()
+}
+
 // Project accumulates the gradients of A and B from those of the whole matrices:
 // dB = α/r·dW·Aᵀ and dA = α/r·Bᵀ·dW.
 func (l *LoRA) Project() {

@@ -46,33 +46,20 @@ func Sample(ctx context.Context, dir string, prompts []string, s Sampling) ([]An
 		return nil, err
 	}
 	s = s.withDefaults()
-	p, err := lm.Open(dir, nil)
+	v, err := openWriter(dir, s.Workers)
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close() // read-only: nothing can be lost
-	d, err := model.NewDecoder(p.Config, p.Source, p.Tied, s.Workers)
+	defer v.close()
+	asked, err := v.ask(prompts, s.Tokens)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	defer d.Close()
-	v := &writer{policy: p, decoder: d}
-	asked := make([]question, len(prompts))
-	for i, text := range prompts {
-		if asked[i], err = v.read(data.Text{Plain: text}); err != nil {
-			return nil, fmt.Errorf("prompt %d: %w", i, err)
-		}
-		asked[i].key = uint64(i)
-		if n := len(asked[i].ids) + s.Tokens - 1; n > p.Config.MaxPositions {
-			return nil, fmt.Errorf("prompt %d: %d tokens with the answer, the context of %s is %d", i,
-				n, dir, p.Config.MaxPositions)
-		}
 	}
 	out, err := v.sample(ctx, asked, s)
 	if err != nil || s.Reference == "" {
 		return out, err
 	}
-	ref, _, err := openReference(s.Reference, nil, p, s.Workers)
+	ref, _, err := openReference(s.Reference, nil, v.policy, s.Workers)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +69,41 @@ func Sample(ctx context.Context, dir string, prompts []string, s Sampling) ([]An
 		out[i].KL = v
 	}
 	return out, err
+}
+
+// openWriter opens the language model of a directory. Close it after use.
+func openWriter(dir string, workers int) (*writer, error) {
+	p, err := lm.Open(dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	d, err := model.NewDecoder(p.Config, p.Source, p.Tied, workers)
+	if err != nil {
+		p.Close() // read-only: nothing can be lost
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return &writer{policy: p, decoder: d}, nil
+}
+
+func (v *writer) close() {
+	v.decoder.Close()
+	v.policy.Close() // read-only: nothing can be lost
+}
+
+// ask reads plain prompts, whose answers have so many tokens at most.
+func (v *writer) ask(prompts []string, tokens int) ([]question, error) {
+	asked := make([]question, len(prompts))
+	for i, text := range prompts {
+		var err error
+		if asked[i], err = v.read(data.Text{Plain: text}); err != nil {
+			return nil, fmt.Errorf("prompt %d: %w", i, err)
+		}
+		asked[i].key = uint64(i)
+		if n, most := len(asked[i].ids)+tokens-1, v.policy.Config.MaxPositions; n > most {
+			return nil, fmt.Errorf("prompt %d: %d tokens with the answer, the context of the policy is %d", i, n, most)
+		}
+	}
+	return asked, nil
 }
 
 // openReference opens the model of a directory that a policy's KL refers to, and returns its

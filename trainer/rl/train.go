@@ -26,7 +26,7 @@ type run struct {
 	lora      *model.LoRA   // nil when all weights learn
 	learner   state.Learner // m or lora
 	opt       optim.Optimizer
-	reference *model.Decoder
+	reference *model.Decoder // nil where it is the policy without its low-rank change
 	refHash   string
 
 	order  state.Order
@@ -113,7 +113,9 @@ func (r *run) openReference() error {
 		return err
 	}
 	r.refHash = p.Hash
-	r.reference, err = model.NewDecoder(p.Config, p.Source, p.Tied, c.Workers)
+	if c.LoRA == nil {
+		r.reference, err = model.NewDecoder(p.Config, p.Source, p.Tied, c.Workers)
+	}
 	return err
 }
 
@@ -240,12 +242,26 @@ func (r *run) explore(ctx context.Context, asked []question, s Sampling, t *Time
 	return e, nil
 }
 
-// refer computes the reference's likelihoods and the answers' KL from it.
+// refer computes the reference's likelihoods and the answers' KL from it. Before anything was
+// learned they are those that sampling computed, to the bit; of a low-rank change the reference
+// is the policy's own weights without it.
 func (r *run) refer(ctx context.Context, e *experience) error {
+	if r.about.Step == 0 && r.config.Reference == "" {
+		e.kls = make([]float64, len(e.answers))
+		for i := range e.answers {
+			e.reference = append(e.reference, e.answers[i].LogProbs)
+		}
+		return nil
+	}
 	s := r.config.sampling()
-	var err error
-	e.reference, e.kls, err = diverge(ctx, r.reference, e.asked, e.answers, s.temperature())
-	return err
+	by := func(d *model.Decoder) (err error) {
+		e.reference, e.kls, err = diverge(ctx, d, e.asked, e.answers, s.temperature())
+		return err
+	}
+	if r.reference == nil {
+		return r.lora.Without(func() error { return by(r.writer.decoder) })
+	}
+	return by(r.reference)
 }
 
 // score asks for rewards, and for those that are only looked at.
