@@ -15,6 +15,7 @@ import (
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/cmd/warm/telemetry"
+	"github.com/warmserve/warmserve/loader/hub"
 	"github.com/warmserve/warmserve/model/device"
 	"github.com/warmserve/warmserve/server/dialect"
 	"github.com/warmserve/warmserve/warm/serve"
@@ -100,9 +101,9 @@ func readConfig(path string, sources serve.Sources) (serveConfig, error) {
 	return c, c.sources.Resolve(dir, c.Models)
 }
 
-// resolve makes a path one below dir, unless it is absolute or not given.
+// resolve makes a path one below dir, unless it is absolute, an address or not given.
 func resolve(dir string, p *string) {
-	if *p != "" && !filepath.IsAbs(*p) {
+	if *p != "" && !filepath.IsAbs(*p) && !hub.Elsewhere(*p) {
 		*p = filepath.Join(dir, *p)
 	}
 }

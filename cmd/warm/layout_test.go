@@ -66,7 +66,7 @@ var layout = map[string][]string{
 	"warm/plan":                {"server/batch"},                                                                                          // whose rules its simulation goes by
 	"warm/reward":              {"loader/jsonerr", "model", "model/kernel", "model/tokenizer", "model/chat", "loader", "warm"},
 	"warm/reward/rewardtest":   {"model", "loader"},
-	"warm/serve":               {"api", "loader", "loader/hub", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "server/live", "trainer/data", "warm", "warm/backend", "warm/reward"},
+	"warm/serve":               {"api", "loader", "loader/bucket", "loader/hub", "loader/jsonerr", "model", "model/chat", "model/kernel", "model/tokenizer", "server", "server/batch", "server/live", "trainer/data", "warm", "warm/backend", "warm/reward"},
 	"trainer":                  {},
 	"trainer/data":             {"model/chat", "trainer/data/parquet"},
 	"trainer/data/parquet":     {},

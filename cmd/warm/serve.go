@@ -138,7 +138,7 @@ func liveFlags(c *cobra.Command, set *serveConfig) {
 		"keys of the routes that change models, one a line, in a `file`; without any they are closed")
 	l.StringVar(&set.ModelRoot, "model-root", "", "`directory` that holds every path that a request which changes a model names")
 	l.StringVar(&set.Watch, "watch", "",
-		"manifest of models that is carried out whenever it is replaced: a `file`, or its directory")
+		"manifest of models that is carried out whenever it is replaced: a `file`, its directory, or its address s3://, gs:// or https://…")
 	l.StringVar(&set.State, "state", "", "`file` for the last good state of the models across restarts")
 	l.DurationVar(set.KeepPrevious, "keep-previous", time.Minute,
 		"how long the revision before is kept for requests pinned to it; 0 is not at all")

@@ -51,7 +51,12 @@ type Folder struct {
 
 // Open returns the folder at an address, s3://bucket/folder or gs://bucket/folder. Nothing is asked
 // of the store.
-func (s Stores) Open(ref string) (*Folder, error) {
+func (s Stores) Open(ref string) (*Folder, error) { return s.open(ref, readWrite) }
+
+// OpenToRead is Open for who writes nothing, and is not given the right to.
+func (s Stores) OpenToRead(ref string) (*Folder, error) { return s.open(ref, readOnly) }
+
+func (s Stores) open(ref, scope string) (*Folder, error) {
 	u, err := url.Parse(ref)
 	if err != nil || !Is(ref) || u.Host == "" || u.User != nil || strings.ContainsAny(ref, "?#") {
 		return nil, fmt.Errorf("%q is no folder of a bucket: want s3://bucket/folder or gs://bucket/folder", ref)
@@ -61,7 +66,7 @@ func (s Stores) Open(ref string) (*Folder, error) {
 	if f.prefix != "" {
 		f.prefix += "/"
 	}
-	f.store, err = s.client(u.Scheme, readWrite, transport, func(base http.RoundTripper) http.RoundTripper {
+	f.store, err = s.client(u.Scheme, scope, transport, func(base http.RoundTripper) http.RoundTripper {
 		if u.Scheme == "gs" {
 			base = generations{base}
 		}

@@ -7,10 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/loader/hub"
 )
 
 // maxManifest bounds a manifest's bytes.
@@ -22,22 +24,22 @@ type manifest struct {
 	Models map[string]*api.ModelSpec `yaml:"models"`
 }
 
-// findManifest returns the manifest that path stands for: itself; or of a folder
+// findManifest returns the manifest that a path stands for: itself; or of a folder
 // its manifest.yaml, manifest.yml or manifest.json; or that of the folder, or
 // the file, which the folder's CURRENT names or links to.
-func findManifest(path string) (string, error) {
-	path, err := filepath.EvalSymlinks(path)
+func findManifest(at string) (string, error) {
+	at, err := filepath.EvalSymlinks(at)
 	if err != nil {
 		return "", err
 	}
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return path, err
+	if info, err := os.Stat(at); err != nil || !info.IsDir() {
+		return at, err
 	}
-	current := filepath.Join(path, "CURRENT")
+	current := filepath.Join(at, "CURRENT")
 	info, err := os.Stat(current)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return inFolder(path)
+		return inFolder(at)
 	case err != nil:
 		return "", err
 	case info.IsDir():
@@ -46,7 +48,7 @@ func findManifest(path string) (string, error) {
 		}
 		return inFolder(current)
 	}
-	return followCurrent(path, current)
+	return followCurrent(at, current)
 }
 
 // followCurrent returns the manifest that the file current names, on one line
@@ -80,15 +82,28 @@ func followCurrent(folder, current string) (string, error) {
 
 func inFolder(folder string) (string, error) {
 	for _, name := range []string{"manifest.yaml", "manifest.yml", "manifest.json"} {
-		path, err := filepath.EvalSymlinks(filepath.Join(folder, name))
+		file, err := filepath.EvalSymlinks(filepath.Join(folder, name))
 		if err == nil {
-			return path, nil
+			return file, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
 	}
 	return "", fmt.Errorf("%s: no CURRENT and no manifest.yaml, manifest.yml or manifest.json", folder)
+}
+
+// awayManifest returns the manifest at an address.
+func (s Sources) awayManifest(ref string) (*hub.File, error) {
+	ext := path.Ext(ref)
+	if s.Hub == nil || strings.HasPrefix(ref, hub.Scheme) || ext != ".yaml" && ext != ".yml" && ext != ".json" {
+		return nil, fmt.Errorf("watch: %q is no address of a manifest: want s3://, gs:// or https:// and a file .yaml, .yml or .json", ref)
+	}
+	f, err := s.Hub.File(ref)
+	if err != nil {
+		return nil, fmt.Errorf("watch: %w", err)
+	}
+	return f, nil
 }
 
 // parseManifest reads a manifest. Paths are relative to it, and what they link
@@ -101,7 +116,11 @@ func parseManifest(file string, data []byte, sources Sources) (map[string]*api.M
 	if len(m.Models) == 0 {
 		return nil, fmt.Errorf("%s: no models", file) // an empty or cut file must not take every model away
 	}
-	if err := sources.Resolve(filepath.Dir(file), m.Models); err != nil {
+	dir := filepath.Dir(file)
+	if hub.Elsewhere(file) {
+		dir = strings.TrimSuffix(file, "/"+path.Base(file))
+	}
+	if err := sources.Resolve(dir, m.Models); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if err := Check(m.Models, nil); err != nil {

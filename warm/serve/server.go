@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/loader/hub"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/server/live"
@@ -25,7 +26,8 @@ type Config struct {
 	// administrators, a manifest or a state file bring models.
 	Models map[string]*api.ModelSpec
 	// Watch is a manifest of models that is carried out whenever it is replaced,
-	// or the folder that holds it. Default: none.
+	// or the folder that holds it, or with a hub in Sources the address of a manifest,
+	// as s3://bucket/manifest.yaml. Default: none.
 	Watch string
 	// Threads is the number of workers of the CPU's engine; default all processors.
 	Threads int
@@ -48,6 +50,7 @@ type Server struct {
 	models *live.Models
 	engine model.Engine
 	built  *builder
+	away   *hub.File // the watched manifest, where it is none of a disk
 	log    *slog.Logger
 }
 
@@ -82,6 +85,12 @@ func New(c Config) (*Server, error) {
 
 // check settles the paths of the models and reports what is wrong with them.
 func (s *Server) check() error {
+	if w := s.config.Watch; hub.Elsewhere(w) {
+		var err error
+		if s.away, err = s.config.Sources.awayManifest(w); err != nil {
+			return err
+		}
+	}
 	if err := s.config.Sources.Resolve("", s.config.Models); err != nil {
 		return err
 	}
@@ -145,7 +154,7 @@ func (s *Server) keep(ctx context.Context) error {
 	defer retries.Wait()
 	retries.Go(func() { s.Changes().Retry(ctx) })
 	if s.config.Watch != "" {
-		w := &watcher{path: s.config.Watch, live: s.Changes(), note: s.ManifestLooked,
+		w := &watcher{path: s.config.Watch, away: s.away, live: s.Changes(), note: s.ManifestLooked,
 			sources: s.config.Sources, log: s.log}
 		w.run(ctx)
 	}

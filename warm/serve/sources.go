@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,6 +127,17 @@ func (s Sources) absolute(dir string, p api.PathField) error {
 	}
 	if n, ok := s.named(dir, rest); ok && !random && !p.File {
 		*path = n.Reference()
+		return nil
+	}
+	if hub.Elsewhere(dir) && !filepath.IsAbs(rest) {
+		if p.File || random {
+			return fmt.Errorf("%s: it is read from a disk: give its whole path, as a manifest elsewhere lies in no folder of one", rest)
+		}
+		at, err := url.JoinPath(dir, rest)
+		if err != nil {
+			return fmt.Errorf("%s: %w", rest, err)
+		}
+		*path = at
 		return nil
 	}
 	if !filepath.IsAbs(rest) {

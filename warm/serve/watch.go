@@ -4,21 +4,29 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/loader/bucket"
+	"github.com/warmserve/warmserve/loader/hub"
 )
 
-// The watched manifest is looked at every second. Polling needs no dependency,
+// The watched manifest is looked at every second, one elsewhere every five, by a request whose reply has
+// no body unless it has changed. Polling needs no dependency,
 // and works where notifications do not come: on network file systems, through
 // the renamed symbolic links of Kubernetes' mounts, across a folder that is
 // replaced as a whole. Its cost is one stat a second.
-const watchInterval = time.Second
+const (
+	watchInterval     = time.Second
+	watchAwayInterval = 5 * time.Second
+)
 
 // syncer is the part of live.Changes that a watcher needs.
 type syncer interface {
@@ -27,7 +35,8 @@ type syncer interface {
 
 // watcher carries out a manifest whenever it is replaced.
 type watcher struct {
-	path    string // of the manifest, or of a folder that holds it
+	path    string    // of the manifest, or of a folder that holds it
+	away    *hub.File // the manifest, where path is an address in place of a path
 	live    syncer
 	note    func(error) // of each look, for the metrics; nil when it was good
 	sources Sources
@@ -36,6 +45,7 @@ type watcher struct {
 	info    fs.FileInfo // of the manifest at the last look
 	file    string      // where it was
 	seen    string      // its digest then
+	data    []byte      // what is seen, of a manifest elsewhere
 	carried string      // the digest of the one that was last carried out or given up
 	again   time.Time   // when the current one may be tried again after a failure
 	wait    time.Duration
@@ -50,9 +60,13 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
-// run looks at the manifest every second until ctx ends.
+// run looks at the manifest again and again until ctx ends.
 func (w *watcher) run(ctx context.Context) {
-	tick := time.NewTicker(watchInterval)
+	interval := watchInterval
+	if w.away != nil {
+		interval = watchAwayInterval
+	}
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		w.poll(ctx)
@@ -75,14 +89,21 @@ func (w *watcher) poll(ctx context.Context) {
 	if err != nil {
 		complaint = err.Error()
 	}
-	if complaint != w.failure && complaint != "" {
+	said := complaint
+	if network := (*net.OpError)(nil); errors.As(err, &network) {
+		said = "network" // its words name a port that is another each time
+	}
+	if said != w.failure && complaint != "" {
 		w.log.Error("watch", "path", w.path, "error", complaint)
 	}
-	w.failure = complaint
+	w.failure = said
 }
 
 // look carries the manifest out if it has changed.
 func (w *watcher) look(ctx context.Context) error {
+	if w.away != nil {
+		return w.lookAway(ctx)
+	}
 	file, err := findManifest(w.path)
 	if err != nil {
 		return err
@@ -99,16 +120,41 @@ func (w *watcher) look(ctx context.Context) error {
 			return err
 		}
 	}
-	sum := sha256.Sum256(append([]byte(file+"\x00"), data...))
-	digest := hex.EncodeToString(sum[:])
+	digest := digestOf(file, data)
 	settled := w.settled(file, info, digest)
+	w.file, w.info = file, info
+	return w.consider(ctx, file, digest, data, settled)
+}
+
+// lookAway is look at a manifest elsewhere. A bucket has an object as a whole or not at all; of a web
+// server's file two looks must find the same.
+func (w *watcher) lookAway(ctx context.Context) error {
+	data, err := w.away.Read(ctx, maxManifest)
+	if err != nil {
+		return err
+	}
+	if data != nil {
+		w.data = data
+	}
+	digest := digestOf(w.path, w.data)
+	return w.consider(ctx, w.path, digest, w.data, bucket.Is(w.path) || digest == w.seen)
+}
+
+// digestOf names a manifest by where it is and what it says.
+func digestOf(file string, data []byte) string {
+	sum := sha256.Sum256(append([]byte(file+"\x00"), data...))
+	return hex.EncodeToString(sum[:])
+}
+
+// consider carries out a manifest that is new, is not half written, and was not tried a moment ago.
+func (w *watcher) consider(ctx context.Context, file, digest string, data []byte, settled bool) error {
 	if digest != w.seen {
 		w.again, w.wait = time.Time{}, 0
 	}
-	w.file, w.info, w.seen = file, info, digest
+	w.seen = digest
 	if digest != w.carried && settled && !time.Now().Before(w.again) {
 		w.result = w.carry(ctx, file, digest, data)
-	} // else it was carried out, is half written, perhaps, or was tried a moment ago
+	}
 	return w.result
 }
 
