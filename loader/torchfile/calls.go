@@ -24,104 +24,89 @@ var storageTypes = map[global]safetensors.DType{
 // maxName bounds what a message repeats of a name in the file.
 const maxName = 100
 
+// stackGlobal is global of a module and a name on the stack.
+func (m *machine) stackGlobal() {
+	parts := m.popN(2)
+	module, ok := parts[0].(string)
+	name, isName := parts[1].(string)
+	if !ok || !isName {
+		m.bad("the name of a function is %s and %s", kindOf(parts[0]), kindOf(parts[1]))
+		return
+	}
+	m.global(module, name)
+}
+
 // global pushes the name of a function or type, if it is one that a tensor is made of.
-func (m *machine) global(onStack bool) error {
-	var parts [2]string
-	for i := range parts {
-		if !onStack {
-			line, err := m.line()
-			if err != nil {
-				return err
-			}
-			parts[i] = line
-			continue
-		}
-		v, err := m.pop()
-		if err != nil {
-			return err
-		}
-		s, ok := v.(string)
-		if !ok {
-			return m.bad("the name of a function is %s", kindOf(v))
-		}
-		parts[1-i] = s
+func (m *machine) global(module, function string) {
+	name := global(module + "." + function)
+	_, ok := storageTypes[name]
+	if !ok && name != orderedDict && name != rebuildTensor && name != rebuildParameter {
+		m.fail(fmt.Errorf("%s asks to call %.*q: %w; only tensors are read from it, of floats, integers and booleans, and nothing in it is run. "+
+			"Where it is trusted, write it as safetensors: model.save_pretrained(out)", m.name, maxName,
+			string(name), ErrCall))
 	}
-	name := global(parts[0] + "." + parts[1])
-	if _, ok := storageTypes[name]; ok || name == orderedDict || name == rebuildTensor ||
-		name == rebuildParameter {
-		return m.push(name)
-	}
-	return fmt.Errorf("%s asks to call %.*q: %w; only tensors are read from it, of floats, integers and booleans, and nothing in it is run. "+
-		"Where it is trusted, write it as safetensors: model.save_pretrained(out)", m.name, maxName,
-		string(name), ErrCall)
+	m.push(name)
 }
 
 // persistent puts a storage in the place of its description:
 // ("storage", class, key, device, elements), in old files with a view behind it, which is none.
-func (m *machine) persistent() error {
-	v, err := m.pop()
-	if err != nil {
-		return err
-	}
-	id, ok := v.(tuple)
+func (m *machine) persistent() {
+	id, ok := m.pop().(tuple)
 	if !ok || len(id) < 5 || len(id) > 6 || id[0] != any("storage") {
-		return m.bad("a reference to something else than a storage")
+		m.bad("a reference to something else than a storage")
+		return
 	}
 	class, isClass := id[1].(global)
 	dtype, known := storageTypes[class]
 	key, isKey := id[2].(string)
 	n, isNumber := id[4].(int64)
+	s := m.storages[key]
 	switch {
 	case !isClass || !known || !isKey || !isNumber:
-		return m.bad("a storage of %s, key %s, elements %s", kindOf(id[1]), kindOf(id[2]), kindOf(id[4]))
+		m.bad("a storage of %s, key %s, elements %s", kindOf(id[1]), kindOf(id[2]), kindOf(id[4]))
 	case n < 0 || n > maxElements:
-		return fmt.Errorf("%w %.*q: %d elements", ErrStorage, maxName, key, n)
+		m.fail(fmt.Errorf("%w %.*q: %d elements", ErrStorage, maxName, key, n))
 	case len(id) == 6 && id[5] != nil:
-		return m.bad("a storage that is a view of another, as torch 0.3 wrote it")
-	}
-	s := m.storages[key]
-	if s == nil {
+		m.bad("a storage that is a view of another, as torch 0.3 wrote it")
+	case s == nil:
 		s = &storage{key: key, dtype: dtype, elements: int(n)}
 		m.storages[key] = s
-	} else if s.dtype != dtype || s.elements != int(n) {
-		return fmt.Errorf("%w %.*q: %d elements of %s, and %d of %s", ErrStorage, maxName, key,
-			s.elements, s.dtype, n, dtype)
+	case s.dtype != dtype || s.elements != int(n):
+		m.fail(fmt.Errorf("%w %.*q: %d elements of %s, and %d of %s", ErrStorage, maxName, key,
+			s.elements, s.dtype, n, dtype))
 	}
-	return m.push(s)
+	m.push(s)
 }
 
 // reduce calls a function of the allow-list.
-func (m *machine) reduce() error {
-	a, err := m.pop()
-	if err != nil {
-		return err
-	}
-	f, err := m.pop()
-	if err != nil {
-		return err
-	}
-	args, ok := a.(tuple)
-	name, isName := f.(global)
+func (m *machine) reduce() {
+	call := m.popN(2)
+	name, isName := call[0].(global)
+	args, ok := call[1].(tuple)
 	if !ok || !isName {
-		return m.bad("a call of %s with %s", kindOf(f), kindOf(a))
+		m.bad("a call of %s with %s", kindOf(call[0]), kindOf(call[1]))
+		return
 	}
 	switch {
 	case name == orderedDict && len(args) == 0:
-		return m.push(&dict{})
+		m.push(&dict{})
+		return
 	case name == rebuildTensor && (len(args) == 6 || len(args) == 7):
-		return m.rebuild(args)
+		m.rebuild(args)
+		return
 	case name == rebuildParameter && len(args) == 3:
 		if v, ok := args[0].(*view); ok {
-			return m.push(v)
+			m.push(v)
+			return
 		}
 	}
-	return m.bad("a call of %s with %d arguments that torch does not write", name, len(args))
+	m.bad("a call of %s with %d arguments that torch does not write", name, len(args))
 }
 
 // rebuild makes a tensor of (storage, offset, shape, strides, requires_grad, hooks, metadata). What
 // comes behind the strides is about training, but for the metadata, which may say that the numbers
 // are to be read as negative or conjugate.
-func (m *machine) rebuild(args tuple) error {
+func (m *machine) rebuild(args tuple) {
 	v := &view{}
 	var isStorage, isOffset, isShape, isStride bool
 	v.storage, isStorage = args[0].(*storage)
@@ -129,15 +114,15 @@ func (m *machine) rebuild(args tuple) error {
 	v.shape, isShape = integers(args[2])
 	v.stride, isStride = integers(args[3])
 	if !isStorage || !isOffset || !isShape || !isStride {
-		return m.bad("a tensor of %s, %s, %s and %s", kindOf(args[0]), kindOf(args[1]),
+		m.bad("a tensor of %s, %s, %s and %s", kindOf(args[0]), kindOf(args[1]),
 			kindOf(args[2]), kindOf(args[3]))
 	}
 	if len(args) == 7 && args[6] != nil {
 		if d, ok := args[6].(*dict); !ok || len(d.keys) > 0 {
-			return m.bad("a tensor with metadata of its own")
+			m.bad("a tensor with metadata of its own")
 		}
 	}
-	return m.push(v)
+	m.push(v)
 }
 
 func integers(v any) ([]int64, bool) {
@@ -155,20 +140,12 @@ func integers(v any) ([]int64, bool) {
 }
 
 // build gives a dict attributes: torch has the versions of modules there (_metadata), which are not needed.
-func (m *machine) build() error {
-	state, err := m.pop()
-	if err != nil {
-		return err
-	}
-	top, err := m.top()
-	if err != nil {
-		return err
-	}
+func (m *machine) build() {
+	state, top := m.pop(), m.top()
 	_, isDict := top.(*dict)
 	if _, ok := state.(*dict); !ok || !isDict {
-		return m.bad("it gives %s attributes of %s", kindOf(top), kindOf(state))
+		m.bad("it gives %s attributes of %s", kindOf(top), kindOf(state))
 	}
-	return nil
 }
 
 // kindOf says what a value is, for messages.

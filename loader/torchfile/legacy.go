@@ -1,9 +1,6 @@
 package torchfile
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "fmt"
 
 // legacyMagic is the integer that files before torch 1.6 begin with.
 const legacyMagic = raw("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
@@ -46,15 +43,15 @@ func readLegacy(name string, data []byte) (any, map[string]*storage, error) {
 		if !ok || s == nil || s.data != nil {
 			return nil, nil, fmt.Errorf("%w: its storages are not those that it names", ErrFormat)
 		}
-		size, err := m.take(8)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%w %.*q: %w", ErrStorage, maxName, key, err)
-		}
-		if n := binary.LittleEndian.Uint64(size); n != uint64(s.elements) {
+		n := m.number(8)
+		switch {
+		case m.err != nil:
+			return nil, nil, fmt.Errorf("%w %.*q: %w", ErrStorage, maxName, key, m.err)
+		case n != uint64(s.elements):
 			return nil, nil, fmt.Errorf("%w %.*q: %d elements, want %d", ErrStorage, maxName, key, n,
 				s.elements)
 		}
-		if s.data, err = m.take(uint64(s.elements) * uint64(s.dtype.Bits()) / 8); err != nil {
+		if s.data = m.take(uint64(s.elements) * uint64(s.dtype.Bits()) / 8); m.err != nil {
 			return nil, nil, fmt.Errorf("%w %.*q: the file ends in it; fetch the file again",
 				ErrStorage, maxName, key)
 		}

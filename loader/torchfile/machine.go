@@ -1,9 +1,11 @@
 package torchfile
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
-	"math"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/warmserve/warmserve/loader/safetensors"
@@ -42,7 +44,8 @@ type view struct {
 	shape, stride []int64
 }
 
-// machine runs one pickle.
+// machine runs one pickle. The first thing that is wrong ends it: what is done after that counts for
+// nothing.
 type machine struct {
 	name     string // of the file, for messages
 	data     []byte
@@ -52,145 +55,123 @@ type machine struct {
 	memo     map[uint32]any
 	values   int
 	storages map[string]*storage // those that were named
+	err      error               // the first
 }
 
-func (m *machine) bad(format string, args ...any) error {
-	return fmt.Errorf("%w: byte %d: %s", ErrProgram, m.at, fmt.Sprintf(format, args...))
+func (m *machine) fail(err error) { m.err = cmp.Or(m.err, err) }
+
+func (m *machine) bad(format string, args ...any) {
+	m.fail(fmt.Errorf("%w: byte %d: %s", ErrProgram, m.at, fmt.Sprintf(format, args...)))
 }
 
 // take returns the next n bytes of the program.
-func (m *machine) take(n uint64) ([]byte, error) {
+func (m *machine) take(n uint64) []byte {
 	if n > uint64(m.end-m.at) {
-		return nil, m.short()
+		m.short()
+		return nil
 	}
 	b := m.data[m.at : m.at+int(n)]
 	m.at += int(n)
-	return b, nil
+	return b
 }
 
-// short is the error for a program that goes beyond its end.
-func (m *machine) short() error {
+// short says that a program goes beyond its end.
+func (m *machine) short() {
 	if m.end < len(m.data) {
-		return fmt.Errorf("%w: a pickle of more than %d bytes", ErrLimit, maxProgram)
+		m.fail(fmt.Errorf("%w: a pickle of more than %d bytes", ErrLimit, maxProgram))
 	}
-	return m.bad("it ends in the middle of an operation")
+	m.bad("it ends in the middle of an operation")
 }
 
 // number reads an unsigned number of n bytes, at most 8.
-func (m *machine) number(n int) (uint64, error) {
-	b, err := m.take(uint64(n))
-	if err != nil {
-		return 0, err
-	}
+func (m *machine) number(n int) uint64 {
 	var full [8]byte
-	copy(full[:], b)
-	return binary.LittleEndian.Uint64(full[:]), nil
+	copy(full[:], m.take(uint64(n)))
+	return binary.LittleEndian.Uint64(full[:])
 }
 
 // sized reads bytes behind their number, which itself has n bytes.
-func (m *machine) sized(n int) ([]byte, error) {
-	size, err := m.number(n)
-	if err != nil {
-		return nil, err
-	}
-	return m.take(size)
-}
+func (m *machine) sized(n int) []byte { return m.take(m.number(n)) }
 
 // text is sized for a string.
-func (m *machine) text(n int) error {
-	b, err := m.sized(n)
-	if err != nil {
-		return err
-	}
+func (m *machine) text(n int) {
+	b := m.sized(n)
 	if !utf8.Valid(b) {
-		return m.bad("a string is not UTF-8")
+		m.bad("a string is not UTF-8")
 	}
-	return m.push(string(b))
+	m.push(string(b))
 }
 
 // line reads up to the end of a line.
-func (m *machine) line() (string, error) {
-	for i := m.at; i < m.end; i++ {
-		if m.data[i] == '\n' {
-			s := string(m.data[m.at:i])
-			m.at = i + 1
-			return s, nil
-		}
+func (m *machine) line() string {
+	line, _, ok := bytes.Cut(m.data[m.at:m.end], []byte("\n"))
+	if !ok {
+		m.short()
+		return ""
 	}
-	return "", m.short()
+	m.at += len(line) + 1
+	return string(line)
 }
 
-func (m *machine) push(v any) error {
+func (m *machine) push(v any) {
 	if m.values++; m.values > maxValues {
-		return fmt.Errorf("%w: a pickle of more than %d values", ErrLimit, maxValues)
+		m.fail(fmt.Errorf("%w: a pickle of more than %d values", ErrLimit, maxValues))
 	}
 	m.stack = append(m.stack, v)
-	return nil
 }
 
 // pop returns the topmost value.
-func (m *machine) pop() (any, error) {
-	top, err := m.top()
-	if err == nil {
-		m.stack = m.stack[:len(m.stack)-1]
-	}
-	return top, err
+func (m *machine) pop() any {
+	top := m.top()
+	m.stack = m.stack[:max(0, len(m.stack)-1)]
+	return top
 }
 
 // top returns the topmost value, which stays.
-func (m *machine) top() (any, error) {
-	if len(m.stack) == 0 {
-		return nil, m.bad("a value is missing")
-	}
-	v := m.stack[len(m.stack)-1]
-	if _, ok := v.(mark); ok {
-		return nil, m.bad("a value is missing")
-	}
-	return v, nil
-}
-
-// popMark returns a copy of the values above the topmost mark, and removes both.
-func (m *machine) popMark() ([]any, error) {
-	for i := len(m.stack) - 1; i >= 0; i-- {
-		if _, ok := m.stack[i].(mark); ok {
-			items := append([]any(nil), m.stack[i+1:]...)
-			m.stack = m.stack[:i]
-			return items, nil
+func (m *machine) top() any {
+	if len(m.stack) > 0 {
+		if v := m.stack[len(m.stack)-1]; v != any(mark{}) {
+			return v
 		}
 	}
-	return nil, m.bad("a mark is missing")
-}
-
-// popTuple removes the n topmost values and puts a tuple of them in their place.
-func (m *machine) popTuple(n int) error {
-	t := make(tuple, n)
-	for i := n - 1; i >= 0; i-- {
-		v, err := m.pop()
-		if err != nil {
-			return err
-		}
-		t[i] = v
-	}
-	return m.push(t)
-}
-
-func (m *machine) remember(at uint64) error {
-	v, err := m.top()
-	if err != nil {
-		return err
-	}
-	if m.memo[uint32(at)] = v; len(m.memo) > maxValues {
-		return fmt.Errorf("%w: a pickle that remembers more than %d values", ErrLimit, maxValues)
-	}
+	m.bad("a value is missing")
 	return nil
 }
 
-func (m *machine) recall(at uint64) error {
+// popMark returns a copy of the values above the topmost mark, and removes both.
+func (m *machine) popMark() []any {
+	for i := len(m.stack) - 1; i >= 0; i-- {
+		if m.stack[i] == any(mark{}) {
+			items := slices.Clone(m.stack[i+1:])
+			m.stack = m.stack[:i]
+			return items
+		}
+	}
+	m.bad("a mark is missing")
+	return nil
+}
+
+// popN removes the n topmost values and returns them in their order.
+func (m *machine) popN(n int) []any {
+	items := make([]any, n)
+	for i := n - 1; i >= 0; i-- {
+		items[i] = m.pop()
+	}
+	return items
+}
+
+func (m *machine) remember(at uint64) {
+	if m.memo[uint32(at)] = m.top(); len(m.memo) > maxValues {
+		m.fail(fmt.Errorf("%w: a pickle that remembers more than %d values", ErrLimit, maxValues))
+	}
+}
+
+func (m *machine) recall(at uint64) {
 	v, ok := m.memo[uint32(at)]
 	if !ok {
-		return m.bad("nothing was remembered as %d", at)
+		m.bad("nothing was remembered as %d", at)
 	}
-	return m.push(v)
+	m.push(v)
 }
 
 // long returns an integer of little-endian bytes in two's complement.
@@ -212,24 +193,16 @@ func (m *machine) run() (any, error) {
 	m.end = min(len(m.data), m.at+maxProgram)
 	defer func() { m.end = len(m.data) }() // what lies behind it is no program
 	for {
-		op, err := m.take(1)
-		if err != nil {
-			return nil, err
-		}
-		if op[0] == opStop {
-			return m.pop()
-		}
-		if err := m.step(op[0]); err != nil {
-			return nil, err
+		op := byte(m.number(1))
+		switch do := operations[op]; {
+		case m.err != nil:
+			return nil, m.err
+		case op == opStop:
+			return m.pop(), m.err
+		case do == nil:
+			m.bad("operation %#x, which torch.save does not write", op)
+		default:
+			do(m)
 		}
 	}
-}
-
-// float reads the big-endian number of BINFLOAT.
-func (m *machine) float() error {
-	b, err := m.take(8)
-	if err != nil {
-		return err
-	}
-	return m.push(math.Float64frombits(binary.BigEndian.Uint64(b)))
 }

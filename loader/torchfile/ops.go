@@ -1,5 +1,10 @@
 package torchfile
 
+import (
+	"math"
+	"math/bits"
+)
+
 // The operations of pickles that torch writes, by their names in CPython's pickletools.
 const (
 	opMark            = '('
@@ -42,161 +47,73 @@ const (
 	opShortBinBytes   = 'C'
 )
 
-// pushed says of operations that push one value how: the operation's argument is read by the machine.
-var pushed = map[byte]func(m *machine) error{
-	opMark:            func(m *machine) error { return m.push(mark{}) },
-	opNone:            func(m *machine) error { return m.push(nil) },
-	opTrue:            func(m *machine) error { return m.push(true) },
-	opFalse:           func(m *machine) error { return m.push(false) },
-	opEmptyTuple:      func(m *machine) error { return m.push(tuple{}) },
-	opEmptyList:       func(m *machine) error { return m.push(&list{}) },
-	opEmptyDict:       func(m *machine) error { return m.push(&dict{}) },
-	opBinFloat:        (*machine).float,
-	opBinInt1:         func(m *machine) error { return m.pushNumber(1) },
-	opBinInt2:         func(m *machine) error { return m.pushNumber(2) },
-	opBinInt:          func(m *machine) error { return m.pushNumber(4) },
-	opBinUnicode:      func(m *machine) error { return m.text(4) },
-	opShortBinUnicode: func(m *machine) error { return m.text(1) },
-	opBinUnicode8:     func(m *machine) error { return m.text(8) },
-	opLong1: func(m *machine) error {
-		b, err := m.sized(1)
-		if err != nil {
-			return err
+// operations says what each does; its argument is read by the machine.
+var operations = map[byte]func(m *machine){
+	opMark:            func(m *machine) { m.push(mark{}) },
+	opNone:            func(m *machine) { m.push(nil) },
+	opTrue:            func(m *machine) { m.push(true) },
+	opFalse:           func(m *machine) { m.push(false) },
+	opEmptyTuple:      func(m *machine) { m.push(tuple{}) },
+	opEmptyList:       func(m *machine) { m.push(&list{}) },
+	opEmptyDict:       func(m *machine) { m.push(&dict{}) },
+	opBinFloat:        func(m *machine) { m.push(math.Float64frombits(bits.ReverseBytes64(m.number(8)))) },
+	opBinInt1:         func(m *machine) { m.push(int64(m.number(1))) },
+	opBinInt2:         func(m *machine) { m.push(int64(m.number(2))) },
+	opBinInt:          func(m *machine) { m.push(int64(int32(m.number(4)))) }, // which alone has a sign
+	opBinUnicode:      func(m *machine) { m.text(4) },
+	opShortBinUnicode: func(m *machine) { m.text(1) },
+	opBinUnicode8:     func(m *machine) { m.text(8) },
+	opLong1:           func(m *machine) { m.push(long(m.sized(1))) },
+	opBinBytes:        func(m *machine) { m.push(raw(m.sized(4))) },
+	opShortBinBytes:   func(m *machine) { m.push(raw(m.sized(1))) },
+	opTuple1:          func(m *machine) { m.push(tuple(m.popN(1))) },
+	opTuple2:          func(m *machine) { m.push(tuple(m.popN(2))) },
+	opTuple3:          func(m *machine) { m.push(tuple(m.popN(3))) },
+	opTuple:           func(m *machine) { m.push(tuple(m.popMark())) },
+	opBinPut:          func(m *machine) { m.remember(m.number(1)) },
+	opLongBinPut:      func(m *machine) { m.remember(m.number(4)) },
+	opMemoize:         func(m *machine) { m.remember(uint64(len(m.memo))) },
+	opBinGet:          func(m *machine) { m.recall(m.number(1)) },
+	opLongBinGet:      func(m *machine) { m.recall(m.number(4)) },
+	opAppend:          func(m *machine) { m.append(m.popN(1)) },
+	opAppends:         func(m *machine) { m.append(m.popMark()) },
+	opSetItem:         func(m *machine) { m.setItems(m.popN(2)) },
+	opSetItems:        func(m *machine) { m.setItems(m.popMark()) },
+	opGlobal:          func(m *machine) { m.global(m.line(), m.line()) },
+	opStackGlobal:     (*machine).stackGlobal,
+	opBinPersID:       (*machine).persistent,
+	opReduce:          (*machine).reduce,
+	opBuild:           (*machine).build,
+	opProto: func(m *machine) {
+		if version := m.number(1); version < 2 || version > 5 {
+			m.bad("protocol %d, want 2 to 5", version)
 		}
-		return m.push(long(b))
 	},
-	opBinBytes:      func(m *machine) error { return m.pushBytes(4) },
-	opShortBinBytes: func(m *machine) error { return m.pushBytes(1) },
-	opTuple1:        func(m *machine) error { return m.popTuple(1) },
-	opTuple2:        func(m *machine) error { return m.popTuple(2) },
-	opTuple3:        func(m *machine) error { return m.popTuple(3) },
-	opTuple: func(m *machine) error {
-		items, err := m.popMark()
-		if err != nil {
-			return err
+	opFrame: func(m *machine) {
+		if size := m.number(8); size > uint64(m.end-m.at) {
+			m.bad("a frame of %d bytes goes beyond the end", size)
 		}
-		return m.push(tuple(items))
 	},
 }
 
-func (m *machine) pushNumber(n int) error {
-	v, err := m.number(n)
-	if err != nil {
-		return err
-	}
-	if n == 4 { // BININT alone has a sign
-		return m.push(int64(int32(v)))
-	}
-	return m.push(int64(v))
-}
-
-func (m *machine) pushBytes(n int) error {
-	b, err := m.sized(n)
-	if err != nil {
-		return err
-	}
-	return m.push(raw(b))
-}
-
-// numbered are the operations that go to the memo or come from it, with the bytes of their argument.
-var numbered = map[byte]struct {
-	bytes int
-	do    func(m *machine, at uint64) error
-}{
-	opBinPut: {1, (*machine).remember}, opLongBinPut: {4, (*machine).remember},
-	opBinGet: {1, (*machine).recall}, opLongBinGet: {4, (*machine).recall},
-}
-
-// step does one operation.
-func (m *machine) step(op byte) error {
-	if push, ok := pushed[op]; ok {
-		return push(m)
-	}
-	if memo, ok := numbered[op]; ok {
-		at, err := m.number(memo.bytes)
-		if err != nil {
-			return err
-		}
-		return memo.do(m, at)
-	}
-	switch op {
-	case opProto:
-		version, err := m.number(1)
-		if err == nil && (version < 2 || version > 5) {
-			err = m.bad("protocol %d, want 2 to 5", version)
-		}
-		return err
-	case opFrame:
-		size, err := m.number(8)
-		if err == nil && size > uint64(m.end-m.at) {
-			err = m.bad("a frame of %d bytes goes beyond the end", size)
-		}
-		return err
-	case opMemoize:
-		return m.remember(uint64(len(m.memo)))
-	case opAppend, opAppends:
-		return m.append(op == opAppends)
-	case opSetItem, opSetItems:
-		return m.setItems(op == opSetItems)
-	case opGlobal, opStackGlobal:
-		return m.global(op == opStackGlobal)
-	case opBinPersID:
-		return m.persistent()
-	case opReduce:
-		return m.reduce()
-	case opBuild:
-		return m.build()
-	}
-	return m.bad("operation %#x, which torch.save does not write", op)
-}
-
-// above returns the values that an operation adds to a container: those above a mark, or the n topmost.
-func (m *machine) above(marked bool, n int) ([]any, error) {
-	if marked {
-		return m.popMark()
-	}
-	if err := m.popTuple(n); err != nil {
-		return nil, err
-	}
-	items, err := m.pop()
-	if err != nil {
-		return nil, err
-	}
-	return items.(tuple), nil
-}
-
-func (m *machine) append(marked bool) error {
-	items, err := m.above(marked, 1)
-	if err != nil {
-		return err
-	}
-	top, err := m.top()
-	if err != nil {
-		return err
-	}
+func (m *machine) append(items []any) {
+	top := m.top()
 	l, ok := top.(*list)
 	if !ok {
-		return m.bad("it appends to %s", kindOf(top))
+		m.bad("it appends to %s", kindOf(top))
+		return
 	}
 	l.items = append(l.items, items...)
-	return nil
 }
 
-func (m *machine) setItems(marked bool) error {
-	items, err := m.above(marked, 2)
-	if err != nil {
-		return err
-	}
-	top, err := m.top()
-	if err != nil {
-		return err
-	}
+func (m *machine) setItems(items []any) {
+	top := m.top()
 	d, ok := top.(*dict)
 	if !ok || len(items)%2 != 0 {
-		return m.bad("it sets %d keys and values of %s", len(items), kindOf(top))
+		m.bad("it sets %d keys and values of %s", len(items), kindOf(top))
+		return
 	}
 	for i := 0; i < len(items); i += 2 {
 		d.keys, d.values = append(d.keys, items[i]), append(d.values, items[i+1])
 	}
-	return nil
 }
