@@ -2,9 +2,7 @@ package loader
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"slices"
 )
 
 // headParts are the parts of a score head that LDL-Reward's code keeps in files of their own, by
@@ -26,12 +24,11 @@ func (c *Checkpoint) openHeadParts(s store) error {
 				return err
 			}
 			for i := range f.Tensors {
-				t := &f.Tensors[i]
-				if t.Name = part + "." + t.Name; slices.Contains(c.names, t.Name) {
-					return errors.Join(fmt.Errorf("tensor %q is in %s and among the weights beside it", t.Name, part+ext), f.Close())
-				}
+				f.Tensors[i].Name = part + "." + f.Tensors[i].Name
 			}
-			c.add(f)
+			if err := c.addHead(f, part+ext); err != nil {
+				return err
+			}
 			c.note("a part of the score head is that of %s", part+ext)
 			break
 		}

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -233,10 +234,7 @@ func (c *Contents) plan() ([][]safetensors.Spec, error) {
 	if c.Source == nil || len(c.Source.Names()) == 0 {
 		return nil, fmt.Errorf("%w: no tensors", ErrContents)
 	}
-	limit := c.ShardBytes
-	if limit == 0 {
-		limit = DefaultShardBytes
-	}
+	limit := cmp.Or(c.ShardBytes, DefaultShardBytes)
 	if limit < 0 {
 		return nil, fmt.Errorf("%w: shards of %d bytes", ErrContents, limit)
 	}
@@ -248,10 +246,7 @@ func (c *Contents) plan() ([][]safetensors.Spec, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: tensor %q has no shape", ErrContents, name)
 		}
-		s := safetensors.Spec{Name: name, DType: safetensors.F32, Shape: shape}
-		if c.DType != "" {
-			s.DType = safetensors.DType(c.DType)
-		}
+		s := safetensors.Spec{Name: name, DType: cmp.Or(safetensors.DType(c.DType), safetensors.F32), Shape: shape}
 		if raw != nil {
 			if d := safetensors.DType(raw.DType(name)); !d.Float() {
 				s.DType = d
@@ -273,31 +268,25 @@ func (c *Contents) plan() ([][]safetensors.Spec, error) {
 // writeAll writes every file into dir and makes them durable.
 func (c *Contents) writeAll(dir string, files map[string][]byte, shards [][]safetensors.Spec) error {
 	metadata := map[string]string{"format": "pt"} // transformers refuses files without it.
-	if len(shards) == 1 {
-		if err := safetensors.WriteFile(filepath.Join(dir, weightsFile), shards[0], metadata,
-			c.filler()); err != nil {
+	index := struct {
+		Metadata  map[string]int64  `json:"metadata"`
+		WeightMap map[string]string `json:"weight_map"`
+	}{map[string]int64{"total_size": 0}, map[string]string{}}
+	for i, specs := range shards {
+		name := shardName(i, len(shards))
+		if err := safetensors.WriteFile(filepath.Join(dir, name), specs, metadata, c.filler()); err != nil {
 			return err
 		}
-	} else {
-		index := struct {
-			Metadata  map[string]int64  `json:"metadata"`
-			WeightMap map[string]string `json:"weight_map"`
-		}{map[string]int64{"total_size": 0}, map[string]string{}}
-		for i, specs := range shards {
-			name := shardName(i, len(shards))
-			if err := safetensors.WriteFile(filepath.Join(dir, name), specs, metadata,
-				c.filler()); err != nil {
+		for _, s := range specs {
+			n, err := s.Bytes()
+			if err != nil {
 				return err
 			}
-			for _, s := range specs {
-				n, err := s.Bytes()
-				if err != nil {
-					return err
-				}
-				index.Metadata["total_size"] += n
-				index.WeightMap[s.Name] = name
-			}
+			index.Metadata["total_size"] += n
+			index.WeightMap[s.Name] = name
 		}
+	}
+	if len(shards) > 1 {
 		b, err := json.MarshalIndent(index, "", "  ")
 		if err != nil {
 			return err
@@ -333,7 +322,7 @@ func (c *Contents) filler() safetensors.Fill {
 				return err
 			})
 		}
-		total := elements(s.Shape) // Bytes has checked the product.
+		total := Elements(c.Source, s.Name)
 		for at := 0; at < total; at += block {
 			n := min(block, total-at)
 			if err := c.Source.ReadAt(values[:n], s.Name, at); err != nil {

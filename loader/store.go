@@ -41,13 +41,13 @@ type dirStore struct {
 
 func (d dirStore) String() string { return d.path }
 
-func (d dirStore) check() error {
-	if info, err := os.Stat(d.path); err != nil {
-		return err
-	} else if !info.IsDir() {
-		return errors.New("not a directory")
+func (d dirStore) check() error { return checkDir(os.Stat(d.path)) }
+
+func checkDir(info fs.FileInfo, err error) error {
+	if err == nil && !info.IsDir() {
+		err = errors.New("not a directory")
 	}
-	return nil
+	return err
 }
 
 func (d dirStore) open(name string) (io.ReadCloser, error) {
@@ -98,14 +98,7 @@ type fsStore struct {
 
 func (f fsStore) String() string { return f.dir }
 
-func (f fsStore) check() error {
-	if info, err := fs.Stat(f.fsys, f.dir); err != nil {
-		return err
-	} else if !info.IsDir() {
-		return errors.New("not a directory")
-	}
-	return nil
-}
+func (f fsStore) check() error { return checkDir(fs.Stat(f.fsys, f.dir)) }
 
 func (f fsStore) open(name string) (io.ReadCloser, error) { return f.fsys.Open(path.Join(f.dir, name)) }
 

@@ -161,8 +161,7 @@ func CheckFinite(src Source, seen func(values int)) error {
 }
 
 func checkTensor(src Source, name string, buf []float32, seen func(values int)) error {
-	shape, _ := src.Shape(name)
-	total := elements(shape)
+	total := Elements(src, name)
 	for at := 0; at < total; at += len(buf) {
 		part := buf[:min(len(buf), total-at)]
 		if err := src.ReadAt(part, name, at); err != nil {
@@ -178,9 +177,13 @@ func checkTensor(src Source, name string, buf []float32, seen func(values int)) 
 	return nil
 }
 
-// elements returns the product of a shape whose size was checked before.
-func elements(shape []int) int {
+// Elements returns how many values a tensor of an open checkpoint has, whose size was checked
+// when it was opened, or of another source of that kind.
+func Elements(src interface {
+	Shape(name string) (shape []int, ok bool)
+}, name string) int {
 	n := 1
+	shape, _ := src.Shape(name)
 	for _, d := range shape {
 		n *= d
 	}

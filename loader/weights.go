@@ -109,6 +109,12 @@ func (c *Checkpoint) openValueHead(s store) error {
 	if f == nil {
 		return err
 	}
+	c.note("the score head is that of %s", name)
+	return c.addHead(f, name)
+}
+
+// addHead adds a file of a score head, or closes it where the weights have its tensors, too.
+func (c *Checkpoint) addHead(f *safetensors.File, name string) error {
 	for i := range f.Tensors {
 		if t := f.Tensors[i].Name; slices.Contains(c.names, t) {
 			return errors.Join(fmt.Errorf("tensor %q is in %s and among the weights beside it", t,
@@ -116,7 +122,6 @@ func (c *Checkpoint) openValueHead(s store) error {
 		}
 	}
 	c.add(f)
-	c.note("the score head is that of %s", name)
 	return nil
 }
 

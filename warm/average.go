@@ -188,10 +188,7 @@ func newAverage(members []Member, base *loader.Checkpoint, terms []term, divisor
 	}
 	for _, name := range names {
 		shape, _ := a.first.Shape(name)
-		t := &averaged{shape: shape, elements: 1, views: make([][]float32, len(a.terms))}
-		for _, d := range shape {
-			t.elements *= d // The loader has checked the product.
-		}
+		t := &averaged{shape: shape, elements: loader.Elements(a.first, name), views: make([][]float32, len(a.terms))}
 		for i := range a.terms {
 			if v, ok := a.terms[i].checkpoint.View(name); ok {
 				t.views[i] = v

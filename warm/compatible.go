@@ -1,6 +1,7 @@
 package warm
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -274,7 +275,9 @@ func (d difference) String() string {
 
 // differences lists the keys whose values differ.
 func differences(mine, theirs map[string]string) (out []difference) {
-	for _, key := range sortedKeys(mine, theirs) {
+	both := maps.Clone(mine)
+	maps.Copy(both, theirs)
+	for _, key := range slices.Sorted(maps.Keys(both)) {
 		if mine[key] != theirs[key] {
 			out = append(out, difference{key, mine[key], theirs[key]})
 		}
@@ -282,30 +285,12 @@ func differences(mine, theirs map[string]string) (out []difference) {
 	return out
 }
 
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
-}
+func orNone(s string) string { return cmp.Or(s, "none") }
 
 // minus returns the elements of a that are not in b; both are sorted.
 func minus(a, b []string) (out []string) {
-	for _, s := range a {
-		if _, found := slices.BinarySearch(b, s); !found {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// sortedKeys returns the keys of all maps, each once, sorted.
-func sortedKeys(ms ...map[string]string) (keys []string) {
-	for _, m := range ms {
-		for k := range m {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys)
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool {
+		_, found := slices.BinarySearch(b, s)
+		return found
+	})
 }

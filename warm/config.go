@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -188,9 +189,8 @@ func canonicalRope(c map[string]any, modelType string) {
 	scaling, _ := take("rope_scaling").(map[string]any)
 	rope, _ := c["rope_parameters"].(map[string]any)
 	if rope == nil {
-		rope = map[string]any{}
-		for k, v := range scaling {
-			rope[k] = v
+		if rope = maps.Clone(scaling); rope == nil {
+			rope = map[string]any{}
 		}
 		if modelType == "gemma3_text" { // What is scaled is the rotation of full layers.
 			rope["rope_theta"] = or(theta, 1e6)

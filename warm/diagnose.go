@@ -114,29 +114,19 @@ func (s Similarity) warnings() []Warning {
 // largest returns the names of the largest matrices. Vectors are no evidence: norms start at 1 in
 // every model.
 func largest(c *loader.Checkpoint, names []string) []string {
-	size := func(name string) int {
-		shape, _ := c.Shape(name)
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		return n
-	}
 	matrices := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		shape, _ := c.Shape(name)
 		return len(shape) < 2 || slices.Contains(heads([]string{name}), name)
 	})
-	slices.SortStableFunc(matrices, func(a, b string) int { return cmp.Compare(size(b), size(a)) })
+	slices.SortStableFunc(matrices, func(a, b string) int {
+		return cmp.Compare(loader.Elements(c, b), loader.Elements(c, a))
+	})
 	return slices.Clip(matrices[:min(len(matrices), diagnosedTensors)])
 }
 
 // sample reads up to diagnosedValues values of a tensor in runs that are spread evenly.
 func sample(c *loader.Checkpoint, name string) ([]float32, error) {
-	shape, _ := c.Shape(name)
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
+	n := loader.Elements(c, name)
 	if n <= diagnosedValues {
 		out := make([]float32, n)
 		return out, c.ReadAt(out, name, 0)

@@ -54,20 +54,6 @@ func (a Aggregate) String() string {
 	return aggregateNames[a]
 }
 
-// MarshalText returns the name on the wire.
-func (a Aggregate) MarshalText() ([]byte, error) {
-	if !a.valid() {
-		return nil, fmt.Errorf("%w %d", ErrAggregate, int(a))
-	}
-	return []byte(aggregateNames[a]), nil
-}
-
-// UnmarshalText is the inverse of MarshalText.
-func (a *Aggregate) UnmarshalText(text []byte) (err error) {
-	*a, err = ParseAggregate(string(text))
-	return err
-}
-
 // Calibration is the mean and the standard deviation of one member's rewards on reference data. Scores of
 // members trained apart have different scales, and their shift is arbitrary under a Bradley-Terry loss.
 type Calibration struct {

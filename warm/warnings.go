@@ -127,12 +127,7 @@ func equalTensors(a, b *loader.Checkpoint, names []string, limit int, interrupt 
 
 // equalValues compares the first limit values of a tensor that both have in one shape.
 func equalValues(a, b *loader.Checkpoint, name string, limit int, interrupt func() error) (bool, error) {
-	n := 1
-	shape, _ := a.Shape(name)
-	for _, d := range shape {
-		n *= d // The loader has checked the product.
-	}
-	n = min(n, limit)
+	n := min(loader.Elements(a, name), limit)
 	x, y := make([]float32, convertBlock), make([]float32, convertBlock)
 	for at := 0; at < n; at += convertBlock {
 		if err := interrupt(); err != nil {

@@ -3,6 +3,7 @@ package warm
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // normalise returns weights that sum to 1, and whether they are equal. Weights are relative: any
@@ -27,10 +28,7 @@ func normalise(members []Member, extrapolate bool) (weights []float64, equal boo
 		equal = equal && m.Weight == first
 	}
 	if unset == len(members) {
-		for i := range weights {
-			weights[i] = 1 / float64(len(members))
-		}
-		return weights, true, nil
+		return slices.Repeat([]float64{1 / float64(len(members))}, len(members)), true, nil
 	}
 	if unset > 0 {
 		return nil, false, fmt.Errorf("%w: %d of %d members have none; give all or none, and leave out whom you do not want", ErrWeight, unset, len(members))

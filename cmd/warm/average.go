@@ -147,12 +147,7 @@ func (w *watchedSource) ReadAt(dst []float32, name string, offset int) error {
 func valueBytes(s loader.Source) int64 {
 	sum := int64(0)
 	for _, name := range s.Names() {
-		n := int64(4)
-		shape, _ := s.Shape(name)
-		for _, d := range shape {
-			n *= int64(d)
-		}
-		sum += n
+		sum += 4 * int64(loader.Elements(s, name))
 	}
 	return sum
 }

@@ -106,15 +106,10 @@ func (o *bucketOrigin) say(err error) error {
 	}
 	s := &statusError{url: o.store.EndpointURL().String() + "/" + o.bucket + "/" + o.folder,
 		status: fmt.Sprint(r.StatusCode), said: r.Code + ": " + r.Message, code: r.StatusCode}
-	switch {
-	case r.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("%w: %w", ErrNotFound, s)
-	case r.StatusCode == http.StatusPreconditionFailed:
+	if r.StatusCode == http.StatusPreconditionFailed {
 		return fmt.Errorf("%w: %w", errAnew, s)
-	case r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%w: %w", ErrDenied, s)
 	}
-	return s
+	return s.sorted()
 }
 
 // md5Of reports whether a store's tag is the MD5 of the contents, as it is of

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -63,6 +64,17 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("%s: %s: %s", e.url, e.status, e.said)
 }
 
+// sorted wraps the error by what its status means, the same for every other side.
+func (e *statusError) sorted() error {
+	switch e.code {
+	case http.StatusNotFound:
+		return fmt.Errorf("%w: %w", ErrNotFound, e)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w: %w", ErrDenied, e)
+	}
+	return e
+}
+
 // transient reports whether a request that failed so may succeed later.
 func transient(err error) bool {
 	if s := (*statusError)(nil); errors.As(err, &s) {
@@ -79,12 +91,7 @@ func transient(err error) bool {
 // errStalled is the cause of a request's end when nothing comes any more.
 var errStalled = errors.New("the server has fallen silent")
 
-func (c *Client) wait() time.Duration {
-	if c.patience > 0 {
-		return c.patience
-	}
-	return 30 * time.Second
-}
+func (c *Client) wait() time.Duration { return cmp.Or(c.patience, 30*time.Second) }
 
 // httpClient follows redirects; a token goes to no other host.
 var httpClient = &http.Client{CheckRedirect: redirect, Transport: &http.Transport{
@@ -165,13 +172,7 @@ func get(ctx context.Context, method, url string, from int64,
 	reply.Body.Close()
 	s := &statusError{url: r.URL.Redacted(), status: reply.Status, code: reply.StatusCode,
 		said: reply.Header.Get("X-Error-Message"), kind: reply.Header.Get("X-Error-Code")}
-	switch reply.StatusCode {
-	case http.StatusNotFound:
-		return nil, 0, fmt.Errorf("%w: %w", ErrNotFound, s)
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, 0, fmt.Errorf("%w: %w", ErrDenied, s)
-	}
-	return nil, 0, s
+	return nil, 0, s.sorted()
 }
 
 // rangeBegin returns the byte that a part begins with, -1 when it does not say.

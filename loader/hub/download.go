@@ -136,8 +136,7 @@ func (d *downloading) restart() error {
 // run gets the rest and verifies the whole. Interruptions are bridged as long
 // as something comes between them.
 func (d *downloading) run(ctx context.Context) error {
-	pause := d.c.pause
-	pause = cmp.Or(pause, time.Second)
+	pause := cmp.Or(d.c.pause, time.Second)
 	furthest := d.have
 	for failed := 0; d.have < d.file.Size; {
 		err := d.once(ctx)

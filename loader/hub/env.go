@@ -17,14 +17,6 @@ const DefaultEndpoint = "https://huggingface.co"
 // their older names; and of the stores' tools, as [bucket.FromEnv] has them.
 // Source: huggingface_hub constants.py.
 func FromEnv(getenv func(string) string) *Client {
-	first := func(names ...string) string {
-		for _, n := range names {
-			if v := getenv(n); v != "" {
-				return v
-			}
-		}
-		return ""
-	}
 	expand := func(path string) string {
 		path = os.Expand(path, getenv)
 		if rest, ok := strings.CutPrefix(path, "~/"); ok {
@@ -32,26 +24,21 @@ func FromEnv(getenv func(string) string) *Client {
 		}
 		return path
 	}
-	home := expand(first("HF_HOME"))
-	if home == "" {
-		cache := getenv("XDG_CACHE_HOME")
-		cache = cmp.Or(cache, filepath.Join(getenv("HOME"), ".cache"))
-		home = filepath.Join(expand(cache), "huggingface")
+	caches := expand(cmp.Or(getenv("XDG_CACHE_HOME"), filepath.Join(getenv("HOME"), ".cache")))
+	home := cmp.Or(expand(getenv("HF_HOME")), filepath.Join(caches, "huggingface"))
+	c := &Client{
+		Endpoint: cmp.Or(strings.TrimRight(getenv("HF_ENDPOINT"), "/"), DefaultEndpoint),
+		Cache:    cmp.Or(expand(cmp.Or(getenv("HF_HUB_CACHE"), getenv("HUGGINGFACE_HUB_CACHE"))), filepath.Join(home, "hub")),
+		Token:    strings.TrimSpace(cmp.Or(getenv("HF_TOKEN"), getenv("HUGGING_FACE_HUB_TOKEN"))),
 	}
-	c := &Client{Endpoint: strings.TrimRight(first("HF_ENDPOINT"), "/"),
-		Cache: expand(first("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"))}
-	c.Endpoint = cmp.Or(c.Endpoint, DefaultEndpoint)
-	c.Cache = cmp.Or(c.Cache, filepath.Join(home, "hub"))
 	stores := bucket.FromEnv(getenv)
 	c.S3, c.GS = stores.S3, stores.GS
-	switch strings.ToUpper(first("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")) {
+	switch strings.ToUpper(cmp.Or(getenv("HF_HUB_OFFLINE"), getenv("TRANSFORMERS_OFFLINE"))) {
 	case "1", "ON", "YES", "TRUE":
 		c.Offline = true
 	}
-	c.Token = strings.TrimSpace(first("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
 	if c.Token == "" {
-		path := expand(first("HF_TOKEN_PATH"))
-		path = cmp.Or(path, filepath.Join(home, "token"))
+		path := cmp.Or(expand(getenv("HF_TOKEN_PATH")), filepath.Join(home, "token"))
 		if data, err := os.ReadFile(path); err == nil { // without one only what is public can be had
 			c.Token = strings.TrimSpace(string(data))
 		}

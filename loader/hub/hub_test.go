@@ -313,7 +313,7 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 	h := hubtest.New(t)
 	h.Push("org/name", "main", repository(1))
 	c := client(t, h)
-	c.patience = 50 * time.Millisecond
+	c.patience = 250 * time.Millisecond
 	h.Break(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/cdn/") {
 			return false

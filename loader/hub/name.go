@@ -5,11 +5,15 @@ import (
 	"encoding/hex"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // Scheme may stand before a name on the hub, where it must not be taken for a path.
 const Scheme = "hf://"
+
+// schemes are those of addresses that have checkpoints.
+var schemes = []string{"s3", "gs", "https", "http"}
 
 // Name is a checkpoint elsewhere: a revision of a repository on the hub, or the
 // address of a folder in a bucket or on a web server.
@@ -33,8 +37,7 @@ var (
 func ParseName(s string) (Name, bool) {
 	if scheme, _, ok := strings.Cut(s, "://"); ok && scheme+"://" != Scheme {
 		u, err := url.Parse(s)
-		known := scheme == "s3" || scheme == "gs" || scheme == "https" || scheme == "http"
-		ok = known && err == nil && u.Host != "" && u.User == nil && !strings.ContainsAny(s, "?#") &&
+		ok = slices.Contains(schemes, scheme) && err == nil && u.Host != "" && u.User == nil && !strings.ContainsAny(s, "?#") &&
 			len(s) < 2048
 		return Name{URL: strings.TrimRight(s, "/")}, ok
 	}
@@ -52,12 +55,8 @@ func ParseName(s string) (Name, bool) {
 
 // Elsewhere reports whether a reference says by its scheme that it is no path.
 func Elsewhere(s string) bool {
-	for _, scheme := range []string{Scheme, "s3://", "gs://", "https://", "http://"} {
-		if strings.HasPrefix(s, scheme) {
-			return true
-		}
-	}
-	return false
+	scheme, _, ok := strings.Cut(s, "://")
+	return ok && (scheme+"://" == Scheme || slices.Contains(schemes, scheme))
 }
 
 // String is the name with its revision, without one for the branch main, or the address.

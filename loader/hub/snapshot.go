@@ -105,11 +105,7 @@ func (c *Client) fetch(ctx context.Context, o origin, s Snapshot, files map[stri
 	var wg sync.WaitGroup
 	for range min(workers, len(missing)) {
 		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(missing) || ctx.Err() != nil {
-					return
-				}
+			for i := next.Add(1) - 1; int(i) < len(missing) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				name := missing[i]
 				if err := c.fetchFile(ctx, o, s, name, files[name], p); err != nil {
 					stop(fmt.Errorf("%s: %w", name, err)) // the first counts

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -92,14 +93,10 @@ func (o webOrigin) shards(ctx context.Context, index string) ([]string, error) {
 	if err := json.Unmarshal(data, &list); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", string(o), index, err)
 	}
-	seen, out := map[string]bool{}, []string(nil)
-	for _, name := range list.Map {
-		if ext := path.Ext(name); !seen[name] && plain.MatchString(name) &&
-			(ext == ".safetensors" || ext == ".bin") {
-			seen[name] = true
-			out = append(out, name)
-		}
-	}
+	out := slices.DeleteFunc(slices.Compact(slices.Sorted(maps.Values(list.Map))), func(name string) bool {
+		ext := path.Ext(name)
+		return !plain.MatchString(name) || ext != ".safetensors" && ext != ".bin"
+	})
 	if len(out) > maxShards {
 		return nil, fmt.Errorf("%s/%s names %d files, at most %d are asked for", string(o), index,
 			len(out), maxShards)
@@ -124,8 +121,7 @@ func (o webOrigin) open(ctx context.Context, _, name string, f file, from int64)
 
 // webTag names the version of a file that a server answers with; "" when it names none.
 func webTag(reply *http.Response, name string) string {
-	version := reply.Header.Get("ETag")
-	version = cmp.Or(version, reply.Header.Get("Last-Modified"))
+	version := cmp.Or(reply.Header.Get("ETag"), reply.Header.Get("Last-Modified"))
 	if version == "" {
 		return ""
 	}

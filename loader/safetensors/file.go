@@ -111,11 +111,7 @@ func NewTensor(name string, dtype DType, shape []int, data []byte) (Tensor, erro
 		return Tensor{}, tensorErr(name, ErrSize, "%d bytes for shape %v of %s, want %d", len(data),
 			shape, dtype, n)
 	}
-	elements := 1
-	for _, d := range shape {
-		elements *= d
-	}
-	return Tensor{Name: name, DType: dtype, Shape: shape, Data: data, elements: elements}, nil
+	return Tensor{Name: name, DType: dtype, Shape: shape, Data: data, elements: int(n) * 8 / dtype.Bits()}, nil
 }
 
 // Close unmaps the file. No tensor may be in use, and views of its data must not be touched again.

@@ -137,29 +137,25 @@ func (h *header) readEntry(name string) error {
 		return tensorErr(name, ErrEntry, "")
 	}
 	var e entry
+	seen := map[string]bool{}
 	for h.dec.More() {
 		k, err := h.key()
 		if err != nil {
 			return err
 		}
+		if seen[k] {
+			return tensorErr(name, ErrDuplicate, "key %q", k)
+		}
+		seen[k] = true
 		switch k {
 		case "dtype":
-			if e.dtype != nil {
-				return tensorErr(name, ErrDuplicate, "key %q", k)
-			}
 			err = h.dec.Decode(&e.dtype)
 			if err == nil && e.dtype == nil {
 				return tensorErr(name, ErrEntry, "dtype is null")
 			}
 		case "shape":
-			if e.shape != nil {
-				return tensorErr(name, ErrDuplicate, "key %q", k)
-			}
 			e.shape, err = h.numbers()
 		case "data_offsets":
-			if e.offsets != nil {
-				return tensorErr(name, ErrDuplicate, "key %q", k)
-			}
 			e.offsets, err = h.numbers()
 		default:
 			return tensorErr(name, ErrEntry, "unknown key %q", k)

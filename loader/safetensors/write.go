@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"math/bits"
 	"os"
@@ -100,16 +99,8 @@ func encodeHeader(specs []Spec, metadata map[string]string) (header []byte, size
 	b.Write(make([]byte, 8))
 	b.WriteByte('{')
 	if len(metadata) > 0 {
-		b.WriteString(`"` + metadataKey + `":{`)
-		for i, k := range slices.Sorted(maps.Keys(metadata)) {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			writeString(&b, k)
-			b.WriteByte(':')
-			writeString(&b, metadata[k])
-		}
-		b.WriteByte('}')
+		b.WriteString(`"` + metadataKey + `":`)
+		writeJSON(&b, metadata)
 	}
 	at := int64(0)
 	seen := map[string]bool{metadataKey: true}
@@ -131,15 +122,13 @@ func encodeHeader(specs []Spec, metadata map[string]string) (header []byte, size
 		if b.Len() > 9 {
 			b.WriteByte(',')
 		}
-		writeString(&b, s.Name)
-		fmt.Fprintf(&b, `:{"dtype":"%s","shape":[`, s.DType)
-		for i, d := range s.Shape {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			fmt.Fprint(&b, d)
-		}
-		fmt.Fprintf(&b, `],"data_offsets":[%d,%d]}`, at, at+n)
+		writeJSON(&b, s.Name)
+		b.WriteByte(':')
+		writeJSON(&b, struct {
+			DType   DType    `json:"dtype"`
+			Shape   []int    `json:"shape"`
+			Offsets [2]int64 `json:"data_offsets"`
+		}{s.DType, append([]int{}, s.Shape...), [2]int64{at, at + n}})
 		at += n
 		sizes = append(sizes, n)
 	}
@@ -154,11 +143,11 @@ func encodeHeader(specs []Spec, metadata map[string]string) (header []byte, size
 	return b.Bytes(), sizes, nil
 }
 
-// writeString writes s as JSON without the escapes for HTML.
-func writeString(b *bytes.Buffer, s string) {
+// writeJSON writes strings and numbers without the escapes for HTML, and maps in the order of their keys.
+func writeJSON(b *bytes.Buffer, v any) {
 	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(s)       // A string and a buffer cannot fail.
+	_ = enc.Encode(v)       // They and a buffer cannot fail.
 	b.Truncate(b.Len() - 1) // Encode ends with a newline.
 }
 
@@ -176,24 +165,15 @@ func WriteFile(path string, specs []Spec, metadata map[string]string, fill Fill)
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if err := f.Chmod(0o644); err != nil {
-		return fmt.Errorf("safetensors: %w", err)
-	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	if err := Write(w, specs, metadata, fill); err != nil {
 		return err
 	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("safetensors: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("safetensors: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("safetensors: %w", err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("safetensors: %w", err)
+	for _, step := range []func() error{w.Flush, func() error { return f.Chmod(0o644) }, f.Sync, f.Close,
+		func() error { return os.Rename(f.Name(), path) }} {
+		if err := step(); err != nil {
+			return fmt.Errorf("safetensors: %w", err)
+		}
 	}
 	return SyncDir(dir)
 }

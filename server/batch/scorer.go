@@ -104,9 +104,6 @@ func (l *Lane) measure(tokens int, took time.Duration) {
 // Name returns the name that the lane was made with.
 func (l *Lane) Name() string { return l.name }
 
-// Scorer returns the scorer that the lane was made with.
-func (l *Lane) Scorer() Scorer { return l.scorer }
-
 // PanicError is the error of a batch whose scorer panicked.
 type PanicError struct {
 	Value any    // what it panicked with; may hold text of a request, so it is not shown to callers

@@ -151,12 +151,7 @@ func weightsInProducts(dir string) (int64, error) {
 			strings.Contains(name, "wte") || strings.Contains(name, "wpe") {
 			continue
 		}
-		n := int64(1)
-		shape, _ := c.Shape(name)
-		for _, d := range shape {
-			n *= int64(d)
-		}
-		sum += n
+		sum += int64(loader.Elements(c, name))
 	}
 	return sum, nil
 }

@@ -98,12 +98,7 @@ func inspectBase(ckpt *loader.Checkpoint, noHead error) (*Summary, error) {
 		s.Notes = append(s.Notes, fmt.Sprintf("a reward model leaves out %s", someNames(b.Left)))
 	}
 	for _, name := range b.Names() {
-		shape, _ := b.Shape(name)
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		s.Parameters += n
+		s.Parameters += loader.Elements(b, name)
 	}
 	if cfg.PadTokenID != nil {
 		s.Pad = fmt.Sprintf("%d", *cfg.PadTokenID)

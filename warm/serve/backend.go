@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/warmserve/warmserve/api"
-	"github.com/warmserve/warmserve/server/batch"
 	"github.com/warmserve/warmserve/server/live"
 	"github.com/warmserve/warmserve/warm/backend"
 )
@@ -84,10 +83,8 @@ type remote struct {
 
 // onBackend gives a model lanes that do not hold up what is computed here.
 func onBackend(m *Model, e *backend.Engine, spec *api.BackendSpec) *remote {
-	for name, lane := range m.lanes {
-		s := lane.Scorer().(*scorer)
-		m.lanes[name] = batch.NewLane(lane.Name(), &besideScorer{engine: e, model: s.model}).
-			Beside(cmp.Or(spec.Concurrency, api.DefaultConcurrency))
+	for _, lane := range m.lanes {
+		lane.Beside(cmp.Or(spec.Concurrency, api.DefaultConcurrency))
 	}
 	return &remote{Model: m, engine: e}
 }

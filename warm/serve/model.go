@@ -3,7 +3,6 @@ package serve
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model"
@@ -184,36 +183,15 @@ func (m *Model) Detokenize(ids []int32, skipSpecial bool) (string, error) {
 type scorer struct {
 	engine model.Engine
 	model  model.Model
-	seqs   []model.Sequence
-	mu     sync.Mutex // of seqs: the queue calls from one goroutine, tests may not
 }
 
 // Score implements batch.Scorer.
-func (s *scorer) Score(dst []float32, seqs []batch.Sequence) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seqs = appendSequences(s.seqs[:0], seqs)
-	err := s.engine.Score(s.model, dst, s.seqs)
-	clear(s.seqs) // the tokens belong to the caller
-	return passing(err)
-}
-
-// besideScorer is a model of which several batches are scored at a time.
-type besideScorer struct {
-	engine model.Engine
-	model  model.Model
-}
-
-// Score implements batch.Scorer.
-func (s *besideScorer) Score(dst []float32, seqs []batch.Sequence) error {
-	return passing(s.engine.Score(s.model, dst, appendSequences(make([]model.Sequence, 0, len(seqs)), seqs)))
-}
-
-func appendSequences(dst []model.Sequence, seqs []batch.Sequence) []model.Sequence {
-	for _, q := range seqs {
-		dst = append(dst, model.Sequence(q))
+func (s *scorer) Score(dst []float32, batched []batch.Sequence) error {
+	seqs := make([]model.Sequence, len(batched))
+	for i, q := range batched {
+		seqs[i] = model.Sequence(q)
 	}
-	return dst
+	return passing(s.engine.Score(s.model, dst, seqs))
 }
 
 // passing is an error of an engine as the queue knows it.

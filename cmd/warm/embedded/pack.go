@@ -177,14 +177,9 @@ func writeSteps(w io.Writer, name string, values []float32, base *loader.Checkpo
 }
 
 // read returns all values of a tensor.
-func read(c *loader.Checkpoint, name string) ([]float32, error) {
-	shape, _ := c.Shape(name)
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	values := make([]float32, n)
-	return values, c.ReadAt(values, name, 0)
+func read(src loader.Source, name string) ([]float32, error) {
+	values := make([]float32, loader.Elements(src, name))
+	return values, src.ReadAt(values, name, 0)
 }
 
 func writeCompressed(path string, b []byte) error {
@@ -277,17 +272,13 @@ func Digest(checkpoints []*loader.Checkpoint) (string, error) {
 	}
 	h := sha256.New()
 	for _, name := range a.Names() {
-		shape, _ := a.Shape(name)
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		values := make([]float32, n)
-		if err := a.ReadAt(values, name, 0); err != nil {
+		values, err := read(a, name)
+		if err != nil {
 			return "", err
 		}
+		shape, _ := a.Shape(name)
 		fmt.Fprintf(h, "%q%v", name, shape)
-		b := make([]byte, 4*n)
+		b := make([]byte, 4*len(values))
 		safetensors.EncodeF32(b, values)
 		h.Write(b)
 	}

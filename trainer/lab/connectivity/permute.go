@@ -135,10 +135,7 @@ func (p *permuted) renumber(name string) error {
 	if !ok {
 		return fmt.Errorf("tensor %q: %w", name, loader.ErrNoTensor)
 	}
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
+	n := loader.Elements(p, name)
 	rows, columns, err := p.axes(name)
 	if err != nil {
 		return err

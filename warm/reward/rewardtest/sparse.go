@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 )
 
@@ -31,11 +32,7 @@ func Sparse(t testing.TB, name string, layers int, first byte) string {
 	for _, n := range source.Names() {
 		shape, _ := source.Shape(n)
 		begin := size
-		bytes := 4
-		for _, d := range shape {
-			bytes *= d
-		}
-		size += bytes
+		size += 4 * loader.Elements(source, n)
 		header[n] = map[string]any{"dtype": "F32", "shape": shape, "data_offsets": []int{begin, size}}
 	}
 	data, err := json.Marshal(header)
