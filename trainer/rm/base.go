@@ -120,7 +120,7 @@ func (b *Base) rewrite(body *model.Config) error {
 		set["vocab_size"] = body.VocabSize // as many as the embedding has rows
 	}
 	if id, ok := raw["pad_token_id"]; !ok || string(id) == "null" {
-		id, err := b.padToken()
+		id, err := b.token("pad_token")
 		if err != nil {
 			return err
 		}
@@ -169,26 +169,25 @@ func (b *Base) setConfig(raw map[string]json.RawMessage) error {
 	return err
 }
 
-// padToken returns the id of the tokenizer's padding token, -1 when it has none.
-func (b *Base) padToken() (int32, error) {
-	if b.Checkpoint.Tokenizer == nil {
-		return -1, reward.NoTokenizer(b.Checkpoint)
+// token returns the id of the token that the tokenizer's files name for a role, -1 for none.
+func (b *Base) token(role string) (int32, error) {
+	c := b.Checkpoint
+	if c.Tokenizer == nil {
+		return -1, reward.NoTokenizer(c)
 	}
-	special, err := chat.SpecialTokens(b.Checkpoint.TokenizerConfig, b.Checkpoint.SpecialTokensMap)
-	if err != nil || special["pad_token"] == "" {
+	special, err := chat.SpecialTokens(c.TokenizerConfig, c.SpecialTokensMap)
+	if err != nil || special[role] == "" {
 		return -1, err
 	}
-	c := b.Checkpoint
 	t, err := tokenizer.Files{Tokenizer: c.Tokenizer, TokenizerConfig: c.TokenizerConfig,
 		SpecialTokensMap: c.SpecialTokensMap, ModelConfig: c.Config}.Parse()
 	if err != nil {
 		return -1, err
 	}
-	if id, ok := t.ID(special["pad_token"]); ok {
+	if id, ok := t.ID(special[role]); ok {
 		return id, nil
 	}
-	return -1, fmt.Errorf("tokenizer_config.json: pad_token %q is not in tokenizer.json",
-		special["pad_token"])
+	return -1, fmt.Errorf("tokenizer_config.json: %s %q is not in tokenizer.json", role, special[role])
 }
 
 // source returns the reward model's tensors.

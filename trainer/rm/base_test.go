@@ -332,3 +332,21 @@ func written(c Config) []string {
 	}
 	return []string{state.AdapterDir(c.Out), c.Out}
 }
+
+// The tokenizer that is in force may have tokens that only tokenizer_config.json adds.
+func TestBatchesArePaddedWithATokenThatTheConfigurationAdds(t *testing.T) {
+	file, err := os.ReadFile(shared(t, "tokenizers/gpt2/tokenizer.json"))
+	require.NoError(t, err)
+	pad := func(config string) (int32, error) {
+		c := &loader.Checkpoint{Tokenizer: file, TokenizerConfig: []byte(config)}
+		return (&Base{Checkpoint: c, parsed: &model.Config{}}).padding()
+	}
+	id, err := pad(`{"eos_token": "<|done|>", "added_tokens_decoder": {"50257": {"content": "<|done|>", "special": true}}}`)
+	require.NoError(t, err)
+	assert.EqualValues(t, 50257, id)
+	id, err = pad(`{"eos_token": "<|endoftext|>"}`)
+	require.NoError(t, err)
+	assert.EqualValues(t, 50256, id)
+	_, err = pad(`{}`)
+	assert.ErrorContains(t, err, "no padding token")
+}

@@ -9,9 +9,7 @@ import (
 
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
-	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/model/nn"
-	"github.com/warmserve/warmserve/model/tokenizer"
 	"github.com/warmserve/warmserve/trainer/state"
 )
 
@@ -126,20 +124,10 @@ func (b *Base) padding() (int32, error) {
 	if id := b.parsed.PadTokenID; id != nil && *id >= 0 {
 		return *id, nil
 	}
-	if id, err := b.padToken(); err != nil || id >= 0 {
-		return id, err
-	}
-	c := b.Checkpoint
-	special, err := chat.SpecialTokens(c.TokenizerConfig, c.SpecialTokensMap)
-	if err != nil {
-		return -1, err
-	}
-	t, err := tokenizer.Parse(c.Tokenizer)
-	if err != nil {
-		return -1, fmt.Errorf("tokenizer.json: %w", err)
-	}
-	if id, ok := t.ID(special["eos_token"]); ok && special["eos_token"] != "" {
-		return id, nil
+	for _, role := range []string{"pad_token", "eos_token"} {
+		if id, err := b.token(role); err != nil || id >= 0 {
+			return id, err
+		}
 	}
 	return -1, fmt.Errorf("there is no padding token: tokenizer_config.json names neither pad_token nor eos_token")
 }
