@@ -3,7 +3,6 @@ package lm
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -79,23 +78,32 @@ func (c *Config) load(b *base) (*corpus, error) {
 	return out, nil
 }
 
-// divide keeps a share of the texts for measuring: those of the smallest numbers that the
-// seed gives them. Of several texts one is kept at least.
+// HoldOut says which things of n are held out: a share of them, those of the smallest numbers that
+// the seed gives their keys; of several one at least, few where the share would be none.
+func HoldOut(n int, share float64, seed uint64, key func(i int) uint64) (held []bool, few bool) {
+	held = make([]bool, n)
+	if n < 2 || share == 0 {
+		return held, false
+	}
+	numbers := make([]float64, n)
+	for i := range numbers {
+		numbers[i] = nn.Uniform(nn.Mix(seed, key(i)))
+	}
+	least := slices.Min(numbers)
+	for i, v := range numbers {
+		held[i] = v < share || v == least
+	}
+	return held, least >= share
+}
+
+// divide keeps a share of the texts for measuring.
 func (c *Config) divide(out *corpus, texts []model.Text) {
-	number := func(i int) float64 { return nn.Uniform(nn.Mix(c.DataSeed, uint64(i))) }
-	limit := c.Valid
-	if c.Valid > 0 && len(texts) > 1 {
-		least := 1.0
-		for i := range texts {
-			least = min(least, number(i))
-		}
-		if least >= limit {
-			limit = math.Nextafter(least, 1)
-			c.say("kept one text for measuring, of %d: %v of them is none", len(texts), c.Valid)
-		}
+	held, few := HoldOut(len(texts), c.Valid, c.DataSeed, func(i int) uint64 { return uint64(i) })
+	if few {
+		c.say("kept one text for measuring, of %d: %v of them is none", len(texts), c.Valid)
 	}
 	for i, x := range texts {
-		if len(texts) > 1 && number(i) < limit {
+		if held[i] {
 			out.valid = append(out.valid, x)
 		} else {
 			out.train = append(out.train, x)

@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"math"
 	"regexp"
 	"strings"
 
-	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/trainer/data"
+	"github.com/warmserve/warmserve/trainer/lm"
 )
 
 // promptSet is the prompts of a run.
@@ -43,31 +42,22 @@ func (c *Config) load(v *writer) (*promptSet, error) {
 	return d, nil
 }
 
-// divide holds out a share of the prompts: those of the smallest numbers that the seed
-// gives their texts. Of several one is held out at least.
+// divide holds out a share of the prompts, by their texts.
 func (c *Config) divide(d *promptSet) {
-	all, limit := d.train, c.Holdout
-	if limit == 0 || len(all) < 2 {
-		if limit > 0 {
-			c.say("no prompt is held out: there is one")
-		}
-		return
-	}
-	number := func(q *question) float64 { return nn.Uniform(nn.Mix(c.DataSeed, q.key)) }
-	least := 1.0
-	for i := range all {
-		least = min(least, number(&all[i]))
-	}
-	if least >= limit {
-		limit = math.Nextafter(least, 1)
+	all := d.train
+	held, few := lm.HoldOut(len(all), c.Holdout, c.DataSeed, func(i int) uint64 { return all[i].key })
+	switch {
+	case c.Holdout > 0 && len(all) < 2:
+		c.say("no prompt is held out: there is one")
+	case few:
 		c.say("held out one prompt of %d: %v of them is none", len(all), c.Holdout)
 	}
 	d.train = nil
-	for i := range all {
-		if number(&all[i]) < limit {
-			d.held = append(d.held, all[i])
+	for i, q := range all {
+		if held[i] {
+			d.held = append(d.held, q)
 		} else {
-			d.train = append(d.train, all[i])
+			d.train = append(d.train, q)
 		}
 	}
 }
