@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -115,13 +116,7 @@ func newConfidences(margins []float64, bins int) (*confidences, error) {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		switch x, y := math.Abs(margins[a]), math.Abs(margins[b]); {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
+		return cmp.Compare(math.Abs(margins[a]), math.Abs(margins[b]))
 	})
 	c := &confidences{value: make([]float64, n), right: make([]float64, n), rank: make([]int, n), bins: bins}
 	for k, i := range order {

@@ -262,7 +262,7 @@ func (t *rowTask) Do(id, lo, hi int) {
 	ldv := kernel.Stride(V)
 	for lo < hi {
 		m := min(kernel.RowBlock, hi-lo)
-		y, ldy := d.run.stage.features(d.m, w, lo, lo+m)
+		y, ldy := d.run.stage.read(d.m.features, w, lo, lo+m)
 		logits := grow(&d.logits[id], m*ldv)
 		d.head.forward(&w.Gemm, logits, ldv, y, ldy, m, kernel.Store)
 		for i := range m {

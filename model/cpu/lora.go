@@ -18,6 +18,14 @@ type LoRAConfig struct {
 	Targets []string `json:"target_modules"`
 }
 
+// Validate reports a change that cannot be.
+func (c LoRAConfig) Validate() error {
+	if c.Rank < 1 || !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) || len(c.Targets) == 0 {
+		return fmt.Errorf("lora: rank %d, alpha %v, targets %v: want a rank from 1 on, an alpha above 0 and some target", c.Rank, c.Alpha, c.Targets)
+	}
+	return nil
+}
+
 // Learner is what a low-rank change is learned of: a [Training] or a [Language].
 type Learner interface {
 	Net() *nn.Network
@@ -57,8 +65,8 @@ const adapterPrefix = "base_model.model."
 // NewLoRA makes the change of a model's weights, which is zero: A is uniform
 // within ±1/√in by seed and B zero. It takes the model's weights as W₀.
 func NewLoRA(t Learner, c LoRAConfig, seed uint64) (*LoRA, error) {
-	if c.Rank < 1 || !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) || len(c.Targets) == 0 {
-		return nil, fmt.Errorf("lora: rank %d, alpha %v, targets %v: want a rank from 1 on, an alpha above 0 and some target", c.Rank, c.Alpha, c.Targets)
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
 	l := &LoRA{Config: c, t: t}
 	found := map[string]bool{}

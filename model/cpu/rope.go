@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
 
@@ -76,15 +75,10 @@ func (r *rope) compute(at *atomic.Pointer[ropeTable], block int, freq []float32)
 
 // fill computes the tables of m positions.
 func (r *rope) fill(t *ropeTable, pos, m int, freq []float32) {
-	n, scale := len(freq), r.Magnitude
-	if scale == 0 {
-		scale = 1
-	}
+	n := len(freq)
 	for i := range m {
 		for j, f := range freq {
-			// The product is rounded to float32 as the reference does.
-			s, c := math.Sincos(float64(float32(pos+i) * f))
-			t.cos[i*n+j], t.sin[i*n+j] = float32(c)*scale, float32(s)*scale
+			t.cos[i*n+j], t.sin[i*n+j] = r.Turn(f, pos+i)
 		}
 	}
 }
@@ -93,13 +87,31 @@ func (r *rope) fill(t *ropeTable, pos, m int, freq []float32) {
 //
 // Shapes: x is (len(at.pos), heads·d) with stride ldx.
 func (r *rope) forward(s *Scratch, x []float32, ldx, heads, d int, at positions) {
-	if len(r.InvFreq) == 0 {
+	r.rotate(s, x, ldx, heads, d, at, false)
+}
+
+// backward turns the gradient of rotated heads into that of the heads before, as forward turns
+// those: the rotation by the opposite angle.
+func (r *rope) backward(s *Scratch, dx []float32, lddx, heads, d int, at positions) {
+	r.rotate(s, dx, lddx, heads, d, at, true)
+}
+
+func (r *rope) rotate(s *Scratch, x []float32, ldx, heads, d int, at positions, back bool) {
+	n := len(r.InvFreq)
+	if n == 0 {
 		return
 	}
-	n := len(r.InvFreq)
+	var opposite []float32
 	for i := 0; i < len(at.pos); {
 		m := at.run(i)
 		cos, sin := r.tables(s, int(at.pos[i]), m, at.reach[i])
+		if back {
+			opposite = opposite[:0]
+			for _, s := range sin[:m*n] {
+				opposite = append(opposite, -s)
+			}
+			sin = opposite
+		}
 		kernel.RotateRows(x[i*ldx:], ldx, m, heads, d, cos, sin, n, n)
 		i += m
 	}

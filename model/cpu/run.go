@@ -236,7 +236,7 @@ func (t *reading) Do(id, lo, hi int) {
 	h, w := t.m.head, &t.r.workers[id]
 	for lo < hi {
 		n := min(kernel.RowBlock, hi-lo)
-		x, ldx := t.r.stage.features(t.m, w, lo, lo+n)
+		x, ldx := t.r.stage.read(t.m.features, w, lo, lo+n)
 		out := grow(&w.outputs, n*h.outputs)
 		h.read(w, out, x, ldx, n)
 		for i := range n {
@@ -269,12 +269,6 @@ func (r *run) embed(m *Model) {
 		rows.run(m.embed.rest)
 	}
 	s.ids, s.types = nil, nil
-}
-
-// features returns what a head reads of the rows [lo, hi) of the last block's
-// output, up to kernel.RowBlock, and their stride. It may overwrite those.
-func (s *stage) features(m *Model, w *worker, lo, hi int) ([]float32, int) {
-	return s.read(m.features, w, lo, hi)
 }
 
 // read runs a program without attention on the rows [lo, hi), up to

@@ -1,9 +1,7 @@
 package cuda
 
 import (
-	"cmp"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 
@@ -14,22 +12,20 @@ import (
 // rope returns the table of a rotary embedding: of each position the cosine and sine of every pair,
 // float32, and behind them, where the embedding has frequencies for long sequences, those of these.
 func (l *lowering) rope(r *nn.Rope) Ptr {
-	if at, ok := l.m.ropes[r]; ok {
-		return at
-	}
-	at := l.take(l.m.turnRows(r) * len(r.InvFreq) * 8)
-	l.m.ropes[r] = at
-	return at
+	return l.table(l.m.ropes, r, 8)
 }
 
 // halfTurns is the same as the heads epilogue of products reads it.
 func (l *lowering) halfTurns(r *nn.Rope) Ptr {
-	if at, ok := l.m.halfRopes[r]; ok {
-		return at
+	return l.table(l.m.halfRopes, r, 4)
+}
+
+// table is a table of so many bytes a pair, which is one of those that there are, or a new one.
+func (l *lowering) table(of map[*nn.Rope]Ptr, r *nn.Rope, bytes int) Ptr {
+	if _, ok := of[r]; !ok {
+		of[r] = l.take(l.m.turnRows(r) * len(r.InvFreq) * bytes)
 	}
-	at := l.take(l.m.turnRows(r) * len(r.InvFreq) * 4)
-	l.m.halfRopes[r] = at
-	return at
+	return of[r]
 }
 
 // halves are the frequencies of a rotary embedding's tables.
@@ -83,11 +79,9 @@ func (m *Model) turns(r *nn.Rope) []float32 {
 
 // appendTurns appends cosine and sine of every pair at a position.
 func appendTurns(to []float32, r *nn.Rope, freq []float32, pos int) []float32 {
-	scale := cmp.Or(r.Magnitude, 1)
 	for _, f := range freq {
-		// The product is rounded to float32 as the reference does.
-		s, c := math.Sincos(float64(float32(pos) * f))
-		to = append(to, float32(c)*scale, float32(s)*scale)
+		cos, sin := r.Turn(f, pos)
+		to = append(to, cos, sin)
 	}
 	return to
 }

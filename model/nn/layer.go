@@ -75,19 +75,11 @@ type Gated struct {
 
 // Params implements [Module]: of the gate and of the up projection.
 func (g *Gated) Params(names []string) []Param {
+	l := NewLinear(g.In, g.Bias, g.F, g.F)
 	if g.Fused {
-		l := NewLinear(g.In, g.Bias, 2*g.F)
-		return l.Params(names)
+		l.Outs = []int{2 * g.F}
 	}
-	wantNames("Gated", names, 2)
-	var out []Param
-	for _, n := range names {
-		out = append(out, Param{Name: n + ".weight", Shape: []int{g.F, g.In}})
-		if g.Bias {
-			out = append(out, Param{Name: n + ".bias", Shape: []int{g.F}})
-		}
-	}
-	return out
+	return l.Params(names)
 }
 
 // FusedQKV is one checkpoint tensor that holds queries, keys and values: of some

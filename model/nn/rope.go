@@ -1,6 +1,9 @@
 package nn
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // Rope is the rotary position embedding of the first 2·len(InvFreq) elements of
 // each head, in the half-split form. Source: Su et al. 2021 (arXiv 2104.09864).
@@ -47,6 +50,14 @@ func (r *Rope) Fixed(reach int32) []float32 {
 func (r *Rope) Following(dst []float32, length int) {
 	d := 2 * len(r.InvFreq)
 	fillInvFreq(dst, DynamicTheta(r.Theta, r.Factor, r.Limit, length, d), d)
+}
+
+// Turn returns cosine and sine of the angle at a position of a pair's frequency. The product is
+// rounded to float32 as the reference does.
+func (r *Rope) Turn(freq float32, pos int) (cos, sin float32) {
+	s, c := math.Sincos(float64(float32(pos) * freq))
+	scale := cmp.Or(r.Magnitude, 1)
+	return float32(c) * scale, float32(s) * scale
 }
 
 // DynamicTheta returns theta for a sequence longer than the limit, so that waves

@@ -249,8 +249,8 @@ func (c Config) Validate() error {
 			bad("%s: %v, want a number %s to %.3g", f.name, f.v, from, f.hi)
 		}
 	}
-	if l := c.LoRA; l != nil && (l.Rank < 1 || !(l.Alpha > 0) || len(l.Targets) == 0) {
-		bad("lora: rank %d, alpha %v, targets %v: want a rank from 1 on, an alpha above 0 and some target", l.Rank, l.Alpha, l.Targets)
+	if c.LoRA != nil {
+		errs = append(errs, c.LoRA.Validate())
 	}
 	errs = append(errs, c.sampling().Validate())
 	errs = append(errs, c.adamW().Validate()...)

@@ -187,8 +187,8 @@ func (c Config) Validate() error {
 		bad("votes: %q, want draw, majority or soft", c.Votes)
 	}
 	errs = append(errs, c.ranges()...)
-	if l := c.LoRA; l != nil && (l.Rank < 1 || !(l.Alpha > 0) || len(l.Targets) == 0) {
-		bad("lora: %+v, want a rank from 1 on, an alpha above 0 and some target", *l)
+	if c.LoRA != nil {
+		errs = append(errs, c.LoRA.Validate())
 	}
 	errs = append(errs, c.adamW().Validate()...)
 	return errors.Join(errs...)
