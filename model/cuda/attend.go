@@ -28,9 +28,13 @@ func (l *lowering) attend(a *nn.Attention, o, q, kv place) {
 	case l.m.limits.Capability >= 80 && kernel.Table[fmt.Sprintf("attend_mma_%d", a.D)] != nil:
 		name = fmt.Sprintf("attend_mma_%d", a.D)
 	}
-	k := kernel.Table[name]
+	whole, half := kernel.Table[name], kernel.Table[name+"_half"]
 	rows := q.kind
 	l.steps = append(l.steps, func(b *class) (launch, error) {
+		k := whole
+		if half != nil && rows == all && 2*a.H*((b.rows+kernel.TaskQueries-1)/kernel.TaskQueries) <= l.m.limits.SMs {
+			k = half // whole tasks of long sequences leave multiprocessors without any
+		}
 		args := args
 		args.Header = b.header()
 		var most int
@@ -122,7 +126,7 @@ func (m *Model) projectTerm(r *projected, layer *nn.Linear, to Ptr) error {
 	case l.suffix(y) == "_bf16":
 		name = "product_bf16_simt"
 	}
-	l.productStep(l.operands(w, y, x, rowsOf(y)), name)
+	l.productStep(l.operands(w, y, x, rowsOf(y)), kernel.Table[name])
 	c := &class{m: m, rows: t.V}
 	if err := m.dev.Write(c.header(), int32s([]int32{int32(t.V)})); err != nil {
 		return err

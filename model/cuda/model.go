@@ -47,8 +47,9 @@ type branch struct {
 // most is the largest batch in rows, unless a model's sequences are longer.
 const most = 16384
 
-// overlapped is the largest class, in rows, that gains by kernels that start early.
-const overlapped = 2048
+// overlapped is the largest class, in values of the hidden state, that gains by kernels that start
+// early: blocks of those that work on rows crowd where the kernel before ends first.
+const overlapped = 1 << 20
 
 // MemoryError is why a model does not fit the device.
 type MemoryError struct {
@@ -241,7 +242,7 @@ func (m *Model) class(rows, reads int) (*class, error) {
 	}
 	c := newClass(m, key[0], key[1])
 	if d, ok := m.dev.(Overlapper); ok {
-		d.Overlap(key[0] <= overlapped)
+		d.Overlap(key[0]*m.net.Embed.Width(m.net.Embed.Out) <= overlapped)
 	}
 	g, err := m.dev.Capture(func() error { return c.launch(m.steps) })
 	if err != nil {

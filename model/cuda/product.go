@@ -1,7 +1,7 @@
 package cuda
 
 import (
-	"fmt"
+	"math"
 	"strings"
 
 	"github.com/warmserve/warmserve/model/cuda/kernel"
@@ -77,13 +77,13 @@ func (l *lowering) product(w matrix, act nn.Activation, c, a place, add *place, 
 		if l.suffix(c) == "_bf16" {
 			name = "product_bf16_simt"
 		}
-		l.productStep(p, name)
+		l.productStep(p, kernel.Table[name])
 	case !l.hopper():
-		l.productStep(p, "product_mma"+numbers)
+		l.productStep(p, kernel.Table["product_mma"+numbers])
 	case add != nil:
-		l.productStep(p, tiles("wgmma_residual"+numbers)...)
+		l.productStep(p, kernel.Tiles("wgmma_residual"+numbers)...)
 	default:
-		l.productStep(p, tiles("wgmma_store"+numbers)...)
+		l.productStep(p, kernel.Tiles("wgmma_store"+numbers)...)
 	}
 }
 
@@ -98,22 +98,12 @@ func (l *lowering) gated(g *nn.Gated, c, a place, rows part) {
 		if l.suffix(c) == "_bf16" {
 			name = "gated_bf16_simt"
 		}
-		l.productStep(p, name)
+		l.productStep(p, kernel.Table[name])
 	case !l.hopper():
-		l.productStep(p, "gated_mma"+numbers)
+		l.productStep(p, kernel.Table["gated_mma"+numbers])
 	default:
-		l.productStep(p, tiles("wgmma_gated"+numbers)...)
+		l.productStep(p, kernel.Tiles("wgmma_gated"+numbers)...)
 	}
-}
-
-// tiles are the kernels of a product by the shape of their tiles, all of which give the same bits.
-func tiles(name string) (out []string) {
-	for _, t := range []string{"_256x2", "_256x1", "_128x1", "_p128x1", "_64x1"} {
-		if kernel.Table[name+t] != nil {
-			out = append(out, name+t)
-		}
-	}
-	return out
 }
 
 // variant is a kernel that could do a product, with its parameters.
@@ -147,14 +137,11 @@ func (l *lowering) operands(w matrix, c, a place, rows part) operands {
 }
 
 // productStep is a step of one of several kernels, by the batch's size.
-func (l *lowering) productStep(p operands, names ...string) {
+func (l *lowering) productStep(p operands, kernels ...*kernel.Kernel) {
 	var variants []variant
-	for _, n := range names {
-		v := variant{kernel.Table[n], p.Product}
-		if v.kernel == nil {
-			panic(fmt.Sprintf("cuda: no kernel %q", n))
-		}
-		if strings.HasPrefix(n, "wgmma_") {
+	for _, k := range kernels {
+		v := variant{k, p.Product}
+		if strings.HasPrefix(k.Name, "wgmma_") {
 			l.productMaps(&v, &p)
 		}
 		variants = append(variants, v)
@@ -184,7 +171,7 @@ func (l *lowering) productMaps(v *variant, p *operands) {
 	if strings.HasPrefix(k.Name, "wgmma_gated") {
 		cols /= 2
 	}
-	v.args.AMap = l.tensorMap(p.A, p.a.slot.rows, int(p.K), int(p.LDA), 128)
+	v.args.AMap = l.tensorMap(p.A, p.a.slot.rows, int(p.K), int(p.LDA), k.TileM)
 	v.args.WMap = l.tensorMap(p.W, int(p.N), int(p.K), int(p.K), k.TileN/k.Cluster)
 	v.args.CMap = l.tensorMap(p.C, p.c.slot.rows, cols, int(p.LDC), k.Box)
 	if p.R != 0 {
@@ -192,34 +179,28 @@ func (l *lowering) productMaps(v *variant, p *operands) {
 	}
 }
 
-// choose returns the kernel whose tiles suit a product of m rows on so many multiprocessors: the largest
-// that keep them all busy. Where K is short, or gates follow, what becomes of a tile's results counts as
-// much as making them: two halves of a block then take turns (p128x1). All give the same bits; what is
-// best was measured on an H200.
+// cost is what a tile takes on a multiprocessor, in microseconds: 1024 values of K, its beginning and
+// what becomes of its results, and before the first.
+type cost struct{ k, ends, before float64 }
+
+// costs are fitted to TestTimesOfTiles of package kernel, and, where the card's power is the limit, to
+// TestProfileByKernel, on an H100.
+var costs = map[string]cost{"256x2": {9, 3.5, 1}, "256x1": {9.05, 3.7, 0}, "192x1": {6.75, 3.5, 0}, "p128x1": {4.6, 1.6, 2.7},
+	"128x1": {4.4, 3, 0}, "64x1": {3.2, 2.1, 0}, "n128": {2.9, 3, 0}, "n64": {2.5, 2, 0}, "n32": {2.3, 2.2, 0}}
+
+// choose returns the kernel that is likely to be the first to end a product of m rows on so many
+// multiprocessors, each of which takes tile after tile. All give the same bits.
 func choose(of []variant, m, n, k, sms int) variant {
-	by := map[string]variant{}
+	best, least := of[0], math.Inf(1)
 	for _, v := range of {
-		by[v.kernel.Name[strings.LastIndexByte(v.kernel.Name, '_')+1:]] = v
-	}
-	gated := strings.HasPrefix(of[0].kernel.Name, "wgmma_gated")
-	count := func(bn int) int { return (m + 127) / 128 * ((n + bn - 1) / bn) }
-	order := []string{"128x1", "64x1", "256x1"}
-	switch {
-	case count(128) < sms*3/4 && !gated:
-		order = []string{"64x1", "128x1"}
-	case count(128) >= sms && (k <= 3072 || gated && m <= 512):
-		order = []string{"p128x1", "128x1"}
-	case m > 128 && count(256) >= 2*sms:
-		order = []string{"256x2", "256x1"}
-	case count(256) >= sms*2/3:
-		order = []string{"256x1", "128x1"}
-	}
-	for _, o := range order {
-		if v, ok := by[o]; ok {
-			return v
+		x := v.kernel
+		rows, c := x.TileM*x.Cluster, costs[x.Name[strings.LastIndexByte(x.Name, '_')+1:]]
+		tiles, at := (m+rows-1)/rows*((n+x.TileN-1)/x.TileN), max(1, sms/x.Cluster)
+		if t := c.before + float64((tiles+at-1)/at)*(c.ends+c.k*float64(k)/1024); t < least {
+			best, least = v, t
 		}
 	}
-	return of[0]
+	return best
 }
 
 // score is a step of n outputs of each row, in float32 without gaps.

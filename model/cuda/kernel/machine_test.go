@@ -30,11 +30,16 @@ func launch[A kernel.Args](m *machine, name string, grid int, a A) {
 
 // put stores values on the card.
 func put[T any](m *machine, v []T) kernel.Ptr {
-	b := unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), len(v)*int(unsafe.Sizeof(v[0])))
+	b := bytesOf(v)
 	p, err := m.d.Alloc(len(b))
 	require.NoError(m.t, err)
 	require.NoError(m.t, m.d.Write(p, b))
 	return p
+}
+
+// bytesOf are those that values are made of.
+func bytesOf[T any](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), len(v)*int(unsafe.Sizeof(v[0])))
 }
 
 // get reads n values.

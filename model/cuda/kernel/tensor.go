@@ -3,7 +3,6 @@ package kernel
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // tensorProducts are the kernels of [Product] on tensor cores, bfloat16, N and K
@@ -19,42 +18,79 @@ var e4m3Products = slices.Concat([]Kernel{
 	{Name: "gated_mma_e4m3", Module: "product_mma_e4m3", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
 }, e4m3("store"), e4m3("residual"), e4m3("gated"), e4m3("heads"), e4m3("heads64"))
 
-// e4m3 returns those products of e4m3 that there are of an epilogue: others have no registers left.
-func e4m3(epilogue string) (out []Kernel) {
-	for _, k := range wgmma(epilogue) {
-		if tile, ok := strings.CutPrefix(k.Name, k.Module); ok && (tile == "_128x1" || tile == "_64x1") {
-			k.Module += "_e4m3"
-			k.Name = k.Module + tile
-			out = append(out, k)
+// tile is a shape that products are cut into.
+type tile struct {
+	name                        string // columns, and what else it differs by
+	rows, cols, cluster, stages int    // stages of the ring
+}
+
+// wgmmaTiles are the shapes. In p128x1 two warpgroups take turns at tiles; n are narrow, for few rows.
+var wgmmaTiles = []tile{{"256x2", 128, 256, 2, 3}, {"256x1", 128, 256, 1, 3}, {"192x1", 128, 192, 1, 4}, {"p128x1", 128, 128, 1, 6}, {"128x1", 128, 128, 1, 6},
+	{"64x1", 128, 64, 1, 8}, {"n128", 64, 128, 1, 8}, {"n64", 64, 64, 1, 12}, {"n32", 64, 32, 1, 16}}
+
+// has says whether an epilogue has a tile: those of heads hold whole ones, and which others win
+// anywhere was measured. Of e4m3 the sums of tiles of 256 columns would take all registers.
+func (t tile) has(epilogue string, e4m3 bool) bool {
+	switch t.name {
+	case "192x1", "p128x1":
+		return epilogue == "gated" && !e4m3
+	case "n128":
+		return epilogue == "heads" && !e4m3
+	case "n32":
+		return (epilogue == "store" || epilogue == "residual") && !e4m3
+	case "256x1", "256x2":
+		return !e4m3
+	case "n64":
+		return epilogue != "heads" && !e4m3
+	case "64x1":
+		return epilogue != "heads"
+	}
+	return true
+}
+
+// e4m3 returns the products of e4m3 with an epilogue.
+func e4m3(epilogue string) []Kernel { return tiled(epilogue, true) }
+
+// wgmma returns the products with an epilogue. Those of heads normalise and turn whole
+// heads of 128 or 64 values, of which N is a multiple.
+func wgmma(epilogue string) []Kernel { return tiled(epilogue, false) }
+
+func tiled(epilogue string, e4m3 bool) (out []Kernel) {
+	module := "wgmma_" + epilogue
+	if e4m3 {
+		module += "_e4m3"
+	}
+	for _, t := range wgmmaTiles {
+		if !t.has(epilogue, e4m3) {
+			continue
 		}
+		cols, box := t.cols, 64
+		if t.name == "p128x1" {
+			box = 128
+		}
+		if epilogue == "gated" {
+			cols /= 2
+			if t.cols == 256 {
+				t.stages++
+			}
+		}
+		// The ring, the results of two warpgroups, 1024 to align, barriers.
+		shared, groups := t.stages*(t.rows+t.cols)*128+1024+16*t.stages+48, t.rows/64
+		if groups > 1 {
+			shared += groups * box * ((cols + 63) &^ 63) * 2
+		}
+		out = append(out, Kernel{Name: module + "_" + t.name, Module: module, Threads: 128 + 128*groups, Shared: shared,
+			Cluster: t.cluster, Follows: true, TileM: t.rows, TileN: t.cols, Box: box})
 	}
 	return out
 }
 
-// wgmma returns the products with an epilogue. Those of heads normalise and turn whole
-// heads of 128 or 64 values, of which N is a multiple.
-func wgmma(epilogue string) []Kernel {
-	var out []Kernel
-	for _, t := range []struct {
-		name                 string
-		n, stages, box, ctas int // columns of a tile, stages of the ring, rows of a box, blocks of a cluster
-	}{{"256x1", 256, 3, 64, 1}, {"256x2", 256, 3, 64, 2}, {"128x1", 128, 6, 64, 1}, {"p128x1", 128, 5, 128, 1}, {"64x1", 64, 8, 64, 1}} {
-		cols := t.n
-		if epilogue == "heads" && t.n == 64 {
-			continue // a tile holds whole heads
+// Tiles are the kernels of a product by the shape of their tiles, all of which give the same bits.
+func Tiles(name string) (out []*Kernel) {
+	for _, t := range wgmmaTiles {
+		if k := Table[name+"_"+t.name]; k != nil {
+			out = append(out, k)
 		}
-		if epilogue == "gated" {
-			cols = max(64, t.n/2)
-			if t.box == 128 || t.n == 256 {
-				t.stages++
-			}
-		}
-		out = append(out, Kernel{
-			Name: fmt.Sprintf("wgmma_%s_%s", epilogue, t.name), Module: "wgmma_" + epilogue,
-			// The ring, the results of two warpgroups, 1024 to align, barriers.
-			Threads: 384, Shared: t.stages*(128+t.n)*128 + 2*t.box*cols*2 + 1024 + 16*t.stages + 48,
-			Cluster: t.ctas, Follows: true, TileM: 128, TileN: t.n, Box: t.box,
-		})
 	}
 	return out
 }
@@ -63,7 +99,8 @@ func wgmma(epilogue string) []Kernel {
 // without relative positions. Boxes of QMap have 64 rows, of KVMap Box.
 var tensorAttention = []Kernel{
 	attendMMA(64, 4), attendMMA(96, 3), attendMMA(128, 2), attendMMA(256, 1),
-	attendWGMMA(64, 128, 2, 4), attendWGMMA(96, 128, 2, 2), attendWGMMA(128, 128, 2, 2), attendWGMMA(256, 64, 1, 2),
+	attendWGMMA(64, 128, 2, 4, 2), attendWGMMA(96, 128, 2, 2, 2), attendWGMMA(128, 128, 2, 2, 2), attendWGMMA(256, 64, 1, 2, 2),
+	attendWGMMA(64, 128, 2, 4, 1), attendWGMMA(128, 128, 2, 2, 1),
 }
 
 func attendMMA(d, blocks int) Kernel {
@@ -71,9 +108,14 @@ func attendMMA(d, blocks int) Kernel {
 	return Kernel{Name: fmt.Sprintf("attend_mma_%d", d), Module: "attend_mma", Threads: 128, Shared: 3 * 64 * (2*d + 16), Blocks: blocks}
 }
 
-func attendWGMMA(d, keys, tasks, stages int) Kernel {
+// attendWGMMA has tasks of 128 queries, or, of one group, halves of them.
+func attendWGMMA(d, keys, tasks, stages, groups int) Kernel {
 	name, panels := fmt.Sprintf("attend_wgmma_%d", d), (d+63)/64
-	// 128 queries of each task, stages of keys and values, in rows of whole boxes; 1024 to align, barriers.
-	return Kernel{Name: name, Module: name, Threads: 384, Shared: (128*tasks+2*stages*keys)*panels*128 + 1024 + 256,
+	// Queries of tasks, stages of keys and values, in rows of whole boxes; 1024 to align, barriers.
+	k := Kernel{Name: name, Module: name, Threads: 128 + 128*groups, Shared: (64*groups*tasks+2*stages*keys)*panels*128 + 1024 + 256,
 		Follows: true, Box: keys}
+	if groups == 1 {
+		k.Name, k.TileM = name+"_half", TaskQueries/2
+	}
+	return k
 }

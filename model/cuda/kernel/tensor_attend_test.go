@@ -36,6 +36,12 @@ func TestTensorAttention(t *testing.T) {
 				slices.Reverse(tasks)
 				all := x.run(name, tasks, 1+i%3)
 				x.check(t, all, tensorSequences)
+				if half := name + "_half"; kernel.Table[half] != nil {
+					halves := x.run(half, tasks, 1+i%5)
+					for _, s := range tensorSequences {
+						same(t, all, s.row, halves, s.row, s.n)
+					}
+				}
 
 				// The same tokens in one piece, elsewhere and alone.
 				y, from := *x, tensorSequences[3]

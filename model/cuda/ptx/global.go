@@ -79,6 +79,18 @@ func (m *Machine) Write(p uint64, b []byte) error {
 	return nil
 }
 
+// Launched takes n bytes at p, which were written, for the work of a launch.
+func (m *Machine) Launched(p uint64, n int) {
+	a, err := m.mem.span(p, n)
+	if err != nil {
+		panic(err)
+	}
+	m.mem.launch(1)
+	for i := int(p-a.base) / 2; i < (int(p-a.base)+n+1)/2; i++ {
+		*a.cell(i) = cell{w: m.mem.base + 1}
+	}
+}
+
 // Read copies bytes from the card. What was never written reads as 0xff.
 func (m *Machine) Read(b []byte, p uint64) error {
 	a, err := m.mem.span(p, len(b))

@@ -98,6 +98,13 @@ func product(name string, from, m, n, k, grid int) trial {
 				p.RMap = ptr(mc.PutMap(uint64(p.R), first+m, cols, ld, t.Box))
 			}
 		}
+		mc.Launched(uint64(p.A), 2*len(a)) // by the kernel ahead, as what is added and the number of an expert's rows
+		if epi == "residual" {
+			mc.Launched(uint64(p.R), 2*len(add))
+		}
+		if from >= 0 {
+			mc.Launched(uint64(p.Header), 8)
+		}
 		if err := mc.Launch(f, ptx.Grid{Blocks: grid, Threads: t.Threads, Shared: t.Shared, Cluster: t.Cluster}, kernel.Bytes(p)); err != nil {
 			return err
 		}

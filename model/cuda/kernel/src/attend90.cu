@@ -3,16 +3,18 @@
 // it lies once, so that a query's result depends on nothing but its own sequence.
 //
 // Scores of a block are made while the shares of the one before meet its values.
+//
+// Where there are few tasks, a block has half a task and one warpgroup.
 #include "attend.h"
 
 #define METHOD __attribute__((device)) __attribute__((always_inline)) inline
 
 // Heads of D values, blocks of KEYS keys. QST tasks' queries and ST blocks are in use or on
-// their way.
-template <int D, int KEYS, int QST, int ST> struct Attention {
+// their way. G warpgroups have 64 queries each.
+template <int D, int KEYS, int QST, int ST, int G> struct Attention {
   static constexpr int PANELS = (D + 63) / 64; // of 64 columns; the last's rest is the next head's, and not used
   static constexpr u32 PANEL = KEYS * 128, BLOCK = PANELS * PANEL;
-  static constexpr u32 QPANEL = 64 * 128, QUERIES = 2 * PANELS * QPANEL; // a panel for each warpgroup
+  static constexpr u32 QPANEL = 64 * 128, QUERIES = G * PANELS * QPANEL; // a panel for each warpgroup
 
   const Attend &p;
   const u32 base, sk, sv, qfull, qempty, kfull, kempty, vfull, vempty, vcome;
@@ -27,14 +29,14 @@ template <int D, int KEYS, int QST, int ST> struct Attention {
     if (t == 0) {
       UNROLL for (int s = 0; s < QST; s++) {
         barrier_init(qfull + 8 * s, 1);
-        barrier_init(qempty + 8 * s, 8);
+        barrier_init(qempty + 8 * s, 4 * G);
       }
       UNROLL for (int s = 0; s < ST; s++) {
         barrier_init(kfull + 8 * s, 1);
         barrier_init(vfull + 8 * s, 1);
         barrier_init(vcome + 8 * s, 1); // values with rows behind the sequence, see clean
-        barrier_init(kempty + 8 * s, 8);
-        barrier_init(vempty + 8 * s, 8);
+        barrier_init(kempty + 8 * s, 4 * G);
+        barrier_init(vempty + 8 * s, 4 * G);
       }
       barrier_init_done();
       map_acquire(p.qmap);
@@ -42,11 +44,21 @@ template <int D, int KEYS, int QST, int ST> struct Attention {
     }
     sync();
     follow();
-    items = p.header[p.at] * p.heads;
+    items = p.header[p.at] * p.heads * (2 / G);
   }
 
-  // The task of an item, or any that there is.
-  METHOD Task task(int item) const { return task_at(p.tasks + (item < items ? item / p.heads : 0)); }
+  // The task of an item, or any that there is, or the half of one, which may have no queries. The
+  // second half, which may see more keys, comes first.
+  METHOD Task task(int item) const {
+    if (item >= items) item = 0;
+    Task k = task_at(p.tasks + item / (p.heads * (2 / G)));
+    if (G == 1 && item / p.heads % 2 == 0) {
+      k.row += 64;
+      k.at += 64;
+      k.n -= 64;
+    } else if (k.n > 64 * G) k.n = 64 * G;
+    return k;
+  }
 
   METHOD void load() const { // one thread
     const Sight see(p);
@@ -57,10 +69,11 @@ template <int D, int KEYS, int QST, int ST> struct Attention {
     Task k = task(bid()), next = k;
     for (int it = bid(); it < items; it += grid(), k = next) {
       next = task(it + grid());
+      if (k.n <= 0) continue;
       const int h = it % p.heads, qc = p.qcol + h * D, kc = p.kcol + h / rep * D, vc = p.vcol + h / rep * D;
       barrier_wait(qempty + 8 * qs, qphase);
       barrier_expect(qfull + 8 * qs, QUERIES);
-      UNROLL for (int i = 0; i < 2 * PANELS; i++)
+      UNROLL for (int i = 0; i < G * PANELS; i++)
         box_load(base + qs * QUERIES + i * QPANEL, p.qmap, qfull + 8 * qs, qc + i % PANELS * 64, k.row + i / PANELS * 64);
       if (++qs == QST) qs = 0, qphase ^= 1;
       const int last = see.last(k.at, k.n, k.keys, KEYS);
@@ -88,6 +101,7 @@ template <int D, int KEYS, int QST, int ST> struct Attention {
     u32 phases = 0;
     for (int it = bid(); it < items; it += grid()) {
       const Task k = task(it);
+      if (k.n <= 0) continue;
       const int last = see.last(k.at, k.n, k.keys, KEYS), there = k.keys - last * KEYS;
       s = (s + last - see.first(k.at, KEYS)) % ST;
       if (there < KEYS) {
@@ -130,6 +144,7 @@ template <int D, int KEYS, int QST, int ST> struct Attention {
     Task k = task(bid()), next = k;
     for (int it = bid(); it < items; it += grid(), k = next) {
       next = task(it + grid());
+      if (k.n <= 0) continue;
       const int first = see.first(k.at, KEYS), last = see.last(k.at, k.n, k.keys, KEYS), low = k.at + w * 64;
       const u32 mine = base + qs * QUERIES + w * (PANELS * QPANEL);
       float most[2] = {LEAST, LEAST}, sum[2] = {0, 0}, alpha[2];
@@ -189,28 +204,30 @@ template <int D, int KEYS, int QST, int ST> struct Attention {
     const int t = tid();
     prepare(t);
     if (t < 128) {
-      registers_less<40>();
+      if constexpr (G > 1) registers_less<40>();
       if (t == 0) load();
       else if (t >= 32 && t < 64) clean(t & 31);
     } else {
-      registers_more<232>();
+      if constexpr (G > 1) registers_more<232>();
       attend(t);
     }
   }
 };
 
-#define HEADS(D, KEYS, QST, ST)                                             \
-  KERNEL BOUNDS(384, 1) void attend_wgmma_##D(Attend p) {               \
-    extern SHARED u8 raw[];                                             \
-    Attention<D, KEYS, QST, ST>(p, (shared_address(raw) + 1023) & ~1023u).run(); \
+#define HEADS(D, KEYS, QST, ST, G, NAME)                                        \
+  KERNEL BOUNDS(128 + 128 * G, 1) void attend_wgmma_##NAME(Attend p) {             \
+    extern SHARED u8 raw[];                                                        \
+    Attention<D, KEYS, QST, ST, G>(p, (shared_address(raw) + 1023) & ~1023u).run(); \
   }
 // A module for each size of a head: a model compiles the one that it needs.
 #if HEAD == 64
-HEADS(64, 128, 2, 4)
+HEADS(64, 128, 2, 4, 2, 64)
+HEADS(64, 128, 2, 4, 1, 64_half)
 #elif HEAD == 96
-HEADS(96, 128, 2, 2)
+HEADS(96, 128, 2, 2, 2, 96)
 #elif HEAD == 128
-HEADS(128, 128, 2, 2)
+HEADS(128, 128, 2, 2, 2, 128)
+HEADS(128, 128, 2, 2, 1, 128_half)
 #else
-HEADS(256, 64, 1, 2) // results leave no registers for more keys, keys no room for more queries
+HEADS(256, 64, 1, 2, 2, 256) // results leave no registers for more keys, keys no room for more queries
 #endif

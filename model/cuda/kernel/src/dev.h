@@ -126,10 +126,19 @@ DEV void put8(bf16 *p, const float (&v)[8], int n, bool wide) {
 // whether rows of a matrix may be read and written by get8 and put8 at once
 template <class T> DEV bool wide(const T *p, int ld) { return aligned(p) && ld % (16 / (int)sizeof(T)) == 0; }
 
-// With programmatic launch, which Hopper has, a kernel may start before the one ahead of it ends. This
-// lets the next one start, and waits before anything is touched that others write.
-DEV void follow() {
+// With programmatic launch, which Hopper has, a kernel may start before the one ahead of it ends: it lets
+// the next one start, and waits before it touches anything that kernels write.
+DEV void let_next_start() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents; griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+}
+DEV void await_last() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+DEV void follow() {
+  let_next_start();
+  await_last();
 }

@@ -3,8 +3,11 @@
 // stay and take tile after tile, so that results leave while the next tile is made. The
 // order of K is the same in all tiles: a row of C depends on its row of A alone.
 //
+// Narrow tiles are for few rows: one warpgroup multiplies and stores its results itself, and
+// a block leaves room for that of the next kernel, whose weights come while this one ends.
+//
 // Rows behind M up to the end of a tile become zeros, except where the matrix starts at a
-// row of its own (From): there others' rows follow.
+// row of its own (From), for there others' rows follow, and in narrow tiles.
 //
 // With E4M3 values are of that: two stand for each bfloat16. Tensor cores keep fewer bits of
 // its sums than float32 has, so those of a stage's 128 values are added up in registers, for
@@ -27,33 +30,36 @@ template <int CL> DEV void release(u32 barrier, int lane) { // in every block th
   else { if (lane == 0) barrier_arrive(barrier); }
 }
 
-// BN columns of a tile, ST stages of the ring, CL blocks that share weights. With PP the
-// two warpgroups take turns at whole tiles of 128 rows, else each has half of every tile.
-template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
-  static constexpr u32 ABYTES = 128 * 128, BBYTES = BN * 128, STAGE = ABYTES + BBYTES;
-  static constexpr int R = PP ? 2 : 1;                   // blocks of 64 rows of a warpgroup
-  static constexpr int HIGH = PP ? 0 : 64;               // rows from one warpgroup to the other
+// BN columns of a tile, ST stages of the ring, CL blocks that share weights, G warpgroups
+// that have 64 rows of a tile each. With PP two warpgroups take turns at whole tiles of 128 rows:
+// what becomes of one's results, which of gates is much, meets the other's products.
+template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
+  static_assert(!PP || (EPI == GATED && G == 2 && !EIGHT));
+  static constexpr u32 ABYTES = G * 64 * 128, BBYTES = BN * 128, STAGE = ABYTES + BBYTES;
+  static constexpr bool NARROW = G == 1;
   static constexpr int OUT = EPI == GATED ? BN / 2 : BN; // columns that leave
-  static constexpr int BOXES = OUT < 64 ? 1 : OUT / 64;
-  static constexpr u32 BOX = R * 64 * 128, RESULTS = BOX * BOXES; // of a warpgroup
-  static constexpr int G = 16 / CL; // rows of tiles that go together, while weights stay in L2
+  static constexpr int BOXES = OUT < 64 ? 1 : (OUT + 63) / 64;
+  static constexpr int R = PP ? 2 : 1;    // blocks of 64 rows of a warpgroup
+  static constexpr int HIGH = PP ? 0 : 64; // rows from one warpgroup to the other
+  static constexpr u32 BOX = R * 64 * 128, RESULTS = NARROW ? 0 : BOX * BOXES; // of a warpgroup
+  static constexpr int TOGETHER = 16 / CL; // rows of tiles, while weights stay in L2
 
   const Product &p;
   const u32 rank, base, results, full, empty, turn, ready, clear;
   int m, from, nt, mt, tiles, ks, first, step;
 
   METHOD Multiply(const Product &p, u32 base, u32 rank)
-      : p(p), rank(rank), base(base), results(base + ST * STAGE), full(results + 2 * RESULTS),
+      : p(p), rank(rank), base(base), results(base + ST * STAGE), full(results + G * RESULTS),
         empty(full + 8 * ST), turn(empty + 8 * ST), ready(turn + 16), clear(ready + 16) {}
 
   METHOD void prepare(int t) {
     if (t == 0) {
       UNROLL for (int s = 0; s < ST; s++) {
         barrier_init(full + 8 * s, 1);
-        barrier_init(empty + 8 * s, (PP ? 4 : 8) * CL);
+        barrier_init(empty + 8 * s, (PP ? 4 : 4 * G) * CL);
       }
-      UNROLL for (int w = 0; w < 2; w++) {
-        barrier_init(turn + 8 * w, 4);
+      UNROLL for (int w = 0; w < (NARROW ? 0 : G); w++) {
+        if (PP) barrier_init(turn + 8 * w, 4);
         barrier_init(ready + 8 * w, 128); // results lie in shared memory
         barrier_init(clear + 8 * w, 1);   // they have left, or what they add to has come
       }
@@ -62,29 +68,36 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
     if (t == 0 || t == 32) {
       map_acquire(p.amap);
       map_acquire(p.wmap);
-      map_acquire(p.cmap);
-      if (EPI == RESIDUAL) map_acquire(p.rmap);
+      if (!NARROW) map_acquire(p.cmap);
+      if (!NARROW && EPI == RESIDUAL) map_acquire(p.rmap);
     }
     if constexpr (CL > 1) cluster_sync();
     else sync();
-    follow();
+    let_next_start();
+    if (part()) await_last(); // a kernel wrote how many rows there are
     m = p.header[p.at];
-    from = EPI == HEADS || p.from < 0 ? 0 : p.header[p.from];
+    from = part() ? p.header[p.from] : 0;
     nt = (p.n + BN - 1) / BN;
-    mt = (m + 128 * CL - 1) / (128 * CL);
+    mt = (m + 64 * G * CL - 1) / (64 * G * CL);
     tiles = nt * mt;
     ks = (p.k + 63) / 64;
     first = bid() / CL;
     step = grid() / CL;
   }
 
+  METHOD bool part() const { return EPI != HEADS && p.from >= 0; } // of the rows
+
   METHOD void place(int tile, int &x, int &y) const { // the first column and row
-    int g0 = tile / (G * nt) * G, gs = mt - g0 < G ? mt - g0 : G, in = tile - g0 * nt;
-    y = ((g0 + in % gs) * CL + (int)rank) * 128;
+    int g0 = tile / (TOGETHER * nt) * TOGETHER, gs = mt - g0 < TOGETHER ? mt - g0 : TOGETHER, in = tile - g0 * nt;
+    y = ((g0 + in % gs) * CL + (int)rank) * 64 * G;
     x = in / gs * BN;
   }
 
   METHOD void load() const { // one thread
+    // Weights of the first stages come while the kernel ahead still makes A.
+    int ahead = part() || first >= tiles ? 0 : ks < ST ? ks : ST;
+    for (int k = 0; k < ahead; k++) load_weights(first, k, k);
+    await_last();
     int s = 0;
     u32 phase = 1;
     for (int tile = first; tile < tiles; tile += step) {
@@ -92,15 +105,22 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
       place(tile, x, y);
       for (int k = 0; k < ks; k++) {
         barrier_wait(empty + 8 * s, phase);
-        const u32 a = base + s * STAGE, b = a + ABYTES, come = full + 8 * s;
-        barrier_expect(come, STAGE);
-        box_load(a, p.amap, come, k * 64, from + y);
-        if constexpr (CL > 1)
-          box_load(b + rank * (BBYTES / CL), p.wmap, come, k * 64, x + (int)rank * (BN / CL), (1 << CL) - 1);
-        else box_load(b, p.wmap, come, k * 64, x);
+        if (ahead > 0) ahead--;
+        else load_weights(tile, k, s);
+        box_load(base + s * STAGE, p.amap, full + 8 * s, k * 64, from + y);
         if (++s == ST) s = 0, phase ^= 1;
       }
     }
+  }
+
+  METHOD void load_weights(int tile, int k, int s) const { // and expects what else a stage is to have
+    int x, y;
+    place(tile, x, y);
+    const u32 to = base + s * STAGE + ABYTES, come = full + 8 * s;
+    barrier_expect(come, STAGE);
+    if constexpr (CL > 1)
+      box_load(to + rank * (BBYTES / CL), p.wmap, come, k * 64, x + (int)rank * (BN / CL), (1 << CL) - 1);
+    else box_load(to, p.wmap, come, k * 64, x);
   }
 
   METHOD void fetch(int tile, int w) const { // what warpgroup w adds to
@@ -111,46 +131,49 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
       box_load(results + w * RESULTS + b * BOX, p.rmap, clear + 8 * w, x + 64 * b, from + y + HIGH * w);
   }
 
+  // The column of a tile's results at which a box begins: the last ends with the tile, though
+  // it may have columns of the one before.
+  static METHOD int column(int box) { return OUT > 64 && 64 * box > OUT - 64 ? OUT - 64 : 64 * box; }
+
   // Stores rows of a warpgroup's results, as many as there are, by the lanes of a warp.
   METHOD void store_rows(int w, int x, int y, int lane) const {
     const int rows = m - y < R * 64 ? m - y : R * 64, cols = EPI == GATED ? p.n / 2 : p.n;
     for (int i = lane; i < rows * (OUT / 8); i += 32) {
-      int r = i / (OUT / 8), c = i % (OUT / 8);
+      int r = i / (OUT / 8), c = i % (OUT / 8), box = c >> 3;
       if (x + 8 * c >= cols) continue;
-      U4 v = load_shared16(results + w * RESULTS + (c >> 3) * BOX + r * 128 + (((c ^ r) & 7) << 4));
+      const int in = c - column(box) / 8;
+      U4 v = load_shared16(results + w * RESULTS + box * BOX + r * 128 + (((in ^ r) & 7) << 4));
       store16((bf16 *)p.c + (u64)(from + y + r) * p.ldc + x + 8 * c, v);
     }
   }
 
   METHOD void store(int lane) const { // a warp
+    await_last();
     if (EPI == RESIDUAL && lane == 0 && first < tiles) {
-      fetch(first, 0);
-      if (!PP) fetch(first, 1);
+      UNROLL for (int w = 0; w < G; w++) fetch(first, w);
     }
     u32 phase = 0;
     int i = 0;
     for (int tile = first; tile < tiles; tile += step, i++) {
-      const bool more = tile + step < tiles;
       int x, y;
       place(tile, x, y);
       if (EPI == GATED) x /= 2;
-      if (EPI == RESIDUAL && PP && lane == 0 && more) fetch(tile + step, ~i & 1);
-      UNROLL for (int w = 0; w < 2; w++) {
+      UNROLL for (int w = 0; w < G; w++) {
         if (PP && w != (i & 1)) continue;
         barrier_wait(ready + 8 * w, phase);
         const int row = y + HIGH * w;
-        if (EPI != HEADS && (OUT < 64 || (p.from >= 0 && row + R * 64 > m))) store_rows(w, x, row, lane);
+        if (EPI != HEADS && (OUT < 64 || (part() && row + R * 64 > m))) store_rows(w, x, row, lane);
         else if (lane == 0) {
           UNROLL for (int b = 0; b < BOXES; b++)
-            box_store(p.cmap, results + w * RESULTS + b * BOX, x + 64 * b, from + row);
+            box_store(p.cmap, results + w * RESULTS + b * BOX, x + column(b), from + row);
         }
       }
       boxes_read();
       warp_sync();
-      UNROLL for (int w = 0; w < 2; w++) {
+      UNROLL for (int w = 0; w < G; w++) {
         if ((PP && w != (i & 1)) || lane != 0) continue;
         if (EPI != RESIDUAL) barrier_arrive(clear + 8 * w);
-        else if (!PP && more) fetch(tile + step, w);
+        else if (tile + step < tiles) fetch(tile + step, w);
       }
       if (!PP || (i & 1)) phase ^= 1;
     }
@@ -167,16 +190,54 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
         v[2 * i] = pair(e[0], e[1]);
         v[2 * i + 1] = pair(e[2], e[3]);
       }
-      const int c = j + (lane >> 4);
-      const u32 at = to + (c >> 3) * BOX + (((c ^ row) & 7) << 4);
-      if constexpr (EPI == RESIDUAL) {
-        u32 o[4];
-        matrix_load(o, at);
-        UNROLL for (int i = 0; i < 4; i++) v[i] = pair(low(v[i]) + low(o[i]), high(v[i]) + high(o[i]));
-      }
       if (!ok0) v[0] = v[2] = 0;
       if (!ok1) v[1] = v[3] = 0;
-      matrix_store(at, v[0], v[1], v[2], v[3]);
+      UNROLL for (int b = 0; b < BOXES; b++) { // in two boxes, where they share columns
+        const int c = j - column(b) / 8;
+        if (c < 0 || c >= 8) continue;
+        const u32 at = to + b * BOX + (((c + (lane >> 4) ^ row) & 7) << 4);
+        if constexpr (EPI == RESIDUAL) {
+          u32 o[4];
+          matrix_load(o, at);
+          UNROLL for (int i = 0; i < 4; i++) v[i] = pair(low(v[i]) + low(o[i]), high(v[i]) + high(o[i]));
+          if (!ok0) v[0] = v[2] = 0;
+          if (!ok1) v[1] = v[3] = 0;
+        }
+        matrix_store(at, v[0], v[1], v[2], v[3]);
+      }
+    }
+  }
+
+  // Of a narrow tile the results go to memory from the registers: what they add to is there. Eight
+  // columns of every 32 are a lane's.
+  static constexpr int PARTS = (OUT + 31) / 32;
+  METHOD bf16 *target(const void *to, int ld, int row, int x, int i, int q) const {
+    return (bf16 *)to + (u64)(from + row) * ld + (EPI == GATED ? x / 2 : x) + 32 * i + 8 * q;
+  }
+  METHOD bool there(int row, int x, int i, int q) const { return row < m && x + (EPI == GATED ? 2 : 1) * (32 * i + 8 * q) < p.n; }
+  METHOD void fetch(U4 (&add)[2][PARTS], int row, int x, int q) const {
+    UNROLL for (int h = 0; h < 2; h++) {
+      UNROLL for (int i = 0; i < PARTS; i++) {
+        add[h][i] = {0, 0, 0, 0};
+        if (there(row + 8 * h, x, i, q)) add[h][i] = load16(target(p.r, p.ldr, row + 8 * h, x, i, q));
+      }
+    }
+  }
+  METHOD void put(float (&d)[BN / 2], const U4 (&add)[2][PARTS], int row, int x, int q) const {
+    UNROLL for (int h = 0; h < 2; h++) {
+      UNROLL for (int i = 0; i < PARTS; i++) {
+        u32 v[4];
+        UNROLL for (int c = 0; c < 4; c++) {
+          const float *e = d + (EPI == GATED ? 8 : 4) * (4 * i + c) + 2 * h;
+          v[c] = pair(e[0], e[1]);
+        }
+        transpose4(v, q);
+        if constexpr (EPI == RESIDUAL) {
+          const u32 o[4] = {add[h][i].x, add[h][i].y, add[h][i].z, add[h][i].w};
+          UNROLL for (int c = 0; c < 4; c++) v[c] = pair(low(v[c]) + low(o[c]), high(v[c]) + high(o[c]));
+        }
+        if (there(row + 8 * h, x, i, q)) store16(target(p.c, p.ldc, row + 8 * h, x, i, q), U4{v[0], v[1], v[2], v[3]});
+      }
     }
   }
 
@@ -185,10 +246,11 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
     int s = 0;
     u32 phase = 0, tphase = 0, cphase = EPI == RESIDUAL ? 0 : 1;
     if (PP && w) s = ks % ST, phase = ks / ST & 1;
-    float d[R][BN / 2], part[EIGHT ? BN / 2 : 32]; // of e4m3 the sums of a stage
+    float d[R][BN / 2], sums[EIGHT ? BN / 2 : 1]; // of e4m3 those of a stage
     if constexpr (EIGHT) {
-      UNROLL for (int i = 0; i < BN / 2; i++) part[i] = 0;
+      UNROLL for (int i = 0; i < BN / 2; i++) sums[i] = 0;
     }
+    if (EIGHT || NARROW) await_last();
     for (int tile = first + (PP ? w * step : 0); tile < tiles; tile += PP ? 2 * step : step) {
       int x, y, last = -1;
       place(tile, x, y);
@@ -199,23 +261,19 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
       UNROLL for (int r = 0; r < R; r++) {
         UNROLL for (int i = 0; i < BN / 2; i++) d[r][i] = 0; // unset registers make ptxas serialise wgmma
       }
-      const int row0 = y + HIGH * w + (t >> 5 & 3) * 16 + (lane >> 2);
+      const int row = y + HIGH * w + (t >> 5 & 3) * 16 + (lane >> 2);
       const bool turned = EPI == HEADS && x / HEAD < p.qheads + p.kheads;
-      U4 turns[2][HEAD / 32]; // on their way while the product is made
-      int pos[R][2];
+      U4 turns[2][HEAD / 32], add[2][PARTS]; // on their way while the product is made
       if constexpr (EPI == HEADS) {
-        UNROLL for (int i = 0; i < 2 * R; i++) {
-          int row = row0 + 64 * (i >> 1) + 8 * (i & 1);
-          pos[i >> 1][i & 1] = load1(p.pos + (row < m ? row : m - 1));
-        }
-        if (R == 1 && turned) {
-          turns_of<HEAD>(turns[0], p, pos[0][0], q);
-          turns_of<HEAD>(turns[1], p, pos[0][1], q);
+        UNROLL for (int h = 0; h < 2; h++) {
+          const int pos = load1(p.pos + (row + 8 * h < m ? row + 8 * h : m - 1));
+          if (turned) turns_of<HEAD>(turns[h], p, pos, q);
         }
       }
+      if constexpr (NARROW && EPI == RESIDUAL) fetch(add, row, x, q);
       float scales[2];
       if constexpr (EIGHT) {
-        UNROLL for (int h = 0; h < 2; h++) scales[h] = scale_of_row(p, from + (row0 + 8 * h < m ? row0 + 8 * h : m - 1));
+        UNROLL for (int h = 0; h < 2; h++) scales[h] = scale_of_row(p, from + (row + 8 * h < m ? row + 8 * h : m - 1));
       }
       for (int k = 0; k < ks; k++) {
         barrier_wait(full + 8 * s, phase);
@@ -223,19 +281,20 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
         const u64 a = along_k(base + s * STAGE + HIGH * 128 * w), b = along_k(base + s * STAGE + ABYTES);
         wgmma_fence();
         if constexpr (EIGHT) {
-          UNROLL for (int i = 0; i < 8; i += 2) wgmma_e4m3(part, a + i, b + i, i > 0);
+          UNROLL for (int i = 0; i < 8; i += 2) wgmma_e4m3(sums, a + i, b + i, i > 0);
           wgmma_commit();
           wgmma_wait<0>();
           release<CL>(empty + 8 * s, lane);
           UNROLL for (int i = 0; i < BN / 2; i++) {
-            asm volatile("" : "+f"(part[i])); // not before the wait
-            d[0][i] += part[i];
+            asm volatile("" : "+f"(sums[i])); // not before the wait
+            d[0][i] += sums[i];
           }
           if (++s == ST) s = 0, phase ^= 1;
           continue;
-        }
-        UNROLL for (int i = 0; i < 8; i += 2) {
-          UNROLL for (int r = 0; r < R; r++) wgmma(d[r], a + r * (8192 >> 4) + i, b + i, 1);
+        } else {
+          UNROLL for (int i = 0; i < 8; i += 2) {
+            UNROLL for (int r = 0; r < R; r++) wgmma(d[r], a + r * (8192 >> 4) + i, b + i, 1);
+          }
         }
         wgmma_commit();
         wgmma_wait<1>();
@@ -252,23 +311,21 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
         phase ^= s / ST & 1;
         s %= ST;
       }
-      if (EPI == RESIDUAL) barrier_wait(clear + 8 * w, cphase), cphase ^= 1;
+      if (EPI == RESIDUAL && !NARROW) barrier_wait(clear + 8 * w, cphase), cphase ^= 1;
       UNROLL for (int r = 0; r < R; r++) {
-        const int row = row0 + 64 * r;
         if constexpr (EIGHT) scale(d[r], scales, p, x, q);
         add_bias(d[r], p.bias, x, p.n, q);
         if constexpr (EPI == STORE) activate(d[r], p.act);
         if constexpr (EPI == GATED) gate(d[r], p.act);
-        if constexpr (EPI == HEADS) {
-          if (R == 2 && turned) {
-            turns_of<HEAD>(turns[0], p, pos[r][0], q);
-            turns_of<HEAD>(turns[1], p, pos[r][1], q);
-          }
-          heads<HEAD, BN / HEAD>(d[r], p, x / HEAD, turns, q);
+        if constexpr (EPI == HEADS) heads<HEAD, BN / HEAD>(d[r], p, x / HEAD, turns, q);
+        if constexpr (NARROW) {
+          put(d[r], add, row, x, q);
+          continue;
         }
         if (EPI != RESIDUAL && r == 0) barrier_wait(clear + 8 * w, cphase), cphase ^= 1;
-        put(d[r], w, r, t, row < m, row + 8 < m);
+        put(d[r], w, r, t, row + 64 * r < m, row + 64 * r + 8 < m);
       }
+      if constexpr (NARROW) continue;
       proxy_fence();
       barrier_arrive(ready + 8 * w);
     }
@@ -278,50 +335,62 @@ template <int BN, int ST, int CL, int EPI, bool PP> struct Multiply {
     const int t = tid();
     prepare(t);
     if (t < 128) {
-      registers_less<EPI == HEADS ? 24 : 40>();
+      if constexpr (!NARROW) registers_less<EPI == HEADS ? 24 : 40>();
       if (t == 0) load();
-      else if (t >= 32 && t < 64) store(t & 31);
+      else if (!NARROW && t >= 32 && t < 64) store(t & 31);
     } else {
-      registers_more<EPI == HEADS ? 240 : 232>();
+      if constexpr (!NARROW) registers_more<EPI == HEADS ? 240 : 232>();
       multiply(t);
     }
     if constexpr (CL > 1) cluster_sync(); // no block leaves while another may signal it
   }
 };
 
-template <int BN, int ST, int CL, int EPI, bool PP> DEV void product(const Product &p) {
+template <int BN, int ST, int CL, int EPI, int G, bool PP = false> DEV void product(const Product &p) {
   extern SHARED u8 raw[];
-  Multiply<BN, ST, CL, EPI, PP>(p, (shared_address(raw) + 1023) & ~1023u, CL > 1 ? cluster_rank() : 0).run();
+  Multiply<BN, ST, CL, EPI, G, PP>(p, (shared_address(raw) + 1023) & ~1023u, CL > 1 ? cluster_rank() : 0).run();
 }
 
+#define WIDE(NAME, EPI, TILE, ...) \
+  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_##TILE(Product p) { product<__VA_ARGS__>(p); }
+#define SLIM(NAME, EPI, BN, ST) \
+  KERNEL BOUNDS(256, 1) void wgmma_##NAME##_n##BN(Product p) { product<BN, ST, 1, EPI, 1>(p); }
+
+// A module for each epilogue: a model compiles those that it needs. Tiles are named by their
+// columns and the blocks of a cluster, p where warpgroups take turns, n where they are narrow;
+// those of heads have whole heads.
 #ifdef E4M3
-#define KERNELS(NAME, EPI, ST256, STP) \
-  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_e4m3_128x1(Product p) { product<128, 6, 1, EPI, false>(p); }
-#define KERNEL64(NAME, EPI) \
-  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_e4m3_64x1(Product p) { product<64, 8, 1, EPI, false>(p); }
+#define LARGE(NAME, EPI, ST) WIDE(NAME##_e4m3, EPI, 128x1, 128, 6, 1, EPI, 2)
+#define SMALL(NAME, EPI) WIDE(NAME##_e4m3, EPI, 64x1, 64, 8, 1, EPI, 2)
+#define SLIMMEST(NAME, EPI, BN, ST)
 #else
-#define KERNELS(NAME, EPI, ST256, STP)                                                                   \
-  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_256x1(Product p) { product<256, ST256, 1, EPI, false>(p); } \
-  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_256x2(Product p) { product<256, ST256, 2, EPI, false>(p); } \
-  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_128x1(Product p) { product<128, 6, 1, EPI, false>(p); }     \
-  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_p128x1(Product p) { product<128, STP, 1, EPI, true>(p); }
-#define KERNEL64(NAME, EPI) \
-  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_64x1(Product p) { product<64, 8, 1, EPI, false>(p); }
+#define LARGE(NAME, EPI, ST)                    \
+  WIDE(NAME, EPI, 256x1, 256, ST, 1, EPI, 2)    \
+  WIDE(NAME, EPI, 256x2, 256, ST, 2, EPI, 2)    \
+  WIDE(NAME, EPI, 128x1, 128, 6, 1, EPI, 2)
+#define SMALL(NAME, EPI) WIDE(NAME, EPI, 64x1, 64, 8, 1, EPI, 2) SLIM(NAME, EPI, 64, 12)
+#define SLIMMEST(NAME, EPI, BN, ST) SLIM(NAME, EPI, BN, ST)
 #endif
 
-// A module for each epilogue: a model compiles those that it needs.
 #if EPILOGUE == 0
-KERNELS(store, STORE, 3, 5)
-KERNEL64(store, STORE)
+LARGE(store, STORE, 3)
+SMALL(store, STORE)
+SLIMMEST(store, STORE, 32, 16)
 #elif EPILOGUE == 1
-KERNELS(residual, RESIDUAL, 3, 5)
-KERNEL64(residual, RESIDUAL)
+LARGE(residual, RESIDUAL, 3)
+SMALL(residual, RESIDUAL)
+SLIMMEST(residual, RESIDUAL, 32, 16)
 #elif EPILOGUE == 2
-KERNELS(gated, GATED, 4, 6)
-KERNEL64(gated, GATED)
+LARGE(gated, GATED, 4)
+#ifndef E4M3
+WIDE(gated, GATED, 192x1, 192, 4, 1, GATED, 2)
+WIDE(gated, GATED, p128x1, 128, 6, 1, GATED, 2, true)
+#endif
+SMALL(gated, GATED)
 #elif HEAD == 64
-KERNELS(heads64, HEADS, 3, 5)
-KERNEL64(heads64, HEADS)
+LARGE(heads64, HEADS, 3)
+SMALL(heads64, HEADS)
 #else
-KERNELS(heads, HEADS, 3, 5) // a tile holds whole heads
+LARGE(heads, HEADS, 3)
+SLIMMEST(heads, HEADS, 128, 8)
 #endif

@@ -131,6 +131,10 @@ DEV u64 along_n(u32 a, u32 lead) {
   OUT32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
         "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 #define OUT48 OUT32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
+#define OUT96                                                                     \
+  OUT64 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,"        \
+        "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define OUT16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
 #define OUT128                                                                    \
   OUT64 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,"        \
         "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,"         \
@@ -141,6 +145,7 @@ DEV u64 along_n(u32 a, u32 lead) {
 #define D32(i) D16(i), D16((i) + 16)
 #define D48(i) D32(i), D16((i) + 32)
 #define D64(i) D32(i), D32((i) + 32)
+#define D96(i) D64(i), D32((i) + 64)
 #define D128(i) D64(i), D64((i) + 64)
 
 // d[64xN] = a·bᵀ (+ d), both in shared memory, K contiguous. d must have been set even if
@@ -150,8 +155,10 @@ DEV u64 along_n(u32 a, u32 lead) {
                "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" OUT "}, "         \
                "%" #A ", %" #B ", p, 1, 1, 0, 0; }" : D : "l"(a), "l"(b), "r"(add))
 DEV void wgmma(float (&d)[128], u64 a, u64 b, int add) { WGMMA(256, OUT128, D128(0), 128, 129, 130); }
+DEV void wgmma(float (&d)[96], u64 a, u64 b, int add) { WGMMA(192, OUT96, D96(0), 96, 97, 98); }
 DEV void wgmma(float (&d)[64], u64 a, u64 b, int add) { WGMMA(128, OUT64, D64(0), 64, 65, 66); }
 DEV void wgmma(float (&d)[32], u64 a, u64 b, int add) { WGMMA(64, OUT32, D32(0), 32, 33, 34); }
+DEV void wgmma(float (&d)[16], u64 a, u64 b, int add) { WGMMA(32, OUT16, D16(0), 16, 17, 18); }
 
 // d[64xN] += a·b, a in registers, b in shared memory with N contiguous.
 #define WGMMA_REGISTERS(N, OUT, D, A0, A1, A2, A3, B)                                        \
