@@ -131,11 +131,7 @@ func (c Config) Validate() error {
 	_, kind := optim.ParseKind(string(c.Optimizer))
 	_, schedule := optim.ParseSchedule(string(c.Schedule))
 	errs = append(errs, kind, schedule)
-	for _, f := range []struct {
-		name   string
-		v      float64
-		lo, hi float64
-	}{
+	errs = append(errs, state.Within([]state.Limit{
 		{"lr", c.LR, math.SmallestNonzeroFloat64, 1}, {"warmup", c.Warmup, 0, 1}, {"valid", c.Valid, 0, 0.9},
 		{"epochs", c.Epochs, math.SmallestNonzeroFloat64, 1e6}, {"clip", c.Clip, 0, math.MaxFloat64},
 		{"dropout: attention", float64(c.Dropout.Attention), 0, 0.99},
@@ -146,15 +142,7 @@ func (c Config) Validate() error {
 		{"steps", float64(c.Steps), 0, 1e9}, {"eval_every", float64(c.EvalEvery), 0, 1e9},
 		{"keep", float64(c.Keep), 0, 1000},
 		{"context", float64(c.Context), 0, 1 << 21},
-	} {
-		if !(f.v >= f.lo && f.v <= f.hi) {
-			from := fmt.Sprintf("from %.3g", f.lo)
-			if f.lo == math.SmallestNonzeroFloat64 {
-				from = "above 0"
-			}
-			bad("%s: %v, want a number %s to %.3g", f.name, f.v, from, f.hi)
-		}
-	}
+	})...)
 	errs = append(errs, c.adamW().Validate()...)
 	return errors.Join(errs...)
 }

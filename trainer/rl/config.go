@@ -240,15 +240,7 @@ func (c Config) Validate() error {
 	_, kind := optim.ParseKind(string(c.Optimizer))
 	_, schedule := optim.ParseSchedule(string(c.Schedule))
 	errs = append(errs, kind, schedule)
-	for _, f := range c.ranges() {
-		if !(f.v >= f.lo && f.v <= f.hi) {
-			from := fmt.Sprintf("from %.3g", f.lo)
-			if f.lo == math.SmallestNonzeroFloat64 {
-				from = "above 0"
-			}
-			bad("%s: %v, want a number %s to %.3g", f.name, f.v, from, f.hi)
-		}
-	}
+	errs = append(errs, state.Within(c.ranges())...)
 	if c.LoRA != nil {
 		errs = append(errs, c.LoRA.Validate())
 	}
@@ -257,15 +249,9 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// limit is a number and where it must lie.
-type limit struct {
-	name      string
-	v, lo, hi float64
-}
-
-func (c *Config) ranges() []limit {
+func (c *Config) ranges() []state.Limit {
 	const tiny, huge = math.SmallestNonzeroFloat64, math.MaxFloat64
-	return []limit{
+	return []state.Limit{
 		{"batch", float64(c.Batch), 1, 1e6}, {"answers", float64(c.Answers), 1, 1e6},
 		{"steps", float64(c.Steps), 1, 1e9},
 		{"epochs_per_batch", float64(c.Epochs), 1, 1000}, {"ratio_clip", c.Ratio, tiny, huge},
