@@ -197,17 +197,21 @@ func filterSum(st *state, in Value, b []Value) (Value, error) {
 	return sum, nil
 }
 
+// portions returns the items of in and a number of them or of parts, which what names.
+func (st *state) portions(in, number Value, what string) (items []Value, n int64, err error) {
+	if n, err = intArg(number, 0); err != nil {
+		return nil, n, err
+	}
+	if items, err = st.collect(in); err == nil && (n < 1 || n > maxRange) {
+		err = valueErrorf(what+" is out of range", n)
+	}
+	return items, n, err
+}
+
 func filterBatch(st *state, in Value, b []Value) (Value, error) {
-	n, err := intArg(b[0], 0)
+	items, n, err := st.portions(in, b[0], "batch of %d items")
 	if err != nil {
 		return nil, err
-	}
-	items, err := st.collect(in)
-	if err != nil {
-		return nil, err
-	}
-	if n < 1 || n > maxRange {
-		return nil, valueErrorf("batch of %d items is out of range", n)
 	}
 	var out []Value
 	for chunk := range slices.Chunk(items, int(n)) {
@@ -227,16 +231,9 @@ func filterBatch(st *state, in Value, b []Value) (Value, error) {
 }
 
 func filterSlice(st *state, in Value, b []Value) (Value, error) {
-	n, err := intArg(b[0], 0)
+	items, n, err := st.portions(in, b[0], "%d slices")
 	if err != nil {
 		return nil, err
-	}
-	items, err := st.collect(in)
-	if err != nil {
-		return nil, err
-	}
-	if n < 1 || n > maxRange {
-		return nil, valueErrorf("%d slices is out of range", n)
 	}
 	if err := st.m.items(len(items) + 2*int(n)); err != nil {
 		return nil, err

@@ -11,8 +11,8 @@ const maxPad = 1 << 16
 
 // pad is center, ljust or rjust.
 func pad(name string) methodFunc {
-	return takes(func(st *state, self Value, b []Value) (Value, error) {
-		n, err := intArg(b[0], 0)
+	return ofStr(func(st *state, s Text, b []Value) (Value, error) {
+		n, room, err := roomFor(s, b[0])
 		if err != nil {
 			return nil, err
 		}
@@ -20,20 +20,23 @@ func pad(name string) methodFunc {
 		if !ok || runes(fill.Peek()) != 1 {
 			return nil, typeErrorf("The fill character must be exactly one character long")
 		}
-		s, err := recv(st, self)
-		if err != nil {
-			return nil, err
-		}
-		room := n - int64(runes(s.Peek()))
 		if room <= 0 {
 			return s, nil
-		}
-		if room > maxPad {
-			return nil, newError(LimitError, "width of %d is too large", n)
 		}
 		left := map[string]int64{"center": room/2 + room&n&1, "ljust": 0, "rjust": room}[name]
 		return st.m.text(around(s, fill, int(left), int(room-left)))
 	}, name, 1, "width", "fillchar")
+}
+
+// roomFor is how many characters s is short of a width.
+func roomFor(s Text, width Value) (n, room int64, err error) {
+	if n, err = intArg(width, 0); err != nil {
+		return n, 0, err
+	}
+	if room = n - int64(runes(s.Peek())); room > maxPad {
+		return n, room, newError(LimitError, "width of %d is too large", n)
+	}
+	return n, room, nil
 }
 
 // around is t between so many of fill.
@@ -49,21 +52,10 @@ func around(t, fill Text, left, right int) Text {
 	return b.Text()
 }
 
-func strZfill(st *state, self Value, b []Value) (Value, error) {
-	n, err := intArg(b[0], 0)
-	if err != nil {
-		return nil, err
-	}
-	s, err := recv(st, self)
-	if err != nil {
-		return nil, err
-	}
-	room := n - int64(runes(s.Peek()))
-	if room <= 0 {
-		return s, nil
-	}
-	if room > maxPad {
-		return nil, newError(LimitError, "width of %d is too large", n)
+func strZfill(st *state, s Text, b []Value) (Value, error) {
+	_, room, err := roomFor(s, b[0])
+	if err != nil || room <= 0 {
+		return s, err
 	}
 	sign := 0
 	if strings.HasPrefix(s.Peek(), "+") || strings.HasPrefix(s.Peek(), "-") {
@@ -73,12 +65,8 @@ func strZfill(st *state, self Value, b []Value) (Value, error) {
 	return st.m.text(origin.Join([]Text{s.Slice(0, sign), zeros, s.Slice(sign, s.Len())}, Text{}))
 }
 
-func strExpandTabs(st *state, self Value, b []Value) (Value, error) {
+func strExpandTabs(st *state, s Text, b []Value) (Value, error) {
 	size, err := intArg(b[0], 8)
-	if err != nil {
-		return nil, err
-	}
-	s, err := recv(st, self)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ var strMethods = map[string]methodFunc{
 	"removesuffix": withText("removesuffix", removeSuffix),
 	"split":        split("split", false),
 	"rsplit":       split("rsplit", true),
-	"splitlines":   takes(strSplitLines, "splitlines", 0, "keepends"),
+	"splitlines":   ofStr(strSplitLines, "splitlines", 0, "keepends"),
 	"partition":    partition(false),
 	"rpartition":   partition(true),
 	"replace":      takes(strReplace, "replace", 2, "old", "new", "count"),
@@ -64,8 +64,8 @@ var strMethods = map[string]methodFunc{
 	"center":       pad("center"),
 	"ljust":        pad("ljust"),
 	"rjust":        pad("rjust"),
-	"zfill":        takes(strZfill, "zfill", 1, "width"),
-	"expandtabs":   takes(strExpandTabs, "expandtabs", 0, "tabsize"),
+	"zfill":        ofStr(strZfill, "zfill", 1, "width"),
+	"expandtabs":   ofStr(strExpandTabs, "expandtabs", 0, "tabsize"),
 	"format":       strFormat,
 	"isspace":      allRunes(isSpace),
 	"isalpha":      allRunes(unicode.IsLetter),
@@ -113,6 +113,18 @@ func markupMethods() map[string]methodFunc {
 func recv(st *state, self Value) (Text, error) {
 	t, _ := chars(self)
 	return t, st.m.scan(t.Len())
+}
+
+// ofStr is a method of str, which reads its receiver before all else.
+func ofStr(f func(st *state, s Text, b []Value) (Value, error), name string, need int,
+	params ...string) methodFunc {
+	return takes(func(st *state, self Value, b []Value) (Value, error) {
+		s, err := recv(st, self)
+		if err != nil {
+			return nil, err
+		}
+		return f(st, s, b)
+	}, name, need, params...)
 }
 
 func upper(s string) string { return cases.Upper(language.Und).String(s) }
@@ -173,11 +185,7 @@ func swapcase(s string) string {
 
 // unary1 is a method without arguments that returns a new string; f is as [origin.Text.Map] wants it.
 func unary1(f func(string) string) methodFunc {
-	return takes(func(st *state, self Value, _ []Value) (Value, error) {
-		s, err := recv(st, self)
-		if err != nil {
-			return nil, err
-		}
+	return ofStr(func(st *state, s Text, _ []Value) (Value, error) {
 		if err := st.m.grow(s.Cost()); err != nil {
 			return nil, err
 		}
@@ -186,10 +194,7 @@ func unary1(f func(string) string) methodFunc {
 }
 
 func predicate(f func(string) bool) methodFunc {
-	return takes(func(st *state, self Value, _ []Value) (Value, error) {
-		s, err := recv(st, self)
-		return f(s.Peek()), err
-	}, "str", 0)
+	return ofStr(func(_ *state, s Text, _ []Value) (Value, error) { return f(s.Peek()), nil }, "str", 0)
 }
 
 func allRunes(f func(rune) bool) methodFunc {
@@ -200,11 +205,7 @@ func allRunes(f func(rune) bool) methodFunc {
 
 // strip removes a set of characters, white space by default, from the left, the right or both.
 func strip(left, right bool) methodFunc {
-	return takes(func(st *state, self Value, b []Value) (Value, error) {
-		s, err := recv(st, self)
-		if err != nil {
-			return nil, err
-		}
+	return ofStr(func(st *state, s Text, b []Value) (Value, error) {
 		set := orDefault(b[0], nil)
 		if set == nil {
 			return s.TrimFunc(left, right, isSpace), nil
@@ -275,14 +276,10 @@ func removeSuffix(t, part Text) (Value, error) {
 
 // withText is a method of one string argument.
 func withText(name string, f func(s, arg Text) (Value, error)) methodFunc {
-	return takes(func(st *state, self Value, b []Value) (Value, error) {
+	return ofStr(func(_ *state, s Text, b []Value) (Value, error) {
 		arg, ok := chars(b[0])
 		if !ok {
 			return nil, typeErrorf("%s() argument must be str, not %s", name, typeName(b[0]))
-		}
-		s, err := recv(st, self)
-		if err != nil {
-			return nil, err
 		}
 		return f(s, arg)
 	}, name, 1, "arg")

@@ -23,7 +23,7 @@ func (st *state) texts(parts []Text) (Value, error) {
 // split is split or rsplit: the pieces between separators, or between white space, of which maxsplit
 // counts from the left or from the right.
 func split(name string, right bool) methodFunc {
-	return takes(func(st *state, self Value, b []Value) (Value, error) {
+	return ofStr(func(st *state, t Text, b []Value) (Value, error) {
 		limit, err := intArg(b[1], -1)
 		if err != nil {
 			return nil, err
@@ -37,10 +37,6 @@ func split(name string, right bool) methodFunc {
 			return nil, typeErrorf("must be str or None, not %s", typeName(by))
 		case sep == "":
 			return nil, valueErrorf("empty separator")
-		}
-		t, err := recv(st, self)
-		if err != nil {
-			return nil, err
 		}
 		if err := st.m.items(1 + countUpTo(t.Peek(), sep, by == nil, int(limit))); err != nil {
 			return nil, err
@@ -160,11 +156,7 @@ func isLineEnd(r rune) bool {
 	return (r >= '\n' && r <= '\r') || (r >= 0x1c && r <= 0x1e) || r == 0x85 || r == 0x2028 || r == 0x2029
 }
 
-func strSplitLines(st *state, self Value, b []Value) (Value, error) {
-	s, err := recv(st, self)
-	if err != nil {
-		return nil, err
-	}
+func strSplitLines(st *state, s Text, b []Value) (Value, error) {
 	if err := st.m.items(s.Len() / 8); err != nil {
 		return nil, err
 	}
