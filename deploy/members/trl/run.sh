@@ -28,6 +28,16 @@ environment() {
 	echo "$dir/$name/bin/python"
 }
 
+# wants PYTHON MODULE... says what an environment of the caller's lacks, before minutes are spent.
+wants() {
+	"$1" - "${@:2}" <<-'PY'
+		import importlib.util, sys
+		missing = [m for m in sys.argv[1:] if importlib.util.find_spec(m) is None]
+		if missing:
+		    sys.exit("run.sh: %s has no %s: install that there, or leave WARM_TRL_PYTHON and WARM_RAY_PYTHON unset" % (sys.executable, ", ".join(missing)))
+	PY
+}
+
 # tests NAMES runs tests of the commands, none of which may be skipped.
 tests() {
 	local log="$dir/test.log"
@@ -40,11 +50,13 @@ for name in "$@"; do
 	trl)
 		[ -n "${WARM_TRL_PYTHON:-}" ] || WARM_TRL_PYTHON=$(environment trl torch 'transformers>=5' 'trl>=1.16' peft)
 		export WARM_TRL_PYTHON
+		wants "$WARM_TRL_PYTHON" torch transformers trl peft accelerate
 		tests '^(TestMembersOfTRLAverage|TestMembersOfTRLGoOnWhereTheyWereStopped)$'
 		;;
 	ray)
 		[ -n "${WARM_RAY_PYTHON:-}" ] || WARM_RAY_PYTHON=$(environment ray 'ray[serve]')
 		export WARM_RAY_PYTHON
+		wants "$WARM_RAY_PYTHON" ray ray.serve
 		tests '^TestRayStartsWatchesAndScalesProcesses$'
 		;;
 	*) echo "run.sh: no tests $name: want trl or ray" >&2; exit 2 ;;
