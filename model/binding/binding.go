@@ -3,17 +3,13 @@
 package binding
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/warmserve/warmserve/model/kernel"
@@ -131,179 +127,6 @@ func Check(n *nn.Network, params []nn.Param, src Source) error {
 	return nil
 }
 
-// piece is a run of rows of one parameter, read and packed at once.
-type piece struct {
-	param     int
-	row, rows int
-	sum       [sha256.Size]byte
-}
-
-// pieceLen is about how many values a piece has: half a megabyte, so that what is
-// read is still in cache when it is hashed and packed.
-const pieceLen = 1 << 17
-
-// pieceRows keeps the pieces of a parameter apart by whole groups of 64 rows, so
-// that two are never packed into the same panel at once. What must be turned is
-// one piece, as is what is picked from a larger tensor.
-func pieceRows(p *nn.Param) int {
-	if p.Transposed || p.Rows != nil {
-		return p.Shape[0]
-	}
-	return max(64, pieceLen/p.RowLen()/64*64)
-}
-
-// cut cuts parameters into pieces.
-func cut(params []nn.Param) []piece {
-	var pieces []piece
-	for i := range params {
-		p := &params[i]
-		n := pieceRows(p)
-		for row := 0; row < p.Shape[0]; row += n {
-			pieces = append(pieces, piece{param: i, row: row, rows: min(n, p.Shape[0]-row)})
-		}
-	}
-	return pieces
-}
-
-// loading is a model's weights on their way from a source into its layers.
-type loading struct {
-	Options
-	n      *nn.Network
-	params []nn.Param
-	store  Store
-	src    Source
-	total  int // values
-	pieces []piece
-	left   []atomic.Int32 // pieces of each parameter that are not yet read
-	done   atomic.Int64   // values
-}
-
-// Store takes the values of whole rows of a parameter (indices of the first dimension), beginning
-// with row. Calls for rows of different groups of 64, and for different parameters, run at the same
-// time.
-type Store func(param, row int, values []float32)
-
-// Weights are what was read.
-type Weights struct {
-	Parameters int
-	// Digest names the weights as they were read, before any conversion: "sha256:" and 64 hexadecimal
-	// digits. Equal tensors under equal names give equal digests, whatever files they came from.
-	Digest string
-}
-
-// Read reads the values of a network's parameters, which [Check] found in the source, in pieces,
-// hashes them and hands them to store. A value that is not finite is an error.
-func Read(n *nn.Network, params []nn.Param, src Source, o Options, store Store) (Weights, error) {
-	r := &loading{Options: o, n: n, params: params, store: store, src: src, pieces: cut(params),
-		left: make([]atomic.Int32, len(params))}
-	for i := range r.pieces {
-		r.left[r.pieces[i].param].Add(1)
-		r.total += r.len(&r.pieces[i])
-	}
-	batches, longest := r.batches()
-	var (
-		wg     sync.WaitGroup
-		next   atomic.Int64
-		once   sync.Once
-		failed error
-	)
-	for range max(1, o.Workers) {
-		wg.Go(func() {
-			buf := make([]float32, longest)
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(batches) {
-					return
-				}
-				if err := r.load(batches[i], buf); err != nil {
-					once.Do(func() { failed = err })
-					next.Store(int64(len(batches)))
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if failed != nil {
-		return Weights{}, failed
-	}
-	return Weights{Parameters: r.total, Digest: digest(params, r.pieces)}, nil
-}
-
-// len returns the number of a piece's values.
-func (r *loading) len(p *piece) int { return p.rows * r.params[p.param].RowLen() }
-
-// batches returns the pieces by what a worker reads before it hashes and packs: as many
-// values as [kernel.SHA256] hashes at a time, unless workers would be left without work,
-// and the most values of any batch.
-func (r *loading) batches() (batches [][]piece, longest int) {
-	most := min(kernel.SHA256Together()*pieceLen, r.total/(2*max(1, r.Workers)))
-	from, n := 0, 0
-	for i := range r.pieces {
-		next := r.len(&r.pieces[i])
-		if i > from && n+next > most {
-			batches = append(batches, r.pieces[from:i])
-			from, n = i, 0
-		}
-		n += next
-		longest = max(longest, n)
-	}
-	if from < len(r.pieces) {
-		batches = append(batches, r.pieces[from:])
-	}
-	return batches, longest
-}
-
-// load reads the pieces of a batch into buf, hashes them and packs them.
-func (r *loading) load(batch []piece, buf []float32) error {
-	params, name := r.params, r.n.SourceName
-	values := make([][]float32, len(batch))
-	texts, sums := make([][]byte, len(batch)), make([][sha256.Size]byte, len(batch))
-	spent := r.Spent
-	if spent == nil {
-		spent = new(Spent)
-	}
-	lap := time.Now()
-	until := func(what *atomic.Int64) {
-		now := time.Now()
-		what.Add(int64(now.Sub(lap)))
-		lap = now
-	}
-	for i := range batch {
-		if err := r.Interrupted(); err != nil {
-			return err
-		}
-		p := &batch[i]
-		param, n := &params[p.param], r.len(p)
-		values[i], buf = buf[:n], buf[n:]
-		if err := ReadRows(r.src, values[i], name(param.Name), param, p.row); err != nil {
-			return err
-		}
-		if j := NotFinite(values[i]); j >= 0 {
-			return fmt.Errorf("tensor %q: element %d is %v: %w",
-				name(param.Name), p.row*param.RowLen()+j, values[i][j], ErrNotFinite)
-		}
-		texts[i] = float32Bytes(values[i])
-	}
-	until(&spent.Read)
-	kernel.SHA256(sums, texts)
-	until(&spent.Hash)
-	defer until(&spent.Store)
-	for i := range batch {
-		p := &batch[i]
-		p.sum = sums[i]
-		r.store(p.param, p.row, values[i])
-		if s, ok := r.src.(releaser); ok && r.left[p.param].Add(-1) == 0 {
-			s.Release(name(params[p.param].Name))
-		}
-		n := r.done.Add(int64(len(values[i])))
-		if r.Progress != nil {
-			r.Progress(float64(n) / float64(r.total))
-		}
-	}
-	return nil
-}
-
 // ReadRows reads rows of a parameter from one on.
 func ReadRows(src Source, dst []float32, name string, p *nn.Param, row int) error {
 	n := p.RowLen()
@@ -316,19 +139,6 @@ func ReadRows(src Source, dst []float32, name string, p *nn.Param, row int) erro
 		}
 	}
 	return nil
-}
-
-// digest hashes the pieces' hashes in the order of the tensors' names.
-func digest(params []nn.Param, pieces []piece) string {
-	slices.SortStableFunc(pieces,
-		func(a, b piece) int { return strings.Compare(params[a.param].Name, params[b.param].Name) })
-	h := sha256.New()
-	for _, p := range pieces {
-		q := &params[p.param]
-		fmt.Fprintf(h, "%q%v%d", q.Name, q.Shape, p.row)
-		h.Write(p.sum[:])
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
 // NotFinite returns the index of the first NaN or infinity, -1 when there is none.

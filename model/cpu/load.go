@@ -6,6 +6,9 @@ import (
 	"github.com/warmserve/warmserve/model/nn"
 )
 
+// storeRows is how many rows of a weight are packed at a time.
+const storeRows = 16
+
 // Load builds the model of a configuration from a source's tensors. The two
 // must agree entirely: the error is a *[binding.Error] that names every tensor that
 // is missing, unknown or mis-shaped, before any memory is taken. Weights are
@@ -25,7 +28,7 @@ func Load(n *nn.Network, src binding.Source, o binding.Options) (*Model, error) 
 		s.attention.bf16 = o.DType != kernel.Float32
 	}
 	owners := m.weights.owners
-	w, err := binding.Read(n, m.weights.params, src, o, func(param, row int, values []float32) {
+	w, err := binding.Read(n, m.weights.params, src, o, storeRows, func(param, row int, values []float32) {
 		owners[param].layer.store(owners[param].i, row, values)
 	})
 	if err != nil {

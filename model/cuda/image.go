@@ -43,7 +43,7 @@ func Pack(n *nn.Network, src binding.Source, o binding.Options, room func(bytes 
 		}
 		return caller.Interrupted()
 	}
-	w, err := binding.Read(n, l.params, src, o, func(param, row int, values []float32) { l.stores[param](image, row, values) })
+	w, err := binding.Read(n, l.params, src, o, 1, func(param, row int, values []float32) { l.stores[param](image, row, values) })
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package kernel
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 
 	"github.com/klauspost/cpuid/v2"
 )
@@ -13,25 +14,8 @@ const sha256Lanes = 16
 // sha256State is the chaining value of so many texts: word by word, all texts side by side.
 type sha256State [8][sha256Lanes]uint32
 
-// SHA256 computes sums[i], the SHA-256 of texts[i], for all of them: sixteen at a time in
-// the lanes of vector registers where that is faster than one after the other. It is
-// worth most for sixteen or more texts of about the same length. Sums are the same either way.
-func SHA256(sums [][sha256.Size]byte, texts [][]byte) {
-	if len(sums) != len(texts) {
-		panic("kernel: SHA256: not as many sums as texts")
-	}
-	if len(texts) == 1 || !sha256Pays() {
-		for i, t := range texts {
-			sums[i] = sha256.Sum256(t)
-		}
-		return
-	}
-	h := sha256Run{sums: sums, texts: texts}
-	h.all()
-}
-
-// SHA256Together returns how many texts are worth gathering for one call of [SHA256]: 1
-// where they are hashed one after the other.
+// SHA256Together returns how many texts are worth hashing side by side: 1 where they are
+// hashed one after the other. It is worth most when all of them are there.
 func SHA256Together() int {
 	if sha256Pays() {
 		return sha256Lanes
@@ -46,105 +30,106 @@ func sha256Pays() bool {
 	return active.level >= AVX512 || active.level == AVX2 && !cpuid.CPU.Supports(cpuid.SHA)
 }
 
-// sha256Run hashes texts: a lane that has come to the end of its text takes the next.
-type sha256Run struct {
-	sums  [][sha256.Size]byte
-	texts [][]byte
-	next  int // of texts
+// SHA256Texts hashes texts side by side, in the lanes of vector registers, that come in
+// parts. Sums are those of SHA-256 whatever they are computed beside.
+type SHA256Texts struct {
+	one   hash.Hash // where there is one lane
 	state sha256State
-	lanes [sha256Lanes]sha256Lane
+	size  [sha256Lanes]uint64 // bytes that were added
 }
 
-// sha256Lane is a text on its way.
-type sha256Lane struct {
-	busy bool
-	text int    // its index
-	rest []byte // whole blocks that are left; then those of the end
-	end  []byte // nil when rest is of it
-	buf  [2 * sha256.BlockSize]byte
-}
-
-func (h *sha256Run) all() {
-	for i := range h.lanes {
-		h.take(i)
-	}
-	for {
-		blocks, texts, ok := h.step()
-		if !ok {
-			return
+// NewSHA256Texts returns a hash of one lane or of [SHA256Together].
+func NewSHA256Texts(lanes int) *SHA256Texts {
+	h := &SHA256Texts{}
+	switch lanes {
+	case 1:
+		h.one = sha256.New()
+	case sha256Lanes:
+		for i := range lanes {
+			h.start(i)
 		}
-		sha256Blocks(&h.state, &texts, blocks)
-		for i := range h.lanes {
-			h.advance(i, blocks)
-		}
+	default:
+		panic("kernel: SHA256Texts of other lanes")
 	}
+	return h
 }
 
-// step returns how many blocks all busy lanes can go on, and where they are. A lane
-// without a text reads another's, for nothing.
-func (h *sha256Run) step() (blocks int, texts [sha256Lanes]*byte, ok bool) {
+// Lanes returns how many texts there are at a time.
+func (h *SHA256Texts) Lanes() int {
+	if h.one != nil {
+		return 1
+	}
+	return sha256Lanes
+}
+
+// start begins the text of a lane.
+func (h *SHA256Texts) start(lane int) {
+	for w, v := range sha256Start {
+		h.state[w][lane] = v
+	}
+	h.size[lane] = 0
+}
+
+// Add adds to the texts of all lanes that have a part, of [sha256.BlockSize] bytes at least,
+// its beginning: as many whole blocks as all of them have. It returns how many bytes those are.
+// Lanes without one are between texts.
+func (h *SHA256Texts) Add(parts [][]byte) int {
+	var texts [sha256Lanes]*byte
 	var some *byte
-	for i := range h.lanes {
-		l := &h.lanes[i]
-		if !l.busy {
+	n := 0
+	for i, p := range parts {
+		if len(p) == 0 {
 			continue
 		}
-		n := len(l.rest) / sha256.BlockSize
-		if some == nil || n < blocks {
-			blocks, some = n, &l.rest[0]
+		if m := len(p) &^ (sha256.BlockSize - 1); some == nil || m < n {
+			n, some = m, &p[0]
 		}
-		texts[i] = &l.rest[0]
+		texts[i] = &p[0]
 	}
+	switch {
+	case n == 0:
+		return 0
+	case h.one != nil:
+		h.one.Write(parts[0][:n])
+		return n
+	}
+	idle := texts
 	for i := range texts {
-		if texts[i] == nil {
+		if h.size[i] += uint64(n); texts[i] == nil { // a lane without a text reads another's, for nothing
 			texts[i] = some
 		}
 	}
-	return blocks, texts, some != nil
-}
-
-// advance tells a lane that so many of its blocks are done.
-func (h *sha256Run) advance(i, blocks int) {
-	l := &h.lanes[i]
-	if !l.busy {
-		return
-	}
-	l.rest = l.rest[blocks*sha256.BlockSize:]
-	switch {
-	case len(l.rest) > 0:
-	case l.end != nil:
-		l.rest, l.end = l.end, nil
-	default:
-		for w := range h.state {
-			binary.BigEndian.PutUint32(h.sums[l.text][4*w:], h.state[w][i])
+	sha256Blocks(&h.state, &texts, n/sha256.BlockSize)
+	for i := range idle {
+		if idle[i] == nil {
+			h.start(i)
 		}
-		h.take(i)
 	}
+	return n
 }
 
-// take gives a lane the next text, if there is one.
-func (h *sha256Run) take(i int) {
-	l := &h.lanes[i]
-	l.busy = h.next < len(h.texts)
-	if !l.busy {
-		return
+// Sum ends the text of a lane with its last bytes, less than a block, and begins another.
+func (h *SHA256Texts) Sum(lane int, rest []byte) (sum [sha256.Size]byte) {
+	if h.one != nil {
+		h.one.Write(rest)
+		h.one.Sum(sum[:0])
+		h.one.Reset()
+		return sum
 	}
-	l.text = h.next
-	h.next++
-	t := h.texts[l.text]
-	whole := len(t) / sha256.BlockSize * sha256.BlockSize
-	l.buf = [2 * sha256.BlockSize]byte{}
-	n := copy(l.buf[:], t[whole:])
-	l.buf[n] = 0x80
-	l.end = l.buf[:sha256.BlockSize]
+	var buf [2 * sha256.BlockSize]byte
+	n := copy(buf[:sha256.BlockSize], rest)
+	buf[n] = 0x80
+	end := buf[:sha256.BlockSize]
 	if n+9 > sha256.BlockSize { // no room for the length, eight bytes
-		l.end = l.buf[:]
+		end = buf[:]
 	}
-	binary.BigEndian.PutUint64(l.end[len(l.end)-8:], uint64(len(t))*8)
-	if l.rest = t[:whole]; whole == 0 {
-		l.rest, l.end = l.end, nil
+	binary.BigEndian.PutUint64(end[len(end)-8:], (h.size[lane]+uint64(n))*8)
+	for ; len(end) > 0; end = end[sha256.BlockSize:] {
+		sha256Block(&h.state, lane, end[:sha256.BlockSize])
 	}
-	for w, v := range sha256Start {
-		h.state[w][i] = v
+	for w := range h.state {
+		binary.BigEndian.PutUint32(sum[4*w:], h.state[w][lane])
 	}
+	h.start(lane)
+	return sum
 }

@@ -23,21 +23,57 @@ func randomTexts(r *rand.Rand, lengths ...int) [][]byte {
 	return texts
 }
 
+// sumsOf hashes texts side by side in parts of up to most bytes: a lane that has come to the
+// end of its text takes the next.
+func sumsOf(h *SHA256Texts, r *rand.Rand, most int, texts [][]byte) [][sha256.Size]byte {
+	sums := make([][sha256.Size]byte, len(texts))
+	of, rest, parts := make([]int, h.Lanes()), make([][]byte, h.Lanes()), make([][]byte, h.Lanes())
+	next, busy := 0, make([]bool, h.Lanes())
+	for {
+		left := false
+		for i := range of {
+			for len(rest[i]) < sha256.BlockSize {
+				if busy[i] {
+					sums[of[i]] = h.Sum(i, rest[i])
+				}
+				rest[i] = nil
+				if busy[i] = next < len(texts); !busy[i] {
+					break
+				}
+				of[i], rest[i] = next, texts[next]
+				next++
+			}
+			parts[i] = rest[i]
+			if n := max(sha256.BlockSize, r.IntN(most)); busy[i] && n < len(rest[i]) {
+				parts[i] = rest[i][:n]
+			}
+			left = left || busy[i]
+		}
+		if !left {
+			return sums
+		}
+		n := h.Add(parts)
+		for i := range rest {
+			rest[i] = rest[i][min(n, len(rest[i])):]
+		}
+	}
+}
+
 func TestSHA256(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 1))
 		check := func(t *testing.T, lengths ...int) {
 			texts := randomTexts(r, lengths...)
-			want, sums := make([][sha256.Size]byte, len(texts)), make([][sha256.Size]byte, len(texts))
+			want := make([][sha256.Size]byte, len(texts))
 			for i, b := range texts {
 				want[i] = sha256.Sum256(b)
 			}
-			SHA256(sums, texts)
-			require.Equal(t, want, sums, "%v", lengths)
-			clear(sums)
-			h := sha256Run{sums: sums, texts: texts} // whether or not it pays
-			h.all()
-			require.Equal(t, want, sums, "in lanes, %v", lengths)
+			for _, lanes := range []int{1, sha256Lanes} {
+				h := NewSHA256Texts(lanes)
+				for range 2 {
+					require.Equal(t, want, sumsOf(h, r, 5000, texts), "in %d lanes, %v", lanes, lengths)
+				}
+			}
 		}
 		for n := range 3*64 + 2 {
 			check(t, n)
@@ -52,7 +88,7 @@ func TestSHA256(t *testing.T) {
 		}
 		check(t, 1<<16, 0, 1<<16, 64, 1<<17, 1<<16, 55, 56, 1<<16, 1<<16, 1<<16, 1<<16+1)
 	})
-	assert.Panics(t, func() { SHA256(nil, make([][]byte, 1)) })
+	assert.Panics(t, func() { NewSHA256Texts(3) })
 }
 
 func BenchmarkSHA256(b *testing.B) {
@@ -60,14 +96,13 @@ func BenchmarkSHA256(b *testing.B) {
 		for _, l := range Available() {
 			b.Run(fmt.Sprintf("%d/%v", n, l), func(b *testing.B) {
 				defer SetLevel(l)()
-				texts, sums := make([][]byte, n), make([][sha256.Size]byte, n)
-				for i := range texts {
-					texts[i] = make([]byte, 1<<19)
+				h, parts := NewSHA256Texts(sha256Lanes), make([][]byte, sha256Lanes)
+				for i := range n {
+					parts[i] = make([]byte, 1<<16)
 				}
-				b.SetBytes(int64(n) << 19)
+				b.SetBytes(int64(n) << 16)
 				for b.Loop() {
-					h := sha256Run{sums: sums, texts: texts}
-					h.all()
+					h.Add(parts)
 				}
 			})
 		}

@@ -54,7 +54,7 @@ func (e *Engine) Load(c *model.Config, src model.Source, o model.LoadOptions) (m
 	progress := o.Progress
 	o.Progress = part(progress, 0, 0.4)
 	// Read once for the digest, which names the folder, and once more where that is not there yet.
-	w, err := binding.Read(net, params, tensors, o, func(int, int, []float32) {})
+	w, err := binding.Read(net, params, tensors, o, 1, func(int, int, []float32) {})
 	if err != nil {
 		return nil, err
 	}
