@@ -2,11 +2,8 @@ package main
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,7 +42,7 @@ func (p *program) outside(out string, say func(string)) (*outside, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	m, err := mirror.New(folder, filepath.Join(p.work(), folderName(parent)), say)
+	m, err := mirror.New(folder, filepath.Join(p.work(), bucket.FolderName(parent)), say)
 	if err != nil {
 		return nil, err
 	}
@@ -58,18 +55,8 @@ func (p *program) outside(out string, say func(string)) (*outside, error) {
 
 // work is where the copies are.
 func (p *program) work() string {
-	cache := p.getenv("XDG_CACHE_HOME")
-	cache = cmp.Or(cache, filepath.Join(p.getenv("HOME"), ".cache"))
+	cache := cmp.Or(p.getenv("XDG_CACHE_HOME"), filepath.Join(p.getenv("HOME"), ".cache"))
 	return cmp.Or(p.getenv(workVariable), filepath.Join(cache, "warm"))
-}
-
-var unplain = regexp.MustCompile(`[^A-Za-z0-9]+`)
-
-// folderName is a directory's name that no other address has.
-func folderName(ref string) string {
-	sum := sha256.Sum256([]byte(ref))
-	plain := unplain.ReplaceAllString(ref, "-")
-	return plain[:min(len(plain), 100)] + "-" + hex.EncodeToString(sum[:8])
 }
 
 // store is what runs are given: nil for a directory.

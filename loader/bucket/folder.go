@@ -113,15 +113,14 @@ func object(i minio.ObjectInfo) Object {
 // Put writes an object as a whole or not at all. A large one goes in parts, side by side
 // where r is an [io.ReaderAt]; a conditional one in a single request.
 func (f *Folder) Put(ctx context.Context, name string, r io.Reader, size int64, when Condition) (Object, error) {
-	opts := minio.PutObjectOptions{SendContentMd5: true, DisableContentSha256: true}
+	opts := minio.PutObjectOptions{SendContentMd5: true, DisableContentSha256: true,
+		DisableMultipart: when != ""}
 	switch when {
 	case "":
 	case Absent:
 		opts.SetMatchETagExcept("*")
-		opts.DisableMultipart = true
 	default:
 		opts.SetMatchETag(string(when))
-		opts.DisableMultipart = true
 	}
 	info, err := f.store.PutObject(ctx, f.bucket, f.prefix+name, r, size, opts)
 	if err != nil {

@@ -3,10 +3,13 @@ package bucket
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,6 +44,15 @@ func FromEnv(getenv func(string) string) Stores {
 // Is reports whether a reference is the address of a bucket.
 func Is(ref string) bool {
 	return strings.HasPrefix(ref, "s3://") || strings.HasPrefix(ref, "gs://")
+}
+
+var unplain = regexp.MustCompile(`[^A-Za-z0-9]+`)
+
+// FolderName is a name on this disk for what is at an address, which no other address has.
+func FolderName(ref string) string {
+	sum := sha256.Sum256([]byte(ref))
+	plain := unplain.ReplaceAllString(ref, "-")
+	return plain[:min(len(plain), 100)] + "--" + hex.EncodeToString(sum[:8])
 }
 
 // Reader returns a client for the store of a scheme, s3 or gs, that only reads, over a transport.

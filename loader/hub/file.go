@@ -83,9 +83,5 @@ func (f *File) open(ctx context.Context) (body io.ReadCloser, tag string, err er
 	if err != nil {
 		return nil, "", err
 	}
-	tag = reply.Header.Get("ETag")
-	if tag == "" {
-		tag = reply.Header.Get("Last-Modified")
-	}
-	return reply.Body, tag, nil
+	return reply.Body, version(reply), nil
 }

@@ -1,12 +1,12 @@
 package hub
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/warmserve/warmserve/loader/bucket"
 )
 
 // Scheme may stand before a name on the hub, where it must not be taken for a path.
@@ -29,7 +29,6 @@ var (
 	repo     = regexp.MustCompile(`^` + part + `/` + part + `$`)
 	revision = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./+-]{0,254}$`)
 	commit   = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	unplain  = regexp.MustCompile(`[^A-Za-z0-9]+`)
 )
 
 // ParseName reads a name, and says whether it is one. Without a scheme it may be
@@ -83,9 +82,7 @@ func (n Name) folder() string {
 	if n.URL == "" {
 		return "models--" + strings.ReplaceAll(n.Repo, "/", "--")
 	}
-	sum := sha256.Sum256([]byte(n.URL))
-	plain := unplain.ReplaceAllString(n.URL, "-")
-	return plain[:min(len(plain), 100)] + "--" + hex.EncodeToString(sum[:8])
+	return bucket.FolderName(n.URL)
 }
 
 // ref is the name of what is kept about the revision: "main" for an address.

@@ -121,9 +121,13 @@ func (o webOrigin) open(ctx context.Context, _, name string, f file, from int64)
 
 // webTag names the version of a file that a server answers with; "" when it names none.
 func webTag(reply *http.Response, name string) string {
-	version := cmp.Or(reply.Header.Get("ETag"), reply.Header.Get("Last-Modified"))
-	if version == "" {
-		return ""
+	if v := version(reply); v != "" {
+		return "web " + v + " " + name
 	}
-	return "web " + version + " " + name
+	return ""
+}
+
+// version is what a server names what it sends by; "" when it names nothing.
+func version(reply *http.Response) string {
+	return cmp.Or(reply.Header.Get("ETag"), reply.Header.Get("Last-Modified"))
 }
