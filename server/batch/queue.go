@@ -252,13 +252,10 @@ func (q *Queue) unlink(it *item) {
 		return
 	}
 	delete(q.lines, l.lane)
-	for i, other := range q.turns {
-		if other == l {
-			// Delete clears the place that is left: it would hold the lane, and
-			// with it the memory of a model that nobody asks any more.
-			q.turns = slices.Delete(q.turns, i, i+1)
-			return
-		}
+	if at := slices.Index(q.turns, l); at >= 0 {
+		// Delete clears the place that is left: it would hold the lane, and
+		// with it the memory of a model that nobody asks any more.
+		q.turns = slices.Delete(q.turns, at, at+1)
 	}
 }
 

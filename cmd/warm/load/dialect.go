@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -77,11 +78,8 @@ func rewardBody(model string, g group) any {
 
 // openRLHFBody is what OpenRLHF's SingleTurnAgentExecutor posts.
 func openRLHFBody(_ string, g group) any {
-	prompts := make([]string, len(g.answers))
-	for i := range prompts {
-		prompts[i] = g.prompt
-	}
-	return map[string]any{"query": g.whole(), "prompts": prompts, "labels": make([]any, len(g.answers))}
+	n := len(g.answers)
+	return map[string]any{"query": g.whole(), "prompts": slices.Repeat([]string{g.prompt}, n), "labels": make([]any, n)}
 }
 
 // classifyBody is what verl posts to vLLM, one sample as a string.
@@ -195,10 +193,7 @@ func countPredict(reply []byte, h http.Header) (outcome, error) {
 			return outcome{}, fmt.Errorf("entry %d has no score", i)
 		}
 	}
-	tokens, err := strconv.Atoi(h.Get("X-Compute-Tokens"))
-	if err != nil {
-		tokens = 0 // the header is the server's choice
-	}
+	tokens, _ := strconv.Atoi(h.Get("X-Compute-Tokens")) // 0 without the header, which is the server's choice
 	return outcome{len(many), tokens}, nil
 }
 

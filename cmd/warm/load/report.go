@@ -89,12 +89,10 @@ func (r *runner) report() *Report {
 		}
 	}
 	if r.refused.n > 0 {
-		l := r.refused.latency()
-		out.Refused = &l
+		out.Refused = new(r.refused.latency())
 	}
 	if r.cpuKnown {
-		cpu := r.cpu.Seconds()
-		out.CPUSeconds = &cpu
+		out.CPUSeconds = new(r.cpu.Seconds())
 	}
 	return out
 }
