@@ -92,40 +92,36 @@ func (g *labProgress) tell(p lab.Progress) {
 	defer g.mu.Unlock()
 	now := g.now()
 	i := slices.IndexFunc(g.bars, func(b *labBar) bool { return b.what == p.What })
-	if p.Ended {
-		if i >= 0 {
-			g.bars = slices.Delete(g.bars, i, i+1)
-			g.d.end(p.What, false)
-		}
-		return
-	}
-	if i < 0 {
+	if i < 0 && !p.Ended {
 		i = len(g.bars)
 		g.bars = append(g.bars, &labBar{what: p.What, from: p.Done, begun: now})
 	}
-	b := g.bars[i]
+	if i < 0 {
+		return
+	}
+	b, ended := g.bars[i], p.Ended || p.Of > 0 && p.Done >= p.Of
+	if ended {
+		g.bars = slices.Delete(g.bars, i, i+1)
+		g.d.end(b.what, false)
+	}
+	if p.Ended {
+		return
+	}
 	b.done, b.of = p.Done, p.Of
-	ended := b.of > 0 && b.done >= b.of
-	if g.d.live() {
-		if t := g.total(); t != "" {
-			g.d.show(allOfIt, t)
+	if !g.d.live() {
+		if now.Sub(b.told) >= everyInLog && !ended || ended && b.from < b.of {
+			b.told = now
+			g.d.say("%s: %s", g.where(now), strings.Join(b.parts(now), ", "))
 		}
-		if ended {
-			g.bars = slices.Delete(g.bars, i, i+1)
-			g.d.end(b.what, false)
-			return
-		}
+		return
+	}
+	if t := g.total(); t != "" {
+		g.d.show(allOfIt, t)
+	}
+	if !ended {
 		parts := b.parts(now)
 		parts[0] = "  " + b.picture(10) + " " + parts[0]
 		g.d.show(b.what, parts...)
-		return
-	}
-	if now.Sub(b.told) >= everyInLog && !ended || ended && b.from < b.of {
-		b.told = now
-		g.d.say("%s: %s", g.where(now), strings.Join(b.parts(now), ", "))
-	}
-	if ended {
-		g.bars = slices.Delete(g.bars, i, i+1)
 	}
 }
 
