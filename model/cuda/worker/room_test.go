@@ -167,7 +167,7 @@ func TestWhatDoesNotFitIsKnownBeforeItIsPacked(t *testing.T) {
 	large := tiny(t, tooLarge)
 	read := 0
 	src := stopping{model.NewRandom(large, 1), "score.weight", func() error { read++; return nil }, new(sync.Once)}
-	slow := func() error { time.Sleep(50 * time.Millisecond); return nil }
+	slow := func() error { time.Sleep(300 * time.Millisecond); return nil } // the answer comes before the end
 	_, err := c.Load(large, src, model.LoadOptions{DType: kernel.BFloat16, Workers: 1, Interrupt: slow})
 	var memory *model.MemoryError
 	require.ErrorAs(t, err, &memory)
