@@ -110,6 +110,22 @@ func overCheckpoints(label string, x []float64, values [][]float64) (drawing.Ser
 	return s, nil
 }
 
+// places are the steps of the checkpoints, and their mean KL: that of the answers which judge
+// them or, where that was not measured, of those that were learned from.
+func (t *tuned) places() (steps, kls []float64) {
+	steps, kls = make([]float64, len(t.steps)), make([]float64, len(t.steps))
+	for k, step := range t.steps {
+		steps[k] = float64(step)
+		switch {
+		case t.kl != nil:
+			kls[k], _ = contest.MeanStd(t.kl[k])
+		case step > 0:
+			kls[k] = t.around(step, func(s stepMetrics) float64 { return s.KL })
+		}
+	}
+	return steps, kls
+}
+
 // figures draws the runs of one way.
 func (r *report) figures(all []*tuned, suffix string, w way) error {
 	learned := ""
@@ -136,16 +152,7 @@ func (r *report) figures(all []*tuned, suffix string, w way) error {
 	second.Name, second.Title = "second"+suffix, "Reward of the fine-tuned policy by the second control"
 	second.Y.Label = "gain in the second control's reward (standard deviations)"
 	for _, t := range all {
-		steps, kls := make([]float64, len(t.steps)), make([]float64, len(t.steps))
-		for k, step := range t.steps {
-			steps[k] = float64(step)
-			switch {
-			case t.kl != nil:
-				kls[k], _ = contest.MeanStd(t.kl[k])
-			case step > 0:
-				kls[k] = t.around(step, func(s stepMetrics) float64 { return s.KL })
-			}
-		}
+		steps, kls := t.places()
 		type line struct {
 			f      *drawing.Figure
 			x      []float64
