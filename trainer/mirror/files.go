@@ -175,35 +175,35 @@ func (h *held) remove(ctx context.Context, paths []string) error {
 // bring makes this disk have what the store has. A copy that is of the same version is that or
 // later, and stays as it is.
 func (h *held) bring(ctx context.Context, here marker) error {
-	i := h.index
+	version, files := h.files()
 	have, err := h.scan()
 	if err != nil {
 		return err
 	}
-	if here.is(i) && len(have) > 0 {
+	if here.is(version) && len(have) > 0 {
 		return h.mark(here.Version, here.Next)
 	}
 	if err := h.mark("", ""); err != nil { // of no version until all has come
 		return err
 	}
-	if i.Version != "" && h.whole {
+	if version != "" && h.whole {
 		for p := range have {
-			if _, there := i.Files[p]; !there {
+			if _, there := files[p]; !there {
 				if err := os.Remove(filepath.Join(h.m.dir, filepath.FromSlash(p))); err != nil {
 					return err
 				}
 			}
 		}
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(i.Files), byRank) {
-		if have[p] == i.Files[p] {
+	for _, p := range slices.SortedFunc(maps.Keys(files), byRank) {
+		if have[p] == files[p] {
 			continue
 		}
-		if err := h.get(ctx, p, i.Files[p]); err != nil {
+		if err := h.get(ctx, p, files[p]); err != nil {
 			return err
 		}
 	}
-	return h.mark(i.Version, "")
+	return h.mark(version, "")
 }
 
 // get brings one file.

@@ -28,7 +28,9 @@ type held struct {
 	stop  func()   // ends the renewing, and waits for that
 	sums  map[string]summed
 
-	mu     sync.Mutex
+	saving sync.Mutex // held while files go up, which may take minutes
+
+	mu     sync.Mutex // of the index, which says meanwhile that this process is at work
 	index  *index
 	tag    string // of the index's object; "" for none
 	before string // the owner that the index names
@@ -54,10 +56,10 @@ func (m *Mirror) readMarker(rel string) (k marker, err error) {
 	return k, err
 }
 
-// is reports whether the index is of what is here or of something before it: another machine has
-// not gone on since.
-func (k marker) is(i *index) bool {
-	return i.Version != "" && (i.Version == k.Version || i.Version == k.Next)
+// is reports whether an index of this version is of what is here or of something before it: another
+// machine has not gone on since.
+func (k marker) is(version string) bool {
+	return version != "" && (version == k.Version || version == k.Next)
 }
 
 // mark notes the index that this copy is of, and the one that is about to be written of it.
@@ -169,7 +171,7 @@ func (h *held) acquire(ctx context.Context, here marker) error {
 		host = "a machine without a name"
 	}
 	i.Owner, i.Who = h.owner, fmt.Sprintf("%s, process %d", host, os.Getpid())
-	return h.putIndex(ctx, i)
+	return h.putIndex(ctx, i) // nobody else knows it yet
 }
 
 // keep says again and again that this process is at work.
@@ -185,32 +187,42 @@ func (h *held) keep() {
 				return
 			case <-tick.C:
 			}
-			h.mu.Lock()
-			if h.index.Owner == h.owner {
-				_ = h.putIndex(ctx, h.index) // the next Save tells what stands against it
-			}
-			h.mu.Unlock()
+			_ = h.change(ctx, func(*index) {}) // the next Save tells what stands against it
 		}
 	})
 	h.stop = func() { cancel(); wg.Wait() }
 }
 
-// with returns the index with other files.
-func (h *held) with(version string, files map[string]entry) *index {
+// files returns the version and the files of the index.
+func (h *held) files() (version string, files map[string]entry) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.index.Version, h.index.Files
+}
+
+// change writes the index anew after edit has changed it.
+func (h *held) change(ctx context.Context, edit func(*index)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	i := *h.index
-	i.Files, i.Version = files, version
-	return &i
+	edit(&i)
+	return h.putIndex(ctx, &i)
+}
+
+// name writes the index with other files.
+func (h *held) name(ctx context.Context, version string, files map[string]entry) error {
+	return h.change(ctx, func(i *index) { i.Version, i.Files = version, files })
 }
 
 // Save implements [state.Held].
 func (h *held) Save(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.saving.Lock()
+	defer h.saving.Unlock()
 	now, err := h.scan()
 	if err != nil {
 		return err
 	}
-	old := h.index.Files
+	version, old := h.files()
 	if maps.Equal(now, old) {
 		return nil
 	}
@@ -224,10 +236,10 @@ func (h *held) Save(ctx context.Context) error {
 	}
 	// Written even where it is the same: who has lost the run must not overwrite its objects.
 	next := random()
-	if err := h.mark(h.index.Version, next); err != nil {
+	if err := h.mark(version, next); err != nil {
 		return err
 	}
-	if err := h.putIndex(ctx, h.with(next, kept)); err != nil {
+	if err := h.name(ctx, next, kept); err != nil {
 		return err
 	}
 	if err := h.remove(ctx, stale); err != nil {
@@ -236,7 +248,7 @@ func (h *held) Save(ctx context.Context) error {
 	if err := h.upload(ctx, kept, now); err != nil {
 		return err
 	}
-	if err := h.putIndex(ctx, h.with(next, now)); err != nil {
+	if err := h.name(ctx, next, now); err != nil {
 		return err
 	}
 	if err := h.mark(next, ""); err != nil {
@@ -255,16 +267,9 @@ func (h *held) Save(ctx context.Context) error {
 // Close implements [state.Held].
 func (h *held) Close() error {
 	h.stop()
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	i := *h.index
-	i.Owner, i.Who = "", ""
-	var err error
-	if h.index.Owner == h.owner {
-		err = h.putIndex(ctx, &i)
-	}
+	err := h.change(ctx, func(i *index) { i.Owner, i.Who = "", "" })
 	if errors.Is(err, state.ErrBusy) {
 		err = nil // it is another's already, whom nothing is taken from
 	}
@@ -274,7 +279,8 @@ func (h *held) Close() error {
 // sweep removes versions of the state that no index names: an upload was interrupted.
 func (h *held) sweep(ctx context.Context) {
 	named := map[string]bool{}
-	for path, e := range h.index.Files {
+	_, files := h.files()
+	for path, e := range files {
 		named[e.object(path)] = true
 	}
 	for _, dir := range h.dirs {

@@ -125,10 +125,15 @@ func (h *held) putIndex(ctx context.Context, i *index) error {
 		if err != nil {
 			return err
 		}
-		if now.Owner != i.Owner || now.Version != i.Version { // else the reply to it was lost
+		switch { // the reply to this write, or to the one before it, may have been lost
+		case now.Owner == i.Owner && now.Version == i.Version && now.Beat == i.Beat:
+			h.tag = o.Tag
+		case now.Owner == h.owner:
+			h.tag = o.Tag
+			return h.putIndex(ctx, i)
+		default:
 			return h.busy(now, h.m.folder.Age(o))
 		}
-		h.tag = o.Tag
 	case err != nil:
 		return err
 	default:

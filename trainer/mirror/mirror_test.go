@@ -218,6 +218,42 @@ func TestAWordIsGivenAgainAndAgain(t *testing.T) {
 	assert.NotContains(t, string(s.Objects()["bucket/lab/runs/rm-1.run.json"]), "process")
 }
 
+// TestARunIsNotTakenForAnothersWhereAReplyIsLost: what was written is one's own.
+func TestARunIsNotTakenForAnothersWhereAReplyIsLost(t *testing.T) {
+	s := buckettest.New(t)
+	a := newMachine(t, s, t.TempDir())
+	h := a.mustBegin()
+	text := s.Objects()["bucket/lab/runs/rm-1.run.json"]
+	s.Put("bucket/lab/runs/rm-1.run.json", append(text, ' ')) // as a write of its own, of which it knows nothing
+	a.write(early)
+	require.NoError(t, h.Save(t.Context()))
+	s.Put("bucket/lab/runs/rm-1.run.json", append(s.Objects()["bucket/lab/runs/rm-1.run.json"], ' '))
+	require.NoError(t, h.Close())
+	assert.NotContains(t, string(s.Objects()["bucket/lab/runs/rm-1.run.json"]), "process")
+	b := newMachine(t, s, t.TempDir())
+	require.NoError(t, b.mustBegin().Close())
+	assert.Equal(t, early, b.files())
+}
+
+// TestALongUploadLosesNothing: the word is given while files go up.
+func TestALongUploadLosesNothing(t *testing.T) {
+	s := buckettest.New(t)
+	a := newMachine(t, s, t.TempDir())
+	a.renew = time.Millisecond
+	h := a.mustBegin()
+	defer h.Close()
+	a.write(early)
+	s.Break(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "state.safetensors") {
+			at := func() string { return string(s.Objects()["bucket/lab/runs/rm-1.run.json"]) }
+			first := at()
+			assert.Eventually(t, func() bool { return at() != first }, 10*time.Second, time.Millisecond)
+		}
+		return false
+	})
+	require.NoError(t, h.Save(t.Context()))
+}
+
 // TestAKilledProcessGoesOnAtOnce: on its own machine nobody has to wait for the lease to end. What it
 // saved here alone is there still, and goes to the store.
 func TestAKilledProcessGoesOnAtOnce(t *testing.T) {
