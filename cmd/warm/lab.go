@@ -371,7 +371,9 @@ func (p *program) runExperiments(ctx context.Context, o *outside, f *labFlags, e
 			return err
 		} else if r != nil {
 			progress.message(fmt.Sprintf("%s was measured before: nothing to do", e.Name))
-			p.printVerdicts(r, f.json)
+			if err := p.printVerdicts(r, f.json); err != nil {
+				return err
+			}
 			continue
 		}
 		progress.begin(e)
@@ -385,8 +387,7 @@ func (p *program) runExperiments(ctx context.Context, o *outside, f *labFlags, e
 			continue
 		}
 		progress.done(e)
-		p.printVerdicts(r, f.json)
-		if err := save(); err != nil {
+		if err := errors.Join(p.printVerdicts(r, f.json), save()); err != nil {
 			return err
 		}
 	}
@@ -439,11 +440,10 @@ type verdictsOf struct {
 var verdictStyle = map[lab.Outcome]string{lab.Seen: green, lab.Contradicted: red, lab.Unclear: yellow}
 
 // printVerdicts prints what an experiment found.
-func (p *program) printVerdicts(r *lab.Result, asJSON bool) {
+func (p *program) printVerdicts(r *lab.Result, asJSON bool) error {
 	if asJSON {
-		_ = json.NewEncoder(p.stdout).Encode(verdictsOf{r.Experiment, r.Title, r.Size, r.Seconds,
+		return json.NewEncoder(p.stdout).Encode(verdictsOf{r.Experiment, r.Title, r.Size, r.Seconds,
 			r.Findings.Verdicts})
-		return
 	}
 	fmt.Fprintf(p.stdout, "%s (%.0f s of measuring)\n", r.Title, r.Seconds)
 	for _, v := range r.Findings.Verdicts {
@@ -452,4 +452,5 @@ func (p *program) printVerdicts(r *lab.Result, asJSON bool) {
 		fmt.Fprintf(p.stdout, "  %s  %s\n%*s%s\n", seen,
 			wrapped(v.Claim+" ("+v.Source+")", 79-indent, indent), indent, "", wrapped(v.Figures, 79-indent, indent))
 	}
+	return nil
 }

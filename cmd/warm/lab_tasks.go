@@ -43,7 +43,7 @@ func (p *program) doTask(ctx context.Context, l *lab.Lab, f *labFlags, t *lab.Ta
 	r, err := l.RunTask(ctx, t)
 	if err == nil && r != nil {
 		progress.end()
-		p.printVerdicts(r, f.json)
+		return p.printVerdicts(r, f.json)
 	}
 	return err
 }

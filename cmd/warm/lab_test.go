@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -204,12 +205,16 @@ func TestEveryLoopOfTheLabEnds(t *testing.T) {
 
 	var out bytes.Buffer
 	p := &program{stdout: &out}
-	p.printVerdicts(&lab.Result{Experiment: "x", Findings: &lab.Findings{Verdicts: []lab.Verdict{{Claim: "c", Seen: lab.Unclear}}}}, true)
+	x := &lab.Result{Experiment: "x", Findings: &lab.Findings{Verdicts: []lab.Verdict{{Claim: "c", Seen: lab.Unclear}}}}
+	require.NoError(t, p.printVerdicts(x, true))
 	var v verdictsOf
 	require.NoError(t, json.Unmarshal(out.Bytes(), &v))
 	assert.Equal(t, lab.Unclear, v.Verdicts[0].Seen)
 	out.Reset()
-	p.printVerdicts(&lab.Result{Title: "T", Findings: &lab.Findings{Verdicts: []lab.Verdict{{Claim: "c", Source: "s", Seen: lab.Unclear, Figures: "f"}}}}, false)
+	require.NoError(t, p.printVerdicts(&lab.Result{Title: "T", Findings: &lab.Findings{Verdicts: []lab.Verdict{{Claim: "c", Source: "s", Seen: lab.Unclear, Figures: "f"}}}}, false))
+	_, gone := io.Pipe()
+	require.NoError(t, gone.Close())
+	assert.ErrorIs(t, (&program{stdout: gone}).printVerdicts(x, true), io.ErrClosedPipe, "who reads no more is told")
 	assert.Equal(t, "T (0 s of measuring)\n  unclear       c (s)\n                f\n", out.String())
 }
 

@@ -214,7 +214,7 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 	run.Out, run.Store = o.path, o.store()
 	run.Progress, run.Open = t.progress, p.open(c.Context())
 	r, err := rl.Train(c.Context(), run)
-	t.finish()
+	t.end()
 	if closing := done(); err == nil {
 		err = closing
 	}
@@ -269,8 +269,6 @@ type rlLog struct {
 }
 
 func (t *rlLog) say(message string) { t.d.say("%s", message) }
-
-func (t *rlLog) finish() { t.end() }
 
 func (t *rlLog) progress(p rl.Progress) {
 	switch {
