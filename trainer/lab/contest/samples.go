@@ -47,41 +47,42 @@ func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []s
 	fits := func(s Samples) bool {
 		return len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) && (reference == "" || len(s.KL) == len(s.Texts))
 	}
-	s, err := lab.Stored(l, "samples-"+id, fits, func() (Samples, error) {
-		return sample(ctx, l, policy, reference, prompts, n, tokens, seed)
+	s, err := lab.Stored(l, "samples-"+id, fits, func() (s Samples, err error) {
+		// A few prompts at a time, so that there is something to tell, and to go on from.
+		const few = 4
+		defer l.Ended("sampling")
+		for at := 0; at < len(prompts); at += few {
+			if n*len(prompts) >= 1024 { // fewer are drawn before anyone has read it
+				l.Tell("sampling", at, len(prompts))
+			}
+			part := prompts[at:min(at+few, len(prompts))]
+			fits := func(s Samples) bool { return len(s.Texts) == n*len(part) && len(s.Tokens) == len(s.Texts) }
+			some, err := lab.Stored(l, fmt.Sprintf("samples-%s-%d", id, at), fits, func() (Samples, error) {
+				return sample(ctx, policy, part, rl.Sampling{N: n, Temperature: 1, Tokens: tokens,
+					Seed: seed + uint64(at), Workers: l.Workers, Reference: reference})
+			})
+			if err != nil {
+				return s, fmt.Errorf("sampling: %w", err)
+			}
+			s.Texts, s.Tokens, s.KL = append(s.Texts, some.Texts...), append(s.Tokens, some.Tokens...), append(s.KL, some.KL...)
+		}
+		return s, nil
 	})
 	s.prompts, s.id = prompts, id
 	return &s, err
 }
 
-// sample draws the answers.
-func sample(ctx context.Context, l *lab.Lab, policy, reference string, prompts []string, n, tokens int,
-	seed uint64) (s Samples, err error) {
-	// A few prompts at a time, so that there is something to tell.
-	const few = 4
-	tell := func(done int) {
-		if n*len(prompts) >= 1024 { // fewer are drawn before anyone has read it
-			l.Tell("sampling", done, len(prompts))
+// sample draws answers.
+func sample(ctx context.Context, policy string, prompts []string, how rl.Sampling) (s Samples, err error) {
+	answers, err := rl.Sample(ctx, policy, prompts, how)
+	for i := range answers {
+		s.Texts = append(s.Texts, answers[i].Text)
+		s.Tokens = append(s.Tokens, len(answers[i].IDs))
+		if how.Reference != "" {
+			s.KL = append(s.KL, float32(answers[i].KL))
 		}
 	}
-	defer l.Ended("sampling")
-	for at := 0; at < len(prompts); at += few {
-		tell(at)
-		part := prompts[at:min(at+few, len(prompts))]
-		answers, err := rl.Sample(ctx, policy, part,
-			rl.Sampling{N: n, Temperature: 1, Tokens: tokens, Seed: seed + uint64(at), Workers: l.Workers, Reference: reference})
-		if err != nil {
-			return s, fmt.Errorf("sampling: %w", err)
-		}
-		for i := range answers {
-			s.Texts = append(s.Texts, answers[i].Text)
-			s.Tokens = append(s.Tokens, len(answers[i].IDs))
-			if reference != "" {
-				s.KL = append(s.KL, float32(answers[i].KL))
-			}
-		}
-	}
-	return s, nil
+	return s, err
 }
 
 // Score returns the rewards that a model gives the answers, from DIR/scores
