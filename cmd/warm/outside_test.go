@@ -167,3 +167,37 @@ func TestALabInABucketGoesOnOnAnotherMachine(t *testing.T) {
 	assert.Contains(t, s.Objects(), "bucket/lab/report.html")
 	assert.Contains(t, s.Objects(), "bucket/lab/connectivity.json")
 }
+
+// TestAPolicyInABucket goes on with reinforcement learning on another machine, and has the bytes of a
+// run that was left alone.
+func TestAPolicyInABucket(t *testing.T) {
+	server := startServe(t, "--model", "a="+tinyModel(t, "rm", nil))
+	args := rlArgs(t, server.url, "s3://bucket/lab/policy", "--steps", "4", "--save-every", "1", "--keep", "1")
+	alone, killed := buckettest.New(t), buckettest.New(t)
+	code, _, log := inBucket(t, alone, t.TempDir(), args...)
+	require.Equal(t, exitOK, code, log)
+	killedInBucket(t, killed, 2, "policy.train/state", args...)
+	killed.Later(time.Hour)
+	code, printed, log := inBucket(t, killed, t.TempDir(), args...)
+	require.Equal(t, exitOK, code, log)
+	assert.Contains(t, log, "going on after step")
+	assert.Contains(t, printed, "checkpoint      s3://bucket/lab/policy\n")
+	want, got := results(alone), results(killed)
+	require.Contains(t, want, "bucket/lab/policy-1/config.json")
+	assert.Len(t, got, len(want))
+	for key := range want {
+		if !strings.HasSuffix(key, "/times.jsonl") { // which tells how long each step took
+			assert.True(t, bytes.Equal(want[key], got[key]), key)
+		}
+	}
+}
+
+func TestAConfigurationNamesAManifestInABucket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "serve.yaml")
+	for said, want := range map[string]string{"s3://bucket/manifest.yaml": "s3://bucket/manifest.yaml", "models": filepath.Join(filepath.Dir(path), "models")} {
+		require.NoError(t, os.WriteFile(path, []byte("watch: "+said+"\n"), 0o600))
+		c, err := readConfig(path, sourcesOf(noEnv))
+		require.NoError(t, err)
+		assert.Equal(t, want, c.Watch)
+	}
+}

@@ -162,7 +162,7 @@ members: [{}]
 	said := &output{}
 	ended := make(chan int, 1)
 	go func() { ended <- run(ctx, args[:len(args)-2], noEnv, strings.NewReader(""), &output{}, said) }()
-	require.Eventually(t, func() bool { return strings.Contains(said.String(), "step 1 of 30") }, 4*time.Minute, 20*time.Millisecond, "%s", said)
+	require.Eventually(t, func() bool { return strings.Contains(said.String(), "step 1 of 30") }, 15*time.Minute, 20*time.Millisecond, "%s", said)
 	cancel()
 	require.Equal(t, exitInterrupted, <-ended, "%s", said)
 	require.Contains(t, said.String(), "stopped after step")
