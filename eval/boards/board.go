@@ -116,7 +116,8 @@ func (b Board) Score(items []Item) ([]Figure, error) {
 // answers refuses a question whose right and wrong answers are not as its board wants them.
 func (i *Item) answers() error {
 	n := len(i.Scores)
-	if some := i.Correct > 0 && i.Correct < n; !some && (i.Pairs == nil || i.Correct < 0 || i.Correct > n || n < 2) {
+	some := i.Correct > 0 && i.Correct < n
+	if !some && (i.Pairs == nil || i.Correct < 0 || i.Correct > n || n < 2) {
 		return fmt.Errorf("%w: %s: %d of %d answers are right", ErrItem, i.ID, i.Correct, n)
 	}
 	for _, p := range i.Pairs {

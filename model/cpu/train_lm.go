@@ -113,7 +113,8 @@ func (l *Language) Refresh() {
 func (l *Language) fix(learns []bool) {
 	n := len(l.t.params)
 	l.t.fix(learns[:n])
-	if fixed := l.t.model.weights.embedding(l.t.net.Tokens).fixed; n == len(learns) && fixed || n < len(learns) && !learns[n] {
+	fixed := l.t.model.weights.embedding(l.t.net.Tokens).fixed
+	if n == len(learns) && fixed || n < len(learns) && !learns[n] {
 		l.head.fix()
 	}
 }

@@ -30,8 +30,8 @@ func (l *lowering) quantize(x place, rows part) place {
 	bytes := kernel.E4M3Row(x.width)
 	y := place{slot: l.slot(bytes, x.slot.rows), width: x.width, kind: x.kind, e4m3: true}
 	k := l.kernel("quantize_bf16")
-	a := kernel.Quantize{Y: l.ptr(y), X: l.ptr(x), At: rows.at, From: rows.from, N: int32(x.width), K: int32(kernel.E4M3Width(x.width)),
-		LDY: int32(bytes), LDX: l.ld(x)}
+	a := kernel.Quantize{Y: l.ptr(y), X: l.ptr(x), At: rows.at, From: rows.from, N: int32(x.width),
+		K: int32(kernel.E4M3Width(x.width)), LDY: int32(bytes), LDX: l.ld(x)}
 	l.steps = append(l.steps, func(c *class) (launch, error) {
 		a := a
 		a.Header = c.header()

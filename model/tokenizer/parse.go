@@ -83,7 +83,8 @@ func flatten(data json.RawMessage, list string, do func(typ string, data json.Ra
 	return flattenDepth(data, list, do, 0)
 }
 
-func flattenDepth(data json.RawMessage, list string, do func(string, json.RawMessage) error, depth int) error {
+func flattenDepth(data json.RawMessage, list string, do func(string, json.RawMessage) error,
+	depth int) error {
 	if len(data) == 0 || bytes.Equal(data, []byte("null")) {
 		return nil
 	}

@@ -30,7 +30,8 @@ func (l *Lab) Estimate(experiments []*Experiment) (here, paper Estimate, err err
 		return here, paper, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	other := &Lab{Dir: dir, Base: l.Base, Policy: l.Policy, Control: l.Control, Data: l.Data, Size: Paper, Workers: l.Workers}
+	other := &Lab{Dir: dir, Base: l.Base, Policy: l.Policy, Control: l.Control, Data: l.Data,
+		Size: Paper, Workers: l.Workers}
 	if err := other.Open(); err != nil {
 		return here, paper, err
 	}

@@ -170,7 +170,8 @@ func (b *base) prompt(text string, asChat bool) ([]int32, error) {
 		if b.template == nil {
 			return nil, errors.New("no chat template: leave out --chat")
 		}
-		r, err := b.template.Render([]chat.Message{chat.NewMessage("user", text)}, chat.Options{AddGenerationPrompt: true})
+		r, err := b.template.Render([]chat.Message{chat.NewMessage("user", text)},
+			chat.Options{AddGenerationPrompt: true})
 		if err != nil {
 			return nil, err
 		}

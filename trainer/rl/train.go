@@ -48,8 +48,8 @@ func Train(ctx context.Context, c Config) (*Result, error) {
 		return nil, errors.New("rl: no scorer")
 	}
 	r := &run{config: c}
-	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Adapter: c.LoRA != nil, Keep: c.Keep, SaveEvery: c.SaveEvery,
-		Say: r.say, Events: c.TensorBoard, Store: c.Store,
+	r.Run = state.Run{Out: c.Out, Replace: c.Replace, Adapter: c.LoRA != nil, Keep: c.Keep,
+		SaveEvery: c.SaveEvery, Say: r.say, Events: c.TensorBoard, Store: c.Store,
 		Curves: state.Curves{Label: "reward; KL in nats an answer",
 			Columns: []string{"reward", "control", "kl", "held.reward"}}}
 	defer r.close()

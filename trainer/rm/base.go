@@ -87,7 +87,8 @@ func (b *Base) resolve(c reward.Config) (err error) {
 		}
 		return err
 	}
-	if b.body, err = model.ResolveBase(b.config, b.Checkpoint, b.Checkpoint.SentencePooling, b.pooling); err != nil {
+	b.body, err = model.ResolveBase(b.config, b.Checkpoint, b.Checkpoint.SentencePooling, b.pooling)
+	if err != nil {
 		return err
 	}
 	return b.rewrite(b.body.Config)

@@ -69,7 +69,8 @@ func (p *Plan) holdStarts(ctx context.Context) (all []state.Held, err error) {
 func (p *Plan) initConfig(i int) Config {
 	r := &p.Run
 	return Config{
-		Base: p.bases()[i], Pooling: r.Pooling, Open: r.Open, Out: p.initDir(i), Replace: r.Replace, LR: 1e-9, // the rate plays no part
+		Base: p.bases()[i], Pooling: r.Pooling, Open: r.Open, Out: p.initDir(i), Replace: r.Replace,
+		LR:    1e-9, // it plays no part
 		Train: r.Train, Test: r.Test, Holdout: r.Holdout, Votes: r.Votes, MaxPairs: r.MaxPairs,
 		Corrupt: r.Corrupt, CorruptSeed: r.CorruptSeed,
 		MaxTokens: r.MaxTokens, DropLong: r.DropLong, SkipBad: r.SkipBad, TokenBudget: r.TokenBudget,

@@ -96,9 +96,10 @@ func (r *Preparer) open(c Config) (*Base, int32, error) {
 
 // load reads and encodes a run's pairs.
 func (r *Preparer) load(c Config, b *Base) (*Dataset, error) {
-	key, err := state.Hash(Config{Base: c.Base, Pooling: c.Pooling, Train: c.Train, Test: c.Test, Holdout: c.Holdout, Votes: c.Votes,
-		MaxPairs: c.MaxPairs, Corrupt: c.Corrupt, CorruptSeed: c.CorruptSeed, MaxTokens: c.MaxTokens,
-		DropLong: c.DropLong, SkipBad: c.SkipBad, SplitSeed: c.SplitSeed})
+	key, err := state.Hash(Config{Base: c.Base, Pooling: c.Pooling, Train: c.Train, Test: c.Test,
+		Holdout: c.Holdout, Votes: c.Votes, MaxPairs: c.MaxPairs, Corrupt: c.Corrupt,
+		CorruptSeed: c.CorruptSeed, MaxTokens: c.MaxTokens, DropLong: c.DropLong, SkipBad: c.SkipBad,
+		SplitSeed: c.SplitSeed})
 	if err != nil || r.data[key] != nil {
 		return r.data[key], err
 	}

@@ -58,8 +58,8 @@ type Arguments struct {
 
 // arguments translates a run's settings.
 func arguments(c rm.Config, p *rm.Prepared) Arguments {
-	a := Arguments{LearningRate: c.LR, Scheduler: string(c.Schedule), WarmupSteps: int(c.Warmup * float64(p.Steps)),
-		MaxSteps: p.Steps, Optimizer: "adamw_torch", Decay: c.Decay, Clip: c.Clip, Beta1: c.Beta1, Beta2: c.Beta2,
+	a := Arguments{LearningRate: c.LR, Scheduler: string(c.Schedule),
+		WarmupSteps: int(c.Warmup * float64(p.Steps)), MaxSteps: p.Steps, Optimizer: "adamw_torch", Decay: c.Decay, Clip: c.Clip, Beta1: c.Beta1, Beta2: c.Beta2,
 		Eps: c.Eps, Seed: c.Seed, DataSeed: c.DataSeed, BF16: c.BF16, Recompute: c.Recompute,
 		SaveSteps: c.SaveEvery, SaveTotalLimit: 1, LoggingSteps: 1, ReportTo: "none", DisableProgress: true}
 	if c.Schedule == optim.Constant {

@@ -80,7 +80,8 @@ func (s *Set) manifest() ([]byte, error) {
 		item("volumeMounts", []object{{item("name", "work"), item("mountPath", mount)}}),
 	}
 	if s.options.GPUs > 0 {
-		member = append(member, item("resources", object{item("limits", object{item("nvidia.com/gpu", fmt.Sprint(s.options.GPUs))})}))
+		cards := object{item("nvidia.com/gpu", fmt.Sprint(s.options.GPUs))}
+		member = append(member, item("resources", object{item("limits", cards)}))
 	}
 	return yaml.MarshalWithOptions(object{
 		item("apiVersion", "batch/v1"), item("kind", "Job"),

@@ -123,7 +123,8 @@ func (t tile) name() string { return "Tile" + t.format + t.level }
 func (t tile) label(mr int) string { return rowsLabel(t.name(), mr) }
 
 func (t tile) write(a *Asm) {
-	a.tiles = append(a.tiles, Tile{format: t.format, level: t.level, rows: t.rows, bytes: t.span, words: t.aStep / 4, wide: t.wide})
+	a.tiles = append(a.tiles, Tile{format: t.format, level: t.level, rows: t.rows, bytes: t.span,
+		words: t.aStep / 4, wide: t.wide})
 	frame := 0
 	if t.flush {
 		frame = 8 // MXCSR of the caller, and ours

@@ -121,8 +121,8 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 		p.Fresh, err = l.Score(ctx, m, a.Fresh)
 		return p, err
 	}
-	out := measurements{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.Unseen, Tokens: drawn.Tokens, Halves: s.Halves, Apart: l.Control != l.Base,
-		Groups: lab.Shorten(a.Valid.Clusters), FreshGroups: lab.Shorten(a.Fresh.Clusters)}
+	out := measurements{Samples: s.Samples, N: s.N, Ms: s.Ms, Unseen: a.Unseen, Tokens: drawn.Tokens,
+		Halves: s.Halves, Apart: l.Control != l.Base, Groups: lab.Shorten(a.Valid.Clusters), FreshGroups: lab.Shorten(a.Fresh.Clusters)}
 	control, err := judge(a.Control)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)

@@ -45,7 +45,8 @@ func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []s
 		return nil, err
 	}
 	fits := func(s Samples) bool {
-		return len(s.Texts) == n*len(prompts) && len(s.Tokens) == len(s.Texts) && (reference == "" || len(s.KL) == len(s.Texts))
+		texts := n * len(prompts)
+		return len(s.Texts) == texts && len(s.Tokens) == texts && (reference == "" || len(s.KL) == texts)
 	}
 	s, err := lab.Stored(l, "samples-"+id, fits, func() (s Samples, err error) {
 		// A few prompts at a time, so that there is something to tell, and to go on from.

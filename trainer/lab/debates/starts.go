@@ -117,8 +117,8 @@ func preferring(ctx context.Context, l *lab.Lab, s Starts, usual float64, base s
 	steps := max(s.Trajectory, int(s.TuneEpochs*float64(len(set.Pairs)))/r.Batch)
 	var out []string
 	for k := 1; k <= s.Trajectory; k++ {
-		c := rm.Config{LR: s.TuneRate * usual, Schedule: optim.Constant, Epochs: 1000, Steps: steps * k / s.Trajectory,
-			Batch: r.Batch, TokenBudget: r.TokenBudget, BF16: r.BF16, Clip: 1, DropLong: true,
+		c := rm.Config{LR: s.TuneRate * usual, Schedule: optim.Constant, Epochs: 1000,
+			Steps: steps * k / s.Trajectory, Batch: r.Batch, TokenBudget: r.TokenBudget, BF16: r.BF16, Clip: 1, DropLong: true,
 			Seed: seedTrajectory, DataSeed: seedTrajectory}
 		dir, there, err := l.KeptRun("trajectory", c, base, set.Hash)
 		if err != nil {
