@@ -128,8 +128,7 @@ func (m matrix) panels(a *Asm, l string, add bool) {
 	a.I("JNE", l+"Panel")
 	flush(a, row)
 	a.TILERELEASE()
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
 
 // begin sets the operands of a block and its sums: the starting values, which are the

@@ -53,8 +53,7 @@ func (v *Vec) roundBF16() {
 		Params: "dst []uint16, src []float32",
 		Args:   []Arg{"dst *uint16", "src *float32", "n int = len(src)"},
 	}, 0)
-	v.I("MOVQ", v.arg("dst"), "DI")
-	v.I("MOVQ", v.arg("src"), "SI")
+	v.take("dst", "DI", "src", "SI")
 	v.hold("one", "half", "quiet")
 	round := func(base string) {
 		v.op("VMOVUPS", "mem:"+base, "t0")
@@ -98,8 +97,7 @@ func (v *Vec) widenBF16() {
 		Params: "dst []float32, src []uint16",
 		Args:   []Arg{"dst *float32", "src *uint16", "n int = len(src)"},
 	}, 0)
-	v.I("MOVQ", v.arg("dst"), "DI")
-	v.I("MOVQ", v.arg("src"), "SI")
+	v.take("dst", "DI", "src", "SI")
 	v.halves("DI", "SI", func() {
 		for i := 0; i < 64; i += v.size() {
 			r := v.r(i / 32)
@@ -119,9 +117,7 @@ func bf16Row(a *Asm) {
 		Params: "dst []uint32, src []float32",
 		Args:   []Arg{"dst *uint32", "src *float32", "k int = len(src)"},
 	}, "AVX512BF16", 0)
-	a.I("MOVQ", "dst+0(FP)", "DI")
-	a.I("MOVQ", "src+8(FP)", "SI")
-	a.I("MOVQ", "k+16(FP)", "CX")
+	a.take("dst", "DI", "src", "SI", "k", "CX")
 	a.I("SUBQ", "$32", "CX")
 	a.I("JLT", name+"Tail")
 	a.Label(name + "Loop")
@@ -148,8 +144,7 @@ func bf16Row(a *Asm) {
 	a.VCVTNE2PS2BF16(0, 1, 2)
 	a.I("VMOVUPS", "Z2", "K3", "(DI)")
 	a.Label(name + "Done")
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
 
 // bf16FloatsKernel is written for both widths, and for the instruction that rounds.
@@ -193,9 +188,7 @@ func bf16Floats(a *Asm) {
 // bf16FloatsWith writes a function that converts sixteen floats at SI to DI a turn.
 func bf16FloatsWith(a *Asm, level string, setup, sixteen func()) {
 	a.Begin(bf16FloatsKernel, level, 0)
-	a.I("MOVQ", "dst+0(FP)", "DI")
-	a.I("MOVQ", "src+8(FP)", "SI")
-	a.I("MOVQ", "n+16(FP)", "CX")
+	a.take("dst", "DI", "src", "SI", "n", "CX")
 	if setup != nil {
 		setup()
 	}
@@ -206,16 +199,13 @@ func bf16FloatsWith(a *Asm, level string, setup, sixteen func()) {
 	a.I("ADDQ", "$64", "DI")
 	a.I("SUBQ", "$16", "CX")
 	a.I("JNE", loop)
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
 
 func bf16Floats256(a *Asm) {
 	const name = "bf16Floats"
 	a.Begin(bf16FloatsKernel, "AVX2", 0)
-	a.I("MOVQ", "dst+0(FP)", "DI")
-	a.I("MOVQ", "src+8(FP)", "SI")
-	a.I("MOVQ", "n+16(FP)", "CX")
+	a.take("dst", "DI", "src", "SI", "n", "CX")
 	for i, v := range []string{"$0x7fff", "$1", "$0xffff0000", "$0x7fffffff", "$0x7f800000", "$0x00800000", "$0x00400000"} {
 		a.I("MOVL", v, "AX")
 		a.I("VMOVD", "AX", X(9+i))
@@ -239,6 +229,5 @@ func bf16Floats256(a *Asm) {
 		a.I("VMOVDQU", "Y2", "(DI)")
 		a.I("ADDQ", "$32", "DI")
 	})
-	a.I("VZEROUPPER")
-	a.I("RET")
+	a.end()
 }
