@@ -14,8 +14,7 @@ func (in *inst) unary(f func(x uint64) uint64) {
 		d, x := in.def32(a[0]), in.use32(a[1])
 		in.run = func(w *warp, mask uint32) {
 			d, x := &w.r32[d], x.of(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = uint32(f(uint64(x[l])))
 			}
 		}
@@ -23,8 +22,7 @@ func (in *inst) unary(f func(x uint64) uint64) {
 	}
 	d, x := in.defAny(a[0]), in.useAny(a[1])
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			d(w, l, f(x(w, l)))
 		}
 	}
@@ -42,8 +40,7 @@ func (in *inst) binary(f func(x, y uint64) uint64) {
 				}
 				return
 			}
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = uint32(f(uint64(x[l]), uint64(y[l])))
 			}
 		}
@@ -53,8 +50,7 @@ func (in *inst) binary(f func(x, y uint64) uint64) {
 		d, x, y := in.def64(a[0]), in.use64(a[1]), in.use64(a[2])
 		in.run = func(w *warp, mask uint32) {
 			d, x, y := &w.r64[d], x.of(w), y.of(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = f(x[l], y[l])
 			}
 		}
@@ -62,8 +58,7 @@ func (in *inst) binary(f func(x, y uint64) uint64) {
 	}
 	d, x, y := in.defAny(a[0]), in.useAny(a[1]), in.useAny(a[2])
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			d(w, l, f(x(w, l), y(w, l)))
 		}
 	}
@@ -75,8 +70,7 @@ func (in *inst) ternary(f func(x, y, z uint64) uint64) {
 		d, x, y, z := in.def32(a[0]), in.use32(a[1]), in.use32(a[2]), in.use32(a[3])
 		in.run = func(w *warp, mask uint32) {
 			d, x, y, z := &w.r32[d], x.of(w), y.of(w), z.of(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = uint32(f(uint64(x[l]), uint64(y[l]), uint64(z[l])))
 			}
 		}
@@ -84,8 +78,7 @@ func (in *inst) ternary(f func(x, y, z uint64) uint64) {
 	}
 	d, x, y, z := in.defAny(a[0]), in.useAny(a[1]), in.useAny(a[2]), in.useAny(a[3])
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			d(w, l, f(x(w, l), y(w, l), z(w, l)))
 		}
 	}
@@ -218,8 +211,7 @@ func (in *inst) plain32() bool {
 				}
 				return
 			}
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = x[l] + y[l]
 			}
 		}

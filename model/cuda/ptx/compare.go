@@ -21,8 +21,7 @@ func (in *inst) setp() {
 		x, y := in.use32(a[1]), in.use32(a[2])
 		result = func(w *warp, mask uint32) uint32 {
 			x, y, r := x.of(w), y.of(w), uint32(0)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				if test(uint64(x[l]), uint64(y[l])) {
 					r |= 1 << l
 				}
@@ -33,8 +32,7 @@ func (in *inst) setp() {
 		x, y := in.useAny(a[1]), in.useAny(a[2])
 		result = func(w *warp, mask uint32) uint32 {
 			r := uint32(0)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				if test(x(w, l), y(w, l)) {
 					r |= 1 << l
 				}

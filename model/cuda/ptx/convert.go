@@ -23,8 +23,7 @@ func (in *inst) mov() {
 		in.handOn()
 		in.run = func(w *warp, mask uint32) {
 			d, x := &w.r64[d], x.of(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = x[l]
 			}
 		}
@@ -37,8 +36,7 @@ func (in *inst) mov() {
 				*d = *x
 				return
 			}
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = x[l]
 			}
 		}
@@ -58,8 +56,7 @@ func (in *inst) takeApart() {
 		to = append(to, in.defAny(o))
 	}
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			v := x(w, l)
 			for i, d := range to {
 				d(w, l, v>>(n*i)&(math.MaxUint64>>(64-n)))
@@ -77,8 +74,7 @@ func (in *inst) putTogether() {
 	}
 	d := in.defAny(in.args[0])
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			v := uint64(0)
 			for i, x := range from {
 				v |= x(w, l) & (math.MaxUint64 >> (64 - n)) << (n * i)
@@ -122,8 +118,7 @@ func (in *inst) selp() {
 		d, x, y := in.def32(a[0]), in.use32(a[1]), in.use32(a[2])
 		in.run = func(w *warp, mask uint32) {
 			d, x, y, p := &w.r32[d], x.of(w), y.of(w), p(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				if p>>l&1 != 0 {
 					d[l] = x[l]
 				} else {
@@ -135,8 +130,7 @@ func (in *inst) selp() {
 		d, x, y := in.defAny(a[0]), in.useAny(a[1]), in.useAny(a[2])
 		in.run = func(w *warp, mask uint32) {
 			p := p(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				if p>>l&1 != 0 {
 					d(w, l, x(w, l))
 				} else {

@@ -76,8 +76,7 @@ func (in *inst) copyAsync() {
 			from []byte
 		}
 		var parts []part
-		for m := mask; m != 0; {
-			l := lane(&m)
+		for l := range lanesOf(mask) {
 			to, from, n := dst(w, l)+dd, src(w, l)+sd, int(n.of(w)[l])
 			if n > bytes || to%uint64(bytes) != 0 || n > 0 && from%uint64(bytes) != 0 {
 				w.fault("lane %d: copies %d of %d bytes from %#x to %#x: misaligned or too many", l, n, bytes, from, to)
@@ -202,8 +201,7 @@ func (in *inst) tensorLoad() {
 		ranks = in.useAny(a[3])
 	}
 	in.run = func(w *warp, mask uint32) {
-		for m := mask; m != 0; {
-			l := lane(&m)
+		for l := range lanesOf(mask) {
 			b := w.boxAt(in, mp(w, l)+md, x.of(w)[l], y.of(w)[l], dst(w, l)+dd)
 			at := bar(w, l) + bd
 			to := []*block{w.block}
@@ -263,8 +261,7 @@ func (in *inst) tensorStore() {
 		if len(s.bulk) == 0 {
 			s.bulk = append(s.bulk, 0)
 		}
-		for m := mask; m != 0; {
-			l := lane(&m)
+		for l := range lanesOf(mask) {
 			b := w.boxAt(in, mp(w, l)+md, x.of(w)[l], y.of(w)[l], src(w, l)+sd)
 			agent := len(w.block.cluster.warps) + w.agent
 			s.storeTime++

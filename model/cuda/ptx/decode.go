@@ -39,8 +39,8 @@ func (k *Kernel) decode(in *inst) {
 	case "activemask":
 		d := in.def32(in.args[0])
 		in.run = func(w *warp, mask uint32) {
-			for m := mask; m != 0; {
-				w.r32[d][lane(&m)] = mask
+			for l := range lanesOf(mask) {
+				w.r32[d][l] = mask
 			}
 		}
 	case "bar", "barrier":
@@ -94,8 +94,8 @@ func (k *Kernel) table(in *inst) {
 		}
 		i := x.of(w)[bits.TrailingZeros32(mask)]
 		same := uint32(0)
-		for m := mask; m != 0; {
-			if l := lane(&m); x.of(w)[l] == i {
+		for l := range lanesOf(mask) {
+			if x.of(w)[l] == i {
 				same |= 1 << l
 			}
 		}

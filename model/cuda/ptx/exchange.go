@@ -36,8 +36,7 @@ func (in *inst) shuffle() {
 			w.fault("shuffles without lanes %s of its members", laneList(need&^mask))
 		}
 		x, b, c := *x.of(w), b.of(w), c.of(w)
-		for m := mask; m != 0; {
-			l := lane(&m)
+		for l := range lanesOf(mask) {
 			s, in := shuffleSource(mode, l, int(b[l]&31), int(c[l]))
 			if in {
 				if mask>>s&1 == 0 || need>>s&1 == 0 {
@@ -89,8 +88,8 @@ func (in *inst) vote() {
 			if !w.together(g, members.of(w)[bits.TrailingZeros32(mask)]) {
 				return blocked
 			}
-			for m := g.mask; m != 0; {
-				w.r32[d][lane(&m)] = p(w) & g.mask
+			for l := range lanesOf(g.mask) {
+				w.r32[d][l] = p(w) & g.mask
 			}
 			return next
 		}

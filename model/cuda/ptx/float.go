@@ -188,24 +188,21 @@ func (in *inst) fast(ftz bool) bool {
 	case "add":
 		in.run = func(w *warp, mask uint32) {
 			d, x, y := &w.r32[d], x.of(w), y.of(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = bi(fl(x[l]) + fl(y[l]))
 			}
 		}
 	case "sub":
 		in.run = func(w *warp, mask uint32) {
 			d, x, y := &w.r32[d], x.of(w), y.of(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = bi(fl(x[l]) - fl(y[l]))
 			}
 		}
 	case "mul":
 		in.run = func(w *warp, mask uint32) {
 			d, x, y := &w.r32[d], x.of(w), y.of(w)
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = bi(fl(x[l]) * fl(y[l]))
 			}
 		}
@@ -223,8 +220,7 @@ func (in *inst) fast(ftz bool) bool {
 				}
 				return
 			}
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				d[l] = bi(fma(fl(x[l]), fl(y[l]), fl(z[l])))
 			}
 		}

@@ -65,16 +65,15 @@ func (in *inst) mbarrier() {
 		addr, disp := in.address(a[0])
 		n := in.use32(a[1])
 		in.run = func(w *warp, mask uint32) {
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				w.initBarrier(addr(w, l)+disp, int(n.of(w)[l]))
 			}
 		}
 	case "inval":
 		addr, disp := in.address(a[0])
 		in.run = func(w *warp, mask uint32) {
-			for mask != 0 {
-				at := addr(w, lane(&mask)) + disp
+			for l := range lanesOf(mask) {
+				at := addr(w, l) + disp
 				w.mbarrierAt(at)
 				delete(w.block.barriers, at)
 			}
@@ -85,8 +84,7 @@ func (in *inst) mbarrier() {
 		addr, disp := in.address(a[0])
 		n := in.use32(a[1])
 		in.run = func(w *warp, mask uint32) {
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				w.mbarrierAt(addr(w, l) + disp).tx += int(n.of(w)[l])
 			}
 		}
@@ -138,8 +136,7 @@ func (in *inst) arrive() {
 		n = in.use32(a[2])
 	}
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			e := w.mbarrierAt(addr(w, l) + disp)
 			if v := int(n.of(w)[l]); expect {
 				w.arriveAt(e, 1, v)
@@ -163,8 +160,7 @@ func (in *inst) tryWait() {
 	sleep := in.op[1] == "try_wait"
 	in.control = func(w *warp, g *group, mask uint32) status {
 		over := uint32(0)
-		for m := mask; m != 0; {
-			l := lane(&m)
+		for l := range lanesOf(mask) {
 			e := w.mbarrierAt(addr(w, l) + disp)
 			if e.phase&1 != int(parity.of(w)[l]&1) {
 				over |= 1 << l

@@ -82,8 +82,7 @@ func (in *inst) load(a access, base func(*warp, int) uint64, disp uint64, list [
 	shift := uint(64 - 8*a.size)
 	if words := wordRegisters(a, list); words != nil {
 		in.run = func(w *warp, mask uint32) {
-			for mask != 0 {
-				l := lane(&mask)
+			for l := range lanesOf(mask) {
 				p := w.reach(a, base(w, l)+disp, l, false)
 				for i, d := range words {
 					w.r32[d][l] = binary.LittleEndian.Uint32(p[4*i:])
@@ -93,8 +92,7 @@ func (in *inst) load(a access, base func(*warp, int) uint64, disp uint64, list [
 		return
 	}
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			p := w.reach(a, base(w, l)+disp, l, false)
 			for i, d := range to {
 				v := get(p[i*a.size:], a.size)
@@ -124,8 +122,7 @@ func (in *inst) store(a access, base func(*warp, int) uint64, disp uint64, list 
 		from = append(from, in.useAny(o))
 	}
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			p := w.reach(a, base(w, l)+disp, l, true)
 			for i, v := range from {
 				put(p[i*a.size:], a.size, v(w, l))
@@ -142,8 +139,7 @@ func (in *inst) reduce(a access, base func(*warp, int) uint64, disp uint64, o op
 	}
 	x := in.useAny(o)
 	in.run = func(w *warp, mask uint32) {
-		for mask != 0 {
-			l := lane(&mask)
+		for l := range lanesOf(mask) {
 			p := w.atomic(a, base(w, l)+disp)
 			old, v := get(p, a.size), x(w, l)
 			switch typ {

@@ -1,6 +1,9 @@
 package ptx
 
-import "math/bits"
+import (
+	"iter"
+	"math/bits"
+)
 
 // src32 is a source of 32 bits: a register or, when row is set, a constant.
 type src32 struct {
@@ -155,11 +158,15 @@ func (in *inst) defAny(o operand) func(w *warp, l int, v uint64) {
 	return func(w *warp, l int, v uint64) { w.r32[i][l&31] = uint32(v) & cut }
 }
 
-// lane takes the lowest lane off a mask.
-func lane(mask *uint32) int {
-	l := bits.TrailingZeros32(*mask) & 31
-	*mask &= *mask - 1
-	return l
+// lanesOf yields the lanes of a mask.
+func lanesOf(mask uint32) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for ; mask != 0; mask &= mask - 1 {
+			if !yield(bits.TrailingZeros32(mask) & 31) {
+				return
+			}
+		}
+	}
 }
 
 func (in *inst) unknown(why string) {

@@ -1,6 +1,9 @@
 package ptx
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // syncBarrier is a barrier of a block (bar.sync).
 type syncBarrier struct {
@@ -19,7 +22,7 @@ func (in *inst) barrier() {
 	case in.op[1] == "warp":
 		members := in.use32(in.args[0])
 		in.control = func(w *warp, g *group, mask uint32) status {
-			if !w.together(g, members.of(w)[lane(&mask)]&w.live) {
+			if !w.together(g, members.of(w)[bits.TrailingZeros32(mask)&31]&w.live) {
 				return blocked
 			}
 			return next
@@ -44,8 +47,7 @@ func (in *inst) blockBarrier(arrive bool) {
 		if !w.together(g, w.live) {
 			return blocked
 		}
-		first := w.live
-		l := lane(&first)
+		l := bits.TrailingZeros32(w.live) & 31
 		at := int(id.of(w)[l])
 		b := w.block
 		s := b.syncs[at]
