@@ -48,7 +48,7 @@ func (l *lowering) head(x place) {
 		out := l.take(4 * n * l.m.rows)
 		y := x
 		if b.Program != nil {
-			y = l.run(b.Program, l.widen(x), true, false, true)
+			y = l.run(b.Program, l.widen(x), false, true)
 		}
 		l.score(out, l.m.layout.scores[b.Score], n, b.Score.C, y)
 		if b.Program != nil {

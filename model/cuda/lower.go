@@ -118,9 +118,8 @@ type program struct {
 	heads  *heads // what it does besides; nil for nothing
 }
 
-// run lowers a program on a place, which dies with it where consume says so, and returns that of its
-// result.
-func (l *lowering) run(p *nn.Program, in place, consume, narrow, wide bool) place {
+// run lowers a program on a place, which dies with it, and returns that of its result.
+func (l *lowering) run(p *nn.Program, in place, narrow, wide bool) place {
 	r := &program{lowering: l, p: p, at: make([]place, p.Values()), last: make([]int, p.Values()), wide: wide, narrow: narrow}
 	for v := range r.last {
 		r.last[v] = -1
@@ -137,9 +136,6 @@ func (l *lowering) run(p *nn.Program, in place, consume, narrow, wide bool) plac
 	}
 	if p.In != nn.NoValue {
 		r.at[p.In] = in
-		if !consume {
-			in.slot.users++ // by who gave it
-		}
 		if r.last[p.In] < 0 {
 			in.slot.users--
 		}

@@ -196,17 +196,17 @@ func (m *Model) lower(base Ptr) *lowering {
 	m.branches, m.outputs = nil, 0
 	l := &lowering{m: m, base: base, maps: map[mapOf]Ptr{}, mixed: map[[2]int]*mixing{}}
 	m.batch = l.take(4 * newClass(m, m.rows, m.rows).size)
-	x := l.run(m.net.Embed, place{}, true, false, false)
+	x := l.run(m.net.Embed, place{}, false, false)
 	for i, b := range m.net.Blocks {
-		x = l.run(b, x, true, i == len(m.net.Blocks)-1 && m.net.Each == nil, false)
+		x = l.run(b, x, i == len(m.net.Blocks)-1 && m.net.Each == nil, false)
 	}
 	if m.net.Each != nil {
-		x = l.mean(l.run(m.net.Each, x, true, false, false))
+		x = l.mean(l.run(m.net.Each, x, false, false))
 	}
 	if x.kind == all { // no operation of the last block asked for the wanted rows alone
 		x = l.gather(x)
 	}
-	l.head(l.run(m.net.Features, x, true, false, false))
+	l.head(l.run(m.net.Features, x, false, false))
 	m.steps = l.steps
 	return l
 }

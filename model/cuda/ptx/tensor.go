@@ -103,7 +103,7 @@ func (s *wgmmaShape) issue(w *warp) {
 		id := o.reg.id
 		if w.flight[id] == 0 {
 			if add && w.set[id] != full {
-				w.unset(s.in, id, ^w.set[id])
+				w.unset(id, ^w.set[id])
 			}
 			if w.stamp[id] > w.joined {
 				w.fault("register %s was written after the last wgmma.fence", w.block.kernel.regs.nameOf(id))

@@ -238,12 +238,12 @@ func (w *warp) begin(in *inst, mask uint32) { w.at, w.mask = in, mask }
 func (w *warp) check(in *inst, mask uint32) {
 	for _, r := range in.uses {
 		if mask&^w.set[r] != 0 {
-			w.unset(in, r, mask&^w.set[r])
+			w.unset(r, mask&^w.set[r])
 		}
 	}
 }
 
-func (w *warp) unset(in *inst, id int32, mask uint32) {
+func (w *warp) unset(id int32, mask uint32) {
 	if w.flight[id] > 0 {
 		w.fault("reads register %s before wgmma has made it (no wgmma.wait_group)", w.block.kernel.regs.nameOf(id))
 	}
