@@ -42,6 +42,7 @@ score, or that you answer for. A weight that is NaN or infinite is named, and
 nothing is written. warm_average.json and README.md in the directory say what the
 average is made of.`,
 		Example: `  warm average --out runs/wa runs/rm-1 runs/rm-2 runs/rm-3
+  warm average --out s3://bucket/runs/wa s3://bucket/runs/rm-1 s3://bucket/runs/rm-2
   warm average --out runs/half --base runs/probe --alpha 0.5 runs/rm-1 runs/rm-2`,
 		Args: arguments(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -53,7 +54,7 @@ average is made of.`,
 		},
 	}
 	l := c.Flags()
-	l.StringVar(&f.out, "out", "", "where to write, a `directory`; required")
+	l.StringVar(&f.out, "out", "", "where to write, a `directory` or an address in a bucket, s3://… or gs://…; required")
 	l.Float64SliceVar(&f.weights, "weights", nil, "one weight a member (default equal)")
 	l.StringVar(&f.base, "base", "", "the shared initialisation for --alpha, a `directory`")
 	l.Float64Var(&f.alpha, "alpha", 1, "distance of the average from --base: 0 is the base, 1 the average")
@@ -82,6 +83,18 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 	if err != nil {
 		return err
 	}
+	o, err := p.outside(f.out, p.mention)
+	if err != nil {
+		return err
+	}
+	f.out = o.path
+	return o.holding(ctx, func() error { return p.writeAverage(ctx, f, stored, alpha, dirs, shown(o.store(), o.path)) })
+}
+
+// writeAverage writes an average to f.out, which people know by another name where that is the copy of
+// a folder in a bucket.
+func (p *program) writeAverage(ctx context.Context, f averageFlags, stored string, alpha *float64, dirs []string,
+	out string) error {
 	start := time.Now()
 	a, closeAll, err := openAverage(p.open(ctx), dirs, f.weights, f.base,
 		warm.Options{Alpha: alpha, Extrapolate: f.extrapolate, Ignore: f.ignore})
@@ -101,7 +114,7 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 		if saved, err := contents.Saved(f.out); err != nil {
 			return err
 		} else if saved {
-			p.finishedBefore(f.out)
+			p.finishedBefore(out)
 			return nil
 		}
 	}
@@ -116,13 +129,13 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 			return interrupted("interrupted: nothing was written")
 		}
 		if errors.Is(err, loader.ErrExists) {
-			err = fmt.Errorf("%s: %w and is not this average: name another directory, or --replace a checkpoint that is there", f.out, loader.ErrExists)
+			err = fmt.Errorf("%s: %w and is not this average: name another directory, or --replace a checkpoint that is there", out, loader.ErrExists)
 		}
 		return err
 	}
 	watched.bar.finish()
 	fmt.Fprintf(p.stderr, "wrote the average of %d members, %d tensors, to %s in %v\n",
-		len(dirs), len(a.Names()), f.out, time.Since(start).Round(time.Millisecond))
+		len(dirs), len(a.Names()), out, time.Since(start).Round(time.Millisecond))
 	return nil
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"path"
 	"path/filepath"
 	"strings"
@@ -67,6 +69,22 @@ func (o *outside) store() state.Store {
 	return o.mirror
 }
 
+// holding has body write the result: where that is in a bucket beside nobody else, and what has come of
+// it goes there.
+func (o *outside) holding(ctx context.Context, body func() error) error {
+	if o.mirror == nil {
+		return body()
+	}
+	held, err := o.mirror.Hold(ctx, o.path, o.path)
+	if err != nil {
+		return err
+	}
+	if err = body(); err == nil {
+		err = held.Save(ctx)
+	}
+	return errors.Join(err, held.Close())
+}
+
 // shown is a path as people know it: in the bucket, where it lies in one.
 func shown(s state.Store, path string) string {
 	if s == nil {
@@ -82,7 +100,7 @@ func checkOut(c *cobra.Command) error {
 		return nil
 	}
 	switch path := named(c); {
-	case path == "rl", strings.HasPrefix(path, "lab "):
+	case path == "rl", path == "average", strings.HasPrefix(path, "lab "):
 		return nil
 	case strings.HasPrefix(path, "train ") && path != "train tokenizer":
 		return nil

@@ -23,7 +23,7 @@ func inBucket(t *testing.T, s *buckettest.Store, work string, args ...string) (c
 	for k, v := range s.Env() {
 		t.Setenv(k, v)
 	}
-	env := map[string]string{"AWS_ENDPOINT_URL_S3": s.URL, workVariable: work}
+	env := map[string]string{"AWS_ENDPOINT_URL_S3": s.URL, "STORAGE_EMULATOR_HOST": s.URL, workVariable: work}
 	var out, log bytes.Buffer
 	code = run(t.Context(), args, func(name string) string { return env[name] }, strings.NewReader(""), &out, &log)
 	return code, out.String(), log.String()
@@ -129,7 +129,7 @@ func TestWhereResultsDoNotGo(t *testing.T) {
 		"train rm --base b --train p --lr 1 --out s3://bucket":                                  "want a name in the bucket",
 		"train members --base b --train p --lr 1 --out gs://":                                   "want a name in the bucket",
 		"train members --base embedded:base --train p --lr 1 --with trl --out s3://bucket/runs": "--with trl: its runs write to a directory",
-		"average --out s3://bucket/average a b":                                                 "average writes to a directory of this disk",
+		"average --out https://host/average a b":                                                "nothing is written by https://",
 		"train tokenizer --text t --vocab 300 --out s3://bucket/tok":                            "train tokenizer writes to a directory of this disk",
 		"score --out s3://bucket/x embedded:":                                                   "score writes to a directory of this disk",
 		"lab report --out ftp://host/lab":                                                       "nothing is written by ftp://",
@@ -200,4 +200,31 @@ func TestAConfigurationNamesAManifestInABucket(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, c.Watch)
 	}
+}
+
+func TestAnAverageInABucket(t *testing.T) {
+	s := buckettest.New(t)
+	one, two := tinyModel(t, "one", nil), tinyModel(t, "two", nil)
+	args := []string{"average", "--out", "gs://bucket/runs/wa", one, two}
+	code, _, log := inBucket(t, s, t.TempDir(), args...)
+	require.Equal(t, exitOK, code, log)
+	assert.Contains(t, log, "to gs://bucket/runs/wa in")
+	dir := filepath.Join(t.TempDir(), "wa")
+	code, _, log = trainCommand(t, "average", "--out", dir, one, two)
+	require.Equal(t, exitOK, code, log)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		want, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		require.NoError(t, err)
+		assert.True(t, bytes.Equal(want, s.Objects()["bucket/runs/wa/"+e.Name()]), e.Name())
+	}
+	code, _, log = inBucket(t, s, t.TempDir(), args...)
+	require.Equal(t, exitOK, code, log)
+	assert.Contains(t, log, "gs://bucket/runs/wa holds the result of this run already")
+	code, _, log = inBucket(t, s, t.TempDir(), append(args, "--weights", "1,3")...)
+	require.Equal(t, exitFailure, code)
+	assert.Contains(t, log, "gs://bucket/runs/wa: ")
+	code, _, log = inBucket(t, s, t.TempDir(), append(args, "--weights", "1,3", "--replace")...)
+	require.Equal(t, exitOK, code, log)
 }
