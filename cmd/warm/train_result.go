@@ -3,7 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -37,7 +37,7 @@ func (p *program) printResult(asJSON bool, r any, lines ...resultLine) error {
 
 // besideResult says what lies beside a checkpoint that was trained.
 func besideResult(out string) resultLine {
-	return resultLine{"more", fmt.Sprintf("%s: all of this; %s, %s: each step", filepath.Join(out, state.ResultFile),
+	return resultLine{"more", fmt.Sprintf("%s: all of this; %s, %s: each step", strings.TrimRight(out, "/")+"/"+state.ResultFile,
 		state.CSVFile, state.CurvesFile)}
 }
 
