@@ -69,7 +69,7 @@ func (m *machine) persistent() {
 	case len(id) == 6 && id[5] != nil:
 		m.bad("a storage that is a view of another, as torch 0.3 wrote it")
 	case s == nil:
-		s = &storage{key: key, dtype: dtype, elements: int(n)}
+		s = &storage{dtype: dtype, elements: int(n)}
 		m.storages[key] = s
 	case s.dtype != dtype || s.elements != int(n):
 		m.fail(fmt.Errorf("%w %.*q: %d elements of %s, and %d of %s", ErrStorage, maxName, key,

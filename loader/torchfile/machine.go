@@ -31,7 +31,6 @@ type (
 
 // storage is a run of elements of one type, whose bytes lie beside the pickle.
 type storage struct {
-	key      string
 	dtype    safetensors.DType
 	elements int
 	data     []byte
