@@ -153,11 +153,11 @@ class Check:
 
     def tests(self):
         return self.go_tests("engine: every architecture, batches, prefixes, three generations", "cuda.test", "model/cuda", 45,
-                             "TestCardsScoreAsTheCPU/llama|TestAModelThat")
+                             "TestCardsScoreAsTheCPU/llama|TestAModelThat", skip="ProfileByKernel")
 
     def kernels(self):
-        # TestPTX… compile the sources, for which a card's machine has no compiler.
-        return self.go_tests("kernels against their formulas", "kernel.test", "model/cuda/kernel", 40, "TestHead", skip="PTX")
+        # TestPTX… compile the sources, for which a card's machine has no compiler; TestTimesOfTiles measures.
+        return self.go_tests("kernels against their formulas", "kernel.test", "model/cuda/kernel", 40, "TestHead", skip="PTX|TimesOfTiles")
 
     def speeds(self):
         self.need_card()

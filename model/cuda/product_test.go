@@ -25,6 +25,7 @@ func TestProductsTakeTheTilesThatWereFastest(t *testing.T) {
 		{"gated", 2048, 6144, 1024, "256x1", "256x2"}, {"gated", 16384, 6144, 1024, "p128x1", ""},
 		{"heads", 512, 6144, 4096, "128x1", "256x1"}, {"residual", 512, 4096, 14336, "128x1", ""}, {"residual", 256, 4096, 4096, "64x1", ""},
 		{"gated", 64, 28672, 4096, "256x1", ""}, {"gated", 512, 28672, 4096, "p128x1", ""}, {"gated", 16384, 28672, 4096, "256x2", ""},
+		{"heads", 16384, 6144, 4096, "256x2", ""}, {"residual", 16384, 4096, 4096, "256x2", ""}, {"residual", 16384, 4096, 14336, "256x2", ""}, {"residual", 9216, 4096, 14336, "256x2", ""},
 	} {
 		var of []variant
 		for _, k := range kernel.Tiles("wgmma_" + x.epilogue) {
