@@ -54,14 +54,6 @@ func NewSHA256Texts(lanes int) *SHA256Texts {
 	return h
 }
 
-// Lanes returns how many texts there are at a time.
-func (h *SHA256Texts) Lanes() int {
-	if h.one != nil {
-		return 1
-	}
-	return sha256Lanes
-}
-
 // start begins the text of a lane.
 func (h *SHA256Texts) start(lane int) {
 	for w, v := range sha256Start {

@@ -23,12 +23,12 @@ func randomTexts(r *rand.Rand, lengths ...int) [][]byte {
 	return texts
 }
 
-// sumsOf hashes texts side by side in parts of up to most bytes: a lane that has come to the
+// sumsOf hashes texts in the lanes of h, in parts of up to most bytes: a lane that has come to the
 // end of its text takes the next.
-func sumsOf(h *SHA256Texts, r *rand.Rand, most int, texts [][]byte) [][sha256.Size]byte {
+func sumsOf(h *SHA256Texts, lanes int, r *rand.Rand, most int, texts [][]byte) [][sha256.Size]byte {
 	sums := make([][sha256.Size]byte, len(texts))
-	of, rest, parts := make([]int, h.Lanes()), make([][]byte, h.Lanes()), make([][]byte, h.Lanes())
-	next, busy := 0, make([]bool, h.Lanes())
+	of, rest, parts := make([]int, lanes), make([][]byte, lanes), make([][]byte, lanes)
+	next, busy := 0, make([]bool, lanes)
 	for {
 		left := false
 		for i := range of {
@@ -71,7 +71,7 @@ func TestSHA256(t *testing.T) {
 			for _, lanes := range []int{1, sha256Lanes} {
 				h := NewSHA256Texts(lanes)
 				for range 2 {
-					require.Equal(t, want, sumsOf(h, r, 5000, texts), "in %d lanes, %v", lanes, lengths)
+					require.Equal(t, want, sumsOf(h, lanes, r, 5000, texts), "in %d lanes, %v", lanes, lengths)
 				}
 			}
 		}
