@@ -133,14 +133,6 @@ func TestComposeNamesWhatIsThere(t *testing.T) {
 	}
 }
 
-// freePort is a port at which nothing listens yet.
-func freePort(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
-}
-
 // TestOneServerBehindHAProxyEndsUnderLoad starts what deploy/compose starts, by hand: two servers
 // and HAProxy with its configuration, at other addresses. Each request is scored once, and none
 // fails while one of the servers drains and ends.
@@ -152,9 +144,9 @@ func TestOneServerBehindHAProxyEndsUnderLoad(t *testing.T) {
 	wantTools(t, "haproxy")
 	config := filepath.Join(t.TempDir(), "serve.yaml")
 	require.NoError(t, os.WriteFile(config, []byte("models: {m: {members: ['embedded:']}}\nlimits: {drain_delay: 3s}\n"), 0o600))
-	front := freePort(t)
+	front := freeAddresses(t, 1)[0]
 	var servers []*instance
-	environment := append(os.Environ(), "WARM_LISTEN=127.0.0.1:"+front)
+	environment := append(os.Environ(), "WARM_LISTEN="+front)
 	for i := range 2 {
 		s := startServe(t, "--config", config)
 		servers = append(servers, s)
@@ -169,7 +161,7 @@ func TestOneServerBehindHAProxyEndsUnderLoad(t *testing.T) {
 		_ = balancer.Process.Kill()
 		_ = balancer.Wait()
 	}()
-	url := "http://127.0.0.1:" + front
+	url := "http://" + front
 	ask := func() int {
 		reply, err := http.Post(url+"/v1/reward", "application/json", strings.NewReader(`{"inputs":[{"prompt":"a","response":"b"}]}`))
 		if err != nil {

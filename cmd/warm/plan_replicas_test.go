@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -191,10 +190,10 @@ func TestPlanAgreesWithThreeReplicas(t *testing.T) {
 		t.Skipf("no HAProxy on this machine (Debian's package haproxy): %v", err)
 	}
 	f := &planFleet{fleet: fleet{t: t, balancer: &output{}}}
-	environment := []string{"WARM_LISTEN=" + freeAddress(t)}
-	f.url = "http://" + strings.TrimPrefix(environment[0], "WARM_LISTEN=")
-	for i := range 3 {
-		addr := freeAddress(t)
+	free := freeAddresses(t, 4)
+	environment := []string{"WARM_LISTEN=" + free[3]}
+	f.url = "http://" + free[3]
+	for i, addr := range free[:3] {
 		f.args = append(f.args, []string{"--addr", addr, "--device", "cpu", "--dtype", "bfloat16",
 			"--model", "m=random:" + filepath.Join("testdata", "dec12x768.json")})
 		f.replicas = append(f.replicas, nil)

@@ -66,10 +66,11 @@ func newFleet(t *testing.T) *fleet {
 	age(t, filepath.Join(f.root, "CURRENT"), time.Hour)
 	put(t, f.root, "serve.yaml", "threads: 1\nlog_level: debug\nlimits: {drain_delay: 2s}\n")
 	f.mountDisk(t)
-	environment := []string{"WARM_LISTEN=" + freeAddress(t)}
-	f.url = "http://" + strings.TrimPrefix(environment[0], "WARM_LISTEN=")
-	for i := range 3 {
-		states, addr := t.TempDir(), freeAddress(t)
+	free := freeAddresses(t, 4)
+	environment := []string{"WARM_LISTEN=" + free[3]}
+	f.url = "http://" + free[3]
+	for i, addr := range free[:3] {
+		states := t.TempDir()
 		if i == 1 {
 			states = f.disk
 		}
@@ -113,12 +114,15 @@ func (f *fleet) mountDisk(t *testing.T) {
 	t.Cleanup(func() { assert.NoError(t, exec.Command("umount", "-l", f.disk).Run()) })
 }
 
-// freeAddress is one that nobody listens at.
-func freeAddress(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, ln.Close())
-	return ln.Addr().String()
+// freeAddresses are so many different ones that nobody listens at.
+func freeAddresses(t *testing.T, n int) (all []string) {
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close() // not before all are taken
+		all = append(all, ln.Addr().String())
+	}
+	return all
 }
 
 // start starts replica i, and waits until it is ready.
