@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +36,9 @@ func inBucket(t *testing.T, s *buckettest.Store, work string, args ...string) (c
 func killedInBucket(t *testing.T, s *buckettest.Store, n int32, part string, args ...string) {
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(exe)
+	ctx, kill := context.WithCancel(t.Context())
+	defer kill()
+	cmd := exec.CommandContext(ctx, exe)
 	cmd.Env = append(os.Environ(), childCommand+"="+strings.Join(args, "\n"), "WARM_TEST_BUCKET=1", workVariable+"="+t.TempDir())
 	for k, v := range s.Env() {
 		cmd.Env = append(cmd.Env, k+"="+v)
@@ -42,14 +46,16 @@ func killedInBucket(t *testing.T, s *buckettest.Store, n int32, part string, arg
 	var seen atomic.Int32
 	s.Break(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, part) && seen.Add(1) == n {
-			_ = cmd.Process.Kill() // it may have ended
+			kill() // by SIGKILL
 			_, _ = io.Copy(io.Discard, r.Body)
 			return true
 		}
 		return false
 	})
 	log, err := cmd.CombinedOutput()
-	require.ErrorContains(t, err, "killed", "%s", log)
+	require.Error(t, err, "%s", log)
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(t, ok && status.Signaled() && status.Signal() == syscall.SIGKILL, "%v: %s", err, log)
 	s.Break(nil)
 }
 
