@@ -201,7 +201,9 @@ func TestPlanAgreesWithThreeReplicas(t *testing.T) {
 	}
 	f.start(0)
 	f.balance(haproxy, environment)
-
+	for i := 1; i < 3; i++ {
+		f.told(t, i, "DOWN", 0) // until then it takes them for good, and gives them requests
+	}
 	f.closed(t, 1, 2*time.Second, 0)
 	service, front := f.service(t)
 	// Under load the engine shares its processors with connections and clients: what that
