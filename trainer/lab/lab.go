@@ -34,7 +34,7 @@ type Lab struct {
 	Size Size
 	// Workers is the number of workers; Open makes GOMAXPROCS of 0.
 	Workers int
-	// Store is where its trainings live besides this disk; nil for nowhere.
+	// Store is where its trainings live besides this disk; nil: on this disk alone.
 	Store state.Store
 	// Progress is told how the work goes; may be nil. It may be called from
 	// several goroutines at once.

@@ -47,7 +47,7 @@ type Config struct {
 	Out     string `json:"-"`
 	Replace bool   `json:"-"`
 	Keep    int    `json:"keep,omitempty"`
-	// Store is where the run lives besides this disk; nil for nowhere.
+	// Store is where the run lives besides this disk; nil: on this disk alone.
 	Store state.Store `json:"-"`
 
 	// Context is the length of the windows; 0 is the model's.

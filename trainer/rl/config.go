@@ -78,7 +78,7 @@ type Config struct {
 	// the way in Out-1, Out-2 and so on, evenly spaced, the last step not counted.
 	Out     string `json:"-"`
 	Replace bool   `json:"-"`
-	// Store is where the run lives besides this disk; nil for nowhere.
+	// Store is where the run lives besides this disk; nil: on this disk alone.
 	Store state.Store `json:"-"`
 	Keep  int         `json:"keep,omitempty"`
 

@@ -29,7 +29,7 @@ type Config struct {
 	// of the same run unless Replace is set.
 	Out     string `json:"-"`
 	Replace bool   `json:"-"`
-	// Store is where the run lives besides this disk; nil for nowhere.
+	// Store is where the run lives besides this disk; nil: on this disk alone.
 	Store state.Store `json:"-"`
 
 	// Train and Test are files of preferences (JSON Lines, also compressed).

@@ -58,7 +58,7 @@ type Run struct {
 	SaveEvery int          // steps between saved states
 	Events    string       // directory for TensorBoard's event files; "" for none
 	Curves    Curves       // the figure beside the metrics
-	Store     Store        // where the run lives besides this disk; nil for nowhere
+	Store     Store        // where the run lives besides this disk; nil: on this disk alone
 	Say       func(string) // told of what goes on
 
 	Metrics Metrics
