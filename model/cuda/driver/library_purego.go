@@ -20,6 +20,9 @@ var places = map[string][]string{
 
 // open opens a library of the driver's.
 func open(file string) (handle uintptr, err error) {
+	// The loader keeps what went wrong by thread, and is asked for it in a call of its own.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	for _, path := range append([]string{file}, prefixed(places[runtime.GOARCH], file)...) {
 		h, e := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 		if e == nil {
