@@ -165,6 +165,8 @@ def plan(args):
     """Groups of processes: (model, threads, shapes by engine, rounds, whether it is
     repeated). What the others are not compared by runs once."""
     groups, machine = [], os.cpu_count()
+    if args.shapes:
+        return [(model, machine, {e: args.shapes for e in args.engines}, 3, True) for model in args.models]
     for model in args.models:
         tiny, qwen = model.startswith("minilm"), model.startswith("qwen3")
         small, large = ("8x128", "2x512") if qwen else ("32x128", "8x512")
@@ -400,6 +402,7 @@ def main():
     p.add_argument("--models", type=lambda s: s.split(","), default=list(MODELS))
     p.add_argument("--engines", type=lambda s: s.split(","), help="some of " + ", ".join(dict.fromkeys(ENGINES + CURRENT)))
     p.add_argument("--current", action="store_true", help="this Python has the peers of PyPI, and the others are left out")
+    p.add_argument("--shapes", type=lambda s: s.split(","), help="these batches alone, as in 1x32,1x128,1x512, on all threads; no training")
     p.add_argument("--seconds", type=float, default=640, help="do not begin a repetition that would end later than this")
     p.add_argument("--repeats", type=int, default=5, help="processes for each figure, as far as --seconds allows")
     p.add_argument("--quick", action="store_true", help="one length, all threads, one process of most engines")
@@ -408,7 +411,7 @@ def main():
     bench = Bench(args)
     for model in args.models:
         bench.prepare_check(model)
-    steps = {} if args.quick else train(bench)
+    steps = {} if args.quick or args.shapes else train(bench)
     measure(bench, plan(args))
     text = Report(bench).text(steps)
     with open(os.path.join(args.dir, "peers.json"), "w") as f:

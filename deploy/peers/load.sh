@@ -1,22 +1,23 @@
 #!/bin/sh
-# Measures how fast six checkpoints of the Qwen3-0.6B shape become one served
-# model, and the same average in PyTorch:
+# Measures how fast checkpoints of the Qwen3-0.6B shape become one served model, and
+# the same average in PyTorch:
 #
-#   deploy/peers/load.sh [F32|BF16]
+#   deploy/peers/load.sh [F32|BF16] [MEMBERS]
 #
-# The checkpoints hold random weights and are deleted at the end: 14.3 GB in
-# float32, half of that in bfloat16. They and one model more must fit into memory,
-# because a cached start is what is measured. Run run.sh first.
+# MEMBERS is how many, six by default. The checkpoints hold random weights and are
+# deleted at the end: 2.4 GB each in float32, half of that in bfloat16. They and one
+# model more must fit into memory, because a cached start is what is measured. Run
+# run.sh first; PyTorch is the one of run.sh --current where that ran.
 set -eu
 export PYTHONDONTWRITEBYTECODE=1
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 dir=${PEERS_DIR:-/tmp/warm-peers}
-stored=${1:-F32}
+stored=${1:-F32} count=${2:-6}
 config=$root/cmd/warm/testdata/qwen3-0.6b.json
 work=$dir/load
-case $stored in F32) gb=15 ;; BF16) gb=8 ;; *) echo "load.sh: $stored is neither F32 nor BF16" >&2; exit 2 ;; esac
+case $stored in F32) gb=$((count * 24 / 10 + 1)) ;; BF16) gb=$((count * 12 / 10 + 1)) ;; *) echo "load.sh: $stored is neither F32 nor BF16" >&2; exit 2 ;; esac
 
 mkdir -p "$work"
 server=
@@ -30,9 +31,9 @@ if [ "$disk" -lt $((gb + 1)) ] || [ "$memory" -lt $((gb + 3)) ]; then
 fi
 (cd "$root" && CGO_ENABLED=0 go build -o "$dir/warm" ./cmd/warm)
 
-echo "writing six checkpoints in $stored" >&2
+echo "writing $count checkpoints in $stored" >&2
 members=
-for seed in 1 2 3 4 5 6; do
+for seed in $(seq "$count"); do
   "$dir/warm" bench checkpoint --random "$config" --seed $seed --dtype "$stored" "$work/$seed"
   members=$members,$work/$seed
 done
@@ -63,4 +64,6 @@ for dtype in float32 bfloat16 int8; do
 done
 cat "$work"/*/*.safetensors >/dev/null
 echo "PyTorch, average alone (nothing packed):"
-OMP_NUM_THREADS=$(nproc) /usr/bin/python3 "$here/average.py" "$(nproc)" "$work"/[1-6]
+python=$dir/venv/bin/python
+"$python" -c 'import torch' 2>/dev/null || python=/usr/bin/python3
+OMP_NUM_THREADS=$(nproc) "$python" "$here/average.py" "$(nproc)" "$work"/[0-9]*

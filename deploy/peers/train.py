@@ -1,7 +1,8 @@
-"""Times a training step in PyTorch: train.py FOLDER THREADS STEPS.
+"""Times a training step in PyTorch: train.py FOLDER THREADS STEPS [DTYPE].
 
-16 preference pairs of 2 x 128 tokens, Bradley-Terry loss, AdamW, float32: forward,
-backward and update. Prints one JSON object."""
+16 preference pairs of 2 x 128 tokens, Bradley-Terry loss, AdamW: forward, backward
+and update. DTYPE is f32, the default, or bf16: weights in float32, products in bfloat16
+as torch.autocast has them. Prints one JSON object."""
 
 import json
 import os
@@ -17,7 +18,7 @@ import models
 PAIRS, LENGTH = 16, 128
 
 
-def main(folder, threads, steps):
+def main(folder, threads, steps, dtype="f32"):
     torch.set_num_threads(int(threads))
     model, s = models.load(folder)
     model.train()
@@ -27,7 +28,9 @@ def main(folder, threads, steps):
     losses = []
     for _ in range(int(steps) + 1):
         marks = [time.perf_counter()]
-        rewards = model(ids)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
+            rewards = model(ids)
+        rewards = rewards.float()
         loss = -F.logsigmoid(rewards[:PAIRS] - rewards[PAIRS:]).mean()
         marks.append(time.perf_counter())
         optimizer.zero_grad(set_to_none=True)

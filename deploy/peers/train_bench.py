@@ -19,6 +19,7 @@ import weights
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = ("minilm6x384", "dec6x384", "bert12x768", "dec12x768")
 ENGINES = ("warm f32", "torch f32", "warm bf16")
+CURRENT = (*ENGINES, "torch bf16")
 PAIRS, LENGTH = 16, 128  # train.py has the same
 
 
@@ -45,7 +46,7 @@ def step(args, engine, model, environment):
         command = [args.warm, "bench", "train", "--random", config(args, model), "--batch", str(PAIRS), "--length", str(LENGTH),
                    "--threads", str(args.threads), "--dtype", bench.DTYPES[dtype], "--rounds", str(steps), "--json"]
     else:
-        command = [sys.executable, os.path.join(HERE, "train.py"), checkpoint(args, model), str(args.threads), str(steps)]
+        command = [sys.executable, os.path.join(HERE, "train.py"), checkpoint(args, model), str(args.threads), str(steps), dtype]
         env.update(environment, OMP_NUM_THREADS=str(args.threads))
     before, start = bench.processor_time(), time.monotonic()
     p = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -74,8 +75,9 @@ def table(args, processes):
         with open(config(args, model)) as f:
             s = weights.Shape(json.load(f))
         saved = s.flops(LENGTH) / s.flops(LENGTH, True)
-        torch = [p for p in processes if (p["model"], p["engine"]) == (model, "torch f32")]
         for engine in args.engines:
+            torch = [p for p in processes if (p["model"], p["engine"]) == (model, "torch " + engine.split()[1])] or \
+                [p for p in processes if (p["model"], p["engine"]) == (model, "torch f32")]
             mine = [p for p in processes if (p["model"], p["engine"]) == (model, engine)]
             if not mine:
                 continue
@@ -88,7 +90,8 @@ def table(args, processes):
             lines.append(f"| {model} | {engine} | {mine[0]['tokens'] / statistics.median(times):,.0f} | {ratio:.2f} | {ratio / saved if own else 1:.2f} | {share} | {parts} | "
                          f"{statistics.median(p['rss_bytes'] for p in mine) / 1e6:,.0f} | {len(times)} ({100 * (max(times) / min(times) - 1):.0f} %) |")
     foreign = [p["foreign"] for p in processes]
-    return "\n".join(lines + ["", "x, same work: without what warm leaves out because the score does not need it: in the last layer, all but the scored token after keys and values.",
+    return "\n".join(lines + ["", "x PyTorch: in the same number format where that was measured, else in f32.",
+                              "x, same work: without what warm leaves out because the score does not need it: in the last layer, all but the scored token after keys and values.",
                               "of peak: of all threads in warm's number format, measured in the same process; what is left out is not counted.",
                               f"Processor time that others took meanwhile: median {100 * statistics.median(foreign):.0f} %, worst {100 * max(foreign):.0f} %."])
 
@@ -100,12 +103,14 @@ def main():
     p.add_argument("--configs", required=True, help="folder of the models' config.json files")
     p.add_argument("--openblas", default="", help="folder of the OpenMP build of OpenBLAS")
     p.add_argument("--models", type=lambda s: s.split(","), default=list(MODELS))
-    p.add_argument("--engines", type=lambda s: s.split(","), default=list(ENGINES))
+    p.add_argument("--engines", type=lambda s: s.split(","), help="some of " + ", ".join(CURRENT))
+    p.add_argument("--current", action="store_true", help="this Python has the PyTorch of PyPI: in bfloat16 too")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--processes", type=int, default=5, help="of each engine and model")
     p.add_argument("--steps", type=int, default=0, help="measured steps of a process (default 5, or 2 for 12x768)")
     args = p.parse_args()
-    environment = bench.tuning(args.openblas)
+    args.engines = args.engines or list(CURRENT if args.current else ENGINES)
+    environment = {} if args.current else bench.tuning(args.openblas)
     processes = []
     for model in args.models:
         checkpoint(args, model)
