@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -71,6 +72,13 @@ type Timed interface {
 	Model
 	// Times returns it by what was done; some of it at the same time.
 	Times() []LoadTime
+}
+
+// HugePaged is a Model whose weights can move to huge pages of the processor's memory.
+type HugePaged interface {
+	Model
+	// HugePages moves them, and returns how many bytes lie there: see [cpu.Model.HugePages].
+	HugePages(ctx context.Context) int
 }
 
 // LoadTime is how long a part of a load took.

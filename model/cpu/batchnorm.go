@@ -20,7 +20,12 @@ func (n *batchNorm) alloc(kernel.DType) {
 	}
 }
 
-func (n *batchNorm) bytes() int { return 4 * len(n.v) * n.C }
+func (n *batchNorm) memory() (all [][]byte) {
+	for _, v := range n.v {
+		all = append(all, kernel.Bytes(v))
+	}
+	return all
+}
 
 func (n *batchNorm) store(i, row int, values []float32) { copy(n.v[i][row:], values) }
 

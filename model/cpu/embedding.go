@@ -24,7 +24,7 @@ func (e *embedding) alloc(d kernel.DType) {
 	}
 }
 
-func (e *embedding) bytes() int { return 4*len(e.data) + 2*len(e.half) }
+func (e *embedding) memory() [][]byte { return [][]byte{kernel.Bytes(e.data), kernel.Bytes(e.half)} }
 
 func (e *embedding) store(_, row int, values []float32) {
 	if e.half != nil {

@@ -24,7 +24,7 @@ func (g *gated) alloc(d kernel.DType) {
 	}
 }
 
-func (g *gated) bytes() int { return g.w.Bytes() + 4*len(g.b) }
+func (g *gated) memory() [][]byte { return append(g.w.Memory(), kernel.Bytes(g.b)) }
 
 func (g *gated) store(i, row int, values []float32) {
 	half, bias := i, false

@@ -89,7 +89,7 @@ func (h *scoreHead) alloc(kernel.DType) {
 	h.w, h.b = make([]float32, h.N*h.C), make([]float32, h.N)
 }
 
-func (h *scoreHead) bytes() int { return 4 * (len(h.w) + len(h.b)) }
+func (h *scoreHead) memory() [][]byte { return [][]byte{kernel.Bytes(h.w), kernel.Bytes(h.b)} }
 
 func (h *scoreHead) store(i, row int, values []float32) {
 	if i == 0 {
@@ -121,7 +121,7 @@ func (c *constant) alloc(kernel.DType) {
 	c.v = make([]float32, n)
 }
 
-func (c *constant) bytes() int { return 4 * len(c.v) }
+func (c *constant) memory() [][]byte { return [][]byte{kernel.Bytes(c.v)} }
 
 func (c *constant) store(_, row int, values []float32) {
 	copy(c.v[row*(len(c.v)/c.Shape[0]):], values)

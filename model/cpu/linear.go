@@ -29,7 +29,7 @@ func (l *linear) format(d kernel.DType) kernel.DType {
 	return d
 }
 
-func (l *linear) bytes() int { return l.w.Bytes() + 4*len(l.b) }
+func (l *linear) memory() [][]byte { return append(l.w.Memory(), kernel.Bytes(l.b)) }
 
 func (l *linear) store(i, row int, values []float32) {
 	kinds := 1

@@ -39,6 +39,9 @@ func Load(n *nn.Network, src binding.Source, o binding.Options) (*Model, error) 
 		m.head.loaded()
 	}
 	m.weights.project()
-	m.bytes = m.weights.bytes() + m.weights.projected()
+	m.bytes = m.weights.projected()
+	for _, part := range m.weights.memory() {
+		m.bytes += len(part)
+	}
 	return m, nil
 }

@@ -30,7 +30,7 @@ type rmsNorm struct {
 
 func (n *rmsNorm) alloc(kernel.DType) { n.w = make([]float32, n.C) }
 
-func (n *rmsNorm) bytes() int { return 4 * len(n.w) }
+func (n *rmsNorm) memory() [][]byte { return [][]byte{kernel.Bytes(n.w)} }
 
 func (n *rmsNorm) store(_, row int, values []float32) {
 	for i, v := range values {
@@ -50,7 +50,7 @@ type layerNorm struct {
 
 func (n *layerNorm) alloc(kernel.DType) { n.w, n.b = make([]float32, n.C), make([]float32, n.C) }
 
-func (n *layerNorm) bytes() int { return 4 * (len(n.w) + len(n.b)) }
+func (n *layerNorm) memory() [][]byte { return [][]byte{kernel.Bytes(n.w), kernel.Bytes(n.b)} }
 
 func (n *layerNorm) store(i, row int, values []float32) {
 	if i == 0 {

@@ -19,7 +19,7 @@ func (f *fusedQKV) alloc(d kernel.DType) {
 	f.kv.alloc(d)
 }
 
-func (f *fusedQKV) bytes() int { return f.q.bytes() + f.kv.bytes() }
+func (f *fusedQKV) memory() [][]byte { return append(f.q.memory(), f.kv.memory()...) }
 
 // of returns the layer with the weights of one of the two.
 func (f *fusedQKV) of(l *nn.Linear) *linear {

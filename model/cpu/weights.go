@@ -12,8 +12,8 @@ type layer interface {
 	// alloc gives the layer zero weights. Matrices that products read are stored
 	// in the number format d, everything else in float32.
 	alloc(d kernel.DType)
-	// bytes returns the memory of the weights.
-	bytes() int
+	// memory is what the weights take.
+	memory() [][]byte
 	// store takes the values of whole rows (indices of the first dimension) of
 	// the layer's i-th parameter, beginning with row. Calls for rows of different groups
 	// of 64 may run at the same time.
@@ -158,12 +158,12 @@ func (w *weights) allocTraining(d kernel.DType) {
 	}
 }
 
-func (w *weights) bytes() int {
-	n := 0
+// memory is what the layers' weights take.
+func (w *weights) memory() (all [][]byte) {
 	for _, l := range w.layers {
-		n += l.bytes()
+		all = append(all, l.memory()...)
 	}
-	return n
+	return all
 }
 
 // epilogues of the activations, plain and gated.

@@ -68,9 +68,14 @@ func NewPanels(d DType, n, k int) *Panels {
 // Len returns the number of panels.
 func (p *Panels) Len() int { return Pad(p.N) / NR }
 
-// Bytes returns the memory that the packed weights take.
-func (p *Panels) Bytes() int {
-	return 4*len(p.F32) + 2*len(p.BF16) + len(p.I8) + 4*len(p.Scale) + 4*len(p.Start)
+// Memory is what the packed weights take.
+func (p *Panels) Memory() [][]byte {
+	return [][]byte{Bytes(p.F32), Bytes(p.BF16), Bytes(p.I8), Bytes(p.Scale), Bytes(p.Start)}
+}
+
+// Bytes is the memory of s.
+func Bytes[T float32 | uint16 | int8 | int32](s []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), uintptr(len(s))*unsafe.Sizeof(*new(T)))
 }
 
 // words returns the weights as steps.

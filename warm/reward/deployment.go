@@ -231,6 +231,18 @@ func (d *Deployment) Bytes() int {
 	return n
 }
 
+// HugePages moves the weights to huge pages where they lie in the processor's memory, and
+// returns how many bytes of them lie there: see [model.HugePaged].
+func (d *Deployment) HugePages(ctx context.Context) int {
+	n := 0
+	for _, m := range d.loaded() {
+		if h, ok := m.(model.HugePaged); ok {
+			n += h.HugePages(ctx)
+		}
+	}
+	return n
+}
+
 // Close gives the device's memory back: see [model.Model].
 func (d *Deployment) Close() {
 	for _, m := range d.loaded() {

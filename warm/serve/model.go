@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -17,6 +18,22 @@ type Model struct {
 	*reward.Deployment
 	info  live.Info
 	lanes map[string]*batch.Lane // by mode
+	close context.CancelFunc     // ends what settle began
+}
+
+// settle moves the weights to huge pages beside what is computed with them.
+func (m *Model) settle() {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.close = cancel
+	go m.HugePages(ctx)
+}
+
+// Close implements live.Model.
+func (m *Model) Close() {
+	if m.close != nil {
+		m.close()
+	}
+	m.Deployment.Close()
 }
 
 // NewModel names a loaded reward model and gives it its lanes. The engine, which

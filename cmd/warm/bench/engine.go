@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"runtime"
@@ -152,10 +153,14 @@ func (b *Engine) forwards(r *EngineReport, e model.Engine, cfg *model.Config, d 
 	defer m.Close()
 	load := time.Since(t).Seconds()
 	debug.FreeOSMemory() // what loading needed for a moment
+	huge := 0
+	if h, ok := m.(model.HugePaged); ok {
+		huge = h.HugePages(context.Background()) // as a server does it once a model is loaded
+	}
 	r.Parameters = m.Parameters()
 	for i, s := range shapes {
 		f := forwardReport{DType: d.String(), Shape: s.name, Sequences: s.batch, LoadSeconds: load,
-			WeightBytes: m.Bytes()}
+			WeightBytes: m.Bytes(), HugeBytes: huge}
 		scores, err := b.score(&f, e, m, s.sequences(m), peak)
 		if err != nil {
 			return err

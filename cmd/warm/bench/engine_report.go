@@ -43,8 +43,9 @@ type forwardReport struct {
 	Tokens      int       `json:"tokens"`
 	LoadSeconds float64   `json:"load_seconds"` // making random weights included
 	WeightBytes int       `json:"weight_bytes"`
-	RSSBytes    int       `json:"rss_bytes"` // after scoring, 0 where the system does not say
-	Seconds     []float64 `json:"seconds"`   // of each round
+	HugeBytes   int       `json:"huge_page_bytes"` // of the weights, that lie on huge pages
+	RSSBytes    int       `json:"rss_bytes"`       // after scoring, 0 where the system does not say
+	Seconds     []float64 `json:"seconds"`         // of each round
 	TokensPerS  float64   `json:"tokens_per_s"`
 	GFLOPs      float64   `json:"gflop_per_s"`
 	Share       float64   `json:"share_of_peak"` // 0 where the peak is not measured
