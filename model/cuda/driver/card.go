@@ -89,7 +89,8 @@ func (l *library) open(ordinal int) (*Card, error) {
 	c := &Card{lib: l, packet: new(packet), images: images, note: func(s string) { fmt.Fprintln(os.Stderr, s) },
 		modules: map[string]uintptr{}, functions: map[*kernel.Kernel]uintptr{}}
 	var device int32
-	if err := l.call("cuDeviceGet", l.deviceGet, uintptr(unsafe.Pointer(&device)), uintptr(ordinal)); err != nil {
+	err := l.call("cuDeviceGet", l.deviceGet, uintptr(unsafe.Pointer(&device)), uintptr(ordinal))
+	if err != nil {
 		return nil, err
 	}
 	c.device = uintptr(device)
@@ -97,7 +98,7 @@ func (l *library) open(ordinal int) (*Card, error) {
 		return nil, err
 	}
 	var context uintptr
-	err := l.call(fmt.Sprintf("cuDevicePrimaryCtxRetain of card %d", ordinal), l.contextRetain,
+	err = l.call(fmt.Sprintf("cuDevicePrimaryCtxRetain of card %d", ordinal), l.contextRetain,
 		uintptr(unsafe.Pointer(&context)), c.device)
 	if err != nil {
 		return nil, err
@@ -125,7 +126,8 @@ func (l *library) open(ordinal int) (*Card, error) {
 func (c *Card) describe() error {
 	l := c.lib
 	name := make([]byte, 256)
-	err := l.call("cuDeviceGetName", l.deviceName, uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)), c.device)
+	err := l.call("cuDeviceGetName", l.deviceName, uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)),
+		c.device)
 	if err != nil {
 		return err
 	}
@@ -134,9 +136,11 @@ func (c *Card) describe() error {
 	for _, a := range []struct {
 		at int
 		to *int
-	}{{attributeSMs, &c.limits.SMs}, {attributeMajor, &major}, {attributeMinor, &minor}, {attributeShared, &c.shared}} {
+	}{{attributeSMs, &c.limits.SMs}, {attributeMajor, &major}, {attributeMinor, &minor},
+		{attributeShared, &c.shared}} {
 		var v int32
-		err = l.call("cuDeviceGetAttribute", l.deviceAttribute, uintptr(unsafe.Pointer(&v)), uintptr(a.at), c.device)
+		err = l.call("cuDeviceGetAttribute", l.deviceAttribute, uintptr(unsafe.Pointer(&v)), uintptr(a.at),
+			c.device)
 		if err != nil {
 			return err
 		}
@@ -155,7 +159,8 @@ func (c *Card) describe() error {
 func (c *Card) manage() error {
 	l := c.lib
 	pci := make([]byte, 32)
-	err := l.call("cuDeviceGetPCIBusId", l.devicePCI, uintptr(unsafe.Pointer(&pci[0])), uintptr(len(pci)), c.device)
+	err := l.call("cuDeviceGetPCIBusId", l.devicePCI, uintptr(unsafe.Pointer(&pci[0])), uintptr(len(pci)),
+		c.device)
 	if err != nil {
 		return err
 	}

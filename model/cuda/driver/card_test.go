@@ -36,7 +36,8 @@ func pattern(n int) []byte {
 
 func TestWhatIsWrittenIsReadThoughTheSourceChangesAtOnce(t *testing.T) {
 	c, _ := fakeCard(t)
-	for _, n := range []int{0, 1, 255, copyBytes + 1, slotBytes - 1, slotBytes, slotBytes + 1, slots*slotBytes + 3, 3*slots*slotBytes + 5} {
+	for _, n := range []int{0, 1, 255, copyBytes + 1, slotBytes - 1, slotBytes, slotBytes + 1, slots*slotBytes + 3,
+		3*slots*slotBytes + 5} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			p, err := c.Alloc(n)
 			require.NoError(t, err)
@@ -53,7 +54,8 @@ func TestWhatIsWrittenIsReadThoughTheSourceChangesAtOnce(t *testing.T) {
 			require.NoError(t, c.Fill(p, bytes.NewReader(append(pattern(n), 7)), n))
 			require.NoError(t, c.Read(got, p))
 			assert.True(t, bytes.Equal(got, pattern(n)), "of a file")
-			assert.Equal(t, n > 0, c.Fill(p, bytes.NewReader(pattern(n)[:max(n-1, 0)]), n) != nil, "of a file that is too short")
+			err = c.Fill(p, bytes.NewReader(pattern(n)[:max(n-1, 0)]), n)
+			assert.Equal(t, n > 0, err != nil, "of a file that is too short")
 			c.Free(p)
 		})
 	}
@@ -75,6 +77,23 @@ func TestSmallWritesInARowDoNotWait(t *testing.T) {
 	}
 }
 
+// A batch is written, launched and read: the driver is asked for no more than that, and waits once.
+func TestABatchAsksTheDriverForLittle(t *testing.T) {
+	c, f := fakeCard(t)
+	p, err := c.Alloc(1 << 10)
+	require.NoError(t, err)
+	clear(f.calls)
+	const batches = 3 * slots
+	for i := range batches {
+		require.NoError(t, c.Write(p, []byte{byte(i)}))
+		var got [1]byte
+		require.NoError(t, c.Read(got[:], p))
+		assert.Equal(t, byte(i), got[0])
+	}
+	assert.Equal(t, map[string]int{"cuMemcpyHtoDAsync_v2": batches, "cuMemcpyDtoHAsync_v2": batches,
+		"cuEventRecord": 2 * batches, "cuEventSynchronize": batches}, f.calls)
+}
+
 func TestALaunchPassesTheParametersByValue(t *testing.T) {
 	c, f := fakeCard(t)
 	plain, cluster := rows, clusters
@@ -92,10 +111,12 @@ func TestALaunchPassesTheParametersByValue(t *testing.T) {
 	block, shared := uint32(cluster.Threads), uint32(cluster.Shared)
 	assert.Equal(t, []fakeLaunch{
 		{name: plain.Name, grid: 1056, block: 128, arguments: pattern(16)},
-		{name: cluster.Name, grid: 132, block: block, shared: shared, cluster: 2, extended: true, arguments: pattern(40)[24:]},
+		{name: cluster.Name, grid: 132, block: block, shared: shared, cluster: 2, extended: true,
+			arguments: pattern(40)[24:]},
 		{name: plain.Name, grid: 8, block: 128, arguments: pattern(16)},
 		{name: follower.Name, grid: 7, block: 128, early: true, extended: true, arguments: pattern(16)},
-		{name: cluster.Name, grid: 4, block: block, shared: shared, cluster: 2, early: true, extended: true, arguments: pattern(16)},
+		{name: cluster.Name, grid: 4, block: block, shared: shared, cluster: 2, early: true, extended: true,
+			arguments: pattern(16)},
 		{name: follower.Name, grid: 9, block: 128, arguments: pattern(16)},
 	}, f.launches)
 	assert.Len(t, f.images, 3, "each module is loaded once")
@@ -198,11 +219,13 @@ func TestEventsTellTheTimeBetweenThem(t *testing.T) {
 
 func TestACardTellsWhatItIsAndDoes(t *testing.T) {
 	c, f := fakeCard(t)
-	assert.Equal(t, cuda.Limits{Name: "NVIDIA Fake", SMs: 132, Capability: 90, Memory: 80 << 30, Free: 3 << 30}, c.Limits())
+	want := cuda.Limits{Name: "NVIDIA Fake", SMs: 132, Capability: 90, Memory: 80 << 30, Free: 3 << 30}
+	assert.Equal(t, want, c.Limits())
 	assert.Equal(t, "NVIDIA Fake (capability 9.0, driver 580.1.2, CUDA 13.0)", c.String())
 	s, err := c.Stats()
 	require.NoError(t, err)
-	assert.Equal(t, Stats{Free: 3 << 30, Total: 80 << 30, SM: 1000, Memory: 2000, Power: 695.5, Temperature: 61}, s)
+	assert.Equal(t, Stats{Free: 3 << 30, Total: 80 << 30, SM: 1000, Memory: 2000, Power: 695.5,
+		Temperature: 61}, s)
 	u, err := c.Use(product)
 	require.NoError(t, err)
 	assert.Equal(t, Use{Registers: 168}, u)
@@ -294,7 +317,8 @@ func TestTooLittleMemoryIsSaidInBytes(t *testing.T) {
 
 func TestAModuleThatTheDriverRefuses(t *testing.T) {
 	for code, want := range map[int]string{
-		222: "kernels mma on NVIDIA Fake (capability 9.0, driver 580.1.2, CUDA 13.0): the driver is too old for PTX 8.3; install a newer one (ptxas application ptx input, line 1; fatal)",
+		222: "kernels mma on NVIDIA Fake (capability 9.0, driver 580.1.2, CUDA 13.0): the driver is too old for PTX 8.3; " +
+			"install a newer one (ptxas application ptx input, line 1; fatal)",
 		218: "PTX 8.3 for sm_90a is not for this card, or the driver is too old",
 		209: "PTX 8.3 for sm_90a is not for this card, or the driver is too old",
 		221: "libnvidia-ptxjitcompiler.so.1, is missing",
@@ -322,7 +346,8 @@ func TestAModuleThatTheDriverRefuses(t *testing.T) {
 // Machine code comes first, and where the driver does not take it, PTX, which is said.
 func TestAModuleIsMachineCodeWhereTheDriverTakesIt(t *testing.T) {
 	elf, text := []byte("\x7fELF"), []byte(".version 8.3\n")
-	code := []byte("\x7fELF\x00") // the false driver reads up to a zero, where a real one knows the end of machine code
+	// The false driver reads up to a zero, where a real one knows the end of machine code.
+	code := []byte("\x7fELF\x00")
 	for _, c := range []struct {
 		name    string
 		old     bool
@@ -332,7 +357,8 @@ func TestAModuleIsMachineCodeWhereTheDriverTakesIt(t *testing.T) {
 		refused int
 	}{
 		{"taken", false, []image{{code: code}, {text, true}}, [][]byte{elf}, "", 0},
-		{"not taken", true, []image{{code: code}, {text, true}}, [][]byte{elf, text}, "does not take the machine code of kernels rows", 0},
+		{"not taken", true, []image{{code: code}, {text, true}}, [][]byte{elf, text},
+			"does not take the machine code of kernels rows", 0},
 		{"none", true, []image{{text, true}}, [][]byte{text}, "", 0},
 		{"too little memory", false, []image{{code: code}, {text, true}}, [][]byte{elf}, "", outOfMemory},
 	} {

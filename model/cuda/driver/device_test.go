@@ -213,7 +213,8 @@ func TestTimesOfACard(t *testing.T) {
 		require.NoError(t, c.Write(p, small))
 		require.NoError(t, c.Read(small, p))
 	}
-	t.Logf("a launch %v; a graph of 200 made in %v, %v a kernel; 4 KiB there and back %v", launches, captured, onCard/200, time.Since(begun)/100)
+	t.Logf("a launch %v; a graph of 200 made in %v, %v a kernel; 4 KiB there and back %v", launches, captured,
+		onCard/200, time.Since(begun)/100)
 	assert.Less(t, onCard, 5*time.Millisecond)
 }
 
@@ -236,7 +237,8 @@ func TestAFaultLosesTheCard(t *testing.T) {
 	c, err := Open(0)
 	require.NoError(t, err)
 	header := allocate(t, c, int32s(1, 0))
-	args := kernel.Bytes(kernel.Rows{Y: 64, X: 64, Index: 64, Header: header, N: 8, LDY: 8, LDX: 8}) // where nothing is
+	// Where nothing is.
+	args := kernel.Bytes(kernel.Rows{Y: 64, X: 64, Index: 64, Header: header, N: 8, LDY: 8, LDX: 8})
 	require.NoError(t, c.Launch(kernel.Table["lookup_f32"], 1, args))
 	err = c.Sync()
 	t.Log(err)

@@ -39,6 +39,7 @@ type fakeDriver struct {
 	refuse   map[string]int // status of a function
 	maps     [][]uintptr    // arguments of tensor maps
 	freed    int
+	calls    map[string]int // of functions that have a status
 }
 
 // fakeLaunch is what a launch asked for.
@@ -62,7 +63,8 @@ func fakeLibrary(t *testing.T) (*library, *fakeDriver) {
 	t.Helper()
 	f := fake()
 	*f = fakeDriver{cards: 1, capability: 90, version: 13000, free: 3 << 30, handles: 1000,
-		memory: map[uintptr][]byte{}, events: map[uintptr]int{}, graphs: map[uintptr][]func(){}, names: map[uintptr]string{},
+		memory: map[uintptr][]byte{}, events: map[uintptr]int{}, graphs: map[uintptr][]func(){},
+		names: map[uintptr]string{}, calls: map[string]int{},
 		shared: map[uintptr]uintptr{}, refuse: map[string]int{}}
 	l := &library{management: new(management)}
 	require.NoError(t, l.bind(fakeSymbol))
@@ -108,6 +110,7 @@ func (f *fakeDriver) handle() uintptr { f.handles++; return f.handles }
 
 // status is what a function returns: of a fault, of a refusal, or 0.
 func (f *fakeDriver) status(name string) uintptr {
+	f.calls[name]++
 	switch {
 	case f.fault != 0:
 		return uintptr(f.fault)
@@ -160,8 +163,10 @@ func (f *fakeDriver) functions() map[string]any {
 
 func (f *fakeDriver) basics() map[string]any {
 	text := func(s string) *byte { return &append([]byte(s), 0)[0] }
-	names := map[int]*byte{2: text("CUDA_ERROR_OUT_OF_MEMORY"), 100: text("CUDA_ERROR_NO_DEVICE"), 700: text("CUDA_ERROR_ILLEGAL_ADDRESS")}
-	words := map[int]*byte{2: text("out of memory"), 100: text("no CUDA-capable device is detected"), 700: text("an illegal memory access was encountered")}
+	names := map[int]*byte{2: text("CUDA_ERROR_OUT_OF_MEMORY"), 100: text("CUDA_ERROR_NO_DEVICE"),
+		700: text("CUDA_ERROR_ILLEGAL_ADDRESS")}
+	words := map[int]*byte{2: text("out of memory"), 100: text("no CUDA-capable device is detected"),
+		700: text("an illegal memory access was encountered")}
 	say := func(of map[int]*byte) any {
 		return func(code, to uintptr) uintptr {
 			p := of[int(code)]
@@ -286,7 +291,8 @@ func (f *fakeDriver) launching() map[string]any {
 		},
 		"cuLaunchKernelEx": func(config, fn, parameters, extra uintptr) uintptr {
 			words := unsafe.Slice((*uint32)(foreign(config)), 14)
-			if s := f.status("cuLaunchKernelEx"); s != 0 || extra != 0 || !slices.Equal(words[1:3], []uint32{1, 1}) || !slices.Equal(words[4:6], []uint32{1, 1}) {
+			flat := slices.Equal(words[1:3], []uint32{1, 1}) && slices.Equal(words[4:6], []uint32{1, 1})
+			if s := f.status("cuLaunchKernelEx"); s != 0 || extra != 0 || !flat {
 				return max(s, 1)
 			}
 			l := fakeLaunch{grid: words[0], block: words[3], shared: words[6], extended: true}
@@ -307,11 +313,13 @@ func (f *fakeDriver) launching() map[string]any {
 			}
 			return f.launch(l, fn, parameters)
 		},
-		"cuTensorMapEncodeTiled": func(to, kind, rank, p, dims, strides, box, steps, interleave, swizzle, promotion, fill uintptr) uintptr {
+		"cuTensorMapEncodeTiled": func(to, kind, rank, p, dims, strides, box, steps, interleave, swizzle, promotion,
+			fill uintptr) uintptr {
 			if to%64 != 0 {
 				return 1
 			}
-			d, b, s := unsafe.Slice((*uint64)(foreign(dims)), 2), unsafe.Slice((*uint32)(foreign(box)), 2), unsafe.Slice((*uint32)(foreign(steps)), 2)
+			d, b := unsafe.Slice((*uint64)(foreign(dims)), 2), unsafe.Slice((*uint32)(foreign(box)), 2)
+			s := unsafe.Slice((*uint32)(foreign(steps)), 2)
 			f.maps = append(f.maps, []uintptr{kind, rank, p, uintptr(d[0]), uintptr(d[1]), *(*uintptr)(foreign(strides)),
 				uintptr(b[0]), uintptr(b[1]), uintptr(s[0]), uintptr(s[1]), interleave, swizzle, promotion, fill})
 			copy(raw(to, 128), bytes.Repeat([]byte{7}, 128))

@@ -99,7 +99,8 @@ func (c *Card) Launch(k *kernel.Kernel, grid int, arguments []byte) error {
 	}
 	p.config = launchConfig{grid: [3]uint32{uint32(grid), 1, 1}, block: [3]uint32{uint32(k.Threads), 1, 1},
 		shared: uint32(k.Shared), stream: c.stream, attributes: &p.attributes[0], count: uint32(n)}
-	return c.call("cuLaunchKernelEx of "+k.Name, c.lib.launchEx, uintptr(unsafe.Pointer(&p.config)), f, parameters, 0)
+	return c.call("cuLaunchKernelEx of "+k.Name, c.lib.launchEx, uintptr(unsafe.Pointer(&p.config)), f,
+		parameters, 0)
 }
 
 // image is the code of a module: machine code, or the text of PTX.
@@ -157,7 +158,8 @@ func (c *Card) load(k *kernel.Kernel) (uintptr, error) {
 		return 0, err
 	}
 	if k.Shared > 0 {
-		if err := c.call("cuFuncSetAttribute of "+k.Name, c.lib.functionSet, f, functionShared, uintptr(k.Shared)); err != nil {
+		err := c.call("cuFuncSetAttribute of "+k.Name, c.lib.functionSet, f, functionShared, uintptr(k.Shared))
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -183,7 +185,8 @@ func (c *Card) loadModule(module string) (m uintptr, err error) {
 		if err == nil || i == len(images)-1 || !errors.As(err, &e) || e.Code == outOfMemory || Lost(err) {
 			break
 		}
-		c.note(fmt.Sprintf("%s does not take the machine code of kernels %s (%s) and compiles them", c, module, e.Name))
+		c.note(fmt.Sprintf("%s does not take the machine code of kernels %s (%s) and compiles them", c,
+			module, e.Name))
 	}
 	return m, err
 }
@@ -200,8 +203,9 @@ func (c *Card) loadImage(module string, x image) (uintptr, error) {
 	*(**byte)(unsafe.Pointer(&values[0])) = &log[0]
 	held := &log[0] // values hides the pointer
 	var m uintptr
-	err := c.call("cuModuleLoadDataEx", c.lib.moduleLoad, uintptr(unsafe.Pointer(&m)), uintptr(unsafe.Pointer(&image[0])),
-		uintptr(len(options)), uintptr(unsafe.Pointer(&options[0])), uintptr(unsafe.Pointer(&values[0])))
+	err := c.call("cuModuleLoadDataEx", c.lib.moduleLoad, uintptr(unsafe.Pointer(&m)),
+		uintptr(unsafe.Pointer(&image[0])), uintptr(len(options)), uintptr(unsafe.Pointer(&options[0])),
+		uintptr(unsafe.Pointer(&values[0])))
 	var e *Error
 	if errors.As(err, &e) {
 		return 0, c.refused(module, image, e, cString(held))
@@ -217,7 +221,8 @@ func (c *Card) refused(module string, image []byte, e *Error, log string) error 
 	case unsupportedPTX:
 		k.Reason = fmt.Sprintf("the driver is too old for PTX %s; install a newer one", version)
 	case noBinary, invalidPTX:
-		k.Reason = fmt.Sprintf("PTX %s for %s is not for this card, or the driver is too old for it; install a newer one", version, target)
+		k.Reason = fmt.Sprintf("PTX %s for %s is not for this card, or the driver is too old for it; "+
+			"install a newer one", version, target)
 	case noCompiler:
 		k.Reason = "the driver's compiler, libnvidia-ptxjitcompiler.so.1, is missing; install the whole driver"
 	case outOfMemory:
@@ -263,7 +268,9 @@ func (c *Card) Use(k *kernel.Kernel) (Use, error) {
 		to *int
 	}{{functionRegister, &u.Registers}, {functionLocal, &u.Local}} {
 		var v int32
-		if err := c.call("cuFuncGetAttribute of "+k.Name, c.lib.functionGet, uintptr(unsafe.Pointer(&v)), uintptr(a.at), c.functions[k]); err != nil {
+		err := c.call("cuFuncGetAttribute of "+k.Name, c.lib.functionGet, uintptr(unsafe.Pointer(&v)),
+			uintptr(a.at), c.functions[k])
+		if err != nil {
 			return u, err
 		}
 		*a.to = int(v)

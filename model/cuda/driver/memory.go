@@ -28,18 +28,21 @@ type staging struct {
 	pinned uintptr // slots·slotBytes
 	slots  [slots]slot
 	next   int
+	marked int // copies that were begun
+	done   int // of them, the last that is known to be, as all before it then are
 }
 
 // slot is a part of it.
 type slot struct {
 	bytes []byte
 	event uintptr // behind the last copy from it or to it
-	used  bool
+	mark  int     // which of all copies that was; 0 for none
 }
 
 func (s *staging) open(c *Card) error {
 	var p uintptr
-	if err := c.call("cuMemHostAlloc", c.lib.hostAlloc, uintptr(unsafe.Pointer(&p)), slots*slotBytes, 0); err != nil {
+	err := c.call("cuMemHostAlloc", c.lib.hostAlloc, uintptr(unsafe.Pointer(&p)), slots*slotBytes, 0)
+	if err != nil {
 		return err
 	}
 	s.pinned = p
@@ -70,16 +73,25 @@ func (s *staging) close(c *Card) {
 func (s *staging) take(c *Card) (*slot, error) {
 	t := &s.slots[s.next]
 	s.next = (s.next + 1) % slots
-	if !t.used {
-		return t, nil
-	}
-	t.used = false
-	return t, c.call("cuEventSynchronize", c.lib.eventSynchronize, t.event)
+	return t, s.await(c, t)
 }
 
-// mark notes that a copy from a slot, or to it, is under way.
-func (t *slot) mark(c *Card) error {
-	t.used = true
+// await waits for the last copy from a slot, or to it, unless a later one is known to be done.
+func (s *staging) await(c *Card, t *slot) error {
+	if t.mark <= s.done {
+		return nil
+	}
+	err := c.call("cuEventSynchronize", c.lib.eventSynchronize, t.event)
+	if err == nil {
+		s.done = t.mark
+	}
+	return err
+}
+
+// begun notes that a copy from a slot, or to it, is under way.
+func (s *staging) begun(c *Card, t *slot) error {
+	s.marked++
+	t.mark = s.marked
 	return c.call("cuEventRecord", c.lib.eventRecord, t.event, c.stream)
 }
 
@@ -103,7 +115,8 @@ func (c *Card) Alloc(bytes int) (cuda.Ptr, error) {
 // Free gives memory back, after all that was launched before.
 func (c *Card) Free(p cuda.Ptr) {
 	if p != 0 {
-		_ = c.call("cuMemFree", c.lib.memoryFree, uintptr(p)) // an error here is that of an earlier fault, which Sync returns
+		// An error here is that of an earlier fault, which Sync returns.
+		_ = c.call("cuMemFree", c.lib.memoryFree, uintptr(p))
 	}
 }
 
@@ -198,10 +211,12 @@ func (c *Card) write(dst cuda.Ptr, bytes int, fill func(to []byte, at int) error
 
 // send copies the first bytes of a slot to the card.
 func (c *Card) send(dst cuda.Ptr, t *slot, bytes int) error {
-	if err := c.call("cuMemcpyHtoDAsync", c.lib.toDevice, uintptr(dst), uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(bytes), c.stream); err != nil {
+	err := c.call("cuMemcpyHtoDAsync", c.lib.toDevice, uintptr(dst), uintptr(unsafe.Pointer(&t.bytes[0])),
+		uintptr(bytes), c.stream)
+	if err != nil {
 		return err
 	}
-	return t.mark(c)
+	return c.staging.begun(c, t)
 }
 
 // Read copies from the card, after what was launched before.
@@ -220,8 +235,7 @@ func (c *Card) Read(dst []byte, src cuda.Ptr) error {
 	arrive := func() error {
 		p := parts[0]
 		parts = parts[1:]
-		p.slot.used = false
-		if err := c.call("cuEventSynchronize", c.lib.eventSynchronize, p.slot.event); err != nil {
+		if err := s.await(c, p.slot); err != nil {
 			return err
 		}
 		copyApart(p.dst, p.slot.bytes)
@@ -238,11 +252,12 @@ func (c *Card) Read(dst []byte, src cuda.Ptr) error {
 			return err
 		}
 		n := min(len(dst), slotBytes)
-		err = c.call("cuMemcpyDtoHAsync", c.lib.toHost, uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(src), uintptr(n), c.stream)
+		err = c.call("cuMemcpyDtoHAsync", c.lib.toHost, uintptr(unsafe.Pointer(&t.bytes[0])), uintptr(src),
+			uintptr(n), c.stream)
 		if err != nil {
 			return err
 		}
-		if err := t.mark(c); err != nil {
+		if err := s.begun(c, t); err != nil {
 			return err
 		}
 		parts = append(parts, part{t, dst[:n]})

@@ -91,7 +91,8 @@ type card struct {
 // parse returns the numbers of the cards that are named; nil for all.
 func parse(spec string) ([]int, error) {
 	list, ok := strings.CutPrefix(spec, "cuda:")
-	wrong := fmt.Errorf("device %q: want cuda, cuda:all or cards by their numbers, each once, as in cuda:0,1", spec)
+	wrong := fmt.Errorf("device %q: want cuda, cuda:all or cards by their numbers, each once, as in cuda:0,1",
+		spec)
 	switch {
 	case spec == "cuda":
 		return []int{0}, nil
@@ -121,9 +122,11 @@ func Open(spec string, o Options) (*Cards, error) {
 	case err != nil:
 		return nil, err
 	case o.command == nil && !called.Load(): // it would run as itself, and start workers
-		return nil, errors.New("this program cannot drive cards: its main function does not begin with worker.Main()")
+		return nil, errors.New("this program cannot drive cards: " +
+			"its main function does not begin with worker.Main()")
 	}
-	c := &Cards{options: o.withDefaults(), models: map[uint64]*weights{}, change: make(chan struct{}), stop: make(chan struct{})}
+	c := &Cards{options: o.withDefaults(), models: map[uint64]*weights{}, change: make(chan struct{}),
+		stop: make(chan struct{})}
 	all := ordinals == nil
 	if all {
 		ordinals = []int{0} // which knows how many there are

@@ -4,7 +4,9 @@
 //
 // [Open] starts the workers of some cards and returns [Cards], a [model.Engine]: it packs
 // weights into memory that it shares with the workers, gives them batches of token ids and
-// gets outputs back, over a socket pair. A worker that ends, answers nonsense or takes ten times
+// gets outputs back, over a socket pair. The thread that drives the card waits at the one end, and
+// whoever has a batch scored at the other, so that a batch wakes two threads; what the worker is doing
+// is asked over a second pair. A worker that ends, answers nonsense or takes ten times
 // as long as it should is replaced, and the models that are loaded are loaded again from
 // the shared memory, whatever became of their files. A batch that was on a worker that died is
 // scored once more, as soon as there is one again; if that takes too long, or it dies

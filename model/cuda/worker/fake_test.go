@@ -39,7 +39,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if card := os.Getenv(variable); card != "" {
-		fakeSocket, _ = unix.Dup(socket) // which is closed when the connection has it
+		fakeSocket, _ = unix.Dup(workSocket) // which is closed when the connection has it
 		os.Exit(run(card, fakeOpen))
 	}
 	if os.Getenv(roleVariable) == "parent" {
@@ -65,7 +65,8 @@ const (
 // fakeBackend computes with no card: see outputOf.
 type fakeBackend struct {
 	ordinal int
-	idle    bool // nothing is computed
+	idle    bool          // nothing is computed
+	took    time.Duration // a batch, if idle, in which a thread polls, as it does a card
 	models  atomic.Int64
 	filled  atomic.Int64 // bytes
 }
@@ -77,7 +78,8 @@ func fakeOpen(ordinal int) (backend, error) {
 	case "none":
 		return nil, &driver.LibraryError{Reason: "no libcuda.so.1 (not found)", Remedy: "install NVIDIA's driver"}
 	case "broken":
-		return nil, &driver.Error{Call: "cuInit", Code: 803, Name: "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", Text: "system has unsupported display driver / cuda driver combination"}
+		return nil, &driver.Error{Call: "cuInit", Code: 803, Name: "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+			Text: "system has unsupported display driver / cuda driver combination"}
 	case "slow":
 		time.Sleep(time.Hour)
 	case "second":
@@ -88,7 +90,8 @@ func fakeOpen(ordinal int) (backend, error) {
 		capability, err := strconv.Atoi(value)
 		return newEngine(small{ptx.NewDevice(1, 2, capability)}), err
 	case "idle":
-		return &fakeBackend{ordinal: 1, idle: true}, nil
+		took, err := strconv.Atoi(value)
+		return &fakeBackend{ordinal: 1, idle: true, took: time.Duration(took)}, err
 	case "card": // a real one, whose kernels can be made to fault
 		b, err := openCard(ordinal)
 		if err != nil {
@@ -125,7 +128,8 @@ func (m *faultyModel) score(seqs []plan.Sequence, outputs []float32) error {
 			err = m.device.Write(header, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 		}
 		if err == nil { // at addresses where nothing is
-			err = m.device.Launch(device.Table["lookup_f32"], 1, device.Bytes(device.Rows{Y: 64, X: 64, Index: 64, Header: header, N: 8}))
+			nothing := device.Rows{Y: 64, X: 64, Index: 64, Header: header, N: 8}
+			err = m.device.Launch(device.Table["lookup_f32"], 1, device.Bytes(nothing))
 		}
 		if err != nil {
 			return err
@@ -144,18 +148,21 @@ func (s small) Limits() cuda.Limits {
 }
 
 func (b *fakeBackend) hello() hello {
-	return hello{Name: "Fake", Capability: 90, SMs: 132, Driver: "580.1 (CUDA 13.0)", Memory: 80 << 30, Cards: b.ordinal}
+	return hello{Name: "Fake", Capability: 90, SMs: 132, Driver: "580.1 (CUDA 13.0)", Memory: 80 << 30,
+		Cards: b.ordinal}
 }
 
 // Stats tells the number of models, of this process and of bytes of weights, as tests want to know them.
 func (b *fakeBackend) Stats() (driver.Stats, error) {
-	return driver.Stats{Free: b.models.Load(), Total: int64(os.Getpid()), Power: 500, Memory: int(b.filled.Load())}, nil
+	return driver.Stats{Free: b.models.Load(), Total: int64(os.Getpid()), Power: 500,
+		Memory: int(b.filled.Load())}, nil
 }
 
 // tooLarge is a width of models that do not fit.
 const tooLarge = 96
 
-func (b *fakeBackend) load(c *model.Config, d kernel.DType, weights io.ReaderAt, bytes int) (resident, error) {
+func (b *fakeBackend) load(c *model.Config, d kernel.DType, weights io.ReaderAt,
+	bytes int) (resident, error) {
 	if c.Hidden == tooLarge {
 		return nil, fmt.Errorf("weights: %w", &driver.MemoryError{Asked: 5 << 30, Free: 3 << 30, Total: 80 << 30})
 	}
@@ -203,11 +210,13 @@ func (m *fakeModel) outputs() int { return m.n }
 func (m *fakeModel) free()        { m.b.models.Add(-1) }
 
 func (m *fakeModel) score(seqs []plan.Sequence, outputs []float32) error {
+	if m.b.idle {
+		for begun := time.Now(); time.Since(begun) < m.b.took; {
+		}
+		return nil
+	}
 	at := 0
 	for i := range seqs {
-		if m.b.idle {
-			break
-		}
 		s := &seqs[i]
 		if err := happen(s.IDs); err != nil {
 			return err
@@ -260,7 +269,8 @@ func happen(ids []int32) error {
 	case tokenHang:
 		time.Sleep(time.Hour)
 	case tokenFault:
-		return fmt.Errorf("batch: %w", &driver.Error{Call: "cuStreamSynchronize", Code: 700, Name: "CUDA_ERROR_ILLEGAL_ADDRESS", Text: "an illegal memory access was encountered"})
+		return fmt.Errorf("batch: %w", &driver.Error{Call: "cuStreamSynchronize", Code: 700,
+			Name: "CUDA_ERROR_ILLEGAL_ADDRESS", Text: "an illegal memory access was encountered"})
 	case tokenPanic:
 		panic("a bug of the engine")
 	case tokenRefuse:
@@ -288,7 +298,8 @@ var garbage = []struct {
 	{"a request", appendHeader(nil, header{kind: kindScore, id: 2})},
 	{"an answer to nothing", appendHeader(nil, header{kind: kindDone, id: 77})},
 	{"too few outputs", appendHeader(nil, header{kind: kindDone, id: 2})},
-	{"too many outputs", append(appendHeader(nil, header{size: 4000, kind: kindDone, id: 2}), make([]byte, 4000)...)},
+	{"too many outputs", append(appendHeader(nil, header{size: 4000, kind: kindDone, id: 2}),
+		make([]byte, 4000)...)},
 	{"an error without words", append(appendHeader(nil, header{size: 3, kind: kindFailed, id: 2}), "abc"...)},
 }
 
@@ -298,7 +309,8 @@ func fakeOptions(environment ...string) Options {
 	if err != nil {
 		panic(err)
 	}
-	return Options{Patience: 10 * time.Second, floor: time.Second, first: 10 * time.Second, pause: 200 * time.Millisecond,
+	return Options{Patience: 10 * time.Second, floor: time.Second, first: 10 * time.Second,
+		pause: 200 * time.Millisecond,
 		command: func() *exec.Cmd {
 			cmd := exec.Command(self)
 			cmd.Env = append(os.Environ(), environment...)
@@ -317,8 +329,9 @@ func fakeCards(t *testing.T, spec string, o Options) *Cards {
 
 // tinyJSON is the configuration of a model of a width.
 func tinyJSON(hidden int) string {
-	return fmt.Sprintf(`{"architectures":["LlamaForSequenceClassification"],"hidden_size":%d,"intermediate_size":48,
-		"num_hidden_layers":1,"num_attention_heads":4,"vocab_size":64,"max_position_embeddings":8192,"id2label":{"0":"LABEL_0"}}`, hidden)
+	return fmt.Sprintf(`{"architectures":["LlamaForSequenceClassification"],"hidden_size":%d,
+		"intermediate_size":48,"num_hidden_layers":1,"num_attention_heads":4,"vocab_size":64,
+		"max_position_embeddings":8192,"id2label":{"0":"LABEL_0"}}`, hidden)
 }
 
 // tiny is the same.
@@ -330,7 +343,8 @@ func tiny(t testing.TB, hidden int) *model.Config {
 
 // loadTiny loads a model of random weights.
 func loadTiny(t testing.TB, c *Cards, seed uint64) *Model {
-	m, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), seed), model.LoadOptions{DType: kernel.BFloat16, Workers: 1})
+	m, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), seed),
+		model.LoadOptions{DType: kernel.BFloat16, Workers: 1})
 	require.NoError(t, err)
 	return m.(*Model)
 }

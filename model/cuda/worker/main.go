@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"runtime"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,8 +22,11 @@ import (
 // variable is the environment's that makes a process a worker: the number of its card.
 const variable = "WARM_CUDA_WORKER"
 
-// socket is the number of the file that is a worker's end of the pair.
-const socket = 3
+// Numbers of the files that are a worker's ends: of its work, and of talk of what it does.
+const (
+	workSocket = 3
+	talkSocket = 4
+)
 
 // Exit codes of a worker.
 const (
@@ -73,14 +75,18 @@ func Main() {
 func run(card string, open func(ordinal int) (backend, error)) int {
 	// The end of the other process, which may want batches yet, is the end of this one.
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	conn, err := connection(os.NewFile(socket, "worker"))
+	work, err := newLine(workSocket)
+	var talk *net.UnixConn
+	if err == nil {
+		talk, err = connection(os.NewFile(talkSocket, "worker"))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "warm: a worker is started by warm itself:", err)
 		return exitOpen
 	}
 	runtime.LockOSThread() // contexts and graphs stay with one thread
-	w := &worker{conn: conn, models: map[uint64]*held{}, work: make(chan request, 64)}
-	go w.listen() // before the card is opened, which may take long, and end early
+	w := &worker{work: work, models: map[uint64]*held{}}
+	go w.listen(talk) // before the card is opened, which may take long, and end early
 	ordinal, err := strconv.Atoi(card)
 	if err == nil {
 		w.backend, err = open(ordinal)
@@ -89,28 +95,26 @@ func run(card string, open func(ordinal int) (backend, error)) int {
 		w.fail(0, err)
 		return exitOpen
 	}
-	w.mu.Lock()
-	w.ready = true
-	w.mu.Unlock()
+	w.ready.Store(true)
 	w.answer(header{kind: kindHello}, w.backend.hello())
-	for r := range w.work {
-		w.do(r)
+	for {
+		h, payload, files, err := w.work.receive()
+		if err != nil {
+			return exitOrphan
+		}
+		w.do(request{h, payload, files})
 	}
-	return exitOrphan
 }
 
 // worker is a worker's end.
 type worker struct {
-	conn    *net.UnixConn
+	work    *line
 	backend backend
 	models  map[uint64]*held
-	work    chan request
 	batch   batch
 	outputs []float32
 	frame   []byte
-
-	mu    sync.Mutex // of writing
-	ready bool       // the backend is there
+	ready   atomic.Bool // the backend is there
 }
 
 // held is a model, which has its weights' files until all of them are on the card.
@@ -121,33 +125,32 @@ type held struct {
 	took  finished
 }
 
-// request is a frame to be worked on.
+// request is a frame to be worked on, whose payload is used again for the next.
 type request struct {
 	header
 	payload []byte
 	files   []*os.File // of the weights, for a load
 }
 
-// listen takes frames until the other process is gone, and this one with it, whatever
-// the card is doing.
-func (w *worker) listen() {
+// listen answers what is asked of this process until the other one is gone, and this one with it,
+// whatever the card is doing.
+func (w *worker) listen(talk *net.UnixConn) {
+	var b [headerBytes]byte
 	for {
-		h, payload, files, err := receive(w.conn)
-		if err != nil {
+		if _, err := io.ReadFull(talk, b[:]); err != nil {
 			os.Exit(exitOrphan)
 		}
-		if h.kind != kindStats {
-			w.work <- request{h, payload, files}
-			continue
+		h, err := parseHeader(b[:])
+		if err != nil {
+			os.Exit(exitBroken)
 		}
-		w.mu.Lock()
-		ready := w.ready
-		w.mu.Unlock()
 		var s driver.Stats
-		if ready {
+		if w.ready.Load() {
 			s, _ = w.backend.Stats() // what is not known is zero
 		}
-		w.answer(header{kind: kindDone, id: h.id}, s)
+		if _, err := talk.Write(frameOf(header{kind: kindDone, id: h.id}, s)); err != nil {
+			os.Exit(exitOrphan)
+		}
 	}
 }
 
@@ -288,15 +291,18 @@ func (w *worker) score(r request) error {
 	return nil
 }
 
-// answer sends a value.
-func (w *worker) answer(h header, v any) {
+// frameOf is a frame whose payload is a value.
+func frameOf(h header, v any) []byte {
 	payload, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // of our own types
 	}
 	h.size = len(payload)
-	w.write(append(appendHeader(nil, h), payload...))
+	return append(appendHeader(nil, h), payload...)
 }
+
+// answer sends a value.
+func (w *worker) answer(h header, v any) { w.write(frameOf(h, v)) }
 
 // fail sends an error, and ends the process when it cannot go on.
 func (w *worker) fail(id uint64, err error) {
@@ -308,9 +314,7 @@ func (w *worker) fail(id uint64, err error) {
 }
 
 func (w *worker) write(frame []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := send(w.conn, frame, nil); err != nil {
+	if _, err := w.work.Write(frame); err != nil {
 		os.Exit(exitOrphan)
 	}
 }

@@ -84,7 +84,8 @@ func (m *Model) Times() []model.LoadTime {
 	each := func(ns *atomic.Int64) time.Duration { return time.Duration(ns.Load()) / time.Duration(m.workers) }
 	return []model.LoadTime{{What: "packed", Took: m.packed}, {What: "read", Took: each(&m.spent.Read)},
 		{What: "hash", Took: each(&m.spent.Hash)}, {What: "store", Took: each(&m.spent.Store)},
-		{What: "card_begin", Took: m.card.Begin}, {What: "card_fill", Took: m.card.Fill}, {What: "card_finish", Took: m.card.Finish}}
+		{What: "card_begin", Took: m.card.Begin}, {What: "card_fill", Took: m.card.Fill},
+		{What: "card_finish", Took: m.card.Finish}}
 }
 
 // Close implements [model.Model].
@@ -96,7 +97,8 @@ func (c *Cards) Load(cfg *model.Config, src model.Source, o model.LoadOptions) (
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{cards: c, net: cfg.Network(), config: config, dtype: o.DType, feed: newFeed(), workers: max(1, o.Workers), paces: map[*card]*pace{}}
+	w := &weights{cards: c, net: cfg.Network(), config: config, dtype: o.DType, feed: newFeed(),
+		workers: max(1, o.Workers), paces: map[*card]*pace{}}
 	begun, placed := time.Now(), make(chan error, 1)
 	err = w.pack(cfg.Tensors(src), o, func() { placed <- c.place(w) })
 	w.packed = time.Since(begun)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/warmserve/warmserve/model/cuda"
@@ -14,8 +15,8 @@ import (
 	"github.com/warmserve/warmserve/model/plan"
 )
 
-// Kinds of frames. What a worker is asked is answered by done or failed under the same id,
-// work in the order in which it was asked.
+// Kinds of frames. What a worker is asked is answered by done or failed under the same id, in the order
+// in which it was asked. Stats are asked and answered on a socket of their own, whatever the worker does.
 const (
 	kindHello  = 1 + iota // from the worker, once: a hello
 	kindLoad              // a load, with the files of the weights: memory is taken for them
@@ -23,7 +24,7 @@ const (
 	kindFinish            // a model's number, of which all are there; done has how long it took
 	kindUnload            // a model's number
 	kindScore             // see appendScore; done has the outputs
-	kindStats             // done has Stats; answered out of turn
+	kindStats             // done has Stats
 	kindDone
 	kindFailed // a failure
 )
@@ -78,17 +79,16 @@ func readFrame(r io.Reader) (header, []byte, error) {
 	if err != nil {
 		return h, nil, err
 	}
-	payload, err := readPayload(r, h.size)
+	payload, err := readPayload(r, nil, h.size)
 	return h, payload, err
 }
 
-// readPayload reads so many bytes, and takes memory as they come.
-func readPayload(r io.Reader, n int) ([]byte, error) {
+// readPayload appends so many bytes to b, which is empty, and takes memory as they come.
+func readPayload(r io.Reader, b []byte, n int) ([]byte, error) {
 	const step = 1 << 20
-	b := make([]byte, 0, min(n, step))
 	for len(b) < n {
 		at := len(b)
-		b = append(b, make([]byte, min(step, n-at))...)
+		b = slices.Grow(b, min(step, n-at))[:at+min(step, n-at)]
 		if _, err := io.ReadFull(r, b[at:]); err != nil {
 			return nil, err
 		}

@@ -103,7 +103,8 @@ func TestFramesThatMakeNoSense(t *testing.T) {
 }
 
 func TestErrorsCrossWithWhatIsDoneAboutThem(t *testing.T) {
-	fault := &driver.Error{Call: "cuStreamSynchronize", Code: 719, Name: "CUDA_ERROR_LAUNCH_FAILED", Text: "unspecified launch failure"}
+	fault := &driver.Error{Call: "cuStreamSynchronize", Code: 719, Name: "CUDA_ERROR_LAUNCH_FAILED",
+		Text: "unspecified launch failure"}
 	for _, c := range []struct {
 		err  error
 		want failure

@@ -69,7 +69,8 @@ func (r *room) ReadAt(b []byte, at int64) (n int, err error) {
 }
 
 // each does something to every part of bytes that lies in one file.
-func (r *room) each(b []byte, at int64, do func(f *os.File, b []byte, at int64) (int, error)) (n int, err error) {
+func (r *room) each(b []byte, at int64,
+	do func(f *os.File, b []byte, at int64) (int, error)) (n int, err error) {
 	files := int64(len(r.files))
 	for n < len(b) {
 		s, in := at/stripe, at%stripe

@@ -20,7 +20,8 @@ import (
 )
 
 func TestWeightsLieInStripesOfFiles(t *testing.T) {
-	for _, size := range []int64{1, 4096, stripe, stripe + 1, 2*stripe - 1, 7 * stripe, (mostFiles-1)*stripe + 5, mostFiles * stripe, 3*mostFiles*stripe + 3*stripe + 17} {
+	for _, size := range []int64{1, 4096, stripe, stripe + 1, 2*stripe - 1, 7 * stripe, (mostFiles-1)*stripe + 5,
+		mostFiles * stripe, 3*mostFiles*stripe + 3*stripe + 17} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			r, err := newRoom(size)
 			require.NoError(t, err)
@@ -166,7 +167,8 @@ func TestWhatDoesNotFitIsKnownBeforeItIsPacked(t *testing.T) {
 	c := fakeCards(t, "cuda", fakeOptions())
 	large := tiny(t, tooLarge)
 	read := 0
-	src := stopping{model.NewRandom(large, 1), "score.weight", func() error { read++; return nil }, new(sync.Once)}
+	count := func() error { read++; return nil }
+	src := stopping{model.NewRandom(large, 1), "score.weight", count, new(sync.Once)}
 	slow := func() error { time.Sleep(300 * time.Millisecond); return nil } // the answer comes before the end
 	_, err := c.Load(large, src, model.LoadOptions{DType: kernel.BFloat16, Workers: 1, Interrupt: slow})
 	var memory *model.MemoryError

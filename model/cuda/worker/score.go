@@ -137,16 +137,15 @@ func (c *Cards) score(w *weights, dst []float32, seqs []plan.Sequence) error {
 		if err != nil {
 			return err
 		}
-		a := p.begin(kindScore, frame, nil, limit)
-		<-a.ended
-		if err = a.err; err == nil && len(a.payload) != 4*cuda.OutputsOf(w.net, seqs) {
-			p.die(fmt.Errorf("%w: %d bytes of outputs", errProtocol, len(a.payload)))
+		payload, took, err := p.call(kindScore, frame, nil, limit)
+		if err == nil && len(payload) != 4*cuda.OutputsOf(w.net, seqs) {
+			p.die(fmt.Errorf("%w: %d bytes of outputs", errProtocol, len(payload)))
 			err = &diedError{errProtocol}
 		}
-		c.scored(k, p, w, tokens, a.took, err)
+		c.scored(k, p, w, tokens, took, err)
 		if err == nil {
-			outputs := make([]float32, len(a.payload)/4)
-			takeFloats(outputs, a.payload)
+			outputs := make([]float32, len(payload)/4)
+			takeFloats(outputs, payload)
 			cuda.Rewards(w.net, w.constants, dst, seqs, outputs)
 			return nil
 		}
@@ -205,8 +204,6 @@ func (c *Cards) least() *card {
 // await calls f, with c.mu held, until it has a worker, or an error other than that there is
 // none now, or it is too late.
 func (c *Cards) await(until time.Time, f func() (*process, error)) (*process, error) {
-	late := time.NewTimer(time.Until(until))
-	defer late.Stop()
 	for {
 		c.mu.Lock()
 		closed, change := c.closed, c.change
@@ -222,8 +219,10 @@ func (c *Cards) await(until time.Time, f func() (*process, error)) (*process, er
 		if !errors.As(err, &away) {
 			return nil, err
 		}
+		late := time.NewTimer(time.Until(until))
 		select {
 		case <-change:
+			late.Stop()
 		case <-late.C:
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"encoding/json"
+	"net"
 	"sync"
 	"time"
 
@@ -49,18 +50,40 @@ func (c *Cards) Stats() []Stats {
 	return out
 }
 
-// stats asks the worker, which answers while it computes.
+// talk is how a worker is asked what it does, which it answers while it computes.
+type talk struct {
+	conn *net.UnixConn // of messages
+
+	mu     sync.Mutex
+	next   uint64
+	stats  driver.Stats // of the last answer, or of none
+	asked  time.Time    // when
+	answer [4 << 10]byte
+}
+
+// stats asks the worker, or returns what it answered somebody who asked meanwhile.
 func (p *process) stats() driver.Stats {
-	a := p.begin(kindStats, make([]byte, headerBytes), nil, 0)
-	t := time.NewTimer(statsTime)
-	defer t.Stop()
-	var s driver.Stats
-	select {
-	case <-a.ended:
-		if a.err == nil {
-			_ = json.Unmarshal(a.payload, &s) // or zero
-		}
-	case <-t.C:
+	t, begun := &p.talk, time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asked.After(begun) {
+		return t.stats
 	}
-	return s
+	t.asked, t.stats = time.Now(), driver.Stats{}
+	t.next++
+	_ = t.conn.SetDeadline(t.asked.Add(statsTime))
+	if _, err := t.conn.Write(appendHeader(nil, header{kind: kindStats, id: t.next})); err != nil {
+		return t.stats
+	}
+	for {
+		n, err := t.conn.Read(t.answer[:])
+		if err != nil || n < headerBytes {
+			return t.stats
+		}
+		h, err := parseHeader(t.answer[:headerBytes])
+		if err != nil || h.id == t.next { // or it is an answer that came too late
+			_ = json.Unmarshal(t.answer[headerBytes:n], &t.stats) // or zero
+			return t.stats
+		}
+	}
 }

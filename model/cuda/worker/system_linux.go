@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -13,9 +14,26 @@ import (
 // program is this program's file, though another may have taken its name since.
 const program = "/proc/self/exe"
 
-// pair returns two connected sockets: ours, and the file of a worker's.
-func pair() (*net.UnixConn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// pairs returns two pairs of connected sockets, of work and of talk: ours, and the files of a worker's.
+// Talk is of messages that arrive as a whole or not at all.
+func pairs() (work, talk *net.UnixConn, theirs []*os.File, err error) {
+	ours := [2]*net.UnixConn{}
+	for i, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET} {
+		var their *os.File
+		if ours[i], their, err = pair(kind); err != nil {
+			for _, c := range ours[:i] {
+				_ = c.Close()
+			}
+			closeAll(theirs)
+			return nil, nil, nil, err
+		}
+		theirs = append(theirs, their)
+	}
+	return ours[0], ours[1], theirs, nil
+}
+
+func pair(kind int) (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socketpair: %w", err)
 	}
@@ -60,13 +78,62 @@ func send(c *net.UnixConn, frame []byte, files []*os.File) error {
 	return err
 }
 
-// receive reads a frame and the files that came with it, or nil.
-func receive(c *net.UnixConn) (header, []byte, []*os.File, error) {
+// line is a worker's end of the socket of its work. The thread that works waits for frames in the system
+// itself: one that wakes it without a poller's or another goroutine's thread in between.
+type line struct {
+	fd      int
+	payload []byte // of the last frame
+	oob     []byte
+}
+
+// newLine is that of a file's number.
+func newLine(fd int) (*line, error) {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_STREAM {
+		return nil, fmt.Errorf("file %d is no socket of a worker", fd)
+	}
+	unix.CloseOnExec(fd)
+	return &line{fd: fd, oob: make([]byte, unix.CmsgSpace(4*mostFiles))}, nil
+}
+
+// Read implements [io.Reader].
+func (l *line) Read(b []byte) (int, error) {
+	for {
+		n, err := unix.Read(l.fd, b)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return 0, err
+		case n == 0 && len(b) > 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// Write implements [io.Writer].
+func (l *line) Write(b []byte) (int, error) {
+	for at := 0; at < len(b); {
+		n, err := unix.Write(l.fd, b[at:])
+		if err != nil && err != unix.EINTR {
+			return at, err
+		}
+		at += max(n, 0)
+	}
+	return len(b), nil
+}
+
+// receive reads a frame and the files that came with it, or nil. The payload is the line's until the
+// next.
+func (l *line) receive() (header, []byte, []*os.File, error) {
 	var b [headerBytes]byte
 	var files []*os.File
-	oob := make([]byte, unix.CmsgSpace(4*mostFiles))
 	for at := 0; at < headerBytes; {
-		n, m, flags, _, err := c.ReadMsgUnix(b[at:], oob)
+		n, m, flags, _, err := unix.Recvmsg(l.fd, b[at:], l.oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
 		if err == nil && n == 0 {
 			err = net.ErrClosed
 		}
@@ -78,7 +145,7 @@ func receive(c *net.UnixConn) (header, []byte, []*os.File, error) {
 		}
 		at += n
 		if m > 0 {
-			if files, err = filesIn(oob[:m]); err != nil {
+			if files, err = filesIn(l.oob[:m]); err != nil {
 				return header{}, nil, nil, err
 			}
 		}
@@ -87,8 +154,8 @@ func receive(c *net.UnixConn) (header, []byte, []*os.File, error) {
 	if err != nil {
 		return h, nil, files, err
 	}
-	payload, err := readPayload(c, h.size)
-	return h, payload, files, err
+	l.payload, err = readPayload(l, l.payload[:0], h.size)
+	return h, l.payload, files, err
 }
 
 // filesIn takes the files out of a control message.
@@ -103,7 +170,6 @@ func filesIn(oob []byte) (files []*os.File, err error) {
 			return nil, err
 		}
 		for _, fd := range fds {
-			unix.CloseOnExec(fd)
 			files = append(files, os.NewFile(uintptr(fd), "weights"))
 		}
 	}

@@ -48,14 +48,16 @@ func TestAWorkerScoresBatches(t *testing.T) {
 	assert.EqualError(t, err, "cuda:0: refused")
 	s := c.Stats()
 	require.Len(t, s, 1)
-	assert.Equal(t, Stats{Name: "Fake", Capability: 90, Driver: "580.1 (CUDA 13.0)", Up: true, Batches: 2, Tokens: 10, Stats: s[0].Stats}, s[0])
+	assert.Equal(t, Stats{Name: "Fake", Capability: 90, Driver: "580.1 (CUDA 13.0)", Up: true, Batches: 2,
+		Tokens: 10, Stats: s[0].Stats}, s[0])
 	assert.Equal(t, 500.0, s[0].Power)
 	assert.Equal(t, int64(2), s[0].Free, "models")
 
 	cpu := model.NewEngine(1)
 	defer cpu.Close()
 	assert.ErrorContains(t, cpu.Score(m, dst[:1], []model.Sequence{sequence(1)}), "another device")
-	assert.ErrorContains(t, fakeCards(t, "cuda", fakeOptions()).Score(m, dst[:1], []model.Sequence{sequence(1)}), "another device")
+	err = fakeCards(t, "cuda", fakeOptions()).Score(m, dst[:1], []model.Sequence{sequence(1)})
+	assert.ErrorContains(t, err, "another device")
 }
 
 func TestAKilledWorkerIsReplacedUnderLoad(t *testing.T) {
@@ -88,7 +90,8 @@ func TestAKilledWorkerIsReplacedUnderLoad(t *testing.T) {
 	for range kills {
 		time.Sleep(50 * time.Millisecond)
 		before := kill(t, c, 0)
-		require.Eventually(t, func() bool { p := pid(c, 0); return p != 0 && p != before }, 20*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { p := pid(c, 0); return p != 0 && p != before }, 20*time.Second,
+			5*time.Millisecond)
 		time.Sleep(50 * time.Millisecond)
 	}
 	close(stop)
@@ -200,7 +203,8 @@ func TestWhatIsTooLongForACardIsRefusedByItsIndex(t *testing.T) {
 	assert.Equal(t, fakeLongest, m.Longest())
 	long := model.Sequence{IDs: make([]int32, fakeLongest+1), Read: []int32{0}}
 	err := c.Score(m, make([]float32, 2), []model.Sequence{sequence(1), long})
-	assert.EqualError(t, err, "sequence 1: cuda: 8001 tokens, LlamaForSequenceClassification takes 8000 on a card: cut it, or compute it on the CPU")
+	assert.EqualError(t, err, "sequence 1: cuda: 8001 tokens, LlamaForSequenceClassification takes 8000 on a card: "+
+		"cut it, or compute it on the CPU")
 }
 
 func TestWhatIsAskedOfAWorkerThatEndedSaysHowItEnded(t *testing.T) {
@@ -209,9 +213,47 @@ func TestWhatIsAskedOfAWorkerThatEndedSaysHowItEnded(t *testing.T) {
 	p := c.cards[0].live
 	c.mu.Unlock()
 	require.NoError(t, p.conn.Close())
-	a := p.begin(kindUnload, make([]byte, headerBytes), nil, 0)
-	<-a.ended
-	assert.Regexp(t, "^ended", a.err.Error())
+	_, _, err := p.call(kindUnload, make([]byte, headerBytes), nil, time.Minute)
+	assert.Regexp(t, "^ended", err.Error())
+}
+
+// The watch that is set for a first batch, which may take long, does not let the next one hang as long.
+func TestABatchThatHangsBehindAFirstOneIsFoundInItsOwnTime(t *testing.T) {
+	t.Parallel()
+	o := fakeOptions(onceFile(t, "score"))
+	o.floor, o.first = 300*time.Millisecond, time.Minute
+	c := fakeCards(t, "cuda", o)
+	m := loadTiny(t, c, 1)
+	scoreOf(t, m, 1, 2)
+	begun := time.Now()
+	assert.Equal(t, want(t, m, tokenHang, 2), scoreOf(t, m, tokenHang, 2))
+	assert.Less(t, time.Since(begun), 20*time.Second)
+	assert.Equal(t, uint64(1), c.Stats()[0].Restarts)
+}
+
+// What a worker is doing it says while it computes, and an answer that comes too late is not taken for
+// the next one.
+func TestAWorkerSaysWhatItDoesMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := fakeCards(t, "cuda", fakeOptions())
+	m := loadTiny(t, c, 1)
+	var all sync.WaitGroup
+	all.Go(func() { scoreOf(t, m, tokenSlow, 49, 1) }) // a second
+	require.Eventually(t, func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.cards[0].waiting > 0 },
+		10*time.Second, time.Millisecond)
+	for range 3 {
+		all.Go(func() { assert.Equal(t, 500.0, c.Stats()[0].Power) })
+	}
+	all.Wait()
+
+	worker := pid(c, 0)
+	require.NoError(t, syscall.Kill(worker, syscall.SIGSTOP))
+	require.Eventually(t, func() bool { return in(worker, "T") }, 10*time.Second, time.Millisecond)
+	assert.Zero(t, c.Stats()[0].Power, "it says nothing")
+	require.NoError(t, syscall.Kill(worker, syscall.SIGCONT))
+	other := loadTiny(t, c, 2)
+	assert.Equal(t, int64(2), c.Stats()[0].Free, "models, of which there was one when it was asked before")
+	assert.Equal(t, want(t, other, 5), scoreOf(t, other, 5))
 }
 
 // A new worker may have to compile kernels again.
@@ -291,7 +333,8 @@ func TestALoadWhoseWorkerEndsIsMadeAgain(t *testing.T) {
 func TestAnInterruptedLoadLeavesNothing(t *testing.T) {
 	c := fakeCards(t, "cuda", fakeOptions())
 	stop := errors.New("stop")
-	_, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), 1), model.LoadOptions{DType: kernel.BFloat16, Interrupt: func() error { return stop }})
+	_, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), 1),
+		model.LoadOptions{DType: kernel.BFloat16, Interrupt: func() error { return stop }})
 	assert.ErrorIs(t, err, stop)
 	assert.Zero(t, c.Stats()[0].Free)
 }
@@ -309,7 +352,8 @@ func TestModelsAreUnloaded(t *testing.T) {
 	kill(t, c, 0)
 	assert.Equal(t, want(t, other, 5), scoreOf(t, other, 5))
 	assert.Equal(t, int64(1), models(), "a closed model is not loaded again")
-	require.Eventually(t, func() bool { runtime.GC(); return models() == 0 }, 5*time.Second, 10*time.Millisecond, "nobody has the model")
+	require.Eventually(t, func() bool { runtime.GC(); return models() == 0 }, 5*time.Second, 10*time.Millisecond,
+		"nobody has the model")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	assert.Empty(t, c.models)
@@ -366,7 +410,8 @@ func TestARealModelOutlivesItsWorker(t *testing.T) {
 			defer cpu.Close()
 			reference, wants := on(cpu)
 			for i := range wants {
-				assert.InDelta(t, wants[i], got[i], map[kernel.DType]float64{kernel.Float32: 1e-5, kernel.BFloat16: 0.05}[d])
+				most := map[kernel.DType]float64{kernel.Float32: 1e-5, kernel.BFloat16: 0.05}[d]
+				assert.InDelta(t, wants[i], got[i], most)
 			}
 			assert.Equal(t, reference.Digest(), m.Digest())
 			assert.Equal(t, reference.Parameters(), m.Parameters())
@@ -390,9 +435,11 @@ func TestARealModelOutlivesItsWorker(t *testing.T) {
 				t.Logf("%s: %+v", c.Device(), s)
 				return // it has room for any model of this test
 			}
-			large, err := model.ParseConfig([]byte(strings.Replace(tinyJSON(32), `"vocab_size":64`, `"vocab_size":1000000`, 1)))
+			text := strings.Replace(tinyJSON(32), `"vocab_size":64`, `"vocab_size":1000000`, 1)
+			large, err := model.ParseConfig([]byte(text))
 			require.NoError(t, err)
-			_, err = c.Load(large, nothing{model.NewRandom(large, 1)}, model.LoadOptions{DType: kernel.Float32, Workers: 2})
+			_, err = c.Load(large, nothing{model.NewRandom(large, 1)},
+				model.LoadOptions{DType: kernel.Float32, Workers: 2})
 			var full *model.MemoryError
 			require.ErrorAs(t, err, &full)
 			assert.Greater(t, full.Need, full.Free)
@@ -456,7 +503,8 @@ func TestBatchesSpreadOverCards(t *testing.T) {
 	two := fakeCards(t, "cuda:2,0", fakeOptions(fakeVariable+"=cards=3"))
 	assert.Equal(t, "cuda:2,0 Fake", two.Device())
 	loadTiny(t, two, 1)
-	_, err := c.Load(tiny(t, tooLarge), model.NewRandom(tiny(t, tooLarge), 1), model.LoadOptions{DType: kernel.BFloat16})
+	_, err := c.Load(tiny(t, tooLarge), model.NewRandom(tiny(t, tooLarge), 1),
+		model.LoadOptions{DType: kernel.BFloat16})
 	assert.ErrorContains(t, err, "are needed")
 }
 
@@ -559,7 +607,8 @@ func parent() {
 	if err != nil {
 		panic(err)
 	}
-	m, err := c.Load(tiny(&testing.T{}, 32), model.NewRandom(tiny(&testing.T{}, 32), 1), model.LoadOptions{DType: kernel.BFloat16})
+	m, err := c.Load(tiny(&testing.T{}, 32), model.NewRandom(tiny(&testing.T{}, 32), 1),
+		model.LoadOptions{DType: kernel.BFloat16})
 	if err != nil {
 		panic(err)
 	}
@@ -590,8 +639,14 @@ func TestAWorkerEndsWithItsParent(t *testing.T) {
 
 // gone reports whether a process ended, reaped or not.
 func gone(pid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	return err != nil || in(pid, "Z")
+}
+
+// in reports whether a process is in a state.
+func in(pid int, state string) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil || strings.Contains(string(b), ") Z ")
+	return err == nil && strings.Contains(string(b), ") "+state+" ")
 }
 
 func TestAnythingAtOnce(t *testing.T) {
@@ -611,7 +666,8 @@ func TestAnythingAtOnce(t *testing.T) {
 	for i := range 4 {
 		all.Go(func() {
 			for time.Now().Before(stop) {
-				m, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), uint64(i)), model.LoadOptions{DType: kernel.BFloat16})
+				m, err := c.Load(tiny(t, 32), model.NewRandom(tiny(t, 32), uint64(i)),
+					model.LoadOptions{DType: kernel.BFloat16})
 				if err != nil {
 					assert.True(t, patient(err), "%v", err)
 					continue
