@@ -21,7 +21,7 @@ from process import Process
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-STEPS = ("tests", "kernels", "speeds", "torch", "serve", "live", "fp8")
+STEPS = ("tests", "kernels", "speeds", "torch", "serve", "live", "fp8", "fold")
 MODELS = {"qwen3-0.6b": os.path.join(ROOT, "cmd/warm/testdata/qwen3-0.6b.json"), "llama-3.1-8b": os.path.join(HERE, "llama-3.1-8b.json")}
 
 # WARM_CHECK_REHEARSE=cpu (or cuda) tries the script itself with models and tests that are tiny.
@@ -134,15 +134,15 @@ class Check:
             raise Missing(why)
         return os.path.join(self.store, name)
 
-    def go_tests(self, step, binary, folder, limit, rehearsed, skip=""):
+    def go_tests(self, step, binary, folder, limit, rehearsed, skip="", only="Test", log="", env=None):
         self.need_card()
-        env = dict(os.environ)
-        argv = [self.tool(binary), "-test.v", f"-test.timeout={limit}s", "-test.run=" + ("Test" if not REHEARSE else rehearsed)]
+        env = {**os.environ, **(env or {})}
+        argv = [self.tool(binary), "-test.v", f"-test.timeout={limit}s", "-test.run=" + (only if not REHEARSE else rehearsed)]
         if skip:
             argv.append("-test.skip=" + skip)
         if not REHEARSE:
             env["WARM_TEST_CARD"] = "1"
-        p, code = self.run(binary, argv, limit + 3, cwd=os.path.join(ROOT, folder), env=env)
+        p, code = self.run(log or binary, argv, limit + 3, cwd=os.path.join(ROOT, folder), env=env)
 
         def compared(t):
             if not t.worst:
@@ -257,10 +257,23 @@ class Check:
         for model, config in MODELS.items():
             p, code = self.run("fp8-" + model, bench + ["--random", config, "--dtype", small, "--rounds", "5", "--shape", ",".join(figures.FP8_SPEEDS)],
                                40, out=self.path(f"fp8-{model}.json"))
-            rows += figures.fp8_rows(model, figures.document(p.results()), self.reports.get(model), code, p.text())
+            rows += figures.beside_rows(model, "in fp8", figures.FP8_SPEEDS, figures.document(p.results()), self.reports.get(model), code, p.text())
         p, code = self.run("fp8-cost", bench + ["--random", MODELS["qwen3-0.6b"], "--dtype", "float32,bfloat16," + small, "--rounds", "1", "--shape", "64x64"],
                            25, out=self.path("fp8-cost.json"))
         return rows + [figures.cost_row("what number formats cost, qwen3-0.6b, random weights", figures.document(p.results()), code, p.text())]
+
+    def fold(self):
+        """RMSNorm inside the products, which has to be asked for: its bits, and its speed beside that without."""
+        env = {"WARM_CUDA_FOLD": "1"}
+        rows = self.go_tests("norms in products: every architecture, batches, prefixes", "cuda.test", "model/cuda", 30, "TestAModelThat",
+                             only="TestCardsScoreAsTheCPU|TestRewardsOfCards|TestProductsNormalise", log="fold-tests", env=env)
+        for model, config in MODELS.items():
+            argv = [self.tool("warm"), "bench", "engine", "--device", DEVICE, "--random", config, "--forward-only", "--json",
+                    "--rounds", "2" if REHEARSE else "15" if model.startswith("qwen") else "5", "--shape", ",".join(figures.FOLD_SPEEDS)]
+            p, code = self.run("fold-" + model, argv, 30, out=self.path(f"fold-{model}.json"), env={**os.environ, **env})
+            rows += figures.beside_rows(model, "norms in products", figures.FOLD_SPEEDS, figures.document(p.results()), self.reports.get(model), code,
+                                        p.text())
+        return rows
 
     # The table.
 
@@ -298,7 +311,7 @@ class Check:
             for name, title, step in (("tests", "engine tests", self.tests), ("kernels", "kernel tests", self.kernels),
                                       ("speeds", "speeds of the engine", self.speeds), ("torch", "PyTorch for comparison", self.run_torch),
                                       ("serve", "the server over HTTP", self.serve), ("live", "a live server", self.live),
-                                      ("fp8", "fp8 beside bfloat16", self.fp8)):
+                                      ("fp8", "fp8 beside bfloat16", self.fp8), ("fold", "norms in products", self.fold)):
                 if name in self.steps:
                     self.note(name, title, step)
         finally:

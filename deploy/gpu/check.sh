@@ -7,7 +7,7 @@
 # It needs the driver, bash, python3, this checkout and what build.sh has put into
 # deploy/gpu/bin; under 4 minutes on an H200. The table is printed and written to
 # $OUT/check.md (default deploy/gpu/out), beside the logs of all steps, which are: tests
-# kernels speeds torch serve live fp8. Exit status 1 if something failed; a speed below its
+# kernels speeds torch serve live fp8 fold. Exit status 1 if something failed; a speed below its
 # target is "missed" and no failure. README.md beside this file says more.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

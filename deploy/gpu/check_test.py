@@ -93,10 +93,12 @@ class Figures(unittest.TestCase):
         self.assertEqual(f.speed_rows("qwen3-0.6b", None, {}, 1, "warm: device cuda: none")[0].result, f.FAILED)
 
     def test_fp8(self):
-        rows = f.fp8_rows("m", report(**{"32x512": 900, "1x512": 80}), report(**{"32x512": 600}), 0, "")
+        rows = f.beside_rows("m", "in fp8", f.FP8_SPEEDS, report(**{"32x512": 900, "1x512": 80}), report(**{"32x512": 600}), 0, "")
         self.assertEqual([r.figure for r in rows], ["900 tokens/s, 28.20 ms, 1.50 × bfloat16", "80 tokens/s, 28.20 ms"])
         self.assertEqual({r.result for r in rows}, {f.MEASURED})
-        self.assertEqual([r.result for r in f.fp8_rows("m", None, None, 1, "warm: no")], [f.FAILED, f.FAILED])
+        self.assertEqual([r.step for r in f.beside_rows("m", "norms in products", f.FOLD_SPEEDS, None, None, 1, "")],
+                         [f"m, {s}, norms in products" for s in ("32 × 512", "1 × 512", "1 × 64")])
+        self.assertEqual([r.result for r in f.beside_rows("m", "in fp8", f.FP8_SPEEDS, None, None, 1, "warm: no")], [f.FAILED, f.FAILED])
         cost = {"forward": [{"dtype": "float32"}, {"dtype": "bfloat16", "rms_error_of_score_std": 0.004, "pair_order_kept": 1},
                             {"dtype": "fp8", "rms_error_of_score_std": 0.06, "pair_order_kept": 0.98}]}
         row = f.cost_row("x", cost, 0, "")

@@ -164,13 +164,14 @@ def speed_rows(model, report, rates, code, text):
 
 
 FP8_SPEEDS = {"32x512": "32 × 512", "1x512": "1 × 512"}
+FOLD_SPEEDS = {**FP8_SPEEDS, "1x64": "1 × 64"}
 
 
-def fp8_rows(model, report, bf16, code, text):
-    """fp8's speed beside bfloat16's in the same run of check.sh."""
+def beside_rows(model, what, shapes, report, bf16, code, text):
+    """The speed of what else there is, beside bfloat16's as it is in the same run of check.sh."""
     rows, measured, other = [], forward(report), forward(bf16)
-    for shape, name in FP8_SPEEDS.items():
-        step = f"{model}, {name}, in fp8"
+    for shape, name in shapes.items():
+        step = f"{model}, {name}, {what}"
         if code != 0 or shape not in measured:
             rows.append(Row(step, FAILED, "not measured: " + ending(text)))
             continue

@@ -74,5 +74,5 @@ func (r *program) headsStep(w matrix, c, a place) {
 	}
 	stretched, rows := r.m.stretched(h.rope), c.kind
 	p.of = func(c *class, a *kernel.Product) { a.Pos = c.turns(stretched, rows) }
-	r.productStep(p, kernel.Tiles(headTiles[h.d]+w.numbers())...)
+	r.productStep(p, kernel.Tiles(headTiles[h.d]+p.ending)...)
 }

@@ -31,6 +31,9 @@ func Pack(n *nn.Network, src binding.Source, o binding.Options, room func(bytes 
 	if err := binding.Check(n, l.params, src); err != nil {
 		return nil, err
 	}
+	if err := l.readFolds(src, n.SourceName); err != nil {
+		return nil, err
+	}
 	to, err := room(l.size)
 	if err != nil {
 		return nil, err

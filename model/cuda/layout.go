@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"os"
 
 	kernels "github.com/warmserve/warmserve/model/cuda/kernel"
 	"github.com/warmserve/warmserve/model/kernel"
@@ -27,6 +28,12 @@ type layout struct {
 	tables   map[*nn.Embedding]int
 	scores   map[*nn.ScoreHead]vectors
 
+	normFolds map[*nn.RMSNorm]*fold
+	foldOf    map[any]*fold       // of a linear or gated layer
+	folded    map[*nn.Op][]*nn.Op // the products that read such a norm
+	foldWidth int                 // of all of them
+	ones      int                 // what such a norm multiplies by where it is one of rows
+
 	params []nn.Param
 	stores []store // of params
 	folds  []func(image *sink)
@@ -47,6 +54,7 @@ type matrix struct {
 	wide   bool // float32 whatever the number format of the model
 	e4m3   bool
 	scales int // of rows of e4m3
+	fold   *fold
 }
 
 // vectors are the weights of a norm or of a score head, float32.
@@ -62,7 +70,13 @@ func newLayout(n *nn.Network, d kernel.DType) (*layout, error) {
 	}
 	l := &layout{net: n, bf16: d != kernel.Float32, e4m3: d == kernel.FP8, params: n.Params(),
 		matrices: map[*nn.Linear]matrix{}, gates: map[*nn.Gated]matrix{}, norms: map[nn.Norm]vectors{},
-		tables: map[*nn.Embedding]int{}, scores: map[*nn.ScoreHead]vectors{}}
+		tables: map[*nn.Embedding]int{}, scores: map[*nn.ScoreHead]vectors{},
+		normFolds: map[*nn.RMSNorm]*fold{}, foldOf: map[any]*fold{}, folded: map[*nn.Op][]*nn.Op{}}
+	if d == kernel.BFloat16 && os.Getenv(FoldVariable) != "" {
+		for _, b := range n.Blocks {
+			l.findFolds(b)
+		}
+	}
 	l.wideHeads()
 	for _, b := range n.Blocks {
 		if q, kv := qkv(b); q != nil {
@@ -118,7 +132,7 @@ func (l *layout) matrix(m *nn.Linear, wide bool) matrix {
 	if out, ok := l.matrices[m]; ok {
 		return out
 	}
-	out := matrix{n: m.Out(), k: m.In, wide: wide || m.Exact}
+	out := matrix{n: m.Out(), k: m.In, wide: wide || m.Exact, fold: l.foldOf[m]}
 	l.place(m.Bias, out.n%8 == 0, &out)
 	l.matrices[m] = out
 	return out
@@ -158,7 +172,7 @@ func (l *layout) together(a, b *nn.Linear) {
 	if _, ok := l.matrices[a]; ok {
 		return
 	}
-	x, y := matrix{n: a.Out(), k: a.In}, matrix{n: b.Out(), k: b.In}
+	x, y := matrix{n: a.Out(), k: a.In, fold: l.foldOf[a]}, matrix{n: b.Out(), k: b.In, fold: l.foldOf[b]}
 	l.place(a.Bias, x.n%8 == 0 && y.n%8 == 0, &x, &y)
 	l.matrices[a], l.matrices[b] = x, y
 }
@@ -192,6 +206,9 @@ func (l *layout) module(m nn.Module, n int) {
 	case *nn.RMSNorm:
 		v := vectors{w: l.take(4 * m.C), b: -1}
 		l.norms[m] = v
+		if f := l.normFolds[m]; f != nil {
+			f.param = len(l.stores)
+		}
 		l.stores = append(l.stores, func(image *sink, row int, values []float32) {
 			w := make([]float32, len(values))
 			for i, x := range values {
@@ -279,7 +296,7 @@ func gateRow(f, half, r int) int {
 }
 
 func (l *layout) gated(m *nn.Gated, n int) {
-	to := matrix{n: 2 * m.F, k: m.In}
+	to := matrix{n: 2 * m.F, k: m.In, fold: l.foldOf[m]}
 	l.place(m.Bias, m.F%8 == 0, &to)
 	l.gates[m] = to
 	kinds := 1

@@ -23,6 +23,10 @@ type place struct {
 	kind  kind
 	wide  bool // float32 whatever the number format of the model
 	e4m3  bool // with a scale in each row; col is 0
+	// normed says that products divide the rows as RMSNorm does, with this eps, whose weights theirs have.
+	normed bool
+	eps    float32
+	stamp  int // which of the values it is whose sums of squares were left by a product; 0 for others
 }
 
 // slot is a buffer for the rows of values, one after the other.
@@ -53,6 +57,10 @@ type lowering struct {
 	steps []step
 	maps  map[mapOf]Ptr // tensor maps, in device memory
 	mixed map[[2]int]*mixing
+	// Sums of squares of rows of each kind, and whose they are.
+	squares [2]Ptr
+	summed  [2]int
+	stamps  int
 }
 
 // element returns the bytes of a value's number.
@@ -180,7 +188,7 @@ func (r *program) op(i int, op *nn.Op) {
 		r.multiply(op)
 	case nn.MultiplyAdd:
 		r.joined(i, op)
-		r.product(r.m.layout.matrices[op.Linear], op.Act, r.at[op.Out], r.at[op.X], &r.at[op.Y], rowsOf(r.at[op.Out]))
+		r.at[op.Out] = r.product(r.m.layout.matrices[op.Linear], op.Act, r.at[op.Out], r.at[op.X], &r.at[op.Y], rowsOf(r.at[op.Out]))
 	case nn.MultiplyGated:
 		r.at[op.Out] = r.room(op.Gated.F, r.at[op.X].kind, false)
 		r.gated(op.Gated, r.at[op.Out], r.at[op.X], rowsOf(r.at[op.Out]))
@@ -204,6 +212,7 @@ func (r *program) joined(i int, op *nn.Op) {
 	y := r.at[op.Y]
 	if r.dies(op.Y, i) {
 		y.slot.users++ // the result's
+		y.stamp = 0
 		r.at[op.Out] = y
 		return
 	}
@@ -213,6 +222,11 @@ func (r *program) joined(i int, op *nn.Op) {
 // rowwise lowers operations on rows one by one. Heads are changed where they lie.
 func (r *program) rowwise(i int, op *nn.Op) {
 	x := r.at[op.X]
+	if r.divides(op) {
+		r.at[op.Out] = r.normalized(op, x)
+		r.done(i, op)
+		return
+	}
 	inPlace := r.dies(op.X, i) && (op.Kind == nn.Scale || op.Kind == nn.Activate)
 	if op.Heads > 0 {
 		if inPlace = r.last[op.X] == i; !inPlace {
@@ -220,6 +234,7 @@ func (r *program) rowwise(i int, op *nn.Op) {
 		}
 	}
 	y := x
+	y.stamp = 0
 	if inPlace {
 		x.slot.users++
 	} else {
@@ -249,6 +264,9 @@ func (r *program) rowwise(i int, op *nn.Op) {
 func (r *program) normalize(op *nn.Op, y, x place) {
 	v := r.m.layout.norms[op.Norm]
 	a := kernel.Rows{N: int32(x.width), W: r.m.weight(v.w)}
+	if r.m.layout.folded[op] != nil {
+		a.W = r.m.weight(r.m.layout.ones) // those of products have the weights
+	}
 	if v.b >= 0 {
 		a.B = r.m.weight(v.b)
 	}
@@ -303,6 +321,7 @@ func (r *program) wanted(i int, op *nn.Op) {
 		return
 	}
 	y := r.room(x.width, read, r.wide)
+	y.normed, y.eps = x.normed, x.eps
 	r.at[op.Out] = y
 	r.rowStep("lookup", y, x, place{}, kernel.Rows{N: int32(x.width)}, func(c *class, a *kernel.Rows) { a.Index = c.ptr(secReads) })
 	r.done(i, op)

@@ -64,9 +64,9 @@ func (r *program) multiplyHeads(op *nn.Op, x place) {
 	r.product(w, nn.None, y, x, nil, rowsOf(y))
 }
 
-// product is a step of c = act(a·Wᵀ + bias) + add.
-func (l *lowering) product(w matrix, act nn.Activation, c, a place, add *place, rows part) {
-	p, numbers := l.operands(w, c, a, rows), w.numbers()
+// product is a step of c = act(a·Wᵀ + bias) + add. It returns c, with what it knows of it.
+func (l *lowering) product(w matrix, act nn.Activation, c, a place, add *place, rows part) place {
+	p := l.operands(w, c, a, rows)
 	p.Act = int32(act)
 	if add != nil {
 		p.add, p.R, p.LDR = *add, l.ptr(*add), l.ld(*add)
@@ -79,18 +79,20 @@ func (l *lowering) product(w matrix, act nn.Activation, c, a place, add *place, 
 		}
 		l.productStep(p, kernel.Table[name])
 	case !l.hopper():
-		l.productStep(p, kernel.Table["product_mma"+numbers])
+		l.productStep(p, kernel.Table["product_mma"+p.ending])
 	case add != nil:
-		l.productStep(p, kernel.Tiles("wgmma_residual"+numbers)...)
+		l.leaves(&p, &c)
+		l.productStep(p, kernel.Tiles("wgmma_residual"+p.ending)...)
 	default:
-		l.productStep(p, kernel.Tiles("wgmma_store"+numbers)...)
+		l.productStep(p, kernel.Tiles("wgmma_store"+p.ending)...)
 	}
+	return c
 }
 
 // gated is a step of the first half of a gated feed-forward layer.
 func (l *lowering) gated(g *nn.Gated, c, a place, rows part) {
 	w := l.m.layout.gates[g]
-	p, numbers := l.operands(w, c, a, rows), w.numbers()
+	p := l.operands(w, c, a, rows)
 	p.Act = int32(g.Act)
 	switch {
 	case !w.e4m3 && !l.tensor(c, w.n/2, w.k):
@@ -100,9 +102,9 @@ func (l *lowering) gated(g *nn.Gated, c, a place, rows part) {
 		}
 		l.productStep(p, kernel.Table[name])
 	case !l.hopper():
-		l.productStep(p, kernel.Table["gated_mma"+numbers])
+		l.productStep(p, kernel.Table["gated_mma"+p.ending])
 	default:
-		l.productStep(p, kernel.Tiles("wgmma_gated"+numbers)...)
+		l.productStep(p, kernel.Tiles("wgmma_gated"+p.ending)...)
 	}
 }
 
@@ -117,6 +119,7 @@ type operands struct {
 	kernel.Product
 	c, a, add place
 	of        func(c *class, a *kernel.Product) // sets what depends on the batch's class; may be nil
+	ending    string                            // of the names of kernels
 }
 
 // operands makes e4m3 of the rows first where the weight is that, unless they are.
@@ -125,10 +128,13 @@ func (l *lowering) operands(w matrix, c, a place, rows part) operands {
 		a = l.quantize(a, rows)
 		a.slot.users-- // the product's, and free behind it
 	}
-	p := operands{c: c, a: a, Product: kernel.Product{A: l.ptr(a), W: l.m.weight(w.at), C: l.ptr(c), At: rows.at, From: rows.from,
+	p := operands{c: c, a: a, ending: w.numbers(), Product: kernel.Product{A: l.ptr(a), W: l.m.weight(w.at), C: l.ptr(c), At: rows.at, From: rows.from,
 		N: int32(w.n), K: int32(w.k), LDA: l.ld(a), LDC: l.ld(c)}}
 	if w.e4m3 {
 		p.K, p.Scales = int32(kernel.E4M3Width(w.k)/2), l.m.weight(w.scales)
+	}
+	if a.normed {
+		p.Scales, p.Floor, p.ending = l.sums(a), a.eps, normed
 	}
 	if w.bias >= 0 {
 		p.Bias = l.m.weight(w.bias)

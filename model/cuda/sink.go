@@ -115,9 +115,12 @@ func (l *layout) put(image *sink, m matrix, row int, values []float32) {
 	for len(values) > 0 {
 		n := min(most, len(values)/m.k)
 		b := (*piece)[:n*size]
-		if m.e4m3 {
+		switch {
+		case m.e4m3:
 			image.put32(m.scales, row, quantizeRows(b, values[:n*m.k], m.k))
-		} else {
+		case m.fold != nil:
+			m.fold.round(unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), n*m.k), values[:n*m.k])
+		default:
 			kernel.RoundBF16(unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), n*m.k), values[:n*m.k])
 		}
 		image.write(b, m.at+row*size)

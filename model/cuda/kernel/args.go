@@ -54,8 +54,11 @@ type Product struct {
 	QHeads       int32
 	KHeads       int32
 	Eps          float32
-	_            int32
-	Scales       Ptr // float32 by column, of products of e4m3
+	// Of products of e4m3 Scales are by column, float32. Normed products read rows that were not
+	// normalised and divide their results as RMSNorm does, Floor being its eps, by sums of squares of A,
+	// K/32 of each row; normed residual leaves such sums of what it stores.
+	Floor  float32
+	Scales Ptr
 }
 
 // Task is a run of up to [TaskQueries] queries of one sequence, one behind the other.

@@ -36,6 +36,13 @@ ptx product90 sm_90a 83 wgmma_residual -DEPILOGUE=1
 ptx product90 sm_90a 83 wgmma_gated -DEPILOGUE=2
 ptx product90 sm_90a 83 wgmma_heads -DEPILOGUE=3
 ptx product90 sm_90a 83 wgmma_heads64 -DEPILOGUE=3 -DHEAD=64
+# Those that RMSNorm is a part of, with its sums of squares.
+ptx product90 sm_90a 83 wgmma_residual_normed -DNORMED -DEPILOGUE=1
+ptx product90 sm_90a 83 wgmma_gated_normed -DNORMED -DEPILOGUE=2
+ptx product90 sm_90a 83 wgmma_heads_normed -DNORMED -DEPILOGUE=3
+ptx product90 sm_90a 83 wgmma_heads64_normed -DNORMED -DEPILOGUE=3 -DHEAD=64
+ptx squares sm_90 78 squares
+# Sums of e4m3.
 ptx product90 sm_90a 83 wgmma_store_e4m3 -DE4M3 -DEPILOGUE=0
 ptx product90 sm_90a 83 wgmma_residual_e4m3 -DE4M3 -DEPILOGUE=1
 ptx product90 sm_90a 83 wgmma_gated_e4m3 -DE4M3 -DEPILOGUE=2

@@ -25,8 +25,8 @@ type Kernel struct {
 }
 
 // Table holds every kernel by its name.
-var Table = table(rows, widening, quantizing, products, attention, mixtures, tensorProducts, e4m3Products,
-	tensorAttention)
+var Table = table(rows, widening, quantizing, squaring, products, attention, mixtures, tensorProducts, e4m3Products,
+	normedProducts, tensorAttention)
 
 // hopper holds the kernels that are others from Hopper on, where all of rows follow.
 var hopper = table(following(rows), following(widening), following(quantizing))
@@ -82,6 +82,9 @@ var widening = []Kernel{{Name: "widen_f32", Module: "rows", Threads: 128, Blocks
 
 // quantizing makes e4m3 of rows, of [Quantize], for cards from 8.9 on.
 var quantizing = []Kernel{{Name: "quantize_bf16", Module: "quantize", Threads: 128, Blocks: 7}}
+
+// squaring makes sums of squares as normed products read them (see [Product]), for Hopper.
+var squaring = []Kernel{{Name: "squares_f32", Module: "squares", Threads: 128, Blocks: 7, Follows: true}}
 
 // products are those of [Product] without tensor cores: any shape, on any card.
 var products = []Kernel{

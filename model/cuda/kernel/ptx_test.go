@@ -32,7 +32,7 @@ func argsOf(k *kernel.Kernel) string {
 	switch {
 	case strings.HasPrefix(k.Name, "score_"):
 		return "Score"
-	case k.Module == "rows":
+	case k.Module == "rows" || k.Module == "squares":
 		return "Rows"
 	case strings.HasPrefix(k.Name, "attend_"):
 		return "Attend"

@@ -18,6 +18,11 @@ var e4m3Products = slices.Concat([]Kernel{
 	{Name: "gated_mma_e4m3", Module: "product_mma_e4m3", Threads: 128, Shared: 4*16384 + 128, Blocks: 2, TileM: 128, TileN: 128},
 }, e4m3("store"), e4m3("residual"), e4m3("gated"), e4m3("heads"), e4m3("heads64"))
 
+// normedProducts are those of bfloat16 that RMSNorm is a part of: see [Product]. K is a multiple of 128,
+// and so is N of residual.
+var normedProducts = slices.Concat(tiled("residual", "_normed"), tiled("gated", "_normed"), tiled("heads", "_normed"),
+	tiled("heads64", "_normed"))
+
 // tile is a shape that products are cut into.
 type tile struct {
 	name                        string // columns, and what else it differs by
@@ -49,19 +54,17 @@ func (t tile) has(epilogue string, e4m3 bool) bool {
 }
 
 // e4m3 returns the products of e4m3 with an epilogue.
-func e4m3(epilogue string) []Kernel { return tiled(epilogue, true) }
+func e4m3(epilogue string) []Kernel { return tiled(epilogue, "_e4m3") }
 
 // wgmma returns the products with an epilogue. Those of heads normalise and turn whole
 // heads of 128 or 64 values, of which N is a multiple.
-func wgmma(epilogue string) []Kernel { return tiled(epilogue, false) }
+func wgmma(epilogue string) []Kernel { return tiled(epilogue, "") }
 
-func tiled(epilogue string, e4m3 bool) (out []Kernel) {
-	module := "wgmma_" + epilogue
-	if e4m3 {
-		module += "_e4m3"
-	}
+// tiled returns the products with an epilogue whose names have an ending for what else they differ by.
+func tiled(epilogue, ending string) (out []Kernel) {
+	module := "wgmma_" + epilogue + ending
 	for _, t := range wgmmaTiles {
-		if !t.has(epilogue, e4m3) {
+		if !t.has(epilogue, ending == "_e4m3") {
 			continue
 		}
 		cols, box := t.cols, 64
@@ -76,6 +79,9 @@ func tiled(epilogue string, e4m3 bool) (out []Kernel) {
 		}
 		// The ring, the results of two warpgroups, 1024 to align, barriers.
 		shared, groups := t.stages*(t.rows+t.cols)*128+1024+16*t.stages+48, t.rows/64
+		if ending == "_normed" {
+			shared += 32 + 2*512 // barriers, and the factors of two tiles' rows
+		}
 		if groups > 1 {
 			shared += groups * box * ((cols + 63) &^ 63) * 2
 		}

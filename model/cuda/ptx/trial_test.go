@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"unsafe"
 
 	"github.com/warmserve/warmserve/model/cuda/kernel"
@@ -105,23 +106,33 @@ func product(name string, from, m, n, k, grid int) trial {
 		if from >= 0 {
 			mc.Launched(uint64(p.Header), 8)
 		}
+		norm := func(int) float64 { return 1 }
+		if strings.Contains(name, "_normed") {
+			norm = squared(mc, &p, epi, a, m)
+		}
 		if err := mc.Launch(f, ptx.Grid{Blocks: grid, Threads: t.Threads, Shared: t.Shared, Cluster: t.Cluster}, kernel.Bytes(p)); err != nil {
 			return err
 		}
 		x := make([]float64, m*n)
 		for i := range m {
+			by := norm(i)
 			for j := range n {
-				s := float64(bias[j])
+				s := 0.0
 				for l := range k {
 					s += bf(a[(first+i)*k+l]) * bf(w[j*k+l])
 				}
-				x[i*n+j] = s
+				x[i*n+j] = s*by + float64(bias[j])
 			}
 		}
 		want := epilogue(epi, x, add[first*ld:], q, turn, pos, m, n, ld)
 		got := ptx.Take[uint16](mc, uint64(p.C), len(c))
 		if err := compare(got[:first*ld], nil, 0, 0, ld, 0); err != nil {
 			return err
+		}
+		if epi == "residual" && p.Scales != 0 {
+			if err := left(mc, p, got, m); err != nil {
+				return err
+			}
 		}
 		return compare(got[first*ld:], want, m, cols, ld, 0.012)
 	}

@@ -71,7 +71,8 @@ enum { NONE, GELU, GELU_TANH, RELU, SILU, TANH, LEAKY_RELU, SELU }; // as nn.Act
 DEV float activation(float x, int act) {
   switch (act) {
   case GELU: return x * normal(x);
-  case GELU_TANH: return x / (1.0f + expo(-1.5957691216f * fma(0.044715f * x * x, x, x))); // 1 + tanh y = 2 / (1 + e^−2y)
+  case GELU_TANH: // 1 + tanh y = 2 / (1 + e^−2y)
+    return x / (1.0f + expo(-1.5957691216f * fma(0.044715f * x * x, x, x)));
   case RELU: return x <= 0 ? 0 : x;
   case SILU: return x / (1.0f + expo(-x));
   case TANH: return tanh(x);

@@ -32,8 +32,7 @@ struct Product {
   const void *turn;
   const float *qnorm, *knorm;
   int qheads, kheads;
-  float eps;
-  int pad;
+  float eps, floor;
   const float *scales;
 };
 struct Task { int row, n, at, prefix, shared, own, keys, pad; };

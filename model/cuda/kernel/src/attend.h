@@ -70,7 +70,8 @@ DEV void mask(float (&s)[N], int key, int low, int pos, int q, const Sight &see,
 
 // Turns scores into shares of the largest yet. sum is of the lane's keys, alpha is by what
 // earlier results are to be multiplied: exactly 1 while the largest stays.
-template <int N> DEV void softmax(float (&s)[N], float (&most)[2], float (&sum)[2], float (&alpha)[2], float factor) {
+template <int N>
+DEV void softmax(float (&s)[N], float (&most)[2], float (&sum)[2], float (&alpha)[2], float factor) {
   UNROLL for (int h = 0; h < 2; h++) {
     float m = most[h];
     UNROLL for (int j = 0; j < N / 4; j++) m = maximum(m, maximum(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]));
@@ -99,7 +100,8 @@ DEV void invert(float (&sum)[2]) {
 }
 
 // Stores D columns of a row and of the one 8 below, times a factor of each.
-template <int D> DEV void put(bf16 *to, int ld, const float (&o)[D / 2], const float (&by)[2], int row, int n, int q) {
+template <int D>
+DEV void put(bf16 *to, int ld, const float (&o)[D / 2], const float (&by)[2], int row, int n, int q) {
   UNROLL for (int h = 0; h < 2; h++) {
     const int r = row + 8 * h;
     UNROLL for (int j = 0; j < D / 32; j++) {

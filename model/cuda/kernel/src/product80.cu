@@ -63,11 +63,13 @@ template <bool GATED> DEV void product(const Product &p) {
 #ifdef E4M3
       u32 a[2][2][4];
       UNROLL for (int i = 0; i < 4; i++)
-        matrix_load(a[i >> 1][i & 1], s + chunk_at(warp * 32 + (i & 1) * 16 + (lane & 15), (i & 2) + (lane >> 4)));
+        matrix_load(a[i >> 1][i & 1],
+                    s + chunk_at(warp * 32 + (i & 1) * 16 + (lane & 15), (i & 2) + (lane >> 4)));
       UNROLL for (int j = 0; j < 8; j++) {
         const int row = j * 16 + (lane & 7) + (lane >> 4 << 3);
         u32 b[2][4];
-        UNROLL for (int kk = 0; kk < 2; kk++) matrix_load(b[kk], s + STAGE / 2 + chunk_at(row, 2 * kk + (lane >> 3 & 1)));
+        UNROLL for (int kk = 0; kk < 2; kk++)
+          matrix_load(b[kk], s + STAGE / 2 + chunk_at(row, 2 * kk + (lane >> 3 & 1)));
         UNROLL for (int i = 0; i < 2; i++) {
           float part[8] = {0, 0, 0, 0, 0, 0, 0, 0};
           UNROLL for (int kk = 0; kk < 2; kk++) {
@@ -100,7 +102,8 @@ template <bool GATED> DEV void product(const Product &p) {
       const int row = y + warp * 32 + i * 16 + (lane >> 2);
 #ifdef E4M3
       float scales[2];
-      UNROLL for (int h = 0; h < 2; h++) scales[h] = scale_of_row(p, from + (row + 8 * h < m ? row + 8 * h : m - 1));
+      UNROLL for (int h = 0; h < 2; h++)
+        scales[h] = scale_of_row(p, from + (row + 8 * h < m ? row + 8 * h : m - 1));
       scale(d[i], scales, p, x, q);
 #endif
       add_bias(d[i], p.bias, x, p.n, q);

@@ -9,6 +9,11 @@
 // Rows behind M up to the end of a tile become zeros, except where the matrix starts at a
 // row of its own (From), for there others' rows follow, and in narrow tiles.
 //
+// NORMED products read rows that were not normalised: weights have the norm's own, and a row of
+// C is divided by the root mean square of its row of A. RESIDUAL leaves sums of squares of what it
+// stores, of every 32 columns, which others read (Scales). The order of all these sums is one in
+// all tiles, too.
+//
 // With E4M3 values are of that: two stand for each bfloat16. Tensor cores keep fewer bits of
 // its sums than float32 has, so those of a stage's 128 values are added up in registers, for
 // which tiles of 256 columns leave none.
@@ -22,6 +27,11 @@ enum { STORE, RESIDUAL, GATED, HEADS };
 static constexpr bool EIGHT = true;
 #else
 static constexpr bool EIGHT = false;
+#endif
+#ifdef NORMED
+static constexpr bool NORMS = true;
+#else
+static constexpr bool NORMS = false;
 #endif
 #define METHOD __attribute__((device)) __attribute__((always_inline)) inline
 
@@ -43,14 +53,16 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
   static constexpr int HIGH = PP ? 0 : 64; // rows from one warpgroup to the other
   static constexpr u32 BOX = R * 64 * 128, RESULTS = NARROW ? 0 : BOX * BOXES; // of a warpgroup
   static constexpr int TOGETHER = 16 / CL; // rows of tiles, while weights stay in L2
+  static constexpr bool LEAVES = NORMS && EPI == RESIDUAL, DIVIDES = NORMS && EPI != RESIDUAL;
 
   const Product &p;
-  const u32 rank, base, results, full, empty, turn, ready, clear;
+  const u32 rank, base, results, full, empty, turn, ready, clear, known, used, factors;
   int m, from, nt, mt, tiles, ks, first, step;
 
   METHOD Multiply(const Product &p, u32 base, u32 rank)
       : p(p), rank(rank), base(base), results(base + ST * STAGE), full(results + G * RESULTS),
-        empty(full + 8 * ST), turn(empty + 8 * ST), ready(turn + 16), clear(ready + 16) {}
+        empty(full + 8 * ST), turn(empty + 8 * ST), ready(turn + 16), clear(ready + 16), known(clear + 16),
+        used(known + 16), factors(used + 16) {}
 
   METHOD void prepare(int t) {
     if (t == 0) {
@@ -62,6 +74,12 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
         if (PP) barrier_init(turn + 8 * w, 4);
         barrier_init(ready + 8 * w, 128); // results lie in shared memory
         barrier_init(clear + 8 * w, 1);   // they have left, or what they add to has come
+      }
+      if constexpr (DIVIDES) {
+        UNROLL for (int i = 0; i < 2; i++) {
+          barrier_init(known + 8 * i, 64); // the factors of a tile's rows
+          barrier_init(used + 8 * i, PP ? 4 : 4 * G);
+        }
       }
       barrier_init_done();
     }
@@ -88,7 +106,8 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
   METHOD bool part() const { return EPI != HEADS && p.from >= 0; } // of the rows
 
   METHOD void place(int tile, int &x, int &y) const { // the first column and row
-    int g0 = tile / (TOGETHER * nt) * TOGETHER, gs = mt - g0 < TOGETHER ? mt - g0 : TOGETHER, in = tile - g0 * nt;
+    int g0 = tile / (TOGETHER * nt) * TOGETHER, gs = mt - g0 < TOGETHER ? mt - g0 : TOGETHER;
+    int in = tile - g0 * nt;
     y = ((g0 + in % gs) * CL + (int)rank) * 64 * G;
     x = in / gs * BN;
   }
@@ -121,6 +140,35 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
     if constexpr (CL > 1)
       box_load(to + rank * (BBYTES / CL), p.wmap, come, k * 64, x + (int)rank * (BN / CL), (1 << CL) - 1);
     else box_load(to, p.wmap, come, k * 64, x);
+  }
+
+  // Makes the factors of tiles' rows: two warps, while the others multiply.
+  METHOD void norm(int t) const {
+    const int parts = p.k / 128; // sums at a time
+    await_last();
+    int i = 0;
+    for (int tile = first; tile < tiles; tile += step, i++) {
+      int x, y;
+      place(tile, x, y);
+      const u32 slot = i & 1;
+      barrier_wait(used + 8 * slot, (i >> 1 & 1) ^ 1);
+      ROLLED for (int w = 0; w < G; w++) {
+        const int row = y + 64 * w + t;
+        const U4 *sums = (const U4 *)p.scales + (u64)(from + (row < m ? row : m - 1)) * parts;
+        float a = 0, b = 0, c = 0, d = 0;
+        ROLLED for (int j = 0; j < parts; j += 4) {
+          U4 v[4]; // on their way at a time
+          UNROLL for (int l = 0; l < 4; l++) v[l] = j + l < parts ? load16(sums + j + l) : U4{0, 0, 0, 0};
+          UNROLL for (int l = 0; l < 4; l++) {
+            a += floatof(v[l].x), b += floatof(v[l].y);
+            c += floatof(v[l].z), d += floatof(v[l].w);
+          }
+        }
+        const float mean = fma(a + b + (c + d), 1.0f / (float)p.k, p.floor);
+        store_shared(factors + 512 * slot + 4 * (64 * w + t), rsqrtnear(mean));
+      }
+      barrier_arrive(known + 8 * slot);
+    }
   }
 
   METHOD void fetch(int tile, int w) const { // what warpgroup w adds to
@@ -179,10 +227,25 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
     }
   }
 
-  // Puts results of 64 rows as pairs where the copy engine takes them from.
-  METHOD void put(float (&d)[BN / 2], int w, int r, int t, bool ok0, bool ok1) const {
+  // Sums of squares of the columns of a row, of 32 of which a quad of lanes has all, and of those of
+  // the row 8 below.
+  static METHOD float add_squares(float s, u32 v) { return fma(high(v), high(v), fma(low(v), low(v), s)); }
+  METHOD void leave(float (&s)[2], int x, int row, int q) const {
+    UNROLL for (int h = 0; h < 2; h++) {
+      s[h] += swap(s[h], 1);
+      s[h] += swap(s[h], 2);
+      if (q == 0 && row + 8 * h < m && x < p.n)
+        ((float *)p.scales)[(u64)(from + row + 8 * h) * (p.n / 32) + x / 32] = s[h];
+      s[h] = 0;
+    }
+  }
+
+  // Puts results of 64 rows as pairs where the copy engine takes them from; x and y are the columns'
+  // and the lane's first.
+  METHOD void put(float (&d)[BN / 2], int w, int r, int t, int x, int y, bool ok0, bool ok1) const {
     const int lane = t & 31, row = r * 64 + (t >> 5 & 3) * 16 + (lane & 15);
     const u32 to = results + w * RESULTS + row * 128;
+    float squares[2] = {0, 0};
     UNROLL for (int j = 0; j < OUT / 8; j += 2) {
       u32 v[4]; // columns 8j.. of a row, of the row 8 below; columns 8j+8.. of the same
       UNROLL for (int i = 0; i < 2; i++) {
@@ -200,6 +263,10 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
           u32 o[4];
           matrix_load(o, at);
           UNROLL for (int i = 0; i < 4; i++) v[i] = pair(low(v[i]) + low(o[i]), high(v[i]) + high(o[i]));
+          if constexpr (LEAVES) {
+            UNROLL for (int i = 0; i < 4; i++) squares[i & 1] = add_squares(squares[i & 1], v[i]);
+            if (j % 4 == 2) leave(squares, x + 8 * (j - 2), y, lane & 3);
+          }
           if (!ok0) v[0] = v[2] = 0;
           if (!ok1) v[1] = v[3] = 0;
         }
@@ -214,7 +281,9 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
   METHOD bf16 *target(const void *to, int ld, int row, int x, int i, int q) const {
     return (bf16 *)to + (u64)(from + row) * ld + (EPI == GATED ? x / 2 : x) + 32 * i + 8 * q;
   }
-  METHOD bool there(int row, int x, int i, int q) const { return row < m && x + (EPI == GATED ? 2 : 1) * (32 * i + 8 * q) < p.n; }
+  METHOD bool there(int row, int x, int i, int q) const {
+    return row < m && x + (EPI == GATED ? 2 : 1) * (32 * i + 8 * q) < p.n;
+  }
   METHOD void fetch(U4 (&add)[2][PARTS], int row, int x, int q) const {
     UNROLL for (int h = 0; h < 2; h++) {
       UNROLL for (int i = 0; i < PARTS; i++) {
@@ -224,6 +293,7 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
     }
   }
   METHOD void put(float (&d)[BN / 2], const U4 (&add)[2][PARTS], int row, int x, int q) const {
+    float squares[PARTS][2] = {};
     UNROLL for (int h = 0; h < 2; h++) {
       UNROLL for (int i = 0; i < PARTS; i++) {
         u32 v[4];
@@ -231,13 +301,22 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
           const float *e = d + (EPI == GATED ? 8 : 4) * (4 * i + c) + 2 * h;
           v[c] = pair(e[0], e[1]);
         }
-        transpose4(v, q);
+        if constexpr (!LEAVES) transpose4(v, q);
         if constexpr (EPI == RESIDUAL) {
-          const u32 o[4] = {add[h][i].x, add[h][i].y, add[h][i].z, add[h][i].w};
+          u32 o[4] = {add[h][i].x, add[h][i].y, add[h][i].z, add[h][i].w};
+          if constexpr (LEAVES) transpose4(o, q);
           UNROLL for (int c = 0; c < 4; c++) v[c] = pair(low(v[c]) + low(o[c]), high(v[c]) + high(o[c]));
         }
-        if (there(row + 8 * h, x, i, q)) store16(target(p.c, p.ldc, row + 8 * h, x, i, q), U4{v[0], v[1], v[2], v[3]});
+        if constexpr (LEAVES) {
+          UNROLL for (int c = 0; c < 4; c++) squares[i][h] = add_squares(squares[i][h], v[c]);
+          transpose4(v, q);
+        }
+        if (there(row + 8 * h, x, i, q))
+          store16(target(p.c, p.ldc, row + 8 * h, x, i, q), U4{v[0], v[1], v[2], v[3]});
       }
+    }
+    if constexpr (LEAVES) {
+      UNROLL for (int i = 0; i < PARTS; i++) leave(squares[i], x + 32 * i, row, q);
     }
   }
 
@@ -250,8 +329,10 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
     if constexpr (EIGHT) {
       UNROLL for (int i = 0; i < BN / 2; i++) sums[i] = 0;
     }
-    if (EIGHT || NARROW) await_last();
-    for (int tile = first + (PP ? w * step : 0); tile < tiles; tile += PP ? 2 * step : step) {
+    if (EIGHT || NARROW || LEAVES) await_last(); // before what is read and stored without the copy engine
+    int i = PP ? w : 0; // the tile's number
+    const int apart = PP ? 2 : 1; // its tiles
+    for (int tile = first + (PP ? w * step : 0); tile < tiles; tile += apart * step, i += apart) {
       int x, y, last = -1;
       place(tile, x, y);
       if (PP && (w || tile != first)) { // else it could be a phase of the stages too early
@@ -267,13 +348,17 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
       if constexpr (EPI == HEADS) {
         UNROLL for (int h = 0; h < 2; h++) {
           const int pos = load1(p.pos + (row + 8 * h < m ? row + 8 * h : m - 1));
+          if constexpr (NORMS) { // which the compiler converts early, whether they are used or not
+            UNROLL for (int i = 0; i < HEAD / 32; i++) turns[h][i] = {0, 0, 0, 0};
+          }
           if (turned) turns_of<HEAD>(turns[h], p, pos, q);
         }
       }
       if constexpr (NARROW && EPI == RESIDUAL) fetch(add, row, x, q);
       float scales[2];
       if constexpr (EIGHT) {
-        UNROLL for (int h = 0; h < 2; h++) scales[h] = scale_of_row(p, from + (row + 8 * h < m ? row + 8 * h : m - 1));
+        UNROLL for (int h = 0; h < 2; h++)
+          scales[h] = scale_of_row(p, from + (row + 8 * h < m ? row + 8 * h : m - 1));
       }
       for (int k = 0; k < ks; k++) {
         barrier_wait(full + 8 * s, phase);
@@ -314,6 +399,14 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
       if (EPI == RESIDUAL && !NARROW) barrier_wait(clear + 8 * w, cphase), cphase ^= 1;
       UNROLL for (int r = 0; r < R; r++) {
         if constexpr (EIGHT) scale(d[r], scales, p, x, q);
+        if constexpr (DIVIDES) {
+          if (r == 0) barrier_wait(known + 8 * (i & 1), i >> 1 & 1);
+          const u32 at = factors + 512 * (i & 1) + 4 * (row - y + 64 * r);
+          const float by[2] = {load_shared(at), load_shared(at + 32)};
+          UNROLL for (int c = 0; c < BN / 2; c++) d[r][c] *= by[c >> 1 & 1];
+          warp_sync();
+          if (r == R - 1 && lane == 0) barrier_arrive(used + 8 * (i & 1));
+        }
         add_bias(d[r], p.bias, x, p.n, q);
         if constexpr (EPI == STORE) activate(d[r], p.act);
         if constexpr (EPI == GATED) gate(d[r], p.act);
@@ -323,7 +416,7 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
           continue;
         }
         if (EPI != RESIDUAL && r == 0) barrier_wait(clear + 8 * w, cphase), cphase ^= 1;
-        put(d[r], w, r, t, row + 64 * r < m, row + 64 * r + 8 < m);
+        put(d[r], w, r, t, x, row + 64 * r, row + 64 * r < m, row + 64 * r + 8 < m);
       }
       if constexpr (NARROW) continue;
       proxy_fence();
@@ -335,11 +428,12 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
     const int t = tid();
     prepare(t);
     if (t < 128) {
-      if constexpr (!NARROW) registers_less<EPI == HEADS ? 24 : 40>();
+      if constexpr (!NARROW) registers_less<EPI == HEADS && !NORMS ? 24 : 40>();
       if (t == 0) load();
       else if (!NARROW && t >= 32 && t < 64) store(t & 31);
+      else if (DIVIDES && t >= 64) norm(t - 64);
     } else {
-      if constexpr (!NARROW) registers_more<EPI == HEADS ? 240 : 232>();
+      if constexpr (!NARROW) registers_more<EPI == HEADS && !NORMS ? 240 : 232>();
       multiply(t);
     }
     if constexpr (CL > 1) cluster_sync(); // no block leaves while another may signal it
@@ -348,27 +442,35 @@ template <int BN, int ST, int CL, int EPI, int G, bool PP> struct Multiply {
 
 template <int BN, int ST, int CL, int EPI, int G, bool PP = false> DEV void product(const Product &p) {
   extern SHARED u8 raw[];
-  Multiply<BN, ST, CL, EPI, G, PP>(p, (shared_address(raw) + 1023) & ~1023u, CL > 1 ? cluster_rank() : 0).run();
+  const u32 base = (shared_address(raw) + 1023) & ~1023u;
+  Multiply<BN, ST, CL, EPI, G, PP>(p, base, CL > 1 ? cluster_rank() : 0).run();
 }
-
-#define WIDE(NAME, EPI, TILE, ...) \
-  KERNEL BOUNDS(384, 1) void wgmma_##NAME##_##TILE(Product p) { product<__VA_ARGS__>(p); }
-#define SLIM(NAME, EPI, BN, ST) \
-  KERNEL BOUNDS(256, 1) void wgmma_##NAME##_n##BN(Product p) { product<BN, ST, 1, EPI, 1>(p); }
 
 // A module for each epilogue: a model compiles those that it needs. Tiles are named by their
 // columns and the blocks of a cluster, p where warpgroups take turns, n where they are narrow;
 // those of heads have whole heads.
+#if defined E4M3
+#define NUMBERS _e4m3
+#elif defined NORMED
+#define NUMBERS _normed
+#else
+#define NUMBERS
+#endif
+#define NAMED(NAME, NUMBERS, TILE, THREADS, ...) \
+  KERNEL BOUNDS(THREADS, 1) void wgmma_##NAME##NUMBERS##_##TILE(Product p) { product<__VA_ARGS__>(p); }
+#define ENTRY(...) NAMED(__VA_ARGS__)
+#define WIDE(NAME, TILE, ...) ENTRY(NAME, NUMBERS, TILE, 384, __VA_ARGS__)
+#define SLIM(NAME, EPI, BN, ST) ENTRY(NAME, NUMBERS, n##BN, 256, BN, ST, 1, EPI, 1)
 #ifdef E4M3
-#define LARGE(NAME, EPI, ST) WIDE(NAME##_e4m3, EPI, 128x1, 128, 6, 1, EPI, 2)
-#define SMALL(NAME, EPI) WIDE(NAME##_e4m3, EPI, 64x1, 64, 8, 1, EPI, 2)
+#define LARGE(NAME, EPI, ST) WIDE(NAME, 128x1, 128, 6, 1, EPI, 2)
+#define SMALL(NAME, EPI) WIDE(NAME, 64x1, 64, 8, 1, EPI, 2)
 #define SLIMMEST(NAME, EPI, BN, ST)
 #else
-#define LARGE(NAME, EPI, ST)                    \
-  WIDE(NAME, EPI, 256x1, 256, ST, 1, EPI, 2)    \
-  WIDE(NAME, EPI, 256x2, 256, ST, 2, EPI, 2)    \
-  WIDE(NAME, EPI, 128x1, 128, 6, 1, EPI, 2)
-#define SMALL(NAME, EPI) WIDE(NAME, EPI, 64x1, 64, 8, 1, EPI, 2) SLIM(NAME, EPI, 64, 12)
+#define LARGE(NAME, EPI, ST)               \
+  WIDE(NAME, 256x1, 256, ST, 1, EPI, 2)    \
+  WIDE(NAME, 256x2, 256, ST, 2, EPI, 2)    \
+  WIDE(NAME, 128x1, 128, 6, 1, EPI, 2)
+#define SMALL(NAME, EPI) WIDE(NAME, 64x1, 64, 8, 1, EPI, 2) SLIM(NAME, EPI, 64, 12)
 #define SLIMMEST(NAME, EPI, BN, ST) SLIM(NAME, EPI, BN, ST)
 #endif
 
@@ -383,8 +485,8 @@ SLIMMEST(residual, RESIDUAL, 32, 16)
 #elif EPILOGUE == 2
 LARGE(gated, GATED, 4)
 #ifndef E4M3
-WIDE(gated, GATED, 192x1, 192, 4, 1, GATED, 2)
-WIDE(gated, GATED, p128x1, 128, 6, 1, GATED, 2, true)
+WIDE(gated, 192x1, 192, 4, 1, GATED, 2)
+WIDE(gated, p128x1, 128, 6, 1, GATED, 2, true)
 #endif
 SMALL(gated, GATED)
 #elif HEAD == 64

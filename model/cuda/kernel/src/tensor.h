@@ -14,7 +14,11 @@ DEV u32 shared_address(const void *p) {
 
 DEV float rcpnear(float x) { float r; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 DEV float rsqrtnear(float x) { float r; asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
-DEV float maximum(float a, float b) { float r; asm("max.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
+DEV float maximum(float a, float b) {
+  float r;
+  asm("max.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+}
 DEV float half(u32 x) { // of the low 16 bits
   float r;
   asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"((u16)x));
@@ -36,7 +40,14 @@ DEV U4 load_shared16(u32 a) {
   return r;
 }
 DEV void store_shared16(u32 a, U4 v) {
-  asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(a), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+  asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};"
+      ::"r"(a), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+DEV void store_shared(u32 a, float v) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(a), "f"(v) : "memory"); }
+DEV float load_shared(u32 a) {
+  float r;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(r) : "r"(a) : "memory");
+  return r;
 }
 DEV void warp_sync() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 
@@ -112,7 +123,9 @@ DEV void proxy_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memo
 
 DEV void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEV void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-template <int N> DEV void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+template <int N> DEV void wgmma_wait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
 template <int N> DEV void registers_less() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 template <int N> DEV void registers_more() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 
@@ -166,10 +179,18 @@ DEV void wgmma(float (&d)[16], u64 a, u64 b, int add) { WGMMA(32, OUT16, D16(0),
                "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" OUT "}, "         \
                "{%" #A0 ",%" #A1 ",%" #A2 ",%" #A3 "}, %" #B ", p, 1, 1, 1; }"               \
                : D : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b))
-DEV void wgmma(float (&d)[128], const u32 *a, u64 b) { WGMMA_REGISTERS(256, OUT128, D128(0), 128, 129, 130, 131, 132); }
-DEV void wgmma(float (&d)[48], const u32 *a, u64 b) { WGMMA_REGISTERS(96, OUT48, D48(0), 48, 49, 50, 51, 52); }
-DEV void wgmma(float (&d)[64], const u32 *a, u64 b) { WGMMA_REGISTERS(128, OUT64, D64(0), 64, 65, 66, 67, 68); }
-DEV void wgmma(float (&d)[32], const u32 *a, u64 b) { WGMMA_REGISTERS(64, OUT32, D32(0), 32, 33, 34, 35, 36); }
+DEV void wgmma(float (&d)[128], const u32 *a, u64 b) {
+  WGMMA_REGISTERS(256, OUT128, D128(0), 128, 129, 130, 131, 132);
+}
+DEV void wgmma(float (&d)[48], const u32 *a, u64 b) {
+  WGMMA_REGISTERS(96, OUT48, D48(0), 48, 49, 50, 51, 52);
+}
+DEV void wgmma(float (&d)[64], const u32 *a, u64 b) {
+  WGMMA_REGISTERS(128, OUT64, D64(0), 64, 65, 66, 67, 68);
+}
+DEV void wgmma(float (&d)[32], const u32 *a, u64 b) {
+  WGMMA_REGISTERS(64, OUT32, D32(0), 32, 33, 34, 35, 36);
+}
 
 // d[64xN] = a·bᵀ (+ d) of e4m3, both in shared memory, K contiguous: 32 of it, which are as many
 // bytes as 16 of bfloat16.
@@ -196,23 +217,28 @@ DEV void matrix_load_transposed(u32 (&r)[4], u32 a) {
 }
 // d[16x8] += a[16x16]·b[16x8]
 DEV void mma(float *d, const u32 *a, u32 b0, u32 b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+               "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 // d[16x8] += a[16x32]·b[32x8] of e4m3
 // In other registers than the sums that it adds to: cards that lack it are given two products of
 // float16 and two additions, the first of which ptxas 12.4 lets overwrite what the second adds.
 DEV void mma_e4m3(float *d, const u32 *a, u32 b0, u32 b1) {
   float c[4];
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 "
+               "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"
     : "=&f"(c[0]), "=&f"(c[1]), "=&f"(c[2]), "=&f"(c[3])
-    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(d[0]), "f"(d[1]), "f"(d[2]), "f"(d[3]));
+    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1),
+      "f"(d[0]), "f"(d[1]), "f"(d[2]), "f"(d[3]));
   UNROLL for (int i = 0; i < 4; i++) d[i] = c[i];
 }
 
 // Copies 16 bytes to shared memory, or zeros when not there, and does not wait.
 DEV void copy16(u32 to, const void *from, bool there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+      ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
 }
 DEV void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int N> DEV void copies_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
