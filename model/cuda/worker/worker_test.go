@@ -254,6 +254,7 @@ func TestAWorkerSaysWhatItDoesMeanwhile(t *testing.T) {
 	other := loadTiny(t, c, 2)
 	assert.Equal(t, int64(2), c.Stats()[0].Free, "models, of which there was one when it was asked before")
 	assert.Equal(t, want(t, other, 5), scoreOf(t, other, 5))
+	runtime.KeepAlive(m)
 }
 
 // A new worker may have to compile kernels again.
