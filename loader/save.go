@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader/safetensors"
 )
 
@@ -117,7 +118,7 @@ func Save(dir string, c Contents) (err error) {
 	if err != nil {
 		return err
 	}
-	return safetensors.SyncDir(parent)
+	return disk.SyncDir(parent)
 }
 
 // Saved reports whether dir holds what Save would write, as far as the files beside the weights
@@ -300,7 +301,7 @@ func (c *Contents) writeAll(dir string, files map[string][]byte, shards [][]safe
 			return err
 		}
 	}
-	return safetensors.SyncDir(dir)
+	return disk.SyncDir(dir)
 }
 
 // filler streams tensors through one buffer.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -96,12 +95,12 @@ func (p *program) runAverage(ctx context.Context, f averageFlags, alpha *float64
 func (p *program) writeAverage(ctx context.Context, f averageFlags, stored string, alpha *float64, dirs []string,
 	out string) error {
 	start := time.Now()
-	a, closeAll, err := openAverage(p.open(ctx), dirs, f.weights, f.base,
+	a, done, err := warm.Open(p.open(ctx), dirs, f.weights, f.base,
 		warm.Options{Alpha: alpha, Extrapolate: f.extrapolate, Ignore: f.ignore})
-	defer closeAll()
 	if err != nil {
 		return err
 	}
+	defer done()
 	for _, w := range a.Warnings() {
 		fmt.Fprintf(p.stderr, "warning: %s\n", w)
 	}
@@ -120,6 +119,7 @@ func (p *program) writeAverage(ctx context.Context, f averageFlags, stored strin
 	}
 	watched := &watchedSource{ctx: ctx, Average: a,
 		bar: p.progressOf(newDisplay(p.stderr), valueBytes(a), "averaging")}
+	defer watched.bar.finish()
 	contents.Source = watched
 	if err := loader.Save(f.out, contents); err != nil {
 		if errors.Is(err, loader.ErrNotFinite) {
@@ -163,42 +163,4 @@ func valueBytes(s loader.Source) int64 {
 		sum += 4 * int64(loader.Elements(s, name))
 	}
 	return sum
-}
-
-// openAverage opens checkpoints and prepares their average; closeAll is to be
-// called when it is no longer read, also after an error.
-func openAverage(open func(ref string) (*loader.Checkpoint, error), dirs []string, weights []float64,
-	base string, o warm.Options) (a *warm.Average, closeAll func(), err error) {
-	var opened []*loader.Checkpoint
-	closeAll = func() {
-		for _, c := range opened {
-			c.Close()
-		}
-	}
-	var errs []error
-	get := func(dir string) *loader.Checkpoint {
-		c, err := open(dir)
-		if err != nil {
-			errs = append(errs, err)
-			return nil
-		}
-		opened = append(opened, c)
-		return c
-	}
-	var members []warm.Member
-	for i, d := range dirs {
-		m := warm.Member{Name: filepath.Clean(d), Checkpoint: get(d)}
-		if weights != nil {
-			m.Weight = weights[i]
-		}
-		members = append(members, m)
-	}
-	if base != "" {
-		o.Base = get(base)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, closeAll, err
-	}
-	a, err = warm.NewAverage(members, o)
-	return a, closeAll, err
 }

@@ -201,15 +201,15 @@ func (p *program) runRL(c *cobra.Command, f rlFlags) error {
 		}
 		run.ControlReward = f.name(f.control, "")
 	}
+	o, err := p.outside(run.Out, t.say)
+	if err != nil {
+		return err
+	}
 	done := func() error { return nil }
 	if f.saveIn != "" {
 		if run.Saw, done, err = saveAnswers(f.saveIn); err != nil {
 			return err
 		}
-	}
-	o, err := p.outside(run.Out, t.say)
-	if err != nil {
-		return err
 	}
 	run.Out, run.Store = o.path, o.store()
 	run.Progress, run.Open = t.progress, p.open(c.Context())

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/state"
 	"github.com/warmserve/warmserve/warm/reward"
@@ -114,9 +115,7 @@ func (s *scoring) identity() (string, error) {
 	if s.want != (reward.Want{}) {
 		settings = append(settings, s.want)
 	}
-	text, err := json.Marshal(settings)
-	sum := sha256.Sum256(text)
-	return "sha256:" + hex.EncodeToString(sum[:]), err
+	return state.Hash(settings)
 }
 
 func (o *scoreOutput) stateFile() string { return o.part + ".json" }
@@ -130,7 +129,7 @@ func (o *scoreOutput) take(s *scoring) error {
 	if o.file, err = os.OpenFile(o.part, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	if err := state.TryLock(o.file); err != nil {
+	if err := disk.TryLock(o.file); err != nil {
 		return fmt.Errorf("%s: %w", o.part, err)
 	}
 	text, err := os.ReadFile(o.stateFile())

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warmserve/warmserve/trainer/state"
+	"github.com/warmserve/warmserve/disk"
 )
 
 // manyRows are inputs of warm score, of which every third is a pair.
@@ -205,7 +205,7 @@ func TestTwoScoresDoNotWriteTheSameFile(t *testing.T) {
 	in, out := scoreFiles(t, manyRows(3))
 	f, err := os.OpenFile(out+".part", os.O_CREATE|os.O_RDWR, 0o600)
 	require.NoError(t, err)
-	require.NoError(t, state.TryLock(f))
+	require.NoError(t, disk.TryLock(f))
 	code, _, stderr := command(t, "", "score", "--in", in, "--out", out, dir)
 	assert.Equal(t, exitFailure, code)
 	assert.Contains(t, stderr, out+".part: another process is at work on it")

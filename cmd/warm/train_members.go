@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/judge"
@@ -301,7 +302,7 @@ func (p *program) compareMembers(ctx context.Context, plan *rm.Plan, runs []rm.M
 		return err
 	}
 	summary := filepath.Join(plan.Out, summaryFile)
-	if err := os.WriteFile(summary, append(data, '\n'), 0o644); err != nil {
+	if err := disk.Write(summary, append(data, '\n')); err != nil {
 		return err
 	}
 	if bucket != nil {

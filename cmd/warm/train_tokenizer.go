@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/trainer/bpe"
 	"github.com/warmserve/warmserve/trainer/lm"
@@ -91,8 +92,7 @@ func (p *program) runTokenizer(f tokenizerFlags) error {
 	if err := os.MkdirAll(f.out, 0o755); err != nil {
 		return err
 	}
-	err = errors.Join(os.WriteFile(configFile, config, 0o644), os.WriteFile(file, tokenizer, 0o644))
-	if err != nil {
+	if err := errors.Join(disk.Write(configFile, config), disk.Write(file, tokenizer)); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.stderr, "wrote %s: %d tokens\n", f.out, special+256+len(merges))

@@ -21,6 +21,3 @@ func (f *File) Prefetch(*Tensor) {}
 
 // Release does nothing on this system.
 func (f *File) Release(*Tensor) {}
-
-// syncDir does nothing: directories cannot be flushed on this system.
-func syncDir(*os.File) error { return nil }

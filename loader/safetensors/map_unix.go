@@ -62,12 +62,3 @@ func (f *File) advise(t *Tensor, advice int, inner bool) {
 		_ = unix.Madvise(f.mapped[begin:end], advice) // Advice that is refused changes no result.
 	}
 }
-
-// syncDir flushes a directory. Some network file systems refuse with EINVAL or ENOTSUP, which is no loss.
-func syncDir(d *os.File) error {
-	err := d.Sync()
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
-		return nil
-	}
-	return err
-}

@@ -11,9 +11,10 @@ import (
 	"math"
 	"math/bits"
 	"os"
-	"path/filepath"
 	"slices"
 	"unicode/utf8"
+
+	"github.com/warmserve/warmserve/disk"
 )
 
 // Spec describes a tensor to be written.
@@ -151,39 +152,14 @@ func writeJSON(b *bytes.Buffer, v any) {
 	b.Truncate(b.Len() - 1) // Encode ends with a newline.
 }
 
-// WriteFile writes a file as [Write] does, atomically: it is written beside path, synced and renamed, so
-// that path names the old file or the whole new one at every moment, also after a crash.
-func WriteFile(path string, specs []Spec, metadata map[string]string, fill Fill) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
-	if err != nil {
-		return fmt.Errorf("safetensors: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
+// WriteFile writes a file as [Write] does, atomically: path names the old file or the whole new one at every
+// moment, also after a crash.
+func WriteFile(path string, specs []Spec, metadata map[string]string, fill Fill) error {
+	return disk.Replace(path, 0o644, func(f *os.File) error {
+		w := bufio.NewWriterSize(f, 1<<20)
+		if err := Write(w, specs, metadata, fill); err != nil {
+			return err
 		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err := Write(w, specs, metadata, fill); err != nil {
-		return err
-	}
-	for _, step := range []func() error{w.Flush, func() error { return f.Chmod(0o644) }, f.Sync, f.Close,
-		func() error { return os.Rename(f.Name(), path) }} {
-		if err := step(); err != nil {
-			return fmt.Errorf("safetensors: %w", err)
-		}
-	}
-	return SyncDir(dir)
-}
-
-// SyncDir makes renames and new names inside of dir survive a crash, where the system can do that.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("safetensors: %w", err)
-	}
-	defer d.Close()
-	return syncDir(d)
+		return w.Flush()
+	})
 }

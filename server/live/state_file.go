@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/warmserve/warmserve/disk"
 )
 
 // stateFile is where the state outlives the process. Beside it lie the state
@@ -127,76 +129,38 @@ func (f *stateFile) write(data []byte) error {
 		return err
 	}
 	if f.saved != nil && !bytes.Equal(f.saved, data) {
-		if err := writeAtomically(f.path+beforeSuffix, f.saved); err != nil {
+		if err := writeFile(f.path+beforeSuffix, f.saved); err != nil {
 			return err
 		}
 	}
-	if err := writeAtomically(f.path, data); err != nil {
+	if err := writeFile(f.path, data); err != nil {
 		return err
 	}
 	f.saved = data
 	return nil
 }
 
-// writeAtomically replaces a file so that whoever reads it, after a crash too,
-// finds all of the old or all of the new.
-func writeAtomically(path string, data []byte) (err error) {
-	// Whatever fails, the error is of the file that is written, and not of one
-	// that has another name each time.
-	defer func() {
-		if e, ok := errors.AsType[*fs.PathError](err); ok {
-			err = &fs.PathError{Op: "write", Path: path, Err: e.Err}
-		}
-	}()
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
+// writeFile replaces a file that this user alone reads.
+func writeFile(path string, data []byte) error {
+	return disk.Replace(path, 0o600, func(f *os.File) error {
+		_, err := f.Write(data)
 		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the error that matters is the first
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	})
 }
 
 // removeLeftovers removes what a process that was killed left beside path in
-// the middle of writeAtomically.
+// the middle of writing it.
 func removeLeftovers(path string) error {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "."+filepath.Base(path)+".") {
+		if strings.HasPrefix(e.Name(), disk.Unfinished(path)) {
 			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// syncDir makes a rename in dir last through a loss of power.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
 	}
 	return nil
 }

@@ -2,12 +2,12 @@ package data
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"iter"
 	"os"
+
+	"github.com/warmserve/warmserve/disk"
 )
 
 // Files are the files of data that a run reads, each whole, so that what is hashed is what is used.
@@ -28,8 +28,7 @@ func (f *Files) Read(path string) ([]byte, error) {
 	if f.Hashes == nil {
 		f.Hashes = map[string]string{}
 	}
-	sum := sha256.Sum256(content)
-	f.Hashes[path] = "sha256:" + hex.EncodeToString(sum[:])
+	f.Hashes[path] = disk.Sum(content)
 	return content, nil
 }
 

@@ -82,8 +82,6 @@ type Votes struct {
 	Prompt, A1, A2 Text
 	// Votes has one entry for each judge, in the order of the data; never empty.
 	Votes []Vote
-	// Gold is the answer that an aggregation of the votes chose; nil when it chose none or there is none.
-	Gold *Vote
 	// Meta are the other fields of the line.
 	Meta map[string]json.RawMessage
 }

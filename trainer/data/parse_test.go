@@ -156,19 +156,15 @@ func readVotes(t *testing.T, data string) ([]Votes, []error) {
 }
 
 func TestVotesAreRead(t *testing.T) {
-	got, errs := readVotes(t, `{"id": "v", "prompt": "p", "a1": "x", "a2": "y", "votes": ["a2", "equal", "a1", "a2"], "gold": "a2", "stance": "no"}
-{"a1": "x", "a2": "y", "votes": ["equal"], "gold": null}`)
+	got, errs := readVotes(t, `{"id": "v", "prompt": "p", "a1": "x", "a2": "y", "votes": ["a2", "equal", "a1", "a2"], "stance": "no"}
+{"a1": "x", "a2": "y", "votes": ["equal"]}`)
 	require.Empty(t, errs)
 	require.Len(t, got, 2)
 	assert.Equal(t, []Vote{Second, Equal, First, Second}, got[0].Votes)
 	first, second, equal := got[0].Count()
 	assert.Equal(t, [3]int{1, 2, 1}, [3]int{first, second, equal})
-	require.NotNil(t, got[0].Gold)
-	assert.Equal(t, Second, *got[0].Gold)
-	assert.Equal(t, "a2", got[0].Gold.String())
 	assert.Equal(t, "p", got[0].Prompt.Plain)
 	assert.Contains(t, got[0].Meta, "stance")
-	assert.Nil(t, got[1].Gold)
 }
 
 func TestWhatIsWrongWithVotes(t *testing.T) {
@@ -181,7 +177,6 @@ func TestWhatIsWrongWithVotes(t *testing.T) {
 		"a count":             {`{"a1": "x", "a2": "y", "votes": 3}`, "votes", ErrType},
 		"a list of numbers":   {`{"a1": "x", "a2": "y", "votes": [1]}`, "votes", ErrType},
 		"an unknown vote":     {`{"a1": "x", "a2": "y", "votes": ["a1", "a3"]}`, "votes[1]", ErrType},
-		"an unknown gold":     {`{"a1": "x", "a2": "y", "votes": ["a1"], "gold": "b"}`, "gold", ErrType},
 		"a missing answer":    {`{"a1": "x", "votes": ["a1"]}`, "a2", ErrMissing},
 		"an empty answer":     {`{"a1": "", "a2": "y", "votes": ["a1"]}`, "a1", ErrEmpty},
 		"a pair":              {twoPairs[:52], "a1", ErrMissing},

@@ -34,17 +34,6 @@ func parseVotes(f fields, o lineInfo) (Votes, error) {
 	if v.Votes, err = f.votes(); err != nil {
 		return Votes{}, err
 	}
-	gold, err := f.str("gold")
-	if err != nil {
-		return Votes{}, err
-	}
-	if gold != "" {
-		g, ok := votes[gold]
-		if !ok {
-			return Votes{}, fault("gold", ErrType, "want a1, a2 or equal, got %q", gold)
-		}
-		v.Gold = &g
-	}
 	v.Meta = f.meta()
 	return v, nil
 }

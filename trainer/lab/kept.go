@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
 )
 
@@ -30,7 +31,7 @@ func Stored[T any](l *Lab, name string, fits func(T) bool, compute func() (T, er
 	if err != nil {
 		return v, err
 	}
-	return v, WriteFile(path, text)
+	return v, disk.Write(path, text)
 }
 
 // Kept returns runs/NAME-ID, ID naming all that decides what is made there, and

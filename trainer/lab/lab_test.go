@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/eval"
 )
 
@@ -72,7 +73,7 @@ func TestWhatIsStoredAndDoesNotFitIsMadeAnew(t *testing.T) {
 	l := &Lab{Dir: t.TempDir()}
 	path := filepath.Join(l.Dir, "scores", "x.json")
 	require.NoError(t, os.Mkdir(filepath.Dir(path), 0o755))
-	require.NoError(t, WriteFile(path, []byte(`{"chosen":"AACAPw==","rejected":""}`)))
+	require.NoError(t, disk.Write(path, []byte(`{"chosen":"AACAPw==","rejected":""}`)))
 	made := 0
 	for range 2 {
 		s, err := Stored(l, "x", func(s Scored) bool { return len(s.Chosen) == 2 && len(s.Rejected) == 2 },

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/warmserve/warmserve/trainer/state"
+	"github.com/warmserve/warmserve/disk"
 )
 
 // lock waits until no other process, also on another machine where the file system
@@ -18,10 +18,10 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		return nil, err
 	}
 	for {
-		switch err := state.TryLock(f); {
+		switch err := disk.TryLock(f); {
 		case err == nil:
 			return func() { f.Close() }, nil
-		case !errors.Is(err, state.ErrBusy):
+		case !errors.Is(err, disk.ErrLocked):
 			f.Close()
 			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 		}

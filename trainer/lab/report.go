@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/warmserve/warmserve/disk"
 )
 
 // Report is the results of a lab's experiments, for people.
@@ -85,10 +87,10 @@ func (r *Report) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := WriteFile(filepath.Join(dir, "report.html"), page); err != nil {
+	if err := disk.Write(filepath.Join(dir, "report.html"), page); err != nil {
 		return err
 	}
-	return WriteFile(filepath.Join(dir, "report.md"), r.Markdown())
+	return disk.Write(filepath.Join(dir, "report.md"), r.Markdown())
 }
 
 //go:embed report.html

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/trainer/lab/drawing"
-	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Analysis is an [Experiment].Analyse that decodes what was measured before of.
@@ -161,7 +161,7 @@ func (l *Lab) Finished(e *Experiment) (*Result, error) {
 		return nil, err
 	}
 	for name, hash := range r.Data {
-		if now, err := state.FileHash(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil ||
+		if now, err := disk.SumOf(filepath.Join(l.Data, filepath.FromSlash(name))); err != nil ||
 			now != hash {
 			return nil, err
 		}
@@ -198,7 +198,7 @@ func (r *Result) write(dir string) error {
 	if err := r.writeFigures(dir); err != nil {
 		return err
 	}
-	return WriteFile(filepath.Join(dir, r.Experiment+".json"), b.Bytes())
+	return disk.Write(filepath.Join(dir, r.Experiment+".json"), b.Bytes())
 }
 
 func (r *Result) writeFigures(dir string) error {
@@ -209,7 +209,7 @@ func (r *Result) writeFigures(dir string) error {
 			if err != nil {
 				return fmt.Errorf("%s: figure %s: %w", r.Experiment, f.Name, err)
 			}
-			if err := WriteFile(filepath.Join(dir, r.Experiment+"-"+f.Name+"."+format), image); err != nil {
+			if err := disk.Write(filepath.Join(dir, r.Experiment+"-"+f.Name+"."+format), image); err != nil {
 				return err
 			}
 		}

@@ -2,16 +2,14 @@ package lab
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/trainer/data"
-	"github.com/warmserve/warmserve/trainer/state"
 )
 
 func Distinct(names []string) int {
@@ -80,8 +78,7 @@ func (l *Lab) NewSet(name string, pairs []data.Pair) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := sha256.Sum256(content)
-	s := &Set{Name: name, Path: path, Hash: "sha256:" + hex.EncodeToString(h[:]), Pairs: pairs}
+	s := &Set{Name: name, Path: path, Hash: disk.Sum(content), Pairs: pairs}
 	for i, p := range pairs {
 		c := p.Group
 		if c == "" {
@@ -106,7 +103,7 @@ func WriteLines[T any](l *Lab, name string, lines []T) (path string, content []b
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, b.Bytes()) {
 		return path, old, nil
 	}
-	return path, b.Bytes(), WriteFile(path, b.Bytes())
+	return path, b.Bytes(), disk.Write(path, b.Bytes())
 }
 
 // ReadPairs reads a file of pairs below the lab's data, such as
@@ -155,33 +152,11 @@ func (l *Lab) OpenData(name string) (*data.Reader, error) {
 func (l *Lab) DataFile(name string) (string, error) {
 	path := filepath.Join(l.Data, filepath.FromSlash(name))
 	if _, noted := l.read[name]; !noted {
-		h, err := state.FileHash(path)
+		h, err := disk.SumOf(path)
 		if err != nil {
 			return "", err
 		}
 		l.read[name] = h
 	}
 	return path, nil
-}
-
-// WriteFile writes a file in one step.
-func WriteFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if e := f.Chmod(0o644); err == nil {
-		err = e
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }

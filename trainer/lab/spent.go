@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/warmserve/warmserve/disk"
 )
 
 // spent adds to the time that measuring an experiment took, over all
@@ -28,7 +30,7 @@ func (l *Lab) spent(e *Experiment, more time.Duration) (time.Duration, error) {
 	}
 	seconds += more.Seconds()
 	return time.Duration(seconds * float64(time.Second)),
-		WriteFile(path, []byte(fmt.Sprintf("%.3f\n", seconds)))
+		disk.Write(path, []byte(fmt.Sprintf("%.3f\n", seconds)))
 }
 
 func machine() string {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/disk"
 )
 
 // TestTheSummarySaysWhatWasNotRun has one laboratory with a result of one experiment and one without any.
@@ -20,7 +22,7 @@ func TestTheSummarySaysWhatWasNotRun(t *testing.T) {
 	dir := t.TempDir()
 	text, err := json.Marshal(&Result{Experiment: "one", Size: Standard, Base: "sha256:abc", Machine: "here", Measured: json.RawMessage(`1`), Findings: found})
 	require.NoError(t, err)
-	require.NoError(t, WriteFile(filepath.Join(dir, "one.json"), text))
+	require.NoError(t, disk.Write(filepath.Join(dir, "one.json"), text))
 	cell := func(row string) *Cell { return &Cell{Table: "t", Row: row, Column: "near", Want: 85} }
 	observations := []Observation{
 		{Experiment: "one", Says: "A wins", Paper: "figure 1", Claim: regexp.MustCompile("A wins$")},

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/trainer/rm"
-	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Training is a plan of members under the name that the lab keeps them by.
@@ -171,7 +171,7 @@ func (l *Lab) planDir(name string, plan rm.Plan) (string, error) {
 	}
 	for _, files := range [][]string{content.Run.Train, content.Run.Test} {
 		for i := range files {
-			replace(&files[i], state.FileHash)
+			replace(&files[i], disk.SumOf)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader/bucket"
 )
 
@@ -95,11 +96,11 @@ func (h *held) entry(rel, local string) (entry, error) {
 	}
 	s := h.sums[rel]
 	if s.size != info.Size() || !s.modified.Equal(info.ModTime()) || s.sha256 == "" {
-		sum, err := hashOf(local)
+		sum, err := disk.SumOf(local)
 		if err != nil {
 			return entry{}, err
 		}
-		s = summed{info.Size(), info.ModTime(), sum}
+		s = summed{info.Size(), info.ModTime(), strings.TrimPrefix(sum, "sha256:")}
 		h.sums[rel] = s
 	}
 	e := entry{Size: s.size, SHA256: s.sha256}
@@ -107,19 +108,6 @@ func (h *held) entry(rel, local string) (entry, error) {
 		e.Object = rel + "." + s.sha256[:16]
 	}
 	return e, nil
-}
-
-func hashOf(local string) (string, error) {
-	f, err := os.Open(local)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // rank orders the files of a checkpoint: without its configuration there is none, so that
@@ -220,19 +208,17 @@ func (h *held) get(ctx context.Context, rel string, e entry) error {
 		return err
 	}
 	defer body.Close()
-	f, err := os.CreateTemp(filepath.Dir(local), ".come-*")
-	if err != nil {
+	err = disk.Replace(local, 0o644, func(f *os.File) error {
+		sum := sha256.New()
+		n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(body, e.Size+1))
+		if got := hex.EncodeToString(sum.Sum(nil)); err == nil && (n != e.Size || got != e.SHA256) {
+			err = fmt.Errorf("%d bytes with the hash %s have come, and %s%s names %d with %s: it was damaged or overwritten",
+				n, got, h.rel, indexExt, e.Size, e.SHA256)
+		}
 		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%s/%s: %w", h.m.folder, e.object(rel), err)
 	}
-	defer os.Remove(f.Name()) // after the renaming there is none
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, sum), io.LimitReader(body, e.Size+1))
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%s/%s: %w", h.m.folder, e.object(rel), err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); n != e.Size || got != e.SHA256 {
-		return fmt.Errorf("%s/%s: %d bytes with the hash %s have come, and %s%s names %d with %s: it was damaged or overwritten",
-			h.m.folder, e.object(rel), n, got, h.rel, indexExt, e.Size, e.SHA256)
-	}
-	return os.Rename(f.Name(), local)
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader/bucket"
 	"github.com/warmserve/warmserve/trainer/state"
 )
@@ -46,14 +47,18 @@ type marker struct {
 
 // readMarker returns nothing where there is none.
 func (m *Mirror) readMarker(rel string) (k marker, err error) {
-	text, err := os.ReadFile(m.own(rel, ".json"))
+	path := m.own(rel, ".json")
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(text, &k)
+	if err != nil {
+		return k, err
 	}
-	return k, err
+	if err := json.Unmarshal(text, &k); err != nil {
+		return k, fmt.Errorf("%s: %w: remove it, and what it is of is brought from %s again", path, err, m.folder)
+	}
+	return k, nil
 }
 
 // is reports whether an index of this version is of what is here or of something before it: another
@@ -68,11 +73,7 @@ func (h *held) mark(version, next string) error {
 	if err != nil {
 		return err
 	}
-	path := h.m.own(h.rel, ".json")
-	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return disk.Write(h.m.own(h.rel, ".json"), text)
 }
 
 // Hold implements [state.Store].
@@ -144,7 +145,7 @@ func (h *held) lockHere() error {
 	if err != nil {
 		return err
 	}
-	if err := state.TryLock(f); err != nil {
+	if err := disk.TryLock(f); err != nil {
 		return errors.Join(fmt.Errorf("%s/%s: %w", h.m.folder, h.rel, err), f.Close())
 	}
 	h.lock = f

@@ -98,49 +98,60 @@ func (h *held) within(path string) bool {
 
 // putIndex writes the index in the place of the one that was read or written last.
 func (h *held) putIndex(ctx context.Context, i *index) error {
+	const attempts = 5 // one of them is lost with a reply, and one where the store knows no conditions
+	for range attempts {
+		if again, err := h.tryIndex(ctx, i); err != nil || !again {
+			return err
+		}
+	}
+	return fmt.Errorf("%s/%s%s: the store says again and again that it was changed, and nobody did: its conditional writes do not hold",
+		h.m.folder, h.rel, indexExt)
+}
+
+func (h *held) tryIndex(ctx context.Context, i *index) (again bool, err error) {
 	i.Beat++
 	text, err := json.MarshalIndent(i, "", " ")
 	if err != nil {
-		return err
+		return false, err
 	}
 	when := bucket.Condition(h.tag)
 	if h.tag == "" {
 		when = bucket.Absent
 	}
-	if h.m.isUnconditional() {
+	if h.m.unconditional.Load() {
 		when = ""
 		if now, _, err := h.readIndex(ctx); err != nil {
-			return err
+			return false, err
 		} else if now.Owner != "" && now.Owner != h.before {
-			return h.busy(now, 0)
+			return false, h.busy(now, 0)
 		}
 	}
 	o, err := h.m.folder.Put(ctx, h.rel+indexExt, bytes.NewReader(text), int64(len(text)), when)
 	switch {
 	case errors.Is(err, bucket.ErrUnconditional) && when != "":
 		h.m.tellUnconditional()
-		return h.putIndex(ctx, i)
+		return true, nil
 	case errors.Is(err, bucket.ErrChanged):
 		now, o, err := h.readIndex(ctx)
 		if err != nil {
-			return err
+			return false, err
 		}
 		switch { // the reply to this write, or to the one before it, may have been lost
 		case now.Owner == i.Owner && now.Version == i.Version && now.Beat == i.Beat:
 			h.tag = o.Tag
 		case now.Owner == h.owner:
 			h.tag = o.Tag
-			return h.putIndex(ctx, i)
+			return true, nil
 		default:
-			return h.busy(now, h.m.folder.Age(o))
+			return false, h.busy(now, h.m.folder.Age(o))
 		}
 	case err != nil:
-		return err
+		return false, err
 	default:
 		h.tag = o.Tag
 	}
 	h.index, h.before = i, i.Owner
-	return nil
+	return false, nil
 }
 
 // busy says who is at work on it.
@@ -152,17 +163,9 @@ func (h *held) busy(i *index, age time.Duration) error {
 		h.m.folder, h.rel, state.ErrBusy, i.Who, age.Round(time.Second), h.m.lease)
 }
 
-func (m *Mirror) isUnconditional() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.unconditional
-}
-
+// tellUnconditional notes that the store knows no conditional writes, and tells it once.
 func (m *Mirror) tellUnconditional() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.unconditional {
+	if !m.unconditional.Swap(true) {
 		m.say(fmt.Sprintf("%s: the store knows no conditional writes: two processes that begin on the same run at the same moment would not learn of each other", m.folder))
 	}
-	m.unconditional = true
 }

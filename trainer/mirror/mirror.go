@@ -9,7 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/warmserve/warmserve/loader/bucket"
@@ -25,8 +25,7 @@ type Mirror struct {
 
 	renew, lease time.Duration
 
-	mu            sync.Mutex
-	unconditional bool // the store knows no conditions, and that was told
+	unconditional atomic.Bool // the store knows no conditions, and that was told
 }
 
 var _ state.Store = (*Mirror)(nil)

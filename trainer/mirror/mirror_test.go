@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -371,4 +372,34 @@ func TestALabIsHeldWithoutItsRuns(t *testing.T) {
 	require.NoError(t, all.Close())
 	assert.Equal(t, map[string]string{"a.json": "x", "sets/b": "x", "mine": "y"}, b.files())
 	assert.False(t, strings.HasSuffix(b.Name(lab), "/"))
+}
+
+// TestAStoreWhoseConditionsNeverHold is given up.
+func TestAStoreWhoseConditionsNeverHold(t *testing.T) {
+	s := buckettest.New(t)
+	a := newMachine(t, s, t.TempDir())
+	h := a.mustBegin()
+	defer h.die()
+	a.write(early)
+	s.Break(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("If-Match") == "" {
+			return false
+		}
+		w.WriteHeader(http.StatusPreconditionFailed)
+		return true
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.ErrorContains(t, h.Save(ctx), "conditional writes do not hold")
+}
+
+func TestWhatIsKnownHereIsNamedWhereItIsDamaged(t *testing.T) {
+	s := buckettest.New(t)
+	a := newMachine(t, s, t.TempDir())
+	require.NoError(t, a.mustBegin().Close())
+	path := filepath.Join(a.Dir(), hidden, "runs", "rm-1.json")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	_, err := a.begin()
+	require.ErrorContains(t, err, path+": ")
+	assert.ErrorContains(t, err, "remove it")
 }

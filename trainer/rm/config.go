@@ -186,7 +186,7 @@ func (c Config) Validate() error {
 	if !slices.Contains([]Votes{DrawVote, MajorityVote, SoftVotes}, c.Votes) {
 		bad("votes: %q, want draw, majority or soft", c.Votes)
 	}
-	errs = append(errs, c.ranges()...)
+	errs = append(errs, state.Within(c.limits())...)
 	if c.LoRA != nil {
 		errs = append(errs, c.LoRA.Validate())
 	}
@@ -194,50 +194,20 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// ranges reports the numbers that are out of range.
-func (c *Config) ranges() []error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	for _, f := range []struct {
-		name    string
-		v       float64
-		lo, hi  float64
-		whether string
-	}{
-		{"lr", c.LR, math.SmallestNonzeroFloat64, 1, "in (0, 1]"},
-		{"warmup", c.Warmup, 0, 1, "in [0, 1]"},
-		{"epochs", c.Epochs, math.SmallestNonzeroFloat64, 1e6, "above 0"},
-		{"corrupt", c.Corrupt, 0, 1, "in [0, 1]"},
-		{"clip", c.Clip, 0, math.MaxFloat64, "of 0 or more"},
-		{"center", c.Center, 0, math.MaxFloat64, "of 0 or more"},
-		{"ema", c.EMA, 0, 1 - 1e-9, "in [0, 1)"},
-		{"dropout: attention", float64(c.Dropout.Attention), 0, 0.99, "in [0, 0.99]"},
-		{"dropout: hidden", float64(c.Dropout.Hidden), 0, 0.99, "in [0, 0.99]"},
-		{"dropout: embedding", float64(c.Dropout.Embedding), 0, 0.99, "in [0, 0.99]"},
-		{"token_dropout", c.TokenDropout, 0, 0.99, "in [0, 0.99]"},
-	} {
-		if !(f.v >= f.lo && f.v <= f.hi) {
-			bad("%s: %v, want a number %s", f.name, f.v, f.whether)
-		}
+// limits are where the numbers must lie.
+func (c *Config) limits() []state.Limit {
+	const tiny, huge = math.SmallestNonzeroFloat64, math.MaxFloat64
+	return []state.Limit{
+		{"lr", c.LR, tiny, 1}, {"warmup", c.Warmup, 0, 1}, {"epochs", c.Epochs, tiny, 1e6},
+		{"corrupt", c.Corrupt, 0, 1}, {"clip", c.Clip, 0, huge}, {"center", c.Center, 0, huge},
+		{"ema", c.EMA, 0, 1 - 1e-9}, {"dropout: attention", float64(c.Dropout.Attention), 0, 0.99},
+		{"dropout: hidden", float64(c.Dropout.Hidden), 0, 0.99},
+		{"dropout: embedding", float64(c.Dropout.Embedding), 0, 0.99}, {"token_dropout", c.TokenDropout, 0, 0.99},
+		{"batch", float64(c.Batch), 1, 1e9}, {"token_budget", float64(c.TokenBudget), 1, 1e9},
+		{"probe", float64(c.Probe), 1, 1e9}, {"save_every", float64(c.SaveEvery), 1, 1e9},
+		{"max_pairs", float64(c.MaxPairs), 0, 1e9}, {"max_tokens", float64(c.MaxTokens), 0, 1e9},
+		{"steps", float64(c.Steps), 0, 1e9}, {"eval_every", float64(c.EvalEvery), 0, 1e9},
 	}
-	for _, n := range []struct {
-		name string
-		v    int
-	}{{"batch", c.Batch}, {"token_budget", c.TokenBudget}, {"probe", c.Probe}, {"save_every", c.SaveEvery}} {
-		if n.v < 1 {
-			bad("%s: %d, want 1 or more", n.name, n.v)
-		}
-	}
-	for _, n := range []struct {
-		name string
-		v    int
-	}{{"max_pairs", c.MaxPairs}, {"max_tokens", c.MaxTokens}, {"steps", c.Steps},
-		{"eval_every", c.EvalEvery}} {
-		if n.v < 0 {
-			bad("%s: %d, want 0 or more", n.name, n.v)
-		}
-	}
-	return errs
 }
 
 func (c *Config) dtype() kernel.DType {

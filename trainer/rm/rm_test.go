@@ -167,7 +167,7 @@ func TestAnInterruptedRunEndsInTheSameBytes(t *testing.T) {
 		require.ErrorIs(t, err, ErrInterrupted)
 		c.Seed++
 		_, err = Train(t.Context(), c)
-		require.ErrorIs(t, err, ErrOtherRun)
+		require.ErrorIs(t, err, state.ErrOtherRun)
 	})
 }
 

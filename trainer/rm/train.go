@@ -17,7 +17,6 @@ import (
 var (
 	ErrInterrupted = state.ErrInterrupted
 	ErrNotFinite   = state.ErrNotFinite
-	ErrOtherRun    = state.ErrOtherRun
 )
 
 // Result is what a run came to.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/loader/safetensors"
 	"github.com/warmserve/warmserve/model/nn"
@@ -74,5 +75,5 @@ func (a *Adapter) Save(out string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "adapter_config.json"), append(config, '\n'), 0o644)
+	return disk.Write(filepath.Join(dir, "adapter_config.json"), append(config, '\n'))
 }

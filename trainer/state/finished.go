@@ -2,12 +2,9 @@ package state
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
 )
 
@@ -63,25 +61,11 @@ func hashes(paths []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, path := range paths {
 		var err error
-		if out[path], err = FileHash(path); err != nil {
+		if out[path], err = disk.SumOf(path); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
-}
-
-// FileHash returns the hash of a file, "sha256:…".
-func FileHash(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close() // read-only: nothing can be lost
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // finished decodes into result what the directory of the run's result tells, when an earlier call wrote it,

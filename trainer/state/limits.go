@@ -18,11 +18,14 @@ func Within(limits []Limit) (errs []error) {
 		if l.V >= l.Lo && l.V <= l.Hi {
 			continue
 		}
-		from := fmt.Sprintf("from %.3g", l.Lo)
+		from, to := fmt.Sprintf("from %v", l.Lo), fmt.Sprintf("to %v", l.Hi)
 		if l.Lo == math.SmallestNonzeroFloat64 {
 			from = "above 0"
 		}
-		errs = append(errs, fmt.Errorf("%s: %v, want a number %s to %.3g", l.Name, l.V, from, l.Hi))
+		if l.Hi == math.MaxFloat64 {
+			to = "on"
+		}
+		errs = append(errs, fmt.Errorf("%s: %v, want a number %s %s", l.Name, l.V, from, to))
 	}
 	return errs
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/warmserve/warmserve/disk"
 )
 
 // ErrBusy is returned when another process works on the same result.
-var ErrBusy = errors.New("another process is at work on it: wait for it, or end it")
+var ErrBusy = disk.ErrLocked
 
 // Lock makes the directory of a run's state and holds it until release is called or the
 // process ends, so that two runs of the same command do not write over each other.
@@ -20,7 +22,7 @@ func Lock(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := TryLock(f); err != nil {
+	if err := disk.TryLock(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), f.Close())
 	}
 	return func() { f.Close() }, nil // nothing is written to it

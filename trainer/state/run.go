@@ -2,15 +2,15 @@ package state
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/model/nn"
 )
@@ -265,9 +265,5 @@ func Hash(v any, more ...[]byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h := sha256.New()
-	for _, b := range append([][]byte{data}, more...) {
-		h.Write(b)
-	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	return disk.Sum(slices.Concat(append([][]byte{data}, more...)...)), nil
 }

@@ -1,7 +1,6 @@
 package trl
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -17,14 +16,16 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/trainer/rm"
 	"github.com/warmserve/warmserve/trainer/state"
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-// grace is how long a run has to save its state when it is told to stop.
-const grace = 5 * time.Minute
+// grace is how long a run has to save its state when it is told to stop, and what it has left behind to end
+// when it has ended.
+var grace = 5 * time.Minute
 
 // told is a line that the program prints.
 type told struct {
@@ -54,29 +55,27 @@ func (s *Set) Run(ctx context.Context, i int, progress func(rm.Progress)) error 
 	cmd.WaitDelay = grace
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stderr = io.MultiWriter(log, last)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%w; --python names a Python with TRL", err)
-	}
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	out := &lines{each: func(line []byte) {
 		var t told
-		if json.Unmarshal(lines.Bytes(), &t) != nil || t == (told{}) {
-			fmt.Fprintf(log, "%s\n", lines.Bytes()) // a library's
-			continue
+		switch {
+		case len(line) == 0:
+			return
+		case json.Unmarshal(line, &t) != nil || t == (told{}):
+			fmt.Fprintf(log, "%s\n", line) // a library's
+			return
 		}
 		progress(rm.Progress{Message: t.Message, Step: t.Step, Steps: t.Steps, Loss: t.Loss, Accuracy: t.Accuracy,
 			LR: t.LR, Norm: t.Norm, Tokens: t.Tokens})
+	}}
+	cmd.Stdout = out
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%w; --python names a Python with TRL", err)
 	}
-	_, _ = io.Copy(log, out) // after a line that is too long: the program must not wait for a reader
 	err = cmd.Wait()
+	out.each(out.rest) // a line without an end
 	var exit *exec.ExitError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // a process that a library has left keeps the pipe
 		return nil
 	case ctx.Err() != nil:
 		return rm.ErrInterrupted
@@ -84,6 +83,26 @@ func (s *Set) Run(ctx context.Context, i int, progress func(rm.Progress)) error 
 		return fmt.Errorf("%w; the end of %s:\n%s", err, logName, bytes.TrimSpace(last.Bytes()))
 	}
 	return fmt.Errorf("%w; see %s", err, logName)
+}
+
+// lines takes what is written apart.
+type lines struct {
+	each func(line []byte)
+	rest []byte // of the last, which has not ended
+}
+
+const longestLine = 1 << 20 // longer ones are told in parts
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, ended := bytes.Cut(l.rest, []byte("\n"))
+		if !ended && len(l.rest) < longestLine {
+			return len(p), nil
+		}
+		l.each(line)
+		l.rest = rest
+	}
 }
 
 // tail keeps the end of what is written.
@@ -144,7 +163,7 @@ func (s *Set) Check(i int) (*rm.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, os.WriteFile(filepath.Join(dir, state.ResultFile), append(data, '\n'), 0o644)
+	return r, disk.Write(filepath.Join(dir, state.ResultFile), append(data, '\n'))
 }
 
 // inTheWay refuses what is where a result is to be and is none, unless it is to be replaced.

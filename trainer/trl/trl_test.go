@@ -1,13 +1,16 @@
 package trl
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/assert"
@@ -321,4 +324,40 @@ func TestArraysAreWrittenShort(t *testing.T) {
 	for want, numbers := range map[string][]int{"": nil, "4": {4}, "1-3": {1, 2, 3}, "1,3-4,9": {1, 3, 4, 9}} {
 		assert.Equal(t, want, ranges(numbers))
 	}
+}
+
+// TestAProcessThatStaysBehindHoldsNoRun: a library may leave one that keeps the program's output open.
+func TestAProcessThatStaysBehindHoldsNoRun(t *testing.T) {
+	was := grace
+	grace = 50 * time.Millisecond
+	t.Cleanup(func() { grace = was })
+	s := &Set{Dir: t.TempDir()}
+	s.options.Python = filepath.Join(s.Dir, "python")
+	require.NoError(t, os.WriteFile(s.options.Python,
+		[]byte("#!/bin/sh\nsleep 20 &\necho '{\"step\":1}'\necho a library\nprintf '{\"step\":2}'\n"), 0o755))
+	var steps []int
+	begun := time.Now()
+	require.NoError(t, s.Run(t.Context(), 0, func(p rm.Progress) { steps = append(steps, p.Step) }))
+	assert.Less(t, time.Since(begun), 15*time.Second)
+	assert.Equal(t, []int{1, 2}, steps)
+	log, err := os.ReadFile(filepath.Join(s.Dir, "member-1.log"))
+	require.NoError(t, err)
+	assert.Equal(t, "a library\n", string(log))
+}
+
+// TestTasksOfAnArrayWriteTheSameSet, all at once.
+func TestTasksOfAnArrayWriteTheSameSet(t *testing.T) {
+	s := &Set{Dir: t.TempDir()}
+	var tasks sync.WaitGroup
+	for n := range 4 {
+		tasks.Go(func() {
+			for i := range 10 {
+				assert.NoError(t, s.write("start.json", bytes.Repeat([]byte{byte('a' + (n+i)%4)}, 1<<16)))
+			}
+		})
+	}
+	tasks.Wait()
+	text, err := os.ReadFile(filepath.Join(s.Dir, "start.json"))
+	require.NoError(t, err)
+	assert.Equal(t, bytes.Repeat(text[:1], 1<<16), text)
 }

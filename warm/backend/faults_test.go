@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -358,4 +359,40 @@ func TestModelsOfOthersAreRefused(t *testing.T) {
 	assert.False(t, errors.As(err, new(*model.UnavailableError)))
 	err = e.Score(m, make([]float32, 1), []model.Sequence{{IDs: []int32{9999}, Read: []int32{0}}})
 	assert.Error(t, err)
+}
+
+// A reply whose sequences were scored by several weights, the last of them nobody's of ours, counts for none.
+func TestReplyOfSeveralWeightsIsNotBelieved(t *testing.T) {
+	s, e, m, _ := onEngine(t, SGLang, nil)
+	want, err := scores(t, e, m, three())
+	require.NoError(t, err)
+	s.Break(func(w http.ResponseWriter, r *http.Request, body string) bool {
+		var q struct {
+			IDs [][]int32 `json:"input_ids"`
+		}
+		if r.URL.Path != "/classify" || json.Unmarshal([]byte(body), &q) != nil || len(q.IDs) == 1 {
+			return false
+		}
+		var out []string
+		for i := range q.IDs {
+			version := m.id
+			if i == len(q.IDs)-1 {
+				version = "default"
+			}
+			out = append(out, fmt.Sprintf(`{"embedding":[99],"meta_info":{"weight_version":%q}}`, version))
+		}
+		fmt.Fprintf(w, "[%s]", strings.Join(out, ","))
+		return true
+	})
+	got, err := scores(t, e, m, three())
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+}
+
+// Scores that the CPU cannot compute, as of weights that overflow, are no model's.
+func TestEngineIsNotCheckedByWhatIsNoNumber(t *testing.T) {
+	_, e, m, _ := onEngine(t, SGLang, nil)
+	require.NoError(t, e.check(t.Context(), m))
+	m.expected[1][0] = float32(math.NaN())
+	require.ErrorContains(t, e.check(t.Context(), m), "NaN is right")
 }

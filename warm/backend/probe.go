@@ -110,14 +110,18 @@ func (e *Engine) check(ctx context.Context, m *Model) error {
 	for i, row := range m.expected {
 		for j, want := range row {
 			sum, n = sum+float64(want)*float64(want), n+1
-			if d := math.Abs(float64(got[i][j] - want)); d > worst {
+			d := math.Abs(float64(got[i][j] - want))
+			if math.IsNaN(d) { // of weights that overflow here
+				d = math.Inf(1)
+			}
+			if d > worst {
 				worst, at = d, [2]int{i, j}
 			}
 		}
 	}
 	scale := math.Sqrt(sum / float64(n))
 	tolerance := cmp.Or(e.o.Tolerance, 0.05)
-	if worst > tolerance*scale {
+	if !(worst <= tolerance*scale) {
 		return fmt.Errorf("its scores are not this model's: %v where %v is right, %.3g of their root mean square, "+
 			"at most %v is allowed (backend.tolerance): it serves another model, or reads the score head otherwise",
 			got[at[0]][at[1]], m.expected[at[0]][at[1]], worst/scale, tolerance)

@@ -97,19 +97,18 @@ func (s *sglang) score(ctx context.Context, m *staged, items []item) ([][]float3
 	if err := enough(len(reply), items); err != nil {
 		return nil, "", err
 	}
-	out, name := make([][]float32, len(items)), ""
+	out := make([][]float32, len(items))
 	for i, r := range reply {
 		var err error
 		if out[i], err = outputsOf(m, r.Embedding); err != nil {
 			return nil, "", err
 		}
-		switch v := r.Meta.Version; {
-		case !strings.HasPrefix(v, namePrefix): // started on our folder, or too old to say
-		case i > 0 && name != v:
-			return nil, "", fmt.Errorf("%w: weights %q and %q in one reply", errReply, name, v)
-		default:
-			name = v
+		if v, first := r.Meta.Version, reply[0].Meta.Version; v != first {
+			return nil, "", fmt.Errorf("%w: weights %q and %q in one reply", errReply, first, v)
 		}
 	}
-	return out, name, nil
+	if len(reply) == 0 || !strings.HasPrefix(reply[0].Meta.Version, namePrefix) {
+		return out, "", nil // started on our folder, or too old to say
+	}
+	return out, reply[0].Meta.Version, nil
 }

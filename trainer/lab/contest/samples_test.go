@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warmserve/warmserve/trainer/lab"
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/trainer/lab/labtest"
 )
 
@@ -50,7 +50,7 @@ func TestSamplingGoesOnWhereItWasEnded(t *testing.T) {
 	part.Texts[0] = "as it was drawn"
 	text, err = json.Marshal(part)
 	require.NoError(t, err)
-	require.NoError(t, lab.WriteFile(first, text))
+	require.NoError(t, disk.Write(first, text))
 	again, err := draw(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, "as it was drawn", again.Texts[0])

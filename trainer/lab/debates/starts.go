@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lm"
 	"github.com/warmserve/warmserve/trainer/optim"
 	"github.com/warmserve/warmserve/trainer/rm"
-	"github.com/warmserve/warmserve/trainer/state"
 )
 
 // Starts says how other starts than the base are made.
@@ -174,7 +174,7 @@ func other(ctx context.Context, l *lab.Lab, s Starts) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	hash, err := state.FileHash(text)
+	hash, err := disk.SumOf(text)
 	if err != nil {
 		return "", err
 	}
@@ -215,7 +215,7 @@ func someText(l *lab.Lab, name string, size int) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(l.Dir, "sets", fmt.Sprintf("text-%d.txt", size))
-	return path, lab.WriteFile(path, bytes.ToValidUTF8(b.Bytes(), nil))
+	return path, disk.Write(path, bytes.ToValidUTF8(b.Bytes(), nil))
 }
 
 // llamaShape is the shape of a Llama as package lm makes them.

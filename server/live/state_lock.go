@@ -1,5 +1,3 @@
-//go:build unix
-
 package live
 
 import (
@@ -10,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/warmserve/warmserve/disk"
 )
 
 // holder is what a lock's file says of the process that has it.
@@ -28,12 +26,11 @@ func lockFile(path string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	switch err := disk.TryLock(f); {
+	case errors.Is(err, disk.ErrLocked):
 		defer f.Close()
 		return nil, &heldError{path, readHolder(f)}
-	case err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, unix.ENOLCK):
+	case err != nil:
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
