@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/lab/drawing"
 )
 
@@ -20,7 +22,11 @@ func Analysis[T any](of func(measured *T) (*Findings, error)) func([]byte) (*Fin
 		if err := json.Unmarshal(measured, m); err != nil {
 			return nil, fmt.Errorf("measurements: %w", err)
 		}
-		return of(m)
+		f, err := of(m)
+		if err == nil {
+			err = f.err
+		}
+		return f, err
 	}
 }
 
@@ -57,6 +63,22 @@ type Findings struct {
 	Figures  []drawing.Figure `json:"figures"`
 	// Notes are sentences about what limits the findings.
 	Notes []string `json:"notes,omitempty"`
+
+	err error // the first of an estimate, which [Analysis] returns
+}
+
+// Estimate takes an estimate of the findings. With an error there are none, so that an analysis
+// may go on and reads as what it computes.
+func (f *Findings) Estimate(e eval.Estimate, err error) eval.Estimate {
+	f.err = cmp.Or(f.err, err)
+	return e
+}
+
+// Judge adds a verdict on an estimate over n items, and says how many of a unit would decide it.
+func (f *Findings) Judge(v Verdict, judge func(eval.Estimate) Outcome, e eval.Estimate, n int, unit string) {
+	v.Seen = judge(e)
+	v.Figures += Deciding(judge, e, n, unit)
+	f.Verdicts = append(f.Verdicts, v)
 }
 
 // Verdict is one claim of the paper, and whether it was seen here.

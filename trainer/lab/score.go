@@ -133,7 +133,7 @@ func input(prompt, answer data.Text) reward.Input {
 
 // Rewards scores texts with a model.
 func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]float32, error) {
-	average, done, err := m.open()
+	average, done, err := warm.Open(loader.Open, m.Members, m.Weights, m.Base, warm.Options{Alpha: m.Alpha, Extrapolate: true})
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +146,7 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 	if err != nil {
 		return nil, err
 	}
+	defer net.Close()
 	first, err := loader.Open(m.Members[0])
 	if err != nil {
 		return nil, err
@@ -195,41 +196,4 @@ func (l *Lab) Contents(m Model) (Model, error) {
 		*p = h
 	}
 	return m, nil
-}
-
-// open opens the members as one average. Call done after use.
-func (m Model) open() (average *warm.Average, done func(), err error) {
-	var opened []*loader.Checkpoint
-	done = func() {
-		for _, c := range opened {
-			c.Close()
-		}
-	}
-	defer func() {
-		if err != nil {
-			done()
-		}
-	}()
-	var members []warm.Member
-	for i, dir := range m.Members {
-		c, err := loader.Open(dir)
-		if err != nil {
-			return nil, nil, err
-		}
-		opened = append(opened, c)
-		one := warm.Member{Name: dir, Checkpoint: c}
-		if m.Weights != nil {
-			one.Weight = m.Weights[i]
-		}
-		members = append(members, one)
-	}
-	o := warm.Options{Alpha: m.Alpha, Extrapolate: true}
-	if m.Base != "" {
-		if o.Base, err = loader.Open(m.Base); err != nil {
-			return nil, nil, err
-		}
-		opened = append(opened, o.Base)
-	}
-	average, err = warm.NewAverage(members, o)
-	return average, done, err
 }

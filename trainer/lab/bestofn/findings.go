@@ -49,22 +49,17 @@ func (t judgeTest) right(judges []candidate) []float64 {
 
 // accuracy adds a row on how judges, on average, do on pairs that none learned
 // from.
-func (r *report) accuracy(name, learned string, judges []candidate) error {
+func (r *report) accuracy(name, learned string, judges []candidate) {
 	row := []string{name, learned}
 	for _, t := range r.tests() {
-		e, err := lab.Mean(t.right(judges), t.groups)
-		if err != nil {
-			return err
-		}
-		row = append(row, e.Percent())
+		row = append(row, r.f.Estimate(lab.Mean(t.right(judges), t.groups)).Percent())
 	}
 	r.judges = append(r.judges, row)
-	return nil
 }
 
 // stronger notes by how much the control is more accurate than single proxies, on
 // all pairs that no judge learned from.
-func (r *report) stronger(p *proxies, single selector) error {
+func (r *report) stronger(p *proxies, single selector) {
 	control := proxy{Valid: r.Valid, Fresh: r.Fresh}
 	var difference []float64
 	var groups []string
@@ -75,10 +70,7 @@ func (r *report) stronger(p *proxies, single selector) error {
 			groups = append(groups, fmt.Sprint(k, " ", t.groups[i]))
 		}
 	}
-	e, err := lab.Mean(difference, groups)
-	if err != nil {
-		return err
-	}
+	e := r.f.Estimate(lab.Mean(difference, groups))
 	verdict := "the control is a better judge"
 	if lab.Judge(e) != lab.Seen {
 		verdict = "the control is not shown to be a better judge, and what it says of their picks is agreement rather than quality"
@@ -86,7 +78,6 @@ func (r *report) stronger(p *proxies, single selector) error {
 	r.f.Notes = append(r.f.Notes,
 		fmt.Sprintf("On the %d pairs of the table of judges the control is more accurate than single reward models with %s by %s points: %s.",
 			len(difference), contest.Labels(p.Swapped), e.Points(), verdict))
-	return nil
 }
 
 // chosen is a selector with its picks for each of N.
@@ -106,53 +97,34 @@ func (r *report) proxies(p *proxies) error {
 	for i, n := range r.Tokens {
 		tokens[i] = float64(n)
 	}
-	if err := r.stronger(p, selectors[0]); err != nil {
-		return err
-	}
+	r.stronger(p, selectors[0])
 	var all []chosen
 	for _, s := range selectors {
-		if err := r.accuracy(s.String(), contest.Labels(p.Swapped), s.candidates); err != nil {
-			return err
-		}
+		r.accuracy(s.String(), contest.Labels(p.Swapped), s.candidates)
 		c := chosen{selector: s}
 		for _, n := range r.N {
 			c.picks = append(c.picks, s.pick(n, r.Samples, control, tokens))
 		}
 		all = append(all, c)
 	}
-	if err := r.rows(p, all); err != nil {
-		return err
-	}
-	if err := r.figures(p, all); err != nil {
-		return err
-	}
-	return r.verdicts(p, all, control)
+	r.rows(p, all)
+	r.figures(p, all)
+	r.verdicts(p, all, control)
+	return nil
 }
 
 // rows adds to the table of gains.
-func (r *report) rows(p *proxies, all []chosen) error {
+func (r *report) rows(p *proxies, all []chosen) {
 	last := len(r.N) - 1
 	for _, c := range all {
 		row := []string{contest.Labels(p.Swapped), c.String()}
 		for _, k := range r.shown() {
-			e, err := lab.Mean(c.picks[k].control, nil)
-			if err != nil {
-				return err
-			}
-			row = append(row, contest.Deviations(e))
+			row = append(row, contest.Deviations(r.f.Estimate(lab.Mean(c.picks[k].control, nil))))
 		}
-		own, err := lab.Mean(c.picks[last].own, nil)
-		if err != nil {
-			return err
-		}
-		length, err := lab.Mean(c.picks[last].tokens, nil)
-		if err != nil {
-			return err
-		}
-		row = append(row, contest.Deviations(own), fmt.Sprintf("%.1f", length.Value))
+		row = append(row, contest.Deviations(r.f.Estimate(lab.Mean(c.picks[last].own, nil))),
+			fmt.Sprintf("%.1f", r.f.Estimate(lab.Mean(c.picks[last].tokens, nil)).Value))
 		r.values = append(r.values, row)
 	}
-	return nil
 }
 
 // shown are the places in N of the columns: a small, a middling and the largest.
@@ -163,13 +135,13 @@ func (r *report) shown() []int {
 }
 
 // figures adds the gain in control reward and in the proxies' own reward over KL.
-func (r *report) figures(p *proxies, all []chosen) error {
+func (r *report) figures(p *proxies, all []chosen) {
 	most := slices.Max(r.Ms)
 	kl, logN := make([]float64, len(r.N)), make([]float64, len(r.N))
 	for i, n := range r.N {
 		kl[i], logN[i] = bestOfKL(n), math.Log2(float64(n))
 	}
-	draw := func(name, title, label string, x []float64, y string, value func(picked) []float64) error {
+	draw := func(name, title, label string, x []float64, y string, value func(picked) []float64) {
 		f := drawing.Figure{Name: fmt.Sprintf("%s-c%02.0f", name, 100*p.Swapped),
 			Title: title + ", " + contest.Labels(p.Swapped),
 			X:     drawing.Axis{Label: label},
@@ -184,10 +156,7 @@ func (r *report) figures(p *proxies, all []chosen) error {
 				continue // ensembles are drawn for the largest M
 			}
 			for _, picks := range c.picks {
-				e, err := lab.Mean(value(picks), nil)
-				if err != nil {
-					return err
-				}
+				e := r.f.Estimate(lab.Mean(value(picks), nil))
 				s.Y = append(s.Y, e.Value)
 				if band {
 					s.Low, s.High = append(s.Low, e.Low), append(s.High, e.High)
@@ -196,7 +165,6 @@ func (r *report) figures(p *proxies, all []chosen) error {
 			f.Series = append(f.Series, s)
 		}
 		r.f.Figures = append(r.f.Figures, f)
-		return nil
 	}
 	const (
 		unit    = " (standard deviations)"
@@ -204,13 +172,9 @@ func (r *report) figures(p *proxies, all []chosen) error {
 		overLog = "log₂ N"
 	)
 	control := func(p picked) []float64 { return p.control }
-	if err := draw("control", "Control reward of the pick", overKL, kl, "gain in control reward"+unit, control); err != nil {
-		return err
-	}
-	if err := draw("control-log-n", "Control reward of the pick over log N", overLog, logN, "gain in control reward"+unit, control); err != nil {
-		return err
-	}
-	return draw("proxy", "Its own reward of the pick", overKL, kl, "gain in its own reward"+unit,
+	draw("control", "Control reward of the pick", overKL, kl, "gain in control reward"+unit, control)
+	draw("control-log-n", "Control reward of the pick over log N", overLog, logN, "gain in control reward"+unit, control)
+	draw("proxy", "Its own reward of the pick", overKL, kl, "gain in its own reward"+unit,
 		func(p picked) []float64 { return p.own })
 }
 
@@ -221,7 +185,7 @@ func (r *report) caption(p *proxies) string {
 
 // verdicts compares the average of most members with a single one and with the
 // ensemble.
-func (r *report) verdicts(p *proxies, all []chosen, control []float64) error {
+func (r *report) verdicts(p *proxies, all []chosen, control []float64) {
 	most, last := slices.Max(r.Ms), len(r.N)-1
 	find := func(kind string) chosen {
 		i := slices.IndexFunc(all,
@@ -230,10 +194,7 @@ func (r *report) verdicts(p *proxies, all []chosen, control []float64) error {
 	}
 	wa := find(contest.KindWA)
 	for _, other := range []chosen{find(contest.KindSingle), find(contest.KindENS), find(contest.KindMin)} {
-		matches, err := r.match(p, wa, other, control)
-		if err != nil {
-			return err
-		}
+		matches := r.match(p, wa, other, control)
 		if other.kind == contest.KindMin {
 			continue // in the tables alone: the paper does not compare with it
 		}
@@ -242,33 +203,23 @@ func (r *report) verdicts(p *proxies, all []chosen, control []float64) error {
 			name = fmt.Sprintf("ENS, M = %d", most)
 		}
 		var figures []string
-		for i := len(matches) - 1; i >= 0; i-- {
-			m := matches[i]
+		for _, m := range slices.Backward(matches) {
 			figures = append(figures,
 				fmt.Sprintf("N = %d: difference %s standard deviations, win rate %s %%", m.n,
 					contest.Deviations(m.difference), m.rate.Percent()))
 		}
 		end := matches[len(matches)-1].difference
-		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{
-			Claim: fmt.Sprintf("The best of %d by WA, M = %d, has a higher control reward than by %s; %s",
-				r.N[last], most, name, contest.Labels(p.Swapped)),
-			Source: source, Seen: lab.Judge(end),
-			Figures: fmt.Sprintf("%s; %d prompts%s", strings.Join(figures, "; "), len(r.Unseen),
-				lab.Deciding(lab.Judge, end, len(r.Unseen), "prompts")),
-		})
-		over, err := lab.Mean(r.overLogN(wa, other), nil)
-		if err != nil {
-			return err
+		judge := func(what string, e eval.Estimate, figures string) {
+			v := lab.Verdict{Source: source, Figures: fmt.Sprintf("%s; %d prompts", figures, len(r.Unseen)),
+				Claim: fmt.Sprintf("%s by WA, M = %d, has a higher control reward than by %s; %s", what, most, name,
+					contest.Labels(p.Swapped))}
+			r.f.Judge(v, lab.Judge, e, len(r.Unseen), "prompts")
 		}
-		r.f.Verdicts = append(r.f.Verdicts, lab.Verdict{
-			Claim: fmt.Sprintf("Over N = %d … %d, evenly in log N, the best by WA, M = %d, has a higher control reward than by %s; %s",
-				r.N[0], r.N[last], most, name, contest.Labels(p.Swapped)),
-			Source: source, Seen: lab.Judge(over),
-			Figures: fmt.Sprintf("difference %s standard deviations; %d prompts%s", contest.Deviations(over), len(r.Unseen),
-				lab.Deciding(lab.Judge, over, len(r.Unseen), "prompts")),
-		})
+		judge(fmt.Sprintf("The best of %d", r.N[last]), end, strings.Join(figures, "; "))
+		over := r.f.Estimate(lab.Mean(r.overLogN(wa, other), nil))
+		judge(fmt.Sprintf("Over N = %d … %d, evenly in log N, the best", r.N[0], r.N[last]), over,
+			fmt.Sprintf("difference %s standard deviations", contest.Deviations(over)))
 	}
-	return nil
 }
 
 // overLogN is by how much the control reward of a's picks is above that of b's, prompt by prompt:
@@ -299,23 +250,18 @@ type matchAt struct {
 }
 
 // match adds the matches of WA against another selector to the table.
-func (r *report) match(p *proxies, wa, other chosen, control []float64) (out []matchAt, err error) {
+func (r *report) match(p *proxies, wa, other chosen, control []float64) (out []matchAt) {
 	for _, k := range r.shown() {
 		a, b := wa.picks[k], other.picks[k]
 		rates, percent := contest.Sum(a.against(b, r.Samples, control))
-		m := matchAt{n: r.N[k]}
-		if m.rate, err = lab.Mean(rates, nil); err != nil {
-			return nil, err
-		}
-		if m.difference, err = lab.Mean(lab.Minus(a.control, b.control), nil); err != nil {
-			return nil, err
-		}
+		m := matchAt{n: r.N[k], rate: r.f.Estimate(lab.Mean(rates, nil)),
+			difference: r.f.Estimate(lab.Mean(lab.Minus(a.control, b.control), nil))}
 		out = append(out, m)
 		r.matches = append(r.matches, slices.Concat([]string{contest.Labels(p.Swapped),
 			wa.String() + " against " + other.String(), fmt.Sprint(m.n), contest.Deviations(m.difference)},
 			percent, []string{m.rate.Percent()}))
 	}
-	return out, nil
+	return out
 }
 
 // blind says what the control cannot see.

@@ -41,17 +41,11 @@ func Experiment() *lab.Experiment {
 		Title: "Linear mode connectivity",
 		Question: "Is a reward model between two members at least as accurate as the members, weighed as the weights are? " +
 			"Members share their pre-training, or, in the controls that must break, do not.",
-		Minutes:  8,
-		Settings: func(s lab.Size) any { return settingsOf(s) },
-		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
-			c, err := debates.Read(l)
-			if err != nil {
-				return nil, err
-			}
-			return trainings(l, c)
-		},
-		Measure: func(ctx context.Context, l *lab.Lab) (any, error) { return measure(ctx, l) },
-		Analyse: analyse,
+		Minutes:   8,
+		Settings:  func(s lab.Size) any { return settingsOf(s) },
+		Trainings: debates.Trainings(trainings),
+		Measure:   func(ctx context.Context, l *lab.Lab) (any, error) { return measure(ctx, l) },
+		Analyse:   analyse,
 	}
 }
 

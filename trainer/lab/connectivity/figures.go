@@ -10,7 +10,7 @@ import (
 )
 
 // matrixFindings are the barriers between all members.
-func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) error {
+func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) {
 	paths := byKind[kindShared]
 	t := lab.Table{Name: "barriers",
 		Title:   "Barrier of each line, in distribution: the largest fall below the chord (percentage points)",
@@ -32,10 +32,7 @@ func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) 
 	for _, k := range kindNames {
 		for i := range byKind[k.kind] {
 			p := &byKind[k.kind][i]
-			b, err := p.barrier(m.sets()["valid"])
-			if err != nil {
-				return err
-			}
+			b := f.Estimate(p.barrier(m.sets()["valid"]))
 			t.Rows = append(t.Rows, []string{k.name, p.A, p.B, fmt.Sprintf("%.3f", p.Distance),
 				fmt.Sprintf("%.3f", p.Cosine), b.Points()})
 			if k.kind == kindShared {
@@ -54,12 +51,10 @@ func matrixFindings(m *measurements, byKind map[string][]path, f *lab.Findings) 
 			Cells:   cells,
 			Caption: fmt.Sprintf("Largest fall of accuracy below the chord, in percentage points, on %d validation pairs; M = %d, %s", len(m.Valid.Clusters), m.M, debates.Seeded)})
 	}
-	return nil
 }
 
 // along averages a figure over the full paths of a kind, at each place, in some unit.
-func along(paths []path, j judged, unit float64,
-	value func(p *path, at int) ([]float64, error)) (drawing.Series, error) {
+func along(paths []path, j judged, unit float64, value func(p *path, at int) []float64, f *lab.Findings) drawing.Series {
 	s := drawing.Series{}
 	var full []*path
 	for i := range paths {
@@ -68,37 +63,22 @@ func along(paths []path, j judged, unit float64,
 		}
 	}
 	if len(full) == 0 {
-		return s, nil
+		return s
 	}
 	for at := range full[0].Visited {
 		sum := make([]float64, len(j.clusters))
 		for _, p := range full {
-			if len(p.Visited) != len(full[0].Visited) {
-				return s, fmt.Errorf("%s to %s: %d places, want %d", p.A, p.B, len(p.Visited),
-					len(full[0].Visited))
-			}
-			v, err := value(p, at)
-			if err != nil {
-				return s, err
-			}
-			if len(v) != len(sum) {
-				return s, fmt.Errorf("%s to %s: %d margins, want %d", p.A, p.B, len(v), len(sum))
-			}
-			for i := range sum {
-				sum[i] += v[i] / float64(len(full))
+			for i, v := range value(p, at) {
+				sum[i] += v / float64(len(full))
 			}
 		}
-		e, err := lab.Mean(sum, j.clusters)
-		if err != nil {
-			return s, err
-		}
-		s.Put(full[0].Visited[at].At, e, unit)
+		s.Put(full[0].Visited[at].At, f.Estimate(lab.Mean(sum, j.clusters)), unit)
 	}
-	return s, nil
+	return s
 }
 
 // curveFigures are the walks along λ.
-func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) error {
+func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) {
 	sets := m.sets()
 	for _, d := range []struct{ name, set, title, label string }{
 		{"lambda-valid", "valid", "Accuracy between two members, in distribution", "accuracy (%)"},
@@ -109,18 +89,13 @@ func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) er
 		fig := drawing.Figure{Name: d.name, Title: d.title,
 			X: drawing.Axis{Label: "λ, the weight of the second model"}, Y: drawing.Axis{Label: d.label}}
 		for _, k := range kindNames {
-			value := func(p *path, at int) ([]float64, error) {
-				return lab.Wins(j.of(&p.Visited[at]).Values()), nil
-			}
+			value := func(p *path, at int) []float64 { return lab.Wins(j.of(&p.Visited[at]).Values()) }
 			unit := 100.0
 			if d.set == "fit" {
-				value = func(p *path, at int) ([]float64, error) { return p.above(j, nll, at) }
+				value = func(p *path, at int) []float64 { return p.above(j, nll, at) }
 				unit = 1
 			}
-			s, err := along(byKind[k.kind], j, unit, value)
-			if err != nil {
-				return err
-			}
+			s := along(byKind[k.kind], j, unit, value, f)
 			if s.X == nil {
 				continue
 			}
@@ -133,11 +108,10 @@ func curveFigures(m *measurements, byKind map[string][]path, f *lab.Findings) er
 		fig.Caption = fmt.Sprintf("%d pairs; band: 95 %% bootstrap over clusters of pairs, for the first line (the others are as wide); M = %d, %s", len(j.clusters), m.M, debates.Seeded)
 		f.Figures = append(f.Figures, fig)
 	}
-	return nil
 }
 
 // alphaFindings are the walk from the initialisation through the average and on.
-func alphaFindings(m *measurements, _ map[string][]path, f *lab.Findings) error {
+func alphaFindings(m *measurements, f *lab.Findings) {
 	fig := drawing.Figure{Name: "alpha",
 		Title:   "From the initialisation through the average of all members and beyond",
 		X:       drawing.Axis{Label: "α: 0 is the initialisation, 1 the average"},
@@ -153,14 +127,7 @@ func alphaFindings(m *measurements, _ map[string][]path, f *lab.Findings) error 
 		s := drawing.Series{Label: map[string]string{"valid": "in distribution", "near": "unseen debates",
 			"fit": "training pairs"}[name]}
 		for i := range m.Alpha {
-			margins := j.of(&m.Alpha[i]).Values()
-			if len(margins) != len(j.clusters) {
-				return fmt.Errorf("α = %v: %d margins, want %d", m.Alpha[i].At, len(margins), len(j.clusters))
-			}
-			e, err := lab.Accuracy(margins, j.clusters)
-			if err != nil {
-				return err
-			}
+			e := f.Estimate(lab.Accuracy(j.of(&m.Alpha[i]).Values(), j.clusters))
 			s.Put(m.Alpha[i].At, e, 100)
 			t.Rows[i] = append(t.Rows[i], e.Percent())
 		}
@@ -172,5 +139,4 @@ func alphaFindings(m *measurements, _ map[string][]path, f *lab.Findings) error 
 	if len(fig.Series) > 0 {
 		f.Figures = append(f.Figures, fig)
 	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package connectivity
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -44,20 +45,52 @@ func nll(margins []float64) []float64 {
 	return out
 }
 
+// check reports measurements that do not fit together.
+func (m *measurements) check() error {
+	fits := func(what string, v *visited, full bool) error {
+		for name, j := range m.sets() {
+			if n := len(j.of(v)); n != len(j.clusters) && (full || !j.full) {
+				return fmt.Errorf("%s %v, %s: %d margins, want %d", what, v.At, name, n, len(j.clusters))
+			}
+		}
+		return nil
+	}
+	places := map[string]int{} // of the full paths of a kind
+	for i := range m.Paths {
+		p := &m.Paths[i]
+		n := len(p.Visited)
+		if n < 3 {
+			return fmt.Errorf("%s to %s: %d places, want 3 or more", p.A, p.B, n)
+		}
+		if p.Full {
+			if places[p.Kind] = cmp.Or(places[p.Kind], n); n != places[p.Kind] {
+				return fmt.Errorf("%s to %s: %d places, want %d", p.A, p.B, n, places[p.Kind])
+			}
+		}
+		for k := range p.Visited {
+			if err := fits(fmt.Sprintf("%s to %s at", p.A, p.B), &p.Visited[k], p.Full); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range m.Alpha {
+		if err := fits("α =", &m.Alpha[i], true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // above is, for each pair, how far a figure of it at a place of a path lies above
 // the chord between the ends.
-func (p *path) above(j judged, figure func([]float64) []float64, at int) ([]float64, error) {
+func (p *path) above(j judged, figure func([]float64) []float64, at int) []float64 {
 	first, last := &p.Visited[0], &p.Visited[len(p.Visited)-1]
 	a, b, x := figure(j.of(first).Values()), figure(j.of(last).Values()), figure(j.of(&p.Visited[at]).Values())
-	if n := len(j.clusters); len(a) != n || len(b) != n || len(x) != n {
-		return nil, fmt.Errorf("%s to %s at %v: %d, %d and %d margins, want %d", p.A, p.B,
-			p.Visited[at].At, len(a), len(x), len(b), n)
-	}
 	lambda := p.Visited[at].At
 	for i := range x {
 		x[i] -= (1-lambda)*a[i] + lambda*b[i]
 	}
-	return x, nil
+	return x
 }
 
 // place returns the index of the visit nearest to lambda.
@@ -81,11 +114,7 @@ func middle(paths []path, j judged, figure func([]float64) []float64) (eval.Esti
 		if j.full && !p.Full {
 			continue
 		}
-		v, err := p.above(j, figure, p.place(0.5))
-		if err != nil {
-			return eval.Estimate{}, err
-		}
-		all = append(all, v)
+		all = append(all, p.above(j, figure, p.place(0.5)))
 	}
 	return mean(all, j)
 }
@@ -93,7 +122,7 @@ func middle(paths []path, j judged, figure func([]float64) []float64) (eval.Esti
 // mean estimates the mean of what lines say of each pair.
 func mean(all [][]float64, j judged) (eval.Estimate, error) {
 	if all == nil {
-		return eval.Estimate{}, errors.New("no line was walked in full")
+		return eval.Estimate{}, errors.New("of a kind no line was walked in full")
 	}
 	return lab.Mean(lab.Averaged(all), j.clusters)
 }
@@ -103,11 +132,7 @@ func mean(all [][]float64, j judged) (eval.Estimate, error) {
 func (p *path) barrier(j judged) (eval.Estimate, error) {
 	var all [][]float64
 	for at := range p.Visited {
-		v, err := p.above(j, lab.Wins, at)
-		if err != nil {
-			return eval.Estimate{}, err
-		}
-		all = append(all, v)
+		all = append(all, p.above(j, lab.Wins, at))
 	}
 	return lab.Bootstrap(len(j.clusters), func(index []int) float64 {
 		worst := 0.0
@@ -148,20 +173,18 @@ func connected(valid, fit, ends eval.Estimate) lab.Outcome {
 }
 
 var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
+	if err := m.check(); err != nil {
+		return nil, err
+	}
 	byKind := map[string][]path{}
 	for _, p := range m.Paths {
-		if len(p.Visited) < 3 {
-			return nil, fmt.Errorf("%s to %s: %d places, want 3 or more", p.A, p.B, len(p.Visited))
-		}
 		byKind[p.Kind] = append(byKind[p.Kind], p)
 	}
 	f := &lab.Findings{Notes: m.Skipped}
-	for _, part := range []func(*measurements, map[string][]path,
-		*lab.Findings) error{kindsFindings, matrixFindings, curveFigures, alphaFindings} {
-		if err := part(m, byKind, f); err != nil {
-			return nil, err
-		}
-	}
+	kindsFindings(m, byKind, f)
+	matrixFindings(m, byKind, f)
+	curveFigures(m, byKind, f)
+	alphaFindings(m, f)
 	f.Notes = append(f.Notes,
 		fmt.Sprintf("Connected: the interval of the accuracy half-way, in distribution, lies above −%.0f percentage points; broken: all of it is below 0. Where it is too wide for either, or the ends are no better than chance, training pairs decide: connected above −%.0f points, broken below.", 100*lab.Tolerance, 100*lab.Tolerance),
 		fmt.Sprintf("Pairs of a debate's side share arguments: intervals resample %d such clusters of validation pairs and %d of unseen debates.",
@@ -171,7 +194,7 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 })
 
 // kindsFindings are the table of kinds and the verdicts.
-func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) error {
+func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) {
 	t := lab.Table{Name: "kinds",
 		Title: "Half-way between two members, above the chord between them (percentage points; loss in nats)",
 		Columns: []string{"ends share", "lines", "distance", "ends, valid (%)", "half-way, valid",
@@ -186,30 +209,11 @@ func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) e
 		for _, p := range paths {
 			distance += p.Distance / float64(len(paths))
 		}
-		accuracy, err := ends(paths, sets["valid"])
-		if err != nil {
-			return err
-		}
-		learned, err := ends(paths, sets["fit"])
-		if err != nil {
-			return err
-		}
-		valid, err := middle(paths, sets["valid"], lab.Wins)
-		if err != nil {
-			return fmt.Errorf("%s: %w", k.kind, err)
-		}
-		near, err := middle(paths, sets["near"], lab.Wins)
-		if err != nil {
-			return fmt.Errorf("%s: %w", k.kind, err)
-		}
-		fit, err := middle(paths, sets["fit"], lab.Wins)
-		if err != nil {
-			return fmt.Errorf("%s: %w", k.kind, err)
-		}
-		loss, err := middle(paths, sets["fit"], nll)
-		if err != nil {
-			return fmt.Errorf("%s: %w", k.kind, err)
-		}
+		accuracy, learned := f.Estimate(ends(paths, sets["valid"])), f.Estimate(ends(paths, sets["fit"]))
+		valid := f.Estimate(middle(paths, sets["valid"], lab.Wins))
+		near := f.Estimate(middle(paths, sets["near"], lab.Wins))
+		fit := f.Estimate(middle(paths, sets["fit"], lab.Wins))
+		loss := f.Estimate(middle(paths, sets["fit"], nll))
 		outcome := connected(valid, fit, accuracy)
 		if learned.Low <= 0.5 {
 			outcome = lab.Unclear // ends that learned nothing have nothing to lose
@@ -221,7 +225,6 @@ func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) e
 			"half-way, against the chord: %s points in distribution, %s near out of distribution, %s on training pairs, whose loss is %s nats above it", valid.Points(), near.Points(), fit.Points(), loss)))
 	}
 	f.Tables = append(f.Tables, t)
-	return nil
 }
 
 // ends estimates the accuracy of the ends of paths.
@@ -232,12 +235,7 @@ func ends(paths []path, j judged) (eval.Estimate, error) {
 			continue
 		}
 		for _, v := range []*visited{&paths[i].Visited[0], &paths[i].Visited[len(paths[i].Visited)-1]} {
-			won := lab.Wins(j.of(v).Values())
-			if len(won) != len(j.clusters) {
-				return eval.Estimate{}, fmt.Errorf("%s to %s: %d margins, want %d", paths[i].A, paths[i].B,
-					len(won), len(j.clusters))
-			}
-			all = append(all, won)
+			all = append(all, lab.Wins(j.of(v).Values()))
 		}
 	}
 	return mean(all, j)

@@ -166,11 +166,7 @@ func SecondTraining(l *lab.Lab, s Settings, n int) (lab.Training, error) {
 	}
 	r := s.Members
 	r.M, r.Epochs = s.ControlM, s.ControlEpochs
-	pairs = r.Sample(pairs, n, seedSecond)
-	for i := range pairs {
-		pairs[i].Group = "" // it names the whole data set: pairs share no texts
-	}
-	set, err := l.NewSet(fmt.Sprintf("second-control-%d", len(pairs)), pairs)
+	set, err := r.SampleSet(l, "second-control", pairs, n, seedSecond)
 	if err != nil {
 		return lab.Training{}, err
 	}

@@ -49,14 +49,10 @@ func Experiment() *lab.Experiment {
 			"and is it more accurate out of distribution? Labels are swapped at random, or are one real vote each.",
 		Minutes:  12,
 		Settings: func(s lab.Size) any { return settingsOf(s) },
-		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
-			c, err := debates.Read(l)
-			if err != nil {
-				return nil, err
-			}
+		Trainings: debates.Trainings(func(l *lab.Lab, c *debates.Corpus) ([]lab.Training, error) {
 			_, trainings, err := conditions(l, c)
 			return trainings, err
-		},
+		}),
 		Measure: func(ctx context.Context, l *lab.Lab) (any, error) { return measure(ctx, l) },
 		Analyse: analyse,
 	}

@@ -1,6 +1,7 @@
 package corruption
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,11 +27,12 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 		}
 	}
 	f := &lab.Findings{}
-	for _, part := range []func(*measurements,
-		*lab.Findings) error{verdicts, tables, conditionFigures, sizeFigures} {
-		if err := part(m, f); err != nil {
-			return nil, err
-		}
+	if err := verdicts(m, f); err != nil {
+		return nil, err
+	}
+	tables(m, f)
+	if err := cmp.Or(conditionFigures(m, f), sizeFigures(m, f)); err != nil {
+		return nil, err
 	}
 	for _, c := range m.Conditions {
 		if len(c.Wrong) > 0 {
@@ -106,16 +108,16 @@ func verdicts(m *measurements, f *lab.Findings) error {
 		if err != nil {
 			return err
 		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.text, Source: k.source, Seen: k.judge(e),
-			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs, M = %d%s", k.a.Name, k.b.Name, e.Points(),
-				len(p.Clusters), m.M, lab.Deciding(k.judge, e, len(p.Clusters), "pairs"))})
+		f.Judge(lab.Verdict{Claim: k.text, Source: k.source,
+			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs, M = %d", k.a.Name, k.b.Name, e.Points(),
+				len(p.Clusters), m.M)}, k.judge, e, len(p.Clusters), "pairs")
 	}
 	return nil
 }
 
 // tables are the accuracies of all methods under all conditions, one
 // table for each part.
-func tables(m *measurements, f *lab.Findings) error {
+func tables(m *measurements, f *lab.Findings) {
 	for _, name := range []string{partRight, partWrong, testValid, testNear, testFar} {
 		t := lab.Table{Name: name, Columns: []string{"method"}}
 		for _, k := range methods.All {
@@ -130,14 +132,7 @@ func tables(m *measurements, f *lab.Findings) error {
 			t.Title = p.Title + " (%)"
 			t.Columns = append(t.Columns, c.Name)
 			for j, k := range methods.All {
-				v, err := k.Values(&c.Results[p.Test], p)
-				if err != nil {
-					return err
-				}
-				e, err := lab.Mean(v, p.Clusters)
-				if err != nil {
-					return err
-				}
+				e := f.Estimate(c.mean(p, k))
 				t.Rows[j] = append(t.Rows[j], e.Percent())
 			}
 		}
@@ -145,7 +140,6 @@ func tables(m *measurements, f *lab.Findings) error {
 			f.Tables = append(f.Tables, t)
 		}
 	}
-	return nil
 }
 
 // conditionFigures show methods side by side under all conditions.
@@ -171,15 +165,7 @@ func conditionFigures(m *measurements, f *lab.Findings) error {
 			fig.X.Ticks = append(fig.X.Ticks, c.Name)
 			fig.Caption = m.caption(len(m.Tests[p.Test].Clusters))
 			for j, k := range []methods.Method{methods.Single, methods.EMA, methods.WA, methods.ENS} {
-				v, err := k.Values(&c.Results[p.Test], p)
-				if err != nil {
-					return err
-				}
-				e, err := lab.Mean(v, p.Clusters)
-				if err != nil {
-					return err
-				}
-				fig.Series[j].Put(at, e, 100)
+				fig.Series[j].Put(at, f.Estimate(c.mean(p, k)), 100)
 			}
 		}
 		if fig.X.Ticks == nil {

@@ -81,6 +81,15 @@ func (c *condition) part(name string) (methods.Part, bool) {
 	return c.parts[i], true
 }
 
+// mean estimates how far a method is right.
+func (c *condition) mean(p methods.Part, k methods.Method) (eval.Estimate, error) {
+	v, err := k.Values(&c.Results[p.Test], p)
+	if err != nil {
+		return eval.Estimate{}, err
+	}
+	return lab.Mean(v, p.Clusters)
+}
+
 // against estimates how much more right one method is than another.
 func (c *condition) against(p methods.Part, a, b methods.Method) (eval.Estimate, error) {
 	x, err := a.Values(&c.Results[p.Test], p)

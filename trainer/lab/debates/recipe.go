@@ -81,6 +81,17 @@ type Corpus struct {
 // Read reads and samples the debates, of which every third is unseen.
 func Read(l *lab.Lab) (*Corpus, error) { return read(l, thirds, "") }
 
+// Trainings is an [lab.Experiment].Trainings of those that the debates give.
+func Trainings(of func(l *lab.Lab, c *Corpus) ([]lab.Training, error)) func(*lab.Lab) ([]lab.Training, error) {
+	return func(l *lab.Lab) ([]lab.Training, error) {
+		c, err := Read(l)
+		if err != nil {
+			return nil, err
+		}
+		return of(l, c)
+	}
+}
+
 // ReadHalves is Read, but that every second debate is unseen: another judge may know those alone.
 func ReadHalves(l *lab.Lab) (*Corpus, error) { return read(l, halves, "half-") }
 
@@ -143,9 +154,15 @@ func Far(l *lab.Lab, c *Corpus, name, file string) (*lab.Set, error) {
 			pairs = append(pairs, p)
 		}
 	}
-	pairs = c.Sample(pairs, c.FarPairs, SeedJudge)
+	return c.SampleSet(l, name, pairs, c.FarPairs, SeedJudge)
+}
+
+// SampleSet is the set of a sample, named by how many they are, of pairs that share no texts: their group
+// names the whole data set.
+func (r *Recipe) SampleSet(l *lab.Lab, name string, pairs []data.Pair, n int, seed uint64) (*lab.Set, error) {
+	pairs = slices.Clone(r.Sample(pairs, n, seed))
 	for i := range pairs {
-		pairs[i].Group = "" // it names the whole data set: pairs share no texts
+		pairs[i].Group = ""
 	}
 	return l.NewSet(fmt.Sprintf("%s-%d", name, len(pairs)), pairs)
 }

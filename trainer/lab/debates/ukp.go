@@ -52,17 +52,15 @@ func readUKP(l *lab.Lab, d division) (*UKP, error) {
 	}
 	debates := distinct(names)
 	u := &UKP{Votes: map[string]data.Votes{}}
+	var seen []data.Pair
 	for i, p := range pairs {
-		a, b := ValidText(p.Chosen.Plain), ValidText(p.Rejected.Plain)
-		switch {
-		case d.near(debates, names[i]):
+		if d.near(debates, names[i]) {
 			u.Near = append(u.Near, p)
-		case a && b:
-			u.Valid = append(u.Valid, p)
-		case !a && !b:
-			u.Train = append(u.Train, p)
+		} else {
+			seen = append(seen, p)
 		}
 	}
+	u.Train, u.Valid = ByArguments(seen)
 	train := make(map[string]data.Text, len(u.Train))
 	for _, p := range u.Train {
 		train[p.ID] = p.Prompt

@@ -196,18 +196,14 @@ func verdicts(m *measurements, f *lab.Findings) error {
 				x = lab.Minus(x, y)
 			}
 			clusters := m.clusters(c.place)
-			e, err := lab.Mean(x, clusters)
-			if err != nil {
-				return err
-			}
-			figures := fmt.Sprintf("%s: %s points on %d pairs of %d debates, M = %d", c.what, e.Points(), len(x),
-				lab.Distinct(clusters), m.M)
-			figures += lab.Deciding(c.judge, e, lab.Distinct(clusters), "debates")
+			e, of := f.Estimate(lab.Mean(x, clusters)), lab.Distinct(clusters)
+			f.Judge(lab.Verdict{Claim: "Labels: " + l.Name + ": " + c.text, Source: c.source,
+				Figures: fmt.Sprintf("%s: %s points on %d pairs of %d debates, M = %d", c.what, e.Points(), len(x), of, m.M)},
+				c.judge, e, of, "debates")
 			if c.equal {
-				figures += fmt.Sprintf("; equal within ±%.1f points", 100*max(math.Abs(e.Low), math.Abs(e.High)))
+				f.Verdicts[len(f.Verdicts)-1].Figures += fmt.Sprintf("; equal within ±%.1f points",
+					100*max(math.Abs(e.Low), math.Abs(e.High)))
 			}
-			f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: "Labels: " + l.Name + ": " + c.text, Source: c.source,
-				Seen: c.judge(e), Figures: figures})
 		}
 	}
 	return nil
@@ -228,19 +224,11 @@ func methodTable(m *measurements, f *lab.Findings) error {
 				if err != nil {
 					return err
 				}
-				e, err := lab.Mean(v, m.clusters(p))
-				if err != nil {
-					return err
-				}
-				t.Rows[j] = append(t.Rows[j], e.Percent())
+				t.Rows[j] = append(t.Rows[j], f.Estimate(lab.Mean(v, m.clusters(p))).Percent())
 			}
 			cell := "–"
 			if i == 0 && p.name == near.name { // it learns from gold preferences alone
-				e, err := lab.Mean(m.words(), m.clusters(p))
-				if err != nil {
-					return err
-				}
-				cell = e.Percent()
+				cell = f.Estimate(lab.Mean(m.words(), m.clusters(p))).Percent()
 			}
 			words = append(words, cell)
 		}
@@ -315,11 +303,7 @@ func sizes(m *measurements, f *lab.Findings) error {
 					if err != nil {
 						return err
 					}
-					e, err := lab.Mean(v, m.clusters(p.place))
-					if err != nil {
-						return err
-					}
-					s.Put(float64(size), e, 100)
+					s.Put(float64(size), f.Estimate(lab.Mean(v, m.clusters(p.place))), 100)
 				}
 				fig.Series = append(fig.Series, s)
 			}

@@ -56,7 +56,7 @@ func lengthTable(m *measurements, f *lab.Findings) error {
 		t.Columns = append(t.Columns, fmt.Sprintf("%s (%d pairs)", part.name, n))
 	}
 	t.Columns = append(t.Columns, "mean of the last two")
-	row := func(labels, name string, right []float64) error {
+	row := func(labels, name string, right []float64) {
 		cells := []string{labels, name}
 		for _, part := range byLengths {
 			var values []float64
@@ -68,34 +68,21 @@ func lengthTable(m *measurements, f *lab.Findings) error {
 			}
 			cell := "–" // of no pair
 			if len(values) > 0 {
-				e, err := lab.Mean(values, of)
-				if err != nil {
-					return err
-				}
-				cell = e.Percent()
+				cell = f.Estimate(lab.Mean(values, of)).Percent()
 			}
 			cells = append(cells, cell)
 		}
-		balanced, err := balancedOf(right, lengths, clusters)
-		t.Rows = append(t.Rows, append(cells, balanced))
-		return err
+		t.Rows = append(t.Rows, append(cells, balancedOf(right, lengths, clusters, f)))
 	}
-	longest := lab.Wins(lengths)
-	if err := row("none", "the longer one", longest); err != nil {
-		return err
-	}
-	if err := row(m.Labels[0].Name, "bag of words", m.words()); err != nil {
-		return err
-	}
+	row("none", "the longer one", lab.Wins(lengths))
+	row(m.Labels[0].Name, "bag of words", m.words())
 	for i := range m.Labels {
 		for _, k := range []methods.Method{methods.Single, methods.WA, methods.ENS} {
 			v, err := m.values(&m.Labels[i], near, k)
 			if err != nil {
 				return err
 			}
-			if err := row(m.Labels[i].Name, k.Name, v); err != nil {
-				return err
-			}
+			row(m.Labels[i].Name, k.Name, v)
 		}
 	}
 	f.Tables = append(f.Tables, t)
@@ -105,7 +92,7 @@ func lengthTable(m *measurements, f *lab.Findings) error {
 
 // balancedOf is the mean of the accuracies where the longer and where the shorter argument is the
 // chosen one, with its interval over debates; "–" where there is no pair of a kind.
-func balancedOf(right, lengths []float64, clusters []string) (string, error) {
+func balancedOf(right, lengths []float64, clusters []string, f *lab.Findings) string {
 	of := func(index []int, sign float64) float64 {
 		sum, n := 0.0, 0
 		for _, i := range index {
@@ -123,17 +110,17 @@ func balancedOf(right, lengths []float64, clusters []string) (string, error) {
 		all[i] = i
 	}
 	if math.IsNaN(both(all)) {
-		return "–", nil
+		return "–"
 	}
-	e, err := lab.Bootstrap(len(right), func(index []int) float64 {
+	e := f.Estimate(lab.Bootstrap(len(right), func(index []int) float64 {
 		if v := both(index); !math.IsNaN(v) {
 			return v
 		}
 		lacking = true
 		return 0
-	}, clusters)
+	}, clusters))
 	if lacking { // with debates so few that some samples have no pair of a kind
-		return fmt.Sprintf("%.1f", 100*e.Value), err
+		return fmt.Sprintf("%.1f", 100*e.Value)
 	}
-	return e.Percent(), err
+	return e.Percent()
 }

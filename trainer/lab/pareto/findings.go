@@ -115,28 +115,16 @@ func (m *measurements) frontFindings(fr *front, f *lab.Findings) error {
 			debates, other []float64
 			to             *drawing.Series
 		}{{w.Debates.Values(), w.Other.Values(), &wa}, {x, y, &ens}} {
-			a, err := lab.Accuracy(s.debates, m.Debates.Clusters)
-			if err != nil {
-				return err
-			}
-			b, err := lab.Accuracy(s.other, fr.Other.Clusters)
-			if err != nil {
-				return err
-			}
+			a := f.Estimate(lab.Accuracy(s.debates, m.Debates.Clusters))
+			b := f.Estimate(lab.Accuracy(s.other, fr.Other.Clusters))
 			s.to.Put(100*a.Value, b, 100)
 			s.to.Low, s.to.High = nil, nil
 			row = append(row, a.Percent(), b.Percent())
 		}
 		t.Rows = append(t.Rows, row)
 	}
-	a, err := lab.Accuracy(fr.Union.Debates.Values(), m.Debates.Clusters)
-	if err != nil {
-		return err
-	}
-	b, err := lab.Accuracy(fr.Union.Other.Values(), fr.Other.Clusters)
-	if err != nil {
-		return err
-	}
+	a := f.Estimate(lab.Accuracy(fr.Union.Debates.Values(), m.Debates.Clusters))
+	b := f.Estimate(lab.Accuracy(fr.Union.Other.Values(), fr.Other.Clusters))
 	t.Rows = append(t.Rows, []string{"learned both", a.Percent(), b.Percent(), "–", "–"})
 	union := drawing.Series{Label: fmt.Sprintf("learned both, WA of %d", m.K), Style: "points"}
 	union.Put(100*a.Value, b, 100)
@@ -177,14 +165,11 @@ func (m *measurements) frontVerdicts(fr *front, f *lab.Findings) error {
 		{"The average half-way is more accurate than members that learned both", "members of both",
 			[2][]float64{lab.Wins(fr.Union.Debates.Values()), lab.Wins(fr.Union.Other.Values())}},
 	} {
-		e, err := m.bothKinds(fr, lab.Minus(wa[0], c.against[0]), lab.Minus(wa[1], c.against[1]))
-		if err != nil {
-			return err
-		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim + " (debates and " + fr.Name + ")",
-			Source: "rewarded soups (2306.04488); section 6", Seen: lab.Judge(e),
-			Figures: fmt.Sprintf("mean of both accuracies, average − %s: %s points, weight %.2f%s", c.than,
-				e.Points(), middle.Lambda, lab.Deciding(lab.Judge, e, len(x)+len(y), "pairs"))})
+		e := f.Estimate(m.bothKinds(fr, lab.Minus(wa[0], c.against[0]), lab.Minus(wa[1], c.against[1])))
+		f.Judge(lab.Verdict{Claim: c.claim + " (debates and " + fr.Name + ")",
+			Source: "rewarded soups (2306.04488); section 6",
+			Figures: fmt.Sprintf("mean of both accuracies, average − %s: %s points, weight %.2f", c.than,
+				e.Points(), middle.Lambda)}, lab.Judge, e, len(x)+len(y), "pairs")
 	}
 	return nil
 }

@@ -38,14 +38,10 @@ func Experiment() *lab.Experiment {
 			"against the ensembles between them and against members that learned both?",
 		Minutes:  2,
 		Settings: func(s lab.Size) any { return settingsOf(s) },
-		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
-			c, err := debates.Read(l)
-			if err != nil {
-				return nil, err
-			}
+		Trainings: debates.Trainings(func(l *lab.Lab, c *debates.Corpus) ([]lab.Training, error) {
 			clean, err := debates.Clean(l, c)
 			return []lab.Training{clean}, err // the others begin at its initialisation
-		},
+		}),
 		Measure: func(ctx context.Context, l *lab.Lab) (any, error) { return measure(ctx, l) },
 		Analyse: analyse,
 	}
@@ -113,23 +109,11 @@ func otherKind(l *lab.Lab, c *debates.Corpus, name, trainFile, testFile string) 
 		pairs = slices.DeleteFunc(slices.Clone(pairs), held)
 		tests = slices.DeleteFunc(tests, func(p data.Pair) bool { return !held(p) })
 	}
-	for _, s := range []struct {
-		set   **lab.Set
-		name  string
-		pairs []data.Pair
-		n     int
-		seed  uint64
-	}{{&train, name + "-train", pairs, c.TrainPairs, debates.SeedTrain},
-		{&test, name + "-test", tests, c.ValidPairs, debates.SeedJudge}} {
-		some := c.Sample(s.pairs, s.n, s.seed)
-		for i := range some {
-			some[i].Group = ""
-		}
-		if *s.set, err = l.NewSet(fmt.Sprintf("%s-%d", s.name, len(some)), some); err != nil {
-			return nil, nil, err
-		}
+	if train, err = c.SampleSet(l, name+"-train", pairs, c.TrainPairs, debates.SeedTrain); err != nil {
+		return nil, nil, err
 	}
-	return train, test, nil
+	test, err = c.SampleSet(l, name+"-test", tests, c.ValidPairs, debates.SeedJudge)
+	return train, test, err
 }
 
 func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {

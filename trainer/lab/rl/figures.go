@@ -1,7 +1,6 @@
 package rl
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -14,20 +13,15 @@ import (
 const smooth = 5
 
 // row adds the last checkpoint of a kind to the table.
-func (r *report) row(t *tuned) error {
+func (r *report) row(t *tuned) {
 	row := []string{r.setting(t.runs[0]), t.kind, fmt.Sprint(len(t.runs))}
 	for _, v := range [][]float64{t.control[t.last()], t.own[t.last()], t.gap(), t.fall()} {
-		e, err := overRuns(v)
-		if err != nil {
-			return err
-		}
-		row = append(row, contest.Deviations(e))
+		row = append(row, contest.Deviations(r.f.Estimate(overRuns(v))))
 	}
 	for _, of := range stepValues {
 		row = append(row, fmt.Sprintf("%.2f", t.late(of.value)))
 	}
 	r.values = append(r.values, row)
-	return nil
 }
 
 // seeds adds each run to the table of runs.
@@ -98,16 +92,12 @@ func (t *tuned) overSteps(value func(*fineTuning, stepMetrics) float64) drawing.
 }
 
 // overCheckpoints is a value of checkpoints, with the interval over runs.
-func overCheckpoints(label string, x []float64, values [][]float64) (drawing.Series, error) {
-	s := drawing.Series{Label: label, X: x}
-	for _, v := range values {
-		e, err := overRuns(v)
-		if err != nil {
-			return s, err
-		}
-		s.Y, s.Low, s.High = append(s.Y, e.Value), append(s.Low, e.Low), append(s.High, e.High)
+func (r *report) overCheckpoints(label string, x []float64, values [][]float64) drawing.Series {
+	s := drawing.Series{Label: label}
+	for i, v := range values {
+		s.Put(x[i], r.f.Estimate(overRuns(v)), 1)
 	}
-	return s, nil
+	return s
 }
 
 // places are the steps of the checkpoints, and their mean KL: that of the answers which judge
@@ -127,7 +117,7 @@ func (t *tuned) places() (steps, kls []float64) {
 }
 
 // figures draws the runs of one way.
-func (r *report) figures(all []*tuned, suffix string, w way) error {
+func (r *report) figures(all []*tuned, suffix string, w way) {
 	learned := ""
 	if w.algorithm != "" {
 		learned = ", " + strings.ToUpper(string(w.algorithm))
@@ -163,11 +153,7 @@ func (r *report) figures(all []*tuned, suffix string, w way) error {
 			lines = append(lines, line{&second, steps, t.second})
 		}
 		for _, d := range lines {
-			s, err := overCheckpoints(t.kind, d.x, d.values)
-			if err != nil {
-				return err
-			}
-			d.f.Series = append(d.f.Series, s)
+			d.f.Series = append(d.f.Series, r.overCheckpoints(t.kind, d.x, d.values))
 		}
 		seen.Series = append(seen.Series,
 			t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return r.control.z(s.Control) }))
@@ -185,11 +171,10 @@ func (r *report) figures(all []*tuned, suffix string, w way) error {
 		}
 		r.f.Figures = append(r.f.Figures, f)
 	}
-	return nil
 }
 
 // finish adds tables and notes.
-func (r *report) finish() (*lab.Findings, error) {
+func (r *report) finish() *lab.Findings {
 	way := "KL coefficient"
 	if r.Runs[0].Algorithm != "" {
 		way = "algorithm, KL coefficient"
@@ -221,26 +206,19 @@ func (r *report) finish() (*lab.Findings, error) {
 				Columns: []string{way, "proxy", "of", "seed", "begins"}, Rows: r.onsets})
 		r.f.Notes = append(r.f.Notes, "KL is that of the answers which are judged, from the policy before the first step. At equal KL a run is the mixture of the two checkpoints between which it first passed that KL.")
 	}
-	if r.Valid == nil {
-		return r.f, nil
+	if r.Valid != nil {
+		r.f.Notes = append(r.f.Notes, r.Valid.note(r.Best, r.f))
 	}
-	note, err := r.Valid.note(r.Best)
-	r.f.Notes = append(r.f.Notes, note)
-	return r.f, err
+	return r.f
 }
 
 // note says how accurate the judges are.
-func (v *valid) note(best string) (string, error) {
-	var errs []error
-	accuracy := func(s lab.Scored) string {
-		e, err := lab.Accuracy(s.Margins(), v.Groups)
-		errs = append(errs, err)
-		return e.Percent()
-	}
+func (v *valid) note(best string, f *lab.Findings) string {
+	accuracy := func(s lab.Scored) string { return f.Estimate(lab.Accuracy(s.Margins(), v.Groups)).Percent() }
 	note := fmt.Sprintf("The single reward model is %s, the most accurate of %d on %d pairs of the proxies' debates with arguments that none learned from: %s %%; the control there: %s %%",
 		best, len(v.Members), len(v.Groups), accuracy(v.Members[v.best()]), accuracy(v.Control))
 	if v.Second != nil {
 		note += fmt.Sprintf("; the second control, which learned from ETHICS: %s %%", accuracy(*v.Second))
 	}
-	return note + ".", errors.Join(errs...)
+	return note + "."
 }

@@ -130,7 +130,7 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 			return nil, err
 		}
 	}
-	return r.finish()
+	return r.finish(), nil
 })
 
 // way is how a run learns: runs of one way are compared with each other.
@@ -220,23 +220,21 @@ func (r *report) way(w way, ways []way) error {
 		return err
 	}
 	for _, t := range all {
-		if err := r.row(t); err != nil {
-			return err
-		}
+		r.row(t)
 		r.seeds(t)
 	}
 	suffix, where := w.names(ways)
-	if err := r.figures(all, suffix, w); err != nil {
-		return err
-	}
+	r.figures(all, suffix, w)
 	single, wa := all[0], all[2]
-	if err := r.verdicts(single, all[1], wa, where); err != nil || wa.kl == nil {
-		return err
+	r.verdicts(single, all[1], wa, where)
+	if wa.kl == nil {
+		return nil
 	}
 	if err := r.equalKL(wa, single, where); err != nil {
 		return err
 	}
-	return r.later(wa, single, where)
+	r.later(wa, single, where)
+	return nil
 }
 
 // duels are the outcomes of one policy's last answers against another's to the same
@@ -269,34 +267,28 @@ func (t *tuned) at(k int) []lab.Rewards {
 }
 
 // match adds the outcomes of a match after a step and returns the win rate.
-func (r *report) match(name string, t *tuned, step int, a, b []lab.Rewards) (eval.Estimate, error) {
+func (r *report) match(name string, t *tuned, step int, a, b []lab.Rewards) eval.Estimate {
 	rates, percent := contest.Sum(r.duels(a, b))
-	e, err := overRuns(rates)
-	if err != nil {
-		return e, err
-	}
-	e = bounded(e)
+	e := bounded(r.f.Estimate(overRuns(rates)))
 	r.matches = append(r.matches, slices.Concat([]string{r.setting(t.runs[0]), name, fmt.Sprint(step)}, percent,
 		[]string{e.Percent()}))
-	return e, nil
+	return e
 }
 
 // contests adds the matches of WA against another kind after every checkpoint. It
 // returns the win rate at the end, and all of them in words, the last first.
-func (r *report) contests(wa, other *tuned) (last eval.Estimate, words string, err error) {
+func (r *report) contests(wa, other *tuned) (last eval.Estimate, words string) {
 	for k := 1; k <= wa.last(); k++ {
-		if last, err = r.match("WA against "+other.kind, wa, wa.steps[k], wa.at(k), other.at(k)); err != nil {
-			return last, "", err
-		}
+		last = r.match("WA against "+other.kind, wa, wa.steps[k], wa.at(k), other.at(k))
 		words = fmt.Sprintf(", after step %d: %s %%", wa.steps[k], last.Percent()) + words
 	}
-	return last, fmt.Sprintf("win rate over %d runs each, judged by the control%s", len(wa.runs), words), nil
+	return last, fmt.Sprintf("win rate over %d runs each, judged by the control%s", len(wa.runs), words)
 }
 
 // verdicts compares WA with the others.
-func (r *report) verdicts(single, ens, wa *tuned, where string) error {
+func (r *report) verdicts(single, ens, wa *tuned, where string) {
 	add := func(claim string, e eval.Estimate, figures string) {
-		r.add(claim+where, lab.Judge(e), figures+lab.Deciding(lab.Judge, e, len(wa.runs), "seeds"))
+		r.f.Judge(lab.Verdict{Claim: claim + where, Source: source, Figures: figures}, lab.Judge, e, len(wa.runs), "seeds")
 	}
 	for _, m := range []struct {
 		other *tuned
@@ -305,10 +297,7 @@ func (r *report) verdicts(single, ens, wa *tuned, where string) error {
 		{single, fmt.Sprintf("A policy fine-tuned by WA, M = %d, wins against one fine-tuned by a single reward model (the paper: 79.4 %%)", r.M)},
 		{ens, fmt.Sprintf("A policy fine-tuned by WA wins against one fine-tuned by ENS, M = %d", r.M)},
 	} {
-		e, words, err := r.contests(wa, m.other)
-		if err != nil {
-			return err
-		}
+		e, words := r.contests(wa, m.other)
 		centred := eval.Estimate{Value: e.Value - 0.5, Low: e.Low - 0.5, High: e.High - 0.5}
 		add(m.claim, centred, words)
 	}
@@ -317,25 +306,12 @@ func (r *report) verdicts(single, ens, wa *tuned, where string) error {
 		start[i] = r.Start.Control
 	}
 	for _, t := range []*tuned{wa, ens, single} {
-		if _, err := r.match(t.kind+" against the policy before", t, t.steps[t.last()],
-			t.at(t.last()), start); err != nil {
-			return err
-		}
+		r.match(t.kind+" against the policy before", t, t.steps[t.last()], t.at(t.last()), start)
 	}
-	d, err := overRuns(lab.Minus(single.gap(), wa.gap()))
-	if err != nil {
-		return err
-	}
+	d := r.f.Estimate(overRuns(lab.Minus(single.gap(), wa.gap())))
 	add("The reward that is optimised outruns the control reward less with WA than with a single reward model", d,
 		fmt.Sprintf("gap at the end, single reward model − WA: %s standard deviations", contest.Deviations(d)))
-	f, err := overRuns(lab.Minus(single.fall(), wa.fall()))
-	if err != nil {
-		return err
-	}
-	s, err := overRuns(single.fall())
-	if err != nil {
-		return err
-	}
+	f, s := r.f.Estimate(overRuns(lab.Minus(single.fall(), wa.fall()))), r.f.Estimate(overRuns(single.fall()))
 	figures := fmt.Sprintf("fall from its best, single reward model: %s standard deviations; single reward model − WA: %s",
 		contest.Deviations(s), contest.Deviations(f))
 	if slices.Max(single.fall()) == 0 {
@@ -343,5 +319,4 @@ func (r *report) verdicts(single, ens, wa *tuned, where string) error {
 	}
 	add("Reward hacking is slower with WA: the control reward falls less from its best than with a single reward model",
 		f, figures)
-	return nil
 }

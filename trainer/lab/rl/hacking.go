@@ -29,7 +29,7 @@ func (r *report) perPrompt(s scale, rewards lab.Rewards) []float64 {
 // hacked finds where the control reward of the i-th run begins to fall while its own rises: at
 // its best checkpoint, when it is lower at a later one and the proxy's reward is higher, each by
 // an interval over prompts.
-func (r *report) hacked(t *tuned, i int) (hacking, error) {
+func (r *report) hacked(t *tuned, i int) hacking {
 	run, best := t.runs[i], 0
 	for k := range t.control {
 		if t.control[k][i] > t.control[best][i] {
@@ -47,19 +47,13 @@ func (r *report) hacked(t *tuned, i int) (hacking, error) {
 	control, proxy := at(best)
 	for k := best + 1; k < len(t.steps); k++ {
 		c, p := at(k)
-		fell, err := lab.Mean(lab.Minus(c, control), nil)
-		if err != nil {
-			return hacking{}, err
-		}
-		rose, err := lab.Mean(lab.Minus(p, proxy), nil)
-		if err != nil {
-			return hacking{}, err
-		}
+		fell := r.f.Estimate(lab.Mean(lab.Minus(c, control), nil))
+		rose := r.f.Estimate(lab.Mean(lab.Minus(p, proxy), nil))
 		if fell.High < 0 && rose.Low > 0 {
-			return hacking{true, t.steps[best], t.kl[best][i]}, nil
+			return hacking{true, t.steps[best], t.kl[best][i]}
 		}
 	}
-	return hacking{false, t.steps[t.last()], t.kl[t.last()][i]}, nil
+	return hacking{false, t.steps[t.last()], t.kl[t.last()][i]}
 }
 
 // startOf are the rewards that a proxy gave the policy's answers before any step.
@@ -73,14 +67,11 @@ func (r *report) startOf(name string) lab.Rewards {
 }
 
 // onset says where hacking begins in the runs of a kind, and how often it was seen.
-func (r *report) onset(t *tuned) (all []hacking, words string, err error) {
+func (r *report) onset(t *tuned) (all []hacking, words string) {
 	var at []string
 	seen := 0
 	for i, run := range t.runs {
-		h, err := r.hacked(t, i)
-		if err != nil {
-			return nil, "", err
-		}
+		h := r.hacked(t, i)
 		word := fmt.Sprintf("not before step %d", h.step)
 		if h.seen {
 			seen++
@@ -89,20 +80,14 @@ func (r *report) onset(t *tuned) (all []hacking, words string, err error) {
 		at, all = append(at, word), append(all, h)
 		r.onsets = append(r.onsets, []string{r.setting(run), t.kind, run.Proxy, fmt.Sprint(run.Seed), word})
 	}
-	return all, fmt.Sprintf("%s: seen in %d of %d runs, %s", t.kind, seen, len(all), strings.Join(at, ", ")), nil
+	return all, fmt.Sprintf("%s: seen in %d of %d runs, %s", t.kind, seen, len(all), strings.Join(at, ", "))
 }
 
 // later adds the verdict on how much later hacking begins with WA than with the single proxy. Two
 // runs of one seed in neither of which it is seen say nothing.
-func (r *report) later(wa, single *tuned, where string) error {
-	a, words, err := r.onset(wa)
-	if err != nil {
-		return err
-	}
-	b, others, err := r.onset(single)
-	if err != nil {
-		return err
-	}
+func (r *report) later(wa, single *tuned, where string) {
+	a, words := r.onset(wa)
+	b, others := r.onset(single)
 	var steps []float64
 	for i := range a {
 		if a[i].seen || b[i].seen {
@@ -116,14 +101,10 @@ func (r *report) later(wa, single *tuned, where string) error {
 	case 1:
 		figures += fmt.Sprintf("; WA − best single RM: %+.0f steps in the one seed that tells, of which there is no interval", steps[0])
 	default:
-		e, err := overRuns(steps)
-		if err != nil {
-			return err
-		}
+		e := r.f.Estimate(overRuns(steps))
 		seen = lab.Judge(e)
 		figures += fmt.Sprintf("; WA − best single RM over the %d seeds that tell: %+.1f [%+.1f, %+.1f] steps%s", len(steps),
 			e.Value, e.Low, e.High, lab.Deciding(lab.Judge, e, len(steps), "seeds"))
 	}
 	r.add("Hacking, a control reward that falls while the optimised one rises, begins later with WA than with the best single reward model"+where, seen, figures)
-	return nil
 }

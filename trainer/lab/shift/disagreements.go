@@ -77,7 +77,7 @@ func (p *pool) add(t distantTest, d *disagreements) {
 	}
 }
 
-func (p *pool) verdicts(m *measurements, c *condition, f *lab.Findings) error {
+func (p *pool) verdicts(m *measurements, c *condition, f *lab.Findings) {
 	for _, k := range []struct {
 		claim, source, than string
 		less, more          []float64
@@ -88,14 +88,9 @@ func (p *pool) verdicts(m *measurements, c *condition, f *lab.Findings) error {
 		{"Averages of different members disagree no more than ensembles of the same ones",
 			"ours: an average stands for an ensemble", "ensembles", p.all.wa, p.all.ens, lab.NoWorse},
 	} {
-		e, err := lab.Mean(lab.Minus(k.more, k.less), p.clusters)
-		if err != nil {
-			return err
-		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: k.claim + ", labels: " + c.Name,
-			Source: k.source, Seen: k.judge(e),
-			Figures: fmt.Sprintf("disagreement of %s − averages: %s points over %d pairs that were not trained on, M = %d%s",
-				k.than, e.Points(), len(p.clusters), m.M, lab.Deciding(k.judge, e, len(p.clusters), "pairs"))})
+		e := f.Estimate(lab.Mean(lab.Minus(k.more, k.less), p.clusters))
+		f.Judge(lab.Verdict{Claim: k.claim + ", labels: " + c.Name, Source: k.source,
+			Figures: fmt.Sprintf("disagreement of %s − averages: %s points over %d pairs that were not trained on, M = %d",
+				k.than, e.Points(), len(p.clusters), m.M)}, k.judge, e, len(p.clusters), "pairs")
 	}
-	return nil
 }

@@ -91,27 +91,17 @@ func (m *measurements) conditionFindings(c *condition, order []int, f *lab.Findi
 			if values[k], err = one.Values(r, p); err != nil {
 				return err
 			}
-			e, err := lab.Mean(values[k], test.resampled())
-			if err != nil {
-				return err
-			}
+			e := f.Estimate(lab.Mean(values[k], test.resampled()))
 			accuracy[k].Put(float64(x), e, 100)
 			row = append(row, e.Percent())
 		}
-		e, err := lab.Mean(lab.Minus(values[1], values[2]), test.resampled())
-		if err != nil {
-			return err
-		}
-		row = append(row, e.Points())
+		row = append(row, f.Estimate(lab.Mean(lab.Minus(values[1], values[2]), test.resampled())).Points())
 		d, err := disagreementsOf(r)
 		if err != nil {
 			return err
 		}
 		for k, v := range [][]float64{d.single, d.wa, d.ens} {
-			e, err := lab.Mean(v, test.resampled())
-			if err != nil {
-				return err
-			}
+			e := f.Estimate(lab.Mean(v, test.resampled()))
 			disagree[k].Put(float64(x), e, 100)
 			row = append(row, e.Percent())
 		}
@@ -130,7 +120,8 @@ func (m *measurements) conditionFindings(c *condition, order []int, f *lab.Findi
 		drawing.Figure{Name: "disagreement-" + fileName(c.Name),
 			Title: "Disagreement further and further away, " + c.Name, X: axis,
 			Y: drawing.Axis{Label: "prefer different answers (%)"}, Series: disagree, Caption: caption})
-	return pooled.verdicts(m, c, f)
+	pooled.verdicts(m, c, f)
+	return nil
 }
 
 // fileName makes a name of a file of words: letters and digits, joined by dashes.

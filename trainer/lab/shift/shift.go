@@ -44,14 +44,10 @@ func Experiment() *lab.Experiment {
 			"for a member alone, for the weight average and for the ensemble?",
 		Minutes:  1,
 		Settings: func(s lab.Size) any { return settingsOf(s) },
-		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
-			c, err := debates.Read(l)
-			if err != nil {
-				return nil, err
-			}
+		Trainings: debates.Trainings(func(l *lab.Lab, c *debates.Corpus) ([]lab.Training, error) {
 			_, trainings, err := debates.Labellings(l, c, settingsOf(l.Size).Shares)
 			return trainings, err
-		},
+		}),
 		Measure: func(ctx context.Context, l *lab.Lab) (any, error) { return measure(ctx, l) },
 		Analyse: analyse,
 	}

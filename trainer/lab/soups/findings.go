@@ -87,21 +87,11 @@ func (m *measurements) compare(name, title string, all []contender, against int,
 		if err := m.check(c); err != nil {
 			return err
 		}
-		valid, err := lab.Accuracy(c.valid, m.Valid.Clusters)
-		if err != nil {
-			return err
-		}
-		near, err := lab.Accuracy(c.near, m.Near.Clusters)
-		if err != nil {
-			return err
-		}
-		d, err := lab.Difference(c.near, all[against].near, m.Near.Clusters)
-		if err != nil {
-			return err
-		}
+		valid := f.Estimate(lab.Accuracy(c.valid, m.Valid.Clusters))
+		near := f.Estimate(lab.Accuracy(c.near, m.Near.Clusters))
 		row := []string{c.name, valid.Percent(), near.Percent(), "–"}
 		if i != against {
-			row[3] = d.Points()
+			row[3] = f.Estimate(lab.Difference(c.near, all[against].near, m.Near.Clusters)).Points()
 		}
 		t.Rows = append(t.Rows, row)
 		fig.X.Ticks = append(fig.X.Ticks, c.name)
@@ -140,16 +130,18 @@ func (m *measurements) poolFindings(i int, f *lab.Findings) error {
 		one  contender
 	}{{"A greedy soup is more accurate on unseen debates than the average of all members", greedy},
 		{"An average weighted by accuracy is more accurate on unseen debates than the plain one", weighted}} {
-		d, err := lab.Difference(c.one.near, uniform.near, m.Near.Clusters)
-		if err != nil {
-			return err
-		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.what + " (" + p.Name + ")",
-			Source: "section 3.1, weighing; model soups (2203.05482)", Seen: lab.Judge(d),
-			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs%s", c.one.name, uniform.name, d.Points(),
-				len(m.Near.Clusters), lab.Deciding(lab.Judge, d, len(m.Near.Clusters), "pairs"))})
+		m.better(c.one, uniform, lab.Verdict{Claim: c.what + " (" + p.Name + ")",
+			Source: "section 3.1, weighing; model soups (2203.05482)"}, f)
 	}
 	return nil
+}
+
+// better adds a verdict on how much more accurate a is than b on unseen debates.
+func (m *measurements) better(a, b contender, v lab.Verdict, f *lab.Findings) {
+	n := len(m.Near.Clusters)
+	d := f.Estimate(lab.Difference(a.near, b.near, m.Near.Clusters))
+	v.Figures = fmt.Sprintf("%s − %s: %s points on %d pairs", a.name, b.name, d.Points(), n)
+	f.Judge(v, lab.Judge, d, n, "pairs")
 }
 
 // apartFindings compare what an average and an ensemble make of two pre-trainings.
@@ -185,14 +177,7 @@ func (m *measurements) apartFindings(f *lab.Findings) error {
 		{"A weight average across pre-trainings is less accurate on unseen debates than one within",
 			wa, mixed},
 	} {
-		d, err := lab.Difference(c.first.near, c.then.near, m.Near.Clusters)
-		if err != nil {
-			return err
-		}
-		f.Verdicts = append(f.Verdicts, lab.Verdict{Claim: c.claim, Source: "section 6, limitations",
-			Seen: lab.Judge(d),
-			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs%s", c.first.name, c.then.name, d.Points(),
-				len(m.Near.Clusters), lab.Deciding(lab.Judge, d, len(m.Near.Clusters), "pairs"))})
+		m.better(c.first, c.then, lab.Verdict{Claim: c.claim, Source: "section 6, limitations"}, f)
 	}
 	return nil
 }

@@ -33,17 +33,11 @@ func Experiment() *lab.Experiment {
 		Title: "Which members to average",
 		Question: "Is an average of chosen or weighted members, judged on validation pairs, better on unseen debates than the average of all? " +
 			"And does an ensemble of members that were pre-trained apart, which cannot be averaged, do better than either?",
-		Minutes:  1,
-		Settings: func(s lab.Size) any { return settingsOf(s) },
-		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
-			c, err := debates.Read(l)
-			if err != nil {
-				return nil, err
-			}
-			return trainings(l, c)
-		},
-		Measure: func(ctx context.Context, l *lab.Lab) (any, error) { return measure(ctx, l) },
-		Analyse: analyse,
+		Minutes:   1,
+		Settings:  func(s lab.Size) any { return settingsOf(s) },
+		Trainings: debates.Trainings(trainings),
+		Measure:   func(ctx context.Context, l *lab.Lab) (any, error) { return measure(ctx, l) },
+		Analyse:   analyse,
 	}
 }
 
