@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/warmserve/warmserve/model/binding"
 	"github.com/warmserve/warmserve/model/cpu"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
@@ -82,10 +83,7 @@ type HugePaged interface {
 }
 
 // LoadTime is how long a part of a load took.
-type LoadTime struct {
-	What string
-	Took time.Duration
-}
+type LoadTime = binding.LoadTime
 
 // CPU is the engine of this process's processors.
 type CPU struct{ *cpu.Engine }

@@ -33,6 +33,10 @@ func TestWeightsMoveToHugePagesAndStayTheSame(t *testing.T) {
 	for _, d := range []kernel.DType{kernel.Float32, kernel.BFloat16, kernel.Int8} {
 		m, err := Load(c, NewRandom(c, 1), LoadOptions{DType: d, Workers: 1})
 		require.NoError(t, err)
+		for _, part := range m.Times() {
+			assert.Positive(t, part.Took, part.What)
+		}
+		assert.Len(t, m.Times(), 3)
 		engine := NewEngine(1)
 		defer engine.Close()
 		seqs := []Sequence{{IDs: []int32{1, 2, 3, 4, 5}, Read: []int32{0}}}

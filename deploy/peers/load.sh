@@ -53,7 +53,7 @@ serve() {
   memory=$(awk '/VmRSS|RssAnon/ {printf "%s %d MB  ", $1, $2 / 1024}' /proc/$server/status)
   cpu=$(awk -v hz="$(getconf CLK_TCK)" '{sub(/.*\) /, ""); printf "%.2f", ($12 + $13) / hz}' /proc/$server/stat)
   echo "warm serve $1: live after $(awk "BEGIN {printf \"%.2f\", $end - $start}") s, $cpu s of processor time; $memory"
-  grep '"model is live"' "$work/$1.log"
+  grep -e '"loaded"' -e '"model is live"' "$work/$1.log"
   kill $server
   wait $server 2>/dev/null || true
   server=

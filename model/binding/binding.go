@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/warmserve/warmserve/model/kernel"
@@ -46,6 +47,23 @@ type Options struct {
 // Spent is what the goroutines that load weights spend together, in nanoseconds: on making float32
 // of what the source has, on hashing it, and on handing it to the device in its form.
 type Spent struct{ Read, Hash, Store atomic.Int64 }
+
+// LoadTime is how long a part of a load took.
+type LoadTime struct {
+	What string
+	Took time.Duration
+}
+
+// Times returns what each of so many goroutines spent.
+func (s *Spent) Times(workers int) (all []LoadTime) {
+	add := func(what string, ns *atomic.Int64) {
+		all = append(all, LoadTime{what, time.Duration(ns.Load()) / time.Duration(max(1, workers))})
+	}
+	add("read", &s.Read)
+	add("hash", &s.Hash)
+	add("store", &s.Store)
+	return all
+}
 
 // Interrupted asks whether the load is still wanted.
 func (o *Options) Interrupted() error {

@@ -28,13 +28,16 @@ func Load(n *nn.Network, src binding.Source, o binding.Options) (*Model, error) 
 		s.attention.bf16 = o.DType != kernel.Float32
 	}
 	owners := m.weights.owners
+	if o.Spent == nil {
+		o.Spent = new(binding.Spent)
+	}
 	w, err := binding.Read(n, m.weights.params, src, o, storeRows, func(param, row int, values []float32) {
 		owners[param].layer.store(owners[param].i, row, values)
 	})
 	if err != nil {
 		return nil, err
 	}
-	m.parameters, m.digest = w.Parameters, w.Digest
+	m.parameters, m.digest, m.times = w.Parameters, w.Digest, o.Spent.Times(o.Workers)
 	if m.head != nil {
 		m.head.loaded()
 	}

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"github.com/warmserve/warmserve/model/binding"
 	"github.com/warmserve/warmserve/model/kernel"
 	"github.com/warmserve/warmserve/model/nn"
 	"github.com/warmserve/warmserve/model/plan"
@@ -22,6 +23,7 @@ type Model struct {
 	parameters int
 	bytes      int
 	digest     string
+	times      []binding.LoadTime
 }
 
 // newModel is the model of a network without memory for its weights.
@@ -59,6 +61,10 @@ func (m *Model) Longest() int { return m.Net.Positions }
 // model's number format: "sha256:" and 64 hexadecimal digits. Equal tensors
 // under equal names give equal digests, whatever files they came from.
 func (m *Model) Digest() string { return m.digest }
+
+// Times returns what each worker of the load spent on averaging or reading, on hashing and on
+// packing.
+func (m *Model) Times() []binding.LoadTime { return m.times }
 
 // Constants are the values that the head's readout reads beside outputs.
 func (m *Model) Constants() [][]float32 { return m.head.values }

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/warmserve/warmserve/model"
@@ -81,11 +80,9 @@ func (m *Model) Constants() [][]float32 { return m.constants }
 func (m *Model) Times() []model.LoadTime {
 	m.cards.mu.Lock()
 	defer m.cards.mu.Unlock()
-	each := func(ns *atomic.Int64) time.Duration { return time.Duration(ns.Load()) / time.Duration(m.workers) }
-	return []model.LoadTime{{What: "packed", Took: m.packed}, {What: "read", Took: each(&m.spent.Read)},
-		{What: "hash", Took: each(&m.spent.Hash)}, {What: "store", Took: each(&m.spent.Store)},
-		{What: "card_begin", Took: m.card.Begin}, {What: "card_fill", Took: m.card.Fill},
-		{What: "card_finish", Took: m.card.Finish}}
+	return append(append([]model.LoadTime{{What: "packed", Took: m.packed}}, m.spent.Times(m.workers)...),
+		model.LoadTime{What: "card_begin", Took: m.card.Begin}, model.LoadTime{What: "card_fill", Took: m.card.Fill},
+		model.LoadTime{What: "card_finish", Took: m.card.Finish})
 }
 
 // Close implements [model.Model].
