@@ -13,6 +13,9 @@
 #              depends on it
 #   WARM       the program; default warm
 #
+# Members open in transformers, and the averages in the tables are those that a server makes:
+# served.sh compares both.
+#
 # An EXPERIMENT is BASE/NAME, as in minilm/members; default all, in the plan's order.
 set -euo pipefail
 : "${WARM_DATA:?set WARM_DATA to the directory of the data sets}"

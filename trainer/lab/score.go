@@ -177,6 +177,20 @@ func (l *Lab) Rewards(ctx context.Context, m Model, texts []reward.Input) ([]flo
 	return out, nil
 }
 
+// Revision names the weight average of checkpoints as a server of them does.
+func (l *Lab) Revision(ctx context.Context, dirs []string) (string, error) {
+	c := reward.Config{Engine: l.engine}
+	for _, dir := range dirs {
+		c.Members = append(c.Members, reward.Member{Dir: dir})
+	}
+	d, err := reward.Open(ctx, c, l.Workers)
+	if err != nil {
+		return "", err
+	}
+	defer d.Close()
+	return d.Revision, nil
+}
+
 // Contents is the model with the hashes of its checkpoints in place of their
 // paths.
 func (l *Lab) Contents(m Model) (Model, error) {

@@ -38,7 +38,7 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 		return nil, fmt.Errorf("measurements: %w", err)
 	}
 	f := &lab.Findings{}
-	for _, part := range []func(*measurements, *lab.Findings) error{verdicts, methodTable, lengthTable, debateTable, sizes} {
+	for _, part := range []func(*measurements, *lab.Findings) error{verdicts, methodTable, lengthTable, debateTable, revisionTable, sizes} {
 		if err := part(m, f); err != nil {
 			return nil, err
 		}
@@ -235,6 +235,23 @@ func methodTable(m *measurements, f *lab.Findings) error {
 	}
 	t.Rows = append(t.Rows, words)
 	f.Tables = append(f.Tables, t)
+	return nil
+}
+
+// revisionTable names the averages as a server does.
+func revisionTable(m *measurements, f *lab.Findings) error {
+	t := lab.Table{Name: "revisions", Title: "The average of all members, as `warm serve` names it",
+		Columns: []string{"labels", "fold", "revision"}}
+	for _, l := range m.Labels {
+		for k, r := range l.Runs {
+			if r.Revision != "" {
+				t.Rows = append(t.Rows, []string{l.Name, fmt.Sprint(k + 1), r.Revision})
+			}
+		}
+	}
+	if t.Rows != nil {
+		f.Tables = append(f.Tables, t)
+	}
 	return nil
 }
 

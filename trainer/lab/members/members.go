@@ -121,6 +121,8 @@ type run struct {
 	Pairs int            `json:"pairs"` // that they learned from
 	Valid methods.Scores `json:"valid"`
 	Near  methods.Scores `json:"near"`
+	// Revision is that of the average of all members, where it is served.
+	Revision string `json:"revision,omitempty"`
 }
 
 // Kinds of labels.
@@ -239,6 +241,9 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 					return nil, fmt.Errorf("%s: %w", t.Name, err)
 				}
 				*s.to = *r
+			}
+			if one.Revision, err = l.Revision(ctx, dirs); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Name, err)
 			}
 			m.Labels[i].Runs = append(m.Labels[i].Runs, one)
 		}

@@ -188,3 +188,16 @@ func TestGroupsHoldEveryMember(t *testing.T) {
 		}
 	}
 }
+
+func TestAveragesAreNamedAsServersNameThem(t *testing.T) {
+	m := madeUp(3, 0)
+	m.Labels[1].Runs[1].Revision = "sha256:ab"
+	f := labtest.FindingsOf(t, analyse, m)
+	for _, table := range f.Tables {
+		if table.Name == "revisions" {
+			assert.Equal(t, [][]string{{crowd, "2", "sha256:ab"}}, table.Rows)
+			return
+		}
+	}
+	t.Fatal("no table of revisions")
+}
