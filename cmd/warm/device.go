@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -45,6 +46,8 @@ func (p *program) compute(name string, threads int) (model.Engine, error) {
 		return nil, err
 	case !onCPU(e):
 		fmt.Fprintln(p.stderr, "computing on", e.Device())
+	case errors.Is(why, device.ErrNoCard): // as on most machines, so that it is said in few words
+		fmt.Fprintln(p.stderr, "computing on the CPU: no card found (--device cuda says why)")
 	case why != nil:
 		fmt.Fprintln(p.stderr, "computing on the CPU:", why)
 	}

@@ -116,7 +116,7 @@ func TestDeviceThatCannotBeHadIsSaid(t *testing.T) {
 	pairs := filepath.Join(t.TempDir(), "pairs.jsonl")
 	require.NoError(t, os.WriteFile(pairs, []byte(`{"prompt":"Q","chosen":"A","rejected":"BB"}`+"\n"), 0o600))
 	for why, said := range map[error]string{
-		fmt.Errorf("%w: no libcuda.so.1", device.ErrNoCard): "computing on the CPU: no card: no libcuda.so.1\n",
+		fmt.Errorf("%w: no libcuda.so.1", device.ErrNoCard): "computing on the CPU: no card found (--device cuda says why)\n",
 		errors.New("the card is too old"):                   "computing on the CPU: the card is too old\n",
 	} {
 		for _, args := range [][]string{{"score", dir}, {"eval", "--data", pairs, dir},
