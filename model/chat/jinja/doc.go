@@ -15,7 +15,7 @@
 //
 // A template comes from a checkpoint directory and may be hostile. Source size, nesting, macro
 // depth, evaluation steps, and the bytes of every string and list that is built are limited
-// ([Limits]); passing a limit is an [Error] of kind [LimitError]. Nothing here panics, reads a
+// ([Limits]); passing a limit is an [Error] of kind [LimitError]. No panic leaves it, and nothing here reads a
 // clock by itself or starts a goroutine.
 //
 // # What differs from Jinja2

@@ -154,14 +154,19 @@ func filterJoin(st *state, in Value, b []Value) (Value, error) {
 	return st.join(parts, sep)
 }
 
-// mapped is a generator that applies f to each item of in.
+// mapped is lazily, of what is empty none.
 func mapped(in Value, f func(st *state, v Value) (Value, bool, error)) (Value, error) {
+	if !truth(in) {
+		in = &List{}
+	}
+	return lazily(in, f), nil
+}
+
+// lazily is a generator of what f makes of the items of in, without those of which it makes nothing.
+func lazily(in Value, f func(st *state, v Value) (Value, bool, error)) *generator {
 	var it iterator
 	return &generator{kind: "generator", pull: func(st *state) (Value, bool, error) {
 		if it == nil {
-			if !truth(in) {
-				return nil, false, nil
-			}
 			var err error
 			if it, _, err = iterate(in); err != nil {
 				return nil, false, err
@@ -179,7 +184,7 @@ func mapped(in Value, f func(st *state, v Value) (Value, bool, error)) (Value, e
 				return v, ok, err
 			}
 		}
-	}}, nil
+	}}
 }
 
 func filterMap(_ *state, in Value, a *args) (Value, error) {

@@ -3,12 +3,29 @@ package jinja
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
-// sorted returns items in the order of their keys, stably.
+// sortBy sorts by the order that Python gives keys, stably.
+func sortBy[T any](m *meter, s []T, key func(T) Value, reverse bool) (err error) {
+	sort.SliceStable(s, func(i, j int) bool {
+		if err != nil {
+			return false
+		}
+		if reverse {
+			i, j = j, i
+		}
+		var before bool
+		before, err = less(m, "<", key(s[i]), key(s[j]))
+		return before
+	})
+	return err
+}
+
+// sorted returns items in the order of their keys.
 func (st *state) sorted(items []Value, key func(Value) (Value, error), reverse bool) ([]Value, error) {
 	type entry struct{ item, key Value }
 	if err := st.m.items(3 * len(items)); err != nil {
@@ -22,34 +39,12 @@ func (st *state) sorted(items []Value, key func(Value) (Value, error), reverse b
 		}
 		entries[i] = entry{v, k}
 	}
-	var failed error
-	slices.SortStableFunc(entries, func(a, b entry) int {
-		if failed != nil {
-			return 0
-		}
-		if reverse {
-			a, b = b, a
-		}
-		for _, p := range []struct {
-			l, r Value
-			c    int
-		}{{a.key, b.key, -1}, {b.key, a.key, 1}} {
-			lt, err := less(st.m, "<", p.l, p.r)
-			if err != nil {
-				failed = err
-				return 0
-			}
-			if lt {
-				return p.c
-			}
-		}
-		return 0
-	})
+	err := sortBy(st.m, entries, func(e entry) Value { return e.key }, reverse)
 	out := make([]Value, len(entries))
 	for i, e := range entries {
 		out[i] = e.item
 	}
-	return out, failed
+	return out, err
 }
 
 func filterSort(st *state, in Value, b []Value) (Value, error) {
@@ -111,35 +106,17 @@ func filterDictSort(st *state, in Value, b []Value) (Value, error) {
 func filterUnique(st *state, in Value, b []Value) (Value, error) {
 	key := st.keyed(orDefault(b[1], nil), truth(orDefault(b[0], false)), nil)
 	seen := NewDict(0)
-	var it iterator
-	return &generator{kind: "generator", pull: func(st *state) (Value, bool, error) {
-		if it == nil {
-			var err error
-			if it, _, err = iterate(in); err != nil {
-				return nil, false, err
-			}
+	return lazily(in, func(st *state, v Value) (Value, bool, error) {
+		k, err := key(v)
+		if err != nil {
+			return nil, false, err
 		}
-		for {
-			v, ok, err := it.next(st)
-			if err != nil || !ok {
-				return nil, false, err
-			}
-			k, err := key(v)
-			if err != nil {
-				return nil, false, err
-			}
-			_, dup, err := seen.lookup(k)
-			if err != nil {
-				return nil, false, err
-			}
-			if !dup {
-				return v, true, cmp.Or(seen.set(k, nil), st.m.items(2))
-			}
-			if err := st.m.step(1); err != nil {
-				return nil, false, err
-			}
+		_, dup, err := seen.lookup(k)
+		if err != nil || dup {
+			return nil, false, err
 		}
-	}}, nil
+		return v, true, cmp.Or(seen.set(k, nil), st.m.items(2))
+	}), nil
 }
 
 // extreme is min ("<") or max (">").

@@ -2,13 +2,13 @@ package jinja
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/big"
-	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -167,47 +167,43 @@ type jsonWriter struct {
 func EncodeJSON(v Value) (string, error) {
 	m := &meter{limits: Limits{}.withDefaults()}
 	w := &jsonWriter{valueWriter: valueWriter{m: m}, sepItem: origin.Own(", "), sepKey: origin.Own(": ")}
-	err := w.write(v)
-	return w.b.Text().Peek(), err
+	w.write(v)
+	return w.b.Text().Peek(), w.err
 }
 
-func (w *jsonWriter) newline() error {
+func (w *jsonWriter) newline() {
 	if !w.lines {
-		return nil
+		return
 	}
-	if err := w.put(origin.Own("\n")); err != nil {
-		return err
-	}
+	w.put(origin.Own("\n"))
 	for range w.indentions {
-		if err := w.put(w.indent); err != nil {
-			return err
-		}
+		w.put(w.indent)
 	}
-	return nil
 }
 
-func (w *jsonWriter) write(v Value) error {
+func (w *jsonWriter) write(v Value) {
 	if items, ok := sequence(v); ok {
-		return w.group(v, origin.Own("["), len(items), func(i int) error { return w.write(items[i]) },
-			origin.Own("]"))
+		w.group(v, origin.Own("["), len(items), func(i int) { w.write(items[i]) }, origin.Own("]"))
+		return
 	}
 	switch v := v.(type) {
 	case nil:
-		return w.put(origin.Own("null"))
+		w.put(origin.Own("null"))
 	case bool:
-		return w.put(origin.Literal(strconv.FormatBool(v)))
+		w.put(origin.Literal(strconv.FormatBool(v)))
 	case float64:
-		return w.put(jsonFloat(v))
+		w.put(jsonFloat(v))
 	case Text:
-		return w.quote(v)
+		w.quote(v)
 	case Markup:
-		return w.quote(v.Text)
+		w.quote(v.Text)
 	case *Dict:
-		return w.dict(v)
+		w.dict(v)
 	case int64, *big.Int:
-		return w.put(origin.Number(fmt.Sprint(v)))
+		w.put(origin.Number(fmt.Sprint(v)))
+	default:
+		w.err = cmp.Or(w.err, typeErrorf("Object of type %s is not JSON serializable", typeName(v)))
 	}
-	return typeErrorf("Object of type %s is not JSON serializable", typeName(v))
 }
 
 func jsonFloat(f float64) Text {
@@ -222,7 +218,7 @@ func jsonFloat(f float64) Text {
 	return origin.Number(floatRepr(f))
 }
 
-func (w *jsonWriter) dict(d *Dict) error {
+func (w *jsonWriter) dict(d *Dict) {
 	order := make([]int, d.Len())
 	keys := make([]Text, d.Len())
 	for i, k := range d.keys {
@@ -241,75 +237,47 @@ func (w *jsonWriter) dict(d *Dict) error {
 		case int64, *big.Int:
 			keys[i] = origin.Number(fmt.Sprint(k))
 		default:
-			return typeErrorf("keys must be str, int, float, bool or None, not %s", typeName(k))
+			w.err = cmp.Or(w.err, typeErrorf("keys must be str, int, float, bool or None, not %s", typeName(k)))
 		}
 	}
-	if w.sort {
-		var failed error
-		sort.SliceStable(order, func(a, b int) bool {
-			less, err := less(w.m, "<", d.keys[order[a]], d.keys[order[b]])
-			if err != nil {
-				failed = err
-			}
-			return less
-		})
-		if failed != nil {
-			return failed
-		}
+	if w.sort && w.err == nil {
+		w.err = sortBy(w.m, order, func(i int) Value { return d.keys[i] }, false)
 	}
-	return w.group(d, origin.Own("{"), len(keys), func(i int) error {
-		if err := w.quote(keys[order[i]]); err != nil {
-			return err
-		}
-		if err := w.put(w.sepKey); err != nil {
-			return err
-		}
-		return w.write(d.vals[order[i]])
+	w.group(d, origin.Own("{"), len(keys), func(i int) {
+		w.quote(keys[order[i]])
+		w.put(w.sepKey)
+		w.write(d.vals[order[i]])
 	}, origin.Own("}"))
 }
 
 // group writes the items of a container between its brackets.
-func (w *jsonWriter) group(v Value, open Text, n int, item func(i int) error, end Text) error {
+func (w *jsonWriter) group(v Value, open Text, n int, item func(i int), end Text) {
 	from := containerOrigin(v)
 	if n == 0 {
-		return w.chars(origin.Join([]Text{open, end}, Text{}).Within(from))
+		w.chars(origin.Join([]Text{open, end}, Text{}).Within(from))
+		return
 	}
-	return w.inside(from, func() error {
-		if err := w.put(open); err != nil {
-			return err
-		}
+	w.inside(from, func() {
+		w.put(open)
 		w.indentions++
-		for i := range n {
+		for i := 0; i < n && w.err == nil; i++ {
 			if i > 0 {
-				if err := w.put(w.sepItem); err != nil {
-					return err
-				}
+				w.put(w.sepItem)
 			}
-			if err := w.newline(); err != nil {
-				return err
-			}
-			if err := item(i); err != nil {
-				return err
-			}
+			w.newline()
+			item(i)
 		}
 		w.indentions--
-		if err := w.newline(); err != nil {
-			return err
-		}
-		return w.put(end)
+		w.newline()
+		w.put(end)
 	})
 }
 
 // quote writes a JSON string with only the escapes that JSON demands, or ASCII alone.
-func (w *jsonWriter) quote(t Text) error {
-	mark := origin.Own(`"`)
-	if err := w.put(mark); err != nil {
-		return err
-	}
-	if err := w.chars(t.Map(w.escape)); err != nil {
-		return err
-	}
-	return w.put(mark)
+func (w *jsonWriter) quote(t Text) {
+	w.put(origin.Own(`"`))
+	w.chars(t.Map(w.escape))
+	w.put(origin.Own(`"`))
 }
 
 // escape is what stands between the quotes.
@@ -368,10 +336,8 @@ func filterToJSON(st *state, in Value, b []Value) (Value, error) {
 		}
 		w.sepItem, w.sepKey = item, key
 	}
-	if err := w.write(in); err != nil {
-		return nil, err
-	}
-	return w.b.Text(), nil
+	w.write(in)
+	return w.b.Text(), w.err
 }
 
 // Tagged returns d, which is new and nobody else's, with what prints it counted as of one origin.

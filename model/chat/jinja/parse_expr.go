@@ -9,78 +9,41 @@ import (
 	"github.com/warmserve/warmserve/model/chat/origin"
 )
 
-// chain counts the links of a left-leaning chain such as a + b + c, whose tree is as deep as it is
-// long. Its release is called once at the end of the chain.
-type chain struct {
-	p *parser
-	n int
-}
-
-func (c *chain) link() error {
-	if err := c.p.nest(); err != nil {
-		return err
-	}
-	c.n++
-	return nil
-}
-
-func (c *chain) release() { c.p.depth -= c.n }
-
 // expression reads one expression; cond allows "a if b else c".
-func (p *parser) expression(cond bool) (expr, error) {
-	if err := p.nest(); err != nil {
-		return nil, err
-	}
-	defer p.unnest()
+func (p *parser) expression(cond bool) expr {
+	defer p.restore(p.depth)
+	p.nest()
 	if !cond {
 		return p.or()
 	}
 	line := p.cur().line
 	mark := len(p.unknown)
-	x, err := p.or()
-	c := chain{p: p}
-	defer c.release()
-	for err == nil && p.skipName("if") {
-		if err = c.link(); err != nil {
-			return nil, err
-		}
+	x := p.or()
+	for p.skipName("if") {
+		p.nest()
 		n := &condExpr{then: x, line: line}
-		if n.test, err = p.or(); err != nil {
-			return nil, err
-		}
+		n.test = p.or()
 		if p.skipName("else") {
-			if n.other, err = p.expression(true); err != nil {
-				return nil, err
-			}
+			n.other = p.expression(true)
 		}
 		x, line = n, p.cur().line
 		p.unknown = p.unknown[:mark] // all parts of a conditional are guarded
 	}
-	return x, err
+	return x
 }
 
 // leftChain reads operand (op operand)* into a left-leaning tree.
-func (p *parser) leftChain(operand func() (expr, error), match func() string,
-	join func(op string, l, r expr, line int) expr) (expr, error) {
+func (p *parser) leftChain(operand func() expr, match func() string,
+	join func(op string, l, r expr, line int) expr) expr {
+	defer p.restore(p.depth)
 	line := p.cur().line
-	l, err := operand()
-	c := chain{p: p}
-	defer c.release()
-	for err == nil {
-		op := match()
-		if op == "" {
-			return l, nil
-		}
-		if err = c.link(); err != nil {
-			break
-		}
+	l := operand()
+	for op := match(); op != ""; op = match() {
+		p.nest()
 		p.next()
-		var r expr
-		if r, err = operand(); err == nil {
-			l, line = join(op, l, r, line), p.cur().line
-		}
+		l, line = join(op, l, operand(), line), p.cur().line
 	}
-	return nil, err
+	return l
 }
 
 func (p *parser) matchOps(ops ...string) func() string {
@@ -101,35 +64,29 @@ func (p *parser) matchName(name string) func() string {
 	}
 }
 
-func (p *parser) or() (expr, error) {
+func (p *parser) or() expr {
 	return p.leftChain(p.and, p.matchName("or"),
 		func(_ string, l, r expr, _ int) expr { return &logicExpr{true, l, r} })
 }
 
-func (p *parser) and() (expr, error) {
+func (p *parser) and() expr {
 	return p.leftChain(p.not, p.matchName("and"),
 		func(_ string, l, r expr, _ int) expr { return &logicExpr{false, l, r} })
 }
 
-func (p *parser) not() (expr, error) {
+func (p *parser) not() expr {
 	if !p.isName("not") {
 		return p.compare()
 	}
-	if err := p.nest(); err != nil {
-		return nil, err
-	}
-	defer p.unnest()
+	defer p.restore(p.depth)
+	p.nest()
 	line := p.next().line
-	x, err := p.not()
-	return &unaryExpr{"not", x, line}, err
+	return &unaryExpr{"not", p.not(), line}
 }
 
-func (p *parser) compare() (expr, error) {
+func (p *parser) compare() expr {
 	line := p.cur().line
-	first, err := p.math1()
-	if err != nil {
-		return nil, err
-	}
+	first := p.math1()
 	n := &compareExpr{first: first, line: line}
 	for {
 		op := p.matchOps("==", "!=", "<", "<=", ">", ">=")()
@@ -143,14 +100,11 @@ func (p *parser) compare() (expr, error) {
 			op = "not in"
 		default:
 			if n.ops == nil {
-				return first, nil
+				return first
 			}
-			return n, nil
+			return n
 		}
-		x, err := p.math1()
-		if err != nil {
-			return nil, err
-		}
+		x := p.math1()
 		if c, ok := x.(*constExpr); ok && c.val == nil && (op == "==" || op == "!=") && n.rest == nil {
 			p.testsNone(first)
 		}
@@ -160,122 +114,107 @@ func (p *parser) compare() (expr, error) {
 
 func newBinary(op string, l, r expr, line int) expr { return &binaryExpr{op, l, r, line} }
 
-func (p *parser) math1() (expr, error) {
+func (p *parser) math1() expr {
 	return p.leftChain(p.concat, p.matchOps("+", "-"), newBinary)
 }
 
-func (p *parser) concat() (expr, error) {
+func (p *parser) concat() expr {
 	line := p.cur().line
-	x, err := p.math2()
-	if err != nil || !p.isOp("~") {
-		return x, err
+	x := p.math2()
+	if !p.isOp("~") {
+		return x
 	}
 	parts := []expr{x}
 	for p.skipOp("~") {
-		x, err := p.math2()
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, x)
+		parts = append(parts, p.math2())
 	}
-	return &concatExpr{parts, line}, nil
+	return &concatExpr{parts, line}
 }
 
-func (p *parser) math2() (expr, error) {
+func (p *parser) math2() expr {
 	return p.leftChain(p.pow, p.matchOps("*", "/", "//", "%"), newBinary)
 }
 
-func (p *parser) pow() (expr, error) {
-	return p.leftChain(func() (expr, error) { return p.unary(true) }, p.matchOps("**"), newBinary)
+func (p *parser) pow() expr {
+	return p.leftChain(func() expr { return p.unary(true) }, p.matchOps("**"), newBinary)
 }
 
-func (p *parser) unary(filters bool) (expr, error) {
-	if err := p.nest(); err != nil {
-		return nil, err
-	}
-	defer p.unnest()
+func (p *parser) unary(filters bool) expr {
+	defer p.restore(p.depth)
+	p.nest()
 	t := p.cur()
 	var x expr
-	var err error
 	if p.skipOp("-") || p.skipOp("+") {
-		if x, err = p.unary(false); err == nil {
-			x = &unaryExpr{t.text, x, t.line}
-		}
+		x = &unaryExpr{t.text, p.unary(false), t.line}
 	} else {
-		x, err = p.primary()
+		x = p.primary()
 	}
-	c := chain{p: p}
-	defer c.release()
-	if err == nil {
-		x, err = p.postfix(x, &c)
+	x = p.postfix(x)
+	if filters {
+		x = p.filterExpr(x)
 	}
-	if err == nil && filters {
-		x, err = p.filterExpr(x, &c)
-	}
-	return x, err
+	return x
 }
 
-func (p *parser) primary() (expr, error) {
+func (p *parser) primary() expr {
 	t := p.cur()
 	switch t.kind {
 	case tokName:
 		p.next()
 		switch t.text {
 		case "true", "True":
-			return &constExpr{true}, nil
+			return &constExpr{true}
 		case "false", "False":
-			return &constExpr{false}, nil
+			return &constExpr{false}
 		case "none", "None":
-			return &constExpr{nil}, nil
+			return &constExpr{nil}
 		}
 		if p.reads != nil {
 			p.reads[t.text] = true
 		}
-		return &nameExpr{t.text, t.line}, nil
+		return &nameExpr{t.text, t.line}
 	case tokString:
 		var b strings.Builder
 		for p.cur().kind == tokString {
 			b.WriteString(p.next().text)
 		}
-		return &constExpr{origin.Literal(b.String())}, nil
+		return &constExpr{origin.Literal(b.String())}
 	case tokInt, tokFloat:
 		return p.numberLiteral()
 	case tokOp:
 		switch t.text {
 		case "(":
 			p.next()
-			x, err := p.tuple(tupleOpts{cond: true, parens: true})
-			if err != nil {
-				return nil, err
-			}
-			return x, p.expectOp(")")
+			x := p.tuple(tupleOpts{cond: true, parens: true})
+			p.expectOp(")")
+			return x
 		case "[":
 			return p.list()
 		case "{":
 			return p.dict()
 		}
 	}
-	return nil, p.fail(t.line, "unexpected %s", reprString(t.describe()))
+	panic(p.fail(t.line, "unexpected %s", reprString(t.describe())))
 }
 
-func (p *parser) numberLiteral() (expr, error) {
+func (p *parser) numberLiteral() expr {
 	t := p.next()
 	if t.kind == tokFloat {
 		f, err := strconv.ParseFloat(t.text, 64)
 		if err != nil {
-			return nil, p.fail(t.line, "the number %s is out of range", t.text)
+			panic(p.fail(t.line, "the number %s is out of range", t.text))
 		}
-		return &constExpr{f}, nil
+		return &constExpr{f}
 	}
 	i, err := strconv.ParseInt(t.text, 0, 64)
 	if err == nil {
-		return &constExpr{i}, nil
+		return &constExpr{i}
 	}
 	b, ok := new(big.Int).SetString(t.text, 0)
 	if !ok || b.BitLen() > maxBigBits {
-		return nil, p.fail(t.line, "the number %s is out of range", t.text)
+		panic(p.fail(t.line, "the number %s is out of range", t.text))
 	}
-	return &constExpr{b}, nil
+	return &constExpr{b}
 }
 
 // tupleOpts say how a tuple ends.
@@ -297,23 +236,17 @@ func (p *parser) tupleEnd(end string) bool {
 }
 
 // tuple reads one expression, or several with commas as a tuple.
-func (p *parser) tuple(o tupleOpts) (expr, error) {
+func (p *parser) tuple(o tupleOpts) expr {
 	var items []expr
 	isTuple := false
 	for {
 		if items != nil {
-			if err := p.expectOp(","); err != nil {
-				return nil, err
-			}
+			p.expectOp(",")
 		}
 		if p.tupleEnd(o.end) {
 			break
 		}
-		x, err := p.expression(o.cond)
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, x)
+		items = append(items, p.expression(o.cond))
 		if !p.isOp(",") {
 			break
 		}
@@ -321,47 +254,32 @@ func (p *parser) tuple(o tupleOpts) (expr, error) {
 	}
 	if !isTuple {
 		if items != nil {
-			return items[0], nil
+			return items[0]
 		}
 		if !o.parens {
-			return nil, p.fail(p.cur().line, "Expected an expression, got %s", reprString(p.cur().describe()))
+			panic(p.fail(p.cur().line, "Expected an expression, got %s", reprString(p.cur().describe())))
 		}
 	}
-	return &listExpr{items, true}, nil
+	return &listExpr{items, true}
 }
 
-func (p *parser) list() (expr, error) {
+func (p *parser) list() expr {
 	p.next()
 	n := &listExpr{}
-	err := p.listed(p.bracket("]"), true, func() error {
-		x, err := p.expression(true)
-		n.items = append(n.items, x)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return n, p.expectOp("]")
+	p.listed(p.bracket("]"), true, func() { n.items = append(n.items, p.expression(true)) })
+	p.expectOp("]")
+	return n
 }
 
-func (p *parser) dict() (expr, error) {
+func (p *parser) dict() expr {
 	n := &dictExpr{line: p.next().line}
-	err := p.listed(p.bracket("}"), true, func() error {
-		k, err := p.expression(true)
-		if err != nil {
-			return err
-		}
-		if err := p.expectOp(":"); err != nil {
-			return err
-		}
-		v, err := p.expression(true)
-		n.keys, n.vals = append(n.keys, k), append(n.vals, v)
-		return err
+	p.listed(p.bracket("}"), true, func() {
+		n.keys = append(n.keys, p.expression(true))
+		p.expectOp(":")
+		n.vals = append(n.vals, p.expression(true))
 	})
-	if err != nil {
-		return nil, err
-	}
-	return n, p.expectOp("}")
+	p.expectOp("}")
+	return n
 }
 
 // maxBigBits bounds integers of templates and data: 4,300 decimal digits, as Python's own limit.

@@ -3,209 +3,162 @@ package jinja
 import "slices"
 
 // postfix reads attributes, subscripts and calls.
-func (p *parser) postfix(x expr, c *chain) (expr, error) {
+func (p *parser) postfix(x expr) expr {
 	for {
 		line := p.cur().line
-		var err error
 		switch {
 		case p.isOp("("):
-			x, err = p.call(x)
+			x = p.call(x)
 		case p.skipOp("."):
-			x, err = p.attribute(x, line)
+			x = p.attribute(x, line)
 		case p.skipOp("["):
-			x, err = p.subscript(x, line)
+			x = p.subscript(x, line)
 		default:
-			return x, nil
+			return x
 		}
-		if err == nil {
-			err = c.link()
-		}
-		if err != nil {
-			return nil, err
-		}
+		p.nest()
 	}
 }
 
-func (p *parser) attribute(x expr, line int) (expr, error) {
+func (p *parser) attribute(x expr, line int) expr {
 	switch t := p.cur(); t.kind {
 	case tokName:
 		p.next()
-		return &attrExpr{x, t.text, line}, nil
+		return &attrExpr{x, t.text, line}
 	case tokInt:
-		key, err := p.numberLiteral()
-		return &itemExpr{x, key, line}, err
+		return &itemExpr{x, p.numberLiteral(), line}
 	}
-	return nil, p.fail(p.cur().line, "expected name or number")
+	panic(p.fail(p.cur().line, "expected name or number"))
 }
 
-func (p *parser) subscript(x expr, line int) (expr, error) {
+func (p *parser) subscript(x expr, line int) expr {
 	if p.isOp(":") {
 		return p.slice(x, nil, line)
 	}
 	if p.isOp("]") {
 		p.next()
-		return &itemExpr{x, &listExpr{tuple: true}, line}, nil
+		return &itemExpr{x, &listExpr{tuple: true}, line}
 	}
-	key, err := p.expression(true)
-	if err != nil {
-		return nil, err
-	}
+	key := p.expression(true)
 	if p.isOp(":") {
 		return p.slice(x, key, line)
 	}
 	if p.isOp(",") {
 		items := []expr{key}
 		for p.skipOp(",") {
-			k, err := p.expression(true)
-			if err != nil {
-				return nil, err
-			}
-			items = append(items, k)
+			items = append(items, p.expression(true))
 		}
 		key = &listExpr{items, true}
 	}
-	return &itemExpr{x, key, line}, p.expectOp("]")
+	p.expectOp("]")
+	return &itemExpr{x, key, line}
 }
 
-func (p *parser) slice(x, lo expr, line int) (expr, error) {
+func (p *parser) slice(x, lo expr, line int) expr {
 	n := &sliceExpr{obj: x, lo: lo, line: line}
 	for _, part := range []*expr{&n.hi, &n.step} {
 		if !p.skipOp(":") {
 			break
 		}
-		if p.isOp(":") || p.isOp("]") {
-			continue
+		if !p.isOp(":") && !p.isOp("]") {
+			*part = p.expression(true)
 		}
-		v, err := p.expression(true)
-		if err != nil {
-			return nil, err
-		}
-		*part = v
 	}
-	return n, p.expectOp("]")
+	p.expectOp("]")
+	return n
 }
 
-func (p *parser) call(fn expr) (expr, error) {
+func (p *parser) call(fn expr) expr {
 	line := p.cur().line
-	a, err := p.callArgs()
-	return &callExpr{fn, a, line}, err
+	return &callExpr{fn, p.callArgs(), line}
 }
 
-func (p *parser) callArgs() (callArgs, error) {
+func (p *parser) callArgs() callArgs {
 	var a callArgs
 	line := p.next().line
-	bad := func() error { return p.fail(line, "invalid syntax for function call expression") }
-	err := p.listed(p.bracket(")"), true, func() (err error) {
-		var x expr
+	only := func(ok bool) {
+		if !ok {
+			panic(p.fail(line, "invalid syntax for function call expression"))
+		}
+	}
+	p.listed(p.bracket(")"), true, func() {
 		switch {
 		case p.skipOp("*"):
-			if a.star != nil || a.starstar != nil {
-				return bad()
-			}
-			a.star, err = p.expression(true)
+			only(a.star == nil && a.starstar == nil)
+			a.star = p.expression(true)
 		case p.skipOp("**"):
-			if a.starstar != nil {
-				return bad()
-			}
-			a.starstar, err = p.expression(true)
+			only(a.starstar == nil)
+			a.starstar = p.expression(true)
 		case p.cur().kind == tokName && p.look().kind == tokOp && p.look().text == "=":
-			if a.starstar != nil {
-				return bad()
-			}
+			only(a.starstar == nil)
 			name := p.next().text
 			p.next()
 			if slices.Contains(a.names, name) {
-				return p.fail(line, "keyword argument repeated: %s", name)
+				panic(p.fail(line, "keyword argument repeated: %s", name))
 			}
-			x, err = p.expression(true)
-			a.names, a.named = append(a.names, name), append(a.named, x)
+			a.names, a.named = append(a.names, name), append(a.named, p.expression(true))
 		default:
-			if a.star != nil || a.starstar != nil || a.names != nil {
-				return bad()
-			}
-			x, err = p.expression(true)
-			a.pos = append(a.pos, x)
+			only(a.star == nil && a.starstar == nil && a.names == nil)
+			a.pos = append(a.pos, p.expression(true))
 		}
-		return err
 	})
-	if err != nil {
-		return a, err
-	}
-	return a, p.expectOp(")")
+	p.expectOp(")")
+	return a
 }
 
 // filterExpr reads what may follow a postfix expression: filters, tests and calls.
-func (p *parser) filterExpr(x expr, c *chain) (expr, error) {
+func (p *parser) filterExpr(x expr) expr {
 	for {
-		var err error
 		switch {
 		case p.isOp("|"):
-			x, err = p.filters(x, false)
+			x = p.filters(x, false)
 		case p.isName("is"):
-			x, err = p.test(x)
+			x = p.test(x)
 		case p.isOp("("):
-			x, err = p.call(x)
+			x = p.call(x)
 		default:
-			return x, nil
+			return x
 		}
-		if err == nil {
-			err = c.link()
-		}
-		if err != nil {
-			return nil, err
-		}
+		p.nest()
 	}
 }
 
 // dotted reads a name with dots, as filters and tests may have.
-func (p *parser) dotted() (string, int, error) {
-	t, err := p.expectKind(tokName)
-	name := t.text
-	for err == nil && p.skipOp(".") {
-		var part token
-		part, err = p.expectKind(tokName)
-		name += "." + part.text
+func (p *parser) dotted() (name string, line int) {
+	t := p.expectKind(tokName)
+	name = t.text
+	for p.skipOp(".") {
+		name += "." + p.expectKind(tokName).text
 	}
-	return name, t.line, err
+	return name, t.line
 }
 
 // filters reads "|name(args)|…"; start means that the first bar is absent, as in a filter block.
-func (p *parser) filters(x expr, start bool) (expr, error) {
-	c := chain{p: p}
-	defer c.release()
+func (p *parser) filters(x expr, start bool) expr {
+	defer p.restore(p.depth)
 	for start || p.skipOp("|") {
 		start = false
-		if err := c.link(); err != nil {
-			return nil, err
-		}
-		name, line, err := p.dotted()
-		if err != nil {
-			return nil, err
-		}
+		p.nest()
+		name, line := p.dotted()
 		n := &filterExpr{in: x, name: name, fn: filters[name], line: line}
 		if n.fn == nil {
 			if slices.Contains(refusedFilters, name) {
-				return nil, p.fail(line, "the filter '%s' is not supported in a chat template", name)
+				panic(p.fail(line, "the filter '%s' is not supported in a chat template", name))
 			}
 			p.missing(line, "No filter named '%s'.", name)
 		}
 		if p.isOp("(") {
-			if n.args, err = p.callArgs(); err != nil {
-				return nil, err
-			}
+			n.args = p.callArgs()
 		}
 		x = n
 	}
-	return x, nil
+	return x
 }
 
-func (p *parser) test(x expr) (expr, error) {
+func (p *parser) test(x expr) expr {
 	p.next()
 	negated := p.skipName("not")
-	name, line, err := p.dotted()
-	if err != nil {
-		return nil, err
-	}
+	name, line := p.dotted()
 	n := &testExpr{in: x, name: name, fn: tests[name], line: line}
 	if name == "none" {
 		p.testsNone(x)
@@ -216,27 +169,20 @@ func (p *parser) test(x expr) (expr, error) {
 	t := p.cur()
 	switch {
 	case p.isOp("("):
-		n.args, err = p.callArgs()
+		n.args = p.callArgs()
 	case p.isOp("[") || p.isOp("{") || t.kind == tokString || t.kind == tokInt || t.kind == tokFloat,
 		t.kind == tokName && !slices.Contains([]string{"else", "or", "and"}, t.text):
 		if p.isName("is") {
-			return nil, p.fail(t.line, "You cannot chain multiple tests with is")
+			panic(p.fail(t.line, "You cannot chain multiple tests with is"))
 		}
-		var arg expr
-		if arg, err = p.primary(); err == nil {
-			c := chain{p: p}
-			arg, err = p.postfix(arg, &c)
-			c.release()
-		}
-		n.args.pos = []expr{arg}
-	}
-	if err != nil {
-		return nil, err
+		depth := p.depth
+		n.args.pos = []expr{p.postfix(p.primary())}
+		p.restore(depth)
 	}
 	if negated {
-		return &unaryExpr{"not", n, line}, nil
+		return &unaryExpr{"not", n, line}
 	}
-	return n, nil
+	return n
 }
 
 // testsNone notes that the template tells none from other values of x.

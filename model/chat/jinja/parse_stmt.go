@@ -2,189 +2,150 @@ package jinja
 
 import "slices"
 
-func (p *parser) statement() ([]stmt, error) {
+func (p *parser) statement() []stmt {
 	t := p.cur()
 	if t.kind != tokName {
-		return nil, p.fail(t.line, "tag name expected")
+		panic(p.fail(t.line, "tag name expected"))
 	}
-	one := func(s stmt, err error) ([]stmt, error) { return []stmt{s}, err }
-	parse := map[string]func() ([]stmt, error){
-		"for":        func() ([]stmt, error) { return one(p.forStatement()) },
-		"if":         func() ([]stmt, error) { return one(p.ifStatement()) },
-		"set":        func() ([]stmt, error) { return one(p.setStatement()) },
-		"macro":      func() ([]stmt, error) { return one(p.macroStatement()) },
-		"call":       func() ([]stmt, error) { return one(p.callBlock()) },
-		"filter":     func() ([]stmt, error) { return one(p.filterBlock()) },
-		"with":       func() ([]stmt, error) { return one(p.withStatement()) },
-		"generation": func() ([]stmt, error) { return one(p.generation()) },
+	one := func(read func() stmt) func() []stmt { return func() []stmt { return []stmt{read()} } }
+	parse := map[string]func() []stmt{
+		"for":        one(p.forStatement),
+		"if":         one(p.ifStatement),
+		"set":        one(p.setStatement),
+		"macro":      one(p.macroStatement),
+		"call":       one(p.callBlock),
+		"filter":     one(p.filterBlock),
+		"with":       one(p.withStatement),
+		"generation": one(p.generation),
 		"print":      p.printStatement,
-		"break":      func() ([]stmt, error) { return one(p.flowStatement(flowBreak)) },
-		"continue":   func() ([]stmt, error) { return one(p.flowStatement(flowContinue)) },
+		"break":      one(func() stmt { return p.flowStatement(flowBreak) }),
+		"continue":   one(func() stmt { return p.flowStatement(flowContinue) }),
 	}[t.text]
 	if parse == nil {
 		switch t.text {
 		case "block", "extends", "include", "import", "from", "autoescape":
-			return nil, p.fail(t.line, "the tag '%s' is not supported in a chat template", t.text)
+			panic(p.fail(t.line, "the tag '%s' is not supported in a chat template", t.text))
 		}
-		return nil, p.unknownTag(t.text, t.line)
+		panic(p.unknownTag(t.text, t.line))
 	}
 	p.tags = append(p.tags, t.text)
-	ss, err := parse()
+	s := parse()
 	p.tags = p.tags[:len(p.tags)-1]
-	return ss, err
+	return s
 }
 
-func (p *parser) flowStatement(f flow) (stmt, error) {
+func (p *parser) flowStatement(f flow) stmt {
 	t := p.next()
 	if p.loops == 0 {
-		return nil, p.fail(t.line, "'%s' outside loop", t.text)
+		panic(p.fail(t.line, "'%s' outside loop", t.text))
 	}
-	return &flowStmt{f}, nil
+	return &flowStmt{f}
 }
 
-func (p *parser) printStatement() ([]stmt, error) {
+func (p *parser) printStatement() []stmt {
 	p.next()
 	var out []stmt
-	err := p.listed(p.blockEnd, false, func() error {
+	p.listed(p.blockEnd, false, func() {
 		line := p.cur().line
-		x, err := p.expression(true)
-		out = append(out, &printStmt{x, line})
-		return err
+		out = append(out, &printStmt{p.expression(true), line})
 	})
-	return out, err
+	return out
 }
 
-func (p *parser) ifStatement() (stmt, error) {
+func (p *parser) ifStatement() stmt {
 	soft := p.soft
 	p.soft = true
 	defer func() { p.soft = soft }()
 	s := &ifStmt{}
 	p.next()
 	for {
-		test, err := p.tuple(tupleOpts{})
-		if err != nil {
-			return nil, err
-		}
-		body, err := p.block("elif", "else", "endif")
-		if err != nil {
-			return nil, err
-		}
-		s.tests, s.bodies = append(s.tests, test), append(s.bodies, body)
+		s.tests = append(s.tests, p.tuple(tupleOpts{}))
+		s.bodies = append(s.bodies, p.block("elif", "else", "endif"))
 		switch p.next().text {
 		case "elif":
 			continue
 		case "else":
-			s.other, err = p.block("endif")
+			s.other = p.block("endif")
 			p.next()
 		}
-		return s, err
+		return s
 	}
 }
 
-func (p *parser) forStatement() (stmt, error) {
+func (p *parser) forStatement() stmt {
 	s := &forStmt{line: p.next().line}
 	soft := p.soft
 	defer func() { p.soft = soft }()
 	p.loops++
 	defer func() { p.loops-- }()
-	var err error
-	if s.target, err = p.assignTarget(false, "in"); err != nil {
-		return nil, err
-	}
+	s.target = p.assignTarget(false, "in")
 	if !p.skipName("in") {
-		return nil, p.expected("in")
+		panic(p.expected("in"))
 	}
-	if s.iter, err = p.tuple(tupleOpts{end: "recursive"}); err != nil {
-		return nil, err
-	}
+	s.iter = p.tuple(tupleOpts{end: "recursive"})
 	p.soft = false
 	if p.skipName("if") {
-		if s.test, err = p.expression(true); err != nil {
-			return nil, err
-		}
+		s.test = p.expression(true)
 	}
 	s.recursive = p.skipName("recursive")
-	if s.body, err = p.block("endfor", "else"); err != nil {
-		return nil, err
-	}
+	s.body = p.block("endfor", "else")
 	if p.next().text == "else" {
 		p.loops-- // break and continue in the else part belong to the loop outside
-		s.other, err = p.block("endfor")
+		s.other = p.block("endfor")
 		p.loops++
 		p.next()
 	}
-	return s, err
+	return s
 }
 
-func (p *parser) setStatement() (stmt, error) {
+func (p *parser) setStatement() stmt {
 	line := p.next().line
-	tgt, err := p.assignTarget(true, "")
-	if err != nil {
-		return nil, err
-	}
+	tgt := p.assignTarget(true, "")
 	if p.skipOp("=") {
-		x, err := p.tuple(tupleOpts{cond: true})
-		return &setStmt{tgt, x, line}, err
+		return &setStmt{tgt, p.tuple(tupleOpts{cond: true}), line}
 	}
 	s := &setBlockStmt{target: tgt, line: line}
 	if p.isOp("|") {
-		if s.filter, err = p.filters(nil, false); err != nil {
-			return nil, err
-		}
+		s.filter = p.filters(nil, false)
 	}
-	s.body, err = p.scoped("endset", true)
-	return s, err
+	s.body = p.scoped("endset", true)
+	return s
 }
 
-func (p *parser) filterBlock() (stmt, error) {
+func (p *parser) filterBlock() stmt {
 	s := &filterBlockStmt{line: p.next().line}
-	var err error
-	if s.filter, err = p.filters(nil, true); err != nil {
-		return nil, err
-	}
-	s.body, err = p.scoped("endfilter", true)
-	return s, err
+	s.filter = p.filters(nil, true)
+	s.body = p.scoped("endfilter", true)
+	return s
 }
 
-func (p *parser) withStatement() (stmt, error) {
+func (p *parser) withStatement() stmt {
 	s := &withStmt{line: p.next().line}
-	err := p.listed(p.blockEnd, false, func() error {
-		tgt, err := p.assignTarget(false, "")
-		if err != nil {
-			return err
-		}
-		if err := p.expectOp("="); err != nil {
-			return err
-		}
-		x, err := p.expression(true)
-		s.targets, s.vals = append(s.targets, tgt), append(s.vals, x)
-		return err
+	p.listed(p.blockEnd, false, func() {
+		s.targets = append(s.targets, p.assignTarget(false, ""))
+		p.expectOp("=")
+		s.vals = append(s.vals, p.expression(true))
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.body, err = p.scoped("endwith", false)
-	return s, err
+	s.body = p.scoped("endwith", false)
+	return s
 }
 
-func (p *parser) generation() (stmt, error) {
+func (p *parser) generation() stmt {
 	p.next()
-	body, err := p.scoped("endgeneration", true)
-	return &scopeStmt{body}, err
+	return &scopeStmt{p.scoped("endgeneration", true)}
 }
 
 // macroBody reads a signature's rest and the body, and finds which special names the body reads.
-func (p *parser) macroBody(def *macroDef, end string) error {
+func (p *parser) macroBody(def *macroDef, end string) {
 	outer := p.reads
 	p.reads = map[string]bool{}
-	body, err := p.scoped(end, true)
-	def.body = body
+	def.body = p.scoped(end, true)
 	takes := func(name string) bool { return p.reads[name] && !slices.Contains(def.params, name) }
 	def.usesCaller, def.usesKwargs, def.usesVarargs = takes("caller"), takes("kwargs"), takes("varargs")
 	if p.reads["caller"] {
 		i := slices.Index(def.params, "caller")
 		if i >= 0 && i < len(def.params)-len(def.defaults) {
-			err = p.fail(def.line, `When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`)
+			panic(p.fail(def.line, `When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`))
 		}
 	}
 	for name := range p.reads {
@@ -193,128 +154,94 @@ func (p *parser) macroBody(def *macroDef, end string) error {
 		}
 	}
 	p.reads = outer
-	return err
 }
 
-func (p *parser) signature(def *macroDef) error {
-	if err := p.expectOp("("); err != nil {
-		return err
-	}
-	err := p.listed(p.bracket(")"), false, func() error {
-		t, err := p.expectKind(tokName)
-		if err != nil {
-			return err
-		}
+func (p *parser) signature(def *macroDef) {
+	p.expectOp("(")
+	p.listed(p.bracket(")"), false, func() {
+		t := p.expectKind(tokName)
 		def.params = append(def.params, t.text)
 		if p.skipOp("=") {
-			x, err := p.expression(true)
-			def.defaults = append(def.defaults, x)
-			return err
+			def.defaults = append(def.defaults, p.expression(true))
+		} else if def.defaults != nil {
+			panic(p.fail(t.line, "non-default argument follows default argument"))
 		}
-		if def.defaults != nil {
-			return p.fail(t.line, "non-default argument follows default argument")
-		}
-		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return p.expectOp(")")
+	p.expectOp(")")
 }
 
-func (p *parser) macroStatement() (stmt, error) {
+func (p *parser) macroStatement() stmt {
 	def := &macroDef{line: p.next().line}
-	t, err := p.expectKind(tokName)
-	if err != nil {
-		return nil, err
-	}
-	def.name = t.text
-	if err := p.signature(def); err != nil {
-		return nil, err
-	}
-	return &macroStmt{def}, p.macroBody(def, "endmacro")
+	def.name = p.expectKind(tokName).text
+	p.signature(def)
+	p.macroBody(def, "endmacro")
+	return &macroStmt{def}
 }
 
-func (p *parser) callBlock() (stmt, error) {
+func (p *parser) callBlock() stmt {
 	def := &macroDef{line: p.next().line}
 	if p.isOp("(") {
-		if err := p.signature(def); err != nil {
-			return nil, err
-		}
+		p.signature(def)
 	}
-	x, err := p.expression(true)
-	if err != nil {
-		return nil, err
-	}
-	call, ok := x.(*callExpr)
+	call, ok := p.expression(true).(*callExpr)
 	if !ok {
-		return nil, p.fail(def.line, "expected call")
+		panic(p.fail(def.line, "expected call"))
 	}
-	return &callBlockStmt{def, call, def.line}, p.macroBody(def, "endcall")
+	p.macroBody(def, "endcall")
+	return &callBlockStmt{def, call, def.line}
 }
 
 // assignTarget reads a name, or names in a tuple; with ns also namespace attributes. end is the word
 // that may end the tuple.
-func (p *parser) assignTarget(ns bool, end string) (target, error) {
+func (p *parser) assignTarget(ns bool, end string) target {
 	line := p.cur().line
 	var items []target
 	tuple := false
 	for {
 		if items != nil {
-			if err := p.expectOp(","); err != nil {
-				return target{}, err
-			}
+			p.expectOp(",")
 			tuple = true
 		}
 		if p.tupleEnd(end) {
 			break
 		}
-		t, err := p.assignOne(ns)
-		if err != nil {
-			return target{}, err
-		}
-		items = append(items, t)
+		items = append(items, p.assignOne(ns))
 		if !p.isOp(",") {
 			break
 		}
 	}
 	switch {
 	case items == nil:
-		return target{}, p.fail(line, "Expected an expression, got %s", reprString(p.cur().describe()))
+		panic(p.fail(line, "Expected an expression, got %s", reprString(p.cur().describe())))
 	case tuple:
-		return target{items: items, line: line}, nil
+		return target{items: items, line: line}
 	}
-	return items[0], nil
+	return items[0]
 }
 
-func (p *parser) assignOne(ns bool) (target, error) {
-	if err := p.nest(); err != nil {
-		return target{}, err
-	}
-	defer p.unnest()
+func (p *parser) assignOne(ns bool) target {
+	defer p.restore(p.depth)
+	p.nest()
 	t := p.cur()
 	if p.skipOp("(") {
-		tgt, err := p.assignTarget(ns, "")
-		if err != nil {
-			return target{}, err
-		}
-		return tgt, p.expectOp(")")
+		tgt := p.assignTarget(ns, "")
+		p.expectOp(")")
+		return tgt
 	}
 	if t.kind != tokName {
-		return target{}, p.fail(t.line, "can't assign to %s", reprString(t.describe()))
+		panic(p.fail(t.line, "can't assign to %s", reprString(t.describe())))
 	}
 	p.next()
 	switch t.text {
 	case "true", "false", "True", "False", "none", "None":
-		return target{}, p.fail(t.line, "can't assign to 'const'")
+		panic(p.fail(t.line, "can't assign to 'const'"))
 	case "loop":
 		if p.loops > 0 {
-			return target{}, p.fail(t.line, "Can't assign to special loop variable in for-loop target")
+			panic(p.fail(t.line, "Can't assign to special loop variable in for-loop target"))
 		}
 	}
 	if ns && p.skipOp(".") {
-		attr, err := p.expectKind(tokName)
-		return target{name: t.text, attr: attr.text, line: t.line}, err
+		return target{name: t.text, attr: p.expectKind(tokName).text, line: t.line}
 	}
-	return target{name: t.text, line: t.line}, nil
+	return target{name: t.text, line: t.line}
 }

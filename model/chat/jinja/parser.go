@@ -62,6 +62,7 @@ func (p *parser) skipName(name string) bool {
 	return false
 }
 
+// fail is the error of what is no template; whoever finds it panics with it, see [parser.parse].
 func (p *parser) fail(line int, format string, args ...any) error {
 	return &Error{Kind: SyntaxError, Line: line, Message: fmt.Sprintf(format, args...)}
 }
@@ -74,65 +75,66 @@ func (p *parser) expected(what string) error {
 	return p.fail(t.line, "expected token '%s', got %s", what, reprString(t.describe()))
 }
 
-func (p *parser) expectOp(op string) error {
+func (p *parser) expectOp(op string) {
 	if !p.skipOp(op) {
-		return p.expected(op)
+		panic(p.expected(op))
 	}
-	return nil
 }
 
-func (p *parser) expectKind(k tokenKind) (token, error) {
+func (p *parser) expectKind(k tokenKind) token {
 	if p.cur().kind != k {
 		what := token{kind: k}.describe()
 		if k == tokName {
 			what = "name"
 		}
-		return token{}, p.expected(what)
+		panic(p.expected(what))
 	}
-	return p.next(), nil
+	return p.next()
 }
 
 // listed reads items with commas between them up to what ends them, which it leaves; a last comma
 // before that is allowed where trailing says so.
-func (p *parser) listed(ends func() bool, trailing bool, item func() error) error {
+func (p *parser) listed(ends func() bool, trailing bool, item func()) {
 	for first := true; !ends(); first = false {
 		if !first {
-			if err := p.expectOp(","); err != nil {
-				return err
-			}
+			p.expectOp(",")
 			if trailing && ends() {
 				break
 			}
 		}
-		if err := item(); err != nil {
-			return err
-		}
+		item()
 	}
-	return nil
 }
 
 // bracket tells whether a closing bracket is next, and blockEnd whether the end of the tag is.
 func (p *parser) bracket(op string) func() bool { return func() bool { return p.isOp(op) } }
 func (p *parser) blockEnd() bool                { return p.cur().kind == tokBlockEnd }
 
-// nest counts one level of nesting; the caller calls p.unnest when it returned nil.
-func (p *parser) nest() error {
+// nest counts one level of nesting, or one link of a chain such as a + b + c, whose tree is as deep as
+// it is long. What nests gives its levels back by restore, once it is read.
+func (p *parser) nest() {
 	if p.depth >= maxNesting {
-		return &Error{Kind: LimitError, Line: p.cur().line,
-			Message: fmt.Sprintf("template nests deeper than %d levels", maxNesting)}
+		panic(&Error{Kind: LimitError, Line: p.cur().line,
+			Message: fmt.Sprintf("template nests deeper than %d levels", maxNesting)})
 	}
 	p.depth++
-	return nil
 }
 
-func (p *parser) unnest() { p.depth-- }
+func (p *parser) restore(depth int) { p.depth = depth }
 
-// parse reads the whole template.
-func (p *parser) parse() ([]stmt, error) {
-	body, err := p.body(nil)
-	if err != nil {
-		return nil, err
-	}
+// parse reads the whole template. What is wrong with it may be found at any token, so the methods that
+// read parts of it panic with the *[Error], which ends here.
+func (p *parser) parse() (body []stmt, err error) {
+	defer func() {
+		switch e := recover().(type) {
+		case nil:
+		case *Error:
+			body, err = nil, e
+		default:
+			panic(e)
+		}
+	}()
+	body = p.body(nil)
 	if len(p.unknown) > 0 {
 		return nil, p.unknown[0]
 	}
@@ -149,11 +151,9 @@ func (p *parser) missing(line int, format string, args ...any) {
 
 // body reads statements up to a block that begins with one of ends, whose name is then current. Nil
 // ends means the end of the template.
-func (p *parser) body(ends []string) ([]stmt, error) {
-	if err := p.nest(); err != nil {
-		return nil, err
-	}
-	defer p.unnest()
+func (p *parser) body(ends []string) []stmt {
+	defer p.restore(p.depth)
+	p.nest()
 	if ends != nil {
 		p.ends = append(p.ends, ends)
 		defer func() { p.ends = p.ends[:len(p.ends)-1] }()
@@ -164,63 +164,49 @@ func (p *parser) body(ends []string) ([]stmt, error) {
 		switch t.kind {
 		case tokEOF:
 			if ends != nil {
-				return nil, p.unknownTag("", t.line)
+				panic(p.unknownTag("", t.line))
 			}
-			return out, nil
+			return out
 		case tokData:
 			p.i++
 			out = append(out, &dataStmt{origin.Literal(t.text)})
 		case tokVarBegin:
 			p.i++
-			x, err := p.tuple(tupleOpts{cond: true})
-			if err != nil {
-				return nil, err
-			}
-			if _, err := p.expectKind(tokVarEnd); err != nil {
-				return nil, err
-			}
-			out = append(out, &printStmt{x, t.line})
+			out = append(out, &printStmt{p.tuple(tupleOpts{cond: true}), t.line})
+			p.expectKind(tokVarEnd)
 		case tokBlockBegin:
 			p.i++
 			if p.cur().kind == tokName && slices.Contains(ends, p.cur().text) {
-				return out, nil
+				return out
 			}
-			ss, err := p.statement()
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, ss...)
-			if _, err := p.expectKind(tokBlockEnd); err != nil {
-				return nil, err
-			}
+			out = append(out, p.statement()...)
+			p.expectKind(tokBlockEnd)
 		default:
-			return nil, p.fail(t.line, "unexpected %s", reprString(t.describe()))
+			panic(p.fail(t.line, "unexpected %s", reprString(t.describe())))
 		}
 	}
 }
 
 // block reads the rest of a statement's head and its body; the current token is then the name that
 // closed it.
-func (p *parser) block(ends ...string) ([]stmt, error) {
+func (p *parser) block(ends ...string) []stmt {
 	p.skipOp(":")
-	if _, err := p.expectKind(tokBlockEnd); err != nil {
-		return nil, err
-	}
+	p.expectKind(tokBlockEnd)
 	return p.body(ends)
 }
 
 // scoped reads a block that has variables of its own and drops the name that closed it. A block
 // whose output is captured cannot break a loop around it.
-func (p *parser) scoped(end string, captured bool) ([]stmt, error) {
+func (p *parser) scoped(end string, captured bool) []stmt {
 	soft, loops := p.soft, p.loops
 	p.soft = false
 	if captured {
 		p.loops = 0
 	}
-	body, err := p.block(end)
+	body := p.block(end)
 	p.soft, p.loops = soft, loops
 	p.next()
-	return body, err
+	return body
 }
 
 // unknownTag is the error for a tag that does not fit here; name is empty at the end of the template.

@@ -40,43 +40,46 @@ func reprValue(m *meter, v Value) (Text, error) {
 		m = &meter{limits: Limits{Bytes: 1 << 16}.withDefaults()}
 	}
 	r := &reprWriter{valueWriter{m: m}}
-	if err := r.write(v); err != nil {
-		return Text{}, err
-	}
-	return r.b.Text(), nil
+	r.write(v)
+	return r.b.Text(), r.err
 }
 
 // valueWriter writes what prints values. What it puts around text counts as written by the value
-// that it stands in, whose origin is within.
+// that it stands in, whose origin is within. Once something went wrong, which err says, it writes nothing.
 type valueWriter struct {
 	m      *meter
 	b      origin.Builder
 	within origin.ID
+	err    error
 }
 
 // put writes what is no text of the value: a bracket, a number.
-func (w *valueWriter) put(t Text) error { return w.chars(t.Within(w.within)) }
+func (w *valueWriter) put(t Text) { w.chars(t.Within(w.within)) }
 
 // chars writes text of the value.
-func (w *valueWriter) chars(t Text) error {
-	if err := w.m.grow(t.Cost()); err != nil {
-		return err
+func (w *valueWriter) chars(t Text) {
+	if w.err == nil {
+		w.err = w.m.grow(t.Cost())
 	}
-	w.b.Write(t)
-	return w.m.step(1)
+	if w.err == nil {
+		w.b.Write(t)
+		w.err = w.m.step(1)
+	}
 }
 
 // inside runs f within a container of the given origin.
-func (w *valueWriter) inside(from origin.ID, f func() error) error {
-	if err := w.m.enter(); err != nil {
-		return err
+func (w *valueWriter) inside(from origin.ID, f func()) {
+	if w.err == nil {
+		w.err = w.m.enter()
+	}
+	if w.err != nil {
+		return
 	}
 	defer w.m.leave()
 	outer := w.within
 	w.within = from
-	err := f()
+	f()
 	w.within = outer
-	return err
 }
 
 // containerOrigin is the origin of what prints v beside the text in it.
@@ -94,104 +97,88 @@ func containerOrigin(v Value) origin.ID {
 
 type reprWriter struct{ valueWriter }
 
-func (r *reprWriter) write(v Value) error {
+func (r *reprWriter) write(v Value) {
 	switch v := v.(type) {
 	case Text:
-		return r.quoted(v)
+		r.quoted(v)
 	case Markup:
-		return cmp.Or(r.put(origin.Own("Markup(")), r.quoted(v.Text), r.put(origin.Own(")")))
+		r.put(origin.Own("Markup("))
+		r.quoted(v.Text)
+		r.put(origin.Own(")"))
 	case *big.Int:
-		return r.put(origin.Number(v.String()))
+		r.put(origin.Number(v.String()))
 	case *Undefined:
-		return r.put(origin.Own("Undefined"))
+		r.put(origin.Own("Undefined"))
 	case *Range:
 		bounds := fmt.Sprintf("%d, %d", v.start, v.stop)
 		if v.step != 1 {
 			bounds = fmt.Sprintf("%d, %d, %d", v.start, v.stop, v.step)
 		}
-		return cmp.Or(r.put(origin.Own("range(")), r.put(origin.Number(bounds)), r.put(origin.Own(")")))
+		r.put(origin.Own("range("))
+		r.put(origin.Number(bounds))
+		r.put(origin.Own(")"))
 	case *Macro:
-		if v.def.name == "" {
-			return r.put(origin.Own("<Macro anonymous>"))
+		name := "anonymous"
+		if v.def.name != "" {
+			name = reprString(v.def.name)
 		}
-		return r.put(origin.Literal("<Macro " + reprString(v.def.name) + ">"))
+		r.put(origin.Literal("<Macro " + name + ">"))
 	case *List, *Tuple, *Dict, *dictView, *Namespace:
-		return r.container(v)
+		r.inside(containerOrigin(v), func() { r.contents(v) })
 	case nil, bool, int64, float64:
-		s, err := str(r.m, v)
-		if err != nil {
-			return err
-		}
-		return r.put(s)
+		s, _ := str(r.m, v) // as long as it is none of those above
+		r.put(s)
+	default:
+		r.err = cmp.Or(r.err, typeErrorf("a %s has no text: it would print a memory address", typeName(v)))
 	}
-	return typeErrorf("a %s has no text: it would print a memory address", typeName(v))
 }
 
-func (r *reprWriter) container(v Value) error {
-	return r.inside(containerOrigin(v), func() error { return r.contents(v) })
-}
-
-func (r *reprWriter) contents(v Value) error {
+func (r *reprWriter) contents(v Value) {
 	switch v := v.(type) {
 	case *List:
-		return r.items(origin.Own("["), len(v.Items),
-			func(i int) error { return r.write(v.Items[i]) }, origin.Own("]"))
+		r.items(origin.Own("["), len(v.Items), func(i int) { r.write(v.Items[i]) }, origin.Own("]"))
 	case *Tuple:
 		end := origin.Own(")")
 		if len(v.Items) == 1 {
 			end = origin.Own(",)")
 		}
-		return r.items(origin.Own("("), len(v.Items), func(i int) error { return r.write(v.Items[i]) }, end)
+		r.items(origin.Own("("), len(v.Items), func(i int) { r.write(v.Items[i]) }, end)
 	case *dictView:
-		return r.items(origin.Literal(typeName(v)+"(["), v.d.Len(),
-			func(i int) error { return r.write(v.at(i)) }, origin.Own("])"))
+		r.items(origin.Literal(typeName(v)+"(["), v.d.Len(), func(i int) { r.write(v.at(i)) }, origin.Own("])"))
 	case *Namespace:
-		if err := r.put(origin.Own("<Namespace ")); err != nil {
-			return err
-		}
-		if err := r.write(v.attrs); err != nil {
-			return err
-		}
-		return r.put(origin.Own(">"))
+		r.put(origin.Own("<Namespace "))
+		r.write(v.attrs)
+		r.put(origin.Own(">"))
+	case *Dict:
+		r.items(origin.Own("{"), v.Len(), func(i int) {
+			r.write(v.keys[i])
+			r.put(origin.Own(": "))
+			r.write(v.vals[i])
+		}, origin.Own("}"))
 	}
-	d := v.(*Dict)
-	return r.items(origin.Own("{"), d.Len(), func(i int) error {
-		if err := r.write(d.keys[i]); err != nil {
-			return err
-		}
-		if err := r.put(origin.Own(": ")); err != nil {
-			return err
-		}
-		return r.write(d.vals[i])
-	}, origin.Own("}"))
 }
 
-func (r *reprWriter) items(open Text, n int, item func(i int) error, end Text) error {
-	if err := r.put(open); err != nil {
-		return err
-	}
-	for i := range n {
+func (r *reprWriter) items(open Text, n int, item func(i int), end Text) {
+	r.put(open)
+	for i := 0; i < n && r.err == nil; i++ {
 		if i > 0 {
-			if err := r.put(origin.Own(", ")); err != nil {
-				return err
-			}
+			r.put(origin.Own(", "))
 		}
-		if err := item(i); err != nil {
-			return err
-		}
+		item(i)
 	}
-	return r.put(end)
+	r.put(end)
 }
 
 // quoted writes Python's repr of a str.
-func (r *reprWriter) quoted(t Text) error {
+func (r *reprWriter) quoted(t Text) {
 	q := reprQuote(t.Peek())
 	mark := origin.Own("'")
 	if q == '"' {
 		mark = origin.Own(`"`)
 	}
-	body := t.Map(func(s string) string { return reprBody(s, q) })
-	return cmp.Or(r.put(mark), r.chars(body), r.put(mark))
+	r.put(mark)
+	r.chars(t.Map(func(s string) string { return reprBody(s, q) }))
+	r.put(mark)
 }
 
 // reprQuote is the quote around a str: single unless only those occur inside.
