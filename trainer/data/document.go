@@ -17,10 +17,11 @@ func (r *Reader) Documents() iter.Seq2[Document, error] {
 	return objects(r, parseDocument)
 }
 
-func parseDocument(f fields, o lineInfo) (Document, error) {
-	text, err := f.need("text", "want text")
-	if err == nil && strings.TrimSpace(text) == "" {
-		err = fault("text", ErrEmpty, "")
+func parseDocument(f fields, o lineInfo) Document {
+	f.wanted = "want text"
+	text := f.need("text")
+	if strings.TrimSpace(text) == "" {
+		f.fault("text", ErrEmpty, "")
 	}
-	return Document{o.at, text}, err
+	return Document{o.at, text}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,16 +24,34 @@ type lineInfo struct {
 // number stands in for an id.
 func (o lineInfo) number() int { return cmp.Or(o.at.Item, o.at.Line) }
 
-// fields are the members of a line's object. What a parser takes is removed; the rest is Meta.
-type fields map[string]json.RawMessage
+// fields are the members of a line's object, or of one in it. What a parser takes is removed; the rest is
+// Meta. The first thing that is wrong stays in err; what is taken after that is empty.
+type fields struct {
+	members map[string]json.RawMessage
+	in      string // stands before their names in errors
+	wanted  string // says what an object of this form holds
+	err     *error // of the line, shared with the objects in it
+}
+
+// fail notes what is wrong, if anything is.
+func (f fields) fail(err error) {
+	if *f.err == nil {
+		*f.err = err
+	}
+}
+
+// fault notes that a field is wrong.
+func (f fields) fault(name string, sentinel error, format string, args ...any) {
+	f.fail(fault(f.in+name, sentinel, format, args...))
+}
 
 func parseFields(line []byte, o lineInfo) (fields, error) {
 	if i := invalidAt(line); i >= 0 {
-		return nil, &fieldError{column: i + 1, err: fmt.Errorf("%w: invalid UTF-8", ErrText)}
+		return fields{}, &fieldError{column: i + 1, err: fmt.Errorf("%w: invalid UTF-8", ErrText)}
 	}
-	var f fields
-	err := json.Unmarshal(line, &f)
-	if err == nil && f != nil {
+	f := fields{err: new(error)}
+	err := json.Unmarshal(line, &f.members)
+	if err == nil && f.members != nil {
 		return f, nil
 	}
 	fe := &fieldError{column: 1, err: fmt.Errorf("%w: %w", ErrSyntax, err)}
@@ -51,7 +68,7 @@ func parseFields(line []byte, o lineInfo) (fields, error) {
 	case err == nil:
 		fe.err = fmt.Errorf("%w: it is null", ErrSyntax)
 	}
-	return nil, fe
+	return fields{}, fe
 }
 
 // invalidAt is the offset of the first byte that is no UTF-8, or -1.
@@ -68,46 +85,58 @@ func invalidAt(b []byte) int {
 
 // take removes a field; null counts as absent.
 func (f fields) take(name string) (json.RawMessage, bool) {
-	raw, ok := f[name]
-	delete(f, name)
+	raw, ok := f.members[name]
+	delete(f.members, name)
 	return raw, ok && !isNull(raw)
 }
 
-// required takes a field that must be there; wanted says what a record of its form holds.
-func (f fields) required(name, wanted string) (json.RawMessage, error) {
+// has tells whether there is a field, null too.
+func (f fields) has(name string) bool { return f.members[name] != nil }
+
+// required takes a field that must be there.
+func (f fields) required(name string) json.RawMessage {
 	raw, ok := f.take(name)
 	if !ok {
-		return nil, missing(name, raw != nil, f.names(), wanted)
+		f.missing(name, raw != nil, f.names())
 	}
-	return raw, nil
+	return raw
 }
 
 func isNull(raw []byte) bool { return string(bytes.TrimSpace(raw)) == "null" }
 
 // str takes a field that is a string or a number, "" when it is absent.
-func (f fields) str(name string) (string, error) {
+func (f fields) str(name string) string {
 	raw, ok := f.take(name)
 	if !ok {
-		return "", nil
+		return ""
 	}
 	if _, err := strconv.ParseFloat(string(raw), 64); err == nil {
-		return string(raw), nil // ids are often numbers
+		return string(raw) // ids are often numbers
 	}
-	return decodeString(name, raw)
+	return f.string(name, raw)
 }
 
-func decodeString(name string, raw json.RawMessage) (string, error) {
-	var s *string
-	if err := json.Unmarshal(raw, &s); err != nil || s == nil {
-		return "", fault(name, ErrType, "want a string, got %s", kind(raw))
+// decode reads the value of a field, which has to be what want says. It is false when something is wrong.
+func (f fields) decode(name string, raw json.RawMessage, to any, want string) bool {
+	if *f.err == nil && (json.Unmarshal(raw, to) != nil || isNull(raw)) {
+		f.fault(name, ErrType, "want %s, got %s", want, kind(raw))
+	}
+	return *f.err == nil
+}
+
+func (f fields) string(name string, raw json.RawMessage) string {
+	var s string
+	if !f.decode(name, raw, &s, "a string") {
+		return ""
 	}
 	// The decoder replaces half surrogates in silence; a replacement that the line does not spell
 	// out is one.
-	if strings.Contains(*s, "\ufffd") && !bytes.Contains(raw, []byte("\ufffd")) &&
+	if strings.Contains(s, "\ufffd") && !bytes.Contains(raw, []byte("\ufffd")) &&
 		!bytes.Contains(bytes.ToLower(raw), []byte(`\ufffd`)) {
-		return "", fault(name, ErrText, "half of a surrogate pair")
+		f.fault(name, ErrText, "half of a surrogate pair")
+		return ""
 	}
-	return *s, nil
+	return s
 }
 
 // kind names the type of a JSON value.
@@ -128,86 +157,70 @@ func kind(raw json.RawMessage) string {
 }
 
 // text takes a field that is a string or a list of messages. ok is false when it is absent.
-func (f fields) text(name string) (t Text, ok bool, err error) {
+func (f fields) text(name string) (t Text, ok bool) {
 	raw, ok := f.take(name)
 	if !ok {
-		return Text{}, false, nil
+		return Text{}, false
 	}
 	switch raw := bytes.TrimSpace(raw); raw[0] {
 	case '"':
-		t.Plain, err = decodeString(name, raw)
+		t.Plain = f.string(name, raw)
 	case '[':
-		t.Messages, err = chat.ParseMessages(raw)
-		if err != nil {
-			err = fault(name, ErrType, "%v", err)
+		var err error
+		if t.Messages, err = chat.ParseMessages(raw); err != nil {
+			f.fault(name, ErrType, "%v", err)
 		}
 	default:
-		err = fault(name, ErrType, "want a string or a list of messages, got %s", kind(raw))
+		f.fault(name, ErrType, "want a string or a list of messages, got %s", kind(raw))
 	}
-	return t, true, err
+	return t, true
 }
 
-// answer takes a field that must be there; wanted says what a record of its form holds.
-func (f fields) answer(name, wanted string, names []string) (Text, error) {
-	_, there := f[name]
-	t, ok, err := f.text(name)
-	if err == nil && !ok {
-		err = missing(name, there, names, wanted)
+// answer takes a text that must be there. names are those that the record has.
+func (f fields) answer(name string, names []string) Text {
+	null := f.has(name)
+	t, ok := f.text(name)
+	if !ok {
+		f.missing(name, null, names)
 	}
-	return t, err
+	return t
 }
 
 // names are the fields' names, in the order of the alphabet.
-func (f fields) names() []string { return slices.Sorted(maps.Keys(f)) }
+func (f fields) names() []string { return slices.Sorted(maps.Keys(f.members)) }
 
-// missing says that a field is absent or null, what there is and what is wanted.
-func missing(name string, null bool, has []string, wanted string) error {
-	if null {
-		return &fieldError{field: name, has: has, err: fmt.Errorf("%w: it is null", ErrMissing)}
+// missing notes that a field is absent or null, what there is and what is wanted.
+func (f fields) missing(name string, null bool, has []string) {
+	what := "it is null"
+	switch {
+	case null:
+	case len(has) == 0:
+		what = "no columns: " + f.wanted
+	default:
+		what = "columns " + strings.Join(has, ", ") + ": " + f.wanted
 	}
-	columns := "no columns"
-	if len(has) > 0 {
-		columns = "columns " + strings.Join(has, ", ")
-	}
-	return &fieldError{field: name, has: has, err: fmt.Errorf("%w: %s: %s", ErrMissing, columns, wanted)}
+	f.fail(&fieldError{field: f.in + name, has: has, err: fmt.Errorf("%w: %s", ErrMissing, what)})
 }
 
 // head takes the fields that pairs and votes share.
-func (f fields) head(o lineInfo) (id, set, group string, err error) {
-	for _, p := range []struct {
-		name string
-		dst  *string
-	}{{"id", &id}, {"set", &set}, {"group", &group}} {
-		if *p.dst, err = f.str(p.name); err != nil {
-			return "", "", "", err
-		}
-	}
-	if id == "" {
-		id = strconv.Itoa(o.number())
-	}
-	if set == "" {
-		set = o.set
-	}
-	return id, set, group, nil
+func (f fields) head(o lineInfo) (id, set, group string) {
+	id, set, group = f.str("id"), f.str("set"), f.str("group")
+	return cmp.Or(id, strconv.Itoa(o.number())), cmp.Or(set, o.set), group
 }
 
 // meta is what remains, or nil.
 func (f fields) meta() map[string]json.RawMessage {
-	if len(f) == 0 {
+	if len(f.members) == 0 {
 		return nil
 	}
-	return f
+	return f.members
 }
 
 // number takes a field that is a finite number, nil when it is absent.
-func (f fields) number(name string) (*float64, error) {
-	raw, ok := f.take(name)
-	if !ok {
-		return nil, nil
-	}
+func (f fields) number(name string) *float64 {
 	var v float64
-	if err := json.Unmarshal(raw, &v); err != nil || math.IsInf(v, 0) {
-		return nil, fault(name, ErrType, "want a finite number, got %s", kind(raw))
+	if raw, ok := f.take(name); !ok || !f.decode(name, raw, &v, "a finite number") {
+		return nil
 	}
-	return &v, nil
+	return &v
 }

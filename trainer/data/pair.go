@@ -2,6 +2,7 @@ package data
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/warmserve/warmserve/model/chat"
@@ -29,15 +30,8 @@ func (t Text) Len() int {
 }
 
 func (t Text) equal(o Text) bool {
-	if t.IsChat() != o.IsChat() || len(t.Messages) != len(o.Messages) {
-		return false
-	}
-	for i := range t.Messages {
-		if !t.Messages[i].Equal(o.Messages[i]) {
-			return false
-		}
-	}
-	return t.Plain == o.Plain
+	return t.Plain == o.Plain && t.IsChat() == o.IsChat() &&
+		slices.EqualFunc(t.Messages, o.Messages, chat.Message.Equal)
 }
 
 // Pair is one preference: of two answers to a prompt, which one is better.

@@ -13,35 +13,22 @@ const (
 	wantedVotes = "want a1, a2 and votes, with or without prompt"
 )
 
-func parsePair(f fields, o lineInfo) (Pair, error) {
+func parsePair(f fields, o lineInfo) Pair {
+	f.wanted = wantedPair
 	p, names := Pair{At: o.at}, f.names()
-	var err error
-	if p.ID, p.Set, p.Group, err = f.head(o); err != nil {
-		return Pair{}, err
-	}
-	prompt, has, err := f.text("prompt")
-	if err != nil {
-		return Pair{}, err
-	}
-	if p.Chosen, err = f.answer("chosen", wantedPair, names); err != nil {
-		return Pair{}, err
-	}
-	if p.Rejected, err = f.answer("rejected", wantedPair, names); err != nil {
-		return Pair{}, err
-	}
-	if p.Margin, err = f.number("margin"); err != nil {
-		return Pair{}, err
-	}
+	p.ID, p.Set, p.Group = f.head(o)
+	prompt, has := f.text("prompt")
+	p.Chosen, p.Rejected = f.answer("chosen", names), f.answer("rejected", names)
+	p.Margin = f.number("margin")
 	if has {
 		prompt, has = p.join(prompt)
 	}
-	if err := fit(prompt, has, "rejected", p.Chosen, p.Rejected); err != nil {
-		return Pair{}, err
-	}
+	f.fail(fit(prompt, has, "rejected", p.Chosen, p.Rejected))
 	if p.Prompt, p.Meta = prompt, f.meta(); !has {
 		p.Prompt = p.implicit()
 	}
-	return p, p.check()
+	f.fail(p.check())
+	return p
 }
 
 // fit checks that the prompt and two answers, the second named second, are of one form.

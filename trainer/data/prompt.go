@@ -25,23 +25,19 @@ func (r *Reader) Prompts() iter.Seq2[Prompt, error] {
 	return objects(r, parsePrompt)
 }
 
-func parsePrompt(f fields, o lineInfo) (Prompt, error) {
-	p, all := Prompt{At: o.at}, maps.Clone(f)
-	var err error
-	if p.ID, p.Set, p.Group, err = f.head(o); err != nil {
-		return Prompt{}, err
-	}
-	names, null := f.names(), f["prompt"] != nil
-	prompt, has, err := f.text("prompt")
-	if err != nil {
-		return Prompt{}, err
-	}
+func parsePrompt(f fields, o lineInfo) Prompt {
+	f.wanted = "want prompt, a text or a list of messages"
+	all := fields{members: maps.Clone(f.members), err: new(error)}
+	p := Prompt{At: o.at}
+	p.ID, p.Set, p.Group = f.head(o)
+	names, null := f.names(), f.has("prompt")
+	prompt, has := f.text("prompt")
 	if !has {
-		pair, err := parsePair(all, o)
-		if prompt = pair.Prompt; err != nil || prompt.Len() == 0 {
-			return Prompt{}, missing("prompt", null, names, "want prompt, a text or a list of messages")
+		prompt = parsePair(all, o).Prompt
+		if *all.err != nil || prompt.Len() == 0 {
+			f.missing("prompt", null, names)
 		}
 	}
 	p.Prompt, p.Meta = prompt, f.meta()
-	return p, nil
+	return p
 }

@@ -22,42 +22,24 @@ func (r *Reader) Published() iter.Seq2[Published, error] {
 	return objects(r, parsePublished)
 }
 
-func parsePublished(f fields, o lineInfo) (p Published, err error) {
-	p.At = o.at
-	if p.ID, err = f.need("pair_id", wantedPublished); err != nil {
-		return p, err
-	}
-	games, err := f.list("judgments", wantedPublished)
-	if err != nil {
-		return p, err
-	}
+func parsePublished(f fields, o lineInfo) Published {
+	f.wanted = wantedPublished
+	p := Published{At: o.at, ID: f.need("pair_id")}
+	games := f.list("judgments")
 	if len(games) == 0 {
-		return p, fault("judgments", ErrEmpty, "")
+		f.fault("judgments", ErrEmpty, "")
+		return p
 	}
-	const name = "judgments[0]" // of the answers in their order; the other one has them exchanged
-	game, err := object(name, games[0])
-	if err != nil {
-		return p, err
-	}
-	raw, err := game.required("judgment", wantedPublished)
-	if err != nil {
-		return p, within(name, err)
-	}
-	judgment, err := object(name+".judgment", raw)
-	if err != nil {
-		return p, err
-	}
-	if p.Model, err = judgment.str("judge_model"); err != nil {
-		return p, within(name+".judgment", err)
-	}
-	if raw, err = judgment.required("scores", wantedPublished); err != nil {
-		return p, within(name+".judgment", err)
-	}
+	game := f.object("judgments[0]", games[0]) // of the answers in their order; the other one has them exchanged
+	judgment := game.object("judgment", game.required("judgment"))
+	p.Model = judgment.str("judge_model")
+	raw := judgment.required("scores")
 	var scores []*float64
 	if err := json.Unmarshal(raw, &scores); err != nil || len(scores) != 2 || scores[0] == nil ||
 		scores[1] == nil {
-		return p, fault(name+".judgment.scores", ErrType, "want two numbers")
+		judgment.fault("scores", ErrType, "want two numbers")
+		return p
 	}
 	p.Scores = [2]float64{*scores[0], *scores[1]}
-	return p, nil
+	return p
 }

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -49,7 +50,7 @@ const (
 )
 
 // formats are the parsers of a record.
-var formats = map[Format]func(f fields, o lineInfo) (Question, error){
+var formats = map[Format]func(f fields, o lineInfo) Question{
 	FormatRewardBench:  rewardBench,
 	FormatRewardBench2: rewardBench2,
 	FormatRMBench:      rmBench,
@@ -65,147 +66,87 @@ func (r *Reader) Questions(format Format) iter.Seq2[Question, error] {
 }
 
 // question begins a question with its place, and the id that a field holds.
-func (f fields) question(o lineInfo, id string) (q Question, err error) {
-	q.At = o.at
-	if q.ID, err = f.str(id); q.ID == "" {
-		q.ID = fmt.Sprint(o.number())
-	}
-	return q, err
+func (f fields) question(o lineInfo, id string) Question {
+	return Question{At: o.at, ID: cmp.Or(f.str(id), fmt.Sprint(o.number()))}
 }
 
 // need takes a field that must be there and be a string; it may be empty.
-func (f fields) need(name, wanted string) (string, error) {
-	raw, err := f.required(name, wanted)
-	if err != nil {
-		return "", err
-	}
-	return decodeString(name, raw)
+func (f fields) need(name string) string {
+	raw := f.required(name)
+	return f.string(name, raw)
 }
 
 // texts takes a field that must be a list of strings, of one at least.
-func (f fields) texts(name, wanted string) ([]string, error) {
-	items, err := f.list(name, wanted)
-	if err != nil {
-		return nil, err
-	}
+func (f fields) texts(name string) []string {
+	items := f.list(name)
 	if len(items) == 0 {
-		return nil, fault(name, ErrEmpty, "")
+		f.fault(name, ErrEmpty, "")
 	}
 	out := make([]string, len(items))
 	for i, item := range items {
-		if out[i], err = decodeString(fmt.Sprintf("%s[%d]", name, i), item); err != nil {
-			return nil, err
-		}
+		out[i] = f.string(fmt.Sprintf("%s[%d]", name, i), item)
 	}
-	return out, nil
+	return out
 }
 
 // list takes a field that must be a list.
-func (f fields) list(name, wanted string) ([]json.RawMessage, error) {
-	raw, err := f.required(name, wanted)
-	if err != nil {
-		return nil, err
-	}
-	return list(name, raw)
+func (f fields) list(name string) []json.RawMessage { return f.elements(name, f.required(name)) }
+
+// elements are those of a JSON array.
+func (f fields) elements(name string, raw json.RawMessage) (items []json.RawMessage) {
+	f.decode(name, raw, &items, "a list")
+	return items
 }
 
-// list is the elements of a JSON array.
-func list(name string, raw json.RawMessage) ([]json.RawMessage, error) {
-	var items []json.RawMessage
-	if err := json.Unmarshal(raw, &items); err != nil {
-		return nil, fault(name, ErrType, "want a list, got %s", kind(raw))
-	}
-	return items, nil
-}
-
-// object is the members of a JSON object, whose own faults bear its name.
-func object(name string, raw json.RawMessage) (fields, error) {
-	var f fields
-	if err := json.Unmarshal(raw, &f); err != nil || f == nil {
-		return nil, fault(name, ErrType, "want an object, got %s", kind(raw))
-	}
-	return f, nil
+// object is the members of a JSON object in the line's, whose own faults bear its name.
+func (f fields) object(name string, raw json.RawMessage) fields {
+	inner := fields{in: f.in + name + ".", wanted: f.wanted, err: f.err}
+	f.decode(name, raw, &inner.members, "an object")
+	return inner
 }
 
 const wantedRewardBench = "want prompt, chosen, rejected and subset, as allenai/reward-bench has them"
 
-func rewardBench(f fields, o lineInfo) (q Question, err error) {
-	if q, err = f.question(o, "id"); err != nil {
-		return q, err
-	}
-	q.Answers, q.Correct = make([]string, 2), 1
-	return q, f.strings(wantedRewardBench, into{"prompt", &q.Prompt.Plain},
-		into{"chosen", &q.Answers[0]}, into{"rejected", &q.Answers[1]}, into{"subset", &q.Subset})
-}
-
-// into is a field and where its text goes.
-type into struct {
-	name string
-	dst  *string
-}
-
-// strings takes fields that must be there and be strings.
-func (f fields) strings(wanted string, want ...into) (err error) {
-	for _, w := range want {
-		if *w.dst, err = f.need(w.name, wanted); err != nil {
-			return err
-		}
-	}
-	return nil
+func rewardBench(f fields, o lineInfo) Question {
+	f.wanted = wantedRewardBench
+	q := f.question(o, "id")
+	q.Prompt.Plain = f.need("prompt")
+	q.Answers, q.Correct = []string{f.need("chosen"), f.need("rejected")}, 1
+	q.Subset = f.need("subset")
+	return q
 }
 
 const wantedRewardBench2 = "want prompt, subset, and lists chosen and rejected, as allenai/reward-bench-2 has them"
 
-func rewardBench2(f fields, o lineInfo) (q Question, err error) {
-	if q, err = f.question(o, "id"); err != nil {
-		return q, err
-	}
-	n, err := f.number("num_correct")
-	if err != nil {
-		return q, err
-	}
-	if err := q.lists(f, wantedRewardBench2, into{"prompt", &q.Prompt.Plain},
-		into{"subset", &q.Subset}); err != nil {
-		return q, err
-	}
+func rewardBench2(f fields, o lineInfo) Question {
+	f.wanted = wantedRewardBench2
+	q := f.question(o, "id")
+	n := f.number("num_correct")
+	q.Prompt.Plain, q.Subset = f.need("prompt"), f.need("subset")
+	q.lists(f)
 	if n != nil && *n != float64(q.Correct) {
-		return q, fault("num_correct", ErrForm, "%v, and chosen has %d answers", *n, q.Correct)
+		f.fault("num_correct", ErrForm, "%v, and chosen has %d answers", *n, q.Correct)
 	}
-	return q, nil
+	return q
 }
 
-// lists takes texts, and the right and wrong answers of a question.
-func (q *Question) lists(f fields, wanted string, want ...into) error {
-	if err := f.strings(wanted, want...); err != nil {
-		return err
-	}
-	chosen, err := f.texts("chosen", wanted)
-	if err != nil {
-		return err
-	}
-	rejected, err := f.texts("rejected", wanted)
-	if err != nil {
-		return err
-	}
+// lists takes the right and wrong answers of a question.
+func (q *Question) lists(f fields) {
+	chosen, rejected := f.texts("chosen"), f.texts("rejected")
 	q.Answers, q.Correct = slices.Concat(chosen, rejected), len(chosen)
-	return nil
 }
 
 const wantedRMBench = "want prompt, lists chosen and rejected, as THU-KEG/RM-Bench has them"
 
 // rmBench: the files of single domains name them in their own names, such as chat_filtered.json.
-func rmBench(f fields, o lineInfo) (q Question, err error) {
-	if q, err = f.question(o, "id"); err != nil {
-		return q, err
-	}
-	if q.Subset, err = f.str("domain"); err != nil {
-		return q, err
-	}
-	if q.Subset == "" {
-		q.Subset = strings.TrimSuffix(o.set, "_filtered")
-	}
+func rmBench(f fields, o lineInfo) Question {
+	f.wanted = wantedRMBench
+	q := f.question(o, "id")
+	q.Subset = cmp.Or(f.str("domain"), strings.TrimSuffix(o.set, "_filtered"))
 	q.Unique = q.Subset + " " + q.ID
-	return q, q.lists(f, wantedRMBench, into{"prompt", &q.Prompt.Plain})
+	q.Prompt.Plain = f.need("prompt")
+	q.lists(f)
+	return q
 }
 
 const (
@@ -213,93 +154,62 @@ const (
 	wantedTurn = "want role and content"
 )
 
-func rmb(f fields, o lineInfo) (q Question, err error) {
+func rmb(f fields, o lineInfo) Question {
+	f.wanted = wantedRMB
 	id, right, wrong := "pair_uid", "chosen", "reject"
-	if _, ok := f["bon_best"]; ok {
+	if f.has("bon_best") {
 		id, right, wrong = "bon_uid", "bon_best", "loser_list"
 	}
 	has := f.names()
-	if q, err = f.question(o, id); err != nil {
-		return q, err
-	}
-	if err := f.strings(wantedRMB, into{"category_path", &q.Subset}); err != nil {
-		return q, err
-	}
+	q := f.question(o, id)
+	q.Subset = f.need("category_path")
 	q.Unique = q.Subset + " " + q.ID
-	if err := q.turns(f); err != nil {
-		return q, err
-	}
+	q.turns(f)
 	for _, name := range []string{right, wrong} {
 		raw, ok := f.take(name)
 		if !ok {
-			return q, missing(name, raw != nil, has, wantedRMB)
+			f.missing(name, raw != nil, has)
+			return q
 		}
 		all, names := []json.RawMessage{raw}, []string{name}
 		if name == "loser_list" {
-			if all, err = list(name, raw); err != nil {
-				return q, err
-			}
-			names = nil
+			all, names = f.elements(name, raw), nil
 			for i := range all {
 				names = append(names, fmt.Sprintf("%s[%d]", name, i))
 			}
 		}
 		for i, raw := range all {
-			answer, err := object(names[i], raw)
-			if err != nil {
-				return q, err
-			}
-			s, err := answer.need("answer", "want answer")
-			if err != nil {
-				return q, within(names[i], err)
-			}
-			q.Answers = append(q.Answers, s)
+			answer := f.object(names[i], raw)
+			answer.wanted = "want answer"
+			q.Answers = append(q.Answers, answer.need("answer"))
 		}
 	}
 	if q.Correct = 1; len(q.Answers) < 2 {
-		return q, fault(wrong, ErrEmpty, "")
+		f.fault(wrong, ErrEmpty, "")
 	}
-	return q, nil
+	return q
 }
 
 // turns takes the conversation that the answers continue.
-func (q *Question) turns(f fields) error {
+func (q *Question) turns(f fields) {
 	const name = "conversation_input"
-	turns, err := f.list(name, wantedRMB)
-	if err != nil {
-		return err
-	}
+	turns := f.list(name)
 	for i, raw := range turns {
-		at := fmt.Sprintf("%s[%d]", name, i)
-		turn, err := object(at, raw)
-		if err != nil {
-			return err
-		}
-		var role, content string
-		if err := turn.strings(wantedTurn, into{"role", &role}, into{"content", &content}); err != nil {
-			return within(at, err)
-		}
+		turn := f.object(fmt.Sprintf("%s[%d]", name, i), raw)
+		turn.wanted = wantedTurn
+		role, content := turn.need("role"), turn.need("content")
 		if want := []string{"user", "assistant"}[i%2]; role != want {
-			return fault(at+".role", ErrForm, "%q, want %s", role, want)
+			turn.fault("role", ErrForm, "%q, want %s", role, want)
 		}
 		q.Prompt.Messages = append(q.Prompt.Messages, chat.NewMessage(role, content))
 	}
 	switch n := len(turns); {
 	case n == 0:
-		return fault(name, ErrEmpty, "")
+		f.fault(name, ErrEmpty, "")
 	case n%2 == 0:
-		return fault(name, ErrForm, "the last turn is the assistant's, want the user's")
+		f.fault(name, ErrForm, "the last turn is the assistant's, want the user's")
 	case n == 1: // a prompt, which models without a chat template read too
 		q.Prompt.Plain, _ = q.Prompt.Messages[0].Content()
 		q.Prompt.Messages = nil
 	}
-	return nil
-}
-
-// within puts a field's name before that of one in it.
-func within(name string, err error) error {
-	if f, ok := err.(*fieldError); ok {
-		f.field = name + "." + f.field
-	}
-	return err
 }

@@ -10,26 +10,23 @@ import (
 
 const wantedJudgeBench = "want question, response_A, response_B, label and source, as JudgeBench has them"
 
-func judgeBench(f fields, o lineInfo) (q Question, err error) {
-	if q, err = f.question(o, "pair_id"); err != nil {
-		return q, err
-	}
-	q.Answers, q.Correct, q.Unique = make([]string, 2), 1, q.ID
-	var label string
-	if err := f.strings(wantedJudgeBench, into{"question", &q.Prompt.Plain},
-		into{"response_A", &q.Answers[0]}, into{"response_B", &q.Answers[1]}, into{"label", &label},
-		into{"source", &q.Subset}); err != nil {
-		return q, err
-	}
+func judgeBench(f fields, o lineInfo) Question {
+	f.wanted = wantedJudgeBench
+	q := f.question(o, "pair_id")
+	q.Unique = q.ID
+	q.Prompt.Plain = f.need("question")
+	q.Answers, q.Correct = []string{f.need("response_A"), f.need("response_B")}, 1
+	label := f.need("label")
+	q.Subset = f.need("source")
 	switch label {
 	case "A>B":
 	case "B>A":
 		q.Swapped = true
 		slices.Reverse(q.Answers)
 	default:
-		return q, fault("label", ErrType, "want A>B or B>A, got %q", label)
+		f.fault("label", ErrType, "want A>B or B>A, got %q", label)
 	}
-	return q, nil
+	return q
 }
 
 // ppeFlags are the fields that PPE's questions of human preference are counted by, and what to call
@@ -53,32 +50,24 @@ const (
 
 // ppe reads a pair that people judged, or a question whose answers are right or wrong, with the pairs
 // of them that its board samples.
-func ppe(f fields, o lineInfo) (Question, error) {
-	q, err := f.question(o, "question_id")
-	if err != nil {
-		return q, err
+func ppe(f fields, o lineInfo) Question {
+	f.wanted = wantedPPE
+	q, has := f.question(o, "question_id"), f.names()
+	q.Prompt.Plain = f.need("prompt")
+	switch {
+	case f.has("winner"):
+		q.ppePreference(f)
+	case f.has("sampled_conflict_pairs"):
+		q.ppeCorrectness(f, o)
+	default:
+		f.missing("sampled_conflict_pairs", false, has)
 	}
-	has := f.names()
-	if q.Prompt.Plain, err = f.need("prompt", wantedPPE); err != nil {
-		return q, err
-	}
-	if _, ok := f["winner"]; ok {
-		return ppePreference(f, q)
-	}
-	if _, ok := f["sampled_conflict_pairs"]; !ok {
-		return q, missing("sampled_conflict_pairs", false, has, wantedPPE)
-	}
-	return ppeCorrectness(f, o, q)
+	return q
 }
 
-func ppePreference(f fields, q Question) (Question, error) {
-	q.Subset, q.Answers, q.Correct = ppeHuman, make([]string, 2), 1
-	var winner string
-	err := f.strings(wantedPPE, into{"winner", &winner}, into{"response_1", &q.Answers[0]},
-		into{"response_2", &q.Answers[1]})
-	if err != nil {
-		return q, err
-	}
+func (q *Question) ppePreference(f fields) {
+	winner := f.need("winner")
+	q.Subset, q.Answers, q.Correct = ppeHuman, []string{f.need("response_1"), f.need("response_2")}, 1
 	switch {
 	case winner == "model_a":
 	case winner == "model_b":
@@ -87,90 +76,66 @@ func ppePreference(f fields, q Question) (Question, error) {
 	case strings.HasPrefix(winner, "tie"): // (bothbad), too
 		q.Undecided = true
 	default:
-		return q, fault("winner", ErrType, "want model_a, model_b or tie, got %q", winner)
+		f.fault("winner", ErrType, "want model_a, model_b or tie, got %q", winner)
 	}
-	language, err := f.str("language")
-	switch {
-	case err != nil:
-		return q, err
-	case language == "English":
+	switch language := f.str("language"); language {
+	case "":
+	case "English":
 		q.Tags = append(q.Tags, "English")
-	case language != "":
+	default:
 		q.Tags = append(q.Tags, "other languages")
 	}
 	for _, flag := range ppeFlags {
-		raw, ok := f.take(flag.field)
-		if !ok {
-			continue
-		}
 		var set bool
-		if err := json.Unmarshal(raw, &set); err != nil {
-			return q, fault(flag.field, ErrType, "want true or false, got %s", kind(raw))
-		}
-		if set {
+		if raw, ok := f.take(flag.field); ok && f.decode(flag.field, raw, &set, "true or false") && set {
 			q.Tags = append(q.Tags, flag.tag)
 		}
 	}
-	return q, nil
 }
 
-func ppeCorrectness(f fields, o lineInfo, q Question) (Question, error) {
-	var err error
-	if q.Subset, err = ppeSet(f, o); err != nil {
-		return q, err
-	}
-	right, err := f.truths("scores")
-	if err != nil {
-		return q, err
-	}
+func (q *Question) ppeCorrectness(f fields, o lineInfo) {
+	q.Subset = ppeSet(f, o)
+	right := f.truths("scores")
 	place := make([]int, len(right)) // of an answer of the data in Answers, the right ones first
 	for _, want := range []bool{true, false} {
 		for n, is := range right {
-			if is != want {
-				continue
+			if is == want {
+				place[n] = len(q.Answers)
+				q.Answers = append(q.Answers, f.need("response_"+strconv.Itoa(n+1)))
 			}
-			answer, err := f.need("response_"+strconv.Itoa(n+1), wantedPPE)
-			if err != nil {
-				return q, err
-			}
-			place[n] = len(q.Answers)
-			q.Answers = append(q.Answers, answer)
 		}
 		if want {
 			q.Correct = len(q.Answers)
 		}
 	}
-	raw, _ := f.take("sampled_conflict_pairs")
-	pairs, err := list("sampled_conflict_pairs", raw)
-	if err != nil {
-		return q, err
-	}
+	pairs := f.list("sampled_conflict_pairs")
 	q.Pairs = make([][2]int, len(pairs))
 	for i, raw := range pairs {
 		name := fmt.Sprintf("sampled_conflict_pairs[%d]", i)
 		var pair []int
 		if err := json.Unmarshal(raw, &pair); err != nil || len(pair) != 2 {
-			return q, fault(name, ErrType, "want two numbers")
+			f.fault(name, ErrType, "want two numbers")
+			return
 		}
 		for k, n := range pair {
 			if n < 0 || n >= len(right) {
-				return q, fault(name, ErrForm, "answer %d of %d", n, len(right))
+				f.fault(name, ErrForm, "answer %d of %d", n, len(right))
+				return
 			}
 			q.Pairs[i][k] = place[n]
 		}
 		switch a, b := right[pair[0]], right[pair[1]]; {
 		case a == b:
-			return q, fault(name, ErrForm, "both answers are right, or both wrong")
+			f.fault(name, ErrForm, "both answers are right, or both wrong")
 		case b:
 			slices.Reverse(q.Pairs[i][:])
 		}
 	}
-	return q, nil
 }
 
 // ppeSet tells the set by the file's name, or by that of a directory it lies in, because the files of
 // all sets are called alike; or else by a column that only it has.
-func ppeSet(f fields, o lineInfo) (string, error) {
+func ppeSet(f fields, o lineInfo) string {
 	steps := strings.FieldsFunc(strings.ToLower(o.at.File),
 		func(r rune) bool { return r == '/' || r == '\\' || r == '.' })
 	for _, step := range slices.Backward(steps) {
@@ -183,28 +148,26 @@ func ppeSet(f fields, o lineInfo) (string, error) {
 		for _, s := range ppeSets {
 			if letters == s.letters || strings.Contains(letters, "ppe"+s.letters) ||
 				strings.Contains(letters, s.letters+"bestofk") {
-				return s.set, nil
+				return s.set
 			}
 		}
 	}
-	if _, ok := f["options"]; ok {
-		return "MMLU-Pro", nil
+	switch {
+	case f.has("options"):
+		return "MMLU-Pro"
+	case f.has("Subdomain"):
+		return "GPQA"
 	}
-	if _, ok := f["Subdomain"]; ok {
-		return "GPQA", nil
-	}
-	return "", fault("", ErrForm,
+	f.fault("", ErrForm,
 		"which of PPE's sets is it? Name it in the path, as PPE-MATH-Best-of-K/train.parquet does")
+	return ""
 }
 
 // truths takes a list of truths, which may be spelled as numbers: 1 is right.
-func (f fields) truths(name string) ([]bool, error) {
-	items, err := f.list(name, wantedPPE)
-	if err != nil {
-		return nil, err
-	}
+func (f fields) truths(name string) []bool {
+	items := f.list(name)
 	if len(items) < 2 {
-		return nil, fault(name, ErrForm, "%d, want two at least", len(items))
+		f.fault(name, ErrForm, "%d, want two at least", len(items))
 	}
 	out := make([]bool, len(items))
 	for i, item := range items {
@@ -213,8 +176,8 @@ func (f fields) truths(name string) ([]bool, error) {
 			out[i] = true
 		case "false", "0":
 		default:
-			return nil, fault(fmt.Sprintf("%s[%d]", name, i), ErrType, "want true or false")
+			f.fault(fmt.Sprintf("%s[%d]", name, i), ErrType, "want true or false")
 		}
 	}
-	return out, nil
+	return out
 }

@@ -161,14 +161,15 @@ func (r *Reader) Records() iter.Seq2[Record, error] {
 }
 
 // objects yields what parse makes of the remaining lines, which are objects.
-func objects[T any](r *Reader, parse func(f fields, o lineInfo) (T, error)) iter.Seq2[T, error] {
+func objects[T any](r *Reader, parse func(f fields, o lineInfo) T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		each(r, func(line []byte, o lineInfo) (v T, err error) {
 			f, err := parseFields(line, o)
 			if err != nil {
 				return v, err
 			}
-			return parse(f, o)
+			v = parse(f, o)
+			return v, *f.err
 		}, yield)
 	}
 }
