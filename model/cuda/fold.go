@@ -34,7 +34,8 @@ func (l *layout) findFolds(p *nn.Program) {
 	for i := range p.Ops {
 		op := &p.Ops[i]
 		n, ok := op.Norm.(*nn.RMSNorm)
-		if op.Kind != nn.Normalize || !ok || op.Heads > 0 || n.C%(4*sumsOf) != 0 || l.foldWidth != 0 && l.foldWidth != n.C {
+		if op.Kind != nn.Normalize || !ok || op.Heads > 0 || n.C%(4*sumsOf) != 0 ||
+			l.foldWidth != 0 && l.foldWidth != n.C {
 			continue
 		}
 		products, ok := productsOf(p, op.Out)
@@ -74,7 +75,8 @@ func productsOf(p *nn.Program, v nn.Value) (all []*nn.Op, ok bool) {
 				return nil, false
 			}
 			all = append(all, more...)
-		case r.Kind == nn.Multiply && !r.Linear.Exact && r.Linear.Out()%8 == 0, r.Kind == nn.MultiplyGated && r.Gated.F%8 == 0:
+		case r.Kind == nn.Multiply && !r.Linear.Exact && r.Linear.Out()%8 == 0,
+			r.Kind == nn.MultiplyGated && r.Gated.F%8 == 0:
 			all = append(all, r)
 		default:
 			return nil, false
@@ -143,7 +145,8 @@ func (l *lowering) sums(x place) Ptr {
 	if l.summed[x.kind] != x.stamp || x.stamp == 0 {
 		l.summed[x.kind] = x.stamp
 		k := l.kernel("squares_f32")
-		a := kernel.Rows{Y: at, X: l.ptr(x), N: int32(x.width), LDX: l.ld(x), LDY: int32(x.width / sumsOf), At: x.header()}
+		a := kernel.Rows{Y: at, X: l.ptr(x), N: int32(x.width), LDX: l.ld(x), LDY: int32(x.width / sumsOf),
+			At: x.header()}
 		l.steps = append(l.steps, func(c *class) (launch, error) {
 			a := a
 			a.Header = c.header()

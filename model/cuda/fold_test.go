@@ -61,7 +61,8 @@ func TestProductsNormaliseTheirRows(t *testing.T) {
 		seqs := []model.Sequence{last(m, ids(r, m, 9)), last(m, ids(r, m, 3))}
 		alone := score(t, e, m, seqs[0])
 		assert.Equal(t, x.squares, c.count("squares_f32"), "%d columns: sums of squares", x.hidden)
-		assert.Equal(t, x.products, c.count("wgmma_heads_normed")+c.count("wgmma_gated_normed"), "%d columns: products that divide", x.hidden)
+		assert.Equal(t, x.products, c.count("wgmma_heads_normed")+c.count("wgmma_gated_normed"),
+			"%d columns: products that divide", x.hidden)
 		assert.Equal(t, x.norms, c.count("rmsnorm"), "%d columns: norms of rows", x.hidden)
 
 		host := model.NewEngine(1)
@@ -70,7 +71,8 @@ func TestProductsNormaliseTheirRows(t *testing.T) {
 		got := score(t, e, m, seqs...)
 		assert.Equal(t, alone[0], got[0], "%d columns: among others", x.hidden)
 		for i := range got {
-			assert.LessOrEqual(t, math.Abs(float64(got[i]-want[i]))/max(1, math.Abs(float64(want[i]))), 0.1, "%v, want %v", got, want)
+			off := math.Abs(float64(got[i]-want[i])) / max(1, math.Abs(float64(want[i])))
+			assert.LessOrEqual(t, off, 0.1, "%v, want %v", got, want)
 		}
 	}
 }

@@ -62,11 +62,11 @@ func hosted(t testing.TB, shape string) (*nowhere, *cuda.Engine, *cuda.Model, *m
 	c, err := model.ParseConfig(text)
 	require.NoError(t, err)
 	size, enough := 0, errors.New("enough")
-	_, err = cuda.Pack(c.Network(), c.Tensors(model.NewRandom(c, 1)), model.LoadOptions{DType: numbers.BFloat16, Workers: 1},
-		func(bytes int) (cuda.Room, error) {
-			size = bytes
-			return nil, enough
-		})
+	o := model.LoadOptions{DType: numbers.BFloat16, Workers: 1}
+	_, err = cuda.Pack(c.Network(), c.Tensors(model.NewRandom(c, 1)), o, func(bytes int) (cuda.Room, error) {
+		size = bytes
+		return nil, enough
+	})
 	require.ErrorIs(t, err, enough)
 	d := &nowhere{calls: map[string]int{}}
 	e := cuda.NewEngine(d)

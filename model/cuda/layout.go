@@ -229,10 +229,14 @@ func (l *layout) module(m nn.Module, n int) {
 	case *nn.Embedding:
 		table := matrix{at: l.take(m.V * m.C * l.element(false)), k: m.C}
 		l.tables[m] = table.at
-		l.stores = append(l.stores, func(image *sink, row int, values []float32) { l.put(image, table, row, values) })
+		l.stores = append(l.stores, func(image *sink, row int, values []float32) {
+			l.put(image, table, row, values)
+		})
 	case *nn.ScoreHead:
 		v := vectors{w: l.take(4 * m.N * m.C), b: -1}
-		l.stores = append(l.stores, func(image *sink, row int, values []float32) { image.put32(v.w, row*m.C, values) })
+		l.stores = append(l.stores, func(image *sink, row int, values []float32) {
+			image.put32(v.w, row*m.C, values)
+		})
 		if m.Bias {
 			v.b = l.take(4 * m.N)
 			l.vector(v.b)
@@ -245,7 +249,9 @@ func (l *layout) module(m nn.Module, n int) {
 		}
 		v := make([]float32, size)
 		l.values = append(l.values, v)
-		l.stores = append(l.stores, func(_ *sink, row int, values []float32) { copy(v[row*(size/m.Shape[0]):], values) })
+		l.stores = append(l.stores, func(_ *sink, row int, values []float32) {
+			copy(v[row*(size/m.Shape[0]):], values)
+		})
 	default:
 		panic(fmt.Sprintf("cuda: no weights for a layer of type %T", m))
 	}
@@ -266,7 +272,9 @@ func (l *layout) linear(m *nn.Linear, n int) {
 			l.put(image, to, first+row, values)
 		})
 		if kinds == 2 {
-			l.stores = append(l.stores, func(image *sink, row int, values []float32) { image.put32(to.bias, first+row, values) })
+			l.stores = append(l.stores, func(image *sink, row int, values []float32) {
+				image.put32(to.bias, first+row, values)
+			})
 		}
 		above += rows
 	}

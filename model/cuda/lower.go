@@ -128,7 +128,8 @@ type program struct {
 
 // run lowers a program on a place, which dies with it, and returns that of its result.
 func (l *lowering) run(p *nn.Program, in place, narrow, wide bool) place {
-	r := &program{lowering: l, p: p, at: make([]place, p.Values()), last: make([]int, p.Values()), wide: wide, narrow: narrow}
+	r := &program{lowering: l, p: p, at: make([]place, p.Values()), last: make([]int, p.Values()), wide: wide,
+		narrow: narrow}
 	for v := range r.last {
 		r.last[v] = -1
 	}
@@ -188,7 +189,8 @@ func (r *program) op(i int, op *nn.Op) {
 		r.multiply(op)
 	case nn.MultiplyAdd:
 		r.joined(i, op)
-		r.at[op.Out] = r.product(r.m.layout.matrices[op.Linear], op.Act, r.at[op.Out], r.at[op.X], &r.at[op.Y], rowsOf(r.at[op.Out]))
+		out := r.at[op.Out]
+		r.at[op.Out] = r.product(r.m.layout.matrices[op.Linear], op.Act, out, r.at[op.X], &r.at[op.Y], rowsOf(out))
 	case nn.MultiplyGated:
 		r.at[op.Out] = r.room(op.Gated.F, r.at[op.X].kind, false)
 		r.gated(op.Gated, r.at[op.Out], r.at[op.X], rowsOf(r.at[op.Out]))
@@ -292,9 +294,12 @@ func (r *program) rotate(op *nn.Op, y, x place) {
 	if pairs == 0 {
 		return
 	}
-	a := kernel.Rows{Heads: int32(op.Heads), N: int32(op.Attention.D), Pairs: int32(pairs), Turn: r.rope(op.Rope)}
+	a := kernel.Rows{Heads: int32(op.Heads), N: int32(op.Attention.D), Pairs: int32(pairs),
+		Turn: r.rope(op.Rope)}
 	stretched := r.m.stretched(op.Rope)
-	r.rowStep("rotate", y, x, place{}, a, func(c *class, a *kernel.Rows) { a.Index = c.turns(stretched, x.kind) })
+	r.rowStep("rotate", y, x, place{}, a, func(c *class, a *kernel.Rows) {
+		a.Index = c.turns(stretched, x.kind)
+	})
 }
 
 // lookup adds rows of a table, by the batch's numbers.
@@ -323,7 +328,8 @@ func (r *program) wanted(i int, op *nn.Op) {
 	y := r.room(x.width, read, r.wide)
 	y.normed, y.eps = x.normed, x.eps
 	r.at[op.Out] = y
-	r.rowStep("lookup", y, x, place{}, kernel.Rows{N: int32(x.width)}, func(c *class, a *kernel.Rows) { a.Index = c.ptr(secReads) })
+	r.rowStep("lookup", y, x, place{}, kernel.Rows{N: int32(x.width)},
+		func(c *class, a *kernel.Rows) { a.Index = c.ptr(secReads) })
 	r.done(i, op)
 }
 

@@ -128,7 +128,8 @@ func (l *lowering) operands(w matrix, c, a place, rows part) operands {
 		a = l.quantize(a, rows)
 		a.slot.users-- // the product's, and free behind it
 	}
-	p := operands{c: c, a: a, ending: w.numbers(), Product: kernel.Product{A: l.ptr(a), W: l.m.weight(w.at), C: l.ptr(c), At: rows.at, From: rows.from,
+	p := operands{c: c, a: a, ending: w.numbers(), Product: kernel.Product{A: l.ptr(a), W: l.m.weight(w.at),
+		C: l.ptr(c), At: rows.at, From: rows.from,
 		N: int32(w.n), K: int32(w.k), LDA: l.ld(a), LDC: l.ld(c)}}
 	if w.e4m3 {
 		p.K, p.Scales = int32(kernel.E4M3Width(w.k)/2), l.m.weight(w.scales)
@@ -191,8 +192,9 @@ type cost struct{ k, ends, before float64 }
 
 // costs are fitted to TestTimesOfTiles of package kernel, and, where the card's power is the limit, to
 // TestProfileByKernel, on an H100.
-var costs = map[string]cost{"256x2": {9, 3.5, 1}, "256x1": {9.05, 3.7, 0}, "192x1": {6.75, 3.5, 0}, "p128x1": {4.6, 1.6, 2.7},
-	"128x1": {4.4, 3, 0}, "64x1": {3.2, 2.1, 0}, "n128": {2.9, 3, 0}, "n64": {2.5, 2, 0}, "n32": {2.3, 2.2, 0}}
+var costs = map[string]cost{"256x2": {9, 3.5, 1}, "256x1": {9.05, 3.7, 0}, "192x1": {6.75, 3.5, 0},
+	"p128x1": {4.6, 1.6, 2.7}, "128x1": {4.4, 3, 0}, "64x1": {3.2, 2.1, 0}, "n128": {2.9, 3, 0},
+	"n64": {2.5, 2, 0}, "n32": {2.3, 2.2, 0}}
 
 // cacheRate is how many bytes a microsecond the cache gives all multiprocessors: no more were seen on an
 // H100. Tiles of 128 columns on all of them can take more.
@@ -218,7 +220,8 @@ func choose(of []variant, m, n, k, sms int) variant {
 // score is a step of n outputs of each row, in float32 without gaps.
 func (l *lowering) score(y Ptr, w vectors, n, c int, x place) {
 	k := l.kernel("score" + l.suffix(x))
-	a := kernel.Score{Y: y, X: l.ptr(x), W: l.m.weight(w.w), At: x.header(), C: int32(c), N: int32(n), LDX: l.ld(x)}
+	a := kernel.Score{Y: y, X: l.ptr(x), W: l.m.weight(w.w), At: x.header(), C: int32(c), N: int32(n),
+		LDX: l.ld(x)}
 	if w.b >= 0 {
 		a.B = l.m.weight(w.b)
 	}

@@ -22,7 +22,8 @@ var (
 	rows     = &kernel.Kernel{Name: "lookup_bf16", Module: "rows", Threads: 128, Cluster: 1}
 	product  = &kernel.Kernel{Name: "product", Module: "mma", Threads: 128, Shared: 64 << 10, Cluster: 1}
 	follower = &kernel.Kernel{Name: "follower", Module: "mma", Threads: 128, Cluster: 1, Follows: true}
-	clusters = &kernel.Kernel{Name: "wide", Module: "wgmma", Threads: 384, Shared: 220 << 10, Cluster: 2, Follows: true}
+	clusters = &kernel.Kernel{Name: "wide", Module: "wgmma", Threads: 384, Shared: 220 << 10, Cluster: 2,
+		Follows: true}
 )
 
 // pattern returns bytes that differ from place to place.
@@ -36,8 +37,8 @@ func pattern(n int) []byte {
 
 func TestWhatIsWrittenIsReadThoughTheSourceChangesAtOnce(t *testing.T) {
 	c, _ := fakeCard(t)
-	for _, n := range []int{0, 1, 255, copyBytes + 1, slotBytes - 1, slotBytes, slotBytes + 1, slots*slotBytes + 3,
-		3*slots*slotBytes + 5} {
+	for _, n := range []int{0, 1, 255, copyBytes + 1, slotBytes - 1, slotBytes, slotBytes + 1,
+		slots*slotBytes + 3, 3*slots*slotBytes + 5} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			p, err := c.Alloc(n)
 			require.NoError(t, err)
@@ -317,8 +318,8 @@ func TestTooLittleMemoryIsSaidInBytes(t *testing.T) {
 
 func TestAModuleThatTheDriverRefuses(t *testing.T) {
 	for code, want := range map[int]string{
-		222: "kernels mma on NVIDIA Fake (capability 9.0, driver 580.1.2, CUDA 13.0): the driver is too old for PTX 8.3; " +
-			"install a newer one (ptxas application ptx input, line 1; fatal)",
+		222: "kernels mma on NVIDIA Fake (capability 9.0, driver 580.1.2, CUDA 13.0): the driver is too old for " +
+			"PTX 8.3; install a newer one (ptxas application ptx input, line 1; fatal)",
 		218: "PTX 8.3 for sm_90a is not for this card, or the driver is too old",
 		209: "PTX 8.3 for sm_90a is not for this card, or the driver is too old",
 		221: "libnvidia-ptxjitcompiler.so.1, is missing",

@@ -125,8 +125,8 @@ func TestCopiesOfACard(t *testing.T) {
 		read := time.Now()
 		copy(src, first)
 		assert.True(t, bytes.Equal(src, got), "%d bytes", n)
-		t.Logf("%d bytes: to the card in %v (%.1f GB/s), back in %v (%.1f GB/s)", n, written.Sub(begun), rate(n, written.Sub(begun)),
-			read.Sub(written), rate(n, read.Sub(written)))
+		t.Logf("%d bytes: to the card in %v (%.1f GB/s), back in %v (%.1f GB/s)", n, written.Sub(begun),
+			rate(n, written.Sub(begun)), read.Sub(written), rate(n, read.Sub(written)))
 		c.Free(p)
 	}
 }

@@ -320,8 +320,8 @@ func (f *fakeDriver) launching() map[string]any {
 			}
 			d, b := unsafe.Slice((*uint64)(foreign(dims)), 2), unsafe.Slice((*uint32)(foreign(box)), 2)
 			s := unsafe.Slice((*uint32)(foreign(steps)), 2)
-			f.maps = append(f.maps, []uintptr{kind, rank, p, uintptr(d[0]), uintptr(d[1]), *(*uintptr)(foreign(strides)),
-				uintptr(b[0]), uintptr(b[1]), uintptr(s[0]), uintptr(s[1]), interleave, swizzle, promotion, fill})
+			f.maps = append(f.maps, []uintptr{kind, rank, p, uintptr(d[0]), uintptr(d[1]),
+				*(*uintptr)(foreign(strides)), uintptr(b[0]), uintptr(b[1]), uintptr(s[0]), uintptr(s[1]), interleave, swizzle, promotion, fill})
 			copy(raw(to, 128), bytes.Repeat([]byte{7}, 128))
 			return f.status("cuTensorMapEncodeTiled")
 		},
@@ -330,7 +330,10 @@ func (f *fakeDriver) launching() map[string]any {
 
 func (f *fakeDriver) graphing() map[string]any {
 	return map[string]any{
-		"cuStreamCreate":      func(to, _ uintptr) uintptr { put(to, f.handle()); return f.status("cuStreamCreate") },
+		"cuStreamCreate": func(to, _ uintptr) uintptr {
+			put(to, f.handle())
+			return f.status("cuStreamCreate")
+		},
 		"cuStreamDestroy_v2":  func(uintptr) uintptr { return 0 },
 		"cuStreamSynchronize": func(uintptr) uintptr { f.run(f.all()); return f.status("cuStreamSynchronize") },
 		"cuStreamBeginCapture_v2": func(_, mode uintptr) uintptr {

@@ -25,8 +25,8 @@ type Kernel struct {
 }
 
 // Table holds every kernel by its name.
-var Table = table(rows, widening, quantizing, squaring, products, attention, mixtures, tensorProducts, e4m3Products,
-	normedProducts, tensorAttention)
+var Table = table(rows, widening, quantizing, squaring, products, attention, mixtures, tensorProducts,
+	e4m3Products, normedProducts, tensorAttention)
 
 // hopper holds the kernels that are others from Hopper on, where all of rows follow.
 var hopper = table(following(rows), following(widening), following(quantizing))

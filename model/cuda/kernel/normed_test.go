@@ -41,10 +41,11 @@ func TestTensorProductsNormaliseRows(t *testing.T) {
 	const n, k, eps = 144, 256, 0.5
 	for i, rows := range []int{1, 140, 300} {
 		t.Run(fmt.Sprintf("gated %d rows", rows), func(t *testing.T) {
-			testNormed(t, tiles("gated_normed"), uint64(i), rows, n, k, n/2, eps, nil, func(sum func(int) float64, col int) float64 {
+			gated := func(sum func(int) float64, col int) float64 {
 				gate := col/8*16 + col%8
 				return activated(nn.SiLU, sum(gate)) * sum(gate+8)
-			})
+			}
+			testNormed(t, tiles("gated_normed"), uint64(i), rows, n, k, n/2, eps, nil, gated)
 		})
 	}
 	for name, d := range map[string]int{"heads": 128, "heads64": 64} {
@@ -53,9 +54,12 @@ func TestTensorProductsNormaliseRows(t *testing.T) {
 			for i := range d / 2 {
 				turn[2*i] = 1
 			}
-			testNormed(t, tiles(name+"_normed"), uint64(d), 130, 3*d, 128, 3*d, eps, func(m *machine, a *kernel.Product) {
-				a.Pos, a.Turn, a.QHeads, a.KHeads = put(m, make([]int32, 130)), put(m, kernel.Turns(turn, d/2)), 1, 1
-			}, func(sum func(int) float64, col int) float64 { return sum(col) })
+			heads := func(m *machine, a *kernel.Product) {
+				a.Pos, a.Turn = put(m, make([]int32, 130)), put(m, kernel.Turns(turn, d/2))
+				a.QHeads, a.KHeads = 1, 1
+			}
+			testNormed(t, tiles(name+"_normed"), uint64(d), 130, 3*d, 128, 3*d, eps, heads,
+				func(sum func(int) float64, col int) float64 { return sum(col) })
 		})
 	}
 }

@@ -81,7 +81,8 @@ func (m *Model) Times() []model.LoadTime {
 	m.cards.mu.Lock()
 	defer m.cards.mu.Unlock()
 	return append(append([]model.LoadTime{{What: "packed", Took: m.packed}}, m.spent.Times(m.workers)...),
-		model.LoadTime{What: "card_begin", Took: m.card.Begin}, model.LoadTime{What: "card_fill", Took: m.card.Fill},
+		model.LoadTime{What: "card_begin", Took: m.card.Begin},
+		model.LoadTime{What: "card_fill", Took: m.card.Fill},
 		model.LoadTime{What: "card_finish", Took: m.card.Finish})
 }
 

@@ -203,8 +203,8 @@ func TestWhatIsTooLongForACardIsRefusedByItsIndex(t *testing.T) {
 	assert.Equal(t, fakeLongest, m.Longest())
 	long := model.Sequence{IDs: make([]int32, fakeLongest+1), Read: []int32{0}}
 	err := c.Score(m, make([]float32, 2), []model.Sequence{sequence(1), long})
-	assert.EqualError(t, err, "sequence 1: cuda: 8001 tokens, LlamaForSequenceClassification takes 8000 on a card: "+
-		"cut it, or compute it on the CPU")
+	assert.EqualError(t, err, "sequence 1: cuda: 8001 tokens, LlamaForSequenceClassification takes 8000 "+
+		"on a card: cut it, or compute it on the CPU")
 }
 
 func TestWhatIsAskedOfAWorkerThatEndedSaysHowItEnded(t *testing.T) {

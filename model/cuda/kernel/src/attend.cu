@@ -21,7 +21,8 @@ template <class T, int WIDTH, bool RELATIVE> struct Attention {
   static constexpr int NEAR = QUERIES + KEYS;         // distances that a block of keys has, and one more
   static constexpr int LINE = RELATIVE ? KEYS + 4 : KEYS + 1;
   static constexpr int TERMS = NEAR * QUERIES + (NEAR + 2) * KEYS, TABLES = 2 * CHUNK * (NEAR + 1);
-  static constexpr int ROOM = QUERIES * (WIDTH + KEYS) + CHUNK * LINE + (!RELATIVE ? 0 : TERMS > TABLES ? TERMS : TABLES);
+  static constexpr int ROOM = QUERIES * (WIDTH + KEYS) + CHUNK * LINE +
+      (!RELATIVE ? 0 : TERMS > TABLES ? TERMS : TABLES);
 };
 
 DEV bool seen(const Attend &p, int query, int key) {
@@ -29,7 +30,8 @@ DEV bool seen(const Attend &p, int query, int key) {
          (!p.reach || (key >= query - p.reach && key <= query + p.reach));
 }
 
-template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &p, float *mem, const Task &task, int head, int part) {
+template <class T, int WIDTH, bool RELATIVE>
+DEV void attend_part(const Attend &p, float *mem, const Task &task, int head, int part) {
   using A = Attention<T, WIDTH, RELATIVE>;
   static_assert(A::ROOM <= MEMORY);
   constexpr int OWN = A::OWN, QUERIES = A::QUERIES, CHUNK = A::CHUNK, NEAR = A::NEAR, LINE = A::LINE;
@@ -70,7 +72,8 @@ template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &
   for (int k0 = from / KEYS * KEYS; k0 < end; k0 += KEYS) {
     const long long row = k0 < task.shared ? task.prefix + k0 : task.own + k0 - task.shared;
     const int keys = end - k0 < KEYS ? end - k0 : KEYS;
-    const T *k = (const T *)p.k + row * p.ldkv + (long long)kvhead * d, *v = (const T *)p.v + row * p.ldkv + (long long)kvhead * d;
+    const T *k = (const T *)p.k + row * p.ldkv + (long long)kvhead * d;
+    const T *v = (const T *)p.v + row * p.ldkv + (long long)kvhead * d;
     const bool wide_k = wide(k, p.ldkv);
     float s[OWN], of_query[OWN][2], of_key[8][2]; // by distance lane and lane + 32; keys 8·warp and on
     UNROLL for (int i = 0; i < OWN; i++) s[i] = of_query[i][0] = of_query[i][1] = 0;
@@ -111,7 +114,8 @@ template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &
         UNROLL for (int j = 0; j < 4; j++) {
           UNROLL for (int h = 0; h < 2; h++) {
             const bool has = lane + 32 * h < NEAR;
-            const float k = has ? pk[(c + j) * (NEAR + 1) + lane + 32 * h] : 0, q = has ? pq[(c + j) * (NEAR + 1) + lane + 32 * h] : 0;
+            const float k = has ? pk[(c + j) * (NEAR + 1) + lane + 32 * h] : 0;
+            const float q = has ? pq[(c + j) * (NEAR + 1) + lane + 32 * h] : 0;
             UNROLL for (int i = 0; i < OWN; i++) of_query[i][h] = fma(y[i][j], k, of_query[i][h]);
             UNROLL for (int i = 0; i < 8; i += 4) {
               const F4 v = *(const F4 *)(ks + (c + j) * LINE + tid() / 32 * 8 + i);
@@ -129,7 +133,8 @@ template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &
       UNROLL for (int h = 0; h < 2; h++) {
         if (lane + 32 * h >= NEAR) continue;
         UNROLL for (int i = 0; i < OWN; i++) byquery[(mine + i) * NEAR + lane + 32 * h] = of_query[i][h];
-        UNROLL for (int i = 0; i < 8; i++) bykey[(tid() / 32 * 8 + i) * (NEAR + 2) + lane + 32 * h] = of_key[i][h];
+        UNROLL for (int i = 0; i < 8; i++)
+          bykey[(tid() / 32 * 8 + i) * (NEAR + 2) + lane + 32 * h] = of_key[i][h];
       }
       sync();
       UNROLL for (int i = 0; i < OWN; i++) {
@@ -138,7 +143,8 @@ template <class T, int WIDTH, bool RELATIVE> DEV void attend_part(const Attend &
       }
     }
     if (p.softcap > 0) {
-      ROLLED for (int i = 0; i < OWN; i++) { // each in turn at the front, so that the function stands here once
+      // Each in turn at the front, so that the function stands here once.
+      ROLLED for (int i = 0; i < OWN; i++) {
         const float x = limit * tanh(s[0] / limit);
         UNROLL for (int j = 1; j < OWN; j++) s[j - 1] = s[j];
         s[OWN - 1] = x;

@@ -8,7 +8,7 @@
 template <int D> DEV void attention(const Attend &p) {
   extern SHARED u8 raw[];
   constexpr int B = 64;           // queries, and keys of a block
-  constexpr u32 LINE = 2 * D + 16; // bytes between rows: an odd number of chunks of 16, to spread over the banks
+  constexpr u32 LINE = 2 * D + 16; // bytes between rows: an odd number of chunks of 16, for the banks
   constexpr bool KEEP = D <= 128; // whether queries stay in registers
   const u32 sq = shared_address(raw), sk = sq + B * LINE, sv = sk + B * LINE;
   const int t = tid(), lane = t & 31, warp = t >> 5, q = lane & 3;
@@ -55,7 +55,8 @@ template <int D> DEV void attention(const Attend &p) {
         if constexpr (!KEEP) matrix_load(queries[0], mine + 32 * c);
         UNROLL for (int g = 0; g < B / 16; g++) {
           u32 b[4];
-          matrix_load(b, sk + (g * 16 + (lane & 7) + (lane >> 4 << 3)) * LINE + 32 * c + (lane >> 3 & 1) * 16);
+          matrix_load(b, sk + (g * 16 + (lane & 7) + (lane >> 4 << 3)) * LINE + 32 * c +
+                             (lane >> 3 & 1) * 16);
           mma(s + 8 * g, queries[KEEP ? c : 0], b[0], b[1]);
           mma(s + 8 * g + 4, queries[KEEP ? c : 0], b[2], b[3]);
         }

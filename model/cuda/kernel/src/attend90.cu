@@ -12,7 +12,7 @@
 // Heads of D values, blocks of KEYS keys. QST tasks' queries and ST blocks are in use or on
 // their way. G warpgroups have 64 queries each.
 template <int D, int KEYS, int QST, int ST, int G> struct Attention {
-  static constexpr int PANELS = (D + 63) / 64; // of 64 columns; the last's rest is the next head's, and not used
+  static constexpr int PANELS = (D + 63) / 64; // of 64 columns; the last's rest is the next head's
   static constexpr u32 PANEL = KEYS * 128, BLOCK = PANELS * PANEL;
   static constexpr u32 QPANEL = 64 * 128, QUERIES = G * PANELS * QPANEL; // a panel for each warpgroup
 
@@ -21,8 +21,8 @@ template <int D, int KEYS, int QST, int ST, int G> struct Attention {
   int items;
 
   METHOD Attention(const Attend &p, u32 base)
-      : p(p), base(base), sk(base + QST * QUERIES), sv(sk + ST * BLOCK), qfull(sv + ST * BLOCK), qempty(qfull + 8 * QST),
-        kfull(qempty + 8 * QST), kempty(kfull + 8 * ST), vfull(kempty + 8 * ST), vempty(vfull + 8 * ST),
+      : p(p), base(base), sk(base + QST * QUERIES), sv(sk + ST * BLOCK), qfull(sv + ST * BLOCK),
+        qempty(qfull + 8 * QST), kfull(qempty + 8 * QST), kempty(kfull + 8 * ST), vfull(kempty + 8 * ST), vempty(vfull + 8 * ST),
         vcome(vempty + 8 * ST) {}
 
   METHOD void prepare(int t) {
@@ -74,7 +74,8 @@ template <int D, int KEYS, int QST, int ST, int G> struct Attention {
       barrier_wait(qempty + 8 * qs, qphase);
       barrier_expect(qfull + 8 * qs, QUERIES);
       UNROLL for (int i = 0; i < G * PANELS; i++)
-        box_load(base + qs * QUERIES + i * QPANEL, p.qmap, qfull + 8 * qs, qc + i % PANELS * 64, k.row + i / PANELS * 64);
+        box_load(base + qs * QUERIES + i * QPANEL, p.qmap, qfull + 8 * qs, qc + i % PANELS * 64,
+                 k.row + i / PANELS * 64);
       if (++qs == QST) qs = 0, qphase ^= 1;
       const int last = see.last(k.at, k.n, k.keys, KEYS);
       for (int j = see.first(k.at, KEYS); j <= last; j++) {
@@ -150,7 +151,8 @@ template <int D, int KEYS, int QST, int ST, int G> struct Attention {
       float most[2] = {LEAST, LEAST}, sum[2] = {0, 0}, alpha[2];
       UNROLL for (int i = 0; i < D / 2; i++) o[i] = 0; // unset registers make ptxas serialise wgmma
       UNROLL for (int i = 0; i < KEYS / 2; i++) sc[i] = 0;
-      auto share = [&](int j) __attribute__((always_inline)) { // of the keys of block j, whose scores are there
+      // Of the keys of block j, whose scores are there.
+      auto share = [&](int j) __attribute__((always_inline)) {
         if (scale.inner != 0) cap(sc, scale.inner);
         mask<KEYS, 64>(sc, j * KEYS, low, k.at + r0, q, see, k.keys);
         softmax(sc, most, sum, alpha, scale.factor);

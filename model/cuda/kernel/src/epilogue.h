@@ -15,14 +15,16 @@ DEV float gelu_tanh_near(float x) { // x·½(1+tanh u) is x·σ(2u)
 // Source of the tail: Abramowitz and Stegun 7.1.26.
 DEV float gelu_near(float x) {
   float z = 0.7071067811865476f * (x < 0 ? -x : x), t = rcpnear(fma(0.3275911f, z, 1.0f));
-  float y = fma(fma(fma(fma(1.061405429f, t, -1.453152027f), t, 1.421413741f), t, -0.284496736f), t, 0.254829592f);
+  float y = fma(fma(fma(fma(1.061405429f, t, -1.453152027f), t, 1.421413741f), t, -0.284496736f), t,
+                0.254829592f);
   float tail = 0.5f * (y * t) * exp2near(-1.4426950408889634f * (z * z)); // Φ(-|x|)
   return x * (x < 0 ? tail : 1.0f - tail);
 }
 DEV float relu_near(float x) { return x < 0 ? 0 : x; }
 DEV float tanh_near(float x) {
   float a = x < 0 ? -x : x, e = exp2near(-2.8853900817779268f * a), y = (1.0f - e) * rcpnear(1.0f + e);
-  if (a < 0.05f) y = fma(a * a * a, fma(a * a, 0.13333333f, -0.33333333f), a); // the difference would lose digits
+  // The difference would lose digits.
+  if (a < 0.05f) y = fma(a * a * a, fma(a * a, 0.13333333f, -0.33333333f), a);
   return x < 0 ? -y : y;
 }
 
@@ -79,7 +81,8 @@ template <int N> DEV void add_bias(float (&d)[N], const float *bias, int col, in
 // The rotation of a position for heads of D columns: the angles of columns 8j+2q, +1 as
 // halves {cos, sin}. Turns of the Go package makes the table.
 template <int D> DEV void turns_of(U4 (&t)[D / 32], const Product &p, int pos, int q) {
-  UNROLL for (int g = 0; g < D / 32; g++) t[g] = load16((const U4 *)p.turn + (u64)pos * (D / 8) + D / 32 * q + g);
+  UNROLL for (int g = 0; g < D / 32; g++)
+    t[g] = load16((const U4 *)p.turn + (u64)pos * (D / 8) + D / 32 * q + g);
 }
 
 // Norms and rotations of H heads of D columns from head first on, in two rows.
@@ -114,7 +117,8 @@ DEV void heads(float (&d)[D / 2 * H], const Product &p, int first, const U4 (&tu
         u32 cs[2] = {j & 1 ? t.z : t.x, j & 1 ? t.w : t.y};
         float *e = d + D / 2 * h + 4 * j + 2 * r;
         UNROLL for (int i = 0; i < 2; i++) {
-          float c = half(cs[i]) * scale[r], s = half(cs[i] >> 16) * scale[r], x = e[i] * u[i], y = e[D / 4 + i] * v[i];
+          float c = half(cs[i]) * scale[r], s = half(cs[i] >> 16) * scale[r];
+          float x = e[i] * u[i], y = e[D / 4 + i] * v[i];
           e[i] = fma(x, c, -(y * s));
           e[D / 4 + i] = fma(y, c, x * s);
         }

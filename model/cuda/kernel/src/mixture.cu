@@ -3,7 +3,8 @@
 #include "act.h"
 #include "args.h"
 
-DEV bool before(float v, int e, float w, int f) { return v > w || (v == w && e < f); } // of equal values the first
+// Of equal values the first.
+DEV bool before(float v, int e, float w, int f) { return v > w || (v == w && e < f); }
 
 // A warp has a row. It finds the top values one after the other; the experts are then
 // those that are not behind the last of them.

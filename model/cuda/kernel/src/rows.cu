@@ -18,7 +18,9 @@ template <class T> struct Matrix {
   __attribute__((device)) T *at(int r, int c) const { return p + (long long)r * ld + c; }
 };
 template <class T> DEV Matrix<T> matrix(void *p, int ld) { return {(T *)p, ld, wide((T *)p, ld)}; }
-template <class T> DEV Matrix<const T> matrix(const void *p, int ld) { return {(const T *)p, ld, wide((const T *)p, ld)}; }
+template <class T> DEV Matrix<const T> matrix(const void *p, int ld) {
+  return {(const T *)p, ld, wide((const T *)p, ld)};
+}
 
 template <class T> DEV void lookup(Rows p) {
   auto y = matrix<T>(p.y, p.ldy);
@@ -153,7 +155,8 @@ template <class T> DEV void rotate(Rows p) {
   x.at_once &= even, y.at_once &= even;
   const int groups = (p.pairs + 7) / 8, items = p.heads * groups, end = p.header[p.at] * items;
   for (int i = bid() * 128 + tid(); i < end; i += grid() * 128) {
-    const int r = i / items, h = (i - r * items) / groups, j = (i - r * items - h * groups) * 8, c = h * p.n + j, n = p.pairs - j;
+    const int r = i / items, h = (i - r * items) / groups, j = (i - r * items - h * groups) * 8;
+    const int c = h * p.n + j, n = p.pairs - j;
     const float *turn = p.turn + ((long long)p.index[r] * p.pairs + j) * 2;
     float a[8], b[8], t[2][8], u[8], v[8];
     get8(t[0], turn, 2 * n, at_once);

@@ -35,12 +35,14 @@ template <class T, bool GATED> DEV void product(const Product &p) {
   const bool wide_a = wide((const T *)p.a, p.lda), wide_w = wide(w, k);
   const int rows = (m + TILE - 1) / TILE, tiles = rows * ((cols + COLS - 1) / COLS);
   const int load = t >> 1, at = (t & 1) * 8; // row of a tile that the thread reads, and where in a step
-  const int y = t >> 4 << 3, x = (t >> 2 & 3) * 16 + (t & 3) * 2; // of what it computes: columns x, x+1, x+8, x+9
+  // Of what it computes: columns x, x+1, x+8, x+9.
+  const int y = t >> 4 << 3, x = (t >> 2 & 3) * 16 + (t & 3) * 2;
   for (int tile = bid(); tile < tiles; tile += grid()) {
     const int y0 = tile % rows * TILE, x0 = tile / rows * COLS;
     const int from = weight_row<GATED>(load, x0, n);
     const bool has = y0 + load < m;
-    const T *pa = a + (long long)(has ? y0 + load : 0) * p.lda + at, *pw = w + (long long)(from < 0 ? 0 : from) * k + at;
+    const T *pa = a + (long long)(has ? y0 + load : 0) * p.lda + at;
+    const T *pw = w + (long long)(from < 0 ? 0 : from) * k + at;
     float va[8], vw[8], sum[8][4], total[8][4];
     get8(va, pa, has ? k - at : 0, wide_a);
     get8(vw, pw, from < 0 ? 0 : k - at, wide_w);

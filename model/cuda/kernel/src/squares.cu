@@ -1,5 +1,5 @@
 // The sums of squares of every 32 columns of rows of bfloat16, as products leave them of what they
-// store (product90.cu): of rows that no product made, embeddings and those that were gathered.
+// store (product90.h): of rows that no product made, embeddings and those that were gathered.
 #include "args.h"
 
 KERNEL BOUNDS(128, 7) void squares_f32(Rows p) {
