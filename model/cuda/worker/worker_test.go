@@ -252,7 +252,9 @@ func TestAWorkerSaysWhatItDoesMeanwhile(t *testing.T) {
 	assert.Zero(t, c.Stats()[0].Power, "it says nothing")
 	require.NoError(t, syscall.Kill(worker, syscall.SIGCONT))
 	other := loadTiny(t, c, 2)
-	assert.Equal(t, int64(2), c.Stats()[0].Free, "models, of which there was one when it was asked before")
+	var s Stats
+	require.Eventually(t, func() bool { s = c.Stats()[0]; return s.Power > 0 }, 10*time.Second, time.Millisecond)
+	assert.Equal(t, int64(2), s.Free, "models, of which there was one when it was asked before")
 	assert.Equal(t, want(t, other, 5), scoreOf(t, other, 5))
 	runtime.KeepAlive(m)
 }
