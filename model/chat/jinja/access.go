@@ -16,42 +16,42 @@ var mutators = map[string][]string{
 }
 
 // method returns the attribute name of obj as Python's getattr would; ok is false when obj has none.
-func (st *state) method(obj Value, name string) (v Value, ok bool, err error) {
+func (st *state) method(obj Value, name string) (v Value, ok bool) {
 	switch o := obj.(type) {
 	case *Undefined:
-		return nil, false, o.err()
+		panic(o.err())
 	case *Namespace:
 		v, ok := o.attrs.Get(name)
 		if ok && strings.HasPrefix(name, "_") {
 			v = unsafe(obj, name)
 		}
-		return v, ok, nil
+		return v, ok
 	case *loopContext:
-		if v, ok, err := o.attr(st, name); ok || err != nil {
-			return v, ok, err
+		if v, ok := o.attr(st, name); ok {
+			return v, ok
 		}
 	case *Macro:
 		if name == "name" {
-			return origin.Literal(o.def.name), true, nil
+			return origin.Literal(o.def.name), true
 		}
 	case *cycler:
 		if v, ok := o.attr(name); ok {
-			return v, true, nil
+			return v, true
 		}
 	}
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
-		return unsafe(obj, name), true, nil
+		return unsafe(obj, name), true
 	}
 	typ := typeName(obj)
 	if slices.Contains(mutators[typ], name) {
-		return unsafe(obj, name), true, nil
+		return unsafe(obj, name), true
 	}
 	if fn := methods[typ][name]; fn != nil {
-		return &Callable{name: name, method: true, call: func(st *state, a *args) (Value, error) {
+		return &Callable{name: name, method: true, call: func(st *state, a *args) Value {
 			return fn(st, obj, a)
-		}}, true, nil
+		}}, true
 	}
-	return nil, false, nil
+	return nil, false
 }
 
 // unsafe is what the sandbox returns for an attribute it hides: using it is a SecurityError.
@@ -61,45 +61,47 @@ func unsafe(obj Value, name string) *Undefined {
 }
 
 // getattr is obj.name: the attribute, else the item, else undefined.
-func (st *state) getattr(obj Value, name string) (Value, error) {
-	if v, ok, err := st.method(obj, name); ok || err != nil {
-		return v, err
+func (st *state) getattr(obj Value, name string) Value {
+	if v, ok := st.method(obj, name); ok {
+		return v
 	}
 	if d, ok := obj.(*Dict); ok {
 		if v, ok := d.Get(name); ok {
-			return v, nil
+			return v
 		}
 	}
-	return undefinedAttr(obj, origin.Literal(name)), nil
+	return undefinedAttr(obj, origin.Literal(name))
 }
 
 // getitem is obj[key]: the item, else for a string the attribute, else undefined.
-func (st *state) getitem(obj, key Value) (Value, error) {
+func (st *state) getitem(obj, key Value) Value {
 	switch o := obj.(type) {
 	case *Undefined:
-		return nil, o.err()
+		panic(o.err())
 	case *Dict:
-		if v, ok, err := o.lookup(key); ok && err == nil {
-			return v, nil
+		if k, err := keyOf(key); err == nil {
+			if i := o.find(k); i >= 0 {
+				return o.vals[i]
+			}
 		}
 	default:
-		if v, ok, err := st.index(obj, key); ok || err != nil {
-			return v, err
+		if v, ok := st.index(obj, key); ok {
+			return v
 		}
 	}
 	if name, ok := text(key); ok {
-		if v, ok, err := st.method(obj, name); ok || err != nil {
-			return v, err
+		if v, ok := st.method(obj, name); ok {
+			return v
 		}
 	}
-	return undefinedAttr(obj, key), nil
+	return undefinedAttr(obj, key)
 }
 
 // index is obj[key] for a sequence and an integer within it.
-func (st *state) index(obj, key Value) (Value, bool, error) {
+func (st *state) index(obj, key Value) (Value, bool) {
 	i, ok := integer(key)
 	if !ok {
-		return nil, false, nil
+		return nil, false
 	}
 	at := func(n int) (int, bool) {
 		if i < 0 {
@@ -109,28 +111,26 @@ func (st *state) index(obj, key Value) (Value, bool, error) {
 	}
 	if items, ok := sequence(obj); ok {
 		if i, ok := at(len(items)); ok {
-			return items[i], true, nil
+			return items[i], true
 		}
-		return nil, false, nil
+		return nil, false
 	}
 	if r, ok := obj.(*Range); ok {
 		i, ok := at(int(r.n))
-		return r.at(int64(i)), ok, nil
+		return r.at(int64(i)), ok
 	}
 	t, ok := chars(obj)
 	if !ok {
-		return nil, false, nil
+		return nil, false
 	}
 	s := t.Peek()
-	if err := st.m.scan(len(s)); err != nil {
-		return nil, false, err
-	}
+	st.m.scan(len(s))
 	n, ok := at(runes(s))
 	if !ok {
-		return nil, false, nil
+		return nil, false
 	}
 	if len(s) > n && isASCII(s) {
-		return t.Slice(n, n+1), true, nil
+		return t.Slice(n, n+1), true
 	}
 	begin := 0
 	for range n {
@@ -138,7 +138,7 @@ func (st *state) index(obj, key Value) (Value, bool, error) {
 		begin += w
 	}
 	_, w := utf8.DecodeRuneInString(s[begin:])
-	return t.Slice(begin, begin+w), true, nil
+	return t.Slice(begin, begin+w), true
 }
 
 func isASCII(s string) bool {
@@ -154,23 +154,20 @@ func isASCII(s string) bool {
 type span struct{ start, step, n int }
 
 // resolve applies Python's rules for slice bounds to a sequence of the given length.
-func resolve(parts [3]Value, length int) (span, error) {
-	bound := func(v Value, def int64) (int64, error) {
+func resolve(parts [3]Value, length int) span {
+	bound := func(v Value, def int64) int64 {
 		if v == nil {
-			return def, nil
+			return def
 		}
 		i, ok := integer(v)
 		if !ok {
-			return 0, typeErrorf("slice indices must be integers or None or have an __index__ method")
+			panic(typeErrorf("slice indices must be integers or None or have an __index__ method"))
 		}
-		return i, nil
+		return i
 	}
-	step, err := bound(parts[2], 1)
-	if err != nil {
-		return span{}, err
-	}
+	step := bound(parts[2], 1)
 	if step == 0 {
-		return span{}, valueErrorf("slice step cannot be zero")
+		panic(valueErrorf("slice step cannot be zero"))
 	}
 	step = max(min(step, math.MaxInt32), -math.MaxInt32)
 	n := int64(length)
@@ -178,82 +175,63 @@ func resolve(parts [3]Value, length int) (span, error) {
 	if step < 0 {
 		lowest, first, last = -1, n-1, -1
 	}
-	clamp := func(v Value, def int64) (int64, error) {
-		i, err := bound(v, def)
-		if err != nil || v == nil {
-			return def, err
+	clamp := func(v Value, def int64) int64 {
+		if v == nil {
+			return def
 		}
+		i := bound(v, def)
 		if i < 0 {
 			i = max(i+n, lowest)
 		}
-		return min(i, n+lowest), nil
+		return min(i, n+lowest)
 	}
-	start, err := clamp(parts[0], first)
-	if err != nil {
-		return span{}, err
-	}
-	stop, err := clamp(parts[1], last)
-	if err != nil {
-		return span{}, err
-	}
+	start := clamp(parts[0], first)
+	stop := clamp(parts[1], last)
 	var count int64
 	if step > 0 && stop > start {
 		count = (stop - start + step - 1) / step
 	} else if step < 0 && stop < start {
 		count = (start - stop - step - 1) / -step
 	}
-	return span{int(start), int(step), int(count)}, nil
+	return span{int(start), int(step), int(count)}
 }
 
 // slice is obj[lo:hi:step].
-func (st *state) slice(obj Value, parts [3]Value) (Value, error) {
+func (st *state) slice(obj Value, parts [3]Value) Value {
 	if items, ok := sequence(obj); ok {
-		sp, err := resolve(parts, len(items))
-		if err != nil {
-			return nil, err
-		}
-		if err := st.m.items(sp.n); err != nil {
-			return nil, err
-		}
+		sp := resolve(parts, len(items))
+		st.m.items(sp.n)
 		out := make([]Value, sp.n)
 		for i := range out {
 			out[i] = items[sp.start+i*sp.step]
 		}
-		return like(obj, out), nil
+		return like(obj, out)
 	}
 	if t, ok := chars(obj); ok {
-		t, err := st.sliceText(t, parts)
-		return sameKind(obj, t), err
+		return sameKind(obj, st.sliceText(t, parts))
 	}
 	switch o := obj.(type) {
 	case *Undefined:
-		return nil, o.err()
+		panic(o.err())
 	case *Dict:
-		return nil, typeErrorf("unhashable type: 'slice'")
+		panic(typeErrorf("unhashable type: 'slice'"))
 	case *Range:
-		sp, err := resolve(parts, int(o.n))
-		if err != nil {
-			return nil, err
-		}
+		sp := resolve(parts, int(o.n))
 		step := o.step * int64(sp.step)
 		start := o.start + int64(sp.start)*o.step
-		return &Range{start, start + step*int64(sp.n), step, int64(sp.n)}, nil
+		return &Range{start, start + step*int64(sp.n), step, int64(sp.n)}
 	}
-	return nil, typeErrorf("'%s' object is not subscriptable", typeName(obj))
+	panic(typeErrorf("'%s' object is not subscriptable", typeName(obj)))
 }
 
-func (st *state) sliceText(t Text, parts [3]Value) (Text, error) {
+func (st *state) sliceText(t Text, parts [3]Value) Text {
 	s := t.Peek()
-	if err := st.m.scan(len(s)); err != nil {
-		return Text{}, err
-	}
+	st.m.scan(len(s))
 	ends := func(i int) int { return i }
 	n := len(s)
 	if !isASCII(s) {
 		// starts holds where each character begins, and the end.
-		if err := st.m.grow(8 * len(s)); err != nil {
-			return Text{}, err
-		}
+		st.m.grow(8 * len(s))
 		starts := make([]int, 0, len(s)+1)
 		for i := range s {
 			starts = append(starts, i)
@@ -262,16 +240,13 @@ func (st *state) sliceText(t Text, parts [3]Value) (Text, error) {
 		starts = append(starts, len(s))
 		ends = func(i int) int { return starts[i] }
 	}
-	sp, err := resolve(parts, n)
-	if err != nil {
-		return Text{}, err
-	}
+	sp := resolve(parts, n)
 	if sp.n == 0 {
 		at := ends(min(max(sp.start, 0), n))
-		return t.Slice(at, at), nil
+		return t.Slice(at, at)
 	}
 	if sp.step == 1 {
-		return t.Slice(ends(sp.start), ends(sp.start+sp.n)), nil
+		return t.Slice(ends(sp.start), ends(sp.start+sp.n))
 	}
 	var b origin.Builder
 	for i := range sp.n {
@@ -279,5 +254,6 @@ func (st *state) sliceText(t Text, parts [3]Value) (Text, error) {
 		b.Write(t.Slice(ends(k), ends(k+1)))
 	}
 	out := b.Text()
-	return out, st.m.grow(out.Cost())
+	st.m.grow(out.Cost())
+	return out
 }

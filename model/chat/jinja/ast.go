@@ -2,12 +2,12 @@ package jinja
 
 // expr is a node that has a value.
 type expr interface {
-	eval(st *state) (Value, error)
+	eval(st *state) Value
 }
 
 // stmt is a node that writes output or changes variables.
 type stmt interface {
-	exec(st *state) (flow, error)
+	exec(st *state) flow
 }
 
 // flow is how a statement ended.

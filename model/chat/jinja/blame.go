@@ -1,50 +1,88 @@
 package jinja
 
-import "errors"
+import "slices"
 
-// blame notes in err that the operand x, whose value is v, is what it is about, unless an operand
-// further inside took the blame. What the template raised itself needs no explanation.
-func blame(err error, x expr, v Value) error {
-	var e *Error
-	if err == nil || !errors.As(err, &e) || e.subject != "" {
-		return err
-	}
-	switch e.Kind {
-	case TypeError, UndefinedError, ValueError:
-		e.subject, e.is = spelled(x), described(v)
-	}
-	return err
+// node is what is being evaluated: a line, and the operands that a failure may be about.
+type node struct {
+	line     int
+	operands int // how many of those below there are
+	l, r     expr
+	lv, rv   Value
 }
 
-// blameOne blames the operand of two that is nothing, else the one that is no text.
-func blameOne(err error, l expr, lv Value, r expr, rv Value) error {
-	if err == nil {
-		return nil
+// begin notes what is evaluated from now on, until end. A failure leaves its notes behind: they tell where
+// it was, at no cost where nothing fails.
+func (st *state) begin(line int) *node {
+	if st.begun == len(st.nodes) {
+		st.nodes = append(st.nodes, node{})
 	}
-	for _, odd := range []func(Value) bool{nothing, func(v Value) bool { return !isType[Text](v) }} {
-		switch lo, ro := odd(lv), odd(rv); {
-		case lo && !ro:
-			return blame(err, l, lv)
-		case ro:
-			return blame(err, r, rv)
+	st.begun++
+	n := st.node()
+	n.line, n.operands = line, 0
+	return n
+}
+
+// node is the one begun last.
+func (st *state) node() *node { return &st.nodes[st.begun-1] }
+
+// end ends the node begun last, whose value is v.
+func (st *state) end(v Value) Value {
+	st.begun--
+	return v
+}
+
+// on says which operand what is done now is about, and of which value; either says it of two.
+func (n *node) on(x expr, v Value) { n.operands, n.l, n.lv = 1, x, v }
+
+func (n *node) either(l expr, lv Value, r expr, rv Value) {
+	n.operands, n.l, n.lv, n.r, n.rv = 2, l, lv, r, rv
+}
+
+// call says what is called: it, or what has no such method, is to blame when it does not exist.
+func (n *node) call(fn expr, v Value) {
+	if u, ok := v.(*Undefined); ok {
+		if attr, ok := fn.(*attrExpr); ok && u.has {
+			fn, v = attr.obj, u.obj
+		}
+		n.on(fn, v)
+	}
+}
+
+// explain gives a failure the line, and the operand that it is about, of the innermost nodes that have them.
+// What the template raised itself needs no explanation.
+func (st *state) explain(e *Error) *Error {
+	for _, n := range slices.Backward(st.nodes[:st.begun]) {
+		e.at(n.line)
+		switch e.Kind {
+		case TypeError, UndefinedError, ValueError:
+			if x, v := n.odd(); x != nil && e.subject == "" {
+				e.subject, e.is = spelled(x), described(v)
+			}
 		}
 	}
-	return err
+	return e
+}
+
+// odd is the operand of two that is nothing, else the one that is no text.
+func (n *node) odd() (expr, Value) {
+	switch n.operands {
+	case 0:
+		return nil, nil
+	case 1:
+		return n.l, n.lv
+	}
+	for _, odd := range []func(Value) bool{nothing, func(v Value) bool { return !isType[Text](v) }} {
+		switch l, r := odd(n.lv), odd(n.rv); {
+		case l && !r:
+			return n.l, n.lv
+		case r:
+			return n.r, n.rv
+		}
+	}
+	return nil, nil
 }
 
 func nothing(v Value) bool { return v == nil || isType[*Undefined](v) }
-
-// blameCall blames what was to be called, or what has no such method.
-func blameCall(err error, fn expr, v Value) error {
-	u, ok := v.(*Undefined)
-	if !ok {
-		return err
-	}
-	if attr, ok := fn.(*attrExpr); ok && u.has {
-		return blame(err, attr.obj, u.obj)
-	}
-	return blame(err, fn, v)
-}
 
 // spelled is an expression about as the template writes it, or "" when that is too long to tell.
 func spelled(x expr) string {
@@ -57,8 +95,8 @@ func spelled(x expr) string {
 	case *itemExpr:
 		inner, tail = x.obj, "[…]"
 		if c, ok := x.key.(*constExpr); ok {
-			if t, err := reprValue(nil, c.val); err == nil {
-				tail = "[" + t.Peek() + "]"
+			if t, ok := briefly(c.val); ok {
+				tail = "[" + t + "]"
 			}
 		}
 	case *sliceExpr:

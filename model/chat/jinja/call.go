@@ -16,53 +16,37 @@ type args struct {
 	named []Value
 }
 
-func (c *callArgs) eval(st *state) (*args, error) {
+func (c *callArgs) eval(st *state) *args {
 	a := &args{}
 	if len(c.pos) == 0 && len(c.named) == 0 && c.star == nil && c.starstar == nil {
-		return a, nil
+		return a
 	}
-	var err error
-	if a.pos, err = st.evalAll(c.pos); err != nil {
-		return nil, err
-	}
-	if a.named, err = st.evalAll(c.named); err != nil {
-		return nil, err
-	}
+	a.pos = st.evalAll(c.pos)
+	a.named = st.evalAll(c.named)
 	for _, name := range c.names {
 		a.names = append(a.names, origin.Literal(name))
 	}
 	if c.star != nil {
-		v, err := c.star.eval(st)
-		if err != nil {
-			return nil, err
-		}
-		more, err := st.collect(v)
-		if err != nil {
-			return nil, err
-		}
-		a.pos = append(a.pos, more...)
+		a.pos = append(a.pos, st.collect(c.star.eval(st))...)
 	}
 	if c.starstar != nil {
-		v, err := c.starstar.eval(st)
-		if err != nil {
-			return nil, err
-		}
+		v := c.starstar.eval(st)
 		d, ok := v.(*Dict)
 		if !ok {
-			return nil, typeErrorf("argument after ** must be a mapping, not %s", typeName(v))
+			panic(typeErrorf("argument after ** must be a mapping, not %s", typeName(v)))
 		}
 		for k, v := range d.All() {
 			name, ok := chars(k)
 			if !ok {
-				return nil, typeErrorf("keywords must be strings")
+				panic(typeErrorf("keywords must be strings"))
 			}
 			if a.name(name.Peek()) >= 0 {
-				return nil, typeErrorf("got multiple values for keyword argument '%s'", name.Peek())
+				panic(typeErrorf("got multiple values for keyword argument '%s'", name.Peek()))
 			}
 			a.names, a.named = append(a.names, name), append(a.named, v)
 		}
 	}
-	return a, nil
+	return a
 }
 
 // name is the place among the named arguments of the one of that name, or -1.
@@ -106,16 +90,17 @@ func (a *args) bind(fn string, need int, params ...string) ([]Value, error) {
 	return out, nil
 }
 
+// take is bind of arguments without which nothing goes on.
+func (a *args) take(fn string, need int, params ...string) []Value {
+	b, err := a.bind(fn, need, params...)
+	check(err)
+	return b
+}
+
 // takes is a filter, test or method of a value and its arguments, which are bound to params before f.
-func takes[R any](f func(st *state, in Value, b []Value) (R, error), fn string, need int,
-	params ...string) func(*state, Value, *args) (R, error) {
-	return func(st *state, in Value, a *args) (r R, err error) {
-		b, err := a.bind(fn, need, params...)
-		if err != nil {
-			return r, err
-		}
-		return f(st, in, b)
-	}
+func takes[R any](f func(st *state, in Value, b []Value) R, fn string, need int,
+	params ...string) func(*state, Value, *args) R {
+	return func(st *state, in Value, a *args) R { return f(st, in, a.take(fn, need, params...)) }
 }
 
 func isAbsent(v Value) bool { _, ok := v.(absent); return ok }
@@ -129,18 +114,18 @@ func orDefault(v, def Value) Value {
 }
 
 // intArg reads an integer parameter.
-func intArg(v Value, def int64) (int64, error) {
+func intArg(v Value, def int64) int64 {
 	if isAbsent(v) {
-		return def, nil
+		return def
 	}
 	if u, ok := v.(*Undefined); ok {
-		return 0, u.err()
+		panic(u.err())
 	}
 	i, ok := integer(v)
 	if !ok {
-		return 0, typeErrorf("'%s' object cannot be interpreted as an integer", typeName(v))
+		panic(typeErrorf("'%s' object cannot be interpreted as an integer", typeName(v)))
 	}
-	return i, nil
+	return i
 }
 
 // Macro is a macro with the scope it was defined in.
@@ -149,38 +134,27 @@ type Macro struct {
 	home *scope
 }
 
-func (s *macroStmt) exec(st *state) (flow, error) {
+func (s *macroStmt) exec(st *state) flow {
 	st.scope.set(s.def.name, &Macro{s.def, st.scope})
-	return flowNext, nil
+	return flowNext
 }
 
-func (s *callBlockStmt) exec(st *state) (flow, error) {
-	v, err := s.call.call(st, &Macro{s.def, st.scope})
-	if err != nil {
-		return flowNext, err
-	}
-	t, err := str(st.m, v)
-	if err != nil {
-		return flowNext, at(err, s.line)
-	}
-	return flowNext, st.out.write(t)
+func (s *callBlockStmt) exec(st *state) flow {
+	st.begin(s.line)
+	st.out.write(str(st.m, s.call.call(st, &Macro{s.def, st.scope})))
+	st.end(nil)
+	return flowNext
 }
 
 // call runs the macro and returns what it wrote.
-func (m *Macro) call(st *state, a *args) (Value, error) {
-	if err := st.m.enter(); err != nil {
-		return nil, err
-	}
+func (m *Macro) call(st *state, a *args) Value {
+	st.m.enter()
 	defer st.m.leave()
-	sc, err := m.bind(st, a)
-	if err != nil {
-		return nil, err
-	}
-	return st.capture(sc, m.def.body)
+	return st.capture(m.bind(st, a), m.def.body)
 }
 
 // bind makes the scope of a call.
-func (m *Macro) bind(st *state, a *args) (*scope, error) {
+func (m *Macro) bind(st *state, a *args) *scope {
 	def := m.def
 	sc := newScope(m.home)
 	used := make([]bool, len(a.names))
@@ -203,11 +177,8 @@ func (m *Macro) bind(st *state, a *args) (*scope, error) {
 		}
 		outer := st.scope
 		st.scope = sc
-		v, err := def.defaults[d].eval(st)
+		v := def.defaults[d].eval(st)
 		st.scope = outer
-		if err != nil {
-			return nil, err
-		}
 		sc.set(param, v)
 	}
 	if def.usesCaller {
@@ -218,11 +189,12 @@ func (m *Macro) bind(st *state, a *args) (*scope, error) {
 			sc.set("caller", undefinedHint("No caller defined"))
 		}
 	}
-	return sc, m.rest(st, sc, a, used)
+	m.rest(st, sc, a, used)
+	return sc
 }
 
 // rest gives the arguments that no parameter took to kwargs and varargs, or refuses them.
-func (m *Macro) rest(st *state, sc *scope, a *args, used []bool) error {
+func (m *Macro) rest(st *state, sc *scope, a *args, used []bool) {
 	def := m.def
 	kwargs := NewDict(0)
 	for j, name := range a.names {
@@ -231,13 +203,11 @@ func (m *Macro) rest(st *state, sc *scope, a *args, used []bool) error {
 		}
 		if !def.usesKwargs {
 			if name.Peek() == "caller" {
-				return typeErrorf("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", m.repr())
+				panic(typeErrorf("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", m.repr()))
 			}
-			return typeErrorf("macro %s takes no keyword argument %s", m.repr(), reprString(name.Peek()))
+			panic(typeErrorf("macro %s takes no keyword argument %s", m.repr(), reprString(name.Peek())))
 		}
-		if err := kwargs.set(name, a.named[j]); err != nil {
-			return err
-		}
+		kwargs.set(name, a.named[j])
 	}
 	if def.usesKwargs {
 		sc.set("kwargs", kwargs)
@@ -246,9 +216,9 @@ func (m *Macro) rest(st *state, sc *scope, a *args, used []bool) error {
 	if def.usesVarargs {
 		sc.set("varargs", &Tuple{extra})
 	} else if len(extra) > 0 {
-		return typeErrorf("macro %s takes not more than %d argument(s)", m.repr(), len(def.params))
+		panic(typeErrorf("macro %s takes not more than %d argument(s)", m.repr(), len(def.params)))
 	}
-	return st.m.step(len(a.pos))
+	st.m.step(len(a.pos))
 }
 
 func (m *Macro) repr() string {

@@ -167,31 +167,26 @@ func (d *Dict) put(k dictKey, key, v Value) {
 }
 
 // lookup finds any value as a key; a value that cannot be a key is a TypeError.
-func (d *Dict) lookup(key Value) (Value, bool, error) {
+func (d *Dict) lookup(key Value) (Value, bool) {
 	k, err := keyOf(key)
-	if err != nil {
-		return nil, false, err
-	}
+	check(err)
 	if i := d.find(k); i >= 0 {
-		return d.vals[i], true, nil
+		return d.vals[i], true
 	}
-	return nil, false, nil
+	return nil, false
 }
 
-func (d *Dict) set(key, v Value) error {
+func (d *Dict) set(key, v Value) {
 	k, err := keyOf(key)
-	if err != nil {
-		return err
-	}
+	check(err)
 	d.put(k, key, v)
-	return nil
 }
 
 func (d *Dict) clone() *Dict {
 	c := NewDict(len(d.keys))
 	c.from = d.from
 	for k, v := range d.All() {
-		_ = c.set(k, v) // the keys were keys already
+		c.set(k, v)
 	}
 	return c
 }

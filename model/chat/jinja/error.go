@@ -1,9 +1,6 @@
 package jinja
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Kind says what sort of failure an [Error] is.
 type Kind uint8
@@ -64,14 +61,39 @@ func newError(k Kind, format string, args ...any) *Error {
 func typeErrorf(format string, args ...any) error  { return newError(TypeError, format, args...) }
 func valueErrorf(format string, args ...any) error { return newError(ValueError, format, args...) }
 
-// at gives err the line of the node that was evaluated, unless a node further inside gave its own.
-func at(err error, line int) error {
-	if err == nil {
-		return nil
+// Evaluation panics with the *[Error] that ends it, as the parser does: any value may be the one that is
+// wrong, and what fails ends the render. It is caught where a render, or what else is asked of this package,
+// begins.
+
+// catch is to be deferred: it makes the failure that is passing the error of the function.
+func catch(err *error) {
+	if e := failure(recover()); e != nil {
+		*err = e
 	}
-	var e *Error
-	if errors.As(err, &e) && e.Line == 0 {
+}
+
+// failure is what was recovered, nil for none. What is no Error is a fault of this program, and goes on.
+func failure(recovered any) *Error {
+	switch e := recovered.(type) {
+	case nil:
+		return nil
+	case *Error:
+		return e
+	}
+	panic(recovered)
+}
+
+// check fails with an error, if there is one.
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// at gives e the line of what it is about, unless it has one.
+func (e *Error) at(line int) *Error {
+	if e.Line == 0 {
 		e.Line = line
 	}
-	return err
+	return e
 }

@@ -2,259 +2,180 @@ package jinja
 
 import "github.com/warmserve/warmserve/model/chat/origin"
 
-func (x *constExpr) eval(*state) (Value, error) { return x.val, nil }
+func (x *constExpr) eval(*state) Value { return x.val }
 
-func (x *nameExpr) eval(st *state) (Value, error) { return st.scope.lookup(x.name), st.m.step(1) }
-
-func (x *listExpr) eval(st *state) (Value, error) {
-	items, err := st.evalAll(x.items)
-	if x.tuple {
-		return &Tuple{items}, err
-	}
-	return &List{Items: items}, err
+func (x *nameExpr) eval(st *state) Value {
+	st.m.step(1)
+	return st.scope.lookup(x.name)
 }
 
-func (st *state) evalAll(xs []expr) ([]Value, error) {
-	if err := st.m.items(len(xs)); err != nil {
-		return nil, err
+func (x *listExpr) eval(st *state) Value {
+	items := st.evalAll(x.items)
+	if x.tuple {
+		return &Tuple{items}
 	}
+	return &List{Items: items}
+}
+
+func (st *state) evalAll(xs []expr) []Value {
+	st.m.items(len(xs))
 	out := make([]Value, len(xs))
 	for i, x := range xs {
-		v, err := x.eval(st)
-		if err != nil {
-			return nil, err
-		}
-		out[i] = v
+		out[i] = x.eval(st)
 	}
-	return out, nil
+	return out
 }
 
-func (x *dictExpr) eval(st *state) (Value, error) {
-	if err := st.m.items(2 * len(x.keys)); err != nil {
-		return nil, err
-	}
+func (x *dictExpr) eval(st *state) Value {
+	st.begin(x.line)
+	st.m.items(2 * len(x.keys))
 	d := NewDict(len(x.keys))
-	for i := range x.keys {
-		k, err := x.keys[i].eval(st)
-		if err != nil {
-			return nil, err
-		}
-		v, err := x.vals[i].eval(st)
-		if err != nil {
-			return nil, err
-		}
-		if err := d.set(k, v); err != nil {
-			return nil, at(err, x.line)
-		}
+	for i, key := range x.keys {
+		k := key.eval(st)
+		d.set(k, x.vals[i].eval(st))
 	}
-	return d, nil
+	return st.end(d)
 }
 
-func (x *attrExpr) eval(st *state) (Value, error) {
-	obj, err := x.obj.eval(st)
-	if err != nil {
-		return nil, err
-	}
-	if err := st.m.step(1); err != nil {
-		return nil, err
-	}
-	v, err := st.getattr(obj, x.name)
-	return v, at(blame(err, x.obj, obj), x.line)
+func (x *attrExpr) eval(st *state) Value {
+	obj := x.obj.eval(st)
+	st.begin(x.line).on(x.obj, obj)
+	st.m.step(1)
+	return st.end(st.getattr(obj, x.name))
 }
 
-func (x *itemExpr) eval(st *state) (Value, error) {
-	obj, err := x.obj.eval(st)
-	if err != nil {
-		return nil, err
-	}
-	key, err := x.key.eval(st)
-	if err != nil {
-		return nil, err
-	}
-	v, err := st.getitem(obj, key)
-	return v, at(blame(err, x.obj, obj), x.line)
+func (x *itemExpr) eval(st *state) Value {
+	obj, key := x.obj.eval(st), x.key.eval(st)
+	st.begin(x.line).on(x.obj, obj)
+	return st.end(st.getitem(obj, key))
 }
 
-func (x *sliceExpr) eval(st *state) (Value, error) {
-	obj, err := x.obj.eval(st)
-	if err != nil {
-		return nil, err
-	}
+func (x *sliceExpr) eval(st *state) Value {
+	obj := x.obj.eval(st)
 	var parts [3]Value
 	for i, p := range []expr{x.lo, x.hi, x.step} {
 		if p != nil {
-			if parts[i], err = p.eval(st); err != nil {
-				return nil, err
-			}
+			parts[i] = p.eval(st)
 		}
 	}
-	v, err := st.slice(obj, parts)
-	return v, at(blame(err, x.obj, obj), x.line)
+	st.begin(x.line).on(x.obj, obj)
+	return st.end(st.slice(obj, parts))
 }
 
-func (x *unaryExpr) eval(st *state) (Value, error) {
-	v, err := x.x.eval(st)
-	if err != nil {
-		return nil, err
-	}
+func (x *unaryExpr) eval(st *state) Value {
+	v := x.x.eval(st)
 	if x.op == "not" {
-		return !truth(v), nil
+		return !truth(v)
 	}
-	r, err := unary(x.op, v)
-	return r, at(err, x.line)
+	st.begin(x.line)
+	return st.end(unary(x.op, v))
 }
 
-func (x *binaryExpr) eval(st *state) (Value, error) {
+func (x *binaryExpr) eval(st *state) Value {
 	if x.op == "+" {
 		var room [8]Text
-		v, parts, err := x.sum(st, room[:0])
-		if err != nil || len(parts) == 0 {
-			return v, err
+		v, parts := x.sum(st, room[:0])
+		if len(parts) == 0 {
+			return v
 		}
-		t, err := st.join(parts, Text{})
-		return t, at(err, x.line)
+		st.begin(x.line)
+		return st.end(st.join(parts, Text{}))
 	}
-	l, err := x.l.eval(st)
-	if err != nil {
-		return nil, err
-	}
-	r, err := x.r.eval(st)
-	if err != nil {
-		return nil, err
-	}
-	v, err := st.binary(x.op, l, r)
-	return v, at(blameOne(err, x.l, l, x.r, r), x.line)
+	l, r := x.l.eval(st), x.r.eval(st)
+	st.begin(x.line).either(x.l, l, x.r, r)
+	return st.end(st.binary(x.op, l, r))
 }
 
 // sum evaluates a chain of additions. A sum of texts is returned in parts, which are to be joined
 // at once, so that a long chain is not copied again for each of its operands.
-func (x *binaryExpr) sum(st *state, parts []Text) (Value, []Text, error) {
+func (x *binaryExpr) sum(st *state, parts []Text) (Value, []Text) {
 	var l Value
-	var err error
 	if inner, ok := x.l.(*binaryExpr); ok && inner.op == "+" {
-		l, parts, err = inner.sum(st, parts)
-	} else if l, err = x.l.eval(st); err == nil {
+		l, parts = inner.sum(st, parts)
+	} else {
+		l = x.l.eval(st)
 		if t, ok := l.(Text); ok {
 			parts = append(parts, t)
 		}
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	r, err := x.r.eval(st)
-	if err != nil {
-		return nil, nil, err
-	}
+	r := x.r.eval(st)
+	st.begin(x.line)
 	if len(parts) > 0 {
 		if t, ok := r.(Text); ok {
-			return nil, append(parts, t), at(st.m.step(1), x.line)
+			st.m.step(1)
+			return st.end(nil), append(parts, t)
 		}
-		t, err := st.join(parts, Text{})
-		if err != nil {
-			return nil, nil, at(err, x.line)
-		}
-		l = t
+		l = st.join(parts, Text{})
 	}
-	v, err := st.binary("+", l, r)
-	return v, nil, at(blameOne(err, x.l, l, x.r, r), x.line)
+	st.node().either(x.l, l, x.r, r)
+	return st.end(st.binary("+", l, r)), nil
 }
 
-func (x *logicExpr) eval(st *state) (Value, error) {
-	l, err := x.l.eval(st)
-	if err != nil || truth(l) == x.or {
-		return l, err
+func (x *logicExpr) eval(st *state) Value {
+	if l := x.l.eval(st); truth(l) == x.or {
+		return l
 	}
 	return x.r.eval(st)
 }
 
-func (x *compareExpr) eval(st *state) (Value, error) {
-	l, err := x.first.eval(st)
-	if err != nil {
-		return nil, err
-	}
+func (x *compareExpr) eval(st *state) Value {
+	l := x.first.eval(st)
 	for i, op := range x.ops {
-		r, err := x.rest[i].eval(st)
-		if err != nil {
-			return nil, err
+		r := x.rest[i].eval(st)
+		switch n := st.begin(x.line); {
+		case op == "in" || op == "not in":
+			n.on(x.rest[i], r)
+		case i == 0:
+			n.either(x.first, l, x.rest[i], r)
 		}
-		ok, err := st.compare(op, l, r)
-		if err != nil {
-			if op == "in" || op == "not in" {
-				err = blame(err, x.rest[i], r)
-			} else if i == 0 {
-				err = blameOne(err, x.first, l, x.rest[i], r)
-			}
-			return nil, at(err, x.line)
-		}
-		if !ok {
-			return false, nil
+		holds := st.compare(op, l, r)
+		if st.end(nil); !holds {
+			return false
 		}
 		l = r
 	}
-	return true, nil
+	return true
 }
 
-func (x *concatExpr) eval(st *state) (Value, error) {
+func (x *concatExpr) eval(st *state) Value {
+	st.begin(x.line)
 	parts := make([]Text, len(x.parts))
-	for i, p := range x.parts {
-		v, err := p.eval(st)
-		if err != nil {
-			return nil, err
-		}
-		if parts[i], err = str(st.m, v); err != nil {
-			return nil, at(err, x.line)
-		}
-	}
 	n := 0
-	for _, t := range parts {
-		n += t.Cost()
+	for i, p := range x.parts {
+		parts[i] = str(st.m, p.eval(st))
+		n += parts[i].Cost()
 	}
-	if err := st.m.grow(n); err != nil {
-		return nil, at(err, x.line)
-	}
-	return origin.Join(parts, Text{}), nil
+	st.m.grow(n)
+	return st.end(origin.Join(parts, Text{}))
 }
 
-func (x *condExpr) eval(st *state) (Value, error) {
-	v, err := x.test.eval(st)
+func (x *condExpr) eval(st *state) Value {
 	switch {
-	case err != nil:
-		return nil, err
-	case truth(v):
+	case truth(x.test.eval(st)):
 		return x.then.eval(st)
 	case x.other == nil:
 		return undefinedHint("the inline if-expression on line " + itoa(int64(x.line)) +
-			" evaluated to false and no else section was defined."), nil
+			" evaluated to false and no else section was defined.")
 	}
 	return x.other.eval(st)
 }
 
-func (x *callExpr) eval(st *state) (Value, error) { return x.call(st, nil) }
+func (x *callExpr) eval(st *state) Value { return x.call(st, nil) }
 
 // call evaluates the call; caller is the macro of a call block around it, or nil.
-func (x *callExpr) call(st *state, caller *Macro) (Value, error) {
-	fn, err := x.fn.eval(st)
-	if err != nil {
-		return nil, err
-	}
-	a, err := x.args.eval(st)
-	if err != nil {
-		return nil, at(err, x.line)
-	}
+func (x *callExpr) call(st *state, caller *Macro) Value {
+	fn := x.fn.eval(st)
+	st.begin(x.line)
+	a := x.args.eval(st)
 	if caller != nil {
 		a.names, a.named = append(a.names, origin.Own("caller")), append(a.named, caller)
 	}
-	if err := st.m.step(1); err != nil {
-		return nil, at(err, x.line)
-	}
-	v, err := st.invoke(fn, a)
-	if err != nil {
-		return nil, at(blameCall(err, x.fn, fn), x.line)
-	}
-	return v, nil
+	st.m.step(1)
+	st.node().call(x.fn, fn)
+	return st.end(st.invoke(fn, a))
 }
 
-func (st *state) invoke(fn Value, a *args) (Value, error) {
+func (st *state) invoke(fn Value, a *args) Value {
 	switch fn := fn.(type) {
 	case *Callable:
 		return fn.call(st, a)
@@ -263,50 +184,35 @@ func (st *state) invoke(fn Value, a *args) (Value, error) {
 	case *loopContext:
 		return fn.call(a)
 	case *joiner:
-		return fn.next(), nil
+		return fn.next()
 	case *Undefined:
-		return nil, fn.err()
+		panic(fn.err())
 	}
-	return nil, typeErrorf("'%s' object is not callable", typeName(fn))
+	panic(typeErrorf("'%s' object is not callable", typeName(fn)))
 }
 
-func (x *filterExpr) eval(st *state) (Value, error) {
+func (x *filterExpr) eval(st *state) Value {
 	var in Value
-	var err error
 	if x.in == nil {
 		in = st.scope.lookup(blockBody)
-	} else if in, err = x.in.eval(st); err != nil {
-		return nil, err
+	} else {
+		in = x.in.eval(st)
 	}
+	st.begin(x.line)
 	if x.fn == nil {
-		return nil, at(newError(SyntaxError, "No filter named '%s' found.", x.name), x.line)
+		panic(newError(SyntaxError, "No filter named '%s' found.", x.name))
 	}
-	a, err := x.args.eval(st)
-	if err != nil {
-		return nil, at(err, x.line)
-	}
-	if err := st.m.step(1); err != nil {
-		return nil, at(err, x.line)
-	}
-	v, err := x.fn(st, in, a)
-	if x.in != nil {
-		err = blame(err, x.in, in)
-	}
-	return v, at(err, x.line)
+	a := x.args.eval(st)
+	st.m.step(1)
+	st.node().on(x.in, in)
+	return st.end(x.fn(st, in, a))
 }
 
-func (x *testExpr) eval(st *state) (Value, error) {
-	in, err := x.in.eval(st)
-	if err != nil {
-		return nil, err
-	}
+func (x *testExpr) eval(st *state) Value {
+	in := x.in.eval(st)
+	st.begin(x.line)
 	if x.fn == nil {
-		return nil, at(newError(SyntaxError, "No test named '%s' found.", x.name), x.line)
+		panic(newError(SyntaxError, "No test named '%s' found.", x.name))
 	}
-	a, err := x.args.eval(st)
-	if err != nil {
-		return nil, at(err, x.line)
-	}
-	ok, err := x.fn(st, in, a)
-	return ok, at(err, x.line)
+	return st.end(x.fn(st, in, x.args.eval(st)))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // filterFunc is one filter: in|name(a).
-type filterFunc func(st *state, in Value, a *args) (Value, error)
+type filterFunc func(st *state, in Value, a *args) Value
 
 // filters are the filters of Jinja2, with transformers' tojson.
 var filters = map[string]filterFunc{
@@ -76,15 +76,10 @@ func sameKind(in Value, t Text) Value {
 
 // textFilter is a filter of the input's text without arguments; f is as [origin.Text.Map] wants it.
 func textFilter(f func(string) string) filterFunc {
-	return takes(func(st *state, in Value, _ []Value) (Value, error) {
-		s, err := str(st.m, in)
-		if err != nil {
-			return nil, err
-		}
-		if err := st.m.grow(2 * s.Cost()); err != nil {
-			return nil, err
-		}
-		return sameKind(in, s.Map(f)), nil
+	return takes(func(st *state, in Value, _ []Value) Value {
+		s := str(st.m, in)
+		st.m.grow(2 * s.Cost())
+		return sameKind(in, s.Map(f))
 	}, "filter", 0)
 }
 
@@ -107,144 +102,111 @@ func titleFilter(s string) string {
 	return b.String()
 }
 
-func filterString(st *state, in Value, _ *args) (Value, error) {
-	s, err := str(st.m, in)
-	return sameKind(in, s), err
+func filterString(st *state, in Value, _ *args) Value {
+	return sameKind(in, str(st.m, in))
 }
 
-func filterSafe(st *state, in Value, _ *args) (Value, error) {
-	s, err := str(st.m, in)
-	return Markup{s}, err
+func filterSafe(st *state, in Value, _ *args) Value {
+	return Markup{str(st.m, in)}
 }
 
-func filterEscape(st *state, in Value, a *args) (Value, error) {
+func filterEscape(st *state, in Value, a *args) Value {
 	if _, ok := in.(Markup); ok {
-		return in, nil
+		return in
 	}
 	return filterForceEscape(st, in, a)
 }
 
-func filterForceEscape(st *state, in Value, _ *args) (Value, error) {
-	s, err := str(st.m, in)
-	if err != nil {
-		return nil, err
-	}
-	if err := st.m.grow(6 * s.Cost()); err != nil {
-		return nil, err
-	}
-	return Markup{s.Map(escapeHTML)}, nil
+func filterForceEscape(st *state, in Value, _ *args) Value {
+	s := str(st.m, in)
+	st.m.grow(6 * s.Cost())
+	return Markup{s.Map(escapeHTML)}
 }
 
-func filterAbs(_ *state, in Value, _ *args) (Value, error) {
+func filterAbs(_ *state, in Value, _ *args) Value {
 	switch v := in.(type) {
 	case *Undefined:
-		return nil, typeErrorf("bad operand type for abs(): 'Undefined'")
+		panic(typeErrorf("bad operand type for abs(): 'Undefined'"))
 	case float64:
-		return math.Abs(v), nil
+		return math.Abs(v)
 	case *big.Int:
-		return new(big.Int).Abs(v), nil
+		return new(big.Int).Abs(v)
 	}
 	i, ok := integer(in)
 	switch {
 	case !ok:
-		return nil, typeErrorf("bad operand type for abs(): '%s'", typeName(in))
+		panic(typeErrorf("bad operand type for abs(): '%s'", typeName(in)))
 	case i == math.MinInt64:
-		return nil, errWide()
+		panic(errWide())
 	case i < 0:
-		return -i, nil
+		return -i
 	}
-	return i, nil
+	return i
 }
 
-func filterAttr(st *state, in Value, b []Value) (Value, error) {
+func filterAttr(st *state, in Value, b []Value) Value {
 	name, ok := text(b[0])
 	if !ok {
-		return nil, typeErrorf("attribute name must be string, not '%s'", typeName(b[0]))
+		panic(typeErrorf("attribute name must be string, not '%s'", typeName(b[0])))
 	}
-	if v, ok, err := st.method(in, name); ok || err != nil {
-		return v, err
+	if v, ok := st.method(in, name); ok {
+		return v
 	}
-	return undefinedAttr(in, b[0]), nil
+	return undefinedAttr(in, b[0])
 }
 
-var filterDefault = takes(func(_ *state, in Value, b []Value) (Value, error) {
+var filterDefault = takes(func(_ *state, in Value, b []Value) Value {
 	_, undef := in.(*Undefined)
 	if undef || (truth(orDefault(b[1], false)) && !truth(in)) {
-		return orDefault(b[0], Text{}), nil
+		return orDefault(b[0], Text{})
 	}
-	return in, nil
+	return in
 }, "default", 0, "default_value", "boolean")
 
-var filterLength = takes(func(st *state, in Value, _ []Value) (Value, error) {
+var filterLength = takes(func(st *state, in Value, _ []Value) Value {
 	if lc, ok := in.(*loopContext); ok {
 		return lc.length(st)
 	}
-	n, err := length(st.m, in)
-	return int64(n), err
+	return int64(length(st.m, in))
 }, "length", 0)
 
-func filterCenter(st *state, in Value, b []Value) (Value, error) {
-	s, err := str(st.m, in)
-	if err != nil {
-		return nil, err
-	}
-	return pad("center")(st, s, &args{pos: []Value{orDefault(b[0], int64(80))}})
+func filterCenter(st *state, in Value, b []Value) Value {
+	return pad("center")(st, str(st.m, in), &args{pos: []Value{orDefault(b[0], int64(80))}})
 }
 
-func filterTrim(st *state, in Value, b []Value) (Value, error) {
-	s, err := str(st.m, in)
-	if err != nil {
-		return nil, err
-	}
-	v, err := strip(true, true)(st, s, &args{pos: []Value{orDefault(b[0], nil)}})
-	if err != nil {
-		return nil, err
-	}
-	return sameKind(in, v.(Text)), nil
+func filterTrim(st *state, in Value, b []Value) Value {
+	v := strip(true, true)(st, str(st.m, in), &args{pos: []Value{orDefault(b[0], nil)}})
+	return sameKind(in, v.(Text))
 }
 
-func filterReplace(st *state, in Value, b []Value) (Value, error) {
+func filterReplace(st *state, in Value, b []Value) Value {
 	var s [3]Text
-	var err error
 	for i, v := range []Value{in, b[0], b[1]} {
-		if s[i], err = str(st.m, v); err != nil {
-			return nil, err
-		}
+		s[i] = str(st.m, v)
 	}
 	n := int64(-1)
 	if c := orDefault(b[2], nil); c != nil {
-		if n, err = intArg(c, -1); err != nil {
-			return nil, err
-		}
+		n = intArg(c, -1)
 	}
 	return st.replace(s[0], s[1], s[2], n)
 }
 
-func filterTruncate(st *state, in Value, b []Value) (Value, error) {
-	n, err := intArg(b[0], 255)
-	if err != nil {
-		return nil, err
-	}
-	leeway, err := intArg(orDefault(b[3], int64(5)), 5)
-	if err != nil {
-		return nil, err
-	}
+func filterTruncate(st *state, in Value, b []Value) Value {
+	n := intArg(b[0], 255)
+	leeway := intArg(orDefault(b[3], int64(5)), 5)
 	end, ok := chars(orDefault(b[2], origin.Own("...")))
 	room := n - int64(runes(end.Peek()))
 	if !ok || room < 0 || leeway < 0 || n > math.MaxInt32 || leeway > math.MaxInt32 {
-		return nil, valueErrorf("expected length >= %d, got %d", runes(end.Peek()), n)
+		panic(valueErrorf("expected length >= %d, got %d", runes(end.Peek()), n))
 	}
-	if size, err := length(st.m, in); err != nil || int64(size) <= n+leeway {
-		return in, err
+	if int64(length(st.m, in)) <= n+leeway {
+		return in
 	}
 	s, ok := chars(in)
 	if !ok {
-		return nil, typeErrorf("truncate takes strings, not %s", typeName(in))
+		panic(typeErrorf("truncate takes strings, not %s", typeName(in)))
 	}
-	cut, err := st.sliceText(s, [3]Value{nil, room, nil})
-	if err != nil {
-		return nil, err
-	}
+	cut := st.sliceText(s, [3]Value{nil, room, nil})
 	if !truth(orDefault(b[1], false)) {
 		if i := strings.LastIndexByte(cut.Peek(), ' '); i >= 0 {
 			cut = cut.Slice(0, i)
@@ -253,33 +215,26 @@ func filterTruncate(st *state, in Value, b []Value) (Value, error) {
 	return st.m.text(origin.Join([]Text{cut, end}, Text{}))
 }
 
-func filterIndent(st *state, in Value, b []Value) (Value, error) {
+func filterIndent(st *state, in Value, b []Value) Value {
 	s, ok := chars(in)
 	if !ok {
 		if u, isUndef := in.(*Undefined); isUndef {
-			return nil, u.err()
+			panic(u.err())
 		}
-		return nil, typeErrorf("unsupported operand type(s) for +=: '%s' and 'str'", typeName(in))
+		panic(typeErrorf("unsupported operand type(s) for +=: '%s' and 'str'", typeName(in)))
 	}
 	pad, ok := chars(b[0])
 	if !ok {
-		n, err := intArg(b[0], 4)
-		if err != nil {
-			return nil, err
-		}
+		n := intArg(b[0], 4)
 		if n > 1<<16 {
-			return nil, valueErrorf("indent of %d is too wide", n)
+			panic(valueErrorf("indent of %d is too wide", n))
 		}
 		pad = origin.Own(" ").Repeat(int(max(n, 0)))
 	}
 	lines := splitLines(origin.Join([]Text{s, origin.Own("\n")}, Text{}), true)
 	blank, first := truth(orDefault(b[2], false)), truth(orDefault(b[1], false))
-	if err := st.m.items(len(lines)); err != nil {
-		return nil, err
-	}
-	if err := st.m.grow(s.Cost() + len(lines)*(pad.Cost()+1)); err != nil {
-		return nil, err
-	}
+	st.m.items(len(lines))
+	st.m.grow(s.Cost() + len(lines)*(pad.Cost()+1))
 	var out origin.Builder
 	for i, line := range lines {
 		n := strings.IndexFunc(line.Peek(), isLineEnd)
@@ -292,14 +247,11 @@ func filterIndent(st *state, in Value, b []Value) (Value, error) {
 			out.Write(line.Slice(n, line.Len()).Map(func(string) string { return "\n" }))
 		}
 	}
-	return sameKind(in, out.Text()), nil
+	return sameKind(in, out.Text())
 }
 
-func filterWordCount(st *state, in Value, _ *args) (Value, error) {
-	s, err := str(st.m, in)
-	if err != nil {
-		return nil, err
-	}
+func filterWordCount(st *state, in Value, _ *args) Value {
+	s := str(st.m, in)
 	n, inside := int64(0), false
 	for _, r := range s.Peek() {
 		if isWord(r) && !inside {
@@ -307,23 +259,19 @@ func filterWordCount(st *state, in Value, _ *args) (Value, error) {
 		}
 		inside = isWord(r)
 	}
-	return n, st.m.scan(s.Len())
+	st.m.scan(s.Len())
+	return n
 }
 
-func filterFormat(st *state, in Value, a *args) (Value, error) {
-	s, err := str(st.m, in)
-	if err != nil {
-		return nil, err
-	}
+func filterFormat(st *state, in Value, a *args) Value {
+	s := str(st.m, in)
 	if len(a.names) > 0 {
 		if len(a.pos) > 0 {
-			return nil, typeErrorf("can't handle positional and keyword arguments at the same time")
+			panic(typeErrorf("can't handle positional and keyword arguments at the same time"))
 		}
 		d := NewDict(len(a.names))
 		for i, name := range a.names {
-			if err := d.set(name, a.named[i]); err != nil {
-				return nil, err
-			}
+			d.set(name, a.named[i])
 		}
 		return st.percent(s, d)
 	}

@@ -55,74 +55,68 @@ func truncated(f float64) (Value, bool) {
 	return b, true
 }
 
-func filterInt(_ *state, in Value, b []Value) (Value, error) {
+func filterInt(_ *state, in Value, b []Value) Value {
 	def := orDefault(b[0], int64(0))
-	base, err := intArg(b[1], 10)
-	if err != nil {
-		return nil, err
-	}
+	base := intArg(b[1], 10)
 	if base != 10 && base != 2 && base != 8 && base != 16 {
-		return nil, valueErrorf("int() base must be 2, 8, 10 or 16")
+		panic(valueErrorf("int() base must be 2, 8, 10 or 16"))
 	}
 	if s, ok := text(in); ok {
 		if v, ok := parseInt(s, int(base)); ok {
-			return v, nil
+			return v
 		}
 		if f, ok := parseFloat(s); ok {
 			if v, ok := truncated(f); ok {
-				return v, nil
+				return v
 			}
 		}
-		return def, nil
+		return def
 	}
 	switch v := in.(type) {
 	case *Undefined:
-		return nil, v.err()
+		panic(v.err())
 	case float64:
 		if i, ok := truncated(v); ok {
-			return i, nil
+			return i
 		}
 		if math.IsInf(v, 0) {
-			return nil, valueErrorf("cannot convert float infinity to integer")
+			panic(valueErrorf("cannot convert float infinity to integer"))
 		}
-		return def, nil
+		return def
 	case *big.Int:
-		return v, nil
+		return v
 	}
 	if i, ok := integer(in); ok {
-		return i, nil
+		return i
 	}
-	return def, nil
+	return def
 }
 
-func filterFloat(_ *state, in Value, b []Value) (Value, error) {
+func filterFloat(_ *state, in Value, b []Value) Value {
 	if u, ok := in.(*Undefined); ok {
-		return nil, u.err()
+		panic(u.err())
 	}
 	if f, ok := number(in); ok {
-		return f, nil
+		return f
 	}
 	if s, ok := text(in); ok {
 		if f, ok := parseFloat(s); ok {
-			return f, nil
+			return f
 		}
 	}
-	return orDefault(b[0], 0.0), nil
+	return orDefault(b[0], 0.0)
 }
 
-func filterRound(st *state, in Value, b []Value) (Value, error) {
-	prec, err := intArg(b[0], 0)
-	if err != nil {
-		return nil, err
-	}
+func filterRound(st *state, in Value, b []Value) Value {
+	prec := intArg(b[0], 0)
 	if prec > 300 || prec < -300 {
-		return nil, valueErrorf("precision of %d is out of range", prec)
+		panic(valueErrorf("precision of %d is out of range", prec))
 	}
 	method, _ := text(orDefault(b[1], origin.Own("common")))
 	x, ok := number(in)
 	switch {
 	case !ok && method == "common":
-		return nil, typeErrorf("type %s doesn't define __round__ method", typeName(in))
+		panic(typeErrorf("type %s doesn't define __round__ method", typeName(in)))
 	case !ok:
 		return st.binary("*", in, int64(1))
 	}
@@ -130,25 +124,25 @@ func filterRound(st *state, in Value, b []Value) (Value, error) {
 	switch method {
 	case "common":
 		if i, isInt := integer(in); isInt && prec >= 0 {
-			return i, nil
+			return i
 		}
 		if prec < 0 {
 			r := math.RoundToEven(x*math.Pow(10, float64(prec))) * math.Pow(10, float64(-prec))
 			if _, isInt := integer(in); isInt {
-				return int64(r), nil
+				return int64(r)
 			}
-			return r, nil
+			return r
 		}
 		if math.IsNaN(x) || math.IsInf(x, 0) {
-			return x, nil
+			return x
 		}
 		// Exact decimal rounding, halves to even, as Python rounds.
-		f, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', int(prec), 64), 64)
-		return f, err
+		f, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'f', int(prec), 64), 64)
+		return f
 	case "ceil":
-		return math.Ceil(x*scale) / scale, nil
+		return math.Ceil(x*scale) / scale
 	case "floor":
-		return math.Floor(x*scale) / scale, nil
+		return math.Floor(x*scale) / scale
 	}
-	return nil, valueErrorf("method must be common, ceil or floor")
+	panic(valueErrorf("method must be common, ceil or floor"))
 }

@@ -40,35 +40,35 @@ func newPercentArgs(arg Value) *percentArgs {
 	return &percentArgs{vals: []Value{arg}, dict: d, lenient: lenient}
 }
 
-func (a *percentArgs) take() (Value, error) {
+func (a *percentArgs) take() Value {
 	if a.used == len(a.vals) {
-		return nil, typeErrorf("not enough arguments for format string")
+		panic(typeErrorf("not enough arguments for format string"))
 	}
 	a.used++
-	return a.vals[a.used-1], nil
+	return a.vals[a.used-1]
 }
 
 // key reads "(name)" at the start of s and returns the value of that name and the length of what
 // was read. keyed is false when there is no name.
-func (a *percentArgs) key(s string) (v Value, n int, keyed bool, err error) {
+func (a *percentArgs) key(s string) (v Value, n int, keyed bool) {
 	if !strings.HasPrefix(s, "(") {
-		return nil, 0, false, nil
+		return nil, 0, false
 	}
 	name, _, ok := strings.Cut(s[1:], ")")
 	switch {
 	case !ok:
-		return nil, 0, false, valueErrorf("incomplete format key")
+		panic(valueErrorf("incomplete format key"))
 	case a.dict == nil:
-		return nil, 0, false, typeErrorf("format requires a mapping")
+		panic(typeErrorf("format requires a mapping"))
 	}
 	if v, ok = a.dict.Get(name); !ok {
-		return nil, 0, false, valueErrorf("%s", reprString(name))
+		panic(valueErrorf("%s", reprString(name)))
 	}
-	return v, len(name) + 2, true, nil
+	return v, len(name) + 2, true
 }
 
 // percent is Python's s % arg.
-func (st *state) percent(t Text, arg Value) (Value, error) {
+func (st *state) percent(t Text, arg Value) Value {
 	a := newPercentArgs(arg)
 	var out origin.Builder
 	s := t.Peek()
@@ -85,41 +85,28 @@ func (st *state) percent(t Text, arg Value) (Value, error) {
 			at++
 			continue
 		}
-		v, n, keyed, err := a.key(s[at:])
-		if err != nil {
-			return nil, err
-		}
+		v, n, keyed := a.key(s[at:])
 		at += n
-		sp, n, err := percentSpec(s[at:], a.take)
-		if err != nil {
-			return nil, err
-		}
+		sp, n := percentSpec(s[at:], a.take)
 		at += n
 		if !keyed {
-			if v, err = a.take(); err != nil {
-				return nil, err
-			}
+			v = a.take()
 		}
-		part, err := st.percentValue(sp, v)
-		if err != nil {
-			return nil, err
-		}
-		if err := st.m.grow(part.Cost()); err != nil {
-			return nil, err
-		}
+		part := st.percentValue(sp, v)
+		st.m.grow(part.Cost())
 		out.Write(part)
 	}
 	if a.used < len(a.vals) && !a.lenient {
-		return nil, typeErrorf("not all arguments converted during string formatting")
+		panic(typeErrorf("not all arguments converted during string formatting"))
 	}
 	if s == "" {
-		return t, nil
+		return t
 	}
 	return st.m.text(out.Text())
 }
 
 // percentSpec reads flags, width, precision and verb.
-func percentSpec(s string, take func() (Value, error)) (spec, int, error) {
+func percentSpec(s string, take func() Value) (spec, int) {
 	sp := spec{fill: origin.Own(" "), prec: -1}
 	i := 0
 flags:
@@ -141,63 +128,55 @@ flags:
 			break flags
 		}
 	}
-	if err := percentSize(&sp, s, &i, &sp.width, take); err != nil {
-		return sp, 0, err
-	}
+	percentSize(&sp, s, &i, &sp.width, take)
 	if i < len(s) && s[i] == '.' {
 		i++
 		sp.prec = 0
-		if err := percentSize(&sp, s, &i, &sp.prec, take); err != nil {
-			return sp, 0, err
-		}
+		percentSize(&sp, s, &i, &sp.prec, take)
 	}
 	for i < len(s) && strings.IndexByte("hlL", s[i]) >= 0 {
 		i++
 	}
 	if i == len(s) {
-		return sp, 0, valueErrorf("incomplete format")
+		panic(valueErrorf("incomplete format"))
 	}
 	sp.verb = s[i]
-	return sp, i + 1, nil
+	return sp, i + 1
 }
 
 // percentSize reads a width or precision at s[*i:], digits or a star for the next argument.
-func percentSize(sp *spec, s string, i, dst *int, take func() (Value, error)) error {
+func percentSize(sp *spec, s string, i, dst *int, take func() Value) {
 	if *i < len(s) && s[*i] == '*' {
-		v, err := take()
-		if err != nil {
-			return err
-		}
+		v := take()
 		n, ok := integer(v)
 		if !ok {
-			return typeErrorf("* wants int")
+			panic(typeErrorf("* wants int"))
 		}
 		*i++
 		if n < 0 {
 			sp.align, n = '<', -n
 		}
 		if n < 0 || n > maxPad {
-			return newError(LimitError, "format width is too large")
+			panic(newError(LimitError, "format width is too large"))
 		}
 		*dst = int(n)
-		return nil
+		return
 	}
 	j := *i
 	for *i < len(s) && isDecimal(s[*i]) {
 		*i++
 	}
 	if *i == j {
-		return nil
+		return
 	}
 	n, err := strconv.Atoi(s[j:*i])
 	if err != nil || n > maxPad {
-		return newError(LimitError, "format width is too large")
+		panic(newError(LimitError, "format width is too large"))
 	}
 	*dst = n
-	return nil
 }
 
-func (st *state) percentValue(sp spec, v Value) (Text, error) {
+func (st *state) percentValue(sp spec, v Value) Text {
 	if sp.align == 0 {
 		sp.align = '>'
 		if sp.zero && strings.IndexByte("sra", sp.verb) < 0 {
@@ -210,23 +189,19 @@ func (st *state) percentValue(sp spec, v Value) (Text, error) {
 		if sp.verb != 's' {
 			conv = reprValue
 		}
-		s, err := conv(st.m, v)
-		if err != nil {
-			return Text{}, err
-		}
-		return padText(sp, cutRunes(s, sp.prec)), nil
+		return padText(sp, cutRunes(conv(st.m, v), sp.prec))
 	case 'c':
 		if t, ok := chars(v); ok && runes(t.Peek()) == 1 {
-			return padText(sp, t), nil
+			return padText(sp, t)
 		}
 		if i, ok := integer(v); ok && i >= 0 && i <= 0x10ffff {
 			// A number does not tell where it came from, and this makes any character of it.
-			return padText(sp, origin.Given(string(rune(i)), origin.Request)), nil
+			return padText(sp, origin.Given(string(rune(i)), origin.Request))
 		}
-		return Text{}, typeErrorf("%%c requires int or char")
+		panic(typeErrorf("%%c requires int or char"))
 	case 'd', 'i', 'u':
 		if u, ok := v.(*Undefined); ok {
-			return Text{}, u.err()
+			panic(u.err())
 		}
 		if f, ok := v.(float64); ok {
 			if t, ok := truncated(f); ok {
@@ -234,23 +209,23 @@ func (st *state) percentValue(sp spec, v Value) (Text, error) {
 			}
 		}
 		if typeName(v) != "int" && typeName(v) != "bool" {
-			return Text{}, typeErrorf("%%%c format: a real number is required, not %s", sp.verb, typeName(v))
+			panic(typeErrorf("%%%c format: a real number is required, not %s", sp.verb, typeName(v)))
 		}
 		sp.verb = 'd'
 		return formatNumber(sp, v)
 	case 'x', 'X', 'o':
 		if typeName(v) != "int" && typeName(v) != "bool" {
-			return Text{}, typeErrorf("%%%c format: an integer is required, not %s", sp.verb, typeName(v))
+			panic(typeErrorf("%%%c format: an integer is required, not %s", sp.verb, typeName(v)))
 		}
 		return formatNumber(sp, v)
 	case 'e', 'E', 'f', 'F', 'g', 'G':
 		f, ok := number(v)
 		if !ok {
-			return Text{}, typeErrorf("must be real number, not %s", typeName(v))
+			panic(typeErrorf("must be real number, not %s", typeName(v)))
 		}
 		return formatNumber(sp, f)
 	}
-	return Text{}, valueErrorf("unsupported format character '%c'", sp.verb)
+	panic(valueErrorf("unsupported format character '%c'", sp.verb))
 }
 
 // cutRunes is the first n characters of t, all when n is negative.
@@ -284,7 +259,7 @@ func padText(sp spec, t Text) Text {
 }
 
 // formatNumber writes an int, bool or float with the sign, base and grouping of sp.
-func formatNumber(sp spec, v Value) (Text, error) {
+func formatNumber(sp spec, v Value) Text {
 	sign, digits := numberText(&sp, v)
 	switch {
 	case sign == "-":
@@ -300,9 +275,9 @@ func formatNumber(sp spec, v Value) (Text, error) {
 	if sp.align == '=' {
 		sp.align = '>'
 		sp.width -= len(sign)
-		return origin.Join([]Text{origin.Number(sign), padText(sp, origin.Number(digits))}, Text{}), nil
+		return origin.Join([]Text{origin.Number(sign), padText(sp, origin.Number(digits))}, Text{})
 	}
-	return padText(sp, origin.Number(sign+digits)), nil
+	return padText(sp, origin.Number(sign+digits))
 }
 
 func numberText(sp *spec, v Value) (sign, digits string) {

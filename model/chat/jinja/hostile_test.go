@@ -101,13 +101,16 @@ func TestHostileTemplatesMeetALimit(t *testing.T) {
 
 func TestDefaultLimitsHoldAgainstTheWorstCases(t *testing.T) {
 	for name, source := range map[string]string{
-		"recursion": `{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}`,
-		"doubling":  `{% set ns = namespace(s="aaaaaaaa") %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}`,
-		"a loop":    `{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}`,
+		"a failure within many nodes": `{% macro f(n) %}{{ ` + strings.Repeat("{1: ", 100) + `f(n + 1)` + strings.Repeat("}", 100) + ` }}{% endmacro %}{{ f(0) }}`,
+		"recursion":                   `{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}`,
+		"doubling":                    `{% set ns = namespace(s="aaaaaaaa") %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}`,
+		"a loop":                      `{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			begin := time.Now()
 			_, err := renderWith(Limits{}, source)
 			requireKind(t, LimitError, err)
+			assert.Less(t, time.Since(begin), 20*time.Second)
 		})
 	}
 }

@@ -2,7 +2,6 @@ package jinja
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -164,11 +163,12 @@ type jsonWriter struct {
 }
 
 // EncodeJSON writes v as json.dumps(v, ensure_ascii=False) does.
-func EncodeJSON(v Value) (string, error) {
+func EncodeJSON(v Value) (_ string, err error) {
+	defer catch(&err)
 	m := &meter{limits: Limits{}.withDefaults()}
 	w := &jsonWriter{valueWriter: valueWriter{m: m}, sepItem: origin.Own(", "), sepKey: origin.Own(": ")}
 	w.write(v)
-	return w.b.Text().Peek(), w.err
+	return w.b.Text().Peek(), nil
 }
 
 func (w *jsonWriter) newline() {
@@ -202,7 +202,7 @@ func (w *jsonWriter) write(v Value) {
 	case int64, *big.Int:
 		w.put(origin.Number(fmt.Sprint(v)))
 	default:
-		w.err = cmp.Or(w.err, typeErrorf("Object of type %s is not JSON serializable", typeName(v)))
+		panic(typeErrorf("Object of type %s is not JSON serializable", typeName(v)))
 	}
 }
 
@@ -237,11 +237,11 @@ func (w *jsonWriter) dict(d *Dict) {
 		case int64, *big.Int:
 			keys[i] = origin.Number(fmt.Sprint(k))
 		default:
-			w.err = cmp.Or(w.err, typeErrorf("keys must be str, int, float, bool or None, not %s", typeName(k)))
+			panic(typeErrorf("keys must be str, int, float, bool or None, not %s", typeName(k)))
 		}
 	}
-	if w.sort && w.err == nil {
-		w.err = sortBy(w.m, order, func(i int) Value { return d.keys[i] }, false)
+	if w.sort {
+		sortBy(w.m, order, func(i int) Value { return d.keys[i] }, false)
 	}
 	w.group(d, origin.Own("{"), len(keys), func(i int) {
 		w.quote(keys[order[i]])
@@ -260,7 +260,7 @@ func (w *jsonWriter) group(v Value, open Text, n int, item func(i int), end Text
 	w.inside(from, func() {
 		w.put(open)
 		w.indentions++
-		for i := 0; i < n && w.err == nil; i++ {
+		for i := range n {
 			if i > 0 {
 				w.put(w.sepItem)
 			}
@@ -303,7 +303,7 @@ func (w *jsonWriter) escape(s string) string {
 }
 
 // filterToJSON is transformers' tojson: json.dumps with ensure_ascii off.
-func filterToJSON(st *state, in Value, b []Value) (Value, error) {
+func filterToJSON(st *state, in Value, b []Value) Value {
 	w := &jsonWriter{
 		valueWriter: valueWriter{m: st.m}, ascii: truth(orDefault(b[0], false)),
 		sort:    truth(orDefault(b[3], false)),
@@ -314,30 +314,24 @@ func filterToJSON(st *state, in Value, b []Value) (Value, error) {
 		if t, ok := chars(indent); ok {
 			w.indent = t
 		} else {
-			n, err := intArg(indent, 0)
-			if err != nil {
-				return nil, err
-			}
+			n := intArg(indent, 0)
 			if n > 1<<16 {
-				return nil, valueErrorf("indent of %d is too wide", n)
+				panic(valueErrorf("indent of %d is too wide", n))
 			}
 			w.indent = origin.Own(" ").Repeat(int(max(n, 0)))
 		}
 	}
 	if sep := orDefault(b[2], nil); sep != nil {
-		pair, err := st.unpack(sep, 2)
-		if err != nil {
-			return nil, err
-		}
+		pair := st.unpack(sep, 2)
 		item, ok1 := chars(pair[0])
 		key, ok2 := chars(pair[1])
 		if !ok1 || !ok2 {
-			return nil, typeErrorf("separators must be strings")
+			panic(typeErrorf("separators must be strings"))
 		}
 		w.sepItem, w.sepKey = item, key
 	}
 	w.write(in)
-	return w.b.Text(), w.err
+	return w.b.Text()
 }
 
 // Tagged returns d, which is new and nobody else's, with what prints it counted as of one origin.

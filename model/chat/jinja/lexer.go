@@ -71,28 +71,26 @@ type lexer struct {
 }
 
 // lex returns the tokens of a template, tokEOF last.
-func lex(source string) ([]token, error) {
+func lex(source string) []token {
 	if !utf8.ValidString(source) {
-		return nil, newError(SyntaxError, "template is not valid UTF-8")
+		panic(newError(SyntaxError, "template is not valid UTF-8"))
 	}
 	source = strings.ReplaceAll(strings.ReplaceAll(source, "\r\n", "\n"), "\r", "\n")
 	source = strings.TrimSuffix(source, "\n") // keep_trailing_newline is off
 	lx := &lexer{src: source, line: 1, lineStart: true}
 	for lx.pos < len(lx.src) {
-		if err := lx.root(); err != nil {
-			return nil, err
-		}
+		lx.root()
 	}
 	lx.emit(tokEOF, "", lx.line)
-	return lx.tokens, nil
+	return lx.tokens
 }
 
 func (lx *lexer) emit(k tokenKind, text string, line int) {
 	lx.tokens = append(lx.tokens, token{k, text, line})
 }
 
-func (lx *lexer) fail(line int, format string, args ...any) error {
-	return at(newError(SyntaxError, format, args...), line)
+func (lx *lexer) fail(line int, format string, args ...any) *Error {
+	return newError(SyntaxError, format, args...).at(line)
 }
 
 // advance moves past n bytes of source and keeps the line count.
@@ -104,13 +102,13 @@ func (lx *lexer) advance(n int) {
 }
 
 // root takes the data up to the next tag, and that tag whole.
-func (lx *lexer) root() error {
+func (lx *lexer) root() {
 	rest := lx.src[lx.pos:]
 	i := nextTag(rest)
 	if i < 0 {
 		lx.emit(tokData, rest, lx.line)
 		lx.pos = len(lx.src)
-		return nil
+		return
 	}
 	sign := byte(0)
 	if len(rest) > i+2 && (rest[i+2] == '-' || rest[i+2] == '+') {
@@ -122,7 +120,8 @@ func (lx *lexer) root() error {
 	lx.advance(i)
 	if rest[i+1] == '%' {
 		if n := rawBegin(rest[i:]); n > 0 {
-			return lx.raw(n)
+			lx.raw(n)
+			return
 		}
 	}
 	open := 2
@@ -131,15 +130,17 @@ func (lx *lexer) root() error {
 	}
 	switch rest[i+1] {
 	case '#':
-		return lx.comment(open)
+		lx.comment(open)
+		return
 	case '{':
 		lx.emit(tokVarBegin, "", lx.line)
 		lx.advance(open)
-		return lx.tag(tokVarEnd, "}}")
+		lx.tag(tokVarEnd, "}}")
+		return
 	}
 	lx.emit(tokBlockBegin, "", lx.line)
 	lx.advance(open)
-	return lx.tag(tokBlockEnd, "%}")
+	lx.tag(tokBlockEnd, "%}")
 }
 
 // nextTag is the offset of the first opening delimiter in s, or -1.
@@ -194,18 +195,18 @@ func closing(s, end string, trim bool) int {
 	return 0
 }
 
-func (lx *lexer) comment(open int) error {
+func (lx *lexer) comment(open int) {
 	line := lx.line
 	rest := lx.src[lx.pos:]
 	for i := open; i < len(rest); i++ {
 		if c := rest[i]; c == '#' || c == '-' || c == '+' {
 			if n := closing(rest[i:], "#}", true); n > 0 {
 				lx.advance(i + n)
-				return nil
+				return
 			}
 		}
 	}
-	return lx.fail(line, "Missing end of comment tag")
+	panic(lx.fail(line, "Missing end of comment tag"))
 }
 
 // rawBegin is the length of a raw tag that s begins with, or 0.
@@ -231,14 +232,14 @@ func rawBegin(s string) int {
 }
 
 // raw takes the literal text up to endraw.
-func (lx *lexer) raw(open int) error {
+func (lx *lexer) raw(open int) {
 	line := lx.line
 	lx.advance(open)
 	rest := lx.src[lx.pos:]
 	for off := 0; ; {
 		i := strings.Index(rest[off:], "{%")
 		if i < 0 {
-			return lx.fail(line, "Missing end of raw directive")
+			panic(lx.fail(line, "Missing end of raw directive"))
 		}
 		i += off
 		j, sign := i+2, byte(0)
@@ -255,7 +256,7 @@ func (lx *lexer) raw(open int) error {
 					lx.emit(tokData, data, lx.line)
 				}
 				lx.advance(j + n)
-				return nil
+				return
 			}
 		}
 		off = i + 2
@@ -263,7 +264,7 @@ func (lx *lexer) raw(open int) error {
 }
 
 // tag takes tokens up to the end delimiter of a print statement or block.
-func (lx *lexer) tag(end tokenKind, delim string) error {
+func (lx *lexer) tag(end tokenKind, delim string) {
 	lx.open = lx.open[:0]
 	for {
 		rest := lx.src[lx.pos:]
@@ -271,65 +272,57 @@ func (lx *lexer) tag(end tokenKind, delim string) error {
 			if n := closing(rest, delim, end == tokBlockEnd); n > 0 {
 				lx.emit(end, "", lx.line)
 				lx.advance(n)
-				return nil
+				return
 			}
 		}
 		if rest == "" {
-			return nil // the parser reports the end of the template where it expected more
+			return // the parser reports the end of the template where it expected more
 		}
 		if n := spaces(rest); n > 0 {
 			lx.advance(n)
 			continue
 		}
-		if err := lx.inside(rest); err != nil {
-			return err
-		}
+		lx.inside(rest)
 	}
 }
 
 // inside takes one token of a tag.
-func (lx *lexer) inside(rest string) error {
+func (lx *lexer) inside(rest string) {
 	line := lx.line
 	if k, n := scanNumber(rest, lx.pos > 0 && lx.src[lx.pos-1] == '.'); n > 0 {
 		lx.emit(k, strings.ReplaceAll(rest[:n], "_", ""), line)
 		lx.advance(n)
-		return nil
+		return
 	}
 	if n := scanName(rest); n > 0 {
 		if r, _ := utf8.DecodeRuneInString(rest); unicode.IsDigit(r) {
-			return lx.fail(line, "Invalid character in identifier")
+			panic(lx.fail(line, "Invalid character in identifier"))
 		}
 		lx.emit(tokName, rest[:n], line)
 		lx.advance(n)
-		return nil
+		return
 	}
 	if rest[0] == '"' || rest[0] == '\'' {
 		if n := scanString(rest); n > 0 {
-			s, err := unescape(rest[1 : n-1])
-			if err != nil {
-				return at(err, line)
-			}
-			lx.emit(tokString, s, line)
+			lx.emit(tokString, unescape(rest[1:n-1], line), line)
 			lx.advance(n)
-			return nil
+			return
 		}
 	}
 	for _, op := range operators {
 		if strings.HasPrefix(rest, op) {
-			if err := lx.balance(op, line); err != nil {
-				return err
-			}
+			lx.balance(op, line)
 			lx.emit(tokOp, op, line)
 			lx.advance(len(op))
-			return nil
+			return
 		}
 	}
 	r, _ := utf8.DecodeRuneInString(rest)
-	return lx.fail(line, "unexpected char %s at %d", reprString(string(r)), runes(lx.src[:lx.pos]))
+	panic(lx.fail(line, "unexpected char %s at %d", reprString(string(r)), runes(lx.src[:lx.pos])))
 }
 
 // balance keeps the stack of open brackets: an end delimiter counts only outside of them.
-func (lx *lexer) balance(op string, line int) error {
+func (lx *lexer) balance(op string, line int) {
 	switch op {
 	case "{":
 		lx.open = append(lx.open, '}')
@@ -339,13 +332,12 @@ func (lx *lexer) balance(op string, line int) error {
 		lx.open = append(lx.open, ']')
 	case "}", ")", "]":
 		if len(lx.open) == 0 {
-			return lx.fail(line, "unexpected '%s'", op)
+			panic(lx.fail(line, "unexpected '%s'", op))
 		}
 		want := lx.open[len(lx.open)-1]
 		lx.open = lx.open[:len(lx.open)-1]
 		if want != op[0] {
-			return lx.fail(line, "unexpected '%s', expected '%c'", op, want)
+			panic(lx.fail(line, "unexpected '%s', expected '%c'", op, want))
 		}
 	}
-	return nil
 }

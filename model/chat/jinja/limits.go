@@ -46,54 +46,48 @@ type meter struct {
 }
 
 // step charges n steps.
-func (m *meter) step(n int) error {
+func (m *meter) step(n int) {
 	m.steps += n
 	if m.steps > m.limits.Steps {
-		return newError(LimitError, "template passed its limit of %d steps", m.limits.Steps)
+		panic(newError(LimitError, "template passed its limit of %d steps", m.limits.Steps))
 	}
-	return nil
 }
 
 // scan charges reading n bytes of a string.
-func (m *meter) scan(n int) error { return m.step(1 + n>>6) }
+func (m *meter) scan(n int) { m.step(1 + n>>6) }
 
 // grow charges n new bytes, before they are allocated.
-func (m *meter) grow(n int) error {
+func (m *meter) grow(n int) {
 	if n < 0 || n > m.limits.Bytes-m.bytes {
-		return newError(LimitError, "template passed its limit of %d bytes built", m.limits.Bytes)
+		panic(newError(LimitError, "template passed its limit of %d bytes built", m.limits.Bytes))
 	}
 	m.bytes += n
-	return m.step(n >> 6)
+	m.step(n >> 6)
 }
 
 // items charges a new list of n values.
-func (m *meter) items(n int) error {
+func (m *meter) items(n int) {
 	if n > m.limits.Bytes/16 {
-		return m.grow(m.limits.Bytes + 1)
+		m.grow(-1)
 	}
-	if err := m.step(n); err != nil {
-		return err
-	}
-	return m.grow(16 * n)
+	m.step(n)
+	m.grow(16 * n)
 }
 
-// enter goes one level deeper; the caller calls leave when enter returned nil.
-func (m *meter) enter() error {
+// enter goes one level deeper, until leave.
+func (m *meter) enter() {
 	if m.depth >= m.limits.Depth {
-		return newError(LimitError, "template passed its limit of %d nested calls", m.limits.Depth)
+		panic(newError(LimitError, "template passed its limit of %d nested calls", m.limits.Depth))
 	}
 	m.depth++
-	return nil
 }
 
 func (m *meter) leave() { m.depth-- }
 
 // text charges a new text and returns it as a value.
-func (m *meter) text(t Text) (Value, error) {
-	if err := m.grow(t.Cost()); err != nil {
-		return nil, err
-	}
-	return t, nil
+func (m *meter) text(t Text) Value {
+	m.grow(t.Cost())
+	return t
 }
 
 // runes counts the code points of s: the length Python sees.

@@ -11,35 +11,35 @@ import (
 func errWide() error { return newError(LimitError, "integer result does not fit 64 bits") }
 
 // unary is -v or +v.
-func unary(op string, v Value) (Value, error) {
+func unary(op string, v Value) Value {
 	switch v := v.(type) {
 	case *Undefined:
-		return nil, v.err()
+		panic(v.err())
 	case float64:
 		if op == "-" {
-			return -v, nil
+			return -v
 		}
-		return v, nil
+		return v
 	case *big.Int:
 		if op == "-" {
-			return new(big.Int).Neg(v), nil
+			return new(big.Int).Neg(v)
 		}
-		return v, nil
+		return v
 	}
 	i, ok := integer(v)
 	switch {
 	case !ok:
-		return nil, typeErrorf("bad operand type for unary %s: '%s'", op, typeName(v))
+		panic(typeErrorf("bad operand type for unary %s: '%s'", op, typeName(v)))
 	case op == "+":
-		return i, nil
+		return i
 	case i == math.MinInt64:
-		return nil, errWide()
+		panic(errWide())
 	}
-	return -i, nil
+	return -i
 }
 
 // arith is a binary operation on two numbers.
-func arith(op string, l, r Value) (Value, error) {
+func arith(op string, l, r Value) Value {
 	a, aok := integer(l)
 	b, bok := integer(r)
 	if aok && bok {
@@ -48,52 +48,52 @@ func arith(op string, l, r Value) (Value, error) {
 	_, lf := l.(float64)
 	_, rf := r.(float64)
 	if !lf && !rf {
-		return nil, newError(LimitError, "arithmetic on integers beyond 64 bits is not supported")
+		panic(newError(LimitError, "arithmetic on integers beyond 64 bits is not supported"))
 	}
 	x, _ := number(l)
 	y, _ := number(r)
 	return floatArith(op, x, y)
 }
 
-func intArith(op string, a, b int64) (Value, error) {
+func intArith(op string, a, b int64) Value {
 	switch op {
 	case "+":
 		if c := a + b; (c > a) == (b > 0) {
-			return c, nil
+			return c
 		}
 	case "-":
 		if c := a - b; (c < a) == (b > 0) {
-			return c, nil
+			return c
 		}
 	case "*":
 		hi, lo := bits.Mul64(abs64(a), abs64(b))
 		if hi == 0 && lo <= math.MaxInt64 {
-			return a * b, nil
+			return a * b
 		}
 	case "/":
 		if b == 0 {
-			return nil, valueErrorf("division by zero")
+			panic(valueErrorf("division by zero"))
 		}
-		return float64(a) / float64(b), nil
+		return float64(a) / float64(b)
 	case "//", "%":
 		if b == 0 {
-			return nil, valueErrorf("integer division or modulo by zero")
+			panic(valueErrorf("integer division or modulo by zero"))
 		}
 		if a == math.MinInt64 && b == -1 {
-			return nil, errWide()
+			panic(errWide())
 		}
 		q, m := a/b, a%b
 		if m != 0 && (m < 0) != (b < 0) {
 			q, m = q-1, m+b
 		}
 		if op == "//" {
-			return q, nil
+			return q
 		}
-		return m, nil
+		return m
 	case "**":
 		return intPow(a, b)
 	}
-	return nil, errWide()
+	panic(errWide())
 }
 
 func abs64(a int64) uint64 {
@@ -103,46 +103,40 @@ func abs64(a int64) uint64 {
 	return uint64(a)
 }
 
-func intPow(a, b int64) (Value, error) {
+func intPow(a, b int64) Value {
 	if b < 0 {
 		return floatArith("**", float64(a), float64(b))
 	}
 	result := int64(1)
 	for b > 0 {
 		if b&1 == 1 {
-			v, err := intArith("*", result, a)
-			if err != nil {
-				return nil, err
-			}
+			v := intArith("*", result, a)
 			result = v.(int64)
 		}
 		if b >>= 1; b > 0 {
-			v, err := intArith("*", a, a)
-			if err != nil {
-				return nil, err
-			}
+			v := intArith("*", a, a)
 			a = v.(int64)
 		}
 	}
-	return result, nil
+	return result
 }
 
-func floatArith(op string, x, y float64) (Value, error) {
+func floatArith(op string, x, y float64) Value {
 	switch op {
 	case "+":
-		return x + y, nil
+		return x + y
 	case "-":
-		return x - y, nil
+		return x - y
 	case "*":
-		return x * y, nil
+		return x * y
 	case "/":
 		if y == 0 {
-			return nil, valueErrorf("float division by zero")
+			panic(valueErrorf("float division by zero"))
 		}
-		return x / y, nil
+		return x / y
 	case "//", "%":
 		if y == 0 {
-			return nil, valueErrorf("float floor division by zero")
+			panic(valueErrorf("float floor division by zero"))
 		}
 		m := math.Mod(x, y)
 		d := (x - m) / y
@@ -153,7 +147,7 @@ func floatArith(op string, x, y float64) (Value, error) {
 			if m == 0 {
 				m = math.Copysign(0, y)
 			}
-			return m, nil
+			return m
 		}
 		f := math.Floor(d)
 		if d-f > 0.5 {
@@ -162,19 +156,19 @@ func floatArith(op string, x, y float64) (Value, error) {
 		if d == 0 {
 			f = math.Copysign(0, x/y)
 		}
-		return f, nil
+		return f
 	}
 	switch {
 	case x == 0 && y < 0:
-		return nil, valueErrorf("0.0 cannot be raised to a negative power")
+		panic(valueErrorf("0.0 cannot be raised to a negative power"))
 	case x < 0 && y != math.Trunc(y):
-		return nil, newError(LimitError, "complex numbers are not supported")
+		panic(newError(LimitError, "complex numbers are not supported"))
 	}
 	v := math.Pow(x, y)
 	if math.IsInf(v, 0) && !math.IsInf(x, 0) && !math.IsInf(y, 0) {
-		return nil, valueErrorf("(34, 'Numerical result out of range')")
+		panic(valueErrorf("(34, 'Numerical result out of range')"))
 	}
-	return v, nil
+	return v
 }
 
 // compareNumbers orders two numbers exactly, integers of any size included. unordered is set for NaN.

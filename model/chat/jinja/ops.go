@@ -10,19 +10,17 @@ import (
 )
 
 // binary is an arithmetic operator on any two values.
-func (st *state) binary(op string, l, r Value) (Value, error) {
-	if err := st.m.step(1); err != nil {
-		return nil, err
-	}
+func (st *state) binary(op string, l, r Value) Value {
+	st.m.step(1)
 	if t, ok := chars(l); ok && op == "%" {
 		if _, markup := l.(Markup); markup {
-			return nil, typeErrorf("formatting Markup with %% is not supported")
+			panic(typeErrorf("formatting Markup with %% is not supported"))
 		}
 		return st.percent(t, r)
 	}
 	for _, v := range []Value{l, r} {
 		if u, ok := v.(*Undefined); ok {
-			return nil, u.err()
+			panic(u.err())
 		}
 	}
 	_, ln := number(l)
@@ -35,29 +33,29 @@ func (st *state) binary(op string, l, r Value) (Value, error) {
 		return st.add(l, r)
 	case "*":
 		if n, ok := integer(r); ok {
-			if v, err := st.repeat(l, n); v != nil || err != nil {
-				return v, err
+			if v := st.repeat(l, n); v != nil {
+				return v
 			}
 		}
 		if n, ok := integer(l); ok {
-			if v, err := st.repeat(r, n); v != nil || err != nil {
-				return v, err
+			if v := st.repeat(r, n); v != nil {
+				return v
 			}
 		}
 		for _, p := range [][2]Value{{l, r}, {r, l}} {
 			_, isText := text(p[0])
 			if _, isSeq := sequence(p[0]); isText || isSeq {
-				return nil, typeErrorf("can't multiply sequence by non-int of type '%s'", typeName(p[1]))
+				panic(typeErrorf("can't multiply sequence by non-int of type '%s'", typeName(p[1])))
 			}
 		}
 	case "**":
 		op = "** or pow()"
 	}
-	return nil, typeErrorf("unsupported operand type(s) for %s: '%s' and '%s'", op, typeName(l), typeName(r))
+	panic(typeErrorf("unsupported operand type(s) for %s: '%s' and '%s'", op, typeName(l), typeName(r)))
 }
 
 // add joins two strings, lists or tuples.
-func (st *state) add(l, r Value) (Value, error) {
+func (st *state) add(l, r Value) Value {
 	a, aok := chars(l)
 	b, bok := chars(r)
 	_, lm := l.(Markup)
@@ -69,29 +67,25 @@ func (st *state) add(l, r Value) (Value, error) {
 		} else if rm && !lm {
 			a = a.Map(escapeHTML)
 		}
-		if err := st.m.grow(a.Cost() + b.Cost()); err != nil {
-			return nil, err
-		}
+		st.m.grow(a.Cost() + b.Cost())
 		sum := origin.Join([]Text{a, b}, Text{})
 		if lm || rm {
-			return Markup{sum}, nil
+			return Markup{sum}
 		}
-		return sum, nil
+		return sum
 	case aok:
-		return nil, typeErrorf(`can only concatenate str (not "%s") to str`, typeName(r))
+		panic(typeErrorf(`can only concatenate str (not "%s") to str`, typeName(r)))
 	}
 	x, xok := sequence(l)
 	if xok {
 		y, _ := sequence(r)
 		if typeName(l) != typeName(r) {
-			return nil, typeErrorf(`can only concatenate %s (not "%s") to %[1]s`, typeName(l), typeName(r))
+			panic(typeErrorf(`can only concatenate %s (not "%s") to %[1]s`, typeName(l), typeName(r)))
 		}
-		if err := st.m.items(len(x) + len(y)); err != nil {
-			return nil, err
-		}
-		return like(l, append(append(make([]Value, 0, len(x)+len(y)), x...), y...)), nil
+		st.m.items(len(x) + len(y))
+		return like(l, append(append(make([]Value, 0, len(x)+len(y)), x...), y...))
 	}
-	return nil, typeErrorf("unsupported operand type(s) for +: '%s' and '%s'", typeName(l), typeName(r))
+	panic(typeErrorf("unsupported operand type(s) for +: '%s' and '%s'", typeName(l), typeName(r)))
 }
 
 // like wraps items of v in a list or tuple, whichever v is.
@@ -103,51 +97,48 @@ func like(v Value, items []Value) Value {
 }
 
 // repeat is v * n for a string, list or tuple; nil for anything else.
-func (st *state) repeat(v Value, n int64) (Value, error) {
+func (st *state) repeat(v Value, n int64) Value {
 	n = max(n, 0)
 	if t, ok := chars(v); ok {
 		size := t.Cost()
 		if size > 0 && n > int64(math.MaxInt32)/int64(size) {
-			return nil, st.m.grow(-1)
+			st.m.grow(-1)
+			return nil
 		}
-		if err := st.m.grow(size * int(n)); err != nil {
-			return nil, err
-		}
-		return sameKind(v, t.Repeat(int(n))), nil
+		st.m.grow(size * int(n))
+		return sameKind(v, t.Repeat(int(n)))
 	}
 	items, ok := sequence(v)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	if len(items) > 0 && n > int64(math.MaxInt32)/int64(len(items)) {
-		return nil, st.m.grow(-1)
+		st.m.grow(-1)
+		return nil
 	}
-	if err := st.m.items(len(items) * int(n)); err != nil {
-		return nil, err
-	}
+	st.m.items(len(items) * int(n))
 	out := make([]Value, 0, len(items)*int(n))
 	for range n {
 		out = append(out, items...)
 	}
-	return like(v, out), nil
+	return like(v, out)
 }
 
 // escapeHTML is markupsafe.escape.
 func escapeHTML(s string) string { return html.EscapeString(s) }
 
 // equal is l == r.
-func equal(m *meter, l, r Value) (bool, error) {
-	if err := m.step(1); err != nil {
-		return false, err
-	}
+func equal(m *meter, l, r Value) bool {
+	m.step(1)
 	if a, ok := text(l); ok {
 		b, ok := text(r)
-		return ok && a == b, m.scan(min(len(a), len(b)))
+		m.scan(min(len(a), len(b)))
+		return ok && a == b
 	}
 	if a, ok := sequence(l); ok {
 		b, ok := sequence(r)
 		if !ok || typeName(l) != typeName(r) {
-			return false, nil
+			return false
 		}
 		return equalItems(m, a, b)
 	}
@@ -155,184 +146,166 @@ func equal(m *meter, l, r Value) (bool, error) {
 	_, rn := number(r)
 	if ln || rn {
 		if !ln || !rn {
-			return false, nil
+			return false
 		}
 		c, unordered := compareNumbers(l, r)
-		return c == 0 && !unordered, nil
+		return c == 0 && !unordered
 	}
 	switch a := l.(type) {
 	case nil:
-		return r == nil, nil
+		return r == nil
 	case *Undefined:
 		_, ok := r.(*Undefined)
-		return ok, nil
+		return ok
 	case *Dict:
 		b, ok := r.(*Dict)
 		if !ok || a.Len() != b.Len() {
-			return false, nil
+			return false
 		}
 		return equalDicts(m, a, b)
 	case *Range:
 		b, ok := r.(*Range)
-		return ok && a.n == b.n && (a.n == 0 || a.start == b.start && (a.n == 1 || a.step == b.step)), nil
+		return ok && a.n == b.n && (a.n == 0 || a.start == b.start && (a.n == 1 || a.step == b.step))
 	}
-	return l == r, nil
+	return l == r
 }
 
-func equalItems(m *meter, a, b []Value) (bool, error) {
+func equalItems(m *meter, a, b []Value) bool {
 	if len(a) != len(b) {
-		return false, nil
+		return false
 	}
-	if err := m.enter(); err != nil {
-		return false, err
-	}
+	m.enter()
 	defer m.leave()
 	for i := range a {
-		if ok, err := equal(m, a[i], b[i]); !ok || err != nil {
-			return false, err
+		if ok := equal(m, a[i], b[i]); !ok {
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
-func equalDicts(m *meter, a, b *Dict) (bool, error) {
-	if err := m.enter(); err != nil {
-		return false, err
-	}
+func equalDicts(m *meter, a, b *Dict) bool {
+	m.enter()
 	defer m.leave()
 	for k, v := range a.All() {
-		w, ok, err := b.lookup(k)
-		if !ok || err != nil {
-			return false, err
+		w, ok := b.lookup(k)
+		if !ok {
+			return false
 		}
-		if ok, err := equal(m, v, w); !ok || err != nil {
-			return false, err
+		if ok := equal(m, v, w); !ok {
+			return false
 		}
 	}
-	return true, nil
+	return true
 }
 
 // compare is one comparison operator.
-func (st *state) compare(op string, l, r Value) (bool, error) {
+func (st *state) compare(op string, l, r Value) bool {
 	switch op {
 	case "==":
 		return equal(st.m, l, r)
 	case "!=":
-		ok, err := equal(st.m, l, r)
-		return !ok, err
+		return !equal(st.m, l, r)
 	case "in":
 		return st.contains(r, l)
 	case "not in":
-		ok, err := st.contains(r, l)
-		return !ok, err
+		return !st.contains(r, l)
 	}
 	return less(st.m, op, l, r)
 }
 
 // less is <, <=, > or >=.
-func less(m *meter, op string, l, r Value) (bool, error) {
-	for _, v := range []Value{l, r} {
-		if u, ok := v.(*Undefined); ok {
-			return false, u.err()
-		}
-	}
-	c, unordered, ok, err := order(m, l, r, op)
-	switch {
-	case err != nil:
-		return false, err
-	case !ok:
-		return false, typeErrorf("'%s' not supported between instances of '%s' and '%s'", op,
-			typeName(l), typeName(r))
-	case unordered:
-		return false, nil
+func less(m *meter, op string, l, r Value) bool {
+	c, unordered := ordered(m, l, r, op)
+	if unordered {
+		return false
 	}
 	switch op {
 	case "<":
-		return c < 0, nil
+		return c < 0
 	case "<=":
-		return c <= 0, nil
+		return c <= 0
 	case ">":
-		return c > 0, nil
+		return c > 0
 	}
-	return c >= 0, nil
+	return c >= 0
 }
 
-// order compares two values of the same kind; ok is false when they have no order. op names the
-// operator in the message about items that have none.
-func order(m *meter, l, r Value, op string) (c int, unordered, ok bool, err error) {
+// ordered compares two values, which must have an order. unordered is set for NaN. op names the operator in
+// the message about values that have none.
+func ordered(m *meter, l, r Value, op string) (c int, unordered bool) {
+	for _, v := range []Value{l, r} {
+		if u, ok := v.(*Undefined); ok {
+			panic(u.err())
+		}
+	}
+	c, unordered, ok := order(m, l, r, op)
+	if !ok {
+		panic(typeErrorf("'%s' not supported between instances of '%s' and '%s'", op, typeName(l), typeName(r)))
+	}
+	return c, unordered
+}
+
+// order compares two values of the same kind; ok is false when they have no order.
+func order(m *meter, l, r Value, op string) (c int, unordered, ok bool) {
 	if a, isText := text(l); isText {
 		b, isText := text(r)
-		return strings.Compare(a, b), false, isText, m.scan(min(len(a), len(b)))
+		m.scan(min(len(a), len(b)))
+		return strings.Compare(a, b), false, isText
 	}
 	_, ln := number(l)
 	_, rn := number(r)
 	if ln && rn {
 		c, unordered = compareNumbers(l, r)
-		return c, unordered, true, m.step(1)
+		m.step(1)
+		return c, unordered, true
 	}
 	a, aok := sequence(l)
 	b, bok := sequence(r)
 	if !aok || !bok || typeName(l) != typeName(r) {
-		return 0, false, false, nil
+		return 0, false, false
 	}
-	if err := m.enter(); err != nil {
-		return 0, false, false, err
-	}
+	m.enter()
 	defer m.leave()
 	for i := range min(len(a), len(b)) {
-		same, err := equal(m, a[i], b[i])
-		if err != nil {
-			return 0, false, false, err
-		}
-		if !same {
-			for _, v := range []Value{a[i], b[i]} {
-				if u, isUndef := v.(*Undefined); isUndef {
-					return 0, false, false, u.err()
-				}
-			}
-			c, unordered, ok, err := order(m, a[i], b[i], op)
-			if err == nil && !ok {
-				err = typeErrorf("'%s' not supported between instances of '%s' and '%s'", op,
-					typeName(a[i]), typeName(b[i]))
-			}
-			return c, unordered, true, err
+		if !equal(m, a[i], b[i]) {
+			c, unordered := ordered(m, a[i], b[i], op)
+			return c, unordered, true
 		}
 	}
-	return len(a) - len(b), false, true, nil
+	return len(a) - len(b), false, true
 }
 
 // contains is item in v.
-func (st *state) contains(v, item Value) (bool, error) {
+func (st *state) contains(v, item Value) bool {
 	if s, ok := text(v); ok {
 		sub, ok := text(item)
 		if !ok {
-			return false, typeErrorf("'in <string>' requires string as left operand, not %s", typeName(item))
+			panic(typeErrorf("'in <string>' requires string as left operand, not %s", typeName(item)))
 		}
-		return strings.Contains(s, sub), st.m.scan(len(s))
+		st.m.scan(len(s))
+		return strings.Contains(s, sub)
 	}
 	switch v := v.(type) {
 	case *Dict:
-		_, ok, err := v.lookup(item)
-		return ok, err
+		_, ok := v.lookup(item)
+		return ok
 	case *dictView:
 		if v.kind == 'k' {
-			_, ok, err := v.d.lookup(item)
-			return ok, err
+			_, ok := v.d.lookup(item)
+			return ok
 		}
 	case *big.Int, nil, bool, int64, float64, *Macro, *Callable, *Namespace:
-		return false, typeErrorf("argument of type '%s' is not iterable", typeName(v))
+		panic(typeErrorf("argument of type '%s' is not iterable", typeName(v)))
 	}
-	it, _, err := iterate(v)
-	if err != nil {
-		return false, err
-	}
+	it, _ := iterate(v)
 	for {
-		x, ok, err := it.next(st)
-		if err != nil || !ok {
-			return false, err
+		x, ok := it.next(st)
+		if !ok {
+			return false
 		}
-		if same, err := equal(st.m, x, item); same || err != nil {
-			return same, err
+		if equal(st.m, x, item) {
+			return true
 		}
 	}
 }

@@ -11,17 +11,14 @@ const maxPad = 1 << 16
 
 // pad is center, ljust or rjust.
 func pad(name string) methodFunc {
-	return ofStr(func(st *state, s Text, b []Value) (Value, error) {
-		n, room, err := roomFor(s, b[0])
-		if err != nil {
-			return nil, err
-		}
+	return ofStr(func(st *state, s Text, b []Value) Value {
+		n, room := roomFor(s, b[0])
 		fill, ok := chars(orDefault(b[1], origin.Own(" ")))
 		if !ok || runes(fill.Peek()) != 1 {
-			return nil, typeErrorf("The fill character must be exactly one character long")
+			panic(typeErrorf("The fill character must be exactly one character long"))
 		}
 		if room <= 0 {
-			return s, nil
+			return s
 		}
 		left := map[string]int64{"center": room/2 + room&n&1, "ljust": 0, "rjust": room}[name]
 		return st.m.text(around(s, fill, int(left), int(room-left)))
@@ -29,14 +26,12 @@ func pad(name string) methodFunc {
 }
 
 // roomFor is how many characters s is short of a width.
-func roomFor(s Text, width Value) (n, room int64, err error) {
-	if n, err = intArg(width, 0); err != nil {
-		return n, 0, err
-	}
+func roomFor(s Text, width Value) (n, room int64) {
+	n = intArg(width, 0)
 	if room = n - int64(runes(s.Peek())); room > maxPad {
-		return n, room, newError(LimitError, "width of %d is too large", n)
+		panic(newError(LimitError, "width of %d is too large", n))
 	}
-	return n, room, nil
+	return n, room
 }
 
 // around is t between so many of fill.
@@ -52,10 +47,10 @@ func around(t, fill Text, left, right int) Text {
 	return b.Text()
 }
 
-func strZfill(st *state, s Text, b []Value) (Value, error) {
-	_, room, err := roomFor(s, b[0])
-	if err != nil || room <= 0 {
-		return s, err
+func strZfill(st *state, s Text, b []Value) Value {
+	_, room := roomFor(s, b[0])
+	if room <= 0 {
+		return s
 	}
 	sign := 0
 	if strings.HasPrefix(s.Peek(), "+") || strings.HasPrefix(s.Peek(), "-") {
@@ -65,18 +60,13 @@ func strZfill(st *state, s Text, b []Value) (Value, error) {
 	return st.m.text(origin.Join([]Text{s.Slice(0, sign), zeros, s.Slice(sign, s.Len())}, Text{}))
 }
 
-func strExpandTabs(st *state, s Text, b []Value) (Value, error) {
-	size, err := intArg(b[0], 8)
-	if err != nil {
-		return nil, err
-	}
+func strExpandTabs(st *state, s Text, b []Value) Value {
+	size := intArg(b[0], 8)
 	if size > maxPad {
-		return nil, newError(LimitError, "tab size of %d is too large", size)
+		panic(newError(LimitError, "tab size of %d is too large", size))
 	}
 	tabs := strings.Count(s.Peek(), "\t")
-	if err := st.m.grow(s.Cost() + tabs*int(max(size, 0))); err != nil {
-		return nil, err
-	}
+	st.m.grow(s.Cost() + tabs*int(max(size, 0)))
 	// The spaces count as the tab that they stand for.
 	var out origin.Builder
 	col, begin := int64(0), 0
@@ -100,5 +90,5 @@ func strExpandTabs(st *state, s Text, b []Value) (Value, error) {
 		col++
 	}
 	out.Write(s.Slice(begin, s.Len()))
-	return out.Text(), nil
+	return out.Text()
 }

@@ -18,7 +18,7 @@ type parser struct {
 	// error only when it is reached, so that a template may guard it.
 	soft bool
 	// unknown are the filters and tests that do not exist and that nothing guards.
-	unknown []error
+	unknown []*Error
 	// loops counts the for statements around the cursor.
 	loops int
 	// tags are the open statements, ends what each may be closed by.
@@ -62,12 +62,12 @@ func (p *parser) skipName(name string) bool {
 	return false
 }
 
-// fail is the error of what is no template; whoever finds it panics with it, see [parser.parse].
-func (p *parser) fail(line int, format string, args ...any) error {
-	return &Error{Kind: SyntaxError, Line: line, Message: fmt.Sprintf(format, args...)}
+// fail is the error of what is no template, with which whoever finds it panics.
+func (p *parser) fail(line int, format string, args ...any) *Error {
+	return newError(SyntaxError, format, args...).at(line)
 }
 
-func (p *parser) expected(what string) error {
+func (p *parser) expected(what string) *Error {
 	t := p.cur()
 	if t.kind == tokEOF {
 		return p.fail(t.line, "unexpected end of template, expected '%s'.", what)
@@ -114,31 +114,20 @@ func (p *parser) blockEnd() bool                { return p.cur().kind == tokBloc
 // it is long. What nests gives its levels back by restore, once it is read.
 func (p *parser) nest() {
 	if p.depth >= maxNesting {
-		panic(&Error{Kind: LimitError, Line: p.cur().line,
-			Message: fmt.Sprintf("template nests deeper than %d levels", maxNesting)})
+		panic(newError(LimitError, "template nests deeper than %d levels", maxNesting).at(p.cur().line))
 	}
 	p.depth++
 }
 
 func (p *parser) restore(depth int) { p.depth = depth }
 
-// parse reads the whole template. What is wrong with it may be found at any token, so the methods that
-// read parts of it panic with the *[Error], which ends here.
-func (p *parser) parse() (body []stmt, err error) {
-	defer func() {
-		switch e := recover().(type) {
-		case nil:
-		case *Error:
-			body, err = nil, e
-		default:
-			panic(e)
-		}
-	}()
-	body = p.body(nil)
+// parse reads the whole template.
+func (p *parser) parse() []stmt {
+	body := p.body(nil)
 	if len(p.unknown) > 0 {
-		return nil, p.unknown[0]
+		panic(p.unknown[0])
 	}
-	return body, nil
+	return body
 }
 
 // missing notes a filter or test that does not exist, unless an if guards it: then it is an error
@@ -210,7 +199,7 @@ func (p *parser) scoped(end string, captured bool) []stmt {
 }
 
 // unknownTag is the error for a tag that does not fit here; name is empty at the end of the template.
-func (p *parser) unknownTag(name string, line int) error {
+func (p *parser) unknownTag(name string, line int) *Error {
 	quoted := func(names []string) string {
 		q := make([]string, len(names))
 		for i, n := range names {

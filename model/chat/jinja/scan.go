@@ -109,9 +109,9 @@ func scanString(s string) int {
 
 // unescape reads the escapes of a Python string literal. One that Python does not know keeps its
 // backslash.
-func unescape(s string) (string, error) {
+func unescape(s string, line int) string {
 	if !strings.Contains(s, `\`) {
-		return s, nil
+		return s
 	}
 	simple := map[byte]string{
 		'\n': "", '\\': `\`, '\'': `'`, '"': `"`, 'a': "\a", 'b': "\b", 'f': "\f", 'n': "\n",
@@ -133,11 +133,7 @@ func unescape(s string) (string, error) {
 		switch {
 		case c == 'x' || c == 'u' || c == 'U':
 			n := map[byte]int{'x': 2, 'u': 4, 'U': 8}[c]
-			r, err := hexRune(s[i+2:], n, c)
-			if err != nil {
-				return "", err
-			}
-			b.WriteRune(r)
+			b.WriteRune(hexRune(s[i+2:], n, c, line))
 			i += 2 + n
 		case c >= '0' && c <= '7':
 			n := 1
@@ -148,7 +144,7 @@ func unescape(s string) (string, error) {
 			b.WriteRune(rune(v))
 			i += 1 + n
 		case c == 'N':
-			return "", newError(SyntaxError, `the escape \N in a string is not supported`)
+			panic(newError(SyntaxError, `the escape \N in a string is not supported`).at(line))
 		case c >= utf8.RuneSelf:
 			// Python turns the character into an escape first, whose backslash this one then quotes.
 			r, n := utf8.DecodeRuneInString(s[i+1:])
@@ -160,7 +156,7 @@ func unescape(s string) (string, error) {
 			i++
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 func backslashName(r rune) string {
@@ -173,15 +169,15 @@ func backslashName(r rune) string {
 	return fmt.Sprintf("U%08x", r)
 }
 
-func hexRune(s string, n int, c byte) (rune, error) {
+func hexRune(s string, n int, c byte, line int) rune {
 	if len(s) >= n {
 		v, err := strconv.ParseUint(s[:n], 16, 32)
 		if err == nil && v >= 0xd800 && v < 0xe000 {
-			return 0, newError(SyntaxError, "a lone surrogate in a string is not text")
+			panic(newError(SyntaxError, "a lone surrogate in a string is not text").at(line))
 		}
 		if err == nil && v <= unicode.MaxRune {
-			return rune(v), nil
+			return rune(v)
 		}
 	}
-	return 0, newError(SyntaxError, "truncated \\%c escape", c)
+	panic(newError(SyntaxError, "truncated \\%c escape", c).at(line))
 }

@@ -9,11 +9,8 @@ import (
 )
 
 // strFormat is str.format with the fields {}, {0}, {name}, conversions and format specs.
-func strFormat(st *state, self Value, a *args) (Value, error) {
-	format, err := recv(st, self)
-	if err != nil {
-		return nil, err
-	}
+func strFormat(st *state, self Value, a *args) Value {
+	format := recv(st, self)
 	var out origin.Builder
 	auto := 0
 	s := format.Peek()
@@ -33,32 +30,27 @@ func strFormat(st *state, self Value, a *args) (Value, error) {
 			continue
 		}
 		if c == '}' {
-			return nil, valueErrorf("Single '}' encountered in format string")
+			panic(valueErrorf("Single '}' encountered in format string"))
 		}
 		j := strings.IndexAny(s[at:], "{}")
 		switch {
 		case j < 0:
-			return nil, valueErrorf("expected '}' before end of string")
+			panic(valueErrorf("expected '}' before end of string"))
 		case s[at+j] == '{':
-			return nil, typeErrorf("nested fields in str.format are not supported")
+			panic(typeErrorf("nested fields in str.format are not supported"))
 		}
-		part, err := st.formatField(format.Slice(at, at+j), &auto, a)
-		if err != nil {
-			return nil, err
-		}
-		if err := st.m.grow(part.Cost()); err != nil {
-			return nil, err
-		}
+		part := st.formatField(format.Slice(at, at+j), &auto, a)
+		st.m.grow(part.Cost())
 		out.Write(part)
 		at += j + 1
 	}
 	if s == "" {
-		return format, nil
+		return format
 	}
 	return st.m.text(out.Text())
 }
 
-func (st *state) formatField(field Text, auto *int, a *args) (Text, error) {
+func (st *state) formatField(field Text, auto *int, a *args) Text {
 	name, _, _ := strings.Cut(field.Peek(), ":")
 	specText := field.Slice(min(len(name)+1, field.Len()), field.Len())
 	name, conv, _ := strings.Cut(name, "!")
@@ -70,15 +62,15 @@ func (st *state) formatField(field Text, auto *int, a *args) (Text, error) {
 		fallthrough
 	case err == nil:
 		if i < 0 || i >= len(a.pos) {
-			return Text{}, valueErrorf("Replacement index %d out of range for positional args tuple", i)
+			panic(valueErrorf("Replacement index %d out of range for positional args tuple", i))
 		}
 		v = a.pos[i]
 	case strings.ContainsAny(name, ".["):
-		return Text{}, typeErrorf("attributes in str.format are not supported")
+		panic(typeErrorf("attributes in str.format are not supported"))
 	default:
 		j := a.name(name)
 		if j < 0 {
-			return Text{}, valueErrorf("%s", reprString(name))
+			panic(valueErrorf("%s", reprString(name)))
 		}
 		v = a.named[j]
 	}
@@ -89,44 +81,37 @@ func (st *state) formatField(field Text, auto *int, a *args) (Text, error) {
 		if conv == "s" {
 			f = str
 		}
-		s, err := f(st.m, v)
-		if err != nil {
-			return Text{}, err
-		}
+		s := f(st.m, v)
 		v = s
 	default:
-		return Text{}, valueErrorf("Unknown conversion specifier '%s'", conv)
+		panic(valueErrorf("Unknown conversion specifier '%s'", conv))
 	}
 	return st.formatValue(v, specText)
 }
 
 // formatValue is Python's format(v, spec).
-func (st *state) formatValue(v Value, specText Text) (Text, error) {
+func (st *state) formatValue(v Value, specText Text) Text {
 	if specText.Len() == 0 {
 		return str(st.m, v)
 	}
-	sp, err := parseSpec(specText)
-	if err != nil {
-		return Text{}, err
-	}
+	sp := parseSpec(specText)
 	if s, ok := chars(v); ok {
 		if sp.verb != 0 && sp.verb != 's' {
-			return Text{}, valueErrorf("Unknown format code '%c' for object of type 'str'", sp.verb)
+			panic(valueErrorf("Unknown format code '%c' for object of type 'str'", sp.verb))
 		}
 		if sp.align == 0 {
 			sp.align = '<'
 		}
-		return padText(sp, cutRunes(s, sp.prec)), nil
+		return padText(sp, cutRunes(s, sp.prec))
 	}
 	if _, ok := number(v); !ok {
-		return Text{}, typeErrorf("unsupported format string passed to %s.__format__", typeName(v))
+		panic(typeErrorf("unsupported format string passed to %s.__format__", typeName(v)))
 	}
 	if b, ok := v.(bool); ok && sp.verb == 0 {
-		s, _ := str(st.m, b)
-		return padText(sp, s), nil
+		return padText(sp, str(st.m, b))
 	}
 	if _, isFloat := v.(float64); isFloat && strings.IndexByte("dxXobc", max(sp.verb, 1)) >= 0 {
-		return Text{}, valueErrorf("Unknown format code '%c' for object of type 'float'", sp.verb)
+		panic(valueErrorf("Unknown format code '%c' for object of type 'float'", sp.verb))
 	}
 	if sp.align == 0 {
 		sp.align = '>'
@@ -137,10 +122,9 @@ func (st *state) formatValue(v Value, specText Text) (Text, error) {
 	return formatNumber(sp, v)
 }
 
-func parseSpec(t Text) (spec, error) {
+func parseSpec(t Text) spec {
 	s := t.Peek()
 	sp := spec{fill: origin.Own(" "), prec: -1}
-	bad := valueErrorf("Invalid format specifier '%s'", s)
 	rs := []rune(s)
 	isAlign := func(i int) bool { return i < len(rs) && strings.ContainsRune("<>^=", rs[i]) }
 	i := 0
@@ -174,16 +158,16 @@ func parseSpec(t Text) (spec, error) {
 	if accept(".") != 0 {
 		n, ok := num()
 		if !ok {
-			return sp, valueErrorf("Format specifier missing precision")
+			panic(valueErrorf("Format specifier missing precision"))
 		}
 		sp.prec = n
 	}
 	sp.verb = byte(accept("sdxXobeEfFgG%"))
 	if sp.width > maxPad || sp.prec > maxPad {
-		return sp, newError(LimitError, "format width is too large")
+		panic(newError(LimitError, "format width is too large"))
 	}
 	if i != len(rs) {
-		return sp, bad
+		panic(valueErrorf("Invalid format specifier '%s'", s))
 	}
-	return sp, nil
+	return sp
 }

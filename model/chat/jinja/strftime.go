@@ -9,7 +9,7 @@ import (
 )
 
 // strftime formats t as Python's datetime.strftime does in the C locale.
-func strftime(t time.Time, format Text) (Text, error) {
+func strftime(t time.Time, format Text) Text {
 	layout := format.Peek()
 	goLayouts := map[byte]string{
 		'a': "Mon", 'A': "Monday", 'b': "Jan", 'h': "Jan", 'B': "January", 'd': "02", 'm': "01",
@@ -68,7 +68,7 @@ func strftime(t time.Time, format Text) (Text, error) {
 		default:
 			layout, ok := goLayouts[c]
 			if !ok {
-				return Text{}, valueErrorf("strftime directive %%%c is not supported", c)
+				panic(valueErrorf("strftime directive %%%c is not supported", c))
 			}
 			s = t.Format(layout)
 		}
@@ -79,5 +79,5 @@ func strftime(t time.Time, format Text) (Text, error) {
 		}
 		b.Write(origin.Literal(s)) // the clock's
 	}
-	return b.Text(), nil
+	return b.Text()
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // methodFunc is a method bound to its receiver.
-type methodFunc func(st *state, self Value, a *args) (Value, error)
+type methodFunc func(st *state, self Value, a *args) Value
 
 // methods are the methods of Python's types that a template may call.
 var methods = map[string]map[string]methodFunc{
@@ -21,17 +21,18 @@ var methods = map[string]map[string]methodFunc{
 		"keys":   view('k'),
 		"values": view('v'),
 		"items":  view('i'),
-		"copy": func(st *state, self Value, _ *args) (Value, error) {
+		"copy": func(st *state, self Value, _ *args) Value {
 			d := self.(*Dict)
-			return d.clone(), st.m.items(2 * d.Len())
+			st.m.items(2 * d.Len())
+			return d.clone()
 		},
 	},
 	"list":  {"count": seqCount, "index": seqIndex, "copy": listCopy},
 	"tuple": {"count": seqCount, "index": seqIndex},
 	"range": {"count": seqCount, "index": seqIndex},
-	"float": {"is_integer": func(_ *state, self Value, _ *args) (Value, error) {
+	"float": {"is_integer": func(_ *state, self Value, _ *args) Value {
 		f := self.(float64)
-		return f == float64(int64(f)), nil
+		return f == float64(int64(f))
 	}},
 }
 
@@ -90,18 +91,14 @@ func markupMethods() map[string]methodFunc {
 	for _, name := range []string{"upper", "lower", "capitalize", "title", "swapcase", "strip",
 		"lstrip", "rstrip"} {
 		f := strMethods[name]
-		out[name] = func(st *state, self Value, a *args) (Value, error) {
-			v, err := f(st, self.(Markup).Text, a)
-			if err != nil {
-				return nil, err
-			}
-			return Markup{v.(Text)}, nil
+		out[name] = func(st *state, self Value, a *args) Value {
+			return Markup{f(st, self.(Markup).Text, a).(Text)}
 		}
 	}
 	for name, f := range strMethods {
 		if strings.HasPrefix(name, "is") || name == "startswith" || name == "endswith" ||
 			name == "find" || name == "count" {
-			out[name] = func(st *state, self Value, a *args) (Value, error) {
+			out[name] = func(st *state, self Value, a *args) Value {
 				return f(st, self.(Markup).Text, a)
 			}
 		}
@@ -110,20 +107,17 @@ func markupMethods() map[string]methodFunc {
 }
 
 // recv is the receiver of a method of str; reading it is charged.
-func recv(st *state, self Value) (Text, error) {
+func recv(st *state, self Value) Text {
 	t, _ := chars(self)
-	return t, st.m.scan(t.Len())
+	st.m.scan(t.Len())
+	return t
 }
 
 // ofStr is a method of str, which reads its receiver before all else.
-func ofStr(f func(st *state, s Text, b []Value) (Value, error), name string, need int,
+func ofStr(f func(st *state, s Text, b []Value) Value, name string, need int,
 	params ...string) methodFunc {
-	return takes(func(st *state, self Value, b []Value) (Value, error) {
-		s, err := recv(st, self)
-		if err != nil {
-			return nil, err
-		}
-		return f(st, s, b)
+	return takes(func(st *state, self Value, b []Value) Value {
+		return f(st, recv(st, self), b)
 	}, name, need, params...)
 }
 
@@ -185,16 +179,14 @@ func swapcase(s string) string {
 
 // unary1 is a method without arguments that returns a new string; f is as [origin.Text.Map] wants it.
 func unary1(f func(string) string) methodFunc {
-	return ofStr(func(st *state, s Text, _ []Value) (Value, error) {
-		if err := st.m.grow(s.Cost()); err != nil {
-			return nil, err
-		}
+	return ofStr(func(st *state, s Text, _ []Value) Value {
+		st.m.grow(s.Cost())
 		return st.m.text(s.Map(f))
 	}, "str", 0)
 }
 
 func predicate(f func(string) bool) methodFunc {
-	return ofStr(func(_ *state, s Text, _ []Value) (Value, error) { return f(s.Peek()), nil }, "str", 0)
+	return ofStr(func(_ *state, s Text, _ []Value) Value { return f(s.Peek()) }, "str", 0)
 }
 
 func allRunes(f func(rune) bool) methodFunc {
@@ -205,29 +197,24 @@ func allRunes(f func(rune) bool) methodFunc {
 
 // strip removes a set of characters, white space by default, from the left, the right or both.
 func strip(left, right bool) methodFunc {
-	return ofStr(func(st *state, s Text, b []Value) (Value, error) {
+	return ofStr(func(st *state, s Text, b []Value) Value {
 		set := orDefault(b[0], nil)
 		if set == nil {
-			return s.TrimFunc(left, right, isSpace), nil
+			return s.TrimFunc(left, right, isSpace)
 		}
 		drop, ok := text(set)
 		if !ok {
-			return nil, typeErrorf("strip arg must be None or str")
+			panic(typeErrorf("strip arg must be None or str"))
 		}
-		if err := st.m.step(s.Len() * (1 + len(drop)>>6) >> 3); err != nil {
-			return nil, err
-		}
-		return s.TrimFunc(left, right, func(r rune) bool { return strings.ContainsRune(drop, r) }), nil
+		st.m.step(s.Len() * (1 + len(drop)>>6) >> 3)
+		return s.TrimFunc(left, right, func(r rune) bool { return strings.ContainsRune(drop, r) })
 	}, "strip", 0, "chars")
 }
 
 // affix is startswith or endswith: one string or a tuple of them, with optional bounds.
 func affix(has func(s, part string) bool, name string) methodFunc {
-	return takes(func(st *state, self Value, b []Value) (Value, error) {
-		s, err := st.bounded(self, b[1], b[2])
-		if err != nil {
-			return nil, err
-		}
+	return takes(func(st *state, self Value, b []Value) Value {
+		s := st.bounded(self, b[1], b[2])
 		parts := []Value{b[0]}
 		if t, ok := b[0].(*Tuple); ok {
 			parts = t.Items
@@ -235,102 +222,90 @@ func affix(has func(s, part string) bool, name string) methodFunc {
 		for _, p := range parts {
 			part, ok := text(p)
 			if !ok {
-				return nil, typeErrorf("%s first arg must be str or a tuple of str, not %s", name,
-					typeName(p))
+				panic(typeErrorf("%s first arg must be str or a tuple of str, not %s", name,
+					typeName(p)))
 			}
-			if err := st.m.scan(len(part)); err != nil {
-				return nil, err
-			}
+			st.m.scan(len(part))
 			if has(s.Peek(), part) {
-				return true, nil
+				return true
 			}
 		}
-		return false, nil
+		return false
 	}, name, 1, "prefix", "start", "end")
 }
 
 // bounded is self[start:end].
-func (st *state) bounded(self, start, end Value) (Text, error) {
-	s, err := recv(st, self)
+func (st *state) bounded(self, start, end Value) Text {
+	s := recv(st, self)
 	lo, hi := orDefault(start, nil), orDefault(end, nil)
-	if err != nil || (lo == nil && hi == nil) {
-		return s, err
+	if lo == nil && hi == nil {
+		return s
 	}
 	return st.sliceText(s, [3]Value{lo, hi, nil})
 }
 
 // removePrefix and removeSuffix are methods of str.
-func removePrefix(t, part Text) (Value, error) {
+func removePrefix(t, part Text) Value {
 	if !strings.HasPrefix(t.Peek(), part.Peek()) {
-		return t, nil
+		return t
 	}
-	return t.Trim(part.Len(), t.Len()), nil
+	return t.Trim(part.Len(), t.Len())
 }
 
-func removeSuffix(t, part Text) (Value, error) {
+func removeSuffix(t, part Text) Value {
 	if !strings.HasSuffix(t.Peek(), part.Peek()) {
-		return t, nil
+		return t
 	}
-	return t.Trim(0, t.Len()-part.Len()), nil
+	return t.Trim(0, t.Len()-part.Len())
 }
 
 // withText is a method of one string argument.
-func withText(name string, f func(s, arg Text) (Value, error)) methodFunc {
-	return ofStr(func(_ *state, s Text, b []Value) (Value, error) {
+func withText(name string, f func(s, arg Text) Value) methodFunc {
+	return ofStr(func(_ *state, s Text, b []Value) Value {
 		arg, ok := chars(b[0])
 		if !ok {
-			return nil, typeErrorf("%s() argument must be str, not %s", name, typeName(b[0]))
+			panic(typeErrorf("%s() argument must be str, not %s", name, typeName(b[0])))
 		}
 		return f(s, arg)
 	}, name, 1, "arg")
 }
 
 func view(kind byte) methodFunc {
-	return takes(func(_ *state, self Value, _ []Value) (Value, error) {
-		return &dictView{kind, self.(*Dict)}, nil
+	return takes(func(_ *state, self Value, _ []Value) Value {
+		return &dictView{kind, self.(*Dict)}
 	}, "dict", 0)
 }
 
-func dictGet(_ *state, self Value, b []Value) (Value, error) {
-	v, ok, err := self.(*Dict).lookup(b[0])
-	if err != nil || ok {
-		return v, err
+func dictGet(_ *state, self Value, b []Value) Value {
+	if v, ok := self.(*Dict).lookup(b[0]); ok {
+		return v
 	}
-	return orDefault(b[1], nil), nil
+	return orDefault(b[1], nil)
 }
 
-var seqCount = takes(func(st *state, self Value, b []Value) (Value, error) {
-	items, err := st.collect(self)
-	if err != nil {
-		return nil, err
-	}
+var seqCount = takes(func(st *state, self Value, b []Value) Value {
+	items := st.collect(self)
 	n := int64(0)
 	for _, v := range items {
-		same, err := equal(st.m, v, b[0])
-		if err != nil {
-			return nil, err
-		}
-		if same {
+		if equal(st.m, v, b[0]) {
 			n++
 		}
 	}
-	return n, nil
+	return n
 }, "count", 1, "value")
 
-var seqIndex = takes(func(st *state, self Value, b []Value) (Value, error) {
-	items, err := st.collect(self)
-	if err != nil {
-		return nil, err
-	}
+var seqIndex = takes(func(st *state, self Value, b []Value) Value {
+	items := st.collect(self)
 	for i, v := range items {
-		if same, err := equal(st.m, v, b[0]); same || err != nil {
-			return int64(i), err
+		if equal(st.m, v, b[0]) {
+			return int64(i)
 		}
 	}
-	return nil, valueErrorf("value is not in %s", typeName(self))
+	panic(valueErrorf("value is not in %s", typeName(self)))
 }, "index", 1, "value")
 
-func listCopy(st *state, self Value, _ *args) (Value, error) {
+func listCopy(st *state, self Value, _ *args) Value {
 	items := self.(*List).Items
-	return &List{Items: items}, st.m.items(len(items))
+	st.m.items(len(items))
+	return &List{Items: items}
 }

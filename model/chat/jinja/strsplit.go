@@ -9,38 +9,31 @@ import (
 )
 
 // texts makes a list of strings, which share the bytes of their source.
-func (st *state) texts(parts []Text) (Value, error) {
-	if err := st.m.items(len(parts)); err != nil {
-		return nil, err
-	}
+func (st *state) texts(parts []Text) Value {
+	st.m.items(len(parts))
 	out := make([]Value, len(parts))
 	for i, p := range parts {
 		out[i] = p
 	}
-	return &List{Items: out}, nil
+	return &List{Items: out}
 }
 
 // split is split or rsplit: the pieces between separators, or between white space, of which maxsplit
 // counts from the left or from the right.
 func split(name string, right bool) methodFunc {
-	return ofStr(func(st *state, t Text, b []Value) (Value, error) {
-		limit, err := intArg(b[1], -1)
-		if err != nil {
-			return nil, err
-		}
+	return ofStr(func(st *state, t Text, b []Value) Value {
+		limit := intArg(b[1], -1)
 		limit = min(max(limit, -1), 1<<30)
 		by := orDefault(b[0], nil)
 		sep, ok := text(by)
 		switch {
 		case by == nil:
 		case !ok:
-			return nil, typeErrorf("must be str or None, not %s", typeName(by))
+			panic(typeErrorf("must be str or None, not %s", typeName(by)))
 		case sep == "":
-			return nil, valueErrorf("empty separator")
+			panic(valueErrorf("empty separator"))
 		}
-		if err := st.m.items(1 + countUpTo(t.Peek(), sep, by == nil, int(limit))); err != nil {
-			return nil, err
-		}
+		st.m.items(1 + countUpTo(t.Peek(), sep, by == nil, int(limit)))
 		switch right := right && limit >= 0; {
 		case by == nil && right:
 			return st.texts(lastWords(t, int(limit)))
@@ -156,17 +149,15 @@ func isLineEnd(r rune) bool {
 	return (r >= '\n' && r <= '\r') || (r >= 0x1c && r <= 0x1e) || r == 0x85 || r == 0x2028 || r == 0x2029
 }
 
-func strSplitLines(st *state, s Text, b []Value) (Value, error) {
-	if err := st.m.items(s.Len() / 8); err != nil {
-		return nil, err
-	}
+func strSplitLines(st *state, s Text, b []Value) Value {
+	st.m.items(s.Len() / 8)
 	return st.texts(splitLines(s, truth(orDefault(b[0], false))))
 }
 
 func partition(last bool) methodFunc {
-	return withText("partition", func(t, sep Text) (Value, error) {
+	return withText("partition", func(t, sep Text) Value {
 		if sep.Len() == 0 {
-			return nil, valueErrorf("empty separator")
+			panic(valueErrorf("empty separator"))
 		}
 		i := strings.Index(t.Peek(), sep.Peek())
 		if last {
@@ -175,33 +166,30 @@ func partition(last bool) methodFunc {
 		end := i + sep.Len()
 		switch {
 		case i >= 0:
-			return &Tuple{[]Value{t.Slice(0, i), t.Slice(i, end), t.Slice(end, t.Len())}}, nil
+			return &Tuple{[]Value{t.Slice(0, i), t.Slice(i, end), t.Slice(end, t.Len())}}
 		case last:
-			return &Tuple{[]Value{Text{}, Text{}, t}}, nil
+			return &Tuple{[]Value{Text{}, Text{}, t}}
 		}
-		return &Tuple{[]Value{t, Text{}, Text{}}}, nil
+		return &Tuple{[]Value{t, Text{}, Text{}}}
 	})
 }
 
 // replace is s.replace(old, repl, count), charged before it is built; count < 0 means all.
-func (st *state) replace(t, old, repl Text, count int64) (Value, error) {
-	if err := st.m.scan(t.Len()); err != nil {
-		return nil, err
-	}
+func (st *state) replace(t, old, repl Text, count int64) Value {
+	st.m.scan(t.Len())
 	n := int64(strings.Count(t.Peek(), old.Peek()))
 	if count >= 0 {
 		n = min(n, count)
 	}
 	if size := repl.Cost(); size > 0 && n > int64(1<<40)/int64(size) {
-		return nil, st.m.grow(-1)
+		st.m.grow(-1)
+		return nil
 	}
-	if err := st.m.grow(t.ReplaceCost(repl, int(n))); err != nil {
-		return nil, err
-	}
-	return t.Replace(old.Peek(), repl, int(n)), nil
+	st.m.grow(t.ReplaceCost(repl, int(n)))
+	return t.Replace(old.Peek(), repl, int(n))
 }
 
-func strReplace(st *state, self Value, b []Value) (Value, error) {
+func strReplace(st *state, self Value, b []Value) Value {
 	old, ok1 := chars(b[0])
 	repl, ok2 := chars(b[1])
 	if !ok1 || !ok2 {
@@ -209,27 +197,21 @@ func strReplace(st *state, self Value, b []Value) (Value, error) {
 		if ok1 {
 			bad = b[1]
 		}
-		return nil, typeErrorf("replace() argument must be str, not %s", typeName(bad))
+		panic(typeErrorf("replace() argument must be str, not %s", typeName(bad)))
 	}
-	n, err := intArg(b[2], -1)
-	if err != nil {
-		return nil, err
-	}
+	n := intArg(b[2], -1)
 	s, _ := chars(self)
 	return st.replace(s, old, repl, n)
 }
 
-func strJoin(st *state, self Value, b []Value) (Value, error) {
+func strJoin(st *state, self Value, b []Value) Value {
 	sep, _ := chars(self)
-	items, err := st.collect(b[0])
-	if err != nil {
-		return nil, err
-	}
+	items := st.collect(b[0])
 	parts := make([]Text, len(items))
 	for i, v := range items {
 		s, ok := chars(v)
 		if !ok {
-			return nil, typeErrorf("sequence item %d: expected str instance, %s found", i, typeName(v))
+			panic(typeErrorf("sequence item %d: expected str instance, %s found", i, typeName(v)))
 		}
 		parts[i] = s
 	}
@@ -237,57 +219,49 @@ func strJoin(st *state, self Value, b []Value) (Value, error) {
 }
 
 // join joins parts, charged before it is built.
-func (st *state) join(parts []Text, sep Text) (Text, error) {
+func (st *state) join(parts []Text, sep Text) Text {
 	for i, p := range parts {
 		n := p.Cost()
 		if i > 0 {
 			n += sep.Cost()
 		}
-		if err := st.m.grow(n); err != nil {
-			return Text{}, err
-		}
+		st.m.grow(n)
 	}
-	return origin.Join(parts, sep), nil
+	return origin.Join(parts, sep)
 }
 
 // find is find, rfind, index or rindex: the offset in characters.
 func find(name string, last bool) methodFunc {
-	return takes(func(st *state, self Value, b []Value) (Value, error) {
+	return takes(func(st *state, self Value, b []Value) Value {
 		sub, ok := text(b[0])
 		if !ok {
-			return nil, typeErrorf("must be str, not %s", typeName(b[0]))
+			panic(typeErrorf("must be str, not %s", typeName(b[0])))
 		}
-		s, err := st.bounded(self, b[1], b[2])
-		if err != nil {
-			return nil, err
-		}
+		s := st.bounded(self, b[1], b[2])
 		i := strings.Index(s.Peek(), sub)
 		if last {
 			i = strings.LastIndex(s.Peek(), sub)
 		}
 		if i < 0 {
 			if strings.HasSuffix(name, "index") {
-				return nil, valueErrorf("substring not found")
+				panic(valueErrorf("substring not found"))
 			}
-			return int64(-1), nil
+			return int64(-1)
 		}
-		start, err := intArg(orDefault(b[1], int64(0)), 0)
-		if err != nil {
-			return nil, err
-		}
+		start := intArg(orDefault(b[1], int64(0)), 0)
 		if start < 0 {
 			whole, _ := text(self)
 			start = max(0, start+int64(runes(whole)))
 		}
-		return start + int64(runes(s.Peek()[:i])), nil
+		return start + int64(runes(s.Peek()[:i]))
 	}, name, 1, "sub", "start", "end")
 }
 
-func strCount(st *state, self Value, b []Value) (Value, error) {
+func strCount(st *state, self Value, b []Value) Value {
 	sub, ok := text(b[0])
 	if !ok {
-		return nil, typeErrorf("must be str, not %s", typeName(b[0]))
+		panic(typeErrorf("must be str, not %s", typeName(b[0])))
 	}
-	s, err := st.bounded(self, b[1], b[2])
-	return int64(strings.Count(s.Peek(), sub)), err
+	s := st.bounded(self, b[1], b[2])
+	return int64(strings.Count(s.Peek(), sub))
 }

@@ -14,21 +14,14 @@ type Template struct {
 }
 
 // Parse reads a template. The error is an *[Error] of kind [SyntaxError] or [LimitError].
-func Parse(source string, limits Limits) (*Template, error) {
+func Parse(source string, limits Limits) (_ *Template, err error) {
+	defer catch(&err)
 	limits = limits.withDefaults()
 	if len(source) > limits.Source {
-		return nil, newError(LimitError, "template is %d bytes long, limit is %d", len(source), limits.Source)
+		panic(newError(LimitError, "template is %d bytes long, limit is %d", len(source), limits.Source))
 	}
-	toks, err := lex(source)
-	if err != nil {
-		return nil, err
-	}
-	p := &parser{toks: toks}
-	body, err := p.parse()
-	if err != nil {
-		return nil, err
-	}
-	return &Template{body: body, limits: limits, nones: p.nones}, nil
+	p := &parser{toks: lex(source)}
+	return &Template{body: p.parse(), limits: limits, nones: p.nones}, nil
 }
 
 // TestsNone tells whether the template tests somewhere whether a variable, attribute or item of that
@@ -37,15 +30,19 @@ func (t *Template) TestsNone(name string) bool { return t.nones[name] }
 
 // Render evaluates the template with vars as its variables. now is the time that strftime_now
 // tells. vars is only read. The error is an *[Error].
-func (t *Template) Render(vars *Dict, now time.Time) (Text, error) {
+func (t *Template) Render(vars *Dict, now time.Time) (_ Text, err error) {
 	out := &output{}
-	st := &state{m: &meter{limits: t.limits}, out: out, now: now, filters: filters, tests: tests}
+	st := &state{m: &meter{limits: t.limits}, out: out, now: now, nodes: make([]node, 16),
+		filters: filters, tests: tests}
 	out.m = st.m
 	st.scope = &scope{vars: vars}
 	st.scope = newScope(st.scope)
-	if _, err := st.run(t.body); err != nil {
-		return Text{}, err
-	}
+	defer func() {
+		if e := failure(recover()); e != nil {
+			err = st.explain(e)
+		}
+	}()
+	st.run(t.body)
 	return out.b.Text(), nil
 }
 
@@ -55,12 +52,9 @@ type output struct {
 	m *meter
 }
 
-func (o *output) write(t Text) error {
-	if err := o.m.grow(t.Cost()); err != nil {
-		return err
-	}
+func (o *output) write(t Text) {
+	o.m.grow(t.Cost())
 	o.b.Write(t)
-	return nil
 }
 
 // state is one render.
@@ -69,6 +63,8 @@ type state struct {
 	scope *scope
 	out   *output
 	now   time.Time
+	nodes []node // of which the first begun are being evaluated, the innermost last
+	begun int
 	// the tables, for filters that take the name of another
 	filters map[string]filterFunc
 	tests   map[string]testFunc
@@ -123,33 +119,31 @@ func (s *scope) lookup(name string) Value {
 }
 
 // run executes statements in the current scope.
-func (st *state) run(body []stmt) (flow, error) {
+func (st *state) run(body []stmt) flow {
 	for _, s := range body {
-		if err := st.m.step(1); err != nil {
-			return flowNext, err
-		}
-		if f, err := s.exec(st); err != nil || f != flowNext {
-			return f, err
+		st.m.step(1)
+		if f := s.exec(st); f != flowNext {
+			return f
 		}
 	}
-	return flowNext, nil
+	return flowNext
 }
 
 // within runs body in scope and restores the current one.
-func (st *state) within(sc *scope, body []stmt) (flow, error) {
+func (st *state) within(sc *scope, body []stmt) flow {
 	outer := st.scope
 	st.scope = sc
-	f, err := st.run(body)
+	f := st.run(body)
 	st.scope = outer
-	return f, err
+	return f
 }
 
 // capture runs body in scope and returns what it wrote.
-func (st *state) capture(sc *scope, body []stmt) (Text, error) {
+func (st *state) capture(sc *scope, body []stmt) Text {
 	outer := st.out
 	st.out = &output{m: st.m}
-	_, err := st.within(sc, body)
+	st.within(sc, body)
 	s := st.out.b.Text()
 	st.out = outer
-	return s, err
+	return s
 }

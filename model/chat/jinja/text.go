@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"cmp"
 	"fmt"
 	"math/big"
 	"strings"
@@ -11,46 +10,52 @@ import (
 )
 
 // str is Python's str(v): what printing v writes.
-func str(m *meter, v Value) (Text, error) {
+func str(m *meter, v Value) Text {
 	switch v := v.(type) {
 	case Text:
-		return v, nil
+		return v
 	case Markup:
-		return v.Text, nil
+		return v.Text
 	case nil:
-		return origin.Own("None"), nil
+		return origin.Own("None")
 	case bool:
 		if v {
-			return origin.Own("True"), nil
+			return origin.Own("True")
 		}
-		return origin.Own("False"), nil
+		return origin.Own("False")
 	case int64:
-		return origin.Number(itoa(v)), nil
+		return origin.Number(itoa(v))
 	case float64:
-		return origin.Number(floatRepr(v)), nil
+		return origin.Number(floatRepr(v))
 	case *Undefined:
-		return Text{}, nil
+		return Text{}
 	}
 	return reprValue(m, v)
 }
 
-// reprValue is Python's repr(v). m may be nil in messages about small values.
-func reprValue(m *meter, v Value) (Text, error) {
-	if m == nil {
-		m = &meter{limits: Limits{Bytes: 1 << 16}.withDefaults()}
-	}
+// reprValue is Python's repr(v).
+func reprValue(m *meter, v Value) Text {
 	r := &reprWriter{valueWriter{m: m}}
 	r.write(v)
-	return r.b.Text(), r.err
+	return r.b.Text()
+}
+
+// briefly is the repr of a small value in a message; ok is false where it has none.
+func briefly(v Value) (s string, ok bool) {
+	var err error
+	func() {
+		defer catch(&err)
+		s = reprValue(&meter{limits: Limits{Bytes: 1 << 16}.withDefaults()}, v).Peek()
+	}()
+	return s, err == nil
 }
 
 // valueWriter writes what prints values. What it puts around text counts as written by the value
-// that it stands in, whose origin is within. Once something went wrong, which err says, it writes nothing.
+// that it stands in, whose origin is within.
 type valueWriter struct {
 	m      *meter
 	b      origin.Builder
 	within origin.ID
-	err    error
 }
 
 // put writes what is no text of the value: a bracket, a number.
@@ -58,23 +63,14 @@ func (w *valueWriter) put(t Text) { w.chars(t.Within(w.within)) }
 
 // chars writes text of the value.
 func (w *valueWriter) chars(t Text) {
-	if w.err == nil {
-		w.err = w.m.grow(t.Cost())
-	}
-	if w.err == nil {
-		w.b.Write(t)
-		w.err = w.m.step(1)
-	}
+	w.m.grow(t.Cost())
+	w.b.Write(t)
+	w.m.step(1)
 }
 
 // inside runs f within a container of the given origin.
 func (w *valueWriter) inside(from origin.ID, f func()) {
-	if w.err == nil {
-		w.err = w.m.enter()
-	}
-	if w.err != nil {
-		return
-	}
+	w.m.enter()
 	defer w.m.leave()
 	outer := w.within
 	w.within = from
@@ -126,10 +122,9 @@ func (r *reprWriter) write(v Value) {
 	case *List, *Tuple, *Dict, *dictView, *Namespace:
 		r.inside(containerOrigin(v), func() { r.contents(v) })
 	case nil, bool, int64, float64:
-		s, _ := str(r.m, v) // as long as it is none of those above
-		r.put(s)
+		r.put(str(r.m, v))
 	default:
-		r.err = cmp.Or(r.err, typeErrorf("a %s has no text: it would print a memory address", typeName(v)))
+		panic(typeErrorf("a %s has no text: it would print a memory address", typeName(v)))
 	}
 }
 
@@ -160,7 +155,7 @@ func (r *reprWriter) contents(v Value) {
 
 func (r *reprWriter) items(open Text, n int, item func(i int), end Text) {
 	r.put(open)
-	for i := 0; i < n && r.err == nil; i++ {
+	for i := range n {
 		if i > 0 {
 			r.put(origin.Own(", "))
 		}

@@ -59,19 +59,19 @@ func undefinedAttr(obj, name Value) *Undefined {
 func (u *Undefined) err() error {
 	switch {
 	case u.hint != "":
-		return newError(u.kind, "%s", u.hint)
+		panic(newError(u.kind, "%s", u.hint))
 	case !u.has:
 		name, _ := text(u.name)
-		return newError(u.kind, "%s is undefined", reprString(name))
+		panic(newError(u.kind, "%s is undefined", reprString(name)))
 	}
 	if s, ok := text(u.name); ok {
-		return newError(u.kind, "%s has no attribute %s", reprString(objectTypeRepr(u.obj)), reprString(s))
+		panic(newError(u.kind, "%s has no attribute %s", reprString(objectTypeRepr(u.obj)), reprString(s)))
 	}
 	key := "?"
-	if k, err := reprValue(nil, u.name); err == nil {
-		key = k.Peek()
+	if k, ok := briefly(u.name); ok {
+		key = k
 	}
-	return newError(u.kind, "%s has no element %s", objectTypeRepr(u.obj), key)
+	panic(newError(u.kind, "%s has no element %s", objectTypeRepr(u.obj), key))
 }
 
 // Namespace is the object of namespace(): the one value whose attributes a template may set.
@@ -102,7 +102,7 @@ func (v *dictView) at(i int) Value {
 type Callable struct {
 	name   string
 	method bool
-	call   func(st *state, a *args) (Value, error)
+	call   func(st *state, a *args) Value
 }
 
 // typeName is Python's name of v's type.
