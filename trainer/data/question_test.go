@@ -133,6 +133,7 @@ func TestQuestionsThatCannotBeReadNameFileRowAndKey(t *testing.T) {
 		"no winner":            {data.FormatPPE, without(ofPPE, "winner"), "sampled_conflict_pairs: missing"},
 		"a winner":             {data.FormatPPE, strings.Replace(ofPPE, `"winner": "model_b"`, `"winner": "n"`, 1), "want model_a, model_b or tie"},
 		"a flag":               {data.FormatPPE, strings.Replace(ofPPE, `"hard_prompt": true`, `"hard_prompt": 1`, 1), "hard_prompt: wrong type"},
+		"no list of pairs":     {data.FormatPPE, strings.Replace(ofPPECorrect, `"sampled_conflict_pairs": [[0, 1]`, `"sampled_conflict_pairs": null, "x": [[0, 1]`, 1), "sampled_conflict_pairs: missing: it is null"},
 		"a pair of equals":     {data.FormatPPE, strings.Replace(ofPPECorrect, `[0, 1]`, `[0, 2]`, 1), "sampled_conflict_pairs[0]: wrong form: both answers are right"},
 		"a pair out of range":  {data.FormatPPE, strings.Replace(ofPPECorrect, `[0, 1]`, `[0, 4]`, 1), "sampled_conflict_pairs[0]: wrong form: answer 4 of 4"},
 		"a pair of one":        {data.FormatPPE, strings.Replace(ofPPECorrect, `[0, 1]`, `[0]`, 1), "sampled_conflict_pairs[0]: wrong type"},
