@@ -7,6 +7,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// MessagesOf returns the messages that v is in JSON, as those of a file are.
+func MessagesOf(v any) ([]Message, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var out []Message
+	err = json.Unmarshal(data, &out)
+	return out, err
+}
+
 // UnmarshalJSONFrom reads a list of strings.
 func (r *Responses) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return readList(dec, func(dec *jsontext.Decoder) error {

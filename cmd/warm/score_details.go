@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/warmserve/warmserve/warm/reward"
+	"github.com/warmserve/warmserve/warm/serve"
 )
 
 // scoredDetails are what --return asks for beside a reward.
@@ -17,18 +18,11 @@ type scoredDetails struct {
 // parseReturns reads the words of --return.
 func parseReturns(words []string) (w reward.Want, err error) {
 	for _, s := range words {
-		switch s {
-		case "attributes":
-			w.Attributes = true
-		case "steps":
-			w.Steps = true
-		case "trajectory":
-			w.Trajectory = true
-		default:
+		if serve.WantOf([]string{s}) == (reward.Want{}) {
 			return w, usagef("--return: %q, want attributes, steps or trajectory", s)
 		}
 	}
-	return w, nil
+	return serve.WantOf(words), nil
 }
 
 // describe adds to the answers what was asked for, of the model whose reward they have: the
@@ -53,13 +47,7 @@ func (s *scoring) describe() {
 			}
 			a.Attributes[names[j]] = v
 		}
-		for j, v := range got.Trajectory {
-			if v-v != 0 {
-				a.Trajectory = append(a.Trajectory, nil)
-			} else {
-				a.Trajectory = append(a.Trajectory, &got.Trajectory[j])
-			}
-		}
+		a.Trajectory = got.Trajectory
 		if s.want.Trajectory {
 			a.TokenIDs = slices.Clone(x.IDs)
 		}

@@ -209,9 +209,9 @@ func (r *boardRun) read(path string, seen map[string]data.Place) error {
 	return (&data.Files{SkipBad: c.SkipBad, Say: c.Say}).Tolerate(bad)
 }
 
-// messages are the conversation of a question with one of its answers.
-func messages(q *data.Question, answer string) []chat.Message {
-	return slices.Concat(q.Prompt.Messages, []chat.Message{chat.NewMessage("assistant", answer)})
+// said is an answer as the end of a conversation.
+func said(answer string) []chat.Message {
+	return []chat.Message{chat.NewMessage("assistant", answer)}
 }
 
 // questionInputs are a question's answers as the wire has them.
@@ -219,15 +219,11 @@ func questionInputs(q *data.Question) ([]api.Input, error) {
 	if !q.Prompt.IsChat() {
 		return []api.Input{api.Answers(q.Prompt.Plain, q.Answers...)}, nil
 	}
-	var out []api.Input
+	var answers [][]chat.Message
 	for _, answer := range q.Answers {
-		in, err := conversation(messages(q, answer))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, in)
+		answers = append(answers, said(answer))
 	}
-	return out, nil
+	return conversations(q.Prompt.Messages, answers...)
 }
 
 // encode turns all answers into tokens. What is over the context is cut on the left, because a board
@@ -238,7 +234,7 @@ func (r *boardRun) encode(e *reward.Encoder) (out []model.Sequence, err error) {
 		for k, answer := range q.Answers {
 			in := reward.Input{Prompt: &q.Prompt.Plain, Response: answer}
 			if q.Prompt.IsChat() {
-				in = reward.Input{Messages: messages(q, answer)}
+				in = reward.Input{Messages: slices.Concat(q.Prompt.Messages, said(answer))}
 			}
 			enc, err := e.Encode(in, reward.EncodeOptions{})
 			if err != nil {

@@ -2,7 +2,6 @@ package judge
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model/chat"
@@ -284,28 +281,20 @@ func inputs(p *rm.Preference) ([]api.Input, error) {
 	if !p.Chosen.IsChat() {
 		return []api.Input{api.Answers(p.Prompt.Plain, p.Chosen.Plain, p.Rejected.Plain)}, nil
 	}
+	return conversations(p.Prompt.Messages, p.Chosen.Messages, p.Rejected.Messages)
+}
+
+// conversations are the answers to a prompt, all of messages, as the wire has them.
+func conversations(prompt []chat.Message, answers ...[]chat.Message) ([]api.Input, error) {
 	var out []api.Input
-	for _, answer := range []data.Text{p.Chosen, p.Rejected} {
-		in, err := conversation(slices.Concat(p.Prompt.Messages, answer.Messages))
+	for _, answer := range answers {
+		m, err := api.MessagesOf(slices.Concat(prompt, answer))
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, in)
+		out = append(out, api.Conversation(m...))
 	}
 	return out, nil
-}
-
-// conversation is messages as the wire has them.
-func conversation(messages []chat.Message) (api.Input, error) {
-	text, err := json.Marshal(messages)
-	if err != nil {
-		return api.Input{}, err
-	}
-	var out []api.Message
-	if err := jsonv2.Unmarshal(text, &out); err != nil {
-		return api.Input{}, err
-	}
-	return api.Conversation(out...), nil
 }
 
 // remote judges everything that the replies hold.

@@ -195,11 +195,7 @@ func (c *Client) ask(ctx context.Context, g *Group, lo, hi int, rewards []float6
 	}
 	in := api.Input{Prompt: &api.Prompt{Text: g.Prompt.Plain}, Responses: api.Responses(g.Answers[lo:hi])}
 	if g.Prompt.IsChat() {
-		text, err := json.Marshal(g.Prompt.Messages)
-		if err != nil {
-			return "", err
-		}
-		if err := json.Unmarshal(text, &in.Prompt.Messages); err != nil {
+		if in.Prompt.Messages, err = api.MessagesOf(g.Prompt.Messages); err != nil {
 			return "", err
 		}
 	}

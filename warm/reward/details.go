@@ -20,8 +20,8 @@ type Details struct {
 	Attributes []float32 // under the names of [model.Config.AttributeNames]
 	Steps      []float32
 	// Trajectory has the reward as it would be if the text ended after each token.
-	// Before the token that a gate reads there is none, but a NaN.
-	Trajectory []float32
+	// Before the token that a gate reads there is none: nil.
+	Trajectory []*float32
 }
 
 // Offers says what of it the deployment's models do not have.
@@ -83,7 +83,13 @@ func (d *Deployment) Details(m model.Model, x *Encoded, w Want) Details {
 		out.Steps = model.Rewards(m, read, 0)
 	}
 	if w.Trajectory {
-		out.Trajectory = model.Rewards(m, x.Outputs, int(x.Read[len(x.Read)-1]))
+		rewards := model.Rewards(m, x.Outputs, int(x.Read[len(x.Read)-1]))
+		out.Trajectory = make([]*float32, len(rewards))
+		for i, v := range rewards {
+			if v-v == 0 {
+				out.Trajectory[i] = &rewards[i]
+			}
+		}
 	}
 	return out
 }

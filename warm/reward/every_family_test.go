@@ -247,6 +247,12 @@ func (f *openedFamily) checkAlone(i int, x *reward.Encoded) float32 {
 	got := scored(f.T, f.engine, f.d, x)
 	assert.Equal(f, plain, got, "whatever else is wanted")
 	details := f.d.Details(f.d.Average(), x, w)
+	trajectory := make([]float32, len(details.Trajectory))
+	for j, v := range details.Trajectory {
+		if trajectory[j] = float32(math.NaN()); v != nil {
+			trajectory[j] = *v
+		}
+	}
 	list := func(want []float64, got []float32, what string) {
 		require.Len(f, got, len(want), what)
 		for j, v := range want {
@@ -274,14 +280,14 @@ func (f *openedFamily) checkAlone(i int, x *reward.Encoded) float32 {
 		if several = []float64{one}; !ok {
 			require.NoError(f, json.Unmarshal(f.AllTokens[i], &several))
 		}
-		list(several, details.Trajectory, "token")
+		list(several, trajectory, "token")
 	}
 	if f.Every != nil && i == f.Hidden.Sequence && w.Trajectory {
-		list(f.Every, details.Trajectory, "token")
+		list(f.Every, trajectory, "token")
 	}
 	if w.Trajectory && !w.Steps {
-		require.Len(f, details.Trajectory, len(x.IDs))
-		assert.Equal(f, got, details.Trajectory[x.Read[0]], "at the scored token")
+		require.Len(f, trajectory, len(x.IDs))
+		assert.Equal(f, got, trajectory[x.Read[0]], "at the scored token")
 	}
 	return got
 }

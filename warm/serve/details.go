@@ -8,8 +8,8 @@ import (
 	"github.com/warmserve/warmserve/warm/reward"
 )
 
-// wantOf reads the words of a request.
-func wantOf(words []string) (w reward.Want) {
+// WantOf reads the words of a request.
+func WantOf(words []string) (w reward.Want) {
 	for _, s := range words {
 		switch s {
 		case api.ReturnAttributes:
@@ -32,7 +32,7 @@ const (
 
 // AskCost implements live.Describer.
 func (m *Model) AskCost(p *live.Prepared, want []string) (int64, error) {
-	w := wantOf(want)
+	w := WantOf(want)
 	if err := m.Offers(w); err != nil {
 		return 0, api.Errorf(api.CodeInvalidValue, "return", "%v", err)
 	}
@@ -47,7 +47,7 @@ func (m *Model) AskCost(p *live.Prepared, want []string) (int64, error) {
 // Ask implements live.Describer.
 func (m *Model) Ask(p *live.Prepared, want []string) {
 	x := reward.Encoded{Sequence: model.Sequence(p.Sequence)}
-	m.Deployment.Ask(&x, wantOf(want))
+	m.Deployment.Ask(&x, WantOf(want))
 	p.Sequence = batch.Sequence(x.Sequence)
 }
 
@@ -60,18 +60,12 @@ func (m *Model) Details(p *live.Prepared, lane string, want []string) (out api.D
 		}
 	}
 	x := reward.Encoded{Sequence: model.Sequence(p.Sequence)}
-	got := m.Deployment.Details(of, &x, wantOf(want))
+	got := m.Deployment.Details(of, &x, WantOf(want))
 	names := m.Config().AttributeNames()
 	for i, v := range got.Attributes {
 		out.Attributes = append(out.Attributes, api.Attribute{Name: names[i], Value: v})
 	}
 	out.Steps = got.Steps
-	for i, v := range got.Trajectory {
-		if v-v != 0 {
-			out.Trajectory = append(out.Trajectory, nil)
-		} else {
-			out.Trajectory = append(out.Trajectory, &got.Trajectory[i])
-		}
-	}
+	out.Trajectory = got.Trajectory
 	return out
 }

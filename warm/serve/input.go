@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	jsonv2 "github.com/go-json-experiment/json"
-
 	"github.com/warmserve/warmserve/api"
 	"github.com/warmserve/warmserve/model/chat"
 	"github.com/warmserve/warmserve/server/live"
@@ -95,16 +93,6 @@ func Conversation(messages []api.Message) ([]chat.Message, error) {
 		}
 	}
 	return out, nil
-}
-
-// wireMessages is the way back: of the messages of a file, for instance.
-func wireMessages(messages []chat.Message) ([]api.Message, error) {
-	data, err := json.Marshal(messages)
-	if err != nil {
-		return nil, err
-	}
-	var out []api.Message
-	return out, jsonv2.Unmarshal(data, &out)
 }
 
 func chatOptions(o live.ChatOptions) reward.ChatOptions {

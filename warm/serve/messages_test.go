@@ -44,7 +44,7 @@ func TestMessagesAreWhatTheirJSONSays(t *testing.T) {
 			require.NoError(t, errors.Join(errA, errB))
 			assert.Equal(t, string(a), string(b), "keys in their order, and numbers as they are")
 		}
-		back, err := wireMessages(got)
+		back, err := api.MessagesOf(got)
 		require.NoError(t, err)
 		again, err := api.Encode(back)
 		require.NoError(t, err)

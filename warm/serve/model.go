@@ -54,7 +54,7 @@ func NewModel(name string, d *reward.Deployment, e model.Engine) *Model {
 		out.info.Pooling = string(model.PoolFirst) // which is what such a model is read at, whatever was asked
 	}
 	for _, w := range []string{api.ReturnAttributes, api.ReturnSteps, api.ReturnTrajectory} {
-		if d.Offers(wantOf([]string{w})) == nil {
+		if d.Offers(WantOf([]string{w})) == nil {
 			out.info.Returns = append(out.info.Returns, w)
 		}
 	}

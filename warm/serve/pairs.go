@@ -57,13 +57,13 @@ func wirePair(p *data.Pair) (out api.Pair, err error) {
 			to    *[]api.Message
 			which data.Text
 		}{{&out.Chosen.Messages, p.Chosen}, {&out.Rejected.Messages, p.Rejected}} {
-			if *side.to, err = wireMessages(side.which.Messages); err != nil {
+			if *side.to, err = api.MessagesOf(side.which.Messages); err != nil {
 				return out, plainError(err)
 			}
 		}
 		if len(p.Prompt.Messages) > 0 {
 			out.Prompt = new(api.Prompt)
-			if out.Prompt.Messages, err = wireMessages(p.Prompt.Messages); err != nil {
+			if out.Prompt.Messages, err = api.MessagesOf(p.Prompt.Messages); err != nil {
 				return out, plainError(err)
 			}
 		}
