@@ -30,7 +30,8 @@ func parsePublished(f fields, o lineInfo) Published {
 		f.fault("judgments", ErrEmpty, "")
 		return p
 	}
-	game := f.object("judgments[0]", games[0]) // of the answers in their order; the other one has them exchanged
+	// Of the answers in their order; the other one has them exchanged.
+	game := f.object("judgments[0]", games[0])
 	judgment := game.object("judgment", game.required("judgment"))
 	p.Model = judgment.str("judge_model")
 	raw := judgment.required("scores")
