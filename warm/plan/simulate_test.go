@@ -96,3 +96,14 @@ func TestAFullQueueIsTriedAgain(t *testing.T) {
 	assert.Positive(t, o.Again)
 	assert.Greater(t, o.P99, time.Second, "Retry-After")
 }
+
+func TestQuantilesAreOfTheNearestRank(t *testing.T) {
+	ten := make([]time.Duration, 10)
+	for i := range ten {
+		ten[i] = time.Duration(i + 1)
+	}
+	for q, want := range map[float64]time.Duration{0: 1, 0.1: 1, 0.5: 5, 0.51: 6, 0.99: 10, 1: 10} {
+		assert.Equal(t, want, plan.Quantile(ten, q), q)
+	}
+	assert.Zero(t, plan.Quantile(nil, 0.5))
+}
