@@ -47,7 +47,7 @@ func (e *Engine) bring(ctx context.Context, m *Model, progress func(string, floa
 	progress("asking the engine", 0)
 	st, err := e.state(ctx)
 	if err != nil {
-		return err
+		return e.unanswered(m, err)
 	}
 	if st.name != m.id {
 		progress("the engine loads "+m.id, 0)
@@ -110,6 +110,15 @@ func (e *Engine) load(ctx context.Context, m *Model, st state) error {
 	return nil
 }
 
+// unanswered adds to the error of an engine that is away how it is started, where it must be
+// on these very weights.
+func (e *Engine) unanswered(m *Model, err error) error {
+	if e.o.Kind == TEI && errors.Is(err, errAway) {
+		return fmt.Errorf("%w%s", err, e.remedy(m))
+	}
+	return err
+}
+
 // remedy says how the engine comes to serve a model by being started.
 func (e *Engine) remedy(m *Model) string {
 	return ": start it with " + e.wire.start(e.engineDir(&m.staged)) + ", and load the model again " +
@@ -156,9 +165,11 @@ func (m *Model) keep(ctx context.Context) error {
 	st, err := e.state(ctx)
 	switch {
 	case err != nil:
-		return err
+		return e.unanswered(m, err)
 	case st.name == m.id && m.Trouble() == "":
 		return nil
+	case e.o.Kind == TEI: // nothing is given to it
+		return e.bring(ctx, m, func(string, float64) {})
 	case st.name != m.id && strings.HasPrefix(st.name, namePrefix) && st.name != loadingName(m.id):
 		return fmt.Errorf("it was given other weights, %s in the place of %s: another server uses it as well", st.name, m.id)
 	}

@@ -124,8 +124,9 @@ func (e *Engine) serves(c *model.Config, net *nn.Network) error {
 	case len(head.Constants) > 0:
 		return no("the reward is made with tensors beside the score head, which engines do not have")
 	case e.o.Kind == TEI && net.Causal:
-		return no("it classifies with encoders alone (BERT, RoBERTa, XLM-RoBERTa, DistilBERT, ModernBERT), "+
-			"and %s is a decoder: sglang or vllm", c.Architecture)
+		return no("it classifies with encoders alone, and %s is a decoder: sglang or vllm", c.Architecture)
+	case e.o.Kind == TEI && teiLeavesOut(c) != "":
+		return no("%s", teiLeavesOut(c))
 	case e.o.Kind == SGLang && !net.Causal:
 		return no("it classifies token ids with decoders alone, and %s is an encoder: tei or vllm", c.Architecture)
 	case net.Causal && net.SeesAhead():
@@ -249,8 +250,8 @@ func labelsOf(n int) []string {
 }
 
 // configOf is the config.json of the directory: that of the checkpoint with the class that
-// engines know and as many labels as there are outputs.
-func configOf(c *model.Config, data []byte) ([]byte, error) {
+// engines know and as many labels as there are outputs, and what the engine misses there.
+func configOf(k Kind, c *model.Config, data []byte) ([]byte, error) {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(data, &all); err != nil {
 		return nil, err
@@ -262,8 +263,16 @@ func configOf(c *model.Config, data []byte) ([]byte, error) {
 	for i, name := range labelsOf(c.Outputs()) {
 		ids[strconv.Itoa(i)], labels[name] = name, i
 	}
-	for key, v := range map[string]any{"architectures": []string{c.Architecture}, "id2label": ids, "label2id": labels,
-		"vocab_size": c.VocabSize, "dtype": "", "torch_dtype": ""} { // Save fills the types in
+	fields := map[string]any{"architectures": []string{c.Architecture}, "id2label": ids, "label2id": labels,
+		"vocab_size": c.VocabSize, "dtype": "", "torch_dtype": ""} // Save fills the types in
+	if k == TEI {
+		for key, v := range teiFields(c) {
+			if said := string(all[key]); said == "" || said == "null" || slices.Contains(teiOwn, key) {
+				fields[key] = v
+			}
+		}
+	}
+	for key, v := range fields {
 		text, err := json.Marshal(v)
 		if err != nil {
 			return nil, err
@@ -275,7 +284,7 @@ func configOf(c *model.Config, data []byte) ([]byte, error) {
 
 // write writes the folder of a model, unless it is there.
 func (e *Engine) write(s *staged, c *model.Config, whole loader.Contents, tensors *written) error {
-	config, err := configOf(c, whole.Config)
+	config, err := configOf(e.o.Kind, c, whole.Config)
 	if err != nil {
 		return err
 	}

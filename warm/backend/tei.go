@@ -22,7 +22,10 @@ type tei struct {
 	batch atomic.Int32 // sequences of a request, as it last said
 }
 
-func (t *tei) start(dir string) string { return "text-embeddings-router --model-id " + dir }
+// start names the type, which is float16 without it, but in images for Intel's processors.
+func (t *tei) start(dir string) string {
+	return "text-embeddings-router --dtype float32 --model-id " + dir
+}
 
 func (t *tei) mostItems() int { return int(t.batch.Load()) }
 

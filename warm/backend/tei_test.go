@@ -1,10 +1,12 @@
 package backend
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,39 +18,18 @@ import (
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
-const bert = `{"architectures":["BertForSequenceClassification"],"model_type":"bert","hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":2,"vocab_size":300,"max_position_embeddings":64,"type_vocab_size":2,"hidden_act":"gelu","layer_norm_eps":1e-12,"pad_token_id":299}`
-
-// bertTokenizer is that of bytes with BERT's form: <s> A </s>, and <s> A </s> B </s> of a pair.
-func bertTokenizer(t testing.TB) []byte {
-	var fields map[string]any
-	require.NoError(t, json.Unmarshal(rewardtest.Tokenizer(""), &fields))
-	special := func(s string, of int) any {
-		return map[string]any{"SpecialToken": map[string]any{"id": s, "type_id": of}}
-	}
-	seq := func(s string, of int) any {
-		return map[string]any{"Sequence": map[string]any{"id": s, "type_id": of}}
-	}
-	one := func(s string, id int) any {
-		return map[string]any{"id": s, "ids": []int{id}, "tokens": []string{s}}
-	}
-	fields["post_processor"] = map[string]any{"type": "TemplateProcessing",
-		"single":         []any{special("<s>", 0), seq("A", 0), special("</s>", 0)},
-		"pair":           []any{special("<s>", 0), seq("A", 0), special("</s>", 0), seq("B", 1), special("</s>", 1)},
-		"special_tokens": map[string]any{"<s>": one("<s>", 0), "</s>": one("</s>", 1)}}
-	data, err := json.Marshal(fields)
-	require.NoError(t, err)
-	return data
-}
+const bert = `{"architectures":["BertForSequenceClassification"],"model_type":"bert","hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":2,"vocab_size":300,"max_position_embeddings":64,"type_vocab_size":2,"hidden_act":"gelu","layer_norm_eps":1e-12,"pad_token_id":299,"hidden_dropout_prob":0.1,"initializer_range":0.02}`
 
 // encoder is a member that TEI serves, of so many labels.
 func encoder(t testing.TB, name string, labels int) string {
 	return member(t, name, bert, func(c map[string]any) {
-		ids := map[string]string{}
+		ids, of := map[string]string{}, map[string]int{}
 		for i := range labels {
-			ids[fmt.Sprint(i)] = fmt.Sprintf("label %d", i)
+			name := fmt.Sprintf("label %d", i)
+			ids[fmt.Sprint(i)], of[name] = name, i
 		}
-		c["id2label"] = ids
-	}, bertTokenizer(t))
+		c["id2label"], c["label2id"] = ids, of
+	}, rewardtest.PairTokenizer(1, 1))
 }
 
 // TEI takes no weights while it runs: it must be started on the average, which the error says,
@@ -63,7 +44,7 @@ func TestTEIMustBeStartedOnTheAverage(t *testing.T) {
 	defer d.Close()
 	m := d.Average().(*Model)
 	err = e.Activate(t.Context(), m, nil)
-	assert.EqualError(t, err, fmt.Sprintf("%s: it serves %s, which is not this average, and the engine takes no other weights while it runs: start it with text-embeddings-router --model-id %s, and load the model again (what the configuration or a manifest names is tried again by itself)",
+	assert.EqualError(t, err, fmt.Sprintf("%s: it serves %s, which is not this average, and the engine takes no other weights while it runs: start it with text-embeddings-router --dtype float32 --model-id %s, and load the model again (what the configuration or a manifest names is tried again by itself)",
 		e.Device(), a, m.dir))
 	s.Restart(m.dir)
 	require.NoError(t, e.Activate(t.Context(), m, nil))
@@ -71,6 +52,46 @@ func TestTEIMustBeStartedOnTheAverage(t *testing.T) {
 	for _, r := range s.Asked("/predict") {
 		assert.Contains(t, r.Body, `"raw_scores":true,"truncate":false`)
 	}
+}
+
+// A swap goes by a restart: what is live goes on until it, and says then what it wants.
+func TestTEIIsSwappedByItsRestart(t *testing.T) {
+	a, b, c := encoder(t, "a", 1), encoder(t, "b", 1), encoder(t, "c", 1)
+	s := backendtest.New(t, "tei", a)
+	e, log := engine(t, s, TEI, nil)
+	opened := func(dirs ...string) (reward.Config, *reward.Deployment, *Model) {
+		of := config(e, dirs...)
+		d, err := reward.Open(t.Context(), of, 1)
+		require.NoError(t, err)
+		t.Cleanup(d.Close)
+		return of, d, d.Average().(*Model)
+	}
+	of, d, m := opened(a, b)
+	s.Break(func(w http.ResponseWriter, _ *http.Request, _ string) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	assert.ErrorContains(t, e.Activate(t.Context(), m, nil), "HTTP 503: start it with text-embeddings-router --dtype float32 --model-id "+m.dir+", and load")
+	s.Break(nil)
+	s.Restart(m.dir)
+	require.NoError(t, e.Activate(t.Context(), m, nil))
+
+	later, next, n := opened(b, c)
+	assert.ErrorContains(t, e.Activate(t.Context(), n, nil), "start it with text-embeddings-router --dtype float32 --model-id "+n.dir)
+	sameRewards(t, e, d, of, texts())
+	s.Restart(n.dir)
+	require.Eventually(t, func() bool {
+		return strings.Contains(m.Trouble(), "it serves "+n.dir+", which is not this average") && strings.Contains(m.Trouble(), m.dir)
+	}, 10*time.Second, time.Millisecond)
+	_, err := d.Score(e, m, encoded(t, d, texts()))
+	var away *model.UnavailableError
+	assert.ErrorAs(t, err, &away)
+	require.NoError(t, e.Activate(t.Context(), n, nil))
+	sameRewards(t, e, next, later, texts())
+	assert.NotContains(t, log.String(), "is given them again", "nothing is given to TEI")
+	s.Restart(m.dir) // the way back
+	require.Eventually(t, func() bool { return m.Trouble() == "" }, 10*time.Second, time.Millisecond)
+	sameRewards(t, e, d, of, texts())
 }
 
 func TestTEIReadsSeveralLabelsPairsAndLargeBatches(t *testing.T) {
@@ -96,7 +117,7 @@ func ptr[T any](v T) *T { return &v }
 // The text that is sent has these very ids, special tokens written out in it included; ids that
 // no text has are refused alone.
 func TestTextsOfTokens(t *testing.T) {
-	tok, err := tokenizer.Parse(bertTokenizer(t))
+	tok, err := tokenizer.Parse(rewardtest.PairTokenizer(1, 1))
 	require.NoError(t, err)
 	pair, types := encodePair(tok, "a b", "c")
 	for name, tc := range map[string]struct {
@@ -138,13 +159,14 @@ func TestTokensThatAreNoTextVoidNoOthers(t *testing.T) {
 	s.Restart(d.Average().(*Model).dir)
 	require.NoError(t, e.Activate(t.Context(), d.Average(), nil))
 	ids := encodeText(d.Tokenizer, "secret words")
-	seqs := []model.Sequence{{IDs: ids, Read: []int32{0}}, {IDs: []int32{0, 2 + 0xc3, 1}, Read: []int32{0}}, {IDs: ids[:5], Read: []int32{0}}}
-	seqs[2].IDs = encodeText(d.Tokenizer, "more")
-	out := make([]float32, 3)
+	seqs := []model.Sequence{{IDs: ids, Read: []int32{0}}, {IDs: []int32{0, 2 + 0xc3, 1}, Read: []int32{0}},
+		{IDs: encodeText(d.Tokenizer, "more"), Read: []int32{0}}, {IDs: encodeText(d.Tokenizer, ""), Read: []int32{0}}}
+	out := make([]float32, 4)
 	require.NoError(t, e.Score(d.Average(), out, seqs))
 	assert.False(t, math.IsNaN(float64(out[0])))
 	assert.True(t, math.IsNaN(float64(out[1])))
 	assert.False(t, math.IsNaN(float64(out[2])))
+	assert.True(t, math.IsNaN(float64(out[3])), "TEI takes no text without a character")
 	assert.Contains(t, log.String(), "no text has these tokens")
 	assert.NotContains(t, log.String(), "secret")
 }

@@ -70,6 +70,11 @@ func New(t testing.TB, kind, dir string) *Server {
 
 // start is a process's: its weights are those of the directory.
 func (s *Server) start(dir string) error {
+	if s.kind == "tei" {
+		if err := TEIReads(dir); err != nil {
+			return err
+		}
+	}
 	w, err := open(dir)
 	if err != nil {
 		return err

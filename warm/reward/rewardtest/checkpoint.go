@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"hash/fnv"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -60,6 +61,36 @@ func Tokenizer(extra string) []byte {
 		},
 		"model": map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}},
 	})
+	if err != nil {
+		panic(err) // maps of strings and numbers
+	}
+	return data
+}
+
+// PairTokenizer is Tokenizer with the form of encoders: <s> A </s>, and of a pair <s> A, so many
+// </s>, B </s>, of which what is behind the first </s> has a type.
+func PairTokenizer(marks, kind int) []byte {
+	var fields map[string]any
+	if err := json.Unmarshal(Tokenizer(""), &fields); err != nil {
+		panic(err)
+	}
+	special := func(s string, kind int) any {
+		return map[string]any{"SpecialToken": map[string]any{"id": s, "type_id": kind}}
+	}
+	seq := func(s string, kind int) any {
+		return map[string]any{"Sequence": map[string]any{"id": s, "type_id": kind}}
+	}
+	one := func(s string, id int) any {
+		return map[string]any{"id": s, "ids": []int{id}, "tokens": []string{s}}
+	}
+	single := []any{special("<s>", 0), seq("A", 0), special("</s>", 0)}
+	pair := slices.Clone(single)
+	for range marks - 1 {
+		pair = append(pair, special("</s>", kind))
+	}
+	fields["post_processor"] = map[string]any{"type": "TemplateProcessing", "single": single,
+		"pair": append(pair, seq("B", kind), special("</s>", kind)), "special_tokens": map[string]any{"<s>": one("<s>", 0), "</s>": one("</s>", 1)}}
+	data, err := json.Marshal(fields)
 	if err != nil {
 		panic(err) // maps of strings and numbers
 	}
