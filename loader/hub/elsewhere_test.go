@@ -2,8 +2,6 @@ package hub
 
 import (
 	"bytes"
-	"crypto/md5" //nolint:gosec // as stores name their objects
-	"encoding/xml"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -17,107 +15,29 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/warmserve/warmserve/loader/bucket/buckettest"
 )
 
-// store is a bucket "models" by S3's protocol, a folder "a" in it.
-type store struct {
-	*httptest.Server
-	mu      sync.Mutex
-	objects map[string][]byte
-	parts   bool // objects were written in parts: their tags are no hashes
-	kms     bool // objects are encrypted with a key of their own: their tags have a hash's form
-	cut     int  // so many replies break off after half of an object
-	asked   []string
-}
-
-func newStore(t *testing.T, files map[string][]byte) *store {
-	s := &store{objects: map[string][]byte{}}
+// newStore is a store with the bucket "models", a folder "a" in it.
+func newStore(t *testing.T, files map[string][]byte) *buckettest.Store {
+	t.Setenv("AWS_ACCESS_KEY_ID", "key")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	s := buckettest.New(t)
 	for name, data := range files {
-		s.objects["a/"+name] = data
+		s.Put("models/a/"+name, data)
 	}
-	s.Server = httptest.NewServer(s)
-	t.Cleanup(s.Close)
 	return s
 }
 
-func (s *store) tag(data []byte) string {
-	sum := fmt.Sprintf("%x", md5.Sum(data)) //nolint:gosec // see the import
-	if s.kms {
-		sum = fmt.Sprintf("%x", md5.Sum([]byte(sum))) //nolint:gosec // see the import
-	}
-	if s.parts {
-		return `"` + sum + `-2"`
-	}
-	return `"` + sum + `"`
-}
-
-func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked = append(s.asked, r.Method+" "+r.URL.Path+" "+r.Header.Get("Range"))
-	key, ok := strings.CutPrefix(r.URL.Path, "/models/")
-	if ok && key == "" || r.URL.Path == "/models" {
-		s.list(w, r)
-		return
-	}
-	data, ok := s.objects[key]
-	if !ok {
-		w.Header().Set("Content-Type", "application/xml")
-		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprint(w, `<Error><Code>NoSuchBucket</Code><Message>there is no such bucket</Message></Error>`)
-		return
-	}
-	w.Header().Set("ETag", s.tag(data))
-	if s.kms {
-		w.Header().Set("X-Amz-Server-Side-Encryption", "aws:kms")
-	}
-	if want := r.Header.Get("If-Match"); want != "" && strings.Trim(want, `"`) != strings.Trim(s.tag(data), `"`) {
-		w.WriteHeader(http.StatusPreconditionFailed)
-		return
-	}
-	r.Header.Del("If-Match") // its quotes are not always sent
-	if len(data) > 1<<20 && s.cut > 0 {
-		s.cut--
-		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
-		w.Header().Set("Last-Modified", time.Unix(0, 0).UTC().Format(http.TimeFormat))
-		_, _ = w.Write(data[:len(data)/2]) // and then the connection breaks
-		return
-	}
-	http.ServeContent(w, r, "", time.Unix(1e9, 0), bytes.NewReader(data))
-}
-
-func (s *store) list(w http.ResponseWriter, r *http.Request) {
-	type object struct {
-		Key, ETag, LastModified string
-		Size                    int
-	}
-	out := struct {
-		XMLName  xml.Name `xml:"ListBucketResult"`
-		Name     string
-		KeyCount int
-		Contents []object
-	}{Name: "models"}
-	for key, data := range s.objects {
-		if strings.HasPrefix(key, r.URL.Query().Get("prefix")) {
-			out.Contents = append(out.Contents, object{key, s.tag(data), "2026-01-01T00:00:00.000Z", len(data)})
-		}
-	}
-	slices.SortFunc(out.Contents, func(a, b object) int { return strings.Compare(a.Key, b.Key) })
-	out.KeyCount = len(out.Contents)
-	w.Header().Set("Content-Type", "application/xml")
-	_ = xml.NewEncoder(w).Encode(out)
-}
-
 func TestBuckets(t *testing.T) {
-	t.Setenv("AWS_ACCESS_KEY_ID", "key")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
 	for _, scheme := range []string{"s3", "gs"} {
 		for _, parts := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, parts: %v", scheme, parts), func(t *testing.T) {
 				files := repository(1)
 				s := newStore(t, files)
-				s.parts, s.cut = parts, 1
+				s.Parted, s.Cut = parts, 1
 				c := &Client{Cache: t.TempDir(), S3: s.URL, GS: s.URL, patience: 2 * time.Second, pause: time.Millisecond}
 				n := name(t, scheme+"://models/a")
 				snapshot, err := c.Snapshot(t.Context(), n, nil)
@@ -128,14 +48,13 @@ func TestBuckets(t *testing.T) {
 					assert.True(t, bytes.Equal(files[f], got), f)
 				}
 				assert.NoFileExists(t, filepath.Join(snapshot.Dir, "README.md"))
-				assert.Contains(t, s.asked, "GET /models/a/model.safetensors bytes=1572864-", "it goes on")
-				s.asked = nil
+				assert.Contains(t, s.Requests(), "GET /models/a/model.safetensors bytes=1572864-", "it goes on")
 				again, err := c.Snapshot(t.Context(), n, nil)
 				require.NoError(t, err)
 				assert.Equal(t, snapshot.Dir, again.Dir)
-				assert.NotContains(t, strings.Join(s.asked, "\n"), "/models/a/", "no object comes again")
+				assert.NotContains(t, strings.Join(s.Requests(), "\n"), "/models/a/", "no object comes again")
 
-				s.objects["a/tokenizer.json"] = weights(9, 7000)
+				s.Put("models/a/tokenizer.json", weights(9, 7000))
 				changed, err := c.Snapshot(t.Context(), n, nil)
 				require.NoError(t, err)
 				assert.NotEqual(t, snapshot.Dir, changed.Dir)
@@ -150,11 +69,9 @@ func TestBuckets(t *testing.T) {
 }
 
 func TestATagOfAnEncryptedObjectIsNoHash(t *testing.T) {
-	t.Setenv("AWS_ACCESS_KEY_ID", "key")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	files := repository(1)
 	s := newStore(t, files)
-	s.kms, s.cut = true, 1
+	s.Encrypted, s.Cut = true, 1
 	c := &Client{Cache: t.TempDir(), S3: s.URL, patience: 2 * time.Second, pause: time.Millisecond}
 	snapshot, err := c.Snapshot(t.Context(), name(t, "s3://models/a"), nil)
 	require.NoError(t, err)
@@ -221,12 +138,16 @@ func TestAPartFromElsewhere(t *testing.T) {
 }
 
 func TestBucketsThatAreNotThere(t *testing.T) {
-	t.Setenv("AWS_ACCESS_KEY_ID", "key")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	s := newStore(t, repository(1))
 	c := &Client{Cache: t.TempDir(), S3: s.URL, patience: 2 * time.Second, pause: time.Millisecond}
 	_, err := c.Snapshot(t.Context(), name(t, "s3://models/b"), nil)
 	assert.ErrorIs(t, err, ErrNotFound)
+	s.Break(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `<Error><Code>NoSuchBucket</Code><Message>there is no such bucket</Message></Error>`)
+		return true
+	})
 	_, err = c.Snapshot(t.Context(), name(t, "s3://other/b"), nil)
 	assert.ErrorIs(t, err, ErrNotFound)
 	assert.ErrorContains(t, err, "no such bucket")

@@ -25,6 +25,12 @@ import (
 // Store holds objects by "bucket/key".
 type Store struct {
 	*httptest.Server
+	// Parted and Encrypted have objects be tagged as those are that were written in parts, or
+	// are encrypted with a key of their own: by no hash, or by what only looks like one.
+	// Cut is how many replies break off after half of an object of more than a megabyte. They
+	// are set while nothing is asked.
+	Parted, Encrypted bool
+	Cut               int
 
 	mu         sync.Mutex
 	fault      func(w http.ResponseWriter, r *http.Request) bool
@@ -99,7 +105,7 @@ func (s *Store) Objects() map[string][]byte {
 	return out
 }
 
-// Requests returns method and path of each request since the last call.
+// Requests returns method, path and range, where there is one, of each request since the last call.
 func (s *Store) Requests() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,8 +114,15 @@ func (s *Store) Requests() []string {
 	return out
 }
 
-func (o object) tag() string {
-	return fmt.Sprintf(`"%x"`, md5.Sum(o.data)) //nolint:gosec // see the import
+func (s *Store) tag(data []byte) string {
+	sum := md5.Sum(data) //nolint:gosec // see the import
+	if s.Encrypted {
+		sum = md5.Sum(sum[:]) //nolint:gosec // see the import
+	}
+	if s.Parted {
+		return fmt.Sprintf(`"%x-2"`, sum)
+	}
+	return fmt.Sprintf(`"%x"`, sum)
 }
 
 // refuse answers with an error in S3's form.
@@ -121,7 +134,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 
 func (s *Store) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
+	s.requests = append(s.requests, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+r.Header.Get("Range")))
 	fault := s.fault
 	w.Header().Set("Date", time.Now().Add(s.later).UTC().Format(http.TimeFormat))
 	s.mu.Unlock()
@@ -167,7 +180,10 @@ func (s *Store) serve(w http.ResponseWriter, r *http.Request) {
 
 // answer tells of a version.
 func (s *Store) answer(w http.ResponseWriter, o object) {
-	w.Header().Set("ETag", o.tag())
+	w.Header().Set("ETag", s.tag(o.data))
+	if s.Encrypted {
+		w.Header().Set("X-Amz-Server-Side-Encryption", "aws:kms")
+	}
 	w.Header().Set("X-Goog-Generation", fmt.Sprint(o.generation))
 }
 
@@ -177,7 +193,7 @@ func (s *Store) holds(r *http.Request, key string) bool {
 	if want := r.Header.Get("X-Goog-If-Generation-Match"); want != "" && want != fmt.Sprint(o.generation) {
 		return false
 	}
-	if want := r.Header.Get("If-Match"); want != "" && (!there || want != o.tag()) {
+	if want := r.Header.Get("If-Match"); want != "" && (!there || want != s.tag(o.data)) {
 		return false
 	}
 	return r.Header.Get("If-None-Match") != "*" || !there
@@ -195,6 +211,18 @@ func (s *Store) content(w http.ResponseWriter, r *http.Request, key string) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
+	if want := r.Header.Get("If-Match"); want != "" && strings.Trim(want, `"`) != strings.Trim(s.tag(o.data), `"`) {
+		w.WriteHeader(http.StatusPreconditionFailed)
+		return
+	}
+	r.Header.Del("If-Match") // its quotes are not always sent
+	if len(o.data) > 1<<20 && s.Cut > 0 {
+		s.Cut--
+		w.Header().Set("Content-Length", fmt.Sprint(len(o.data)))
+		w.Header().Set("Last-Modified", o.modified.UTC().Format(http.TimeFormat))
+		_, _ = w.Write(o.data[:len(o.data)/2]) // and then the connection breaks
+		return
+	}
 	http.ServeContent(w, r, "", o.modified, bytes.NewReader(o.data))
 }
 
@@ -209,7 +237,7 @@ func (s *Store) multipart(w http.ResponseWriter, r *http.Request, key string, bo
 	case r.Method == http.MethodPut:
 		n, _ := strconv.Atoi(r.URL.Query().Get("partNumber")) // 0 is none
 		s.parts[id][n] = body
-		w.Header().Set("ETag", object{data: body}.tag())
+		w.Header().Set("ETag", s.tag(body))
 	case r.Method == http.MethodPost:
 		var all []byte
 		for _, n := range slices.Sorted(maps.Keys(s.parts[id])) {
@@ -217,7 +245,7 @@ func (s *Store) multipart(w http.ResponseWriter, r *http.Request, key string, bo
 		}
 		o := s.put(key, all)
 		s.answer(w, o)
-		fmt.Fprintf(w, `<CompleteMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Bucket>bucket</Bucket><ETag>%s-2</ETag></CompleteMultipartUploadResult>`, strings.Trim(o.tag(), `"`))
+		fmt.Fprintf(w, `<CompleteMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Bucket>bucket</Bucket><ETag>%s-2</ETag></CompleteMultipartUploadResult>`, strings.Trim(s.tag(all), `"`))
 	default:
 		delete(s.parts, id)
 		w.WriteHeader(http.StatusNoContent)
@@ -238,7 +266,7 @@ func (s *Store) list(w http.ResponseWriter, bucket, prefix string) {
 	for key, o := range s.objects {
 		name, ok := strings.CutPrefix(key, bucket+"/")
 		if ok && strings.HasPrefix(name, prefix) {
-			out.Contents = append(out.Contents, entry{name, o.tag(), o.modified.UTC().Format(time.RFC3339), len(o.data)})
+			out.Contents = append(out.Contents, entry{name, s.tag(o.data), o.modified.UTC().Format(time.RFC3339), len(o.data)})
 		}
 	}
 	slices.SortFunc(out.Contents, func(a, b entry) int { return cmp.Compare(a.Key, b.Key) })
