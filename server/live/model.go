@@ -60,6 +60,11 @@ type Prober interface {
 	ProbeTokens() []int32
 }
 
+// Textual is a Model that may score the tokens of texts alone, and is probed with no others then.
+type Textual interface {
+	Textual() bool
+}
+
 // Describer is a Model that says what its rewards are made of. The words are those
 // of api.RewardRequest.Details.
 type Describer interface {

@@ -22,23 +22,8 @@ func (cs *Changes) probe(ctx context.Context, name string, m Model) error {
 	if info.ID != name {
 		return fmt.Errorf("the builder made a model called %q of %q", info.ID, name)
 	}
-	var wanted []int32 // without which there is nothing to read
-	if p, ok := m.(Prober); ok {
-		wanted = p.ProbeTokens()
-	}
-	short := wanted
-	if len(short) == 0 {
-		short = []int32{0}
-	}
-	inputs := []api.Input{api.Tokens(short...)}
-	if n := min(info.ContextLength, 16) - len(wanted); n > 0 && info.ContextLength > 1 {
-		inputs = append(inputs, api.Tokens(slices.Concat(slices.Repeat([]int32{0}, n), wanted)...))
-	}
-	// Not every model reads text: one that refuses it as a client's mistake may.
-	text := api.Answers("What is the capital of France?", "Paris.")
-	if _, err := m.Prepare(&text, prepareDefaults); err == nil {
-		inputs = append(inputs, text)
-	} else if _, ok := errors.AsType[*api.Error](err); !ok {
+	inputs, err := probes(m, info.ContextLength)
+	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 	for _, lane := range info.Lanes() {
@@ -53,6 +38,37 @@ func (cs *Changes) probe(ctx context.Context, name string, m Model) error {
 		}
 	}
 	return nil
+}
+
+// probes are what a model is probed with: tokens, unless it scores those of texts alone, and a
+// text, where it reads any.
+func probes(m Model, context int) (inputs []api.Input, err error) {
+	textual := false
+	if t, ok := m.(Textual); ok {
+		textual = t.Textual()
+	}
+	if !textual {
+		var wanted []int32 // without which there is nothing to read
+		if p, ok := m.(Prober); ok {
+			wanted = p.ProbeTokens()
+		}
+		short := wanted
+		if len(short) == 0 {
+			short = []int32{0}
+		}
+		inputs = append(inputs, api.Tokens(short...))
+		if n := min(context, 16) - len(wanted); n > 0 && context > 1 {
+			inputs = append(inputs, api.Tokens(slices.Concat(slices.Repeat([]int32{0}, n), wanted)...))
+		}
+	}
+	// Not every model reads text: one that refuses it as a client's mistake may.
+	text := api.Answers("What is the capital of France?", "Paris.")
+	if _, err := m.Prepare(&text, prepareDefaults); err == nil {
+		inputs = append(inputs, text)
+	} else if _, ok := errors.AsType[*api.Error](err); !ok || textual {
+		return nil, err
+	}
+	return inputs, nil
 }
 
 // prepareDefaults are the options of a request that says nothing.

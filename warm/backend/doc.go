@@ -25,5 +25,6 @@
 // Sources, read in July and November 2026: sglang 0.5.23 (srt/entrypoints/http_server.py,
 // srt/model_executor/model_runner_components/weight_updater.py), vllm 0.32.0
 // (entrypoints/pooling, entrypoints/rl/online, entrypoints/serve/dev,
-// model_executor/model_loader/reload), text-embeddings-inference at 0d124dc (router/src).
+// model_executor/model_loader/reload), text-embeddings-inference at 0d124dc (router/src,
+// backends/candle/src).
 package backend

@@ -108,6 +108,9 @@ func (e *Engine) Workers() int { return runtime.GOMAXPROCS(0) }
 // Device implements [model.Engine].
 func (e *Engine) Device() string { return string(e.o.Kind) + " " + e.o.URL }
 
+// Textual says that the engine is sent texts, so that tokens that no text has are not scored.
+func (e *Engine) Textual() bool { return e.o.Kind == TEI }
+
 // Stop ends what the engine is asked for, and its watch, without waiting for them.
 func (e *Engine) Stop() (stopped []*Model) {
 	e.mu.Lock()

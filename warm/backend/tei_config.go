@@ -7,18 +7,21 @@ import (
 	"github.com/warmserve/warmserve/model"
 )
 
-// teiClasses are the classes that TEI classifies with.
+// teiClasses are the classes that TEI classifies with, but for DeBERTa's, whose scores depend on
+// what is computed beside them there: each sequence attends to the padding behind it.
 //
-// Source: text-embeddings-inference at 0d124dc, backends/candle/src/lib.rs and models.
+// Source: text-embeddings-inference at 0d124dc, backends/candle/src/lib.rs and models; measured.
 var teiClasses = []string{"BertForSequenceClassification", "RobertaForSequenceClassification", "XLMRobertaForSequenceClassification",
-	"DistilBertForSequenceClassification", "DebertaV2ForSequenceClassification", "ModernBertForSequenceClassification"}
+	"DistilBertForSequenceClassification", "ModernBertForSequenceClassification"}
 
 // teiLeavesOut says what of a model TEI would not compute; "" where it computes all of it.
 func teiLeavesOut(c *model.Config) string {
 	switch m := c.ModernBERT; {
+	case c.Architecture == "DebertaV2ForSequenceClassification":
+		return "it has DeBERTa's sequences attend to their padding, so that a score depends on what is computed beside it"
 	case !slices.Contains(teiClasses, c.Architecture):
-		return fmt.Sprintf("it classifies with encoders of BERT's, RoBERTa's, XLM-RoBERTa's, DistilBERT's, DeBERTa-v2's and "+
-			"ModernBERT's class alone, and the model is a %s", c.Architecture)
+		return fmt.Sprintf("it classifies with encoders of BERT's, RoBERTa's, XLM-RoBERTa's, DistilBERT's and ModernBERT's "+
+			"class alone, and the model is a %s", c.Architecture)
 	case c.NoPooler && (c.Mean || c.Architecture != "BertForSequenceClassification"):
 		return "the head reads what the encoder leaves, and its class has a layer between"
 	case m == nil:
@@ -52,7 +55,7 @@ func reaches(m *model.ModernBERT, every int) []int {
 
 // teiOwn are keys of config.json whose value is written for TEI in any case: what it spells or
 // counts otherwise, or what was set beside the checkpoint.
-var teiOwn = []string{"hidden_act", "activation", "hidden_activation", "classifier_activation", "pooler_hidden_act", "classifier_pooling",
+var teiOwn = []string{"hidden_act", "activation", "hidden_activation", "classifier_activation", "classifier_pooling",
 	"global_attn_every_n_layers"}
 
 // teiFields is what TEI wants config.json to say, as it has no defaults for absent keys and
@@ -76,19 +79,8 @@ func teiFields(c *model.Config) map[string]any {
 	if c.ModelType == "distilbert" {
 		return map[string]any{"activation": activation, "pad_token_id": pad}
 	}
-	fields := map[string]any{"hidden_act": activation, "type_vocab_size": c.TypeVocab, "layer_norm_eps": c.NormEps, "pad_token_id": pad,
+	return map[string]any{"hidden_act": activation, "type_vocab_size": c.TypeVocab, "layer_norm_eps": c.NormEps, "pad_token_id": pad,
 		"initializer_range": 0.02, "hidden_dropout_prob": 0.0}
-	if c.ModelType == "deberta-v2" {
-		longest := -1
-		if c.Disentangled != nil {
-			longest = c.Disentangled.Longest
-		}
-		for key, v := range map[string]any{"relative_attention": c.Disentangled != nil, "max_relative_positions": longest, "pos_att_type": []string{},
-			"position_biased_input": c.Positioned, "pooler_hidden_size": c.Hidden, "pooler_hidden_act": teiActivation(c.PoolerActivation)} {
-			fields[key] = v
-		}
-	}
-	return fields
 }
 
 // teiActivation is what TEI calls an activation: it knows fewer names.

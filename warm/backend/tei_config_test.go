@@ -35,9 +35,6 @@ func TestTEIIsToldWhatItHasNoDefaultsFor(t *testing.T) {
 			`{"hidden_act":"gelu_new","layer_norm_eps":1e-12,"pad_token_id":0,"type_vocab_size":2,"label2id":{"LABEL_0":0}}`},
 		"roberta":    {small("Roberta", "roberta", `,"type_vocab_size":1,"pad_token_id":299`), `{"hidden_act":"gelu","pad_token_id":299,"type_vocab_size":1}`},
 		"distilbert": {distil, `{"activation":"gelu","pad_token_id":0,"dim":32}`},
-		"deberta": {small("DebertaV2", "deberta-v2", `,"relative_attention":true,"pos_att_type":"c2p|p2c"`),
-			`{"relative_attention":true,"pos_att_type":"c2p|p2c","max_relative_positions":400,"position_biased_input":true,"pooler_hidden_size":32,"pooler_hidden_act":"gelu"}`},
-		"deberta without distances": {small("DebertaV2", "deberta-v2", ""), `{"relative_attention":false,"pos_att_type":[],"max_relative_positions":-1}`},
 		"modernbert": {small("ModernBert", "modernbert", modernKeys),
 			`{"global_attn_every_n_layers":2,"local_attention":8,"global_rope_theta":5000,"local_rope_theta":700,"classifier_pooling":"mean",` +
 				`"hidden_activation":"silu","classifier_activation":"gelu","num_labels":1,"norm_bias":false}`},
@@ -65,6 +62,7 @@ func TestTEIIsToldWhatItHasNoDefaultsFor(t *testing.T) {
 
 func TestWhatTEIWouldLeaveOutIsRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ config, want string }{
+		"deberta":         {small("DebertaV2", "deberta-v2", `,"relative_attention":true,"pos_att_type":"c2p|p2c"`), "attend to their padding"},
 		"another encoder": {small("Electra", "electra", ""), "the model is a ElectraForSequenceClassification"},
 		"no pooler":       {small("Roberta", "roberta", `,"pad_token_id":299,"warmserve":{"pooler":false}`), "its class has a layer between"},
 		"a mean":          {small("Bert", "bert", `,"warmserve":{"pooler":false,"pooling":"mean"}`), "its class has a layer between"},

@@ -75,7 +75,8 @@ func checkBackends(models map[string]*api.ModelSpec) (errs []error) {
 	return errs
 }
 
-// remote is a model on an engine of others: a [live.Activator], and [live.Troubled].
+// remote is a model on an engine of others: a [live.Activator], [live.Troubled], and maybe
+// [live.Textual].
 type remote struct {
 	*Model
 	engine *backend.Engine
@@ -105,7 +106,11 @@ func (r *remote) Activate(ctx context.Context, progress func(string, float64)) e
 // Trouble implements live.Troubled.
 func (r *remote) Trouble() string { return r.weights().Trouble() }
 
+// Textual implements live.Textual.
+func (r *remote) Textual() bool { return r.engine.Textual() }
+
 var (
 	_ live.Activator = (*remote)(nil)
+	_ live.Textual   = (*remote)(nil)
 	_ live.Troubled  = (*remote)(nil)
 )

@@ -3,7 +3,6 @@
 package serve
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -27,48 +26,57 @@ import (
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
-// vllmProcess is a real vLLM server on the CPU.
-type vllmProcess struct {
-	t    *testing.T
-	addr string
-	cmd  *exec.Cmd
-	// ended has its end.
-	ended <-chan error
+// process is a real engine, a program of others, at an address of its own.
+type process struct {
+	t       *testing.T
+	name    string // for people
+	addr    string
+	command func(dir, port string) *exec.Cmd
+	cmd     *exec.Cmd
+	ended   <-chan error // has its end
+}
+
+// newProcess returns an engine that is not started yet, and is ended with the test.
+func newProcess(t *testing.T, name string, command func(dir, port string) *exec.Cmd) *process {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &process{t: t, name: name, addr: ln.Addr().String(), command: command}
+	require.NoError(t, ln.Close())
+	t.Cleanup(p.kill)
+	return p
 }
 
 // start starts it on a checkpoint and waits until it answers.
-func (v *vllmProcess) start(dir string) {
-	python := cmp.Or(os.Getenv("WARM_VLLM_PYTHON"), "python3")
-	_, port, err := net.SplitHostPort(v.addr)
-	require.NoError(v.t, err)
-	v.cmd = exec.Command(python, "-m", "vllm.entrypoints.openai.api_server", "--model", dir, "--host", "127.0.0.1", "--port", port,
-		"--runner", "pooling", "--convert", "classify", "--enforce-eager", "--dtype", "float32", "--max-num-batched-tokens", "2048")
-	v.cmd.Env = append(os.Environ(), "VLLM_SERVER_DEV_MODE=1", "VLLM_CPU_KVCACHE_SPACE=1", "HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1", "OMP_NUM_THREADS=1", "VLLM_CPU_OMP_THREADS_BIND=nobind")
-	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has children
-	log, err := os.CreateTemp(v.t.TempDir(), "vllm-*.log")
-	require.NoError(v.t, err)
+func (p *process) start(dir string) {
+	_, port, err := net.SplitHostPort(p.addr)
+	require.NoError(p.t, err)
+	p.cmd = p.command(dir, port)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it may have children
+	log, err := os.CreateTemp(p.t.TempDir(), "engine-*.log")
+	require.NoError(p.t, err)
 	defer log.Close()
-	v.cmd.Stdout, v.cmd.Stderr = log, log
-	require.NoError(v.t, v.cmd.Start())
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	require.NoError(p.t, p.cmd.Start())
 	ended := make(chan error, 1)
-	go func() { ended <- v.cmd.Wait() }()
-	v.ended = ended
+	go func() { ended <- p.cmd.Wait() }()
+	p.ended = ended
 	const patience = 10 * time.Minute
-	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(500 * time.Millisecond) {
+	for begun := time.Now(); time.Since(begun) < patience; time.Sleep(100 * time.Millisecond) {
 		select {
 		case err := <-ended:
-			v.t.Fatalf("vLLM ended with %v: %s", err, lastOf(log.Name()))
+			ended <- err
+			p.t.Fatalf("%s ended with %v: %s", p.name, err, lastOf(log.Name()))
 		default:
 		}
-		if r, err := http.Get("http://" + v.addr + "/health"); err == nil {
+		if r, err := http.Get("http://" + p.addr + "/health"); err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK {
-				v.t.Logf("vLLM answers after %v", time.Since(begun).Round(time.Second))
+				p.t.Logf("%s answers after %v", p.name, time.Since(begun).Round(100*time.Millisecond))
 				return
 			}
 		}
 	}
-	v.t.Fatalf("vLLM does not answer: %s", lastOf(log.Name()))
+	p.t.Fatalf("%s does not answer: %s", p.name, lastOf(log.Name()))
 }
 
 // lastOf is the end of a file.
@@ -81,13 +89,115 @@ func lastOf(path string) string {
 }
 
 // kill ends it and its children at once.
-func (v *vllmProcess) kill() {
-	if v.cmd == nil {
+func (p *process) kill() {
+	if p.cmd == nil {
 		return
 	}
-	_ = syscall.Kill(-v.cmd.Process.Pid, syscall.SIGKILL)
-	<-v.ended
-	v.cmd = nil
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.ended
+	p.cmd = nil
+}
+
+// compared is a server of two models of the same members: "there", on an engine, and "here".
+// The client is an administrator's, and tries once.
+type compared struct {
+	*api.Client
+	t      *testing.T
+	inputs []api.Input
+	within float64 // how far rewards may be apart
+	cuts   bool    // what was cut may be refused
+}
+
+func membersOf(dirs ...string) (out []api.MemberSpec) {
+	for _, d := range dirs {
+		out = append(out, api.MemberSpec{Path: d})
+	}
+	return out
+}
+
+// compare starts the server. The model here is live when it returns.
+func compare(t *testing.T, there *api.BackendSpec, dirs ...string) *compared {
+	const key = "administrator"
+	there.Directory = t.TempDir()
+	_, ln, _ := running(t, Config{Server: server.Config{AdminKeys: []string{key}, ModelRoot: "/"}, Models: map[string]*api.ModelSpec{
+		"there": {Members: membersOf(dirs...), DType: "float32", Backend: there},
+		"here":  {Members: membersOf(dirs...)},
+	}})
+	client, err := api.NewClient("http://"+ln.Addr().String(), api.WithKey(key), api.WithRetry(api.Retry{Attempts: 1}))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { _, err := client.Model(t.Context(), "here"); return err == nil }, time.Minute, 10*time.Millisecond)
+	return &compared{Client: client, t: t, within: 2e-5} // sums in another order, in float32
+}
+
+// ready waits until both models can be scored.
+func (c *compared) ready() {
+	c.t.Helper()
+	var err error
+	for begun := time.Now(); time.Since(begun) < time.Minute; time.Sleep(50 * time.Millisecond) {
+		if err = c.Ready(c.t.Context()); err == nil {
+			return
+		}
+	}
+	c.t.Fatal(err)
+}
+
+// same holds the rewards of all inputs, and the revisions, of both models against each other. An
+// engine that takes text may refuse what was cut inside a word or a character.
+func (c *compared) same() {
+	c.t.Helper()
+	var got [2]*api.RewardResponse
+	for i, name := range []string{"there", "here"} {
+		var err error
+		got[i], err = c.Reward(c.t.Context(), &api.RewardRequest{Model: name, Inputs: c.inputs, OnError: api.OnErrorItem})
+		require.NoError(c.t, err)
+	}
+	assert.Equal(c.t, got[1].Revision, got[0].Revision)
+	worst, cut, refused := 0.0, 0, 0
+	for i, there := range got[0].Data {
+		here := got[1].Data[i]
+		require.Nil(c.t, here.Error)
+		if here.Truncated {
+			cut++
+		}
+		if there.Error != nil && here.Truncated && c.cuts {
+			refused++
+			continue
+		}
+		require.Nil(c.t, there.Error, "item %d", i)
+		d := float64(there.Reward - here.Reward)
+		worst = max(worst, d, -d)
+	}
+	c.t.Logf("largest difference of %d rewards: %.2g; %d of %d that were cut were refused", len(got[0].Data)-refused, worst, refused, cut)
+	assert.Less(c.t, worst, c.within)
+	assert.GreaterOrEqual(c.t, len(got[0].Data)-refused, 40)
+}
+
+// load asks for a few rewards again and again, from so many callers, until stop is called, which
+// returns how many requests were answered and the errors of the others.
+func (c *compared) load(callers int) (stop func() (answered int64, failed []error)) {
+	var all sync.WaitGroup
+	var done atomic.Bool
+	var answered atomic.Int64
+	var mu sync.Mutex
+	var failed []error
+	for range callers {
+		all.Go(func() {
+			for !done.Load() {
+				if _, err := c.Reward(c.t.Context(), &api.RewardRequest{Model: "there", Inputs: c.inputs[:3]}); err != nil {
+					mu.Lock()
+					failed = append(failed, err)
+					mu.Unlock()
+					continue
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	return func() (int64, []error) {
+		done.Store(true)
+		all.Wait()
+		return answered.Load(), failed
+	}
 }
 
 // larger is a member whose heads vLLM's attention on the CPU takes, of 64 values.
@@ -107,6 +217,14 @@ func larger(t *testing.T, name, class, kind string) string {
 	})
 }
 
+// vllm is a vLLM server on the CPU.
+func vllm(dir, port string) *exec.Cmd {
+	cmd := exec.Command(os.Getenv("WARM_VLLM_PYTHON"), "-m", "vllm.entrypoints.openai.api_server", "--model", dir, "--host", "127.0.0.1", "--port", port,
+		"--runner", "pooling", "--convert", "classify", "--enforce-eager", "--dtype", "float32", "--max-num-batched-tokens", "2048")
+	cmd.Env = append(os.Environ(), "VLLM_SERVER_DEV_MODE=1", "VLLM_CPU_KVCACHE_SPACE=1", "HF_HUB_OFFLINE=1", "VLLM_NO_USAGE_STATS=1", "OMP_NUM_THREADS=1", "VLLM_CPU_OMP_THREADS_BIND=nobind")
+	return cmd
+}
+
 // TestRealVLLM needs a Python with vLLM for the CPU: deploy/backends/run.sh makes one.
 func TestRealVLLM(t *testing.T) {
 	if os.Getenv("WARM_VLLM_PYTHON") == "" {
@@ -119,84 +237,37 @@ func TestRealVLLM(t *testing.T) {
 
 func onRealVLLM(t *testing.T, class, kind string) {
 	a, b, c := larger(t, "a", class, kind), larger(t, "b", class, kind), larger(t, "c", class, kind)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	v := &vllmProcess{t: t, addr: ln.Addr().String()}
-	require.NoError(t, ln.Close())
+	v := newProcess(t, "vLLM", vllm)
 	v.start(a)
-	t.Cleanup(v.kill)
-
-	members := func(dirs ...string) (out []api.MemberSpec) {
-		for _, d := range dirs {
-			out = append(out, api.MemberSpec{Path: d})
-		}
-		return out
-	}
-	const key = "administrator"
-	client, listener, _ := running(t, Config{Server: server.Config{AdminKeys: []string{key}, ModelRoot: "/"}, Models: map[string]*api.ModelSpec{
-		"there": {Members: members(a, b), DType: "float32", Backend: &api.BackendSpec{VLLM: "http://" + v.addr, Directory: t.TempDir()}},
-		"here":  {Members: members(a, b)},
-	}})
-	require.Eventually(t, func() bool { return client.Ready(t.Context()) == nil }, time.Minute, 10*time.Millisecond)
-	admin, err := api.NewClient("http://"+listener.Addr().String(), api.WithKey(key), api.WithRetry(api.Retry{Attempts: 1}))
-	require.NoError(t, err)
-
-	var inputs []api.Input
+	both := compare(t, &api.BackendSpec{VLLM: "http://" + v.addr}, a, b)
+	both.ready()
 	for i := range 40 {
-		inputs = append(inputs, api.Answers(fmt.Sprintf("question %d", i), "yes", strings.Repeat("a longer answer ", i%9)))
+		both.inputs = append(both.inputs, api.Answers(fmt.Sprintf("question %d", i), "yes", strings.Repeat("a longer answer ", i%9)))
 	}
-	same := func() {
-		t.Helper()
-		var got [2]*api.RewardResponse
-		for i, name := range []string{"there", "here"} {
-			var err error
-			got[i], err = admin.Reward(t.Context(), &api.RewardRequest{Model: name, Inputs: inputs})
-			require.NoError(t, err)
-		}
-		assert.Equal(t, got[1].Revision, got[0].Revision)
-		worst := 0.0
-		for i := range got[0].Data {
-			d := float64(got[0].Data[i].Reward - got[1].Data[i].Reward)
-			worst = max(worst, d, -d)
-		}
-		t.Logf("largest difference of %d rewards: %.2g", len(got[0].Data), worst)
-		assert.Less(t, worst, 2e-5) // sums in another order, in float32
-	}
-	same()
+	both.same()
 
 	// A swap under load: no request fails, and rewards are the new revision's afterwards.
-	var all sync.WaitGroup
-	var done atomic.Bool
-	var answered atomic.Int64
-	for range 3 {
-		all.Go(func() {
-			for !done.Load() {
-				_, err := admin.Reward(t.Context(), &api.RewardRequest{Model: "there", Inputs: inputs[:3]})
-				assert.NoError(t, err)
-				answered.Add(1)
-			}
-		})
-	}
+	stop := both.load(3)
 	for _, name := range []string{"there", "here"} {
-		_, err := admin.PutModel(t.Context(), name, &api.ModelSpec{Members: members(b, c)}, true)
+		_, err := both.PutModel(t.Context(), name, &api.ModelSpec{Members: membersOf(b, c)}, true)
 		require.NoError(t, err)
 	}
-	done.Store(true)
-	all.Wait()
-	t.Logf("%d requests during the swap, none failed", answered.Load())
-	same()
+	answered, failed := stop()
+	assert.Empty(t, failed)
+	t.Logf("%d requests during the swap, none failed", answered)
+	both.same()
 
 	// A load that fails leaves the revision live, which vLLM is given again.
-	_, err = admin.PutModel(t.Context(), "there", &api.ModelSpec{Members: members(a), Backend: &api.BackendSpec{EngineDirectory: "/nowhere"}}, true)
+	_, err := both.PutModel(t.Context(), "there", &api.ModelSpec{Members: membersOf(a), Backend: &api.BackendSpec{EngineDirectory: "/nowhere"}}, true)
 	require.ErrorContains(t, err, "/nowhere")
-	same()
+	both.same()
 
 	// A killed engine: 503, and once it is started again, on other weights, it is given ours.
 	v.kill()
-	_, err = admin.Reward(t.Context(), &api.RewardRequest{Model: "there", Inputs: inputs[:1]})
+	_, err = both.Reward(t.Context(), &api.RewardRequest{Model: "there", Inputs: both.inputs[:1]})
 	assert.True(t, api.IsCode(err, api.CodeNotReady), "%v", err)
-	assert.ErrorContains(t, admin.Ready(t.Context()), "model there cannot be scored")
+	assert.ErrorContains(t, both.Ready(t.Context()), "model there cannot be scored")
 	v.start(a)
-	require.Eventually(t, func() bool { return admin.Ready(t.Context()) == nil }, time.Minute, 50*time.Millisecond)
-	same()
+	both.ready()
+	both.same()
 }

@@ -1,9 +1,11 @@
 package serve
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/api"
+	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/server"
 	"github.com/warmserve/warmserve/warm/backend/backendtest"
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
@@ -113,6 +117,49 @@ func TestModelOnAnEngineOfOthersIsServedAndSwapped(t *testing.T) {
 	r, err = admin.Reward(t.Context(), question)
 	require.NoError(t, err)
 	assert.Equal(t, revision, r.Revision)
+}
+
+// encoder writes a member of a class of encoders, with random weights.
+func encoder(t *testing.T, name, config string, tokenizer []byte) string {
+	return rewardtest.Checkpoint(t, name, func(c *loader.Contents) {
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal([]byte(config), &fields))
+		fields["id2label"], fields["label2id"] = map[string]string{"0": "LABEL_0"}, map[string]int{"LABEL_0": 0}
+		c.Config, _ = json.Marshal(fields)
+		cfg, err := model.ParseConfig(c.Config)
+		require.NoError(t, err)
+		c.Source, c.Tokenizer, c.ChatTemplate = model.NewRandom(cfg, uint64(name[0])), tokenizer, ""
+		c.TokenizerConfig = []byte(`{"tokenizer_class":"PreTrainedTokenizerFast"}`)
+	})
+}
+
+// TEI is started on what warm writes, and scores no tokens that no text has: a model is probed
+// with texts there.
+func TestModelOnTEIIsServedOnceItIsStartedOnTheAverage(t *testing.T) {
+	const bert = `{"architectures":["BertForSequenceClassification"],"model_type":"bert","vocab_size":300,"hidden_size":32,"intermediate_size":48,` +
+		`"num_hidden_layers":2,"num_attention_heads":2,"max_position_embeddings":64,"hidden_act":"gelu","type_vocab_size":2,"layer_norm_eps":1e-12,` +
+		`"pad_token_id":299,"hidden_dropout_prob":0.1,"initializer_range":0.02}`
+	a, b := encoder(t, "a", bert, rewardtest.PairTokenizer(1, 1)), encoder(t, "b", bert, rewardtest.PairTokenizer(1, 1))
+	s := backendtest.New(t, "tei", a)
+	there := &api.ModelSpec{Members: []api.MemberSpec{{Path: a}, {Path: b}}, DType: "float32", Backend: &api.BackendSpec{TEI: s.URL, Directory: t.TempDir()}}
+	here := &api.ModelSpec{Members: there.Members}
+	admin, _ := withBackend(t, map[string]*api.ModelSpec{"here": here})
+	_, err := admin.PutModel(t.Context(), "there", there, true)
+	require.Error(t, err)
+	folder := regexp.MustCompile(`start it with text-embeddings-router --dtype float32 --model-id (\S+), and load`).FindStringSubmatch(err.Error())
+	require.NotNil(t, folder, "%v", err)
+	s.Restart(folder[1])
+	_, err = admin.PutModel(t.Context(), "there", there, true)
+	require.NoError(t, err)
+	inputs := []api.Input{api.Answers("question", "yes", "", "a longer one"), api.Text("a text")}
+	want, err := admin.Reward(t.Context(), &api.RewardRequest{Model: "here", Inputs: inputs})
+	require.NoError(t, err)
+	got, err := admin.Reward(t.Context(), &api.RewardRequest{Model: "there", Inputs: inputs})
+	require.NoError(t, err)
+	assert.Equal(t, want.Revision, got.Revision)
+	for i := range want.Data {
+		assert.InDelta(t, want.Data[i].Reward, got.Data[i].Reward, 1e-6)
+	}
 }
 
 // A swap that the engine fails leaves the old revision live, which it is given again.

@@ -97,9 +97,6 @@ var teiNeeds = map[string][]string{
 	"bert": {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
 		"max_position_embeddings", "type_vocab_size", "initializer_range", "layer_norm_eps", "pad_token_id"},
 	"distilbert": {"vocab_size", "dim", "n_layers", "n_heads", "hidden_dim", "activation", "max_position_embeddings", "pad_token_id"},
-	"deberta-v2": {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "max_position_embeddings",
-		"type_vocab_size", "initializer_range", "layer_norm_eps", "relative_attention", "max_relative_positions", "position_biased_input", "pos_att_type",
-		"pooler_hidden_size", "pooler_hidden_act"},
 	"modernbert": {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_activation",
 		"max_position_embeddings", "initializer_range", "initializer_cutoff_factor", "norm_eps", "norm_bias", "pad_token_id", "eos_token_id",
 		"bos_token_id", "cls_token_id", "sep_token_id", "global_rope_theta", "attention_bias", "attention_dropout", "global_attn_every_n_layers",
@@ -132,7 +129,7 @@ func TEIReads(dir string) error {
 			return fmt.Errorf("Model is not supported: missing field `%s`", key)
 		}
 	}
-	for _, key := range []string{"hidden_act", "activation", "hidden_activation", "classifier_activation", "pooler_hidden_act"} {
+	for _, key := range []string{"hidden_act", "activation", "hidden_activation", "classifier_activation"} {
 		if name, ok := said[key].(string); ok && !slices.Contains(teiActivations, name) {
 			return fmt.Errorf("Model is not supported: unknown variant `%s`", name)
 		}
