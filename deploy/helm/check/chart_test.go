@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
@@ -222,4 +223,16 @@ func manifest(t testing.TB, name string) rendered {
 	var r rendered
 	r.read(t, name, string(data))
 	return r
+}
+
+// TestNoTemplateAsksACluster: what stands for Kubernetes' client here has no answers.
+func TestNoTemplateAsksACluster(t *testing.T) {
+	templates, err := filepath.Glob(filepath.Join(chartDir, "templates", "*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, templates)
+	for _, name := range templates {
+		data, err := os.ReadFile(name)
+		require.NoError(t, err)
+		assert.NotRegexp(t, `\blookup\b|\.APIVersions\b`, string(data), name)
+	}
 }
