@@ -122,16 +122,16 @@ func TEIReads(dir string) error {
 		keys, ok = teiNeeds[kind]
 	}
 	if !ok {
-		return fmt.Errorf("Model is not supported: unknown variant `%s`", kind)
+		return fmt.Errorf("the model is not supported: unknown variant `%s`", kind)
 	}
 	for _, key := range append([]string{"id2label", "label2id"}, keys...) {
 		if said[key] == nil {
-			return fmt.Errorf("Model is not supported: missing field `%s`", key)
+			return fmt.Errorf("the model is not supported: missing field `%s`", key)
 		}
 	}
 	for _, key := range []string{"hidden_act", "activation", "hidden_activation", "classifier_activation"} {
 		if name, ok := said[key].(string); ok && !slices.Contains(teiActivations, name) {
-			return fmt.Errorf("Model is not supported: unknown variant `%s`", name)
+			return fmt.Errorf("the model is not supported: unknown variant `%s`", name)
 		}
 	}
 	return nil
