@@ -149,14 +149,15 @@ func writeFile(path string, data []byte) error {
 }
 
 // removeLeftovers removes what a process that was killed left beside path in
-// the middle of writing it.
+// the middle of writing it, or the state before it.
 func removeLeftovers(path string) error {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), disk.Unfinished(path)) {
+		if strings.HasPrefix(e.Name(), disk.Unfinished(path)) ||
+			strings.HasPrefix(e.Name(), disk.Unfinished(path+beforeSuffix)) {
 			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
 				return err
 			}
