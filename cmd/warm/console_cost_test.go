@@ -134,6 +134,5 @@ func ofFreeServer(t *testing.T, page bool, work func(url string)) time.Duration 
 	for lines.Scan() { // what the test framework says at the end
 	}
 	require.NoError(t, c.Wait())
-	u := c.ProcessState.SysUsage().(*syscall.Rusage)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return c.ProcessState.UserTime() + c.ProcessState.SystemTime()
 }

@@ -133,6 +133,21 @@ func TestComposeNamesWhatIsThere(t *testing.T) {
 	}
 }
 
+// replicasVariable asks for the test of replicas behind HAProxy: "short", or "long" for
+// more clients, which leave the replicas no rest, and longer faults.
+const replicasVariable = "WARM_REPLICAS"
+
+// freeAddresses are so many different ones that nobody listens at.
+func freeAddresses(t *testing.T, n int) (all []string) {
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer ln.Close() // not before all are taken
+		all = append(all, ln.Addr().String())
+	}
+	return all
+}
+
 // TestOneServerBehindHAProxyEndsUnderLoad starts what deploy/compose starts, by hand: two servers
 // and HAProxy with its configuration, at other addresses. Each request is scored once, and none
 // fails while one of the servers drains and ends.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,10 +21,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// replicasVariable asks for the test of replicas behind HAProxy: "short", or "long" for
-// more clients, which leave the replicas no rest, and longer faults.
-const replicasVariable = "WARM_REPLICAS"
 
 // fleet is three replicas behind HAProxy as deploy/haproxy configures it.
 type fleet struct {
@@ -112,17 +107,6 @@ func (f *fleet) mountDisk(t *testing.T) {
 		return
 	}
 	t.Cleanup(func() { assert.NoError(t, exec.Command("umount", "-l", f.disk).Run()) })
-}
-
-// freeAddresses are so many different ones that nobody listens at.
-func freeAddresses(t *testing.T, n int) (all []string) {
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer ln.Close() // not before all are taken
-		all = append(all, ln.Addr().String())
-	}
-	return all
 }
 
 // start starts replica i, and waits until it is ready.
