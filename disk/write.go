@@ -3,11 +3,13 @@ package disk
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 )
 
-// Write replaces a file by one that holds data and that everybody may read.
+// Write replaces a file by one that holds data and that everybody may read whom the process's umask lets.
 func Write(path string, data []byte) error {
 	return Replace(path, 0o644, func(f *os.File) error {
 		_, err := f.Write(data)
@@ -17,10 +19,11 @@ func Write(path string, data []byte) error {
 
 // Replace has fill write a file beside path, which takes the place of what is there when that
 // succeeded; else nothing is left of it. It is on the disk when Replace returns. Several processes
-// may replace the same file at once: the last one's stays, whole.
+// may replace the same file at once: the last one's stays, whole. Its mode is less the umask, as of any
+// new file.
 func Replace(path string, mode fs.FileMode, fill func(f *os.File) error) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, Unfinished(path)+"*")
+	f, err := create(filepath.Join(dir, Unfinished(path)), mode)
 	if err != nil {
 		return &fs.PathError{Op: "write", Path: path, Err: errors.Unwrap(err)}
 	}
@@ -36,13 +39,23 @@ func Replace(path string, mode fs.FileMode, fill func(f *os.File) error) (err er
 	if err := fill(f); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// create makes a file whose name begins so and is nobody else's.
+func create(begin string, mode fs.FileMode) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(begin+strconv.FormatUint(rand.Uint64(), 36), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
 }
 
 // Unfinished is what the names of files begin with, in the directory of path, that [Replace] has left
