@@ -191,7 +191,7 @@ func TestDeletedModelsOfAManifestStayDeletedUntilItChanges(t *testing.T) {
 
 func TestWhatAKillLeftBesideTheStateIsRemoved(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state.json")
-	left := filepath.Join(filepath.Dir(file), ".state.json.123")
+	left := filepath.Join(filepath.Dir(file), ".state.json.tmp-123")
 	other := filepath.Join(filepath.Dir(file), "state.json.bak")
 	for _, path := range []string{left, other} {
 		require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
