@@ -14,7 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/loader/safetensors"
 )
 

@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/state"
 	"github.com/warmserve/warmserve/warm/reward"

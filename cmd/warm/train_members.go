@@ -15,8 +15,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/trainer/judge"
 	"github.com/warmserve/warmserve/trainer/mirror"

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // tree is the list of a commit's files on disk.

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // holder is what a lock's file says of the process that has it.

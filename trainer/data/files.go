@@ -7,7 +7,7 @@ import (
 	"iter"
 	"os"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // Files are the files of data that a run reads, each whole, so that what is hashed is what is used.

@@ -5,8 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // SaveAs writes tensors with the small files of another checkpoint.

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/eval"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 func TestRewardsKeepTheirBitsInJSON(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // lock waits until no other process, also on another machine where the file system

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // Report is the results of a lab's experiments, for people.

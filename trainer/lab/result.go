@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/eval"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/trainer/lab/drawing"
 )
 

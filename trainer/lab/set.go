@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/trainer/data"
 )
 

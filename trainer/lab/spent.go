@@ -10,7 +10,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // spent adds to the time that measuring an experiment took, over all

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // TestTheSummarySaysWhatWasNotRun has one laboratory with a result of one experiment and one without any.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 

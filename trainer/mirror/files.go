@@ -17,8 +17,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader/bucket"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // summed is the hash of a file as it was.

@@ -13,8 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader/bucket"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/trainer/state"
 )
 

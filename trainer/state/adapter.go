@@ -6,8 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/loader/safetensors"
 	"github.com/warmserve/warmserve/model/nn"
 )

@@ -13,8 +13,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // ResultFile is what a finished run tells of itself, beside its weights.

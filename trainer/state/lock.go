@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/warmserve/warmserve/disk"
+	"github.com/warmserve/warmserve/loader/disk"
 )
 
 // ErrBusy is returned when another process works on the same result.

@@ -13,8 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/trainer/rm"
 )
 

@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/warmserve/warmserve/disk"
 	"github.com/warmserve/warmserve/loader"
+	"github.com/warmserve/warmserve/loader/disk"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lm"
 	"github.com/warmserve/warmserve/trainer/optim"
