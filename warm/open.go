@@ -13,14 +13,14 @@ import (
 func Open(open func(ref string) (*loader.Checkpoint, error), refs []string, weights []float64, base string,
 	o Options) (a *Average, done func(), err error) {
 	var opened []*loader.Checkpoint
-	done = func() {
+	closeAll := func() {
 		for _, c := range opened {
 			c.Close() // read-only: nothing can be lost
 		}
 	}
 	defer func() {
 		if err != nil {
-			done()
+			closeAll()
 		}
 	}()
 	var errs []error
@@ -48,5 +48,5 @@ func Open(open func(ref string) (*loader.Checkpoint, error), refs []string, weig
 		return nil, nil, err
 	}
 	a, err = NewAverage(members, o)
-	return a, done, err
+	return a, closeAll, err
 }
