@@ -47,7 +47,7 @@ serve() {
   server=$!
   until grep -qs '"model is live"' "$work/$1.log"; do
     kill -0 $server 2>/dev/null || { cat "$work/$1.log" >&2; exit 1; }
-    sleep 0.05
+    sleep 0.01
   done
   end=$(date +%s.%N)
   memory=$(awk '/VmRSS|RssAnon/ {printf "%s %d MB  ", $1, $2 / 1024}' /proc/$server/status)

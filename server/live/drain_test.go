@@ -28,6 +28,7 @@ type small struct {
 	mu     sync.Mutex
 	held   int
 	builds int
+	live   int // those that went live
 	broken []string
 }
 
@@ -44,6 +45,9 @@ func (h *held) Close() {
 		h.on.held--
 	})
 }
+
+// Settle implements live.Settler.
+func (h *held) Settle() { h.on.mu.Lock(); defer h.on.mu.Unlock(); h.on.live++ }
 
 func (*small) Check(*api.ModelSpec) error { return nil }
 func (*small) Pairs(string) ([]api.Pair, error) {
@@ -125,6 +129,7 @@ func TestModelsAreClosedOnceNobodyHoldsThem(t *testing.T) {
 	i.Release()
 	require.NoError(t, put(t, cs, "b", ""), "the same again: what was built is not needed")
 	assert.Equal(t, 1, s.models())
+	assert.Equal(t, 2, s.live, "a, and b once")
 	require.NoError(t, cs.Remove("m", "test"))
 	assert.Zero(t, s.models())
 

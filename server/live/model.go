@@ -87,6 +87,13 @@ type Activator interface {
 	Activate(ctx context.Context, progress func(doing string, share float64)) error
 }
 
+// Settler is a Model that prepares itself for a long time of answers when it goes live, which
+// would only be in the way of what is asked of it before: nobody waits for that.
+type Settler interface {
+	// Settle begins it, and returns at once. It is called once, before Close if at all.
+	Settle()
+}
+
 // Troubled is a Model that knows whether it can be scored now.
 type Troubled interface {
 	// Trouble says for people why not; "" when it can. It is quick.

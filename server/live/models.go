@@ -64,6 +64,9 @@ func (ms *Models) swap(m Model, grace time.Duration) (old *Instance, err error) 
 	}
 	i := &Instance{model: m, info: info, models: ms, drained: make(chan struct{}),
 		retired: make(chan struct{})}
+	if s, ok := m.(Settler); ok {
+		s.Settle()
+	}
 	ms.change(func() {
 		ms.dropKept(info.ID)
 		ms.resize(info.Memory)

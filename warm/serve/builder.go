@@ -86,7 +86,6 @@ func (b *builder) Build(ctx context.Context, name string, spec *api.ModelSpec,
 	if others {
 		return onBackend(m, engine.(*backend.Engine), spec.Backend), nil
 	}
-	m.settle()
 	return m, nil
 }
 

@@ -18,11 +18,11 @@ type Model struct {
 	*reward.Deployment
 	info  live.Info
 	lanes map[string]*batch.Lane // by mode
-	close context.CancelFunc     // ends what settle began
+	close context.CancelFunc     // ends what Settle began
 }
 
-// settle moves the weights to huge pages beside what is computed with them.
-func (m *Model) settle() {
+// Settle implements [live.Settler]: it moves the weights to huge pages beside what is computed with them.
+func (m *Model) Settle() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.close = cancel
 	go m.HugePages(ctx)
