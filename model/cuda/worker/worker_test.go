@@ -399,7 +399,9 @@ func TestARealModelOutlivesItsWorker(t *testing.T) {
 			if onCard {
 				kind = "=card"
 			}
-			c := fakeCards(t, "cuda", fakeOptions(fakeVariable+kind, onceFile(t, "score")))
+			o := fakeOptions(fakeVariable+kind, onceFile(t, "score"))
+			o.Patience, o.floor, o.first = time.Minute, time.Minute, time.Minute // an interpreter on a busy machine
+			c := fakeCards(t, "cuda", o)
 			cfg, seqs := tiny(t, 32), []model.Sequence{sequence(1, 2, 3, 4, 5), sequence(1, 2, 9), sequence(7)}
 			on := func(e model.Engine) (model.Model, []float32) {
 				m, err := e.Load(cfg, model.NewRandom(cfg, 1), model.LoadOptions{DType: d, Workers: 1})
