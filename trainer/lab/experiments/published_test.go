@@ -119,7 +119,8 @@ func TestEveryObservationFindsItsVerdicts(t *testing.T) {
 	}
 }
 
-func TestPackedResultsKeepEveryBit(t *testing.T) {
+// TestPackedResultsStay: what was rounded once is not rounded again.
+func TestPackedResultsStay(t *testing.T) {
 	dir := readPublished(t, published)
 	var results []*lab.Result
 	for _, e := range measured(dir) {
