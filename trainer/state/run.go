@@ -217,9 +217,15 @@ func (r *Run) results() []string {
 }
 
 // keep writes a checkpoint along the way, where one is due. A resumed run writes it again: the same bytes.
+// Before the first there is a state, by which a run that was killed after it knows it as its own.
 func (r *Run) keep() error {
 	for i, dir := range r.kept() {
 		if r.head.Step == (i+1)*r.Steps/(r.Keep+1) {
+			if !Begun(r.Out) {
+				if err := r.Save(); err != nil {
+					return err
+				}
+			}
 			c := r.trainer.Contents()
 			c.Replace = true
 			return loader.Save(dir, c)

@@ -75,6 +75,22 @@ func newCount(out string) *count {
 
 func (c *count) train(ctx context.Context) (bool, error) { return c.Run.Train(ctx, c, &c.result) }
 
+// TestARunThatWasKilledKnowsItsCheckpoint has it end after the checkpoint along the way, before a state was due.
+func TestARunThatWasKilledKnowsItsCheckpoint(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	killed := errors.New("killed")
+	first := newCount(out)
+	first.SaveEvery, first.at[4] = 100, func() error { return killed }
+	_, err := first.train(t.Context())
+	require.ErrorIs(t, err, killed)
+	require.DirExists(t, out+"-1")
+	second := newCount(out)
+	_, err = second.train(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"open", "resume 3", "going on after step 3"}, second.asked)
+	assert.EqualValues(t, 1+2+3+4+5+6, second.result.Sum)
+}
+
 func TestARunGoesOnAfterEveryKindOfInterruption(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	broken := errors.New("broken")
