@@ -42,29 +42,62 @@ func (a *Answer) LogProb() float64 {
 // Sample draws answers to plain prompts with the language model of a directory:
 // Sampling.N to each, one prompt's behind the other's.
 func Sample(ctx context.Context, dir string, prompts []string, s Sampling) ([]Answer, error) {
+	w, err := OpenSampler(dir, s.Reference, s.Workers)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	return w.Sample(ctx, prompts, s)
+}
+
+// Sampler is a policy that answers, opened once for several calls.
+type Sampler struct {
+	dir       string
+	writer    *writer
+	reference *model.Decoder // nil without one
+}
+
+// OpenSampler opens the language model of a directory and the reference that [Answer].KL refers to,
+// "" for none. Close it after use.
+func OpenSampler(dir, reference string, workers int) (*Sampler, error) {
+	v, err := openWriter(dir, workers)
+	if err != nil {
+		return nil, err
+	}
+	w := &Sampler{dir: dir, writer: v}
+	if reference == "" {
+		return w, nil
+	}
+	if w.reference, _, err = openReference(reference, nil, v.policy, workers); err != nil {
+		v.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Close lets the models go.
+func (w *Sampler) Close() {
+	w.writer.close()
+	if w.reference != nil {
+		w.reference.Close()
+	}
+}
+
+// Sample is as [Sample], with the models that are open in the place of those that s names.
+func (w *Sampler) Sample(ctx context.Context, prompts []string, s Sampling) ([]Answer, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	s = s.withDefaults()
-	v, err := openWriter(dir, s.Workers)
+	asked, err := w.writer.ask(prompts, s.Tokens)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", w.dir, err)
 	}
-	defer v.close()
-	asked, err := v.ask(prompts, s.Tokens)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	out, err := v.sample(ctx, asked, s)
-	if err != nil || s.Reference == "" {
+	out, err := w.writer.sample(ctx, asked, s)
+	if err != nil || w.reference == nil {
 		return out, err
 	}
-	ref, _, err := openReference(s.Reference, nil, v.policy, s.Workers)
-	if err != nil {
-		return nil, err
-	}
-	defer ref.Close()
-	_, kls, err := diverge(ctx, ref, asked, out, s.temperature())
+	_, kls, err := diverge(ctx, w.reference, asked, out, s.temperature())
 	for i, v := range kls {
 		out[i].KL = v
 	}

@@ -52,15 +52,26 @@ func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []s
 		// A few prompts at a time, so that there is something to tell, and to go on from.
 		const few = 4
 		defer l.Ended("sampling")
+		var open *rl.Sampler // once there is a part to draw
+		defer func() {
+			if open != nil {
+				open.Close()
+			}
+		}()
 		for at := 0; at < len(prompts); at += few {
 			if n*len(prompts) >= 1024 { // fewer are drawn before anyone has read it
 				l.Tell("sampling", at, len(prompts))
 			}
 			part := prompts[at:min(at+few, len(prompts))]
 			fits := func(s Samples) bool { return len(s.Texts) == n*len(part) && len(s.Tokens) == len(s.Texts) }
-			some, err := lab.Stored(l, fmt.Sprintf("samples-%s-%d", id, at), fits, func() (Samples, error) {
-				return sample(ctx, policy, part, rl.Sampling{N: n, Temperature: 1, Tokens: tokens,
-					Seed: seed + uint64(at), Workers: l.Workers, Reference: reference})
+			some, err := lab.Stored(l, fmt.Sprintf("samples-%s-%d", id, at), fits, func() (some Samples, err error) {
+				if open == nil {
+					if open, err = rl.OpenSampler(policy, reference, l.Workers); err != nil {
+						return some, err
+					}
+				}
+				return sample(ctx, open, part, rl.Sampling{N: n, Temperature: 1, Tokens: tokens,
+					Seed: seed + uint64(at)}, reference != "")
 			})
 			if err != nil {
 				return s, fmt.Errorf("sampling: %w", err)
@@ -73,13 +84,13 @@ func Draw(ctx context.Context, l *lab.Lab, policy, reference string, prompts []s
 	return &s, err
 }
 
-// sample draws answers.
-func sample(ctx context.Context, policy string, prompts []string, how rl.Sampling) (s Samples, err error) {
-	answers, err := rl.Sample(ctx, policy, prompts, how)
+// sample draws answers, and keeps their KL where there is a reference.
+func sample(ctx context.Context, policy *rl.Sampler, prompts []string, how rl.Sampling, kl bool) (s Samples, err error) {
+	answers, err := policy.Sample(ctx, prompts, how)
 	for i := range answers {
 		s.Texts = append(s.Texts, answers[i].Text)
 		s.Tokens = append(s.Tokens, len(answers[i].IDs))
-		if how.Reference != "" {
+		if kl {
 			s.KL = append(s.KL, float32(answers[i].KL))
 		}
 	}
