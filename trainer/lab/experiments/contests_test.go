@@ -3,6 +3,7 @@ package experiments
 import (
 	"context"
 	"encoding/json"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +61,9 @@ func TestContestsOnRealData(t *testing.T) {
 			s.starts, "the runs of one proxy share its server")
 		assert.Equal(t, first, run(t, labtest.Stopped(t), rl.Experiment(), 2*7), "everything was kept")
 		assert.Len(t, s.starts, 6, "nothing is left to serve")
+		policies, err := filepath.Glob(filepath.Join(l.Dir, "runs", "rl-*"))
+		require.NoError(t, err)
+		assert.Empty(t, policies, "what is measured is kept, not the policies")
 	})
 	t.Run("members are trained beforehand as they are within", func(t *testing.T) {
 		for _, e := range []*lab.Experiment{bestofn.Experiment(), rl.Experiment()} {

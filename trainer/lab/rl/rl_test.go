@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,6 +14,7 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
 	"github.com/warmserve/warmserve/trainer/lab/labtest"
+	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
 // course is what a synthetic run does to a policy: the gains at its checkpoints.
@@ -150,6 +153,51 @@ func TestReinforcementLearningRefusesDamagedMeasurements(t *testing.T) {
 			assert.Error(t, err)
 		})
 	}
+}
+
+// TestPoliciesAreForgottenOnceTheyAreJudged has a run whose policies lie there, and then what came of it too.
+func TestPoliciesAreForgottenOnceTheyAreJudged(t *testing.T) {
+	model := rewardtest.Checkpoint(t, "model", nil)
+	l := &lab.Lab{Dir: t.TempDir(), Base: model, Data: t.TempDir(), Size: lab.Tiny}
+	require.NoError(t, l.Open())
+	defer l.Close()
+	one := &tuning{settings: settingsOf(lab.Tiny), l: l, members: []string{model}, a: &contest.Arena{Policy: model,
+		Prompts: []string{"why?\n"}, Control: lab.Model{Members: []string{model}}}}
+	p := one.plan()[0]
+	dir, there, err := one.dir(p)
+	require.NoError(t, err)
+	require.False(t, there)
+	policies := []string{dir + "-1", dir}
+	for _, policy := range policies {
+		require.NoError(t, os.Mkdir(policy, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(policy, "config.json"), []byte("{}"), 0o644))
+	}
+	_, err = one.run(labtest.Stopped(t), p, &servers{})
+	require.Error(t, err)
+	for _, policy := range policies {
+		assert.DirExists(t, policy, "it was not judged")
+	}
+	other := dir + "0"
+	require.NoError(t, os.Mkdir(other, 0o755))
+	name, err := one.name(dir)
+	require.NoError(t, err)
+	answers := make(lab.Rewards, one.Judged)
+	want := fineTuning{Kind: p.kind, Proxy: p.proxy, Algorithm: p.algorithm, Seed: p.seed, KL: p.kl, Steps: make([]stepMetrics, one.Steps),
+		Judged: []judgedAnswers{{Step: 1, Control: answers, Tokens: []int{1, 2}}, {Step: 3, Control: answers, Tokens: []int{3, 4}}}}
+	text, err := json.Marshal(want)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(l.Dir, "scores", name+".json"), text, 0o644))
+	got, err := one.run(labtest.Stopped(t), p, &servers{})
+	require.NoError(t, err)
+	assert.Equal(t, &want, got)
+	for _, policy := range policies {
+		assert.NoDirExists(t, policy)
+	}
+	assert.DirExists(t, other)
+	one.Judged++
+	more, err := one.name(dir)
+	require.NoError(t, err)
+	assert.NotEqual(t, name, more, "more answers judge it")
 }
 
 func TestReinforcementLearningWantsAServer(t *testing.T) {

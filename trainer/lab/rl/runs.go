@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/warmserve/warmserve/trainer/lab"
@@ -123,46 +124,97 @@ func (t *tuning) serve(ctx context.Context, s *servers, proxy string) error {
 	return nil
 }
 
-// run does one fine-tuning, unless it was done before, and judges its checkpoints.
+// run does one fine-tuning and judges its checkpoints, unless that was done before. What came of it is
+// kept, the policies are not: those of all runs would be a hundred checkpoints.
 func (t *tuning) run(ctx context.Context, p planned, s *servers) (*fineTuning, error) {
 	dir, there, err := t.dir(p)
 	if err != nil {
 		return nil, err
 	}
-	if !there {
-		if err := t.serve(ctx, s, p.proxy); err != nil {
-			return nil, err
-		}
-		c := t.config(p)
-		c.Policy, c.Prompts, c.Out, c.Workers = t.a.Policy, []string{t.prompts}, dir, t.l.Workers
-		c.Scorer, c.Control, c.Store = s.proxy, s.control, t.l.Store
-		what := strings.TrimSpace(fmt.Sprintf("rl %s by %s, seed %d", p.algorithm, p.proxy, p.seed))
-		if t.l.Size == lab.Standard { // its steps take a minute, which another process may want at any time
-			c.SaveEvery = 5
-		}
-		c.Progress = func(r rl.Progress) {
-			if r.Metrics != nil {
-				t.l.Tell(what, r.Metrics.Step, r.Steps)
-			}
-		}
-		_, err := rl.Train(ctx, c)
-		t.l.Ended(what)
-		if err != nil {
-			return nil, err
-		}
-	}
-	out := &fineTuning{Kind: p.kind, Proxy: p.proxy, Algorithm: p.algorithm, Seed: p.seed, KL: p.kl}
-	if out.Steps, err = readSteps(filepath.Join(dir, state.MetricsFile)); err != nil {
+	name, err := t.name(dir)
+	if err != nil {
 		return nil, err
 	}
-	for k := 1; k <= t.Kept+1; k++ {
-		at := dir
-		if k <= t.Kept {
-			at = fmt.Sprintf("%s-%d", dir, k)
+	out, err := lab.Stored(t.l, name, t.whole, func() (f fineTuning, err error) {
+		if !there {
+			if err := t.train(ctx, p, dir, s); err != nil {
+				return f, err
+			}
 		}
-		j, err := t.judge(ctx, at, p.proxy)
+		return t.judged(ctx, p, dir)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, t.forget(dir)
+}
+
+// name is what a fine-tuning in a directory, whose name holds all that decides its policies, is kept by:
+// its judges besides.
+func (t *tuning) name(dir string) (string, error) {
+	second, err := t.l.Contents(t.second)
+	if err != nil {
+		return "", err
+	}
+	id, err := lab.Fingerprint([]any{filepath.Base(dir), second, t.Judged})
+	return "tuned-" + id, err
+}
+
+// whole says whether a fine-tuning has all that is measured of one.
+func (t *tuning) whole(f fineTuning) bool {
+	return len(f.Steps) == t.Steps && len(f.Judged) == t.Kept+1 &&
+		!slices.ContainsFunc(f.Judged, func(j judgedAnswers) bool { return len(j.Control) != t.Judged*len(t.a.Prompts) })
+}
+
+// forget removes the policies of a run.
+func (t *tuning) forget(dir string) error {
+	var errs []error
+	for k := 1; k <= t.Kept+1; k++ {
+		errs = append(errs, os.RemoveAll(t.checkpoint(dir, k)))
+	}
+	return errors.Join(errs...)
+}
+
+// checkpoint is the directory of the k-th policy of a run, counted from 1; the last is its result.
+func (t *tuning) checkpoint(dir string, k int) string {
+	if k > t.Kept {
+		return dir
+	}
+	return fmt.Sprintf("%s-%d", dir, k)
+}
+
+// train does a fine-tuning, or goes on with it.
+func (t *tuning) train(ctx context.Context, p planned, dir string, s *servers) error {
+	if err := t.serve(ctx, s, p.proxy); err != nil {
+		return err
+	}
+	c := t.config(p)
+	c.Policy, c.Prompts, c.Out, c.Workers = t.a.Policy, []string{t.prompts}, dir, t.l.Workers
+	c.Scorer, c.Control, c.Store = s.proxy, s.control, t.l.Store
+	what := strings.TrimSpace(fmt.Sprintf("rl %s by %s, seed %d", p.algorithm, p.proxy, p.seed))
+	if t.l.Size == lab.Standard { // its steps take a minute, which another process may want at any time
+		c.SaveEvery = 5
+	}
+	c.Progress = func(r rl.Progress) {
+		if r.Metrics != nil {
+			t.l.Tell(what, r.Metrics.Step, r.Steps)
+		}
+	}
+	defer t.l.Ended(what)
+	_, err := rl.Train(ctx, c)
+	return err
+}
+
+// judged reads what each step of a fine-tuning saw, and judges its checkpoints.
+func (t *tuning) judged(ctx context.Context, p planned, dir string) (out fineTuning, err error) {
+	out = fineTuning{Kind: p.kind, Proxy: p.proxy, Algorithm: p.algorithm, Seed: p.seed, KL: p.kl}
+	if out.Steps, err = readSteps(filepath.Join(dir, state.MetricsFile)); err != nil {
+		return out, err
+	}
+	for k := 1; k <= t.Kept+1; k++ {
+		j, err := t.judge(ctx, t.checkpoint(dir, k), p.proxy)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		j.Step = k * t.Steps / (t.Kept + 1)
 		out.Judged = append(out.Judged, *j)
