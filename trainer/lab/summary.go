@@ -14,6 +14,8 @@ import (
 // Observation is one of the paper's as an experiment asks about it.
 type Observation struct {
 	Experiment string
+	// Number is the plan's of the hypothesis that it decides, as H1a; "" for none.
+	Number string
 	// Says is the observation in a row without a result, and Paper the paper's figure.
 	Says, Paper string
 	// Claim finds the verdicts on it: each is a row, in its own words.
@@ -70,9 +72,15 @@ func (r *Report) origin() string {
 
 // rows are those of an observation: of each verdict on it, or of none.
 func (r *Report) rows(o *Observation) ([][]string, error) {
+	of := func(text string) string {
+		if o.Number == "" {
+			return text
+		}
+		return o.Number + ": " + text
+	}
 	at := slices.IndexFunc(r.Parts, func(p Part) bool { return p.Experiment == o.Experiment })
 	if at < 0 {
-		return [][]string{{o.Says, o.Paper, "–", "not run"}}, nil
+		return [][]string{{of(o.Says), o.Paper, "–", "not run"}}, nil
 	}
 	f := r.Parts[at].Findings
 	if o.Cell != nil {
@@ -81,16 +89,16 @@ func (r *Report) rows(o *Observation) ([][]string, error) {
 		if reached {
 			verdict = "reached"
 		}
-		return [][]string{{o.Says, o.Paper, text, verdict}}, err
+		return [][]string{{of(o.Says), o.Paper, text, verdict}}, err
 	}
 	var out [][]string
 	for _, v := range f.Verdicts {
 		if o.Claim.MatchString(v.Claim) {
-			out = append(out, []string{v.Claim, o.Paper, v.Figures, string(v.Seen)})
+			out = append(out, []string{of(v.Claim), o.Paper, v.Figures, string(v.Seen)})
 		}
 	}
 	if out == nil { // a result of a size that does not ask, or of before it was asked
-		out = [][]string{{o.Says, o.Paper, "–", "not run"}}
+		out = [][]string{{of(o.Says), o.Paper, "–", "not run"}}
 	}
 	return out, nil
 }

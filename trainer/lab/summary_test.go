@@ -25,7 +25,7 @@ func TestTheSummarySaysWhatWasNotRun(t *testing.T) {
 	require.NoError(t, disk.Write(filepath.Join(dir, "one.json"), text))
 	cell := func(row string) *Cell { return &Cell{Table: "t", Row: row, Column: "near", Want: 85} }
 	observations := []Observation{
-		{Experiment: "one", Says: "A wins", Paper: "figure 1", Claim: regexp.MustCompile("A wins$")},
+		{Experiment: "one", Number: "H1a", Says: "A wins", Paper: "figure 1", Claim: regexp.MustCompile("A wins$")},
 		{Experiment: "one", Says: "B wins", Paper: "figure 2", Claim: regexp.MustCompile("B wins$")},
 		{Experiment: "two", Says: "C wins", Paper: "figure 3", Claim: regexp.MustCompile("C wins$")},
 		{Experiment: "one", Says: "WA is at 85", Paper: "ours", Cell: cell("WA")},
@@ -35,11 +35,11 @@ func TestTheSummarySaysWhatWasNotRun(t *testing.T) {
 	require.NoError(t, err)
 	const head = "| paper's observation | paper's figure | seen here | verdict |\n| --- | --- | --- | --- |\n"
 	assert.Equal(t, "## MiniLM\n\nSize standard, base sha256:abc, here.\n\n"+head+
-		"| gold: A wins | figure 1 | +1 [0, 2] | seen |\n| votes: A wins | figure 1 | +0 \\| [−1, 1] | unclear |\n"+
+		"| H1a: gold: A wins | figure 1 | +1 [0, 2] | seen |\n| H1a: votes: A wins | figure 1 | +0 \\| [−1, 1] | unclear |\n"+
 		"| B wins | figure 2 | – | not run |\n| C wins | figure 3 | – | not run |\n"+
 		"| WA is at 85 | ours | 85.1 [82.0, 88.0] % | reached |\n| ENS is at 85 | ours | 84.9 [80.0, 88.0] % | not reached |\n\n"+
 		"## SmolLM2\n\nNo experiment has a result yet.\n\n"+head+
-		"| A wins | figure 1 | – | not run |\n| B wins | figure 2 | – | not run |\n| C wins | figure 3 | – | not run |\n"+
+		"| H1a: A wins | figure 1 | – | not run |\n| B wins | figure 2 | – | not run |\n| C wins | figure 3 | – | not run |\n"+
 		"| WA is at 85 | ours | – | not run |\n| ENS is at 85 | ours | – | not run |\n\n", string(page))
 	_, err = Summary([]Summarised{{"MiniLM", dir}}, all, []Observation{{Experiment: "one", Cell: &Cell{Table: "t", Row: "other", Column: "near"}}})
 	assert.ErrorContains(t, err, `no row "other"`)

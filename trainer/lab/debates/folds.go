@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/warmserve/warmserve/trainer/data"
 	"github.com/warmserve/warmserve/trainer/lab"
@@ -20,8 +21,8 @@ type Fold struct {
 	// Near are the pairs of the unseen debates.
 	Near []data.Pair
 	// Votes are the crowd's on pairs of the other debates, those too that have no gold
-	// preference, without Valid's arguments, pairs of equal texts and pairs of which
-	// nobody prefers one.
+	// preference, without Valid's arguments (but see [ReadOf]), pairs of equal texts and pairs
+	// of which nobody prefers one.
 	Votes []data.Votes
 }
 
@@ -82,6 +83,24 @@ func Folds(l *lab.Lab, n int) (debates []string, out []Fold, err error) {
 		}
 	}
 	return debates, out, nil
+}
+
+// ReadOf are the places of the pairs of which both arguments are among those of votes. The two files
+// of the data set break lines differently, so that arguments are compared by their words: one
+// that [Folds] held out of the pairs, by its text, it may have left in the votes.
+func ReadOf(pairs []data.Pair, votes []data.Votes) []int {
+	words := func(t data.Text) string { return strings.Join(strings.Fields(t.Plain), " ") }
+	read := map[string]bool{}
+	for _, v := range votes {
+		read[words(v.A1)], read[words(v.A2)] = true, true
+	}
+	out := []int{}
+	for i, p := range pairs {
+		if read[words(p.Chosen)] && read[words(p.Rejected)] {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // Place is the place of a pair's debate among all.

@@ -47,6 +47,21 @@ func TestFoldsKeepDebatesAndArgumentsApart(t *testing.T) {
 		for _, p := range f.Valid {
 			require.False(t, learned[p.Chosen.Plain] && learned[p.Rejected.Plain])
 		}
+		// The two files break lines differently: what votes have of a pair of valid, by its id, is
+		// what ReadOf finds by words.
+		voted := map[string]bool{}
+		for _, v := range f.Votes {
+			voted[v.ID] = true
+		}
+		read := ReadOf(f.Valid, f.Votes)
+		for _, i := range read {
+			require.True(t, voted[f.Valid[i].ID])
+			delete(voted, f.Valid[i].ID)
+		}
+		assert.NotEmpty(t, read)
+		for _, p := range f.Valid {
+			require.False(t, voted[p.ID])
+		}
 		assert.Equal(t, 10025, len(f.Train)+len(f.Valid)+len(f.Near))
 		assert.Greater(t, len(f.Train), 5*len(f.Valid))
 		assert.Greater(t, len(f.Votes), len(f.Train), "pairs without a gold preference, too")

@@ -55,7 +55,7 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 		fmt.Sprintf("%d of %d debates were unseen in %d folds; intervals are bootstrapped over whole debates, differences paired by pair%s.", len(m.unseen()), len(m.Debates), len(m.Folds), learned),
 		"Elsewhere, leaving one debate out, on all strict pairs: an SVM 78 % and a bidirectional LSTM 76 % (Habernal and Gurevych 2016).",
 		fmt.Sprintf("“Same debates” are pairs of debates that members learned from with an argument that they did not. “About as accurate” means that the interval of the difference lies within ±%.0f percentage points; the figures say within which margin it does.", 100*lab.Tolerance),
-	}, f.Notes...)
+	}, append(m.readNotes(), f.Notes...)...)
 	return f, nil
 })
 
@@ -73,6 +73,9 @@ func (m *measurements) check() error {
 				r := p.of(&l.Runs[k])
 				if err := r.Check(len(p.test(&m.Folds[k]).Clusters)); err != nil {
 					return fmt.Errorf("%s, fold %d, %s: %w", l.Name, k+1, p.name, err)
+				}
+				if n := len(l.Runs[k].Read); n > 0 && (!slices.IsSorted(l.Runs[k].Read) || l.Runs[k].Read[0] < 0 || l.Runs[k].Read[n-1] >= len(m.Folds[k].Valid.Clusters)) {
+					return fmt.Errorf("%s, fold %d: pairs that were read: not places of %d pairs in order", l.Name, k+1, len(m.Folds[k].Valid.Clusters))
 				}
 				if len(r.Members) != m.M {
 					return fmt.Errorf("%s, fold %d: %d members, want %d", l.Name, k+1, len(r.Members), m.M)
@@ -101,10 +104,44 @@ func (m *measurements) unseen() (out []int) {
 	return out
 }
 
+// readNotes say how many pairs of Valid are left out for having been read.
+func (m *measurements) readNotes() (out []string) {
+	for i := range m.Labels {
+		l := &m.Labels[i]
+		if l.Name != crowd {
+			continue
+		}
+		all, left, known := 0, 0, true
+		for k := range l.Runs {
+			known = known && l.Runs[k].Read != nil
+			all, left = all+len(m.Folds[k].Valid.Clusters), left+len(l.Runs[k].Read)
+		}
+		say := fmt.Sprintf("Labels: %s: %d of %d pairs of the same debates are left out, both arguments of which members read: the file of votes breaks lines differently, and arguments were held out by their text.", l.Name, left, all)
+		if !known {
+			say = fmt.Sprintf("Labels: %s: some pairs of the same debates may have been learned from: the file of votes breaks lines differently, arguments were held out by their text, and these pairs were not told apart when this was measured.", l.Name)
+		}
+		out = append(out, say)
+	}
+	return out
+}
+
+// judgedOn leaves out what the members of a run read.
+func judgedOn[T any](r *run, p place, all []T) (out []T) {
+	if p.name != valid.name {
+		return all
+	}
+	for i, v := range all {
+		if _, read := slices.BinarySearch(r.Read, i); !read {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // clusters are those of all folds.
-func (m *measurements) clusters(p place) (out []string) {
+func (m *measurements) clusters(l *labelled, p place) (out []string) {
 	for k := range m.Folds {
-		out = append(out, p.test(&m.Folds[k]).Clusters...)
+		out = append(out, judgedOn(&l.Runs[k], p, p.test(&m.Folds[k]).Clusters)...)
 	}
 	return out
 }
@@ -123,7 +160,7 @@ func (m *measurements) values(l *labelled, p place, k methods.Method) ([]float64
 		if err != nil {
 			return nil, fmt.Errorf("%s, fold %d: %w", l.Name, i+1, err)
 		}
-		out = append(out, v...)
+		out = append(out, judgedOn(r, p, v)...)
 	}
 	return out, nil
 }
@@ -195,7 +232,7 @@ func verdicts(m *measurements, f *lab.Findings) error {
 				}
 				x = lab.Minus(x, y)
 			}
-			clusters := m.clusters(c.place)
+			clusters := m.clusters(l, c.place)
 			e, of := f.Estimate(lab.Mean(x, clusters)), lab.Distinct(clusters)
 			f.Judge(lab.Verdict{Claim: "Labels: " + l.Name + ": " + c.text, Source: c.source,
 				Figures: fmt.Sprintf("%s: %s points on %d pairs of %d debates, M = %d", c.what, e.Points(), len(x), of, m.M)},
@@ -224,11 +261,11 @@ func methodTable(m *measurements, f *lab.Findings) error {
 				if err != nil {
 					return err
 				}
-				t.Rows[j] = append(t.Rows[j], f.Estimate(lab.Mean(v, m.clusters(p))).Percent())
+				t.Rows[j] = append(t.Rows[j], f.Estimate(lab.Mean(v, m.clusters(&m.Labels[i], p))).Percent())
 			}
 			cell := "–"
 			if i == 0 && p.name == near.name { // it learns from gold preferences alone
-				cell = f.Estimate(lab.Mean(m.words(), m.clusters(p))).Percent()
+				cell = f.Estimate(lab.Mean(m.words(), m.clusters(&m.Labels[i], p))).Percent()
 			}
 			words = append(words, cell)
 		}
@@ -269,7 +306,7 @@ func debateTable(m *measurements, f *lab.Findings) error {
 			t.Columns = append(t.Columns, m.Labels[i].Name+": "+k.Name)
 		}
 	}
-	clusters := m.clusters(near)
+	clusters := m.clusters(&m.Labels[0], near)
 	for _, d := range m.unseen() {
 		if d < 0 || d >= len(m.Debates) {
 			return fmt.Errorf("debate %d of %d", d, len(m.Debates))
@@ -305,7 +342,7 @@ func sizes(m *measurements, f *lab.Findings) error {
 		fig := drawing.Figure{Name: p.name, Title: p.title, X: drawing.Axis{Label: "number of members M"},
 			Y: drawing.Axis{Label: "accuracy (%)"},
 			Caption: fmt.Sprintf("%d folds, %d pairs; the mean over groups of M members; bars: 95 %% bootstrap over debates; %s", len(m.Folds),
-				len(m.clusters(p.place)), debates.Seeded)}
+				len(m.clusters(&m.Labels[0], p.place)), debates.Seeded)}
 		for i := range m.Labels {
 			for _, k := range []struct {
 				name string
@@ -320,7 +357,7 @@ func sizes(m *measurements, f *lab.Findings) error {
 					if err != nil {
 						return err
 					}
-					s.Put(float64(size), f.Estimate(lab.Mean(v, m.clusters(p.place))), 100)
+					s.Put(float64(size), f.Estimate(lab.Mean(v, m.clusters(&m.Labels[i], p.place))), 100)
 				}
 				fig.Series = append(fig.Series, s)
 			}

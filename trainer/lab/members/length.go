@@ -45,7 +45,7 @@ func lengthTable(m *measurements, f *lab.Findings) error {
 		return nil
 	}
 	t := lab.Table{Name: "length", Title: "Accuracy on unseen debates by length (%)", Columns: []string{"labels", "method"}}
-	clusters := m.clusters(near)
+	clusters := m.clusters(&m.Labels[0], near)
 	for _, part := range byLengths {
 		n := 0
 		for _, v := range lengths {

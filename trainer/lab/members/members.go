@@ -118,7 +118,10 @@ type labelled struct {
 
 // run are the rewards of a fold's members and of their averages.
 type run struct {
-	Pairs int            `json:"pairs"` // that they learned from
+	Pairs int `json:"pairs"` // that they learned from
+	// Read are the places of the pairs of Valid of which these members, of votes, read both
+	// arguments; those are not judged on. Nil where it was not measured.
+	Read  []int          `json:"read,omitzero"`
 	Valid methods.Scores `json:"valid"`
 	Near  methods.Scores `json:"near"`
 	// Revision is that of the average of all members, where it is served.
@@ -230,7 +233,11 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 			if err != nil {
 				return nil, err
 			}
-			one := run{Pairs: []int{len(p.folds[k].Train), len(p.folds[k].Votes)}[i]}
+			f := &p.folds[k]
+			one := run{Pairs: []int{len(f.Train), len(f.Votes)}[i]}
+			if m.Labels[i].Name == crowd {
+				one.Read = debates.ReadOf(f.Valid, f.Votes)
+			}
 			for _, s := range []struct {
 				set *lab.Set
 				to  *methods.Scores

@@ -135,6 +135,38 @@ func TestVerdictsOnMembers(t *testing.T) {
 	}
 }
 
+// TestPairsThatWereReadAreNotJudgedOn has an average that is right about nothing but the pairs that
+// members on votes read.
+func TestPairsThatWereReadAreNotJudgedOn(t *testing.T) {
+	m := madeUp(3, 3)
+	for k := range m.Folds {
+		r := &m.Labels[1].Runs[k]
+		r.Read = []int{}
+		for i := range 210 {
+			if i%3 > 0 {
+				r.Read = append(r.Read, i)
+			}
+		}
+	}
+	f := labtest.FindingsOf(t, analyse, m)
+	for _, v := range f.Verdicts {
+		want := " 420 pairs of 14 debates"
+		if strings.HasPrefix(v.Claim, "Labels: "+crowd) && strings.HasSuffix(v.Claim, "same debates") {
+			want = " 140 pairs of 14 debates"
+		}
+		assert.Contains(t, v.Figures, want, v.Claim)
+	}
+	table := f.Tables[0]
+	for _, row := range table.Rows {
+		if row[0] == methods.WA.Name {
+			assert.Equal(t, "0.0 [0.0, 0.0]", row[3], table.Columns[3])
+			assert.Regexp(t, "^66.7 ", row[1], table.Columns[1])
+		}
+	}
+	assert.Contains(t, strings.Join(f.Notes, "\n"), "280 of 420 pairs of the same debates are left out")
+	assert.Contains(t, strings.Join(labtest.FindingsOf(t, analyse, madeUp(3, 3)).Notes, "\n"), "may have been learned from")
+}
+
 // TestAveragesAreSaidWithTheirMargin holds the margin of an equality to the interval's farther end.
 func TestAveragesAreSaidWithTheirMargin(t *testing.T) {
 	f := labtest.FindingsOf(t, analyse, madeUp(3, 0))
@@ -151,14 +183,16 @@ func TestMeasurementsThatDoNotFitAreRefused(t *testing.T) {
 		spoil func(m *measurements)
 		says  string
 	}{
-		"no folds":               {func(m *measurements) { m.Folds = nil }, "0 folds"},
-		"a run too few":          {func(m *measurements) { m.Labels[1].Runs = m.Labels[1].Runs[1:] }, "1 runs of 2 folds"},
-		"a member too few":       {func(m *measurements) { m.M = 4 }, "3 members, want 4"},
-		"rewards of other pairs": {func(m *measurements) { m.Folds[0].Near.Clusters = m.Folds[0].Near.Clusters[1:] }, "want 209"},
-		"words of other pairs":   {func(m *measurements) { m.Folds[1].Words = nil }, "0 margins of words"},
-		"lengths of one fold":    {func(m *measurements) { m.Folds[1].Longer = nil }, "0 margins by length"},
-		"a debate that is not":   {func(m *measurements) { m.Debates = m.Debates[:5] }, "of 5"},
-		"no average of two":      {func(m *measurements) { m.Labels[0].Runs[0].Near.Averages = m.Labels[0].Runs[0].Near.Averages[3:] }, "no average of two"},
+		"no folds":                {func(m *measurements) { m.Folds = nil }, "0 folds"},
+		"a run too few":           {func(m *measurements) { m.Labels[1].Runs = m.Labels[1].Runs[1:] }, "1 runs of 2 folds"},
+		"a member too few":        {func(m *measurements) { m.M = 4 }, "3 members, want 4"},
+		"rewards of other pairs":  {func(m *measurements) { m.Folds[0].Near.Clusters = m.Folds[0].Near.Clusters[1:] }, "want 209"},
+		"words of other pairs":    {func(m *measurements) { m.Folds[1].Words = nil }, "0 margins of words"},
+		"lengths of one fold":     {func(m *measurements) { m.Folds[1].Longer = nil }, "0 margins by length"},
+		"a debate that is not":    {func(m *measurements) { m.Debates = m.Debates[:5] }, "of 5"},
+		"a read pair that is not": {func(m *measurements) { m.Labels[1].Runs[0].Read = []int{3, 210} }, "not places of 210 pairs"},
+		"read pairs in no order":  {func(m *measurements) { m.Labels[1].Runs[0].Read = []int{3, 2} }, "not places of 210 pairs"},
+		"no average of two":       {func(m *measurements) { m.Labels[0].Runs[0].Near.Averages = m.Labels[0].Runs[0].Near.Averages[3:] }, "no average of two"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := madeUp(3, 0)
