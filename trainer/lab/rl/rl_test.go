@@ -1,12 +1,16 @@
 package rl
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,6 +18,7 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
 	"github.com/warmserve/warmserve/trainer/lab/labtest"
+	"github.com/warmserve/warmserve/trainer/rl"
 	"github.com/warmserve/warmserve/warm/reward/rewardtest"
 )
 
@@ -198,6 +203,32 @@ func TestPoliciesAreForgottenOnceTheyAreJudged(t *testing.T) {
 	more, err := one.name(dir)
 	require.NoError(t, err)
 	assert.NotEqual(t, name, more, "more answers judge it")
+}
+
+// TestABusyMachineHasTimeForRewards reads what servers are told of how long their client waits.
+func TestABusyMachineHasTimeForRewards(t *testing.T) {
+	var told []string
+	l := &lab.Lab{Serve: func(context.Context, string, []string, string) (string, func() error, error) {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			told = append(told, r.Header.Get("X-Request-Timeout"))
+			http.Error(w, "enough", http.StatusBadRequest)
+		}))
+		return server.URL, func() error { server.Close(); return nil }, nil
+	}}
+	var s servers
+	require.NoError(t, (&tuning{l: l, a: &contest.Arena{}}).serve(t.Context(), &s, "wa"))
+	for _, c := range []rl.Scorer{s.proxy, s.control} {
+		_, err := c.Score(t.Context(), []rl.Group{{Answers: []string{"yes"}}})
+		require.Error(t, err)
+	}
+	require.NoError(t, s.stop())
+	require.Len(t, told, 2)
+	for _, seconds := range told {
+		wait, err := time.ParseDuration(seconds + "s")
+		require.NoError(t, err)
+		assert.Greater(t, wait, 5*time.Minute)
+		assert.LessOrEqual(t, wait, 10*time.Minute, "what a server allows")
+	}
 }
 
 func TestReinforcementLearningWantsAServer(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/contest"
@@ -93,6 +94,10 @@ func (s *servers) stop() error {
 	return errors.Join(errs...)
 }
 
+// patience is how long rewards of one request are waited for, the most that a server allows. It is in
+// this process and slow only where other work has the processors, which must not end a run of hours.
+const patience = 10 * time.Minute
+
 // serve starts the servers of a proxy, unless they are running.
 func (t *tuning) serve(ctx context.Context, s *servers, proxy string) error {
 	if s.of == proxy {
@@ -107,7 +112,8 @@ func (t *tuning) serve(ctx context.Context, s *servers, proxy string) error {
 			return nil, fmt.Errorf("serving %s: %w", name, err)
 		}
 		s.ends = append(s.ends, stop)
-		return rl.NewClient(rl.ClientConfig{URL: url, Say: func(message string) { t.l.Say("%s", message) }})
+		return rl.NewClient(rl.ClientConfig{URL: url, Attempt: patience, Timeout: 6 * patience,
+			Say: func(message string) { t.l.Say("%s", message) }})
 	}
 	mode := proxy
 	if proxy != "wa" && proxy != "ens" {
