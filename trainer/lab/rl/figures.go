@@ -158,7 +158,10 @@ func (r *report) figures(all []*tuned, suffix string, w way) {
 		seen.Series = append(seen.Series,
 			t.overSteps(func(_ *fineTuning, s stepMetrics) float64 { return r.control.z(s.Control) }))
 	}
-	r.f.Figures = append(r.f.Figures, control, own, pareto, seen)
+	r.f.Figures = append(r.f.Figures, control, own, pareto)
+	if !r.Unwatched {
+		r.f.Figures = append(r.f.Figures, seen)
+	}
 	if len(second.Series) > 0 {
 		r.f.Figures = append(r.f.Figures, second)
 	}

@@ -36,6 +36,9 @@ type settings struct {
 	// every prompt.
 	Kept   int `json:"kept"`
 	Judged int `json:"judged"`
+	// Unwatched has the control judge checkpoints alone, not the answers of every step that are
+	// learned from: of a large control that is a good part of a step's time.
+	Unwatched bool `json:"unwatched,omitempty"`
 }
 
 // paperAndGRPO are REINFORCE, which the paper has, and the algorithm that most use today.
@@ -47,10 +50,11 @@ func settingsOf(size lab.Size) settings {
 	switch size {
 	case lab.Tiny:
 		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 32
-		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged = 2, 4, 2, 3, 1, 2
+		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged, s.Unwatched = 2, 4, 2, 3, 1, 2, true
 	case lab.Standard:
 		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 4096
 		s.Runs, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 3, 8, 4, 60, 5e-5, 5, 4
+		s.Unwatched = true
 	case lab.Paper:
 		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 8192
 		s.Runs, s.KL, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 5,
@@ -69,6 +73,8 @@ type measurements struct {
 	Swapped float64 `json:"swapped"`
 	// Apart says that proxies and controls are of different bases.
 	Apart bool `json:"apart,omitempty"`
+	// Unwatched says that steps have no control reward.
+	Unwatched bool `json:"unwatched,omitempty"`
 	// Start are the rewards of the policy's answers before any step, by the control
 	// and by each proxy of Proxies: what all rewards are compared with.
 	Start   judgedAnswers `json:"start"`
@@ -133,7 +139,7 @@ type fineTuning struct {
 // stepMetrics is what one step saw, as rl.Metrics has it.
 type stepMetrics struct {
 	Reward  float64 `json:"reward"`
-	Control float64 `json:"control"`
+	Control float64 `json:"control,omitempty"` // none where it was not watched
 	KL      float64 `json:"kl"`
 	Entropy float64 `json:"entropy"`
 	Length  float64 `json:"length"`
@@ -194,7 +200,8 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 	if t.Runs > len(t.members) {
 		return nil, fmt.Errorf("%d runs of single members, there are %d members", t.Runs, len(t.members))
 	}
-	out := &measurements{M: len(t.members), Judged: t.Judged, Unseen: t.a.Unseen, Swapped: t.Swapped, Apart: l.Control != l.Base}
+	out := &measurements{M: len(t.members), Judged: t.Judged, Unseen: t.a.Unseen, Swapped: t.Swapped, Apart: l.Control != l.Base,
+		Unwatched: t.Unwatched}
 	if t.SecondPairs > 0 {
 		second, err := contest.SecondTraining(l, t.Settings, t.SecondPairs)
 		if err != nil {

@@ -133,6 +133,29 @@ func TestReinforcementLearningFiguresAreDrawn(t *testing.T) {
 	}
 }
 
+// TestStepsThatNobodyWatched have no figure of the control's rewards for what was learned from.
+func TestStepsThatNobodyWatched(t *testing.T) {
+	c := course{control: []float64{1, 0.5}, own: []float64{1, 2}}
+	m := coursed(map[string]course{contest.KindSingle: c, contest.KindENS: c, contest.KindWA: c})
+	watched := len(analysedRL(t, m).Figures)
+	m.Unwatched = true
+	figures := analysedRL(t, m).Figures
+	assert.Len(t, figures, watched-1)
+	for _, f := range figures {
+		assert.NotContains(t, f.Name, "control-steps")
+	}
+	path := filepath.Join(t.TempDir(), "metrics.jsonl")
+	for line, watched := range map[string]bool{`{"step":1,"reward":2,"control":3}`: true, `{"step":1,"reward":2}`: false} {
+		require.NoError(t, os.WriteFile(path, []byte(line+"\n"), 0o644))
+		steps, err := readSteps(path, watched)
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, steps[0].Reward)
+		assert.Equal(t, watched, steps[0].Control == 3)
+		_, err = readSteps(path, !watched)
+		assert.Error(t, err)
+	}
+}
+
 func TestReinforcementLearningRefusesDamagedMeasurements(t *testing.T) {
 	c := course{control: []float64{1, 0.5}, own: []float64{1, 2}}
 	for name, damage := range map[string]func(m *measurements){

@@ -78,7 +78,7 @@ func (t *tuning) runs(ctx context.Context) (out []fineTuning, err error) {
 	return out, nil
 }
 
-// servers are the control's and that of one proxy.
+// servers are that of one proxy and, where steps are watched, the control's.
 type servers struct {
 	proxy, control *rl.Client
 	of             string // the proxy
@@ -123,8 +123,10 @@ func (t *tuning) serve(ctx context.Context, s *servers, proxy string) error {
 	if s.proxy, err = start("rl-"+proxy, t.members, mode); err != nil {
 		return err
 	}
-	if s.control, err = start("control", t.a.Control.Members, "wa"); err != nil {
-		return err
+	if !t.Unwatched {
+		if s.control, err = start("control", t.a.Control.Members, "wa"); err != nil {
+			return err
+		}
 	}
 	s.of = proxy
 	return nil
@@ -196,7 +198,10 @@ func (t *tuning) train(ctx context.Context, p planned, dir string, s *servers) e
 	}
 	c := t.config(p)
 	c.Policy, c.Prompts, c.Out, c.Workers = t.a.Policy, []string{t.prompts}, dir, t.l.Workers
-	c.Scorer, c.Control, c.Store = s.proxy, s.control, t.l.Store
+	c.Scorer, c.Store = s.proxy, t.l.Store
+	if s.control != nil {
+		c.Control = s.control
+	}
 	what := strings.TrimSpace(fmt.Sprintf("rl %s by %s, seed %d", p.algorithm, p.proxy, p.seed))
 	if t.l.Size == lab.Standard { // its steps take a minute, which another process may want at any time
 		c.SaveEvery = 5
@@ -214,7 +219,7 @@ func (t *tuning) train(ctx context.Context, p planned, dir string, s *servers) e
 // judged reads what each step of a fine-tuning saw, and judges its checkpoints.
 func (t *tuning) judged(ctx context.Context, p planned, dir string) (out fineTuning, err error) {
 	out = fineTuning{Kind: p.kind, Proxy: p.proxy, Algorithm: p.algorithm, Seed: p.seed, KL: p.kl}
-	if out.Steps, err = readSteps(filepath.Join(dir, state.MetricsFile)); err != nil {
+	if out.Steps, err = readSteps(filepath.Join(dir, state.MetricsFile), !t.Unwatched); err != nil {
 		return out, err
 	}
 	for k := 1; k <= t.Kept+1; k++ {
@@ -235,6 +240,9 @@ func (t *tuning) config(p planned) rl.Config {
 		KL: p.kl, KLIn: rl.InReward, Shaping: rl.Shaping{Scale: true}, Tokens: t.Tokens, LR: t.LR,
 		Clip: 1, Warmup: 0.1,
 		Seed: p.seed, DataSeed: p.seed, Keep: t.Kept}
+	if t.Unwatched {
+		c.ControlReward = ""
+	}
 	if c.Algorithm == rl.GRPO { // as its own paper has it
 		c.KLIn = rl.InLoss
 	}
@@ -278,8 +286,8 @@ func (t *tuning) judge(ctx context.Context, policy, proxy string) (*judgedAnswer
 	return out, err
 }
 
-// readSteps reads what each step saw.
-func readSteps(path string) ([]stepMetrics, error) {
+// readSteps reads what each step saw, the control's reward too where it was watched.
+func readSteps(path string, watched bool) ([]stepMetrics, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -292,11 +300,14 @@ func readSteps(path string) ([]stepMetrics, error) {
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			return nil, fmt.Errorf("%s: step %d: %w", path, len(out)+1, err)
 		}
-		if m.Control == nil {
-			return nil, fmt.Errorf("%s: step %d has no control reward", path, len(out)+1)
+		if (m.Control != nil) != watched {
+			return nil, fmt.Errorf("%s: step %d has a control reward: %t, want %t", path, len(out)+1, !watched, watched)
 		}
-		out = append(out, stepMetrics{Reward: m.Reward, Control: *m.Control, KL: m.KL, Entropy: m.Entropy,
-			Length: m.Length, Ended: m.Ended})
+		step := stepMetrics{Reward: m.Reward, KL: m.KL, Entropy: m.Entropy, Length: m.Length, Ended: m.Ended}
+		if watched {
+			step.Control = *m.Control
+		}
+		out = append(out, step)
 	}
 	return out, lines.Err()
 }
