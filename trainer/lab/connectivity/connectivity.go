@@ -2,6 +2,7 @@ package connectivity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -219,6 +220,10 @@ func otherLines(ctx context.Context, l *lab.Lab, c *debates.Corpus, s settings, 
 		return lines, nil
 	}
 	others, err := debates.Others(ctx, l, c, s.Starts)
+	if errors.Is(err, debates.ErrNoOther) {
+		m.Skipped = append(m.Skipped, fmt.Sprintf("no base that was pre-trained apart: %v", err))
+		return lines, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/warmserve/warmserve/trainer/lab"
 )
 
-// permuted is a checkpoint of the Llama family with its hidden dimensions, its
-// heads and the units of its feed-forward layers renumbered: the same function,
+// permuted is a checkpoint of the Llama family, or a BERT, with its hidden dimensions,
+// its heads and the units of its feed-forward layers renumbered: the same function,
 // and, as weights, another place. Nothing is lost but what its units are called,
 // so that an average with the original breaks for that reason alone.
 //
@@ -48,7 +48,7 @@ func permute(c *loader.Checkpoint, seed uint64) (*permuted, error) {
 		groups = *shape.Groups
 	}
 	if min(shape.Hidden, shape.Inner, shape.Layers, shape.Heads, groups) < 1 || shape.Heads%groups != 0 {
-		return nil, fmt.Errorf("%s: config.json: not the shape of a Llama", c.Dir)
+		return nil, fmt.Errorf("%s: config.json: not the shape of a Llama or a BERT", c.Dir)
 	}
 	if shape.HeadDim == 0 {
 		shape.HeadDim = shape.Hidden / shape.Heads
@@ -82,39 +82,48 @@ func blocks(order []int, size int) []int {
 // them. Rotary positions turn pairs within a head, so that heads move as a whole.
 func (p *permuted) axes(name string) (rows, columns []int, err error) {
 	part, layer := name, 0
-	if rest, ok := strings.CutPrefix(name, "model.layers."); ok {
-		number, after, _ := strings.Cut(rest, ".")
-		if _, err := fmt.Sscan(number, &layer); err != nil || layer < 0 || layer >= len(p.inner) {
-			return nil, nil, fmt.Errorf("tensor %q: unknown layer", name)
+	for _, prefix := range []string{"model.layers.", "bert.encoder.layer."} {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			number, after, _ := strings.Cut(rest, ".")
+			if _, err := fmt.Sscan(number, &layer); err != nil || layer < 0 || layer >= len(p.inner) {
+				return nil, nil, fmt.Errorf("tensor %q: unknown layer", name)
+			}
+			part = after
 		}
-		part = after
 	}
 	switch part {
 	case "self_attn.q_norm.weight", "self_attn.k_norm.weight", "self_attn.rotary_emb.inv_freq":
 		return nil, nil, nil
 	case "model.norm.weight", "input_layernorm.weight", "post_attention_layernorm.weight",
-		"self_attn.o_proj.bias", "mlp.down_proj.bias":
+		"self_attn.o_proj.bias", "mlp.down_proj.bias",
+		"bert.embeddings.LayerNorm.weight", "bert.embeddings.LayerNorm.bias",
+		"attention.output.LayerNorm.weight", "attention.output.LayerNorm.bias",
+		"output.LayerNorm.weight", "output.LayerNorm.bias":
 		return p.hidden, nil, nil
-	case "model.embed_tokens.weight", "lm_head.weight", "score.weight":
+	case "model.embed_tokens.weight", "lm_head.weight", "score.weight", "classifier.weight",
+		"bert.embeddings.word_embeddings.weight", "bert.embeddings.position_embeddings.weight",
+		"bert.embeddings.token_type_embeddings.weight":
 		return nil, p.hidden, nil
-	case "score.bias", "lm_head.bias":
+	case "score.bias", "lm_head.bias", "classifier.bias":
 		return nil, nil, nil
+	case "bert.pooler.dense.weight", "bert.pooler.dense.bias": // its units as the hidden dimensions
+		return p.hidden, p.hidden, nil
 	}
 	inner, keys := p.inner[layer], blocks(p.heads[layer], p.headDim)
 	queries := blocks(p.heads[layer], p.headDim*p.queries)
 	switch strings.TrimSuffix(strings.TrimSuffix(part, ".weight"), ".bias") {
 	case "self_attn.q_proj":
 		return queries, p.hidden, nil
-	case "self_attn.k_proj", "self_attn.v_proj":
+	case "self_attn.k_proj", "self_attn.v_proj", "attention.self.query", "attention.self.key", "attention.self.value":
 		return keys, p.hidden, nil
-	case "self_attn.o_proj":
+	case "self_attn.o_proj", "attention.output.dense":
 		return p.hidden, queries, nil
-	case "mlp.gate_proj", "mlp.up_proj":
+	case "mlp.gate_proj", "mlp.up_proj", "intermediate.dense":
 		return inner, p.hidden, nil
-	case "mlp.down_proj":
+	case "mlp.down_proj", "output.dense":
 		return p.hidden, inner, nil
 	}
-	return nil, nil, fmt.Errorf("tensor %q: not of a Llama: its units cannot be renumbered", name)
+	return nil, nil, fmt.Errorf("tensor %q: not of a Llama or a BERT: its units cannot be renumbered", name)
 }
 
 // ReadAt implements loader.Source. It keeps one renumbered tensor.

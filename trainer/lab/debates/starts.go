@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -218,6 +219,9 @@ func someText(l *lab.Lab, name string, size int) (string, error) {
 	return path, disk.Write(path, bytes.ToValidUTF8(b.Bytes(), nil))
 }
 
+// ErrNoOther is [Others]' for a base that no other can be made of.
+var ErrNoOther = errors.New("another base of its shape can be made of a llama only")
+
 // llamaShape is the shape of a Llama as package lm makes them.
 func llamaShape(c *loader.Checkpoint) (*lm.Shape, error) {
 	var s struct {
@@ -234,8 +238,7 @@ func llamaShape(c *loader.Checkpoint) (*lm.Shape, error) {
 		return nil, fmt.Errorf("%s: config.json: %w", c.Dir, err)
 	}
 	if s.Type != "llama" {
-		return nil, fmt.Errorf("%s: a %s: another base of its shape can be made of a llama only",
-			c.Dir, s.Type)
+		return nil, fmt.Errorf("%w, and this is a %s", ErrNoOther, s.Type)
 	}
 	return &lm.Shape{Layers: s.Layers, Hidden: s.Hidden, Heads: s.Heads, KVHeads: s.KVHeads,
 		Intermediate: s.Inner, Context: s.Context, RopeTheta: s.Theta}, nil

@@ -143,6 +143,9 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 		return m, nil
 	}
 	m.Apart, err = scoreApart(ctx, l, c, dirs[0])
+	if errors.Is(err, debates.ErrNoOther) {
+		m.Skipped, err = fmt.Sprintf("no base that was pre-trained apart: %v", err), nil
+	}
 	return m, err
 }
 
