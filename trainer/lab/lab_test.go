@@ -50,6 +50,10 @@ func TestDifferenceIsPaired(t *testing.T) {
 	assert.Equal(t, Unclear, Judge(same))
 }
 
+func TestClustersAreCountedOnce(t *testing.T) {
+	assert.Equal(t, "4 pairs in 2 clusters", Clustered([]string{"a", "b", "a", "a"}))
+}
+
 // TestWhatWouldDecide holds the number to n · (half of the width / distance)².
 func TestWhatWouldDecide(t *testing.T) {
 	for name, c := range map[string]struct {

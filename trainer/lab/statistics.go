@@ -109,6 +109,11 @@ func Judge(e eval.Estimate) Outcome {
 	return Unclear
 }
 
+// Clustered says how many pairs there are and how many clusters of them are resampled.
+func Clustered(clusters []string) string {
+	return fmt.Sprintf("%d pairs in %d clusters", len(clusters), Distinct(clusters))
+}
+
 // Deciding says how many items, such as debates, would decide what an interval over n of them
 // leaves unclear: n · (half of its width / distance to the nearest bound)². It is "" where a
 // judge decides already.

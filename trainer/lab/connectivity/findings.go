@@ -218,11 +218,15 @@ func kindsFindings(m *measurements, byKind map[string][]path, f *lab.Findings) {
 		if learned.Low <= 0.5 {
 			outcome = lab.Unclear // ends that learned nothing have nothing to lose
 		}
+		deciding := ""
+		if outcome == lab.Unclear {
+			deciding = lab.Deciding(lab.NoWorse, valid, lab.Distinct(m.Valid.Clusters), "clusters in distribution")
+		}
 		t.Rows = append(t.Rows, []string{k.name, fmt.Sprint(len(paths)), fmt.Sprintf("%.3f", distance),
 			accuracy.Percent(), valid.Points(), near.Points(), fit.Points(), loss.String(),
 			map[lab.Outcome]string{lab.Seen: "yes", lab.Contradicted: "no", lab.Unclear: "unclear"}[outcome]})
 		f.Verdicts = append(f.Verdicts, kindVerdict(k.kind, k.name, outcome, fmt.Sprintf(
-			"half-way, against the chord: %s points in distribution, %s near out of distribution, %s on training pairs, whose loss is %s nats above it", valid.Points(), near.Points(), fit.Points(), loss)))
+			"half-way, against the chord: %s points in distribution, %s near out of distribution, %s on training pairs, whose loss is %s nats above it%s", valid.Points(), near.Points(), fit.Points(), loss, deciding)))
 	}
 	f.Tables = append(f.Tables, t)
 }

@@ -42,6 +42,7 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	}
 	f.Notes = append(f.Notes,
 		fmt.Sprintf("All members of a condition learn the same labels; they differ in learning rate, dropout and order of pairs. “About as accurate” means that the interval of the difference lies within ±%.0f percentage points.", 100*lab.Tolerance),
+		"A cluster is a side of a debate, whose pairs share arguments: whole ones are resampled.",
 		"ETHICS asks for the more pleasant of two scenarios, which convincingness does not teach: what counts there is that methods differ, not how high they are.")
 	return f, nil
 })
@@ -109,8 +110,8 @@ func verdicts(m *measurements, f *lab.Findings) error {
 			return err
 		}
 		f.Judge(lab.Verdict{Claim: k.text, Source: k.source,
-			Figures: fmt.Sprintf("%s − %s: %s points on %d pairs, M = %d", k.a.Name, k.b.Name, e.Points(),
-				len(p.Clusters), m.M)}, k.judge, e, len(p.Clusters), "pairs")
+			Figures: fmt.Sprintf("%s − %s: %s points on %s, M = %d", k.a.Name, k.b.Name, e.Points(),
+				lab.Clustered(p.Clusters), m.M)}, k.judge, e, lab.Distinct(p.Clusters), "clusters")
 	}
 	return nil
 }

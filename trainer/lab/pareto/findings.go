@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/warmserve/warmserve/eval"
 	"github.com/warmserve/warmserve/trainer/lab"
 	"github.com/warmserve/warmserve/trainer/lab/debates"
 	"github.com/warmserve/warmserve/trainer/lab/drawing"
@@ -84,6 +83,7 @@ func (f *front) check(debates int) error {
 var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 	f := &lab.Findings{Notes: []string{
 		"The first head, probed on debates, is the head of all; members of an ensemble are divided by the spread of their rewards.",
+		"A cluster is a side of a debate, or a pair of the other kind: whole ones are resampled.",
 		"Members that learned both kinds saw twice as many pairs, and took twice as many steps.",
 	}}
 	for i := range m.Fronts {
@@ -165,21 +165,20 @@ func (m *measurements) frontVerdicts(fr *front, f *lab.Findings) error {
 		{"The average half-way is more accurate than members that learned both", "members of both",
 			[2][]float64{lab.Wins(fr.Union.Debates.Values()), lab.Wins(fr.Union.Other.Values())}},
 	} {
-		e := f.Estimate(m.bothKinds(fr, lab.Minus(wa[0], c.against[0]), lab.Minus(wa[1], c.against[1])))
+		values, clusters := m.bothKinds(fr, lab.Minus(wa[0], c.against[0]), lab.Minus(wa[1], c.against[1]))
+		e := f.Estimate(lab.Mean(values, clusters))
 		f.Judge(lab.Verdict{Claim: c.claim + " (debates and " + fr.Name + ")",
 			Source: "rewarded soups (2306.04488); section 6",
-			Figures: fmt.Sprintf("mean of both accuracies, average − %s: %s points, weight %.2f", c.than,
-				e.Points(), middle.Lambda)}, lab.Judge, e, len(x)+len(y), "pairs")
+			Figures: fmt.Sprintf("mean of both accuracies, average − %s: %s points on %s, weight %.2f", c.than,
+				e.Points(), lab.Clustered(clusters), middle.Lambda)}, lab.Judge, e, lab.Distinct(clusters), "clusters")
 	}
 	return nil
 }
 
-// bothKinds estimates the mean of two means, of values on debates and on the other
-// test. Each value is scaled so that the mean over all of them is that mean.
-func (m *measurements) bothKinds(fr *front, debates, other []float64) (eval.Estimate, error) {
+// bothKinds are the values on debates and on the other test, with their clusters, each value
+// scaled so that the mean over all of them is the mean of both means.
+func (m *measurements) bothKinds(fr *front, debates, other []float64) (values []float64, clusters []string) {
 	n := float64(len(debates) + len(other))
-	var values []float64
-	var clusters []string
 	for i, v := range debates {
 		values, clusters = append(values, v*n/float64(2*len(debates))),
 			append(clusters, "debates/"+m.Debates.Clusters[i])
@@ -188,5 +187,5 @@ func (m *measurements) bothKinds(fr *front, debates, other []float64) (eval.Esti
 		values, clusters = append(values, v*n/float64(2*len(other))),
 			append(clusters, "other/"+fr.Other.Clusters[i])
 	}
-	return lab.Mean(values, clusters)
+	return values, clusters
 }

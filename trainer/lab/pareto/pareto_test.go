@@ -61,7 +61,7 @@ func TestEnsembleOfTwoKindsEndsAtEach(t *testing.T) {
 func TestMeanOfTwoTestsCountsBothAlike(t *testing.T) {
 	m := measurements{Debates: lab.Test{Clusters: labtest.Numbered(4)}}
 	f := front{Other: lab.Test{Clusters: labtest.Numbered(2)}}
-	e, err := m.bothKinds(&f, []float64{1, 1, 1, 1}, []float64{0, 0.5})
+	e, err := lab.Mean(m.bothKinds(&f, []float64{1, 1, 1, 1}, []float64{0, 0.5}))
 	require.NoError(t, err)
 	assert.InDelta(t, 0.625, e.Value, 1e-12)
 }

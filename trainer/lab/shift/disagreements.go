@@ -90,7 +90,7 @@ func (p *pool) verdicts(m *measurements, c *condition, f *lab.Findings) {
 	} {
 		e := f.Estimate(lab.Mean(lab.Minus(k.more, k.less), p.clusters))
 		f.Judge(lab.Verdict{Claim: k.claim + ", labels: " + c.Name, Source: k.source,
-			Figures: fmt.Sprintf("disagreement of %s − averages: %s points over %d pairs that were not trained on, M = %d",
-				k.than, e.Points(), len(p.clusters), m.M)}, k.judge, e, len(p.clusters), "pairs")
+			Figures: fmt.Sprintf("disagreement of %s − averages: %s points over %s that were not trained on, M = %d",
+				k.than, e.Points(), lab.Clustered(p.clusters), m.M)}, k.judge, e, lab.Distinct(p.clusters), "clusters")
 	}
 }

@@ -34,6 +34,7 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 		"Distance is the Jensen–Shannon divergence of word frequencies, in bits, between equally many words of the training pairs and of the test; a sample of the same texts is not at 0.",
 		"ETHICS, HH harmless and ParaDetox ask for other things than convincingness; an accuracy below 50 % there says that the two preferences disagree (convincing arguments are long, polite sentences are short), not that a model is broken.",
 		"Within one debate single pairs are resampled, though they share arguments: intervals there are too narrow.",
+		"Over all that was not trained on, a cluster is a side of a debate, or a pair of another data set.",
 		"Disagreement compares judges that share no member: two members; the averages, or the ensembles, of two halves of the members.",
 	}}
 	for i := range m.Conditions {

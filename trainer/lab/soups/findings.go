@@ -24,6 +24,7 @@ var analyse = lab.Analysis(func(m *measurements) (*lab.Findings, error) {
 		return nil, fmt.Errorf("bases pre-trained apart: %w", err)
 	}
 	f.Notes = append(f.Notes,
+		"A cluster is a side of a debate, whose pairs share arguments: whole ones are resampled.",
 		"Members are chosen and weighed on the validation pairs and judged on unseen debates: an accuracy in distribution flatters what was chosen there.")
 	return f, nil
 })
@@ -138,10 +139,9 @@ func (m *measurements) poolFindings(i int, f *lab.Findings) error {
 
 // better adds a verdict on how much more accurate a is than b on unseen debates.
 func (m *measurements) better(a, b contender, v lab.Verdict, f *lab.Findings) {
-	n := len(m.Near.Clusters)
 	d := f.Estimate(lab.Difference(a.near, b.near, m.Near.Clusters))
-	v.Figures = fmt.Sprintf("%s − %s: %s points on %d pairs", a.name, b.name, d.Points(), n)
-	f.Judge(v, lab.Judge, d, n, "pairs")
+	v.Figures = fmt.Sprintf("%s − %s: %s points on %s", a.name, b.name, d.Points(), lab.Clustered(m.Near.Clusters))
+	f.Judge(v, lab.Judge, d, lab.Distinct(m.Near.Clusters), "clusters")
 }
 
 // apartFindings compare what an average and an ensemble make of two pre-trainings.
