@@ -30,19 +30,56 @@ var (
 const packed = "results.zst"
 
 // roundedBits are the last bits of a float32 that are not published: 11 significant ones
-// remain, where members differ by tenths. What is published is computed of these.
+// remain, where members differ by tenths. What is published is computed of these. Two rewards of
+// a pair that this would make equal keep their bits: a tie is wrong, and averages, of which margins
+// are measured, have none.
 const roundedBits = 13
+
+// rounded are rewards, of 4 bytes each, without their last bits.
+func rounded(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for ; len(b) > 0; b = b[4:] {
+		v := binary.LittleEndian.Uint32(b)
+		out = binary.LittleEndian.AppendUint32(out, (v+1<<(roundedBits-1))>>roundedBits<<roundedBits)
+	}
+	return out
+}
+
+// roundedPairs are both rewards of pairs, rounded where they stay apart.
+func roundedPairs(a, b []byte) (x, y []byte) {
+	x, y = rounded(a), rounded(b)
+	for i := 0; i < len(a); i += 4 {
+		if bytes.Equal(x[i:i+4], y[i:i+4]) {
+			copy(x[i:i+4], a[i:i+4])
+			copy(y[i:i+4], b[i:i+4])
+		}
+	}
+	return x, y
+}
+
+// roundedAll rounds all rewards of a JSON value.
+func roundedAll(v any) any {
+	return mapJSON(v, func(v any) (any, bool) {
+		if b, ok := rewardsOf(v); ok {
+			return base64.StdEncoding.EncodeToString(rounded(b)), true
+		}
+		both, _ := v.(map[string]any)
+		a, first := rewardsOf(both["chosen"])
+		b, second := rewardsOf(both["rejected"])
+		if !first || !second || len(both) != 2 || len(a) != len(b) {
+			return nil, false
+		}
+		a, b = roundedPairs(a, b)
+		return map[string]any{"chosen": base64.StdEncoding.EncodeToString(a), "rejected": base64.StdEncoding.EncodeToString(b)}, true
+	})
+}
 
 // pack makes results small, and rounds them.
 func pack(t *testing.T, results []*lab.Result) []byte {
 	var planes [4][]byte
 	take := func(b []byte) any {
-		for i := 0; i < len(b); i += 4 {
-			v := binary.LittleEndian.Uint32(b[i:])
-			v = (v + 1<<(roundedBits-1)) >> roundedBits << roundedBits
-			for k, c := range binary.BigEndian.AppendUint32(nil, v) {
-				planes[k] = append(planes[k], c)
-			}
+		for i := range b {
+			planes[3-i%4] = append(planes[3-i%4], b[i])
 		}
 		return map[string]any{"rewards": len(b) / 4}
 	}
@@ -52,7 +89,7 @@ func pack(t *testing.T, results []*lab.Result) []byte {
 		bare.Findings = nil
 		text, err := json.Marshal(&bare)
 		require.NoError(t, err)
-		all = append(all, mapRewards(decoded(t, text), take))
+		all = append(all, mapRewards(roundedAll(decoded(t, text)), take))
 	}
 	text, err := json.Marshal(all)
 	require.NoError(t, err)
@@ -106,13 +143,19 @@ func decoded(t *testing.T, text []byte) (v any) {
 // mapRewards replaces all rewards of a JSON value, in the order of keys.
 func mapRewards(v any, f func(b []byte) any) any {
 	return mapJSON(v, func(v any) (any, bool) {
-		text, ok := v.(string)
-		b, err := base64.StdEncoding.DecodeString(text)
-		if !ok || err != nil || len(b) < 16 || len(b)%4 != 0 { // a word of eight letters is no reward
+		b, ok := rewardsOf(v)
+		if !ok {
 			return nil, false
 		}
 		return f(b), true
 	})
+}
+
+// rewardsOf are the bytes of a JSON value that holds rewards.
+func rewardsOf(v any) (b []byte, ok bool) {
+	text, ok := v.(string)
+	b, err := base64.StdEncoding.DecodeString(text)
+	return b, ok && err == nil && len(b) >= 16 && len(b)%4 == 0 // a word of eight letters is no reward
 }
 
 // mapMarks replaces what pack left in the place of rewards, in the same order.

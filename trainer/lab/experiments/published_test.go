@@ -119,6 +119,27 @@ func TestEveryObservationFindsItsVerdicts(t *testing.T) {
 	}
 }
 
+// TestRoundingMakesNoTie: rewards that differ in their last bits stay apart, others are rounded.
+func TestRoundingMakesNoTie(t *testing.T) {
+	one := lab.Rewards{1.0001, 1.0001, 3, -2.71828}
+	other := lab.Rewards{1.0002, 1.5001, 3, 3.14159}
+	text, err := json.Marshal(map[string]any{"scored": lab.Scored{Chosen: one, Rejected: other}, "margins": lab.Rewards{1.0001, 1, 1, 1}})
+	require.NoError(t, err)
+	var got struct {
+		Scored  lab.Scored  `json:"scored"`
+		Margins lab.Rewards `json:"margins"`
+	}
+	text, err = json.Marshal(roundedAll(decoded(t, text)))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &got))
+	assert.Equal(t, lab.Rewards{1.0001, 1, 3, -2.71875}, got.Scored.Chosen)
+	assert.Equal(t, lab.Rewards{1.0002, 1.5, 3, 3.140625}, got.Scored.Rejected)
+	assert.Equal(t, lab.Rewards{1, 1, 1, 1}, got.Margins)
+	again, err := json.Marshal(roundedAll(decoded(t, text)))
+	require.NoError(t, err)
+	assert.Equal(t, string(text), string(again))
+}
+
 // TestPackedResultsStay: what was rounded once is not rounded again.
 func TestPackedResultsStay(t *testing.T) {
 	dir := readPublished(t, published)
