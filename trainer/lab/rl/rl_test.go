@@ -133,6 +133,18 @@ func TestReinforcementLearningFiguresAreDrawn(t *testing.T) {
 	}
 }
 
+// TestRunsOfOtherSeedsAreJudgedByOtherDraws holds them apart for as many prompts as there may be: parts of a draw add
+// the number of their first prompt.
+func TestRunsOfOtherSeedsAreJudgedByOtherDraws(t *testing.T) {
+	drawn := map[uint64]string{}
+	for _, from := range []uint64{contest.SeedJudged, seedJudged(1), seedJudged(2), seedJudged(3)} {
+		for at := range uint64(1000) {
+			require.Empty(t, drawn[from+at])
+			drawn[from+at] = fmt.Sprint(from)
+		}
+	}
+}
+
 // TestStepsThatNobodyWatched have no figure of the control's rewards for what was learned from.
 func TestStepsThatNobodyWatched(t *testing.T) {
 	c := course{control: []float64{1, 0.5}, own: []float64{1, 2}}

@@ -223,7 +223,7 @@ func (t *tuning) judged(ctx context.Context, p planned, dir string) (out fineTun
 		return out, err
 	}
 	for k := 1; k <= t.Kept+1; k++ {
-		j, err := t.judge(ctx, t.checkpoint(dir, k), p.proxy)
+		j, err := t.judge(ctx, t.checkpoint(dir, k), p)
 		if err != nil {
 			return out, err
 		}
@@ -267,9 +267,13 @@ func (t *tuning) dir(p planned) (dir string, there bool, err error) {
 	return t.l.KeptRun("rl-"+p.proxy, t.config(p), policy, proxies, control, t.a.Prompts)
 }
 
-// judge has a policy answer every prompt, and the control and its proxy score that.
-func (t *tuning) judge(ctx context.Context, policy, proxy string) (*judgedAnswers, error) {
-	s, err := contest.Draw(ctx, t.l, policy, t.a.Policy, t.a.Prompts, t.Judged, t.Tokens, contest.SeedJudged)
+// seedJudged draws the answers that judge the policies of a run. It is the run's own: what intervals
+// over the seeds are over has to differ in its answers too, and runs that are compared share them.
+func seedJudged(run uint64) uint64 { return contest.SeedJudged + run<<32 }
+
+// judge has a policy of a run answer every prompt, and the control and its proxy score that.
+func (t *tuning) judge(ctx context.Context, policy string, p planned) (*judgedAnswers, error) {
+	s, err := contest.Draw(ctx, t.l, policy, t.a.Policy, t.a.Prompts, t.Judged, t.Tokens, seedJudged(p.seed))
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +286,7 @@ func (t *tuning) judge(ctx context.Context, policy, proxy string) (*judgedAnswer
 			return nil, err
 		}
 	}
-	out.Proxy, err = t.proxyRewards(ctx, proxy, s)
+	out.Proxy, err = t.proxyRewards(ctx, p.proxy, s)
 	return out, err
 }
 
