@@ -338,10 +338,10 @@ func sizes(m *measurements, f *lab.Findings) error {
 	for _, p := range []struct {
 		place
 		name, title string
-	}{{near, "near", "Unseen debates, over the number of members"}, {valid, "valid", "Same debates, over the number of members"}} {
+	}{{near, "near", "Unseen debates: gain over a member alone"}, {valid, "valid", "Same debates: gain over a member alone"}} {
 		fig := drawing.Figure{Name: p.name, Title: p.title, X: drawing.Axis{Label: "number of members M"},
-			Y: drawing.Axis{Label: "accuracy (%)"},
-			Caption: fmt.Sprintf("%d folds, %d pairs; the mean over groups of M members; bars: 95 %% bootstrap over debates; %s", len(m.Folds),
+			Y: drawing.Axis{Label: "accuracy − a member alone (points)"},
+			Caption: fmt.Sprintf("%d folds, %d pairs; the mean over groups of M members; bars: 95 %% bootstrap over debates, paired; %s", len(m.Folds),
 				len(m.clusters(&m.Labels[0], p.place)), debates.Seeded)}
 		for i := range m.Labels {
 			for _, k := range []struct {
@@ -357,7 +357,15 @@ func sizes(m *measurements, f *lab.Findings) error {
 					if err != nil {
 						return err
 					}
-					s.Put(float64(size), f.Estimate(lab.Mean(v, m.clusters(&m.Labels[i], p.place))), 100)
+					alone, err := m.ofSize(&m.Labels[i], p.place, 1, k.of)
+					if err != nil {
+						return err
+					}
+					for j := range v {
+						v[j] -= alone[j]
+					}
+					beside := 0.1 * float64(len(fig.Series)) // so that no bar hides another
+					s.Put(float64(size)+beside, f.Estimate(lab.Mean(v, m.clusters(&m.Labels[i], p.place))), 100)
 				}
 				fig.Series = append(fig.Series, s)
 			}
