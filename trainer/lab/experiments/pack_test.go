@@ -2,6 +2,7 @@ package experiments
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -98,9 +99,24 @@ func pack(t *testing.T, results []*lab.Result) []byte {
 	return w.EncodeAll(slices.Concat(text, []byte("\n"), planes[0], planes[1], planes[2], planes[3]), nil)
 }
 
+// unpacked are the directories of what was unpacked, which takes seconds, by its hash.
+var unpacked = map[[sha256.Size]byte]string{}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, dir := range unpacked {
+		_ = os.RemoveAll(dir) // of no use to anybody
+	}
+	os.Exit(code)
+}
+
 // unpack writes packed results as a lab does, with the findings of their measurements,
-// and returns their directory.
+// and returns their directory, which is only read.
 func unpack(t *testing.T, content []byte) string {
+	key := sha256.Sum256(content)
+	if dir, ok := unpacked[key]; ok {
+		return dir
+	}
 	r, err := zstd.NewReader(nil)
 	require.NoError(t, err)
 	defer r.Close()
@@ -108,7 +124,9 @@ func unpack(t *testing.T, content []byte) string {
 	require.NoError(t, err)
 	text, floats, _ := bytes.Cut(content, []byte("\n"))
 	n, at := len(floats)/4, 0
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "published")
+	require.NoError(t, err)
+	unpacked[key] = dir
 	for _, v := range decoded(t, text).([]any) {
 		v = mapMarks(v, func(length int) string {
 			b := make([]byte, 4*length)
