@@ -89,7 +89,6 @@ func Folds(l *lab.Lab, n int) (debates []string, out []Fold, err error) {
 // of the data set break lines differently, so that arguments are compared by their words: one
 // that [Folds] held out of the pairs, by its text, it may have left in the votes.
 func ReadOf(pairs []data.Pair, votes []data.Votes) []int {
-	words := func(t data.Text) string { return strings.Join(strings.Fields(t.Plain), " ") }
 	read := map[string]bool{}
 	for _, v := range votes {
 		read[words(v.A1)], read[words(v.A2)] = true, true
@@ -102,6 +101,9 @@ func ReadOf(pairs []data.Pair, votes []data.Votes) []int {
 	}
 	return out
 }
+
+// words are a text's, whatever lies between them.
+func words(t data.Text) string { return strings.Join(strings.Fields(t.Plain), " ") }
 
 // Place is the place of a pair's debate among all.
 func Place(debates []string, p data.Pair) (int, error) {

@@ -93,7 +93,8 @@ func labelled(l *lab.Lab, c *Corpus, labellings []Labelling) ([]lab.Training, er
 }
 
 // vote gives each pair the label of one of its votes, drawn by a seed among those
-// that prefer an answer.
+// that prefer an answer. Answers are compared by their words: the two files of the data
+// set break lines differently.
 func vote(pairs []data.Pair, votes map[string]data.Votes, seed uint64) []data.Pair {
 	out := slices.Clone(pairs)
 	for i := range out {
@@ -112,7 +113,7 @@ func vote(pairs []data.Pair, votes map[string]data.Votes, seed uint64) []data.Pa
 			continue
 		}
 		if drawn := preferred[nn.Mix(seed,
-			uint64(i))%uint64(len(preferred))]; drawn.Plain == p.Rejected.Plain {
+			uint64(i))%uint64(len(preferred))]; words(drawn) == words(p.Rejected) {
 			p.Chosen, p.Rejected = p.Rejected, p.Chosen
 		}
 	}
