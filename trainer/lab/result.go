@@ -132,7 +132,7 @@ type Result struct {
 func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 	begun := time.Now()
 	l.read = map[string]string{}
-	measured, err := e.Measure(ctx, l)
+	measured, err := l.measure(ctx, e)
 	spent, unwritten := l.spent(e, time.Since(begun))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.Name, err)
@@ -154,6 +154,20 @@ func (l *Lab) Run(ctx context.Context, e *Experiment) (*Result, error) {
 		return nil, fmt.Errorf("%s: %w", e.Name, err)
 	}
 	return r, r.write(l.Dir)
+}
+
+// measure trains what is known to be asked for, and then measures.
+func (l *Lab) measure(ctx context.Context, e *Experiment) (any, error) {
+	if e.Trainings != nil {
+		trainings, err := e.Trainings(l)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := l.train(ctx, trainings); err != nil {
+			return nil, err
+		}
+	}
+	return e.Measure(ctx, l)
 }
 
 // Finished returns the result that the lab holds of an experiment, when it is of these

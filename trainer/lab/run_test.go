@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -100,6 +101,50 @@ func kindness() *Experiment {
 			}, nil
 		},
 	}
+}
+
+// TestTrainingsOfOneMemberLearnSideBySide: the second begins before the first ends.
+func TestTrainingsOfOneMemberLearnSideBySide(t *testing.T) {
+	l := openTestLab(t, t.TempDir())
+	e := kindness()
+	e.Trainings = func(l *Lab) (out []Training, err error) {
+		s, err := l.NewSet("kind", kind(60))
+		if err != nil {
+			return nil, err
+		}
+		for i := range 2 {
+			run := rm.Config{Base: l.Base, Train: []string{s.Path}, LR: 1e-3, Batch: 4, Epochs: 1, Seed: uint64(i), SaveEvery: 2}
+			out = append(out, Training{Name: fmt.Sprint("alone-", i), Plan: rm.Plan{Run: run, M: 1}})
+		}
+		return out, nil
+	}
+	both := make(chan struct{})
+	var begun sync.Map
+	var n atomic.Int32
+	l.Progress = func(p Progress) {
+		if _, before := begun.LoadOrStore(p.What, true); p.What != "" && !before && n.Add(1) == 2 {
+			close(both)
+		}
+		if p.What != "" {
+			<-both // each waits for the other
+		}
+	}
+	trainings, err := e.Trainings(l)
+	require.NoError(t, err)
+	_, err = l.train(t.Context(), trainings)
+	require.NoError(t, err)
+	tasks, err := l.Tasks([]*Experiment{e})
+	require.NoError(t, err)
+	assert.True(t, tasks[0].Done && tasks[1].Done)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = l.train(ctx, trainings)
+	require.NoError(t, err, "nothing is left to do")
+	l = openTestLab(t, t.TempDir())
+	trainings, err = e.Trainings(l)
+	require.NoError(t, err)
+	_, err = l.train(ctx, trainings)
+	require.ErrorIs(t, err, rm.ErrInterrupted)
 }
 
 // withoutSeconds is a result but for the time it took.

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,44 +33,73 @@ func (t *Training) base() string {
 // asks. As many members are trained side by side as there are workers, each by
 // one.
 func (l *Lab) Members(ctx context.Context, name string, plan rm.Plan) ([]string, error) {
-	dir, err := l.planDir(name, plan)
+	trained, err := l.train(ctx, []Training{{name, plan}})
 	if err != nil {
 		return nil, err
 	}
-	plan.Out = dir
-	runs, err := l.begin(ctx, name, &plan)
-	if err != nil {
-		return nil, err
+	var dirs []string
+	for i := range trained[0] {
+		dirs = append(dirs, trained[0][i].Config.Out)
 	}
-	parallel := min(l.Workers, len(runs))
+	return dirs, nil
+}
+
+// train is Members of several trainings, whose members learn side by side too: one that has fewer than
+// there are workers leaves none of them idle.
+func (l *Lab) train(ctx context.Context, trainings []Training) ([][]rm.MemberRun, error) {
+	type job struct {
+		of  *Training
+		run *rm.MemberRun
+	}
+	next := make(chan job)
 	var wg sync.WaitGroup
-	next := make(chan *rm.MemberRun)
-	for range parallel {
+	for range l.Workers {
 		wg.Go(func() {
-			for m := range next {
-				l.trainMember(ctx, name, &plan, m)
+			for j := range next {
+				l.trainMember(ctx, j.of.Name, &j.of.Plan, j.run)
 			}
 		})
 	}
-	for i := range runs {
-		next <- &runs[i]
+	var out [][]rm.MemberRun
+	var errs []error
+	trainings = slices.Clone(trainings)
+	for k := range trainings {
+		t := &trainings[k]
+		runs, err := l.begin(ctx, t.Name, &t.Plan)
+		if err != nil {
+			errs = append(errs, err)
+			break
+		}
+		out = append(out, runs)
+		for i := range runs {
+			next <- job{t, &runs[i]}
+		}
 	}
 	close(next)
 	wg.Wait()
-	dirs := make([]string, len(runs))
-	for i := range runs {
-		dirs[i] = runs[i].Config.Out
+	for k, runs := range out {
+		errs = append(errs, failures(trainings[k].Name, runs))
 	}
-	return dirs, failures(name, runs)
+	return out, worst(errs)
+}
+
+// worst joins errors, but for interruptions where there is another reason, and all of them but the first.
+func worst(errs []error) error {
+	var interrupted error
+	var others []error
+	for _, err := range errs {
+		switch {
+		case errors.Is(err, rm.ErrInterrupted):
+			interrupted = cmp.Or(interrupted, err)
+		default:
+			others = append(others, err)
+		}
+	}
+	return cmp.Or(errors.Join(others...), interrupted)
 }
 
 // Member trains the i-th member of a plan alone, counted from 0, as Members would.
 func (l *Lab) Member(ctx context.Context, name string, plan rm.Plan, i int) error {
-	dir, err := l.planDir(name, plan)
-	if err != nil {
-		return err
-	}
-	plan.Out = dir
 	runs, err := l.begin(ctx, name, &plan)
 	if err != nil {
 		return err
@@ -83,6 +113,10 @@ func (l *Lab) Member(ctx context.Context, name string, plan rm.Plan, i int) erro
 
 // begin writes the initialisation that the members share and returns their runs.
 func (l *Lab) begin(ctx context.Context, name string, plan *rm.Plan) ([]rm.MemberRun, error) {
+	var err error
+	if plan.Out, err = l.planDir(name, *plan); err != nil {
+		return nil, err
+	}
 	plan.Run.Workers, plan.Run.Store = l.Workers, l.Store
 	unlock, err := lock(ctx, plan.Out+".lock")
 	if err != nil {
@@ -123,23 +157,18 @@ func (l *Lab) trainMember(ctx context.Context, name string, plan *rm.Plan, m *rm
 	})
 }
 
-// failures joins the errors of runs. An interruption is told once, and not when
-// there is a worse reason.
+// failures are the errors of runs.
 func failures(name string, runs []rm.MemberRun) error {
 	var errs []error
-	interrupted := false
 	for i := range runs {
 		switch err := runs[i].Err; {
 		case errors.Is(err, rm.ErrInterrupted):
-			interrupted = true
+			errs = append(errs, fmt.Errorf("%s: %w", name, rm.ErrInterrupted))
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %s: %w", name, runs[i].Name, err))
 		}
 	}
-	if interrupted && len(errs) == 0 {
-		return fmt.Errorf("%s: %w", name, rm.ErrInterrupted)
-	}
-	return errors.Join(errs...)
+	return worst(errs)
 }
 
 // Init returns the directory of the plan's shared initialisation θ₀, the base

@@ -20,7 +20,7 @@ import (
 func TestExperimentsOnAverages(t *testing.T) {
 	labtest.Whole(t)
 	l := labtest.ArguingLab(t)
-	for _, e := range []*lab.Experiment{corruption.Experiment(), shift.Experiment(), soups.Experiment(), pareto.Experiment(), members.Experiment()} {
+	for _, e := range []*lab.Experiment{corruption.Experiment(), shift.Experiment(), soups.Experiment(), pareto.Experiment(), members.Experiment(), members.Curve()} {
 		labtest.RunTiny(t, l, e)
 	}
 	e := pareto.Experiment()

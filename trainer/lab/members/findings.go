@@ -335,11 +335,15 @@ func debateTable(m *measurements, f *lab.Findings) error {
 
 // sizes show WA and ENS over the number of members.
 func sizes(m *measurements, f *lab.Findings) error {
+	var ticks []string
+	for size := range m.M {
+		ticks = append(ticks, fmt.Sprint(size+1))
+	}
 	for _, p := range []struct {
 		place
 		name, title string
 	}{{near, "near", "Unseen debates: gain over a member alone"}, {valid, "valid", "Same debates: gain over a member alone"}} {
-		fig := drawing.Figure{Name: p.name, Title: p.title, X: drawing.Axis{Label: "number of members M"},
+		fig := drawing.Figure{Name: p.name, Title: p.title, X: drawing.Axis{Label: "number of members M", Ticks: ticks},
 			Y: drawing.Axis{Label: "accuracy − a member alone (points)"},
 			Caption: fmt.Sprintf("%d folds, %d pairs; the mean over groups of M members; bars: 95 %% bootstrap over debates, paired; %s", len(m.Folds),
 				len(m.clusters(&m.Labels[0], p.place)), debates.Seeded)}
@@ -364,8 +368,7 @@ func sizes(m *measurements, f *lab.Findings) error {
 					for j := range v {
 						v[j] -= alone[j]
 					}
-					beside := 0.1 * float64(len(fig.Series)) // so that no bar hides another
-					s.Put(float64(size)+beside, f.Estimate(lab.Mean(v, m.clusters(&m.Labels[i], p.place))), 100)
+					s.Put(float64(size-1), f.Estimate(lab.Mean(v, m.clusters(&m.Labels[i], p.place))), 100)
 				}
 				fig.Series = append(fig.Series, s)
 			}
