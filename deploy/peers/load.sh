@@ -2,9 +2,10 @@
 # Measures how fast checkpoints of the Qwen3-0.6B shape become one served model, and
 # the same average in PyTorch:
 #
-#   deploy/peers/load.sh [F32|BF16] [MEMBERS]
+#   deploy/peers/load.sh [F32|BF16] [MEMBERS] [ROUNDS]
 #
-# MEMBERS is how many, six by default. The checkpoints hold random weights and are
+# MEMBERS is how many, six by default; ROUNDS is how often all is measured in turn, once by
+# default, and medians follow. The checkpoints hold random weights and are
 # deleted at the end: 2.4 GB each in float32, half of that in bfloat16. They and one
 # model more must fit into memory, because a cached start is what is measured. Run
 # run.sh first; PyTorch is the one of run.sh --current where that ran.
@@ -14,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE=1
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 dir=${PEERS_DIR:-/tmp/warm-peers}
-stored=${1:-F32} count=${2:-6}
+stored=${1:-F32} count=${2:-6} rounds=${3:-1}
 config=$root/cmd/warm/testdata/qwen3-0.6b.json
 work=$dir/load
 case $stored in F32) gb=$((count * 24 / 10 + 1)) ;; BF16) gb=$((count * 12 / 10 + 1)) ;; *) echo "load.sh: $stored is neither F32 nor BF16" >&2; exit 2 ;; esac
@@ -38,8 +39,9 @@ for seed in $(seq "$count"); do
   members=$members,$work/$seed
 done
 members=${members#,}
+sync # or the first start shares the disk and the processors with what was written
 
-# serve DTYPE: starts the server and prints when the model is live.
+# serve DTYPE: starts the server and prints when the model is live, and what it spent on it.
 serve() {
   cat "$work"/*/*.safetensors >/dev/null # a cached start
   start=$(date +%s.%N)
@@ -52,18 +54,31 @@ serve() {
   end=$(date +%s.%N)
   memory=$(awk '/VmRSS|RssAnon/ {printf "%s %d MB  ", $1, $2 / 1024}' /proc/$server/status)
   cpu=$(awk -v hz="$(getconf CLK_TCK)" '{sub(/.*\) /, ""); printf "%.2f", ($12 + $13) / hz}' /proc/$server/stat)
-  echo "warm serve $1: live after $(awk "BEGIN {printf \"%.2f\", $end - $start}") s, $cpu s of processor time; $memory"
-  grep -e '"loaded"' -e '"model is live"' "$work/$1.log"
+  live=$(awk "BEGIN {printf \"%.2f\", $end - $start}")
+  parts=$(sed -n 's/.*"loaded".*"seconds":\([0-9.]*\).*"read_seconds":\([0-9.]*\).*"hash_seconds":\([0-9.]*\).*"store_seconds":\([0-9.]*\).*/\1 \2 \3 \4/p' "$work/$1.log")
+  echo "$live $parts" >>"$work/$1.times"
+  echo "$live $parts" | awk -v d="$1" '{printf "warm serve %s: live after %.2f s, loaded in %.2f (each worker: average %.2f, hash %.2f, pack %.2f); ", d, $1, $2, $3, $4, $5}'
+  echo "$cpu s of processor time; $memory"
   kill $server
   wait $server 2>/dev/null || true
   server=
 }
 
-for dtype in float32 bfloat16 int8; do
-  serve $dtype
-done
-cat "$work"/*/*.safetensors >/dev/null
-echo "PyTorch, average alone (nothing packed):"
+# median FILE COLUMN
+median() { sort -n -k"$2,$2" "$1" | awk -v c="$2" '{v[NR] = $c} END {printf "%.2f", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2}'; }
+
 python=$dir/venv/bin/python
 "$python" -c 'import torch' 2>/dev/null || python=/usr/bin/python3
-OMP_NUM_THREADS=$(nproc) "$python" "$here/average.py" "$(nproc)" "$work"/[0-9]*
+for _ in $(seq "$rounds"); do
+  for dtype in float32 bfloat16 int8; do
+    serve $dtype
+  done
+  cat "$work"/*/*.safetensors >/dev/null
+  echo "PyTorch, average alone (nothing packed):"
+  OMP_NUM_THREADS=$(nproc) "$python" "$here/average.py" "$(nproc)" "$work"/[0-9]* | tee "$work/torch.json"
+  sed 's/.*"seconds": \([0-9.]*\).*/\1/' "$work/torch.json" >>"$work/torch.times"
+done
+for dtype in float32 bfloat16 int8; do
+  echo "median of $rounds, warm serve $dtype: live after $(median "$work/$dtype.times" 1) s, packing $(median "$work/$dtype.times" 5) s"
+done
+echo "median of $rounds, PyTorch: $(median "$work/torch.times" 1) s"
