@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -197,12 +198,22 @@ func newRoom(size int64) (*room, error) {
 	return r, nil
 }
 
-// seal ends writing: from now on nobody can change or shorten it.
+// sealing is how long memory may be busy while it is sealed.
+const sealing = 10 * time.Second
+
+// seal ends writing: from now on nobody can change or shorten it. A page that the kernel itself holds at
+// this moment, as it moves or counts it, is busy: it is asked again until that is over.
 func (r *room) seal() error {
 	const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+	until := time.Now().Add(sealing)
 	for _, f := range r.files {
-		if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-			return err
+		_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+		for errors.Is(err, unix.EBUSY) && time.Now().Before(until) {
+			time.Sleep(10 * time.Millisecond)
+			_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+		}
+		if err != nil {
+			return fmt.Errorf("sealing the memory of weights: %w", err)
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/warmserve/warmserve/model"
 	"github.com/warmserve/warmserve/model/kernel"
@@ -285,6 +286,18 @@ func TestSealedWeightsAreReadAndNeverWritten(t *testing.T) {
 	_, err = r.WriteAt([]byte("other"), 8)
 	assert.ErrorIs(t, err, syscall.EPERM)
 	assert.ErrorIs(t, r.files[0].Truncate(1), syscall.EPERM)
+}
+
+// TestMemoryThatIsBusyIsSealedAMomentLater: the kernel says so of pages that it holds itself, and of
+// what can still be written through a mapping.
+func TestMemoryThatIsBusyIsSealedAMomentLater(t *testing.T) {
+	r, err := newRoom(4096)
+	require.NoError(t, err)
+	defer r.close()
+	b, err := unix.Mmap(int(r.files[0].Fd()), 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	require.NoError(t, err)
+	time.AfterFunc(50*time.Millisecond, func() { assert.NoError(t, unix.Munmap(b)) })
+	require.NoError(t, r.seal())
 }
 
 func TestBatchesInAQueueAreNotHanging(t *testing.T) {
