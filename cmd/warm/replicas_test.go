@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -74,14 +75,17 @@ func TestReplicasBehindHAProxy(t *testing.T) {
 }
 
 // killed ends the replica that alone holds z as a loss of power would, and starts it again.
-// It is stopped a moment before, so that some of the load is in flight on it when it dies.
+// It is stopped a moment before, so that some of the load is in flight on it when it dies,
+// and of requests that HAProxy does not keep a third.
 func (f *fleet) killed(t *testing.T) {
 	var at time.Time
 	dead := f.replicas[2]
 	down, up := f.said(2, "DOWN"), f.said(2, "UP")
 	all := f.underLoad(t, func() {
+		large, finish := f.large(9)
+		time.Sleep(100 * time.Millisecond) // each has its replica, by the fewest connections
 		require.NoError(t, dead.cmd.Process.Signal(syscall.SIGSTOP))
-		large := f.large(9)
+		finish()
 		time.Sleep(200 * time.Millisecond) // less than HAProxy needs to miss it
 		given := f.given()
 		at = time.Now()
@@ -105,14 +109,19 @@ func (f *fleet) killed(t *testing.T) {
 	f.pinned(t, "what its state brought back", f.revision["z"], true)
 }
 
-// large sends n requests at once that are larger than HAProxy keeps, and returns where
-// their statuses come: 0 where the connection broke.
-func (f *fleet) large(n int) <-chan int {
+// large begins n requests at once that are larger than HAProxy keeps, all but the last byte
+// of each, and returns where their statuses come, 0 where the connection broke, and what
+// sends the rest.
+func (f *fleet) large(n int) (<-chan int, func()) {
 	statuses := make(chan int, n)
+	var rest []*io.PipeWriter
 	for range n {
+		end, last := io.Pipe()
+		rest = append(rest, last)
 		go func() {
-			body := `{"inputs":[{"input_ids":[1,2]}]` + strings.Repeat(" ", 1<<20) + "}"
-			r, err := http.Post(f.url+"/v1/reward", "application/json", strings.NewReader(body))
+			defer end.Close()
+			body := io.MultiReader(strings.NewReader(`{"inputs":[{"input_ids":[1,2]}]`+strings.Repeat(" ", 1<<20)), end)
+			r, err := http.Post(f.url+"/v1/reward", "application/json", body)
 			if err != nil {
 				statuses <- 0
 				return
@@ -121,7 +130,14 @@ func (f *fleet) large(n int) <-chan int {
 			statuses <- r.StatusCode
 		}()
 	}
-	return statuses
+	return statuses, func() {
+		for _, last := range rest {
+			go func() {
+				fmt.Fprint(last, "}")
+				last.Close()
+			}()
+		}
+	}
 }
 
 // slow stops a replica whose port stays open, until HAProxy leaves it out and longer.
