@@ -118,12 +118,13 @@ var ends = map[string]struct {
 	why   string
 }{
 	"exits":  {tokenExit, "ended: exit status 9"},
-	"hangs":  {tokenHang, "hangs: no answer within 500ms"},
+	"hangs":  {tokenHang, "hangs: no answer within 2s"},
 	"faults": {tokenFault, "CUDA_ERROR_ILLEGAL_ADDRESS (700): an illegal memory access was encountered"},
 	"panics": {tokenPanic, "ended: exit status 2: panic: a bug of the engine"},
 }
 
 func TestABatchIsScoredAgainWhenItsWorkerEnds(t *testing.T) {
+	t.Parallel()
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			var log []string
@@ -131,7 +132,7 @@ func TestABatchIsScoredAgainWhenItsWorkerEnds(t *testing.T) {
 			o := fakeOptions(onceFile(t, "score"))
 			o.Log = func(card, event string) { mu.Lock(); defer mu.Unlock(); log = append(log, card+" "+event) }
 			if end.token == tokenHang {
-				o.first = 500 * time.Millisecond
+				o.first = 2 * time.Second
 			}
 			c := fakeCards(t, "cuda", o)
 			m := loadTiny(t, c, 1)
@@ -152,7 +153,7 @@ func TestABatchThatEndsTwoWorkersIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := fakeOptions()
 			if end.token == tokenHang {
-				o.first = 500 * time.Millisecond
+				o.first = 2 * time.Second
 			}
 			c := fakeCards(t, "cuda", o)
 			m := loadTiny(t, c, 1)
@@ -301,13 +302,14 @@ func TestMemoryThatIsBusyIsSealedAMomentLater(t *testing.T) {
 }
 
 func TestBatchesInAQueueAreNotHanging(t *testing.T) {
+	t.Parallel()
 	o := fakeOptions()
-	o.first, o.floor = 400*time.Millisecond, 400*time.Millisecond
+	o.first, o.floor = 2*time.Second, 2*time.Second
 	c := fakeCards(t, "cuda", o)
 	m := loadTiny(t, c, 1)
 	var all sync.WaitGroup
-	for range 8 { // 0.8 s together
-		all.Go(func() { scoreOf(t, m, tokenSlow, 5) })
+	for range 8 { // 2.4 s together
+		all.Go(func() { scoreOf(t, m, tokenSlow, 15) })
 	}
 	all.Wait()
 	assert.Zero(t, c.Stats()[0].Restarts)
