@@ -81,7 +81,7 @@ var flagModes = map[string][]struct{ mode, refused string }{
 		{"--dialect classify", ""},
 	},
 	"warm bench serve": {{"", ""}},
-	"warm lab members": labModes, "warm lab curve": labModes, "warm lab connectivity": labModes, "warm lab corruption": labModes, "warm lab shift": labModes,
+	"warm lab members": labModes, "warm lab curve": labModes, "warm lab cost": labModes, "warm lab connectivity": labModes, "warm lab corruption": labModes, "warm lab shift": labModes,
 	"warm lab soups": labModes, "warm lab pareto": labModes, "warm lab bon": contestModes, "warm lab rl": contestModes, "warm lab all": contestModes,
 	"warm lab report": {{"", ""}, {"--summary MiniLM=lab", "out"}},
 }

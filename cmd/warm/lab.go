@@ -66,9 +66,9 @@ they begin.
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	for _, e := range experiments.All() {
-		long := e.Question
+		long := wrapped(e.Question, 79, 0)
 		if e.Minutes > 0 {
-			long += fmt.Sprintf("\n\nSize small takes about %.0f minutes on two cores, less what other experiments have\ntrained before.", e.Minutes)
+			long += fmt.Sprintf("\n\nMinutes that size small takes on two cores, less what other experiments have\ntrained before: about %.0f.", e.Minutes)
 		}
 		c.AddCommand(p.labExperiments(&f, e.Name, e.Title, long, []*lab.Experiment{e}))
 	}

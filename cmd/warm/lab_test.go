@@ -57,7 +57,7 @@ func TestLabHelpTeachesEveryExperiment(t *testing.T) {
 		assert.Contains(t, help, "\n"+e.Name+" ")
 		code, one, _ := command(t, "", "lab", e.Name, "--help")
 		require.Equal(t, exitOK, code)
-		assert.Contains(t, one, e.Question)
+		assert.Contains(t, strings.Join(strings.Fields(one), " "), e.Question)
 	}
 }
 
@@ -144,6 +144,20 @@ func TestLabServesMembersWithTheRealServer(t *testing.T) {
 	assert.NotEqual(t, rewards["wa"], rewards["member:member-2"])
 	_, _, err := serve(t.Context(), "proxy", []string{t.TempDir()}, "wa")
 	assert.Error(t, err)
+}
+
+// TestLabMeasuresWhatServingCosts: an ensemble of two takes the memory of two, whatever the times are.
+func TestLabMeasuresWhatServingCosts(t *testing.T) {
+	out := t.TempDir()
+	code, _, log := command(t, "", "lab", "cost", "--size", "tiny", "--base", trainable(t), "--data", shared(t, "data"), "--out", out)
+	require.Equal(t, exitOK, code, log)
+	r, err := lab.ReadResult(out, "cost")
+	require.NoError(t, err)
+	rows := r.Findings.Tables[0].Rows
+	require.Len(t, rows, 3)
+	for i, memory := range []string{"1.00", "2.00", "1.00"} { // WA, ENS, a member alone
+		assert.Regexp(t, `^\d+\.\d\d \[\d.*\] times as long, `+memory+` times the memory; \d+ tokens/s for \d+$`, rows[i][3], rows[i][0])
+	}
 }
 
 func TestLabProgressInALog(t *testing.T) {

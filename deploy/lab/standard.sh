@@ -24,7 +24,7 @@ set -euo pipefail
 export WARM_DATA
 warm="${WARM:-warm}" workers="${WORKERS:-1}"
 [ "$#" -gt 0 ] || set -- minilm/members minilm/corruption minilm/connectivity minilm/shift \
-	minilm/soups minilm/curve smollm2/members minilm/bon minilm/rl minilm/pareto
+	minilm/soups minilm/curve minilm/cost minilm/bon smollm2/members smollm2/cost minilm/rl minilm/pareto
 failed=0
 for one; do
 	base="${one%%/*}" name="${one#*/}"

@@ -20,11 +20,11 @@ type Observation struct {
 	Says, Paper string
 	// Claim finds the verdicts on it: each is a row, in its own words.
 	Claim *regexp.Regexp
-	// Cell is instead a cell of a table, of which at least Want, in percent, was promised.
+	// Cell is instead a cell of a table.
 	Cell *Cell
 }
 
-// Cell is a place in a table.
+// Cell is a place in a table, of which at least Want, in percent, was promised; 0 where nothing was.
 type Cell struct {
 	Table, Row, Column string
 	Want               float64
@@ -84,11 +84,7 @@ func (r *Report) rows(o *Observation) ([][]string, error) {
 	}
 	f := r.Parts[at].Findings
 	if o.Cell != nil {
-		text, reached, err := o.Cell.of(f)
-		verdict := "not reached"
-		if reached {
-			verdict = "reached"
-		}
+		text, verdict, err := o.Cell.of(f)
 		return [][]string{{of(o.Says), o.Paper, text, verdict}}, err
 	}
 	var out [][]string
@@ -104,17 +100,22 @@ func (r *Report) rows(o *Observation) ([][]string, error) {
 }
 
 // of returns the cell, and whether its figure, before the interval, is what was promised.
-func (c *Cell) of(f *Findings) (text string, reached bool, err error) {
+func (c *Cell) of(f *Findings) (text, verdict string, err error) {
 	for _, t := range f.Tables {
 		column := slices.Index(t.Columns, c.Column)
 		for _, row := range t.Rows {
 			if t.Name != c.Table || column < 0 || row[0] != c.Row {
 				continue
 			}
+			if c.Want == 0 {
+				return row[column], "measured", nil
+			}
 			var v float64
-			_, err := fmt.Sscan(row[column], &v)
-			return row[column] + " %", v >= c.Want, err
+			if _, err := fmt.Sscan(row[column], &v); err != nil || v < c.Want {
+				return row[column] + " %", "not reached", err
+			}
+			return row[column] + " %", "reached", nil
 		}
 	}
-	return "", false, fmt.Errorf("table %s has no row %q with a column %q", c.Table, c.Row, c.Column)
+	return "", "", fmt.Errorf("table %s has no row %q with a column %q", c.Table, c.Row, c.Column)
 }

@@ -30,6 +30,7 @@ func TestTheSummarySaysWhatWasNotRun(t *testing.T) {
 		{Experiment: "two", Says: "C wins", Paper: "figure 3", Claim: regexp.MustCompile("C wins$")},
 		{Experiment: "one", Says: "WA is at 85", Paper: "ours", Cell: cell("WA")},
 		{Experiment: "one", Says: "ENS is at 85", Paper: "ours", Cell: cell("ENS")},
+		{Experiment: "one", Says: "ENS costs", Paper: "more", Cell: &Cell{Table: "t", Row: "ENS", Column: "near"}},
 	}
 	page, err := Summary([]Summarised{{"MiniLM", dir}, {"SmolLM2", filepath.Join(dir, "none")}}, all, observations)
 	require.NoError(t, err)
@@ -37,10 +38,11 @@ func TestTheSummarySaysWhatWasNotRun(t *testing.T) {
 	assert.Equal(t, "## MiniLM\n\nSize standard, base sha256:abc, here.\n\n"+head+
 		"| H1a: gold: A wins | figure 1 | +1 [0, 2] | seen |\n| H1a: votes: A wins | figure 1 | +0 \\| [−1, 1] | unclear |\n"+
 		"| B wins | figure 2 | – | not run |\n| C wins | figure 3 | – | not run |\n"+
-		"| WA is at 85 | ours | 85.1 [82.0, 88.0] % | reached |\n| ENS is at 85 | ours | 84.9 [80.0, 88.0] % | not reached |\n\n"+
+		"| WA is at 85 | ours | 85.1 [82.0, 88.0] % | reached |\n| ENS is at 85 | ours | 84.9 [80.0, 88.0] % | not reached |\n"+
+		"| ENS costs | more | 84.9 [80.0, 88.0] | measured |\n\n"+
 		"## SmolLM2\n\nNo experiment has a result yet.\n\n"+head+
 		"| H1a: A wins | figure 1 | – | not run |\n| B wins | figure 2 | – | not run |\n| C wins | figure 3 | – | not run |\n"+
-		"| WA is at 85 | ours | – | not run |\n| ENS is at 85 | ours | – | not run |\n\n", string(page))
+		"| WA is at 85 | ours | – | not run |\n| ENS is at 85 | ours | – | not run |\n| ENS costs | more | – | not run |\n\n", string(page))
 	_, err = Summary([]Summarised{{"MiniLM", dir}}, all, []Observation{{Experiment: "one", Cell: &Cell{Table: "t", Row: "other", Column: "near"}}})
 	assert.ErrorContains(t, err, `no row "other"`)
 }

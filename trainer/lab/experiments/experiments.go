@@ -17,5 +17,5 @@ import (
 // first.
 func All() []*lab.Experiment {
 	return []*lab.Experiment{connectivity.Experiment(), corruption.Experiment(), shift.Experiment(),
-		soups.Experiment(), pareto.Experiment(), bestofn.Experiment(), rl.Experiment(), members.Experiment(), members.Curve()}
+		soups.Experiment(), pareto.Experiment(), bestofn.Experiment(), rl.Experiment(), members.Experiment(), members.Curve(), members.Cost()}
 }

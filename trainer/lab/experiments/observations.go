@@ -34,6 +34,8 @@ func Observations() []lab.Observation {
 		of("rl", "H6a", "at equal KL the policy of WA wins against that of the best member, by the control", "79.4 %", `^At equal KL .* judged by the control`),
 		of("rl", "H6b", "at equal KL the policy of WA wins against that of the best member, by a second control", "79.4 %", `^At equal KL .* judged by a second control`),
 		of("rl", "H6c", "the control reward begins to fall, while the proxy's rises, later for WA", "section 5, RL", `^Hacking, `),
+		{Experiment: "cost", Number: "7", Says: "what the ensemble costs beside the average, served", Paper: "M models for one", Cell: &lab.Cell{Table: "cost", Row: "ENS", Column: "beside WA"}},
+		{Experiment: "cost", Number: "7", Says: "what a member alone costs beside the average, served", Paper: "the same", Cell: &lab.Cell{Table: "cost", Row: "a member alone", Column: "beside WA"}},
 	}
 }
 

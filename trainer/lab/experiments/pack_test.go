@@ -8,12 +8,14 @@ import (
 	"encoding/json"
 	"flag"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/warmserve/warmserve/trainer/lab"
@@ -26,43 +28,95 @@ var (
 
 // packed are the results that were published, without their findings, which the report
 // and the figures show: zstd of one line of JSON, an array of results in which
-// {"rewards":N} stands for N float32, and behind it these floats, the most significant
-// byte of each, then the next ones. Bytes of one meaning compress better than base64.
+// {"rewards":N,"like":K} stands for N rewards, and behind it these, in steps and as differences
+// from those that came K lists of N before, 0 for none: the lowest byte of each, then the next
+// ones. Bytes of one meaning compress better than base64, members are like each other, and
+// averages more so.
 const packed = "results.zst"
 
-// roundedBits are the last bits of a float32 that are not published: 11 significant ones
-// remain, where members differ by tenths. What is published is computed of these. Two rewards of
-// a pair that this would make equal keep their bits: a tie is wrong, and averages, of which margins
-// are measured, have none.
-const roundedBits = 13
+// steps to one: rewards are published in whole ones, where members differ by tenths. What is
+// published is computed of these. Of a model by itself no pair is judged otherwise: none becomes a
+// tie, which would be wrong, and no margin 0. The mean of an ensemble may fall to the other side.
+const steps = 256
 
-// rounded are rewards, of 4 bytes each, without their last bits.
-func rounded(b []byte) []byte {
-	out := make([]byte, 0, len(b))
+// near are how many lists of rewards a list may be like.
+const near = 12
+
+// inSteps are rewards of 4 bytes each.
+func inSteps(b []byte) (out []int32) {
 	for ; len(b) > 0; b = b[4:] {
-		v := binary.LittleEndian.Uint32(b)
-		out = binary.LittleEndian.AppendUint32(out, (v+1<<(roundedBits-1))>>roundedBits<<roundedBits)
+		v := float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
+		q := math.Round(v * steps)
+		if q == 0 && v != 0 {
+			q = math.Copysign(1, v)
+		}
+		out = append(out, int32(q))
 	}
 	return out
 }
 
-// roundedPairs are both rewards of pairs, rounded where they stay apart.
-func roundedPairs(a, b []byte) (x, y []byte) {
-	x, y = rounded(a), rounded(b)
-	for i := 0; i < len(a); i += 4 {
-		if bytes.Equal(x[i:i+4], y[i:i+4]) {
-			copy(x[i:i+4], a[i:i+4])
-			copy(y[i:i+4], b[i:i+4])
+// ofSteps are the bytes of rewards again.
+func ofSteps(q []int32) (out []byte) {
+	for _, v := range q {
+		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(float32(v)/steps))
+	}
+	return out
+}
+
+// pairsInSteps are both rewards of pairs, a step apart at least where they are not equal.
+func pairsInSteps(a, b []byte) (x, y []int32) {
+	x, y = inSteps(a), inSteps(b)
+	for i := range x {
+		if u, v := math.Float32frombits(binary.LittleEndian.Uint32(a[4*i:])), math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:])); x[i] != y[i] {
+			continue
+		} else if u > v {
+			x[i]++
+		} else if v > u {
+			y[i]++
 		}
 	}
 	return x, y
+}
+
+// lists are lists of rewards by their lengths, as far as others may be like them.
+type lists map[int][][]int32
+
+// at is the list that came so many before one of n; zeros where that is 0.
+func (l lists) at(n, before int) []int32 {
+	if before == 0 {
+		return make([]int32, n)
+	}
+	return l[n][len(l[n])-before]
+}
+
+func (l lists) add(q []int32) {
+	of := append(l[len(q)], q)
+	l[len(q)] = of[max(0, len(of)-near):]
+}
+
+// like is how many lists before q that is which differs the least from it, and by how much.
+func (l lists) like(q []int32) (before int, by []uint32) {
+	least := math.Inf(1)
+	for k := range len(l[len(q)]) + 1 {
+		var some []uint32
+		bits := 0.0
+		for i, v := range l.at(len(q), k) {
+			d := q[i] - v
+			some = append(some, uint32(d<<1^d>>31))
+			bits += math.Log2(1 + math.Abs(float64(d)))
+		}
+		if bits < least {
+			least, before, by = bits, k, some
+		}
+	}
+	return before, by
 }
 
 // roundedAll rounds all rewards of a JSON value.
 func roundedAll(v any) any {
 	return mapJSON(v, func(v any) (any, bool) {
 		if b, ok := rewardsOf(v); ok {
-			return base64.StdEncoding.EncodeToString(rounded(b)), true
+			return base64.StdEncoding.EncodeToString(ofSteps(inSteps(b))), true
 		}
 		both, _ := v.(map[string]any)
 		a, first := rewardsOf(both["chosen"])
@@ -70,19 +124,25 @@ func roundedAll(v any) any {
 		if !first || !second || len(both) != 2 || len(a) != len(b) {
 			return nil, false
 		}
-		a, b = roundedPairs(a, b)
-		return map[string]any{"chosen": base64.StdEncoding.EncodeToString(a), "rejected": base64.StdEncoding.EncodeToString(b)}, true
+		x, y := pairsInSteps(a, b)
+		return map[string]any{"chosen": base64.StdEncoding.EncodeToString(ofSteps(x)), "rejected": base64.StdEncoding.EncodeToString(ofSteps(y))}, true
 	})
 }
 
 // pack makes results small, and rounds them.
 func pack(t *testing.T, results []*lab.Result) []byte {
 	var planes [4][]byte
+	before := lists{}
 	take := func(b []byte) any {
-		for i := range b {
-			planes[3-i%4] = append(planes[3-i%4], b[i])
+		q := inSteps(b)
+		k, differences := before.like(q)
+		before.add(q)
+		for _, d := range differences {
+			for i := range planes {
+				planes[i] = append(planes[i], byte(d>>(8*i)))
+			}
 		}
-		return map[string]any{"rewards": len(b) / 4}
+		return map[string]any{"rewards": len(q), "like": k}
 	}
 	var all []any
 	for _, r := range results {
@@ -122,19 +182,24 @@ func unpack(t *testing.T, content []byte) string {
 	defer r.Close()
 	content, err = r.DecodeAll(content, nil)
 	require.NoError(t, err)
-	text, floats, _ := bytes.Cut(content, []byte("\n"))
-	n, at := len(floats)/4, 0
+	text, planes, _ := bytes.Cut(content, []byte("\n"))
+	n, at, before := len(planes)/4, 0, lists{}
 	dir, err := os.MkdirTemp("", "published")
 	require.NoError(t, err)
 	unpacked[key] = dir
 	for _, v := range decoded(t, text).([]any) {
-		v = mapMarks(v, func(length int) string {
-			b := make([]byte, 4*length)
-			for i := range b {
-				b[i] = floats[(3-i%4)*n+at+i/4]
+		v = mapMarks(v, func(length, like int) string {
+			q := slices.Clone(before.at(length, like))
+			for i := range q {
+				var d uint32
+				for k := range 4 {
+					d |= uint32(planes[k*n+at+i]) << (8 * k)
+				}
+				q[i] += int32(d>>1) ^ -int32(d&1)
 			}
 			at += length
-			return base64.StdEncoding.EncodeToString(b)
+			before.add(q)
+			return base64.StdEncoding.EncodeToString(ofSteps(q))
 		})
 		text, err := json.Marshal(v)
 		require.NoError(t, err)
@@ -177,15 +242,17 @@ func rewardsOf(v any) (b []byte, ok bool) {
 }
 
 // mapMarks replaces what pack left in the place of rewards, in the same order.
-func mapMarks(v any, f func(length int) string) any {
+func mapMarks(v any, f func(length, like int) string) any {
 	return mapJSON(v, func(v any) (any, bool) {
 		object, _ := v.(map[string]any)
 		number, ok := object["rewards"].(json.Number)
+		other, likes := object["like"].(json.Number)
 		length, err := number.Int64()
-		if !ok || err != nil || len(object) != 1 {
+		like, wrong := other.Int64()
+		if !ok || !likes || err != nil || wrong != nil || len(object) != 2 {
 			return nil, false
 		}
-		return f(int(length)), true
+		return f(int(length), int(like)), true
 	})
 }
 
@@ -208,26 +275,37 @@ func mapJSON(v any, f func(any) (any, bool)) any {
 }
 
 // TestPublish writes what is published of a lab: go test -run TestPublish$ -update DIR, with -into minilm for that
-// of another base. After the analysis has changed, -update docs/lab writes what is published again.
+// of another base. Experiments that it has no result of stay as they are; after the analysis has changed,
+// -update docs/lab writes all of them again.
 func TestPublish(t *testing.T) {
 	if *update == "" {
 		t.Skip("-update names no lab to publish")
 	}
-	from := *update
-	if _, err := os.Stat(filepath.Join(from, packed)); err == nil { // today's analysis of what was published
-		from = readPublished(t, from)
-	}
-	report, err := lab.NewReport(from, All())
-	require.NoError(t, err)
-	var results []*lab.Result
-	for _, p := range report.Parts {
-		results = append(results, p.Result)
-	}
-	content := pack(t, results)
-	report, err = lab.NewReport(unpack(t, content), All())
-	require.NoError(t, err)
 	dir := filepath.Join(published, *into)
 	require.NoError(t, os.MkdirAll(dir, 0o755))
+	from := []string{*update}
+	if _, err := os.Stat(filepath.Join(dir, packed)); err == nil {
+		from = append(from, readPublished(t, dir))
+	}
+	var results []*lab.Result
+	for _, e := range All() {
+		for _, one := range from {
+			if r, err := lab.ReadResult(one, e.Name); err == nil {
+				results = append(results, r)
+				break
+			}
+		}
+	}
+	require.NotEmpty(t, results)
+	content := pack(t, results)
+	report, err := lab.NewReport(unpack(t, content), All())
+	require.NoError(t, err)
+	for i, r := range results {
+		e := All()[slices.IndexFunc(All(), func(e *lab.Experiment) bool { return e.Name == r.Experiment })]
+		exact, _, err := r.Recompute(e)
+		require.NoError(t, err)
+		assert.Equal(t, outcomes(exact), outcomes(report.Parts[i].Findings), "%s: rounding changes a verdict", r.Experiment)
+	}
 	write := func(name string, content []byte) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
 	}
@@ -239,6 +317,14 @@ func TestPublish(t *testing.T) {
 	write("report.md", report.Markdown())
 	write(packed, content)
 	require.NoError(t, os.WriteFile(filepath.Join(published, "README.md"), publishedSummary(t), 0o644))
+}
+
+// outcomes are whether the claims of findings were seen.
+func outcomes(f *lab.Findings) (out []string) {
+	for _, v := range f.Verdicts {
+		out = append(out, v.Claim+": "+string(v.Seen))
+	}
+	return out
 }
 
 // figures are the figures of a part of a report, by the names of their files.
