@@ -433,7 +433,8 @@ type verdictsOf struct {
 	Title      string        `json:"title"`
 	Size       lab.Size      `json:"size"`
 	Seconds    float64       `json:"seconds"` // of measuring
-	Verdicts   []lab.Verdict `json:"verdicts"`
+	Verdicts   []lab.Verdict `json:"verdicts,omitempty"`
+	Tables     []lab.Table   `json:"tables"`
 }
 
 // verdictStyle colours what became of a claim.
@@ -443,7 +444,7 @@ var verdictStyle = map[lab.Outcome]string{lab.Seen: green, lab.Contradicted: red
 func (p *program) printVerdicts(r *lab.Result, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(p.stdout).Encode(verdictsOf{r.Experiment, r.Title, r.Size, r.Seconds,
-			r.Findings.Verdicts})
+			r.Findings.Verdicts, r.Findings.Tables})
 	}
 	fmt.Fprintf(p.stdout, "%s (%.0f s of measuring)\n", r.Title, r.Seconds)
 	for _, v := range r.Findings.Verdicts {
@@ -451,6 +452,19 @@ func (p *program) printVerdicts(r *lab.Result, asJSON bool) error {
 		const indent = 16
 		fmt.Fprintf(p.stdout, "  %s  %s\n%*s%s\n", seen,
 			wrapped(v.Claim+" ("+v.Source+")", 79-indent, indent), indent, "", wrapped(v.Figures, 79-indent, indent))
+	}
+	if len(r.Findings.Verdicts) > 0 {
+		return nil
+	}
+	for _, t := range r.Findings.Tables { // it claims nothing
+		fmt.Fprintf(p.stdout, "  %s\n", wrapped(t.Title, 77, 2))
+		for _, row := range t.Rows {
+			var cells []string
+			for i, c := range row[1:] {
+				cells = append(cells, t.Columns[1+i]+": "+c)
+			}
+			fmt.Fprintf(p.stdout, "    %s\n        %s\n", row[0], wrapped(strings.Join(cells, "; "), 71, 8))
+		}
 	}
 	return nil
 }

@@ -149,8 +149,9 @@ func TestLabServesMembersWithTheRealServer(t *testing.T) {
 // TestLabMeasuresWhatServingCosts: an ensemble of two takes the memory of two, whatever the times are.
 func TestLabMeasuresWhatServingCosts(t *testing.T) {
 	out := t.TempDir()
-	code, _, log := command(t, "", "lab", "cost", "--size", "tiny", "--base", trainable(t), "--data", shared(t, "data"), "--out", out)
+	code, said, log := command(t, "", "lab", "cost", "--size", "tiny", "--base", trainable(t), "--data", shared(t, "data"), "--out", out)
 	require.Equal(t, exitOK, code, log)
+	assert.Regexp(t, `(?m)^  Served, M = 2, float32\n    WA\n        tokens/s: \d+; memory`, said, "what claims nothing says what it measured")
 	r, err := lab.ReadResult(out, "cost")
 	require.NoError(t, err)
 	rows := r.Findings.Tables[0].Rows
