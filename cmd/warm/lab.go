@@ -364,12 +364,20 @@ func (p *program) runExperiments(ctx context.Context, o *outside, f *labFlags, e
 	progress := newLabProgress(p.stderr, experiments, l.Size)
 	defer progress.end()
 	l.Progress = progress.tell
-	p.tellCost(l, progress, experiments)
+	before := map[*lab.Experiment]*lab.Result{}
+	var left []*lab.Experiment
+	for _, e := range experiments {
+		if before[e], err = l.Finished(e); err != nil {
+			return err
+		}
+		if before[e] == nil {
+			left = append(left, e)
+		}
+	}
+	p.tellCost(l, progress, left)
 	failed := 0
 	for _, e := range experiments {
-		if r, err := l.Finished(e); err != nil {
-			return err
-		} else if r != nil {
+		if r := before[e]; r != nil {
 			progress.message(fmt.Sprintf("%s was measured before: nothing to do", e.Name))
 			if err := p.printVerdicts(r, f.json); err != nil {
 				return err
@@ -406,7 +414,7 @@ func (p *program) runExperiments(ctx context.Context, o *outside, f *labFlags, e
 
 // tellCost says what a run of the larger sizes takes before it begins.
 func (p *program) tellCost(l *lab.Lab, progress *labProgress, experiments []*lab.Experiment) {
-	if l.Size != lab.Standard && l.Size != lab.Paper {
+	if len(experiments) == 0 || l.Size != lab.Standard && l.Size != lab.Paper {
 		return
 	}
 	here, paper, err := l.Estimate(experiments)
@@ -422,6 +430,9 @@ func (p *program) tellCost(l *lab.Lab, progress *labProgress, experiments []*lab
 
 // costWords says what an estimate comes to.
 func costWords(size lab.Size, e lab.Estimate, workers int) string {
+	if e.Left == 0 {
+		return fmt.Sprintf("size %s: all %d members are trained; what is measured with them is left", size, e.Members)
+	}
 	each := e.Time / time.Duration(max(1, min(workers, e.Left)))
 	return fmt.Sprintf("size %s: %d members, %d of them to train, %.1f million tokens: about %v of one worker at the speed measured now, %v of all; what is measured with them comes on top",
 		size, e.Members, e.Left, float64(e.Tokens)/1e6, e.Time.Round(time.Minute), each.Round(time.Minute))
