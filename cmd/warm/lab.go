@@ -154,7 +154,7 @@ func (p *program) labExperiments(f *labFlags, name, title, long string,
 			flags: []string{"task", "index", "workers", "json"}},
 		rule{when: given(c, "task"), why: "with --task", flags: []string{"index"}},
 		rule{when: func() bool {
-			return !slices.ContainsFunc(experiments, func(e *lab.Experiment) bool { return e.Contest })
+			return !slices.ContainsFunc(experiments, func(e *lab.Experiment) bool { return e.Contest != nil })
 		},
 			why: "in an experiment without a policy", flags: []string{"policy", "control"}},
 	)
@@ -430,12 +430,18 @@ func (p *program) tellCost(l *lab.Lab, progress *labProgress, experiments []*lab
 
 // costWords says what an estimate comes to.
 func costWords(size lab.Size, e lab.Estimate, workers int) string {
+	words := fmt.Sprintf("size %s: ", size)
 	if e.Left == 0 {
-		return fmt.Sprintf("size %s: all %d members are trained; what is measured with them is left", size, e.Members)
+		words += fmt.Sprintf("all %d members are trained", e.Members)
+	} else {
+		words += fmt.Sprintf("%d members, %d of them to train, %.1f million tokens: about %v of one worker at the speed measured now, %v of all",
+			e.Members, e.Left, float64(e.Tokens)/1e6, e.Time.Round(time.Minute), (e.Time / time.Duration(max(1, min(workers, e.Left)))).Round(time.Minute))
 	}
-	each := e.Time / time.Duration(max(1, min(workers, e.Left)))
-	return fmt.Sprintf("size %s: %d members, %d of them to train, %.1f million tokens: about %v of one worker at the speed measured now, %v of all; what is measured with them comes on top",
-		size, e.Members, e.Left, float64(e.Tokens)/1e6, e.Time.Round(time.Minute), each.Round(time.Minute))
+	if e.PolicyTokens > 0 {
+		words += fmt.Sprintf("; policies write %.1f million tokens at most: about %v of all, with what is learned from them",
+			float64(e.PolicyTokens)/1e6, (e.PolicyTime / time.Duration(max(1, workers))).Round(time.Minute))
+	}
+	return words + "; what is measured comes on top"
 }
 
 // verdictsOf is what --json prints of an experiment; its file has all of it.

@@ -278,9 +278,10 @@ echo 7
 
 func TestLabSaysWhatALargeRunTakes(t *testing.T) {
 	e := lab.Estimate{Members: 48, Left: 12, Tokens: 15_432_100, Time: 90 * time.Minute}
-	assert.Equal(t, "size standard: 48 members, 12 of them to train, 15.4 million tokens: about 1h30m0s of one worker at the speed measured now, 45m0s of all; what is measured with them comes on top",
+	assert.Equal(t, "size standard: 48 members, 12 of them to train, 15.4 million tokens: about 1h30m0s of one worker at the speed measured now, 45m0s of all; what is measured comes on top",
 		costWords(lab.Standard, e, 2))
-	assert.Equal(t, "size paper: all 3 members are trained; what is measured with them is left", costWords(lab.Paper, lab.Estimate{Members: 3}, 2))
+	assert.Equal(t, "size paper: all 3 members are trained; policies write 2.3 million tokens at most: about 50m0s of all, with what is learned from them; what is measured comes on top",
+		costWords(lab.Paper, lab.Estimate{Members: 3, PolicyTokens: 2_345_000, PolicyTime: 100 * time.Minute}, 2))
 }
 
 // TestTheStandardScriptGoesOnAndStops runs the script with a warm that notes how it was called.

@@ -9,17 +9,25 @@ import (
 )
 
 // Estimate is what training the members of some experiments takes, as far as they are known
-// beforehand. What experiments do with them comes on top.
+// beforehand, and what their policies take. What else experiments do comes on top.
 type Estimate struct {
 	// Members are all, Left those that are not trained yet, of Tokens to learn from.
 	Members, Left int
 	Tokens        int64
 	// Time is that of one worker, at the speed that was measured.
 	Time time.Duration
+	// PolicyTokens are written by policies, at most, and PolicyTime is that of one worker for these
+	// and what is learned from them.
+	PolicyTokens int64
+	PolicyTime   time.Duration
 }
 
+// writing is the time of a token that is written, as a share of one that is learned from: a third of its
+// arithmetic, while one token of each answer at a time uses a processor less well.
+const writing = 0.5
+
 // Estimate measures how fast a worker learns with the lab's base on this machine, as busy as it
-// is, and estimates what the experiments' members take, at the lab's size and at size paper.
+// is, and estimates what the experiments' members and policies take, at the lab's size and at size paper.
 func (l *Lab) Estimate(experiments []*Experiment) (here, paper Estimate, err error) {
 	speeds := speeds{}
 	if here, err = speeds.estimate(l, experiments); err != nil || l.Size == Paper {
@@ -70,6 +78,20 @@ func (s speeds) estimate(l *Lab, experiments []*Experiment) (e Estimate, err err
 		e.Left, e.Tokens, seconds = e.Left+1, e.Tokens+t.Tokens, seconds+float64(t.Tokens)/speed
 	}
 	e.Time = time.Duration(seconds * float64(time.Second))
+	seconds = 0
+	for _, x := range experiments {
+		if x.Contest == nil {
+			continue
+		}
+		written, learned := x.Contest(l.Size)
+		speed, err := s.speed(speedOf{base: l.Policy})
+		if err != nil {
+			return e, err
+		}
+		e.PolicyTokens += written
+		seconds += (writing*float64(written) + float64(learned)) / speed
+	}
+	e.PolicyTime = time.Duration(seconds * float64(time.Second))
 	return e, nil
 }
 

@@ -43,8 +43,9 @@ type Experiment struct {
 	// other machines. It reads data and writes sets, and trains nothing. Nil for
 	// none.
 	Trainings func(l *Lab) ([]Training, error)
-	// Contest says that a policy answers, and a control judges, from the lab's Policy and Control.
-	Contest bool
+	// Contest says that a policy answers, and a control judges, from the lab's Policy and Control:
+	// how many tokens the policies of a size write at most, and learn from. Nil for none.
+	Contest func(Size) (written, learned int64)
 	// Minutes is about how long size small takes on two cores, without the members
 	// that an experiment before it has trained; 0 where it is not known.
 	Minutes float64

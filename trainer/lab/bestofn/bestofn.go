@@ -90,8 +90,11 @@ func Experiment() *lab.Experiment {
 		Title: "Best of N",
 		Question: "A policy writes N arguments and a reward model picks one. How good is the pick in the eyes of a control reward model, " +
 			"when the reward model is a single one, an ensemble or a weight average?",
-		Minutes:  5,
-		Contest:  true,
+		Minutes: 5,
+		Contest: func(size lab.Size) (written, learned int64) {
+			s := settingsOf(size)
+			return s.Written(s.Samples), 0
+		},
 		Settings: func(size lab.Size) any { return settingsOf(size) },
 		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
 			return contest.Trainings(l, settingsOf(l.Size).Swapped)

@@ -71,6 +71,12 @@ const (
 	seedSecond  = 205 // of the pairs of the second control
 )
 
+// prompts are those of UKP: a side of a debate each.
+const prompts = 28
+
+// Written is how many tokens so many answers to every prompt have at most.
+func (s *Settings) Written(answers int) int64 { return prompts * int64(answers) * int64(s.Tokens) }
+
 // Arena is a contest with its parts made.
 type Arena struct {
 	Settings

@@ -55,8 +55,25 @@ func TestContestsOnRealData(t *testing.T) {
 		l.Progress, s.starts = nil, nil
 
 		first := run(t, t.Context(), rl.Experiment(), 2*7)
-		var m struct{ Best string }
+		var m struct {
+			Best  string
+			Start struct{ Tokens []int }
+			Runs  []struct {
+				Judged []struct{ Tokens []int }
+				Steps  []json.RawMessage
+			}
+		}
 		require.NoError(t, json.Unmarshal([]byte(first), &m))
+		answers, steps := len(m.Start.Tokens), 0 // that judge, and those that are learned from
+		for _, r := range m.Runs {
+			steps += len(r.Steps)
+			for _, j := range r.Judged {
+				answers += len(j.Tokens)
+			}
+		}
+		written, learned := rl.Experiment().Contest(lab.Tiny)
+		assert.EqualValues(t, steps*4*2*8, learned, "steps of four prompts, two answers each, of eight tokens at most")
+		assert.EqualValues(t, int(learned)+answers*8, written)
 		assert.Equal(t, []string{"rl-" + m.Best + " member:" + m.Best, "rl-wa wa", "rl-ens ens"},
 			s.starts, "the runs of one proxy share its server")
 		assert.Equal(t, first, run(t, labtest.Stopped(t), rl.Experiment(), 2*7), "everything was kept")

@@ -23,6 +23,9 @@ func TestWhatMembersTakeIsSaidBefore(t *testing.T) {
 	all := []*lab.Experiment{{Name: "any", Trainings: func(l *lab.Lab) ([]lab.Training, error) {
 		m := map[lab.Size]int{lab.Tiny: 2, lab.Paper: 20}[l.Size]
 		return []lab.Training{{Name: "any", Plan: rm.Plan{M: m, Run: rm.Config{Base: l.Base, Train: []string{pairs}, LR: 1e-3}}}}, nil
+	}, Contest: func(s lab.Size) (written, learned int64) {
+		n := map[lab.Size]int64{lab.Tiny: 1e6, lab.Paper: 4e6}[s]
+		return n, n / 2
 	}}}
 	here, paper, err := l.Estimate(all)
 	require.NoError(t, err)
@@ -32,6 +35,9 @@ func TestWhatMembersTakeIsSaidBefore(t *testing.T) {
 	assert.Positive(t, here.Time)
 	assert.Equal(t, 10*here.Tokens, paper.Tokens)
 	assert.InEpsilon(t, 10, float64(paper.Time)/float64(here.Time), 0.01, "one speed of both")
+	assert.Equal(t, [2]int64{1e6, 4e6}, [2]int64{here.PolicyTokens, paper.PolicyTokens})
+	assert.Positive(t, here.PolicyTime)
+	assert.InEpsilon(t, 4, float64(paper.PolicyTime)/float64(here.PolicyTime), 0.01)
 	entries, err := os.ReadDir(l.Dir)
 	require.NoError(t, err)
 	assert.Len(t, entries, 3, "nothing of the paper's size is left")

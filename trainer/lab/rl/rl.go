@@ -153,8 +153,13 @@ func Experiment() *lab.Experiment {
 		Title: "Reinforcement learning",
 		Question: "A policy is fine-tuned on the rewards of a server. Does the control reward keep up with the reward that is optimised, " +
 			"when that is of a single reward model, an ensemble or a weight average?",
-		Minutes:  6,
-		Contest:  true,
+		Minutes: 6,
+		Contest: func(size lab.Size) (written, learned int64) {
+			s := settingsOf(size)
+			runs := 3 * s.Runs * len(s.KL) * max(1, len(s.Algorithms)) // by a single proxy, WA and ENS
+			learned = int64(runs * s.Steps * s.Batch * s.Answers * s.Tokens)
+			return learned + s.Written(s.Judged*(1+runs*(s.Kept+1))), learned // the start and checkpoints are judged
+		},
 		Settings: func(size lab.Size) any { return settingsOf(size) },
 		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
 			s := settingsOf(l.Size)
