@@ -10,7 +10,8 @@
 #   BASES      directory of the bases: minilm-l6 (all-MiniLM-L6-v2 without 1_Pooling, so
 #              that the head reads the pooler's output) and smollm2-135m-instruct
 #   WORKERS    members that learn side by side, each by one thread; default 1. No bit
-#              depends on it
+#              depends on it. Two of SmolLM2 hold 10 GB, and Go lets as much again
+#              be garbage where there is memory: GOMEMLIMIT=13GiB keeps it below 16
 #   WARM       the program; default warm
 #
 # Members open in transformers, and the averages in the tables are those that a server makes:
