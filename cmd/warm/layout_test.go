@@ -87,7 +87,7 @@ var layout = map[string][]string{
 	"trainer/lab/corruption":   {"eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
 	"trainer/lab/shift":        {"trainer/data", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
 	"trainer/lab/soups":        {"trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "warm"},
-	"trainer/lab/members":      {"trainer/data", "eval", "trainer/judge", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "trainer/rm", "warm"}, // judge has the bag of words
+	"trainer/lab/members":      {"api", "trainer/data", "eval", "trainer/judge", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing", "trainer/lab/methods", "trainer/rm", "warm"}, // judge has the bag of words
 	"trainer/lab/pareto":       {"trainer/data", "eval", "trainer/lab", "trainer/lab/debates", "trainer/lab/drawing"},
 	"trainer/lab/bestofn":      {"eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "warm"},
 	"trainer/lab/rl":           {"eval", "trainer/lab", "trainer/lab/contest", "trainer/lab/drawing", "trainer/rl", "trainer/state"},
