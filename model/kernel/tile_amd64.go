@@ -71,6 +71,7 @@ func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
 				if m0 < m1 {
 					t.at(x, c[m0*ldc+p*NR:], m0, p, part)
 					t.split(m1-m0, shape.rows)
+					t.ask(x, p, part/shape.bytes*calls+i, 4*NR/shape.bytes*calls)
 					shape.kind.run(&t.TileArgs)
 				}
 			}
@@ -90,6 +91,17 @@ func (t *tileArgs) split(m, mr int) {
 	t.MR = (m + n - 1) / n
 	t.Small = t.MR*n - m
 	t.Tiles = n - t.Small
+}
+
+// ask has the tiles of call i of n for panel p ask for as much of the next panel, evenly
+// over their steps: memory is busy in all of them, not in the first alone, which reads its
+// panel from there. One tile reads as it goes.
+func (t *tileArgs) ask(x *operand, p, i, n int) {
+	t.Next, t.NextStep = t.W, 0
+	if tiles := (t.Tiles + t.Small) * n; p+1 < x.n && tiles > 1 {
+		t.Next = unsafe.Pointer(&x.w[(p+1)*x.panel+i*x.k/n*NR])
+		t.NextStep = 4 * NR / tiles
+	}
 }
 
 // at moves the arguments to row i of panel p, part bytes into its columns; c

@@ -56,6 +56,7 @@ const (
 	regW     = "BX" // panel, at the current step
 	regK     = "CX" // steps left
 	regTiles = "R13"
+	regNext  = "R14" // the next panel, at what is asked for in the current step
 	regTmp   = "R15"
 )
 
@@ -81,6 +82,7 @@ func prologue(a *Asm) {
 	a.I("MOVQ", tileArg("A"), regA)
 	a.I("MOVQ", tileArg("LDA"), regLDA)
 	a.I("MOVQ", tileArg("Tiles"), regTiles)
+	a.I("MOVQ", tileArg("Next"), regNext)
 }
 
 // setRows sets the bases of the rows beyond the first three.
@@ -195,7 +197,11 @@ func (t tile) writeRows(a *Asm, mr int) {
 	if t.flush {
 		a.I("LDMXCSR", At(4, "SP"))
 	}
-	steps(a, t.unroll, func(u int) { t.step(a, mr, u) }, func(n int) {
+	steps(a, t.unroll, func(u int) {
+		a.I("PREFETCHT1", At(0, regNext))
+		a.I("ADDQ", tileArg("NextStep"), regNext)
+		t.step(a, mr, u)
+	}, func(n int) {
 		advance(a, mr, t.aStep*n)
 		a.I("ADDQ", Imm(128*n), regW)
 	})

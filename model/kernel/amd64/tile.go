@@ -8,20 +8,22 @@ import "unsafe"
 // in bytes. NR is the width of a panel. A step is four bytes a column of W and four
 // of A, or eight of A where a tile says so.
 type TileArgs struct {
-	C      unsafe.Pointer // (rows, NR) float32
-	LDC    int
-	A      unsafe.Pointer // (rows, K) steps
-	LDA    int
-	W      unsafe.Pointer // [K][NR] steps
-	Panel  int            // from one panel to the next
-	Bias   unsafe.Pointer // NR starting values: float32, int32 for int8; never nil
-	Scale  unsafe.Pointer // rows float32; int8 only, as the next three
-	Scaled int            // bytes of Scale that the tiles so far have used
-	WScale unsafe.Pointer // NR float32
-	WBias  unsafe.Pointer // NR float32
-	K      int            // steps, ≥ 1
-	MR     int            // rows of the first tiles
-	Tiles  int            // number of tiles of MR rows, ≥ 1
-	Small  int            // number of tiles of MR-1 rows after them
-	Add    bool           // add to C instead of writing it
+	C        unsafe.Pointer // (rows, NR) float32
+	LDC      int
+	A        unsafe.Pointer // (rows, K) steps
+	LDA      int
+	W        unsafe.Pointer // [K][NR] steps
+	Panel    int            // from one panel to the next
+	Next     unsafe.Pointer // what is asked for from memory meanwhile, NextStep bytes further each step
+	Bias     unsafe.Pointer // NR starting values: float32, int32 for int8; never nil
+	Scale    unsafe.Pointer // rows float32; int8 only, as the next three
+	Scaled   int            // bytes of Scale that the tiles so far have used
+	WScale   unsafe.Pointer // NR float32
+	WBias    unsafe.Pointer // NR float32
+	K        int            // steps, ≥ 1
+	MR       int            // rows of the first tiles
+	Tiles    int            // number of tiles of MR rows, ≥ 1
+	Small    int            // number of tiles of MR-1 rows after them
+	NextStep int
+	Add      bool // add to C instead of writing it
 }

@@ -13,6 +13,7 @@ TEXT ·TileFloat32AVX512(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $14
 	JEQ            TileFloat32AVX512Rows14
@@ -132,6 +133,8 @@ noadd1:
 	JLT            tail3
 
 loop2:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -178,6 +181,8 @@ loop2:
 	VBROADCASTSS   (R12)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z26
 	VFMADD231PS    Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -224,6 +229,8 @@ loop2:
 	VBROADCASTSS   4(R12)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z26
 	VFMADD231PS    Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -270,6 +277,8 @@ loop2:
 	VBROADCASTSS   8(R12)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z26
 	VFMADD231PS    Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -330,6 +339,8 @@ tail3:
 	JEQ            done5
 
 single4:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -602,6 +613,8 @@ noadd8:
 	JLT            tail10
 
 loop9:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -645,6 +658,8 @@ loop9:
 	VBROADCASTSS   (R12), Z30
 	VFMADD231PS    Z28, Z30, Z24
 	VFMADD231PS    Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -688,6 +703,8 @@ loop9:
 	VBROADCASTSS   4(R12), Z30
 	VFMADD231PS    Z28, Z30, Z24
 	VFMADD231PS    Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -731,6 +748,8 @@ loop9:
 	VBROADCASTSS   8(R12), Z30
 	VFMADD231PS    Z28, Z30, Z24
 	VFMADD231PS    Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -788,6 +807,8 @@ tail10:
 	JEQ            done12
 
 single11:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1042,6 +1063,8 @@ noadd15:
 	JLT            tail17
 
 loop16:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1082,6 +1105,8 @@ loop16:
 	VBROADCASTSS   (R11)(R8*2), Z31
 	VFMADD231PS    Z28, Z31, Z22
 	VFMADD231PS    Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -1122,6 +1147,8 @@ loop16:
 	VBROADCASTSS   4(R11)(R8*2), Z31
 	VFMADD231PS    Z28, Z31, Z22
 	VFMADD231PS    Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -1162,6 +1189,8 @@ loop16:
 	VBROADCASTSS   8(R11)(R8*2), Z31
 	VFMADD231PS    Z28, Z31, Z22
 	VFMADD231PS    Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -1215,6 +1244,8 @@ tail17:
 	JEQ            done19
 
 single18:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1452,6 +1483,8 @@ noadd22:
 	JLT            tail24
 
 loop23:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1489,6 +1522,8 @@ loop23:
 	VBROADCASTSS   (R11)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z20
 	VFMADD231PS    Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -1526,6 +1561,8 @@ loop23:
 	VBROADCASTSS   4(R11)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z20
 	VFMADD231PS    Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -1563,6 +1600,8 @@ loop23:
 	VBROADCASTSS   8(R11)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z20
 	VFMADD231PS    Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -1613,6 +1652,8 @@ tail24:
 	JEQ            done26
 
 single25:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1834,6 +1875,8 @@ noadd29:
 	JLT            tail31
 
 loop30:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -1868,6 +1911,8 @@ loop30:
 	VBROADCASTSS   (R11), Z31
 	VFMADD231PS    Z28, Z31, Z18
 	VFMADD231PS    Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -1902,6 +1947,8 @@ loop30:
 	VBROADCASTSS   4(R11), Z31
 	VFMADD231PS    Z28, Z31, Z18
 	VFMADD231PS    Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -1936,6 +1983,8 @@ loop30:
 	VBROADCASTSS   8(R11), Z31
 	VFMADD231PS    Z28, Z31, Z18
 	VFMADD231PS    Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -1983,6 +2032,8 @@ tail31:
 	JEQ            done33
 
 single32:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2186,6 +2237,8 @@ noadd36:
 	JLT            tail38
 
 loop37:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2217,6 +2270,8 @@ loop37:
 	VBROADCASTSS   (R10)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z16
 	VFMADD231PS    Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -2248,6 +2303,8 @@ loop37:
 	VBROADCASTSS   4(R10)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z16
 	VFMADD231PS    Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -2279,6 +2336,8 @@ loop37:
 	VBROADCASTSS   8(R10)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z16
 	VFMADD231PS    Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -2322,6 +2381,8 @@ tail38:
 	JEQ            done40
 
 single39:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2508,6 +2569,8 @@ noadd43:
 	JLT            tail45
 
 loop44:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2536,6 +2599,8 @@ loop44:
 	VBROADCASTSS   (R10)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z14
 	VFMADD231PS    Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -2564,6 +2629,8 @@ loop44:
 	VBROADCASTSS   4(R10)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z14
 	VFMADD231PS    Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -2592,6 +2659,8 @@ loop44:
 	VBROADCASTSS   8(R10)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z14
 	VFMADD231PS    Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -2632,6 +2701,8 @@ tail45:
 	JEQ            done47
 
 single46:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2802,6 +2873,8 @@ noadd50:
 	JLT            tail52
 
 loop51:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -2827,6 +2900,8 @@ loop51:
 	VBROADCASTSS   (R10), Z30
 	VFMADD231PS    Z28, Z30, Z12
 	VFMADD231PS    Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -2852,6 +2927,8 @@ loop51:
 	VBROADCASTSS   4(R10), Z30
 	VFMADD231PS    Z28, Z30, Z12
 	VFMADD231PS    Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -2877,6 +2954,8 @@ loop51:
 	VBROADCASTSS   8(R10), Z30
 	VFMADD231PS    Z28, Z30, Z12
 	VFMADD231PS    Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -2914,6 +2993,8 @@ tail52:
 	JEQ            done54
 
 single53:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3066,6 +3147,8 @@ noadd57:
 	JLT            tail59
 
 loop58:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3088,6 +3171,8 @@ loop58:
 	VBROADCASTSS   (R9)(R8*2), Z31
 	VFMADD231PS    Z28, Z31, Z10
 	VFMADD231PS    Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -3110,6 +3195,8 @@ loop58:
 	VBROADCASTSS   4(R9)(R8*2), Z31
 	VFMADD231PS    Z28, Z31, Z10
 	VFMADD231PS    Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -3132,6 +3219,8 @@ loop58:
 	VBROADCASTSS   8(R9)(R8*2), Z31
 	VFMADD231PS    Z28, Z31, Z10
 	VFMADD231PS    Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -3165,6 +3254,8 @@ tail59:
 	JEQ            done61
 
 single60:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3300,6 +3391,8 @@ noadd64:
 	JLT            tail66
 
 loop65:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3319,6 +3412,8 @@ loop65:
 	VBROADCASTSS   (R9)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z8
 	VFMADD231PS    Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -3338,6 +3433,8 @@ loop65:
 	VBROADCASTSS   4(R9)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z8
 	VFMADD231PS    Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -3357,6 +3454,8 @@ loop65:
 	VBROADCASTSS   8(R9)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z8
 	VFMADD231PS    Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -3387,6 +3486,8 @@ tail66:
 	JEQ            done68
 
 single67:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3506,6 +3607,8 @@ noadd71:
 	JLT            tail73
 
 loop72:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3522,6 +3625,8 @@ loop72:
 	VBROADCASTSS   (R9), Z31
 	VFMADD231PS    Z28, Z31, Z6
 	VFMADD231PS    Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -3538,6 +3643,8 @@ loop72:
 	VBROADCASTSS   4(R9), Z31
 	VFMADD231PS    Z28, Z31, Z6
 	VFMADD231PS    Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -3554,6 +3661,8 @@ loop72:
 	VBROADCASTSS   8(R9), Z31
 	VFMADD231PS    Z28, Z31, Z6
 	VFMADD231PS    Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -3581,6 +3690,8 @@ tail73:
 	JEQ            done75
 
 single74:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3682,6 +3793,8 @@ noadd78:
 	JLT            tail80
 
 loop79:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3695,6 +3808,8 @@ loop79:
 	VBROADCASTSS   (AX)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z4
 	VFMADD231PS    Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -3708,6 +3823,8 @@ loop79:
 	VBROADCASTSS   4(AX)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z4
 	VFMADD231PS    Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -3721,6 +3838,8 @@ loop79:
 	VBROADCASTSS   8(AX)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z4
 	VFMADD231PS    Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -3744,6 +3863,8 @@ tail80:
 	JEQ            done82
 
 single81:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3828,6 +3949,8 @@ noadd85:
 	JLT            tail87
 
 loop86:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3838,6 +3961,8 @@ loop86:
 	VBROADCASTSS   (AX)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z2
 	VFMADD231PS    Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -3848,6 +3973,8 @@ loop86:
 	VBROADCASTSS   4(AX)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z2
 	VFMADD231PS    Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -3858,6 +3985,8 @@ loop86:
 	VBROADCASTSS   8(AX)(R8*1), Z31
 	VFMADD231PS    Z28, Z31, Z2
 	VFMADD231PS    Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -3878,6 +4007,8 @@ tail87:
 	JEQ            done89
 
 single88:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3946,6 +4077,8 @@ noadd92:
 	JLT            tail94
 
 loop93:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -3953,6 +4086,8 @@ loop93:
 	VBROADCASTSS   (AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
 	VFMADD231PS    Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -3960,6 +4095,8 @@ loop93:
 	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
 	VFMADD231PS    Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -3967,6 +4104,8 @@ loop93:
 	VBROADCASTSS   8(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
 	VFMADD231PS    Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -3984,6 +4123,8 @@ tail94:
 	JEQ            done96
 
 single95:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -4035,6 +4176,7 @@ TEXT ·TileWideFloat32AVX512(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $3
 	JEQ            TileWideFloat32AVX512Rows3
@@ -4848,6 +4990,7 @@ TEXT ·TileBFloat16AVX512BF16Dot(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $14
 	JEQ            TileBFloat16AVX512BF16DotRows14
@@ -4967,6 +5110,8 @@ noadd117:
 	JLT            tail119
 
 loop118:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5013,6 +5158,8 @@ loop118:
 	VBROADCASTSS   (R12)(R8*1), Z31
 	LONG $0x40060262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z26
 	LONG $0x40060262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -5059,6 +5206,8 @@ loop118:
 	VBROADCASTSS   4(R12)(R8*1), Z31
 	LONG $0x40060262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z26
 	LONG $0x40060262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -5105,6 +5254,8 @@ loop118:
 	VBROADCASTSS   8(R12)(R8*1), Z31
 	LONG $0x40060262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z26
 	LONG $0x40060262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -5165,6 +5316,8 @@ tail119:
 	JEQ            done121
 
 single120:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5437,6 +5590,8 @@ noadd124:
 	JLT            tail126
 
 loop125:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5480,6 +5635,8 @@ loop125:
 	VBROADCASTSS   (R12), Z30
 	LONG $0x400e0262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z24
 	LONG $0x400e0262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -5523,6 +5680,8 @@ loop125:
 	VBROADCASTSS   4(R12), Z30
 	LONG $0x400e0262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z24
 	LONG $0x400e0262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -5566,6 +5725,8 @@ loop125:
 	VBROADCASTSS   8(R12), Z30
 	LONG $0x400e0262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z24
 	LONG $0x400e0262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -5623,6 +5784,8 @@ tail126:
 	JEQ            done128
 
 single127:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5877,6 +6040,8 @@ noadd131:
 	JLT            tail133
 
 loop132:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -5917,6 +6082,8 @@ loop132:
 	VBROADCASTSS   (R11)(R8*2), Z31
 	LONG $0x40068262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z22
 	LONG $0x40068262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -5957,6 +6124,8 @@ loop132:
 	VBROADCASTSS   4(R11)(R8*2), Z31
 	LONG $0x40068262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z22
 	LONG $0x40068262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -5997,6 +6166,8 @@ loop132:
 	VBROADCASTSS   8(R11)(R8*2), Z31
 	LONG $0x40068262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z22
 	LONG $0x40068262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -6050,6 +6221,8 @@ tail133:
 	JEQ            done135
 
 single134:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6287,6 +6460,8 @@ noadd138:
 	JLT            tail140
 
 loop139:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6324,6 +6499,8 @@ loop139:
 	VBROADCASTSS   (R11)(R8*1), Z30
 	LONG $0x400e8262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z20
 	LONG $0x400e8262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -6361,6 +6538,8 @@ loop139:
 	VBROADCASTSS   4(R11)(R8*1), Z30
 	LONG $0x400e8262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z20
 	LONG $0x400e8262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -6398,6 +6577,8 @@ loop139:
 	VBROADCASTSS   8(R11)(R8*1), Z30
 	LONG $0x400e8262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z20
 	LONG $0x400e8262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -6448,6 +6629,8 @@ tail140:
 	JEQ            done142
 
 single141:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6669,6 +6852,8 @@ noadd145:
 	JLT            tail147
 
 loop146:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -6703,6 +6888,8 @@ loop146:
 	VBROADCASTSS   (R11), Z31
 	LONG $0x40068262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z18
 	LONG $0x40068262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -6737,6 +6924,8 @@ loop146:
 	VBROADCASTSS   4(R11), Z31
 	LONG $0x40068262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z18
 	LONG $0x40068262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -6771,6 +6960,8 @@ loop146:
 	VBROADCASTSS   8(R11), Z31
 	LONG $0x40068262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z18
 	LONG $0x40068262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -6818,6 +7009,8 @@ tail147:
 	JEQ            done149
 
 single148:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7021,6 +7214,8 @@ noadd152:
 	JLT            tail154
 
 loop153:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7052,6 +7247,8 @@ loop153:
 	VBROADCASTSS   (R10)(R8*2), Z30
 	LONG $0x400e8262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z16
 	LONG $0x400e8262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -7083,6 +7280,8 @@ loop153:
 	VBROADCASTSS   4(R10)(R8*2), Z30
 	LONG $0x400e8262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z16
 	LONG $0x400e8262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -7114,6 +7313,8 @@ loop153:
 	VBROADCASTSS   8(R10)(R8*2), Z30
 	LONG $0x400e8262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z16
 	LONG $0x400e8262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -7157,6 +7358,8 @@ tail154:
 	JEQ            done156
 
 single155:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7343,6 +7546,8 @@ noadd159:
 	JLT            tail161
 
 loop160:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7371,6 +7576,8 @@ loop160:
 	VBROADCASTSS   (R10)(R8*1), Z31
 	LONG $0x40061262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z14
 	LONG $0x40061262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -7399,6 +7606,8 @@ loop160:
 	VBROADCASTSS   4(R10)(R8*1), Z31
 	LONG $0x40061262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z14
 	LONG $0x40061262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -7427,6 +7636,8 @@ loop160:
 	VBROADCASTSS   8(R10)(R8*1), Z31
 	LONG $0x40061262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z14
 	LONG $0x40061262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -7467,6 +7678,8 @@ tail161:
 	JEQ            done163
 
 single162:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7637,6 +7850,8 @@ noadd166:
 	JLT            tail168
 
 loop167:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7662,6 +7877,8 @@ loop167:
 	VBROADCASTSS   (R10), Z30
 	LONG $0x400e1262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z12
 	LONG $0x400e1262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -7687,6 +7904,8 @@ loop167:
 	VBROADCASTSS   4(R10), Z30
 	LONG $0x400e1262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z12
 	LONG $0x400e1262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -7712,6 +7931,8 @@ loop167:
 	VBROADCASTSS   8(R10), Z30
 	LONG $0x400e1262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z12
 	LONG $0x400e1262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -7749,6 +7970,8 @@ tail168:
 	JEQ            done170
 
 single169:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7901,6 +8124,8 @@ noadd173:
 	JLT            tail175
 
 loop174:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -7923,6 +8148,8 @@ loop174:
 	VBROADCASTSS   (R9)(R8*2), Z31
 	LONG $0x40061262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z10
 	LONG $0x40061262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -7945,6 +8172,8 @@ loop174:
 	VBROADCASTSS   4(R9)(R8*2), Z31
 	LONG $0x40061262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z10
 	LONG $0x40061262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -7967,6 +8196,8 @@ loop174:
 	VBROADCASTSS   8(R9)(R8*2), Z31
 	LONG $0x40061262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z10
 	LONG $0x40061262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -8000,6 +8231,8 @@ tail175:
 	JEQ            done177
 
 single176:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8135,6 +8368,8 @@ noadd180:
 	JLT            tail182
 
 loop181:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8154,6 +8389,8 @@ loop181:
 	VBROADCASTSS   (R9)(R8*1), Z30
 	LONG $0x400e1262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z8
 	LONG $0x400e1262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -8173,6 +8410,8 @@ loop181:
 	VBROADCASTSS   4(R9)(R8*1), Z30
 	LONG $0x400e1262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z8
 	LONG $0x400e1262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -8192,6 +8431,8 @@ loop181:
 	VBROADCASTSS   8(R9)(R8*1), Z30
 	LONG $0x400e1262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z8
 	LONG $0x400e1262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -8222,6 +8463,8 @@ tail182:
 	JEQ            done184
 
 single183:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8341,6 +8584,8 @@ noadd187:
 	JLT            tail189
 
 loop188:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8357,6 +8602,8 @@ loop188:
 	VBROADCASTSS   (R9), Z31
 	LONG $0x40069262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z6
 	LONG $0x40069262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -8373,6 +8620,8 @@ loop188:
 	VBROADCASTSS   4(R9), Z31
 	LONG $0x40069262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z6
 	LONG $0x40069262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -8389,6 +8638,8 @@ loop188:
 	VBROADCASTSS   8(R9), Z31
 	LONG $0x40069262; WORD $0xf452 // VDPBF16PS Z28, Z31, Z6
 	LONG $0x40069262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -8416,6 +8667,8 @@ tail189:
 	JEQ            done191
 
 single190:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8517,6 +8770,8 @@ noadd194:
 	JLT            tail196
 
 loop195:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8530,6 +8785,8 @@ loop195:
 	VBROADCASTSS   (AX)(R8*2), Z30
 	LONG $0x400e9262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z4
 	LONG $0x400e9262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -8543,6 +8800,8 @@ loop195:
 	VBROADCASTSS   4(AX)(R8*2), Z30
 	LONG $0x400e9262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z4
 	LONG $0x400e9262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -8556,6 +8815,8 @@ loop195:
 	VBROADCASTSS   8(AX)(R8*2), Z30
 	LONG $0x400e9262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z4
 	LONG $0x400e9262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -8579,6 +8840,8 @@ tail196:
 	JEQ            done198
 
 single197:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8663,6 +8926,8 @@ noadd201:
 	JLT            tail203
 
 loop202:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8673,6 +8938,8 @@ loop202:
 	VBROADCASTSS   (AX)(R8*1), Z31
 	LONG $0x40069262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z2
 	LONG $0x40069262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -8683,6 +8950,8 @@ loop202:
 	VBROADCASTSS   4(AX)(R8*1), Z31
 	LONG $0x40069262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z2
 	LONG $0x40069262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -8693,6 +8962,8 @@ loop202:
 	VBROADCASTSS   8(AX)(R8*1), Z31
 	LONG $0x40069262; WORD $0xd452 // VDPBF16PS Z28, Z31, Z2
 	LONG $0x40069262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -8713,6 +8984,8 @@ tail203:
 	JEQ            done205
 
 single204:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8781,6 +9054,8 @@ noadd208:
 	JLT            tail210
 
 loop209:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8788,6 +9063,8 @@ loop209:
 	VBROADCASTSS   (AX), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
 	LONG $0x400e9262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -8795,6 +9072,8 @@ loop209:
 	VBROADCASTSS   4(AX), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
 	LONG $0x400e9262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -8802,6 +9081,8 @@ loop209:
 	VBROADCASTSS   8(AX), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
 	LONG $0x400e9262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -8819,6 +9100,8 @@ tail210:
 	JEQ            done212
 
 single211:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -8870,6 +9153,7 @@ TEXT ·TileWideBFloat16AVX512BF16Dot(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $3
 	JEQ            TileWideBFloat16AVX512BF16DotRows3
@@ -9683,6 +9967,7 @@ TEXT ·TileInt8AVX512VNNI(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $14
 	JEQ            TileInt8AVX512VNNIRows14
@@ -9802,6 +10087,8 @@ noadd233:
 	JLT            tail235
 
 loop234:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -9848,6 +10135,8 @@ loop234:
 	VBROADCASTSS   (R12)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z26
 	VPDPBUSD       Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -9894,6 +10183,8 @@ loop234:
 	VBROADCASTSS   4(R12)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z26
 	VPDPBUSD       Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -9940,6 +10231,8 @@ loop234:
 	VBROADCASTSS   8(R12)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z26
 	VPDPBUSD       Z29, Z31, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -10000,6 +10293,8 @@ tail235:
 	JEQ            done237
 
 single236:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -10529,6 +10824,8 @@ noadd240:
 	JLT            tail242
 
 loop241:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -10572,6 +10869,8 @@ loop241:
 	VBROADCASTSS   (R12), Z30
 	VPDPBUSD       Z28, Z30, Z24
 	VPDPBUSD       Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -10615,6 +10914,8 @@ loop241:
 	VBROADCASTSS   4(R12), Z30
 	VPDPBUSD       Z28, Z30, Z24
 	VPDPBUSD       Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -10658,6 +10959,8 @@ loop241:
 	VBROADCASTSS   8(R12), Z30
 	VPDPBUSD       Z28, Z30, Z24
 	VPDPBUSD       Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -10715,6 +11018,8 @@ tail242:
 	JEQ            done244
 
 single243:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -11208,6 +11513,8 @@ noadd247:
 	JLT            tail249
 
 loop248:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -11248,6 +11555,8 @@ loop248:
 	VBROADCASTSS   (R11)(R8*2), Z31
 	VPDPBUSD       Z28, Z31, Z22
 	VPDPBUSD       Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -11288,6 +11597,8 @@ loop248:
 	VBROADCASTSS   4(R11)(R8*2), Z31
 	VPDPBUSD       Z28, Z31, Z22
 	VPDPBUSD       Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -11328,6 +11639,8 @@ loop248:
 	VBROADCASTSS   8(R11)(R8*2), Z31
 	VPDPBUSD       Z28, Z31, Z22
 	VPDPBUSD       Z29, Z31, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -11381,6 +11694,8 @@ tail249:
 	JEQ            done251
 
 single250:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -11839,6 +12154,8 @@ noadd254:
 	JLT            tail256
 
 loop255:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -11876,6 +12193,8 @@ loop255:
 	VBROADCASTSS   (R11)(R8*1), Z30
 	VPDPBUSD       Z28, Z30, Z20
 	VPDPBUSD       Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -11913,6 +12232,8 @@ loop255:
 	VBROADCASTSS   4(R11)(R8*1), Z30
 	VPDPBUSD       Z28, Z30, Z20
 	VPDPBUSD       Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -11950,6 +12271,8 @@ loop255:
 	VBROADCASTSS   8(R11)(R8*1), Z30
 	VPDPBUSD       Z28, Z30, Z20
 	VPDPBUSD       Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -12000,6 +12323,8 @@ tail256:
 	JEQ            done258
 
 single257:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -12424,6 +12749,8 @@ noadd261:
 	JLT            tail263
 
 loop262:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -12458,6 +12785,8 @@ loop262:
 	VBROADCASTSS   (R11), Z31
 	VPDPBUSD       Z28, Z31, Z18
 	VPDPBUSD       Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -12492,6 +12821,8 @@ loop262:
 	VBROADCASTSS   4(R11), Z31
 	VPDPBUSD       Z28, Z31, Z18
 	VPDPBUSD       Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -12526,6 +12857,8 @@ loop262:
 	VBROADCASTSS   8(R11), Z31
 	VPDPBUSD       Z28, Z31, Z18
 	VPDPBUSD       Z29, Z31, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -12573,6 +12906,8 @@ tail263:
 	JEQ            done265
 
 single264:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -12961,6 +13296,8 @@ noadd268:
 	JLT            tail270
 
 loop269:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -12992,6 +13329,8 @@ loop269:
 	VBROADCASTSS   (R10)(R8*2), Z30
 	VPDPBUSD       Z28, Z30, Z16
 	VPDPBUSD       Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -13023,6 +13362,8 @@ loop269:
 	VBROADCASTSS   4(R10)(R8*2), Z30
 	VPDPBUSD       Z28, Z30, Z16
 	VPDPBUSD       Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -13054,6 +13395,8 @@ loop269:
 	VBROADCASTSS   8(R10)(R8*2), Z30
 	VPDPBUSD       Z28, Z30, Z16
 	VPDPBUSD       Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -13097,6 +13440,8 @@ tail270:
 	JEQ            done272
 
 single271:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13450,6 +13795,8 @@ noadd275:
 	JLT            tail277
 
 loop276:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13478,6 +13825,8 @@ loop276:
 	VBROADCASTSS   (R10)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z14
 	VPDPBUSD       Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -13506,6 +13855,8 @@ loop276:
 	VBROADCASTSS   4(R10)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z14
 	VPDPBUSD       Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -13534,6 +13885,8 @@ loop276:
 	VBROADCASTSS   8(R10)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z14
 	VPDPBUSD       Z29, Z31, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -13574,6 +13927,8 @@ tail277:
 	JEQ            done279
 
 single278:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13893,6 +14248,8 @@ noadd282:
 	JLT            tail284
 
 loop283:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -13918,6 +14275,8 @@ loop283:
 	VBROADCASTSS   (R10), Z30
 	VPDPBUSD       Z28, Z30, Z12
 	VPDPBUSD       Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -13943,6 +14302,8 @@ loop283:
 	VBROADCASTSS   4(R10), Z30
 	VPDPBUSD       Z28, Z30, Z12
 	VPDPBUSD       Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -13968,6 +14329,8 @@ loop283:
 	VBROADCASTSS   8(R10), Z30
 	VPDPBUSD       Z28, Z30, Z12
 	VPDPBUSD       Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -14005,6 +14368,8 @@ tail284:
 	JEQ            done286
 
 single285:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14288,6 +14653,8 @@ noadd289:
 	JLT            tail291
 
 loop290:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14310,6 +14677,8 @@ loop290:
 	VBROADCASTSS   (R9)(R8*2), Z31
 	VPDPBUSD       Z28, Z31, Z10
 	VPDPBUSD       Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -14332,6 +14701,8 @@ loop290:
 	VBROADCASTSS   4(R9)(R8*2), Z31
 	VPDPBUSD       Z28, Z31, Z10
 	VPDPBUSD       Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -14354,6 +14725,8 @@ loop290:
 	VBROADCASTSS   8(R9)(R8*2), Z31
 	VPDPBUSD       Z28, Z31, Z10
 	VPDPBUSD       Z29, Z31, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -14387,6 +14760,8 @@ tail291:
 	JEQ            done293
 
 single292:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14635,6 +15010,8 @@ noadd296:
 	JLT            tail298
 
 loop297:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14654,6 +15031,8 @@ loop297:
 	VBROADCASTSS   (R9)(R8*1), Z30
 	VPDPBUSD       Z28, Z30, Z8
 	VPDPBUSD       Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -14673,6 +15052,8 @@ loop297:
 	VBROADCASTSS   4(R9)(R8*1), Z30
 	VPDPBUSD       Z28, Z30, Z8
 	VPDPBUSD       Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -14692,6 +15073,8 @@ loop297:
 	VBROADCASTSS   8(R9)(R8*1), Z30
 	VPDPBUSD       Z28, Z30, Z8
 	VPDPBUSD       Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -14722,6 +15105,8 @@ tail298:
 	JEQ            done300
 
 single299:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14936,6 +15321,8 @@ noadd303:
 	JLT            tail305
 
 loop304:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -14952,6 +15339,8 @@ loop304:
 	VBROADCASTSS   (R9), Z31
 	VPDPBUSD       Z28, Z31, Z6
 	VPDPBUSD       Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -14968,6 +15357,8 @@ loop304:
 	VBROADCASTSS   4(R9), Z31
 	VPDPBUSD       Z28, Z31, Z6
 	VPDPBUSD       Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -14984,6 +15375,8 @@ loop304:
 	VBROADCASTSS   8(R9), Z31
 	VPDPBUSD       Z28, Z31, Z6
 	VPDPBUSD       Z29, Z31, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -15011,6 +15404,8 @@ tail305:
 	JEQ            done307
 
 single306:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -15189,6 +15584,8 @@ noadd310:
 	JLT            tail312
 
 loop311:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -15202,6 +15599,8 @@ loop311:
 	VBROADCASTSS   (AX)(R8*2), Z30
 	VPDPBUSD       Z28, Z30, Z4
 	VPDPBUSD       Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -15215,6 +15614,8 @@ loop311:
 	VBROADCASTSS   4(AX)(R8*2), Z30
 	VPDPBUSD       Z28, Z30, Z4
 	VPDPBUSD       Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -15228,6 +15629,8 @@ loop311:
 	VBROADCASTSS   8(AX)(R8*2), Z30
 	VPDPBUSD       Z28, Z30, Z4
 	VPDPBUSD       Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -15251,6 +15654,8 @@ tail312:
 	JEQ            done314
 
 single313:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -15394,6 +15799,8 @@ noadd317:
 	JLT            tail319
 
 loop318:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -15404,6 +15811,8 @@ loop318:
 	VBROADCASTSS   (AX)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z2
 	VPDPBUSD       Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -15414,6 +15823,8 @@ loop318:
 	VBROADCASTSS   4(AX)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z2
 	VPDPBUSD       Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -15424,6 +15835,8 @@ loop318:
 	VBROADCASTSS   8(AX)(R8*1), Z31
 	VPDPBUSD       Z28, Z31, Z2
 	VPDPBUSD       Z29, Z31, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -15444,6 +15857,8 @@ tail319:
 	JEQ            done321
 
 single320:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -15553,6 +15968,8 @@ noadd324:
 	JLT            tail326
 
 loop325:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -15560,6 +15977,8 @@ loop325:
 	VBROADCASTSS   (AX), Z30
 	VPDPBUSD       Z28, Z30, Z0
 	VPDPBUSD       Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Z28
 	VMOVUPS        192(BX), Z29
 	PREFETCHT0     8320(BX)
@@ -15567,6 +15986,8 @@ loop325:
 	VBROADCASTSS   4(AX), Z30
 	VPDPBUSD       Z28, Z30, Z0
 	VPDPBUSD       Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Z28
 	VMOVUPS        320(BX), Z29
 	PREFETCHT0     8448(BX)
@@ -15574,6 +15995,8 @@ loop325:
 	VBROADCASTSS   8(AX), Z30
 	VPDPBUSD       Z28, Z30, Z0
 	VPDPBUSD       Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Z28
 	VMOVUPS        448(BX), Z29
 	PREFETCHT0     8576(BX)
@@ -15591,6 +16014,8 @@ tail326:
 	JEQ            done328
 
 single327:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
 	VMOVUPS        64(BX), Z29
 	PREFETCHT0     8192(BX)
@@ -15665,6 +16090,7 @@ TEXT ·TileWideInt8AVX512VNNI(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $3
 	JEQ            TileWideInt8AVX512VNNIRows3
@@ -16889,6 +17315,7 @@ TEXT ·TileFloat32AVX2(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $6
 	JEQ            TileFloat32AVX2Rows6
@@ -16940,6 +17367,8 @@ noadd349:
 	JLT            tail351
 
 loop350:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -16961,6 +17390,8 @@ loop350:
 	VBROADCASTSS   (R9)(R8*2), Y15
 	VFMADD231PS    Y12, Y15, Y10
 	VFMADD231PS    Y13, Y15, Y11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -16982,6 +17413,8 @@ loop350:
 	VBROADCASTSS   4(R9)(R8*2), Y15
 	VFMADD231PS    Y12, Y15, Y10
 	VFMADD231PS    Y13, Y15, Y11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -17003,6 +17436,8 @@ loop350:
 	VBROADCASTSS   8(R9)(R8*2), Y15
 	VFMADD231PS    Y12, Y15, Y10
 	VFMADD231PS    Y13, Y15, Y11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -17035,6 +17470,8 @@ tail351:
 	JEQ            done353
 
 single352:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17164,6 +17601,8 @@ noadd356:
 	JLT            tail358
 
 loop357:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17182,6 +17621,8 @@ loop357:
 	VBROADCASTSS   (R9)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y8
 	VFMADD231PS    Y13, Y14, Y9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -17200,6 +17641,8 @@ loop357:
 	VBROADCASTSS   4(R9)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y8
 	VFMADD231PS    Y13, Y14, Y9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -17218,6 +17661,8 @@ loop357:
 	VBROADCASTSS   8(R9)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y8
 	VFMADD231PS    Y13, Y14, Y9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -17247,6 +17692,8 @@ tail358:
 	JEQ            done360
 
 single359:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17361,6 +17808,8 @@ noadd363:
 	JLT            tail365
 
 loop364:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17376,6 +17825,8 @@ loop364:
 	VBROADCASTSS   (R9), Y15
 	VFMADD231PS    Y12, Y15, Y6
 	VFMADD231PS    Y13, Y15, Y7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -17391,6 +17842,8 @@ loop364:
 	VBROADCASTSS   4(R9), Y15
 	VFMADD231PS    Y12, Y15, Y6
 	VFMADD231PS    Y13, Y15, Y7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -17406,6 +17859,8 @@ loop364:
 	VBROADCASTSS   8(R9), Y15
 	VFMADD231PS    Y12, Y15, Y6
 	VFMADD231PS    Y13, Y15, Y7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -17432,6 +17887,8 @@ tail365:
 	JEQ            done367
 
 single366:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17529,6 +17986,8 @@ noadd370:
 	JLT            tail372
 
 loop371:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17541,6 +18000,8 @@ loop371:
 	VBROADCASTSS   (AX)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y4
 	VFMADD231PS    Y13, Y14, Y5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -17553,6 +18014,8 @@ loop371:
 	VBROADCASTSS   4(AX)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y4
 	VFMADD231PS    Y13, Y14, Y5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -17565,6 +18028,8 @@ loop371:
 	VBROADCASTSS   8(AX)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y4
 	VFMADD231PS    Y13, Y14, Y5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -17587,6 +18052,8 @@ tail372:
 	JEQ            done374
 
 single373:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17668,6 +18135,8 @@ noadd377:
 	JLT            tail379
 
 loop378:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17677,6 +18146,8 @@ loop378:
 	VBROADCASTSS   (AX)(R8*1), Y15
 	VFMADD231PS    Y12, Y15, Y2
 	VFMADD231PS    Y13, Y15, Y3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -17686,6 +18157,8 @@ loop378:
 	VBROADCASTSS   4(AX)(R8*1), Y15
 	VFMADD231PS    Y12, Y15, Y2
 	VFMADD231PS    Y13, Y15, Y3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -17695,6 +18168,8 @@ loop378:
 	VBROADCASTSS   8(AX)(R8*1), Y15
 	VFMADD231PS    Y12, Y15, Y2
 	VFMADD231PS    Y13, Y15, Y3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -17714,6 +18189,8 @@ tail379:
 	JEQ            done381
 
 single380:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17780,24 +18257,32 @@ noadd384:
 	JLT            tail386
 
 loop385:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
 	VBROADCASTSS   (AX), Y14
 	VFMADD231PS    Y12, Y14, Y0
 	VFMADD231PS    Y13, Y14, Y1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
 	VBROADCASTSS   4(AX), Y14
 	VFMADD231PS    Y12, Y14, Y0
 	VFMADD231PS    Y13, Y14, Y1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
 	VBROADCASTSS   8(AX), Y14
 	VFMADD231PS    Y12, Y14, Y0
 	VFMADD231PS    Y13, Y14, Y1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -17814,6 +18299,8 @@ tail386:
 	JEQ            done388
 
 single387:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17864,6 +18351,7 @@ TEXT ·TileInt8AVXVNNI(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $6
 	JEQ            TileInt8AVXVNNIRows6
@@ -17915,6 +18403,8 @@ noadd391:
 	JLT            tail393
 
 loop392:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -17936,6 +18426,8 @@ loop392:
 	VBROADCASTSS   (R9)(R8*2), Y15
 	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y10
 	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -17957,6 +18449,8 @@ loop392:
 	VBROADCASTSS   4(R9)(R8*2), Y15
 	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y10
 	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -17978,6 +18472,8 @@ loop392:
 	VBROADCASTSS   8(R9)(R8*2), Y15
 	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y10
 	BYTE $0xc4; BYTE $0x42; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -18010,6 +18506,8 @@ tail393:
 	JEQ            done395
 
 single394:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -18252,6 +18750,8 @@ noadd398:
 	JLT            tail400
 
 loop399:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -18270,6 +18770,8 @@ loop399:
 	VBROADCASTSS   (R9)(R8*1), Y14
 	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
 	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -18288,6 +18790,8 @@ loop399:
 	VBROADCASTSS   4(R9)(R8*1), Y14
 	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
 	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -18306,6 +18810,8 @@ loop399:
 	VBROADCASTSS   8(R9)(R8*1), Y14
 	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
 	BYTE $0xc4; BYTE $0x42; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -18335,6 +18841,8 @@ tail400:
 	JEQ            done402
 
 single401:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -18544,6 +19052,8 @@ noadd405:
 	JLT            tail407
 
 loop406:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -18559,6 +19069,8 @@ loop406:
 	VBROADCASTSS   (R9), Y15
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -18574,6 +19086,8 @@ loop406:
 	VBROADCASTSS   4(R9), Y15
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -18589,6 +19103,8 @@ loop406:
 	VBROADCASTSS   8(R9), Y15
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xf4 // VPDPBUSD Y12, Y15, Y6
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xfd // VPDPBUSD Y13, Y15, Y7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -18615,6 +19131,8 @@ tail407:
 	JEQ            done409
 
 single408:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -18789,6 +19307,8 @@ noadd412:
 	JLT            tail414
 
 loop413:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -18801,6 +19321,8 @@ loop413:
 	VBROADCASTSS   (AX)(R8*2), Y14
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -18813,6 +19335,8 @@ loop413:
 	VBROADCASTSS   4(AX)(R8*2), Y14
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -18825,6 +19349,8 @@ loop413:
 	VBROADCASTSS   8(AX)(R8*2), Y14
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -18847,6 +19373,8 @@ tail414:
 	JEQ            done416
 
 single415:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -18987,6 +19515,8 @@ noadd419:
 	JLT            tail421
 
 loop420:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -18996,6 +19526,8 @@ loop420:
 	VBROADCASTSS   (AX)(R8*1), Y15
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
@@ -19005,6 +19537,8 @@ loop420:
 	VBROADCASTSS   4(AX)(R8*1), Y15
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
@@ -19014,6 +19548,8 @@ loop420:
 	VBROADCASTSS   8(AX)(R8*1), Y15
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xd4 // VPDPBUSD Y12, Y15, Y2
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x05; BYTE $0x50; BYTE $0xdd // VPDPBUSD Y13, Y15, Y3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -19033,6 +19569,8 @@ tail421:
 	JEQ            done423
 
 single422:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -19140,24 +19678,32 @@ noadd426:
 	JLT            tail428
 
 loop427:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
 	VBROADCASTSS   (AX), Y14
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        128(BX), Y12
 	VMOVUPS        160(BX), Y13
 	PREFETCHT0     8320(BX)
 	VBROADCASTSS   4(AX), Y14
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        256(BX), Y12
 	VMOVUPS        288(BX), Y13
 	PREFETCHT0     8448(BX)
 	VBROADCASTSS   8(AX), Y14
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x0d; BYTE $0x50; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        384(BX), Y12
 	VMOVUPS        416(BX), Y13
 	PREFETCHT0     8576(BX)
@@ -19174,6 +19720,8 @@ tail428:
 	JEQ            done430
 
 single429:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
 	VMOVUPS        32(BX), Y13
 	PREFETCHT0     8192(BX)
@@ -19247,6 +19795,7 @@ TEXT ·TileBFloat16AVX512(SB), NOSPLIT, $8-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	STMXCSR        (SP)
 	MOVL           (SP), R15
 	ORL            $32832, R15
@@ -19374,6 +19923,8 @@ noadd433:
 	JLT            tail435
 
 loop434:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -19464,6 +20015,8 @@ loop434:
 	VBROADCASTSS   (R12)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z26
 	VFMADD231PS    Z29, Z30, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -19568,6 +20121,8 @@ tail435:
 	JEQ            done437
 
 single436:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -19886,6 +20441,8 @@ noadd440:
 	JLT            tail442
 
 loop441:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -19970,6 +20527,8 @@ loop441:
 	VBROADCASTSS   (R12), Z30
 	VFMADD231PS    Z28, Z30, Z24
 	VFMADD231PS    Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -20068,6 +20627,8 @@ tail442:
 	JEQ            done444
 
 single443:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20365,6 +20926,8 @@ noadd447:
 	JLT            tail449
 
 loop448:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20443,6 +21006,8 @@ loop448:
 	VBROADCASTSS   (R11)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z22
 	VFMADD231PS    Z29, Z30, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -20534,6 +21099,8 @@ tail449:
 	JEQ            done451
 
 single450:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20811,6 +21378,8 @@ noadd454:
 	JLT            tail456
 
 loop455:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -20883,6 +21452,8 @@ loop455:
 	VBROADCASTSS   (R11)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z20
 	VFMADD231PS    Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -20968,6 +21539,8 @@ tail456:
 	JEQ            done458
 
 single457:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21226,6 +21799,8 @@ noadd461:
 	JLT            tail463
 
 loop462:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21292,6 +21867,8 @@ loop462:
 	VBROADCASTSS   (R11), Z30
 	VFMADD231PS    Z28, Z30, Z18
 	VFMADD231PS    Z29, Z30, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -21371,6 +21948,8 @@ tail463:
 	JEQ            done465
 
 single464:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21608,6 +22187,8 @@ noadd468:
 	JLT            tail470
 
 loop469:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21668,6 +22249,8 @@ loop469:
 	VBROADCASTSS   (R10)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z16
 	VFMADD231PS    Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -21740,6 +22323,8 @@ tail470:
 	JEQ            done472
 
 single471:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -21957,6 +22542,8 @@ noadd475:
 	JLT            tail477
 
 loop476:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22011,6 +22598,8 @@ loop476:
 	VBROADCASTSS   (R10)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z14
 	VFMADD231PS    Z29, Z30, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -22077,6 +22666,8 @@ tail477:
 	JEQ            done479
 
 single478:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22275,6 +22866,8 @@ noadd482:
 	JLT            tail484
 
 loop483:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22323,6 +22916,8 @@ loop483:
 	VBROADCASTSS   (R10), Z30
 	VFMADD231PS    Z28, Z30, Z12
 	VFMADD231PS    Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -22383,6 +22978,8 @@ tail484:
 	JEQ            done486
 
 single485:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22560,6 +23157,8 @@ noadd489:
 	JLT            tail491
 
 loop490:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22602,6 +23201,8 @@ loop490:
 	VBROADCASTSS   (R9)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z10
 	VFMADD231PS    Z29, Z30, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -22655,6 +23256,8 @@ tail491:
 	JEQ            done493
 
 single492:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22812,6 +23415,8 @@ noadd496:
 	JLT            tail498
 
 loop497:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -22848,6 +23453,8 @@ loop497:
 	VBROADCASTSS   (R9)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z8
 	VFMADD231PS    Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -22895,6 +23502,8 @@ tail498:
 	JEQ            done500
 
 single499:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23033,6 +23642,8 @@ noadd503:
 	JLT            tail505
 
 loop504:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23063,6 +23674,8 @@ loop504:
 	VBROADCASTSS   (R9), Z30
 	VFMADD231PS    Z28, Z30, Z6
 	VFMADD231PS    Z29, Z30, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -23104,6 +23717,8 @@ tail505:
 	JEQ            done507
 
 single506:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23221,6 +23836,8 @@ noadd510:
 	JLT            tail512
 
 loop511:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23245,6 +23862,8 @@ loop511:
 	VBROADCASTSS   (AX)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z4
 	VFMADD231PS    Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -23279,6 +23898,8 @@ tail512:
 	JEQ            done514
 
 single513:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23376,6 +23997,8 @@ noadd517:
 	JLT            tail519
 
 loop518:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23394,6 +24017,8 @@ loop518:
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z2
 	VFMADD231PS    Z29, Z30, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -23422,6 +24047,8 @@ tail519:
 	JEQ            done521
 
 single520:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23500,6 +24127,8 @@ noadd524:
 	JLT            tail526
 
 loop525:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23512,6 +24141,8 @@ loop525:
 	VBROADCASTSS   (AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
 	VFMADD231PS    Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
@@ -23534,6 +24165,8 @@ tail526:
 	JEQ            done528
 
 single527:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
@@ -23591,6 +24224,7 @@ TEXT ·TileBFloat16AVX2(SB), NOSPLIT, $8-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	STMXCSR        (SP)
 	MOVL           (SP), R15
 	ORL            $32832, R15
@@ -23650,6 +24284,8 @@ noadd531:
 	JLT            tail533
 
 loop532:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -23693,6 +24329,8 @@ loop532:
 	VBROADCASTSS   (R9)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y10
 	VFMADD231PS    Y13, Y14, Y11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
@@ -23747,6 +24385,8 @@ tail533:
 	JEQ            done535
 
 single534:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -23900,6 +24540,8 @@ noadd538:
 	JLT            tail540
 
 loop539:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -23937,6 +24579,8 @@ loop539:
 	VBROADCASTSS   (R9)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y8
 	VFMADD231PS    Y13, Y14, Y9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
@@ -23985,6 +24629,8 @@ tail540:
 	JEQ            done542
 
 single541:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24120,6 +24766,8 @@ noadd545:
 	JLT            tail547
 
 loop546:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24151,6 +24799,8 @@ loop546:
 	VBROADCASTSS   (R9), Y14
 	VFMADD231PS    Y12, Y14, Y6
 	VFMADD231PS    Y13, Y14, Y7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
@@ -24193,6 +24843,8 @@ tail547:
 	JEQ            done549
 
 single548:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24308,6 +24960,8 @@ noadd552:
 	JLT            tail554
 
 loop553:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24333,6 +24987,8 @@ loop553:
 	VBROADCASTSS   (AX)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y4
 	VFMADD231PS    Y13, Y14, Y5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
@@ -24368,6 +25024,8 @@ tail554:
 	JEQ            done556
 
 single555:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24464,6 +25122,8 @@ noadd559:
 	JLT            tail561
 
 loop560:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24483,6 +25143,8 @@ loop560:
 	VBROADCASTSS   (AX)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y2
 	VFMADD231PS    Y13, Y14, Y3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
@@ -24512,6 +25174,8 @@ tail561:
 	JEQ            done563
 
 single562:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24590,6 +25254,8 @@ noadd566:
 	JLT            tail568
 
 loop567:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24603,6 +25269,8 @@ loop567:
 	VBROADCASTSS   (AX), Y14
 	VFMADD231PS    Y12, Y14, Y0
 	VFMADD231PS    Y13, Y14, Y1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPAND          128(BX), Y15, Y12
 	VPAND          160(BX), Y15, Y13
@@ -24626,6 +25294,8 @@ tail568:
 	JEQ            done570
 
 single569:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPAND          (BX), Y15, Y12
 	VPAND          32(BX), Y15, Y13
@@ -24684,6 +25354,7 @@ TEXT ·TileInt8AVX2(SB), NOSPLIT, $0-8
 	MOVQ           TileArgs_A(SI), AX
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVQ           TileArgs_MR(SI), R15
 	CMPQ           R15, $6
 	JEQ            TileInt8AVX2Rows6
@@ -24734,6 +25405,8 @@ noadd573:
 	JLT            tail575
 
 loop574:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -24767,6 +25440,8 @@ loop574:
 	VPADDD         Y15, Y10, Y10
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y11, Y11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
@@ -24811,6 +25486,8 @@ tail575:
 	JEQ            done577
 
 single576:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25022,6 +25699,8 @@ noadd580:
 	JLT            tail582
 
 loop581:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25050,6 +25729,8 @@ loop581:
 	VPADDD         Y15, Y8, Y8
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y9, Y9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
@@ -25089,6 +25770,8 @@ tail582:
 	JEQ            done584
 
 single583:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25272,6 +25955,8 @@ noadd587:
 	JLT            tail589
 
 loop588:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25295,6 +25980,8 @@ loop588:
 	VPADDD         Y15, Y6, Y6
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y7, Y7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
@@ -25329,6 +26016,8 @@ tail589:
 	JEQ            done591
 
 single590:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25482,6 +26171,8 @@ noadd594:
 	JLT            tail596
 
 loop595:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25500,6 +26191,8 @@ loop595:
 	VPADDD         Y15, Y4, Y4
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y5, Y5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
@@ -25528,6 +26221,8 @@ tail596:
 	JEQ            done598
 
 single597:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25652,6 +26347,8 @@ noadd601:
 	JLT            tail603
 
 loop602:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25665,6 +26362,8 @@ loop602:
 	VPADDD         Y15, Y2, Y2
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y3, Y3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
@@ -25688,6 +26387,8 @@ tail603:
 	JEQ            done605
 
 single604:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25784,6 +26485,8 @@ noadd608:
 	JLT            tail610
 
 loop609:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
@@ -25792,6 +26495,8 @@ loop609:
 	VPADDD         Y15, Y0, Y0
 	VPMADDWD       Y13, Y14, Y15
 	VPADDD         Y15, Y1, Y1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
 	VPMOVSXBW      128(BX), Y12
 	VPMOVSXBW      144(BX), Y13
@@ -25810,6 +26515,8 @@ tail610:
 	JEQ            done612
 
 single611:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
 	VPMOVSXBW      (BX), Y12
 	VPMOVSXBW      16(BX), Y13
