@@ -92,7 +92,7 @@ func planCurve(l *lab.Lab) (*plannedCurve, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := settingsFor(l)
+	s, _, _, err := settingsFor(l)
 	if err != nil {
 		return nil, err
 	}

@@ -21,14 +21,17 @@ type settings struct {
 	// Folds are the divisions of the debates, each unseen in one.
 	Folds int `json:"folds"`
 	// Large says what is done of it from a base of so many weights in products on: the
-	// first OfFolds of the folds, with M members.
+	// first OfFolds of the folds, with M members of TrainPairs pairs, on gold preferences
+	// alone where it says so.
 	Large *large `json:"large,omitempty"`
 }
 
 type large struct {
-	Weights int64 `json:"weights"`
-	OfFolds int   `json:"of_folds"`
-	M       int   `json:"m"`
+	Weights    int64 `json:"weights"`
+	OfFolds    int   `json:"of_folds"`
+	M          int   `json:"m"`
+	TrainPairs int   `json:"train_pairs"`
+	GoldAlone  bool  `json:"gold_alone"`
 }
 
 func settingsOf(size lab.Size) settings {
@@ -40,27 +43,29 @@ func settingsOf(size lab.Size) settings {
 		s.M = 3
 	case lab.Standard:
 		s.TrainPairs, s.ValidPairs, s.NearPairs, s.Chars, s.Epochs = 0, 500, 1400, 0, 1
-		s.Folds, s.Large = 4, &large{Weights: 50_000_000, OfFolds: 1, M: 4}
+		s.Folds, s.Large = 4, &large{Weights: 50_000_000, OfFolds: 1, M: 4, TrainPairs: 1024, GoldAlone: true}
 	case lab.Paper:
 		s.Chars, s.Epochs, s.Folds = 0, 2, 14
 	}
 	return s
 }
 
-// settingsFor are the settings of a lab's size and base, and how many folds are done.
-func settingsFor(l *lab.Lab) (s settings, folds int, err error) {
+// settingsFor are the settings of a lab's size and base: how many folds are done, and
+// whether votes are learned from as well as gold preferences.
+func settingsFor(l *lab.Lab) (s settings, folds int, votes bool, err error) {
 	s = settingsOf(l.Size)
-	folds = s.Folds
+	folds, votes = s.Folds, true
 	if s.Large != nil {
 		weights, err := l.Weights()
 		if err != nil {
-			return s, 0, err
+			return s, 0, false, err
 		}
 		if weights >= s.Large.Weights {
-			folds, s.M = s.Large.OfFolds, s.Large.M
+			folds, votes = s.Large.OfFolds, !s.Large.GoldAlone
+			s.M, s.TrainPairs = s.Large.M, s.Large.TrainPairs
 		}
 	}
-	return s, folds, nil
+	return s, folds, votes, nil
 }
 
 // Experiment asks what averaging members of one base is worth on debates that none has seen.
@@ -142,15 +147,16 @@ type planned struct {
 	near      []*lab.Set
 	trainings [2][]lab.Training // of gold and of crowd, by fold
 	m         int
+	votes     bool // whether there are any of crowd
 }
 
 // plan draws the pairs and writes the sets.
 func plan(l *lab.Lab) (*planned, error) {
-	s, done, err := settingsFor(l)
+	s, done, votes, err := settingsFor(l)
 	if err != nil {
 		return nil, err
 	}
-	p := &planned{m: s.M}
+	p := &planned{m: s.M, votes: votes}
 	if p.debates, p.folds, err = debates.Folds(l, s.Folds); err != nil {
 		return nil, err
 	}
@@ -187,6 +193,10 @@ func (p *planned) prepare(l *lab.Lab, s *settings, k int) error {
 	if err != nil {
 		return err
 	}
+	p.trainings[0] = append(p.trainings[0], t)
+	if !p.votes {
+		return nil
+	}
 	f.Votes = s.sampleVotes(f.Votes)
 	voted := t
 	voted.Name += "-votes"
@@ -195,7 +205,7 @@ func (p *planned) prepare(l *lab.Lab, s *settings, k int) error {
 		return err
 	}
 	voted.Plan.Run.Train, voted.Plan.Run.Votes = []string{path}, rm.SoftVotes
-	p.trainings[0], p.trainings[1] = append(p.trainings[0], t), append(p.trainings[1], voted)
+	p.trainings[1] = append(p.trainings[1], voted)
 	return nil
 }
 
@@ -219,7 +229,10 @@ func measure(ctx context.Context, l *lab.Lab) (*measurements, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &measurements{M: p.m, Debates: p.debates, Labels: []labelled{{Name: gold}, {Name: crowd}}}
+	m := &measurements{M: p.m, Debates: p.debates, Labels: []labelled{{Name: gold}}}
+	if p.votes {
+		m.Labels = append(m.Labels, labelled{Name: crowd})
+	}
 	for k := range p.folds {
 		f, err := p.fold(k)
 		if err != nil {
