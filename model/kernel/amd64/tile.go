@@ -14,7 +14,8 @@ type TileArgs struct {
 	LDA      int
 	W        unsafe.Pointer // [K][NR] steps
 	Panel    int            // from one panel to the next
-	Next     unsafe.Pointer // what is asked for from memory meanwhile, NextStep bytes further each step
+	Next     unsafe.Pointer // what is asked for from memory meanwhile
+	NextStep int            // bytes from one step to the next
 	Bias     unsafe.Pointer // NR starting values: float32, int32 for int8; never nil
 	Scale    unsafe.Pointer // rows float32; int8 only, as the next three
 	Scaled   int            // bytes of Scale that the tiles so far have used
@@ -24,6 +25,5 @@ type TileArgs struct {
 	MR       int            // rows of the first tiles
 	Tiles    int            // number of tiles of MR rows, ≥ 1
 	Small    int            // number of tiles of MR-1 rows after them
-	NextStep int
-	Add      bool // add to C instead of writing it
+	Add      bool           // add to C instead of writing it
 }
