@@ -20,8 +20,9 @@ func TestTileSplitIsBalanced(t *testing.T) {
 	}
 }
 
-// TestTilesAskForTheWholeNextPanel: every line of it once a call of all, none beyond it,
-// and nothing behind the last panel or where one tile reads a whole one.
+// TestTilesAskForTheWholeNextPanel: for all of its lines but what the rounding of NextStep
+// leaves, and for none beyond it; for nothing behind the last panel, or where one tile reads
+// a whole one.
 func TestTilesAskForTheWholeNextPanel(t *testing.T) {
 	const k, panels = 384, 3
 	x := &operand{k: k, n: panels, panel: k * NR, w: make([]uint32, panels*k*NR), a: make([]uint32, RowBlock)}
