@@ -97,7 +97,8 @@ func Experiment() *lab.Experiment {
 		},
 		Settings: func(size lab.Size) any { return settingsOf(size) },
 		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
-			return contest.Trainings(l, settingsOf(l.Size).Swapped)
+			s := settingsOf(l.Size)
+			return contest.Trainings(l, s.Settings, s.Swapped)
 		},
 		Measure: measure,
 		Analyse: analyse,
@@ -106,7 +107,7 @@ func Experiment() *lab.Experiment {
 
 func measure(ctx context.Context, l *lab.Lab) (any, error) {
 	s := settingsOf(l.Size)
-	a, err := contest.Open(ctx, l)
+	a, err := contest.Open(ctx, l, s.Settings)
 	if err != nil {
 		return nil, err
 	}

@@ -89,8 +89,8 @@ type Arena struct {
 }
 
 // Open makes the policy and the control, or finds them made.
-func Open(ctx context.Context, l *lab.Lab) (*Arena, error) {
-	a := &Arena{Settings: SettingsOf(l.Size)}
+func Open(ctx context.Context, l *lab.Lab, s Settings) (*Arena, error) {
+	a := &Arena{Settings: s}
 	var err error
 	if a.Corpus, err = a.Settings.corpus(l); err != nil {
 		return nil, err
@@ -181,8 +181,7 @@ func SecondTraining(l *lab.Lab, s Settings, n int) (lab.Training, error) {
 
 // Trainings are the trainings that a contest knows beforehand: the
 // control's, and the proxies' for each share of swapped labels.
-func Trainings(l *lab.Lab, shares []float64) ([]lab.Training, error) {
-	s := SettingsOf(l.Size)
+func Trainings(l *lab.Lab, s Settings, shares []float64) ([]lab.Training, error) {
 	c, err := s.corpus(l)
 	if err != nil {
 		return nil, err

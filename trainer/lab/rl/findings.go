@@ -171,10 +171,14 @@ func (s scale) meanOf(r lab.Rewards) float64 {
 	return s.z(mean)
 }
 
-// tunings gathers the runs of one way, in the order of their kinds.
+// tunings gathers the runs of one way, in the order of their kinds. Of ENS there may be none.
 func (r *report) tunings(w way) ([]*tuned, error) {
 	var out []*tuned
+	ens := slices.ContainsFunc(r.Proxies, func(p proxy) bool { return p.Name == "ens" })
 	for _, kind := range []string{contest.KindSingle, contest.KindENS, contest.KindWA} {
+		if kind == contest.KindENS && !ens {
+			continue
+		}
 		t := &tuned{kind: kind, steps: []int{0}}
 		for i := range r.Runs {
 			if run := &r.Runs[i]; run.Kind == kind && run.way() == w {
@@ -225,8 +229,8 @@ func (r *report) way(w way, ways []way) error {
 	}
 	suffix, where := w.names(ways)
 	r.figures(all, suffix, w)
-	single, wa := all[0], all[2]
-	r.verdicts(single, all[1], wa, where)
+	single, wa := all[0], all[len(all)-1]
+	r.verdicts(single, all[1:len(all)-1], wa, where)
 	if wa.kl == nil {
 		return nil
 	}
@@ -285,27 +289,25 @@ func (r *report) contests(wa, other *tuned) (last eval.Estimate, words string) {
 	return last, fmt.Sprintf("win rate over %d runs each, judged by the control%s", len(wa.runs), words)
 }
 
-// verdicts compares WA with the others.
-func (r *report) verdicts(single, ens, wa *tuned, where string) {
+// verdicts compares WA with the single proxy and the ensembles, of which there may be none.
+func (r *report) verdicts(single *tuned, ensembles []*tuned, wa *tuned, where string) {
 	add := func(claim string, e eval.Estimate, figures string) {
 		r.f.Judge(lab.Verdict{Claim: claim + where, Source: source, Figures: figures}, lab.Judge, e, len(wa.runs), "seeds")
 	}
-	for _, m := range []struct {
-		other *tuned
-		claim string
-	}{
-		{single, fmt.Sprintf("A policy fine-tuned by WA, M = %d, wins against one fine-tuned by a single reward model (the paper: 79.4 %%)", r.M)},
-		{ens, fmt.Sprintf("A policy fine-tuned by WA wins against one fine-tuned by ENS, M = %d", r.M)},
-	} {
-		e, words := r.contests(wa, m.other)
+	wins := func(other *tuned, claim string) {
+		e, words := r.contests(wa, other)
 		centred := eval.Estimate{Value: e.Value - 0.5, Low: e.Low - 0.5, High: e.High - 0.5}
-		add(m.claim, centred, words)
+		add(claim, centred, words)
+	}
+	wins(single, fmt.Sprintf("A policy fine-tuned by WA, M = %d, wins against one fine-tuned by a single reward model (the paper: 79.4 %%)", r.M))
+	for _, ens := range ensembles {
+		wins(ens, fmt.Sprintf("A policy fine-tuned by WA wins against one fine-tuned by ENS, M = %d", r.M))
 	}
 	start := make([]lab.Rewards, len(wa.runs))
 	for i := range start {
 		start[i] = r.Start.Control
 	}
-	for _, t := range []*tuned{wa, ens, single} {
+	for _, t := range slices.Concat([]*tuned{wa}, ensembles, []*tuned{single}) {
 		r.match(t.kind+" against the policy before", t, t.steps[t.last()], t.at(t.last()), start)
 	}
 	d := r.f.Estimate(overRuns(lab.Minus(single.gap(), wa.gap())))

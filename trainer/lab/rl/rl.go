@@ -22,6 +22,8 @@ type settings struct {
 	Runs int `json:"runs"`
 	// Best has a single proxy be the most accurate member on the valid pairs, in every run.
 	Best bool `json:"best,omitempty"`
+	// NoENS leaves out the runs by an ensemble.
+	NoENS bool `json:"no_ens,omitempty"`
 	// SecondPairs of ETHICS are what the second control learned from; 0 for no second control.
 	SecondPairs int `json:"second_pairs,omitempty"`
 	// KL are the coefficients of the penalty. Rewards are divided by their standard
@@ -52,8 +54,9 @@ func settingsOf(size lab.Size) settings {
 		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 32
 		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged, s.Unwatched = 2, 4, 2, 3, 1, 2, true
 	case lab.Standard:
-		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 4096
-		s.Runs, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 3, 8, 4, 60, 5e-5, 5, 4
+		s.ControlM, s.ControlPairs = 2, 1024
+		s.Algorithms, s.Best, s.NoENS, s.SecondPairs = paperAndGRPO, true, true, 2048
+		s.Runs, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 3, 8, 4, 30, 5e-5, 2, 4
 		s.Unwatched = true
 	case lab.Paper:
 		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 8192
@@ -61,6 +64,14 @@ func settingsOf(size lab.Size) settings {
 			[]float64{0.003, 0.01, 0.03}, 28, 8, 1000, 2e-5, 9, 32
 	}
 	return s
+}
+
+// several names the proxies that are made of all members.
+func (s *settings) several() []string {
+	if s.NoENS {
+		return []string{"wa"}
+	}
+	return []string{"wa", "ens"}
 }
 
 // measurements is what the experiment measures.
@@ -156,14 +167,14 @@ func Experiment() *lab.Experiment {
 		Minutes: 6,
 		Contest: func(size lab.Size) (written, learned int64) {
 			s := settingsOf(size)
-			runs := 3 * s.Runs * len(s.KL) * max(1, len(s.Algorithms)) // by a single proxy, WA and ENS
+			runs := (1 + len(s.several())) * s.Runs * len(s.KL) * max(1, len(s.Algorithms)) // by a single proxy and by several
 			learned = int64(runs * s.Steps * s.Batch * s.Answers * s.Tokens)
 			return learned + s.Written(s.Judged*(1+runs*(s.Kept+1))), learned // the start and checkpoints are judged
 		},
 		Settings: func(size lab.Size) any { return settingsOf(size) },
 		Trainings: func(l *lab.Lab) ([]lab.Training, error) {
 			s := settingsOf(l.Size)
-			out, err := contest.Trainings(l, []float64{s.Swapped})
+			out, err := contest.Trainings(l, s.Settings, []float64{s.Swapped})
 			if err != nil || s.SecondPairs == 0 {
 				return out, err
 			}
@@ -192,7 +203,7 @@ func measure(ctx context.Context, l *lab.Lab) (any, error) {
 	}
 	t := &tuning{settings: settingsOf(l.Size), l: l}
 	var err error
-	if t.a, err = contest.Open(ctx, l); err != nil {
+	if t.a, err = contest.Open(ctx, l, t.Settings); err != nil {
 		return nil, err
 	}
 	training, err := contest.ProxyTraining(l, t.a.Corpus, t.Swapped)
@@ -271,7 +282,7 @@ func (t *tuning) start(ctx context.Context, out *measurements) error {
 			return err
 		}
 	}
-	for _, name := range append(t.singles(), "wa", "ens") {
+	for _, name := range append(t.singles(), t.several()...) {
 		r, err := t.proxyRewards(ctx, name, s)
 		if err != nil {
 			return err

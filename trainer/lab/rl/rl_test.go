@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +102,24 @@ func TestReinforcementLearningNeedsRunsThatAgree(t *testing.T) {
 	m.Runs[4].Judged = last.Runs[4].Judged // of WA, seed 2
 	require.Equal(t, "wa", m.Runs[4].Proxy)
 	assert.Equal(t, lab.Unclear, analysedRL(t, m).Verdicts[0].Seen, "one run of two is no finding, however many its answers")
+}
+
+// TestRunsByAnEnsembleMayBeLeftOut compares WA with the single reward model alone.
+func TestRunsByAnEnsembleMayBeLeftOut(t *testing.T) {
+	better, same := course{control: []float64{4}, own: []float64{4}}, course{control: []float64{1}, own: []float64{1}}
+	m := coursed(map[string]course{contest.KindSingle: same, contest.KindENS: same, contest.KindWA: better})
+	whole := analysedRL(t, m)
+	isENS := func(p proxy) bool { return p.Name == "ens" }
+	m.Proxies = slices.DeleteFunc(m.Proxies, isENS)
+	m.Runs = slices.DeleteFunc(m.Runs, func(r fineTuning) bool { return r.Kind == contest.KindENS })
+	f := analysedRL(t, m)
+	without := slices.DeleteFunc(whole.Verdicts, func(v lab.Verdict) bool { return strings.Contains(v.Claim, "ENS") })
+	assert.Equal(t, without, f.Verdicts)
+	for _, figure := range f.Figures {
+		assert.Len(t, figure.Series, 2, figure.Name)
+	}
+	plan := (&tuning{settings: settings{Runs: 3, KL: []float64{0.01}, Algorithms: paperAndGRPO, NoENS: true}}).plan()
+	assert.Len(t, plan, 2*3*2)
 }
 
 func TestOverRunsIsStudents(t *testing.T) {

@@ -56,9 +56,10 @@ func (t *tuning) plan() []planned {
 	for i := range t.Runs {
 		add(contest.KindSingle, singles[min(i, len(singles)-1)], i+1)
 	}
-	for _, p := range []struct{ kind, proxy string }{{contest.KindWA, "wa"}, {contest.KindENS, "ens"}} {
+	kinds := map[string]string{"wa": contest.KindWA, "ens": contest.KindENS}
+	for _, proxy := range t.several() {
 		for i := range t.Runs {
-			add(p.kind, p.proxy, i+1)
+			add(kinds[proxy], proxy, i+1)
 		}
 	}
 	return out
