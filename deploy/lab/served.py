@@ -22,10 +22,20 @@ def load(path):
     return AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32).eval()
 
 
+def tokens(tokenizer, prompt, answer):
+    """What a model reads: a conversation where the tokenizer has a template, an encoder's pair, or one text."""
+    if tokenizer.chat_template:
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+        return tokenizer.apply_chat_template(turns, return_dict=True, return_tensors="pt")
+    if tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add():
+        return tokenizer(prompt, answer, return_tensors="pt")
+    return tokenizer(prompt + answer, return_tensors="pt")
+
+
 @torch.inference_mode()
-def rewards(model, tokenizer, texts):
-    """Texts are arguments of the tokenizer: one, or an encoder's pair. One a batch, so that nothing is padded."""
-    return [model(**tokenizer(*t, return_tensors="pt")).logits[0, 0].item() for t in texts]
+def rewards(model, texts):
+    """One text a batch, so that nothing is padded."""
+    return [model(**t).logits[0, 0].item() for t in texts]
 
 
 def averaged(paths):
@@ -46,14 +56,13 @@ def main(wa, ens, members, path, pairs):
         lines = [json.loads(line) for _, line in zip(range(int(pairs)), f)]
     inputs = [{"prompt": p["prompt"], "response": p[side]} for p in lines for side in ("chosen", "rejected")]
     tokenizer = AutoTokenizer.from_pretrained(members[0])
-    pairs = tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add()
-    texts = [(i["prompt"], i["response"]) if pairs else (i["prompt"] + i["response"],) for i in inputs]
+    texts = [tokens(tokenizer, i["prompt"], i["response"]) for i in inputs]
     average = answers(wa, {"inputs": inputs})
     ensemble = answers(ens, {"inputs": inputs, "return": ["members"]})
-    worst = {"average": difference([d["reward"] for d in average], rewards(averaged(members), tokenizer, texts))}
+    worst = {"average": difference([d["reward"] for d in average], rewards(averaged(members), texts))}
     for i, member in enumerate(members):
         ours = [d["members"][i]["reward"] for d in ensemble]
-        worst[ensemble[0]["members"][i]["name"]] = difference(ours, rewards(load(member), tokenizer, texts))
+        worst[ensemble[0]["members"][i]["name"]] = difference(ours, rewards(load(member), texts))
     print(f"{len(texts)} rewards; largest difference from transformers' " + ", ".join(f"{k} {v:.1e}" for k, v in worst.items()))
     print("revision", ask(wa + "/v1/models/lab")["revision"])
     if not max(worst.values()) <= TOLERANCE:
