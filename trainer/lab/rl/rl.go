@@ -55,7 +55,7 @@ func settingsOf(size lab.Size) settings {
 		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged, s.Unwatched = 2, 4, 2, 3, 1, 2, true
 	case lab.Standard:
 		s.ControlM, s.ControlPairs = 2, 1024
-		s.Algorithms, s.Best, s.NoENS, s.SecondPairs = paperAndGRPO, true, true, 2048
+		s.Algorithms, s.Best, s.NoENS, s.SecondPairs = paperAndGRPO, true, true, 1024
 		s.Runs, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 3, 8, 4, 30, 5e-5, 2, 4
 		s.Unwatched = true
 	case lab.Paper:
