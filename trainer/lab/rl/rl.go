@@ -54,9 +54,9 @@ func settingsOf(size lab.Size) settings {
 		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 32
 		s.Runs, s.Batch, s.Answers, s.Steps, s.Kept, s.Judged, s.Unwatched = 2, 4, 2, 3, 1, 2, true
 	case lab.Standard:
-		s.ControlM, s.ControlPairs = 2, 1024
+		s.ControlM, s.ControlPairs, s.Tokens = 2, 1024, 48
 		s.Algorithms, s.Best, s.NoENS, s.SecondPairs = paperAndGRPO, true, true, 1024
-		s.Runs, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 3, 8, 4, 30, 5e-5, 2, 4
+		s.Runs, s.Batch, s.Answers, s.Steps, s.LR, s.Kept, s.Judged = 3, 4, 4, 30, 5e-5, 1, 4
 		s.Unwatched = true
 	case lab.Paper:
 		s.Algorithms, s.Best, s.SecondPairs = paperAndGRPO, true, 8192

@@ -204,8 +204,8 @@ func (t *tuning) train(ctx context.Context, p planned, dir string, s *servers) e
 		c.Control = s.control
 	}
 	what := strings.TrimSpace(fmt.Sprintf("rl %s by %s, seed %d", p.algorithm, p.proxy, p.seed))
-	if t.l.Size == lab.Standard { // its steps take a minute, which another process may want at any time
-		c.SaveEvery = 5
+	if t.l.Size == lab.Standard { // a state of gigabytes, which takes as long as a step
+		c.SaveEvery = 15
 	}
 	c.Progress = func(r rl.Progress) {
 		if r.Metrics != nil {
