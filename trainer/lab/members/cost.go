@@ -15,8 +15,9 @@ import (
 // costing are the settings of experiment cost: of the members that it serves, and of what they are asked.
 type costing struct {
 	settings
-	Answers int `json:"answers"` // of unseen debates that a round asks for, no two equal: those are computed once
-	Rounds  int `json:"rounds"`  // of each server, in turn; odd, so that one is the median
+	Answers int `json:"answers"`            // of unseen debates that a round asks for, no two equal: those are computed once
+	OfLarge int `json:"of_large,omitempty"` // as many instead, of a large base; see settings.Large
+	Rounds  int `json:"rounds"`             // of each server, in turn; odd, so that one is the median
 }
 
 func costingOf(size lab.Size) costing {
@@ -26,6 +27,8 @@ func costingOf(size lab.Size) costing {
 		c.Answers, c.Rounds = 8, 3
 	case lab.Small:
 		c.Answers = 128
+	case lab.Standard:
+		c.OfLarge = 64
 	}
 	return c
 }
@@ -85,6 +88,9 @@ func measureCost(ctx context.Context, l *lab.Lab) (out *cost, err error) {
 		return nil, err
 	}
 	c := costingOf(l.Size)
+	if p.large {
+		c.Answers = c.OfLarge
+	}
 	asked := &api.RewardRequest{Inputs: c.inputs(p.near[0].Pairs)}
 	out = &cost{M: p.m}
 	var clients []*api.Client

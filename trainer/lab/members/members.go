@@ -148,6 +148,7 @@ type planned struct {
 	trainings [2][]lab.Training // of gold and of crowd, by fold
 	m         int
 	votes     bool // whether there are any of crowd
+	large     bool // settings.Large is done of it
 }
 
 // plan draws the pairs and writes the sets.
@@ -156,7 +157,7 @@ func plan(l *lab.Lab) (*planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &planned{m: s.M, votes: votes}
+	p := &planned{m: s.M, votes: votes, large: done < s.Folds}
 	if p.debates, p.folds, err = debates.Folds(l, s.Folds); err != nil {
 		return nil, err
 	}
