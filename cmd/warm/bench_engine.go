@@ -58,7 +58,7 @@ deviation, and the share of pairs of inputs whose order is kept.`,
 		"number formats: float32, bfloat16, int8 (the CPU), fp8 (cards) (default float32 on the CPU, bfloat16 on a card)")
 	deviceFlag(c, &device)
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers")
-	f.StringVar(&b.Level, "level", "", "CPU level: generic, avx2, avx512, amx or amx-float32 (default the best up to amx)")
+	f.StringVar(&b.Level, "level", "", "CPU level: generic, avx2, avx512, avx512-bf16, amx or amx-float32 (default the best up to amx)")
 	f.IntVar(&b.Rounds, "rounds", 5, "measured rounds, after one that is not")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	refuses(c, rule{when: given(c, "shape"), why: "with --shape",

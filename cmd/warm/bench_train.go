@@ -51,7 +51,7 @@ what attention computes twice, what --recompute adds, or the update.`,
 	f.BoolVar(&b.Recompute, "recompute", false,
 		"keep of every layer its input alone and run it forward again")
 	f.IntVar(&b.Threads, "threads", runtime.GOMAXPROCS(0), "workers")
-	f.StringVar(&b.Level, "level", "", "CPU level: generic, avx2, avx512, amx or amx-float32 (default the best up to amx)")
+	f.StringVar(&b.Level, "level", "", "CPU level: generic, avx2, avx512, avx512-bf16, amx or amx-float32 (default the best up to amx)")
 	f.IntVar(&b.Rounds, "rounds", 5, "measured steps, after one that is not")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c

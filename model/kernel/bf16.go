@@ -39,14 +39,3 @@ func splitRow(dst []uint32, x []float32) {
 		splitBF16(dst, rest[:])
 	}
 }
-
-// bf16Wide stores x rounded to bfloat16 as floats, which fill dst, zero after the
-// last.
-func bf16Wide(dst []uint32, x []float32) {
-	n := len(x) &^ (lanes - 1)
-	if n > 0 {
-		bf16Floats(dst[:n], x[:n])
-	}
-	bf16FloatsGeneric(dst[n:len(x)], x[n:])
-	clear(dst[len(x):])
-}

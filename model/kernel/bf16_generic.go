@@ -74,10 +74,3 @@ func bf16RowGeneric(dst []uint32, x []float32) {
 		dst[n/2] = uint32(bf16(x[n-1]))
 	}
 }
-
-// bf16FloatsGeneric stores x rounded by bf16 as floats.
-func bf16FloatsGeneric(dst []uint32, x []float32) {
-	for i, v := range x {
-		dst[i] = uint32(bf16(v)) << 16
-	}
-}

@@ -51,23 +51,3 @@ func TestBF16(t *testing.T) {
 		})
 	})
 }
-
-// TestBF16WideIsEqualInEveryEngine: activations as floats that bfloat16 can hold, of
-// any bits and any length.
-func TestBF16WideIsEqualInEveryEngine(t *testing.T) {
-	eachEngine(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(3, 2))
-		for n := range 70 {
-			x := newFenced(n, n%9)
-			for i := range x.s {
-				x.s[i] = math.Float32frombits(r.Uint32() &^ (uint32(n%3/2) * 0x7f800000)) // a third are denormal
-			}
-			got, want := make([]uint32, n+3), make([]uint32, n+3)
-			got[n+1] = 1 // to be cleared
-			bf16FloatsGeneric(want, x.s)
-			bf16Wide(got, x.s)
-			require.Equal(t, want, got, "%d values", n)
-			x.check(t)
-		}
-	})
-}

@@ -173,21 +173,6 @@ func bf16Row(dst []uint32, src []float32) {
 	}
 }
 
-// bf16Floats rounds floats, a positive multiple of 16, to the floats that
-// bfloat16 can hold.
-func bf16Floats(dst []uint32, src []float32) {
-	switch {
-	case active.bf16:
-		amd64.BF16FloatsAVX512BF16(&dst[0], &src[0], len(src))
-	case active.level >= AVX512:
-		amd64.BF16FloatsAVX512(&dst[0], &src[0], len(src))
-	case active.level >= AVX2:
-		amd64.BF16FloatsAVX2(&dst[0], &src[0], len(src))
-	default:
-		bf16FloatsGeneric(dst, src)
-	}
-}
-
 // splitBF16 splits floats, a positive multiple of 32, into three bfloat16 each:
 // 32 values are sixteen pairs of each part, two values sixteen apart, in a row
 // of three neighbouring tiles of a matrix unit.
@@ -451,14 +436,14 @@ func tileOf(d DType, matrix bool) tileShape {
 		return tileShape{kind: tileBFloat16AMX, rows: 32, bytes: 128, words: 1, matrix: true}
 	case matrix && d == Int8 && active.level >= AMX:
 		return tileShape{kind: tileInt8AMX, rows: 32, bytes: 128, words: 1, matrix: true}
-	case d == BFloat16 && active.bf16Dot:
+	case d == BFloat16 && active.level >= AVX512BF16:
 		return tileShape{kind: tileBFloat16AVX512BF16Dot, rows: 14, bytes: 128, words: 1, wide: true}
 	case d == Int8 && active.vnni:
 		return tileShape{kind: tileInt8AVX512VNNI, rows: 14, bytes: 128, words: 1, wide: true}
 	case d == Float32 && active.level >= AVX512:
 		return tileShape{kind: tileFloat32AVX512, rows: 14, bytes: 128, words: 1, wide: true}
 	case d == BFloat16 && active.level >= AVX512:
-		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, wide: false}
+		return tileShape{kind: tileBFloat16AVX512, rows: 14, bytes: 128, words: 2, keeps: true}
 	case d == Int8 && active.avxVNNI:
 		return tileShape{kind: tileInt8AVXVNNI, rows: 6, bytes: 64, words: 1, wide: false}
 	case d == Float32 && active.level >= AVX2:
@@ -506,6 +491,15 @@ func (k tileKind) runWide(t *amd64.TileArgs) {
 	}
 }
 
+// runKept computes several tiles of one panel, where the shape says that there
+// is a function for it.
+func (k tileKind) runKept(t *amd64.TileArgs) {
+	switch k {
+	case tileBFloat16AVX512:
+		amd64.TileKeptBFloat16AVX512(t)
+	}
+}
+
 // runMatrix computes panels on the matrix unit, where the shape says so.
 func (k tileKind) runMatrix(t *amd64.AMXArgs) {
 	switch k {
@@ -525,7 +519,7 @@ func peakLoop(d DType) (loop func(int), ops float64, what string) {
 		return amd64.PeakBFloat16AMX, 65536, "products of tiles of bfloat16 pairs"
 	case d == Int8 && active.level >= AMX:
 		return amd64.PeakInt8AMX, 131072, "products of tiles of int8 quads"
-	case d == BFloat16 && active.bf16Dot:
+	case d == BFloat16 && active.level >= AVX512BF16:
 		return amd64.PeakBFloat16AVX512BF16Dot, 1792, "bfloat16 dot products of 16 pairs"
 	case d == Int8 && active.vnni:
 		return amd64.PeakInt8AVX512VNNI, 3584, "int8 dot products of 16 quads"

@@ -75,12 +75,6 @@ func bf16Row(dst []uint32, src []float32) {
 	bf16RowGeneric(dst, src)
 }
 
-// bf16Floats rounds floats, a positive multiple of 16, to the floats that
-// bfloat16 can hold.
-func bf16Floats(dst []uint32, src []float32) {
-	bf16FloatsGeneric(dst, src)
-}
-
 // splitBF16 splits floats, a positive multiple of 32, into three bfloat16 each:
 // 32 values are sixteen pairs of each part, two values sixteen apart, in a row
 // of three neighbouring tiles of a matrix unit.

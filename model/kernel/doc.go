@@ -21,10 +21,10 @@
 // does not depend, not by one bit, on the number of rows, on the rows beside it
 // or on how the work is split. Softmax sums over sixteen lanes, lane j mod 16 for
 // element j, norms and dot products over sixty-four, then in a fixed tree.
-// Bits differ between number formats, and for float32 between CPU levels, never
-// within one. bfloat16 products have the same bits at every level below AMX, by the
-// processor's instruction or by float32 arithmetic (in plain Go where no denormals
-// occur), int8 products always. At level AMX a matrix unit adds
+// Bits differ between number formats and between CPU levels, never within one; those of
+// int8 products are equal at all. Below level AVX512BF16 a product in bfloat16 is the
+// level's float32 product of the same weights. There the processor rounds activations too
+// and adds the second product of a pair first. At level AMX a matrix unit adds
 // bfloat16 in blocks of 32 k, in its own order (tileamx_twin_test.go): every such
 // product of that level takes it, whatever the number of rows, and keys of attention are
 // cut at multiples of 32, so that its bits depend on nothing else either. The same holds

@@ -3,7 +3,8 @@ package kernel
 import "fmt"
 
 // Level is a set of instructions that the kernels may use. Results are equal
-// bit for bit within a level and differ in the last places between levels.
+// bit for bit within a level and differ in the last places between levels, those in
+// bfloat16 by more where one level rounds activations and the other does not ([HasBF16]).
 type Level uint8
 
 // The levels, slowest first.
@@ -11,6 +12,7 @@ const (
 	Generic    Level = iota // plain Go, the specification
 	AVX2                    // AVX2 and FMA, 8 lanes
 	AVX512                  // AVX-512 F, BW, DQ and VL, 16 lanes
+	AVX512BF16              // AVX512 with BF16, where that is faster than float32 arithmetic
 	AMX                     // AVX512 with BF16 and VNNI, and a matrix unit for tiles of bfloat16 and int8
 	AMXFloat32              // AMX, and the unit for float32 too, by products of three bfloat16 a value
 )
@@ -24,6 +26,8 @@ func (l Level) String() string {
 		return "avx2"
 	case AVX512:
 		return "avx512"
+	case AVX512BF16:
+		return "avx512-bf16"
 	case AMX:
 		return "amx"
 	case AMXFloat32:
@@ -41,12 +45,8 @@ var active = cpuHas.upTo(AMX)
 // features is a level and the instruction groups beyond it.
 type features struct {
 	level Level
-	bf16  bool // AVX512_BF16: VDPBF16PS and the conversions
+	bf16  bool // AVX512_BF16: the conversions, and from level AVX512BF16 on VDPBF16PS
 	vnni  bool // AVX512_VNNI: VPDPBUSD
-
-	// bf16Dot says that VDPBF16PS does more than float32 arithmetic in its time. It chooses
-	// between tiles of the same bits.
-	bf16Dot bool
 
 	avxVNNI bool // AVX-VNNI: VPDPBUSD of 256 bits without AVX-512, from level AVX2 on
 }
@@ -56,9 +56,10 @@ type features struct {
 // a core of one's own, and slower for few rows or beside another thread of the core.
 func Active() Level { return active.level }
 
-// HasBF16 says whether the processor has instructions for bfloat16. Products use them
-// where they are faster, and give the same bits where they are not.
-func HasBF16() bool { return active.bf16 }
+// HasBF16 says whether the level in use multiplies bfloat16 by instructions for it. Products
+// in bfloat16 round both sides to it there; elsewhere weights alone are bfloat16, which are
+// widened as they are read, and the arithmetic is that of float32.
+func HasBF16() bool { return active.level >= AVX512BF16 }
 
 // Available returns the levels that this processor and build can run, slowest
 // first. Generic is always among them.
@@ -96,7 +97,7 @@ func SetLevel(l Level) (restore func()) {
 func (f features) upTo(l Level) features {
 	f.level = min(f.level, l)
 	if l < AVX512 {
-		f.bf16, f.vnni, f.bf16Dot = false, false, false
+		f.bf16, f.vnni = false, false
 	}
 	if l < AVX2 {
 		f.avxVNNI = false

@@ -17,7 +17,9 @@ func detect() features {
 	switch {
 	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX2 && x.HasFMA:
 		f := features{level: AVX512, bf16: x.HasAVX512BF16, vnni: x.HasAVX512VNNI, avxVNNI: x.HasAVXVNNI}
-		f.bf16Dot = f.bf16 && vendor() != intel
+		if f.bf16 && vendor() != intel {
+			f.level = AVX512BF16
+		}
 		if f.bf16 && f.vnni && hasTiles() == nil {
 			f.level = AMXFloat32
 		}

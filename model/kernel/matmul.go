@@ -22,20 +22,28 @@ func MatMulAdd(c []float32, ldc int, a []float32, lda int, panels []float32, pan
 
 func mulF32(c []float32, ldc int, a []float32, lda int, panels []float32, panel, m, k, n int, add bool,
 	s *Scratch) {
-	if m <= 0 || n <= 0 {
+	x := operand{dtype: Float32, w: words(panels), panel: panel, n: n}
+	x.mulBlocks(c, ldc, a, lda, m, k, add, s)
+}
+
+// mulBlocks computes C = or += A·W, A of m rows and k columns, block after block of rows.
+func (x *operand) mulBlocks(c []float32, ldc int, a []float32, lda, m, k int, add bool, s *Scratch) {
+	if m <= 0 || x.n <= 0 {
 		return
 	}
-	x := operand{lda: lda, words: 1, k: k, w: words(panels), panel: panel, n: n}
-	split := narrows(Float32) && k > 0
-	if split {
+	convert := k > 0 && converts(x.dtype, k)
+	if convert {
 		x.narrow(s, k)
+	} else {
+		x.begin(s, k)
+		x.lda = lda
 	}
-	rows := blockRows(Float32, k)
+	rows := blockRows(x.dtype, k)
 	blocks := (m + rows - 1) / rows
 	for b := range blocks {
 		m0, m1 := b*m/blocks, (b+1)*m/blocks
 		x.m = m1 - m0
-		if split {
+		if convert {
 			for i := range x.m {
 				x.convert(i, a[(m0+i)*lda:][:k])
 			}
@@ -46,10 +54,9 @@ func mulF32(c []float32, ldc int, a []float32, lda int, panels []float32, panel,
 	}
 }
 
-// MatMulBF16 is [MatMul] in bfloat16, for panels of [PackRowsBF16] or
-// [PackColsBF16]. A is rounded to bfloat16, an odd k completed with zero; sums
-// are float32. It is meant for processors that have bfloat16
-// ([HasBF16]); elsewhere it is right, and float32 is the better choice.
+// MatMulBF16 is [MatMul] for panels in bfloat16, of [PackRowsBF16] or
+// [PackColsBF16], an odd k completed with zero. A is rounded too where the level in
+// use has bfloat16 ([HasBF16]); elsewhere the product is in float32. Sums are float32.
 //
 // Shapes: C is (m, n·NR) with stride ldc; A is (m, k) with stride lda; panels
 // are n of [≥⌈k/2⌉][NR], panel dwords apart. Writes C.
@@ -57,9 +64,7 @@ func MatMulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, pan
 	mulBF16(c, ldc, a, lda, panels, panel, m, k, n, false, s)
 }
 
-// MatMulAddBF16 is [MatMulAdd] in bfloat16, for panels of [PackRowsBF16] or
-// [PackColsBF16]. A is rounded to bfloat16, an odd k completed with zero; sums
-// are float32.
+// MatMulAddBF16 is [MatMulAdd] for panels in bfloat16, as MatMulBF16 takes them.
 //
 // Shapes and aliasing are those of [MatMulBF16]. Accumulates into C.
 func MatMulAddBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int,
@@ -71,25 +76,16 @@ func MatMulAddBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, 
 
 func mulBF16(c []float32, ldc int, a []float32, lda int, panels []uint32, panel, m, k, n int,
 	add bool, s *Scratch) {
-	if m <= 0 || n <= 0 {
-		return
-	}
-	blocks := (m + RowBlock - 1) / RowBlock
-	for b := range blocks {
-		m0, m1 := b*m/blocks, (b+1)*m/blocks
-		x := operand{dtype: BFloat16, m: m1 - m0, w: panels, panel: panel, n: n}
-		x.narrow(s, k)
-		for i := range x.m {
-			x.convert(i, a[(m0+i)*lda:][:k])
-		}
-		x.mul(c[m0*ldc:], ldc, add)
-	}
+	x := operand{dtype: BFloat16, w: panels, panel: panel, n: n}
+	x.mulBlocks(c, ldc, a, lda, m, k, add, s)
 }
 
 // Reserve makes room for products in d of up to k columns of A.
 func (s *Scratch) Reserve(d DType, k int) {
-	if narrows(d) {
-		x := operand{dtype: d}
+	x := operand{dtype: d}
+	if converts(d, k) {
 		x.narrow(s, k)
+	} else {
+		x.begin(s, k)
 	}
 }

@@ -29,7 +29,7 @@ func TestPeakIsOfTheTilesInstruction(t *testing.T) {
 				assert.Equal(t, peakGenericWhat, what)
 			case Active() == AMX && d != Float32 || Active() == AMXFloat32:
 				assert.Contains(t, what, "tiles")
-			case d == BFloat16 && active.bf16Dot:
+			case d == BFloat16 && HasBF16():
 				assert.Contains(t, what, "bfloat16")
 			case d == Int8:
 				assert.Contains(t, what, map[bool]string{true: "int8", false: "int16"}[active.vnni || active.avxVNNI])
@@ -38,18 +38,4 @@ func TestPeakIsOfTheTilesInstruction(t *testing.T) {
 			}
 		}
 	})
-}
-
-// TestBFloat16TakesTheFasterInstructions holds the choice by the processor's maker
-// against a measurement, whose two outcomes are a factor of four apart.
-func TestBFloat16TakesTheFasterInstructions(t *testing.T) {
-	if !cpuHas.bf16 {
-		t.Skip("the processor has no AVX512_BF16: there is nothing to choose")
-	}
-	x := cpuHas
-	x.level, x.bf16Dot = AVX512, true
-	restore := setFeatures(x)
-	dot, float := Peak(BFloat16), Peak(Float32)
-	restore()
-	assert.Equal(t, dot > float, cpuHas.bf16Dot, "VDPBF16PS %.0f Gop/s a core, float32 %.0f: see vendor", dot, float)
 }

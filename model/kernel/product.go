@@ -50,6 +50,7 @@ type Scratch struct {
 	narrow []uint32  // (RowBlock, steps): activations as bfloat16, int8 or in three parts
 	scale  []float32 // (RowBlock): of the int8 activations
 	matrix *matrix   // of products on a matrix unit
+	kept   *kept     // of products that widen weights
 }
 
 // Panels computes the columns of the panels [p0, p1) for all rows. For a gated
@@ -132,11 +133,11 @@ func tilePanels(m int) int { return max(2, min(RowBlock/m, 8)*2) }
 func (g *Product) operand(m0, m int, s *Scratch) operand {
 	w := g.W
 	x := operand{
-		dtype: w.DType, a: words(g.A[m0*g.LDA:]), lda: g.LDA, words: 1, m: m, k: steps(w.DType, w.K),
-		w: w.words(), n: w.Len(), bias: g.Bias,
+		dtype: w.DType, a: words(g.A[m0*g.LDA:]), lda: g.LDA, m: m, w: w.words(), n: w.Len(), bias: g.Bias,
 	}
+	x.begin(s, w.K)
 	x.panel = x.k * NR
-	if !narrows(w.DType) {
+	if !converts(w.DType, w.K) {
 		return x
 	}
 	x.narrow(s, w.K)

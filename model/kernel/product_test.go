@@ -17,8 +17,8 @@ var allDTypes = []DType{Float32, BFloat16, Int8}
 var interpreted func(t testing.TB) (restore func())
 
 // eachEngine runs f at every level, at those of vectors without the
-// instructions for bfloat16 and int8, with bfloat16 by float32 arithmetic, and on a
-// matrix unit by its interpreter.
+// instructions for bfloat16 and int8, at that of bfloat16 where it is slower than float32,
+// and on a matrix unit by its interpreter.
 func eachEngine(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	eachLevel(t, f)
@@ -35,10 +35,10 @@ func eachEngine(t *testing.T, f func(t *testing.T)) {
 			f(t)
 		})
 	}
-	if cpuHas.bf16Dot {
-		t.Run("bfloat16 by float32", func(t *testing.T) {
+	if cpuHas.bf16 && cpuHas.level < AVX512BF16 {
+		t.Run(AVX512BF16.String()+", slower", func(t *testing.T) {
 			x := cpuHas
-			x.level, x.bf16Dot = AVX512, false
+			x.level = AVX512BF16
 			defer setFeatures(x)()
 			f(t)
 		})
@@ -100,7 +100,7 @@ func (p *problem) at(i, j int) (y, abs, slack float64) {
 	for k := range a {
 		x, v := float64(a[k]), float64(w[k])
 		if p.W.DType == BFloat16 {
-			x, v = float64(bf16Value(a[k])), float64(bf16Value(w[k]))
+			x, v = float64(bf16Side(a[k])), float64(bf16Value(w[k]))
 		}
 		y, abs = y+x*v, abs+math.Abs(x*v)
 		if p.W.DType == Int8 { // half a unit each
@@ -111,6 +111,14 @@ func (p *problem) at(i, j int) (y, abs, slack float64) {
 }
 
 func bf16Value(v float32) float32 { return math.Float32frombits(uint32(bf16(v)) << 16) }
+
+// bf16Side is what a product in bfloat16 makes of an activation.
+func bf16Side(v float32) float32 {
+	if HasBF16() {
+		return bf16Value(v)
+	}
+	return v
+}
 
 func TestProductAgreesWithFloat64(t *testing.T) {
 	for _, d := range allDTypes {
@@ -140,66 +148,121 @@ func TestProductAgreesWithFloat64(t *testing.T) {
 	}
 }
 
-// TestLowPrecisionIsEqualAtEveryLevel: exact products leave no room for another
-// order of the same roundings.
-func TestLowPrecisionIsEqualAtEveryLevel(t *testing.T) {
-	for _, d := range []DType{BFloat16, Int8} {
-		for _, shape := range [][3]int{{1, 1, 1}, {3, 7, 130}, {5, 64, 33}, {30, 129, 70}, {112, 96, 256}} {
-			var want []float32
-			eachEngine(t, func(t *testing.T) {
-				if d == BFloat16 && Active() >= AMX {
-					return // sums of another order: TestMatrixTilesAreTheirSpecification
-				}
-				p := newProblem(rand.New(rand.NewPCG(7, 7)), d, shape[0], shape[1], shape[2], Add, true)
-				p.All(&Scratch{})
-				if want == nil {
-					want = p.C
-				}
-				sameBits(t, want, p.C, d, shape)
-			})
-		}
-	}
-}
-
-// TestBFloat16OfAnySizeIsEqualInEveryTile: where one processor multiplies bfloat16 by an
-// instruction and another by float32 arithmetic, denormals, overflow and infinities are
-// no exception.
-func TestBFloat16OfAnySizeIsEqualInEveryTile(t *testing.T) {
-	for n := range uint64(60) {
+// TestInt8IsEqualAtEveryLevel: its sums are exact.
+func TestInt8IsEqualAtEveryLevel(t *testing.T) {
+	for _, shape := range [][3]int{{1, 1, 1}, {3, 7, 130}, {5, 64, 33}, {30, 129, 70}, {112, 96, 256}} {
 		var want []float32
 		eachEngine(t, func(t *testing.T) {
-			if Active() >= AMX || Active() == Generic { // sums of another order, and products of denormals
-				return
-			}
-			r := rand.New(rand.NewPCG(n, 13))
-			middle, spread := []int{127, 127, 64, 70}[n%4], []int{40, 250, 8, 30}[n%4]
-			value := func() uint16 { // products of the last two kinds are about the smallest normal number
-				return uint16(r.IntN(2)<<15 | (middle+r.IntN(spread)-spread/2)<<7 | r.IntN(128))
-			}
-			p := newProblem(r, BFloat16, 1+r.IntN(40), 1+r.IntN(90), 130, Epilogue(n%2), true)
-			for i := range p.W.BF16 {
-				p.W.BF16[i] = value()
-			}
-			for i := range p.M {
-				for k := range p.W.K {
-					p.A[i*p.LDA+k] = math.Float32frombits(uint32(value())<<16 | r.Uint32()&0xffff)
-				}
-			}
-			for j := range p.Bias {
-				p.Bias[j] = math.Float32frombits(uint32(value())<<16|r.Uint32()&0xffff) * 0x1p-60
-			}
+			p := newProblem(rand.New(rand.NewPCG(7, 7)), Int8, shape[0], shape[1], shape[2], Add, true)
 			p.All(&Scratch{})
-			for i, v := range p.C {
-				if v != v {
-					p.C[i] = 0 // whatever a NaN is made of
-				}
-			}
 			if want == nil {
 				want = p.C
 			}
-			sameBits(t, want, p.C, n)
+			sameBits(t, want, p.C, shape)
 		})
 	}
+}
+
+// newBF16Problem is a product of numbers of one of four kinds: of moderate size, of any size,
+// and of sizes whose products are about the smallest normal number.
+func newBF16Problem(seed uint64, m, k, n int) *problem {
+	r := rand.New(rand.NewPCG(seed, 13))
+	middle, spread := []int{127, 127, 64, 70}[seed%4], []int{40, 250, 8, 30}[seed%4]
+	value := func() uint16 {
+		return uint16(r.IntN(2)<<15 | (middle+r.IntN(spread)-spread/2)<<7 | r.IntN(128))
+	}
+	p := newProblem(r, BFloat16, m, k, n, Epilogue(seed%2), true)
+	for j := range p.W.N {
+		for i := range p.W.K {
+			v := value()
+			p.weights[j*k+i] = math.Float32frombits(uint32(v) << 16)
+			p.W.BF16[j/NR*up(k, 2)*NR+i/2*2*NR+j%NR*2+i%2] = v
+		}
+	}
+	for i := range p.M {
+		for k := range p.W.K {
+			p.A[i*p.LDA+k] = math.Float32frombits(uint32(value())<<16 | r.Uint32()&0xffff)
+		}
+	}
+	for j := range p.Bias {
+		p.Bias[j] = math.Float32frombits(uint32(value())<<16|r.Uint32()&0xffff) * 0x1p-60
+	}
+	return p
+}
+
+// sameNumbers is sameBits but for what a NaN is made of.
+func sameNumbers(t *testing.T, want, got []float32, msg ...any) {
+	t.Helper()
+	for i := range want {
+		if want[i] != want[i] && got[i] != got[i] {
+			want[i], got[i] = 0, 0
+		}
+	}
+	sameBits(t, want, got, msg...)
+}
+
+// TestBFloat16IsTheFloat32ProductOfItsWeights where both are float32 arithmetic: of any
+// numbers, by tiles that widen weights and tiles that find them widened, over one part of a
+// panel and several.
+func TestBFloat16IsTheFloat32ProductOfItsWeights(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		if HasBF16() {
+			return // TestBFloat16PairsAreTheirSpecification, TestMatrixTilesAreTheirSpecification
+		}
+		r := rand.New(rand.NewPCG(7, 8))
+		var s Scratch
+		for n := range uint64(60) {
+			m, k := 1+r.IntN(130), 1+r.IntN(90)
+			if n%6 == 0 && Active() != Generic {
+				k = 2*keptSteps*r.IntN(4) + r.IntN(60) + 1
+			}
+			p := newBF16Problem(n, m, k, 70)
+			q := p.Product
+			q.W, q.C = NewPanels(Float32, 70, k), append([]float32(nil), p.C...)
+			q.W.Pack(0, p.weights)
+			p.All(&s)
+			q.All(&s)
+			require.True(t, p.intact(), "guards of %d×%d", m, k)
+			sameNumbers(t, q.C, p.C, n, m, k)
+		}
+	})
+}
+
+// TestBFloat16PairsAreTheirSpecification: of each pair the second product is added first,
+// then the first, each sum rounded to nearest even, and denormals are zero.
+func TestBFloat16PairsAreTheirSpecification(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		if !HasBF16() || Active() >= AMX {
+			return
+		}
+		r := rand.New(rand.NewPCG(7, 9))
+		for n := range uint64(60) {
+			m, k := 1+r.IntN(40), 1+r.IntN(90)
+			p := newBF16Problem(n, m, k, 70)
+			want := append([]float32(nil), p.C...)
+			for i := range m {
+				a := append(p.A[i*p.LDA:][:k:k], 0)
+				for j := range Pad(p.W.N) {
+					acc := p.Bias[j]
+					w := make([]float32, k+1)
+					if j < p.W.N {
+						copy(w, p.weights[j*k:][:k])
+					}
+					for kk := 0; kk < k; kk += 2 {
+						for _, h := range []int{kk + 1, kk} {
+							acc = fusedBF16(normal(acc), uint32(bf16(a[h]))<<16, math.Float32bits(w[h]))
+						}
+					}
+					if p.Epilogue == Add {
+						acc += want[i*p.LDC+j]
+					}
+					want[i*p.LDC+j] = acc
+				}
+			}
+			p.All(&Scratch{})
+			sameNumbers(t, want, p.C, n, m, k)
+		}
+	})
 }
 
 func TestProductRowsDoNotDependOnTheirCompany(t *testing.T) {
@@ -376,23 +439,24 @@ func FuzzProduct(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mm, kk, nn, dd, ee uint8, seed uint64) {
 		m, k, n := int(mm), 1+int(kk), 1+int(nn)
 		d, e := DType(dd%3), Epilogue(ee)%(GELUMul+1)
-		var want []float32
+		first := map[bool][]float32{} // of those that round activations to bfloat16, and of the others
 		eachEngine(t, func(t *testing.T) {
 			p := newProblem(rand.New(rand.NewPCG(seed, 5)), d, m, k, n, e, seed%2 == 0)
 			p.All(&Scratch{})
 			require.True(t, p.intact())
-			if want == nil {
-				want = p.C
+			rounds := d == BFloat16 && HasBF16()
+			if first[rounds] == nil {
+				first[rounds] = p.C
 			}
-			// Without activation low precision leaves no freedom, but to bfloat16 on a
-			// matrix unit; float32 sums carry one rounding a step on both sides, an
-			// activation has a slope of at most 1.13 and an error of 1e-6, and a gate
-			// multiplies two sums.
+			want := first[rounds]
+			// Without activation int8 leaves no freedom; float32 sums carry one rounding a
+			// step on both sides, an activation has a slope of at most 1.13 and an error of
+			// 1e-6, and a gate multiplies two sums.
 			bound := 2.3*sumBound(k, float64(k)+2) + 1e-6
 			switch {
 			case e.Gated():
 				bound *= 2 * float64(k+2)
-			case (d == Int8 || d == BFloat16 && Active() < AMX) && (e == Store || e == Add):
+			case d == Int8 && (e == Store || e == Add):
 				sameBits(t, want, p.C)
 				return
 			}

@@ -59,7 +59,6 @@ func TestRowsTouchNothingBeyondTheirSlices(t *testing.T) {
 				Dot(x, y)
 				RoundBF16(h, x)
 				WidenBF16(x, h)
-				bf16Wide(words(z), x)
 				q := quads(words(w))
 				quantRow(q[len(q)-4*steps(Int8, n):], x, 1, quantZero)
 			})

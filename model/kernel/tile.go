@@ -3,9 +3,9 @@ package kernel
 // operand is the left side of a product and the panels of its right side.
 type operand struct {
 	dtype DType
-	a     []uint32 // (m, k) steps with row stride lda; of Float32 the floats themselves, or see row
+	a     []uint32 // (m, k) steps with row stride lda; floats as they are unless A is converted, see converts
 	lda   int
-	words int // of A a step: 2 when the active level wants A wide, see wideSteps
+	words int // of A a step, see stepWords
 	m, k  int // rows and steps
 	w     []uint32
 	panel int // steps from one panel to the next
@@ -18,7 +18,19 @@ type operand struct {
 
 	fill   int     // steps of zeros behind each row of A, see tileSteps
 	matrix *matrix // where tileSteps is more than one
+	kept   *kept   // where keepsW
 }
+
+// kept is the memory of tiles that widen W: a part of a panel, and the sums of all rows
+// over the parts before it.
+type kept struct {
+	w    [keptSteps * 2 * NR]float32
+	sums [(RowBlock + 1) * NR]float32 // and a row that nothing uses: a pointer moves behind the last
+}
+
+// keptSteps is the largest number of steps of a part: 96 KB of a core's second cache. Fewer
+// fit the first, but keeping sums costs more than that saves (1 % of a product at 128).
+const keptSteps = 384
 
 // from returns the operand without its first p panels.
 func (x operand) from(p, n int) operand {
@@ -71,9 +83,30 @@ func mulGeneric(x *operand, c []float32, ldc int, add bool) {
 	}
 }
 
-// narrows says whether rows of A are converted before they are multiplied: of Float32
-// on a matrix unit alone, into three bfloat16 each.
-func narrows(d DType) bool { return d != Float32 || tileSteps(d) > 1 }
+// converts says whether rows of A, of k columns, are converted before they are multiplied:
+// of Float32 on a matrix unit alone, into three bfloat16 each; of BFloat16 where both sides
+// are rounded, or to complete the last of the pairs of its weights.
+func converts(d DType, k int) bool {
+	switch d {
+	case Float32:
+		return tileSteps(d) > 1
+	case BFloat16:
+		return HasBF16() || k%2 != 0
+	}
+	return true
+}
+
+// stepWords is the number of dwords that A takes a step: two floats for a pair of bfloat16
+// that is widened, two of int16 for int8 at some levels.
+func stepWords(d DType) int {
+	switch {
+	case d == BFloat16 && !HasBF16():
+		return 2
+	case d == Int8:
+		return int8Words()
+	}
+	return 1
+}
 
 // maxNarrow is the memory in bytes of rows in three parts that pass by a panel together:
 // with the panel's parts they stay in a core's second cache.
@@ -81,18 +114,26 @@ const maxNarrow = 5 << 18
 
 // blockRows is the number of rows of A, of k columns, that panels pass by at a time.
 func blockRows(d DType, k int) int {
-	if d != Float32 || !narrows(d) {
+	if d != Float32 || !converts(d, k) {
 		return RowBlock
 	}
 	return max(32, min(RowBlock, maxNarrow/(6*up(k, splitBlock))/32*32))
 }
 
+// begin sets the steps of k columns, and gives tiles that need it memory to work in.
+func (x *operand) begin(s *Scratch, k int) {
+	x.k, x.words = steps(x.dtype, k), stepWords(x.dtype)
+	if keepsW(x.dtype) {
+		if s.kept == nil {
+			s.kept = new(kept)
+		}
+		x.kept = s.kept
+	}
+}
+
 // narrow gives A, of k columns, room for rows in the operand's format.
 func (x *operand) narrow(s *Scratch, k int) {
-	x.k, x.words = steps(x.dtype, k), 1
-	if wideSteps(x.dtype) {
-		x.words = 2
-	}
+	x.begin(s, k)
 	x.lda = Stride(x.words * x.k)
 	if n := tileSteps(x.dtype); n > 1 {
 		// Whole tiles, and one more: n rows are read at once, no two from the same sets
@@ -137,7 +178,7 @@ func (x *operand) convert(i int, row []float32) {
 	switch {
 	case len(row) == 0:
 	case x.dtype == BFloat16 && x.words == 2:
-		bf16Wide(dst, row)
+		clear(dst[copy(dst, words(row)):])
 	case x.dtype == BFloat16:
 		bf16Row(dst, row)
 	case x.words == 2:

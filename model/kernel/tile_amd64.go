@@ -18,6 +18,7 @@ type tileShape struct {
 	bytes int  // of C's columns: a panel or a part of it
 	words int  // dwords of A a step
 	wide  bool // it has a function for several panels of few rows
+	keeps bool // it has a function that widens W once for several tiles
 
 	matrix bool // it is the matrix unit's, see mulMatrix
 }
@@ -29,6 +30,9 @@ const (
 	wideRows = 3
 )
 
+// keptRows is the smallest number of rows for which it pays to keep W widened.
+const keptRows = 24
+
 // zeros is the bias of a product without one.
 var zeros [wide * NR]float32
 
@@ -36,9 +40,12 @@ var zeros [wide * NR]float32
 // runtime cannot stop a goroutine in one: 100 µs on Zen 5.
 const callSteps = RowBlock * 3500
 
-// wideSteps says whether A takes eight bytes a step at the active level: floats
-// for bfloat16, int16 for int8.
-func wideSteps(d DType) bool { return tileOf(d, true).words == 2 }
+// int8Words is the number of dwords that A takes a step of int8: two of int16 at some
+// levels.
+func int8Words() int { return max(1, tileOf(Int8, true).words) }
+
+// keepsW says whether tiles of d want memory for weights that they widen.
+func keepsW(d DType) bool { return tileOf(d, true).keeps }
 
 // mulTiles computes x unless the active level has no tile for it. The caller has
 // checked every length; m, k and n are positive.
@@ -63,6 +70,10 @@ func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
 			shape.kind.runWide(&t.TileArgs)
 		}
 	}
+	if shape.keeps && x.m >= keptRows {
+		mulKept(shape, x, &t, c, ldc, add)
+		return true
+	}
 	calls := 1 + x.m*x.words*x.k/callSteps
 	for ; p < x.n; p++ {
 		for part := 0; part < 4*NR; part += shape.bytes {
@@ -71,13 +82,41 @@ func mulTiles(x *operand, c []float32, ldc int, add bool) bool {
 				if m0 < m1 {
 					t.at(x, c[m0*ldc+p*NR:], m0, p, part)
 					t.split(m1-m0, shape.rows)
-					t.ask(x, p, part/shape.bytes*calls+i, 4*NR/shape.bytes*calls)
+					n := 4 * NR / shape.bytes * calls
+					t.ask(x, (p+1)*x.panel+(part/shape.bytes*calls+i)*x.k/n*NR, n)
 					shape.kind.run(&t.TileArgs)
 				}
 			}
 		}
 	}
 	return true
+}
+
+// mulKept computes x by tiles that keep W widened: part after part of a panel, each for all
+// rows, whose sums wait meanwhile.
+func mulKept(shape tileShape, x *operand, t *tileArgs, c []float32, ldc int, add bool) {
+	parts := (x.k + keptSteps - 1) / keptSteps
+	for p := range x.n {
+		for i := range parts {
+			k0, k1 := i*x.k/parts, (i+1)*x.k/parts
+			t.at(x, c[p*NR:], 0, p, 0)
+			t.split(x.m, shape.rows)
+			t.A, t.W, t.K = unsafe.Pointer(&x.a[x.words*k0]), unsafe.Pointer(&x.w[p*x.panel+k0*NR]), k1-k0
+			next := p*x.panel + k1*NR
+			if i+1 == parts {
+				next = (p + 1) * x.panel
+			}
+			t.ask(x, next, 1)
+			t.Kept, t.Sums, t.LDC, t.Add = unsafe.Pointer(&x.kept.w), nil, 4*ldc, add
+			if i > 0 {
+				t.Sums = unsafe.Pointer(&x.kept.sums)
+			}
+			if i+1 < parts {
+				t.C, t.LDC, t.Add = unsafe.Pointer(&x.kept.sums), 4*NR, false
+			}
+			shape.kind.runKept(&t.TileArgs)
+		}
+	}
 }
 
 // tileArgs are the arguments of a tile.
@@ -93,14 +132,14 @@ func (t *tileArgs) split(m, mr int) {
 	t.Tiles = n - t.Small
 }
 
-// ask has the tiles of call i of n for panel p ask for as much of the next panel, evenly
-// over their steps: memory is busy in all of them, not in the first alone, which reads its
-// panel from there. One tile reads as it goes.
-func (t *tileArgs) ask(x *operand, p, i, n int) {
+// ask has the tiles, one of n calls, ask for their share of as much as they read: for the
+// weights from index at on, which come next, evenly over their steps. So memory is busy in
+// all of them, not in the first alone, which reads its panel from there. One tile reads as
+// it goes.
+func (t *tileArgs) ask(x *operand, at, n int) {
 	t.Next, t.NextStep = t.W, 0
-	if tiles := (t.Tiles + t.Small) * n; p+1 < x.n && tiles > 1 {
-		t.Next = unsafe.Pointer(&x.w[(p+1)*x.panel+i*x.k/n*NR])
-		t.NextStep = 4 * NR / tiles
+	if tiles := (t.Tiles + t.Small) * n; at < x.n*x.panel && tiles > 1 {
+		t.Next, t.NextStep = unsafe.Pointer(&x.w[at]), 4*NR/tiles
 	}
 }
 

@@ -20,21 +20,18 @@ func tileGeneric(c []float32, ldc int, x *operand, add bool) {
 	}
 }
 
-// tileBF16Generic is the specification of a bfloat16 tile. A product of two
-// bfloat16 is exact in float32; of each pair the second product is added first,
-// then the first, each sum rounded to nearest even. So do the processors that
-// have an instruction for it, which also read and write denormals as zero:
-// where none occur the bits are equal at every level.
+// tileBF16Generic is the specification of a bfloat16 tile where float32 arithmetic
+// multiplies: that of the float32 product of the same weights.
 func tileBF16Generic(c []float32, ldc int, x *operand, add bool) {
 	for i := range x.m {
 		var acc [NR]float32
 		copy(acc[:], x.bias)
-		for kk, a := range x.a[i*x.lda:][:x.k] {
-			a0, a1 := math.Float32frombits(a<<16), math.Float32frombits(a&0xffff0000)
+		a := floats(x.a[i*x.lda:][:2*x.k])
+		for kk := range x.k {
 			w := (*[NR]uint32)(x.w[kk*NR:])
 			for j, w := range w {
-				acc[j] += a1 * math.Float32frombits(w&0xffff0000)
-				acc[j] += a0 * math.Float32frombits(w<<16)
+				acc[j] += a[2*kk] * math.Float32frombits(w<<16)
+				acc[j] += a[2*kk+1] * math.Float32frombits(w&0xffff0000)
 			}
 		}
 		storeGeneric(c[i*ldc:], &acc, add)

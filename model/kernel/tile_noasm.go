@@ -5,7 +5,9 @@ package kernel
 // mulTiles finds no tile: without assembly the only level is Generic.
 func mulTiles(*operand, []float32, int, bool) bool { return false }
 
-func wideSteps(DType) bool { return false }
+func int8Words() int { return 1 }
+
+func keepsW(DType) bool { return false }
 
 // matrix is empty: there is no matrix unit.
 type matrix struct{}

@@ -81,7 +81,7 @@ func sumBound(k int, abs float64) float64 { return float64(k+2)*0x1p-24*abs*1.01
 // tiles computes n float32 panels, each panel elements after the one before.
 func tiles(c []float32, ldc int, a []float32, lda int, w []float32, panel int, bias []float32, m, k, n int, add bool) {
 	x := operand{a: words(a), lda: lda, words: 1, m: m, k: k, w: words(w), panel: panel, n: n, bias: bias}
-	if !narrows(Float32) || k == 0 {
+	if !converts(Float32, k) || k == 0 {
 		x.mul(c, ldc, add)
 		return
 	}

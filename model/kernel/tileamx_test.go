@@ -57,7 +57,11 @@ func TestMatrixSpecificationAgreesWithFloat64(t *testing.T) {
 		x.lda, x.panel = x.k, x.k*NR
 		x.a = make([]uint32, m*x.k)
 		for i := range m {
-			bf16RowGeneric(x.a[i*x.k:][:x.k], p.A[i*p.LDA:][:k])
+			row := p.A[i*p.LDA:][:k]
+			bf16RowGeneric(x.a[i*x.k:][:x.k], row)
+			for j, v := range row { // for the oracle
+				row[j] = bf16Value(v)
+			}
 		}
 		tileBF16MatrixGeneric(p.C, p.LDC, &x, true)
 		for i := range m {

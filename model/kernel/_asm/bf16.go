@@ -7,7 +7,6 @@ func bf16(a *Asm) {
 		v.widenBF16()
 	}
 	bf16Row(a)
-	bf16Floats(a)
 	splitRow(a)
 }
 
@@ -144,90 +143,5 @@ func bf16Row(a *Asm) {
 	a.VCVTNE2PS2BF16(0, 1, 2)
 	a.I("VMOVUPS", "Z2", "K3", "(DI)")
 	a.Label(name + "Done")
-	a.end()
-}
-
-// bf16FloatsKernel is written for both widths, and for the instruction that rounds.
-var bf16FloatsKernel = Kernel{
-	Name:   "bf16Floats",
-	Doc:    "rounds floats, a positive multiple of 16, to the floats that bfloat16 can hold.",
-	Params: "dst []uint32, src []float32",
-	Args:   []Arg{"dst *uint32", "src *float32", "n int = len(src)"},
-}
-
-func bf16Floats(a *Asm) {
-	bf16FloatsWith(a, "AVX512BF16", nil, func() {
-		a.I("VMOVUPS", "(SI)", "Z0")
-		a.VCVTNEPS2BF16(0, 0)
-		a.I("VPMOVZXWD", "Y0", "Z0")
-		a.I("VPSLLD", "$16", "Z0", "Z0")
-		a.I("VMOVDQU32", "Z0", "(DI)")
-	})
-	half, one, upper, sign, exponent, quiet := Z(9), Z(10), Z(11), Z(12), Z(13), Z(14)
-	bf16FloatsWith(a, "AVX512", func() {
-		for i, v := range []string{"$0x7fff", "$1", "$0xffff0000", "$0x80000000", "$0x7f800000", "$0x00400000"} {
-			a.I("MOVL", v, "AX")
-			a.I("VPBROADCASTD", "AX", Z(9+i))
-		}
-	}, func() {
-		a.I("VMOVDQU32", "(SI)", "Z0")
-		a.I("VPSRLD", "$16", "Z0", "Z1")
-		a.I("VPANDD", one, "Z1", "Z1")
-		a.I("VPADDD", half, "Z0", "Z2")
-		a.I("VPADDD", "Z1", "Z2", "Z2") // rounded
-		a.I("VCMPPS", "$3", "Z0", "Z0", "K1")
-		a.I("VPORD", quiet, "Z0", "K1", "Z2") // NaN
-		a.I("VPTESTNMD", exponent, "Z0", "K2")
-		a.I("VPANDD", sign, "Z0", "K2", "Z2") // denormal or zero
-		a.I("VPANDD", upper, "Z2", "Z2")
-		a.I("VMOVDQU32", "Z2", "(DI)")
-	})
-	bf16Floats256(a)
-}
-
-// bf16FloatsWith writes a function that converts sixteen floats at SI to DI a turn.
-func bf16FloatsWith(a *Asm, level string, setup, sixteen func()) {
-	a.Begin(bf16FloatsKernel, level, 0)
-	a.take("dst", "DI", "src", "SI", "n", "CX")
-	if setup != nil {
-		setup()
-	}
-	loop := a.Fresh("sixteen")
-	a.Label(loop)
-	sixteen()
-	a.I("ADDQ", "$64", "SI")
-	a.I("ADDQ", "$64", "DI")
-	a.I("SUBQ", "$16", "CX")
-	a.I("JNE", loop)
-	a.end()
-}
-
-func bf16Floats256(a *Asm) {
-	const name = "bf16Floats"
-	a.Begin(bf16FloatsKernel, "AVX2", 0)
-	a.take("dst", "DI", "src", "SI", "n", "CX")
-	for i, v := range []string{"$0x7fff", "$1", "$0xffff0000", "$0x7fffffff", "$0x7f800000", "$0x00800000", "$0x00400000"} {
-		a.I("MOVL", v, "AX")
-		a.I("VMOVD", "AX", X(9+i))
-		a.I("VPBROADCASTD", X(9+i), Y(9+i))
-	}
-	half, one, upper, abs, inf, normal, quiet := Y(9), Y(10), Y(11), Y(12), Y(13), Y(14), Y(15)
-	loop256(a, name, 8, func() {
-		a.I("VMOVDQU", "(SI)", "Y0")
-		a.I("VPSRLD", "$16", "Y0", "Y1")
-		a.I("VPAND", one, "Y1", "Y1")
-		a.I("VPADDD", half, "Y0", "Y2")
-		a.I("VPADDD", "Y1", "Y2", "Y2") // rounded
-		a.I("VPAND", abs, "Y0", "Y3")
-		a.I("VPCMPGTD", inf, "Y3", "Y4") // NaN
-		a.I("VPOR", quiet, "Y0", "Y5")
-		a.I("VPBLENDVB", "Y4", "Y5", "Y2", "Y2")
-		a.I("VPCMPGTD", "Y3", normal, "Y4") // denormal or zero
-		a.I("VPANDN", "Y0", abs, "Y5")
-		a.I("VPBLENDVB", "Y4", "Y5", "Y2", "Y2")
-		a.I("VPAND", upper, "Y2", "Y2")
-		a.I("VMOVDQU", "Y2", "(DI)")
-		a.I("ADDQ", "$32", "DI")
-	})
 	a.end()
 }

@@ -45,6 +45,7 @@ type Tile struct {
 	bytes  int  // of C's columns
 	words  int  // of A a step
 	wide   bool // another function takes several panels at once
+	keeps  bool // another function widens W once for several row tiles
 	matrix bool // it is the matrix unit's, which takes arguments of its own
 }
 
@@ -166,6 +167,9 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 		"func tileOf(d DType, matrix bool) tileShape {\nswitch {\n")
 	for _, t := range tiles {
 		which, want := fmt.Sprintf("wide: %v", t.wide), ""
+		if t.keeps {
+			which = "keeps: true"
+		}
 		if t.matrix {
 			which, want = "matrix: true", "matrix && "
 		}
@@ -179,6 +183,9 @@ func (p *Package) writeTiles(w *bytes.Buffer) {
 	writeRun(w, tiles, "runWide", "TileArgs", "TileWide",
 		"computes one tile of several panels, where the shape says that there is a function for it.",
 		func(t Tile) bool { return t.wide })
+	writeRun(w, tiles, "runKept", "TileArgs", "TileKept",
+		"computes several tiles of one panel, where the shape says that there is a function for it.",
+		func(t Tile) bool { return t.keeps })
 	writeRun(w, tiles, "runMatrix", "AMXArgs", "Tile", "computes panels on the matrix unit, where the shape says so.",
 		func(t Tile) bool { return t.matrix })
 }

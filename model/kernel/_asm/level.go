@@ -13,7 +13,7 @@ type level struct {
 var levels = []level{
 	{"AMXFloat32", "active.level >= AMXFloat32"},
 	{"AMX", "active.level >= AMX"},
-	{"AVX512BF16Dot", "active.bf16Dot"},
+	{"AVX512BF16Dot", "active.level >= AVX512BF16"},
 	{"AVX512BF16", "active.bf16"},
 	{"AVX512VNNI", "active.vnni"},
 	{"AVX512", "active.level >= AVX512"},

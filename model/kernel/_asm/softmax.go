@@ -63,8 +63,7 @@ var (
 
 // Bits of MXCSR: denormal results become zero, and denormal operands are taken for it.
 const (
-	flushToZero      = 0x8000
-	denormalsAreZero = 0x0040
+	flushToZero = 0x8000
 )
 
 // softmax writes the softmax of rows with a range of columns each.

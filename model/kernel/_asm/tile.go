@@ -106,6 +106,7 @@ func advance(a *Asm, mr, n int) {
 type tile struct {
 	format, level string // what the dispatch chooses it for
 	wide          bool   // wide512 writes a function for several panels too
+	keeps         bool   // writeKept writes one for several row tiles
 	doc           string
 	reg           func(int) string
 	size          int // bytes of a register
@@ -114,7 +115,6 @@ type tile struct {
 	unroll        int
 	aStep         int  // bytes of A a step
 	zero          bool // accumulators begin at zero, not at the bias
-	flush         bool // denormal operands and sums of the steps are zero
 	setup         func(a *Asm)
 	step          func(a *Asm, mr, u int) // the u-th of unroll steps
 	store         func(a *Asm, t tile, mr, nv int)
@@ -122,40 +122,58 @@ type tile struct {
 
 func (t tile) name() string { return "Tile" + t.format + t.level }
 
-func (t tile) label(mr int) string { return rowsLabel(t.name(), mr) }
-
 func (t tile) write(a *Asm) {
 	a.tiles = append(a.tiles, Tile{format: t.format, level: t.level, rows: t.rows, bytes: t.span,
-		words: t.aStep / 4, wide: t.wide})
-	frame := 0
-	if t.flush {
-		frame = 8 // MXCSR of the caller, and ours
-	}
-	a.Func(t.name(), "(args *TileArgs)", t.name()+" "+t.doc, frame, 8)
+		words: t.aStep / 4, wide: t.wide, keeps: t.keeps})
+	a.Func(t.name(), "(args *TileArgs)", t.name()+" "+t.doc, 0, 8)
 	prologue(a)
-	if t.flush {
-		a.I("STMXCSR", At(0, "SP"))
-		a.I("MOVL", At(0, "SP"), regTmp)
-		a.I("ORL", Imm(flushToZero|denormalsAreZero), regTmp)
-		a.I("MOVL", regTmp, At(4, "SP"))
-	}
 	if t.setup != nil {
 		t.setup(a)
 	}
 	jumpToRows(a, t.name(), t.rows)
 	for mr := t.rows; mr > 0; mr-- {
-		a.Label(t.label(mr))
-		t.writeRows(a, mr)
+		a.Label(rowsLabel(t.name(), mr))
+		t.writeRows(a, mr, pass{w: "W", wStep: 128, step: t.step})
 		a.I("DECQ", regTiles)
-		a.I("JNE", t.label(mr))
+		a.I("JNE", rowsLabel(t.name(), mr))
+		t.smaller(a, t.name(), mr)
+	}
+	a.end()
+}
+
+// smaller goes on after the tiles of mr rows: with those of a row less, or with the end.
+func (t tile) smaller(a *Asm, name string, mr int) {
+	if mr > 1 {
 		a.I("MOVQ", tileArg("Small"), regTiles)
 		a.I("MOVQ", Imm(0), tileArg("Small"))
 		a.I("TESTQ", regTiles, regTiles)
-		if mr > 1 {
-			a.I("JEQ", t.name()+"Done")
-		}
+		a.I("JEQ", name+"Done")
+		return
 	}
-	a.Label(t.name() + "Done")
+	a.Label(name + "Done")
+}
+
+// writeKept writes a function for several tiles, of which the first, by step first, keeps
+// what it makes of W in argument Kept, size bytes a step, and step rest takes it from there.
+func (t tile) writeKept(a *Asm, size int, first, rest func(a *Asm, mr, u int)) {
+	name := "TileKept" + t.format + t.level
+	a.Func(name, "(args *TileArgs)", name+" "+t.doc+" Of several tiles the first keeps weights widened for the others.", 0, 8)
+	prologue(a)
+	t.setup(a)
+	jumpToRows(a, name+"First", t.rows)
+	for mr := t.rows; mr > 0; mr-- {
+		last := a.Fresh("last")
+		a.Label(rowsLabel(name+"First", mr))
+		t.writeRows(a, mr, pass{w: "W", wStep: 128, kept: size, resumes: true, step: first})
+		a.I("DECQ", regTiles)
+		a.I("JEQ", last)
+		a.Label(rowsLabel(name, mr))
+		t.writeRows(a, mr, pass{w: "Kept", wStep: size, resumes: true, step: rest})
+		a.I("DECQ", regTiles)
+		a.I("JNE", rowsLabel(name, mr))
+		a.Label(last)
+		t.smaller(a, name, mr)
+	}
 	a.end()
 }
 
@@ -177,43 +195,72 @@ func jumpToRows(a *Asm, name string, most int) {
 // 1024×768×3072: 76-87 % of peak with none, 89 % with 1.5 KB, 93 % with 8.
 const prefetch = 8192
 
+// pass is how a row tile goes along a panel.
+type pass struct {
+	w       string // the argument that points to it
+	wStep   int    // bytes a step
+	kept    int    // bytes a step that step writes at regTmp, which argument Kept points to; 0 for nothing
+	resumes bool   // accumulators begin at argument Sums, where it is given
+	step    func(a *Asm, mr, u int)
+}
+
 // writeRows writes one row tile.
-func (t tile) writeRows(a *Asm, mr int) {
-	a.I("MOVQ", tileArg("W"), regW)
-	if t.zero {
-		for i := range 2 * mr {
-			a.I("VPXOR", Y(i), Y(i), Y(i))
-		}
-	} else {
-		a.I("MOVQ", tileArg("Bias"), regTmp)
-		a.I("VMOVUPS", At(0, regTmp), t.reg(0))
-		a.I("VMOVUPS", At(t.size, regTmp), t.reg(1))
-		for i := 2; i < 2*mr; i++ {
-			a.I("VMOVAPS", t.reg(i%2), t.reg(i))
-		}
-	}
+func (t tile) writeRows(a *Asm, mr int, p pass) {
+	a.I("MOVQ", tileArg(p.w), regW)
+	t.begin(a, mr, p.resumes)
 	setRows(a, mr)
 	t.prefetchC(a, mr)
-	if t.flush {
-		a.I("LDMXCSR", At(4, "SP"))
+	if p.kept > 0 {
+		a.I("MOVQ", tileArg("Kept"), regTmp)
 	}
 	steps(a, t.unroll, func(u int) {
 		a.I("PREFETCHT1", At(0, regNext))
 		a.I("ADDQ", tileArg("NextStep"), regNext)
-		t.step(a, mr, u)
+		p.step(a, mr, u)
 	}, func(n int) {
 		advance(a, mr, t.aStep*n)
-		a.I("ADDQ", Imm(128*n), regW)
+		a.I("ADDQ", Imm(p.wStep*n), regW)
+		if p.kept > 0 {
+			a.I("ADDQ", Imm(p.kept*n), regTmp)
+		}
 	})
-	if t.flush {
-		a.I("LDMXCSR", At(0, "SP"))
-	}
 	t.store(a, t, mr, 2)
 	a.I("MOVQ", tileArg("K"), regTmp) // back to the first step, down to the next rows
 	a.I("IMUL3Q", Imm(t.aStep), regTmp, regTmp)
 	a.I("SUBQ", regTmp, regA)
 	a.I("IMUL3Q", Imm(mr), regLDA, regTmp)
 	a.I("ADDQ", regTmp, regA)
+}
+
+// begin sets the accumulators.
+func (t tile) begin(a *Asm, mr int, resumes bool) {
+	if t.zero {
+		for i := range 2 * mr {
+			a.I("VPXOR", Y(i), Y(i), Y(i))
+		}
+		return
+	}
+	begun, bias := a.Fresh("begun"), a.Fresh("bias")
+	if resumes {
+		a.I("MOVQ", tileArg("Sums"), regTmp)
+		a.I("TESTQ", regTmp, regTmp)
+		a.I("JEQ", bias)
+		for i := range 2 * mr {
+			a.I("VMOVUPS", At(t.size*i, regTmp), t.reg(i))
+		}
+		a.I("ADDQ", Imm(2*t.size*mr), tileArg("Sums"))
+		a.I("JMP", begun)
+		a.Label(bias)
+	}
+	a.I("MOVQ", tileArg("Bias"), regTmp)
+	a.I("VMOVUPS", At(0, regTmp), t.reg(0))
+	a.I("VMOVUPS", At(t.size, regTmp), t.reg(1))
+	for i := 2; i < 2*mr; i++ {
+		a.I("VMOVAPS", t.reg(i%2), t.reg(i))
+	}
+	if resumes {
+		a.Label(begun)
+	}
 }
 
 // prefetchC asks for the rows of C that the store will add to.

@@ -30,24 +30,6 @@ func WidenBF16AVX2(dst *float32, src *uint16, n int)
 //go:noescape
 func BF16RowAVX512BF16(dst *uint32, src *float32, k int)
 
-// BF16FloatsAVX512BF16 rounds floats, a positive multiple of 16, to the floats
-// that bfloat16 can hold.
-//
-//go:noescape
-func BF16FloatsAVX512BF16(dst *uint32, src *float32, n int)
-
-// BF16FloatsAVX512 rounds floats, a positive multiple of 16, to the floats that
-// bfloat16 can hold.
-//
-//go:noescape
-func BF16FloatsAVX512(dst *uint32, src *float32, n int)
-
-// BF16FloatsAVX2 rounds floats, a positive multiple of 16, to the floats that
-// bfloat16 can hold.
-//
-//go:noescape
-func BF16FloatsAVX2(dst *uint32, src *float32, n int)
-
 // SplitBF16AVX512 splits floats, a positive multiple of 32, into three bfloat16
 // each: 32 values are sixteen pairs of each part, two values sixteen apart, in
 // a row of three neighbouring tiles of a matrix unit.

@@ -198,115 +198,6 @@ bf16RowDone:
 	VZEROUPPER
 	RET
 
-// func BF16FloatsAVX512BF16(dst *uint32, src *float32, n int)
-TEXT ·BF16FloatsAVX512BF16(SB), NOSPLIT, $0-24
-	MOVQ           dst+0(FP), DI
-	MOVQ           src+8(FP), SI
-	MOVQ           n+16(FP), CX
-
-sixteen5:
-	VMOVUPS        (SI), Z0
-	LONG $0x487ef262; WORD $0xc072 // VCVTNEPS2BF16 Z0, Y0
-	VPMOVZXWD      Y0, Z0
-	VPSLLD         $16, Z0, Z0
-	VMOVDQU32      Z0, (DI)
-	ADDQ           $64, SI
-	ADDQ           $64, DI
-	SUBQ           $16, CX
-	JNE            sixteen5
-	VZEROUPPER
-	RET
-
-// func BF16FloatsAVX512(dst *uint32, src *float32, n int)
-TEXT ·BF16FloatsAVX512(SB), NOSPLIT, $0-24
-	MOVQ           dst+0(FP), DI
-	MOVQ           src+8(FP), SI
-	MOVQ           n+16(FP), CX
-	MOVL           $0x7fff, AX
-	VPBROADCASTD   AX, Z9
-	MOVL           $1, AX
-	VPBROADCASTD   AX, Z10
-	MOVL           $0xffff0000, AX
-	VPBROADCASTD   AX, Z11
-	MOVL           $0x80000000, AX
-	VPBROADCASTD   AX, Z12
-	MOVL           $0x7f800000, AX
-	VPBROADCASTD   AX, Z13
-	MOVL           $0x00400000, AX
-	VPBROADCASTD   AX, Z14
-
-sixteen6:
-	VMOVDQU32      (SI), Z0
-	VPSRLD         $16, Z0, Z1
-	VPANDD         Z10, Z1, Z1
-	VPADDD         Z9, Z0, Z2
-	VPADDD         Z1, Z2, Z2
-	VCMPPS         $3, Z0, Z0, K1
-	VPORD          Z14, Z0, K1, Z2
-	VPTESTNMD      Z13, Z0, K2
-	VPANDD         Z12, Z0, K2, Z2
-	VPANDD         Z11, Z2, Z2
-	VMOVDQU32      Z2, (DI)
-	ADDQ           $64, SI
-	ADDQ           $64, DI
-	SUBQ           $16, CX
-	JNE            sixteen6
-	VZEROUPPER
-	RET
-
-// func BF16FloatsAVX2(dst *uint32, src *float32, n int)
-TEXT ·BF16FloatsAVX2(SB), NOSPLIT, $0-24
-	MOVQ           dst+0(FP), DI
-	MOVQ           src+8(FP), SI
-	MOVQ           n+16(FP), CX
-	MOVL           $0x7fff, AX
-	VMOVD          AX, X9
-	VPBROADCASTD   X9, Y9
-	MOVL           $1, AX
-	VMOVD          AX, X10
-	VPBROADCASTD   X10, Y10
-	MOVL           $0xffff0000, AX
-	VMOVD          AX, X11
-	VPBROADCASTD   X11, Y11
-	MOVL           $0x7fffffff, AX
-	VMOVD          AX, X12
-	VPBROADCASTD   X12, Y12
-	MOVL           $0x7f800000, AX
-	VMOVD          AX, X13
-	VPBROADCASTD   X13, Y13
-	MOVL           $0x00800000, AX
-	VMOVD          AX, X14
-	VPBROADCASTD   X14, Y14
-	MOVL           $0x00400000, AX
-	VMOVD          AX, X15
-	VPBROADCASTD   X15, Y15
-	TESTQ          CX, CX
-	JEQ            bf16FloatsDone
-
-bf16FloatsLoop:
-	VMOVDQU        (SI), Y0
-	VPSRLD         $16, Y0, Y1
-	VPAND          Y10, Y1, Y1
-	VPADDD         Y9, Y0, Y2
-	VPADDD         Y1, Y2, Y2
-	VPAND          Y12, Y0, Y3
-	VPCMPGTD       Y13, Y3, Y4
-	VPOR           Y15, Y0, Y5
-	VPBLENDVB      Y4, Y5, Y2, Y2
-	VPCMPGTD       Y3, Y14, Y4
-	VPANDN         Y0, Y12, Y5
-	VPBLENDVB      Y4, Y5, Y2, Y2
-	VPAND          Y11, Y2, Y2
-	VMOVDQU        Y2, (DI)
-	ADDQ           $32, DI
-	ADDQ           $32, SI
-	SUBQ           $8, CX
-	JNE            bf16FloatsLoop
-
-bf16FloatsDone:
-	VZEROUPPER
-	RET
-
 // func SplitBF16AVX512(dst *uint32, src *float32, n int)
 TEXT ·SplitBF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ           dst+0(FP), DI
@@ -317,7 +208,7 @@ TEXT ·SplitBF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ           $0xffff0000, R15
 	VPBROADCASTD   R15, Z31
 
-thirtytwo7:
+thirtytwo5:
 	VMOVUPS        (SI), Z20
 	VMOVUPS        64(SI), Z21
 	VPADDD         Z30, Z20, Z22
@@ -344,6 +235,6 @@ thirtytwo7:
 	ADDQ           $128, SI
 	ADDQ           $3072, DI
 	SUBQ           $32, CX
-	JNE            thirtytwo7
+	JNE            thirtytwo5
 	VZEROUPPER
 	RET

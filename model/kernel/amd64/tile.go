@@ -16,6 +16,8 @@ type TileArgs struct {
 	Panel    int            // from one panel to the next
 	Next     unsafe.Pointer // what is asked for from memory meanwhile
 	NextStep int            // bytes from one step to the next
+	Kept     unsafe.Pointer // [K][2][NR] float32: room for W widened; bfloat16 by float32 only, as the next
+	Sums     unsafe.Pointer // (rows, NR) float32, tile after tile: where sums begin instead of Bias, or nil
 	Bias     unsafe.Pointer // NR starting values: float32, int32 for int8; never nil
 	Scale    unsafe.Pointer // rows float32; int8 only, as the next three
 	Scaled   int            // bytes of Scale that the tiles so far have used

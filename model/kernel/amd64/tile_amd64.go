@@ -48,13 +48,19 @@ func TileFloat32AVX2(args *TileArgs)
 //go:noescape
 func TileInt8AVXVNNI(args *TileArgs)
 
-// TileBFloat16AVX512 computes one panel of bfloat16 pairs by float32
+// TileBFloat16AVX512 computes one panel of bfloat16 weights by float32
 // arithmetic.
 //
 //go:noescape
 func TileBFloat16AVX512(args *TileArgs)
 
-// TileBFloat16AVX2 computes half a panel, 16 columns, of bfloat16 pairs by
+// TileKeptBFloat16AVX512 computes one panel of bfloat16 weights by float32
+// arithmetic. Of several tiles the first keeps weights widened for the others.
+//
+//go:noescape
+func TileKeptBFloat16AVX512(args *TileArgs)
+
+// TileBFloat16AVX2 computes half a panel, 16 columns, of bfloat16 weights by
 // float32 arithmetic.
 //
 //go:noescape

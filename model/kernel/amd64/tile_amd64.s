@@ -83,7 +83,7 @@ TileFloat32AVX512Rows14:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd1
+	JEQ            noadd3
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -127,12 +127,12 @@ TileFloat32AVX512Rows14:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd1:
+noadd3:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail3
+	JLT            tail5
 
-loop2:
+loop4:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -332,13 +332,13 @@ loop2:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop2
+	JGE            loop4
 
-tail3:
+tail5:
 	ADDQ           $4, CX
-	JEQ            done5
+	JEQ            done7
 
-single4:
+single6:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -394,11 +394,11 @@ single4:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single4
+	JNE            single6
 
-done5:
+done7:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store6
+	JEQ            store8
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -469,9 +469,9 @@ done5:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored7
+	JMP            stored9
 
-store6:
+store8:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -515,7 +515,7 @@ store6:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored7:
+stored9:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -566,7 +566,7 @@ TileFloat32AVX512Rows13:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd8
+	JEQ            noadd12
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -607,12 +607,12 @@ TileFloat32AVX512Rows13:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd8:
+noadd12:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail10
+	JLT            tail14
 
-loop9:
+loop13:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -800,13 +800,13 @@ loop9:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop9
+	JGE            loop13
 
-tail10:
+tail14:
 	ADDQ           $4, CX
-	JEQ            done12
+	JEQ            done16
 
-single11:
+single15:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -859,11 +859,11 @@ single11:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single11
+	JNE            single15
 
-done12:
+done16:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store13
+	JEQ            store17
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -929,9 +929,9 @@ done12:
 	VADDPS         64(DI), Z25, Z25
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored14
+	JMP            stored18
 
-store13:
+store17:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -972,7 +972,7 @@ store13:
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
 
-stored14:
+stored18:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -1019,7 +1019,7 @@ TileFloat32AVX512Rows12:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd15
+	JEQ            noadd21
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -1057,12 +1057,12 @@ TileFloat32AVX512Rows12:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd15:
+noadd21:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail17
+	JLT            tail23
 
-loop16:
+loop22:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -1237,13 +1237,13 @@ loop16:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop16
+	JGE            loop22
 
-tail17:
+tail23:
 	ADDQ           $4, CX
-	JEQ            done19
+	JEQ            done25
 
-single18:
+single24:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -1292,11 +1292,11 @@ single18:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single18
+	JNE            single24
 
-done19:
+done25:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store20
+	JEQ            store26
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -1357,9 +1357,9 @@ done19:
 	VADDPS         64(DI), Z23, Z23
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored21
+	JMP            stored27
 
-store20:
+store26:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -1397,7 +1397,7 @@ store20:
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
 
-stored21:
+stored27:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -1442,7 +1442,7 @@ TileFloat32AVX512Rows11:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd22
+	JEQ            noadd30
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -1477,12 +1477,12 @@ TileFloat32AVX512Rows11:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd22:
+noadd30:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail24
+	JLT            tail32
 
-loop23:
+loop31:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -1645,13 +1645,13 @@ loop23:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop23
+	JGE            loop31
 
-tail24:
+tail32:
 	ADDQ           $4, CX
-	JEQ            done26
+	JEQ            done34
 
-single25:
+single33:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -1697,11 +1697,11 @@ single25:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single25
+	JNE            single33
 
-done26:
+done34:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store27
+	JEQ            store35
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -1757,9 +1757,9 @@ done26:
 	VADDPS         64(DI), Z21, Z21
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored28
+	JMP            stored36
 
-store27:
+store35:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -1794,7 +1794,7 @@ store27:
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
 
-stored28:
+stored36:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -1837,7 +1837,7 @@ TileFloat32AVX512Rows10:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd29
+	JEQ            noadd39
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -1869,12 +1869,12 @@ TileFloat32AVX512Rows10:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd29:
+noadd39:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail31
+	JLT            tail41
 
-loop30:
+loop40:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -2025,13 +2025,13 @@ loop30:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop30
+	JGE            loop40
 
-tail31:
+tail41:
 	ADDQ           $4, CX
-	JEQ            done33
+	JEQ            done43
 
-single32:
+single42:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -2074,11 +2074,11 @@ single32:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single32
+	JNE            single42
 
-done33:
+done43:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store34
+	JEQ            store44
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2129,9 +2129,9 @@ done33:
 	VADDPS         64(DI), Z19, Z19
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored35
+	JMP            stored45
 
-store34:
+store44:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2163,7 +2163,7 @@ store34:
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
 
-stored35:
+stored45:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -2202,7 +2202,7 @@ TileFloat32AVX512Rows9:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd36
+	JEQ            noadd48
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -2231,12 +2231,12 @@ TileFloat32AVX512Rows9:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd36:
+noadd48:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail38
+	JLT            tail50
 
-loop37:
+loop49:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -2374,13 +2374,13 @@ loop37:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop37
+	JGE            loop49
 
-tail38:
+tail50:
 	ADDQ           $4, CX
-	JEQ            done40
+	JEQ            done52
 
-single39:
+single51:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -2419,11 +2419,11 @@ single39:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single39
+	JNE            single51
 
-done40:
+done52:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store41
+	JEQ            store53
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2469,9 +2469,9 @@ done40:
 	VADDPS         64(DI), Z17, Z17
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored42
+	JMP            stored54
 
-store41:
+store53:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2500,7 +2500,7 @@ store41:
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
 
-stored42:
+stored54:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -2537,7 +2537,7 @@ TileFloat32AVX512Rows8:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd43
+	JEQ            noadd57
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -2563,12 +2563,12 @@ TileFloat32AVX512Rows8:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd43:
+noadd57:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail45
+	JLT            tail59
 
-loop44:
+loop58:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -2694,13 +2694,13 @@ loop44:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop44
+	JGE            loop58
 
-tail45:
+tail59:
 	ADDQ           $4, CX
-	JEQ            done47
+	JEQ            done61
 
-single46:
+single60:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -2736,11 +2736,11 @@ single46:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single46
+	JNE            single60
 
-done47:
+done61:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store48
+	JEQ            store62
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -2781,9 +2781,9 @@ done47:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored49
+	JMP            stored63
 
-store48:
+store62:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -2809,7 +2809,7 @@ store48:
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
 
-stored49:
+stored63:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -2844,7 +2844,7 @@ TileFloat32AVX512Rows7:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd50
+	JEQ            noadd66
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -2867,12 +2867,12 @@ TileFloat32AVX512Rows7:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd50:
+noadd66:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail52
+	JLT            tail68
 
-loop51:
+loop67:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -2986,13 +2986,13 @@ loop51:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop51
+	JGE            loop67
 
-tail52:
+tail68:
 	ADDQ           $4, CX
-	JEQ            done54
+	JEQ            done70
 
-single53:
+single69:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3025,11 +3025,11 @@ single53:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single53
+	JNE            single69
 
-done54:
+done70:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store55
+	JEQ            store71
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3065,9 +3065,9 @@ done54:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored56
+	JMP            stored72
 
-store55:
+store71:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3090,7 +3090,7 @@ store55:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored56:
+stored72:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3121,7 +3121,7 @@ TileFloat32AVX512Rows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd57
+	JEQ            noadd75
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -3141,12 +3141,12 @@ TileFloat32AVX512Rows6:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd57:
+noadd75:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail59
+	JLT            tail77
 
-loop58:
+loop76:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3247,13 +3247,13 @@ loop58:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop58
+	JGE            loop76
 
-tail59:
+tail77:
 	ADDQ           $4, CX
-	JEQ            done61
+	JEQ            done79
 
-single60:
+single78:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3282,11 +3282,11 @@ single60:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single60
+	JNE            single78
 
-done61:
+done79:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store62
+	JEQ            store80
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3317,9 +3317,9 @@ done61:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored63
+	JMP            stored81
 
-store62:
+store80:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3339,7 +3339,7 @@ store62:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored63:
+stored81:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3368,7 +3368,7 @@ TileFloat32AVX512Rows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd64
+	JEQ            noadd84
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -3385,12 +3385,12 @@ TileFloat32AVX512Rows5:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd64:
+noadd84:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail66
+	JLT            tail86
 
-loop65:
+loop85:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3479,13 +3479,13 @@ loop65:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop65
+	JGE            loop85
 
-tail66:
+tail86:
 	ADDQ           $4, CX
-	JEQ            done68
+	JEQ            done88
 
-single67:
+single87:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3511,11 +3511,11 @@ single67:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single67
+	JNE            single87
 
-done68:
+done88:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store69
+	JEQ            store89
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3541,9 +3541,9 @@ done68:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored70
+	JMP            stored90
 
-store69:
+store89:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3560,7 +3560,7 @@ store69:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored70:
+stored90:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3587,7 +3587,7 @@ TileFloat32AVX512Rows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd71
+	JEQ            noadd93
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -3601,12 +3601,12 @@ TileFloat32AVX512Rows4:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd71:
+noadd93:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail73
+	JLT            tail95
 
-loop72:
+loop94:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3683,13 +3683,13 @@ loop72:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop72
+	JGE            loop94
 
-tail73:
+tail95:
 	ADDQ           $4, CX
-	JEQ            done75
+	JEQ            done97
 
-single74:
+single96:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3712,11 +3712,11 @@ single74:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single74
+	JNE            single96
 
-done75:
+done97:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store76
+	JEQ            store98
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3737,9 +3737,9 @@ done75:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored77
+	JMP            stored99
 
-store76:
+store98:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3753,7 +3753,7 @@ store76:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored77:
+stored99:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3776,7 +3776,7 @@ TileFloat32AVX512Rows3:
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd78
+	JEQ            noadd102
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -3787,12 +3787,12 @@ TileFloat32AVX512Rows3:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd78:
+noadd102:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail80
+	JLT            tail104
 
-loop79:
+loop103:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3856,13 +3856,13 @@ loop79:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop79
+	JGE            loop103
 
-tail80:
+tail104:
 	ADDQ           $4, CX
-	JEQ            done82
+	JEQ            done106
 
-single81:
+single105:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -3881,11 +3881,11 @@ single81:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single81
+	JNE            single105
 
-done82:
+done106:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store83
+	JEQ            store107
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -3901,9 +3901,9 @@ done82:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored84
+	JMP            stored108
 
-store83:
+store107:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -3914,7 +3914,7 @@ store83:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored84:
+stored108:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -3935,7 +3935,7 @@ TileFloat32AVX512Rows2:
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd85
+	JEQ            noadd111
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -3943,12 +3943,12 @@ TileFloat32AVX512Rows2:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd85:
+noadd111:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail87
+	JLT            tail113
 
-loop86:
+loop112:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -4000,13 +4000,13 @@ loop86:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop86
+	JGE            loop112
 
-tail87:
+tail113:
 	ADDQ           $4, CX
-	JEQ            done89
+	JEQ            done115
 
-single88:
+single114:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -4022,11 +4022,11 @@ single88:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single88
+	JNE            single114
 
-done89:
+done115:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store90
+	JEQ            store116
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -4037,9 +4037,9 @@ done89:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored91
+	JMP            stored117
 
-store90:
+store116:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -4047,7 +4047,7 @@ store90:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored91:
+stored117:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -4066,17 +4066,17 @@ TileFloat32AVX512Rows1:
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd92
+	JEQ            noadd120
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd92:
+noadd120:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail94
+	JLT            tail122
 
-loop93:
+loop121:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -4116,13 +4116,13 @@ loop93:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop93
+	JGE            loop121
 
-tail94:
+tail122:
 	ADDQ           $4, CX
-	JEQ            done96
+	JEQ            done124
 
-single95:
+single123:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -4135,24 +4135,24 @@ single95:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single95
+	JNE            single123
 
-done96:
+done124:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store97
+	JEQ            store125
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored98
+	JMP            stored126
 
-store97:
+store125:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored98:
+stored126:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -4160,9 +4160,6 @@ stored98:
 	ADDQ           R15, AX
 	DECQ           R13
 	JNE            TileFloat32AVX512Rows1
-	MOVQ           TileArgs_Small(SI), R13
-	MOVQ           $0, TileArgs_Small(SI)
-	TESTQ          R13, R13
 
 TileFloat32AVX512Done:
 	VZEROUPPER
@@ -4217,9 +4214,9 @@ TileWideFloat32AVX512Rows3:
 	VMOVAPS        Z7, Z23
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail100
+	JLT            tail128
 
-loop99:
+loop127:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -4382,13 +4379,13 @@ loop99:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop99
+	JGE            loop127
 
-tail100:
+tail128:
 	ADDQ           $4, CX
-	JEQ            done102
+	JEQ            done130
 
-single101:
+single129:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -4438,11 +4435,11 @@ single101:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single101
+	JNE            single129
 
-done102:
+done130:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store103
+	JEQ            store131
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -4494,9 +4491,9 @@ done102:
 	VADDPS         448(DI), Z23, Z23
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored104
+	JMP            stored132
 
-store103:
+store131:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -4525,7 +4522,7 @@ store103:
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
 
-stored104:
+stored132:
 	VZEROUPPER
 	RET
 
@@ -4554,9 +4551,9 @@ TileWideFloat32AVX512Rows2:
 	VMOVAPS        Z7, Z15
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail106
+	JLT            tail134
 
-loop105:
+loop133:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -4683,13 +4680,13 @@ loop105:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop105
+	JGE            loop133
 
-tail106:
+tail134:
 	ADDQ           $4, CX
-	JEQ            done108
+	JEQ            done136
 
-single107:
+single135:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -4730,11 +4727,11 @@ single107:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single107
+	JNE            single135
 
-done108:
+done136:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store109
+	JEQ            store137
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -4769,9 +4766,9 @@ done108:
 	VADDPS         448(DI), Z15, Z15
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored110
+	JMP            stored138
 
-store109:
+store137:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -4791,7 +4788,7 @@ store109:
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
 
-stored110:
+stored138:
 	VZEROUPPER
 	RET
 
@@ -4812,9 +4809,9 @@ TileWideFloat32AVX512Rows1:
 	VMOVUPS        448(R15), Z7
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail112
+	JLT            tail140
 
-loop111:
+loop139:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -4905,13 +4902,13 @@ loop111:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop111
+	JGE            loop139
 
-tail112:
+tail140:
 	ADDQ           $4, CX
-	JEQ            done114
+	JEQ            done142
 
-single113:
+single141:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -4943,11 +4940,11 @@ single113:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single113
+	JNE            single141
 
-done114:
+done142:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store115
+	JEQ            store143
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -4965,9 +4962,9 @@ done114:
 	VADDPS         448(DI), Z7, Z7
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored116
+	JMP            stored144
 
-store115:
+store143:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -4978,7 +4975,7 @@ store115:
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
 
-stored116:
+stored144:
 	VZEROUPPER
 	RET
 
@@ -5060,7 +5057,7 @@ TileBFloat16AVX512BF16DotRows14:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd117
+	JEQ            noadd147
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -5104,12 +5101,12 @@ TileBFloat16AVX512BF16DotRows14:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd117:
+noadd147:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail119
+	JLT            tail149
 
-loop118:
+loop148:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -5309,13 +5306,13 @@ loop118:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop118
+	JGE            loop148
 
-tail119:
+tail149:
 	ADDQ           $4, CX
-	JEQ            done121
+	JEQ            done151
 
-single120:
+single150:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -5371,11 +5368,11 @@ single120:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single120
+	JNE            single150
 
-done121:
+done151:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store122
+	JEQ            store152
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -5446,9 +5443,9 @@ done121:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored123
+	JMP            stored153
 
-store122:
+store152:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -5492,7 +5489,7 @@ store122:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored123:
+stored153:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -5543,7 +5540,7 @@ TileBFloat16AVX512BF16DotRows13:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd124
+	JEQ            noadd156
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -5584,12 +5581,12 @@ TileBFloat16AVX512BF16DotRows13:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd124:
+noadd156:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail126
+	JLT            tail158
 
-loop125:
+loop157:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -5777,13 +5774,13 @@ loop125:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop125
+	JGE            loop157
 
-tail126:
+tail158:
 	ADDQ           $4, CX
-	JEQ            done128
+	JEQ            done160
 
-single127:
+single159:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -5836,11 +5833,11 @@ single127:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single127
+	JNE            single159
 
-done128:
+done160:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store129
+	JEQ            store161
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -5906,9 +5903,9 @@ done128:
 	VADDPS         64(DI), Z25, Z25
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored130
+	JMP            stored162
 
-store129:
+store161:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -5949,7 +5946,7 @@ store129:
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
 
-stored130:
+stored162:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -5996,7 +5993,7 @@ TileBFloat16AVX512BF16DotRows12:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd131
+	JEQ            noadd165
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -6034,12 +6031,12 @@ TileBFloat16AVX512BF16DotRows12:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd131:
+noadd165:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail133
+	JLT            tail167
 
-loop132:
+loop166:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -6214,13 +6211,13 @@ loop132:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop132
+	JGE            loop166
 
-tail133:
+tail167:
 	ADDQ           $4, CX
-	JEQ            done135
+	JEQ            done169
 
-single134:
+single168:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -6269,11 +6266,11 @@ single134:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single134
+	JNE            single168
 
-done135:
+done169:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store136
+	JEQ            store170
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -6334,9 +6331,9 @@ done135:
 	VADDPS         64(DI), Z23, Z23
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored137
+	JMP            stored171
 
-store136:
+store170:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -6374,7 +6371,7 @@ store136:
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
 
-stored137:
+stored171:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -6419,7 +6416,7 @@ TileBFloat16AVX512BF16DotRows11:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd138
+	JEQ            noadd174
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -6454,12 +6451,12 @@ TileBFloat16AVX512BF16DotRows11:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd138:
+noadd174:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail140
+	JLT            tail176
 
-loop139:
+loop175:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -6622,13 +6619,13 @@ loop139:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop139
+	JGE            loop175
 
-tail140:
+tail176:
 	ADDQ           $4, CX
-	JEQ            done142
+	JEQ            done178
 
-single141:
+single177:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -6674,11 +6671,11 @@ single141:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single141
+	JNE            single177
 
-done142:
+done178:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store143
+	JEQ            store179
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -6734,9 +6731,9 @@ done142:
 	VADDPS         64(DI), Z21, Z21
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored144
+	JMP            stored180
 
-store143:
+store179:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -6771,7 +6768,7 @@ store143:
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
 
-stored144:
+stored180:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -6814,7 +6811,7 @@ TileBFloat16AVX512BF16DotRows10:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd145
+	JEQ            noadd183
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -6846,12 +6843,12 @@ TileBFloat16AVX512BF16DotRows10:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd145:
+noadd183:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail147
+	JLT            tail185
 
-loop146:
+loop184:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -7002,13 +6999,13 @@ loop146:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop146
+	JGE            loop184
 
-tail147:
+tail185:
 	ADDQ           $4, CX
-	JEQ            done149
+	JEQ            done187
 
-single148:
+single186:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -7051,11 +7048,11 @@ single148:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single148
+	JNE            single186
 
-done149:
+done187:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store150
+	JEQ            store188
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -7106,9 +7103,9 @@ done149:
 	VADDPS         64(DI), Z19, Z19
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored151
+	JMP            stored189
 
-store150:
+store188:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -7140,7 +7137,7 @@ store150:
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
 
-stored151:
+stored189:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -7179,7 +7176,7 @@ TileBFloat16AVX512BF16DotRows9:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd152
+	JEQ            noadd192
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -7208,12 +7205,12 @@ TileBFloat16AVX512BF16DotRows9:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd152:
+noadd192:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail154
+	JLT            tail194
 
-loop153:
+loop193:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -7351,13 +7348,13 @@ loop153:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop153
+	JGE            loop193
 
-tail154:
+tail194:
 	ADDQ           $4, CX
-	JEQ            done156
+	JEQ            done196
 
-single155:
+single195:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -7396,11 +7393,11 @@ single155:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single155
+	JNE            single195
 
-done156:
+done196:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store157
+	JEQ            store197
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -7446,9 +7443,9 @@ done156:
 	VADDPS         64(DI), Z17, Z17
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored158
+	JMP            stored198
 
-store157:
+store197:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -7477,7 +7474,7 @@ store157:
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
 
-stored158:
+stored198:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -7514,7 +7511,7 @@ TileBFloat16AVX512BF16DotRows8:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd159
+	JEQ            noadd201
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -7540,12 +7537,12 @@ TileBFloat16AVX512BF16DotRows8:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd159:
+noadd201:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail161
+	JLT            tail203
 
-loop160:
+loop202:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -7671,13 +7668,13 @@ loop160:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop160
+	JGE            loop202
 
-tail161:
+tail203:
 	ADDQ           $4, CX
-	JEQ            done163
+	JEQ            done205
 
-single162:
+single204:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -7713,11 +7710,11 @@ single162:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single162
+	JNE            single204
 
-done163:
+done205:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store164
+	JEQ            store206
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -7758,9 +7755,9 @@ done163:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored165
+	JMP            stored207
 
-store164:
+store206:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -7786,7 +7783,7 @@ store164:
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
 
-stored165:
+stored207:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -7821,7 +7818,7 @@ TileBFloat16AVX512BF16DotRows7:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd166
+	JEQ            noadd210
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -7844,12 +7841,12 @@ TileBFloat16AVX512BF16DotRows7:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd166:
+noadd210:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail168
+	JLT            tail212
 
-loop167:
+loop211:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -7963,13 +7960,13 @@ loop167:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop167
+	JGE            loop211
 
-tail168:
+tail212:
 	ADDQ           $4, CX
-	JEQ            done170
+	JEQ            done214
 
-single169:
+single213:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8002,11 +7999,11 @@ single169:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single169
+	JNE            single213
 
-done170:
+done214:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store171
+	JEQ            store215
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8042,9 +8039,9 @@ done170:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored172
+	JMP            stored216
 
-store171:
+store215:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -8067,7 +8064,7 @@ store171:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored172:
+stored216:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -8098,7 +8095,7 @@ TileBFloat16AVX512BF16DotRows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd173
+	JEQ            noadd219
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -8118,12 +8115,12 @@ TileBFloat16AVX512BF16DotRows6:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd173:
+noadd219:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail175
+	JLT            tail221
 
-loop174:
+loop220:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8224,13 +8221,13 @@ loop174:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop174
+	JGE            loop220
 
-tail175:
+tail221:
 	ADDQ           $4, CX
-	JEQ            done177
+	JEQ            done223
 
-single176:
+single222:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8259,11 +8256,11 @@ single176:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single176
+	JNE            single222
 
-done177:
+done223:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store178
+	JEQ            store224
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8294,9 +8291,9 @@ done177:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored179
+	JMP            stored225
 
-store178:
+store224:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -8316,7 +8313,7 @@ store178:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored179:
+stored225:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -8345,7 +8342,7 @@ TileBFloat16AVX512BF16DotRows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd180
+	JEQ            noadd228
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -8362,12 +8359,12 @@ TileBFloat16AVX512BF16DotRows5:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd180:
+noadd228:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail182
+	JLT            tail230
 
-loop181:
+loop229:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8456,13 +8453,13 @@ loop181:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop181
+	JGE            loop229
 
-tail182:
+tail230:
 	ADDQ           $4, CX
-	JEQ            done184
+	JEQ            done232
 
-single183:
+single231:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8488,11 +8485,11 @@ single183:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single183
+	JNE            single231
 
-done184:
+done232:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store185
+	JEQ            store233
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8518,9 +8515,9 @@ done184:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored186
+	JMP            stored234
 
-store185:
+store233:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -8537,7 +8534,7 @@ store185:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored186:
+stored234:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -8564,7 +8561,7 @@ TileBFloat16AVX512BF16DotRows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd187
+	JEQ            noadd237
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -8578,12 +8575,12 @@ TileBFloat16AVX512BF16DotRows4:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd187:
+noadd237:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail189
+	JLT            tail239
 
-loop188:
+loop238:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8660,13 +8657,13 @@ loop188:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop188
+	JGE            loop238
 
-tail189:
+tail239:
 	ADDQ           $4, CX
-	JEQ            done191
+	JEQ            done241
 
-single190:
+single240:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8689,11 +8686,11 @@ single190:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single190
+	JNE            single240
 
-done191:
+done241:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store192
+	JEQ            store242
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8714,9 +8711,9 @@ done191:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored193
+	JMP            stored243
 
-store192:
+store242:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -8730,7 +8727,7 @@ store192:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored193:
+stored243:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -8753,7 +8750,7 @@ TileBFloat16AVX512BF16DotRows3:
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd194
+	JEQ            noadd246
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -8764,12 +8761,12 @@ TileBFloat16AVX512BF16DotRows3:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd194:
+noadd246:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail196
+	JLT            tail248
 
-loop195:
+loop247:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8833,13 +8830,13 @@ loop195:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop195
+	JGE            loop247
 
-tail196:
+tail248:
 	ADDQ           $4, CX
-	JEQ            done198
+	JEQ            done250
 
-single197:
+single249:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8858,11 +8855,11 @@ single197:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single197
+	JNE            single249
 
-done198:
+done250:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store199
+	JEQ            store251
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -8878,9 +8875,9 @@ done198:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored200
+	JMP            stored252
 
-store199:
+store251:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -8891,7 +8888,7 @@ store199:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored200:
+stored252:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -8912,7 +8909,7 @@ TileBFloat16AVX512BF16DotRows2:
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd201
+	JEQ            noadd255
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -8920,12 +8917,12 @@ TileBFloat16AVX512BF16DotRows2:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd201:
+noadd255:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail203
+	JLT            tail257
 
-loop202:
+loop256:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8977,13 +8974,13 @@ loop202:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop202
+	JGE            loop256
 
-tail203:
+tail257:
 	ADDQ           $4, CX
-	JEQ            done205
+	JEQ            done259
 
-single204:
+single258:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -8999,11 +8996,11 @@ single204:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single204
+	JNE            single258
 
-done205:
+done259:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store206
+	JEQ            store260
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -9014,9 +9011,9 @@ done205:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored207
+	JMP            stored261
 
-store206:
+store260:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -9024,7 +9021,7 @@ store206:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored207:
+stored261:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -9043,17 +9040,17 @@ TileBFloat16AVX512BF16DotRows1:
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd208
+	JEQ            noadd264
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd208:
+noadd264:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail210
+	JLT            tail266
 
-loop209:
+loop265:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -9093,13 +9090,13 @@ loop209:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop209
+	JGE            loop265
 
-tail210:
+tail266:
 	ADDQ           $4, CX
-	JEQ            done212
+	JEQ            done268
 
-single211:
+single267:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -9112,24 +9109,24 @@ single211:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single211
+	JNE            single267
 
-done212:
+done268:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store213
+	JEQ            store269
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored214
+	JMP            stored270
 
-store213:
+store269:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored214:
+stored270:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -9137,9 +9134,6 @@ stored214:
 	ADDQ           R15, AX
 	DECQ           R13
 	JNE            TileBFloat16AVX512BF16DotRows1
-	MOVQ           TileArgs_Small(SI), R13
-	MOVQ           $0, TileArgs_Small(SI)
-	TESTQ          R13, R13
 
 TileBFloat16AVX512BF16DotDone:
 	VZEROUPPER
@@ -9194,9 +9188,9 @@ TileWideBFloat16AVX512BF16DotRows3:
 	VMOVAPS        Z7, Z23
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail216
+	JLT            tail272
 
-loop215:
+loop271:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -9359,13 +9353,13 @@ loop215:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop215
+	JGE            loop271
 
-tail216:
+tail272:
 	ADDQ           $4, CX
-	JEQ            done218
+	JEQ            done274
 
-single217:
+single273:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -9415,11 +9409,11 @@ single217:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single217
+	JNE            single273
 
-done218:
+done274:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store219
+	JEQ            store275
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -9471,9 +9465,9 @@ done218:
 	VADDPS         448(DI), Z23, Z23
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored220
+	JMP            stored276
 
-store219:
+store275:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -9502,7 +9496,7 @@ store219:
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
 
-stored220:
+stored276:
 	VZEROUPPER
 	RET
 
@@ -9531,9 +9525,9 @@ TileWideBFloat16AVX512BF16DotRows2:
 	VMOVAPS        Z7, Z15
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail222
+	JLT            tail278
 
-loop221:
+loop277:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -9660,13 +9654,13 @@ loop221:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop221
+	JGE            loop277
 
-tail222:
+tail278:
 	ADDQ           $4, CX
-	JEQ            done224
+	JEQ            done280
 
-single223:
+single279:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -9707,11 +9701,11 @@ single223:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single223
+	JNE            single279
 
-done224:
+done280:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store225
+	JEQ            store281
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -9746,9 +9740,9 @@ done224:
 	VADDPS         448(DI), Z15, Z15
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored226
+	JMP            stored282
 
-store225:
+store281:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -9768,7 +9762,7 @@ store225:
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
 
-stored226:
+stored282:
 	VZEROUPPER
 	RET
 
@@ -9789,9 +9783,9 @@ TileWideBFloat16AVX512BF16DotRows1:
 	VMOVUPS        448(R15), Z7
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail228
+	JLT            tail284
 
-loop227:
+loop283:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -9882,13 +9876,13 @@ loop227:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop227
+	JGE            loop283
 
-tail228:
+tail284:
 	ADDQ           $4, CX
-	JEQ            done230
+	JEQ            done286
 
-single229:
+single285:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -9920,11 +9914,11 @@ single229:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single229
+	JNE            single285
 
-done230:
+done286:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store231
+	JEQ            store287
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -9942,9 +9936,9 @@ done230:
 	VADDPS         448(DI), Z7, Z7
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored232
+	JMP            stored288
 
-store231:
+store287:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	VMOVUPS        Z2, 128(DI)
@@ -9955,7 +9949,7 @@ store231:
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
 
-stored232:
+stored288:
 	VZEROUPPER
 	RET
 
@@ -10037,7 +10031,7 @@ TileInt8AVX512VNNIRows14:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd233
+	JEQ            noadd291
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -10081,12 +10075,12 @@ TileInt8AVX512VNNIRows14:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd233:
+noadd291:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail235
+	JLT            tail293
 
-loop234:
+loop292:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -10286,13 +10280,13 @@ loop234:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop234
+	JGE            loop292
 
-tail235:
+tail293:
 	ADDQ           $4, CX
-	JEQ            done237
+	JEQ            done295
 
-single236:
+single294:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -10348,15 +10342,15 @@ single236:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single236
+	JNE            single294
 
-done237:
+done295:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store238
+	JEQ            store296
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -10553,9 +10547,9 @@ done237:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored239
+	JMP            stored297
 
-store238:
+store296:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -10725,7 +10719,7 @@ store238:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored239:
+stored297:
 	ADDQ           $56, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -10777,7 +10771,7 @@ TileInt8AVX512VNNIRows13:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd240
+	JEQ            noadd300
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -10818,12 +10812,12 @@ TileInt8AVX512VNNIRows13:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd240:
+noadd300:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail242
+	JLT            tail302
 
-loop241:
+loop301:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -11011,13 +11005,13 @@ loop241:
 	ADDQ           $16, R12
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop241
+	JGE            loop301
 
-tail242:
+tail302:
 	ADDQ           $4, CX
-	JEQ            done244
+	JEQ            done304
 
-single243:
+single303:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -11070,15 +11064,15 @@ single243:
 	ADDQ           $4, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single243
+	JNE            single303
 
-done244:
+done304:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store245
+	JEQ            store305
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -11261,9 +11255,9 @@ done244:
 	VADDPS         64(DI), Z25, Z25
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored246
+	JMP            stored306
 
-store245:
+store305:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -11421,7 +11415,7 @@ store245:
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
 
-stored246:
+stored306:
 	ADDQ           $52, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -11469,7 +11463,7 @@ TileInt8AVX512VNNIRows12:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd247
+	JEQ            noadd309
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -11507,12 +11501,12 @@ TileInt8AVX512VNNIRows12:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd247:
+noadd309:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail249
+	JLT            tail311
 
-loop248:
+loop310:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -11687,13 +11681,13 @@ loop248:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop248
+	JGE            loop310
 
-tail249:
+tail311:
 	ADDQ           $4, CX
-	JEQ            done251
+	JEQ            done313
 
-single250:
+single312:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -11742,15 +11736,15 @@ single250:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single250
+	JNE            single312
 
-done251:
+done313:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store252
+	JEQ            store314
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -11919,9 +11913,9 @@ done251:
 	VADDPS         64(DI), Z23, Z23
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored253
+	JMP            stored315
 
-store252:
+store314:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -12067,7 +12061,7 @@ store252:
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
 
-stored253:
+stored315:
 	ADDQ           $48, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -12113,7 +12107,7 @@ TileInt8AVX512VNNIRows11:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd254
+	JEQ            noadd318
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -12148,12 +12142,12 @@ TileInt8AVX512VNNIRows11:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd254:
+noadd318:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail256
+	JLT            tail320
 
-loop255:
+loop319:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -12316,13 +12310,13 @@ loop255:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop255
+	JGE            loop319
 
-tail256:
+tail320:
 	ADDQ           $4, CX
-	JEQ            done258
+	JEQ            done322
 
-single257:
+single321:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -12368,15 +12362,15 @@ single257:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single257
+	JNE            single321
 
-done258:
+done322:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store259
+	JEQ            store323
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -12531,9 +12525,9 @@ done258:
 	VADDPS         64(DI), Z21, Z21
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored260
+	JMP            stored324
 
-store259:
+store323:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -12667,7 +12661,7 @@ store259:
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
 
-stored260:
+stored324:
 	ADDQ           $44, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -12711,7 +12705,7 @@ TileInt8AVX512VNNIRows10:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd261
+	JEQ            noadd327
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -12743,12 +12737,12 @@ TileInt8AVX512VNNIRows10:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd261:
+noadd327:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail263
+	JLT            tail329
 
-loop262:
+loop328:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -12899,13 +12893,13 @@ loop262:
 	ADDQ           $16, R11
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop262
+	JGE            loop328
 
-tail263:
+tail329:
 	ADDQ           $4, CX
-	JEQ            done265
+	JEQ            done331
 
-single264:
+single330:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -12948,15 +12942,15 @@ single264:
 	ADDQ           $4, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single264
+	JNE            single330
 
-done265:
+done331:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store266
+	JEQ            store332
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13097,9 +13091,9 @@ done265:
 	VADDPS         64(DI), Z19, Z19
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored267
+	JMP            stored333
 
-store266:
+store332:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13221,7 +13215,7 @@ store266:
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
 
-stored267:
+stored333:
 	ADDQ           $40, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -13261,7 +13255,7 @@ TileInt8AVX512VNNIRows9:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd268
+	JEQ            noadd336
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -13290,12 +13284,12 @@ TileInt8AVX512VNNIRows9:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd268:
+noadd336:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail270
+	JLT            tail338
 
-loop269:
+loop337:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -13433,13 +13427,13 @@ loop269:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop269
+	JGE            loop337
 
-tail270:
+tail338:
 	ADDQ           $4, CX
-	JEQ            done272
+	JEQ            done340
 
-single271:
+single339:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -13478,15 +13472,15 @@ single271:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single271
+	JNE            single339
 
-done272:
+done340:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store273
+	JEQ            store341
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13613,9 +13607,9 @@ done272:
 	VADDPS         64(DI), Z17, Z17
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored274
+	JMP            stored342
 
-store273:
+store341:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -13725,7 +13719,7 @@ store273:
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
 
-stored274:
+stored342:
 	ADDQ           $36, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -13763,7 +13757,7 @@ TileInt8AVX512VNNIRows8:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd275
+	JEQ            noadd345
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -13789,12 +13783,12 @@ TileInt8AVX512VNNIRows8:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd275:
+noadd345:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail277
+	JLT            tail347
 
-loop276:
+loop346:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -13920,13 +13914,13 @@ loop276:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop276
+	JGE            loop346
 
-tail277:
+tail347:
 	ADDQ           $4, CX
-	JEQ            done279
+	JEQ            done349
 
-single278:
+single348:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -13962,15 +13956,15 @@ single278:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single278
+	JNE            single348
 
-done279:
+done349:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store280
+	JEQ            store350
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14083,9 +14077,9 @@ done279:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored281
+	JMP            stored351
 
-store280:
+store350:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14183,7 +14177,7 @@ store280:
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
 
-stored281:
+stored351:
 	ADDQ           $32, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -14219,7 +14213,7 @@ TileInt8AVX512VNNIRows7:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd282
+	JEQ            noadd354
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -14242,12 +14236,12 @@ TileInt8AVX512VNNIRows7:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd282:
+noadd354:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail284
+	JLT            tail356
 
-loop283:
+loop355:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -14361,13 +14355,13 @@ loop283:
 	ADDQ           $16, R10
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop283
+	JGE            loop355
 
-tail284:
+tail356:
 	ADDQ           $4, CX
-	JEQ            done286
+	JEQ            done358
 
-single285:
+single357:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -14400,15 +14394,15 @@ single285:
 	ADDQ           $4, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single285
+	JNE            single357
 
-done286:
+done358:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store287
+	JEQ            store359
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14507,9 +14501,9 @@ done286:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored288
+	JMP            stored360
 
-store287:
+store359:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14595,7 +14589,7 @@ store287:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored288:
+stored360:
 	ADDQ           $28, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -14627,7 +14621,7 @@ TileInt8AVX512VNNIRows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd289
+	JEQ            noadd363
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -14647,12 +14641,12 @@ TileInt8AVX512VNNIRows6:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd289:
+noadd363:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail291
+	JLT            tail365
 
-loop290:
+loop364:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -14753,13 +14747,13 @@ loop290:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop290
+	JGE            loop364
 
-tail291:
+tail365:
 	ADDQ           $4, CX
-	JEQ            done293
+	JEQ            done367
 
-single292:
+single366:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -14788,15 +14782,15 @@ single292:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single292
+	JNE            single366
 
-done293:
+done367:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store294
+	JEQ            store368
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14881,9 +14875,9 @@ done293:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored295
+	JMP            stored369
 
-store294:
+store368:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -14957,7 +14951,7 @@ store294:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored295:
+stored369:
 	ADDQ           $24, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -14987,7 +14981,7 @@ TileInt8AVX512VNNIRows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd296
+	JEQ            noadd372
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -15004,12 +14998,12 @@ TileInt8AVX512VNNIRows5:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd296:
+noadd372:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail298
+	JLT            tail374
 
-loop297:
+loop373:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -15098,13 +15092,13 @@ loop297:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop297
+	JGE            loop373
 
-tail298:
+tail374:
 	ADDQ           $4, CX
-	JEQ            done300
+	JEQ            done376
 
-single299:
+single375:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -15130,15 +15124,15 @@ single299:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single299
+	JNE            single375
 
-done300:
+done376:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store301
+	JEQ            store377
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15209,9 +15203,9 @@ done300:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored302
+	JMP            stored378
 
-store301:
+store377:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15273,7 +15267,7 @@ store301:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored302:
+stored378:
 	ADDQ           $20, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -15301,7 +15295,7 @@ TileInt8AVX512VNNIRows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd303
+	JEQ            noadd381
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -15315,12 +15309,12 @@ TileInt8AVX512VNNIRows4:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd303:
+noadd381:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail305
+	JLT            tail383
 
-loop304:
+loop382:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -15397,13 +15391,13 @@ loop304:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop304
+	JGE            loop382
 
-tail305:
+tail383:
 	ADDQ           $4, CX
-	JEQ            done307
+	JEQ            done385
 
-single306:
+single384:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -15426,15 +15420,15 @@ single306:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single306
+	JNE            single384
 
-done307:
+done385:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store308
+	JEQ            store386
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15491,9 +15485,9 @@ done307:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored309
+	JMP            stored387
 
-store308:
+store386:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15543,7 +15537,7 @@ store308:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored309:
+stored387:
 	ADDQ           $16, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -15567,7 +15561,7 @@ TileInt8AVX512VNNIRows3:
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd310
+	JEQ            noadd390
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -15578,12 +15572,12 @@ TileInt8AVX512VNNIRows3:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd310:
+noadd390:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail312
+	JLT            tail392
 
-loop311:
+loop391:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -15647,13 +15641,13 @@ loop311:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop311
+	JGE            loop391
 
-tail312:
+tail392:
 	ADDQ           $4, CX
-	JEQ            done314
+	JEQ            done394
 
-single313:
+single393:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -15672,15 +15666,15 @@ single313:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single313
+	JNE            single393
 
-done314:
+done394:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store315
+	JEQ            store395
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15723,9 +15717,9 @@ done314:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored316
+	JMP            stored396
 
-store315:
+store395:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15763,7 +15757,7 @@ store315:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored316:
+stored396:
 	ADDQ           $12, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -15785,7 +15779,7 @@ TileInt8AVX512VNNIRows2:
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd317
+	JEQ            noadd399
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -15793,12 +15787,12 @@ TileInt8AVX512VNNIRows2:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd317:
+noadd399:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail319
+	JLT            tail401
 
-loop318:
+loop400:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -15850,13 +15844,13 @@ loop318:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop318
+	JGE            loop400
 
-tail319:
+tail401:
 	ADDQ           $4, CX
-	JEQ            done321
+	JEQ            done403
 
-single320:
+single402:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -15872,15 +15866,15 @@ single320:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single320
+	JNE            single402
 
-done321:
+done403:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store322
+	JEQ            store404
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15909,9 +15903,9 @@ done321:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored323
+	JMP            stored405
 
-store322:
+store404:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -15937,7 +15931,7 @@ store322:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored323:
+stored405:
 	ADDQ           $8, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -15957,17 +15951,17 @@ TileInt8AVX512VNNIRows1:
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd324
+	JEQ            noadd408
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd324:
+noadd408:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail326
+	JLT            tail410
 
-loop325:
+loop409:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -16007,13 +16001,13 @@ loop325:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop325
+	JGE            loop409
 
-tail326:
+tail410:
 	ADDQ           $4, CX
-	JEQ            done328
+	JEQ            done412
 
-single327:
+single411:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Z28
@@ -16026,15 +16020,15 @@ single327:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single327
+	JNE            single411
 
-done328:
+done412:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store329
+	JEQ            store413
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -16049,9 +16043,9 @@ done328:
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored330
+	JMP            stored414
 
-store329:
+store413:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -16065,7 +16059,7 @@ store329:
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored330:
+stored414:
 	ADDQ           $4, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -16074,9 +16068,6 @@ stored330:
 	ADDQ           R15, AX
 	DECQ           R13
 	JNE            TileInt8AVX512VNNIRows1
-	MOVQ           TileArgs_Small(SI), R13
-	MOVQ           $0, TileArgs_Small(SI)
-	TESTQ          R13, R13
 
 TileInt8AVX512VNNIDone:
 	VZEROUPPER
@@ -16131,9 +16122,9 @@ TileWideInt8AVX512VNNIRows3:
 	VMOVAPS        Z7, Z23
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail332
+	JLT            tail416
 
-loop331:
+loop415:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -16296,13 +16287,13 @@ loop331:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop331
+	JGE            loop415
 
-tail332:
+tail416:
 	ADDQ           $4, CX
-	JEQ            done334
+	JEQ            done418
 
-single333:
+single417:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VBROADCASTSS   (AX)(R8*2), Z29
@@ -16352,15 +16343,15 @@ single333:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single333
+	JNE            single417
 
-done334:
+done418:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store335
+	JEQ            store419
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -16511,9 +16502,9 @@ done334:
 	VADDPS         448(DI), Z23, Z23
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored336
+	JMP            stored420
 
-store335:
+store419:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -16641,7 +16632,7 @@ store335:
 	VMOVUPS        Z23, 448(DI)
 	ADDQ           DX, DI
 
-stored336:
+stored420:
 	ADDQ           $12, TileArgs_Scaled(SI)
 	VZEROUPPER
 	RET
@@ -16671,9 +16662,9 @@ TileWideInt8AVX512VNNIRows2:
 	VMOVAPS        Z7, Z15
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail338
+	JLT            tail422
 
-loop337:
+loop421:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -16800,13 +16791,13 @@ loop337:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop337
+	JGE            loop421
 
-tail338:
+tail422:
 	ADDQ           $4, CX
-	JEQ            done340
+	JEQ            done424
 
-single339:
+single423:
 	VBROADCASTSS   (AX), Z31
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VMOVUPS        (BX), Z24
@@ -16847,15 +16838,15 @@ single339:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single339
+	JNE            single423
 
-done340:
+done424:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store341
+	JEQ            store425
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -16956,9 +16947,9 @@ done340:
 	VADDPS         448(DI), Z15, Z15
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored342
+	JMP            stored426
 
-store341:
+store425:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -17044,7 +17035,7 @@ store341:
 	VMOVUPS        Z15, 448(DI)
 	ADDQ           DX, DI
 
-stored342:
+stored426:
 	ADDQ           $8, TileArgs_Scaled(SI)
 	VZEROUPPER
 	RET
@@ -17066,9 +17057,9 @@ TileWideInt8AVX512VNNIRows1:
 	VMOVUPS        448(R15), Z7
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail344
+	JLT            tail428
 
-loop343:
+loop427:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -17159,13 +17150,13 @@ loop343:
 	ADDQ           $512, R10
 	ADDQ           $512, R11
 	SUBQ           $4, CX
-	JGE            loop343
+	JGE            loop427
 
-tail344:
+tail428:
 	ADDQ           $4, CX
-	JEQ            done346
+	JEQ            done430
 
-single345:
+single429:
 	VBROADCASTSS   (AX), Z31
 	VMOVUPS        (BX), Z24
 	PREFETCHT0     8192(BX)
@@ -17197,15 +17188,15 @@ single345:
 	ADDQ           $128, R10
 	ADDQ           $128, R11
 	DECQ           CX
-	JNE            single345
+	JNE            single429
 
-done346:
+done430:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store347
+	JEQ            store431
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -17256,9 +17247,9 @@ done346:
 	VADDPS         448(DI), Z7, Z7
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
-	JMP            stored348
+	JMP            stored432
 
-store347:
+store431:
 	VBROADCASTSS   (R9), Z30
 	VMULPS         (R10), Z30, Z31
 	VCVTDQ2PS      Z0, Z0
@@ -17302,7 +17293,7 @@ store347:
 	VMOVUPS        Z7, 448(DI)
 	ADDQ           DX, DI
 
-stored348:
+stored432:
 	ADDQ           $4, TileArgs_Scaled(SI)
 	VZEROUPPER
 	RET
@@ -17347,7 +17338,7 @@ TileFloat32AVX2Rows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd349
+	JEQ            noadd435
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -17361,12 +17352,12 @@ TileFloat32AVX2Rows6:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd349:
+noadd435:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail351
+	JLT            tail437
 
-loop350:
+loop436:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -17463,13 +17454,13 @@ loop350:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop350
+	JGE            loop436
 
-tail351:
+tail437:
 	ADDQ           $4, CX
-	JEQ            done353
+	JEQ            done439
 
-single352:
+single438:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -17497,11 +17488,11 @@ single352:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single352
+	JNE            single438
 
-done353:
+done439:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store354
+	JEQ            store440
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -17532,9 +17523,9 @@ done353:
 	VADDPS         32(DI), Y11, Y11
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored355
+	JMP            stored441
 
-store354:
+store440:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -17554,7 +17545,7 @@ store354:
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
 
-stored355:
+stored441:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -17583,7 +17574,7 @@ TileFloat32AVX2Rows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd356
+	JEQ            noadd444
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -17595,12 +17586,12 @@ TileFloat32AVX2Rows5:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd356:
+noadd444:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail358
+	JLT            tail446
 
-loop357:
+loop445:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -17685,13 +17676,13 @@ loop357:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop357
+	JGE            loop445
 
-tail358:
+tail446:
 	ADDQ           $4, CX
-	JEQ            done360
+	JEQ            done448
 
-single359:
+single447:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -17716,11 +17707,11 @@ single359:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single359
+	JNE            single447
 
-done360:
+done448:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store361
+	JEQ            store449
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -17746,9 +17737,9 @@ done360:
 	VADDPS         32(DI), Y9, Y9
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored362
+	JMP            stored450
 
-store361:
+store449:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -17765,7 +17756,7 @@ store361:
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
 
-stored362:
+stored450:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -17792,7 +17783,7 @@ TileFloat32AVX2Rows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd363
+	JEQ            noadd453
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -17802,12 +17793,12 @@ TileFloat32AVX2Rows4:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd363:
+noadd453:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail365
+	JLT            tail455
 
-loop364:
+loop454:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -17880,13 +17871,13 @@ loop364:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop364
+	JGE            loop454
 
-tail365:
+tail455:
 	ADDQ           $4, CX
-	JEQ            done367
+	JEQ            done457
 
-single366:
+single456:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -17908,11 +17899,11 @@ single366:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single366
+	JNE            single456
 
-done367:
+done457:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store368
+	JEQ            store458
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -17933,9 +17924,9 @@ done367:
 	VADDPS         32(DI), Y7, Y7
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored369
+	JMP            stored459
 
-store368:
+store458:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -17949,7 +17940,7 @@ store368:
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
 
-stored369:
+stored459:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -17972,7 +17963,7 @@ TileFloat32AVX2Rows3:
 	VMOVAPS        Y0, Y4
 	VMOVAPS        Y1, Y5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd370
+	JEQ            noadd462
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -17980,12 +17971,12 @@ TileFloat32AVX2Rows3:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd370:
+noadd462:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail372
+	JLT            tail464
 
-loop371:
+loop463:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18045,13 +18036,13 @@ loop371:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop371
+	JGE            loop463
 
-tail372:
+tail464:
 	ADDQ           $4, CX
-	JEQ            done374
+	JEQ            done466
 
-single373:
+single465:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18069,11 +18060,11 @@ single373:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single373
+	JNE            single465
 
-done374:
+done466:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store375
+	JEQ            store467
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -18089,9 +18080,9 @@ done374:
 	VADDPS         32(DI), Y5, Y5
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored376
+	JMP            stored468
 
-store375:
+store467:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -18102,7 +18093,7 @@ store375:
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
 
-stored376:
+stored468:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -18123,18 +18114,18 @@ TileFloat32AVX2Rows2:
 	VMOVAPS        Y0, Y2
 	VMOVAPS        Y1, Y3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd377
+	JEQ            noadd471
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd377:
+noadd471:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail379
+	JLT            tail473
 
-loop378:
+loop472:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18182,13 +18173,13 @@ loop378:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop378
+	JGE            loop472
 
-tail379:
+tail473:
 	ADDQ           $4, CX
-	JEQ            done381
+	JEQ            done475
 
-single380:
+single474:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18203,11 +18194,11 @@ single380:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single380
+	JNE            single474
 
-done381:
+done475:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store382
+	JEQ            store476
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -18218,9 +18209,9 @@ done381:
 	VADDPS         32(DI), Y3, Y3
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored383
+	JMP            stored477
 
-store382:
+store476:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -18228,7 +18219,7 @@ store382:
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
 
-stored383:
+stored477:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -18247,16 +18238,16 @@ TileFloat32AVX2Rows1:
 	VMOVUPS        (R15), Y0
 	VMOVUPS        32(R15), Y1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd384
+	JEQ            noadd480
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 
-noadd384:
+noadd480:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail386
+	JLT            tail482
 
-loop385:
+loop481:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18292,13 +18283,13 @@ loop385:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop385
+	JGE            loop481
 
-tail386:
+tail482:
 	ADDQ           $4, CX
-	JEQ            done388
+	JEQ            done484
 
-single387:
+single483:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18310,24 +18301,24 @@ single387:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single387
+	JNE            single483
 
-done388:
+done484:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store389
+	JEQ            store485
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored390
+	JMP            stored486
 
-store389:
+store485:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
 
-stored390:
+stored486:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
 	SUBQ           R15, AX
@@ -18335,9 +18326,6 @@ stored390:
 	ADDQ           R15, AX
 	DECQ           R13
 	JNE            TileFloat32AVX2Rows1
-	MOVQ           TileArgs_Small(SI), R13
-	MOVQ           $0, TileArgs_Small(SI)
-	TESTQ          R13, R13
 
 TileFloat32AVX2Done:
 	VZEROUPPER
@@ -18383,7 +18371,7 @@ TileInt8AVXVNNIRows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd391
+	JEQ            noadd489
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -18397,12 +18385,12 @@ TileInt8AVXVNNIRows6:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd391:
+noadd489:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail393
+	JLT            tail491
 
-loop392:
+loop490:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18499,13 +18487,13 @@ loop392:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop392
+	JGE            loop490
 
-tail393:
+tail491:
 	ADDQ           $4, CX
-	JEQ            done395
+	JEQ            done493
 
-single394:
+single492:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18533,15 +18521,15 @@ single394:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single394
+	JNE            single492
 
-done395:
+done493:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store396
+	JEQ            store494
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -18626,9 +18614,9 @@ done395:
 	VADDPS         32(DI), Y11, Y11
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored397
+	JMP            stored495
 
-store396:
+store494:
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -18702,7 +18690,7 @@ store396:
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
 
-stored397:
+stored495:
 	ADDQ           $24, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -18732,7 +18720,7 @@ TileInt8AVXVNNIRows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd398
+	JEQ            noadd498
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -18744,12 +18732,12 @@ TileInt8AVXVNNIRows5:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd398:
+noadd498:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail400
+	JLT            tail500
 
-loop399:
+loop499:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18834,13 +18822,13 @@ loop399:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop399
+	JGE            loop499
 
-tail400:
+tail500:
 	ADDQ           $4, CX
-	JEQ            done402
+	JEQ            done502
 
-single401:
+single501:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -18865,15 +18853,15 @@ single401:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single401
+	JNE            single501
 
-done402:
+done502:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store403
+	JEQ            store503
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -18944,9 +18932,9 @@ done402:
 	VADDPS         32(DI), Y9, Y9
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored404
+	JMP            stored504
 
-store403:
+store503:
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19008,7 +18996,7 @@ store403:
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
 
-stored404:
+stored504:
 	ADDQ           $20, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -19036,7 +19024,7 @@ TileInt8AVXVNNIRows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd405
+	JEQ            noadd507
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -19046,12 +19034,12 @@ TileInt8AVXVNNIRows4:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd405:
+noadd507:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail407
+	JLT            tail509
 
-loop406:
+loop508:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -19124,13 +19112,13 @@ loop406:
 	ADDQ           $16, R9
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop406
+	JGE            loop508
 
-tail407:
+tail509:
 	ADDQ           $4, CX
-	JEQ            done409
+	JEQ            done511
 
-single408:
+single510:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -19152,15 +19140,15 @@ single408:
 	ADDQ           $4, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single408
+	JNE            single510
 
-done409:
+done511:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store410
+	JEQ            store512
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19217,9 +19205,9 @@ done409:
 	VADDPS         32(DI), Y7, Y7
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored411
+	JMP            stored513
 
-store410:
+store512:
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19269,7 +19257,7 @@ store410:
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
 
-stored411:
+stored513:
 	ADDQ           $16, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -19293,7 +19281,7 @@ TileInt8AVXVNNIRows3:
 	VMOVAPS        Y0, Y4
 	VMOVAPS        Y1, Y5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd412
+	JEQ            noadd516
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -19301,12 +19289,12 @@ TileInt8AVXVNNIRows3:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd412:
+noadd516:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail414
+	JLT            tail518
 
-loop413:
+loop517:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -19366,13 +19354,13 @@ loop413:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop413
+	JGE            loop517
 
-tail414:
+tail518:
 	ADDQ           $4, CX
-	JEQ            done416
+	JEQ            done520
 
-single415:
+single519:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -19390,15 +19378,15 @@ single415:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single415
+	JNE            single519
 
-done416:
+done520:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store417
+	JEQ            store521
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19441,9 +19429,9 @@ done416:
 	VADDPS         32(DI), Y5, Y5
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored418
+	JMP            stored522
 
-store417:
+store521:
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19481,7 +19469,7 @@ store417:
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
 
-stored418:
+stored522:
 	ADDQ           $12, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -19503,18 +19491,18 @@ TileInt8AVXVNNIRows2:
 	VMOVAPS        Y0, Y2
 	VMOVAPS        Y1, Y3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd419
+	JEQ            noadd525
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd419:
+noadd525:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail421
+	JLT            tail527
 
-loop420:
+loop526:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -19562,13 +19550,13 @@ loop420:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop420
+	JGE            loop526
 
-tail421:
+tail527:
 	ADDQ           $4, CX
-	JEQ            done423
+	JEQ            done529
 
-single422:
+single528:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -19583,15 +19571,15 @@ single422:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single422
+	JNE            single528
 
-done423:
+done529:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store424
+	JEQ            store530
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19620,9 +19608,9 @@ done423:
 	VADDPS         32(DI), Y3, Y3
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored425
+	JMP            stored531
 
-store424:
+store530:
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19648,7 +19636,7 @@ store424:
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
 
-stored425:
+stored531:
 	ADDQ           $8, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -19668,16 +19656,16 @@ TileInt8AVXVNNIRows1:
 	VMOVUPS        (R15), Y0
 	VMOVUPS        32(R15), Y1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd426
+	JEQ            noadd534
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 
-noadd426:
+noadd534:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $4, CX
-	JLT            tail428
+	JLT            tail536
 
-loop427:
+loop535:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -19713,13 +19701,13 @@ loop427:
 	ADDQ           $16, AX
 	ADDQ           $512, BX
 	SUBQ           $4, CX
-	JGE            loop427
+	JGE            loop535
 
-tail428:
+tail536:
 	ADDQ           $4, CX
-	JEQ            done430
+	JEQ            done538
 
-single429:
+single537:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	VMOVUPS        (BX), Y12
@@ -19731,15 +19719,15 @@ single429:
 	ADDQ           $4, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single429
+	JNE            single537
 
-done430:
+done538:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store431
+	JEQ            store539
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19754,9 +19742,9 @@ done430:
 	VADDPS         32(DI), Y1, Y1
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored432
+	JMP            stored540
 
-store431:
+store539:
 	VBROADCASTSS   (R9), Y14
 	VMULPS         (R10), Y14, Y15
 	VCVTDQ2PS      Y0, Y0
@@ -19770,7 +19758,7 @@ store431:
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
 
-stored432:
+stored540:
 	ADDQ           $4, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $4, R15, R15
@@ -19779,16 +19767,13 @@ stored432:
 	ADDQ           R15, AX
 	DECQ           R13
 	JNE            TileInt8AVXVNNIRows1
-	MOVQ           TileArgs_Small(SI), R13
-	MOVQ           $0, TileArgs_Small(SI)
-	TESTQ          R13, R13
 
 TileInt8AVXVNNIDone:
 	VZEROUPPER
 	RET
 
 // func TileBFloat16AVX512(args *TileArgs)
-TEXT ·TileBFloat16AVX512(SB), NOSPLIT, $8-8
+TEXT ·TileBFloat16AVX512(SB), NOSPLIT, $0-8
 	MOVQ           args+0(FP), SI
 	MOVQ           TileArgs_C(SI), DI
 	MOVQ           TileArgs_LDC(SI), DX
@@ -19796,10 +19781,6 @@ TEXT ·TileBFloat16AVX512(SB), NOSPLIT, $8-8
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
 	MOVQ           TileArgs_Next(SI), R14
-	STMXCSR        (SP)
-	MOVL           (SP), R15
-	ORL            $32832, R15
-	MOVL           R15, 4(SP)
 	MOVL           $0xffff0000, R15
 	VMOVD          R15, X31
 	VPBROADCASTD   X31, Z31
@@ -19872,7 +19853,7 @@ TileBFloat16AVX512Rows14:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd433
+	JEQ            noadd543
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -19916,61 +19897,16 @@ TileBFloat16AVX512Rows14:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd433:
-	LDMXCSR        4(SP)
+noadd543:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail435
+	JLT            tail545
 
-loop434:
+loop544:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   4(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
-	VBROADCASTSS   4(R12), Z30
-	VFMADD231PS    Z28, Z30, Z24
-	VFMADD231PS    Z29, Z30, Z25
-	VBROADCASTSS   4(R12)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z26
-	VFMADD231PS    Z29, Z30, Z27
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -20015,54 +19951,54 @@ loop434:
 	VBROADCASTSS   (R12)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z26
 	VFMADD231PS    Z29, Z30, Z27
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   4(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   12(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   12(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   12(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   12(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
-	VBROADCASTSS   12(R12), Z30
-	VFMADD231PS    Z28, Z30, Z24
-	VFMADD231PS    Z29, Z30, Z25
-	VBROADCASTSS   12(R12)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z26
-	VFMADD231PS    Z29, Z30, Z27
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -20107,6 +20043,50 @@ loop434:
 	VBROADCASTSS   8(R12)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z26
 	VFMADD231PS    Z29, Z30, Z27
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   12(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   12(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $16, R10
@@ -20114,61 +20094,17 @@ loop434:
 	ADDQ           $16, R12
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop434
+	JGE            loop544
 
-tail435:
+tail545:
 	ADDQ           $2, CX
-	JEQ            done437
+	JEQ            done547
 
-single436:
+single546:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   4(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
-	VBROADCASTSS   4(R12), Z30
-	VFMADD231PS    Z28, Z30, Z24
-	VFMADD231PS    Z29, Z30, Z25
-	VBROADCASTSS   4(R12)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z26
-	VFMADD231PS    Z29, Z30, Z27
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -20213,6 +20149,50 @@ single436:
 	VBROADCASTSS   (R12)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z26
 	VFMADD231PS    Z29, Z30, Z27
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   4(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $8, R10
@@ -20220,12 +20200,11 @@ single436:
 	ADDQ           $8, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single436
+	JNE            single546
 
-done437:
-	LDMXCSR        (SP)
+done547:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store438
+	JEQ            store548
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -20296,9 +20275,9 @@ done437:
 	VADDPS         64(DI), Z27, Z27
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored439
+	JMP            stored549
 
-store438:
+store548:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -20342,7 +20321,7 @@ store438:
 	VMOVUPS        Z27, 64(DI)
 	ADDQ           DX, DI
 
-stored439:
+stored549:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -20393,7 +20372,7 @@ TileBFloat16AVX512Rows13:
 	LEAQ           (R11)(R8*2), R12
 	ADDQ           R8, R12
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd440
+	JEQ            noadd552
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -20434,58 +20413,16 @@ TileBFloat16AVX512Rows13:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd440:
-	LDMXCSR        4(SP)
+noadd552:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail442
+	JLT            tail554
 
-loop441:
+loop553:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   4(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
-	VBROADCASTSS   4(R12), Z30
-	VFMADD231PS    Z28, Z30, Z24
-	VFMADD231PS    Z29, Z30, Z25
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -20527,51 +20464,51 @@ loop441:
 	VBROADCASTSS   (R12), Z30
 	VFMADD231PS    Z28, Z30, Z24
 	VFMADD231PS    Z29, Z30, Z25
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   12(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   12(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   12(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   12(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
-	VBROADCASTSS   12(R12), Z30
-	VFMADD231PS    Z28, Z30, Z24
-	VFMADD231PS    Z29, Z30, Z25
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -20613,6 +20550,47 @@ loop441:
 	VBROADCASTSS   8(R12), Z30
 	VFMADD231PS    Z28, Z30, Z24
 	VFMADD231PS    Z29, Z30, Z25
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   12(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $16, R10
@@ -20620,58 +20598,17 @@ loop441:
 	ADDQ           $16, R12
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop441
+	JGE            loop553
 
-tail442:
+tail554:
 	ADDQ           $2, CX
-	JEQ            done444
+	JEQ            done556
 
-single443:
+single555:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   4(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
-	VBROADCASTSS   4(R12), Z30
-	VFMADD231PS    Z28, Z30, Z24
-	VFMADD231PS    Z29, Z30, Z25
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -20713,6 +20650,47 @@ single443:
 	VBROADCASTSS   (R12), Z30
 	VFMADD231PS    Z28, Z30, Z24
 	VFMADD231PS    Z29, Z30, Z25
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $8, R10
@@ -20720,12 +20698,11 @@ single443:
 	ADDQ           $8, R12
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single443
+	JNE            single555
 
-done444:
-	LDMXCSR        (SP)
+done556:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store445
+	JEQ            store557
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -20791,9 +20768,9 @@ done444:
 	VADDPS         64(DI), Z25, Z25
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored446
+	JMP            stored558
 
-store445:
+store557:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -20834,7 +20811,7 @@ store445:
 	VMOVUPS        Z25, 64(DI)
 	ADDQ           DX, DI
 
-stored446:
+stored558:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -20881,7 +20858,7 @@ TileBFloat16AVX512Rows12:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd447
+	JEQ            noadd561
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -20919,55 +20896,16 @@ TileBFloat16AVX512Rows12:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd447:
-	LDMXCSR        4(SP)
+noadd561:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail449
+	JLT            tail563
 
-loop448:
+loop562:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   4(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -21006,48 +20944,48 @@ loop448:
 	VBROADCASTSS   (R11)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z22
 	VFMADD231PS    Z29, Z30, Z23
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   12(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   12(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   12(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   12(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -21086,61 +21024,61 @@ loop448:
 	VBROADCASTSS   8(R11)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z22
 	VFMADD231PS    Z29, Z30, Z23
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $16, R10
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop448
+	JGE            loop562
 
-tail449:
+tail563:
 	ADDQ           $2, CX
-	JEQ            done451
+	JEQ            done565
 
-single450:
+single564:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
-	VBROADCASTSS   4(R11)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z22
-	VFMADD231PS    Z29, Z30, Z23
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -21179,18 +21117,55 @@ single450:
 	VBROADCASTSS   (R11)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z22
 	VFMADD231PS    Z29, Z30, Z23
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $8, R10
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single450
+	JNE            single564
 
-done451:
-	LDMXCSR        (SP)
+done565:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store452
+	JEQ            store566
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -21251,9 +21226,9 @@ done451:
 	VADDPS         64(DI), Z23, Z23
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored453
+	JMP            stored567
 
-store452:
+store566:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -21291,7 +21266,7 @@ store452:
 	VMOVUPS        Z23, 64(DI)
 	ADDQ           DX, DI
 
-stored453:
+stored567:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -21336,7 +21311,7 @@ TileBFloat16AVX512Rows11:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd454
+	JEQ            noadd570
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -21371,52 +21346,16 @@ TileBFloat16AVX512Rows11:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd454:
-	LDMXCSR        4(SP)
+noadd570:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail456
+	JLT            tail572
 
-loop455:
+loop571:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -21452,45 +21391,45 @@ loop455:
 	VBROADCASTSS   (R11)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z20
 	VFMADD231PS    Z29, Z30, Z21
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   12(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   12(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   12(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -21526,58 +21465,58 @@ loop455:
 	VBROADCASTSS   8(R11)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z20
 	VFMADD231PS    Z29, Z30, Z21
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $16, R10
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop455
+	JGE            loop571
 
-tail456:
+tail572:
 	ADDQ           $2, CX
-	JEQ            done458
+	JEQ            done574
 
-single457:
+single573:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
-	VBROADCASTSS   4(R11)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z20
-	VFMADD231PS    Z29, Z30, Z21
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -21613,18 +21552,52 @@ single457:
 	VBROADCASTSS   (R11)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z20
 	VFMADD231PS    Z29, Z30, Z21
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $8, R10
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single457
+	JNE            single573
 
-done458:
-	LDMXCSR        (SP)
+done574:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store459
+	JEQ            store575
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -21680,9 +21653,9 @@ done458:
 	VADDPS         64(DI), Z21, Z21
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored460
+	JMP            stored576
 
-store459:
+store575:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -21717,7 +21690,7 @@ store459:
 	VMOVUPS        Z21, 64(DI)
 	ADDQ           DX, DI
 
-stored460:
+stored576:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -21760,7 +21733,7 @@ TileBFloat16AVX512Rows10:
 	LEAQ           (R10)(R8*2), R11
 	ADDQ           R8, R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd461
+	JEQ            noadd579
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -21792,49 +21765,16 @@ TileBFloat16AVX512Rows10:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd461:
-	LDMXCSR        4(SP)
+noadd579:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail463
+	JLT            tail581
 
-loop462:
+loop580:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -21867,42 +21807,42 @@ loop462:
 	VBROADCASTSS   (R11), Z30
 	VFMADD231PS    Z28, Z30, Z18
 	VFMADD231PS    Z29, Z30, Z19
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   12(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   12(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -21935,55 +21875,55 @@ loop462:
 	VBROADCASTSS   8(R11), Z30
 	VFMADD231PS    Z28, Z30, Z18
 	VFMADD231PS    Z29, Z30, Z19
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $16, R10
 	ADDQ           $16, R11
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop462
+	JGE            loop580
 
-tail463:
+tail581:
 	ADDQ           $2, CX
-	JEQ            done465
+	JEQ            done583
 
-single464:
+single582:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
-	VBROADCASTSS   4(R11), Z30
-	VFMADD231PS    Z28, Z30, Z18
-	VFMADD231PS    Z29, Z30, Z19
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -22016,18 +21956,49 @@ single464:
 	VBROADCASTSS   (R11), Z30
 	VFMADD231PS    Z28, Z30, Z18
 	VFMADD231PS    Z29, Z30, Z19
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $8, R10
 	ADDQ           $8, R11
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single464
+	JNE            single582
 
-done465:
-	LDMXCSR        (SP)
+done583:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store466
+	JEQ            store584
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -22078,9 +22049,9 @@ done465:
 	VADDPS         64(DI), Z19, Z19
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored467
+	JMP            stored585
 
-store466:
+store584:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -22112,7 +22083,7 @@ store466:
 	VMOVUPS        Z19, 64(DI)
 	ADDQ           DX, DI
 
-stored467:
+stored585:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -22151,7 +22122,7 @@ TileBFloat16AVX512Rows9:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd468
+	JEQ            noadd588
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -22180,46 +22151,16 @@ TileBFloat16AVX512Rows9:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd468:
-	LDMXCSR        4(SP)
+noadd588:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail470
+	JLT            tail590
 
-loop469:
+loop589:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -22249,39 +22190,39 @@ loop469:
 	VBROADCASTSS   (R10)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z16
 	VFMADD231PS    Z29, Z30, Z17
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   12(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   12(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -22311,51 +22252,51 @@ loop469:
 	VBROADCASTSS   8(R10)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z16
 	VFMADD231PS    Z29, Z30, Z17
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop469
+	JGE            loop589
 
-tail470:
+tail590:
 	ADDQ           $2, CX
-	JEQ            done472
+	JEQ            done592
 
-single471:
+single591:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
-	VBROADCASTSS   4(R10)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z16
-	VFMADD231PS    Z29, Z30, Z17
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -22385,17 +22326,45 @@ single471:
 	VBROADCASTSS   (R10)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z16
 	VFMADD231PS    Z29, Z30, Z17
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single471
+	JNE            single591
 
-done472:
-	LDMXCSR        (SP)
+done592:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store473
+	JEQ            store593
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -22441,9 +22410,9 @@ done472:
 	VADDPS         64(DI), Z17, Z17
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored474
+	JMP            stored594
 
-store473:
+store593:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -22472,7 +22441,7 @@ store473:
 	VMOVUPS        Z17, 64(DI)
 	ADDQ           DX, DI
 
-stored474:
+stored594:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -22509,7 +22478,7 @@ TileBFloat16AVX512Rows8:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd475
+	JEQ            noadd597
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -22535,43 +22504,16 @@ TileBFloat16AVX512Rows8:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd475:
-	LDMXCSR        4(SP)
+noadd597:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail477
+	JLT            tail599
 
-loop476:
+loop598:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -22598,36 +22540,36 @@ loop476:
 	VBROADCASTSS   (R10)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z14
 	VFMADD231PS    Z29, Z30, Z15
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   12(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   12(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -22654,48 +22596,48 @@ loop476:
 	VBROADCASTSS   8(R10)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z14
 	VFMADD231PS    Z29, Z30, Z15
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop476
+	JGE            loop598
 
-tail477:
+tail599:
 	ADDQ           $2, CX
-	JEQ            done479
+	JEQ            done601
 
-single478:
+single600:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
-	VBROADCASTSS   4(R10)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z14
-	VFMADD231PS    Z29, Z30, Z15
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -22722,17 +22664,42 @@ single478:
 	VBROADCASTSS   (R10)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z14
 	VFMADD231PS    Z29, Z30, Z15
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single478
+	JNE            single600
 
-done479:
-	LDMXCSR        (SP)
+done601:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store480
+	JEQ            store602
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -22773,9 +22740,9 @@ done479:
 	VADDPS         64(DI), Z15, Z15
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored481
+	JMP            stored603
 
-store480:
+store602:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -22801,7 +22768,7 @@ store480:
 	VMOVUPS        Z15, 64(DI)
 	ADDQ           DX, DI
 
-stored481:
+stored603:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -22836,7 +22803,7 @@ TileBFloat16AVX512Rows7:
 	LEAQ           (R9)(R8*2), R10
 	ADDQ           R8, R10
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd482
+	JEQ            noadd606
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -22859,40 +22826,16 @@ TileBFloat16AVX512Rows7:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd482:
-	LDMXCSR        4(SP)
+noadd606:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail484
+	JLT            tail608
 
-loop483:
+loop607:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -22916,33 +22859,33 @@ loop483:
 	VBROADCASTSS   (R10), Z30
 	VFMADD231PS    Z28, Z30, Z12
 	VFMADD231PS    Z29, Z30, Z13
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   12(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -22966,45 +22909,45 @@ loop483:
 	VBROADCASTSS   8(R10), Z30
 	VFMADD231PS    Z28, Z30, Z12
 	VFMADD231PS    Z29, Z30, Z13
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $16, R10
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop483
+	JGE            loop607
 
-tail484:
+tail608:
 	ADDQ           $2, CX
-	JEQ            done486
+	JEQ            done610
 
-single485:
+single609:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
-	VBROADCASTSS   4(R10), Z30
-	VFMADD231PS    Z28, Z30, Z12
-	VFMADD231PS    Z29, Z30, Z13
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23028,17 +22971,39 @@ single485:
 	VBROADCASTSS   (R10), Z30
 	VFMADD231PS    Z28, Z30, Z12
 	VFMADD231PS    Z29, Z30, Z13
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $8, R10
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single485
+	JNE            single609
 
-done486:
-	LDMXCSR        (SP)
+done610:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store487
+	JEQ            store611
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -23074,9 +23039,9 @@ done486:
 	VADDPS         64(DI), Z13, Z13
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored488
+	JMP            stored612
 
-store487:
+store611:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -23099,7 +23064,7 @@ store487:
 	VMOVUPS        Z13, 64(DI)
 	ADDQ           DX, DI
 
-stored488:
+stored612:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -23130,7 +23095,7 @@ TileBFloat16AVX512Rows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd489
+	JEQ            noadd615
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -23150,37 +23115,16 @@ TileBFloat16AVX512Rows6:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd489:
-	LDMXCSR        4(SP)
+noadd615:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail491
+	JLT            tail617
 
-loop490:
+loop616:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23201,30 +23145,30 @@ loop490:
 	VBROADCASTSS   (R9)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z10
 	VFMADD231PS    Z29, Z30, Z11
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   12(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -23245,41 +23189,41 @@ loop490:
 	VBROADCASTSS   8(R9)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z10
 	VFMADD231PS    Z29, Z30, Z11
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop490
+	JGE            loop616
 
-tail491:
+tail617:
 	ADDQ           $2, CX
-	JEQ            done493
+	JEQ            done619
 
-single492:
+single618:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
-	VBROADCASTSS   4(R9)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z10
-	VFMADD231PS    Z29, Z30, Z11
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23300,16 +23244,35 @@ single492:
 	VBROADCASTSS   (R9)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z10
 	VFMADD231PS    Z29, Z30, Z11
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single492
+	JNE            single618
 
-done493:
-	LDMXCSR        (SP)
+done619:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store494
+	JEQ            store620
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -23340,9 +23303,9 @@ done493:
 	VADDPS         64(DI), Z11, Z11
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored495
+	JMP            stored621
 
-store494:
+store620:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -23362,7 +23325,7 @@ store494:
 	VMOVUPS        Z11, 64(DI)
 	ADDQ           DX, DI
 
-stored495:
+stored621:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -23391,7 +23354,7 @@ TileBFloat16AVX512Rows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd496
+	JEQ            noadd624
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -23408,34 +23371,16 @@ TileBFloat16AVX512Rows5:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd496:
-	LDMXCSR        4(SP)
+noadd624:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail498
+	JLT            tail626
 
-loop497:
+loop625:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23453,27 +23398,27 @@ loop497:
 	VBROADCASTSS   (R9)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z8
 	VFMADD231PS    Z29, Z30, Z9
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   12(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -23491,38 +23436,38 @@ loop497:
 	VBROADCASTSS   8(R9)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z8
 	VFMADD231PS    Z29, Z30, Z9
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop497
+	JGE            loop625
 
-tail498:
+tail626:
 	ADDQ           $2, CX
-	JEQ            done500
+	JEQ            done628
 
-single499:
+single627:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
-	VBROADCASTSS   4(R9)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z8
-	VFMADD231PS    Z29, Z30, Z9
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23540,16 +23485,32 @@ single499:
 	VBROADCASTSS   (R9)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z8
 	VFMADD231PS    Z29, Z30, Z9
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single499
+	JNE            single627
 
-done500:
-	LDMXCSR        (SP)
+done628:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store501
+	JEQ            store629
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -23575,9 +23536,9 @@ done500:
 	VADDPS         64(DI), Z9, Z9
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored502
+	JMP            stored630
 
-store501:
+store629:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -23594,7 +23555,7 @@ store501:
 	VMOVUPS        Z9, 64(DI)
 	ADDQ           DX, DI
 
-stored502:
+stored630:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -23621,7 +23582,7 @@ TileBFloat16AVX512Rows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd503
+	JEQ            noadd633
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -23635,31 +23596,16 @@ TileBFloat16AVX512Rows4:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd503:
-	LDMXCSR        4(SP)
+noadd633:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail505
+	JLT            tail635
 
-loop504:
+loop634:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23674,24 +23620,24 @@ loop504:
 	VBROADCASTSS   (R9), Z30
 	VFMADD231PS    Z28, Z30, Z6
 	VFMADD231PS    Z29, Z30, Z7
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   12(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -23706,35 +23652,35 @@ loop504:
 	VBROADCASTSS   8(R9), Z30
 	VFMADD231PS    Z28, Z30, Z6
 	VFMADD231PS    Z29, Z30, Z7
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop504
+	JGE            loop634
 
-tail505:
+tail635:
 	ADDQ           $2, CX
-	JEQ            done507
+	JEQ            done637
 
-single506:
+single636:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
-	VBROADCASTSS   4(R9), Z30
-	VFMADD231PS    Z28, Z30, Z6
-	VFMADD231PS    Z29, Z30, Z7
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23749,16 +23695,29 @@ single506:
 	VBROADCASTSS   (R9), Z30
 	VFMADD231PS    Z28, Z30, Z6
 	VFMADD231PS    Z29, Z30, Z7
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single506
+	JNE            single636
 
-done507:
-	LDMXCSR        (SP)
+done637:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store508
+	JEQ            store638
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -23779,9 +23738,9 @@ done507:
 	VADDPS         64(DI), Z7, Z7
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored509
+	JMP            stored639
 
-store508:
+store638:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -23795,7 +23754,7 @@ store508:
 	VMOVUPS        Z7, 64(DI)
 	ADDQ           DX, DI
 
-stored509:
+stored639:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -23818,7 +23777,7 @@ TileBFloat16AVX512Rows3:
 	VMOVAPS        Z0, Z4
 	VMOVAPS        Z1, Z5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd510
+	JEQ            noadd642
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -23829,28 +23788,16 @@ TileBFloat16AVX512Rows3:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd510:
-	LDMXCSR        4(SP)
+noadd642:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail512
+	JLT            tail644
 
-loop511:
+loop643:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23862,21 +23809,21 @@ loop511:
 	VBROADCASTSS   (AX)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z4
 	VFMADD231PS    Z29, Z30, Z5
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   12(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -23888,31 +23835,31 @@ loop511:
 	VBROADCASTSS   8(AX)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z4
 	VFMADD231PS    Z29, Z30, Z5
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop511
+	JGE            loop643
 
-tail512:
+tail644:
 	ADDQ           $2, CX
-	JEQ            done514
+	JEQ            done646
 
-single513:
+single645:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
-	VBROADCASTSS   4(AX)(R8*2), Z30
-	VFMADD231PS    Z28, Z30, Z4
-	VFMADD231PS    Z29, Z30, Z5
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -23924,15 +23871,25 @@ single513:
 	VBROADCASTSS   (AX)(R8*2), Z30
 	VFMADD231PS    Z28, Z30, Z4
 	VFMADD231PS    Z29, Z30, Z5
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single513
+	JNE            single645
 
-done514:
-	LDMXCSR        (SP)
+done646:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store515
+	JEQ            store647
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -23948,9 +23905,9 @@ done514:
 	VADDPS         64(DI), Z5, Z5
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored516
+	JMP            stored648
 
-store515:
+store647:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -23961,7 +23918,7 @@ store515:
 	VMOVUPS        Z5, 64(DI)
 	ADDQ           DX, DI
 
-stored516:
+stored648:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -23982,7 +23939,7 @@ TileBFloat16AVX512Rows2:
 	VMOVAPS        Z0, Z2
 	VMOVAPS        Z1, Z3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd517
+	JEQ            noadd651
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
@@ -23990,25 +23947,16 @@ TileBFloat16AVX512Rows2:
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd517:
-	LDMXCSR        4(SP)
+noadd651:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail519
+	JLT            tail653
 
-loop518:
+loop652:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -24017,18 +23965,18 @@ loop518:
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z2
 	VFMADD231PS    Z29, Z30, Z3
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   12(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
@@ -24037,28 +23985,28 @@ loop518:
 	VBROADCASTSS   8(AX)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z2
 	VFMADD231PS    Z29, Z30, Z3
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop518
+	JGE            loop652
 
-tail519:
+tail653:
 	ADDQ           $2, CX
-	JEQ            done521
+	JEQ            done655
 
-single520:
+single654:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
-	VBROADCASTSS   4(AX)(R8*1), Z30
-	VFMADD231PS    Z28, Z30, Z2
-	VFMADD231PS    Z29, Z30, Z3
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
@@ -24067,15 +24015,22 @@ single520:
 	VBROADCASTSS   (AX)(R8*1), Z30
 	VFMADD231PS    Z28, Z30, Z2
 	VFMADD231PS    Z29, Z30, Z3
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single520
+	JNE            single654
 
-done521:
-	LDMXCSR        (SP)
+done655:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store522
+	JEQ            store656
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
@@ -24086,9 +24041,9 @@ done521:
 	VADDPS         64(DI), Z3, Z3
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored523
+	JMP            stored657
 
-store522:
+store656:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
@@ -24096,7 +24051,7 @@ store522:
 	VMOVUPS        Z3, 64(DI)
 	ADDQ           DX, DI
 
-stored523:
+stored657:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -24115,92 +24070,90 @@ TileBFloat16AVX512Rows1:
 	VMOVUPS        (R15), Z0
 	VMOVUPS        64(R15), Z1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd524
+	JEQ            noadd660
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	PREFETCHT0     64(R15)
 
-noadd524:
-	LDMXCSR        4(SP)
+noadd660:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail526
+	JLT            tail662
 
-loop525:
+loop661:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
 	VFMADD231PS    Z29, Z30, Z1
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPANDD         128(BX), Z31, Z28
 	PREFETCHT0     8384(BX)
-	VPANDD         192(BX), Z31, Z29
-	VBROADCASTSS   12(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
 	VPSLLD         $16, 128(BX), Z28
 	VPSLLD         $16, 192(BX), Z29
 	VBROADCASTSS   8(AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
 	VFMADD231PS    Z29, Z30, Z1
+	VPANDD         128(BX), Z31, Z28
+	VPANDD         192(BX), Z31, Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop525
+	JGE            loop661
 
-tail526:
+tail662:
 	ADDQ           $2, CX
-	JEQ            done528
+	JEQ            done664
 
-single527:
+single663:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPANDD         (BX), Z31, Z28
 	PREFETCHT0     8256(BX)
-	VPANDD         64(BX), Z31, Z29
-	VBROADCASTSS   4(AX), Z30
-	VFMADD231PS    Z28, Z30, Z0
-	VFMADD231PS    Z29, Z30, Z1
 	VPSLLD         $16, (BX), Z28
 	VPSLLD         $16, 64(BX), Z29
 	VBROADCASTSS   (AX), Z30
 	VFMADD231PS    Z28, Z30, Z0
 	VFMADD231PS    Z29, Z30, Z1
+	VPANDD         (BX), Z31, Z28
+	VPANDD         64(BX), Z31, Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single527
+	JNE            single663
 
-done528:
-	LDMXCSR        (SP)
+done664:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store529
+	JEQ            store665
 	VADDPS         (DI), Z0, Z0
 	VMOVUPS        Z0, (DI)
 	VADDPS         64(DI), Z1, Z1
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
-	JMP            stored530
+	JMP            stored666
 
-store529:
+store665:
 	VMOVUPS        Z0, (DI)
 	VMOVUPS        Z1, 64(DI)
 	ADDQ           DX, DI
 
-stored530:
+stored666:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -24208,16 +24161,13 @@ stored530:
 	ADDQ           R15, AX
 	DECQ           R13
 	JNE            TileBFloat16AVX512Rows1
-	MOVQ           TileArgs_Small(SI), R13
-	MOVQ           $0, TileArgs_Small(SI)
-	TESTQ          R13, R13
 
 TileBFloat16AVX512Done:
 	VZEROUPPER
 	RET
 
-// func TileBFloat16AVX2(args *TileArgs)
-TEXT ·TileBFloat16AVX2(SB), NOSPLIT, $8-8
+// func TileKeptBFloat16AVX512(args *TileArgs)
+TEXT ·TileKeptBFloat16AVX512(SB), NOSPLIT, $0-8
 	MOVQ           args+0(FP), SI
 	MOVQ           TileArgs_C(SI), DI
 	MOVQ           TileArgs_LDC(SI), DX
@@ -24225,10 +24175,9523 @@ TEXT ·TileBFloat16AVX2(SB), NOSPLIT, $8-8
 	MOVQ           TileArgs_LDA(SI), R8
 	MOVQ           TileArgs_Tiles(SI), R13
 	MOVQ           TileArgs_Next(SI), R14
-	STMXCSR        (SP)
-	MOVL           (SP), R15
-	ORL            $32832, R15
-	MOVL           R15, 4(SP)
+	MOVL           $0xffff0000, R15
+	VMOVD          R15, X31
+	VPBROADCASTD   X31, Z31
+	MOVQ           TileArgs_MR(SI), R15
+	CMPQ           R15, $14
+	JEQ            TileKeptBFloat16AVX512FirstRows14
+	CMPQ           R15, $13
+	JEQ            TileKeptBFloat16AVX512FirstRows13
+	CMPQ           R15, $12
+	JEQ            TileKeptBFloat16AVX512FirstRows12
+	CMPQ           R15, $11
+	JEQ            TileKeptBFloat16AVX512FirstRows11
+	CMPQ           R15, $10
+	JEQ            TileKeptBFloat16AVX512FirstRows10
+	CMPQ           R15, $9
+	JEQ            TileKeptBFloat16AVX512FirstRows9
+	CMPQ           R15, $8
+	JEQ            TileKeptBFloat16AVX512FirstRows8
+	CMPQ           R15, $7
+	JEQ            TileKeptBFloat16AVX512FirstRows7
+	CMPQ           R15, $6
+	JEQ            TileKeptBFloat16AVX512FirstRows6
+	CMPQ           R15, $5
+	JEQ            TileKeptBFloat16AVX512FirstRows5
+	CMPQ           R15, $4
+	JEQ            TileKeptBFloat16AVX512FirstRows4
+	CMPQ           R15, $3
+	JEQ            TileKeptBFloat16AVX512FirstRows3
+	CMPQ           R15, $2
+	JEQ            TileKeptBFloat16AVX512FirstRows2
+	JMP            TileKeptBFloat16AVX512FirstRows1
+
+TileKeptBFloat16AVX512FirstRows14:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias669
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	VMOVUPS        1280(R15), Z20
+	VMOVUPS        1344(R15), Z21
+	VMOVUPS        1408(R15), Z22
+	VMOVUPS        1472(R15), Z23
+	VMOVUPS        1536(R15), Z24
+	VMOVUPS        1600(R15), Z25
+	VMOVUPS        1664(R15), Z26
+	VMOVUPS        1728(R15), Z27
+	ADDQ           $1792, TileArgs_Sums(SI)
+	JMP            begun668
+
+bias669:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+	VMOVAPS        Z0, Z22
+	VMOVAPS        Z1, Z23
+	VMOVAPS        Z0, Z24
+	VMOVAPS        Z1, Z25
+	VMOVAPS        Z0, Z26
+	VMOVAPS        Z1, Z27
+
+begun668:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	LEAQ           (R11)(R8*2), R12
+	ADDQ           R8, R12
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd670
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd670:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail672
+
+loop671:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   (R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   (R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   4(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   8(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   8(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   8(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   12(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   12(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $16, R12
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop671
+
+tail672:
+	ADDQ           $2, CX
+	JEQ            done674
+
+single673:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   (R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   (R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   4(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $8, R12
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single673
+
+done674:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store675
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VADDPS         64(DI), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z24, Z24
+	VMOVUPS        Z24, (DI)
+	VADDPS         64(DI), Z25, Z25
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z26, Z26
+	VMOVUPS        Z26, (DI)
+	VADDPS         64(DI), Z27, Z27
+	VMOVUPS        Z27, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored676
+
+store675:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z20, (DI)
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z22, (DI)
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z24, (DI)
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z26, (DI)
+	VMOVUPS        Z27, 64(DI)
+	ADDQ           DX, DI
+
+stored676:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $14, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last667
+
+TileKeptBFloat16AVX512Rows14:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias678
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	VMOVUPS        1280(R15), Z20
+	VMOVUPS        1344(R15), Z21
+	VMOVUPS        1408(R15), Z22
+	VMOVUPS        1472(R15), Z23
+	VMOVUPS        1536(R15), Z24
+	VMOVUPS        1600(R15), Z25
+	VMOVUPS        1664(R15), Z26
+	VMOVUPS        1728(R15), Z27
+	ADDQ           $1792, TileArgs_Sums(SI)
+	JMP            begun677
+
+bias678:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+	VMOVAPS        Z0, Z22
+	VMOVAPS        Z1, Z23
+	VMOVAPS        Z0, Z24
+	VMOVAPS        Z1, Z25
+	VMOVAPS        Z0, Z26
+	VMOVAPS        Z1, Z27
+
+begun677:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	LEAQ           (R11)(R8*2), R12
+	ADDQ           R8, R12
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd679
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd679:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail681
+
+loop680:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   (R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   (R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   4(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   8(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   8(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   8(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   12(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   12(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $16, R12
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop680
+
+tail681:
+	ADDQ           $2, CX
+	JEQ            done683
+
+single682:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   (R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   (R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VBROADCASTSS   4(R12)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z26
+	VFMADD231PS    Z29, Z30, Z27
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $8, R12
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single682
+
+done683:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store684
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VADDPS         64(DI), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z24, Z24
+	VMOVUPS        Z24, (DI)
+	VADDPS         64(DI), Z25, Z25
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z26, Z26
+	VMOVUPS        Z26, (DI)
+	VADDPS         64(DI), Z27, Z27
+	VMOVUPS        Z27, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored685
+
+store684:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z20, (DI)
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z22, (DI)
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z24, (DI)
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z26, (DI)
+	VMOVUPS        Z27, 64(DI)
+	ADDQ           DX, DI
+
+stored685:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $14, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows14
+
+last667:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows13:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias688
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	VMOVUPS        1280(R15), Z20
+	VMOVUPS        1344(R15), Z21
+	VMOVUPS        1408(R15), Z22
+	VMOVUPS        1472(R15), Z23
+	VMOVUPS        1536(R15), Z24
+	VMOVUPS        1600(R15), Z25
+	ADDQ           $1664, TileArgs_Sums(SI)
+	JMP            begun687
+
+bias688:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+	VMOVAPS        Z0, Z22
+	VMOVAPS        Z1, Z23
+	VMOVAPS        Z0, Z24
+	VMOVAPS        Z1, Z25
+
+begun687:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	LEAQ           (R11)(R8*2), R12
+	ADDQ           R8, R12
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd689
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd689:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail691
+
+loop690:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   (R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   8(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   8(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   12(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $16, R12
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop690
+
+tail691:
+	ADDQ           $2, CX
+	JEQ            done693
+
+single692:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   (R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $8, R12
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single692
+
+done693:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store694
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VADDPS         64(DI), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z24, Z24
+	VMOVUPS        Z24, (DI)
+	VADDPS         64(DI), Z25, Z25
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored695
+
+store694:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z20, (DI)
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z22, (DI)
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z24, (DI)
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
+
+stored695:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $13, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last686
+
+TileKeptBFloat16AVX512Rows13:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias697
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	VMOVUPS        1280(R15), Z20
+	VMOVUPS        1344(R15), Z21
+	VMOVUPS        1408(R15), Z22
+	VMOVUPS        1472(R15), Z23
+	VMOVUPS        1536(R15), Z24
+	VMOVUPS        1600(R15), Z25
+	ADDQ           $1664, TileArgs_Sums(SI)
+	JMP            begun696
+
+bias697:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+	VMOVAPS        Z0, Z22
+	VMOVAPS        Z1, Z23
+	VMOVAPS        Z0, Z24
+	VMOVAPS        Z1, Z25
+
+begun696:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	LEAQ           (R11)(R8*2), R12
+	ADDQ           R8, R12
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd698
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd698:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail700
+
+loop699:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   (R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   8(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   8(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   12(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $16, R12
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop699
+
+tail700:
+	ADDQ           $2, CX
+	JEQ            done702
+
+single701:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   (R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VBROADCASTSS   4(R12), Z30
+	VFMADD231PS    Z28, Z30, Z24
+	VFMADD231PS    Z29, Z30, Z25
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $8, R12
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single701
+
+done702:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store703
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VADDPS         64(DI), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z24, Z24
+	VMOVUPS        Z24, (DI)
+	VADDPS         64(DI), Z25, Z25
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored704
+
+store703:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z20, (DI)
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z22, (DI)
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z24, (DI)
+	VMOVUPS        Z25, 64(DI)
+	ADDQ           DX, DI
+
+stored704:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $13, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows13
+
+last686:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows12:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias707
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	VMOVUPS        1280(R15), Z20
+	VMOVUPS        1344(R15), Z21
+	VMOVUPS        1408(R15), Z22
+	VMOVUPS        1472(R15), Z23
+	ADDQ           $1536, TileArgs_Sums(SI)
+	JMP            begun706
+
+bias707:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+	VMOVAPS        Z0, Z22
+	VMOVAPS        Z1, Z23
+
+begun706:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd708
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd708:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail710
+
+loop709:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   8(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop709
+
+tail710:
+	ADDQ           $2, CX
+	JEQ            done712
+
+single711:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single711
+
+done712:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store713
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VADDPS         64(DI), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored714
+
+store713:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z20, (DI)
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z22, (DI)
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+
+stored714:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $12, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last705
+
+TileKeptBFloat16AVX512Rows12:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias716
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	VMOVUPS        1280(R15), Z20
+	VMOVUPS        1344(R15), Z21
+	VMOVUPS        1408(R15), Z22
+	VMOVUPS        1472(R15), Z23
+	ADDQ           $1536, TileArgs_Sums(SI)
+	JMP            begun715
+
+bias716:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+	VMOVAPS        Z0, Z22
+	VMOVAPS        Z1, Z23
+
+begun715:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd717
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd717:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail719
+
+loop718:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   8(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   12(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop718
+
+tail719:
+	ADDQ           $2, CX
+	JEQ            done721
+
+single720:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   (R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VBROADCASTSS   4(R11)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z22
+	VFMADD231PS    Z29, Z30, Z23
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single720
+
+done721:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store722
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z22, Z22
+	VMOVUPS        Z22, (DI)
+	VADDPS         64(DI), Z23, Z23
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored723
+
+store722:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z20, (DI)
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z22, (DI)
+	VMOVUPS        Z23, 64(DI)
+	ADDQ           DX, DI
+
+stored723:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $12, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows12
+
+last705:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows11:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias726
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	VMOVUPS        1280(R15), Z20
+	VMOVUPS        1344(R15), Z21
+	ADDQ           $1408, TileArgs_Sums(SI)
+	JMP            begun725
+
+bias726:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+
+begun725:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd727
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd727:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail729
+
+loop728:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop728
+
+tail729:
+	ADDQ           $2, CX
+	JEQ            done731
+
+single730:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single730
+
+done731:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store732
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored733
+
+store732:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z20, (DI)
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+
+stored733:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $11, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last724
+
+TileKeptBFloat16AVX512Rows11:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias735
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	VMOVUPS        1280(R15), Z20
+	VMOVUPS        1344(R15), Z21
+	ADDQ           $1408, TileArgs_Sums(SI)
+	JMP            begun734
+
+bias735:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+	VMOVAPS        Z0, Z20
+	VMOVAPS        Z1, Z21
+
+begun734:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd736
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd736:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail738
+
+loop737:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   8(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   12(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop737
+
+tail738:
+	ADDQ           $2, CX
+	JEQ            done740
+
+single739:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   (R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VBROADCASTSS   4(R11)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z20
+	VFMADD231PS    Z29, Z30, Z21
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single739
+
+done740:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store741
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z20, Z20
+	VMOVUPS        Z20, (DI)
+	VADDPS         64(DI), Z21, Z21
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored742
+
+store741:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z20, (DI)
+	VMOVUPS        Z21, 64(DI)
+	ADDQ           DX, DI
+
+stored742:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $11, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows11
+
+last724:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows10:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias745
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	ADDQ           $1280, TileArgs_Sums(SI)
+	JMP            begun744
+
+bias745:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+
+begun744:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd746
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd746:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail748
+
+loop747:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop747
+
+tail748:
+	ADDQ           $2, CX
+	JEQ            done750
+
+single749:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single749
+
+done750:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store751
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored752
+
+store751:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+
+stored752:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $10, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last743
+
+TileKeptBFloat16AVX512Rows10:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias754
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	VMOVUPS        1152(R15), Z18
+	VMOVUPS        1216(R15), Z19
+	ADDQ           $1280, TileArgs_Sums(SI)
+	JMP            begun753
+
+bias754:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+	VMOVAPS        Z0, Z18
+	VMOVAPS        Z1, Z19
+
+begun753:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	LEAQ           (R10)(R8*2), R11
+	ADDQ           R8, R11
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd755
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd755:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail757
+
+loop756:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   8(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   12(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $16, R11
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop756
+
+tail757:
+	ADDQ           $2, CX
+	JEQ            done759
+
+single758:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   (R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VBROADCASTSS   4(R11), Z30
+	VFMADD231PS    Z28, Z30, Z18
+	VFMADD231PS    Z29, Z30, Z19
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $8, R11
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single758
+
+done759:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store760
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z18, Z18
+	VMOVUPS        Z18, (DI)
+	VADDPS         64(DI), Z19, Z19
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored761
+
+store760:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z18, (DI)
+	VMOVUPS        Z19, 64(DI)
+	ADDQ           DX, DI
+
+stored761:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $10, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows10
+
+last743:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows9:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias764
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	ADDQ           $1152, TileArgs_Sums(SI)
+	JMP            begun763
+
+bias764:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+
+begun763:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd765
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd765:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail767
+
+loop766:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop766
+
+tail767:
+	ADDQ           $2, CX
+	JEQ            done769
+
+single768:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single768
+
+done769:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store770
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored771
+
+store770:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+
+stored771:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $9, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last762
+
+TileKeptBFloat16AVX512Rows9:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias773
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	VMOVUPS        1024(R15), Z16
+	VMOVUPS        1088(R15), Z17
+	ADDQ           $1152, TileArgs_Sums(SI)
+	JMP            begun772
+
+bias773:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+	VMOVAPS        Z0, Z16
+	VMOVAPS        Z1, Z17
+
+begun772:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd774
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd774:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail776
+
+loop775:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   8(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   12(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop775
+
+tail776:
+	ADDQ           $2, CX
+	JEQ            done778
+
+single777:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   (R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VBROADCASTSS   4(R10)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z16
+	VFMADD231PS    Z29, Z30, Z17
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single777
+
+done778:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store779
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z16, Z16
+	VMOVUPS        Z16, (DI)
+	VADDPS         64(DI), Z17, Z17
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored780
+
+store779:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z16, (DI)
+	VMOVUPS        Z17, 64(DI)
+	ADDQ           DX, DI
+
+stored780:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $9, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows9
+
+last762:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows8:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias783
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	ADDQ           $1024, TileArgs_Sums(SI)
+	JMP            begun782
+
+bias783:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+
+begun782:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd784
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd784:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail786
+
+loop785:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop785
+
+tail786:
+	ADDQ           $2, CX
+	JEQ            done788
+
+single787:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single787
+
+done788:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store789
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored790
+
+store789:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+
+stored790:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $8, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last781
+
+TileKeptBFloat16AVX512Rows8:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias792
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	VMOVUPS        896(R15), Z14
+	VMOVUPS        960(R15), Z15
+	ADDQ           $1024, TileArgs_Sums(SI)
+	JMP            begun791
+
+bias792:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+	VMOVAPS        Z0, Z14
+	VMOVAPS        Z1, Z15
+
+begun791:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd793
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd793:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail795
+
+loop794:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   8(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   12(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop794
+
+tail795:
+	ADDQ           $2, CX
+	JEQ            done797
+
+single796:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   (R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VBROADCASTSS   4(R10)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z14
+	VFMADD231PS    Z29, Z30, Z15
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single796
+
+done797:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store798
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z14, Z14
+	VMOVUPS        Z14, (DI)
+	VADDPS         64(DI), Z15, Z15
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored799
+
+store798:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z14, (DI)
+	VMOVUPS        Z15, 64(DI)
+	ADDQ           DX, DI
+
+stored799:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $8, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows8
+
+last781:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows7:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias802
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	ADDQ           $896, TileArgs_Sums(SI)
+	JMP            begun801
+
+bias802:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+
+begun801:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd803
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd803:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail805
+
+loop804:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop804
+
+tail805:
+	ADDQ           $2, CX
+	JEQ            done807
+
+single806:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single806
+
+done807:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store808
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored809
+
+store808:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+
+stored809:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $7, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last800
+
+TileKeptBFloat16AVX512Rows7:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias811
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	VMOVUPS        768(R15), Z12
+	VMOVUPS        832(R15), Z13
+	ADDQ           $896, TileArgs_Sums(SI)
+	JMP            begun810
+
+bias811:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+	VMOVAPS        Z0, Z12
+	VMOVAPS        Z1, Z13
+
+begun810:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	LEAQ           (R9)(R8*2), R10
+	ADDQ           R8, R10
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd812
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd812:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail814
+
+loop813:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   8(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   12(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $16, R10
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop813
+
+tail814:
+	ADDQ           $2, CX
+	JEQ            done816
+
+single815:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   (R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VBROADCASTSS   4(R10), Z30
+	VFMADD231PS    Z28, Z30, Z12
+	VFMADD231PS    Z29, Z30, Z13
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $8, R10
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single815
+
+done816:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store817
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z12, Z12
+	VMOVUPS        Z12, (DI)
+	VADDPS         64(DI), Z13, Z13
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored818
+
+store817:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z12, (DI)
+	VMOVUPS        Z13, 64(DI)
+	ADDQ           DX, DI
+
+stored818:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $7, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows7
+
+last800:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows6:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias821
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	ADDQ           $768, TileArgs_Sums(SI)
+	JMP            begun820
+
+bias821:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+
+begun820:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd822
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd822:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail824
+
+loop823:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop823
+
+tail824:
+	ADDQ           $2, CX
+	JEQ            done826
+
+single825:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single825
+
+done826:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store827
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored828
+
+store827:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+
+stored828:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $6, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last819
+
+TileKeptBFloat16AVX512Rows6:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias830
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	VMOVUPS        640(R15), Z10
+	VMOVUPS        704(R15), Z11
+	ADDQ           $768, TileArgs_Sums(SI)
+	JMP            begun829
+
+bias830:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+	VMOVAPS        Z0, Z10
+	VMOVAPS        Z1, Z11
+
+begun829:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd831
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd831:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail833
+
+loop832:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   8(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   12(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop832
+
+tail833:
+	ADDQ           $2, CX
+	JEQ            done835
+
+single834:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   (R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VBROADCASTSS   4(R9)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z10
+	VFMADD231PS    Z29, Z30, Z11
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single834
+
+done835:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store836
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z10, Z10
+	VMOVUPS        Z10, (DI)
+	VADDPS         64(DI), Z11, Z11
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored837
+
+store836:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z10, (DI)
+	VMOVUPS        Z11, 64(DI)
+	ADDQ           DX, DI
+
+stored837:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $6, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows6
+
+last819:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows5:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias840
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	ADDQ           $640, TileArgs_Sums(SI)
+	JMP            begun839
+
+bias840:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+
+begun839:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd841
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd841:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail843
+
+loop842:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop842
+
+tail843:
+	ADDQ           $2, CX
+	JEQ            done845
+
+single844:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single844
+
+done845:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store846
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored847
+
+store846:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+
+stored847:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $5, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last838
+
+TileKeptBFloat16AVX512Rows5:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias849
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	VMOVUPS        512(R15), Z8
+	VMOVUPS        576(R15), Z9
+	ADDQ           $640, TileArgs_Sums(SI)
+	JMP            begun848
+
+bias849:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+	VMOVAPS        Z0, Z8
+	VMOVAPS        Z1, Z9
+
+begun848:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd850
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd850:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail852
+
+loop851:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   8(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   12(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop851
+
+tail852:
+	ADDQ           $2, CX
+	JEQ            done854
+
+single853:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   (R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VBROADCASTSS   4(R9)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z8
+	VFMADD231PS    Z29, Z30, Z9
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single853
+
+done854:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store855
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z8, Z8
+	VMOVUPS        Z8, (DI)
+	VADDPS         64(DI), Z9, Z9
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored856
+
+store855:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z8, (DI)
+	VMOVUPS        Z9, 64(DI)
+	ADDQ           DX, DI
+
+stored856:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $5, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows5
+
+last838:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows4:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias859
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	ADDQ           $512, TileArgs_Sums(SI)
+	JMP            begun858
+
+bias859:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+
+begun858:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd860
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd860:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail862
+
+loop861:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop861
+
+tail862:
+	ADDQ           $2, CX
+	JEQ            done864
+
+single863:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single863
+
+done864:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store865
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored866
+
+store865:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+
+stored866:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $4, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last857
+
+TileKeptBFloat16AVX512Rows4:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias868
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	VMOVUPS        384(R15), Z6
+	VMOVUPS        448(R15), Z7
+	ADDQ           $512, TileArgs_Sums(SI)
+	JMP            begun867
+
+bias868:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+	VMOVAPS        Z0, Z6
+	VMOVAPS        Z1, Z7
+
+begun867:
+	LEAQ           (AX)(R8*2), R9
+	ADDQ           R8, R9
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd869
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd869:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail871
+
+loop870:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   8(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   12(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	ADDQ           $16, AX
+	ADDQ           $16, R9
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop870
+
+tail871:
+	ADDQ           $2, CX
+	JEQ            done873
+
+single872:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   (R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VBROADCASTSS   4(R9), Z30
+	VFMADD231PS    Z28, Z30, Z6
+	VFMADD231PS    Z29, Z30, Z7
+	ADDQ           $8, AX
+	ADDQ           $8, R9
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single872
+
+done873:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store874
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z6, Z6
+	VMOVUPS        Z6, (DI)
+	VADDPS         64(DI), Z7, Z7
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored875
+
+store874:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z6, (DI)
+	VMOVUPS        Z7, 64(DI)
+	ADDQ           DX, DI
+
+stored875:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $4, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows4
+
+last857:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows3:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias878
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	ADDQ           $384, TileArgs_Sums(SI)
+	JMP            begun877
+
+bias878:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+
+begun877:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd879
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd879:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail881
+
+loop880:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	ADDQ           $16, AX
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop880
+
+tail881:
+	ADDQ           $2, CX
+	JEQ            done883
+
+single882:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	ADDQ           $8, AX
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single882
+
+done883:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store884
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored885
+
+store884:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+
+stored885:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $3, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last876
+
+TileKeptBFloat16AVX512Rows3:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias887
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	VMOVUPS        256(R15), Z4
+	VMOVUPS        320(R15), Z5
+	ADDQ           $384, TileArgs_Sums(SI)
+	JMP            begun886
+
+bias887:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+	VMOVAPS        Z0, Z4
+	VMOVAPS        Z1, Z5
+
+begun886:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd888
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd888:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail890
+
+loop889:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   8(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   12(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	ADDQ           $16, AX
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop889
+
+tail890:
+	ADDQ           $2, CX
+	JEQ            done892
+
+single891:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   (AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VBROADCASTSS   4(AX)(R8*2), Z30
+	VFMADD231PS    Z28, Z30, Z4
+	VFMADD231PS    Z29, Z30, Z5
+	ADDQ           $8, AX
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single891
+
+done892:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store893
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z4, Z4
+	VMOVUPS        Z4, (DI)
+	VADDPS         64(DI), Z5, Z5
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored894
+
+store893:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z4, (DI)
+	VMOVUPS        Z5, 64(DI)
+	ADDQ           DX, DI
+
+stored894:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $3, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows3
+
+last876:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows2:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias897
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	ADDQ           $256, TileArgs_Sums(SI)
+	JMP            begun896
+
+bias897:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+
+begun896:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd898
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd898:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail900
+
+loop899:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	ADDQ           $16, AX
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop899
+
+tail900:
+	ADDQ           $2, CX
+	JEQ            done902
+
+single901:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	ADDQ           $8, AX
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single901
+
+done902:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store903
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored904
+
+store903:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+
+stored904:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $2, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last895
+
+TileKeptBFloat16AVX512Rows2:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias906
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVUPS        128(R15), Z2
+	VMOVUPS        192(R15), Z3
+	ADDQ           $256, TileArgs_Sums(SI)
+	JMP            begun905
+
+bias906:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	VMOVAPS        Z0, Z2
+	VMOVAPS        Z1, Z3
+
+begun905:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd907
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+	ADDQ           DX, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd907:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail909
+
+loop908:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   8(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   12(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	ADDQ           $16, AX
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop908
+
+tail909:
+	ADDQ           $2, CX
+	JEQ            done911
+
+single910:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   (AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VBROADCASTSS   4(AX)(R8*1), Z30
+	VFMADD231PS    Z28, Z30, Z2
+	VFMADD231PS    Z29, Z30, Z3
+	ADDQ           $8, AX
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single910
+
+done911:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store912
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VADDPS         (DI), Z2, Z2
+	VMOVUPS        Z2, (DI)
+	VADDPS         64(DI), Z3, Z3
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored913
+
+store912:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	VMOVUPS        Z2, (DI)
+	VMOVUPS        Z3, 64(DI)
+	ADDQ           DX, DI
+
+stored913:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $2, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows2
+
+last895:
+	MOVQ           TileArgs_Small(SI), R13
+	MOVQ           $0, TileArgs_Small(SI)
+	TESTQ          R13, R13
+	JEQ            TileKeptBFloat16AVX512Done
+
+TileKeptBFloat16AVX512FirstRows1:
+	MOVQ           TileArgs_W(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias916
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	ADDQ           $128, TileArgs_Sums(SI)
+	JMP            begun915
+
+bias916:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+
+begun915:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd917
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd917:
+	MOVQ           TileArgs_Kept(SI), R15
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail919
+
+loop918:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8320(BX)
+	PREFETCHT0     8384(BX)
+	VPSLLD         $16, 128(BX), Z28
+	VMOVUPS        Z28, 256(R15)
+	VPSLLD         $16, 192(BX), Z29
+	VMOVUPS        Z29, 320(R15)
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VPANDD         128(BX), Z31, Z28
+	VMOVUPS        Z28, 384(R15)
+	VPANDD         192(BX), Z31, Z29
+	VMOVUPS        Z29, 448(R15)
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	ADDQ           $16, AX
+	ADDQ           $256, BX
+	ADDQ           $512, R15
+	SUBQ           $2, CX
+	JGE            loop918
+
+tail919:
+	ADDQ           $2, CX
+	JEQ            done921
+
+single920:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	PREFETCHT0     8192(BX)
+	PREFETCHT0     8256(BX)
+	VPSLLD         $16, (BX), Z28
+	VMOVUPS        Z28, (R15)
+	VPSLLD         $16, 64(BX), Z29
+	VMOVUPS        Z29, 64(R15)
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VPANDD         (BX), Z31, Z28
+	VMOVUPS        Z28, 128(R15)
+	VPANDD         64(BX), Z31, Z29
+	VMOVUPS        Z29, 192(R15)
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	ADDQ           $8, AX
+	ADDQ           $128, BX
+	ADDQ           $256, R15
+	DECQ           CX
+	JNE            single920
+
+done921:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store922
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored923
+
+store922:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+
+stored923:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $1, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JEQ            last914
+
+TileKeptBFloat16AVX512Rows1:
+	MOVQ           TileArgs_Kept(SI), BX
+	MOVQ           TileArgs_Sums(SI), R15
+	TESTQ          R15, R15
+	JEQ            bias925
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+	ADDQ           $128, TileArgs_Sums(SI)
+	JMP            begun924
+
+bias925:
+	MOVQ           TileArgs_Bias(SI), R15
+	VMOVUPS        (R15), Z0
+	VMOVUPS        64(R15), Z1
+
+begun924:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            noadd926
+	MOVQ           DI, R15
+	PREFETCHT0     (R15)
+	PREFETCHT0     64(R15)
+
+noadd926:
+	MOVQ           TileArgs_K(SI), CX
+	SUBQ           $2, CX
+	JLT            tail928
+
+loop927:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        256(BX), Z28
+	VMOVUPS        320(BX), Z29
+	VBROADCASTSS   8(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VMOVUPS        384(BX), Z28
+	VMOVUPS        448(BX), Z29
+	VBROADCASTSS   12(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	ADDQ           $16, AX
+	ADDQ           $512, BX
+	SUBQ           $2, CX
+	JGE            loop927
+
+tail928:
+	ADDQ           $2, CX
+	JEQ            done930
+
+single929:
+	PREFETCHT1     (R14)
+	ADDQ           TileArgs_NextStep(SI), R14
+	VMOVUPS        (BX), Z28
+	VMOVUPS        64(BX), Z29
+	VBROADCASTSS   (AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	VMOVUPS        128(BX), Z28
+	VMOVUPS        192(BX), Z29
+	VBROADCASTSS   4(AX), Z30
+	VFMADD231PS    Z28, Z30, Z0
+	VFMADD231PS    Z29, Z30, Z1
+	ADDQ           $8, AX
+	ADDQ           $256, BX
+	DECQ           CX
+	JNE            single929
+
+done930:
+	CMPB           TileArgs_Add(SI), $0
+	JEQ            store931
+	VADDPS         (DI), Z0, Z0
+	VMOVUPS        Z0, (DI)
+	VADDPS         64(DI), Z1, Z1
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+	JMP            stored932
+
+store931:
+	VMOVUPS        Z0, (DI)
+	VMOVUPS        Z1, 64(DI)
+	ADDQ           DX, DI
+
+stored932:
+	MOVQ           TileArgs_K(SI), R15
+	IMUL3Q         $8, R15, R15
+	SUBQ           R15, AX
+	IMUL3Q         $1, R8, R15
+	ADDQ           R15, AX
+	DECQ           R13
+	JNE            TileKeptBFloat16AVX512Rows1
+
+last914:
+
+TileKeptBFloat16AVX512Done:
+	VZEROUPPER
+	RET
+
+// func TileBFloat16AVX2(args *TileArgs)
+TEXT ·TileBFloat16AVX2(SB), NOSPLIT, $0-8
+	MOVQ           args+0(FP), SI
+	MOVQ           TileArgs_C(SI), DI
+	MOVQ           TileArgs_LDC(SI), DX
+	MOVQ           TileArgs_A(SI), AX
+	MOVQ           TileArgs_LDA(SI), R8
+	MOVQ           TileArgs_Tiles(SI), R13
+	MOVQ           TileArgs_Next(SI), R14
 	MOVL           $0xffff0000, R15
 	VMOVD          R15, X15
 	VPBROADCASTD   X15, Y15
@@ -24263,7 +33726,7 @@ TileBFloat16AVX2Rows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd531
+	JEQ            noadd935
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -24277,36 +33740,15 @@ TileBFloat16AVX2Rows6:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd531:
-	LDMXCSR        4(SP)
+noadd935:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail533
+	JLT            tail937
 
-loop532:
+loop936:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   4(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   4(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
-	VBROADCASTSS   4(R9)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y8
-	VFMADD231PS    Y13, Y14, Y9
-	VBROADCASTSS   4(R9)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y10
-	VFMADD231PS    Y13, Y14, Y11
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -24329,29 +33771,29 @@ loop532:
 	VBROADCASTSS   (R9)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y10
 	VFMADD231PS    Y13, Y14, Y11
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
+	VBROADCASTSS   4(R9)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y8
+	VFMADD231PS    Y13, Y14, Y9
+	VBROADCASTSS   4(R9)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y10
+	VFMADD231PS    Y13, Y14, Y11
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPAND          128(BX), Y15, Y12
-	VPAND          160(BX), Y15, Y13
-	VBROADCASTSS   12(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   12(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   12(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   12(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
-	VBROADCASTSS   12(R9)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y8
-	VFMADD231PS    Y13, Y14, Y9
-	VBROADCASTSS   12(R9)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y10
-	VFMADD231PS    Y13, Y14, Y11
 	VMOVDQU        128(BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        160(BX), Y13
@@ -24374,40 +33816,40 @@ loop532:
 	VBROADCASTSS   8(R9)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y10
 	VFMADD231PS    Y13, Y14, Y11
+	VPAND          128(BX), Y15, Y12
+	VPAND          160(BX), Y15, Y13
+	VBROADCASTSS   12(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   12(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   12(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
+	VBROADCASTSS   12(R9)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y8
+	VFMADD231PS    Y13, Y14, Y9
+	VBROADCASTSS   12(R9)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y10
+	VFMADD231PS    Y13, Y14, Y11
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop532
+	JGE            loop936
 
-tail533:
+tail937:
 	ADDQ           $2, CX
-	JEQ            done535
+	JEQ            done939
 
-single534:
+single938:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   4(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   4(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
-	VBROADCASTSS   4(R9)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y8
-	VFMADD231PS    Y13, Y14, Y9
-	VBROADCASTSS   4(R9)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y10
-	VFMADD231PS    Y13, Y14, Y11
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -24430,16 +33872,35 @@ single534:
 	VBROADCASTSS   (R9)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y10
 	VFMADD231PS    Y13, Y14, Y11
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
+	VBROADCASTSS   4(R9)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y8
+	VFMADD231PS    Y13, Y14, Y9
+	VBROADCASTSS   4(R9)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y10
+	VFMADD231PS    Y13, Y14, Y11
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single534
+	JNE            single938
 
-done535:
-	LDMXCSR        (SP)
+done939:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store536
+	JEQ            store940
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -24470,9 +33931,9 @@ done535:
 	VADDPS         32(DI), Y11, Y11
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored537
+	JMP            stored941
 
-store536:
+store940:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -24492,7 +33953,7 @@ store536:
 	VMOVUPS        Y11, 32(DI)
 	ADDQ           DX, DI
 
-stored537:
+stored941:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -24521,7 +33982,7 @@ TileBFloat16AVX2Rows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd538
+	JEQ            noadd944
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -24533,33 +33994,15 @@ TileBFloat16AVX2Rows5:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd538:
-	LDMXCSR        4(SP)
+noadd944:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail540
+	JLT            tail946
 
-loop539:
+loop945:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   4(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   4(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
-	VBROADCASTSS   4(R9)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y8
-	VFMADD231PS    Y13, Y14, Y9
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -24579,26 +34022,26 @@ loop539:
 	VBROADCASTSS   (R9)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y8
 	VFMADD231PS    Y13, Y14, Y9
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
+	VBROADCASTSS   4(R9)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y8
+	VFMADD231PS    Y13, Y14, Y9
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPAND          128(BX), Y15, Y12
-	VPAND          160(BX), Y15, Y13
-	VBROADCASTSS   12(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   12(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   12(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   12(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
-	VBROADCASTSS   12(R9)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y8
-	VFMADD231PS    Y13, Y14, Y9
 	VMOVDQU        128(BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        160(BX), Y13
@@ -24618,37 +34061,37 @@ loop539:
 	VBROADCASTSS   8(R9)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y8
 	VFMADD231PS    Y13, Y14, Y9
+	VPAND          128(BX), Y15, Y12
+	VPAND          160(BX), Y15, Y13
+	VBROADCASTSS   12(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   12(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   12(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
+	VBROADCASTSS   12(R9)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y8
+	VFMADD231PS    Y13, Y14, Y9
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop539
+	JGE            loop945
 
-tail540:
+tail946:
 	ADDQ           $2, CX
-	JEQ            done542
+	JEQ            done948
 
-single541:
+single947:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   4(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   4(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
-	VBROADCASTSS   4(R9)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y8
-	VFMADD231PS    Y13, Y14, Y9
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -24668,16 +34111,32 @@ single541:
 	VBROADCASTSS   (R9)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y8
 	VFMADD231PS    Y13, Y14, Y9
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
+	VBROADCASTSS   4(R9)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y8
+	VFMADD231PS    Y13, Y14, Y9
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single541
+	JNE            single947
 
-done542:
-	LDMXCSR        (SP)
+done948:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store543
+	JEQ            store949
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -24703,9 +34162,9 @@ done542:
 	VADDPS         32(DI), Y9, Y9
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored544
+	JMP            stored950
 
-store543:
+store949:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -24722,7 +34181,7 @@ store543:
 	VMOVUPS        Y9, 32(DI)
 	ADDQ           DX, DI
 
-stored544:
+stored950:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -24749,7 +34208,7 @@ TileBFloat16AVX2Rows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd545
+	JEQ            noadd953
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -24759,30 +34218,15 @@ TileBFloat16AVX2Rows4:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd545:
-	LDMXCSR        4(SP)
+noadd953:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail547
+	JLT            tail955
 
-loop546:
+loop954:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   4(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   4(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -24799,23 +34243,23 @@ loop546:
 	VBROADCASTSS   (R9), Y14
 	VFMADD231PS    Y12, Y14, Y6
 	VFMADD231PS    Y13, Y14, Y7
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPAND          128(BX), Y15, Y12
-	VPAND          160(BX), Y15, Y13
-	VBROADCASTSS   12(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   12(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   12(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   12(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
 	VMOVDQU        128(BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        160(BX), Y13
@@ -24832,34 +34276,34 @@ loop546:
 	VBROADCASTSS   8(R9), Y14
 	VFMADD231PS    Y12, Y14, Y6
 	VFMADD231PS    Y13, Y14, Y7
+	VPAND          128(BX), Y15, Y12
+	VPAND          160(BX), Y15, Y13
+	VBROADCASTSS   12(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   12(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   12(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
 	ADDQ           $16, AX
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop546
+	JGE            loop954
 
-tail547:
+tail955:
 	ADDQ           $2, CX
-	JEQ            done549
+	JEQ            done957
 
-single548:
+single956:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   4(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
-	VBROADCASTSS   4(R9), Y14
-	VFMADD231PS    Y12, Y14, Y6
-	VFMADD231PS    Y13, Y14, Y7
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -24876,16 +34320,29 @@ single548:
 	VBROADCASTSS   (R9), Y14
 	VFMADD231PS    Y12, Y14, Y6
 	VFMADD231PS    Y13, Y14, Y7
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
+	VBROADCASTSS   4(R9), Y14
+	VFMADD231PS    Y12, Y14, Y6
+	VFMADD231PS    Y13, Y14, Y7
 	ADDQ           $8, AX
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single548
+	JNE            single956
 
-done549:
-	LDMXCSR        (SP)
+done957:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store550
+	JEQ            store958
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -24906,9 +34363,9 @@ done549:
 	VADDPS         32(DI), Y7, Y7
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored551
+	JMP            stored959
 
-store550:
+store958:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -24922,7 +34379,7 @@ store550:
 	VMOVUPS        Y7, 32(DI)
 	ADDQ           DX, DI
 
-stored551:
+stored959:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -24945,7 +34402,7 @@ TileBFloat16AVX2Rows3:
 	VMOVAPS        Y0, Y4
 	VMOVAPS        Y1, Y5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd552
+	JEQ            noadd962
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -24953,27 +34410,15 @@ TileBFloat16AVX2Rows3:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd552:
-	LDMXCSR        4(SP)
+noadd962:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail554
+	JLT            tail964
 
-loop553:
+loop963:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   4(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -24987,20 +34432,20 @@ loop553:
 	VBROADCASTSS   (AX)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y4
 	VFMADD231PS    Y13, Y14, Y5
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPAND          128(BX), Y15, Y12
-	VPAND          160(BX), Y15, Y13
-	VBROADCASTSS   12(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   12(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   12(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
 	VMOVDQU        128(BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        160(BX), Y13
@@ -25014,30 +34459,30 @@ loop553:
 	VBROADCASTSS   8(AX)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y4
 	VFMADD231PS    Y13, Y14, Y5
+	VPAND          128(BX), Y15, Y12
+	VPAND          160(BX), Y15, Y13
+	VBROADCASTSS   12(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   12(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop553
+	JGE            loop963
 
-tail554:
+tail964:
 	ADDQ           $2, CX
-	JEQ            done556
+	JEQ            done966
 
-single555:
+single965:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
-	VBROADCASTSS   4(AX)(R8*2), Y14
-	VFMADD231PS    Y12, Y14, Y4
-	VFMADD231PS    Y13, Y14, Y5
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -25051,15 +34496,25 @@ single555:
 	VBROADCASTSS   (AX)(R8*2), Y14
 	VFMADD231PS    Y12, Y14, Y4
 	VFMADD231PS    Y13, Y14, Y5
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
+	VBROADCASTSS   4(AX)(R8*2), Y14
+	VFMADD231PS    Y12, Y14, Y4
+	VFMADD231PS    Y13, Y14, Y5
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single555
+	JNE            single965
 
-done556:
-	LDMXCSR        (SP)
+done966:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store557
+	JEQ            store967
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -25075,9 +34530,9 @@ done556:
 	VADDPS         32(DI), Y5, Y5
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored558
+	JMP            stored968
 
-store557:
+store967:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -25088,7 +34543,7 @@ store557:
 	VMOVUPS        Y5, 32(DI)
 	ADDQ           DX, DI
 
-stored558:
+stored968:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -25109,30 +34564,21 @@ TileBFloat16AVX2Rows2:
 	VMOVAPS        Y0, Y2
 	VMOVAPS        Y1, Y3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd559
+	JEQ            noadd971
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd559:
-	LDMXCSR        4(SP)
+noadd971:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail561
+	JLT            tail973
 
-loop560:
+loop972:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -25143,17 +34589,17 @@ loop560:
 	VBROADCASTSS   (AX)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y2
 	VFMADD231PS    Y13, Y14, Y3
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPAND          128(BX), Y15, Y12
-	VPAND          160(BX), Y15, Y13
-	VBROADCASTSS   12(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   12(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
 	VMOVDQU        128(BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        160(BX), Y13
@@ -25164,27 +34610,27 @@ loop560:
 	VBROADCASTSS   8(AX)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y2
 	VFMADD231PS    Y13, Y14, Y3
+	VPAND          128(BX), Y15, Y12
+	VPAND          160(BX), Y15, Y13
+	VBROADCASTSS   12(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   12(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop560
+	JGE            loop972
 
-tail561:
+tail973:
 	ADDQ           $2, CX
-	JEQ            done563
+	JEQ            done975
 
-single562:
+single974:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
-	VBROADCASTSS   4(AX)(R8*1), Y14
-	VFMADD231PS    Y12, Y14, Y2
-	VFMADD231PS    Y13, Y14, Y3
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -25195,15 +34641,22 @@ single562:
 	VBROADCASTSS   (AX)(R8*1), Y14
 	VFMADD231PS    Y12, Y14, Y2
 	VFMADD231PS    Y13, Y14, Y3
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
+	VBROADCASTSS   4(AX)(R8*1), Y14
+	VFMADD231PS    Y12, Y14, Y2
+	VFMADD231PS    Y13, Y14, Y3
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single562
+	JNE            single974
 
-done563:
-	LDMXCSR        (SP)
+done975:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store564
+	JEQ            store976
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
@@ -25214,9 +34667,9 @@ done563:
 	VADDPS         32(DI), Y3, Y3
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored565
+	JMP            stored977
 
-store564:
+store976:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
@@ -25224,7 +34677,7 @@ store564:
 	VMOVUPS        Y3, 32(DI)
 	ADDQ           DX, DI
 
-stored565:
+stored977:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -25243,25 +34696,19 @@ TileBFloat16AVX2Rows1:
 	VMOVUPS        (R15), Y0
 	VMOVUPS        32(R15), Y1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd566
+	JEQ            noadd980
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 
-noadd566:
-	LDMXCSR        4(SP)
+noadd980:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail568
+	JLT            tail982
 
-loop567:
+loop981:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -25269,14 +34716,14 @@ loop567:
 	VBROADCASTSS   (AX), Y14
 	VFMADD231PS    Y12, Y14, Y0
 	VFMADD231PS    Y13, Y14, Y1
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8320(BX)
-	VPAND          128(BX), Y15, Y12
-	VPAND          160(BX), Y15, Y13
-	VBROADCASTSS   12(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
 	VMOVDQU        128(BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        160(BX), Y13
@@ -25284,24 +34731,24 @@ loop567:
 	VBROADCASTSS   8(AX), Y14
 	VFMADD231PS    Y12, Y14, Y0
 	VFMADD231PS    Y13, Y14, Y1
+	VPAND          128(BX), Y15, Y12
+	VPAND          160(BX), Y15, Y13
+	VBROADCASTSS   12(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop567
+	JGE            loop981
 
-tail568:
+tail982:
 	ADDQ           $2, CX
-	JEQ            done570
+	JEQ            done984
 
-single569:
+single983:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
-	VPAND          (BX), Y15, Y12
-	VPAND          32(BX), Y15, Y13
-	VBROADCASTSS   4(AX), Y14
-	VFMADD231PS    Y12, Y14, Y0
-	VFMADD231PS    Y13, Y14, Y1
 	VMOVDQU        (BX), Y12
 	VPSLLD         $16, Y12, Y12
 	VMOVDQU        32(BX), Y13
@@ -25309,28 +34756,32 @@ single569:
 	VBROADCASTSS   (AX), Y14
 	VFMADD231PS    Y12, Y14, Y0
 	VFMADD231PS    Y13, Y14, Y1
+	VPAND          (BX), Y15, Y12
+	VPAND          32(BX), Y15, Y13
+	VBROADCASTSS   4(AX), Y14
+	VFMADD231PS    Y12, Y14, Y0
+	VFMADD231PS    Y13, Y14, Y1
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single569
+	JNE            single983
 
-done570:
-	LDMXCSR        (SP)
+done984:
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store571
+	JEQ            store985
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	VADDPS         32(DI), Y1, Y1
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
-	JMP            stored572
+	JMP            stored986
 
-store571:
+store985:
 	VMOVUPS        Y0, (DI)
 	VMOVUPS        Y1, 32(DI)
 	ADDQ           DX, DI
 
-stored572:
+stored986:
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
 	SUBQ           R15, AX
@@ -25338,9 +34789,6 @@ stored572:
 	ADDQ           R15, AX
 	DECQ           R13
 	JNE            TileBFloat16AVX2Rows1
-	MOVQ           TileArgs_Small(SI), R13
-	MOVQ           $0, TileArgs_Small(SI)
-	TESTQ          R13, R13
 
 TileBFloat16AVX2Done:
 	VZEROUPPER
@@ -25385,7 +34833,7 @@ TileInt8AVX2Rows6:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd573
+	JEQ            noadd987
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -25399,12 +34847,12 @@ TileInt8AVX2Rows6:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd573:
+noadd987:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail575
+	JLT            tail989
 
-loop574:
+loop988:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -25479,13 +34927,13 @@ loop574:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop574
+	JGE            loop988
 
-tail575:
+tail989:
 	ADDQ           $2, CX
-	JEQ            done577
+	JEQ            done991
 
-single576:
+single990:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -25525,15 +34973,15 @@ single576:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single576
+	JNE            single990
 
-done577:
+done991:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store578
+	JEQ            store992
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -25594,9 +35042,9 @@ done577:
 	VADDPS         (DI), Y10, Y10
 	VMOVUPS        Y10, (DI)
 	ADDQ           DX, DI
-	JMP            stored579
+	JMP            stored993
 
-store578:
+store992:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -25652,7 +35100,7 @@ store578:
 	VMOVUPS        Y10, (DI)
 	ADDQ           DX, DI
 
-stored579:
+stored993:
 	ADDQ           $24, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -25681,7 +35129,7 @@ TileInt8AVX2Rows5:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd580
+	JEQ            noadd994
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -25693,12 +35141,12 @@ TileInt8AVX2Rows5:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd580:
+noadd994:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail582
+	JLT            tail996
 
-loop581:
+loop995:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -25763,13 +35211,13 @@ loop581:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop581
+	JGE            loop995
 
-tail582:
+tail996:
 	ADDQ           $2, CX
-	JEQ            done584
+	JEQ            done998
 
-single583:
+single997:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -25804,15 +35252,15 @@ single583:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single583
+	JNE            single997
 
-done584:
+done998:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store585
+	JEQ            store999
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -25863,9 +35311,9 @@ done584:
 	VADDPS         (DI), Y8, Y8
 	VMOVUPS        Y8, (DI)
 	ADDQ           DX, DI
-	JMP            stored586
+	JMP            stored1000
 
-store585:
+store999:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -25912,7 +35360,7 @@ store585:
 	VMOVUPS        Y8, (DI)
 	ADDQ           DX, DI
 
-stored586:
+stored1000:
 	ADDQ           $20, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -25939,7 +35387,7 @@ TileInt8AVX2Rows4:
 	LEAQ           (AX)(R8*2), R9
 	ADDQ           R8, R9
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd587
+	JEQ            noadd1001
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -25949,12 +35397,12 @@ TileInt8AVX2Rows4:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd587:
+noadd1001:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail589
+	JLT            tail1003
 
-loop588:
+loop1002:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -26009,13 +35457,13 @@ loop588:
 	ADDQ           $16, R9
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop588
+	JGE            loop1002
 
-tail589:
+tail1003:
 	ADDQ           $2, CX
-	JEQ            done591
+	JEQ            done1005
 
-single590:
+single1004:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -26045,15 +35493,15 @@ single590:
 	ADDQ           $8, R9
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single590
+	JNE            single1004
 
-done591:
+done1005:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store592
+	JEQ            store1006
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -26094,9 +35542,9 @@ done591:
 	VADDPS         (DI), Y6, Y6
 	VMOVUPS        Y6, (DI)
 	ADDQ           DX, DI
-	JMP            stored593
+	JMP            stored1007
 
-store592:
+store1006:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -26134,7 +35582,7 @@ store592:
 	VMOVUPS        Y6, (DI)
 	ADDQ           DX, DI
 
-stored593:
+stored1007:
 	ADDQ           $16, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -26157,7 +35605,7 @@ TileInt8AVX2Rows3:
 	VPXOR          Y4, Y4, Y4
 	VPXOR          Y5, Y5, Y5
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd594
+	JEQ            noadd1008
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
@@ -26165,12 +35613,12 @@ TileInt8AVX2Rows3:
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd594:
+noadd1008:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail596
+	JLT            tail1010
 
-loop595:
+loop1009:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -26214,13 +35662,13 @@ loop595:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop595
+	JGE            loop1009
 
-tail596:
+tail1010:
 	ADDQ           $2, CX
-	JEQ            done598
+	JEQ            done1012
 
-single597:
+single1011:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -26244,15 +35692,15 @@ single597:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single597
+	JNE            single1011
 
-done598:
+done1012:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store599
+	JEQ            store1013
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -26283,9 +35731,9 @@ done598:
 	VADDPS         (DI), Y4, Y4
 	VMOVUPS        Y4, (DI)
 	ADDQ           DX, DI
-	JMP            stored600
+	JMP            stored1014
 
-store599:
+store1013:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -26314,7 +35762,7 @@ store599:
 	VMOVUPS        Y4, (DI)
 	ADDQ           DX, DI
 
-stored600:
+stored1014:
 	ADDQ           $12, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -26335,18 +35783,18 @@ TileInt8AVX2Rows2:
 	VPXOR          Y2, Y2, Y2
 	VPXOR          Y3, Y3, Y3
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd601
+	JEQ            noadd1015
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 	ADDQ           DX, R15
 	PREFETCHT0     (R15)
 
-noadd601:
+noadd1015:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail603
+	JLT            tail1017
 
-loop602:
+loop1016:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -26380,13 +35828,13 @@ loop602:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop602
+	JGE            loop1016
 
-tail603:
+tail1017:
 	ADDQ           $2, CX
-	JEQ            done605
+	JEQ            done1019
 
-single604:
+single1018:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -26405,15 +35853,15 @@ single604:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single604
+	JNE            single1018
 
-done605:
+done1019:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store606
+	JEQ            store1020
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -26434,9 +35882,9 @@ done605:
 	VADDPS         (DI), Y2, Y2
 	VMOVUPS        Y2, (DI)
 	ADDQ           DX, DI
-	JMP            stored607
+	JMP            stored1021
 
-store606:
+store1020:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -26456,7 +35904,7 @@ store606:
 	VMOVUPS        Y2, (DI)
 	ADDQ           DX, DI
 
-stored607:
+stored1021:
 	ADDQ           $8, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -26475,16 +35923,16 @@ TileInt8AVX2Rows1:
 	VPXOR          Y0, Y0, Y0
 	VPXOR          Y1, Y1, Y1
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            noadd608
+	JEQ            noadd1022
 	MOVQ           DI, R15
 	PREFETCHT0     (R15)
 
-noadd608:
+noadd1022:
 	MOVQ           TileArgs_K(SI), CX
 	SUBQ           $2, CX
-	JLT            tail610
+	JLT            tail1024
 
-loop609:
+loop1023:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -26508,13 +35956,13 @@ loop609:
 	ADDQ           $16, AX
 	ADDQ           $256, BX
 	SUBQ           $2, CX
-	JGE            loop609
+	JGE            loop1023
 
-tail610:
+tail1024:
 	ADDQ           $2, CX
-	JEQ            done612
+	JEQ            done1026
 
-single611:
+single1025:
 	PREFETCHT1     (R14)
 	ADDQ           TileArgs_NextStep(SI), R14
 	PREFETCHT0     8192(BX)
@@ -26528,15 +35976,15 @@ single611:
 	ADDQ           $8, AX
 	ADDQ           $128, BX
 	DECQ           CX
-	JNE            single611
+	JNE            single1025
 
-done612:
+done1026:
 	MOVQ           TileArgs_Scale(SI), R9
 	ADDQ           TileArgs_Scaled(SI), R9
 	MOVQ           TileArgs_WScale(SI), R10
 	MOVQ           TileArgs_WBias(SI), R11
 	CMPB           TileArgs_Add(SI), $0
-	JEQ            store613
+	JEQ            store1027
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -26547,9 +35995,9 @@ done612:
 	VADDPS         (DI), Y0, Y0
 	VMOVUPS        Y0, (DI)
 	ADDQ           DX, DI
-	JMP            stored614
+	JMP            stored1028
 
-store613:
+store1027:
 	VPHADDD        Y1, Y0, Y0
 	VPERMQ         $0xd8, Y0, Y0
 	VBROADCASTSS   (R9), Y14
@@ -26560,7 +36008,7 @@ store613:
 	VMOVUPS        Y0, (DI)
 	ADDQ           DX, DI
 
-stored614:
+stored1028:
 	ADDQ           $4, TileArgs_Scaled(SI)
 	MOVQ           TileArgs_K(SI), R15
 	IMUL3Q         $8, R15, R15
@@ -26569,9 +36017,6 @@ stored614:
 	ADDQ           R15, AX
 	DECQ           R13
 	JNE            TileInt8AVX2Rows1
-	MOVQ           TileArgs_Small(SI), R13
-	MOVQ           $0, TileArgs_Small(SI)
-	TESTQ          R13, R13
 
 TileInt8AVX2Done:
 	VZEROUPPER
