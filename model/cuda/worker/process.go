@@ -116,15 +116,19 @@ func (p *process) open(limit time.Duration) error {
 		p.mu.Unlock()
 		return nil
 	}
+	ended := errors.Is(err, errEnded) // and how tells more
+	if !ended {
+		p.die(err) // before the end of the process can be taken for the reason
+	}
 	close(p.drained)
-	if errors.Is(err, errEnded) { // and how tells more
+	if ended {
 		p.hangUp()
 		select {
 		case <-p.done:
 		case <-time.After(killTime):
 		}
+		p.die(err)
 	}
-	p.die(err)
 	<-p.done
 	return p.reason()
 }
