@@ -64,6 +64,9 @@ func (x *operand) mul(c []float32, ldc int, add bool) {
 		_ = x.wscale[x.n*NR-1]
 		_ = x.start[x.n*NR-1]
 	}
+	if x.kept != nil {
+		_ = x.kept.sums[(x.m+1)*NR-1]
+	}
 	if x.k == 0 || !mulTiles(x, c, ldc, add) {
 		mulGeneric(x, c, ldc, add)
 	}
